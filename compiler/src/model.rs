@@ -1,0 +1,630 @@
+//! The resolved plan. No node can hold an unresolved name; every list of named items is sorted by name, so that nothing
+//! later depends on the order in which a plan is written.
+//!
+//! Guaranteed by resolution: references exist, required attributes are there, values have their types. Not guaranteed:
+//! that the plan makes sense (see [`crate::finding`]).
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::sources::Place;
+use crate::value::{Secret, Text};
+
+/// A store, by its place in [`Model::stores`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct StoreId(pub usize);
+
+/// A source, by its place in [`Model::sources`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct SourceId(pub usize);
+
+/// An archive, by its place in [`Model::archives`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct ArchiveId(pub usize);
+
+/// A whole plan.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// The plan's name.
+    pub name: String,
+    /// The plan file, absolute.
+    pub file: PathBuf,
+    /// Every file read for it: the plan and its imports.
+    pub files: Vec<PathBuf>,
+    /// Files that secrets and `read` come from: they must survive a cleared staging.
+    pub secret_files: Vec<PathBuf>,
+    /// Where artefacts go.
+    pub stores: Vec<Store>,
+    /// Where artefacts are built.
+    pub staging: Option<Staging>,
+    /// What must survive.
+    pub sources: Vec<Source>,
+    /// One artefact a run each.
+    pub archives: Vec<Archive>,
+    /// Sources in repositories of their own.
+    pub separates: Vec<Separate>,
+    /// Continuous WAL archives.
+    pub wals: Vec<Wal>,
+    /// Fulls and what follows them.
+    pub cycle: Option<Cycle>,
+    /// When runs are due.
+    pub schedule: Option<Schedule>,
+    /// Retention; `None` keeps everything.
+    pub keep: Option<Keep>,
+    /// For steps that may be repeated.
+    pub retry: Retry,
+    /// Resources.
+    pub limits: Limits,
+    /// States the world is held in.
+    pub windows: Vec<Window>,
+    /// Whom to tell.
+    pub notifies: Vec<Notify>,
+    /// What was promised.
+    pub objectives: Vec<Objective>,
+    /// Rehearsals.
+    pub verifies: Vec<Verify>,
+}
+
+impl Model {
+    /// The store with this id.
+    pub fn store(&self, id: StoreId) -> &Store {
+        &self.stores[id.0]
+    }
+
+    /// The source with this id.
+    pub fn source(&self, id: SourceId) -> &Source {
+        &self.sources[id.0]
+    }
+
+    /// The archive with this id.
+    pub fn archive(&self, id: ArchiveId) -> &Archive {
+        &self.archives[id.0]
+    }
+}
+
+/// A store.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// Its name.
+    pub name: String,
+    /// Where it was declared.
+    pub place: Place,
+    /// What it is.
+    pub kind: StoreKind,
+    /// Whether it counts for `objective.offsite`.
+    pub offsite: bool,
+    /// Bytes per second.
+    pub bandwidth: Option<u64>,
+    /// Seconds; nothing younger is ever deleted.
+    pub immutable: Option<u64>,
+    /// This host never deletes there.
+    pub append_only: bool,
+    /// What a run does when it cannot be reached.
+    pub absent: Absent,
+    /// Retention for this store alone.
+    pub keep: Option<Keep>,
+}
+
+/// What a run does when a store cannot be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Absent {
+    /// The run goes on and ends with a warning.
+    #[default]
+    Warn,
+    /// The run goes on in silence.
+    Skip,
+    /// The run fails before its first step.
+    Fail,
+}
+
+/// The kinds of stores and their own attributes.
+#[derive(Debug, Clone)]
+pub enum StoreKind {
+    /// A folder.
+    Dir {
+        /// Absolute.
+        path: PathBuf,
+    },
+    /// S3 or compatible.
+    S3 {
+        /// The bucket.
+        bucket: String,
+        /// Before every name.
+        prefix: Option<Text>,
+        /// The region.
+        region: Option<String>,
+        /// Address of a compatible server.
+        endpoint: Option<String>,
+        /// Key id.
+        access_key: Option<Secret>,
+        /// Key.
+        secret_key: Option<Secret>,
+        /// Storage class of artefacts.
+        storage_class: Option<String>,
+        /// Bucket in the path, not in the host name.
+        path_style: bool,
+        /// Certificate authority.
+        ca_file: Option<PathBuf>,
+    },
+    /// Azure Blob.
+    Azblob {
+        /// The container.
+        container: String,
+        /// Before every name.
+        prefix: Option<Text>,
+        /// The account.
+        account: Option<String>,
+        /// Its key.
+        key: Option<Secret>,
+        /// Address of a compatible server.
+        endpoint: Option<String>,
+    },
+    /// Google Cloud Storage.
+    Gcs {
+        /// The bucket.
+        bucket: String,
+        /// Before every name.
+        prefix: Option<Text>,
+        /// Service account.
+        credential: Option<Secret>,
+        /// Address of a compatible server.
+        endpoint: Option<String>,
+    },
+    /// An SSH file server.
+    Sftp {
+        /// Its name or address.
+        host: String,
+        /// Its port.
+        port: Option<u16>,
+        /// The account there.
+        user: Option<String>,
+        /// Private key file or agent.
+        key: Option<PathBuf>,
+        /// The folder there.
+        path: String,
+        /// File of known host keys.
+        known_hosts: Option<PathBuf>,
+    },
+}
+
+/// Where artefacts are built.
+#[derive(Debug, Clone)]
+pub struct Staging {
+    /// Where it was declared.
+    pub place: Place,
+    /// Absolute.
+    pub path: PathBuf,
+    /// Contents are cleared before a run.
+    pub clear_before: bool,
+    /// Contents are cleared after a run.
+    pub clear_after: bool,
+}
+
+/// A source.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its name: the folder it has inside an artefact.
+    pub name: String,
+    /// Where it was declared.
+    pub place: Place,
+    /// What it is.
+    pub kind: SourceKind,
+    /// Sources that are read before it.
+    pub after: Vec<SourceId>,
+    /// A missing path is a warning, not a failure.
+    pub optional: bool,
+    /// Seconds for each step that reads it.
+    pub timeout: Option<u64>,
+}
+
+/// The kinds of sources and their own attributes.
+#[derive(Debug, Clone)]
+pub enum SourceKind {
+    /// Trees of files.
+    Files(Files),
+    /// A Postgres cluster.
+    Postgres(Box<Postgres>),
+    /// A live SQLite file.
+    Sqlite {
+        /// Absolute.
+        path: PathBuf,
+    },
+    /// A program's standard output.
+    Command(Command),
+}
+
+/// Trees of files.
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// At least one.
+    pub paths: Vec<FilesPath>,
+    /// Patterns by gitignore's rules, anchored at each path.
+    pub exclude: Vec<Pattern>,
+    /// Leave out folders with a `CACHEDIR.TAG`.
+    pub exclude_caches: bool,
+    /// Do not descend into other file systems.
+    pub one_file_system: bool,
+    /// Bytes; larger files are left out.
+    pub max_file_size: Option<u64>,
+    /// How a change is noticed.
+    pub compare: Compare,
+    /// Read below this folder, record without it.
+    pub root: Option<PathBuf>,
+}
+
+/// An entry of `paths`.
+#[derive(Debug, Clone)]
+pub struct FilesPath {
+    /// Where it was written.
+    pub place: Place,
+    /// Where the tree is: absolute, normalised.
+    pub absolute: PathBuf,
+    /// Its name inside the source's folder: relative, without `..`; empty for the folder of the plan itself or `/`.
+    pub inside: PathBuf,
+}
+
+/// An exclusion.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    /// Where it was written.
+    pub place: Place,
+    /// As written.
+    pub text: String,
+}
+
+/// How a change is noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compare {
+    /// By size, times and inode.
+    #[default]
+    Mtime,
+    /// By contents.
+    Checksum,
+}
+
+/// A program's standard output.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// Program and arguments.
+    pub run: Vec<Text>,
+    /// The file's name inside the source's folder: one component.
+    pub as_name: String,
+    /// `NAME=value`.
+    pub env: Vec<(String, EnvValue)>,
+    /// The account it runs as.
+    pub run_as: Option<String>,
+}
+
+/// The value of an environment variable for a child.
+#[derive(Debug, Clone)]
+pub enum EnvValue {
+    /// Plain text.
+    Text(Text),
+    /// A secret.
+    Secret(Secret),
+}
+
+/// A Postgres cluster.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    /// The tool that reads it.
+    pub driver: PostgresDriver,
+    /// Host name or socket folder.
+    pub host: Option<String>,
+    /// Port.
+    pub port: Option<u16>,
+    /// Role.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Option<Secret>,
+    /// One database; all of them where it is left out.
+    pub database: Option<String>,
+    /// The data directory.
+    pub data_dir: Option<PathBuf>,
+    /// pgBackRest's stanza.
+    pub stanza: Option<String>,
+    /// The tool's own staging.
+    pub staging: Option<PathBuf>,
+    /// The tool's configuration file.
+    pub config: Option<PathBuf>,
+    /// The account the tool runs as.
+    pub run_as: Option<String>,
+    /// Parallel workers of the tool.
+    pub jobs: Option<u32>,
+}
+
+/// The tools that read a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PostgresDriver {
+    /// pgBackRest
+    Pgbackrest,
+    /// pg_basebackup
+    Basebackup,
+    /// pg_probackup
+    Probackup,
+    /// pg_dump, pg_dumpall
+    Dump,
+}
+
+/// One artefact a run.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    /// Its name.
+    pub name: String,
+    /// Where it was declared.
+    pub place: Place,
+    /// What is in it, sorted.
+    pub from: Vec<SourceId>,
+    /// Where it goes, sorted.
+    pub to: Vec<StoreId>,
+    /// The artefact's file name; `None` is `PLAN_ARCHIVE_UTCTIME.tar.gz`.
+    pub file_name: Option<Text>,
+    /// Deflate level, 0 to 9.
+    pub level: u8,
+    /// age or SSH recipients; empty: not encrypted.
+    pub encrypt: Vec<String>,
+    /// A whole archive each time.
+    pub self_contained: bool,
+    /// Pad members so that a copy-on-write store shares them.
+    pub share_blocks: bool,
+}
+
+/// A source in a repository of its own.
+#[derive(Debug, Clone)]
+pub struct Separate {
+    /// The source.
+    pub source: SourceId,
+    /// Where it was declared.
+    pub place: Place,
+    /// Where its repository is.
+    pub to: Vec<StoreId>,
+    /// Passphrase of the repository.
+    pub passphrase: Option<Secret>,
+    /// Its own retention.
+    pub keep: Option<Keep>,
+    /// Its own schedule.
+    pub schedule: Option<Schedule>,
+}
+
+/// Continuous WAL archive of a source.
+#[derive(Debug, Clone)]
+pub struct Wal {
+    /// The source.
+    pub source: SourceId,
+    /// Where it was declared.
+    pub place: Place,
+    /// Where the segments go.
+    pub to: Vec<StoreId>,
+    /// Seconds.
+    pub keep: Option<u64>,
+    /// age or SSH recipients.
+    pub encrypt: Vec<String>,
+    /// Whether one store's acknowledgement is enough.
+    pub ack_any: bool,
+}
+
+/// Level of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Rests on the run before it.
+    Incremental,
+    /// Rests on the last full.
+    Differential,
+    /// Rests on nothing.
+    Full,
+}
+
+/// Fulls and what follows them.
+#[derive(Debug, Clone)]
+pub struct Cycle {
+    /// Where it was declared.
+    pub place: Place,
+    /// How many runs follow a full.
+    pub incrementals: u32,
+    /// What they rest on: [`Level::Differential`] for `base = full`, [`Level::Incremental`] for `base = previous`.
+    pub follow: Level,
+}
+
+/// When runs are due.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// Where it was declared.
+    pub place: Place,
+    /// What is due when.
+    pub due: Due,
+    /// IANA name of the zone.
+    pub zone: String,
+    /// Seconds of random delay.
+    pub jitter: Option<u64>,
+    /// A run missed while the machine was off is made up for.
+    pub catch_up: bool,
+}
+
+/// What is due when.
+#[derive(Debug, Clone)]
+pub enum Due {
+    /// `run`: the level comes from the cycle.
+    Run(When),
+    /// A time for each level; excludes `cycle`.
+    Levels {
+        /// Fulls.
+        full: Option<When>,
+        /// Differentials.
+        differential: Option<When>,
+        /// Incrementals.
+        incremental: Option<When>,
+    },
+}
+
+/// Moments that repeat, in the schedule's zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum When {
+    /// Seconds, counted from midnight.
+    Every(u64),
+    /// At a cron expression; the phrases (`hourly`, `daily at …`) are turned into one of five fields.
+    Cron(String),
+}
+
+/// Retention. Zero rules cannot be written: at least one field is set.
+#[derive(Debug, Clone)]
+pub struct Keep {
+    /// Where it was declared.
+    pub place: Place,
+    /// The newest N cycles, each whole.
+    pub cycles: Option<u32>,
+    /// The newest N runs.
+    pub last: Option<u32>,
+    /// Seconds, counted from the newest run.
+    pub within: Option<u64>,
+    /// One of each of the last N hours that have one.
+    pub hourly: Option<u32>,
+    /// Days.
+    pub daily: Option<u32>,
+    /// Weeks, starting on Monday.
+    pub weekly: Option<u32>,
+    /// Months.
+    pub monthly: Option<u32>,
+    /// Years.
+    pub yearly: Option<u32>,
+    /// The newest N fulls and what rests on them.
+    pub full: Option<u32>,
+    /// The newest N differentials and what they rest on.
+    pub differential: Option<u32>,
+    /// Seconds of recovery to any moment.
+    pub wal: Option<u64>,
+    /// Prefer a full, not the newest, in each period.
+    pub prefer_full: bool,
+}
+
+/// Repetition of steps.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Retry {
+    /// How often a step is tried in all, at least 1.
+    pub attempts: u32,
+    /// Seconds before the second attempt; doubled each time.
+    pub backoff_first: u64,
+    /// Seconds at the most.
+    pub backoff_most: u64,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Retry { attempts: 3, backoff_first: 1, backoff_most: 60 }
+    }
+}
+
+/// Resources of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Limits {
+    /// Steps at once; the number of cores where it is left out.
+    pub jobs: Option<u32>,
+    /// Niceness.
+    pub nice: Option<i32>,
+    /// Bytes per second to all stores together.
+    pub bandwidth: Option<u64>,
+    /// Seconds for the whole run.
+    pub timeout: Option<u64>,
+}
+
+/// A state the world is held in while sources are read.
+#[derive(Debug, Clone)]
+pub struct Window {
+    /// Its name.
+    pub name: String,
+    /// Where it was declared.
+    pub place: Place,
+    /// The sources read inside it, sorted.
+    pub around: Vec<SourceId>,
+    /// Program and arguments that open it.
+    pub enter: Option<Vec<Text>>,
+    /// Program and arguments that close it.
+    pub leave: Option<Vec<Text>>,
+    /// The account both run as.
+    pub run_as: Option<String>,
+    /// Seconds; then the window is left and the run fails.
+    pub timeout: Option<u64>,
+}
+
+/// Telling people and machines.
+#[derive(Debug, Clone)]
+pub struct Notify {
+    /// Its name.
+    pub name: String,
+    /// Where it was declared.
+    pub place: Place,
+    /// How.
+    pub kind: NotifyKind,
+    /// On which events.
+    pub on: Vec<Event>,
+}
+
+/// How to tell.
+#[derive(Debug, Clone)]
+pub enum NotifyKind {
+    /// An HTTP request with a JSON body.
+    Webhook {
+        /// Where.
+        url: Secret,
+    },
+    /// A monitor that expects to hear of each run.
+    Healthcheck {
+        /// Where.
+        url: Secret,
+    },
+    /// A program.
+    Command {
+        /// Program and arguments.
+        run: Vec<Text>,
+    },
+}
+
+/// What a notification may be sent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Event {
+    /// The run begins.
+    Start,
+    /// It ended with 0.
+    Success,
+    /// It ended with 3.
+    Warning,
+    /// It ended with 1, or was stopped.
+    Failure,
+}
+
+/// What the business was promised.
+#[derive(Debug, Clone)]
+pub struct Objective {
+    /// Where it was declared.
+    pub place: Place,
+    /// For which sources, sorted.
+    pub of: Vec<SourceId>,
+    /// Seconds of work that may be lost.
+    pub rpo: Option<u64>,
+    /// Seconds until a source is back.
+    pub rto: Option<u64>,
+    /// Stores that hold a run.
+    pub copies: Option<u32>,
+    /// Of those, stores marked offsite.
+    pub offsite: Option<u32>,
+}
+
+/// A rehearsal.
+#[derive(Debug, Clone)]
+pub struct Verify {
+    /// Where it was declared.
+    pub place: Place,
+    /// Seconds between rehearsals.
+    pub every: Option<u64>,
+    /// The source that is restored.
+    pub restore: SourceId,
+    /// A query that must answer true.
+    pub query: Option<String>,
+    /// A program that must end with 0.
+    pub command: Option<Vec<Text>>,
+    /// age identity for encrypted sources.
+    pub identity: Option<Secret>,
+}
