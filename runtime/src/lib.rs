@@ -1,1 +1,9 @@
-//! runtime
+//! Every effect: what reads or changes files, stores, clocks and processes lives here.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`control`] | progress counters and the cancel flag that long work looks at |
+//! | [`store`] | where artefacts go: the trait, and the folder store |
+
+pub mod control;
+pub mod store;

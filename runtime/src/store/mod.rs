@@ -1,0 +1,187 @@
+//! Where artefacts go.
+//!
+//! A store keeps objects under names. It promises little, so that a folder, an object store and a file server can all
+//! keep the promise: an object appears whole or not at all, what returned `Ok` survives a power cut, and creating never
+//! replaces. Everything else (what a backup is, locks, recovery) is built above it, in the catalog.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// An object's name below the store's root: components joined by `/`, none of them empty, `.` or `..`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(String);
+
+impl Name {
+    /// The name, if it is one.
+    ///
+    /// # Errors
+    /// The text, where a component is empty, `.`, `..`, or holds a NUL.
+    pub fn new(text: impl Into<String>) -> Result<Name, BadName> {
+        let text = text.into();
+        let bad = |part: &str| part.is_empty() || part == "." || part == ".." || part.contains('\0');
+        if text.split('/').any(bad) { Err(BadName(text)) } else { Ok(Name(text)) }
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A text that cannot name an object.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a name that a store can hold")]
+pub struct BadName(pub String);
+
+/// Why a store could not do something.
+#[derive(Debug, thiserror::Error)]
+#[error("store `{store}`: {doing}: {cause}")]
+pub struct StoreError {
+    /// The store's name in the plan.
+    pub store: String,
+    /// What it was doing, with the object or path: ``write `x` ``.
+    pub doing: String,
+    /// What kind of trouble it is.
+    pub kind: StoreErrorKind,
+    /// The system's or server's own words.
+    #[source]
+    pub cause: io::Error,
+}
+
+/// Kinds of trouble, as far as somebody acts on them differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// The object is not there.
+    NotFound,
+    /// The store itself is not there or does not answer.
+    Unreachable,
+    /// Not allowed.
+    Denied,
+    /// No room.
+    Full,
+    /// Anything else; another attempt may help.
+    Other,
+}
+
+/// How a creation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Creation {
+    /// The object is there now, durably.
+    Created,
+    /// There was one already; it was not touched.
+    Exists,
+}
+
+/// An object as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its name.
+    pub name: Name,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// What a store can do beyond the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Two creations of one name: exactly one wins.
+    pub atomic_create: bool,
+    /// Bytes of an upload may be patched before it is finished.
+    pub patch: bool,
+}
+
+/// The reading half. What can only read (dry run, listing, restore) is given only this.
+pub trait ReadStore: Send + Sync + fmt::Debug {
+    /// The store's name in the plan, for messages.
+    fn label(&self) -> &str;
+
+    /// A whole small object.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::NotFound`] and others.
+    fn read(&self, name: &Name) -> Result<Vec<u8>, StoreError>;
+
+    /// `len` bytes from `offset`; fewer only where the object ends.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::NotFound`] and others.
+    fn read_range(&self, name: &Name, offset: u64, len: usize) -> Result<Vec<u8>, StoreError>;
+
+    /// An object's size in bytes; `None` if it is not there.
+    ///
+    /// # Errors
+    /// When the store cannot tell.
+    fn size(&self, name: &Name) -> Result<Option<u64>, StoreError>;
+
+    /// The objects whose names start with `folder` and a slash, at any depth, sorted by name; of the root where `None`.
+    /// A folder that is not there is empty.
+    ///
+    /// # Errors
+    /// When the listing could not be made whole.
+    fn list(&self, folder: Option<&Name>) -> Result<Vec<Object>, StoreError>;
+}
+
+/// A store.
+pub trait Store: ReadStore {
+    /// What it can do beyond the least.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Creates a small object in one shot, if there is none of that name.
+    ///
+    /// # Errors
+    /// When it is not known to be there, durably, with these bytes.
+    fn create(&self, name: &Name, bytes: &[u8]) -> Result<Creation, StoreError>;
+
+    /// Creates or replaces a small object, whole. Only a lease's holder does this, with its lease.
+    ///
+    /// # Errors
+    /// When it is not known to be there, durably, with these bytes.
+    fn replace(&self, name: &Name, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// Starts an upload under a temporary name.
+    ///
+    /// # Errors
+    /// When nothing can be written.
+    fn upload(&self, temporary: &Name) -> Result<Box<dyn Upload>, StoreError>;
+
+    /// Brings a file of this host into the store as `name`, through `temporary`, by the cheapest safe way.
+    ///
+    /// # Errors
+    /// As an upload's.
+    fn put_file(&self, file: &Path, temporary: &Name, name: &Name) -> Result<Creation, StoreError>;
+
+    /// Deletes an object, durably. One that is not there is a success.
+    ///
+    /// # Errors
+    /// When it is not known to be gone.
+    fn delete(&self, name: &Name) -> Result<(), StoreError>;
+}
+
+/// An object on its way into a store. Dropped, it is aborted.
+pub trait Upload: Send + fmt::Debug {
+    /// Appends.
+    ///
+    /// # Errors
+    /// When the bytes could not be taken.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// Replaces bytes that were written before. Only with [`Capabilities::patch`].
+    ///
+    /// # Errors
+    /// When the bytes could not be taken.
+    fn patch(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// Makes the object durable and gives it its name, if there is none of that name.
+    ///
+    /// # Errors
+    /// When it is not known to be there, durably.
+    fn finish(self: Box<Self>, name: &Name) -> Result<Creation, StoreError>;
+}
