@@ -8,9 +8,11 @@
 //! | [`value`] | values that a run fills in ([`value::Text`]) or that must not be seen ([`value::Secret`]) |
 //! | [`finding`] | what a check says: stable name, severity, spans, mend |
 //! | [`graph`] | the graph of steps with its effects as data |
+//! | [`lower`](mod@lower) | model → graph |
 
 pub mod finding;
 pub mod graph;
+pub mod lower;
 pub mod model;
 pub mod sources;
 pub mod value;
