@@ -6,4 +6,5 @@
 //! | [`store`] | where artefacts go: the trait, and the folder store |
 
 pub mod control;
+pub mod run;
 pub mod store;
