@@ -7,4 +7,5 @@
 
 pub mod control;
 pub mod run;
+pub mod source;
 pub mod store;

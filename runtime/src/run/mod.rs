@@ -7,5 +7,8 @@
 //! | [`secrets`] | fetching secrets, and taking them out of output |
 
 pub mod event;
+pub mod journal;
 pub mod process;
 pub mod secrets;
+pub mod staging;
+pub mod state;

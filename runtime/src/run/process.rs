@@ -228,7 +228,9 @@ impl<'a> Running<'a> {
         if let Err(stopped) = self.control.check() {
             return Err(self.give_up(stopped.into()));
         }
-        if let Some((_, after)) = self.deadline.filter(|(at, _)| self.ended.is_none() && Instant::now() >= *at) {
+        if let Some((_, after)) =
+            self.deadline.filter(|(at, _)| self.ended.is_none() && Instant::now() >= *at)
+        {
             let words = self.error_lines.last_words();
             return Err(self.give_up(ProcessError::Timeout { program: self.program.clone(), after, words }));
         }
@@ -392,13 +394,18 @@ mod tests {
 
     #[test]
     fn a_timeout_ends_the_whole_group() {
-        let program = Program { timeout: Some(Duration::from_millis(100)), ..sh("sleep 77.25 & sleep 77.25") };
+        let program =
+            Program { timeout: Some(Duration::from_millis(100)), ..sh("sleep 77.25 & sleep 77.25") };
         let begun = Instant::now();
         let error = run(&program, &Control::default(), &|_| {}).unwrap_err();
         assert!(matches!(error, ProcessError::Timeout { .. }), "{error}");
         assert!(begun.elapsed() < Duration::from_secs(5));
         std::thread::sleep(Duration::from_millis(50));
-        let left = run(&sh("ps -eo stat,args | grep -v grep | grep '[s]leep 77.25' | grep -v '^Z' | wc -l"), &Control::default(), &|_| {});
+        let left = run(
+            &sh("ps -eo stat,args | grep -v grep | grep '[s]leep 77.25' | grep -v '^Z' | wc -l"),
+            &Control::default(),
+            &|_| {},
+        );
         assert_eq!(String::from_utf8(left.unwrap()).unwrap().trim(), "0");
     }
 
