@@ -6,6 +6,7 @@
 //! | [`process`] | programs as process groups |
 //! | [`secrets`] | fetching secrets, and taking them out of output |
 
+pub mod coordinator;
 pub mod event;
 pub mod journal;
 pub mod process;
