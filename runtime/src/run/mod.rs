@@ -10,6 +10,7 @@ pub mod coordinator;
 pub mod event;
 pub mod journal;
 pub mod process;
+pub mod request;
 pub mod secrets;
 pub mod staging;
 pub mod state;
