@@ -152,7 +152,7 @@ fn compound(text: &str) -> Option<u64> {
 
 /// `value` in the largest unit of `units` that divides it.
 fn shortest(value: u64, units: &[(&str, u64)]) -> String {
-    let unit = units.iter().find(|(_, factor)| value > 0 && value % factor == 0);
+    let unit = units.iter().find(|(_, factor)| value > 0 && value.is_multiple_of(*factor));
     unit.map_or_else(|| value.to_string(), |(unit, factor)| format!("{}{unit}", value / factor))
 }
 
@@ -175,7 +175,7 @@ fn fraction(whole: &str, rest: &str) -> Fault {
             .copied()
             .filter(|(unit, _)| unit.len() == 1 || unit.contains('i') == binary)
             .collect();
-        (value % scale == 0).then(|| shortest(value / scale, &family))
+        value.is_multiple_of(scale).then(|| shortest(value / scale, &family))
     };
     let help = match exact() {
         Some(exact) => format!("write `{exact}{per}`"),

@@ -114,10 +114,8 @@ impl<'t> Statement<'t> {
                 Rule::EOI if rules.contains(&Rule::colon) && self.word(0) != "param" => "`{`",
                 _ => in_words(*rule),
             };
-            if !word.is_empty()
-                && !words.contains(&word)
-                && !(phrase && matches!(rule, Rule::EOI | Rule::dots))
-            {
+            let follows = phrase && matches!(rule, Rule::EOI | Rule::dots);
+            if !(word.is_empty() || follows || words.contains(&word)) {
                 words.push(word);
             }
         }
