@@ -188,7 +188,7 @@ impl<'t> Lexer<'t> {
     fn string(&mut self) {
         let limit = self.line_end();
         let mut stack = vec![Inside::Text];
-        let mut interpolation = None;
+        let (mut interpolation, mut inner) = (None, 0);
         let mut at = self.pos + 1;
         while at < limit {
             let byte = self.bytes[at];
@@ -196,6 +196,7 @@ impl<'t> Lexer<'t> {
                 (Some(Inside::Text), b'\\') => at += 1,
                 (Some(Inside::Text), b'"') | (Some(Inside::Brace), b'}') => {
                     stack.pop();
+                    inner -= usize::from(byte == b'}');
                     if stack.len() == 1 {
                         interpolation = None;
                     }
@@ -206,19 +207,22 @@ impl<'t> Lexer<'t> {
                 (Some(Inside::Text), b'$') if self.bytes.get(at + 1) == Some(&b'{') => {
                     interpolation.get_or_insert(at);
                     stack.push(Inside::Brace);
+                    inner += 1;
                     at += 1;
                 }
-                (Some(Inside::Brace), b'"') => stack.push(Inside::Text),
-                (Some(Inside::Brace), b'{' | b'[' | b'(') => stack.push(Inside::bracket(byte)),
-                (Some(Inside::Bracket), b'"') => stack.push(Inside::Text),
-                (Some(Inside::Bracket), b'{' | b'[' | b'(') => stack.push(Inside::bracket(byte)),
+                (Some(Inside::Brace | Inside::Bracket), b'"') => stack.push(Inside::Text),
+                (Some(Inside::Brace | Inside::Bracket), b'{' | b'[' | b'(') => {
+                    stack.push(Inside::bracket(byte));
+                    inner += 1;
+                }
                 (Some(Inside::Bracket), b']' | b')') => {
                     stack.pop();
+                    inner -= 1;
                 }
                 (Some(Inside::Brace | Inside::Bracket), b'\'') => at = self.raw_end(at, limit),
                 _ => {}
             }
-            if self.depth + stack.len() > MAX_DEPTH + 1 {
+            if self.depth + inner > MAX_DEPTH {
                 return self.too_deep(Span::new(at, at + 1));
             }
             at += 1;

@@ -6,18 +6,19 @@ use crate::parse::{MAX_ERRORS, ParseError};
 
 /// Sets [`Token::mate`] of every opener, marks brackets without their other half as bad, and reports those.
 pub(crate) fn nest(text: &str, tokens: &mut [Token]) -> Vec<ParseError> {
-    let mut plain = tokens.to_vec();
-    let (errors, open_block) = pair(text, &mut plain, false);
+    let (errors, open_block) = pair(text, tokens, false);
     if open_block {
         // A block is open at the end: the indentation tells better than the count where it should have ended.
-        let mut indented = tokens.to_vec();
-        let (by_indentation, _) = pair(text, &mut indented, true);
+        let mut again = tokens.to_vec();
+        for token in again.iter_mut().filter(|token| matches!(token.kind, Kind::Open | Kind::Close)) {
+            (token.bad, token.mate) = (false, usize::MAX);
+        }
+        let (by_indentation, _) = pair(text, &mut again, true);
         if by_indentation.len() <= errors.len() {
-            tokens.copy_from_slice(&indented);
+            tokens.copy_from_slice(&again);
             return by_indentation;
         }
     }
-    tokens.copy_from_slice(&plain);
     errors
 }
 
@@ -85,6 +86,13 @@ impl Pairing<'_> {
         }
         let closer = char::from(closer);
         self.tokens[index].bad = true;
+        let list = self.stack.last().is_some_and(|open| self.byte(open.index) != b'{');
+        if let Some(open) = self.stack.pop_if(|_| list) {
+            self.tokens[open.index].mate = index;
+            let opener = self.byte(open.index);
+            let help = format!("write `{}` here", char::from(closer_of(opener)));
+            return self.error(index, format!("`{}` is closed by `{closer}`", char::from(opener)), help);
+        }
         let help = format!("take it out, or open it before with `{}`", opener_of(closer));
         self.error(index, format!("`{closer}` closes nothing"), help);
     }
@@ -100,7 +108,8 @@ impl Pairing<'_> {
             let closer = char::from(closer_of(opener));
             let help = match closer {
                 '}' => "add a `}` on a line of its own where the block ends".to_string(),
-                _ => format!("add a `{closer}` where the list ends"),
+                ')' => "add a `)` behind the last argument".to_string(),
+                _ => "add a `]` behind the last element".to_string(),
             };
             self.error(open, format!("`{}` is never closed", char::from(opener)), help);
         }

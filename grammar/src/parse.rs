@@ -54,8 +54,11 @@ pub fn parse(text: &str) -> Parsed {
         Err(error) => Parsed { ast: Ast::default(), errors: vec![error] },
         Ok((tokens, mut errors)) => {
             let comments = comments(text, &tokens);
-            let mut parser = Parser { text, tokens: &tokens, errors: Vec::new() };
+            let mut parser = Parser { text, tokens: &tokens, errors: Vec::new(), forgiven: None };
             let items = parser.items();
+            if let Some(closer) = parser.forgiven {
+                errors.retain(|error| error.span != tokens[closer].span());
+            }
             errors.append(&mut parser.errors);
             errors.sort_by_key(|error| (error.span.start, error.span.end));
             errors.truncate(MAX_ERRORS);
@@ -137,6 +140,8 @@ struct Parser<'t> {
     text: &'t str,
     tokens: &'t [Token],
     errors: Vec<ParseError>,
+    /// The closing brace of a block that has no opening one, which is told: what is up to here was meant to be in it.
+    forgiven: Option<usize>,
 }
 
 impl<'t> Parser<'t> {
@@ -282,7 +287,8 @@ impl<'t> Parser<'t> {
     }
 
     fn attr_outside_block(&mut self, piece: Piece) {
-        if !piece.bad {
+        let forgiven = self.forgiven.is_some_and(|closer| piece.first < closer);
+        if !piece.bad && !forgiven {
             let name = self.word(piece.first);
             let help = format!(
                 "a value that has a name is `let {name} = …`; an attribute stands in a block's braces"
@@ -309,7 +315,9 @@ impl<'t> Parser<'t> {
         if piece.bad {
             return None;
         }
-        let statement = Statement { text: self.text, tokens: &written };
+        let brace = piece.brace.map(|brace| self.tokens[brace]);
+        let all: Vec<Token> = written.iter().copied().chain(brace).collect();
+        let statement = Statement { text: self.text, tokens: &all };
         if let Some(error) = statement.mistake() {
             self.errors.push(error);
             return None;
@@ -344,27 +352,26 @@ impl<'t> Parser<'t> {
     }
 
     fn plan_item(&mut self, piece: Piece) -> Option<PlanHeader> {
-        self.refuse_block(piece);
         let (node, base) = self.read(Rule::plan_item, piece)?;
+        self.refuse_block(piece);
         let name = node.into_inner().find(|part| part.as_rule() == Rule::name)?;
         let name = self.builder(base).new_name(&name)?;
         Some(PlanHeader { name, span: self.span(piece) })
     }
 
     fn let_item(&mut self, piece: Piece) -> Option<Let> {
-        self.refuse_block(piece);
         let param = self.binding(Rule::let_item, piece)?;
         Some(Let { name: param.name, value: param.default?, span: param.span })
     }
 
     fn param_item(&mut self, piece: Piece) -> Option<Param> {
-        self.refuse_block(piece);
         self.binding(Rule::param_item, piece)
     }
 
     /// `let` and `param` alike: a name, perhaps a type, perhaps a value.
     fn binding(&mut self, rule: Rule, piece: Piece) -> Option<Param> {
         let (node, base) = self.read(rule, piece)?;
+        self.refuse_block(piece);
         let span = self.span(piece);
         let mut builder = self.builder(base);
         let (mut name, mut ty, mut default) = (None, Some(None), Some(None));
@@ -452,12 +459,14 @@ impl<'t> Parser<'t> {
                 _ => {}
             }
         }
+        let head = Head { kind: kind?, name: name?, ty: ty? };
         if piece.brace.is_none() {
             let span = self.tokens[piece.end - 1].span();
             let help = format!(
                 "a declaration has a block: `{} {{ … }}`",
                 &self.text[self.tokens[piece.first].start..span.end]
             );
+            self.forgive_closer(piece.end);
             self.error(
                 format!("expected `{{` after {}", shown(self.tokens[piece.end - 1], self.text)),
                 span,
@@ -465,7 +474,29 @@ impl<'t> Parser<'t> {
             );
             return None;
         }
-        Some(Head { kind: kind?, name: name?, ty: ty? })
+        Some(head)
+    }
+
+    /// The block's `{` is missing, which is told; finds its `}`, so that it is not told of too.
+    fn forgive_closer(&mut self, mut at: usize) {
+        if self.forgiven.is_some() {
+            return;
+        }
+        while at < self.tokens.len() {
+            let token = self.tokens[at];
+            let item = token.kind != Kind::Close
+                && matches!(self.text[..token.start].chars().last(), None | Some('\n'));
+            match token.kind {
+                Kind::Newline | Kind::Comment => {}
+                Kind::Close if token.bad => {
+                    self.forgiven = Some(at);
+                    return;
+                }
+                _ if item => return,
+                _ => {}
+            }
+            at = if token.kind == Kind::Open { self.behind(at) } else { at + 1 };
+        }
     }
 
     /// The statements in the block of `piece`.
