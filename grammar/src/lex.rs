@@ -2,7 +2,7 @@
 //! is parsed. Caps nesting, so that nothing behind it can run out of stack.
 //!
 //! Guarantees: tokens in source order that do not overlap; every string token closed or marked [`Token::bad`] and
-//! reported; brackets, with those of interpolations, at most [`MAX_DEPTH`] deep. Leaves to [`crate::nest`] whether
+//! reported; interpolations, and the brackets around them, at most [`MAX_DEPTH`] deep. Leaves to [`crate::nest`] whether
 //! brackets match, and to the grammar what may follow what.
 
 use crate::parse::{MAX_DEPTH, MAX_ERRORS, ParseError};
@@ -168,12 +168,7 @@ impl<'t> Lexer<'t> {
 
     fn too_deep(&mut self, span: Span) {
         self.out.too_deep = true;
-        self.out.errors = vec![ParseError {
-            name: "nesting_too_deep",
-            message: format!("nested more than {MAX_DEPTH} deep"),
-            span,
-            help: Some("close a bracket, or give a part a name of its own with `let`".into()),
-        }];
+        self.out.errors = vec![ParseError::too_deep(span)];
     }
 
     fn raw_string(&mut self) {

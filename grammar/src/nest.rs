@@ -2,32 +2,43 @@
 //! it are still read as what they are.
 
 use crate::lex::{Kind, Token, closer_of};
-use crate::parse::{MAX_ERRORS, ParseError};
+use crate::parse::{MAX_DEPTH, MAX_ERRORS, ParseError};
 
 /// Sets [`Token::mate`] of every opener, marks brackets without their other half as bad, and reports those.
-pub(crate) fn nest(text: &str, tokens: &mut [Token]) -> Vec<ParseError> {
-    let (errors, open_block) = pair(text, tokens, false);
+///
+/// # Errors
+/// More than [`MAX_DEPTH`] are open at once. The lexer's count does not see that where closers do not match.
+pub(crate) fn nest(text: &str, tokens: &mut [Token]) -> Result<Vec<ParseError>, ParseError> {
+    let (errors, open_block) = pair(text, tokens, false)?;
     if open_block {
         // A block is open at the end: the indentation tells better than the count where it should have ended.
         let mut again = tokens.to_vec();
         for token in again.iter_mut().filter(|token| matches!(token.kind, Kind::Open | Kind::Close)) {
             (token.bad, token.mate) = (false, usize::MAX);
         }
-        let (by_indentation, _) = pair(text, &mut again, true);
+        let (by_indentation, _) = pair(text, &mut again, true)?;
         if by_indentation.len() <= errors.len() {
             tokens.copy_from_slice(&again);
-            return by_indentation;
+            return Ok(by_indentation);
         }
     }
-    errors
+    Ok(errors)
 }
 
-fn pair(text: &str, tokens: &mut [Token], by_indentation: bool) -> (Vec<ParseError>, bool) {
+/// The errors, and whether a block was never closed.
+fn pair(
+    text: &str,
+    tokens: &mut [Token],
+    by_indentation: bool,
+) -> Result<(Vec<ParseError>, bool), ParseError> {
     let mut pairing =
         Pairing { text, tokens, stack: Vec::new(), indent: 0, errors: Vec::new(), open_block: false };
     pairing.indent = pairing.indentation(0);
     for index in 0..pairing.tokens.len() {
         match pairing.tokens[index].kind {
+            Kind::Open if pairing.stack.len() == MAX_DEPTH => {
+                return Err(ParseError::too_deep(pairing.tokens[index].span()));
+            }
             Kind::Open => pairing.stack.push(Opened { index, indent: pairing.indent }),
             Kind::Close => pairing.close(index),
             Kind::Newline => {
@@ -41,7 +52,7 @@ fn pair(text: &str, tokens: &mut [Token], by_indentation: bool) -> (Vec<ParseErr
         }
     }
     pairing.unclosed_down_to(0, pairing.tokens.len());
-    (pairing.errors, pairing.open_block)
+    Ok((pairing.errors, pairing.open_block))
 }
 
 /// An opener that waits for its closer, and the indentation of its line.

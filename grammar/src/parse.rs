@@ -4,6 +4,7 @@
 //! then matched against the grammar on its own. So one bad statement costs one error, and everything around it is read.
 
 use crate::ast::{Ast, Attr, Decl, Entry, Ident, Import, Item, Let, Param, PlanHeader, StrPart};
+use crate::cut::Piece;
 use crate::lex::{Kind, Token, lex};
 use crate::mistake::{Statement, shown};
 use crate::nest::nest;
@@ -33,6 +34,15 @@ pub struct ParseError {
 }
 
 impl ParseError {
+    pub(crate) fn too_deep(span: Span) -> Self {
+        ParseError {
+            name: "nesting_too_deep",
+            message: format!("nested more than {MAX_DEPTH} deep"),
+            span,
+            help: Some("close a bracket, or give a part a name of its own with `let`".into()),
+        }
+    }
+
     pub(crate) fn syntax(message: impl Into<String>, span: Span, help: Option<String>) -> Self {
         ParseError { name: "syntax", message: message.into(), span, help }
     }
@@ -78,7 +88,7 @@ pub(crate) fn tokens(text: &str) -> Result<(Vec<Token>, Vec<ParseError>), ParseE
         return Err(lexed.errors.remove(0));
     }
     let mut errors = lexed.errors;
-    errors.append(&mut nest(text, &mut lexed.tokens));
+    errors.append(&mut nest(text, &mut lexed.tokens)?);
     Ok((lexed.tokens, errors))
 }
 
@@ -118,17 +128,6 @@ fn comments(text: &str, tokens: &[Token]) -> Vec<Spanned<String>> {
     comments.map(|token| Spanned::new(token.text(text).to_string(), token.span())).collect()
 }
 
-/// A statement as a range of tokens, without what separates it from the next.
-#[derive(Debug, Clone, Copy)]
-struct Piece {
-    first: usize,
-    end: usize,
-    /// The brace that opens its block, if it has one.
-    brace: Option<usize>,
-    /// An error in its tokens is reported already.
-    bad: bool,
-}
-
 /// What stands before a block's brace.
 struct Head {
     kind: Ident,
@@ -136,24 +135,24 @@ struct Head {
     ty: Option<Ident>,
 }
 
-struct Parser<'t> {
-    text: &'t str,
-    tokens: &'t [Token],
+pub(crate) struct Parser<'t> {
+    pub text: &'t str,
+    pub tokens: &'t [Token],
     errors: Vec<ParseError>,
     /// The closing brace of a block that has no opening one, which is told: what is up to here was meant to be in it.
     forgiven: Option<usize>,
 }
 
 impl<'t> Parser<'t> {
-    fn full(&self) -> bool {
+    pub(crate) fn full(&self) -> bool {
         self.errors.len() >= MAX_ERRORS
     }
 
-    fn error(&mut self, message: impl Into<String>, span: Span, help: impl Into<String>) {
+    pub(crate) fn error(&mut self, message: impl Into<String>, span: Span, help: impl Into<String>) {
         self.errors.push(ParseError::syntax(message, span, Some(help.into())));
     }
 
-    fn kind(&self, index: usize) -> Option<Kind> {
+    pub(crate) fn kind(&self, index: usize) -> Option<Kind> {
         self.tokens.get(index).map(|token| token.kind)
     }
 
@@ -161,109 +160,14 @@ impl<'t> Parser<'t> {
         self.tokens.get(index).map_or("", |token| token.text(self.text))
     }
 
-    fn is_brace(&self, index: usize) -> bool {
+    pub(crate) fn is_brace(&self, index: usize) -> bool {
         self.kind(index) == Some(Kind::Open) && self.word(index) == "{"
     }
 
     /// The index behind the group that opens at `open`.
-    fn behind(&self, open: usize) -> usize {
+    pub(crate) fn behind(&self, open: usize) -> usize {
         let token = self.tokens[open];
         if token.bad { token.mate } else { token.mate + 1 }
-    }
-
-    /// Cuts the next statement off the tokens from `at` to `end`, and moves `at` behind it.
-    fn piece(&mut self, at: &mut usize, end: usize, in_block: bool) -> Option<Piece> {
-        self.skip_to_statement(at, end);
-        if *at >= end {
-            return None;
-        }
-        let mut piece = Piece { first: *at, end: *at, brace: None, bad: false };
-        while *at < end {
-            let token = self.tokens[*at];
-            match token.kind {
-                Kind::Newline if self.brace_on_next_line(*at, end) => *at += 1,
-                Kind::Newline | Kind::Comment => break,
-                Kind::Comma => {
-                    if !in_block {
-                        self.error("unexpected `,`", token.span(), "each item stands on a line of its own");
-                    }
-                    *at += 1;
-                    break;
-                }
-                Kind::Open if self.is_brace(*at) => {
-                    piece.brace = Some(*at);
-                    *at = self.behind(*at);
-                    piece.end = *at;
-                    self.end_of_block(at, end, in_block);
-                    break;
-                }
-                Kind::Open => {
-                    piece.bad |= token.bad;
-                    *at = self.behind(*at);
-                    piece.end = *at;
-                }
-                _ => {
-                    piece.bad |= token.bad;
-                    *at += 1;
-                    piece.end = *at;
-                }
-            }
-        }
-        piece.bad |=
-            piece.brace.is_none() && self.tokens[piece.first..piece.end].iter().any(|token| token.bad);
-        Some(piece)
-    }
-
-    fn skip_to_statement(&mut self, at: &mut usize, end: usize) {
-        while *at < end {
-            let token = self.tokens[*at];
-            match token.kind {
-                Kind::Newline | Kind::Comment => {}
-                Kind::Comma if !self.full() => {
-                    self.error(
-                        "unexpected `,`",
-                        token.span(),
-                        "a comma stands behind a statement; take it out here",
-                    );
-                }
-                Kind::Comma => {}
-                Kind::Close if token.bad => {}
-                _ => break,
-            }
-            *at += 1;
-        }
-    }
-
-    /// A line that starts with a brace belongs to the one before it; that is told, and read as meant.
-    fn brace_on_next_line(&mut self, newline: usize, end: usize) -> bool {
-        if newline + 1 >= end || !self.is_brace(newline + 1) {
-            return false;
-        }
-        let span = self.tokens[newline + 1].span();
-        self.error("`{` stands on a line of its own", span, "put it on the line of its block's name");
-        true
-    }
-
-    /// Behind a block, the line or the statement must end.
-    fn end_of_block(&mut self, at: &mut usize, end: usize, in_block: bool) {
-        if *at >= end || self.tokens[*at - 1].kind != Kind::Close {
-            return;
-        }
-        let token = self.tokens[*at];
-        match token.kind {
-            Kind::Newline | Kind::Comment => {}
-            Kind::Comma if in_block => *at += 1,
-            Kind::Close if token.bad => {}
-            _ => {
-                let found = shown(token, self.text);
-                self.error(
-                    format!("expected a new line behind `}}`, found {found}"),
-                    token.span(),
-                    "start a new line",
-                );
-                *at += usize::from(token.kind == Kind::Comma);
-            }
-        }
     }
 
     fn items(&mut self) -> Vec<Item> {

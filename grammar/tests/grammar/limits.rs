@@ -49,6 +49,17 @@ fn a_quarter_megabyte_of_anything_ends() {
     }
 }
 
+/// Closers that match nothing must not hide how deep it goes.
+#[test]
+fn brackets_that_do_not_match_are_too_deep_all_the_same() {
+    for unit in ["{]", "{)", "x {]\n", "[{]", "({)]", "x { a = [ ) ( ] )\n"] {
+        assert_eq!(verdict(&unit.repeat(MAX_BYTES / unit.len())), "nesting_too_deep", "{unit}");
+    }
+    for unit in ["[}", "[)", "(]", "[(]", "[\"]", "{ [\n}", "{\n"] {
+        assert!(verdict(&unit.repeat(MAX_BYTES / 4 / unit.len())).len() > 1, "{unit}");
+    }
+}
+
 #[test]
 fn nesting_is_counted_over_blocks_lists_calls_and_interpolations() {
     let list = |depth: usize| format!("let x = {}{}", "[".repeat(depth), "]".repeat(depth));
