@@ -27,6 +27,7 @@ impl Parser<'_> {
             let token = self.tokens[*at];
             match token.kind {
                 Kind::Newline if self.brace_on_next_line(*at, end) => *at += 1,
+                Kind::Newline if self.value_on_next_line(*at, end) => *at += 1,
                 Kind::Newline | Kind::Comment => break,
                 Kind::Comma => {
                     if !in_block {
@@ -86,6 +87,18 @@ impl Parser<'_> {
         }
         let span = self.tokens[newline + 1].span();
         self.error("`{` stands on a line of its own", span, "put it on the line of its block's name");
+        true
+    }
+
+    /// A line that starts with a literal belongs to the `=` before it; that is told, and read as meant.
+    fn value_on_next_line(&mut self, newline: usize, end: usize) -> bool {
+        let next = (newline + 1 < end).then(|| self.tokens[newline + 1].kind);
+        let literal = matches!(next, Some(Kind::Str | Kind::RawStr | Kind::Number | Kind::Open));
+        let equals = self.tokens[newline - 1];
+        if !literal || equals.kind != Kind::Equals {
+            return false;
+        }
+        self.error("expected a value after `=`", equals.span(), "a value starts on the line of its `=`");
         true
     }
 

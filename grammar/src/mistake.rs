@@ -55,6 +55,9 @@ impl<'t> Statement<'t> {
             '-' if run[1..].starts_with(|c: char| c.is_ascii_digit()) => {
                 "no attribute takes a negative number".into()
             }
+            _ if run.chars().all(|c| "+-%?!<>&|^".contains(c)) => {
+                "there are no operators; text is joined within a string: `\"${a}/${b}\"`".into()
+            }
             _ if run.len() > 60 => "text stands in quotes".into(),
             _ if run.ends_with(';') => {
                 format!("statements end at a newline or a comma: take out the `;` of `{run}`")
@@ -163,8 +166,8 @@ impl<'t> Statement<'t> {
             (Some(Kind::Word), name) if wants(Rule::colon) && stop.rule == Rule::param_item => {
                 Some(format!("the type stands behind a colon: write `param {name}: {found}`"))
             }
-            (Some(Kind::Open), ":") if stop.rule == Rule::head => {
-                Some("take the `:` out, or put a type behind it".into())
+            (None | Some(Kind::Open), ":") if stop.rule == Rule::head => {
+                Some(format!("write `{} {{ … }}`, or put a type behind the `:`", self.word(0)))
             }
             (Some(Kind::Equals), _) if wants(Rule::comma) => Some("elements have no names".into()),
             (Some(Kind::Word), _) if self.kind(place + 1) == Some(Kind::Equals) => {
@@ -173,7 +176,7 @@ impl<'t> Statement<'t> {
             (Some(Kind::Word), name) if wants(Rule::colon) && place == 2 => {
                 Some(format!("the type stands behind a colon: write `{} {found}: {name} {{`", self.word(0)))
             }
-            (Some(Kind::Open), _) if wants(Rule::reference) && found == "{" => {
+            (Some(Kind::Open), "=" | "," | "[" | "(") if found == "{" => {
                 Some("a value has no braces: a list is `[a, b]`, a block a declaration of its own".into())
             }
             (Some(_), _) if wants(Rule::comma) => Some("put a `,` between two elements".into()),

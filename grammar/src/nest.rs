@@ -116,6 +116,9 @@ impl Pairing<'_> {
             self.tokens[open].mate = end;
             let opener = self.byte(open);
             self.open_block |= opener == b'{';
+            if self.string_swallowed_line(open) {
+                continue;
+            }
             let closer = char::from(closer_of(opener));
             let help = match closer {
                 '}' => "add a `}` on a line of its own where the block ends".to_string(),
@@ -124,6 +127,12 @@ impl Pairing<'_> {
             };
             self.error(open, format!("`{}` is never closed", char::from(opener)), help);
         }
+    }
+
+    /// The opener's line ends in an unclosed string, which is told: the closer is most likely in it.
+    fn string_swallowed_line(&self, open: usize) -> bool {
+        let mut line = self.tokens[open + 1..].iter().take_while(|token| token.kind != Kind::Newline);
+        line.any(|token| token.bad && matches!(token.kind, Kind::Str | Kind::RawStr))
     }
 
     fn error(&mut self, index: usize, message: String, help: String) {

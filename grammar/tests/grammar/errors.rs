@@ -65,6 +65,7 @@ fn items() {
         "path = \"x\"",
         "keep = { cycles = 2 }",
         "keep: { cycles = 2 }",
+        "keep:",
         "keep { } keep { }",
         "keep\n{ cycles = 2 }",
         "plän x",
@@ -124,6 +125,8 @@ fn values() {
         "let x = a b",
         "let x = == 1",
         "let x = { a = 1 }",
+        "let x =\n  \"a\"\nlet y = 1",
+        "let x = a + b",
         "let x = 0 2 * * *",
         "let x = 2026-11-20",
     ]));
@@ -177,6 +180,7 @@ fn strings() {
         "let x = \"\\u{110000} \\u{zz} \\u{} \\u41\"",
         "let x = \"a\" \"b\"",
         "let x = it's",
+        "x { url = env(\"X }\ny { }",
     ]));
 }
 
