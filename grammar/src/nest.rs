@@ -31,8 +31,22 @@ fn pair(
     tokens: &mut [Token],
     by_indentation: bool,
 ) -> Result<(Vec<ParseError>, bool), ParseError> {
-    let mut pairing =
-        Pairing { text, tokens, stack: Vec::new(), indent: 0, errors: Vec::new(), open_block: false };
+    let places = |wanted: fn(&Token) -> bool| -> Vec<usize> {
+        tokens.iter().enumerate().filter(|(_, token)| wanted(token)).map(|(place, _)| place).collect()
+    };
+    let unclosed_strings = places(|token| token.bad && matches!(token.kind, Kind::Str | Kind::RawStr));
+    let newlines =
+        if unclosed_strings.is_empty() { Vec::new() } else { places(|token| token.kind == Kind::Newline) };
+    let mut pairing = Pairing {
+        text,
+        tokens,
+        unclosed_strings,
+        newlines,
+        stack: Vec::new(),
+        indent: 0,
+        errors: Vec::new(),
+        open_block: false,
+    };
     pairing.indent = pairing.indentation(0);
     for index in 0..pairing.tokens.len() {
         match pairing.tokens[index].kind {
@@ -64,6 +78,9 @@ struct Opened {
 struct Pairing<'a> {
     text: &'a str,
     tokens: &'a mut [Token],
+    /// Token indices; searched, as walking a long line once for every bracket would be quadratic.
+    unclosed_strings: Vec<usize>,
+    newlines: Vec<usize>,
     stack: Vec<Opened>,
     /// Of the current line, in blanks.
     indent: usize,
@@ -131,8 +148,9 @@ impl Pairing<'_> {
 
     /// The opener's line ends in an unclosed string, which is told: the closer is most likely in it.
     fn string_swallowed_line(&self, open: usize) -> bool {
-        let mut line = self.tokens[open + 1..].iter().take_while(|token| token.kind != Kind::Newline);
-        line.any(|token| token.bad && matches!(token.kind, Kind::Str | Kind::RawStr))
+        let next = |places: &[usize]| places.get(places.partition_point(|&place| place < open)).copied();
+        let string = next(&self.unclosed_strings);
+        string.is_some_and(|string| next(&self.newlines).is_none_or(|newline| string < newline))
     }
 
     fn error(&mut self, index: usize, message: String, help: String) {

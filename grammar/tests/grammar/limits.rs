@@ -55,8 +55,10 @@ fn brackets_that_do_not_match_are_too_deep_all_the_same() {
     for unit in ["{]", "{)", "x {]\n", "[{]", "({)]", "x { a = [ ) ( ] )\n"] {
         assert_eq!(verdict(&unit.repeat(MAX_BYTES / unit.len())), "nesting_too_deep", "{unit}");
     }
-    for unit in ["[}", "[)", "(]", "[(]", "[\"]", "{ [\n}", "{\n"] {
-        assert!(verdict(&unit.repeat(MAX_BYTES / 4 / unit.len())).len() > 1, "{unit}");
+    for unit in ["[}", "[)", "(]", "[(]", "[\"]", "{ [\n}", "{\n", "{[}", "x{(}"] {
+        let text = unit.repeat(MAX_BYTES / 4 / unit.len());
+        verdict(&text);
+        verdict(&format!("{text}\""));
     }
 }
 
