@@ -4,6 +4,10 @@
 //! keep the promise: an object appears whole or not at all, what returned `Ok` survives a power cut, and creating never
 //! replaces. Everything else (what a backup is, locks, recovery) is built above it, in the catalog.
 
+pub mod dir;
+pub mod fs;
+pub mod simulated;
+
 use std::fmt;
 use std::io;
 use std::path::Path;
