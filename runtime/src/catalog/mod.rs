@@ -2,12 +2,16 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`host`] | what this host remembers, and the locks among its processes |
+//! | [`identity`] | whose store it is |
 //! | [`ids`] | ids of runs, plans, machines, attempts |
 //! | [`layout`] | the name of everything in a store |
 //! | [`manifest`] | a run's manifest: its clear part |
 //! | [`details`] | a manifest's second document: what may be private |
 
 pub mod details;
+pub mod host;
+pub mod identity;
 pub mod ids;
 pub mod layout;
 pub mod manifest;
