@@ -4,14 +4,20 @@
 //! else, and follows no symbolic link. [`scan`] writes what it sees into a scan file, which packing reads, and which a
 //! later run can compare its own walk with; [`measure`] is the same walk, writing nothing.
 
+mod record;
+mod roots;
+mod walk;
 mod warning;
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use backplan_compiler::model::Files;
 
 use crate::control::{Control, Stopped};
+pub use record::{LinkGroup, ScanHeader, ScanReader, ScanRoot, ScanWriter, Scanned, Trailer};
 pub use warning::{KEPT, Warning, WarningKind, Warnings};
 
 /// What to walk.
@@ -112,8 +118,20 @@ pub enum ScanError {
 /// # Errors
 /// See [`ScanError`]; what cannot be read below an entry of `paths` is a warning.
 pub fn scan(trees: &Trees, out: &Path, control: &Control) -> Result<Summary, ScanError> {
-    let _ = (trees, out, control);
-    unimplemented!()
+    let top = roots::tree(trees)?;
+    let started = now();
+    let write = |cause| ScanError::Write { path: out.to_path_buf(), cause };
+    let roots = (0..trees.files.paths.len()).map(|index| ScanRoot {
+        absolute: roots::where_read(trees, index),
+        inside: trees.files.paths[index].inside.as_os_str().as_bytes().to_vec(),
+    });
+    let header =
+        ScanHeader { source: trees.source.clone(), options: digest(trees), started, roots: roots.collect() };
+    let mut file = ScanWriter::create(out, &header).map_err(write)?;
+    let mut visit = |entry: &Scanned| file.entry(entry).map_err(write);
+    let (summary, trailer) = walk::Walk::new(trees, control, &mut visit)?.run(&top, started)?;
+    file.finish(&trailer).map_err(write)?;
+    Ok(summary)
 }
 
 /// Walks and writes nothing: what [`scan`] would find.
@@ -121,6 +139,34 @@ pub fn scan(trees: &Trees, out: &Path, control: &Control) -> Result<Summary, Sca
 /// # Errors
 /// As [`scan`]'s.
 pub fn measure(trees: &Trees, control: &Control) -> Result<Summary, ScanError> {
-    let _ = (trees, control);
-    unimplemented!()
+    let top = roots::tree(trees)?;
+    let mut visit = |_: &Scanned| Ok(());
+    let (summary, _) = walk::Walk::new(trees, control, &mut visit)?.run(&top, now())?;
+    Ok(summary)
+}
+
+fn now() -> (i64, u32) {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_nanos())
+}
+
+/// What decides which entries a walk sees.
+fn digest(trees: &Trees) -> [u8; 32] {
+    let files = &trees.files;
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |part: &[u8]| {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+    };
+    add(&(files.paths.len() as u64).to_le_bytes());
+    for path in &files.paths {
+        add(path.absolute.as_os_str().as_bytes());
+        add(path.inside.as_os_str().as_bytes());
+    }
+    for pattern in &files.exclude {
+        add(pattern.text.as_bytes());
+    }
+    add(&[u8::from(files.exclude_caches), u8::from(files.one_file_system)]);
+    add(&files.max_file_size.unwrap_or(u64::MAX).to_le_bytes());
+    add(files.root.as_deref().unwrap_or(Path::new("")).as_os_str().as_bytes());
+    *hasher.finalize().as_bytes()
 }
