@@ -6,6 +6,8 @@
 //! | [`identity`] | whose store it is |
 //! | [`ids`] | ids of runs, plans, machines, attempts |
 //! | [`layout`] | the name of everything in a store |
+//! | [`lock`] | the lease of a plan in a store |
+//! | [`owner`] | who holds it, and whether that lives |
 //! | [`manifest`] | a run's manifest: its clear part |
 //! | [`details`] | a manifest's second document: what may be private |
 
@@ -14,7 +16,9 @@ pub mod host;
 pub mod identity;
 pub mod ids;
 pub mod layout;
+pub mod lock;
 pub mod manifest;
+pub mod owner;
 
 // Coming in this order, with these signatures:
 //
