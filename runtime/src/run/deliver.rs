@@ -14,8 +14,8 @@ use super::coordinator::{Failure, FailureKind, Performed};
 use super::event::Outcome;
 use super::facts::{self, ArchiveFact, SourceFact};
 use super::journal::Record;
-use super::prepare::highest_in;
 use super::mark::mark;
+use super::prepare::highest_in;
 use super::session;
 use super::sinks::{FanOut, StagedFile};
 use super::state::make_private;
@@ -47,10 +47,11 @@ impl Worker {
         let Some(folder) = session::folder(declared) else {
             return Err(Failure::fatal(format!("store `{}` is not a folder", declared.name)));
         };
-        let store: Arc<dyn Store> = match identity::open_folder(&declared.name, folder, known, self.request.adopt) {
-            Ok(store) => Arc::new(store),
-            Err(error) => return self.absent(step, id, &error),
-        };
+        let store: Arc<dyn Store> =
+            match identity::open_folder(&declared.name, folder, known, self.request.adopt) {
+                Ok(store) => Arc::new(store),
+                Err(error) => return self.absent(step, id, &error),
+            };
         let run = self.imprint.run;
         let host = &self.imprint.host;
         let owner = Owner::this_process(host.machine, &host.name, &run);
@@ -66,7 +67,9 @@ impl Worker {
         };
         let checked = identity::claim(store.as_ref(), &self.layout, &claim)
             .map_err(|error| Failure::lasting(error.to_string()))
-            .and_then(|format| self.plan().remember(&declared.name, &location, format.id).map_err(Failure::lasting))
+            .and_then(|format| {
+                self.plan().remember(&declared.name, &location, format.id).map_err(Failure::lasting)
+            })
             .and_then(|()| self.check_sequence(store.as_ref()));
         if let Err(failure) = checked {
             // The store is not this run's: it is given back at once, and untouched.
@@ -83,7 +86,8 @@ impl Worker {
         if highest < self.imprint.run.sequence() {
             return Ok(());
         }
-        let text = format!("store `{}`: run {highest} was made while this one began; start it again", store.label());
+        let text =
+            format!("store `{}`: run {highest} was made while this one began; start it again", store.label());
         Err(Failure::fatal(text))
     }
 
@@ -107,7 +111,10 @@ impl Worker {
         let inputs = self.inputs(step, id, control)?;
         let archive = self.request.model.archive(id);
         if inputs.is_empty() {
-            return Err(Failure::lasting(format!("archive `{}`: none of its sources is there", archive.name)));
+            return Err(Failure::lasting(format!(
+                "archive `{}`: none of its sources is there",
+                archive.name
+            )));
         }
         let options = PackOptions {
             level: archive.level,
@@ -135,7 +142,8 @@ impl Worker {
 
     fn inputs(&self, step: &StepId, id: ArchiveId, control: &Control) -> Result<Vec<Input>, Failure> {
         let wanted = |source: &SourceId| {
-            self.occasion.only.is_empty() || self.occasion.only.contains(&self.request.model.source(*source).name)
+            self.occasion.only.is_empty()
+                || self.occasion.only.contains(&self.request.model.source(*source).name)
         };
         let sources = reading_order(&self.request.model, &self.request.model.archive(id).from);
         let mut inputs = Vec::new();
@@ -152,7 +160,9 @@ impl Worker {
     fn content(&self, step: &StepId, id: SourceId, control: &Control) -> Result<Option<Content>, Failure> {
         let source = self.request.model.source(id);
         match &source.kind {
-            SourceKind::Files(_) => Ok(Some(Content::Scan(self.work_folder().join(format!("{}.scan", source.name))))),
+            SourceKind::Files(_) => {
+                Ok(Some(Content::Scan(self.work_folder().join(format!("{}.scan", source.name)))))
+            }
             SourceKind::Sqlite { .. } => match self.facts().sources.get(&id) {
                 Some(SourceFact::Dumped(path)) => {
                     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -190,11 +200,13 @@ impl Worker {
         make_private(&folder).map_err(Failure::passing)?;
         let place = |cause: io::Error| Failure::passing(format!("`{}`: {cause}", path.display()));
         let mut sink = StagedFile::create(&path).map_err(place)?;
-        let packed = artefact::pack(inputs, options, &mut sink, control).map_err(|error| self.pack_failure(&error))?;
+        let packed =
+            artefact::pack(inputs, options, &mut sink, control).map_err(|error| self.pack_failure(&error))?;
         sink.finish().map_err(place)?;
         let sha256 = match packed.sha256 {
             Some(sum) => hex(&sum),
-            None => sum_of_file(&path, control).map_err(|error| read_failure(&path.display().to_string(), &error))?,
+            None => sum_of_file(&path, control)
+                .map_err(|error| read_failure(&path.display().to_string(), &error))?,
         };
         Ok(ArchiveFact { packed, sha256, direct: Vec::new() })
     }
@@ -222,9 +234,11 @@ impl Worker {
             return Err(Failure::passing(format!("no store takes the artefact: {}", reasons.join("; "))));
         }
         let mut sink = FanOut::new(uploads);
-        let packed = artefact::pack(inputs, options, &mut sink, control).map_err(|error| self.pack_failure(&error))?;
+        let packed =
+            artefact::pack(inputs, options, &mut sink, control).map_err(|error| self.pack_failure(&error))?;
         let (uploads, failed) = sink.into_uploads();
-        let mut lost: Vec<(StoreId, String)> = lost.into_iter().map(|(id, error)| (id, error.to_string())).collect();
+        let mut lost: Vec<(StoreId, String)> =
+            lost.into_iter().map(|(id, error)| (id, error.to_string())).collect();
         lost.extend(failed.into_iter().map(|(id, error)| (id, error.to_string())));
         let mut direct = Vec::new();
         for (store, upload) in uploads {
@@ -255,7 +269,8 @@ impl Worker {
     /// Stores that took no artefact, though others did.
     fn drop_out(&self, step: &StepId, id: ArchiveId, lost: &[(StoreId, String)]) {
         for (store, text) in lost {
-            let (archive, store_name) = (&self.request.model.archive(id).name, &self.request.model.store(*store).name);
+            let (archive, store_name) =
+                (&self.request.model.archive(id).name, &self.request.model.store(*store).name);
             self.warn(step, format!("archive `{archive}` did not reach store `{store_name}`: {text}"));
             self.facts().lost.insert((id, *store), text.clone());
         }
@@ -283,14 +298,15 @@ impl Worker {
         }
         let mut imprint = self.imprint.clone();
         imprint.finished = self.request.clock.now();
-        if let Some(id) = self.plan().known(
-            &self.request.model.store(store).name,
-            &session::location(self.request.model.store(store)),
-        ) {
+        if let Some(id) = self
+            .plan()
+            .known(&self.request.model.store(store).name, &session::location(self.request.model.store(store)))
+        {
             imprint.plan = id;
         }
         let facts = self.facts();
-        let mut manifest = facts::manifest(&self.request, &imprint, &self.graph.artefact_names, &facts, &whole);
+        let mut manifest =
+            facts::manifest(&self.request, &imprint, &self.graph.artefact_names, &facts, &whole);
         let mut details = facts::details(&self.request, &facts);
         drop(facts);
         for warning in &mut details.warnings.first {
@@ -343,7 +359,9 @@ impl Worker {
                 }
                 return;
             }
-            Outcome::Failed(reason) | Outcome::NotRun(reason) | Outcome::Dropped(reason) => self.secrets.redact(reason),
+            Outcome::Failed(reason) | Outcome::NotRun(reason) | Outcome::Dropped(reason) => {
+                self.secrets.redact(reason)
+            }
         };
         match step.action {
             Action::Scan(source) | Action::Dump(source) => {

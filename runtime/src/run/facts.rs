@@ -12,8 +12,8 @@ use crate::artefact::Packed;
 use crate::catalog::details::{Details, PlanFile, RawPath, Root, Warnings};
 use crate::catalog::ids::{Nonce, RunId, Uuid};
 use crate::catalog::manifest::{
-    ArchiveRecord, Content, FORMAT, HostRef, IndexPlace, MIN_READER, Manifest, MissingArchive, PlanRef, Second,
-    SourceRecord, SourceStatus,
+    ArchiveRecord, Content, FORMAT, HostRef, IndexPlace, MIN_READER, Manifest, MissingArchive, PlanRef,
+    Second, SourceRecord, SourceStatus,
 };
 use crate::scan::Summary;
 

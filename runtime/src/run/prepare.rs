@@ -154,7 +154,8 @@ fn prepare(
     for name in graph.artefact_names.values() {
         artefact_name(name).map_err(|error| PrepareError::Plan(error.to_string()))?;
         if !seen.insert(name) {
-            let text = format!("two archives of this run would both be written to `{name}`; give them other names");
+            let text =
+                format!("two archives of this run would both be written to `{name}`; give them other names");
             return Err(PrepareError::Plan(text));
         }
     }
@@ -220,7 +221,10 @@ fn read_all(paths: &BTreeSet<PathBuf>) -> Result<BTreeMap<PathBuf, String>, Prep
 /// The first line of a file, without its end and the blanks around it.
 fn first_line(path: &Path) -> Result<String, PrepareError> {
     let failed = |cause: String| {
-        let text = format!("`read(\"{}\")`: {cause}; the plan takes a name from this file's first line", path.display());
+        let text = format!(
+            "`read(\"{}\")`: {cause}; the plan takes a name from this file's first line",
+            path.display()
+        );
         PrepareError::Read(text)
     };
     let file = std::fs::File::open(path).map_err(|cause| failed(cause.to_string()))?;

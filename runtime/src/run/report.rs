@@ -118,7 +118,8 @@ pub struct ArchiveReport {
 
 /// The report of an execution.
 pub fn report(model: &Model, run: &str, graph: &StepGraph, execution: &Execution, facts: &Facts) -> Report {
-    let steps: Vec<StepReport> = graph.in_order().into_iter().map(|step| step_report(step, execution)).collect();
+    let steps: Vec<StepReport> =
+        graph.in_order().into_iter().map(|step| step_report(step, execution)).collect();
     let archives = graph.artefact_names.iter().map(|(id, name)| {
         let fact = facts.archives.get(id);
         let sources = fact.map(|fact| fact.packed.sources.as_slice()).unwrap_or_default();
@@ -139,7 +140,9 @@ pub fn report(model: &Model, run: &str, graph: &StepGraph, execution: &Execution
         run: run.to_owned(),
         verdict: verdict(&steps, execution, facts, &warnings),
         archives: archives.collect(),
-        committed: committed.filter_map(|step| step.step.strip_prefix("commit/").map(str::to_owned)).collect(),
+        committed: committed
+            .filter_map(|step| step.step.strip_prefix("commit/").map(str::to_owned))
+            .collect(),
         warnings,
         steps,
     }

@@ -10,17 +10,18 @@ use std::time::Duration;
 use backplan_compiler::graph::{Action, Occasion, Step, StepGraph, StepId, When};
 use backplan_compiler::lower::{fill, zone};
 use backplan_compiler::model::{
-    Absent, ArchiveId, Command, EnvValue, Event as NotifyEvent, NotifyKind, SourceId, SourceKind, StoreId,
+    Command, EnvValue, Event as NotifyEvent, NotifyKind, SourceId, SourceKind, StoreId,
 };
 use backplan_compiler::value::Text;
 
 use super::coordinator::{Execution, Failure, FailureKind, Performed, Work};
 use super::event::{Event, Observer, Outcome};
-use super::facts::{self, Facts, Imprint, SourceFact};
-use super::mark::mark;
+use super::facts::{Facts, Imprint, SourceFact};
 use super::journal::{self, Journal, Leave, Record};
+use super::mark::mark;
 use super::prepare::Prepared;
 use super::process::{self, ProcessError, Program, Tell};
+use super::report::{Report, Verdict, report};
 use super::request::Request;
 use super::secrets::Secrets;
 use super::session::{self, Session};
@@ -103,7 +104,7 @@ impl Work for Worker {
     }
 
     fn settled(&self, standing: &Execution) {
-        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing.clone();
+        *self.standing() = standing.clone();
     }
 }
 
@@ -146,15 +147,35 @@ impl Worker {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the journal and lets the next run in.
-    ///
-    /// # Errors
-    /// When the journal cannot be written: the next run will look for what this one left.
-    pub fn close(&self, status: u8) -> io::Result<()> {
-        self.write_journal(&Record::End { status })?;
-        journal::tidy(&self.folders.journals(), JOURNALS)?;
+    /// The report of the run; its journal is ended, and the next run let in.
+    pub fn finish(&self, run: &str, graph: &StepGraph, execution: &Execution) -> Report {
+        let mut report = report(&self.request.model, run, graph, execution, &self.facts());
+        if let Err(error) = self.close(report.verdict.status()) {
+            report.warnings.push(format!("{error}; the next run will look for what this one left"));
+            if report.verdict == Verdict::Done {
+                report.verdict = Verdict::Warnings;
+            }
+        }
+        report
+    }
+
+    fn close(&self, status: u8) -> io::Result<()> {
+        // With a window still open, the next run must know: the journal stays without its end.
+        let left_open = self
+            .standing()
+            .steps
+            .iter()
+            .any(|(id, ended)| id.0.starts_with("leave/") && matches!(ended.outcome, Outcome::Failed(_)));
+        if !left_open && self.journal.get().is_some() {
+            self.write_journal(&Record::End { status })?;
+            journal::tidy(&self.folders.journals(), JOURNALS)?;
+        }
         *self.plan_lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(())
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Execution> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn warn(&self, step: &StepId, text: impl Into<String>) {
@@ -249,7 +270,8 @@ impl Worker {
     fn take_back(&self, step: &StepId, left: &journal::Left, control: &Control) -> Result<(), Failure> {
         let mut open = false;
         for (window, leave) in &left.windows {
-            self.observer.event(Event::Note { text: format!("leaving window `{window}` for run {}", left.run) });
+            self.observer
+                .event(Event::Note { text: format!("leaving window `{window}` for run {}", left.run) });
             let Some(leave) = leave else { continue };
             let program =
                 Program { argv: leave.argv.clone(), run_as: leave.run_as.clone(), ..Program::default() };
@@ -294,7 +316,8 @@ impl Worker {
             (error, When::Before) => Failure::fatal(error),
             (error, When::After) => Failure::lasting(error),
         };
-        let staging = Staging::open(&declared.path, &precious, self.request.home.as_deref()).map_err(failed)?;
+        let staging =
+            Staging::open(&declared.path, &precious, self.request.home.as_deref()).map_err(failed)?;
         staging.clear(control).map(drop).map_err(failed)
     }
 
@@ -328,7 +351,9 @@ impl Worker {
     ) -> Result<(), Failure> {
         let program =
             Program { argv: self.fill_all(argv)?, run_as: run_as.map(str::to_owned), ..Program::default() };
-        process::run(&program, control, &self.tell(step)).map(drop).map_err(|error| self.program_failure(&error))
+        process::run(&program, control, &self.tell(step))
+            .map(drop)
+            .map_err(|error| self.program_failure(&error))
     }
 
     pub(super) fn program_failure(&self, error: &ProcessError) -> Failure {
@@ -428,11 +453,13 @@ impl Worker {
             timeout: Some(Duration::from_secs(60)),
             ..Program::default()
         };
-        process::run(&program, control, &self.tell(step)).map(drop).map_err(|error| self.program_failure(&error))
+        process::run(&program, control, &self.tell(step))
+            .map(drop)
+            .map_err(|error| self.program_failure(&error))
     }
 
     fn standing_event(&self) -> NotifyEvent {
-        let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        let standing = self.standing();
         let failed = |outcome: &Outcome| matches!(outcome, Outcome::Failed(_));
         if standing.signal.is_some() || standing.steps.values().any(|ended| failed(&ended.outcome)) {
             NotifyEvent::Failure
