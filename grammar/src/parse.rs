@@ -1,12 +1,28 @@
 //! Text to syntax tree.
+//!
+//! A file is cut into tokens, brackets are paired, and what lies between them into statements; each statement's text is
+//! then matched against the grammar on its own. So one bad statement costs one error, and everything around it is read.
 
-use crate::ast::Ast;
-use crate::span::Span;
+use crate::ast::{Ast, Attr, Decl, Entry, Ident, Import, Item, Let, Param, PlanHeader, StrPart};
+use crate::lex::{Kind, Token, lex};
+use crate::mistake::{Statement, shown};
+use crate::nest::nest;
+use crate::span::{Span, Spanned};
+use crate::syntax::{Builder, Node, Rule, raw_text, read};
+
+/// Bytes in the largest file that is read.
+pub const MAX_BYTES: usize = 1 << 20;
+
+/// How deep braces, brackets, parentheses and interpolations may be nested in all.
+pub const MAX_DEPTH: usize = 64;
+
+/// Errors reported for one file: nobody reads more, and the rest follow from the first.
+pub const MAX_ERRORS: usize = 50;
 
 /// A syntax error at one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseError {
-    /// Stable name of the finding, such as `syntax` or `nesting_too_deep`.
+    /// Stable name of the finding: `syntax`, `nesting_too_deep`, `file_too_large` or `not_text`.
     pub name: &'static str,
     /// What is wrong, lower case, without the place.
     pub message: String,
@@ -14,6 +30,12 @@ pub struct ParseError {
     pub span: Span,
     /// How to mend it, where that is known.
     pub help: Option<String>,
+}
+
+impl ParseError {
+    pub(crate) fn syntax(message: impl Into<String>, span: Span, help: Option<String>) -> Self {
+        ParseError { name: "syntax", message: message.into(), span, help }
+    }
 }
 
 /// What parsing gives: whatever could be read, and every error found.
@@ -25,7 +47,457 @@ pub struct Parsed {
     pub errors: Vec<ParseError>,
 }
 
-/// Reads a plan file.
-pub fn parse(_text: &str) -> Parsed {
-    Parsed::default()
+/// Reads a plan file. Never panics; takes time in proportion to the length of `text`, and stops at [`MAX_BYTES`],
+/// [`MAX_DEPTH`] and [`MAX_ERRORS`].
+pub fn parse(text: &str) -> Parsed {
+    match tokens(text) {
+        Err(error) => Parsed { ast: Ast::default(), errors: vec![error] },
+        Ok((tokens, mut errors)) => {
+            let comments = comments(text, &tokens);
+            let mut parser = Parser { text, tokens: &tokens, errors: Vec::new() };
+            let items = parser.items();
+            errors.append(&mut parser.errors);
+            errors.sort_by_key(|error| (error.span.start, error.span.end));
+            errors.truncate(MAX_ERRORS);
+            Parsed { ast: Ast { items, comments }, errors }
+        }
+    }
+}
+
+/// The file's tokens with their brackets paired, and the errors in them.
+///
+/// # Errors
+/// One that makes the rest of the file unreadable: a cap was exceeded, or the file is not text.
+pub(crate) fn tokens(text: &str) -> Result<(Vec<Token>, Vec<ParseError>), ParseError> {
+    check_text(text)?;
+    let mut lexed = lex(text);
+    if lexed.too_deep {
+        return Err(lexed.errors.remove(0));
+    }
+    let mut errors = lexed.errors;
+    errors.append(&mut nest(text, &mut lexed.tokens));
+    Ok((lexed.tokens, errors))
+}
+
+fn check_text(text: &str) -> Result<(), ParseError> {
+    if text.len() > MAX_BYTES {
+        return Err(ParseError {
+            name: "file_too_large",
+            message: format!("the file has {} bytes; a plan has at most {MAX_BYTES}", text.len()),
+            span: Span::new(0, 0),
+            help: Some("is it a plan? A large one can be divided with `import`".into()),
+        });
+    }
+    let bytes = text.as_bytes();
+    let odd = text.char_indices().find(|&(at, c)| match c {
+        '\n' | '\t' => false,
+        '\r' => bytes.get(at + 1) != Some(&b'\n'),
+        // They make a reviewer see another text than the one that is read.
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        _ => c.is_control(),
+    });
+    match odd {
+        None => Ok(()),
+        Some((at, c)) => Err(ParseError {
+            name: "not_text",
+            message: format!("the character U+{:04X} cannot stand in a plan", u32::from(c)),
+            span: Span::new(at, at + c.len_utf8()),
+            help: Some(format!(
+                "a plan is plain UTF-8 text; within a string, write `\\u{{{:x}}}`",
+                u32::from(c)
+            )),
+        }),
+    }
+}
+
+fn comments(text: &str, tokens: &[Token]) -> Vec<Spanned<String>> {
+    let comments = tokens.iter().filter(|token| token.kind == Kind::Comment);
+    comments.map(|token| Spanned::new(token.text(text).to_string(), token.span())).collect()
+}
+
+/// A statement as a range of tokens, without what separates it from the next.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    first: usize,
+    end: usize,
+    /// The brace that opens its block, if it has one.
+    brace: Option<usize>,
+    /// An error in its tokens is reported already.
+    bad: bool,
+}
+
+/// What stands before a block's brace.
+struct Head {
+    kind: Ident,
+    name: Option<Ident>,
+    ty: Option<Ident>,
+}
+
+struct Parser<'t> {
+    text: &'t str,
+    tokens: &'t [Token],
+    errors: Vec<ParseError>,
+}
+
+impl<'t> Parser<'t> {
+    fn full(&self) -> bool {
+        self.errors.len() >= MAX_ERRORS
+    }
+
+    fn error(&mut self, message: impl Into<String>, span: Span, help: impl Into<String>) {
+        self.errors.push(ParseError::syntax(message, span, Some(help.into())));
+    }
+
+    fn kind(&self, index: usize) -> Option<Kind> {
+        self.tokens.get(index).map(|token| token.kind)
+    }
+
+    fn word(&self, index: usize) -> &'t str {
+        self.tokens.get(index).map_or("", |token| token.text(self.text))
+    }
+
+    fn is_brace(&self, index: usize) -> bool {
+        self.kind(index) == Some(Kind::Open) && self.word(index) == "{"
+    }
+
+    /// The index behind the group that opens at `open`.
+    fn behind(&self, open: usize) -> usize {
+        let token = self.tokens[open];
+        if token.bad { token.mate } else { token.mate + 1 }
+    }
+
+    /// Cuts the next statement off the tokens from `at` to `end`, and moves `at` behind it.
+    fn piece(&mut self, at: &mut usize, end: usize, in_block: bool) -> Option<Piece> {
+        self.skip_to_statement(at, end);
+        if *at >= end {
+            return None;
+        }
+        let mut piece = Piece { first: *at, end: *at, brace: None, bad: false };
+        while *at < end {
+            let token = self.tokens[*at];
+            match token.kind {
+                Kind::Newline if self.brace_on_next_line(*at, end) => *at += 1,
+                Kind::Newline | Kind::Comment => break,
+                Kind::Comma => {
+                    if !in_block {
+                        self.error("unexpected `,`", token.span(), "each item stands on a line of its own");
+                    }
+                    *at += 1;
+                    break;
+                }
+                Kind::Open if self.is_brace(*at) => {
+                    piece.brace = Some(*at);
+                    *at = self.behind(*at);
+                    piece.end = *at;
+                    self.end_of_block(at, end, in_block);
+                    break;
+                }
+                Kind::Open => {
+                    piece.bad |= token.bad;
+                    *at = self.behind(*at);
+                    piece.end = *at;
+                }
+                _ => {
+                    piece.bad |= token.bad;
+                    *at += 1;
+                    piece.end = *at;
+                }
+            }
+        }
+        piece.bad |=
+            piece.brace.is_none() && self.tokens[piece.first..piece.end].iter().any(|token| token.bad);
+        Some(piece)
+    }
+
+    fn skip_to_statement(&mut self, at: &mut usize, end: usize) {
+        while *at < end {
+            let token = self.tokens[*at];
+            match token.kind {
+                Kind::Newline | Kind::Comment => {}
+                Kind::Comma if !self.full() => {
+                    self.error(
+                        "unexpected `,`",
+                        token.span(),
+                        "a comma stands behind a statement; take it out here",
+                    );
+                }
+                Kind::Comma => {}
+                Kind::Close if token.bad => {}
+                _ => break,
+            }
+            *at += 1;
+        }
+    }
+
+    /// A line that starts with a brace belongs to the one before it; that is told, and read as meant.
+    fn brace_on_next_line(&mut self, newline: usize, end: usize) -> bool {
+        if newline + 1 >= end || !self.is_brace(newline + 1) {
+            return false;
+        }
+        let span = self.tokens[newline + 1].span();
+        self.error("`{` stands on a line of its own", span, "put it on the line of its block's name");
+        true
+    }
+
+    /// Behind a block, the line or the statement must end.
+    fn end_of_block(&mut self, at: &mut usize, end: usize, in_block: bool) {
+        if *at >= end || self.tokens[*at - 1].kind != Kind::Close {
+            return;
+        }
+        let token = self.tokens[*at];
+        match token.kind {
+            Kind::Newline | Kind::Comment => {}
+            Kind::Comma if in_block => *at += 1,
+            Kind::Close if token.bad => {}
+            _ => {
+                let found = shown(token, self.text);
+                self.error(
+                    format!("expected a new line behind `}}`, found {found}"),
+                    token.span(),
+                    "start a new line",
+                );
+                *at += usize::from(token.kind == Kind::Comma);
+            }
+        }
+    }
+
+    fn items(&mut self) -> Vec<Item> {
+        let (mut items, mut at) = (Vec::new(), 0);
+        while !self.full() {
+            let Some(piece) = self.piece(&mut at, self.tokens.len(), false) else { break };
+            let item = match self.word(piece.first) {
+                "plan" => self.plan_item(piece).map(Item::Plan),
+                "import" => self.import_item(piece).map(Item::Import),
+                "let" => self.let_item(piece).map(Item::Let),
+                "param" => self.param_item(piece).map(Item::Param),
+                _ if self.kind(piece.first + 1) == Some(Kind::Equals) && piece.brace.is_none() => {
+                    self.attr_outside_block(piece);
+                    None
+                }
+                _ => self.decl(piece).map(Item::Decl),
+            };
+            items.extend(item);
+        }
+        items
+    }
+
+    fn attr_outside_block(&mut self, piece: Piece) {
+        if !piece.bad {
+            let name = self.word(piece.first);
+            let help = format!(
+                "a value that has a name is `let {name} = …`; an attribute stands in a block's braces"
+            );
+            self.error(format!("`{name}` stands in no block"), self.tokens[piece.first].span(), help);
+        }
+    }
+
+    /// Matches the statement up to its block against the grammar's `rule`.
+    fn read(&mut self, rule: Rule, piece: Piece) -> Option<(Node<'t>, usize)> {
+        let end = piece.brace.unwrap_or(piece.end);
+        let written: Vec<Token> = self.tokens[piece.first..end]
+            .iter()
+            .filter(|token| !matches!(token.kind, Kind::Newline | Kind::Comment))
+            .copied()
+            .collect();
+        let (Some(first), Some(last)) = (written.first(), written.last()) else {
+            if let Some(brace) = piece.brace {
+                let help = "a block starts with its kind: `keep { … }`";
+                self.error("expected a name before `{`", self.tokens[brace].span(), help);
+            }
+            return None;
+        };
+        if piece.bad {
+            return None;
+        }
+        let statement = Statement { text: self.text, tokens: &written };
+        if let Some(error) = statement.mistake() {
+            self.errors.push(error);
+            return None;
+        }
+        match read(rule, &self.text[first.start..last.end], first.start) {
+            Ok(node) => Some((node, first.start)),
+            Err(stop) => {
+                self.errors.push(statement.stopped(&stop));
+                None
+            }
+        }
+    }
+
+    fn builder(&mut self, base: usize) -> Builder<'_> {
+        Builder { base, errors: &mut self.errors }
+    }
+
+    /// The statement has braces where none belong.
+    fn refuse_block(&mut self, piece: Piece) {
+        if let (Some(brace), false) = (piece.brace, piece.bad) {
+            let word = self.word(piece.first);
+            let span = self.tokens[brace].span();
+            self.error(format!("`{word}` has no block"), span, "take the braces out");
+        }
+    }
+
+    fn span(&self, piece: Piece) -> Span {
+        let last = self.tokens[piece.first..piece.end].iter().rev();
+        let mut written = last.skip_while(|token| matches!(token.kind, Kind::Newline | Kind::Comment));
+        let start = self.tokens[piece.first].start;
+        Span::new(start, written.next().map_or(start, |token| token.end))
+    }
+
+    fn plan_item(&mut self, piece: Piece) -> Option<PlanHeader> {
+        self.refuse_block(piece);
+        let (node, base) = self.read(Rule::plan_item, piece)?;
+        let name = node.into_inner().find(|part| part.as_rule() == Rule::name)?;
+        let name = self.builder(base).new_name(&name)?;
+        Some(PlanHeader { name, span: self.span(piece) })
+    }
+
+    fn let_item(&mut self, piece: Piece) -> Option<Let> {
+        self.refuse_block(piece);
+        let param = self.binding(Rule::let_item, piece)?;
+        Some(Let { name: param.name, value: param.default?, span: param.span })
+    }
+
+    fn param_item(&mut self, piece: Piece) -> Option<Param> {
+        self.refuse_block(piece);
+        self.binding(Rule::param_item, piece)
+    }
+
+    /// `let` and `param` alike: a name, perhaps a type, perhaps a value.
+    fn binding(&mut self, rule: Rule, piece: Piece) -> Option<Param> {
+        let (node, base) = self.read(rule, piece)?;
+        let span = self.span(piece);
+        let mut builder = self.builder(base);
+        let (mut name, mut ty, mut default) = (None, Some(None), Some(None));
+        for part in node.into_inner() {
+            match part.as_rule() {
+                Rule::name => name = builder.new_name(&part),
+                Rule::type_name => ty = builder.ident(&part).map(Some),
+                Rule::kw_let | Rule::kw_param | Rule::colon | Rule::equals | Rule::EOI => {}
+                _ => default = builder.expr(part).map(Some),
+            }
+        }
+        Some(Param { name: name?, ty: ty?, default: default?, span })
+    }
+
+    fn import_item(&mut self, piece: Piece) -> Option<Import> {
+        let path = self.import_path(piece);
+        let bindings = self.bindings(piece);
+        Some(Import { path: path?, bindings, span: self.span(piece) })
+    }
+
+    fn import_path(&mut self, piece: Piece) -> Option<Spanned<String>> {
+        let (node, base) = self.read(Rule::import_item, piece)?;
+        let path = node.into_inner().nth(1)?;
+        let mut builder = self.builder(base);
+        let span = builder.span(&path);
+        if path.as_rule() == Rule::raw {
+            return Some(Spanned::new(raw_text(&path), span));
+        }
+        let parts = builder.string(path)?;
+        let mut text = String::new();
+        for part in parts {
+            match part {
+                StrPart::Text(part) => text.push_str(&part),
+                StrPart::Expr(value) => {
+                    let help = "imports are read before anything is computed: write the path out";
+                    self.error("an import's path holds no `${…}`", value.span, help);
+                    return None;
+                }
+            }
+        }
+        Some(Spanned::new(text, span))
+    }
+
+    fn bindings(&mut self, piece: Piece) -> Vec<Attr> {
+        let mut bindings = Vec::new();
+        for entry in self.body(piece) {
+            match entry {
+                Entry::Attr(attr) => bindings.push(attr),
+                Entry::Block(block) => {
+                    let message = "an import's braces hold parameters, no blocks";
+                    self.error(message, block.kind.span, format!("write `{} = …`", block.kind.node));
+                }
+            }
+        }
+        bindings
+    }
+
+    fn decl(&mut self, piece: Piece) -> Option<Decl> {
+        let head = if self.equals_before_block(piece) { None } else { self.head(piece) };
+        let body = self.body(piece);
+        let Head { kind, name, ty } = head?;
+        Some(Decl { kind, name, ty, body, span: self.span(piece) })
+    }
+
+    /// `keep = { … }`
+    fn equals_before_block(&mut self, piece: Piece) -> bool {
+        let Some(brace) = piece.brace.filter(|&brace| brace > piece.first) else { return false };
+        if self.kind(brace - 1) != Some(Kind::Equals) {
+            return false;
+        }
+        let help = format!("a block has no `=`: write `{} {{ … }}`", self.word(piece.first));
+        self.error("unexpected `=` before a block", self.tokens[brace - 1].span(), help);
+        true
+    }
+
+    fn head(&mut self, piece: Piece) -> Option<Head> {
+        let (node, base) = self.read(Rule::head, piece)?;
+        let mut builder = self.builder(base);
+        let (mut kind, mut name, mut ty) = (None, Some(None), Some(None));
+        for part in node.into_inner() {
+            match part.as_rule() {
+                Rule::name => kind = builder.ident(&part),
+                Rule::block_name => name = builder.new_name(&part).map(Some),
+                Rule::type_name => ty = builder.ident(&part).map(Some),
+                _ => {}
+            }
+        }
+        if piece.brace.is_none() {
+            let span = self.tokens[piece.end - 1].span();
+            let help = format!(
+                "a declaration has a block: `{} {{ … }}`",
+                &self.text[self.tokens[piece.first].start..span.end]
+            );
+            self.error(
+                format!("expected `{{` after {}", shown(self.tokens[piece.end - 1], self.text)),
+                span,
+                help,
+            );
+            return None;
+        }
+        Some(Head { kind: kind?, name: name?, ty: ty? })
+    }
+
+    /// The statements in the block of `piece`.
+    fn body(&mut self, piece: Piece) -> Vec<Entry> {
+        let Some(brace) = piece.brace else { return Vec::new() };
+        let (mut at, end) = (brace + 1, self.tokens[brace].mate);
+        let mut body = Vec::new();
+        while !self.full() {
+            let Some(piece) = self.piece(&mut at, end, true) else { break };
+            body.extend(self.entry(piece));
+        }
+        body
+    }
+
+    fn entry(&mut self, piece: Piece) -> Option<Entry> {
+        let word = self.word(piece.first);
+        let follows = self.kind(piece.first + 1);
+        if matches!(word, "let" | "param" | "import" | "plan")
+            && matches!(follows, Some(Kind::Word | Kind::Str))
+        {
+            let help = "put it outside of every block; the order of items does not matter";
+            self.error(
+                format!("`{word}` stands at the top of a file, not in a block"),
+                self.tokens[piece.first].span(),
+                help,
+            );
+            return None;
+        }
+        if piece.brace.is_some() {
+            return self.decl(piece).map(Entry::Block);
+        }
+        let (node, base) = self.read(Rule::attr, piece)?;
+        self.builder(base).attr(node).map(Entry::Attr)
+    }
 }

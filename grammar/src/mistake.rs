@@ -1,0 +1,213 @@
+//! What is wrong with a statement that the grammar cannot read, and what to write instead.
+
+use crate::lex::{Kind, Token, token_at};
+use crate::literal;
+use crate::parse::ParseError;
+use crate::syntax::{Rule, Stop};
+
+/// A statement's tokens, comments and newlines within its brackets left out.
+pub(crate) struct Statement<'t> {
+    pub text: &'t str,
+    pub tokens: &'t [Token],
+}
+
+impl<'t> Statement<'t> {
+    fn word(&self, index: usize) -> &'t str {
+        self.tokens.get(index).map_or("", |token| token.text(self.text))
+    }
+
+    fn kind(&self, index: usize) -> Option<Kind> {
+        self.tokens.get(index).map(|token| token.kind)
+    }
+
+    /// A mistake that can be seen without the grammar, from the tokens alone.
+    pub(crate) fn mistake(&self) -> Option<ParseError> {
+        for (index, token) in self.tokens.iter().enumerate() {
+            if token.kind == Kind::Other {
+                return Some(self.unquoted(index));
+            }
+            if token.kind == Kind::Equals && self.kind(index + 1) == Some(Kind::Equals) {
+                let span = token.span().to(self.tokens[index + 1].span());
+                return Some(ParseError::syntax("unexpected `==`", span, Some("write one `=`".into())));
+            }
+            if token.kind == Kind::Number
+                && self.kind(index + 1) == Some(Kind::Word)
+                && token.text(self.text).bytes().all(|byte| byte.is_ascii_digit())
+                && literal::is_unit(self.word(index + 1))
+            {
+                return Some(self.split_unit(index));
+            }
+        }
+        None
+    }
+
+    /// A run of characters that means nothing: mostly text without its quotes.
+    fn unquoted(&self, index: usize) -> ParseError {
+        let token = self.tokens[index];
+        let run = token.text(self.text);
+        let first = run.chars().next().unwrap_or(' ');
+        let help = match first {
+            ';' => "statements end at a newline or a comma".into(),
+            '“' | '”' | '„' | '‘' | '’' | '`' => "write plain quotes: `\"text\"`".into(),
+            '\u{a0}' | '\u{3000}' => "write a plain blank".into(),
+            '$' => "a name stands without `$`; `${name}` is for the inside of a string".into(),
+            '-' if run[1..].starts_with(|c: char| c.is_ascii_digit()) => {
+                "no attribute takes a negative number".into()
+            }
+            _ if run.len() > 60 => "text stands in quotes".into(),
+            _ if run.ends_with(';') => {
+                format!("statements end at a newline or a comma: take out the `;` of `{run}`")
+            }
+            _ => format!("text stands in quotes: `\"{run}\"`"),
+        };
+        ParseError::syntax(format!("unexpected {}", shown(token, self.text)), token.span(), Some(help))
+    }
+
+    fn split_unit(&self, index: usize) -> ParseError {
+        let (number, unit) = (self.word(index), self.word(index + 1));
+        let span = self.tokens[index].span().to(self.tokens[index + 1].span());
+        let joined = format!("{number}{unit}");
+        let help = match literal::number(&joined) {
+            Ok(_) => format!("write `{joined}`"),
+            Err(fault) => fault.help.unwrap_or_default(),
+        };
+        ParseError::syntax(format!("a blank stands between `{number}` and its unit"), span, Some(help))
+    }
+
+    /// The grammar stopped: what it expected, what it found, and a mend for what is often meant.
+    pub(crate) fn stopped(&self, stop: &Stop) -> ParseError {
+        let expected = self.expected(&stop.expected, stop.at);
+        let end = self.tokens.last().map_or(stop.at, |token| token.end);
+        let found = self.token_over(stop.at, end);
+        let Some(found) = found else {
+            let last = self.tokens.last().copied();
+            let after = last.map_or(String::new(), |token| format!(" after {}", shown(token, self.text)));
+            let span = last.map_or_else(Default::default, |token| token.span());
+            return ParseError::syntax(
+                format!("expected {expected}{after}"),
+                span,
+                self.hint(self.tokens.len(), stop),
+            );
+        };
+        let message = format!("expected {expected}, found {}", shown(found, self.text));
+        let place = self.tokens.iter().position(|token| token.start == found.start).unwrap_or(usize::MAX);
+        ParseError::syntax(message, found.span(), self.hint(place, stop))
+    }
+
+    /// The token at `at`; within a string, the token of the interpolation.
+    fn token_over(&self, at: usize, end: usize) -> Option<Token> {
+        let token = *self.tokens.iter().find(|token| token.end > at)?;
+        if token.start >= at || !matches!(token.kind, Kind::Str) {
+            return Some(token);
+        }
+        Some(token_at(&self.text[..end], at).unwrap_or(token))
+    }
+
+    fn expected(&self, rules: &[Rule], at: usize) -> String {
+        let before =
+            self.tokens.iter().rev().find(|token| token.end <= at).map_or("", |token| token.text(self.text));
+        let phrase = matches!(before, "daily" | "weekly" | "monthly" | "every");
+        let mut words: Vec<&str> = Vec::new();
+        for rule in rules {
+            let word = match rule {
+                Rule::number if rules.contains(&Rule::reference) => VALUE,
+                Rule::EOI if rules.contains(&Rule::colon) && self.word(0) != "param" => "`{`",
+                _ => in_words(*rule),
+            };
+            let follows = phrase && matches!(rule, Rule::EOI | Rule::dots);
+            if !(word.is_empty() || follows || words.contains(&word)) {
+                words.push(word);
+            }
+        }
+        words.sort_by_key(|word| *word == END);
+        match words.as_slice() {
+            [] => "something else".into(),
+            [only] => (*only).into(),
+            [first @ .., last] => format!("{} or {last}", first.join(", ")),
+        }
+    }
+
+    /// What was likely meant, where the token `place` was not expected.
+    fn hint(&self, place: usize, stop: &Stop) -> Option<String> {
+        let before = place.checked_sub(1).map_or("", |before| self.word(before));
+        let wants = |rule: Rule| stop.expected.contains(&rule);
+        let found = self.word(place);
+        match (self.kind(place), before) {
+            (_, "daily") if wants(Rule::kw_at) => Some("such as `daily at 02:30`".into()),
+            (_, "weekly") if wants(Rule::kw_on) => Some("such as `weekly on sun at 03:00`".into()),
+            (_, "monthly") if wants(Rule::kw_on) => Some("such as `monthly on 1 at 04:00`".into()),
+            (Some(Kind::Colon), name) if wants(Rule::equals) => Some(format!("write `{name} = …`")),
+            (Some(Kind::Str | Kind::RawStr), _)
+                if wants(Rule::name) || wants(Rule::block_name) || wants(Rule::type_name) =>
+            {
+                let name = found.trim_matches(['"', '\'']);
+                literal::name(name).is_ok().then(|| format!("names stand without quotes: write `{name}`"))
+            }
+            (Some(_), name) if wants(Rule::equals) && place == 1 => Some(format!("write `{name} = …`")),
+            (Some(Kind::Word), name) if wants(Rule::colon) && place == 2 => {
+                Some(format!("the type stands behind a colon: write `{} {found}: {name} {{`", self.word(0)))
+            }
+            (Some(Kind::Open), _) if wants(Rule::reference) && found == "{" => {
+                Some("a block has no `=`: write `name { … }`".into())
+            }
+            (Some(Kind::Word), _) if matches!(found, "and" | "or") => None,
+            (Some(_), _) if wants(Rule::comma) => Some("put a `,` between two elements".into()),
+            _ => None,
+        }
+    }
+}
+
+const VALUE: &str = "a value";
+const END: &str = "the end of the statement";
+
+fn in_words(rule: Rule) -> &'static str {
+    match rule {
+        Rule::name | Rule::block_name | Rule::word_start => "a name",
+        Rule::type_name => "a type",
+        Rule::equals => "`=`",
+        Rule::colon => "`:`",
+        Rule::comma => "`,`",
+        Rule::dots => "`..`",
+        Rule::close_list => "`]`",
+        Rule::close_call => "`)`",
+        Rule::close_interpolation => "`}`",
+        Rule::number => "a number",
+        Rule::day => "a day",
+        Rule::kw_at => "`at`",
+        Rule::kw_on => "`on`",
+        Rule::EOI => END,
+        Rule::reference
+        | Rule::word
+        | Rule::quantity
+        | Rule::string
+        | Rule::raw
+        | Rule::list
+        | Rule::quote => VALUE,
+        Rule::every
+        | Rule::daily
+        | Rule::weekly
+        | Rule::monthly
+        | Rule::expr
+        | Rule::phrase
+        | Rule::open_list => VALUE,
+        Rule::kw_plan => "`plan`",
+        Rule::kw_import => "`import`",
+        Rule::kw_let => "`let`",
+        Rule::kw_param => "`param`",
+        // What could also follow, but never is what was meant.
+        _ => "",
+    }
+}
+
+/// `token` as it is named in a message.
+pub(crate) fn shown(token: Token, text: &str) -> String {
+    let written = token.text(text);
+    match token.kind {
+        Kind::Newline => "the end of the line".into(),
+        Kind::Str | Kind::RawStr if written.len() > 24 => "a string".into(),
+        Kind::Word | Kind::Number | Kind::Other if written.len() > 60 => {
+            format!("`{}…`", written.chars().take(24).collect::<String>())
+        }
+        _ => format!("`{written}`"),
+    }
+}

@@ -1,0 +1,161 @@
+//! Pairs brackets. Where one is missing, finds the place where it was most likely meant, so that the statements behind
+//! it are still read as what they are.
+
+use crate::lex::{Kind, Token, closer_of};
+use crate::parse::{MAX_ERRORS, ParseError};
+
+/// Sets [`Token::mate`] of every opener, marks brackets without their other half as bad, and reports those.
+pub(crate) fn nest(text: &str, tokens: &mut [Token]) -> Vec<ParseError> {
+    let mut plain = tokens.to_vec();
+    let (errors, open_block) = pair(text, &mut plain, false);
+    if open_block {
+        // A block is open at the end: the indentation tells better than the count where it should have ended.
+        let mut indented = tokens.to_vec();
+        let (by_indentation, _) = pair(text, &mut indented, true);
+        if by_indentation.len() <= errors.len() {
+            tokens.copy_from_slice(&indented);
+            return by_indentation;
+        }
+    }
+    tokens.copy_from_slice(&plain);
+    errors
+}
+
+fn pair(text: &str, tokens: &mut [Token], by_indentation: bool) -> (Vec<ParseError>, bool) {
+    let mut pairing =
+        Pairing { text, tokens, stack: Vec::new(), indent: 0, errors: Vec::new(), open_block: false };
+    pairing.indent = pairing.indentation(0);
+    for index in 0..pairing.tokens.len() {
+        match pairing.tokens[index].kind {
+            Kind::Open => pairing.stack.push(Opened { index, indent: pairing.indent }),
+            Kind::Close => pairing.close(index),
+            Kind::Newline => {
+                pairing.indent = pairing.indentation(pairing.tokens[index].end);
+                pairing.end_lists(index + 1);
+                if by_indentation {
+                    pairing.end_blocks(index + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+    pairing.unclosed_down_to(0, pairing.tokens.len());
+    (pairing.errors, pairing.open_block)
+}
+
+/// An opener that waits for its closer, and the indentation of its line.
+struct Opened {
+    index: usize,
+    indent: usize,
+}
+
+struct Pairing<'a> {
+    text: &'a str,
+    tokens: &'a mut [Token],
+    stack: Vec<Opened>,
+    /// Of the current line, in blanks.
+    indent: usize,
+    errors: Vec<ParseError>,
+    open_block: bool,
+}
+
+impl Pairing<'_> {
+    fn indentation(&self, line: usize) -> usize {
+        self.text.as_bytes()[line..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count()
+    }
+
+    fn byte(&self, index: usize) -> u8 {
+        self.text.as_bytes()[self.tokens[index].start]
+    }
+
+    fn close(&mut self, index: usize) {
+        let closer = self.byte(index);
+        for place in (0..self.stack.len()).rev() {
+            let opener = self.byte(self.stack[place].index);
+            if closer_of(opener) == closer {
+                self.unclosed_down_to(place + 1, index);
+                if let Some(open) = self.stack.pop() {
+                    self.tokens[open.index].mate = index;
+                }
+                return;
+            }
+            if opener == b'{' {
+                break;
+            }
+        }
+        let closer = char::from(closer);
+        self.tokens[index].bad = true;
+        let help = format!("take it out, or open it before with `{}`", opener_of(closer));
+        self.error(index, format!("`{closer}` closes nothing"), help);
+    }
+
+    /// Pops everything above `height`: never closed, contents end before token `end`.
+    fn unclosed_down_to(&mut self, height: usize, end: usize) {
+        while self.stack.len() > height {
+            let Some(Opened { index: open, .. }) = self.stack.pop() else { return };
+            self.tokens[open].bad = true;
+            self.tokens[open].mate = end;
+            let opener = self.byte(open);
+            self.open_block |= opener == b'{';
+            let closer = char::from(closer_of(opener));
+            let help = match closer {
+                '}' => "add a `}` on a line of its own where the block ends".to_string(),
+                _ => format!("add a `{closer}` where the list ends"),
+            };
+            self.error(open, format!("`{}` is never closed", char::from(opener)), help);
+        }
+    }
+
+    fn error(&mut self, index: usize, message: String, help: String) {
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(ParseError::syntax(message, self.tokens[index].span(), Some(help)));
+        }
+    }
+
+    /// A line that starts a statement cannot stand in a list: the list has lost its bracket.
+    fn end_lists(&mut self, next: usize) {
+        let height =
+            self.stack.iter().rposition(|open| self.byte(open.index) == b'{').map_or(0, |place| place + 1);
+        if height < self.stack.len() && self.starts_statement(next) {
+            self.unclosed_down_to(height, next - 1);
+        }
+    }
+
+    fn starts_statement(&self, at: usize) -> bool {
+        let is =
+            |ahead: usize, kind: Kind| self.tokens.get(at + ahead).is_some_and(|token| token.kind == kind);
+        let brace = |ahead: usize| is(ahead, Kind::Open) && self.byte(at + ahead) == b'{';
+        if !is(0, Kind::Word) {
+            return false;
+        }
+        let item = matches!(self.tokens[at].text(self.text), "plan" | "let" | "param" | "import");
+        is(1, Kind::Equals)
+            || brace(1)
+            || (item && (is(1, Kind::Word) || is(1, Kind::Str)))
+            || (is(1, Kind::Word) && (brace(2) || is(2, Kind::Colon)))
+            || (is(1, Kind::Colon) && is(2, Kind::Word) && brace(3))
+    }
+
+    /// A line indented no deeper than the line of an open block's `{` stands behind that block.
+    fn end_blocks(&mut self, next: usize) {
+        let Some(token) = self.tokens.get(next) else { return };
+        if matches!(token.kind, Kind::Newline | Kind::Comment) {
+            return;
+        }
+        let (here, closes) = (self.indent, self.byte(next) == b'}');
+        while let Some(open) = self.stack.last() {
+            if self.byte(open.index) != b'{' || here > open.indent || (closes && here == open.indent) {
+                return;
+            }
+            self.unclosed_down_to(self.stack.len() - 1, next - 1);
+        }
+    }
+}
+
+fn opener_of(closer: char) -> char {
+    match closer {
+        '}' => '{',
+        ']' => '[',
+        _ => '(',
+    }
+}
