@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::codes::Code;
 use crate::sources::Place;
 
 /// How much a finding weighs.
@@ -40,4 +41,39 @@ pub struct Finding {
     pub others: Vec<Label>,
     /// The mend.
     pub help: Option<String>,
+}
+
+impl Finding {
+    /// A finding of this kind at `place`.
+    pub fn new(code: &Code, place: Place, message: impl Into<String>) -> Finding {
+        Finding {
+            name: code.name,
+            severity: code.severity,
+            message: message.into(),
+            primary: Label { place, text: String::new() },
+            others: Vec::new(),
+            help: None,
+        }
+    }
+
+    /// With these words beside the cause.
+    #[must_use]
+    pub fn label(mut self, text: impl Into<String>) -> Finding {
+        self.primary.text = text.into();
+        self
+    }
+
+    /// With a place that it conflicts with.
+    #[must_use]
+    pub fn with(mut self, place: Place, text: impl Into<String>) -> Finding {
+        self.others.push(Label { place, text: text.into() });
+        self
+    }
+
+    /// With a mend.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Finding {
+        self.help = Some(help.into());
+        self
+    }
 }

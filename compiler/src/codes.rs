@@ -1,0 +1,121 @@
+//! Every finding there is: stable name, weight, one-line meaning. Its page, with examples, is in [`crate::explain`].
+
+use crate::finding::Severity;
+
+/// A kind of finding.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Code {
+    /// Stable name, `[a-z_]+`.
+    pub name: &'static str,
+    /// How much it weighs.
+    pub severity: Severity,
+    /// What it says, in one line.
+    pub meaning: &'static str,
+}
+
+macro_rules! codes {
+    ($($id:ident $severity:ident $name:literal $meaning:literal;)*) => {
+        $(#[doc = $meaning] pub static $id: Code = Code { name: $name, severity: Severity::$severity, meaning: $meaning };)*
+
+        /// All of them, by subject.
+        pub static CODES: &[&Code] = &[$(&$id),*];
+    };
+}
+
+codes! {
+    // Text.
+    SYNTAX Error "syntax" "the text is not a plan";
+    NESTING_TOO_DEEP Error "nesting_too_deep" "blocks, lists or names are nested deeper than a plan may be";
+    TOO_LARGE Error "too_large" "a file or a value is larger than a plan may be";
+
+    // Declarations.
+    MISSING_PLAN Error "missing_plan" "a runnable file must begin with `plan NAME`";
+    UNKNOWN_KIND Error "unknown_kind" "there is no such kind of declaration";
+    UNKNOWN_TYPE Error "unknown_type" "the kind has no such type";
+    MISSING_TYPE Error "missing_type" "the kind needs a type behind a colon";
+    MISSING_NAME Error "missing_name" "the kind needs a name";
+    UNEXPECTED_NAME Error "unexpected_name" "the kind takes no name";
+    DUPLICATE Error "duplicate" "something is declared twice";
+    REPLACED Note "replaced" "a declaration of a library is replaced by the importing file's";
+    UNKNOWN_ATTRIBUTE Error "unknown_attribute" "the kind has no such attribute";
+    MISSING_ATTRIBUTE Error "missing_attribute" "a required attribute is not there";
+    UNKNOWN_BLOCK Error "unknown_block" "no such block may be nested here";
+    EMPTY_BLOCK Error "empty_block" "a declaration says nothing";
+    ATTRIBUTE_CONFLICT Error "attribute_conflict" "two things that exclude each other are written";
+    DRIVER_ATTRIBUTE Error "driver_attribute" "an attribute means nothing to the driver";
+
+    // Values.
+    WRONG_TYPE Error "wrong_type" "a value has another type than its attribute wants";
+    BAD_VALUE Error "bad_value" "a value has the right type, but cannot be";
+    EMPTY_LIST Error "empty_list" "a list that must hold something is empty";
+    UNKNOWN_NAME Error "unknown_name" "no `let` or `param` has this name";
+    UNKNOWN_REFERENCE Error "unknown_reference" "nothing of this kind has this name";
+    UNKNOWN_KEYWORD Error "unknown_keyword" "the attribute does not know this word";
+    UNKNOWN_FUNCTION Error "unknown_function" "there is no such function";
+    WRONG_ARGUMENTS Error "wrong_arguments" "a function is called with other arguments than it takes";
+    LOOP Error "loop" "names rest on one another in a loop";
+    MISPLACED_RUN_VALUE Error "misplaced_run_value" "a value that only a run knows stands where it must be known before";
+    MISPLACED_SECRET Error "misplaced_secret" "a secret stands where it would be seen";
+    BAD_SCHEDULE Error "bad_schedule" "a schedule cannot be read";
+    BAD_FILE_NAME Error "bad_file_name" "a name is not a single file name";
+
+    // Imports and parameters.
+    UNREADABLE_IMPORT Error "unreadable_import" "an imported file could not be read";
+    IMPORT_LOOP Error "import_loop" "files import one another in a loop";
+    IMPORTED_PLAN Error "imported_plan" "an imported file is a plan of its own";
+    IMPORT_CONFLICT Error "import_conflict" "one library is imported twice with different parameters";
+    UNKNOWN_PARAM Error "unknown_param" "a value is given for a parameter that does not exist";
+    UNBOUND_PARAM Error "unbound_param" "a parameter has no value";
+    BAD_PARAM Error "bad_param" "the text given for a parameter is not of its type";
+
+    // What reaches what.
+    UNREACHED_SOURCE Error "unreached_source" "a source reaches no store";
+    EMPTY_ARCHIVE Error "empty_archive" "an archive holds no source";
+    ARCHIVED_AND_SEPARATE Error "archived_and_separate" "a source is in an archive and separate at once";
+    USELESS_EXCLUDE Warning "useless_exclude" "an archive excludes a source that it does not hold";
+    UNUSED_NAME Warning "unused_name" "a name is never used";
+    AFTER_LOOP Error "after_loop" "sources wait for one another";
+    ENDLESS_WINDOW Warning "endless_window" "a window is entered and never left, or left and never entered";
+    SEPARATE_WITHOUT_REPOSITORY Error "separate_without_repository" "the source has no tool with a repository of its own";
+    WAL_WITHOUT_BASE Error "wal_without_base" "WAL is archived for a source that is no `basebackup`";
+    LEVEL_UNSUPPORTED Note "level_unsupported" "a driver cannot do a level of the plan";
+    NO_FULL Warning "no_full" "a schedule by level has no full";
+    RECOMPRESSED Note "recompressed" "an encrypted archive that is self-contained is compressed again by each run";
+
+    // Names of artefacts.
+    SAME_NAME Error "same_name" "two archives write the same artefact name";
+    REPEATED_NAME Error "repeated_name" "two runs write the same artefact name";
+
+    // Paths.
+    STORE_IN_SOURCE Error "store_in_source" "a store is inside a source that does not exclude it";
+    STAGING_IN_SOURCE Error "staging_in_source" "a staging is inside a source that does not exclude it";
+    CLEARED_BY_STAGING Error "cleared_by_staging" "a staging that is cleared holds something that must stay";
+    DANGEROUS_STAGING Error "dangerous_staging" "a staging is a folder that others live in";
+    SHARED_STAGING Error "shared_staging" "two things use one staging";
+    SAME_STORE Error "same_store" "two stores are one place";
+    NESTED_STORES Warning "nested_stores" "a store is inside another";
+    OVERLAPPING_PATHS Warning "overlapping_paths" "one path is inside another and is read twice";
+    LIVE_DATABASE Warning "live_database" "files of a live database are read as plain files";
+    SWALLOWED_PATH Error "swallowed_path" "an exclusion leaves nothing of a path";
+    USELESS_PATTERN Warning "useless_pattern" "a pattern can never match";
+
+    // Secrets.
+    INLINE_SECRET Warning "inline_secret" "a secret is written into the plan";
+    NO_RECIPIENT Error "no_recipient" "an archive is encrypted for nobody";
+    BAD_RECIPIENT Error "bad_recipient" "a recipient is no public key";
+    MISSING_IDENTITY Error "missing_identity" "a rehearsal cannot open the archive";
+
+    // Promises.
+    COPIES_UNREACHABLE Error "copies_unreachable" "more copies are promised than there are stores";
+    OFFSITE_UNREACHABLE Error "offsite_unreachable" "more offsite copies are promised than there are offsite stores";
+    POLICY_BROKEN Error "policy_broken" "the plan breaks a policy";
+
+    // Allowances.
+    UNUSED_ALLOW Warning "unused_allow" "an allowance allows nothing";
+    ALLOW_WITHOUT_REASON Warning "allow_without_reason" "an allowance gives no reason";
+}
+
+/// The code with this name.
+pub fn code(name: &str) -> Option<&'static Code> {
+    CODES.iter().find(|code| code.name == name).copied()
+}
