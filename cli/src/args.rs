@@ -7,7 +7,9 @@ use std::str::FromStr;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
-pub use artefacts::{CatArgs, ListArgs, LsArgs, RestoreArgs, RunArgs, VerifyArgs, WantedLevel, Where, WhereFile};
+pub use artefacts::{
+    CatArgs, ListArgs, LsArgs, RestoreArgs, RunArgs, VerifyArgs, WantedLevel, Where, WhereFile,
+};
 pub use plans::{
     CheckArgs, CompileArgs, CompletionsArgs, Denied, ExplainArgs, FmtArgs, GraphArgs, Picture, PlanFile,
 };
@@ -97,7 +99,9 @@ impl FromStr for Binding {
         let named = name.starts_with(|c: char| c.is_ascii_lowercase())
             && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
         if !named {
-            return Err(format!("`{name}` is not a name: a small letter, then small letters, digits and `_`"));
+            return Err(format!(
+                "`{name}` is not a name: a small letter, then small letters, digits and `_`"
+            ));
         }
         Ok(Binding { name: name.into(), value: value.into() })
     }

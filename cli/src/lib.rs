@@ -13,6 +13,7 @@ pub mod args;
 pub mod commands;
 pub mod console;
 pub mod exit;
+pub mod pending;
 pub mod progress;
 pub mod render;
 

@@ -49,6 +49,8 @@ pub enum Action {
     Prune(StoreId),
     /// Release the locks.
     Unlock,
+    /// Tell somebody, by the notification's place in the model, that the run begins or how it ended.
+    Notify(usize, When),
 }
 
 /// Before or after a run.

@@ -10,10 +10,12 @@
 //! | [`codes`] | every finding there is: name, weight, meaning |
 //! | [`finding`] | what a check says: stable name, severity, spans, mend |
 //! | [`graph`] | the graph of steps with its effects as data |
+//! | [`lower`](mod@lower) | model → graph |
 
 pub mod codes;
 pub mod finding;
 pub mod graph;
+pub mod lower;
 pub mod model;
 pub mod schema;
 pub mod sources;

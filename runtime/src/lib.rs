@@ -8,4 +8,6 @@
 
 pub mod control;
 pub mod load;
+pub mod run;
+pub mod source;
 pub mod store;

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use backplan_compiler::sources::{Inputs, SourceFile, SourceSet};
@@ -237,6 +237,45 @@ pub fn display(path: &Path) -> String {
         .collect()
 }
 
+/// Replaces a file whole, keeping its owner, mode and extended attributes. After a crash it holds the old text or the new
+/// one, never a part. A symbolic link stays: what it points to is replaced. Other hard links keep the old text.
+///
+/// # Errors
+/// Where the new text could not be put in place; the file is then as it was.
+pub fn rewrite(file: &Path, text: &str) -> io::Result<()> {
+    let target = fs::canonicalize(file)?;
+    let folder = target.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let old = fs::metadata(&target)?;
+    let mut nonce = [0; 6];
+    getrandom::fill(&mut nonce).map_err(io::Error::other)?;
+    let suffix: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
+    let temporary = folder.join(format!(".backplan-{suffix}.tmp"));
+    let written = write_like(&temporary, text, &target, &old).and_then(|()| fs::rename(&temporary, &target));
+    if written.is_err() {
+        // The first error is the one to tell; a name of our own left behind is only untidy.
+        let _ = fs::remove_file(&temporary);
+    }
+    written?;
+    File::open(folder)?.sync_all()
+}
+
+/// A new file with `text`, and everything else as `target` has it.
+fn write_like(temporary: &Path, text: &str, target: &Path, old: &fs::Metadata) -> io::Result<()> {
+    let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
+    new.write_all(text.as_bytes())?;
+    let made = new.metadata()?;
+    if (made.uid(), made.gid()) != (old.uid(), old.gid()) {
+        std::os::unix::fs::fchown(&new, Some(old.uid()), Some(old.gid()))?;
+    }
+    for name in xattr::list(target)? {
+        if let Some(value) = xattr::get(target, &name)? {
+            xattr::set(temporary, &name, &value)?;
+        }
+    }
+    new.set_permissions(old.permissions())?;
+    new.sync_all()
+}
+
 fn read_text(path: &Path) -> Result<String, Trouble> {
     let file = open_regular(path)?;
     let mut bytes = Vec::new();
@@ -374,6 +413,21 @@ mod tests {
         let (files, errors) = plan_files(scratch.path());
         assert!(errors.is_empty());
         assert_eq!(files, [scratch.path().join("a.plan"), scratch.path().join("b/x.plan")]);
+    }
+
+    #[test]
+    fn rewrites_through_a_link_and_keeps_the_mode() {
+        use std::os::unix::fs::PermissionsExt;
+        let scratch = tempfile::tempdir().unwrap();
+        let (file, link) = (scratch.path().join("a.plan"), scratch.path().join("link.plan"));
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink("a.plan", &link).unwrap();
+        rewrite(&link, "new").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o640);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 2);
     }
 
     #[test]

@@ -1,0 +1,110 @@
+//! `plan explain`
+
+use std::fmt::Write;
+
+use backplan_compiler::codes::{self, CODES, Code};
+use backplan_compiler::finding::Severity;
+use backplan_compiler::schema::{self, Attr, FUNCTIONS, KINDS, Kind, Naming, Presence, Type};
+
+use crate::args::ExplainArgs;
+use crate::console::Console;
+use crate::exit::{Failure, Status};
+
+/// Prints a page, or the list of pages.
+///
+/// # Errors
+/// [`Status::Usage`] where nothing has that name.
+pub fn execute(args: &ExplainArgs, console: &mut Console) -> Result<Status, Failure> {
+    let page = match &args.name {
+        None => contents(),
+        Some(name) => page(name).ok_or_else(|| unknown(name))?,
+    };
+    console.answer(&page);
+    Ok(Status::Done)
+}
+
+fn page(name: &str) -> Option<String> {
+    if let Some(code) = codes::code(name) {
+        return Some(finding_page(code));
+    }
+    if let Some((_, call, doc)) = FUNCTIONS.iter().find(|(known, ..)| *known == name) {
+        return Some(format!("{call}\n\n{doc}\n"));
+    }
+    schema::kind(name).map(kind_page)
+}
+
+fn unknown(name: &str) -> Failure {
+    let names = CODES.iter().map(|code| code.name).chain(KINDS.iter().map(|kind| kind.name));
+    let near = names.filter(|known| known.contains(name) || name.contains(known)).take(3);
+    let near: Vec<String> = near.map(|name| format!("`{name}`")).collect();
+    let help = match near.as_slice() {
+        [] => "`plan explain` lists all names".to_owned(),
+        near => format!("did you mean {}? `plan explain` lists all names", near.join(" or ")),
+    };
+    Failure::usage(format!("no finding and no kind of declaration is called `{name}`")).help(help)
+}
+
+fn contents() -> String {
+    let mut text = String::from("Kinds of declarations\n\n");
+    for kind in KINDS {
+        let _ = writeln!(text, "  {:<14} {}", kind.name, kind.doc);
+    }
+    text.push_str("\nFunctions\n\n");
+    for (name, _, doc) in FUNCTIONS {
+        let _ = writeln!(text, "  {name:<14} {doc}");
+    }
+    text.push_str("\nFindings of `plan check`\n\n");
+    for code in CODES {
+        let _ = writeln!(text, "  {:<28} {:<8} {}", code.name, weight(code.severity), code.meaning);
+    }
+    text.push_str("\n`plan explain NAME` prints a page on each.\n");
+    text
+}
+
+fn weight(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Note => "note",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    }
+}
+
+fn finding_page(code: &Code) -> String {
+    format!("{} ({})\n\n{}.\n", code.name, weight(code.severity), code.meaning)
+}
+
+fn kind_page(kind: &'static Kind) -> String {
+    let head = match kind.naming {
+        Naming::Unnamed => kind.name.to_owned(),
+        Naming::New => format!("{} NAME", kind.name),
+        Naming::OfSource => format!("{} SOURCE", kind.name),
+    };
+    let mut text = format!("{head}\n\n{}\n", kind.doc);
+    for ty in kind.types {
+        let _ = write!(text, "\n{head}: {}\n\n  {}\n\n", ty.name, ty.doc);
+        attributes(ty, &mut text);
+    }
+    if !kind.attrs.is_empty() {
+        let title =
+            if kind.types.is_empty() { "Attributes".to_owned() } else { format!("Every {}", kind.name) };
+        let _ = write!(text, "\n{title}\n\n");
+        kind.attrs.iter().for_each(|attr| attribute(attr, &mut text));
+    }
+    if !kind.blocks.is_empty() {
+        let _ = writeln!(text, "\nMay hold the blocks {}.", kind.blocks.join(", "));
+    }
+    text
+}
+
+fn attributes(ty: &Type, text: &mut String) {
+    ty.attrs.iter().for_each(|attr| attribute(attr, text));
+}
+
+fn attribute(attr: &Attr, text: &mut String) {
+    let presence = match attr.presence {
+        Presence::Required => "; required".to_owned(),
+        Presence::Optional => String::new(),
+        Presence::Default(value) => format!("; left out: {value}"),
+    };
+    let _ = writeln!(text, "  {:<16} {} ({}{presence})", attr.name, attr.doc, attr.ty.describe());
+}

@@ -1,0 +1,506 @@
+//! Model to graph of steps.
+//!
+//! The order that is laid down here is the design's: locks · recovery · clear staging · enter windows · scan and dump ·
+//! pack · leave windows · publish · commit · prune · clear staging · unlock. A step needs only what it must wait for, so
+//! that independent sources, archives and stores go on side by side.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use jiff::tz::TimeZone;
+
+use crate::graph::{Action, Occasion, Resource, Step, StepGraph, StepId, Undo, When};
+use crate::model::{ArchiveId, Event, Level, Model, SourceId, SourceKind, StoreId};
+use crate::value::{Text, TextPart};
+
+/// Why a model has no graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LowerError {
+    /// `--only` names a source that the plan does not have.
+    UnknownSource(String),
+    /// Steps that wait for one another: `after` and the archives' contents contradict.
+    Loop(Vec<StepId>),
+    /// A part of a text that only a run can fill in could not be filled.
+    Unfilled(String),
+}
+
+/// The steps of one run of `model`.
+///
+/// # Errors
+/// See [`LowerError`].
+pub fn lower(model: &Model, occasion: &Occasion) -> Result<StepGraph, LowerError> {
+    for name in &occasion.only {
+        if !model.sources.iter().any(|source| source.name == *name) {
+            return Err(LowerError::UnknownSource(name.clone()));
+        }
+    }
+    let mut names = BTreeMap::new();
+    for (index, _) in model.archives.iter().enumerate() {
+        names.insert(ArchiveId(index), artefact_name(model, ArchiveId(index), occasion)?);
+    }
+    let mut lowering = Lowering::new(model, occasion, names);
+    lowering.locks();
+    lowering.notify_start();
+    lowering.windows_enter();
+    lowering.sources();
+    lowering.archives();
+    lowering.windows_leave();
+    lowering.stores();
+    lowering.end();
+    let wanted: BTreeMap<ArchiveId, String> = lowering
+        .names
+        .iter()
+        .filter(|(id, _)| lowering.archives.contains(id))
+        .map(|(id, name)| (*id, name.clone()))
+        .collect();
+    StepGraph::new(lowering.steps, wanted).map_err(LowerError::Loop)
+}
+
+/// The file name of an archive's artefact.
+///
+/// # Errors
+/// [`LowerError::Unfilled`].
+pub fn artefact_name(model: &Model, id: ArchiveId, occasion: &Occasion) -> Result<String, LowerError> {
+    let archive = model.archive(id);
+    let ending = if archive.encrypt.is_empty() { "tar.gz" } else { "tar.gz.age" };
+    match &archive.file_name {
+        Some(text) => fill(text, occasion, &zone(model)),
+        None => {
+            let time = match occasion.now {
+                Some(now) => now.strftime("%Y%m%dT%H%M%SZ").to_string(),
+                None => "${time}".to_owned(),
+            };
+            Ok(format!("{}_{}_{time}.{ending}", model.name, archive.name))
+        }
+    }
+}
+
+/// The zone that the plan's times are in; UTC where the plan does not say or the name is not known.
+pub fn zone(model: &Model) -> TimeZone {
+    let name = model.schedule.as_ref().map_or("UTC", |schedule| schedule.zone.as_str());
+    jiff::tz::TimeZoneDatabase::bundled().get(name).unwrap_or(TimeZone::UTC)
+}
+
+/// The files whose first line a run must read before it can be lowered.
+pub fn needed_reads(model: &Model) -> BTreeSet<PathBuf> {
+    let mut texts: Vec<&Text> =
+        model.archives.iter().filter_map(|archive| archive.file_name.as_ref()).collect();
+    for window in &model.windows {
+        texts.extend(window.enter.iter().flatten().chain(window.leave.iter().flatten()));
+    }
+    for source in &model.sources {
+        if let SourceKind::Command(command) = &source.kind {
+            texts.extend(&command.run);
+            texts.extend(command.env.iter().filter_map(|(_, value)| match value {
+                crate::model::EnvValue::Text(text) => Some(text),
+                crate::model::EnvValue::Secret(_) => None,
+            }));
+        }
+    }
+    for notify in &model.notifies {
+        if let crate::model::NotifyKind::Command { run } = &notify.kind {
+            texts.extend(run);
+        }
+    }
+    texts
+        .iter()
+        .flat_map(|text| &text.0)
+        .filter_map(|part| match part {
+            TextPart::Read(path) => Some(path.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// `text` with the parts of the run filled in; what the occasion does not know stays as written in the plan.
+///
+/// # Errors
+/// [`LowerError::Unfilled`] where a format of `time` cannot be used.
+pub fn fill(text: &Text, occasion: &Occasion, zone: &TimeZone) -> Result<String, LowerError> {
+    let mut out = String::new();
+    for part in &text.0 {
+        let shown = || Text(vec![part.clone()]).to_string();
+        match part {
+            TextPart::Literal(text) => out.push_str(text),
+            TextPart::Time(format) => match occasion.now {
+                Some(now) => {
+                    let zoned = now.to_zoned(zone.clone());
+                    let time = jiff::fmt::strtime::format(format, &zoned)
+                        .map_err(|error| LowerError::Unfilled(format!("{}: {error}", shown())))?;
+                    out.push_str(&time);
+                }
+                None => out.push_str(&shown()),
+            },
+            TextPart::Host => out.push_str(&occasion.host.clone().unwrap_or_else(shown)),
+            TextPart::Level => match occasion.level {
+                Some(level) => out.push_str(level_word(level)),
+                None => out.push_str(&shown()),
+            },
+            TextPart::Read(path) => out.push_str(&occasion.reads.get(path).cloned().unwrap_or_else(shown)),
+        }
+    }
+    Ok(out)
+}
+
+/// `full`, `differential` or `incremental`.
+pub fn level_word(level: Level) -> &'static str {
+    match level {
+        Level::Full => "full",
+        Level::Differential => "differential",
+        Level::Incremental => "incremental",
+    }
+}
+
+/// The sources of an archive in the order they are read: each behind those it is declared `after`, ties by name.
+pub fn reading_order(model: &Model, sources: &[SourceId]) -> Vec<SourceId> {
+    let mut left: Vec<SourceId> = sources.to_vec();
+    left.sort();
+    let mut order = Vec::with_capacity(left.len());
+    while !left.is_empty() {
+        let next = left
+            .iter()
+            .position(|id| {
+                !model.source(*id).after.iter().any(|before| before != id && left.contains(before))
+            })
+            .unwrap_or(0);
+        order.push(left.remove(next));
+    }
+    order
+}
+
+/// The folder of Backplan's own objects in a store.
+fn own(plan: &str, rest: &str) -> String {
+    format!(".backplan/{plan}/{rest}")
+}
+
+struct Lowering<'a> {
+    model: &'a Model,
+    run: String,
+    names: BTreeMap<ArchiveId, String>,
+    /// Archives of this run.
+    archives: BTreeSet<ArchiveId>,
+    /// Sources of this run.
+    sources: BTreeSet<SourceId>,
+    /// Stores of this run.
+    stores: BTreeSet<StoreId>,
+    steps: Vec<Step>,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(model: &'a Model, occasion: &Occasion, names: BTreeMap<ArchiveId, String>) -> Self {
+        let wanted =
+            |id: &SourceId| occasion.only.is_empty() || occasion.only.contains(&model.source(*id).name);
+        let archives: BTreeSet<ArchiveId> = (0..model.archives.len())
+            .map(ArchiveId)
+            .filter(|id| model.archive(*id).from.iter().any(wanted))
+            .collect();
+        let sources =
+            archives.iter().flat_map(|id| model.archive(*id).from.iter().copied()).filter(wanted).collect();
+        let stores = archives.iter().flat_map(|id| model.archive(*id).to.iter().copied()).collect();
+        let run = occasion.run.clone().unwrap_or_else(|| "RUN".to_owned());
+        Lowering { model, run, names, archives, sources, stores, steps: Vec::new() }
+    }
+
+    fn push(&mut self, id: &str, action: Action, needs: impl IntoIterator<Item = String>) -> &mut Step {
+        let index = self.steps.len();
+        self.steps.push(Step {
+            id: StepId(id.to_owned()),
+            action,
+            needs: needs.into_iter().map(StepId).collect(),
+            reads: BTreeSet::new(),
+            writes: BTreeSet::new(),
+            deletes: BTreeSet::new(),
+            retry: None,
+            timeout: None,
+            undo: Undo::None,
+        });
+        &mut self.steps[index]
+    }
+
+    fn object(&self, store: StoreId, name: impl Into<String>) -> Resource {
+        Resource::Object { store: self.model.store(store).name.clone(), name: name.into() }
+    }
+
+    /// Host lock, store locks in name order, recovery, the first clearing.
+    fn locks(&mut self) {
+        let staging = self.model.staging.clone();
+        let plan = self.model.name.clone();
+        let step = self.push("lock", Action::LockHost, []);
+        step.undo = Undo::Release;
+        step.writes.insert(Resource::State(format!("{plan}/lock")));
+        if let Some(staging) = &staging {
+            step.writes.insert(Resource::State(format!("lock of {}", staging.path.display())));
+        }
+        let mut before = "lock".to_owned();
+        for store in self.stores.clone() {
+            let id = format!("lock/{}", self.model.store(store).name);
+            let lease = self.object(store, own(&plan, "lock/N"));
+            let retry = self.model.retry.clone();
+            let step = self.push(&id, Action::LockStore(store), [before]);
+            step.undo = Undo::Release;
+            step.retry = Some(retry);
+            step.writes.insert(lease);
+            before = id;
+        }
+        let step = self.push("recover", Action::Recover, [before]);
+        step.deletes.insert(Resource::State(format!("{plan}/work")));
+        if let Some(staging) = staging.filter(|staging| staging.clear_before) {
+            let step = self.push("clear/before", Action::ClearStaging(When::Before), ["recover".to_owned()]);
+            step.deletes.insert(Resource::Contents(staging.path));
+        }
+    }
+
+    /// What a step waits for that begins the reading of a source.
+    fn gate(&self, source: SourceId) -> Vec<String> {
+        let windows: Vec<String> = self
+            .model
+            .windows
+            .iter()
+            .filter(|window| window.around.contains(&source))
+            .map(|window| format!("enter/{}", window.name))
+            .collect();
+        if windows.is_empty() { vec![self.ready()] } else { windows }
+    }
+
+    /// The last step of the beginning.
+    fn ready(&self) -> String {
+        let clears = self.model.staging.as_ref().is_some_and(|staging| staging.clear_before);
+        if clears { "clear/before".to_owned() } else { "recover".to_owned() }
+    }
+
+    fn windows_enter(&mut self) {
+        let ready = self.ready();
+        for (index, window) in self.model.windows.iter().enumerate() {
+            if !window.around.iter().any(|source| self.sources.contains(source)) {
+                continue;
+            }
+            let step = self.push(&format!("enter/{}", window.name), Action::Enter(index), [ready.clone()]);
+            step.writes.insert(Resource::World(window.name.clone()));
+            step.undo = Undo::LeaveWindow;
+            step.timeout = window.timeout;
+        }
+    }
+
+    /// The first step of a source: its scan or dump; a `command` has none, its pack runs it.
+    fn first_step(&self, source: SourceId) -> Option<String> {
+        let source = self.model.source(source);
+        match source.kind {
+            SourceKind::Files(_) => Some(format!("scan/{}", source.name)),
+            SourceKind::Sqlite { .. } | SourceKind::Postgres(_) => Some(format!("dump/{}", source.name)),
+            SourceKind::Command(_) => None,
+        }
+    }
+
+    /// The steps after which a source has been read: its dump, or the packs that read it.
+    fn last_steps(&self, source: SourceId) -> Vec<String> {
+        match self.model.source(source).kind {
+            SourceKind::Sqlite { .. } | SourceKind::Postgres(_) => {
+                self.first_step(source).into_iter().collect()
+            }
+            SourceKind::Files(_) | SourceKind::Command(_) => self
+                .archives
+                .iter()
+                .filter(|id| self.model.archive(**id).from.contains(&source))
+                .map(|id| format!("pack/{}", self.model.archive(*id).name))
+                .collect(),
+        }
+    }
+
+    /// What the reading of `source`, in `archive` if it is read there, waits for because of `after`.
+    fn after(&self, source: SourceId, archive: Option<ArchiveId>) -> Vec<String> {
+        let own: Vec<String> = match archive {
+            Some(id) => vec![format!("pack/{}", self.model.archive(id).name)],
+            None => self.last_steps(source),
+        };
+        let before = self.model.source(source).after.iter().filter(|before| self.sources.contains(before));
+        before
+            .flat_map(|before| {
+                // Packed side by side, the archive's own order serves.
+                let mut steps = self.last_steps(*before);
+                steps.retain(|step| !own.contains(step));
+                if steps.is_empty() { self.first_step(*before).into_iter().collect() } else { steps }
+            })
+            .collect()
+    }
+
+    fn sources(&mut self) {
+        for id in self.sources.clone() {
+            let Some(step_id) = self.first_step(id) else { continue };
+            let mut needs = self.gate(id);
+            needs.extend(self.after(id, None));
+            let source = self.model.source(id);
+            let (action, reads, writes) = match &source.kind {
+                SourceKind::Files(files) => {
+                    let reads =
+                        files.paths.iter().map(|path| Resource::Path(path.absolute.clone())).collect();
+                    let scan = Resource::State(format!(
+                        "{}/work/{}/{}.scan",
+                        self.model.name, self.run, source.name
+                    ));
+                    (Action::Scan(id), reads, scan)
+                }
+                SourceKind::Sqlite { path } => {
+                    let reads = BTreeSet::from([Resource::Path(path.clone())]);
+                    (Action::Dump(id), reads, self.staged(&source.name))
+                }
+                SourceKind::Postgres(postgres) => {
+                    let reads = BTreeSet::from([Resource::World(format!("postgres {}", source.name))]);
+                    let writes = match &postgres.staging {
+                        Some(path) => Resource::Contents(path.clone()),
+                        None => self.staged(&source.name),
+                    };
+                    (Action::Dump(id), reads, writes)
+                }
+                SourceKind::Command(_) => continue,
+            };
+            let (retry, timeout) = (self.model.retry.clone(), source.timeout);
+            let step = self.push(&step_id, action, needs);
+            step.reads = reads;
+            step.writes.insert(writes);
+            step.retry = Some(retry);
+            step.timeout = timeout;
+            step.undo = Undo::DeleteFiles;
+        }
+    }
+
+    /// Where a dump of this source is built.
+    fn staged(&self, source: &str) -> Resource {
+        match &self.model.staging {
+            Some(staging) => Resource::Contents(staging.path.join(source)),
+            None => Resource::State(format!("{}/work/{}/{source}", self.model.name, self.run)),
+        }
+    }
+
+    fn archives(&mut self) {
+        for id in self.archives.clone() {
+            let archive = self.model.archive(id);
+            let read: Vec<SourceId> =
+                archive.from.iter().copied().filter(|s| self.sources.contains(s)).collect();
+            let mut needs = BTreeSet::new();
+            let mut reads = BTreeSet::new();
+            for source in &read {
+                needs.extend(self.first_step(*source));
+                needs.extend(self.gate(*source));
+                needs.extend(self.after(*source, Some(id)));
+                reads.extend(self.packed_from(*source));
+            }
+            let name = self.names[&id].clone();
+            let staging = self.model.staging.as_ref().map(|staging| staging.path.join(&name));
+            let writes: BTreeSet<Resource> = match &staging {
+                Some(path) => BTreeSet::from([Resource::Path(path.clone())]),
+                None => archive.to.iter().map(|store| self.object(*store, name.clone())).collect(),
+            };
+            let retry = self.model.retry.clone();
+            let step = self.push(&format!("pack/{}", archive.name), Action::Pack(id), needs);
+            step.reads = reads;
+            step.writes = writes;
+            step.retry = Some(retry);
+            step.undo = if staging.is_some() { Undo::DeleteFiles } else { Undo::DeleteObjects };
+            if let Some(path) = staging {
+                self.publish(id, &path, &name);
+            }
+        }
+    }
+
+    fn publish(&mut self, id: ArchiveId, staged: &Path, name: &str) {
+        let archive = self.model.archive(id);
+        for store in archive.to.clone() {
+            let object = self.object(store, name);
+            let retry = self.model.retry.clone();
+            let step_id = format!("publish/{}/{}", archive.name, self.model.store(store).name);
+            let step = self.push(&step_id, Action::Publish(id, store), [format!("pack/{}", archive.name)]);
+            step.reads.insert(Resource::Path(staged.to_path_buf()));
+            step.writes.insert(object);
+            step.retry = Some(retry);
+            step.undo = Undo::DeleteObjects;
+        }
+    }
+
+    /// What a pack reads of a source.
+    fn packed_from(&self, id: SourceId) -> Vec<Resource> {
+        let source = self.model.source(id);
+        match &source.kind {
+            SourceKind::Files(files) => {
+                files.paths.iter().map(|path| Resource::Path(path.absolute.clone())).collect()
+            }
+            SourceKind::Sqlite { .. } => vec![self.staged(&source.name)],
+            SourceKind::Postgres(postgres) => match &postgres.staging {
+                Some(path) => vec![Resource::Contents(path.clone())],
+                None => vec![self.staged(&source.name)],
+            },
+            SourceKind::Command(_) => vec![Resource::World(format!("output of {}", source.name))],
+        }
+    }
+
+    fn windows_leave(&mut self) {
+        for (index, window) in self.model.windows.iter().enumerate() {
+            let inside: Vec<SourceId> =
+                window.around.iter().copied().filter(|source| self.sources.contains(source)).collect();
+            if inside.is_empty() {
+                continue;
+            }
+            let mut needs: BTreeSet<String> =
+                inside.iter().flat_map(|source| self.last_steps(*source)).collect();
+            needs.insert(format!("enter/{}", window.name));
+            let step = self.push(&format!("leave/{}", window.name), Action::Leave(index), needs);
+            step.writes.insert(Resource::World(window.name.clone()));
+        }
+    }
+
+    fn stores(&mut self) {
+        for store in self.stores.clone() {
+            let name = self.model.store(store).name.clone();
+            let direct = self.model.staging.is_none();
+            let needs: Vec<String> = self
+                .archives
+                .iter()
+                .filter(|id| self.model.archive(**id).to.contains(&store))
+                .map(|id| match (direct, &self.model.archive(*id).name) {
+                    (true, archive) => format!("pack/{archive}"),
+                    (false, archive) => format!("publish/{archive}/{name}"),
+                })
+                .collect();
+            let (run, plan) = (self.run.clone(), self.model.name.clone());
+            let manifest = self.object(store, own(&plan, &format!("manifests/{run}.yaml")));
+            let sums = self.object(store, own(&plan, &format!("sums/{run}.sha256")));
+            let retry = self.model.retry.clone();
+            let step = self.push(&format!("commit/{name}"), Action::Commit(store), needs);
+            step.writes.extend([manifest, sums]);
+            step.retry = Some(retry);
+            let declared = self.model.store(store);
+            let keeps = declared.keep.is_some() || self.model.keep.is_some();
+            if keeps && !declared.append_only {
+                self.push(&format!("prune/{name}"), Action::Prune(store), [format!("commit/{name}")]);
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        let mut last: Vec<String> = self.steps.iter().map(|step| step.id.0.clone()).collect();
+        if let Some(staging) = self.model.staging.clone().filter(|staging| staging.clear_after) {
+            let step = self.push("clear/after", Action::ClearStaging(When::After), last.clone());
+            step.deletes.insert(Resource::Contents(staging.path));
+            last = vec!["clear/after".to_owned()];
+        }
+        let plan = self.model.name.clone();
+        let step = self.push("unlock", Action::Unlock, last);
+        step.writes.insert(Resource::State(format!("{plan}/lock")));
+        for (index, notify) in self.model.notifies.iter().enumerate() {
+            if notify.on.iter().any(|event| *event != Event::Start) {
+                let id = format!("notify/{}", notify.name);
+                let step = self.push(&id, Action::Notify(index, When::After), ["unlock".to_owned()]);
+                step.writes.insert(Resource::World(notify.name.clone()));
+            }
+        }
+    }
+
+    fn notify_start(&mut self) {
+        for (index, notify) in self.model.notifies.iter().enumerate() {
+            if notify.on.contains(&Event::Start) {
+                let id = format!("notify/{}/start", notify.name);
+                let step = self.push(&id, Action::Notify(index, When::Before), ["recover".to_owned()]);
+                step.writes.insert(Resource::World(notify.name.clone()));
+            }
+        }
+    }
+}

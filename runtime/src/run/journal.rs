@@ -1,0 +1,264 @@
+//! The journal of a run: JSON lines, synced, an intent before each effect that must be taken back if the run dies.
+//!
+//! A journal without an `end` belongs to a run that died (or still runs: the plan's lock tells). The next run reads it,
+//! takes back what is open, and marks it as recovered. Effects in a store are not in here: a store holds its own intents,
+//! so that any machine can take them back.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A program that closes a window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leave {
+    /// Program and arguments, filled in.
+    pub argv: Vec<String>,
+    /// The account it runs as.
+    pub run_as: Option<String>,
+}
+
+/// A line of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+pub enum Record {
+    /// The run began.
+    Begin {
+        /// Its id.
+        run: String,
+        /// The process.
+        pid: u32,
+    },
+    /// A window is about to be opened.
+    Entering {
+        /// Its name.
+        window: String,
+        /// What closes it, if anything does.
+        leave: Option<Leave>,
+    },
+    /// A window was closed.
+    Left {
+        /// Its name.
+        window: String,
+    },
+    /// Files of this host are about to be written: in a staging, or in the run's work folder.
+    Writing {
+        /// The step.
+        step: String,
+        /// Exact paths; a folder stands for what is in it.
+        paths: Vec<PathBuf>,
+    },
+    /// A step ended.
+    Step {
+        /// Its name.
+        step: String,
+        /// `done`, `failed`, `not run`, `dropped`.
+        outcome: String,
+        /// The reason, where it is not `done`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// Named outputs: a label, a file, a count.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<serde_json::Value>,
+    },
+    /// The run ended by itself.
+    End {
+        /// Its exit status.
+        status: u8,
+    },
+    /// A later run took back what this one left.
+    Recovered {
+        /// That run.
+        by: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    at: Timestamp,
+    #[serde(flatten)]
+    record: Record,
+}
+
+/// The journal of the run that writes it.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+impl Journal {
+    /// Begins the journal of `run` in `folder`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn begin(folder: &Path, run: &str, now: Timestamp) -> io::Result<Journal> {
+        let path = folder.join(format!("{run}.jsonl"));
+        let file = OpenOptions::new().create_new(true).append(true).mode(0o600).open(&path)?;
+        File::open(folder)?.sync_all()?;
+        let journal = Journal { path, file: Mutex::new(file) };
+        journal.write(now, &Record::Begin { run: run.to_owned(), pid: std::process::id() })?;
+        Ok(journal)
+    }
+
+    /// Adds a record; when this returns, it survives a power cut.
+    ///
+    /// # Errors
+    /// The system's: then the effect must not happen.
+    pub fn write(&self, now: Timestamp, record: &Record) -> io::Result<()> {
+        append(&mut self.file.lock().unwrap_or_else(PoisonError::into_inner), now, record).map_err(|cause| {
+            io::Error::new(cause.kind(), format!("journal `{}`: {cause}", self.path.display()))
+        })
+    }
+}
+
+fn append(file: &mut File, now: Timestamp, record: &Record) -> io::Result<()> {
+    let mut line = serde_json::to_vec(&Line { at: now, record: record.clone() })?;
+    line.push(b'\n');
+    file.write_all(&line)?;
+    file.sync_data()
+}
+
+/// What a dead run left on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// Its journal.
+    pub journal: PathBuf,
+    /// Its id.
+    pub run: String,
+    /// Windows that it opened, or began to, and did not close; the last opened first.
+    pub windows: Vec<(String, Option<Leave>)>,
+    /// Files that it was about to write.
+    pub paths: Vec<PathBuf>,
+}
+
+/// The runs in `folder` that neither ended nor were recovered, oldest first. To be read under the plan's lock.
+///
+/// # Errors
+/// The system's.
+pub fn dead(folder: &Path) -> io::Result<Vec<Left>> {
+    let mut found = Vec::new();
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == "jsonl") {
+            found.extend(left_by(&path)?);
+        }
+    }
+    found.sort_by(|a, b| a.run.cmp(&b.run));
+    Ok(found)
+}
+
+fn left_by(path: &Path) -> io::Result<Option<Left>> {
+    let text = String::from_utf8_lossy(&std::fs::read(path)?).into_owned();
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let mut left = Left { journal: path.to_path_buf(), run: name, windows: Vec::new(), paths: Vec::new() };
+    // The last line of a run that died may be half written: its effect has not begun, as the sync came first.
+    for record in text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok()) {
+        match record.record {
+            Record::End { .. } | Record::Recovered { .. } => return Ok(None),
+            Record::Entering { window, leave } => left.windows.insert(0, (window, leave)),
+            Record::Left { window } => left.windows.retain(|(open, _)| *open != window),
+            Record::Writing { paths, .. } => left.paths.extend(paths),
+            Record::Begin { .. } | Record::Step { .. } => {}
+        }
+    }
+    Ok(Some(left))
+}
+
+/// Adds a record to the journal of a run that is dead.
+///
+/// # Errors
+/// The system's.
+pub fn add_to(path: &Path, now: Timestamp, record: &Record) -> io::Result<()> {
+    let mut file = OpenOptions::new().append(true).open(path)?;
+    // A half-written last line must not swallow this one.
+    file.write_all(b"\n")?;
+    append(&mut file, now, record)
+}
+
+/// Deletes the oldest journals of runs that are over, but for the newest `keep`.
+///
+/// # Errors
+/// The system's.
+pub fn tidy(folder: &Path, keep: usize) -> io::Result<()> {
+    let open: Vec<PathBuf> = dead(folder)?.into_iter().map(|left| left.journal).collect();
+    let mut over: Vec<PathBuf> = std::fs::read_dir(folder)?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|ending| ending == "jsonl") && !open.contains(path))
+        .collect();
+    over.sort();
+    for path in over.iter().rev().skip(keep) {
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn entering(window: &str) -> Record {
+        let leave = Some(Leave { argv: vec!["leave".to_owned(), window.to_owned()], run_as: None });
+        Record::Entering { window: window.to_owned(), leave }
+    }
+
+    /// Cut at every byte, a journal tells of every effect whose intent was whole, and of no other.
+    #[test]
+    fn a_journal_cut_anywhere_tells_what_is_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        let journal = Journal::begin(folder.path(), "run", now).unwrap();
+        let path = folder.path().join("run.jsonl");
+        let mut sizes = Vec::new();
+        for record in
+            [entering("a"), entering("b"), Record::Left { window: "b".to_owned() }, Record::End { status: 0 }]
+        {
+            journal.write(now, &record).unwrap();
+            sizes.push(std::fs::metadata(&path).unwrap().len() as usize);
+        }
+        let whole = std::fs::read(&path).unwrap();
+        for cut in 0..=whole.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let open: Vec<String> = dead(folder.path())
+                .unwrap()
+                .into_iter()
+                .flat_map(|left| left.windows.into_iter().map(|(name, _)| name))
+                .collect();
+            // A record counts from its last brace on; its end of line is not needed.
+            let expected: &[&str] = match cut + 1 {
+                size if size >= sizes[3] => &[],
+                size if size >= sizes[2] => &["a"],
+                size if size >= sizes[1] => &["b", "a"],
+                size if size >= sizes[0] => &["a"],
+                _ => &[],
+            };
+            assert_eq!(open, expected, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_recovered_journal_is_dead_no_more_even_behind_half_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        Journal::begin(folder.path(), "run", now).unwrap().write(now, &entering("a")).unwrap();
+        let path = folder.path().join("run.jsonl");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.extend_from_slice(b"{\"at\":\"1970");
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(dead(folder.path()).unwrap().len(), 1);
+        add_to(&path, now, &Record::Recovered { by: "next".to_owned() }).unwrap();
+        assert!(dead(folder.path()).unwrap().is_empty());
+        tidy(folder.path(), 0).unwrap();
+        assert!(!path.exists());
+    }
+}

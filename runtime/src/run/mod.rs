@@ -1,0 +1,14 @@
+//! Running a plan.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`event`] | what a run tells whoever watches it |
+//! | [`process`] | programs as process groups |
+//! | [`secrets`] | fetching secrets, and taking them out of output |
+
+pub mod event;
+pub mod journal;
+pub mod process;
+pub mod secrets;
+pub mod staging;
+pub mod state;

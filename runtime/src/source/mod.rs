@@ -1,0 +1,7 @@
+//! Reading sources that are not plain files.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`sqlite`] | a live SQLite file, copied through its backup API |
+
+pub mod sqlite;
