@@ -107,20 +107,15 @@ impl FromStr for Binding {
     }
 }
 
-/// The commands.
+/// The commands. What each does is said by the documentation of its arguments, which is its help text.
 #[derive(Debug, Subcommand)]
+#[allow(missing_docs)]
 pub enum Command {
-    /// Find what is wrong with plans before they run
     Check(CheckArgs),
-    /// Bring plans into the house style
     Fmt(FmtArgs),
-    /// Print a page on a finding or on a kind of declaration
     Explain(ExplainArgs),
-    /// Print the steps of a run as YAML
     Compile(CompileArgs),
-    /// Draw the steps of a run
     Graph(GraphArgs),
-    /// Print a script that completes commands in a shell
     Completions(CompletionsArgs),
 }
 

@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use backplan_compiler::codes::{self, CODES, Code};
-use backplan_compiler::finding::Severity;
 use backplan_compiler::schema::{self, Attr, FUNCTIONS, KINDS, Kind, Naming, Presence, Type};
 
 use crate::args::ExplainArgs;
 use crate::console::Console;
 use crate::exit::{Failure, Status};
+use crate::render::human::weight;
 
 /// Prints a page, or the list of pages.
 ///
@@ -59,14 +59,6 @@ fn contents() -> String {
     }
     text.push_str("\n`plan explain NAME` prints a page on each.\n");
     text
-}
-
-fn weight(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Note => "note",
-        Severity::Warning => "warning",
-        Severity::Error => "error",
-    }
 }
 
 fn finding_page(code: &Code) -> String {

@@ -1,7 +1,5 @@
 //! Findings and failures for people.
 
-use std::fmt::Write;
-
 use backplan_compiler::finding::{Finding, Label, Severity};
 use backplan_compiler::sources::{Place, SourceFile, SourceSet};
 use backplan_runtime::load::LoadError;
@@ -55,34 +53,61 @@ pub fn plural(count: usize, noun: &str) -> String {
 /// A finding with the text around it.
 pub fn finding(finding: &Finding, sources: &SourceSet, style: Style) -> String {
     let mut text = String::new();
-    let report = Report::new(finding, sources, style);
+    let report = Report::new(finding, sources);
     // Writing into a string does not fail.
     let _ = handler(style).render_report(&mut text, &report);
     text.trim_end_matches(['\n', ' ']).trim_start_matches('\n').to_owned() + "\n"
 }
 
-/// A file that could not be read.
+/// A file that could not be read, drawn like a finding.
 pub fn unreadable(error: &LoadError, style: Style) -> String {
-    plain(error.trouble.name(), &error.to_string(), Some(error.trouble.help()), style)
+    let paint = Paint::new(style);
+    let mark = if style.unicode { "×" } else { "x" };
+    let name = error.trouble.name();
+    let message = harmless(&error.to_string());
+    format!(
+        "{}\n\n  {} {message}\n{}",
+        paint.red(&format!("error: {name}")),
+        paint.red(mark),
+        help(Some(error.trouble.help()), paint)
+    )
 }
 
 /// Why a command could not do its work.
 pub fn failure(failure: &Failure, style: Style) -> String {
-    plain("error", &failure.message, failure.help.as_deref(), style)
+    let paint = Paint::new(style);
+    format!(
+        "{} {}\n{}",
+        paint.red("error:"),
+        harmless(&failure.message),
+        help(failure.help.as_deref(), paint)
+    )
 }
 
-/// A message with no place in a plan.
-fn plain(name: &str, message: &str, help: Option<&str>, style: Style) -> String {
-    let (red, cyan, reset) = if style.color { ("\x1b[31m", "\x1b[36m", "\x1b[0m") } else { ("", "", "") };
-    let mark = if style.unicode { "×" } else { "x" };
-    let mut text = format!("{red}{name}{reset}\n\n  {red}{mark}{reset} {}\n", harmless(message));
-    if name == "error" {
-        text = format!("{red}error:{reset} {}\n", harmless(message));
+fn help(help: Option<&str>, paint: Paint) -> String {
+    help.map_or_else(String::new, |help| format!("{}{}\n", paint.cyan("  help: "), harmless(help)))
+}
+
+/// Colours, or none.
+#[derive(Debug, Clone, Copy)]
+struct Paint(bool);
+
+impl Paint {
+    fn new(style: Style) -> Self {
+        Paint(style.color)
     }
-    if let Some(help) = help {
-        let _ = writeln!(text, "{cyan}  help: {reset}{}", harmless(help));
+
+    fn red(self, text: &str) -> String {
+        self.with("31", text)
     }
-    text
+
+    fn cyan(self, text: &str) -> String {
+        self.with("36", text)
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
 }
 
 fn handler(style: Style) -> GraphicalReportHandler {
@@ -98,7 +123,7 @@ fn handler(style: Style) -> GraphicalReportHandler {
 /// A finding as miette wants it: labels of one file beside its text, those of other files as reports of their own.
 #[derive(Debug)]
 struct Report {
-    code: Option<&'static str>,
+    code: Option<String>,
     severity: miette::Severity,
     message: String,
     help: Option<String>,
@@ -108,7 +133,7 @@ struct Report {
 }
 
 impl Report {
-    fn new(finding: &Finding, sources: &SourceSet, style: Style) -> Report {
+    fn new(finding: &Finding, sources: &SourceSet) -> Report {
         let home = finding.primary.place.file;
         let (here, elsewhere): (Vec<&Label>, Vec<&Label>) =
             finding.others.iter().partition(|label| label.place.file == home);
@@ -125,17 +150,17 @@ impl Report {
             spans.extend(labels[1..].iter().map(|label| span(label, file, false)));
         }
         Report {
-            code: Some(finding.name),
+            code: Some(format!("{}: {}", weight(finding.severity), finding.name)),
             severity: severity(finding.severity),
             message,
             help: finding.help.as_deref().map(harmless),
             source: shown.then(|| source(file)),
             labels: spans,
-            related: elsewhere.into_iter().map(|label| Report::elsewhere(label, sources, style)).collect(),
+            related: elsewhere.into_iter().map(|label| Report::elsewhere(label, sources)).collect(),
         }
     }
 
-    fn elsewhere(label: &Label, sources: &SourceSet, _style: Style) -> Report {
+    fn elsewhere(label: &Label, sources: &SourceSet) -> Report {
         let file = sources.file(label.place.file);
         let shown = is_showable(label.place, sources);
         let text = if label.text.is_empty() { "this belongs to it" } else { &label.text };
@@ -165,7 +190,7 @@ impl std::error::Error for Report {}
 
 impl Diagnostic for Report {
     fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        self.code.map(|code| Box::new(code) as Box<dyn std::fmt::Display>)
+        self.code.as_ref().map(|code| Box::new(code) as Box<dyn std::fmt::Display>)
     }
 
     fn severity(&self) -> Option<miette::Severity> {
@@ -210,6 +235,15 @@ fn severity(severity: Severity) -> miette::Severity {
         Severity::Note => miette::Severity::Advice,
         Severity::Warning => miette::Severity::Warning,
         Severity::Error => miette::Severity::Error,
+    }
+}
+
+/// The word for how much a finding weighs.
+pub fn weight(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Note => "note",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
     }
 }
 
