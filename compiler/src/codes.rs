@@ -97,6 +97,7 @@ codes! {
     OVERLAPPING_PATHS Warning "overlapping_paths" "one path is inside another and is read twice";
     LIVE_DATABASE Warning "live_database" "files of a live database are read as plain files";
     SWALLOWED_PATH Error "swallowed_path" "an exclusion leaves nothing of a path";
+    BAD_PATTERN Error "bad_pattern" "a pattern cannot be read";
     USELESS_PATTERN Warning "useless_pattern" "a pattern can never match";
 
     // Secrets.

@@ -5,6 +5,9 @@
 //! |---|---|
 //! | [`sources`] | the texts a compilation works on: the plan and all that it imports |
 //! | [`model`] | the resolved plan: every name bound, every value typed |
+//! | [`mod@compile`] | all of it: parse errors, resolution, checks, allowances |
+//! | [`mod@resolve`] | syntax trees → model: imports followed, names bound, values typed |
+//! | [`due`] | the moments at which runs are due |
 //! | [`schema`] | which declarations and attributes exist, as data |
 //! | [`value`] | values that a run fills in ([`value::Text`]) or that must not be seen ([`value::Secret`]) |
 //! | [`codes`] | every finding there is: name, weight, meaning |
@@ -12,11 +15,19 @@
 //! | [`graph`] | the graph of steps with its effects as data |
 //! | [`lower`](mod@lower) | model → graph |
 
+mod allow;
 pub mod codes;
+pub mod compile;
+pub mod due;
 pub mod finding;
+mod findings;
 pub mod graph;
 pub mod lower;
 pub mod model;
+pub mod resolve;
 pub mod schema;
 pub mod sources;
 pub mod value;
+
+pub use compile::{Compiled, compile};
+pub use resolve::{Resolved, import_paths, resolve};

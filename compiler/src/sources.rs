@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use backplan_grammar::{Parsed, Span};
 
 /// A file of a [`SourceSet`], by its place in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct FileId(pub usize);
 
 /// A range of text in one file of the set.

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 pub struct Text(pub Vec<TextPart>);
 
 /// A part of a [`Text`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum TextPart {
     /// Fixed text.
     Literal(String),

@@ -153,11 +153,13 @@ impl<'a> Resolver<'a> {
     }
 
     fn call(&mut self, name: &Ident, args: &[Expr], place: Place) -> Option<ValueKind> {
-        let Some((function, usage, _)) = FUNCTIONS.iter().find(|(function, ..)| *function == name.node) else {
-            let help = did_you_mean(&name.node, FUNCTIONS.iter().map(|(name, ..)| *name)).unwrap_or_else(|| {
-                let names: Vec<&str> = FUNCTIONS.iter().map(|(name, ..)| *name).collect();
-                format!("the functions are {}", names.join(", "))
-            });
+        let Some((function, usage, _)) = FUNCTIONS.iter().find(|(function, ..)| *function == name.node)
+        else {
+            let help =
+                did_you_mean(&name.node, FUNCTIONS.iter().map(|(name, ..)| *name)).unwrap_or_else(|| {
+                    let names: Vec<&str> = FUNCTIONS.iter().map(|(name, ..)| *name).collect();
+                    format!("the functions are {}", names.join(", "))
+                });
             let place = Place { span: name.span, ..place };
             let message = format!("there is no function `{}`", name.node);
             self.findings.push(Finding::new(&codes::UNKNOWN_FUNCTION, place, message).help(help));
@@ -235,7 +237,8 @@ impl<'a> Resolver<'a> {
                 None => format!("`{text}` starts at a home folder, and the user who runs has none"),
             }
         };
-        self.findings.push(Finding::new(&codes::BAD_VALUE, value.place, problem).help("write an absolute path"));
+        self.findings
+            .push(Finding::new(&codes::BAD_VALUE, value.place, problem).help("write an absolute path"));
         None
     }
 }

@@ -106,8 +106,7 @@ impl<'a> Resolver<'a> {
             .scopes
             .iter()
             .flat_map(|(file, scope)| {
-                let unseen =
-                    scope.names.iter().filter(|(_, binding)| matches!(binding.state, State::Unseen));
+                let unseen = scope.names.iter().filter(|(_, binding)| matches!(binding.state, State::Unseen));
                 unseen.map(|(name, _)| (*file, name.to_string()))
             })
             .collect();
@@ -179,7 +178,8 @@ impl<'a> Resolver<'a> {
         if let Some(text) = self.inputs.env_params.get(name) {
             let ty = ty.or_else(|| default.and_then(literal_type)).unwrap_or("string");
             if ty == "secret" {
-                let secret = Secret::Env { name: format!("PLAN_PARAM_{}", name.to_uppercase()), default: None };
+                let secret =
+                    Secret::Env { name: format!("PLAN_PARAM_{}", name.to_uppercase()), default: None };
                 return Some(Value::new(ValueKind::Secret(secret), place));
             }
             return self.parse_param(name, text, ty, place, "the environment");

@@ -1,0 +1,75 @@
+//! A whole compilation: parse errors, resolution, checks, allowances; findings in the order of the text.
+
+use crate::allow;
+use crate::codes::{self, Code};
+use crate::finding::{Finding, Severity};
+use crate::findings::check;
+use crate::model::Model;
+use crate::resolve::resolve;
+use crate::sources::{Inputs, Place, SourceSet};
+
+/// What a compilation gives.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The plan; `None` if an error keeps it from having a meaning. With [`Severity::Error`] among the findings it may
+    /// be there all the same, but must not be run.
+    pub model: Option<Model>,
+    /// Everything found, by place.
+    pub findings: Vec<Finding>,
+}
+
+impl Compiled {
+    /// Whether nothing keeps the plan from being run.
+    pub fn is_sound(&self) -> bool {
+        self.model.is_some() && self.findings.iter().all(|finding| finding.severity != Severity::Error)
+    }
+}
+
+/// Findings that say that something is not there: not sure while a part of the text could not be read.
+static DOUBTFUL: &[&Code] = &[
+    &codes::MISSING_PLAN,
+    &codes::MISSING_ATTRIBUTE,
+    &codes::EMPTY_BLOCK,
+    &codes::UNKNOWN_NAME,
+    &codes::UNKNOWN_REFERENCE,
+    &codes::UNKNOWN_PARAM,
+    &codes::UNBOUND_PARAM,
+    &codes::IMPORTED_PLAN,
+];
+
+/// Compiles a plan.
+pub fn compile(set: &SourceSet, inputs: &Inputs) -> Compiled {
+    let mut findings = syntax_errors(set);
+    let resolved = resolve(set, inputs);
+    let torn = !findings.is_empty();
+    let unread = resolved.findings.iter().any(|finding| finding.name == codes::UNREADABLE_IMPORT.name);
+    let is_sure = |finding: &Finding| {
+        let doubtful = DOUBTFUL.iter().any(|code| code.name == finding.name);
+        let needs_import = [codes::UNKNOWN_REFERENCE.name, codes::UNKNOWN_PARAM.name].contains(&finding.name);
+        !(torn && doubtful || unread && needs_import)
+    };
+    findings.extend(resolved.findings.into_iter().filter(is_sure));
+    let model = resolved.model.filter(|_| !torn);
+    if let Some(model) = &model {
+        findings.extend(check(set, model, &resolved.facts));
+        findings = allow::apply(set, findings);
+    }
+    findings.sort_by_key(|finding| order(finding.primary.place, finding.name));
+    Compiled { model, findings }
+}
+
+fn order(place: Place, name: &'static str) -> (Place, &'static str) {
+    (place, name)
+}
+
+fn syntax_errors(set: &SourceSet) -> Vec<Finding> {
+    let errors =
+        set.iter().flat_map(|(file, source)| source.parsed.errors.iter().map(move |error| (file, error)));
+    errors
+        .map(|(file, error)| {
+            let code = codes::code(error.name).unwrap_or(&codes::SYNTAX);
+            let finding = Finding::new(code, Place { file, span: error.span }, &error.message);
+            Finding { help: error.help.clone(), ..finding }
+        })
+        .collect()
+}

@@ -1,0 +1,150 @@
+//! The moments at which runs are due, and the names that time gives to artefacts.
+
+use std::str::FromStr;
+
+use croner::Cron;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::{SignedDuration, ToSpan, Zoned};
+
+use crate::model::{Due, Level, Schedule, When};
+
+/// Seconds of a day without a change of clocks.
+const DAY: u64 = 86_400;
+
+/// The zone with this name, from the database that is part of the program.
+pub fn zone(name: &str) -> Option<TimeZone> {
+    TimeZoneDatabase::bundled().get(name).ok()
+}
+
+/// Every zone's name.
+pub fn zone_names() -> Vec<String> {
+    TimeZoneDatabase::bundled().available().map(|name| name.to_string()).collect()
+}
+
+/// A fixed Friday at midnight, for questions that do not depend on the day.
+pub fn some_day(zone: &TimeZone) -> Option<Zoned> {
+    jiff::civil::date(2027, 1, 1).to_zoned(zone.clone()).ok()
+}
+
+/// Why `format` is not a strftime format; `None` if it is one.
+pub fn format_error(format: &str) -> Option<String> {
+    let day = some_day(&TimeZone::UTC)?;
+    jiff::fmt::strtime::format(format, &day).err().map(|error| error.to_string())
+}
+
+/// `at` in this format; empty where the format cannot be used.
+pub fn format(format: &str, at: &Zoned) -> String {
+    jiff::fmt::strtime::format(format, at).unwrap_or_default()
+}
+
+/// Why these moments can never be; `None` if they can.
+pub fn when_error(when: &When) -> Option<String> {
+    match when {
+        When::Every(0) => Some("`every` needs a duration above zero".into()),
+        When::Every(seconds) if *seconds > DAY => {
+            Some("`every` counts from midnight and cannot be longer than a day".into())
+        }
+        When::Every(_) => None,
+        When::Cron(text) => match Cron::from_str(text) {
+            Err(error) => {
+                Some(format!("`{text}` is not a cron expression: {}", lower_first(&error.to_string())))
+            }
+            Ok(cron) => {
+                let day = some_day(&TimeZone::UTC)?;
+                let never = cron.find_next_occurrence(&day, true).is_err();
+                never.then(|| format!("`{text}` is never due"))
+            }
+        },
+    }
+}
+
+fn lower_first(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// The next `count` moments from `from` on, itself included.
+pub fn next(when: &When, from: &Zoned, count: usize) -> Vec<Zoned> {
+    match when {
+        When::Every(seconds) => every(*seconds, from).take(count).collect(),
+        When::Cron(text) => match Cron::from_str(text) {
+            Ok(cron) => cron.iter_from(from.clone(), croner::Direction::Forward).take(count).collect(),
+            Err(_) => Vec::new(),
+        },
+    }
+}
+
+/// Moments counted from each midnight.
+fn every(seconds: u64, from: &Zoned) -> impl Iterator<Item = Zoned> + use<> {
+    let from = from.clone();
+    let step = i64::try_from(seconds.clamp(1, DAY)).unwrap_or(1);
+    let midnights = std::iter::successors(from.start_of_day().ok(), |day| day.checked_add(1.day()).ok());
+    midnights
+        .flat_map(move |midnight| {
+            let end = midnight.checked_add(1.day()).unwrap_or_else(|_| midnight.clone());
+            (0..)
+                .map_while(move |index: i64| {
+                    midnight.checked_add(SignedDuration::from_secs(step.checked_mul(index)?)).ok()
+                })
+                .take_while(move |moment| *moment < end)
+        })
+        .filter(move |moment| *moment >= from)
+}
+
+/// The next `count` runs of a schedule in `zone` from `from` on, each with its level where the schedule gives one. Where two
+/// levels are due at one instant, the higher is run.
+pub fn runs(schedule: &Schedule, from: &Zoned, count: usize) -> Vec<(Zoned, Option<Level>)> {
+    let (full, differential, incremental) = match &schedule.due {
+        Due::Run(when) => return next(when, from, count).into_iter().map(|at| (at, None)).collect(),
+        Due::Levels { full, differential, incremental } => (full, differential, incremental),
+    };
+    let levels =
+        [(Level::Full, full), (Level::Differential, differential), (Level::Incremental, incremental)];
+    let mut runs: Vec<(Zoned, Option<Level>)> = levels
+        .into_iter()
+        .filter_map(|(level, when)| Some((level, when.as_ref()?)))
+        .flat_map(|(level, when)| next(when, from, count).into_iter().map(move |at| (at, Some(level))))
+        .collect();
+    runs.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
+    runs.dedup_by(|later, earlier| later.0 == earlier.0);
+    runs.truncate(count);
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::{next, some_day, when_error, zone};
+    use crate::model::When;
+
+    fn shown(when: &When, count: usize) -> Vec<String> {
+        let from = some_day(&zone("Europe/Berlin").unwrap()).unwrap();
+        next(when, &from, count).iter().map(|at| at.strftime("%m-%d %H:%M:%S").to_string()).collect()
+    }
+
+    #[test]
+    fn every_starts_afresh_at_midnight() {
+        let moments = shown(&When::Every(7 * 3600), 5);
+        assert_eq!(
+            moments,
+            ["01-01 00:00:00", "01-01 07:00:00", "01-01 14:00:00", "01-01 21:00:00", "01-02 00:00:00"]
+        );
+    }
+
+    #[test]
+    fn cron_is_local_time() {
+        assert_eq!(shown(&When::Cron("30 2 * * *".into()), 2), ["01-01 02:30:00", "01-02 02:30:00"]);
+    }
+
+    #[test]
+    fn impossible_moments_are_told() {
+        assert!(when_error(&When::Cron("0 0 31 2 *".into())).is_some());
+        assert!(when_error(&When::Cron("61 0 * * *".into())).is_some());
+        assert!(when_error(&When::Every(0)).is_some());
+        assert!(when_error(&When::Every(DAY_AND_MORE)).is_some());
+        assert!(when_error(&When::Cron("0 4 29 2 *".into())).is_none());
+    }
+
+    const DAY_AND_MORE: u64 = super::DAY + 1;
+}

@@ -1,0 +1,168 @@
+//! Two runs, or two archives, never write the same artefact name.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::tz::TimeZone;
+use jiff::{Span, ToSpan, Zoned};
+
+use super::Check;
+use crate::codes;
+use crate::due;
+use crate::finding::Finding;
+use crate::model::{Archive, Due, Level, Schedule, When};
+use crate::sources::Place;
+use crate::value::{Text, TextPart};
+
+/// So many runs in a row are looked at: a year of daily ones and more.
+const RUNS: usize = 400;
+
+impl Check<'_> {
+    pub(super) fn names(&mut self) {
+        self.archives_differ();
+        self.runs_differ();
+    }
+
+    fn name_place(&self, archive: &Archive) -> Place {
+        self.facts.place("archive", &archive.name, "name").unwrap_or(archive.place)
+    }
+
+    fn archives_differ(&mut self) {
+        let Some(day) = due::some_day(&TimeZone::UTC) else { return };
+        let mut seen: BTreeMap<String, &Archive> = BTreeMap::new();
+        for archive in &self.model.archives {
+            let Some(name) = &archive.file_name else { continue };
+            let filled = fill(name, &day, None);
+            let Some(first) = seen.get(&filled) else {
+                seen.insert(filled, archive);
+                continue;
+            };
+            let message =
+                format!("archives `{}` and `{}` write the same artefact name", first.name, archive.name);
+            let finding = Finding::new(&codes::SAME_NAME, self.name_place(archive), message)
+                .with(self.name_place(first), "the same name")
+                .help(format!("put the archive's own name into it: \"…_{}.tar.gz\"", archive.name));
+            self.findings.push(finding);
+        }
+    }
+
+    fn runs_differ(&mut self) {
+        let mut known: HashMap<Vec<&TextPart>, Option<String>> = HashMap::new();
+        for archive in &self.model.archives {
+            let Some(name) = &archive.file_name else { continue };
+            let varying: Vec<&TextPart> =
+                name.0.iter().filter(|part| matches!(part, TextPart::Time(_) | TextPart::Level)).collect();
+            let schedule = self.model.schedule.as_ref();
+            let repeats = known.entry(varying).or_insert_with(|| repetition(name, schedule)).clone();
+            let Some(how) = repeats else { continue };
+            let message = format!("artefacts of archive `{}` do not differ in name: {how}", archive.name);
+            let mut finding = Finding::new(&codes::REPEATED_NAME, self.name_place(archive), message)
+                .help("put the whole time into it: `${time(\"%Y%m%d%H%M%S\")}`, or leave `name` out");
+            if let (Some(schedule), true) = (schedule, has_time(name)) {
+                finding = finding.with(schedule.place, "the runs");
+            }
+            self.findings.push(finding);
+        }
+    }
+}
+
+fn has_time(name: &Text) -> bool {
+    name.0.iter().any(|part| matches!(part, TextPart::Time(_)))
+}
+
+/// How two runs come to write one name; `None` if they do not.
+fn repetition(name: &Text, schedule: Option<&Schedule>) -> Option<String> {
+    if !has_time(name) {
+        return Some("it holds no `time`, so a second run would write the name of the first".into());
+    }
+    let Some(schedule) = schedule else {
+        let day = due::some_day(&TimeZone::UTC)?;
+        return later(
+            name,
+            &day,
+            None,
+            &[(1.day(), "a run on the next day"), (1.year(), "a run a year later")],
+        );
+    };
+    if is_plain(name) && is_by_the_minute(schedule) {
+        return None;
+    }
+    let zone = due::zone(&schedule.zone)?;
+    let runs = due::runs(schedule, &due::some_day(&zone)?, RUNS);
+    let mut seen: HashMap<String, &Zoned> = HashMap::with_capacity(runs.len());
+    for (at, level) in &runs {
+        let filled = fill(name, at, *level);
+        if let Some(first) = seen.insert(filled.clone(), at) {
+            let show = |at: &Zoned| at.strftime("%Y-%m-%d %H:%M:%S").to_string();
+            return Some(format!("the runs of {} and {} both write `{filled}`", show(first), show(at)));
+        }
+    }
+    let (first, level) = runs.first()?;
+    let is_frequent = runs.get(1).is_some_and(|(second, _)| first.duration_until(second).as_hours() < 24);
+    let day_and_more = [(1.day(), "a day later"), (1.month(), "a month later"), (1.year(), "a year later")];
+    later(name, first, *level, if is_frequent { &day_and_more } else { &day_and_more[2..] })
+}
+
+/// Whether a run this much later writes the same name.
+fn later(name: &Text, at: &Zoned, level: Option<Level>, steps: &[(Span, &str)]) -> Option<String> {
+    let filled = fill(name, at, level);
+    let repeated = steps
+        .iter()
+        .find(|(step, _)| at.checked_add(*step).is_ok_and(|other| fill(name, &other, level) == filled))?;
+    Some(format!("{} writes the same name", repeated.1))
+}
+
+/// Whether a name plainly holds year, month, day, hour and minute.
+fn is_plain(name: &Text) -> bool {
+    let formats: String = (name.0.iter())
+        .filter_map(|part| match part {
+            TextPart::Time(format) => Some(format.as_str()),
+            _ => None,
+        })
+        .collect();
+    let has = |letters: &str| formats.contains(letters);
+    let date = has("%F") || has("%Y") && (has("%m") || has("%b")) && has("%d");
+    date && (has("%H") && has("%M") || has("%R") || has("%T"))
+}
+
+/// Whether no two runs are within one minute.
+fn is_by_the_minute(schedule: &Schedule) -> bool {
+    let slow = |when: &When| match when {
+        When::Every(seconds) => *seconds >= 60,
+        When::Cron(text) => text.split_ascii_whitespace().count() == 5,
+    };
+    match &schedule.due {
+        Due::Run(when) => slow(when),
+        Due::Levels { full, differential, incremental } => {
+            [full, differential, incremental].into_iter().flatten().all(slow)
+        }
+    }
+}
+
+/// The name as a run at `at` fills it in; what is the same for every run of a machine stays a placeholder.
+fn fill(name: &Text, at: &Zoned, level: Option<Level>) -> String {
+    name.0
+        .iter()
+        .map(|part| match part {
+            TextPart::Literal(text) => text.clone(),
+            TextPart::Time(format) => due::format(format, at),
+            TextPart::Host => "HOST".into(),
+            TextPart::Level => level.map_or("LEVEL".into(), |level| format!("{level:?}").to_lowercase()),
+            TextPart::Read(path) => format!("read({})", path.display()),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_plain;
+    use crate::value::{Text, TextPart};
+
+    #[test]
+    fn whole_times_are_seen_without_playing_the_schedule() {
+        let plain = |format: &str| is_plain(&Text(vec![TextPart::Time(format.into())]));
+        assert!(plain("%Y%m%d%H%M"));
+        assert!(plain("%FT%R"));
+        assert!(!plain("%Y%m%d"));
+        assert!(!plain("%m%d%H%M"));
+    }
+}

@@ -1,0 +1,278 @@
+//! Can what was promised be kept: by the drivers, by the stores, under the policies.
+
+use std::collections::BTreeSet;
+
+use backplan_grammar::ast::Item;
+
+use super::Check;
+use crate::codes;
+use crate::finding::Finding;
+use crate::model::{Due, Level, Objective, PostgresDriver, SourceId, SourceKind, StoreId};
+use crate::sources::Place;
+
+impl Check<'_> {
+    pub(super) fn promises(&mut self) {
+        self.separates_have_repositories();
+        self.wal_has_a_base();
+        self.drivers_do_the_levels();
+        self.schedules_have_fulls();
+        self.encrypted_is_compressed_again();
+        for objective in &self.model.objectives {
+            self.objective(objective);
+        }
+        for index in 0..self.facts.policies.len() {
+            self.policy(index);
+        }
+    }
+
+    fn driver(&self, source: SourceId) -> Option<PostgresDriver> {
+        match &self.model.source(source).kind {
+            SourceKind::Postgres(postgres) => Some(postgres.driver),
+            _ => None,
+        }
+    }
+
+    fn separates_have_repositories(&mut self) {
+        for separate in &self.model.separates {
+            let driver = self.driver(separate.source);
+            if !matches!(driver, Some(PostgresDriver::Pgbackrest | PostgresDriver::Probackup)) {
+                let source = self.model.source(separate.source);
+                let message =
+                    format!("source `{}` has no tool that keeps a repository of its own", source.name);
+                self.findings.push(
+                    Finding::new(&codes::SEPARATE_WITHOUT_REPOSITORY, separate.place, message)
+                        .with(source.place, "the source")
+                        .help(
+                            "put it into an archive of its own; `pgbackrest` and `probackup` can be separate",
+                        ),
+                );
+            }
+        }
+    }
+
+    fn wal_has_a_base(&mut self) {
+        for wal in &self.model.wals {
+            let why = match self.driver(wal.source) {
+                Some(PostgresDriver::Basebackup) => continue,
+                Some(PostgresDriver::Pgbackrest) => "pgBackRest keeps the WAL in its own repository",
+                Some(PostgresDriver::Probackup) => "pg_probackup keeps the WAL in its own catalogue",
+                Some(PostgresDriver::Dump) => "WAL cannot be replayed onto a dump",
+                None => "it is no Postgres cluster",
+            };
+            let source = self.model.source(wal.source);
+            let message = format!("no WAL can be archived for source `{}`: {why}", source.name);
+            self.findings.push(
+                Finding::new(&codes::WAL_WITHOUT_BASE, wal.place, message)
+                    .with(source.place, "the source")
+                    .help("delete the `wal`, or choose `driver = basebackup`"),
+            );
+        }
+    }
+
+    /// The levels besides fulls that the plan asks for, and where.
+    fn levels(&self) -> Vec<(Level, Place)> {
+        let mut levels = Vec::new();
+        if let Some(cycle) = self.model.cycle.as_ref().filter(|cycle| cycle.incrementals > 0) {
+            levels.push((cycle.follow, cycle.place));
+        }
+        if let Some(schedule) = &self.model.schedule
+            && let Due::Levels { differential, incremental, .. } = &schedule.due
+        {
+            levels.extend(differential.as_ref().map(|_| (Level::Differential, schedule.place)));
+            levels.extend(incremental.as_ref().map(|_| (Level::Incremental, schedule.place)));
+        }
+        levels
+    }
+
+    fn drivers_do_the_levels(&mut self) {
+        for (level, place) in self.levels() {
+            for source in &self.model.sources {
+                let SourceKind::Postgres(postgres) = &source.kind else { continue };
+                let what = match (postgres.driver, level) {
+                    (PostgresDriver::Dump, _) => "a dump is whole each time",
+                    (PostgresDriver::Basebackup, _) => "pg_basebackup needs PostgreSQL 17 or newer for it",
+                    (PostgresDriver::Probackup, Level::Differential) => {
+                        "pg_probackup rests each backup on the one before it"
+                    }
+                    _ => continue,
+                };
+                let level = format!("{level:?}").to_lowercase();
+                let message = format!("source `{}` may have no {level} runs: {what}", source.name);
+                self.findings.push(
+                    Finding::new(&codes::LEVEL_UNSUPPORTED, source.place, message)
+                        .with(place, "asked for here"),
+                );
+            }
+        }
+    }
+
+    fn schedules_have_fulls(&mut self) {
+        let own = self.model.separates.iter().filter_map(|separate| separate.schedule.as_ref());
+        for schedule in self.model.schedule.iter().chain(own) {
+            if let Due::Levels { full: None, differential, incremental } = &schedule.due
+                && (differential.is_some() || incremental.is_some())
+            {
+                let message =
+                    "this schedule has no full: everything would rest on the very first run for ever";
+                self.findings.push(
+                    Finding::new(&codes::NO_FULL, schedule.place, message)
+                        .help("add `full = weekly on sun at 03:00`, say"),
+                );
+            }
+        }
+    }
+
+    fn encrypted_is_compressed_again(&mut self) {
+        for archive in &self.model.archives {
+            if archive.self_contained && !archive.encrypt.is_empty() {
+                let place =
+                    self.facts.place("archive", &archive.name, "self_contained").unwrap_or(archive.place);
+                let message = format!(
+                    "archive `{}` is encrypted and self-contained: each run compresses all of it again",
+                    archive.name
+                );
+                self.findings.push(
+                    Finding::new(&codes::RECOMPRESSED, place, message)
+                        .help("a run holds no private key, so it cannot copy from an earlier artefact"),
+                );
+            }
+        }
+    }
+
+    /// The stores that a source reaches.
+    fn reached(&self, source: SourceId) -> BTreeSet<StoreId> {
+        let archives = self.model.archives.iter().filter(|archive| archive.from.contains(&source));
+        let separates = self.model.separates.iter().filter(|separate| separate.source == source);
+        archives
+            .flat_map(|archive| archive.to.clone())
+            .chain(separates.flat_map(|it| it.to.clone()))
+            .collect()
+    }
+
+    fn objective(&mut self, objective: &Objective) {
+        if objective.copies.is_none() && objective.offsite.is_none() {
+            return;
+        }
+        for source in &objective.of {
+            let stores = self.reached(*source);
+            let offsite = stores.iter().filter(|store| self.model.store(**store).offsite).count();
+            let source = self.model.source(*source);
+            // What reaches no store at all is told by `reach`.
+            if stores.is_empty() {
+                continue;
+            }
+            if objective.copies.is_some_and(|copies| stores.len() < copies as usize) {
+                let copies = objective.copies.unwrap_or_default();
+                let message =
+                    format!("{copies} copies are promised, but `{}` reaches {}", source.name, stores.len());
+                self.findings.push(
+                    Finding::new(&codes::COPIES_UNREACHABLE, objective.place, message)
+                        .with(source.place, "the source")
+                        .help("add a store to the `to` of its archive"),
+                );
+            }
+            if objective.offsite.is_some_and(|copies| offsite < copies as usize) {
+                let copies = objective.offsite.unwrap_or_default();
+                let message = format!(
+                    "offsite copies promised: {copies}, but of the stores that `{}` reaches {offsite} are offsite",
+                    source.name
+                );
+                self.findings.push(
+                    Finding::new(&codes::OFFSITE_UNREACHABLE, objective.place, message)
+                        .with(source.place, "the source")
+                        .help("bring its archive to a store with `offsite = true`"),
+                );
+            }
+        }
+    }
+
+    fn policy(&mut self, index: usize) {
+        let facts = self.facts;
+        for (rule, law) in &facts.policies[index].require {
+            for (place, message, help) in self.lacks(rule) {
+                self.find(
+                    Finding::new(&codes::POLICY_BROKEN, place, message)
+                        .with(*law, "the policy requires it")
+                        .help(help),
+                );
+            }
+        }
+        for (_, law) in &facts.policies[index].forbid {
+            for place in &facts.inline_secrets {
+                let message = "a secret is written into the plan";
+                self.find(
+                    Finding::new(&codes::POLICY_BROKEN, *place, message)
+                        .with(*law, "the policy forbids it")
+                        .help("write `env(\"NAME\")` or `file(\"/run/secrets/x\")`"),
+                );
+            }
+        }
+    }
+
+    /// Where a plan has not what a policy requires: place, message, mend.
+    fn lacks(&self, rule: &str) -> Vec<(Place, String, String)> {
+        let model = self.model;
+        let whole = |missing: bool, what: &str, help: &str| match missing {
+            true => {
+                vec![(self.plan_place(), format!("plan `{}` has no {what}", model.name), help.to_owned())]
+            }
+            false => Vec::new(),
+        };
+        match rule {
+            "encrypt" => {
+                let archives =
+                    model.archives.iter().map(|it| ("archive", &it.name, it.place, it.encrypt.is_empty()));
+                let wals = model
+                    .wals
+                    .iter()
+                    .map(|wal| ("wal", &model.source(wal.source).name, wal.place, wal.encrypt.is_empty()));
+                let open = archives.chain(wals).filter(|(.., open)| *open).map(|(kind, name, place, _)| {
+                    let help = "add `encrypt = [\"age1…\"]`".to_owned();
+                    (place, format!("{kind} `{name}` is not encrypted"), help)
+                });
+                open.collect()
+            }
+            "offsite" => {
+                let near = (0..model.sources.len()).map(SourceId).filter(|source| {
+                    let stores = self.reached(*source);
+                    !stores.is_empty() && stores.iter().all(|store| !model.store(*store).offsite)
+                });
+                let near = near.map(|source| {
+                    let source = model.source(source);
+                    let help = "bring its archive to a store with `offsite = true`".to_owned();
+                    (source.place, format!("source `{}` reaches no offsite store", source.name), help)
+                });
+                near.collect()
+            }
+            "objective" => {
+                let promised: BTreeSet<SourceId> =
+                    model.objectives.iter().flat_map(|it| it.of.clone()).collect();
+                let rest = (0..model.sources.len()).map(SourceId).filter(|source| !promised.contains(source));
+                let rest = rest.map(|source| {
+                    let source = model.source(source);
+                    let help = "add `objective { rpo = 24h }`".to_owned();
+                    (source.place, format!("nothing is promised for source `{}`", source.name), help)
+                });
+                rest.collect()
+            }
+            "verify" => {
+                whole(model.verifies.is_empty(), "rehearsal", "add `verify { every = 7d, restore = … }`")
+            }
+            "schedule" => {
+                whole(model.schedule.is_none(), "schedule", "add `schedule { run = daily at 02:30 }`")
+            }
+            _ => whole(model.keep.is_none(), "retention", "add `keep { daily = 7, weekly = 4 }`"),
+        }
+    }
+
+    /// The first line of the plan.
+    fn plan_place(&self) -> Place {
+        let file = self.facts.root;
+        let items = &self.set.file(file).parsed.ast.items;
+        let span = items.iter().find_map(|item| match item {
+            Item::Plan(header) => Some(header.span),
+            _ => None,
+        });
+        Place { file, span: span.unwrap_or_default() }
+    }
+}

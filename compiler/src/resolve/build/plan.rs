@@ -1,0 +1,220 @@
+//! When, for how long, with what, and what was promised.
+
+use super::super::block::Block;
+use super::super::declare::Declared;
+use super::super::{Policy, Resolver};
+use super::source_ids;
+use crate::model::{
+    Cycle, Due, Event, Keep, Level, Limits, Notify, NotifyKind, Objective, Retry, Schedule, SourceId,
+    Staging, Verify, When, Window,
+};
+
+const LEVELS: [&str; 3] = ["full", "differential", "incremental"];
+const RULES: [&str; 11] = [
+    "cycles",
+    "last",
+    "within",
+    "hourly",
+    "daily",
+    "weekly",
+    "monthly",
+    "yearly",
+    "full",
+    "differential",
+    "wal",
+];
+
+impl<'a> Resolver<'a> {
+    pub(super) fn staging(&mut self, block: &mut Block<'a>) -> Option<Staging> {
+        let clear = block.keywords("clear");
+        let clears = |word| clear.as_ref().is_none_or(|words| words.iter().any(|(found, _)| *found == word));
+        Some(Staging {
+            place: block.head,
+            clear_before: clears("before"),
+            clear_after: clears("after"),
+            path: block.path("path")?,
+        })
+    }
+
+    pub(super) fn cycle(&mut self, block: &mut Block<'a>) -> Option<Cycle> {
+        Some(Cycle {
+            place: block.head,
+            incrementals: block.int("incrementals").unwrap_or(0),
+            follow: match block.keyword("base") {
+                Some("previous") => Level::Incremental,
+                _ => Level::Differential,
+            },
+        })
+    }
+
+    pub(super) fn schedule_block(&mut self, block: &mut Block<'a>) -> Option<Schedule> {
+        let levels: Vec<&str> = LEVELS.into_iter().filter(|level| block.wrote(level)).collect();
+        if let (true, Some(level)) = (block.wrote("run"), levels.first()) {
+            let message = format!("`run` and `{level}` exclude each other");
+            let help = "`run` leaves the level to `cycle`; `full`, `differential` and `incremental` say it themselves";
+            self.conflict(block.place(level), block.place("run"), message, help);
+        } else if !block.wrote("run") && levels.is_empty() {
+            self.empty_block(block.head, "this schedule says no time", "add `run = daily at 02:30`");
+        }
+        let run: Option<When> = block.when("run");
+        let (full, differential, incremental) =
+            (block.when("full"), block.when("differential"), block.when("incremental"));
+        let due = match run {
+            Some(when) => Due::Run(when),
+            None => Due::Levels { full, differential, incremental },
+        };
+        Some(Schedule {
+            place: block.head,
+            due,
+            zone: block.str("zone").unwrap_or_else(|| "UTC".into()),
+            jitter: block.amount("jitter"),
+            catch_up: block.bool("catch_up").unwrap_or(true),
+        })
+    }
+
+    /// Levels by schedule and levels by cycle exclude each other.
+    pub(super) fn check_cycle(&mut self, cycle: &Cycle, schedule: &Schedule) {
+        if matches!(
+            schedule.due,
+            Due::Levels { full: None, differential: None, incremental: None } | Due::Run(_)
+        ) {
+            return;
+        }
+        let message = "`cycle` and a schedule by level exclude each other";
+        let help = "write `schedule { run = … }` with a cycle, or leave `cycle` out";
+        self.conflict(cycle.place, schedule.place, message, help);
+    }
+
+    pub(super) fn keep(&mut self, block: &mut Block<'a>) -> Option<Keep> {
+        if !RULES.iter().any(|rule| block.wrote(rule)) {
+            let help = "add a rule, such as `daily = 7`; no `keep` at all keeps everything";
+            self.empty_block(block.head, "this `keep` keeps nothing", help);
+        }
+        Some(Keep {
+            place: block.head,
+            cycles: block.int("cycles"),
+            last: block.int("last"),
+            within: block.amount("within"),
+            hourly: block.int("hourly"),
+            daily: block.int("daily"),
+            weekly: block.int("weekly"),
+            monthly: block.int("monthly"),
+            yearly: block.int("yearly"),
+            full: block.int("full"),
+            differential: block.int("differential"),
+            wal: block.amount("wal"),
+            prefer_full: block.keyword("prefer") == Some("full"),
+        })
+    }
+
+    pub(super) fn retry(&mut self, block: &mut Block<'a>) -> Option<Retry> {
+        let default = Retry::default();
+        let (backoff_first, backoff_most) =
+            block.range("backoff").unwrap_or((default.backoff_first, default.backoff_most));
+        Some(Retry {
+            attempts: block.int("attempts").unwrap_or(default.attempts),
+            backoff_first,
+            backoff_most,
+        })
+    }
+
+    pub(super) fn limits(&mut self, block: &mut Block<'a>) -> Option<Limits> {
+        Some(Limits {
+            jobs: block.int("jobs"),
+            nice: block.int("nice"),
+            bandwidth: block.amount("bandwidth"),
+            timeout: block.amount("timeout"),
+        })
+    }
+
+    pub(super) fn window(&mut self, declared: Declared<'a>, block: &mut Block<'a>) -> Option<Window> {
+        if !block.wrote("enter") && !block.wrote("leave") {
+            let help = "add `enter` and `leave`: the programs that open and close it";
+            self.empty_block(block.head, "this window does nothing", help);
+        }
+        let around = block.refs_or_all("around", 0..self.names.of("source").len());
+        Some(Window {
+            name: declared.name().to_owned(),
+            place: block.head,
+            around: source_ids(around?),
+            enter: block.texts("enter"),
+            leave: block.texts("leave"),
+            run_as: block.str("run_as"),
+            timeout: block.amount("timeout"),
+        })
+    }
+
+    pub(super) fn notify(&mut self, declared: Declared<'a>, block: &mut Block<'a>) -> Option<Notify> {
+        let ty = declared.ty?.name;
+        let on = block.keywords("on").map(|words| words.into_iter().map(|(word, _)| event(word)).collect());
+        let mut on: Vec<Event> = on.unwrap_or_else(|| match ty {
+            "healthcheck" => vec![Event::Start, Event::Success, Event::Warning, Event::Failure],
+            _ => vec![Event::Warning, Event::Failure],
+        });
+        on.sort_unstable();
+        on.dedup();
+        if on.is_empty() {
+            self.empty_block(
+                block.place("on"),
+                "this notification is never sent",
+                "name an event: `on = [failure]`",
+            );
+        }
+        let kind = match ty {
+            "webhook" => NotifyKind::Webhook { url: block.secret("url")? },
+            "healthcheck" => NotifyKind::Healthcheck { url: block.secret("url")? },
+            _ => NotifyKind::Command { run: block.texts("run")? },
+        };
+        Some(Notify { name: declared.name().to_owned(), place: block.head, kind, on })
+    }
+
+    pub(super) fn objective(&mut self, _: Declared<'a>, block: &mut Block<'a>) -> Option<Objective> {
+        if !["rpo", "rto", "copies", "offsite"].iter().any(|attr| block.wrote(attr)) {
+            self.empty_block(block.head, "this objective promises nothing", "add `rpo = 24h`, say");
+        }
+        let everything = 0..self.names.of("source").len();
+        let of = match block.wrote("of") {
+            true => block.refs_or_all("of", everything)?,
+            false => everything.collect(),
+        };
+        Some(Objective {
+            place: block.head,
+            of: source_ids(of),
+            rpo: block.amount("rpo"),
+            rto: block.amount("rto"),
+            copies: block.int("copies"),
+            offsite: block.int("offsite"),
+        })
+    }
+
+    pub(super) fn verify(&mut self, _: Declared<'a>, block: &mut Block<'a>) -> Option<Verify> {
+        let (source, _) = block.refs("restore")?.into_iter().next()?;
+        Some(Verify {
+            place: block.head,
+            every: block.amount("every"),
+            restore: SourceId(source),
+            query: block.str("query"),
+            command: block.texts("command"),
+            identity: block.secret("identity"),
+        })
+    }
+
+    pub(super) fn policy(&mut self, _: Declared<'a>, block: &mut Block<'a>) -> Option<Policy> {
+        if !block.wrote("require") && !block.wrote("forbid") {
+            self.empty_block(block.head, "this policy rules nothing", "add `require = [encrypt]`, say");
+        }
+        Some(Policy {
+            require: block.keywords("require").unwrap_or_default(),
+            forbid: block.keywords("forbid").unwrap_or_default(),
+        })
+    }
+}
+
+fn event(word: &str) -> Event {
+    match word {
+        "start" => Event::Start,
+        "success" => Event::Success,
+        "warning" => Event::Warning,
+        _ => Event::Failure,
+    }
+}
