@@ -408,7 +408,9 @@ impl<'a> Lowering<'a> {
             let object = self.object(store, name);
             let retry = self.model.retry.clone();
             let step_id = format!("publish/{}/{}", archive.name, self.model.store(store).name);
-            let step = self.push(&step_id, Action::Publish(id, store), [format!("pack/{}", archive.name)]);
+            let lock = format!("lock/{}", self.model.store(store).name);
+            let needs = [format!("pack/{}", archive.name), lock];
+            let step = self.push(&step_id, Action::Publish(id, store), needs);
             step.reads.insert(Resource::Path(staged.to_path_buf()));
             step.writes.insert(object);
             step.retry = Some(retry);
@@ -451,7 +453,7 @@ impl<'a> Lowering<'a> {
         for store in self.stores.clone() {
             let name = self.model.store(store).name.clone();
             let direct = self.model.staging.is_none();
-            let needs: Vec<String> = self
+            let mut needs: Vec<String> = self
                 .archives
                 .iter()
                 .filter(|id| self.model.archive(**id).to.contains(&store))
@@ -460,6 +462,7 @@ impl<'a> Lowering<'a> {
                     (false, archive) => format!("publish/{archive}/{name}"),
                 })
                 .collect();
+            needs.push(format!("lock/{name}"));
             let (run, plan) = (self.run.clone(), self.model.name.clone());
             let manifest = self.object(store, own(&plan, &format!("manifests/{run}.yaml")));
             let sums = self.object(store, own(&plan, &format!("sums/{run}.sha256")));

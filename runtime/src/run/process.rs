@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -24,6 +25,9 @@ const SILENCE: Duration = Duration::from_millis(500);
 const TICK: Duration = Duration::from_millis(50);
 /// Bytes of standard output that [`run`] keeps.
 const KEPT_OUTPUT: usize = 1 << 20;
+
+/// Where the lines of a program's output go.
+pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// A program to be started.
 #[derive(Debug, Clone, Default)]
@@ -123,7 +127,7 @@ fn last_words(words: &[String]) -> String {
 ///
 /// # Errors
 /// See [`ProcessError`]. Where it is none of [`ProcessError::Start`], the program has ended; on any error its whole group.
-pub fn run(program: &Program, control: &Control, line: &dyn Fn(&str)) -> Result<Vec<u8>, ProcessError> {
+pub fn run(program: &Program, control: &Control, line: &Tell) -> Result<Vec<u8>, ProcessError> {
     let mut running = Running::start(program, control, line)?;
     let mut kept = Vec::new();
     let mut lines = Lines::default();
@@ -146,7 +150,7 @@ pub fn run(program: &Program, control: &Control, line: &dyn Fn(&str)) -> Result<
 
 /// A program that runs, and its standard output. Reading it drains standard error too, looks at the timeout, and at
 /// whether the run was asked to stop.
-pub struct Running<'a> {
+pub struct Running {
     child: Child,
     group: Pid,
     program: String,
@@ -156,21 +160,17 @@ pub struct Running<'a> {
     /// When the program was first seen to have ended.
     ended: Option<(Instant, ExitStatus)>,
     trouble: Option<ProcessError>,
-    control: &'a Control,
-    line: &'a dyn Fn(&str),
+    control: Control,
+    line: Tell,
     error_lines: Lines,
 }
 
-impl<'a> Running<'a> {
+impl Running {
     /// Starts a program as the leader of a process group.
     ///
     /// # Errors
     /// [`ProcessError::Start`].
-    pub fn start(
-        program: &Program,
-        control: &'a Control,
-        line: &'a dyn Fn(&str),
-    ) -> Result<Running<'a>, ProcessError> {
+    pub fn start(program: &Program, control: &Control, line: &Tell) -> Result<Running, ProcessError> {
         let failed = |cause| ProcessError::Start { program: program.name(), cause };
         let mut command = program.command();
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
@@ -183,8 +183,8 @@ impl<'a> Running<'a> {
             deadline: program.timeout.map(|after| (Instant::now() + after, after)),
             ended: None,
             trouble: None,
-            control,
-            line,
+            control: control.clone(),
+            line: Arc::clone(line),
             error_lines: Lines::default(),
         })
     }
@@ -203,7 +203,7 @@ impl<'a> Running<'a> {
                 Err(cause) => return Err(self.failed_read(cause)),
             }
         }
-        self.error_lines.end(self.line);
+        self.error_lines.end(&self.line);
         match self.ended {
             Some((_, status)) if !status.success() => {
                 let words = self.error_lines.last_words();
@@ -267,7 +267,7 @@ impl<'a> Running<'a> {
         let mut buffer = [0; 8192];
         match pipe.read(&mut buffer)? {
             0 => self.stderr = None,
-            count => self.error_lines.take(&buffer[..count], self.line),
+            count => self.error_lines.take(&buffer[..count], &self.line),
         }
         Ok(())
     }
@@ -286,7 +286,7 @@ impl<'a> Running<'a> {
     }
 }
 
-impl Read for Running<'_> {
+impl Read for Running {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             self.look()?;
@@ -312,7 +312,7 @@ impl Read for Running<'_> {
 }
 
 /// Not finished: whatever it does is not wanted any more.
-impl Drop for Running<'_> {
+impl Drop for Running {
     fn drop(&mut self) {
         if self.ended.is_none() {
             self.end_group();
@@ -328,7 +328,7 @@ struct Lines {
 }
 
 impl Lines {
-    fn take(&mut self, bytes: &[u8], line: &dyn Fn(&str)) {
+    fn take(&mut self, bytes: &[u8], line: &Tell) {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.open.extend_from_slice(part);
             if part.ends_with(b"\n") || self.open.len() >= LINE {
@@ -337,7 +337,7 @@ impl Lines {
         }
     }
 
-    fn end(&mut self, line: &dyn Fn(&str)) {
+    fn end(&mut self, line: &Tell) {
         let text = String::from_utf8_lossy(&self.open).trim_end_matches(['\n', '\r']).to_owned();
         self.open.clear();
         if text.is_empty() {
@@ -359,7 +359,11 @@ impl Lines {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use std::cell::RefCell;
+    use std::sync::Mutex;
+
+    fn silent() -> Tell {
+        Arc::new(|_| {})
+    }
 
     fn sh(script: &str) -> Program {
         Program::new(["sh", "-c", script].map(str::to_owned).to_vec())
@@ -367,28 +371,27 @@ mod tests {
 
     #[test]
     fn output_is_kept_and_every_line_is_told() {
-        let lines = RefCell::new(Vec::new());
-        let control = Control::default();
-        let out = run(&sh("echo one; echo two >&2; printf three"), &control, &|line| {
-            lines.borrow_mut().push(line.to_owned());
-        })
-        .unwrap();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&lines);
+        let tell: Tell = Arc::new(move |line| heard.lock().unwrap().push(line.to_owned()));
+        let out = run(&sh("echo one; echo two >&2; printf three"), &Control::default(), &tell).unwrap();
         assert_eq!(out, b"one\nthree");
-        let mut lines = lines.into_inner();
+        let mut lines = lines.lock().unwrap().clone();
         lines.sort();
         assert_eq!(lines, ["one", "three", "two"]);
     }
 
     #[test]
     fn a_failure_carries_the_status_and_the_last_words() {
-        let error = run(&sh("echo no such database >&2; exit 7"), &Control::default(), &|_| {}).unwrap_err();
+        let error =
+            run(&sh("echo no such database >&2; exit 7"), &Control::default(), &silent()).unwrap_err();
         assert_eq!(error.to_string(), "`sh` ended with status 7; it said:\n  no such database");
     }
 
     #[test]
     fn a_program_that_is_not_there_is_named() {
-        let error =
-            run(&Program::new(vec!["no-such-program".to_owned()]), &Control::default(), &|_| {}).unwrap_err();
+        let error = run(&Program::new(vec!["no-such-program".to_owned()]), &Control::default(), &silent())
+            .unwrap_err();
         assert!(error.to_string().starts_with("cannot start `no-such-program`"), "{error}");
     }
 
@@ -397,14 +400,14 @@ mod tests {
         let program =
             Program { timeout: Some(Duration::from_millis(100)), ..sh("sleep 77.25 & sleep 77.25") };
         let begun = Instant::now();
-        let error = run(&program, &Control::default(), &|_| {}).unwrap_err();
+        let error = run(&program, &Control::default(), &silent()).unwrap_err();
         assert!(matches!(error, ProcessError::Timeout { .. }), "{error}");
         assert!(begun.elapsed() < Duration::from_secs(5));
         std::thread::sleep(Duration::from_millis(50));
         let left = run(
             &sh("ps -eo stat,args | grep -v grep | grep '[s]leep 77.25' | grep -v '^Z' | wc -l"),
             &Control::default(),
-            &|_| {},
+            &silent(),
         );
         assert_eq!(String::from_utf8(left.unwrap()).unwrap().trim(), "0");
     }
@@ -412,14 +415,14 @@ mod tests {
     #[test]
     fn a_daemon_left_behind_does_not_hold_the_run() {
         let begun = Instant::now();
-        run(&sh("setsid sleep 3 & echo started"), &Control::default(), &|_| {}).unwrap();
+        run(&sh("setsid sleep 3 & echo started"), &Control::default(), &silent()).unwrap();
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     }
 
     #[test]
     fn a_stream_that_died_is_no_success() {
         let control = Control::default();
-        let mut running = Running::start(&sh("printf half; kill -9 $$"), &control, &|_| {}).unwrap();
+        let mut running = Running::start(&sh("printf half; kill -9 $$"), &control, &silent()).unwrap();
         let mut got = Vec::new();
         running.read_to_end(&mut got).unwrap();
         assert_eq!(got, b"half");
@@ -430,7 +433,7 @@ mod tests {
     #[test]
     fn stopping_ends_a_stream() {
         let control = Control::default();
-        let mut running = Running::start(&sh("echo x; sleep 30"), &control, &|_| {}).unwrap();
+        let mut running = Running::start(&sh("echo x; sleep 30"), &control, &silent()).unwrap();
         let mut byte = [0; 2];
         running.read_exact(&mut byte).unwrap();
         control.stop();

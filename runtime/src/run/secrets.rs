@@ -56,7 +56,8 @@ impl Secrets {
             }
             Secret::Exec(words) => {
                 let program = Program::new(words.clone());
-                let done = process::run(&program, &Control::default(), &|_| {}).map_err(SecretError::Exec)?;
+                let silent: process::Tell = Arc::new(|_| {});
+                let done = process::run(&program, &Control::default(), &silent).map_err(SecretError::Exec)?;
                 one_line(done, secret)?
             }
         };

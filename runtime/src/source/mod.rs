@@ -2,6 +2,8 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`command`] | a program's standard output |
 //! | [`sqlite`] | a live SQLite file, copied through its backup API |
 
+pub mod command;
 pub mod sqlite;

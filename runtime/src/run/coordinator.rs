@@ -1,0 +1,562 @@
+//! The one loop that owns a run's state: which steps wait, run, ended and how.
+//!
+//! Steps are performed on blocking threads and report over a channel; nothing else changes the state. What a failure
+//! means for the steps behind it is decided here, by what each action is for: commits go on with what is whole, windows are
+//! left and locks released whatever happened.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backplan_compiler::graph::{Action, Step, StepGraph, StepId, When};
+use backplan_compiler::model::Retry;
+use tokio::sync::mpsc;
+
+use super::event::{Event, Observer, Outcome};
+use crate::control::Control;
+
+/// Performs steps.
+pub trait Work: Send + Sync + 'static {
+    /// Performs one step. Blocks. Looks at `control`; returns soon after it says stop.
+    ///
+    /// # Errors
+    /// [`Failure`]; then the step may have begun to take effect.
+    fn perform(&self, step: &Step, control: &Control) -> Result<Performed, Failure>;
+
+    /// A window's timeout in seconds, by its place in the model.
+    fn window_timeout(&self, window: usize) -> Option<u64>;
+
+    /// Told of every step that ended, before the steps behind it start.
+    fn ended(&self, _step: &Step, _outcome: &Outcome) {}
+
+    /// Told once how the run stands when only the end is left: what notifications and unlocking depend on.
+    fn settled(&self, _standing: &Execution) {}
+}
+
+/// How a step that did not fail ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Performed {
+    /// As it should.
+    Done,
+    /// Its store is absent, and the plan says to go on without it.
+    Dropped(String),
+}
+
+/// How a step failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What to tell: place, cause and mend.
+    pub message: String,
+    /// What to do about it.
+    pub kind: FailureKind,
+}
+
+/// Kinds of failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Another attempt may help.
+    Passing,
+    /// Another attempt would fail as well.
+    Final,
+    /// Nothing of the run makes sense any more.
+    Fatal,
+    /// Another run holds the lock.
+    Busy,
+    /// It was asked to stop.
+    Stopped,
+}
+
+impl Failure {
+    /// A failure that another attempt may mend.
+    pub fn passing(error: impl ToString) -> Failure {
+        Failure { message: error.to_string(), kind: FailureKind::Passing }
+    }
+
+    /// A failure that no attempt will mend.
+    pub fn lasting(error: impl ToString) -> Failure {
+        Failure { message: error.to_string(), kind: FailureKind::Final }
+    }
+
+    /// A failure that ends the run.
+    pub fn fatal(error: impl ToString) -> Failure {
+        Failure { message: error.to_string(), kind: FailureKind::Fatal }
+    }
+
+    /// The work was asked to stop.
+    pub fn stopped() -> Failure {
+        Failure { message: "stopped".to_owned(), kind: FailureKind::Stopped }
+    }
+}
+
+/// A signal that ends a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopSignal {
+    /// SIGINT: status 130.
+    Interrupt,
+    /// SIGTERM or SIGHUP: status 143.
+    Terminate,
+}
+
+/// How a step ended and what it took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// How.
+    pub outcome: Outcome,
+    /// All attempts together.
+    pub took: Duration,
+    /// Attempts made; 0: it was not run.
+    pub attempts: u32,
+}
+
+/// How the steps of a run ended.
+#[derive(Debug, Clone, Default)]
+pub struct Execution {
+    /// Every step that ended.
+    pub steps: BTreeMap<StepId, Ended>,
+    /// The signal that stopped it.
+    pub signal: Option<StopSignal>,
+    /// Another run holds a lock.
+    pub busy: bool,
+    /// A step said that nothing of the run makes sense any more.
+    pub fatal: bool,
+    /// The run's own timeout ended it.
+    pub timed_out: bool,
+}
+
+impl Execution {
+    /// Whether this step was done.
+    pub fn is_done(&self, id: &StepId) -> bool {
+        self.steps.get(id).is_some_and(|ended| ended.outcome == Outcome::Done)
+    }
+}
+
+/// What bounds an execution.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Steps at once, at least 1.
+    pub jobs: usize,
+    /// For the whole run.
+    pub timeout: Option<Duration>,
+}
+
+/// Runs every step of `graph`. A signal that arrives on `signals` stops it in order: what runs is told to stop, windows
+/// are left, the staging is cleared, locks are released.
+pub async fn execute(
+    graph: Arc<StepGraph>,
+    work: Arc<dyn Work>,
+    bounds: Bounds,
+    observer: Arc<dyn Observer>,
+    mut signals: mpsc::Receiver<StopSignal>,
+) -> Execution {
+    let (report, mut reports) = mpsc::channel(64);
+    let mut run = Coordinator {
+        deadline: bounds.timeout.map(|timeout| Instant::now() + timeout),
+        waiting: graph.iter().map(|step| step.id.clone()).collect(),
+        running: BTreeMap::new(),
+        sleeping: BTreeMap::new(),
+        windows: BTreeMap::new(),
+        expired: BTreeMap::new(),
+        execution: Execution::default(),
+        settled: false,
+        graph,
+        work,
+        jobs: bounds.jobs.max(1),
+        observer,
+        report,
+    };
+    loop {
+        run.advance();
+        if run.is_over() {
+            return run.execution;
+        }
+        let wake = run.next_wake().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+        // Cancelling any of these loses nothing: a channel keeps what was sent, and the time is looked up anew.
+        tokio::select! {
+            Some(done) = reports.recv() => run.reported(done),
+            Some(signal) = signals.recv() => run.signalled(signal),
+            () = tokio::time::sleep_until(wake.into()) => run.woken(),
+        }
+    }
+}
+
+/// What a worker thread says when it is through.
+struct Report {
+    id: StepId,
+    result: Result<Performed, Failure>,
+}
+
+struct Running {
+    control: Control,
+    begun: Instant,
+    attempt: u32,
+    attempt_deadline: Option<Instant>,
+    /// Why it was told to stop.
+    stopped_for: Option<String>,
+}
+
+struct Coordinator {
+    graph: Arc<StepGraph>,
+    work: Arc<dyn Work>,
+    jobs: usize,
+    observer: Arc<dyn Observer>,
+    report: mpsc::Sender<Report>,
+    waiting: BTreeSet<StepId>,
+    running: BTreeMap<StepId, Running>,
+    /// Between two attempts: until when, the attempts made, and when the first began.
+    sleeping: BTreeMap<StepId, (Instant, u32, Instant)>,
+    /// Open windows with a timeout: the step that leaves it, and until when.
+    windows: BTreeMap<StepId, Instant>,
+    /// Steps that must not start any more because their window's time is over.
+    expired: BTreeMap<StepId, String>,
+    deadline: Option<Instant>,
+    execution: Execution,
+    settled: bool,
+}
+
+/// What becomes of a step whose needs have all ended.
+enum Verdict {
+    Run,
+    Not(String),
+}
+
+impl Coordinator {
+    fn is_over(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty() && self.sleeping.is_empty()
+    }
+
+    fn stopping(&self) -> Option<String> {
+        match (self.execution.signal, self.execution.timed_out) {
+            (Some(_), _) => Some("the run was stopped".to_owned()),
+            (None, true) => Some("the run's time was over".to_owned()),
+            (None, false) => None,
+        }
+    }
+
+    /// Starts and ends whatever can be, until nothing more changes without a report.
+    fn advance(&mut self) {
+        loop {
+            let graph = Arc::clone(&self.graph);
+            let ended = &self.execution.steps;
+            let mut ready: Vec<&Step> = self
+                .waiting
+                .iter()
+                .filter_map(|id| graph.get(id))
+                .filter(|step| step.needs.iter().all(|need| ended.contains_key(need)))
+                .collect();
+            // A window is left before anything else starts: the world waits for it.
+            ready.sort_by_key(|step| !matches!(step.action, Action::Leave(_)));
+            let mut changed = false;
+            for step in ready {
+                match self.verdict(step) {
+                    Verdict::Not(reason) => {
+                        self.waiting.remove(&step.id);
+                        self.end(step, Outcome::NotRun(reason), Duration::ZERO, 0);
+                        changed = true;
+                    }
+                    Verdict::Run if self.running.len() < self.jobs || is_closing(&step.action) => {
+                        self.waiting.remove(&step.id);
+                        self.start(step, 1, Instant::now());
+                    }
+                    Verdict::Run => {}
+                }
+            }
+            if !changed {
+                return;
+            }
+        }
+    }
+
+    fn verdict(&mut self, step: &Step) -> Verdict {
+        if let Some(reason) = self.stopping().filter(|_| !is_closing(&step.action)) {
+            return Verdict::Not(reason);
+        }
+        if let Some(reason) = self.expired.get(&step.id) {
+            return Verdict::Not(reason.clone());
+        }
+        match &step.action {
+            Action::Unlock if !self.settled => {
+                self.settled = true;
+                self.work.settled(&self.execution);
+                self.unless_lockless()
+            }
+            Action::Unlock | Action::ClearStaging(When::After) => self.unless_lockless(),
+            Action::Notify(_, When::After) if self.execution.busy => {
+                Verdict::Not("another run holds the lock".to_owned())
+            }
+            Action::Notify(_, When::After) => Verdict::Run,
+            Action::Leave(_) => {
+                let entered = |id: &StepId| {
+                    id.0.starts_with("enter/")
+                        && self.execution.steps.get(id).is_some_and(|ended| ended.attempts > 0)
+                };
+                if step.needs.iter().any(entered) {
+                    Verdict::Run
+                } else {
+                    Verdict::Not("it was not entered".to_owned())
+                }
+            }
+            Action::Commit(_) => self.commit_verdict(step),
+            _ => match self.first_trouble(step) {
+                Some(reason) => Verdict::Not(reason),
+                None => Verdict::Run,
+            },
+        }
+    }
+
+    /// A commit goes on with what is whole: one artefact in its store is enough.
+    fn commit_verdict(&self, step: &Step) -> Verdict {
+        let brings = |id: &&StepId| {
+            let action = self.graph.get(id).map(|step| &step.action);
+            matches!(action, Some(Action::Pack(_) | Action::Publish(..)))
+        };
+        let locked = step.needs.iter().filter(|id| !brings(id)).all(|id| self.execution.is_done(id));
+        let brought = step.needs.iter().filter(brings).any(|id| self.execution.is_done(id));
+        match self.first_trouble(step) {
+            Some(reason) if !locked || !brought => Verdict::Not(reason),
+            _ => Verdict::Run,
+        }
+    }
+
+    fn unless_lockless(&self) -> Verdict {
+        if self.execution.is_done(&StepId("lock".to_owned())) {
+            Verdict::Run
+        } else {
+            Verdict::Not("nothing was locked".to_owned())
+        }
+    }
+
+    /// Why a step that needs all its needs is not run. A store that dropped out keeps only its own steps from running.
+    fn first_trouble(&self, step: &Step) -> Option<String> {
+        let tolerant = matches!(step.action, Action::LockStore(_) | Action::Recover);
+        step.needs.iter().find_map(|need| match &self.execution.steps.get(need)?.outcome {
+            Outcome::Done => None,
+            Outcome::Dropped(_) if tolerant => None,
+            Outcome::Dropped(_) => Some(format!("`{need}` dropped out")),
+            // One store's trouble is no reason to back up to none.
+            Outcome::Failed(_) if tolerant && self.is_one_stores(need) => None,
+            Outcome::Failed(_) => Some(format!("`{need}` failed")),
+            Outcome::NotRun(_) => Some(format!("`{need}` was not run")),
+        })
+    }
+
+    fn is_one_stores(&self, id: &StepId) -> bool {
+        let locks = matches!(self.graph.get(id).map(|step| &step.action), Some(Action::LockStore(_)));
+        locks && !self.execution.busy && !self.execution.fatal
+    }
+
+    fn start(&mut self, step: &Step, attempt: u32, begun: Instant) {
+        let control = Control::default();
+        if attempt == 1 {
+            self.observer.event(Event::Started { step: step.id.clone(), control: control.clone() });
+        }
+        let attempt_deadline = step
+            .timeout
+            .filter(|_| !matches!(step.action, Action::Enter(_)))
+            .map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        let running =
+            Running { control: control.clone(), begun, attempt, attempt_deadline, stopped_for: None };
+        self.running.insert(step.id.clone(), running);
+        if let Action::Enter(window) = step.action
+            && let Some(seconds) = self.work.window_timeout(window)
+        {
+            let leave = StepId(step.id.0.replacen("enter/", "leave/", 1));
+            self.windows.insert(leave, Instant::now() + Duration::from_secs(seconds));
+        }
+        let (work, report, step) = (Arc::clone(&self.work), self.report.clone(), step.clone());
+        tokio::task::spawn_blocking(move || {
+            let performed =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.perform(&step, &control)));
+            let result = performed.unwrap_or_else(|_| {
+                Err(Failure::lasting(
+                    "a defect in this program; the message above says where: please report it",
+                ))
+            });
+            // The coordinator outlives every step: it waits for all reports.
+            let _ = report.blocking_send(Report { id: step.id.clone(), result });
+        });
+    }
+
+    fn reported(&mut self, report: Report) {
+        let Some(running) = self.running.remove(&report.id) else { return };
+        let graph = Arc::clone(&self.graph);
+        let Some(step) = graph.get(&report.id) else { return };
+        let took = running.begun.elapsed();
+        let failure = match report.result {
+            Ok(Performed::Done) => return self.end(step, Outcome::Done, took, running.attempt),
+            Ok(Performed::Dropped(reason)) => {
+                return self.end(step, Outcome::Dropped(reason), took, running.attempt);
+            }
+            Err(failure) => failure,
+        };
+        self.execution.busy |= failure.kind == FailureKind::Busy;
+        self.execution.fatal |= failure.kind == FailureKind::Fatal;
+        let message = match (&running.stopped_for, failure.kind) {
+            (Some(reason), FailureKind::Stopped) => reason.clone(),
+            _ => failure.message,
+        };
+        let own_timeout = running.attempt_deadline.is_some_and(|at| Instant::now() >= at);
+        let passing =
+            failure.kind == FailureKind::Passing || (failure.kind == FailureKind::Stopped && own_timeout);
+        let again = step.retry.as_ref().filter(|retry| {
+            passing
+                && running.attempt < retry.attempts
+                && self.stopping().is_none()
+                && !self.expired.contains_key(&step.id)
+        });
+        match again {
+            Some(retry) => {
+                let wait = backoff(retry, running.attempt);
+                let event =
+                    Event::Retrying { step: step.id.clone(), attempt: running.attempt, wait, error: message };
+                self.observer.event(event);
+                self.sleeping
+                    .insert(step.id.clone(), (Instant::now() + wait, running.attempt, running.begun));
+            }
+            None => self.end(step, Outcome::Failed(message), took, running.attempt),
+        }
+    }
+
+    fn end(&mut self, step: &Step, outcome: Outcome, took: Duration, attempts: u32) {
+        self.work.ended(step, &outcome);
+        if matches!(step.action, Action::Leave(_)) {
+            self.windows.remove(&step.id);
+        }
+        self.observer.event(Event::Finished { step: step.id.clone(), outcome: outcome.clone(), took });
+        self.execution.steps.insert(step.id.clone(), Ended { outcome, took, attempts });
+    }
+
+    fn signalled(&mut self, signal: StopSignal) {
+        if self.execution.signal.is_none() {
+            self.execution.signal = Some(signal);
+            self.stop_all("the run was stopped");
+        }
+    }
+
+    fn stop_all(&mut self, reason: &str) {
+        let graph = Arc::clone(&self.graph);
+        for (id, running) in &mut self.running {
+            if graph.get(id).is_none_or(|step| !is_closing(&step.action)) {
+                running.stopped_for = Some(reason.to_owned());
+                running.control.stop();
+            }
+        }
+        let asleep: Vec<StepId> = self.sleeping.keys().cloned().collect();
+        for id in asleep {
+            self.give_up(&id, reason);
+        }
+    }
+
+    /// Ends a step that sleeps between two attempts.
+    fn give_up(&mut self, id: &StepId, reason: &str) {
+        let graph = Arc::clone(&self.graph);
+        if let (Some((_, attempts, begun)), Some(step)) = (self.sleeping.remove(id), graph.get(id)) {
+            self.end(step, Outcome::Failed(reason.to_owned()), begun.elapsed(), attempts);
+        }
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let attempts = self.running.values().filter_map(|running| running.attempt_deadline);
+        let stopped = self.running.values().filter(|running| running.stopped_for.is_none()).count();
+        attempts
+            .filter(|_| stopped > 0)
+            .chain(self.sleeping.values().map(|(until, _, _)| *until))
+            .chain(self.windows.values().copied())
+            .chain(self.deadline.filter(|_| self.stopping().is_none()))
+            .min()
+            .map(|at| at.max(Instant::now() + Duration::from_millis(1)))
+    }
+
+    fn woken(&mut self) {
+        let now = Instant::now();
+        if self.stopping().is_none() && self.deadline.is_some_and(|at| now >= at) {
+            self.execution.timed_out = true;
+            self.stop_all("the run's time (`limits.timeout`) was over");
+        }
+        for running in self.running.values_mut() {
+            if running.stopped_for.is_none() && running.attempt_deadline.is_some_and(|at| now >= at) {
+                running.stopped_for = Some("it took longer than its `timeout`".to_owned());
+                running.control.stop();
+            }
+        }
+        let over: Vec<StepId> =
+            self.windows.iter().filter(|(_, at)| now >= **at).map(|(leave, _)| leave.clone()).collect();
+        for leave in over {
+            self.expire(&leave);
+        }
+        let due: Vec<StepId> = self
+            .sleeping
+            .iter()
+            .filter(|(_, (until, _, _))| now >= *until)
+            .map(|(id, _)| id.clone())
+            .collect();
+        let graph = Arc::clone(&self.graph);
+        for id in due {
+            if let (Some((_, attempts, begun)), Some(step)) = (self.sleeping.remove(&id), graph.get(&id)) {
+                self.start(step, attempts + 1, begun);
+            }
+        }
+    }
+
+    /// The time of a window is over: nothing more is read inside it.
+    fn expire(&mut self, leave: &StepId) {
+        self.windows.remove(leave);
+        let reason = format!("the `timeout` of window `{}` was over", leave.0.trim_start_matches("leave/"));
+        let graph = Arc::clone(&self.graph);
+        let mut inside: Vec<StepId> =
+            graph.get(leave).into_iter().flat_map(|step| step.needs.clone()).collect();
+        // What the readers wait for inside the window stops with them.
+        let mut at = 0;
+        while at < inside.len() {
+            let needs = graph.get(&inside[at]).map(|step| step.needs.clone()).unwrap_or_default();
+            let further = needs.into_iter().filter(|id| {
+                let reads = matches!(
+                    graph.get(id).map(|step| &step.action),
+                    Some(Action::Scan(_) | Action::Dump(_) | Action::Pack(_))
+                );
+                reads && !inside.contains(id)
+            });
+            let further: Vec<StepId> = further.collect();
+            inside.extend(further);
+            at += 1;
+        }
+        for id in inside {
+            if let Some(running) = self.running.get_mut(&id) {
+                running.stopped_for = Some(reason.clone());
+                running.control.stop();
+            }
+            self.give_up(&id, &reason);
+            if !self.execution.steps.contains_key(&id) {
+                self.expired.insert(id, reason.clone());
+            }
+        }
+    }
+}
+
+/// What is done even while a run is being stopped.
+fn is_closing(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Leave(_)
+            | Action::ClearStaging(When::After)
+            | Action::Unlock
+            | Action::Notify(_, When::After)
+    )
+}
+
+/// The wait behind attempt number `attempt`: doubled each time, and anything between half of it and all of it, so that
+/// many hosts that failed together do not come back together.
+fn backoff(retry: &Retry, attempt: u32) -> Duration {
+    let doubled = retry.backoff_first.saturating_mul(1_u64 << attempt.saturating_sub(1).min(32));
+    let most = Duration::from_secs(doubled.min(retry.backoff_most)).as_millis() as u64;
+    let mut random = [0; 8];
+    // Without randomness the wait is the longest: still a right one.
+    let share = match getrandom::fill(&mut random) {
+        Ok(()) => u64::from_le_bytes(random) % (most / 2 + 1),
+        Err(_) => 0,
+    };
+    Duration::from_millis(most - share)
+}
+
+#[cfg(test)]
+#[path = "coordinator_tests.rs"]
+mod tests;

@@ -1,0 +1,122 @@
+//! What a run is asked to do, and what this version cannot do yet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use backplan_compiler::model::{Due, Level, Model, NotifyKind, Schedule, SourceKind, Store, StoreKind};
+use jiff::Timestamp;
+
+/// What a run is asked to do.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The plan.
+    pub model: Model,
+    /// Its texts, the plan first, with secret literals taken out.
+    pub files: Vec<(PathBuf, String)>,
+    /// The parameters it was given.
+    pub parameters: BTreeMap<String, String>,
+    /// `--level`; `None`: by the cycle.
+    pub level: Option<Level>,
+    /// `--only`: these sources; empty: all.
+    pub only: BTreeSet<String>,
+    /// `--adopt`: take over stores that belong to another machine or plan file.
+    pub adopt: bool,
+    /// Backplan's folder on this host.
+    pub state: PathBuf,
+    /// The home of the account that runs: never cleared.
+    pub home: Option<PathBuf>,
+    /// What the time is.
+    pub clock: Clock,
+}
+
+/// What the time is.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Clock {
+    /// The system's.
+    #[default]
+    System,
+    /// Always this: for tests that compare two runs.
+    Fixed(Timestamp),
+}
+
+impl Clock {
+    /// Now.
+    pub fn now(self) -> Timestamp {
+        match self {
+            Clock::System => Timestamp::now(),
+            Clock::Fixed(at) => at,
+        }
+    }
+}
+
+/// What of a plan this version can check but not run, in words for a person; empty: it can run it.
+pub fn unsupported(model: &Model, level: Option<Level>) -> Vec<String> {
+    let mut found = Vec::new();
+    for source in &model.sources {
+        if matches!(source.kind, SourceKind::Postgres(_)) {
+            found.push(format!("source `{}` is a Postgres cluster", source.name));
+        }
+    }
+    for (index, store) in model.stores.iter().enumerate() {
+        let used = model.archives.iter().any(|archive| archive.to.iter().any(|id| id.0 == index));
+        if used {
+            unsupported_store(store, &mut found);
+        }
+    }
+    for archive in model.archives.iter().filter(|archive| !archive.encrypt.is_empty()) {
+        found.push(format!("archive `{}` is to be encrypted", archive.name));
+    }
+    if !model.separates.is_empty() {
+        found.push("a source is `separate`, in its tool's own repository".to_owned());
+    }
+    if !model.wals.is_empty() {
+        found.push("there is a `wal` archive".to_owned());
+    }
+    if model.cycle.as_ref().is_some_and(|cycle| cycle.incrementals > 0) || by_levels(model.schedule.as_ref())
+    {
+        found.push("its runs are not all fulls".to_owned());
+    }
+    if level.is_some_and(|level| level != Level::Full) {
+        found.push("a level other than `full` was asked for".to_owned());
+    }
+    if model.keep.is_some() {
+        found.push("it has a `keep`, and nothing would be pruned".to_owned());
+    }
+    if !model.verifies.is_empty() {
+        found.push("it has a `verify`, and nothing would be rehearsed".to_owned());
+    }
+    for notify in &model.notifies {
+        if !matches!(notify.kind, NotifyKind::Command { .. }) {
+            found.push(format!("notification `{}` is not of kind `command`", notify.name));
+        }
+    }
+    if model.limits.bandwidth.is_some() {
+        found.push("it limits the bandwidth".to_owned());
+    }
+    found
+}
+
+fn by_levels(schedule: Option<&Schedule>) -> bool {
+    match schedule.map(|schedule| &schedule.due) {
+        Some(Due::Levels { differential, incremental, .. }) => {
+            differential.is_some() || incremental.is_some()
+        }
+        Some(Due::Run(_)) | None => false,
+    }
+}
+
+fn unsupported_store(store: &Store, found: &mut Vec<String>) {
+    let name = &store.name;
+    if !matches!(store.kind, StoreKind::Dir { .. }) {
+        found.push(format!("store `{name}` is not a folder (`store {name}: dir`)"));
+    }
+    if store.bandwidth.is_some() {
+        found.push(format!("store `{name}` limits the bandwidth"));
+    }
+    if store.keep.is_some() {
+        found.push(format!("store `{name}` has a `keep`, and nothing would be pruned"));
+    }
+    if store.append_only {
+        found.push(format!("store `{name}` is `append_only`"));
+    }
+}
