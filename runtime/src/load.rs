@@ -10,6 +10,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
+use backplan_compiler::import_paths;
 use backplan_compiler::sources::{Inputs, SourceFile, SourceSet};
 use backplan_grammar::ast::Item;
 use rustix::fs::OFlags;
@@ -63,6 +64,16 @@ pub enum Trouble {
     Other(#[source] io::Error),
 }
 
+/// The findings that this module makes: stable name and one-line meaning; all of them are errors.
+pub const FINDINGS: [(&str, &str); 6] = [
+    ("file_missing", "a file that was named does not exist"),
+    ("file_is_folder", "a folder stands where a plan file is wanted"),
+    ("file_not_regular", "a pipe, a socket or a device stands where a plan file is wanted"),
+    ("file_too_large", "a file is larger than a plan may be"),
+    ("file_not_text", "a file is not UTF-8 text"),
+    ("file_unreadable", "a file or folder cannot be read"),
+];
+
 impl Trouble {
     /// The stable name of the finding that this is.
     pub fn name(&self) -> &'static str {
@@ -113,7 +124,7 @@ pub fn load(plan: &Path, current: &Path) -> Result<SourceSet, LoadError> {
     let mut set = SourceSet::default();
     let mut waiting: VecDeque<PathBuf> = VecDeque::new();
     let first = source_file(root.clone(), shown, text);
-    waiting.extend(imports_of(&first));
+    waiting.extend(import_paths(&first).into_iter().map(|(path, _)| path));
     set.add(first);
     while let Some(path) = waiting.pop_front() {
         if set.find(&path).is_some() || set.unreadable.contains_key(&path) {
@@ -126,7 +137,7 @@ pub fn load(plan: &Path, current: &Path) -> Result<SourceSet, LoadError> {
         match read_text(&path) {
             Ok(text) => {
                 let file = source_file(path.clone(), shown_import(&path, &root, plan, current), text);
-                waiting.extend(imports_of(&file));
+                waiting.extend(import_paths(&file).into_iter().map(|(path, _)| path));
                 set.add(file);
             }
             Err(trouble) => {
@@ -312,15 +323,6 @@ fn see_regular(metadata: &fs::Metadata) -> Result<(), Trouble> {
 fn source_file(path: PathBuf, shown: String, text: String) -> SourceFile {
     let parsed = backplan_grammar::parse(&text);
     SourceFile { path, shown, text, parsed }
-}
-
-fn imports_of(file: &SourceFile) -> Vec<PathBuf> {
-    let folder = file.path.parent().unwrap_or(Path::new("/"));
-    let imports = file.parsed.ast.items.iter().filter_map(|item| match item {
-        Item::Import(import) => Some(normalize(&folder.join(&import.path.node))),
-        _ => None,
-    });
-    imports.collect()
 }
 
 /// An import is shown as the plan was: relative to the current folder where it lies below it, else beside the plan.

@@ -14,7 +14,7 @@ struct Broken {
     files: Vec<PathBuf>,
 }
 
-/// `NAME.plan`, or `NAME/main.plan` and the libraries beside it.
+/// Of `NAME.plan`, or of `NAME/main.plan` and the libraries beside it.
 fn broken_plans() -> Vec<Broken> {
     let mut plans: Vec<Broken> = children(&repository("tests/broken"))
         .into_iter()
@@ -34,18 +34,24 @@ fn children(folder: &Path) -> Vec<PathBuf> {
 }
 
 impl Broken {
-    fn scenario(&self) -> (Scenario, String) {
+    /// A world with its files, and the arguments to check it with: a plan may begin with the command it is meant for.
+    fn scenario(&self) -> (Scenario, Vec<String>) {
         let name = |file: &PathBuf| file.file_name().unwrap().to_str().unwrap().to_owned();
         let scenario = self.files.iter().fold(Scenario::new(), |all, file| all.copy(file, &name(file)));
-        (scenario, name(&self.files[0]))
+        let mut args = vec!["check".to_owned(), name(&self.files[0])];
+        let text = fs::read_to_string(&self.files[0]).unwrap();
+        if let Some(wanted) = text.lines().next().and_then(|line| line.strip_prefix("# plan check ")) {
+            args.extend(wanted.split(' ').map(str::to_owned));
+        }
+        (scenario, args)
     }
 }
 
 #[test]
 fn people_are_told() {
     for broken in broken_plans() {
-        let (scenario, file) = broken.scenario();
-        let answer = scenario.plan(["check", &file]);
+        let (scenario, args) = broken.scenario();
+        let answer = scenario.plan(&args);
         assert!(
             answer.stdout.contains(&format!(": {}\n", broken.name)),
             "{}:\n{}",
@@ -62,8 +68,9 @@ fn people_are_told() {
 #[test]
 fn programs_are_told() {
     for broken in broken_plans() {
-        let (scenario, file) = broken.scenario();
-        let answer = scenario.plan(["check", &file, "--format", "json"]);
+        let (scenario, mut args) = broken.scenario();
+        args.extend(["--format".to_owned(), "json".to_owned()]);
+        let answer = scenario.plan(&args);
         let json: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
         let findings = json["plans"][0]["findings"].as_array().unwrap();
         assert!(findings.iter().any(|finding| finding["name"] == broken.name.as_str()), "{}", broken.name);

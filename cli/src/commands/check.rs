@@ -7,9 +7,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::pending::{Compiled, compile};
 use backplan_compiler::finding::{Finding, Severity};
 use backplan_compiler::sources::{Inputs, SourceSet};
+use backplan_compiler::{Compiled, compile};
 use backplan_grammar::ast::Item;
 use backplan_runtime::load::{self, LoadError};
 

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use backplan_compiler::codes::{self, CODES, Code};
+use backplan_compiler::finding::Severity;
 use backplan_compiler::schema::{self, Attr, FUNCTIONS, KINDS, Kind, Naming, Presence, Type};
+use backplan_runtime::load::FINDINGS;
 
 use crate::args::ExplainArgs;
 use crate::console::Console;
@@ -26,6 +28,9 @@ pub fn execute(args: &ExplainArgs, console: &mut Console) -> Result<Status, Fail
 fn page(name: &str) -> Option<String> {
     if let Some(code) = codes::code(name) {
         return Some(finding_page(code));
+    }
+    if let Some((name, meaning)) = FINDINGS.iter().find(|(known, _)| *known == name) {
+        return Some(format!("{name} (error)\n\n{meaning}.\n"));
     }
     if let Some((_, call, doc)) = FUNCTIONS.iter().find(|(known, ..)| *known == name) {
         return Some(format!("{call}\n\n{doc}\n"));
@@ -56,6 +61,9 @@ fn contents() -> String {
     text.push_str("\nFindings of `plan check`\n\n");
     for code in CODES {
         let _ = writeln!(text, "  {:<28} {:<8} {}", code.name, weight(code.severity), code.meaning);
+    }
+    for (name, meaning) in FINDINGS {
+        let _ = writeln!(text, "  {name:<28} {:<8} {meaning}", weight(Severity::Error));
     }
     text.push_str("\n`plan explain NAME` prints a page on each.\n");
     text

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
 
-use crate::pending::{Compiled, compile};
 use backplan_compiler::finding::Severity;
 use backplan_compiler::model::Model;
 use backplan_compiler::sources::{Inputs, SourceSet};
+use backplan_compiler::{Compiled, compile};
 use backplan_runtime::load::{self, LoadError, display};
 
 use crate::args::{Global, PlanFile};
@@ -102,7 +102,9 @@ pub fn ready(file: &PlanFile, global: &Global, console: &mut Console) -> Result<
     let current = current_folder()?;
     let path = chosen(file, &current)?;
     let sources = load::load(&path, &current).map_err(|error| of_load(&error))?;
-    let Compiled { model, findings } = compile(&sources, &inputs(global)?);
+    let compiled = compile(&sources, &inputs(global)?);
+    let is_sound = compiled.is_sound();
+    let Compiled { model, findings } = compiled;
     let count = |weight: Severity| findings.iter().filter(|finding| finding.severity == weight).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let shown = findings.iter().filter(|finding| finding.severity != Severity::Note);
@@ -111,7 +113,7 @@ pub fn ready(file: &PlanFile, global: &Global, console: &mut Console) -> Result<
         console.say(&format!("{text}\n"));
     }
     match model {
-        Some(model) if errors == 0 => Ok(Ready { model, sources, has_warnings: warnings > 0 }),
+        Some(model) if is_sound => Ok(Ready { model, sources, has_warnings: warnings > 0 }),
         _ => {
             let what = human::plural(errors.max(1), "error");
             Err(Failure {

@@ -53,10 +53,20 @@ pub fn plural(count: usize, noun: &str) -> String {
 /// A finding with the text around it.
 pub fn finding(finding: &Finding, sources: &SourceSet, style: Style) -> String {
     let mut text = String::new();
-    let report = Report::new(finding, sources);
+    let handler = handler(style);
     // Writing into a string does not fail.
-    let _ = handler(style).render_report(&mut text, &report);
-    text.trim_end_matches(['\n', ' ']).trim_start_matches('\n').to_owned() + "\n"
+    let _ = handler.render_report(&mut text, &Report::new(finding, sources));
+    for label in finding.others.iter().filter(|label| label.place.file != finding.primary.place.file) {
+        let _ = handler.render_report(&mut text, &Report::elsewhere(label, sources));
+    }
+    let text = if style.unicode { text } else { in_ascii(&text) };
+    let lines: Vec<&str> = text.trim_matches('\n').lines().map(str::trim_end).collect();
+    lines.join("\n") + "\n"
+}
+
+/// Signs of the messages themselves, for those who see no more than ASCII. What a plan says stays as it is.
+fn in_ascii(text: &str) -> String {
+    text.replace('→', "->").replace('…', "...")
 }
 
 /// A file that could not be read, drawn like a finding.
@@ -120,7 +130,7 @@ fn handler(style: Style) -> GraphicalReportHandler {
         .without_syntax_highlighting()
 }
 
-/// A finding as miette wants it: labels of one file beside its text, those of other files as reports of their own.
+/// What miette draws at once: a message and the labels of one file. What lies in other files is drawn behind it.
 #[derive(Debug)]
 struct Report {
     code: Option<String>,
@@ -129,14 +139,12 @@ struct Report {
     help: Option<String>,
     source: Option<NamedSource<String>>,
     labels: Vec<LabeledSpan>,
-    related: Vec<Report>,
 }
 
 impl Report {
     fn new(finding: &Finding, sources: &SourceSet) -> Report {
         let home = finding.primary.place.file;
-        let (here, elsewhere): (Vec<&Label>, Vec<&Label>) =
-            finding.others.iter().partition(|label| label.place.file == home);
+        let here = finding.others.iter().filter(|label| label.place.file == home);
         let labels: Vec<&Label> = std::iter::once(&finding.primary).chain(here).collect();
         let shown = labels.iter().all(|label| is_showable(label.place, sources));
         let file = sources.file(home);
@@ -156,7 +164,6 @@ impl Report {
             help: finding.help.as_deref().map(harmless),
             source: shown.then(|| source(file)),
             labels: spans,
-            related: elsewhere.into_iter().map(|label| Report::elsewhere(label, sources)).collect(),
         }
     }
 
@@ -174,8 +181,11 @@ impl Report {
             message,
             help: None,
             source: shown.then(|| source(file)),
-            labels: if shown { vec![span(label, file, true)] } else { Vec::new() },
-            related: Vec::new(),
+            labels: if shown {
+                vec![span(&Label { text: String::new(), ..label.clone() }, file, true)]
+            } else {
+                Vec::new()
+            },
         }
     }
 }
@@ -208,11 +218,6 @@ impl Diagnostic for Report {
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         (!self.labels.is_empty())
             .then(|| Box::new(self.labels.iter().cloned()) as Box<dyn Iterator<Item = _>>)
-    }
-
-    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
-        let related = self.related.iter().map(|report| report as &dyn Diagnostic);
-        (!self.related.is_empty()).then(|| Box::new(related) as Box<dyn Iterator<Item = _>>)
     }
 }
 
