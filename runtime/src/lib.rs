@@ -2,12 +2,22 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`artefact`] | tar.gz files that can be read from the middle: packing, reading, checking |
+//! | [`catalog`] | what a backup is: layout, manifests, identity, locks, commit, delete, recovery |
 //! | [`control`] | progress counters and the cancel flag that long work looks at |
+//! | [`extract`] | putting files back, confined to their target |
 //! | [`load`] | plan files and their imports, from paths to texts |
+//! | [`run`] | running a plan: the coordinator, its steps, the journal |
+//! | [`scan`] | walking the trees of a `files` source |
+//! | [`source`] | reading sources that are not plain files |
 //! | [`store`] | where artefacts go: the trait, and the folder store |
 
+pub mod artefact;
+pub mod catalog;
 pub mod control;
+pub mod extract;
 pub mod load;
 pub mod run;
+pub mod scan;
 pub mod source;
 pub mod store;

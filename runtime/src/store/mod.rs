@@ -4,9 +4,15 @@
 //! keep the promise: an object appears whole or not at all, what returned `Ok` survives a power cut, and creating never
 //! replaces. Everything else (what a backup is, locks, recovery) is built above it, in the catalog.
 
+pub mod dir;
+pub mod fs;
+pub mod simulated;
+
 use std::fmt;
 use std::io;
 use std::path::Path;
+
+use crate::control::Control;
 
 /// An object's name below the store's root: components joined by `/`, none of them empty, `.` or `..`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +32,28 @@ impl Name {
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The name of something below this one.
+    #[must_use]
+    pub fn join(&self, below: &Name) -> Name {
+        Name(format!("{}/{}", self.0, below.0))
+    }
+
+    /// The last component.
+    pub fn last(&self) -> &str {
+        self.0.rsplit_once('/').map_or(self.0.as_str(), |(_, last)| last)
+    }
+
+    /// All but the last component; `None` at the root.
+    pub fn folder(&self) -> Option<Name> {
+        self.0.rsplit_once('/').map(|(folder, _)| Name(folder.to_owned()))
+    }
+
+    /// A name that is one by construction: made of parsed ids and constants.
+    pub(crate) fn known(text: String) -> Name {
+        debug_assert!(Name::new(text.as_str()).is_ok(), "{text}");
+        Name(text)
     }
 }
 
@@ -66,6 +94,8 @@ pub enum StoreErrorKind {
     Denied,
     /// No room.
     Full,
+    /// Stopped, because somebody asked.
+    Stopped,
     /// Anything else; another attempt may help.
     Other,
 }
@@ -152,17 +182,31 @@ pub trait Store: ReadStore {
     /// When nothing can be written.
     fn upload(&self, temporary: &Name) -> Result<Box<dyn Upload>, StoreError>;
 
-    /// Brings a file of this host into the store as `name`, through `temporary`, by the cheapest safe way.
+    /// Brings a file of this host into the store as `name`, through `temporary`, by the cheapest safe way. The store may
+    /// share the file itself (a hard link): nobody may write to it any more, removing it is fine.
     ///
     /// # Errors
-    /// As an upload's.
-    fn put_file(&self, file: &Path, temporary: &Name, name: &Name) -> Result<Creation, StoreError>;
+    /// As an upload's; [`StoreErrorKind::Stopped`] once `control` says so.
+    fn put_file(
+        &self,
+        file: &Path,
+        temporary: &Name,
+        name: &Name,
+        control: &Control,
+    ) -> Result<Creation, StoreError>;
 
     /// Deletes an object, durably. One that is not there is a success.
     ///
     /// # Errors
     /// When it is not known to be gone.
     fn delete(&self, name: &Name) -> Result<(), StoreError>;
+
+    /// Removes what interrupted writes left below a folder under names of the store's own making, which no listing
+    /// shows; says how many there were. Only a lease's holder does this.
+    ///
+    /// # Errors
+    /// When the store cannot tell, or not remove.
+    fn sweep(&self, folder: &Name) -> Result<u64, StoreError>;
 }
 
 /// An object on its way into a store. Dropped, it is aborted.

@@ -1,0 +1,68 @@
+//! Artefacts: a valid tar in a valid gzip file that can be read from the middle. The format is specified, byte for byte,
+//! in `docs/artefact.md`.
+
+mod entry;
+mod pack;
+mod reader;
+mod verify;
+
+use std::fmt;
+
+pub use entry::{Entry, Flags, Kind};
+pub use pack::{Content, Input, PackError, PackOptions, Packed, PackedSource, Sink, SinkError, pack};
+pub use reader::{Artefact, Expected, ReadAt, ReadError};
+pub use verify::{Damage, Depth, Report, verify};
+
+/// The format's version.
+pub const VERSION: u16 = 1;
+
+/// The digest that stands for a whole artefact: BLAKE3 over the table of its index, which holds the digests of the index
+/// blocks, which hold those of every member and of every entry's contents.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Root(pub [u8; 32]);
+
+impl fmt::Display for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Root({self})")
+    }
+}
+
+impl std::str::FromStr for Root {
+    type Err = NotARoot;
+
+    fn from_str(text: &str) -> Result<Root, NotARoot> {
+        let bytes = text.as_bytes();
+        if bytes.len() != 64 {
+            return Err(NotARoot);
+        }
+        let mut root = [0; 32];
+        for (at, pair) in bytes.chunks_exact(2).enumerate() {
+            let digit = |byte: u8| char::from(byte).to_digit(16);
+            let (Some(high), Some(low)) = (digit(pair[0]), digit(pair[1])) else { return Err(NotARoot) };
+            root[at] = (high * 16 + low) as u8;
+        }
+        Ok(Root(root))
+    }
+}
+
+/// A text that is no root digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a root digest has 64 hexadecimal digits")]
+pub struct NotARoot;
+
+/// Where the index's table is in an artefact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexPlace {
+    /// Offset of the first index block: reading from here to the end reads the whole index.
+    pub offset: u64,
+    /// Offset of the table, the last block.
+    pub table: u64,
+    /// Compressed bytes of the table.
+    pub table_len: u32,
+}

@@ -1,0 +1,168 @@
+//! The second document of a manifest: what may be private.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{hex, unhex};
+use super::manifest::Second;
+
+/// Warnings that are kept word by word; the others are counted.
+pub const MAX_WARNINGS: usize = 50;
+/// Bytes of one warning at the most.
+const MAX_WARNING_BYTES: usize = 1000;
+
+/// What may be private. Secrets are redacted before they get here, always.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Details {
+    /// The plan and all that it imports, as text, the plan first.
+    #[serde(default)]
+    pub files: Vec<PlanFile>,
+    /// Parameters the run was given.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
+    /// Where trees inside the artefacts came from.
+    #[serde(default)]
+    pub roots: Vec<Root>,
+    /// What a person should read.
+    #[serde(default)]
+    pub warnings: Warnings,
+}
+
+/// A file of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanFile {
+    /// Where it was, absolute.
+    pub path: RawPath,
+    /// Its text, redacted.
+    pub text: String,
+}
+
+/// Where a tree inside an artefact came from: what an in-place restore needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// The source's name.
+    pub source: String,
+    /// The prefix inside the source's folder; empty: the folder itself.
+    pub inside: RawPath,
+    /// The absolute path it had.
+    pub original: RawPath,
+}
+
+/// Warnings, bounded.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Warnings {
+    /// How many there were.
+    pub total: u64,
+    /// The first of them, [`MAX_WARNINGS`] at the most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub first: Vec<String>,
+}
+
+impl Warnings {
+    /// Counts a warning, and keeps it while there is room.
+    pub fn add(&mut self, warning: impl Into<String>) {
+        self.total += 1;
+        if self.first.len() < MAX_WARNINGS {
+            let mut warning = warning.into();
+            warning.truncate(warning.floor_char_boundary(MAX_WARNING_BYTES));
+            self.first.push(warning);
+        }
+    }
+}
+
+/// A path of any bytes. Text where it is UTF-8, else a map `{hex: …}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "PathForm", into = "PathForm")]
+pub struct RawPath(pub PathBuf);
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum PathForm {
+    Text(String),
+    Bytes { hex: String },
+}
+
+impl From<RawPath> for PathForm {
+    fn from(path: RawPath) -> PathForm {
+        match path.0.into_os_string().into_string() {
+            Ok(text) => PathForm::Text(text),
+            Err(bytes) => PathForm::Bytes { hex: hex(bytes.as_bytes()) },
+        }
+    }
+}
+
+impl TryFrom<PathForm> for RawPath {
+    type Error = &'static str;
+
+    fn try_from(form: PathForm) -> Result<RawPath, &'static str> {
+        match form {
+            PathForm::Text(text) => Ok(RawPath(PathBuf::from(text))),
+            PathForm::Bytes { hex } => {
+                let bytes = unhex(&hex).ok_or("a path in hex that is none")?;
+                Ok(RawPath(PathBuf::from(std::ffi::OsString::from_vec(bytes))))
+            }
+        }
+    }
+}
+
+impl From<&Path> for RawPath {
+    fn from(path: &Path) -> RawPath {
+        RawPath(path.to_path_buf())
+    }
+}
+
+impl AsRef<OsStr> for RawPath {
+    fn as_ref(&self) -> &OsStr {
+        self.0.as_os_str()
+    }
+}
+
+/// Why there are no details.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DetailsError {
+    /// They are encrypted.
+    #[error("the manifest's details are encrypted: an identity is needed to read them")]
+    Sealed,
+    /// They are not what they should be.
+    #[error("the manifest's details are damaged: {0}")]
+    Damaged(String),
+}
+
+/// The form of the second document.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+struct Document {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
+    /// An armoured age file whose contents are the YAML of [`Details`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sealed: Option<String>,
+}
+
+impl Details {
+    /// The second document that holds them in clear.
+    ///
+    /// # Errors
+    /// When they cannot be written as YAML.
+    pub fn to_second(&self) -> Result<Second, DetailsError> {
+        let document = Document { details: Some(self.clone()), sealed: None };
+        yaml_serde::to_string(&document).map(Second).map_err(|error| DetailsError::Damaged(error.to_string()))
+    }
+
+    pub(super) fn parse(second: &Second) -> Result<Details, DetailsError> {
+        if second.0.is_empty() {
+            return Ok(Details::default());
+        }
+        let document: Document =
+            yaml_serde::from_str(&second.0).map_err(|error| DetailsError::Damaged(error.to_string()))?;
+        match (document.details, document.sealed) {
+            (Some(details), _) => Ok(details),
+            (None, Some(_)) => Err(DetailsError::Sealed),
+            (None, None) => Err(DetailsError::Damaged("neither `details` nor `sealed`".to_owned())),
+        }
+    }
+}

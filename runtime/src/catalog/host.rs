@@ -1,0 +1,389 @@
+//! What this host remembers: which machine it is, which stores it has seen, and who runs here now. None of it is needed
+//! to restore.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use super::ids::Uuid;
+use crate::store::dir::DirStore;
+use crate::store::{Creation, Name, Store, StoreError};
+
+/// Why local state could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A file or folder could not be read or written.
+    #[error("local state: {doing} `{}`: {cause}", path.display())]
+    Io {
+        /// What it was doing.
+        doing: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        cause: io::Error,
+    },
+    /// As the store that the state folder is underneath says it.
+    #[error("local state: {0}")]
+    Store(#[from] StoreError),
+    /// A file is not what it should be.
+    #[error("local state: `{}` is damaged: {cause}; remove it if its stores are the right ones", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
+}
+
+/// The state folder of this host.
+#[derive(Debug, Clone)]
+pub struct HostState {
+    folder: PathBuf,
+    machine: Uuid,
+}
+
+impl HostState {
+    /// Reads what is there and writes nothing: for a dry run. A host that has no id yet gets one that is forgotten.
+    ///
+    /// # Errors
+    /// When the state is there and cannot be read.
+    pub fn look(folder: &Path) -> Result<HostState, StateError> {
+        let machine = read_machine(folder)?.unwrap_or_else(Uuid::random);
+        Ok(HostState { folder: folder.to_path_buf(), machine })
+    }
+
+    /// Opens the state folder, which is made if need be, and gives this host an id if it has none.
+    ///
+    /// # Errors
+    /// When the state cannot be read or made.
+    pub fn open(folder: &Path) -> Result<HostState, StateError> {
+        make_folder(folder)?;
+        if let Some(machine) = read_machine(folder)? {
+            return Ok(HostState { folder: folder.to_path_buf(), machine });
+        }
+        let store = DirStore::open("local state", folder)?;
+        let text = format!("{}\n", Uuid::random());
+        // Two first runs at once: one of them names the machine, both read it.
+        let _: Creation = store.create(&Name::known("machine".to_owned()), text.as_bytes())?;
+        HostState::look(folder)
+    }
+
+    /// This machine's id: random, made by its first run.
+    pub fn machine(&self) -> Uuid {
+        self.machine
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What is remembered of a plan, by its name and file. Reads only.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn plan(&self, name: &str, file: &Path) -> Result<PlanState, StateError> {
+        let folder = self.folder.join("plans").join(format!("{name}-{}", digest(file)));
+        let path = folder.join(MEMORY);
+        let memory = match std::fs::read_to_string(&path) {
+            Ok(text) => yaml_serde::from_str(&text)
+                .map_err(|error| StateError::Damaged { path, cause: error.to_string() })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Memory::default(),
+            Err(cause) => return Err(StateError::Io { doing: "read", path, cause }),
+        };
+        Ok(PlanState { folder, memory })
+    }
+}
+
+const MEMORY: &str = "stores.yaml";
+
+fn read_machine(folder: &Path) -> Result<Option<Uuid>, StateError> {
+    let path = folder.join("machine");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => match text.trim().parse() {
+            Ok(machine) => Ok(Some(machine)),
+            Err(error) => Err(StateError::Damaged { path, cause: error.to_string() }),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(StateError::Io { doing: "read", path, cause }),
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), StateError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|cause| StateError::Io { doing: "make", path: path.to_path_buf(), cause })
+}
+
+/// Enough of a path's hash to tell folders of state apart.
+fn digest(path: &Path) -> String {
+    blake3::hash(path.as_os_str().as_bytes()).to_hex()[..16].to_owned()
+}
+
+/// What this host remembers of a plan.
+#[derive(Debug, Clone)]
+pub struct PlanState {
+    folder: PathBuf,
+    memory: Memory,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Memory {
+    #[serde(default)]
+    stores: Vec<KnownStore>,
+    /// The highest sequence of a run that was begun here.
+    #[serde(default)]
+    sequence: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct KnownStore {
+    store: String,
+    location: String,
+    id: Uuid,
+}
+
+impl PlanState {
+    /// The folder of this plan's journal and scan cache. It may not be there yet.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Makes the folder.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_folder(&self) -> Result<(), StateError> {
+        make_folder(&self.folder)
+    }
+
+    /// The id that a store at this location had when a run last used it.
+    pub fn known(&self, store: &str, location: &str) -> Option<Uuid> {
+        let matches = |known: &&KnownStore| known.store == store && known.location == location;
+        self.memory.stores.iter().find(matches).map(|known| known.id)
+    }
+
+    /// The plan's identity, as the stores seen so far have it; a new store is given the same.
+    pub fn id(&self) -> Option<Uuid> {
+        self.memory.stores.first().map(|known| known.id)
+    }
+
+    /// The highest sequence begun here: a store that is away may hold it.
+    pub fn sequence(&self) -> u32 {
+        self.memory.sequence
+    }
+
+    /// Remembers a store, durably; after its `format.yaml` is there.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn remember(&mut self, store: &str, location: &str, id: Uuid) -> Result<(), StateError> {
+        if self.known(store, location) == Some(id) {
+            return Ok(());
+        }
+        self.memory.stores.retain(|known| known.store != store || known.location != location);
+        self.memory.stores.push(KnownStore { store: store.to_owned(), location: location.to_owned(), id });
+        self.save()
+    }
+
+    /// Remembers that a run of this sequence was begun, durably.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn remember_sequence(&mut self, sequence: u32) -> Result<(), StateError> {
+        self.memory.sequence = self.memory.sequence.max(sequence);
+        self.save()
+    }
+
+    fn save(&self) -> Result<(), StateError> {
+        self.make_folder()?;
+        let text = yaml_serde::to_string(&self.memory).map_err(|error| StateError::Damaged {
+            path: self.folder.join(MEMORY),
+            cause: error.to_string(),
+        })?;
+        let store = DirStore::open("local state", &self.folder)?;
+        Ok(store.replace(&Name::known(MEMORY.to_owned()), text.as_bytes())?)
+    }
+}
+
+/// Who holds a lock of this host: for messages only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// The plan's name.
+    pub plan: String,
+    /// The run, or what else holds it.
+    pub run: String,
+    /// The process.
+    pub pid: u32,
+    /// Since when, by this host's clock.
+    pub since: Timestamp,
+}
+
+impl std::fmt::Display for Note {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}` of plan `{}`, process {}, since {}", self.run, self.plan, self.pid, self.since)
+    }
+}
+
+/// Why a lock of this host was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum HostLockError {
+    /// Somebody has it.
+    #[error("{what} is in use by {}", holder.as_ref().map_or("another run".to_owned(), Note::to_string))]
+    Busy {
+        /// What is locked.
+        what: String,
+        /// Who has it, where that could be read.
+        holder: Option<Note>,
+    },
+    /// The lock could not be tried.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// A lock among the processes of this host, held while the value lives; the kernel releases it when a process dies.
+#[derive(Debug)]
+pub struct HostLock {
+    file: File,
+}
+
+impl HostLock {
+    /// Takes the lock of a plan: one run of it at a time.
+    ///
+    /// # Errors
+    /// [`HostLockError::Busy`] at once, if somebody has it.
+    pub fn plan(state: &HostState, file: &Path, note: &Note) -> Result<HostLock, HostLockError> {
+        let what = format!("plan `{}`", note.plan);
+        HostLock::take(state, &format!("plan-{}-{}", note.plan, digest(file)), what, note)
+    }
+
+    /// Takes the lock of a staging folder; symlinks on the way to it are followed first.
+    ///
+    /// # Errors
+    /// [`HostLockError::Busy`] at once, if somebody has it.
+    pub fn staging(state: &HostState, staging: &Path, note: &Note) -> Result<HostLock, HostLockError> {
+        let real = std::fs::canonicalize(staging).unwrap_or_else(|_| staging.to_path_buf());
+        let what = format!("staging `{}`", staging.display());
+        HostLock::take(state, &format!("staging-{}", digest(&real)), what, note)
+    }
+
+    fn take(state: &HostState, key: &str, what: String, note: &Note) -> Result<HostLock, HostLockError> {
+        let folder = state.folder.join("locks");
+        make_folder(&folder)?;
+        let path = folder.join(format!("{key}.lock"));
+        let failed = |doing| {
+            let path = path.clone();
+            move |cause| HostLockError::State(StateError::Io { doing, path, cause })
+        };
+        let mut options = OpenOptions::new();
+        // Not truncated: it may hold who has the lock. Never deleted: a lock on a deleted file excludes nobody.
+        let mut file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed("open"))?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(HostLockError::Busy { what, holder: read_note(&mut file) });
+            }
+            Err(error) => return Err(failed("lock")(error.into())),
+        }
+        let text = yaml_serde::to_string(note).unwrap_or_default();
+        let written = file.set_len(0).and_then(|()| file.write_all(text.as_bytes()));
+        written.map_err(failed("write"))?;
+        Ok(HostLock { file })
+    }
+}
+
+fn read_note(file: &mut File) -> Option<Note> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.take(4096).read_to_string(&mut text).ok()?;
+    yaml_serde::from_str(&text).ok()
+}
+
+impl Drop for HostLock {
+    fn drop(&mut self) {
+        // Only so that nobody reads an old note; closing the file is what releases.
+        let _ = self.file.set_len(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::path::Path;
+
+    use super::{HostLock, HostLockError, HostState, Note};
+    use crate::catalog::ids::Uuid;
+
+    fn note(run: &str) -> Note {
+        let since = "2026-11-20T02:30:00Z".parse().unwrap();
+        Note { plan: "p".to_owned(), run: run.to_owned(), pid: std::process::id(), since }
+    }
+
+    #[test]
+    fn a_machine_keeps_its_id_and_a_look_writes_nothing() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("state");
+        HostState::look(&folder).unwrap();
+        assert!(!folder.exists());
+        let machine = HostState::open(&folder).unwrap().machine();
+        assert_eq!(HostState::open(&folder).unwrap().machine(), machine);
+        assert_eq!(HostState::look(&folder).unwrap().machine(), machine);
+    }
+
+    #[test]
+    fn two_plan_files_of_one_name_have_memories_of_their_own() {
+        let scratch = tempfile::tempdir().unwrap();
+        let host = HostState::open(scratch.path()).unwrap();
+        let mut first = host.plan("p", Path::new("/a/p.plan")).unwrap();
+        let id = Uuid::random();
+        first.remember("local", "/backup", id).unwrap();
+        first.remember_sequence(7).unwrap();
+        first.remember_sequence(3).unwrap();
+        let again = host.plan("p", Path::new("/a/p.plan")).unwrap();
+        assert_eq!(again.known("local", "/backup"), Some(id));
+        assert_eq!(again.known("local", "/elsewhere"), None);
+        assert_eq!((again.id(), again.sequence()), (Some(id), 7));
+        let other = host.plan("p", Path::new("/b/p.plan")).unwrap();
+        assert_eq!((other.known("local", "/backup"), other.sequence()), (None, 0));
+    }
+
+    #[test]
+    fn a_second_run_is_told_who_holds_the_lock() {
+        let scratch = tempfile::tempdir().unwrap();
+        let host = HostState::open(scratch.path()).unwrap();
+        let plan = Path::new("/a/p.plan");
+        let held = HostLock::plan(&host, plan, &note("first")).unwrap();
+        match HostLock::plan(&host, plan, &note("second")) {
+            Err(HostLockError::Busy { holder: Some(holder), .. }) => assert_eq!(holder, note("first")),
+            other => panic!("{other:?}"),
+        }
+        drop(held);
+        HostLock::plan(&host, plan, &note("third")).unwrap();
+    }
+
+    #[test]
+    fn a_staging_is_one_by_whatever_path() {
+        let scratch = tempfile::tempdir().unwrap();
+        let host = HostState::open(&scratch.path().join("state")).unwrap();
+        let real = scratch.path().join("staging");
+        std::fs::create_dir(&real).unwrap();
+        let other = scratch.path().join("other");
+        std::os::unix::fs::symlink(&real, &other).unwrap();
+        let _held = HostLock::staging(&host, &real, &note("first")).unwrap();
+        assert!(matches!(HostLock::staging(&host, &other, &note("second")), Err(HostLockError::Busy { .. })));
+    }
+}

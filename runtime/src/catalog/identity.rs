@@ -1,0 +1,330 @@
+//! Whose store this is. `format.yaml` says which plan of which machine writes here; this host remembers which stores it has
+//! written to. Together they tell a new store from the wrong disk.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::details::RawPath;
+use super::ids::Uuid;
+use super::layout::Layout;
+use super::manifest::{FORMAT, HostRef, MIN_READER};
+use crate::store::dir::DirStore;
+use crate::store::{Creation, ReadStore, Store, StoreError, StoreErrorKind};
+
+/// Bytes of a `format.yaml` at the most.
+const MAX_BYTES: usize = 64 << 10;
+
+/// The contents of `format.yaml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Format {
+    /// Of the plan's folder in this store: [`FORMAT`].
+    pub format: u32,
+    /// The oldest format number a reader must know.
+    pub min_reader: u32,
+    /// Features beyond the format that a writer must know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<String>,
+    /// The plan's identity.
+    pub id: Uuid,
+    /// The plan's name.
+    pub plan: String,
+    /// The machine that owns the plan here.
+    pub machine: HostRef,
+    /// The plan's file on that machine.
+    pub file: RawPath,
+}
+
+/// What a run says of itself to a store.
+#[derive(Debug, Clone)]
+pub struct Claim<'a> {
+    /// The plan's file, absolute.
+    pub file: &'a Path,
+    /// This machine.
+    pub machine: HostRef,
+    /// The identity that a new store is given.
+    pub id: Uuid,
+    /// The identity that this host remembers of this store; `None`: never seen.
+    pub known: Option<Uuid>,
+    /// Somebody said that this plan and machine are to take it over.
+    pub adopt: bool,
+}
+
+/// What a store is to a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing of this plan is there yet.
+    New,
+    /// It is this plan's, on this machine.
+    Ours(Format),
+    /// It is another's, and to be taken over. Its identity stays.
+    Adopted(Format),
+}
+
+/// Why a store is not for this run.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// It could not be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its folder is not there, and was.
+    #[error(
+        "store `{store}`: the folder `{folder}` is not there, and earlier runs wrote to it: is a disk not mounted? \
+         mount it; if the backups in it are given up, say `--adopt`"
+    )]
+    FolderMissing {
+        /// The store.
+        store: String,
+        /// Its folder.
+        folder: String,
+    },
+    /// `format.yaml` is not there, and was.
+    #[error(
+        "store `{store}`: nothing of plan `{plan}` is in it, and earlier runs wrote to it: is the wrong disk mounted? \
+         mount the right one; if the earlier backups are given up, say `--adopt`"
+    )]
+    WrongDisk {
+        /// The store.
+        store: String,
+        /// The plan.
+        plan: String,
+    },
+    /// There are manifests, but no `format.yaml`.
+    #[error(
+        "store `{store}`: `{object}` is not there, but backups are: it was removed; if they are this plan's, say `--adopt`"
+    )]
+    FormatMissing {
+        /// The store.
+        store: String,
+        /// The object.
+        object: String,
+    },
+    /// `format.yaml` is not what it should be.
+    #[error("store `{store}`: `{object}` is damaged: {cause}; remove it and say `--adopt`")]
+    Damaged {
+        /// The store.
+        store: String,
+        /// The object.
+        object: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// A newer program writes here.
+    #[error(
+        "store `{store}`: `{object}` has format {format} and needs a program that reads format {min_reader}; this one \
+         reads {FORMAT}: install a newer one"
+    )]
+    Newer {
+        /// The store.
+        store: String,
+        /// The object.
+        object: String,
+        /// Its format.
+        format: u32,
+        /// The format number a reader must know.
+        min_reader: u32,
+    },
+    /// Another machine owns the plan here.
+    #[error(
+        "store `{store}`: plan `{plan}` belongs to machine `{host}` ({machine}) there; rename this plan, or say \
+         `--adopt` if this machine takes it over"
+    )]
+    OtherMachine {
+        /// The store.
+        store: String,
+        /// The plan.
+        plan: String,
+        /// Its machine's name.
+        host: String,
+        /// Its machine's id.
+        machine: Uuid,
+    },
+    /// Another plan of this name owns it.
+    #[error(
+        "store `{store}`: plan `{plan}` there is the one of `{file}`; rename this plan, or say `--adopt` if this file \
+         takes its place"
+    )]
+    OtherPlan {
+        /// The store.
+        store: String,
+        /// The plan's name.
+        plan: String,
+        /// Its file.
+        file: String,
+    },
+    /// It is not the store that earlier runs wrote to.
+    #[error(
+        "store `{store}`: plan `{plan}` there has the identity {found}, not {known} as in earlier runs: is another disk \
+         mounted? mount the right one, or say `--adopt` to go on with this one"
+    )]
+    OtherStore {
+        /// The store.
+        store: String,
+        /// The plan.
+        plan: String,
+        /// What earlier runs saw.
+        known: Uuid,
+        /// What is there.
+        found: Uuid,
+    },
+}
+
+/// Opens a store's folder. It is made only where this host has never seen it, or somebody says `--adopt`.
+///
+/// # Errors
+/// [`IdentityError::FolderMissing`] where it was seen and is gone.
+pub fn open_folder(
+    label: &str,
+    path: &Path,
+    known: Option<Uuid>,
+    adopt: bool,
+) -> Result<DirStore, IdentityError> {
+    match DirStore::open(label, path) {
+        Err(error) if error.kind == StoreErrorKind::Unreachable && !path.exists() => {
+            if known.is_some() && !adopt {
+                let (store, folder) = (label.to_owned(), path.display().to_string());
+                return Err(IdentityError::FolderMissing { store, folder });
+            }
+            Ok(DirStore::create(label, path)?)
+        }
+        opened => Ok(opened?),
+    }
+}
+
+/// Reads `format.yaml`; `None` if it is not there.
+///
+/// # Errors
+/// When it cannot be read, is damaged, or newer.
+pub fn read_format(store: &dyn ReadStore, layout: &Layout) -> Result<Option<Format>, IdentityError> {
+    let name = layout.format();
+    let bytes = match store.read_range(&name, 0, MAX_BYTES) {
+        Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
+        bytes => bytes?,
+    };
+    #[derive(Deserialize)]
+    struct Header {
+        format: u32,
+        min_reader: u32,
+        #[serde(default)]
+        requires: Vec<String>,
+    }
+    let damaged = |cause: String| IdentityError::Damaged {
+        store: store.label().to_owned(),
+        object: name.to_string(),
+        cause,
+    };
+    let header: Header = yaml_serde::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    if header.min_reader > FORMAT || !header.requires.is_empty() {
+        let (store, object) = (store.label().to_owned(), name.to_string());
+        return Err(IdentityError::Newer {
+            store,
+            object,
+            format: header.format,
+            min_reader: header.min_reader,
+        });
+    }
+    let format: Format = yaml_serde::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    if format.plan != layout.plan() {
+        return Err(damaged(format!("it is of plan `{}`", format.plan)));
+    }
+    Ok(Some(format))
+}
+
+/// Says what the store is to this claim. Reads only.
+///
+/// # Errors
+/// When it is not for this run; each kind says what can be done.
+pub fn inspect(store: &dyn ReadStore, layout: &Layout, claim: &Claim<'_>) -> Result<Standing, IdentityError> {
+    let Some(format) = read_format(store, layout)? else {
+        return inspect_without(store, layout, claim);
+    };
+    let error = if claim.known.is_some_and(|known| known != format.id) {
+        IdentityError::OtherStore {
+            store: store.label().to_owned(),
+            plan: format.plan.clone(),
+            known: claim.known.unwrap_or(format.id),
+            found: format.id,
+        }
+    } else if format.machine.machine != claim.machine.machine {
+        IdentityError::OtherMachine {
+            store: store.label().to_owned(),
+            plan: format.plan.clone(),
+            host: format.machine.name.clone(),
+            machine: format.machine.machine,
+        }
+    } else if format.file.0 != claim.file {
+        IdentityError::OtherPlan {
+            store: store.label().to_owned(),
+            plan: format.plan.clone(),
+            file: format.file.0.display().to_string(),
+        }
+    } else {
+        return Ok(Standing::Ours(format));
+    };
+    if claim.adopt { Ok(Standing::Adopted(format)) } else { Err(error) }
+}
+
+fn inspect_without(
+    store: &dyn ReadStore,
+    layout: &Layout,
+    claim: &Claim<'_>,
+) -> Result<Standing, IdentityError> {
+    if claim.adopt {
+        return Ok(Standing::New);
+    }
+    let label = store.label().to_owned();
+    if claim.known.is_some() {
+        return Err(IdentityError::WrongDisk { store: label, plan: layout.plan().to_owned() });
+    }
+    if !store.list(Some(&layout.manifests()))?.is_empty() {
+        return Err(IdentityError::FormatMissing { store: label, object: layout.format().to_string() });
+    }
+    Ok(Standing::New)
+}
+
+/// Makes the store this claim's, if [`inspect`] still allows it. Only under the store's lease. What it returns is to be
+/// remembered by the host afterwards, not before: a memory of what is not there yet would look like a wrong disk.
+///
+/// # Errors
+/// As [`inspect`], and when `format.yaml` cannot be written.
+pub fn claim(store: &dyn Store, layout: &Layout, claim: &Claim<'_>) -> Result<Format, IdentityError> {
+    let format = |id| Format {
+        format: FORMAT,
+        min_reader: MIN_READER,
+        requires: Vec::new(),
+        id,
+        plan: layout.plan().to_owned(),
+        machine: claim.machine.clone(),
+        file: RawPath::from(claim.file),
+    };
+    match inspect(store, layout, claim)? {
+        Standing::Ours(format) => Ok(format),
+        Standing::Adopted(found) => {
+            let format = format(found.id);
+            store.replace(&layout.format(), &to_bytes(store, layout, &format)?)?;
+            Ok(format)
+        }
+        Standing::New => {
+            let format = format(claim.id);
+            match store.create(&layout.format(), &to_bytes(store, layout, &format)?)? {
+                Creation::Created => Ok(format),
+                // Somebody else's, or our own from an attempt that was not told of its success.
+                Creation::Exists => match inspect(store, layout, claim)? {
+                    Standing::Ours(format) | Standing::Adopted(format) => Ok(format),
+                    Standing::New => Err(IdentityError::WrongDisk {
+                        store: store.label().to_owned(),
+                        plan: layout.plan().to_owned(),
+                    }),
+                },
+            }
+        }
+    }
+}
+
+fn to_bytes(store: &dyn ReadStore, layout: &Layout, format: &Format) -> Result<Vec<u8>, IdentityError> {
+    yaml_serde::to_string(format).map(String::into_bytes).map_err(|error| IdentityError::Damaged {
+        store: store.label().to_owned(),
+        object: layout.format().to_string(),
+        cause: error.to_string(),
+    })
+}

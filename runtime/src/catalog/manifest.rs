@@ -1,0 +1,352 @@
+//! The manifest of a run: the backup exists when, and only when, this does.
+//!
+//! Two YAML documents in one file. The first is the clear part: all that listing, retention, verification and a restore
+//! to a folder need. The second holds what may be private (plan text, parameters, paths, warnings); with encryption it is an
+//! age body instead. Listing thousands of runs parses first documents only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use backplan_compiler::model::Level;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::details::{Details, DetailsError};
+use super::ids::{Nonce, RunId, Uuid};
+
+/// The format this program writes.
+pub const FORMAT: u32 = 1;
+/// The oldest reader that understands what this program writes.
+pub const MIN_READER: u32 = 1;
+/// Bytes of a manifest at the most: a plan's text and a page, with room.
+pub const MAX_BYTES: usize = 32 << 20;
+/// Features beyond the format that this program understands in `requires`.
+const FEATURES: &[&str] = &[];
+const NEXT_DOCUMENT: &str = "\n---\n";
+
+/// A run, as a store keeps it. Unknown fields are ignored, an unknown `requires` is refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Of the file: [`FORMAT`].
+    pub format: u32,
+    /// The oldest format number a reader must know to read this.
+    pub min_reader: u32,
+    /// Features beyond the format that a reader must know to restore this.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<String>,
+    /// Which run.
+    pub run: RunId,
+    /// Which attempt at it: tells whose manifest this is after a write that ended in doubt.
+    pub nonce: Nonce,
+    /// Of which plan.
+    pub plan: PlanRef,
+    /// The highest level any of its archives has.
+    pub level: Level,
+    /// When it began, by the clock of its host.
+    pub started: Timestamp,
+    /// When it was ready to commit.
+    pub finished: Timestamp,
+    /// Where it ran.
+    pub host: HostRef,
+    /// Program and version that wrote it: `backplan 0.1.0`.
+    pub program: String,
+    /// The stores it was meant for, by their names in the plan.
+    #[serde(default)]
+    pub stores: Vec<String>,
+    /// Every source of the plan, also those that failed or were left out.
+    #[serde(default)]
+    pub sources: Vec<SourceRecord>,
+    /// The archives that are whole.
+    #[serde(default)]
+    pub archives: Vec<ArchiveRecord>,
+    /// The archives that are not there, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<MissingArchive>,
+    /// Backups in repositories of the sources' own tools.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<RepositoryRecord>,
+    /// The second document.
+    #[serde(skip)]
+    pub second: Second,
+}
+
+/// Which plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanRef {
+    /// Its name.
+    pub name: String,
+    /// Its identity, as in `format.yaml`.
+    pub id: Uuid,
+}
+
+/// Where a run ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRef {
+    /// The machine's id.
+    pub machine: Uuid,
+    /// Its name.
+    pub name: String,
+}
+
+/// What became of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRecord {
+    /// Its name.
+    pub name: String,
+    /// Its kind: `files`, `sqlite`, `command`, `postgres`.
+    pub kind: String,
+    /// What became of it.
+    pub status: SourceStatus,
+    /// Why it is not [`SourceStatus::Ok`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Entries it had.
+    #[serde(default)]
+    pub entries: u64,
+    /// Bytes of contents it had.
+    #[serde(default)]
+    pub bytes: u64,
+    /// What its tool calls this backup: label, LSNs, system identifier.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What became of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceStatus {
+    /// It was read.
+    Ok,
+    /// It could not be read.
+    Failed,
+    /// It was not asked for (`--only`), or optional and not there.
+    Skipped,
+}
+
+/// An artefact of the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveRecord {
+    /// The archive's name in the plan.
+    pub name: String,
+    /// The artefact's file name at the store's root.
+    pub artefact: String,
+    /// The run that the artefact's own mark names: this one, or an earlier one where nothing changed since.
+    pub holder: RunId,
+    /// Version of the artefact's format.
+    pub format: u32,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 of the whole file, hex; absent where the bytes never passed by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Digest made from the members', hex.
+    pub root: String,
+    /// Where its index lies.
+    pub index: IndexPlace,
+    /// How many gzip members it has.
+    pub members: u64,
+    /// Whom it is encrypted to; empty: to nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
+    /// What is in it.
+    pub contents: Vec<Content>,
+}
+
+/// A source in an artefact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// The source's name.
+    pub source: String,
+    /// How much of it is here.
+    pub level: Level,
+    /// The runs that must be there to restore it, oldest first; empty: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rests_on: Vec<RunId>,
+}
+
+/// Where an artefact's index lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexPlace {
+    /// Bytes from the artefact's start.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
+}
+
+/// An archive that is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingArchive {
+    /// Its name in the plan.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A backup in a repository of a source's own tool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositoryRecord {
+    /// The source's name.
+    pub source: String,
+    /// The tool: `pgbackrest`.
+    pub tool: String,
+    /// Its version.
+    pub version: String,
+    /// What the tool calls the backup.
+    pub label: String,
+    /// The runs that must be there to restore it, oldest first; empty: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rests_on: Vec<RunId>,
+    /// What the tool must be told to read the repository.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
+}
+
+/// The second document of a manifest, as read: parsed only when somebody asks.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Second(pub(super) String);
+
+/// Why a manifest cannot be used. Damage and newer formats are no reason to stop reading others.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// It is not a manifest, or damaged.
+    #[error("`{object}` is damaged: {cause}")]
+    Damaged {
+        /// The object.
+        object: String,
+        /// What the parser says.
+        cause: String,
+    },
+    /// It was written by a newer program.
+    #[error(
+        "`{object}` has format {format} and needs a program that reads format {min_reader}; this one reads {FORMAT}: \
+         install a newer one"
+    )]
+    Newer {
+        /// The object.
+        object: String,
+        /// Its format.
+        format: u32,
+        /// The format number a reader must know.
+        min_reader: u32,
+    },
+    /// It needs features that this program does not have.
+    #[error("`{object}` needs {}, which this program does not know: install a newer one", quoted(features))]
+    Requires {
+        /// The object.
+        object: String,
+        /// The features.
+        features: Vec<String>,
+    },
+    /// It is larger than any manifest.
+    #[error("`{object}` is larger than {MAX_BYTES} bytes")]
+    TooLarge {
+        /// The object.
+        object: String,
+    },
+    /// It names another run or plan than its place says.
+    #[error("`{object}` is the manifest of {found}: it was moved or renamed")]
+    Misplaced {
+        /// The object.
+        object: String,
+        /// What it says it is.
+        found: String,
+    },
+}
+
+fn quoted(features: &[String]) -> String {
+    features.iter().map(|feature| format!("`{feature}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// What is read where the rest cannot be.
+#[derive(Deserialize)]
+struct Header {
+    format: u32,
+    min_reader: u32,
+    #[serde(default)]
+    requires: Vec<String>,
+}
+
+impl Manifest {
+    /// Reads one. `object` is its name, for messages.
+    ///
+    /// # Errors
+    /// See [`ManifestError`]; a newer one is told from a damaged one.
+    pub fn parse(object: &str, bytes: &[u8]) -> Result<Manifest, ManifestError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(ManifestError::TooLarge { object: object.to_owned() });
+        }
+        let damaged = |cause: String| ManifestError::Damaged { object: object.to_owned(), cause };
+        let text = std::str::from_utf8(bytes).map_err(|error| damaged(error.to_string()))?;
+        let (first, second) = text.split_once(NEXT_DOCUMENT).unwrap_or((text, ""));
+        match yaml_serde::from_str::<Manifest>(first) {
+            Ok(mut manifest) => {
+                admit(object, manifest.format, manifest.min_reader, &manifest.requires)?;
+                manifest.second = Second(second.to_owned());
+                Ok(manifest)
+            }
+            Err(error) => {
+                if let Ok(header) = yaml_serde::from_str::<Header>(first) {
+                    admit(object, header.format, header.min_reader, &header.requires)?;
+                }
+                Err(damaged(error.to_string()))
+            }
+        }
+    }
+
+    /// The file's bytes.
+    ///
+    /// # Errors
+    /// When it would be larger than a reader takes, or cannot be written as YAML.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ManifestError> {
+        let object = || format!("manifest of {}", self.run);
+        let damaged =
+            |error: yaml_serde::Error| ManifestError::Damaged { object: object(), cause: error.to_string() };
+        let mut text = yaml_serde::to_string(self).map_err(damaged)?;
+        if !self.second.0.is_empty() {
+            // The first document ends with its line's end, which the separator begins with.
+            text.truncate(text.trim_end_matches('\n').len());
+            text.push_str(NEXT_DOCUMENT);
+            text.push_str(&self.second.0);
+        }
+        if text.len() > MAX_BYTES {
+            return Err(ManifestError::TooLarge { object: object() });
+        }
+        Ok(text.into_bytes())
+    }
+
+    /// The second document, parsed.
+    ///
+    /// # Errors
+    /// When it is sealed, or damaged.
+    pub fn details(&self) -> Result<Details, DetailsError> {
+        Details::parse(&self.second)
+    }
+
+    /// Every run that something of this one rests on.
+    pub fn rests_on(&self) -> BTreeSet<RunId> {
+        let contents = self.archives.iter().flat_map(|archive| &archive.contents);
+        let archived = contents.flat_map(|content| &content.rests_on);
+        archived
+            .chain(self.repositories.iter().flat_map(|repository| &repository.rests_on))
+            .copied()
+            .collect()
+    }
+
+    /// Whether this run holds a source.
+    pub fn holds(&self, source: &str) -> bool {
+        self.archives.iter().any(|archive| archive.contents.iter().any(|content| content.source == source))
+            || self.repositories.iter().any(|repository| repository.source == source)
+    }
+}
+
+fn admit(object: &str, format: u32, min_reader: u32, requires: &[String]) -> Result<(), ManifestError> {
+    if min_reader > FORMAT {
+        return Err(ManifestError::Newer { object: object.to_owned(), format, min_reader });
+    }
+    let unknown = requires.iter().filter(|feature| !FEATURES.contains(&feature.as_str()));
+    let features: Vec<String> = unknown.cloned().collect();
+    if features.is_empty() {
+        Ok(())
+    } else {
+        Err(ManifestError::Requires { object: object.to_owned(), features })
+    }
+}

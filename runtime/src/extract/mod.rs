@@ -1,0 +1,148 @@
+//! Putting files back.
+//!
+//! Nothing outside the targets is touched, whatever an artefact says: every path is resolved beneath its target without
+//! following a symbolic link, and an entry is believed only where the index and its tar header agree.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::artefact::{Artefact, ReadError};
+use crate::control::{Control, Stopped};
+
+/// What to put where.
+#[derive(Debug, Clone)]
+pub struct Extraction {
+    /// Which folder of the artefact goes to which folder of this host. An entry follows the longest prefix it is below;
+    /// one that is below none is not extracted. `--to DIR` is the empty prefix; `--source S` is `S`; in place, each
+    /// `paths` entry's inner path with its absolute one.
+    pub targets: Vec<Target>,
+    /// Patterns by gitignore's rules, anchored at each prefix; an entry is extracted if it or a folder above it matches
+    /// one. No pattern: everything.
+    pub only: Vec<String>,
+    /// What happens to files that are there already.
+    pub existing: Existing,
+    /// Whether owners are restored; `None`: when running as root.
+    pub owners: Option<bool>,
+    /// Make it durable before returning.
+    pub sync: bool,
+    /// Threads; as many as there are cores where `None`.
+    pub workers: Option<usize>,
+}
+
+/// Where a folder of the artefact goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Path inside the artefact; empty for all of it.
+    pub prefix: Vec<u8>,
+    /// The path on this host that stands for it. Made, with the folders above it, where it is not there.
+    pub to: PathBuf,
+}
+
+/// What happens to files that are there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// They stay, and each is a problem in the report.
+    Keep,
+    /// They are replaced, each by a rename once the new one is whole.
+    Replace,
+}
+
+/// What was put back.
+#[derive(Debug, Clone, Default)]
+pub struct Extracted {
+    /// Entries of every kind.
+    pub entries: u64,
+    /// Bytes of files.
+    pub bytes: u64,
+    /// What could not be put back, or not wholly: the first ones word for word.
+    pub problems: Vec<Problem>,
+    /// How many problems there were.
+    pub problem_count: u64,
+}
+
+/// One entry's trouble.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Path inside the artefact.
+    pub path: Vec<u8>,
+    /// Kind of trouble.
+    pub kind: ProblemKind,
+    /// In words.
+    pub what: String,
+}
+
+/// Kinds of trouble with one entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ProblemKind {
+    /// Its bytes are damaged: nothing of it was left.
+    Damaged,
+    /// Its index entry and its tar header differ, or it points outside: not extracted.
+    Hostile,
+    /// Something is there already.
+    Exists,
+    /// The system refused.
+    System,
+    /// It is there, but an owner, mode, time or attribute could not be set.
+    Attributes,
+}
+
+/// Why nothing (more) could be extracted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExtractError {
+    /// The artefact's index cannot be read.
+    #[error(transparent)]
+    Artefact(#[from] ReadError),
+    /// A target cannot be used.
+    #[error("cannot restore into `{path}`: {cause}")]
+    Target {
+        /// The folder.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        cause: io::Error,
+    },
+    /// A pattern that means nothing.
+    #[error("pattern `{pattern}` cannot be understood: {cause}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// Asked to stop.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// What an extraction would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Preview {
+    /// Entries of every kind.
+    pub entries: u64,
+    /// Bytes of files.
+    pub bytes: u64,
+}
+
+/// What [`extract`] would put back; touches nothing.
+///
+/// # Errors
+/// When the index cannot be read or a pattern means nothing.
+pub fn preview(artefact: &Artefact, extraction: &Extraction) -> Result<Preview, ExtractError> {
+    let _ = (artefact, extraction);
+    unimplemented!()
+}
+
+/// Puts files back.
+///
+/// # Errors
+/// See [`ExtractError`]; trouble with single entries is reported in [`Extracted::problems`], and the others are extracted.
+pub fn extract(
+    artefact: &Artefact,
+    extraction: &Extraction,
+    control: &Control,
+) -> Result<Extracted, ExtractError> {
+    let _ = (artefact, extraction, control);
+    unimplemented!()
+}

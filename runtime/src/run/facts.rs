@@ -1,0 +1,218 @@
+//! What a run's steps came to, as far as the manifest and the report tell of it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use backplan_compiler::lower::level_word;
+use backplan_compiler::model::{ArchiveId, Level, Model, SourceId, SourceKind, StoreId};
+use jiff::Timestamp;
+
+use super::request::Request;
+use crate::artefact::Packed;
+use crate::catalog::details::{Details, PlanFile, RawPath, Root, Warnings};
+use crate::catalog::ids::{Nonce, RunId, Uuid};
+use crate::catalog::manifest::{
+    ArchiveRecord, Content, FORMAT, HostRef, IndexPlace, MIN_READER, Manifest, MissingArchive, PlanRef, Second,
+    SourceRecord, SourceStatus,
+};
+use crate::scan::Summary;
+
+/// What is known of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceFact {
+    /// It was read: what for, in entries and bytes, follows from its archives.
+    Read,
+    /// Its scan.
+    Scanned(Summary),
+    /// Its copy.
+    Dumped(PathBuf),
+    /// It is optional and was not there.
+    Absent(String),
+    /// It could not be read.
+    Failed(String),
+}
+
+/// What is known of an artefact.
+#[derive(Debug, Clone)]
+pub struct ArchiveFact {
+    /// As packed.
+    pub packed: Packed,
+    /// SHA-256 of the whole file, hex.
+    pub sha256: String,
+    /// Stores that took it straight from the packing; with a staging none.
+    pub direct: Vec<StoreId>,
+}
+
+/// Everything known so far.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// Per source.
+    pub sources: BTreeMap<SourceId, SourceFact>,
+    /// Per archive that was packed.
+    pub archives: BTreeMap<ArchiveId, ArchiveFact>,
+    /// Why an archive was not packed, or not brought to a store.
+    pub missing: BTreeMap<ArchiveId, String>,
+    /// What a person should read.
+    pub warnings: Vec<String>,
+}
+
+/// Who and when, as every manifest of a run says it.
+#[derive(Debug, Clone)]
+pub struct Imprint {
+    /// The run.
+    pub run: RunId,
+    /// This attempt at it.
+    pub nonce: Nonce,
+    /// The plan's identity in the store.
+    pub plan: Uuid,
+    /// This machine.
+    pub host: HostRef,
+    /// When the run began.
+    pub started: Timestamp,
+    /// When it was ready to commit.
+    pub finished: Timestamp,
+}
+
+/// The manifest for one store, of the archives in `whole`.
+pub fn manifest(
+    request: &Request,
+    imprint: &Imprint,
+    names: &BTreeMap<ArchiveId, String>,
+    facts: &Facts,
+    whole: &[ArchiveId],
+) -> Manifest {
+    let model = &request.model;
+    let archives: Vec<ArchiveRecord> = whole
+        .iter()
+        .filter_map(|id| Some(archive_record(model, imprint, names, *id, facts.archives.get(id)?)))
+        .collect();
+    let missing = names.keys().filter(|id| !whole.contains(id)).map(|id| MissingArchive {
+        name: model.archive(*id).name.clone(),
+        reason: facts.missing.get(id).cloned().unwrap_or_else(|| "it was not packed".to_owned()),
+    });
+    Manifest {
+        format: FORMAT,
+        min_reader: MIN_READER,
+        requires: Vec::new(),
+        run: imprint.run,
+        nonce: imprint.nonce,
+        plan: PlanRef { name: model.name.clone(), id: imprint.plan },
+        level: Level::Full,
+        started: imprint.started,
+        finished: imprint.finished,
+        host: imprint.host.clone(),
+        program: format!("backplan {}", env!("CARGO_PKG_VERSION")),
+        stores: model.stores.iter().map(|store| store.name.clone()).collect(),
+        sources: (0..model.sources.len()).map(|index| source_record(model, SourceId(index), facts)).collect(),
+        archives,
+        missing: missing.collect(),
+        repositories: Vec::new(),
+        second: Second::default(),
+    }
+}
+
+fn archive_record(
+    model: &Model,
+    imprint: &Imprint,
+    names: &BTreeMap<ArchiveId, String>,
+    id: ArchiveId,
+    fact: &ArchiveFact,
+) -> ArchiveRecord {
+    let packed = &fact.packed;
+    let contents = packed.sources.iter().map(|source| Content {
+        source: source.name.clone(),
+        level: Level::Full,
+        rests_on: Vec::new(),
+    });
+    ArchiveRecord {
+        name: model.archive(id).name.clone(),
+        artefact: names.get(&id).cloned().unwrap_or_default(),
+        holder: imprint.run,
+        format: crate::artefact::VERSION.into(),
+        size: packed.size,
+        sha256: Some(fact.sha256.clone()),
+        root: packed.root.to_string(),
+        index: IndexPlace {
+            offset: packed.index.offset,
+            table: packed.index.table,
+            table_length: packed.index.table_len,
+        },
+        members: packed.members,
+        recipients: Vec::new(),
+        contents: contents.collect(),
+    }
+}
+
+fn source_record(model: &Model, id: SourceId, facts: &Facts) -> SourceRecord {
+    let source = model.source(id);
+    let (status, reason) = match facts.sources.get(&id) {
+        Some(SourceFact::Read | SourceFact::Scanned(_) | SourceFact::Dumped(_)) => (SourceStatus::Ok, None),
+        Some(SourceFact::Absent(reason)) => (SourceStatus::Skipped, Some(reason.clone())),
+        Some(SourceFact::Failed(reason)) => (SourceStatus::Failed, Some(reason.clone())),
+        None => (SourceStatus::Skipped, Some("not read by this run".to_owned())),
+    };
+    let packed = facts
+        .archives
+        .values()
+        .flat_map(|archive| &archive.packed.sources)
+        .find(|packed| packed.name == source.name);
+    SourceRecord {
+        name: source.name.clone(),
+        kind: kind_word(&source.kind).to_owned(),
+        status,
+        reason,
+        entries: packed.map_or(0, |packed| packed.entries),
+        bytes: packed.map_or(0, |packed| packed.bytes),
+        labels: BTreeMap::new(),
+    }
+}
+
+/// What may be private: texts, parameters, where trees came from, warnings.
+pub fn details(request: &Request, facts: &Facts) -> Details {
+    let mut warnings = Warnings::default();
+    for warning in &facts.warnings {
+        warnings.add(warning.clone());
+    }
+    let files = request.files.iter().map(|(path, text)| PlanFile { path: raw(path), text: text.clone() });
+    Details {
+        files: files.collect(),
+        parameters: request.parameters.clone(),
+        roots: request.model.sources.iter().flat_map(|source| roots(&source.name, &source.kind)).collect(),
+        warnings,
+    }
+}
+
+/// Where the trees of a source came from: what puts them back in place.
+fn roots(source: &str, kind: &SourceKind) -> Vec<Root> {
+    let root = |inside: &Path, original: &Path| Root {
+        source: source.to_owned(),
+        inside: raw(inside),
+        original: raw(original),
+    };
+    match kind {
+        SourceKind::Files(files) => {
+            files.paths.iter().map(|path| root(&path.inside, &path.absolute)).collect()
+        }
+        SourceKind::Sqlite { path } => vec![root(Path::new(path.file_name().unwrap_or_default()), path)],
+        SourceKind::Command(_) | SourceKind::Postgres(_) => Vec::new(),
+    }
+}
+
+fn raw(path: &Path) -> RawPath {
+    RawPath(path.to_path_buf())
+}
+
+/// The word a plan has for a kind of source.
+pub fn kind_word(kind: &SourceKind) -> &'static str {
+    match kind {
+        SourceKind::Files(_) => "files",
+        SourceKind::Postgres(_) => "postgres",
+        SourceKind::Sqlite { .. } => "sqlite",
+        SourceKind::Command(_) => "command",
+    }
+}
+
+/// `level` as a manifest and a person say it.
+pub fn level_of(level: Option<Level>) -> &'static str {
+    level_word(level.unwrap_or(Level::Full))
+}

@@ -1,0 +1,57 @@
+//! A run's dealings with one store: opened and claimed under a lease, one transaction, released at the end.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use backplan_compiler::model::{Absent, Store as Declared, StoreKind};
+
+use crate::catalog::commit::Transaction;
+use crate::catalog::lock::Lease;
+use crate::store::{Store, StoreErrorKind};
+
+/// What a run holds of a store.
+#[derive(Default)]
+pub struct Session(Mutex<Held>);
+
+/// The parts.
+#[derive(Default)]
+pub struct Held {
+    /// The store, once it is open.
+    pub store: Option<Arc<dyn Store>>,
+    /// The lease on it.
+    pub lease: Option<Arc<Lease>>,
+    /// What is being written.
+    pub transaction: Option<Arc<Transaction>>,
+    /// The manifest is there.
+    pub committed: bool,
+}
+
+impl Session {
+    /// What is held now.
+    pub fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a store is, for messages and for what this host remembers of it.
+pub fn location(store: &Declared) -> String {
+    match &store.kind {
+        StoreKind::Dir { path } => path.display().to_string(),
+        StoreKind::S3 { bucket, .. } | StoreKind::Gcs { bucket, .. } => bucket.clone(),
+        StoreKind::Azblob { container, .. } => container.clone(),
+        StoreKind::Sftp { host, path, .. } => format!("{host}:{path}"),
+    }
+}
+
+/// The folder of a folder store.
+pub fn folder(store: &Declared) -> Option<&Path> {
+    match &store.kind {
+        StoreKind::Dir { path } => Some(path),
+        _ => None,
+    }
+}
+
+/// Whether a run may go on without a store that could not be opened for this reason.
+pub fn may_drop(store: &Declared, kind: StoreErrorKind) -> bool {
+    kind == StoreErrorKind::Unreachable && store.absent != Absent::Fail
+}

@@ -1,0 +1,97 @@
+//! Where a pack writes: a file in the staging, or every store at once.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use backplan_compiler::model::StoreId;
+
+use crate::artefact::{Sink, SinkError};
+use crate::store::{StoreError, Upload};
+
+/// A file in the staging.
+pub struct StagedFile {
+    file: BufWriter<File>,
+}
+
+impl StagedFile {
+    /// Makes the file anew, for this account only.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn create(path: &Path) -> io::Result<StagedFile> {
+        let mut options = File::options();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        Ok(StagedFile { file: BufWriter::with_capacity(1 << 20, file) })
+    }
+
+    /// Writes what is left. It is not synced: a power cut ends the run, and with it the staging.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn finish(self) -> io::Result<()> {
+        self.file.into_inner().map_err(io::IntoInnerError::into_error).map(drop)
+    }
+}
+
+impl Sink for StagedFile {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
+        Ok(self.file.write_all(bytes)?)
+    }
+
+    fn patch(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+        self.file.flush()?;
+        Ok(self.file.get_ref().write_all_at(bytes, offset)?)
+    }
+}
+
+/// Every store at once. One that fails drops out, and the others go on.
+pub struct FanOut {
+    uploads: Vec<(StoreId, Box<dyn Upload>)>,
+    /// The stores that dropped out, and why.
+    pub lost: Vec<(StoreId, StoreError)>,
+}
+
+impl FanOut {
+    /// Writes to these uploads.
+    pub fn new(uploads: Vec<(StoreId, Box<dyn Upload>)>, lost: Vec<(StoreId, StoreError)>) -> FanOut {
+        FanOut { uploads, lost }
+    }
+
+    /// The uploads that took everything.
+    pub fn into_uploads(self) -> (Vec<(StoreId, Box<dyn Upload>)>, Vec<(StoreId, StoreError)>) {
+        (self.uploads, self.lost)
+    }
+
+    fn each(
+        &mut self,
+        mut act: impl FnMut(&mut dyn Upload) -> Result<(), StoreError>,
+    ) -> Result<(), SinkError> {
+        let mut at = 0;
+        while at < self.uploads.len() {
+            match act(self.uploads[at].1.as_mut()) {
+                Ok(()) => at += 1,
+                Err(error) => {
+                    let (store, _aborted) = self.uploads.remove(at);
+                    self.lost.push((store, error));
+                }
+            }
+        }
+        match (self.uploads.is_empty(), self.lost.last()) {
+            (true, Some((_, error))) => Err(error.to_string().into()),
+            (true, None) => Err("no store takes it".into()),
+            (false, _) => Ok(()),
+        }
+    }
+}
+
+impl Sink for FanOut {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
+        self.each(|upload| upload.write(bytes))
+    }
+
+    fn patch(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+        self.each(|upload| upload.patch(offset, bytes))
+    }
+}

@@ -1,0 +1,172 @@
+//! Walking the trees of a `files` source.
+//!
+//! A walk is sorted (children by their bytes), holds one folder's names and the hard-link groups in memory and nothing
+//! else, and follows no symbolic link. [`scan`] writes what it sees into a scan file, which packing reads, and which a
+//! later run can compare its own walk with; [`measure`] is the same walk, writing nothing.
+
+mod record;
+mod roots;
+mod walk;
+mod warning;
+
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use backplan_compiler::model::Files;
+
+use crate::control::{Control, Stopped};
+pub use record::{LinkGroup, ScanHeader, ScanReader, ScanRoot, ScanWriter, Scanned, Trailer};
+pub use warning::{KEPT, Warning, WarningKind, Warnings};
+
+/// What to walk.
+#[derive(Debug, Clone)]
+pub struct Trees {
+    /// The source's name.
+    pub source: String,
+    /// Its declaration.
+    pub files: Files,
+    /// A missing entry of `paths` is a warning instead of an error.
+    pub optional: bool,
+}
+
+/// What a walk found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Entries of every kind.
+    pub entries: u64,
+    /// Regular files, each hard-link group once.
+    pub files: u64,
+    /// Bytes to be read: sizes of regular files without their holes, each hard-link group once.
+    pub bytes: u64,
+    /// What was left out or looks wrong.
+    pub warnings: Warnings,
+}
+
+/// Why a walk could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScanError {
+    /// An entry of `paths` is not there.
+    #[error("source `{source_name}`: `{path}` is not there; correct `paths`, or say `optional = true`")]
+    Missing {
+        /// The source.
+        source_name: String,
+        /// The entry.
+        path: PathBuf,
+    },
+    /// An entry of `paths`, or a folder above it, cannot be looked at.
+    #[error("source `{source_name}`: `{path}` cannot be read: {cause}")]
+    Unreadable {
+        /// The source.
+        source_name: String,
+        /// The entry.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        cause: io::Error,
+    },
+    /// Two entries of `paths` would have the same name inside the artefact.
+    #[error(
+        "source `{source_name}`: `{first}` and `{second}` would both be recorded as `{inside}`; put one of them into a source of its own"
+    )]
+    Collision {
+        /// The source.
+        source_name: String,
+        /// One entry.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+        /// The name they share.
+        inside: PathBuf,
+    },
+    /// A pattern of `exclude` that means nothing.
+    #[error("source `{source_name}`: `exclude` pattern `{pattern}` cannot be understood: {cause}")]
+    Pattern {
+        /// The source.
+        source_name: String,
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The scan file could not be written.
+    #[error("cannot write the scan `{path}`: {cause}")]
+    Write {
+        /// The scan file.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        cause: io::Error,
+    },
+    /// The scan file is not one, is damaged, or of a newer version.
+    #[error("the scan `{path}` cannot be used: {cause}")]
+    Read {
+        /// The scan file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// Asked to stop.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// Walks and writes the scan file `out` (mode 0600), replacing one that is there.
+///
+/// # Errors
+/// See [`ScanError`]; what cannot be read below an entry of `paths` is a warning.
+pub fn scan(trees: &Trees, out: &Path, control: &Control) -> Result<Summary, ScanError> {
+    let top = roots::tree(trees)?;
+    let started = now();
+    let write = |cause| ScanError::Write { path: out.to_path_buf(), cause };
+    let roots = (0..trees.files.paths.len()).map(|index| ScanRoot {
+        absolute: roots::where_read(trees, index),
+        inside: trees.files.paths[index].inside.as_os_str().as_bytes().to_vec(),
+    });
+    let header =
+        ScanHeader { source: trees.source.clone(), options: digest(trees), started, roots: roots.collect() };
+    let mut file = ScanWriter::create(out, &header).map_err(write)?;
+    let mut visit = |entry: &Scanned| file.entry(entry).map_err(write);
+    let (summary, trailer) = walk::Walk::new(trees, control, &mut visit)?.run(&top, started)?;
+    file.finish(&trailer).map_err(write)?;
+    Ok(summary)
+}
+
+/// Walks and writes nothing: what [`scan`] would find.
+///
+/// # Errors
+/// As [`scan`]'s.
+pub fn measure(trees: &Trees, control: &Control) -> Result<Summary, ScanError> {
+    let top = roots::tree(trees)?;
+    let mut visit = |_: &Scanned| Ok(());
+    let (summary, _) = walk::Walk::new(trees, control, &mut visit)?.run(&top, now())?;
+    Ok(summary)
+}
+
+fn now() -> (i64, u32) {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_nanos())
+}
+
+/// What decides which entries a walk sees.
+fn digest(trees: &Trees) -> [u8; 32] {
+    let files = &trees.files;
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |part: &[u8]| {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+    };
+    add(&(files.paths.len() as u64).to_le_bytes());
+    for path in &files.paths {
+        add(path.absolute.as_os_str().as_bytes());
+        add(path.inside.as_os_str().as_bytes());
+    }
+    for pattern in &files.exclude {
+        add(pattern.text.as_bytes());
+    }
+    add(&[u8::from(files.exclude_caches), u8::from(files.one_file_system)]);
+    add(&files.max_file_size.unwrap_or(u64::MAX).to_le_bytes());
+    add(files.root.as_deref().unwrap_or(Path::new("")).as_os_str().as_bytes());
+    *hasher.finalize().as_bytes()
+}

@@ -1,0 +1,552 @@
+//! The walk itself.
+
+use std::collections::HashMap;
+use std::ffi::{CString, OsStr};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, Statx, StatxFlags, openat, readlinkat, statx,
+};
+use rustix::io::Errno;
+
+use super::record::{LinkGroup, Scanned, Trailer};
+use super::roots::{Node, where_read};
+use super::{ScanError, Summary, Trees, WarningKind};
+use crate::artefact::Kind;
+use crate::control::Control;
+
+/// Folders kept open at once; those above are opened again through `..` on the way back.
+const OPEN_FOLDERS: usize = 64;
+const CACHE_TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
+
+/// Takes what a walk sees.
+pub type Visitor<'a> = dyn FnMut(&Scanned) -> Result<(), ScanError> + 'a;
+
+/// A walk under way.
+pub struct Walk<'a> {
+    trees: &'a Trees,
+    excluded: Gitignore,
+    control: &'a Control,
+    visit: &'a mut Visitor<'a>,
+    summary: Summary,
+    /// By file system and inode: the record of the first name, and the group once there is a second.
+    linked: HashMap<((u32, u32), u64), (u64, Option<usize>)>,
+    groups: Vec<LinkGroup>,
+    buffer: Vec<MaybeUninit<u8>>,
+}
+
+/// Sorted names of one folder, in one piece of memory.
+#[derive(Default)]
+struct Names {
+    bytes: Vec<u8>,
+    spans: Vec<(u32, u16)>,
+}
+
+impl Names {
+    fn push(&mut self, name: &[u8]) {
+        self.spans.push((self.bytes.len() as u32, name.len() as u16));
+        self.bytes.extend_from_slice(name);
+    }
+
+    fn get(&self, index: usize) -> Option<&[u8]> {
+        let (start, length) = *self.spans.get(index)?;
+        Some(&self.bytes[start as usize..start as usize + usize::from(length)])
+    }
+
+    fn sort(&mut self) {
+        let bytes = &self.bytes;
+        let name = |span: &(u32, u16)| &bytes[span.0 as usize..span.0 as usize + usize::from(span.1)];
+        self.spans.sort_unstable_by(|a, b| name(a).cmp(name(b)));
+    }
+
+    fn has(&self, wanted: &[u8]) -> bool {
+        let name = |span: &(u32, u16)| &self.bytes[span.0 as usize..span.0 as usize + usize::from(span.1)];
+        self.spans.binary_search_by(|span| name(span).cmp(wanted)).is_ok()
+    }
+}
+
+/// A folder on the way down.
+struct Frame<'n> {
+    folder: Option<OwnedFd>,
+    identity: ((u32, u32), u64),
+    names: Names,
+    next: usize,
+    /// Length of the folder's path inside the source.
+    path: usize,
+    /// The entry of `paths` it is below, and where that one's path ends.
+    root: usize,
+    anchor: usize,
+    file_system: (u32, u32),
+    node: Option<&'n Node>,
+    /// Excluded, and entered only for an entry of `paths` below it.
+    only_roots: bool,
+}
+
+impl<'a> Walk<'a> {
+    /// Prepares a walk that gives every entry to `visit`.
+    ///
+    /// # Errors
+    /// [`ScanError::Pattern`].
+    pub fn new(
+        trees: &'a Trees,
+        control: &'a Control,
+        visit: &'a mut Visitor<'a>,
+    ) -> Result<Walk<'a>, ScanError> {
+        Ok(Walk {
+            trees,
+            excluded: matcher(trees)?,
+            control,
+            visit,
+            summary: Summary::default(),
+            linked: HashMap::new(),
+            groups: Vec::new(),
+            buffer: vec![MaybeUninit::uninit(); 1 << 16],
+        })
+    }
+
+    /// Walks everything below `top`.
+    ///
+    /// # Errors
+    /// See [`ScanError`].
+    pub fn run(mut self, top: &Node, started: (i64, u32)) -> Result<(Summary, Trailer), ScanError> {
+        let mut path = Vec::new();
+        if top.root.is_none() {
+            self.emit(made_up_folder(&[], started))?;
+            self.below_implied(top, &mut path, started)?;
+        } else {
+            self.node(top, &mut path, started)?;
+        }
+        let Summary { entries, files, bytes, .. } = self.summary;
+        self.groups.retain(|group| !group.further.is_empty());
+        self.groups.sort_by_key(|group| group.first);
+        Ok((self.summary, Trailer { groups: self.groups, entries, files, bytes }))
+    }
+
+    fn below_implied(
+        &mut self,
+        node: &Node,
+        path: &mut Vec<u8>,
+        started: (i64, u32),
+    ) -> Result<(), ScanError> {
+        for (name, child) in &node.children {
+            let length = path.len();
+            push_name(path, name);
+            self.node(child, path, started)?;
+            path.truncate(length);
+        }
+        Ok(())
+    }
+
+    /// A node that no walk has reached: an entry of `paths`, or a folder above some.
+    fn node(&mut self, node: &Node, path: &mut Vec<u8>, started: (i64, u32)) -> Result<(), ScanError> {
+        if let Some(root) = node.root {
+            return self.root(node, root, path);
+        }
+        let seen = node
+            .absolute
+            .as_ref()
+            .and_then(|absolute| stat(CWD, absolute.as_os_str(), AtFlags::empty()).ok());
+        let folder = match seen {
+            Some(seen) => Scanned { implied: true, root: None, ..scanned(path, Kind::Directory, 0, &seen) },
+            None => made_up_folder(path, started),
+        };
+        self.emit(folder)?;
+        self.below_implied(node, path, started)
+    }
+
+    fn root(&mut self, node: &Node, root: usize, path: &mut Vec<u8>) -> Result<(), ScanError> {
+        let absolute = where_read(self.trees, root);
+        let seen = match stat(CWD, absolute.as_os_str(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(seen) => seen,
+            Err(Errno::NOENT | Errno::NOTDIR) => return self.missing(absolute),
+            Err(cause) => {
+                let source_name = self.trees.source.clone();
+                return Err(ScanError::Unreadable { source_name, path: absolute, cause: cause.into() });
+            }
+        };
+        let parent = absolute.parent().unwrap_or(Path::new("/"));
+        let name = absolute.file_name().unwrap_or(OsStr::new("."));
+        let folder = open_folder(CWD, parent.as_os_str()).map_err(|cause| ScanError::Unreadable {
+            source_name: self.trees.source.clone(),
+            path: parent.to_path_buf(),
+            cause: cause.into(),
+        })?;
+        if kind_of(&seen) == Some(Kind::Symlink) && absolute.is_dir() {
+            self.summary.warnings.add(WarningKind::LinkToFolder, &absolute, None);
+        }
+        let frame = Frame {
+            folder: Some(folder),
+            identity: ((0, 0), 0),
+            names: Names::default(),
+            next: 0,
+            path: path.len(),
+            root,
+            anchor: path.len(),
+            file_system: (seen.stx_dev_major, seen.stx_dev_minor),
+            node: None,
+            only_roots: false,
+        };
+        let mut stack = Vec::new();
+        if let Some(inner) = self.see(&frame, name.as_bytes(), &seen, path, Some(node), root, false)? {
+            stack.push(inner);
+        }
+        drop(frame);
+        self.descend(&mut stack, path)
+    }
+
+    fn missing(&mut self, path: PathBuf) -> Result<(), ScanError> {
+        if !self.trees.optional {
+            return Err(ScanError::Missing { source_name: self.trees.source.clone(), path });
+        }
+        self.summary.warnings.add(WarningKind::Missing, &path, None);
+        Ok(())
+    }
+
+    fn descend<'n>(&mut self, stack: &mut Vec<Frame<'n>>, path: &mut Vec<u8>) -> Result<(), ScanError> {
+        while let Some(frame) = stack.last_mut() {
+            path.truncate(frame.path);
+            let Some(name) = frame.names.get(frame.next).map(<[u8]>::to_vec) else {
+                if let Some(done) = stack.pop() {
+                    self.climb(stack, &done, path);
+                }
+                continue;
+            };
+            frame.next += 1;
+            push_name(path, &name);
+            let Some(inner) = self.child(frame, &name, path)? else { continue };
+            stack.push(inner);
+            if stack.len() > OPEN_FOLDERS {
+                let above = stack.len() - 1 - OPEN_FOLDERS;
+                stack[above].folder = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the folder above again, if it was closed, and makes sure that it is still the same.
+    fn climb(&mut self, stack: &mut [Frame<'_>], done: &Frame<'_>, path: &[u8]) {
+        let Some(above) = stack.last_mut() else { return };
+        if above.folder.is_some() {
+            return;
+        }
+        let opened = done.folder.as_ref().ok_or(Errno::BADF).and_then(|folder| {
+            let opened = open_folder(folder, OsStr::new(".."))?;
+            let seen = stat(&opened, OsStr::new(""), AtFlags::EMPTY_PATH)?;
+            if identity(&seen) == above.identity { Ok(opened) } else { Err(Errno::NOENT) }
+        });
+        match opened {
+            Ok(folder) => above.folder = Some(folder),
+            Err(cause) => {
+                above.next = usize::MAX;
+                let host = self.host_path(done.root, done.anchor, &path[..above.path]);
+                self.summary.warnings.add(WarningKind::Unreadable, &host, Some(&cause));
+            }
+        }
+    }
+
+    fn child<'n>(
+        &mut self,
+        frame: &Frame<'n>,
+        name: &[u8],
+        path: &mut Vec<u8>,
+    ) -> Result<Option<Frame<'n>>, ScanError> {
+        self.control.check()?;
+        let node = frame.node.and_then(|node| node.children.get(name));
+        if node.is_none() && frame.only_roots {
+            return Ok(None);
+        }
+        let Some(folder) = &frame.folder else { return Ok(None) };
+        let seen = match stat(folder, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(seen) => seen,
+            Err(cause) => {
+                let host = self.host_path(frame.root, frame.anchor, path);
+                if node.is_some_and(|node| node.root.is_some()) {
+                    return self.missing(host).map(|()| None);
+                }
+                let kind =
+                    if cause == Errno::NOENT { WarningKind::Vanished } else { WarningKind::Unreadable };
+                self.summary.warnings.add(kind, &host, Some(&cause));
+                return Ok(None);
+            }
+        };
+        let root = node.and_then(|node| node.root).unwrap_or(frame.root);
+        let is_root = node.is_some_and(|node| node.root.is_some());
+        let excluded = !is_root && (frame.only_roots || self.is_excluded(frame, path, &seen));
+        if excluded && node.is_none() {
+            return Ok(None);
+        }
+        self.see(frame, name, &seen, path, node, root, excluded)
+    }
+
+    fn is_excluded(&self, frame: &Frame<'_>, path: &[u8], seen: &Statx) -> bool {
+        if self.excluded.is_empty() {
+            return false;
+        }
+        let below = below_anchor(path, frame.anchor);
+        let folder = kind_of(seen) == Some(Kind::Directory);
+        self.excluded.matched(Path::new(OsStr::from_bytes(below)), folder).is_ignore()
+    }
+
+    /// Records an entry; for a folder that is to be entered, its frame.
+    #[allow(clippy::too_many_arguments, reason = "the parts of one step of the walk")]
+    fn see<'n>(
+        &mut self,
+        above: &Frame<'_>,
+        name: &[u8],
+        seen: &Statx,
+        path: &[u8],
+        node: Option<&'n Node>,
+        root: usize,
+        only_roots: bool,
+    ) -> Result<Option<Frame<'n>>, ScanError> {
+        let is_root = node.is_some_and(|node| node.root.is_some());
+        let anchor = if is_root { path.len() } else { above.anchor };
+        let host = || host_path(self.trees, root, anchor, path);
+        let Some(folder) = &above.folder else { return Ok(None) };
+        let Some(kind) = kind_of(seen) else {
+            self.summary.warnings.add(WarningKind::Socket, &host(), None);
+            return Ok(None);
+        };
+        if kind == Kind::File && self.trees.files.max_file_size.is_some_and(|most| seen.stx_size > most) {
+            self.summary.warnings.add(WarningKind::TooLarge, &host(), None);
+            return Ok(None);
+        }
+        let mut entry = scanned(path, kind, root, seen);
+        entry.implied = only_roots;
+        if kind != Kind::Directory {
+            if kind == Kind::Symlink {
+                match readlinkat(folder, name, Vec::new()) {
+                    Ok(target) => entry.link = target.into_bytes(),
+                    Err(cause) => {
+                        self.summary.warnings.add(WarningKind::Unreadable, &host(), Some(&cause));
+                        return Ok(None);
+                    }
+                }
+            }
+            self.emit(entry)?;
+            return Ok(None);
+        }
+        let opened = match open_folder(folder, OsStr::from_bytes(name)) {
+            Ok(opened) => opened,
+            Err(cause) => {
+                self.summary.warnings.add(WarningKind::Unreadable, &host(), Some(&cause));
+                self.emit(entry)?;
+                return Ok(None);
+            }
+        };
+        if self.trees.files.exclude_caches && !is_root && !only_roots && node.is_none() && is_cache(&opened) {
+            return Ok(None);
+        }
+        let file_system = if is_root { identity(seen).0 } else { above.file_system };
+        self.emit(entry)?;
+        if self.trees.files.one_file_system && identity(seen).0 != file_system && node.is_none() {
+            return Ok(None);
+        }
+        let names = match self.read_names(&opened, node) {
+            Ok(names) => names,
+            Err(cause) => {
+                self.summary.warnings.add(WarningKind::Unreadable, &host(), Some(&cause));
+                return Ok(None);
+            }
+        };
+        let identity = identity(seen);
+        let path = path.len();
+        let folder = Some(opened);
+        Ok(Some(Frame {
+            folder,
+            identity,
+            names,
+            next: 0,
+            path,
+            root,
+            anchor,
+            file_system,
+            node,
+            only_roots,
+        }))
+    }
+
+    /// The folder's names and those of entries of `paths` in it, sorted.
+    fn read_names(&mut self, folder: &OwnedFd, node: Option<&Node>) -> Result<Names, Errno> {
+        let mut names = Names::default();
+        let mut listing = RawDir::new(folder, &mut self.buffer);
+        while let Some(entry) = listing.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push(name);
+            }
+        }
+        names.sort();
+        let wanted: Vec<_> = node.iter().flat_map(|node| node.children.keys()).collect();
+        for name in wanted {
+            if !names.has(name) {
+                names.push(name);
+                names.sort();
+            }
+        }
+        Ok(names)
+    }
+
+    fn host_path(&self, root: usize, anchor: usize, path: &[u8]) -> PathBuf {
+        host_path(self.trees, root, anchor, path)
+    }
+
+    /// Counts an entry, finds out whether it is a further name, and passes it on.
+    fn emit(&mut self, mut entry: Scanned) -> Result<(), ScanError> {
+        let number = self.summary.entries;
+        if entry.kind == Kind::File && entry.names > 1 {
+            let groups = &mut self.groups;
+            match self.linked.entry((entry.file_system, entry.inode)) {
+                std::collections::hash_map::Entry::Vacant(free) => {
+                    free.insert((number, None));
+                }
+                std::collections::hash_map::Entry::Occupied(mut taken) => {
+                    let (first, group) = *taken.get();
+                    let group = group.unwrap_or_else(|| {
+                        groups.push(LinkGroup { first, further: Vec::new() });
+                        groups.len() - 1
+                    });
+                    taken.get_mut().1 = Some(group);
+                    groups[group].further.push((number, entry.path.clone()));
+                    entry.further_name = true;
+                }
+            }
+        }
+        self.summary.entries += 1;
+        let mut bytes = 0;
+        if entry.kind == Kind::File && !entry.further_name {
+            bytes = entry.size.min(entry.blocks.saturating_mul(512).max(entry.size.min(4096)));
+            self.summary.files += 1;
+            self.summary.bytes += bytes;
+        }
+        self.control.advance(1, bytes);
+        (self.visit)(&entry)
+    }
+}
+
+fn matcher(trees: &Trees) -> Result<Gitignore, ScanError> {
+    let mut builder = GitignoreBuilder::new(".");
+    let bad = |pattern: &str, cause: ignore::Error| ScanError::Pattern {
+        source_name: trees.source.clone(),
+        pattern: pattern.to_string(),
+        cause: cause.to_string(),
+    };
+    for pattern in &trees.files.exclude {
+        builder.add_line(None, &pattern.text).map_err(|cause| bad(&pattern.text, cause))?;
+    }
+    builder.build().map_err(|cause| bad("", cause))
+}
+
+fn push_name(path: &mut Vec<u8>, name: &[u8]) {
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+}
+
+/// The part of `path` below its entry of `paths`.
+fn below_anchor(path: &[u8], anchor: usize) -> &[u8] {
+    let below = path.get(anchor..).unwrap_or_default();
+    below.strip_prefix(b"/").unwrap_or(below)
+}
+
+fn host_path(trees: &Trees, root: usize, anchor: usize, path: &[u8]) -> PathBuf {
+    let below = below_anchor(path, anchor);
+    let root = where_read(trees, root);
+    if below.is_empty() { root } else { root.join(OsStr::from_bytes(below)) }
+}
+
+fn identity(seen: &Statx) -> ((u32, u32), u64) {
+    ((seen.stx_dev_major, seen.stx_dev_minor), seen.stx_ino)
+}
+
+fn stat(folder: impl std::os::fd::AsFd, name: &OsStr, flags: AtFlags) -> Result<Statx, Errno> {
+    statx(folder, name, flags | AtFlags::NO_AUTOMOUNT, StatxFlags::BASIC_STATS)
+}
+
+/// Opens a folder without touching its access time, where that is permitted.
+fn open_folder(above: impl std::os::fd::AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let last = if name.as_bytes().contains(&b'/') { OFlags::empty() } else { OFlags::NOFOLLOW };
+    match openat(&above, name, flags | last | OFlags::NOATIME, Mode::empty()) {
+        Err(Errno::PERM) => openat(&above, name, flags | last, Mode::empty()),
+        other => other,
+    }
+}
+
+/// Whether the folder is a cache by the rules of <https://bford.info/cachedir/>.
+fn is_cache(folder: &OwnedFd) -> bool {
+    let Ok(name) = CString::new("CACHEDIR.TAG") else { return false };
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(tag) = openat(folder, name.as_c_str(), flags, Mode::empty()) else { return false };
+    let mut start = [0; CACHE_TAG.len()];
+    rustix::io::read(&tag, &mut start[..]).is_ok_and(|read| read == start.len()) && start == CACHE_TAG
+}
+
+/// The kind of a file; `None` for a socket.
+fn kind_of(seen: &Statx) -> Option<Kind> {
+    Some(match FileType::from_raw_mode(seen.stx_mode.into()) {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Directory,
+        FileType::Symlink => Kind::Symlink,
+        FileType::Fifo => Kind::Fifo,
+        FileType::CharacterDevice => Kind::CharDevice,
+        FileType::BlockDevice => Kind::BlockDevice,
+        _ => return None,
+    })
+}
+
+fn scanned(path: &[u8], kind: Kind, root: usize, seen: &Statx) -> Scanned {
+    Scanned {
+        path: path.to_vec(),
+        kind,
+        implied: false,
+        synthetic: false,
+        further_name: false,
+        root: Some(root),
+        mode: u32::from(seen.stx_mode) & 0o7777,
+        uid: seen.stx_uid,
+        gid: seen.stx_gid,
+        mtime: (seen.stx_mtime.tv_sec, seen.stx_mtime.tv_nsec),
+        ctime: (seen.stx_ctime.tv_sec, seen.stx_ctime.tv_nsec),
+        size: if kind == Kind::File { seen.stx_size } else { 0 },
+        blocks: seen.stx_blocks,
+        inode: seen.stx_ino,
+        file_system: (seen.stx_dev_major, seen.stx_dev_minor),
+        names: seen.stx_nlink,
+        device: match kind {
+            Kind::CharDevice | Kind::BlockDevice => (seen.stx_rdev_major, seen.stx_rdev_minor),
+            _ => (0, 0),
+        },
+        link: Vec::new(),
+    }
+}
+
+/// A folder that no folder of this host stands behind.
+fn made_up_folder(path: &[u8], started: (i64, u32)) -> Scanned {
+    Scanned {
+        path: path.to_vec(),
+        kind: Kind::Directory,
+        implied: true,
+        synthetic: true,
+        further_name: false,
+        root: None,
+        mode: 0o755,
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        mtime: (started.0, 0),
+        ctime: (0, 0),
+        size: 0,
+        blocks: 0,
+        inode: 0,
+        file_system: (0, 0),
+        names: 1,
+        device: (0, 0),
+        link: Vec::new(),
+    }
+}

@@ -1,0 +1,343 @@
+//! The primitive operations that the folder store is made of: on a real folder, and (in [`super::simulated`]) on one
+//! whose power can be cut between any two of them. What is proven of the simulation is the folder store's own code.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
+
+/// What stands under a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file of so many bytes.
+    File(u64),
+    /// A folder.
+    Folder,
+    /// Something that a store neither makes nor follows: a symlink, a device.
+    Other,
+}
+
+/// A folder and all below it. Paths are relative, joined by `/`; the root is the empty path. No symlink is followed.
+pub trait FileSystem: Send + Sync + fmt::Debug + 'static {
+    /// A file being written.
+    type File: OpenFile;
+
+    /// Up to `len` bytes from `offset`; fewer only at the end.
+    ///
+    /// # Errors
+    /// The system's.
+    fn read(&self, path: &str, offset: u64, len: usize) -> io::Result<Vec<u8>>;
+
+    /// What stands there; `None`: nothing.
+    ///
+    /// # Errors
+    /// The system's.
+    fn stat(&self, path: &str) -> io::Result<Option<Kind>>;
+
+    /// The entries of a folder whose names are UTF-8, in no order.
+    ///
+    /// # Errors
+    /// The system's.
+    fn entries(&self, folder: &str) -> io::Result<Vec<(String, Kind)>>;
+
+    /// Makes a folder.
+    ///
+    /// # Errors
+    /// The system's; `AlreadyExists`.
+    fn make_folder(&self, path: &str) -> io::Result<()>;
+
+    /// Makes an empty file.
+    ///
+    /// # Errors
+    /// The system's; `AlreadyExists`.
+    fn create_file(&self, path: &str, mode: u32) -> io::Result<Self::File>;
+
+    /// Makes a durable file of this host appear here too, without copying.
+    ///
+    /// # Errors
+    /// The system's; any of them means that it has to be copied.
+    fn link_host(&self, file: &Path, path: &str, mode: u32) -> io::Result<()>;
+
+    /// A second name for a file.
+    ///
+    /// # Errors
+    /// The system's; `AlreadyExists`.
+    fn link(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Renames, never onto something.
+    ///
+    /// # Errors
+    /// The system's; `AlreadyExists`; `EINVAL` where the file system cannot do this.
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Renames, in place of what was there.
+    ///
+    /// # Errors
+    /// The system's.
+    fn rename_over(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// The system's.
+    fn unlink(&self, path: &str) -> io::Result<()>;
+
+    /// Removes an empty folder.
+    ///
+    /// # Errors
+    /// The system's.
+    fn remove_folder(&self, path: &str) -> io::Result<()>;
+
+    /// Makes a folder's entries durable.
+    ///
+    /// # Errors
+    /// The system's.
+    fn sync_folder(&self, path: &str) -> io::Result<()>;
+}
+
+/// A file being written.
+pub trait OpenFile: Send + fmt::Debug {
+    /// Writes at a place.
+    ///
+    /// # Errors
+    /// The system's.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Appends up to `len` bytes of a host's file, from where that stands; says how many, 0 at its end.
+    ///
+    /// # Errors
+    /// The system's.
+    fn append_from(&mut self, host: &mut File, len: u64) -> io::Result<u64>;
+
+    /// Sets the permissions, less the process's mask.
+    ///
+    /// # Errors
+    /// The system's.
+    fn set_mode(&mut self, mode: u32) -> io::Result<()>;
+
+    /// Makes contents and size durable.
+    ///
+    /// # Errors
+    /// The system's. What was written is then lost, and must be written anew.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// A real folder, held open: what is mounted over its path later does not matter.
+#[derive(Debug)]
+pub struct HostFolder {
+    root: OwnedFd,
+}
+
+/// A folder that is the root, or was opened below it.
+enum Folder<'a> {
+    Root(BorrowedFd<'a>),
+    Below(OwnedFd),
+}
+
+impl AsFd for Folder<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Folder::Root(fd) => *fd,
+            Folder::Below(fd) => fd.as_fd(),
+        }
+    }
+}
+
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+impl HostFolder {
+    /// Opens a folder; its own path may lead through symlinks.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open(path: &Path) -> io::Result<HostFolder> {
+        Ok(HostFolder { root: rustix::fs::openat(CWD, path, FOLDER, Mode::empty())? })
+    }
+
+    /// Opens a folder below the root, component by component, so that no symlink leads out.
+    fn folder(&self, path: &str) -> io::Result<Folder<'_>> {
+        let mut folder = Folder::Root(self.root.as_fd());
+        for component in path.split('/').filter(|component| !component.is_empty()) {
+            let next = rustix::fs::openat(&folder, component, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
+            folder = Folder::Below(next);
+        }
+        Ok(folder)
+    }
+
+    fn parent<'p>(&self, path: &'p str) -> io::Result<(Folder<'_>, &'p str)> {
+        match path.rsplit_once('/') {
+            Some((folder, last)) => Ok((self.folder(folder)?, last)),
+            None => Ok((Folder::Root(self.root.as_fd()), path)),
+        }
+    }
+}
+
+impl FileSystem for HostFolder {
+    type File = HostFile;
+
+    fn read(&self, path: &str, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let (folder, last) = self.parent(path)?;
+        // NONBLOCK: a FIFO put there by somebody must not hang us.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = File::from(rustix::fs::openat(&folder, last, flags, Mode::empty())?);
+        let meta = file.metadata()?;
+        if !meta.is_file() {
+            return Err(not_a_file());
+        }
+        let there = meta.len().saturating_sub(offset);
+        let mut bytes = vec![0; usize::try_from(there).unwrap_or(usize::MAX).min(len)];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match file.read_at(&mut bytes[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    fn stat(&self, path: &str) -> io::Result<Option<Kind>> {
+        let found = self.parent(path).and_then(|(folder, last)| kind(folder.as_fd(), last));
+        match found {
+            Ok(kind) => Ok(Some(kind)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn entries(&self, folder: &str) -> io::Result<Vec<(String, Kind)>> {
+        let folder = self.folder(folder)?;
+        let mut entries = Vec::new();
+        for entry in Dir::read_from(&folder)? {
+            let entry = entry?;
+            // What is not UTF-8 was not named by us.
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if name == "." || name == ".." {
+                continue;
+            }
+            match kind(folder.as_fd(), name) {
+                Ok(kind) => entries.push((name.to_owned(), kind)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(entries)
+    }
+
+    fn make_folder(&self, path: &str) -> io::Result<()> {
+        let (folder, last) = self.parent(path)?;
+        Ok(rustix::fs::mkdirat(&folder, last, Mode::from_raw_mode(0o700))?)
+    }
+
+    fn create_file(&self, path: &str, mode: u32) -> io::Result<HostFile> {
+        let (folder, last) = self.parent(path)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::openat(&folder, last, flags, Mode::from_raw_mode(mode))?;
+        Ok(HostFile(File::from(file)))
+    }
+
+    fn link_host(&self, file: &Path, path: &str, mode: u32) -> io::Result<()> {
+        let (folder, last) = self.parent(path)?;
+        let opened = File::from(rustix::fs::openat(
+            CWD,
+            file,
+            OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+            Mode::empty(),
+        )?);
+        let meta = opened.metadata()?;
+        let device = rustix::fs::fstat(&folder)?.st_dev;
+        let own = meta.uid() == rustix::process::geteuid().as_raw();
+        // A second link would make two stores' copies one: damage to either would be damage to both.
+        if !meta.is_file() || meta.dev() != device || !own || meta.nlink() != 1 {
+            return Err(io::Error::from(rustix::io::Errno::XDEV));
+        }
+        opened.set_permissions(std::fs::Permissions::from_mode(mode & !mask()))?;
+        opened.sync_all()?;
+        rustix::fs::linkat(CWD, file, &folder, last, AtFlags::empty())?;
+        let linked = rustix::fs::statat(&folder, last, AtFlags::SYMLINK_NOFOLLOW)?;
+        if linked.st_ino != meta.ino() {
+            rustix::fs::unlinkat(&folder, last, AtFlags::empty())?;
+            return Err(io::Error::from(rustix::io::Errno::XDEV));
+        }
+        Ok(())
+    }
+
+    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        let ((old, from), (new, to)) = (self.parent(from)?, self.parent(to)?);
+        Ok(rustix::fs::linkat(&old, from, &new, to, AtFlags::empty())?)
+    }
+
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        let ((old, from), (new, to)) = (self.parent(from)?, self.parent(to)?);
+        Ok(rustix::fs::renameat_with(&old, from, &new, to, RenameFlags::NOREPLACE)?)
+    }
+
+    fn rename_over(&self, from: &str, to: &str) -> io::Result<()> {
+        let ((old, from), (new, to)) = (self.parent(from)?, self.parent(to)?);
+        Ok(rustix::fs::renameat(&old, from, &new, to)?)
+    }
+
+    fn unlink(&self, path: &str) -> io::Result<()> {
+        let (folder, last) = self.parent(path)?;
+        Ok(rustix::fs::unlinkat(&folder, last, AtFlags::empty())?)
+    }
+
+    fn remove_folder(&self, path: &str) -> io::Result<()> {
+        let (folder, last) = self.parent(path)?;
+        Ok(rustix::fs::unlinkat(&folder, last, AtFlags::REMOVEDIR)?)
+    }
+
+    fn sync_folder(&self, path: &str) -> io::Result<()> {
+        Ok(rustix::fs::fsync(self.folder(path)?)?)
+    }
+}
+
+fn kind(folder: BorrowedFd<'_>, name: &str) -> io::Result<Kind> {
+    let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Kind::File(u64::try_from(stat.st_size).unwrap_or(0)),
+        FileType::Directory => Kind::Folder,
+        _ => Kind::Other,
+    })
+}
+
+pub(super) fn not_a_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "there is something of that name that is not a regular file")
+}
+
+/// The process's mask. Asking `umask` would change it for a moment, under the feet of other threads.
+fn mask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    line.and_then(|text| u32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0o077)
+}
+
+/// A real file.
+#[derive(Debug)]
+pub struct HostFile(File);
+
+impl OpenFile for HostFile {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn append_from(&mut self, host: &mut File, len: u64) -> io::Result<u64> {
+        // The standard library's copy asks the kernel to do it, which shares blocks where the file system can.
+        io::copy(&mut io::Read::take(host, len), &mut self.0)
+    }
+
+    fn set_mode(&mut self, mode: u32) -> io::Result<()> {
+        self.0.set_permissions(std::fs::Permissions::from_mode(mode & !mask()))
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
