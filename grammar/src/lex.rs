@@ -2,7 +2,7 @@
 //! is parsed. Caps nesting, so that nothing behind it can run out of stack.
 //!
 //! Guarantees: tokens in source order that do not overlap; every string token closed or marked [`Token::bad`] and
-//! reported; brackets, with those of interpolations, at most [`MAX_DEPTH`] deep. Leaves to [`crate::nest`] whether
+//! reported; interpolations, and the brackets around them, at most [`MAX_DEPTH`] deep. Leaves to [`crate::nest`] whether
 //! brackets match, and to the grammar what may follow what.
 
 use crate::parse::{MAX_DEPTH, MAX_ERRORS, ParseError};
@@ -168,12 +168,7 @@ impl<'t> Lexer<'t> {
 
     fn too_deep(&mut self, span: Span) {
         self.out.too_deep = true;
-        self.out.errors = vec![ParseError {
-            name: "nesting_too_deep",
-            message: format!("nested more than {MAX_DEPTH} deep"),
-            span,
-            help: Some("close a bracket, or give a part a name of its own with `let`".into()),
-        }];
+        self.out.errors = vec![ParseError::too_deep(span)];
     }
 
     fn raw_string(&mut self) {
@@ -188,7 +183,7 @@ impl<'t> Lexer<'t> {
     fn string(&mut self) {
         let limit = self.line_end();
         let mut stack = vec![Inside::Text];
-        let mut interpolation = None;
+        let (mut interpolation, mut inner) = (None, 0);
         let mut at = self.pos + 1;
         while at < limit {
             let byte = self.bytes[at];
@@ -196,6 +191,7 @@ impl<'t> Lexer<'t> {
                 (Some(Inside::Text), b'\\') => at += 1,
                 (Some(Inside::Text), b'"') | (Some(Inside::Brace), b'}') => {
                     stack.pop();
+                    inner -= usize::from(byte == b'}');
                     if stack.len() == 1 {
                         interpolation = None;
                     }
@@ -206,19 +202,22 @@ impl<'t> Lexer<'t> {
                 (Some(Inside::Text), b'$') if self.bytes.get(at + 1) == Some(&b'{') => {
                     interpolation.get_or_insert(at);
                     stack.push(Inside::Brace);
+                    inner += 1;
                     at += 1;
                 }
-                (Some(Inside::Brace), b'"') => stack.push(Inside::Text),
-                (Some(Inside::Brace), b'{' | b'[' | b'(') => stack.push(Inside::bracket(byte)),
-                (Some(Inside::Bracket), b'"') => stack.push(Inside::Text),
-                (Some(Inside::Bracket), b'{' | b'[' | b'(') => stack.push(Inside::bracket(byte)),
+                (Some(Inside::Brace | Inside::Bracket), b'"') => stack.push(Inside::Text),
+                (Some(Inside::Brace | Inside::Bracket), b'{' | b'[' | b'(') => {
+                    stack.push(Inside::bracket(byte));
+                    inner += 1;
+                }
                 (Some(Inside::Bracket), b']' | b')') => {
                     stack.pop();
+                    inner -= 1;
                 }
                 (Some(Inside::Brace | Inside::Bracket), b'\'') => at = self.raw_end(at, limit),
                 _ => {}
             }
-            if self.depth + stack.len() > MAX_DEPTH + 1 {
+            if self.depth + inner > MAX_DEPTH {
                 return self.too_deep(Span::new(at, at + 1));
             }
             at += 1;

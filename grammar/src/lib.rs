@@ -7,6 +7,7 @@
 //! | [`mod@parse`] | text → tree, all syntax errors at once |
 //! | `lex` | text → tokens; caps nesting |
 //! | `nest` | pairs brackets, finds where a missing one was meant |
+//! | `cut` | tokens → statements |
 //! | `syntax` | one statement → nodes of the tree, by the grammar in `plan.pest` |
 //! | `literal` | what numbers, escapes and names mean |
 //! | `mistake` | what to write instead |
@@ -17,6 +18,7 @@
 //! attribute or a name exists and what type it has.
 
 pub mod ast;
+mod cut;
 pub mod format;
 mod layout;
 mod lex;

@@ -120,12 +120,8 @@ fn unknown_unit(text: &str, count: &str, unit: &str) -> Fault {
             format!("rates are a size a second: write `{count}{size}/s`")
         }
         _ if per.is_some() || unit.ends_with("ps") => "rates are a size a second: `50MiB/s`".into(),
-        _ if base.to_ascii_lowercase().starts_with("mo") => {
-            format!("months differ in length: count in days, `{count}d` or `{count}w`")
-        }
-        _ if matches!(base, "y" | "yr" | "year" | "years") => {
-            "years differ in length: count in days, `365d`".into()
-        }
+        _ if base.to_ascii_lowercase().starts_with("mo") => in_days("months", count, 30),
+        _ if matches!(base, "y" | "yr" | "year" | "years") => in_days("years", count, 365),
         (Some(unit), None) if unit.ends_with('B') && unit.len() == 2 => {
             let binary = format!("{}iB", &unit[..1]);
             format!("write `{count}{unit}` (a thousand to the step) or `{count}{binary}` (1024)")
@@ -134,6 +130,11 @@ fn unknown_unit(text: &str, count: &str, unit: &str) -> Fault {
         _ => "units are `s m h d w` for durations, `B KB MB GB TB KiB MiB GiB TiB` for sizes".into(),
     };
     Fault::new(message, help)
+}
+
+fn in_days(unit: &str, count: &str, days: u64) -> String {
+    let days = count.parse::<u64>().ok().and_then(|count| count.checked_mul(days));
+    format!("{unit} differ in length: count in days, such as `{}d`", days.unwrap_or(30))
 }
 
 /// `1h30m` in seconds.

@@ -34,6 +34,7 @@ impl<'t> Statement<'t> {
                 && self.kind(index + 1) == Some(Kind::Word)
                 && token.text(self.text).bytes().all(|byte| byte.is_ascii_digit())
                 && literal::is_unit(self.word(index + 1))
+                && self.kind(index + 2) != Some(Kind::Equals)
             {
                 return Some(self.split_unit(index));
             }
@@ -53,6 +54,9 @@ impl<'t> Statement<'t> {
             '$' => "a name stands without `$`; `${name}` is for the inside of a string".into(),
             '-' if run[1..].starts_with(|c: char| c.is_ascii_digit()) => {
                 "no attribute takes a negative number".into()
+            }
+            _ if run.chars().all(|c| "+-%?!<>&|^".contains(c)) => {
+                "there are no operators; text is joined within a string: `\"${a}/${b}\"`".into()
             }
             _ if run.len() > 60 => "text stands in quotes".into(),
             _ if run.ends_with(';') => {
@@ -76,7 +80,7 @@ impl<'t> Statement<'t> {
 
     /// The grammar stopped: what it expected, what it found, and a mend for what is often meant.
     pub(crate) fn stopped(&self, stop: &Stop) -> ParseError {
-        let expected = self.expected(&stop.expected, stop.at);
+        let expected = self.expected(stop);
         let end = self.tokens.last().map_or(stop.at, |token| token.end);
         let found = self.token_over(stop.at, end);
         let Some(found) = found else {
@@ -103,21 +107,36 @@ impl<'t> Statement<'t> {
         Some(token_at(&self.text[..end], at).unwrap_or(token))
     }
 
-    fn expected(&self, rules: &[Rule], at: usize) -> String {
-        let before =
-            self.tokens.iter().rev().find(|token| token.end <= at).map_or("", |token| token.text(self.text));
+    fn expected(&self, stop: &Stop) -> String {
+        let before = self
+            .tokens
+            .iter()
+            .rev()
+            .find(|token| token.end <= stop.at)
+            .map_or("", |token| token.text(self.text));
         let phrase = matches!(before, "daily" | "weekly" | "monthly" | "every");
         let mut words: Vec<&str> = Vec::new();
-        for rule in rules {
+        for rule in &stop.expected {
             let word = match rule {
-                Rule::number if rules.contains(&Rule::reference) => VALUE,
-                Rule::EOI if rules.contains(&Rule::colon) && self.word(0) != "param" => "`{`",
+                Rule::EOI if stop.rule == Rule::head => "`{`",
+                Rule::string | Rule::raw | Rule::quote if stop.rule == Rule::import_item => {
+                    "a path in quotes"
+                }
+                Rule::number if before == "at" => "a time of day such as `02:30`",
+                Rule::number if before == "every" => "a duration such as `30m`",
                 _ => in_words(*rule),
             };
             let follows = phrase && matches!(rule, Rule::EOI | Rule::dots);
             if !(word.is_empty() || follows || words.contains(&word)) {
                 words.push(word);
             }
+        }
+        if words.len() > 1 {
+            // True of every number, and never what was meant.
+            words.retain(|word| *word != "`..`");
+        }
+        if words.contains(&VALUE) {
+            words.retain(|word| *word != "a number");
         }
         words.sort_by_key(|word| *word == END);
         match words.as_slice() {
@@ -144,13 +163,22 @@ impl<'t> Statement<'t> {
                 literal::name(name).is_ok().then(|| format!("names stand without quotes: write `{name}`"))
             }
             (Some(_), name) if wants(Rule::equals) && place == 1 => Some(format!("write `{name} = …`")),
+            (Some(Kind::Word), name) if wants(Rule::colon) && stop.rule == Rule::param_item => {
+                Some(format!("the type stands behind a colon: write `param {name}: {found}`"))
+            }
+            (None | Some(Kind::Open), ":") if stop.rule == Rule::head => {
+                Some(format!("write `{} {{ … }}`, or put a type behind the `:`", self.word(0)))
+            }
+            (Some(Kind::Equals), _) if wants(Rule::comma) => Some("elements have no names".into()),
+            (Some(Kind::Word), _) if self.kind(place + 1) == Some(Kind::Equals) => {
+                Some(format!("statements end at a newline or a comma: put one before `{found}`"))
+            }
             (Some(Kind::Word), name) if wants(Rule::colon) && place == 2 => {
                 Some(format!("the type stands behind a colon: write `{} {found}: {name} {{`", self.word(0)))
             }
-            (Some(Kind::Open), _) if wants(Rule::reference) && found == "{" => {
-                Some("a block has no `=`: write `name { … }`".into())
+            (Some(Kind::Open), "=" | "," | "[" | "(") if found == "{" => {
+                Some("a value has no braces: a list is `[a, b]`, a block a declaration of its own".into())
             }
-            (Some(Kind::Word), _) if matches!(found, "and" | "or") => None,
             (Some(_), _) if wants(Rule::comma) => Some("put a `,` between two elements".into()),
             _ => None,
         }

@@ -2,31 +2,57 @@
 //! it are still read as what they are.
 
 use crate::lex::{Kind, Token, closer_of};
-use crate::parse::{MAX_ERRORS, ParseError};
+use crate::parse::{MAX_DEPTH, MAX_ERRORS, ParseError};
 
 /// Sets [`Token::mate`] of every opener, marks brackets without their other half as bad, and reports those.
-pub(crate) fn nest(text: &str, tokens: &mut [Token]) -> Vec<ParseError> {
-    let mut plain = tokens.to_vec();
-    let (errors, open_block) = pair(text, &mut plain, false);
+///
+/// # Errors
+/// More than [`MAX_DEPTH`] are open at once. The lexer's count does not see that where closers do not match.
+pub(crate) fn nest(text: &str, tokens: &mut [Token]) -> Result<Vec<ParseError>, ParseError> {
+    let (errors, open_block) = pair(text, tokens, false)?;
     if open_block {
         // A block is open at the end: the indentation tells better than the count where it should have ended.
-        let mut indented = tokens.to_vec();
-        let (by_indentation, _) = pair(text, &mut indented, true);
+        let mut again = tokens.to_vec();
+        for token in again.iter_mut().filter(|token| matches!(token.kind, Kind::Open | Kind::Close)) {
+            (token.bad, token.mate) = (false, usize::MAX);
+        }
+        let (by_indentation, _) = pair(text, &mut again, true)?;
         if by_indentation.len() <= errors.len() {
-            tokens.copy_from_slice(&indented);
-            return by_indentation;
+            tokens.copy_from_slice(&again);
+            return Ok(by_indentation);
         }
     }
-    tokens.copy_from_slice(&plain);
-    errors
+    Ok(errors)
 }
 
-fn pair(text: &str, tokens: &mut [Token], by_indentation: bool) -> (Vec<ParseError>, bool) {
-    let mut pairing =
-        Pairing { text, tokens, stack: Vec::new(), indent: 0, errors: Vec::new(), open_block: false };
+/// The errors, and whether a block was never closed.
+fn pair(
+    text: &str,
+    tokens: &mut [Token],
+    by_indentation: bool,
+) -> Result<(Vec<ParseError>, bool), ParseError> {
+    let places = |wanted: fn(&Token) -> bool| -> Vec<usize> {
+        tokens.iter().enumerate().filter(|(_, token)| wanted(token)).map(|(place, _)| place).collect()
+    };
+    let unclosed_strings = places(|token| token.bad && matches!(token.kind, Kind::Str | Kind::RawStr));
+    let newlines =
+        if unclosed_strings.is_empty() { Vec::new() } else { places(|token| token.kind == Kind::Newline) };
+    let mut pairing = Pairing {
+        text,
+        tokens,
+        unclosed_strings,
+        newlines,
+        stack: Vec::new(),
+        indent: 0,
+        errors: Vec::new(),
+        open_block: false,
+    };
     pairing.indent = pairing.indentation(0);
     for index in 0..pairing.tokens.len() {
         match pairing.tokens[index].kind {
+            Kind::Open if pairing.stack.len() == MAX_DEPTH => {
+                return Err(ParseError::too_deep(pairing.tokens[index].span()));
+            }
             Kind::Open => pairing.stack.push(Opened { index, indent: pairing.indent }),
             Kind::Close => pairing.close(index),
             Kind::Newline => {
@@ -40,7 +66,7 @@ fn pair(text: &str, tokens: &mut [Token], by_indentation: bool) -> (Vec<ParseErr
         }
     }
     pairing.unclosed_down_to(0, pairing.tokens.len());
-    (pairing.errors, pairing.open_block)
+    Ok((pairing.errors, pairing.open_block))
 }
 
 /// An opener that waits for its closer, and the indentation of its line.
@@ -52,6 +78,9 @@ struct Opened {
 struct Pairing<'a> {
     text: &'a str,
     tokens: &'a mut [Token],
+    /// Token indices; searched, as walking a long line once for every bracket would be quadratic.
+    unclosed_strings: Vec<usize>,
+    newlines: Vec<usize>,
     stack: Vec<Opened>,
     /// Of the current line, in blanks.
     indent: usize,
@@ -85,6 +114,13 @@ impl Pairing<'_> {
         }
         let closer = char::from(closer);
         self.tokens[index].bad = true;
+        let list = self.stack.last().is_some_and(|open| self.byte(open.index) != b'{');
+        if let Some(open) = self.stack.pop_if(|_| list) {
+            self.tokens[open.index].mate = index;
+            let opener = self.byte(open.index);
+            let help = format!("write `{}` here", char::from(closer_of(opener)));
+            return self.error(index, format!("`{}` is closed by `{closer}`", char::from(opener)), help);
+        }
         let help = format!("take it out, or open it before with `{}`", opener_of(closer));
         self.error(index, format!("`{closer}` closes nothing"), help);
     }
@@ -97,13 +133,24 @@ impl Pairing<'_> {
             self.tokens[open].mate = end;
             let opener = self.byte(open);
             self.open_block |= opener == b'{';
+            if self.string_swallowed_line(open) {
+                continue;
+            }
             let closer = char::from(closer_of(opener));
             let help = match closer {
                 '}' => "add a `}` on a line of its own where the block ends".to_string(),
-                _ => format!("add a `{closer}` where the list ends"),
+                ')' => "add a `)` behind the last argument".to_string(),
+                _ => "add a `]` behind the last element".to_string(),
             };
             self.error(open, format!("`{}` is never closed", char::from(opener)), help);
         }
+    }
+
+    /// The opener's line ends in an unclosed string, which is told: the closer is most likely in it.
+    fn string_swallowed_line(&self, open: usize) -> bool {
+        let next = |places: &[usize]| places.get(places.partition_point(|&place| place < open)).copied();
+        let string = next(&self.unclosed_strings);
+        string.is_some_and(|string| next(&self.newlines).is_none_or(|newline| string < newline))
     }
 
     fn error(&mut self, index: usize, message: String, help: String) {

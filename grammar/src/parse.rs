@@ -4,6 +4,7 @@
 //! then matched against the grammar on its own. So one bad statement costs one error, and everything around it is read.
 
 use crate::ast::{Ast, Attr, Decl, Entry, Ident, Import, Item, Let, Param, PlanHeader, StrPart};
+use crate::cut::Piece;
 use crate::lex::{Kind, Token, lex};
 use crate::mistake::{Statement, shown};
 use crate::nest::nest;
@@ -33,6 +34,15 @@ pub struct ParseError {
 }
 
 impl ParseError {
+    pub(crate) fn too_deep(span: Span) -> Self {
+        ParseError {
+            name: "nesting_too_deep",
+            message: format!("nested more than {MAX_DEPTH} deep"),
+            span,
+            help: Some("close a bracket, or give a part a name of its own with `let`".into()),
+        }
+    }
+
     pub(crate) fn syntax(message: impl Into<String>, span: Span, help: Option<String>) -> Self {
         ParseError { name: "syntax", message: message.into(), span, help }
     }
@@ -54,8 +64,11 @@ pub fn parse(text: &str) -> Parsed {
         Err(error) => Parsed { ast: Ast::default(), errors: vec![error] },
         Ok((tokens, mut errors)) => {
             let comments = comments(text, &tokens);
-            let mut parser = Parser { text, tokens: &tokens, errors: Vec::new() };
+            let mut parser = Parser { text, tokens: &tokens, errors: Vec::new(), forgiven: None };
             let items = parser.items();
+            if let Some(closer) = parser.forgiven {
+                errors.retain(|error| error.span != tokens[closer].span());
+            }
             errors.append(&mut parser.errors);
             errors.sort_by_key(|error| (error.span.start, error.span.end));
             errors.truncate(MAX_ERRORS);
@@ -75,7 +88,7 @@ pub(crate) fn tokens(text: &str) -> Result<(Vec<Token>, Vec<ParseError>), ParseE
         return Err(lexed.errors.remove(0));
     }
     let mut errors = lexed.errors;
-    errors.append(&mut nest(text, &mut lexed.tokens));
+    errors.append(&mut nest(text, &mut lexed.tokens)?);
     Ok((lexed.tokens, errors))
 }
 
@@ -115,17 +128,6 @@ fn comments(text: &str, tokens: &[Token]) -> Vec<Spanned<String>> {
     comments.map(|token| Spanned::new(token.text(text).to_string(), token.span())).collect()
 }
 
-/// A statement as a range of tokens, without what separates it from the next.
-#[derive(Debug, Clone, Copy)]
-struct Piece {
-    first: usize,
-    end: usize,
-    /// The brace that opens its block, if it has one.
-    brace: Option<usize>,
-    /// An error in its tokens is reported already.
-    bad: bool,
-}
-
 /// What stands before a block's brace.
 struct Head {
     kind: Ident,
@@ -133,22 +135,24 @@ struct Head {
     ty: Option<Ident>,
 }
 
-struct Parser<'t> {
-    text: &'t str,
-    tokens: &'t [Token],
+pub(crate) struct Parser<'t> {
+    pub text: &'t str,
+    pub tokens: &'t [Token],
     errors: Vec<ParseError>,
+    /// The closing brace of a block that has no opening one, which is told: what is up to here was meant to be in it.
+    forgiven: Option<usize>,
 }
 
 impl<'t> Parser<'t> {
-    fn full(&self) -> bool {
+    pub(crate) fn full(&self) -> bool {
         self.errors.len() >= MAX_ERRORS
     }
 
-    fn error(&mut self, message: impl Into<String>, span: Span, help: impl Into<String>) {
+    pub(crate) fn error(&mut self, message: impl Into<String>, span: Span, help: impl Into<String>) {
         self.errors.push(ParseError::syntax(message, span, Some(help.into())));
     }
 
-    fn kind(&self, index: usize) -> Option<Kind> {
+    pub(crate) fn kind(&self, index: usize) -> Option<Kind> {
         self.tokens.get(index).map(|token| token.kind)
     }
 
@@ -156,109 +160,14 @@ impl<'t> Parser<'t> {
         self.tokens.get(index).map_or("", |token| token.text(self.text))
     }
 
-    fn is_brace(&self, index: usize) -> bool {
+    pub(crate) fn is_brace(&self, index: usize) -> bool {
         self.kind(index) == Some(Kind::Open) && self.word(index) == "{"
     }
 
     /// The index behind the group that opens at `open`.
-    fn behind(&self, open: usize) -> usize {
+    pub(crate) fn behind(&self, open: usize) -> usize {
         let token = self.tokens[open];
         if token.bad { token.mate } else { token.mate + 1 }
-    }
-
-    /// Cuts the next statement off the tokens from `at` to `end`, and moves `at` behind it.
-    fn piece(&mut self, at: &mut usize, end: usize, in_block: bool) -> Option<Piece> {
-        self.skip_to_statement(at, end);
-        if *at >= end {
-            return None;
-        }
-        let mut piece = Piece { first: *at, end: *at, brace: None, bad: false };
-        while *at < end {
-            let token = self.tokens[*at];
-            match token.kind {
-                Kind::Newline if self.brace_on_next_line(*at, end) => *at += 1,
-                Kind::Newline | Kind::Comment => break,
-                Kind::Comma => {
-                    if !in_block {
-                        self.error("unexpected `,`", token.span(), "each item stands on a line of its own");
-                    }
-                    *at += 1;
-                    break;
-                }
-                Kind::Open if self.is_brace(*at) => {
-                    piece.brace = Some(*at);
-                    *at = self.behind(*at);
-                    piece.end = *at;
-                    self.end_of_block(at, end, in_block);
-                    break;
-                }
-                Kind::Open => {
-                    piece.bad |= token.bad;
-                    *at = self.behind(*at);
-                    piece.end = *at;
-                }
-                _ => {
-                    piece.bad |= token.bad;
-                    *at += 1;
-                    piece.end = *at;
-                }
-            }
-        }
-        piece.bad |=
-            piece.brace.is_none() && self.tokens[piece.first..piece.end].iter().any(|token| token.bad);
-        Some(piece)
-    }
-
-    fn skip_to_statement(&mut self, at: &mut usize, end: usize) {
-        while *at < end {
-            let token = self.tokens[*at];
-            match token.kind {
-                Kind::Newline | Kind::Comment => {}
-                Kind::Comma if !self.full() => {
-                    self.error(
-                        "unexpected `,`",
-                        token.span(),
-                        "a comma stands behind a statement; take it out here",
-                    );
-                }
-                Kind::Comma => {}
-                Kind::Close if token.bad => {}
-                _ => break,
-            }
-            *at += 1;
-        }
-    }
-
-    /// A line that starts with a brace belongs to the one before it; that is told, and read as meant.
-    fn brace_on_next_line(&mut self, newline: usize, end: usize) -> bool {
-        if newline + 1 >= end || !self.is_brace(newline + 1) {
-            return false;
-        }
-        let span = self.tokens[newline + 1].span();
-        self.error("`{` stands on a line of its own", span, "put it on the line of its block's name");
-        true
-    }
-
-    /// Behind a block, the line or the statement must end.
-    fn end_of_block(&mut self, at: &mut usize, end: usize, in_block: bool) {
-        if *at >= end || self.tokens[*at - 1].kind != Kind::Close {
-            return;
-        }
-        let token = self.tokens[*at];
-        match token.kind {
-            Kind::Newline | Kind::Comment => {}
-            Kind::Comma if in_block => *at += 1,
-            Kind::Close if token.bad => {}
-            _ => {
-                let found = shown(token, self.text);
-                self.error(
-                    format!("expected a new line behind `}}`, found {found}"),
-                    token.span(),
-                    "start a new line",
-                );
-                *at += usize::from(token.kind == Kind::Comma);
-            }
-        }
     }
 
     fn items(&mut self) -> Vec<Item> {
@@ -282,7 +191,8 @@ impl<'t> Parser<'t> {
     }
 
     fn attr_outside_block(&mut self, piece: Piece) {
-        if !piece.bad {
+        let forgiven = self.forgiven.is_some_and(|closer| piece.first < closer);
+        if !piece.bad && !forgiven {
             let name = self.word(piece.first);
             let help = format!(
                 "a value that has a name is `let {name} = …`; an attribute stands in a block's braces"
@@ -309,7 +219,9 @@ impl<'t> Parser<'t> {
         if piece.bad {
             return None;
         }
-        let statement = Statement { text: self.text, tokens: &written };
+        let brace = piece.brace.map(|brace| self.tokens[brace]);
+        let all: Vec<Token> = written.iter().copied().chain(brace).collect();
+        let statement = Statement { text: self.text, tokens: &all };
         if let Some(error) = statement.mistake() {
             self.errors.push(error);
             return None;
@@ -344,27 +256,26 @@ impl<'t> Parser<'t> {
     }
 
     fn plan_item(&mut self, piece: Piece) -> Option<PlanHeader> {
-        self.refuse_block(piece);
         let (node, base) = self.read(Rule::plan_item, piece)?;
+        self.refuse_block(piece);
         let name = node.into_inner().find(|part| part.as_rule() == Rule::name)?;
         let name = self.builder(base).new_name(&name)?;
         Some(PlanHeader { name, span: self.span(piece) })
     }
 
     fn let_item(&mut self, piece: Piece) -> Option<Let> {
-        self.refuse_block(piece);
         let param = self.binding(Rule::let_item, piece)?;
         Some(Let { name: param.name, value: param.default?, span: param.span })
     }
 
     fn param_item(&mut self, piece: Piece) -> Option<Param> {
-        self.refuse_block(piece);
         self.binding(Rule::param_item, piece)
     }
 
     /// `let` and `param` alike: a name, perhaps a type, perhaps a value.
     fn binding(&mut self, rule: Rule, piece: Piece) -> Option<Param> {
         let (node, base) = self.read(rule, piece)?;
+        self.refuse_block(piece);
         let span = self.span(piece);
         let mut builder = self.builder(base);
         let (mut name, mut ty, mut default) = (None, Some(None), Some(None));
@@ -452,12 +363,14 @@ impl<'t> Parser<'t> {
                 _ => {}
             }
         }
+        let head = Head { kind: kind?, name: name?, ty: ty? };
         if piece.brace.is_none() {
             let span = self.tokens[piece.end - 1].span();
             let help = format!(
                 "a declaration has a block: `{} {{ … }}`",
                 &self.text[self.tokens[piece.first].start..span.end]
             );
+            self.forgive_closer(piece.end);
             self.error(
                 format!("expected `{{` after {}", shown(self.tokens[piece.end - 1], self.text)),
                 span,
@@ -465,7 +378,29 @@ impl<'t> Parser<'t> {
             );
             return None;
         }
-        Some(Head { kind: kind?, name: name?, ty: ty? })
+        Some(head)
+    }
+
+    /// The block's `{` is missing, which is told; finds its `}`, so that it is not told of too.
+    fn forgive_closer(&mut self, mut at: usize) {
+        if self.forgiven.is_some() {
+            return;
+        }
+        while at < self.tokens.len() {
+            let token = self.tokens[at];
+            let item = token.kind != Kind::Close
+                && matches!(self.text[..token.start].chars().last(), None | Some('\n'));
+            match token.kind {
+                Kind::Newline | Kind::Comment => {}
+                Kind::Close if token.bad => {
+                    self.forgiven = Some(at);
+                    return;
+                }
+                _ if item => return,
+                _ => {}
+            }
+            at = if token.kind == Kind::Open { self.behind(at) } else { at + 1 };
+        }
     }
 
     /// The statements in the block of `piece`.

@@ -21,13 +21,15 @@ pub(crate) type Node<'t> = Pair<'t, Rule>;
 pub(crate) struct Stop {
     /// Offset in the file.
     pub at: usize,
+    /// The statement that was tried.
+    pub rule: Rule,
     pub expected: Vec<Rule>,
 }
 
 /// Matches `text`, which starts at `base` in its file, against one of the grammar's statements.
 pub(crate) fn read(rule: Rule, text: &str, base: usize) -> Result<Node<'_>, Stop> {
     match PlanParser::parse(rule, text) {
-        Ok(mut pairs) => pairs.next().ok_or(Stop { at: base, expected: Vec::new() }),
+        Ok(mut pairs) => pairs.next().ok_or(Stop { at: base, rule, expected: Vec::new() }),
         Err(error) => {
             let at = match error.location {
                 InputLocation::Pos(at) | InputLocation::Span((at, _)) => base + at,
@@ -36,7 +38,7 @@ pub(crate) fn read(rule: Rule, text: &str, base: usize) -> Result<Node<'_>, Stop
                 ErrorVariant::ParsingError { positives, .. } => positives,
                 ErrorVariant::CustomError { .. } => Vec::new(),
             };
-            Err(Stop { at, expected })
+            Err(Stop { at, rule, expected })
         }
     }
 }
