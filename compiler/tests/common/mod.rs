@@ -1,5 +1,8 @@
 //! Texts to compilations, and findings to text.
 
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
