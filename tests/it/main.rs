@@ -7,5 +7,6 @@ mod broken;
 mod check;
 mod fmt;
 mod plans;
+mod reference;
 mod scenario;
 mod surface;

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use backplan_compiler::codes::{self, CODES, Code};
+use backplan_compiler::explain as pages;
 use backplan_compiler::finding::Severity;
 use backplan_compiler::schema::{self, Attr, FUNCTIONS, KINDS, Kind, Naming, Presence, Type};
 use backplan_runtime::load::FINDINGS;
@@ -70,7 +71,31 @@ fn contents() -> String {
 }
 
 fn finding_page(code: &Code) -> String {
-    format!("{} ({})\n\n{}.\n", code.name, weight(code.severity), code.meaning)
+    let mut text = format!("{} ({})\n\n{}.\n", code.name, weight(code.severity), code.meaning);
+    let Some(page) = pages::page(code.name) else { return text };
+    let _ = write!(text, "\n{}\n", page.text.trim());
+    if !page.params.is_empty() {
+        let params: Vec<String> =
+            page.params.iter().map(|(name, value)| format!("-p {name}={value}")).collect();
+        let _ = write!(text, "\nWith `{}`:\n", params.join(" "));
+    }
+    if !page.failing.is_empty() {
+        example("A plan that has it:", page.failing, &mut text);
+    }
+    if let Some(library) = page.library {
+        example("company.plan, which it imports:", library, &mut text);
+    }
+    if !page.mended.is_empty() {
+        example("Mended:", page.mended, &mut text);
+    }
+    text
+}
+
+fn example(title: &str, plan: &str, text: &mut String) {
+    let _ = write!(text, "\n{title}\n\n");
+    for line in plan.trim().lines() {
+        let _ = writeln!(text, "{}", format!("    {line}").trim_end());
+    }
 }
 
 fn kind_page(kind: &'static Kind) -> String {
@@ -102,9 +127,10 @@ fn attributes(ty: &Type, text: &mut String) {
 
 fn attribute(attr: &Attr, text: &mut String) {
     let presence = match attr.presence {
-        Presence::Required => "; required".to_owned(),
+        Presence::Required => ", required".to_owned(),
         Presence::Optional => String::new(),
-        Presence::Default(value) => format!("; left out: {value}"),
+        Presence::Default(value) => format!(", left out: {value}"),
     };
-    let _ = writeln!(text, "  {:<16} {} ({}{presence})", attr.name, attr.doc, attr.ty.describe());
+    let _ = writeln!(text, "  {:<16} {}{presence}", attr.name, attr.ty.describe());
+    let _ = writeln!(text, "  {:<16} {}", "", attr.doc);
 }
