@@ -14,6 +14,7 @@
 //! | [`explain`] | a page on each finding, with examples |
 //! | [`finding`] | what a check says: stable name, severity, spans, mend |
 //! | [`graph`] | the graph of steps with its effects as data |
+//! | [`render`] | the graph as YAML and as pictures |
 
 mod allow;
 pub mod codes;
@@ -24,6 +25,7 @@ pub mod finding;
 mod findings;
 pub mod graph;
 pub mod model;
+pub mod render;
 pub mod resolve;
 pub mod schema;
 pub mod sources;
