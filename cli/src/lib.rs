@@ -13,7 +13,6 @@ pub mod args;
 pub mod commands;
 pub mod console;
 pub mod exit;
-pub mod pending;
 pub mod progress;
 pub mod render;
 

@@ -15,6 +15,7 @@
 //! | [`finding`] | what a check says: stable name, severity, spans, mend |
 //! | [`graph`] | the graph of steps with its effects as data |
 //! | [`lower`](mod@lower) | model → graph |
+//! | [`render`] | the graph as YAML and as pictures |
 
 mod allow;
 pub mod codes;
@@ -26,6 +27,7 @@ mod findings;
 pub mod graph;
 pub mod lower;
 pub mod model;
+pub mod render;
 pub mod resolve;
 pub mod schema;
 pub mod sources;

@@ -1,8 +1,8 @@
 //! `plan compile`
 
-use crate::pending::to_yaml;
 use backplan_compiler::graph::{Occasion, StepGraph};
 use backplan_compiler::lower::lower;
+use backplan_compiler::render::to_yaml;
 
 use super::plan::{Ready, ready};
 use crate::args::{CompileArgs, Global, PlanFile};

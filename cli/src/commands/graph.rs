@@ -1,6 +1,6 @@
 //! `plan graph`
 
-use crate::pending::{to_dot, to_mermaid};
+use backplan_compiler::render::{to_dot, to_mermaid};
 
 use super::compile::steps;
 use crate::args::{Global, GraphArgs, Picture};

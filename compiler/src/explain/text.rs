@@ -79,8 +79,7 @@ archive site { from = [site], to = [local] }
         name: "not_text",
         text: "A plan is UTF-8 text. Control characters, and characters that make a reader see another text\n\
              than the one that is read, may stand in strings as escapes only. (No example is shown.)",
-        failing: r#"
-"#,
+        failing: r#""#,
         mended: r#"plan site
 
 store local: dir { path = "/backup" }
@@ -94,8 +93,7 @@ archive site { from = [site], to = [local] }
         name: "file_too_large",
         text: "A plan is a page that a person reads; a file of more than a megabyte is none. (No example is\n\
              shown.)",
-        failing: r#"
-"#,
+        failing: r#""#,
         mended: r#"plan site
 
 store local: dir { path = "/backup" }
