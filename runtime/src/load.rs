@@ -64,13 +64,11 @@ pub enum Trouble {
     Other(#[source] io::Error),
 }
 
-/// The findings that this module makes: stable name and one-line meaning; all of them are errors.
-pub const FINDINGS: [(&str, &str); 6] = [
+/// The findings that only this module makes: stable name and one-line meaning; all of them are errors.
+pub const FINDINGS: [(&str, &str); 4] = [
     ("file_missing", "a file that was named does not exist"),
     ("file_is_folder", "a folder stands where a plan file is wanted"),
     ("file_not_regular", "a pipe, a socket or a device stands where a plan file is wanted"),
-    ("file_too_large", "a file is larger than a plan may be"),
-    ("file_not_text", "a file is not UTF-8 text"),
     ("file_unreadable", "a file or folder cannot be read"),
 ];
 
@@ -82,7 +80,7 @@ impl Trouble {
             Trouble::Folder => "file_is_folder",
             Trouble::Special => "file_not_regular",
             Trouble::TooLarge => "file_too_large",
-            Trouble::NotText { .. } => "file_not_text",
+            Trouble::NotText { .. } => "not_text",
             Trouble::Denied | Trouble::Other(_) => "file_unreadable",
         }
     }

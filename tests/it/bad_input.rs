@@ -16,8 +16,8 @@ fn each_path_that_is_no_plan_is_told_apart() {
         .file("brackets.plan", "[".repeat(10 << 20));
     for (path, name) in [
         ("none.plan", "file_missing"),
-        ("binary.plan", "file_not_text"),
-        ("latin.plan", "file_not_text"),
+        ("binary.plan", "not_text"),
+        ("latin.plan", "not_text"),
         ("brackets.plan", "file_too_large"),
         ("/dev/null", "file_not_regular"),
     ] {

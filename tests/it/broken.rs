@@ -82,7 +82,9 @@ fn programs_are_told() {
 
 #[test]
 fn every_finding_has_a_plan() {
-    let plans: BTreeSet<String> = broken_plans().into_iter().map(|broken| broken.name).collect();
+    let mut plans: BTreeSet<String> = broken_plans().into_iter().map(|broken| broken.name).collect();
+    // More than anybody wants to read; made in `bad_input`.
+    plans.insert("file_too_large".into());
     let missing: Vec<&str> =
         CODES.iter().map(|code| code.name).filter(|name| !plans.contains(*name)).collect();
     assert!(missing.is_empty(), "no broken plan for {missing:?}");
