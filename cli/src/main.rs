@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `plan`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    backplan_cli::main()
+}

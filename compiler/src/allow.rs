@@ -25,12 +25,7 @@ pub(crate) fn apply(set: &SourceSet, findings: Vec<Finding>) -> Vec<Finding> {
     for finding in findings {
         let allowed = allows.iter().position(|allow| allow.covers(&finding));
         match allowed {
-            Some(index) if finding.severity != Severity::Error => {
-                used[index] = true;
-                if allows[index].reason.is_empty() {
-                    kept.push(finding);
-                }
-            }
+            Some(index) if finding.severity != Severity::Error => used[index] = true,
             _ => kept.push(finding),
         }
     }
@@ -50,7 +45,7 @@ impl Allow<'_> {
     fn complaint(&self, used: bool) -> Option<Finding> {
         let name = self.name;
         if used {
-            let message = format!("the allowance of `{name}` gives no reason, so it allows nothing");
+            let message = format!("the allowance of `{name}` gives no reason");
             let finding = Finding::new(&codes::ALLOW_WITHOUT_REASON, self.place, message);
             return self
                 .reason

@@ -26,7 +26,9 @@ codes! {
     // Text.
     SYNTAX Error "syntax" "the text is not a plan";
     NESTING_TOO_DEEP Error "nesting_too_deep" "blocks, lists or names are nested deeper than a plan may be";
-    TOO_LARGE Error "too_large" "a file or a value is larger than a plan may be";
+    NOT_TEXT Error "not_text" "a file is not text";
+    FILE_TOO_LARGE Error "file_too_large" "a file is larger than a plan may be";
+    TOO_LARGE Error "too_large" "a string is longer than one may be";
 
     // Declarations.
     MISSING_PLAN Error "missing_plan" "a runnable file must begin with `plan NAME`";

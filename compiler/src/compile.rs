@@ -47,8 +47,7 @@ pub fn compile(set: &SourceSet, inputs: &Inputs) -> Compiled {
     let unread = resolved.findings.iter().any(|finding| finding.name == codes::UNREADABLE_IMPORT.name);
     let is_sure = |finding: &Finding| {
         let doubtful = DOUBTFUL.iter().any(|code| code.name == finding.name);
-        let needs_import = [codes::UNKNOWN_REFERENCE.name, codes::UNKNOWN_PARAM.name].contains(&finding.name);
-        !(torn && doubtful || unread && needs_import)
+        !(torn && doubtful || unread && finding.name == codes::UNKNOWN_REFERENCE.name)
     };
     findings.extend(resolved.findings.into_iter().filter(is_sure));
     let model = resolved.model.filter(|_| !torn);

@@ -11,19 +11,23 @@
 //! | [`schema`] | which declarations and attributes exist, as data |
 //! | [`value`] | values that a run fills in ([`value::Text`]) or that must not be seen ([`value::Secret`]) |
 //! | [`codes`] | every finding there is: name, weight, meaning |
+//! | [`explain`] | a page on each finding, with examples |
 //! | [`finding`] | what a check says: stable name, severity, spans, mend |
 //! | [`graph`] | the graph of steps with its effects as data |
 //! | [`lower`](mod@lower) | model → graph |
+//! | [`render`] | the graph as YAML and as pictures |
 
 mod allow;
 pub mod codes;
 pub mod compile;
 pub mod due;
+pub mod explain;
 pub mod finding;
 mod findings;
 pub mod graph;
 pub mod lower;
 pub mod model;
+pub mod render;
 pub mod resolve;
 pub mod schema;
 pub mod sources;

@@ -179,7 +179,7 @@ impl Ty {
             Ty::Secret => "env(\"NAME\")".into(),
             Ty::Int(least, _) => least.max(3).to_string(),
             Ty::Bool => "true".into(),
-            Ty::Duration => "30d".into(),
+            Ty::Duration => "24h".into(),
             Ty::Size => "64MiB".into(),
             Ty::Rate => "50MiB/s".into(),
             Ty::DurationRange => "10s..10m".into(),

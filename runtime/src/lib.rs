@@ -6,6 +6,7 @@
 //! | [`catalog`] | what a backup is: layout, manifests, identity, locks, commit, delete, recovery |
 //! | [`control`] | progress counters and the cancel flag that long work looks at |
 //! | [`extract`] | putting files back, confined to their target |
+//! | [`load`] | plan files and their imports, from paths to texts |
 //! | [`run`] | running a plan: the coordinator, its steps, the journal |
 //! | [`scan`] | walking the trees of a `files` source |
 //! | [`source`] | reading sources that are not plain files |
@@ -15,6 +16,7 @@ pub mod artefact;
 pub mod catalog;
 pub mod control;
 pub mod extract;
+pub mod load;
 pub mod run;
 pub mod scan;
 pub mod source;

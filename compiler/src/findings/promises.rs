@@ -174,7 +174,7 @@ impl Check<'_> {
             if objective.offsite.is_some_and(|copies| offsite < copies as usize) {
                 let copies = objective.offsite.unwrap_or_default();
                 let message = format!(
-                    "offsite copies promised: {copies}, but of the stores that `{}` reaches {offsite} are offsite",
+                    "offsite copies promised: {copies}, but offsite stores that `{}` reaches: {offsite}",
                     source.name
                 );
                 self.findings.push(

@@ -104,7 +104,7 @@ impl<'a> Resolver<'a> {
     ) {
         let name = attr.name.node.as_str();
         let what = match ty {
-            Some(ty) => format!("{} {}", ty.name, kind.name),
+            Some(ty) => format!("{}: {}", kind.name, ty.name),
             None => kind.name.to_owned(),
         };
         let names: Vec<&str> = kind.attributes(ty).map(|attr| attr.name).collect();
@@ -118,7 +118,7 @@ impl<'a> Resolver<'a> {
         } else {
             format!("its attributes are {}", names.join(", "))
         };
-        let message = format!("a {what} has no attribute `{name}`");
+        let message = format!("`{what}` has no attribute `{name}`");
         self.findings.push(Finding::new(&codes::UNKNOWN_ATTRIBUTE, place, message).help(help));
     }
 
@@ -140,7 +140,7 @@ impl<'a> Resolver<'a> {
                 did_you_mean(name, kind.blocks.iter().copied())
                     .unwrap_or_else(|| "write attributes as `name = value`".into())
             };
-            let message = format!("a {} holds no block `{name}`", kind.name);
+            let message = format!("`{}` holds no block `{name}`", kind.name);
             self.findings.push(Finding::new(&codes::UNKNOWN_BLOCK, place, message).help(help));
             return;
         };

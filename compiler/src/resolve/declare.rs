@@ -109,7 +109,7 @@ impl<'a> Resolver<'a> {
         let ty = match (&decl.ty, kind.types) {
             (None, []) => None,
             (Some(ty), []) => {
-                let message = format!("a {word} has no types");
+                let message = format!("`{word}` has no types");
                 self.findings.push(
                     Finding::new(&codes::UNKNOWN_TYPE, at(ty), message)
                         .help(format!("leave `: {}` out", ty.node)),
@@ -162,7 +162,7 @@ impl<'a> Resolver<'a> {
                     Naming::OfSource => format!("write the name of its source: `{} main {{ … }}`", kind.name),
                     _ => format!("write `{} NAME`", kind.name),
                 };
-                let message = format!("a {} needs a name", kind.name);
+                let message = format!("`{}` needs a name", kind.name);
                 self.findings.push(Finding::new(&codes::MISSING_NAME, head(decl, file), message).help(help));
                 false
             }

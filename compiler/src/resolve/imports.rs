@@ -7,8 +7,8 @@ use backplan_grammar::Span;
 use backplan_grammar::ast::{Import, Item, PlanHeader};
 
 use super::paths::normalise;
+use super::scope::Bindings;
 use super::suggest::did_you_mean;
-use super::value::Value;
 use super::{MAX_IMPORT_DEPTH, Resolver};
 use crate::codes;
 use crate::finding::Finding;
@@ -32,12 +32,15 @@ impl<'a> Resolver<'a> {
     /// Opens the plan and, from there, all that is imported.
     pub(super) fn open_all(&mut self) {
         let root = self.set.root();
-        self.open(root, BTreeMap::new(), &mut Vec::new());
+        self.open(root, Bindings::default(), &mut Vec::new());
         self.check_header(root);
-        self.check_outside_params();
+        // What could not be read may have the parameter.
+        if self.set.unreadable.is_empty() {
+            self.check_outside_params();
+        }
     }
 
-    fn open(&mut self, file: FileId, bindings: BTreeMap<&'a str, Value>, path: &mut Vec<FileId>) {
+    fn open(&mut self, file: FileId, bindings: Bindings<'a>, path: &mut Vec<FileId>) {
         self.files.push(file);
         self.children.insert(file, Vec::new());
         self.open_scope(file, bindings);
@@ -108,10 +111,10 @@ impl<'a> Resolver<'a> {
     }
 
     /// The values that an import gives, evaluated where they are written.
-    fn bindings(&mut self, importer: FileId, import: &'a Import, file: FileId) -> BTreeMap<&'a str, Value> {
+    fn bindings(&mut self, importer: FileId, import: &'a Import, file: FileId) -> Bindings<'a> {
         let set = self.set;
         let params: Vec<&str> = params_of(set.file(file)).map(|(name, _)| name).collect();
-        let mut values = BTreeMap::new();
+        let mut bindings = Bindings::default();
         let mut seen: BTreeMap<&str, Place> = BTreeMap::new();
         for binding in &import.bindings {
             let name = binding.name.node.as_str();
@@ -124,6 +127,7 @@ impl<'a> Resolver<'a> {
                     });
                 let message = format!("`{}` has no parameter `{name}`", import.path.node);
                 self.findings.push(Finding::new(&codes::UNKNOWN_PARAM, place, message).help(help));
+                bindings.has_unknown = true;
                 continue;
             }
             if let Some(first) = seen.insert(name, place) {
@@ -132,11 +136,10 @@ impl<'a> Resolver<'a> {
                     .push(Finding::new(&codes::DUPLICATE, place, message).with(first, "first given here"));
                 continue;
             }
-            if let Some(value) = self.eval(&binding.value, importer) {
-                values.insert(name, value);
-            }
+            let value = self.eval(&binding.value, importer);
+            bindings.values.insert(name, value);
         }
-        values
+        bindings
     }
 
     /// The `plan NAME` of a file.

@@ -33,8 +33,7 @@ use crate::sources::{FileId, Inputs, Place, SourceSet};
 pub use imports::import_paths;
 
 use declare::{Declared, Names};
-use scope::Scope;
-use value::Value;
+use scope::{Bindings, Scope};
 
 /// How deep expressions and the names in them may rest on one another.
 const MAX_DEPTH: usize = 200;
@@ -109,7 +108,7 @@ struct Resolver<'a> {
     files: Vec<FileId>,
     children: BTreeMap<FileId, Vec<FileId>>,
     /// Where each library was first imported, and with what.
-    imported: BTreeMap<FileId, (Place, BTreeMap<&'a str, Value>)>,
+    imported: BTreeMap<FileId, (Place, Bindings<'a>)>,
     scopes: BTreeMap<FileId, Scope<'a>>,
     /// Names being evaluated.
     stack: Vec<(FileId, String, Place)>,

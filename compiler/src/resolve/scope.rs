@@ -19,7 +19,16 @@ use crate::value::{Hidden, Secret, Text};
 pub(crate) struct Scope<'a> {
     pub names: BTreeMap<&'a str, Binding<'a>>,
     /// The values that an import gave to the parameters.
-    pub bindings: BTreeMap<&'a str, Value>,
+    pub bindings: Bindings<'a>,
+}
+
+/// What an import gives to the parameters of a library.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(crate) struct Bindings<'a> {
+    /// `None`: it failed, and that was told.
+    pub values: BTreeMap<&'a str, Option<Value>>,
+    /// Whether a value was meant for a parameter that does not exist.
+    pub has_unknown: bool,
 }
 
 /// One name.
@@ -57,7 +66,7 @@ impl Binding<'_> {
 
 impl<'a> Resolver<'a> {
     /// Makes the scope of a file whose parameters an import gave these values.
-    pub(super) fn open_scope(&mut self, file: FileId, bindings: BTreeMap<&'a str, Value>) {
+    pub(super) fn open_scope(&mut self, file: FileId, bindings: Bindings<'a>) {
         let mut scope = Scope { names: BTreeMap::new(), bindings };
         for item in &self.set.file(file).parsed.ast.items {
             let (name, origin) = match item {
@@ -167,9 +176,12 @@ impl<'a> Resolver<'a> {
             None => None,
         };
         let name = param.name.node.as_str();
-        if let Some(value) = self.scopes.get(&file).and_then(|scope| scope.bindings.get(name)).cloned() {
-            return self.fit_param(value, ty, name);
+        let bindings = self.scopes.get(&file).map(|scope| &scope.bindings);
+        if let Some(value) = bindings.and_then(|bindings| bindings.values.get(name)).cloned() {
+            return self.fit_param(value?, ty, name);
         }
+        // The value of a mistyped name was hardly meant for another parameter.
+        let is_mistyped = bindings.is_some_and(|bindings| bindings.has_unknown);
         let default = param.default.as_ref();
         if let Some(text) = self.inputs.params.get(name) {
             let ty = ty.or_else(|| default.and_then(literal_type)).unwrap_or("string");
@@ -189,6 +201,7 @@ impl<'a> Resolver<'a> {
                 let value = self.eval(default, file)?;
                 self.fit_param(value, ty, name)
             }
+            None if is_mistyped => None,
             None => {
                 let help = format!(
                     "give it one: `-p {name}=VALUE`, PLAN_PARAM_{}, an import's `{{ {name} = … }}`, or a default",

@@ -1,0 +1,140 @@
+//! Arguments as typed, and the help texts. What they mean is worked out by the commands.
+
+mod artefacts;
+mod plans;
+
+use std::str::FromStr;
+
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+
+pub use artefacts::{
+    CatArgs, ListArgs, LsArgs, RestoreArgs, RunArgs, VerifyArgs, WantedLevel, Where, WhereFile,
+};
+pub use plans::{
+    CheckArgs, CompileArgs, CompletionsArgs, Denied, ExplainArgs, FmtArgs, GraphArgs, Picture, PlanFile,
+};
+
+const STATUSES: &str = "\
+Exit statuses:
+  0    done; nothing to report
+  1    failed (check: errors were found)
+  2    wrong usage, or a plan that does not compile
+  3    done, with warnings that a person should read
+  4    another run holds the lock
+  130  stopped by SIGINT, cleaned up
+  143  stopped by SIGTERM, cleaned up
+
+Where a command takes FILE and none is given, the one plan in the current folder is meant.";
+
+/// Backup plans as code: say what must survive, check it, run it, restore from it.
+///
+/// A plan file says what must survive a disaster and how. `plan` checks it before it runs, shows what a run would do,
+/// runs it, and restores from what the runs left, also where nothing but the store and this program is left.
+#[derive(Debug, Parser)]
+#[command(name = "plan", version, max_term_width = 100, after_long_help = STATUSES)]
+pub struct Args {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Global {
+    /// Set a parameter of the plan; may be given for several
+    ///
+    /// It goes before the environment variable PLAN_PARAM_NAME and the parameter's default.
+    #[arg(short = 'p', long = "param", value_name = "NAME=VALUE", global = true)]
+    pub params: Vec<Binding>,
+    /// When to colour: a terminal is coloured unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value = "auto", global = true, hide_possible_values = false)]
+    pub color: Color,
+    /// Say more of what is done; twice for everything
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// Say nothing but answers and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// Whom an answer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Human,
+    /// For programs: one JSON document
+    Json,
+}
+
+/// `NAME=VALUE`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// The parameter.
+    pub name: String,
+    /// Its value, as text.
+    pub value: String,
+}
+
+impl FromStr for Binding {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once('=').ok_or("it wants NAME=VALUE, such as `-p site=web-01`")?;
+        let named = name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        if !named {
+            return Err(format!(
+                "`{name}` is not a name: a small letter, then small letters, digits and `_`"
+            ));
+        }
+        Ok(Binding { name: name.into(), value: value.into() })
+    }
+}
+
+/// The commands. What each does is said by the documentation of its arguments, which is its help text.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs)]
+pub enum Command {
+    Check(CheckArgs),
+    Fmt(FmtArgs),
+    Explain(ExplainArgs),
+    Compile(CompileArgs),
+    Graph(GraphArgs),
+    Completions(CompletionsArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::{Args, Binding};
+
+    #[test]
+    fn the_definition_holds_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_binding_is_split_at_the_first_equals_sign() {
+        let binding = "site=a=b".parse();
+        assert_eq!(binding, Ok(Binding { name: "site".into(), value: "a=b".into() }));
+        assert!("site".parse::<Binding>().is_err());
+        assert!("Site=x".parse::<Binding>().is_err());
+    }
+}

@@ -1,0 +1,266 @@
+//! Arguments of the commands that make backups or read them.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, ValueEnum, ValueHint};
+
+use super::{Format, PlanFile};
+
+/// Make a backup.
+///
+/// Runs a plan: reads its sources, packs its archives, brings them to its stores, and writes the manifest that makes
+/// them a backup. What a run before it left behind when it died is undone first.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan run site.plan --dry-run      every step with sizes and names; writes nothing anywhere
+  plan run site.plan                make a backup
+  plan run site.plan --only db      these sources alone, as an archive's other sources are left out
+
+Exit statuses: 0 done, 1 a source or a store failed (what was whole is committed), 2 the plan does not compile or needs
+what this version cannot run, 3 done with warnings, 4 another run holds the lock, 130 and 143 stopped and cleaned up.")]
+pub struct RunArgs {
+    /// The plan.
+    #[command(flatten)]
+    pub plan: PlanFile,
+    /// Show every step and what it would read, write and delete; do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The level of this run
+    #[arg(long, value_name = "LEVEL", default_value = "auto")]
+    pub level: WantedLevel,
+    /// Read this source only; may be given for several
+    #[arg(long, value_name = "SOURCE")]
+    pub only: Vec<String>,
+    /// Take over a store that belongs to another machine or to another plan of this name
+    #[arg(long)]
+    pub adopt: bool,
+    /// Whom the summary is for
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
+/// The level that a run is wanted to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WantedLevel {
+    /// The next place in the plan's cycle
+    Auto,
+    /// Rests on nothing
+    Full,
+    /// Rests on the last full
+    Differential,
+    /// Rests on the run before it
+    Incremental,
+}
+
+/// Where backups are looked for: in the stores of a plan, or in one store with no plan at hand. The plan is the
+/// command's own argument.
+#[derive(Debug, Clone, Args)]
+pub struct Where {
+    /// The plan.
+    #[command(flatten)]
+    pub plan: PlanFile,
+    /// The store.
+    #[command(flatten)]
+    pub store: StoreChoice,
+}
+
+/// As [`Where`], for commands whose own arguments are something else.
+#[derive(Debug, Clone, Args)]
+pub struct WhereFile {
+    /// The plan; left out, the one in the current folder
+    #[arg(short = 'f', long = "file", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+    /// The store.
+    #[command(flatten)]
+    pub store: StoreChoice,
+}
+
+/// A store to read from.
+#[derive(Debug, Clone, Args)]
+pub struct StoreChoice {
+    /// Read from this store: the folder itself (then no plan is needed), or the name of one of the plan's stores
+    #[arg(long, value_name = "PATH|NAME", value_hint = ValueHint::DirPath)]
+    pub store: Option<PathBuf>,
+    /// The plan whose backups are meant, where a store without a plan file holds several
+    #[arg(long = "plan-name", value_name = "NAME", requires = "store")]
+    pub plan_name: Option<String>,
+}
+
+/// List the backups that exist.
+///
+/// Lists the backups that exist: those that have a manifest in a store.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan list site.plan
+  plan list --store /mnt/backup     with no plan at hand")]
+pub struct ListArgs {
+    /// Where to look.
+    #[command(flatten)]
+    pub place: Where,
+    /// Whom the answer is for
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
+/// List what a backup holds.
+///
+/// Lists what a backup holds.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan ls latest                    everything in the newest backup of the plan in this folder
+  plan ls 42 notes/2026             below a path, in the run with sequence 42
+  plan ls latest --store /mnt/backup")]
+pub struct LsArgs {
+    /// A run: its id, its sequence number, or `latest`
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// List this and what is below it: the source's name, then the path inside it
+    #[arg(value_name = "PATH")]
+    pub path: Option<String>,
+    /// Where to look.
+    #[command(flatten)]
+    pub place: WhereFile,
+    /// Whom the answer is for
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
+/// Print one file of a backup.
+///
+/// Writes one file of a backup to the standard output. Only the part of the artefact that holds it is read.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan cat latest notes/notes/todo.txt
+  plan cat latest app/app.db > app.db
+  plan cat 42 site/etc/hosts --store /mnt/backup")]
+pub struct CatArgs {
+    /// A run: its id, its sequence number, or `latest`
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// The file: the source's name, then the path inside it
+    #[arg(value_name = "PATH")]
+    pub path: String,
+    /// Where to look.
+    #[command(flatten)]
+    pub place: WhereFile,
+}
+
+/// Put files of a backup back.
+///
+/// Puts files back, from the store alone. Each source gets a folder of its own name below DIR; with one `--source`, DIR
+/// is that source's own root. A folder that is not empty is refused unless `--overwrite` is given. Nothing is ever
+/// written outside DIR, whatever the backup says.
+#[derive(Debug, Args)]
+#[command(
+    group = ArgGroup::new("target").args(["to", "in_place"]).required(true),
+    after_long_help = "\
+Examples:
+  plan restore site.plan --to /tmp/back                       the newest backup
+  plan restore site.plan --to /tmp/back --at '2026-11-20 03:00'
+  plan restore site.plan --to /tmp/back --path 'notes/**/*.txt'
+  plan restore --store /mnt/backup --to /tmp/back             with nothing but the store
+  plan restore site.plan --in-place --overwrite --source site where the files came from
+  plan restore site.plan --to /tmp/back --dry-run             what would be written"
+)]
+pub struct RestoreArgs {
+    /// Where to look.
+    #[command(flatten)]
+    pub place: Where,
+    /// The run: its id, its sequence number, or `latest`
+    #[arg(long, value_name = "RUN", default_value = "latest", conflicts_with = "at")]
+    pub run: String,
+    /// The newest run that began at this time or before: `2026-11-20T02:30:00Z`, or `2026-11-20 02:30` in local time
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// Restore this source only; may be given for several
+    #[arg(long = "source", value_name = "SOURCE")]
+    pub sources: Vec<String>,
+    /// Restore only paths like this, the source's name in front; may be given for several
+    #[arg(long = "path", value_name = "GLOB")]
+    pub paths: Vec<String>,
+    /// The folder to restore into
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub to: Option<PathBuf>,
+    /// Put files where they came from
+    #[arg(long)]
+    pub in_place: bool,
+    /// Replace what is already there
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Show what would be written; write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Whom the summary is for
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
+/// Compare backups with their hashes.
+///
+/// Reads backups where they lie and compares them with their hashes. Damage is named by artefact, by member and by the
+/// files that are in it.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan verify site.plan             the newest backup in every store
+  plan verify site.plan --all       every backup
+  plan verify --deep --store /mnt/backup
+
+Exit statuses: 0 whole, 1 damaged or not readable.")]
+pub struct VerifyArgs {
+    /// Where to look.
+    #[command(flatten)]
+    pub place: Where,
+    /// The run: its id, its sequence number, or `latest`
+    #[arg(long, value_name = "RUN", default_value = "latest", conflicts_with = "all")]
+    pub run: String,
+    /// Every run
+    #[arg(long)]
+    pub all: bool,
+    /// Also decode every entry and compare it with the index
+    #[arg(long)]
+    pub deep: bool,
+    /// Whom the answer is for
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::{CatArgs, ListArgs, LsArgs, RestoreArgs, RunArgs, VerifyArgs};
+
+    /// The commands that make and read backups, by themselves.
+    #[derive(Debug, Parser)]
+    enum Alone {
+        Run(RunArgs),
+        List(ListArgs),
+        Ls(LsArgs),
+        Cat(CatArgs),
+        Restore(RestoreArgs),
+        Verify(VerifyArgs),
+    }
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Alone::command().debug_assert();
+    }
+
+    #[test]
+    fn a_restore_wants_one_place_to_restore_to() {
+        let parses = |words: &[&str]| {
+            let words = ["plan", "restore"].iter().chain(words);
+            Alone::try_parse_from(words).is_ok()
+        };
+        assert!(parses(&["site.plan", "--to", "x"]));
+        assert!(parses(&["--store", "s", "--in-place"]));
+        assert!(!parses(&["site.plan"]));
+        assert!(!parses(&["site.plan", "--to", "x", "--in-place"]));
+        assert!(!parses(&["site.plan", "--to", "x", "--at", "2026-11-20", "--run", "4"]));
+    }
+}

@@ -1,0 +1,143 @@
+//! Arguments of the commands that read plans and touch nothing else.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum, ValueHint};
+use clap_complete::Shell;
+
+use super::Format;
+
+/// The plan that a command works on.
+#[derive(Debug, Clone, Args)]
+pub struct PlanFile {
+    /// The plan; left out, the one in the current folder
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+}
+
+/// Find what is wrong with plans before they run.
+///
+/// Reads plans and everything they import, and says all that is wrong with them at once: each finding has a stable
+/// name, the place that causes it, the place it conflicts with, and a mend. Nothing but plan files is touched.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan check                        the one plan in this folder
+  plan check site.plan -p env=prod  with a parameter
+  plan check plans/                 every plan below a folder
+  plan check plans/ --format json   for programs
+  plan check --deny warnings        in CI: a warning fails as well
+
+Exit statuses: 0 nothing but notes, 1 errors, 3 warnings (with `--deny warnings`: 1).
+A `# allow: NAME reason` comment above a line quiets a finding there; `plan explain NAME` tells of each.")]
+pub struct CheckArgs {
+    /// Plans, or folders: every `*.plan` file below a folder, hidden folders left out
+    #[arg(value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    /// Whom the answer is for
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+    /// What counts as an error
+    #[arg(long, value_name = "WHAT")]
+    pub deny: Option<Denied>,
+}
+
+/// What `--deny` makes an error of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Denied {
+    /// Warnings
+    Warnings,
+}
+
+/// Bring plans into the house style.
+///
+/// Rewrites plans in the one house style. Comments stay where they are, and what a plan means never changes. A file
+/// that cannot be read as a plan is left alone. Files are replaced whole, with their owner, mode and attributes.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan fmt                  the one plan in this folder
+  plan fmt plans/           every plan and library below a folder
+  plan fmt --check plans/   in CI: show what would change, write nothing
+  plan fmt - < site.plan    from the standard input to the standard output
+
+Exit statuses: 0 done (with `--check`: nothing would change), 1 a file cannot be formatted (or would change).")]
+pub struct FmtArgs {
+    /// Files, folders, or `-` for the standard input
+    #[arg(value_name = "FILE|DIR|-", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    /// Write nothing; show what would change and end with 1 if something would
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Print a page on a finding or on a kind of declaration.
+///
+/// Prints a page on a finding of `plan check` (what it means, an example, the mend) or on a kind of declaration (what
+/// it says, its attributes). Without a name it lists both.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan explain                     all names
+  plan explain unreached_source    a finding
+  plan explain archive             a kind of declaration")]
+pub struct ExplainArgs {
+    /// A finding or a kind of declaration; left out, all of them are listed
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+/// Print the steps of a run as YAML.
+///
+/// Prints the steps of a full run as YAML: what each needs, reads, writes and deletes, how it is repeated and taken
+/// back. The order in which a plan is written changes nothing of it; what only a run knows stands as `${…}`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan compile site.plan
+  diff <(plan compile old.plan) <(plan compile new.plan)   what a change does")]
+pub struct CompileArgs {
+    /// The plan.
+    #[command(flatten)]
+    pub plan: PlanFile,
+}
+
+/// Draw the steps of a run.
+///
+/// Draws the steps of a full run and what waits for what.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan graph site.plan | dot -Tsvg > site.svg
+  plan graph site.plan --format mermaid        for a page that draws Mermaid")]
+pub struct GraphArgs {
+    /// The plan.
+    #[command(flatten)]
+    pub plan: PlanFile,
+    /// The language of the drawing
+    #[arg(long, value_name = "FORMAT", default_value = "dot")]
+    pub format: Picture,
+}
+
+/// The language of a drawing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Picture {
+    /// Graphviz
+    Dot,
+    /// Mermaid
+    Mermaid,
+}
+
+/// Print a script that completes commands in a shell.
+///
+/// Prints a script for a shell.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan completions bash > ~/.local/share/bash-completion/completions/plan
+  plan completions fish > ~/.config/fish/completions/plan.fish
+  plan completions zsh > \"${fpath[1]}/_plan\"")]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: Shell,
+}

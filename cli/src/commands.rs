@@ -1,0 +1,29 @@
+//! The commands: each resolves its arguments, asks for the work, and renders the answer.
+
+pub mod check;
+pub mod compile;
+pub mod completions;
+pub mod explain;
+pub mod fmt;
+pub mod graph;
+pub mod moment;
+pub mod plan;
+
+use crate::args::{Args, Command};
+use crate::console::Console;
+use crate::exit::{Failure, Status};
+
+/// Runs the command that was asked for.
+///
+/// # Errors
+/// When it could not do its work; what it did say is in the console.
+pub fn execute(args: &Args, console: &mut Console) -> Result<Status, Failure> {
+    match &args.command {
+        Command::Check(check) => check::execute(check, &args.global, console),
+        Command::Fmt(fmt) => fmt::execute(fmt, console),
+        Command::Explain(explain) => explain::execute(explain, console),
+        Command::Compile(compile) => compile::execute(compile, &args.global, console),
+        Command::Graph(graph) => graph::execute(graph, &args.global, console),
+        Command::Completions(completions) => completions::execute(completions, console),
+    }
+}

@@ -1,0 +1,217 @@
+//! `plan check`
+
+use std::collections::BTreeSet;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use backplan_compiler::finding::{Finding, Severity};
+use backplan_compiler::sources::{Inputs, SourceSet};
+use backplan_compiler::{Compiled, compile};
+use backplan_grammar::ast::Item;
+use backplan_runtime::load::{self, LoadError};
+
+use super::plan::{current_folder, inputs, sole};
+use crate::args::{CheckArgs, Denied, Format, Global};
+use crate::console::Console;
+use crate::exit::{Failure, Status};
+use crate::render::human::{self, Tally};
+use crate::render::json;
+
+/// Findings shown to a person for one plan: nobody reads further before mending these.
+pub const MOST_SHOWN: usize = 50;
+
+/// What became of one file.
+#[derive(Debug)]
+enum Checked {
+    /// A plan, or a library that cannot be parsed.
+    Read { sources: Box<SourceSet>, findings: Vec<Finding> },
+    /// A library that can be parsed: checked through the plans that import it.
+    Library,
+    /// No text.
+    Unreadable(LoadError),
+}
+
+/// Checks plans and prints what was found.
+///
+/// # Errors
+/// For wrong usage; what is wrong with plans is an answer.
+pub fn execute(args: &CheckArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
+    let current = current_folder()?;
+    let inputs = inputs(global)?;
+    let (files, mut checked) = files_of(args, &current)?;
+    checked.extend(check_all(&files, &current, &inputs));
+    let mut seen = BTreeSet::new();
+    let mut tally = Tally::default();
+    let plans: Vec<(&Checked, Vec<&Finding>)> =
+        checked.iter().map(|one| (one, fresh_findings(one, &mut seen, &mut tally))).collect();
+    match args.format {
+        Format::Human => answer_people(&plans, tally, console),
+        Format::Json => answer_programs(&plans, tally, console)?,
+    }
+    Ok(status(tally, args.deny))
+}
+
+fn status(tally: Tally, deny: Option<Denied>) -> Status {
+    match (tally.errors, tally.warnings, deny) {
+        (1.., _, _) | (0, 1.., Some(Denied::Warnings)) => Status::Failed,
+        (0, 1.., None) => Status::Warnings,
+        (0, 0, _) => Status::Done,
+    }
+}
+
+/// A file to check.
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    /// Named by the user, not found below a folder: then it is meant to be a plan.
+    named: bool,
+}
+
+/// The files meant by the arguments, and the folders that could not be looked into.
+fn files_of(args: &CheckArgs, current: &Path) -> Result<(Vec<File>, Vec<Checked>), Failure> {
+    if args.paths.is_empty() {
+        return Ok((vec![File { path: sole(current)?, named: true }], Vec::new()));
+    }
+    let mut files: Vec<File> = Vec::new();
+    let mut troubles = Vec::new();
+    for path in &args.paths {
+        if !current.join(path).is_dir() {
+            files.push(File { path: path.clone(), named: true });
+            continue;
+        }
+        let (below, errors) = load::plan_files(path);
+        files.extend(below.into_iter().map(|path| File { path, named: false }));
+        troubles.extend(errors.into_iter().map(Checked::Unreadable));
+    }
+    let mut seen = BTreeSet::new();
+    files.retain(|file| seen.insert(file.path.clone()));
+    Ok((files, troubles))
+}
+
+/// Checks every file, on as many threads as there are cores; answers come in the order of the files.
+fn check_all(files: &[File], current: &Path, inputs: &Inputs) -> Vec<Checked> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(files.len());
+    if threads <= 1 {
+        return files.iter().map(|file| check_one(file, current, inputs)).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, Checked)>> = Mutex::new(Vec::with_capacity(files.len()));
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(file) = files.get(index) else { break };
+                    let checked = check_one(file, current, inputs);
+                    if let Ok(mut done) = done.lock() {
+                        done.push((index, checked));
+                    }
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, checked)| checked).collect()
+}
+
+fn check_one(file: &File, current: &Path, inputs: &Inputs) -> Checked {
+    let sources = match load::load(&file.path, current) {
+        Ok(sources) => sources,
+        Err(error) => return Checked::Unreadable(error),
+    };
+    let root = sources.file(sources.root());
+    let is_library = !file.named && !load::has_header(root);
+    if is_library && root.parsed.errors.is_empty() {
+        return Checked::Library;
+    }
+    let Compiled { mut findings, .. } = compile(&sources, inputs);
+    if is_library {
+        // What a library lacks to be a plan is not its fault.
+        findings.retain(|finding| root.parsed.errors.iter().any(|error| error.name == finding.name));
+    }
+    Checked::Read { sources: Box::new(sources), findings }
+}
+
+/// The findings that no plan before has told: a library's are the same in each plan that imports it.
+fn fresh_findings<'a>(
+    checked: &'a Checked,
+    seen: &mut BTreeSet<(PathBuf, usize, &'a str, &'a str)>,
+    tally: &mut Tally,
+) -> Vec<&'a Finding> {
+    let (sources, findings) = match checked {
+        Checked::Read { sources, findings } => (sources, findings),
+        Checked::Library => return Vec::new(),
+        Checked::Unreadable(_) => {
+            tally.add(Severity::Error);
+            return Vec::new();
+        }
+    };
+    let mut fresh = Vec::new();
+    for finding in findings {
+        let place = finding.primary.place;
+        let key =
+            (sources.file(place.file).path.clone(), place.span.start, finding.name, finding.message.as_str());
+        if seen.insert(key) {
+            tally.add(finding.severity);
+            fresh.push(finding);
+        }
+    }
+    fresh
+}
+
+fn answer_people(plans: &[(&Checked, Vec<&Finding>)], tally: Tally, console: &mut Console) {
+    let style = console.answers();
+    for (checked, findings) in plans {
+        match checked {
+            Checked::Read { sources, .. } => {
+                for finding in findings.iter().take(MOST_SHOWN) {
+                    console.answer(&format!("{}\n", human::finding(finding, sources, style)));
+                }
+                if let Some(more @ 1..) = findings.len().checked_sub(MOST_SHOWN) {
+                    let file = &sources.file(sources.root()).shown;
+                    console.answer(&format!("{file}: and {more} more; `--format json` has all of them\n\n"));
+                }
+            }
+            Checked::Unreadable(error) => console.answer(&format!("{}\n", human::unreadable(error, style))),
+            Checked::Library => {}
+        }
+    }
+    let count = plans.iter().filter(|(checked, _)| !matches!(checked, Checked::Library)).count();
+    let found = match tally.words() {
+        words if words.is_empty() => "nothing to report".to_owned(),
+        words => words,
+    };
+    console.answer(&format!("{} checked: {found}\n", human::plural(count, "plan")));
+}
+
+fn answer_programs(
+    plans: &[(&Checked, Vec<&Finding>)],
+    tally: Tally,
+    console: &mut Console,
+) -> Result<(), Failure> {
+    let plans = plans.iter().filter_map(|(checked, findings)| match checked {
+        Checked::Read { sources, .. } => {
+            let root = sources.file(sources.root());
+            Some(json::Plan::read(&root.shown, name_of(sources), findings, sources))
+        }
+        Checked::Unreadable(error) => Some(json::Plan::unreadable(error)),
+        Checked::Library => None,
+    });
+    let answer = json::Answer::new(plans.collect(), tally);
+    let text = serde_json::to_string_pretty(&answer)
+        .map_err(|error| Failure::new(format!("the answer could not be written as JSON: {error}")))?;
+    console.answer(&format!("{text}\n"));
+    Ok(())
+}
+
+fn name_of(sources: &SourceSet) -> Option<String> {
+    let items = &sources.file(sources.root()).parsed.ast.items;
+    items.iter().find_map(|item| match item {
+        Item::Plan(header) => Some(header.name.node.clone()),
+        _ => None,
+    })
+}

@@ -1,0 +1,8 @@
+//! Findings and failures, drawn for people and written for programs. One value goes in; who reads it decides the rest.
+
+pub mod human;
+pub mod json;
+mod place;
+mod text;
+
+pub use place::{Position, position};

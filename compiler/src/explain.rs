@@ -1,0 +1,59 @@
+//! A page on each finding: what it means, a plan that has it, the same plan mended. The examples are real plans, and a
+//! test compiles them all.
+
+mod declarations;
+mod imports;
+mod names;
+mod paths;
+mod promises;
+mod reach;
+mod secrets;
+mod text;
+mod values;
+
+use crate::codes::{Code, code};
+
+/// A page on a finding.
+#[derive(Debug)]
+pub struct Page {
+    /// The finding's name.
+    pub name: &'static str,
+    /// What it means and why it matters: a paragraph or two.
+    pub text: &'static str,
+    /// A plan, `site.plan`, that has the finding and no other; empty where no plan can be shown.
+    pub failing: &'static str,
+    /// The plan without it.
+    pub mended: &'static str,
+    /// What `company.plan` holds, where the plan imports it.
+    pub library: Option<&'static str>,
+    /// `-p NAME=VALUE`, where the finding comes from there.
+    pub params: &'static [(&'static str, &'static str)],
+}
+
+impl Page {
+    /// The name, weight and meaning of its finding.
+    pub fn code(&self) -> Option<&'static Code> {
+        code(self.name)
+    }
+}
+
+/// Every page, by subject.
+pub fn pages() -> impl Iterator<Item = &'static Page> {
+    let parts = [
+        text::PAGES,
+        declarations::PAGES,
+        values::PAGES,
+        imports::PAGES,
+        reach::PAGES,
+        names::PAGES,
+        paths::PAGES,
+        secrets::PAGES,
+        promises::PAGES,
+    ];
+    parts.into_iter().flatten()
+}
+
+/// The page on the finding with this name.
+pub fn page(name: &str) -> Option<&'static Page> {
+    pages().find(|page| page.name == name)
+}

@@ -1,0 +1,54 @@
+//! Names of artefacts.
+
+use super::Page;
+
+pub(super) const PAGES: &[Page] = &[
+    Page {
+        name: "same_name",
+        text: "Two archives of one run must not be one file.",
+        failing: r#"plan site
+
+let name = "${time("%Y%m%d%H%M")}_backup.tar.gz"
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+source users: files { paths = ["/home"] }
+archive site { from = [site], to = [local], name = name }
+archive users { from = [users], to = [local], name = name }
+"#,
+        mended: r#"plan site
+
+let stamp = time("%Y%m%d%H%M")
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+source users: files { paths = ["/home"] }
+archive site { from = [site], to = [local], name = "${stamp}_site.tar.gz" }
+archive users { from = [users], to = [local], name = "${stamp}_users.tar.gz" }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "repeated_name",
+        text: "An artefact is never overwritten, so each run needs a name of its own. A name without `time`, or\n\
+             with a time coarser than the schedule, would be given twice: the second run would fail. The\n\
+             schedule is played forward to find out.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local], name = "${time("%Y%m%d")}_site.tar.gz" }
+schedule { run = hourly }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local], name = "${time("%Y%m%d%H%M")}_site.tar.gz" }
+schedule { run = hourly }
+"#,
+        library: None,
+        params: &[],
+    },
+];

@@ -1,0 +1,129 @@
+//! Promises, policies, allowances.
+
+use super::Page;
+
+pub(super) const PAGES: &[Page] = &[
+    Page {
+        name: "copies_unreachable",
+        text: "`objective.copies` counts the stores that hold a run. An archive brought to fewer can never keep\n\
+             the promise.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+objective { copies = 2 }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+store nas: dir { path = "/mnt/nas" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local, nas] }
+objective { copies = 2 }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "offsite_unreachable",
+        text: "`objective.offsite` counts the stores marked `offsite = true`.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+objective { offsite = 1 }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/mnt/other_house", offsite = true }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+objective { offsite = 1 }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "policy_broken",
+        text: "A `policy` of an imported file is a rule for every plan that imports it. It cannot be replaced\n\
+             or allowed away.",
+        failing: r#"plan site
+
+import "company.plan"
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+"#,
+        mended: r#"plan site
+
+import "company.plan"
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site {
+  from    = [site]
+  to      = [local]
+  encrypt = ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]
+}
+"#,
+        library: Some(
+            r#"policy { require = [encrypt] }
+"#,
+        ),
+        params: &[],
+    },
+    Page {
+        name: "unused_allow",
+        text: "`# allow: NAME reason` takes away one warning or note on its line, or on the next line if it\n\
+             stands alone. Where there is no such finding (any more), it would hide one that comes later.\n\
+             Errors cannot be allowed.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+
+# allow: inline_secret the hook is public
+notify ops: webhook { url = file("/etc/backplan/hook") }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+
+# allow: inline_secret the hook is public
+notify ops: webhook { url = "https://chat.example/hook" }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "allow_without_reason",
+        text: "An allowance is read by whoever comes after; it says why. Without a reason it is a warning in\n\
+             place of the one it takes away.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local, second] }
+
+# allow: nested_stores
+store second: dir { path = "/backup/second" }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local, second] }
+
+# allow: nested_stores a quota of its own is mounted there
+store second: dir { path = "/backup/second" }
+"#,
+        library: None,
+        params: &[],
+    },
+];

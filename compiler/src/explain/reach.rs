@@ -1,0 +1,266 @@
+//! What reaches what.
+
+use super::Page;
+
+pub(super) const PAGES: &[Page] = &[
+    Page {
+        name: "unreached_source",
+        text: "Whatever is declared as a source is meant to survive, so one that no archive holds and that is\n\
+             not `separate` is an error: it would not be backed up, and no one would know. `from = all` takes\n\
+             every source not declared `separate`, also those added later.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+source users: files { paths = ["/home"] }
+archive site { from = [site], to = [local] }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+source users: files { paths = ["/home"] }
+archive site { from = all, to = [local] }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "empty_archive",
+        text: "An archive of no source would be an empty file that looks like a backup.",
+        failing: r#"plan db
+
+store local: dir { path = "/backup" }
+source db: postgres { driver = pgbackrest, stanza = "main" }
+separate db { to = [local] }
+archive rest { from = all, to = [local] }
+"#,
+        mended: r#"plan db
+
+store local: dir { path = "/backup" }
+source db: postgres { driver = pgbackrest, stanza = "main" }
+separate db { to = [local] }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "archived_and_separate",
+        text: "A source kept separate is in no archive: its tool keeps a repository, with a retention of its\n\
+             own. In both at once it would be read twice, and expired by two rules.",
+        failing: r#"plan db
+
+store local: dir { path = "/backup" }
+source db: postgres { driver = pgbackrest, stanza = "main" }
+separate db { to = [local] }
+archive db { from = [db], to = [local] }
+"#,
+        mended: r#"plan db
+
+store local: dir { path = "/backup" }
+source db: postgres { driver = pgbackrest, stanza = "main" }
+archive db { from = [db], to = [local] }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "useless_exclude",
+        text: "`exclude` leaves sources out of this archive. One that is not in it anyway is a sign that\n\
+             something else was meant.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+source users: files { paths = ["/home"] }
+archive users { from = [users], exclude = [site], to = [local] }
+archive rest { from = all, to = [local], exclude = [users] }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+source users: files { paths = ["/home"] }
+archive users { from = [users], to = [local] }
+archive rest { from = all, to = [local], exclude = [users] }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "unused_name",
+        text: "A `let`, a `param` or a store that nothing uses is a leftover, or a sign that something was\n\
+             forgotten. Stores of an imported file are an offer and may stay unused.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+store nas: dir { path = "/mnt/nas" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+store nas: dir { path = "/mnt/nas" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local, nas] }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "after_loop",
+        text: "`after` says which sources are read before this one. In a loop, none could be read first.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source a: files { paths = ["/srv/a"], after = [b] }
+source b: files { paths = ["/srv/b"], after = [a] }
+archive site { from = all, to = [local] }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source a: files { paths = ["/srv/a"] }
+source b: files { paths = ["/srv/b"], after = [a] }
+archive site { from = all, to = [local] }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "endless_window",
+        text: "A window that is entered and not left keeps the world in its state: the maintenance page stays,\n\
+             the service stays down.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+window pause { around = [site], enter = ["systemctl", "stop", "site"] }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+window pause {
+  around = [site]
+  enter  = ["systemctl", "stop", "site"]
+  leave  = ["systemctl", "start", "site"]
+}
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "separate_without_repository",
+        text: "Only pgBackRest and pg_probackup keep a repository of their own; anything else is kept apart by\n\
+             an archive of its own.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+separate site { to = [local] }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "wal_without_base",
+        text: "WAL is replayed onto a base backup. `pg_basebackup` makes one and leaves the WAL to be archived;\n\
+             pgBackRest and pg_probackup archive it themselves; a dump cannot be its base.",
+        failing: r#"plan db
+
+store local: dir { path = "/backup" }
+source db: postgres { driver = dump }
+archive db { from = [db], to = [local] }
+wal db { to = [local], keep = 30d }
+"#,
+        mended: r#"plan db
+
+store local: dir { path = "/backup" }
+source db: postgres { driver = basebackup }
+archive db { from = [db], to = [local] }
+wal db { to = [local], keep = 30d }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "level_unsupported",
+        text: "Not every tool can do every level. Where it cannot, the source is taken whole in a run that is a\n\
+             difference for the others.",
+        failing: r#"plan db
+
+store local: dir { path = "/backup" }
+source db: postgres { driver = dump }
+archive db { from = [db], to = [local] }
+cycle { incrementals = 6 }
+"#,
+        mended: r#"plan db
+
+store local: dir { path = "/backup" }
+source db: postgres { driver = dump }
+archive db { from = [db], to = [local] }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "no_full",
+        text: "A schedule by level without `full` makes one full, the very first run, and everything after\n\
+             rests on it for ever.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+schedule { incremental = daily at 02:30 }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+schedule { full = weekly on sun at 03:00, incremental = daily at 02:30 }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "recompressed",
+        text: "A self-contained incremental copies what did not change from the artefact before. With\n\
+             `encrypt`, a run holds public keys only and cannot read that artefact, so it compresses\n\
+             everything again.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site {
+  from           = [site]
+  to             = [local]
+  encrypt        = ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]
+  self_contained = true
+}
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site {
+  from    = [site]
+  to      = [local]
+  encrypt = ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]
+}
+"#,
+        library: None,
+        params: &[],
+    },
+];

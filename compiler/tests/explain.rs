@@ -1,0 +1,51 @@
+//! Every finding has a page, and the examples of the pages do what they say.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use backplan_compiler::codes::CODES;
+use backplan_compiler::explain::{Page, page, pages};
+use backplan_compiler::{Compiled, compile};
+
+use common::{inputs, set_of, shown};
+
+fn compiled(page: &Page, text: &str) -> (Compiled, String) {
+    let mut files = vec![("site.plan", text)];
+    files.extend(page.library.map(|library| ("company.plan", library)));
+    let set = set_of(&files);
+    let compiled = compile(&set, &inputs(page.params));
+    let shown = shown(&set, &compiled.findings);
+    (compiled, shown)
+}
+
+#[test]
+fn every_finding_has_a_page() {
+    for code in CODES {
+        assert!(page(code.name).is_some(), "no page on {}", code.name);
+    }
+    assert_eq!(pages().count(), CODES.len());
+}
+
+#[test]
+fn examples_fail_and_are_mended_as_they_say() {
+    let mut wrong = String::new();
+    for page in pages() {
+        if page.failing.is_empty() {
+            assert!(["file_too_large", "not_text"].contains(&page.name));
+            continue;
+        }
+        let (failing, text) = compiled(page, page.failing);
+        let names: BTreeSet<&str> = failing.findings.iter().map(|finding| finding.name).collect();
+        if names != BTreeSet::from([page.name]) {
+            wrong.push_str(&format!("== {}: the failing example finds\n{text}", page.name));
+        }
+        let (mended, text) = compiled(page, page.mended);
+        if mended.findings.iter().any(|finding| finding.name == page.name) || mended.model.is_none() {
+            wrong.push_str(&format!("== {}: the mended example finds\n{text}", page.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}

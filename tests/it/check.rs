@@ -1,0 +1,141 @@
+//! `plan check`: what it looks at, and how it ends.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use crate::scenario::Scenario;
+
+const GOOD: &str = "\
+plan good
+
+store local: dir {
+  path = \"/backup\"
+}
+
+source site: files {
+  paths = [\"/srv/site\"]
+}
+
+archive main {
+  from = all
+  to   = [local]
+}
+";
+
+fn warned() -> String {
+    format!("{GOOD}\nlet unused = 1\n")
+}
+
+#[test]
+fn a_good_plan_has_nothing_to_report() {
+    Scenario::new()
+        .file("good.plan", GOOD)
+        .plan(["check", "good.plan"])
+        .status(0)
+        .stdout("1 plan checked: nothing to report\n")
+        .stderr("");
+}
+
+#[test]
+fn the_one_plan_in_the_folder_is_meant() {
+    let scenario = Scenario::new().file("good.plan", GOOD).file("lib.plan", "let x = 1\n");
+    scenario.plan(["check"]).status(0).stdout("1 plan checked: nothing to report\n");
+}
+
+#[test]
+fn without_a_plan_there_is_nothing_to_mean() {
+    Scenario::new()
+        .file("lib.plan", "let x = 1\n")
+        .plan(["check"])
+        .status(2)
+        .stdout("")
+        .stderr_has("the current folder has no `*.plan` file that begins with `plan NAME`");
+}
+
+#[test]
+fn several_plans_are_not_guessed_between() {
+    Scenario::new()
+        .file("a.plan", GOOD)
+        .file("b.plan", GOOD)
+        .plan(["check"])
+        .status(2)
+        .stderr_has("the current folder has several: `a.plan`, `b.plan`");
+}
+
+#[test]
+fn warnings_end_with_3_and_denied_with_1() {
+    let scenario = Scenario::new().file("a.plan", warned());
+    scenario.plan(["check"]).status(3).stdout_has("warning: unused_name");
+    scenario.plan(["check", "--deny", "warnings"]).status(1);
+}
+
+#[test]
+fn a_folder_is_checked_whole_and_in_order() {
+    let scenario = Scenario::new()
+        .file("plans/b.plan", GOOD)
+        .file("plans/deep/a.plan", warned())
+        .file("plans/lib.plan", "let unused_by_nobody = 1\n")
+        .file("plans/.hidden/c.plan", "nonsense");
+    let first = scenario.plan(["check", "plans"]).status(3).stdout_has("2 plans checked: 1 warning\n");
+    for _ in 0..5 {
+        assert_eq!(scenario.plan(["check", "plans"]).stdout, first.stdout);
+    }
+}
+
+#[test]
+fn a_library_that_cannot_be_read_is_told_of_without_its_importer() {
+    Scenario::new()
+        .file("good.plan", GOOD)
+        .file("lib.plan", "let x =\n")
+        .plan(["check", "."])
+        .status(1)
+        .stdout_has("lib.plan:1:");
+}
+
+#[test]
+fn a_library_is_blamed_once() {
+    let importing = format!("{GOOD}\nimport \"lib.plan\"\n");
+    let answer = Scenario::new()
+        .file("a.plan", &importing)
+        .file("b.plan", &importing)
+        .file("lib.plan", "keep {\n  lst = 3\n}\n")
+        .plan(["check", "."])
+        .status(1);
+    assert_eq!(answer.stdout.matches("unknown_attribute").count(), 1, "{}", answer.stdout);
+}
+
+#[test]
+fn parameters_come_from_the_command_line_and_the_environment() {
+    let text = format!("param days: int\n\n{GOOD}\nkeep {{\n  daily = days\n}}\n");
+    let scenario = Scenario::new().file("a.plan", &text);
+    scenario.plan(["check"]).status(1).stdout_has("unbound_param");
+    scenario.plan(["check", "-p", "days=7"]).status(0);
+    scenario.plan(["check", "-p", "days=seven"]).status(1).stdout_has("bad_param");
+    scenario.plan(["check", "-p", "days=1", "-p", "days=2"]).status(2).stderr_has("`days` is given twice");
+    scenario.plan(["check", "-p", "days"]).status(2).stderr_has("NAME=VALUE");
+    Scenario::new().file("a.plan", &text).env("PLAN_PARAM_DAYS", "7").plan(["check"]).status(0);
+}
+
+#[test]
+fn programs_get_one_document_for_all_plans() {
+    let scenario = Scenario::new().file("a.plan", GOOD).file("b.plan", warned());
+    let answer =
+        scenario.plan(["check", "--format", "json", "a.plan", "b.plan", "none.plan"]).status(1).stderr("");
+    let json: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
+    assert_eq!((&json["errors"], &json["warnings"]), (&1.into(), &1.into()));
+    let files: Vec<&str> =
+        json["plans"].as_array().unwrap().iter().map(|p| p["file"].as_str().unwrap()).collect();
+    assert_eq!(files, ["a.plan", "b.plan", "none.plan"]);
+    assert_eq!(json["plans"][2]["findings"][0]["name"], "file_missing");
+}
+
+#[test]
+fn a_check_touches_nothing() {
+    let scenario = Scenario::new().file("a.plan", GOOD);
+    let folder = scenario.path("");
+    fs::set_permissions(&folder, Permissions::from_mode(0o555)).unwrap();
+    scenario.plan(["check"]).status(0);
+    let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["a.plan"]);
+    fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+}

@@ -1,0 +1,12 @@
+//! Tests of the real program, as its users run it.
+
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod broken;
+mod check;
+mod fmt;
+mod plans;
+mod reference;
+mod scenario;
+mod surface;
