@@ -9,6 +9,7 @@
 //! | [`store`] | where artefacts go: the trait, and the folder store |
 
 pub mod artefact;
+mod beneath;
 pub mod control;
 pub mod extract;
 pub mod scan;

@@ -1,9 +1,16 @@
 //! Artefacts: a valid tar in a valid gzip file that can be read from the middle. The format is specified, byte for byte,
 //! in `docs/artefact.md`.
 
+mod columns;
 mod entry;
+mod framing;
+mod gzip;
+mod index;
 mod pack;
+mod pax;
 mod reader;
+mod tarhead;
+mod treehash;
 mod verify;
 
 use std::fmt;
@@ -15,6 +22,12 @@ pub use verify::{Damage, Depth, Report, verify};
 
 /// The format's version.
 pub const VERSION: u16 = 1;
+
+/// Where the index is in the tar.
+const INDEX_PATH: &[u8] = b".backplan/index";
+
+/// Bytes of payload in a member of a large file; a power of two, so that pieces are subtrees of BLAKE3.
+const PIECE: usize = 512 << 10;
 
 /// The digest that stands for a whole artefact: BLAKE3 over the table of its index, which holds the digests of the index
 /// blocks, which hold those of every member and of every entry's contents.
