@@ -36,7 +36,11 @@ pub fn execute(args: &RunArgs, global: &Global, console: &mut Console) -> Result
     let ready = ready(&args.plan, global, console)?;
     let has_warnings = ready.has_warnings;
     let request = request(args, global, ready)?;
-    if args.dry_run { show(args, request, has_warnings, console) } else { make(args, global, request, console) }
+    if args.dry_run {
+        show(args, request, has_warnings, console)
+    } else {
+        make(args, global, request, console)
+    }
 }
 
 fn request(args: &RunArgs, global: &Global, ready: Ready) -> Result<Request, Failure> {
@@ -44,7 +48,11 @@ fn request(args: &RunArgs, global: &Global, ready: Ready) -> Result<Request, Fai
     Ok(Request {
         files: redacted(&ready.sources, &ready.inline_secrets),
         model: ready.model,
-        parameters: global.params.iter().map(|binding| (binding.name.clone(), binding.value.clone())).collect(),
+        parameters: global
+            .params
+            .iter()
+            .map(|binding| (binding.name.clone(), binding.value.clone()))
+            .collect(),
         level: match args.level {
             WantedLevel::Auto => None,
             WantedLevel::Full => Some(Level::Full),
@@ -64,7 +72,8 @@ fn redacted(sources: &SourceSet, secrets: &[Place]) -> Vec<(PathBuf, String)> {
     let mut files = Vec::new();
     for (id, file) in sources.iter() {
         let mut text = file.text.clone();
-        let mut spans: Vec<_> = secrets.iter().filter(|place| place.file == id).map(|place| place.span).collect();
+        let mut spans: Vec<_> =
+            secrets.iter().filter(|place| place.file == id).map(|place| place.span).collect();
         spans.sort();
         spans.dedup();
         for span in spans.into_iter().rev().filter(|span| text.get(span.start..span.end).is_some()) {
@@ -112,7 +121,8 @@ fn make(args: &RunArgs, global: &Global, request: Request, console: &mut Console
         .build()
         .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
     let report = runtime.block_on(async {
-        let signals = signals().map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
+        let signals =
+            signals().map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
         backplan_runtime::run::run(request, observer, signals).await.map_err(refused)
     })?;
     match args.format {
@@ -158,7 +168,9 @@ fn refused(error: PrepareError) -> Failure {
         _ => Status::Usage,
     };
     let help = match &error {
-        PrepareError::Unsupported { .. } => Some("take it out of the plan, or keep the plan for a later version"),
+        PrepareError::Unsupported { .. } => {
+            Some("take it out of the plan, or keep the plan for a later version")
+        }
         PrepareError::Busy(_) => Some("wait for it to end; a run that died holds no lock"),
         PrepareError::Nothing(_) => Some("declare an `archive`"),
         _ => None,

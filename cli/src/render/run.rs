@@ -19,7 +19,11 @@ pub fn forecast(forecast: &Forecast, style: Style) -> String {
     let paint = Paint::new(style);
     let mut out = String::new();
     // Writing into a string does not fail.
-    let _ = writeln!(out, "{}\n", paint.bold(&format!("run {} of plan `{}` would:", forecast.run, forecast.plan)));
+    let _ = writeln!(
+        out,
+        "{}\n",
+        paint.bold(&format!("run {} of plan `{}` would:", forecast.run, forecast.plan))
+    );
     for (number, step) in forecast.steps.iter().enumerate() {
         forecast_step(&mut out, number + 1, step, &paint);
     }
@@ -45,7 +49,9 @@ fn forecast_step(out: &mut String, number: usize, step: &StepForecast, paint: &P
     for found in &step.found {
         let _ = writeln!(out, "       {}", harmless(found));
     }
-    for (word, effects) in [("reads", &step.step.reads), ("writes", &step.step.writes), ("deletes", &step.step.deletes)] {
+    for (word, effects) in
+        [("reads", &step.step.reads), ("writes", &step.step.writes), ("deletes", &step.step.deletes)]
+    {
         for effect in effects {
             let _ = writeln!(out, "       {word:<8} {}", harmless(effect));
         }
@@ -70,17 +76,21 @@ pub fn report(report: &Report, style: Style) -> String {
                 harmless(&archive.artefact),
                 bytes(size),
                 bytes(archive.bytes),
-                plural(archive.entries.try_into().unwrap_or(usize::MAX), "entry").replace("entrys", "entries"),
+                plural(archive.entries.try_into().unwrap_or(usize::MAX), "entry")
+                    .replace("entrys", "entries"),
             ),
             None => writeln!(out, "{}: {}", harmless(&archive.artefact), paint.red("not made")),
         };
     }
     list(&mut out, &paint.yellow("warnings:"), &report.warnings);
-    let failed: Vec<String> = failures(report).into_iter().map(|(step, why)| format!("{step}: {why}")).collect();
+    let failed: Vec<String> =
+        failures(report).into_iter().map(|(step, why)| format!("{step}: {why}")).collect();
     list(&mut out, &paint.red("failed:"), &failed);
     let stores = match report.committed.as_slice() {
         [] => "nowhere: no backup was made".to_owned(),
-        names => format!("in {}", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+        names => {
+            format!("in {}", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
+        }
     };
     let verdict = match report.verdict {
         Verdict::Done => paint.green("done"),
