@@ -329,15 +329,11 @@ impl Check<'_> {
         things.extend(self.files_to_keep());
         for folder in cleared {
             self.dangerous(folder);
-            let inner_tools = tools.iter().map(|(named, _)| named);
-            for thing in things.iter().chain(stores).chain(inner_tools) {
-                let is_inside = thing.path.starts_with(&folder.path);
-                // One folder for two things is told by `stagings_apart`.
-                let is_told = thing.path == folder.path && !thing.what.contains("source `");
-                let is_itself = thing.place == folder.place;
-                if is_inside && !is_itself && !(is_told && thing.what.starts_with("store")) {
-                    self.cleared(folder, thing);
-                }
+            // One folder for two programs is told by `stagings_apart`.
+            let tools = tools.iter().map(|(named, _)| named);
+            let others = stores.iter().chain(tools).filter(|thing| thing.path != folder.path);
+            for thing in things.iter().chain(others).filter(|thing| thing.path.starts_with(&folder.path)) {
+                self.cleared(folder, thing);
             }
         }
     }

@@ -111,7 +111,8 @@ impl Check<'_> {
                 graph.update_edge(nodes[index], nodes[before.0], ());
             }
         }
-        for part in petgraph::algo::tarjan_scc(&graph) {
+        // Not Tarjan's: it recurses, and a plan may be one long chain.
+        for part in petgraph::algo::kosaraju_scc(&graph) {
             let mut members: Vec<usize> = part.iter().map(|node| graph[*node]).collect();
             members.sort_unstable();
             let first = &model.sources[members[0]];
