@@ -123,7 +123,7 @@ impl<'a> Resolver<'a> {
             return Some(());
         }
         match &*value.kind {
-            ValueKind::Word(word) => self.unknown_name(word, value.place),
+            ValueKind::Word(word) => self.unknown_name(word, value.written),
             ValueKind::Secret(_) | ValueKind::SecretText(..) => self.secret_in_string(value.place),
             _ => {
                 let message = format!("{} cannot be part of a string", value.describe());
