@@ -90,7 +90,9 @@ fn repetition(name: &Text, schedule: Option<&Schedule>) -> Option<String> {
     if is_plain(name) && is_by_the_minute(schedule) {
         return None;
     }
-    let runs = due::runs(schedule, &due::some_day(&zone)?, RUNS);
+    let start = due::some_day(&zone)?;
+    let end = start.checked_add(100.years()).ok()?;
+    let runs = due::runs(schedule, start..=end, RUNS);
     if let Some(how) = same_among(name, &runs) {
         return Some(how);
     }
@@ -123,9 +125,8 @@ fn repeated_hour(name: &Text, schedule: &Schedule, zone: &TimeZone) -> Option<St
     for change in zone.following(start).take(2) {
         if change.offset() < offset {
             let from = change.timestamp().checked_sub(90.minutes()).ok()?.to_zoned(zone.clone());
-            let until = change.timestamp().checked_add(90.minutes()).ok()?;
-            let mut runs = due::runs(schedule, &from, RUNS);
-            runs.retain(|(at, _)| at.timestamp() <= until);
+            let until = change.timestamp().checked_add(90.minutes()).ok()?.to_zoned(zone.clone());
+            let runs = due::runs(schedule, from..=until, 2 * RUNS);
             return same_among(name, &runs)
                 .map(|how| format!("{how}, as clocks are set back (add `%z`, or take the zone \"UTC\")"));
         }

@@ -118,6 +118,7 @@ impl Resolver<'_> {
     /// One entry of a list, as a list of one.
     fn list_item(&mut self, item: &Value, wanted: Wanted<'_>) -> Option<Typed> {
         match (wanted.ty, &*item.kind) {
+            (_, ValueKind::Failed) => None,
             (Ty::Keywords(words), ValueKind::Word(word)) => {
                 Some(Typed::Keywords(vec![(self.keyword(word, words, item.place, wanted)?, item.place)]))
             }
@@ -260,6 +261,7 @@ impl Resolver<'_> {
 
     fn env_entry(&mut self, item: &Value, wanted: Wanted<'_>) -> Option<(String, EnvValue)> {
         let (text, secret) = match &*item.kind {
+            ValueKind::Failed => return None,
             ValueKind::Text(text) => (text, None),
             ValueKind::SecretText(text, secret) => (text, Some(secret)),
             ValueKind::Secret(_) => {
