@@ -313,11 +313,10 @@ impl Check<'_> {
                 self.shared_staging(staging, first, message);
             }
         }
+        let by_tool: HashMap<&Path, &Named> =
+            tools.iter().map(|(tool, _)| (tool.path.as_path(), tool)).collect();
         for inner in &stagings {
-            let outer = tools
-                .iter()
-                .map(|(named, _)| named)
-                .find(|outer| outer.path != inner.path && inner.path.starts_with(&outer.path));
+            let outer = inner.path.ancestors().skip(1).find_map(|folder| by_tool.get(folder));
             if let Some(outer) = outer {
                 let message = format!("{} is inside {}", inner.what, outer.what);
                 self.shared_staging(inner, outer, message);
@@ -351,12 +350,17 @@ impl Check<'_> {
         }
         let mut things = databases;
         things.extend(self.files_to_keep());
-        for folder in cleared {
-            self.dangerous(folder);
-            // One folder for two programs is told by `stagings_apart`.
-            let tools = tools.iter().map(|(named, _)| named);
-            let others = stores.iter().chain(tools).filter(|thing| thing.path != folder.path);
-            for thing in things.iter().chain(others).filter(|thing| thing.path.starts_with(&folder.path)) {
+        cleared.iter().for_each(|folder| self.dangerous(folder));
+        let by_path: HashMap<&Path, &Named> =
+            cleared.into_iter().map(|folder| (folder.path.as_path(), folder)).collect();
+        for thing in &things {
+            for folder in thing.path.ancestors().filter_map(|folder| by_path.get(folder)) {
+                self.cleared(folder, thing);
+            }
+        }
+        // One folder for two programs is told by `stagings_apart`.
+        for thing in stores.iter().chain(tools.iter().map(|(tool, _)| tool)) {
+            for folder in thing.path.ancestors().skip(1).filter_map(|folder| by_path.get(folder)) {
                 self.cleared(folder, thing);
             }
         }

@@ -7,7 +7,7 @@ use backplan_grammar::ast::Item;
 use super::Check;
 use crate::codes;
 use crate::finding::Finding;
-use crate::model::{Due, Level, Objective, PostgresDriver, SourceId, SourceKind, StoreId};
+use crate::model::{Due, Level, Objective, PostgresDriver, SourceId, SourceKind};
 use crate::sources::Place;
 
 /// What a policy misses: where, in words, and the mend.
@@ -142,22 +142,12 @@ impl Check<'_> {
         }
     }
 
-    /// The stores that a source reaches.
-    fn reached(&self, source: SourceId) -> BTreeSet<StoreId> {
-        let archives = self.model.archives.iter().filter(|archive| archive.from.contains(&source));
-        let separates = self.model.separates.iter().filter(|separate| separate.source == source);
-        archives
-            .flat_map(|archive| archive.to.clone())
-            .chain(separates.flat_map(|it| it.to.clone()))
-            .collect()
-    }
-
     fn objective(&mut self, objective: &Objective) {
         if objective.copies.is_none() && objective.offsite.is_none() {
             return;
         }
         for source in &objective.of {
-            let stores = self.reached(*source);
+            let stores = &self.reached[source.0];
             let offsite = stores.iter().filter(|store| self.model.store(**store).offsite).count();
             let source = self.model.source(*source);
             // What reaches no store at all is told by `reach`.
@@ -247,7 +237,7 @@ impl Check<'_> {
 
     fn near_sources(&self) -> Vec<Lack> {
         let near = (0..self.model.sources.len()).map(SourceId).filter(|source| {
-            let stores = self.reached(*source);
+            let stores = &self.reached[source.0];
             !stores.is_empty() && stores.iter().all(|store| !self.model.store(*store).offsite)
         });
         let near = near.map(|source| {
