@@ -116,6 +116,7 @@ pub enum Command {
     Explain(ExplainArgs),
     Compile(CompileArgs),
     Graph(GraphArgs),
+    Run(RunArgs),
     Completions(CompletionsArgs),
 }
 

@@ -8,6 +8,7 @@ pub mod fmt;
 pub mod graph;
 pub mod moment;
 pub mod plan;
+pub mod run;
 
 use crate::args::{Args, Command};
 use crate::console::Console;
@@ -24,6 +25,7 @@ pub fn execute(args: &Args, console: &mut Console) -> Result<Status, Failure> {
         Command::Explain(explain) => explain::execute(explain, console),
         Command::Compile(compile) => compile::execute(compile, &args.global, console),
         Command::Graph(graph) => graph::execute(graph, &args.global, console),
+        Command::Run(run) => run::execute(run, &args.global, console),
         Command::Completions(completions) => completions::execute(completions, console),
     }
 }

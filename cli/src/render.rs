@@ -2,7 +2,9 @@
 
 pub mod human;
 pub mod json;
+mod paint;
 mod place;
+pub mod run;
 mod text;
 
 pub use place::{Position, position};

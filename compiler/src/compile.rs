@@ -16,6 +16,8 @@ pub struct Compiled {
     pub model: Option<Model>,
     /// Everything found, by place.
     pub findings: Vec<Finding>,
+    /// Where secrets are written into the texts: to be taken out of any copy of them.
+    pub inline_secrets: Vec<Place>,
 }
 
 impl Compiled {
@@ -54,7 +56,7 @@ pub fn compile(set: &SourceSet, inputs: &Inputs) -> Compiled {
         findings = allow::apply(set, findings);
     }
     findings.sort_by_key(|finding| order(finding.primary.place, finding.name));
-    Compiled { model, findings }
+    Compiled { model, findings, inline_secrets: resolved.facts.inline_secrets }
 }
 
 fn order(place: Place, name: &'static str) -> (Place, &'static str) {

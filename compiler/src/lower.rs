@@ -366,7 +366,7 @@ impl<'a> Lowering<'a> {
     /// Where a dump of this source is built.
     fn staged(&self, source: &str) -> Resource {
         match &self.model.staging {
-            Some(staging) => Resource::Contents(staging.path.join(source)),
+            Some(staging) => Resource::Contents(staging.path.join(&self.run).join(source)),
             None => Resource::State(format!("{}/work/{}/{source}", self.model.name, self.run)),
         }
     }
@@ -385,7 +385,7 @@ impl<'a> Lowering<'a> {
                 reads.extend(self.packed_from(*source));
             }
             let name = self.names[&id].clone();
-            let staging = self.model.staging.as_ref().map(|staging| staging.path.join(&name));
+            let staging = self.model.staging.as_ref().map(|staging| staging.path.join(&self.run).join(&name));
             let writes: BTreeSet<Resource> = match &staging {
                 Some(path) => BTreeSet::from([Resource::Path(path.clone())]),
                 None => archive.to.iter().map(|store| self.object(*store, name.clone())).collect(),

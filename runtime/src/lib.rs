@@ -13,6 +13,7 @@
 //! | [`store`] | where artefacts go: the trait, and the folder store |
 
 pub mod artefact;
+mod beneath;
 pub mod catalog;
 pub mod control;
 pub mod extract;

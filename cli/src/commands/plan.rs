@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use backplan_compiler::finding::Severity;
 use backplan_compiler::model::Model;
-use backplan_compiler::sources::{Inputs, SourceSet};
+use backplan_compiler::sources::{Inputs, Place, SourceSet};
 use backplan_compiler::{Compiled, compile};
 use backplan_runtime::load::{self, LoadError, display};
 
@@ -89,6 +89,8 @@ pub struct Ready {
     pub model: Model,
     /// Its texts.
     pub sources: SourceSet,
+    /// Where secrets are written into the texts.
+    pub inline_secrets: Vec<Place>,
     /// Whether the check has warnings.
     pub has_warnings: bool,
 }
@@ -104,7 +106,7 @@ pub fn ready(file: &PlanFile, global: &Global, console: &mut Console) -> Result<
     let sources = load::load(&path, &current).map_err(|error| of_load(&error))?;
     let compiled = compile(&sources, &inputs(global)?);
     let is_sound = compiled.is_sound();
-    let Compiled { model, findings } = compiled;
+    let Compiled { model, findings, inline_secrets } = compiled;
     let count = |weight: Severity| findings.iter().filter(|finding| finding.severity == weight).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let shown = findings.iter().filter(|finding| finding.severity != Severity::Note);
@@ -113,7 +115,7 @@ pub fn ready(file: &PlanFile, global: &Global, console: &mut Console) -> Result<
         console.say(&format!("{text}\n"));
     }
     match model {
-        Some(model) if is_sound => Ok(Ready { model, sources, has_warnings: warnings > 0 }),
+        Some(model) if is_sound => Ok(Ready { model, sources, inline_secrets, has_warnings: warnings > 0 }),
         _ => {
             let what = human::plural(errors.max(1), "error");
             Err(Failure {

@@ -8,6 +8,7 @@ use miette::{
     ThemeCharacters, ThemeStyles,
 };
 
+use super::paint::Paint;
 use super::place::position;
 use super::text::harmless;
 use crate::console::Style;
@@ -96,28 +97,6 @@ pub fn failure(failure: &Failure, style: Style) -> String {
 
 fn help(help: Option<&str>, paint: Paint) -> String {
     help.map_or_else(String::new, |help| format!("{}{}\n", paint.cyan("  help: "), harmless(help)))
-}
-
-/// Colours, or none.
-#[derive(Debug, Clone, Copy)]
-struct Paint(bool);
-
-impl Paint {
-    fn new(style: Style) -> Self {
-        Paint(style.color)
-    }
-
-    fn red(self, text: &str) -> String {
-        self.with("31", text)
-    }
-
-    fn cyan(self, text: &str) -> String {
-        self.with("36", text)
-    }
-
-    fn with(self, code: &str, text: &str) -> String {
-        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
 }
 
 fn handler(style: Style) -> GraphicalReportHandler {

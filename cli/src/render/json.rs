@@ -155,3 +155,9 @@ impl JsonPlace {
         JsonPlace { file: file.shown.clone(), range: Some(range) }
     }
 }
+
+/// A value as one JSON document, with its end of line.
+pub fn document(value: &impl Serialize) -> String {
+    // Types of this program, whose keys are text: they can be written.
+    serde_json::to_string_pretty(value).map(|text| text + "\n").unwrap_or_default()
+}

@@ -1,9 +1,16 @@
 //! Artefacts: a valid tar in a valid gzip file that can be read from the middle. The format is specified, byte for byte,
 //! in `docs/artefact.md`.
 
+mod columns;
 mod entry;
+mod framing;
+mod gzip;
+mod index;
 mod pack;
+mod pax;
 mod reader;
+mod tarhead;
+mod treehash;
 mod verify;
 
 use std::fmt;
@@ -13,8 +20,22 @@ pub use pack::{Content, Input, PackError, PackOptions, Packed, PackedSource, Sin
 pub use reader::{Artefact, Expected, ReadAt, ReadError};
 pub use verify::{Damage, Depth, Report, verify};
 
+/// The run that an artefact's first bytes name; `None` where they are not an artefact's, or of a newer format.
+pub fn run_of(head: &[u8]) -> Option<String> {
+    match framing::read_opening(head) {
+        framing::Framed::Found(run) => Some(run),
+        framing::Framed::Newer(_) | framing::Framed::Foreign => None,
+    }
+}
+
 /// The format's version.
 pub const VERSION: u16 = 1;
+
+/// Where the index is in the tar.
+const INDEX_PATH: &[u8] = b".backplan/index";
+
+/// Bytes of payload in a member of a large file; a power of two, so that pieces are subtrees of BLAKE3.
+const PIECE: usize = 512 << 10;
 
 /// The digest that stands for a whole artefact: BLAKE3 over the table of its index, which holds the digests of the index
 /// blocks, which hold those of every member and of every entry's contents.

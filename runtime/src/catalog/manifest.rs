@@ -166,10 +166,12 @@ pub struct Content {
 /// Where an artefact's index lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexPlace {
-    /// Bytes from the artefact's start.
+    /// Of its first block, in bytes from the artefact's start: from here to the end is the whole index.
     pub offset: u64,
-    /// Bytes.
-    pub length: u64,
+    /// Of its table, in bytes from the artefact's start.
+    pub table: u64,
+    /// Bytes of the table, compressed.
+    pub table_length: u32,
 }
 
 /// An archive that is not there.

@@ -1,6 +1,6 @@
 //! What a run's steps came to, as far as the manifest and the report tell of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use backplan_compiler::lower::level_word;
@@ -12,8 +12,8 @@ use crate::artefact::Packed;
 use crate::catalog::details::{Details, PlanFile, RawPath, Root, Warnings};
 use crate::catalog::ids::{Nonce, RunId, Uuid};
 use crate::catalog::manifest::{
-    ArchiveRecord, Content, FORMAT, HostRef, IndexPlace, MIN_READER, Manifest, MissingArchive, PlanRef, Second,
-    SourceRecord, SourceStatus,
+    ArchiveRecord, Content, FORMAT, HostRef, IndexPlace, MIN_READER, Manifest, MissingArchive, PlanRef,
+    Second, SourceRecord, SourceStatus,
 };
 use crate::scan::Summary;
 
@@ -50,8 +50,12 @@ pub struct Facts {
     pub sources: BTreeMap<SourceId, SourceFact>,
     /// Per archive that was packed.
     pub archives: BTreeMap<ArchiveId, ArchiveFact>,
-    /// Why an archive was not packed, or not brought to a store.
+    /// Why an archive was not packed.
     pub missing: BTreeMap<ArchiveId, String>,
+    /// Artefacts that were brought into a store from the staging.
+    pub published: BTreeSet<(ArchiveId, StoreId)>,
+    /// Artefacts that were packed and did not reach a store, and why.
+    pub lost: BTreeMap<(ArchiveId, StoreId), String>,
     /// What a person should read.
     pub warnings: Vec<String>,
 }

@@ -2,15 +2,70 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`request`] | what a run is asked to do, and what cannot be run yet |
+//! | [`prepare`] | from a request to a graph of steps |
+//! | [`forecast`] | the dry run: the same graph, described |
+//! | [`coordinator`] | the one loop that owns a run's state |
+//! | [`worker`], [`deliver`] | what each step does to the world |
+//! | [`facts`] | what the steps came to, and the manifest made from it |
+//! | [`report`] | how the run ended |
 //! | [`event`] | what a run tells whoever watches it |
-//! | [`process`] | programs as process groups |
-//! | [`secrets`] | fetching secrets, and taking them out of output |
+//! | [`journal`] | intents, for the run that comes after one that died |
+//! | [`process`], [`secrets`], [`staging`], [`state`] | programs, secrets, the staging, the state folder |
 
 pub mod coordinator;
+pub mod deliver;
 pub mod event;
+pub mod facts;
+pub mod forecast;
 pub mod journal;
+mod mark;
+pub mod prepare;
 pub mod process;
+pub mod report;
 pub mod request;
 pub mod secrets;
+mod session;
+mod sinks;
 pub mod staging;
 pub mod state;
+pub mod worker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use coordinator::{Bounds, StopSignal, Work, execute};
+use event::Observer;
+use prepare::{PrepareError, prepare_run};
+use report::Report;
+use request::Request;
+use worker::Worker;
+
+/// Runs a plan to its end. Signals come in on `signals`.
+///
+/// # Errors
+/// When the run may not begin: then nothing was changed. Whatever goes wrong later is in the report.
+pub async fn run(
+    request: Request,
+    observer: Arc<dyn Observer>,
+    signals: mpsc::Receiver<StopSignal>,
+) -> Result<Report, PrepareError> {
+    let prepared = prepare_run(request)?;
+    let limits = prepared.request.model.limits.clone();
+    if let Some(nice) = limits.nice {
+        // A run that may not be nicer is as good a backup.
+        let _ = rustix::process::nice(nice);
+    }
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let bounds = Bounds {
+        jobs: limits.jobs.and_then(|jobs| usize::try_from(jobs).ok()).unwrap_or(cores),
+        timeout: limits.timeout.map(Duration::from_secs),
+    };
+    let (graph, run) = (Arc::clone(&prepared.graph), prepared.run.to_string());
+    let worker = Arc::new(Worker::new(prepared, Arc::clone(&observer)));
+    let work = Arc::clone(&worker) as Arc<dyn Work>;
+    let execution = execute(Arc::clone(&graph), work, bounds, observer, signals).await;
+    Ok(worker.finish(&run, &graph, &execution))
+}

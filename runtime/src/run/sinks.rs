@@ -49,17 +49,16 @@ impl Sink for StagedFile {
 /// Every store at once. One that fails drops out, and the others go on.
 pub struct FanOut {
     uploads: Vec<(StoreId, Box<dyn Upload>)>,
-    /// The stores that dropped out, and why.
-    pub lost: Vec<(StoreId, StoreError)>,
+    lost: Vec<(StoreId, StoreError)>,
 }
 
 impl FanOut {
     /// Writes to these uploads.
-    pub fn new(uploads: Vec<(StoreId, Box<dyn Upload>)>, lost: Vec<(StoreId, StoreError)>) -> FanOut {
-        FanOut { uploads, lost }
+    pub fn new(uploads: Vec<(StoreId, Box<dyn Upload>)>) -> FanOut {
+        FanOut { uploads, lost: Vec::new() }
     }
 
-    /// The uploads that took everything.
+    /// The uploads that took everything, and the stores that dropped out with the reason.
     pub fn into_uploads(self) -> (Vec<(StoreId, Box<dyn Upload>)>, Vec<(StoreId, StoreError)>) {
         (self.uploads, self.lost)
     }

@@ -1,0 +1,179 @@
+//! `plan run`
+
+use std::env;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use backplan_compiler::model::Level;
+use backplan_compiler::sources::{Place, SourceSet};
+use backplan_runtime::control::Control;
+use backplan_runtime::run::coordinator::StopSignal;
+use backplan_runtime::run::event::Observer;
+use backplan_runtime::run::forecast::forecast;
+use backplan_runtime::run::prepare::PrepareError;
+use backplan_runtime::run::report::Verdict;
+use backplan_runtime::run::request::{Clock, Request};
+use backplan_runtime::run::state;
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::plan::{Ready, ready};
+use crate::args::{Format, Global, RunArgs, WantedLevel};
+use crate::console::Console;
+use crate::exit::{Failure, Status};
+use crate::progress;
+use crate::render::{json, run as rendered};
+
+/// Fixes the time that a run believes it to be, so that a test can hold two runs against each other.
+const CLOCK: &str = "BACKPLAN_NOW";
+
+/// Runs a plan, or shows what a run would do.
+///
+/// # Errors
+/// Where the run could not begin.
+pub fn execute(args: &RunArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
+    let ready = ready(&args.plan, global, console)?;
+    let has_warnings = ready.has_warnings;
+    let request = request(args, global, ready)?;
+    if args.dry_run {
+        show(args, request, has_warnings, console)
+    } else {
+        make(args, global, request, console)
+    }
+}
+
+fn request(args: &RunArgs, global: &Global, ready: Ready) -> Result<Request, Failure> {
+    let state = state::root().map_err(|error| Failure::new(error.to_string()).help("set HOME"))?;
+    Ok(Request {
+        files: redacted(&ready.sources, &ready.inline_secrets),
+        model: ready.model,
+        parameters: global
+            .params
+            .iter()
+            .map(|binding| (binding.name.clone(), binding.value.clone()))
+            .collect(),
+        level: match args.level {
+            WantedLevel::Auto => None,
+            WantedLevel::Full => Some(Level::Full),
+            WantedLevel::Differential => Some(Level::Differential),
+            WantedLevel::Incremental => Some(Level::Incremental),
+        },
+        only: args.only.iter().cloned().collect(),
+        adopt: args.adopt,
+        state,
+        home: env::home_dir(),
+        clock: clock()?,
+    })
+}
+
+/// The texts of a plan without the secrets written into them.
+fn redacted(sources: &SourceSet, secrets: &[Place]) -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    for (id, file) in sources.iter() {
+        let mut text = file.text.clone();
+        let mut spans: Vec<_> =
+            secrets.iter().filter(|place| place.file == id).map(|place| place.span).collect();
+        spans.sort();
+        spans.dedup();
+        for span in spans.into_iter().rev().filter(|span| text.get(span.start..span.end).is_some()) {
+            text.replace_range(span.start..span.end, "\"(secret)\"");
+        }
+        files.push((file.path.clone(), text));
+    }
+    files
+}
+
+fn clock() -> Result<Clock, Failure> {
+    match env::var(CLOCK) {
+        Err(_) => Ok(Clock::System),
+        Ok(text) => match text.parse::<Timestamp>() {
+            Ok(at) => Ok(Clock::Fixed(at)),
+            Err(_) => Err(Failure::usage(format!("`{CLOCK}` is `{text}`, which is not a time"))
+                .help("unset it: it is for tests; a time looks like `2026-11-20T02:30:00Z`")),
+        },
+    }
+}
+
+fn show(
+    args: &RunArgs,
+    request: Request,
+    has_warnings: bool,
+    console: &mut Console,
+) -> Result<Status, Failure> {
+    let forecast = forecast(request, &Control::default()).map_err(refused)?;
+    match args.format {
+        Format::Human => console.answer(&rendered::forecast(&forecast, console.answers())),
+        Format::Json => console.answer(&json::document(&forecast)),
+    }
+    Ok(match (forecast.errors.is_empty(), forecast.warnings.is_empty() && !has_warnings) {
+        (false, _) => Status::Failed,
+        (true, false) => Status::Warnings,
+        (true, true) => Status::Done,
+    })
+}
+
+fn make(args: &RunArgs, global: &Global, request: Request, console: &mut Console) -> Result<Status, Failure> {
+    let observer: Arc<dyn Observer> = Arc::from(progress::observer(console.errors(), global.quiet));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+    let report = runtime.block_on(async {
+        let signals =
+            signals().map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
+        backplan_runtime::run::run(request, observer, signals).await.map_err(refused)
+    })?;
+    match args.format {
+        Format::Human => console.answer(&rendered::report(&report, console.answers())),
+        Format::Json => console.answer(&json::document(&report)),
+    }
+    Ok(match report.verdict {
+        Verdict::Done => Status::Done,
+        Verdict::Warnings => Status::Warnings,
+        Verdict::Failed => Status::Failed,
+        Verdict::Busy => Status::Locked,
+        Verdict::Interrupted => Status::Interrupted,
+        Verdict::Terminated => Status::Terminated,
+    })
+}
+
+/// SIGINT, SIGTERM and SIGHUP. A second one is as good as the first: what is being closed is closed.
+fn signals() -> std::io::Result<mpsc::Receiver<StopSignal>> {
+    let (send, receive) = mpsc::channel(4);
+    let kinds = [
+        (SignalKind::interrupt(), StopSignal::Interrupt),
+        (SignalKind::terminate(), StopSignal::Terminate),
+        (SignalKind::hangup(), StopSignal::Terminate),
+    ];
+    for (kind, meaning) in kinds {
+        let (mut stream, send) = (signal(kind)?, send.clone());
+        tokio::spawn(async move {
+            while stream.recv().await.is_some() {
+                if send.send(meaning).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    Ok(receive)
+}
+
+/// Why a run may not begin, and with which status.
+fn refused(error: PrepareError) -> Failure {
+    let status = match &error {
+        PrepareError::Busy(_) => Status::Locked,
+        PrepareError::State(_) | PrepareError::Store(_) | PrepareError::Read(_) => Status::Failed,
+        _ => Status::Usage,
+    };
+    let help = match &error {
+        PrepareError::Unsupported { .. } => {
+            Some("take it out of the plan, or keep the plan for a later version")
+        }
+        PrepareError::Busy(_) => Some("wait for it to end; a run that died holds no lock"),
+        PrepareError::Nothing(_) => Some("declare an `archive`"),
+        _ => None,
+    };
+    Failure { status, message: error.to_string(), help: help.map(str::to_owned) }
+}

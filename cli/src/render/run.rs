@@ -1,0 +1,118 @@
+//! What a run did, or would do, for people.
+
+use std::fmt::Write;
+
+use backplan_runtime::run::forecast::{Forecast, StepForecast};
+use backplan_runtime::run::report::{Report, Verdict, failures};
+
+use super::human::plural;
+use super::paint::Paint;
+use super::text::harmless;
+use crate::console::Style;
+use crate::progress::bytes;
+
+/// Deletions and warnings that are listed one by one; what is more is counted.
+const MOST: usize = 40;
+
+/// A dry run.
+pub fn forecast(forecast: &Forecast, style: Style) -> String {
+    let paint = Paint::new(style);
+    let mut out = String::new();
+    // Writing into a string does not fail.
+    let _ = writeln!(
+        out,
+        "{}\n",
+        paint.bold(&format!("run {} of plan `{}` would:", forecast.run, forecast.plan))
+    );
+    for (number, step) in forecast.steps.iter().enumerate() {
+        forecast_step(&mut out, number + 1, step, &paint);
+    }
+    let _ = writeln!(out, "\n{}", paint.bold("artefacts:"));
+    for archive in &forecast.archives {
+        let stores = archive.stores.join(", ");
+        let measured = format!("{} entries, {}", archive.entries, bytes(archive.bytes));
+        let open = match archive.unmeasured.as_slice() {
+            [] => String::new(),
+            names => format!(", and what {} gives", names.join(", ")),
+        };
+        let _ = writeln!(out, "  {} -> {stores}", harmless(&archive.artefact));
+        let _ = writeln!(out, "    {measured} before compression{open}");
+    }
+    list(&mut out, &paint.yellow("warnings:"), &forecast.warnings);
+    list(&mut out, &paint.red("the run would fail:"), &forecast.errors);
+    out.push_str("\nnothing was written, locked or sent.\n");
+    out
+}
+
+fn forecast_step(out: &mut String, number: usize, step: &StepForecast, paint: &Paint) {
+    let _ = writeln!(out, "{number:>3}  {}", paint.bold(&step.step.step));
+    for found in &step.found {
+        let _ = writeln!(out, "       {}", harmless(found));
+    }
+    for (word, effects) in
+        [("reads", &step.step.reads), ("writes", &step.step.writes), ("deletes", &step.step.deletes)]
+    {
+        for effect in effects {
+            let _ = writeln!(out, "       {word:<8} {}", harmless(effect));
+        }
+    }
+    for gone in step.would_delete.iter().take(MOST) {
+        let _ = writeln!(out, "       {} {}", paint.red("now there:"), harmless(gone));
+    }
+    if step.would_delete.len() > MOST {
+        let _ = writeln!(out, "       and {} more", step.would_delete.len() - MOST);
+    }
+}
+
+/// A run that has ended.
+pub fn report(report: &Report, style: Style) -> String {
+    let paint = Paint::new(style);
+    let mut out = String::new();
+    for archive in &report.archives {
+        let _ = match archive.size {
+            Some(size) => writeln!(
+                out,
+                "{}: {} from {} ({})",
+                harmless(&archive.artefact),
+                bytes(size),
+                bytes(archive.bytes),
+                plural(archive.entries.try_into().unwrap_or(usize::MAX), "entry")
+                    .replace("entrys", "entries"),
+            ),
+            None => writeln!(out, "{}: {}", harmless(&archive.artefact), paint.red("not made")),
+        };
+    }
+    list(&mut out, &paint.yellow("warnings:"), &report.warnings);
+    let failed: Vec<String> =
+        failures(report).into_iter().map(|(step, why)| format!("{step}: {why}")).collect();
+    list(&mut out, &paint.red("failed:"), &failed);
+    let stores = match report.committed.as_slice() {
+        [] => "nowhere: no backup was made".to_owned(),
+        names => {
+            format!("in {}", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
+        }
+    };
+    let verdict = match report.verdict {
+        Verdict::Done => paint.green("done"),
+        Verdict::Warnings => paint.yellow("done, with warnings"),
+        Verdict::Failed if report.committed.is_empty() => paint.red("failed"),
+        Verdict::Failed => paint.red("failed in part"),
+        Verdict::Busy => paint.yellow("not run: another run holds the lock"),
+        Verdict::Interrupted | Verdict::Terminated => paint.red("stopped"),
+    };
+    let _ = writeln!(out, "{verdict}: run {} is {stores}", report.run);
+    out
+}
+
+fn list(out: &mut String, title: &str, lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "{title}");
+    for line in lines.iter().take(MOST) {
+        let _ = writeln!(out, "  {}", harmless(line));
+    }
+    if lines.len() > MOST {
+        let _ = writeln!(out, "  and {} more", lines.len() - MOST);
+    }
+}

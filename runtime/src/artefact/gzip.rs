@@ -1,0 +1,175 @@
+//! Gzip members (RFC 1952), one at a time and whole.
+
+use libdeflater::{CompressionLvl, Compressor, Crc, Decompressor};
+
+/// No member holds more when it is decoded; what claims to is damaged or hostile.
+pub const MEMBER_MAX: usize = 4 << 20;
+/// A stored deflate block's largest length.
+const STORED_MAX: usize = 0xffff;
+const PROBE: usize = 64 << 10;
+/// Members are made with this subfield id for what is Backplan's own.
+pub const SUBFIELD: [u8; 2] = *b"BP";
+
+const EXTRA: u8 = 4;
+const TRAILER: usize = 8;
+const HEADER: usize = 10;
+
+/// Makes members at one level.
+pub struct MemberWriter {
+    main: Option<Compressor>,
+    probe: Compressor,
+    scratch: Vec<u8>,
+}
+
+impl MemberWriter {
+    /// For level 0 (stored) to 9.
+    pub fn new(level: u8) -> MemberWriter {
+        let main = (level > 0)
+            .then(|| Compressor::new(CompressionLvl::new(i32::from(level.min(9))).unwrap_or_default()));
+        let probe = Compressor::new(CompressionLvl::new(1).unwrap_or_default());
+        MemberWriter { main, probe, scratch: Vec::new() }
+    }
+
+    /// Appends a member that decodes to `data`. What does not compress is stored.
+    pub fn write(&mut self, data: &[u8], out: &mut Vec<u8>) {
+        if self.main.is_some() && !self.is_incompressible(data) && self.try_compress(data, out) {
+            return;
+        }
+        stored_member(data, None, out);
+    }
+
+    fn try_compress(&mut self, data: &[u8], out: &mut Vec<u8>) -> bool {
+        let Some(main) = &mut self.main else { return false };
+        let start = out.len();
+        header(None, out);
+        let body = out.len();
+        let stored = data.len() + 5 * (data.len() / STORED_MAX + 1);
+        out.resize(body + main.deflate_compress_bound(data.len()), 0);
+        match main.deflate_compress(data, &mut out[body..]) {
+            Ok(length) if length < stored => {
+                out.truncate(body + length);
+                trailer(data, out);
+                true
+            }
+            _ => {
+                out.truncate(start);
+                false
+            }
+        }
+    }
+
+    /// Whether the middle of it, quickly compressed, saves less than 2 %.
+    fn is_incompressible(&mut self, data: &[u8]) -> bool {
+        if data.len() < 2 * PROBE {
+            return false;
+        }
+        let middle = data.len() / 2 - PROBE / 2;
+        let sample = &data[middle..middle + PROBE];
+        self.scratch.resize(self.probe.deflate_compress_bound(PROBE), 0);
+        self.probe.deflate_compress(sample, &mut self.scratch).is_ok_and(|length| length > PROBE / 100 * 98)
+    }
+}
+
+fn header(extra: Option<&[u8]>, out: &mut Vec<u8>) {
+    let flags = if extra.is_some() { EXTRA } else { 0 };
+    out.extend_from_slice(&[0x1f, 0x8b, 8, flags, 0, 0, 0, 0, 0, 255]);
+    if let Some(extra) = extra {
+        out.extend_from_slice(&(extra.len() as u16 + 4).to_le_bytes());
+        out.extend_from_slice(&SUBFIELD);
+        out.extend_from_slice(&(extra.len() as u16).to_le_bytes());
+        out.extend_from_slice(extra);
+    }
+}
+
+fn trailer(data: &[u8], out: &mut Vec<u8>) {
+    let mut crc = Crc::new();
+    crc.update(data);
+    out.extend_from_slice(&crc.sum().to_le_bytes());
+    out.extend_from_slice(&(data.len() as u32).to_le_bytes());
+}
+
+/// Appends a member that stores `data`: its length depends on `data.len()` alone.
+pub fn stored_member(data: &[u8], extra: Option<&[u8]>, out: &mut Vec<u8>) {
+    header(extra, out);
+    let mut rest = data;
+    loop {
+        let (now, later) = rest.split_at(rest.len().min(STORED_MAX));
+        out.push(u8::from(later.is_empty()));
+        out.extend_from_slice(&(now.len() as u16).to_le_bytes());
+        out.extend_from_slice(&(!(now.len() as u16)).to_le_bytes());
+        out.extend_from_slice(now);
+        if later.is_empty() {
+            break;
+        }
+        rest = later;
+    }
+    trailer(data, out);
+}
+
+/// Appends a member that decodes to nothing and carries `extra`.
+pub fn empty_member(extra: &[u8], out: &mut Vec<u8>) {
+    header(Some(extra), out);
+    out.extend_from_slice(&[3, 0]);
+    trailer(&[], out);
+}
+
+/// What is wrong with a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadMember {
+    /// Its header is none.
+    #[error("no gzip header")]
+    Header,
+    /// It claims to be larger than a member can be.
+    #[error("a member larger than the format allows")]
+    TooLarge,
+    /// Its compressed bytes make no sense, or it does not decode to what its trailer says.
+    #[error("its compressed bytes are damaged")]
+    Data,
+}
+
+/// Length of a member's header, and the place of Backplan's own subfield in it.
+///
+/// # Errors
+/// [`BadMember::Header`].
+pub fn parse_header(member: &[u8]) -> Result<(usize, Option<std::ops::Range<usize>>), BadMember> {
+    let flags = *member.get(3).ok_or(BadMember::Header)?;
+    if member[..3] != [0x1f, 0x8b, 8] || flags & !EXTRA != 0 || member.len() < HEADER {
+        return Err(BadMember::Header);
+    }
+    if flags & EXTRA == 0 {
+        return Ok((HEADER, None));
+    }
+    let two = |at: usize| member.get(at..at + 2).map(|two| usize::from(u16::from_le_bytes([two[0], two[1]])));
+    let end = HEADER + 2 + two(HEADER).ok_or(BadMember::Header)?;
+    let (mut at, mut own) = (HEADER + 2, None);
+    while at + 4 <= end {
+        let length = two(at + 2).ok_or(BadMember::Header)?;
+        if at + 4 + length > end || end > member.len() {
+            return Err(BadMember::Header);
+        }
+        if member[at..at + 2] == SUBFIELD {
+            own = Some(at + 4..at + 4 + length);
+        }
+        at += 4 + length;
+    }
+    if at == end { Ok((end, own)) } else { Err(BadMember::Header) }
+}
+
+/// Decodes one member, which `member` holds exactly, into `out`, replacing what is there.
+///
+/// # Errors
+/// See [`BadMember`].
+pub fn decode(decoder: &mut Decompressor, member: &[u8], out: &mut Vec<u8>) -> Result<(), BadMember> {
+    let (body, _) = parse_header(member)?;
+    let end = member.len().checked_sub(TRAILER).filter(|end| *end >= body).ok_or(BadMember::Data)?;
+    let word = |at: usize| u32::from_le_bytes([member[at], member[at + 1], member[at + 2], member[at + 3]]);
+    let length = word(end + 4) as usize;
+    if length > MEMBER_MAX {
+        return Err(BadMember::TooLarge);
+    }
+    out.resize(length, 0);
+    let decoded = decoder.deflate_decompress(&member[body..end], out).map_err(|_| BadMember::Data)?;
+    let mut crc = Crc::new();
+    crc.update(out);
+    if decoded == length && crc.sum() == word(end) { Ok(()) } else { Err(BadMember::Data) }
+}

@@ -1,0 +1,293 @@
+//! Packing: a planner goes through the sources and gives out members' worth of work, workers read, compress and hash, and
+//! the calling thread writes the members in order. What is under way is bounded, and what is known of entries goes to
+//! temporary files, so that memory does not grow with the tree.
+
+mod finish;
+mod job;
+mod listing;
+mod names;
+mod open;
+mod plan;
+mod scratch;
+mod window;
+mod work;
+mod write;
+
+use std::error::Error;
+use std::io::{self, Read};
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::mpsc::{channel, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use super::{IndexPlace, Root};
+use crate::control::{Control, Stopped};
+use crate::scan::Warnings;
+pub(crate) use finish::{end_of_archive, index_header};
+pub(crate) use job::Planned;
+use listing::Listing;
+use names::Names;
+use open::Roots;
+use plan::{Ended, Outcome, Planner, Shared};
+use window::Window;
+use work::Worker;
+use write::Writer;
+
+/// More threads than this only cost memory.
+const WORKERS_MAX: usize = 16;
+
+/// What a sink says when it cannot go on.
+pub type SinkError = Box<dyn Error + Send + Sync>;
+
+/// Where an artefact's bytes go.
+pub trait Sink {
+    /// Appends.
+    ///
+    /// # Errors
+    /// When the bytes could not be taken: packing ends.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), SinkError>;
+
+    /// Replaces bytes that were written before. Called only for inputs that hold a [`Content::Stream`], once for each.
+    ///
+    /// # Errors
+    /// When the bytes could not be taken: packing ends.
+    fn patch(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError>;
+}
+
+/// One source of an artefact.
+pub struct Input {
+    /// Its name: the folder it has in the artefact. One path component.
+    pub source: String,
+    /// What is in it.
+    pub content: Content,
+}
+
+/// What a source gives.
+pub enum Content {
+    /// Trees, by the scan file that [`crate::scan::scan`] wrote.
+    Scan(PathBuf),
+    /// One regular file of this host, under a name of its own.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// Its name inside the source's folder: one component.
+        name: String,
+    },
+    /// Bytes of unknown number, under a name. An error of the reader ends the packing.
+    Stream {
+        /// Where they come from; read on a thread of its own.
+        reader: Box<dyn Read + Send>,
+        /// The file's name inside the source's folder: one component.
+        name: String,
+        /// The time recorded for it.
+        mtime: SystemTime,
+        /// The permission bits recorded for it.
+        mode: u32,
+    },
+}
+
+/// How to pack.
+#[derive(Debug, Clone)]
+pub struct PackOptions {
+    /// Compression: 0 (stored) to 9; 6 is gzip's usual.
+    pub level: u8,
+    /// The run's id, recorded in the artefact: 1 to 64 bytes.
+    pub run: String,
+    /// A folder for unnamed temporary files: about 150 bytes an entry.
+    pub scratch: PathBuf,
+    /// Compressing threads; as many as there are cores where `None`.
+    pub workers: Option<usize>,
+}
+
+/// What was packed.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    /// Bytes of the artefact.
+    pub size: u64,
+    /// SHA-256 of the artefact; `None` if bytes were patched: it has to be read again for that.
+    pub sha256: Option<[u8; 32]>,
+    /// The digest that stands for all of it.
+    pub root: Root,
+    /// Where the index is.
+    pub index: IndexPlace,
+    /// Members that hold entries.
+    pub members: u64,
+    /// Per source, sorted by name.
+    pub sources: Vec<PackedSource>,
+}
+
+/// What was packed of a source.
+#[derive(Debug, Clone)]
+pub struct PackedSource {
+    /// Its name.
+    pub name: String,
+    /// Entries of every kind, the source's own folder counted.
+    pub entries: u64,
+    /// Bytes read of files.
+    pub bytes: u64,
+    /// What went differently.
+    pub warnings: Warnings,
+}
+
+/// Why packing ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackError {
+    /// The place it is written to failed.
+    #[error("cannot write the artefact: {0}")]
+    Sink(#[source] SinkError),
+    /// A source failed.
+    #[error("source `{source_name}`: {cause}")]
+    Input {
+        /// The source.
+        source_name: String,
+        /// What is wrong.
+        #[source]
+        cause: io::Error,
+    },
+    /// Temporary files could not be written.
+    #[error("temporary file in `{path}`: {cause}")]
+    Scratch {
+        /// The folder.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        cause: io::Error,
+    },
+    /// What was asked for cannot be.
+    #[error("cannot pack: {0}")]
+    Request(String),
+    /// Asked to stop.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// Packs sources into one artefact and gives its bytes to `sink`. The order of `inputs` does not matter.
+///
+/// # Errors
+/// See [`PackError`]. Single files that cannot be read are warnings.
+pub fn pack(
+    mut inputs: Vec<Input>,
+    options: &PackOptions,
+    sink: &mut dyn Sink,
+    control: &Control,
+) -> Result<Packed, PackError> {
+    inputs.sort_by(|a, b| a.source.cmp(&b.source));
+    check(&inputs, options)?;
+    let mut listings: Vec<Listing> = Vec::new();
+    for input in &inputs {
+        let first = listings.last().map_or(0, |last| last.first + last.entries);
+        let failed = |cause| PackError::Input { source_name: input.source.clone(), cause };
+        listings.push(Listing::of(input, first).map_err(failed)?);
+    }
+    let expected = listings.iter().map(|listing| listing.expected);
+    let (files, bytes) = expected.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+    control.expect(files, bytes);
+    let names = Names::of_this_host();
+    let entries = listings.iter().map(|listing| listing.entries).sum();
+    let mut writer = Writer::start(sink, &options.run, &options.scratch, entries, inputs.len(), &names)?;
+    let outcome = members(inputs, &listings, options, &names, &mut writer, control)?;
+    for (source, warning) in outcome.warnings {
+        writer.written[usize::from(source)].warnings.push(warning);
+    }
+    let sources = listings.iter().zip(&writer.written).map(|(listing, written)| PackedSource {
+        name: listing.source.clone(),
+        entries: written.entries,
+        bytes: written.bytes,
+        warnings: written.warnings.clone(),
+    });
+    let (sources, members) = (sources.collect(), writer.member_count);
+    let end = finish::finish(writer, &listings, &outcome.links, &options.run, &options.scratch)?;
+    Ok(Packed { size: end.size, sha256: end.sha256, root: end.root, index: end.index, members, sources })
+}
+
+fn check(inputs: &[Input], options: &PackOptions) -> Result<(), PackError> {
+    let is_component =
+        |name: &str| !matches!(name, "" | "." | ".." | ".backplan") && !name.contains(['/', '\0']);
+    let inner = |content: &Content| match content {
+        Content::Scan(_) => None,
+        Content::File { name, .. } | Content::Stream { name, .. } => Some(name.clone()),
+    };
+    for input in inputs {
+        let names = std::iter::once(input.source.clone()).chain(inner(&input.content));
+        if let Some(bad) = names.into_iter().find(|name| !is_component(name)) {
+            return Err(PackError::Request(format!("`{bad}` cannot be a name inside an artefact")));
+        }
+    }
+    if let Some(twice) = inputs.windows(2).find(|pair| pair[0].source == pair[1].source) {
+        return Err(PackError::Request(format!("source `{}` is given twice", twice[0].source)));
+    }
+    if inputs.len() > usize::from(u16::MAX) || options.level > 9 {
+        return Err(PackError::Request("more sources, or a higher level, than there can be".to_string()));
+    }
+    if options.run.is_empty() || options.run.len() > 64 {
+        return Err(PackError::Request(format!("`{}` cannot be a run's id", options.run)));
+    }
+    Ok(())
+}
+
+/// Runs planner, workers and writer until all members are written.
+fn members(
+    inputs: Vec<Input>,
+    listings: &[Listing],
+    options: &PackOptions,
+    names: &Names,
+    writer: &mut Writer<'_>,
+    control: &Control,
+) -> Result<Outcome, PackError> {
+    let roots: Vec<Roots> = listings.iter().map(|listing| Roots::open(&listing.roots)).collect();
+    let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+    let workers = options.workers.unwrap_or_else(cores).clamp(1, WORKERS_MAX);
+    let window = Window::new(3 * workers + 4);
+    let deferred = Mutex::default();
+    let pool = Mutex::default();
+    let shared = Shared { listings, roots: &roots, window: &window, deferred: &deferred, control };
+    std::thread::scope(|scope| {
+        let (jobs, queue) = sync_channel(2 * workers);
+        let (results, finished) = channel();
+        let queue = std::sync::Arc::new(Mutex::new(queue));
+        for _ in 0..workers {
+            let worker = Worker::new(&shared, names, &pool, options.level);
+            let (queue, results) = (std::sync::Arc::clone(&queue), results.clone());
+            scope.spawn(move || worker.run(&queue, &results));
+        }
+        drop((results, queue));
+        let shared = &shared;
+        let planner = scope.spawn(move || {
+            let planned = Planner::new(shared, jobs).run(inputs);
+            if planned.is_err() {
+                shared.window.close();
+            }
+            planned
+        });
+        let mut failure = None;
+        for done in finished {
+            if failure.is_some() {
+                continue;
+            }
+            let written = writer.take(done, |mut done| {
+                let bytes = done.bytes.iter().map(|(_, bytes)| bytes).sum();
+                let files = done.slots.len() + usize::from(done.large.is_some());
+                control.advance(files as u64, bytes);
+                lock(&deferred).append(&mut done.deferred);
+                lock(&pool).push(done.member);
+                window.leave();
+            });
+            if let Err(error) = written {
+                window.close();
+                failure = Some(error);
+            }
+        }
+        let planned = planner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        match (failure, planned) {
+            (Some(error), _) | (None, Err(Ended::Here(error))) => Err(error),
+            (None, Ok(outcome)) => Ok(outcome),
+            (None, Err(Ended::Elsewhere)) => Err(PackError::Stopped(Stopped)),
+        }
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

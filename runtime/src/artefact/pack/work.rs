@@ -1,0 +1,389 @@
+//! The workers: read files, build tar bytes, compress, hash.
+
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, PoisonError};
+
+use super::job::{Done, Item, Job, Large, PieceHash, Planned, Work};
+use super::names::Names;
+use super::open::{Attributes, LeftOut, Opened, Reading, attributes_of};
+use super::plan::Shared;
+use super::scratch::Slot;
+use crate::artefact::gzip::{MemberWriter, stored_member};
+use crate::artefact::tarhead::{self, Head, padding};
+use crate::artefact::{Flags, Kind, PIECE, treehash};
+use crate::scan::{Warning, WarningKind};
+
+/// A file that grew may make its member larger than planned by this much.
+const SLACK: usize = 64 << 10;
+/// Clocks of file systems tick this coarsely, in nanoseconds: what changed less long before the walk may have changed
+/// after it, unseen.
+const TICK: i128 = 100_000_000;
+
+/// One worker.
+pub struct Worker<'a> {
+    shared: &'a Shared<'a>,
+    names: &'a Names,
+    pool: &'a Mutex<Vec<Vec<u8>>>,
+    members: MemberWriter,
+    tar: Vec<u8>,
+}
+
+impl<'a> Worker<'a> {
+    /// A worker at this level.
+    pub fn new(
+        shared: &'a Shared<'a>,
+        names: &'a Names,
+        pool: &'a Mutex<Vec<Vec<u8>>>,
+        level: u8,
+    ) -> Worker<'a> {
+        Worker { shared, names, pool, members: MemberWriter::new(level), tar: Vec::new() }
+    }
+
+    /// Works until there is no more.
+    pub fn run(mut self, jobs: &Mutex<Receiver<Job>>, results: &Sender<Done>) {
+        loop {
+            let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(job) = job else { return };
+            if self.shared.control.check().is_err() {
+                self.shared.window.close();
+                continue;
+            }
+            let done = self.work(job);
+            if results.send(done).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn work(&mut self, job: Job) -> Done {
+        let mut done = Done {
+            turn: job.turn,
+            member: Vec::new(),
+            decoded: 0,
+            hash: [0; 32],
+            slots: Vec::new(),
+            large: None,
+            warnings: Vec::new(),
+            deferred: Vec::new(),
+            bytes: Vec::new(),
+        };
+        self.tar.clear();
+        match job.work {
+            Work::Entries(items) => {
+                for item in items {
+                    match item {
+                        Item::Entry(entry) if entry.seen.kind == Kind::File && entry.link.is_none() => {
+                            self.file(entry, &mut done);
+                        }
+                        Item::Entry(entry) => self.header_only(&entry, &mut done),
+                        Item::Opened(entry, opened) => self.whole(&entry, &opened, &mut done, true),
+                    }
+                }
+            }
+            Work::Head(entry, opened) => self.head(&entry, &opened, &mut done),
+            Work::Piece(entry, opened, index) => self.piece(&entry, &opened, index, &mut done),
+            Work::StreamHead(entry) => {
+                self.stream_head(entry, &mut done);
+                return done;
+            }
+            Work::StreamPiece { bytes, index, last, source } => {
+                self.stream_piece(bytes, index, last, source, &mut done);
+            }
+        }
+        self.finish(&mut done);
+        done
+    }
+
+    fn finish(&mut self, done: &mut Done) {
+        if self.tar.is_empty() {
+            return;
+        }
+        let mut member = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        member.clear();
+        self.members.write(&self.tar, &mut member);
+        done.hash = *blake3::hash(&member).as_bytes();
+        done.decoded = self.tar.len() as u32;
+        done.member = member;
+    }
+
+    fn warn(&self, entry: &Planned, kind: WarningKind, cause: Option<String>, done: &mut Done) {
+        let source = usize::from(entry.source);
+        let path = self.shared.listings[source].host_path(&self.shared.roots[source], &entry.seen);
+        done.warnings.push((entry.source, Warning { kind, path, cause }));
+    }
+
+    fn leave_out(&self, entry: &Planned, left_out: &LeftOut, done: &mut Done) {
+        self.warn(entry, left_out.kind, left_out.cause.map(|cause| cause.to_string()), done);
+    }
+
+    fn file(&mut self, entry: Planned, done: &mut Done) {
+        let opened = match Opened::open(&self.shared.roots[usize::from(entry.source)], &entry) {
+            Ok(opened) => opened,
+            Err(left_out) => return self.leave_out(&entry, &left_out, done),
+        };
+        let has_grown = opened.size > entry.seen.size;
+        let would_be = self.tar.len() as u64 + opened.size;
+        if has_grown && (opened.size > PIECE as u64 || would_be > (PIECE + SLACK) as u64) {
+            done.deferred.push(entry);
+            return;
+        }
+        self.whole(&entry, &opened, done, false);
+    }
+
+    /// Header and contents. A file that other names depend on is recorded, whatever reading it comes to.
+    fn whole(&mut self, entry: &Planned, opened: &Opened, done: &mut Done, keep: bool) {
+        let start = self.tar.len();
+        self.file_header(entry, opened, done);
+        let data = self.tar.len();
+        let (reading, grew) = opened.read_small(&mut self.tar);
+        if let (Reading::Failed(cause), false) = (reading, keep) {
+            self.tar.truncate(start);
+            return self.leave_out(entry, &LeftOut::from(cause), done);
+        }
+        let hash = *blake3::hash(&self.tar[data..]).as_bytes();
+        self.pad((self.tar.len() - data) as u64);
+        let mut flags = self.judge(entry, reading, done);
+        if grew {
+            self.warn(entry, WarningKind::Grew, None, done);
+            flags = flags.with(Flags::GREW);
+        }
+        let slot = self.file_slot(entry, opened, start, flags);
+        done.slots.push(Slot { hash, ..slot });
+        done.bytes.push((entry.source, opened.payload()));
+    }
+
+    fn judge(&self, entry: &Planned, reading: Reading, done: &mut Done) -> Flags {
+        match reading {
+            Reading::Whole => Flags::default(),
+            Reading::Short => {
+                self.warn(entry, WarningKind::Shrank, None, done);
+                Flags::SHRANK
+            }
+            Reading::Failed(cause) => {
+                self.warn(entry, WarningKind::Damaged, Some(cause.to_string()), done);
+                Flags::DAMAGED
+            }
+        }
+    }
+
+    fn pad(&mut self, payload: u64) {
+        self.tar.resize(self.tar.len() + padding(payload), 0);
+    }
+
+    fn file_header(&mut self, entry: &Planned, opened: &Opened, done: &mut Done) {
+        self.warn_of_attributes(entry, &opened.attributes, done);
+        let head = Head {
+            path: entry.path.clone(),
+            kind: Kind::File,
+            mode: opened.mode,
+            uid: opened.uid,
+            gid: opened.gid,
+            mtime: opened.mtime.0,
+            payload: opened.payload(),
+            sparse: opened.is_sparse().then_some(opened.size),
+            link: Vec::new(),
+            device: (0, 0),
+            attributes: opened.attributes.list.clone(),
+        };
+        tarhead::write(&head, self.names.of(head.uid, head.gid), false, &mut self.tar);
+    }
+
+    fn warn_of_attributes(&self, entry: &Planned, attributes: &Attributes, done: &mut Done) {
+        if let Some(trouble) = &attributes.trouble {
+            self.warn(entry, WarningKind::Attributes, Some(trouble.clone()), done);
+        }
+    }
+
+    fn file_slot(&self, entry: &Planned, opened: &Opened, start: usize, mut flags: Flags) -> Slot {
+        let conditions = [
+            (entry.has_links, Flags::LINKED),
+            (opened.is_sparse(), Flags::SPARSE),
+            (!opened.attributes.list.is_empty(), Flags::XATTRS),
+            (self.is_racy(entry, opened.ctime), Flags::RACY),
+        ];
+        for (condition, flag) in conditions {
+            if condition {
+                flags = flags.with(flag);
+            }
+        }
+        Slot {
+            number: entry.number,
+            source: entry.source,
+            kind: Kind::File,
+            mode: opened.mode,
+            uid: opened.uid,
+            gid: opened.gid,
+            mtime: opened.mtime,
+            size: opened.size,
+            payload: opened.payload(),
+            place: 0,
+            span: 0,
+            member: 0,
+            start: start as u32,
+            hash: [0; 32],
+            flags,
+        }
+    }
+
+    fn is_racy(&self, entry: &Planned, ctime: (i64, u32)) -> bool {
+        let nanos = |time: (i64, u32)| i128::from(time.0) * 1_000_000_000 + i128::from(time.1);
+        let started = self.shared.listings[usize::from(entry.source)].started;
+        entry.seen.root.is_some() && nanos(ctime) + TICK >= nanos(started)
+    }
+
+    /// Folders, links, pipes, devices, further names.
+    fn header_only(&mut self, entry: &Planned, done: &mut Done) {
+        let seen = &entry.seen;
+        let kind = if entry.link.is_some() { Kind::HardLink } else { seen.kind };
+        let attributes = match kind {
+            Kind::HardLink => Attributes::default(),
+            _ => attributes_of(&self.shared.roots[usize::from(entry.source)], entry),
+        };
+        self.warn_of_attributes(entry, &attributes, done);
+        let mut flags = Flags::default();
+        let conditions = [
+            (seen.implied, Flags::IMPLIED),
+            (seen.synthetic, Flags::SYNTHETIC),
+            (!attributes.list.is_empty(), Flags::XATTRS),
+        ];
+        for (condition, flag) in conditions {
+            if condition {
+                flags = flags.with(flag);
+            }
+        }
+        let start = self.tar.len() as u32;
+        let head = Head {
+            path: entry.path.clone(),
+            kind,
+            mode: seen.mode,
+            uid: seen.uid,
+            gid: seen.gid,
+            mtime: seen.mtime.0,
+            payload: 0,
+            sparse: None,
+            link: entry.link.as_ref().map_or_else(|| seen.link.clone(), |link| link.to_vec()),
+            device: seen.device,
+            attributes: attributes.list,
+        };
+        tarhead::write(&head, self.names.of(head.uid, head.gid), false, &mut self.tar);
+        done.slots.push(Slot {
+            number: entry.number,
+            source: entry.source,
+            kind,
+            mode: seen.mode,
+            uid: seen.uid,
+            gid: seen.gid,
+            mtime: seen.mtime,
+            size: 0,
+            payload: 0,
+            place: 0,
+            span: 0,
+            member: 0,
+            start,
+            hash: [0; 32],
+            flags,
+        });
+    }
+
+    fn head(&mut self, entry: &Planned, opened: &Arc<Opened>, done: &mut Done) {
+        self.file_header(entry, opened, done);
+        let data = self.tar.len();
+        let reading = opened.read_payload(0, PIECE, &mut self.tar);
+        let flags = self.judge(entry, reading, done);
+        let hash = PieceHash::Part(treehash::piece(0, &self.tar[data..]));
+        done.slots.push(self.file_slot(entry, opened, 0, flags));
+        done.large = Some(Large::Starts(Some(hash)));
+        done.bytes.push((entry.source, PIECE as u64));
+    }
+
+    fn piece(&mut self, entry: &Planned, opened: &Arc<Opened>, index: u64, done: &mut Done) {
+        let offset = index * PIECE as u64;
+        let bytes = (opened.payload() - offset).min(PIECE as u64);
+        let last = offset + bytes == opened.payload();
+        let reading = opened.read_payload(offset, bytes as usize, &mut self.tar);
+        let hash = Some(PieceHash::Part(treehash::piece(index, &self.tar)));
+        let mut flags = match reading {
+            Reading::Whole => Flags::default(),
+            Reading::Short => Flags::SHRANK,
+            Reading::Failed(_) => Flags::DAMAGED,
+        };
+        if last {
+            self.pad(opened.payload());
+            // Told of once, however many pieces are missing.
+            flags = flags.with(self.judge(entry, reading, done));
+            if opened.has_grown() {
+                self.warn(entry, WarningKind::Grew, None, done);
+                flags = flags.with(Flags::GREW);
+            }
+        } else if let Reading::Failed(_) = reading {
+            self.judge(entry, reading, done);
+        }
+        done.large = Some(Large::Goes { hash, bytes, flags, last });
+        done.bytes.push((entry.source, bytes));
+    }
+
+    /// A member of the length that the header will have, as only its number of bytes is known later.
+    fn stream_head(&mut self, entry: Planned, done: &mut Done) {
+        let mut member = Vec::new();
+        stored_member(&stream_header(&entry, self.names, 0), None, &mut member);
+        done.decoded = stream_header(&entry, self.names, 0).len() as u32;
+        done.hash = *blake3::hash(&member).as_bytes();
+        done.member = member;
+        let seen = &entry.seen;
+        done.slots.push(Slot {
+            number: entry.number,
+            source: entry.source,
+            kind: Kind::File,
+            mode: seen.mode,
+            uid: seen.uid,
+            gid: seen.gid,
+            mtime: seen.mtime,
+            size: 0,
+            payload: 0,
+            place: 0,
+            span: 0,
+            member: 0,
+            start: 0,
+            hash: [0; 32],
+            flags: Flags::default(),
+        });
+        done.large = Some(Large::StreamStarts(entry));
+    }
+
+    fn stream_piece(&mut self, bytes: Vec<u8>, index: u64, last: bool, source: u16, done: &mut Done) {
+        let hash = match (bytes.is_empty(), index == 0 && last) {
+            (_, true) => Some(PieceHash::Whole(*blake3::hash(&bytes).as_bytes())),
+            (true, false) => None,
+            (false, false) => Some(PieceHash::Part(treehash::piece(index, &bytes))),
+        };
+        self.tar.extend_from_slice(&bytes);
+        if last {
+            self.pad(index * PIECE as u64 + bytes.len() as u64);
+        }
+        let bytes = bytes.len() as u64;
+        done.large = Some(Large::Goes { hash, bytes, flags: Flags::default(), last });
+        done.bytes.push((source, bytes));
+    }
+}
+
+/// The header of a stream: its length does not depend on `payload`.
+pub fn stream_header(entry: &Planned, names: &Names, payload: u64) -> Vec<u8> {
+    let seen = &entry.seen;
+    let head = Head {
+        path: entry.path.clone(),
+        kind: Kind::File,
+        mode: seen.mode,
+        uid: seen.uid,
+        gid: seen.gid,
+        mtime: seen.mtime.0,
+        payload,
+        sparse: None,
+        link: Vec::new(),
+        device: (0, 0),
+        attributes: Vec::new(),
+    };
+    let mut header = Vec::new();
+    tarhead::write(&head, names.of(seen.uid, seen.gid), true, &mut header);
+    header
+}

@@ -1,0 +1,223 @@
+//! The ordered writer: puts finished members into the artefact and keeps what the index will say of them.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::job::{Done, Large, PieceHash, Planned};
+use super::names::Names;
+use super::scratch::{Members, Slot, Slots};
+use super::work::stream_header;
+use super::{PackError, Sink};
+use crate::artefact::gzip::stored_member;
+use crate::artefact::index::Member;
+use crate::artefact::treehash::Joiner;
+use crate::scan::Warnings;
+
+/// What was written of a source.
+#[derive(Debug, Clone, Default)]
+pub struct Written {
+    /// Entries.
+    pub entries: u64,
+    /// Bytes of contents.
+    pub bytes: u64,
+    /// What went differently.
+    pub warnings: Warnings,
+}
+
+/// A file of several members whose last has not come yet.
+struct OpenFile {
+    slot: Slot,
+    joiner: Joiner,
+    hash: Option<[u8; 32]>,
+    stream: Option<Planned>,
+}
+
+/// The bytes of the artefact so far.
+pub struct Output<'a> {
+    sink: &'a mut dyn Sink,
+    /// How many there are.
+    pub offset: u64,
+    sha256: Option<Sha256>,
+}
+
+impl<'a> Output<'a> {
+    /// Nothing yet.
+    pub fn new(sink: &'a mut dyn Sink) -> Output<'a> {
+        Output { sink, offset: 0, sha256: Some(Sha256::new()) }
+    }
+
+    /// Appends.
+    ///
+    /// # Errors
+    /// The sink's.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), PackError> {
+        self.sink.write(bytes).map_err(PackError::Sink)?;
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(bytes);
+        }
+        self.offset += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn patch(&mut self, offset: u64, bytes: &[u8]) -> Result<(), PackError> {
+        self.sha256 = None;
+        self.sink.patch(offset, bytes).map_err(PackError::Sink)
+    }
+
+    /// SHA-256 of all bytes; `None` if some were replaced.
+    pub fn sha256(self) -> Option<[u8; 32]> {
+        self.sha256.map(|sha256| sha256.finalize().into())
+    }
+}
+
+/// The writer.
+pub struct Writer<'a> {
+    /// Where it writes to.
+    pub output: Output<'a>,
+    /// What is known of entries.
+    pub slots: Slots,
+    /// What is known of members.
+    pub members: Members,
+    /// How many members there are.
+    pub member_count: u64,
+    /// By source number.
+    pub written: Vec<Written>,
+    names: &'a Names,
+    scratch: &'a Path,
+    open: Option<OpenFile>,
+    waiting: HashMap<u64, Done>,
+    turn: u64,
+}
+
+impl<'a> Writer<'a> {
+    /// Writes the opening member.
+    ///
+    /// # Errors
+    /// When sink or scratch cannot be written.
+    pub fn start(
+        sink: &'a mut dyn Sink,
+        run: &str,
+        scratch: &'a Path,
+        entries: u64,
+        sources: usize,
+        names: &'a Names,
+    ) -> Result<Writer<'a>, PackError> {
+        let failed = |cause| PackError::Scratch { path: scratch.to_path_buf(), cause };
+        let mut writer = Writer {
+            output: Output::new(sink),
+            slots: Slots::create(scratch, entries).map_err(failed)?,
+            members: Members::create(scratch).map_err(failed)?,
+            member_count: 0,
+            written: vec![Written::default(); sources],
+            names,
+            scratch,
+            open: None,
+            waiting: HashMap::new(),
+            turn: 0,
+        };
+        let opening = crate::artefact::framing::opening(run);
+        let hash = *blake3::hash(&opening).as_bytes();
+        writer.member(&opening, 0, hash)?;
+        Ok(writer)
+    }
+
+    fn scratch_failed(&self, cause: std::io::Error) -> PackError {
+        PackError::Scratch { path: self.scratch.to_path_buf(), cause }
+    }
+
+    fn member(&mut self, bytes: &[u8], decoded: u32, hash: [u8; 32]) -> Result<(), PackError> {
+        let member = Member { offset: self.output.offset, len: bytes.len() as u32, decoded, hash };
+        self.output.write(bytes)?;
+        self.members.push(&member).map_err(|cause| self.scratch_failed(cause))?;
+        self.member_count += 1;
+        Ok(())
+    }
+
+    /// Takes finished work, in any order; calls `written` for what has been written, in order.
+    ///
+    /// # Errors
+    /// When sink or scratch cannot be written.
+    pub fn take(&mut self, done: Done, mut written: impl FnMut(Done)) -> Result<(), PackError> {
+        self.waiting.insert(done.turn, done);
+        while let Some(mut done) = self.waiting.remove(&self.turn) {
+            self.turn += 1;
+            self.write(&mut done)?;
+            written(done);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, done: &mut Done) -> Result<(), PackError> {
+        let (place, member, span) = (self.output.offset, self.member_count, done.member.len() as u64);
+        if !done.member.is_empty() {
+            self.member(&done.member, done.decoded, done.hash)?;
+        }
+        for (source, warning) in done.warnings.drain(..) {
+            self.written[usize::from(source)].warnings.push(warning);
+        }
+        for (source, bytes) in &done.bytes {
+            self.written[usize::from(*source)].bytes += bytes;
+        }
+        for slot in &mut done.slots {
+            (slot.place, slot.member, slot.span) = (place, member, span);
+            self.written[usize::from(slot.source)].entries += 1;
+        }
+        match done.large.take() {
+            None => self.slots.put(&done.slots).map_err(|cause| self.scratch_failed(cause)),
+            Some(large) => self.large(large, done, span),
+        }
+    }
+
+    fn large(&mut self, large: Large, done: &mut Done, span: u64) -> Result<(), PackError> {
+        match large {
+            Large::Starts(hash) => {
+                self.open_file(done.slots.pop(), None);
+                self.join(hash);
+                Ok(())
+            }
+            Large::StreamStarts(entry) => {
+                self.open_file(done.slots.pop(), Some(entry));
+                Ok(())
+            }
+            Large::Goes { hash, bytes, flags, last } => {
+                self.join(hash);
+                let Some(open) = &mut self.open else { return Ok(()) };
+                open.slot.flags = open.slot.flags.with(flags);
+                open.slot.span += span;
+                if open.stream.is_some() {
+                    open.slot.size += bytes;
+                    open.slot.payload += bytes;
+                }
+                if last { self.close() } else { Ok(()) }
+            }
+        }
+    }
+
+    fn open_file(&mut self, slot: Option<Slot>, stream: Option<Planned>) {
+        self.open = slot.map(|slot| OpenFile { slot, joiner: Joiner::default(), hash: None, stream });
+    }
+
+    fn join(&mut self, hash: Option<PieceHash>) {
+        let Some(open) = &mut self.open else { return };
+        match hash {
+            Some(PieceHash::Whole(hash)) => open.hash = Some(hash),
+            Some(PieceHash::Part(part)) => open.joiner.push(part),
+            None => {}
+        }
+    }
+
+    fn close(&mut self) -> Result<(), PackError> {
+        let Some(OpenFile { mut slot, joiner, hash, stream }) = self.open.take() else { return Ok(()) };
+        slot.hash = hash.or_else(|| joiner.finish()).unwrap_or_default();
+        if let Some(entry) = stream {
+            let mut member = Vec::new();
+            stored_member(&stream_header(&entry, self.names, slot.payload), None, &mut member);
+            self.output.patch(slot.place, &member)?;
+            let hash = *blake3::hash(&member).as_bytes();
+            self.members.rehash(slot.member, &hash).map_err(|cause| self.scratch_failed(cause))?;
+        }
+        self.slots.put(&[slot]).map_err(|cause| self.scratch_failed(cause))
+    }
+}

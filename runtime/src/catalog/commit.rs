@@ -1,0 +1,331 @@
+//! Bringing a run into a store. Intent, artefacts, sums, manifest, intent away: the backup exists from the manifest on.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::ids::RunId;
+use super::layout::{Layout, artefact_name};
+use super::lock::{Lease, LockError};
+use super::manifest::{MAX_BYTES, Manifest, ManifestError};
+use super::recover::{HEAD_BYTES, Intended, Intent, Mark, RecoverError, Recovered, RecoveryPlan};
+use super::runs::{Problem, read_manifest};
+use crate::control::Control;
+use crate::store::{BadName, Creation, Name, Store, StoreError, Upload};
+
+/// Why a run did not come into a store.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The store. Another attempt at the same step may help.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The lease.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// An artefact's name is none.
+    #[error(transparent)]
+    Name(#[from] BadName),
+    /// There is something of an artefact's name, and it is not this run's.
+    #[error(
+        "store `{store}`: `{artefact}` is there already, and nothing is ever overwritten: move it away, or give the \
+         archive another name"
+    )]
+    ArtefactExists {
+        /// The store.
+        store: String,
+        /// The artefact.
+        artefact: String,
+    },
+    /// Two archives of the run have one name.
+    #[error("`{0}` is the name of two artefacts of this run")]
+    Twice(String),
+    /// There is a run of this id already.
+    #[error("store `{store}`: run `{run}` is there already")]
+    RunExists {
+        /// The store.
+        store: String,
+        /// The run.
+        run: RunId,
+    },
+    /// An artefact is not there, or not as the manifest says.
+    #[error("store `{store}`: `{artefact}` {what}, so the run is not committed")]
+    NotWhole {
+        /// The store.
+        store: String,
+        /// The artefact.
+        artefact: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A run that this one rests on is not in the store.
+    #[error("store `{store}`: run `{base}`, on which this one rests, is not there: `plan sync` brings it")]
+    BaseMissing {
+        /// The store.
+        store: String,
+        /// The run that is missing.
+        base: RunId,
+    },
+    /// The manifest cannot be written.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// Whether the manifest is there cannot be told: the next run finds out.
+    #[error("store `{store}`: whether run `{run}` was committed cannot be told: {cause}")]
+    Uncertain {
+        /// The store.
+        store: String,
+        /// The run.
+        run: RunId,
+        /// Why.
+        #[source]
+        cause: StoreError,
+    },
+    /// It cannot be undone.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+}
+
+/// A run on its way into a store.
+pub struct Transaction {
+    store: Arc<dyn Store>,
+    layout: Layout,
+    lease: Arc<Lease>,
+    mark: Arc<Mark>,
+    intent: Intent,
+}
+
+impl std::fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transaction")
+            .field("store", &self.store)
+            .field("intent", &self.intent)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A run that is in a store.
+#[derive(Debug)]
+#[must_use]
+pub struct Committed {
+    /// What could not be tidied up: a warning, the next run does it.
+    pub untidy: Option<StoreError>,
+}
+
+impl Transaction {
+    /// Writes the intent. Nothing of its names may be there.
+    ///
+    /// # Errors
+    /// [`CommitError::ArtefactExists`] before anything is written.
+    pub fn begin(
+        store: Arc<dyn Store>,
+        layout: Layout,
+        lease: Arc<Lease>,
+        mark: Arc<Mark>,
+        intent: Intent,
+    ) -> Result<Transaction, CommitError> {
+        lease.confirm()?;
+        let run = intent.run;
+        if store.size(&layout.manifest(&run))?.is_some() {
+            return Err(CommitError::RunExists { store: store.label().to_owned(), run });
+        }
+        free(&*store, &intent.artefacts)?;
+        let text = yaml_serde::to_string(&intent).map_err(|error| ManifestError::Damaged {
+            object: layout.intent(&run).to_string(),
+            cause: error.to_string(),
+        })?;
+        create_or_find(&*store, &layout.intent(&run), text.as_bytes(), &|found| found == text.as_bytes())?
+            .ok_or(CommitError::RunExists { store: store.label().to_owned(), run })?;
+        Ok(Transaction { store, layout, lease, mark, intent })
+    }
+
+    /// The run.
+    pub fn run(&self) -> &RunId {
+        &self.intent.run
+    }
+
+    /// Publishes a file of this host as an artefact. May be called again after an error.
+    ///
+    /// # Errors
+    /// When it is not known to be there; [`CommitError::ArtefactExists`] when somebody else put something there.
+    pub fn put_file(&self, artefact: &str, file: &Path, control: &Control) -> Result<(), CommitError> {
+        let name = self.intended(artefact)?;
+        let creation = self.store.put_file(file, &self.temporary(&name), &name, control)?;
+        self.settled(artefact, &name, creation)
+    }
+
+    /// Starts to stream an artefact.
+    ///
+    /// # Errors
+    /// When nothing can be written.
+    pub fn upload(&self, artefact: &str) -> Result<Box<dyn Upload>, CommitError> {
+        let name = self.intended(artefact)?;
+        Ok(self.store.upload(&self.temporary(&name))?)
+    }
+
+    /// Publishes what was streamed.
+    ///
+    /// # Errors
+    /// As [`Transaction::put_file`].
+    pub fn finish(&self, upload: Box<dyn Upload>, artefact: &str) -> Result<(), CommitError> {
+        let name = self.intended(artefact)?;
+        let creation = upload.finish(&name)?;
+        self.settled(artefact, &name, creation)
+    }
+
+    fn intended(&self, artefact: &str) -> Result<Name, CommitError> {
+        let name = artefact_name(artefact)?;
+        if self.intent.artefacts.iter().any(|intended| intended.artefact == artefact) {
+            Ok(name)
+        } else {
+            // Recovery would not know of it.
+            Err(BadName(artefact.to_owned()).into())
+        }
+    }
+
+    fn temporary(&self, artefact: &Name) -> Name {
+        self.layout.temporary(&self.intent.run, artefact)
+    }
+
+    fn settled(&self, artefact: &str, name: &Name, creation: Creation) -> Result<(), CommitError> {
+        if creation == Creation::Created {
+            return Ok(());
+        }
+        // Free when the run began: it is this run's, from an attempt that was not told of its success, or somebody put
+        // something there meanwhile.
+        let head = self.store.read_range(name, 0, HEAD_BYTES)?;
+        if (self.mark)(&head) == Some(self.intent.run) {
+            return Ok(());
+        }
+        let store = self.store.label().to_owned();
+        Err(CommitError::ArtefactExists { store, artefact: artefact.to_owned() })
+    }
+
+    /// Commits: from its success on the backup exists. May be called again after an error.
+    ///
+    /// # Errors
+    /// [`CommitError::Uncertain`] when the store does not say whether it happened. With any other error it has not.
+    pub fn commit(&self, manifest: &Manifest) -> Result<Committed, CommitError> {
+        self.lease.confirm()?;
+        self.complete(manifest)?;
+        let bytes = manifest.to_bytes()?;
+        self.store.replace(&self.layout.sums(&manifest.run), sums(manifest).as_bytes())?;
+        self.lease.confirm()?;
+        self.create_manifest(manifest, &bytes)?;
+        let untidy = self.store.delete(&self.layout.intent(&self.intent.run)).err();
+        Ok(Committed { untidy })
+    }
+
+    /// Sees that what the manifest is going to promise is there.
+    fn complete(&self, manifest: &Manifest) -> Result<(), CommitError> {
+        let store = || self.store.label().to_owned();
+        if manifest.run != self.intent.run || manifest.nonce != self.intent.nonce {
+            return Err(CommitError::RunExists { store: store(), run: manifest.run });
+        }
+        for base in manifest.rests_on() {
+            if self.store.size(&self.layout.manifest(&base))?.is_none() {
+                return Err(CommitError::BaseMissing { store: store(), base });
+            }
+        }
+        for archive in &manifest.archives {
+            let what = match self.store.size(&artefact_name(&archive.artefact)?)? {
+                Some(size) if size == archive.size => continue,
+                Some(size) => format!("has {size} bytes and should have {}", archive.size),
+                None => "is not there".to_owned(),
+            };
+            return Err(CommitError::NotWhole { store: store(), artefact: archive.artefact.clone(), what });
+        }
+        Ok(())
+    }
+
+    fn create_manifest(&self, manifest: &Manifest, bytes: &[u8]) -> Result<(), CommitError> {
+        let run = manifest.run;
+        let store = || self.store.label().to_owned();
+        let ours = |found: &[u8]| {
+            let found = Manifest::parse("", found);
+            found.is_ok_and(|found| found.run == run && found.nonce == manifest.nonce)
+        };
+        match create_or_find(&*self.store, &self.layout.manifest(&run), bytes, &ours) {
+            Ok(Some(())) => Ok(()),
+            Ok(None) => Err(CommitError::RunExists { store: store(), run }),
+            Err(cause) => match self.store.size(&self.layout.manifest(&run)) {
+                Ok(None) => Err(cause.into()),
+                _ => Err(CommitError::Uncertain { store: store(), run, cause }),
+            },
+        }
+    }
+
+    /// Takes back what the run wrote here, once its manifest is proven absent. May be called again after an error; what it
+    /// cannot do, the next run's recovery does.
+    ///
+    /// # Errors
+    /// [`RecoverError::Committed`] when the manifest is there: then the run is committed.
+    pub fn undo(&self) -> Result<Recovered, CommitError> {
+        self.lease.confirm()?;
+        match read_manifest(&*self.store, &self.layout, &self.intent.run) {
+            Ok(None) => {}
+            Err(Problem::Store(error)) => return Err(error.into()),
+            Ok(Some(_)) | Err(Problem::Manifest(_)) => {
+                return Err(RecoverError::Committed(self.intent.run).into());
+            }
+        }
+        let plan = RecoveryPlan::make(&*self.store, &self.layout, None, &*self.mark)?;
+        Ok(plan.execute(&*self.store, &self.layout, &self.lease)?)
+    }
+}
+
+fn free(store: &dyn Store, artefacts: &[Intended]) -> Result<(), CommitError> {
+    let mut seen = std::collections::BTreeSet::new();
+    for intended in artefacts {
+        let artefact = &intended.artefact;
+        let name = artefact_name(artefact)?;
+        if !seen.insert(artefact) {
+            return Err(CommitError::Twice(artefact.clone()));
+        }
+        let taken = match store.size(&name) {
+            Ok(size) => size.is_some(),
+            // A folder or a symlink has the name.
+            Err(error) if error.cause.kind() == std::io::ErrorKind::InvalidInput => true,
+            Err(error) => return Err(error.into()),
+        };
+        if taken {
+            let store = store.label().to_owned();
+            return Err(CommitError::ArtefactExists { store, artefact: artefact.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Creates an object, or finds that this attempt did so before, durably; `None`: there is another.
+fn create_or_find(
+    store: &dyn Store,
+    name: &Name,
+    bytes: &[u8],
+    ours: &dyn Fn(&[u8]) -> bool,
+) -> Result<Option<()>, StoreError> {
+    let creation = match store.create(name, bytes) {
+        Err(error) => match store.read_range(name, 0, MAX_BYTES) {
+            // It came through. Whether it would survive a power cut only another attempt tells.
+            Ok(found) if ours(&found) => store.create(name, bytes)?,
+            _ => return Err(error),
+        },
+        Ok(creation) => creation,
+    };
+    match creation {
+        Creation::Created => Ok(Some(())),
+        Creation::Exists => Ok(ours(&store.read_range(name, 0, MAX_BYTES)?).then_some(())),
+    }
+}
+
+/// For `sha256sum -c .backplan/PLAN/sums/RUN.sha256` at the store's root.
+fn sums(manifest: &Manifest) -> String {
+    let mut text = String::new();
+    for archive in &manifest.archives {
+        if let Some(sha256) = &archive.sha256 {
+            let plain = &archive.artefact;
+            let escaped = plain.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
+            // As coreutils has it: a backslash in front says that the name is escaped.
+            let mark = if *plain == escaped { "" } else { "\\" };
+            let _ = writeln!(text, "{mark}{sha256}  {escaped}");
+        }
+    }
+    text
+}

@@ -1,0 +1,101 @@
+//! Deleting a run. Tombstone, manifest, artefacts that no other manifest names, sums, tombstone away: the backup is gone from
+//! the manifest on, and whoever finds the tombstone finishes.
+
+use super::ids::RunId;
+use super::layout::Layout;
+use super::lock::{Lease, LockError};
+use super::manifest::FORMAT;
+use super::recover::{Intended, Leftover, Mark, Scene, Tombstone, deletions};
+use super::runs::Catalog;
+use crate::store::{Creation, Name, Store, StoreError};
+
+/// Why a run was not deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The lease.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// There is no such run.
+    #[error("run `{0}` is not there")]
+    Unknown(RunId),
+    /// Other runs need it.
+    #[error("run `{run}` is needed by run `{by}`")]
+    Needed {
+        /// The run.
+        run: RunId,
+        /// One that rests on it.
+        by: RunId,
+    },
+    /// What runs need cannot be known.
+    #[error("nothing is deleted while a manifest cannot be read: {0}")]
+    Unreadable(String),
+    /// The tombstone cannot be written.
+    #[error("the tombstone of run `{run}` cannot be written: {cause}")]
+    Tombstone {
+        /// The run.
+        run: RunId,
+        /// Why.
+        cause: String,
+    },
+}
+
+/// What a deletion did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Deleted {
+    /// What is gone, in order.
+    pub deleted: Vec<Name>,
+    /// What the run named and is left alone.
+    pub left: Vec<Leftover>,
+}
+
+/// Deletes a run, under the lease. The catalog must have been read under the same lease, and forgets the run.
+///
+/// # Errors
+/// [`DeleteError::Needed`] and [`DeleteError::Unreadable`] before anything is touched; what a failing store leaves, the next
+/// recovery deletes.
+pub fn delete_run(
+    store: &dyn Store,
+    layout: &Layout,
+    lease: &Lease,
+    catalog: &mut Catalog,
+    run: &RunId,
+    mark: &Mark,
+) -> Result<Deleted, DeleteError> {
+    let tombstone = doom(catalog, run)?;
+    lease.confirm()?;
+    let text = yaml_serde::to_string(&tombstone)
+        .map_err(|error| DeleteError::Tombstone { run: *run, cause: error.to_string() })?;
+    match store.create(&layout.tombstone(run), text.as_bytes())? {
+        // From a deletion that was cut: what it lists is the same manifest's.
+        Creation::Created | Creation::Exists => {}
+    }
+    let (deletes, left) = deletions(&Scene { store, layout, mark, catalog }, &tombstone)?;
+    lease.confirm()?;
+    let mut deleted = Vec::new();
+    for name in deletes {
+        store.delete(&name)?;
+        deleted.push(name);
+    }
+    catalog.remove(run);
+    Ok(Deleted { deleted, left })
+}
+
+/// The tombstone of a run that may be deleted.
+fn doom(catalog: &Catalog, run: &RunId) -> Result<Tombstone, DeleteError> {
+    if let Some(problem) = catalog.problems().first() {
+        return Err(DeleteError::Unreadable(problem.to_string()));
+    }
+    let manifest = catalog.get(run).ok_or(DeleteError::Unknown(*run))?;
+    if let Some(by) = catalog.resting_on(run).first() {
+        return Err(DeleteError::Needed { run: *run, by: *by });
+    }
+    let artefacts = manifest.archives.iter().map(|archive| Intended {
+        artefact: archive.artefact.clone(),
+        mark: archive.holder,
+        size: Some(archive.size),
+    });
+    Ok(Tombstone { format: FORMAT, run: *run, artefacts: artefacts.collect() })
+}

@@ -1,0 +1,419 @@
+//! The lease of a plan in a store: one run at a time, on whatever machine.
+//!
+//! The highest `lock/N` is the lease. Its owner rewrites it with a counter, the heartbeat; N+1 may be made by who has seen no
+//! heartbeat for a whole lease, measured on its own clock, or knows the owner to be dead or to have released it. Wall clocks
+//! are never compared. A number is never used twice, so an owner that slept and wakes finds a higher one and stops.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+use super::ids::Nonce;
+use super::layout::Layout;
+use super::owner::{Life, Owner};
+use crate::control::{Control, Stopped};
+use crate::store::{Creation, ReadStore, Store, StoreError, StoreErrorKind};
+
+/// Bytes of a lease at the most.
+const MAX_BYTES: usize = 64 << 10;
+/// How often a fresh look is taken because another was quicker.
+const ATTEMPTS: usize = 100;
+
+/// How long things take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseTimes {
+    /// Without a heartbeat for so long, the lease may be taken over.
+    pub lease: Duration,
+    /// Between two heartbeats.
+    pub heartbeat: Duration,
+}
+
+impl Default for LeaseTimes {
+    fn default() -> Self {
+        LeaseTimes { lease: Duration::from_secs(60), heartbeat: Duration::from_secs(15) }
+    }
+}
+
+/// Why there is no lease, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody else has it, and lives.
+    #[error("store `{store}`: plan `{plan}` is in use by {holder}")]
+    Busy {
+        /// The store.
+        store: String,
+        /// The plan.
+        plan: String,
+        /// Who has it.
+        holder: Box<Holder>,
+    },
+    /// It was ours, and may not be any more: nothing may be committed or deleted.
+    #[error(
+        "store `{store}`: the lock of plan `{plan}` was lost: {why}; this run stops there, the next one cleans up"
+    )]
+    Lost {
+        /// The store.
+        store: String,
+        /// The plan.
+        plan: String,
+        /// How that is known.
+        why: String,
+    },
+    /// The store could not be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Stopped while waiting.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// Who has a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// This one.
+    Known(Owner),
+    /// Somebody whose record cannot be read.
+    Unknown,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Holder::Known(owner) => owner.fmt(f),
+            Holder::Unknown => f.write_str("somebody whose record cannot be read"),
+        }
+    }
+}
+
+/// The contents of `lock/N`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    owner: Owner,
+    /// Tells this lease from another of the same process.
+    nonce: Nonce,
+    /// The heartbeat.
+    counter: u64,
+    #[serde(default)]
+    released: bool,
+}
+
+/// A lease that is held. Dropped, it is released.
+#[derive(Debug)]
+pub struct Lease {
+    shared: Arc<Shared>,
+    beating: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Arc<dyn Store>,
+    layout: Layout,
+    number: u64,
+    times: LeaseTimes,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    record: Record,
+    /// When the last heartbeat that arrived was begun, on the owner's clock.
+    beaten: Duration,
+    /// Why the lease is lost.
+    lost: Option<String>,
+    ending: bool,
+}
+
+/// The owner's clock counts while the machine sleeps: a lease must not seem younger than it is.
+fn owner_clock() -> Duration {
+    since(clock_gettime(ClockId::Boottime))
+}
+
+/// The observer's does not: silence that nobody listened to is none.
+fn observer_clock() -> Duration {
+    since(clock_gettime(ClockId::Monotonic))
+}
+
+fn since(time: rustix::time::Timespec) -> Duration {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// The lease as a look at the store shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sight {
+    number: u64,
+    bytes: Vec<u8>,
+}
+
+impl Sight {
+    fn record(&self) -> Option<Record> {
+        yaml_serde::from_slice(&self.bytes).ok()
+    }
+}
+
+fn look(store: &dyn ReadStore, layout: &Layout) -> Result<Option<Sight>, StoreError> {
+    let Some(number) = highest(store, layout)? else { return Ok(None) };
+    // Not there any more: a later one is, as only lower ones are removed.
+    match store.read_range(&layout.lock(number), 0, MAX_BYTES) {
+        Ok(bytes) => Ok(Some(Sight { number, bytes })),
+        Err(error) if error.kind == StoreErrorKind::NotFound => look(store, layout),
+        Err(error) => Err(error),
+    }
+}
+
+fn highest(store: &dyn ReadStore, layout: &Layout) -> Result<Option<u64>, StoreError> {
+    let objects = store.list(Some(&layout.locks()))?;
+    Ok(objects.iter().filter_map(|object| layout.number_of_lock(&object.name)).max())
+}
+
+/// Who holds the lease now, as far as a single look can tell; for a dry run and for `status`.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn holder(store: &dyn ReadStore, layout: &Layout, me: &Owner) -> Result<Option<Holder>, StoreError> {
+    let Some(sight) = look(store, layout)? else { return Ok(None) };
+    Ok(match sight.record() {
+        Some(record) if record.released || me.life_of(&record.owner) == Life::Dead => None,
+        Some(record) => Some(Holder::Known(record.owner)),
+        None => Some(Holder::Unknown),
+    })
+}
+
+impl Lease {
+    /// Takes the lease. At once where nobody has it, or its owner is known to be dead; else only after watching its
+    /// heartbeat stand still for a whole lease.
+    ///
+    /// # Errors
+    /// [`LockError::Busy`] as soon as the owner is known to live.
+    pub fn acquire(
+        store: Arc<dyn Store>,
+        layout: &Layout,
+        owner: Owner,
+        times: LeaseTimes,
+        control: &Control,
+    ) -> Result<Lease, LockError> {
+        let record = Record { owner, nonce: Nonce::random(), counter: 0, released: false };
+        for _ in 0..ATTEMPTS {
+            let number = match look(&*store, layout)? {
+                None => 1,
+                Some(sight) => {
+                    wait_for(&*store, layout, &record.owner, &sight, times, control)?;
+                    sight.number + 1
+                }
+            };
+            let beaten = owner_clock();
+            if make(&*store, layout, number, &record)? {
+                let state = Mutex::new(State { record, beaten, lost: None, ending: false });
+                let (layout, wake) = (layout.clone(), Condvar::new());
+                let shared = Arc::new(Shared { store, layout, number, times, state, wake });
+                return Ok(Lease::start(shared));
+            }
+        }
+        Err(LockError::Busy {
+            store: store.label().to_owned(),
+            plan: layout.plan().to_owned(),
+            holder: Box::new(Holder::Unknown),
+        })
+    }
+
+    fn start(shared: Arc<Shared>) -> Lease {
+        let beats = Arc::clone(&shared);
+        let spawned = std::thread::Builder::new().name("lease".to_owned()).spawn(move || beats.beat_on());
+        // Without a thread the lease is merely lost after half its time.
+        Lease { shared, beating: spawned.ok() }
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u64 {
+        self.shared.number
+    }
+
+    /// Reads the lease again. To be called before every commit and every delete.
+    ///
+    /// # Errors
+    /// [`LockError::Lost`] when it is another's, or the last heartbeat is older than half a lease.
+    pub fn confirm(&self) -> Result<(), LockError> {
+        self.shared.confirm()
+    }
+
+    /// Gives the lease back, so that the next run need not wait.
+    ///
+    /// # Errors
+    /// When the store could not be told; the next run then waits for a lease, or sees that this process is dead.
+    pub fn release(mut self) -> Result<(), LockError> {
+        self.stop_beating();
+        self.shared.let_go()
+    }
+
+    fn stop_beating(&mut self) {
+        self.shared.state().ending = true;
+        self.shared.wake.notify_all();
+        if let Some(beating) = self.beating.take() {
+            let _ = beating.join();
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.shared.state().ending {
+            self.stop_beating();
+            let _ = self.shared.let_go();
+        }
+    }
+}
+
+/// Returns once a sighted lease may be taken over.
+fn wait_for(
+    store: &dyn Store,
+    layout: &Layout,
+    me: &Owner,
+    sight: &Sight,
+    times: LeaseTimes,
+    control: &Control,
+) -> Result<(), LockError> {
+    let record = sight.record();
+    let busy = |record: Option<Record>| LockError::Busy {
+        store: store.label().to_owned(),
+        plan: layout.plan().to_owned(),
+        holder: Box::new(record.map_or(Holder::Unknown, |record| Holder::Known(record.owner))),
+    };
+    match &record {
+        Some(record) if record.released => return Ok(()),
+        Some(other) => match me.life_of(&other.owner) {
+            Life::Dead => return Ok(()),
+            Life::Alive => return Err(busy(record)),
+            Life::Unknown => {}
+        },
+        None => {}
+    }
+    let start = observer_clock();
+    let mut watched = Duration::ZERO;
+    while watched < times.lease {
+        control.check()?;
+        std::thread::sleep((times.lease - watched).min(times.heartbeat / 4).min(Duration::from_secs(1)));
+        match look(store, layout)? {
+            Some(now) if now == *sight => {}
+            Some(now) if now.number == sight.number && now.record().is_some_and(|record| record.released) => {
+                return Ok(());
+            }
+            now => return Err(busy(now.and_then(|now| now.record()))),
+        }
+        // Taken after the look: what was seen unchanged now was unchanged all the time.
+        watched = observer_clock().saturating_sub(start);
+    }
+    Ok(())
+}
+
+/// Makes `lock/N`; says whether it is ours.
+fn make(store: &dyn Store, layout: &Layout, number: u64, record: &Record) -> Result<bool, LockError> {
+    let bytes = to_bytes(record);
+    let name = layout.lock(number);
+    let found = || store.read_range(&name, 0, MAX_BYTES);
+    match store.create(&name, &bytes) {
+        Ok(Creation::Created) => Ok(true),
+        // Ours after all, where a lower layer tried twice.
+        Ok(Creation::Exists) => Ok(found().is_ok_and(|found| found == bytes)),
+        // It may have been made all the same. If not, the first trouble is the one to tell of.
+        Err(error) => match found() {
+            Ok(found) => Ok(found == bytes),
+            Err(_) => Err(error.into()),
+        },
+    }
+}
+
+fn to_bytes(record: &Record) -> Vec<u8> {
+    // Plain data with text keys: it can be written. An empty record would be a holder that cannot be read.
+    yaml_serde::to_string(record).unwrap_or_default().into_bytes()
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn beat_on(&self) {
+        let mut state = self.state();
+        loop {
+            let (next, _) =
+                self.wake.wait_timeout(state, self.times.heartbeat).unwrap_or_else(PoisonError::into_inner);
+            if next.ending || next.lost.is_some() {
+                return;
+            }
+            drop(next);
+            // Trouble is not final: the next beat may arrive in time, and `confirm` knows how old the last one is.
+            let _ = self.beat();
+            state = self.state();
+        }
+    }
+
+    fn beat(&self) -> Result<(), LockError> {
+        self.look_for_others()?;
+        let begun = owner_clock();
+        let mut record = self.state().record.clone();
+        record.counter += 1;
+        self.store.replace(&self.layout.lock(self.number), &to_bytes(&record))?;
+        let mut state = self.state();
+        state.record = record;
+        state.beaten = begun;
+        Ok(())
+    }
+
+    fn look_for_others(&self) -> Result<(), LockError> {
+        match highest(&*self.store, &self.layout)? {
+            Some(number) if number == self.number => Ok(()),
+            Some(number) if number > self.number => {
+                Err(self.lose(format!("another run made lease {number}")))
+            }
+            _ => Err(self.lose(format!("lease {} is gone", self.number))),
+        }
+    }
+
+    fn lose(&self, why: String) -> LockError {
+        self.state().lost = Some(why.clone());
+        self.lost(why)
+    }
+
+    fn lost(&self, why: String) -> LockError {
+        LockError::Lost { store: self.store.label().to_owned(), plan: self.layout.plan().to_owned(), why }
+    }
+
+    fn fresh(&self) -> Result<(), LockError> {
+        let (lost, beaten) = {
+            let state = self.state();
+            (state.lost.clone(), state.beaten)
+        };
+        if let Some(why) = lost {
+            return Err(self.lost(why));
+        }
+        let age = owner_clock().saturating_sub(beaten);
+        if age > self.times.lease / 2 {
+            return Err(self.lose(format!("the last heartbeat is {} s old", age.as_secs())));
+        }
+        Ok(())
+    }
+
+    fn confirm(&self) -> Result<(), LockError> {
+        self.fresh()?;
+        self.look_for_others()?;
+        let bytes = self.store.read_range(&self.layout.lock(self.number), 0, MAX_BYTES)?;
+        let nonce = self.state().record.nonce;
+        match yaml_serde::from_slice::<Record>(&bytes) {
+            Ok(record) if record.nonce == nonce => {}
+            _ => return Err(self.lose(format!("lease {} is another's", self.number))),
+        }
+        // The looks took time, too.
+        self.fresh()
+    }
+
+    fn let_go(&self) -> Result<(), LockError> {
+        self.look_for_others()?;
+        let mut record = self.state().record.clone();
+        record.released = true;
+        Ok(self.store.replace(&self.layout.lock(self.number), &to_bytes(&record))?)
+    }
+}

@@ -1,0 +1,420 @@
+//! Undoing what dead runs left in a store.
+//!
+//! A recovery is planned from what is readable, shown or consumed, and can be cut anywhere: the next one plans anew. Only names
+//! that an intent or a tombstone lists are ever touched, and of those in the root only artefacts that prove to be the
+//! run's own.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{Nonce, RunId};
+use super::layout::{Layout, artefact_name};
+use super::lock::{Lease, LockError};
+use super::manifest::FORMAT;
+use super::runs::{Catalog, Problem, read_manifest};
+use crate::store::{Name, Object, ReadStore, Store, StoreError, StoreErrorKind};
+
+/// How many first bytes of an artefact carry its mark.
+pub const HEAD_BYTES: usize = 4096;
+/// Bytes of an intent or tombstone at the most.
+const MAX_BYTES: usize = 4 << 20;
+
+/// Reads an artefact's mark, the run that made it, from its first [`HEAD_BYTES`].
+pub type Mark = dyn Fn(&[u8]) -> Option<RunId> + Send + Sync;
+
+/// The contents of `intents/RUN`: exactly what is about to be written in the root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Of the record.
+    pub format: u32,
+    /// Which run.
+    pub run: RunId,
+    /// Which attempt at it.
+    pub nonce: Nonce,
+    /// The artefacts.
+    pub artefacts: Vec<Intended>,
+}
+
+/// An artefact that is about to be written, or deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intended {
+    /// Its file name at the store's root.
+    pub artefact: String,
+    /// The run that its mark names: not this one where an earlier artefact gets a second name.
+    pub mark: RunId,
+    /// Its size, where it was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+}
+
+/// The contents of `tombstones/RUN`: exactly what is about to be deleted in the root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tombstone {
+    /// Of the record.
+    pub format: u32,
+    /// Which run.
+    pub run: RunId,
+    /// The artefacts it names, also those that other runs name.
+    pub artefacts: Vec<Intended>,
+}
+
+impl Intent {
+    /// The intent of a run to write these artefacts, its own.
+    pub fn new(run: RunId, nonce: Nonce, artefacts: impl IntoIterator<Item = String>) -> Intent {
+        let artefacts = artefacts.into_iter().map(|artefact| Intended { artefact, mark: run, size: None });
+        Intent { format: FORMAT, run, nonce, artefacts: artefacts.collect() }
+    }
+}
+
+/// What a recovery will do, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RecoveryPlan {
+    /// Each can be cut anywhere.
+    pub steps: Vec<RecoveryStep>,
+    /// What is left alone, and a person should look at.
+    pub left: Vec<Leftover>,
+}
+
+/// Deletions that belong together, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoveryStep {
+    /// Why.
+    pub reason: Reason,
+    /// What; the last is the record that says so.
+    pub deletes: Vec<Name>,
+}
+
+/// Why something is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// This run was being deleted.
+    FinishDelete(RunId),
+    /// This run never committed.
+    UndoRun(RunId),
+    /// This run committed, and died before it had tidied up.
+    TidyRun(RunId),
+    /// On its way in when its run died.
+    Temporary,
+    /// An earlier lease.
+    OldLease,
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Reason::FinishDelete(run) => write!(f, "run `{run}` was being deleted"),
+            Reason::UndoRun(run) => write!(f, "run `{run}` died before it committed"),
+            Reason::TidyRun(run) => write!(f, "run `{run}` committed and died before it had tidied up"),
+            Reason::Temporary => f.write_str("a dead run was writing it"),
+            Reason::OldLease => f.write_str("it is an earlier lease"),
+        }
+    }
+}
+
+/// Something that is left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// What.
+    pub name: Name,
+    /// Why it is not deleted.
+    pub why: String,
+}
+
+impl std::fmt::Display for Leftover {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}` is left alone: {}", self.name, self.why)
+    }
+}
+
+/// What a recovery did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recovered {
+    /// What was deleted, and why.
+    pub deleted: Vec<(Reason, Name)>,
+    /// What was left alone.
+    pub left: Vec<Leftover>,
+    /// Nameless remains of interrupted writes that were removed.
+    pub swept: u64,
+}
+
+/// Why a recovery did not come to its end. The next one goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The lease.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A manifest appeared while its run was being undone.
+    #[error("run `{0}` committed after all: start again")]
+    Committed(RunId),
+}
+
+/// What a recovery can see.
+pub(super) struct Scene<'a> {
+    pub store: &'a dyn ReadStore,
+    pub layout: &'a Layout,
+    pub mark: &'a Mark,
+    pub catalog: &'a Catalog,
+}
+
+impl RecoveryPlan {
+    /// Plans a recovery, reading only: the dry run shows it. `current` is a run that lives and is left alone.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn make(
+        store: &dyn ReadStore,
+        layout: &Layout,
+        current: Option<&RunId>,
+        mark: &Mark,
+    ) -> Result<RecoveryPlan, StoreError> {
+        let mut plan = RecoveryPlan::default();
+        let tombstones = store.list(Some(&layout.tombstones()))?;
+        let mut intents = store.list(Some(&layout.intents()))?;
+        intents.retain(|object| layout.run_of_intent(&object.name).as_ref() != current);
+        let temporaries = store.list(Some(&layout.temporaries()))?;
+        if !tombstones.is_empty() || !intents.is_empty() {
+            let catalog = Catalog::load(store, layout)?;
+            let scene = Scene { store, layout, mark, catalog: &catalog };
+            for object in &tombstones {
+                plan.finish_delete(&scene, &object.name)?;
+            }
+            for object in &intents {
+                plan.settle_intent(&scene, &object.name, &temporaries)?;
+            }
+        }
+        plan.drop_temporaries(layout, current, &temporaries);
+        plan.drop_leases(layout, &store.list(Some(&layout.locks()))?);
+        Ok(plan)
+    }
+
+    fn finish_delete(&mut self, scene: &Scene<'_>, name: &Name) -> Result<(), StoreError> {
+        let Some(tombstone) = read_record::<Tombstone>(scene.store, name)? else {
+            self.leave(name, "it is no tombstone, or damaged");
+            return Ok(());
+        };
+        if !scene.catalog.problems().is_empty() {
+            self.leave(name, "what it deletes may be needed by a run whose manifest cannot be read");
+            return Ok(());
+        }
+        let (deletes, left) = deletions(scene, &tombstone)?;
+        self.left.extend(left);
+        self.steps.push(RecoveryStep { reason: Reason::FinishDelete(tombstone.run), deletes });
+        Ok(())
+    }
+
+    fn settle_intent(
+        &mut self,
+        scene: &Scene<'_>,
+        name: &Name,
+        temporaries: &[Object],
+    ) -> Result<(), StoreError> {
+        let Some(intent) = read_record::<Intent>(scene.store, name)? else {
+            self.leave(name, "it is no intent, or damaged");
+            return Ok(());
+        };
+        let run = intent.run;
+        let own =
+            temporaries.iter().filter(|object| scene.layout.run_of_temporary(&object.name) == Some(run));
+        let mut deletes: Vec<Name> = own.map(|object| object.name.clone()).collect();
+        let reason = match read_manifest(scene.store, scene.layout, &run) {
+            Ok(Some(_)) => Reason::TidyRun(run),
+            Ok(None) => {
+                self.undo(scene, &intent, &mut deletes)?;
+                Reason::UndoRun(run)
+            }
+            Err(Problem::Store(error)) => return Err(error),
+            // It is there, whatever is in it: nothing of it is deleted.
+            Err(Problem::Manifest(_)) => {
+                self.leave(name, "its run's manifest is there and cannot be used");
+                return Ok(());
+            }
+        };
+        deletes.push(name.clone());
+        self.steps.push(RecoveryStep { reason, deletes });
+        Ok(())
+    }
+
+    fn undo(
+        &mut self,
+        scene: &Scene<'_>,
+        intent: &Intent,
+        deletes: &mut Vec<Name>,
+    ) -> Result<(), StoreError> {
+        for intended in &intent.artefacts {
+            match verdict(scene, intended, &intent.run)? {
+                Verdict::Ours(name) => deletes.push(name),
+                Verdict::Absent => {}
+                Verdict::Leave(left) => self.left.push(left),
+            }
+        }
+        deletes.push(scene.layout.sums(&intent.run));
+        Ok(())
+    }
+
+    fn drop_temporaries(&mut self, layout: &Layout, current: Option<&RunId>, temporaries: &[Object]) {
+        let listed: BTreeSet<Name> =
+            self.steps.iter().flat_map(|step| step.deletes.iter().cloned()).collect();
+        let stale = |object: &&Object| {
+            let run = layout.run_of_temporary(&object.name);
+            !listed.contains(&object.name) && (run.is_none() || run.as_ref() != current)
+        };
+        let deletes: Vec<Name> = temporaries.iter().filter(stale).map(|object| object.name.clone()).collect();
+        if !deletes.is_empty() {
+            self.steps.push(RecoveryStep { reason: Reason::Temporary, deletes });
+        }
+    }
+
+    fn drop_leases(&mut self, layout: &Layout, locks: &[Object]) {
+        let numbers: BTreeSet<u64> =
+            locks.iter().filter_map(|object| layout.number_of_lock(&object.name)).collect();
+        let highest = numbers.last().copied();
+        let earlier = numbers.into_iter().filter(|number| Some(*number) != highest);
+        let deletes: Vec<Name> = earlier.map(|number| layout.lock(number)).collect();
+        if !deletes.is_empty() {
+            self.steps.push(RecoveryStep { reason: Reason::OldLease, deletes });
+        }
+    }
+
+    fn leave(&mut self, name: &Name, why: &str) {
+        self.left.push(Leftover { name: name.clone(), why: why.to_owned() });
+    }
+
+    /// Does what was planned, under the lease.
+    ///
+    /// # Errors
+    /// When the lease is lost, or the store fails; what is not done then, the next recovery does.
+    pub fn execute(
+        self,
+        store: &dyn Store,
+        layout: &Layout,
+        lease: &Lease,
+    ) -> Result<Recovered, RecoverError> {
+        let mut recovered = Recovered { left: self.left, ..Recovered::default() };
+        for step in self.steps {
+            lease.confirm()?;
+            if let Reason::UndoRun(run) = step.reason
+                && store.size(&layout.manifest(&run))?.is_some()
+            {
+                return Err(RecoverError::Committed(run));
+            }
+            for name in step.deletes {
+                store.delete(&name)?;
+                recovered.deleted.push((step.reason, name));
+            }
+        }
+        recovered.swept = store.sweep(layout.home())?;
+        Ok(recovered)
+    }
+}
+
+/// Plans and does a recovery under the lease, as every run begins.
+///
+/// # Errors
+/// As [`RecoveryPlan::execute`].
+pub fn recover(
+    store: &dyn Store,
+    layout: &Layout,
+    lease: &Lease,
+    mark: &Mark,
+) -> Result<Recovered, RecoverError> {
+    RecoveryPlan::make(store, layout, None, mark)?.execute(store, layout, lease)
+}
+
+/// A record of this folder; `None` if it is gone, damaged or newer.
+fn read_record<T: for<'de> Deserialize<'de> + Record>(
+    store: &dyn ReadStore,
+    name: &Name,
+) -> Result<Option<T>, StoreError> {
+    let bytes = match store.read_range(name, 0, MAX_BYTES) {
+        Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
+        bytes => bytes?,
+    };
+    let record: Option<T> = yaml_serde::from_slice(&bytes).ok();
+    Ok(record.filter(|record| record.format() == FORMAT && name.last() == record.run().to_string()))
+}
+
+trait Record {
+    fn format(&self) -> u32;
+    fn run(&self) -> RunId;
+}
+
+impl Record for Intent {
+    fn format(&self) -> u32 {
+        self.format
+    }
+
+    fn run(&self) -> RunId {
+        self.run
+    }
+}
+
+impl Record for Tombstone {
+    fn format(&self) -> u32 {
+        self.format
+    }
+
+    fn run(&self) -> RunId {
+        self.run
+    }
+}
+
+/// What a deletion of a run deletes, in order, and what of its artefacts it leaves.
+pub(super) fn deletions(
+    scene: &Scene<'_>,
+    tombstone: &Tombstone,
+) -> Result<(Vec<Name>, Vec<Leftover>), StoreError> {
+    let (layout, run) = (scene.layout, tombstone.run);
+    let mut deletes = vec![layout.manifest(&run)];
+    let mut left = Vec::new();
+    for intended in &tombstone.artefacts {
+        match verdict(scene, intended, &run)? {
+            Verdict::Ours(name) => deletes.push(name),
+            Verdict::Absent => {}
+            Verdict::Leave(leftover) => left.push(leftover),
+        }
+    }
+    deletes.extend([layout.sums(&run), layout.tombstone(&run)]);
+    Ok((deletes, left))
+}
+
+enum Verdict {
+    /// It proves to be the run's.
+    Ours(Name),
+    /// There is nothing, or another run needs it: nothing to say.
+    Absent,
+    /// It does not prove to be the run's.
+    Leave(Leftover),
+}
+
+/// Whether an artefact in the root may be deleted for a run.
+fn verdict(scene: &Scene<'_>, intended: &Intended, run: &RunId) -> Result<Verdict, StoreError> {
+    let Ok(name) = artefact_name(&intended.artefact) else { return Ok(Verdict::Absent) };
+    if scene.catalog.references(&intended.artefact, run) {
+        return Ok(Verdict::Absent);
+    }
+    let leave = |why: String| Ok(Verdict::Leave(Leftover { name: name.clone(), why }));
+    let size = match scene.store.size(&name) {
+        Ok(None) => return Ok(Verdict::Absent),
+        Ok(Some(size)) => size,
+        // A folder or a symlink: certainly none of ours.
+        Err(error) if error.cause.kind() == std::io::ErrorKind::InvalidInput => {
+            return leave("it is not a regular file".to_owned());
+        }
+        Err(error) => return Err(error),
+    };
+    let head = match scene.store.read_range(&name, 0, HEAD_BYTES) {
+        Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(Verdict::Absent),
+        head => head?,
+    };
+    match (scene.mark)(&head) {
+        Some(marked) if marked == intended.mark => Ok(Verdict::Ours(name)),
+        Some(other) => leave(format!("it is of run `{other}`")),
+        // Its head is damaged, but it has the very size that the manifest gave it.
+        None if intended.size == Some(size) => Ok(Verdict::Ours(name)),
+        None => leave(format!("it does not prove to be of run `{}`", intended.mark)),
+    }
+}

@@ -1,0 +1,275 @@
+//! The runs a store holds, read from the store alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use jiff::Timestamp;
+
+use super::ids::RunId;
+use super::layout::Layout;
+use super::manifest::{MAX_BYTES, Manifest, ManifestError};
+use crate::store::{Name, Object, ReadStore, StoreError, StoreErrorKind};
+
+/// Manifests read at once: a remote store answers many as fast as one.
+const READERS: usize = 8;
+
+/// The runs of a plan in a store, as they were at one moment.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    runs: BTreeMap<RunId, Manifest>,
+    problems: Vec<Problem>,
+    highest: u32,
+    /// Which runs name an artefact.
+    references: BTreeMap<String, BTreeSet<RunId>>,
+}
+
+/// A manifest that cannot be used. The others can.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// It is damaged, newer, or not where it belongs.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// It cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Which run somebody means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// The newest.
+    Latest,
+    /// By id, by sequence number, or by the part of the id that is chance.
+    Id(String),
+    /// The newest that started at or before this moment.
+    At(Timestamp),
+}
+
+/// Why no run was chosen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChooseError {
+    /// There is none at all.
+    #[error("there is no run{}", of_source(holding.as_deref()))]
+    None {
+        /// The source it should hold.
+        holding: Option<String>,
+    },
+    /// There is none of that name.
+    #[error("no run is named `{0}`: `plan list` shows what is there")]
+    Unknown(String),
+    /// There are several.
+    #[error("`{text}` names several runs: {}", .runs.iter().map(|run| format!("`{run}`")).collect::<Vec<_>>().join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        text: String,
+        /// What it names.
+        runs: Vec<RunId>,
+    },
+    /// All are younger.
+    #[error("no run started at or before {at}; the oldest is `{oldest}`")]
+    TooEarly {
+        /// What was asked for.
+        at: Timestamp,
+        /// The oldest there is.
+        oldest: RunId,
+    },
+}
+
+fn of_source(source: Option<&str>) -> String {
+    source.map(|source| format!(" that holds source `{source}`")).unwrap_or_default()
+}
+
+impl Catalog {
+    /// Reads every manifest. Those that cannot be used are [`Catalog::problems`].
+    ///
+    /// # Errors
+    /// When the store cannot be listed.
+    pub fn load(store: &dyn ReadStore, layout: &Layout) -> Result<Catalog, StoreError> {
+        let listed = store.list(Some(&layout.manifests()))?;
+        let mut catalog = Catalog::default();
+        let named =
+            listed.into_iter().filter_map(|object| Some((layout.run_of_manifest(&object.name)?, object)));
+        let named: Vec<(RunId, Object)> = named.collect();
+        let seen = named.iter().map(|(run, _)| run.sequence());
+        catalog.highest = seen.chain(begun(store, layout)?).max().unwrap_or(0);
+        for result in read_all(store, layout, &named) {
+            match result {
+                Ok(Some(manifest)) => catalog.add(manifest),
+                Ok(None) => {}
+                Err(problem) => catalog.problems.push(problem),
+            }
+        }
+        Ok(catalog)
+    }
+
+    /// The runs, oldest first.
+    pub fn runs(&self) -> impl DoubleEndedIterator<Item = &Manifest> + ExactSizeIterator {
+        self.runs.values()
+    }
+
+    /// A run by its id.
+    pub fn get(&self, run: &RunId) -> Option<&Manifest> {
+        self.runs.get(run)
+    }
+
+    /// Manifests that cannot be used.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// The highest sequence seen, also of runs that were only begun, are being deleted, or cannot be read; 0: none.
+    pub fn highest(&self) -> u32 {
+        self.highest
+    }
+
+    /// The run that is meant, among those that hold `source` if one is given.
+    ///
+    /// # Errors
+    /// When there is none, or several.
+    pub fn choose(&self, choice: &Choice, source: Option<&str>) -> Result<&Manifest, ChooseError> {
+        let fits = |manifest: &&Manifest| source.is_none_or(|source| manifest.holds(source));
+        let mut runs = self.runs().filter(fits);
+        let Some(oldest) = runs.next() else {
+            return Err(ChooseError::None { holding: source.map(str::to_owned) });
+        };
+        match choice {
+            Choice::Latest => Ok(runs.next_back().unwrap_or(oldest)),
+            Choice::At(at) => {
+                let newest = self.runs().rev().filter(fits).find(|manifest| manifest.started <= *at);
+                newest.ok_or(ChooseError::TooEarly { at: *at, oldest: oldest.run })
+            }
+            Choice::Id(text) => self.named(text),
+        }
+    }
+
+    fn named(&self, text: &str) -> Result<&Manifest, ChooseError> {
+        if let Some(manifest) = text.parse().ok().and_then(|run| self.runs.get(&run)) {
+            return Ok(manifest);
+        }
+        let sequence: Option<u32> = text.parse().ok();
+        let means = |run: &RunId| run.short() == text || Some(run.sequence()) == sequence;
+        let found: Vec<&Manifest> = self.runs().filter(|manifest| means(&manifest.run)).collect();
+        match found.as_slice() {
+            [] => Err(ChooseError::Unknown(text.to_owned())),
+            [manifest] => Ok(manifest),
+            several => Err(ChooseError::Ambiguous {
+                text: text.to_owned(),
+                runs: several.iter().map(|manifest| manifest.run).collect(),
+            }),
+        }
+    }
+
+    /// Whether a run other than `run` names this artefact.
+    pub fn references(&self, artefact: &str, run: &RunId) -> bool {
+        self.references.get(artefact).is_some_and(|runs| runs.iter().any(|other| other != run))
+    }
+
+    /// The runs that rest on this one.
+    pub fn resting_on(&self, run: &RunId) -> Vec<RunId> {
+        self.runs()
+            .filter(|manifest| manifest.rests_on().contains(run))
+            .map(|manifest| manifest.run)
+            .collect()
+    }
+
+    pub(super) fn add(&mut self, manifest: Manifest) {
+        for archive in &manifest.archives {
+            self.references.entry(archive.artefact.clone()).or_default().insert(manifest.run);
+        }
+        self.highest = self.highest.max(manifest.run.sequence());
+        self.runs.insert(manifest.run, manifest);
+    }
+
+    pub(super) fn remove(&mut self, run: &RunId) {
+        if let Some(manifest) = self.runs.remove(run) {
+            for archive in &manifest.archives {
+                if let Some(runs) = self.references.get_mut(&archive.artefact) {
+                    runs.remove(run);
+                }
+            }
+        }
+    }
+}
+
+/// Sequences of runs that were begun or are being deleted.
+fn begun(store: &dyn ReadStore, layout: &Layout) -> Result<Vec<u32>, StoreError> {
+    let intents = store.list(Some(&layout.intents()))?;
+    let tombstones = store.list(Some(&layout.tombstones()))?;
+    let runs = intents.iter().filter_map(|object| layout.run_of_intent(&object.name));
+    let runs = runs.chain(tombstones.iter().filter_map(|object| layout.run_of_tombstone(&object.name)));
+    Ok(runs.map(|run| run.sequence()).collect())
+}
+
+fn read_all(
+    store: &dyn ReadStore,
+    layout: &Layout,
+    named: &[(RunId, Object)],
+) -> Vec<Result<Option<Manifest>, Problem>> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::with_capacity(named.len()));
+    std::thread::scope(|scope| {
+        for _ in 0..READERS.min(named.len()) {
+            scope.spawn(|| {
+                while let Some((run, object)) = named.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = read_one(store, layout, run, &object.name);
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push(result);
+                }
+            });
+        }
+    });
+    results.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read_one(
+    store: &dyn ReadStore,
+    layout: &Layout,
+    run: &RunId,
+    name: &Name,
+) -> Result<Option<Manifest>, Problem> {
+    // One byte more than the largest, so that a larger one is told from it.
+    let bytes = match store.read_range(name, 0, MAX_BYTES + 1) {
+        // Deleted since it was listed.
+        Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
+        bytes => bytes?,
+    };
+    let manifest = Manifest::parse(name.as_str(), &bytes)?;
+    if manifest.run != *run || manifest.plan.name != layout.plan() {
+        let found = format!("run `{}` of plan `{}`", manifest.run, manifest.plan.name);
+        return Err(ManifestError::Misplaced { object: name.to_string(), found }.into());
+    }
+    Ok(Some(manifest))
+}
+
+/// Reads one run's manifest; `None` if it is not there.
+///
+/// # Errors
+/// When it cannot be read or used.
+pub fn read_manifest(
+    store: &dyn ReadStore,
+    layout: &Layout,
+    run: &RunId,
+) -> Result<Option<Manifest>, Problem> {
+    read_one(store, layout, run, &layout.manifest(run))
+}
+
+/// The plans that have something in a store, sorted by name.
+///
+/// # Errors
+/// When the store cannot be listed.
+pub fn plans(store: &dyn ReadStore) -> Result<Vec<String>, StoreError> {
+    let home = Layout::home_of_all();
+    let objects = store.list(Some(&home))?;
+    let plans = objects.iter().filter_map(|object| {
+        let (plan, rest) =
+            object.name.as_str().strip_prefix(home.as_str())?.strip_prefix('/')?.split_once('/')?;
+        (rest == "format.yaml" || rest.starts_with("manifests/")).then(|| plan.to_owned())
+    });
+    Ok(plans.collect::<BTreeSet<_>>().into_iter().collect())
+}
+
+/// The sequence of the next run: one more than the highest seen in any store, or remembered by this host.
+pub fn next_sequence<'a>(catalogs: impl IntoIterator<Item = &'a Catalog>, remembered: u32) -> u32 {
+    catalogs.into_iter().map(Catalog::highest).chain([remembered]).max().unwrap_or(0) + 1
+}

@@ -1,0 +1,476 @@
+//! The steps that deal with stores: locking, packing, publishing, committing.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use backplan_compiler::graph::{Action, Step, StepId};
+use backplan_compiler::lower::reading_order;
+use backplan_compiler::model::{Absent, ArchiveId, SourceId, SourceKind, StoreId};
+use sha2::{Digest, Sha256};
+
+use super::coordinator::{Failure, FailureKind, Performed};
+use super::event::Outcome;
+use super::facts::{self, ArchiveFact, SourceFact};
+use super::journal::Record;
+use super::mark::mark;
+use super::prepare::highest_in;
+use super::session;
+use super::sinks::{FanOut, StagedFile};
+use super::state::make_private;
+use super::worker::Worker;
+use crate::artefact::{self, Content, Input, PackError, PackOptions, Packed};
+use crate::catalog::commit::{CommitError, Transaction};
+use crate::catalog::identity::{self, Claim, IdentityError};
+use crate::catalog::layout::artefact_name;
+use crate::catalog::lock::{Lease, LeaseTimes, LockError};
+use crate::catalog::owner::Owner;
+use crate::catalog::recover::Intent;
+use crate::control::Control;
+use crate::source::command::Output;
+use crate::store::{Store, StoreErrorKind, Upload};
+
+/// Bytes read at once where an artefact is read again for its SHA-256.
+const CHUNK: usize = 1 << 20;
+
+impl Worker {
+    pub(super) fn lock_store(
+        &self,
+        step: &StepId,
+        id: StoreId,
+        control: &Control,
+    ) -> Result<Performed, Failure> {
+        let declared = self.request.model.store(id);
+        let location = session::location(declared);
+        let known = self.plan().known(&declared.name, &location);
+        let Some(folder) = session::folder(declared) else {
+            return Err(Failure::fatal(format!("store `{}` is not a folder", declared.name)));
+        };
+        let store: Arc<dyn Store> =
+            match identity::open_folder(&declared.name, folder, known, self.request.adopt) {
+                Ok(store) => Arc::new(store),
+                Err(error) => return self.absent(step, id, &error),
+            };
+        let run = self.imprint.run;
+        let host = &self.imprint.host;
+        let owner = Owner::this_process(host.machine, &host.name, &run);
+        let lease = Lease::acquire(Arc::clone(&store), &self.layout, owner, LeaseTimes::default(), control);
+        let lease = lease.map_err(lock_failure)?;
+        let mut held = self.sessions[&id].held();
+        let claim = Claim {
+            file: &self.request.model.file,
+            machine: self.imprint.host.clone(),
+            id: self.imprint.plan,
+            known,
+            adopt: self.request.adopt,
+        };
+        let checked = identity::claim(store.as_ref(), &self.layout, &claim)
+            .map_err(|error| Failure::lasting(error.to_string()))
+            .and_then(|format| {
+                self.plan().remember(&declared.name, &location, format.id).map_err(Failure::lasting)
+            })
+            .and_then(|()| self.check_sequence(store.as_ref()));
+        if let Err(failure) = checked {
+            // The store is not this run's: it is given back at once, and untouched.
+            let _ = lease.release();
+            return Err(failure);
+        }
+        held.store = Some(store);
+        held.lease = Some(Arc::new(lease));
+        Ok(Performed::Done)
+    }
+
+    fn check_sequence(&self, store: &dyn Store) -> Result<(), Failure> {
+        let highest = highest_in(store, &self.layout).map_err(Failure::lasting)?;
+        if highest < self.imprint.run.sequence() {
+            return Ok(());
+        }
+        let text =
+            format!("store `{}`: run {highest} was made while this one began; start it again", store.label());
+        Err(Failure::fatal(text))
+    }
+
+    /// What a store that cannot be used means for the run.
+    fn absent(&self, step: &StepId, id: StoreId, error: &IdentityError) -> Result<Performed, Failure> {
+        let declared = self.request.model.store(id);
+        let unreachable = matches!(error, IdentityError::FolderMissing { .. })
+            || matches!(error, IdentityError::Store(error) if error.kind == StoreErrorKind::Unreachable);
+        match declared.absent {
+            _ if !unreachable => Err(Failure::lasting(error)),
+            Absent::Fail => Err(Failure::fatal(error)),
+            Absent::Skip => Ok(Performed::Dropped(error.to_string())),
+            Absent::Warn => {
+                self.warn(step, format!("{error}; the run goes on without it"));
+                Ok(Performed::Dropped(error.to_string()))
+            }
+        }
+    }
+
+    pub(super) fn pack(&self, step: &StepId, id: ArchiveId, control: &Control) -> Result<(), Failure> {
+        let inputs = self.inputs(step, id, control)?;
+        let archive = self.request.model.archive(id);
+        if inputs.is_empty() {
+            return Err(Failure::lasting(format!(
+                "archive `{}`: none of its sources is there",
+                archive.name
+            )));
+        }
+        let options = PackOptions {
+            level: archive.level,
+            run: self.imprint.run.to_string(),
+            scratch: self.work_folder(),
+            workers: None,
+        };
+        let fact = if self.request.model.staging.is_some() {
+            self.pack_staged(step, id, inputs, &options, control)?
+        } else {
+            self.pack_direct(step, id, inputs, &options, control)?
+        };
+        for source in &fact.packed.sources {
+            for warning in source.warnings.kept() {
+                self.warn(step, format!("source `{}`: {warning}", source.name));
+            }
+            let more = source.warnings.total() - source.warnings.kept().len() as u64;
+            if more > 0 {
+                self.warn(step, format!("source `{}`: and {more} more like these", source.name));
+            }
+        }
+        self.facts().archives.insert(id, fact);
+        Ok(())
+    }
+
+    fn inputs(&self, step: &StepId, id: ArchiveId, control: &Control) -> Result<Vec<Input>, Failure> {
+        let wanted = |source: &SourceId| {
+            self.occasion.only.is_empty()
+                || self.occasion.only.contains(&self.request.model.source(*source).name)
+        };
+        let sources = reading_order(&self.request.model, &self.request.model.archive(id).from);
+        let mut inputs = Vec::new();
+        for source in sources.into_iter().filter(wanted) {
+            let name = self.request.model.source(source).name.clone();
+            if let Some(content) = self.content(step, source, control)? {
+                inputs.push(Input { source: name, content });
+            }
+        }
+        Ok(inputs)
+    }
+
+    /// What a source gives to a pack; `None`: it is optional and not there.
+    fn content(&self, step: &StepId, id: SourceId, control: &Control) -> Result<Option<Content>, Failure> {
+        let source = self.request.model.source(id);
+        match &source.kind {
+            SourceKind::Files(_) => {
+                Ok(Some(Content::Scan(self.work_folder().join(format!("{}.scan", source.name)))))
+            }
+            SourceKind::Sqlite { .. } => match self.facts().sources.get(&id) {
+                Some(SourceFact::Dumped(path)) => {
+                    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    Ok(Some(Content::File { path: path.clone(), name }))
+                }
+                _ => Ok(None),
+            },
+            SourceKind::Command(command) => {
+                let program = self.source_program(id, command)?;
+                let output = Output::start(&program, control, &self.tell(step))
+                    .map_err(|error| self.program_failure(&error))?;
+                self.facts().sources.insert(id, SourceFact::Read);
+                Ok(Some(Content::Stream {
+                    reader: Box::new(output),
+                    name: command.as_name.clone(),
+                    mtime: std::time::SystemTime::from(self.imprint.started),
+                    mode: 0o600,
+                }))
+            }
+            SourceKind::Postgres(_) => Err(Failure::fatal("this version does not read Postgres")),
+        }
+    }
+
+    fn pack_staged(
+        &self,
+        step: &StepId,
+        id: ArchiveId,
+        inputs: Vec<Input>,
+        options: &PackOptions,
+        control: &Control,
+    ) -> Result<ArchiveFact, Failure> {
+        let folder = self.staged_folder();
+        let path = folder.join(self.artefact(id));
+        self.intend(&Record::Writing { step: step.0.clone(), paths: vec![folder.clone()] })?;
+        make_private(&folder).map_err(Failure::passing)?;
+        let place = |cause: io::Error| Failure::passing(format!("`{}`: {cause}", path.display()));
+        let mut sink = StagedFile::create(&path).map_err(place)?;
+        let packed =
+            artefact::pack(inputs, options, &mut sink, control).map_err(|error| self.pack_failure(&error))?;
+        sink.finish().map_err(place)?;
+        let sha256 = match packed.sha256 {
+            Some(sum) => hex(&sum),
+            None => sum_of_file(&path, control)
+                .map_err(|error| read_failure(&path.display().to_string(), &error))?,
+        };
+        Ok(ArchiveFact { packed, sha256, direct: Vec::new() })
+    }
+
+    fn pack_direct(
+        &self,
+        step: &StepId,
+        id: ArchiveId,
+        inputs: Vec<Input>,
+        options: &PackOptions,
+        control: &Control,
+    ) -> Result<ArchiveFact, Failure> {
+        let name = self.artefact(id);
+        let mut uploads = Vec::new();
+        let mut lost = Vec::new();
+        for store in &self.request.model.archive(id).to {
+            let Some(transaction) = self.transaction(*store)? else { continue };
+            match transaction.upload(name) {
+                Ok(upload) => uploads.push((*store, upload)),
+                Err(error) => lost.push((*store, error)),
+            }
+        }
+        if uploads.is_empty() {
+            let reasons: Vec<String> = lost.iter().map(|(_, error)| error.to_string()).collect();
+            return Err(Failure::passing(format!("no store takes the artefact: {}", reasons.join("; "))));
+        }
+        let mut sink = FanOut::new(uploads);
+        let packed =
+            artefact::pack(inputs, options, &mut sink, control).map_err(|error| self.pack_failure(&error))?;
+        let (uploads, failed) = sink.into_uploads();
+        let mut lost: Vec<(StoreId, String)> =
+            lost.into_iter().map(|(id, error)| (id, error.to_string())).collect();
+        lost.extend(failed.into_iter().map(|(id, error)| (id, error.to_string())));
+        let mut direct = Vec::new();
+        for (store, upload) in uploads {
+            match self.finish_upload(store, upload, name) {
+                Ok(()) => direct.push(store),
+                Err(text) => lost.push((store, text)),
+            }
+        }
+        self.drop_out(step, id, &lost);
+        let Some(first) = direct.first() else {
+            let reasons: Vec<&str> = lost.iter().map(|(_, text)| text.as_str()).collect();
+            return Err(Failure::passing(format!("no store took the artefact: {}", reasons.join("; "))));
+        };
+        let sha256 = match packed.sha256 {
+            Some(sum) => hex(&sum),
+            None => self.sum_of_object(*first, name, &packed, control)?,
+        };
+        Ok(ArchiveFact { packed, sha256, direct })
+    }
+
+    fn finish_upload(&self, store: StoreId, upload: Box<dyn Upload>, name: &str) -> Result<(), String> {
+        match self.transaction(store) {
+            Ok(Some(transaction)) => transaction.finish(upload, name).map_err(|error| error.to_string()),
+            _ => Err("its lock is gone".to_owned()),
+        }
+    }
+
+    /// Stores that took no artefact, though others did.
+    fn drop_out(&self, step: &StepId, id: ArchiveId, lost: &[(StoreId, String)]) {
+        for (store, text) in lost {
+            let (archive, store_name) =
+                (&self.request.model.archive(id).name, &self.request.model.store(*store).name);
+            self.warn(step, format!("archive `{archive}` did not reach store `{store_name}`: {text}"));
+            self.facts().lost.insert((id, *store), text.clone());
+        }
+    }
+
+    pub(super) fn publish(&self, id: ArchiveId, store: StoreId, control: &Control) -> Result<(), Failure> {
+        let Some(transaction) = self.transaction(store)? else {
+            return Err(Failure::lasting("its store has dropped out"));
+        };
+        let staged = self.staged_folder().join(self.artefact(id));
+        if let Some(fact) = self.facts().archives.get(&id) {
+            control.expect(1, fact.packed.size);
+        }
+        transaction.put_file(self.artefact(id), &staged, control).map_err(|error| commit_failure(&error))
+    }
+
+    pub(super) fn commit(&self, step: &StepId, store: StoreId) -> Result<(), Failure> {
+        let whole: Vec<ArchiveId> =
+            self.graph.artefact_names.keys().copied().filter(|id| self.reached(*id, store)).collect();
+        let Some(transaction) = self.transaction(store)? else {
+            return Err(Failure::lasting("its store has dropped out"));
+        };
+        if whole.is_empty() {
+            return Err(Failure::lasting("no artefact reached the store: there is nothing to commit"));
+        }
+        let mut imprint = self.imprint.clone();
+        imprint.finished = self.request.clock.now();
+        if let Some(id) = self
+            .plan()
+            .known(&self.request.model.store(store).name, &session::location(self.request.model.store(store)))
+        {
+            imprint.plan = id;
+        }
+        let facts = self.facts();
+        let mut manifest =
+            facts::manifest(&self.request, &imprint, &self.graph.artefact_names, &facts, &whole);
+        let mut details = facts::details(&self.request, &facts);
+        drop(facts);
+        for warning in &mut details.warnings.first {
+            *warning = self.secrets.redact(warning);
+        }
+        manifest.second = details.to_second().map_err(Failure::lasting)?;
+        let committed = transaction.commit(&manifest).map_err(|error| commit_failure(&error))?;
+        self.sessions[&store].held().committed = true;
+        if let Some(error) = committed.untidy {
+            self.warn(step, format!("{error}; the next run tidies up"));
+        }
+        // Only so that a sequence is not used twice where every store is new.
+        let _ = self.plan().remember_sequence(self.imprint.run.sequence());
+        Ok(())
+    }
+
+    /// Whether an archive's artefact is in a store, under its own name.
+    fn reached(&self, id: ArchiveId, store: StoreId) -> bool {
+        let facts = self.facts();
+        let direct = facts.archives.get(&id).is_some_and(|fact| fact.direct.contains(&store));
+        direct || facts.published.contains(&(id, store))
+    }
+
+    /// The transaction with a store, begun with the first artefact; `None`: the store has dropped out.
+    fn transaction(&self, id: StoreId) -> Result<Option<Arc<Transaction>>, Failure> {
+        let mut held = self.sessions[&id].held();
+        if let Some(transaction) = &held.transaction {
+            return Ok(Some(Arc::clone(transaction)));
+        }
+        let (Some(store), Some(lease)) = (held.store.clone(), held.lease.clone()) else { return Ok(None) };
+        let goes_there = |archive: &ArchiveId| self.request.model.archive(*archive).to.contains(&id);
+        let names = self.graph.artefact_names.iter().filter(|(archive, _)| goes_there(archive));
+        let intent = Intent::new(self.imprint.run, self.imprint.nonce, names.map(|(_, name)| name.clone()));
+        let begun = Transaction::begin(store, self.layout.clone(), lease, Arc::new(mark), intent);
+        let transaction = Arc::new(begun.map_err(|error| commit_failure(&error))?);
+        held.transaction = Some(Arc::clone(&transaction));
+        Ok(Some(transaction))
+    }
+
+    fn artefact(&self, id: ArchiveId) -> &str {
+        self.graph.artefact_names.get(&id).map_or("", String::as_str)
+    }
+
+    /// Keeps what the manifest and the report need of a step that ended.
+    pub(super) fn remember(&self, step: &Step, outcome: &Outcome) {
+        let reason = match outcome {
+            Outcome::Done => {
+                if let Action::Publish(archive, store) = step.action {
+                    self.facts().published.insert((archive, store));
+                }
+                return;
+            }
+            Outcome::Failed(reason) | Outcome::NotRun(reason) | Outcome::Dropped(reason) => {
+                self.secrets.redact(reason)
+            }
+        };
+        match step.action {
+            Action::Scan(source) | Action::Dump(source) => {
+                self.facts().sources.insert(source, SourceFact::Failed(reason));
+            }
+            Action::Pack(archive) => {
+                let mut facts = self.facts();
+                for source in &self.request.model.archive(archive).from {
+                    // A program's source fails with the pack that reads it.
+                    if facts.sources.get(source) == Some(&SourceFact::Read) {
+                        facts.sources.insert(*source, SourceFact::Failed(reason.clone()));
+                    }
+                }
+                facts.missing.insert(archive, reason);
+            }
+            Action::Publish(archive, store) => {
+                self.facts().lost.insert((archive, store), reason);
+            }
+            _ => {}
+        }
+    }
+
+    /// The named outputs of a step, for the journal.
+    pub(super) fn output_of(&self, step: &Step) -> Option<serde_json::Value> {
+        let facts = self.facts();
+        match step.action {
+            Action::Scan(source) => match facts.sources.get(&source)? {
+                SourceFact::Scanned(summary) => {
+                    Some(serde_json::json!({ "entries": summary.entries, "bytes": summary.bytes }))
+                }
+                _ => None,
+            },
+            Action::Pack(archive) => {
+                let fact = facts.archives.get(&archive)?;
+                Some(serde_json::json!({
+                    "artefact": self.artefact(archive), "size": fact.packed.size, "root": fact.packed.root.to_string(),
+                }))
+            }
+            _ => None,
+        }
+    }
+
+    fn pack_failure(&self, error: &PackError) -> Failure {
+        match error {
+            PackError::Stopped(_) => Failure::stopped(),
+            PackError::Request(_) => Failure::lasting(error),
+            _ => Failure::passing(self.secrets.redact(&error.to_string())),
+        }
+    }
+
+    fn sum_of_object(
+        &self,
+        store: StoreId,
+        name: &str,
+        packed: &Packed,
+        control: &Control,
+    ) -> Result<String, Failure> {
+        let Some(store) = self.sessions[&store].held().store.clone() else {
+            return Err(Failure::lasting("its store has dropped out"));
+        };
+        let name = artefact_name(name).map_err(Failure::fatal)?;
+        let mut sum = Sha256::new();
+        let mut offset = 0;
+        while offset < packed.size {
+            control.check().map_err(|_| Failure::stopped())?;
+            let bytes = store.read_range(&name, offset, CHUNK).map_err(Failure::passing)?;
+            if bytes.is_empty() {
+                return Err(Failure::passing(format!("`{name}` ended early when it was read again")));
+            }
+            offset += bytes.len() as u64;
+            sum.update(&bytes);
+        }
+        Ok(hex(&sum.finalize()))
+    }
+}
+
+fn lock_failure(error: LockError) -> Failure {
+    let message = error.to_string();
+    match error {
+        LockError::Busy { .. } => Failure { message, kind: FailureKind::Busy },
+        LockError::Stopped(_) => Failure::stopped(),
+        _ => Failure::passing(message),
+    }
+}
+
+fn commit_failure(error: &CommitError) -> Failure {
+    match error {
+        CommitError::Store(_) | CommitError::Uncertain { .. } => Failure::passing(error),
+        _ => Failure::lasting(error),
+    }
+}
+
+fn read_failure(what: &str, error: &io::Error) -> Failure {
+    Failure::passing(format!("cannot read `{what}` again: {error}"))
+}
+
+fn sum_of_file(path: &Path, control: &Control) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut sum = Sha256::new();
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        control.check().map_err(io::Error::other)?;
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex(&sum.finalize())),
+            count => sum.update(&buffer[..count]),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,240 @@
+//! From a request to a graph of steps: everything that must be known before the first step, read without changing
+//! anything but, for a real run, taking this host's lock on the plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use backplan_compiler::graph::{Occasion, StepGraph};
+use backplan_compiler::lower::{LowerError, lower, needed_reads};
+use backplan_compiler::model::{Level, Model};
+use jiff::Timestamp;
+
+use super::request::{Request, unsupported};
+use super::session;
+use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState, StateError};
+use crate::catalog::ids::RunId;
+use crate::catalog::layout::{Layout, artefact_name};
+use crate::store::dir::DirStore;
+use crate::store::{ReadStore, StoreError, StoreErrorKind};
+
+/// Bytes of a first line that `read` takes at the most.
+const LINE: u64 = 4096;
+
+/// A run that may begin.
+pub struct Prepared {
+    /// What was asked.
+    pub request: Request,
+    /// Its steps.
+    pub graph: Arc<StepGraph>,
+    /// What the steps were filled in with.
+    pub occasion: Occasion,
+    /// Its id.
+    pub run: RunId,
+    /// When it began.
+    pub started: Timestamp,
+    /// This machine.
+    pub host: HostState,
+    /// What this machine remembers of the plan.
+    pub plan: PlanState,
+    /// Names in its stores.
+    pub layout: Layout,
+    /// What the locks say of it.
+    pub note: Note,
+    /// The lock on the plan; a dry run has none.
+    pub lock: Option<HostLock>,
+}
+
+/// Why a run may not begin. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The plan needs what this version does not have.
+    #[error("this version can check plan `{plan}` but not run it:\n  {}", reasons.join("\n  "))]
+    Unsupported {
+        /// The plan.
+        plan: String,
+        /// What it needs.
+        reasons: Vec<String>,
+    },
+    /// Nothing would be backed up.
+    #[error("plan `{0}` has no archive: nothing would be backed up")]
+    Nothing(String),
+    /// `--only` names no source.
+    #[error("there is no source `{name}`; the plan has {}", known.join(", "))]
+    UnknownSource {
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// The plan means what cannot be.
+    #[error("{0}")]
+    Plan(String),
+    /// Something that the plan reads could not be read.
+    #[error("{0}")]
+    Read(String),
+    /// Another run of the plan goes on.
+    #[error("{0}")]
+    Busy(String),
+    /// Local state cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A store cannot be listed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Prepares a run that will happen: with the plan's lock.
+///
+/// # Errors
+/// See [`PrepareError`].
+pub fn prepare_run(request: Request) -> Result<Prepared, PrepareError> {
+    admit(&request)?;
+    let host = HostState::open(&request.state)?;
+    let started = request.clock.now();
+    let note = |run: &RunId| Note {
+        plan: request.model.name.clone(),
+        run: run.to_string(),
+        pid: std::process::id(),
+        since: started,
+    };
+    let guess = run_id(host.plan(&request.model.name, &request.model.file)?.sequence(), started)?;
+    let lock = match HostLock::plan(&host, &request.model.file, &note(&guess)) {
+        Ok(lock) => lock,
+        Err(busy @ HostLockError::Busy { .. }) => return Err(PrepareError::Busy(busy.to_string())),
+        Err(HostLockError::State(error)) => return Err(error.into()),
+    };
+    prepare(request, host, started, Some(lock))
+}
+
+/// Prepares a run that is only to be shown: nothing is written, nothing locked.
+///
+/// # Errors
+/// See [`PrepareError`].
+pub fn prepare_forecast(request: Request) -> Result<Prepared, PrepareError> {
+    admit(&request)?;
+    let host = HostState::look(&request.state)?;
+    let started = request.clock.now();
+    prepare(request, host, started, None)
+}
+
+fn admit(request: &Request) -> Result<(), PrepareError> {
+    let plan = || request.model.name.clone();
+    let reasons = unsupported(&request.model, request.level);
+    if !reasons.is_empty() {
+        return Err(PrepareError::Unsupported { plan: plan(), reasons });
+    }
+    if request.model.archives.is_empty() {
+        return Err(PrepareError::Nothing(plan()));
+    }
+    Ok(())
+}
+
+fn prepare(
+    request: Request,
+    host: HostState,
+    started: Timestamp,
+    lock: Option<HostLock>,
+) -> Result<Prepared, PrepareError> {
+    let model = &request.model;
+    let plan = host.plan(&model.name, &model.file)?;
+    let layout = Layout::new(&model.name).map_err(|error| PrepareError::Plan(error.to_string()))?;
+    let run = run_id(highest_sequence(model, &layout, plan.sequence())?, started)?;
+    let occasion = Occasion {
+        run: Some(run.to_string()),
+        now: Some(started),
+        host: Some(host_name()),
+        reads: read_all(&needed_reads(model))?,
+        level: Some(Level::Full),
+        only: request.only.clone(),
+    };
+    let graph = lower(model, &occasion).map_err(|error| refused(model, error))?;
+    let mut seen = BTreeSet::new();
+    for name in graph.artefact_names.values() {
+        artefact_name(name).map_err(|error| PrepareError::Plan(error.to_string()))?;
+        if !seen.insert(name) {
+            let text =
+                format!("two archives of this run would both be written to `{name}`; give them other names");
+            return Err(PrepareError::Plan(text));
+        }
+    }
+    let pid = std::process::id();
+    let note = Note { plan: model.name.clone(), run: run.to_string(), pid, since: started };
+    Ok(Prepared { graph: Arc::new(graph), occasion, run, started, host, plan, layout, note, lock, request })
+}
+
+fn refused(model: &Model, error: LowerError) -> PrepareError {
+    match error {
+        LowerError::UnknownSource(name) => {
+            let known = model.sources.iter().map(|source| format!("`{}`", source.name)).collect();
+            PrepareError::UnknownSource { name, known }
+        }
+        LowerError::Unfilled(text) => PrepareError::Plan(format!("cannot fill in {text}")),
+        LowerError::Loop(steps) => {
+            let steps: Vec<String> = steps.iter().map(|step| format!("`{step}`")).collect();
+            let text = format!("these steps wait for one another, because of `after`: {}", steps.join(", "));
+            PrepareError::Plan(text)
+        }
+    }
+}
+
+fn run_id(last: u32, started: Timestamp) -> Result<RunId, PrepareError> {
+    RunId::new(last.saturating_add(1), started).map_err(|error| PrepareError::Plan(error.to_string()))
+}
+
+/// The highest sequence that any reachable store, or this host, has seen.
+fn highest_sequence(model: &Model, layout: &Layout, remembered: u32) -> Result<u32, PrepareError> {
+    let mut highest = remembered;
+    for store in &model.stores {
+        let Some(folder) = session::folder(store) else { continue };
+        let opened = match DirStore::open(&store.name, folder) {
+            Ok(opened) => opened,
+            // Its step says what that means.
+            Err(error) if error.kind == StoreErrorKind::Unreachable => continue,
+            Err(error) => return Err(error.into()),
+        };
+        highest = highest.max(highest_in(&opened, layout)?);
+    }
+    Ok(highest)
+}
+
+/// The highest sequence that a store has seen: in a manifest, an intent or a tombstone.
+///
+/// # Errors
+/// When it cannot be listed.
+pub fn highest_in(store: &dyn ReadStore, layout: &Layout) -> Result<u32, StoreError> {
+    let objects = store.list(Some(layout.home()))?;
+    let runs = objects.iter().filter_map(|object| {
+        layout
+            .run_of_manifest(&object.name)
+            .or_else(|| layout.run_of_intent(&object.name))
+            .or_else(|| layout.run_of_tombstone(&object.name))
+    });
+    Ok(runs.map(|run| run.sequence()).max().unwrap_or(0))
+}
+
+fn read_all(paths: &BTreeSet<PathBuf>) -> Result<BTreeMap<PathBuf, String>, PrepareError> {
+    paths.iter().map(|path| Ok((path.clone(), first_line(path)?))).collect()
+}
+
+/// The first line of a file, without its end and the blanks around it.
+fn first_line(path: &Path) -> Result<String, PrepareError> {
+    let failed = |cause: String| {
+        let text = format!(
+            "`read(\"{}\")`: {cause}; the plan takes a name from this file's first line",
+            path.display()
+        );
+        PrepareError::Read(text)
+    };
+    let file = std::fs::File::open(path).map_err(|cause| failed(cause.to_string()))?;
+    let mut line = String::new();
+    BufReader::new(file.take(LINE)).read_line(&mut line).map_err(|cause| failed(cause.to_string()))?;
+    let line = line.trim();
+    if line.is_empty() { Err(failed("its first line is empty".to_owned())) } else { Ok(line.to_owned()) }
+}
+
+/// This machine's name.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

@@ -1,0 +1,201 @@
+//! What a run came to, for people, machines and the exit status.
+
+use std::collections::BTreeMap;
+
+use backplan_compiler::graph::{Step, StepGraph};
+use backplan_compiler::model::Model;
+use serde::Serialize;
+
+use super::coordinator::{Execution, StopSignal};
+use super::event::Outcome;
+use super::facts::Facts;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Everything is backed up: status 0.
+    Done,
+    /// Everything is backed up, and a person should read the warnings: status 3.
+    Warnings,
+    /// A source or a store failed; what was whole is committed: status 1.
+    Failed,
+    /// Another run holds the lock: status 4.
+    Busy,
+    /// SIGINT: status 130.
+    Interrupted,
+    /// SIGTERM: status 143.
+    Terminated,
+}
+
+impl Verdict {
+    /// The exit status.
+    pub fn status(self) -> u8 {
+        match self {
+            Verdict::Done => 0,
+            Verdict::Failed => 1,
+            Verdict::Warnings => 3,
+            Verdict::Busy => 4,
+            Verdict::Interrupted => 130,
+            Verdict::Terminated => 143,
+        }
+    }
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The plan's name.
+    pub plan: String,
+    /// The run's id.
+    pub run: String,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Every step, each behind what it needs.
+    pub steps: Vec<StepReport>,
+    /// Every artefact.
+    pub archives: Vec<ArchiveReport>,
+    /// The stores in which the backup exists.
+    pub committed: Vec<String>,
+    /// What a person should read.
+    pub warnings: Vec<String>,
+}
+
+/// A step, with the effects that the dry run showed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StepReport {
+    /// Its name.
+    pub step: String,
+    /// `done`, `failed`, `not_run`, `dropped`; a dry run says `would_run`.
+    pub outcome: &'static str,
+    /// Why it is not done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Milliseconds, all attempts together.
+    pub took_ms: u64,
+    /// Attempts made.
+    pub attempts: u32,
+    /// What it reads.
+    pub reads: Vec<String>,
+    /// What it writes.
+    pub writes: Vec<String>,
+    /// What it deletes.
+    pub deletes: Vec<String>,
+}
+
+impl StepReport {
+    /// A step's effects, with nothing said of how it ended.
+    pub fn of(step: &Step, outcome: &'static str) -> StepReport {
+        StepReport {
+            step: step.id.0.clone(),
+            outcome,
+            reason: None,
+            took_ms: 0,
+            attempts: 0,
+            reads: step.reads.iter().map(ToString::to_string).collect(),
+            writes: step.writes.iter().map(ToString::to_string).collect(),
+            deletes: step.deletes.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// An artefact of the run.
+#[derive(Debug, Clone, Serialize)]
+pub struct ArchiveReport {
+    /// The archive's name.
+    pub archive: String,
+    /// Its file name in the stores.
+    pub artefact: String,
+    /// Bytes; `None`: it was not packed.
+    pub size: Option<u64>,
+    /// Entries in it.
+    pub entries: u64,
+    /// Bytes read for it.
+    pub bytes: u64,
+    /// SHA-256 of the whole file, hex.
+    pub sha256: Option<String>,
+}
+
+/// The report of an execution.
+pub fn report(model: &Model, run: &str, graph: &StepGraph, execution: &Execution, facts: &Facts) -> Report {
+    let steps: Vec<StepReport> =
+        graph.in_order().into_iter().map(|step| step_report(step, execution)).collect();
+    let archives = graph.artefact_names.iter().map(|(id, name)| {
+        let fact = facts.archives.get(id);
+        let sources = fact.map(|fact| fact.packed.sources.as_slice()).unwrap_or_default();
+        ArchiveReport {
+            archive: model.archive(*id).name.clone(),
+            artefact: name.clone(),
+            size: fact.map(|fact| fact.packed.size),
+            entries: sources.iter().map(|source| source.entries).sum(),
+            bytes: sources.iter().map(|source| source.bytes).sum(),
+            sha256: fact.map(|fact| fact.sha256.clone()),
+        }
+    });
+    let committed = steps.iter().filter(|step| step.outcome == "done");
+    let mut warnings = facts.warnings.clone();
+    warnings.extend(late_trouble(&steps));
+    Report {
+        plan: model.name.clone(),
+        run: run.to_owned(),
+        verdict: verdict(&steps, execution, facts, &warnings),
+        archives: archives.collect(),
+        committed: committed
+            .filter_map(|step| step.step.strip_prefix("commit/").map(str::to_owned))
+            .collect(),
+        warnings,
+        steps,
+    }
+}
+
+fn step_report(step: &Step, execution: &Execution) -> StepReport {
+    let Some(ended) = execution.steps.get(&step.id) else { return StepReport::of(step, "not_run") };
+    let (outcome, reason) = match &ended.outcome {
+        Outcome::Done => ("done", None),
+        Outcome::Failed(reason) => ("failed", Some(reason.clone())),
+        Outcome::NotRun(reason) => ("not_run", Some(reason.clone())),
+        Outcome::Dropped(reason) => ("dropped", Some(reason.clone())),
+    };
+    StepReport {
+        reason,
+        took_ms: ended.took.as_millis().try_into().unwrap_or(u64::MAX),
+        attempts: ended.attempts,
+        ..StepReport::of(step, outcome)
+    }
+}
+
+/// Trouble behind the last commit is a warning: the backup exists.
+fn is_late(step: &StepReport) -> bool {
+    ["prune/", "clear/after", "unlock", "notify/"].iter().any(|late| step.step.starts_with(late))
+}
+
+fn late_trouble(steps: &[StepReport]) -> Vec<String> {
+    let failed = steps.iter().filter(|step| step.outcome == "failed" && is_late(step));
+    failed.map(|step| format!("`{}`: {}", step.step, step.reason.as_deref().unwrap_or_default())).collect()
+}
+
+fn verdict(steps: &[StepReport], execution: &Execution, facts: &Facts, warnings: &[String]) -> Verdict {
+    match execution.signal {
+        Some(StopSignal::Interrupt) => return Verdict::Interrupted,
+        Some(StopSignal::Terminate) => return Verdict::Terminated,
+        None => {}
+    }
+    if execution.busy {
+        return Verdict::Busy;
+    }
+    let failed = steps.iter().any(|step| step.outcome == "failed" && !is_late(step));
+    let nowhere = !steps.iter().any(|step| step.step.starts_with("commit/") && step.outcome == "done");
+    if failed || nowhere || !facts.lost.is_empty() {
+        Verdict::Failed
+    } else if warnings.is_empty() {
+        Verdict::Done
+    } else {
+        Verdict::Warnings
+    }
+}
+
+/// Failed steps with their reasons, in the order of the graph: what a message to a person is about.
+pub fn failures(report: &Report) -> BTreeMap<&str, &str> {
+    let failed = report.steps.iter().filter(|step| step.outcome == "failed");
+    failed.map(|step| (step.step.as_str(), step.reason.as_deref().unwrap_or_default())).collect()
+}

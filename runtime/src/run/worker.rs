@@ -1,0 +1,549 @@
+//! Performs the steps of a run: what each action of the graph does to the world.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use backplan_compiler::graph::{Action, Occasion, Step, StepGraph, StepId, When};
+use backplan_compiler::lower::{fill, zone};
+use backplan_compiler::model::{
+    Command, EnvValue, Event as NotifyEvent, NotifyKind, SourceId, SourceKind, StoreId,
+};
+use backplan_compiler::value::Text;
+
+use super::coordinator::{Execution, Failure, FailureKind, Performed, Work};
+use super::event::{Event, Observer, Outcome};
+use super::facts::{Facts, Imprint, SourceFact};
+use super::journal::{self, Journal, Leave, Record};
+use super::mark::mark;
+use super::prepare::Prepared;
+use super::process::{self, ProcessError, Program, Tell};
+use super::report::{Report, Verdict, report};
+use super::request::Request;
+use super::secrets::Secrets;
+use super::session::{self, Session};
+use super::staging::{Staging, StagingError};
+use super::state::{Folders, make_private};
+use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState};
+use crate::catalog::layout::Layout;
+use crate::catalog::manifest::HostRef;
+use crate::catalog::recover::RecoveryPlan;
+use crate::control::Control;
+use crate::scan::{self, ScanError, Trees};
+use crate::source::sqlite::{self, SqliteError};
+
+/// Journals of runs that are over and are kept for a person to read.
+const JOURNALS: usize = 30;
+
+/// Performs the steps of one run.
+pub struct Worker {
+    pub(super) request: Request,
+    pub(super) graph: Arc<StepGraph>,
+    pub(super) occasion: Occasion,
+    pub(super) imprint: Imprint,
+    pub(super) layout: Layout,
+    host: HostState,
+    plan: Mutex<PlanState>,
+    pub(super) folders: Folders,
+    note: Note,
+    staging_lock: Mutex<Option<HostLock>>,
+    /// Held from before the stores were looked at until the run is over.
+    plan_lock: Mutex<Option<HostLock>>,
+    journal: OnceLock<Journal>,
+    pub(super) secrets: Secrets,
+    observer: Arc<dyn Observer>,
+    pub(super) sessions: BTreeMap<StoreId, Session>,
+    facts: Mutex<Facts>,
+    standing: Mutex<Execution>,
+}
+
+impl Work for Worker {
+    fn perform(&self, step: &Step, control: &Control) -> Result<Performed, Failure> {
+        match &step.action {
+            Action::LockHost => self.lock_host(),
+            Action::LockStore(store) => return self.lock_store(&step.id, *store, control),
+            Action::Recover => self.recover(&step.id, control),
+            Action::ClearStaging(when) => self.clear_staging(*when, control),
+            Action::Enter(window) => self.enter(&step.id, *window, control),
+            Action::Leave(window) => self.leave(&step.id, *window, control),
+            Action::Scan(source) => self.scan(&step.id, *source, control),
+            Action::Dump(source) => self.dump(&step.id, *source, control),
+            Action::Pack(archive) => self.pack(&step.id, *archive, control),
+            Action::Publish(archive, store) => self.publish(*archive, *store, control),
+            Action::Commit(store) => self.commit(&step.id, *store),
+            Action::Prune(_) => Err(Failure::lasting("this version does not prune")),
+            Action::Unlock => self.unlock(&step.id),
+            Action::Notify(notify, when) => self.notify(&step.id, *notify, *when, control),
+        }
+        .map(|()| Performed::Done)
+    }
+
+    fn window_timeout(&self, window: usize) -> Option<u64> {
+        self.request.model.windows[window].timeout
+    }
+
+    fn ended(&self, step: &Step, outcome: &Outcome) {
+        self.remember(step, outcome);
+        let (word, reason) = match outcome {
+            Outcome::Done => ("done", None),
+            Outcome::Failed(reason) => ("failed", Some(reason)),
+            Outcome::NotRun(reason) => ("not run", Some(reason)),
+            Outcome::Dropped(reason) => ("dropped", Some(reason)),
+        };
+        let record = Record::Step {
+            step: step.id.0.clone(),
+            outcome: word.to_owned(),
+            reason: reason.map(|reason| self.secrets.redact(reason)),
+            output: self.output_of(step),
+        };
+        // Only a record of what happened: nothing must be undone that is not journalled by its own intent.
+        let _ = self.write_journal(&record);
+    }
+
+    fn settled(&self, standing: &Execution) {
+        *self.standing() = standing.clone();
+    }
+}
+
+impl Worker {
+    /// The worker of a prepared run.
+    pub fn new(prepared: Prepared, observer: Arc<dyn Observer>) -> Worker {
+        let Prepared { request, graph, occasion, run, started, host, plan, layout, note, lock } = prepared;
+        let machine = HostRef { machine: host.machine(), name: super::prepare::host_name() };
+        let id = plan.id().unwrap_or_else(crate::catalog::ids::Uuid::random);
+        let nonce = crate::catalog::ids::Nonce::random();
+        let imprint = Imprint { run, nonce, plan: id, host: machine, started, finished: started };
+        let sessions = (0..request.model.stores.len()).map(|at| (StoreId(at), Session::default())).collect();
+        Worker {
+            folders: Folders::new(plan.folder()),
+            plan: Mutex::new(plan),
+            staging_lock: Mutex::default(),
+            plan_lock: Mutex::new(lock),
+            journal: OnceLock::new(),
+            secrets: Secrets::default(),
+            facts: Mutex::default(),
+            standing: Mutex::default(),
+            request,
+            graph,
+            occasion,
+            imprint,
+            layout,
+            host,
+            note,
+            observer,
+            sessions,
+        }
+    }
+
+    pub(super) fn plan(&self) -> MutexGuard<'_, PlanState> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the steps came to so far.
+    pub fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The report of the run; its journal is ended, and the next run let in.
+    pub fn finish(&self, run: &str, graph: &StepGraph, execution: &Execution) -> Report {
+        let mut report = report(&self.request.model, run, graph, execution, &self.facts());
+        if let Err(error) = self.close(report.verdict.status()) {
+            report.warnings.push(format!("{error}; the next run will look for what this one left"));
+            if report.verdict == Verdict::Done {
+                report.verdict = Verdict::Warnings;
+            }
+        }
+        report
+    }
+
+    fn close(&self, status: u8) -> io::Result<()> {
+        // With a window still open, the next run must know: the journal stays without its end.
+        let left_open = self
+            .standing()
+            .steps
+            .iter()
+            .any(|(id, ended)| id.0.starts_with("leave/") && matches!(ended.outcome, Outcome::Failed(_)));
+        if !left_open && self.journal.get().is_some() {
+            self.write_journal(&Record::End { status })?;
+            journal::tidy(&self.folders.journals(), JOURNALS)?;
+        }
+        *self.plan_lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(())
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Execution> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn warn(&self, step: &StepId, text: impl Into<String>) {
+        let text = self.secrets.redact(&text.into());
+        self.facts().warnings.push(text.clone());
+        self.observer.event(Event::Warning { step: step.clone(), text });
+    }
+
+    /// Takes the lines of a program that a step runs.
+    pub(super) fn tell(&self, step: &StepId) -> Tell {
+        let (observer, secrets, step) = (Arc::clone(&self.observer), self.secrets.clone(), step.clone());
+        Arc::new(move |line| observer.event(Event::Output { step: step.clone(), line: secrets.redact(line) }))
+    }
+
+    fn write_journal(&self, record: &Record) -> io::Result<()> {
+        match self.journal.get() {
+            Some(journal) => journal.write(self.request.clock.now(), record),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes an intent: its effect must not happen where this fails.
+    pub(super) fn intend(&self, record: &Record) -> Result<(), Failure> {
+        self.write_journal(record).map_err(Failure::lasting)
+    }
+
+    pub(super) fn work_folder(&self) -> PathBuf {
+        self.folders.work(&self.imprint.run.to_string())
+    }
+
+    /// Where copies and artefacts of this run are built: in the staging, or where there is none among the scratch files.
+    pub(super) fn staged_folder(&self) -> PathBuf {
+        match &self.request.model.staging {
+            Some(staging) => staging.path.join(self.imprint.run.to_string()),
+            None => self.work_folder(),
+        }
+    }
+
+    fn lock_host(&self) -> Result<(), Failure> {
+        for folder in [self.folders.journals(), self.work_folder()] {
+            make_private(&folder).map_err(Failure::fatal)?;
+        }
+        if let Some(staging) = &self.request.model.staging {
+            match HostLock::staging(&self.host, &staging.path, &self.note) {
+                Ok(lock) => {
+                    *self.staging_lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
+                }
+                Err(busy @ HostLockError::Busy { .. }) => {
+                    return Err(Failure { message: busy.to_string(), kind: FailureKind::Busy });
+                }
+                Err(error) => return Err(Failure::fatal(error)),
+            }
+        }
+        let run = self.imprint.run.to_string();
+        let journal = Journal::begin(&self.folders.journals(), &run, self.request.clock.now());
+        let _ = self.journal.set(journal.map_err(Failure::fatal)?);
+        Ok(())
+    }
+
+    fn recover(&self, step: &StepId, control: &Control) -> Result<(), Failure> {
+        if !self.sessions.values().any(|session| session.held().lease.is_some()) {
+            return Err(Failure::fatal("no store can be used: there is nowhere to put a backup"));
+        }
+        let dead = journal::dead(&self.folders.journals()).map_err(Failure::fatal)?;
+        let own = self.imprint.run.to_string();
+        for left in dead.iter().filter(|left| left.run != own) {
+            self.take_back(step, left, control)?;
+        }
+        self.remove_stale_work(&own).map_err(Failure::fatal)?;
+        for session in self.sessions.values() {
+            let (store, lease) = {
+                let held = session.held();
+                (held.store.clone(), held.lease.clone())
+            };
+            let (Some(store), Some(lease)) = (store, lease) else { continue };
+            let plan = RecoveryPlan::make(store.as_ref(), &self.layout, Some(&self.imprint.run), &mark)
+                .map_err(Failure::fatal)?;
+            let done = plan.execute(store.as_ref(), &self.layout, &lease).map_err(Failure::fatal)?;
+            for (reason, name) in &done.deleted {
+                let text = format!("store `{}`: removed `{name}`: {reason}", store.label());
+                self.observer.event(Event::Note { text });
+            }
+            for left in &done.left {
+                self.warn(step, format!("store `{}`: {left}", store.label()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back what a dead run left on this host. A window that cannot be left stays on its journal, for the next run
+    /// to try again, and does not keep this one from making a backup.
+    fn take_back(&self, step: &StepId, left: &journal::Left, control: &Control) -> Result<(), Failure> {
+        let mut open = false;
+        for (window, leave) in &left.windows {
+            self.observer
+                .event(Event::Note { text: format!("leaving window `{window}` for run {}", left.run) });
+            let Some(leave) = leave else { continue };
+            let program =
+                Program { argv: leave.argv.clone(), run_as: leave.run_as.clone(), ..Program::default() };
+            match process::run(&program, control, &self.tell(step)) {
+                Ok(_) => {}
+                Err(ProcessError::Stopped(_)) => return Err(Failure::stopped()),
+                Err(error) => {
+                    open = true;
+                    let text = format!(
+                        "run {} died inside window `{window}`, and leaving it failed: {error}; leave it by hand",
+                        left.run
+                    );
+                    self.warn(step, text);
+                }
+            }
+        }
+        for path in &left.paths {
+            remove_any(path).map_err(|cause| Failure::fatal(format!("`{}`: {cause}", path.display())))?;
+        }
+        if !open {
+            let record = Record::Recovered { by: self.imprint.run.to_string() };
+            journal::add_to(&left.journal, self.request.clock.now(), &record).map_err(Failure::fatal)?;
+        }
+        Ok(())
+    }
+
+    fn remove_stale_work(&self, own: &str) -> io::Result<()> {
+        for entry in fs::read_dir(self.folders.all_work())? {
+            let entry = entry?;
+            if entry.file_name() != own {
+                remove_any(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn clear_staging(&self, when: When, control: &Control) -> Result<(), Failure> {
+        let Some(declared) = &self.request.model.staging else { return Ok(()) };
+        let precious = precious(&self.request);
+        let failed = |error: StagingError| match (error, when) {
+            (StagingError::Stopped(_), _) => Failure::stopped(),
+            (error, When::Before) => Failure::fatal(error),
+            (error, When::After) => Failure::lasting(error),
+        };
+        let staging =
+            Staging::open(&declared.path, &precious, self.request.home.as_deref()).map_err(failed)?;
+        staging.clear(control).map(drop).map_err(failed)
+    }
+
+    fn enter(&self, step: &StepId, window: usize, control: &Control) -> Result<(), Failure> {
+        let window = &self.request.model.windows[window];
+        let leave = match &window.leave {
+            Some(argv) => Some(Leave { argv: self.fill_all(argv)?, run_as: window.run_as.clone() }),
+            None => None,
+        };
+        self.intend(&Record::Entering { window: window.name.clone(), leave })?;
+        match &window.enter {
+            Some(argv) => self.run_program(step, argv, window.run_as.as_deref(), control),
+            None => Ok(()),
+        }
+    }
+
+    fn leave(&self, step: &StepId, window: usize, control: &Control) -> Result<(), Failure> {
+        let window = &self.request.model.windows[window];
+        if let Some(argv) = &window.leave {
+            self.run_program(step, argv, window.run_as.as_deref(), control)?;
+        }
+        self.intend(&Record::Left { window: window.name.clone() })
+    }
+
+    fn run_program(
+        &self,
+        step: &StepId,
+        argv: &[Text],
+        run_as: Option<&str>,
+        control: &Control,
+    ) -> Result<(), Failure> {
+        let program =
+            Program { argv: self.fill_all(argv)?, run_as: run_as.map(str::to_owned), ..Program::default() };
+        process::run(&program, control, &self.tell(step))
+            .map(drop)
+            .map_err(|error| self.program_failure(&error))
+    }
+
+    pub(super) fn program_failure(&self, error: &ProcessError) -> Failure {
+        match error {
+            ProcessError::Stopped(_) => Failure::stopped(),
+            ProcessError::Start { .. } => Failure::lasting(self.secrets.redact(&error.to_string())),
+            _ => Failure::passing(self.secrets.redact(&error.to_string())),
+        }
+    }
+
+    pub(super) fn fill_all(&self, texts: &[Text]) -> Result<Vec<String>, Failure> {
+        texts.iter().map(|text| self.fill(text)).collect()
+    }
+
+    fn fill(&self, text: &Text) -> Result<String, Failure> {
+        fill(text, &self.occasion, &zone(&self.request.model))
+            .map_err(|error| Failure::lasting(format!("cannot fill in `{text}`: {error:?}")))
+    }
+
+    /// The program of a `command` source, its secrets fetched.
+    pub(super) fn source_program(&self, id: SourceId, command: &Command) -> Result<Program, Failure> {
+        let mut env = Vec::with_capacity(command.env.len());
+        for (name, value) in &command.env {
+            let value = match value {
+                EnvValue::Text(text) => self.fill(text)?,
+                EnvValue::Secret(secret) => {
+                    self.secrets.fetch(secret).map_err(Failure::lasting)?.expose().to_owned()
+                }
+            };
+            env.push((name.clone(), value));
+        }
+        Ok(Program {
+            argv: self.fill_all(&command.run)?,
+            env,
+            run_as: command.run_as.clone(),
+            timeout: self.request.model.source(id).timeout.map(Duration::from_secs),
+        })
+    }
+
+    fn scan(&self, step: &StepId, id: SourceId, control: &Control) -> Result<(), Failure> {
+        let Some(trees) = trees(&self.request, id) else { return Ok(()) };
+        let out = self.work_folder().join(format!("{}.scan", trees.source));
+        let summary = scan::scan(&trees, &out, control).map_err(|error| match error {
+            ScanError::Stopped(_) => Failure::stopped(),
+            ScanError::Unreadable { .. } | ScanError::Missing { .. } => Failure::passing(error),
+            error => Failure::lasting(error),
+        })?;
+        for warning in summary.warnings.kept() {
+            self.warn(step, warning.to_string());
+        }
+        self.facts().sources.insert(id, SourceFact::Scanned(summary));
+        Ok(())
+    }
+
+    fn dump(&self, step: &StepId, id: SourceId, control: &Control) -> Result<(), Failure> {
+        let source = self.request.model.source(id);
+        let SourceKind::Sqlite { path } = &source.kind else { return Ok(()) };
+        let folder = self.staged_folder().join(&source.name);
+        let to = folder.join(path.file_name().unwrap_or_default());
+        self.intend(&Record::Writing { step: step.0.clone(), paths: vec![folder.clone()] })?;
+        make_private(&folder).map_err(Failure::passing)?;
+        match sqlite::copy(path, &to, control) {
+            Ok(_) => {
+                self.facts().sources.insert(id, SourceFact::Dumped(to));
+                Ok(())
+            }
+            Err(SqliteError::Stopped(_)) => Err(Failure::stopped()),
+            Err(error @ SqliteError::Missing(_)) if source.optional => {
+                self.warn(step, format!("source `{}`: {error}; it is left out", source.name));
+                self.facts().sources.insert(id, SourceFact::Absent(error.to_string()));
+                Ok(())
+            }
+            Err(error) => Err(Failure::passing(format!("source `{}`: {error}", source.name))),
+        }
+    }
+
+    fn notify(&self, step: &StepId, notify: usize, when: When, control: &Control) -> Result<(), Failure> {
+        let notify = &self.request.model.notifies[notify];
+        let NotifyKind::Command { run } = &notify.kind else { return Ok(()) };
+        let event = match when {
+            When::Before => NotifyEvent::Start,
+            When::After => self.standing_event(),
+        };
+        if !notify.on.contains(&event) {
+            return Ok(());
+        }
+        let word = serde_json::to_value(event).ok().and_then(|value| value.as_str().map(str::to_owned));
+        let env = [
+            ("BACKPLAN_EVENT", word.unwrap_or_default()),
+            ("BACKPLAN_PLAN", self.request.model.name.clone()),
+            ("BACKPLAN_RUN", self.imprint.run.to_string()),
+            ("BACKPLAN_WARNINGS", self.facts().warnings.len().to_string()),
+        ];
+        let program = Program {
+            argv: self.fill_all(run)?,
+            env: env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            timeout: Some(Duration::from_secs(60)),
+            ..Program::default()
+        };
+        process::run(&program, control, &self.tell(step))
+            .map(drop)
+            .map_err(|error| self.program_failure(&error))
+    }
+
+    fn standing_event(&self) -> NotifyEvent {
+        let standing = self.standing();
+        let failed = |outcome: &Outcome| matches!(outcome, Outcome::Failed(_));
+        if standing.signal.is_some() || standing.steps.values().any(|ended| failed(&ended.outcome)) {
+            NotifyEvent::Failure
+        } else if self.facts().warnings.is_empty() {
+            NotifyEvent::Success
+        } else {
+            NotifyEvent::Warning
+        }
+    }
+
+    /// Undoes what was not committed, removes scratch files, releases the stores.
+    fn unlock(&self, step: &StepId) -> Result<(), Failure> {
+        let mut trouble = Vec::new();
+        for session in self.sessions.values() {
+            trouble.extend(self.release(session));
+        }
+        if let Err(cause) = remove_any(&self.work_folder()) {
+            trouble.push(format!("`{}`: {cause}", self.work_folder().display()));
+        }
+        *self.staging_lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        for text in &trouble {
+            self.warn(step, text.clone());
+        }
+        Ok(())
+    }
+
+    fn release(&self, session: &Session) -> Vec<String> {
+        let (transaction, lease, committed) = {
+            let mut held = session.held();
+            (held.transaction.take(), held.lease.take(), held.committed)
+        };
+        let mut trouble = Vec::new();
+        if let Some(transaction) = transaction.filter(|_| !committed)
+            && let Err(error) = transaction.undo()
+        {
+            trouble.push(format!("taking back what was not committed: {error}; the next run will"));
+        }
+        if let Some(lease) = lease.and_then(Arc::into_inner)
+            && let Err(error) = lease.release()
+        {
+            trouble.push(format!("releasing a lock: {error}; the next run takes it over"));
+        }
+        trouble
+    }
+}
+
+/// What clearing a staging must not touch.
+pub(super) fn precious(request: &Request) -> Vec<PathBuf> {
+    let model = &request.model;
+    let mut paths = model.files.clone();
+    paths.extend(model.secret_files.iter().cloned());
+    paths.push(request.state.clone());
+    paths.extend(model.stores.iter().filter_map(session::folder).map(Path::to_path_buf));
+    for source in &model.sources {
+        match &source.kind {
+            SourceKind::Files(files) => paths.extend(files.paths.iter().map(|path| path.absolute.clone())),
+            SourceKind::Sqlite { path } => paths.push(path.clone()),
+            SourceKind::Postgres(postgres) => paths.extend(postgres.data_dir.iter().cloned()),
+            SourceKind::Command(_) => {}
+        }
+    }
+    paths
+}
+
+/// What the walk of a `files` source is told.
+pub(super) fn trees(request: &Request, id: SourceId) -> Option<Trees> {
+    let source = request.model.source(id);
+    match &source.kind {
+        SourceKind::Files(files) => {
+            Some(Trees { source: source.name.clone(), files: files.clone(), optional: source.optional })
+        }
+        _ => None,
+    }
+}
+
+/// Removes a file or a folder with what is in it; one that is not there is a success. Follows no symlink.
+fn remove_any(path: &Path) -> io::Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
