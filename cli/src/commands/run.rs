@@ -76,8 +76,10 @@ fn redacted(sources: &SourceSet, secrets: &[Place]) -> Vec<(PathBuf, String)> {
             secrets.iter().filter(|place| place.file == id).map(|place| place.span).collect();
         spans.sort();
         spans.dedup();
-        for span in spans.into_iter().rev().filter(|span| text.get(span.start..span.end).is_some()) {
-            text.replace_range(span.start..span.end, "\"(secret)\"");
+        for span in spans.into_iter().rev() {
+            if text.get(span.start..span.end).is_some() {
+                text.replace_range(span.start..span.end, "\"(secret)\"");
+            }
         }
         files.push((file.path.clone(), text));
     }
