@@ -83,6 +83,12 @@ fn a_folder_is_checked_whole_and_in_order() {
 }
 
 #[test]
+fn a_folder_without_a_plan_is_no_success() {
+    let scenario = Scenario::new().file("empty/lib.plan", "let x = 1\n");
+    scenario.plan(["check", "empty"]).status(2).stdout("").stderr_has("there is no plan below");
+}
+
+#[test]
 fn a_library_that_cannot_be_read_is_told_of_without_its_importer() {
     Scenario::new()
         .file("good.plan", GOOD)

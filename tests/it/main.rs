@@ -8,5 +8,6 @@ mod check;
 mod fmt;
 mod plans;
 mod reference;
+mod run;
 mod scenario;
 mod surface;

@@ -43,6 +43,11 @@ pub fn execute(args: &CheckArgs, global: &Global, console: &mut Console) -> Resu
     let inputs = inputs(global)?;
     let (files, mut checked) = files_of(args, &current)?;
     checked.extend(check_all(&files, &current, &inputs));
+    if checked.iter().all(|one| matches!(one, Checked::Library)) {
+        // A misspelt folder must not look like a good one.
+        return Err(Failure::usage("there is no plan below the folders that were named")
+            .help("a plan is a `*.plan` file that begins with `plan NAME`"));
+    }
     let mut seen = BTreeSet::new();
     let mut tally = Tally::default();
     let plans: Vec<(&Checked, Vec<&Finding>)> =

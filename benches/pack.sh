@@ -1,0 +1,244 @@
+#!/usr/bin/env bash
+# Measures packing, restoring and looking, side by side with the tools one would use otherwise, in one run on one
+# machine: medians, ratios, and whether the project's promises hold. Ends with 1 where one does not.
+#
+#   benches/pack.sh [DIR]        DIR: where to work, with 12 GB free; a new folder below /tmp where it is left out
+#
+#   BENCH_PARTS   pack memory restore small     which parts to measure
+#   BENCH_RUNS    5                             runs of each command
+#   BENCH_MB      600                           megabytes of the tree of real files, taken from /usr
+#   BENCH_FILES   1000000                       files of the large tree
+#   BENCH_BIG     5G                            bytes of the large file
+#
+# Needs hyperfine, pigz, GNU time, GNU tar, python3; measures restic and borg where they are there. Restores are timed on
+# a fresh ext4 in a file each time, which needs root.
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+readonly here="$PWD"
+readonly parts="${BENCH_PARTS:-pack memory restore small}"
+readonly runs="${BENCH_RUNS:-5}"
+readonly megabytes="${BENCH_MB:-600}"
+readonly files="${BENCH_FILES:-1000000}"
+readonly big="${BENCH_BIG:-5G}"
+
+work="${1:-}"
+if [ -z "$work" ]; then
+  work="$(mktemp -d /tmp/backplan-bench.XXXXXX)"
+  trap 'umount "$work/mnt" 2>/dev/null || true; rm -rf "$work"' EXIT
+else
+  mkdir -p "$work"
+  work="$(cd "$work" && pwd)"
+  trap 'umount "$work/mnt" 2>/dev/null || true' EXIT
+fi
+readonly work
+export XDG_STATE_HOME="$work/state" RESTIC_PASSWORD=bench
+
+for tool in hyperfine pigz tar python3 /usr/bin/time; do
+  command -v "$tool" >/dev/null || { echo "benches/pack.sh: \`$tool\` is missing" >&2; exit 2; }
+done
+
+main() {
+  cargo build --release --locked --quiet -p backplan-cli
+  plan="${CARGO_TARGET_DIR:-$here/target}/release/plan"
+  mkdir -p "$work/results" "$work/mnt"
+  local part
+  for part in $parts; do
+    say "$part"
+    "measure_$part"
+  done
+  say 'results'
+  report
+}
+
+say() { printf '\n== %s\n' "$*" >&2; }
+
+# A plan called $1 that packs folder $2 at level $3 into $work/store.$1.
+write_plan() {
+  cat >"$work/$1.plan" <<PLAN
+plan $1
+
+store local: dir {
+  path = "$work/store.$1"
+}
+
+source tree: files {
+  paths = ["$2"]
+}
+
+archive main {
+  from  = all
+  to    = [local]
+  level = $3
+}
+PLAN
+}
+
+# What a run before it left, so that each run is a first one.
+forget() { echo "rm -rf $work/store.$1 $work/state && mkdir -p $work/store.$1"; }
+
+# Times command $3 as $2 of part $1, after $4.
+time_it() {
+  hyperfine --shell=bash --warmup 1 --runs "$runs" --prepare "${4:-true}" --command-name "$2" \
+    --export-json "$work/results/$1.$2.json" "$3" >&2
+}
+
+note() { echo "$2" >"$work/results/$1.txt"; }
+
+real_files() {
+  [ -d "$work/tree" ] && return
+  mkdir "$work/tree"
+  # Texts and libraries as they lie, folder by folder; the largest left out, for one of them would be the tree.
+  for folder in /usr/share /usr/include /usr/lib /usr/bin; do
+    find "$folder" -xdev -type f -readable -printf '%s %p\n' 2>/dev/null | sort -k2
+  done |
+    awk -v most="$((megabytes * 1000000))" '$1 < 20000000 && sum < most { sum += $1; sub(/^[0-9]+ /, ""); print }' |
+    tar -cf - --no-recursion -T - 2>/dev/null | tar -xf - -C "$work/tree"
+  note tree "$(find "$work/tree" -type f | wc -l) files, $(du -sb "$work/tree" | cut -f1) bytes"
+}
+
+measure_pack() {
+  real_files
+  cd "$work"
+  write_plan level6 "$work/tree" 6
+  write_plan level1 "$work/tree" 1
+  time_it pack tar 'tar czf tar.tgz tree' 'rm -f tar.tgz'
+  time_it pack pigz 'tar -I pigz -cf pigz.tgz tree' 'rm -f pigz.tgz'
+  time_it pack pigz1 "tar -I 'pigz -1' -cf pigz1.tgz tree" 'rm -f pigz1.tgz'
+  time_it pack plan6 "$plan run -q level6.plan" "$(forget level6)"
+  note size.pigz "$(stat -c %s pigz.tgz)"
+  note size.plan6 "$(stat -c %s store.level6/*.tar.gz)"
+  time_it pack plan1 "$plan run -q level1.plan" "$(forget level1)"
+  note size.pigz1 "$(stat -c %s pigz1.tgz)"
+  note size.plan1 "$(stat -c %s store.level1/*.tar.gz)"
+  if command -v restic >/dev/null; then
+    time_it pack restic 'restic -q -r restic backup tree' 'rm -rf restic && restic -q -r restic init'
+  fi
+  if command -v borg >/dev/null; then
+    time_it pack borg 'borg create -C zstd,3 borg::a tree' 'rm -rf borg && borg init -e none borg'
+  fi
+  cd "$here"
+}
+
+peak_of() {
+  write_plan "$1" "$2" 6
+  eval "$(forget "$1")"
+  /usr/bin/time -f '%M' -o "$work/results/memory.$1.txt" "$plan" run -q "$work/$1.plan"
+}
+
+measure_memory() {
+  if [ ! -d "$work/many" ]; then
+    python3 - "$work/many" "$files" <<'PYTHON'
+import os, sys
+root, count = sys.argv[1], int(sys.argv[2])
+for index in range(count):
+    folder = f"{root}/{index // 10000:03}/{index // 100 % 100:02}"
+    if index % 100 == 0:
+        os.makedirs(folder)
+    with open(f"{folder}/{index:07}", "w") as file:
+        file.write(f"file {index}\n" * (index % 40))
+PYTHON
+  fi
+  peak_of many "$work/many"
+  rm -rf "$work/store.many"
+  if [ ! -d "$work/big" ]; then
+    mkdir "$work/big"
+    # Half of it compresses: zeros would measure nothing, and noise only the reading.
+    head -c "$(($(numfmt --from=iec "$big") * 3 / 4))" /dev/urandom | base64 -w 0 | head -c "$(numfmt --from=iec "$big")" >"$work/big/file"
+  fi
+  peak_of big "$work/big"
+  rm -rf "$work/store.big" "$work/big"
+}
+
+fresh_ext4() {
+  echo "{ umount $work/mnt 2>/dev/null || true; } && rm -f $work/disk && truncate -s 4G $work/disk &&
+    mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 $work/disk && mount -o loop $work/disk $work/mnt && sync"
+}
+
+measure_restore() {
+  if [ "$(id -u)" -ne 0 ]; then
+    echo 'not measured: a fresh ext4 needs root' >&2
+    return
+  fi
+  real_files
+  cd "$work"
+  write_plan level6 "$work/tree" 6
+  eval "$(forget level6)"
+  "$plan" run -q level6.plan
+  [ -f pigz.tgz ] || tar -I pigz -cf pigz.tgz tree
+  time_it restore tar "tar xzf pigz.tgz -C mnt && sync -f mnt" "$(fresh_ext4)"
+  time_it restore pigz "pigz -dc pigz.tgz | tar xf - -C mnt && sync -f mnt" "$(fresh_ext4)"
+  time_it restore plan "$plan restore -q --store store.level6 --to mnt/back && sync -f mnt" "$(fresh_ext4)"
+  umount mnt
+  cd "$here"
+}
+
+measure_small() {
+  real_files
+  cd "$work"
+  write_plan level6 "$work/tree" 6
+  eval "$(forget level6)"
+  "$plan" run -q level6.plan
+  local path
+  path="$(find "$work/tree" -type f -size -64k | sort | awk '{ all[NR] = $0 } END { print all[int(NR / 2)] }')"
+  time_it small cat "$plan cat latest 'tree/${path#/}' --store store.level6 | cmp - '$path'"
+  cd "$here"
+  hyperfine --shell=none --warmup 5 --runs 100 --command-name check \
+    --export-json "$work/results/small.check.json" "$plan check plans/alation_v2_2023_1_included.plan" >&2
+}
+
+report() {
+  python3 - "$work/results" <<'PYTHON'
+import json, pathlib, sys
+
+results = pathlib.Path(sys.argv[1])
+medians, missed = {}, []
+for file in sorted(results.glob("*.json")):
+    medians[file.name.removesuffix(".json")] = json.loads(file.read_text())["results"][0]["median"]
+
+
+def note(name):
+    file = results / f"{name}.txt"
+    return file.read_text().split("\n")[-2] if file.exists() else None
+
+
+def promise(what, value, holds, unit=""):
+    print(f"  {'holds ' if holds else 'MISSED'}  {what}: {value}{unit}")
+    if not holds:
+        missed.append(what)
+
+
+if note("tree"):
+    print(f"tree: {note('tree')}\n")
+print("medians in seconds")
+for name, median in medians.items():
+    print(f"  {name:<16} {median:9.4f}")
+print("\npromises")
+for level, plan, least in ((6, "plan6", 2.5), (1, "plan1", 2.0)):
+    pigz = "pigz" if level == 6 else "pigz1"
+    if f"pack.{plan}" in medians:
+        ratio = medians[f"pack.{pigz}"] / medians[f"pack.{plan}"]
+        promise(f"packing at level {level}, times as fast as pigz (at least {least})", f"{ratio:.2f}", ratio >= least)
+        size = int(note(f"size.{plan}")) / int(note(f"size.{pigz}"))
+        if level == 6:
+            promise("its size against pigz (at most 1.005)", f"{size:.4f}", size <= 1.005)
+        else:
+            print(f"          its size against pigz -1: {size:.4f}")
+for name, what in (("memory.many", "many files"), ("memory.big", "one large file")):
+    if note(name):
+        mib = int(note(name)) / 1024
+        promise(f"peak memory, {what} (under 128 MiB)", f"{mib:.0f}", mib < 128, " MiB")
+if "restore.plan" in medians:
+    ratio = medians["restore.tar"] / medians["restore.plan"]
+    promise("full restore, times as fast as tar xzf (at least 2)", f"{ratio:.2f}", ratio >= 2)
+if "small.cat" in medians:
+    ms = medians["small.cat"] * 1000
+    promise("one file (under 30 ms)", f"{ms:.1f}", ms < 30, " ms")
+if "small.check" in medians:
+    ms = medians["small.check"] * 1000
+    promise("plan check of a page (under 10 ms)", f"{ms:.1f}", ms < 10, " ms")
+sys.exit(1 if missed else 0)
+PYTHON
+}
+
+main
