@@ -339,6 +339,10 @@ impl Shared {
     fn beat_on(&self) {
         let mut state = self.state();
         loop {
+            // Before the first wait too: who ends before this thread has begun is not heard any more.
+            if state.ending || state.lost.is_some() {
+                return;
+            }
             let (next, _) =
                 self.wake.wait_timeout(state, self.times.heartbeat).unwrap_or_else(PoisonError::into_inner);
             if next.ending || next.lost.is_some() {
