@@ -185,7 +185,8 @@ fn verdict(steps: &[StepReport], execution: &Execution, facts: &Facts, warnings:
     }
     let failed = steps.iter().any(|step| step.outcome == "failed" && !is_late(step));
     let nowhere = !steps.iter().any(|step| step.step.starts_with("commit/") && step.outcome == "done");
-    if failed || nowhere || !facts.lost.is_empty() {
+    let incomplete = execution.timed_out || !facts.missing.is_empty() || !facts.lost.is_empty();
+    if failed || nowhere || incomplete {
         Verdict::Failed
     } else if warnings.is_empty() {
         Verdict::Done

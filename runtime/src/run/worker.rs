@@ -30,7 +30,7 @@ use super::state::{Folders, make_private};
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState};
 use crate::catalog::layout::Layout;
 use crate::catalog::manifest::HostRef;
-use crate::catalog::recover::RecoveryPlan;
+use crate::catalog::recover::{Reason, RecoveryPlan};
 use crate::control::Control;
 use crate::scan::{self, ScanError, Trees};
 use crate::source::sqlite::{self, SqliteError};
@@ -254,7 +254,8 @@ impl Worker {
             let plan = RecoveryPlan::make(store.as_ref(), &self.layout, Some(&self.imprint.run), &mark)
                 .map_err(Failure::fatal)?;
             let done = plan.execute(store.as_ref(), &self.layout, &lease).map_err(Failure::fatal)?;
-            for (reason, name) in &done.deleted {
+            // Every run finds the lease of the one before: nothing that anybody wants to read.
+            for (reason, name) in done.deleted.iter().filter(|(reason, _)| *reason != Reason::OldLease) {
                 let text = format!("store `{}`: removed `{name}`: {reason}", store.label());
                 self.observer.event(Event::Note { text });
             }
