@@ -206,8 +206,8 @@ impl Worker {
         make_private(&folder).map_err(Failure::passing)?;
         let place = |cause: io::Error| Failure::passing(format!("`{}`: {cause}", path.display()));
         let mut sink = StagedFile::create(&path).map_err(place)?;
-        let packed =
-            artefact::pack(inputs, options, &mut sink, control).map_err(|error| self.pack_failure(&error))?;
+        let packed = artefact::pack(inputs, options, &mut sink, control)
+            .map_err(|error| self.pack_failure(&error, control))?;
         sink.finish().map_err(place)?;
         let sha256 = match packed.sha256 {
             Some(sum) => hex(&sum),
@@ -231,8 +231,8 @@ impl Worker {
             return Err(self.nowhere(id, lost));
         }
         let mut sink = FanOut::new(uploads);
-        let packed =
-            artefact::pack(inputs, options, &mut sink, control).map_err(|error| self.pack_failure(&error))?;
+        let packed = artefact::pack(inputs, options, &mut sink, control)
+            .map_err(|error| self.pack_failure(&error, control))?;
         let (uploads, failed) = sink.into_uploads();
         lost.extend(failed.into_iter().map(|(store, error)| (store, Failure::passing(error))));
         let mut direct = Vec::new();
@@ -439,9 +439,11 @@ impl Worker {
         }
     }
 
-    fn pack_failure(&self, error: &PackError) -> Failure {
+    fn pack_failure(&self, error: &PackError, control: &Control) -> Failure {
         match error {
             PackError::Stopped(_) => Failure::stopped(),
+            // A program that was stopped says so in its own words.
+            _ if control.check().is_err() => Failure::stopped(),
             PackError::Request(_) => Failure::lasting(error),
             _ => Failure::passing(self.secrets.redact(&error.to_string())),
         }

@@ -195,8 +195,9 @@ fn verdict(steps: &[StepReport], execution: &Execution, facts: &Facts, warnings:
     }
 }
 
-/// Failed steps with their reasons, in the order of the graph: what a message to a person is about.
+/// Failed steps with their reasons, by name: what a message to a person is about. Trouble behind the last commit is
+/// among the warnings.
 pub fn failures(report: &Report) -> BTreeMap<&str, &str> {
-    let failed = report.steps.iter().filter(|step| step.outcome == "failed");
+    let failed = report.steps.iter().filter(|step| step.outcome == "failed" && !is_late(step));
     failed.map(|step| (step.step.as_str(), step.reason.as_deref().unwrap_or_default())).collect()
 }
