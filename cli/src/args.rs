@@ -8,7 +8,7 @@ use std::str::FromStr;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 pub use artefacts::{
-    CatArgs, ListArgs, LsArgs, RestoreArgs, RunArgs, VerifyArgs, WantedLevel, Where, WhereFile,
+    CatArgs, ListArgs, LsArgs, RestoreArgs, RunArgs, StoreChoice, VerifyArgs, WantedLevel, Where, WhereFile,
 };
 pub use plans::{
     CheckArgs, CompileArgs, CompletionsArgs, Denied, ExplainArgs, FmtArgs, GraphArgs, Picture, PlanFile,
@@ -117,6 +117,11 @@ pub enum Command {
     Compile(CompileArgs),
     Graph(GraphArgs),
     Run(RunArgs),
+    List(ListArgs),
+    Ls(LsArgs),
+    Cat(CatArgs),
+    Restore(RestoreArgs),
+    Verify(VerifyArgs),
     Completions(CompletionsArgs),
 }
 

@@ -6,9 +6,15 @@ pub mod completions;
 pub mod explain;
 pub mod fmt;
 pub mod graph;
+pub mod list;
+pub mod ls;
 pub mod moment;
 pub mod plan;
+pub mod restore;
 pub mod run;
+pub mod shelves;
+pub mod stop;
+pub mod verify;
 
 use crate::args::{Args, Command};
 use crate::console::Console;
@@ -25,6 +31,11 @@ pub fn execute(args: &Args, console: &mut Console) -> Result<Status, Failure> {
         Command::Explain(explain) => explain::execute(explain, console),
         Command::Compile(compile) => compile::execute(compile, &args.global, console),
         Command::Graph(graph) => graph::execute(graph, &args.global, console),
+        Command::List(list) => list::execute(list, &args.global, console),
+        Command::Ls(list) => ls::list(list, &args.global, console),
+        Command::Cat(cat) => ls::print(cat, &args.global, console),
+        Command::Restore(restore) => restore::execute(restore, &args.global, console),
+        Command::Verify(verify) => verify::execute(verify, &args.global, console),
         Command::Run(run) => run::execute(run, &args.global, console),
         Command::Completions(completions) => completions::execute(completions, console),
     }

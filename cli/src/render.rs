@@ -1,5 +1,6 @@
 //! Findings and failures, drawn for people and written for programs. One value goes in; who reads it decides the rest.
 
+pub mod backups;
 pub mod human;
 pub mod json;
 mod paint;

@@ -1,5 +1,6 @@
 //! The moments at which runs are due, and the names that time gives to artefacts.
 
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use croner::Cron;
@@ -63,13 +64,13 @@ fn lower_first(text: &str) -> String {
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
-/// The next `count` moments from `from` on, itself included.
-pub fn next(when: &When, from: &Zoned, count: usize) -> Vec<Zoned> {
+/// The moments from `from` on, itself included.
+pub fn moments(when: &When, from: &Zoned) -> Box<dyn Iterator<Item = Zoned>> {
     match when {
-        When::Every(seconds) => every(*seconds, from).take(count).collect(),
+        When::Every(seconds) => Box::new(every(*seconds, from)),
         When::Cron(text) => match Cron::from_str(text) {
-            Ok(cron) => cron.iter_from(from.clone(), croner::Direction::Forward).take(count).collect(),
-            Err(_) => Vec::new(),
+            Ok(cron) => Box::new(cron.iter_from(from.clone(), croner::Direction::Forward)),
+            Err(_) => Box::new(std::iter::empty()),
         },
     }
 }
@@ -91,11 +92,15 @@ fn every(seconds: u64, from: &Zoned) -> impl Iterator<Item = Zoned> + use<> {
         .filter(move |moment| *moment >= from)
 }
 
-/// The next `count` runs of a schedule in `zone` from `from` on, each with its level where the schedule gives one. Where two
-/// levels are due at one instant, the higher is run.
-pub fn runs(schedule: &Schedule, from: &Zoned, count: usize) -> Vec<(Zoned, Option<Level>)> {
+/// The runs of a schedule in `span`, at most `count`, each with its level where the schedule gives one. Where two levels
+/// are due at one instant, the higher is run.
+pub fn runs(schedule: &Schedule, span: RangeInclusive<Zoned>, count: usize) -> Vec<(Zoned, Option<Level>)> {
+    let due_in = |when: &When| {
+        let until = span.end().clone();
+        moments(when, span.start()).take_while(move |at| *at <= until).take(count)
+    };
     let (full, differential, incremental) = match &schedule.due {
-        Due::Run(when) => return next(when, from, count).into_iter().map(|at| (at, None)).collect(),
+        Due::Run(when) => return due_in(when).map(|at| (at, None)).collect(),
         Due::Levels { full, differential, incremental } => (full, differential, incremental),
     };
     let levels =
@@ -103,7 +108,7 @@ pub fn runs(schedule: &Schedule, from: &Zoned, count: usize) -> Vec<(Zoned, Opti
     let mut runs: Vec<(Zoned, Option<Level>)> = levels
         .into_iter()
         .filter_map(|(level, when)| Some((level, when.as_ref()?)))
-        .flat_map(|(level, when)| next(when, from, count).into_iter().map(move |at| (at, Some(level))))
+        .flat_map(|(level, when)| due_in(when).map(move |at| (at, Some(level))))
         .collect();
     runs.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
     runs.dedup_by(|later, earlier| later.0 == earlier.0);
@@ -115,12 +120,12 @@ pub fn runs(schedule: &Schedule, from: &Zoned, count: usize) -> Vec<(Zoned, Opti
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::{next, some_day, when_error, zone};
+    use super::{moments, some_day, when_error, zone};
     use crate::model::When;
 
     fn shown(when: &When, count: usize) -> Vec<String> {
         let from = some_day(&zone("Europe/Berlin").unwrap()).unwrap();
-        next(when, &from, count).iter().map(|at| at.strftime("%m-%d %H:%M:%S").to_string()).collect()
+        moments(when, &from).take(count).map(|at| at.strftime("%m-%d %H:%M:%S").to_string()).collect()
     }
 
     #[test]

@@ -9,8 +9,10 @@
 //! | [`secrets`] | is a secret seen, can what is encrypted be opened |
 //! | [`promises`] | can what was promised be kept: drivers, copies, policies |
 
+use std::collections::BTreeSet;
+
 use crate::finding::Finding;
-use crate::model::Model;
+use crate::model::{Model, StoreId};
 use crate::resolve::Facts;
 use crate::sources::SourceSet;
 
@@ -26,12 +28,14 @@ struct Check<'a> {
     set: &'a SourceSet,
     model: &'a Model,
     facts: &'a Facts,
+    /// The stores that each source reaches.
+    reached: Vec<BTreeSet<StoreId>>,
     findings: Vec<Finding>,
 }
 
 /// Everything that can be found without playing the schedule forward.
 pub(crate) fn check(set: &SourceSet, model: &Model, facts: &Facts) -> Vec<Finding> {
-    let mut check = Check { set, model, facts, findings: Vec::new() };
+    let mut check = Check { set, model, facts, reached: reached(model), findings: Vec::new() };
     check.reach();
     check.names();
     check.paths();
@@ -39,6 +43,17 @@ pub(crate) fn check(set: &SourceSet, model: &Model, facts: &Facts) -> Vec<Findin
     check.secrets();
     check.promises();
     check.findings
+}
+
+fn reached(model: &Model) -> Vec<BTreeSet<StoreId>> {
+    let mut reached = vec![BTreeSet::new(); model.sources.len()];
+    for archive in &model.archives {
+        archive.from.iter().for_each(|source| reached[source.0].extend(&archive.to));
+    }
+    for separate in &model.separates {
+        reached[separate.source.0].extend(&separate.to);
+    }
+    reached
 }
 
 impl Check<'_> {

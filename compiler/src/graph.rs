@@ -185,7 +185,7 @@ impl StepGraph {
             return Err(missing);
         }
         let graph = StepGraph { steps, artefact_names };
-        match petgraph::algo::tarjan_scc(&graph.to_petgraph().0).into_iter().find(|part| part.len() > 1) {
+        match petgraph::algo::kosaraju_scc(&graph.to_petgraph().0).into_iter().find(|part| part.len() > 1) {
             Some(part) => {
                 let ids: Vec<StepId> = graph.steps.keys().cloned().collect();
                 Err(part.into_iter().map(|index| ids[index.index()].clone()).collect())

@@ -24,3 +24,10 @@ macro_rules! golden {
 }
 
 golden! { declarations checks torn library_user }
+
+/// The model of the richest sample, without the places things were written at.
+#[test]
+fn model() {
+    let (_, compiled) = compile_files(&[("alation.plan", include_str!("samples/alation.plan"))]);
+    insta::assert_snapshot!(common::placeless(&compiled.model.unwrap()));
+}

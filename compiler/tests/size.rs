@@ -50,3 +50,14 @@ fn a_page_is_checked_in_no_time() {
     }
     println!("a page: {:?}", start.elapsed() / 100);
 }
+
+#[test]
+fn a_zone_with_summer_time_costs_little() {
+    let page = include_str!("samples/alation.plan").replace("zone = \"UTC\"", "zone = \"Europe/Berlin\"");
+    let set = set_of(&[("alation.plan", &page)]);
+    let start = Instant::now();
+    for _ in 0..100 {
+        assert!(compile(&set, &inputs(&[])).is_sound());
+    }
+    println!("a page with a zone: {:?}", start.elapsed() / 100);
+}

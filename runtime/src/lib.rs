@@ -7,6 +7,7 @@
 //! | [`control`] | progress counters and the cancel flag that long work looks at |
 //! | [`extract`] | putting files back, confined to their target |
 //! | [`load`] | plan files and their imports, from paths to texts |
+//! | [`recall`] | getting data back: shelves of backups, restore, verify |
 //! | [`run`] | running a plan: the coordinator, its steps, the journal |
 //! | [`scan`] | walking the trees of a `files` source |
 //! | [`source`] | reading sources that are not plain files |
@@ -18,6 +19,7 @@ pub mod catalog;
 pub mod control;
 pub mod extract;
 pub mod load;
+pub mod recall;
 pub mod run;
 pub mod scan;
 pub mod source;

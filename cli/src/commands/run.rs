@@ -142,7 +142,7 @@ fn make(args: &RunArgs, global: &Global, request: Request, console: &mut Console
 }
 
 /// SIGINT, SIGTERM and SIGHUP. A second one is as good as the first: what is being closed is closed.
-fn signals() -> std::io::Result<mpsc::Receiver<StopSignal>> {
+pub(super) fn signals() -> std::io::Result<mpsc::Receiver<StopSignal>> {
     let (send, receive) = mpsc::channel(4);
     let kinds = [
         (SignalKind::interrupt(), StopSignal::Interrupt),

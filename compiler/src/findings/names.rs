@@ -83,23 +83,56 @@ fn repetition(name: &Text, schedule: Option<&Schedule>) -> Option<String> {
             &[(1.day(), "a run on the next day"), (1.year(), "a run a year later")],
         );
     };
+    let zone = due::zone(&schedule.zone)?;
+    if let Some(how) = repeated_hour(name, schedule, &zone) {
+        return Some(how);
+    }
     if is_plain(name) && is_by_the_minute(schedule) {
         return None;
     }
-    let zone = due::zone(&schedule.zone)?;
-    let runs = due::runs(schedule, &due::some_day(&zone)?, RUNS);
-    let mut seen: HashMap<String, &Zoned> = HashMap::with_capacity(runs.len());
-    for (at, level) in &runs {
-        let filled = fill(name, at, *level);
-        if let Some(first) = seen.insert(filled.clone(), at) {
-            let show = |at: &Zoned| at.strftime("%Y-%m-%d %H:%M:%S").to_string();
-            return Some(format!("the runs of {} and {} both write `{filled}`", show(first), show(at)));
-        }
+    let start = due::some_day(&zone)?;
+    let end = start.checked_add(100.years()).ok()?;
+    let runs = due::runs(schedule, start..=end, RUNS);
+    if let Some(how) = same_among(name, &runs) {
+        return Some(how);
     }
     let (first, level) = runs.first()?;
     let is_frequent = runs.get(1).is_some_and(|(second, _)| first.duration_until(second).as_hours() < 24);
     let day_and_more = [(1.day(), "a day later"), (1.month(), "a month later"), (1.year(), "a year later")];
     later(name, first, *level, if is_frequent { &day_and_more } else { &day_and_more[2..] })
+}
+
+/// Two of these runs that write one name.
+fn same_among(name: &Text, runs: &[(Zoned, Option<Level>)]) -> Option<String> {
+    let mut seen: HashMap<String, &Zoned> = HashMap::with_capacity(runs.len());
+    for (at, level) in runs {
+        let filled = fill(name, at, *level);
+        if let Some(first) = seen.insert(filled.clone(), at) {
+            let show = |at: &Zoned| at.strftime("%Y-%m-%d %H:%M:%S %:z").to_string();
+            return Some(format!("the runs of {} and {} both write `{filled}`", show(first), show(at)));
+        }
+    }
+    None
+}
+
+/// Where clocks are set back, an hour comes twice, and with it the names of its runs.
+fn repeated_hour(name: &Text, schedule: &Schedule, zone: &TimeZone) -> Option<String> {
+    if zone.to_fixed_offset().is_ok() {
+        return None;
+    }
+    let start = due::some_day(zone)?.timestamp();
+    let mut offset = zone.to_offset(start);
+    for change in zone.following(start).take(2) {
+        if change.offset() < offset {
+            let from = change.timestamp().checked_sub(90.minutes()).ok()?.to_zoned(zone.clone());
+            let until = change.timestamp().checked_add(90.minutes()).ok()?.to_zoned(zone.clone());
+            let runs = due::runs(schedule, from..=until, 2 * RUNS);
+            return same_among(name, &runs)
+                .map(|how| format!("{how}, as clocks are set back (add `%z`, or take the zone \"UTC\")"));
+        }
+        offset = change.offset();
+    }
+    None
 }
 
 /// Whether a run this much later writes the same name.

@@ -49,26 +49,43 @@ struct Named {
     place: Place,
 }
 
-/// Entries of `paths` by where they are.
+/// An entry of `paths` that reads some path.
+struct Reader<'a> {
+    source: SourceId,
+    /// Its place in `paths`.
+    index: usize,
+    entry: &'a FilesPath,
+    /// The path read, below the entry.
+    relative: PathBuf,
+}
+
+/// Entries of `paths` by where they are; those of a source with a `root` also by where they are without it, for a
+/// snapshot holds what is in the folder it was taken of.
 struct Trees<'a> {
-    by_path: HashMap<&'a Path, Vec<(SourceId, usize)>>,
+    by_path: HashMap<PathBuf, Vec<(SourceId, usize)>>,
     matchers: HashMap<SourceId, Gitignore>,
     model: &'a Model,
 }
 
 impl<'a> Trees<'a> {
     fn new(model: &'a Model) -> Self {
-        let mut by_path: HashMap<&Path, Vec<(SourceId, usize)>> = HashMap::new();
+        let mut by_path: HashMap<PathBuf, Vec<(SourceId, usize)>> = HashMap::new();
         for (source, files) in files_sources(model) {
             for (index, entry) in files.paths.iter().enumerate() {
-                by_path.entry(&entry.absolute).or_default().push((source, index));
+                by_path.entry(entry.absolute.clone()).or_default().push((source, index));
+                let recorded = files.root.as_ref().and_then(|root| entry.absolute.strip_prefix(root).ok());
+                if let Some(recorded) = recorded.map(|path| Path::new("/").join(path))
+                    && recorded != entry.absolute
+                {
+                    by_path.entry(recorded).or_default().push((source, index));
+                }
             }
         }
         Trees { by_path, matchers: HashMap::new(), model }
     }
 
     /// Entries that read `path`: it is they or lies in them, and no exclusion leaves it out.
-    fn readers(&mut self, path: &Path) -> Vec<(SourceId, usize, &'a FilesPath)> {
+    fn readers(&mut self, path: &Path) -> Vec<Reader<'a>> {
         let mut readers = Vec::new();
         for folder in path.ancestors() {
             for (source, index) in self.by_path.get(folder).into_iter().flatten() {
@@ -79,7 +96,8 @@ impl<'a> Trees<'a> {
                     excludes(matcher, relative)
                 };
                 if !is_out {
-                    readers.push((*source, *index, &files.paths[*index]));
+                    let (source, index, relative) = (*source, *index, relative.to_path_buf());
+                    readers.push(Reader { source, index, entry: &files.paths[index], relative });
                 }
             }
         }
@@ -183,18 +201,22 @@ impl Check<'_> {
         why: &str,
     ) {
         for named in things {
-            for (source, _, entry) in trees.readers(&named.path) {
-                let source = self.model.source(source);
+            for reader in trees.readers(&named.path) {
+                let source = self.model.source(reader.source);
                 let message = format!("{} is inside source `{}`: it {why}", named.what, source.name);
-                let relative = named.path.strip_prefix(&entry.absolute).unwrap_or(Path::new(""));
-                let help = match relative.as_os_str().is_empty() {
+                let help = match reader.relative.as_os_str().is_empty() {
                     true => "choose another folder".to_owned(),
                     false => {
-                        format!("exclude it: `exclude = [\"/{}\"]`, or move it elsewhere", relative.display())
+                        format!(
+                            "exclude it: `exclude = [\"/{}\"]`, or move it elsewhere",
+                            reader.relative.display()
+                        )
                     }
                 };
                 let label = format!("source `{}` reads this", source.name);
-                self.find(Finding::new(code, named.place, message).with(entry.place, label).help(help));
+                self.find(
+                    Finding::new(code, named.place, message).with(reader.entry.place, label).help(help),
+                );
             }
         }
     }
@@ -207,31 +229,33 @@ impl Check<'_> {
         }
         for (source, files) in files_sources(model) {
             for (index, inner) in files.paths.iter().enumerate() {
-                for (other, other_index, outer) in trees.readers(&inner.absolute) {
-                    let is_same = (other, other_index) == (source, index);
-                    let told_already =
-                        outer.absolute == inner.absolute && (other, other_index) > (source, index);
-                    let together = other == source
-                        || archives[source.0].iter().any(|archive| archives[other.0].contains(archive));
-                    if is_same || told_already || !together {
-                        continue;
+                for outer in trees.readers(&inner.absolute) {
+                    let (here, there) = ((source, index), (outer.source, outer.index));
+                    let is_told = outer.entry.absolute == inner.absolute && there > here;
+                    let together = outer.source == source
+                        || archives[source.0]
+                            .iter()
+                            .any(|archive| archives[outer.source.0].contains(archive));
+                    if here != there && !is_told && together {
+                        self.overlap(inner, &outer);
                     }
-                    self.overlap(inner, outer, &model.source(other).name);
                 }
             }
         }
     }
 
-    fn overlap(&mut self, inner: &FilesPath, outer: &FilesPath, reader: &str) {
-        let relative = inner.absolute.strip_prefix(&outer.absolute).unwrap_or(Path::new(""));
-        let help = match relative.as_os_str().is_empty() {
+    fn overlap(&mut self, inner: &FilesPath, outer: &Reader<'_>) {
+        let help = match outer.relative.as_os_str().is_empty() {
             true => "keep one of them".to_owned(),
-            false => format!("exclude it from the outer one: `exclude = [\"/{}\"]`", relative.display()),
+            false => {
+                format!("exclude it from the outer one: `exclude = [\"/{}\"]`", outer.relative.display())
+            }
         };
+        let reader = &self.model.source(outer.source).name;
         let message = format!("`{}` is read twice: source `{reader}` reads it too", inner.absolute.display());
         self.find(
             Finding::new(&codes::OVERLAPPING_PATHS, inner.place, message)
-                .with(outer.place, "this holds it")
+                .with(outer.entry.place, "this holds it")
                 .help(help),
         );
     }
@@ -289,11 +313,10 @@ impl Check<'_> {
                 self.shared_staging(staging, first, message);
             }
         }
+        let by_tool: HashMap<&Path, &Named> =
+            tools.iter().map(|(tool, _)| (tool.path.as_path(), tool)).collect();
         for inner in &stagings {
-            let outer = tools
-                .iter()
-                .map(|(named, _)| named)
-                .find(|outer| outer.path != inner.path && inner.path.starts_with(&outer.path));
+            let outer = inner.path.ancestors().skip(1).find_map(|folder| by_tool.get(folder));
             if let Some(outer) = outer {
                 let message = format!("{} is inside {}", inner.what, outer.what);
                 self.shared_staging(inner, outer, message);
@@ -327,17 +350,18 @@ impl Check<'_> {
         }
         let mut things = databases;
         things.extend(self.files_to_keep());
-        for folder in cleared {
-            self.dangerous(folder);
-            let inner_tools = tools.iter().map(|(named, _)| named);
-            for thing in things.iter().chain(stores).chain(inner_tools) {
-                let is_inside = thing.path.starts_with(&folder.path);
-                // One folder for two things is told by `stagings_apart`.
-                let is_told = thing.path == folder.path && !thing.what.contains("source `");
-                let is_itself = thing.place == folder.place;
-                if is_inside && !is_itself && !(is_told && thing.what.starts_with("store")) {
-                    self.cleared(folder, thing);
-                }
+        cleared.iter().for_each(|folder| self.dangerous(folder));
+        let by_path: HashMap<&Path, &Named> =
+            cleared.into_iter().map(|folder| (folder.path.as_path(), folder)).collect();
+        for thing in &things {
+            for folder in thing.path.ancestors().filter_map(|folder| by_path.get(folder)) {
+                self.cleared(folder, thing);
+            }
+        }
+        // One folder for two programs is told by `stagings_apart`.
+        for thing in stores.iter().chain(tools.iter().map(|(tool, _)| tool)) {
+            for folder in thing.path.ancestors().skip(1).filter_map(|folder| by_path.get(folder)) {
+                self.cleared(folder, thing);
             }
         }
     }

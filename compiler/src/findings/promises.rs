@@ -7,8 +7,11 @@ use backplan_grammar::ast::Item;
 use super::Check;
 use crate::codes;
 use crate::finding::Finding;
-use crate::model::{Due, Level, Objective, PostgresDriver, SourceId, SourceKind, StoreId};
+use crate::model::{Due, Level, Objective, PostgresDriver, SourceId, SourceKind};
 use crate::sources::Place;
+
+/// What a policy misses: where, in words, and the mend.
+type Lack = (Place, String, String);
 
 impl Check<'_> {
     pub(super) fn promises(&mut self) {
@@ -139,22 +142,12 @@ impl Check<'_> {
         }
     }
 
-    /// The stores that a source reaches.
-    fn reached(&self, source: SourceId) -> BTreeSet<StoreId> {
-        let archives = self.model.archives.iter().filter(|archive| archive.from.contains(&source));
-        let separates = self.model.separates.iter().filter(|separate| separate.source == source);
-        archives
-            .flat_map(|archive| archive.to.clone())
-            .chain(separates.flat_map(|it| it.to.clone()))
-            .collect()
-    }
-
     fn objective(&mut self, objective: &Objective) {
         if objective.copies.is_none() && objective.offsite.is_none() {
             return;
         }
         for source in &objective.of {
-            let stores = self.reached(*source);
+            let stores = &self.reached[source.0];
             let offsite = stores.iter().filter(|store| self.model.store(**store).offsite).count();
             let source = self.model.source(*source);
             // What reaches no store at all is told by `reach`.
@@ -209,52 +202,17 @@ impl Check<'_> {
         }
     }
 
-    /// Where a plan has not what a policy requires: place, message, mend.
-    fn lacks(&self, rule: &str) -> Vec<(Place, String, String)> {
+    /// Where a plan has not what a policy requires.
+    fn lacks(&self, rule: &str) -> Vec<Lack> {
         let model = self.model;
-        let whole = |missing: bool, what: &str, help: &str| match missing {
-            true => {
-                vec![(self.plan_place(), format!("plan `{}` has no {what}", model.name), help.to_owned())]
-            }
-            false => Vec::new(),
+        let whole = |missing: bool, what: &str, mend: &str| {
+            let message = format!("plan `{}` has no {what}", model.name);
+            missing.then(|| (self.plan_place(), message, mend.to_owned())).into_iter().collect()
         };
         match rule {
-            "encrypt" => {
-                let archives =
-                    model.archives.iter().map(|it| ("archive", &it.name, it.place, it.encrypt.is_empty()));
-                let wals = model
-                    .wals
-                    .iter()
-                    .map(|wal| ("wal", &model.source(wal.source).name, wal.place, wal.encrypt.is_empty()));
-                let open = archives.chain(wals).filter(|(.., open)| *open).map(|(kind, name, place, _)| {
-                    let help = "add `encrypt = [\"age1…\"]`".to_owned();
-                    (place, format!("{kind} `{name}` is not encrypted"), help)
-                });
-                open.collect()
-            }
-            "offsite" => {
-                let near = (0..model.sources.len()).map(SourceId).filter(|source| {
-                    let stores = self.reached(*source);
-                    !stores.is_empty() && stores.iter().all(|store| !model.store(*store).offsite)
-                });
-                let near = near.map(|source| {
-                    let source = model.source(source);
-                    let help = "bring its archive to a store with `offsite = true`".to_owned();
-                    (source.place, format!("source `{}` reaches no offsite store", source.name), help)
-                });
-                near.collect()
-            }
-            "objective" => {
-                let promised: BTreeSet<SourceId> =
-                    model.objectives.iter().flat_map(|it| it.of.clone()).collect();
-                let rest = (0..model.sources.len()).map(SourceId).filter(|source| !promised.contains(source));
-                let rest = rest.map(|source| {
-                    let source = model.source(source);
-                    let help = "add `objective { rpo = 24h }`".to_owned();
-                    (source.place, format!("nothing is promised for source `{}`", source.name), help)
-                });
-                rest.collect()
-            }
+            "encrypt" => self.open_archives(),
+            "offsite" => self.near_sources(),
+            "objective" => self.unpromised_sources(),
             "verify" => {
                 whole(model.verifies.is_empty(), "rehearsal", "add `verify { every = 7d, restore = … }`")
             }
@@ -263,6 +221,43 @@ impl Check<'_> {
             }
             _ => whole(model.keep.is_none(), "retention", "add `keep { daily = 7, weekly = 4 }`"),
         }
+    }
+
+    fn open_archives(&self) -> Vec<Lack> {
+        let model = self.model;
+        let archives = model.archives.iter().map(|it| ("archive", &it.name, it.place, it.encrypt.is_empty()));
+        let wals = model.wals.iter();
+        let wals = wals.map(|it| ("wal", &model.source(it.source).name, it.place, it.encrypt.is_empty()));
+        let open = archives.chain(wals).filter(|(.., open)| *open).map(|(kind, name, place, _)| {
+            let mend = "add `encrypt = [\"age1…\"]`".to_owned();
+            (place, format!("{kind} `{name}` is not encrypted"), mend)
+        });
+        open.collect()
+    }
+
+    fn near_sources(&self) -> Vec<Lack> {
+        let near = (0..self.model.sources.len()).map(SourceId).filter(|source| {
+            let stores = &self.reached[source.0];
+            !stores.is_empty() && stores.iter().all(|store| !self.model.store(*store).offsite)
+        });
+        let near = near.map(|source| {
+            let source = self.model.source(source);
+            let mend = "bring its archive to a store with `offsite = true`".to_owned();
+            (source.place, format!("source `{}` reaches no offsite store", source.name), mend)
+        });
+        near.collect()
+    }
+
+    fn unpromised_sources(&self) -> Vec<Lack> {
+        let promised: BTreeSet<SourceId> =
+            self.model.objectives.iter().flat_map(|it| it.of.clone()).collect();
+        let rest = (0..self.model.sources.len()).map(SourceId).filter(|source| !promised.contains(source));
+        let rest = rest.map(|source| {
+            let source = self.model.source(source);
+            let mend = "add `objective { rpo = 24h }`".to_owned();
+            (source.place, format!("nothing is promised for source `{}`", source.name), mend)
+        });
+        rest.collect()
     }
 
     /// The first line of the plan.

@@ -20,19 +20,19 @@ impl Check<'_> {
 
     fn sources_reach_a_store(&mut self) {
         let model = self.model;
-        let archived: BTreeSet<SourceId> =
-            model.archives.iter().flat_map(|archive| archive.from.clone()).collect();
-        let apart: BTreeSet<SourceId> = model.separates.iter().map(|separate| separate.source).collect();
-        for (index, source) in model.sources.iter().enumerate() {
-            if !archived.contains(&SourceId(index)) && !apart.contains(&SourceId(index)) {
+        for (source, stores) in model.sources.iter().zip(&self.reached) {
+            if stores.is_empty() {
                 let message = format!("source `{}` reaches no store: it would not be backed up", source.name);
                 let help = match model.archives.first() {
                     Some(archive) => {
-                        format!("name it in an archive, such as `{}`, or declare it `separate`", archive.name)
+                        format!(
+                            "name it in an archive, such as `{}`: `from = [{}]`",
+                            archive.name, source.name
+                        )
                     }
                     None => format!("add `archive {} {{ from = [{}], to = […] }}`", source.name, source.name),
                 };
-                self.find(Finding::new(&codes::UNREACHED_SOURCE, source.place, message).help(help));
+                self.findings.push(Finding::new(&codes::UNREACHED_SOURCE, source.place, message).help(help));
             }
         }
         for separate in &model.separates {
@@ -111,7 +111,8 @@ impl Check<'_> {
                 graph.update_edge(nodes[index], nodes[before.0], ());
             }
         }
-        for part in petgraph::algo::tarjan_scc(&graph) {
+        // Not Tarjan's: it recurses, and a plan may be one long chain.
+        for part in petgraph::algo::kosaraju_scc(&graph) {
             let mut members: Vec<usize> = part.iter().map(|node| graph[*node]).collect();
             members.sort_unstable();
             let first = &model.sources[members[0]];

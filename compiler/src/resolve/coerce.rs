@@ -118,6 +118,7 @@ impl Resolver<'_> {
     /// One entry of a list, as a list of one.
     fn list_item(&mut self, item: &Value, wanted: Wanted<'_>) -> Option<Typed> {
         match (wanted.ty, &*item.kind) {
+            (_, ValueKind::Failed) => None,
             (Ty::Keywords(words), ValueKind::Word(word)) => {
                 Some(Typed::Keywords(vec![(self.keyword(word, words, item.place, wanted)?, item.place)]))
             }
@@ -139,7 +140,7 @@ impl Resolver<'_> {
             }
             (_, ValueKind::Secret(_) | ValueKind::SecretText(..)) => self.misplaced_secret(item, wanted),
             (Ty::Args | Ty::Recipients | Ty::Paths | Ty::Patterns, ValueKind::Word(word)) => {
-                self.unknown_name(word, item.place);
+                self.unknown_name(word, item.written);
                 None
             }
             _ => {
@@ -260,6 +261,7 @@ impl Resolver<'_> {
 
     fn env_entry(&mut self, item: &Value, wanted: Wanted<'_>) -> Option<(String, EnvValue)> {
         let (text, secret) = match &*item.kind {
+            ValueKind::Failed => return None,
             ValueKind::Text(text) => (text, None),
             ValueKind::SecretText(text, secret) => (text, Some(secret)),
             ValueKind::Secret(_) => {
@@ -361,6 +363,7 @@ impl Resolver<'_> {
         }
         let known = self.names.of(kind);
         let help = did_you_mean(word, known.iter().copied()).unwrap_or_else(|| match known {
+            _ if word == "all" => "write `all` alone, without brackets, where an attribute takes it".into(),
             [] => format!("declare it: `{kind} {word}: … {{ … }}`"),
             known if known.len() <= 8 => format!("the {kind}s are {}", known.join(", ")),
             _ => format!("declare it, or name one of the {} {kind}s there are", known.len()),
@@ -377,7 +380,7 @@ impl Resolver<'_> {
         if let ValueKind::Word(word) = &*value.kind
             && !matches!(wanted.ty, Ty::Keywords(_) | Ty::Refs(_) | Ty::RefsOrAll(_))
         {
-            self.unknown_name(word, value.place);
+            self.unknown_name(word, value.written);
             return None;
         }
         let message = format!("`{}` wants {}, not {}", wanted.name, wanted.ty.describe(), value.describe());

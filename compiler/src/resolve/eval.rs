@@ -52,8 +52,13 @@ impl<'a> Resolver<'a> {
                 ValueKind::Range(from?, self.eval(to, place.file)?)
             }
             ExprKind::List(items) => {
-                let values: Vec<Option<Value>> =
-                    items.iter().map(|item| self.eval_for(item, place.file, ty)).collect();
+                let values: Vec<Option<Value>> = items
+                    .iter()
+                    .map(|item| {
+                        let failed = ty.map(|_| Value::new(ValueKind::Failed, place));
+                        self.eval_for(item, place.file, ty).or(failed)
+                    })
+                    .collect();
                 ValueKind::List(values.into_iter().collect::<Option<_>>()?)
             }
             ExprKind::Word(word) => return self.eval_word(word, place, ty),
@@ -123,7 +128,7 @@ impl<'a> Resolver<'a> {
             return Some(());
         }
         match &*value.kind {
-            ValueKind::Word(word) => self.unknown_name(word, value.place),
+            ValueKind::Word(word) => self.unknown_name(word, value.written),
             ValueKind::Secret(_) | ValueKind::SecretText(..) => self.secret_in_string(value.place),
             _ => {
                 let message = format!("{} cannot be part of a string", value.describe());

@@ -2,13 +2,13 @@
 //!
 //! | module | does |
 //! |---|---|
-//! | [`imports`] | opens the plan and all it imports |
-//! | [`scope`] | `let` and `param` of each file, evaluated when first used |
-//! | [`eval`], [`value`] | expressions to values |
-//! | [`declare`] | which declarations there are, and which of them count |
-//! | [`block`], [`coerce`] | attributes of a declaration against the schema |
-//! | [`build`] | declarations to the model |
-//! | [`paths`], [`suggest`] | paths as text; "did you mean" |
+//! | `imports` | opens the plan and all it imports |
+//! | `scope` | `let` and `param` of each file, evaluated when first used |
+//! | `eval`, `value` | expressions to values |
+//! | `declare` | which declarations there are, and which of them count |
+//! | `block`, `coerce` | attributes of a declaration against the schema |
+//! | `build` | declarations to the model |
+//! | `paths`, `suggest` | paths as text; "did you mean" |
 //!
 //! An expression that failed yields nothing further, so that one mistake is told once.
 

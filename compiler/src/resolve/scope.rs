@@ -163,18 +163,7 @@ impl<'a> Resolver<'a> {
 
     fn eval_param(&mut self, param: &'a Param, file: FileId) -> Option<Value> {
         let place = Place { file, span: param.name.span };
-        let ty = match &param.ty {
-            Some(ty) if !PARAM_TYPES.contains(&ty.node.as_str()) => {
-                let place = Place { file, span: ty.span };
-                let help = did_you_mean(&ty.node, PARAM_TYPES.iter().copied())
-                    .unwrap_or_else(|| format!("the types are {}", PARAM_TYPES.join(", ")));
-                let message = format!("a parameter cannot have the type `{}`", ty.node);
-                self.findings.push(Finding::new(&codes::UNKNOWN_TYPE, place, message).help(help));
-                return None;
-            }
-            Some(ty) => Some(ty.node.as_str()),
-            None => None,
-        };
+        let ty = self.param_type(param, file)?;
         let name = param.name.node.as_str();
         let bindings = self.scopes.get(&file).map(|scope| &scope.bindings);
         if let Some(value) = bindings.and_then(|bindings| bindings.values.get(name)).cloned() {
@@ -182,36 +171,44 @@ impl<'a> Resolver<'a> {
         }
         // The value of a mistyped name was hardly meant for another parameter.
         let is_mistyped = bindings.is_some_and(|bindings| bindings.has_unknown);
-        let default = param.default.as_ref();
+        let outside = ty.or_else(|| param.default.as_ref().and_then(literal_type)).unwrap_or("string");
         if let Some(text) = self.inputs.params.get(name) {
-            let ty = ty.or_else(|| default.and_then(literal_type)).unwrap_or("string");
-            return self.parse_param(name, text, ty, place, "-p");
+            return self.parse_param(name, text, outside, place, "-p");
         }
         if let Some(text) = self.inputs.env_params.get(name) {
-            let ty = ty.or_else(|| default.and_then(literal_type)).unwrap_or("string");
-            if ty == "secret" {
-                let secret =
-                    Secret::Env { name: format!("PLAN_PARAM_{}", name.to_uppercase()), default: None };
+            if outside == "secret" {
+                let secret = Secret::Env { name: variable(name), default: None };
                 return Some(Value::new(ValueKind::Secret(secret), place));
             }
-            return self.parse_param(name, text, ty, place, "the environment");
+            return self.parse_param(name, text, outside, place, "the environment");
         }
-        match default {
-            Some(default) => {
-                let value = self.eval(default, file)?;
-                self.fit_param(value, ty, name)
-            }
-            None if is_mistyped => None,
-            None => {
-                let help = format!(
-                    "give it one: `-p {name}=VALUE`, PLAN_PARAM_{}, an import's `{{ {name} = … }}`, or a default",
-                    name.to_uppercase()
-                );
-                let message = format!("parameter `{name}` has no value");
-                self.findings.push(Finding::new(&codes::UNBOUND_PARAM, place, message).help(help));
-                None
-            }
+        if let Some(default) = &param.default {
+            let value = self.eval(default, file)?;
+            return self.fit_param(value, ty, name);
         }
+        if !is_mistyped {
+            let variable = variable(name);
+            let help = format!(
+                "give it one: `-p {name}=VALUE`, {variable}, an import's `{{ {name} = … }}`, or a default"
+            );
+            let message = format!("parameter `{name}` has no value");
+            self.findings.push(Finding::new(&codes::UNBOUND_PARAM, place, message).help(help));
+        }
+        None
+    }
+
+    /// The type written, if one is. The outer `None`: there is no such type, and that was told.
+    fn param_type(&mut self, param: &'a Param, file: FileId) -> Option<Option<&'a str>> {
+        let Some(ty) = &param.ty else { return Some(None) };
+        if PARAM_TYPES.contains(&ty.node.as_str()) {
+            return Some(Some(&ty.node));
+        }
+        let help = did_you_mean(&ty.node, PARAM_TYPES.iter().copied())
+            .unwrap_or_else(|| format!("the types are {}", PARAM_TYPES.join(", ")));
+        let message = format!("a parameter cannot have the type `{}`", ty.node);
+        let place = Place { file, span: ty.span };
+        self.findings.push(Finding::new(&codes::UNKNOWN_TYPE, place, message).help(help));
+        None
     }
 
     /// A value written in a plan for a parameter of this type.
@@ -272,6 +269,11 @@ impl<'a> Resolver<'a> {
         }
         Some(Value::new(kind?, place))
     }
+}
+
+/// The environment variable that a parameter may come from.
+fn variable(name: &str) -> String {
+    format!("PLAN_PARAM_{}", name.to_uppercase())
 }
 
 /// A literal of the plan language, as text.

@@ -35,6 +35,8 @@ pub(crate) enum ValueKind {
     /// A secret inside a string: good for one place only, an `env` list.
     SecretText(Text, Secret),
     Schedule(When),
+    /// An entry of an attribute's list that failed, and that was told: the other entries are looked at all the same.
+    Failed,
 }
 
 /// Places do not make values differ.
@@ -66,6 +68,7 @@ impl Value {
             ValueKind::Secret(_) => "a secret".into(),
             ValueKind::SecretText(..) => "a string that holds a secret".into(),
             ValueKind::Schedule(_) => "a schedule".into(),
+            ValueKind::Failed => "nothing".into(),
         }
     }
 

@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use backplan_compiler::finding::{Finding, Label};
+use backplan_compiler::model::Model;
 use backplan_compiler::sources::{Inputs, SourceFile, SourceSet};
 use backplan_compiler::{Compiled, compile, import_paths};
 
@@ -74,4 +75,24 @@ fn label(set: &SourceSet, label: &Label) -> String {
     let text = file.text[label.place.span.start..label.place.span.end].replace('\n', "⏎");
     let words = if label.text.is_empty() { String::new() } else { format!(" ({})", label.text) };
     format!("{}:{line}:{column} `{text}`{words}", file.shown)
+}
+
+/// A model as text, without the places things were written at.
+pub fn placeless(model: &Model) -> String {
+    let mut out = String::new();
+    let mut depth: Option<usize> = None;
+    for line in format!("{model:#?}").lines() {
+        let indent = line.len() - line.trim_start().len();
+        match depth {
+            Some(outer) if indent > outer => continue,
+            // The closing brace of the place.
+            Some(_) => depth = None,
+            None if line.trim_start().starts_with("place: Place") => depth = Some(indent),
+            None => {
+                out.push_str(line);
+                out.push('\n');
+            }
+        }
+    }
+    out
 }

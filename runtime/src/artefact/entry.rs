@@ -59,6 +59,8 @@ impl Flags {
     pub const SYNTHETIC: Flags = Flags(1 << 7);
     /// It has further names (hard links) in this artefact.
     pub const LINKED: Flags = Flags(1 << 8);
+    /// It was a stream: its header has a member of its own.
+    pub const STREAM: Flags = Flags(1 << 9);
 
     /// Whether all of `other`'s bits are set.
     pub fn has(self, other: Flags) -> bool {

@@ -7,6 +7,7 @@ pub const MEMBER_MAX: usize = 4 << 20;
 /// A stored deflate block's largest length.
 const STORED_MAX: usize = 0xffff;
 const PROBE: usize = 64 << 10;
+const SAMPLES: usize = 8;
 /// Members are made with this subfield id for what is Backplan's own.
 pub const SUBFIELD: [u8; 2] = *b"BP";
 
@@ -18,6 +19,7 @@ const HEADER: usize = 10;
 pub struct MemberWriter {
     main: Option<Compressor>,
     probe: Compressor,
+    sample: Vec<u8>,
     scratch: Vec<u8>,
 }
 
@@ -27,7 +29,7 @@ impl MemberWriter {
         let main = (level > 0)
             .then(|| Compressor::new(CompressionLvl::new(i32::from(level.min(9))).unwrap_or_default()));
         let probe = Compressor::new(CompressionLvl::new(1).unwrap_or_default());
-        MemberWriter { main, probe, scratch: Vec::new() }
+        MemberWriter { main, probe, sample: Vec::new(), scratch: Vec::new() }
     }
 
     /// Appends a member that decodes to `data`. What does not compress is stored.
@@ -58,15 +60,20 @@ impl MemberWriter {
         }
     }
 
-    /// Whether the middle of it, quickly compressed, saves less than 2 %.
+    /// Whether samples of it, quickly compressed, save less than 1 %.
     fn is_incompressible(&mut self, data: &[u8]) -> bool {
         if data.len() < 2 * PROBE {
             return false;
         }
-        let middle = data.len() / 2 - PROBE / 2;
-        let sample = &data[middle..middle + PROBE];
+        // Spread, as a member may hold files of both kinds.
+        let (part, step) = (PROBE / SAMPLES, data.len() / SAMPLES);
+        self.sample.clear();
+        for sample in 0..SAMPLES {
+            self.sample.extend_from_slice(&data[sample * step..sample * step + part]);
+        }
         self.scratch.resize(self.probe.deflate_compress_bound(PROBE), 0);
-        self.probe.deflate_compress(sample, &mut self.scratch).is_ok_and(|length| length > PROBE / 100 * 98)
+        let compressed = self.probe.deflate_compress(&self.sample, &mut self.scratch);
+        compressed.is_ok_and(|length| length > PROBE / 100 * 99)
     }
 }
 
@@ -155,16 +162,26 @@ pub fn parse_header(member: &[u8]) -> Result<(usize, Option<std::ops::Range<usiz
     if at == end { Ok((end, own)) } else { Err(BadMember::Header) }
 }
 
-/// Decodes one member, which `member` holds exactly, into `out`, replacing what is there.
+/// Decodes one member, which `member` holds exactly, into `out`, replacing what is there. What claims to be longer than
+/// `most` is not decoded.
 ///
 /// # Errors
 /// See [`BadMember`].
-pub fn decode(decoder: &mut Decompressor, member: &[u8], out: &mut Vec<u8>) -> Result<(), BadMember> {
+pub fn decode(
+    decoder: &mut Decompressor,
+    member: &[u8],
+    most: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), BadMember> {
     let (body, _) = parse_header(member)?;
     let end = member.len().checked_sub(TRAILER).filter(|end| *end >= body).ok_or(BadMember::Data)?;
     let word = |at: usize| u32::from_le_bytes([member[at], member[at + 1], member[at + 2], member[at + 3]]);
     let length = word(end + 4) as usize;
-    if length > MEMBER_MAX {
+    // Deflate makes at most 1,032 bytes of one: a small damaged member must not ask for megabytes.
+    if length as u64 > (end - body) as u64 * 1032 {
+        return Err(BadMember::Data);
+    }
+    if length > most {
         return Err(BadMember::TooLarge);
     }
     out.resize(length, 0);

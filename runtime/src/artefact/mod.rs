@@ -1,23 +1,26 @@
 //! Artefacts: a valid tar in a valid gzip file that can be read from the middle. The format is specified, byte for byte,
 //! in `docs/artefact.md`.
 
+pub(crate) mod agree;
 mod columns;
 mod entry;
 mod framing;
-mod gzip;
-mod index;
+pub(crate) mod gzip;
+pub(crate) mod index;
+pub(crate) mod layout;
 mod pack;
 mod pax;
 mod reader;
-mod tarhead;
-mod treehash;
+pub(crate) mod sparse;
+pub(crate) mod tarhead;
+pub(crate) mod treehash;
 mod verify;
 
 use std::fmt;
 
 pub use entry::{Entry, Flags, Kind};
 pub use pack::{Content, Input, PackError, PackOptions, Packed, PackedSource, Sink, SinkError, pack};
-pub use reader::{Artefact, Expected, ReadAt, ReadError};
+pub use reader::{Artefact, Expected, IDENTIFY_LEN, ReadAt, ReadError, identify};
 pub use verify::{Damage, Depth, Report, verify};
 
 /// The run that an artefact's first bytes name; `None` where they are not an artefact's, or of a newer format.
@@ -35,7 +38,7 @@ pub const VERSION: u16 = 1;
 const INDEX_PATH: &[u8] = b".backplan/index";
 
 /// Bytes of payload in a member of a large file; a power of two, so that pieces are subtrees of BLAKE3.
-const PIECE: usize = 512 << 10;
+pub(crate) const PIECE: usize = 512 << 10;
 
 /// The digest that stands for a whole artefact: BLAKE3 over the table of its index, which holds the digests of the index
 /// blocks, which hold those of every member and of every entry's contents.

@@ -21,6 +21,8 @@ use crate::control::Control;
 
 /// Folders kept open at once; those above are opened again through `..` on the way back.
 const OPEN_FOLDERS: usize = 64;
+/// Longer paths are left out: they would not fit into a member's header.
+const PATH_LONGEST: usize = 128 << 10;
 const CACHE_TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
 /// Takes what a walk sees.
@@ -307,6 +309,10 @@ impl<'a> Walk<'a> {
         let anchor = if is_root { path.len() } else { above.anchor };
         let host = || host_path(self.trees, root, anchor, path);
         let Some(folder) = &above.folder else { return Ok(None) };
+        if path.len() > PATH_LONGEST {
+            self.summary.warnings.add(WarningKind::Unreadable, &host(), Some(&Errno::NAMETOOLONG));
+            return Ok(None);
+        }
         let Some(kind) = kind_of(seen) else {
             self.summary.warnings.add(WarningKind::Socket, &host(), None);
             return Ok(None);

@@ -4,9 +4,13 @@
 //! keep the promise: an object appears whole or not at all, what returned `Ok` survives a power cut, and creating never
 //! replaces. Everything else (what a backup is, locks, recovery) is built above it, in the catalog.
 
+#[cfg(test)]
+mod conformance;
 pub mod dir;
 pub mod fs;
 pub mod simulated;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;

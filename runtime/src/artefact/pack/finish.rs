@@ -23,6 +23,9 @@ use crate::scan::Scanned;
 /// Index blocks are compressed at this level whatever the artefact's: they are small.
 const LEVEL: u8 = 6;
 
+/// A block of entries with longer texts than this ends early: blocks are members, and have a largest size.
+const TEXT_PER_BLOCK: usize = 1 << 20;
+
 /// Blocks on their way, compressed, in a temporary file: the index's length must be known before it is written.
 struct Blocks {
     file: BufWriter<File>,
@@ -94,13 +97,17 @@ pub fn finish(
     let mut blocks = Blocks::create(scratch).map_err(failed)?;
     let mut slots = slots.read().map_err(failed)?;
     let mut rows = Vec::with_capacity(ENTRIES_PER_BLOCK);
+    let mut text = 0;
     for listing in listings {
         let of_source = |cause| PackError::Input { source_name: listing.source.clone(), cause };
         for seen in listing.entries().map_err(of_source)? {
             let seen = seen.map_err(of_source)?;
             let Some(slot) = slots.next().transpose().map_err(failed)?.flatten() else { continue };
-            rows.push(entry(listing, seen, &slot, links));
-            if rows.len() == ENTRIES_PER_BLOCK {
+            let row = entry(listing, seen, &slot, links);
+            text += row.path.len() + row.link.len();
+            rows.push(row);
+            if rows.len() == ENTRIES_PER_BLOCK || text > TEXT_PER_BLOCK {
+                text = 0;
                 push_entries(&mut blocks, &mut rows).map_err(failed)?;
             }
         }

@@ -346,7 +346,7 @@ impl<'a> Worker<'a> {
             member: 0,
             start: 0,
             hash: [0; 32],
-            flags: Flags::default(),
+            flags: Flags::STREAM,
         });
         done.large = Some(Large::StreamStarts(entry));
     }

@@ -1,0 +1,33 @@
+//! `plan list`
+
+use std::collections::BTreeMap;
+
+use backplan_runtime::catalog::ids::RunId;
+
+use super::shelves::open;
+use crate::args::{Format, Global, ListArgs};
+use crate::console::Console;
+use crate::exit::{Failure, Status};
+use crate::render::backups::{RunRow, table};
+use crate::render::json;
+
+/// Lists the backups that exist, one row a run, however many stores hold it.
+///
+/// # Errors
+/// When no store can be read.
+pub fn execute(args: &ListArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
+    let shelves = open(&args.place.plan, &args.place.store, global, console)?;
+    let mut rows: BTreeMap<RunId, RunRow> = BTreeMap::new();
+    for shelf in &shelves.shelves {
+        for manifest in shelf.catalog.runs() {
+            let row = rows.entry(manifest.run).or_insert_with(|| RunRow::new(manifest));
+            row.stores.push(shelf.store.label().to_owned());
+        }
+    }
+    let rows: Vec<RunRow> = rows.into_values().collect();
+    match args.format {
+        Format::Human => console.answer(&table(&rows, console.answers())),
+        Format::Json => console.answer(&json::document(&serde_json::json!({ "format": 1, "runs": rows }))),
+    }
+    Ok(if shelves.warnings().is_empty() { Status::Done } else { Status::Warnings })
+}

@@ -1,0 +1,87 @@
+//! From `FILE`, `--store` and `--run` to stores that are open for reading and a run in them.
+
+use backplan_compiler::model::Model;
+use backplan_runtime::catalog::runs::Choice;
+use backplan_runtime::recall::RecallError;
+use backplan_runtime::recall::shelf::{Shelf, Shelves};
+use jiff::tz::TimeZone;
+
+use super::moment;
+use super::plan::{Ready, ready};
+use crate::args::{Global, PlanFile, StoreChoice};
+use crate::console::Console;
+use crate::exit::{Failure, Status};
+
+/// The stores that are meant. What keeps some of them from being read is said; the rest are used.
+///
+/// # Errors
+/// When none can be read.
+pub fn open(
+    plan: &PlanFile,
+    choice: &StoreChoice,
+    global: &Global,
+    console: &mut Console,
+) -> Result<Shelves, Failure> {
+    let shelves = match (&choice.store, &plan.file) {
+        (Some(folder), None) if folder.is_dir() || folder.components().count() > 1 => {
+            let shelf = Shelf::open(folder, choice.plan_name.as_deref()).map_err(|error| failure(&error))?;
+            Shelves::one(shelf)
+        }
+        (Some(folder), _) => {
+            let Ready { model, .. } = ready(plan, global, console)?;
+            let name = folder.to_string_lossy();
+            if !model.stores.iter().any(|store| store.name == name) {
+                return Err(unknown_store(&name, &model));
+            }
+            Shelves::of_plan(&model, Some(&name)).map_err(|error| failure(&error))?
+        }
+        (None, _) => {
+            let Ready { model, .. } = ready(plan, global, console)?;
+            Shelves::of_plan(&model, None).map_err(|error| failure(&error))?
+        }
+    };
+    for warning in shelves.warnings() {
+        console.complain(&format!("warning: {warning}\n"));
+    }
+    Ok(shelves)
+}
+
+fn unknown_store(name: &str, model: &Model) -> Failure {
+    let known: Vec<String> = model.stores.iter().map(|store| format!("`{}`", store.name)).collect();
+    Failure::usage(format!("`{name}` is neither a folder nor a store of plan `{}`", model.name))
+        .help(format!("the plan's stores are {}", known.join(", ")))
+}
+
+/// The run that is meant.
+///
+/// # Errors
+/// [`Status::Usage`] for a time that is none.
+pub fn choice(run: &str, at: Option<&str>) -> Result<Choice, Failure> {
+    match (at, run) {
+        (Some(at), _) => Ok(Choice::At(moment::parse(at, &TimeZone::system())?)),
+        (None, "latest") => Ok(Choice::Latest),
+        (None, run) => Ok(Choice::Id(run.to_owned())),
+    }
+}
+
+/// A failure to read backups.
+pub fn failure(error: &RecallError) -> Failure {
+    let (status, help) = match error {
+        RecallError::SeveralPlans { .. } | RecallError::OtherPlans { .. } => (Status::Usage, None),
+        RecallError::NoSource { .. } | RecallError::NoEntry { .. } | RecallError::NotFile { .. } => {
+            (Status::Failed, None)
+        }
+        RecallError::Choose(_) => (Status::Failed, Some("`plan list` shows which runs there are")),
+        RecallError::Artefact { .. } => (
+            Status::Failed,
+            Some(
+                "`plan verify` says what is damaged; another store, or an earlier run (`--run`), may be whole",
+            ),
+        ),
+        RecallError::NoStore { .. } | RecallError::Store(_) => {
+            (Status::Failed, Some("mount it, or name a store that can be read: `--store PATH`"))
+        }
+        _ => (Status::Failed, None),
+    };
+    Failure { status, message: error.to_string(), help: help.map(str::to_owned) }
+}

@@ -1,0 +1,53 @@
+//! `plan verify`
+
+use backplan_runtime::artefact::Depth;
+use backplan_runtime::catalog::manifest::Manifest;
+use backplan_runtime::catalog::runs::Choice;
+use backplan_runtime::control::{Control, Stopped};
+use backplan_runtime::recall::check::{Checked, check};
+use backplan_runtime::recall::shelf::{Shelf, Shelves};
+
+use super::shelves::{choice, failure, open};
+use super::stop::until_signal;
+use crate::args::{Format, Global, VerifyArgs};
+use crate::console::Console;
+use crate::exit::{Failure, Status};
+use crate::render::{backups, json};
+
+/// Compares backups with their hashes.
+///
+/// # Errors
+/// When no store, or no such run, can be read.
+pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
+    let shelves = open(&args.place.plan, &args.place.store, global, console)?;
+    let depth = if args.deep { Depth::Entries } else { Depth::Hashes };
+    let wanted = wanted(&shelves, args)?;
+    let control = Control::default();
+    let (checked, signal) = until_signal(&control, || {
+        let each = wanted.iter().map(|(shelf, manifest)| check(shelf, manifest, depth, &control));
+        each.collect::<Result<Vec<Checked>, Stopped>>()
+    })?;
+    let (Ok(checked), None) = (checked, signal) else { return Ok(signal.unwrap_or(Status::Interrupted)) };
+    match args.format {
+        Format::Human => console.answer(&backups::checked(&checked, console.answers())),
+        Format::Json => {
+            let unread = shelves.warnings();
+            let answer = serde_json::json!({ "format": 1, "runs": checked, "unreadable": unread });
+            console.answer(&json::document(&answer));
+        }
+    }
+    let whole = checked.iter().all(Checked::is_whole) && shelves.warnings().is_empty();
+    Ok(if whole { Status::Done } else { Status::Failed })
+}
+
+/// The runs to check, each in every store that holds it.
+fn wanted<'a>(shelves: &'a Shelves, args: &VerifyArgs) -> Result<Vec<(&'a Shelf, &'a Manifest)>, Failure> {
+    let all =
+        shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs().map(move |manifest| (shelf, manifest)));
+    if args.all {
+        return Ok(all.collect());
+    }
+    let choice: Choice = choice(&args.run, None)?;
+    let (_, chosen) = shelves.choose(&choice, None).map_err(|error| failure(&error))?;
+    Ok(all.filter(|(_, manifest)| manifest.run == chosen.run).collect())
+}

@@ -1,0 +1,261 @@
+//! Backups, what is in them, and what became of them, for people.
+
+use std::fmt::Write;
+
+use backplan_runtime::artefact::{Entry, Flags, Kind};
+use backplan_runtime::catalog::manifest::{Manifest, SourceStatus};
+use backplan_runtime::recall::check::Checked;
+use backplan_runtime::recall::restore::Outcome;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::paint::Paint;
+use super::text::harmless;
+use crate::console::Style;
+use crate::progress::bytes;
+
+/// Problems and files that are listed one by one.
+const MOST: usize = 20;
+
+/// A run, as a listing shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunRow {
+    /// Its id.
+    pub run: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// `full`, `differential`, `incremental`.
+    pub level: &'static str,
+    /// Bytes of its artefacts.
+    pub size: u64,
+    /// Files of its artefacts.
+    pub artefacts: Vec<String>,
+    /// Sources that are in it.
+    pub sources: Vec<String>,
+    /// Sources that failed.
+    pub failed: Vec<String>,
+    /// Warnings that it ended with; `None`: they are encrypted.
+    pub warnings: Option<u64>,
+    /// Stores that hold it.
+    pub stores: Vec<String>,
+}
+
+impl RunRow {
+    /// The row of a run, with no store yet.
+    pub fn new(manifest: &Manifest) -> RunRow {
+        let with = |status| {
+            let sources = manifest.sources.iter().filter(move |source| source.status == status);
+            sources.map(|source| source.name.clone()).collect::<Vec<_>>()
+        };
+        let held = with(SourceStatus::Ok).into_iter().filter(|source| manifest.holds(source)).collect();
+        RunRow {
+            run: manifest.run.to_string(),
+            started: manifest.started,
+            level: backplan_compiler::lower::level_word(manifest.level),
+            size: manifest.archives.iter().map(|archive| archive.size).sum(),
+            artefacts: manifest.archives.iter().map(|archive| archive.artefact.clone()).collect(),
+            sources: held,
+            failed: with(SourceStatus::Failed),
+            warnings: manifest.details().ok().map(|details| details.warnings.total),
+            stores: Vec::new(),
+        }
+    }
+}
+
+/// Runs as a table, oldest first.
+pub fn table(rows: &[RunRow], style: Style) -> String {
+    let paint = Paint::new(style);
+    if rows.is_empty() {
+        return "no backups yet\n".to_owned();
+    }
+    let mut lines = vec![["RUN", "STARTED (UTC)", "LEVEL", "SIZE", "STORES", "SOURCES"].map(str::to_owned)];
+    for row in rows {
+        let started = row.started.strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let mut sources = row.sources.join(", ");
+        for failed in &row.failed {
+            let _ = write!(sources, " {failed}: FAILED");
+        }
+        if let Some(count @ 1..) = row.warnings {
+            let _ = write!(sources, " ({count} warnings)");
+        }
+        lines.push([
+            row.run.clone(),
+            started,
+            row.level.into(),
+            bytes(row.size),
+            row.stores.join(", "),
+            sources,
+        ]);
+    }
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    let mut out = String::new();
+    for (number, line) in lines.iter().enumerate() {
+        let cells: Vec<String> =
+            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let text = harmless(cells.join("  ").trim_end());
+        let _ = writeln!(out, "{}", if number == 0 { paint.bold(&text) } else { text });
+    }
+    out
+}
+
+/// An entry of a backup, for programs.
+#[derive(Debug, Serialize)]
+pub struct EntryRow {
+    path: String,
+    /// The path's bytes in hex, where it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_hex: Option<String>,
+    kind: &'static str,
+    mode: String,
+    uid: u32,
+    gid: u32,
+    size: u64,
+    mtime: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    link: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blake3: Option<String>,
+}
+
+impl EntryRow {
+    /// The row of an entry.
+    pub fn new(entry: &Entry) -> EntryRow {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let is_text = std::str::from_utf8(&entry.path).is_ok();
+        EntryRow {
+            path: String::from_utf8_lossy(&entry.path).into_owned(),
+            path_hex: (!is_text).then(|| hex(&entry.path)),
+            kind: kind(entry.kind).1,
+            mode: format!("{:04o}", entry.mode),
+            uid: entry.uid,
+            gid: entry.gid,
+            size: entry.size,
+            mtime: time(entry).map_or_else(|| entry.mtime.to_string(), |at| at.to_string()),
+            link: String::from_utf8_lossy(&entry.link).into_owned(),
+            blake3: (entry.kind == Kind::File && !entry.flags.has(Flags::SPARSE)).then(|| hex(&entry.hash)),
+        }
+    }
+}
+
+/// An entry of a backup, as `ls -l` shows it.
+pub fn entry_line(entry: &Entry) -> String {
+    let when = time(entry)
+        .map_or_else(|| format!("@{}", entry.mtime), |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string());
+    let path = printable(&entry.path);
+    let link = match entry.kind {
+        Kind::Symlink => format!(" -> {}", printable(&entry.link)),
+        Kind::HardLink => format!(" = {}", printable(&entry.link)),
+        _ => String::new(),
+    };
+    let size = match entry.kind {
+        Kind::CharDevice | Kind::BlockDevice => format!("{},{}", entry.device.0, entry.device.1),
+        _ => entry.size.to_string(),
+    };
+    let owner = format!("{}:{}", entry.uid, entry.gid);
+    format!("{}{} {owner:<11} {size:>12} {when} {path}{link}\n", kind(entry.kind).0, permissions(entry.mode))
+}
+
+/// Text as it is, other bytes and what would steer a terminal as `\xNN`.
+fn printable(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() || harmless(&c.to_string()) != c.to_string() {
+                let mut buffer = [0; 4];
+                for byte in c.encode_utf8(&mut buffer).bytes() {
+                    let _ = write!(out, "\\x{byte:02x}");
+                }
+            } else {
+                out.push(c);
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+    out
+}
+
+fn time(entry: &Entry) -> Option<Timestamp> {
+    Timestamp::new(entry.mtime, entry.nanos.try_into().ok()?).ok()
+}
+
+fn kind(kind: Kind) -> (char, &'static str) {
+    match kind {
+        Kind::File => ('-', "file"),
+        Kind::Directory => ('d', "directory"),
+        Kind::Symlink => ('l', "symlink"),
+        Kind::HardLink => ('h', "hardlink"),
+        Kind::Fifo => ('p', "fifo"),
+        Kind::CharDevice => ('c', "char_device"),
+        Kind::BlockDevice => ('b', "block_device"),
+    }
+}
+
+fn permissions(mode: u32) -> String {
+    let special = [(0o4000, 's'), (0o2000, 's'), (0o1000, 't')];
+    let mut out = String::with_capacity(9);
+    for (at, (bit, letter)) in special.into_iter().enumerate() {
+        let three = mode >> (6 - 3 * at) & 7;
+        out.push(if three & 4 != 0 { 'r' } else { '-' });
+        out.push(if three & 2 != 0 { 'w' } else { '-' });
+        out.push(match (mode & bit != 0, three & 1 != 0) {
+            (true, true) => letter,
+            (true, false) => letter.to_ascii_uppercase(),
+            (false, true) => 'x',
+            (false, false) => '-',
+        });
+    }
+    out
+}
+
+/// What a restore did, or would do.
+pub fn restored(outcome: &Outcome, dry_run: bool, style: Style) -> String {
+    let paint = Paint::new(style);
+    let mut out = String::new();
+    for (inside, to) in &outcome.targets {
+        let inside = if inside.is_empty() { "everything" } else { inside };
+        let _ = writeln!(out, "{} -> {}", harmless(inside), harmless(&to.display().to_string()));
+    }
+    for problem in outcome.problems.iter().take(MOST) {
+        let _ = writeln!(out, "{} {}", paint.red("problem:"), harmless(problem));
+    }
+    if outcome.problem_count > outcome.problems.len().min(MOST) as u64 {
+        let _ = writeln!(out, "{} problems in all", outcome.problem_count);
+    }
+    let amount = format!("{} entries, {}", outcome.entries, bytes(outcome.bytes));
+    let _ = match (dry_run, outcome.problem_count) {
+        (true, _) => writeln!(out, "run {} would restore {amount}; nothing was written", outcome.run),
+        (false, 0) => writeln!(out, "{} from run {}: {amount}", paint.green("restored"), outcome.run),
+        (false, _) => writeln!(out, "{} from run {}: {amount}", paint.red("restored in part"), outcome.run),
+    };
+    out
+}
+
+/// What a check of backups found.
+pub fn checked(runs: &[Checked], style: Style) -> String {
+    let paint = Paint::new(style);
+    let mut out = String::new();
+    for run in runs {
+        for artefact in &run.artefacts {
+            let place = format!("run {} in `{}`: {}", run.run, run.store, harmless(&artefact.artefact));
+            if artefact.damage.is_empty() {
+                let _ = writeln!(out, "{place}: {}, {} entries", paint.green("whole"), artefact.entries);
+                continue;
+            }
+            let _ = writeln!(out, "{place}: {}", paint.red("DAMAGED"));
+            for damage in &artefact.damage {
+                let _ = writeln!(out, "  {}", harmless(&damage.what));
+                for file in damage.files.iter().take(MOST) {
+                    let _ = writeln!(out, "    {}", printable(file.as_bytes()));
+                }
+                let shown = damage.files.len().min(MOST) as u64;
+                if damage.file_count > shown {
+                    let _ = writeln!(out, "    and {} more files", damage.file_count - shown);
+                }
+            }
+        }
+    }
+    out
+}

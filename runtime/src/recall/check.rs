@@ -1,0 +1,122 @@
+//! Verifying artefacts where they lie.
+
+use serde::Serialize;
+
+use super::shelf::Shelf;
+use crate::artefact::{self, Depth, ReadError};
+use crate::catalog::manifest::Manifest;
+use crate::control::{Control, Stopped};
+
+/// What a check of one run in one store found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Checked {
+    /// The store.
+    pub store: String,
+    /// The run.
+    pub run: String,
+    /// Each artefact.
+    pub artefacts: Vec<CheckedArtefact>,
+}
+
+impl Checked {
+    /// Whether everything is whole.
+    pub fn is_whole(&self) -> bool {
+        self.artefacts.iter().all(|artefact| artefact.damage.is_empty())
+    }
+}
+
+/// What a check of one artefact found.
+#[derive(Debug, Clone, Serialize)]
+pub struct CheckedArtefact {
+    /// Its file name.
+    pub artefact: String,
+    /// Its archive.
+    pub archive: String,
+    /// Members that were read.
+    pub members: u64,
+    /// Entries that were read, or are known.
+    pub entries: u64,
+    /// What is wrong; empty: it is whole.
+    pub damage: Vec<Damage>,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, Serialize)]
+pub struct Damage {
+    /// In words.
+    pub what: String,
+    /// The damaged member, counted from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub member: Option<u64>,
+    /// Offset of the damaged part, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// Bytes of the damaged part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub length: Option<u64>,
+    /// Files in it, the first hundred.
+    pub files: Vec<String>,
+    /// How many files are in it.
+    pub file_count: u64,
+}
+
+/// Checks a run in a store.
+///
+/// # Errors
+/// Only when asked to stop: whatever is wrong with the run is in the answer.
+pub fn check(
+    shelf: &Shelf,
+    manifest: &Manifest,
+    depth: Depth,
+    control: &Control,
+) -> Result<Checked, Stopped> {
+    let mut artefacts = Vec::new();
+    for archive in &manifest.archives {
+        let mut checked = CheckedArtefact {
+            artefact: archive.artefact.clone(),
+            archive: archive.name.clone(),
+            members: 0,
+            entries: 0,
+            damage: Vec::new(),
+        };
+        let report = match shelf.artefact(archive) {
+            Ok(artefact) => artefact::verify(&artefact, depth, control),
+            Err(error) => {
+                checked.damage.push(whole_damage(error.to_string()));
+                artefacts.push(checked);
+                continue;
+            }
+        };
+        match report {
+            Ok(report) => {
+                (checked.members, checked.entries) = (report.members, report.entries);
+                let sum: String = report.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+                checked.damage.extend(report.damage.into_iter().map(part_damage));
+                let differs = archive.sha256.as_ref().is_some_and(|recorded| *recorded != sum);
+                if differs && checked.damage.is_empty() {
+                    checked.damage.push(whole_damage("its SHA-256 is not the recorded one".to_owned()));
+                }
+            }
+            Err(ReadError::Stopped(stopped)) => return Err(stopped),
+            Err(error) => checked.damage.push(whole_damage(error.to_string())),
+        }
+        artefacts.push(checked);
+    }
+    let (store, run) = (shelf.store.label().to_owned(), manifest.run.to_string());
+    Ok(Checked { store, run, artefacts })
+}
+
+fn whole_damage(what: String) -> Damage {
+    Damage { what, member: None, offset: None, length: None, files: Vec::new(), file_count: 0 }
+}
+
+fn part_damage(damage: artefact::Damage) -> Damage {
+    Damage {
+        what: damage.what,
+        member: damage.member,
+        offset: Some(damage.offset),
+        length: Some(damage.len),
+        files: damage.paths.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect(),
+        file_count: damage.entries,
+    }
+}

@@ -1,0 +1,136 @@
+//! Getting data back: which backups there are, what is in them, and putting files back. Everything here reads stores and
+//! nothing else of a plan: a store is enough.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`shelf`] | a store open for reading, and several of them as one |
+//! | [`restore`] | a restore as a value: made, shown, carried out |
+//! | [`check`] | verifying artefacts where they lie |
+
+pub mod check;
+pub mod restore;
+pub mod shelf;
+
+use std::path::PathBuf;
+
+use crate::artefact::ReadError;
+use crate::catalog::details::DetailsError;
+use crate::catalog::runs::ChooseError;
+use crate::extract::ExtractError;
+use crate::store::{BadName, StoreError};
+
+/// Why data could not be had back.
+#[derive(Debug, thiserror::Error)]
+pub enum RecallError {
+    /// A store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No store of the plan could be read.
+    #[error("none of the plan's stores can be read:\n  {}", reasons.join("\n  "))]
+    NoStore {
+        /// Why not, each.
+        reasons: Vec<String>,
+    },
+    /// The store holds nothing of Backplan.
+    #[error("`{0}` holds no backups: there is no `.backplan` folder with a plan in it")]
+    NoPlan(String),
+    /// The store holds several plans.
+    #[error("`{store}` holds backups of several plans: {}; say which with `--plan-name`", plans.join(", "))]
+    SeveralPlans {
+        /// The store.
+        store: String,
+        /// Their names.
+        plans: Vec<String>,
+    },
+    /// The store does not hold this plan.
+    #[error("`{store}` holds no backups of plan `{plan}`, only of {}", plans.join(", "))]
+    OtherPlans {
+        /// The store.
+        store: String,
+        /// The plan that was asked for.
+        plan: String,
+        /// Their names.
+        plans: Vec<String>,
+    },
+    /// A store of a kind that cannot be read yet.
+    #[error("store `{0}` is not a folder, and this version reads folders only")]
+    NotFolder(String),
+    /// The run.
+    #[error(transparent)]
+    Choose(#[from] ChooseError),
+    /// A source that the run does not hold.
+    #[error("run {run} does not hold source `{source_name}`; it holds {}", held.join(", "))]
+    NoSource {
+        /// The run.
+        run: String,
+        /// The source.
+        source_name: String,
+        /// The sources it holds.
+        held: Vec<String>,
+    },
+    /// An artefact cannot be read.
+    #[error("artefact `{artefact}` in store `{store}`: {cause}")]
+    Artefact {
+        /// The store.
+        store: String,
+        /// The artefact.
+        artefact: String,
+        /// What is wrong.
+        #[source]
+        cause: ReadError,
+    },
+    /// An artefact is encrypted or of another kind that cannot be read yet.
+    #[error("artefact `{artefact}`: {why}")]
+    Unreadable {
+        /// The artefact.
+        artefact: String,
+        /// Why.
+        why: String,
+    },
+    /// No entry of this path.
+    #[error("run {run} has no `{path}`; `plan ls {run}` shows what it has")]
+    NoEntry {
+        /// The run.
+        run: String,
+        /// The path.
+        path: String,
+    },
+    /// It is no file.
+    #[error("`{path}` is {what}, not a file")]
+    NotFile {
+        /// The path.
+        path: String,
+        /// What it is.
+        what: &'static str,
+    },
+    /// A manifest's second part.
+    #[error("the manifest of run {run}: {cause}")]
+    Details {
+        /// The run.
+        run: String,
+        /// What is wrong.
+        #[source]
+        cause: DetailsError,
+    },
+    /// The target is in use.
+    #[error("`{}` is not empty; restore into a new folder, or say `--overwrite`", .0.display())]
+    NotEmpty(PathBuf),
+    /// The target cannot be used.
+    #[error("cannot restore into `{}`: {cause}", path.display())]
+    Target {
+        /// The target.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Nothing of the run can be put back in place.
+    #[error("nothing of run {0} came from a place of its own: restore it with `--to`")]
+    NoPlace(String),
+    /// Putting files back.
+    #[error(transparent)]
+    Extract(#[from] ExtractError),
+    /// A name in a manifest that no store can hold.
+    #[error(transparent)]
+    Name(#[from] BadName),
+}

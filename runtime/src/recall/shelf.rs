@@ -1,0 +1,181 @@
+//! A store open for reading, and several of them as one.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use backplan_compiler::model::{Model, Store as Declared, StoreKind};
+
+use super::RecallError;
+use crate::artefact::{Artefact, Expected, IndexPlace, ReadAt};
+use crate::catalog::layout::{Layout, artefact_name};
+use crate::catalog::manifest::{ArchiveRecord, Manifest};
+use crate::catalog::runs::{Catalog, Choice, ChooseError, plans};
+use crate::store::dir::DirStore;
+use crate::store::{Name, ReadStore};
+
+/// A store and the runs of one plan in it.
+pub struct Shelf {
+    /// The store.
+    pub store: Arc<dyn ReadStore>,
+    /// The plan's names in it.
+    pub layout: Layout,
+    /// Its runs.
+    pub catalog: Catalog,
+}
+
+/// The stores that could be read, and why others could not.
+pub struct Shelves {
+    /// Those that could.
+    pub shelves: Vec<Shelf>,
+    /// Why others could not.
+    pub unread: Vec<String>,
+}
+
+impl Shelf {
+    /// Opens the folder of a store with no plan at hand.
+    ///
+    /// # Errors
+    /// When it is no store, or the plan is not clear.
+    pub fn open(path: &Path, plan: Option<&str>) -> Result<Shelf, RecallError> {
+        let label = path.display().to_string();
+        let store = DirStore::open(&label, path)?;
+        let found = plans(&store)?;
+        let quoted = || found.iter().map(|plan| format!("`{plan}`")).collect();
+        let plan = match (plan, found.as_slice()) {
+            (_, []) => return Err(RecallError::NoPlan(label)),
+            (Some(plan), found) if found.iter().any(|other| other == plan) => plan.to_owned(),
+            (Some(plan), _) => {
+                return Err(RecallError::OtherPlans { store: label, plan: plan.to_owned(), plans: quoted() });
+            }
+            (None, [only]) => only.clone(),
+            (None, _) => return Err(RecallError::SeveralPlans { store: label, plans: quoted() }),
+        };
+        Shelf::of(Arc::new(store), &plan)
+    }
+
+    /// Opens a store as a plan declares it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn declared(declared: &Declared, plan: &str) -> Result<Shelf, RecallError> {
+        let StoreKind::Dir { path } = &declared.kind else {
+            return Err(RecallError::NotFolder(declared.name.clone()));
+        };
+        Shelf::of(Arc::new(DirStore::open(&declared.name, path)?), plan)
+    }
+
+    fn of(store: Arc<dyn ReadStore>, plan: &str) -> Result<Shelf, RecallError> {
+        let layout = Layout::new(plan)?;
+        let catalog = Catalog::load(store.as_ref(), &layout)?;
+        Ok(Shelf { store, layout, catalog })
+    }
+
+    /// Opens an artefact of a run, held against what the manifest says of it.
+    ///
+    /// # Errors
+    /// When it is not there, damaged, another one, or of a kind that cannot be read.
+    pub fn artefact(&self, archive: &ArchiveRecord) -> Result<Artefact, RecallError> {
+        let unreadable =
+            |why: &str| RecallError::Unreadable { artefact: archive.artefact.clone(), why: why.to_owned() };
+        if !archive.recipients.is_empty() {
+            return Err(unreadable("it is encrypted, and this version does not decrypt"));
+        }
+        if archive.format > crate::artefact::VERSION.into() {
+            return Err(unreadable("it is of a newer format: use a newer version of this program"));
+        }
+        let root = archive.root.parse().map_err(|_| unreadable("its manifest has no digest of it"))?;
+        let expected = Expected {
+            size: archive.size,
+            root,
+            index: IndexPlace {
+                offset: archive.index.offset,
+                table: archive.index.table,
+                table_len: archive.index.table_length,
+            },
+        };
+        let name = artefact_name(&archive.artefact)?;
+        let object = Arc::new(ObjectAt { store: Arc::clone(&self.store), name });
+        Artefact::open(object, Some(&expected)).map_err(|cause| RecallError::Artefact {
+            store: self.store.label().to_owned(),
+            artefact: archive.artefact.clone(),
+            cause,
+        })
+    }
+}
+
+impl Shelves {
+    /// All stores of a plan, or the one called `only`.
+    ///
+    /// # Errors
+    /// When none of them can be read.
+    pub fn of_plan(model: &Model, only: Option<&str>) -> Result<Shelves, RecallError> {
+        let mut shelves = Shelves { shelves: Vec::new(), unread: Vec::new() };
+        for declared in model.stores.iter().filter(|store| only.is_none_or(|only| store.name == only)) {
+            match Shelf::declared(declared, &model.name) {
+                Ok(shelf) => shelves.shelves.push(shelf),
+                Err(error) => shelves.unread.push(error.to_string()),
+            }
+        }
+        if shelves.shelves.is_empty() {
+            return Err(RecallError::NoStore { reasons: shelves.unread });
+        }
+        Ok(shelves)
+    }
+
+    /// One store.
+    pub fn one(shelf: Shelf) -> Shelves {
+        Shelves { shelves: vec![shelf], unread: Vec::new() }
+    }
+
+    /// The run that is meant, in the first store that has it; the newest of all stores where a time or the latest is
+    /// asked for.
+    ///
+    /// # Errors
+    /// When no store has such a run.
+    pub fn choose(&self, choice: &Choice, source: Option<&str>) -> Result<(&Shelf, &Manifest), RecallError> {
+        let mut best: Option<(&Shelf, &Manifest)> = None;
+        let mut why: Option<ChooseError> = None;
+        for shelf in &self.shelves {
+            match shelf.catalog.choose(choice, source) {
+                Ok(found) if best.is_none_or(|(_, other)| found.run > other.run) => {
+                    best = Some((shelf, found))
+                }
+                Ok(_) => {}
+                Err(error) => why = why.or(Some(error)),
+            }
+        }
+        match (best, why) {
+            (Some(found), _) => Ok(found),
+            (None, Some(why)) => Err(why.into()),
+            (None, None) => Err(RecallError::NoStore { reasons: self.unread.clone() }),
+        }
+    }
+
+    /// What a person should know of the stores: those not read, and manifests that cannot be used.
+    pub fn warnings(&self) -> Vec<String> {
+        let unread = self.unread.iter().cloned();
+        let problems = self.shelves.iter().flat_map(|shelf| {
+            let label = shelf.store.label();
+            shelf.catalog.problems().iter().map(move |problem| format!("store `{label}`: {problem}"))
+        });
+        unread.chain(problems).collect()
+    }
+}
+
+/// An object of a store, to be read from the middle.
+struct ObjectAt {
+    store: Arc<dyn ReadStore>,
+    name: Name,
+}
+
+impl ReadAt for ObjectAt {
+    fn size(&self) -> io::Result<u64> {
+        let size = self.store.size(&self.name).map_err(io::Error::other)?;
+        size.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it is not there, though its manifest is"))
+    }
+
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        self.store.read_range(&self.name, offset, len).map_err(io::Error::other)
+    }
+}
