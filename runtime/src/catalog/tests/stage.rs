@@ -107,7 +107,7 @@ impl Job {
                     size: contents.len() as u64,
                     sha256: Some(hash(&contents)),
                     root: "00".to_owned(),
-                    index: IndexPlace { offset: 0, length: 0 },
+                    index: IndexPlace { offset: 0, table: 0, table_length: 0 },
                     members: 1,
                     recipients: Vec::new(),
                     contents: vec![Content {
