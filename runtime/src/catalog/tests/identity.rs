@@ -8,7 +8,6 @@ use super::stage::{Job, claim, layout, machine, plan_id, run, store};
 use crate::catalog::identity::{self, Claim, IdentityError, Standing, inspect, open_folder};
 use crate::catalog::ids::Uuid;
 use crate::catalog::manifest::HostRef;
-use crate::store::Store;
 use crate::store::simulated::SimulatedFolder;
 
 fn claimed() -> SimulatedFolder {

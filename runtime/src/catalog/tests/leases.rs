@@ -11,8 +11,8 @@ use crate::catalog::ids::Uuid;
 use crate::catalog::lock::{Lease, LeaseTimes, LockError, holder};
 use crate::catalog::owner::Owner;
 use crate::control::Control;
+use crate::store::Store;
 use crate::store::simulated::SimulatedFolder;
-use crate::store::{ReadStore, Store};
 
 const TIMES: LeaseTimes =
     LeaseTimes { lease: Duration::from_millis(800), heartbeat: Duration::from_millis(100) };

@@ -13,7 +13,7 @@ use crate::catalog::manifest::{MAX_BYTES, Manifest, ManifestError, Second};
 use crate::catalog::runs::{Catalog, Choice, ChooseError, next_sequence, plans};
 use crate::store::dir::DirStore;
 use crate::store::simulated::SimulatedFolder;
-use crate::store::{Creation, Name, Store};
+use crate::store::{Creation, Name};
 
 fn details() -> Details {
     let path = |bytes: &[u8]| RawPath(PathBuf::from(OsStr::from_bytes(bytes)));
