@@ -14,8 +14,7 @@ use crate::control::Control;
 use crate::store::Store;
 use crate::store::simulated::SimulatedFolder;
 
-const TIMES: LeaseTimes =
-    LeaseTimes { lease: Duration::from_millis(800), heartbeat: Duration::from_millis(100) };
+const TIMES: LeaseTimes = LeaseTimes { lease: Duration::from_secs(2), heartbeat: Duration::from_millis(100) };
 
 fn me() -> Owner {
     Owner::of_command(machine().machine, "here", "test")
@@ -80,10 +79,10 @@ fn an_owner_of_an_earlier_boot_is_taken_over_at_once() {
 #[test]
 fn without_heartbeats_half_a_lease_is_the_end() {
     let store = store(&SimulatedFolder::default());
-    let mute = LeaseTimes { heartbeat: Duration::from_secs(3600), lease: Duration::from_millis(200) };
+    let mute = LeaseTimes { heartbeat: Duration::from_secs(3600), lease: Duration::from_secs(2) };
     let lease = Lease::acquire(store, &layout(), me(), mute, &Control::default()).unwrap();
     lease.confirm().unwrap();
-    std::thread::sleep(Duration::from_millis(120));
+    std::thread::sleep(Duration::from_millis(1100));
     assert!(matches!(lease.confirm(), Err(LockError::Lost { .. })));
     // Lost is lost.
     assert!(matches!(lease.confirm(), Err(LockError::Lost { .. })));
@@ -93,7 +92,7 @@ fn without_heartbeats_half_a_lease_is_the_end() {
 fn a_beating_heart_keeps_a_lease_for_long() {
     let store = store(&SimulatedFolder::default());
     let lease = acquire(&store, me()).unwrap();
-    std::thread::sleep(TIMES.lease * 2);
+    std::thread::sleep(TIMES.lease + TIMES.lease / 2);
     lease.confirm().unwrap();
     assert_eq!(store.list(Some(&layout().locks())).unwrap().len(), 1);
 }
