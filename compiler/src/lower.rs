@@ -486,7 +486,12 @@ impl<'a> Lowering<'a> {
             last = vec!["clear/after".to_owned()];
         }
         let plan = self.model.name.clone();
+        let never =
+            self.model.staging.as_ref().filter(|staging| !staging.clear_before && !staging.clear_after);
+        let own = never.map(|staging| Resource::Path(staging.path.join(&self.run)));
         let step = self.push("unlock", Action::Unlock, last);
+        // What is never cleared would fill up with one artefact a run.
+        step.deletes.extend(own);
         step.writes.insert(Resource::State(format!("{plan}/lock")));
         for (index, notify) in self.model.notifies.iter().enumerate() {
             if notify.on.iter().any(|event| *event != Event::Start) {

@@ -9,5 +9,8 @@ mod fmt;
 mod plans;
 mod reference;
 mod run;
+mod run_sources;
+mod run_staging;
+mod run_windows;
 mod scenario;
 mod surface;

@@ -1,14 +1,11 @@
 //! `plan run`: what is there afterwards, however it ends.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::scenario::{Scenario, repository};
+use crate::scenario::{SITE, Scenario, artefacts, everything, plan, repository, shell, wait_for};
 
 /// A world with the quickstart in it.
 fn quickstart() -> Scenario {
@@ -16,65 +13,6 @@ fn quickstart() -> Scenario {
     ["quickstart.plan", "app.db", "notes/todo.txt", "notes/recipes/bread.txt", "notes/draft.tmp"]
         .into_iter()
         .fold(Scenario::new(), |scenario, file| scenario.copy(&folder.join(file), file))
-}
-
-/// A plan with the folder store `store`, one attempt a step, and these declarations.
-fn plan(declarations: &str) -> String {
-    format!(
-        "plan p\n\nstore store: dir {{\n  path = \"store\"\n}}\n\nretry {{\n  attempts = 1\n}}\n\n{declarations}\n"
-    )
-}
-
-const SITE: &str = "\
-source site: files {
-  paths = [\"site\"]
-}
-
-archive main {
-  from = [site]
-  to   = [store]
-}
-";
-
-/// Everything below a folder: size, mode and time of change by path.
-fn everything(folder: &Path) -> BTreeMap<PathBuf, (u64, u32, i64)> {
-    let mut found = BTreeMap::new();
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let metadata = fs::symlink_metadata(&path).unwrap();
-            if metadata.is_dir() {
-                folders.push(path.clone());
-            }
-            found.insert(path, (metadata.len(), metadata.mode(), metadata.mtime_nsec()));
-        }
-    }
-    found
-}
-
-/// The artefacts in a folder, sorted.
-fn artefacts(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let mut files: Vec<PathBuf> =
-        entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect();
-    files.sort();
-    files
-}
-
-fn shell(folder: &Path, script: &str) -> String {
-    let output = Command::new("sh").args(["-c", script]).current_dir(folder).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{script}: {said}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
-    let since = Instant::now();
-    while !there() {
-        assert!(since.elapsed() < Duration::from_secs(30), "waited for {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn start(scenario: &Scenario, file: &str) -> Child {

@@ -1,10 +1,16 @@
 //! A scratch world with the program in it.
 
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -13,6 +19,7 @@ use tempfile::TempDir;
 pub struct Scenario {
     scratch: TempDir,
     env: Vec<(String, String)>,
+    day: Cell<Option<u32>>,
 }
 
 impl Scenario {
@@ -22,7 +29,7 @@ impl Scenario {
         for folder in ["work", "home", "state", "tmp"] {
             fs::create_dir(scratch.path().join(folder)).unwrap();
         }
-        Scenario { scratch, env: Vec::new() }
+        Scenario { scratch, env: Vec::new(), day: Cell::new(None) }
     }
 
     /// With a file below the folder to work in.
@@ -55,6 +62,17 @@ impl Scenario {
         fs::read_to_string(self.path(path)).unwrap()
     }
 
+    /// Another day begins: artefacts are named by the second, and none is ever overwritten.
+    pub fn next_day(&self) -> &Self {
+        self.day.set(Some(self.day.get().unwrap_or(0) + 1));
+        self
+    }
+
+    /// A file below the folder to work in, written anew.
+    pub fn write(&self, path: &str, contents: impl AsRef<[u8]>) {
+        fs::write(self.path(path), contents).unwrap();
+    }
+
     /// Runs the program.
     pub fn plan<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Answer {
         self.plan_with(args, b"")
@@ -70,6 +88,28 @@ impl Scenario {
         Answer::new(&child.wait_with_output().unwrap(), self.scratch.path())
     }
 
+    /// Starts the program as the leader of a process group; what is left of the group is killed with the value.
+    pub fn start<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Running {
+        let mut command = self.command();
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        Running { child: Some(command.spawn().unwrap()), scratch: self.scratch.path().to_path_buf() }
+    }
+
+    /// Runs the program by way of another: `strace -o log`, `faketime ...`, `setpriv ...`.
+    pub fn plan_by<S: AsRef<OsStr>>(&self, way: &[&str], args: impl IntoIterator<Item = S>) -> Answer {
+        let program = self.command();
+        let mut command = Command::new(way[0]);
+        command.args(&way[1..]).arg(program.get_program()).args(args).env_clear();
+        command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(program.get_current_dir().unwrap()).stdin(Stdio::null());
+        Answer::new(&command.output().unwrap(), self.scratch.path())
+    }
+
     /// The program in this world, not started yet.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_plan"));
@@ -82,9 +122,53 @@ impl Scenario {
             .env("TMPDIR", at("tmp"))
             .env("LC_ALL", "C")
             .env("TZ", "UTC")
+            .envs(self.day.get().map(|day| {
+                ("BACKPLAN_NOW", format!("2026-{:02}-{:02}T02:30:00Z", 1 + day / 28, 1 + day % 28))
+            }))
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(at("work"));
         command
+    }
+}
+
+/// The program at work.
+#[derive(Debug)]
+pub struct Running {
+    child: Option<Child>,
+    scratch: PathBuf,
+}
+
+impl Running {
+    /// Sends a signal to the program alone.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.as_ref().unwrap().id();
+        shell(Path::new("/"), &format!("kill -{name} {id}"));
+    }
+
+    /// Kills the program and everything of its group.
+    pub fn kill_group(&self) {
+        let id = self.child.as_ref().unwrap().id();
+        // A group that has ended is what is wanted.
+        let _ = Command::new("sh").args(["-c", &format!("kill -KILL -{id} 2>/dev/null")]).status();
+    }
+
+    /// Waits for the end.
+    pub fn answer(mut self) -> Answer {
+        Answer::new(&self.child.take().unwrap().wait_with_output().unwrap(), &self.scratch)
+    }
+
+    /// Whether it has ended.
+    pub fn is_over(&mut self) -> bool {
+        self.child.as_mut().unwrap().try_wait().unwrap().is_some()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -104,7 +188,7 @@ impl Answer {
         let scratch = scratch.to_str().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(scratch, "$W");
         Answer {
-            code: output.status.code().unwrap_or(-1),
+            code: output.status.code().unwrap_or_else(|| -output.status.signal().unwrap_or(1)),
             stdout: text(&output.stdout),
             stderr: text(&output.stderr),
         }
@@ -114,6 +198,24 @@ impl Answer {
     #[track_caller]
     pub fn status(self, expected: i32) -> Self {
         assert_eq!(self.code, expected, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Its answer, as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Everything it said.
+    pub fn said(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+
+    /// It said this, wherever.
+    #[track_caller]
+    pub fn says(self, part: &str) -> Self {
+        assert!(self.said().contains(part), "no `{part}` in:\n{}\n{}", self.stdout, self.stderr);
         self
     }
 
@@ -159,4 +261,68 @@ impl Answer {
 /// A path of the repository.
 pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(path)
+}
+
+/// A plan `p` with the folder store `store`, one attempt a step, and these declarations.
+pub fn plan(declarations: &str) -> String {
+    format!(
+        "plan p\n\nstore store: dir {{\n  path = \"store\"\n}}\n\nretry {{\n  attempts = 1\n}}\n\n{declarations}\n"
+    )
+}
+
+/// A source `site` of files and its archive.
+pub const SITE: &str = "\
+source site: files {
+  paths = [\"site\"]
+}
+
+archive main {
+  from = [site]
+  to   = [store]
+}
+";
+
+/// Everything below a folder: size, mode and time of change by path.
+pub fn everything(folder: &Path) -> BTreeMap<PathBuf, (u64, u32, i64)> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            if metadata.is_dir() {
+                folders.push(path.clone());
+            }
+            found.insert(path, (metadata.len(), metadata.mode(), metadata.mtime_nsec()));
+        }
+    }
+    found
+}
+
+/// The artefacts in a folder, sorted.
+pub fn artefacts(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut files: Vec<PathBuf> =
+        entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect();
+    files.sort();
+    files
+}
+
+/// What a shell script prints that must succeed.
+#[track_caller]
+pub fn shell(folder: &Path, script: &str) -> String {
+    let output = Command::new("sh").args(["-c", script]).current_dir(folder).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script}: {said}{}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !there() {
+        assert!(since.elapsed() < Duration::from_secs(30), "waited for {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
 }

@@ -69,6 +69,8 @@ pub(super) fn finished(
             Some(format!("{step}: done in {}{amount}", duration(took)))
         }
         Outcome::Failed(why) => Some(format!("{step}: failed after {}: {why}", duration(took))),
+        // It only suffers from what was told before.
+        Outcome::NotRun(_) if quiet => None,
         Outcome::NotRun(why) => Some(format!("{step}: not run: {why}")),
         Outcome::Dropped(_) if quiet => None,
         Outcome::Dropped(why) => Some(format!("{step}: left out: {why}")),

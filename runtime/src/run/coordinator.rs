@@ -279,7 +279,8 @@ impl Coordinator {
                 self.work.settled(&self.execution);
                 self.unless_lockless()
             }
-            Action::Unlock | Action::ClearStaging(When::After) => self.unless_lockless(),
+            Action::Unlock => self.unless_lockless(),
+            Action::ClearStaging(When::After) => self.clear_verdict(),
             Action::Notify(_, When::After) if self.execution.busy => {
                 Verdict::Not("another run holds the lock".to_owned())
             }
@@ -314,6 +315,17 @@ impl Coordinator {
         match self.first_trouble(step) {
             Some(reason) if !locked || !brought => Verdict::Not(reason),
             _ => Verdict::Run,
+        }
+    }
+
+    /// A staging that could not be cleared beforehand, or may not be, was not used.
+    fn clear_verdict(&self) -> Verdict {
+        let before = self.graph.iter().find(|step| step.action == Action::ClearStaging(When::Before));
+        match before {
+            Some(before) if !self.execution.is_done(&before.id) => {
+                Verdict::Not("the staging was not used".to_owned())
+            }
+            _ => self.unless_lockless(),
         }
     }
 

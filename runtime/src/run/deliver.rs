@@ -31,6 +31,9 @@ use crate::control::Control;
 use crate::source::command::Output;
 use crate::store::{Store, StoreErrorKind, Upload};
 
+/// A store that took no artefact, and why.
+type Lost = (StoreId, Failure);
+
 /// Bytes read at once where an artefact is read again for its SHA-256.
 const CHUNK: usize = 1 << 20;
 
@@ -55,9 +58,6 @@ impl Worker {
         let run = self.imprint.run;
         let host = &self.imprint.host;
         let owner = Owner::this_process(host.machine, &host.name, &run);
-        let lease = Lease::acquire(Arc::clone(&store), &self.layout, owner, LeaseTimes::default(), control);
-        let lease = lease.map_err(lock_failure)?;
-        let mut held = self.sessions[&id].held();
         let claim = Claim {
             file: &self.request.model.file,
             machine: self.imprint.host.clone(),
@@ -65,8 +65,14 @@ impl Worker {
             known,
             adopt: self.request.adopt,
         };
+        let not_ours = |error: IdentityError| claim_failure(&error, &location);
+        // Before the lease, so that nothing at all is written to a store that is not this run's.
+        identity::inspect(store.as_ref(), &self.layout, &claim).map_err(not_ours)?;
+        let lease = Lease::acquire(Arc::clone(&store), &self.layout, owner, LeaseTimes::default(), control);
+        let lease = lease.map_err(lock_failure)?;
+        let mut held = self.sessions[&id].held();
         let checked = identity::claim(store.as_ref(), &self.layout, &claim)
-            .map_err(|error| Failure::lasting(error.to_string()))
+            .map_err(not_ours)
             .and_then(|format| {
                 self.plan().remember(&declared.name, &location, format.id).map_err(Failure::lasting)
             })
@@ -200,8 +206,8 @@ impl Worker {
         make_private(&folder).map_err(Failure::passing)?;
         let place = |cause: io::Error| Failure::passing(format!("`{}`: {cause}", path.display()));
         let mut sink = StagedFile::create(&path).map_err(place)?;
-        let packed =
-            artefact::pack(inputs, options, &mut sink, control).map_err(|error| self.pack_failure(&error))?;
+        let packed = artefact::pack(inputs, options, &mut sink, control)
+            .map_err(|error| self.pack_failure(&error, control))?;
         sink.finish().map_err(place)?;
         let sha256 = match packed.sha256 {
             Some(sum) => hex(&sum),
@@ -220,57 +226,85 @@ impl Worker {
         control: &Control,
     ) -> Result<ArchiveFact, Failure> {
         let name = self.artefact(id);
-        let mut uploads = Vec::new();
-        let mut lost = Vec::new();
-        for store in &self.request.model.archive(id).to {
-            let Some(transaction) = self.transaction(*store)? else { continue };
-            match transaction.upload(name) {
-                Ok(upload) => uploads.push((*store, upload)),
-                Err(error) => lost.push((*store, error)),
-            }
-        }
+        let (uploads, mut lost) = self.open_uploads(id, name);
         if uploads.is_empty() {
-            let reasons: Vec<String> = lost.iter().map(|(_, error)| error.to_string()).collect();
-            return Err(Failure::passing(format!("no store takes the artefact: {}", reasons.join("; "))));
+            return Err(self.nowhere(id, lost));
         }
         let mut sink = FanOut::new(uploads);
-        let packed =
-            artefact::pack(inputs, options, &mut sink, control).map_err(|error| self.pack_failure(&error))?;
+        let packed = artefact::pack(inputs, options, &mut sink, control)
+            .map_err(|error| self.pack_failure(&error, control))?;
         let (uploads, failed) = sink.into_uploads();
-        let mut lost: Vec<(StoreId, String)> =
-            lost.into_iter().map(|(id, error)| (id, error.to_string())).collect();
-        lost.extend(failed.into_iter().map(|(id, error)| (id, error.to_string())));
+        lost.extend(failed.into_iter().map(|(store, error)| (store, Failure::passing(error))));
         let mut direct = Vec::new();
         for (store, upload) in uploads {
             match self.finish_upload(store, upload, name) {
                 Ok(()) => direct.push(store),
-                Err(text) => lost.push((store, text)),
+                Err(failure) => lost.push((store, failure)),
             }
         }
-        self.drop_out(step, id, &lost);
-        let Some(first) = direct.first() else {
-            let reasons: Vec<&str> = lost.iter().map(|(_, text)| text.as_str()).collect();
-            return Err(Failure::passing(format!("no store took the artefact: {}", reasons.join("; "))));
-        };
+        let Some(first) = direct.first() else { return Err(self.nowhere(id, lost)) };
         let sha256 = match packed.sha256 {
             Some(sum) => hex(&sum),
-            None => self.sum_of_object(*first, name, &packed, control)?,
+            // Not again: the artefact has its name already, and another attempt would read other contents.
+            None => {
+                self.sum_of_object(*first, name, &packed, control).map_err(|failure| match failure.kind {
+                    FailureKind::Passing => Failure::lasting(failure.message),
+                    _ => failure,
+                })?
+            }
         };
+        self.drop_out(step, id, &lost);
         Ok(ArchiveFact { packed, sha256, direct })
     }
 
-    fn finish_upload(&self, store: StoreId, upload: Box<dyn Upload>, name: &str) -> Result<(), String> {
-        match self.transaction(store) {
-            Ok(Some(transaction)) => transaction.finish(upload, name).map_err(|error| error.to_string()),
-            _ => Err("its lock is gone".to_owned()),
+    /// An upload to each store that takes one. A store that does not is no reason to back up to none.
+    fn open_uploads(&self, id: ArchiveId, name: &str) -> (Vec<(StoreId, Box<dyn Upload>)>, Vec<Lost>) {
+        let (mut uploads, mut lost) = (Vec::new(), Vec::new());
+        for store in &self.request.model.archive(id).to {
+            let upload = match self.transaction(*store) {
+                Ok(Some(transaction)) => transaction.upload(name).map_err(|error| commit_failure(&error)),
+                Ok(None) => continue,
+                Err(failure) => Err(failure),
+            };
+            match upload {
+                Ok(upload) => uploads.push((*store, upload)),
+                Err(failure) => lost.push((*store, failure)),
+            }
+        }
+        (uploads, lost)
+    }
+
+    fn finish_upload(&self, store: StoreId, upload: Box<dyn Upload>, name: &str) -> Result<(), Failure> {
+        match self.transaction(store)? {
+            Some(transaction) => transaction.finish(upload, name).map_err(|error| commit_failure(&error)),
+            None => Err(Failure::lasting("its lock is gone")),
         }
     }
 
+    /// No store took the artefact. Another attempt may help where it may help one of them.
+    fn nowhere(&self, id: ArchiveId, lost: Vec<Lost>) -> Failure {
+        if lost.is_empty() {
+            let archive = self.request.model.archive(id);
+            let names: Vec<String> = archive
+                .to
+                .iter()
+                .map(|store| format!("`{}`", self.request.model.store(*store).name))
+                .collect();
+            let names = names.join(", ");
+            return Failure::lasting(format!("there is nowhere to put it: no use of {names} in this run"));
+        }
+        let kinds = [FailureKind::Stopped, FailureKind::Passing];
+        let kind = kinds.into_iter().find(|kind| lost.iter().any(|(_, failure)| failure.kind == *kind));
+        let reasons: Vec<String> = lost.into_iter().map(|(_, failure)| failure.message).collect();
+        Failure { message: reasons.join("; "), kind: kind.unwrap_or(FailureKind::Final) }
+    }
+
     /// Stores that took no artefact, though others did.
-    fn drop_out(&self, step: &StepId, id: ArchiveId, lost: &[(StoreId, String)]) {
-        for (store, text) in lost {
+    fn drop_out(&self, step: &StepId, id: ArchiveId, lost: &[Lost]) {
+        for (store, failure) in lost {
             let (archive, store_name) =
                 (&self.request.model.archive(id).name, &self.request.model.store(*store).name);
+            let text = &failure.message;
             self.warn(step, format!("archive `{archive}` did not reach store `{store_name}`: {text}"));
             self.facts().lost.insert((id, *store), text.clone());
         }
@@ -306,7 +340,7 @@ impl Worker {
         }
         let facts = self.facts();
         let mut manifest =
-            facts::manifest(&self.request, &imprint, &self.graph.artefact_names, &facts, &whole);
+            facts::manifest(&self.request, &imprint, &self.graph.artefact_names, &facts, store, &whole);
         let mut details = facts::details(&self.request, &facts);
         drop(facts);
         for warning in &mut details.warnings.first {
@@ -377,7 +411,8 @@ impl Worker {
                 }
                 facts.missing.insert(archive, reason);
             }
-            Action::Publish(archive, store) => {
+            // What was not run suffers from something that is told elsewhere, or from a store that may be left out.
+            Action::Publish(archive, store) if matches!(outcome, Outcome::Failed(_)) => {
                 self.facts().lost.insert((archive, store), reason);
             }
             _ => {}
@@ -404,9 +439,11 @@ impl Worker {
         }
     }
 
-    fn pack_failure(&self, error: &PackError) -> Failure {
+    fn pack_failure(&self, error: &PackError, control: &Control) -> Failure {
         match error {
             PackError::Stopped(_) => Failure::stopped(),
+            // A program that was stopped says so in its own words.
+            _ if control.check().is_err() => Failure::stopped(),
             PackError::Request(_) => Failure::lasting(error),
             _ => Failure::passing(self.secrets.redact(&error.to_string())),
         }
@@ -435,6 +472,16 @@ impl Worker {
             sum.update(&bytes);
         }
         Ok(hex(&sum.finalize()))
+    }
+}
+
+/// Why a store is not for this run, with its place.
+fn claim_failure(error: &IdentityError, location: &str) -> Failure {
+    let text = error.to_string();
+    match error {
+        IdentityError::Store(_) => Failure::passing(text),
+        _ if text.contains(location) => Failure::lasting(text),
+        _ => Failure::lasting(format!("{text} (its folder is `{location}`)")),
     }
 }
 

@@ -83,6 +83,7 @@ pub fn manifest(
     imprint: &Imprint,
     names: &BTreeMap<ArchiveId, String>,
     facts: &Facts,
+    store: StoreId,
     whole: &[ArchiveId],
 ) -> Manifest {
     let model = &request.model;
@@ -92,7 +93,7 @@ pub fn manifest(
         .collect();
     let missing = names.keys().filter(|id| !whole.contains(id)).map(|id| MissingArchive {
         name: model.archive(*id).name.clone(),
-        reason: facts.missing.get(id).cloned().unwrap_or_else(|| "it was not packed".to_owned()),
+        reason: why_missing(model, facts, *id, store),
     });
     Manifest {
         format: FORMAT,
@@ -113,6 +114,18 @@ pub fn manifest(
         repositories: Vec::new(),
         second: Second::default(),
     }
+}
+
+/// Why an archive of the run is not in a store.
+fn why_missing(model: &Model, facts: &Facts, id: ArchiveId, store: StoreId) -> String {
+    let archive = model.archive(id);
+    if !archive.to.contains(&store) {
+        let names: Vec<String> =
+            archive.to.iter().map(|other| format!("`{}`", model.store(*other).name)).collect();
+        return format!("the plan sends it to {}", names.join(", "));
+    }
+    let told = facts.missing.get(&id).or_else(|| facts.lost.get(&(id, store)));
+    told.cloned().unwrap_or_else(|| "it did not reach this store".to_owned())
 }
 
 fn archive_record(

@@ -17,7 +17,7 @@ use super::request::Request;
 use super::session;
 use super::staging::Staging;
 use super::state::Folders;
-use super::worker::{precious, trees};
+use super::worker::trees;
 use crate::catalog::identity::{Claim, IdentityError, Standing, inspect};
 use crate::catalog::lock;
 use crate::catalog::manifest::HostRef;
@@ -135,6 +135,7 @@ impl Looking<'_> {
             would_delete: Vec::new(),
         };
         match &step.action {
+            Action::LockHost => self.lock_host(),
             Action::LockStore(store) => self.store(*store, &mut shown),
             Action::Recover => self.recover(&mut shown),
             Action::ClearStaging(When::Before) => self.staging(&mut shown),
@@ -150,6 +151,14 @@ impl Looking<'_> {
             _ => {}
         }
         shown
+    }
+
+    fn lock_host(&mut self) {
+        let request = &self.prepared.request;
+        let looked = request.model.staging.as_ref().map(|staging| Staging::look(staging, request));
+        if let Some(Err(error)) = looked {
+            self.errors.push(error.to_string());
+        }
     }
 
     fn store(&mut self, id: StoreId, shown: &mut StepForecast) {
@@ -205,12 +214,13 @@ impl Looking<'_> {
     fn staging(&mut self, shown: &mut StepForecast) {
         let request = &self.prepared.request;
         let Some(declared) = &request.model.staging else { return };
-        let opened = Staging::open(&declared.path, &precious(request), request.home.as_deref());
+        let opened = Staging::of(declared, request);
         match opened.and_then(|staging| staging.contents()) {
             Ok(contents) => {
                 shown.would_delete.extend(contents.iter().map(|path| path.display().to_string()));
             }
-            Err(error) => self.errors.push(error.to_string()),
+            // Told where the locks are taken.
+            Err(_) => {}
         }
     }
 
@@ -321,7 +331,7 @@ fn look_at_store(
     };
     let found = match inspect(&store, &prepared.layout, &claim)? {
         Standing::New => "nothing of this plan yet: this would be its first run here".to_owned(),
-        Standing::Ours(_) => format!("{} earlier runs", runs_in(&store, prepared)?),
+        Standing::Ours(_) => format!("earlier runs: {}", runs_in(&store, prepared)?),
         Standing::Adopted(format) => format!("would be taken over from `{}`", format.machine.name),
     };
     let holder = lock::holder(&store, &prepared.layout, &owner)?;

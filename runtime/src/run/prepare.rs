@@ -17,7 +17,7 @@ use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState, 
 use crate::catalog::ids::RunId;
 use crate::catalog::layout::{Layout, artefact_name};
 use crate::store::dir::DirStore;
-use crate::store::{ReadStore, StoreError, StoreErrorKind};
+use crate::store::{ReadStore, StoreError};
 
 /// Bytes of a first line that `read` takes at the most.
 const LINE: u64 = 4096;
@@ -80,9 +80,6 @@ pub enum PrepareError {
     /// Local state cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
-    /// A store cannot be listed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// Prepares a run that will happen: with the plan's lock.
@@ -140,7 +137,7 @@ fn prepare(
     let model = &request.model;
     let plan = host.plan(&model.name, &model.file)?;
     let layout = Layout::new(&model.name).map_err(|error| PrepareError::Plan(error.to_string()))?;
-    let run = run_id(highest_sequence(model, &layout, plan.sequence())?, started)?;
+    let run = run_id(highest_sequence(model, &layout, plan.sequence()), started)?;
     let occasion = Occasion {
         run: Some(run.to_string()),
         now: Some(started),
@@ -184,19 +181,16 @@ fn run_id(last: u32, started: Timestamp) -> Result<RunId, PrepareError> {
 }
 
 /// The highest sequence that any reachable store, or this host, has seen.
-fn highest_sequence(model: &Model, layout: &Layout, remembered: u32) -> Result<u32, PrepareError> {
+fn highest_sequence(model: &Model, layout: &Layout, remembered: u32) -> u32 {
     let mut highest = remembered;
     for store in &model.stores {
         let Some(folder) = session::folder(store) else { continue };
-        let opened = match DirStore::open(&store.name, folder) {
-            Ok(opened) => opened,
-            // Its step says what that means.
-            Err(error) if error.kind == StoreErrorKind::Unreachable => continue,
-            Err(error) => return Err(error.into()),
-        };
-        highest = highest.max(highest_in(&opened, layout)?);
+        // What keeps a store from being read is for its own step to say: the others are no worse for it. Should it be
+        // readable by then, its step looks at the sequence again.
+        let seen = DirStore::open(&store.name, folder).and_then(|opened| highest_in(&opened, layout));
+        highest = highest.max(seen.unwrap_or(0));
     }
-    Ok(highest)
+    highest
 }
 
 /// The highest sequence that a store has seen: in a manifest, an intent or a tombstone.

@@ -185,7 +185,8 @@ fn verdict(steps: &[StepReport], execution: &Execution, facts: &Facts, warnings:
     }
     let failed = steps.iter().any(|step| step.outcome == "failed" && !is_late(step));
     let nowhere = !steps.iter().any(|step| step.step.starts_with("commit/") && step.outcome == "done");
-    if failed || nowhere || !facts.lost.is_empty() {
+    let incomplete = execution.timed_out || !facts.missing.is_empty() || !facts.lost.is_empty();
+    if failed || nowhere || incomplete {
         Verdict::Failed
     } else if warnings.is_empty() {
         Verdict::Done
@@ -194,8 +195,9 @@ fn verdict(steps: &[StepReport], execution: &Execution, facts: &Facts, warnings:
     }
 }
 
-/// Failed steps with their reasons, in the order of the graph: what a message to a person is about.
+/// Failed steps with their reasons, by name: what a message to a person is about. Trouble behind the last commit is
+/// among the warnings.
 pub fn failures(report: &Report) -> BTreeMap<&str, &str> {
-    let failed = report.steps.iter().filter(|step| step.outcome == "failed");
+    let failed = report.steps.iter().filter(|step| step.outcome == "failed" && !is_late(step));
     failed.map(|step| (step.step.as_str(), step.reason.as_deref().unwrap_or_default())).collect()
 }

@@ -5,6 +5,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use backplan_compiler::model::{SourceKind, Staging as Declared};
+
+use super::request::Request;
+use super::session;
 use crate::control::{Control, Stopped};
 
 /// Why a staging was not cleared. Nothing was deleted, but for [`StagingError::Io`].
@@ -14,10 +18,10 @@ pub enum StagingError {
     #[error("the staging folder `{0}` is not there; make it, or mount what it is on")]
     Missing(PathBuf),
     /// It is no folder.
-    #[error("the staging `{0}` is not a folder")]
+    #[error("the staging `{0}` is not a folder; give the plan one")]
     NotFolder(PathBuf),
     /// Clearing it would eat data.
-    #[error("refusing to clear the staging `{staging}`: {why}; give the plan a folder of its own")]
+    #[error("refusing to clear the staging `{staging}`: {why}; give the plan a staging of its own")]
     Refused {
         /// The staging.
         staging: PathBuf,
@@ -66,7 +70,7 @@ impl Staging {
             return refuse("it is, or holds, a home folder".to_owned());
         }
         if fs::metadata(parent).map_err(io_error)?.dev() != meta.dev() {
-            return refuse("it is the root of a mounted file system; use a folder on it".to_owned());
+            return refuse("it is the root of a mounted file system".to_owned());
         }
         for thing in precious {
             let there = fs::canonicalize(thing).unwrap_or_else(|_| thing.clone());
@@ -77,6 +81,45 @@ impl Staging {
         let staging = Staging { path: resolved, device: meta.dev() };
         staging.refuse_foreign(path)?;
         Ok(staging)
+    }
+
+    /// The staging that a request declares, checked against all that its plan lives on.
+    ///
+    /// # Errors
+    /// See [`StagingError`].
+    pub fn of(declared: &Declared, request: &Request) -> Result<Staging, StagingError> {
+        let staging = Staging::open(&declared.path, &precious(request), request.home.as_deref())?;
+        staging.refuse_inside(&declared.path, &lived_in(request))?;
+        Ok(staging)
+    }
+
+    /// Sees, before anything is begun, that the staging can be used. One that is never cleared need only be there.
+    ///
+    /// # Errors
+    /// See [`StagingError`].
+    pub fn look(declared: &Declared, request: &Request) -> Result<(), StagingError> {
+        let path = &declared.path;
+        if declared.clear_before || declared.clear_after {
+            return Staging::of(declared, request).map(drop);
+        }
+        match fs::metadata(path) {
+            Ok(meta) if meta.is_dir() => Ok(()),
+            Ok(_) => Err(StagingError::NotFolder(path.clone())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StagingError::Missing(path.clone())),
+            Err(cause) => Err(StagingError::Io { path: path.clone(), cause }),
+        }
+    }
+
+    /// A staging that only symlinks bring into a tree is in there by mistake. One that the plan itself puts there, `check`
+    /// has seen.
+    fn refuse_inside(&self, shown: &Path, trees: &[PathBuf]) -> Result<(), StagingError> {
+        for tree in trees.iter().filter(|tree| !shown.starts_with(tree)) {
+            if fs::canonicalize(tree).is_ok_and(|there| self.path.starts_with(there)) {
+                let why = format!("symlinks bring it into `{}`", tree.display());
+                return Err(StagingError::Refused { staging: shown.to_path_buf(), why });
+            }
+        }
+        Ok(())
     }
 
     /// A cluster or a home in it was put there by somebody, not by a run.
@@ -143,6 +186,37 @@ impl Staging {
         }
         fs::remove_dir(path).map_err(at(path))
     }
+}
+
+/// What clearing a staging must not touch.
+fn precious(request: &Request) -> Vec<PathBuf> {
+    let model = &request.model;
+    let mut paths = model.files.clone();
+    paths.extend(model.secret_files.iter().cloned());
+    paths.push(request.state.clone());
+    paths.extend(model.stores.iter().filter_map(session::folder).map(Path::to_path_buf));
+    for source in &model.sources {
+        match &source.kind {
+            SourceKind::Files(files) => paths.extend(files.paths.iter().map(|path| path.absolute.clone())),
+            SourceKind::Sqlite { path } => paths.push(path.clone()),
+            SourceKind::Postgres(postgres) => paths.extend(postgres.data_dir.iter().cloned()),
+            SourceKind::Command(_) => {}
+        }
+    }
+    paths
+}
+
+/// Trees that a staging is in only if the plan says so: sources and stores.
+fn lived_in(request: &Request) -> Vec<PathBuf> {
+    let model = &request.model;
+    let mut trees: Vec<PathBuf> =
+        model.stores.iter().filter_map(session::folder).map(Path::to_path_buf).collect();
+    for source in &model.sources {
+        if let SourceKind::Files(files) = &source.kind {
+            trees.extend(files.paths.iter().map(|path| path.absolute.clone()));
+        }
+    }
+    trees
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> StagingError + use<> {

@@ -24,13 +24,13 @@ use super::process::{self, ProcessError, Program, Tell};
 use super::report::{Report, Verdict, report};
 use super::request::Request;
 use super::secrets::Secrets;
-use super::session::{self, Session};
+use super::session::Session;
 use super::staging::{Staging, StagingError};
 use super::state::{Folders, make_private};
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState};
 use crate::catalog::layout::Layout;
 use crate::catalog::manifest::HostRef;
-use crate::catalog::recover::RecoveryPlan;
+use crate::catalog::recover::{Reason, RecoveryPlan};
 use crate::control::Control;
 use crate::scan::{self, ScanError, Trees};
 use crate::source::sqlite::{self, SqliteError};
@@ -215,10 +215,8 @@ impl Worker {
     }
 
     fn lock_host(&self) -> Result<(), Failure> {
-        for folder in [self.folders.journals(), self.work_folder()] {
-            make_private(&folder).map_err(Failure::fatal)?;
-        }
         if let Some(staging) = &self.request.model.staging {
+            Staging::look(staging, &self.request).map_err(Failure::fatal)?;
             match HostLock::staging(&self.host, &staging.path, &self.note) {
                 Ok(lock) => {
                     *self.staging_lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
@@ -228,6 +226,9 @@ impl Worker {
                 }
                 Err(error) => return Err(Failure::fatal(error)),
             }
+        }
+        for folder in [self.folders.journals(), self.work_folder()] {
+            make_private(&folder).map_err(Failure::fatal)?;
         }
         let run = self.imprint.run.to_string();
         let journal = Journal::begin(&self.folders.journals(), &run, self.request.clock.now());
@@ -254,7 +255,8 @@ impl Worker {
             let plan = RecoveryPlan::make(store.as_ref(), &self.layout, Some(&self.imprint.run), &mark)
                 .map_err(Failure::fatal)?;
             let done = plan.execute(store.as_ref(), &self.layout, &lease).map_err(Failure::fatal)?;
-            for (reason, name) in &done.deleted {
+            // Every run finds the lease of the one before: nothing that anybody wants to read.
+            for (reason, name) in done.deleted.iter().filter(|(reason, _)| *reason != Reason::OldLease) {
                 let text = format!("store `{}`: removed `{name}`: {reason}", store.label());
                 self.observer.event(Event::Note { text });
             }
@@ -281,7 +283,7 @@ impl Worker {
                 Err(error) => {
                     open = true;
                     let text = format!(
-                        "run {} died inside window `{window}`, and leaving it failed: {error}; leave it by hand",
+                        "window `{window}` may be open since run {}, and leaving it failed: {error}; leave it by hand",
                         left.run
                     );
                     self.warn(step, text);
@@ -310,14 +312,12 @@ impl Worker {
 
     fn clear_staging(&self, when: When, control: &Control) -> Result<(), Failure> {
         let Some(declared) = &self.request.model.staging else { return Ok(()) };
-        let precious = precious(&self.request);
         let failed = |error: StagingError| match (error, when) {
             (StagingError::Stopped(_), _) => Failure::stopped(),
             (error, When::Before) => Failure::fatal(error),
             (error, When::After) => Failure::lasting(error),
         };
-        let staging =
-            Staging::open(&declared.path, &precious, self.request.home.as_deref()).map_err(failed)?;
+        let staging = Staging::of(declared, &self.request).map_err(failed)?;
         staging.clear(control).map(drop).map_err(failed)
     }
 
@@ -337,7 +337,14 @@ impl Worker {
     fn leave(&self, step: &StepId, window: usize, control: &Control) -> Result<(), Failure> {
         let window = &self.request.model.windows[window];
         if let Some(argv) = &window.leave {
-            self.run_program(step, argv, window.run_as.as_deref(), control)?;
+            let left = self.run_program(step, argv, window.run_as.as_deref(), control);
+            left.map_err(|failure| Failure {
+                message: format!(
+                    "{}; the window may still be open: leave it by hand, or the next run tries again",
+                    failure.message
+                ),
+                ..failure
+            })?;
         }
         self.intend(&Record::Left { window: window.name.clone() })
     }
@@ -459,14 +466,13 @@ impl Worker {
     }
 
     fn standing_event(&self) -> NotifyEvent {
-        let standing = self.standing();
-        let failed = |outcome: &Outcome| matches!(outcome, Outcome::Failed(_));
-        if standing.signal.is_some() || standing.steps.values().any(|ended| failed(&ended.outcome)) {
-            NotifyEvent::Failure
-        } else if self.facts().warnings.is_empty() {
-            NotifyEvent::Success
-        } else {
-            NotifyEvent::Warning
+        let standing = self.standing().clone();
+        match report(&self.request.model, "", &self.graph, &standing, &self.facts()).verdict {
+            Verdict::Done => NotifyEvent::Success,
+            Verdict::Warnings => NotifyEvent::Warning,
+            Verdict::Failed | Verdict::Busy | Verdict::Interrupted | Verdict::Terminated => {
+                NotifyEvent::Failure
+            }
         }
     }
 
@@ -476,8 +482,13 @@ impl Worker {
         for session in self.sessions.values() {
             trouble.extend(self.release(session));
         }
-        if let Err(cause) = remove_any(&self.work_folder()) {
-            trouble.push(format!("`{}`: {cause}", self.work_folder().display()));
+        let staging = self.request.model.staging.as_ref();
+        let kept = staging.is_none_or(|staging| staging.clear_before || staging.clear_after);
+        let folders = [Some(self.work_folder()), (!kept).then(|| self.staged_folder())];
+        for folder in folders.into_iter().flatten() {
+            if let Err(cause) = remove_any(&folder) {
+                trouble.push(format!("`{}`: {cause}", folder.display()));
+            }
         }
         *self.staging_lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
         for text in &trouble {
@@ -504,24 +515,6 @@ impl Worker {
         }
         trouble
     }
-}
-
-/// What clearing a staging must not touch.
-pub(super) fn precious(request: &Request) -> Vec<PathBuf> {
-    let model = &request.model;
-    let mut paths = model.files.clone();
-    paths.extend(model.secret_files.iter().cloned());
-    paths.push(request.state.clone());
-    paths.extend(model.stores.iter().filter_map(session::folder).map(Path::to_path_buf));
-    for source in &model.sources {
-        match &source.kind {
-            SourceKind::Files(files) => paths.extend(files.paths.iter().map(|path| path.absolute.clone())),
-            SourceKind::Sqlite { path } => paths.push(path.clone()),
-            SourceKind::Postgres(postgres) => paths.extend(postgres.data_dir.iter().cloned()),
-            SourceKind::Command(_) => {}
-        }
-    }
-    paths
 }
 
 /// What the walk of a `files` source is told.

@@ -57,7 +57,9 @@ pub enum ScanError {
         path: PathBuf,
     },
     /// An entry of `paths`, or a folder above it, cannot be looked at.
-    #[error("source `{source_name}`: `{path}` cannot be read: {cause}")]
+    #[error(
+        "source `{source_name}`: `{path}` cannot be read: {cause}; let the account that runs this read it"
+    )]
     Unreadable {
         /// The source.
         source_name: String,

@@ -165,18 +165,12 @@ impl<'a> Walk<'a> {
         let seen = match stat(CWD, absolute.as_os_str(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(seen) => seen,
             Err(Errno::NOENT | Errno::NOTDIR) => return self.missing(absolute),
-            Err(cause) => {
-                let source_name = self.trees.source.clone();
-                return Err(ScanError::Unreadable { source_name, path: absolute, cause: cause.into() });
-            }
+            Err(cause) => return Err(self.unreadable(absolute, cause)),
         };
         let parent = absolute.parent().unwrap_or(Path::new("/"));
         let name = absolute.file_name().unwrap_or(OsStr::new("."));
-        let folder = open_folder(CWD, parent.as_os_str()).map_err(|cause| ScanError::Unreadable {
-            source_name: self.trees.source.clone(),
-            path: parent.to_path_buf(),
-            cause: cause.into(),
-        })?;
+        let folder = open_folder(CWD, parent.as_os_str())
+            .map_err(|cause| self.unreadable(parent.to_path_buf(), cause))?;
         if kind_of(&seen) == Some(Kind::Symlink) && absolute.is_dir() {
             self.summary.warnings.add(WarningKind::LinkToFolder, &absolute, None);
         }
@@ -198,6 +192,11 @@ impl<'a> Walk<'a> {
         }
         drop(frame);
         self.descend(&mut stack, path)
+    }
+
+    /// Below an entry of `paths` one folder may be left out with a warning; all of it may not.
+    fn unreadable(&self, path: PathBuf, cause: Errno) -> ScanError {
+        ScanError::Unreadable { source_name: self.trees.source.clone(), path, cause: cause.into() }
     }
 
     fn missing(&mut self, path: PathBuf) -> Result<(), ScanError> {
@@ -338,6 +337,7 @@ impl<'a> Walk<'a> {
         }
         let opened = match open_folder(folder, OsStr::from_bytes(name)) {
             Ok(opened) => opened,
+            Err(cause) if is_root => return Err(self.unreadable(host(), cause)),
             Err(cause) => {
                 self.summary.warnings.add(WarningKind::Unreadable, &host(), Some(&cause));
                 self.emit(entry)?;
@@ -354,6 +354,7 @@ impl<'a> Walk<'a> {
         }
         let names = match self.read_names(&opened, node) {
             Ok(names) => names,
+            Err(cause) if is_root => return Err(self.unreadable(host(), cause)),
             Err(cause) => {
                 self.summary.warnings.add(WarningKind::Unreadable, &host(), Some(&cause));
                 return Ok(None);

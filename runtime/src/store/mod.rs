@@ -74,7 +74,7 @@ pub struct BadName(pub String);
 
 /// Why a store could not do something.
 #[derive(Debug, thiserror::Error)]
-#[error("store `{store}`: {doing}: {cause}")]
+#[error("store `{store}`: {doing}: {cause}{}", kind.mend())]
 pub struct StoreError {
     /// The store's name in the plan.
     pub store: String,
@@ -102,6 +102,20 @@ pub enum StoreErrorKind {
     Stopped,
     /// Anything else; another attempt may help.
     Other,
+}
+
+impl StoreErrorKind {
+    /// What a person can do about it, to stand behind the cause; empty where nobody knows.
+    fn mend(self) -> &'static str {
+        match self {
+            StoreErrorKind::Full => "; free some room there: what it holds is as whole as before",
+            StoreErrorKind::Denied => {
+                "; see that it is not mounted read-only, and that the account that runs this may do so"
+            }
+            StoreErrorKind::Unreachable => "; mount it, or make the folder that it is to be in",
+            StoreErrorKind::NotFound | StoreErrorKind::Stopped | StoreErrorKind::Other => "",
+        }
+    }
 }
 
 /// How a creation ended.

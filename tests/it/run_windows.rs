@@ -1,0 +1,164 @@
+//! Windows: entered before the first look at their sources, left after the last, whatever happens in between.
+
+use std::time::{Duration, Instant};
+
+use crate::scenario::{Scenario, artefacts, plan, wait_for};
+
+/// A window that logs, around a source that logs; each script may be replaced.
+fn windowed(read: &str, leave: &str, more: &str) -> String {
+    plan(&format!(
+        r#"source slow: command {{
+  run = ["sh", "-c", "echo read >> log; {read}"]
+  as  = "slow.txt"
+}}
+
+source after: command {{
+  run   = ["sh", "-c", "echo after >> log"]
+  as    = "after.txt"
+}}
+
+archive main {{
+  from = [slow]
+  to   = [store]
+}}
+
+archive other {{
+  from = [after]
+  to   = [store]
+}}
+
+window quiet {{
+  around  = [slow]
+  enter   = ["sh", "-c", "echo enter >> log"]
+  leave   = ["sh", "-c", "echo leave >> log; {leave}"]
+  {more}
+}}
+
+limits {{
+  jobs = 1
+}}
+"#
+    ))
+}
+
+/// The log without the source that is outside of the window.
+fn log(scenario: &Scenario) -> String {
+    scenario.read("log").replace("after\n", "").replace('\n', " ")
+}
+
+#[test]
+fn a_window_holds_exactly_the_reading() {
+    let scenario = Scenario::new().file("p.plan", windowed("echo x", "true", ""));
+    scenario.next_day().plan(["run"]).status(0);
+    assert_eq!(log(&scenario), "enter read leave ");
+    let scenario = Scenario::new().file("p.plan", windowed("exit 3", "true", ""));
+    scenario.next_day().plan(["run"]).status(1).stdout_has("status 3");
+    assert_eq!(log(&scenario), "enter read leave ");
+    assert_eq!(artefacts(&scenario.path("store")).len(), 1);
+}
+
+#[test]
+fn windows_are_left_on_a_signal_and_the_next_run_is_let_in_at_once() {
+    for (name, status, word) in [("INT", 130, "stopped"), ("TERM", 143, "stopped"), ("HUP", 143, "stopped")] {
+        let staging = "}\n\nstaging {\n  path = \"staging\"";
+        let scenario =
+            Scenario::new().file("p.plan", windowed("sleep 300", "true", staging)).file("staging/x", "");
+        let running = scenario.next_day().start(["run"]);
+        wait_for("the reading", || {
+            std::fs::read_to_string(scenario.path("log")).is_ok_and(|log| log.contains("read"))
+        });
+        let since = Instant::now();
+        running.signal(name);
+        running.answer().status(status).stdout_has(word);
+        assert!(since.elapsed() < Duration::from_secs(8), "{:?}", since.elapsed());
+        assert_eq!(log(&scenario), "enter read leave ");
+        assert_eq!(std::fs::read_dir(scenario.path("staging")).unwrap().count(), 0);
+        scenario.write("p.plan", windowed("echo x", "true", staging));
+        let since = Instant::now();
+        scenario.next_day().plan(["run"]).status(0);
+        assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
+        assert_eq!(log(&scenario), "enter read leave enter read leave ");
+    }
+}
+
+#[test]
+fn a_window_that_is_open_for_too_long_is_left_and_what_was_in_it_fails() {
+    let scenario = Scenario::new().file("p.plan", windowed("sleep 300", "true", "timeout = 1s"));
+    scenario.next_day().plan(["run"]).status(1).stdout_has("the `timeout` of window `quiet` was over");
+    assert_eq!(log(&scenario), "enter read leave ");
+    assert_eq!(artefacts(&scenario.path("store")).len(), 1);
+}
+
+#[test]
+fn a_window_that_cannot_be_left_fails_the_run_and_is_left_by_the_next() {
+    let scenario = Scenario::new().file("p.plan", windowed("echo x", "exit 5", ""));
+    scenario
+        .next_day()
+        .plan(["run"])
+        .status(1)
+        .stdout_has("leave/quiet")
+        .stdout_has("status 5")
+        .stdout_has("leave it by hand")
+        .stdout_has("is in `store`");
+    assert_eq!(log(&scenario), "enter read leave ");
+    scenario.write("p.plan", windowed("echo x", "true", ""));
+    // What is run is what the dead run meant to run: it still fails, and that is a warning.
+    scenario.next_day().plan(["run"]).status(3).stdout_has("window `quiet` may be open since run 00000001");
+    assert_eq!(log(&scenario), "enter read leave leave enter read leave ");
+}
+
+#[test]
+fn a_window_that_cannot_be_entered_is_left_and_nothing_in_it_is_read() {
+    let text = windowed("echo x", "true", "").replace("echo enter >> log", "echo enter >> log; exit 4");
+    let scenario = Scenario::new().file("p.plan", text);
+    scenario.next_day().plan(["run"]).status(1).stdout_has("enter/quiet").stdout_has("status 4");
+    assert_eq!(log(&scenario), "enter leave ");
+    assert_eq!(artefacts(&scenario.path("store")).len(), 1);
+}
+
+#[test]
+fn a_window_that_a_kill_left_open_is_left_by_the_next_run() {
+    let scenario = Scenario::new().file("p.plan", windowed("sleep 300", "true", ""));
+    let running = scenario.next_day().start(["run"]);
+    wait_for("the reading", || {
+        std::fs::read_to_string(scenario.path("log")).is_ok_and(|log| log.contains("read"))
+    });
+    running.signal("KILL");
+    running.answer().status(-9);
+    assert_eq!(log(&scenario), "enter read ");
+    // What the dry run says, the run does.
+    scenario.write("p.plan", windowed("echo x", "true", ""));
+    scenario.next_day().plan(["run", "--dry-run"]).stdout_has("window `quiet` would be left");
+    assert_eq!(log(&scenario), "enter read ");
+    scenario.plan(["run"]).status(0).stderr_has("leaving window `quiet`");
+    assert_eq!(log(&scenario), "enter read leave enter read leave ");
+    scenario.next_day().plan(["run"]).status(0);
+    assert_eq!(log(&scenario), "enter read leave enter read leave enter read leave ");
+}
+
+#[test]
+fn people_are_told_how_a_run_went() {
+    let notify = r#"}
+
+notify log: command {
+  run = ["sh", "-c", "echo $BACKPLAN_EVENT $BACKPLAN_PLAN $BACKPLAN_RUN $BACKPLAN_WARNINGS >> notes"]
+  on  = [start, success, warning, failure]
+"#;
+    let scenario = Scenario::new().file("p.plan", windowed("echo x", "true", notify));
+    scenario.next_day().plan(["run"]).status(0);
+    let notes = scenario.read("notes");
+    let lines: Vec<&str> = notes.lines().collect();
+    assert!(
+        lines[0].starts_with("start p 00000001-") && lines[1].starts_with("success p 00000001-"),
+        "{notes}"
+    );
+    scenario.write("p.plan", windowed("exit 1", "true", notify));
+    scenario.next_day().plan(["run"]).status(1);
+    assert!(
+        scenario.read("notes").lines().last().unwrap().starts_with("failure p "),
+        "{}",
+        scenario.read("notes")
+    );
+    scenario.write("p.plan", windowed("echo x", "true", notify).replace("echo $BACK", "exit 9; echo $BACK"));
+    scenario.next_day().plan(["run"]).status(3).stdout_has("notify/log").stdout_has("status 9");
+}
