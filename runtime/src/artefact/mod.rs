@@ -32,7 +32,7 @@ const INDEX_PATH: &[u8] = b".backplan/index";
 /// Bytes of payload in a member of a large file; a power of two, so that pieces are subtrees of BLAKE3.
 pub(crate) const PIECE: usize = 512 << 10;
 
-/// The digest that stands for a whole artefact: BLAKE3 over the table of its index, which holds the digests of the index
+/// The digest that stands for a whole artefact: BLAKE3 over the table of its index, as stored, which holds the digests of the index
 /// blocks, which hold those of every member and of every entry's contents.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Root(pub [u8; 32]);

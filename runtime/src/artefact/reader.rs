@@ -517,14 +517,13 @@ fn expect(expected: &Expected, size: u64, closing: &Closing) -> Result<(), ReadE
 }
 
 fn decode_block(bytes: &[u8], offset: u64, most: usize, hash: &[u8; 32]) -> Result<Vec<u8>, ReadError> {
+    if blake3::hash(bytes).as_bytes() != hash {
+        return Err(ReadError::damaged(offset, "a block of the index does not have its digest"));
+    }
     let mut decoded = Vec::new();
     gzip::decode(&mut Decompressor::new(), bytes, most, &mut decoded)
         .map_err(|bad| ReadError::damaged(offset, format!("the index: {bad}")))?;
-    if blake3::hash(&decoded).as_bytes() == hash {
-        Ok(decoded)
-    } else {
-        Err(ReadError::damaged(offset, "a block of the index does not have its digest"))
-    }
+    Ok(decoded)
 }
 
 fn bad_block(bad: &BadBlock, offset: u64) -> ReadError {
