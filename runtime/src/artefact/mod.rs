@@ -4,7 +4,7 @@
 pub(crate) mod agree;
 mod columns;
 mod entry;
-mod framing;
+pub(crate) mod framing;
 pub(crate) mod gzip;
 pub(crate) mod index;
 pub(crate) mod layout;
@@ -20,6 +20,8 @@ use std::fmt;
 
 pub use entry::{Entry, Flags, Kind};
 pub use pack::{Content, Input, PackError, PackOptions, Packed, PackedSource, Sink, SinkError, pack};
+#[cfg(test)]
+pub(crate) use pack::{end_of_archive, index_header};
 pub use reader::{Artefact, Expected, IDENTIFY_LEN, ReadAt, ReadError, identify};
 pub use verify::{Damage, Depth, Report, verify};
 

@@ -3,6 +3,8 @@
 //! Nothing outside the targets is touched, whatever an artefact says: every path is resolved beneath its target without
 //! following a symbolic link, and an entry is believed only where the index and its tar header agree.
 
+#[cfg(test)]
+mod hostile_tests;
 mod place;
 mod run;
 mod select;

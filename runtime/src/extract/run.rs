@@ -53,6 +53,9 @@ impl From<Errno> for Refusal {
         match cause {
             Errno::EXIST => Refusal::Problem(ProblemKind::Exists, "something is there already".to_string()),
             Errno::LOOP => Refusal::Problem(ProblemKind::Exists, "a symbolic link is in the way".to_string()),
+            Errno::ISDIR | Errno::NOTEMPTY => {
+                Refusal::Problem(ProblemKind::Exists, "a folder is in the way".to_string())
+            }
             Errno::NOTDIR => {
                 Refusal::Problem(ProblemKind::Exists, "something that is no folder is in the way".to_string())
             }
