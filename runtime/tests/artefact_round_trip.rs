@@ -4,12 +4,15 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use backplan_runtime::artefact::{Depth, verify};
+use backplan_runtime::artefact::{Depth, Flags, Kind, verify};
 use backplan_runtime::control::Control;
+use sha2::Digest;
 use support::{assert_same, extract_all, nasty, open, pack_tree, snapshot};
 
 fn run(program: &str, arguments: &[&str], folder: &Path, input: &[u8]) -> Vec<u8> {
@@ -117,6 +120,35 @@ fn python_reads_every_name_and_fails_loudly_where_it_would_stop() {
     let printed = run("python3", &["-c", script], scratch.path(), b"");
     let entries = packed.sources[0].entries + 1;
     assert_eq!(String::from_utf8(printed).unwrap().trim(), format!("{entries} True"));
+}
+
+#[test]
+fn a_stranger_can_read_it_by_its_specification() {
+    let scratch = tempfile::tempdir().unwrap();
+    let tree = scratch.path().join("tree");
+    nasty(&tree, false);
+    let (bytes, _) = pack_tree(&tree, scratch.path());
+    let file = scratch.path().join("a.tar.gz");
+    std::fs::write(&file, &bytes).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/read_artefact.py");
+    let printed = run("python3", &[script.to_str().unwrap(), "a.tar.gz"], scratch.path(), b"");
+    let printed = String::from_utf8(printed).unwrap();
+    let artefact = open(&bytes);
+    let mut lines = printed.lines();
+    for entry in artefact.entries().map(Result::unwrap) {
+        let path: String = entry.path.iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = format!("{} 0o{:o} {} {path} ", entry.kind as u8, entry.mode, entry.size);
+        let line = lines.next().unwrap();
+        assert!(line.starts_with(&expected), "{line}\n{expected}");
+        if entry.kind == Kind::File && !entry.flags.has(Flags::SPARSE) {
+            let contents =
+                std::fs::read(tree.join(OsStr::from_bytes(&entry.path[b"s/tree/".len()..]))).unwrap();
+            let digest = sha2::Sha256::digest(&contents);
+            let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert!(line.ends_with(&digest), "{line}");
+        }
+    }
+    assert_eq!(lines.next(), None);
 }
 
 #[test]
