@@ -41,6 +41,7 @@ done
 main() {
   cargo build --release --locked --quiet -p backplan-cli
   plan="${CARGO_TARGET_DIR:-$here/target}/release/plan"
+  rm -rf "$work/results"
   mkdir -p "$work/results" "$work/mnt"
   local part
   for part in $parts; do

@@ -164,10 +164,11 @@ fn remaining(share: f64, since: Duration) -> Option<Duration> {
 }
 
 fn drawn(share: f64, style: Style) -> String {
-    const CELLS: usize = 20;
+    // On a narrow terminal what is said matters more than what is drawn.
+    let cells = if style.width < 100 { 8 } else { 20 };
     let (full, empty) = if style.unicode { ("━", "─") } else { ("=", " ") };
-    let done = (share * CELLS as f64) as usize;
-    format!("{}{}", full.repeat(done), empty.repeat(CELLS - done))
+    let done = (share * cells as f64) as usize;
+    format!("{}{}", full.repeat(done), empty.repeat(cells - done))
 }
 
 #[cfg(test)]

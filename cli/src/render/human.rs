@@ -104,6 +104,8 @@ fn handler(style: Style) -> GraphicalReportHandler {
     let styles = if style.color { ThemeStyles::ansi() } else { ThemeStyles::none() };
     GraphicalReportHandler::new_themed(GraphicalTheme { characters, styles })
         .with_width(style.width)
+        // Who reads a file searches it: a sentence stays on its line.
+        .with_wrap_lines(style.terminal)
         .with_links(false)
         .with_context_lines(1)
         .without_syntax_highlighting()

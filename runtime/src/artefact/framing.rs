@@ -20,7 +20,7 @@ pub struct Closing {
     pub table_len: u32,
     /// What it decodes to, in bytes.
     pub table_decoded: u32,
-    /// BLAKE3 of the decoded table.
+    /// BLAKE3 of the table's member as it is in the file.
     pub root: Root,
 }
 

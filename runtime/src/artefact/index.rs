@@ -179,7 +179,7 @@ pub struct BlockPlace {
     pub len: u32,
     /// What it decodes to, in bytes.
     pub decoded: u32,
-    /// BLAKE3 of the decoded bytes.
+    /// BLAKE3 of its member's bytes as they are in the file: checked before anything is decoded.
     pub hash: [u8; 32],
     /// Rows.
     pub count: u32,

@@ -4,7 +4,7 @@
 pub(crate) mod agree;
 mod columns;
 mod entry;
-mod framing;
+pub(crate) mod framing;
 pub(crate) mod gzip;
 pub(crate) mod index;
 pub(crate) mod layout;
@@ -20,6 +20,8 @@ use std::fmt;
 
 pub use entry::{Entry, Flags, Kind};
 pub use pack::{Content, Input, PackError, PackOptions, Packed, PackedSource, Sink, SinkError, pack};
+#[cfg(test)]
+pub(crate) use pack::{end_of_archive, index_header};
 pub use reader::{Artefact, Expected, IDENTIFY_LEN, ReadAt, ReadError, identify};
 pub use verify::{Damage, Depth, Report, verify};
 
@@ -40,7 +42,7 @@ const INDEX_PATH: &[u8] = b".backplan/index";
 /// Bytes of payload in a member of a large file; a power of two, so that pieces are subtrees of BLAKE3.
 pub(crate) const PIECE: usize = 512 << 10;
 
-/// The digest that stands for a whole artefact: BLAKE3 over the table of its index, which holds the digests of the index
+/// The digest that stands for a whole artefact: BLAKE3 over the table of its index, as stored, which holds the digests of the index
 /// blocks, which hold those of every member and of every entry's contents.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Root(pub [u8; 32]);

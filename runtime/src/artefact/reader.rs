@@ -13,6 +13,7 @@ use super::framing::{CLOSING_LEN, Closing, Framed, OPENING_MAX, read_closing, re
 use super::gzip::{self, MEMBER_MAX};
 use super::index::{BlockPlace, Member, Table, read_entries, read_members, read_table};
 use super::sparse::{BadMap, Expander};
+use super::tarhead::Head;
 use super::{Entry, Flags, IndexPlace, Kind, PIECE, Root, tarhead};
 use crate::control::{Control, Stopped};
 
@@ -265,10 +266,10 @@ impl Artefact {
 
     /// All entries in path order (component-wise), read block by block. Ends after the first error.
     pub fn entries(&self) -> impl Iterator<Item = Result<Entry, ReadError>> + '_ {
-        self.from_block(0)
+        self.entries_from(0)
     }
 
-    fn from_block(&self, first: usize) -> impl Iterator<Item = Result<Entry, ReadError>> + '_ {
+    fn entries_from(&self, first: usize) -> impl Iterator<Item = Result<Entry, ReadError>> + '_ {
         let mut failed = false;
         let mut blocks = first..self.entry_blocks.len();
         let mut entries = Vec::new().into_iter();
@@ -309,7 +310,7 @@ impl Artefact {
     pub fn below(&self, path: &[u8]) -> impl Iterator<Item = Result<Entry, ReadError>> + '_ {
         let folder = path.to_vec();
         let before = folder.clone();
-        self.from_block(self.block_of(path))
+        self.entries_from(self.block_of(path))
             .skip_while(move |entry| {
                 entry.as_ref().is_ok_and(|entry| path_order(&entry.path, &before).is_lt())
             })
@@ -358,10 +359,6 @@ impl Artefact {
         Ok(members)
     }
 
-    pub(crate) fn member_block_count(&self) -> usize {
-        self.member_blocks.len()
-    }
-
     /// Whether an entry's header and contents are in one member.
     pub(crate) fn is_single(entry: &Entry) -> bool {
         entry.payload <= PIECE as u64 && !entry.flags.has(Flags::STREAM)
@@ -383,13 +380,13 @@ impl Artefact {
     }
 
     /// Gives the payload of a file to `out`, piece by piece, after its header was found to agree with the index, and
-    /// checks its digest in the end.
+    /// checks its digest in the end. Returns the header.
     pub(crate) fn payload(
         &self,
         entry: &Entry,
         control: &Control,
         out: &mut dyn FnMut(&[u8]) -> Result<(), ReadError>,
-    ) -> Result<(), ReadError> {
+    ) -> Result<Head, ReadError> {
         let mut decoder = Decompressor::new();
         let mut bytes = Vec::new();
         let mut number = entry.member;
@@ -430,7 +427,7 @@ impl Artefact {
             from = 0;
         }
         if *hasher.finalize().as_bytes() == entry.hash {
-            return Ok(());
+            return Ok(head);
         }
         let path = entry.path.escape_ascii();
         Err(ReadError::damaged(entry.place, format!("the contents of `{path}` do not have their digest")))
@@ -520,14 +517,13 @@ fn expect(expected: &Expected, size: u64, closing: &Closing) -> Result<(), ReadE
 }
 
 fn decode_block(bytes: &[u8], offset: u64, most: usize, hash: &[u8; 32]) -> Result<Vec<u8>, ReadError> {
+    if blake3::hash(bytes).as_bytes() != hash {
+        return Err(ReadError::damaged(offset, "a block of the index does not have its digest"));
+    }
     let mut decoded = Vec::new();
     gzip::decode(&mut Decompressor::new(), bytes, most, &mut decoded)
         .map_err(|bad| ReadError::damaged(offset, format!("the index: {bad}")))?;
-    if blake3::hash(&decoded).as_bytes() == hash {
-        Ok(decoded)
-    } else {
-        Err(ReadError::damaged(offset, "a block of the index does not have its digest"))
-    }
+    Ok(decoded)
 }
 
 fn bad_block(bad: &BadBlock, offset: u64) -> ReadError {

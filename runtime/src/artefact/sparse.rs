@@ -13,6 +13,9 @@ pub struct Expander {
     done: u64,
 }
 
+/// Takes data and its offset in the file.
+pub type Taker<'a, E> = dyn FnMut(u64, &[u8]) -> Result<(), E> + 'a;
+
 /// The map makes no sense, or does not fit the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("its map of holes makes no sense")]
@@ -28,11 +31,7 @@ impl Expander {
     ///
     /// # Errors
     /// [`BadMap`], or what `out` says.
-    pub fn push<E: From<BadMap>>(
-        &mut self,
-        mut bytes: &[u8],
-        out: &mut dyn FnMut(u64, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub fn push<E: From<BadMap>>(&mut self, mut bytes: &[u8], out: &mut Taker<'_, E>) -> Result<(), E> {
         while self.ranges.is_none() && !bytes.is_empty() {
             let (block, rest) = bytes.split_at(bytes.len().min(512 - self.map.len() % 512));
             self.map.extend_from_slice(block);

@@ -95,7 +95,7 @@ pub fn verify(artefact: &Artefact, depth: Depth, control: &Control) -> Result<Re
 }
 
 /// All members, and what of their list is damaged.
-fn members(artefact: &Artefact) -> Result<(Vec<(u64, Member)>, Vec<Damage>), ReadError> {
+fn members(artefact: &Artefact) -> Result<(Numbered, Vec<Damage>), ReadError> {
     let (mut members, mut damage) = (Vec::new(), Vec::new());
     let places = artefact.table().blocks.iter().filter(|block| block.kind == BlockKind::Members as u8);
     for (block, place) in places.enumerate() {
@@ -165,7 +165,10 @@ fn hashes(
     Ok(sha256.finalize().into())
 }
 
-type Run = (u64, Arc<Vec<u8>>, Vec<(u64, Member)>);
+/// Members with their numbers.
+type Numbered = Vec<(u64, Member)>;
+/// Bytes from an offset, and the members in them.
+type Run = (u64, Arc<Vec<u8>>, Numbered);
 
 fn check_runs(queue: &Mutex<Receiver<Run>>, found: &Mutex<Vec<Damage>>) {
     loop {
@@ -333,7 +336,7 @@ fn check_member(
         if !Artefact::is_single(&entry) {
             match artefact.payload(&entry, control, &mut |_| Ok(())) {
                 Err(ReadError::Damaged { what, .. }) => wrong(what),
-                other => other?,
+                other => drop(other?),
             }
             continue;
         }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ids::RunId;
 use super::layout::{Layout, artefact_name};
@@ -77,7 +78,7 @@ pub enum CommitError {
         run: RunId,
         /// Why.
         #[source]
-        cause: StoreError,
+        cause: Box<CommitError>,
     },
     /// It cannot be undone.
     #[error(transparent)]
@@ -91,6 +92,8 @@ pub struct Transaction {
     lease: Arc<Lease>,
     mark: Arc<Mark>,
     intent: Intent,
+    /// An attempt to commit ended in doubt, and none since has told.
+    in_doubt: AtomicBool,
 }
 
 impl std::fmt::Debug for Transaction {
@@ -134,7 +137,7 @@ impl Transaction {
         })?;
         create_or_find(&*store, &layout.intent(&run), text.as_bytes(), &|found| found == text.as_bytes())?
             .ok_or(CommitError::RunExists { store: store.label().to_owned(), run })?;
-        Ok(Transaction { store, layout, lease, mark, intent })
+        Ok(Transaction { store, layout, lease, mark, intent, in_doubt: AtomicBool::new(false) })
     }
 
     /// The run.
@@ -202,8 +205,20 @@ impl Transaction {
     /// Commits: from its success on the backup exists. May be called again after an error.
     ///
     /// # Errors
-    /// [`CommitError::Uncertain`] when the store does not say whether it happened. With any other error it has not.
+    /// [`CommitError::Uncertain`] when the store does not say whether it happened, now or in an earlier attempt. With any
+    /// other error it has not.
     pub fn commit(&self, manifest: &Manifest) -> Result<Committed, CommitError> {
+        match self.try_commit(manifest) {
+            Err(cause) if self.in_doubt.load(Ordering::SeqCst) => Err(CommitError::Uncertain {
+                store: self.store.label().to_owned(),
+                run: manifest.run,
+                cause: Box::new(cause),
+            }),
+            result => result,
+        }
+    }
+
+    fn try_commit(&self, manifest: &Manifest) -> Result<Committed, CommitError> {
         self.lease.confirm()?;
         self.complete(manifest)?;
         let bytes = manifest.to_bytes()?;
@@ -246,10 +261,11 @@ impl Transaction {
         match create_or_find(&*self.store, &self.layout.manifest(&run), bytes, &ours) {
             Ok(Some(())) => Ok(()),
             Ok(None) => Err(CommitError::RunExists { store: store(), run }),
-            Err(cause) => match self.store.size(&self.layout.manifest(&run)) {
-                Ok(None) => Err(cause.into()),
-                _ => Err(CommitError::Uncertain { store: store(), run, cause }),
-            },
+            Err(cause) => {
+                let absent = matches!(self.store.size(&self.layout.manifest(&run)), Ok(None));
+                self.in_doubt.store(!absent, Ordering::SeqCst);
+                Err(cause.into())
+            }
         }
     }
 

@@ -376,6 +376,32 @@ mod tests {
     }
 
     #[test]
+    fn another_process_is_kept_out_and_its_death_frees_the_lock() {
+        let scratch = tempfile::tempdir().unwrap();
+        let host = HostState::open(scratch.path()).unwrap();
+        let plan = Path::new("/a/p.plan");
+        let take = || HostLock::plan(&host, plan, &note("ours"));
+        let held = take().unwrap();
+        let file = std::fs::read_dir(scratch.path().join("locks")).unwrap().next().unwrap().unwrap().path();
+        let flock = |command: &[&str]| {
+            let mut flock = std::process::Command::new("flock");
+            flock.args(["--nonblock", "--no-fork"]).arg(&file).args(command);
+            flock
+        };
+        assert!(!flock(&["true"]).status().unwrap().success());
+        drop(held);
+        let mut other = flock(&["sleep", "600"]).spawn().unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while take().is_ok() {
+            assert!(std::time::Instant::now() < deadline, "the other process never took the lock");
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        other.kill().unwrap();
+        other.wait().unwrap();
+        take().unwrap();
+    }
+
+    #[test]
     fn a_staging_is_one_by_whatever_path() {
         let scratch = tempfile::tempdir().unwrap();
         let host = HostState::open(&scratch.path().join("state")).unwrap();

@@ -3,11 +3,20 @@
 //! Nothing outside the targets is touched, whatever an artefact says: every path is resolved beneath its target without
 //! following a symbolic link, and an entry is believed only where the index and its tar header agree.
 
+#[cfg(test)]
+mod hostile_tests;
+mod place;
+mod run;
+mod select;
+
 use std::io;
 use std::path::PathBuf;
 
 use crate::artefact::{Artefact, ReadError};
 use crate::control::{Control, Stopped};
+use place::Place;
+use run::Run;
+use select::{Selector, select};
 
 /// What to put where.
 #[derive(Debug, Clone)]
@@ -103,6 +112,9 @@ pub enum ExtractError {
         #[source]
         cause: io::Error,
     },
+    /// There is no room left, or nothing may be written any more: what was put back so far stays.
+    #[error("restoring ended early: {0}")]
+    Full(#[source] io::Error),
     /// A pattern that means nothing.
     #[error("pattern `{pattern}` cannot be understood: {cause}")]
     Pattern {
@@ -130,8 +142,8 @@ pub struct Preview {
 /// # Errors
 /// When the index cannot be read or a pattern means nothing.
 pub fn preview(artefact: &Artefact, extraction: &Extraction) -> Result<Preview, ExtractError> {
-    let _ = (artefact, extraction);
-    unimplemented!()
+    let selected = select(artefact, &Selector::new(extraction)?)?;
+    Ok(Preview { entries: selected.placements.len() as u64, bytes: selected.bytes })
 }
 
 /// Puts files back.
@@ -143,6 +155,20 @@ pub fn extract(
     extraction: &Extraction,
     control: &Control,
 ) -> Result<Extracted, ExtractError> {
-    let _ = (artefact, extraction, control);
-    unimplemented!()
+    let selector = Selector::new(extraction)?;
+    let selected = select(artefact, &selector)?;
+    control.expect(selected.placements.len() as u64, selected.bytes);
+    let open = |target| Place::open(artefact, target, extraction);
+    let places = extraction.targets.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let extracted = Run::new(artefact, &selector, &places, control).run(&selected, extraction)?;
+    if extraction.sync {
+        for (place, target) in places.iter().zip(&extraction.targets) {
+            let failed = |cause: rustix::io::Errno| ExtractError::Target {
+                path: target.to.clone(),
+                cause: cause.into(),
+            };
+            place.sync().map_err(failed)?;
+        }
+    }
+    Ok(extracted)
 }

@@ -12,7 +12,7 @@ use super::shelf::Shelf;
 use crate::artefact::Artefact;
 use crate::catalog::manifest::{ArchiveRecord, Manifest};
 use crate::control::Control;
-use crate::extract::{self, Existing, Extracted, Extraction, Target};
+use crate::extract::{self, Existing, Extracted, Extraction, ProblemKind, Target};
 
 /// Where files go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,7 +204,12 @@ impl Outcome {
         self.bytes += done.bytes;
         self.problem_count += done.problem_count;
         let problems = done.problems.iter().map(|problem| {
-            format!("{artefact}: `{}`: {}", String::from_utf8_lossy(&problem.path), problem.what)
+            let mend = match problem.kind {
+                ProblemKind::Exists => "; it stays as it is: `--overwrite` replaces it",
+                ProblemKind::Damaged => "; another store or an earlier run may have it whole",
+                _ => "",
+            };
+            format!("{artefact}: {}{mend}", problem.what)
         });
         self.problems.extend(problems);
     }

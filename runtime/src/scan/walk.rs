@@ -25,6 +25,9 @@ const OPEN_FOLDERS: usize = 64;
 const PATH_LONGEST: usize = 128 << 10;
 const CACHE_TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
+/// File system (major, minor) and inode.
+type Identity = ((u32, u32), u64);
+
 /// Takes what a walk sees.
 pub type Visitor<'a> = dyn FnMut(&Scanned) -> Result<(), ScanError> + 'a;
 
@@ -36,7 +39,7 @@ pub struct Walk<'a> {
     visit: &'a mut Visitor<'a>,
     summary: Summary,
     /// By file system and inode: the record of the first name, and the group once there is a second.
-    linked: HashMap<((u32, u32), u64), (u64, Option<usize>)>,
+    linked: HashMap<Identity, (u64, Option<usize>)>,
     groups: Vec<LinkGroup>,
     buffer: Vec<MaybeUninit<u8>>,
 }
@@ -74,7 +77,7 @@ impl Names {
 /// A folder on the way down.
 struct Frame<'n> {
     folder: Option<OwnedFd>,
-    identity: ((u32, u32), u64),
+    identity: Identity,
     names: Names,
     next: usize,
     /// Length of the folder's path inside the source.
@@ -253,7 +256,7 @@ impl<'a> Walk<'a> {
         &mut self,
         frame: &Frame<'n>,
         name: &[u8],
-        path: &mut Vec<u8>,
+        path: &[u8],
     ) -> Result<Option<Frame<'n>>, ScanError> {
         self.control.check()?;
         let node = frame.node.and_then(|node| node.children.get(name));
@@ -468,7 +471,7 @@ fn host_path(trees: &Trees, root: usize, anchor: usize, path: &[u8]) -> PathBuf 
     if below.is_empty() { root } else { root.join(OsStr::from_bytes(below)) }
 }
 
-fn identity(seen: &Statx) -> ((u32, u32), u64) {
+fn identity(seen: &Statx) -> Identity {
     ((seen.stx_dev_major, seen.stx_dev_minor), seen.stx_ino)
 }
 

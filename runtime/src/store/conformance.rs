@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::{Creation, Name, Store, StoreErrorKind};
 use crate::control::Control;
 
+type Test = fn(&Arc<dyn Store>);
+
 /// Runs the suite; `make` makes a new, empty store each time.
 pub(crate) fn conforms(make: &dyn Fn() -> Arc<dyn Store>) {
-    let tests: [(&str, fn(&Arc<dyn Store>)); 12] = [
+    let tests: [(&str, Test); 12] = [
         ("absent", absent),
         ("create", create),
         ("one_winner", one_winner),

@@ -194,14 +194,15 @@ impl<F: FileSystem> Inner<F> {
         }
     }
 
+    /// A folder went away, perhaps with some above it: all on the way to it are looked at again.
     fn forget(&self, folder: &str) {
-        self.durable().retain(|known| !folder.starts_with(known.as_str()) && !known.starts_with(folder));
+        self.durable().retain(|known| !folder.starts_with(known.as_str()));
     }
 
     /// Removes a folder that has become empty. Nothing depends on it.
     fn tidy(&self, folder: &str) {
         if !folder.is_empty() {
-            self.forget(folder);
+            self.durable().remove(folder);
             let _ = self.fs.remove_folder(folder);
         }
     }

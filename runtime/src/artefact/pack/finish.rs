@@ -58,7 +58,7 @@ impl Blocks {
             offset: self.written,
             len: self.buffer.len() as u32,
             decoded: block.len() as u32,
-            hash: *blake3::hash(block).as_bytes(),
+            hash: *blake3::hash(&self.buffer).as_bytes(),
             count: count as u32,
             first: earlier.map_or(0, |last| last.first + u64::from(last.count)),
             path: path.to_vec(),
@@ -223,7 +223,7 @@ fn end(
         output.write(&buffer[..read])?;
     }
     let index = IndexPlace { offset, table: output.offset, table_len: member.len() as u32 };
-    let root = Root(*blake3::hash(&table).as_bytes());
+    let root = Root(*blake3::hash(&member).as_bytes());
     output.write(&member)?;
     output.write(&end_of_archive(length))?;
     output.write(&closing(&Closing {

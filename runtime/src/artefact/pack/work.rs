@@ -9,6 +9,7 @@ use super::names::Names;
 use super::open::{Attributes, LeftOut, Opened, Reading, attributes_of};
 use super::plan::Shared;
 use super::scratch::Slot;
+use super::window::Window;
 use crate::artefact::gzip::{MemberWriter, stored_member};
 use crate::artefact::tarhead::{self, Head, padding};
 use crate::artefact::{Flags, Kind, PIECE, treehash};
@@ -19,6 +20,17 @@ const SLACK: usize = 64 << 10;
 /// Clocks of file systems tick this coarsely, in nanoseconds: what changed less long before the walk may have changed
 /// after it, unseen.
 const TICK: i128 = 100_000_000;
+
+/// A worker that panics must not leave the others waiting for its result.
+struct Alarm<'a>(&'a Window);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.close();
+        }
+    }
+}
 
 /// One worker.
 pub struct Worker<'a> {
@@ -42,6 +54,7 @@ impl<'a> Worker<'a> {
 
     /// Works until there is no more.
     pub fn run(mut self, jobs: &Mutex<Receiver<Job>>, results: &Sender<Done>) {
+        let _alarm = Alarm(self.shared.window);
         loop {
             let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(job) = job else { return };

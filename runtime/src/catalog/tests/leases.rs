@@ -1,0 +1,137 @@
+//! Leases: one at a time, taken over only from the dead.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::stage::{layout, machine, rebooted, store};
+use crate::catalog::ids::Uuid;
+use crate::catalog::lock::{Lease, LeaseTimes, LockError, holder};
+use crate::catalog::owner::Owner;
+use crate::control::Control;
+use crate::store::Store;
+use crate::store::simulated::SimulatedFolder;
+
+const TIMES: LeaseTimes = LeaseTimes { lease: Duration::from_secs(2), heartbeat: Duration::from_millis(100) };
+
+fn me() -> Owner {
+    Owner::of_command(machine().machine, "here", "test")
+}
+
+fn elsewhere() -> Owner {
+    Owner { machine: Uuid::from_bytes([9; 16]), host: "elsewhere".to_owned(), ..me() }
+}
+
+fn acquire(store: &Arc<dyn Store>, owner: Owner) -> Result<Lease, LockError> {
+    Lease::acquire(Arc::clone(store), &layout(), owner, TIMES, &Control::default())
+}
+
+#[test]
+fn a_living_owner_here_is_busy_at_once() {
+    let store = store(&SimulatedFolder::default());
+    let first = acquire(&store, me()).unwrap();
+    let start = Instant::now();
+    let error = acquire(&store, me()).unwrap_err();
+    assert!(start.elapsed() < TIMES.lease / 2);
+    assert!(matches!(error, LockError::Busy { .. }), "{error}");
+    assert!(error.to_string().contains("plan `p` is in use by `test` on host `here`"), "{error}");
+    assert!(holder(&*store, &layout(), &me()).unwrap().is_some());
+    first.release().unwrap();
+    assert!(holder(&*store, &layout(), &me()).unwrap().is_none());
+    assert_eq!(acquire(&store, me()).unwrap().number(), 2);
+}
+
+#[test]
+fn an_owner_elsewhere_is_busy_while_its_heart_beats() {
+    let store = store(&SimulatedFolder::default());
+    let first = acquire(&store, me()).unwrap();
+    assert!(matches!(acquire(&store, elsewhere()), Err(LockError::Busy { .. })));
+    first.confirm().unwrap();
+}
+
+#[test]
+fn an_owner_elsewhere_that_is_silent_for_a_lease_is_taken_over_and_learns_it() {
+    let folder = SimulatedFolder::default();
+    let store = store(&folder);
+    let slow = LeaseTimes { heartbeat: Duration::from_secs(3600), lease: Duration::from_secs(7200) };
+    let first = Lease::acquire(Arc::clone(&store), &layout(), me(), slow, &Control::default()).unwrap();
+    first.confirm().unwrap();
+    let start = Instant::now();
+    let second = acquire(&store, elsewhere()).unwrap();
+    assert!(start.elapsed() >= TIMES.lease);
+    assert_eq!(second.number(), 2);
+    assert!(matches!(first.confirm(), Err(LockError::Lost { .. })));
+    drop(first);
+    second.confirm().unwrap();
+}
+
+#[test]
+fn an_owner_of_an_earlier_boot_is_taken_over_at_once() {
+    let store = store(&SimulatedFolder::default());
+    std::mem::forget(acquire(&store, rebooted()).unwrap());
+    let start = Instant::now();
+    acquire(&store, rebooted()).unwrap();
+    assert!(start.elapsed() < TIMES.lease / 2);
+}
+
+#[test]
+fn without_heartbeats_half_a_lease_is_the_end() {
+    let store = store(&SimulatedFolder::default());
+    let mute = LeaseTimes { heartbeat: Duration::from_secs(3600), lease: Duration::from_secs(2) };
+    let lease = Lease::acquire(store, &layout(), me(), mute, &Control::default()).unwrap();
+    lease.confirm().unwrap();
+    std::thread::sleep(Duration::from_millis(1100));
+    assert!(matches!(lease.confirm(), Err(LockError::Lost { .. })));
+    // Lost is lost.
+    assert!(matches!(lease.confirm(), Err(LockError::Lost { .. })));
+}
+
+#[test]
+fn a_beating_heart_keeps_a_lease_for_long() {
+    let store = store(&SimulatedFolder::default());
+    let lease = acquire(&store, me()).unwrap();
+    std::thread::sleep(TIMES.lease + TIMES.lease / 2);
+    lease.confirm().unwrap();
+    assert_eq!(store.list(Some(&layout().locks())).unwrap().len(), 1);
+}
+
+#[test]
+fn of_many_that_take_over_one_wins() {
+    let store = store(&SimulatedFolder::default());
+    std::mem::forget(acquire(&store, rebooted()).unwrap());
+    let won = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| match acquire(&store, me()) {
+                Ok(lease) => {
+                    won.fetch_add(1, Ordering::SeqCst);
+                    // Held until all others have been told.
+                    std::mem::forget(lease);
+                }
+                Err(LockError::Busy { .. }) => {}
+                Err(error) => panic!("{error}"),
+            });
+        }
+    });
+    assert_eq!(won.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn waiting_can_be_stopped() {
+    let store = store(&SimulatedFolder::default());
+    std::mem::forget(acquire(&store, elsewhere()).unwrap());
+    let control = Control::default();
+    control.stop();
+    let stopped = Lease::acquire(store, &layout(), me(), TIMES, &control);
+    assert!(matches!(stopped, Err(LockError::Stopped(_))));
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_somebody() {
+    let store = store(&SimulatedFolder::default());
+    store.replace(&layout().lock(7), b"\xff nonsense").unwrap();
+    assert!(holder(&*store, &layout(), &me()).unwrap().is_some());
+    assert_eq!(acquire(&store, me()).unwrap().number(), 8);
+}

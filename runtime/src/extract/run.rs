@@ -1,0 +1,434 @@
+//! The extraction itself: members in parallel, then links, then folders.
+
+use std::collections::HashSet;
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use libdeflater::Decompressor;
+use rustix::io::Errno;
+
+use super::place::{Attributes, New, Place, Recent};
+use super::select::{Selected, Selector};
+use super::{ExtractError, Extracted, Extraction, Problem, ProblemKind};
+use crate::artefact::agree::difference;
+use crate::artefact::layout::{Blocks, Placement, by_member};
+use crate::artefact::sparse::Expander;
+use crate::artefact::tarhead::{self, Head};
+use crate::artefact::{Artefact, Entry, Flags, Kind, ReadError};
+use crate::control::Control;
+
+/// Problems that are kept word for word.
+const PROBLEMS_KEPT: usize = 200;
+
+/// An entry that is believed, and waits for its turn.
+struct Waiting {
+    placement: Placement,
+    attributes: Attributes,
+}
+
+/// What the threads share.
+pub struct Run<'a> {
+    artefact: &'a Artefact,
+    blocks: Blocks<'a>,
+    selector: &'a Selector,
+    places: &'a [Place],
+    control: &'a Control,
+    report: Mutex<Extracted>,
+    links: Mutex<Vec<Waiting>>,
+    folders: Mutex<Vec<Waiting>>,
+    /// Files with further names that were put back.
+    linked: Mutex<HashSet<Vec<u8>>>,
+}
+
+/// Why one entry is not put back.
+enum Refusal {
+    /// This entry only.
+    Problem(ProblemKind, String),
+    /// Everything.
+    End(ExtractError),
+}
+
+impl From<Errno> for Refusal {
+    fn from(cause: Errno) -> Refusal {
+        match cause {
+            Errno::EXIST => Refusal::Problem(ProblemKind::Exists, "something is there already".to_string()),
+            Errno::LOOP => Refusal::Problem(ProblemKind::Exists, "a symbolic link is in the way".to_string()),
+            Errno::ISDIR | Errno::NOTEMPTY => {
+                Refusal::Problem(ProblemKind::Exists, "a folder is in the way".to_string())
+            }
+            Errno::NOTDIR => {
+                Refusal::Problem(ProblemKind::Exists, "something that is no folder is in the way".to_string())
+            }
+            // Nothing more will fit: going on would only make a long list of the same.
+            Errno::NOSPC | Errno::DQUOT | Errno::ROFS => Refusal::End(ExtractError::Full(cause.into())),
+            other => Refusal::Problem(ProblemKind::System, other.to_string()),
+        }
+    }
+}
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Refusal {
+        match error {
+            ReadError::Damaged { what, .. } => Refusal::Problem(ProblemKind::Damaged, what),
+            ReadError::Stopped(stopped) => Refusal::End(stopped.into()),
+            ReadError::Output(cause) => match Errno::from_io_error(&cause) {
+                Some(errno) => errno.into(),
+                None => Refusal::Problem(ProblemKind::System, cause.to_string()),
+            },
+            other => Refusal::End(other.into()),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<'a> Run<'a> {
+    /// An extraction of `artefact` into `places`.
+    pub fn new(
+        artefact: &'a Artefact,
+        selector: &'a Selector,
+        places: &'a [Place],
+        control: &'a Control,
+    ) -> Run<'a> {
+        Run {
+            artefact,
+            blocks: Blocks::new(artefact),
+            selector,
+            places,
+            control,
+            report: Mutex::default(),
+            links: Mutex::default(),
+            folders: Mutex::default(),
+            linked: Mutex::default(),
+        }
+    }
+
+    /// Puts back what was selected.
+    ///
+    /// # Errors
+    /// When the index cannot be read, or on a stop.
+    pub fn run(self, selected: &Selected, extraction: &Extraction) -> Result<Extracted, ExtractError> {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = extraction.workers.unwrap_or_else(cores).clamp(1, 16);
+        let members = Mutex::new(by_member(&selected.placements));
+        let failed: Mutex<Option<ExtractError>> = Mutex::default();
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    let mut worker = Worker {
+                        run: &self,
+                        decoder: Decompressor::new(),
+                        bytes: Vec::new(),
+                        recent: Recent::default(),
+                    };
+                    loop {
+                        let member = lock(&members).next();
+                        let Some(placements) = member else { return };
+                        if lock(&failed).is_some() {
+                            return;
+                        }
+                        if let Err(error) = worker.member(placements) {
+                            *lock(&failed) = Some(error);
+                        }
+                    }
+                });
+            }
+        });
+        if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error);
+        }
+        self.links()?;
+        self.folders()?;
+        Ok(self.report.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn problem(&self, entry: &Entry, kind: ProblemKind, what: &str) {
+        let mut report = lock(&self.report);
+        report.problem_count += 1;
+        if report.problems.len() < PROBLEMS_KEPT {
+            let what = format!("`{}`: {what}", entry.path.escape_ascii());
+            report.problems.push(Problem { path: entry.path.clone(), kind, what });
+        }
+    }
+
+    fn settle(&self, entry: &Entry, outcome: Result<Vec<String>, Refusal>) -> Result<bool, ExtractError> {
+        match outcome {
+            Ok(troubles) => {
+                for trouble in troubles {
+                    self.problem(entry, ProblemKind::Attributes, &trouble);
+                }
+                let mut report = lock(&self.report);
+                report.entries += 1;
+                let bytes = if entry.kind == Kind::File { entry.size } else { 0 };
+                report.bytes += bytes;
+                self.control.advance(1, bytes);
+                Ok(true)
+            }
+            Err(Refusal::Problem(kind, what)) => {
+                self.problem(entry, kind, &what);
+                Ok(false)
+            }
+            Err(Refusal::End(error)) => Err(error),
+        }
+    }
+
+    /// The place and the path in it of an entry.
+    fn place<'p>(&'p self, path: &'p [u8]) -> Result<(usize, &'p Place, &'p [u8]), Refusal> {
+        let (number, below) = self.selector.target(path).ok_or_else(|| {
+            Refusal::Problem(ProblemKind::Hostile, "it points to what is not extracted".to_string())
+        })?;
+        let place = &self.places[number];
+        Ok((number, place, place.path(below)))
+    }
+
+    /// Links come after all files, so that no file is made through one.
+    fn links(&self) -> Result<(), ExtractError> {
+        let mut waiting = std::mem::take(&mut *lock(&self.links));
+        waiting.sort_unstable_by_key(|waiting| waiting.placement);
+        let mut recent = Recent::default();
+        for Waiting { placement, attributes } in waiting {
+            self.control.check()?;
+            let entry = self.blocks.entry(placement)?;
+            let outcome = match entry.kind {
+                Kind::HardLink => self.hard_link(&entry, &mut recent),
+                _ => self.special(&entry, &attributes, &mut recent),
+            };
+            self.settle(&entry, outcome)?;
+        }
+        Ok(())
+    }
+
+    fn special(
+        &self,
+        entry: &Entry,
+        attributes: &Attributes,
+        recent: &mut Recent,
+    ) -> Result<Vec<String>, Refusal> {
+        let (number, place, path) = self.place(&entry.path)?;
+        let new = place.special(number, path, entry, recent)?;
+        let troubles = place.dress_special(&new, entry, attributes);
+        new.keep()?;
+        Ok(troubles)
+    }
+
+    /// A further name; where its file is not extracted too, the contents under this name.
+    fn hard_link(&self, entry: &Entry, recent: &mut Recent) -> Result<Vec<String>, Refusal> {
+        let (number, place, path) = self.place(&entry.path)?;
+        let target = self.artefact.find(&entry.link)?.filter(|target| target.kind == Kind::File);
+        let Some(target) = target else {
+            let what = "it is another name of something that is no file of this artefact";
+            return Err(Refusal::Problem(ProblemKind::Hostile, what.to_string()));
+        };
+        if lock(&self.linked).contains(&target.path) {
+            let (there, _, to) = self.place(&target.path)?;
+            if there == number {
+                match place.hard_link(number, path, to, recent) {
+                    Ok(new) => {
+                        new.keep()?;
+                        return Ok(Vec::new());
+                    }
+                    // Another file system is mounted there, or the file has too many names: a copy then.
+                    Err(Errno::XDEV | Errno::MLINK | Errno::PERM) => {}
+                    Err(cause) => return Err(cause.into()),
+                }
+            }
+        }
+        let file = Entry { path: target.path.clone(), ..target };
+        let (new, open) = place.file(number, path, recent)?;
+        self.stream(&file, new, &open, place)
+    }
+
+    /// Writes a file member by member.
+    fn stream(&self, entry: &Entry, new: New, file: &OwnedFd, place: &Place) -> Result<Vec<String>, Refusal> {
+        let attributes = match self.write_payload(entry, file) {
+            Ok(attributes) => attributes,
+            Err(refusal) => {
+                new.discard();
+                return Err(refusal);
+            }
+        };
+        let troubles = place.dress(file, entry, &attributes);
+        new.keep()?;
+        Ok(troubles)
+    }
+
+    fn write_payload(&self, entry: &Entry, file: &OwnedFd) -> Result<Attributes, Refusal> {
+        let mut sparse = entry.flags.has(Flags::SPARSE).then(|| Expander::new(entry.size));
+        let mut at = 0;
+        let mut write = |offset: u64, bytes: &[u8]| {
+            write_at(file, offset, bytes).map_err(|cause| ReadError::Output(cause.into()))
+        };
+        let head = self.artefact.payload(entry, self.control, &mut |bytes| match &mut sparse {
+            Some(expander) => expander.push(bytes, &mut write),
+            None => {
+                write(at, bytes)?;
+                at += bytes.len() as u64;
+                Ok(())
+            }
+        });
+        let head = head?;
+        finish_size(file, entry, sparse.as_ref())?;
+        Ok(head.attributes)
+    }
+
+    /// Folders come last, the deepest first: what is made in one changes its time, and some may not be written to.
+    fn folders(&self) -> Result<(), ExtractError> {
+        let mut waiting = std::mem::take(&mut *lock(&self.folders));
+        waiting.sort_unstable_by_key(|waiting| {
+            std::cmp::Reverse((waiting.placement.block, waiting.placement.row))
+        });
+        for Waiting { placement, attributes } in waiting {
+            self.control.check()?;
+            let entry = self.blocks.entry(placement)?;
+            let outcome = self.place(&entry.path).and_then(|(_, place, path)| {
+                place.directory(path, &entry, &attributes).map_err(Refusal::from)
+            });
+            self.settle(&entry, outcome)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_at(file: &OwnedFd, mut offset: u64, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(file, bytes, offset) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(written) => {
+                bytes = &bytes[written..];
+                offset += written as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(cause) => return Err(cause),
+        }
+    }
+    Ok(())
+}
+
+fn finish_size(file: &OwnedFd, entry: &Entry, sparse: Option<&Expander>) -> Result<(), Refusal> {
+    let Some(expander) = sparse else { return Ok(()) };
+    if !expander.is_complete() {
+        let what = "its map of holes makes no sense".to_string();
+        return Err(Refusal::Problem(ProblemKind::Damaged, what));
+    }
+    Ok(rustix::fs::ftruncate(file, entry.size)?)
+}
+
+struct Worker<'r, 'a> {
+    run: &'r Run<'a>,
+    decoder: Decompressor,
+    bytes: Vec<u8>,
+    recent: Recent,
+}
+
+impl Worker<'_, '_> {
+    fn member(&mut self, placements: &[Placement]) -> Result<(), ExtractError> {
+        self.run.control.check()?;
+        let mut decoded: Option<Result<(), String>> = None;
+        for placement in placements {
+            let entry = self.run.blocks.entry(*placement)?;
+            if !Artefact::is_single(&entry) {
+                let outcome = self.large(&entry);
+                self.done(&entry, outcome)?;
+                continue;
+            }
+            if decoded.is_none() {
+                let result =
+                    self.run.artefact.decode(&mut self.decoder, entry.place, entry.span, &mut self.bytes);
+                decoded = Some(match result {
+                    Ok(()) => Ok(()),
+                    Err(ReadError::Damaged { what, .. }) => Err(what),
+                    Err(other) => return Err(other.into()),
+                });
+            }
+            let outcome = match &decoded {
+                Some(Err(what)) => Err(Refusal::Problem(ProblemKind::Damaged, what.clone())),
+                _ => match self.single(*placement, &entry) {
+                    Ok(None) => continue,
+                    Ok(Some(troubles)) => Ok(troubles),
+                    Err(refusal) => Err(refusal),
+                },
+            };
+            self.done(&entry, outcome)?;
+        }
+        Ok(())
+    }
+
+    fn done(&self, entry: &Entry, outcome: Result<Vec<String>, Refusal>) -> Result<(), ExtractError> {
+        if self.run.settle(entry, outcome)? && entry.flags.has(Flags::LINKED) {
+            lock(&self.run.linked).insert(entry.path.clone());
+        }
+        Ok(())
+    }
+
+    fn large(&mut self, entry: &Entry) -> Result<Vec<String>, Refusal> {
+        let (number, place, path) = self.run.place(&entry.path)?;
+        let (new, file) = place.file(number, path, &mut self.recent)?;
+        self.run.stream(entry, new, &file, place)
+    }
+
+    /// An entry whose member is decoded; `None` if it has to wait.
+    fn single(&mut self, placement: Placement, entry: &Entry) -> Result<Option<Vec<String>>, Refusal> {
+        let from = self.bytes.get(entry.start as usize..).unwrap_or_default();
+        let Some((head, length)) = tarhead::read(from) else {
+            let what = "no tar header where the index says one is";
+            return Err(Refusal::Problem(ProblemKind::Hostile, what.to_string()));
+        };
+        believe(entry, &head)?;
+        match entry.kind {
+            Kind::File => self.small(entry, &head.attributes, entry.start as usize + length).map(Some),
+            Kind::Directory => {
+                lock(&self.run.folders).push(Waiting { placement, attributes: head.attributes });
+                Ok(None)
+            }
+            Kind::Symlink | Kind::HardLink => {
+                lock(&self.run.links).push(Waiting { placement, attributes: head.attributes });
+                Ok(None)
+            }
+            Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {
+                self.run.special(entry, &head.attributes, &mut self.recent).map(Some)
+            }
+        }
+    }
+
+    /// A file within one member: its digest is checked before anything is made.
+    fn small(&mut self, entry: &Entry, attributes: &Attributes, data: usize) -> Result<Vec<String>, Refusal> {
+        let damaged = |what: &str| Refusal::Problem(ProblemKind::Damaged, what.to_string());
+        let payload = usize::try_from(entry.payload).unwrap_or(usize::MAX);
+        let bytes = self.bytes.get(data..data.saturating_add(payload));
+        let bytes = bytes.ok_or_else(|| damaged("its contents are cut"))?;
+        if *blake3::hash(bytes).as_bytes() != entry.hash {
+            return Err(damaged("its contents do not have their digest"));
+        }
+        let (number, place, path) = self.run.place(&entry.path)?;
+        let (new, file) = place.file(number, path, &mut self.recent)?;
+        let written = if entry.flags.has(Flags::SPARSE) {
+            let mut expander = Expander::new(entry.size);
+            let mut write = |offset: u64, bytes: &[u8]| {
+                write_at(&file, offset, bytes).map_err(|cause| ReadError::Output(cause.into()))
+            };
+            let expanded = expander.push(bytes, &mut write).map_err(Refusal::from);
+            expanded.and_then(|()| finish_size(&file, entry, Some(&expander)))
+        } else {
+            write_at(&file, 0, bytes).map_err(Refusal::from)
+        };
+        if let Err(refusal) = written {
+            new.discard();
+            return Err(refusal);
+        }
+        let troubles = place.dress(&file, entry, attributes);
+        new.keep()?;
+        Ok(troubles)
+    }
+}
+
+fn believe(entry: &Entry, head: &Head) -> Result<(), Refusal> {
+    match difference(entry, head) {
+        Some(what) => {
+            let what = format!("index and tar header differ in the {what}; not extracted");
+            Err(Refusal::Problem(ProblemKind::Hostile, what))
+        }
+        None => Ok(()),
+    }
+}
