@@ -334,3 +334,19 @@ fn clocks_that_are_set_do_not_change_the_order_of_runs() {
     assert_eq!(runs, ["00000001-2026112", "00000002-2027112", "00000003-2020010", "00000004-2026112"]);
     whole(&scenario.path("store"), 4);
 }
+
+#[test]
+fn a_state_folder_that_may_not_be_written_is_told_of() {
+    let scenario = world(plan(SITE));
+    let as_nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"];
+    shell(&scenario.path(".."), "chmod 755 . work; chmod 777 work/site");
+    scenario
+        .plan_by(&as_nobody, ["run"])
+        .status(1)
+        .stderr_has("ermission denied")
+        .stderr_has("set XDG_STATE_HOME");
+    let nowhere =
+        ["env", "-u", "HOME", "-u", "XDG_STATE_HOME", as_nobody[0], as_nobody[1], as_nobody[2], as_nobody[3]];
+    scenario.plan_by(&nowhere, ["run"]).status(1).stderr_has("HOME");
+    assert!(!scenario.path("store").exists());
+}

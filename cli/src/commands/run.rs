@@ -7,6 +7,7 @@ use std::sync::Arc;
 use backplan_compiler::model::{EnvValue, Level, SourceKind};
 use backplan_compiler::sources::{Place, SourceSet};
 use backplan_compiler::value::Secret;
+use backplan_runtime::catalog::host::StateError;
 use backplan_runtime::control::Control;
 use backplan_runtime::run::coordinator::StopSignal;
 use backplan_runtime::run::event::Observer;
@@ -45,7 +46,9 @@ pub fn execute(args: &RunArgs, global: &Global, console: &mut Console) -> Result
 }
 
 fn request(args: &RunArgs, global: &Global, ready: Ready) -> Result<Request, Failure> {
-    let state = state::root().map_err(|error| Failure::new(error.to_string()).help("set HOME"))?;
+    let state = state::root().map_err(|error| {
+        Failure::new(error.to_string()).help("set HOME or XDG_STATE_HOME for the account that runs the plan")
+    })?;
     Ok(Request {
         files: redacted(&ready.sources, &ready.inline_secrets),
         parameters: global
@@ -189,6 +192,9 @@ fn refused(error: PrepareError) -> Failure {
             Some("take it out of the plan, or keep the plan for a later version")
         }
         PrepareError::Busy(_) => Some("wait for it to end; a run that died holds no lock"),
+        PrepareError::State(StateError::Io { .. } | StateError::Store(_)) => {
+            Some("let this account write there, or set XDG_STATE_HOME to a folder where it may")
+        }
         PrepareError::Nothing(_) => Some("declare an `archive`"),
         _ => None,
     };
