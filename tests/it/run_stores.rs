@@ -350,3 +350,32 @@ fn a_state_folder_that_may_not_be_written_is_told_of() {
     scenario.plan_by(&nowhere, ["run"]).status(1).stderr_has("HOME");
     assert!(!scenario.path("store").exists());
 }
+
+#[test]
+fn two_stores_in_one_folder_are_told_apart_from_another_run() {
+    let scenario = world(two("", ""));
+    fs::create_dir(scenario.path("store")).unwrap();
+    std::os::unix::fs::symlink("../store", scenario.path("mnt/other")).unwrap();
+    let said = "is another store's of this plan too";
+    scenario.next_day().plan(["run", "--dry-run"]).status(1).stdout_has(said);
+    scenario.plan(["run"]).status(1).stdout_has(said).stdout_has("is in `other`");
+    whole(&scenario.path("store"), 1);
+}
+
+#[test]
+fn a_window_is_left_for_a_dead_run_though_its_store_is_gone() {
+    let declarations = "source slow: command {\n  run = [\"sh\", \"-c\", \"touch reading; sleep 300\"]\n  as  = \"x\"\n}\n\narchive main {\n  from = all\n  to   = [store]\n}\n\nwindow w {\n  around = all\n  enter  = [\"touch\", \"open\"]\n  leave  = [\"rm\", \"-f\", \"open\"]\n}\n";
+    for absent in ["warn", "fail"] {
+        let text = plan(declarations)
+            .replace("path = \"store\"", &format!("path   = \"store\"\n  absent = {absent}"));
+        let scenario = world(text);
+        let running = scenario.next_day().start(["run"]);
+        wait_for("the reading", || scenario.path("reading").exists());
+        running.kill_group();
+        running.answer().status(-9);
+        fs::rename(scenario.path("store"), scenario.path("away")).unwrap();
+        assert!(scenario.path("open").exists());
+        scenario.next_day().plan(["run"]).status(1).says("is a disk not mounted?").says("leaving window `w`");
+        assert!(!scenario.path("open").exists(), "{absent}");
+    }
+}

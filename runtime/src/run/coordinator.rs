@@ -297,6 +297,7 @@ impl Coordinator {
                 }
             }
             Action::Commit(_) => self.commit_verdict(step),
+            Action::Recover => self.recover_verdict(),
             _ => match self.first_trouble(step) {
                 Some(reason) => Verdict::Not(reason),
                 None => Verdict::Run,
@@ -329,6 +330,14 @@ impl Coordinator {
         }
     }
 
+    /// Whatever became of the stores, a window that a dead run left open is left; but not while another run lives.
+    fn recover_verdict(&self) -> Verdict {
+        if self.execution.busy {
+            return Verdict::Not("another run holds the lock".to_owned());
+        }
+        self.unless_lockless()
+    }
+
     fn unless_lockless(&self) -> Verdict {
         if self.execution.is_done(&StepId("lock".to_owned())) {
             Verdict::Run
@@ -339,7 +348,7 @@ impl Coordinator {
 
     /// Why a step that needs all its needs is not run. A store that dropped out keeps only its own steps from running.
     fn first_trouble(&self, step: &Step) -> Option<String> {
-        let tolerant = matches!(step.action, Action::LockStore(_) | Action::Recover);
+        let tolerant = matches!(step.action, Action::LockStore(_));
         step.needs.iter().find_map(|need| match &self.execution.steps.get(need)?.outcome {
             Outcome::Done => None,
             Outcome::Dropped(_) if tolerant => None,

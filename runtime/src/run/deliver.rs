@@ -24,7 +24,7 @@ use crate::artefact::{self, Content, Input, PackError, PackOptions, Packed};
 use crate::catalog::commit::{CommitError, Transaction};
 use crate::catalog::identity::{self, Claim, IdentityError};
 use crate::catalog::layout::artefact_name;
-use crate::catalog::lock::{Lease, LeaseTimes, LockError};
+use crate::catalog::lock::{Holder, Lease, LeaseTimes, LockError};
 use crate::catalog::owner::Owner;
 use crate::catalog::recover::Intent;
 use crate::control::Control;
@@ -69,7 +69,13 @@ impl Worker {
         // Before the lease, so that nothing at all is written to a store that is not this run's.
         identity::inspect(store.as_ref(), &self.layout, &claim).map_err(not_ours)?;
         let lease = Lease::acquire(Arc::clone(&store), &self.layout, owner, LeaseTimes::default(), control);
-        let lease = lease.map_err(lock_failure)?;
+        let lease = lease.map_err(|error| match self.locked_by_itself(&error) {
+            true => Failure::lasting(format!(
+                "store `{}`: its folder `{location}` is another store's of this plan too; give it one of its own",
+                declared.name
+            )),
+            false => lock_failure(error),
+        })?;
         let mut held = self.sessions[&id].held();
         let checked = identity::claim(store.as_ref(), &self.layout, &claim)
             .map_err(not_ours)
@@ -85,6 +91,12 @@ impl Worker {
         held.store = Some(store);
         held.lease = Some(Arc::new(lease));
         Ok(Performed::Done)
+    }
+
+    /// Whether the store is one that this very run has locked, by another path.
+    fn locked_by_itself(&self, error: &LockError) -> bool {
+        let LockError::Busy { holder, .. } = error else { return false };
+        matches!(&**holder, Holder::Known(owner) if owner.run == self.imprint.run.to_string())
     }
 
     fn check_sequence(&self, store: &dyn Store) -> Result<(), Failure> {

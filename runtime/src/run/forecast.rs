@@ -2,7 +2,8 @@
 //!
 //! Nothing here can write: stores are opened for reading only, no lock is taken, and no state folder is made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use backplan_compiler::graph::{Action, Step, When};
@@ -86,6 +87,7 @@ pub fn forecast(request: Request, control: &Control) -> Result<Forecast, Prepare
         measured: BTreeMap::new(),
         warnings: Vec::new(),
         errors: Vec::new(),
+        folders: BTreeSet::new(),
         usable: 0,
     };
     let steps: Vec<StepForecast> =
@@ -119,6 +121,8 @@ struct Looking<'a> {
     measured: BTreeMap<SourceId, (u64, u64)>,
     warnings: Vec<String>,
     errors: Vec<String>,
+    /// Folders of stores, by device and inode.
+    folders: BTreeSet<(u64, u64)>,
     /// Stores that could take a backup.
     usable: usize,
 }
@@ -166,6 +170,15 @@ impl Looking<'_> {
         let declared = prepared.request.model.store(id);
         let Some(folder) = session::folder(declared) else { return };
         let known = prepared.plan.known(&declared.name, &session::location(declared));
+        if let Ok(meta) = std::fs::metadata(folder)
+            && !self.folders.insert((meta.dev(), meta.ino()))
+        {
+            self.errors.push(format!(
+                "store `{}`: its folder `{}` is another store's of this plan too; give it one of its own",
+                declared.name,
+                folder.display()
+            ));
+        }
         match look_at_store(prepared, &declared.name, folder, known) {
             Ok((found, errors)) => {
                 self.usable += 1;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ use super::state::{Folders, make_private};
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState};
 use crate::catalog::layout::Layout;
 use crate::catalog::manifest::HostRef;
-use crate::catalog::recover::{Reason, RecoveryPlan};
+use crate::catalog::recover::{Reason, RecoverError, RecoveryPlan};
 use crate::control::Control;
 use crate::scan::{self, ScanError, Trees};
 use crate::source::sqlite::{self, SqliteError};
@@ -57,6 +58,8 @@ pub struct Worker {
     observer: Arc<dyn Observer>,
     pub(super) sessions: BTreeMap<StoreId, Session>,
     facts: Mutex<Facts>,
+    /// A store said that nothing of the run makes sense without it.
+    hopeless: AtomicBool,
     standing: Mutex<Execution>,
 }
 
@@ -64,7 +67,13 @@ impl Work for Worker {
     fn perform(&self, step: &Step, control: &Control) -> Result<Performed, Failure> {
         match &step.action {
             Action::LockHost => self.lock_host(),
-            Action::LockStore(store) => return self.lock_store(&step.id, *store, control),
+            Action::LockStore(store) => {
+                let locked = self.lock_store(&step.id, *store, control);
+                if matches!(&locked, Err(failure) if failure.kind == FailureKind::Fatal) {
+                    self.hopeless.store(true, Ordering::SeqCst);
+                }
+                return locked;
+            }
             Action::Recover => self.recover(&step.id, control),
             Action::ClearStaging(when) => self.clear_staging(*when, control),
             Action::Enter(window) => self.enter(&step.id, *window, control),
@@ -125,6 +134,7 @@ impl Worker {
             journal: OnceLock::new(),
             secrets: Secrets::default(),
             facts: Mutex::default(),
+            hopeless: AtomicBool::new(false),
             standing: Mutex::default(),
             request,
             graph,
@@ -237,32 +247,46 @@ impl Worker {
     }
 
     fn recover(&self, step: &StepId, control: &Control) -> Result<(), Failure> {
-        if !self.sessions.values().any(|session| session.held().lease.is_some()) {
-            return Err(Failure::fatal("no store can be used: there is nowhere to put a backup"));
-        }
+        // Windows first: whatever is wrong with the stores, the world must not stay held.
         let dead = journal::dead(&self.folders.journals()).map_err(Failure::fatal)?;
         let own = self.imprint.run.to_string();
         for left in dead.iter().filter(|left| left.run != own) {
             self.take_back(step, left, control)?;
         }
         self.remove_stale_work(&own).map_err(Failure::fatal)?;
+        if self.hopeless.load(Ordering::SeqCst) {
+            return Err(Failure::lasting("a store that the run cannot do without failed, as told above"));
+        }
         for session in self.sessions.values() {
-            let (store, lease) = {
-                let held = session.held();
-                (held.store.clone(), held.lease.clone())
-            };
-            let (Some(store), Some(lease)) = (store, lease) else { continue };
-            let plan = RecoveryPlan::make(store.as_ref(), &self.layout, Some(&self.imprint.run), &mark)
-                .map_err(Failure::fatal)?;
-            let done = plan.execute(store.as_ref(), &self.layout, &lease).map_err(Failure::fatal)?;
-            // Every run finds the lease of the one before: nothing that anybody wants to read.
-            for (reason, name) in done.deleted.iter().filter(|(reason, _)| *reason != Reason::OldLease) {
-                let text = format!("store `{}`: removed `{name}`: {reason}", store.label());
-                self.observer.event(Event::Note { text });
+            if let Err(error) = self.recover_store(step, session) {
+                // One store's trouble is no reason to back up to none; its commit fails.
+                self.warn(step, format!("what a dead run left could not be taken back: {error}"));
+                let trouble = self.release(session);
+                trouble.into_iter().for_each(|text| self.warn(step, text));
+                session.held().store = None;
             }
-            for left in &done.left {
-                self.warn(step, format!("store `{}`: {left}", store.label()));
-            }
+        }
+        if !self.sessions.values().any(|session| session.held().lease.is_some()) {
+            return Err(Failure::fatal("no store can be used: there is nowhere to put a backup"));
+        }
+        Ok(())
+    }
+
+    fn recover_store(&self, step: &StepId, session: &Session) -> Result<(), RecoverError> {
+        let (store, lease) = {
+            let held = session.held();
+            (held.store.clone(), held.lease.clone())
+        };
+        let (Some(store), Some(lease)) = (store, lease) else { return Ok(()) };
+        let plan = RecoveryPlan::make(store.as_ref(), &self.layout, Some(&self.imprint.run), &mark)?;
+        let done = plan.execute(store.as_ref(), &self.layout, &lease)?;
+        // Every run finds the lease of the one before: nothing that anybody wants to read.
+        for (reason, name) in done.deleted.iter().filter(|(reason, _)| *reason != Reason::OldLease) {
+            let text = format!("store `{}`: removed `{name}`: {reason}", store.label());
+            self.observer.event(Event::Note { text });
+        }
+        for left in &done.left {
+            self.warn(step, format!("store `{}`: {left}; look at it, and remove it by hand", store.label()));
         }
         Ok(())
     }
