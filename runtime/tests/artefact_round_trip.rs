@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use backplan_runtime::artefact::{Depth, Flags, Kind, verify};
 use backplan_runtime::control::Control;
 use sha2::Digest;
-use support::{assert_same, extract_all, nasty, open, pack_tree, snapshot};
+use support::{assert_same, extract_all, is_root, nasty, open, pack_tree, snapshot};
 
 fn run(program: &str, arguments: &[&str], folder: &Path, input: &[u8]) -> Vec<u8> {
     let mut child = Command::new(program)
@@ -85,7 +85,8 @@ fn gnu_tar_restores_everything() {
     let (bytes, _) = pack_tree(&tree, scratch.path());
     let to = scratch.path().join("to");
     std::fs::create_dir(&to).unwrap();
-    let arguments = ["--xattrs", "--xattrs-include=*", "--acls", "--same-owner", "-p", "-xzf", "-"];
+    let owner = if is_root() { "--same-owner" } else { "--no-same-owner" };
+    let arguments = ["--xattrs", "--xattrs-include=*", "--acls", owner, "-p", "-xzf", "-"];
     run("tar", &arguments, &to, &bytes);
     assert_same(&snapshot(&tree, true), &snapshot(&to.join("s/tree"), true));
 }
@@ -98,7 +99,8 @@ fn bsdtar_restores_everything() {
     let (bytes, _) = pack_tree(&tree, scratch.path());
     let to = scratch.path().join("to");
     std::fs::create_dir(&to).unwrap();
-    run("bsdtar", &["--same-owner", "-p", "--xattrs", "--acls", "-xzf", "-"], &to, &bytes);
+    let owner = if is_root() { "--same-owner" } else { "--no-same-owner" };
+    run("bsdtar", &[owner, "-p", "--xattrs", "--acls", "-xzf", "-"], &to, &bytes);
     assert_same(&snapshot(&tree, true), &snapshot(&to.join("s/tree"), true));
 }
 
@@ -115,7 +117,7 @@ fn python_reads_every_name_and_fails_loudly_where_it_would_stop() {
         n = 0\n\
         for m in t:\n    n += 1\n    m.isreg() and hashlib.sha1(t.extractfile(m).read())\n\
         try:\n    tarfile.open('a.tar.gz', 'r|gz').getnames()\n    loud = False\n\
-        except tarfile.ReadError:\n    loud = True\n\
+        except Exception:\n    loud = True\n\
         print(n, loud)";
     let printed = run("python3", &["-c", script], scratch.path(), b"");
     let entries = packed.sources[0].entries + 1;

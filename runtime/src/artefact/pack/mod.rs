@@ -268,8 +268,7 @@ fn members(
             }
             let written = writer.take(done, |mut done| {
                 let bytes = done.bytes.iter().map(|(_, bytes)| bytes).sum();
-                let files = done.slots.len() + usize::from(done.large.is_some());
-                control.advance(files as u64, bytes);
+                control.advance(done.entries, bytes);
                 lock(&deferred).append(&mut done.deferred);
                 lock(&pool).push(done.member);
                 window.leave();
