@@ -71,6 +71,18 @@ impl SourceSet {
         FileId(0)
     }
 
+    /// Makes text at these places unreadable, byte for byte, so that a message may show the lines around it.
+    pub fn hide(&mut self, places: &[Place]) {
+        for place in places {
+            let text = &mut self.files[place.file.0].text;
+            if let Some(secret) = text.get(place.span.start..place.span.end) {
+                let stars: String =
+                    secret.bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect();
+                text.replace_range(place.span.start..place.span.end, &stars);
+            }
+        }
+    }
+
     /// All files in the order they were added.
     pub fn iter(&self) -> impl Iterator<Item = (FileId, &SourceFile)> {
         self.files.iter().enumerate().map(|(index, file)| (FileId(index), file))

@@ -124,7 +124,7 @@ fn check_all(files: &[File], current: &Path, inputs: &Inputs) -> Vec<Checked> {
 }
 
 fn check_one(file: &File, current: &Path, inputs: &Inputs) -> Checked {
-    let sources = match load::load(&file.path, current) {
+    let mut sources = match load::load(&file.path, current) {
         Ok(sources) => sources,
         Err(error) => return Checked::Unreadable(error),
     };
@@ -133,11 +133,13 @@ fn check_one(file: &File, current: &Path, inputs: &Inputs) -> Checked {
     if is_library && root.parsed.errors.is_empty() {
         return Checked::Library;
     }
-    let Compiled { mut findings, .. } = compile(&sources, inputs);
+    let Compiled { mut findings, inline_secrets, .. } = compile(&sources, inputs);
+    let root = sources.file(sources.root());
     if is_library {
         // What a library lacks to be a plan is not its fault.
         findings.retain(|finding| root.parsed.errors.iter().any(|error| error.name == finding.name));
     }
+    sources.hide(&inline_secrets);
     Checked::Read { sources: Box::new(sources), findings }
 }
 

@@ -103,10 +103,11 @@ pub struct Ready {
 pub fn ready(file: &PlanFile, global: &Global, console: &mut Console) -> Result<Ready, Failure> {
     let current = current_folder()?;
     let path = chosen(file, &current)?;
-    let sources = load::load(&path, &current).map_err(|error| of_load(&error))?;
+    let mut sources = load::load(&path, &current).map_err(|error| of_load(&error))?;
     let compiled = compile(&sources, &inputs(global)?);
     let is_sound = compiled.is_sound();
     let Compiled { model, findings, inline_secrets } = compiled;
+    sources.hide(&inline_secrets);
     let count = |weight: Severity| findings.iter().filter(|finding| finding.severity == weight).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let shown = findings.iter().filter(|finding| finding.severity != Severity::Note);

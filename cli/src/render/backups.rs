@@ -246,7 +246,14 @@ pub fn checked(runs: &[Checked], style: Style) -> String {
             }
             let _ = writeln!(out, "{place}: {}", paint.red("DAMAGED"));
             for damage in &artefact.damage {
-                let _ = writeln!(out, "  {}", harmless(&damage.what));
+                let place = match (damage.member, damage.offset, damage.length) {
+                    (Some(member), Some(offset), Some(length)) => {
+                        format!("member {member}, bytes {offset} to {}: ", offset + length)
+                    }
+                    (None, Some(offset), Some(length)) => format!("bytes {offset} to {}: ", offset + length),
+                    _ => String::new(),
+                };
+                let _ = writeln!(out, "  {place}{}", harmless(&damage.what));
                 for file in damage.files.iter().take(MOST) {
                     let _ = writeln!(out, "    {}", printable(file.as_bytes()));
                 }

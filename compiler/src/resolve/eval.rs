@@ -179,7 +179,13 @@ impl<'a> Resolver<'a> {
             ("env", [_] | [_, _]) | ("file" | "time" | "read", [_]) => {
                 let texts: Option<Vec<String>> = values.iter().map(literal).collect();
                 match texts {
-                    Some(texts) => return self.call_with_texts(function, &texts, &values[0]),
+                    Some(texts) => {
+                        if let ("env", Some(default)) = (*function, values.get(1)) {
+                            // A default stands in the plan for all to read.
+                            self.facts.inline_secrets.push(default.written);
+                        }
+                        return self.call_with_texts(function, &texts, &values[0]);
+                    }
                     None => None,
                 }
             }

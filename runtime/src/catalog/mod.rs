@@ -31,3 +31,6 @@ pub mod manifest;
 pub mod owner;
 pub mod recover;
 pub mod runs;
+
+#[cfg(test)]
+mod tests;

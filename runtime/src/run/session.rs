@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use backplan_compiler::model::{Absent, Store as Declared, StoreKind};
+use backplan_compiler::model::{Store as Declared, StoreKind};
 
 use crate::catalog::commit::Transaction;
 use crate::catalog::lock::Lease;
-use crate::store::{Store, StoreErrorKind};
+use crate::store::Store;
 
 /// What a run holds of a store.
 #[derive(Default)]
@@ -49,9 +49,4 @@ pub fn folder(store: &Declared) -> Option<&Path> {
         StoreKind::Dir { path } => Some(path),
         _ => None,
     }
-}
-
-/// Whether a run may go on without a store that could not be opened for this reason.
-pub fn may_drop(store: &Declared, kind: StoreErrorKind) -> bool {
-    kind == StoreErrorKind::Unreachable && store.absent != Absent::Fail
 }
