@@ -156,11 +156,6 @@ impl Running {
     pub fn answer(mut self) -> Answer {
         Answer::new(&self.child.take().unwrap().wait_with_output().unwrap(), &self.scratch)
     }
-
-    /// Whether it has ended.
-    pub fn is_over(&mut self) -> bool {
-        self.child.as_mut().unwrap().try_wait().unwrap().is_some()
-    }
 }
 
 impl Drop for Running {

@@ -208,7 +208,7 @@ impl Worker {
         let mut sink = StagedFile::create(&path).map_err(place)?;
         let packed = artefact::pack(inputs, options, &mut sink, control)
             .map_err(|error| self.pack_failure(&error, control))?;
-        sink.finish().map_err(place)?;
+        sink.finish().map_err(|error| Failure::passing(format!("cannot write the artefact: {error}")))?;
         let sha256 = match packed.sha256 {
             Some(sum) => hex(&sum),
             None => sum_of_file(&path, control)

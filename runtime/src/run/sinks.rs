@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use backplan_compiler::model::StoreId;
 
@@ -13,6 +13,7 @@ use crate::store::{StoreError, Upload};
 /// A file in the staging.
 pub struct StagedFile {
     file: BufWriter<File>,
+    path: PathBuf,
 }
 
 impl StagedFile {
@@ -23,26 +24,38 @@ impl StagedFile {
     pub fn create(path: &Path) -> io::Result<StagedFile> {
         let mut options = File::options();
         let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
-        Ok(StagedFile { file: BufWriter::with_capacity(1 << 20, file) })
+        Ok(StagedFile { file: BufWriter::with_capacity(1 << 20, file), path: path.to_path_buf() })
+    }
+
+    /// The system's words, with the place and what to do.
+    fn failed(&self, cause: &io::Error) -> SinkError {
+        let mend = match cause.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                "; free some room there, or give the plan a larger staging"
+            }
+            _ => "",
+        };
+        format!("staging `{}`: {cause}{mend}", self.path.display()).into()
     }
 
     /// Writes what is left. It is not synced: a power cut ends the run, and with it the staging.
     ///
     /// # Errors
     /// The system's.
-    pub fn finish(self) -> io::Result<()> {
-        self.file.into_inner().map_err(io::IntoInnerError::into_error).map(drop)
+    pub fn finish(mut self) -> Result<(), SinkError> {
+        self.file.flush().map_err(|cause| self.failed(&cause))
     }
 }
 
 impl Sink for StagedFile {
     fn write(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
-        Ok(self.file.write_all(bytes)?)
+        self.file.write_all(bytes).map_err(|cause| self.failed(&cause))
     }
 
     fn patch(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
-        self.file.flush()?;
-        Ok(self.file.get_ref().write_all_at(bytes, offset)?)
+        let flushed = self.file.flush();
+        let patched = flushed.and_then(|()| self.file.get_ref().write_all_at(bytes, offset));
+        patched.map_err(|cause| self.failed(&cause))
     }
 }
 

@@ -382,12 +382,14 @@ impl Worker {
 
     /// The program of a `command` source, its secrets fetched.
     pub(super) fn source_program(&self, id: SourceId, command: &Command) -> Result<Program, Failure> {
+        let no_secret =
+            |error| Failure::lasting(format!("source `{}`: {error}", self.request.model.source(id).name));
         let mut env = Vec::with_capacity(command.env.len());
         for (name, value) in &command.env {
             let value = match value {
                 EnvValue::Text(text) => self.fill(text)?,
                 EnvValue::Secret(secret) => {
-                    self.secrets.fetch(secret).map_err(Failure::lasting)?.expose().to_owned()
+                    self.secrets.fetch(secret).map_err(no_secret)?.expose().to_owned()
                 }
             };
             env.push((name.clone(), value));

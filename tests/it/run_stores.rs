@@ -1,0 +1,336 @@
+//! Stores that are away, full, another's, read-only: what is there stays whole, and what is said mends it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::scenario::{SITE, Scenario, artefacts, everything, plan, shell, wait_for};
+
+const STAGING: &str = "\nstaging {\n  path = \"staging\"\n}\n";
+
+/// A plan of two stores; `more` is said of the second.
+fn two(more: &str, staging: &str) -> String {
+    let text = SITE.replace("[store]", "[store, other]");
+    plan(&format!("store other: dir {{\n  path = \"mnt/other\"\n{more}}}\n\n{text}{staging}"))
+}
+
+fn world(text: String) -> Scenario {
+    let scenario = Scenario::new().file("p.plan", text).file("site/a", "a").file("mnt/x", "");
+    fs::create_dir(scenario.path("staging")).unwrap();
+    scenario
+}
+
+/// Every backup in a store is whole, and nothing but backups is there.
+#[track_caller]
+fn whole(store: &Path, runs: usize) {
+    assert_eq!(fs::read_dir(store.join(".backplan/p/manifests")).map_or(0, Iterator::count), runs);
+    assert_eq!(artefacts(store).len(), runs);
+    if runs > 0 {
+        shell(store, "cat .backplan/p/sums/* | sha256sum -c --quiet");
+    }
+    let left = shell(
+        store,
+        "find .backplan/p/tmp .backplan/p/intents .backplan/p/tombstones -type f 2>/dev/null || true",
+    );
+    assert_eq!(left, "");
+}
+
+/// A small file system, gone with the value.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(folder: PathBuf, size: &str) -> Small {
+        fs::create_dir_all(&folder).unwrap();
+        shell(&folder, &format!("mount -t tmpfs -o size={size} tmpfs ."));
+        Small(folder)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_store_that_is_gone_is_told_of_as_its_plan_says() {
+    for staging in ["", STAGING] {
+        for (absent, status) in [("", 3), ("  absent = skip\n", 0), ("  absent = fail\n", 1)] {
+            let scenario = world(two(absent, staging));
+            scenario.next_day().plan(["run"]).status(0);
+            fs::rename(scenario.path("mnt/other"), scenario.path("mnt/away")).unwrap();
+            let answer = scenario.next_day().plan(["run"]).status(status);
+            if status != 0 {
+                assert!(answer.stdout.contains("is a disk not mounted?"), "{answer:?}");
+                assert!(answer.stdout.contains("mnt/other"), "{answer:?}");
+            }
+            assert!(!scenario.path("mnt/other").exists());
+            let runs = if status == 1 { 1 } else { 2 };
+            whole(&scenario.path("store"), runs);
+            whole(&scenario.path("mnt/away"), 1);
+            fs::rename(scenario.path("mnt/away"), scenario.path("mnt/other")).unwrap();
+            scenario.next_day().plan(["run"]).status(0);
+            whole(&scenario.path("mnt/other"), 2);
+            whole(&scenario.path("store"), runs + 1);
+        }
+    }
+}
+
+#[test]
+fn the_only_store_gone_is_a_failure_whatever_the_plan_says() {
+    for absent in ["warn", "skip", "fail"] {
+        let text =
+            plan(SITE).replace("path = \"store\"", &format!("path   = \"store\"\n  absent = {absent}"));
+        let scenario = world(text);
+        scenario.next_day().plan(["run"]).status(0);
+        fs::rename(scenario.path("store"), scenario.path("away")).unwrap();
+        let shown = scenario.next_day().plan(["run", "--dry-run"]).status(1);
+        assert!(shown.stdout.contains("is a disk not mounted?"), "{shown:?}");
+        let answer = scenario.plan(["run"]).status(1);
+        assert!(answer.said().contains("is a disk not mounted?"), "{answer:?}");
+        scenario.plan(["run", "--adopt"]).status(0);
+        whole(&scenario.path("store"), 1);
+        whole(&scenario.path("away"), 1);
+    }
+}
+
+#[test]
+fn the_wrong_disk_is_not_written_to() {
+    for staging in ["", STAGING] {
+        let scenario = world(two("", staging));
+        scenario.next_day().plan(["run"]).status(0);
+        fs::rename(scenario.path("mnt/other"), scenario.path("mnt/away")).unwrap();
+        // An empty disk.
+        fs::create_dir(scenario.path("mnt/other")).unwrap();
+        let answer = scenario.next_day().plan(["run"]).status(1).stdout_has("is the wrong disk mounted?");
+        assert!(answer.stdout.contains("mnt/other"), "{answer:?}");
+        assert_eq!(everything(&scenario.path("mnt/other")).len(), 0);
+        whole(&scenario.path("store"), 2);
+        // A disk with another plan's backups, and one with this plan's of another machine.
+        let other = world(plan(SITE).replace("plan p", "plan q"));
+        other.next_day().plan(["run"]).status(0);
+        let twin = world(two("", ""));
+        twin.next_day().plan(["run"]).status(0);
+        for (disk, said) in [(other.path("store"), "wrong disk"), (twin.path("mnt/other"), "not")] {
+            shell(&scenario.path("mnt"), &format!("rm -rf other && cp -a {} other", disk.display()));
+            let before = everything(&scenario.path("mnt/other"));
+            let answer = scenario.next_day().plan(["run"]).status(1);
+            assert!(answer.stdout.contains(said) && answer.stdout.contains("mnt/other"), "{answer:?}");
+            assert_eq!(everything(&scenario.path("mnt/other")), before);
+        }
+        shell(&scenario.path("mnt"), "rm -rf other && mv away other");
+        scenario.next_day().plan(["run"]).status(0);
+        whole(&scenario.path("mnt/other"), 2);
+    }
+}
+
+#[test]
+fn another_machine_or_plan_file_takes_a_store_over_only_when_told() {
+    let scenario = world(plan(SITE));
+    scenario.next_day().plan(["run"]).status(0);
+    // Another machine: another state.
+    fs::rename(scenario.path("../state"), scenario.path("../state.old")).unwrap();
+    scenario.next_day().plan(["run"]).status(1).stdout_has("belongs to machine").stdout_has("--adopt");
+    whole(&scenario.path("store"), 1);
+    scenario.plan(["run", "--adopt"]).status(0);
+    whole(&scenario.path("store"), 2);
+    let listed = scenario.plan(["list"]).status(0);
+    assert!(listed.stdout.contains("00000002-"), "{listed:?}");
+    // The same plan in another file.
+    shell(&scenario.path("."), "mkdir sub && sed 's/\"s/\"..\\/s/' p.plan > sub/p.plan");
+    scenario
+        .next_day()
+        .plan(["run", "sub/p.plan"])
+        .status(1)
+        .stdout_has("is the one of")
+        .stdout_has("--adopt");
+    scenario.plan(["run", "sub/p.plan", "--adopt"]).status(0);
+    whole(&scenario.path("store"), 3);
+}
+
+#[test]
+fn a_newer_format_is_left_alone() {
+    let scenario = world(plan(SITE));
+    scenario.next_day().plan(["run"]).status(0);
+    let format = scenario.path("store/.backplan/p/format.yaml");
+    let text = fs::read_to_string(&format).unwrap();
+    fs::write(&format, text.replace("format: 1", "format: 2").replace("min_reader: 1", "min_reader: 2"))
+        .unwrap();
+    let before = everything(&scenario.path("store"));
+    scenario.next_day().plan(["run"]).status(1).stdout_has("install a newer one").stdout_has("store");
+    scenario.plan(["run", "--dry-run"]).status(1).stdout_has("install a newer one");
+    assert_eq!(everything(&scenario.path("store")), before);
+    fs::write(&format, text).unwrap();
+    // A newer manifest is another matter: this plan's runs go on beside it.
+    let manifest = artefacts(&scenario.path("store/.backplan/p/manifests")).remove(0);
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replace("format: 1\nmin_reader: 1", "format: 3\nmin_reader: 3")).unwrap();
+    scenario.next_day().plan(["run"]).status(0);
+    scenario.plan(["list"]).status(3).stderr_has("format 3").stdout_has("00000002-");
+}
+
+#[test]
+fn a_full_disk_leaves_everything_as_it_was_and_takes_a_backup_once_there_is_room() {
+    for staging in ["", STAGING] {
+        let scenario = world(two("", staging));
+        let small = Small::mount(scenario.path("mnt"), "2m");
+        scenario.next_day().plan(["run"]).status(0);
+        shell(&scenario.path("site"), "head -c 6000000 /dev/urandom > big");
+        let answer = scenario
+            .next_day()
+            .plan(["run"])
+            .status(1)
+            .stdout_has("No space left")
+            .stdout_has("free some room");
+        assert!(
+            answer.stdout.contains("failed in part") && answer.stdout.contains("mnt/other"),
+            "{answer:?}"
+        );
+        whole(&small.0.join("other"), 1);
+        whole(&scenario.path("store"), 2);
+        // So full that not even a lease can be written.
+        shell(&small.0, "head -c 9000000 /dev/zero > filler || true");
+        scenario.next_day().plan(["run"]).status(1).stdout_has("No space left");
+        whole(&small.0.join("other"), 1);
+        whole(&scenario.path("store"), 3);
+        shell(&small.0, "rm filler ../site/big");
+        scenario.next_day().plan(["run"]).status(0);
+        whole(&small.0.join("other"), 2);
+        drop(small);
+    }
+}
+
+#[test]
+fn a_full_staging_or_state_says_which_disk_it_is() {
+    let scenario = world(plan(&format!("{SITE}{STAGING}")));
+    let small = Small::mount(scenario.path("small"), "1m");
+    fs::create_dir(small.0.join("staging")).unwrap();
+    scenario.write("p.plan", scenario.read("p.plan").replace("\"staging\"", "\"small/staging\""));
+    shell(&scenario.path("site"), "head -c 6000000 /dev/urandom > big");
+    scenario.next_day().plan(["run"]).status(1).stdout_has("No space left").stdout_has("small/staging");
+    assert_eq!(fs::read_dir(small.0.join("staging")).unwrap().count(), 0);
+    whole(&scenario.path("store"), 0);
+    // The state folder.
+    shell(&small.0, "head -c 9000000 /dev/zero > filler || true");
+    scenario.write("p.plan", plan(SITE).replace("\"store\"", "\"fresh\""));
+    let scenario = scenario.env("XDG_STATE_HOME", small.0.to_str().unwrap());
+    scenario.next_day().plan(["run"]).status(1).says("No space left").says("small/backplan");
+    assert!(!scenario.path("fresh").exists());
+    shell(&small.0, "rm filler");
+    scenario.next_day().plan(["run"]).status(0);
+    whole(&scenario.path("fresh"), 1);
+}
+
+#[test]
+fn a_read_only_disk_is_told_of() {
+    for staging in ["", STAGING] {
+        let scenario = world(two("", staging));
+        scenario.next_day().plan(["run"]).status(0);
+        let other = scenario.path("mnt/other");
+        shell(&other, "mount --bind . . && mount -o remount,ro,bind .");
+        let mounted = Small(other);
+        let answer = scenario
+            .next_day()
+            .plan(["run"])
+            .status(1)
+            .stdout_has("Read-only")
+            .stdout_has("mounted read-only");
+        assert!(answer.stdout.contains("mnt/other"), "{answer:?}");
+        drop(mounted);
+        whole(&scenario.path("mnt/other"), 1);
+        whole(&scenario.path("store"), 2);
+        scenario.next_day().plan(["run"]).status(0);
+    }
+}
+
+#[test]
+fn a_store_that_may_not_be_written_is_told_of() {
+    let scenario = world(two("", ""));
+    shell(
+        &scenario.path(".."),
+        "chown -R nobody . && chmod 755 . work && mkdir -p work/mnt/other && chown root work/mnt/other && chmod 755 work/mnt/other",
+    );
+    let way = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"];
+    let answer =
+        scenario.plan_by(&way, ["run"]).status(1).stdout_has("ermission denied").stdout_has("mnt/other");
+    assert!(
+        answer.stdout.contains("let the account") || answer.stdout.contains("account that runs this"),
+        "{answer:?}"
+    );
+    whole(&scenario.path("store"), 1);
+    assert_eq!(everything(&scenario.path("mnt/other")).len(), 0);
+    // Not even looked into.
+    shell(&scenario.path("mnt"), "chmod 700 other");
+    scenario.next_day();
+    scenario.plan_by(&way, ["run"]).status(1).stdout_has("ermission denied").stdout_has("mnt/other");
+    whole(&scenario.path("store"), 2);
+}
+
+#[test]
+fn a_foreign_file_of_the_artefacts_name_is_never_replaced() {
+    for staging in ["", STAGING] {
+        for make in ["echo foreign > $F", "mkdir $F", "ln -s nowhere $F"] {
+            let scenario = world(two("", staging));
+            scenario.next_day().plan(["run"]).status(0);
+            shell(
+                &scenario.path("mnt/other"),
+                &format!("F=p_main_20260103T023000Z.tar.gz; {make}; ls -l > ../before"),
+            );
+            let answer = scenario.next_day().plan(["run"]).status(1).stdout_has("is there already");
+            assert!(answer.stdout.contains("`other`"), "{make}: {answer:?}");
+            shell(&scenario.path("mnt/other"), "ls -l | cmp - ../before");
+            whole(&scenario.path("store"), 2);
+            scenario.next_day().plan(["run"]).status(0);
+        }
+    }
+}
+
+#[test]
+fn foreign_files_in_a_store_are_nobodys_business() {
+    let scenario = world(plan(SITE)).file("store/README", "mine").file("store/p_main_x.tar.gz", "mine too");
+    scenario.next_day().plan(["run"]).status(0);
+    scenario.next_day().plan(["run"]).status(0);
+    assert_eq!(
+        (scenario.read("store/README"), scenario.read("store/p_main_x.tar.gz")),
+        ("mine".into(), "mine too".into())
+    );
+}
+
+#[test]
+fn the_same_plan_twice_at_once_runs_once() {
+    let text = plan(
+        "source slow: command {\n  run = [\"sh\", \"-c\", \"touch reading; sleep 300\"]\n  as  = \"x\"\n}\n\narchive main {\n  from = all\n  to   = [store]\n}\n",
+    );
+    let scenario = world(text);
+    let running = scenario.next_day().start(["run"]);
+    wait_for("the reading", || scenario.path("reading").exists());
+    let since = Instant::now();
+    scenario.plan(["run"]).status(4).says("in use by").says("wait for it to end");
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    // A dry run may look all the same, and says so.
+    scenario.plan(["run", "--dry-run"]).stdout_has("in use by");
+    // From a container of the same machine id, with other host locks: the store's lease holds.
+    shell(
+        &scenario.path(".."),
+        "mkdir -p state2/backplan && cp -a state/backplan/machine state/backplan/plans state2/backplan/",
+    );
+    let second = scenario
+        .plan_by(&["env", &format!("XDG_STATE_HOME={}", scenario.path("../state2").display())], ["run"]);
+    second.status(4).says("in use by");
+    running.signal("TERM");
+    running.answer().status(143);
+}
+
+#[test]
+fn clocks_that_are_set_do_not_change_the_order_of_runs() {
+    let scenario = world(plan(SITE));
+    for (now, sequence) in [("2026-11-20", 1), ("2027-11-20", 2), ("2020-01-01", 3), ("2026-11-21", 4)] {
+        let answer = scenario.plan_by(&["faketime", "-f", &format!("@{now} 02:30:00")], ["run"]).status(0);
+        assert!(answer.stdout.contains(&format!("run {sequence:08}-")), "{answer:?}");
+    }
+    let listed = scenario.plan(["list", "--format", "json"]).status(0).json();
+    let runs: Vec<&str> =
+        listed["runs"].as_array().unwrap().iter().map(|run| &run["run"].as_str().unwrap()[..16]).collect();
+    assert_eq!(runs, ["00000001-2026112", "00000002-2027112", "00000003-2020010", "00000004-2026112"]);
+    whole(&scenario.path("store"), 4);
+}
