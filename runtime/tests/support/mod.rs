@@ -238,6 +238,7 @@ fn links(top: &Path) {
     }
     std::os::unix::fs::symlink("x/".repeat(600), folder.join("long")).unwrap();
     std::os::unix::fs::symlink(OsStr::from_bytes(b"\xff\xfe"), folder.join("odd")).unwrap();
+    set_time(&folder, 1_400_000_000, 1);
 }
 
 fn modes_and_times(top: &Path) {
