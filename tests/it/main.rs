@@ -11,6 +11,7 @@ mod reference;
 mod run;
 mod run_dry;
 mod run_kill;
+mod run_restore;
 mod run_secrets;
 mod run_sources;
 mod run_staging;

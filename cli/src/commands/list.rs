@@ -21,7 +21,7 @@ pub fn execute(args: &ListArgs, global: &Global, console: &mut Console) -> Resul
     for shelf in &shelves.shelves {
         for manifest in shelf.catalog.runs() {
             let row = rows.entry(manifest.run).or_insert_with(|| RunRow::new(manifest));
-            row.stores.push(shelf.store.label().to_owned());
+            row.add(manifest, shelf.store.label());
         }
     }
     let rows: Vec<RunRow> = rows.into_values().collect();

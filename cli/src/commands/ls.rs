@@ -6,7 +6,7 @@ use backplan_runtime::artefact::{Entry, Kind, ReadError};
 use backplan_runtime::catalog::manifest::{ArchiveRecord, Manifest};
 use backplan_runtime::control::Control;
 use backplan_runtime::recall::RecallError;
-use backplan_runtime::recall::shelf::{Shelf, Shelves};
+use backplan_runtime::recall::shelf::{Held, Piece, Shelf, Shelves};
 
 use super::shelves::{choice, failure, open};
 use crate::args::{CatArgs, Format, Global, LsArgs, PlanFile};
@@ -22,14 +22,15 @@ pub fn list(args: &LsArgs, global: &Global, console: &mut Console) -> Result<Sta
     let plan = PlanFile { file: args.place.file.clone() };
     let shelves = open(&plan, &args.place.store, global, console)?;
     let path = args.path.as_deref().unwrap_or("").trim_matches('/');
-    let (shelf, manifest) = run(&shelves, &args.run, path)?;
+    let held = run(&shelves, &args.run, path)?;
     let mut found = false;
     let mut first = true;
     if args.format == Format::Json {
         console.answer("{\"format\":1,\"entries\":[");
     }
-    for archive in holding(manifest, path) {
-        let artefact = shelf.artefact(archive).map_err(|error| failure(&error))?;
+    for piece in holding(&held, path) {
+        let (shelf, artefact) = piece.open().map_err(|error| failure(&error))?;
+        let archive = piece.archive;
         for entry in artefact.below(path.as_bytes()) {
             let entry = entry.map_err(|cause| damaged(shelf, archive, cause))?;
             found = true;
@@ -50,7 +51,7 @@ pub fn list(args: &LsArgs, global: &Global, console: &mut Console) -> Result<Sta
     if args.format == Format::Json {
         console.answer("\n]}\n");
     }
-    if found || path.is_empty() { Ok(Status::Done) } else { Err(no_entry(manifest, path)) }
+    if found || path.is_empty() { Ok(Status::Done) } else { Err(no_entry(held.manifest, path)) }
 }
 
 /// Prints one file of a backup.
@@ -61,9 +62,10 @@ pub fn print(args: &CatArgs, global: &Global, console: &mut Console) -> Result<S
     let plan = PlanFile { file: args.place.file.clone() };
     let shelves = open(&plan, &args.place.store, global, console)?;
     let path = args.path.trim_matches('/');
-    let (shelf, manifest) = run(&shelves, &args.run, path)?;
-    for archive in holding(manifest, path) {
-        let artefact = shelf.artefact(archive).map_err(|error| failure(&error))?;
+    let held = run(&shelves, &args.run, path)?;
+    for piece in holding(&held, path) {
+        let (shelf, artefact) = piece.open().map_err(|error| failure(&error))?;
+        let archive = piece.archive;
         let entry = artefact.find(path.as_bytes()).map_err(|cause| damaged(shelf, archive, cause))?;
         let Some(entry) = entry else { continue };
         must_be_file(&entry, path)?;
@@ -74,23 +76,23 @@ pub fn print(args: &CatArgs, global: &Global, console: &mut Console) -> Result<S
             Err(cause) => Err(damaged(shelf, archive, cause)),
         };
     }
-    Err(no_entry(manifest, path))
+    Err(no_entry(held.manifest, path))
 }
 
-/// The run, and the first store that holds it. With a path whose source is known, the newest run is the newest that
+/// The run, with all that any store has of it. With a path whose source is known, the newest run is the newest that
 /// holds this source.
-fn run<'a>(shelves: &'a Shelves, run: &str, path: &str) -> Result<(&'a Shelf, &'a Manifest), Failure> {
+fn run<'a>(shelves: &'a Shelves, run: &str, path: &str) -> Result<Held<'a>, Failure> {
     let choice = choice(run, None)?;
     let source = path.split('/').next().filter(|source| !source.is_empty());
-    let held = shelves.choose(&choice, source).or_else(|_| shelves.choose(&choice, None));
+    let held = shelves.held(&choice, source).or_else(|_| shelves.held(&choice, None));
     held.map_err(|error| failure(&error))
 }
 
 /// The archives that may hold a path: all of them for an empty one.
-fn holding<'a>(manifest: &'a Manifest, path: &str) -> impl Iterator<Item = &'a ArchiveRecord> + use<'a> {
+fn holding<'a>(held: &'a Held<'a>, path: &str) -> impl Iterator<Item = &'a Piece<'a>> + use<'a> {
     let source = path.split('/').next().unwrap_or_default().to_owned();
-    manifest.archives.iter().filter(move |archive| {
-        source.is_empty() || archive.contents.iter().any(|content| content.source == source)
+    held.pieces.iter().filter(move |piece| {
+        source.is_empty() || piece.archive.contents.iter().any(|content| content.source == source)
     })
 }
 

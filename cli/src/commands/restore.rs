@@ -21,14 +21,20 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
         _ => None,
     };
     let choice = choice(&args.run, args.at.as_deref())?;
-    let (shelf, manifest) = shelves.choose(&choice, only).map_err(|error| failure(&error))?;
+    let held = shelves.held(&choice, only).map_err(|error| failure(&error))?;
+    let manifest = held.manifest;
+    // Whoever names sources knows which; who does not must know what is not among them.
+    let lacking = if args.sources.is_empty() { shelves.lacking(&held) } else { Vec::new() };
+    for text in &lacking {
+        console.complain(&format!("warning: {text}\n"));
+    }
     let wish = Wish {
         sources: args.sources.clone(),
         paths: args.paths.clone(),
         to: args.to.clone().map_or(Destination::InPlace, Destination::Folder),
         overwrite: args.overwrite,
     };
-    let restore = plan(shelf, manifest, &wish).map_err(|error| failure(&error))?;
+    let restore = plan(&held, &wish).map_err(|error| failure(&error))?;
     let control = Control::default();
     let (outcome, signal) = if args.dry_run {
         (restore.preview(), None)
@@ -43,14 +49,17 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
         return Ok(signal);
     }
     let outcome = outcome.map_err(|error| failure(&error))?;
+    if outcome.entries == 0 && outcome.problem_count == 0 && !args.paths.is_empty() {
+        return Err(Failure::new(format!("nothing in run {} matches `--path`", manifest.run))
+            .help("`plan ls` shows the paths; each begins with its source's name"));
+    }
     match args.format {
         Format::Human => console.answer(&backups::restored(&outcome, args.dry_run, console.answers())),
         Format::Json => console.answer(&json::document(&outcome)),
     }
-    let unmatched = outcome.entries == 0 && !args.paths.is_empty();
-    if unmatched {
-        return Err(Failure::new(format!("nothing in run {} matches `--path`", manifest.run))
-            .help("`plan ls` shows the paths; each begins with its source's name"));
-    }
-    Ok(if outcome.problem_count == 0 { Status::Done } else { Status::Failed })
+    Ok(match (outcome.problem_count, lacking.is_empty()) {
+        (1.., _) => Status::Failed,
+        (0, false) => Status::Warnings,
+        (0, true) => Status::Done,
+    })
 }

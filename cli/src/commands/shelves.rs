@@ -36,7 +36,7 @@ pub fn open(
             Shelves::of_plan(&model, Some(&name)).map_err(|error| failure(&error))?
         }
         (None, _) => {
-            let Ready { model, .. } = ready(plan, global, console)?;
+            let Ready { model, .. } = ready(plan, global, console).map_err(without_plan)?;
             Shelves::of_plan(&model, None).map_err(|error| failure(&error))?
         }
     };
@@ -44,6 +44,12 @@ pub fn open(
         console.complain(&format!("warning: {warning}\n"));
     }
     Ok(shelves)
+}
+
+/// A backup must not be out of reach because its plan is.
+fn without_plan(failure: Failure) -> Failure {
+    let help = failure.help.clone().map(|help| format!("{help}; ")).unwrap_or_default();
+    failure.help(format!("{help}a store can be read with no plan at all: `--store FOLDER`"))
 }
 
 fn unknown_store(name: &str, model: &Model) -> Failure {

@@ -47,18 +47,32 @@ impl RunRow {
             let sources = manifest.sources.iter().filter(move |source| source.status == status);
             sources.map(|source| source.name.clone()).collect::<Vec<_>>()
         };
-        let held = with(SourceStatus::Ok).into_iter().filter(|source| manifest.holds(source)).collect();
         RunRow {
             run: manifest.run.to_string(),
             started: manifest.started,
             level: backplan_compiler::lower::level_word(manifest.level),
-            size: manifest.archives.iter().map(|archive| archive.size).sum(),
-            artefacts: manifest.archives.iter().map(|archive| archive.artefact.clone()).collect(),
-            sources: held,
+            size: 0,
+            artefacts: Vec::new(),
+            sources: Vec::new(),
             failed: with(SourceStatus::Failed),
             warnings: manifest.details().ok().map(|details| details.warnings.total),
             stores: Vec::new(),
         }
+    }
+
+    /// With what a store has of it: not every archive need go to every store.
+    pub fn add(&mut self, manifest: &Manifest, store: &str) {
+        self.stores.push(store.to_owned());
+        for archive in &manifest.archives {
+            if !self.artefacts.contains(&archive.artefact) {
+                self.artefacts.push(archive.artefact.clone());
+                self.size += archive.size;
+            }
+        }
+        let held = manifest.sources.iter().filter(|source| manifest.holds(&source.name));
+        self.sources.extend(held.map(|source| source.name.clone()));
+        self.sources.sort();
+        self.sources.dedup();
     }
 }
 

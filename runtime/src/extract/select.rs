@@ -45,8 +45,8 @@ impl Selector {
         Some((*target, below.strip_prefix(b"/").unwrap_or(below)))
     }
 
-    /// Whether a pattern names the entry itself. Below the artefact's own root, patterns may start at a source's folder, or
-    /// in it.
+    /// Whether a pattern names the entry itself. Patterns may start at the artefact's own root, that is with a source's
+    /// name, or below a target's prefix; where that is the artefact's root, also in a source's folder.
     fn is_named(&self, entry: &Entry, below: &[u8]) -> bool {
         let Some(patterns) = &self.patterns else { return true };
         let is_folder = entry.kind == Kind::Directory;
@@ -56,7 +56,7 @@ impl Selector {
         let in_source = (below.len() == entry.path.len())
             .then(|| below.iter().position(|byte| *byte == b'/').map(|at| &below[at + 1..]))
             .flatten();
-        matches(below) || in_source.is_some_and(matches)
+        matches(&entry.path) || matches(below) || in_source.is_some_and(matches)
     }
 }
 

@@ -124,6 +124,18 @@ pub enum RecallError {
         #[source]
         cause: std::io::Error,
     },
+    /// A live database is where one is to be restored.
+    #[error(
+        "`{}` is a part of the database `{}`, and would ruin the restored one: stop what uses the database and move both \
+         away, or restore it elsewhere with `--to`, or other sources alone with `--source`",
+        side.display(), database.display()
+    )]
+    SideFile {
+        /// The database that would be replaced.
+        database: PathBuf,
+        /// Its write-ahead log or journal.
+        side: PathBuf,
+    },
     /// Nothing of the run can be put back in place.
     #[error("nothing of run {0} came from a place of its own: restore it with `--to`")]
     NoPlace(String),

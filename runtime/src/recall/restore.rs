@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::RecallError;
-use super::shelf::Shelf;
+use super::shelf::Held;
 use crate::artefact::Artefact;
 use crate::catalog::manifest::{ArchiveRecord, Manifest};
 use crate::control::Control;
@@ -72,8 +72,9 @@ pub struct Outcome {
 ///
 /// # Errors
 /// When the run does not have what is wanted, or the target may not be used.
-pub fn plan(shelf: &Shelf, manifest: &Manifest, wish: &Wish) -> Result<Restore, RecallError> {
-    let held: BTreeSet<&str> = sources_of(&manifest.archives);
+pub fn plan(run: &Held<'_>, wish: &Wish) -> Result<Restore, RecallError> {
+    let manifest = run.manifest;
+    let held = run.sources();
     for source in &wish.sources {
         if !held.contains(source.as_str()) {
             return Err(RecallError::NoSource {
@@ -88,12 +89,12 @@ pub fn plan(shelf: &Shelf, manifest: &Manifest, wish: &Wish) -> Result<Restore, 
     {
         must_be_empty(folder)?;
     }
+    no_side_files(manifest, wish, &held)?;
     let mut parts = Vec::new();
-    for archive in &manifest.archives {
+    for piece in &run.pieces {
         let wanted =
             |source: &&str| wish.sources.is_empty() || wish.sources.iter().any(|wanted| wanted == source);
-        let sources: Vec<&str> =
-            sources_of(std::slice::from_ref(archive)).into_iter().filter(wanted).collect();
+        let sources: Vec<&str> = sources_of(piece.archive).into_iter().filter(wanted).collect();
         let targets = targets(manifest, wish, &sources)?;
         if targets.is_empty() {
             continue;
@@ -106,7 +107,7 @@ pub fn plan(shelf: &Shelf, manifest: &Manifest, wish: &Wish) -> Result<Restore, 
             sync: true,
             workers: None,
         };
-        parts.push(Part { name: archive.artefact.clone(), artefact: shelf.artefact(archive)?, extraction });
+        parts.push(Part { name: piece.archive.artefact.clone(), artefact: piece.open()?.1, extraction });
     }
     if parts.is_empty() {
         return Err(RecallError::NoPlace(manifest.run.to_string()));
@@ -114,8 +115,8 @@ pub fn plan(shelf: &Shelf, manifest: &Manifest, wish: &Wish) -> Result<Restore, 
     Ok(Restore { run: manifest.run.to_string(), parts })
 }
 
-fn sources_of(archives: &[ArchiveRecord]) -> BTreeSet<&str> {
-    archives.iter().flat_map(|archive| &archive.contents).map(|content| content.source.as_str()).collect()
+fn sources_of(archive: &ArchiveRecord) -> BTreeSet<&str> {
+    archive.contents.iter().map(|content| content.source.as_str()).collect()
 }
 
 fn targets(manifest: &Manifest, wish: &Wish, sources: &[&str]) -> Result<Vec<Target>, RecallError> {
@@ -139,6 +140,36 @@ fn targets(manifest: &Manifest, wish: &Wish, sources: &[&str]) -> Result<Vec<Tar
                 .collect())
         }
     }
+}
+
+/// Refuses to put a SQLite database under the write-ahead log or journal of another: SQLite would apply that to it, and
+/// ruin it.
+fn no_side_files(manifest: &Manifest, wish: &Wish, held: &BTreeSet<&str>) -> Result<(), RecallError> {
+    let is_sqlite =
+        |source: &str| manifest.sources.iter().any(|record| record.name == source && record.kind == "sqlite");
+    let wanted = |source: &str| wish.sources.is_empty() || wish.sources.iter().any(|wanted| wanted == source);
+    let run = manifest.run.to_string();
+    let details = manifest.details().map_err(|cause| RecallError::Details { run, cause })?;
+    for root in details.roots {
+        let source = root.source.as_str();
+        if !held.contains(source) || !wanted(source) || !is_sqlite(source) {
+            continue;
+        }
+        let database = match &wish.to {
+            Destination::InPlace => root.original.0,
+            Destination::Folder(folder) if wish.sources.len() == 1 => folder.join(root.inside.0),
+            Destination::Folder(folder) => folder.join(source).join(root.inside.0),
+        };
+        for ending in ["-wal", "-journal"] {
+            let mut side = database.clone().into_os_string();
+            side.push(ending);
+            let side = PathBuf::from(side);
+            if side.symlink_metadata().is_ok_and(|meta| meta.len() > 0) {
+                return Err(RecallError::SideFile { database, side });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn target(prefix: &[u8], to: &Path) -> Target {

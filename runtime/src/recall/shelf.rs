@@ -1,5 +1,6 @@
 //! A store open for reading, and several of them as one.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,6 +31,46 @@ pub struct Shelves {
     pub shelves: Vec<Shelf>,
     /// Why others could not.
     pub unread: Vec<String>,
+}
+
+/// A run as all stores together hold it: one may have archives that another has not.
+pub struct Held<'a> {
+    /// The manifest that one of them has.
+    pub manifest: &'a Manifest,
+    /// Every archive of the run that some store has.
+    pub pieces: Vec<Piece<'a>>,
+}
+
+/// An archive of a run, and where it is.
+pub struct Piece<'a> {
+    /// As the first store's manifest has it.
+    pub archive: &'a ArchiveRecord,
+    places: Vec<(&'a Shelf, &'a ArchiveRecord)>,
+}
+
+impl<'a> Piece<'a> {
+    /// Opens the artefact in the first store where that can be done.
+    ///
+    /// # Errors
+    /// As [`Shelf::artefact`], of the first store.
+    pub fn open(&self) -> Result<(&'a Shelf, Artefact), RecallError> {
+        let mut why = None;
+        for (shelf, archive) in &self.places {
+            match shelf.artefact(archive) {
+                Ok(artefact) => return Ok((shelf, artefact)),
+                Err(error) => why = why.or(Some(error)),
+            }
+        }
+        Err(why.unwrap_or(RecallError::NoStore { reasons: Vec::new() }))
+    }
+}
+
+impl Held<'_> {
+    /// The sources that are in it.
+    pub fn sources(&self) -> BTreeSet<&str> {
+        let contents = self.pieces.iter().flat_map(|piece| &piece.archive.contents);
+        contents.map(|content| content.source.as_str()).collect()
+    }
 }
 
 impl Shelf {
@@ -150,6 +191,45 @@ impl Shelves {
             (None, Some(why)) => Err(why.into()),
             (None, None) => Err(RecallError::NoStore { reasons: self.unread.clone() }),
         }
+    }
+
+    /// The run that is meant, with all that any store has of it.
+    ///
+    /// # Errors
+    /// As [`Shelves::choose`].
+    pub fn held(&self, choice: &Choice, source: Option<&str>) -> Result<Held<'_>, RecallError> {
+        // Who names a run means it, whatever it holds.
+        let source = source.filter(|_| !matches!(choice, Choice::Id(_)));
+        let (_, manifest) = self.choose(choice, source)?;
+        let mut pieces: BTreeMap<&str, Piece<'_>> = BTreeMap::new();
+        for shelf in &self.shelves {
+            for archive in shelf.catalog.get(&manifest.run).into_iter().flat_map(|other| &other.archives) {
+                let piece = pieces.entry(&archive.name).or_insert(Piece { archive, places: Vec::new() });
+                piece.places.push((shelf, archive));
+            }
+        }
+        Ok(Held { manifest, pieces: pieces.into_values().collect() })
+    }
+
+    /// What a person should know who wants all of a run: each source that it does not hold, why, and which earlier run
+    /// does.
+    pub fn lacking(&self, held: &Held<'_>) -> Vec<String> {
+        let (run, there) = (held.manifest.run, held.sources());
+        let sources = held.manifest.sources.iter().filter(|source| !there.contains(source.name.as_str()));
+        sources
+            .map(|source| {
+                let name = &source.name;
+                let why = source.reason.as_deref().unwrap_or("no store that was read has its archive");
+                let runs = self.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
+                let earlier =
+                    runs.filter(|other| other.run < run && other.holds(name)).map(|other| other.run);
+                let earlier = earlier.max().map_or_else(
+                    || "no earlier run does".to_owned(),
+                    |earlier| format!("run {earlier} is the last that does"),
+                );
+                format!("run {run} does not hold source `{name}`: {why}; {earlier}")
+            })
+            .collect()
     }
 
     /// What a person should know of the stores: those not read, and manifests that cannot be used.
