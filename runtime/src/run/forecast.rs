@@ -215,12 +215,9 @@ impl Looking<'_> {
         let request = &self.prepared.request;
         let Some(declared) = &request.model.staging else { return };
         let opened = Staging::of(declared, request);
-        match opened.and_then(|staging| staging.contents()) {
-            Ok(contents) => {
-                shown.would_delete.extend(contents.iter().map(|path| path.display().to_string()));
-            }
-            // Told where the locks are taken.
-            Err(_) => {}
+        // What keeps it from being cleared is told where the locks are taken.
+        if let Ok(contents) = opened.and_then(|staging| staging.contents()) {
+            shown.would_delete.extend(contents.iter().map(|path| path.display().to_string()));
         }
     }
 

@@ -59,20 +59,23 @@ impl Sink for StagedFile {
     }
 }
 
+/// An upload to each of some stores.
+pub type Uploads = Vec<(StoreId, Box<dyn Upload>)>;
+
 /// Every store at once. One that fails drops out, and the others go on.
 pub struct FanOut {
-    uploads: Vec<(StoreId, Box<dyn Upload>)>,
+    uploads: Uploads,
     lost: Vec<(StoreId, StoreError)>,
 }
 
 impl FanOut {
     /// Writes to these uploads.
-    pub fn new(uploads: Vec<(StoreId, Box<dyn Upload>)>) -> FanOut {
+    pub fn new(uploads: Uploads) -> FanOut {
         FanOut { uploads, lost: Vec::new() }
     }
 
     /// The uploads that took everything, and the stores that dropped out with the reason.
-    pub fn into_uploads(self) -> (Vec<(StoreId, Box<dyn Upload>)>, Vec<(StoreId, StoreError)>) {
+    pub fn into_uploads(self) -> (Uploads, Vec<(StoreId, StoreError)>) {
         (self.uploads, self.lost)
     }
 
