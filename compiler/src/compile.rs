@@ -1,5 +1,9 @@
 //! A whole compilation: parse errors, resolution, checks, allowances; findings in the order of the text.
 
+use std::collections::BTreeSet;
+
+use backplan_grammar::ast::Item;
+
 use crate::allow;
 use crate::codes::{self, Code};
 use crate::finding::{Finding, Severity};
@@ -18,6 +22,8 @@ pub struct Compiled {
     pub findings: Vec<Finding>,
     /// Where secrets are written into the texts: to be taken out of any copy of them.
     pub inline_secrets: Vec<Place>,
+    /// Parameters whose values from outside are secrets: to be written down nowhere.
+    pub secret_params: BTreeSet<String>,
 }
 
 impl Compiled {
@@ -56,7 +62,25 @@ pub fn compile(set: &SourceSet, inputs: &Inputs) -> Compiled {
         findings = allow::apply(set, findings);
     }
     findings.sort_by_key(|finding| order(finding.primary.place, finding.name));
-    Compiled { model, findings, inline_secrets: resolved.facts.inline_secrets }
+    let mut secret_params = BTreeSet::new();
+    let mut inline_secrets = resolved.facts.inline_secrets;
+    inline_secrets.retain(|place| match param_named(set, *place) {
+        Some(name) => {
+            secret_params.insert(name);
+            false
+        }
+        None => true,
+    });
+    Compiled { model, findings, inline_secrets, secret_params }
+}
+
+/// The parameter whose name stands there: its value came from outside, and is not in the text.
+fn param_named(set: &SourceSet, place: Place) -> Option<String> {
+    let items = &set.file(place.file).parsed.ast.items;
+    items.iter().find_map(|item| match item {
+        Item::Param(param) if param.name.span == place.span => Some(param.name.node.clone()),
+        _ => None,
+    })
 }
 
 fn order(place: Place, name: &'static str) -> (Place, &'static str) {

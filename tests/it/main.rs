@@ -10,6 +10,7 @@ mod plans;
 mod reference;
 mod run;
 mod run_dry;
+mod run_faults;
 mod run_kill;
 mod run_restore;
 mod run_secrets;

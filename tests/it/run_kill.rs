@@ -6,23 +6,10 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::scenario::{Scenario, artefacts, shell};
+use crate::scenario::{Chance, Scenario, artefacts, rounds, shell};
 
 /// Rounds of each shape.
 const ROUNDS: u32 = 10;
-
-/// Numbers that look like chance and can be had again.
-struct Chance(u64);
-
-impl Chance {
-    /// Below `most`.
-    fn below(&mut self, most: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % most
-    }
-}
 
 const SOURCES: &str = r#"
 source site: files {
@@ -120,13 +107,12 @@ fn closed(scenario: &Scenario) {
 
 #[track_caller]
 fn kill_again_and_again(archives: &str, staging: &str, seed: u64) {
-    println!("seed {seed}");
-    let mut chance = Chance(seed);
+    let mut chance = Chance::new(seed);
     let scenario = world(archives, staging);
     let since = Instant::now();
     scenario.next_day().plan(["run"]).status(0);
     let usual = u64::try_from(since.elapsed().as_micros()).unwrap();
-    for round in 0..ROUNDS {
+    for round in 0..rounds(ROUNDS) {
         let running = scenario.next_day().start(["run"]);
         let pause = chance.below(usual * 11 / 10);
         thread::sleep(Duration::from_micros(pause));
@@ -170,13 +156,13 @@ fn killed_with_two_archives() {
 
 #[test]
 fn killed_by_a_signal_that_it_hears_it_clears_away_itself() {
-    let mut chance = Chance(0x5eed_0004);
+    let mut chance = Chance::new(0x5eed_0004);
     for staging in ["", STAGING] {
         let scenario = world(ONE_ARCHIVE, staging);
         let since = Instant::now();
         scenario.next_day().plan(["run"]).status(0);
         let usual = u64::try_from(since.elapsed().as_micros()).unwrap();
-        for round in 0..ROUNDS {
+        for round in 0..rounds(ROUNDS) {
             let running = scenario.next_day().start(["run"]);
             thread::sleep(Duration::from_micros(chance.below(usual)));
             running.signal("TERM");

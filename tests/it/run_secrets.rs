@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::scenario::{Scenario, everything, plan};
+use crate::scenario::{Scenario, everything, plan, shell};
 
 const SECRETS: [&str; 4] = ["env-sesame-4711", "file-sesame-4712", "exec-sesame-4713", "inline-sesame-4714"];
 
@@ -103,4 +103,24 @@ fn a_secret_that_cannot_be_had_is_named_and_its_source_too() {
         .file("key", "x")
         .file("p.plan", plain.replace("cat ../hidden", "exit 3"));
     scenario.next_day().plan(["run"]).status(1).stdout_has("source `dump`").stdout_has("status 3");
+}
+
+#[test]
+fn a_secret_that_came_as_a_parameter_is_written_down_nowhere() {
+    let declarations = "param token: secret\n\nparam label: string = \"x\"\n\nsource dump: command {\n  run = [\"sh\", \"-c\", \"echo $T $L | wc -c; echo $T >&2\"]\n  as  = \"dump.txt\"\n  env = [\"T=${token}\", \"L=${label}\"]\n}\n\narchive main {\n  from = all\n  to   = [store]\n}\n";
+    let scenario = Scenario::new().file("p.plan", plan(declarations)).file("key", "").file("../hidden", "");
+    let args = ["run", "-p", "token=inline-sesame-4714", "-p", "label=harmless-label"];
+    let said = scenario.next_day().plan(args).status(0).stderr_has("(secret)").said();
+    let manifest = shell(&scenario.path("store"), "cat .backplan/p/manifests/*");
+    assert!(manifest.contains("harmless-label") && manifest.contains("token: (secret)"), "{manifest}");
+    assert!(manifest.contains("param token: secret"), "{manifest}");
+    nowhere(&scenario, &said);
+    // By the environment it is not even told of as given in the open.
+    let scenario = Scenario::new()
+        .file("p.plan", plan(declarations))
+        .file("key", "")
+        .file("../hidden", "")
+        .env("PLAN_PARAM_TOKEN", "env-sesame-4711");
+    let said = scenario.next_day().plan(["run"]).status(0).stderr_has("(secret)").said();
+    nowhere(&scenario, &said);
 }

@@ -321,3 +321,27 @@ pub fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
         thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// Numbers that look like chance and can be had again: the seed is printed, and `BACKPLAN_TEST_SEED` sets it.
+#[derive(Debug)]
+pub struct Chance(u64);
+
+impl Chance {
+    /// With this seed if the environment has none.
+    pub fn new(seed: u64) -> Self {
+        let seed = std::env::var("BACKPLAN_TEST_SEED").map_or(seed, |text| text.parse().unwrap());
+        println!("BACKPLAN_TEST_SEED={seed}");
+        Chance(seed)
+    }
+
+    /// Below `most`.
+    pub fn below(&mut self, most: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % most
+    }
+}
+
+/// How often something is tried: `usual`, or what `BACKPLAN_TEST_ROUNDS` says.
+pub fn rounds(usual: u32) -> u32 {
+    std::env::var("BACKPLAN_TEST_ROUNDS").map_or(usual, |text| text.parse().unwrap())
+}

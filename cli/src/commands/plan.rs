@@ -1,6 +1,7 @@
 //! From the argument FILE to a compiled plan.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -91,6 +92,8 @@ pub struct Ready {
     pub sources: SourceSet,
     /// Where secrets are written into the texts.
     pub inline_secrets: Vec<Place>,
+    /// Parameters whose values from outside are secrets.
+    pub secret_params: BTreeSet<String>,
     /// Whether the check has warnings.
     pub has_warnings: bool,
 }
@@ -106,7 +109,7 @@ pub fn ready(file: &PlanFile, global: &Global, console: &mut Console) -> Result<
     let mut sources = load::load(&path, &current).map_err(|error| of_load(&error))?;
     let compiled = compile(&sources, &inputs(global)?);
     let is_sound = compiled.is_sound();
-    let Compiled { model, findings, inline_secrets } = compiled;
+    let Compiled { model, findings, inline_secrets, secret_params } = compiled;
     sources.hide(&inline_secrets);
     let count = |weight: Severity| findings.iter().filter(|finding| finding.severity == weight).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
@@ -116,7 +119,9 @@ pub fn ready(file: &PlanFile, global: &Global, console: &mut Console) -> Result<
         console.say(&format!("{text}\n"));
     }
     match model {
-        Some(model) if is_sound => Ok(Ready { model, sources, inline_secrets, has_warnings: warnings > 0 }),
+        Some(model) if is_sound => {
+            Ok(Ready { model, sources, inline_secrets, secret_params, has_warnings: warnings > 0 })
+        }
         _ => {
             let what = human::plural(errors.max(1), "error");
             Err(Failure {

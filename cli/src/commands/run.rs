@@ -4,8 +4,9 @@ use std::env;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use backplan_compiler::model::Level;
+use backplan_compiler::model::{EnvValue, Level, SourceKind};
 use backplan_compiler::sources::{Place, SourceSet};
+use backplan_compiler::value::Secret;
 use backplan_runtime::control::Control;
 use backplan_runtime::run::coordinator::StopSignal;
 use backplan_runtime::run::event::Observer;
@@ -47,12 +48,12 @@ fn request(args: &RunArgs, global: &Global, ready: Ready) -> Result<Request, Fai
     let state = state::root().map_err(|error| Failure::new(error.to_string()).help("set HOME"))?;
     Ok(Request {
         files: redacted(&ready.sources, &ready.inline_secrets),
-        model: ready.model,
         parameters: global
             .params
             .iter()
-            .map(|binding| (binding.name.clone(), binding.value.clone()))
+            .map(|binding| (binding.name.clone(), shown(&binding.value, &binding.name, &ready)))
             .collect(),
+        model: ready.model,
         level: match args.level {
             WantedLevel::Auto => None,
             WantedLevel::Full => Some(Level::Full),
@@ -65,6 +66,20 @@ fn request(args: &RunArgs, global: &Global, ready: Ready) -> Result<Request, Fai
         home: env::home_dir(),
         clock: clock()?,
     })
+}
+
+/// The value of a parameter as a manifest may hold it. One that became a part of a secret is a secret too.
+fn shown(value: &str, name: &str, ready: &Ready) -> String {
+    let mut envs = ready.model.sources.iter().filter_map(|source| match &source.kind {
+        SourceKind::Command(command) => Some(&command.env),
+        _ => None,
+    });
+    let in_secret = envs.any(|env| {
+        env.iter().any(|(_, set)| {
+            matches!(set, EnvValue::Secret(Secret::Inline(hidden)) if hidden.expose().contains(value))
+        })
+    });
+    if ready.secret_params.contains(name) || in_secret { "(secret)".to_owned() } else { value.to_owned() }
 }
 
 /// The texts of a plan without the secrets written into them.

@@ -223,6 +223,7 @@ impl Transaction {
         self.complete(manifest)?;
         let bytes = manifest.to_bytes()?;
         self.store.replace(&self.layout.sums(&manifest.run), sums(manifest).as_bytes())?;
+        self.drop_unpromised(manifest)?;
         self.lease.confirm()?;
         self.create_manifest(manifest, &bytes)?;
         let untidy = self.store.delete(&self.layout.intent(&self.intent.run)).err();
@@ -247,6 +248,27 @@ impl Transaction {
                 None => "is not there".to_owned(),
             };
             return Err(CommitError::NotWhole { store: store(), artefact: archive.artefact.clone(), what });
+        }
+        Ok(())
+    }
+
+    /// Removes what came under its name though nobody was told so (a sync that failed behind the rename): without the
+    /// intent, nobody would know whose it is.
+    fn drop_unpromised(&self, manifest: &Manifest) -> Result<(), CommitError> {
+        let promised = |artefact: &str| manifest.archives.iter().any(|archive| archive.artefact == artefact);
+        for intended in self.intent.artefacts.iter().filter(|intended| !promised(&intended.artefact)) {
+            let name = artefact_name(&intended.artefact)?;
+            match self.store.size(&name) {
+                Ok(Some(_)) => {}
+                Ok(None) => continue,
+                // A folder or a symlink: none of ours.
+                Err(error) if error.cause.kind() == std::io::ErrorKind::InvalidInput => continue,
+                Err(error) => return Err(error.into()),
+            }
+            if (self.mark)(&self.store.read_range(&name, 0, HEAD_BYTES)?) == Some(self.intent.run) {
+                self.lease.confirm()?;
+                self.store.delete(&name)?;
+            }
         }
         Ok(())
     }
