@@ -15,6 +15,7 @@
 //! | [`finding`] | what a check says: stable name, severity, spans, mend |
 //! | [`graph`] | the graph of steps with its effects as data |
 //! | [`lower`](mod@lower) | model → graph |
+//! | [`retention`] | which runs of a store stay, and why |
 //! | [`render`] | the graph as YAML and as pictures |
 
 mod allow;
@@ -29,6 +30,7 @@ pub mod lower;
 pub mod model;
 pub mod render;
 pub mod resolve;
+pub mod retention;
 pub mod schema;
 pub mod sources;
 pub mod value;
