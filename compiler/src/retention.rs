@@ -257,12 +257,12 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
         part.rests_on.iter().find(|base| match self.at.get(base) {
             None => true,
             Some(base) if *base <= at => true,
-            Some(base) => {
-                let holds = self.runs[*base].parts.iter().any(|other| other.source == part.source);
+            Some(&base) => {
+                let holds = self.runs[base].parts.iter().any(|other| other.source == part.source);
                 let whole = whole.get(part.source.as_str());
                 // Oldest first is highest place first.
                 let is_whole =
-                    whole.is_some_and(|runs| runs.binary_search_by(|entry| base.cmp(&&entry.at)).is_ok());
+                    whole.is_some_and(|runs| runs.binary_search_by(|entry| base.cmp(&entry.at)).is_ok());
                 holds && !is_whole
             }
         })

@@ -150,12 +150,10 @@ impl View<'_> {
                     order.push(key);
                     chosen.insert(key, entry);
                 }
-                None => {}
-                Some(best) => {
-                    if prefer_full && best.level != Level::Full && entry.level == Level::Full {
-                        *best = entry;
-                    }
+                Some(best) if prefer_full && best.level != Level::Full && entry.level == Level::Full => {
+                    *best = entry;
                 }
+                _ => {}
             }
         }
         for key in order {
