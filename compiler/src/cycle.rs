@@ -222,7 +222,7 @@ impl<'a, Id: Ord + Clone + Display> Chains<'a, Id> {
             .filter_map(|(level, when)| Some((due::latest(when, &now)?, level)))
             .collect();
         // Highest level first; of what came due last alone where nothing is caught up on.
-        came.sort_by(|a, b| b.1.cmp(&a.1));
+        came.sort_by_key(|(_, level)| std::cmp::Reverse(*level));
         if !schedule.catch_up {
             let last = came.iter().map(|(at, _)| at.timestamp()).max();
             came.retain(|(at, _)| Some(at.timestamp()) == last);
