@@ -75,6 +75,19 @@ pub fn moments(when: &When, from: &Zoned) -> Box<dyn Iterator<Item = Zoned>> {
     }
 }
 
+/// The last moment at or before `at`.
+pub fn latest(when: &When, at: &Zoned) -> Option<Zoned> {
+    match when {
+        When::Every(seconds) => {
+            let midnight = at.start_of_day().ok()?;
+            let step = i64::try_from((*seconds).clamp(1, DAY)).ok()?;
+            let passed = midnight.duration_until(at).as_secs() / step;
+            midnight.checked_add(SignedDuration::from_secs(passed * step)).ok()
+        }
+        When::Cron(text) => Cron::from_str(text).ok()?.find_previous_occurrence(at, true).ok(),
+    }
+}
+
 /// Moments counted from each midnight.
 fn every(seconds: u64, from: &Zoned) -> impl Iterator<Item = Zoned> + use<> {
     let from = from.clone();
@@ -120,7 +133,7 @@ pub fn runs(schedule: &Schedule, span: RangeInclusive<Zoned>, count: usize) -> V
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::{moments, some_day, when_error, zone};
+    use super::{latest, moments, some_day, when_error, zone};
     use crate::model::When;
 
     fn shown(when: &When, count: usize) -> Vec<String> {
@@ -135,6 +148,19 @@ mod tests {
             moments,
             ["01-01 00:00:00", "01-01 07:00:00", "01-01 14:00:00", "01-01 21:00:00", "01-02 00:00:00"]
         );
+    }
+
+    #[test]
+    fn the_last_moment_is_the_one_that_the_next_ones_follow() {
+        let from = some_day(&zone("Europe/Berlin").unwrap()).unwrap();
+        for when in [When::Every(7 * 3600), When::Cron("30 2 * * *".into()), When::Cron("0 3 * * 7".into())] {
+            for moment in moments(&when, &from).take(20) {
+                let shown = format!("{when:?} {moment}");
+                assert_eq!(latest(&when, &moment), Some(moment.clone()), "{shown}");
+                let later = &moment + jiff::SignedDuration::from_mins(20);
+                assert_eq!(latest(&when, &later), Some(moment), "{shown}");
+            }
+        }
     }
 
     #[test]

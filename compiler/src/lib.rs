@@ -15,11 +15,14 @@
 //! | [`finding`] | what a check says: stable name, severity, spans, mend |
 //! | [`graph`] | the graph of steps with its effects as data |
 //! | [`lower`](mod@lower) | model → graph |
+//! | [`cycle`] | which level the next run has, from the runs that exist |
+//! | [`retention`] | which runs of a store stay, and why |
 //! | [`render`] | the graph as YAML and as pictures |
 
 mod allow;
 pub mod codes;
 pub mod compile;
+pub mod cycle;
 pub mod due;
 pub mod explain;
 pub mod finding;
@@ -29,6 +32,7 @@ pub mod lower;
 pub mod model;
 pub mod render;
 pub mod resolve;
+pub mod retention;
 pub mod schema;
 pub mod sources;
 pub mod value;

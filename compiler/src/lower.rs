@@ -479,7 +479,10 @@ impl<'a> Lowering<'a> {
     }
 
     fn end(&mut self) {
-        let mut last: Vec<String> = self.steps.iter().map(|step| step.id.0.clone()).collect();
+        // What nothing else waits for: behind these, everything has ended.
+        let needed: BTreeSet<&StepId> = self.steps.iter().flat_map(|step| &step.needs).collect();
+        let ends = self.steps.iter().filter(|step| !needed.contains(&step.id));
+        let mut last: Vec<String> = ends.map(|step| step.id.0.clone()).collect();
         if let Some(staging) = self.model.staging.clone().filter(|staging| staging.clear_after) {
             let step = self.push("clear/after", Action::ClearStaging(When::After), last.clone());
             step.deletes.insert(Resource::Contents(staging.path));

@@ -6,8 +6,8 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::graph::{Action, Resource, Step, StepGraph, StepId, Undo};
-use crate::model::{Model, Retry};
+use crate::graph::{Action, Resource, Step, StepGraph, StepId, Undo, When};
+use crate::model::{ArchiveId, Model, Retry, SourceId, StoreId};
 
 /// Version of the format that [`to_yaml`] writes.
 pub const COMPILED_VERSION: u32 = 1;
@@ -23,7 +23,7 @@ struct Compiled<'a> {
 #[derive(Serialize)]
 struct CompiledStep<'a> {
     id: &'a StepId,
-    action: String,
+    action: Doing<'a>,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     needs: &'a BTreeSet<StepId>,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
@@ -55,10 +55,10 @@ pub fn to_yaml(graph: &StepGraph, model: &Model) -> String {
     yaml_serde::to_string(&compiled).unwrap_or_else(|error| format!("# cannot be written as YAML: {error}\n"))
 }
 
-fn compiled_step<'a>(step: &'a Step, model: &Model) -> CompiledStep<'a> {
+fn compiled_step<'a>(step: &'a Step, model: &'a Model) -> CompiledStep<'a> {
     CompiledStep {
         id: &step.id,
-        action: describe(&step.action, model),
+        action: doing(&step.action, model),
         needs: &step.needs,
         reads: &step.reads,
         writes: &step.writes,
@@ -69,29 +69,46 @@ fn compiled_step<'a>(step: &'a Step, model: &Model) -> CompiledStep<'a> {
     }
 }
 
-/// What a step does, in words.
-pub fn describe(action: &Action, model: &Model) -> String {
-    use crate::graph::When;
+/// What a step does: a verb, and what it does it to by name, so that an engine that reads this need not take ids apart.
+#[derive(Serialize, Default)]
+struct Doing<'a> {
+    verb: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archive: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notify: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    when: Option<When>,
+}
 
+fn doing<'a>(action: &Action, model: &'a Model) -> Doing<'a> {
+    let none = Doing::default();
+    let source = |id: &SourceId| Some(model.source(*id).name.as_str());
+    let archive = |id: &ArchiveId| Some(model.archive(*id).name.as_str());
+    let store = |id: &StoreId| Some(model.store(*id).name.as_str());
     match action {
-        Action::LockHost => "lock this host".into(),
-        Action::LockStore(store) => format!("lock store {}", model.store(*store).name),
-        Action::Recover => "undo what a dead run left".into(),
-        Action::ClearStaging(When::Before) => "clear the staging before the run".into(),
-        Action::ClearStaging(When::After) => "clear the staging after the run".into(),
-        Action::Enter(window) => format!("enter window {}", window_name(model, *window)),
-        Action::Leave(window) => format!("leave window {}", window_name(model, *window)),
-        Action::Scan(source) => format!("scan source {}", model.source(*source).name),
-        Action::Dump(source) => format!("dump source {}", model.source(*source).name),
-        Action::Pack(archive) => format!("pack archive {}", model.archive(*archive).name),
-        Action::Publish(archive, store) => {
-            format!("publish archive {} to store {}", model.archive(*archive).name, model.store(*store).name)
+        Action::LockHost => Doing { verb: "lock", ..none },
+        Action::LockStore(id) => Doing { verb: "lock", store: store(id), ..none },
+        Action::Recover => Doing { verb: "recover", ..none },
+        Action::ClearStaging(when) => Doing { verb: "clear", when: Some(*when), ..none },
+        Action::Enter(window) => Doing { verb: "enter", window: Some(window_name(model, *window)), ..none },
+        Action::Leave(window) => Doing { verb: "leave", window: Some(window_name(model, *window)), ..none },
+        Action::Scan(id) => Doing { verb: "scan", source: source(id), ..none },
+        Action::Dump(id) => Doing { verb: "dump", source: source(id), ..none },
+        Action::Pack(id) => Doing { verb: "pack", archive: archive(id), ..none },
+        Action::Publish(id, to) => Doing { verb: "publish", archive: archive(id), store: store(to), ..none },
+        Action::Commit(id) => Doing { verb: "commit", store: store(id), ..none },
+        Action::Prune(id) => Doing { verb: "prune", store: store(id), ..none },
+        Action::Unlock => Doing { verb: "unlock", ..none },
+        Action::Notify(at, when) => {
+            Doing { verb: "notify", notify: Some(notify_name(model, *at)), when: Some(*when), ..none }
         }
-        Action::Commit(store) => format!("commit store {}", model.store(*store).name),
-        Action::Prune(store) => format!("prune store {}", model.store(*store).name),
-        Action::Unlock => "release the locks".into(),
-        Action::Notify(notify, When::Before) => format!("tell {} of the start", notify_name(model, *notify)),
-        Action::Notify(notify, When::After) => format!("tell {} of the end", notify_name(model, *notify)),
     }
 }
 

@@ -252,6 +252,39 @@ fn a_walk_obeys_its_declaration() {
     assert_eq!(warned.warnings.kept()[0].kind, WarningKind::Missing);
 }
 
+#[test]
+fn entries_of_paths_may_be_files_links_and_below_another_root() {
+    let scratch = tempfile::tempdir().unwrap();
+    let snapshot_mount = scratch.path().join("mnt");
+    std::fs::create_dir_all(snapshot_mount.join("data/app")).unwrap();
+    std::fs::create_dir_all(snapshot_mount.join("etc")).unwrap();
+    std::fs::write(snapshot_mount.join("data/app/file"), "x").unwrap();
+    std::fs::write(snapshot_mount.join("etc/hosts"), "y").unwrap();
+    std::os::unix::fs::symlink("app", snapshot_mount.join("data/link")).unwrap();
+    let path = |absolute: &str| backplan_compiler::model::FilesPath {
+        place: support::place(),
+        absolute: absolute.into(),
+        inside: absolute.trim_start_matches('/').into(),
+    };
+    let mut declared = files(&[], &["*"]);
+    declared.exclude.clear();
+    declared.paths = vec![path("/etc/hosts"), path("/data/link"), path("/data/app"), path("/data/app/file")];
+    declared.root = Some(snapshot_mount);
+    let (bytes, packed) = pack_all(vec![scanned(scratch.path(), "s", declared)], scratch.path()).unwrap();
+    let found: Vec<_> = open(&bytes).entries().map(Result::unwrap).collect();
+    let paths: Vec<_> = found.iter().map(|entry| String::from_utf8_lossy(&entry.path).into_owned()).collect();
+    let expected = ["s", "s/data", "s/data/app", "s/data/app/file", "s/data/link", "s/etc", "s/etc/hosts"];
+    assert_eq!(paths, expected);
+    assert!(found[0].flags.has(Flags::SYNTHETIC) && found[1].flags.has(Flags::IMPLIED));
+    assert!(!found[1].flags.has(Flags::SYNTHETIC) && !found[2].flags.has(Flags::IMPLIED));
+    assert_eq!(found[4].kind, Kind::Symlink);
+    assert_eq!(packed.sources[0].warnings.total(), 0);
+    let measured = |path: &Path| measure(&trees("s", files(&[path], &[])), &Control::default()).unwrap();
+    let link = measured(&scratch.path().join("mnt/data/link"));
+    assert_eq!(link.warnings.kept()[0].kind, WarningKind::LinkToFolder);
+    assert_eq!(link.entries, 2);
+}
+
 fn damage_of(bytes: &[u8], depth: Depth) -> Result<Vec<Damage>, ReadError> {
     let artefact = Artefact::open(Bytes::of(bytes.to_vec()), None)?;
     verify(&artefact, depth, &Control::default()).map(|report| report.damage)

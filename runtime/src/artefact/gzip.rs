@@ -6,7 +6,10 @@ use libdeflater::{CompressionLvl, Compressor, Crc, Decompressor};
 pub const MEMBER_MAX: usize = 4 << 20;
 /// A stored deflate block's largest length.
 const STORED_MAX: usize = 0xffff;
+/// Bytes that are tried out, and at levels where compressing costs little more than trying.
 const PROBE: usize = 64 << 10;
+const PROBE_FAST: usize = 16 << 10;
+const FAST: u8 = 3;
 const SAMPLES: usize = 8;
 /// Members are made with this subfield id for what is Backplan's own.
 pub const SUBFIELD: [u8; 2] = *b"BP";
@@ -19,6 +22,7 @@ const HEADER: usize = 10;
 pub struct MemberWriter {
     main: Option<Compressor>,
     probe: Compressor,
+    probe_len: usize,
     sample: Vec<u8>,
     scratch: Vec<u8>,
 }
@@ -29,7 +33,8 @@ impl MemberWriter {
         let main = (level > 0)
             .then(|| Compressor::new(CompressionLvl::new(i32::from(level.min(9))).unwrap_or_default()));
         let probe = Compressor::new(CompressionLvl::new(1).unwrap_or_default());
-        MemberWriter { main, probe, sample: Vec::new(), scratch: Vec::new() }
+        let probe_len = if level > FAST { PROBE } else { PROBE_FAST };
+        MemberWriter { main, probe, probe_len, sample: Vec::new(), scratch: Vec::new() }
     }
 
     /// Appends a member that decodes to `data`. What does not compress is stored.
@@ -66,14 +71,14 @@ impl MemberWriter {
             return false;
         }
         // Spread, as a member may hold files of both kinds.
-        let (part, step) = (PROBE / SAMPLES, data.len() / SAMPLES);
+        let (part, step) = (self.probe_len / SAMPLES, data.len() / SAMPLES);
         self.sample.clear();
         for sample in 0..SAMPLES {
             self.sample.extend_from_slice(&data[sample * step..sample * step + part]);
         }
-        self.scratch.resize(self.probe.deflate_compress_bound(PROBE), 0);
+        self.scratch.resize(self.probe.deflate_compress_bound(self.probe_len), 0);
         let compressed = self.probe.deflate_compress(&self.sample, &mut self.scratch);
-        compressed.is_ok_and(|length| length > PROBE / 100 * 99)
+        compressed.is_ok_and(|length| length > self.probe_len / 100 * 99)
     }
 }
 

@@ -17,7 +17,7 @@ use super::journal::Record;
 use super::mark::mark;
 use super::prepare::highest_in;
 use super::session;
-use super::sinks::{FanOut, StagedFile, StoreUpload};
+use super::sinks::{FanOut, StagedFile, Uploads};
 use super::state::make_private;
 use super::worker::Worker;
 use crate::artefact::{self, Content, Input, PackError, PackOptions, Packed};
@@ -139,6 +139,7 @@ impl Worker {
             run: self.imprint.run.to_string(),
             scratch: self.work_folder(),
             workers: None,
+            deleted: None,
         };
         let fact = if self.request.model.staging.is_some() {
             self.pack_staged(step, id, inputs, &options, control)?
@@ -270,7 +271,7 @@ impl Worker {
     }
 
     /// An upload to each store that takes one. A store that does not is no reason to back up to none.
-    fn open_uploads(&self, id: ArchiveId, name: &str) -> (Vec<StoreUpload>, Vec<Lost>) {
+    fn open_uploads(&self, id: ArchiveId, name: &str) -> (Uploads, Vec<Lost>) {
         let (mut uploads, mut lost) = (Vec::new(), Vec::new());
         for store in &self.request.model.archive(id).to {
             let upload = match self.transaction(*store) {

@@ -228,7 +228,7 @@ impl Looking<'_> {
         let request = &self.prepared.request;
         let Some(declared) = &request.model.staging else { return };
         let opened = Staging::of(declared, request);
-        // What keeps it from being opened is told where the locks are taken.
+        // What keeps it from being cleared is told where the locks are taken.
         if let Ok(contents) = opened.and_then(|staging| staging.contents()) {
             shown.would_delete.extend(contents.iter().map(|path| path.display().to_string()));
         }

@@ -59,23 +59,23 @@ impl Sink for StagedFile {
     }
 }
 
-/// An artefact on its way into a store.
-pub type StoreUpload = (StoreId, Box<dyn Upload>);
+/// An upload to each of some stores.
+pub type Uploads = Vec<(StoreId, Box<dyn Upload>)>;
 
 /// Every store at once. One that fails drops out, and the others go on.
 pub struct FanOut {
-    uploads: Vec<StoreUpload>,
+    uploads: Uploads,
     lost: Vec<(StoreId, StoreError)>,
 }
 
 impl FanOut {
     /// Writes to these uploads.
-    pub fn new(uploads: Vec<StoreUpload>) -> FanOut {
+    pub fn new(uploads: Uploads) -> FanOut {
         FanOut { uploads, lost: Vec::new() }
     }
 
     /// The uploads that took everything, and the stores that dropped out with the reason.
-    pub fn into_uploads(self) -> (Vec<StoreUpload>, Vec<(StoreId, StoreError)>) {
+    pub fn into_uploads(self) -> (Uploads, Vec<(StoreId, StoreError)>) {
         (self.uploads, self.lost)
     }
 

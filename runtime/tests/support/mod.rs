@@ -86,7 +86,13 @@ impl ReadAt for Bytes {
 }
 
 pub fn options(scratch: &Path) -> PackOptions {
-    PackOptions { level: 6, run: RUN.to_string(), scratch: scratch.to_path_buf(), workers: Some(2) }
+    PackOptions {
+        level: 6,
+        run: RUN.to_string(),
+        scratch: scratch.to_path_buf(),
+        workers: Some(2),
+        deleted: None,
+    }
 }
 
 pub fn scanned(scratch: &Path, source: &str, files: Files) -> Input {
@@ -238,6 +244,7 @@ fn links(top: &Path) {
     }
     std::os::unix::fs::symlink("x/".repeat(600), folder.join("long")).unwrap();
     std::os::unix::fs::symlink(OsStr::from_bytes(b"\xff\xfe"), folder.join("odd")).unwrap();
+    set_time(&folder, 1_400_000_000, 1);
 }
 
 fn modes_and_times(top: &Path) {

@@ -112,4 +112,6 @@ pub struct Done {
     pub deferred: Vec<Planned>,
     /// Bytes of contents, by source.
     pub bytes: Vec<(u16, u64)>,
+    /// Entries that are over and done with, those left out counted.
+    pub entries: u64,
 }

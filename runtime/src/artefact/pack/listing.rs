@@ -147,7 +147,7 @@ impl Listing {
         path
     }
 
-    /// Whether the entries come from trees (and not from memory).
+    /// An entry's path on this host, for messages.
     pub fn host_path(&self, roots: &super::open::Roots, entry: &Scanned) -> std::path::PathBuf {
         if entry.root.is_some() {
             return roots.host_path(entry.root, &entry.path);

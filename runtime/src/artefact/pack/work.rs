@@ -80,10 +80,12 @@ impl<'a> Worker<'a> {
             warnings: Vec::new(),
             deferred: Vec::new(),
             bytes: Vec::new(),
+            entries: 0,
         };
         self.tar.clear();
         match job.work {
             Work::Entries(items) => {
+                done.entries = items.len() as u64;
                 for item in items {
                     match item {
                         Item::Entry(entry) if entry.seen.kind == Kind::File && entry.link.is_none() => {
@@ -139,6 +141,7 @@ impl<'a> Worker<'a> {
         let would_be = self.tar.len() as u64 + opened.size;
         if has_grown && (opened.size > PIECE as u64 || would_be > (PIECE + SLACK) as u64) {
             done.deferred.push(entry);
+            done.entries -= 1;
             return;
         }
         self.whole(&entry, &opened, done, false);
@@ -332,6 +335,7 @@ impl<'a> Worker<'a> {
         } else if let Reading::Failed(_) = reading {
             self.judge(entry, reading, done);
         }
+        done.entries = last.into();
         done.large = Some(Large::Goes { hash, bytes, flags, last });
         done.bytes.push((entry.source, bytes));
     }
@@ -375,6 +379,7 @@ impl<'a> Worker<'a> {
             self.pad(index * PIECE as u64 + bytes.len() as u64);
         }
         let bytes = bytes.len() as u64;
+        done.entries = last.into();
         done.large = Some(Large::Goes { hash, bytes, flags: Flags::default(), last });
         done.bytes.push((source, bytes));
     }
