@@ -210,7 +210,11 @@ impl Restore {
     pub fn carry_out(&self, control: &Control) -> Result<Outcome, RecallError> {
         let mut outcome = self.outline();
         for part in &self.parts {
-            let done = extract::extract(&part.artefact, &part.extraction, control)?;
+            let done = extract::extract(&part.artefact, &part.extraction, control).map_err(|cause| {
+                let targets = part.extraction.targets.iter().map(|target| target.to.display().to_string());
+                let to = targets.collect::<Vec<_>>().join("`, `");
+                RecallError::CutShort { to, artefact: part.name.clone(), cause }
+            })?;
             outcome.take(&part.name, &done);
         }
         Ok(outcome)
