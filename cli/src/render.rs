@@ -6,6 +6,6 @@ pub mod json;
 mod paint;
 mod place;
 pub mod run;
-mod text;
+pub mod text;
 
 pub use place::{Position, position};

@@ -228,3 +228,14 @@ fn a_manifest_that_is_gone_or_damaged_hides_one_run_in_one_store() {
     // The next run takes no number again.
     scenario.next_day().plan(["run", "--format", "json"]).status(0).stdout_has("\"run\": \"00000004-");
 }
+
+#[test]
+fn a_disk_that_is_too_small_is_named() {
+    let scenario = world();
+    let small = scenario.path("small");
+    fs::create_dir(&small).unwrap();
+    shell(&small, "mount -t tmpfs -o size=512k tmpfs .");
+    let answer = scenario.plan(["restore", "--to", "small/out"]);
+    shell(&scenario.path("."), "umount -l small");
+    answer.status(1).stderr_has("No space left").stderr_has("small/out").stderr_has("restore again");
+}

@@ -289,3 +289,37 @@ fn one_job_at_a_time_comes_to_the_same() {
     scenario.next_day().plan(["run"]).status(0);
     assert_eq!((artefacts(&scenario.path("one")).len(), artefacts(&scenario.path("two")).len()), (1, 2));
 }
+
+#[test]
+fn neither_a_program_nor_a_name_steers_the_terminal() {
+    let declarations = format!(
+        "{}\nsource x: command {{\n  run = [\"sh\", \"-c\", \"printf '\\\\033[2J\\\\033]0;owned\\\\007' >&2; exit 1\"]\n  as  = \"x\"\n}}\n\narchive x {{\n  from = [x]\n  to   = [store]\n}}\n",
+        SITE.replace("paths = [\"site\"]", "paths         = [\"site\"]\n  max_file_size = 10B")
+    );
+    let scenario =
+        Scenario::new().file("p.plan", plan(&declarations)).file("site/\u{1b}[31mred", "more than ten bytes");
+    let said = scenario.plan(["run"]).status(1).stdout_has("owned").said();
+    assert!(said.contains("[31mred"), "{said}");
+    assert!(!said.contains(['\u{1b}', '\u{7}']), "{said:?}");
+}
+
+#[test]
+fn an_optional_database_that_is_not_there_is_a_warning() {
+    let declarations = format!(
+        "{}\nsource db: sqlite {{\n  path     = \"app.db\"\n  optional = true\n}}\n",
+        SITE.replace("[site]", "all")
+    );
+    for staging in ["", STAGING] {
+        let scenario = Scenario::new()
+            .file("p.plan", plan(&format!("{declarations}{staging}")))
+            .file("site/a", "a")
+            .file("staging/x", "");
+        scenario.plan(["run", "--dry-run"]).status(3).stdout_has("app.db");
+        scenario.plan(["run"]).status(3).stdout_has("app.db").stdout_has("is left out");
+        let manifest = shell(&scenario.path("store"), "cat .backplan/p/manifests/*");
+        assert!(manifest.contains("status: skipped"), "{manifest}");
+        // No file, but something else: that is no matter of being optional.
+        fs::create_dir(scenario.path("app.db")).unwrap();
+        scenario.next_day().plan(["run"]).status(1).stdout_has("no SQLite database");
+    }
+}

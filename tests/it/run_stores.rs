@@ -308,7 +308,8 @@ fn the_same_plan_twice_at_once_runs_once() {
     scenario.plan(["run"]).status(4).says("in use by").says("wait for it to end");
     assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
     // A dry run may look all the same, and says so.
-    scenario.plan(["run", "--dry-run"]).stdout_has("in use by");
+    let shown = scenario.plan(["run", "--dry-run"]).stdout_has("in use by");
+    assert!(!shown.stdout.contains("died") && !shown.stdout.contains("now there:"), "{shown:?}");
     // From a container of the same machine id, with other host locks: the store's lease holds.
     shell(
         &scenario.path(".."),

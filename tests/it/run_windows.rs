@@ -1,8 +1,10 @@
 //! Windows: entered before the first look at their sources, left after the last, whatever happens in between.
 
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::scenario::{Scenario, artefacts, plan, wait_for};
+use crate::scenario::{Scenario, artefacts, plan, shell, wait_for};
 
 /// A window that logs, around a source that logs; each script may be replaced.
 fn windowed(read: &str, leave: &str, more: &str) -> String {
@@ -161,4 +163,52 @@ notify log: command {
     );
     scenario.write("p.plan", windowed("echo x", "true", notify).replace("echo $BACK", "exit 9; echo $BACK"));
     scenario.next_day().plan(["run"]).status(3).stdout_has("notify/log").stdout_has("status 9");
+}
+
+#[test]
+fn a_signal_does_not_wait_for_the_next_attempt() {
+    let text = windowed("exit 1", "true", "").replace("attempts = 1", "attempts = 5\n  backoff  = 60s..60s");
+    let scenario = Scenario::new().file("p.plan", text);
+    let running = scenario.next_day().start(["run"]);
+    wait_for("the reading", || {
+        fs::read_to_string(scenario.path("log")).is_ok_and(|log| log.contains("read"))
+    });
+    // The next attempt is at least half a minute away.
+    std::thread::sleep(Duration::from_millis(300));
+    let since = Instant::now();
+    running.signal("TERM");
+    let answer = running.answer().status(143);
+    assert!(since.elapsed() < Duration::from_secs(8), "{answer:?}");
+    assert_eq!(log(&scenario), "enter read leave ");
+}
+
+#[test]
+fn a_program_that_will_not_hear_of_it_is_stopped_all_the_same() {
+    let scenario =
+        Scenario::new().file("p.plan", windowed("trap : TERM; sleep 91.5; sleep 91.5", "true", ""));
+    let running = scenario.next_day().start(["run"]);
+    wait_for("the reading", || {
+        fs::read_to_string(scenario.path("log")).is_ok_and(|log| log.contains("read"))
+    });
+    let since = Instant::now();
+    running.signal("TERM");
+    let answer = running.answer().status(143);
+    assert!(since.elapsed() < Duration::from_secs(20), "{answer:?}");
+    assert_eq!(log(&scenario), "enter read leave ");
+    let left = shell(Path::new("/"), "ps -eo stat,args | grep '[s]leep 91.5' | grep -vc '^Z' || true");
+    assert_eq!(left.trim(), "0");
+}
+
+#[test]
+fn programs_run_as_the_account_that_the_plan_names() {
+    let text = windowed("id -un", "id -un >> who", "run_as = \"nobody\"")
+        .replace("  as  = \"slow.txt\"", "  as  = \"slow.txt\"\n  run_as = \"nobody\"");
+    let scenario = Scenario::new().file("p.plan", text).file("who", "").file("log", "");
+    shell(&scenario.path("."), "chmod 755 .. .; chmod 666 who log");
+    scenario.next_day().plan(["run"]).status(0);
+    assert_eq!(scenario.read("who"), "nobody\n");
+    assert_eq!(shell(&scenario.path("store"), "tar xzOf p_main*.tar.gz slow/slow.txt"), "nobody\n");
+    let text = scenario.read("p.plan").replace("\"nobody\"", "\"no-such-account\"");
+    scenario.write("p.plan", text);
+    scenario.next_day().plan(["run"]).status(1).stdout_has("no-such-account");
 }

@@ -77,6 +77,12 @@ pub fn failure(error: &RecallError) -> Failure {
         RecallError::NoSource { .. } | RecallError::NoEntry { .. } | RecallError::NotFile { .. } => {
             (Status::Failed, None)
         }
+        RecallError::CutShort { .. } => (
+            Status::Failed,
+            Some(
+                "what was complete stays, nothing half-written; mend that and restore again, with `--overwrite`",
+            ),
+        ),
         RecallError::Choose(_) => (Status::Failed, Some("`plan list` shows which runs there are")),
         RecallError::Artefact { .. } => (
             Status::Failed,

@@ -13,6 +13,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::{amount, duration, lines};
 use crate::console::Style;
+use crate::render::text::harmless;
 
 /// How often counters are read.
 const TICK: Duration = Duration::from_millis(100);
@@ -93,7 +94,7 @@ impl Observer for Bars {
         };
         if let Some(line) = line {
             // The terminal may have gone; the run goes on.
-            let _ = self.shared.screen.println(line);
+            let _ = self.shared.screen.println(harmless(&line));
         }
     }
 }

@@ -146,7 +146,18 @@ pub enum RecallError {
     /// Nothing of the run can be put back in place.
     #[error("nothing of run {0} came from a place of its own: restore it with `--to`")]
     NoPlace(String),
-    /// Putting files back.
+    /// Putting files back could not go on.
+    #[error("`{artefact}` into `{to}`: {cause}")]
+    CutShort {
+        /// The artefact.
+        artefact: String,
+        /// Its targets.
+        to: String,
+        /// Why.
+        #[source]
+        cause: ExtractError,
+    },
+    /// What is to be put back cannot be told.
     #[error(transparent)]
     Extract(#[from] ExtractError),
     /// A name in a manifest that no store can hold.

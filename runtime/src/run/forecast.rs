@@ -20,7 +20,7 @@ use super::staging::Staging;
 use super::state::Folders;
 use super::worker::trees;
 use crate::catalog::identity::{Claim, IdentityError, Standing, inspect};
-use crate::catalog::lock;
+use crate::catalog::lock::{self, Holder};
 use crate::catalog::manifest::HostRef;
 use crate::catalog::owner::Owner;
 use crate::catalog::recover::RecoveryPlan;
@@ -87,6 +87,7 @@ pub fn forecast(request: Request, control: &Control) -> Result<Forecast, Prepare
         measured: BTreeMap::new(),
         warnings: Vec::new(),
         errors: Vec::new(),
+        alive: BTreeSet::new(),
         folders: BTreeSet::new(),
         usable: 0,
     };
@@ -121,6 +122,8 @@ struct Looking<'a> {
     measured: BTreeMap<SourceId, (u64, u64)>,
     warnings: Vec<String>,
     errors: Vec<String>,
+    /// Runs that hold a store now: what they have begun, nobody takes back.
+    alive: BTreeSet<String>,
     /// Folders of stores, by device and inode.
     folders: BTreeSet<(u64, u64)>,
     /// Stores that could take a backup.
@@ -181,6 +184,8 @@ impl Looking<'_> {
         }
         match look_at_store(prepared, &declared.name, folder, known) {
             Ok((found, errors)) => {
+                let opened = DirStore::open(&declared.name, folder).ok();
+                self.alive.extend(opened.and_then(|store| holder_of(prepared, &store)));
                 self.usable += 1;
                 shown.found.push(found);
                 self.errors.extend(errors);
@@ -197,7 +202,7 @@ impl Looking<'_> {
         let folders = Folders::new(prepared.plan.folder());
         match journal::dead(&folders.journals()) {
             Ok(dead) => {
-                for left in dead {
+                for left in dead.into_iter().filter(|left| !self.alive.contains(&left.run)) {
                     shown.found.push(format!("run {} died", left.run));
                     let windows =
                         left.windows.iter().map(|(window, _)| format!("window `{window}` would be left"));
@@ -211,7 +216,8 @@ impl Looking<'_> {
         for declared in &prepared.request.model.stores {
             let Some(folder) = session::folder(declared) else { continue };
             let Ok(store) = DirStore::open(&declared.name, folder) else { continue };
-            match RecoveryPlan::make(&store, &prepared.layout, None, &mark) {
+            let alive = holder_of(prepared, &store).and_then(|run| run.parse().ok());
+            match RecoveryPlan::make(&store, &prepared.layout, alive.as_ref(), &mark) {
                 Ok(plan) => {
                     for step in plan.steps {
                         let names = step.deletes.iter().map(|name| format!("{}:{name}", declared.name));
@@ -347,6 +353,15 @@ fn look_at_store(
     let holder = lock::holder(&store, &prepared.layout, &owner)?;
     let busy = holder.map(|holder| format!("store `{name}` is in use by {holder}"));
     Ok((found, busy.into_iter().collect()))
+}
+
+/// The run that holds a store, if one does.
+fn holder_of(prepared: &Prepared, store: &dyn ReadStore) -> Option<String> {
+    let owner = Owner::this_process(prepared.host.machine(), &super::prepare::host_name(), &prepared.run);
+    match lock::holder(store, &prepared.layout, &owner) {
+        Ok(Some(Holder::Known(owner))) => Some(owner.run),
+        _ => None,
+    }
 }
 
 fn runs_in(store: &dyn ReadStore, prepared: &Prepared) -> Result<usize, StoreError> {
