@@ -155,7 +155,7 @@ pub enum RecallError {
         to: String,
         /// Why.
         #[source]
-        cause: ExtractError,
+        cause: Box<ExtractError>,
     },
     /// What is to be put back cannot be told.
     #[error(transparent)]

@@ -248,7 +248,7 @@ impl Part<'_> {
                 let targets = self.extraction.targets.iter().map(|target| target.to.display().to_string());
                 let to = targets.collect::<Vec<_>>().join("`, `");
                 let artefact = self.chain.artefacts().last().unwrap_or_default().to_owned();
-                RecallError::CutShort { to, artefact, cause }
+                RecallError::CutShort { to, artefact, cause: Box::new(cause) }
             }
         }
     }
