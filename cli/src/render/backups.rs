@@ -9,6 +9,7 @@ use backplan_runtime::recall::restore::Outcome;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::human::plural;
 use super::paint::Paint;
 use super::text::harmless;
 use crate::console::Style;
@@ -224,6 +225,10 @@ fn permissions(mode: u32) -> String {
     out
 }
 
+fn entries(count: u64) -> String {
+    plural(count.try_into().unwrap_or(usize::MAX), "entry")
+}
+
 /// What a restore did, or would do.
 pub fn restored(outcome: &Outcome, dry_run: bool, style: Style) -> String {
     let paint = Paint::new(style);
@@ -238,7 +243,7 @@ pub fn restored(outcome: &Outcome, dry_run: bool, style: Style) -> String {
     if outcome.problem_count > outcome.problems.len().min(MOST) as u64 {
         let _ = writeln!(out, "{} problems in all", outcome.problem_count);
     }
-    let amount = format!("{} entries, {}", outcome.entries, bytes(outcome.bytes));
+    let amount = format!("{}, {}", entries(outcome.entries), bytes(outcome.bytes));
     let _ = match (dry_run, outcome.problem_count) {
         (true, _) => writeln!(out, "run {} would restore {amount}; nothing was written", outcome.run),
         (false, 0) => writeln!(out, "{} from run {}: {amount}", paint.green("restored"), outcome.run),
@@ -255,7 +260,7 @@ pub fn checked(runs: &[Checked], style: Style) -> String {
         for artefact in &run.artefacts {
             let place = format!("run {} in `{}`: {}", run.run, run.store, harmless(&artefact.artefact));
             if artefact.damage.is_empty() {
-                let _ = writeln!(out, "{place}: {}, {} entries", paint.green("whole"), artefact.entries);
+                let _ = writeln!(out, "{place}: {}, {}", paint.green("whole"), entries(artefact.entries));
                 continue;
             }
             let _ = writeln!(out, "{place}: {}", paint.red("DAMAGED"));

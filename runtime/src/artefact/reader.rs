@@ -291,7 +291,7 @@ impl Artefact {
     }
 
     /// The block that `path` is in, if anywhere.
-    fn block_of(&self, path: &[u8]) -> usize {
+    pub(crate) fn block_of(&self, path: &[u8]) -> usize {
         let after = |block: &BlockPlace| path_order(&block.path, path).is_le();
         self.entry_blocks.partition_point(after).saturating_sub(1)
     }
@@ -301,9 +301,15 @@ impl Artefact {
     /// # Errors
     /// When the index cannot be read.
     pub fn find(&self, path: &[u8]) -> Result<Option<Entry>, ReadError> {
-        let mut entries = self.entry_block(self.block_of(path))?;
+        Ok(self.locate(path)?.map(|(_, _, entry)| entry))
+    }
+
+    /// The entry at `path`, with its block and its row in that.
+    pub(crate) fn locate(&self, path: &[u8]) -> Result<Option<(usize, usize, Entry)>, ReadError> {
+        let block = self.block_of(path);
+        let mut entries = self.entry_block(block)?;
         let found = entries.binary_search_by(|entry| path_order(&entry.path, path));
-        Ok(found.ok().map(|at| entries.swap_remove(at)))
+        Ok(found.ok().map(|row| (block, row, entries.swap_remove(row))))
     }
 
     /// The entry at `path` and all below it, in path order; everything for an empty path.

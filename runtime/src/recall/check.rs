@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::chain::BrokenBase;
 use super::shelf::Shelf;
 use crate::artefact::{self, Depth, ReadError};
 use crate::catalog::manifest::Manifest;
@@ -45,6 +46,9 @@ pub struct CheckedArtefact {
 pub struct Damage {
     /// In words.
     pub what: String,
+    /// The earlier run that this one rests on, where that is what is missing or cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     /// The damaged member, counted from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub member: Option<u64>,
@@ -60,7 +64,8 @@ pub struct Damage {
     pub file_count: u64,
 }
 
-/// Checks a run in a store.
+/// Checks a run in a store: its own artefacts wholly, and that those of earlier runs which it rests on are there and are
+/// the ones it rests on.
 ///
 /// # Errors
 /// Only when asked to stop: whatever is wrong with the run is in the answer.
@@ -77,7 +82,7 @@ pub fn check(
             archive: archive.name.clone(),
             members: 0,
             entries: 0,
-            damage: Vec::new(),
+            damage: shelf.broken_bases(manifest, archive).into_iter().map(base_damage).collect(),
         };
         let report = match shelf.artefact(archive) {
             Ok(artefact) => artefact::verify(&artefact, depth, control),
@@ -91,9 +96,10 @@ pub fn check(
             Ok(report) => {
                 (checked.members, checked.entries) = (report.members, report.entries);
                 let sum: String = report.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+                let report_is_clean = report.damage.is_empty();
                 checked.damage.extend(report.damage.into_iter().map(part_damage));
                 let differs = archive.sha256.as_ref().is_some_and(|recorded| *recorded != sum);
-                if differs && checked.damage.is_empty() {
+                if differs && report_is_clean {
                     checked.damage.push(whole_damage("its SHA-256 is not the recorded one".to_owned()));
                 }
             }
@@ -106,13 +112,25 @@ pub fn check(
     Ok(Checked { store, run, artefacts })
 }
 
+fn base_damage(base: BrokenBase) -> Damage {
+    let (run, what) = (base.run.to_string(), &base.what);
+    let what = match &base.artefact {
+        Some(artefact) => {
+            format!("it rests on run {run}, whose artefact `{artefact}` cannot be read: {what}")
+        }
+        None => format!("it rests on run {run}, which cannot be read: {what}"),
+    };
+    Damage { base: Some(run), ..whole_damage(what) }
+}
+
 fn whole_damage(what: String) -> Damage {
-    Damage { what, member: None, offset: None, length: None, files: Vec::new(), file_count: 0 }
+    Damage { what, base: None, member: None, offset: None, length: None, files: Vec::new(), file_count: 0 }
 }
 
 fn part_damage(damage: artefact::Damage) -> Damage {
     Damage {
         what: damage.what,
+        base: None,
         member: damage.member,
         offset: Some(damage.offset),
         length: Some(damage.len),

@@ -4,10 +4,14 @@
 //! | module | holds |
 //! |---|---|
 //! | [`shelf`] | a store open for reading, and several of them as one |
+//! | [`chain`] | what a run's archive rests on, opened as one tree |
 //! | [`restore`] | a restore as a value: made, shown, carried out |
 //! | [`check`] | verifying artefacts where they lie |
+//! | [`compare`] | which files changed between two runs |
 
+pub mod chain;
 pub mod check;
+
 pub mod restore;
 pub mod shelf;
 
@@ -79,6 +83,9 @@ pub enum RecallError {
         #[source]
         cause: ReadError,
     },
+    /// An earlier run that this one rests on is not as it should be.
+    #[error(transparent)]
+    Base(#[from] Box<BaseTrouble>),
     /// An artefact is encrypted or of another kind that cannot be read yet.
     #[error("artefact `{artefact}`: {why}")]
     Unreadable {
@@ -140,10 +147,8 @@ pub enum RecallError {
     #[error("nothing of run {0} came from a place of its own: restore it with `--to`")]
     NoPlace(String),
     /// Putting files back could not go on.
-    #[error("`{artefact}` into `{to}`: {cause}")]
+    #[error("into `{to}`: {cause}")]
     CutShort {
-        /// The artefact.
-        artefact: String,
         /// Its targets.
         to: String,
         /// Why.
@@ -156,4 +161,43 @@ pub enum RecallError {
     /// A name in a manifest that no store can hold.
     #[error(transparent)]
     Name(#[from] BadName),
+}
+
+/// An earlier run that is not as it should be, and what that means for the one that rests on it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "run {run} rests on run {base}, and in store `{store}` {}: {what}; {}",
+    artefact.as_ref().map_or("that run cannot be read".to_owned(), |artefact| format!("its artefact `{artefact}` cannot be read")),
+    left(lost, kept, other.as_deref())
+)]
+pub struct BaseTrouble {
+    /// The store.
+    pub store: String,
+    /// The run that was asked for.
+    pub run: String,
+    /// The earlier run.
+    pub base: String,
+    /// The earlier run's artefact, as far as it is known.
+    pub artefact: Option<String>,
+    /// What is wrong with it.
+    pub what: String,
+    /// The sources of the run that cannot be restored without it, quoted.
+    pub lost: Vec<String>,
+    /// The sources of the run that can, quoted.
+    pub kept: Vec<String>,
+    /// The newest other run that does not rest on it.
+    pub other: Option<String>,
+}
+
+/// What a broken base leaves.
+fn left(lost: &[String], kept: &[String], other: Option<&str>) -> String {
+    let mut text = format!("without it {} of this run cannot be restored", lost.join(", "));
+    if !kept.is_empty() {
+        text += &format!("; {} can be (`--source`)", kept.join(", "));
+    }
+    match other {
+        Some(other) => text += &format!("; run {other} does not rest on it"),
+        None => text += "; every other run in this store rests on it too",
+    }
+    text
 }

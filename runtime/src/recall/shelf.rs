@@ -8,6 +8,7 @@ use std::sync::Arc;
 use backplan_compiler::model::{Model, Store as Declared, StoreKind};
 
 use super::RecallError;
+use super::chain::Chain;
 use crate::artefact::{Artefact, Expected, IndexPlace, ReadAt};
 use crate::catalog::layout::{Layout, artefact_name};
 use crate::catalog::manifest::{ArchiveRecord, Manifest};
@@ -45,19 +46,19 @@ pub struct Held<'a> {
 pub struct Piece<'a> {
     /// As the first store's manifest has it.
     pub archive: &'a ArchiveRecord,
-    places: Vec<(&'a Shelf, &'a ArchiveRecord)>,
+    places: Vec<(&'a Shelf, &'a Manifest, &'a ArchiveRecord)>,
 }
 
 impl<'a> Piece<'a> {
-    /// Opens the artefact in the first store where that can be done.
+    /// Opens the artefacts that the wanted sources of the archive rest on, in the first store where that can be done.
     ///
     /// # Errors
-    /// As [`Shelf::artefact`], of the first store.
-    pub fn open(&self) -> Result<(&'a Shelf, Artefact), RecallError> {
+    /// Why the first store's cannot be read, where none can.
+    pub fn chain(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Chain<'a>, RecallError> {
         let mut why = None;
-        for (shelf, archive) in &self.places {
-            match shelf.artefact(archive) {
-                Ok(artefact) => return Ok((shelf, artefact)),
+        for (shelf, manifest, archive) in &self.places {
+            match shelf.view(manifest, archive, wanted) {
+                Ok(chain) => return Ok(chain),
                 Err(error) => why = why.or(Some(error)),
             }
         }
@@ -203,9 +204,10 @@ impl Shelves {
         let (_, manifest) = self.choose(choice, source)?;
         let mut pieces: BTreeMap<&str, Piece<'_>> = BTreeMap::new();
         for shelf in &self.shelves {
-            for archive in shelf.catalog.get(&manifest.run).into_iter().flat_map(|other| &other.archives) {
+            let Some(there) = shelf.catalog.get(&manifest.run) else { continue };
+            for archive in &there.archives {
                 let piece = pieces.entry(&archive.name).or_insert(Piece { archive, places: Vec::new() });
-                piece.places.push((shelf, archive));
+                piece.places.push((shelf, there, archive));
             }
         }
         Ok(Held { manifest, pieces: pieces.into_values().collect() })

@@ -129,7 +129,7 @@ pub fn everything(prefix: &str, to: &Path) -> Extraction {
 }
 
 pub fn extract_all(bytes: &[u8], prefix: &str, to: &Path) -> Extracted {
-    extract(&open(bytes), &everything(prefix, to), &Control::default()).unwrap()
+    extract(&open(bytes).into(), &everything(prefix, to), &Control::default()).unwrap()
 }
 
 pub fn is_root() -> bool {
