@@ -127,7 +127,7 @@ pub enum IdentityError {
     /// Another machine owns the plan here.
     #[error(
         "store `{store}`: plan `{plan}` belongs to machine `{host}` ({machine}) there; rename this plan, or say \
-         `--adopt` if this machine takes it over"
+         `--adopt` if this machine takes it over, or is that one and has lost its own state"
     )]
     OtherMachine {
         /// The store.

@@ -147,10 +147,8 @@ pub enum RecallError {
     #[error("nothing of run {0} came from a place of its own: restore it with `--to`")]
     NoPlace(String),
     /// Putting files back could not go on.
-    #[error("`{artefact}` into `{to}`: {cause}")]
+    #[error("into `{to}`: {cause}")]
     CutShort {
-        /// The artefact.
-        artefact: String,
         /// Its targets.
         to: String,
         /// Why.

@@ -236,6 +236,10 @@ impl Part<'_> {
     fn error(&self, error: ExtractError) -> RecallError {
         match error {
             ExtractError::Artefact(error) => self.chain.error(error),
+            cause @ ExtractError::Full(_) => {
+                let targets = self.extraction.targets.iter().map(|target| target.to.display().to_string());
+                RecallError::CutShort { to: targets.collect::<Vec<_>>().join("`, `"), cause }
+            }
             other => other.into(),
         }
     }

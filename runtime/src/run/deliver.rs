@@ -55,9 +55,6 @@ impl Worker {
                 Ok(store) => Arc::new(store),
                 Err(error) => return self.absent(step, id, &error),
             };
-        let run = self.imprint.run;
-        let host = &self.imprint.host;
-        let owner = Owner::this_process(host.machine, &host.name, &run);
         let claim = Claim {
             file: &self.request.model.file,
             machine: self.imprint.host.clone(),
@@ -68,14 +65,7 @@ impl Worker {
         let not_ours = |error: IdentityError| claim_failure(&error, &location);
         // Before the lease, so that nothing at all is written to a store that is not this run's.
         identity::inspect(store.as_ref(), &self.layout, &claim).map_err(not_ours)?;
-        let lease = Lease::acquire(Arc::clone(&store), &self.layout, owner, LeaseTimes::default(), control);
-        let lease = lease.map_err(|error| match self.locked_by_itself(&error) {
-            true => Failure::lasting(format!(
-                "store `{}`: its folder `{location}` is another store's of this plan too; give it one of its own",
-                declared.name
-            )),
-            false => lock_failure(error),
-        })?;
+        let lease = self.lease(&store, &location, control)?;
         let mut held = self.sessions[&id].held();
         let checked = identity::claim(store.as_ref(), &self.layout, &claim)
             .map_err(not_ours)
@@ -93,10 +83,22 @@ impl Worker {
         Ok(Performed::Done)
     }
 
-    /// Whether the store is one that this very run has locked, by another path.
-    fn locked_by_itself(&self, error: &LockError) -> bool {
-        let LockError::Busy { holder, .. } = error else { return false };
-        matches!(&**holder, Holder::Known(owner) if owner.run == self.imprint.run.to_string())
+    /// The lease on a store, unless it is one that this very run has locked by another path.
+    fn lease(&self, store: &Arc<dyn Store>, location: &str, control: &Control) -> Result<Lease, Failure> {
+        let (run, host) = (self.imprint.run, &self.imprint.host);
+        let owner = Owner::this_process(host.machine, &host.name, &run);
+        let times = LeaseTimes::default();
+        Lease::acquire(Arc::clone(store), &self.layout, owner, times, control).map_err(|error| match &error {
+            LockError::Busy { holder, .. }
+                if matches!(&**holder, Holder::Known(owner) if owner.run == run.to_string()) =>
+            {
+                Failure::lasting(format!(
+                    "store `{}`: its folder `{location}` is another store's of this plan too; give it one of its own",
+                    store.label()
+                ))
+            }
+            _ => lock_failure(error),
+        })
     }
 
     fn check_sequence(&self, store: &dyn Store) -> Result<(), Failure> {
