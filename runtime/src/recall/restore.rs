@@ -212,7 +212,7 @@ impl Restore<'_> {
         let mut outcome = self.outline();
         for part in &self.parts {
             let done = extract::extract(&part.chain.view, &part.extraction, control);
-            let done = done.map_err(|error| part.cut_short(error))?;
+            let done = done.map_err(|error| part.error(error))?;
             outcome.take(&part.chain, &done);
         }
         Ok(outcome)
@@ -238,22 +238,9 @@ impl Part<'_> {
             ExtractError::Artefact(error) => self.chain.error(error),
             cause @ ExtractError::Full(_) => {
                 let targets = self.extraction.targets.iter().map(|target| target.to.display().to_string());
-                RecallError::CutShort { to: targets.collect::<Vec<_>>().join("`, `"), cause }
+                RecallError::CutShort { to: targets.collect::<Vec<_>>().join("`, `"), cause: Box::new(cause) }
             }
             other => other.into(),
-        }
-    }
-
-    /// What an extraction that could not go on left behind.
-    fn cut_short(&self, error: ExtractError) -> RecallError {
-        match error {
-            ExtractError::Artefact(_) => self.error(error),
-            cause => {
-                let targets = self.extraction.targets.iter().map(|target| target.to.display().to_string());
-                let to = targets.collect::<Vec<_>>().join("`, `");
-                let artefact = self.chain.artefacts().last().unwrap_or_default().to_owned();
-                RecallError::CutShort { to, artefact, cause: Box::new(cause) }
-            }
         }
     }
 }
