@@ -337,17 +337,16 @@ impl Shared {
     }
 
     fn beat_on(&self) {
-        let mut state = self.state();
         loop {
-            let (next, _) =
-                self.wake.wait_timeout(state, self.times.heartbeat).unwrap_or_else(PoisonError::into_inner);
-            if next.ending || next.lost.is_some() {
+            let waiting = |state: &mut State| !state.ending && state.lost.is_none();
+            let waited = self.wake.wait_timeout_while(self.state(), self.times.heartbeat, waiting);
+            let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            if !timeout.timed_out() {
                 return;
             }
-            drop(next);
+            drop(state);
             // Trouble is not final: the next beat may arrive in time, and `confirm` knows how old the last one is.
             let _ = self.beat();
-            state = self.state();
         }
     }
 
