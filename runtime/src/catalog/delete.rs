@@ -29,9 +29,9 @@ pub enum DeleteError {
         /// One that rests on it.
         by: RunId,
     },
-    /// What runs need cannot be known.
-    #[error("nothing is deleted while a manifest cannot be read: {0}")]
-    Unreadable(String),
+    /// This later run may need it.
+    #[error("nothing is deleted that run `{0}` may need, whose manifest cannot be read")]
+    Unreadable(RunId),
     /// The tombstone cannot be written.
     #[error("the tombstone of run `{run}` cannot be written: {cause}")]
     Tombstone {
@@ -84,12 +84,12 @@ pub fn delete_run(
 }
 
 /// The tombstone of a run that may be deleted.
-fn doom(catalog: &Catalog, run: &RunId) -> Result<Tombstone, DeleteError> {
-    if let Some(problem) = catalog.problems().first() {
-        return Err(DeleteError::Unreadable(problem.to_string()));
+pub(super) fn doom(catalog: &Catalog, run: &RunId) -> Result<Tombstone, DeleteError> {
+    if let Some(by) = catalog.may_be_needed_by(run) {
+        return Err(DeleteError::Unreadable(*by));
     }
     let manifest = catalog.get(run).ok_or(DeleteError::Unknown(*run))?;
-    if let Some(by) = catalog.resting_on(run).first() {
+    if let Some(by) = catalog.resting_on(run).next() {
         return Err(DeleteError::Needed { run: *run, by: *by });
     }
     let artefacts = manifest.archives.iter().map(|archive| Intended {

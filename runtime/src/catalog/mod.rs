@@ -12,12 +12,13 @@
 //! | [`lock`] | the lease of a plan in a store |
 //! | [`manifest`] | a run's manifest: its clear part |
 //! | [`owner`] | who holds a lease, and whether that lives |
+//! | [`prune`] | deleting what retention no longer keeps |
 //! | [`recover`] | undoing what dead runs left |
 //! | [`runs`] | the runs a store holds |
 //!
 //! A run, store by store: [`identity::inspect`], [`lock::Lease::acquire`], [`identity::claim`],
 //! [`recover::recover`], [`commit::Transaction::begin`], artefacts, [`commit::Transaction::commit`],
-//! [`delete::delete_run`] of what retention gives up, [`lock::Lease::release`].
+//! [`prune::PrunePlan::execute`], [`lock::Lease::release`].
 
 pub mod commit;
 pub mod delete;
@@ -29,6 +30,7 @@ pub mod layout;
 pub mod lock;
 pub mod manifest;
 pub mod owner;
+pub mod prune;
 pub mod recover;
 pub mod runs;
 

@@ -13,6 +13,7 @@ use super::layout::{Layout, artefact_name};
 use super::lock::{Lease, LockError};
 use super::manifest::FORMAT;
 use super::runs::{Catalog, Problem, read_manifest};
+use crate::store::append_only::is_backup;
 use crate::store::{Name, Object, ReadStore, Store, StoreError, StoreErrorKind};
 
 /// How many first bytes of an artefact carry its mark.
@@ -196,8 +197,11 @@ impl RecoveryPlan {
             self.leave(name, "it is no tombstone, or damaged");
             return Ok(());
         };
-        if !scene.catalog.problems().is_empty() {
-            self.leave(name, "what it deletes may be needed by a run whose manifest cannot be read");
+        if let Some(by) = scene.catalog.may_be_needed_by(&tombstone.run) {
+            self.leave(
+                name,
+                &format!("what it deletes may be needed by run `{by}`, whose manifest cannot be read"),
+            );
             return Ok(());
         }
         let (deletes, left) = deletions(scene, &tombstone)?;
@@ -283,6 +287,24 @@ impl RecoveryPlan {
         self.left.push(Leftover { name: name.clone(), why: why.to_owned() });
     }
 
+    /// The same recovery on a store from which this host deletes no backup: only Backplan's own books (intents of runs that
+    /// left nothing else, temporaries, leases) are tidied; all else is left, with the record that tells of it.
+    #[must_use]
+    pub fn append_only(self) -> RecoveryPlan {
+        let mut spared = RecoveryPlan { steps: Vec::new(), left: self.left };
+        for step in self.steps {
+            let why = format!("{}, and the store is `append_only`", step.reason);
+            let backups = step.deletes.iter().filter(|name| is_backup(name));
+            let backups: Vec<Leftover> =
+                backups.map(|name| Leftover { name: name.clone(), why: why.clone() }).collect();
+            if backups.is_empty() {
+                spared.steps.push(step);
+            }
+            spared.left.extend(backups);
+        }
+        spared
+    }
+
     /// Does what was planned, under the lease.
     ///
     /// # Errors
@@ -293,8 +315,9 @@ impl RecoveryPlan {
         layout: &Layout,
         lease: &Lease,
     ) -> Result<Recovered, RecoverError> {
-        let mut recovered = Recovered { left: self.left, ..Recovered::default() };
-        for step in self.steps {
+        let planned = if store.capabilities().delete { self } else { self.append_only() };
+        let mut recovered = Recovered { left: planned.left, ..Recovered::default() };
+        for step in planned.steps {
             lease.confirm()?;
             if let Reason::UndoRun(run) = step.reason
                 && store.size(&layout.manifest(&run))?.is_some()
@@ -371,6 +394,14 @@ pub(super) fn deletions(
     let mut deletes = vec![layout.manifest(&run)];
     let mut left = Vec::new();
     for intended in &tombstone.artefacts {
+        // An artefact of an earlier run, which others may point to as this one does.
+        if let Some(by) = scene.catalog.may_be_needed_by(&intended.mark)
+            && let Ok(name) = artefact_name(&intended.artefact)
+        {
+            let why = format!("run `{by}`, whose manifest cannot be read, may point to it");
+            left.push(Leftover { name, why });
+            continue;
+        }
         match verdict(scene, intended, &run)? {
             Verdict::Ours(name) => deletes.push(name),
             Verdict::Absent => {}

@@ -20,7 +20,10 @@ const READERS: usize = 8;
 pub struct Catalog {
     runs: BTreeMap<RunId, Manifest>,
     problems: Vec<Problem>,
+    unreadable: BTreeSet<RunId>,
     highest: u32,
+    /// Which runs rest on a run.
+    dependants: BTreeMap<RunId, BTreeSet<RunId>>,
     /// Which runs name an artefact.
     references: BTreeMap<String, BTreeSet<RunId>>,
 }
@@ -94,11 +97,14 @@ impl Catalog {
         let named: Vec<(RunId, Object)> = named.collect();
         let seen = named.iter().map(|(run, _)| run.sequence());
         catalog.highest = seen.chain(begun(store, layout)?).max().unwrap_or(0);
-        for result in read_all(store, layout, &named) {
+        for (run, result) in read_all(store, layout, &named) {
             match result {
                 Ok(Some(manifest)) => catalog.add(manifest),
                 Ok(None) => {}
-                Err(problem) => catalog.problems.push(problem),
+                Err(problem) => {
+                    catalog.unreadable.insert(run);
+                    catalog.problems.push(problem);
+                }
             }
         }
         Ok(catalog)
@@ -117,6 +123,17 @@ impl Catalog {
     /// Manifests that cannot be used.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// The runs whose manifests are there and cannot be used: nobody knows what they rest on or point to, but that all of
+    /// it was there before them.
+    pub fn unreadable(&self) -> &BTreeSet<RunId> {
+        &self.unreadable
+    }
+
+    /// A run whose manifest cannot be used and that may need something of `run`, or of its artefacts.
+    pub fn may_be_needed_by(&self, run: &RunId) -> Option<&RunId> {
+        self.unreadable.last().filter(|unreadable| *unreadable >= run)
     }
 
     /// The highest sequence seen, also of runs that were only begun, are being deleted, or cannot be read; 0: none.
@@ -166,17 +183,17 @@ impl Catalog {
         self.references.get(artefact).is_some_and(|runs| runs.iter().any(|other| other != run))
     }
 
-    /// The runs that rest on this one.
-    pub fn resting_on(&self, run: &RunId) -> Vec<RunId> {
-        self.runs()
-            .filter(|manifest| manifest.rests_on().contains(run))
-            .map(|manifest| manifest.run)
-            .collect()
+    /// The runs that rest on this one, oldest first.
+    pub fn resting_on(&self, run: &RunId) -> impl Iterator<Item = &RunId> {
+        self.dependants.get(run).into_iter().flatten()
     }
 
     pub(super) fn add(&mut self, manifest: Manifest) {
         for archive in &manifest.archives {
             self.references.entry(archive.artefact.clone()).or_default().insert(manifest.run);
+        }
+        for base in manifest.rests_on() {
+            self.dependants.entry(base).or_default().insert(manifest.run);
         }
         self.highest = self.highest.max(manifest.run.sequence());
         self.runs.insert(manifest.run, manifest);
@@ -186,6 +203,11 @@ impl Catalog {
         if let Some(manifest) = self.runs.remove(run) {
             for archive in &manifest.archives {
                 if let Some(runs) = self.references.get_mut(&archive.artefact) {
+                    runs.remove(run);
+                }
+            }
+            for base in manifest.rests_on() {
+                if let Some(runs) = self.dependants.get_mut(&base) {
                     runs.remove(run);
                 }
             }
@@ -206,7 +228,7 @@ fn read_all(
     store: &dyn ReadStore,
     layout: &Layout,
     named: &[(RunId, Object)],
-) -> Vec<Result<Option<Manifest>, Problem>> {
+) -> Vec<(RunId, Result<Option<Manifest>, Problem>)> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(named.len()));
     std::thread::scope(|scope| {
@@ -214,7 +236,7 @@ fn read_all(
             scope.spawn(|| {
                 while let Some((run, object)) = named.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let result = read_one(store, layout, run, &object.name);
-                    results.lock().unwrap_or_else(PoisonError::into_inner).push(result);
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push((*run, result));
                 }
             });
         }

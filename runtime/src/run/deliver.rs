@@ -52,7 +52,7 @@ impl Worker {
         };
         let store: Arc<dyn Store> =
             match identity::open_folder(&declared.name, folder, known, self.request.adopt) {
-                Ok(store) => Arc::new(store),
+                Ok(store) => session::guarded(declared, Arc::new(store)),
                 Err(error) => return self.absent(step, id, &error),
             };
         let claim = Claim {

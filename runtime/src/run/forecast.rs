@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::journal;
 use super::mark::mark;
 use super::prepare::{PrepareError, Prepared, prepare_forecast};
+use super::prune;
 use super::report::StepReport;
 use super::request::Request;
 use super::session;
@@ -149,6 +150,7 @@ impl Looking<'_> {
             Action::Scan(source) => self.scan(*source, &mut shown),
             Action::Dump(source) => self.dump(*source, &mut shown),
             Action::Pack(archive) => self.pack(*archive, &mut shown),
+            Action::Prune(store) => self.prune(*store, &mut shown),
             Action::Enter(at) => {
                 shown.found.extend(self.model().windows[*at].enter.as_deref().map(command_line))
             }
@@ -219,6 +221,7 @@ impl Looking<'_> {
             let alive = holder_of(prepared, &store).and_then(|run| run.parse().ok());
             match RecoveryPlan::make(&store, &prepared.layout, alive.as_ref(), &mark) {
                 Ok(plan) => {
+                    let plan = if declared.append_only { plan.append_only() } else { plan };
                     for step in plan.steps {
                         let names = step.deletes.iter().map(|name| format!("{}:{name}", declared.name));
                         shown.would_delete.extend(names);
@@ -282,6 +285,24 @@ impl Looking<'_> {
                 );
                 self.errors.push(text);
             }
+        }
+    }
+
+    fn prune(&mut self, id: StoreId, shown: &mut StepForecast) {
+        let measured = |source: SourceId| self.measured.get(&source).copied();
+        match prune::foresee(self.prepared, id, &measured) {
+            Ok((plan, names)) => {
+                let going = plan.order().len();
+                shown.found.push(format!("{} runs stay, {going} go", plan.runs.len() - going));
+                shown.would_delete.extend(names);
+                let store = &self.model().store(id).name;
+                let refused =
+                    plan.refused.iter().map(|why| format!("store `{store}`: nothing would be pruned: {why}"));
+                let warned = plan.warnings.iter().map(|text| format!("store `{store}`: {text}"));
+                let told: Vec<String> = refused.chain(warned).collect();
+                self.warnings.extend(told);
+            }
+            Err(error) => self.warnings.push(error),
         }
     }
 

@@ -8,6 +8,7 @@
 //! | [`coordinator`] | the one loop that owns a run's state |
 //! | [`worker`], [`deliver`] | what each step does to the world |
 //! | [`facts`] | what the steps came to, and the manifest made from it |
+//! | [`prune`] | deleting what retention gives up: at the end of a run, and by itself |
 //! | [`report`] | how the run ended |
 //! | [`event`] | what a run tells whoever watches it |
 //! | [`journal`] | intents, for the run that comes after one that died |
@@ -22,6 +23,7 @@ pub mod journal;
 mod mark;
 pub mod prepare;
 pub mod process;
+pub mod prune;
 pub mod report;
 pub mod request;
 pub mod secrets;

@@ -79,8 +79,8 @@ pub fn unsupported(model: &Model, level: Option<Level>) -> Vec<String> {
     if level.is_some_and(|level| level != Level::Full) {
         found.push("a level other than `full` was asked for".to_owned());
     }
-    if model.keep.is_some() {
-        found.push("it has a `keep`, and nothing would be pruned".to_owned());
+    if model.keep.as_ref().is_some_and(|keep| keep.wal.is_some()) {
+        found.push("its `keep` has `wal`, and no WAL is kept".to_owned());
     }
     if !model.verifies.is_empty() {
         found.push("it has a `verify`, and nothing would be rehearsed".to_owned());
@@ -113,10 +113,7 @@ fn unsupported_store(store: &Store, found: &mut Vec<String>) {
     if store.bandwidth.is_some() {
         found.push(format!("store `{name}` limits the bandwidth"));
     }
-    if store.keep.is_some() {
-        found.push(format!("store `{name}` has a `keep`, and nothing would be pruned"));
-    }
-    if store.append_only {
-        found.push(format!("store `{name}` is `append_only`"));
+    if store.keep.as_ref().is_some_and(|keep| keep.wal.is_some()) {
+        found.push(format!("the `keep` of store `{name}` has `wal`, and no WAL is kept"));
     }
 }

@@ -8,6 +8,7 @@ use backplan_compiler::model::{Store as Declared, StoreKind};
 use crate::catalog::commit::Transaction;
 use crate::catalog::lock::Lease;
 use crate::store::Store;
+use crate::store::append_only::AppendOnly;
 
 /// What a run holds of a store.
 #[derive(Default)]
@@ -41,6 +42,11 @@ pub fn location(store: &Declared) -> String {
         StoreKind::Azblob { container, .. } => container.clone(),
         StoreKind::Sftp { host, path, .. } => format!("{host}:{path}"),
     }
+}
+
+/// A store as this host may use it.
+pub fn guarded(declared: &Declared, store: Arc<dyn Store>) -> Arc<dyn Store> {
+    if declared.append_only { Arc::new(AppendOnly(store)) } else { store }
 }
 
 /// The folder of a folder store.

@@ -83,7 +83,7 @@ impl Work for Worker {
             Action::Pack(archive) => self.pack(&step.id, *archive, control),
             Action::Publish(archive, store) => self.publish(*archive, *store, control),
             Action::Commit(store) => self.commit(&step.id, *store),
-            Action::Prune(_) => Err(Failure::lasting("this version does not prune")),
+            Action::Prune(store) => self.prune(&step.id, *store, control),
             Action::Unlock => self.unlock(&step.id),
             Action::Notify(notify, when) => self.notify(&step.id, *notify, *when, control),
         }
@@ -192,6 +192,11 @@ impl Worker {
         let text = self.secrets.redact(&text.into());
         self.facts().warnings.push(text.clone());
         self.observer.event(Event::Warning { step: step.clone(), text });
+    }
+
+    /// Tells something worth knowing.
+    pub(super) fn note(&self, text: String) {
+        self.observer.event(Event::Note { text });
     }
 
     /// Takes the lines of a program that a step runs.

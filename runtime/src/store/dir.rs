@@ -322,7 +322,7 @@ impl<F: FileSystem> ReadStore for FolderStore<F> {
 
 impl<F: FileSystem> Store for FolderStore<F> {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { atomic_create: true, patch: true }
+        Capabilities { atomic_create: true, patch: true, delete: true }
     }
 
     fn create(&self, name: &Name, bytes: &[u8]) -> Result<Creation, StoreError> {

@@ -4,6 +4,7 @@
 //! keep the promise: an object appears whole or not at all, what returned `Ok` survives a power cut, and creating never
 //! replaces. Everything else (what a backup is, locks, recovery) is built above it, in the catalog.
 
+pub mod append_only;
 #[cfg(test)]
 mod conformance;
 pub mod dir;
@@ -144,6 +145,8 @@ pub struct Capabilities {
     pub atomic_create: bool,
     /// Bytes of an upload may be patched before it is finished.
     pub patch: bool,
+    /// This host may delete backups.
+    pub delete: bool,
 }
 
 /// The reading half. What can only read (dry run, listing, restore) is given only this.

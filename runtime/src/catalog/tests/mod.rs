@@ -8,4 +8,5 @@ mod identity;
 mod leases;
 mod listing;
 mod protocol;
+mod prune;
 mod stage;

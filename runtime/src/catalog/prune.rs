@@ -1,0 +1,369 @@
+//! A prune as a value: made from what is readable, shown or carried out.
+//!
+//! Which runs go is decided by [`backplan_compiler::retention`]. Here it is held against what nobody should believe (a clock,
+//! sources that shrank), and carried out run by run, each by the protocol of [`super::delete`], what rests on a run before the
+//! run itself: wherever a prune is cut, no run that stays has lost its base, and the next one goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use backplan_compiler::due;
+use backplan_compiler::model::{Level, Schedule};
+use backplan_compiler::retention::{Decision, Part, Policy, Run, retain};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use serde::Serialize;
+
+use super::delete::{DeleteError, Deleted, delete_run, doom};
+use super::ids::RunId;
+use super::layout::Layout;
+use super::lock::Lease;
+use super::manifest::{Manifest, SourceRecord, SourceStatus};
+use super::recover::{Mark, Scene, deletions};
+use super::runs::Catalog;
+use crate::control::{Control, Stopped};
+use crate::store::{Name, ReadStore, Store};
+
+/// Moments of the schedule that may have passed since the newest run.
+const INTERVALS: usize = 3;
+
+/// What a prune of one store is made from.
+#[derive(Debug, Clone)]
+pub struct Occasion<'a> {
+    /// What decides.
+    pub policy: Policy<'a>,
+    /// The plan's schedule: how far the clock may be past the newest run.
+    pub schedule: Option<&'a Schedule>,
+    /// A run that was just made, or will be: the clock and its sources are held against the run before it. One that the
+    /// catalog does not have yet is counted in.
+    pub current: Option<Current>,
+}
+
+/// A run that is being made.
+#[derive(Debug, Clone)]
+pub struct Current {
+    /// What it holds.
+    pub run: Run<RunId>,
+    /// How large its sources are.
+    pub sources: Vec<SourceRecord>,
+}
+
+/// What a prune of one store would do, run by run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PrunePlan {
+    /// Every run that the store has, oldest first.
+    pub runs: Vec<PrunedRun>,
+    /// Why nothing is deleted all the same.
+    pub refused: Vec<Refusal>,
+    /// What a person should look at: runs that cannot be read or restored.
+    pub warnings: Vec<String>,
+    /// The runs that go, in the order in which they do.
+    #[serde(skip)]
+    order: Vec<RunId>,
+}
+
+/// What becomes of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PrunedRun {
+    /// Its id.
+    pub run: RunId,
+    /// When it began.
+    pub started: Timestamp,
+    /// Its level.
+    pub level: Level,
+    /// Bytes of its artefacts.
+    pub size: u64,
+    /// Whether it stays.
+    pub stays: bool,
+    /// Every reason to stay.
+    pub reasons: Vec<String>,
+    /// Bytes that its deletion gives back: artefacts that no run points to that stays.
+    pub frees: u64,
+}
+
+/// Why nothing is deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// It is earlier than the newest run.
+    ClockBack {
+        /// What the time is said to be.
+        now: Timestamp,
+        /// The run.
+        newest: RunId,
+    },
+    /// More moments of the schedule have passed since the newest run than a clock that can be believed would say.
+    ClockAhead {
+        /// What the time is said to be.
+        now: Timestamp,
+        /// The run.
+        newest: RunId,
+    },
+    /// A source lost more than half of what it had.
+    Shrank {
+        /// The source.
+        source: String,
+        /// What was counted: `entries` or `bytes`.
+        what: &'static str,
+        /// How many there were.
+        before: u64,
+        /// How many there are.
+        after: u64,
+        /// The run that still had them.
+        since: RunId,
+    },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::ClockBack { now, newest } => write!(
+                f,
+                "it is {now} by the clock, and run `{newest}` began later than that: set the clock right"
+            ),
+            Refusal::ClockAhead { now, newest } => write!(
+                f,
+                "it is {now} by the clock, more than {INTERVALS} intervals of the schedule after run `{newest}`: if the \
+                 clock is right, the next prune deletes"
+            ),
+            Refusal::Shrank { source, what, before, after, since } => write!(
+                f,
+                "source `{source}` has {after} {what}, and had {before} in run `{since}`: see that nothing of it is \
+                 missing; if it is right so, the prune after the next run deletes"
+            ),
+        }
+    }
+}
+
+/// Where a prune is carried out.
+#[derive(Clone, Copy)]
+pub struct Ground<'a> {
+    /// The store.
+    pub store: &'a dyn Store,
+    /// The plan's names in it.
+    pub layout: &'a Layout,
+    /// The lease that is held.
+    pub lease: &'a Lease,
+    /// What an artefact says of itself.
+    pub mark: &'a Mark,
+}
+
+/// Why a prune did not come to its end. The next one goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum PruneError {
+    /// A run could not be deleted.
+    #[error(transparent)]
+    Delete(#[from] DeleteError),
+    /// It was asked to stop.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// A run as retention and the cycle see it.
+pub fn fact(manifest: &Manifest) -> Run<RunId> {
+    let archived = manifest.archives.iter().flat_map(|archive| {
+        archive.contents.iter().map(|content| Part {
+            archive: archive.name.clone(),
+            source: content.source.clone(),
+            level: content.level,
+            rests_on: content.rests_on.iter().copied().collect(),
+        })
+    });
+    let separate = manifest.repositories.iter().map(|repository| Part {
+        archive: repository.source.clone(),
+        source: repository.source.clone(),
+        level: if repository.rests_on.is_empty() { Level::Full } else { manifest.level },
+        rests_on: repository.rests_on.iter().copied().collect(),
+    });
+    Run {
+        id: manifest.run,
+        started: manifest.started,
+        level: manifest.level,
+        parts: archived.chain(separate).collect(),
+        size: manifest.archives.iter().map(|archive| archive.size).sum(),
+    }
+}
+
+impl PrunePlan {
+    /// Plans a prune of the runs of a catalog. Touches nothing.
+    pub fn make(catalog: &Catalog, occasion: &Occasion<'_>) -> PrunePlan {
+        let mut facts: Vec<Run<RunId>> = catalog.runs().map(fact).collect();
+        if let Some(current) = &occasion.current
+            && catalog.get(&current.run.id).is_none()
+        {
+            facts.push(current.run.clone());
+        }
+        let decision = retain(&facts, catalog.unreadable(), &occasion.policy);
+        let prunes = occasion.policy.keep.is_some() && !occasion.policy.append_only;
+        PrunePlan {
+            refused: if prunes { refusals(catalog, occasion) } else { Vec::new() },
+            warnings: warnings(catalog, &decision),
+            order: order(catalog, &decision),
+            runs: rows(catalog, &facts, &decision),
+        }
+    }
+
+    /// Whether anything is deleted.
+    pub fn deletes(&self) -> bool {
+        self.refused.is_empty() && !self.order.is_empty()
+    }
+
+    /// The runs that are deleted, in the order in which they are; none where the prune is refused.
+    pub fn order(&self) -> &[RunId] {
+        if self.refused.is_empty() { &self.order } else { &[] }
+    }
+
+    /// Exactly what would be deleted, in order. Reads only; the catalog forgets the runs.
+    ///
+    /// # Errors
+    /// When the store cannot tell what there is.
+    pub fn preview(
+        &self,
+        store: &dyn ReadStore,
+        layout: &Layout,
+        catalog: &mut Catalog,
+        mark: &Mark,
+    ) -> Result<Vec<Name>, PruneError> {
+        let mut names = Vec::new();
+        for run in self.order() {
+            let tombstone = doom(catalog, run)?;
+            let scene = Scene { store, layout, mark, catalog };
+            let (deletes, _) = deletions(&scene, &tombstone).map_err(DeleteError::from)?;
+            let there = deletes.into_iter().filter(|name| *name != layout.tombstone(run));
+            names.extend(there);
+            catalog.remove(run);
+        }
+        Ok(names)
+    }
+
+    /// Deletes what goes, under the lease. The catalog must be the one the plan was made from, read under the same lease; it
+    /// forgets what is gone. `told` hears of every run.
+    ///
+    /// # Errors
+    /// When the lease is lost, the store fails or it is asked to stop: what is gone by then is gone wholly or is finished by the
+    /// next recovery.
+    pub fn execute(
+        &self,
+        on: Ground<'_>,
+        catalog: &mut Catalog,
+        control: &Control,
+        told: &mut dyn FnMut(&RunId, &Deleted),
+    ) -> Result<(), PruneError> {
+        for run in self.order() {
+            control.check()?;
+            let deleted = delete_run(on.store, on.layout, on.lease, catalog, run, on.mark)?;
+            told(run, &deleted);
+        }
+        Ok(())
+    }
+}
+
+fn rows(catalog: &Catalog, facts: &[Run<RunId>], decision: &Decision<RunId>) -> Vec<PrunedRun> {
+    let name = |run: &RunId| format!("{:08}", run.sequence());
+    let staying = decision.kept().filter_map(|run| catalog.get(run));
+    let pointed: BTreeSet<&str> =
+        staying.flat_map(|manifest| &manifest.archives).map(|archive| archive.artefact.as_str()).collect();
+    // Of runs that go and share an artefact, the newest gives it back.
+    let mut last: BTreeMap<&str, &RunId> = BTreeMap::new();
+    for manifest in catalog.runs() {
+        last.extend(manifest.archives.iter().map(|archive| (archive.artefact.as_str(), &manifest.run)));
+    }
+    let by_id: BTreeMap<&RunId, &Run<RunId>> = facts.iter().map(|run| (&run.id, run)).collect();
+    let rows = decision.iter().filter_map(|(id, reasons)| {
+        let fact = by_id.get(id)?;
+        let archives = catalog.get(id).map(|manifest| manifest.archives.as_slice()).unwrap_or_default();
+        let own = archives.iter().filter(|archive| {
+            let artefact = archive.artefact.as_str();
+            !pointed.contains(artefact) && last.get(artefact) == Some(&id)
+        });
+        Some(PrunedRun {
+            run: *id,
+            started: fact.started,
+            level: fact.level,
+            size: fact.size,
+            stays: !reasons.is_empty(),
+            reasons: reasons.iter().map(|reason| reason.words(name)).collect(),
+            frees: if reasons.is_empty() { own.map(|archive| archive.size).sum() } else { 0 },
+        })
+    });
+    rows.collect()
+}
+
+/// The runs that go, the oldest first of those that no other of them rests on.
+fn order(catalog: &Catalog, decision: &Decision<RunId>) -> Vec<RunId> {
+    let gone: BTreeSet<RunId> = decision.gone().copied().collect();
+    let mut needed: BTreeMap<RunId, usize> = BTreeMap::new();
+    for run in &gone {
+        needed.insert(*run, catalog.resting_on(run).filter(|other| gone.contains(other)).count());
+    }
+    let mut free: BTreeSet<RunId> =
+        needed.iter().filter(|(_, count)| **count == 0).map(|(run, _)| *run).collect();
+    let mut order = Vec::with_capacity(gone.len());
+    while let Some(run) = free.pop_first() {
+        order.push(run);
+        for base in catalog.get(&run).map(Manifest::rests_on).unwrap_or_default() {
+            if let Some(count) = needed.get_mut(&base) {
+                *count -= 1;
+                if *count == 0 {
+                    free.insert(base);
+                }
+            }
+        }
+    }
+    order
+}
+
+fn warnings(catalog: &Catalog, decision: &Decision<RunId>) -> Vec<String> {
+    let problems =
+        catalog.problems().iter().map(|problem| format!("{problem}: it stays, with every run before it"));
+    let broken = decision.broken.iter().map(|(run, missing)| {
+        format!("run `{run}` cannot be restored: it rests on run `{missing}`, which is not there")
+    });
+    problems.chain(broken).collect()
+}
+
+fn refusals(catalog: &Catalog, occasion: &Occasion<'_>) -> Vec<Refusal> {
+    let now = occasion.policy.now;
+    let current = occasion.current.as_ref().map(|current| current.run.id);
+    let newest = catalog.runs().rev().find(|manifest| Some(manifest.run) != current);
+    let mut refused = Vec::new();
+    if let Some(newest) = newest {
+        let run = newest.run;
+        if now < newest.started {
+            refused.push(Refusal::ClockBack { now, newest: run });
+        } else if occasion.schedule.is_some_and(|schedule| is_overdue(schedule, newest.started, now)) {
+            refused.push(Refusal::ClockAhead { now, newest: run });
+        }
+    }
+    let sources = match &occasion.current {
+        Some(current) => current.sources.as_slice(),
+        None => newest.map(|manifest| manifest.sources.as_slice()).unwrap_or_default(),
+    };
+    let than = current.or(newest.map(|manifest| manifest.run));
+    refused.extend(sources.iter().filter_map(|source| shrank(catalog, source, than?)));
+    refused
+}
+
+/// Whether more than [`INTERVALS`] moments of the schedule have passed between two moments.
+pub fn is_overdue(schedule: &Schedule, since: Timestamp, now: Timestamp) -> bool {
+    let zone = due::zone(&schedule.zone).unwrap_or(TimeZone::UTC);
+    let (from, until) = (since.to_zoned(zone.clone()), now.to_zoned(zone));
+    let from = from.checked_add(1.second()).unwrap_or(from);
+    from <= until && due::runs(schedule, from..=until, INTERVALS + 1).len() > INTERVALS
+}
+
+/// Whether a source has less than half of what it had in the run before `than` that read it.
+fn shrank(catalog: &Catalog, source: &SourceRecord, than: RunId) -> Option<Refusal> {
+    if source.status != SourceStatus::Ok {
+        return None;
+    }
+    let before = catalog.runs().rev().filter(|manifest| manifest.run < than).find_map(|manifest| {
+        let same = manifest.sources.iter().find(|other| other.name == source.name);
+        same.filter(|other| other.status == SourceStatus::Ok).map(|other| (manifest.run, other))
+    });
+    let (since, before) = before?;
+    let counts = [("entries", before.entries, source.entries), ("bytes", before.bytes, source.bytes)];
+    let (what, before, after) =
+        counts.into_iter().find(|(_, before, after)| after.saturating_mul(2) < *before)?;
+    Some(Refusal::Shrank { source: source.name.clone(), what, before, after, since })
+}

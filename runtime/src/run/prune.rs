@@ -1,0 +1,308 @@
+//! Pruning: as the last step of a run, shown by a dry run, and by itself.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use backplan_compiler::graph::StepId;
+use backplan_compiler::model::{ArchiveId, Level, Model, SourceId, StoreId};
+use backplan_compiler::retention::{Part, Policy, Run};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::coordinator::Failure;
+use super::mark::mark;
+use super::prepare::{PrepareError, Prepared, host_name};
+use super::session;
+use super::worker::Worker;
+use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState};
+use crate::catalog::identity::{Claim, Standing, inspect};
+use crate::catalog::ids::{RunId, Uuid};
+use crate::catalog::layout::Layout;
+use crate::catalog::lock::{Lease, LeaseTimes, LockError};
+use crate::catalog::manifest::{HostRef, SourceRecord, SourceStatus};
+use crate::catalog::owner::Owner;
+use crate::catalog::prune::{Current, Ground, Occasion, PrunePlan, fact};
+use crate::catalog::recover::RecoveryPlan;
+use crate::catalog::runs::Catalog;
+use crate::control::Control;
+use crate::store::dir::DirStore;
+use crate::store::{ReadStore, Store};
+
+impl Worker {
+    /// Deletes from a store what retention gives up, now that this run is in it.
+    pub(super) fn prune(&self, step: &StepId, id: StoreId, control: &Control) -> Result<(), Failure> {
+        let (store, lease) = {
+            let held = self.sessions[&id].held();
+            (held.store.clone(), held.lease.clone())
+        };
+        let (Some(store), Some(lease)) = (store, lease) else {
+            return Err(Failure::lasting("its store has dropped out"));
+        };
+        let mut catalog = Catalog::load(store.as_ref(), &self.layout).map_err(Failure::passing)?;
+        let model = &self.request.model;
+        let made = catalog.get(&self.imprint.run);
+        let current = made.map(|manifest| Current { run: fact(manifest), sources: manifest.sources.clone() });
+        let occasion = occasion(model, id, self.request.clock.now(), current);
+        let plan = PrunePlan::make(&catalog, &occasion);
+        let label = store.label();
+        for text in plan
+            .warnings
+            .iter()
+            .cloned()
+            .chain(plan.refused.iter().map(|why| format!("nothing is pruned: {why}")))
+        {
+            self.warn(step, format!("store `{label}`: {text}"));
+        }
+        let on = Ground { store: store.as_ref(), layout: &self.layout, lease: &lease, mark: &mark };
+        let mut left = Vec::new();
+        let done = plan.execute(on, &mut catalog, control, &mut |run, deleted| {
+            self.note(format!("store `{label}`: run `{run}` is deleted, as `keep` gives it up"));
+            left.extend(deleted.left.iter().map(ToString::to_string));
+        });
+        for text in left {
+            self.warn(step, format!("store `{label}`: {text}"));
+        }
+        done.map_err(|error| Failure::lasting(format!("{error}; the next prune goes on")))
+    }
+}
+
+fn occasion(model: &Model, id: StoreId, now: Timestamp, current: Option<Current>) -> Occasion<'_> {
+    let policy = Policy::of(model, model.store(id), now);
+    Occasion { policy, schedule: model.schedule.as_ref(), current }
+}
+
+/// What the prune of a run to come would find in a store, given how large its sources are, and exactly what it would delete.
+///
+/// # Errors
+/// Why it cannot be told.
+pub(super) fn foresee(
+    prepared: &Prepared,
+    id: StoreId,
+    measured: &dyn Fn(SourceId) -> Option<(u64, u64)>,
+) -> Result<(PrunePlan, Vec<String>), String> {
+    let model = &prepared.request.model;
+    let declared = model.store(id);
+    let Some(folder) = session::folder(declared).filter(|folder| folder.exists()) else {
+        let plan = PrunePlan::make(&Catalog::default(), &occasion(model, id, prepared.started, None));
+        return Ok((plan, Vec::new()));
+    };
+    let store = DirStore::open(&declared.name, folder).map_err(|error| error.to_string())?;
+    let mut catalog = Catalog::load(&store, &prepared.layout).map_err(|error| error.to_string())?;
+    let current = coming(prepared, id, measured);
+    let plan = PrunePlan::make(&catalog, &occasion(model, id, prepared.started, Some(current)));
+    let names =
+        plan.preview(&store, &prepared.layout, &mut catalog, &mark).map_err(|error| error.to_string())?;
+    let names = names.into_iter().map(|name| format!("{}:{name}", declared.name)).collect();
+    Ok((plan, names))
+}
+
+/// The run to come, as this store will have it.
+fn coming(prepared: &Prepared, id: StoreId, measured: &dyn Fn(SourceId) -> Option<(u64, u64)>) -> Current {
+    let model = &prepared.request.model;
+    let level = prepared.occasion.level.unwrap_or(Level::Full);
+    let wanted = |source: &&SourceId| {
+        let only = &prepared.request.only;
+        only.is_empty() || only.contains(&model.source(**source).name)
+    };
+    let archives = prepared.graph.artefact_names.keys().map(|archive: &ArchiveId| model.archive(*archive));
+    let parts = archives.filter(|archive| archive.to.contains(&id)).flat_map(|archive| {
+        archive.from.iter().filter(wanted).map(|source| Part {
+            archive: archive.name.clone(),
+            source: model.source(*source).name.clone(),
+            level,
+            rests_on: Default::default(),
+        })
+    });
+    let sources = (0..model.sources.len()).map(SourceId).filter_map(|source| {
+        let (entries, bytes) = measured(source)?;
+        Some(SourceRecord {
+            name: model.source(source).name.clone(),
+            kind: super::facts::kind_word(&model.source(source).kind).to_owned(),
+            status: SourceStatus::Ok,
+            reason: None,
+            entries,
+            bytes,
+            labels: Default::default(),
+        })
+    });
+    let run = Run { id: prepared.run, started: prepared.started, level, parts: parts.collect(), size: 0 };
+    Current { run, sources: sources.collect() }
+}
+
+/// What is asked of a prune by itself.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The plan.
+    pub model: Model,
+    /// This store alone, by name; `None`: all of the plan.
+    pub store: Option<String>,
+    /// Backplan's folder on this host.
+    pub state: PathBuf,
+    /// What the time is.
+    pub now: Timestamp,
+}
+
+/// What became of a store, or would.
+#[derive(Debug, Clone, Serialize)]
+pub struct StorePrune {
+    /// The store.
+    pub store: String,
+    /// What stays and why, and what goes; `None`: see `error`.
+    #[serde(flatten)]
+    pub plan: Option<PrunePlan>,
+    /// The objects that go, in order: all of them for a preview, those that are gone for a prune.
+    pub deletes: Vec<String>,
+    /// What was left although a run named it.
+    pub left: Vec<String>,
+    /// Why the store could not be pruned, or not to the end.
+    pub error: Option<String>,
+    /// Another run holds its lock.
+    pub busy: bool,
+}
+
+impl StorePrune {
+    fn of(store: &str) -> StorePrune {
+        let store = store.to_owned();
+        StorePrune { store, plan: None, deletes: Vec::new(), left: Vec::new(), error: None, busy: false }
+    }
+}
+
+/// What a prune would do now. Writes nothing and takes no lock.
+///
+/// # Errors
+/// When the state of this host cannot be read.
+pub fn preview(request: &Request) -> Result<Vec<StorePrune>, PrepareError> {
+    let site = Site::new(request, HostState::look(&request.state)?)?;
+    Ok(site.each(|id, store, shown| {
+        let mut catalog = Catalog::load(store.as_ref(), &site.layout).map_err(text)?;
+        let plan = PrunePlan::make(&catalog, &occasion(&request.model, id, request.now, None));
+        let names = plan.preview(store.as_ref(), &site.layout, &mut catalog, &mark).map_err(text)?;
+        shown.deletes = names.iter().map(ToString::to_string).collect();
+        shown.plan = Some(plan);
+        Ok(())
+    }))
+}
+
+/// Prunes, store by store, under the locks a run takes. What a dead run left in a store is undone first.
+///
+/// # Errors
+/// [`PrepareError::Busy`] when a run of the plan goes on here; then nothing was touched.
+pub fn carry_out(request: &Request, control: &Control) -> Result<Vec<StorePrune>, PrepareError> {
+    let host = HostState::open(&request.state)?;
+    let note = Note {
+        plan: request.model.name.clone(),
+        run: "a prune".to_owned(),
+        pid: std::process::id(),
+        since: request.now,
+    };
+    let _lock = match HostLock::plan(&host, &request.model.file, &note) {
+        Ok(lock) => lock,
+        Err(busy @ HostLockError::Busy { .. }) => return Err(PrepareError::Busy(busy.to_string())),
+        Err(HostLockError::State(error)) => return Err(error.into()),
+    };
+    let site = Site::new(request, host)?;
+    Ok(site.each(|id, store, shown| site.prune(id, store, shown, control)))
+}
+
+fn text(error: impl ToString) -> String {
+    error.to_string()
+}
+
+/// A plan on this host.
+struct Site<'a> {
+    request: &'a Request,
+    host: HostRef,
+    plan: PlanState,
+    layout: Layout,
+}
+
+impl<'a> Site<'a> {
+    fn new(request: &'a Request, host: HostState) -> Result<Site<'a>, PrepareError> {
+        let plan = host.plan(&request.model.name, &request.model.file)?;
+        let layout =
+            Layout::new(&request.model.name).map_err(|error| PrepareError::Plan(error.to_string()))?;
+        let host = HostRef { machine: host.machine(), name: host_name() };
+        Ok(Site { request, host, plan, layout })
+    }
+
+    /// Does something with every store that is meant; what keeps it from one is told of that one.
+    fn each(
+        &self,
+        work: impl Fn(StoreId, Arc<dyn Store>, &mut StorePrune) -> Result<(), String>,
+    ) -> Vec<StorePrune> {
+        let stores = (0..self.request.model.stores.len()).map(StoreId);
+        let meant = stores.filter(|id| {
+            let name = &self.request.model.store(*id).name;
+            self.request.store.as_ref().is_none_or(|store| store == name)
+        });
+        meant
+            .map(|id| {
+                let mut shown = StorePrune::of(&self.request.model.store(id).name);
+                let done = self.open(id).and_then(|store| work(id, store, &mut shown));
+                shown.error = done.err();
+                shown
+            })
+            .collect()
+    }
+
+    fn open(&self, id: StoreId) -> Result<Arc<dyn Store>, String> {
+        let model = &self.request.model;
+        let declared = model.store(id);
+        let keep = declared.keep.as_ref().or(model.keep.as_ref());
+        if keep.is_some_and(|keep| keep.wal.is_some()) {
+            return Err("its `keep` has `wal`, and this version keeps no WAL".to_owned());
+        }
+        let Some(folder) = session::folder(declared) else {
+            return Err(format!(
+                "store `{}` is not a folder, and this version prunes folders only",
+                declared.name
+            ));
+        };
+        let store =
+            session::guarded(declared, Arc::new(DirStore::open(&declared.name, folder).map_err(text)?));
+        let claim = Claim {
+            file: &model.file,
+            machine: self.host.clone(),
+            id: self.plan.id().unwrap_or_else(Uuid::random),
+            known: self.plan.known(&declared.name, &session::location(declared)),
+            adopt: false,
+        };
+        match inspect(store.as_ref(), &self.layout, &claim).map_err(text)? {
+            Standing::New => {
+                Err(format!("store `{}` holds no backups of plan `{}`", declared.name, model.name))
+            }
+            Standing::Ours(_) | Standing::Adopted(_) => Ok(store),
+        }
+    }
+
+    fn prune(
+        &self,
+        id: StoreId,
+        store: Arc<dyn Store>,
+        shown: &mut StorePrune,
+        control: &Control,
+    ) -> Result<(), String> {
+        let owner = Owner::of_command(self.host.machine, &self.host.name, "plan prune");
+        let times = LeaseTimes::default();
+        let lease = match Lease::acquire(Arc::clone(&store), &self.layout, owner, times, control) {
+            Ok(lease) => lease,
+            Err(error) => {
+                shown.busy = matches!(error, LockError::Busy { .. });
+                return Err(error.to_string());
+            }
+        };
+        let recovery = RecoveryPlan::make(store.as_ref(), &self.layout, None, &mark).map_err(text)?;
+        let recovered = recovery.execute(store.as_ref(), &self.layout, &lease).map_err(text)?;
+        shown.left.extend(recovered.left.iter().map(ToString::to_string));
+        let mut catalog = Catalog::load(store.as_ref(), &self.layout).map_err(text)?;
+        let plan = PrunePlan::make(&catalog, &occasion(&self.request.model, id, self.request.now, None));
+        let on = Ground { store: store.as_ref(), layout: &self.layout, lease: &lease, mark: &mark };
+        let done = plan.execute(on, &mut catalog, control, &mut |_: &RunId, deleted| {
+            shown.deletes.extend(deleted.deleted.iter().map(ToString::to_string));
+            shown.left.extend(deleted.left.iter().map(ToString::to_string));
+        });
+        shown.plan = Some(plan);
+        done.map_err(|error| format!("{error}; the next prune goes on"))?;
+        lease.release().map_err(text)
+    }
+}
