@@ -26,7 +26,7 @@ use crate::catalog::recover::RecoveryPlan;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::store::dir::DirStore;
-use crate::store::{ReadStore, Store};
+use crate::store::Store;
 
 impl Worker {
     /// Deletes from a store what retention gives up, now that this run is in it.
