@@ -148,7 +148,7 @@ impl Worker {
         } else {
             self.pack_direct(step, id, inputs, &options, control)?
         };
-        for source in &fact.packed.sources {
+        for source in &fact.sources {
             for warning in source.warnings.kept() {
                 self.warn(step, format!("source `{}`: {warning}", source.name));
             }
@@ -229,7 +229,7 @@ impl Worker {
             None => sum_of_file(&path, control)
                 .map_err(|error| read_failure(&path.display().to_string(), &error))?,
         };
-        Ok(ArchiveFact { packed, sha256, direct: Vec::new() })
+        Ok(self.packed_fact(id, packed, sha256, Vec::new()))
     }
 
     fn pack_direct(
@@ -269,7 +269,28 @@ impl Worker {
             }
         };
         self.drop_out(step, id, &lost);
-        Ok(ArchiveFact { packed, sha256, direct })
+        Ok(self.packed_fact(id, packed, sha256, direct))
+    }
+
+    fn packed_fact(
+        &self,
+        id: ArchiveId,
+        packed: Packed,
+        sha256: String,
+        direct: Vec<StoreId>,
+    ) -> ArchiveFact {
+        let contents = packed.sources.iter().map(|source| facts::Content {
+            source: source.name.clone(),
+            level: self.levels.level(id, &source.name),
+            rests_on: match self.request.model.archive(id).self_contained {
+                true => Vec::new(),
+                false => self.levels.rests_on(id, &source.name),
+            },
+        });
+        let (name, artefact) = (&self.request.model.archive(id).name, self.artefact(id));
+        let record =
+            facts::archive_record(name, artefact, self.imprint.run, &packed, sha256, contents.collect());
+        ArchiveFact { record, sources: packed.sources, direct }
     }
 
     /// An upload to each store that takes one. A store that does not is no reason to back up to none.
@@ -331,7 +352,7 @@ impl Worker {
         };
         let staged = self.staged_folder().join(self.artefact(id));
         if let Some(fact) = self.facts().archives.get(&id) {
-            control.expect(1, fact.packed.size);
+            control.expect(1, fact.record.size);
         }
         transaction.put_file(self.artefact(id), &staged, control).map_err(|error| commit_failure(&error))
     }
@@ -447,7 +468,7 @@ impl Worker {
             Action::Pack(archive) => {
                 let fact = facts.archives.get(&archive)?;
                 Some(serde_json::json!({
-                    "artefact": self.artefact(archive), "size": fact.packed.size, "root": fact.packed.root.to_string(),
+                    "artefact": fact.record.artefact, "size": fact.record.size, "root": fact.record.root,
                 }))
             }
             _ => None,

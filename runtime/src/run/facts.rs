@@ -8,12 +8,13 @@ use backplan_compiler::model::{ArchiveId, Level, Model, SourceId, SourceKind, St
 use jiff::Timestamp;
 
 use super::request::Request;
-use crate::artefact::Packed;
+use crate::artefact::{Packed, PackedSource};
 use crate::catalog::details::{Details, PlanFile, RawPath, Root, Warnings};
 use crate::catalog::ids::{Nonce, RunId, Uuid};
+pub use crate::catalog::manifest::Content;
 use crate::catalog::manifest::{
-    ArchiveRecord, Content, FORMAT, HostRef, IndexPlace, MIN_READER, Manifest, MissingArchive, PlanRef,
-    Second, SourceRecord, SourceStatus,
+    ArchiveRecord, FORMAT, HostRef, IndexPlace, MIN_READER, Manifest, MissingArchive, PlanRef, Second,
+    SourceRecord, SourceStatus,
 };
 use crate::scan::Summary;
 
@@ -35,10 +36,10 @@ pub enum SourceFact {
 /// What is known of an artefact.
 #[derive(Debug, Clone)]
 pub struct ArchiveFact {
-    /// As packed.
-    pub packed: Packed,
-    /// SHA-256 of the whole file, hex.
-    pub sha256: String,
+    /// As the manifests tell of it.
+    pub record: ArchiveRecord,
+    /// What was packed of each source.
+    pub sources: Vec<PackedSource>,
     /// Stores that took it straight from the packing; with a staging none.
     pub direct: Vec<StoreId>,
 }
@@ -87,10 +88,8 @@ pub fn manifest(
     whole: &[ArchiveId],
 ) -> Manifest {
     let model = &request.model;
-    let archives: Vec<ArchiveRecord> = whole
-        .iter()
-        .filter_map(|id| Some(archive_record(model, imprint, names, *id, facts.archives.get(id)?)))
-        .collect();
+    let archives: Vec<ArchiveRecord> =
+        whole.iter().filter_map(|id| Some(facts.archives.get(id)?.record.clone())).collect();
     let missing = names.keys().filter(|id| !whole.contains(id)).map(|id| MissingArchive {
         name: model.archive(*id).name.clone(),
         reason: why_missing(model, facts, *id, store),
@@ -102,7 +101,7 @@ pub fn manifest(
         run: imprint.run,
         nonce: imprint.nonce,
         plan: PlanRef { name: model.name.clone(), id: imprint.plan },
-        level: Level::Full,
+        level: highest(&archives),
         started: imprint.started,
         finished: imprint.finished,
         host: imprint.host.clone(),
@@ -128,26 +127,22 @@ fn why_missing(model: &Model, facts: &Facts, id: ArchiveId, store: StoreId) -> S
     told.cloned().unwrap_or_else(|| "it did not reach this store".to_owned())
 }
 
-fn archive_record(
-    model: &Model,
-    imprint: &Imprint,
-    names: &BTreeMap<ArchiveId, String>,
-    id: ArchiveId,
-    fact: &ArchiveFact,
+/// What the manifests say of an artefact that this run packed.
+pub fn archive_record(
+    name: &str,
+    artefact: &str,
+    run: RunId,
+    packed: &Packed,
+    sha256: String,
+    contents: Vec<Content>,
 ) -> ArchiveRecord {
-    let packed = &fact.packed;
-    let contents = packed.sources.iter().map(|source| Content {
-        source: source.name.clone(),
-        level: Level::Full,
-        rests_on: Vec::new(),
-    });
     ArchiveRecord {
-        name: model.archive(id).name.clone(),
-        artefact: names.get(&id).cloned().unwrap_or_default(),
-        holder: imprint.run,
+        name: name.to_owned(),
+        artefact: artefact.to_owned(),
+        holder: run,
         format: crate::artefact::VERSION.into(),
         size: packed.size,
-        sha256: Some(fact.sha256.clone()),
+        sha256: Some(sha256),
         root: packed.root.to_string(),
         index: IndexPlace {
             offset: packed.index.offset,
@@ -156,8 +151,14 @@ fn archive_record(
         },
         members: packed.members,
         recipients: Vec::new(),
-        contents: contents.collect(),
+        contents,
     }
+}
+
+/// The highest level that anything in these archives has.
+fn highest(archives: &[ArchiveRecord]) -> Level {
+    let levels = archives.iter().flat_map(|archive| &archive.contents).map(|content| content.level);
+    levels.max().unwrap_or(Level::Full)
 }
 
 fn source_record(model: &Model, id: SourceId, facts: &Facts) -> SourceRecord {
@@ -168,18 +169,21 @@ fn source_record(model: &Model, id: SourceId, facts: &Facts) -> SourceRecord {
         Some(SourceFact::Failed(reason)) => (SourceStatus::Failed, Some(reason.clone())),
         None => (SourceStatus::Skipped, Some("not read by this run".to_owned())),
     };
-    let packed = facts
-        .archives
-        .values()
-        .flat_map(|archive| &archive.packed.sources)
-        .find(|packed| packed.name == source.name);
+    let packed = facts.archives.values().flat_map(|archive| &archive.sources);
+    let packed =
+        packed.filter(|packed| packed.name == source.name).map(|packed| (packed.entries, packed.bytes));
+    // The size of the whole source, however little of it had to be packed.
+    let (entries, bytes) = match facts.sources.get(&id) {
+        Some(SourceFact::Scanned(summary)) => (summary.entries, summary.bytes),
+        _ => packed.max().unwrap_or_default(),
+    };
     SourceRecord {
         name: source.name.clone(),
         kind: kind_word(&source.kind).to_owned(),
         status,
         reason,
-        entries: packed.map_or(0, |packed| packed.entries),
-        bytes: packed.map_or(0, |packed| packed.bytes),
+        entries,
+        bytes,
         labels: BTreeMap::new(),
     }
 }

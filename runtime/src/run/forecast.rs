@@ -86,7 +86,7 @@ pub fn forecast(request: Request, control: &Control) -> Result<Forecast, Prepare
         prepared: &prepared,
         control,
         measured: BTreeMap::new(),
-        warnings: Vec::new(),
+        warnings: prepared.levels.warnings(&prepared.request.model).collect(),
         errors: Vec::new(),
         alive: BTreeSet::new(),
         folders: BTreeSet::new(),

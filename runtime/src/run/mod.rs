@@ -5,6 +5,7 @@
 //! | [`request`] | what a run is asked to do, and what cannot be run yet |
 //! | [`prepare`] | from a request to a graph of steps |
 //! | [`forecast`] | the dry run: the same graph, described |
+//! | [`levels`] | which level each archive has, and what it rests on |
 //! | [`coordinator`] | the one loop that owns a run's state |
 //! | [`worker`], [`deliver`] | what each step does to the world |
 //! | [`facts`] | what the steps came to, and the manifest made from it |
@@ -20,6 +21,7 @@ pub mod event;
 pub mod facts;
 pub mod forecast;
 pub mod journal;
+pub mod levels;
 mod mark;
 pub mod prepare;
 pub mod process;

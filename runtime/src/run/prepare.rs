@@ -8,14 +8,16 @@ use std::sync::Arc;
 
 use backplan_compiler::graph::{Occasion, StepGraph};
 use backplan_compiler::lower::{LowerError, lower, needed_reads};
-use backplan_compiler::model::{Level, Model};
+use backplan_compiler::model::{Model, StoreId};
 use jiff::Timestamp;
 
+use super::levels::{Levels, levels};
 use super::request::{Request, unsupported};
 use super::session;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState, StateError};
 use crate::catalog::ids::RunId;
 use crate::catalog::layout::{Layout, artefact_name};
+use crate::recall::shelf::Shelf;
 use crate::store::dir::DirStore;
 use crate::store::{ReadStore, StoreError};
 
@@ -34,6 +36,8 @@ pub struct Prepared {
     pub run: RunId,
     /// When it began.
     pub started: Timestamp,
+    /// The level of each archive, and what it rests on.
+    pub levels: Levels,
     /// This machine.
     pub host: HostState,
     /// What this machine remembers of the plan.
@@ -138,12 +142,13 @@ fn prepare(
     let plan = host.plan(&model.name, &model.file)?;
     let layout = Layout::new(&model.name).map_err(|error| PrepareError::Plan(error.to_string()))?;
     let run = run_id(highest_sequence(model, &layout, plan.sequence()), started)?;
+    let levels = levels(&request, &shelves(model), started);
     let occasion = Occasion {
         run: Some(run.to_string()),
         now: Some(started),
         host: Some(host_name()),
         reads: read_all(&needed_reads(model))?,
-        level: Some(Level::Full),
+        level: Some(levels.highest()),
         only: request.only.clone(),
     };
     let graph = lower(model, &occasion).map_err(|error| refused(model, error))?;
@@ -158,7 +163,26 @@ fn prepare(
     }
     let pid = std::process::id();
     let note = Note { plan: model.name.clone(), run: run.to_string(), pid, since: started };
-    Ok(Prepared { graph: Arc::new(graph), occasion, run, started, host, plan, layout, note, lock, request })
+    Ok(Prepared {
+        graph: Arc::new(graph),
+        occasion,
+        run,
+        started,
+        levels,
+        host,
+        plan,
+        layout,
+        note,
+        lock,
+        request,
+    })
+}
+
+/// The stores that can be read now, with the runs that they hold. What keeps another from being read is told where it is
+/// locked.
+fn shelves(model: &Model) -> BTreeMap<StoreId, Shelf> {
+    let stores = model.stores.iter().enumerate();
+    stores.filter_map(|(at, store)| Some((StoreId(at), Shelf::declared(store, &model.name).ok()?))).collect()
 }
 
 fn refused(model: &Model, error: LowerError) -> PrepareError {

@@ -122,14 +122,14 @@ pub fn report(model: &Model, run: &str, graph: &StepGraph, execution: &Execution
         graph.in_order().into_iter().map(|step| step_report(step, execution)).collect();
     let archives = graph.artefact_names.iter().map(|(id, name)| {
         let fact = facts.archives.get(id);
-        let sources = fact.map(|fact| fact.packed.sources.as_slice()).unwrap_or_default();
+        let sources = fact.map(|fact| fact.sources.as_slice()).unwrap_or_default();
         ArchiveReport {
             archive: model.archive(*id).name.clone(),
-            artefact: name.clone(),
-            size: fact.map(|fact| fact.packed.size),
+            artefact: fact.map_or(name, |fact| &fact.record.artefact).clone(),
+            size: fact.map(|fact| fact.record.size),
             entries: sources.iter().map(|source| source.entries).sum(),
             bytes: sources.iter().map(|source| source.bytes).sum(),
-            sha256: fact.map(|fact| fact.sha256.clone()),
+            sha256: fact.and_then(|fact| fact.record.sha256.clone()),
         }
     });
     let committed = steps.iter().filter(|step| step.outcome == "done");

@@ -19,6 +19,7 @@ use super::coordinator::{Execution, Failure, FailureKind, Performed, Work};
 use super::event::{Event, Observer, Outcome};
 use super::facts::{Facts, Imprint, SourceFact};
 use super::journal::{self, Journal, Leave, Record};
+use super::levels::Levels;
 use super::mark::mark;
 use super::prepare::Prepared;
 use super::process::{self, ProcessError, Program, Tell};
@@ -44,6 +45,7 @@ pub struct Worker {
     pub(super) request: Request,
     pub(super) graph: Arc<StepGraph>,
     pub(super) occasion: Occasion,
+    pub(super) levels: Levels,
     pub(super) imprint: Imprint,
     pub(super) layout: Layout,
     host: HostState,
@@ -120,13 +122,15 @@ impl Work for Worker {
 impl Worker {
     /// The worker of a prepared run.
     pub fn new(prepared: Prepared, observer: Arc<dyn Observer>) -> Worker {
-        let Prepared { request, graph, occasion, run, started, host, plan, layout, note, lock } = prepared;
+        let Prepared { request, graph, occasion, run, started, levels, host, plan, layout, note, lock } =
+            prepared;
         let machine = HostRef { machine: host.machine(), name: super::prepare::host_name() };
         let id = plan.id().unwrap_or_else(crate::catalog::ids::Uuid::random);
         let nonce = crate::catalog::ids::Nonce::random();
         let imprint = Imprint { run, nonce, plan: id, host: machine, started, finished: started };
         let sessions = (0..request.model.stores.len()).map(|at| (StoreId(at), Session::default())).collect();
         Worker {
+            levels,
             folders: Folders::new(plan.folder()),
             plan: Mutex::new(plan),
             staging_lock: Mutex::default(),
@@ -252,6 +256,9 @@ impl Worker {
     }
 
     fn recover(&self, step: &StepId, control: &Control) -> Result<(), Failure> {
+        for warning in self.levels.warnings(&self.request.model) {
+            self.warn(step, warning);
+        }
         // Windows first: whatever is wrong with the stores, the world must not stay held.
         let dead = journal::dead(&self.folders.journals()).map_err(Failure::fatal)?;
         let own = self.imprint.run.to_string();

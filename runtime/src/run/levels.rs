@@ -1,0 +1,125 @@
+//! Which level each archive of a run has, and what its sources rest on: the compiler's answer for the runs that the
+//! stores really hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use backplan_compiler::cycle::{Asked, Next, Past, next};
+use backplan_compiler::model::{ArchiveId, Level, Model, StoreId};
+use backplan_compiler::retention::Run;
+use jiff::Timestamp;
+
+use super::request::Request;
+use crate::catalog::ids::RunId;
+use crate::catalog::manifest::{ArchiveRecord, Manifest};
+use crate::catalog::prune::fact;
+use crate::recall::shelf::Shelf;
+
+/// The levels of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Levels {
+    /// Per archive.
+    pub of: BTreeMap<ArchiveId, Next<RunId>>,
+}
+
+impl Levels {
+    /// The highest level that any archive has.
+    pub fn highest(&self) -> Level {
+        self.of.values().map(|next| next.level).max().unwrap_or(Level::Full)
+    }
+
+    /// The run that a source of an archive rests on; `None`: it is taken whole.
+    pub fn base(&self, archive: ArchiveId, source: &str) -> Option<RunId> {
+        self.of.get(&archive)?.bases.get(source)?.as_ref().map(|base| base.run)
+    }
+
+    /// The level that a source of an archive has in this run.
+    pub fn level(&self, archive: ArchiveId, source: &str) -> Level {
+        match (self.of.get(&archive), self.base(archive, source)) {
+            (Some(next), Some(_)) => next.level,
+            _ => Level::Full,
+        }
+    }
+
+    /// The runs that must be there to restore a source of an archive, oldest first.
+    pub fn rests_on(&self, archive: ArchiveId, source: &str) -> Vec<RunId> {
+        let base = self.of.get(&archive).and_then(|next| next.bases.get(source)?.as_ref());
+        base.map(|base| base.rests_on.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// What a person should read: bases that are lost.
+    pub fn warnings<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = String> + 'a {
+        self.of.iter().flat_map(move |(id, next)| {
+            let archive = &model.archive(*id).name;
+            next.warnings.iter().map(move |warning| format!("archive `{archive}`: {warning}"))
+        })
+    }
+}
+
+/// The levels of the next run. `shelves` are the stores that can be read; a base must be in each of them that the archive
+/// goes to, whole as far as its index tells.
+pub fn levels(request: &Request, shelves: &BTreeMap<StoreId, Shelf>, now: Timestamp) -> Levels {
+    let model = &request.model;
+    let mut levels = Levels::default();
+    for (index, archive) in model.archives.iter().enumerate() {
+        let wanted = |name: &&str| request.only.is_empty() || request.only.contains(*name);
+        let sources: BTreeSet<&str> =
+            archive.from.iter().map(|id| model.source(*id).name.as_str()).filter(wanted).collect();
+        if sources.is_empty() {
+            continue;
+        }
+        let asked = Asked { sources, level: request.level, now };
+        let targets: Vec<&Shelf> = archive.to.iter().filter_map(|id| shelves.get(id)).collect();
+        let runs = common_runs(&targets);
+        let mut lost = BTreeMap::new();
+        // Every turn finds one more artefact that cannot serve, until none is found.
+        let answer = loop {
+            let answer = next(model, archive, &asked, &Past { runs: &runs, lost: &lost });
+            let found = unusable(&answer, &targets, &lost);
+            if found.is_empty() {
+                break answer;
+            }
+            lost.extend(found);
+        };
+        levels.of.insert(ArchiveId(index), answer);
+    }
+    levels
+}
+
+/// The runs that every one of these stores holds.
+fn common_runs(targets: &[&Shelf]) -> Vec<Run<RunId>> {
+    let Some((first, others)) = targets.split_first() else { return Vec::new() };
+    let everywhere =
+        |manifest: &&Manifest| others.iter().all(|shelf| shelf.catalog.get(&manifest.run).is_some());
+    first.catalog.runs().filter(everywhere).map(fact).collect()
+}
+
+/// Artefacts that `answer` rests on and that cannot be read in one of the stores, with the reason.
+fn unusable(
+    answer: &Next<RunId>,
+    targets: &[&Shelf],
+    known: &BTreeMap<(RunId, String), String>,
+) -> BTreeMap<(RunId, String), String> {
+    let mut found = BTreeMap::new();
+    for base in answer.bases.values().flatten() {
+        for run in &base.rests_on {
+            let key = (*run, base.archive.clone());
+            if known.contains_key(&key) || found.contains_key(&key) {
+                continue;
+            }
+            let trouble = targets.iter().find_map(|shelf| {
+                let manifest = shelf.catalog.get(run)?;
+                let record = record(manifest, &base.archive)?;
+                shelf.artefact(record).err().map(|error| error.to_string())
+            });
+            if let Some(trouble) = trouble {
+                found.insert(key, trouble);
+            }
+        }
+    }
+    found
+}
+
+/// What a run says of an archive.
+pub fn record<'a>(manifest: &'a Manifest, archive: &str) -> Option<&'a ArchiveRecord> {
+    manifest.archives.iter().find(|record| record.name == archive)
+}
