@@ -10,6 +10,8 @@ use std::iter::Peekable;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use libdeflater::Decompressor;
+
 use super::agree::{is_at_or_below, path_order};
 use super::deleted::{DELETED_MAX, DELETED_PATH, Deleted, is_own};
 use super::{Artefact, Entry, Kind, ReadError};
@@ -110,7 +112,7 @@ impl View {
     }
 
     /// The entry at `path` and all below it, in path order; everything for an empty path. Ends after the first error.
-    pub fn below(&self, path: &[u8]) -> impl Iterator<Item = Result<Live, LayerError>> + '_ {
+    pub fn below<'v>(&'v self, path: &[u8]) -> impl Iterator<Item = Result<Live, LayerError>> + use<'v> {
         Merge {
             view: self,
             path: path.to_vec(),
@@ -176,6 +178,29 @@ impl View {
     pub fn cat(&self, live: &Live, out: &mut dyn Write, control: &Control) -> Result<u64, LayerError> {
         let layer = live.spot.layer;
         self.artefact(layer).cat(&live.entry, out, control).map_err(self.of_layer(layer as usize))
+    }
+
+    /// The extended attributes of an entry of a layer, read from its tar header.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub(crate) fn attributes(
+        &self,
+        spot: Spot,
+        entry: &Entry,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LayerError> {
+        let (head, ..) = self
+            .artefact(spot.layer)
+            .first_member(entry, &mut Decompressor::new(), &mut Vec::new())
+            .map_err(self.of_layer(spot.layer as usize))?;
+        Ok(head.attributes)
+    }
+
+    /// Whether two entries are one and the same row of one artefact.
+    pub(crate) fn is_same(&self, live: &Live, other: &View, others: &Live) -> bool {
+        let row = |spot: Spot| (spot.block, spot.row);
+        row(live.spot) == row(others.spot)
+            && self.artefact(live.spot.layer).root() == other.artefact(others.spot.layer).root()
     }
 
     /// The layers that a path can be in, oldest first.
