@@ -381,7 +381,8 @@ mod evolving {
     }
 
     fn path() -> impl Strategy<Value = String> {
-        proptest::collection::vec(prop_oneof!["a", "b", "a[-.0 ]b", "c"], 1..4).prop_map(|parts| parts.join("/"))
+        proptest::collection::vec(prop_oneof!["a", "b", "a[-.0 ]b", "c"], 1..4)
+            .prop_map(|parts| parts.join("/"))
     }
 
     fn step() -> impl Strategy<Value = Step> {
