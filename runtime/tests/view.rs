@@ -101,7 +101,7 @@ impl History {
         for (number, bytes) in self.layers.iter().enumerate() {
             fs::write(self.scratch.path().join("layer.tar.gz"), bytes).unwrap();
             let clear = "tar -xzf ../layer.tar.gz -O .backplan/deleted | xargs -0 rm -rf --";
-            let lay = "tar --xattrs --xattrs-include='*' --acls --same-owner -xpzf ../layer.tar.gz";
+            let lay = "tar -P --xattrs --xattrs-include='*' --acls --same-owner -xpzf ../layer.tar.gz";
             for script in [clear, lay].iter().skip(usize::from(number == 0)) {
                 let status = Command::new("sh").args(["-ec", script]).current_dir(&to).status().unwrap();
                 assert!(status.success(), "{script}");

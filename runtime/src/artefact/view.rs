@@ -14,6 +14,7 @@ use libdeflater::Decompressor;
 
 use super::agree::{is_at_or_below, path_order};
 use super::deleted::{DELETED_MAX, DELETED_PATH, Deleted, is_own};
+use super::tarhead::Head;
 use super::{Artefact, Entry, Kind, ReadError};
 use crate::control::Control;
 
@@ -180,20 +181,14 @@ impl View {
         self.artefact(layer).cat(&live.entry, out, control).map_err(self.of_layer(layer as usize))
     }
 
-    /// The extended attributes of an entry of a layer, read from its tar header.
+    /// The tar header of an entry of a layer.
     ///
     /// # Errors
-    /// When that cannot be read.
-    pub(crate) fn attributes(
-        &self,
-        spot: Spot,
-        entry: &Entry,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LayerError> {
-        let (head, ..) = self
-            .artefact(spot.layer)
-            .first_member(entry, &mut Decompressor::new(), &mut Vec::new())
-            .map_err(self.of_layer(spot.layer as usize))?;
-        Ok(head.attributes)
+    /// When it cannot be read, or the index says something else.
+    pub(crate) fn head(&self, spot: Spot, entry: &Entry) -> Result<Head, LayerError> {
+        let artefact = self.artefact(spot.layer);
+        let member = artefact.first_member(entry, &mut Decompressor::new(), &mut Vec::new());
+        member.map(|(head, ..)| head).map_err(self.of_layer(spot.layer as usize))
     }
 
     /// Whether two entries are one and the same row of one artefact.

@@ -204,11 +204,15 @@ fn contents(
     Ok(*hasher.finalize().as_bytes())
 }
 
-fn attributes((chain, live): One<'_, '_>, entry: &Entry) -> Result<Vec<(Vec<u8>, Vec<u8>)>, RecallError> {
+/// Extended attributes: name, value.
+type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn attributes((chain, live): One<'_, '_>, entry: &Entry) -> Result<Attributes, RecallError> {
     if !entry.flags.has(Flags::XATTRS) || entry.kind == Kind::HardLink {
         return Ok(Vec::new());
     }
-    let mut attributes = chain.view.attributes(live.spot, entry).map_err(|error| chain.error(error))?;
+    let head = chain.view.head(live.spot, entry).map_err(|error| chain.error(error))?;
+    let mut attributes = head.attributes;
     attributes.sort_unstable();
     Ok(attributes)
 }
