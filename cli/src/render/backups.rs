@@ -172,7 +172,7 @@ pub fn entry_line(entry: &Entry) -> String {
 }
 
 /// Text as it is, other bytes and what would steer a terminal as `\xNN`.
-fn printable(bytes: &[u8]) -> String {
+pub fn printable(bytes: &[u8]) -> String {
     let mut out = String::new();
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {

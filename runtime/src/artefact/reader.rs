@@ -385,20 +385,17 @@ impl Artefact {
         gzip::decode(decoder, &bytes, MEMBER_MAX, out).map_err(|bad| ReadError::damaged(offset, bad))
     }
 
-    /// Gives the payload of a file to `out`, piece by piece, after its header was found to agree with the index, and
-    /// checks its digest in the end. Returns the header.
-    pub(crate) fn payload(
+    /// Decodes an entry's first member into `bytes`; its header, found to agree with the index, where that ends, and the
+    /// member's length.
+    pub(crate) fn first_member(
         &self,
         entry: &Entry,
-        control: &Control,
-        out: &mut dyn FnMut(&[u8]) -> Result<(), ReadError>,
-    ) -> Result<Head, ReadError> {
-        let mut decoder = Decompressor::new();
-        let mut bytes = Vec::new();
-        let mut number = entry.member;
-        let mut at = entry.place;
-        let first = if Artefact::is_single(entry) { entry.span } else { self.member(number)?.len.into() };
-        self.decode(&mut decoder, at, first, &mut bytes)?;
+        decoder: &mut Decompressor,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(Head, usize, u64), ReadError> {
+        let at = entry.place;
+        let len = if Artefact::is_single(entry) { entry.span } else { self.member(entry.member)?.len.into() };
+        self.decode(decoder, at, len, bytes)?;
         let (head, length) = bytes
             .get(entry.start as usize..)
             .and_then(tarhead::read)
@@ -410,10 +407,24 @@ impl Artefact {
                 format!("index and tar header differ in the {what} of `{path}`"),
             ));
         }
+        Ok((head, entry.start as usize + length, len))
+    }
+
+    /// Gives the payload of a file to `out`, piece by piece, after its header was found to agree with the index, and
+    /// checks its digest in the end. Returns the header.
+    pub(crate) fn payload(
+        &self,
+        entry: &Entry,
+        control: &Control,
+        out: &mut dyn FnMut(&[u8]) -> Result<(), ReadError>,
+    ) -> Result<Head, ReadError> {
+        let mut decoder = Decompressor::new();
+        let mut bytes = Vec::new();
+        let mut number = entry.member;
+        let (head, mut from, first) = self.first_member(entry, &mut decoder, &mut bytes)?;
         let mut hasher = blake3::Hasher::new();
         let mut left = entry.payload;
-        let mut from = entry.start as usize + length;
-        at += first;
+        let mut at = entry.place + first;
         loop {
             control.check()?;
             let now = (bytes.len() - from).min(usize::try_from(left).unwrap_or(usize::MAX));

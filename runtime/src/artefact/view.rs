@@ -10,8 +10,11 @@ use std::iter::Peekable;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use libdeflater::Decompressor;
+
 use super::agree::{is_at_or_below, path_order};
 use super::deleted::{DELETED_MAX, DELETED_PATH, Deleted, is_own};
+use super::tarhead::Head;
 use super::{Artefact, Entry, Kind, ReadError};
 use crate::control::Control;
 
@@ -110,7 +113,7 @@ impl View {
     }
 
     /// The entry at `path` and all below it, in path order; everything for an empty path. Ends after the first error.
-    pub fn below(&self, path: &[u8]) -> impl Iterator<Item = Result<Live, LayerError>> + '_ {
+    pub fn below<'v>(&'v self, path: &[u8]) -> impl Iterator<Item = Result<Live, LayerError>> + use<'v> {
         Merge {
             view: self,
             path: path.to_vec(),
@@ -176,6 +179,23 @@ impl View {
     pub fn cat(&self, live: &Live, out: &mut dyn Write, control: &Control) -> Result<u64, LayerError> {
         let layer = live.spot.layer;
         self.artefact(layer).cat(&live.entry, out, control).map_err(self.of_layer(layer as usize))
+    }
+
+    /// The tar header of an entry of a layer.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the index says something else.
+    pub(crate) fn head(&self, spot: Spot, entry: &Entry) -> Result<Head, LayerError> {
+        let artefact = self.artefact(spot.layer);
+        let member = artefact.first_member(entry, &mut Decompressor::new(), &mut Vec::new());
+        member.map(|(head, ..)| head).map_err(self.of_layer(spot.layer as usize))
+    }
+
+    /// Whether two entries are one and the same row of one artefact.
+    pub(crate) fn is_same(&self, live: &Live, other: &View, others: &Live) -> bool {
+        let row = |spot: Spot| (spot.block, spot.row);
+        row(live.spot) == row(others.spot)
+            && self.artefact(live.spot.layer).root() == other.artefact(others.spot.layer).root()
     }
 
     /// The layers that a path can be in, oldest first.

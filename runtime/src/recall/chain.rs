@@ -17,6 +17,7 @@ pub struct Chain<'a> {
     manifest: &'a Manifest,
     /// The run and the artefact's file name of each layer.
     layers: Vec<(RunId, String)>,
+    sources: BTreeSet<String>,
 }
 
 /// What of an archive is wanted: with fewer sources, fewer artefacts have to be there.
@@ -53,7 +54,13 @@ impl Shelf {
     ) -> Result<Chain<'a>, RecallError> {
         let sheets = self.sheets(manifest, archive, wanted);
         let sheets = sheets.map_err(|base| self.base_error(manifest, base))?;
-        let mut chain = Chain { view: View::new(Vec::new()), shelf: self, manifest, layers: Vec::new() };
+        let mut chain = Chain {
+            view: View::new(Vec::new()),
+            shelf: self,
+            manifest,
+            layers: Vec::new(),
+            sources: BTreeSet::new(),
+        };
         let mut layers = Vec::new();
         for Sheet { run, record, sources } in sheets {
             let artefact = match self.artefact(record) {
@@ -64,6 +71,7 @@ impl Shelf {
                 }
                 artefact => Arc::new(artefact?),
             };
+            chain.sources.extend(sources.iter().cloned());
             layers.push(Layer { artefact, sources: Some(sources) });
             chain.layers.push((run, record.artefact.clone()));
         }
@@ -174,6 +182,11 @@ impl Chain<'_> {
     /// The artefacts' file names, oldest first.
     pub fn artefacts(&self) -> impl ExactSizeIterator<Item = &str> {
         self.layers.iter().map(|(_, artefact)| artefact.as_str())
+    }
+
+    /// The sources that are in it and were wanted.
+    pub fn sources(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().map(String::as_str)
     }
 
     /// The file name of a layer's artefact.

@@ -11,6 +11,7 @@
 
 pub mod chain;
 pub mod check;
+pub mod compare;
 
 pub mod restore;
 pub mod shelf;

@@ -24,6 +24,8 @@ use backplan_runtime::extract::{Existing, Extracted, Extraction, Target, extract
 use backplan_runtime::scan::{Trees, scan};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, XattrFlags, openat, statx};
 
+pub mod evolve;
+
 pub const RUN: &str = "00000042-20261120T023000Z-k7f3qa";
 
 pub fn place() -> Place {
