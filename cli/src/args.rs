@@ -1,6 +1,7 @@
 //! Arguments as typed, and the help texts. What they mean is worked out by the commands.
 
 mod artefacts;
+mod keeping;
 mod plans;
 
 use std::str::FromStr;
@@ -10,6 +11,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 pub use artefacts::{
     CatArgs, ListArgs, LsArgs, RestoreArgs, RunArgs, StoreChoice, VerifyArgs, WantedLevel, Where, WhereFile,
 };
+pub use keeping::{PruneArgs, StatusArgs};
 pub use plans::{
     CheckArgs, CompileArgs, CompletionsArgs, Denied, ExplainArgs, FmtArgs, GraphArgs, Picture, PlanFile,
 };
@@ -122,6 +124,8 @@ pub enum Command {
     Cat(CatArgs),
     Restore(RestoreArgs),
     Verify(VerifyArgs),
+    Status(StatusArgs),
+    Prune(PruneArgs),
     Completions(CompletionsArgs),
 }
 

@@ -3,6 +3,7 @@
 pub mod backups;
 pub mod human;
 pub mod json;
+pub mod keeping;
 mod paint;
 mod place;
 pub mod run;

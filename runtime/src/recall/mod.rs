@@ -5,11 +5,13 @@
 //! |---|---|
 //! | [`shelf`] | a store open for reading, and several of them as one |
 //! | [`restore`] | a restore as a value: made, shown, carried out |
+//! | [`status`] | how a plan stands: ages, what comes next, promises |
 //! | [`check`] | verifying artefacts where they lie |
 
 pub mod check;
 pub mod restore;
 pub mod shelf;
+pub mod status;
 
 use std::path::PathBuf;
 
