@@ -1,6 +1,7 @@
 //! Arguments as typed, and the help texts. What they mean is worked out by the commands.
 
 mod artefacts;
+mod keeping;
 mod plans;
 
 use std::str::FromStr;
@@ -11,6 +12,7 @@ pub use artefacts::{
     CatArgs, DiffRunArgs, ListArgs, LsArgs, RestoreArgs, RunArgs, StoreChoice, VerifyArgs, WantedLevel,
     Where, WhereFile,
 };
+pub use keeping::{PruneArgs, StatusArgs};
 pub use plans::{
     CheckArgs, CompileArgs, CompletionsArgs, Denied, ExplainArgs, FmtArgs, GraphArgs, Picture, PlanFile,
 };
@@ -124,6 +126,8 @@ pub enum Command {
     DiffRun(DiffRunArgs),
     Restore(RestoreArgs),
     Verify(VerifyArgs),
+    Status(StatusArgs),
+    Prune(PruneArgs),
     Completions(CompletionsArgs),
 }
 

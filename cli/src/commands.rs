@@ -11,9 +11,11 @@ pub mod list;
 pub mod ls;
 pub mod moment;
 pub mod plan;
+pub mod prune;
 pub mod restore;
 pub mod run;
 pub mod shelves;
+pub mod status;
 pub mod stop;
 pub mod verify;
 
@@ -38,6 +40,8 @@ pub fn execute(args: &Args, console: &mut Console) -> Result<Status, Failure> {
         Command::DiffRun(diff) => diff_run::execute(diff, &args.global, console),
         Command::Restore(restore) => restore::execute(restore, &args.global, console),
         Command::Verify(verify) => verify::execute(verify, &args.global, console),
+        Command::Status(status) => status::execute(status, &args.global, console),
+        Command::Prune(prune) => prune::execute(prune, &args.global, console),
         Command::Run(run) => run::execute(run, &args.global, console),
         Command::Completions(completions) => completions::execute(completions, console),
     }

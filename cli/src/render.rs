@@ -4,6 +4,7 @@ pub mod backups;
 pub mod changes;
 pub mod human;
 pub mod json;
+pub mod keeping;
 mod paint;
 mod place;
 pub mod run;

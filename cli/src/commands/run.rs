@@ -104,7 +104,7 @@ fn redacted(sources: &SourceSet, secrets: &[Place]) -> Vec<(PathBuf, String)> {
     files
 }
 
-fn clock() -> Result<Clock, Failure> {
+pub(super) fn clock() -> Result<Clock, Failure> {
     match env::var(CLOCK) {
         Err(_) => Ok(Clock::System),
         Ok(text) => match text.parse::<Timestamp>() {
@@ -181,7 +181,7 @@ pub(super) fn signals() -> std::io::Result<mpsc::Receiver<StopSignal>> {
 }
 
 /// Why a run may not begin, and with which status.
-fn refused(error: PrepareError) -> Failure {
+pub(super) fn refused(error: PrepareError) -> Failure {
     let status = match &error {
         PrepareError::Busy(_) => Status::Locked,
         PrepareError::State(_) | PrepareError::Read(_) => Status::Failed,

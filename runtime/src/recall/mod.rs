@@ -6,6 +6,7 @@
 //! | [`shelf`] | a store open for reading, and several of them as one |
 //! | [`chain`] | what a run's archive rests on, opened as one tree |
 //! | [`restore`] | a restore as a value: made, shown, carried out |
+//! | [`status`] | how a plan stands: ages, what comes next, promises |
 //! | [`check`] | verifying artefacts where they lie |
 //! | [`compare`] | which files changed between two runs |
 
@@ -15,6 +16,7 @@ pub mod compare;
 
 pub mod restore;
 pub mod shelf;
+pub mod status;
 
 use std::path::PathBuf;
 

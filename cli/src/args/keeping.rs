@@ -1,0 +1,79 @@
+//! Arguments of the commands that look after backups that exist.
+
+use clap::Args;
+
+use super::{Format, PlanFile};
+
+/// Show how a plan stands.
+///
+/// Shows how old each source's newest backup is and where it lies, what the next run is and when it is due, and which
+/// objectives hold now. Nothing but the stores is read.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan status site.plan
+  plan status site.plan --format json   for a monitor
+
+Exit statuses: 0 all is well; 3 a person should look: a run is overdue, an objective missed, a store or a manifest not
+readable, a source without a backup; 1 there is no backup at all, or nothing can be read.")]
+pub struct StatusArgs {
+    /// The plan.
+    #[command(flatten)]
+    pub plan: PlanFile,
+    /// Whom the answer is for
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
+/// Delete the backups that `keep` gives up.
+///
+/// Deletes the backups that the plan's `keep` gives up, as every run does at its end, and shows what stays with every rule
+/// that keeps it. A backup that another one rests on, and the newest of each source, are never deleted. Nothing is deleted
+/// where the clock or a source cannot be believed.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan prune site.plan --dry-run                   what stays and why, what would go; deletes nothing
+  plan prune site.plan
+  plan prune site.plan --store nas                 this store alone
+  plan prune site.plan --dry-run --at 2027-01-01   as if it were that day
+
+Exit statuses: 0 done, 1 a store could not be pruned, 2 the plan does not compile, 3 refused (the clock is before the
+newest backup, or far past it; a source lost more than half) or something that a person should look at, 4 a run goes on.")]
+pub struct PruneArgs {
+    /// The plan.
+    #[command(flatten)]
+    pub plan: PlanFile,
+    /// Show what stays, why, and what would go; delete nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// As if it were this time: `2026-11-20T02:30:00Z`, or `2026-11-20 02:30` in local time
+    #[arg(long, value_name = "TIME", requires = "dry_run")]
+    pub at: Option<String>,
+    /// This store alone
+    #[arg(long, value_name = "NAME")]
+    pub store: Option<String>,
+    /// Whom the answer is for
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::{PruneArgs, StatusArgs};
+
+    #[derive(Debug, Parser)]
+    enum Alone {
+        Status(StatusArgs),
+        Prune(PruneArgs),
+    }
+
+    #[test]
+    fn another_time_is_only_looked_at() {
+        Alone::command().debug_assert();
+        assert!(Alone::try_parse_from(["plan", "prune", "--at", "2027-01-01"]).is_err());
+        assert!(Alone::try_parse_from(["plan", "prune", "--at", "2027-01-01", "--dry-run"]).is_ok());
+    }
+}

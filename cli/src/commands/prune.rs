@@ -1,0 +1,69 @@
+//! `plan prune`
+
+use backplan_runtime::control::Control;
+use backplan_runtime::run::prune::{Request, StorePrune, carry_out, preview};
+use backplan_runtime::run::state;
+use jiff::tz::TimeZone;
+
+use super::moment;
+use super::plan::ready;
+use super::run::{clock, refused};
+use super::stop::until_signal;
+use crate::args::{Format, Global, PruneArgs};
+use crate::console::Console;
+use crate::exit::{Failure, Status};
+use crate::render::{json, keeping};
+
+/// Deletes what `keep` gives up, or shows what would be deleted.
+///
+/// # Errors
+/// Where nothing could be looked at, or a run of the plan goes on.
+pub fn execute(args: &PruneArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
+    let model = ready(&args.plan, global, console)?.model;
+    if let Some(name) =
+        args.store.as_ref().filter(|name| !model.stores.iter().any(|store| store.name == **name))
+    {
+        let known: Vec<String> = model.stores.iter().map(|store| format!("`{}`", store.name)).collect();
+        return Err(Failure::usage(format!("there is no store `{name}` in plan `{}`", model.name))
+            .help(format!("the plan's stores are {}", known.join(", "))));
+    }
+    let state = state::root().map_err(|error| Failure::new(error.to_string()).help("set HOME"))?;
+    let now = match &args.at {
+        Some(at) => moment::parse(at, &TimeZone::system())?,
+        None => clock()?.now(),
+    };
+    let request = Request { model, store: args.store.clone(), state, now };
+    let (stores, signal) = if args.dry_run {
+        (preview(&request).map_err(refused)?, None)
+    } else {
+        let control = Control::default();
+        let (stores, signal) = until_signal(&control, || carry_out(&request, &control))?;
+        (stores.map_err(refused)?, signal)
+    };
+    match args.format {
+        Format::Human => console.answer(&keeping::prune(&stores, args.dry_run, console.answers())),
+        Format::Json => {
+            let answer =
+                serde_json::json!({ "format": 1, "dry_run": args.dry_run, "now": now, "stores": stores });
+            console.answer(&json::document(&answer));
+        }
+    }
+    Ok(signal.unwrap_or_else(|| conclude(&stores)))
+}
+
+fn conclude(stores: &[StorePrune]) -> Status {
+    let looks = |store: &StorePrune| {
+        let plan = store.plan.as_ref();
+        !store.left.is_empty()
+            || plan.is_some_and(|plan| !plan.refused.is_empty() || !plan.warnings.is_empty())
+    };
+    if stores.iter().any(|store| store.busy) {
+        Status::Locked
+    } else if stores.iter().any(|store| store.error.is_some()) {
+        Status::Failed
+    } else if stores.iter().any(looks) {
+        Status::Warnings
+    } else {
+        Status::Done
+    }
+}

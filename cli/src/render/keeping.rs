@@ -1,0 +1,143 @@
+//! What stays, what goes, and how a plan stands, for people.
+
+use std::fmt::Write;
+
+use backplan_runtime::catalog::prune::PrunedRun;
+use backplan_runtime::recall::status::{ArchiveNext, Promise, SourceStanding, Status, Verdict, span};
+use backplan_runtime::run::prune::StorePrune;
+
+use super::human::plural;
+use super::paint::Paint;
+use super::text::harmless;
+use crate::console::Style;
+use crate::progress::bytes;
+
+/// Reasons shown of a run; the document for programs has them all.
+const MOST: usize = 4;
+
+/// A prune, or what it would be.
+pub fn prune(stores: &[StorePrune], dry_run: bool, style: Style) -> String {
+    let paint = Paint::new(style);
+    let mut out = String::new();
+    for store in stores {
+        let _ = writeln!(out, "{}", paint.bold(&format!("store `{}`", store.store)));
+        if let Some(plan) = &store.plan {
+            rows(&mut out, &plan.runs, paint);
+            for text in &plan.warnings {
+                let _ = writeln!(out, "  {} {}", paint.yellow("warning:"), harmless(text));
+            }
+            for why in &plan.refused {
+                let _ =
+                    writeln!(out, "  {} {}", paint.yellow("nothing is deleted:"), harmless(&why.to_string()));
+            }
+        }
+        for text in &store.left {
+            let _ = writeln!(out, "  {} {}", paint.yellow("warning:"), harmless(text));
+        }
+        if let Some(error) = &store.error {
+            let _ = writeln!(out, "  {} {}", paint.red("not pruned:"), harmless(error));
+        }
+        if let Some(plan) = store.plan.as_ref() {
+            let gone: Vec<&PrunedRun> = plan.runs.iter().filter(|run| !run.stays && plan.deletes()).collect();
+            let freed = bytes(gone.iter().map(|run| run.frees).sum());
+            let verb = if dry_run { "would go" } else { "gone" };
+            let stay = plan.runs.len() - gone.len();
+            let _ = writeln!(
+                out,
+                "  {} of {} {verb}, {freed}; {stay} stay",
+                gone.len(),
+                plural(plan.runs.len(), "run")
+            );
+        }
+    }
+    if dry_run {
+        out.push_str("nothing was deleted.\n");
+    }
+    out
+}
+
+fn rows(out: &mut String, runs: &[PrunedRun], paint: Paint) {
+    for run in runs {
+        let started = run.started.strftime("%Y-%m-%d %H:%M:%S");
+        let level = backplan_compiler::lower::level_word(run.level);
+        let word = if run.stays { paint.green("stays") } else { paint.red("goes ") };
+        let mut why = run.reasons.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
+        if run.reasons.len() > MOST {
+            let _ = write!(why, ", and {} more", run.reasons.len() - MOST);
+        }
+        let line = format!("{started}  {level:<12}  {:>10}  {}", bytes(run.size), harmless(&why));
+        let _ = writeln!(out, "  {word}  {}  {}", run.run, line.trim_end());
+    }
+}
+
+/// How a plan stands.
+pub fn status(status: &Status, style: Style) -> String {
+    let paint = Paint::new(style);
+    let mut out = String::new();
+    let verdict = match status.verdict {
+        Verdict::Fine => paint.green("all is well"),
+        Verdict::Attention => paint.yellow("somebody should look"),
+        Verdict::NoBackup => paint.red("there is no backup"),
+    };
+    let _ = writeln!(out, "{}: {verdict}", paint.bold(&format!("plan `{}`", status.plan)));
+    sources(&mut out, &status.sources, paint);
+    next(&mut out, status, paint);
+    for promise in &status.objectives {
+        objective(&mut out, promise, paint);
+    }
+    for store in &status.stores {
+        let size = bytes(store.size);
+        let _ = writeln!(out, "store `{}`: {}, {size}", store.store, plural(store.runs, "run"));
+    }
+    for problem in &status.problems {
+        let _ = writeln!(out, "{} {}", paint.yellow("problem:"), harmless(problem));
+    }
+    out
+}
+
+fn sources(out: &mut String, sources: &[SourceStanding], paint: Paint) {
+    let width = sources.iter().map(|source| source.source.len()).max().unwrap_or(0);
+    for source in sources {
+        let name = format!("{:<width$}", source.source);
+        let _ = match (source.newest, source.age) {
+            (Some(run), Some(age)) => {
+                writeln!(out, "  {name}  {:>10} old  {run}  in {}", span(age), source.stores.join(", "))
+            }
+            _ => writeln!(out, "  {name}  {}", paint.red("no backup")),
+        };
+    }
+}
+
+fn next(out: &mut String, status: &Status, paint: Paint) {
+    for archive in &status.archives {
+        let ArchiveNext { archive, level, why, .. } = archive;
+        let place = match (status.archives.len(), &archive) {
+            (1, _) => "next run".to_owned(),
+            (_, name) => format!("next run of `{name}`"),
+        };
+        let _ = writeln!(out, "{place}: {level} ({})", harmless(why));
+    }
+    for warning in status.archives.iter().flat_map(|archive| &archive.warnings) {
+        let _ = writeln!(out, "{} {}", paint.yellow("warning:"), harmless(warning));
+    }
+    if let Some(at) = status.next_due {
+        let wait = span(at.as_second() - status.now.as_second());
+        let _ = writeln!(out, "next due: {} UTC, in {wait}", at.strftime("%Y-%m-%d %H:%M"));
+    }
+    if let Some(since) = status.overdue_since {
+        let late = span(status.now.as_second() - since.as_second());
+        let at = since.strftime("%Y-%m-%d %H:%M");
+        let _ = writeln!(out, "{} a run was due at {at} UTC, {late} ago", paint.red("overdue:"));
+    }
+}
+
+fn objective(out: &mut String, promise: &Promise, paint: Paint) {
+    let word = match promise.met {
+        Some(true) => paint.green("met"),
+        Some(false) => paint.red("MISSED"),
+        None => paint.yellow("not known"),
+    };
+    let why = if promise.why.is_empty() { String::new() } else { format!(": {}", promise.why.join("; ")) };
+    let line = format!("objective {} {} of {}", promise.objective, promise.promised, promise.of.join(", "));
+    let _ = writeln!(out, "{line}: {word}{}", harmless(&why));
+}

@@ -1,0 +1,335 @@
+//! How a plan stands: how old its backups are, what comes next, which promises hold. Read from its stores alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use backplan_compiler::cycle::{Asked, Past, next};
+use backplan_compiler::due;
+use backplan_compiler::lower::level_word;
+use backplan_compiler::model::{Archive, Model, Objective, Schedule, SourceId};
+use backplan_compiler::retention::Run;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ToSpan};
+use serde::Serialize;
+
+use super::shelf::{Shelf, Shelves};
+use crate::catalog::ids::RunId;
+use crate::catalog::manifest::Manifest;
+use crate::catalog::prune::fact;
+
+/// Seconds that a run may be late, at the most, before it is overdue.
+const GRACE: i64 = 3600;
+
+/// How a plan stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// Of this file's format.
+    pub format: u32,
+    /// The plan.
+    pub plan: String,
+    /// When this was.
+    pub now: Timestamp,
+    /// Whether a person should look.
+    pub verdict: Verdict,
+    /// Each source.
+    pub sources: Vec<SourceStanding>,
+    /// What each archive's next run is.
+    pub archives: Vec<ArchiveNext>,
+    /// When the next run is due by the schedule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_due: Option<Timestamp>,
+    /// Since when a run is missing that should have been.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overdue_since: Option<Timestamp>,
+    /// Each promise.
+    pub objectives: Vec<Promise>,
+    /// Each store that could be read.
+    pub stores: Vec<StoreStanding>,
+    /// What is wrong with stores and catalogs.
+    pub problems: Vec<String>,
+}
+
+/// Whether a person should look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// All is well.
+    Fine,
+    /// Something is late, missing or damaged, or a promise is not kept.
+    Attention,
+    /// There is no backup at all.
+    NoBackup,
+}
+
+/// A source.
+#[derive(Debug, Clone, Serialize)]
+pub struct SourceStanding {
+    /// Its name.
+    pub source: String,
+    /// The newest run from which it can be restored.
+    pub newest: Option<RunId>,
+    /// When that began.
+    pub started: Option<Timestamp>,
+    /// Seconds since then.
+    pub age: Option<i64>,
+    /// The stores that have that run.
+    pub stores: Vec<String>,
+    /// Of those, the offsite ones.
+    pub offsite: Vec<String>,
+}
+
+/// What an archive's next run is.
+#[derive(Debug, Clone, Serialize)]
+pub struct ArchiveNext {
+    /// The archive.
+    pub archive: String,
+    /// The level of its next run.
+    pub level: &'static str,
+    /// Its place in the cycle, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<usize>,
+    /// Runs of a cycle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<usize>,
+    /// Why.
+    pub why: String,
+    /// What a person should read of its bases.
+    pub warnings: Vec<String>,
+}
+
+/// A promise to the business.
+#[derive(Debug, Clone, Serialize)]
+pub struct Promise {
+    /// What was promised: `rpo`, `rto`, `copies`, `offsite`.
+    pub objective: &'static str,
+    /// How much, in words.
+    pub promised: String,
+    /// For which sources.
+    pub of: Vec<String>,
+    /// Whether it is kept now; `None`: nobody knows yet.
+    pub met: Option<bool>,
+    /// What keeps it from being kept, or from being known.
+    pub why: Vec<String>,
+}
+
+/// A store.
+#[derive(Debug, Clone, Serialize)]
+pub struct StoreStanding {
+    /// Its name.
+    pub store: String,
+    /// Runs in it.
+    pub runs: usize,
+    /// Bytes of the artefacts of all runs.
+    pub size: u64,
+    /// Its newest run.
+    pub newest: Option<RunId>,
+}
+
+/// How the plan stands at `now`.
+pub fn status(model: &Model, shelves: &Shelves, now: Timestamp) -> Status {
+    let sources: Vec<SourceStanding> =
+        (0..model.sources.len()).map(|id| source(model, shelves, SourceId(id), now)).collect();
+    let newest =
+        shelves.shelves.iter().filter_map(|shelf| shelf.catalog.runs().next_back()).max_by_key(|run| run.run);
+    let archives: Vec<ArchiveNext> =
+        model.archives.iter().map(|archive| archive_next(model, shelves, archive, now)).collect();
+    let objectives: Vec<Promise> =
+        model.objectives.iter().flat_map(|objective| promises(model, objective, &sources)).collect();
+    let overdue_since = newest.and_then(|run| overdue(model.schedule.as_ref()?, run.started, now));
+    let problems = problems(shelves, newest, now);
+    let attention = overdue_since.is_some()
+        || !problems.is_empty()
+        || objectives.iter().any(|promise| promise.met == Some(false))
+        || sources.iter().any(|source| source.newest.is_none())
+        || archives.iter().any(|archive| !archive.warnings.is_empty());
+    let verdict = match (newest, attention) {
+        (None, _) => Verdict::NoBackup,
+        (Some(_), true) => Verdict::Attention,
+        (Some(_), false) => Verdict::Fine,
+    };
+    Status {
+        format: 1,
+        plan: model.name.clone(),
+        now,
+        verdict,
+        sources,
+        archives,
+        next_due: model.schedule.as_ref().and_then(|schedule| next_due(schedule, now)),
+        overdue_since,
+        objectives,
+        stores: shelves.shelves.iter().map(store).collect(),
+        problems,
+    }
+}
+
+fn store(shelf: &Shelf) -> StoreStanding {
+    let mut artefacts: BTreeMap<&str, u64> = BTreeMap::new();
+    for manifest in shelf.catalog.runs() {
+        artefacts.extend(manifest.archives.iter().map(|archive| (archive.artefact.as_str(), archive.size)));
+    }
+    StoreStanding {
+        store: shelf.store.label().to_owned(),
+        runs: shelf.catalog.runs().len(),
+        size: artefacts.values().sum(),
+        newest: shelf.catalog.runs().next_back().map(|manifest| manifest.run),
+    }
+}
+
+fn source(model: &Model, shelves: &Shelves, id: SourceId, now: Timestamp) -> SourceStanding {
+    let name = &model.source(id).name;
+    let mut newest: Option<&Manifest> = None;
+    let mut stores: Vec<String> = Vec::new();
+    for shelf in &shelves.shelves {
+        let Some(found) = shelf.catalog.runs().rev().find(|manifest| can_restore(shelf, manifest, name))
+        else {
+            continue;
+        };
+        if newest.is_none_or(|newest| found.run > newest.run) {
+            newest = Some(found);
+            stores.clear();
+        }
+        if newest.is_some_and(|newest| found.run == newest.run) {
+            stores.push(shelf.store.label().to_owned());
+        }
+    }
+    let is_offsite =
+        |store: &&String| model.stores.iter().any(|other| other.name == **store && other.offsite);
+    SourceStanding {
+        source: name.clone(),
+        newest: newest.map(|manifest| manifest.run),
+        started: newest.map(|manifest| manifest.started),
+        age: newest.map(|manifest| now.as_second() - manifest.started.as_second()),
+        offsite: stores.iter().filter(is_offsite).cloned().collect(),
+        stores,
+    }
+}
+
+/// Whether a store has all that a run of it needs to restore a source.
+fn can_restore(shelf: &Shelf, manifest: &Manifest, source: &str) -> bool {
+    let contents = manifest.archives.iter().flat_map(|archive| &archive.contents);
+    let archived = contents.filter(|content| content.source == source).map(|content| &content.rests_on);
+    let separate = manifest.repositories.iter().filter(|repository| repository.source == source);
+    let mut bases = archived.chain(separate.map(|repository| &repository.rests_on));
+    bases.any(|bases| bases.iter().all(|base| shelf.catalog.get(base).is_some()))
+}
+
+fn archive_next(model: &Model, shelves: &Shelves, archive: &Archive, now: Timestamp) -> ArchiveNext {
+    let targets: BTreeSet<&str> = archive.to.iter().map(|id| model.store(*id).name.as_str()).collect();
+    let readable: Vec<&Shelf> =
+        shelves.shelves.iter().filter(|shelf| targets.contains(shelf.store.label())).collect();
+    // A base must be in every store that the run goes to.
+    let everywhere =
+        |manifest: &&Manifest| readable.iter().all(|shelf| shelf.catalog.get(&manifest.run).is_some());
+    let runs: Vec<Run<RunId>> = readable
+        .first()
+        .into_iter()
+        .flat_map(|shelf| shelf.catalog.runs())
+        .filter(everywhere)
+        .map(fact)
+        .collect();
+    let sources = archive.from.iter().map(|id| model.source(*id).name.as_str()).collect();
+    let next = next(
+        model,
+        archive,
+        &Asked { sources, level: None, now },
+        &Past { runs: &runs, lost: &BTreeMap::new() },
+    );
+    ArchiveNext {
+        archive: archive.name.clone(),
+        level: level_word(next.level),
+        place: next.place.map(|place| place.number),
+        of: next.place.map(|place| place.of),
+        why: next.why,
+        warnings: next.warnings,
+    }
+}
+
+/// The next moment of a schedule after `now`.
+pub fn next_due(schedule: &Schedule, now: Timestamp) -> Option<Timestamp> {
+    let zone = due::zone(&schedule.zone).unwrap_or(TimeZone::UTC);
+    let from = now.to_zoned(zone).checked_add(1.second()).ok()?;
+    let until = from.checked_add(10.years()).ok()?;
+    due::runs(schedule, from..=until, 1).first().map(|(at, _)| at.timestamp())
+}
+
+/// Since when a run is overdue: the first moment of the schedule behind the newest run, if that is longer ago than
+/// the jitter, and an hour or half the time to the next moment, whichever is shorter.
+fn overdue(schedule: &Schedule, newest: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let first = next_due(schedule, newest)?;
+    let second = next_due(schedule, first)?;
+    let half = (second.as_second() - first.as_second()) / 2;
+    let jitter = i64::try_from(schedule.jitter.unwrap_or(0)).unwrap_or(i64::MAX);
+    let late = SignedDuration::from_secs(half.min(GRACE).saturating_add(jitter));
+    (first.checked_add(late).ok()? < now).then_some(first)
+}
+
+fn promises(model: &Model, objective: &Objective, standings: &[SourceStanding]) -> Vec<Promise> {
+    let of: Vec<&SourceStanding> = objective.of.iter().map(|id| &standings[id.0]).collect();
+    let names: Vec<String> = objective.of.iter().map(|id| model.source(*id).name.clone()).collect();
+    let promise = |objective: &'static str, promised: String, why: Vec<String>| Promise {
+        objective,
+        promised,
+        of: names.clone(),
+        met: Some(why.is_empty()),
+        why,
+    };
+    let mut found = Vec::new();
+    if let Some(rpo) = objective.rpo {
+        let late = of.iter().filter_map(|source| match source.age {
+            None => Some(format!("`{}` has no backup", source.source)),
+            Some(age) if age > i64::try_from(rpo).unwrap_or(i64::MAX) => {
+                Some(format!("the newest of `{}` is {} old", source.source, span(age)))
+            }
+            Some(_) => None,
+        });
+        found.push(promise("rpo", span(i64::try_from(rpo).unwrap_or(i64::MAX)), late.collect()));
+    }
+    if let Some(rto) = objective.rto {
+        let promised = span(i64::try_from(rto).unwrap_or(i64::MAX));
+        let why = vec!["not rehearsed yet".to_owned()];
+        found.push(Promise { met: None, ..promise("rto", promised, why) });
+    }
+    let mut count =
+        |objective: &'static str, wanted: Option<u32>, stores: fn(&SourceStanding) -> &[String]| {
+            let Some(wanted) = wanted else { return };
+            let few = of.iter().filter(|source| (stores(source).len() as u64) < u64::from(wanted));
+            let few = few.map(|source| format!("`{}` has {}", source.source, stores(source).len()));
+            found.push(promise(objective, wanted.to_string(), few.collect()));
+        };
+    count("copies", objective.copies, |source| &source.stores);
+    count("offsite", objective.offsite, |source| &source.offsite);
+    found
+}
+
+fn problems(shelves: &Shelves, newest: Option<&Manifest>, now: Timestamp) -> Vec<String> {
+    let mut problems = shelves.warnings();
+    for shelf in &shelves.shelves {
+        let label = shelf.store.label();
+        for manifest in shelf.catalog.runs() {
+            let missing = manifest.rests_on().into_iter().find(|base| shelf.catalog.get(base).is_none());
+            if let Some(base) = missing {
+                let run = manifest.run;
+                problems.push(format!(
+                    "store `{label}`: run `{run}` cannot be restored: it rests on run `{base}`, which is not there"
+                ));
+            }
+        }
+    }
+    if let Some(newest) = newest.filter(|newest| newest.started > now) {
+        problems.push(format!("run `{}` began later than now: a clock is wrong", newest.run));
+    }
+    problems
+}
+
+/// A length of time in its two largest units.
+pub fn span(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, _, 0) => format!("{hours} h"),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        (_, 0, _) => format!("{days} d"),
+        (_, _, _) => format!("{days} d {hours} h"),
+    }
+}
