@@ -98,8 +98,8 @@ fn pack_paths(level: u8, out: &Path, paths: &[&str]) -> Outcome {
     let began = Instant::now();
     let seen = scan(&Trees { source: "files".to_string(), files, optional: false }, &scan_file, &control)?;
     eprintln!("scan: {} entries in {:.3} s", seen.entries, began.elapsed().as_secs_f64());
-    let options =
-        PackOptions { level, run: "00000001-20260101T000000Z-abcdef".to_string(), scratch, workers: None };
+    let run = "00000001-20260101T000000Z-abcdef".to_string();
+    let options = PackOptions { level, run, scratch, workers: None, deleted: None };
     let inputs = vec![Input { source: "files".to_string(), content: Content::Scan(scan_file.clone()) }];
     let packed = pack(inputs, &options, &mut ToFile(File::create(out)?), &control)?;
     for warning in packed.sources.iter().flat_map(|source| source.warnings.kept()) {

@@ -3,6 +3,7 @@
 
 pub(crate) mod agree;
 mod columns;
+pub(crate) mod deleted;
 mod entry;
 pub(crate) mod framing;
 pub(crate) mod gzip;
@@ -18,6 +19,7 @@ mod verify;
 
 use std::fmt;
 
+pub use deleted::{BadDeleted, Deleted};
 pub use entry::{Entry, Flags, Kind};
 pub use pack::{Content, Input, PackError, PackOptions, Packed, PackedSource, Sink, SinkError, pack};
 #[cfg(test)]

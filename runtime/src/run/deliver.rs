@@ -127,6 +127,7 @@ impl Worker {
             run: self.imprint.run.to_string(),
             scratch: self.work_folder(),
             workers: None,
+            deleted: None,
         };
         let fact = if self.request.model.staging.is_some() {
             self.pack_staged(step, id, inputs, &options, control)?

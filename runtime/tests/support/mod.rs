@@ -86,7 +86,13 @@ impl ReadAt for Bytes {
 }
 
 pub fn options(scratch: &Path) -> PackOptions {
-    PackOptions { level: 6, run: RUN.to_string(), scratch: scratch.to_path_buf(), workers: Some(2) }
+    PackOptions {
+        level: 6,
+        run: RUN.to_string(),
+        scratch: scratch.to_path_buf(),
+        workers: Some(2),
+        deleted: None,
+    }
 }
 
 pub fn scanned(scratch: &Path, source: &str, files: Files) -> Input {

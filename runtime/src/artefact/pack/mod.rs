@@ -2,6 +2,7 @@
 //! the calling thread writes the members in order. What is under way is bounded, and what is known of entries goes to
 //! temporary files, so that memory does not grow with the tree.
 
+mod deletions;
 mod finish;
 mod job;
 mod listing;
@@ -13,6 +14,7 @@ mod window;
 mod work;
 mod write;
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::io::{self, Read};
 use std::num::NonZero;
@@ -21,9 +23,11 @@ use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use super::deleted::Deleted;
 use super::{IndexPlace, Root};
 use crate::control::{Control, Stopped};
 use crate::scan::Warnings;
+use deletions::{Deletions, OWN};
 pub(crate) use finish::{end_of_archive, index_header};
 pub(crate) use job::Planned;
 use listing::Listing;
@@ -98,6 +102,9 @@ pub struct PackOptions {
     pub scratch: PathBuf,
     /// Compressing threads; as many as there are cores where `None`.
     pub workers: Option<usize>,
+    /// What this artefact takes away from those it rests on: it is a difference then, even with an empty list. `None`
+    /// for a whole one.
+    pub deleted: Option<Deleted>,
 }
 
 /// What was packed.
@@ -173,8 +180,12 @@ pub fn pack(
     sink: &mut dyn Sink,
     control: &Control,
 ) -> Result<Packed, PackError> {
-    inputs.sort_by(|a, b| a.source.cmp(&b.source));
     check(&inputs, options)?;
+    let deletions = options.deleted.as_ref();
+    let deletions =
+        deletions.map(|list| Deletions::write(list, &options.scratch, &options.run)).transpose()?;
+    inputs.extend(deletions.iter().map(Deletions::input));
+    inputs.sort_by(|a, b| a.source.cmp(&b.source));
     let mut listings: Vec<Listing> = Vec::new();
     for input in &inputs {
         let first = listings.last().map_or(0, |last| last.first + last.entries);
@@ -197,14 +208,14 @@ pub fn pack(
         bytes: written.bytes,
         warnings: written.warnings.clone(),
     });
-    let (sources, members) = (sources.collect(), writer.member_count);
+    let sources = sources.filter(|source| source.name != OWN).collect();
+    let members = writer.member_count;
     let end = finish::finish(writer, &listings, &outcome.links, &options.run, &options.scratch)?;
     Ok(Packed { size: end.size, sha256: end.sha256, root: end.root, index: end.index, members, sources })
 }
 
 fn check(inputs: &[Input], options: &PackOptions) -> Result<(), PackError> {
-    let is_component =
-        |name: &str| !matches!(name, "" | "." | ".." | ".backplan") && !name.contains(['/', '\0']);
+    let is_component = |name: &str| !matches!(name, "" | "." | ".." | OWN) && !name.contains(['/', '\0']);
     let inner = |content: &Content| match content {
         Content::Scan(_) => None,
         Content::File { name, .. } | Content::Stream { name, .. } => Some(name.clone()),
@@ -215,8 +226,9 @@ fn check(inputs: &[Input], options: &PackOptions) -> Result<(), PackError> {
             return Err(PackError::Request(format!("`{bad}` cannot be a name inside an artefact")));
         }
     }
-    if let Some(twice) = inputs.windows(2).find(|pair| pair[0].source == pair[1].source) {
-        return Err(PackError::Request(format!("source `{}` is given twice", twice[0].source)));
+    let mut seen = HashSet::new();
+    if let Some(twice) = inputs.iter().find(|input| !seen.insert(&input.source)) {
+        return Err(PackError::Request(format!("source `{}` is given twice", twice.source)));
     }
     if inputs.len() > usize::from(u16::MAX) || options.level > 9 {
         return Err(PackError::Request("more sources, or a higher level, than there can be".to_string()));
