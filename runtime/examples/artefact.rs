@@ -18,7 +18,7 @@ use backplan_compiler::model::{Compare, Files, FilesPath};
 use backplan_compiler::sources::{FileId, Place};
 use backplan_grammar::Span;
 use backplan_runtime::artefact::{
-    Artefact, Content, Depth, Input, PackOptions, ReadAt, Sink, SinkError, View, pack, verify,
+    Artefact, Content, Depth, Input, PackOptions, ReadAt, Shape, Sink, SinkError, View, pack, verify,
 };
 use backplan_runtime::control::Control;
 use backplan_runtime::extract::{Existing, Extraction, Target, extract};
@@ -99,8 +99,19 @@ fn pack_paths(level: u8, out: &Path, paths: &[&str]) -> Outcome {
     let seen = scan(&Trees { source: "files".to_string(), files, optional: false }, &scan_file, &control)?;
     eprintln!("scan: {} entries in {:.3} s", seen.entries, began.elapsed().as_secs_f64());
     let run = "00000001-20260101T000000Z-abcdef".to_string();
-    let options = PackOptions { level, run, scratch, workers: None, deleted: None };
-    let inputs = vec![Input { source: "files".to_string(), content: Content::Scan(scan_file.clone()) }];
+    let options = PackOptions {
+        level,
+        run,
+        scratch,
+        workers: None,
+        shape: Shape::Whole { copy_from: None },
+        share_blocks: false,
+        deleted: None,
+    };
+    let inputs = vec![Input {
+        source: "files".to_string(),
+        content: Content::Scan { scan: scan_file.clone(), base: None },
+    }];
     let packed = pack(inputs, &options, &mut ToFile(File::create(out)?), &control)?;
     for warning in packed.sources.iter().flat_map(|source| source.warnings.kept()) {
         eprintln!("warning: {warning}");

@@ -172,7 +172,10 @@ fn the_same_scan_makes_the_same_bytes() {
     let tree = scratch.path().join("tree");
     nasty(&tree, false);
     let first = pack_tree(&tree, scratch.path());
-    let again = Input { source: "s".to_string(), content: Content::Scan(scratch.path().join("s.scan")) };
+    let again = Input {
+        source: "s".to_string(),
+        content: Content::Scan { scan: scratch.path().join("s.scan"), base: None },
+    };
     let second = pack_all(vec![again], scratch.path()).unwrap();
     assert!(first.0 == second.0);
     assert_eq!(first.1.root, second.1.root);

@@ -22,7 +22,10 @@ use std::fmt;
 
 pub use deleted::{BadDeleted, Deleted};
 pub use entry::{Entry, Flags, Kind};
-pub use pack::{Content, Input, PackError, PackOptions, Packed, PackedSource, Sink, SinkError, pack};
+pub use pack::{
+    BaseIndex, BaseScan, Changes, Content, CopyBase, Input, PackError, PackOptions, Packed, PackedSource,
+    Shape, Sink, SinkError, SourceChanges, pack, pack_changes, plan_changes,
+};
 #[cfg(test)]
 pub(crate) use pack::{end_of_archive, index_header};
 pub use reader::{Artefact, Expected, IDENTIFY_LEN, ReadAt, ReadError, identify};

@@ -20,7 +20,7 @@ use super::session;
 use super::sinks::{FanOut, StagedFile, Uploads};
 use super::state::make_private;
 use super::worker::Worker;
-use crate::artefact::{self, Content, Input, PackError, PackOptions, Packed};
+use crate::artefact::{self, Content, Input, PackError, PackOptions, Packed, Shape};
 use crate::catalog::commit::{CommitError, Transaction};
 use crate::catalog::identity::{self, Claim, IdentityError};
 use crate::catalog::layout::artefact_name;
@@ -141,6 +141,8 @@ impl Worker {
             run: self.imprint.run.to_string(),
             scratch: self.work_folder(),
             workers: None,
+            shape: Shape::Whole { copy_from: None },
+            share_blocks: false,
             deleted: None,
         };
         let fact = if self.request.model.staging.is_some() {
@@ -182,7 +184,8 @@ impl Worker {
         let source = self.request.model.source(id);
         match &source.kind {
             SourceKind::Files(_) => {
-                Ok(Some(Content::Scan(self.work_folder().join(format!("{}.scan", source.name)))))
+                let scan = self.work_folder().join(format!("{}.scan", source.name));
+                Ok(Some(Content::Scan { scan, base: None }))
             }
             SourceKind::Sqlite { .. } => match self.facts().sources.get(&id) {
                 Some(SourceFact::Dumped(path)) => {

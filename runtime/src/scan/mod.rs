@@ -4,6 +4,8 @@
 //! else, and follows no symbolic link. [`scan`] writes what it sees into a scan file, which packing reads, and which a
 //! later run can compare its own walk with; [`measure`] is the same walk, writing nothing.
 
+mod compare;
+mod doubts;
 mod record;
 mod roots;
 mod walk;
@@ -17,6 +19,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use backplan_compiler::model::Files;
 
 use crate::control::{Control, Stopped};
+pub(crate) use compare::is_recent;
+pub use compare::{Change, Comparison, Counts, Gone, compare};
+pub use doubts::Doubts;
 pub use record::{LinkGroup, ScanHeader, ScanReader, ScanRoot, ScanWriter, Scanned, Trailer};
 pub use warning::{KEPT, Warning, WarningKind, Warnings};
 

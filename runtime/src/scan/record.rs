@@ -65,6 +65,42 @@ pub struct Scanned {
     pub link: Vec<u8>,
 }
 
+impl Default for Scanned {
+    /// An empty file without a name.
+    fn default() -> Scanned {
+        Scanned {
+            path: Vec::new(),
+            kind: Kind::File,
+            implied: false,
+            synthetic: false,
+            further_name: false,
+            root: None,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            mtime: (0, 0),
+            ctime: (0, 0),
+            size: 0,
+            blocks: 0,
+            inode: 0,
+            file_system: (0, 0),
+            names: 1,
+            device: (0, 0),
+            link: Vec::new(),
+        }
+    }
+}
+
+impl Scanned {
+    /// Bytes there are to be read of it: of a regular file, its size without holes.
+    pub fn bytes_to_read(&self) -> u64 {
+        match self.kind {
+            Kind::File => self.size.min(self.blocks.saturating_mul(512).max(self.size.min(4096))),
+            _ => 0,
+        }
+    }
+}
+
 /// The start of a scan file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanHeader {
@@ -313,11 +349,20 @@ impl ScanReader {
     /// # Errors
     /// When the file is damaged.
     pub fn next_entry(&mut self) -> io::Result<Option<Scanned>> {
+        let mut entry = Scanned::default();
+        Ok(self.read_entry(&mut entry)?.then_some(entry))
+    }
+
+    /// Reads the next entry into `entry`; false at the end.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn read_entry(&mut self, entry: &mut Scanned) -> io::Result<bool> {
         let from = &mut self.file;
         let mut tag = [0];
         from.read_exact(&mut tag)?;
         if tag[0] == 0 {
-            return Ok(None);
+            return Ok(false);
         }
         let shared = usize::try_from(get(from)?).unwrap_or(usize::MAX);
         if shared > self.last.len() {
@@ -327,34 +372,27 @@ impl ScanReader {
         get_bytes(from, &mut self.last)?;
         let mut head = [0; 2];
         from.read_exact(&mut head)?;
-        let kind = Kind::from_number(head[0]).ok_or_else(|| damaged("an entry is of no known kind"))?;
-        let root = get(from)?.checked_sub(1).map(|root| root as usize);
-        if root.is_some_and(|root| root >= self.header.roots.len()) {
+        entry.kind = Kind::from_number(head[0]).ok_or_else(|| damaged("an entry is of no known kind"))?;
+        entry.root = get(from)?.checked_sub(1).map(|root| root as usize);
+        if entry.root.is_some_and(|root| root >= self.header.roots.len()) {
             return Err(damaged("an entry is below no root"));
         }
+        entry.path.clear();
+        entry.path.extend_from_slice(&self.last);
+        entry.implied = head[1] & 1 != 0;
+        entry.synthetic = head[1] & 2 != 0;
+        entry.further_name = head[1] & 4 != 0;
         let seconds = (get_signed(from)?, get_signed(from)?);
-        let mut entry = Scanned {
-            path: self.last.clone(),
-            kind,
-            implied: head[1] & 1 != 0,
-            synthetic: head[1] & 2 != 0,
-            further_name: head[1] & 4 != 0,
-            root,
-            mode: get_u32(from)?,
-            uid: get_u32(from)?,
-            gid: get_u32(from)?,
-            mtime: (seconds.0, get_u32(from)?),
-            ctime: (seconds.1, get_u32(from)?),
-            size: get(from)?,
-            blocks: get(from)?,
-            inode: get(from)?,
-            names: get_u32(from)?,
-            file_system: get_pair(from)?,
-            device: get_pair(from)?,
-            link: Vec::new(),
-        };
+        (entry.mode, entry.uid, entry.gid) = (get_u32(from)?, get_u32(from)?, get_u32(from)?);
+        entry.mtime = (seconds.0, get_u32(from)?);
+        entry.ctime = (seconds.1, get_u32(from)?);
+        (entry.size, entry.blocks, entry.inode) = (get(from)?, get(from)?, get(from)?);
+        entry.names = get_u32(from)?;
+        entry.file_system = get_pair(from)?;
+        entry.device = get_pair(from)?;
+        entry.link.clear();
         get_bytes(from, &mut entry.link)?;
-        Ok(Some(entry))
+        Ok(true)
     }
 }
 

@@ -430,7 +430,7 @@ impl<'a> Walk<'a> {
         self.summary.entries += 1;
         let mut bytes = 0;
         if entry.kind == Kind::File && !entry.further_name {
-            bytes = entry.size.min(entry.blocks.saturating_mul(512).max(entry.size.min(4096)));
+            bytes = entry.bytes_to_read();
             self.summary.files += 1;
             self.summary.bytes += bytes;
         }

@@ -131,7 +131,7 @@ pub fn pack_trees(sources: &[(&str, &Path)], deleted: Option<Vec<Vec<u8>>>, scra
     let input = |(source, tree): &(&str, &Path)| {
         let out = scratch.join(format!("{source}.scan"));
         scan(&trees(source, files(&[tree], &[])), &out, &Control::default()).unwrap();
-        Input { source: (*source).to_string(), content: Content::Scan(out) }
+        Input { source: (*source).to_string(), content: Content::Scan { scan: out, base: None } }
     };
     let options =
         PackOptions { deleted: deleted.map(|paths| Deleted::new(paths).unwrap()), ..options(scratch) };

@@ -17,7 +17,7 @@ use backplan_compiler::model::{Compare, Files, FilesPath, Pattern};
 use backplan_compiler::sources::{FileId, Place};
 use backplan_grammar::Span;
 use backplan_runtime::artefact::{
-    Artefact, Content, Input, PackError, PackOptions, Packed, ReadAt, Sink, SinkError, pack,
+    Artefact, Content, Input, PackError, PackOptions, Packed, ReadAt, Shape, Sink, SinkError, pack,
 };
 use backplan_runtime::control::Control;
 use backplan_runtime::extract::{Existing, Extracted, Extraction, Target, extract};
@@ -93,6 +93,8 @@ pub fn options(scratch: &Path) -> PackOptions {
         run: RUN.to_string(),
         scratch: scratch.to_path_buf(),
         workers: Some(2),
+        shape: Shape::Whole { copy_from: None },
+        share_blocks: false,
         deleted: None,
     }
 }
@@ -100,7 +102,7 @@ pub fn options(scratch: &Path) -> PackOptions {
 pub fn scanned(scratch: &Path, source: &str, files: Files) -> Input {
     let out = scratch.join(format!("{source}.scan"));
     scan(&trees(source, files), &out, &Control::default()).unwrap();
-    Input { source: source.to_string(), content: Content::Scan(out) }
+    Input { source: source.to_string(), content: Content::Scan { scan: out, base: None } }
 }
 
 pub fn pack_all(inputs: Vec<Input>, scratch: &Path) -> Result<(Vec<u8>, Packed), PackError> {

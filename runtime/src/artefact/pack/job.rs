@@ -26,6 +26,13 @@ pub struct Planned {
     pub has_links: bool,
 }
 
+impl Planned {
+    /// An entry that is only to be looked at.
+    pub fn of(seen: Scanned) -> Planned {
+        Planned { number: 0, source: 0, path: Vec::new(), seen, link: None, has_links: false }
+    }
+}
+
 /// A part of a member.
 pub enum Item {
     /// Header, and contents if it is a file.

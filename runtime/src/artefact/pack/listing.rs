@@ -61,7 +61,7 @@ impl Listing {
     /// When the scan cannot be used, or the file is not there.
     pub fn of(input: &Input, first: u64) -> io::Result<Listing> {
         match &input.content {
-            Content::Scan(path) => Listing::of_scan(&input.source, path, first),
+            Content::Scan { scan: path, .. } => Listing::of_scan(&input.source, path, first),
             Content::File { path, name } => Listing::of_file(&input.source, path, name, first),
             Content::Stream { name, mtime, mode, .. } => {
                 let since = mtime.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -76,7 +76,7 @@ impl<'a> Planner<'a> {
         for (source, input) in inputs.into_iter().enumerate() {
             match input.content {
                 Content::Stream { reader, .. } => self.stream(source, reader)?,
-                Content::Scan(_) | Content::File { .. } => self.files(source)?,
+                Content::Scan { .. } | Content::File { .. } => self.files(source)?,
             }
         }
         self.flush()?;

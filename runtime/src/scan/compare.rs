@@ -1,0 +1,339 @@
+//! Two scans of one source, held against each other: what changed between two runs.
+//!
+//! Both are sorted, so they are gone through side by side; in memory are one byte for each entry of the new one, and the
+//! groups of hard links.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::io;
+
+use super::{Doubts, LinkGroup, ScanReader, Scanned};
+use crate::artefact::Kind;
+use crate::artefact::agree::{is_at_or_below, path_order};
+use crate::control::Control;
+
+/// Clocks of file systems tick this coarsely, in nanoseconds: what changed less long before the walk may have changed
+/// after it, unseen.
+const TICK: i128 = 100_000_000;
+
+/// What became of an entry of the new scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Change {
+    /// It is as it was.
+    Unchanged = 0,
+    /// It was not there.
+    Added = 1,
+    /// It was something else, a folder instead of a file perhaps.
+    Kind = 2,
+    /// Size, time, owner, mode, inode, link target or anything else that is known without reading it.
+    Metadata = 3,
+    /// It had changed so shortly before the earlier walk that a further change might not show.
+    Racy = 4,
+    /// The earlier artefact does not hold it as the earlier walk saw it.
+    Doubtful = 5,
+    /// It has the same name as another file now, or had then: all names of a file change together.
+    Links = 6,
+    /// Its contents, found by reading them.
+    Contents = 7,
+}
+
+/// How much changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Entries that are new.
+    pub added: u64,
+    /// Entries that were there and are different, or must be taken to be.
+    pub changed: u64,
+    /// Entries that are no longer there.
+    pub deleted: u64,
+    /// Entries that are as they were.
+    pub unchanged: u64,
+    /// Bytes to be read of files that are new or different, each group of hard links once.
+    pub bytes: u64,
+}
+
+impl Counts {
+    /// Both together.
+    #[must_use]
+    pub fn plus(&self, other: &Counts) -> Counts {
+        Counts {
+            added: self.added + other.added,
+            changed: self.changed + other.changed,
+            deleted: self.deleted + other.deleted,
+            unchanged: self.unchanged + other.unchanged,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+
+    /// Whether nothing was added, changed or deleted.
+    pub fn is_unchanged(&self) -> bool {
+        self.added + self.changed + self.deleted == 0
+    }
+}
+
+/// What a comparison found.
+#[derive(Debug, Clone, Default)]
+pub struct Comparison {
+    /// A [`Change`] for each entry of the new scan, by number.
+    changes: Vec<Change>,
+    /// How much changed.
+    pub counts: Counts,
+}
+
+impl Comparison {
+    /// What became of the entry with this number in the new scan.
+    pub fn change(&self, number: u64) -> Change {
+        let at = usize::try_from(number).unwrap_or(usize::MAX);
+        self.changes.get(at).copied().unwrap_or(Change::Added)
+    }
+
+    /// What became of each entry of the new scan, in its order.
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    /// Appends what became of the next entry of the new scan.
+    pub(crate) fn push(&mut self, change: Change, bytes: u64) {
+        match change {
+            Change::Unchanged => self.counts.unchanged += 1,
+            Change::Added => self.counts.added += 1,
+            _ => self.counts.changed += 1,
+        }
+        if change != Change::Unchanged {
+            self.counts.bytes += bytes;
+        }
+        self.changes.push(change);
+    }
+
+    /// Says that an entry, found unchanged so far, is not. `bytes` is what there is to read of it.
+    pub(crate) fn mark(&mut self, number: u64, change: Change, bytes: u64) {
+        let Some(slot) = usize::try_from(number).ok().and_then(|at| self.changes.get_mut(at)) else { return };
+        if *slot == Change::Unchanged {
+            *slot = change;
+            self.counts.unchanged -= 1;
+            self.counts.changed += 1;
+            self.counts.bytes += bytes;
+        }
+    }
+}
+
+/// Takes paths (inside the source, sorted) that are to be removed before what is new is laid down.
+pub type Gone<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
+
+/// Compares a scan with an earlier one. `doubts` belong to the earlier. `gone` is given what is no longer there, a folder
+/// only by its topmost path, and what has become another kind of file.
+///
+/// # Errors
+/// When a scan is damaged; what `gone` says; [`io::ErrorKind::Interrupted`] where `control` says to stop.
+pub fn compare(
+    base: ScanReader,
+    new: ScanReader,
+    doubts: &Doubts,
+    gone: &mut Gone<'_>,
+    control: &Control,
+) -> io::Result<Comparison> {
+    let started = base.header().started;
+    let mut groups = Groups::new(&base.trailer().groups, &new.trailer().groups);
+    let expected = usize::try_from(new.trailer().entries).unwrap_or_default().min(1 << 26);
+    let mut found = Comparison { changes: Vec::with_capacity(expected), counts: Counts::default() };
+    let (mut base, mut new) = (Cursor::start(base)?, Cursor::start(new)?);
+    let mut removed: Option<Vec<u8>> = None;
+    let mut steps = 0_u32;
+    while base.here || new.here {
+        steps = steps.wrapping_add(1);
+        if steps.is_multiple_of(1 << 12) {
+            control.check().map_err(|stopped| io::Error::new(io::ErrorKind::Interrupted, stopped))?;
+        }
+        match order(&base, &new) {
+            Ordering::Less => {
+                found.counts.deleted += 1;
+                groups.base_alone(base.number);
+                remove(&base.entry.path, &mut removed, gone)?;
+                base.next()?;
+            }
+            Ordering::Greater => {
+                found.note(&new, None, Change::Added, &mut groups);
+                new.next()?;
+            }
+            Ordering::Equal => {
+                let change = judge(&base, &new.entry, started, doubts);
+                if change == Change::Kind {
+                    remove(&base.entry.path, &mut removed, gone)?;
+                }
+                found.note(&new, Some(base.number), change, &mut groups);
+                base.next()?;
+                new.next()?;
+            }
+        }
+    }
+    groups.settle(&mut found);
+    Ok(found)
+}
+
+/// A scan, one entry at a time.
+struct Cursor {
+    reader: ScanReader,
+    entry: Scanned,
+    number: u64,
+    here: bool,
+}
+
+impl Cursor {
+    fn start(mut reader: ScanReader) -> io::Result<Cursor> {
+        let mut entry = Scanned::default();
+        let here = reader.read_entry(&mut entry)?;
+        Ok(Cursor { reader, entry, number: 0, here })
+    }
+
+    fn next(&mut self) -> io::Result<()> {
+        self.here = self.reader.read_entry(&mut self.entry)?;
+        self.number += 1;
+        Ok(())
+    }
+}
+
+fn order(base: &Cursor, new: &Cursor) -> Ordering {
+    match (base.here, new.here) {
+        (true, true) if base.entry.path == new.entry.path => Ordering::Equal,
+        (true, true) => path_order(&base.entry.path, &new.entry.path),
+        (true, false) => Ordering::Less,
+        (false, _) => Ordering::Greater,
+    }
+}
+
+fn remove(path: &[u8], removed: &mut Option<Vec<u8>>, gone: &mut Gone<'_>) -> io::Result<()> {
+    if removed.as_ref().is_some_and(|above| is_at_or_below(path, above)) {
+        return Ok(());
+    }
+    gone(path)?;
+    *removed = Some(path.to_vec());
+    Ok(())
+}
+
+fn judge(base: &Cursor, new: &Scanned, started: (i64, u32), doubts: &Doubts) -> Change {
+    let old = &base.entry;
+    if old.kind != new.kind {
+        Change::Kind
+    } else if !is_same(old, new) {
+        Change::Metadata
+    } else if doubts.has(base.number) {
+        Change::Doubtful
+    } else if is_racy(old, started) {
+        Change::Racy
+    } else {
+        Change::Unchanged
+    }
+}
+
+fn is_same(old: &Scanned, new: &Scanned) -> bool {
+    let owner = |entry: &Scanned| (entry.mode, entry.uid, entry.gid, entry.implied, entry.synthetic);
+    if owner(old) != owner(new) {
+        return false;
+    }
+    // Of a folder that is only on the way to what is to be kept, times say nothing about the source.
+    if new.implied {
+        return true;
+    }
+    let is_folder = new.kind == Kind::Directory;
+    // Not the file system's number: a snapshot has another one each time it is mounted.
+    (old.ctime, old.mtime, old.inode, old.size) == (new.ctime, new.mtime, new.inode, new.size)
+        && (is_folder || old.names == new.names)
+        && old.link == new.link
+        && old.device == new.device
+}
+
+/// Whether it changed so shortly before the walk that began at `started` (or after that) that a change in the same tick
+/// of the file system's clock would not show.
+pub(crate) fn is_racy(seen: &Scanned, started: (i64, u32)) -> bool {
+    seen.root.is_some() && !seen.implied && is_recent(seen.ctime, started)
+}
+
+/// Whether a moment is not clearly before another.
+pub(crate) fn is_recent(moment: (i64, u32), started: (i64, u32)) -> bool {
+    let nanos = |time: (i64, u32)| i128::from(time.0) * 1_000_000_000 + i128::from(time.1);
+    nanos(moment) + TICK >= nanos(started)
+}
+
+impl Comparison {
+    fn note(&mut self, new: &Cursor, base: Option<u64>, mut change: Change, groups: &mut Groups) {
+        let was_linked = base.is_some_and(|base| groups.base.contains_key(&base));
+        let bytes = if new.entry.further_name { 0 } else { new.entry.bytes_to_read() };
+        if groups.new.contains_key(&new.number) {
+            groups.new_member(new.number, base, change, bytes);
+        } else if was_linked && change == Change::Unchanged {
+            change = Change::Links;
+        }
+        self.push(change, bytes);
+    }
+}
+
+/// Files with several names: unchanged only if all their names are, and are the same.
+struct Groups {
+    /// Group of each member, by its number.
+    base: HashMap<u64, usize>,
+    base_sizes: Vec<usize>,
+    new: HashMap<u64, usize>,
+    seen: Vec<Seen>,
+}
+
+/// What is known of a group of the new scan.
+#[derive(Default)]
+struct Seen {
+    /// Members that are unchanged by themselves, and what there is to read of each.
+    quiet: Vec<(u64, u64)>,
+    changed: bool,
+    /// The group that its names had.
+    was: Option<usize>,
+    members: usize,
+}
+
+impl Groups {
+    fn new(base: &[LinkGroup], new: &[LinkGroup]) -> Groups {
+        let members = |groups: &[LinkGroup]| {
+            let each = |(at, group): (usize, &LinkGroup)| {
+                let further = group.further.iter().map(|(number, _)| *number);
+                std::iter::once(group.first).chain(further).map(|number| (number, at)).collect::<Vec<_>>()
+            };
+            groups.iter().enumerate().flat_map(each).collect::<HashMap<u64, usize>>()
+        };
+        Groups {
+            base: members(base),
+            base_sizes: base.iter().map(|group| group.further.len() + 1).collect(),
+            new: members(new),
+            seen: new.iter().map(|_| Seen::default()).collect(),
+        }
+    }
+
+    /// A name that is gone leaves a group that cannot be whole any more.
+    fn base_alone(&mut self, number: u64) {
+        if let Some(group) = self.base.get(&number) {
+            self.base_sizes[*group] = usize::MAX;
+        }
+    }
+
+    fn new_member(&mut self, number: u64, base: Option<u64>, change: Change, bytes: u64) {
+        let Some(group) = self.new.get(&number) else { return };
+        let was = base.and_then(|base| self.base.get(&base).copied());
+        let seen = &mut self.seen[*group];
+        if change == Change::Unchanged {
+            seen.quiet.push((number, bytes));
+        }
+        let first = seen.members == 0;
+        seen.members += 1;
+        seen.changed |= change != Change::Unchanged || was.is_none() || (!first && seen.was != was);
+        seen.was = was;
+    }
+
+    fn settle(self, found: &mut Comparison) {
+        for seen in self.seen {
+            let size = seen.was.map(|was| self.base_sizes[was]);
+            if !seen.changed && size == Some(seen.members) {
+                continue;
+            }
+            for (number, bytes) in seen.quiet {
+                found.mark(number, Change::Links, bytes);
+            }
+        }
+    }
+}
