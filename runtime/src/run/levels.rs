@@ -2,13 +2,16 @@
 //! stores really hold.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use backplan_compiler::cycle::{Asked, Next, Past, next};
-use backplan_compiler::model::{ArchiveId, Level, Model, StoreId};
+use backplan_compiler::model::{ArchiveId, Level, Model, Source, SourceKind, StoreId};
 use backplan_compiler::retention::Run;
 use jiff::Timestamp;
 
+use super::cache::{Cache, Kept};
 use super::request::Request;
+use crate::artefact::{BaseIndex, Entry, ReadError, View};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{ArchiveRecord, Manifest};
 use crate::catalog::prune::fact;
@@ -19,6 +22,19 @@ use crate::recall::shelf::Shelf;
 pub struct Levels {
     /// Per archive.
     pub of: BTreeMap<ArchiveId, Next<RunId>>,
+    /// What the sources of an archive rest on.
+    grounds: BTreeMap<(ArchiveId, String), Grounds>,
+}
+
+/// What a source rests on.
+#[derive(Debug, Clone)]
+pub struct Grounds {
+    /// What the base says of the archive.
+    pub record: ArchiveRecord,
+    /// The scan that the base was packed from; for what is no tree, `None`.
+    pub scan: Option<Kept>,
+    /// The base as one tree.
+    view: Arc<View>,
 }
 
 impl Levels {
@@ -46,6 +62,19 @@ impl Levels {
         base.map(|base| base.rests_on.iter().copied().collect()).unwrap_or_default()
     }
 
+    /// What a source of an archive rests on.
+    pub fn grounds(&self, archive: ArchiveId, source: &str) -> Option<&Grounds> {
+        self.grounds.get(&(archive, source.to_owned()))
+    }
+
+    /// The index of everything that an archive rests on; `None`: it rests on nothing.
+    pub fn index(&self, archive: ArchiveId) -> Option<Arc<dyn BaseIndex>> {
+        let own = self.grounds.iter().filter(|((id, _), _)| *id == archive);
+        let views: BTreeMap<String, Arc<View>> =
+            own.map(|((_, source), grounds)| (source.clone(), Arc::clone(&grounds.view))).collect();
+        (!views.is_empty()).then(|| Arc::new(Views(views)) as Arc<dyn BaseIndex>)
+    }
+
     /// What a person should read: bases that are lost.
     pub fn warnings<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = String> + 'a {
         self.of.iter().flat_map(move |(id, next)| {
@@ -57,7 +86,12 @@ impl Levels {
 
 /// The levels of the next run. `shelves` are the stores that can be read; a base must be in each of them that the archive
 /// goes to, whole as far as its index tells.
-pub fn levels(request: &Request, shelves: &BTreeMap<StoreId, Shelf>, now: Timestamp) -> Levels {
+pub fn levels(
+    request: &Request,
+    shelves: &BTreeMap<StoreId, Shelf>,
+    cache: &Cache,
+    now: Timestamp,
+) -> Levels {
     let model = &request.model;
     let mut levels = Levels::default();
     for (index, archive) in model.archives.iter().enumerate() {
@@ -74,9 +108,23 @@ pub fn levels(request: &Request, shelves: &BTreeMap<StoreId, Shelf>, now: Timest
         // Every turn finds one more artefact that cannot serve, until none is found.
         let answer = loop {
             let answer = next(model, archive, &asked, &Past { runs: &runs, lost: &lost });
-            let found = unusable(&answer, &targets, &lost);
-            if found.is_empty() {
-                break answer;
+            let mut found = unusable(&answer, &targets, &lost);
+            // A whole archive each time needs nothing of its base.
+            let grounds = match found.is_empty() && !archive.self_contained {
+                true => grounds(model, &answer, &targets, cache),
+                false => Ok(BTreeMap::new()),
+            };
+            match grounds {
+                Ok(grounds) if found.is_empty() => {
+                    let own =
+                        grounds.into_iter().map(|(source, ground)| ((ArchiveId(index), source), ground));
+                    levels.grounds.extend(own);
+                    break answer;
+                }
+                Ok(_) => {}
+                Err((key, why)) => {
+                    found.insert(key, why);
+                }
             }
             lost.extend(found);
         };
@@ -117,6 +165,66 @@ fn unusable(
         }
     }
     found
+}
+
+/// What each source that has a base rests on; or the first base that cannot serve, by run and archive, and why.
+fn grounds(
+    model: &Model,
+    answer: &Next<RunId>,
+    targets: &[&Shelf],
+    cache: &Cache,
+) -> Result<BTreeMap<String, Grounds>, ((RunId, String), String)> {
+    let Some(shelf) = targets.first() else { return Ok(BTreeMap::new()) };
+    let mut found = BTreeMap::new();
+    for (source, base) in &answer.bases {
+        let Some(base) = base else { continue };
+        let useless = |why: String| ((base.run, base.archive.clone()), why);
+        let manifest = shelf.catalog.get(&base.run);
+        let held = manifest.and_then(|manifest| Some((manifest, record(manifest, &base.archive)?)));
+        let (manifest, record) = held.ok_or_else(|| useless("it is not there".to_owned()))?;
+        let chain = shelf.view(manifest, record, &|other| other == source);
+        let view = Arc::new(chain.map_err(|error| useless(error.to_string()))?.view);
+        let is_tree =
+            |declared: &&Source| declared.name == *source && matches!(declared.kind, SourceKind::Files(_));
+        let scan = match model.sources.iter().any(|declared| is_tree(&declared)) {
+            true => Some(
+                cache
+                    .load(&base.archive, base.run, &record.root, source)
+                    .map_err(|lost| useless(lost.to_string()))?,
+            ),
+            false => None,
+        };
+        found.insert(source.clone(), Grounds { record: record.clone(), scan, view });
+    }
+    Ok(found)
+}
+
+/// What the sources of an archive rest on, each with a tree of its own.
+#[derive(Debug)]
+struct Views(BTreeMap<String, Arc<View>>);
+
+impl Views {
+    fn of(&self, path: &[u8]) -> Option<&View> {
+        let source =
+            path.split(|byte| *byte == b'/').next().and_then(|source| std::str::from_utf8(source).ok())?;
+        self.0.get(source).map(Arc::as_ref)
+    }
+}
+
+impl BaseIndex for Views {
+    fn find(&self, path: &[u8]) -> Result<Option<Entry>, ReadError> {
+        let Some(view) = self.of(path) else { return Ok(None) };
+        view.find(path).map(|live| live.map(|live| live.entry)).map_err(|error| error.cause)
+    }
+
+    fn below<'a>(&'a self, path: &[u8]) -> Box<dyn Iterator<Item = Result<Entry, ReadError>> + 'a> {
+        match self.of(path) {
+            Some(view) => Box::new(
+                view.below(path).map(|live| live.map(|live| live.entry).map_err(|error| error.cause)),
+            ),
+            None => Box::new(std::iter::empty()),
+        }
+    }
 }
 
 /// What a run says of an archive.

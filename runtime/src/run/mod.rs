@@ -5,6 +5,7 @@
 //! | [`request`] | what a run is asked to do, and what cannot be run yet |
 //! | [`prepare`] | from a request to a graph of steps |
 //! | [`forecast`] | the dry run: the same graph, described |
+//! | [`cache`] | the scans of earlier runs: how a change is noticed |
 //! | [`levels`] | which level each archive has, and what it rests on |
 //! | [`coordinator`] | the one loop that owns a run's state |
 //! | [`worker`], [`deliver`] | what each step does to the world |
@@ -15,6 +16,7 @@
 //! | [`journal`] | intents, for the run that comes after one that died |
 //! | [`process`], [`secrets`], [`staging`], [`state`] | programs, secrets, the staging, the state folder |
 
+pub mod cache;
 pub mod coordinator;
 pub mod deliver;
 pub mod event;

@@ -11,6 +11,7 @@ use backplan_compiler::lower::{LowerError, lower, needed_reads};
 use backplan_compiler::model::{Model, StoreId};
 use jiff::Timestamp;
 
+use super::cache::Cache;
 use super::levels::{Levels, levels};
 use super::request::{Request, unsupported};
 use super::session;
@@ -142,7 +143,8 @@ fn prepare(
     let plan = host.plan(&model.name, &model.file)?;
     let layout = Layout::new(&model.name).map_err(|error| PrepareError::Plan(error.to_string()))?;
     let run = run_id(highest_sequence(model, &layout, plan.sequence()), started)?;
-    let levels = levels(&request, &shelves(model), started);
+    let cache = Cache::new(plan.folder());
+    let levels = levels(&request, &shelves(model), &cache, started);
     let occasion = Occasion {
         run: Some(run.to_string()),
         now: Some(started),

@@ -1,0 +1,184 @@
+//! The scans of earlier runs, kept on this machine: what the next run learns from what changed. Never needed to restore;
+//! lost, the next run of its archive is a full.
+//!
+//! ```text
+//! cache/ARCHIVE/RUN/bound.yaml     the run, the artefact's root, and the digest of each scan
+//! cache/ARCHIVE/RUN/SOURCE.scan    what the walk saw
+//! cache/ARCHIVE/RUN/SOURCE.doubts  what of it the artefact does not hold as the walk saw it
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::state::make_private;
+use crate::catalog::ids::RunId;
+use crate::scan::Doubts;
+
+const BOUND: &str = "bound.yaml";
+
+/// What the scans of a run belong to.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Bound {
+    run: RunId,
+    /// Root digest of the artefact that was packed from them, hex.
+    root: String,
+    /// BLAKE3 of each source's scan, hex.
+    scans: BTreeMap<String, String>,
+}
+
+/// Why a scan cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// It is not there.
+    Missing,
+    /// It belongs to another artefact.
+    Foreign,
+    /// It is damaged or cannot be read.
+    Damaged(String),
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lost::Missing => f.write_str("this machine has no record of what its files were like"),
+            Lost::Foreign => f.write_str("this machine's record of its files belongs to another artefact"),
+            Lost::Damaged(cause) => write!(f, "this machine's record of its files is damaged: {cause}"),
+        }
+    }
+}
+
+/// A scan that can be used.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// The scan file.
+    pub scan: PathBuf,
+    /// What of it the artefact does not hold.
+    pub doubts: Doubts,
+}
+
+/// The scans of a plan's earlier runs.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    folder: PathBuf,
+}
+
+impl Cache {
+    /// The cache in the plan's folder. Touches nothing.
+    pub fn new(folder: &Path) -> Cache {
+        Cache { folder: folder.join("cache") }
+    }
+
+    /// Keeps the scans that an artefact was packed from. They appear all together or not at all.
+    ///
+    /// # Errors
+    /// The system's: then the next run is a full.
+    pub fn store(
+        &self,
+        archive: &str,
+        run: RunId,
+        root: &str,
+        sources: &[(String, PathBuf, Doubts)],
+    ) -> io::Result<()> {
+        let folder = self.folder.join(archive);
+        let temporary = folder.join(format!("{run}.tmp"));
+        match fs::remove_dir_all(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => make_private(&temporary)?,
+        }
+        let mut bound = Bound { run, root: root.to_owned(), scans: BTreeMap::new() };
+        for (source, scan, doubts) in sources {
+            let to = temporary.join(format!("{source}.scan"));
+            // A scratch file of this run, on the same file system as a rule.
+            fs::hard_link(scan, &to).or_else(|_| fs::copy(scan, &to).map(drop))?;
+            doubts.write(&temporary.join(format!("{source}.doubts")))?;
+            bound.scans.insert(source.clone(), digest(&to)?);
+        }
+        let text = yaml_serde::to_string(&bound).map_err(io::Error::other)?;
+        File::create(temporary.join(BOUND))?.write_all(text.as_bytes())?;
+        let to = folder.join(run.to_string());
+        if to.exists() {
+            fs::remove_dir_all(&to)?;
+        }
+        fs::rename(&temporary, &to)
+    }
+
+    /// The scan that a source's part of an artefact was packed from.
+    ///
+    /// # Errors
+    /// Why there is none that can be trusted.
+    pub fn load(&self, archive: &str, run: RunId, root: &str, source: &str) -> Result<Kept, Lost> {
+        let folder = self.folder.join(archive).join(run.to_string());
+        let text = match fs::read_to_string(folder.join(BOUND)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Lost::Missing),
+            Err(error) => return Err(Lost::Damaged(error.to_string())),
+        };
+        let bound: Bound = yaml_serde::from_str(&text).map_err(|error| Lost::Damaged(error.to_string()))?;
+        if bound.run != run || bound.root != root {
+            return Err(Lost::Foreign);
+        }
+        let recorded = bound.scans.get(source).ok_or(Lost::Missing)?;
+        let scan = folder.join(format!("{source}.scan"));
+        let damaged = |error: io::Error| Lost::Damaged(error.to_string());
+        if digest(&scan).map_err(damaged)? != *recorded {
+            return Err(Lost::Damaged(format!("`{}` does not have its digest", scan.display())));
+        }
+        let doubts = Doubts::read(&folder.join(format!("{source}.doubts"))).map_err(damaged)?;
+        Ok(Kept { scan, doubts })
+    }
+
+    /// Deletes the scans of an archive's other runs.
+    ///
+    /// # Errors
+    /// The system's: what stays is looked at again by the next run.
+    pub fn keep_only(&self, archive: &str, runs: &BTreeSet<RunId>) -> io::Result<()> {
+        let kept: BTreeSet<String> = runs.iter().map(ToString::to_string).collect();
+        for entry in fs::read_dir(self.folder.join(archive))? {
+            let entry = entry?;
+            if !kept.contains(entry.file_name().to_string_lossy().as_ref()) {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn digest(path: &Path) -> io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    io::copy(&mut File::open(path)?, &mut hasher)?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn run(sequence: u32) -> RunId {
+        RunId::new(sequence, "2026-11-20T02:30:00Z".parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_scan_is_believed_only_where_run_root_and_digest_agree() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (cache, scan) = (Cache::new(scratch.path()), scratch.path().join("s"));
+        fs::write(&scan, "what the walk saw").unwrap();
+        let sources = [("site".to_owned(), scan, Doubts::from_iter([3, 70]))];
+        let (first, second) = (run(1), run(2));
+        cache.store("main", first, "r1", &sources).unwrap();
+        let kept = cache.load("main", first, "r1", "site").unwrap();
+        assert!(kept.doubts.has(70) && !kept.doubts.has(4));
+        assert_eq!(cache.load("main", first, "r2", "site").unwrap_err(), Lost::Foreign);
+        assert_eq!(cache.load("main", second, "r1", "site").unwrap_err(), Lost::Missing);
+        assert_eq!(cache.load("main", first, "r1", "other").unwrap_err(), Lost::Missing);
+        fs::write(&kept.scan, "something else").unwrap();
+        assert!(matches!(cache.load("main", first, "r1", "site"), Err(Lost::Damaged(_))));
+        cache.keep_only("main", &BTreeSet::from([second])).unwrap();
+        assert_eq!(cache.load("main", first, "r1", "site").unwrap_err(), Lost::Missing);
+    }
+}
