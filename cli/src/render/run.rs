@@ -69,6 +69,10 @@ pub fn report(report: &Report, style: Style) -> String {
     let paint = Paint::new(style);
     let mut out = String::new();
     for archive in &report.archives {
+        if let Some(earlier) = &archive.unchanged_since {
+            let _ = writeln!(out, "{}: nothing changed since run {earlier}", harmless(&archive.artefact));
+            continue;
+        }
         let _ = match archive.size {
             Some(size) => writeln!(
                 out,

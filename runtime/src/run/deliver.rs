@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backplan_compiler::graph::{Action, Step, StepId};
@@ -20,14 +20,16 @@ use super::session;
 use super::sinks::{FanOut, StagedFile, Uploads};
 use super::state::make_private;
 use super::worker::Worker;
-use crate::artefact::{self, Content, Input, PackError, PackOptions, Packed, Shape};
+use crate::artefact::{self, BaseScan, Changes, Content, Input, PackError, PackOptions, Packed, Shape};
 use crate::catalog::commit::{CommitError, Transaction};
 use crate::catalog::identity::{self, Claim, IdentityError};
 use crate::catalog::layout::artefact_name;
 use crate::catalog::lock::{Holder, Lease, LeaseTimes, LockError};
+use crate::catalog::manifest::ArchiveRecord;
 use crate::catalog::owner::Owner;
 use crate::catalog::recover::Intent;
 use crate::control::Control;
+use crate::scan::Doubts;
 use crate::source::command::Output;
 use crate::store::{Store, StoreErrorKind, Upload};
 
@@ -141,14 +143,22 @@ impl Worker {
             run: self.imprint.run.to_string(),
             scratch: self.work_folder(),
             workers: None,
-            shape: Shape::Whole { copy_from: None },
-            share_blocks: false,
+            shape: match self.levels.index(id) {
+                Some(base) => Shape::Difference { base: Some(base) },
+                None => Shape::Whole { copy_from: None },
+            },
+            share_blocks: archive.share_blocks,
             deleted: None,
         };
-        let fact = if self.request.model.staging.is_some() {
-            self.pack_staged(step, id, inputs, &options, control)?
-        } else {
-            self.pack_direct(step, id, inputs, &options, control)?
+        let changes = artefact::plan_changes(&inputs, &options, control)
+            .map_err(|error| self.pack_failure(&error, control))?;
+        let unchanged = if changes.is_unchanged() { self.unchanged(id, &inputs) } else { None };
+        let fact = match unchanged {
+            Some(fact) => fact,
+            None if self.request.model.staging.is_some() => {
+                self.pack_staged(step, id, inputs, changes, &options, control)?
+            }
+            None => self.pack_direct(step, id, inputs, changes, &options, control)?,
         };
         for source in &fact.sources {
             for warning in source.warnings.kept() {
@@ -172,7 +182,7 @@ impl Worker {
         let mut inputs = Vec::new();
         for source in sources.into_iter().filter(wanted) {
             let name = self.request.model.source(source).name.clone();
-            if let Some(content) = self.content(step, source, control)? {
+            if let Some(content) = self.content(step, id, source, control)? {
                 inputs.push(Input { source: name, content });
             }
         }
@@ -180,12 +190,24 @@ impl Worker {
     }
 
     /// What a source gives to a pack; `None`: it is optional and not there.
-    fn content(&self, step: &StepId, id: SourceId, control: &Control) -> Result<Option<Content>, Failure> {
+    fn content(
+        &self,
+        step: &StepId,
+        archive: ArchiveId,
+        id: SourceId,
+        control: &Control,
+    ) -> Result<Option<Content>, Failure> {
         let source = self.request.model.source(id);
         match &source.kind {
-            SourceKind::Files(_) => {
+            SourceKind::Files(files) => {
                 let scan = self.work_folder().join(format!("{}.scan", source.name));
-                Ok(Some(Content::Scan { scan, base: None }))
+                let grounds = self.levels.grounds(archive, &source.name);
+                let base = grounds.and_then(|grounds| grounds.scan.clone()).map(|kept| BaseScan {
+                    scan: kept.scan,
+                    doubts: kept.doubts,
+                    compare: files.compare,
+                });
+                Ok(Some(Content::Scan { scan, base }))
             }
             SourceKind::Sqlite { .. } => match self.facts().sources.get(&id) {
                 Some(SourceFact::Dumped(path)) => {
@@ -215,6 +237,7 @@ impl Worker {
         step: &StepId,
         id: ArchiveId,
         inputs: Vec<Input>,
+        changes: Changes,
         options: &PackOptions,
         control: &Control,
     ) -> Result<ArchiveFact, Failure> {
@@ -224,7 +247,7 @@ impl Worker {
         make_private(&folder).map_err(Failure::passing)?;
         let place = |cause: io::Error| Failure::passing(format!("`{}`: {cause}", path.display()));
         let mut sink = StagedFile::create(&path).map_err(place)?;
-        let packed = artefact::pack(inputs, options, &mut sink, control)
+        let packed = artefact::pack_changes(inputs, changes, options, &mut sink, control)
             .map_err(|error| self.pack_failure(&error, control))?;
         sink.finish().map_err(|error| Failure::passing(format!("cannot write the artefact: {error}")))?;
         let sha256 = match packed.sha256 {
@@ -240,6 +263,7 @@ impl Worker {
         step: &StepId,
         id: ArchiveId,
         inputs: Vec<Input>,
+        changes: Changes,
         options: &PackOptions,
         control: &Control,
     ) -> Result<ArchiveFact, Failure> {
@@ -249,7 +273,7 @@ impl Worker {
             return Err(self.nowhere(id, lost));
         }
         let mut sink = FanOut::new(uploads);
-        let packed = artefact::pack(inputs, options, &mut sink, control)
+        let packed = artefact::pack_changes(inputs, changes, options, &mut sink, control)
             .map_err(|error| self.pack_failure(&error, control))?;
         let (uploads, failed) = sink.into_uploads();
         lost.extend(failed.into_iter().map(|(store, error)| (store, Failure::passing(error))));
@@ -275,6 +299,34 @@ impl Worker {
         Ok(self.packed_fact(id, packed, sha256, direct))
     }
 
+    /// What the manifests say of an archive in which nothing changed: its base's artefact. `None`: its sources do not rest
+    /// on one and the same, or it has other sources than that.
+    fn unchanged(&self, id: ArchiveId, inputs: &[Input]) -> Option<ArchiveFact> {
+        let record = self.levels.grounds(id, &inputs.first()?.source)?.record.clone();
+        let same = |input: &Input| {
+            self.levels
+                .grounds(id, &input.source)
+                .is_some_and(|grounds| grounds.record.artefact == record.artefact)
+        };
+        let held = |source: &str| inputs.iter().any(|input| input.source == source);
+        if !inputs.iter().all(same) || !record.contents.iter().all(|content| held(&content.source)) {
+            return None;
+        }
+        let contents = self.contents(id, inputs.iter().map(|input| input.source.as_str()));
+        let record = ArchiveRecord { name: self.request.model.archive(id).name.clone(), contents, ..record };
+        Some(ArchiveFact { record, sources: Vec::new(), direct: self.request.model.archive(id).to.clone() })
+    }
+
+    fn contents<'a>(&self, id: ArchiveId, sources: impl Iterator<Item = &'a str>) -> Vec<facts::Content> {
+        let is_whole = self.request.model.archive(id).self_contained;
+        let content = |source: &str| facts::Content {
+            source: source.to_owned(),
+            level: self.levels.level(id, source),
+            rests_on: if is_whole { Vec::new() } else { self.levels.rests_on(id, source) },
+        };
+        sources.map(content).collect()
+    }
+
     fn packed_fact(
         &self,
         id: ArchiveId,
@@ -282,17 +334,9 @@ impl Worker {
         sha256: String,
         direct: Vec<StoreId>,
     ) -> ArchiveFact {
-        let contents = packed.sources.iter().map(|source| facts::Content {
-            source: source.name.clone(),
-            level: self.levels.level(id, &source.name),
-            rests_on: match self.request.model.archive(id).self_contained {
-                true => Vec::new(),
-                false => self.levels.rests_on(id, &source.name),
-            },
-        });
+        let contents = self.contents(id, packed.sources.iter().map(|source| source.name.as_str()));
         let (name, artefact) = (&self.request.model.archive(id).name, self.artefact(id));
-        let record =
-            facts::archive_record(name, artefact, self.imprint.run, &packed, sha256, contents.collect());
+        let record = facts::archive_record(name, artefact, self.imprint.run, &packed, sha256, contents);
         ArchiveFact { record, sources: packed.sources, direct }
     }
 
@@ -350,6 +394,10 @@ impl Worker {
     }
 
     pub(super) fn publish(&self, id: ArchiveId, store: StoreId, control: &Control) -> Result<(), Failure> {
+        if self.facts().archives.get(&id).is_some_and(|fact| fact.record.holder != self.imprint.run) {
+            // Nothing changed: the artefact that the manifest will point to is there.
+            return Ok(());
+        }
         let Some(transaction) = self.transaction(store)? else {
             return Err(Failure::lasting("its store has dropped out"));
         };
@@ -421,6 +469,43 @@ impl Worker {
 
     fn artefact(&self, id: ArchiveId) -> &str {
         self.graph.artefact_names.get(&id).map_or("", String::as_str)
+    }
+
+    /// Keeps the scans of what was committed for the next run. Trouble costs no backup: the next run of the archive is
+    /// a full then.
+    pub(super) fn keep_scans(&self) -> Vec<String> {
+        let committed: Vec<StoreId> =
+            self.sessions.iter().filter(|(_, session)| session.held().committed).map(|(id, _)| *id).collect();
+        let cache = self.cache();
+        let mut trouble = Vec::new();
+        let facts = self.facts();
+        for (id, fact) in &facts.archives {
+            if !committed.iter().any(|store| self.request.model.archive(*id).to.contains(store)) {
+                continue;
+            }
+            let (archive, run) = (&fact.record.name, self.imprint.run);
+            let sources: Vec<_> =
+                fact.record.contents.iter().filter_map(|content| self.scanned(fact, content)).collect();
+            let oldest = fact.record.contents.iter().filter_map(|content| content.rests_on.first().copied());
+            let keep = oldest.chain([run]).collect();
+            let kept = cache
+                .store(archive, run, &fact.record.root, &sources)
+                .and_then(|()| cache.keep_only(archive, &keep));
+            if let Err(error) = kept {
+                trouble.push(format!(
+                    "archive `{archive}`: its scans could not be kept: {error}; its next run is a full"
+                ));
+            }
+        }
+        trouble
+    }
+
+    /// The scan of a source, and what of it its artefact does not hold; `None`: it is no tree.
+    fn scanned(&self, fact: &ArchiveFact, content: &facts::Content) -> Option<(String, PathBuf, Doubts)> {
+        let scan = self.work_folder().join(format!("{}.scan", content.source));
+        let packed = fact.sources.iter().find(|packed| packed.name == content.source);
+        let doubts = packed.map(|packed| packed.doubts.clone()).unwrap_or_default();
+        scan.exists().then(|| (content.source.clone(), scan, doubts))
     }
 
     /// Keeps what the manifest and the report need of a step that ended.

@@ -123,7 +123,7 @@ pub fn prepare_forecast(request: Request) -> Result<Prepared, PrepareError> {
 
 fn admit(request: &Request) -> Result<(), PrepareError> {
     let plan = || request.model.name.clone();
-    let reasons = unsupported(&request.model, request.level);
+    let reasons = unsupported(&request.model);
     if !reasons.is_empty() {
         return Err(PrepareError::Unsupported { plan: plan(), reasons });
     }

@@ -114,6 +114,9 @@ pub struct ArchiveReport {
     pub bytes: u64,
     /// SHA-256 of the whole file, hex.
     pub sha256: Option<String>,
+    /// Nothing changed since: the earlier run whose artefact this is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unchanged_since: Option<String>,
 }
 
 /// The report of an execution.
@@ -123,6 +126,7 @@ pub fn report(model: &Model, run: &str, graph: &StepGraph, execution: &Execution
     let archives = graph.artefact_names.iter().map(|(id, name)| {
         let fact = facts.archives.get(id);
         let sources = fact.map(|fact| fact.sources.as_slice()).unwrap_or_default();
+        let holder = fact.map(|fact| fact.record.holder.to_string()).filter(|holder| holder != run);
         ArchiveReport {
             archive: model.archive(*id).name.clone(),
             artefact: fact.map_or(name, |fact| &fact.record.artefact).clone(),
@@ -130,6 +134,7 @@ pub fn report(model: &Model, run: &str, graph: &StepGraph, execution: &Execution
             entries: sources.iter().map(|source| source.entries).sum(),
             bytes: sources.iter().map(|source| source.bytes).sum(),
             sha256: fact.and_then(|fact| fact.record.sha256.clone()),
+            unchanged_since: holder,
         }
     });
     let committed = steps.iter().filter(|step| step.outcome == "done");

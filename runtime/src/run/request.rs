@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use backplan_compiler::model::{Due, Level, Model, NotifyKind, Schedule, SourceKind, Store, StoreKind};
+use backplan_compiler::model::{Level, Model, NotifyKind, SourceKind, Store, StoreKind};
 use jiff::Timestamp;
 
 /// What a run is asked to do.
@@ -50,7 +50,7 @@ impl Clock {
 }
 
 /// What of a plan this version can check but not run, in words for a person; empty: it can run it.
-pub fn unsupported(model: &Model, level: Option<Level>) -> Vec<String> {
+pub fn unsupported(model: &Model) -> Vec<String> {
     let mut found = Vec::new();
     for source in &model.sources {
         if matches!(source.kind, SourceKind::Postgres(_)) {
@@ -72,13 +72,6 @@ pub fn unsupported(model: &Model, level: Option<Level>) -> Vec<String> {
     if !model.wals.is_empty() {
         found.push("there is a `wal` archive".to_owned());
     }
-    if model.cycle.as_ref().is_some_and(|cycle| cycle.incrementals > 0) || by_levels(model.schedule.as_ref())
-    {
-        found.push("its runs are not all fulls".to_owned());
-    }
-    if level.is_some_and(|level| level != Level::Full) {
-        found.push("a level other than `full` was asked for".to_owned());
-    }
     if model.keep.as_ref().is_some_and(|keep| keep.wal.is_some()) {
         found.push("its `keep` has `wal`, and no WAL is kept".to_owned());
     }
@@ -94,15 +87,6 @@ pub fn unsupported(model: &Model, level: Option<Level>) -> Vec<String> {
         found.push("it limits the bandwidth".to_owned());
     }
     found
-}
-
-fn by_levels(schedule: Option<&Schedule>) -> bool {
-    match schedule.map(|schedule| &schedule.due) {
-        Some(Due::Levels { differential, incremental, .. }) => {
-            differential.is_some() || incremental.is_some()
-        }
-        Some(Due::Run(_)) | None => false,
-    }
 }
 
 fn unsupported_store(store: &Store, found: &mut Vec<String>) {

@@ -15,6 +15,7 @@ use backplan_compiler::model::{
 };
 use backplan_compiler::value::Text;
 
+use super::cache::Cache;
 use super::coordinator::{Execution, Failure, FailureKind, Performed, Work};
 use super::event::{Event, Observer, Outcome};
 use super::facts::{Facts, Imprint, SourceFact};
@@ -219,6 +220,10 @@ impl Worker {
     /// Writes an intent: its effect must not happen where this fails.
     pub(super) fn intend(&self, record: &Record) -> Result<(), Failure> {
         self.write_journal(record).map_err(Failure::lasting)
+    }
+
+    pub(super) fn cache(&self) -> Cache {
+        Cache::new(self.plan().folder())
     }
 
     pub(super) fn work_folder(&self) -> PathBuf {
@@ -516,7 +521,7 @@ impl Worker {
 
     /// Undoes what was not committed, removes scratch files, releases the stores.
     fn unlock(&self, step: &StepId) -> Result<(), Failure> {
-        let mut trouble = Vec::new();
+        let mut trouble = self.keep_scans();
         for session in self.sessions.values() {
             trouble.extend(self.release(session));
         }
