@@ -13,6 +13,10 @@ const FAST: u8 = 3;
 const SAMPLES: usize = 8;
 /// Members are made with this subfield id for what is Backplan's own.
 pub const SUBFIELD: [u8; 2] = *b"BP";
+/// The subfield of zeros that pads a member.
+const PADDING: [u8; 2] = *b"PA";
+/// Padded members start and end at multiples of this: blocks of file systems that can share them.
+pub const ALIGNMENT: usize = 4096;
 
 const EXTRA: u8 = 4;
 const TRAILER: usize = 8;
@@ -123,6 +127,50 @@ pub fn empty_member(extra: &[u8], out: &mut Vec<u8>) {
     header(Some(extra), out);
     out.extend_from_slice(&[3, 0]);
     trailer(&[], out);
+}
+
+/// Makes a member's length a multiple of [`ALIGNMENT`], by a subfield of zeros in its header. A subfield that only padded
+/// it before is replaced; what cannot be padded stays as it is.
+pub fn pad_member(member: &mut Vec<u8>) {
+    let Ok((body, own)) = parse_header(member) else { return };
+    if own.is_some() || member.len().is_multiple_of(ALIGNMENT) {
+        return;
+    }
+    let bare = member.len() - (body - HEADER);
+    let mut pad = bare.next_multiple_of(ALIGNMENT) - bare;
+    if pad > 0 && pad < 6 {
+        pad += ALIGNMENT;
+    }
+    let extra = if pad > 0 { padding_field(pad) } else { Vec::new() };
+    member[3] = if pad > 0 { EXTRA } else { 0 };
+    member.splice(HEADER..body, extra);
+}
+
+/// The extra field, its length included, that takes so many bytes: at least six.
+fn padding_field(bytes: usize) -> Vec<u8> {
+    let mut field = (bytes as u16 - 2).to_le_bytes().to_vec();
+    field.extend_from_slice(&PADDING);
+    field.extend_from_slice(&(bytes as u16 - 6).to_le_bytes());
+    field.resize(bytes, 0);
+    field
+}
+
+/// A member that decodes to nothing, so long that what follows `offset` bytes and it is aligned.
+pub fn filler(offset: u64) -> Vec<u8> {
+    let mut member = Vec::new();
+    header(None, &mut member);
+    member.extend_from_slice(&[3, 0]);
+    trailer(&[], &mut member);
+    // Padded as if it began at a multiple, less what stands before it.
+    let before = (offset % ALIGNMENT as u64) as usize;
+    let bare = before + member.len();
+    let mut pad = bare.next_multiple_of(ALIGNMENT) - bare;
+    if pad < 6 {
+        pad += ALIGNMENT;
+    }
+    member[3] = EXTRA;
+    member.splice(HEADER..HEADER, padding_field(pad));
+    member
 }
 
 /// What is wrong with a member.

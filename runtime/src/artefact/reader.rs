@@ -365,6 +365,11 @@ impl Artefact {
         Ok(members)
     }
 
+    /// The number of the first member of such a block.
+    pub(crate) fn first_of_member_block(&self, block: usize) -> u64 {
+        self.member_blocks.get(block).map_or(0, |place| place.first)
+    }
+
     /// Whether an entry's header and contents are in one member.
     pub(crate) fn is_single(entry: &Entry) -> bool {
         entry.payload <= PIECE as u64 && !entry.flags.has(Flags::STREAM)

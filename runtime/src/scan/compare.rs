@@ -79,6 +79,8 @@ pub struct Comparison {
     changes: Vec<Change>,
     /// How much changed.
     pub counts: Counts,
+    /// Folders of the new scan, by number, from which something was taken away.
+    pub(crate) touched: Doubts,
 }
 
 impl Comparison {
@@ -136,8 +138,9 @@ pub fn compare(
     let started = base.header().started;
     let mut groups = Groups::new(&base.trailer().groups, &new.trailer().groups);
     let expected = usize::try_from(new.trailer().entries).unwrap_or_default().min(1 << 26);
-    let mut found = Comparison { changes: Vec::with_capacity(expected), counts: Counts::default() };
+    let mut found = Comparison { changes: Vec::with_capacity(expected), ..Comparison::default() };
     let (mut base, mut new) = (Cursor::start(base)?, Cursor::start(new)?);
+    let mut above = Above::default();
     let mut removed: Option<Vec<u8>> = None;
     let mut steps = 0_u32;
     while base.here || new.here {
@@ -149,11 +152,14 @@ pub fn compare(
             Ordering::Less => {
                 found.counts.deleted += 1;
                 groups.base_alone(base.number);
-                remove(&base.entry.path, &mut removed, gone)?;
+                if remove(&base.entry.path, &mut removed, gone)? {
+                    above.of(&base.entry.path).into_iter().for_each(|folder| found.touched.add(folder));
+                }
                 base.next()?;
             }
             Ordering::Greater => {
                 found.note(&new, None, Change::Added, &mut groups);
+                above.enter(&new);
                 new.next()?;
             }
             Ordering::Equal => {
@@ -162,6 +168,7 @@ pub fn compare(
                     remove(&base.entry.path, &mut removed, gone)?;
                 }
                 found.note(&new, Some(base.number), change, &mut groups);
+                above.enter(&new);
                 base.next()?;
                 new.next()?;
             }
@@ -202,13 +209,35 @@ fn order(base: &Cursor, new: &Cursor) -> Ordering {
     }
 }
 
-fn remove(path: &[u8], removed: &mut Option<Vec<u8>>, gone: &mut Gone<'_>) -> io::Result<()> {
+/// Tells of a path that is gone; false if that is said already by a folder above it.
+fn remove(path: &[u8], removed: &mut Option<Vec<u8>>, gone: &mut Gone<'_>) -> io::Result<bool> {
     if removed.as_ref().is_some_and(|above| is_at_or_below(path, above)) {
-        return Ok(());
+        return Ok(false);
     }
     gone(path)?;
     *removed = Some(path.to_vec());
-    Ok(())
+    Ok(true)
+}
+
+/// Folders of the new scan, by number, from the outermost to where the comparison is.
+#[derive(Default)]
+struct Above(Vec<(u64, Vec<u8>)>);
+
+impl Above {
+    /// Leaves the folders that `path` is not below, and tells the innermost that is left.
+    fn of(&mut self, path: &[u8]) -> Option<u64> {
+        while self.0.last().is_some_and(|(_, folder)| !is_at_or_below(path, folder)) {
+            self.0.pop();
+        }
+        self.0.last().map(|(number, _)| *number)
+    }
+
+    fn enter(&mut self, new: &Cursor) {
+        if new.entry.kind == Kind::Directory {
+            self.of(&new.entry.path);
+            self.0.push((new.number, new.entry.path.clone()));
+        }
+    }
 }
 
 fn judge(base: &Cursor, new: &Scanned, started: (i64, u32), doubts: &Doubts) -> Change {

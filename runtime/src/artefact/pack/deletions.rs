@@ -98,9 +98,8 @@ impl Deletions {
     pub fn with(
         &self,
         further: impl Iterator<Item = Result<Vec<u8>, PackError>>,
-        run: &str,
     ) -> Result<Deletions, PackError> {
-        let mut merged = Deletions::create(&self.scratch, run)?;
+        let mut merged = Deletions::create(&self.scratch, "all")?;
         let file = File::open(&self.path).map_err(|cause| self.failed(cause))?;
         let mut known = BufReader::new(file).split(0).peekable();
         for path in further {

@@ -3,13 +3,18 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::iter::Peekable;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::PackError;
+use super::fate::Fate;
+use super::keep::{Keep, Runs};
 use super::listing::Listing;
-use super::scratch::{Slot, unnamed};
+use super::scratch::{Members, Slot, unnamed};
+use super::work::TROUBLE;
 use super::write::Writer;
+use super::{Material, PackError};
+use crate::artefact::agree::path_order;
 use crate::artefact::columns::BlockKind;
 use crate::artefact::framing::{Closing, closing};
 use crate::artefact::gzip::{MemberWriter, stored_member};
@@ -17,8 +22,8 @@ use crate::artefact::index::{
     BlockPlace, ENTRIES_PER_BLOCK, MEMBERS_PER_BLOCK, Table, write_entries, write_members, write_table,
 };
 use crate::artefact::tarhead::{BLOCK, Head, Owners, padding};
-use crate::artefact::{Entry, INDEX_PATH, IndexPlace, Kind, Root, tarhead};
-use crate::scan::Scanned;
+use crate::artefact::{Entry, Flags, INDEX_PATH, IndexPlace, Kind, ReadError, Root, tarhead};
+use crate::scan::{Doubts, Scanned};
 
 /// Index blocks are compressed at this level whatever the artefact's: they are small.
 const LEVEL: u8 = 6;
@@ -81,56 +86,138 @@ pub struct End {
     pub sha256: Option<[u8; 32]>,
 }
 
+/// What the index says of a source, and what it does not.
+#[derive(Debug, Default)]
+pub struct Indexed {
+    /// Entries.
+    pub entries: u64,
+    /// Entries that are not as the scan saw them.
+    pub doubts: Doubts,
+}
+
 /// Writes everything behind the last member.
 ///
 /// # Errors
-/// When sink, scratch or a scan fails.
+/// When sink, scratch, a scan or the base fails.
 pub fn finish(
     writer: Writer<'_>,
-    listings: &[Listing],
+    material: &Material<'_>,
     links: &HashMap<u64, Arc<[u8]>>,
-    run: &str,
-    scratch: &Path,
-) -> Result<End, PackError> {
+) -> Result<(End, Vec<Indexed>), PackError> {
+    let scratch = material.options.scratch.as_path();
     let failed = |cause| PackError::Scratch { path: scratch.to_path_buf(), cause };
-    let Writer { mut output, slots, members, .. } = writer;
+    let Writer { mut output, slots, members, mut runs, .. } = writer;
+    runs.sort();
     let mut blocks = Blocks::create(scratch).map_err(failed)?;
+    let mut rows = Rows { blocks: &mut blocks, rows: Vec::with_capacity(ENTRIES_PER_BLOCK), text: 0 };
     let mut slots = slots.read().map_err(failed)?;
-    let mut rows = Vec::with_capacity(ENTRIES_PER_BLOCK);
-    let mut text = 0;
-    for listing in listings {
+    let mut kept = Kept::new(material.keep, &runs);
+    let mut indexed = Vec::with_capacity(material.listings.len());
+    for (listing, fates) in material.listings.iter().zip(material.fates) {
         let of_source = |cause| PackError::Input { source_name: listing.source.clone(), cause };
-        for seen in listing.entries().map_err(of_source)? {
+        let mut found = Indexed::default();
+        for (number, seen) in (0..).zip(listing.entries().map_err(of_source)?) {
             let seen = seen.map_err(of_source)?;
-            let Some(slot) = slots.next().transpose().map_err(failed)?.flatten() else { continue };
-            let row = entry(listing, seen, &slot, links);
-            text += row.path.len() + row.link.len();
-            rows.push(row);
-            if rows.len() == ENTRIES_PER_BLOCK || text > TEXT_PER_BLOCK {
-                text = 0;
-                push_entries(&mut blocks, &mut rows).map_err(failed)?;
+            let row = match slots.next().transpose().map_err(failed)?.flatten() {
+                Some(slot) => {
+                    if listing.is_scan() && is_doubtful(&seen, &slot) {
+                        found.doubts.add(number);
+                    }
+                    Some(entry(listing, seen, &slot, links))
+                }
+                None if fates.of(number) == Fate::Skip => kept.find(&listing.path_of(&seen.path))?,
+                None => {
+                    if listing.is_scan() {
+                        found.doubts.add(number);
+                    }
+                    None
+                }
+            };
+            if let Some(row) = row {
+                found.entries += 1;
+                rows.push(row).map_err(failed)?;
             }
         }
+        indexed.push(found);
     }
-    push_entries(&mut blocks, &mut rows).map_err(failed)?;
+    rows.flush().map_err(failed)?;
+    push_members(&mut blocks, members).map_err(failed)?;
+    let (root, index, size) = end(&mut output, blocks, &material.options.run, failed)?;
+    Ok((End { root, index, size, sha256: output.sha256() }, indexed))
+}
+
+/// Entries on their way into blocks.
+struct Rows<'a> {
+    blocks: &'a mut Blocks,
+    rows: Vec<Entry>,
+    text: usize,
+}
+
+impl Rows<'_> {
+    fn push(&mut self, row: Entry) -> io::Result<()> {
+        self.text += row.path.len() + row.link.len();
+        self.rows.push(row);
+        if self.rows.len() == ENTRIES_PER_BLOCK || self.text > TEXT_PER_BLOCK { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.text = 0;
+        push_entries(self.blocks, &mut self.rows)
+    }
+}
+
+fn push_members(blocks: &mut Blocks, members: Members) -> io::Result<()> {
     let mut rows = Vec::with_capacity(MEMBERS_PER_BLOCK);
-    for member in members.read().map_err(failed)? {
-        rows.push(member.map_err(failed)?);
+    for member in members.read()? {
+        rows.push(member?);
         if rows.len() == MEMBERS_PER_BLOCK {
-            blocks.push(BlockKind::Members, &write_members(&rows), rows.len(), b"").map_err(failed)?;
+            blocks.push(BlockKind::Members, &write_members(&rows), rows.len(), b"")?;
             rows.clear();
         }
     }
-    if !rows.is_empty() {
-        blocks.push(BlockKind::Members, &write_members(&rows), rows.len(), b"").map_err(failed)?;
+    if rows.is_empty() {
+        return Ok(());
     }
-    drop(rows);
-    end(&mut output, blocks, run, failed).map(|(root, index, size)| End {
-        root,
-        index,
-        size,
-        sha256: output.sha256(),
-    })
+    blocks.push(BlockKind::Members, &write_members(&rows), rows.len(), b"")
+}
+
+/// Entries of the base whose members were copied.
+struct Kept<'a> {
+    rows: Option<Peekable<Box<dyn Iterator<Item = Result<Entry, ReadError>> + 'a>>>,
+    runs: &'a Runs,
+}
+
+impl<'a> Kept<'a> {
+    fn new(keep: Option<&'a Keep>, runs: &'a Runs) -> Kept<'a> {
+        let rows = |keep: &'a Keep| {
+            let rows: Box<dyn Iterator<Item = _>> = Box::new(keep.base.artefact.entries());
+            rows.peekable()
+        };
+        Kept { rows: keep.map(rows), runs }
+    }
+
+    /// The entry at a path, with the place it has now; paths are asked for in order. `None`: nothing is copied at all.
+    fn find(&mut self, path: &[u8]) -> Result<Option<Entry>, PackError> {
+        let Some(rows) = &mut self.rows else { return Ok(None) };
+        let before = |row: &Result<Entry, ReadError>| {
+            row.as_ref().is_ok_and(|row| path_order(&row.path, path).is_lt())
+        };
+        while rows.next_if(before).is_some() {}
+        let row = rows.next().transpose().map_err(PackError::Base)?.filter(|row| row.path == path);
+        let gone = || {
+            let what = format!("what it says of `{}` changed while it was read", path.escape_ascii());
+            PackError::Base(ReadError::damaged(0, what))
+        };
+        row.and_then(|row| self.runs.translate(row)).map(Some).ok_or_else(gone)
+    }
+}
+
+/// Whether an entry was not packed as the scan saw it.
+fn is_doubtful(seen: &Scanned, slot: &Slot) -> bool {
+    let spoilt = [Flags::GREW, Flags::SHRANK, Flags::DAMAGED, TROUBLE];
+    spoilt.iter().any(|flag| slot.flags.has(*flag))
+        || (slot.mode, slot.uid, slot.gid, slot.mtime) != (seen.mode, seen.uid, seen.gid, seen.mtime)
+        || (slot.kind == Kind::File && slot.size != seen.size)
 }
 
 fn push_entries(blocks: &mut Blocks, rows: &mut Vec<Entry>) -> io::Result<()> {
@@ -162,7 +249,7 @@ fn entry(listing: &Listing, seen: Scanned, slot: &Slot, links: &HashMap<u64, Arc
         member: slot.member,
         start: slot.start,
         hash: slot.hash,
-        flags: slot.flags,
+        flags: Flags(slot.flags.0 & !TROUBLE.0),
         link,
         device: seen.device,
     }

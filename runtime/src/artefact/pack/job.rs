@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use blake3::hazmat::ChainingValue;
 
+use super::keep::Stretch;
 use super::open::Opened;
 use super::scratch::Slot;
-use crate::artefact::Flags;
+use crate::artefact::index::Member;
+use crate::artefact::{Flags, ReadError};
 use crate::scan::{Scanned, Warning};
 
 /// An entry that is to be packed.
@@ -43,6 +45,10 @@ pub enum Item {
 
 /// What makes a member.
 pub enum Work {
+    /// Members of the base, as they are.
+    Copy(Stretch),
+    /// The same, without reading them: the sink takes them from the base's file.
+    Share(Stretch),
     /// Whole entries.
     Entries(Vec<Item>),
     /// A large file's header and first piece.
@@ -99,6 +105,14 @@ pub enum Large {
     },
 }
 
+/// Members of the base that are ready to be written.
+pub struct Copied {
+    /// Number and place in the base, and what they are now; their offset is the writer's to fill in.
+    pub members: Vec<(u64, Member, Member)>,
+    /// Their bytes are in the base's file still.
+    pub are_shared: bool,
+}
+
 /// A member that is ready to be written.
 pub struct Done {
     /// Its turn.
@@ -113,6 +127,10 @@ pub struct Done {
     pub slots: Vec<Slot>,
     /// The large file it is of.
     pub large: Option<Large>,
+    /// It is copied members.
+    pub copied: Option<Copied>,
+    /// The base could not be read.
+    pub failure: Option<ReadError>,
     /// What was left out or looks wrong, by source.
     pub warnings: Vec<(u16, Warning)>,
     /// Files that turned out to be too large for their member.

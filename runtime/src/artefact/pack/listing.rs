@@ -137,6 +137,11 @@ impl Listing {
         })
     }
 
+    /// Whether it is a scan's.
+    pub fn is_scan(&self) -> bool {
+        matches!(self.from, From::Scan(_))
+    }
+
     /// An entry's path in the artefact.
     pub fn path_of(&self, inside: &[u8]) -> Vec<u8> {
         let mut path = self.source.as_bytes().to_vec();

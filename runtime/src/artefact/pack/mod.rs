@@ -6,8 +6,10 @@ mod base;
 mod changes;
 mod contents;
 mod deletions;
+mod fate;
 mod finish;
 mod job;
+mod keep;
 mod listing;
 mod names;
 mod open;
@@ -19,8 +21,10 @@ mod write;
 
 use std::collections::HashSet;
 use std::error::Error;
+use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZero;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -33,8 +37,10 @@ use crate::scan::{Counts, Doubts, Warnings};
 pub use base::{BaseIndex, BaseScan, CopyBase, Shape};
 pub use changes::{Changes, SourceChanges, plan_changes};
 use deletions::{Deletions, OWN};
+use fate::{Fate, Fates};
 pub(crate) use finish::{end_of_archive, index_header};
 pub(crate) use job::Planned;
+use keep::Keep;
 use listing::Listing;
 use names::Names;
 use open::Roots;
@@ -45,6 +51,9 @@ use write::Writer;
 
 /// More threads than this only cost memory.
 const WORKERS_MAX: usize = 16;
+
+/// Bytes read at once where a sink cannot share.
+const COPY_CHUNK: usize = 1 << 18;
 
 /// What a sink says when it cannot go on.
 pub type SinkError = Box<dyn Error + Send + Sync>;
@@ -62,6 +71,23 @@ pub trait Sink {
     /// # Errors
     /// When the bytes could not be taken: packing ends.
     fn patch(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError>;
+
+    /// Appends `len` bytes of a file, from `offset`: with [`PackOptions::share_blocks`], and aligned to 4 KiB on both sides,
+    /// so that a sink that is a file can share them. The file must not change meanwhile.
+    ///
+    /// # Errors
+    /// When the bytes could not be taken: packing ends.
+    fn copy_from(&mut self, from: &File, offset: u64, len: u64) -> Result<(), SinkError> {
+        let mut bytes = vec![0; COPY_CHUNK];
+        let mut done = 0;
+        while done < len {
+            let now = (len - done).min(COPY_CHUNK as u64) as usize;
+            from.read_exact_at(&mut bytes[..now], offset + done)?;
+            self.write(&bytes[..now])?;
+            done += now as u64;
+        }
+        Ok(())
+    }
 }
 
 /// One source of an artefact.
@@ -233,49 +259,102 @@ pub fn pack_changes(
     control: &Control,
 ) -> Result<Packed, PackError> {
     check(&inputs, options)?;
-    let deletions = options.deleted.as_ref();
-    let deletions =
-        deletions.map(|list| Deletions::write(list, &options.scratch, &options.run)).transpose()?;
-    inputs.extend(deletions.iter().map(Deletions::input));
+    let unchanged = changes.is_unchanged();
+    let given = options.deleted.as_ref();
+    let given = given.map(|list| Deletions::write(list, &options.scratch, &options.run)).transpose()?;
+    let deletions = given.as_ref().or(changes.deletions.as_ref());
+    inputs.extend(deletions.map(Deletions::input));
     inputs.sort_by(|a, b| a.source.cmp(&b.source));
+    let listings = listings(&inputs)?;
+    let (keep, fates) = fates(&listings, &changes, options, control)?;
+    expect(&listings, &changes, options, control);
+    let names = Names::of_this_host();
+    let entries = listings.iter().map(|listing| listing.entries).sum();
+    let mut writer = Writer::start(sink, options, entries, inputs.len(), &names)?;
+    let material = Material {
+        listings: &listings,
+        fates: &fates,
+        keep: keep.as_ref(),
+        deletions,
+        options,
+        names: &names,
+    };
+    let outcome = members(inputs, &material, &mut writer, control)?;
+    for (source, warning) in outcome.warnings {
+        writer.written[usize::from(source)].warnings.push(warning);
+    }
+    let written = std::mem::take(&mut writer.written);
+    let (members, copied) = (writer.member_count, writer.copied);
+    let (end, indexed) = finish::finish(writer, &material, &outcome.links)?;
+    let sources =
+        listings.iter().zip(written).zip(indexed).map(|((listing, written), indexed)| PackedSource {
+            name: listing.source.clone(),
+            entries: indexed.entries,
+            bytes: written.bytes,
+            warnings: written.warnings,
+            counts: changes.of(&listing.source).map(|source| source.counts).unwrap_or_default(),
+            doubts: indexed.doubts,
+        });
+    let sources = sources.filter(|source| source.name != OWN).collect();
+    let finish::End { size, sha256, root, index } = end;
+    Ok(Packed { size, sha256, root, index, members, sources, copied, unchanged })
+}
+
+/// What a packing is made of.
+struct Material<'a> {
+    listings: &'a [Listing],
+    fates: &'a [Fates],
+    keep: Option<&'a Keep>,
+    deletions: Option<&'a Deletions>,
+    options: &'a PackOptions,
+    names: &'a Names,
+}
+
+fn listings(inputs: &[Input]) -> Result<Vec<Listing>, PackError> {
     let mut listings: Vec<Listing> = Vec::new();
-    for input in &inputs {
+    for input in inputs {
         let first = listings.last().map_or(0, |last| last.first + last.entries);
         let failed = |cause| PackError::Input { source_name: input.source.clone(), cause };
         listings.push(Listing::of(input, first).map_err(failed)?);
     }
-    let expected = listings.iter().map(|listing| listing.expected);
-    let (files, bytes) = expected.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
-    control.expect(files, bytes);
-    let names = Names::of_this_host();
-    let entries = listings.iter().map(|listing| listing.entries).sum();
-    let mut writer = Writer::start(sink, &options.run, &options.scratch, entries, inputs.len(), &names)?;
-    let outcome = members(inputs, &listings, options, &names, &mut writer, control)?;
-    for (source, warning) in outcome.warnings {
-        writer.written[usize::from(source)].warnings.push(warning);
+    Ok(listings)
+}
+
+/// What is copied, and what becomes of each entry.
+fn fates(
+    listings: &[Listing],
+    changes: &Changes,
+    options: &PackOptions,
+    control: &Control,
+) -> Result<(Option<Keep>, Vec<Fates>), PackError> {
+    match &options.shape {
+        Shape::Whole { copy_from: None } => {
+            Ok((None, listings.iter().map(|_| Fates::All(Fate::Cold)).collect()))
+        }
+        Shape::Whole { copy_from: Some(base) } => {
+            let (keep, fates) = keep::decide(base, listings, changes, control)?;
+            Ok((Some(keep), fates))
+        }
+        Shape::Difference { .. } => {
+            let fates =
+                listings.iter().map(|listing| fate::of_difference(listing, changes.of(&listing.source)));
+            Ok((None, fates.collect::<Result<_, _>>()?))
+        }
     }
-    let sources = listings.iter().zip(&writer.written).map(|(listing, written)| PackedSource {
-        name: listing.source.clone(),
-        entries: written.entries,
-        bytes: written.bytes,
-        warnings: written.warnings.clone(),
-        counts: changes.of(&listing.source).map(|source| source.counts).unwrap_or_default(),
-        doubts: Doubts::default(),
-    });
-    let sources = sources.filter(|source| source.name != OWN).collect();
-    let members = writer.member_count;
-    let unchanged = changes.is_unchanged();
-    let end = finish::finish(writer, &listings, &outcome.links, &options.run, &options.scratch)?;
-    Ok(Packed {
-        size: end.size,
-        sha256: end.sha256,
-        root: end.root,
-        index: end.index,
-        members,
-        sources,
-        copied: 0,
-        unchanged,
-    })
+}
+
+/// Says how much there is to do.
+fn expect(listings: &[Listing], changes: &Changes, options: &PackOptions, control: &Control) {
+    let counts = changes.counts();
+    match &options.shape {
+        Shape::Whole { copy_from: Some(base) } => control.expect(0, counts.bytes + base.artefact.size()),
+        Shape::Difference { .. } => control.expect(counts.added + counts.changed, counts.bytes),
+        Shape::Whole { copy_from: None } => {
+            let expected = listings.iter().map(|listing| listing.expected);
+            let (files, bytes) = expected.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+            control.expect(files, bytes);
+        }
+    }
 }
 
 fn check(inputs: &[Input], options: &PackOptions) -> Result<(), PackError> {
@@ -306,19 +385,30 @@ fn check(inputs: &[Input], options: &PackOptions) -> Result<(), PackError> {
 /// Runs planner, workers and writer until all members are written.
 fn members(
     inputs: Vec<Input>,
-    listings: &[Listing],
-    options: &PackOptions,
-    names: &Names,
+    material: &Material<'_>,
     writer: &mut Writer<'_>,
     control: &Control,
 ) -> Result<Outcome, PackError> {
+    let Material { listings, fates, keep, deletions, options, names } = *material;
     let roots: Vec<Roots> = listings.iter().map(|listing| Roots::open(&listing.roots)).collect();
     let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
     let workers = options.workers.unwrap_or_else(cores).clamp(1, WORKERS_MAX);
     let window = Window::new(3 * workers + 4);
     let deferred = Mutex::default();
     let pool = Mutex::default();
-    let shared = Shared { listings, roots: &roots, window: &window, deferred: &deferred, control };
+    let left_out = Mutex::default();
+    let shared = Shared {
+        listings,
+        roots: &roots,
+        window: &window,
+        deferred: &deferred,
+        control,
+        fates,
+        keep,
+        deletions,
+        left_out: &left_out,
+        share_blocks: options.share_blocks,
+    };
     std::thread::scope(|scope| {
         let (jobs, queue) = sync_channel(2 * workers);
         let (results, finished) = channel();
@@ -343,7 +433,7 @@ fn members(
                 continue;
             }
             let written = writer.take(done, |mut done| {
-                let bytes = done.bytes.iter().map(|(_, bytes)| bytes).sum();
+                let bytes = done.bytes.iter().map(|(_, bytes)| bytes).sum::<u64>();
                 control.advance(done.entries, bytes);
                 lock(&deferred).append(&mut done.deferred);
                 lock(&pool).push(done.member);

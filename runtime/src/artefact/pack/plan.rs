@@ -5,18 +5,25 @@ use std::io::Read;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::deletions::{Deletions, OWN};
+use super::fate::{Fate, Fates};
 use super::job::{Item, Job, Planned, Work};
+use super::keep::Keep;
 use super::listing::Listing;
 use super::open::{LeftOut, Opened, Roots};
 use super::window::Window;
 use super::{Content, Input, PackError};
+use crate::artefact::gzip::ALIGNMENT;
+use crate::artefact::index::Member;
 use crate::artefact::tarhead::{BLOCK, padding};
-use crate::artefact::{Kind, PIECE};
+use crate::artefact::{Kind, PIECE, ReadError};
 use crate::control::Control;
-use crate::scan::{LinkGroup, Scanned, Warning};
+use crate::scan::{Doubts, LinkGroup, Scanned, Warning, WarningKind};
 
 /// An entry's header, if its name is not too long for it.
 const SHORT_NAME: usize = 100;
+/// Number of a stream in its source: the folder is the first.
+const STREAM_ENTRY: u64 = 1;
 
 /// What all threads of a packing see.
 pub struct Shared<'a> {
@@ -30,6 +37,25 @@ pub struct Shared<'a> {
     pub deferred: &'a Mutex<Vec<Planned>>,
     /// Progress, and the wish to stop.
     pub control: &'a Control,
+    /// What becomes of entries, by source number.
+    pub fates: &'a [Fates],
+    /// What is copied.
+    pub keep: Option<&'a Keep>,
+    /// What is to be removed from the base.
+    pub deletions: Option<&'a Deletions>,
+    /// Entries that are not there any more, by number over all sources.
+    pub left_out: &'a Mutex<Doubts>,
+    /// Whether members are padded.
+    pub share_blocks: bool,
+}
+
+impl Shared<'_> {
+    /// Keeps in mind what is gone: the base may have it still.
+    pub fn leave_out(&self, entry: &Planned, left_out: &LeftOut) {
+        if matches!(left_out.kind, WarningKind::Vanished | WarningKind::Changed) {
+            self.left_out.lock().unwrap_or_else(PoisonError::into_inner).add(entry.number);
+        }
+    }
 }
 
 /// What the planner alone knows.
@@ -71,21 +97,97 @@ impl<'a> Planner<'a> {
         Planner { shared, jobs, turn: 0, batch: Vec::new(), batch_bytes: 0, outcome: Outcome::default() }
     }
 
-    /// Goes through everything: files first, folders last.
+    /// Goes through everything: what is copied, files that stay, files that change, folders last.
     pub fn run(mut self, inputs: Vec<Input>) -> Result<Outcome, Ended> {
-        for (source, input) in inputs.into_iter().enumerate() {
-            match input.content {
-                Content::Stream { reader, .. } => self.stream(source, reader)?,
-                Content::Scan { .. } | Content::File { .. } => self.files(source)?,
+        let reader = |input: Input| match input.content {
+            Content::Stream { reader, .. } => Some(reader),
+            Content::Scan { .. } | Content::File { .. } => None,
+        };
+        let mut readers: Vec<_> = inputs.into_iter().map(reader).collect();
+        self.copy(false)?;
+        for fate in [Fate::Cold, Fate::Hot] {
+            for (source, reader) in readers.iter_mut().enumerate() {
+                if reader.is_some() && self.shared.fates[source].of(STREAM_ENTRY) == fate {
+                    reader.take().map_or(Ok(()), |reader| self.stream(source, reader))?;
+                } else if reader.is_none() && self.shared.fates[source].have(fate) {
+                    self.files(source, fate)?;
+                }
+            }
+            self.flush()?;
+        }
+        self.deferred()?;
+        let has_deletions = self.deletions()?;
+        self.copy(true)?;
+        for source in 0..self.shared.listings.len() {
+            if self.shared.listings[source].source != OWN || has_deletions {
+                self.folders(source)?;
             }
         }
         self.flush()?;
-        self.deferred()?;
-        for source in 0..self.shared.listings.len() {
-            self.folders(source)?;
+        Ok(self.outcome)
+    }
+
+    fn fate(&self, source: usize, number: u64) -> Fate {
+        self.shared.fates[source].of(number)
+    }
+
+    /// Gives out what is copied.
+    fn copy(&mut self, folders: bool) -> Result<(), Ended> {
+        let Some(keep) = self.shared.keep else { return Ok(()) };
+        let can_share = self.shared.share_blocks && keep.base.file.is_some();
+        keep.stretches(folders, can_share, &mut |stretch| {
+            let are_even = |(_, member): &(u64, Member)| {
+                member.offset.is_multiple_of(ALIGNMENT as u64)
+                    && (member.len as usize).is_multiple_of(ALIGNMENT)
+            };
+            let is_shared = can_share && stretch.iter().all(are_even);
+            self.send(if is_shared { Work::Share(stretch) } else { Work::Copy(stretch) })
+        })
+    }
+
+    /// The list of what is to be removed from the base, once it is known what could not be read. Whether there is one.
+    fn deletions(&mut self) -> Result<bool, Ended> {
+        let Some(list) = self.shared.deletions else { return Ok(false) };
+        if !self.shared.window.wait_empty() {
+            return Err(Ended::Elsewhere);
+        }
+        let left_out =
+            std::mem::take(&mut *self.shared.left_out.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut is_needed = list.is_needed();
+        if !left_out.is_empty() {
+            let merged = list.with(self.paths_of(&left_out))?;
+            list.replace_with(&merged)?;
+            is_needed = true;
+        }
+        let own = self.shared.listings.iter().position(|listing| listing.source == OWN);
+        let (Some(source), true) = (own, is_needed) else { return Ok(false) };
+        let listing = &self.shared.listings[source];
+        let entries = listing.entries().map_err(|cause| self.failed(source, cause))?;
+        let files =
+            (0..).zip(entries).filter(|(_, seen)| seen.as_ref().is_ok_and(|seen| seen.kind == Kind::File));
+        for (at, seen) in files {
+            let seen = seen.map_err(|cause| self.failed(source, cause))?;
+            let entry = self.planned(source, listing.first + at, seen);
+            self.open(entry)?;
         }
         self.flush()?;
-        Ok(self.outcome)
+        Ok(true)
+    }
+
+    /// The paths, in order, of entries by their numbers over all sources.
+    fn paths_of<'p>(&'p self, numbers: &'p Doubts) -> impl Iterator<Item = Result<Vec<u8>, PackError>> + 'p {
+        self.shared.listings.iter().flat_map(move |listing| {
+            let failed = |cause| PackError::Input { source_name: listing.source.clone(), cause };
+            let (entries, error) = match listing.entries() {
+                Ok(entries) => (Some(entries), None),
+                Err(cause) => (None, Some(Err(failed(cause)))),
+            };
+            let entries = (listing.first..).zip(entries.into_iter().flatten());
+            let wanted = entries.filter(move |(number, seen)| numbers.has(*number) || seen.is_err());
+            error.into_iter().chain(
+                wanted.map(move |(_, seen)| seen.map(|seen| listing.path_of(&seen.path)).map_err(failed)),
+            )
+        })
     }
 
     fn failed(&self, source: usize, cause: std::io::Error) -> Ended {
@@ -129,8 +231,11 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    fn files(&mut self, source: usize) -> Result<(), Ended> {
+    fn files(&mut self, source: usize, fate: Fate) -> Result<(), Ended> {
         let listing = &self.shared.listings[source];
+        if listing.source == OWN {
+            return Ok(());
+        }
         let groups: HashMap<u64, &LinkGroup> =
             listing.groups.iter().map(|group| (group.first, group)).collect();
         let entries = listing.entries().map_err(|cause| self.failed(source, cause))?;
@@ -139,10 +244,12 @@ impl<'a> Planner<'a> {
             if seen.kind == Kind::Directory || seen.further_name {
                 continue;
             }
-            let entry = self.planned(source, listing.first + at, seen);
             match groups.get(&at) {
-                Some(group) => self.group(entry, group)?,
-                None => self.entry(entry)?,
+                Some(group) => self.group(self.planned(source, listing.first + at, seen), group, fate)?,
+                None if self.fate(source, at) == fate => {
+                    self.entry(self.planned(source, listing.first + at, seen))?;
+                }
+                None => {}
             }
         }
         Ok(())
@@ -169,6 +276,7 @@ impl<'a> Planner<'a> {
     }
 
     fn left_out(&mut self, entry: &Planned, left_out: &LeftOut) {
+        self.shared.leave_out(entry, left_out);
         let source = usize::from(entry.source);
         let path = self.shared.listings[source].host_path(&self.shared.roots[source], &entry.seen);
         let cause = left_out.cause.map(|cause| cause.to_string());
@@ -191,7 +299,7 @@ impl<'a> Planner<'a> {
     }
 
     /// A file with several names: the contents once, under the first name that can be opened, then the other names.
-    fn group(&mut self, first: Planned, group: &LinkGroup) -> Result<(), Ended> {
+    fn group(&mut self, first: Planned, group: &LinkGroup, fate: Fate) -> Result<(), Ended> {
         let source = usize::from(first.source);
         let listing = &self.shared.listings[source];
         let mut names = vec![first.clone()];
@@ -200,6 +308,11 @@ impl<'a> Planner<'a> {
             name.seen.path.clone_from(inside);
             name.path = listing.path_of(inside);
             names.push(name);
+        }
+        let all = names.len();
+        names.retain(|name| self.fate(source, name.number - listing.first) == fate);
+        if names.len() < all {
+            return self.further_names(names);
         }
         let mut names = names.into_iter();
         let (mut leader, opened) = loop {
@@ -217,6 +330,21 @@ impl<'a> Planner<'a> {
             debug_assert_eq!(name.seen.inode, inode);
             name.link = Some(Arc::clone(&target));
             self.outcome.links.insert(name.number, Arc::clone(&target));
+            self.add(Item::Entry(name), 0)?;
+        }
+        Ok(())
+    }
+
+    /// Names of a file that is copied, whose own members are not.
+    fn further_names(&mut self, names: Vec<Planned>) -> Result<(), Ended> {
+        for mut name in names {
+            let target = self.shared.keep.and_then(|keep| keep.links.get(&name.number));
+            let Some(target) = target else {
+                let what = format!("it has no file for `{}`", name.path.escape_ascii());
+                return Err(PackError::Base(ReadError::damaged(0, what)).into());
+            };
+            name.link = Some(Arc::clone(target));
+            self.outcome.links.insert(name.number, Arc::clone(target));
             self.add(Item::Entry(name), 0)?;
         }
         Ok(())
@@ -243,7 +371,7 @@ impl<'a> Planner<'a> {
         let mut above: Vec<Planned> = Vec::new();
         for (at, seen) in (0..).zip(entries) {
             let seen = seen.map_err(|cause| self.failed(source, cause))?;
-            if seen.kind != Kind::Directory {
+            if seen.kind != Kind::Directory || self.fate(source, at) == Fate::Skip {
                 continue;
             }
             while above.last().is_some_and(|folder| !is_below(&seen.path, &folder.seen.path)) {

@@ -4,22 +4,22 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, PoisonError};
 
-use super::job::{Done, Item, Job, Large, PieceHash, Planned, Work};
+use super::job::{Copied, Done, Item, Job, Large, PieceHash, Planned, Work};
+use super::keep::Stretch;
 use super::names::Names;
 use super::open::{Attributes, LeftOut, Opened, Reading, attributes_of};
 use super::plan::Shared;
 use super::scratch::Slot;
 use super::window::Window;
-use crate::artefact::gzip::{MemberWriter, stored_member};
+use crate::artefact::gzip::{ALIGNMENT, MemberWriter, pad_member, stored_member};
 use crate::artefact::tarhead::{self, Head, padding};
-use crate::artefact::{Flags, Kind, PIECE, treehash};
-use crate::scan::{Warning, WarningKind};
+use crate::artefact::{Flags, Kind, PIECE, ReadError, treehash};
+use crate::scan::{Warning, WarningKind, is_recent};
 
 /// A file that grew may make its member larger than planned by this much.
 const SLACK: usize = 64 << 10;
-/// Clocks of file systems tick this coarsely, in nanoseconds: what changed less long before the walk may have changed
-/// after it, unseen.
-const TICK: i128 = 100_000_000;
+/// Its extended attributes are not all recorded: not for the index, but for the doubts.
+pub const TROUBLE: Flags = Flags(1 << 31);
 
 /// A worker that panics must not leave the others waiting for its result.
 struct Alarm<'a>(&'a Window);
@@ -77,6 +77,8 @@ impl<'a> Worker<'a> {
             hash: [0; 32],
             slots: Vec::new(),
             large: None,
+            copied: None,
+            failure: None,
             warnings: Vec::new(),
             deferred: Vec::new(),
             bytes: Vec::new(),
@@ -84,6 +86,18 @@ impl<'a> Worker<'a> {
         };
         self.tar.clear();
         match job.work {
+            Work::Copy(stretch) => {
+                match self.copy(stretch, &mut done.member) {
+                    Ok(copied) => done.copied = Some(copied),
+                    Err(error) => done.failure = Some(error),
+                }
+                return done;
+            }
+            Work::Share(stretch) => {
+                let members = stretch.into_iter().map(|(number, member)| (number, member, member)).collect();
+                done.copied = Some(Copied { members, are_shared: true });
+                return done;
+            }
             Work::Entries(items) => {
                 done.entries = items.len() as u64;
                 for item in items {
@@ -117,9 +131,43 @@ impl<'a> Worker<'a> {
         let mut member = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         member.clear();
         self.members.write(&self.tar, &mut member);
+        if self.shared.share_blocks {
+            pad_member(&mut member);
+        }
         done.hash = *blake3::hash(&member).as_bytes();
         done.decoded = self.tar.len() as u32;
         done.member = member;
+    }
+
+    /// Reads members of the base, and sees that they are what they should be.
+    fn copy(&self, stretch: Stretch, out: &mut Vec<u8>) -> Result<Copied, ReadError> {
+        let mut members = Vec::with_capacity(stretch.len());
+        let (Some(base), Some((_, first)), Some((_, last))) =
+            (self.shared.keep.map(|keep| &keep.base.artefact), stretch.first(), stretch.last())
+        else {
+            return Ok(Copied { members, are_shared: false });
+        };
+        let start = first.offset;
+        let bytes = base.read(start, last.offset + u64::from(last.len) - start)?;
+        for (number, member) in stretch {
+            let from = (member.offset - start) as usize;
+            let part = bytes.get(from..from + member.len as usize).unwrap_or_default();
+            if *blake3::hash(part).as_bytes() != member.hash {
+                return Err(ReadError::damaged(member.offset, "a member does not have its digest"));
+            }
+            let mut now = member;
+            if self.shared.share_blocks && !part.len().is_multiple_of(ALIGNMENT) {
+                let mut padded = part.to_vec();
+                pad_member(&mut padded);
+                (now.len, now.hash) = (padded.len() as u32, *blake3::hash(&padded).as_bytes());
+                out.extend_from_slice(&padded);
+            }
+            members.push((number, member, now));
+        }
+        if out.is_empty() {
+            *out = bytes;
+        }
+        Ok(Copied { members, are_shared: false })
     }
 
     fn warn(&self, entry: &Planned, kind: WarningKind, cause: Option<String>, done: &mut Done) {
@@ -129,6 +177,7 @@ impl<'a> Worker<'a> {
     }
 
     fn leave_out(&self, entry: &Planned, left_out: &LeftOut, done: &mut Done) {
+        self.shared.leave_out(entry, left_out);
         self.warn(entry, left_out.kind, left_out.cause.map(|cause| cause.to_string()), done);
     }
 
@@ -217,6 +266,7 @@ impl<'a> Worker<'a> {
             (opened.is_sparse(), Flags::SPARSE),
             (!opened.attributes.list.is_empty(), Flags::XATTRS),
             (self.is_racy(entry, opened.ctime), Flags::RACY),
+            (opened.attributes.trouble.is_some(), TROUBLE),
         ];
         for (condition, flag) in conditions {
             if condition {
@@ -243,9 +293,8 @@ impl<'a> Worker<'a> {
     }
 
     fn is_racy(&self, entry: &Planned, ctime: (i64, u32)) -> bool {
-        let nanos = |time: (i64, u32)| i128::from(time.0) * 1_000_000_000 + i128::from(time.1);
         let started = self.shared.listings[usize::from(entry.source)].started;
-        entry.seen.root.is_some() && nanos(ctime) + TICK >= nanos(started)
+        entry.seen.root.is_some() && is_recent(ctime, started)
     }
 
     /// Folders, links, pipes, devices, further names.
@@ -262,6 +311,7 @@ impl<'a> Worker<'a> {
             (seen.implied, Flags::IMPLIED),
             (seen.synthetic, Flags::SYNTHETIC),
             (!attributes.list.is_empty(), Flags::XATTRS),
+            (attributes.trouble.is_some(), TROUBLE),
         ];
         for (condition, flag) in conditions {
             if condition {
@@ -344,6 +394,9 @@ impl<'a> Worker<'a> {
     fn stream_head(&mut self, entry: Planned, done: &mut Done) {
         let mut member = Vec::new();
         stored_member(&stream_header(&entry, self.names, 0), None, &mut member);
+        if self.shared.share_blocks {
+            pad_member(&mut member);
+        }
         done.decoded = stream_header(&entry, self.names, 0).len() as u32;
         done.hash = *blake3::hash(&member).as_bytes();
         done.member = member;

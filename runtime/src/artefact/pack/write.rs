@@ -1,16 +1,19 @@
 //! The ordered writer: puts finished members into the artefact and keeps what the index will say of them.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::job::{Done, Large, PieceHash, Planned};
+use super::base::CopyBase;
+use super::job::{Copied, Done, Large, PieceHash, Planned};
+use super::keep::Runs;
 use super::names::Names;
 use super::scratch::{Members, Slot, Slots};
 use super::work::stream_header;
-use super::{PackError, Sink};
-use crate::artefact::gzip::stored_member;
+use super::{PackError, PackOptions, Sink};
+use crate::artefact::gzip::{filler, pad_member, stored_member};
 use crate::artefact::index::Member;
 use crate::artefact::treehash::Joiner;
 use crate::scan::Warnings;
@@ -61,6 +64,14 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
+    /// Appends bytes of another file, without looking at them.
+    fn share(&mut self, from: &File, offset: u64, len: u64) -> Result<(), PackError> {
+        self.sha256 = None;
+        self.sink.copy_from(from, offset, len).map_err(PackError::Sink)?;
+        self.offset += len;
+        Ok(())
+    }
+
     fn patch(&mut self, offset: u64, bytes: &[u8]) -> Result<(), PackError> {
         self.sha256 = None;
         self.sink.patch(offset, bytes).map_err(PackError::Sink)
@@ -84,6 +95,12 @@ pub struct Writer<'a> {
     pub member_count: u64,
     /// By source number.
     pub written: Vec<Written>,
+    /// Where members of the base are now.
+    pub runs: Runs,
+    /// Bytes that were copied from the base.
+    pub copied: u64,
+    base: Option<&'a CopyBase>,
+    share_blocks: bool,
     names: &'a Names,
     scratch: &'a Path,
     open: Option<OpenFile>,
@@ -98,12 +115,12 @@ impl<'a> Writer<'a> {
     /// When sink or scratch cannot be written.
     pub fn start(
         sink: &'a mut dyn Sink,
-        run: &str,
-        scratch: &'a Path,
+        options: &'a PackOptions,
         entries: u64,
         sources: usize,
         names: &'a Names,
     ) -> Result<Writer<'a>, PackError> {
+        let scratch = options.scratch.as_path();
         let failed = |cause| PackError::Scratch { path: scratch.to_path_buf(), cause };
         let mut writer = Writer {
             output: Output::new(sink),
@@ -111,15 +128,22 @@ impl<'a> Writer<'a> {
             members: Members::create(scratch).map_err(failed)?,
             member_count: 0,
             written: vec![Written::default(); sources],
+            runs: Runs::default(),
+            copied: 0,
+            base: options.shape.copy_from(),
+            share_blocks: options.share_blocks,
             names,
             scratch,
             open: None,
             waiting: HashMap::new(),
             turn: 0,
         };
-        let opening = crate::artefact::framing::opening(run);
-        let hash = *blake3::hash(&opening).as_bytes();
-        writer.member(&opening, 0, hash)?;
+        let opening = crate::artefact::framing::opening(&options.run);
+        writer.member(&opening, 0, *blake3::hash(&opening).as_bytes())?;
+        if options.share_blocks {
+            let filler = filler(opening.len() as u64);
+            writer.member(&filler, 0, *blake3::hash(&filler).as_bytes())?;
+        }
         Ok(writer)
     }
 
@@ -150,6 +174,12 @@ impl<'a> Writer<'a> {
     }
 
     fn write(&mut self, done: &mut Done) -> Result<(), PackError> {
+        if let Some(error) = done.failure.take() {
+            return Err(PackError::Base(error));
+        }
+        if let Some(copied) = done.copied.take() {
+            return self.copied(&copied, &done.member);
+        }
         let (place, member, span) = (self.output.offset, self.member_count, done.member.len() as u64);
         if !done.member.is_empty() {
             self.member(&done.member, done.decoded, done.hash)?;
@@ -167,6 +197,24 @@ impl<'a> Writer<'a> {
         match done.large.take() {
             None => self.slots.put(&done.slots).map_err(|cause| self.scratch_failed(cause)),
             Some(large) => self.large(large, done, span),
+        }
+    }
+
+    fn copied(&mut self, copied: &Copied, bytes: &[u8]) -> Result<(), PackError> {
+        let mut offset = self.output.offset;
+        for (number, from, now) in &copied.members {
+            let now = Member { offset, ..*now };
+            self.runs.push(*number, from, self.member_count, &now);
+            self.members.push(&now).map_err(|cause| self.scratch_failed(cause))?;
+            self.member_count += 1;
+            offset += u64::from(now.len);
+        }
+        let len = offset - self.output.offset;
+        self.copied += len;
+        let file = self.base.and_then(|base| base.file.as_ref()).filter(|_| copied.are_shared);
+        match (file, copied.members.first()) {
+            (Some(file), Some((_, first, _))) => self.output.share(file, first.offset, len),
+            _ => self.output.write(bytes),
         }
     }
 
@@ -214,6 +262,9 @@ impl<'a> Writer<'a> {
         if let Some(entry) = stream {
             let mut member = Vec::new();
             stored_member(&stream_header(&entry, self.names, slot.payload), None, &mut member);
+            if self.share_blocks {
+                pad_member(&mut member);
+            }
             self.output.patch(slot.place, &member)?;
             let hash = *blake3::hash(&member).as_bytes();
             self.members.rehash(slot.member, &hash).map_err(|cause| self.scratch_failed(cause))?;
