@@ -2,18 +2,20 @@
 //! stores really hold.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::sync::Arc;
 
 use backplan_compiler::cycle::{Asked, Next, Past, next};
-use backplan_compiler::model::{ArchiveId, Level, Model, Source, SourceKind, StoreId};
+use backplan_compiler::model::{Archive, ArchiveId, Level, Model, Source, SourceKind, StoreId};
 use backplan_compiler::retention::Run;
 use jiff::Timestamp;
 
 use super::cache::{Cache, Kept};
 use super::request::Request;
-use crate::artefact::{BaseIndex, Entry, ReadError, View};
+use super::session;
+use crate::artefact::{BaseIndex, CopyBase, Entry, ReadError, View};
 use crate::catalog::ids::RunId;
-use crate::catalog::manifest::{ArchiveRecord, Manifest};
+use crate::catalog::manifest::{ArchiveRecord, Content, Manifest};
 use crate::catalog::prune::fact;
 use crate::recall::shelf::Shelf;
 
@@ -24,6 +26,17 @@ pub struct Levels {
     pub of: BTreeMap<ArchiveId, Next<RunId>>,
     /// What the sources of an archive rest on.
     grounds: BTreeMap<(ArchiveId, String), Grounds>,
+    /// What the members of an archive that is whole each time are copied from.
+    copies: BTreeMap<ArchiveId, Copies>,
+}
+
+/// The newest artefact of an archive that is whole each time: members in which nothing changed are copied from it.
+#[derive(Debug, Clone)]
+pub struct Copies {
+    /// The artefact.
+    pub base: CopyBase,
+    /// The scan that each of its trees was packed from.
+    scans: BTreeMap<String, Kept>,
 }
 
 /// What a source rests on.
@@ -65,6 +78,31 @@ impl Levels {
     /// What a source of an archive rests on.
     pub fn grounds(&self, archive: ArchiveId, source: &str) -> Option<&Grounds> {
         self.grounds.get(&(archive, source.to_owned()))
+    }
+
+    /// What the members of an archive are copied from; `None`: everything is packed anew.
+    pub fn copies(&self, archive: ArchiveId) -> Option<&Copies> {
+        self.copies.get(&archive)
+    }
+
+    /// The scan that a tree is compared with, whatever the archive rests on.
+    pub fn scan(&self, archive: ArchiveId, source: &str) -> Option<&Kept> {
+        match self.copies.get(&archive) {
+            Some(copies) => copies.scans.get(source),
+            None => self.grounds(archive, source)?.scan.as_ref(),
+        }
+    }
+
+    /// Without what an archive rests on or copies from: it cannot be used after all.
+    #[must_use]
+    pub fn without_base(&self, archive: ArchiveId) -> Levels {
+        let mut levels = self.clone();
+        levels.copies.remove(&archive);
+        levels.grounds.retain(|(id, _), _| *id != archive);
+        if let Some(next) = levels.of.get_mut(&archive) {
+            next.bases.values_mut().for_each(|base| *base = None);
+        }
+        levels
     }
 
     /// The index of everything that an archive rests on; `None`: it rests on nothing.
@@ -128,6 +166,10 @@ pub fn levels(
             }
             lost.extend(found);
         };
+        if archive.self_contained {
+            let copies = copies(model, archive, &targets, cache);
+            levels.copies.extend(copies.map(|copies| (ArchiveId(index), copies)));
+        }
         levels.of.insert(ArchiveId(index), answer);
     }
     levels
@@ -197,6 +239,29 @@ fn grounds(
         found.insert(source.clone(), Grounds { record: record.clone(), scan, view });
     }
     Ok(found)
+}
+
+/// The newest artefact of an archive in the first of its stores, with the scans it was packed from. `None`: there is
+/// none, or it cannot be read, or nothing is known of what it was packed from; then everything is packed anew.
+fn copies(model: &Model, archive: &Archive, targets: &[&Shelf], cache: &Cache) -> Option<Copies> {
+    let shelf = targets.first()?;
+    let mut held = shelf
+        .catalog
+        .runs()
+        .rev()
+        .filter_map(|manifest| Some((manifest.run, record(manifest, &archive.name)?)));
+    let (run, record) = held.next()?;
+    let is_whole = record.holder == run && record.contents.iter().all(|content| content.rests_on.is_empty());
+    let artefact = Arc::new(is_whole.then(|| shelf.artefact(record).ok())??);
+    let folder =
+        model.stores.iter().find(|store| store.name == shelf.store.label()).and_then(session::folder);
+    let file = folder.and_then(|folder| File::open(folder.join(&record.artefact)).ok()).map(Arc::new);
+    let kept = |content: &Content| {
+        let kept = cache.load(&archive.name, run, &record.root, &content.source).ok()?;
+        Some((content.source.clone(), kept))
+    };
+    let scans: BTreeMap<String, Kept> = record.contents.iter().filter_map(kept).collect();
+    (!scans.is_empty()).then_some(Copies { base: CopyBase { artefact, file }, scans })
 }
 
 /// What the sources of an archive rest on, each with a tree of its own.

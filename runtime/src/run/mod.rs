@@ -8,7 +8,7 @@
 //! | [`cache`] | the scans of earlier runs: how a change is noticed |
 //! | [`levels`] | which level each archive has, and what it rests on |
 //! | [`coordinator`] | the one loop that owns a run's state |
-//! | [`worker`], [`deliver`] | what each step does to the world |
+//! | [`worker`], [`packing`], [`deliver`] | what each step does to the world |
 //! | [`facts`] | what the steps came to, and the manifest made from it |
 //! | [`prune`] | deleting what retention gives up: at the end of a run, and by itself |
 //! | [`report`] | how the run ended |
@@ -25,6 +25,7 @@ pub mod forecast;
 pub mod journal;
 pub mod levels;
 mod mark;
+pub mod packing;
 pub mod prepare;
 pub mod process;
 pub mod prune;

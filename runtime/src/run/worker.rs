@@ -11,7 +11,7 @@ use std::time::Duration;
 use backplan_compiler::graph::{Action, Occasion, Step, StepGraph, StepId, When};
 use backplan_compiler::lower::{fill, zone};
 use backplan_compiler::model::{
-    Command, EnvValue, Event as NotifyEvent, NotifyKind, SourceId, SourceKind, StoreId,
+    ArchiveId, Command, EnvValue, Event as NotifyEvent, NotifyKind, SourceId, SourceKind, StoreId,
 };
 use backplan_compiler::value::Text;
 
@@ -46,7 +46,8 @@ pub struct Worker {
     pub(super) request: Request,
     pub(super) graph: Arc<StepGraph>,
     pub(super) occasion: Occasion,
-    pub(super) levels: Levels,
+    /// Replaced where a base turns out to be of no use.
+    levels: Mutex<Arc<Levels>>,
     pub(super) imprint: Imprint,
     pub(super) layout: Layout,
     host: HostState,
@@ -131,7 +132,7 @@ impl Worker {
         let imprint = Imprint { run, nonce, plan: id, host: machine, started, finished: started };
         let sessions = (0..request.model.stores.len()).map(|at| (StoreId(at), Session::default())).collect();
         Worker {
-            levels,
+            levels: Mutex::new(Arc::new(levels)),
             folders: Folders::new(plan.folder()),
             plan: Mutex::new(plan),
             staging_lock: Mutex::default(),
@@ -222,6 +223,16 @@ impl Worker {
         self.write_journal(record).map_err(Failure::lasting)
     }
 
+    pub(super) fn levels(&self) -> Arc<Levels> {
+        Arc::clone(&self.levels.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From here on the archive rests on nothing.
+    pub(super) fn give_up_base(&self, archive: ArchiveId) {
+        let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        *levels = Arc::new(levels.without_base(archive));
+    }
+
     pub(super) fn cache(&self) -> Cache {
         Cache::new(self.plan().folder())
     }
@@ -261,7 +272,7 @@ impl Worker {
     }
 
     fn recover(&self, step: &StepId, control: &Control) -> Result<(), Failure> {
-        for warning in self.levels.warnings(&self.request.model) {
+        for warning in self.levels().warnings(&self.request.model) {
             self.warn(step, warning);
         }
         // Windows first: whatever is wrong with the stores, the world must not stay held.

@@ -1,0 +1,391 @@
+//! Packing an archive: its inputs, what they rest on, and where the bytes go.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use backplan_compiler::graph::StepId;
+use backplan_compiler::lower::reading_order;
+use backplan_compiler::model::{ArchiveId, SourceId, SourceKind, StoreId};
+use sha2::{Digest, Sha256};
+
+use super::coordinator::{Failure, FailureKind};
+use super::deliver::commit_failure;
+use super::facts::{self, ArchiveFact, SourceFact};
+use super::journal::Record;
+use super::sinks::{FanOut, StagedFile, Uploads};
+use super::state::make_private;
+use super::worker::Worker;
+use crate::artefact::{self, BaseScan, Changes, Content, Input, PackError, PackOptions, Packed, Shape};
+use crate::catalog::layout::artefact_name;
+use crate::catalog::manifest::ArchiveRecord;
+use crate::control::Control;
+use crate::source::command::Output;
+use crate::store::Upload;
+
+/// A store that took no artefact, and why.
+type Lost = (StoreId, Failure);
+
+/// Why an archive was not packed.
+enum Trouble {
+    /// Its base cannot be used.
+    Base(PackError),
+    /// Anything else.
+    Failure(Failure),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Trouble {
+        Trouble::Failure(failure)
+    }
+}
+
+/// Bytes read at once where an artefact is read again for its SHA-256.
+const CHUNK: usize = 1 << 20;
+
+impl Worker {
+    pub(super) fn pack(&self, step: &StepId, id: ArchiveId, control: &Control) -> Result<(), Failure> {
+        let fact = match self.pack_on_base(step, id, control) {
+            Err(Trouble::Base(error)) => {
+                let archive = &self.request.model.archive(id).name;
+                self.warn(step, format!("archive `{archive}` is packed whole: {error}"));
+                self.give_up_base(id);
+                self.pack_on_base(step, id, control)
+            }
+            other => other,
+        };
+        let fact = fact.map_err(|trouble| match trouble {
+            Trouble::Failure(failure) => failure,
+            Trouble::Base(error) => Failure::lasting(error),
+        })?;
+        for source in &fact.sources {
+            for warning in source.warnings.kept() {
+                self.warn(step, format!("source `{}`: {warning}", source.name));
+            }
+            let more = source.warnings.total() - source.warnings.kept().len() as u64;
+            if more > 0 {
+                self.warn(step, format!("source `{}`: and {more} more like these", source.name));
+            }
+        }
+        self.facts().archives.insert(id, fact);
+        Ok(())
+    }
+
+    /// Packs in regard to what the archive rests on, or points to it where nothing changed.
+    fn pack_on_base(&self, step: &StepId, id: ArchiveId, control: &Control) -> Result<ArchiveFact, Trouble> {
+        let archive = self.request.model.archive(id);
+        let inputs = self.inputs(step, id, control)?;
+        if inputs.is_empty() {
+            let text = format!("archive `{}`: none of its sources is there", archive.name);
+            return Err(Failure::lasting(text).into());
+        }
+        let levels = self.levels();
+        let options = PackOptions {
+            level: archive.level,
+            run: self.imprint.run.to_string(),
+            scratch: self.work_folder(),
+            workers: None,
+            shape: match levels.index(id) {
+                Some(base) => Shape::Difference { base: Some(base) },
+                None => Shape::Whole { copy_from: levels.copies(id).map(|copies| copies.base.clone()) },
+            },
+            share_blocks: archive.share_blocks,
+            deleted: None,
+        };
+        let changes = artefact::plan_changes(&inputs, &options, control)
+            .map_err(|error| self.pack_trouble(error, control))?;
+        if changes.is_unchanged()
+            && let Some(fact) = self.unchanged(id, &inputs)
+        {
+            return Ok(fact);
+        }
+        if self.request.model.staging.is_some() {
+            self.pack_staged(step, id, inputs, changes, &options, control)
+        } else {
+            self.pack_direct(step, id, inputs, changes, &options, control)
+        }
+    }
+
+    /// A base that cannot be used is told from everything else: packing goes on without it.
+    fn pack_trouble(&self, error: PackError, control: &Control) -> Trouble {
+        match error {
+            error @ (PackError::Base(_) | PackError::BaseScan { .. }) => Trouble::Base(error),
+            error => Trouble::Failure(self.pack_failure(&error, control)),
+        }
+    }
+
+    fn inputs(&self, step: &StepId, id: ArchiveId, control: &Control) -> Result<Vec<Input>, Failure> {
+        let wanted = |source: &SourceId| {
+            self.occasion.only.is_empty()
+                || self.occasion.only.contains(&self.request.model.source(*source).name)
+        };
+        let sources = reading_order(&self.request.model, &self.request.model.archive(id).from);
+        let mut inputs = Vec::new();
+        for source in sources.into_iter().filter(wanted) {
+            let name = self.request.model.source(source).name.clone();
+            if let Some(content) = self.content(step, id, source, control)? {
+                inputs.push(Input { source: name, content });
+            }
+        }
+        Ok(inputs)
+    }
+
+    /// What a source gives to a pack; `None`: it is optional and not there.
+    fn content(
+        &self,
+        step: &StepId,
+        archive: ArchiveId,
+        id: SourceId,
+        control: &Control,
+    ) -> Result<Option<Content>, Failure> {
+        let source = self.request.model.source(id);
+        match &source.kind {
+            SourceKind::Files(files) => {
+                let scan = self.work_folder().join(format!("{}.scan", source.name));
+                let base = self.levels().scan(archive, &source.name).cloned().map(|kept| BaseScan {
+                    scan: kept.scan,
+                    doubts: kept.doubts,
+                    compare: files.compare,
+                });
+                Ok(Some(Content::Scan { scan, base }))
+            }
+            SourceKind::Sqlite { .. } => match self.facts().sources.get(&id) {
+                Some(SourceFact::Dumped(path)) => {
+                    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    Ok(Some(Content::File { path: path.clone(), name }))
+                }
+                _ => Ok(None),
+            },
+            SourceKind::Command(command) => {
+                let program = self.source_program(id, command)?;
+                let output = Output::start(&program, control, &self.tell(step))
+                    .map_err(|error| self.program_failure(&error))?;
+                self.facts().sources.insert(id, SourceFact::Read);
+                Ok(Some(Content::Stream {
+                    reader: Box::new(output),
+                    name: command.as_name.clone(),
+                    mtime: std::time::SystemTime::from(self.imprint.started),
+                    mode: 0o600,
+                }))
+            }
+            SourceKind::Postgres(_) => Err(Failure::fatal("this version does not read Postgres")),
+        }
+    }
+
+    fn pack_staged(
+        &self,
+        step: &StepId,
+        id: ArchiveId,
+        inputs: Vec<Input>,
+        changes: Changes,
+        options: &PackOptions,
+        control: &Control,
+    ) -> Result<ArchiveFact, Trouble> {
+        let folder = self.staged_folder();
+        let path = folder.join(self.artefact(id));
+        self.intend(&Record::Writing { step: step.0.clone(), paths: vec![folder.clone()] })?;
+        make_private(&folder).map_err(Failure::passing)?;
+        let place = |cause: io::Error| Failure::passing(format!("`{}`: {cause}", path.display()));
+        let mut sink = StagedFile::create(&path).map_err(place)?;
+        let packed = artefact::pack_changes(inputs, changes, options, &mut sink, control)
+            .map_err(|error| self.pack_trouble(error, control))?;
+        sink.finish().map_err(|error| Failure::passing(format!("cannot write the artefact: {error}")))?;
+        let sha256 = match packed.sha256 {
+            Some(sum) => hex(&sum),
+            None => sum_of_file(&path, control)
+                .map_err(|error| read_failure(&path.display().to_string(), &error))?,
+        };
+        Ok(self.packed_fact(id, packed, sha256, Vec::new()))
+    }
+
+    fn pack_direct(
+        &self,
+        step: &StepId,
+        id: ArchiveId,
+        inputs: Vec<Input>,
+        changes: Changes,
+        options: &PackOptions,
+        control: &Control,
+    ) -> Result<ArchiveFact, Trouble> {
+        let name = self.artefact(id);
+        let (uploads, mut lost) = self.open_uploads(id, name);
+        if uploads.is_empty() {
+            return Err(self.nowhere(id, lost).into());
+        }
+        let mut sink = FanOut::new(uploads);
+        let packed = artefact::pack_changes(inputs, changes, options, &mut sink, control)
+            .map_err(|error| self.pack_trouble(error, control))?;
+        let (uploads, failed) = sink.into_uploads();
+        lost.extend(failed.into_iter().map(|(store, error)| (store, Failure::passing(error))));
+        let mut direct = Vec::new();
+        for (store, upload) in uploads {
+            match self.finish_upload(store, upload, name) {
+                Ok(()) => direct.push(store),
+                Err(failure) => lost.push((store, failure)),
+            }
+        }
+        let Some(first) = direct.first() else { return Err(self.nowhere(id, lost).into()) };
+        let sha256 = match packed.sha256 {
+            Some(sum) => hex(&sum),
+            // Not again: the artefact has its name already, and another attempt would read other contents.
+            None => {
+                self.sum_of_object(*first, name, &packed, control).map_err(|failure| match failure.kind {
+                    FailureKind::Passing => Failure::lasting(failure.message),
+                    _ => failure,
+                })?
+            }
+        };
+        self.drop_out(step, id, &lost);
+        Ok(self.packed_fact(id, packed, sha256, direct))
+    }
+
+    /// What the manifests say of an archive in which nothing changed: its base's artefact. `None`: its sources do not rest
+    /// on one and the same, or it has other sources than that.
+    fn unchanged(&self, id: ArchiveId, inputs: &[Input]) -> Option<ArchiveFact> {
+        let levels = self.levels();
+        let record = levels.grounds(id, &inputs.first()?.source)?.record.clone();
+        let same = |input: &Input| {
+            let grounds = levels.grounds(id, &input.source);
+            grounds.is_some_and(|grounds| grounds.record.artefact == record.artefact)
+        };
+        let held = |source: &str| inputs.iter().any(|input| input.source == source);
+        if !inputs.iter().all(same) || !record.contents.iter().all(|content| held(&content.source)) {
+            return None;
+        }
+        let contents = self.contents(id, inputs.iter().map(|input| input.source.as_str()));
+        let record = ArchiveRecord { name: self.request.model.archive(id).name.clone(), contents, ..record };
+        Some(ArchiveFact { record, sources: Vec::new(), direct: self.request.model.archive(id).to.clone() })
+    }
+
+    fn contents<'a>(&self, id: ArchiveId, sources: impl Iterator<Item = &'a str>) -> Vec<facts::Content> {
+        let (levels, is_whole) = (self.levels(), self.request.model.archive(id).self_contained);
+        let content = |source: &str| facts::Content {
+            source: source.to_owned(),
+            level: levels.level(id, source),
+            rests_on: if is_whole { Vec::new() } else { levels.rests_on(id, source) },
+        };
+        sources.map(content).collect()
+    }
+
+    fn packed_fact(
+        &self,
+        id: ArchiveId,
+        packed: Packed,
+        sha256: String,
+        direct: Vec<StoreId>,
+    ) -> ArchiveFact {
+        let contents = self.contents(id, packed.sources.iter().map(|source| source.name.as_str()));
+        let (name, artefact) = (&self.request.model.archive(id).name, self.artefact(id));
+        let record = facts::archive_record(name, artefact, self.imprint.run, &packed, sha256, contents);
+        ArchiveFact { record, sources: packed.sources, direct }
+    }
+
+    /// An upload to each store that takes one. A store that does not is no reason to back up to none.
+    fn open_uploads(&self, id: ArchiveId, name: &str) -> (Uploads, Vec<Lost>) {
+        let (mut uploads, mut lost) = (Vec::new(), Vec::new());
+        for store in &self.request.model.archive(id).to {
+            let upload = match self.transaction(*store) {
+                Ok(Some(transaction)) => transaction.upload(name).map_err(|error| commit_failure(&error)),
+                Ok(None) => continue,
+                Err(failure) => Err(failure),
+            };
+            match upload {
+                Ok(upload) => uploads.push((*store, upload)),
+                Err(failure) => lost.push((*store, failure)),
+            }
+        }
+        (uploads, lost)
+    }
+
+    fn finish_upload(&self, store: StoreId, upload: Box<dyn Upload>, name: &str) -> Result<(), Failure> {
+        match self.transaction(store)? {
+            Some(transaction) => transaction.finish(upload, name).map_err(|error| commit_failure(&error)),
+            None => Err(Failure::lasting("its lock is gone")),
+        }
+    }
+
+    /// No store took the artefact. Another attempt may help where it may help one of them.
+    fn nowhere(&self, id: ArchiveId, lost: Vec<Lost>) -> Failure {
+        if lost.is_empty() {
+            let archive = self.request.model.archive(id);
+            let names: Vec<String> = archive
+                .to
+                .iter()
+                .map(|store| format!("`{}`", self.request.model.store(*store).name))
+                .collect();
+            let names = names.join(", ");
+            return Failure::lasting(format!("there is nowhere to put it: no use of {names} in this run"));
+        }
+        let kinds = [FailureKind::Stopped, FailureKind::Passing];
+        let kind = kinds.into_iter().find(|kind| lost.iter().any(|(_, failure)| failure.kind == *kind));
+        let reasons: Vec<String> = lost.into_iter().map(|(_, failure)| failure.message).collect();
+        Failure { message: reasons.join("; "), kind: kind.unwrap_or(FailureKind::Final) }
+    }
+
+    /// Stores that took no artefact, though others did.
+    fn drop_out(&self, step: &StepId, id: ArchiveId, lost: &[Lost]) {
+        for (store, failure) in lost {
+            let (archive, store_name) =
+                (&self.request.model.archive(id).name, &self.request.model.store(*store).name);
+            let text = &failure.message;
+            self.warn(step, format!("archive `{archive}` did not reach store `{store_name}`: {text}"));
+            self.facts().lost.insert((id, *store), text.clone());
+        }
+    }
+
+    fn pack_failure(&self, error: &PackError, control: &Control) -> Failure {
+        match error {
+            PackError::Stopped(_) => Failure::stopped(),
+            // A program that was stopped says so in its own words.
+            _ if control.check().is_err() => Failure::stopped(),
+            PackError::Request(_) => Failure::lasting(error),
+            _ => Failure::passing(self.secrets.redact(&error.to_string())),
+        }
+    }
+
+    fn sum_of_object(
+        &self,
+        store: StoreId,
+        name: &str,
+        packed: &Packed,
+        control: &Control,
+    ) -> Result<String, Failure> {
+        let Some(store) = self.sessions[&store].held().store.clone() else {
+            return Err(Failure::lasting("its store has dropped out"));
+        };
+        let name = artefact_name(name).map_err(Failure::fatal)?;
+        let mut sum = Sha256::new();
+        let mut offset = 0;
+        while offset < packed.size {
+            control.check().map_err(|_| Failure::stopped())?;
+            let bytes = store.read_range(&name, offset, CHUNK).map_err(Failure::passing)?;
+            if bytes.is_empty() {
+                return Err(Failure::passing(format!("`{name}` ended early when it was read again")));
+            }
+            offset += bytes.len() as u64;
+            sum.update(&bytes);
+        }
+        Ok(hex(&sum.finalize()))
+    }
+}
+
+fn read_failure(what: &str, error: &io::Error) -> Failure {
+    Failure::passing(format!("cannot read `{what}` again: {error}"))
+}
+
+fn sum_of_file(path: &Path, control: &Control) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut sum = Sha256::new();
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        control.check().map_err(io::Error::other)?;
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex(&sum.finalize())),
+            count => sum.update(&buffer[..count]),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
