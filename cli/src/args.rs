@@ -8,7 +8,8 @@ use std::str::FromStr;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 pub use artefacts::{
-    CatArgs, ListArgs, LsArgs, RestoreArgs, RunArgs, StoreChoice, VerifyArgs, WantedLevel, Where, WhereFile,
+    CatArgs, DiffRunArgs, ListArgs, LsArgs, RestoreArgs, RunArgs, StoreChoice, VerifyArgs, WantedLevel,
+    Where, WhereFile,
 };
 pub use plans::{
     CheckArgs, CompileArgs, CompletionsArgs, Denied, ExplainArgs, FmtArgs, GraphArgs, Picture, PlanFile,
@@ -120,6 +121,7 @@ pub enum Command {
     List(ListArgs),
     Ls(LsArgs),
     Cat(CatArgs),
+    DiffRun(DiffRunArgs),
     Restore(RestoreArgs),
     Verify(VerifyArgs),
     Completions(CompletionsArgs),

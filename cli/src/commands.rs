@@ -3,6 +3,7 @@
 pub mod check;
 pub mod compile;
 pub mod completions;
+pub mod diff_run;
 pub mod explain;
 pub mod fmt;
 pub mod graph;
@@ -34,6 +35,7 @@ pub fn execute(args: &Args, console: &mut Console) -> Result<Status, Failure> {
         Command::List(list) => list::execute(list, &args.global, console),
         Command::Ls(list) => ls::list(list, &args.global, console),
         Command::Cat(cat) => ls::print(cat, &args.global, console),
+        Command::DiffRun(diff) => diff_run::execute(diff, &args.global, console),
         Command::Restore(restore) => restore::execute(restore, &args.global, console),
         Command::Verify(verify) => verify::execute(verify, &args.global, console),
         Command::Run(run) => run::execute(run, &args.global, console),

@@ -17,6 +17,8 @@ pub enum Status {
     Failed,
     /// Wrong usage, or a plan that does not compile.
     Usage,
+    /// A comparison found changes; the same number, as `diff` has it.
+    Changes,
     /// Done, with warnings that a person should read.
     Warnings,
     /// Another run holds the lock.
@@ -33,7 +35,7 @@ impl Status {
         match self {
             Status::Done => 0,
             Status::Failed => 1,
-            Status::Usage => 2,
+            Status::Usage | Status::Changes => 2,
             Status::Warnings => 3,
             Status::Locked => 4,
             Status::Interrupted => 130,

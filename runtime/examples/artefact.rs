@@ -18,7 +18,7 @@ use backplan_compiler::model::{Compare, Files, FilesPath};
 use backplan_compiler::sources::{FileId, Place};
 use backplan_grammar::Span;
 use backplan_runtime::artefact::{
-    Artefact, Content, Depth, Input, PackOptions, ReadAt, Shape, Sink, SinkError, pack, verify,
+    Artefact, Content, Depth, Input, PackOptions, ReadAt, Shape, Sink, SinkError, View, pack, verify,
 };
 use backplan_runtime::control::Control;
 use backplan_runtime::extract::{Existing, Extraction, Target, extract};
@@ -162,7 +162,7 @@ fn put_back(artefact: &str, to: &str) -> Outcome {
         sync: true,
         workers: None,
     };
-    let extracted = extract(&open(artefact)?, &extraction, &Control::default())?;
+    let extracted = extract(&View::from(open(artefact)?), &extraction, &Control::default())?;
     eprintln!(
         "{} entries, {} bytes, {} problems",
         extracted.entries, extracted.bytes, extracted.problem_count

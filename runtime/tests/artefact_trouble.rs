@@ -8,12 +8,11 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use backplan_runtime::artefact::{
     Artefact, Content, Damage, Depth, Expected, Flags, Input, Kind, PackError, ReadError, Sink, SinkError,
-    identify, pack, verify,
+    View, identify, pack, verify,
 };
 use backplan_runtime::control::Control;
 use backplan_runtime::extract::{Existing, ExtractError, ProblemKind, Target, extract, preview};
@@ -347,7 +346,7 @@ fn selections_take_folders_above_and_mappings_choose_the_place() {
     let tree = scratch.path().join("tree");
     nasty(&tree, false);
     let (bytes, _) = pack_tree(&tree, scratch.path());
-    let artefact = open(&bytes);
+    let artefact = View::from(open(&bytes));
     let to = scratch.path().join("to");
     let mut wanted = everything("", &to);
     wanted.only = vec!["tree/links/second".to_string(), "modes/".to_string()];
@@ -394,7 +393,7 @@ fn a_symbolic_link_that_is_there_leads_nowhere() {
     std::os::unix::fs::symlink(&outside, to.join("tree/links")).unwrap();
     let mut wanted = everything("s", &to);
     wanted.existing = Existing::Replace;
-    let extracted = extract(&open(&bytes), &wanted, &Control::default()).unwrap();
+    let extracted = extract(&open(&bytes).into(), &wanted, &Control::default()).unwrap();
     assert!(extracted.problem_count > 0);
     assert!(extracted.problems.iter().all(|problem| problem.kind == ProblemKind::Exists));
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
@@ -415,7 +414,7 @@ fn a_full_disk_ends_a_restore() {
     if !mount(&["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).is_ok_and(|status| status.success()) {
         return;
     }
-    let ended = extract(&open(&bytes), &everything("s", &small), &Control::default());
+    let ended = extract(&open(&bytes).into(), &everything("s", &small), &Control::default());
     std::process::Command::new("umount").arg("-l").arg(&small).status().unwrap();
     assert!(matches!(ended, Err(ExtractError::Full(_))));
 }
@@ -492,7 +491,7 @@ fn no_harm_to_an_artefact_makes_it_lie() {
         proptest::prop_assert!(report.is_err() || !report.unwrap().damage.is_empty());
         let around = tempfile::tempdir().unwrap();
         let to = around.path().join("to");
-        if extract(&artefact, &everything("s/tree", &to), &Control::default()).is_ok() {
+        if extract(&artefact.into(), &everything("s/tree", &to), &Control::default()).is_ok() {
             for (path, what) in snapshot(&to, false) {
                 // Folders have other times where something in them is missing.
                 if !what.starts_with("Directory") && !what.contains("same as") {
@@ -511,7 +510,7 @@ fn targets_do_not_mix() {
     let tree = scratch.path().join("tree");
     small_tree(&tree);
     let (bytes, _) = pack_tree(&tree, scratch.path());
-    let artefact = Arc::new(open(&bytes));
+    let artefact = View::from(open(&bytes));
     let mut wanted = everything("s/tree/folder", &scratch.path().join("one"));
     wanted.targets.push(Target { prefix: b"s/tree".to_vec(), to: scratch.path().join("two") });
     let extracted = extract(&artefact, &wanted, &Control::default()).unwrap();

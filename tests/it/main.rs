@@ -5,6 +5,7 @@
 mod bad_input;
 mod broken;
 mod check;
+mod diff_run;
 mod fmt;
 mod plans;
 mod reference;

@@ -149,6 +149,32 @@ pub struct CatArgs {
     pub place: WhereFile,
 }
 
+/// Show which files changed between two backups.
+///
+/// Compares two backups file by file: `+` only the second has it, `-` only the first has it, `~` both do, and it differs
+/// in what is named behind it.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan diff-run 41 latest           what changed since run 41
+  plan diff-run 41 42 --store /mnt/backup --format json
+
+Exit statuses: 0 nothing changed, 1 they could not be compared, 2 something changed (or wrong usage).")]
+pub struct DiffRunArgs {
+    /// The earlier run: its id, its sequence number, or `latest`
+    #[arg(value_name = "RUN")]
+    pub before: String,
+    /// The later run
+    #[arg(value_name = "RUN")]
+    pub after: String,
+    /// Where to look.
+    #[command(flatten)]
+    pub place: WhereFile,
+    /// Whom the answer is for
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
 /// Put files of a backup back.
 ///
 /// Puts files back, from the store alone. Each source gets a folder of its own name below DIR; with one `--source`, DIR
@@ -233,7 +259,7 @@ pub struct VerifyArgs {
 mod tests {
     use clap::{CommandFactory, Parser};
 
-    use super::{CatArgs, ListArgs, LsArgs, RestoreArgs, RunArgs, VerifyArgs};
+    use super::{CatArgs, DiffRunArgs, ListArgs, LsArgs, RestoreArgs, RunArgs, VerifyArgs};
 
     /// The commands that make and read backups, by themselves.
     #[derive(Debug, Parser)]
@@ -242,6 +268,7 @@ mod tests {
         List(ListArgs),
         Ls(LsArgs),
         Cat(CatArgs),
+        DiffRun(DiffRunArgs),
         Restore(RestoreArgs),
         Verify(VerifyArgs),
     }

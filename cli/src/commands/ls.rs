@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
-use backplan_runtime::artefact::{Entry, Kind, ReadError};
+use backplan_runtime::artefact::{Entry, Kind, LayerError, ReadError};
 use backplan_runtime::catalog::manifest::{ArchiveRecord, Manifest};
 use backplan_runtime::control::Control;
 use backplan_runtime::recall::RecallError;
+use backplan_runtime::recall::chain::Chain;
 use backplan_runtime::recall::shelf::{Shelf, Shelves};
 
 use super::shelves::{choice, failure, open};
@@ -29,9 +30,9 @@ pub fn list(args: &LsArgs, global: &Global, console: &mut Console) -> Result<Sta
         console.answer("{\"format\":1,\"entries\":[");
     }
     for archive in holding(manifest, path) {
-        let artefact = shelf.artefact(archive).map_err(|error| failure(&error))?;
-        for entry in artefact.below(path.as_bytes()) {
-            let entry = entry.map_err(|cause| damaged(shelf, archive, cause))?;
+        let chain = opened(shelf, manifest, archive, path)?;
+        for live in chain.view.below(path.as_bytes()) {
+            let entry = live.map_err(|error| failure(&chain.error(error)))?.entry;
             found = true;
             match args.format {
                 Format::Human => console.answer(&entry_line(&entry)),
@@ -63,15 +64,19 @@ pub fn print(args: &CatArgs, global: &Global, console: &mut Console) -> Result<S
     let path = args.path.trim_matches('/');
     let (shelf, manifest) = run(&shelves, &args.run, path)?;
     for archive in holding(manifest, path) {
-        let artefact = shelf.artefact(archive).map_err(|error| failure(&error))?;
-        let entry = artefact.find(path.as_bytes()).map_err(|cause| damaged(shelf, archive, cause))?;
-        let Some(entry) = entry else { continue };
-        must_be_file(&entry, path)?;
-        let done = artefact.cat(&entry, &mut Out(console), &Control::default());
+        let chain = opened(shelf, manifest, archive, path)?;
+        let live = chain.view.find(path.as_bytes()).map_err(|error| failure(&chain.error(error)))?;
+        let Some(live) = live else { continue };
+        must_be_file(&live.entry, path)?;
+        let done = chain.view.cat(&live, &mut Out(console), &Control::default());
         return match done {
             Ok(_) => Ok(Status::Done),
-            Err(ReadError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Status::Done),
-            Err(cause) => Err(damaged(shelf, archive, cause)),
+            Err(LayerError { cause: ReadError::Output(error), .. })
+                if error.kind() == io::ErrorKind::BrokenPipe =>
+            {
+                Ok(Status::Done)
+            }
+            Err(error) => Err(failure(&chain.error(error))),
         };
     }
     Err(no_entry(manifest, path))
@@ -109,9 +114,16 @@ fn no_entry(manifest: &Manifest, path: &str) -> Failure {
     failure(&RecallError::NoEntry { run: manifest.run.to_string(), path: path.to_owned() })
 }
 
-fn damaged(shelf: &Shelf, archive: &ArchiveRecord, cause: ReadError) -> Failure {
-    let (store, artefact) = (shelf.store.label().to_owned(), archive.artefact.clone());
-    failure(&RecallError::Artefact { store, artefact, cause })
+/// What the archive rests on, as far as the path needs it.
+fn opened<'a>(
+    shelf: &'a Shelf,
+    manifest: &'a Manifest,
+    archive: &'a ArchiveRecord,
+    path: &str,
+) -> Result<Chain<'a>, Failure> {
+    let source = path.split('/').next().unwrap_or_default();
+    let wanted = |other: &str| source.is_empty() || other == source;
+    shelf.view(manifest, archive, &wanted).map_err(|error| failure(&error))
 }
 
 /// The answer, as something to write to.

@@ -78,6 +78,10 @@ pub fn failure(error: &RecallError) -> Failure {
                 "`plan verify` says what is damaged; another store, or an earlier run (`--run`), may be whole",
             ),
         ),
+        RecallError::Base { .. } => (
+            Status::Failed,
+            Some("another store may have that run whole; `plan verify --all` shows which runs are"),
+        ),
         RecallError::NoStore { .. } | RecallError::Store(_) => {
             (Status::Failed, Some("mount it, or name a store that can be read: `--store PATH`"))
         }

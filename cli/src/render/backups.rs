@@ -9,6 +9,7 @@ use backplan_runtime::recall::restore::Outcome;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::human::plural;
 use super::paint::Paint;
 use super::text::harmless;
 use crate::console::Style;
@@ -157,7 +158,7 @@ pub fn entry_line(entry: &Entry) -> String {
 }
 
 /// Text as it is, other bytes and what would steer a terminal as `\xNN`.
-fn printable(bytes: &[u8]) -> String {
+pub fn printable(bytes: &[u8]) -> String {
     let mut out = String::new();
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -210,6 +211,10 @@ fn permissions(mode: u32) -> String {
     out
 }
 
+fn entries(count: u64) -> String {
+    plural(count.try_into().unwrap_or(usize::MAX), "entry")
+}
+
 /// What a restore did, or would do.
 pub fn restored(outcome: &Outcome, dry_run: bool, style: Style) -> String {
     let paint = Paint::new(style);
@@ -224,7 +229,7 @@ pub fn restored(outcome: &Outcome, dry_run: bool, style: Style) -> String {
     if outcome.problem_count > outcome.problems.len().min(MOST) as u64 {
         let _ = writeln!(out, "{} problems in all", outcome.problem_count);
     }
-    let amount = format!("{} entries, {}", outcome.entries, bytes(outcome.bytes));
+    let amount = format!("{}, {}", entries(outcome.entries), bytes(outcome.bytes));
     let _ = match (dry_run, outcome.problem_count) {
         (true, _) => writeln!(out, "run {} would restore {amount}; nothing was written", outcome.run),
         (false, 0) => writeln!(out, "{} from run {}: {amount}", paint.green("restored"), outcome.run),
@@ -241,7 +246,7 @@ pub fn checked(runs: &[Checked], style: Style) -> String {
         for artefact in &run.artefacts {
             let place = format!("run {} in `{}`: {}", run.run, run.store, harmless(&artefact.artefact));
             if artefact.damage.is_empty() {
-                let _ = writeln!(out, "{place}: {}, {} entries", paint.green("whole"), artefact.entries);
+                let _ = writeln!(out, "{place}: {}, {}", paint.green("whole"), entries(artefact.entries));
                 continue;
             }
             let _ = writeln!(out, "{place}: {}", paint.red("DAMAGED"));

@@ -46,9 +46,13 @@ impl Tally {
     }
 }
 
-/// `1 plan`, `2 plans`
+/// `1 plan`, `2 plans`, `2 entries`
 pub fn plural(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+    match (count, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{count} {stem}ies"),
+        (_, None) => format!("{count} {noun}s"),
+    }
 }
 
 /// A finding with the text around it.

@@ -76,8 +76,7 @@ pub fn report(report: &Report, style: Style) -> String {
                 harmless(&archive.artefact),
                 bytes(size),
                 bytes(archive.bytes),
-                plural(archive.entries.try_into().unwrap_or(usize::MAX), "entry")
-                    .replace("entrys", "entries"),
+                plural(archive.entries.try_into().unwrap_or(usize::MAX), "entry"),
             ),
             None => writeln!(out, "{}: {}", harmless(&archive.artefact), paint.red("not made")),
         };

@@ -111,7 +111,19 @@ impl Deleted {
                 range.end = middle;
             }
         }
-        range.start.checked_sub(1).is_some_and(|before| is_at_or_below(path, self.get(before)))
+        self.last_covers(range.start, path)
+    }
+
+    /// As [`Deleted::covers`], for paths that are asked in order: `passed` paths of the list are known to come first.
+    pub(crate) fn covers_next(&self, passed: &mut usize, path: &[u8]) -> bool {
+        while *passed < self.len() && path_order(self.get(*passed), path).is_le() {
+            *passed += 1;
+        }
+        self.last_covers(*passed, path)
+    }
+
+    fn last_covers(&self, passed: usize, path: &[u8]) -> bool {
+        passed.checked_sub(1).is_some_and(|last| is_at_or_below(path, self.get(last)))
     }
 }
 
@@ -143,9 +155,11 @@ mod tests {
         let list = list(&["s/a", "s/b/c", "s/z\n"]).unwrap();
         for path in ["s/a", "s/a/x", "s/a/x/y", "s/b/c", "s/b/c/d", "s/z\n"] {
             assert!(list.covers(path.as_bytes()), "{path}");
+            assert!(list.covers_next(&mut 0, path.as_bytes()), "{path}");
         }
         for path in ["s", "s/a.b", "s/a0", "s/b", "s/b/cc", "s/b/d", "s/zz", "", "t"] {
             assert!(!list.covers(path.as_bytes()), "{path}");
+            assert!(!list.covers_next(&mut 0, path.as_bytes()), "{path}");
         }
         assert!(!Deleted::default().covers(b"s"));
     }

@@ -19,6 +19,8 @@ pub struct Placement {
     pub block: u32,
     /// Row in that block.
     pub row: u32,
+    /// Its number, in path order, among all that is gone through.
+    pub order: u32,
 }
 
 /// Blocks of entries, the most recent kept.

@@ -16,6 +16,7 @@ pub(crate) mod sparse;
 pub(crate) mod tarhead;
 pub(crate) mod treehash;
 mod verify;
+mod view;
 
 use std::fmt;
 
@@ -29,6 +30,7 @@ pub use pack::{
 pub(crate) use pack::{end_of_archive, index_header};
 pub use reader::{Artefact, Expected, IDENTIFY_LEN, ReadAt, ReadError, identify};
 pub use verify::{Damage, Depth, Report, verify};
+pub use view::{Layer, LayerError, Live, Spot, View};
 
 /// The run that an artefact's first bytes name; `None` where they are not an artefact's, or of a newer format.
 pub fn run_of(head: &[u8]) -> Option<String> {

@@ -291,7 +291,7 @@ impl Artefact {
     }
 
     /// The block that `path` is in, if anywhere.
-    fn block_of(&self, path: &[u8]) -> usize {
+    pub(crate) fn block_of(&self, path: &[u8]) -> usize {
         let after = |block: &BlockPlace| path_order(&block.path, path).is_le();
         self.entry_blocks.partition_point(after).saturating_sub(1)
     }
@@ -301,9 +301,15 @@ impl Artefact {
     /// # Errors
     /// When the index cannot be read.
     pub fn find(&self, path: &[u8]) -> Result<Option<Entry>, ReadError> {
-        let mut entries = self.entry_block(self.block_of(path))?;
+        Ok(self.locate(path)?.map(|(_, _, entry)| entry))
+    }
+
+    /// The entry at `path`, with its block and its row in that.
+    pub(crate) fn locate(&self, path: &[u8]) -> Result<Option<(usize, usize, Entry)>, ReadError> {
+        let block = self.block_of(path);
+        let mut entries = self.entry_block(block)?;
         let found = entries.binary_search_by(|entry| path_order(&entry.path, path));
-        Ok(found.ok().map(|at| entries.swap_remove(at)))
+        Ok(found.ok().map(|row| (block, row, entries.swap_remove(row))))
     }
 
     /// The entry at `path` and all below it, in path order; everything for an empty path.
@@ -384,20 +390,17 @@ impl Artefact {
         gzip::decode(decoder, &bytes, MEMBER_MAX, out).map_err(|bad| ReadError::damaged(offset, bad))
     }
 
-    /// Gives the payload of a file to `out`, piece by piece, after its header was found to agree with the index, and
-    /// checks its digest in the end. Returns the header.
-    pub(crate) fn payload(
+    /// Decodes an entry's first member into `bytes`; its header, found to agree with the index, where that ends, and the
+    /// member's length.
+    pub(crate) fn first_member(
         &self,
         entry: &Entry,
-        control: &Control,
-        out: &mut dyn FnMut(&[u8]) -> Result<(), ReadError>,
-    ) -> Result<Head, ReadError> {
-        let mut decoder = Decompressor::new();
-        let mut bytes = Vec::new();
-        let mut number = entry.member;
-        let mut at = entry.place;
-        let first = if Artefact::is_single(entry) { entry.span } else { self.member(number)?.len.into() };
-        self.decode(&mut decoder, at, first, &mut bytes)?;
+        decoder: &mut Decompressor,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(Head, usize, u64), ReadError> {
+        let at = entry.place;
+        let len = if Artefact::is_single(entry) { entry.span } else { self.member(entry.member)?.len.into() };
+        self.decode(decoder, at, len, bytes)?;
         let (head, length) = bytes
             .get(entry.start as usize..)
             .and_then(tarhead::read)
@@ -409,10 +412,24 @@ impl Artefact {
                 format!("index and tar header differ in the {what} of `{path}`"),
             ));
         }
+        Ok((head, entry.start as usize + length, len))
+    }
+
+    /// Gives the payload of a file to `out`, piece by piece, after its header was found to agree with the index, and
+    /// checks its digest in the end. Returns the header.
+    pub(crate) fn payload(
+        &self,
+        entry: &Entry,
+        control: &Control,
+        out: &mut dyn FnMut(&[u8]) -> Result<(), ReadError>,
+    ) -> Result<Head, ReadError> {
+        let mut decoder = Decompressor::new();
+        let mut bytes = Vec::new();
+        let mut number = entry.member;
+        let (head, mut from, first) = self.first_member(entry, &mut decoder, &mut bytes)?;
         let mut hasher = blake3::Hasher::new();
         let mut left = entry.payload;
-        let mut from = entry.start as usize + length;
-        at += first;
+        let mut at = entry.place + first;
         loop {
             control.check()?;
             let now = (bytes.len() - from).min(usize::try_from(left).unwrap_or(usize::MAX));

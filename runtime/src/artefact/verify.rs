@@ -256,6 +256,7 @@ fn index(
                 start: entry.start,
                 block: block as u32,
                 row: row as u32,
+                order: placements.len() as u32,
             });
         }
     }

@@ -156,7 +156,8 @@ fn attack(bytes: Vec<u8>) -> Result<Vec<ProblemKind>, String> {
     let outcome = Artefact::open(Arc::new(Memory(bytes)), None).map_err(|error| error.to_string()).and_then(
         |artefact| {
             let _ = verify(&artefact, Depth::Entries, &Control::default());
-            extract(&artefact, &extraction(&to), &Control::default()).map_err(|error| error.to_string())
+            extract(&artefact.into(), &extraction(&to), &Control::default())
+                .map_err(|error| error.to_string())
         },
     );
     assert_eq!(std::fs::read(around.path().join("victim")).unwrap(), b"untouched");

@@ -12,7 +12,7 @@ mod select;
 use std::io;
 use std::path::PathBuf;
 
-use crate::artefact::{Artefact, ReadError};
+use crate::artefact::{LayerError, View};
 use crate::control::{Control, Stopped};
 use place::Place;
 use run::Run;
@@ -74,6 +74,8 @@ pub struct Extracted {
 pub struct Problem {
     /// Path inside the artefact.
     pub path: Vec<u8>,
+    /// The layer of the view that it is from, counted from the oldest.
+    pub layer: usize,
     /// Kind of trouble.
     pub kind: ProblemKind,
     /// In words.
@@ -100,9 +102,9 @@ pub enum ProblemKind {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExtractError {
-    /// The artefact's index cannot be read.
+    /// An artefact's index cannot be read.
     #[error(transparent)]
-    Artefact(#[from] ReadError),
+    Artefact(#[from] LayerError),
     /// A target cannot be used.
     #[error("cannot restore into `{path}`: {cause}")]
     Target {
@@ -141,26 +143,22 @@ pub struct Preview {
 ///
 /// # Errors
 /// When the index cannot be read or a pattern means nothing.
-pub fn preview(artefact: &Artefact, extraction: &Extraction) -> Result<Preview, ExtractError> {
-    let selected = select(artefact, &Selector::new(extraction)?)?;
-    Ok(Preview { entries: selected.placements.len() as u64, bytes: selected.bytes })
+pub fn preview(view: &View, extraction: &Extraction) -> Result<Preview, ExtractError> {
+    let selected = select(view, &Selector::new(extraction)?)?;
+    Ok(Preview { entries: selected.entries, bytes: selected.bytes })
 }
 
-/// Puts files back.
+/// Puts files back: what the layers of `view` are together, each entry once.
 ///
 /// # Errors
 /// See [`ExtractError`]; trouble with single entries is reported in [`Extracted::problems`], and the others are extracted.
-pub fn extract(
-    artefact: &Artefact,
-    extraction: &Extraction,
-    control: &Control,
-) -> Result<Extracted, ExtractError> {
+pub fn extract(view: &View, extraction: &Extraction, control: &Control) -> Result<Extracted, ExtractError> {
     let selector = Selector::new(extraction)?;
-    let selected = select(artefact, &selector)?;
-    control.expect(selected.placements.len() as u64, selected.bytes);
-    let open = |target| Place::open(artefact, target, extraction);
+    let selected = select(view, &selector)?;
+    control.expect(selected.entries, selected.bytes);
+    let open = |target| Place::open(view, target, extraction);
     let places = extraction.targets.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-    let extracted = Run::new(artefact, &selector, &places, control).run(&selected, extraction)?;
+    let extracted = Run::new(view, &selector, &places, control).run(&selected, extraction)?;
     if extraction.sync {
         for (place, target) in places.iter().zip(&extraction.targets) {
             let failed = |cause: rustix::io::Errno| ExtractError::Target {

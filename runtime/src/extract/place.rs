@@ -15,7 +15,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::{Existing, ExtractError, Extraction, Target};
-use crate::artefact::{Artefact, Entry, Kind};
+use crate::artefact::{Entry, Kind, View};
 use crate::beneath;
 
 /// Extended attributes: name, value.
@@ -51,13 +51,9 @@ impl Place {
     ///
     /// # Errors
     /// [`ExtractError::Target`].
-    pub fn open(
-        artefact: &Artefact,
-        target: &Target,
-        extraction: &Extraction,
-    ) -> Result<Place, ExtractError> {
+    pub fn open(view: &View, target: &Target, extraction: &Extraction) -> Result<Place, ExtractError> {
         let is_file = !target.prefix.is_empty()
-            && artefact.find(&target.prefix)?.is_some_and(|entry| entry.kind != Kind::Directory);
+            && view.find(&target.prefix)?.is_some_and(|live| live.entry.kind != Kind::Directory);
         let failed = |cause: std::io::Error| ExtractError::Target { path: target.to.clone(), cause };
         let (folder, file_name) = if is_file {
             let name = target.to.file_name().map(|name| name.as_bytes().to_vec());

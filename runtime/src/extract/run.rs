@@ -1,5 +1,6 @@
 //! The extraction itself: members in parallel, then links, then folders.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,7 @@ use crate::artefact::agree::difference;
 use crate::artefact::layout::{Blocks, Placement, by_member};
 use crate::artefact::sparse::Expander;
 use crate::artefact::tarhead::{self, Head};
-use crate::artefact::{Artefact, Entry, Flags, Kind, ReadError};
+use crate::artefact::{Artefact, Entry, Flags, Kind, ReadError, View};
 use crate::control::Control;
 
 /// Problems that are kept word for word.
@@ -22,28 +23,38 @@ const PROBLEMS_KEPT: usize = 200;
 
 /// An entry that is believed, and waits for its turn.
 struct Waiting {
+    layer: usize,
     placement: Placement,
     attributes: Attributes,
 }
 
-/// What the threads share.
-pub struct Run<'a> {
+/// One of the artefacts that entries are read from.
+struct Layer<'a> {
+    number: usize,
     artefact: &'a Artefact,
     blocks: Blocks<'a>,
+}
+
+/// What the threads share.
+pub struct Run<'a> {
+    view: &'a View,
+    layers: Vec<Layer<'a>>,
     selector: &'a Selector,
     places: &'a [Place],
     control: &'a Control,
     report: Mutex<Extracted>,
     links: Mutex<Vec<Waiting>>,
     folders: Mutex<Vec<Waiting>>,
-    /// Files with further names that were put back.
-    linked: Mutex<HashSet<Vec<u8>>>,
+    /// Files with further names that were put back, with the layers they are from.
+    linked: Mutex<HashSet<(usize, Vec<u8>)>>,
 }
 
 /// Why one entry is not put back.
 enum Refusal {
     /// This entry only.
     Problem(ProblemKind, String),
+    /// Everything: the artefact cannot be read.
+    Unreadable(ReadError),
     /// Everything.
     End(ExtractError),
 }
@@ -75,7 +86,7 @@ impl From<ReadError> for Refusal {
                 Some(errno) => errno.into(),
                 None => Refusal::Problem(ProblemKind::System, cause.to_string()),
             },
-            other => Refusal::End(other.into()),
+            other => Refusal::Unreadable(other),
         }
     }
 }
@@ -85,16 +96,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<'a> Run<'a> {
-    /// An extraction of `artefact` into `places`.
-    pub fn new(
-        artefact: &'a Artefact,
-        selector: &'a Selector,
-        places: &'a [Place],
-        control: &'a Control,
-    ) -> Run<'a> {
+    /// An extraction of `view` into `places`.
+    pub fn new(view: &'a View, selector: &'a Selector, places: &'a [Place], control: &'a Control) -> Run<'a> {
+        let layer = |(number, artefact)| Layer { number, artefact, blocks: Blocks::new(artefact) };
         Run {
-            artefact,
-            blocks: Blocks::new(artefact),
+            view,
+            layers: view.artefacts().enumerate().map(layer).collect(),
             selector,
             places,
             control,
@@ -109,10 +116,13 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// When the index cannot be read, or on a stop.
-    pub fn run(self, selected: &Selected, extraction: &Extraction) -> Result<Extracted, ExtractError> {
+    pub fn run<'s>(self, selected: &'s Selected, extraction: &Extraction) -> Result<Extracted, ExtractError> {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = extraction.workers.unwrap_or_else(cores).clamp(1, 16);
-        let members = Mutex::new(by_member(&selected.placements));
+        let of_layer = |(layer, placements): (_, &'s Vec<Placement>)| {
+            by_member(placements).map(move |member| (layer, member))
+        };
+        let members = Mutex::new(self.layers.iter().zip(&selected.layers).flat_map(of_layer));
         let failed: Mutex<Option<ExtractError>> = Mutex::default();
         std::thread::scope(|scope| {
             for _ in 0..threads {
@@ -125,17 +135,18 @@ impl<'a> Run<'a> {
                     };
                     loop {
                         let member = lock(&members).next();
-                        let Some(placements) = member else { return };
+                        let Some((layer, placements)) = member else { return };
                         if lock(&failed).is_some() {
                             return;
                         }
-                        if let Err(error) = worker.member(placements) {
+                        if let Err(error) = worker.member(layer, placements) {
                             *lock(&failed) = Some(error);
                         }
                     }
                 });
             }
         });
+        drop(members);
         if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
         }
@@ -144,20 +155,36 @@ impl<'a> Run<'a> {
         Ok(self.report.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn problem(&self, entry: &Entry, kind: ProblemKind, what: &str) {
+    fn problem(&self, layer: &Layer<'_>, entry: &Entry, kind: ProblemKind, what: &str) {
         let mut report = lock(&self.report);
         report.problem_count += 1;
         if report.problems.len() < PROBLEMS_KEPT {
             let what = format!("`{}`: {what}", entry.path.escape_ascii());
-            report.problems.push(Problem { path: entry.path.clone(), kind, what });
+            report.problems.push(Problem { path: entry.path.clone(), layer: layer.number, kind, what });
         }
     }
 
-    fn settle(&self, entry: &Entry, outcome: Result<Vec<String>, Refusal>) -> Result<bool, ExtractError> {
+    fn unreadable(&self, layer: &Layer<'_>, cause: ReadError) -> ExtractError {
+        match cause {
+            ReadError::Stopped(stopped) => stopped.into(),
+            cause => self.view.of_layer(layer.number)(cause).into(),
+        }
+    }
+
+    fn entry(&self, layer: &Layer<'_>, placement: Placement) -> Result<Entry, ExtractError> {
+        layer.blocks.entry(placement).map_err(|cause| self.unreadable(layer, cause))
+    }
+
+    fn settle(
+        &self,
+        layer: &Layer<'_>,
+        entry: &Entry,
+        outcome: Result<Vec<String>, Refusal>,
+    ) -> Result<bool, ExtractError> {
         match outcome {
             Ok(troubles) => {
                 for trouble in troubles {
-                    self.problem(entry, ProblemKind::Attributes, &trouble);
+                    self.problem(layer, entry, ProblemKind::Attributes, &trouble);
                 }
                 let mut report = lock(&self.report);
                 report.entries += 1;
@@ -167,9 +194,10 @@ impl<'a> Run<'a> {
                 Ok(true)
             }
             Err(Refusal::Problem(kind, what)) => {
-                self.problem(entry, kind, &what);
+                self.problem(layer, entry, kind, &what);
                 Ok(false)
             }
+            Err(Refusal::Unreadable(cause)) => Err(self.unreadable(layer, cause)),
             Err(Refusal::End(error)) => Err(error),
         }
     }
@@ -186,16 +214,17 @@ impl<'a> Run<'a> {
     /// Links come after all files, so that no file is made through one.
     fn links(&self) -> Result<(), ExtractError> {
         let mut waiting = std::mem::take(&mut *lock(&self.links));
-        waiting.sort_unstable_by_key(|waiting| waiting.placement);
+        waiting.sort_unstable_by_key(|waiting| (waiting.layer, waiting.placement));
         let mut recent = Recent::default();
-        for Waiting { placement, attributes } in waiting {
+        for Waiting { layer, placement, attributes } in waiting {
             self.control.check()?;
-            let entry = self.blocks.entry(placement)?;
+            let layer = &self.layers[layer];
+            let entry = self.entry(layer, placement)?;
             let outcome = match entry.kind {
-                Kind::HardLink => self.hard_link(&entry, &mut recent),
+                Kind::HardLink => self.hard_link(layer, &entry, &mut recent),
                 _ => self.special(&entry, &attributes, &mut recent),
             };
-            self.settle(&entry, outcome)?;
+            self.settle(layer, &entry, outcome)?;
         }
         Ok(())
     }
@@ -214,14 +243,20 @@ impl<'a> Run<'a> {
     }
 
     /// A further name; where its file is not extracted too, the contents under this name.
-    fn hard_link(&self, entry: &Entry, recent: &mut Recent) -> Result<Vec<String>, Refusal> {
+    fn hard_link(
+        &self,
+        layer: &Layer<'_>,
+        entry: &Entry,
+        recent: &mut Recent,
+    ) -> Result<Vec<String>, Refusal> {
         let (number, place, path) = self.place(&entry.path)?;
-        let target = self.artefact.find(&entry.link)?.filter(|target| target.kind == Kind::File);
+        let target = layer.artefact.find(&entry.link)?.filter(|target| target.kind == Kind::File);
         let Some(target) = target else {
             let what = "it is another name of something that is no file of this artefact";
             return Err(Refusal::Problem(ProblemKind::Hostile, what.to_string()));
         };
-        if lock(&self.linked).contains(&target.path) {
+        // A file of the same path that another layer holds is another file.
+        if lock(&self.linked).contains(&(layer.number, target.path.clone())) {
             let (there, _, to) = self.place(&target.path)?;
             if there == number {
                 match place.hard_link(number, path, to, recent) {
@@ -237,12 +272,19 @@ impl<'a> Run<'a> {
         }
         let file = Entry { path: target.path.clone(), ..target };
         let (new, open) = place.file(number, path, recent)?;
-        self.stream(&file, new, &open, place)
+        self.stream(layer, &file, new, &open, place)
     }
 
     /// Writes a file member by member.
-    fn stream(&self, entry: &Entry, new: New, file: &OwnedFd, place: &Place) -> Result<Vec<String>, Refusal> {
-        let attributes = match self.write_payload(entry, file) {
+    fn stream(
+        &self,
+        layer: &Layer<'_>,
+        entry: &Entry,
+        new: New,
+        file: &OwnedFd,
+        place: &Place,
+    ) -> Result<Vec<String>, Refusal> {
+        let attributes = match self.write_payload(layer, entry, file) {
             Ok(attributes) => attributes,
             Err(refusal) => {
                 new.discard();
@@ -254,13 +296,13 @@ impl<'a> Run<'a> {
         Ok(troubles)
     }
 
-    fn write_payload(&self, entry: &Entry, file: &OwnedFd) -> Result<Attributes, Refusal> {
+    fn write_payload(&self, layer: &Layer<'_>, entry: &Entry, file: &OwnedFd) -> Result<Attributes, Refusal> {
         let mut sparse = entry.flags.has(Flags::SPARSE).then(|| Expander::new(entry.size));
         let mut at = 0;
         let mut write = |offset: u64, bytes: &[u8]| {
             write_at(file, offset, bytes).map_err(|cause| ReadError::Output(cause.into()))
         };
-        let head = self.artefact.payload(entry, self.control, &mut |bytes| match &mut sparse {
+        let head = layer.artefact.payload(entry, self.control, &mut |bytes| match &mut sparse {
             Some(expander) => expander.push(bytes, &mut write),
             None => {
                 write(at, bytes)?;
@@ -276,16 +318,15 @@ impl<'a> Run<'a> {
     /// Folders come last, the deepest first: what is made in one changes its time, and some may not be written to.
     fn folders(&self) -> Result<(), ExtractError> {
         let mut waiting = std::mem::take(&mut *lock(&self.folders));
-        waiting.sort_unstable_by_key(|waiting| {
-            std::cmp::Reverse((waiting.placement.block, waiting.placement.row))
-        });
-        for Waiting { placement, attributes } in waiting {
+        waiting.sort_unstable_by_key(|waiting| Reverse(waiting.placement.order));
+        for Waiting { layer, placement, attributes } in waiting {
             self.control.check()?;
-            let entry = self.blocks.entry(placement)?;
+            let layer = &self.layers[layer];
+            let entry = self.entry(layer, placement)?;
             let outcome = self.place(&entry.path).and_then(|(_, place, path)| {
                 place.directory(path, &entry, &attributes).map_err(Refusal::from)
             });
-            self.settle(&entry, outcome)?;
+            self.settle(layer, &entry, outcome)?;
         }
         Ok(())
     }
@@ -323,53 +364,64 @@ struct Worker<'r, 'a> {
 }
 
 impl Worker<'_, '_> {
-    fn member(&mut self, placements: &[Placement]) -> Result<(), ExtractError> {
+    fn member(&mut self, layer: &Layer<'_>, placements: &[Placement]) -> Result<(), ExtractError> {
         self.run.control.check()?;
         let mut decoded: Option<Result<(), String>> = None;
         for placement in placements {
-            let entry = self.run.blocks.entry(*placement)?;
+            let entry = self.run.entry(layer, *placement)?;
             if !Artefact::is_single(&entry) {
-                let outcome = self.large(&entry);
-                self.done(&entry, outcome)?;
+                let outcome = self.large(layer, &entry);
+                self.done(layer, &entry, outcome)?;
                 continue;
             }
             if decoded.is_none() {
                 let result =
-                    self.run.artefact.decode(&mut self.decoder, entry.place, entry.span, &mut self.bytes);
+                    layer.artefact.decode(&mut self.decoder, entry.place, entry.span, &mut self.bytes);
                 decoded = Some(match result {
                     Ok(()) => Ok(()),
                     Err(ReadError::Damaged { what, .. }) => Err(what),
-                    Err(other) => return Err(other.into()),
+                    Err(other) => return Err(self.run.unreadable(layer, other)),
                 });
             }
             let outcome = match &decoded {
                 Some(Err(what)) => Err(Refusal::Problem(ProblemKind::Damaged, what.clone())),
-                _ => match self.single(*placement, &entry) {
+                _ => match self.single(layer, *placement, &entry) {
                     Ok(None) => continue,
                     Ok(Some(troubles)) => Ok(troubles),
                     Err(refusal) => Err(refusal),
                 },
             };
-            self.done(&entry, outcome)?;
+            self.done(layer, &entry, outcome)?;
         }
         Ok(())
     }
 
-    fn done(&self, entry: &Entry, outcome: Result<Vec<String>, Refusal>) -> Result<(), ExtractError> {
-        if self.run.settle(entry, outcome)? && entry.flags.has(Flags::LINKED) {
-            lock(&self.run.linked).insert(entry.path.clone());
+    fn done(
+        &self,
+        layer: &Layer<'_>,
+        entry: &Entry,
+        outcome: Result<Vec<String>, Refusal>,
+    ) -> Result<(), ExtractError> {
+        if self.run.settle(layer, entry, outcome)? && entry.flags.has(Flags::LINKED) {
+            lock(&self.run.linked).insert((layer.number, entry.path.clone()));
         }
         Ok(())
     }
 
-    fn large(&mut self, entry: &Entry) -> Result<Vec<String>, Refusal> {
+    fn large(&mut self, layer: &Layer<'_>, entry: &Entry) -> Result<Vec<String>, Refusal> {
         let (number, place, path) = self.run.place(&entry.path)?;
         let (new, file) = place.file(number, path, &mut self.recent)?;
-        self.run.stream(entry, new, &file, place)
+        self.run.stream(layer, entry, new, &file, place)
     }
 
     /// An entry whose member is decoded; `None` if it has to wait.
-    fn single(&mut self, placement: Placement, entry: &Entry) -> Result<Option<Vec<String>>, Refusal> {
+    fn single(
+        &mut self,
+        layer: &Layer<'_>,
+        placement: Placement,
+        entry: &Entry,
+    ) -> Result<Option<Vec<String>>, Refusal> {
+        let wait = |attributes| Waiting { layer: layer.number, placement, attributes };
         let from = self.bytes.get(entry.start as usize..).unwrap_or_default();
         let Some((head, length)) = tarhead::read(from) else {
             let what = "no tar header where the index says one is";
@@ -379,11 +431,11 @@ impl Worker<'_, '_> {
         match entry.kind {
             Kind::File => self.small(entry, &head.attributes, entry.start as usize + length).map(Some),
             Kind::Directory => {
-                lock(&self.run.folders).push(Waiting { placement, attributes: head.attributes });
+                lock(&self.run.folders).push(wait(head.attributes));
                 Ok(None)
             }
             Kind::Symlink | Kind::HardLink => {
-                lock(&self.run.links).push(Waiting { placement, attributes: head.attributes });
+                lock(&self.run.links).push(wait(head.attributes));
                 Ok(None)
             }
             Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {

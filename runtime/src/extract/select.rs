@@ -9,7 +9,7 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use super::{ExtractError, Extraction};
 use crate::artefact::agree::is_at_or_below;
 use crate::artefact::layout::Placement;
-use crate::artefact::{Artefact, Entry, Kind};
+use crate::artefact::{Entry, Kind, Live, View};
 
 /// Decides entry by entry.
 pub struct Selector {
@@ -63,45 +63,51 @@ impl Selector {
 /// What is to be extracted.
 #[derive(Default)]
 pub struct Selected {
-    /// In the order of the artefact.
-    pub placements: Vec<Placement>,
+    /// Per layer, in the order of its artefact.
+    pub layers: Vec<Vec<Placement>>,
+    /// Entries of all layers.
+    pub entries: u64,
     /// Bytes of files.
     pub bytes: u64,
 }
 
-/// Goes through the index once. A folder above a selected entry is selected too, so that it gets its own metadata.
+impl Selected {
+    fn take(&mut self, layer: u32, mut placement: Placement) {
+        placement.order = self.entries as u32;
+        self.entries += 1;
+        self.layers[layer as usize].push(placement);
+    }
+}
+
+/// Goes through the tree once. A folder above a selected entry is selected too, so that it gets its own metadata.
 ///
 /// # Errors
-/// When the index cannot be read.
-pub fn select(artefact: &Artefact, selector: &Selector) -> Result<Selected, ExtractError> {
+/// When an index cannot be read.
+pub fn select(view: &View, selector: &Selector) -> Result<Selected, ExtractError> {
     let mut selected = Selected::default();
+    selected.layers.resize_with(view.artefacts().len(), Vec::new);
     let mut whole: Option<Vec<u8>> = None;
-    let mut above: Vec<(Vec<u8>, Placement)> = Vec::new();
-    for block in 0..artefact.entry_block_count() {
-        for (row, entry) in artefact.entry_block(block)?.into_iter().enumerate() {
-            let Some((_, below)) = selector.target(&entry.path) else { continue };
-            let placement = Placement {
-                member: entry.member as u32,
-                start: entry.start,
-                block: block as u32,
-                row: row as u32,
-            };
-            above.retain(|(folder, _)| is_at_or_below(&entry.path, folder));
-            let inside = whole.as_ref().is_some_and(|folder| is_at_or_below(&entry.path, folder));
-            if inside || selector.is_named(&entry, below) {
-                selected.placements.extend(above.drain(..).map(|(_, placement)| placement));
-                selected.placements.push(placement);
-                if entry.kind == Kind::File {
-                    selected.bytes += entry.size;
-                }
-                if !inside && entry.kind == Kind::Directory {
-                    whole = Some(entry.path);
-                }
-            } else if entry.kind == Kind::Directory {
-                above.push((entry.path, placement));
+    let mut above: Vec<(Vec<u8>, u32, Placement)> = Vec::new();
+    for live in view.entries() {
+        let Live { entry, spot } = live?;
+        let Some((_, below)) = selector.target(&entry.path) else { continue };
+        let (block, row) = (spot.block, spot.row);
+        let placement = Placement { member: entry.member as u32, start: entry.start, block, row, order: 0 };
+        above.retain(|(folder, ..)| is_at_or_below(&entry.path, folder));
+        let inside = whole.as_ref().is_some_and(|folder| is_at_or_below(&entry.path, folder));
+        if inside || selector.is_named(&entry, below) {
+            above.drain(..).for_each(|(_, layer, folder)| selected.take(layer, folder));
+            selected.take(spot.layer, placement);
+            if entry.kind == Kind::File {
+                selected.bytes += entry.size;
             }
+            if !inside && entry.kind == Kind::Directory {
+                whole = Some(entry.path);
+            }
+        } else if entry.kind == Kind::Directory {
+            above.push((entry.path, spot.layer, placement));
         }
     }
-    selected.placements.sort_unstable();
+    selected.layers.iter_mut().for_each(|placements| placements.sort_unstable());
     Ok(selected)
 }

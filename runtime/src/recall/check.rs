@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
+use super::chain::BrokenBase;
 use super::shelf::Shelf;
 use crate::artefact::{self, Depth, ReadError};
-use crate::catalog::manifest::Manifest;
+use crate::catalog::manifest::{ArchiveRecord, Manifest};
 use crate::control::{Control, Stopped};
 
 /// What a check of one run in one store found.
@@ -45,6 +46,9 @@ pub struct CheckedArtefact {
 pub struct Damage {
     /// In words.
     pub what: String,
+    /// The earlier run that this one rests on, where that is what is missing or cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     /// The damaged member, counted from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub member: Option<u64>,
@@ -60,7 +64,8 @@ pub struct Damage {
     pub file_count: u64,
 }
 
-/// Checks a run in a store.
+/// Checks a run in a store: its own artefacts wholly, and that those of earlier runs which it rests on are there and are
+/// the ones it rests on.
 ///
 /// # Errors
 /// Only when asked to stop: whatever is wrong with the run is in the answer.
@@ -70,49 +75,72 @@ pub fn check(
     depth: Depth,
     control: &Control,
 ) -> Result<Checked, Stopped> {
-    let mut artefacts = Vec::new();
-    for archive in &manifest.archives {
-        let mut checked = CheckedArtefact {
-            artefact: archive.artefact.clone(),
-            archive: archive.name.clone(),
-            members: 0,
-            entries: 0,
-            damage: Vec::new(),
-        };
-        let report = match shelf.artefact(archive) {
-            Ok(artefact) => artefact::verify(&artefact, depth, control),
-            Err(error) => {
-                checked.damage.push(whole_damage(error.to_string()));
-                artefacts.push(checked);
-                continue;
-            }
-        };
-        match report {
-            Ok(report) => {
-                (checked.members, checked.entries) = (report.members, report.entries);
-                let sum: String = report.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-                checked.damage.extend(report.damage.into_iter().map(part_damage));
-                let differs = archive.sha256.as_ref().is_some_and(|recorded| *recorded != sum);
-                if differs && checked.damage.is_empty() {
-                    checked.damage.push(whole_damage("its SHA-256 is not the recorded one".to_owned()));
-                }
-            }
-            Err(ReadError::Stopped(stopped)) => return Err(stopped),
-            Err(error) => checked.damage.push(whole_damage(error.to_string())),
-        }
-        artefacts.push(checked);
-    }
+    let artefacts = manifest.archives.iter().map(|archive| one(shelf, manifest, archive, depth, control));
+    let artefacts = artefacts.collect::<Result<Vec<_>, Stopped>>()?;
     let (store, run) = (shelf.store.label().to_owned(), manifest.run.to_string());
     Ok(Checked { store, run, artefacts })
 }
 
+fn one(
+    shelf: &Shelf,
+    manifest: &Manifest,
+    archive: &ArchiveRecord,
+    depth: Depth,
+    control: &Control,
+) -> Result<CheckedArtefact, Stopped> {
+    let mut checked = CheckedArtefact {
+        artefact: archive.artefact.clone(),
+        archive: archive.name.clone(),
+        members: 0,
+        entries: 0,
+        damage: shelf.broken_bases(manifest, archive).into_iter().map(base_damage).collect(),
+    };
+    let artefact = match shelf.artefact(archive) {
+        Ok(artefact) => artefact,
+        Err(error) => {
+            checked.damage.push(whole_damage(error.to_string()));
+            return Ok(checked);
+        }
+    };
+    match artefact::verify(&artefact, depth, control) {
+        Ok(report) if report.damage.is_empty() => {
+            (checked.members, checked.entries) = (report.members, report.entries);
+            let sum: String = report.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+            if archive.sha256.as_ref().is_some_and(|recorded| *recorded != sum) {
+                checked.damage.push(whole_damage("its SHA-256 is not the recorded one".to_owned()));
+            }
+            // Bytes that are as they were written can still be no list.
+            checked.damage.extend(artefact.deleted().err().map(|error| whole_damage(error.to_string())));
+        }
+        Ok(report) => {
+            (checked.members, checked.entries) = (report.members, report.entries);
+            checked.damage.extend(report.damage.into_iter().map(part_damage));
+        }
+        Err(ReadError::Stopped(stopped)) => return Err(stopped),
+        Err(error) => checked.damage.push(whole_damage(error.to_string())),
+    }
+    Ok(checked)
+}
+
+fn base_damage(base: BrokenBase) -> Damage {
+    let (run, what) = (base.run.to_string(), &base.what);
+    let what = match &base.artefact {
+        Some(artefact) => {
+            format!("it rests on run {run}, whose artefact `{artefact}` cannot be read: {what}")
+        }
+        None => format!("it rests on run {run}, which cannot be read: {what}"),
+    };
+    Damage { base: Some(run), ..whole_damage(what) }
+}
+
 fn whole_damage(what: String) -> Damage {
-    Damage { what, member: None, offset: None, length: None, files: Vec::new(), file_count: 0 }
+    Damage { what, base: None, member: None, offset: None, length: None, files: Vec::new(), file_count: 0 }
 }
 
 fn part_damage(damage: artefact::Damage) -> Damage {
     Damage {
         what: damage.what,
+        base: None,
         member: damage.member,
         offset: Some(damage.offset),
         length: Some(damage.len),

@@ -4,10 +4,15 @@
 //! | module | holds |
 //! |---|---|
 //! | [`shelf`] | a store open for reading, and several of them as one |
+//! | [`chain`] | what a run's archive rests on, opened as one tree |
 //! | [`restore`] | a restore as a value: made, shown, carried out |
 //! | [`check`] | verifying artefacts where they lie |
+//! | [`compare`] | which files changed between two runs |
 
+pub mod chain;
 pub mod check;
+pub mod compare;
+
 pub mod restore;
 pub mod shelf;
 
@@ -79,6 +84,30 @@ pub enum RecallError {
         #[source]
         cause: ReadError,
     },
+    /// An earlier run that this one rests on is not as it should be.
+    #[error(
+        "run {run} rests on run {base}, and in store `{store}` {}: {what}; {}",
+        artefact.as_ref().map_or("that run cannot be read".to_owned(), |artefact| format!("its artefact `{artefact}` cannot be read")),
+        left(lost, kept, other.as_deref())
+    )]
+    Base {
+        /// The store.
+        store: String,
+        /// The run that was asked for.
+        run: String,
+        /// The earlier run.
+        base: String,
+        /// The earlier run's artefact, as far as it is known.
+        artefact: Option<String>,
+        /// What is wrong with it.
+        what: String,
+        /// The sources of the run that cannot be restored without it, quoted.
+        lost: Vec<String>,
+        /// The sources of the run that can, quoted.
+        kept: Vec<String>,
+        /// The newest other run that does not rest on it.
+        other: Option<String>,
+    },
     /// An artefact is encrypted or of another kind that cannot be read yet.
     #[error("artefact `{artefact}`: {why}")]
     Unreadable {
@@ -133,4 +162,17 @@ pub enum RecallError {
     /// A name in a manifest that no store can hold.
     #[error(transparent)]
     Name(#[from] BadName),
+}
+
+/// What a broken base leaves.
+fn left(lost: &[String], kept: &[String], other: Option<&str>) -> String {
+    let mut text = format!("without it {} of this run cannot be restored", lost.join(", "));
+    if !kept.is_empty() {
+        text += &format!("; {} can be (`--source`)", kept.join(", "));
+    }
+    match other {
+        Some(other) => text += &format!("; run {other} does not rest on it"),
+        None => text += "; every other run in this store rests on it too",
+    }
+    text
 }

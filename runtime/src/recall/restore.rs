@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::RecallError;
+use super::chain::Chain;
 use super::shelf::Shelf;
-use crate::artefact::Artefact;
 use crate::catalog::manifest::{ArchiveRecord, Manifest};
 use crate::control::Control;
-use crate::extract::{self, Existing, Extracted, Extraction, ProblemKind, Target};
+use crate::extract::{self, Existing, ExtractError, Extracted, Extraction, ProblemKind, Target};
 
 /// Where files go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,15 +37,14 @@ pub struct Wish {
 }
 
 /// A restore that can be shown and carried out.
-pub struct Restore {
+pub struct Restore<'a> {
     /// The run.
     pub run: String,
-    parts: Vec<Part>,
+    parts: Vec<Part<'a>>,
 }
 
-struct Part {
-    name: String,
-    artefact: Artefact,
+struct Part<'a> {
+    chain: Chain<'a>,
     extraction: Extraction,
 }
 
@@ -54,7 +53,7 @@ struct Part {
 pub struct Outcome {
     /// The run.
     pub run: String,
-    /// The artefacts that are read.
+    /// The artefacts that are read; those of earlier runs before the run's own that rests on them.
     pub artefacts: Vec<String>,
     /// Where things go: path inside the backup, and path on this host.
     pub targets: Vec<(String, PathBuf)>,
@@ -72,7 +71,7 @@ pub struct Outcome {
 ///
 /// # Errors
 /// When the run does not have what is wanted, or the target may not be used.
-pub fn plan(shelf: &Shelf, manifest: &Manifest, wish: &Wish) -> Result<Restore, RecallError> {
+pub fn plan<'a>(shelf: &'a Shelf, manifest: &'a Manifest, wish: &Wish) -> Result<Restore<'a>, RecallError> {
     let held: BTreeSet<&str> = sources_of(&manifest.archives);
     for source in &wish.sources {
         if !held.contains(source.as_str()) {
@@ -106,7 +105,8 @@ pub fn plan(shelf: &Shelf, manifest: &Manifest, wish: &Wish) -> Result<Restore, 
             sync: true,
             workers: None,
         };
-        parts.push(Part { name: archive.artefact.clone(), artefact: shelf.artefact(archive)?, extraction });
+        let chain = shelf.view(manifest, archive, &|source| sources.contains(&source))?;
+        parts.push(Part { chain, extraction });
     }
     if parts.is_empty() {
         return Err(RecallError::NoPlace(manifest.run.to_string()));
@@ -157,7 +157,7 @@ fn must_be_empty(folder: &Path) -> Result<(), RecallError> {
     }
 }
 
-impl Restore {
+impl Restore<'_> {
     /// What it would do; touches nothing.
     ///
     /// # Errors
@@ -165,7 +165,8 @@ impl Restore {
     pub fn preview(&self) -> Result<Outcome, RecallError> {
         let mut outcome = self.outline();
         for part in &self.parts {
-            let preview = extract::preview(&part.artefact, &part.extraction)?;
+            let preview = extract::preview(&part.chain.view, &part.extraction);
+            let preview = preview.map_err(|error| part.error(error))?;
             outcome.entries += preview.entries;
             outcome.bytes += preview.bytes;
         }
@@ -179,17 +180,19 @@ impl Restore {
     pub fn carry_out(&self, control: &Control) -> Result<Outcome, RecallError> {
         let mut outcome = self.outline();
         for part in &self.parts {
-            let done = extract::extract(&part.artefact, &part.extraction, control)?;
-            outcome.take(&part.name, &done);
+            let done = extract::extract(&part.chain.view, &part.extraction, control);
+            let done = done.map_err(|error| part.error(error))?;
+            outcome.take(&part.chain, &done);
         }
         Ok(outcome)
     }
 
     fn outline(&self) -> Outcome {
         let targets = self.parts.iter().flat_map(|part| &part.extraction.targets);
+        let artefacts = self.parts.iter().flat_map(|part| part.chain.artefacts());
         Outcome {
             run: self.run.clone(),
-            artefacts: self.parts.iter().map(|part| part.name.clone()).collect(),
+            artefacts: artefacts.map(str::to_owned).collect(),
             targets: targets
                 .map(|target| (String::from_utf8_lossy(&target.prefix).into_owned(), target.to.clone()))
                 .collect(),
@@ -198,8 +201,17 @@ impl Restore {
     }
 }
 
+impl Part<'_> {
+    fn error(&self, error: ExtractError) -> RecallError {
+        match error {
+            ExtractError::Artefact(error) => self.chain.error(error),
+            other => other.into(),
+        }
+    }
+}
+
 impl Outcome {
-    fn take(&mut self, artefact: &str, done: &Extracted) {
+    fn take(&mut self, chain: &Chain<'_>, done: &Extracted) {
         self.entries += done.entries;
         self.bytes += done.bytes;
         self.problem_count += done.problem_count;
@@ -209,7 +221,7 @@ impl Outcome {
                 ProblemKind::Damaged => "; another store or an earlier run may have it whole",
                 _ => "",
             };
-            format!("{artefact}: {}{mend}", problem.what)
+            format!("{}: {}{mend}", chain.artefact(problem.layer), problem.what)
         });
         self.problems.extend(problems);
     }

@@ -24,6 +24,8 @@ use backplan_runtime::extract::{Existing, Extracted, Extraction, Target, extract
 use backplan_runtime::scan::{Trees, scan};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, XattrFlags, openat, statx};
 
+pub mod evolve;
+
 pub const RUN: &str = "00000042-20261120T023000Z-k7f3qa";
 
 pub fn place() -> Place {
@@ -131,7 +133,7 @@ pub fn everything(prefix: &str, to: &Path) -> Extraction {
 }
 
 pub fn extract_all(bytes: &[u8], prefix: &str, to: &Path) -> Extracted {
-    extract(&open(bytes), &everything(prefix, to), &Control::default()).unwrap()
+    extract(&open(bytes).into(), &everything(prefix, to), &Control::default()).unwrap()
 }
 
 pub fn is_root() -> bool {

@@ -1,0 +1,65 @@
+//! `plan diff-run`
+
+use backplan_runtime::catalog::manifest::Manifest;
+use backplan_runtime::control::Control;
+use backplan_runtime::recall::compare::{Side, compare};
+use backplan_runtime::recall::shelf::{Shelf, Shelves};
+
+use super::shelves::{choice, failure, open};
+use crate::args::{DiffRunArgs, Format, Global, PlanFile};
+use crate::console::Console;
+use crate::exit::{Failure, Status};
+use crate::render::changes::{ChangeRow, Tally, change_line, summary};
+
+/// Shows what changed between two backups.
+///
+/// # Errors
+/// When one of them, or what it rests on, cannot be read.
+pub fn execute(args: &DiffRunArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
+    let plan = PlanFile { file: args.place.file.clone() };
+    let shelves = open(&plan, &args.place.store, global, console)?;
+    let (before, after) = (run(&shelves, &args.before)?, run(&shelves, &args.after)?);
+    let runs = (before.1.run.to_string(), after.1.run.to_string());
+    let (before, after) = (side(before)?, side(after)?);
+    let control = Control::default();
+    let mut tally = Tally::default();
+    if args.format == Format::Json {
+        console.answer(&format!(
+            "{{\"format\":1,\"before\":\"{}\",\"after\":\"{}\",\"changes\":[",
+            runs.0, runs.1
+        ));
+    }
+    for change in compare(&before, &after, &control) {
+        let change = change.map_err(|error| failure(&error))?;
+        match args.format {
+            Format::Human => console.answer(&change_line(&change, console.answers())),
+            Format::Json => {
+                let row = serde_json::to_string(&ChangeRow::new(&change)).unwrap_or_default();
+                console.answer(if tally.is_empty() { "\n" } else { ",\n" });
+                console.answer(&row);
+            }
+        }
+        tally.count(&change);
+        if console.is_deaf() {
+            return Ok(Status::Changes);
+        }
+    }
+    match args.format {
+        Format::Human => console.answer(&summary(tally, &runs.0, &runs.1)),
+        Format::Json => {
+            let Tally { added, removed, changed } = tally;
+            console.answer(&format!("\n],\"added\":{added},\"removed\":{removed},\"changed\":{changed}}}\n"));
+        }
+    }
+    Ok(if tally.is_empty() { Status::Done } else { Status::Changes })
+}
+
+fn run<'a>(shelves: &'a Shelves, run: &str) -> Result<(&'a Shelf, &'a Manifest), Failure> {
+    shelves.choose(&choice(run, None)?, None).map_err(|error| failure(&error))
+}
+
+fn side<'a>((shelf, manifest): (&'a Shelf, &'a Manifest)) -> Result<Side<'a>, Failure> {
+    let chains = manifest.archives.iter().map(|archive| shelf.view(manifest, archive, &|_| true));
+    let chains = chains.collect::<Result<Vec<_>, _>>();
+    chains.map(Side::new).map_err(|error| failure(&error))
+}

@@ -1,0 +1,211 @@
+//! What a run's archive rests on, opened: an artefact of its own, and those of earlier runs.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::RecallError;
+use super::shelf::Shelf;
+use crate::artefact::{Layer, LayerError, View};
+use crate::catalog::ids::RunId;
+use crate::catalog::manifest::{ArchiveRecord, Manifest};
+
+/// The artefacts that an archive of a run rests on, open, as one tree.
+pub struct Chain<'a> {
+    /// The tree.
+    pub view: View,
+    shelf: &'a Shelf,
+    manifest: &'a Manifest,
+    /// The run and the artefact's file name of each layer.
+    layers: Vec<(RunId, String)>,
+    sources: BTreeSet<String>,
+}
+
+/// What of an archive is wanted: with fewer sources, fewer artefacts have to be there.
+pub type Wanted<'w> = &'w dyn Fn(&str) -> bool;
+
+/// An artefact that is one layer: whose record names it, and for which sources.
+struct Sheet<'a> {
+    run: RunId,
+    record: &'a ArchiveRecord,
+    sources: BTreeSet<String>,
+}
+
+/// A run that others rest on and that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenBase {
+    /// The run.
+    pub run: RunId,
+    /// Its artefact, as far as it is known.
+    pub artefact: Option<String>,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl Shelf {
+    /// Opens what an archive of a run rests on, as far as it is `wanted`; its own artefact last.
+    ///
+    /// # Errors
+    /// [`RecallError::Base`] where an earlier run's artefact is the trouble; else as [`Shelf::artefact`].
+    pub fn view<'a>(
+        &'a self,
+        manifest: &'a Manifest,
+        archive: &'a ArchiveRecord,
+        wanted: Wanted<'_>,
+    ) -> Result<Chain<'a>, RecallError> {
+        let sheets = self.sheets(manifest, archive, wanted);
+        let sheets = sheets.map_err(|base| self.base_error(manifest, base))?;
+        let mut chain = Chain {
+            view: View::new(Vec::new()),
+            shelf: self,
+            manifest,
+            layers: Vec::new(),
+            sources: BTreeSet::new(),
+        };
+        let mut layers = Vec::new();
+        for Sheet { run, record, sources } in sheets {
+            let artefact = match self.artefact(record) {
+                Err(cause) if run != manifest.run => {
+                    let artefact = Some(record.artefact.clone());
+                    let base = BrokenBase { run, artefact, what: words(cause) };
+                    return Err(self.base_error(manifest, base));
+                }
+                artefact => Arc::new(artefact?),
+            };
+            chain.sources.extend(sources.iter().cloned());
+            layers.push(Layer { artefact, sources: Some(sources) });
+            chain.layers.push((run, record.artefact.clone()));
+        }
+        chain.view = View::new(layers);
+        Ok(chain)
+    }
+
+    /// The layers of an archive, oldest first.
+    fn sheets<'a>(
+        &'a self,
+        manifest: &'a Manifest,
+        archive: &'a ArchiveRecord,
+        wanted: Wanted<'_>,
+    ) -> Result<Vec<Sheet<'a>>, BrokenBase> {
+        let mut sheets: Vec<Sheet<'a>> = Vec::new();
+        let wanted = archive.contents.iter().filter(|content| wanted(&content.source));
+        for content in wanted {
+            for run in &content.rests_on {
+                let record = self.base(run, &archive.name, &content.source)?;
+                add(&mut sheets, *run, record, &content.source);
+            }
+            add(&mut sheets, manifest.run, archive, &content.source);
+        }
+        sheets.sort_by_key(|sheet| sheet.run);
+        Ok(sheets)
+    }
+
+    /// What a run that others rest on holds of a source.
+    fn base(&self, run: &RunId, archive: &str, source: &str) -> Result<&ArchiveRecord, BrokenBase> {
+        let broken = |what: String| BrokenBase { run: *run, artefact: None, what };
+        let manifest = self
+            .catalog
+            .get(run)
+            .ok_or_else(|| broken("its manifest is missing, or cannot be used".to_owned()))?;
+        let holds = |record: &&ArchiveRecord| {
+            record.name == archive && record.contents.iter().any(|content| content.source == source)
+        };
+        let record = manifest.archives.iter().find(holds);
+        record.ok_or_else(|| broken(format!("it holds no archive `{archive}` with source `{source}`")))
+    }
+
+    /// The earlier runs that an archive rests on and that are not as they should be.
+    pub fn broken_bases(&self, manifest: &Manifest, archive: &ArchiveRecord) -> Vec<BrokenBase> {
+        let mut broken: Vec<BrokenBase> = Vec::new();
+        let mut seen = BTreeSet::new();
+        for content in &archive.contents {
+            for run in content.rests_on.iter().filter(|run| **run != manifest.run) {
+                match self.base(run, &archive.name, &content.source) {
+                    Ok(record) if !seen.insert(&record.artefact) => {}
+                    Ok(record) => {
+                        let artefact = Some(record.artefact.clone());
+                        let base = |cause| BrokenBase { run: *run, artefact, what: words(cause) };
+                        broken.extend(self.artefact(record).err().map(base));
+                    }
+                    Err(base) => broken.push(base),
+                }
+            }
+        }
+        broken.dedup();
+        broken
+    }
+
+    /// The error that a broken base is to somebody who wants `manifest` back.
+    fn base_error(&self, manifest: &Manifest, base: BrokenBase) -> RecallError {
+        let contents = || manifest.archives.iter().flat_map(|archive| &archive.contents);
+        let quoted = |rests: bool| {
+            let those = contents().filter(|content| content.rests_on.contains(&base.run) == rests);
+            those.map(|content| format!("`{}`", content.source)).collect()
+        };
+        let (lost, kept) = (quoted(true), quoted(false));
+        let is_free = |other: &&Manifest| other.run != base.run && !other.rests_on().contains(&base.run);
+        RecallError::Base {
+            store: self.store.label().to_owned(),
+            run: manifest.run.to_string(),
+            base: base.run.to_string(),
+            artefact: base.artefact,
+            what: base.what,
+            lost,
+            kept,
+            other: self.catalog.runs().rev().find(is_free).map(|other| other.run.to_string()),
+        }
+    }
+}
+
+/// An artefact that several runs name (nothing had changed) is one layer.
+fn add<'a>(sheets: &mut Vec<Sheet<'a>>, run: RunId, record: &'a ArchiveRecord, source: &str) {
+    let same = sheets.iter().position(|sheet| sheet.record.artefact == record.artefact);
+    let at = same.unwrap_or_else(|| {
+        sheets.push(Sheet { run, record, sources: BTreeSet::new() });
+        sheets.len() - 1
+    });
+    // The oldest run that names it stands for it: that is where it belongs in the order.
+    if run < sheets[at].run {
+        (sheets[at].run, sheets[at].record) = (run, record);
+    }
+    sheets[at].sources.insert(source.to_owned());
+}
+
+fn words(cause: RecallError) -> String {
+    match cause {
+        RecallError::Artefact { cause, .. } => cause.to_string(),
+        RecallError::Unreadable { why, .. } => why,
+        other => other.to_string(),
+    }
+}
+
+impl Chain<'_> {
+    /// The artefacts' file names, oldest first.
+    pub fn artefacts(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.layers.iter().map(|(_, artefact)| artefact.as_str())
+    }
+
+    /// The sources that are in it and were wanted.
+    pub fn sources(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().map(String::as_str)
+    }
+
+    /// The file name of a layer's artefact.
+    pub fn artefact(&self, layer: usize) -> &str {
+        self.layers.get(layer).map_or("", |(_, artefact)| artefact)
+    }
+
+    /// An error of the tree, with the names of run and artefact.
+    pub fn error(&self, error: LayerError) -> RecallError {
+        match self.layers.get(error.layer) {
+            Some((run, artefact)) if *run != self.manifest.run => {
+                let (artefact, what) = (Some(artefact.clone()), error.cause.to_string());
+                self.shelf.base_error(self.manifest, BrokenBase { run: *run, artefact, what })
+            }
+            _ => RecallError::Artefact {
+                store: self.shelf.store.label().to_owned(),
+                artefact: self.artefact(error.layer).to_owned(),
+                cause: error.cause,
+            },
+        }
+    }
+}
