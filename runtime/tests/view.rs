@@ -12,7 +12,7 @@ use std::process::Command;
 
 use backplan_runtime::artefact::{Entry, View};
 use backplan_runtime::control::Control;
-use backplan_runtime::extract::{extract, preview};
+use backplan_runtime::extract::{ProblemKind, extract, preview};
 use rustix::fs::XattrFlags;
 use support::evolve::{copy, delta, difference, layer, pack_trees, view, whole};
 use support::{assert_same, everything, nasty, open, snapshot, text};
@@ -357,6 +357,37 @@ fn a_list_of_deletions_that_is_damaged_is_an_error_of_its_layer() {
     // A whole artefact's list, were there one, is of no consequence.
     let alone = support::evolve::view(&harmed[1..]);
     assert!(alone.entries().all(|live| live.is_ok()));
+}
+
+#[test]
+fn a_link_leads_to_the_file_of_its_own_layer() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (first, second) = (scratch.path().join("1/tree"), scratch.path().join("2/tree"));
+    write(first.join("file"), "as it was");
+    fs::hard_link(first.join("file"), first.join("name")).unwrap();
+    // No writer should do this: a group is rewritten whole.
+    write(second.join("file"), "another");
+    let layers =
+        [whole("s", &first, scratch.path()), pack_trees(&[("s", &second)], Some(Vec::new()), scratch.path())];
+    let to = scratch.path().join("to");
+    let done = extract(&view(&layers), &everything("s/tree", &to), &Control::default()).unwrap();
+    assert_eq!(done.problems, []);
+    assert_eq!(fs::read(to.join("file")).unwrap(), b"another");
+    assert_eq!(fs::read(to.join("name")).unwrap(), b"as it was");
+}
+
+#[test]
+fn a_kind_that_changed_and_is_not_listed_is_a_problem_and_not_a_loss() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (first, second) = (scratch.path().join("1/tree"), scratch.path().join("2/tree"));
+    write(first.join("is/a folder"), "inside");
+    write(second.join("is"), "a file");
+    let layers =
+        [whole("s", &first, scratch.path()), pack_trees(&[("s", &second)], Some(Vec::new()), scratch.path())];
+    let to = scratch.path().join("to");
+    let done = extract(&view(&layers), &everything("s/tree", &to), &Control::default()).unwrap();
+    assert_eq!(done.problems.len(), 1, "{:?}", done.problems);
+    assert_eq!(done.problems[0].kind, ProblemKind::Exists);
 }
 
 mod evolving {

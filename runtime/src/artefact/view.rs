@@ -214,20 +214,29 @@ impl View {
         if let Some(deleted) = &*known {
             return Ok(Arc::clone(deleted));
         }
-        let deleted = Arc::new(read_deleted(&sheet.artefact).map_err(self.of_layer(layer))?);
+        let deleted = sheet.artefact.deleted().map_err(self.of_layer(layer))?;
+        let deleted = Arc::new(deleted.unwrap_or_default());
         *known = Some(Arc::clone(&deleted));
         Ok(deleted)
     }
 }
 
-fn read_deleted(artefact: &Artefact) -> Result<Deleted, ReadError> {
-    let Some(entry) = artefact.find(DELETED_PATH)? else { return Ok(Deleted::default()) };
-    if entry.kind != Kind::File || entry.size > DELETED_MAX {
-        return Err(ReadError::damaged(entry.place, "the list of deleted paths is no file, or too long"));
+impl Artefact {
+    /// What it takes away from the artefacts it rests on: with a list, even an empty one, it is a difference; a whole one
+    /// has none.
+    ///
+    /// # Errors
+    /// When the list cannot be read, or is none.
+    pub fn deleted(&self) -> Result<Option<Deleted>, ReadError> {
+        let Some(entry) = self.find(DELETED_PATH)? else { return Ok(None) };
+        if entry.kind != Kind::File || entry.size > DELETED_MAX {
+            let what = "the list of deleted paths is no file, or too long";
+            return Err(ReadError::damaged(entry.place, what));
+        }
+        let mut bytes = Vec::new();
+        self.cat(&entry, &mut bytes, &Control::default())?;
+        Deleted::parse(&bytes).map(Some).map_err(|bad| ReadError::damaged(entry.place, bad))
     }
-    let mut bytes = Vec::new();
-    artefact.cat(&entry, &mut bytes, &Control::default())?;
-    Deleted::parse(&bytes).map_err(|bad| ReadError::damaged(entry.place, bad))
 }
 
 /// The entries of a layer that are wanted, in path order, and what it takes away.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::chain::BrokenBase;
 use super::shelf::Shelf;
 use crate::artefact::{self, Depth, ReadError};
-use crate::catalog::manifest::Manifest;
+use crate::catalog::manifest::{ArchiveRecord, Manifest};
 use crate::control::{Control, Stopped};
 
 /// What a check of one run in one store found.
@@ -75,41 +75,51 @@ pub fn check(
     depth: Depth,
     control: &Control,
 ) -> Result<Checked, Stopped> {
-    let mut artefacts = Vec::new();
-    for archive in &manifest.archives {
-        let mut checked = CheckedArtefact {
-            artefact: archive.artefact.clone(),
-            archive: archive.name.clone(),
-            members: 0,
-            entries: 0,
-            damage: shelf.broken_bases(manifest, archive).into_iter().map(base_damage).collect(),
-        };
-        let report = match shelf.artefact(archive) {
-            Ok(artefact) => artefact::verify(&artefact, depth, control),
-            Err(error) => {
-                checked.damage.push(whole_damage(error.to_string()));
-                artefacts.push(checked);
-                continue;
-            }
-        };
-        match report {
-            Ok(report) => {
-                (checked.members, checked.entries) = (report.members, report.entries);
-                let sum: String = report.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-                let report_is_clean = report.damage.is_empty();
-                checked.damage.extend(report.damage.into_iter().map(part_damage));
-                let differs = archive.sha256.as_ref().is_some_and(|recorded| *recorded != sum);
-                if differs && report_is_clean {
-                    checked.damage.push(whole_damage("its SHA-256 is not the recorded one".to_owned()));
-                }
-            }
-            Err(ReadError::Stopped(stopped)) => return Err(stopped),
-            Err(error) => checked.damage.push(whole_damage(error.to_string())),
-        }
-        artefacts.push(checked);
-    }
+    let artefacts = manifest.archives.iter().map(|archive| one(shelf, manifest, archive, depth, control));
+    let artefacts = artefacts.collect::<Result<Vec<_>, Stopped>>()?;
     let (store, run) = (shelf.store.label().to_owned(), manifest.run.to_string());
     Ok(Checked { store, run, artefacts })
+}
+
+fn one(
+    shelf: &Shelf,
+    manifest: &Manifest,
+    archive: &ArchiveRecord,
+    depth: Depth,
+    control: &Control,
+) -> Result<CheckedArtefact, Stopped> {
+    let mut checked = CheckedArtefact {
+        artefact: archive.artefact.clone(),
+        archive: archive.name.clone(),
+        members: 0,
+        entries: 0,
+        damage: shelf.broken_bases(manifest, archive).into_iter().map(base_damage).collect(),
+    };
+    let artefact = match shelf.artefact(archive) {
+        Ok(artefact) => artefact,
+        Err(error) => {
+            checked.damage.push(whole_damage(error.to_string()));
+            return Ok(checked);
+        }
+    };
+    match artefact::verify(&artefact, depth, control) {
+        Ok(report) if report.damage.is_empty() => {
+            (checked.members, checked.entries) = (report.members, report.entries);
+            let sum: String = report.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+            if archive.sha256.as_ref().is_some_and(|recorded| *recorded != sum) {
+                checked.damage.push(whole_damage("its SHA-256 is not the recorded one".to_owned()));
+            }
+            // Bytes that are as they were written can still be no list.
+            checked.damage.extend(artefact.deleted().err().map(|error| whole_damage(error.to_string())));
+        }
+        Ok(report) => {
+            (checked.members, checked.entries) = (report.members, report.entries);
+            checked.damage.extend(report.damage.into_iter().map(part_damage));
+        }
+        Err(ReadError::Stopped(stopped)) => return Err(stopped),
+        Err(error) => checked.damage.push(whole_damage(error.to_string())),
+    }
+    Ok(checked)
 }
 
 fn base_damage(base: BrokenBase) -> Damage {

@@ -1,13 +1,14 @@
 //! Where a pack writes: a file in the staging, or every store at once.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use backplan_compiler::model::StoreId;
 
 use crate::artefact::{Sink, SinkError};
+use crate::store::fs::copy_range;
 use crate::store::{StoreError, Upload};
 
 /// A file in the staging.
@@ -56,6 +57,16 @@ impl Sink for StagedFile {
         let flushed = self.file.flush();
         let patched = flushed.and_then(|()| self.file.get_ref().write_all_at(bytes, offset));
         patched.map_err(|cause| self.failed(&cause))
+    }
+
+    fn copy_from(&mut self, from: &File, offset: u64, len: u64) -> Result<(), SinkError> {
+        let copied = self.file.flush().and_then(|()| {
+            let to = self.file.get_mut();
+            let end = to.stream_position()?;
+            copy_range(from, offset, to, end, len)?;
+            to.seek(SeekFrom::Start(end + len)).map(drop)
+        });
+        copied.map_err(|cause| self.failed(&cause))
     }
 }
 
@@ -108,5 +119,9 @@ impl Sink for FanOut {
 
     fn patch(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
         self.each(|upload| upload.patch(offset, bytes))
+    }
+
+    fn copy_from(&mut self, from: &File, offset: u64, len: u64) -> Result<(), SinkError> {
+        self.each(|upload| upload.copy_from(from, offset, len))
     }
 }

@@ -493,6 +493,16 @@ impl<F: FileSystem> Upload for FolderUpload<F> {
         self.write_at(offset, bytes)
     }
 
+    fn copy_from(&mut self, from: &File, offset: u64, len: u64) -> Result<(), StoreError> {
+        let copied = match &mut self.file {
+            Some(file) => file.copy_at(self.len, from, offset, len),
+            None => Err(io::Error::from(io::ErrorKind::Unsupported)),
+        };
+        copied.map_err(|cause| self.failed(cause))?;
+        self.len += len;
+        Ok(())
+    }
+
     fn finish(mut self: Box<Self>, name: &Name) -> Result<Creation, StoreError> {
         if let Some(mut file) = self.file.take() {
             let synced = file.set_mode(mode_of(name)).and_then(|()| file.sync());

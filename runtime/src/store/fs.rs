@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
 
 /// What stands under a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +100,10 @@ pub trait FileSystem: Send + Sync + fmt::Debug + 'static {
     fn sync_folder(&self, path: &str) -> io::Result<()>;
 }
 
+/// Bytes read at once where a range cannot be copied by the kernel, and copied at once where it can.
+const RANGE_CHUNK: usize = 1 << 18;
+const RANGE_MAX: usize = 1 << 30;
+
 /// A file being written.
 pub trait OpenFile: Send + fmt::Debug {
     /// Writes at a place.
@@ -112,6 +117,22 @@ pub trait OpenFile: Send + fmt::Debug {
     /// # Errors
     /// The system's.
     fn append_from(&mut self, host: &mut File, len: u64) -> io::Result<u64>;
+
+    /// Writes `len` bytes of a host's file, from `from_offset`, at a place; shares them where the file system can.
+    ///
+    /// # Errors
+    /// The system's; [`io::ErrorKind::UnexpectedEof`] where that file is shorter.
+    fn copy_at(&mut self, offset: u64, from: &File, from_offset: u64, len: u64) -> io::Result<()> {
+        let mut bytes = vec![0; RANGE_CHUNK];
+        let mut done = 0;
+        while done < len {
+            let now = (len - done).min(RANGE_CHUNK as u64) as usize;
+            from.read_exact_at(&mut bytes[..now], from_offset + done)?;
+            self.write_at(offset + done, &bytes[..now])?;
+            done += now as u64;
+        }
+        Ok(())
+    }
 
     /// Sets the permissions, less the process's mask.
     ///
@@ -319,6 +340,39 @@ fn mask() -> u32 {
     line.and_then(|text| u32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0o077)
 }
 
+/// Copies a range from one file into another; the kernel shares its blocks where the file system can and both offsets
+/// allow it.
+///
+/// # Errors
+/// The system's; [`io::ErrorKind::UnexpectedEof`] where the first is shorter.
+pub(crate) fn copy_range(
+    from: &File,
+    mut offset: u64,
+    to: &File,
+    mut to_offset: u64,
+    len: u64,
+) -> io::Result<()> {
+    let mut left = len;
+    while left > 0 {
+        let now = usize::try_from(left).unwrap_or(usize::MAX).min(RANGE_MAX);
+        match rustix::fs::copy_file_range(from, Some(&mut offset), to, Some(&mut to_offset), now) {
+            // Some file systems say so instead of refusing.
+            Ok(0) | Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => break,
+            Ok(copied) => left -= copied as u64,
+            Err(Errno::INTR) => {}
+            Err(cause) => return Err(cause.into()),
+        }
+    }
+    let mut bytes = vec![0; RANGE_CHUNK.min(usize::try_from(left).unwrap_or(RANGE_CHUNK))];
+    while left > 0 {
+        let now = left.min(RANGE_CHUNK as u64) as usize;
+        from.read_exact_at(&mut bytes[..now], offset)?;
+        to.write_all_at(&bytes[..now], to_offset)?;
+        (offset, to_offset, left) = (offset + now as u64, to_offset + now as u64, left - now as u64);
+    }
+    Ok(())
+}
+
 /// A real file.
 #[derive(Debug)]
 pub struct HostFile(File);
@@ -331,6 +385,10 @@ impl OpenFile for HostFile {
     fn append_from(&mut self, host: &mut File, len: u64) -> io::Result<u64> {
         // The standard library's copy asks the kernel to do it, which shares blocks where the file system can.
         io::copy(&mut io::Read::take(host, len), &mut self.0)
+    }
+
+    fn copy_at(&mut self, offset: u64, from: &File, from_offset: u64, len: u64) -> io::Result<()> {
+        copy_range(from, from_offset, &self.0, offset, len)
     }
 
     fn set_mode(&mut self, mode: u32) -> io::Result<()> {

@@ -14,6 +14,7 @@ pub mod simulated;
 mod tests;
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -243,6 +244,12 @@ pub trait Upload: Send + fmt::Debug {
     /// # Errors
     /// When the bytes could not be taken.
     fn patch(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// Appends `len` bytes of a file of this host, from `offset`; a store that is on the same file system may share them.
+    ///
+    /// # Errors
+    /// When the bytes could not be had, or not be taken.
+    fn copy_from(&mut self, from: &File, offset: u64, len: u64) -> Result<(), StoreError>;
 
     /// Makes the object durable and gives it its name, if there is none of that name.
     ///

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use backplan_compiler::model::Compare;
 
-use crate::artefact::{Artefact, Entry, ReadError};
+use crate::artefact::{Artefact, Entry, ReadError, View};
 use crate::scan::Doubts;
 
 /// The scan that a source's part of the base was packed from.
@@ -68,6 +68,17 @@ impl BaseIndex for Artefact {
 
     fn below<'a>(&'a self, path: &[u8]) -> Box<dyn Iterator<Item = Result<Entry, ReadError>> + 'a> {
         Box::new(Artefact::below(self, path))
+    }
+}
+
+/// A base that rests on others in its turn. (An error does not say which of them it is of.)
+impl BaseIndex for View {
+    fn find(&self, path: &[u8]) -> Result<Option<Entry>, ReadError> {
+        View::find(self, path).map(|live| live.map(|live| live.entry)).map_err(|error| error.cause)
+    }
+
+    fn below<'a>(&'a self, path: &[u8]) -> Box<dyn Iterator<Item = Result<Entry, ReadError>> + 'a> {
+        Box::new(View::below(self, path).map(|live| live.map(|live| live.entry).map_err(|error| error.cause)))
     }
 }
 
