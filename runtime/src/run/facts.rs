@@ -25,8 +25,8 @@ pub enum SourceFact {
     Read,
     /// Its scan.
     Scanned(Summary),
-    /// Its copy.
-    Dumped(PathBuf),
+    /// Its copy, and the bytes of it.
+    Dumped(PathBuf, u64),
     /// It is optional and was not there.
     Absent(String),
     /// It could not be read.
@@ -164,7 +164,7 @@ fn highest(archives: &[ArchiveRecord]) -> Level {
 fn source_record(model: &Model, id: SourceId, facts: &Facts) -> SourceRecord {
     let source = model.source(id);
     let (status, reason) = match facts.sources.get(&id) {
-        Some(SourceFact::Read | SourceFact::Scanned(_) | SourceFact::Dumped(_)) => (SourceStatus::Ok, None),
+        Some(SourceFact::Read | SourceFact::Scanned(_) | SourceFact::Dumped(..)) => (SourceStatus::Ok, None),
         Some(SourceFact::Absent(reason)) => (SourceStatus::Skipped, Some(reason.clone())),
         Some(SourceFact::Failed(reason)) => (SourceStatus::Failed, Some(reason.clone())),
         None => (SourceStatus::Skipped, Some("not read by this run".to_owned())),
@@ -175,6 +175,7 @@ fn source_record(model: &Model, id: SourceId, facts: &Facts) -> SourceRecord {
     // The size of the whole source, however little of it had to be packed.
     let (entries, bytes) = match facts.sources.get(&id) {
         Some(SourceFact::Scanned(summary)) => (summary.entries, summary.bytes),
+        Some(SourceFact::Dumped(_, bytes)) => (1, *bytes),
         _ => packed.max().unwrap_or_default(),
     };
     SourceRecord {

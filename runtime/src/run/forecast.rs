@@ -7,7 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use backplan_compiler::graph::{Action, Step, When};
-use backplan_compiler::model::{ArchiveId, Model, SourceId, SourceKind, StoreId};
+use backplan_compiler::lower::level_word;
+use backplan_compiler::model::{ArchiveId, Level, Model, SourceId, SourceKind, StoreId};
 use serde::Serialize;
 
 use super::journal;
@@ -21,6 +22,7 @@ use super::staging::Staging;
 use super::state::Folders;
 use super::worker::trees;
 use crate::catalog::identity::{Claim, IdentityError, Standing, inspect};
+use crate::catalog::ids::RunId;
 use crate::catalog::lock::{self, Holder};
 use crate::catalog::manifest::HostRef;
 use crate::catalog::owner::Owner;
@@ -274,6 +276,17 @@ impl Looking<'_> {
     fn pack(&mut self, id: ArchiveId, shown: &mut StepForecast) {
         let Some(name) = self.prepared.graph.artefact_names.get(&id) else { return };
         let (entries, bytes, _) = self.size_of(id);
+        let next = self.prepared.levels.of.get(&id);
+        if let Some(next) = next.filter(|next| next.level != Level::Full) {
+            let bases: BTreeSet<RunId> = next.bases.values().flatten().map(|base| base.run).collect();
+            let bases: Vec<String> = bases.iter().map(ToString::to_string).collect();
+            let level = level_word(next.level);
+            shown.found.push(format!(
+                "{level}, by what changed since run {}: {}",
+                bases.join(", "),
+                next.why
+            ));
+        }
         shown.found.push(format!("{entries} entries, {bytes} bytes before compression, as `{name}`"));
         let prepared = self.prepared;
         for store in &prepared.request.model.archive(id).to {

@@ -150,7 +150,7 @@ impl Worker {
                 Ok(Some(Content::Scan { scan, base }))
             }
             SourceKind::Sqlite { .. } => match self.facts().sources.get(&id) {
-                Some(SourceFact::Dumped(path)) => {
+                Some(SourceFact::Dumped(path, _)) => {
                     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                     Ok(Some(Content::File { path: path.clone(), name }))
                 }

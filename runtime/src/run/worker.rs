@@ -477,8 +477,8 @@ impl Worker {
         self.intend(&Record::Writing { step: step.0.clone(), paths: vec![folder.clone()] })?;
         make_private(&folder).map_err(Failure::passing)?;
         match sqlite::copy(path, &to, control) {
-            Ok(_) => {
-                self.facts().sources.insert(id, SourceFact::Dumped(to));
+            Ok(bytes) => {
+                self.facts().sources.insert(id, SourceFact::Dumped(to, bytes));
                 Ok(())
             }
             Err(SqliteError::Stopped(_)) => Err(Failure::stopped()),

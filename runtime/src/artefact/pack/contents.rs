@@ -31,7 +31,9 @@ pub fn is_single_same(old: &Entry, seen: &Scanned, roots: &Roots) -> bool {
     if seen.kind != Kind::File {
         return true;
     }
-    (old.mode, old.uid, old.gid) == (seen.mode, seen.uid, seen.gid) && is_same(old, seen, roots)
+    // What was listed of a single file is no more than that it is one.
+    let Ok(opened) = Opened::open(roots, &Planned::of(seen.clone())) else { return false };
+    (old.mode, old.uid, old.gid) == (opened.mode, opened.uid, opened.gid) && is_same(old, seen, roots)
 }
 
 /// Whether a file has the contents that the base holds. What cannot be read has not.
