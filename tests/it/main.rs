@@ -7,6 +7,7 @@ mod broken;
 mod check;
 mod fmt;
 mod plans;
+mod prune;
 mod reference;
 mod run;
 mod scenario;

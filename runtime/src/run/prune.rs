@@ -25,8 +25,8 @@ use crate::catalog::prune::{Current, Ground, Occasion, PrunePlan, fact};
 use crate::catalog::recover::RecoveryPlan;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
+use crate::store::Store;
 use crate::store::dir::DirStore;
-use crate::store::{ReadStore, Store};
 
 impl Worker {
     /// Deletes from a store what retention gives up, now that this run is in it.
