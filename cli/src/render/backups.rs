@@ -52,9 +52,9 @@ impl RunRow {
         let held = with(SourceStatus::Ok).into_iter().filter(|source| manifest.holds(source)).collect();
         RunRow {
             run: manifest.run.to_string(),
+            rests_on: manifest.rests_on().iter().map(ToString::to_string).collect(),
             started: manifest.started,
             level: backplan_compiler::lower::level_word(manifest.level),
-            rests_on: manifest.rests_on().iter().map(ToString::to_string).collect(),
             size: manifest.archives.iter().map(|archive| archive.size).sum(),
             artefacts: manifest.archives.iter().map(|archive| archive.artefact.clone()).collect(),
             sources: held,
