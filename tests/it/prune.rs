@@ -270,3 +270,40 @@ fn a_status_tells_ages_promises_and_what_is_next() {
     fs::remove_dir_all(scenario.path("store")).unwrap();
     at(&scenario, "2026-11-01T12:30:00Z", &["status"]).status(1);
 }
+
+#[test]
+fn what_a_dead_run_left_where_nothing_may_be_deleted_stays_and_is_told_of() {
+    let more = "source slow: command {\n  run = [\"sh\", \"-c\", \"test -e site/fast || sleep 20\"]\n  as  = \"slow\"\n}\n\
+                archive slow {\n  from = [slow]\n  to   = [store]\n}\nkeep { last = 1 }";
+    let text = plan(&["store"], more)
+        .replace("  path = \"store\"\n", "  path = \"store\"\n  append_only = true\n")
+        .replace("from = all", "from = [site]");
+    let scenario = world(&text);
+    let artefacts = || {
+        let names = files(&scenario, "store");
+        names.into_iter().filter(|name| name.starts_with("p_main_")).collect::<Vec<_>>()
+    };
+    let mut run = scenario.command();
+    let mut run = run.arg("run").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let since = std::time::Instant::now();
+    while !scenario.path("store").exists() || artefacts().is_empty() {
+        assert!(since.elapsed().as_secs() < 30);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let left = artefacts();
+    fs::write(scenario.path("site/fast"), "").unwrap();
+    for _ in 0..2 {
+        // Names hold the second, and none is ever overwritten.
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        scenario.plan(["run", "--dry-run"]).status(3).stdout_has("`append_only`");
+        scenario.plan(["run"]).status(3).stdout_has(&left[0]).stdout_has("`append_only`");
+        assert!(artefacts().contains(&left[0]));
+    }
+    // Once this host may delete, the next run does.
+    let scenario = scenario.file("p.plan", text.replace("  append_only = true\n", ""));
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    scenario.plan(["run"]).status(0);
+    assert!(!files(&scenario, "store").contains(&left[0]));
+}
