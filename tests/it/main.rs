@@ -8,6 +8,7 @@ mod check;
 mod diff_run;
 mod fmt;
 mod plans;
+mod prune;
 mod reference;
 mod run;
 mod run_dry;

@@ -27,6 +27,8 @@ pub struct RunRow {
     pub started: Timestamp,
     /// `full`, `differential`, `incremental`.
     pub level: &'static str,
+    /// The runs it rests on.
+    pub rests_on: Vec<String>,
     /// Bytes of its artefacts.
     pub size: u64,
     /// Files of its artefacts.
@@ -50,6 +52,7 @@ impl RunRow {
         };
         RunRow {
             run: manifest.run.to_string(),
+            rests_on: manifest.rests_on().iter().map(ToString::to_string).collect(),
             started: manifest.started,
             level: backplan_compiler::lower::level_word(manifest.level),
             size: 0,
@@ -93,14 +96,7 @@ pub fn table(rows: &[RunRow], style: Style) -> String {
         if let Some(count @ 1..) = row.warnings {
             let _ = write!(sources, " ({count} warnings)");
         }
-        lines.push([
-            row.run.clone(),
-            started,
-            row.level.into(),
-            bytes(row.size),
-            row.stores.join(", "),
-            sources,
-        ]);
+        lines.push([row.run.clone(), started, chain(row), bytes(row.size), row.stores.join(", "), sources]);
     }
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..6).map(width).collect();
@@ -112,6 +108,21 @@ pub fn table(rows: &[RunRow], style: Style) -> String {
         let _ = writeln!(out, "{}", if number == 0 { paint.bold(&text) } else { text });
     }
     out
+}
+
+/// A run's level, and what it rests on by number: `incremental on 41`, `incremental on 38 to 41`.
+fn chain(row: &RunRow) -> String {
+    let number = |run: &String| {
+        let digits = run.split('-').next().unwrap_or_default().trim_start_matches('0');
+        digits.to_owned()
+    };
+    match (row.rests_on.first(), row.rests_on.last()) {
+        (Some(first), Some(last)) if first != last => {
+            format!("{} on {} to {}", row.level, number(first), number(last))
+        }
+        (Some(only), _) => format!("{} on {}", row.level, number(only)),
+        _ => row.level.to_owned(),
+    }
 }
 
 /// An entry of a backup, for programs.

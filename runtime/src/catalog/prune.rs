@@ -345,7 +345,7 @@ fn refusals(catalog: &Catalog, occasion: &Occasion<'_>) -> Vec<Refusal> {
 }
 
 /// Whether more than [`INTERVALS`] moments of the schedule have passed between two moments.
-pub fn is_overdue(schedule: &Schedule, since: Timestamp, now: Timestamp) -> bool {
+fn is_overdue(schedule: &Schedule, since: Timestamp, now: Timestamp) -> bool {
     let zone = due::zone(&schedule.zone).unwrap_or(TimeZone::UTC);
     let (from, until) = (since.to_zoned(zone.clone()), now.to_zoned(zone));
     let from = from.checked_add(1.second()).unwrap_or(from);

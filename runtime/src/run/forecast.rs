@@ -224,6 +224,8 @@ impl Looking<'_> {
             match RecoveryPlan::make(&store, &prepared.layout, alive.as_ref(), &mark) {
                 Ok(plan) => {
                     let plan = if declared.append_only { plan.append_only() } else { plan };
+                    let left = plan.left.iter().map(|left| format!("store `{}`: {left}", declared.name));
+                    self.warnings.extend(left);
                     for step in plan.steps {
                         let names = step.deletes.iter().map(|name| format!("{}:{name}", declared.name));
                         shown.would_delete.extend(names);
