@@ -60,6 +60,17 @@ impl History {
         }
     }
 
+    /// The last moment rests on the first alone, and is restored exactly.
+    fn check_differential(&self) {
+        let (first, last) = (&self.trees[0], self.trees.last().unwrap());
+        let differential = difference("s", first, last, self.scratch.path());
+        let to = self.scratch.path().join("differential");
+        let view = view(&[self.layers[0].clone(), differential]);
+        let done = extract(&view, &everything("s", &to), &Control::default()).unwrap();
+        assert_eq!(done.problems, []);
+        assert_same(&snapshot(last, false), &snapshot(&to.join("tree"), false));
+    }
+
     fn check_reading(&self, view: &View, tree: &Path, moment: usize) {
         let whole = open(&whole("s", tree, self.scratch.path()));
         let expected: Vec<Entry> = whole.entries().map(Result::unwrap).collect();
@@ -186,6 +197,7 @@ fn one_kind_becomes_another_and_is_turned_back() {
             write(top.join("link"), "a file");
         });
     history.check();
+    history.check_differential();
     history.check_stock();
 }
 
@@ -511,6 +523,7 @@ mod evolving {
                 history.step(|top| steps.iter().for_each(|step| apply(top, step)));
             }
             history.check();
+            history.check_differential();
             history.check_stock();
         });
     }
