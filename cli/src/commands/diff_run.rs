@@ -1,9 +1,8 @@
 //! `plan diff-run`
 
-use backplan_runtime::catalog::manifest::Manifest;
 use backplan_runtime::control::Control;
 use backplan_runtime::recall::compare::{Side, compare};
-use backplan_runtime::recall::shelf::{Shelf, Shelves};
+use backplan_runtime::recall::shelf::{Held, Shelves};
 
 use super::shelves::{choice, failure, open};
 use crate::args::{DiffRunArgs, Format, Global, PlanFile};
@@ -19,8 +18,8 @@ pub fn execute(args: &DiffRunArgs, global: &Global, console: &mut Console) -> Re
     let plan = PlanFile { file: args.place.file.clone() };
     let shelves = open(&plan, &args.place.store, global, console)?;
     let (before, after) = (run(&shelves, &args.before)?, run(&shelves, &args.after)?);
-    let runs = (before.1.run.to_string(), after.1.run.to_string());
-    let (before, after) = (side(before)?, side(after)?);
+    let runs = (before.manifest.run.to_string(), after.manifest.run.to_string());
+    let (before, after) = (side(&before)?, side(&after)?);
     let control = Control::default();
     let mut tally = Tally::default();
     if args.format == Format::Json {
@@ -54,12 +53,11 @@ pub fn execute(args: &DiffRunArgs, global: &Global, console: &mut Console) -> Re
     Ok(if tally.is_empty() { Status::Done } else { Status::Changes })
 }
 
-fn run<'a>(shelves: &'a Shelves, run: &str) -> Result<(&'a Shelf, &'a Manifest), Failure> {
-    shelves.choose(&choice(run, None)?, None).map_err(|error| failure(&error))
+fn run<'a>(shelves: &'a Shelves, run: &str) -> Result<Held<'a>, Failure> {
+    shelves.held(&choice(run, None)?, None).map_err(|error| failure(&error))
 }
 
-fn side<'a>((shelf, manifest): (&'a Shelf, &'a Manifest)) -> Result<Side<'a>, Failure> {
-    let chains = manifest.archives.iter().map(|archive| shelf.view(manifest, archive, &|_| true));
-    let chains = chains.collect::<Result<Vec<_>, _>>();
+fn side<'a>(held: &Held<'a>) -> Result<Side<'a>, Failure> {
+    let chains = held.pieces.iter().map(|piece| piece.chain(&|_| true)).collect::<Result<Vec<_>, _>>();
     chains.map(Side::new).map_err(|error| failure(&error))
 }

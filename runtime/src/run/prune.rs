@@ -1,5 +1,6 @@
 //! Pruning: as the last step of a run, shown by a dry run, and by itself.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -104,13 +105,16 @@ fn coming(prepared: &Prepared, id: StoreId, measured: &dyn Fn(SourceId) -> Optio
         let only = &prepared.request.only;
         only.is_empty() || only.contains(&model.source(**source).name)
     };
-    let archives = prepared.graph.artefact_names.keys().map(|archive: &ArchiveId| model.archive(*archive));
-    let parts = archives.filter(|archive| archive.to.contains(&id)).flat_map(|archive| {
-        archive.from.iter().filter(wanted).map(|source| Part {
+    let archives = prepared.graph.artefact_names.keys().map(|at: &ArchiveId| (*at, model.archive(*at)));
+    let parts = archives.filter(|(_, archive)| archive.to.contains(&id)).flat_map(|(at, archive)| {
+        archive.from.iter().filter(wanted).map(move |source| Part {
             archive: archive.name.clone(),
             source: model.source(*source).name.clone(),
-            level,
-            rests_on: Default::default(),
+            level: prepared.levels.level(at, &model.source(*source).name),
+            rests_on: match archive.self_contained {
+                true => BTreeSet::new(),
+                false => prepared.levels.rests_on(at, &model.source(*source).name).into_iter().collect(),
+            },
         })
     });
     let sources = (0..model.sources.len()).map(SourceId).filter_map(|source| {
