@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backplan_compiler::model::Compare;
-use backplan_runtime::artefact::{CopyBase, PackError, Shape, plan_changes};
+use backplan_runtime::artefact::{
+    Content, CopyBase, Depth, Input, PackError, PackOptions, Shape, pack, plan_changes, verify,
+};
 use backplan_runtime::control::Control;
 use backplan_runtime::scan::{Doubts, Warnings};
 use rustix::fs::XattrFlags;
@@ -340,4 +342,245 @@ fn a_base_that_is_damaged_or_another_is_a_typed_error() {
     let error = moments.pack(known(), with(&good)).unwrap_err();
     assert!(matches!(error, PackError::BaseScan { .. }), "{error}");
     moments.pack(None, with(&good)).unwrap();
+}
+
+#[test]
+fn members_are_shared_with_the_base_where_blocks_can_be() {
+    let Some(disk) = support::reflink::Disk::new() else { return };
+    let mut moments = Moments::new(some_files);
+    moments.share_blocks = true;
+    moments.with_tar = true;
+    let tree = moments.tree();
+    for number in 0..200 {
+        write(tree.join(format!("more/{number}")), noise(100_000, 1000 + number));
+    }
+    moments.check();
+    let first = disk.path().join("first.tar.gz");
+    fs::write(&first, &moments.whole[0].0).unwrap();
+    for number in [7, 77, 177] {
+        write(tree.join(format!("more/{number}")), noise(100_000, 2000 + number));
+    }
+    moments.check();
+    disk.sync();
+    let before = disk.used();
+    let second = disk.path().join("second.tar.gz");
+    let file = Arc::new(fs::File::open(&first).unwrap());
+    let base = CopyBase { file: Some(file), ..moments.copy_base_of(0) };
+    let packed = moments.pack_to(Some((0, doubts(&moments.whole[0].1))), base, &second);
+    assert_eq!(packed.sha256, None);
+    disk.sync();
+    let added = disk.used() - before;
+    let written = packed.size - packed.copied;
+    assert!(packed.copied > 15_000_000, "{packed:?}");
+    assert!(added < written + written / 5 + 65_536, "{added} bytes more on disk for {written} written");
+    assert_eq!(fs::read(&second).unwrap(), moments.whole[1].0);
+}
+
+#[test]
+fn padded_members_are_aligned_and_an_artefact_without_becomes_one_with() {
+    let mut moments = Moments::new(some_files);
+    moments.check();
+    moments.share_blocks = true;
+    write(moments.tree().join("file"), "changed");
+    moments.check();
+    write(moments.tree().join("file"), "again");
+    moments.check();
+    moments.check();
+    for (bytes, _) in &moments.whole[1..] {
+        for entry in open(bytes).entries().map(Result::unwrap) {
+            assert!(entry.place.is_multiple_of(4096) && entry.span.is_multiple_of(4096), "{entry:?}");
+        }
+    }
+    assert!(moments.whole[1].1.copied > 2_000_000);
+    // And back: what was padded stays so, the rest is not.
+    moments.share_blocks = false;
+    write(moments.tree().join("file"), "once more");
+    moments.check();
+}
+
+#[test]
+fn sources_that_are_no_trees_are_compared_by_their_contents() {
+    let scratch = tempfile::tempdir().unwrap();
+    let copy = scratch.path().join("copy.db");
+    let inputs = |stream: bool| {
+        let content = Content::File { path: copy.clone(), name: "app.db".to_string() };
+        let mut inputs = vec![Input { source: "app".to_string(), content }];
+        if stream {
+            let reader = Box::new(&b"a dump"[..]);
+            let (name, mtime) = ("dump".to_string(), std::time::UNIX_EPOCH);
+            let content = Content::Stream { reader, name, mtime, mode: 0o600 };
+            inputs.push(Input { source: "db".to_string(), content });
+        }
+        inputs
+    };
+    fs::write(&copy, noise(2_000_000, 5)).unwrap();
+    let (bytes, _) = support::pack_all(inputs(true), scratch.path()).unwrap();
+    let artefact = Arc::new(open(&bytes));
+    let base = CopyBase { artefact: Arc::clone(&artefact), file: None };
+    let whole =
+        PackOptions { shape: Shape::Whole { copy_from: Some(base) }, ..support::options(scratch.path()) };
+    let difference =
+        PackOptions { shape: Shape::Difference { base: Some(artefact) }, ..support::options(scratch.path()) };
+    let changes =
+        |options: &PackOptions, stream| plan_changes(&inputs(stream), options, &Control::default()).unwrap();
+    // A copy made anew has other times.
+    fs::write(&copy, noise(2_000_000, 5)).unwrap();
+    assert!(changes(&whole, false).is_unchanged() && changes(&difference, false).is_unchanged());
+    assert!(!changes(&whole, true).is_unchanged(), "a stream is always new");
+    let repack = |options: &PackOptions, stream| {
+        let mut sink = support::Bytes::default();
+        let packed = pack(inputs(stream), options, &mut sink, &Control::default()).unwrap();
+        let bytes = std::mem::take(&mut *sink.0.lock().unwrap());
+        (bytes, packed)
+    };
+    let (again, packed) = repack(&whole, true);
+    assert!(packed.copied > 2_000_000);
+    let read = |bytes: &[u8], path: &[u8]| {
+        let artefact = open(bytes);
+        let mut out = Vec::new();
+        artefact.cat(&artefact.find(path).unwrap().unwrap(), &mut out, &Control::default()).unwrap();
+        out
+    };
+    assert_eq!(read(&again, b"app/app.db"), noise(2_000_000, 5));
+    assert_eq!(read(&again, b"db/dump"), b"a dump");
+    assert_eq!(verify(&open(&again), Depth::Entries, &Control::default()).unwrap().damage, []);
+    let (small, _) = repack(&difference, true);
+    assert_eq!(open(&small).find(b"app/app.db").unwrap(), None);
+    assert_eq!(read(&small, b"db/dump"), b"a dump");
+    fs::write(&copy, noise(2_000_000, 6)).unwrap();
+    let (other, _) = repack(&difference, false);
+    assert_eq!(read(&other, b"app/app.db"), noise(2_000_000, 6));
+    let (other, packed) = repack(&whole, false);
+    assert_eq!(read(&other, b"app/app.db"), noise(2_000_000, 6));
+    assert_eq!(packed.copied, 0);
+    assert_eq!(open(&other).find(b"db/dump").unwrap(), None, "a source that is gone");
+}
+
+mod at_random {
+    use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Write(String, u16, u64),
+        Remove(String),
+        Rename(String, String),
+        Link(String, String),
+        Symlink(String),
+        Folder(String),
+        Mode(String, bool),
+        Attribute(String),
+    }
+
+    fn path() -> impl Strategy<Value = String> {
+        let name = prop_oneof![Just("a"), Just("b"), Just("a.b"), Just("c")];
+        prop::collection::vec(name, 1..4).prop_map(|names| names.join("/"))
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (path(), any::<u16>(), any::<u64>()).prop_map(|(path, size, seed)| Step::Write(path, size, seed)),
+            2 => path().prop_map(Step::Remove),
+            2 => (path(), path()).prop_map(|(from, to)| Step::Rename(from, to)),
+            3 => (path(), path()).prop_map(|(from, to)| Step::Link(from, to)),
+            1 => path().prop_map(Step::Symlink),
+            1 => path().prop_map(Step::Folder),
+            1 => (path(), any::<bool>()).prop_map(|(path, wide)| Step::Mode(path, wide)),
+            1 => path().prop_map(Step::Attribute),
+        ]
+    }
+
+    fn remove(path: &Path) {
+        match path.symlink_metadata() {
+            Ok(seen) if seen.is_dir() => fs::remove_dir_all(path).unwrap(),
+            Ok(_) => fs::remove_file(path).unwrap(),
+            Err(_) => {}
+        }
+    }
+
+    /// Makes way for something at a path: folders above it, nothing there.
+    fn room(top: &Path, path: &str) {
+        let mut above = top.to_path_buf();
+        for name in Path::new(path).parent().unwrap() {
+            above.push(name);
+            if !above.symlink_metadata().is_ok_and(|seen| seen.is_dir()) {
+                remove(&above);
+                fs::create_dir(&above).unwrap();
+            }
+        }
+        remove(&top.join(path));
+    }
+
+    fn is_file(path: &Path) -> bool {
+        path.symlink_metadata().is_ok_and(|seen| seen.is_file())
+    }
+
+    fn apply(top: &Path, step: &Step) {
+        match step {
+            Step::Write(path, size, seed) => {
+                // Some larger than a member.
+                let size = usize::from(*size) * if seed % 8 == 0 { 20 } else { 1 };
+                if !is_file(&top.join(path)) || seed % 2 == 0 {
+                    room(top, path);
+                }
+                fs::write(top.join(path), noise(size, *seed)).unwrap();
+            }
+            Step::Remove(path) => remove(&top.join(path)),
+            Step::Rename(from, to) if top.join(from).exists() && !Path::new(to).starts_with(from) => {
+                let kept = top.join("kept aside");
+                fs::rename(top.join(from), &kept).unwrap();
+                room(top, to);
+                fs::rename(&kept, top.join(to)).unwrap();
+            }
+            Step::Link(from, to) if is_file(&top.join(from)) && from != to => {
+                let kept = top.join("kept aside");
+                fs::hard_link(top.join(from), &kept).unwrap();
+                room(top, to);
+                fs::rename(&kept, top.join(to)).unwrap();
+                remove(&kept);
+            }
+            Step::Rename(..) | Step::Link(..) => {}
+            Step::Symlink(path) => {
+                room(top, path);
+                symlink("a/b", top.join(path)).unwrap();
+            }
+            Step::Folder(path) => {
+                room(top, path);
+                fs::create_dir(top.join(path)).unwrap();
+            }
+            Step::Mode(path, wide) => {
+                if top.join(path).symlink_metadata().is_ok_and(|seen| !seen.is_symlink()) {
+                    mode(&top.join(path), if *wide { 0o755 } else { 0o700 });
+                }
+            }
+            Step::Attribute(path) => {
+                if is_file(&top.join(path)) {
+                    rustix::fs::setxattr(top.join(path), "user.x", b"1", XattrFlags::empty()).unwrap();
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 60, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_tree_comes_back_from_every_shape(
+            first in prop::collection::vec(step(), 5..40),
+            later in prop::collection::vec(prop::collection::vec(step(), 0..8), 2..6),
+            padded in any::<bool>(),
+        ) {
+            let mut moments = Moments::new(|top| first.iter().for_each(|step| apply(top, step)));
+            moments.share_blocks = padded;
+            let tree = moments.tree();
+            moments.with_tar = false;
+            moments.check();
+            for (number, steps) in later.iter().enumerate() {
+                steps.iter().for_each(|step| apply(&tree, step));
+                moments.with_tar = number + 1 == later.len();
+                moments.check();
+            }
+        }
+    }
 }

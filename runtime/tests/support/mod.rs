@@ -26,6 +26,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, XattrFlags, o
 
 pub mod evolve;
 pub mod moments;
+pub mod reflink;
 
 pub const RUN: &str = "00000042-20261120T023000Z-k7f3qa";
 

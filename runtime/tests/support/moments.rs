@@ -1,6 +1,9 @@
 //! One tree at several moments, packed at each in every way there is: whole with members copied from the artefact before,
 //! as the difference from the moment before, and as the difference from the first.
 
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -8,8 +11,8 @@ use std::time::Duration;
 
 use backplan_compiler::model::{Compare, Files};
 use backplan_runtime::artefact::{
-    Artefact, BaseScan, Content, CopyBase, Depth, Input, PackError, PackOptions, Packed, Shape, View, pack,
-    verify,
+    Artefact, BaseScan, Content, CopyBase, Depth, Input, PackError, PackOptions, Packed, Shape, Sink,
+    SinkError, View, pack, verify,
 };
 use backplan_runtime::control::Control;
 use backplan_runtime::extract::extract;
@@ -33,6 +36,29 @@ pub struct Moments {
     pub whole: Vec<(Vec<u8>, Packed)>,
     pub previous: Vec<(Vec<u8>, Packed)>,
     pub full: Vec<(Vec<u8>, Packed)>,
+}
+
+/// A file that takes ranges of others as they are on disk.
+struct SharingFile(File);
+
+impl Sink for SharingFile {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
+        Ok(self.0.write_all(bytes)?)
+    }
+
+    fn patch(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+        Ok(self.0.write_all_at(bytes, offset)?)
+    }
+
+    fn copy_from(&mut self, from: &File, mut offset: u64, len: u64) -> Result<(), SinkError> {
+        let mut end = self.0.stream_position()?;
+        let mut left = len as usize;
+        while left > 0 {
+            left -= rustix::fs::copy_file_range(from, Some(&mut offset), &self.0, Some(&mut end), left)?;
+        }
+        self.0.seek(SeekFrom::Start(end))?;
+        Ok(())
+    }
 }
 
 pub fn doubts(packed: &Packed) -> Doubts {
@@ -96,8 +122,18 @@ impl Moments {
     }
 
     pub fn copy_base(&self) -> CopyBase {
-        let (bytes, _) = self.whole.last().unwrap();
-        CopyBase { artefact: Arc::new(open(bytes)), file: None }
+        self.copy_base_of(self.whole.len() - 1)
+    }
+
+    pub fn copy_base_of(&self, moment: usize) -> CopyBase {
+        CopyBase { artefact: Arc::new(open(&self.whole[moment].0)), file: None }
+    }
+
+    /// Packs the newest scan into a file, which can share blocks with the base's.
+    pub fn pack_to(&self, base: Option<(usize, Doubts)>, copy_from: CopyBase, to: &Path) -> Packed {
+        let options = self.options(Shape::Whole { copy_from: Some(copy_from) });
+        let mut sink = SharingFile(File::create(to).unwrap());
+        pack(vec![self.input(base)], &options, &mut sink, &Control::default()).unwrap()
     }
 
     /// Packs the newest scan in every way.
