@@ -334,6 +334,14 @@ impl ScanReader {
         Ok(ScanReader { file, header, trailer, last: Vec::new() })
     }
 
+    /// What stands at a scan's start, without looking at the rest.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is of another version.
+    pub fn peek(path: &Path) -> io::Result<ScanHeader> {
+        read_header(&mut BufReader::new(File::open(path)?))
+    }
+
     /// What stands at its start.
     pub fn header(&self) -> &ScanHeader {
         &self.header

@@ -25,6 +25,8 @@ use backplan_runtime::scan::{Trees, scan};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, XattrFlags, openat, statx};
 
 pub mod evolve;
+pub mod moments;
+pub mod reflink;
 
 pub const RUN: &str = "00000042-20261120T023000Z-k7f3qa";
 

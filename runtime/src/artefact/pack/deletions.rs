@@ -25,8 +25,6 @@ pub struct Deletions {
     scratch: PathBuf,
     file: Option<BufWriter<File>>,
     last: Option<Vec<u8>>,
-    /// It is packed even if it is empty.
-    always: bool,
 }
 
 impl Deletions {
@@ -38,8 +36,7 @@ impl Deletions {
         // Several archives may be packed at once, with one folder for temporary files.
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = scratch.join(format!("deleted-{run}-{}-{number}", std::process::id()));
-        let mut list =
-            Deletions { path, scratch: scratch.to_path_buf(), file: None, last: None, always: false };
+        let mut list = Deletions { path, scratch: scratch.to_path_buf(), file: None, last: None };
         list.file = Some(BufWriter::new(create(&list.path).map_err(|cause| list.failed(cause))?));
         Ok(list)
     }
@@ -50,7 +47,6 @@ impl Deletions {
     /// When it cannot be written.
     pub fn write(deleted: &Deleted, scratch: &Path, run: &str) -> Result<Deletions, PackError> {
         let mut list = Deletions::create(scratch, run)?;
-        list.always = true;
         deleted.paths().try_for_each(|path| list.push(path))?;
         list.finish()?;
         Ok(list)
@@ -74,11 +70,6 @@ impl Deletions {
         }
         self.last = Some(path.to_vec());
         Ok(())
-    }
-
-    /// Whether there is something to pack.
-    pub fn is_needed(&self) -> bool {
-        self.always || self.last.is_some()
     }
 
     /// Ends the file: the same list makes the same bytes, whenever it is packed.
@@ -108,7 +99,6 @@ impl Deletions {
             merged.push(&path)?;
         }
         self.push_before(&mut known, None, &mut merged)?;
-        merged.always = self.always;
         merged.finish()?;
         Ok(merged)
     }

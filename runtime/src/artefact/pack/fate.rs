@@ -69,8 +69,13 @@ pub fn of_difference(listing: &Listing, changes: Option<&SourceChanges>) -> Resu
         while above.last().is_some_and(|(_, folder)| !is_at_or_below(&seen.path, folder)) {
             above.pop();
         }
-        let is_packed = found.change(number as u64) != Change::Unchanged;
-        if let (true, Some((folder, _))) = (is_packed, above.last())
+        // A folder that is there already only gets its own header again.
+        let touches = match found.change(number as u64) {
+            Change::Unchanged => false,
+            Change::Added | Change::Kind => true,
+            _ => seen.kind != Kind::Directory,
+        };
+        if let (true, Some((folder, _))) = (touches, above.last())
             && let Some(fate) = fates.get_mut(*folder)
         {
             *fate = Fate::Hot;

@@ -181,9 +181,11 @@ fn push_members(blocks: &mut Blocks, members: Members) -> io::Result<()> {
     blocks.push(BlockKind::Members, &write_members(&rows), rows.len(), b"")
 }
 
+type BaseRows<'a> = Peekable<Box<dyn Iterator<Item = Result<Entry, ReadError>> + 'a>>;
+
 /// Entries of the base whose members were copied.
 struct Kept<'a> {
-    rows: Option<Peekable<Box<dyn Iterator<Item = Result<Entry, ReadError>> + 'a>>>,
+    rows: Option<BaseRows<'a>>,
     runs: &'a Runs,
 }
 

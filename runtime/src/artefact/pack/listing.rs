@@ -101,6 +101,8 @@ impl Listing {
         let time = (seen.stx_mtime.tv_sec, seen.stx_mtime.tv_nsec);
         let mut file = made_up(name.as_bytes(), Kind::File, time);
         file.root = Some(0);
+        file.mode = u32::from(seen.stx_mode) & 0o7777;
+        (file.uid, file.gid) = (seen.stx_uid, seen.stx_gid);
         file.size = seen.stx_size;
         file.blocks = seen.stx_blocks;
         let mut listing = Listing::here(source, vec![file], time, first);

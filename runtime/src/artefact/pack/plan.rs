@@ -153,14 +153,12 @@ impl<'a> Planner<'a> {
         }
         let left_out =
             std::mem::take(&mut *self.shared.left_out.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut is_needed = list.is_needed();
         if !left_out.is_empty() {
             let merged = list.with(self.paths_of(&left_out))?;
             list.replace_with(&merged)?;
-            is_needed = true;
         }
         let own = self.shared.listings.iter().position(|listing| listing.source == OWN);
-        let (Some(source), true) = (own, is_needed) else { return Ok(false) };
+        let Some(source) = own else { return Ok(false) };
         let listing = &self.shared.listings[source];
         let entries = listing.entries().map_err(|cause| self.failed(source, cause))?;
         let files =
