@@ -4,7 +4,6 @@
 //! else, and follows no symbolic link. [`scan`] writes what it sees into a scan file, which packing reads, and which a
 //! later run can compare its own walk with; [`measure`] is the same walk, writing nothing.
 
-mod cache;
 mod compare;
 mod doubts;
 mod record;
@@ -20,7 +19,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use backplan_compiler::model::Files;
 
 use crate::control::{Control, Stopped};
-pub use cache::{CacheError, Cached, ScanCache, Stored};
 pub(crate) use compare::is_recent;
 pub use compare::{Change, Comparison, Counts, Gone, compare};
 pub use doubts::Doubts;
