@@ -53,9 +53,10 @@ fn chain(scenario: &Scenario, sequence: u32) -> Vec<String> {
     let runs = listed["runs"].as_array().unwrap();
     let find = |start: &str| runs.iter().find(|run| run["run"].as_str().unwrap().starts_with(start)).unwrap();
     let own = find(&format!("{sequence:08}-"));
-    let rests: Vec<&str> =
-        own["rests_on"].as_array().map_or(Vec::new(), |all| all.iter().map(|run| run.as_str().unwrap()).collect());
-    let artefact = |run: &serde_json::Value| run["artefacts"][0]["artefact"].as_str().unwrap().to_owned();
+    let rests: Vec<&str> = own["rests_on"]
+        .as_array()
+        .map_or(Vec::new(), |all| all.iter().map(|run| run.as_str().unwrap()).collect());
+    let artefact = |run: &serde_json::Value| run["artefacts"][0].as_str().unwrap().to_owned();
     let mut names: Vec<String> = rests.into_iter().map(|run| artefact(find(run))).collect();
     names.push(artefact(own));
     names
@@ -73,7 +74,9 @@ fn by_tar(scenario: &Scenario, artefacts: &[String]) -> Look {
         }
         shell(
             &out,
-            &format!("tar -P --xattrs --xattrs-include='*' --acls --same-owner -xpzf {name} 2>/dev/null; [ $? -lt 2 ]"),
+            &format!(
+                "tar -P --xattrs --xattrs-include='*' --acls --same-owner -xpzf {name} 2>/dev/null; [ $? -lt 2 ]"
+            ),
         );
     }
     look(&out.join("site/site"))
@@ -149,8 +152,12 @@ fn runs_on_demand_take_the_next_place_and_failed_runs_take_none() {
     run(&scenario).status(0);
     assert_eq!(levels(&scenario, "store"), "fddddf");
     let listed = scenario.plan(["list", "--format", "json"]).json();
-    let mut runs: Vec<String> =
-        listed["runs"].as_array().unwrap().iter().map(|run| run["run"].as_str().unwrap().to_owned()).collect();
+    let mut runs: Vec<String> = listed["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| run["run"].as_str().unwrap().to_owned())
+        .collect();
     runs.sort();
     for (run, wanted) in runs.iter().zip(&looks) {
         same(&restored(&scenario, run, "site", "site"), wanted, run);
@@ -170,7 +177,11 @@ fn a_level_can_be_asked_for() {
     }
     assert_eq!(levels(&scenario, "store"), "fidiifd");
     for (day, wanted) in looks.iter().enumerate() {
-        same(&restored(&scenario, &(day + 1).to_string(), "site", "site"), wanted, &format!("run {}", day + 1));
+        same(
+            &restored(&scenario, &(day + 1).to_string(), "site", "site"),
+            wanted,
+            &format!("run {}", day + 1),
+        );
     }
     // With nothing to rest on, it is a full, and told.
     let scenario = world(&plan("", ""));

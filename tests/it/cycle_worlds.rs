@@ -5,8 +5,6 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use crate::scenario::{Answer, Scenario, shell};
 
 /// A plan of one tree and a folder store, with these lines in its archive and these declarations behind it.
@@ -158,15 +156,6 @@ pub fn restored_with(
     args.extend(more);
     scenario.plan(args).status(0);
     look(&scenario.path(&format!("out/{folder}")))
-}
-
-/// The newest run as `list` has it.
-#[track_caller]
-pub fn newest(scenario: &Scenario) -> Value {
-    let listed = scenario.plan(["list", "--format", "json"]).json();
-    let runs = listed["runs"].as_array().unwrap();
-    let newest = runs.iter().max_by_key(|run| run["run"].as_str().unwrap().to_owned());
-    newest.unwrap().clone()
 }
 
 /// The manifest of a run, as text.
