@@ -5,6 +5,9 @@
 mod bad_input;
 mod broken;
 mod check;
+mod cycle_exact;
+mod cycle_lost;
+mod cycle_worlds;
 mod diff_run;
 mod fmt;
 mod plans;

@@ -99,18 +99,21 @@ impl Shelf {
         Ok(sheets)
     }
 
-    /// What a run that others rest on holds of a source.
+    /// What a run that others rest on holds of a source: in the archive of this name, or, where that had another name
+    /// then, in the only one that has the source.
     fn base(&self, run: &RunId, archive: &str, source: &str) -> Result<&ArchiveRecord, BrokenBase> {
         let broken = |what: String| BrokenBase { run: *run, artefact: None, what };
         let manifest = self
             .catalog
             .get(run)
             .ok_or_else(|| broken("its manifest is missing, or cannot be used".to_owned()))?;
-        let holds = |record: &&ArchiveRecord| {
-            record.name == archive && record.contents.iter().any(|content| content.source == source)
-        };
-        let record = manifest.archives.iter().find(holds);
-        record.ok_or_else(|| broken(format!("it holds no archive `{archive}` with source `{source}`")))
+        let holding: Vec<&ArchiveRecord> =
+            manifest.archives.iter().filter(|record| holds(record, source)).collect();
+        match (holding.iter().find(|record| record.name == archive), holding.as_slice()) {
+            (Some(own), _) => Ok(own),
+            (None, [renamed]) => Ok(renamed),
+            (None, _) => Err(broken(format!("it holds no archive `{archive}` with source `{source}`"))),
+        }
     }
 
     /// The earlier runs that an archive rests on and that are not as they should be.
@@ -154,6 +157,10 @@ impl Shelf {
             other: self.catalog.runs().rev().find(is_free).map(|other| other.run.to_string()),
         }))
     }
+}
+
+fn holds(record: &ArchiveRecord, source: &str) -> bool {
+    record.contents.iter().any(|content| content.source == source)
 }
 
 /// An artefact that several runs name (nothing had changed) is one layer.

@@ -195,7 +195,7 @@ impl Worker {
     pub(super) fn keep_scans(&self) -> Vec<String> {
         let committed: Vec<StoreId> =
             self.sessions.iter().filter(|(_, session)| session.held().committed).map(|(id, _)| *id).collect();
-        let cache = self.cache();
+        let (cache, levels) = (self.cache(), self.levels());
         let mut trouble = Vec::new();
         let facts = self.facts();
         for (id, fact) in &facts.archives {
@@ -205,8 +205,10 @@ impl Worker {
             let (archive, run) = (&fact.record.name, self.imprint.run);
             let sources: Vec<_> =
                 fact.record.contents.iter().filter_map(|content| self.scanned(fact, content)).collect();
-            let oldest = fact.record.contents.iter().filter_map(|content| content.rests_on.first().copied());
-            let keep = oldest.chain([run]).collect();
+            let made =
+                fact.record.contents.iter().map(|content| (content.source.as_str(), content.level)).collect();
+            let mut keep = levels.needed(*id, &made);
+            keep.insert(run);
             let kept = cache
                 .store(archive, run, &fact.record.root, &sources)
                 .and_then(|()| cache.keep_only(archive, &keep));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use backplan_compiler::cycle::{Asked, Next, Past, next};
 use backplan_compiler::model::{Archive, ArchiveId, Level, Model, Source, SourceKind, StoreId};
-use backplan_compiler::retention::Run;
+use backplan_compiler::retention::{Part, Run};
 use jiff::Timestamp;
 
 use super::cache::{Cache, Kept};
@@ -17,6 +17,7 @@ use crate::artefact::{BaseIndex, CopyBase, Entry, ReadError, View};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{ArchiveRecord, Content, Manifest};
 use crate::catalog::prune::fact;
+use crate::catalog::runs::Catalog;
 use crate::recall::shelf::Shelf;
 
 /// The levels of a run.
@@ -28,6 +29,8 @@ pub struct Levels {
     grounds: BTreeMap<(ArchiveId, String), Grounds>,
     /// What the members of an archive that is whole each time are copied from.
     copies: BTreeMap<ArchiveId, Copies>,
+    /// The newest run of each source of an archive, and its newest full.
+    newest: BTreeMap<(ArchiveId, String), BTreeSet<RunId>>,
 }
 
 /// The newest artefact of an archive that is whole each time: members in which nothing changed are copied from it.
@@ -93,6 +96,14 @@ impl Levels {
         }
     }
 
+    /// The runs, but for the one that has `made` these sources of the archive at these levels, whose scans later runs may
+    /// still be compared with.
+    pub fn needed(&self, archive: ArchiveId, made: &BTreeMap<&str, Level>) -> BTreeSet<RunId> {
+        let own = self.newest.iter().filter(|((id, _), _)| *id == archive);
+        let is_replaced = |source: &str| made.get(source) == Some(&Level::Full);
+        own.filter(|((_, source), _)| !is_replaced(source)).flat_map(|(_, runs)| runs).copied().collect()
+    }
+
     /// Without what an archive rests on or copies from: it cannot be used after all.
     #[must_use]
     pub fn without_base(&self, archive: ArchiveId) -> Levels {
@@ -122,14 +133,17 @@ impl Levels {
     }
 }
 
-/// The levels of the next run. `shelves` are the stores that can be read; a base must be in each of them that the archive
-/// goes to, whole as far as its index tells.
-pub fn levels(
-    request: &Request,
-    shelves: &BTreeMap<StoreId, Shelf>,
-    cache: &Cache,
-    now: Timestamp,
-) -> Levels {
+/// The stores of a run, as they are before it.
+pub struct Stores {
+    /// Those that can be read.
+    pub shelves: BTreeMap<StoreId, Shelf>,
+    /// Those that this run is the first to use: nothing is there.
+    pub new: BTreeSet<StoreId>,
+}
+
+/// The levels of the next run. A base must be in each store that the archive goes to and that can be used, whole as far as
+/// its index tells.
+pub fn levels(request: &Request, stores: &Stores, cache: &Cache, now: Timestamp) -> Levels {
     let model = &request.model;
     let mut levels = Levels::default();
     for (index, archive) in model.archives.iter().enumerate() {
@@ -140,8 +154,9 @@ pub fn levels(
             continue;
         }
         let asked = Asked { sources, level: request.level, now };
-        let targets: Vec<&Shelf> = archive.to.iter().filter_map(|id| shelves.get(id)).collect();
-        let runs = common_runs(&targets);
+        let targets: Vec<&Shelf> = archive.to.iter().filter_map(|id| stores.shelves.get(id)).collect();
+        let is_new = archive.to.iter().any(|id| stores.new.contains(id));
+        let runs = if is_new { Vec::new() } else { common_runs(&targets) };
         let mut lost = BTreeMap::new();
         // Every turn finds one more artefact that cannot serve, until none is found.
         let answer = loop {
@@ -149,7 +164,7 @@ pub fn levels(
             let mut found = unusable(&answer, &targets, &lost);
             // A whole archive each time needs nothing of its base.
             let grounds = match found.is_empty() && !archive.self_contained {
-                true => grounds(model, &answer, &targets, cache),
+                true => grounds(model, archive, &answer, &targets, cache),
                 false => Ok(BTreeMap::new()),
             };
             match grounds {
@@ -166,13 +181,29 @@ pub fn levels(
             }
             lost.extend(found);
         };
+        let mut answer = answer;
+        let lacking = lacking(model, archive, &asked, stores, &answer);
+        answer.warnings.extend(lacking);
         if archive.self_contained {
             let copies = copies(model, archive, &targets, cache);
             levels.copies.extend(copies.map(|copies| (ArchiveId(index), copies)));
         }
         levels.of.insert(ArchiveId(index), answer);
+        for source in archive.from.iter().map(|id| &model.source(*id).name) {
+            levels.newest.insert((ArchiveId(index), source.clone()), newest(&runs, &archive.name, source));
+        }
     }
     levels
+}
+
+/// The newest run of a source in an archive, and its newest full.
+fn newest(runs: &[Run<RunId>], archive: &str, source: &str) -> BTreeSet<RunId> {
+    let is_own = |part: &&Part<RunId>| part.archive == archive && part.source == source;
+    let mut held: Vec<(RunId, Level)> =
+        runs.iter().filter_map(|run| Some((run.id, run.parts.iter().find(is_own)?.level))).collect();
+    held.sort_unstable();
+    let full = held.iter().rfind(|(_, level)| *level == Level::Full);
+    full.into_iter().chain(held.last()).map(|(run, _)| *run).collect()
 }
 
 /// The runs that every one of these stores holds.
@@ -181,6 +212,36 @@ fn common_runs(targets: &[&Shelf]) -> Vec<Run<RunId>> {
     let everywhere =
         |manifest: &&Manifest| others.iter().all(|shelf| shelf.catalog.get(&manifest.run).is_some());
     first.catalog.runs().filter(everywhere).map(fact).collect()
+}
+
+/// Why sources are taken whole that could rest on something if every store had what some have.
+fn lacking(
+    model: &Model,
+    archive: &Archive,
+    asked: &Asked<'_>,
+    stores: &Stores,
+    answer: &Next<RunId>,
+) -> Option<String> {
+    if !answer.warnings.is_empty() || answer.bases.values().all(Option::is_some) {
+        return None;
+    }
+    let shelves = || archive.to.iter().filter_map(|id| stores.shelves.get(id));
+    let all: BTreeMap<RunId, Run<RunId>> = shelves()
+        .flat_map(|shelf| shelf.catalog.runs())
+        .map(|manifest| (manifest.run, fact(manifest)))
+        .collect();
+    let runs: Vec<Run<RunId>> = all.into_values().collect();
+    let elsewhere = next(model, archive, asked, &Past { runs: &runs, lost: &BTreeMap::new() });
+    let is_whole_here = |source: &&String| answer.bases.get(*source).is_some_and(Option::is_none);
+    let mut bases = elsewhere.bases.iter().filter(|(source, _)| is_whole_here(source));
+    let base = bases.find_map(|(_, base)| base.as_ref())?;
+    let lacks = |id: &&StoreId| {
+        let catalog = stores.shelves.get(id).map(|shelf| &shelf.catalog);
+        let is_short = |catalog: &Catalog| base.rests_on.iter().any(|run| catalog.get(run).is_none());
+        stores.new.contains(id) || catalog.is_some_and(is_short)
+    };
+    let store = &model.store(*archive.to.iter().find(lacks)?).name;
+    Some(format!("it is taken whole: store `{store}` does not hold run {}, which it would rest on", base.run))
 }
 
 /// Artefacts that `answer` rests on and that cannot be read in one of the stores, with the reason.
@@ -212,6 +273,7 @@ fn unusable(
 /// What each source that has a base rests on; or the first base that cannot serve, by run and archive, and why.
 fn grounds(
     model: &Model,
+    archive: &Archive,
     answer: &Next<RunId>,
     targets: &[&Shelf],
     cache: &Cache,
@@ -222,6 +284,12 @@ fn grounds(
         let Some(base) = base else { continue };
         let useless = |why: String| ((base.run, base.archive.clone()), why);
         let manifest = shelf.catalog.get(&base.run);
+        if manifest.is_some_and(|manifest| is_ambiguous(manifest, archive, &base.archive, source)) {
+            return Err(useless(format!(
+                "its archive `{}` has another name now, and others hold the source too",
+                base.archive
+            )));
+        }
         let held = manifest.and_then(|manifest| Some((manifest, record(manifest, &base.archive)?)));
         let (manifest, record) = held.ok_or_else(|| useless("it is not there".to_owned()))?;
         let chain = shelf.view(manifest, record, &|other| other == source);
@@ -239,6 +307,13 @@ fn grounds(
         found.insert(source.clone(), Grounds { record: record.clone(), scan, view });
     }
     Ok(found)
+}
+
+/// Whether a restore could not tell which archive of the base is meant: the one it rests on had another name then, and is not
+/// the only one with the source.
+fn is_ambiguous(manifest: &Manifest, archive: &Archive, then: &str, source: &str) -> bool {
+    let holds = |record: &&ArchiveRecord| record.contents.iter().any(|content| content.source == source);
+    archive.name != then && manifest.archives.iter().filter(holds).count() > 1
 }
 
 /// The newest artefact of an archive in the first of its stores, with the scans it was packed from. `None`: there is

@@ -12,7 +12,7 @@ use backplan_compiler::model::{Model, StoreId};
 use jiff::Timestamp;
 
 use super::cache::Cache;
-use super::levels::{Levels, levels};
+use super::levels::{Levels, Stores, levels};
 use super::request::{Request, unsupported};
 use super::session;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState, StateError};
@@ -144,7 +144,7 @@ fn prepare(
     let layout = Layout::new(&model.name).map_err(|error| PrepareError::Plan(error.to_string()))?;
     let run = run_id(highest_sequence(model, &layout, plan.sequence()), started)?;
     let cache = Cache::new(plan.folder());
-    let levels = levels(&request, &shelves(model), &cache, started);
+    let levels = levels(&request, &stores(model, &plan), &cache, started);
     let occasion = Occasion {
         run: Some(run.to_string()),
         now: Some(started),
@@ -180,11 +180,23 @@ fn prepare(
     })
 }
 
-/// The stores that can be read now, with the runs that they hold. What keeps another from being read is told where it is
-/// locked.
-fn shelves(model: &Model) -> BTreeMap<StoreId, Shelf> {
-    let stores = model.stores.iter().enumerate();
-    stores.filter_map(|(at, store)| Some((StoreId(at), Shelf::declared(store, &model.name).ok()?))).collect()
+/// The stores that can be read now, with the runs that they hold, and those that are new. What keeps another from being read
+/// is told where it is locked.
+fn stores(model: &Model, plan: &PlanState) -> Stores {
+    let mut stores = Stores { shelves: BTreeMap::new(), new: BTreeSet::new() };
+    for (at, store) in model.stores.iter().enumerate() {
+        match Shelf::declared(store, &model.name) {
+            Ok(shelf) => {
+                stores.shelves.insert(StoreId(at), shelf);
+            }
+            // One that this host has used is away; another will be made.
+            Err(_) if plan.known(&store.name, &session::location(store)).is_none() => {
+                stores.new.insert(StoreId(at));
+            }
+            Err(_) => {}
+        }
+    }
+    stores
 }
 
 fn refused(model: &Model, error: LowerError) -> PrepareError {
