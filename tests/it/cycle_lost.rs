@@ -45,7 +45,7 @@ fn a_lost_or_damaged_artefact_of_the_base() {
         for (hurt, part) in [
             ("rm *_20260102*.tar.gz", "is not there"),
             ("truncate -s 100000 *_20260102*.tar.gz", "bytes"),
-            ("cp *_20260103*.tar.gz other && mv other *_20260102*.tar.gz", "bytes"),
+            ("cp *_20260103*.tar.gz other && mv other *_20260102*.tar.gz", "not the artefact that"),
         ] {
             let scenario = two_runs(base);
             shell(&scenario.path("store"), hurt);

@@ -5,7 +5,9 @@
 mod bad_input;
 mod broken;
 mod check;
+mod cycle_edits;
 mod cycle_exact;
+mod cycle_keep;
 mod cycle_lost;
 mod cycle_worlds;
 mod diff_run;

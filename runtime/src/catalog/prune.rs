@@ -352,14 +352,16 @@ fn is_overdue(schedule: &Schedule, since: Timestamp, now: Timestamp) -> bool {
     from <= until && due::runs(schedule, from..=until, INTERVALS + 1).len() > INTERVALS
 }
 
-/// Whether a source has less than half of what it had in the run before `than` that read it.
+/// Whether a source has less than half of what it had in the run before `than` that read it and found something: what was
+/// empty then, as where a disk is not mounted, is no measure.
 fn shrank(catalog: &Catalog, source: &SourceRecord, than: RunId) -> Option<Refusal> {
     if source.status != SourceStatus::Ok {
         return None;
     }
     let before = catalog.runs().rev().filter(|manifest| manifest.run < than).find_map(|manifest| {
         let same = manifest.sources.iter().find(|other| other.name == source.name);
-        same.filter(|other| other.status == SourceStatus::Ok).map(|other| (manifest.run, other))
+        let counts = |other: &&SourceRecord| other.status == SourceStatus::Ok && other.bytes > 0;
+        same.filter(counts).map(|other| (manifest.run, other))
     });
     let (since, before) = before?;
     let counts = [("entries", before.entries, source.entries), ("bytes", before.bytes, source.bytes)];

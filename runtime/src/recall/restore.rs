@@ -89,10 +89,13 @@ pub fn plan<'a>(run: &Held<'a>, wish: &Wish) -> Result<Restore<'a>, RecallError>
         must_be_empty(folder)?;
     }
     no_side_files(manifest, wish, &held)?;
-    let mut parts = Vec::new();
+    let (mut parts, mut taken, mut failed) = (Vec::new(), BTreeSet::new(), Vec::new());
     for piece in &run.pieces {
-        let wanted =
-            |source: &&str| wish.sources.is_empty() || wish.sources.iter().any(|wanted| wanted == source);
+        // A source that is in several archives is put back once, from the first that can be read.
+        let wanted = |source: &&str| {
+            let is_asked = wish.sources.is_empty() || wish.sources.iter().any(|wanted| wanted == source);
+            is_asked && !taken.contains(source)
+        };
         let sources: Vec<&str> = sources_of(piece.archive).into_iter().filter(wanted).collect();
         let targets = targets(manifest, wish, &sources)?;
         if targets.is_empty() {
@@ -106,8 +109,18 @@ pub fn plan<'a>(run: &Held<'a>, wish: &Wish) -> Result<Restore<'a>, RecallError>
             sync: true,
             workers: None,
         };
-        let chain = piece.chain(&|source| sources.contains(&source))?;
-        parts.push(Part { chain, extraction });
+        match piece.chain(&|source| sources.contains(&source)) {
+            Ok(chain) => {
+                taken.extend(sources);
+                parts.push(Part { chain, extraction });
+            }
+            Err(error) => failed.push((sources, error)),
+        }
+    }
+    let is_lost =
+        |(sources, _): &(Vec<&str>, RecallError)| sources.iter().any(|source| !taken.contains(source));
+    if let Some((_, error)) = failed.into_iter().find(is_lost) {
+        return Err(error);
     }
     if parts.is_empty() {
         return Err(RecallError::NoPlace(manifest.run.to_string()));

@@ -1,0 +1,247 @@
+//! A plan that is edited between runs: chains go on where they can, and what is new is taken whole.
+
+use std::fs;
+
+use crate::cycle_worlds::{DAYS, five, levels, look, manifest, plan, restored, run, same, world};
+use crate::scenario::{Scenario, shell};
+
+/// A plan of these sources, each a tree of its own name, and these archives.
+fn trees(sources: &[&str], archives: &[(&str, &str)], more: &str) -> String {
+    let mut text = "plan p\n\nstore store: dir {\n  path = \"store\"\n}\n\n".to_owned();
+    for source in sources {
+        text += &format!("source {source}: files {{\n  paths = [\"{source}\"]\n}}\n\n");
+    }
+    for (archive, from) in archives {
+        text += &format!("archive {archive} {{\n  from = [{from}]\n  to   = [store]\n}}\n\n");
+    }
+    text + more
+}
+
+/// Three trees.
+fn three(plan: &str) -> Scenario {
+    Scenario::new()
+        .file("p.plan", plan)
+        .file("one/a", "a")
+        .file("one/b/c", "c")
+        .file("two/a", "a")
+        .file("two/b/c", "c")
+        .file("three/a", "a")
+}
+
+fn change(scenario: &Scenario, round: u32) {
+    shell(
+        &scenario.path("."),
+        &format!("for f in one two three; do echo {round} > $f/r{round}; rm -f $f/r$(({round}-2)); done"),
+    );
+}
+
+#[track_caller]
+fn exact(scenario: &Scenario, run: &str, sources: &[&str]) {
+    for source in sources {
+        let wanted = look(&scenario.path(source));
+        same(&restored(scenario, run, source, source), &wanted, &format!("run {run}, source {source}"));
+    }
+}
+
+/// The contents of a manifest: `archive source level` each.
+fn contents(scenario: &Scenario, sequence: u32) -> Vec<String> {
+    let listed = manifest(scenario, "store", sequence);
+    let (mut archive, mut found) = (String::new(), Vec::new());
+    let clear = listed.split("\n---\n").next().unwrap();
+    let archives = clear.split_once("archives:\n").unwrap().1;
+    for line in archives.lines() {
+        let word = line.trim().trim_start_matches("- ");
+        if let Some(name) = line.strip_prefix("- name: ") {
+            name.clone_into(&mut archive);
+        } else if let Some(source) = word.strip_prefix("source: ") {
+            found.push(format!("{archive} {source} "));
+        } else if let (Some(level), Some(last)) = (word.strip_prefix("level: "), found.last_mut()) {
+            last.push_str(level);
+        }
+    }
+    found
+}
+
+#[test]
+fn a_source_that_is_added_removed_or_renamed() {
+    for base in ["full", "previous"] {
+        let follow = if base == "full" { "differential" } else { "incremental" };
+        let scenario = three(&trees(&["one"], &[("main", "one")], &five(base)));
+        run(&scenario).status(0);
+        change(&scenario, 1);
+        scenario.write("p.plan", trees(&["one", "two"], &[("main", "one, two")], &five(base)));
+        run(&scenario).status(0);
+        assert_eq!(contents(&scenario, 2), [format!("main one {follow}"), "main two full".to_owned()]);
+        exact(&scenario, "2", &["one", "two"]);
+        change(&scenario, 2);
+        run(&scenario).status(0);
+        assert_eq!(contents(&scenario, 3), [format!("main one {follow}"), format!("main two {follow}")]);
+        exact(&scenario, "3", &["one", "two"]);
+        // One goes, another comes under a new name for the same tree.
+        change(&scenario, 3);
+        let renamed = trees(&["one", "two"], &[("main", "one, zwei")], &five(base))
+            .replace("source two", "source zwei");
+        scenario.write("p.plan", &renamed);
+        run(&scenario).status(0);
+        assert_eq!(contents(&scenario, 4), [format!("main one {follow}"), "main zwei full".to_owned()]);
+        exact(&scenario, "4", &["one"]);
+        same(&restored(&scenario, "4", "zwei", "two"), &look(&scenario.path("two")), "renamed");
+        change(&scenario, 4);
+        scenario.write("p.plan", trees(&["two"], &[("main", "two")], &five(base)));
+        let answer = run(&scenario);
+        assert!([0, 3].contains(&answer.code), "{answer:?}");
+        exact(&scenario, "5", &["two"]);
+        same(
+            &restored(&scenario, "4", "zwei", "two"),
+            &restored(&scenario, "4", "zwei", "two"),
+            "still there",
+        );
+        scenario.plan(["verify", "--all", "--deep"]).status(0);
+    }
+}
+
+#[test]
+fn a_run_of_one_source_leaves_the_chain_of_the_others() {
+    for base in ["full", "previous"] {
+        let scenario = three(&trees(&["one", "two"], &[("main", "one, two")], &five(base)));
+        for round in 1..=2 {
+            run(&scenario).status(0);
+            change(&scenario, round);
+        }
+        crate::cycle_worlds::settle(&scenario);
+        scenario.next_day().plan(["run", "--only", "one"]).status(0);
+        exact(&scenario, "3", &["one"]);
+        change(&scenario, 3);
+        run(&scenario).status(0);
+        assert_eq!(levels(&scenario, "store").len(), 4);
+        assert!(
+            !contents(&scenario, 4).iter().any(|content| content.ends_with("full")),
+            "{:?}",
+            contents(&scenario, 4)
+        );
+        exact(&scenario, "4", &["one", "two"]);
+    }
+}
+
+#[test]
+fn exclude_takes_out_and_takes_back_in() {
+    for archive in ["", "  self_contained = true\n"] {
+        let text = plan(archive, &five("previous"));
+        let scenario = world(&text);
+        run(&scenario).status(0);
+        scenario.write(
+            "p.plan",
+            text.replace("paths = [\"site\"]", "paths = [\"site\"]\n  exclude = [\"moves\", \"folder/\"]"),
+        );
+        run(&scenario).status(0);
+        let found = restored(&scenario, "2", "site", "site");
+        let gone = |path: &&std::path::PathBuf| path.starts_with("moves") || path.starts_with("folder");
+        assert_eq!(found.keys().find(gone), None);
+        let mut wanted = look(&scenario.path("site"));
+        wanted.retain(|path, _| !gone(&path));
+        same(&found, &wanted, "excluded");
+        scenario.write("p.plan", &text);
+        run(&scenario).status(0);
+        same(&restored(&scenario, "3", "site", "site"), &look(&scenario.path("site")), "included again");
+        assert_eq!(levels(&scenario, "store"), "fii");
+    }
+}
+
+#[test]
+fn a_cycle_that_is_shortened_lengthened_dropped_or_turned() {
+    let scenario = world(&plan("", "cycle { incrementals = 6 }"));
+    let cycles = [
+        "cycle { incrementals = 6 }",
+        "cycle { incrementals = 6 }",
+        "cycle { incrementals = 6 }",
+        "cycle { incrementals = 2 }",
+        "cycle { incrementals = 2, base = previous }",
+        "cycle { incrementals = 6 }",
+        "cycle { incrementals = 6, base = previous }",
+        "",
+        "cycle { incrementals = 6, base = previous }",
+    ];
+    for (day, cycle) in cycles.iter().enumerate() {
+        scenario.write("p.plan", plan("", cycle));
+        run(&scenario).status(0);
+        let run = (day + 1).to_string();
+        same(&restored(&scenario, &run, "site", "site"), &look(&scenario.path("site")), &run);
+        shell(&scenario.path("site"), DAYS[day]);
+    }
+    assert_eq!(levels(&scenario, "store"), "fddfidifi");
+}
+
+#[test]
+fn an_archive_that_turns_whole_each_time_and_back() {
+    for base in ["full", "previous"] {
+        let scenario = world(&plan("", &five(base)));
+        for (day, archive) in
+            ["", "", "  self_contained = true\n", "  self_contained = true\n", ""].iter().enumerate()
+        {
+            scenario.write("p.plan", plan(archive, &five(base)));
+            run(&scenario).status(0);
+            let run = (day + 1).to_string();
+            same(&restored(&scenario, &run, "site", "site"), &look(&scenario.path("site")), &run);
+            shell(&scenario.path("site"), DAYS[day]);
+        }
+        assert_eq!(levels(&scenario, "store"), if base == "full" { "fdddd" } else { "fiiii" });
+        scenario.plan(["verify", "--all", "--deep"]).status(0);
+    }
+}
+
+#[test]
+fn an_archive_that_is_renamed_goes_on_where_it_ended() {
+    for base in ["full", "previous"] {
+        let text = plan("", &five(base));
+        let scenario = world(&text);
+        let mut looks = Vec::new();
+        for (day, change) in DAYS.iter().enumerate() {
+            if day == 2 {
+                scenario.write("p.plan", text.replace("archive main", "archive chief"));
+            }
+            run(&scenario).status(0);
+            looks.push(look(&scenario.path("site")));
+            shell(&scenario.path("site"), change);
+        }
+        assert_eq!(levels(&scenario, "store"), if base == "full" { "fddddfddd" } else { "fiiiifiii" });
+        for (day, wanted) in looks.iter().enumerate() {
+            let run = (day + 1).to_string();
+            same(&restored(&scenario, &run, "site", "site"), wanted, &run);
+        }
+        scenario.plan(["verify", "--all", "--deep"]).status(0);
+        scenario.plan(["diff-run", "1", "4"]).status(2);
+    }
+}
+
+#[test]
+fn two_archives_keep_their_own_chains() {
+    let text = trees(
+        &["one", "two", "three"],
+        &[("first", "one, three"), ("second", "two, three")],
+        &five("previous"),
+    );
+    let scenario = three(&text);
+    run(&scenario).status(0);
+    change(&scenario, 1);
+    run(&scenario).status(0);
+    // The base of one is lost: the other goes on.
+    fs::remove_file(scenario.path("store/p_first_20260102T023000Z.tar.gz")).unwrap();
+    change(&scenario, 2);
+    run(&scenario).status(3).says("archive `first`");
+    assert_eq!(
+        contents(&scenario, 3),
+        ["first one full", "first three full", "second three incremental", "second two incremental"]
+    );
+    exact(&scenario, "3", &["one", "two", "three"]);
+    change(&scenario, 3);
+    run(&scenario).status(0);
+    exact(&scenario, "4", &["one", "two", "three"]);
+    // One of them renamed, with a source that the other has too: whatever is done, it restores.
+    for round in 4..7 {
+        scenario.write("p.plan", text.replace("archive first", "archive third"));
+        change(&scenario, round);
+        let answer = run(&scenario);
+        assert!([0, 3].contains(&answer.code), "{answer:?}");
+        exact(&scenario, &(round + 1).to_string(), &["one", "two", "three"]);
+    }
+}
