@@ -193,12 +193,13 @@ fn a_file_that_grows_or_vanishes_while_it_is_read_is_told_of() {
     );
 }
 
-/// The program as another account than root.
-fn nobody(scenario: &Scenario) {
+/// Lets another account than root into the scenario.
+pub fn nobody(scenario: &Scenario) {
     shell(&scenario.path(".."), "chmod 755 . .. 2>/dev/null; chown -R nobody work home state tmp");
 }
 
-const AS_NOBODY: &[&str] = &["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"];
+/// The program as that account.
+pub const AS_NOBODY: &[&str] = &["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"];
 
 #[test]
 fn an_unreadable_file_is_a_warning_for_an_account_that_is_not_root() {
