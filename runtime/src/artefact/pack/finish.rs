@@ -286,7 +286,7 @@ pub fn end_of_archive(length: u64) -> Vec<u8> {
 }
 
 fn end(
-    output: &mut super::write::Output<'_>,
+    output: &mut super::output::Output<'_>,
     blocks: Blocks,
     run: &str,
     failed: impl Fn(io::Error) -> PackError,

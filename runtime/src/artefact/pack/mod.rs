@@ -13,7 +13,9 @@ mod keep;
 mod listing;
 mod names;
 mod open;
+mod output;
 mod plan;
+mod pool;
 mod scratch;
 mod window;
 mod work;
@@ -45,6 +47,7 @@ use listing::Listing;
 use names::Names;
 use open::Roots;
 use plan::{Ended, Outcome, Planner, Shared};
+use pool::Pool;
 use window::Window;
 use work::Worker;
 use write::Writer;
@@ -270,7 +273,8 @@ pub fn pack_changes(
     expect(&listings, &changes, options, control);
     let names = Names::of_this_host();
     let entries = listings.iter().map(|listing| listing.entries).sum();
-    let mut writer = Writer::start(sink, options, entries, inputs.len(), &names)?;
+    let pool = Pool::default();
+    let mut writer = Writer::start(sink, options, entries, inputs.len(), &names, pool.clone())?;
     let material = Material {
         listings: &listings,
         fates: &fates,
@@ -278,6 +282,7 @@ pub fn pack_changes(
         deletions,
         options,
         names: &names,
+        pool,
     };
     let outcome = members(inputs, &material, &mut writer, control)?;
     for (source, warning) in outcome.warnings {
@@ -308,6 +313,7 @@ struct Material<'a> {
     deletions: Option<&'a Deletions>,
     options: &'a PackOptions,
     names: &'a Names,
+    pool: Pool,
 }
 
 fn listings(inputs: &[Input]) -> Result<Vec<Listing>, PackError> {
@@ -389,13 +395,12 @@ fn members(
     writer: &mut Writer<'_>,
     control: &Control,
 ) -> Result<Outcome, PackError> {
-    let Material { listings, fates, keep, deletions, options, names } = *material;
+    let Material { listings, fates, keep, deletions, options, names, ref pool } = *material;
     let roots: Vec<Roots> = listings.iter().map(|listing| Roots::open(&listing.roots)).collect();
     let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
     let workers = options.workers.unwrap_or_else(cores).clamp(1, WORKERS_MAX);
     let window = Window::new(3 * workers + 4);
     let deferred = Mutex::default();
-    let pool = Mutex::default();
     let left_out = Mutex::default();
     let shared = Shared {
         listings,
@@ -414,7 +419,7 @@ fn members(
         let (results, finished) = channel();
         let queue = std::sync::Arc::new(Mutex::new(queue));
         for _ in 0..workers {
-            let worker = Worker::new(&shared, names, &pool, options.level);
+            let worker = Worker::new(&shared, names, pool, options.level);
             let (queue, results) = (std::sync::Arc::clone(&queue), results.clone());
             scope.spawn(move || worker.run(&queue, &results));
         }
@@ -436,7 +441,7 @@ fn members(
                 let bytes = done.bytes.iter().map(|(_, bytes)| bytes).sum::<u64>();
                 control.advance(done.entries, bytes);
                 lock(&deferred).append(&mut done.deferred);
-                lock(&pool).push(done.member);
+                pool.give(done.member);
                 window.leave();
             });
             if let Err(error) = written {

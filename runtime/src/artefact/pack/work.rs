@@ -1,14 +1,17 @@
 //! The workers: read files, build tar bytes, compress, hash.
 
+use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, PoisonError};
 
+use super::base::CopyBase;
 use super::job::{Copied, Done, Item, Job, Large, PieceHash, Planned, Work};
 use super::keep::Stretch;
 use super::names::Names;
 use super::open::{Attributes, LeftOut, Opened, Reading, attributes_of};
 use super::plan::Shared;
+use super::pool::Pool;
 use super::scratch::Slot;
 use super::window::Window;
 use crate::artefact::gzip::{ALIGNMENT, MemberWriter, pad_member, stored_member};
@@ -36,19 +39,14 @@ impl Drop for Alarm<'_> {
 pub struct Worker<'a> {
     shared: &'a Shared<'a>,
     names: &'a Names,
-    pool: &'a Mutex<Vec<Vec<u8>>>,
+    pool: &'a Pool,
     members: MemberWriter,
     tar: Vec<u8>,
 }
 
 impl<'a> Worker<'a> {
     /// A worker at this level.
-    pub fn new(
-        shared: &'a Shared<'a>,
-        names: &'a Names,
-        pool: &'a Mutex<Vec<Vec<u8>>>,
-        level: u8,
-    ) -> Worker<'a> {
+    pub fn new(shared: &'a Shared<'a>, names: &'a Names, pool: &'a Pool, level: u8) -> Worker<'a> {
         Worker { shared, names, pool, members: MemberWriter::new(level), tar: Vec::new() }
     }
 
@@ -128,7 +126,7 @@ impl<'a> Worker<'a> {
         if self.tar.is_empty() {
             return;
         }
-        let mut member = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let mut member = self.pool.take();
         member.clear();
         self.members.write(&self.tar, &mut member);
         if self.shared.share_blocks {
@@ -143,12 +141,12 @@ impl<'a> Worker<'a> {
     fn copy(&self, stretch: Stretch, out: &mut Vec<u8>) -> Result<Copied, ReadError> {
         let mut members = Vec::with_capacity(stretch.len());
         let (Some(base), Some((_, first)), Some((_, last))) =
-            (self.shared.keep.map(|keep| &keep.base.artefact), stretch.first(), stretch.last())
+            (self.shared.keep.map(|keep| &keep.base), stretch.first(), stretch.last())
         else {
             return Ok(Copied { members, are_shared: false });
         };
         let start = first.offset;
-        let bytes = base.read(start, last.offset + u64::from(last.len) - start)?;
+        let bytes = self.read_base(base, start, last.offset + u64::from(last.len) - start)?;
         for (number, member) in stretch {
             let from = (member.offset - start) as usize;
             let part = bytes.get(from..from + member.len as usize).unwrap_or_default();
@@ -166,8 +164,18 @@ impl<'a> Worker<'a> {
         }
         if out.is_empty() {
             *out = bytes;
+        } else {
+            self.pool.give(bytes);
         }
         Ok(Copied { members, are_shared: false })
+    }
+
+    fn read_base(&self, base: &CopyBase, offset: u64, len: u64) -> Result<Vec<u8>, ReadError> {
+        let Some(file) = &base.file else { return base.artefact.read(offset, len) };
+        let mut bytes = self.pool.take();
+        bytes.resize(len as usize, 0);
+        file.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes)
     }
 
     fn warn(&self, entry: &Planned, kind: WarningKind, cause: Option<String>, done: &mut Done) {

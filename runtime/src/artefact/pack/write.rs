@@ -1,15 +1,14 @@
 //! The ordered writer: puts finished members into the artefact and keeps what the index will say of them.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::Path;
-
-use sha2::{Digest, Sha256};
 
 use super::base::CopyBase;
 use super::job::{Copied, Done, Large, PieceHash, Planned};
 use super::keep::Runs;
 use super::names::Names;
+use super::output::Output;
+use super::pool::Pool;
 use super::scratch::{Members, Slot, Slots};
 use super::work::stream_header;
 use super::{PackError, PackOptions, Sink};
@@ -35,52 +34,6 @@ struct OpenFile {
     joiner: Joiner,
     hash: Option<[u8; 32]>,
     stream: Option<Planned>,
-}
-
-/// The bytes of the artefact so far.
-pub struct Output<'a> {
-    sink: &'a mut dyn Sink,
-    /// How many there are.
-    pub offset: u64,
-    sha256: Option<Sha256>,
-}
-
-impl<'a> Output<'a> {
-    /// Nothing yet.
-    pub fn new(sink: &'a mut dyn Sink) -> Output<'a> {
-        Output { sink, offset: 0, sha256: Some(Sha256::new()) }
-    }
-
-    /// Appends.
-    ///
-    /// # Errors
-    /// The sink's.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), PackError> {
-        self.sink.write(bytes).map_err(PackError::Sink)?;
-        if let Some(sha256) = &mut self.sha256 {
-            sha256.update(bytes);
-        }
-        self.offset += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// Appends bytes of another file, without looking at them.
-    fn share(&mut self, from: &File, offset: u64, len: u64) -> Result<(), PackError> {
-        self.sha256 = None;
-        self.sink.copy_from(from, offset, len).map_err(PackError::Sink)?;
-        self.offset += len;
-        Ok(())
-    }
-
-    fn patch(&mut self, offset: u64, bytes: &[u8]) -> Result<(), PackError> {
-        self.sha256 = None;
-        self.sink.patch(offset, bytes).map_err(PackError::Sink)
-    }
-
-    /// SHA-256 of all bytes; `None` if some were replaced.
-    pub fn sha256(self) -> Option<[u8; 32]> {
-        self.sha256.map(|sha256| sha256.finalize().into())
-    }
 }
 
 /// The writer.
@@ -119,11 +72,12 @@ impl<'a> Writer<'a> {
         entries: u64,
         sources: usize,
         names: &'a Names,
+        pool: Pool,
     ) -> Result<Writer<'a>, PackError> {
         let scratch = options.scratch.as_path();
         let failed = |cause| PackError::Scratch { path: scratch.to_path_buf(), cause };
         let mut writer = Writer {
-            output: Output::new(sink),
+            output: Output::new(sink, pool),
             slots: Slots::create(scratch, entries).map_err(failed)?,
             members: Members::create(scratch).map_err(failed)?,
             member_count: 0,
@@ -139,10 +93,13 @@ impl<'a> Writer<'a> {
             turn: 0,
         };
         let opening = crate::artefact::framing::opening(&options.run);
-        writer.member(&opening, 0, *blake3::hash(&opening).as_bytes())?;
+        let hash = *blake3::hash(&opening).as_bytes();
+        let after = opening.len() as u64;
+        writer.member(opening, 0, hash)?;
         if options.share_blocks {
-            let filler = filler(opening.len() as u64);
-            writer.member(&filler, 0, *blake3::hash(&filler).as_bytes())?;
+            let filler = filler(after);
+            let hash = *blake3::hash(&filler).as_bytes();
+            writer.member(filler, 0, hash)?;
         }
         Ok(writer)
     }
@@ -151,9 +108,9 @@ impl<'a> Writer<'a> {
         PackError::Scratch { path: self.scratch.to_path_buf(), cause }
     }
 
-    fn member(&mut self, bytes: &[u8], decoded: u32, hash: [u8; 32]) -> Result<(), PackError> {
+    fn member(&mut self, bytes: Vec<u8>, decoded: u32, hash: [u8; 32]) -> Result<(), PackError> {
         let member = Member { offset: self.output.offset, len: bytes.len() as u32, decoded, hash };
-        self.output.write(bytes)?;
+        self.output.append(bytes)?;
         self.members.push(&member).map_err(|cause| self.scratch_failed(cause))?;
         self.member_count += 1;
         Ok(())
@@ -178,11 +135,11 @@ impl<'a> Writer<'a> {
             return Err(PackError::Base(error));
         }
         if let Some(copied) = done.copied.take() {
-            return self.copied(&copied, &done.member);
+            return self.copied(&copied, std::mem::take(&mut done.member));
         }
         let (place, member, span) = (self.output.offset, self.member_count, done.member.len() as u64);
         if !done.member.is_empty() {
-            self.member(&done.member, done.decoded, done.hash)?;
+            self.member(std::mem::take(&mut done.member), done.decoded, done.hash)?;
         }
         for (source, warning) in done.warnings.drain(..) {
             self.written[usize::from(source)].warnings.push(warning);
@@ -200,7 +157,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn copied(&mut self, copied: &Copied, bytes: &[u8]) -> Result<(), PackError> {
+    fn copied(&mut self, copied: &Copied, bytes: Vec<u8>) -> Result<(), PackError> {
         let mut offset = self.output.offset;
         for (number, from, now) in &copied.members {
             let now = Member { offset, ..*now };
@@ -214,7 +171,7 @@ impl<'a> Writer<'a> {
         let file = self.base.and_then(|base| base.file.as_ref()).filter(|_| copied.are_shared);
         match (file, copied.members.first()) {
             (Some(file), Some((_, first, _))) => self.output.share(file, first.offset, len),
-            _ => self.output.write(bytes),
+            _ => self.output.append(bytes),
         }
     }
 
