@@ -35,6 +35,13 @@ pub struct Next<Id> {
     pub warnings: Vec<String>,
 }
 
+impl<Id> Next<Id> {
+    /// How many runs of its cycle come before it, for what it does not take whole.
+    pub fn before(&self) -> u32 {
+        self.place.map_or(0, |place| u32::try_from(place.number - 1).unwrap_or(u32::MAX))
+    }
+}
+
 /// A place in a cycle: `number` of `of`, the full being 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
@@ -170,10 +177,14 @@ impl<'a, Id: Ord + Clone + Display> Chains<'a, Id> {
         Chains { of, there }
     }
 
-    /// How many runs follow the full of the source that has most; `None`: no source has a full.
+    /// How many runs follow the full of the source that has most; `None`: no source has a full. Those that are there are
+    /// counted, and where retention has taken some of them, the newest knows its place.
     fn furthest(&self) -> Option<usize> {
-        let followers =
-            |links: &Vec<Link<'_, Id>>| links.iter().position(|link| link.part.level == Level::Full);
+        let followers = |links: &Vec<Link<'_, Id>>| {
+            let there = links.iter().position(|link| link.part.level == Level::Full)?;
+            let known = links.first().map_or(0, |newest| newest.part.place);
+            Some(there.max(usize::try_from(known).unwrap_or(usize::MAX)))
+        };
         self.of.values().filter_map(followers).max()
     }
 

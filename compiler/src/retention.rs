@@ -42,6 +42,8 @@ pub struct Part<Id> {
     pub source: String,
     /// How much of it is here.
     pub level: Level,
+    /// How many runs of its cycle came before it: 0 for a full.
+    pub place: u32,
     /// The runs that must be there to restore it.
     pub rests_on: BTreeSet<Id>,
 }

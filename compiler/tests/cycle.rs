@@ -57,6 +57,7 @@ impl Life {
         let mut levels = Vec::new();
         for archive in &model.archives {
             let next = self.ask(model, &archive.name, only, level);
+            let before = next.before();
             if next.bases.is_empty() {
                 continue;
             }
@@ -64,7 +65,8 @@ impl Life {
             for (source, base) in next.bases {
                 let (level, rests_on) =
                     base.map_or((Level::Full, BTreeSet::new()), |base| (next.level, base.rests_on));
-                parts.push(Part { archive: archive.name.clone(), source, level, rests_on });
+                let place = if level == Level::Full { 0 } else { before };
+                parts.push(Part { archive: archive.name.clone(), source, level, place, rests_on });
             }
         }
         let id = self.runs.last().map_or(0, |run| run.id) + 1;

@@ -34,7 +34,7 @@ fn run_id(sequence: u32) -> RunId {
 }
 
 fn content(source: &str, level: Level, rests_on: &[RunId]) -> Content {
-    Content { source: source.to_string(), level, rests_on: rests_on.to_vec() }
+    Content { source: source.to_string(), level, place: 0, rests_on: rests_on.to_vec() }
 }
 
 impl Store {

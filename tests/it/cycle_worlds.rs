@@ -46,9 +46,10 @@ pub fn world(plan: &str) -> Scenario {
     scenario
 }
 
-/// Waits until what was just written is older than a tick of the file system's clock: nothing is in doubt then.
+/// Waits until what was just written is older than the tick that a scan allows the file system's clock: nothing is in doubt
+/// then.
 pub fn settle(_: &Scenario) {
-    std::thread::sleep(std::time::Duration::from_millis(30));
+    std::thread::sleep(std::time::Duration::from_millis(150));
 }
 
 /// What happens to the tree on each of nine days after the first.

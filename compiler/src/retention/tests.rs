@@ -51,6 +51,7 @@ fn part(source: &str, level: Level, rests_on: &[u32]) -> Part<u32> {
         archive: "main".into(),
         source: source.into(),
         level,
+        place: 0,
         rests_on: rests_on.iter().copied().collect(),
     }
 }

@@ -158,9 +158,16 @@ pub struct Content {
     pub source: String,
     /// How much of it is here.
     pub level: Level,
+    /// How many runs of its cycle came before it: 0 for a full.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub place: u32,
     /// The runs that must be there to restore it, oldest first; empty: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rests_on: Vec<RunId>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Where an artefact's index lies.

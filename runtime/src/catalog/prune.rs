@@ -166,6 +166,7 @@ pub fn fact(manifest: &Manifest) -> Run<RunId> {
             archive: archive.name.clone(),
             source: content.source.clone(),
             level: content.level,
+            place: content.place,
             rests_on: content.rests_on.iter().copied().collect(),
         })
     });
@@ -173,6 +174,7 @@ pub fn fact(manifest: &Manifest) -> Run<RunId> {
         archive: repository.source.clone(),
         source: repository.source.clone(),
         level: if repository.rests_on.is_empty() { Level::Full } else { manifest.level },
+        place: 0,
         rests_on: repository.rests_on.iter().copied().collect(),
     });
     Run {

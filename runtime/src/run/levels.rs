@@ -72,6 +72,14 @@ impl Levels {
         }
     }
 
+    /// How many runs of its cycle come before a source of an archive in this run.
+    pub fn place(&self, archive: ArchiveId, source: &str) -> u32 {
+        match (self.of.get(&archive), self.level(archive, source)) {
+            (_, Level::Full) | (None, _) => 0,
+            (Some(next), _) => next.before(),
+        }
+    }
+
     /// The runs that must be there to restore a source of an archive, oldest first.
     pub fn rests_on(&self, archive: ArchiveId, source: &str) -> Vec<RunId> {
         let base = self.of.get(&archive).and_then(|next| next.bases.get(source)?.as_ref());

@@ -262,6 +262,7 @@ impl Worker {
         let content = |source: &str| facts::Content {
             source: source.to_owned(),
             level: levels.level(id, source),
+            place: levels.place(id, source),
             rests_on: if is_whole { Vec::new() } else { levels.rests_on(id, source) },
         };
         sources.map(content).collect()

@@ -111,6 +111,7 @@ fn coming(prepared: &Prepared, id: StoreId, measured: &dyn Fn(SourceId) -> Optio
             archive: archive.name.clone(),
             source: model.source(*source).name.clone(),
             level: prepared.levels.level(at, &model.source(*source).name),
+            place: prepared.levels.place(at, &model.source(*source).name),
             rests_on: match archive.self_contained {
                 true => BTreeSet::new(),
                 false => prepared.levels.rests_on(at, &model.source(*source).name).into_iter().collect(),

@@ -113,6 +113,7 @@ impl Job {
                     contents: vec![Content {
                         source: "s".to_owned(),
                         level: Level::Full,
+                        place: 0,
                         rests_on: self.rests_on.clone(),
                     }],
                     artefact,
