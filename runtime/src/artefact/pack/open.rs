@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, SeekFrom, StatxFlags, flistxattr, seek, statx};
 use rustix::io::Errno;
 
@@ -258,27 +259,27 @@ impl Opened {
         if self.map.is_some() {
             return (self.read_payload(0, len, out), self.has_grown());
         }
-        // One byte more than there should be: a read that stops before it has seen the end, without a further call.
+        // Room for one byte more than there should be: a read that stops before it has seen the end, without a further
+        // call. The room is not cleared first.
         let start = out.len();
-        out.resize(start + len + 1, 0);
-        let into = &mut out[start..];
-        let mut done = 0;
+        out.reserve(len + 1);
         let mut reading = Reading::Whole;
-        while done < len.max(1) {
-            match rustix::io::pread(&self.file, &mut into[done..], done as u64) {
+        while out.len() - start < len.max(1) {
+            let offset = (out.len() - start) as u64;
+            match rustix::io::pread(&self.file, spare_capacity(out), offset) {
                 Ok(0) => break,
-                Ok(read) => done += read,
-                Err(Errno::INTR) => {}
+                Ok(_) | Err(Errno::INTR) => {}
                 Err(cause) => {
                     reading = Reading::Failed(cause);
                     break;
                 }
             }
         }
+        let done = out.len() - start;
         if done < len && reading == Reading::Whole {
             reading = Reading::Short;
         }
-        out.truncate(start + len);
+        out.resize(start + len, 0);
         (reading, done > len)
     }
 
