@@ -233,3 +233,25 @@ fn files_that_change_while_they_are_packed_are_read_again() {
         same(&restored(&scenario, newest, "site", "site"), &look(&scenario.path("site")), "after the storm");
     }
 }
+
+/// Killed at each file that it deletes: from the commit on, the cycle goes on from the run that was killed.
+#[test]
+fn a_run_that_is_killed_behind_its_commit_is_a_base_all_the_same() {
+    let mut seen = 0;
+    for at in 1..=12 {
+        let scenario = two_runs("previous");
+        let inject = format!("inject=unlink,unlinkat,rmdir:signal=KILL:when={at}");
+        let way = ["strace", "-f", "-o", "/dev/null", "-e", "trace=unlink,unlinkat,rmdir", "-e", &inject];
+        let killed = scenario.next_day().plan_by(&way, ["run"]);
+        let is_committed = shell(&scenario.path("store"), "ls .backplan/p/manifests").contains("00000003-");
+        if !is_committed {
+            continue;
+        }
+        seen += u32::from(killed.code != 0);
+        // Everything may be overtaken by what the killed run left locked; levels are what counts.
+        let next = scenario.next_day().plan(["run"]);
+        assert!(next.code == 0, "killed at {at}: {next:?}");
+        assert_eq!(level(&scenario, "store", 4), "incremental", "killed at {at}");
+    }
+    assert!(seen > 0, "no run was killed behind its commit");
+}

@@ -138,14 +138,30 @@ impl Cache {
     /// The system's: what stays is looked at again by the next run.
     pub fn keep_only(&self, archive: &str, runs: &BTreeSet<RunId>) -> io::Result<()> {
         let kept: BTreeSet<String> = runs.iter().map(ToString::to_string).collect();
-        for entry in fs::read_dir(self.folder.join(archive))? {
-            let entry = entry?;
-            if !kept.contains(entry.file_name().to_string_lossy().as_ref()) {
-                fs::remove_dir_all(entry.path())?;
-            }
-        }
-        Ok(())
+        keep_entries(&self.folder.join(archive), |name| kept.contains(name))
     }
+
+    /// Deletes the scans of all other archives: the plan no longer has them, or calls them by other names.
+    ///
+    /// # Errors
+    /// The system's: what stays is looked at again by the next run.
+    pub fn keep_archives(&self, archives: &BTreeSet<&str>) -> io::Result<()> {
+        keep_entries(&self.folder, |name| archives.contains(name))
+    }
+}
+
+fn keep_entries(folder: &Path, is_kept: impl Fn(&str) -> bool) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if !is_kept(entry.file_name().to_string_lossy().as_ref()) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn digest(path: &Path) -> io::Result<String> {
@@ -180,5 +196,20 @@ mod tests {
         assert!(matches!(cache.load("main", first, "r1", "site"), Err(Lost::Damaged(_))));
         cache.keep_only("main", &BTreeSet::from([second])).unwrap();
         assert_eq!(cache.load("main", first, "r1", "site").unwrap_err(), Lost::Missing);
+    }
+
+    #[test]
+    fn archives_that_are_no_longer_there_leave_no_scans() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (cache, scan) = (Cache::new(scratch.path()), scratch.path().join("s"));
+        cache.keep_archives(&BTreeSet::new()).unwrap();
+        fs::write(&scan, "what the walk saw").unwrap();
+        let sources = [("site".to_owned(), scan, Doubts::default())];
+        for archive in ["main", "renamed"] {
+            cache.store(archive, run(1), "r1", &sources).unwrap();
+        }
+        cache.keep_archives(&BTreeSet::from(["main"])).unwrap();
+        assert!(cache.load("main", run(1), "r1", "site").is_ok());
+        assert_eq!(cache.load("renamed", run(1), "r1", "site").unwrap_err(), Lost::Missing);
     }
 }

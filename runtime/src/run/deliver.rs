@@ -190,32 +190,42 @@ impl Worker {
         self.graph.artefact_names.get(&id).map_or("", String::as_str)
     }
 
-    /// Keeps the scans of what was committed for the next run. Trouble costs no backup: the next run of the archive is
-    /// a full then.
-    pub(super) fn keep_scans(&self) -> Vec<String> {
+    /// Keeps the scans that an artefact was packed from, for the next run. Before the commit: a run that is killed right
+    /// behind it must cost the next one nothing, and scans of an artefact that is never committed are looked up by
+    /// nobody. Trouble costs no backup: the next run of the archive is a full then.
+    pub(super) fn keep_scans(&self, step: &StepId, fact: &ArchiveFact) {
+        let contents = fact.record.contents.iter();
+        let sources: Vec<_> = contents.filter_map(|content| self.scanned(fact, content)).collect();
+        let archive = &fact.record.name;
+        if let Err(error) = self.cache().store(archive, self.imprint.run, &fact.record.root, &sources) {
+            let text =
+                format!("archive `{archive}`: its scans could not be kept: {error}; its next run is a full");
+            self.warn(step, text);
+        }
+    }
+
+    /// Deletes the scans that no run after this one needs, where this one is committed.
+    pub(super) fn forget_scans(&self) -> Vec<String> {
         let committed: Vec<StoreId> =
             self.sessions.iter().filter(|(_, session)| session.held().committed).map(|(id, _)| *id).collect();
-        let (cache, levels) = (self.cache(), self.levels());
+        let (cache, levels, facts) = (self.cache(), self.levels(), self.facts());
         let mut trouble = Vec::new();
-        let facts = self.facts();
         for (id, fact) in &facts.archives {
             if !committed.iter().any(|store| self.request.model.archive(*id).to.contains(store)) {
                 continue;
             }
-            let (archive, run) = (&fact.record.name, self.imprint.run);
-            let sources: Vec<_> =
-                fact.record.contents.iter().filter_map(|content| self.scanned(fact, content)).collect();
-            let made =
-                fact.record.contents.iter().map(|content| (content.source.as_str(), content.level)).collect();
+            let contents = fact.record.contents.iter();
+            let made = contents.map(|content| (content.source.as_str(), content.level)).collect();
             let mut keep = levels.needed(*id, &made);
-            keep.insert(run);
-            let kept = cache
-                .store(archive, run, &fact.record.root, &sources)
-                .and_then(|()| cache.keep_only(archive, &keep));
-            if let Err(error) = kept {
-                trouble.push(format!(
-                    "archive `{archive}`: its scans could not be kept: {error}; its next run is a full"
-                ));
+            keep.insert(self.imprint.run);
+            if let Err(error) = cache.keep_only(&fact.record.name, &keep) {
+                trouble.push(format!("archive `{}`: old scans stay: {error}", fact.record.name));
+            }
+        }
+        if !committed.is_empty() {
+            let archives = self.request.model.archives.iter().map(|archive| archive.name.as_str()).collect();
+            if let Err(error) = cache.keep_archives(&archives) {
+                trouble.push(format!("scans of archives that the plan no longer has stay: {error}"));
             }
         }
         trouble

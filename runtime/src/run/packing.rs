@@ -67,6 +67,7 @@ impl Worker {
                 self.warn(step, format!("source `{}`: and {more} more like these", source.name));
             }
         }
+        self.keep_scans(step, &fact);
         self.facts().archives.insert(id, fact);
         Ok(())
     }

@@ -532,7 +532,7 @@ impl Worker {
 
     /// Undoes what was not committed, removes scratch files, releases the stores.
     fn unlock(&self, step: &StepId) -> Result<(), Failure> {
-        let mut trouble = self.keep_scans();
+        let mut trouble = self.forget_scans();
         for session in self.sessions.values() {
             trouble.extend(self.release(session));
         }
