@@ -47,6 +47,8 @@ pub enum Action {
     Commit(StoreId),
     /// Delete what retention no longer keeps.
     Prune(StoreId),
+    /// Delete, from the repository of a source's tool, what was before the cycle that now has begun.
+    Expire(SourceId),
     /// Release the locks.
     Unlock,
     /// Tell somebody, by the notification's place in the model, that the run begins or how it ended.

@@ -46,6 +46,7 @@ pub fn lower(model: &Model, occasion: &Occasion) -> Result<StepGraph, LowerError
     lowering.archives();
     lowering.windows_leave();
     lowering.stores();
+    lowering.expire();
     lowering.end();
     let wanted: BTreeMap<ArchiveId, String> = lowering
         .names
@@ -345,8 +346,8 @@ impl<'a> Lowering<'a> {
                 }
                 SourceKind::Postgres(postgres) => {
                     let reads = BTreeSet::from([Resource::World(format!("postgres {}", source.name))]);
-                    let writes = match &postgres.staging {
-                        Some(path) => Resource::Contents(path.clone()),
+                    let writes = match postgres.repository() {
+                        Some(path) => Resource::Contents(path.to_path_buf()),
                         None => self.staged(&source.name),
                     };
                     (Action::Dump(id), reads, writes)
@@ -426,8 +427,8 @@ impl<'a> Lowering<'a> {
                 files.paths.iter().map(|path| Resource::Path(path.absolute.clone())).collect()
             }
             SourceKind::Sqlite { .. } => vec![self.staged(&source.name)],
-            SourceKind::Postgres(postgres) => match &postgres.staging {
-                Some(path) => vec![Resource::Contents(path.clone())],
+            SourceKind::Postgres(postgres) => match postgres.repository() {
+                Some(path) => vec![Resource::Contents(path.to_path_buf())],
                 None => vec![self.staged(&source.name)],
             },
             SourceKind::Command(_) => vec![Resource::World(format!("output of {}", source.name))],
@@ -475,6 +476,24 @@ impl<'a> Lowering<'a> {
             if keeps && !declared.append_only {
                 self.push(&format!("prune/{name}"), Action::Prune(store), [format!("commit/{name}")]);
             }
+        }
+    }
+
+    /// A repository that is packed holds one cycle: what is older goes once the next full is committed everywhere.
+    fn expire(&mut self) {
+        for id in self.sources.clone() {
+            let source = self.model.source(id);
+            let SourceKind::Postgres(postgres) = &source.kind else { continue };
+            let Some(repository) = postgres.repository().map(Path::to_path_buf) else { continue };
+            let (name, timeout) = (source.name.clone(), source.timeout);
+            let holders = self.archives.iter().filter(|archive| self.model.archive(**archive).from.contains(&id));
+            let stores: BTreeSet<StoreId> =
+                holders.flat_map(|archive| self.model.archive(*archive).to.iter().copied()).collect();
+            let needs: Vec<String> =
+                stores.iter().map(|store| format!("commit/{}", self.model.store(*store).name)).collect();
+            let step = self.push(&format!("expire/{name}"), Action::Expire(id), needs);
+            step.deletes.insert(Resource::World(format!("backups of earlier cycles in {}", repository.display())));
+            step.timeout = timeout;
         }
     }
 

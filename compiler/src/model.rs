@@ -66,6 +66,14 @@ pub struct Model {
     pub verifies: Vec<Verify>,
 }
 
+impl Source {
+    /// Whether it has all in each run, whatever the run's level: its tool leaves something new each time, and what was not
+    /// copied again is no longer there.
+    pub fn is_whole_each_time(&self) -> bool {
+        matches!(&self.kind, SourceKind::Postgres(postgres) if postgres.repository().is_none())
+    }
+}
+
 impl Model {
     /// The store with this id.
     pub fn store(&self, id: StoreId) -> &Store {
@@ -332,6 +340,16 @@ pub struct Postgres {
     pub run_as: Option<String>,
     /// Parallel workers of the tool.
     pub jobs: Option<u32>,
+}
+
+impl Postgres {
+    /// Where its tool keeps a repository that lives on between runs; `None`: it keeps none, and each run has all.
+    pub fn repository(&self) -> Option<&std::path::Path> {
+        match self.driver {
+            PostgresDriver::Pgbackrest | PostgresDriver::Probackup => self.staging.as_deref(),
+            PostgresDriver::Basebackup | PostgresDriver::Dump => None,
+        }
+    }
 }
 
 /// The tools that read a cluster.

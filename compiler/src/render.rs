@@ -105,6 +105,7 @@ fn doing<'a>(action: &Action, model: &'a Model) -> Doing<'a> {
         Action::Publish(id, to) => Doing { verb: "publish", archive: archive(id), store: store(to), ..none },
         Action::Commit(id) => Doing { verb: "commit", store: store(id), ..none },
         Action::Prune(id) => Doing { verb: "prune", store: store(id), ..none },
+        Action::Expire(id) => Doing { verb: "expire", source: source(id), ..none },
         Action::Unlock => Doing { verb: "unlock", ..none },
         Action::Notify(at, when) => {
             Doing { verb: "notify", notify: Some(notify_name(model, *at)), when: Some(*when), ..none }
@@ -173,7 +174,7 @@ fn quoted(text: &str) -> String {
 fn dot_shape(action: &Action) -> &'static str {
     match action {
         Action::LockHost | Action::LockStore(_) | Action::Unlock => "octagon",
-        Action::Recover | Action::ClearStaging(_) | Action::Prune(_) => "diamond",
+        Action::Recover | Action::ClearStaging(_) | Action::Prune(_) | Action::Expire(_) => "diamond",
         Action::Enter(_) | Action::Leave(_) => "house",
         Action::Scan(_) | Action::Dump(_) => "ellipse",
         Action::Pack(_) => "box3d",
@@ -216,7 +217,7 @@ pub fn to_mermaid(graph: &StepGraph, model: &Model) -> String {
 fn mermaid_shape(action: &Action) -> (&'static str, &'static str) {
     match action {
         Action::LockHost | Action::LockStore(_) | Action::Unlock => ("{{", "}}"),
-        Action::Recover | Action::ClearStaging(_) | Action::Prune(_) => ("{", "}"),
+        Action::Recover | Action::ClearStaging(_) | Action::Prune(_) | Action::Expire(_) => ("{", "}"),
         Action::Enter(_) | Action::Leave(_) => ("[/", "/]"),
         Action::Scan(_) | Action::Dump(_) => ("([", "])"),
         Action::Pack(_) => ("[[", "]]"),

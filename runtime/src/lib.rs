@@ -19,6 +19,7 @@ pub mod catalog;
 pub mod control;
 pub mod extract;
 pub mod load;
+pub mod postgres;
 pub mod recall;
 pub mod run;
 pub mod scan;

@@ -57,6 +57,8 @@ pub struct Facts {
     pub published: BTreeSet<(ArchiveId, StoreId)>,
     /// Artefacts that were packed and did not reach a store, and why.
     pub lost: BTreeMap<(ArchiveId, StoreId), String>,
+    /// What the tools of Postgres sources say of their backups.
+    pub labels: BTreeMap<SourceId, BTreeMap<String, String>>,
     /// What a person should read.
     pub warnings: Vec<String>,
 }
@@ -101,7 +103,7 @@ pub fn manifest(
         run: imprint.run,
         nonce: imprint.nonce,
         plan: PlanRef { name: model.name.clone(), id: imprint.plan },
-        level: highest(&archives),
+        level: highest(model, &archives),
         started: imprint.started,
         finished: imprint.finished,
         host: imprint.host.clone(),
@@ -155,10 +157,14 @@ pub fn archive_record(
     }
 }
 
-/// The highest level that anything in these archives has.
-fn highest(archives: &[ArchiveRecord]) -> Level {
-    let levels = archives.iter().flat_map(|archive| &archive.contents).map(|content| content.level);
-    levels.max().unwrap_or(Level::Full)
+/// The highest level that anything in these archives has, but for what is whole in every run.
+fn highest(model: &Model, archives: &[ArchiveRecord]) -> Level {
+    let is_cycled = |content: &&Content| {
+        let declared = model.sources.iter().find(|source| source.name == content.source);
+        !declared.is_some_and(backplan_compiler::model::Source::is_whole_each_time)
+    };
+    let contents = archives.iter().flat_map(|archive| &archive.contents).filter(is_cycled);
+    contents.map(|content| content.level).max().unwrap_or(Level::Full)
 }
 
 fn source_record(model: &Model, id: SourceId, facts: &Facts) -> SourceRecord {
@@ -185,7 +191,7 @@ fn source_record(model: &Model, id: SourceId, facts: &Facts) -> SourceRecord {
         reason,
         entries,
         bytes,
-        labels: BTreeMap::new(),
+        labels: facts.labels.get(&id).cloned().unwrap_or_default(),
     }
 }
 

@@ -261,7 +261,16 @@ impl Looking<'_> {
 
     fn dump(&mut self, id: SourceId, shown: &mut StepForecast) {
         let source = self.prepared.request.model.source(id);
-        let SourceKind::Sqlite { path } = &source.kind else { return };
+        let path = match &source.kind {
+            SourceKind::Sqlite { path } => path,
+            SourceKind::Postgres(postgres) => {
+                // Its tool would have to be asked, and asking is an action already.
+                let by = format!("{:?}", postgres.driver).to_lowercase();
+                shown.found.push(format!("a backup by {by}; its size is known when it is made"));
+                return;
+            }
+            SourceKind::Files(_) | SourceKind::Command(_) => return,
+        };
         match std::fs::metadata(path) {
             Ok(meta) => {
                 shown.found.push(format!("about {} bytes", meta.len()));

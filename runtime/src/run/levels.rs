@@ -168,7 +168,7 @@ pub fn levels(request: &Request, stores: &Stores, cache: &Cache, now: Timestamp)
         let mut lost = BTreeMap::new();
         // Every turn finds one more artefact that cannot serve, until none is found.
         let answer = loop {
-            let answer = next(model, archive, &asked, &Past { runs: &runs, lost: &lost });
+            let answer = following(model, archive, &asked, &Past { runs: &runs, lost: &lost });
             let mut found = unusable(&answer, &targets, &lost);
             // A whole archive each time needs nothing of its base.
             let grounds = match found.is_empty() && !archive.self_contained {
@@ -202,6 +202,25 @@ pub fn levels(request: &Request, stores: &Stores, cache: &Cache, now: Timestamp)
         }
     }
     levels
+}
+
+/// What the next run of `archive` is to be, but that sources which have all in each run rest on nothing.
+fn following(
+    model: &Model,
+    archive: &Archive,
+    asked: &Asked<'_>,
+    past: &Past<'_, RunId>,
+) -> Next<RunId> {
+    let mut answer = next(model, archive, asked, past);
+    for id in archive.from.iter().filter(|id| model.source(**id).is_whole_each_time()) {
+        if let Some(base) = answer.bases.get_mut(&model.source(*id).name) {
+            *base = None;
+        }
+    }
+    if answer.bases.values().all(Option::is_none) {
+        answer.level = Level::Full;
+    }
+    answer
 }
 
 /// The newest run of a source in an archive, and its newest full.
@@ -239,7 +258,7 @@ fn lacking(
         .map(|manifest| (manifest.run, fact(manifest)))
         .collect();
     let runs: Vec<Run<RunId>> = all.into_values().collect();
-    let elsewhere = next(model, archive, asked, &Past { runs: &runs, lost: &BTreeMap::new() });
+    let elsewhere = following(model, archive, asked, &Past { runs: &runs, lost: &BTreeMap::new() });
     let is_whole_here = |source: &&String| answer.bases.get(*source).is_some_and(Option::is_none);
     let mut bases = elsewhere.bases.iter().filter(|(source, _)| is_whole_here(source));
     let base = bases.find_map(|(_, base)| base.as_ref())?;
@@ -302,8 +321,9 @@ fn grounds(
         let (manifest, record) = held.ok_or_else(|| useless("it is not there".to_owned()))?;
         let chain = shelf.view(manifest, record, &|other| other == source);
         let view = Arc::new(chain.map_err(|error| useless(error.to_string()))?.view);
-        let is_tree =
-            |declared: &&Source| declared.name == *source && matches!(declared.kind, SourceKind::Files(_));
+        let is_tree = |declared: &&Source| {
+            declared.name == *source && matches!(declared.kind, SourceKind::Files(_) | SourceKind::Postgres(_))
+        };
         let scan = match model.sources.iter().any(|declared| is_tree(&declared)) {
             true => Some(
                 cache

@@ -18,6 +18,7 @@
 
 pub mod cache;
 pub mod coordinator;
+mod databases;
 pub mod deliver;
 pub mod event;
 pub mod facts;
@@ -76,3 +77,5 @@ pub async fn run(
     let execution = execute(Arc::clone(&graph), work, bounds, observer, signals).await;
     Ok(worker.finish(&run, &graph, &execution))
 }
+
+pub(crate) use state::make_private;

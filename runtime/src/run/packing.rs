@@ -6,7 +6,7 @@ use std::path::Path;
 
 use backplan_compiler::graph::StepId;
 use backplan_compiler::lower::reading_order;
-use backplan_compiler::model::{ArchiveId, SourceId, SourceKind, StoreId};
+use backplan_compiler::model::{ArchiveId, Compare, SourceId, SourceKind, StoreId};
 use sha2::{Digest, Sha256};
 
 use super::coordinator::{Failure, FailureKind};
@@ -91,6 +91,7 @@ impl Worker {
                 None => Shape::Whole { copy_from: levels.copies(id).map(|copies| copies.base.clone()) },
             },
             share_blocks: archive.share_blocks,
+            is_copied: archive.self_contained,
             deleted: None,
         };
         let changes = artefact::plan_changes(&inputs, &options, control)
@@ -169,7 +170,14 @@ impl Worker {
                     mode: 0o600,
                 }))
             }
-            SourceKind::Postgres(_) => Err(Failure::fatal("this version does not read Postgres")),
+            SourceKind::Postgres(_) => {
+                let base = self.levels().scan(archive, &source.name).cloned().map(|kept| BaseScan {
+                    scan: kept.scan,
+                    doubts: kept.doubts,
+                    compare: Compare::Mtime,
+                });
+                Ok(Some(Content::Scan { scan: self.tree_of(id), base }))
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,8 @@ pub struct Program {
     pub run_as: Option<String>,
     /// Stopped after this long.
     pub timeout: Option<Duration>,
+    /// The folder it starts in; `None`: that of this process.
+    pub folder: Option<PathBuf>,
 }
 
 impl Program {
@@ -60,6 +63,9 @@ impl Program {
         words.extend(self.argv.iter().map(String::as_str));
         let mut command = Command::new(words.first().copied().unwrap_or_default());
         command.args(words.iter().skip(1)).process_group(0).stdin(Stdio::null());
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+        }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -214,7 +220,7 @@ impl Running {
     }
 
     /// What a failed read was about, with the group ended.
-    fn failed_read(mut self, cause: io::Error) -> ProcessError {
+    pub(crate) fn failed_read(mut self, cause: io::Error) -> ProcessError {
         self.end_group();
         let program = self.program.clone();
         self.trouble.take().unwrap_or(ProcessError::Output { program, cause })

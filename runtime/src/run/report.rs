@@ -171,7 +171,7 @@ fn step_report(step: &Step, execution: &Execution) -> StepReport {
 
 /// Trouble behind the last commit is a warning: the backup exists.
 fn is_late(step: &StepReport) -> bool {
-    ["prune/", "clear/after", "unlock", "notify/"].iter().any(|late| step.step.starts_with(late))
+    ["prune/", "expire/", "clear/after", "unlock", "notify/"].iter().any(|late| step.step.starts_with(late))
 }
 
 fn late_trouble(steps: &[StepReport]) -> Vec<String> {

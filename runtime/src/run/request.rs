@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use backplan_compiler::model::{Level, Model, NotifyKind, SourceKind, Store, StoreKind};
+use backplan_compiler::model::{Level, Model, NotifyKind, PostgresDriver, SourceKind, Store, StoreKind};
 use jiff::Timestamp;
+
+use crate::postgres;
 
 /// What a run is asked to do.
 #[derive(Debug, Clone)]
@@ -53,8 +55,13 @@ impl Clock {
 pub fn unsupported(model: &Model) -> Vec<String> {
     let mut found = Vec::new();
     for source in &model.sources {
-        if matches!(source.kind, SourceKind::Postgres(_)) {
-            found.push(format!("source `{}` is a Postgres cluster", source.name));
+        let SourceKind::Postgres(cluster) = &source.kind else { continue };
+        let name = &source.name;
+        let is_separate = model.separates.iter().any(|separate| model.source(separate.source).name == *name);
+        if postgres::driver(cluster.driver).is_none() {
+            found.push(format!("source `{name}` is read by pg_probackup"));
+        } else if cluster.driver == PostgresDriver::Pgbackrest && cluster.staging.is_none() && !is_separate {
+            found.push(format!("source `{name}` has no `staging` for pgBackRest's repository"));
         }
     }
     for (index, store) in model.stores.iter().enumerate() {

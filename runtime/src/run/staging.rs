@@ -9,6 +9,7 @@ use backplan_compiler::model::{SourceKind, Staging as Declared};
 
 use super::request::Request;
 use super::session;
+use crate::catalog::ids::RunId;
 use crate::control::{Control, Stopped};
 
 /// Why a staging was not cleared. Nothing was deleted, but for [`StagingError::Io`].
@@ -133,7 +134,10 @@ impl Staging {
                     let why = format!("there is a Postgres cluster in it (`{}`)", entry.path().display());
                     return Err(StagingError::Refused { staging: shown.to_path_buf(), why });
                 }
-                if meta.is_dir() && meta.dev() == self.device {
+                // What a run builds is its own, a copy of a cluster too: in a folder that is named after the run.
+                let name = entry.file_name();
+                let is_run = || name.to_str().is_some_and(|name| name.parse::<RunId>().is_ok());
+                if meta.is_dir() && meta.dev() == self.device && !(folder == self.path && is_run()) {
                     folders.push(entry.path());
                 }
             }

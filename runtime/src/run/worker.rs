@@ -87,6 +87,7 @@ impl Work for Worker {
             Action::Pack(archive) => self.pack(&step.id, *archive, control),
             Action::Publish(archive, store) => self.publish(*archive, *store, control),
             Action::Commit(store) => self.commit(&step.id, *store),
+            Action::Expire(source) => self.expire(&step.id, *source, control),
             Action::Prune(store) => self.prune(&step.id, *store, control),
             Action::Unlock => self.unlock(&step.id),
             Action::Notify(notify, when) => self.notify(&step.id, *notify, *when, control),
@@ -451,6 +452,7 @@ impl Worker {
             env,
             run_as: command.run_as.clone(),
             timeout: self.request.model.source(id).timeout.map(Duration::from_secs),
+            folder: None,
         })
     }
 
@@ -471,7 +473,11 @@ impl Worker {
 
     fn dump(&self, step: &StepId, id: SourceId, control: &Control) -> Result<(), Failure> {
         let source = self.request.model.source(id);
-        let SourceKind::Sqlite { path } = &source.kind else { return Ok(()) };
+        let path = match &source.kind {
+            SourceKind::Sqlite { path } => path,
+            SourceKind::Postgres(postgres) => return self.dump_postgres(step, id, postgres, control),
+            SourceKind::Files(_) | SourceKind::Command(_) => return Ok(()),
+        };
         let folder = self.staged_folder().join(&source.name);
         let to = folder.join(path.file_name().unwrap_or_default());
         self.intend(&Record::Writing { step: step.0.clone(), paths: vec![folder.clone()] })?;

@@ -33,7 +33,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::deleted::Deleted;
-use super::{IndexPlace, ReadError, Root};
+use super::{IndexPlace, PIECE, ReadError, Root};
 use crate::control::{Control, Stopped};
 use crate::scan::{Counts, Doubts, Warnings};
 pub use base::{BaseIndex, BaseScan, CopyBase, Shape};
@@ -146,6 +146,9 @@ pub struct PackOptions {
     /// Pads members to 4 KiB, so that a copy-on-write store can share them with the next artefact; and shares those
     /// that are copied, where [`CopyBase::file`] allows it. Costs 2 to 4 % of size.
     pub share_blocks: bool,
+    /// Later artefacts copy members of this one: they hold fewer files each, so that a change makes less of them useless.
+    /// Costs 0.3 % of size.
+    pub is_copied: bool,
     /// What this artefact takes away from those it rests on: it is a difference then, even with an empty list. `None`
     /// for a whole one.
     pub deleted: Option<Deleted>,
@@ -413,6 +416,7 @@ fn members(
         deletions,
         left_out: &left_out,
         share_blocks: options.share_blocks,
+        batch: if options.is_copied { PIECE / 2 } else { PIECE },
     };
     std::thread::scope(|scope| {
         let (jobs, queue) = sync_channel(2 * workers);

@@ -72,6 +72,10 @@ impl Roots {
         let above = root.above.as_ref().ok_or(Errno::NOENT)?;
         let below = inside.get(root.inside..).ok_or(Errno::NOENT)?;
         let mut path = root.name.clone();
+        // A tree without a name inside has its entries directly below it: nothing parts their paths from it.
+        if !below.is_empty() && !below.starts_with(b"/") {
+            path.push(b'/');
+        }
         path.extend_from_slice(below);
         let path = path.strip_prefix(b"/").unwrap_or(&path);
         let path = if path.is_empty() { b"." } else { path };

@@ -47,6 +47,8 @@ pub struct Shared<'a> {
     pub left_out: &'a Mutex<Doubts>,
     /// Whether members are padded.
     pub share_blocks: bool,
+    /// Bytes of tar that small files share a member up to.
+    pub batch: usize,
 }
 
 impl Shared<'_> {
@@ -221,7 +223,7 @@ impl<'a> Planner<'a> {
         if entry.path.len() > SHORT_NAME || link > SHORT_NAME {
             bytes += 2 * BLOCK + entry.path.len() + link;
         }
-        if self.batch_bytes + bytes > PIECE && self.batch_bytes > 0 {
+        if self.batch_bytes + bytes > self.shared.batch && self.batch_bytes > 0 {
             self.flush()?;
         }
         self.batch_bytes += bytes;

@@ -1,0 +1,243 @@
+//! Reading a Postgres cluster, by the tool that the plan names. Every driver leaves a folder, which is packed as a tree.
+//!
+//! | module | tool | levels | leaves |
+//! |---|---|---|---|
+//! | [`basebackup`] | `pg_basebackup` | full | a data directory that starts |
+//! | [`dump`] | `pg_dump`, `pg_dumpall` | full | a dump of each database, and the roles |
+//! | [`pgbackrest`] | `pgbackrest` | all | its repository, which lives on between runs |
+//!
+//! A tool is started as the account of `run_as`, as the leader of a process group of its own; what it says goes to the
+//! run's output, and its last words into the error.
+
+pub mod basebackup;
+pub mod dump;
+pub mod pgbackrest;
+pub mod tools;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use backplan_compiler::model::{Level, Postgres, PostgresDriver};
+use backplan_compiler::value::Hidden;
+
+use crate::control::{Control, Stopped};
+use crate::run::process::{self, ProcessError, Program, Tell};
+
+/// What a manifest says of a backup: label, LSNs, timeline, versions. Keys are stable; see `docs/postgres.md`.
+pub type Labels = BTreeMap<String, String>;
+
+/// What a driver can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abilities {
+    /// It can make differentials and incrementals: its tool knows what changed.
+    pub levels: bool,
+    /// It keeps a repository of its own, which lives on between runs in the source's `staging`.
+    pub repository: bool,
+}
+
+/// What is to be backed up, and with what.
+pub struct Job<'a> {
+    /// The source's name.
+    pub source: &'a str,
+    /// Its attributes.
+    pub postgres: &'a Postgres,
+    /// The role's password.
+    pub password: Option<Hidden>,
+    /// The level of the run.
+    pub level: Level,
+    /// Where the driver builds: the source's `staging`, or a new and empty folder of this run.
+    pub folder: &'a Path,
+    /// Seconds that one program may take.
+    pub timeout: Option<Duration>,
+    /// Whether to stop.
+    pub control: &'a Control,
+    /// Where the lines of its programs go.
+    pub tell: &'a Tell,
+}
+
+/// A backup that was made.
+#[derive(Debug, Clone, Default)]
+pub struct Backup {
+    /// What the manifest says of it.
+    pub labels: Labels,
+    /// What a person should read.
+    pub warnings: Vec<String>,
+}
+
+/// A tool that backs up a cluster.
+pub trait Driver: Sync {
+    /// What it can do.
+    fn abilities(&self) -> Abilities;
+
+    /// Makes a backup in the job's folder. What an earlier attempt left there is of no harm.
+    ///
+    /// # Errors
+    /// See [`DriverError`].
+    fn back_up(&self, job: &Job<'_>) -> Result<Backup, DriverError>;
+
+    /// Removes from the repository what no later backup of the new cycle needs, now that the full with `labels` is
+    /// committed. Without a repository there is nothing to remove.
+    ///
+    /// # Errors
+    /// See [`DriverError`]; what stays is removed after the next full.
+    fn expire(&self, job: &Job<'_>, labels: &Labels) -> Result<(), DriverError> {
+        let _ = (job, labels);
+        Ok(())
+    }
+}
+
+/// The driver of a source; `None`: this version does not run it.
+pub fn driver(driver: PostgresDriver) -> Option<&'static dyn Driver> {
+    match driver {
+        PostgresDriver::Basebackup => Some(&basebackup::Basebackup),
+        PostgresDriver::Dump => Some(&dump::Dump),
+        PostgresDriver::Pgbackrest => Some(&pgbackrest::Pgbackrest),
+        PostgresDriver::Probackup => None,
+    }
+}
+
+/// Why there is no backup.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// A program of the tool failed.
+    #[error("{0}{hint}", hint = mend(.0))]
+    Tool(#[from] ProcessError),
+    /// A program is not on this machine.
+    #[error("`{program}` is not on this machine: {hint}")]
+    Missing {
+        /// The program.
+        program: &'static str,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// Another attempt would fail alike.
+    #[error("{0}")]
+    Lasting(String),
+    /// Another attempt may succeed.
+    #[error("{0}")]
+    Passing(String),
+    /// A file could not be written.
+    #[error("`{path}`: {cause}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        cause: io::Error,
+    },
+    /// The run was asked to stop.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+impl DriverError {
+    /// Whether another attempt is of use.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, DriverError::Tool(_) | DriverError::Passing(_) | DriverError::File { .. })
+    }
+
+    /// Whether the run was asked to stop.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self, DriverError::Stopped(_) | DriverError::Tool(ProcessError::Stopped(_)))
+    }
+}
+
+/// What to do about words of the server that everyone meets once.
+fn mend(error: &ProcessError) -> &'static str {
+    let ProcessError::Status { words, .. } = error else { return "" };
+    let said = |part: &str| words.iter().any(|line| line.contains(part));
+    if said("Peer authentication failed") {
+        "\n  run it as the account that the server knows: `run_as = \"postgres\"`"
+    } else if said("must be superuser or replication role") || said("permission denied to start WAL sender") {
+        "\n  give the role the right: `alter role NAME with replication`"
+    } else if said("no pg_hba.conf entry for replication") {
+        "\n  let the role in: a line `local replication NAME peer` (or its like) in pg_hba.conf, then reload"
+    } else if said("Is the server running") || said("Connection refused") {
+        "\n  start the server, or mend `host` and `port`"
+    } else if said("password authentication failed") || said("no password supplied") {
+        "\n  set `password` of the source, from env, file or exec"
+    } else {
+        ""
+    }
+}
+
+impl Job<'_> {
+    /// A program of the tool as it is to be started: account, password, a folder that the account can be in.
+    fn program(&self, argv: Vec<String>) -> Program {
+        let mut env = vec![("LC_ALL".to_owned(), "C".to_owned())];
+        if let Some(password) = &self.password {
+            env.push(("PGPASSWORD".to_owned(), password.expose().to_owned()));
+        }
+        Program {
+            argv,
+            env,
+            run_as: self.postgres.run_as.clone(),
+            timeout: self.timeout,
+            folder: Some(PathBuf::from("/")),
+        }
+    }
+
+    /// Runs a program to its end, and gives what it wrote.
+    fn run(&self, argv: Vec<String>) -> Result<Vec<u8>, DriverError> {
+        Ok(process::run(&self.program(argv), self.control, self.tell)?)
+    }
+
+    /// `--host`, `--port`, `--username` and never a question for a password.
+    fn connection(&self) -> Vec<String> {
+        let postgres = self.postgres;
+        let mut options = vec!["--no-password".to_owned()];
+        options.extend(postgres.host.as_ref().map(|host| format!("--host={host}")));
+        options.extend(postgres.port.map(|port| format!("--port={port}")));
+        options.extend(postgres.user.as_ref().map(|user| format!("--username={user}")));
+        options
+    }
+
+    /// The answer to a query, one row a line, fields parted by tabs.
+    fn query(&self, database: &str, sql: &str) -> Result<Vec<String>, DriverError> {
+        let mut argv = vec![tools::find("psql")?];
+        argv.extend(self.connection());
+        argv.extend(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--field-separator=\t"].map(str::to_owned));
+        argv.extend([format!("--dbname={database}"), format!("--command={sql}")]);
+        // Its answer is for this program, not for the log.
+        let silent: Tell = std::sync::Arc::new(|_| {});
+        let out = process::run(&self.program(argv), self.control, &silent)?;
+        Ok(String::from_utf8_lossy(&out).lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    }
+
+    /// What the server says of itself.
+    fn server(&self) -> Result<Labels, DriverError> {
+        let sql = "select (select setting from pg_settings where name = 'server_version'), \
+                   (select system_identifier from pg_control_system()), \
+                   (select timeline_id from pg_control_checkpoint())";
+        let database = self.postgres.database.as_deref().unwrap_or("postgres");
+        let rows = self.query(database, sql)?;
+        let fields: Vec<&str> = rows.first().map(|row| row.split('\t').collect()).unwrap_or_default();
+        let names = ["server_version", "system_id", "timeline"];
+        Ok(names.into_iter().zip(fields).map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    /// Gives a folder to the account that the tool runs as, and sees that the account can work there.
+    fn hand_over(&self, folder: &Path) -> Result<(), DriverError> {
+        let failed = |cause| DriverError::File { path: folder.to_path_buf(), cause };
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        let Some(account) = &self.postgres.run_as else { return Ok(()) };
+        let owner = tools::account(account)?;
+        std::os::unix::fs::chown(folder, Some(owner.0), Some(owner.1)).map_err(failed)?;
+        let looks = self.program(vec!["test".to_owned(), "-w".to_owned(), text(folder)]);
+        process::run(&looks, self.control, self.tell).map(drop).map_err(|error| match error {
+            ProcessError::Stopped(stopped) => DriverError::Stopped(stopped),
+            _ => DriverError::Lasting(format!(
+                "`{account}` cannot work in `{}`: let it through the folders above, or name a `staging` where it can",
+                folder.display()
+            )),
+        })
+    }
+}
+
+/// A path as an argument. Paths of plans are text.
+fn text(path: &Path) -> String {
+    String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned()
+}

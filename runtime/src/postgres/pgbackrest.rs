@@ -1,0 +1,341 @@
+//! pgBackRest with its repository in the source's `staging`: it is packed like a tree of files, so that an artefact, with what
+//! it rests on, holds the whole repository of its cycle. `archive_command` pushes WAL into it between runs.
+//!
+//! Exit statuses and the JSON of `info` are those of pgBackRest 2.45 and newer.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
+use std::path::PathBuf;
+
+use backplan_compiler::model::Level;
+use serde::Deserialize;
+
+use super::{Abilities, Backup, Driver, DriverError, Job, Labels, text, tools};
+use crate::run::process::{self, ProcessError, Program};
+
+/// The file that `archive_command` names: `pgbackrest --config=STAGING/pgbackrest.conf --stanza=S archive-push %p`.
+pub const CONFIG: &str = "pgbackrest.conf";
+
+/// Statuses that another attempt does not change: bad options, missing settings, another cluster's stanza.
+const LASTING: [i32; 5] = [28, 31, 32, 37, 68];
+
+/// The driver.
+pub struct Pgbackrest;
+
+impl Driver for Pgbackrest {
+    fn abilities(&self) -> Abilities {
+        Abilities { levels: true, repository: true }
+    }
+
+    fn back_up(&self, job: &Job<'_>) -> Result<Backup, DriverError> {
+        job.hand_over(job.folder)?;
+        let tool = Tool::new(job)?;
+        if tool.info()?.is_none() {
+            tool.run("stanza-create", &[])?;
+            tool.run("check", &[])?;
+        }
+        let wanted = match job.level {
+            Level::Full => "full",
+            Level::Differential => "diff",
+            Level::Incremental => "incr",
+        };
+        let kind = format!("--type={wanted}");
+        tool.run("backup", &[&kind, "--start-fast", "--no-expire-auto"])?;
+        let stanza = tool.info()?;
+        let made = stanza.as_ref().and_then(|stanza| stanza.backup.last());
+        let made = made.ok_or_else(|| DriverError::Passing("pgBackRest made a backup and does not list it".into()))?;
+        if made.error == Some(true) {
+            return Err(DriverError::Lasting(format!(
+                "pgBackRest found damaged pages while it made `{}`: run `pg_amcheck`, look at its log",
+                made.label
+            )));
+        }
+        let mut warnings = Vec::new();
+        if made.kind != wanted {
+            warnings.push(format!(
+                "pgBackRest made a {} backup, not a {wanted}: its repository has nothing that it could rest on",
+                made.kind
+            ));
+        }
+        let mut labels = made.labels();
+        let system = stanza.as_ref().and_then(|stanza| stanza.db.last());
+        labels.extend(system.map(|db| ("system_id".to_owned(), db.system_id.to_string())));
+        labels.extend(system.map(|db| ("server_version".to_owned(), db.version.clone())));
+        Ok(Backup { labels, warnings })
+    }
+
+    fn expire(&self, job: &Job<'_>, labels: &Labels) -> Result<(), DriverError> {
+        // Only the full that the manifest names may end what was before it.
+        if labels.get("type").map(String::as_str) != Some("full") {
+            return Ok(());
+        }
+        let tool = Tool::new(job)?;
+        let newest = tool.info()?;
+        let newest = newest.iter().flat_map(|stanza| &stanza.backup).rfind(|backup| backup.kind == "full");
+        if newest.map(|backup| &backup.label) != labels.get("label") {
+            return Ok(());
+        }
+        tool.run("expire", &["--repo1-retention-full=1"])
+    }
+}
+
+struct Tool<'a> {
+    job: &'a Job<'a>,
+    program: String,
+    config: PathBuf,
+    stanza: &'a str,
+}
+
+impl<'a> Tool<'a> {
+    fn new(job: &'a Job<'a>) -> Result<Tool<'a>, DriverError> {
+        let program = tools::find("pgbackrest")?;
+        let stanza = job.postgres.stanza.as_deref().unwrap_or(job.source);
+        let config = match &job.postgres.config {
+            Some(config) => {
+                agree(job, config)?;
+                config.clone()
+            }
+            None => job.folder.join(CONFIG),
+        };
+        let tool = Tool { job, program, config, stanza };
+        if job.postgres.config.is_none() {
+            tool.write_config()?;
+        }
+        Ok(tool)
+    }
+
+    /// The settings that backup, `archive_command` and restore share. Replaced as a whole: a server may read it meanwhile.
+    fn write_config(&self) -> Result<(), DriverError> {
+        let failed = |cause| DriverError::File { path: self.config.clone(), cause };
+        let wanted = self.settings()?;
+        if fs::read_to_string(&self.config).is_ok_and(|text| text == wanted) {
+            return Ok(());
+        }
+        let temporary = self.config.with_extension("conf.new");
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let mut file =
+            fs::File::options().write(true).create_new(true).mode(0o640).open(&temporary).map_err(failed)?;
+        file.write_all(wanted.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+        fs::set_permissions(&temporary, fs::Permissions::from_mode(0o640)).map_err(failed)?;
+        if let Some(account) = &self.job.postgres.run_as {
+            let (user, group) = tools::account(account)?;
+            chown(&temporary, Some(user), Some(group)).map_err(failed)?;
+        }
+        fs::rename(&temporary, &self.config).map_err(failed)
+    }
+
+    fn settings(&self) -> Result<String, DriverError> {
+        let (job, postgres) = (self.job, self.job.postgres);
+        let data = match &postgres.data_dir {
+            Some(data) => text(data),
+            None => {
+                let database = postgres.database.as_deref().unwrap_or("postgres");
+                job.query(database, "show data_directory")?.into_iter().next().unwrap_or_default()
+            }
+        };
+        let mut lines = vec![
+            "# Written by `plan run`: what is changed here is lost. Name a file of your own with `config`.".to_owned(),
+            "[global]".to_owned(),
+            format!("repo1-path={}", text(job.folder)),
+            "log-level-file=off".to_owned(),
+            format!("[{}]", self.stanza),
+            format!("pg1-path={data}"),
+        ];
+        lines.extend(postgres.port.map(|port| format!("pg1-port={port}")));
+        match postgres.host.as_deref() {
+            Some(host) if host.starts_with('/') => lines.push(format!("pg1-socket-path={host}")),
+            Some(host) => lines.push(format!("pg1-host={host}")),
+            None => {}
+        }
+        lines.extend(postgres.user.as_ref().map(|user| format!("pg1-user={user}")));
+        Ok(lines.join("\n") + "\n")
+    }
+
+    fn command(&self, command: &str, options: &[&str]) -> Program {
+        let mut argv = vec![self.program.clone(), format!("--config={}", text(&self.config))];
+        argv.push(format!("--stanza={}", self.stanza));
+        if let Some(jobs) = self.job.postgres.jobs.filter(|_| command == "backup") {
+            argv.push(format!("--process-max={jobs}"));
+        }
+        // Everything on one stream: the last words are then the error's own.
+        argv.extend(["--log-level-console=off", "--log-level-stderr=info"].map(str::to_owned));
+        argv.extend(options.iter().map(|option| (*option).to_owned()));
+        argv.push(command.to_owned());
+        self.job.program(argv)
+    }
+
+    fn run(&self, command: &str, options: &[&str]) -> Result<(), DriverError> {
+        let program = self.command(command, options);
+        process::run(&program, self.job.control, self.job.tell).map(drop).map_err(explain)
+    }
+
+    /// What the repository says of the stanza; `None`: it has none of this name, or nothing of it.
+    fn info(&self) -> Result<Option<Stanza>, DriverError> {
+        let program = self.command("info", &["--output=json"]);
+        let silent: process::Tell = std::sync::Arc::new(|_| {});
+        let out = process::run(&program, self.job.control, &silent).map_err(explain)?;
+        let found = parse(&out).map_err(|error| {
+            DriverError::Lasting(format!("pgBackRest's `info` cannot be understood: {error}; is it older than 2.45?"))
+        })?;
+        // It ends with 0 for a stanza that is not there.
+        Ok(found.into_iter().find(|stanza| stanza.name == self.stanza && !matches!(stanza.status.code, 1 | 3)))
+    }
+}
+
+/// A file of the operator's must not keep the repository elsewhere than the plan says.
+fn agree(job: &Job<'_>, config: &std::path::Path) -> Result<(), DriverError> {
+    let text = fs::read_to_string(config)
+        .map_err(|cause| DriverError::File { path: config.to_path_buf(), cause })?;
+    let set = text.lines().filter_map(|line| line.trim().strip_prefix("repo1-path")?.trim_start().strip_prefix('='));
+    let other = set.map(str::trim).find(|path| std::path::Path::new(path) != job.folder);
+    let absent = !text.lines().any(|line| line.trim().starts_with("repo1-path"));
+    match other {
+        Some(path) => Err(DriverError::Lasting(format!(
+            "`{}` has `repo1-path={path}`, and the plan has `staging = \"{}\"`: make them the same",
+            config.display(),
+            job.folder.display()
+        ))),
+        None if absent => Err(DriverError::Lasting(format!(
+            "`{}` has no `repo1-path`: add `repo1-path={}`, so that `archive_command` finds it too",
+            config.display(),
+            job.folder.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// What to do about the statuses that everyone meets once.
+fn explain(error: ProcessError) -> DriverError {
+    let code = match &error {
+        ProcessError::Status { status, .. } => status.code(),
+        _ => None,
+    };
+    let hint = match code {
+        Some(28) => {
+            "the repository belongs to another cluster: after a major upgrade run `pgbackrest stanza-upgrade`, else \
+             give this one a `staging` of its own"
+        }
+        Some(50) => "another backup or expire of this stanza runs",
+        Some(64) => "the disk of the repository is full",
+        Some(68) => "set `archive_command` to `pgbackrest --config=STAGING/pgbackrest.conf --stanza=S archive-push %p`",
+        Some(82) => "no WAL arrived: see that `archive_mode` is on, and in the server's log why `archive_command` fails",
+        _ => return DriverError::Tool(error),
+    };
+    let words = format!("{error}\n  {hint}");
+    match code {
+        Some(code) if LASTING.contains(&code) => DriverError::Lasting(words),
+        _ => DriverError::Passing(words),
+    }
+}
+
+fn parse(json: &[u8]) -> Result<Vec<Stanza>, serde_json::Error> {
+    serde_json::from_slice(json)
+}
+
+#[derive(Debug, Deserialize)]
+struct Stanza {
+    name: String,
+    status: Status,
+    #[serde(default)]
+    backup: Vec<Listed>,
+    #[serde(default)]
+    db: Vec<Db>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Status {
+    code: i64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Db {
+    #[serde(rename = "system-id")]
+    system_id: u64,
+    version: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Listed {
+    label: String,
+    #[serde(rename = "type")]
+    kind: String,
+    prior: Option<String>,
+    error: Option<bool>,
+    archive: Option<Range>,
+    lsn: Option<Range>,
+    timestamp: Option<Times>,
+    info: Option<Sizes>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Range {
+    start: Option<String>,
+    stop: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Times {
+    start: i64,
+    stop: i64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Sizes {
+    size: u64,
+}
+
+impl Listed {
+    fn labels(&self) -> Labels {
+        let range = |range: &Option<Range>| {
+            range.as_ref().map_or((None, None), |range| (range.start.clone(), range.stop.clone()))
+        };
+        let ((lsn_start, lsn_stop), (wal_start, wal_stop)) = (range(&self.lsn), range(&self.archive));
+        let time = |at: i64| jiff::Timestamp::from_second(at).ok().map(|at| at.to_string());
+        let timeline = wal_start.as_ref().and_then(|name| u32::from_str_radix(name.get(..8)?, 16).ok());
+        let all = [
+            ("label", Some(self.label.clone())),
+            ("type", Some(self.kind.clone())),
+            ("prior", self.prior.clone()),
+            ("lsn_start", lsn_start),
+            ("lsn_stop", lsn_stop),
+            ("timeline", timeline.map(|timeline| timeline.to_string())),
+            ("wal_start", wal_start),
+            ("wal_stop", wal_stop),
+            ("started", self.timestamp.as_ref().and_then(|times| time(times.start))),
+            ("stopped", self.timestamp.as_ref().and_then(|times| time(times.stop))),
+            ("database_bytes", self.info.as_ref().map(|info| info.size.to_string())),
+        ];
+        let known = all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        known.collect::<BTreeMap<_, _>>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_info_says_becomes_labels() {
+        let json = br#"[{"backup":[{"archive":{"start":"000000020000000000000005","stop":"000000020000000000000006"},
+            "database":{"id":1,"repo-key":1},"error":false,"info":{"size":90,"delta":9,"repository":{"size":1,"delta":1}},
+            "label":"20261120-023000F_20261121-023000D","lsn":{"start":"0/5000028","stop":"0/6000050"},
+            "prior":"20261120-023000F","reference":["20261120-023000F"],"timestamp":{"start":1795228200,"stop":1795228260},
+            "type":"diff"}],"db":[{"id":1,"repo-key":1,"system-id":18446744073709551615,"version":"15"}],
+            "name":"db","status":{"code":0,"message":"ok"}}]"#;
+        let stanza = parse(json).unwrap().remove(0);
+        assert_eq!(stanza.db[0].system_id, u64::MAX);
+        let labels = stanza.backup[0].labels();
+        assert_eq!(labels["type"], "diff");
+        assert_eq!(labels["prior"], "20261120-023000F");
+        assert_eq!(labels["timeline"], "2");
+        assert_eq!(labels["wal_stop"], "000000020000000000000006");
+        assert_eq!(labels["stopped"], jiff::Timestamp::from_second(1_795_228_260).unwrap().to_string());
+        assert!(parse(b"not json").is_err());
+    }
+}

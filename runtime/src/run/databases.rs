@@ -1,0 +1,143 @@
+//! Postgres sources in a run: the driver's folder, then its tree as the packing reads it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use backplan_compiler::graph::StepId;
+use backplan_compiler::model::{Compare, Files, FilesPath, Level, Postgres, SourceId, SourceKind};
+
+use super::coordinator::Failure;
+use super::facts::SourceFact;
+use super::journal::Record;
+use super::state::make_private;
+use super::worker::Worker;
+use crate::control::Control;
+use crate::postgres::{Driver, DriverError, Job, driver};
+use crate::scan::{self, ScanError, Trees};
+
+impl Worker {
+    pub(super) fn dump_postgres(
+        &self,
+        step: &StepId,
+        id: SourceId,
+        postgres: &Postgres,
+        control: &Control,
+    ) -> Result<(), Failure> {
+        let folder = self.folder_of(step, id, postgres)?;
+        let (driver, tell) = (self.driver(postgres)?, self.tell(step));
+        let job = self.job(id, postgres, &folder, control, &tell)?;
+        let backup = driver.back_up(&job).map_err(|error| self.driver_failure(id, &error))?;
+        let name = &self.request.model.source(id).name;
+        for warning in &backup.warnings {
+            self.warn(step, format!("source `{name}`: {warning}"));
+        }
+        self.facts().labels.insert(id, backup.labels);
+        let trees = self.trees_of(id, folder);
+        let summary = scan::scan(&trees, &self.tree_of(id), control).map_err(|error| match error {
+            ScanError::Stopped(_) => Failure::stopped(),
+            error => Failure::lasting(error),
+        })?;
+        for warning in summary.warnings.kept() {
+            self.warn(step, warning.to_string());
+        }
+        self.facts().sources.insert(id, SourceFact::Scanned(summary));
+        Ok(())
+    }
+
+    /// Where the driver builds: its repository, or a folder of this run that is removed with it.
+    fn folder_of(&self, step: &StepId, id: SourceId, postgres: &Postgres) -> Result<PathBuf, Failure> {
+        if let Some(repository) = postgres.repository() {
+            return Ok(repository.to_path_buf());
+        }
+        let above = self.staged_folder();
+        let folder = above.join(&self.request.model.source(id).name);
+        self.intend(&Record::Writing { step: step.0.clone(), paths: vec![folder.clone()] })?;
+        make_private(&above).map_err(Failure::passing)?;
+        if postgres.run_as.is_some() {
+            // The tool's account passes through; what else is in here stays as closed as it is made.
+            let open = fs::Permissions::from_mode(0o711);
+            fs::set_permissions(&above, open)
+                .map_err(|cause| Failure::passing(format!("`{}`: {cause}", above.display())))?;
+        }
+        Ok(folder)
+    }
+
+    /// The scan of what the driver left. That of a repository is kept for the next run to compare with; the others are of
+    /// folders that are new each time.
+    pub(super) fn tree_of(&self, id: SourceId) -> PathBuf {
+        let source = self.request.model.source(id);
+        let ending = if source.is_whole_each_time() { "tree" } else { "scan" };
+        self.work_folder().join(format!("{}.{ending}", source.name))
+    }
+
+    fn trees_of(&self, id: SourceId, folder: PathBuf) -> Trees {
+        let source = self.request.model.source(id);
+        let path = FilesPath { place: source.place, absolute: folder, inside: PathBuf::new() };
+        let files = Files {
+            paths: vec![path],
+            exclude: Vec::new(),
+            exclude_caches: false,
+            one_file_system: false,
+            max_file_size: None,
+            compare: Compare::Mtime,
+            root: None,
+        };
+        Trees { source: source.name.clone(), files, optional: false }
+    }
+
+    /// Deletes from the repository of a source's tool what was before this run's full.
+    pub(super) fn expire(&self, step: &StepId, id: SourceId, control: &Control) -> Result<(), Failure> {
+        let SourceKind::Postgres(postgres) = &self.request.model.source(id).kind else { return Ok(()) };
+        let Some(repository) = postgres.repository() else { return Ok(()) };
+        let Some(labels) = self.facts().labels.get(&id).cloned() else { return Ok(()) };
+        let (driver, tell) = (self.driver(postgres)?, self.tell(step));
+        let job = self.job(id, postgres, repository, control, &tell)?;
+        driver.expire(&job, &labels).map_err(|error| self.driver_failure(id, &error))
+    }
+
+    fn driver(&self, postgres: &Postgres) -> Result<&'static dyn Driver, Failure> {
+        driver(postgres.driver).ok_or_else(|| Failure::fatal("this version does not run the source's driver"))
+    }
+
+    fn job<'a>(
+        &'a self,
+        id: SourceId,
+        postgres: &'a Postgres,
+        folder: &'a std::path::Path,
+        control: &'a Control,
+        tell: &'a super::process::Tell,
+    ) -> Result<Job<'a>, Failure> {
+        let source = self.request.model.source(id);
+        let no_secret = |error| Failure::lasting(format!("source `{}`: {error}", source.name));
+        let password = postgres.password.as_ref().map(|secret| self.secrets.fetch(secret));
+        Ok(Job {
+            source: &source.name,
+            postgres,
+            password: password.transpose().map_err(no_secret)?,
+            level: self.level_of(id),
+            folder,
+            timeout: source.timeout.map(Duration::from_secs),
+            control,
+            tell,
+        })
+    }
+
+    /// The highest level that any archive of the run wants of a source.
+    fn level_of(&self, id: SourceId) -> Level {
+        let (levels, name) = (self.levels(), &self.request.model.source(id).name);
+        let holders = self.graph.artefact_names.keys();
+        let holders = holders.filter(|archive| self.request.model.archive(**archive).from.contains(&id));
+        holders.map(|archive| levels.level(*archive, name)).max().unwrap_or(Level::Full)
+    }
+
+    fn driver_failure(&self, id: SourceId, error: &DriverError) -> Failure {
+        if error.is_stopped() {
+            return Failure::stopped();
+        }
+        let name = &self.request.model.source(id).name;
+        let text = self.secrets.redact(&format!("source `{name}`: {error}"));
+        if error.is_passing() { Failure::passing(text) } else { Failure::lasting(text) }
+    }
+}
