@@ -486,13 +486,15 @@ impl<'a> Lowering<'a> {
             let SourceKind::Postgres(postgres) = &source.kind else { continue };
             let Some(repository) = postgres.repository().map(Path::to_path_buf) else { continue };
             let (name, timeout) = (source.name.clone(), source.timeout);
-            let holders = self.archives.iter().filter(|archive| self.model.archive(**archive).from.contains(&id));
+            let holders =
+                self.archives.iter().filter(|archive| self.model.archive(**archive).from.contains(&id));
             let stores: BTreeSet<StoreId> =
                 holders.flat_map(|archive| self.model.archive(*archive).to.iter().copied()).collect();
             let needs: Vec<String> =
                 stores.iter().map(|store| format!("commit/{}", self.model.store(*store).name)).collect();
             let step = self.push(&format!("expire/{name}"), Action::Expire(id), needs);
-            step.deletes.insert(Resource::World(format!("backups of earlier cycles in {}", repository.display())));
+            step.deletes
+                .insert(Resource::World(format!("backups of earlier cycles in {}", repository.display())));
             step.timeout = timeout;
         }
     }

@@ -13,6 +13,7 @@ mod cycle_worlds;
 mod diff_run;
 mod fmt;
 mod plans;
+mod postgres;
 mod prune;
 mod reference;
 mod run;

@@ -324,3 +324,16 @@ fn an_optional_database_that_is_not_there_is_a_warning() {
         scenario.next_day().plan(["run"]).status(1).stdout_has("no SQLite database");
     }
 }
+
+/// The plan's own folder has no name of its own inside an artefact: its entries stand directly below the source.
+#[test]
+fn the_folder_of_the_plan_is_a_source_like_any_other() {
+    let plan = "plan p\nstore store: dir {\n  path = \"../store\"\n}\nsource here: files {\n  paths = [\".\"]\n}\n\
+                archive main {\n  from = all\n  to   = [store]\n}\n";
+    let scenario = Scenario::new().file("p.plan", plan).file("deep/note", "remember").file("top", "level");
+    std::fs::create_dir(scenario.path("../store")).unwrap();
+    scenario.plan(["run"]).status(0);
+    scenario.plan(["restore", "--source", "here", "--to", "../back"]).status(0);
+    assert_eq!(scenario.read("../back/deep/note"), "remember");
+    assert_eq!(scenario.read("../back/top"), "level");
+}

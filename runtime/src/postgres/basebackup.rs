@@ -111,7 +111,8 @@ mod tests {
         assert_eq!(labels["lsn_start"], "0/4000028");
         assert_eq!(labels["wal_start"], "000000010000000000000004");
         assert_eq!(labels["timeline"], "1");
-        let manifest = r#"{"WAL-Ranges": [{"Timeline": 1, "Start-LSN": "0/4000028", "End-LSN": "0/4000100"}]}"#;
+        let manifest =
+            r#"{"WAL-Ranges": [{"Timeline": 1, "Start-LSN": "0/4000028", "End-LSN": "0/4000100"}]}"#;
         assert_eq!(from_manifest(manifest)["lsn_stop"], "0/4000100");
         assert!(from_manifest("").is_empty());
     }

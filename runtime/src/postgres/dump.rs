@@ -31,7 +31,10 @@ impl Driver for Dump {
                 argv.extend(job.connection());
                 argv.push("--globals-only".to_owned());
                 into_file(job, argv, &job.folder.join(GLOBALS))?;
-                job.query("postgres", "select datname from pg_database where datallowconn and not datistemplate order by 1")?
+                job.query(
+                    "postgres",
+                    "select datname from pg_database where datallowconn and not datistemplate order by 1",
+                )?
             }
         };
         for database in &databases {

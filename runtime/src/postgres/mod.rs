@@ -199,7 +199,10 @@ impl Job<'_> {
     fn query(&self, database: &str, sql: &str) -> Result<Vec<String>, DriverError> {
         let mut argv = vec![tools::find("psql")?];
         argv.extend(self.connection());
-        argv.extend(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--field-separator=\t"].map(str::to_owned));
+        argv.extend(
+            ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--field-separator=\t"]
+                .map(str::to_owned),
+        );
         argv.extend([format!("--dbname={database}"), format!("--command={sql}")]);
         // Its answer is for this program, not for the log.
         let silent: Tell = std::sync::Arc::new(|_| {});
@@ -222,7 +225,8 @@ impl Job<'_> {
     /// Gives a folder to the account that the tool runs as, and sees that the account can work there.
     fn hand_over(&self, folder: &Path) -> Result<(), DriverError> {
         let failed = |cause| DriverError::File { path: folder.to_path_buf(), cause };
-        std::fs::create_dir_all(folder).map_err(failed)?;
+        // A data directory that others may look into does not start.
+        crate::run::make_private(folder).map_err(failed)?;
         let Some(account) = &self.postgres.run_as else { return Ok(()) };
         let owner = tools::account(account)?;
         std::os::unix::fs::chown(folder, Some(owner.0), Some(owner.1)).map_err(failed)?;

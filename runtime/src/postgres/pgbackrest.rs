@@ -19,7 +19,10 @@ use crate::run::process::{self, ProcessError, Program};
 pub const CONFIG: &str = "pgbackrest.conf";
 
 /// Statuses that another attempt does not change: bad options, missing settings, another cluster's stanza.
-const LASTING: [i32; 5] = [28, 31, 32, 37, 68];
+const LASTING: [i32; 6] = [28, 31, 32, 37, 51, 68];
+
+const ANOTHER: &str =
+    "after a major upgrade run `pgbackrest stanza-upgrade`, else give this cluster a `staging` of its own";
 
 /// The driver.
 pub struct Pgbackrest;
@@ -32,7 +35,13 @@ impl Driver for Pgbackrest {
     fn back_up(&self, job: &Job<'_>) -> Result<Backup, DriverError> {
         job.hand_over(job.folder)?;
         let tool = Tool::new(job)?;
-        if tool.info()?.is_none() {
+        let known = tool.info()?;
+        // Before anything is written: the settings of another cluster's repository must stay as they are.
+        tool.refuse_another(known.as_ref())?;
+        if job.postgres.config.is_none() {
+            tool.write_config()?;
+        }
+        if known.is_none() {
             tool.run("stanza-create", &[])?;
             tool.run("check", &[])?;
         }
@@ -45,7 +54,8 @@ impl Driver for Pgbackrest {
         tool.run("backup", &[&kind, "--start-fast", "--no-expire-auto"])?;
         let stanza = tool.info()?;
         let made = stanza.as_ref().and_then(|stanza| stanza.backup.last());
-        let made = made.ok_or_else(|| DriverError::Passing("pgBackRest made a backup and does not list it".into()))?;
+        let made =
+            made.ok_or_else(|| DriverError::Passing("pgBackRest made a backup and does not list it".into()))?;
         if made.error == Some(true) {
             return Err(DriverError::Lasting(format!(
                 "pgBackRest found damaged pages while it made `{}`: run `pg_amcheck`, look at its log",
@@ -99,11 +109,21 @@ impl<'a> Tool<'a> {
             }
             None => job.folder.join(CONFIG),
         };
-        let tool = Tool { job, program, config, stanza };
-        if job.postgres.config.is_none() {
-            tool.write_config()?;
+        Ok(Tool { job, program, config, stanza })
+    }
+
+    fn refuse_another(&self, known: Option<&Stanza>) -> Result<(), DriverError> {
+        let Some(db) = known.and_then(|stanza| stanza.db.last()) else { return Ok(()) };
+        match self.job.server()?.get("system_id") {
+            Some(system) if *system != db.system_id.to_string() => Err(DriverError::Lasting(format!(
+                "the repository `{}` belongs to another cluster: its stanza `{}` has system identifier {}, this cluster \
+                 {system}; {ANOTHER}",
+                self.job.folder.display(),
+                self.stanza,
+                db.system_id
+            ))),
+            _ => Ok(()),
         }
-        Ok(tool)
     }
 
     /// The settings that backup, `archive_command` and restore share. Replaced as a whole: a server may read it meanwhile.
@@ -139,7 +159,8 @@ impl<'a> Tool<'a> {
             }
         };
         let mut lines = vec![
-            "# Written by `plan run`: what is changed here is lost. Name a file of your own with `config`.".to_owned(),
+            "# Written by `plan run`: what is changed here is lost. Name a file of your own with `config`."
+                .to_owned(),
             "[global]".to_owned(),
             format!("repo1-path={}", text(job.folder)),
             "log-level-file=off".to_owned(),
@@ -157,7 +178,12 @@ impl<'a> Tool<'a> {
     }
 
     fn command(&self, command: &str, options: &[&str]) -> Program {
-        let mut argv = vec![self.program.clone(), format!("--config={}", text(&self.config))];
+        let mut argv = vec![self.program.clone()];
+        if command == "info" && self.job.postgres.config.is_none() {
+            argv.extend(["--no-config".to_owned(), format!("--repo1-path={}", text(self.job.folder))]);
+        } else {
+            argv.push(format!("--config={}", text(&self.config)));
+        }
         argv.push(format!("--stanza={}", self.stanza));
         if let Some(jobs) = self.job.postgres.jobs.filter(|_| command == "backup") {
             argv.push(format!("--process-max={jobs}"));
@@ -180,10 +206,14 @@ impl<'a> Tool<'a> {
         let silent: process::Tell = std::sync::Arc::new(|_| {});
         let out = process::run(&program, self.job.control, &silent).map_err(explain)?;
         let found = parse(&out).map_err(|error| {
-            DriverError::Lasting(format!("pgBackRest's `info` cannot be understood: {error}; is it older than 2.45?"))
+            DriverError::Lasting(format!(
+                "pgBackRest's `info` cannot be understood: {error}; is it older than 2.45?"
+            ))
         })?;
         // It ends with 0 for a stanza that is not there.
-        Ok(found.into_iter().find(|stanza| stanza.name == self.stanza && !matches!(stanza.status.code, 1 | 3)))
+        Ok(found
+            .into_iter()
+            .find(|stanza| stanza.name == self.stanza && !matches!(stanza.status.code, 1 | 3)))
     }
 }
 
@@ -191,7 +221,9 @@ impl<'a> Tool<'a> {
 fn agree(job: &Job<'_>, config: &std::path::Path) -> Result<(), DriverError> {
     let text = fs::read_to_string(config)
         .map_err(|cause| DriverError::File { path: config.to_path_buf(), cause })?;
-    let set = text.lines().filter_map(|line| line.trim().strip_prefix("repo1-path")?.trim_start().strip_prefix('='));
+    let set = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("repo1-path")?.trim_start().strip_prefix('='));
     let other = set.map(str::trim).find(|path| std::path::Path::new(path) != job.folder);
     let absent = !text.lines().any(|line| line.trim().starts_with("repo1-path"));
     match other {
@@ -216,14 +248,15 @@ fn explain(error: ProcessError) -> DriverError {
         _ => None,
     };
     let hint = match code {
-        Some(28) => {
-            "the repository belongs to another cluster: after a major upgrade run `pgbackrest stanza-upgrade`, else \
-             give this one a `staging` of its own"
-        }
+        Some(28 | 51) => ANOTHER,
         Some(50) => "another backup or expire of this stanza runs",
         Some(64) => "the disk of the repository is full",
-        Some(68) => "set `archive_command` to `pgbackrest --config=STAGING/pgbackrest.conf --stanza=S archive-push %p`",
-        Some(82) => "no WAL arrived: see that `archive_mode` is on, and in the server's log why `archive_command` fails",
+        Some(68) => {
+            "set `archive_command` to `pgbackrest --config=STAGING/pgbackrest.conf --stanza=S archive-push %p`"
+        }
+        Some(82) => {
+            "no WAL arrived: see that `archive_mode` is on, and in the server's log why `archive_command` fails"
+        }
         _ => return DriverError::Tool(error),
     };
     let words = format!("{error}\n  {hint}");

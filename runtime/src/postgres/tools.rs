@@ -53,7 +53,9 @@ pub fn account(name: &str) -> Result<(u32, u32), DriverError> {
     let mut fields = line.unwrap_or_default().split(':').skip(2).map_while(|field| field.parse().ok());
     match (fields.next(), fields.next()) {
         (Some(user), Some(group)) => Ok((user, group)),
-        _ => Err(DriverError::Lasting(format!("there is no account `{name}` on this machine; mend `run_as`"))),
+        _ => {
+            Err(DriverError::Lasting(format!("there is no account `{name}` on this machine; mend `run_as`")))
+        }
     }
 }
 

@@ -205,12 +205,7 @@ pub fn levels(request: &Request, stores: &Stores, cache: &Cache, now: Timestamp)
 }
 
 /// What the next run of `archive` is to be, but that sources which have all in each run rest on nothing.
-fn following(
-    model: &Model,
-    archive: &Archive,
-    asked: &Asked<'_>,
-    past: &Past<'_, RunId>,
-) -> Next<RunId> {
+fn following(model: &Model, archive: &Archive, asked: &Asked<'_>, past: &Past<'_, RunId>) -> Next<RunId> {
     let mut answer = next(model, archive, asked, past);
     for id in archive.from.iter().filter(|id| model.source(**id).is_whole_each_time()) {
         if let Some(base) = answer.bases.get_mut(&model.source(*id).name) {
@@ -322,7 +317,8 @@ fn grounds(
         let chain = shelf.view(manifest, record, &|other| other == source);
         let view = Arc::new(chain.map_err(|error| useless(error.to_string()))?.view);
         let is_tree = |declared: &&Source| {
-            declared.name == *source && matches!(declared.kind, SourceKind::Files(_) | SourceKind::Postgres(_))
+            declared.name == *source
+                && matches!(declared.kind, SourceKind::Files(_) | SourceKind::Postgres(_))
         };
         let scan = match model.sources.iter().any(|declared| is_tree(&declared)) {
             true => Some(
