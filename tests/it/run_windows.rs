@@ -92,6 +92,14 @@ fn a_window_that_is_open_for_too_long_is_left_and_what_was_in_it_fails() {
 }
 
 #[test]
+fn a_window_that_hangs_while_it_is_left_does_not_keep_the_run() {
+    let scenario = Scenario::new().file("p.plan", windowed("echo x", "sleep 300", "timeout = 3s"));
+    let since = Instant::now();
+    scenario.next_day().plan(["run"]).status(1).stdout_has("its timeout").stdout_has("leave it by hand");
+    assert!(since.elapsed() < Duration::from_secs(60), "{:?}", since.elapsed());
+}
+
+#[test]
 fn a_window_that_cannot_be_left_fails_the_run_and_is_left_by_the_next() {
     let scenario = Scenario::new().file("p.plan", windowed("echo x", "exit 5", ""));
     scenario

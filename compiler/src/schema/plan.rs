@@ -164,7 +164,11 @@ pub(super) const WINDOW: Kind = Kind {
         opt("enter", Ty::Args, "The program that opens it."),
         opt("leave", Ty::Args, "The program that closes it, also after a failure."),
         opt("run_as", Ty::Account, "The account that both programs run as."),
-        opt("timeout", Ty::Duration, "After this long the window is left and the run fails."),
+        opt(
+            "timeout",
+            Ty::Duration,
+            "After this long the window is left and the run fails; leaving it may take as long again, or ten minutes without.",
+        ),
     ],
     ..UNNAMED
 };

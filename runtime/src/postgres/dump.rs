@@ -75,7 +75,10 @@ fn dump(job: &Job<'_>, database: &str) -> Result<(), DriverError> {
 /// A database may have any name; a file's has no slash and does not begin with a dot.
 fn file_name(database: &str) -> String {
     let name = database.replace('%', "%25").replace('/', "%2F");
-    if name.starts_with('.') { format!("%2E{}", &name[1..]) } else { name }
+    match name.strip_prefix('.') {
+        Some(rest) => format!("%2E{rest}"),
+        None => name,
+    }
 }
 
 /// Writes what a program says into a new file, for this account alone.

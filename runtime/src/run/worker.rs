@@ -41,6 +41,9 @@ use crate::source::sqlite::{self, SqliteError};
 /// Journals of runs that are over and are kept for a person to read.
 const JOURNALS: usize = 30;
 
+/// How long a window without a `timeout` may take to be left: a `leave` that hangs must not keep the locks for good.
+const LEAVING: Duration = Duration::from_secs(600);
+
 /// Performs the steps of one run.
 pub struct Worker {
     pub(super) request: Request,
@@ -382,7 +385,7 @@ impl Worker {
         };
         self.intend(&Record::Entering { window: window.name.clone(), leave })?;
         match &window.enter {
-            Some(argv) => self.run_program(step, argv, window.run_as.as_deref(), control),
+            Some(argv) => self.run_program(step, argv, window.run_as.as_deref(), None, control),
             None => Ok(()),
         }
     }
@@ -390,7 +393,8 @@ impl Worker {
     fn leave(&self, step: &StepId, window: usize, control: &Control) -> Result<(), Failure> {
         let window = &self.request.model.windows[window];
         if let Some(argv) = &window.leave {
-            let left = self.run_program(step, argv, window.run_as.as_deref(), control);
+            let limit = window.timeout.map_or(LEAVING, Duration::from_secs);
+            let left = self.run_program(step, argv, window.run_as.as_deref(), Some(limit), control);
             left.map_err(|failure| Failure {
                 message: format!(
                     "{}; the window may still be open: leave it by hand, or the next run tries again",
@@ -407,10 +411,11 @@ impl Worker {
         step: &StepId,
         argv: &[Text],
         run_as: Option<&str>,
+        timeout: Option<Duration>,
         control: &Control,
     ) -> Result<(), Failure> {
-        let program =
-            Program { argv: self.fill_all(argv)?, run_as: run_as.map(str::to_owned), ..Program::default() };
+        let (argv, run_as) = (self.fill_all(argv)?, run_as.map(str::to_owned));
+        let program = Program { argv, run_as, timeout, ..Program::default() };
         process::run(&program, control, &self.tell(step))
             .map(drop)
             .map_err(|error| self.program_failure(&error))
