@@ -75,6 +75,16 @@ impl Source {
 }
 
 impl Model {
+    /// Whether any run may be something else than a full.
+    pub fn has_cycle(&self) -> bool {
+        let by_level = |schedule: &Schedule| match &schedule.due {
+            Due::Run(_) => false,
+            Due::Levels { differential, incremental, .. } => differential.is_some() || incremental.is_some(),
+        };
+        self.cycle.as_ref().is_some_and(|cycle| cycle.incrementals > 0)
+            || self.schedule.as_ref().is_some_and(by_level)
+    }
+
     /// The store with this id.
     pub fn store(&self, id: StoreId) -> &Store {
         &self.stores[id.0]

@@ -345,3 +345,89 @@ fn a_stanza_of_another_cluster_is_refused() {
     run(&scenario).status(1).says("belongs to another cluster");
     assert_eq!(shell(&scenario.path("store"), "ls *.tar.gz | wc -l").trim(), "1");
 }
+
+/// pg_probackup is in no registry. What is held here is every command line that it is given, in their order, and what becomes of
+/// its catalogue; a script that keeps a catalogue of its own answers in its place.
+const PROBACKUP: &str = r#"#!/bin/sh
+echo "$@" >> "$(dirname "$0")/log"
+command=$1; shift
+for word in "$@"; do case $word in
+  --backup-path=*) path=${word#*=} ;; --instance=*) instance=${word#*=} ;;
+  --backup-mode=*) mode=${word#*=} ;; --backup-id=*) id=${word#*=} ;;
+esac; done
+list() { for f in "$path/backups/$instance"/*; do [ -f "$f" ] && cat "$f"; done; }
+case $command in
+  init) mkdir "$path/backups" "$path/wal" ;;
+  add-instance) mkdir "$path/backups/$instance" "$path/wal/$instance" ;;
+  backup)
+    [ -e "$(dirname "$0")/fail" ] && { echo "{\"id\":\"SAAAA0\",\"backup-mode\":\"$mode\",\"status\":\"RUNNING\"}" > "$path/backups/$instance/SAAAA0"; echo 'ERROR: no space left' >&2; exit 1; }
+    n=$(ls "$path/backups/$instance" | wc -l)
+    echo "{\"id\":\"SAAAA$((n + 1))\",\"backup-mode\":\"$mode\",\"status\":\"OK\",\"start-lsn\":\"0/2000028\"}" > "$path/backups/$instance/SAAAA$((n + 1))" ;;
+  show) printf '[{"instance":"%s","backups":[%s]}]' "$(ls "$path/backups")" "$(instance=$(ls "$path/backups") ; list | paste -sd,)" ;;
+  delete) [ -z "$id" ] || rm "$path/backups/$instance/$id" ;;
+esac
+"#;
+
+fn probackup(cycle: &str) -> Scenario {
+    let scenario = world();
+    let place = scenario.path("bin");
+    let scenario = scenario
+        .env("PATH", &format!("{}:/usr/bin:/bin", place.display()))
+        .file("bin/pg_probackup", PROBACKUP);
+    shell(&place, "chmod +x pg_probackup");
+    let source = "source rosemeta: postgres {\n  driver   = probackup\n  data_dir = \"data\"\n  staging  = \"pgbackup\"\n  \
+                  host     = \"/run\"\n  jobs     = 2\n}\n";
+    let archive = "archive main {\n  from = [rosemeta]\n  to   = [store]\n}\n";
+    scenario.write("p.plan", plan(source, archive, cycle));
+    scenario
+}
+
+#[test]
+fn probackup_is_given_these_commands_and_its_catalogue_stays_while_there_are_incrementals() {
+    let scenario = probackup("cycle {\n  incrementals = 2\n  base         = previous\n}\n");
+    for _ in 0..2 {
+        run(&scenario).status(0);
+        assert!(scenario.path("pgbackup/backups/rosemeta").is_dir());
+    }
+    // An attempt that fails leaves a backup behind, and the next run takes it away by its id.
+    scenario.write("bin/fail", "");
+    run(&scenario).status(1).says("no space left");
+    shell(&scenario.path("bin"), "rm fail; : > log");
+    run(&scenario).status(3).says("`SAAAA0` (RUNNING) was removed");
+    let said = scenario.read("bin/log").replace(scenario.path("").to_str().unwrap(), "");
+    let wanted = [
+        "show --backup-path=pgbackup --format=json",
+        "delete --backup-path=pgbackup --instance=rosemeta --backup-id=SAAAA0",
+        "backup --backup-path=pgbackup --instance=rosemeta --backup-mode=DELTA --stream --temp-slot \
+         --compress-algorithm=zlib --no-password --threads=2 --pghost=/run",
+        "show --backup-path=pgbackup --format=json",
+        "validate --backup-path=pgbackup --instance=rosemeta --backup-id=SAAAA3",
+    ];
+    assert_eq!(said.lines().collect::<Vec<_>>(), wanted);
+    assert!(labels(&scenario, 3).contains("type: DELTA"));
+    // The next full ends the cycle before it.
+    shell(&scenario.path("bin"), ": > log");
+    scenario.next_day().plan(["run", "p.plan", "--level", "full"]).status(0);
+    assert!(
+        scenario
+            .read("bin/log")
+            .lines()
+            .last()
+            .unwrap()
+            .contains("--delete-expired --delete-wal --retention-redundancy=1")
+    );
+}
+
+#[test]
+fn a_catalogue_without_incrementals_goes_after_each_run_unless_something_else_is_in_it() {
+    let scenario = probackup("");
+    run(&scenario).status(0);
+    assert!(!scenario.path("pgbackup").exists());
+    let log = scenario.read("bin/log").replace(scenario.path("").to_str().unwrap(), "");
+    assert!(log.starts_with("init --backup-path=pgbackup\nadd-instance --backup-path=pgbackup --instance=rosemeta --pgdata=data\n"), "{log}");
+    let back = restore(&scenario, "latest", "rosemeta");
+    assert!(back.join("backups/rosemeta/SAAAA1").is_file());
+    shell(&scenario.path(""), "mkdir pgbackup && echo precious > pgbackup/notes");
+    run(&scenario).status(3).says("`notes`, which is not pg_probackup's");
+    assert_eq!(scenario.read("pgbackup/notes"), "precious\n");
+}

@@ -5,6 +5,7 @@
 //! | [`basebackup`] | `pg_basebackup` | full | a data directory that starts |
 //! | [`dump`] | `pg_dump`, `pg_dumpall` | full | a dump of each database, and the roles |
 //! | [`pgbackrest`] | `pgbackrest` | all | its repository, which lives on between runs |
+//! | [`probackup`] | `pg_probackup` | full, incremental | its catalogue, which lives on while there are incrementals |
 //!
 //! A tool is started as the account of `run_as`, as the leader of a process group of its own; what it says goes to the
 //! run's output, and its last words into the error.
@@ -12,6 +13,7 @@
 pub mod basebackup;
 pub mod dump;
 pub mod pgbackrest;
+pub mod probackup;
 pub mod tools;
 
 use std::collections::BTreeMap;
@@ -48,6 +50,8 @@ pub struct Job<'a> {
     pub password: Option<Hidden>,
     /// The level of the run.
     pub level: Level,
+    /// Whether the plan has differentials or incrementals at all.
+    pub has_cycle: bool,
     /// Where the driver builds: the source's `staging`, or a new and empty folder of this run.
     pub folder: &'a Path,
     /// Seconds that one program may take.
@@ -89,13 +93,13 @@ pub trait Driver: Sync {
     }
 }
 
-/// The driver of a source; `None`: this version does not run it.
-pub fn driver(driver: PostgresDriver) -> Option<&'static dyn Driver> {
+/// The driver of a source.
+pub fn driver(driver: PostgresDriver) -> &'static dyn Driver {
     match driver {
-        PostgresDriver::Basebackup => Some(&basebackup::Basebackup),
-        PostgresDriver::Dump => Some(&dump::Dump),
-        PostgresDriver::Pgbackrest => Some(&pgbackrest::Pgbackrest),
-        PostgresDriver::Probackup => None,
+        PostgresDriver::Basebackup => &basebackup::Basebackup,
+        PostgresDriver::Dump => &dump::Dump,
+        PostgresDriver::Pgbackrest => &pgbackrest::Pgbackrest,
+        PostgresDriver::Probackup => &probackup::Probackup,
     }
 }
 
@@ -220,6 +224,20 @@ impl Job<'_> {
         let fields: Vec<&str> = rows.first().map(|row| row.split('\t').collect()).unwrap_or_default();
         let names = ["server_version", "system_id", "timeline"];
         Ok(names.into_iter().zip(fields).map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    /// Where the cluster's data directory is: as the plan says, else as the server does.
+    fn data_directory(&self) -> Result<String, DriverError> {
+        match &self.postgres.data_dir {
+            Some(data) => Ok(text(data)),
+            None => {
+                let database = self.postgres.database.as_deref().unwrap_or("postgres");
+                let said = self.query(database, "show data_directory")?.into_iter().next();
+                said.ok_or_else(|| {
+                    DriverError::Passing("the server does not say where its data directory is".into())
+                })
+            }
+        }
     }
 
     /// Gives a folder to the account that the tool runs as, and sees that the account can work there.

@@ -151,13 +151,7 @@ impl<'a> Tool<'a> {
 
     fn settings(&self) -> Result<String, DriverError> {
         let (job, postgres) = (self.job, self.job.postgres);
-        let data = match &postgres.data_dir {
-            Some(data) => text(data),
-            None => {
-                let database = postgres.database.as_deref().unwrap_or("postgres");
-                job.query(database, "show data_directory")?.into_iter().next().unwrap_or_default()
-            }
-        };
+        let data = job.data_directory()?;
         let mut lines = vec![
             "# Written by `plan run`: what is changed here is lost. Name a file of your own with `config`."
                 .to_owned(),

@@ -22,6 +22,7 @@ pub fn find(program: &'static str) -> Result<String, DriverError> {
         program,
         hint: match program {
             "pgbackrest" => "install the package `pgbackrest`",
+            "pg_probackup" => "install pg_probackup of the server's version, under this name on the path",
             _ => "install the client programs of PostgreSQL, of the server's version or newer",
         },
     })

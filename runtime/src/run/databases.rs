@@ -14,7 +14,7 @@ use super::journal::Record;
 use super::state::make_private;
 use super::worker::Worker;
 use crate::control::Control;
-use crate::postgres::{Driver, DriverError, Job, driver};
+use crate::postgres::{DriverError, Job, driver};
 use crate::scan::{self, ScanError, Trees};
 
 impl Worker {
@@ -26,7 +26,7 @@ impl Worker {
         control: &Control,
     ) -> Result<(), Failure> {
         let folder = self.folder_of(step, id, postgres)?;
-        let (driver, tell) = (self.driver(postgres)?, self.tell(step));
+        let (driver, tell) = (driver(postgres.driver), self.tell(step));
         let job = self.job(id, postgres, &folder, control, &tell)?;
         let backup = driver.back_up(&job).map_err(|error| self.driver_failure(id, &error))?;
         let name = &self.request.model.source(id).name;
@@ -92,13 +92,9 @@ impl Worker {
         let SourceKind::Postgres(postgres) = &self.request.model.source(id).kind else { return Ok(()) };
         let Some(repository) = postgres.repository() else { return Ok(()) };
         let Some(labels) = self.facts().labels.get(&id).cloned() else { return Ok(()) };
-        let (driver, tell) = (self.driver(postgres)?, self.tell(step));
+        let (driver, tell) = (driver(postgres.driver), self.tell(step));
         let job = self.job(id, postgres, repository, control, &tell)?;
         driver.expire(&job, &labels).map_err(|error| self.driver_failure(id, &error))
-    }
-
-    fn driver(&self, postgres: &Postgres) -> Result<&'static dyn Driver, Failure> {
-        driver(postgres.driver).ok_or_else(|| Failure::fatal("this version does not run the source's driver"))
     }
 
     fn job<'a>(
@@ -117,6 +113,7 @@ impl Worker {
             postgres,
             password: password.transpose().map_err(no_secret)?,
             level: self.level_of(id),
+            has_cycle: self.request.model.has_cycle(),
             folder,
             timeout: source.timeout.map(Duration::from_secs),
             control,

@@ -6,8 +6,6 @@ use std::path::PathBuf;
 use backplan_compiler::model::{Level, Model, NotifyKind, PostgresDriver, SourceKind, Store, StoreKind};
 use jiff::Timestamp;
 
-use crate::postgres;
-
 /// What a run is asked to do.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -58,10 +56,11 @@ pub fn unsupported(model: &Model) -> Vec<String> {
         let SourceKind::Postgres(cluster) = &source.kind else { continue };
         let name = &source.name;
         let is_separate = model.separates.iter().any(|separate| model.source(separate.source).name == *name);
-        if postgres::driver(cluster.driver).is_none() {
-            found.push(format!("source `{name}` is read by pg_probackup"));
-        } else if cluster.driver == PostgresDriver::Pgbackrest && cluster.staging.is_none() && !is_separate {
-            found.push(format!("source `{name}` has no `staging` for pgBackRest's repository"));
+        if matches!(cluster.driver, PostgresDriver::Pgbackrest | PostgresDriver::Probackup)
+            && cluster.staging.is_none()
+            && !is_separate
+        {
+            found.push(format!("source `{name}` has no `staging` for its tool's own repository"));
         }
     }
     for (index, store) in model.stores.iter().enumerate() {
