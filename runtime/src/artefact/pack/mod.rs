@@ -3,6 +3,7 @@
 //! temporary files, so that memory does not grow with the tree.
 
 mod base;
+mod batch;
 mod changes;
 mod contents;
 mod deletions;
@@ -413,6 +414,7 @@ fn members(
         deletions,
         left_out: &left_out,
         share_blocks: options.share_blocks,
+        level: options.level,
     };
     std::thread::scope(|scope| {
         let (jobs, queue) = sync_channel(2 * workers);
