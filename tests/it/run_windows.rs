@@ -166,6 +166,31 @@ notify log: command {
 }
 
 #[test]
+fn people_are_told_of_a_run_that_could_not_begin() {
+    let notify = r#"}
+
+notify log: command {
+  run = ["sh", "-c", "echo $BACKPLAN_EVENT $BACKPLAN_PLAN >> notes"]
+  on  = [failure]
+"#;
+    let text = windowed("echo x", "true", notify);
+    let scenario = Scenario::new().file("p.plan", &text);
+    scenario.next_day().plan(["run"]).status(0);
+    assert!(!scenario.path("notes").exists());
+    fs::rename(scenario.path("store"), scenario.path("away")).unwrap();
+    assert_ne!(scenario.next_day().plan(["run"]).code, 0);
+    assert_eq!(scenario.read("notes"), "failure p\n");
+    fs::rename(scenario.path("away"), scenario.path("store")).unwrap();
+    let reads = "to   = [store]\n  name = \"a-${read(\"version\")}-${time(\"%Y%m%d%H%M%S\")}.tar.gz\"";
+    scenario.write("p.plan", text.replacen("to   = [store]", reads, 1));
+    assert_ne!(scenario.next_day().plan(["run"]).code, 0);
+    assert_eq!(scenario.read("notes"), "failure p\nfailure p\n");
+    // A dry run tells nobody.
+    scenario.next_day().plan(["run", "--dry-run"]);
+    assert_eq!(scenario.read("notes"), "failure p\nfailure p\n");
+}
+
+#[test]
 fn a_signal_does_not_wait_for_the_next_attempt() {
     let text = windowed("exit 1", "true", "").replace("attempts = 1", "attempts = 5\n  backoff  = 60s..60s");
     let scenario = Scenario::new().file("p.plan", text);

@@ -146,6 +146,20 @@ impl Cache {
         }
         Ok(())
     }
+
+    /// Deletes the scans of all archives but these.
+    ///
+    /// # Errors
+    /// The system's: what stays is looked at again by the next run.
+    pub fn keep_archives(&self, names: &BTreeSet<String>) -> io::Result<()> {
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if !names.contains(entry.file_name().to_string_lossy().as_ref()) {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn digest(path: &Path) -> io::Result<String> {

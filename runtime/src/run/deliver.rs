@@ -1,7 +1,8 @@
 //! The steps that deal with stores: locking, publishing, committing.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use backplan_compiler::graph::{Action, Step, StepId};
 use backplan_compiler::model::{Absent, ArchiveId, StoreId};
@@ -155,6 +156,9 @@ impl Worker {
         manifest.second = details.to_second().map_err(Failure::lasting)?;
         let committed = transaction.commit(&manifest).map_err(|error| commit_failure(&error))?;
         self.sessions[&store].held().committed = true;
+        for text in self.keep_scans(store) {
+            self.warn(step, text);
+        }
         if let Some(error) = committed.untidy {
             self.warn(step, format!("{error}; the next run tidies up"));
         }
@@ -165,7 +169,10 @@ impl Worker {
 
     /// Whether an archive's artefact is in a store, under its own name.
     fn reached(&self, id: ArchiveId, store: StoreId) -> bool {
-        let facts = self.facts();
+        Self::reached_by(&self.facts(), id, store)
+    }
+
+    fn reached_by(facts: &facts::Facts, id: ArchiveId, store: StoreId) -> bool {
         let direct = facts.archives.get(&id).is_some_and(|fact| fact.direct.contains(&store));
         direct || facts.published.contains(&(id, store))
     }
@@ -190,16 +197,16 @@ impl Worker {
         self.graph.artefact_names.get(&id).map_or("", String::as_str)
     }
 
-    /// Keeps the scans of what was committed for the next run. Trouble costs no backup: the next run of the archive is
-    /// a full then.
-    pub(super) fn keep_scans(&self) -> Vec<String> {
-        let committed: Vec<StoreId> =
-            self.sessions.iter().filter(|(_, session)| session.held().committed).map(|(id, _)| *id).collect();
+    /// Keeps the scans of what was committed to a store for the next run, at once: a run that is killed later has a next one
+    /// in the cycle. Trouble costs no backup: the next run of the archive is a full then.
+    fn keep_scans(&self, store: StoreId) -> Vec<String> {
+        let mut done = self.scans_kept.lock().unwrap_or_else(PoisonError::into_inner);
         let (cache, levels) = (self.cache(), self.levels());
         let mut trouble = Vec::new();
         let facts = self.facts();
         for (id, fact) in &facts.archives {
-            if !committed.iter().any(|store| self.request.model.archive(*id).to.contains(store)) {
+            let is_there = Self::reached_by(&facts, *id, store);
+            if !is_there || !done.insert(*id) {
                 continue;
             }
             let (archive, run) = (&fact.record.name, self.imprint.run);
@@ -219,6 +226,23 @@ impl Worker {
             }
         }
         trouble
+    }
+
+    /// Removes the scans of archives that the plan has no more, once no archive rests on them: one that was renamed goes on
+    /// from those it had under its old name.
+    pub(super) fn forget_scans(&self) -> Vec<String> {
+        let model = &self.request.model;
+        let done = self.scans_kept.lock().unwrap_or_else(PoisonError::into_inner);
+        // Otherwise not all was looked at that may still be needed.
+        if !self.request.only.is_empty() || done.len() < model.archives.len() {
+            return Vec::new();
+        }
+        let levels = self.levels();
+        let mut keep: BTreeSet<String> = levels.archives_rested_on().map(str::to_owned).collect();
+        keep.extend(model.archives.iter().map(|archive| archive.name.clone()));
+        let failed =
+            |error| vec![format!("scans of archives that are no more could not be removed: {error}")];
+        self.cache().keep_archives(&keep).err().map(failed).unwrap_or_default()
     }
 
     /// The scan of a source, and what of it its artefact does not hold; `None`: it is no tree.

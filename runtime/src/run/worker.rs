@@ -1,6 +1,6 @@
 //! Performs the steps of a run: what each action of the graph does to the world.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ use super::facts::{Facts, Imprint, SourceFact};
 use super::journal::{self, Journal, Leave, Record};
 use super::levels::Levels;
 use super::mark::mark;
+use super::notify;
 use super::prepare::Prepared;
 use super::process::{self, ProcessError, Program, Tell};
 use super::report::{Report, Verdict, report};
@@ -40,6 +41,15 @@ use crate::source::sqlite::{self, SqliteError};
 
 /// Journals of runs that are over and are kept for a person to read.
 const JOURNALS: usize = 30;
+
+/// How long leaving a window may take where its plan does not give the window longer: a program that hangs must not keep the
+/// run, and every run after it, from ending.
+const LEAVE_LIMIT: Duration = Duration::from_secs(600);
+
+/// How long leaving a window with this `timeout` may take.
+fn leave_limit(timeout: Option<u64>) -> Duration {
+    LEAVE_LIMIT.max(Duration::from_secs(timeout.unwrap_or_default()))
+}
 
 /// Performs the steps of one run.
 pub struct Worker {
@@ -61,6 +71,8 @@ pub struct Worker {
     pub(super) secrets: Secrets,
     observer: Arc<dyn Observer>,
     pub(super) sessions: BTreeMap<StoreId, Session>,
+    /// Archives whose scans are kept for the next run.
+    pub(super) scans_kept: Mutex<BTreeSet<ArchiveId>>,
     facts: Mutex<Facts>,
     /// A store said that nothing of the run makes sense without it.
     hopeless: AtomicBool,
@@ -141,6 +153,7 @@ impl Worker {
             secrets: Secrets::default(),
             facts: Mutex::default(),
             hopeless: AtomicBool::new(false),
+            scans_kept: Mutex::default(),
             standing: Mutex::default(),
             request,
             graph,
@@ -327,8 +340,12 @@ impl Worker {
             self.observer
                 .event(Event::Note { text: format!("leaving window `{window}` for run {}", left.run) });
             let Some(leave) = leave else { continue };
-            let program =
-                Program { argv: leave.argv.clone(), run_as: leave.run_as.clone(), ..Program::default() };
+            let program = Program {
+                argv: leave.argv.clone(),
+                run_as: leave.run_as.clone(),
+                timeout: Some(LEAVE_LIMIT),
+                ..Program::default()
+            };
             match process::run(&program, control, &self.tell(step)) {
                 Ok(_) => {}
                 Err(ProcessError::Stopped(_)) => return Err(Failure::stopped()),
@@ -381,7 +398,7 @@ impl Worker {
         };
         self.intend(&Record::Entering { window: window.name.clone(), leave })?;
         match &window.enter {
-            Some(argv) => self.run_program(step, argv, window.run_as.as_deref(), control),
+            Some(argv) => self.run_program(step, argv, window.run_as.as_deref(), None, control),
             None => Ok(()),
         }
     }
@@ -389,7 +406,8 @@ impl Worker {
     fn leave(&self, step: &StepId, window: usize, control: &Control) -> Result<(), Failure> {
         let window = &self.request.model.windows[window];
         if let Some(argv) = &window.leave {
-            let left = self.run_program(step, argv, window.run_as.as_deref(), control);
+            let limit = Some(leave_limit(window.timeout));
+            let left = self.run_program(step, argv, window.run_as.as_deref(), limit, control);
             left.map_err(|failure| Failure {
                 message: format!(
                     "{}; the window may still be open: leave it by hand, or the next run tries again",
@@ -406,10 +424,11 @@ impl Worker {
         step: &StepId,
         argv: &[Text],
         run_as: Option<&str>,
+        timeout: Option<Duration>,
         control: &Control,
     ) -> Result<(), Failure> {
-        let program =
-            Program { argv: self.fill_all(argv)?, run_as: run_as.map(str::to_owned), ..Program::default() };
+        let run_as = run_as.map(str::to_owned);
+        let program = Program { argv: self.fill_all(argv)?, run_as, timeout, ..Program::default() };
         process::run(&program, control, &self.tell(step))
             .map(drop)
             .map_err(|error| self.program_failure(&error))
@@ -492,28 +511,19 @@ impl Worker {
     }
 
     fn notify(&self, step: &StepId, notify: usize, when: When, control: &Control) -> Result<(), Failure> {
-        let notify = &self.request.model.notifies[notify];
-        let NotifyKind::Command { run } = &notify.kind else { return Ok(()) };
+        let declared = &self.request.model.notifies[notify];
+        let NotifyKind::Command { run } = &declared.kind else { return Ok(()) };
         let event = match when {
             When::Before => NotifyEvent::Start,
             When::After => self.standing_event(),
         };
-        if !notify.on.contains(&event) {
+        if !declared.on.contains(&event) {
             return Ok(());
         }
-        let word = serde_json::to_value(event).ok().and_then(|value| value.as_str().map(str::to_owned));
-        let env = [
-            ("BACKPLAN_EVENT", word.unwrap_or_default()),
-            ("BACKPLAN_PLAN", self.request.model.name.clone()),
-            ("BACKPLAN_RUN", self.imprint.run.to_string()),
-            ("BACKPLAN_WARNINGS", self.facts().warnings.len().to_string()),
-        ];
-        let program = Program {
-            argv: self.fill_all(run)?,
-            env: env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            timeout: Some(Duration::from_secs(60)),
-            ..Program::default()
-        };
+        let warnings = self.facts().warnings.len();
+        let env = notify::environment(&self.request, event, &self.imprint.run.to_string(), warnings);
+        let program =
+            Program { argv: self.fill_all(run)?, env, timeout: Some(notify::LIMIT), ..Program::default() };
         process::run(&program, control, &self.tell(step))
             .map(drop)
             .map_err(|error| self.program_failure(&error))
@@ -532,7 +542,7 @@ impl Worker {
 
     /// Undoes what was not committed, removes scratch files, releases the stores.
     fn unlock(&self, step: &StepId) -> Result<(), Failure> {
-        let mut trouble = self.keep_scans();
+        let mut trouble = self.forget_scans();
         for session in self.sessions.values() {
             trouble.extend(self.release(session));
         }
@@ -592,5 +602,17 @@ fn remove_any(path: &Path) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_left_in_ten_minutes_or_in_the_time_it_may_be_open() {
+        assert_eq!(leave_limit(None), Duration::from_secs(600));
+        assert_eq!(leave_limit(Some(5)), Duration::from_secs(600));
+        assert_eq!(leave_limit(Some(3600)), Duration::from_secs(3600));
     }
 }
