@@ -209,6 +209,12 @@ fn an_archive_that_is_renamed_goes_on_where_it_ended() {
             same(&restored(&scenario, &run, "site", "site"), wanted, &run);
         }
         scenario.plan(["verify", "--all", "--deep"]).status(0);
+        // What the archive was like under its old name is not needed any more.
+        let kept = shell(
+            &scenario.path("../state"),
+            "find . -path '*/cache/*' -maxdepth 5 -name 'main' -o -name chief",
+        );
+        assert!(kept.contains("/cache/chief") && !kept.contains("/cache/main"), "{kept}");
         scenario.plan(["diff-run", "1", "4"]).status(2);
     }
 }

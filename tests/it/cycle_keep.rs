@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::cycle_worlds::{
     DAYS, five, level, levels, look, manifest, plan, restored, run, same, settle, world,
 };
-use crate::scenario::{Chance, Scenario, artefacts, rounds, shell};
+use crate::scenario::{Chance, Scenario, artefacts, rounds, shell, wait_for};
 
 fn sequences(scenario: &Scenario) -> Vec<u32> {
     let listed = shell(&scenario.path("store"), "ls .backplan/p/manifests | cut -c1-8");
@@ -161,7 +161,7 @@ fn kill_again_and_again(archive: &str, base: &str, seed: u64) {
             looks.push((last, look(&scenario.path("site"))));
         }
         shell(&scenario.path("site"), &format!("echo again {round} > changes; echo x >> group_a"));
-        // A run that was committed and killed before it kept its scans has lost them: a full, and told.
+        // A run that was killed in the moment between its commit and keeping its scans has lost them: a full, and told.
         let answer = run(&scenario);
         let told = answer.code == 3 && answer.said().contains("taken whole");
         assert!(answer.code == 0 || told, "{context}\n{answer:?}");
@@ -174,6 +174,35 @@ fn kill_again_and_again(archive: &str, base: &str, seed: u64) {
     let all = levels(&scenario, "store");
     assert!(all.starts_with('f') && !all.contains("ddddd") && !all.contains("iiiii"), "{all}");
     scenario.plan(["verify", "--all", "--deep"]).status(0);
+}
+
+/// An archive that is done while another store's waits for its program, and a kill meanwhile.
+#[test]
+fn a_run_that_is_killed_after_a_commit_is_followed_by_the_next_of_the_cycle() {
+    for base in ["full", "previous"] {
+        let slow = "store other: dir {\n  path = \"other\"\n}\n\nsource slow: command {\n  \
+             run = [\"sh\", \"-c\", \"test -e go || sleep 91; echo x\"]\n  as  = \"slow.txt\"\n}\n\n\
+             archive slow {\n  from = [slow]\n  to   = [other]\n}\n\nlimits {\n  jobs = 4\n}\n\n";
+        let scenario = world(&plan("", &format!("{slow}cycle {{ incrementals = 4, base = {base} }}")));
+        shell(&scenario.path("site"), "mkdir ../other");
+        let running = scenario.next_day().start(["run"]);
+        wait_for("the commit", || {
+            let manifests = fs::read_dir(scenario.path("store/.backplan/p/manifests"));
+            manifests.is_ok_and(|found| {
+                found.flatten().any(|file| file.path().extension().is_some_and(|e| e == "yaml"))
+            })
+        });
+        // It keeps its scans at once, not at its end, which never comes.
+        thread::sleep(Duration::from_millis(400));
+        running.kill_group();
+        running.answer();
+        shell(&scenario.path("site"), "touch ../go; echo later > changes");
+        let answer = run(&scenario);
+        assert!(!answer.said().contains("taken whole"), "{answer:?}");
+        answer.status(0);
+        assert_ne!(level(&scenario, "store", 2), "full");
+        same(&restored(&scenario, "2", "site", "site"), &look(&scenario.path("site")), base);
+    }
 }
 
 #[test]

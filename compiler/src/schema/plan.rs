@@ -162,13 +162,13 @@ pub(super) const WINDOW: Kind = Kind {
     attrs: &[
         req("around", Ty::RefsOrAll("source"), "The sources that are read inside it."),
         opt("enter", Ty::Args, "The program that opens it."),
-        opt("leave", Ty::Args, "The program that closes it, also after a failure."),
-        opt("run_as", Ty::Account, "The account that both programs run as."),
         opt(
-            "timeout",
-            Ty::Duration,
-            "After this long the window is left and the run fails; leaving it may take as long again, or ten minutes without.",
+            "leave",
+            Ty::Args,
+            "The program that closes it, also after a failure; stopped after ten minutes, or after `timeout` if that is longer.",
         ),
+        opt("run_as", Ty::Account, "The account that both programs run as."),
+        opt("timeout", Ty::Duration, "After this long the window is left and the run fails."),
     ],
     ..UNNAMED
 };

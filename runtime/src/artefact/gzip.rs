@@ -7,7 +7,7 @@ pub const MEMBER_MAX: usize = 4 << 20;
 /// A stored deflate block's largest length.
 const STORED_MAX: usize = 0xffff;
 /// Up to this level time is what counts, above it size.
-const FAST: u8 = 3;
+pub const FAST: u8 = 3;
 /// Members shorter than this are compressed without trying.
 const PROBE_MIN: usize = 128 << 10;
 /// Bytes of each sample that is tried out.
@@ -23,6 +23,15 @@ const EXTRA: u8 = 4;
 const TRAILER: usize = 8;
 const HEADER: usize = 10;
 
+/// What the contents of a member are likely to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Likely {
+    /// Whatever: stored only where samples of it save less than 1 %, at fast levels a tenth.
+    Plain,
+    /// Files that are compressed already, with their headers: stored where samples save less than 6 %, at fast levels 11 %.
+    Packed,
+}
+
 /// Makes members at one level.
 pub struct MemberWriter {
     main: Option<Compressor>,
@@ -30,6 +39,7 @@ pub struct MemberWriter {
     /// How many samples are tried out, and the percentage of their size above which a member is stored.
     samples: usize,
     worth: usize,
+    is_fast: bool,
     sample: Vec<u8>,
     scratch: Vec<u8>,
 }
@@ -41,13 +51,19 @@ impl MemberWriter {
             .then(|| Compressor::new(CompressionLvl::new(i32::from(level.min(9))).unwrap_or_default()));
         let probe = Compressor::new(CompressionLvl::new(1).unwrap_or_default());
         // Measured on real trees: below a tenth of savings, fast levels spend a tenth of their time for 1 % of size.
-        let (samples, worth) = if level > FAST { (8, 99) } else { (4, 90) };
-        MemberWriter { main, probe, samples, worth, sample: Vec::new(), scratch: Vec::new() }
+        let is_fast = level <= FAST;
+        let (samples, worth) = if is_fast { (4, 90) } else { (8, 99) };
+        MemberWriter { main, probe, samples, worth, is_fast, sample: Vec::new(), scratch: Vec::new() }
     }
 
     /// Appends a member that decodes to `data`. What does not compress is stored.
     pub fn write(&mut self, data: &[u8], out: &mut Vec<u8>) {
-        if self.main.is_some() && !self.is_incompressible(data) && self.try_compress(data, out) {
+        self.write_likely(data, Likely::Plain, out);
+    }
+
+    /// As [`MemberWriter::write`], with what is known of `data`.
+    pub fn write_likely(&mut self, data: &[u8], likely: Likely, out: &mut Vec<u8>) {
+        if self.main.is_some() && !self.is_incompressible(data, likely) && self.try_compress(data, out) {
             return;
         }
         stored_member(data, None, out);
@@ -73,10 +89,14 @@ impl MemberWriter {
     }
 
     /// Whether samples of it, quickly compressed, save too little.
-    fn is_incompressible(&mut self, data: &[u8]) -> bool {
+    fn is_incompressible(&mut self, data: &[u8], likely: Likely) -> bool {
         if data.len() < PROBE_MIN {
             return false;
         }
+        let worth = match likely {
+            Likely::Plain => self.worth,
+            Likely::Packed => self.worth.min(if self.is_fast { 89 } else { 94 }),
+        };
         // Spread, as a member may hold files of both kinds.
         let step = data.len() / self.samples;
         self.sample.clear();
@@ -88,7 +108,7 @@ impl MemberWriter {
             self.scratch.resize(bound, 0);
         }
         let compressed = self.probe.deflate_compress(&self.sample, &mut self.scratch);
-        compressed.is_ok_and(|length| length > self.sample.len() / 100 * self.worth)
+        compressed.is_ok_and(|length| length > self.sample.len() / 100 * worth)
     }
 }
 

@@ -145,7 +145,7 @@ impl Cache {
     ///
     /// # Errors
     /// The system's: what stays is looked at again by the next run.
-    pub fn keep_archives(&self, archives: &BTreeSet<&str>) -> io::Result<()> {
+    pub fn keep_archives(&self, archives: &BTreeSet<String>) -> io::Result<()> {
         keep_entries(&self.folder, |name| archives.contains(name))
     }
 }
@@ -202,14 +202,15 @@ mod tests {
     fn archives_that_are_no_longer_there_leave_no_scans() {
         let scratch = tempfile::tempdir().unwrap();
         let (cache, scan) = (Cache::new(scratch.path()), scratch.path().join("s"));
+        let first = run(1);
         cache.keep_archives(&BTreeSet::new()).unwrap();
         fs::write(&scan, "what the walk saw").unwrap();
         let sources = [("site".to_owned(), scan, Doubts::default())];
         for archive in ["main", "renamed"] {
-            cache.store(archive, run(1), "r1", &sources).unwrap();
+            cache.store(archive, first, "r1", &sources).unwrap();
         }
-        cache.keep_archives(&BTreeSet::from(["main"])).unwrap();
-        assert!(cache.load("main", run(1), "r1", "site").is_ok());
-        assert_eq!(cache.load("renamed", run(1), "r1", "site").unwrap_err(), Lost::Missing);
+        cache.keep_archives(&BTreeSet::from(["main".to_owned()])).unwrap();
+        assert!(cache.load("main", first, "r1", "site").is_ok());
+        assert_eq!(cache.load("renamed", first, "r1", "site").unwrap_err(), Lost::Missing);
     }
 }

@@ -1,5 +1,6 @@
 //! The steps that deal with stores: locking, publishing, committing.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -222,9 +223,16 @@ impl Worker {
                 trouble.push(format!("archive `{}`: old scans stay: {error}", fact.record.name));
             }
         }
-        if !committed.is_empty() {
-            let archives = self.request.model.archives.iter().map(|archive| archive.name.as_str()).collect();
-            if let Err(error) = cache.keep_archives(&archives) {
+        // Otherwise not all was looked at that may still be needed.
+        let model = &self.request.model;
+        if self.request.only.is_empty()
+            && facts.archives.len() == model.archives.len()
+            && !committed.is_empty()
+        {
+            // One that was renamed goes on from the scans it had under its old name, as long as it rests on them.
+            let mut names: BTreeSet<String> = levels.archives_rested_on().map(str::to_owned).collect();
+            names.extend(model.archives.iter().map(|archive| archive.name.clone()));
+            if let Err(error) = cache.keep_archives(&names) {
                 trouble.push(format!("scans of archives that the plan no longer has stay: {error}"));
             }
         }

@@ -80,6 +80,12 @@ impl Levels {
         }
     }
 
+    /// The names that the archives had in the runs that this one rests on.
+    pub fn archives_rested_on(&self) -> impl Iterator<Item = &str> {
+        let bases = self.of.values().flat_map(|next| next.bases.values().flatten());
+        bases.map(|base| base.archive.as_str())
+    }
+
     /// The runs that must be there to restore a source of an archive, oldest first.
     pub fn rests_on(&self, archive: ArchiveId, source: &str) -> Vec<RunId> {
         let base = self.of.get(&archive).and_then(|next| next.bases.get(source)?.as_ref());

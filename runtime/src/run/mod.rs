@@ -26,6 +26,7 @@ pub mod forecast;
 pub mod journal;
 pub mod levels;
 mod mark;
+mod notify;
 pub mod packing;
 pub mod prepare;
 pub mod process;
@@ -45,7 +46,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use coordinator::{Bounds, StopSignal, Work, execute};
-use event::Observer;
+use event::{Event, Observer};
 use prepare::{PrepareError, prepare_run};
 use report::Report;
 use request::Request;
@@ -60,7 +61,10 @@ pub async fn run(
     observer: Arc<dyn Observer>,
     signals: mpsc::Receiver<StopSignal>,
 ) -> Result<Report, PrepareError> {
-    let prepared = prepare_run(request)?;
+    let asked = request.clone();
+    let prepared = prepare_run(request).inspect_err(|error| {
+        notify::not_begun(&asked, error, &mut |text| observer.event(Event::Note { text }));
+    })?;
     let limits = prepared.request.model.limits.clone();
     if let Some(nice) = limits.nice {
         // A run that may not be nicer is as good a backup.

@@ -22,6 +22,7 @@ use super::facts::{Facts, Imprint, SourceFact};
 use super::journal::{self, Journal, Leave, Record};
 use super::levels::Levels;
 use super::mark::mark;
+use super::notify;
 use super::prepare::Prepared;
 use super::process::{self, ProcessError, Program, Tell};
 use super::report::{Report, Verdict, report};
@@ -41,8 +42,14 @@ use crate::source::sqlite::{self, SqliteError};
 /// Journals of runs that are over and are kept for a person to read.
 const JOURNALS: usize = 30;
 
-/// How long a window without a `timeout` may take to be left: a `leave` that hangs must not keep the locks for good.
-const LEAVING: Duration = Duration::from_secs(600);
+/// How long leaving a window may take where its plan does not give the window longer: a program that hangs must not keep the
+/// run, and every run after it, from ending.
+const LEAVE_LIMIT: Duration = Duration::from_secs(600);
+
+/// How long leaving a window with this `timeout` may take.
+fn leave_limit(timeout: Option<u64>) -> Duration {
+    LEAVE_LIMIT.max(Duration::from_secs(timeout.unwrap_or_default()))
+}
 
 /// Performs the steps of one run.
 pub struct Worker {
@@ -331,8 +338,12 @@ impl Worker {
             self.observer
                 .event(Event::Note { text: format!("leaving window `{window}` for run {}", left.run) });
             let Some(leave) = leave else { continue };
-            let program =
-                Program { argv: leave.argv.clone(), run_as: leave.run_as.clone(), ..Program::default() };
+            let program = Program {
+                argv: leave.argv.clone(),
+                run_as: leave.run_as.clone(),
+                timeout: Some(LEAVE_LIMIT),
+                ..Program::default()
+            };
             match process::run(&program, control, &self.tell(step)) {
                 Ok(_) => {}
                 Err(ProcessError::Stopped(_)) => return Err(Failure::stopped()),
@@ -393,8 +404,8 @@ impl Worker {
     fn leave(&self, step: &StepId, window: usize, control: &Control) -> Result<(), Failure> {
         let window = &self.request.model.windows[window];
         if let Some(argv) = &window.leave {
-            let limit = window.timeout.map_or(LEAVING, Duration::from_secs);
-            let left = self.run_program(step, argv, window.run_as.as_deref(), Some(limit), control);
+            let limit = Some(leave_limit(window.timeout));
+            let left = self.run_program(step, argv, window.run_as.as_deref(), limit, control);
             left.map_err(|failure| Failure {
                 message: format!(
                     "{}; the window may still be open: leave it by hand, or the next run tries again",
@@ -414,8 +425,8 @@ impl Worker {
         timeout: Option<Duration>,
         control: &Control,
     ) -> Result<(), Failure> {
-        let (argv, run_as) = (self.fill_all(argv)?, run_as.map(str::to_owned));
-        let program = Program { argv, run_as, timeout, ..Program::default() };
+        let run_as = run_as.map(str::to_owned);
+        let program = Program { argv: self.fill_all(argv)?, run_as, timeout, ..Program::default() };
         process::run(&program, control, &self.tell(step))
             .map(drop)
             .map_err(|error| self.program_failure(&error))
@@ -503,28 +514,19 @@ impl Worker {
     }
 
     fn notify(&self, step: &StepId, notify: usize, when: When, control: &Control) -> Result<(), Failure> {
-        let notify = &self.request.model.notifies[notify];
-        let NotifyKind::Command { run } = &notify.kind else { return Ok(()) };
+        let declared = &self.request.model.notifies[notify];
+        let NotifyKind::Command { run } = &declared.kind else { return Ok(()) };
         let event = match when {
             When::Before => NotifyEvent::Start,
             When::After => self.standing_event(),
         };
-        if !notify.on.contains(&event) {
+        if !declared.on.contains(&event) {
             return Ok(());
         }
-        let word = serde_json::to_value(event).ok().and_then(|value| value.as_str().map(str::to_owned));
-        let env = [
-            ("BACKPLAN_EVENT", word.unwrap_or_default()),
-            ("BACKPLAN_PLAN", self.request.model.name.clone()),
-            ("BACKPLAN_RUN", self.imprint.run.to_string()),
-            ("BACKPLAN_WARNINGS", self.facts().warnings.len().to_string()),
-        ];
-        let program = Program {
-            argv: self.fill_all(run)?,
-            env: env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            timeout: Some(Duration::from_secs(60)),
-            ..Program::default()
-        };
+        let warnings = self.facts().warnings.len();
+        let env = notify::environment(&self.request, event, &self.imprint.run.to_string(), warnings);
+        let program =
+            Program { argv: self.fill_all(run)?, env, timeout: Some(notify::LIMIT), ..Program::default() };
         process::run(&program, control, &self.tell(step))
             .map(drop)
             .map_err(|error| self.program_failure(&error))
@@ -603,5 +605,17 @@ fn remove_any(path: &Path) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_left_in_ten_minutes_or_in_the_time_it_may_be_open() {
+        assert_eq!(leave_limit(None), Duration::from_secs(600));
+        assert_eq!(leave_limit(Some(5)), Duration::from_secs(600));
+        assert_eq!(leave_limit(Some(3600)), Duration::from_secs(3600));
     }
 }

@@ -49,8 +49,8 @@ pub enum Work {
     Copy(Stretch),
     /// The same, without reading them: the sink takes them from the base's file.
     Share(Stretch),
-    /// Whole entries.
-    Entries(Vec<Item>),
+    /// Whole entries; and whether their contents seem to be compressed already.
+    Entries(Vec<Item>, bool),
     /// A large file's header and first piece.
     Head(Planned, Arc<Opened>),
     /// A further piece of it.

@@ -3,6 +3,7 @@
 //! temporary files, so that memory does not grow with the tree.
 
 mod base;
+mod batch;
 mod changes;
 mod contents;
 mod deletions;
@@ -417,6 +418,7 @@ fn members(
         left_out: &left_out,
         share_blocks: options.share_blocks,
         batch: if options.is_copied { PIECE / 2 } else { PIECE },
+        level: options.level,
     };
     std::thread::scope(|scope| {
         let (jobs, queue) = sync_channel(2 * workers);

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::batch::{Batch, looks_packed};
 use super::deletions::{Deletions, OWN};
 use super::fate::{Fate, Fates};
 use super::job::{Item, Job, Planned, Work};
@@ -49,6 +50,8 @@ pub struct Shared<'a> {
     pub share_blocks: bool,
     /// Bytes of tar that small files share a member up to.
     pub batch: usize,
+    /// Compression.
+    pub level: u8,
 }
 
 impl Shared<'_> {
@@ -88,15 +91,22 @@ pub struct Planner<'a> {
     shared: &'a Shared<'a>,
     jobs: SyncSender<Job>,
     turn: u64,
-    batch: Vec<Item>,
-    batch_bytes: usize,
+    plain: Batch,
+    packed: Batch,
     outcome: Outcome,
 }
 
 impl<'a> Planner<'a> {
     /// A planner that gives its work to `jobs`.
     pub fn new(shared: &'a Shared<'a>, jobs: SyncSender<Job>) -> Planner<'a> {
-        Planner { shared, jobs, turn: 0, batch: Vec::new(), batch_bytes: 0, outcome: Outcome::default() }
+        Planner {
+            shared,
+            jobs,
+            turn: 0,
+            plain: Batch::default(),
+            packed: Batch::default(),
+            outcome: Outcome::default(),
+        }
     }
 
     /// Goes through everything: what is copied, files that stay, files that change, folders last.
@@ -211,9 +221,17 @@ impl<'a> Planner<'a> {
     }
 
     fn flush(&mut self) -> Result<(), Ended> {
-        self.batch_bytes = 0;
-        let batch = std::mem::take(&mut self.batch);
-        if batch.is_empty() { Ok(()) } else { self.send(Work::Entries(batch)) }
+        self.flush_one(false)?;
+        self.flush_one(true)
+    }
+
+    fn flush_one(&mut self, packed: bool) -> Result<(), Ended> {
+        let items = std::mem::take(self.batch(packed)).items;
+        if items.is_empty() { Ok(()) } else { self.send(Work::Entries(items, packed)) }
+    }
+
+    fn batch(&mut self, packed: bool) -> &mut Batch {
+        if packed { &mut self.packed } else { &mut self.plain }
     }
 
     fn add(&mut self, item: Item, payload: u64) -> Result<(), Ended> {
@@ -223,11 +241,14 @@ impl<'a> Planner<'a> {
         if entry.path.len() > SHORT_NAME || link > SHORT_NAME {
             bytes += 2 * BLOCK + entry.path.len() + link;
         }
-        if self.batch_bytes + bytes > self.shared.batch && self.batch_bytes > 0 {
-            self.flush()?;
+        let packed = looks_packed(&item, self.shared.level);
+        let before = self.batch(packed).bytes;
+        if before + bytes > self.shared.batch && before > 0 {
+            self.flush_one(packed)?;
         }
-        self.batch_bytes += bytes;
-        self.batch.push(item);
+        let batch = self.batch(packed);
+        batch.bytes += bytes;
+        batch.items.push(item);
         Ok(())
     }
 

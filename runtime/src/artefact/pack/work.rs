@@ -14,7 +14,7 @@ use super::plan::Shared;
 use super::pool::Pool;
 use super::scratch::Slot;
 use super::window::Window;
-use crate::artefact::gzip::{ALIGNMENT, MemberWriter, pad_member, stored_member};
+use crate::artefact::gzip::{ALIGNMENT, Likely, MemberWriter, pad_member, stored_member};
 use crate::artefact::tarhead::{self, Head, padding};
 use crate::artefact::{Flags, Kind, PIECE, ReadError, treehash};
 use crate::scan::{Warning, WarningKind, is_recent};
@@ -42,12 +42,21 @@ pub struct Worker<'a> {
     pool: &'a Pool,
     members: MemberWriter,
     tar: Vec<u8>,
+    /// What is in `tar`.
+    likely: Likely,
 }
 
 impl<'a> Worker<'a> {
     /// A worker at this level.
     pub fn new(shared: &'a Shared<'a>, names: &'a Names, pool: &'a Pool, level: u8) -> Worker<'a> {
-        Worker { shared, names, pool, members: MemberWriter::new(level), tar: Vec::new() }
+        Worker {
+            shared,
+            names,
+            pool,
+            members: MemberWriter::new(level),
+            tar: Vec::new(),
+            likely: Likely::Plain,
+        }
     }
 
     /// Works until there is no more.
@@ -83,6 +92,7 @@ impl<'a> Worker<'a> {
             entries: 0,
         };
         self.tar.clear();
+        self.likely = Likely::Plain;
         match job.work {
             Work::Copy(stretch) => {
                 match self.copy(stretch, &mut done.member) {
@@ -96,7 +106,8 @@ impl<'a> Worker<'a> {
                 done.copied = Some(Copied { members, are_shared: true });
                 return done;
             }
-            Work::Entries(items) => {
+            Work::Entries(items, packed) => {
+                self.likely = if packed { Likely::Packed } else { Likely::Plain };
                 done.entries = items.len() as u64;
                 for item in items {
                     match item {
@@ -128,7 +139,7 @@ impl<'a> Worker<'a> {
         }
         let mut member = self.pool.take();
         member.clear();
-        self.members.write(&self.tar, &mut member);
+        self.members.write_likely(&self.tar, self.likely, &mut member);
         if self.shared.share_blocks {
             pad_member(&mut member);
         }

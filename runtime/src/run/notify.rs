@@ -1,0 +1,51 @@
+//! What people are told of a run through programs of theirs.
+
+use std::time::Duration;
+
+use backplan_compiler::graph::Occasion;
+use backplan_compiler::lower::{fill, zone};
+use backplan_compiler::model::{Event, NotifyKind};
+
+use super::prepare::PrepareError;
+use super::process::{self, Program, Tell};
+use super::request::Request;
+use crate::control::Control;
+
+/// How long such a program may take.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// The variables that it is given.
+pub fn environment(request: &Request, event: Event, run: &str, warnings: usize) -> Vec<(String, String)> {
+    let word = serde_json::to_value(event).ok().and_then(|value| value.as_str().map(str::to_owned));
+    let variables = [
+        ("BACKPLAN_EVENT", word.unwrap_or_default()),
+        ("BACKPLAN_PLAN", request.model.name.clone()),
+        ("BACKPLAN_RUN", run.to_owned()),
+        ("BACKPLAN_WARNINGS", warnings.to_string()),
+    ];
+    variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Tells of a run that could not begin, by those notifications that tell of failures: nobody may be looking. What cannot be
+/// told is a line for `tell`. Not of a run that another one keeps out, and not where the plan or the command line asks for
+/// what cannot be: that is said to whoever wrote it.
+pub fn not_begun(request: &Request, error: &PrepareError, tell: &mut dyn FnMut(String)) {
+    if !matches!(error, PrepareError::Plan(_) | PrepareError::Read(_) | PrepareError::State(_)) {
+        return;
+    }
+    let occasion = Occasion { now: Some(request.clock.now()), ..Occasion::default() };
+    let zone = zone(&request.model);
+    for notify in request.model.notifies.iter().filter(|notify| notify.on.contains(&Event::Failure)) {
+        let NotifyKind::Command { run } = &notify.kind else { continue };
+        let argv: Result<Vec<String>, _> = run.iter().map(|text| fill(text, &occasion, &zone)).collect();
+        let told = argv.map_err(|error| format!("{error:?}")).and_then(|argv| {
+            let env = environment(request, Event::Failure, "", 0);
+            let program = Program { argv, env, timeout: Some(LIMIT), ..Program::default() };
+            let silent: Tell = std::sync::Arc::new(|_| {});
+            process::run(&program, &Control::default(), &silent).map_err(|error| error.to_string())
+        });
+        if let Err(cause) = told {
+            tell(format!("notification `{}`: {cause}", notify.name));
+        }
+    }
+}
