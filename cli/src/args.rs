@@ -1,6 +1,7 @@
 //! Arguments as typed, and the help texts. What they mean is worked out by the commands.
 
 mod artefacts;
+mod cluster;
 mod keeping;
 mod plans;
 
@@ -12,6 +13,7 @@ pub use artefacts::{
     CatArgs, DiffRunArgs, ListArgs, LsArgs, RestoreArgs, RunArgs, StoreChoice, VerifyArgs, WantedLevel,
     Where, WhereFile,
 };
+pub use cluster::{ClusterArgs, TargetAction};
 pub use keeping::{PruneArgs, StatusArgs};
 pub use plans::{
     CheckArgs, CompileArgs, CompletionsArgs, Denied, ExplainArgs, FmtArgs, GraphArgs, Picture, PlanFile,
@@ -124,7 +126,7 @@ pub enum Command {
     Ls(LsArgs),
     Cat(CatArgs),
     DiffRun(DiffRunArgs),
-    Restore(RestoreArgs),
+    Restore(Box<RestoreArgs>),
     Verify(VerifyArgs),
     Status(StatusArgs),
     Prune(PruneArgs),

@@ -1,6 +1,7 @@
 //! The commands: each resolves its arguments, asks for the work, and renders the answer.
 
 pub mod check;
+pub mod cluster;
 pub mod compile;
 pub mod completions;
 pub mod diff_run;

@@ -12,6 +12,7 @@ mod cycle_lost;
 mod cycle_worlds;
 mod diff_run;
 mod fmt;
+mod pg_base;
 mod plans;
 mod postgres;
 mod prune;

@@ -319,9 +319,6 @@ fn what_keeps_a_database_from_being_read_is_told_with_its_mend() {
     attempt("dump", &plain).status(1).says("permission denied");
     let nobody = place.replace("\"postgres\"", "\"nobody_at_all\"");
     attempt("basebackup", &nobody).status(1);
-    shell(&scenario.path("."), "mkdir pg/space && chown postgres: pg/space");
-    cluster.query(&format!("create tablespace far location '{}'", scenario.path("pg/space").display()));
-    attempt("basebackup", &place).status(1).says("tablespace, `far`");
 }
 
 /// A repository of another cluster is not written to.

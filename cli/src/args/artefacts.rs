@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum, ValueHint};
 
-use super::{Format, PlanFile};
+use super::{ClusterArgs, Format, PlanFile};
 
 /// Make a backup.
 ///
@@ -190,18 +190,24 @@ Examples:
   plan restore site.plan --to /tmp/back --path 'notes/**/*.txt'
   plan restore --store /mnt/backup --to /tmp/back             with nothing but the store
   plan restore site.plan --in-place --overwrite --source site where the files came from
-  plan restore site.plan --to /tmp/back --dry-run             what would be written"
+  plan restore site.plan --to /tmp/back --dry-run             what would be written
+  plan restore site.plan --source main --to /srv/pg --at '2026-11-20 03:00' --start
+                                                              a Postgres cluster as it was then, running"
 )]
 pub struct RestoreArgs {
     /// Where to look.
     #[command(flatten)]
     pub place: Where,
     /// The run: its id, its sequence number, or `latest`
-    #[arg(long, value_name = "RUN", default_value = "latest", conflicts_with = "at")]
+    #[arg(long, value_name = "RUN", default_value = "latest")]
     pub run: String,
-    /// The newest run that began at this time or before: `2026-11-20T02:30:00Z`, or `2026-11-20 02:30` in local time
-    #[arg(long, value_name = "TIME")]
+    /// The newest run that began at this time or before: `2026-11-20T02:30:00Z`, or `2026-11-20 02:30` in local time.
+    /// For a Postgres cluster: recover up to this time
+    #[arg(long, value_name = "TIME", group = "point")]
     pub at: Option<String>,
+    /// How a Postgres cluster comes back.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     /// Restore this source only; may be given for several
     #[arg(long = "source", value_name = "SOURCE")]
     pub sources: Vec<String>,
@@ -269,7 +275,7 @@ mod tests {
         Ls(LsArgs),
         Cat(CatArgs),
         DiffRun(DiffRunArgs),
-        Restore(RestoreArgs),
+        Restore(Box<RestoreArgs>),
         Verify(VerifyArgs),
     }
 
@@ -288,6 +294,8 @@ mod tests {
         assert!(parses(&["--store", "s", "--in-place"]));
         assert!(!parses(&["site.plan"]));
         assert!(!parses(&["site.plan", "--to", "x", "--in-place"]));
-        assert!(!parses(&["site.plan", "--to", "x", "--at", "2026-11-20", "--run", "4"]));
+        assert!(!parses(&["site.plan", "--to", "x", "--at", "2026-11-20", "--lsn", "0/1"]));
+        assert!(!parses(&["site.plan", "--to", "x", "--port", "5433"]));
+        assert!(parses(&["site.plan", "--to", "x", "--xid", "4711", "--start", "--port", "5433"]));
     }
 }

@@ -3,6 +3,7 @@
 use backplan_runtime::control::Control;
 use backplan_runtime::recall::restore::{Destination, Wish, plan};
 
+use super::cluster;
 use super::shelves::{choice, failure, open};
 use super::stop::until_signal;
 use crate::args::{Format, Global, RestoreArgs};
@@ -20,6 +21,13 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
         [source] => Some(source.as_str()),
         _ => None,
     };
+    let driver = cluster::driver(args, &shelves)?;
+    if let Some(driver) = &driver {
+        if cluster::is_laid_down(driver) {
+            return cluster::execute(args, &shelves, global, console);
+        }
+        cluster::refuse_recovery(args, driver)?;
+    }
     let choice = choice(&args.run, args.at.as_deref())?;
     let held = shelves.held(&choice, only).map_err(|error| failure(&error))?;
     let manifest = held.manifest;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use backplan_runtime::artefact::{Entry, Flags, Kind};
 use backplan_runtime::catalog::manifest::{Manifest, SourceStatus};
 use backplan_runtime::recall::check::Checked;
+use backplan_runtime::recall::cluster::Outcome as Cluster;
 use backplan_runtime::recall::restore::Outcome;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -260,6 +261,31 @@ pub fn restored(outcome: &Outcome, dry_run: bool, style: Style) -> String {
         (false, 0) => writeln!(out, "{} from run {}: {amount}", paint.green("restored"), outcome.run),
         (false, _) => writeln!(out, "{} from run {}: {amount}", paint.red("restored in part"), outcome.run),
     };
+    out
+}
+
+/// What became of a cluster.
+pub fn cluster(outcome: &Cluster, dry_run: bool, style: Style) -> String {
+    let paint = Paint::new(style);
+    let shown = |path: &std::path::Path| harmless(&path.display().to_string());
+    let mut out = String::new();
+    let _ = writeln!(out, "run {} -> {}", outcome.run, shown(&outcome.data));
+    for (was, to) in &outcome.tablespaces {
+        let _ = writeln!(out, "tablespace {} -> {}", shown(was), shown(to));
+    }
+    let _ = writeln!(out, "recovers to {}; {}", harmless(&outcome.target), outcome.window);
+    for (name, value) in &outcome.settings {
+        let _ = writeln!(out, "  {name} = {}", harmless(value));
+    }
+    let amount = format!("{}, {}", entries(outcome.entries), bytes(outcome.bytes));
+    let _ = match dry_run {
+        true => writeln!(out, "would restore {amount}; nothing was written"),
+        false => writeln!(out, "{}: {amount}", paint.green("restored")),
+    };
+    if let Some((sockets, port)) = &outcome.server {
+        let alone = if outcome.is_alone { ", in a network of its own" } else { "" };
+        let _ = writeln!(out, "{}{alone}: psql -h {} -p {port}", paint.green("running"), shown(sockets));
+    }
     out
 }
 

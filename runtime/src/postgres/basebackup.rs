@@ -1,8 +1,16 @@
 //! `pg_basebackup`: a copy of the whole data directory with the WAL that makes it consistent. It starts as it is.
 
 use std::fs;
+use std::path::Path;
 
 use super::{Abilities, Backup, Driver, DriverError, Job, Labels, text, tools};
+
+/// The folder of the data directory, where there are tablespaces beside it; else it is the source's own folder.
+pub const DATA: &str = "data";
+/// The folder of the tablespaces, each by its number.
+pub const TABLESPACES: &str = "tablespaces";
+/// Before the number of a tablespace in the labels; the value is where it was.
+pub const TABLESPACE_LABEL: &str = "tablespace.";
 
 /// The driver.
 pub struct Basebackup;
@@ -14,21 +22,30 @@ impl Driver for Basebackup {
 
     fn back_up(&self, job: &Job<'_>) -> Result<Backup, DriverError> {
         let mut labels = job.server()?;
-        refuse_tablespaces(job)?;
+        let spaces = tablespaces(job)?;
         clear(job)?;
         job.hand_over(job.folder)?;
+        let data = if spaces.is_empty() { job.folder.to_path_buf() } else { job.folder.join(DATA) };
         let mut argv = vec![tools::find("pg_basebackup")?];
         argv.extend(job.connection());
         argv.extend(
             ["--format=plain", "--wal-method=stream", "--checkpoint=fast", "--manifest-checksums=SHA256"]
                 .map(str::to_owned),
         );
-        argv.extend([format!("--label=backplan {}", job.source), format!("--pgdata={}", text(job.folder))]);
+        argv.extend([format!("--label=backplan {}", job.source), format!("--pgdata={}", text(&data))]);
+        for (oid, place) in &spaces {
+            let to = text(&job.folder.join(TABLESPACES).join(oid));
+            let escaped = |path: &str| path.replace('=', "\\=");
+            argv.push(format!("--tablespace-mapping={}={}", escaped(place), escaped(&to)));
+        }
         // The artefact is synced, not what it is packed from.
         argv.push("--no-sync".to_owned());
         job.run(argv)?;
-        job.run(vec![tools::find("pg_verifybackup")?, "--quiet".to_owned(), text(job.folder)])?;
-        labels.extend(read_labels(job)?);
+        job.run(vec![tools::find("pg_verifybackup")?, "--quiet".to_owned(), text(&data)])?;
+        labels.extend(read_labels(&data)?);
+        labels.extend(moment(job)?);
+        let spaces = spaces.into_iter().map(|(oid, place)| (format!("{TABLESPACE_LABEL}{oid}"), place));
+        labels.extend(spaces);
         Ok(Backup { labels, warnings: Vec::new() })
     }
 }
@@ -42,25 +59,34 @@ fn clear(job: &Job<'_>) -> Result<(), DriverError> {
     }
 }
 
-fn refuse_tablespaces(job: &Job<'_>) -> Result<(), DriverError> {
-    let database = job.postgres.database.as_deref().unwrap_or("postgres");
-    let found = job.query(
-        database,
-        "select spcname from pg_tablespace where spcname not in ('pg_default', 'pg_global') order by 1",
-    )?;
-    match found.first() {
-        None => Ok(()),
-        Some(name) => Err(DriverError::Lasting(format!(
-            "the cluster has a tablespace, `{name}`, outside its data directory; this driver cannot copy it yet: \
-             use `driver = pgbackrest` or `driver = dump`"
-        ))),
-    }
+/// The tablespaces of the cluster: number, and where it is.
+fn tablespaces(job: &Job<'_>) -> Result<Vec<(String, String)>, DriverError> {
+    const ASK: &str = "select oid, pg_tablespace_location(oid) from pg_tablespace \
+                       where pg_tablespace_location(oid) <> '' order by 1";
+    let rows = job.query(database(job), ASK)?;
+    let pair = |row: &String| row.split_once('\t').map(|(oid, place)| (oid.to_owned(), place.to_owned()));
+    Ok(rows.iter().filter_map(pair).collect())
+}
+
+/// The moment after the backup by the server's own clock, as its log is stamped with it, and the first transaction that had
+/// not begun: no earlier target can be reached from this backup.
+fn moment(job: &Job<'_>) -> Result<Labels, DriverError> {
+    const ASK: &str = "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), \
+                       pg_snapshot_xmax(pg_current_snapshot())";
+    let rows = job.query(database(job), ASK)?;
+    let pair = rows.first().and_then(|row| row.split_once('\t'));
+    let pairs = pair.into_iter().flat_map(|(time, xid)| [("time_stop", time), ("next_xid", xid)]);
+    Ok(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+fn database<'a>(job: &Job<'a>) -> &'a str {
+    job.postgres.database.as_deref().unwrap_or("postgres")
 }
 
 /// Where the backup begins and ends, as `backup_label` and `backup_manifest` tell.
-fn read_labels(job: &Job<'_>) -> Result<Labels, DriverError> {
+fn read_labels(data: &Path) -> Result<Labels, DriverError> {
     let read = |name: &str| {
-        let path = job.folder.join(name);
+        let path = data.join(name);
         fs::read_to_string(&path).map_err(|cause| DriverError::File { path, cause })
     };
     let mut labels = from_backup_label(&read("backup_label")?);

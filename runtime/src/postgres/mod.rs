@@ -7,13 +7,21 @@
 //! | [`pgbackrest`] | `pgbackrest` | all | its repository, which lives on between runs |
 //! | [`probackup`] | `pg_probackup` | full, incremental | its catalogue, which lives on while there are incrementals |
 //!
+//! A cluster that was restored is told how far to recover by [`recovery`], and started by [`server`] with the settings of
+//! [`harmless`].
+//!
 //! A tool is started as the account of `run_as`, as the leader of a process group of its own; what it says goes to the
 //! run's output, and its last words into the error.
 
 pub mod basebackup;
 pub mod dump;
+pub mod harmless;
 pub mod pgbackrest;
 pub mod probackup;
+pub mod recovery;
+pub mod server;
+#[cfg(test)]
+mod server_tests;
 pub mod tools;
 
 use std::collections::BTreeMap;
@@ -100,6 +108,16 @@ pub fn driver(driver: PostgresDriver) -> &'static dyn Driver {
         PostgresDriver::Dump => &dump::Dump,
         PostgresDriver::Pgbackrest => &pgbackrest::Pgbackrest,
         PostgresDriver::Probackup => &probackup::Probackup,
+    }
+}
+
+/// What a plan calls a driver.
+pub fn word(driver: PostgresDriver) -> &'static str {
+    match driver {
+        PostgresDriver::Basebackup => "basebackup",
+        PostgresDriver::Dump => "dump",
+        PostgresDriver::Pgbackrest => "pgbackrest",
+        PostgresDriver::Probackup => "probackup",
     }
 }
 

@@ -28,6 +28,15 @@ pub fn find(program: &'static str) -> Result<String, DriverError> {
     })
 }
 
+/// The folder with the programs of a server of this major version.
+pub fn server(major: &str) -> Option<PathBuf> {
+    let folders = FOLDERS.iter().flat_map(|(root, below)| {
+        ["", "pgsql-"].map(|before| Path::new(root).join(format!("{before}{major}")).join(below))
+    });
+    let is_number = !major.is_empty() && major.bytes().all(|byte| byte.is_ascii_digit());
+    folders.filter(|_| is_number).find(|folder| folder.join("postgres").is_file())
+}
+
 fn newest(program: &str) -> Option<PathBuf> {
     let mut found: Vec<(u32, PathBuf)> = Vec::new();
     for (root, below) in FOLDERS {

@@ -8,15 +8,19 @@
 //! | [`restore`] | a restore as a value: made, shown, carried out |
 //! | [`status`] | how a plan stands: ages, what comes next, promises |
 //! | [`check`] | verifying artefacts where they lie |
+//! | [`window`] | from which backup a cluster recovers to a point |
+//! | [`cluster`] | a database cluster put back, and started where wanted |
 //! | [`compare`] | which files changed between two runs |
 
 pub mod chain;
 pub mod check;
+pub mod cluster;
 pub mod compare;
 
 pub mod restore;
 pub mod shelf;
 pub mod status;
+pub mod window;
 
 use std::path::PathBuf;
 

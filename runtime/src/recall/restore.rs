@@ -189,7 +189,7 @@ fn target(prefix: &[u8], to: &Path) -> Target {
     Target { prefix: prefix.to_vec(), to: to.to_path_buf() }
 }
 
-fn must_be_empty(folder: &Path) -> Result<(), RecallError> {
+pub(super) fn must_be_empty(folder: &Path) -> Result<(), RecallError> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),

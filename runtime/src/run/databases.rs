@@ -33,12 +33,18 @@ impl Worker {
         for warning in &backup.warnings {
             self.warn(step, format!("source `{name}`: {warning}"));
         }
-        self.facts().labels.insert(id, backup.labels);
+        let mut labels = backup.labels;
+        labels.insert("driver".to_owned(), crate::postgres::word(postgres.driver).to_owned());
+        self.facts().labels.insert(id, labels);
         let trees = self.trees_of(id, folder);
         let summary = scan::scan(&trees, &self.tree_of(id), control).map_err(|error| match error {
             ScanError::Stopped(_) => Failure::stopped(),
             error => Failure::lasting(error),
         })?;
+        // A cluster without one of its files is none.
+        if let Some(first) = summary.warnings.kept().first().filter(|_| postgres.repository().is_none()) {
+            return Err(Failure::passing(format!("source `{name}`: its copy is not whole: {first}")));
+        }
         for warning in summary.warnings.kept() {
             self.warn(step, warning.to_string());
         }

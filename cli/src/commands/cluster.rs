@@ -1,0 +1,207 @@
+//! `plan restore` of a Postgres cluster.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use backplan_compiler::model::{Model, Postgres, SourceKind, StoreKind};
+use backplan_runtime::control::Control;
+use backplan_runtime::postgres::recovery::{Action, Point, Recovery, command_word};
+use backplan_runtime::recall::cluster::{self, ClusterError, Outcome, Starting, Wish};
+use backplan_runtime::recall::shelf::Shelves;
+use backplan_runtime::recall::window::Log;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::plan::{chosen, current_folder, ready};
+use super::stop::until_signal;
+use super::{moment, shelves};
+use crate::args::{Format, Global, RestoreArgs, TargetAction};
+use crate::console::Console;
+use crate::exit::{Failure, Status};
+use crate::render::{backups, json};
+
+/// The account's usual name for the first superuser.
+const SUPERUSER: &str = "postgres";
+const PORT: u16 = 5432;
+/// A day: who starts a cluster of many terabytes by hand waits, and may end it.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+
+/// The driver whose backup is meant, where a single cluster is asked for.
+///
+/// # Errors
+/// [`Status::Usage`] where what is asked for is meant for a cluster, and it is none.
+pub fn driver(args: &RestoreArgs, shelves: &Shelves) -> Result<Option<String>, Failure> {
+    let found = match args.sources.as_slice() {
+        [source] => cluster::driver(shelves, source),
+        _ => None,
+    };
+    if found.is_none() && args.cluster.is_asked() {
+        return Err(Failure::usage("a recovery target and `--start` are for a Postgres cluster alone")
+            .help("name it: `--source NAME`; `plan ls latest` shows the sources"));
+    }
+    if found.is_none() && args.at.is_some() && args.run != "latest" {
+        return Err(Failure::usage("`--at` and `--run` each name a run; give one of them"));
+    }
+    Ok(found)
+}
+
+/// Whether this driver's backups are laid down as a data directory.
+pub fn is_laid_down(driver: &str) -> bool {
+    driver == "basebackup"
+}
+
+/// Refuses a recovery of what is no data directory.
+///
+/// # Errors
+/// [`Status::Usage`] where a recovery is asked for.
+pub fn refuse_recovery(args: &RestoreArgs, driver: &str) -> Result<(), Failure> {
+    if args.cluster.is_asked() {
+        return Err(Failure::usage(format!(
+            "source `{}` was backed up by driver `{driver}`: what is restored is no data directory that could recover or start",
+            args.sources.join(", ")
+        ))
+        .help("restore its files with `--to` alone, and go on with the tool's own restore: docs/postgres.md"));
+    }
+    Ok(())
+}
+
+/// Lays a cluster down from its base backup, or shows what that would do.
+///
+/// # Errors
+/// When it cannot begin, or cannot go on.
+pub fn execute(
+    args: &RestoreArgs,
+    shelves: &Shelves,
+    global: &Global,
+    console: &mut Console,
+) -> Result<Status, Failure> {
+    let to = args.to.clone().ok_or_else(|| {
+        Failure::usage("a cluster is not put back in place").help("name a new folder with `--to`")
+    })?;
+    if !args.paths.is_empty() || args.overwrite {
+        return Err(Failure::usage(
+            "a cluster comes back whole, into a new folder: leave `--path` and `--overwrite`",
+        ));
+    }
+    let model = match (&args.place.store.store, &args.place.plan.file) {
+        (Some(_), None) => None,
+        _ => Some(ready(&args.place.plan, global, console)?.model),
+    };
+    let wish = wish(args, to, model.as_ref())?;
+    let restore = cluster::plan(shelves, wish, Timestamp::now()).map_err(|error| failure(&error))?;
+    let control = Control::default();
+    let (outcome, signal) = match args.dry_run {
+        true => (restore.preview(), None),
+        false => until_signal(&control, || restore.carry_out(&control))?,
+    };
+    if let Some(signal) = signal {
+        console
+            .complain("stopped: what is there is no whole cluster, and does not start; remove the folder\n");
+        return Ok(signal);
+    }
+    let outcome: Outcome = outcome.map_err(|error| failure(&error))?;
+    match args.format {
+        Format::Human => console.answer(&backups::cluster(&outcome, args.dry_run, console.answers())),
+        Format::Json => console.answer(&json::document(&outcome)),
+    }
+    Ok(Status::Done)
+}
+
+fn wish(args: &RestoreArgs, to: PathBuf, model: Option<&Model>) -> Result<Wish, Failure> {
+    let source = args.sources.first().cloned().unwrap_or_default();
+    let declared = model.and_then(|model| declared(model, &source));
+    let has_log =
+        model.is_some_and(|model| model.wals.iter().any(|wal| model.source(wal.source).name == source));
+    let asked = &args.cluster;
+    let recovery = Recovery {
+        point: point(args)?,
+        timeline: match &asked.target_timeline {
+            Some(text) => text.parse().map_err(|error| Failure::usage(format!("{error}")))?,
+            None => Default::default(),
+        },
+        action: match asked.target_action {
+            Some(TargetAction::Pause) => Action::Pause,
+            Some(TargetAction::Shutdown) => Action::Shutdown,
+            Some(TargetAction::Promote) | None => Action::Promote,
+        },
+        restore_command: if has_log { Some(fetch(args, &source)?) } else { None },
+    };
+    recovery.check().map_err(|error| Failure::usage(error.to_string()))?;
+    let starting = Starting {
+        port: asked.port.unwrap_or(PORT),
+        role: declared.and_then(|declared| declared.user.clone()).unwrap_or_else(|| SUPERUSER.to_owned()),
+        patience: asked.patience.map_or(PATIENCE, Duration::from_secs),
+        alone: model.is_none_or(|model| !has_log || model.stores.iter().all(is_here)),
+    };
+    Ok(Wish {
+        run: (args.run != "latest").then(|| args.run.clone()),
+        recovery,
+        log: if has_log { Log::Archive { until: None, end: None } } else { Log::Own },
+        tablespaces: asked.tablespace.iter().map(|text| mapping(text)).collect::<Result<_, _>>()?,
+        account: declared.and_then(|declared| declared.run_as.clone()),
+        start: asked.start.then_some(starting),
+        source,
+        to,
+    })
+}
+
+fn declared<'m>(model: &'m Model, source: &str) -> Option<&'m Postgres> {
+    model.sources.iter().find(|declared| declared.name == source).and_then(|declared| match &declared.kind {
+        SourceKind::Postgres(postgres) => Some(postgres.as_ref()),
+        _ => None,
+    })
+}
+
+/// Whether a store is reached without a network.
+fn is_here(store: &backplan_compiler::model::Store) -> bool {
+    matches!(store.kind, StoreKind::Dir { .. })
+}
+
+fn point(args: &RestoreArgs) -> Result<Point, Failure> {
+    let asked = &args.cluster;
+    Ok(match (&args.at, &asked.lsn, &asked.restore_point, asked.xid, asked.immediate) {
+        (Some(at), ..) if at == "latest" => Point::Latest,
+        (Some(at), ..) => Point::Time(moment::parse(at, &TimeZone::system())?),
+        (_, Some(lsn), ..) => Point::Lsn(lsn.parse().map_err(|error| Failure::usage(format!("{error}")))?),
+        (_, _, Some(name), ..) => Point::Name(name.clone()),
+        (_, _, _, Some(xid), _) => Point::Xid(xid),
+        (.., true) => Point::Immediate,
+        _ => Point::Latest,
+    })
+}
+
+/// The command by which the server gets its write-ahead log back: this program, and this plan, wherever it is started.
+fn fetch(args: &RestoreArgs, source: &str) -> Result<String, Failure> {
+    let here = |path: &Path| std::path::absolute(path).map(|path| path.display().to_string());
+    let own = std::env::current_exe().and_then(|path| here(&path));
+    let own =
+        own.map_err(|error| Failure::new(format!("this program does not know where it is: {error}")))?;
+    let file = current_folder()?.join(chosen(&args.place.plan, &current_folder()?)?);
+    let words = [own, "wal".to_owned(), "fetch".to_owned(), file.display().to_string(), source.to_owned()];
+    let words: Vec<String> = words.iter().map(|word| command_word(word)).collect();
+    Ok(format!("{} %f %p", words.join(" ")))
+}
+
+fn mapping(text: &str) -> Result<(PathBuf, PathBuf), Failure> {
+    let pair = text.split_once('=').filter(|(old, new)| !old.is_empty() && !new.is_empty());
+    let (old, new) = pair.ok_or_else(|| {
+        Failure::usage(format!("`{text}` does not say where a tablespace goes"))
+            .help("write `--tablespace OLD=NEW`")
+    })?;
+    Ok((PathBuf::from(old), PathBuf::from(new)))
+}
+
+fn failure(error: &ClusterError) -> Failure {
+    let help = match error {
+        ClusterError::Recall(error) => return shelves::failure(error),
+        ClusterError::Window { .. } => "give a target inside the window; `plan list` shows the backups",
+        ClusterError::Incomplete { .. } => {
+            "`plan verify` says what is damaged; remove the folder and restore another run (`--run`), or from another store"
+        }
+        ClusterError::Server { .. } => {
+            "nothing runs; where the log ended before the target, name an earlier target, or an earlier base with `--run`"
+        }
+        _ => return Failure::new(error.to_string()),
+    };
+    Failure::new(error.to_string()).help(help)
+}

@@ -1,0 +1,466 @@
+//! A restored cluster, started where it can do no harm: on a private socket, with nothing archived, nobody followed and no
+//! extension at work in the background.
+//!
+//! ```text
+//! let server = Server::start(&Start::new(programs, data, scratch), &control)?;
+//! server.wait(Expect::Open, timeout, &control)?;      // really recovered, or why not
+//! server.query("postgres", "SELECT count(*) FROM t", &control)?;
+//! server.stop()?;                                      // also on drop; the scratch folder goes with it
+//! ```
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
+
+use super::harmless::{self, ControlData};
+use crate::control::{Control, Stopped};
+use crate::run::process::{self, ProcessError, Program, Tell};
+
+/// Between two looks at a server that recovers.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a fast stop may take before an immediate one, and that before a kill.
+const FAST: Duration = Duration::from_secs(30);
+const IMMEDIATE: Duration = Duration::from_secs(5);
+/// Lines of the log that an error carries.
+const LAST_WORDS: usize = 12;
+/// Bytes of a socket's path at the most.
+const SOCKET_PATH: usize = 100;
+const DEFAULT_PORT: u16 = 5432;
+
+/// How a restored cluster is started.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The folder of the server's programs, of the cluster's major version.
+    pub programs: PathBuf,
+    /// The data directory; its owner is the account the server runs as.
+    pub data: PathBuf,
+    /// A folder that is not there yet: log, configuration, socket. It goes when the server is stopped.
+    pub scratch: PathBuf,
+    /// The port, which is only a part of the socket's name: nothing listens on the network.
+    pub port: u16,
+    /// A superuser of the cluster.
+    pub role: String,
+    /// A network namespace of its own, where the system permits it. Not for a restore command that needs the network.
+    pub alone: bool,
+    /// It goes on when this process ends. Otherwise it stops with the thread that started it, even one that is killed.
+    pub stays: bool,
+}
+
+impl Start {
+    /// With the usual port and role, alone, for as long as the caller lives.
+    pub fn new(programs: PathBuf, data: PathBuf, scratch: PathBuf) -> Start {
+        Start {
+            programs,
+            data,
+            scratch,
+            port: DEFAULT_PORT,
+            role: "postgres".to_owned(),
+            alone: true,
+            stays: false,
+        }
+    }
+}
+
+/// What a recovery is to end in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// It is out of recovery, and can be written to.
+    Open,
+    /// It is paused at its target, and can be read.
+    Paused,
+    /// It stopped at its target.
+    Gone,
+}
+
+/// Why a cluster does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A file.
+    #[error("`{}`: {cause}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        cause: io::Error,
+    },
+    /// A server runs there already.
+    #[error("a server (process {pid}) runs in `{}`: stop it, or restore into another folder", data.display())]
+    Runs {
+        /// The data directory.
+        data: PathBuf,
+        /// The process.
+        pid: u32,
+    },
+    /// Postgres refuses root.
+    #[error("`{}` belongs to root, and Postgres refuses to run as root: give it to another account", .0.display())]
+    Root(PathBuf),
+    /// It ended.
+    #[error("the server ended ({status}) before it had recovered; its log says:\n  {}", words.join("\n  "))]
+    Ended {
+        /// How.
+        status: ExitStatus,
+        /// The log's last lines.
+        words: Vec<String>,
+    },
+    /// It has not got there.
+    #[error("the server has not recovered within {} s; its log says:\n  {}", after.as_secs(), words.join("\n  "))]
+    TooLong {
+        /// How long was waited.
+        after: Duration,
+        /// The log's last lines.
+        words: Vec<String>,
+    },
+    /// It is out of recovery though it was to pause.
+    #[error("the server opened for writing though it was to pause at its target")]
+    NotPaused,
+    /// A program.
+    #[error(transparent)]
+    Program(#[from] ProcessError),
+    /// Asked to stop.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// The process that runs in a data directory; `None` where none does.
+///
+/// # Errors
+/// When `postmaster.pid` is there and cannot be read.
+pub fn running(data: &Path) -> io::Result<Option<u32>> {
+    let text = match fs::read_to_string(data.join("postmaster.pid")) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let pid: Option<u32> = text.lines().next().and_then(|line| line.trim().parse().ok());
+    // A zombie, or another program that got the number of a server that died long ago, runs nothing.
+    let is_server = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let after = stat.rsplit_once(')').map_or("", |(_, after)| after).trim_start();
+        let name = stat.split_once('(').map_or("", |(_, name)| name);
+        (name.starts_with("postgres") || name.starts_with("postmaster")) && !after.starts_with('Z')
+    };
+    Ok(pid.filter(is_server))
+}
+
+/// What `pg_controldata` says of a data directory.
+///
+/// # Errors
+/// When it cannot be run or understood the directory.
+pub fn control_data(programs: &Path, data: &Path, control: &Control) -> Result<ControlData, ServerError> {
+    let program = Program {
+        env: vec![("LC_ALL".to_owned(), "C".to_owned())],
+        ..Program::new(words(&[&programs.join("pg_controldata"), data]))
+    };
+    let out = process::run(&program, control, &silent())?;
+    Ok(ControlData::parse(&String::from_utf8_lossy(&out)))
+}
+
+/// A restored cluster that runs.
+pub struct Server {
+    start: Start,
+    sockets: PathBuf,
+    child: Child,
+    /// Whether it has its own network namespace.
+    pub is_alone: bool,
+    ended: bool,
+}
+
+impl Server {
+    /// Starts it; it recovers from now on.
+    ///
+    /// # Errors
+    /// See [`ServerError`]; then nothing is left of it.
+    pub fn start(start: &Start, control: &Control) -> Result<Server, ServerError> {
+        let file = |path: &Path| {
+            let path = path.to_path_buf();
+            move |cause| ServerError::File { path, cause }
+        };
+        if let Some(pid) = running(&start.data).map_err(file(&start.data))? {
+            return Err(ServerError::Runs { data: start.data.clone(), pid });
+        }
+        let owner = fs::metadata(&start.data).map_err(file(&start.data))?;
+        if owner.uid() == 0 {
+            return Err(ServerError::Root(start.data.clone()));
+        }
+        let known = control_data(&start.programs, &start.data, control)?;
+        let made = prepare(&start.scratch, &owner).and_then(|()| sockets(&start.scratch, &owner));
+        let sockets = made.map_err(|cause| {
+            let _ = fs::remove_dir_all(&start.scratch);
+            file(&start.scratch)(cause)
+        })?;
+        let is_alone = start.alone && may_be_alone(control);
+        let settings = harmless::settings(&known, &start.data, &start.scratch, &sockets, start.port);
+        let spawned = spawn(start, &owner, &settings, is_alone);
+        match spawned {
+            Ok(child) => Ok(Server { start: start.clone(), sockets, child, is_alone, ended: false }),
+            Err(cause) => {
+                remove(&start.scratch, &sockets);
+                Err(file(&start.programs.join("postgres"))(cause))
+            }
+        }
+    }
+
+    /// The folder of its socket, and its port: `psql -h FOLDER -p PORT`.
+    pub fn address(&self) -> (&Path, u16) {
+        (&self.sockets, self.start.port)
+    }
+
+    /// Waits until it has come to what is expected of it, at most `timeout`.
+    ///
+    /// # Errors
+    /// When it ended, does not come to that, or the caller is asked to stop.
+    pub fn wait(&mut self, expect: Expect, timeout: Duration, control: &Control) -> Result<(), ServerError> {
+        let begun = Instant::now();
+        loop {
+            control.check()?;
+            if let Some(status) = self.child.try_wait().map_err(looking)? {
+                self.ended = true;
+                return match expect {
+                    // Postgres says of itself whether it is at its target: the status alone does not.
+                    Expect::Gone if self.log().contains("shutdown at recovery target") => Ok(()),
+                    _ => Err(ServerError::Ended { status, words: self.last_words() }),
+                };
+            }
+            match (expect, self.state(control)?) {
+                (Expect::Open, State::Open) | (Expect::Paused, State::Paused) => return Ok(()),
+                (Expect::Paused | Expect::Gone, State::Open) => return Err(ServerError::NotPaused),
+                _ if begun.elapsed() >= timeout => {
+                    return Err(ServerError::TooLong { after: timeout, words: self.last_words() });
+                }
+                _ => std::thread::sleep(TICK),
+            }
+        }
+    }
+
+    fn state(&self, control: &Control) -> Result<State, ServerError> {
+        const ASK: &str = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN 'open' \
+                           WHEN pg_is_wal_replay_paused() THEN 'paused' ELSE 'recovering' END";
+        // Every cluster has this database, and recovery with little applied may have no other.
+        match self.query("template1", ASK, control) {
+            Ok(rows) => Ok(match rows.first().and_then(|row| row.first()).map(String::as_str) {
+                Some("open") => State::Open,
+                Some("paused") => State::Paused,
+                _ => State::Recovering,
+            }),
+            Err(ServerError::Program(ProcessError::Status { .. })) => Ok(State::Recovering),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Asks a question in a database; the rows, and their columns as text.
+    ///
+    /// # Errors
+    /// When the server does not answer, or with an error.
+    pub fn query(
+        &self,
+        database: &str,
+        sql: &str,
+        control: &Control,
+    ) -> Result<Vec<Vec<String>>, ServerError> {
+        let mut program = Program::new(words(&[&self.start.programs.join("psql")]));
+        let fixed = ["-X", "-w", "-q", "-A", "-t", "-F", "\x1f", "-v", "ON_ERROR_STOP=1", "-d", database];
+        program.argv.extend(fixed.map(str::to_owned));
+        program.argv.extend(["-c".to_owned(), sql.to_owned()]);
+        program.env = self.environment();
+        let out = process::run(&program, control, &silent())?;
+        let text = String::from_utf8_lossy(&out);
+        Ok(text.lines().map(|line| line.split('\x1f').map(str::to_owned).collect()).collect())
+    }
+
+    /// The environment in which Postgres' own programs find this server.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let sockets = self.sockets.display().to_string();
+        let port = self.start.port.to_string();
+        let pairs = [
+            ("PGHOST", sockets.as_str()),
+            ("PGHOSTADDR", ""),
+            ("PGPORT", &port),
+            ("PGUSER", &self.start.role),
+            ("PGPASSWORD", ""),
+            ("PGOPTIONS", ""),
+            ("PGCONNECT_TIMEOUT", "10"),
+        ];
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+    }
+
+    /// All it has said.
+    pub fn log(&self) -> String {
+        tail(&self.start.scratch.join("log"), 1 << 16)
+    }
+
+    fn last_words(&self) -> Vec<String> {
+        last_lines(&self.log())
+    }
+
+    /// Leaves it running, and what it needs in place.
+    pub fn leave(mut self) {
+        self.ended = true;
+    }
+
+    /// Stops it, and removes its scratch folder. A stop that takes too long becomes a kill.
+    pub fn stop(mut self) {
+        self.end(Signal::INT);
+    }
+
+    fn end(&mut self, first: Signal) {
+        let pid = Pid::from_child(&self.child);
+        for (signal, patience) in [(first, FAST), (Signal::QUIT, IMMEDIATE)] {
+            if self.is_over() {
+                break;
+            }
+            // One that is gone already is what is wanted.
+            let _ = kill_process(pid, signal);
+            let until = Instant::now() + patience;
+            while !self.is_over() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        if !self.is_over() {
+            let _ = kill_process_group(pid, Signal::KILL);
+            let _ = self.child.wait();
+        }
+        self.ended = true;
+        remove(&self.start.scratch, &self.sockets);
+    }
+
+    fn is_over(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+/// Whatever it was for did not come to its end: nothing of it is left.
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(Signal::QUIT);
+        } else if self.is_over() {
+            remove(&self.start.scratch, &self.sockets);
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Recovering,
+    Paused,
+    Open,
+}
+
+fn looking(cause: io::Error) -> ProcessError {
+    ProcessError::Output { program: "postgres".to_owned(), cause }
+}
+
+fn silent() -> Tell {
+    Arc::new(|_| {})
+}
+
+fn words(paths: &[&Path]) -> Vec<String> {
+    paths.iter().map(|path| path.display().to_string()).collect()
+}
+
+/// The folder with the configuration: private to the server's account, who trusts everybody that can enter it.
+fn prepare(folder: &Path, owner: &fs::Metadata) -> io::Result<()> {
+    private(folder, owner)?;
+    for (name, text) in [
+        ("postgresql.conf", ""),
+        ("pg_hba.conf", "local all all trust\n"),
+        ("pg_ident.conf", ""),
+        ("log", ""),
+    ] {
+        let path = folder.join(name);
+        fs::write(&path, text)?;
+        give(&path, owner)?;
+    }
+    Ok(())
+}
+
+/// The folder of the socket: the scratch folder, unless its path is longer than a socket's may be.
+fn sockets(scratch: &Path, owner: &fs::Metadata) -> io::Result<PathBuf> {
+    if scratch.as_os_str().len() + "/.s.PGSQL.65535.lock".len() < SOCKET_PATH {
+        return Ok(scratch.to_path_buf());
+    }
+    let short = std::env::temp_dir().join(format!("backplan-{}", crate::catalog::ids::Nonce::random()));
+    private(&short, owner)?;
+    Ok(short)
+}
+
+fn private(folder: &Path, owner: &fs::Metadata) -> io::Result<()> {
+    // Made, never found: what somebody else made there is not to be trusted.
+    DirBuilder::new().mode(0o700).create(folder)?;
+    give(folder, owner)
+}
+
+fn give(path: &Path, owner: &fs::Metadata) -> io::Result<()> {
+    if geteuid().is_root() { chown(path, Some(owner.uid()), Some(owner.gid())) } else { Ok(()) }
+}
+
+/// Whether a network namespace can be had.
+fn may_be_alone(control: &Control) -> bool {
+    let mut argv = unshare();
+    argv.push("true".to_owned());
+    process::run(&Program::new(argv), control, &silent()).is_ok()
+}
+
+fn unshare() -> Vec<String> {
+    let own: &[&str] = if geteuid().is_root() { &[] } else { &["--map-current-user"] };
+    ["unshare"].iter().chain(own).chain(&["--net", "--"]).map(|word| (*word).to_owned()).collect()
+}
+
+fn spawn(start: &Start, owner: &fs::Metadata, settings: &[(&str, String)], alone: bool) -> io::Result<Child> {
+    let mut argv = if alone { unshare() } else { Vec::new() };
+    argv.push("setpriv".to_owned());
+    if geteuid().is_root() {
+        argv.extend([format!("--reuid={}", owner.uid()), format!("--regid={}", owner.gid())]);
+        argv.push("--clear-groups".to_owned());
+    }
+    if !start.stays {
+        // A fast stop, should this process be killed.
+        argv.push("--pdeathsig=INT".to_owned());
+    }
+    argv.extend(["--".to_owned(), start.programs.join("postgres").display().to_string()]);
+    argv.extend(["-D".to_owned(), start.data.display().to_string()]);
+    for (name, value) in settings {
+        argv.extend(["-c".to_owned(), format!("{name}={value}")]);
+    }
+    let log = File::options().append(true).open(start.scratch.join("log"))?;
+    let mut command = Command::new(&argv[0]);
+    command.args(&argv[1..]).current_dir(&start.data).process_group(0);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command.spawn()
+}
+
+fn remove(scratch: &Path, sockets: &Path) {
+    // Nothing to be done about a folder that does not go; it holds no data.
+    let _ = fs::remove_dir_all(scratch);
+    if sockets != scratch {
+        let _ = fs::remove_dir_all(sockets);
+    }
+}
+
+/// The last bytes of a file, as text.
+fn tail(path: &Path, bytes: u64) -> String {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        let size = file.metadata()?.len();
+        file.seek(SeekFrom::Start(size.saturating_sub(bytes)))?;
+        let mut text = Vec::new();
+        file.take(bytes).read_to_end(&mut text)?;
+        Ok(text)
+    };
+    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+}
+
+/// What of a log tells why: its last lines, without those of psql's attempts to connect.
+fn last_lines(log: &str) -> Vec<String> {
+    let told = |line: &&str| !line.contains("the database system is") && !line.trim().is_empty();
+    let lines: Vec<&str> = log.lines().filter(told).collect();
+    lines[lines.len().saturating_sub(LAST_WORDS)..].iter().map(|line| (*line).to_owned()).collect()
+}

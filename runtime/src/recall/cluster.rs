@@ -1,0 +1,466 @@
+//! A cluster put back from a base backup: laid down, told how far to recover, and, where wanted, started until it has.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::RecallError;
+use super::chain::Chain;
+use super::restore::must_be_empty;
+use super::shelf::{Held, Shelves};
+use super::window::{self, Base, Log, WindowError};
+use crate::catalog::manifest::{Manifest, SourceRecord, SourceStatus};
+use crate::catalog::runs::Choice;
+use crate::control::{Control, Stopped};
+use crate::extract::{self, Existing, ExtractError, Extraction, Target};
+use crate::postgres::basebackup::{DATA, TABLESPACE_LABEL, TABLESPACES};
+use crate::postgres::recovery::{Action, Recovery, TargetError};
+use crate::postgres::server::{Expect, Server, ServerError, Start, running};
+use crate::postgres::tools;
+use crate::run::process::{self, ProcessError, Program, Tell};
+
+/// Keeps a server from being started on a cluster that is not all there: Postgres refuses to start where this says
+/// anything but the number of a process.
+const GUARD: &str = "postmaster.pid";
+const GUARD_TEXT: &str = "not complete: plan restore was still at work\n";
+
+/// What is wanted back, and how.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// The source.
+    pub source: String,
+    /// The data directory to be.
+    pub to: PathBuf,
+    /// This run's backup, not the newest that leads to the target.
+    pub run: Option<String>,
+    /// How far to recover; with its `restore_command` where there is an archive of the write-ahead log.
+    pub recovery: Recovery,
+    /// The log there is.
+    pub log: Log,
+    /// Where tablespaces go: from where they were. Others go beside the data directory.
+    pub tablespaces: Vec<(PathBuf, PathBuf)>,
+    /// The account it is to belong to, where the files do not say.
+    pub account: Option<String>,
+    /// How to start it; `None`: it is not.
+    pub start: Option<Starting>,
+}
+
+/// How a restored cluster is started.
+#[derive(Debug, Clone)]
+pub struct Starting {
+    /// The port, a part of its socket's name.
+    pub port: u16,
+    /// A superuser of it.
+    pub role: String,
+    /// How long it may recover.
+    pub patience: Duration,
+    /// In a network namespace of its own.
+    pub alone: bool,
+}
+
+/// Why a cluster is not back.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// Reading backups.
+    #[error(transparent)]
+    Recall(#[from] RecallError),
+    /// The target is none.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// No backup leads there.
+    #[error("source `{source_name}`: {cause}")]
+    Window {
+        /// The source.
+        source_name: String,
+        /// Why.
+        #[source]
+        cause: Box<WindowError>,
+    },
+    /// The run does not hold it.
+    #[error("run {run} holds no base backup of source `{source_name}`")]
+    NotHeld {
+        /// The run.
+        run: String,
+        /// The source.
+        source_name: String,
+    },
+    /// No such tablespace.
+    #[error("the backup has no tablespace at `{}`; it has {}", asked.display(), had.join(", "))]
+    NoTablespace {
+        /// Asked for.
+        asked: PathBuf,
+        /// What it has.
+        had: Vec<String>,
+    },
+    /// No programs of that version.
+    #[error(
+        "the cluster is of PostgreSQL {0}, and no server of that version is installed: install it, or leave `--start`"
+    )]
+    NoServer(String),
+    /// Not all of it came back.
+    #[error("{count} files did not come back whole, and a cluster needs every one: {}", first.join("; "))]
+    Incomplete {
+        /// How many.
+        count: u64,
+        /// The first.
+        first: Vec<String>,
+    },
+    /// A file.
+    #[error("`{}`: {cause}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        cause: io::Error,
+    },
+    /// Giving it to its account.
+    #[error("the cluster cannot be given to its account: {0}")]
+    Owner(#[source] ProcessError),
+    /// A server runs where it is to go.
+    #[error(transparent)]
+    InUse(ServerError),
+    /// The server.
+    #[error("the cluster lies in `{}`, and does not start: {cause}", data.display())]
+    Server {
+        /// Where.
+        data: PathBuf,
+        /// Why.
+        #[source]
+        cause: ServerError,
+    },
+    /// Asked to stop.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// What a restore would do, or did.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Outcome {
+    /// The run.
+    pub run: String,
+    /// The artefacts that are read.
+    pub artefacts: Vec<String>,
+    /// The data directory.
+    pub data: PathBuf,
+    /// Tablespaces: where they were, and where they are.
+    pub tablespaces: Vec<(PathBuf, PathBuf)>,
+    /// Up to where it recovers, in words.
+    pub target: String,
+    /// The points that can be had, in words.
+    pub window: String,
+    /// The settings of its recovery.
+    pub settings: Vec<(String, String)>,
+    /// Entries of every kind.
+    pub entries: u64,
+    /// Bytes of files.
+    pub bytes: u64,
+    /// Folder of the socket, and port, of the server that was started.
+    pub server: Option<(PathBuf, u16)>,
+    /// Whether that server has a network namespace of its own.
+    pub is_alone: bool,
+}
+
+/// A tablespace of the backup.
+#[derive(Debug, Clone)]
+struct Space {
+    oid: String,
+    was: PathBuf,
+    to: PathBuf,
+}
+
+/// A restore that can be shown and carried out.
+pub struct ClusterRestore<'a> {
+    wish: Wish,
+    held: Held<'a>,
+    record: &'a SourceRecord,
+    spaces: Vec<Space>,
+    window: String,
+}
+
+/// What a run says of a cluster that it has a backup of.
+pub fn record<'a>(manifest: &'a Manifest, source: &str) -> Option<&'a SourceRecord> {
+    let is_it = |record: &&SourceRecord| {
+        record.name == source && record.kind == "postgres" && record.status == SourceStatus::Ok
+    };
+    manifest.sources.iter().find(is_it).filter(|_| manifest.holds(source))
+}
+
+/// Which driver made the newest backup of a source; `None` where it is no cluster, or has none.
+pub fn driver(shelves: &Shelves, source: &str) -> Option<String> {
+    let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
+    let newest = runs.filter(|run| record(run, source).is_some()).max_by_key(|run| run.run)?;
+    record(newest, source)?.labels.get("driver").cloned()
+}
+
+/// Makes a restore: chooses the backup, looks at the targets, writes nothing.
+///
+/// # Errors
+/// When no backup leads to the target, or a folder is in use.
+pub fn plan(shelves: &Shelves, wish: Wish, now: Timestamp) -> Result<ClusterRestore<'_>, ClusterError> {
+    wish.recovery.check()?;
+    if let Some(pid) = running(&wish.to).map_err(file(&wish.to))? {
+        return Err(ClusterError::InUse(ServerError::Runs { data: wish.to.clone(), pid }));
+    }
+    must_be_empty(&wish.to)?;
+    let bases = bases(shelves, &wish.source);
+    let outside = |cause| ClusterError::Window { source_name: wish.source.clone(), cause: Box::new(cause) };
+    let window = window::window(&bases, wish.log).ok_or(WindowError::None).map_err(outside)?;
+    let bases = match &wish.run {
+        None => bases,
+        Some(run) => {
+            let (_, manifest) = shelves.choose(&Choice::Id(run.clone()), None)?;
+            bases.into_iter().filter(|base| base.run == manifest.run).collect()
+        }
+    };
+    let chosen = window::choose(&bases, wish.log, &wish.recovery.point, now).map_err(outside)?;
+    let held = shelves.held(&Choice::Id(chosen.run.to_string()), None)?;
+    let not_held = || ClusterError::NotHeld { run: chosen.run.to_string(), source_name: wish.source.clone() };
+    let record = record(held.manifest, &wish.source).ok_or_else(not_held)?;
+    let spaces = spaces(&record.labels, &wish)?;
+    for space in &spaces {
+        must_be_empty(&space.to)?;
+    }
+    Ok(ClusterRestore { window: window.to_string(), wish, held, record, spaces })
+}
+
+/// The backups of a source that recovery may begin from.
+fn bases(shelves: &Shelves, source: &str) -> Vec<Base> {
+    let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
+    let bases: BTreeMap<_, _> = runs
+        .filter_map(|run| Some((run.run, Base::of(run.run, &record(run, source)?.labels, run.finished))))
+        .collect();
+    bases.into_values().collect()
+}
+
+fn spaces(labels: &BTreeMap<String, String>, wish: &Wish) -> Result<Vec<Space>, ClusterError> {
+    let found = labels.iter().filter_map(|(label, was)| Some((label.strip_prefix(TABLESPACE_LABEL)?, was)));
+    let mut beside = wish.to.clone().into_os_string();
+    beside.push(".tablespaces");
+    let spaces: Vec<Space> = found
+        .map(|(oid, was)| {
+            let was = PathBuf::from(was);
+            let asked = wish.tablespaces.iter().find(|(old, _)| *old == was);
+            let to = asked.map_or_else(|| PathBuf::from(&beside).join(oid), |(_, new)| new.clone());
+            Space { oid: oid.to_owned(), was, to }
+        })
+        .collect();
+    match wish.tablespaces.iter().find(|(old, _)| !spaces.iter().any(|space| space.was == *old)) {
+        None => Ok(spaces),
+        Some((asked, _)) => Err(ClusterError::NoTablespace {
+            asked: asked.clone(),
+            had: spaces.iter().map(|space| format!("`{}`", space.was.display())).collect(),
+        }),
+    }
+}
+
+fn file(path: &Path) -> impl FnOnce(io::Error) -> ClusterError + use<> {
+    let path = path.to_path_buf();
+    move |cause| ClusterError::File { path, cause }
+}
+
+impl ClusterRestore<'_> {
+    /// What it would do; touches nothing.
+    ///
+    /// # Errors
+    /// When an index cannot be read.
+    pub fn preview(&self) -> Result<Outcome, ClusterError> {
+        let chain = self.chain()?;
+        let mut outcome = self.outline(&chain)?;
+        let preview =
+            extract::preview(&chain.view, &self.extraction()).map_err(|error| told(&chain, error))?;
+        (outcome.entries, outcome.bytes) = (preview.entries, preview.bytes);
+        Ok(outcome)
+    }
+
+    /// Lays the cluster down, tells it how far to recover, and starts it where that is wanted.
+    ///
+    /// # Errors
+    /// See [`ClusterError`]. A cluster that is not all there cannot be started by accident.
+    pub fn carry_out(&self, control: &Control) -> Result<Outcome, ClusterError> {
+        // Before anything is written: without the programs the wish cannot be granted.
+        let programs = match &self.wish.start {
+            Some(_) => Some(self.programs()?),
+            None => None,
+        };
+        let chain = self.chain()?;
+        let mut outcome = self.outline(&chain)?;
+        self.guard()?;
+        let done = extract::extract(&chain.view, &self.extraction(), control);
+        let done = done.map_err(|error| told(&chain, error))?;
+        if done.problem_count > 0 {
+            let first = done.problems.iter().take(3).map(|problem| problem.what.clone()).collect();
+            return Err(ClusterError::Incomplete { count: done.problem_count, first });
+        }
+        (outcome.entries, outcome.bytes) = (done.entries, done.bytes);
+        self.settle(control)?;
+        self.wish.recovery.write(&self.wish.to).map_err(file(&self.wish.to))?;
+        let guard = self.wish.to.join(GUARD);
+        fs::remove_file(&guard).map_err(file(&guard))?;
+        if let (Some(starting), Some(programs)) = (&self.wish.start, programs) {
+            let data = self.wish.to.clone();
+            let started = self.start(starting, programs, control);
+            let (address, is_alone) = started.map_err(|cause| match cause {
+                ServerError::Stopped(stopped) => ClusterError::Stopped(stopped),
+                cause => ClusterError::Server { data, cause },
+            })?;
+            (outcome.server, outcome.is_alone) = (address, is_alone);
+        }
+        Ok(outcome)
+    }
+
+    fn chain(&self) -> Result<Chain<'_>, ClusterError> {
+        let has = |content: &&crate::catalog::manifest::Content| content.source == self.wish.source;
+        let piece = self.held.pieces.iter().find(|piece| piece.archive.contents.iter().any(|c| has(&c)));
+        let piece = piece.ok_or_else(|| ClusterError::NotHeld {
+            run: self.held.manifest.run.to_string(),
+            source_name: self.wish.source.clone(),
+        })?;
+        Ok(piece.chain(&|source| source == self.wish.source)?)
+    }
+
+    fn extraction(&self) -> Extraction {
+        let inside = |below: &str| format!("{}/{below}", self.wish.source).into_bytes();
+        let prefix =
+            if self.spaces.is_empty() { self.wish.source.clone().into_bytes() } else { inside(DATA) };
+        let data = Target { prefix, to: self.wish.to.clone() };
+        let spaces = self.spaces.iter().map(|space| Target {
+            prefix: inside(&format!("{TABLESPACES}/{}", space.oid)),
+            to: space.to.clone(),
+        });
+        Extraction {
+            targets: std::iter::once(data).chain(spaces).collect(),
+            only: Vec::new(),
+            existing: Existing::Keep,
+            owners: None,
+            sync: true,
+            workers: None,
+        }
+    }
+
+    fn outline(&self, chain: &Chain<'_>) -> Result<Outcome, ClusterError> {
+        let settings = match self.wish.recovery.is_archive() {
+            true => self.wish.recovery.settings()?,
+            false => Vec::new(),
+        };
+        let told = settings.into_iter().filter(|(_, value)| value != "''");
+        Ok(Outcome {
+            run: self.held.manifest.run.to_string(),
+            artefacts: chain.artefacts().map(str::to_owned).collect(),
+            data: self.wish.to.clone(),
+            tablespaces: self.spaces.iter().map(|space| (space.was.clone(), space.to.clone())).collect(),
+            target: self.wish.recovery.point.to_string(),
+            window: self.window.clone(),
+            settings: told.map(|(name, value)| (name.to_owned(), value)).collect(),
+            ..Outcome::default()
+        })
+    }
+
+    /// Makes the folder, and what keeps a server from starting in it.
+    fn guard(&self) -> Result<(), ClusterError> {
+        let (to, guard) = (&self.wish.to, self.wish.to.join(GUARD));
+        DirBuilder::new().recursive(true).mode(0o700).create(to).map_err(file(to))?;
+        fs::set_permissions(to, fs::Permissions::from_mode(0o700)).map_err(file(to))?;
+        let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&guard);
+        let written = made.and_then(|mut made| {
+            made.write_all(GUARD_TEXT.as_bytes())?;
+            made.sync_all()
+        });
+        written.map_err(file(&guard))
+    }
+
+    /// Modes, owners and the places of tablespaces, as Postgres wants them.
+    fn settle(&self, control: &Control) -> Result<(), ClusterError> {
+        let data = &self.wish.to;
+        let places = data.join("pg_tblspc");
+        for space in &self.spaces {
+            let link = places.join(&space.oid);
+            match fs::remove_file(&link) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file(&link)(error)),
+                _ => {}
+            }
+            let to = std::path::absolute(&space.to).map_err(file(&space.to))?;
+            symlink(to, &link).map_err(file(&link))?;
+        }
+        for folder in std::iter::once(data).chain(self.spaces.iter().map(|space| &space.to)) {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(file(folder))?;
+        }
+        self.give(control)
+    }
+
+    /// Gives what root restored to the account that the files belong to, or that is named.
+    fn give(&self, control: &Control) -> Result<(), ClusterError> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        let data = &self.wish.to;
+        let first = data.join("PG_VERSION");
+        let owner = fs::metadata(&first).map_err(file(&first))?;
+        if let Some(account) = self.wish.account.as_deref().or((owner.uid() == 0).then_some("postgres")) {
+            let mut argv = vec!["chown".to_owned(), "-hR".to_owned(), format!("{account}:"), "--".to_owned()];
+            argv.push(data.display().to_string());
+            argv.extend(self.spaces.iter().map(|space| space.to.display().to_string()));
+            let silent: Tell = Arc::new(|_| {});
+            return process::run(&Program::new(argv), control, &silent)
+                .map(drop)
+                .map_err(ClusterError::Owner);
+        }
+        let links = self.spaces.iter().map(|space| data.join("pg_tblspc").join(&space.oid));
+        let folders = self.spaces.iter().map(|space| space.to.clone());
+        for path in std::iter::once(data.clone()).chain(links).chain(folders) {
+            lchown(&path, Some(owner.uid()), Some(owner.gid())).map_err(file(&path))?;
+        }
+        Ok(())
+    }
+
+    fn programs(&self) -> Result<PathBuf, ClusterError> {
+        let version = self.record.labels.get("server_version").map_or("", String::as_str);
+        let major = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        tools::server(major).ok_or_else(|| ClusterError::NoServer(version.to_owned()))
+    }
+
+    fn start(
+        &self,
+        starting: &Starting,
+        programs: PathBuf,
+        control: &Control,
+    ) -> Result<(Option<(PathBuf, u16)>, bool), ServerError> {
+        let data = std::path::absolute(&self.wish.to)
+            .map_err(|cause| ServerError::File { path: self.wish.to.clone(), cause })?;
+        let mut scratch = data.clone().into_os_string();
+        scratch.push(".server");
+        let start = Start {
+            port: starting.port,
+            role: starting.role.clone(),
+            alone: starting.alone,
+            stays: true,
+            ..Start::new(programs, data, scratch.into())
+        };
+        let expect = match self.wish.recovery.action {
+            Action::Promote => Expect::Open,
+            Action::Pause => Expect::Paused,
+            Action::Shutdown => Expect::Gone,
+        };
+        let mut server = Server::start(&start, control)?;
+        server.wait(expect, starting.patience, control)?;
+        let (sockets, port) = server.address();
+        let (address, is_alone) = ((sockets.to_path_buf(), port), server.is_alone);
+        server.leave();
+        Ok(((expect != Expect::Gone).then_some(address), is_alone))
+    }
+}
+
+fn told(chain: &Chain<'_>, error: ExtractError) -> ClusterError {
+    match error {
+        ExtractError::Artefact(error) => chain.error(error).into(),
+        ExtractError::Stopped(stopped) => stopped.into(),
+        other => RecallError::from(other).into(),
+    }
+}

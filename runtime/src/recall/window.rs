@@ -1,0 +1,230 @@
+//! From which backup a cluster recovers to a point, and to which points it can. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+
+use crate::catalog::ids::RunId;
+use crate::postgres::recovery::{Lsn, Point};
+
+/// A backup of a cluster that recovery may begin from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base {
+    /// The run that holds it.
+    pub run: RunId,
+    /// When it was whole: no earlier moment can be recovered from it.
+    pub ended: Timestamp,
+    /// Where it was whole.
+    pub stop: Option<Lsn>,
+    /// The first transaction that had not begun by then.
+    pub next_xid: Option<u64>,
+}
+
+impl Base {
+    /// As a run's labels tell of it; `finished` where they do not.
+    pub fn of(run: RunId, labels: &BTreeMap<String, String>, finished: Timestamp) -> Base {
+        let read = |name: &str| labels.get(name);
+        Base {
+            run,
+            ended: read("time_stop").and_then(|text| text.parse().ok()).unwrap_or(finished),
+            stop: read("lsn_stop").and_then(|text| text.parse().ok()),
+            next_xid: read("next_xid").and_then(|text| text.parse().ok()),
+        }
+    }
+}
+
+impl Base {
+    /// Whether it was whole by then; what cannot be told is believed.
+    fn leads_to(&self, point: &Point) -> bool {
+        match point {
+            Point::Time(time) => self.ended <= *time,
+            Point::Lsn(lsn) => self.stop.is_none_or(|stop| stop <= *lsn),
+            Point::Xid(xid) => self.next_xid.is_none_or(|next| next <= *xid),
+            Point::Latest | Point::Immediate | Point::Name(_) => true,
+        }
+    }
+}
+
+/// The write-ahead log that there is beside the backups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Log {
+    /// None: a backup has what makes it whole, and no more.
+    Own,
+    /// An archive; up to this moment and this place, as far as that is known.
+    Archive {
+        /// Nothing after it was archived.
+        until: Option<Timestamp>,
+        /// The end of its last segment.
+        end: Option<Lsn>,
+    },
+}
+
+/// The points that a source can be recovered to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// The end of the oldest backup.
+    pub from: Timestamp,
+    /// The end of the newest.
+    pub newest: Timestamp,
+    /// The log.
+    pub log: Log,
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.log {
+            Log::Own if self.from == self.newest => {
+                write!(f, "it can be recovered to the end of its backup alone, {}", self.from)
+            }
+            Log::Own => {
+                write!(
+                    f,
+                    "it can be recovered to the ends of its backups alone, from {} to {}",
+                    self.from, self.newest
+                )
+            }
+            Log::Archive { until: Some(until), .. } => {
+                write!(f, "it can be recovered to any moment from {} to {until}", self.from)
+            }
+            Log::Archive { until: None, .. } => {
+                write!(f, "it can be recovered to any moment from {} to the last archived one", self.from)
+            }
+        }
+    }
+}
+
+/// Why no backup leads to a point.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WindowError {
+    /// There is none at all.
+    #[error("there is no backup of it")]
+    None,
+    /// It is before the first backup.
+    #[error("{point} is before the end of the first backup: {window}")]
+    Before {
+        /// The point.
+        point: Point,
+        /// What can be had.
+        window: Window,
+    },
+    /// It is after what was archived.
+    #[error("{point} is after what was archived: {window}")]
+    After {
+        /// The point.
+        point: Point,
+        /// What can be had.
+        window: Window,
+    },
+    /// There is no log to go on with.
+    #[error("there is no write-ahead log to reach {point} with, as the plan has no `wal` block: {window}")]
+    NoLog {
+        /// The point.
+        point: Point,
+        /// What can be had.
+        window: Window,
+    },
+}
+
+/// The points that `bases` and a log lead to; `None` without a base.
+pub fn window(bases: &[Base], log: Log) -> Option<Window> {
+    let from = bases.iter().map(|base| base.ended).min()?;
+    let newest = bases.iter().map(|base| base.ended).max()?;
+    Some(Window { from, newest, log })
+}
+
+/// The newest backup from which the point can be reached.
+///
+/// # Errors
+/// When none leads there.
+pub fn choose<'b>(
+    bases: &'b [Base],
+    log: Log,
+    point: &Point,
+    now: Timestamp,
+) -> Result<&'b Base, WindowError> {
+    let window = window(bases, log).ok_or(WindowError::None)?;
+    let (point_, window_) = (|| point.clone(), || window.clone());
+    let (until, end) = match (log, point) {
+        (_, Point::Latest | Point::Immediate) => (None, None),
+        (Log::Own, _) => return Err(WindowError::NoLog { point: point_(), window: window_() }),
+        (Log::Archive { until, end }, _) => (until, end),
+    };
+    // What is to come is archived nowhere.
+    let until = until.unwrap_or(now).min(now);
+    let is_after = match point {
+        Point::Time(time) => *time > until,
+        Point::Lsn(lsn) => end.is_some_and(|end| *lsn > end),
+        _ => false,
+    };
+    if is_after {
+        return Err(WindowError::After { point: point_(), window: window_() });
+    }
+    let found = bases.iter().filter(|base| base.leads_to(point)).max_by_key(|base| base.run);
+    found.ok_or(WindowError::Before { point: point.clone(), window })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use jiff::Timestamp;
+
+    use super::{Base, Log, Point, WindowError, choose};
+    use crate::catalog::ids::RunId;
+    use crate::postgres::recovery::Lsn;
+
+    fn time(hour: u32) -> Timestamp {
+        format!("2026-11-20T{hour:02}:00:00Z").parse().unwrap()
+    }
+
+    fn bases() -> Vec<Base> {
+        (1..=3_u32)
+            .map(|n| Base {
+                run: RunId::new(n, time(n)).unwrap(),
+                ended: time(n * 4),
+                stop: Some(Lsn(u64::from(n) * 100)),
+                next_xid: Some(u64::from(n) * 1000),
+            })
+            .collect()
+    }
+
+    const ARCHIVE: Log = Log::Archive { until: None, end: None };
+
+    fn chosen(log: Log, point: &Point) -> Result<u32, WindowError> {
+        choose(&bases(), log, point, time(20)).map(|base| base.run.sequence())
+    }
+
+    #[test]
+    fn the_newest_backup_that_ended_before_the_point_is_taken() {
+        assert_eq!(chosen(ARCHIVE, &Point::Latest), Ok(3));
+        assert_eq!(chosen(ARCHIVE, &Point::Time(time(11))), Ok(2));
+        assert_eq!(chosen(ARCHIVE, &Point::Time(time(12))), Ok(3));
+        assert_eq!(chosen(ARCHIVE, &Point::Lsn(Lsn(150))), Ok(1));
+        assert_eq!(chosen(ARCHIVE, &Point::Xid(2500)), Ok(2));
+    }
+
+    #[test]
+    fn a_point_outside_the_window_is_refused_with_the_window() {
+        let early = chosen(ARCHIVE, &Point::Time(time(3))).unwrap_err();
+        assert!(matches!(early, WindowError::Before { .. }));
+        assert!(early.to_string().contains("any moment from 2026-11-20T04:00:00Z to the last"), "{early}");
+        assert!(matches!(chosen(ARCHIVE, &Point::Lsn(Lsn(99))), Err(WindowError::Before { .. })));
+        assert!(matches!(chosen(ARCHIVE, &Point::Xid(999)), Err(WindowError::Before { .. })));
+        // The future is archived nowhere.
+        assert!(matches!(chosen(ARCHIVE, &Point::Time(time(21))), Err(WindowError::After { .. })));
+        let ended = Log::Archive { until: Some(time(14)), end: Some(Lsn(400)) };
+        assert!(matches!(chosen(ended, &Point::Time(time(15))), Err(WindowError::After { .. })));
+        assert!(matches!(chosen(ended, &Point::Lsn(Lsn(401))), Err(WindowError::After { .. })));
+        assert_eq!(chosen(ended, &Point::Lsn(Lsn(400))), Ok(3));
+    }
+
+    #[test]
+    fn without_an_archive_only_the_ends_of_backups_can_be_had() {
+        assert_eq!(chosen(Log::Own, &Point::Latest), Ok(3));
+        assert_eq!(chosen(Log::Own, &Point::Immediate), Ok(3));
+        let none = chosen(Log::Own, &Point::Time(time(13))).unwrap_err();
+        assert!(none.to_string().contains("the plan has no `wal` block"), "{none}");
+        assert_eq!(choose(&[], ARCHIVE, &Point::Latest, time(1)), Err(WindowError::None));
+    }
+}
