@@ -1,6 +1,7 @@
 //! Real PostgreSQL clusters, backed up by each driver and given back.
 
 mod faults;
+mod reference;
 
 use std::fs;
 use std::path::{Path, PathBuf};

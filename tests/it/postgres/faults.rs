@@ -40,9 +40,14 @@ fn write_plan(scenario: &Scenario, cluster: &Cluster, stanza: &str, retry: &str)
 /// The rows that pgBackRest itself gives back from the repository of a run.
 fn rows_of(scenario: &Scenario, cluster: &Cluster, stanza: &str, number: &str) -> String {
     let repository = restore(scenario, number, "db");
+    rows_in(scenario, cluster, stanza, &repository)
+}
+
+/// The rows that pgBackRest gives back from a repository that was restored.
+pub(super) fn rows_in(scenario: &Scenario, cluster: &Cluster, stanza: &str, repository: &Path) -> String {
     open_above(&repository.join("x"));
     let data = scenario.path("data");
-    shell(&scenario.path("."), "install -d -o postgres -g postgres -m 700 data");
+    shell(&scenario.path("."), "rm -rf data; install -d -o postgres -g postgres -m 700 data");
     let options = format!(
         "--stanza={stanza} --config=/dev/null --repo1-path={} --pg1-path={} --type=immediate --target-action=promote \
          --archive-mode=off --log-level-file=off",
@@ -157,6 +162,5 @@ fn a_run_that_is_killed_while_pgbackrest_is_at_work_costs_the_next_one_nothing()
     assert!(matches!(answer.code, 0 | 3), "{answer:?}");
     assert_eq!(artefacts(&scenario), "2");
     assert_eq!(rows_of(&scenario, &cluster, "backplan_killed", "latest"), second);
-    shell(&scenario.path("."), "rm -r data");
     assert_eq!(rows_of(&scenario, &cluster, "backplan_killed", "1"), first);
 }
