@@ -1,5 +1,8 @@
 //! Real PostgreSQL clusters, backed up by each driver and given back.
 
+mod faults;
+mod reference;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
