@@ -259,6 +259,21 @@ impl<F: FileSystem> Inner<F> {
         })
     }
 
+    /// Removes folders without anything in them: a writer that died had made them for what it was about to write.
+    fn remove_empty(&self, folder: &str) -> io::Result<()> {
+        let entries = match self.fs.entries(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for (last, _) in entries.into_iter().filter(|(_, kind)| matches!(kind, Kind::Folder)) {
+            let path = format!("{folder}/{last}");
+            self.remove_empty(&path)?;
+            // One that holds something stays.
+            self.tidy(&path);
+        }
+        Ok(())
+    }
+
     fn walk(&self, folder: &str, visit: &mut dyn FnMut(String, u64)) -> io::Result<()> {
         let entries = match self.fs.entries(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -400,6 +415,7 @@ impl<F: FileSystem> Store for FolderStore<F> {
                 Err(cause) => return Err(failed(cause)),
             }
         }
+        self.inner.remove_empty(folder.as_str()).map_err(failed)?;
         Ok(count)
     }
 }
