@@ -56,6 +56,37 @@ for folder, folders, names in os.walk(sys.argv[1]):
                 file.seek(0)
                 file.write(bytes([first[0] ^ 1]))
 PYTHON
+  cat >"$work/members.py" <<'PYTHON'
+# What an artefact added to the disk, against the bytes of its gzip members that its base has not, those of the index
+# apart: python3 members.py BYTES_ADDED BASE ARTEFACT
+import hashlib, mmap, os, sys, zlib
+
+def members(path):
+    """The members: where each lies, its digest, and whether it belongs to the index, which ends an artefact."""
+    is_index = False
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        at = 0
+        while at < len(data):
+            decoder, read, begins = zlib.decompressobj(31), at, b""
+            while not decoder.eof:
+                decoded = decoder.decompress(data[read:read + (1 << 18)])
+                begins = begins or decoded[:512]
+                read = min(read + (1 << 18), len(data))
+            end = read - len(decoder.unused_data)
+            is_index = is_index or begins.startswith(b".backplan/index\0")
+            yield end - at, hashlib.sha256(data[at:end]).digest(), is_index
+            at = end
+
+added, base, artefact = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+known = {digest for _, digest, _ in members(base)}
+changed = {False: 0, True: 0}
+for length, digest, is_index in members(artefact):
+    if digest not in known:
+        changed[is_index] += length
+both = sum(changed.values())
+print(f"{added} bytes added to disk by an artefact of {os.path.getsize(artefact)}; changed members {changed[False]}, "
+      f"index {changed[True]}: {added / both:.2f} times both (at most 1.2), {added / changed[False]:.2f} times the first")
+PYTHON
   local part
   for part in $parts; do
     printf '\n== %s\n' "$part" >&2
@@ -177,7 +208,7 @@ measure_shared() {
   sync -f xfs && before="$(df --output=used -k xfs | tail -n 1)"
   python3 churn.py churn && sleep 1 && "$plan" run -q shared.plan >/dev/null
   sync -f xfs && after="$(df --output=used -k xfs | tail -n 1)"
-  echo "$(((after - before) * 1024)) bytes added to disk by an artefact of $(stat -c %s "$(find xfs/store -name '*.tar.gz' | sort | tail -n 1)")" >results/shared.txt
+  find xfs/store -name '*.tar.gz' | sort | tail -n 2 | xargs python3 members.py "$(((after - before) * 1024))" >results/shared.txt
   umount xfs && rm -f disk
   cd "$here"
 }

@@ -57,6 +57,28 @@ pub struct Keep {
 pub type Stretch = Vec<(u64, Member)>;
 
 impl Keep {
+    /// The members that are not copied as they stand, by their digests: place and length. A large file of which a part has
+    /// changed is packed again, and has most of them as they were. No more than `most`, as they are held in memory.
+    ///
+    /// # Errors
+    /// When the base's index cannot be read.
+    pub fn others(&self, most: usize) -> Result<HashMap<[u8; 32], (u64, u32)>, PackError> {
+        let mut others = HashMap::new();
+        for block in 0.. {
+            let members = self.base.artefact.member_block(block).map_err(PackError::Base)?;
+            if members.is_empty() {
+                break;
+            }
+            let first = self.base.artefact.first_of_member_block(block);
+            let dirty = (first..).zip(members.iter()).filter(|(number, _)| !self.copied.has(*number));
+            others.extend(dirty.map(|(_, member)| (member.hash, (member.offset, member.len))));
+            if others.len() >= most {
+                break;
+            }
+        }
+        Ok(others)
+    }
+
     /// Gives stretches of what is copied, in the base's order: of folders, or of everything else.
     ///
     /// # Errors

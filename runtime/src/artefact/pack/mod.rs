@@ -279,6 +279,9 @@ pub fn pack_changes(
     let entries = listings.iter().map(|listing| listing.entries).sum();
     let pool = Pool::default();
     let mut writer = Writer::start(sink, options, entries, inputs.len(), &names, pool.clone())?;
+    if let Some(keep) = &keep {
+        writer.find_again(keep)?;
+    }
     let material = Material {
         listings: &listings,
         fates: &fates,

@@ -1,11 +1,14 @@
 //! The ordered writer: puts finished members into the artefact and keeps what the index will say of them.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::base::CopyBase;
 use super::job::{Copied, Done, Large, PieceHash, Planned};
-use super::keep::Runs;
+use super::keep::{Keep, Runs};
 use super::names::Names;
 use super::output::Output;
 use super::pool::Pool;
@@ -16,6 +19,9 @@ use crate::artefact::gzip::{filler, pad_member, stored_member};
 use crate::artefact::index::Member;
 use crate::artefact::treehash::Joiner;
 use crate::scan::Warnings;
+
+/// Members of the base that are known by their digests: 16 MiB of memory.
+const AGAIN_MOST: usize = 1 << 18;
 
 /// What was written of a source.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +59,8 @@ pub struct Writer<'a> {
     /// Bytes that were copied from the base.
     pub copied: u64,
     base: Option<&'a CopyBase>,
+    /// Members of the base that may come out as they were, by their digests; only where blocks are shared.
+    again: HashMap<[u8; 32], (u64, u32)>,
     share_blocks: bool,
     names: &'a Names,
     scratch: &'a Path,
@@ -85,6 +93,7 @@ impl<'a> Writer<'a> {
             runs: Runs::default(),
             copied: 0,
             base: options.shape.copy_from(),
+            again: HashMap::new(),
             share_blocks: options.share_blocks,
             names,
             scratch,
@@ -110,10 +119,36 @@ impl<'a> Writer<'a> {
 
     fn member(&mut self, bytes: Vec<u8>, decoded: u32, hash: [u8; 32]) -> Result<(), PackError> {
         let member = Member { offset: self.output.offset, len: bytes.len() as u32, decoded, hash };
-        self.output.append(bytes)?;
+        match self.found_again(&bytes, &hash) {
+            Some((file, offset)) => {
+                self.output.share(&file, offset, bytes.len() as u64)?;
+                self.copied += bytes.len() as u64;
+            }
+            None => self.output.append(bytes)?,
+        }
         self.members.push(&member).map_err(|cause| self.scratch_failed(cause))?;
         self.member_count += 1;
         Ok(())
+    }
+
+    /// Lets members that come out as others of the base were share their blocks.
+    ///
+    /// # Errors
+    /// When the base's index cannot be read.
+    pub fn find_again(&mut self, keep: &Keep) -> Result<(), PackError> {
+        if self.share_blocks && keep.base.file.is_some() {
+            self.again = keep.others(AGAIN_MOST)?;
+        }
+        Ok(())
+    }
+
+    /// Where the base has these very bytes: it is looked at, for what is at hand is whole, and its disk may not be.
+    fn found_again(&self, bytes: &[u8], hash: &[u8; 32]) -> Option<(Arc<File>, u64)> {
+        let (offset, len) = *self.again.get(hash)?;
+        let file = self.base?.file.as_ref().filter(|_| len as usize == bytes.len())?;
+        let mut there = vec![0; bytes.len()];
+        file.read_exact_at(&mut there, offset).ok()?;
+        (there == bytes).then(|| (Arc::clone(file), offset))
     }
 
     /// Takes finished work, in any order; calls `written` for what has been written, in order.
