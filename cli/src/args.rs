@@ -4,6 +4,7 @@ mod artefacts;
 mod cluster;
 mod keeping;
 mod plans;
+mod wal;
 
 use std::str::FromStr;
 
@@ -18,6 +19,7 @@ pub use keeping::{PruneArgs, StatusArgs};
 pub use plans::{
     CheckArgs, CompileArgs, CompletionsArgs, Denied, ExplainArgs, FmtArgs, GraphArgs, Picture, PlanFile,
 };
+pub use wal::{FetchArgs, InitArgs, PushArgs, WalArgs, WalCommand};
 
 const STATUSES: &str = "\
 Exit statuses:
@@ -26,6 +28,7 @@ Exit statuses:
   2    wrong usage, or a plan that does not compile
   3    done, with warnings that a person should read
   4    another run holds the lock
+  126  wal fetch: recovery must go no further
   130  stopped by SIGINT, cleaned up
   143  stopped by SIGTERM, cleaned up
 
@@ -130,6 +133,7 @@ pub enum Command {
     Verify(VerifyArgs),
     Status(StatusArgs),
     Prune(PruneArgs),
+    Wal(WalArgs),
     Completions(CompletionsArgs),
 }
 

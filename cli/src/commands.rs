@@ -19,6 +19,7 @@ pub mod shelves;
 pub mod status;
 pub mod stop;
 pub mod verify;
+pub mod wal;
 
 use crate::args::{Args, Command};
 use crate::console::Console;
@@ -44,6 +45,7 @@ pub fn execute(args: &Args, console: &mut Console) -> Result<Status, Failure> {
         Command::Status(status) => status::execute(status, &args.global, console),
         Command::Prune(prune) => prune::execute(prune, &args.global, console),
         Command::Run(run) => run::execute(run, &args.global, console),
+        Command::Wal(wal) => wal::execute(wal, &args.global, console),
         Command::Completions(completions) => completions::execute(completions, console),
     }
 }

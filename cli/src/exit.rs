@@ -23,6 +23,8 @@ pub enum Status {
     Warnings,
     /// Another run holds the lock.
     Locked,
+    /// `wal fetch`: whether there is more of the log cannot be told; to Postgres, over 125 is "recover no further".
+    Unfit,
     /// Stopped by SIGINT, cleaned up.
     Interrupted,
     /// Stopped by SIGTERM, cleaned up.
@@ -38,6 +40,7 @@ impl Status {
             Status::Usage | Status::Changes => 2,
             Status::Warnings => 3,
             Status::Locked => 4,
+            Status::Unfit => 126,
             Status::Interrupted => 130,
             Status::Terminated => 143,
         }
@@ -125,9 +128,10 @@ mod tests {
             Status::Usage,
             Status::Warnings,
             Status::Locked,
+            Status::Unfit,
             Status::Interrupted,
             Status::Terminated,
         ];
-        assert_eq!(all.map(Status::code), [0, 1, 2, 3, 4, 130, 143]);
+        assert_eq!(all.map(Status::code), [0, 1, 2, 3, 4, 126, 130, 143]);
     }
 }

@@ -49,6 +49,10 @@ pub enum Action {
     Prune(StoreId),
     /// Delete, from the repository of a source's tool, what was before the cycle that now has begun.
     Expire(SourceId),
+    /// See that a store has the archive of a source's log, by the place of its `wal` in the model.
+    OpenWal(usize, StoreId),
+    /// Delete, from the archive of a source's log, what no kept backup needs.
+    ExpireWal(usize, StoreId),
     /// Release the locks.
     Unlock,
     /// Tell somebody, by the notification's place in the model, that the run begins or how it ended.

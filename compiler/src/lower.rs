@@ -47,6 +47,7 @@ pub fn lower(model: &Model, occasion: &Occasion) -> Result<StepGraph, LowerError
     lowering.windows_leave();
     lowering.stores();
     lowering.expire();
+    lowering.wals();
     lowering.end();
     let wanted: BTreeMap<ArchiveId, String> = lowering
         .names
@@ -496,6 +497,42 @@ impl<'a> Lowering<'a> {
             step.deletes
                 .insert(Resource::World(format!("backups of earlier cycles in {}", repository.display())));
             step.timeout = timeout;
+        }
+    }
+
+    /// The archives of logs: there from the first run on, and rid of what no kept backup needs once the run is committed.
+    fn wals(&mut self) {
+        for (at, wal) in self.model.wals.clone().into_iter().enumerate() {
+            if !self.sources.contains(&wal.source) {
+                continue;
+            }
+            let source = self.model.source(wal.source).name.clone();
+            let kept = self.model.wal_keep(&wal).is_some();
+            let mut ends: Vec<String> = Vec::new();
+            for store in &self.stores {
+                let name = &self.model.store(*store).name;
+                let prune = StepId(format!("prune/{name}"));
+                let is_pruned = self.steps.iter().any(|step| step.id == prune);
+                ends.push(if is_pruned { prune.0 } else { format!("commit/{name}") });
+            }
+            for store in &wal.to {
+                let declared = self.model.store(*store).clone();
+                let folder = format!(".backplan-wal/{}/{source}", self.model.name);
+                let mut needs = vec!["recover".to_owned()];
+                needs.extend(self.stores.contains(store).then(|| format!("lock/{}", declared.name)));
+                let object = self.object(*store, folder.clone());
+                let open = format!("wal/{source}/{}", declared.name);
+                let step = self.push(&open, Action::OpenWal(at, *store), needs);
+                step.writes.insert(object);
+                if kept && !declared.append_only {
+                    let needs = ends.iter().cloned().chain([open]);
+                    let id = format!("expire/{source}/{}", declared.name);
+                    let step = self.push(&id, Action::ExpireWal(at, *store), needs);
+                    let what =
+                        format!("log of `{source}` that no kept backup needs, in {}:{folder}", declared.name);
+                    step.deletes.insert(Resource::World(what));
+                }
+            }
         }
     }
 

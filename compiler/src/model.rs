@@ -85,6 +85,12 @@ impl Model {
             || self.schedule.as_ref().is_some_and(by_level)
     }
 
+    /// Seconds of log that are promised beside a source's kept backups: its `wal` block's `keep`, else the plan's `keep.wal`.
+    /// `None`: all of it stays.
+    pub fn wal_keep(&self, wal: &Wal) -> Option<u64> {
+        wal.keep.or_else(|| self.keep.as_ref().and_then(|keep| keep.wal))
+    }
+
     /// The store with this id.
     pub fn store(&self, id: StoreId) -> &Store {
         &self.stores[id.0]

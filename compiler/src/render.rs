@@ -106,11 +106,21 @@ fn doing<'a>(action: &Action, model: &'a Model) -> Doing<'a> {
         Action::Commit(id) => Doing { verb: "commit", store: store(id), ..none },
         Action::Prune(id) => Doing { verb: "prune", store: store(id), ..none },
         Action::Expire(id) => Doing { verb: "expire", source: source(id), ..none },
+        Action::OpenWal(at, to) => {
+            Doing { verb: "archive", source: wal_source(model, *at), store: store(to), ..none }
+        }
+        Action::ExpireWal(at, of) => {
+            Doing { verb: "expire", source: wal_source(model, *at), store: store(of), ..none }
+        }
         Action::Unlock => Doing { verb: "unlock", ..none },
         Action::Notify(at, when) => {
             Doing { verb: "notify", notify: Some(notify_name(model, *at)), when: Some(*when), ..none }
         }
     }
+}
+
+fn wal_source(model: &Model, wal: usize) -> Option<&str> {
+    model.wals.get(wal).map(|wal| model.source(wal.source).name.as_str())
 }
 
 fn notify_name(model: &Model, notify: usize) -> &str {
@@ -174,7 +184,12 @@ fn quoted(text: &str) -> String {
 fn dot_shape(action: &Action) -> &'static str {
     match action {
         Action::LockHost | Action::LockStore(_) | Action::Unlock => "octagon",
-        Action::Recover | Action::ClearStaging(_) | Action::Prune(_) | Action::Expire(_) => "diamond",
+        Action::Recover
+        | Action::ClearStaging(_)
+        | Action::Prune(_)
+        | Action::Expire(_)
+        | Action::ExpireWal(..) => "diamond",
+        Action::OpenWal(..) => "cylinder",
         Action::Enter(_) | Action::Leave(_) => "house",
         Action::Scan(_) | Action::Dump(_) => "ellipse",
         Action::Pack(_) => "box3d",
@@ -217,7 +232,12 @@ pub fn to_mermaid(graph: &StepGraph, model: &Model) -> String {
 fn mermaid_shape(action: &Action) -> (&'static str, &'static str) {
     match action {
         Action::LockHost | Action::LockStore(_) | Action::Unlock => ("{{", "}}"),
-        Action::Recover | Action::ClearStaging(_) | Action::Prune(_) | Action::Expire(_) => ("{", "}"),
+        Action::Recover
+        | Action::ClearStaging(_)
+        | Action::Prune(_)
+        | Action::Expire(_)
+        | Action::ExpireWal(..) => ("{", "}"),
+        Action::OpenWal(..) => ("[(", ")]"),
         Action::Enter(_) | Action::Leave(_) => ("[/", "/]"),
         Action::Scan(_) | Action::Dump(_) => ("([", "])"),
         Action::Pack(_) => ("[[", "]]"),

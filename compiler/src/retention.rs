@@ -70,6 +70,8 @@ pub struct Policy<'a> {
     pub now: Timestamp,
     /// The sources that the plan has now.
     pub sources: BTreeSet<String>,
+    /// For sources whose log is archived: the seconds for which recovery to any moment is promised.
+    pub wal: BTreeMap<String, u64>,
 }
 
 impl<'a> Policy<'a> {
@@ -82,6 +84,11 @@ impl<'a> Policy<'a> {
             zone: crate::lower::zone(model),
             now,
             sources: model.sources.iter().map(|source| source.name.clone()).collect(),
+            wal: model
+                .wals
+                .iter()
+                .filter_map(|wal| Some((model.source(wal.source).name.clone(), model.wal_keep(wal)?)))
+                .collect(),
         }
     }
 }
@@ -318,6 +325,13 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
         }
         for (entries, sources) in alike {
             say(unsaid(view(entries), &said), &Among::Holding(sources));
+        }
+        for (source, entries) in &self.sources {
+            if let Some(seconds) = self.policy.wal.get(*source) {
+                let started = |at: usize| self.runs[at].started;
+                let view = View { entries, started: &started, local: &local, offsets: &offsets };
+                say(unsaid(view.base_of_log(*seconds), &said), &Among::Holding(vec![(*source).to_owned()]));
+            }
         }
     }
 

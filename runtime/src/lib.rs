@@ -12,6 +12,7 @@
 //! | [`scan`] | walking the trees of a `files` source |
 //! | [`source`] | reading sources that are not plain files |
 //! | [`store`] | where artefacts go: the trait, and the folder store |
+//! | [`wal`] | archives of the write-ahead log |
 
 pub mod artefact;
 mod beneath;
@@ -25,3 +26,4 @@ pub mod run;
 pub mod scan;
 pub mod source;
 pub mod store;
+pub mod wal;

@@ -9,8 +9,8 @@ use crate::scenario::{Scenario, plan, shell, wait_for};
 const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
 
 /// A cluster in `pg`, with its socket in `sock`; stopped at the end.
-struct Cluster {
-    scenario: Scenario,
+pub struct Cluster {
+    pub scenario: Scenario,
 }
 
 impl Drop for Cluster {
@@ -23,12 +23,12 @@ impl Drop for Cluster {
     }
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     shell(Path::new("/"), "id -u").trim() == "0"
 }
 
 impl Cluster {
-    fn new() -> Cluster {
+    pub fn new() -> Cluster {
         let scenario = Scenario::new();
         for folder in ["..", "."] {
             fs::set_permissions(scenario.path(folder), fs::Permissions::from_mode(0o777)).unwrap();
@@ -51,19 +51,19 @@ impl Cluster {
     }
 
     /// Runs a script as the cluster's account.
-    fn sh(&self, script: &str) -> String {
+    pub fn sh(&self, script: &str) -> String {
         let script = format!("export PATH={PROGRAMS}:$PATH\n{script}");
         fs::write(self.scenario.path("script"), script).unwrap();
         let account = if is_root() { "runuser -u postgres -- " } else { "" };
         shell(&self.scenario.path("."), &format!("{account}sh -e script"))
     }
 
-    fn sql(&self, sql: &str) -> String {
+    pub fn sql(&self, sql: &str) -> String {
         self.sh(&format!("psql -X -At -h $PWD/sock -U postgres -d postgres -c \"{sql}\"")).trim().to_owned()
     }
 
     /// Asks the restored one.
-    fn back(&self, sql: &str) -> String {
+    pub fn back(&self, sql: &str) -> String {
         let command = format!("psql -X -At -h $PWD/back.server -U postgres -d postgres -c \"{sql}\"");
         self.sh(&command).trim().to_owned()
     }
@@ -78,7 +78,7 @@ impl Cluster {
         self.scenario.write("p.plan", plan(&text));
     }
 
-    fn restore(&self, more: &[&str]) -> crate::scenario::Answer {
+    pub fn restore(&self, more: &[&str]) -> crate::scenario::Answer {
         let fixed = ["restore", "--source", "main", "--to", "back"];
         self.scenario.plan(fixed.iter().chain(more))
     }

@@ -110,6 +110,18 @@ impl Scenario {
         Answer::new(&command.output().unwrap(), self.scratch.path())
     }
 
+    /// Runs another program in this world.
+    pub fn other(&self, argv: &[&str]) -> Answer {
+        let world = self.command();
+        let mut command = Command::new(argv[0]);
+        command
+            .args(&argv[1..])
+            .env_clear()
+            .envs(world.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(world.get_current_dir().unwrap()).stdin(Stdio::null());
+        Answer::new(&command.output().unwrap(), self.scratch.path())
+    }
+
     /// The program in this world, not started yet.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_plan"));

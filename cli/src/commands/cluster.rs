@@ -7,8 +7,9 @@ use backplan_compiler::model::{Model, Postgres, SourceKind, StoreKind};
 use backplan_runtime::control::Control;
 use backplan_runtime::postgres::recovery::{Action, Point, Recovery, command_word};
 use backplan_runtime::recall::cluster::{self, ClusterError, Outcome, Starting, Wish};
+use backplan_runtime::recall::log;
 use backplan_runtime::recall::shelf::Shelves;
-use backplan_runtime::recall::window::Log;
+use backplan_runtime::wal::archive::{self, Archive};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -110,8 +111,8 @@ pub fn execute(
 fn wish(args: &RestoreArgs, to: PathBuf, model: Option<&Model>) -> Result<Wish, Failure> {
     let source = args.sources.first().cloned().unwrap_or_default();
     let declared = model.and_then(|model| declared(model, &source));
-    let has_log =
-        model.is_some_and(|model| model.wals.iter().any(|wal| model.source(wal.source).name == source));
+    let (log, unread) = archives(args, model, &source)?;
+    let has_log = !log.is_empty() || !unread.is_empty();
     let asked = &args.cluster;
     let recovery = Recovery {
         point: point(args)?,
@@ -136,13 +137,40 @@ fn wish(args: &RestoreArgs, to: PathBuf, model: Option<&Model>) -> Result<Wish, 
     Ok(Wish {
         run: (args.run != "latest").then(|| args.run.clone()),
         recovery,
-        log: if has_log { Log::Archive { until: None, end: None } } else { Log::Own },
+        log,
         tablespaces: asked.tablespace.iter().map(|text| mapping(text)).collect::<Result<_, _>>()?,
         account: declared.and_then(|declared| declared.run_as.clone()),
         start: asked.start.then_some(starting),
         source,
         to,
     })
+}
+
+/// The archives of a source's log: those of the plan, or the one in the store that is named.
+fn archives(
+    args: &RestoreArgs,
+    model: Option<&Model>,
+    source: &str,
+) -> Result<(Vec<Archive>, Vec<String>), Failure> {
+    let of_source = |model: &Model| {
+        let wal = model.wals.iter().find(|wal| model.source(wal.source).name == source);
+        wal.map(|wal| log::archives(model, wal)).unwrap_or_default()
+    };
+    match (model, &args.place.store.store) {
+        (Some(model), _) => Ok(of_source(model)),
+        (None, Some(root)) if root.join(archive::HOME).is_dir() => {
+            let plan = super::wal::plan_in(root, args.place.store.plan_name.as_deref())?;
+            match archive::folder(root, &plan, source).is_dir() {
+                true => {
+                    let label = root.display().to_string();
+                    let open = Archive::open(&label, root, &plan, source);
+                    Ok((vec![open.map_err(|error| super::wal::failure(&error))?], Vec::new()))
+                }
+                false => Ok(Default::default()),
+            }
+        }
+        (None, _) => Ok(Default::default()),
+    }
 }
 
 fn declared<'m>(model: &'m Model, source: &str) -> Option<&'m Postgres> {
@@ -176,8 +204,21 @@ fn fetch(args: &RestoreArgs, source: &str) -> Result<String, Failure> {
     let own = std::env::current_exe().and_then(|path| here(&path));
     let own =
         own.map_err(|error| Failure::new(format!("this program does not know where it is: {error}")))?;
-    let file = current_folder()?.join(chosen(&args.place.plan, &current_folder()?)?);
-    let words = [own, "wal".to_owned(), "fetch".to_owned(), file.display().to_string(), source.to_owned()];
+    let mut words = vec![own, "wal".to_owned(), "fetch".to_owned()];
+    match (&args.place.store.store, &args.place.plan.file) {
+        (Some(store), None) => {
+            let store = std::path::absolute(store).unwrap_or_else(|_| store.clone());
+            words.extend(["--store".to_owned(), store.display().to_string()]);
+            // Always by name: the server's account may not look around there.
+            let plan = super::wal::plan_in(&store, args.place.store.plan_name.as_deref())?;
+            words.extend(["--plan-name".to_owned(), plan]);
+        }
+        _ => {
+            let file = current_folder()?.join(chosen(&args.place.plan, &current_folder()?)?);
+            words.push(file.display().to_string());
+        }
+    }
+    words.push(source.to_owned());
     let words: Vec<String> = words.iter().map(|word| command_word(word)).collect();
     Ok(format!("{} %f %p", words.join(" ")))
 }

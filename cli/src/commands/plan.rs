@@ -98,6 +98,21 @@ pub struct Ready {
     pub has_warnings: bool,
 }
 
+/// As [`ready`], without a word on what is not an error: for commands that are called every few seconds.
+///
+/// # Errors
+/// As [`ready`]'s.
+pub fn silently(path: &Path, global: &Global) -> Result<Model, Failure> {
+    let sources = load::load(path, &current_folder()?).map_err(|error| of_load(&error))?;
+    let compiled = compile(&sources, &inputs(global)?);
+    let is_sound = compiled.is_sound();
+    compiled.model.filter(|_| is_sound).ok_or_else(|| Failure {
+        status: Status::Usage,
+        message: format!("`{}` does not compile", display(path)),
+        help: Some(format!("`plan check {}` shows what is wrong", display(path))),
+    })
+}
+
 /// Reads and compiles the plan that a command works on. Errors are shown and end the command; warnings are shown and
 /// left to it.
 ///

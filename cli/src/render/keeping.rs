@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use backplan_runtime::catalog::prune::PrunedRun;
+use backplan_runtime::recall::log::LogStanding;
 use backplan_runtime::recall::status::{ArchiveNext, Promise, SourceStanding, Status, Verdict, span};
 use backplan_runtime::run::prune::StorePrune;
 
@@ -85,6 +86,9 @@ pub fn status(status: &Status, style: Style) -> String {
     for promise in &status.objectives {
         objective(&mut out, promise, paint);
     }
+    for log in &status.logs {
+        self::log(&mut out, log, paint);
+    }
     for store in &status.stores {
         let size = bytes(store.size);
         let _ = writeln!(out, "store `{}`: {}, {size}", store.store, plural(store.runs, "run"));
@@ -128,6 +132,21 @@ fn next(out: &mut String, status: &Status, paint: Paint) {
         let late = span(status.now.as_second() - since.as_second());
         let at = since.strftime("%Y-%m-%d %H:%M");
         let _ = writeln!(out, "{} a run was due at {at} UTC, {late} ago", paint.red("overdue:"));
+    }
+}
+
+/// The window of a source, and what narrows it.
+fn log(out: &mut String, log: &LogStanding, paint: Paint) {
+    let time = |at: jiff::Timestamp| at.strftime("%Y-%m-%d %H:%M:%S").to_string();
+    let windows = log.windows.iter().map(|span| format!("from {} to {}", time(span.from), time(span.until)));
+    let windows = windows.collect::<Vec<_>>().join(", and ");
+    let _ = match windows.is_empty() {
+        true => writeln!(out, "log of `{}`: {}", log.source, paint.yellow("no base backup to begin from")),
+        false => writeln!(out, "log of `{}`: any moment {windows} UTC", log.source),
+    };
+    let _ = writeln!(out, "  {}, {}", plural(log.segments, "segment"), bytes(log.size));
+    for problem in &log.problems {
+        let _ = writeln!(out, "{} log of `{}`: {}", paint.yellow("problem:"), log.source, harmless(problem));
     }
 }
 

@@ -66,6 +66,13 @@ impl View<'_> {
         kept
     }
 
+    /// What `wal` keeps.
+    pub fn base_of_log(&self, seconds: u64) -> Kept {
+        let mut kept = Vec::new();
+        self.wal(&mut kept, seconds);
+        kept
+    }
+
     fn keep<'e>(&self, kept: &mut Kept, entries: impl IntoIterator<Item = &'e Entry>, rule: &str) {
         kept.extend(entries.into_iter().map(|entry| (entry.at, rule.to_owned())));
     }

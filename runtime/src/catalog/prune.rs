@@ -324,7 +324,8 @@ fn warnings(catalog: &Catalog, decision: &Decision<RunId>) -> Vec<String> {
     problems.chain(broken).collect()
 }
 
-fn refusals(catalog: &Catalog, occasion: &Occasion<'_>) -> Vec<Refusal> {
+/// Why what the clock and the sources say is not believed, and nothing is to be deleted.
+pub fn refusals(catalog: &Catalog, occasion: &Occasion<'_>) -> Vec<Refusal> {
     let now = occasion.policy.now;
     let current = occasion.current.as_ref().map(|current| current.run.id);
     let newest = catalog.runs().rev().find(|manifest| Some(manifest.run) != current);

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::RecallError;
 use super::chain::Chain;
+use super::log;
 use super::restore::must_be_empty;
 use super::shelf::{Held, Shelves};
 use super::window::{self, Base, Log, WindowError};
@@ -21,10 +22,12 @@ use crate::catalog::runs::Choice;
 use crate::control::{Control, Stopped};
 use crate::extract::{self, Existing, ExtractError, Extraction, Target};
 use crate::postgres::basebackup::{DATA, TABLESPACE_LABEL, TABLESPACES};
-use crate::postgres::recovery::{Action, Recovery, TargetError};
+use crate::postgres::recovery::{Action, Recovery, TargetError, Timeline};
 use crate::postgres::server::{Expect, Server, ServerError, Start, running};
 use crate::postgres::tools;
 use crate::run::process::{self, ProcessError, Program, Tell};
+use crate::wal::WalError;
+use crate::wal::archive::Archive;
 
 /// Keeps a server from being started on a cluster that is not all there: Postgres refuses to start where this says
 /// anything but the number of a process.
@@ -32,7 +35,7 @@ const GUARD: &str = "postmaster.pid";
 const GUARD_TEXT: &str = "not complete: plan restore was still at work\n";
 
 /// What is wanted back, and how.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Wish {
     /// The source.
     pub source: String,
@@ -42,8 +45,8 @@ pub struct Wish {
     pub run: Option<String>,
     /// How far to recover; with its `restore_command` where there is an archive of the write-ahead log.
     pub recovery: Recovery,
-    /// The log there is.
-    pub log: Log,
+    /// The archives of its log; none: each backup has what makes it whole, and no more.
+    pub log: Vec<Archive>,
     /// Where tablespaces go: from where they were. Others go beside the data directory.
     pub tablespaces: Vec<(PathBuf, PathBuf)>,
     /// The account it is to belong to, where the files do not say.
@@ -71,6 +74,9 @@ pub enum ClusterError {
     /// Reading backups.
     #[error(transparent)]
     Recall(#[from] RecallError),
+    /// Reading the archived log.
+    #[error(transparent)]
+    Log(#[from] WalError),
     /// The target is none.
     #[error(transparent)]
     Target(#[from] TargetError),
@@ -204,15 +210,15 @@ pub fn driver(shelves: &Shelves, source: &str) -> Option<String> {
 ///
 /// # Errors
 /// When no backup leads to the target, or a folder is in use.
-pub fn plan(shelves: &Shelves, wish: Wish, now: Timestamp) -> Result<ClusterRestore<'_>, ClusterError> {
+pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<ClusterRestore<'_>, ClusterError> {
     wish.recovery.check()?;
     if let Some(pid) = running(&wish.to).map_err(file(&wish.to))? {
         return Err(ClusterError::InUse(ServerError::Runs { data: wish.to.clone(), pid }));
     }
     must_be_empty(&wish.to)?;
-    let bases = bases(shelves, &wish.source);
+    let (bases, log) = bases(shelves, &mut wish)?;
     let outside = |cause| ClusterError::Window { source_name: wish.source.clone(), cause: Box::new(cause) };
-    let window = window::window(&bases, wish.log).ok_or(WindowError::None).map_err(outside)?;
+    let window = window::window(&bases, log).ok_or(WindowError::None).map_err(outside)?;
     let bases = match &wish.run {
         None => bases,
         Some(run) => {
@@ -220,7 +226,7 @@ pub fn plan(shelves: &Shelves, wish: Wish, now: Timestamp) -> Result<ClusterRest
             bases.into_iter().filter(|base| base.run == manifest.run).collect()
         }
     };
-    let chosen = window::choose(&bases, wish.log, &wish.recovery.point, now).map_err(outside)?;
+    let chosen = window::choose(&bases, log, &wish.recovery.point, now).map_err(outside)?;
     let held = shelves.held(&Choice::Id(chosen.run.to_string()), None)?;
     let not_held = || ClusterError::NotHeld { run: chosen.run.to_string(), source_name: wish.source.clone() };
     let record = record(held.manifest, &wish.source).ok_or_else(not_held)?;
@@ -231,13 +237,30 @@ pub fn plan(shelves: &Shelves, wish: Wish, now: Timestamp) -> Result<ClusterRest
     Ok(ClusterRestore { window: window.to_string(), wish, held, record, spaces })
 }
 
-/// The backups of a source that recovery may begin from.
-fn bases(shelves: &Shelves, source: &str) -> Vec<Base> {
+/// The backups of a source that recovery may begin from, each with how far the archived log leads from it.
+fn bases(shelves: &Shelves, wish: &mut Wish) -> Result<(Vec<Base>, Log), ClusterError> {
     let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
-    let bases: BTreeMap<_, _> = runs
-        .filter_map(|run| Some((run.run, Base::of(run.run, &record(run, source)?.labels, run.finished))))
+    let mut bases: BTreeMap<_, _> = runs
+        .filter_map(|run| {
+            Some((run.run, Base::of(run.run, &record(run, &wish.source)?.labels, run.finished)))
+        })
         .collect();
-    bases.into_values().collect()
+    if wish.log.is_empty() {
+        return Ok((bases.into_values().collect(), Log::Own));
+    }
+    let log = log::Log::read(std::mem::take(&mut wish.log))?;
+    let wanted = match wish.recovery.timeline {
+        Timeline::Number(number) => Some(number),
+        Timeline::Latest | Timeline::Current => None,
+    };
+    for (run, found) in log::bases(shelves, &wish.source) {
+        let current = (wish.recovery.timeline == Timeline::Current).then_some(found.timeline);
+        let lead = log.lead(&found, wanted.or(current))?;
+        if let Some(base) = bases.get_mut(&run) {
+            base.reach = Some((lead.until, lead.end));
+        }
+    }
+    Ok((bases.into_values().collect(), Log::Archive))
 }
 
 fn spaces(labels: &BTreeMap<String, String>, wish: &Wish) -> Result<Vec<Space>, ClusterError> {

@@ -17,6 +17,7 @@ pub mod check;
 pub mod cluster;
 pub mod compare;
 
+pub mod log;
 pub mod restore;
 pub mod shelf;
 pub mod status;

@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use serde::Serialize;
 
+use super::log::{self, LogStanding};
 use super::shelf::{Shelf, Shelves};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::Manifest;
@@ -42,6 +43,9 @@ pub struct Status {
     pub overdue_since: Option<Timestamp>,
     /// Each promise.
     pub objectives: Vec<Promise>,
+    /// Each archived log.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub logs: Vec<LogStanding>,
     /// Each store that could be read.
     pub stores: Vec<StoreStanding>,
     /// What is wrong with stores and catalogs.
@@ -132,15 +136,18 @@ pub fn status(model: &Model, shelves: &Shelves, now: Timestamp) -> Status {
         shelves.shelves.iter().filter_map(|shelf| shelf.catalog.runs().next_back()).max_by_key(|run| run.run);
     let archives: Vec<ArchiveNext> =
         model.archives.iter().map(|archive| archive_next(model, shelves, archive, now)).collect();
+    let logs: Vec<LogStanding> = model.wals.iter().map(|wal| log::standing(model, shelves, wal)).collect();
+    let ages = |source: &SourceStanding| age(source, &logs, now);
     let objectives: Vec<Promise> =
-        model.objectives.iter().flat_map(|objective| promises(model, objective, &sources)).collect();
+        model.objectives.iter().flat_map(|objective| promises(model, objective, &sources, &ages)).collect();
     let overdue_since = newest.and_then(|run| overdue(model.schedule.as_ref()?, run.started, now));
     let problems = problems(shelves, newest, now);
     let attention = overdue_since.is_some()
         || !problems.is_empty()
         || objectives.iter().any(|promise| promise.met == Some(false))
         || sources.iter().any(|source| source.newest.is_none())
-        || archives.iter().any(|archive| !archive.warnings.is_empty());
+        || archives.iter().any(|archive| !archive.warnings.is_empty())
+        || logs.iter().any(|log| !log.problems.is_empty());
     let verdict = match (newest, attention) {
         (None, _) => Verdict::NoBackup,
         (Some(_), true) => Verdict::Attention,
@@ -156,6 +163,7 @@ pub fn status(model: &Model, shelves: &Shelves, now: Timestamp) -> Status {
         next_due: model.schedule.as_ref().and_then(|schedule| next_due(schedule, now)),
         overdue_since,
         objectives,
+        logs,
         stores: shelves.shelves.iter().map(store).collect(),
         problems,
     }
@@ -262,7 +270,20 @@ fn overdue(schedule: &Schedule, newest: Timestamp, now: Timestamp) -> Option<Tim
     (first.checked_add(late).ok()? < now).then_some(first)
 }
 
-fn promises(model: &Model, objective: &Objective, standings: &[SourceStanding]) -> Vec<Promise> {
+/// Seconds since the last moment that a source can be recovered to.
+fn age(source: &SourceStanding, logs: &[LogStanding], now: Timestamp) -> Option<i64> {
+    let log = logs.iter().find(|log| log.source == source.source);
+    let until = log.and_then(|log| log.windows.iter().map(|span| span.until).max());
+    let archived = until.map(|until| now.as_second() - until.as_second());
+    source.age.map(|age| archived.map_or(age, |archived| archived.min(age)))
+}
+
+fn promises(
+    model: &Model,
+    objective: &Objective,
+    standings: &[SourceStanding],
+    ages: &dyn Fn(&SourceStanding) -> Option<i64>,
+) -> Vec<Promise> {
     let of: Vec<&SourceStanding> = objective.of.iter().map(|id| &standings[id.0]).collect();
     let names: Vec<String> = objective.of.iter().map(|id| model.source(*id).name.clone()).collect();
     let promise = |objective: &'static str, promised: String, why: Vec<String>| Promise {
@@ -274,10 +295,10 @@ fn promises(model: &Model, objective: &Objective, standings: &[SourceStanding]) 
     };
     let mut found = Vec::new();
     if let Some(rpo) = objective.rpo {
-        let late = of.iter().filter_map(|source| match source.age {
+        let late = of.iter().filter_map(|source| match ages(source) {
             None => Some(format!("`{}` has no backup", source.source)),
             Some(age) if age > i64::try_from(rpo).unwrap_or(i64::MAX) => {
-                Some(format!("the newest of `{}` is {} old", source.source, span(age)))
+                Some(format!("the newest that `{}` can be recovered to is {} old", source.source, span(age)))
             }
             Some(_) => None,
         });

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use crate::catalog::ids::RunId;
 use crate::postgres::recovery::{Lsn, Point};
@@ -19,6 +20,31 @@ pub struct Base {
     pub stop: Option<Lsn>,
     /// The first transaction that had not begun by then.
     pub next_xid: Option<u64>,
+    /// How far the archived log leads from it; `None` where that is not known.
+    pub reach: Option<(Timestamp, Lsn)>,
+}
+
+/// From one moment to another, any of which can be recovered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Span {
+    /// The first.
+    pub from: Timestamp,
+    /// The last.
+    pub until: Timestamp,
+}
+
+/// Stretches of time as few as they can be told in, oldest first.
+pub fn spans(found: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Vec<Span> {
+    let mut found: Vec<(Timestamp, Timestamp)> = found.into_iter().collect();
+    found.sort();
+    let mut spans: Vec<Span> = Vec::new();
+    for (from, until) in found {
+        match spans.last_mut() {
+            Some(last) if from <= last.until => last.until = last.until.max(until),
+            _ => spans.push(Span { from, until }),
+        }
+    }
+    spans
 }
 
 impl Base {
@@ -30,6 +56,7 @@ impl Base {
             ended: read("time_stop").and_then(|text| text.parse().ok()).unwrap_or(finished),
             stop: read("lsn_stop").and_then(|text| text.parse().ok()),
             next_xid: read("next_xid").and_then(|text| text.parse().ok()),
+            reach: None,
         }
     }
 }
@@ -44,6 +71,16 @@ impl Base {
             Point::Latest | Point::Immediate | Point::Name(_) => true,
         }
     }
+
+    /// Whether the log that follows it comes as far; what cannot be told is believed.
+    fn reaches(&self, point: &Point) -> bool {
+        let Some((until, end)) = self.reach else { return true };
+        match point {
+            Point::Time(time) => *time <= until,
+            Point::Lsn(lsn) => *lsn <= end,
+            Point::Latest | Point::Immediate | Point::Name(_) | Point::Xid(_) => true,
+        }
+    }
 }
 
 /// The write-ahead log that there is beside the backups.
@@ -51,13 +88,8 @@ impl Base {
 pub enum Log {
     /// None: a backup has what makes it whole, and no more.
     Own,
-    /// An archive; up to this moment and this place, as far as that is known.
-    Archive {
-        /// Nothing after it was archived.
-        until: Option<Timestamp>,
-        /// The end of its last segment.
-        end: Option<Lsn>,
-    },
+    /// An archive: how far it leads stands with each backup.
+    Archive,
 }
 
 /// The points that a source can be recovered to.
@@ -69,6 +101,8 @@ pub struct Window {
     pub newest: Timestamp,
     /// The log.
     pub log: Log,
+    /// What the archived log leads to, where that is known of every backup.
+    pub spans: Vec<Span>,
 }
 
 impl fmt::Display for Window {
@@ -84,11 +118,12 @@ impl fmt::Display for Window {
                     self.from, self.newest
                 )
             }
-            Log::Archive { until: Some(until), .. } => {
-                write!(f, "it can be recovered to any moment from {} to {until}", self.from)
-            }
-            Log::Archive { until: None, .. } => {
+            Log::Archive if self.spans.is_empty() => {
                 write!(f, "it can be recovered to any moment from {} to the last archived one", self.from)
+            }
+            Log::Archive => {
+                let told = self.spans.iter().map(|span| format!("from {} to {}", span.from, span.until));
+                write!(f, "it can be recovered to any moment {}", told.collect::<Vec<_>>().join(", and "))
             }
         }
     }
@@ -108,8 +143,8 @@ pub enum WindowError {
         /// What can be had.
         window: Window,
     },
-    /// It is after what was archived.
-    #[error("{point} is after what was archived: {window}")]
+    /// It is after what was archived, or in a hole of it.
+    #[error("{point} is not in what was archived: {window}")]
     After {
         /// The point.
         point: Point,
@@ -130,7 +165,13 @@ pub enum WindowError {
 pub fn window(bases: &[Base], log: Log) -> Option<Window> {
     let from = bases.iter().map(|base| base.ended).min()?;
     let newest = bases.iter().map(|base| base.ended).max()?;
-    Some(Window { from, newest, log })
+    let reaches: Option<Vec<_>> =
+        bases.iter().map(|base| base.reach.map(|(until, _)| (base.ended, until))).collect();
+    let spans = match log {
+        Log::Archive => spans(reaches.unwrap_or_default()),
+        Log::Own => Vec::new(),
+    };
+    Some(Window { from, newest, log, spans })
 }
 
 /// The newest backup from which the point can be reached.
@@ -144,24 +185,18 @@ pub fn choose<'b>(
     now: Timestamp,
 ) -> Result<&'b Base, WindowError> {
     let window = window(bases, log).ok_or(WindowError::None)?;
-    let (point_, window_) = (|| point.clone(), || window.clone());
-    let (until, end) = match (log, point) {
-        (_, Point::Latest | Point::Immediate) => (None, None),
-        (Log::Own, _) => return Err(WindowError::NoLog { point: point_(), window: window_() }),
-        (Log::Archive { until, end }, _) => (until, end),
-    };
-    // What is to come is archived nowhere.
-    let until = until.unwrap_or(now).min(now);
-    let is_after = match point {
-        Point::Time(time) => *time > until,
-        Point::Lsn(lsn) => end.is_some_and(|end| *lsn > end),
-        _ => false,
-    };
-    if is_after {
-        return Err(WindowError::After { point: point_(), window: window_() });
+    if log == Log::Own && !matches!(point, Point::Latest | Point::Immediate) {
+        return Err(WindowError::NoLog { point: point.clone(), window });
     }
-    let found = bases.iter().filter(|base| base.leads_to(point)).max_by_key(|base| base.run);
-    found.ok_or(WindowError::Before { point: point.clone(), window })
+    let leading = || bases.iter().filter(|base| base.leads_to(point));
+    // What is to come is archived nowhere.
+    let is_to_come = matches!(point, Point::Time(time) if *time > now);
+    let found = leading().filter(|base| base.reaches(point)).max_by_key(|base| base.run);
+    match found.filter(|_| !is_to_come) {
+        Some(base) => Ok(base),
+        None if leading().next().is_some() => Err(WindowError::After { point: point.clone(), window }),
+        None => Err(WindowError::Before { point: point.clone(), window }),
+    }
 }
 
 #[cfg(test)]
@@ -185,11 +220,12 @@ mod tests {
                 ended: time(n * 4),
                 stop: Some(Lsn(u64::from(n) * 100)),
                 next_xid: Some(u64::from(n) * 1000),
+                reach: None,
             })
             .collect()
     }
 
-    const ARCHIVE: Log = Log::Archive { until: None, end: None };
+    const ARCHIVE: Log = Log::Archive;
 
     fn chosen(log: Log, point: &Point) -> Result<u32, WindowError> {
         choose(&bases(), log, point, time(20)).map(|base| base.run.sequence())
@@ -213,10 +249,27 @@ mod tests {
         assert!(matches!(chosen(ARCHIVE, &Point::Xid(999)), Err(WindowError::Before { .. })));
         // The future is archived nowhere.
         assert!(matches!(chosen(ARCHIVE, &Point::Time(time(21))), Err(WindowError::After { .. })));
-        let ended = Log::Archive { until: Some(time(14)), end: Some(Lsn(400)) };
-        assert!(matches!(chosen(ended, &Point::Time(time(15))), Err(WindowError::After { .. })));
-        assert!(matches!(chosen(ended, &Point::Lsn(Lsn(401))), Err(WindowError::After { .. })));
-        assert_eq!(chosen(ended, &Point::Lsn(Lsn(400))), Ok(3));
+    }
+
+    #[test]
+    fn a_hole_in_the_log_is_no_part_of_the_window() {
+        let mut bases = bases();
+        // From the first to hour 6, from the second (8) to hour 14, the third (12) only for itself.
+        let reach = [(6, 150), (14, 400), (12, 300)];
+        for (base, (hour, lsn)) in bases.iter_mut().zip(reach) {
+            base.reach = Some((time(hour), Lsn(lsn)));
+        }
+        let chosen = |point: &Point| choose(&bases, ARCHIVE, point, time(20)).map(|base| base.run.sequence());
+        assert_eq!(chosen(&Point::Time(time(5))), Ok(1));
+        let hole = chosen(&Point::Time(time(7))).unwrap_err();
+        assert!(matches!(hole, WindowError::After { .. }));
+        let told = "from 2026-11-20T04:00:00Z to 2026-11-20T06:00:00Z, and from 2026-11-20T08:00:00Z to 2026-11-20T14:00:00Z";
+        assert!(hole.to_string().ends_with(told), "{hole}");
+        // The third would be nearer, and does not come so far.
+        assert_eq!(chosen(&Point::Time(time(13))), Ok(2));
+        assert_eq!(chosen(&Point::Lsn(Lsn(400))), Ok(2));
+        assert!(matches!(chosen(&Point::Lsn(Lsn(401))), Err(WindowError::After { .. })));
+        assert!(matches!(chosen(&Point::Time(time(15))), Err(WindowError::After { .. })));
     }
 
     #[test]

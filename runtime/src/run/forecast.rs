@@ -20,6 +20,7 @@ use super::request::Request;
 use super::session;
 use super::staging::Staging;
 use super::state::Folders;
+use super::wal;
 use super::worker::trees;
 use crate::catalog::identity::{Claim, IdentityError, Standing, inspect};
 use crate::catalog::ids::RunId;
@@ -153,6 +154,8 @@ impl Looking<'_> {
             Action::Dump(source) => self.dump(*source, &mut shown),
             Action::Pack(archive) => self.pack(*archive, &mut shown),
             Action::Prune(store) => self.prune(*store, &mut shown),
+            Action::OpenWal(at, store) => self.open_wal(*at, *store, &mut shown),
+            Action::ExpireWal(at, store) => self.expire_wal(*at, *store, &mut shown),
             Action::Enter(at) => {
                 shown.found.extend(self.model().windows[*at].enter.as_deref().map(command_line))
             }
@@ -327,6 +330,27 @@ impl Looking<'_> {
                 self.warnings.extend(told);
             }
             Err(error) => self.warnings.push(error),
+        }
+    }
+
+    fn open_wal(&mut self, at: usize, store: StoreId, shown: &mut StepForecast) {
+        let (found, error) = wal::look(self.model(), &self.prepared.graph, at, store);
+        shown.found.extend(found);
+        self.errors.extend(error);
+    }
+
+    fn expire_wal(&mut self, at: usize, store: StoreId, shown: &mut StepForecast) {
+        let measured = |source: SourceId| self.measured.get(&source).copied();
+        let mut going = BTreeSet::new();
+        for id in (0..self.model().stores.len()).map(StoreId) {
+            if let Ok((plan, _)) = prune::foresee(self.prepared, id, &measured) {
+                going.extend(plan.order().iter().map(|run| (id, *run)));
+            }
+        }
+        let kept = |store, run| !going.contains(&(store, run));
+        match wal::foresee(self.model(), &self.prepared.layout, at, store, &kept, self.prepared.started) {
+            Ok(names) => shown.would_delete.extend(names),
+            Err(error) => self.warnings.push(format!("nothing of the log would be deleted: {error}")),
         }
     }
 

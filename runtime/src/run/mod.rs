@@ -14,6 +14,7 @@
 //! | [`report`] | how the run ended |
 //! | [`event`] | what a run tells whoever watches it |
 //! | [`journal`] | intents, for the run that comes after one that died |
+//! | `wal` | archives of logs: there, and rid of what is no longer needed |
 //! | [`process`], [`secrets`], [`staging`], [`state`] | programs, secrets, the staging, the state folder |
 
 pub mod cache;
@@ -38,6 +39,7 @@ mod session;
 mod sinks;
 pub mod staging;
 pub mod state;
+mod wal;
 pub mod worker;
 
 use std::sync::Arc;

@@ -41,8 +41,7 @@ impl Worker {
         };
         let mut catalog = Catalog::load(store.as_ref(), &self.layout).map_err(Failure::passing)?;
         let model = &self.request.model;
-        let made = catalog.get(&self.imprint.run);
-        let current = made.map(|manifest| Current { run: fact(manifest), sources: manifest.sources.clone() });
+        let current = self.current(&catalog);
         let occasion = occasion(model, id, self.request.clock.now(), current);
         let plan = PrunePlan::make(&catalog, &occasion);
         let label = store.label();
@@ -67,7 +66,15 @@ impl Worker {
     }
 }
 
-fn occasion(model: &Model, id: StoreId, now: Timestamp, current: Option<Current>) -> Occasion<'_> {
+impl Worker {
+    /// This run, as a store has it by now.
+    pub(super) fn current(&self, catalog: &Catalog) -> Option<Current> {
+        let made = catalog.get(&self.imprint.run)?;
+        Some(Current { run: fact(made), sources: made.sources.clone() })
+    }
+}
+
+pub(super) fn occasion(model: &Model, id: StoreId, now: Timestamp, current: Option<Current>) -> Occasion<'_> {
     let policy = Policy::of(model, model.store(id), now);
     Occasion { policy, schedule: model.schedule.as_ref(), current }
 }
@@ -253,10 +260,6 @@ impl<'a> Site<'a> {
     fn open(&self, id: StoreId) -> Result<Arc<dyn Store>, String> {
         let model = &self.request.model;
         let declared = model.store(id);
-        let keep = declared.keep.as_ref().or(model.keep.as_ref());
-        if keep.is_some_and(|keep| keep.wal.is_some()) {
-            return Err("its `keep` has `wal`, and this version keeps no WAL".to_owned());
-        }
         let Some(folder) = session::folder(declared) else {
             return Err(format!(
                 "store `{}` is not a folder, and this version prunes folders only",

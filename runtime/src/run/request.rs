@@ -75,11 +75,19 @@ pub fn unsupported(model: &Model) -> Vec<String> {
     if !model.separates.is_empty() {
         found.push("a source is `separate`, in its tool's own repository".to_owned());
     }
-    if !model.wals.is_empty() {
-        found.push("there is a `wal` archive".to_owned());
-    }
-    if model.keep.as_ref().is_some_and(|keep| keep.wal.is_some()) {
-        found.push("its `keep` has `wal`, and no WAL is kept".to_owned());
+    for wal in &model.wals {
+        let name = &model.source(wal.source).name;
+        if !wal.encrypt.is_empty() {
+            found.push(format!("the log of `{name}` is to be encrypted"));
+        }
+        let remote = wal
+            .to
+            .iter()
+            .map(|id| model.store(*id))
+            .find(|store| !matches!(store.kind, StoreKind::Dir { .. }));
+        if let Some(store) = remote {
+            found.push(format!("the log of `{name}` goes to store `{}`, which is not a folder", store.name));
+        }
     }
     if !model.verifies.is_empty() {
         found.push("it has a `verify`, and nothing would be rehearsed".to_owned());
@@ -102,8 +110,5 @@ fn unsupported_store(store: &Store, found: &mut Vec<String>) {
     }
     if store.bandwidth.is_some() {
         found.push(format!("store `{name}` limits the bandwidth"));
-    }
-    if store.keep.as_ref().is_some_and(|keep| keep.wal.is_some()) {
-        found.push(format!("the `keep` of store `{name}` has `wal`, and no WAL is kept"));
     }
 }

@@ -98,6 +98,8 @@ impl Work for Worker {
             Action::Publish(archive, store) => self.publish(*archive, *store, control),
             Action::Commit(store) => self.commit(&step.id, *store),
             Action::Expire(source) => self.expire(&step.id, *source, control),
+            Action::OpenWal(at, store) => self.open_wal(*at, *store),
+            Action::ExpireWal(at, store) => self.expire_wal(&step.id, *at, *store, control),
             Action::Prune(store) => self.prune(&step.id, *store, control),
             Action::Unlock => self.unlock(&step.id),
             Action::Notify(notify, when) => self.notify(&step.id, *notify, *when, control),

@@ -62,14 +62,15 @@ impl DirStore {
         Ok(FolderStore::over(label, path, fs))
     }
 
-    /// Opens a store's folder and makes it first if need be; the folder above it must be there. Whether it may be made is
+    /// Opens a store's folder and makes it first if need be; the folder above it must be there. Others may pass through
+    /// it and see nothing: an archive of a log inside is another account's. Whether it may be made is
     /// for the identity to decide: a missing folder can mean that a disk is not mounted.
     ///
     /// # Errors
     /// [`StoreErrorKind::Unreachable`] when the folder above is not there.
     pub fn create(label: &str, path: &Path) -> Result<DirStore, StoreError> {
         use std::os::unix::fs::DirBuilderExt;
-        match std::fs::DirBuilder::new().mode(0o750).create(path) {
+        match std::fs::DirBuilder::new().mode(0o751).create(path) {
             Ok(()) => {
                 let parent =
                     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -1,0 +1,258 @@
+//! `plan wal`: what Postgres calls to archive its log and to get it back.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use backplan_compiler::model::{Model, Source, SourceKind, Store, StoreKind, Wal};
+use backplan_runtime::wal::archive::Archive;
+use backplan_runtime::wal::cluster::ClusterId;
+use backplan_runtime::wal::fetch::{fetch, fetch_ahead, wants_more};
+use backplan_runtime::wal::name::WalName;
+use backplan_runtime::wal::push::push;
+use backplan_runtime::wal::{WalError, archive};
+use jiff::Timestamp;
+
+use super::plan::{current_folder, silently};
+use crate::args::{FetchArgs, Global, InitArgs, PushArgs, WalArgs, WalCommand};
+use crate::console::Console;
+use crate::exit::{Failure, Status};
+
+/// Does what Postgres asks for.
+///
+/// # Errors
+/// When a file is not where it was to go.
+pub fn execute(args: &WalArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
+    match &args.command {
+        WalCommand::Push(args) => archive_file(args, global, console),
+        WalCommand::Fetch(args) => fetch_file(args, global),
+        WalCommand::Init(args) => init(args, global, console),
+    }
+}
+
+/// A plan's `wal` block, with what it names.
+struct Declared<'m> {
+    wal: &'m Wal,
+    source: &'m Source,
+    stores: Vec<(&'m Store, &'m Path)>,
+}
+
+fn declared<'m>(model: &'m Model, source: &str) -> Result<Declared<'m>, Failure> {
+    let wal = model.wals.iter().find(|wal| model.source(wal.source).name == source).ok_or_else(|| {
+        let known: Vec<&str> = model.wals.iter().map(|wal| model.source(wal.source).name.as_str()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { format!("`{}`", known.join("`, `")) };
+        Failure::usage(format!("plan `{}` has no `wal {source}` block; it has {known}", model.name))
+            .help(format!("write `wal {source} {{ to = [STORE] }}` into the plan"))
+    })?;
+    if !wal.encrypt.is_empty() {
+        return Err(Failure::new(format!(
+            "the log of `{source}` is to be encrypted: this version cannot do that"
+        ))
+        .help("take `encrypt` out of the `wal` block, and keep the store where nobody else reads"));
+    }
+    let folder = |id: &backplan_compiler::model::StoreId| match &model.store(*id).kind {
+        StoreKind::Dir { path } => Ok((model.store(*id), path.as_path())),
+        _ => Err(Failure::new(format!(
+            "store `{}` is not a folder: this version archives the log into folders alone",
+            model.store(*id).name
+        ))),
+    };
+    let stores = wal.to.iter().map(folder).collect::<Result<_, _>>()?;
+    Ok(Declared { wal, source: model.source(wal.source), stores })
+}
+
+fn open(model: &Model, declared: &Declared<'_>) -> Vec<Result<Archive, WalError>> {
+    let open = |(store, path): &(&Store, &Path)| {
+        Archive::open(&store.name, path, &model.name, &declared.source.name)
+    };
+    declared.stores.iter().map(open).collect()
+}
+
+fn archive_file(args: &PushArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
+    let model = silently(&args.file, global)?;
+    let declared = declared(&model, &args.source)?;
+    let file = args.path.file_name().unwrap_or_default().to_string_lossy();
+    let name: WalName = file.parse().map_err(|error| failure(&WalError::Name(error)))?;
+    let cluster = cluster(&args.path, declared.source)?;
+    let archives = open(&model, &declared);
+    let pushed = push(archives, declared.wal.ack_any, &cluster, name, &args.path, Timestamp::now());
+    let pushed = pushed.map_err(|error| failure(&error))?;
+    for error in &pushed.failed {
+        console.complain(&format!("warning: {name}: {error}\n"));
+    }
+    Ok(Status::Done)
+}
+
+/// The cluster that a file belongs to: that of the current folder, where the server starts its commands, else that of the
+/// folder that the plan names, else that of the file's own.
+fn cluster(file: &Path, source: &Source) -> Result<ClusterId, Failure> {
+    let named = match &source.kind {
+        SourceKind::Postgres(postgres) => postgres.data_dir.clone(),
+        _ => None,
+    };
+    let own =
+        file.is_absolute().then(|| file.parent().and_then(Path::parent).map(Path::to_path_buf)).flatten();
+    let mut first = None;
+    for data in [Some(PathBuf::from(".")), named, own].into_iter().flatten() {
+        match ClusterId::of_data(&data) {
+            Ok(found) => return Ok(found),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    let error =
+        first.map(|error| failure(&error)).unwrap_or_else(|| Failure::new("there is no data directory"));
+    Err(error.help("start it in the data directory, as Postgres does"))
+}
+
+/// The words of a fetch, told apart.
+struct Wanted<'a> {
+    file: Option<&'a Path>,
+    source: String,
+    name: WalName,
+    to: &'a Path,
+}
+
+fn wanted(args: &FetchArgs) -> Result<Wanted<'_>, Failure> {
+    let (file, rest) = match (args.words.as_slice(), args.store.is_empty()) {
+        ([file, rest @ ..], true) if rest.len() == 3 => (Some(file.as_path()), rest),
+        (rest, false) if rest.len() == 3 => (None, rest),
+        _ => {
+            return Err(Failure::usage("it wants FILE SOURCE NAME PATH, or --store FOLDER SOURCE NAME PATH")
+                .help("restore_command = 'plan wal fetch FILE SOURCE %f %p'"));
+        }
+    };
+    let text = |at: usize| rest[at].to_string_lossy().into_owned();
+    let name = text(1).parse().map_err(|error| failure(&WalError::Name(error)))?;
+    Ok(Wanted { file, source: text(0), name, to: &rest[2] })
+}
+
+/// What Postgres takes for "the log ends here" is status 1. It must be that only where it is so: a recovery that ends
+/// because a disk is not mounted opens a server without its last transactions.
+fn fetch_file(args: &FetchArgs, global: &Global) -> Result<Status, Failure> {
+    let is_standby = Path::new("standby.signal").exists();
+    fetch_wanted(args, global).map_err(|(failure, is_end)| match (is_end, is_standby) {
+        (true, _) => failure,
+        // A standby asks again until it is told to stop.
+        (false, true) => failure,
+        (false, false) => Failure { status: Status::Unfit, ..failure },
+    })
+}
+
+fn fetch_wanted(args: &FetchArgs, global: &Global) -> Result<Status, (Failure, bool)> {
+    let lasting = |failure: Failure| (failure, false);
+    let wanted = wanted(args).map_err(lasting)?;
+    let data = current_folder().map_err(lasting)?;
+    let cluster = ClusterId::of_data(Path::new(".")).map_err(|error| {
+        lasting(failure(&error).help("start it in the data directory that recovers, as Postgres does"))
+    })?;
+    let archives = archives(args, &wanted, global).map_err(lasting)?;
+    if args.ahead {
+        if let WalName::Segment(segment) = wanted.name {
+            let bytes = std::fs::metadata(wanted.to).map_or(0, |seen| seen.len());
+            // Nobody waits for it, and nobody reads what it says.
+            let _ = fetch_ahead(&archives, &cluster, segment, bytes.max(1 << 20), &data);
+        }
+        return Ok(Status::Done);
+    }
+    fetch(&archives, &cluster, wanted.name, &data, wanted.to)
+        .map_err(|error| (failure(&error), matches!(error, WalError::Absent(_))))?;
+    if wants_more(&data, wanted.name) {
+        // The next segments are fetched meanwhile; without, recovery is slower and nothing else.
+        let _ = start_ahead(args);
+    }
+    Ok(Status::Done)
+}
+
+fn archives(
+    args: &FetchArgs,
+    wanted: &Wanted<'_>,
+    global: &Global,
+) -> Result<Vec<Result<Archive, WalError>>, Failure> {
+    if let Some(file) = wanted.file {
+        let model = silently(file, global)?;
+        return Ok(open(&model, &declared(&model, &wanted.source)?));
+    }
+    args.store
+        .iter()
+        .map(|root| {
+            Ok(Archive::open(
+                &root.display().to_string(),
+                root,
+                &plan_in(root, args.plan_name.as_deref())?,
+                &wanted.source,
+            ))
+        })
+        .collect()
+}
+
+/// The plan whose archive a store has.
+///
+/// # Errors
+/// When it has none, or several and none is named.
+pub fn plan_in(root: &Path, named: Option<&str>) -> Result<String, Failure> {
+    if let Some(named) = named {
+        return Ok(named.to_owned());
+    }
+    let folders = std::fs::read_dir(root.join(archive::HOME)).map_err(|error| {
+        Failure::new(format!("`{}`: {error}: it has no archive of a log", root.join(archive::HOME).display()))
+    })?;
+    let names: Vec<String> =
+        folders.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    match names.as_slice() {
+        [only] => Ok(only.clone()),
+        _ => Err(Failure::usage(format!(
+            "`{}` has archives of several plans: `{}`",
+            root.display(),
+            names.join("`, `")
+        ))
+        .help("say which: `--plan-name NAME`")),
+    }
+}
+
+/// Starts this command once more, to fetch what follows; it goes on when this one has ended.
+fn start_ahead(args: &FetchArgs) -> io::Result<()> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(std::env::args_os().skip(1).take_while(|word| word != "fetch"));
+    command.args(["fetch", "--ahead"]);
+    for store in &args.store {
+        command.arg("--store").arg(store);
+    }
+    if let Some(plan) = &args.plan_name {
+        command.args(["--plan-name", plan]);
+    }
+    command.args(&args.words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // In a group of its own: the server ends its commands with their groups.
+    command.process_group(0).spawn().map(drop)
+}
+
+fn init(args: &InitArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
+    let model = silently(&args.file, global)?;
+    let declared = declared(&model, &args.source)?;
+    for (store, path) in &declared.stores {
+        let made = backplan_runtime::wal::init(&model, declared.source, store, path)
+            .map_err(|error| failure(&error))?;
+        let folder = archive::folder(path, &model.name, &declared.source.name);
+        let what = if made { "made" } else { "there already" };
+        console.answer(&format!("store `{}`: `{}` ({what})\n", store.name, folder.display()));
+    }
+    Ok(Status::Done)
+}
+
+/// A failure of an archive.
+pub fn failure(error: &WalError) -> Failure {
+    let failure = Failure::new(error.to_string());
+    match error {
+        WalError::NoArchive { .. } => {
+            failure.help("mount the right one; for a new archive: `plan wal init FILE SOURCE`, as the account that runs the plan")
+        }
+        WalError::Differs { .. } => failure.help(
+            "find out which of the two is the cluster that goes on; a copy of it must not archive (`archive_mode = off`), or as another source",
+        ),
+        WalError::Hole { .. } => failure.help(
+            "copy the file into the archive of another store, or recover to a point before it: `plan restore --at TIME` or `--lsn LSN`",
+        ),
+        WalError::OtherCluster { .. } => failure.help("see that `%p` is what Postgres gave"),
+        _ => failure,
+    }
+}

@@ -1,0 +1,208 @@
+//! The steps of a run that look after archives of logs. What is in them is written by the servers.
+
+use std::collections::BTreeMap;
+
+use backplan_compiler::graph::{Action, StepGraph, StepId};
+use backplan_compiler::model::{Model, SourceId, StoreId};
+use jiff::Timestamp;
+
+use super::coordinator::Failure;
+use super::prune::occasion;
+use super::session;
+use super::worker::Worker;
+use crate::catalog::ids::RunId;
+use crate::catalog::layout::Layout;
+use crate::catalog::prune::refusals;
+use crate::catalog::runs::Catalog;
+use crate::control::Control;
+use crate::store::ReadStore;
+use crate::store::dir::DirStore;
+use crate::wal::archive::Archive;
+use crate::wal::expiry::{Base, expired};
+use crate::wal::{self, WalError};
+
+impl Worker {
+    /// Makes the archive where the store is known to be the right one; else sees that it is there.
+    pub(super) fn open_wal(&self, at: usize, store: StoreId) -> Result<(), Failure> {
+        let model = &self.request.model;
+        let source = model.source(model.wals[at].source);
+        let declared = model.store(store);
+        let folder = session::folder(declared)
+            .ok_or_else(|| Failure::lasting(format!("store `{}` is not a folder", declared.name)))?;
+        let is_ours = self.sessions.get(&store).is_some_and(|session| session.held().store.is_some());
+        let done = if is_ours {
+            wal::init(model, source, declared, folder).map(drop)
+        } else {
+            Archive::open(&declared.name, folder, &model.name, &source.name).map(drop)
+        };
+        done.map_err(|error| match error {
+            WalError::NoArchive { .. } => Failure::lasting(format!(
+                "{error}; no run writes anything else there, so none can tell: mount the right one, or make the \
+                 archive with `plan wal init {} {}`",
+                model.file.display(),
+                source.name
+            )),
+            error => Failure::passing(error),
+        })
+    }
+
+    /// Deletes of the log what no kept backup needs.
+    pub(super) fn expire_wal(
+        &self,
+        step: &StepId,
+        at: usize,
+        store: StoreId,
+        control: &Control,
+    ) -> Result<(), Failure> {
+        let model = &self.request.model;
+        let source = model.wals[at].source;
+        let mut bases = BTreeMap::new();
+        for holder in holders(model, source) {
+            let store = self.sessions.get(&holder).and_then(|session| session.held().store.clone());
+            let read = store.ok_or_else(|| "it has dropped out".to_owned());
+            let read = read.and_then(|store| self.needing(store.as_ref(), holder, source, &mut bases));
+            if let Err(why) = read {
+                let name = &model.store(holder).name;
+                self.warn(
+                    step,
+                    format!(
+                        "nothing of the log is deleted, as store `{name}` cannot say what it needs: {why}"
+                    ),
+                );
+                return Ok(());
+            }
+        }
+        let bases: Vec<Base> = bases.into_values().collect();
+        let archive = opened(model, at, store).map_err(Failure::passing)?;
+        let gone =
+            going(model, at, store, &archive, &bases, self.request.clock.now()).map_err(Failure::passing)?;
+        for (cluster, name) in &gone {
+            control.check().map_err(|_| Failure::stopped())?;
+            archive
+                .delete(cluster, *name)
+                .map_err(|error| Failure::lasting(format!("{error}; the next run goes on")))?;
+        }
+        archive.sweep().map_err(Failure::passing)?;
+        if let (Some((_, first)), Some((_, last))) = (gone.first(), gone.last()) {
+            let (store, count) = (&model.store(store).name, gone.len());
+            self.note(format!(
+                "store `{store}`: {count} files of the log are deleted, from {first} to {last}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Worker {
+    /// The backups of a source that a store has; none where a prune would not believe what it sees either.
+    fn needing(
+        &self,
+        store: &dyn ReadStore,
+        id: StoreId,
+        source: SourceId,
+        bases: &mut BTreeMap<RunId, Base>,
+    ) -> Result<(), String> {
+        let model = &self.request.model;
+        let catalog = Catalog::load(store, &self.layout).map_err(|error| error.to_string())?;
+        let occasion = occasion(model, id, self.request.clock.now(), self.current(&catalog));
+        match refusals(&catalog, &occasion).first() {
+            Some(why) => Err(why.to_string()),
+            None => bases_of(&catalog, &model.source(source).name, bases),
+        }
+    }
+}
+
+/// The stores whose backups of a source may need its log.
+fn holders(model: &Model, source: SourceId) -> Vec<StoreId> {
+    let archives = model.archives.iter().filter(|archive| archive.from.contains(&source));
+    let mut stores: Vec<StoreId> = archives.flat_map(|archive| archive.to.iter().copied()).collect();
+    stores.sort();
+    stores.dedup();
+    stores
+}
+
+fn bases_of(catalog: &Catalog, name: &str, bases: &mut BTreeMap<RunId, Base>) -> Result<(), String> {
+    if let Some(run) = catalog.unreadable().first() {
+        return Err(format!("the manifest of run `{run}` cannot be read"));
+    }
+    bases.extend(catalog.runs().filter_map(|run| Some((run.run, Base::of(run, name)?))));
+    Ok(())
+}
+
+fn opened(model: &Model, at: usize, store: StoreId) -> Result<Archive, WalError> {
+    let (declared, source) = (model.store(store), model.source(model.wals[at].source));
+    let folder = session::folder(declared).unwrap_or(std::path::Path::new(""));
+    Archive::open(&declared.name, folder, &model.name, &source.name)
+}
+
+fn going(
+    model: &Model,
+    at: usize,
+    store: StoreId,
+    archive: &Archive,
+    bases: &[Base],
+    now: Timestamp,
+) -> Result<Vec<(crate::wal::cluster::ClusterId, crate::wal::name::WalName)>, WalError> {
+    match model.wal_keep(&model.wals[at]) {
+        Some(keep) => expired(archive, bases, keep, model.store(store).immutable, now),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// What the run to come would find of an archive, and what would make it fail.
+pub(super) fn look(
+    model: &Model,
+    graph: &StepGraph,
+    at: usize,
+    store: StoreId,
+) -> (Option<String>, Option<String>) {
+    let (declared, source) = (model.store(store), model.source(model.wals[at].source));
+    let Some(folder) = session::folder(declared) else { return (None, None) };
+    let is_ours = graph.iter().any(|step| step.action == Action::LockStore(store));
+    let own = wal::archive::folder(folder, &model.name, &source.name);
+    match Archive::open(&declared.name, folder, &model.name, &source.name) {
+        Ok(_) => (Some(format!("its archive is `{}`", own.display())), None),
+        Err(WalError::NoArchive { .. }) if is_ours => (Some(format!("would make `{}`", own.display())), None),
+        Err(error) => (None, Some(error.to_string())),
+    }
+}
+
+/// What the run to come would delete of a log: by the backups that there are, and the one that it would make.
+///
+/// # Errors
+/// Why it cannot be told.
+pub(super) fn foresee(
+    model: &Model,
+    layout: &Layout,
+    at: usize,
+    store: StoreId,
+    kept: &dyn Fn(StoreId, RunId) -> bool,
+    now: Timestamp,
+) -> Result<Vec<String>, String> {
+    let source = model.wals[at].source;
+    let mut bases = BTreeMap::new();
+    for holder in holders(model, source) {
+        let declared = model.store(holder);
+        let folder =
+            session::folder(declared).ok_or_else(|| format!("store `{}` is not a folder", declared.name))?;
+        let opened = DirStore::open(&declared.name, folder).map_err(|error| error.to_string())?;
+        let mut here = BTreeMap::new();
+        let catalog = Catalog::load(&opened, layout).map_err(|error| error.to_string())?;
+        bases_of(&catalog, &model.source(source).name, &mut here)?;
+        bases.extend(here.into_iter().filter(|(run, _)| kept(holder, *run)));
+    }
+    let mut bases: Vec<Base> = bases.into_values().collect();
+    if let Some(newest) = bases.iter().max_by_key(|base| base.ended).cloned() {
+        bases.push(Base { ended: now.max(newest.ended), ..newest });
+    }
+    let archive = match opened(model, at, store) {
+        Err(WalError::NoArchive { .. }) => return Ok(Vec::new()),
+        archive => archive.map_err(|error| error.to_string())?,
+    };
+    let gone = going(model, at, store, &archive, &bases, now).map_err(|error| error.to_string())?;
+    let (label, folder) = (&model.store(store).name, archive.folder.display());
+    Ok(gone
+        .into_iter()
+        .map(|(cluster, name)| format!("{label}:{folder}/{cluster}/{}", name.object()))
+        .collect())
+}

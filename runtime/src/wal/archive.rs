@@ -1,0 +1,273 @@
+//! The archive of one source's log in one store.
+//!
+//! It lies beside `.backplan`, as the server's account writes it and not the one that runs plans:
+//! `.backplan-wal/PLAN/SOURCE/format.yaml` and `.backplan-wal/PLAN/SOURCE/CLUSTER/…`.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::WalError;
+use super::cluster::ClusterId;
+use super::name::WalName;
+use super::object::{self, Closing, ObjectError};
+use crate::catalog::ids::{hex, random_bytes};
+use crate::store::dir::DirStore;
+use crate::store::{Creation, Name, ReadStore, Store, StoreErrorKind, Upload};
+
+/// The folder at a store's root that holds archives of logs.
+pub const HOME: &str = ".backplan-wal";
+const FORMAT: u32 = 1;
+const FORMAT_FILE: &str = "format.yaml";
+const TEMPORARY: &str = "tmp";
+
+/// What makes a folder an archive.
+#[derive(Debug, Serialize, Deserialize)]
+struct Format {
+    format: u32,
+    min_reader: u32,
+    plan: String,
+    source: String,
+}
+
+/// The archive of a source's log in a store.
+#[derive(Debug)]
+pub struct Archive {
+    store: DirStore,
+    /// The store's name, as messages call it.
+    pub label: String,
+    /// The archive's folder.
+    pub folder: PathBuf,
+}
+
+/// Who is to own an archive: user and group.
+pub type Owner = Option<(u32, u32)>;
+
+/// Where the archive of a source is, below a store's root.
+pub fn folder(root: &Path, plan: &str, source: &str) -> PathBuf {
+    root.join(HOME).join(plan).join(source)
+}
+
+impl Archive {
+    /// Opens the archive in a store's folder.
+    ///
+    /// # Errors
+    /// When it is not there, another's, or written by a newer program.
+    pub fn open(label: &str, root: &Path, plan: &str, source: &str) -> Result<Archive, WalError> {
+        let folder = folder(root, plan, source);
+        let absent = || WalError::NoArchive {
+            store: label.to_owned(),
+            source_name: source.to_owned(),
+            folder: folder.clone(),
+        };
+        let store = match DirStore::open(label, &folder) {
+            Err(error) if error.kind == StoreErrorKind::Unreachable => return Err(absent()),
+            store => store?,
+        };
+        let bytes = match store.read(&Name::known(FORMAT_FILE.to_owned())) {
+            Err(error) if error.kind == StoreErrorKind::NotFound => return Err(absent()),
+            bytes => bytes?,
+        };
+        let foreign = |what: String| WalError::Foreign { folder: folder.clone(), what };
+        let text = String::from_utf8_lossy(&bytes);
+        let format: Format = yaml_serde::from_str(&text).map_err(|error| foreign(error.to_string()))?;
+        if format.min_reader > FORMAT {
+            return Err(foreign(format!(
+                "it has format {}, which this version does not know",
+                format.format
+            )));
+        }
+        if (format.plan.as_str(), format.source.as_str()) != (plan, source) {
+            return Err(foreign(format!(
+                "it is that of source `{}` of plan `{}`",
+                format.source, format.plan
+            )));
+        }
+        Ok(Archive { store, label: label.to_owned(), folder })
+    }
+
+    /// Makes the archive in a store's folder, or sees that it is there and its owner's. Says whether it made it. Nothing but
+    /// its own folder is given away.
+    ///
+    /// # Errors
+    /// When it could not be made, or another's is there.
+    pub fn init(label: &str, root: &Path, plan: &str, source: &str, owner: Owner) -> Result<bool, WalError> {
+        match Archive::open(label, root, plan, source) {
+            Ok(_) => return Ok(false),
+            Err(WalError::NoArchive { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let own = folder(root, plan, source);
+        let failed = |path: &Path| {
+            let path = path.to_path_buf();
+            move |cause| WalError::File { path, cause }
+        };
+        // Others pass through the folders above to their own; they see and change nothing in them.
+        for (path, mode) in
+            [(root.join(HOME), 0o711), (root.join(HOME).join(plan), 0o711), (own.clone(), 0o700)]
+        {
+            make(&path, mode).map_err(failed(&path))?;
+        }
+        let format =
+            Format { format: FORMAT, min_reader: 1, plan: plan.to_owned(), source: source.to_owned() };
+        let text = yaml_serde::to_string(&format).map_err(io::Error::other).map_err(failed(&own))?;
+        let store = DirStore::open(label, &own)?;
+        if let Some((user, group)) = owner {
+            chown(&own, Some(user), Some(group)).map_err(failed(&own))?;
+        }
+        // Last: what has it is whole.
+        let _ = store.create(&Name::known(FORMAT_FILE.to_owned()), text.as_bytes())?;
+        if let Some((user, group)) = owner {
+            let file = own.join(FORMAT_FILE);
+            chown(&file, Some(user), Some(group)).map_err(failed(&file))?;
+        }
+        Ok(true)
+    }
+
+    /// The clusters that have something in it.
+    ///
+    /// # Errors
+    /// When it cannot be listed.
+    pub fn clusters(&self) -> Result<Vec<ClusterId>, WalError> {
+        let failed = |cause| WalError::File { path: self.folder.clone(), cause };
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if entry.file_type().map_err(failed)?.is_dir()
+                && let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok())
+            {
+                found.push(id);
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// The object of a file.
+    fn object(cluster: &ClusterId, name: WalName) -> Name {
+        Name::known(cluster.to_string()).join(&name.object())
+    }
+
+    /// The files of a cluster, by name, with the bytes that they take.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn list(&self, cluster: &ClusterId) -> Result<BTreeMap<WalName, u64>, WalError> {
+        let objects = self.store.list(Some(&Name::known(cluster.to_string())))?;
+        Ok(objects.iter().filter_map(|found| Some((WalName::of_object(&found.name)?, found.size))).collect())
+    }
+
+    /// Bytes that a file takes; `None` if it is not there.
+    ///
+    /// # Errors
+    /// When the store cannot tell.
+    pub fn size(&self, cluster: &ClusterId, name: WalName) -> Result<Option<u64>, WalError> {
+        Ok(self.store.size(&Self::object(cluster, name))?)
+    }
+
+    /// What a file says of itself.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub fn closing(&self, cluster: &ClusterId, name: WalName, size: u64) -> Result<Closing, WalError> {
+        let object = Self::object(cluster, name);
+        object::closing(&self.store, &object, size).map_err(|cause| self.bad(name, cause))
+    }
+
+    /// Decodes a file, and checks it to its last byte.
+    ///
+    /// # Errors
+    /// When it is not what was archived, or `take` fails.
+    pub fn read(
+        &self,
+        cluster: &ClusterId,
+        name: WalName,
+        size: u64,
+        take: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<Closing, WalError> {
+        let object = Self::object(cluster, name);
+        object::read(&self.store, &object, size, take).map_err(|cause| self.bad(name, cause))
+    }
+
+    /// Starts to write a file. What is left of it after a kill is swept away with the rest of `tmp`.
+    ///
+    /// # Errors
+    /// When nothing can be written.
+    pub fn upload(&self, name: WalName) -> Result<Box<dyn Upload>, WalError> {
+        let chance = hex(&random_bytes::<8>());
+        Ok(self.store.upload(&Name::known(format!("{TEMPORARY}/{name}-{}-{chance}", std::process::id())))?)
+    }
+
+    /// Gives a written file its name.
+    ///
+    /// # Errors
+    /// When it is not known to be there, durably.
+    pub fn finish(
+        &self,
+        upload: Box<dyn Upload>,
+        cluster: &ClusterId,
+        name: WalName,
+    ) -> Result<Creation, WalError> {
+        Ok(upload.finish(&Self::object(cluster, name))?)
+    }
+
+    /// Deletes a file, durably. One that is not there is a success.
+    ///
+    /// # Errors
+    /// When it is not known to be gone.
+    pub fn delete(&self, cluster: &ClusterId, name: WalName) -> Result<(), WalError> {
+        Ok(self.store.delete(&Self::object(cluster, name))?)
+    }
+
+    /// Removes what killed pushes left. One that is under way would fail then, and be done again by the server: so only what
+    /// has not been written to for an hour.
+    ///
+    /// # Errors
+    /// When it cannot be told or removed.
+    pub fn sweep(&self) -> Result<(), WalError> {
+        const LEFT: std::time::Duration = std::time::Duration::from_secs(3600);
+        for object in self.store.list(Some(&Name::known(TEMPORARY.to_owned())))? {
+            let path = self.folder.join(object.name.as_str());
+            let written = fs::symlink_metadata(&path).and_then(|seen| seen.modified());
+            if written.is_ok_and(|at| at.elapsed().is_ok_and(|since| since > LEFT)) {
+                self.store.delete(&object.name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn bad(&self, name: WalName, cause: ObjectError) -> WalError {
+        match cause {
+            ObjectError::Store(error) => WalError::Store(error),
+            cause => WalError::Object { store: self.label.clone(), name: name.to_string(), cause },
+        }
+    }
+}
+
+fn make(path: &Path, mode: u32) -> io::Result<()> {
+    match DirBuilder::new().mode(mode).create(path) {
+        Ok(()) => {
+            // Whatever the process's mask is.
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+            File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+        }
+        // A link would lead what root does here somewhere else.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let found = fs::symlink_metadata(path)?;
+            if found.is_dir() { Ok(()) } else { Err(io::Error::from(io::ErrorKind::NotADirectory)) }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The account that the files in a folder of another's are to belong to.
+///
+/// # Errors
+/// When the folder cannot be looked at.
+pub fn owner_of(path: &Path) -> io::Result<(u32, u32)> {
+    fs::metadata(path).map(|seen| (seen.uid(), seen.gid()))
+}

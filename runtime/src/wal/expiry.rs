@@ -1,0 +1,90 @@
+//! What of an archive no kept backup needs.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::WalError;
+use super::archive::Archive;
+use super::cluster::ClusterId;
+use super::name::{Segment, WalName};
+use super::survey::{Start, Survey, oldest_needed};
+use crate::catalog::manifest::Manifest;
+use crate::postgres::recovery::Lsn;
+use crate::recall::cluster::record;
+
+/// A base backup of a run, as its labels tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// When it was whole, by the server's clock.
+    pub ended: Timestamp,
+    /// The timeline it was made on.
+    pub timeline: u32,
+    /// The first segment that it needs.
+    pub first: Segment,
+    /// Where it was whole.
+    pub stop: Lsn,
+}
+
+impl Base {
+    /// The base backup that a run has of a source; `None` where it has none, or does not say all of this.
+    pub fn of(run: &Manifest, source: &str) -> Option<Base> {
+        let labels = &record(run, source)?.labels;
+        let label = |name: &str| labels.get(name);
+        let major = label("server_version")?.split(|c: char| !c.is_ascii_digit()).next()?.to_owned();
+        let WalName::Segment(first) = label("wal_start")?.parse().ok()? else { return None };
+        Some(Base {
+            cluster: ClusterId { system: label("system_id")?.parse().ok()?, major },
+            ended: label("time_stop").and_then(|text| text.parse().ok()).unwrap_or(run.finished),
+            timeline: first.timeline,
+            first,
+            stop: label("lsn_stop")?.parse().ok()?,
+        })
+    }
+}
+
+/// The files of an archive that may go, in the order in which they do: the oldest first, so that a deletion that is cut short
+/// leaves no hole. `bases` are all that are kept, anywhere; a cluster with none loses nothing, as its first may be under way.
+///
+/// # Errors
+/// When the archive cannot be read.
+pub fn expired(
+    archive: &Archive,
+    bases: &[Base],
+    keep: u64,
+    immutable: Option<u64>,
+    now: Timestamp,
+) -> Result<Vec<(ClusterId, WalName)>, WalError> {
+    let mut gone = Vec::new();
+    for cluster in archive.clusters()? {
+        let starts: Vec<Start> = bases
+            .iter()
+            .filter(|base| base.cluster == cluster)
+            .map(|base| Start { ended: base.ended, segment: base.first })
+            .collect();
+        let Some(oldest) = oldest_needed(&starts, keep) else { continue };
+        let survey = Survey::of(archive, &cluster)?;
+        let files = archive.list(&cluster)?;
+        for segment in survey.unneeded(oldest) {
+            let name = WalName::Segment(segment);
+            let size = files.get(&name).copied().unwrap_or_default();
+            if let Some(seconds) = immutable {
+                let span = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+                let archived = archive.closing(&cluster, name, size)?.archived;
+                // What is behind a young one stays too, or there would be a hole.
+                if archived.checked_add(span).map_or(true, |until| until > now) {
+                    break;
+                }
+            }
+            gone.push((cluster.clone(), name));
+        }
+        let small = files.keys().filter(|name| match name {
+            WalName::Partial(segment) | WalName::Backup(segment, _) => {
+                immutable.is_none() && segment.place() < oldest.place()
+            }
+            WalName::Segment(_) | WalName::History(_) => false,
+        });
+        gone.extend(small.map(|name| (cluster.clone(), *name)));
+    }
+    Ok(gone)
+}

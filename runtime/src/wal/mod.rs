@@ -1,0 +1,177 @@
+//! The archive of a cluster's write-ahead log: what `archive_command` and `restore_command` call, what is there, and what
+//! may go.
+
+pub mod archive;
+pub mod cluster;
+pub mod expiry;
+pub mod fetch;
+pub mod name;
+pub mod object;
+pub mod push;
+pub mod survey;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use backplan_compiler::model::{Model, Source, SourceKind, Store};
+
+use crate::control::Control;
+use crate::postgres::tools;
+use crate::run::process::{self, Program, Tell};
+use crate::store::StoreError;
+use archive::{Archive, Owner};
+use name::BadWalName;
+use object::ObjectError;
+
+/// Why a file of the log was not archived, or not brought back.
+#[derive(Debug, thiserror::Error)]
+pub enum WalError {
+    /// The store has no archive for the source.
+    #[error(
+        "store `{store}` has no archive for the write-ahead log of `{source_name}` (`{}`): the wrong disk may be mounted",
+        folder.display()
+    )]
+    NoArchive {
+        /// The store.
+        store: String,
+        /// The source.
+        source_name: String,
+        /// Where it would be.
+        folder: PathBuf,
+    },
+    /// Something else is where the archive would be.
+    #[error("`{}` is not the archive that is meant: {what}", folder.display())]
+    Foreign {
+        /// Where.
+        folder: PathBuf,
+        /// What it is.
+        what: String,
+    },
+    /// No file of the log is called so.
+    #[error(transparent)]
+    Name(#[from] BadWalName),
+    /// There is no cluster to tell whose log it is.
+    #[error("`{}`: {cause}: the data directory of the cluster is not here", path.display())]
+    NoCluster {
+        /// What was looked for.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        cause: io::Error,
+    },
+    /// A segment of another cluster.
+    #[error("`{name}` is of cluster {found}, and the data directory holds cluster {wanted}")]
+    OtherCluster {
+        /// The file.
+        name: String,
+        /// Its system identifier.
+        found: u64,
+        /// The data directory's.
+        wanted: u64,
+    },
+    /// A file of that name with other content is there.
+    #[error(
+        "store `{store}` has `{name}` already, with other content: a copy of the cluster archives to the same place"
+    )]
+    Differs {
+        /// The store.
+        store: String,
+        /// The file.
+        name: String,
+    },
+    /// No store has the file.
+    #[error("`{0}` is not in the archive")]
+    Absent(String),
+    /// No store has the file, and what comes after it is there.
+    #[error("`{name}` is missing from the archive, which goes on with `{next}`: recovery ends before it")]
+    Hole {
+        /// The file.
+        name: String,
+        /// The next one that is there.
+        next: String,
+    },
+    /// A file in the archive is no good.
+    #[error("store `{store}`: `{name}`: {cause}")]
+    Object {
+        /// The store.
+        store: String,
+        /// The file.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        cause: ObjectError,
+    },
+    /// The server's account cannot write to its archive.
+    #[error(
+        "`{account}` cannot reach `{}`: let it pass through the folders above (`chmod o+x`)", folder.display()
+    )]
+    OutOfReach {
+        /// The account.
+        account: String,
+        /// The archive.
+        folder: PathBuf,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file of this machine.
+    #[error("`{}`: {cause}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+impl From<ObjectError> for WalError {
+    /// For trouble with the file that is archived: the archive's own is told with its name.
+    fn from(cause: ObjectError) -> WalError {
+        match cause {
+            ObjectError::Store(error) => WalError::Store(error),
+            cause => {
+                WalError::Object { store: "this machine".to_owned(), name: "the file".to_owned(), cause }
+            }
+        }
+    }
+}
+
+/// Makes the archive of a source in a store's folder, for the account that its server runs as. Says whether it made it.
+///
+/// # Errors
+/// When it could not be made, or something else is there.
+pub fn init(model: &Model, source: &Source, store: &Store, root: &Path) -> Result<bool, WalError> {
+    let owner = if rustix::process::geteuid().is_root() { server_account(source)? } else { None };
+    let made = Archive::init(&store.name, root, &model.name, &source.name, owner)?;
+    if let (Some(_), SourceKind::Postgres(postgres)) = (owner, &source.kind)
+        && let Some(account) = &postgres.run_as
+    {
+        let folder = archive::folder(root, &model.name, &source.name);
+        let argv = ["test", "-w", &folder.to_string_lossy()].map(str::to_owned).to_vec();
+        let look = Program { run_as: Some(account.clone()), folder: Some("/".into()), ..Program::new(argv) };
+        let silent: Tell = Arc::new(|_| {});
+        if process::run(&look, &Control::default(), &silent).is_err() {
+            return Err(WalError::OutOfReach { account: account.clone(), folder });
+        }
+    }
+    Ok(made)
+}
+
+/// The account that a source's server runs as, as far as the plan tells: its `run_as`, or the owner of its `data_dir`.
+fn server_account(source: &Source) -> Result<Owner, WalError> {
+    let SourceKind::Postgres(postgres) = &source.kind else { return Ok(None) };
+    let failed = |path: &Path| {
+        let path = path.to_path_buf();
+        move |cause| WalError::File { path, cause }
+    };
+    match (&postgres.run_as, &postgres.data_dir) {
+        (Some(account), _) => {
+            let found = tools::account(account);
+            found.map(Some).map_err(|error| failed(Path::new(account))(io::Error::other(error.to_string())))
+        }
+        (None, Some(data)) => archive::owner_of(data).map(Some).map_err(failed(data)),
+        (None, None) => Ok(None),
+    }
+}

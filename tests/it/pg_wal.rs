@@ -1,0 +1,258 @@
+//! The archive of a real cluster's log: pushed by its server while others write, and recovered from to a point.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::pg_base::{Cluster, is_root};
+use crate::scenario::{Answer, plan, wait_for};
+
+/// A cluster whose server archives its log by the plan `p.plan`.
+struct Archived {
+    cluster: Cluster,
+}
+
+impl Archived {
+    /// `stores`: names of folders; `more`: of the `wal` block; `rest`: of the plan.
+    fn new(stores: &[&str], more: &str, rest: &str) -> Archived {
+        let cluster = Cluster::new();
+        let here = cluster.scenario.path(".");
+        // Where the server's account can start it.
+        let program = cluster.scenario.path("plan");
+        fs::copy(env!("CARGO_BIN_EXE_plan"), &program).unwrap();
+        let run_as = if is_root() { "run_as = \"postgres\"" } else { "" };
+        let others: String = stores
+            .iter()
+            .filter(|name| **name != "store")
+            .map(|name| format!("store {name}: dir {{\n  path = \"{name}\"\n}}\n\n"))
+            .collect();
+        let text = format!(
+            "{others}staging {{\n  path = \"staging\"\n}}\n\nsource main: postgres {{\n  driver = basebackup\n  host = \"{}\"\n  \
+             user = \"postgres\"\n  data_dir = \"pg\"\n  {run_as}\n}}\n\narchive a {{\n  from = [main]\n  to = [store]\n}}\n\n\
+             wal main {{\n  to = [{}]\n  {more}\n}}\n\n{rest}",
+            cluster.scenario.path("sock").display(),
+            stores.join(", ")
+        );
+        cluster.scenario.write("p.plan", plan(&text));
+        for store in stores {
+            cluster.sh(&format!("mkdir -m 755 {store}"));
+        }
+        cluster.scenario.plan(["wal", "init", "p.plan", "main"]).status(0).says("made");
+        let archived = Archived { cluster };
+        let here = here.canonicalize().unwrap();
+        archived.configure(&format!(
+            "archive_mode = on\nwal_level = replica\narchive_command = '{0}/plan wal push {0}/p.plan main %p'\n",
+            here.display()
+        ));
+        archived
+    }
+
+    fn configure(&self, lines: &str) {
+        self.cluster.sh(&format!(
+            "cat >> pg/postgresql.conf <<'EOF'\n{lines}EOF\npg_ctl -w -s -D pg -l log restart -m fast"
+        ));
+    }
+
+    fn sql(&self, sql: &str) -> String {
+        self.cluster.sql(sql)
+    }
+
+    /// Ends the current segment and waits until it is archived.
+    fn switch(&self) -> String {
+        let segment = self.sql("SELECT pg_walfile_name(pg_switch_wal())");
+        let archived =
+            || self.sql(&format!("SELECT last_archived_wal >= '{segment}' FROM pg_stat_archiver")) == "t";
+        wait_for("an archived segment", archived);
+        segment
+    }
+
+    fn push(&self, file: &str) -> Answer {
+        // As the server does: in the data directory.
+        self.run(&format!("cd pg && ../plan wal push ../p.plan main {file}"))
+    }
+
+    fn run(&self, script: &str) -> Answer {
+        let script = format!("export PATH=/usr/lib/postgresql/15/bin:$PATH\n{script}");
+        self.cluster.scenario.write("script2", script);
+        let way: &[&str] = if is_root() {
+            &["runuser", "-u", "postgres", "--", "sh", "script2"]
+        } else {
+            &["sh", "script2"]
+        };
+        self.cluster.scenario.other(way)
+    }
+
+    fn archive(&self, store: &str) -> std::path::PathBuf {
+        self.cluster.scenario.path(&format!("{store}/.backplan-wal/p/main"))
+    }
+
+    /// The object of a segment.
+    fn object(&self, store: &str, segment: &str) -> std::path::PathBuf {
+        let mut found = fs::read_dir(self.archive(store)).unwrap().map(|entry| entry.unwrap().path());
+        let cluster = found.find(|path| path.to_str().unwrap().ends_with("-15")).unwrap();
+        cluster.join(&segment[..16]).join(format!("{segment}.gz"))
+    }
+
+    fn stop_back(&self) {
+        self.cluster.sh("pg_ctl -s -D back -m immediate stop");
+        for folder in ["back", "back.server", "back.tablespaces"] {
+            let _ = fs::remove_dir_all(self.cluster.scenario.path(folder));
+        }
+    }
+}
+
+#[test]
+fn any_moment_of_the_archived_log_can_be_recovered() {
+    let archived = Archived::new(&["store"], "", "");
+    let cluster = &archived.cluster;
+    cluster.scenario.plan(["run"]).status(0);
+    archived.sql("CREATE TABLE marks (n int)");
+    let mark = |n: u32| {
+        archived.sql(&format!("INSERT INTO marks SELECT generate_series(1, {n})"));
+        // A transaction behind it: recovery to a time ends at the first one after it.
+        let clock = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')";
+        let moment = archived.sql(clock).replace(' ', "T") + "Z";
+        archived.sql("CREATE TABLE IF NOT EXISTS tick (n int); INSERT INTO tick VALUES (1)");
+        moment
+    };
+    let time = mark(10);
+    let lsn = {
+        mark(20);
+        archived.sql("SELECT pg_current_wal_lsn()")
+    };
+    archived.sql("INSERT INTO marks SELECT generate_series(1, 40)");
+    archived.sql("SELECT pg_create_restore_point('before')");
+    let xid = archived
+        .sql("BEGIN; INSERT INTO marks SELECT generate_series(1, 80); SELECT txid_current(); COMMIT")
+        .replace("BEGIN", "");
+    let xid: String = xid.lines().find(|line| line.trim().parse::<u64>().is_ok()).unwrap().trim().to_owned();
+    archived.sql("INSERT INTO marks SELECT generate_series(1, 160)");
+    archived.switch();
+    cluster.scenario.plan(["status", "p.plan"]).status(0).says("log of `main`: any moment from");
+    let marks = "SELECT count(*) FROM marks";
+    for (target, rows) in [
+        (["--at", time.as_str()], "10"),
+        (["--lsn", lsn.as_str()], "30"),
+        (["--restore-point", "before"], "70"),
+        (["--xid", xid.as_str()], "150"),
+        (["--at", "latest"], "310"),
+    ] {
+        cluster.restore(&["--start", target[0], target[1]]).status(0).says("running");
+        assert_eq!(cluster.back(marks), rows, "{target:?}");
+        assert_eq!(cluster.back("SHOW archive_mode"), "off");
+        assert!(!cluster.scenario.path("back/.backplan-wal-ahead").exists());
+        archived.stop_back();
+    }
+    // From the store alone, with no plan at hand.
+    let store = cluster.scenario.path("store");
+    let store = store.to_str().unwrap();
+    let way =
+        ["restore", "--store", store, "--source", "main", "--to", "back", "--start", "--at", time.as_str()];
+    cluster.scenario.plan(way).status(0);
+    assert_eq!(cluster.back(marks), "10");
+    archived.stop_back();
+    // Outside the window nothing is written.
+    for target in [["--at", "2020-01-01T00:00:00Z"], ["--lsn", "7F/0"], ["--at", "2099-01-01T00:00:00Z"]] {
+        cluster.restore(&target).status(1).says("it can be recovered to any moment from");
+        assert!(!cluster.scenario.path("back").exists());
+    }
+}
+
+#[test]
+fn a_segment_is_archived_once_and_never_replaced() {
+    let archived = Archived::new(&["store", "second"], "", "");
+    let segment = archived.switch();
+    let object = archived.object("store", &segment);
+    let before = fs::read(&object).unwrap();
+    let mode = fs::metadata(archived.archive("store")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    // Stock tools read it, and it is what the server has.
+    let scenario = &archived.cluster.scenario;
+    archived.cluster.sh(&format!(
+        "gzip -dc {} > copy; cp pg/pg_wal/{segment} own || cp copy own; cmp copy own",
+        object.display()
+    ));
+    // The same again is a success; in a store that lost it, it is written again.
+    fs::remove_file(archived.object("second", &segment)).unwrap();
+    archived.cluster.sh(&format!("mkdir -p again && cp copy again/{segment}"));
+    archived.push(&format!("../again/{segment}")).status(0);
+    assert!(archived.object("second", &segment).exists());
+    // Other content is refused, and nothing is touched.
+    let mut other = fs::read(scenario.path("copy")).unwrap();
+    *other.last_mut().unwrap() ^= 1;
+    scenario.write(&format!("again/{segment}"), &other);
+    archived.push(&format!("../again/{segment}")).status(1).says("with other content");
+    assert_eq!(fs::read(&object).unwrap(), before);
+    // A segment of another cluster: its first page says so.
+    other[24] ^= 1;
+    scenario.write("again/0000000100000000000000EE", &other);
+    archived.push("../again/0000000100000000000000EE").status(1).says("is of cluster");
+    archived.push("PG_VERSION").status(1).says("is not the name of a file of the write-ahead log");
+    // Histories and labels are archived as well.
+    scenario.write("again/00000002.history", "1\t0/5000000\tno recovery target specified\n");
+    archived.push("../again/00000002.history").status(0);
+    scenario
+        .plan(["wal", "push", "p.plan", "other", "pg/pg_wal/x"])
+        .status(2)
+        .says("has no `wal other` block");
+    // A store that is not there: the server keeps the segment.
+    fs::rename(scenario.path("second"), scenario.path("away")).unwrap();
+    scenario.write(&format!("again/{segment}"), fs::read(scenario.path("copy")).unwrap());
+    archived.push(&format!("../again/{segment}")).status(1).says("the wrong disk may be mounted");
+    assert!(!scenario.path("second").exists());
+}
+
+#[test]
+fn one_store_is_enough_where_the_plan_says_so() {
+    let archived = Archived::new(&["store", "second"], "ack = any", "");
+    let scenario = &archived.cluster.scenario;
+    fs::rename(scenario.path("second"), scenario.path("away")).unwrap();
+    let segment = archived.switch();
+    assert!(archived.object("store", &segment).exists());
+    fs::rename(scenario.path("store"), scenario.path("gone")).unwrap();
+    archived.cluster.sh(&format!("mkdir -p again && cp pg/PG_VERSION again/00000002.history"));
+    archived.push("../again/00000002.history").status(1).says("has no archive");
+}
+
+#[test]
+fn recovery_stops_where_the_log_has_a_hole_or_is_damaged() {
+    let archived = Archived::new(&["store"], "", "");
+    let cluster = &archived.cluster;
+    cluster.scenario.plan(["run"]).status(0);
+    let first = archived.switch();
+    archived.sql("CREATE TABLE marks (n int)");
+    let second = archived.switch();
+    archived.sql("INSERT INTO marks VALUES (1)");
+    let third = archived.switch();
+    let fetch =
+        |name: &str| archived.run(&format!("cd pg && ../plan wal fetch ../p.plan main {name} ../got"));
+    fetch(&first).status(0);
+    // Past the end: to Postgres, the log ends here.
+    fetch("0000000100000000000000F0").status(1).says("is not in the archive");
+    fetch("00000009.history").status(1);
+    let object = archived.object("store", &second);
+    let whole = fs::read(&object).unwrap();
+    // A bit.
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 3] ^= 4;
+    fs::write(&object, &damaged).unwrap();
+    fetch(&second).status(126).says("damaged");
+    // Its end.
+    fs::write(&object, &whole[..whole.len() - 7]).unwrap();
+    fetch(&second).status(126).says("damaged");
+    // All of it, with the next one there.
+    fs::remove_file(&object).unwrap();
+    fetch(&second).status(126).says(&format!("goes on with `{third}`"));
+    cluster.scenario.plan(["status", "p.plan"]).status(3).says(&format!("segment `{second}` is missing"));
+    // A server that recovers does not open with what came before the hole.
+    let answer = cluster.restore(&["--start", "--at", "latest"]);
+    answer.status(1).says("does not start");
+    let _ = fs::remove_dir_all(cluster.scenario.path("back"));
+    let _ = fs::remove_dir_all(cluster.scenario.path("back.server"));
+    let _ = fs::remove_dir_all(cluster.scenario.path("back.tablespaces"));
+    // The store is away: not the end of the log either. A standby asks again.
+    fs::rename(cluster.scenario.path("store"), cluster.scenario.path("away")).unwrap();
+    fetch(&first).status(126).says("the wrong disk may be mounted");
+    archived.cluster.sh("touch pg/standby.signal");
+    fetch(&first).status(1);
+    archived.cluster.sh("rm pg/standby.signal");
+}
