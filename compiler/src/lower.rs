@@ -175,6 +175,11 @@ fn own(plan: &str, rest: &str) -> String {
     format!(".backplan/{plan}/{rest}")
 }
 
+/// The folder of a separate source's repository in a folder store.
+pub fn repository(plan: &str, source: &str) -> String {
+    format!(".backplan-repo/{plan}/{source}")
+}
+
 struct Lowering<'a> {
     model: &'a Model,
     run: String,
@@ -196,9 +201,14 @@ impl<'a> Lowering<'a> {
             .map(ArchiveId)
             .filter(|id| model.archive(*id).from.iter().any(wanted))
             .collect();
-        let sources =
-            archives.iter().flat_map(|id| model.archive(*id).from.iter().copied()).filter(wanted).collect();
-        let stores = archives.iter().flat_map(|id| model.archive(*id).to.iter().copied()).collect();
+        let separates = || model.separates.iter().filter(|separate| wanted(&separate.source));
+        let archived = archives.iter().flat_map(|id| model.archive(*id).from.iter().copied()).filter(wanted);
+        let sources = archived.chain(separates().map(|separate| separate.source)).collect();
+        let stores = archives
+            .iter()
+            .flat_map(|id| model.archive(*id).to.iter().copied())
+            .chain(separates().flat_map(|separate| separate.to.iter().copied()))
+            .collect();
         let run = occasion.run.clone().unwrap_or_else(|| "RUN".to_owned());
         Lowering { model, run, names, archives, sources, stores, steps: Vec::new() }
     }
@@ -347,9 +357,11 @@ impl<'a> Lowering<'a> {
                 }
                 SourceKind::Postgres(postgres) => {
                     let reads = BTreeSet::from([Resource::World(format!("postgres {}", source.name))]);
-                    let writes = match postgres.repository() {
-                        Some(path) => Resource::Contents(path.to_path_buf()),
-                        None => self.staged(&source.name),
+                    let separate = self.model.separate(id).and_then(|separate| separate.to.first());
+                    let writes = match (separate, postgres.repository()) {
+                        (Some(store), _) => self.object(*store, repository(&self.model.name, &source.name)),
+                        (None, Some(path)) => Resource::Contents(path.to_path_buf()),
+                        (None, None) => self.staged(&source.name),
                     };
                     (Action::Dump(id), reads, writes)
                 }
@@ -464,6 +476,11 @@ impl<'a> Lowering<'a> {
                     (false, archive) => format!("publish/{archive}/{name}"),
                 })
                 .collect();
+            let separates =
+                self.model.separates.iter().filter(|separate| {
+                    separate.to.contains(&store) && self.sources.contains(&separate.source)
+                });
+            needs.extend(separates.filter_map(|separate| self.first_step(separate.source)));
             needs.push(format!("lock/{name}"));
             let (run, plan) = (self.run.clone(), self.model.name.clone());
             let manifest = self.object(store, own(&plan, &format!("manifests/{run}.yaml")));
@@ -473,7 +490,8 @@ impl<'a> Lowering<'a> {
             step.writes.extend([manifest, sums]);
             step.retry = Some(retry);
             let declared = self.model.store(store);
-            let keeps = declared.keep.is_some() || self.model.keep.is_some();
+            let own = self.model.separates.iter().any(|own| own.to.contains(&store) && own.keep.is_some());
+            let keeps = declared.keep.is_some() || self.model.keep.is_some() || own;
             if keeps && !declared.append_only {
                 self.push(&format!("prune/{name}"), Action::Prune(store), [format!("commit/{name}")]);
             }
@@ -485,8 +503,12 @@ impl<'a> Lowering<'a> {
         for id in self.sources.clone() {
             let source = self.model.source(id);
             let SourceKind::Postgres(postgres) = &source.kind else { continue };
-            let Some(repository) = postgres.repository().map(Path::to_path_buf) else { continue };
             let (name, timeout) = (source.name.clone(), source.timeout);
+            if let Some(separate) = self.model.separate(id) {
+                self.expire_separate(id, &separate.to.clone(), &name);
+                continue;
+            }
+            let Some(repository) = postgres.repository().map(Path::to_path_buf) else { continue };
             let holders =
                 self.archives.iter().filter(|archive| self.model.archive(**archive).from.contains(&id));
             let stores: BTreeSet<StoreId> =
@@ -498,6 +520,22 @@ impl<'a> Lowering<'a> {
                 .insert(Resource::World(format!("backups of earlier cycles in {}", repository.display())));
             step.timeout = timeout;
         }
+    }
+
+    /// A repository of its own holds what the manifests beside it say, and nothing that a prune gave up.
+    fn expire_separate(&mut self, id: SourceId, to: &[StoreId], name: &str) {
+        let stores = to.iter().map(|store| self.model.store(*store).name.clone());
+        let is_there = |id: &str| self.steps.iter().any(|step| step.id.0 == id);
+        let pruned: Vec<String> =
+            stores.map(|store| format!("prune/{store}")).filter(|step| is_there(step)).collect();
+        if pruned.is_empty() {
+            return;
+        }
+        let timeout = self.model.source(id).timeout;
+        let step = self.push(&format!("expire/{name}"), Action::Expire(id), pruned);
+        step.deletes
+            .insert(Resource::World(format!("backups in the repository of `{name}` whose runs are gone")));
+        step.timeout = timeout;
     }
 
     /// The archives of logs: there from the first run on, and rid of what no kept backup needs once the run is committed.

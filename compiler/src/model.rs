@@ -85,6 +85,11 @@ impl Model {
             || self.schedule.as_ref().is_some_and(by_level)
     }
 
+    /// How a source is kept out of every archive; `None`: it is not.
+    pub fn separate(&self, source: SourceId) -> Option<&Separate> {
+        self.separates.iter().find(|separate| separate.source == source)
+    }
+
     /// Seconds of log that are promised beside a source's kept backups: its `wal` block's `keep`, else the plan's `keep.wal`.
     /// `None`: all of it stays.
     pub fn wal_keep(&self, wal: &Wal) -> Option<u64> {
@@ -356,6 +361,23 @@ pub struct Postgres {
     pub run_as: Option<String>,
     /// Parallel workers of the tool.
     pub jobs: Option<u32>,
+}
+
+impl Separate {
+    /// What stands for it where archives have chains of their own: no archive can have its name.
+    pub fn chain(&self, source: &str) -> Archive {
+        Archive {
+            name: format!("separate {source}"),
+            place: self.place,
+            from: vec![self.source],
+            to: self.to.clone(),
+            file_name: None,
+            level: 0,
+            encrypt: Vec::new(),
+            self_contained: false,
+            share_blocks: false,
+        }
+    }
 }
 
 impl Postgres {

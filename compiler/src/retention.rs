@@ -70,6 +70,8 @@ pub struct Policy<'a> {
     pub now: Timestamp,
     /// The sources that the plan has now.
     pub sources: BTreeSet<String>,
+    /// Rules of separate sources' own, beside those of the store.
+    pub own: BTreeMap<String, &'a Keep>,
     /// For sources whose log is archived: the seconds for which recovery to any moment is promised.
     pub wal: BTreeMap<String, u64>,
 }
@@ -77,8 +79,22 @@ pub struct Policy<'a> {
 impl<'a> Policy<'a> {
     /// The policy of a store of a plan: its own `keep` goes before the plan's.
     pub fn of(model: &'a Model, store: &'a Store, now: Timestamp) -> Policy<'a> {
+        let id = model.stores.iter().position(|other| other.name == store.name).map(crate::model::StoreId);
+        let here = |to: &[crate::model::StoreId]| id.is_some_and(|id| to.contains(&id));
+        let own: BTreeMap<String, &Keep> = model
+            .separates
+            .iter()
+            .filter(|separate| here(&separate.to))
+            .filter_map(|separate| {
+                Some((model.source(separate.source).name.clone(), separate.keep.as_ref()?))
+            })
+            .collect();
+        // A store of separate sources alone has no other rules than theirs.
+        let alone = !own.is_empty() && !model.archives.iter().any(|archive| here(&archive.to));
+        let general = if alone { own.values().next().copied() } else { model.keep.as_ref() };
         Policy {
-            keep: store.keep.as_ref().or(model.keep.as_ref()),
+            keep: store.keep.as_ref().or(general),
+            own: if store.keep.is_some() { BTreeMap::new() } else { own },
             immutable: store.immutable,
             append_only: store.append_only,
             zone: crate::lower::zone(model),
@@ -327,6 +343,11 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
             say(unsaid(view(entries), &said), &Among::Holding(sources));
         }
         for (source, entries) in &self.sources {
+            if let Some(own) = self.policy.own.get(*source) {
+                let started = |at: usize| self.runs[at].started;
+                let view = View { entries, started: &started, local: &local, offsets: &offsets };
+                say(unsaid(view.apply(own), &said), &Among::Holding(vec![(*source).to_owned()]));
+            }
             if let Some(seconds) = self.policy.wal.get(*source) {
                 let started = |at: usize| self.runs[at].started;
                 let view = View { entries, started: &started, local: &local, offsets: &offsets };

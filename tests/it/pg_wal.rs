@@ -209,7 +209,7 @@ fn one_store_is_enough_where_the_plan_says_so() {
     let segment = archived.switch();
     assert!(archived.object("store", &segment).exists());
     fs::rename(scenario.path("store"), scenario.path("gone")).unwrap();
-    archived.cluster.sh(&format!("mkdir -p again && cp pg/PG_VERSION again/00000002.history"));
+    archived.cluster.sh("mkdir -p again && cp pg/PG_VERSION again/00000002.history");
     archived.push("../again/00000002.history").status(1).says("has no archive");
 }
 

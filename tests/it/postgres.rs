@@ -2,6 +2,7 @@
 
 mod faults;
 mod reference;
+mod separate;
 
 use std::fs;
 use std::path::{Path, PathBuf};

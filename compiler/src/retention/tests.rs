@@ -39,6 +39,7 @@ fn policy(keep: Option<&Keep>) -> Policy<'_> {
         zone: TimeZone::UTC,
         now: Timestamp::MAX,
         sources: BTreeSet::from(["a".to_owned(), "b".to_owned()]),
+        own: Default::default(),
         wal: Default::default(),
     }
 }

@@ -201,6 +201,11 @@ pub struct RepositoryRecord {
     pub version: String,
     /// What the tool calls the backup.
     pub label: String,
+    /// How much of it is there.
+    pub level: Level,
+    /// How many runs of its cycle came before it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub place: u32,
     /// The runs that must be there to restore it, oldest first; empty: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rests_on: Vec<RunId>,

@@ -171,10 +171,10 @@ pub fn fact(manifest: &Manifest) -> Run<RunId> {
         })
     });
     let separate = manifest.repositories.iter().map(|repository| Part {
-        archive: repository.source.clone(),
+        archive: format!("separate {}", repository.source),
         source: repository.source.clone(),
-        level: if repository.rests_on.is_empty() { Level::Full } else { manifest.level },
-        place: 0,
+        level: repository.level,
+        place: repository.place,
         rests_on: repository.rests_on.iter().copied().collect(),
     });
     Run {

@@ -24,7 +24,7 @@ pub mod server;
 mod server_tests;
 pub mod tools;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -62,12 +62,26 @@ pub struct Job<'a> {
     pub has_cycle: bool,
     /// Where the driver builds: the source's `staging`, or a new and empty folder of this run.
     pub folder: &'a Path,
+    /// The repository's own, where it is kept apart from every archive.
+    pub separate: Option<Apart>,
     /// Seconds that one program may take.
     pub timeout: Option<Duration>,
     /// Whether to stop.
     pub control: &'a Control,
     /// Where the lines of its programs go.
     pub tell: &'a Tell,
+}
+
+/// A repository that is kept apart from every archive.
+pub struct Apart {
+    /// The folder of the generated settings.
+    pub home: PathBuf,
+    /// What the repository is encrypted with.
+    pub passphrase: Option<Hidden>,
+    /// The plan and this run, as the backup is to say.
+    pub mark: String,
+    /// Labels that some manifest names.
+    pub known: BTreeSet<String>,
 }
 
 /// A backup that was made.
@@ -256,6 +270,11 @@ impl Job<'_> {
                 })
             }
         }
+    }
+
+    /// What stands before a mark: backups of other plans, and of people, are left alone.
+    fn mark_of_plan(&self) -> Option<&str> {
+        self.separate.as_ref().and_then(|apart| apart.mark.split_once('/')).map(|(plan, _)| plan)
     }
 
     /// Gives a folder to the account that the tool runs as, and sees that the account can work there.

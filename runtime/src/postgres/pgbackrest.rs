@@ -3,13 +3,14 @@
 //!
 //! Exit statuses and the JSON of `info` are those of pgBackRest 2.45 and newer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::PathBuf;
 
 use backplan_compiler::model::Level;
+use backplan_compiler::value::Hidden;
 use serde::Deserialize;
 
 use super::{Abilities, Backup, Driver, DriverError, Job, Labels, text, tools};
@@ -17,6 +18,9 @@ use crate::run::process::{self, ProcessError, Program};
 
 /// The file that `archive_command` names: `pgbackrest --config=STAGING/pgbackrest.conf --stanza=S archive-push %p`.
 pub const CONFIG: &str = "pgbackrest.conf";
+
+/// The annotation of a separate backup: the plan and the run that made it.
+const MARK: &str = "backplan";
 
 /// Statuses that another attempt does not change: bad options, missing settings, another cluster's stanza.
 const LASTING: [i32; 6] = [28, 31, 32, 37, 51, 68];
@@ -34,6 +38,9 @@ impl Driver for Pgbackrest {
 
     fn back_up(&self, job: &Job<'_>) -> Result<Backup, DriverError> {
         job.hand_over(job.folder)?;
+        if let Some(apart) = job.separate.as_ref().filter(|apart| apart.home != job.folder) {
+            job.hand_over(&apart.home)?;
+        }
         let tool = Tool::new(job)?;
         let known = tool.info()?;
         // Before anything is written: the settings of another cluster's repository must stay as they are.
@@ -45,13 +52,17 @@ impl Driver for Pgbackrest {
             tool.run("stanza-create", &[])?;
             tool.run("check", &[])?;
         }
+        let mut warnings = tool.drop_orphans(known.as_ref())?;
         let wanted = match job.level {
             Level::Full => "full",
             Level::Differential => "diff",
             Level::Incremental => "incr",
         };
         let kind = format!("--type={wanted}");
-        tool.run("backup", &[&kind, "--start-fast", "--no-expire-auto"])?;
+        let mark = job.separate.as_ref().map(|apart| format!("--annotation={MARK}={}", apart.mark));
+        let mut options = vec![kind.as_str(), "--start-fast", "--no-expire-auto"];
+        options.extend(mark.as_deref());
+        tool.run("backup", &options)?;
         let stanza = tool.info()?;
         let made = stanza.as_ref().and_then(|stanza| stanza.backup.last());
         let made =
@@ -62,7 +73,6 @@ impl Driver for Pgbackrest {
                 made.label
             )));
         }
-        let mut warnings = Vec::new();
         if made.kind != wanted {
             warnings.push(format!(
                 "pgBackRest made a {} backup, not a {wanted}: its repository has nothing that it could rest on",
@@ -73,10 +83,15 @@ impl Driver for Pgbackrest {
         let system = stanza.as_ref().and_then(|stanza| stanza.db.last());
         labels.extend(system.map(|db| ("system_id".to_owned(), db.system_id.to_string())));
         labels.extend(system.map(|db| ("server_version".to_owned(), db.version.clone())));
+        labels.insert("stanza".to_owned(), tool.stanza.to_owned());
+        labels.insert("tool_version".to_owned(), tool.version()?);
         Ok(Backup { labels, warnings })
     }
 
     fn expire(&self, job: &Job<'_>, labels: &Labels) -> Result<(), DriverError> {
+        if let Some(apart) = &job.separate {
+            return Tool::new(job)?.expire_all_but(&apart.known);
+        }
         // Only the full that the manifest names may end what was before it.
         if labels.get("type").map(String::as_str) != Some("full") {
             return Ok(());
@@ -107,7 +122,7 @@ impl<'a> Tool<'a> {
                 agree(job, config)?;
                 config.clone()
             }
-            None => job.folder.join(CONFIG),
+            None => job.separate.as_ref().map_or(job.folder, |apart| &apart.home).join(CONFIG),
         };
         Ok(Tool { job, program, config, stanza })
     }
@@ -139,9 +154,10 @@ impl<'a> Tool<'a> {
             _ => {}
         }
         let mut file =
-            fs::File::options().write(true).create_new(true).mode(0o640).open(&temporary).map_err(failed)?;
+            fs::File::options().write(true).create_new(true).mode(0o600).open(&temporary).map_err(failed)?;
         file.write_all(wanted.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-        fs::set_permissions(&temporary, fs::Permissions::from_mode(0o640)).map_err(failed)?;
+        let mode = if self.passphrase().is_some() { 0o600 } else { 0o640 };
+        fs::set_permissions(&temporary, fs::Permissions::from_mode(mode)).map_err(failed)?;
         if let Some(account) = &self.job.postgres.run_as {
             let (user, group) = tools::account(account)?;
             chown(&temporary, Some(user), Some(group)).map_err(failed)?;
@@ -158,9 +174,19 @@ impl<'a> Tool<'a> {
             "[global]".to_owned(),
             format!("repo1-path={}", text(job.folder)),
             "log-level-file=off".to_owned(),
-            format!("[{}]", self.stanza),
-            format!("pg1-path={data}"),
         ];
+        if let Some(passphrase) = self.passphrase() {
+            if passphrase.contains('\n') {
+                return Err(DriverError::Lasting(
+                    "the `passphrase` of the repository holds a line break".into(),
+                ));
+            }
+            lines.extend([
+                "repo1-cipher-type=aes-256-cbc".to_owned(),
+                format!("repo1-cipher-pass={passphrase}"),
+            ]);
+        }
+        lines.extend([format!("[{}]", self.stanza), format!("pg1-path={data}")]);
         lines.extend(postgres.port.map(|port| format!("pg1-port={port}")));
         match postgres.host.as_deref() {
             Some(host) if host.starts_with('/') => lines.push(format!("pg1-socket-path={host}")),
@@ -186,7 +212,60 @@ impl<'a> Tool<'a> {
         argv.extend(["--log-level-console=off", "--log-level-stderr=info"].map(str::to_owned));
         argv.extend(options.iter().map(|option| (*option).to_owned()));
         argv.push(command.to_owned());
-        self.job.program(argv)
+        let mut program = self.job.program(argv);
+        if let Some(passphrase) = self.passphrase() {
+            program.env.push(("PGBACKREST_REPO1_CIPHER_TYPE".to_owned(), "aes-256-cbc".to_owned()));
+            program.env.push(("PGBACKREST_REPO1_CIPHER_PASS".to_owned(), passphrase.to_owned()));
+        }
+        program
+    }
+
+    fn passphrase(&self) -> Option<&str> {
+        self.job.separate.as_ref()?.passphrase.as_ref().map(Hidden::expose)
+    }
+
+    fn version(&self) -> Result<String, DriverError> {
+        let silent: process::Tell = std::sync::Arc::new(|_| {});
+        let program = self.job.program(vec![self.program.clone(), "version".to_owned()]);
+        let out = process::run(&program, self.job.control, &silent)?;
+        Ok(String::from_utf8_lossy(&out).trim().trim_start_matches("pgBackRest ").to_owned())
+    }
+
+    /// Deletes backups that runs of this plan made and never committed: they were killed in between.
+    fn drop_orphans(&self, known: Option<&Stanza>) -> Result<Vec<String>, DriverError> {
+        let Some(apart) = &self.job.separate else { return Ok(Vec::new()) };
+        let mut told = Vec::new();
+        for label in self.ours(known).filter(|label| !apart.known.contains(*label)) {
+            told.push(format!("backup `{label}` of a run that was never committed is deleted"));
+            self.run("expire", &[&format!("--set={label}")])?;
+        }
+        Ok(told)
+    }
+
+    /// Backups that this plan made, newest first.
+    fn ours<'s>(&self, stanza: Option<&'s Stanza>) -> impl Iterator<Item = &'s str> + use<'s, 'a> {
+        let plan = self.job.mark_of_plan().map(str::to_owned);
+        let backups = stanza.into_iter().flat_map(|stanza| stanza.backup.iter().rev());
+        backups
+            .filter(move |backup| plan.is_some() && backup.made_by() == plan.as_deref())
+            .map(|backup| backup.label.as_str())
+    }
+
+    /// Deletes this plan's backups that no manifest names any more, and the WAL that only they needed.
+    fn expire_all_but(&self, known: &BTreeSet<String>) -> Result<(), DriverError> {
+        let Some(stanza) = self.info()? else { return Ok(()) };
+        let gone: Vec<&str> = self.ours(Some(&stanza)).filter(|label| !known.contains(*label)).collect();
+        for label in &gone {
+            self.run("expire", &[&format!("--set={label}")])?;
+        }
+        let fulls = self
+            .info()?
+            .map_or(0, |stanza| stanza.backup.iter().filter(|backup| backup.kind == "full").count());
+        // As many as there are: no backup goes, and the WAL before the oldest does.
+        if gone.is_empty() || fulls == 0 {
+            return Ok(());
+        }
+        self.run("expire", &[&format!("--repo1-retention-full={fulls}")])
     }
 
     fn run(&self, command: &str, options: &[&str]) -> Result<(), DriverError> {
@@ -293,6 +372,8 @@ struct Listed {
     kind: String,
     prior: Option<String>,
     error: Option<bool>,
+    #[serde(default)]
+    annotation: BTreeMap<String, String>,
     archive: Option<Range>,
     lsn: Option<Range>,
     timestamp: Option<Times>,
@@ -317,6 +398,11 @@ struct Sizes {
 }
 
 impl Listed {
+    /// The plan that says it made it.
+    fn made_by(&self) -> Option<&str> {
+        self.annotation.get(MARK)?.split_once('/').map(|(plan, _)| plan)
+    }
+
     fn labels(&self) -> Labels {
         let range = |range: &Option<Range>| {
             range.as_ref().map_or((None, None), |range| (range.start.clone(), range.stop.clone()))

@@ -305,11 +305,11 @@ impl Coordinator {
         }
     }
 
-    /// A commit goes on with what is whole: one artefact in its store is enough.
+    /// A commit goes on with what is whole: one artefact, or one backup in a repository, in its store is enough.
     fn commit_verdict(&self, step: &Step) -> Verdict {
         let brings = |id: &&StepId| {
             let action = self.graph.get(id).map(|step| &step.action);
-            matches!(action, Some(Action::Pack(_) | Action::Publish(..)))
+            matches!(action, Some(Action::Pack(_) | Action::Publish(..) | Action::Dump(_)))
         };
         let locked = step.needs.iter().filter(|id| !brings(id)).all(|id| self.execution.is_done(id));
         let brought = step.needs.iter().filter(brings).any(|id| self.execution.is_done(id));

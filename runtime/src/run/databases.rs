@@ -2,19 +2,22 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use backplan_compiler::graph::StepId;
-use backplan_compiler::model::{Compare, Files, FilesPath, Level, Postgres, SourceId, SourceKind};
+use backplan_compiler::lower::repository;
+use backplan_compiler::model::{Compare, Files, FilesPath, Level, Postgres, Separate, SourceId, SourceKind};
 
 use super::coordinator::Failure;
 use super::facts::SourceFact;
 use super::journal::Record;
+use super::session;
 use super::state::make_private;
 use super::worker::Worker;
+use crate::catalog::runs::Catalog;
 use crate::control::Control;
-use crate::postgres::{DriverError, Job, driver};
+use crate::postgres::{Apart, DriverError, Job, driver};
 use crate::scan::{self, ScanError, Trees};
 
 impl Worker {
@@ -27,7 +30,9 @@ impl Worker {
     ) -> Result<(), Failure> {
         let folder = self.folder_of(step, id, postgres)?;
         let (driver, tell) = (driver(postgres.driver), self.tell(step));
-        let job = self.job(id, postgres, &folder, control, &tell)?;
+        let mut job = self.job(id, postgres, &folder, control, &tell)?;
+        job.separate = self.apart(id, postgres, &folder)?;
+        let is_separate = job.separate.is_some();
         let backup = driver.back_up(&job).map_err(|error| self.driver_failure(id, &error))?;
         let name = &self.request.model.source(id).name;
         for warning in &backup.warnings {
@@ -35,6 +40,13 @@ impl Worker {
         }
         let mut labels = backup.labels;
         labels.insert("driver".to_owned(), crate::postgres::word(postgres.driver).to_owned());
+        if is_separate {
+            let bytes = labels.get("database_bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or_default();
+            let mut facts = self.facts();
+            facts.labels.insert(id, labels);
+            facts.sources.insert(id, SourceFact::Dumped(folder, bytes));
+            return Ok(());
+        }
         self.facts().labels.insert(id, labels);
         let trees = self.trees_of(id, folder);
         let summary = scan::scan(&trees, &self.tree_of(id), control).map_err(|error| match error {
@@ -54,6 +66,9 @@ impl Worker {
 
     /// Where the driver builds: its repository, or a folder of this run that is removed with it.
     fn folder_of(&self, step: &StepId, id: SourceId, postgres: &Postgres) -> Result<PathBuf, Failure> {
+        if let Some(separate) = self.request.model.separate(id) {
+            return self.repository_of(id, separate);
+        }
         if let Some(repository) = postgres.repository() {
             return Ok(repository.to_path_buf());
         }
@@ -68,6 +83,77 @@ impl Worker {
                 .map_err(|cause| Failure::passing(format!("`{}`: {cause}", above.display())))?;
         }
         Ok(folder)
+    }
+
+    /// The repository of a separate source, in the folder of its store; only where the store is known to be the right one.
+    fn repository_of(&self, id: SourceId, separate: &Separate) -> Result<PathBuf, Failure> {
+        let model = &self.request.model;
+        let Some(store) = separate.to.first() else { return Err(Failure::lasting("it goes to no store")) };
+        let declared = model.store(*store);
+        let is_ours = self.sessions.get(store).is_some_and(|session| session.held().store.is_some());
+        let root = session::folder(declared).filter(|_| is_ours).ok_or_else(|| {
+            Failure::lasting(format!(
+                "store `{}`, which its repository is in, has dropped out",
+                declared.name
+            ))
+        })?;
+        let source = &model.source(id).name;
+        let folder = root.join(repository(&model.name, source));
+        crate::wal::archive::make_passages(root, &folder)
+            .map_err(|cause| Failure::passing(format!("`{}`: {cause}", folder.display())))?;
+        Ok(folder)
+    }
+
+    /// What is the repository's own, where it is kept apart.
+    fn apart(&self, id: SourceId, postgres: &Postgres, folder: &Path) -> Result<Option<Apart>, Failure> {
+        let model = &self.request.model;
+        let Some(separate) = model.separate(id) else { return Ok(None) };
+        let name = &model.source(id).name;
+        let passphrase = separate.passphrase.as_ref().map(|secret| self.secrets.fetch(secret)).transpose();
+        let levels = self.levels();
+        let known = levels.separate.get(&id).map(|separate| separate.known.keys().cloned().collect());
+        Ok(Some(Apart {
+            home: postgres.staging.clone().unwrap_or_else(|| folder.to_path_buf()),
+            passphrase: passphrase.map_err(|error| {
+                Failure::lasting(format!("passphrase of the repository of `{name}`: {error}"))
+            })?,
+            mark: format!("{}/{}", model.name, self.imprint.run),
+            known: known.unwrap_or_default(),
+        }))
+    }
+
+    /// Deletes from a separate repository what the manifests of its store name no more.
+    fn expire_separate(
+        &self,
+        step: &StepId,
+        id: SourceId,
+        postgres: &Postgres,
+        separate: &Separate,
+        control: &Control,
+    ) -> Result<(), Failure> {
+        let model = &self.request.model;
+        let Some(store) = separate.to.first() else { return Ok(()) };
+        let held = self.sessions.get(store).and_then(|session| session.held().store.clone());
+        let Some(held) = held else { return Ok(()) };
+        let catalog = Catalog::load(held.as_ref(), &self.layout).map_err(Failure::passing)?;
+        let name = &model.source(id).name;
+        if let Some(run) = catalog.unreadable().first() {
+            let text = format!(
+                "nothing of the repository of `{name}` is deleted: the manifest of run `{run}` cannot be read"
+            );
+            self.warn(step, text);
+            return Ok(());
+        }
+        let folder = self.repository_of(id, separate)?;
+        let tell = self.tell(step);
+        let mut job = self.job(id, postgres, &folder, control, &tell)?;
+        let records = catalog.runs().flat_map(|run| &run.repositories);
+        let known =
+            records.filter(|record| record.source == *name).map(|record| record.label.clone()).collect();
+        job.separate = self.apart(id, postgres, &folder)?.map(|apart| Apart { known, ..apart });
+        driver(postgres.driver)
+            .expire(&job, &Default::default())
+            .map_err(|error| self.driver_failure(id, &error))
     }
 
     /// The scan of what the driver left. That of a repository is kept for the next run to compare with; the others are of
@@ -96,6 +182,9 @@ impl Worker {
     /// Deletes from the repository of a source's tool what was before this run's full.
     pub(super) fn expire(&self, step: &StepId, id: SourceId, control: &Control) -> Result<(), Failure> {
         let SourceKind::Postgres(postgres) = &self.request.model.source(id).kind else { return Ok(()) };
+        if let Some(separate) = self.request.model.separate(id) {
+            return self.expire_separate(step, id, postgres, separate, control);
+        }
         let Some(repository) = postgres.repository() else { return Ok(()) };
         let Some(labels) = self.facts().labels.get(&id).cloned() else { return Ok(()) };
         let (driver, tell) = (driver(postgres.driver), self.tell(step));
@@ -121,6 +210,7 @@ impl Worker {
             level: self.level_of(id),
             has_cycle: self.request.model.has_cycle(),
             folder,
+            separate: None,
             timeout: source.timeout.map(Duration::from_secs),
             control,
             tell,
@@ -132,7 +222,8 @@ impl Worker {
         let (levels, name) = (self.levels(), &self.request.model.source(id).name);
         let holders = self.graph.artefact_names.keys();
         let holders = holders.filter(|archive| self.request.model.archive(**archive).from.contains(&id));
-        holders.map(|archive| levels.level(*archive, name)).max().unwrap_or(Level::Full)
+        let separate = levels.separate.get(&id).map(|separate| separate.next.level);
+        holders.map(|archive| levels.level(*archive, name)).chain(separate).max().unwrap_or(Level::Full)
     }
 
     fn driver_failure(&self, id: SourceId, error: &DriverError) -> Failure {

@@ -134,9 +134,6 @@ impl Worker {
         let Some(transaction) = self.transaction(store)? else {
             return Err(Failure::lasting("its store has dropped out"));
         };
-        if whole.is_empty() {
-            return Err(Failure::lasting("no artefact reached the store: there is nothing to commit"));
-        }
         let mut imprint = self.imprint.clone();
         imprint.finished = self.request.clock.now();
         if let Some(id) = self
@@ -146,8 +143,18 @@ impl Worker {
             imprint.plan = id;
         }
         let facts = self.facts();
-        let mut manifest =
-            facts::manifest(&self.request, &imprint, &self.graph.artefact_names, &facts, store, &whole);
+        let mut manifest = facts::manifest(
+            &self.request,
+            &imprint,
+            &self.graph.artefact_names,
+            &facts,
+            &self.levels(),
+            store,
+            &whole,
+        );
+        if manifest.archives.is_empty() && manifest.repositories.is_empty() {
+            return Err(Failure::lasting("nothing reached the store: there is nothing to commit"));
+        }
         let mut details = facts::details(&self.request, &facts);
         drop(facts);
         for warning in &mut details.warnings.first {

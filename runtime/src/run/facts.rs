@@ -3,18 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use backplan_compiler::lower::level_word;
+use backplan_compiler::lower::{level_word, repository};
 use backplan_compiler::model::{ArchiveId, Level, Model, SourceId, SourceKind, StoreId};
 use jiff::Timestamp;
 
+use super::levels::Levels;
 use super::request::Request;
 use crate::artefact::{Packed, PackedSource};
 use crate::catalog::details::{Details, PlanFile, RawPath, Root, Warnings};
 use crate::catalog::ids::{Nonce, RunId, Uuid};
 pub use crate::catalog::manifest::Content;
 use crate::catalog::manifest::{
-    ArchiveRecord, FORMAT, HostRef, IndexPlace, MIN_READER, Manifest, MissingArchive, PlanRef, Second,
-    SourceRecord, SourceStatus,
+    ArchiveRecord, FORMAT, HostRef, IndexPlace, MIN_READER, Manifest, MissingArchive, PlanRef,
+    RepositoryRecord, Second, SourceRecord, SourceStatus,
 };
 use crate::scan::Summary;
 
@@ -86,12 +87,19 @@ pub fn manifest(
     imprint: &Imprint,
     names: &BTreeMap<ArchiveId, String>,
     facts: &Facts,
+    levels: &Levels,
     store: StoreId,
     whole: &[ArchiveId],
 ) -> Manifest {
     let model = &request.model;
     let archives: Vec<ArchiveRecord> =
         whole.iter().filter_map(|id| Some(facts.archives.get(id)?.record.clone())).collect();
+    let repositories: Vec<RepositoryRecord> = model
+        .separates
+        .iter()
+        .filter(|separate| separate.to.contains(&store))
+        .filter_map(|separate| repository_record(model, facts, levels, separate.source))
+        .collect();
     let missing = names.keys().filter(|id| !whole.contains(id)).map(|id| MissingArchive {
         name: model.archive(*id).name.clone(),
         reason: why_missing(model, facts, *id, store),
@@ -103,7 +111,7 @@ pub fn manifest(
         run: imprint.run,
         nonce: imprint.nonce,
         plan: PlanRef { name: model.name.clone(), id: imprint.plan },
-        level: highest(model, &archives),
+        level: highest(model, &archives, &repositories),
         started: imprint.started,
         finished: imprint.finished,
         host: imprint.host.clone(),
@@ -112,7 +120,7 @@ pub fn manifest(
         sources: (0..model.sources.len()).map(|index| source_record(model, SourceId(index), facts)).collect(),
         archives,
         missing: missing.collect(),
-        repositories: Vec::new(),
+        repositories,
         second: Second::default(),
     }
 }
@@ -158,13 +166,50 @@ pub fn archive_record(
 }
 
 /// The highest level that anything in these archives has, but for what is whole in every run.
-fn highest(model: &Model, archives: &[ArchiveRecord]) -> Level {
+fn highest(model: &Model, archives: &[ArchiveRecord], repositories: &[RepositoryRecord]) -> Level {
     let is_cycled = |content: &&Content| {
         let declared = model.sources.iter().find(|source| source.name == content.source);
         !declared.is_some_and(backplan_compiler::model::Source::is_whole_each_time)
     };
     let contents = archives.iter().flat_map(|archive| &archive.contents).filter(is_cycled);
-    contents.map(|content| content.level).max().unwrap_or(Level::Full)
+    let separate = repositories.iter().map(|repository| repository.level);
+    contents.map(|content| content.level).chain(separate).max().unwrap_or(Level::Full)
+}
+
+/// What the manifest says of the backup that this run made in a repository of its own; `None`: it made none.
+fn repository_record(
+    model: &Model,
+    facts: &Facts,
+    levels: &Levels,
+    id: SourceId,
+) -> Option<RepositoryRecord> {
+    let made = matches!(facts.sources.get(&id), Some(SourceFact::Dumped(..)));
+    let labels = facts.labels.get(&id).filter(|_| made)?;
+    let separate = levels.separate.get(&id)?;
+    let level = match labels.get("type").map(String::as_str) {
+        Some("diff") => Level::Differential,
+        Some("incr") => Level::Incremental,
+        _ => Level::Full,
+    };
+    // By what the tool says it rests on: that decides what can be restored, not what was wanted.
+    let prior = labels.get("prior").and_then(|prior| separate.known.get(prior));
+    let setting = |name: &str| Some((name.to_owned(), labels.get(name)?.clone()));
+    let mut settings: BTreeMap<String, String> = setting("stanza").into_iter().collect();
+    let source = &model.source(id).name;
+    settings.insert("path".to_owned(), repository(&model.name, source));
+    if model.separate(id).is_some_and(|separate| separate.passphrase.is_some()) {
+        settings.insert("cipher".to_owned(), "aes-256-cbc".to_owned());
+    }
+    Some(RepositoryRecord {
+        source: source.clone(),
+        tool: "pgbackrest".to_owned(),
+        version: labels.get("tool_version").cloned().unwrap_or_default(),
+        label: labels.get("label")?.clone(),
+        level,
+        place: if level == Level::Full { 0 } else { separate.next.before() },
+        rests_on: prior.map(|(_, chain)| chain.clone()).unwrap_or_default(),
+        settings,
+    })
 }
 
 fn source_record(model: &Model, id: SourceId, facts: &Facts) -> SourceRecord {

@@ -6,7 +6,9 @@ use std::fs::File;
 use std::sync::Arc;
 
 use backplan_compiler::cycle::{Asked, Next, Past, next};
-use backplan_compiler::model::{Archive, ArchiveId, Level, Model, Source, SourceKind, StoreId};
+use backplan_compiler::model::{
+    Archive, ArchiveId, Level, Model, Separate, Source, SourceId, SourceKind, StoreId,
+};
 use backplan_compiler::retention::{Part, Run};
 use jiff::Timestamp;
 
@@ -29,8 +31,19 @@ pub struct Levels {
     grounds: BTreeMap<(ArchiveId, String), Grounds>,
     /// What the members of an archive that is whole each time are copied from.
     copies: BTreeMap<ArchiveId, Copies>,
+    /// Per source with a repository of its own.
+    pub separate: BTreeMap<SourceId, SeparateNext>,
     /// The newest run of each source of an archive, and its newest full.
     newest: BTreeMap<(ArchiveId, String), BTreeSet<RunId>>,
+}
+
+/// What the next backup in a repository of its own is to be, and those that its store's manifests know.
+#[derive(Debug, Clone)]
+pub struct SeparateNext {
+    /// The answer of the cycle.
+    pub next: Next<RunId>,
+    /// By label: the run that made it, and all runs that must be there to restore it.
+    pub known: BTreeMap<String, (RunId, Vec<RunId>)>,
 }
 
 /// The newest artefact of an archive that is whole each time: members in which nothing changed are copied from it.
@@ -56,7 +69,8 @@ pub struct Grounds {
 impl Levels {
     /// The highest level that any archive has.
     pub fn highest(&self) -> Level {
-        self.of.values().map(|next| next.level).max().unwrap_or(Level::Full)
+        let separate = self.separate.values().map(|separate| separate.next.level);
+        self.of.values().map(|next| next.level).chain(separate).max().unwrap_or(Level::Full)
     }
 
     /// The run that a source of an archive rests on; `None`: it is taken whole.
@@ -140,10 +154,20 @@ impl Levels {
 
     /// What a person should read: bases that are lost.
     pub fn warnings<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = String> + 'a {
-        self.of.iter().flat_map(move |(id, next)| {
-            let archive = &model.archive(*id).name;
-            next.warnings.iter().map(move |warning| format!("archive `{archive}`: {warning}"))
-        })
+        self.of
+            .iter()
+            .flat_map(move |(id, next)| {
+                let archive = &model.archive(*id).name;
+                next.warnings.iter().map(move |warning| format!("archive `{archive}`: {warning}"))
+            })
+            .chain(self.separate.iter().flat_map(move |(id, separate)| {
+                let source = &model.source(*id).name;
+                separate
+                    .next
+                    .warnings
+                    .iter()
+                    .map(move |warning| format!("source `{source}`, separate: {warning}"))
+            }))
     }
 }
 
@@ -159,7 +183,7 @@ pub struct Stores {
 /// its index tells.
 pub fn levels(request: &Request, stores: &Stores, cache: &Cache, now: Timestamp) -> Levels {
     let model = &request.model;
-    let mut levels = Levels::default();
+    let mut levels = Levels { separate: separates(request, stores, now), ..Levels::default() };
     for (index, archive) in model.archives.iter().enumerate() {
         let wanted = |name: &&str| request.only.is_empty() || request.only.contains(*name);
         let sources: BTreeSet<&str> =
@@ -208,6 +232,29 @@ pub fn levels(request: &Request, stores: &Stores, cache: &Cache, now: Timestamp)
         }
     }
     levels
+}
+
+/// What the backups in repositories of their own are to be.
+fn separates(request: &Request, stores: &Stores, now: Timestamp) -> BTreeMap<SourceId, SeparateNext> {
+    let model = &request.model;
+    let wanted = |name: &str| request.only.is_empty() || request.only.contains(name);
+    let meant = model.separates.iter().filter(|separate| wanted(&model.source(separate.source).name));
+    let answer = |separate: &Separate| {
+        let name = model.source(separate.source).name.as_str();
+        let targets: Vec<&Shelf> = separate.to.iter().filter_map(|id| stores.shelves.get(id)).collect();
+        let runs = common_runs(&targets);
+        let asked = Asked { sources: BTreeSet::from([name]), level: request.level, now };
+        let past = Past { runs: &runs, lost: &BTreeMap::new() };
+        let next = next(model, &separate.chain(name), &asked, &past);
+        let manifests = targets.iter().flat_map(|shelf| shelf.catalog.runs());
+        let known = manifests.flat_map(|run| run.repositories.iter().map(move |record| (run.run, record)));
+        let known = known.filter(|(_, record)| record.source == name).map(|(run, record)| {
+            let chain = record.rests_on.iter().copied().chain([run]).collect();
+            (record.label.clone(), (run, chain))
+        });
+        (separate.source, SeparateNext { next, known: known.collect() })
+    };
+    meant.map(answer).collect()
 }
 
 /// What the next run of `archive` is to be, but that sources which have all in each run rest on nothing.

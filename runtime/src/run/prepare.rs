@@ -127,7 +127,7 @@ fn admit(request: &Request) -> Result<(), PrepareError> {
     if !reasons.is_empty() {
         return Err(PrepareError::Unsupported { plan: plan(), reasons });
     }
-    if request.model.archives.is_empty() {
+    if request.model.archives.is_empty() && request.model.separates.is_empty() {
         return Err(PrepareError::Nothing(plan()));
     }
     Ok(())

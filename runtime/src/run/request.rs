@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use backplan_compiler::model::{Level, Model, NotifyKind, PostgresDriver, SourceKind, Store, StoreKind};
+use backplan_compiler::model::{
+    Level, Model, NotifyKind, PostgresDriver, Separate, SourceKind, Store, StoreKind,
+};
 use jiff::Timestamp;
 
 /// What a run is asked to do.
@@ -72,8 +74,8 @@ pub fn unsupported(model: &Model) -> Vec<String> {
     for archive in model.archives.iter().filter(|archive| !archive.encrypt.is_empty()) {
         found.push(format!("archive `{}` is to be encrypted", archive.name));
     }
-    if !model.separates.is_empty() {
-        found.push("a source is `separate`, in its tool's own repository".to_owned());
+    for separate in &model.separates {
+        unsupported_separate(model, separate, &mut found);
     }
     for wal in &model.wals {
         let name = &model.source(wal.source).name;
@@ -101,6 +103,28 @@ pub fn unsupported(model: &Model) -> Vec<String> {
         found.push("it limits the bandwidth".to_owned());
     }
     found
+}
+
+fn unsupported_separate(model: &Model, separate: &Separate, found: &mut Vec<String>) {
+    let source = model.source(separate.source);
+    let name = &source.name;
+    match &source.kind {
+        SourceKind::Postgres(cluster) if cluster.driver == PostgresDriver::Pgbackrest => {
+            if cluster.config.is_some() {
+                found.push(format!("source `{name}` is `separate` and has a `config` of its own"));
+            }
+        }
+        _ => found.push(format!("source `{name}` is `separate`, and its driver is not `pgbackrest`")),
+    }
+    if separate.to.len() > 1 {
+        found.push(format!("source `{name}` is `separate` in more than one store"));
+    }
+    if separate.schedule.is_some() {
+        found.push(format!("source `{name}` is `separate` with a `schedule` of its own"));
+    }
+    for store in separate.to.iter().map(|id| model.store(*id)) {
+        unsupported_store(store, found);
+    }
 }
 
 fn unsupported_store(store: &Store, found: &mut Vec<String>) {

@@ -106,12 +106,8 @@ impl Archive {
             let path = path.to_path_buf();
             move |cause| WalError::File { path, cause }
         };
-        // Others pass through the folders above to their own; they see and change nothing in them.
-        for (path, mode) in
-            [(root.join(HOME), 0o711), (root.join(HOME).join(plan), 0o711), (own.clone(), 0o700)]
-        {
-            make(&path, mode).map_err(failed(&path))?;
-        }
+        make_passages(root, &own).map_err(failed(&own))?;
+        make(&own, 0o700).map_err(failed(&own))?;
         let format =
             Format { format: FORMAT, min_reader: 1, plan: plan.to_owned(), source: source.to_owned() };
         let text = yaml_serde::to_string(&format).map_err(io::Error::other).map_err(failed(&own))?;
@@ -246,6 +242,18 @@ impl Archive {
             cause => WalError::Object { store: self.label.clone(), name: name.to_string(), cause },
         }
     }
+}
+
+/// Makes the folders between a store's root and one of another account's. Others pass through them to their own; they see and
+/// change nothing in them.
+///
+/// # Errors
+/// When one cannot be made, or is a link.
+pub fn make_passages(root: &Path, own: &Path) -> io::Result<()> {
+    let mut between: Vec<&Path> =
+        own.ancestors().skip(1).take_while(|above| *above != root && above.starts_with(root)).collect();
+    between.reverse();
+    between.into_iter().try_for_each(|path| make(path, 0o711))
 }
 
 fn make(path: &Path, mode: u32) -> io::Result<()> {

@@ -55,6 +55,7 @@ fn occasion(keep: Option<&Keep>) -> Occasion<'_> {
         zone: TimeZone::UTC,
         now: run_id(60).started(),
         sources: BTreeSet::from(["s".to_owned()]),
+        own: Default::default(),
         wal: Default::default(),
     };
     Occasion { policy, schedule: None, current: None }
