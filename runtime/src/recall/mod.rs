@@ -21,6 +21,7 @@ pub mod log;
 pub mod restore;
 pub mod shelf;
 pub mod status;
+pub mod tool;
 pub mod window;
 
 use std::path::PathBuf;
