@@ -277,7 +277,11 @@ pub fn cluster(outcome: &Cluster, dry_run: bool, style: Style) -> String {
     for (name, value) in &outcome.settings {
         let _ = writeln!(out, "  {name} = {}", harmless(value));
     }
-    let amount = format!("{}, {}", entries(outcome.entries), bytes(outcome.bytes));
+    // What a tool puts back is counted in bytes alone.
+    let amount = match outcome.entries {
+        0 => bytes(outcome.bytes),
+        count => format!("{}, {}", entries(count), bytes(outcome.bytes)),
+    };
     let _ = match dry_run {
         true => writeln!(out, "would restore {amount}; nothing was written"),
         false => writeln!(out, "{}: {amount}", paint.green("restored")),
