@@ -14,6 +14,7 @@ mod diff_run;
 mod fmt;
 mod pg_base;
 mod pg_wal;
+mod pg_wal_faults;
 mod plans;
 mod postgres;
 mod prune;
