@@ -17,6 +17,7 @@
 //! | [`lower`](mod@lower) | model → graph |
 //! | [`cycle`] | which level the next run has, from the runs that exist |
 //! | [`retention`] | which runs of a store stay, and why |
+//! | [`simulate`](mod@simulate) | schedule, cycle and retention played forward for years |
 //! | [`render`] | the graph as YAML and as pictures |
 
 mod allow;
@@ -34,6 +35,7 @@ pub mod render;
 pub mod resolve;
 pub mod retention;
 pub mod schema;
+pub mod simulate;
 pub mod sources;
 pub mod value;
 
