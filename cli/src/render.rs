@@ -2,6 +2,7 @@
 
 pub mod backups;
 pub mod changes;
+pub mod diff;
 pub mod human;
 pub mod json;
 pub mod keeping;

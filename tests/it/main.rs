@@ -10,6 +10,7 @@ mod cycle_exact;
 mod cycle_keep;
 mod cycle_lost;
 mod cycle_worlds;
+mod diff;
 mod diff_run;
 mod fmt;
 mod pg_base;
