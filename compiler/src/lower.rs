@@ -99,6 +99,9 @@ pub fn needed_reads(model: &Model) -> BTreeSet<PathBuf> {
             }));
         }
     }
+    for verify in &model.verifies {
+        texts.extend(verify.command.iter().flatten());
+    }
     for notify in &model.notifies {
         if let crate::model::NotifyKind::Command { run } = &notify.kind {
             texts.extend(run);

@@ -246,6 +246,14 @@ pub fn highest_in(store: &dyn ReadStore, layout: &Layout) -> Result<u32, StoreEr
     Ok(runs.map(|run| run.sequence()).max().unwrap_or(0))
 }
 
+/// First lines of the files that a plan's texts read.
+///
+/// # Errors
+/// [`PrepareError::Read`].
+pub fn reads(model: &Model) -> Result<BTreeMap<PathBuf, String>, PrepareError> {
+    read_all(&needed_reads(model))
+}
+
 fn read_all(paths: &BTreeSet<PathBuf>) -> Result<BTreeMap<PathBuf, String>, PrepareError> {
     paths.iter().map(|path| Ok((path.clone(), first_line(path)?))).collect()
 }

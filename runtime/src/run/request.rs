@@ -91,7 +91,7 @@ pub fn unsupported(model: &Model) -> Vec<String> {
             found.push(format!("the log of `{name}` goes to store `{}`, which is not a folder", store.name));
         }
     }
-    if !model.verifies.is_empty() {
+    if model.verifies.iter().any(|verify| verify.every.is_some()) {
         found.push("it has a `verify`, and nothing would be rehearsed".to_owned());
     }
     for notify in &model.notifies {
