@@ -19,6 +19,7 @@ mod plans;
 mod postgres;
 mod prune;
 mod reference;
+mod rehearse;
 mod run;
 mod run_dry;
 mod run_faults;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::pg_base::{Cluster, is_root};
-use crate::scenario::{Answer, plan, shell};
+use crate::scenario::{Answer, Running, plan, shell, wait_for};
 
 /// A plan for the cluster; `more`: of the rest of the plan.
 fn write_plan(cluster: &Cluster, driver: &str, more: &str) {
@@ -87,4 +87,50 @@ fn a_query_that_is_not_true_fails_and_says_what_came() {
         rehearse(&cluster, &["p.plan"]).status(1).says("FAILED").says(words);
         nothing_is_left(&cluster);
     }
+}
+
+/// Starts a rehearsal whose query takes its time, and waits until it is asked.
+fn slow_rehearsal(cluster: &Cluster) -> Running {
+    let running = cluster.scenario.start(["verify", "--rehearse", "p.plan"]);
+    wait_for("a server that is asked", || {
+        shell(&cluster.scenario.path("."), "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '")
+            .contains("pg_sleep(600)")
+            && servers(cluster).contains("postgres")
+    });
+    running
+}
+
+#[test]
+fn one_that_is_stopped_or_killed_leaves_nothing() {
+    let cluster = Cluster::new();
+    write_plan(&cluster, "basebackup", &verify("SELECT pg_sleep(600) IS NULL"));
+    cluster.scenario.plan(["run"]).status(0);
+    for (signal, status) in [("TERM", 143), ("INT", 130)] {
+        let running = slow_rehearsal(&cluster);
+        running.signal(signal);
+        running.answer().status(status).says("nothing of the rehearsal is left");
+        nothing_is_left(&cluster);
+    }
+    // A kill is cleared away by the next run, of whatever plan; its server ends with it.
+    let running = slow_rehearsal(&cluster);
+    running.signal("KILL");
+    drop(running.answer());
+    assert_eq!(fs::read_dir(cluster.scenario.path("../tmp")).unwrap().count(), 1);
+    write_plan(&cluster, "basebackup", "");
+    cluster.scenario.next_day().plan(["run"]).status(0).says("which a killed rehearsal left");
+    nothing_is_left(&cluster);
+}
+
+#[test]
+fn a_dump_is_loaded_into_a_cluster_of_its_own() {
+    let cluster = Cluster::new();
+    cluster.sql("CREATE ROLE owner");
+    cluster.sql("CREATE DATABASE \\\"My shop\\\" OWNER owner");
+    write_plan(&cluster, "dump", &verify("SELECT count(*) = 77 FROM far"));
+    cluster.scenario.plan(["run"]).status(0);
+    rehearse(&cluster, &["p.plan"]).status(0).says("passed   load").says("passed   query");
+    nothing_is_left(&cluster);
+    write_plan(&cluster, "dump", &verify("SELECT count(*) = 78 FROM far"));
+    rehearse(&cluster, &["p.plan"]).status(1).says("it answered `f`");
+    nothing_is_left(&cluster);
 }

@@ -152,6 +152,7 @@ fn prepare(
         reads: read_all(&needed_reads(model))?,
         level: Some(levels.highest()),
         only: request.only.clone(),
+        rehearse: Some(super::rehearse::due(model, started)),
     };
     let graph = lower(model, &occasion).map_err(|error| refused(model, error))?;
     let mut seen = BTreeSet::new();
