@@ -30,6 +30,7 @@ main() {
   cargo build --release --locked --quiet -p backplan-cli
   chmod 755 "$work"
   cp "${CARGO_TARGET_DIR:-$here/target}/release/plan" "$work/plan"
+  install -d -o postgres -m 700 "$work/pg"
   install -d -o postgres "$work/sock" "$work/repo" "$work/got"
   install -d -m 755 "$work/store"
   as "$programs/initdb" -D "$work/pg" -A trust -N -U postgres >/dev/null

@@ -14,6 +14,7 @@ pub mod ls;
 pub mod moment;
 pub mod plan;
 pub mod prune;
+pub mod rehearse;
 pub mod restore;
 pub mod run;
 pub mod shelves;

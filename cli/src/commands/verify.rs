@@ -9,6 +9,7 @@ use backplan_runtime::recall::log::{self, CheckedLog};
 use backplan_runtime::recall::shelf::{Shelf, Shelves};
 use backplan_runtime::wal::expiry::Base;
 
+use super::rehearse;
 use super::shelves::{choice, failure, open};
 use super::stop::until_signal;
 use crate::args::{Format, Global, VerifyArgs};
@@ -22,6 +23,9 @@ use crate::render::{backups, json};
 /// When no store, or no such run, can be read.
 pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
     let shelves = open(&args.place.plan, &args.place.store, global, console)?;
+    if args.rehearse {
+        return rehearse::execute(args, &shelves, global, console);
+    }
     let depth = if args.deep { Depth::Entries } else { Depth::Hashes };
     let wanted = wanted(&shelves, args)?;
     let control = Control::default();

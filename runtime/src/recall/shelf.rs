@@ -215,6 +215,19 @@ impl Shelves {
         Ok(Held { manifest, pieces: pieces.into_values().collect() })
     }
 
+    /// Whether some run of some store holds a source.
+    pub fn has(&self, source: &str) -> bool {
+        self.shelves.iter().flat_map(|shelf| shelf.catalog.runs()).any(|run| run.holds(source))
+    }
+
+    /// The sources that the newest run has.
+    pub fn sources(&self) -> BTreeSet<&str> {
+        let newest = self.shelves.iter().flat_map(|shelf| shelf.catalog.runs()).max_by_key(|run| run.run);
+        let sources =
+            newest.into_iter().flat_map(|run| run.sources.iter().filter(|source| run.holds(&source.name)));
+        sources.map(|source| source.name.as_str()).collect()
+    }
+
     /// What a person should know who wants all of a run: each source that it does not hold, why, and which earlier run
     /// does.
     pub fn lacking(&self, held: &Held<'_>) -> Vec<String> {
