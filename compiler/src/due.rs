@@ -96,7 +96,10 @@ pub fn latest(when: &When, at: &Zoned) -> Option<Zoned> {
 fn every(seconds: u64, from: &Zoned) -> impl Iterator<Item = Zoned> + use<> {
     let from = from.clone();
     let step = i64::try_from(seconds.clamp(1, DAY)).unwrap_or(1);
-    let midnights = std::iter::successors(from.start_of_day().ok(), |day| day.checked_add(1.day()).ok());
+    let midnights = std::iter::successors(from.start_of_day().ok(), |day| {
+        // A day whose midnight is skipped begins at one: the next begins at midnight again.
+        day.checked_add(1.day()).ok()?.start_of_day().ok()
+    });
     midnights
         .flat_map(move |midnight| {
             let end = midnight.checked_add(1.day()).unwrap_or_else(|_| midnight.clone());
