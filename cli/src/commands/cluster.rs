@@ -1,5 +1,6 @@
 //! `plan restore` of a Postgres cluster.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use backplan_runtime::postgres::recovery::{Action, Point, Recovery, command_word
 use backplan_runtime::recall::cluster::{self, ClusterError, Outcome, Starting, Wish};
 use backplan_runtime::recall::log;
 use backplan_runtime::recall::shelf::Shelves;
+use backplan_runtime::recall::tool;
+use backplan_runtime::run::secrets::Secrets;
 use backplan_runtime::wal::archive::{self, Archive};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -51,6 +54,65 @@ pub fn is_laid_down(driver: &str) -> bool {
     driver == "basebackup"
 }
 
+/// Whether its tool puts a cluster back, rather than files of its repository.
+pub fn is_put_back_by_tool(args: &RestoreArgs, driver: &str, shelves: &Shelves) -> bool {
+    let source = args.sources.first().map_or("", String::as_str);
+    driver == "pgbackrest" && (args.cluster.is_asked() || tool::is_kept_apart(shelves, source))
+}
+
+/// Has pgBackRest put a cluster back, or shows what that would do.
+///
+/// # Errors
+/// When it cannot begin, or cannot go on.
+pub fn put_back(
+    args: &RestoreArgs,
+    shelves: &Shelves,
+    global: &Global,
+    console: &mut Console,
+) -> Result<Status, Failure> {
+    let to = target(args)?;
+    let model = match (&args.place.store.store, &args.place.plan.file) {
+        (Some(_), None) => None,
+        _ => Some(ready(&args.place.plan, global, console)?.model),
+    };
+    let source = args.sources.first().cloned().unwrap_or_default();
+    let model = model.as_ref();
+    let declared = model.and_then(|model| declared(model, &source));
+    let separate =
+        model.and_then(|model| model.separates.iter().find(|own| model.source(own.source).name == source));
+    let passphrase = separate.and_then(|own| own.passphrase.as_ref()).map(|secret| {
+        Secrets::default()
+            .fetch(secret)
+            .map_err(|error| Failure::new(format!("the passphrase of the repository: {error}")))
+    });
+    let mut roots: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for store in model.iter().flat_map(|model| &model.stores) {
+        if let StoreKind::Dir { path } = &store.kind {
+            roots.insert(store.name.clone(), path.clone());
+        }
+    }
+    if let (None, Some(root)) = (model, &args.place.store.store) {
+        roots.insert(root.display().to_string(), root.clone());
+    }
+    let wish = tool::Wish {
+        run: (args.run != "latest").then(|| args.run.clone()),
+        recovery: recovery(args, None)?,
+        tablespaces: args.cluster.tablespace.iter().map(|text| mapping(text)).collect::<Result<_, _>>()?,
+        start: args.cluster.start.then(|| starting(args, declared, true)),
+        passphrase: passphrase.transpose()?,
+        roots,
+        source,
+        to,
+    };
+    let restore = tool::plan(shelves, wish, Timestamp::now()).map_err(|error| failure(&error))?;
+    let control = Control::default();
+    let (outcome, signal) = match args.dry_run {
+        true => (restore.preview(), None),
+        false => until_signal(&control, || restore.carry_out(&control))?,
+    };
+    finish(args, outcome, signal, console)
+}
+
 /// Refuses a recovery of what is no data directory.
 ///
 /// # Errors
@@ -76,14 +138,7 @@ pub fn execute(
     global: &Global,
     console: &mut Console,
 ) -> Result<Status, Failure> {
-    let to = args.to.clone().ok_or_else(|| {
-        Failure::usage("a cluster is not put back in place").help("name a new folder with `--to`")
-    })?;
-    if !args.paths.is_empty() || args.overwrite {
-        return Err(Failure::usage(
-            "a cluster comes back whole, into a new folder: leave `--path` and `--overwrite`",
-        ));
-    }
+    let to = target(args)?;
     let model = match (&args.place.store.store, &args.place.plan.file) {
         (Some(_), None) => None,
         _ => Some(ready(&args.place.plan, global, console)?.model),
@@ -95,6 +150,28 @@ pub fn execute(
         true => (restore.preview(), None),
         false => until_signal(&control, || restore.carry_out(&control))?,
     };
+    finish(args, outcome, signal, console)
+}
+
+/// The data directory to be.
+fn target(args: &RestoreArgs) -> Result<PathBuf, Failure> {
+    if !args.paths.is_empty() || args.overwrite {
+        return Err(Failure::usage(
+            "a cluster comes back whole, into a new folder: leave `--path` and `--overwrite`",
+        ));
+    }
+    args.to.clone().ok_or_else(|| {
+        Failure::usage("a cluster is not put back in place").help("name a new folder with `--to`")
+    })
+}
+
+/// Tells what came of it.
+fn finish(
+    args: &RestoreArgs,
+    outcome: Result<Outcome, ClusterError>,
+    signal: Option<Status>,
+    console: &mut Console,
+) -> Result<Status, Failure> {
     if let Some(signal) = signal {
         console
             .complain("stopped: what is there is no whole cluster, and does not start; remove the folder\n");
@@ -113,6 +190,22 @@ fn wish(args: &RestoreArgs, to: PathBuf, model: Option<&Model>) -> Result<Wish, 
     let declared = model.and_then(|model| declared(model, &source));
     let (log, unread) = archives(args, model, &source)?;
     let has_log = !log.is_empty() || !unread.is_empty();
+    let restore_command = if has_log { Some(fetch(args, &source)?) } else { None };
+    let is_alone = model.is_none_or(|model| !has_log || model.stores.iter().all(is_here));
+    Ok(Wish {
+        run: (args.run != "latest").then(|| args.run.clone()),
+        recovery: recovery(args, restore_command)?,
+        log,
+        tablespaces: args.cluster.tablespace.iter().map(|text| mapping(text)).collect::<Result<_, _>>()?,
+        account: declared.and_then(|declared| declared.run_as.clone()),
+        start: args.cluster.start.then(|| starting(args, declared, is_alone)),
+        source,
+        to,
+    })
+}
+
+/// How far it recovers.
+fn recovery(args: &RestoreArgs, restore_command: Option<String>) -> Result<Recovery, Failure> {
     let asked = &args.cluster;
     let recovery = Recovery {
         point: point(args)?,
@@ -125,25 +218,20 @@ fn wish(args: &RestoreArgs, to: PathBuf, model: Option<&Model>) -> Result<Wish, 
             Some(TargetAction::Shutdown) => Action::Shutdown,
             Some(TargetAction::Promote) | None => Action::Promote,
         },
-        restore_command: if has_log { Some(fetch(args, &source)?) } else { None },
+        restore_command,
     };
     recovery.check().map_err(|error| Failure::usage(error.to_string()))?;
-    let starting = Starting {
-        port: asked.port.unwrap_or(PORT),
+    Ok(recovery)
+}
+
+/// How it is started.
+fn starting(args: &RestoreArgs, declared: Option<&Postgres>, alone: bool) -> Starting {
+    Starting {
+        port: args.cluster.port.unwrap_or(PORT),
         role: declared.and_then(|declared| declared.user.clone()).unwrap_or_else(|| SUPERUSER.to_owned()),
-        patience: asked.patience.map_or(PATIENCE, Duration::from_secs),
-        alone: model.is_none_or(|model| !has_log || model.stores.iter().all(is_here)),
-    };
-    Ok(Wish {
-        run: (args.run != "latest").then(|| args.run.clone()),
-        recovery,
-        log,
-        tablespaces: asked.tablespace.iter().map(|text| mapping(text)).collect::<Result<_, _>>()?,
-        account: declared.and_then(|declared| declared.run_as.clone()),
-        start: asked.start.then_some(starting),
-        source,
-        to,
-    })
+        patience: args.cluster.patience.map_or(PATIENCE, Duration::from_secs),
+        alone,
+    }
 }
 
 /// The archives of a source's log: those of the plan, or the one in the store that is named.

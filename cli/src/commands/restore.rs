@@ -26,6 +26,9 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
         if cluster::is_laid_down(driver) {
             return cluster::execute(args, &shelves, global, console);
         }
+        if cluster::is_put_back_by_tool(args, driver, &shelves) {
+            return cluster::put_back(args, &shelves, global, console);
+        }
         cluster::refuse_recovery(args, driver)?;
     }
     let choice = choice(&args.run, args.at.as_deref())?;

@@ -142,6 +142,9 @@ pub enum ClusterError {
         #[source]
         cause: ServerError,
     },
+    /// The tool that puts it back.
+    #[error("{0}")]
+    Tool(String),
     /// Asked to stop.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -329,7 +332,7 @@ impl ClusterRestore<'_> {
         fs::remove_file(&guard).map_err(file(&guard))?;
         if let (Some(starting), Some(programs)) = (&self.wish.start, programs) {
             let data = self.wish.to.clone();
-            let started = self.start(starting, programs, control);
+            let started = start_server(&data, self.wish.recovery.action, starting, programs, control);
             let (address, is_alone) = started.map_err(|cause| match cause {
                 ServerError::Stopped(stopped) => ClusterError::Stopped(stopped),
                 cause => ClusterError::Server { data, cause },
@@ -443,41 +446,50 @@ impl ClusterRestore<'_> {
         Ok(())
     }
 
-    fn programs(&self) -> Result<PathBuf, ClusterError> {
+    /// The folder of the programs of the cluster's server.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoServer`].
+    pub fn programs(&self) -> Result<PathBuf, ClusterError> {
         let version = self.record.labels.get("server_version").map_or("", String::as_str);
         let major = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
         tools::server(major).ok_or_else(|| ClusterError::NoServer(version.to_owned()))
     }
+}
 
-    fn start(
-        &self,
-        starting: &Starting,
-        programs: PathBuf,
-        control: &Control,
-    ) -> Result<(Option<(PathBuf, u16)>, bool), ServerError> {
-        let data = std::path::absolute(&self.wish.to)
-            .map_err(|cause| ServerError::File { path: self.wish.to.clone(), cause })?;
-        let mut scratch = data.clone().into_os_string();
-        scratch.push(".server");
-        let start = Start {
-            port: starting.port,
-            role: starting.role.clone(),
-            alone: starting.alone,
-            stays: true,
-            ..Start::new(programs, data, scratch.into())
-        };
-        let expect = match self.wish.recovery.action {
-            Action::Promote => Expect::Open,
-            Action::Pause => Expect::Paused,
-            Action::Shutdown => Expect::Gone,
-        };
-        let mut server = Server::start(&start, control)?;
-        server.wait(expect, starting.patience, control)?;
-        let (sockets, port) = server.address();
-        let (address, is_alone) = ((sockets.to_path_buf(), port), server.is_alone);
-        server.leave();
-        Ok(((expect != Expect::Gone).then_some(address), is_alone))
-    }
+/// Starts a restored cluster, and waits until it has recovered.
+///
+/// # Errors
+/// When it does not recover; then nothing runs.
+pub fn start_server(
+    data: &Path,
+    action: Action,
+    starting: &Starting,
+    programs: PathBuf,
+    control: &Control,
+) -> Result<(Option<(PathBuf, u16)>, bool), ServerError> {
+    let data =
+        std::path::absolute(data).map_err(|cause| ServerError::File { path: data.to_path_buf(), cause })?;
+    let mut scratch = data.clone().into_os_string();
+    scratch.push(".server");
+    let start = Start {
+        port: starting.port,
+        role: starting.role.clone(),
+        alone: starting.alone,
+        stays: true,
+        ..Start::new(programs, data, scratch.into())
+    };
+    let expect = match action {
+        Action::Promote => Expect::Open,
+        Action::Pause => Expect::Paused,
+        Action::Shutdown => Expect::Gone,
+    };
+    let mut server = Server::start(&start, control)?;
+    server.wait(expect, starting.patience, control)?;
+    let (sockets, port) = server.address();
+    let (address, is_alone) = ((sockets.to_path_buf(), port), server.is_alone);
+    server.leave();
+    Ok(((expect != Expect::Gone).then_some(address), is_alone))
 }
 
 fn told(chain: &Chain<'_>, error: ExtractError) -> ClusterError {

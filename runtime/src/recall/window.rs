@@ -53,7 +53,10 @@ impl Base {
         let read = |name: &str| labels.get(name);
         Base {
             run,
-            ended: read("time_stop").and_then(|text| text.parse().ok()).unwrap_or(finished),
+            ended: read("time_stop")
+                .or_else(|| read("stopped"))
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(finished),
             stop: read("lsn_stop").and_then(|text| text.parse().ok()),
             next_xid: read("next_xid").and_then(|text| text.parse().ok()),
             reach: None,

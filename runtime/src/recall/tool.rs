@@ -1,0 +1,335 @@
+//! A cluster put back by pgBackRest: from the repository that its source is kept in, or from one that an artefact holds.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use backplan_compiler::value::Hidden;
+use jiff::Timestamp;
+
+use super::cluster::{ClusterError, Outcome, Starting, record, start_server};
+use super::restore::{self, Destination, must_be_empty};
+use super::shelf::Shelves;
+use super::window::{self, Base, Log, WindowError};
+use crate::catalog::ids::RunId;
+use crate::catalog::manifest::{RepositoryRecord, SourceRecord};
+use crate::catalog::runs::Choice;
+use crate::control::Control;
+use crate::postgres::recovery::{Point, Recovery, timestamp};
+use crate::postgres::server::{ServerError, running};
+use crate::postgres::tools;
+use crate::run::process::{self, Program, Tell};
+
+/// What is wanted back, and how.
+pub struct Wish {
+    /// The source.
+    pub source: String,
+    /// The data directory to be.
+    pub to: PathBuf,
+    /// This run's backup, not the newest that leads to the target.
+    pub run: Option<String>,
+    /// How far to recover; its `restore_command` is the tool's affair.
+    pub recovery: Recovery,
+    /// Where tablespaces go, by name or number. Others go beside the data directory.
+    pub tablespaces: Vec<(PathBuf, PathBuf)>,
+    /// How to start it; `None`: it is not.
+    pub start: Option<Starting>,
+    /// What the repository is encrypted with.
+    pub passphrase: Option<Hidden>,
+    /// The folders of stores, by name.
+    pub roots: BTreeMap<String, PathBuf>,
+}
+
+/// Where the repository is.
+#[derive(Debug, Clone)]
+enum Repository {
+    /// In a store.
+    Kept(PathBuf, RepositoryRecord),
+    /// In an artefact: it is restored beside the data directory first.
+    Packed,
+}
+
+/// A restore that can be shown and carried out.
+pub struct ToolRestore<'a> {
+    wish: Wish,
+    shelves: &'a Shelves,
+    run: RunId,
+    record: &'a SourceRecord,
+    repository: Repository,
+    window: String,
+}
+
+/// Whether the newest backup of a source is in a repository of its own.
+pub fn is_kept_apart(shelves: &Shelves, source: &str) -> bool {
+    let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
+    let newest = runs.filter(|run| record(run, source).is_some()).max_by_key(|run| run.run);
+    newest.is_some_and(|run| run.repositories.iter().any(|own| own.source == source))
+}
+
+/// Makes a restore: chooses the backup, looks at the target, writes nothing.
+///
+/// # Errors
+/// When no backup leads to the target, or a folder is in use.
+pub fn plan(shelves: &Shelves, wish: Wish, now: Timestamp) -> Result<ToolRestore<'_>, ClusterError> {
+    wish.recovery.check()?;
+    if let Some(pid) = running(&wish.to).map_err(file(&wish.to))? {
+        return Err(ClusterError::InUse(ServerError::Runs { data: wish.to.clone(), pid }));
+    }
+    must_be_empty(&wish.to)?;
+    let mut found = BTreeMap::new();
+    for shelf in &shelves.shelves {
+        for run in shelf.catalog.runs() {
+            let Some(record) = record(run, &wish.source).filter(|record| is_tools(record)) else { continue };
+            let own = run.repositories.iter().find(|own| own.source == wish.source);
+            let kept = own.and_then(|own| Some((wish.roots.get(shelf.store.label())?, own)));
+            let repository = match kept {
+                Some((root, own)) => {
+                    let below = own.settings.get("path").map_or("", String::as_str);
+                    Repository::Kept(root.join(below), own.clone())
+                }
+                None => Repository::Packed,
+            };
+            found.insert(run.run, (Base::of(run.run, &record.labels, run.finished), record, repository));
+        }
+    }
+    if let Some(run) = &wish.run {
+        let (_, manifest) = shelves.choose(&Choice::Id(run.clone()), None)?;
+        let asked = found
+            .get(&manifest.run)
+            .map(|(_, record, repository)| (cycle_of(record).to_owned(), repository.clone()));
+        // A packed repository holds every backup of its cycle until then.
+        found.retain(|id, (_, record, _)| match &asked {
+            Some((cycle, Repository::Packed)) => *id <= manifest.run && cycle_of(record) == cycle,
+            _ => *id == manifest.run,
+        });
+    }
+    let bases: Vec<Base> = found.values().map(|(base, ..)| base.clone()).collect();
+    let outside = |cause| ClusterError::Window { source_name: wish.source.clone(), cause: Box::new(cause) };
+    let window = window::window(&bases, Log::Archive).ok_or(WindowError::None).map_err(outside)?;
+    let chosen = window::choose(&bases, Log::Archive, &wish.recovery.point, now).map_err(outside)?.run;
+    let (_, record, repository) = found.remove(&chosen).ok_or(WindowError::None).map_err(outside)?;
+    // The last artefact that has the backup has the most of the log behind it.
+    let later =
+        found.iter().filter(|(run, (_, other, _))| **run > chosen && cycle_of(other) == cycle_of(record));
+    let run = match &repository {
+        Repository::Packed => later.map(|(run, _)| *run).max().unwrap_or(chosen),
+        Repository::Kept(..) => chosen,
+    };
+    let restore = ToolRestore { wish, shelves, run, record, repository, window: window.to_string() };
+    match &restore.repository {
+        Repository::Kept(path, _) if !path.join("backup").is_dir() => {
+            let cause = io::Error::new(io::ErrorKind::NotFound, "the repository is not there");
+            Err(file(path)(cause))
+        }
+        Repository::Packed => {
+            must_be_empty(&restore.beside("repository")).map(|()| restore).map_err(Into::into)
+        }
+        Repository::Kept(..) => Ok(restore),
+    }
+}
+
+/// The label of the full that a backup rests on, or is.
+fn cycle_of(record: &SourceRecord) -> &str {
+    let label = record.labels.get("label").map_or("", String::as_str);
+    label.split_once('_').map_or(label, |(full, _)| full)
+}
+
+fn is_tools(record: &SourceRecord) -> bool {
+    record.labels.get("driver").is_some_and(|driver| driver == "pgbackrest")
+}
+
+fn file(path: &Path) -> impl FnOnce(io::Error) -> ClusterError + use<> {
+    let path = path.to_path_buf();
+    move |cause| ClusterError::File { path, cause }
+}
+
+impl ToolRestore<'_> {
+    /// What it would do; touches nothing.
+    ///
+    /// # Errors
+    /// When an index cannot be read.
+    pub fn preview(&self) -> Result<Outcome, ClusterError> {
+        Ok(self.outline(&self.from()))
+    }
+
+    /// Puts the cluster back, and starts it where that is wanted.
+    ///
+    /// # Errors
+    /// See [`ClusterError`].
+    pub fn carry_out(&self, control: &Control) -> Result<Outcome, ClusterError> {
+        let programs = match &self.wish.start {
+            Some(_) => Some(self.programs()?),
+            None => None,
+        };
+        let program = tools::find("pgbackrest").map_err(|error| ClusterError::Tool(error.to_string()))?;
+        let from = self.from();
+        let mut outcome = self.outline(&from);
+        if matches!(self.repository, Repository::Packed) {
+            self.unpack(&from, control)?;
+        }
+        let config = self.settings()?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.wish.to).map_err(file(&self.wish.to))?;
+        let silent: Tell = Arc::new(|_| {});
+        let command = Program {
+            folder: Some("/".into()),
+            ..Program::new(self.arguments(program, &from, config.as_deref())?)
+        };
+        process::run(&command, control, &silent).map_err(|error| match error {
+            process::ProcessError::Stopped(stopped) => ClusterError::Stopped(stopped),
+            error => ClusterError::Tool(error.to_string()),
+        })?;
+        self.give()?;
+        if let (Some(starting), Some(programs)) = (&self.wish.start, programs) {
+            let data = self.wish.to.clone();
+            let started = start_server(&self.wish.to, self.wish.recovery.action, starting, programs, control);
+            let (address, is_alone) = started.map_err(|cause| match cause {
+                ServerError::Stopped(stopped) => ClusterError::Stopped(stopped),
+                cause => ClusterError::Server { data, cause },
+            })?;
+            (outcome.server, outcome.is_alone) = (address, is_alone);
+        }
+        Ok(outcome)
+    }
+
+    /// The data directory itself belongs to whom its files do.
+    fn give(&self) -> Result<(), ClusterError> {
+        let (to, first) = (&self.wish.to, self.wish.to.join("PG_VERSION"));
+        let owner = fs::metadata(&first).map_err(file(&first))?;
+        match rustix::process::geteuid().is_root() {
+            true => chown(to, Some(owner.uid()), Some(owner.gid())).map_err(file(to)),
+            false => Ok(()),
+        }
+    }
+
+    fn outline(&self, from: &Path) -> Outcome {
+        Outcome {
+            run: self.run.to_string(),
+            artefacts: Vec::new(),
+            data: self.wish.to.clone(),
+            target: self.wish.recovery.point.to_string(),
+            window: self.window.clone(),
+            settings: vec![
+                ("repository".to_owned(), from.display().to_string()),
+                ("backup".to_owned(), self.label("label").to_owned()),
+            ],
+            bytes: self.label("database_bytes").parse().unwrap_or_default(),
+            ..Outcome::default()
+        }
+    }
+
+    fn label(&self, name: &str) -> &str {
+        self.record.labels.get(name).map_or("", String::as_str)
+    }
+
+    /// A path whose name is the data directory's with something behind it.
+    fn beside(&self, what: &str) -> PathBuf {
+        let mut path = self.wish.to.clone().into_os_string();
+        path.push(format!(".{what}"));
+        path.into()
+    }
+
+    /// The repository's folder, absolute: it ends up in the cluster's `restore_command`.
+    fn from(&self) -> PathBuf {
+        let path = match &self.repository {
+            Repository::Kept(path, _) => path.clone(),
+            Repository::Packed => self.beside("repository"),
+        };
+        std::path::absolute(&path).unwrap_or(path)
+    }
+
+    fn unpack(&self, to: &Path, control: &Control) -> Result<(), ClusterError> {
+        let held = self.shelves.held(&Choice::Id(self.run.to_string()), Some(&self.wish.source))?;
+        let wish = restore::Wish {
+            sources: vec![self.wish.source.clone()],
+            paths: Vec::new(),
+            to: Destination::Folder(to.to_path_buf()),
+            overwrite: false,
+        };
+        let done = restore::plan(&held, &wish)?.carry_out(control)?;
+        match done.problem_count {
+            0 => Ok(()),
+            count => {
+                Err(ClusterError::Incomplete { count, first: done.problems.into_iter().take(3).collect() })
+            }
+        }
+    }
+
+    /// The settings that may stand on no command line: the cluster needs them as long as it recovers.
+    fn settings(&self) -> Result<Option<PathBuf>, ClusterError> {
+        let Repository::Kept(_, own) = &self.repository else { return Ok(None) };
+        let Some(cipher) = own.settings.get("cipher") else { return Ok(None) };
+        let passphrase = self.wish.passphrase.as_ref().ok_or_else(|| {
+            ClusterError::Tool(
+                "the repository is encrypted: name the plan, which has its `passphrase`".to_owned(),
+            )
+        })?;
+        let path = self.beside("pgbackrest.conf");
+        let text =
+            format!("[global]\nrepo1-cipher-type={cipher}\nrepo1-cipher-pass={}\n", passphrase.expose());
+        let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        made.and_then(|mut made| made.write_all(text.as_bytes())).map_err(file(&path))?;
+        if let Some(owner) = self.from().parent().and_then(|_| fs::metadata(self.from()).ok()) {
+            // As the server's account reads it; who may not give it away is that account.
+            let _ = chown(&path, Some(owner.uid()), Some(owner.gid()));
+        }
+        std::path::absolute(&path).map(Some).map_err(file(&path))
+    }
+
+    fn arguments(
+        &self,
+        program: String,
+        from: &Path,
+        config: Option<&Path>,
+    ) -> Result<Vec<String>, ClusterError> {
+        let to = std::path::absolute(&self.wish.to).map_err(file(&self.wish.to))?;
+        let recovery = &self.wish.recovery;
+        let stanza = match self.label("stanza") {
+            "" => &self.wish.source,
+            stanza => stanza,
+        };
+        let mut argv = vec![program];
+        argv.push(match config {
+            Some(config) => format!("--config={}", config.display()),
+            None => "--no-config".to_owned(),
+        });
+        argv.extend([
+            format!("--stanza={stanza}"),
+            format!("--repo1-path={}", from.display()),
+            format!("--pg1-path={}", to.display()),
+            format!("--set={}", self.label("label")),
+            format!("--tablespace-map-all={}.tablespaces", to.display()),
+        ]);
+        let maps = self.wish.tablespaces.iter();
+        argv.extend(maps.map(|(name, to)| format!("--tablespace-map={}={}", name.display(), to.display())));
+        argv.extend(
+            ["--log-level-file=off", "--log-level-console=off", "--log-level-stderr=warn"].map(str::to_owned),
+        );
+        let target = match &recovery.point {
+            Point::Latest => None,
+            Point::Immediate => Some(("immediate", None)),
+            Point::Time(time) => Some(("time", Some(timestamp(*time)))),
+            Point::Lsn(lsn) => Some(("lsn", Some(lsn.to_string()))),
+            Point::Name(name) => Some(("name", Some(name.clone()))),
+            Point::Xid(xid) => Some(("xid", Some(xid.to_string()))),
+        };
+        if let Some((kind, target)) = target {
+            argv.push(format!("--type={kind}"));
+            argv.extend(target.map(|target| format!("--target={target}")));
+            argv.push(format!("--target-action={}", recovery.action.word()));
+        }
+        if recovery.point != Point::Immediate {
+            argv.push(format!("--target-timeline={}", recovery.timeline));
+        }
+        argv.push("restore".to_owned());
+        Ok(argv)
+    }
+
+    fn programs(&self) -> Result<PathBuf, ClusterError> {
+        let version = self.label("server_version");
+        let major = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        tools::server(major).ok_or_else(|| ClusterError::NoServer(version.to_owned()))
+    }
+}
