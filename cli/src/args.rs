@@ -18,7 +18,7 @@ pub use cluster::{ClusterArgs, TargetAction};
 pub use keeping::{PruneArgs, StatusArgs};
 pub use plans::{
     CheckArgs, CompileArgs, CompletionsArgs, Denied, DiffArgs, DiffFormat, ExplainArgs, FmtArgs, GraphArgs,
-    Picture, PlanFile,
+    Picture, PlanFile, Report,
 };
 pub use wal::{FetchArgs, InitArgs, PushArgs, WalArgs, WalCommand};
 
