@@ -17,7 +17,8 @@ pub use artefacts::{
 pub use cluster::{ClusterArgs, TargetAction};
 pub use keeping::{PruneArgs, StatusArgs};
 pub use plans::{
-    CheckArgs, CompileArgs, CompletionsArgs, Denied, ExplainArgs, FmtArgs, GraphArgs, Picture, PlanFile,
+    CheckArgs, CompileArgs, CompletionsArgs, Denied, ExplainArgs, FmtArgs, GraphArgs, LspArgs, Picture,
+    PlanFile,
 };
 pub use wal::{FetchArgs, InitArgs, PushArgs, WalArgs, WalCommand};
 
@@ -134,6 +135,7 @@ pub enum Command {
     Status(StatusArgs),
     Prune(PruneArgs),
     Wal(WalArgs),
+    Lsp(LspArgs),
     Completions(CompletionsArgs),
 }
 

@@ -12,6 +12,7 @@ mod cycle_lost;
 mod cycle_worlds;
 mod diff_run;
 mod fmt;
+mod lsp;
 mod pg_base;
 mod pg_wal;
 mod plans;
