@@ -18,7 +18,7 @@ pub use cluster::{ClusterArgs, TargetAction};
 pub use keeping::{PruneArgs, StatusArgs};
 pub use plans::{
     CheckArgs, CompileArgs, CompletionsArgs, Denied, DiffArgs, DiffFormat, ExplainArgs, FmtArgs, GraphArgs,
-    Picture, PlanFile, Report,
+    LspArgs, Picture, PlanFile, Report,
 };
 pub use wal::{FetchArgs, InitArgs, PushArgs, WalArgs, WalCommand};
 
@@ -136,6 +136,7 @@ pub enum Command {
     Status(StatusArgs),
     Prune(PruneArgs),
     Wal(WalArgs),
+    Lsp(LspArgs),
     Completions(CompletionsArgs),
 }
 

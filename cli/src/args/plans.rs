@@ -182,6 +182,22 @@ pub enum Picture {
     Mermaid,
 }
 
+/// Serve an editor: what is wrong while you type, completion, renaming
+///
+/// Speaks the Language Server Protocol over the standard streams; an editor starts it. It reads plan files and changes
+/// none: changes are the editor's. docs/editors.md says how to set up yours. Parameters given by `-p` or
+/// PLAN_PARAM_NAME count as in every command.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan lsp
+  plan -p site=web-01 lsp")]
+pub struct LspArgs {
+    /// The standard streams, the only channel there is; what many editors say by themselves
+    #[arg(long, hide = true)]
+    pub stdio: bool,
+}
+
 /// Print a script that completes commands in a shell.
 ///
 /// Prints a script for a shell.
