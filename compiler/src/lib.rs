@@ -18,7 +18,8 @@
 //! | [`lower`](mod@lower) | model → graph |
 //! | [`cycle`] | which level the next run has, from the runs that exist |
 //! | [`retention`] | which runs of a store stay, and why |
-//! | [`render`] | the graph as YAML and as pictures |
+//! | [`mod@picture`] | the graph as a picture, laid out here: SVG, and a page around it |
+//! | [`render`] | the graph as YAML, for Graphviz and for Mermaid |
 
 mod allow;
 pub mod codes;
@@ -32,6 +33,7 @@ mod findings;
 pub mod graph;
 pub mod lower;
 pub mod model;
+pub mod picture;
 pub mod render;
 pub mod resolve;
 pub mod retention;
