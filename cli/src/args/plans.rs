@@ -158,10 +158,13 @@ pub enum DiffFormat {
 
 /// Draw the steps of a run.
 ///
-/// Draws the steps of a full run and what waits for what.
+/// Draws the steps of a full run and what waits for what: a column for each phase, a band for each archive with its sources
+/// and for each store. With `--diff` what changed is marked by a sign, a line and a colour.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
+  plan graph site.plan --format html > site.html          to look at in a browser
+  plan graph site.plan --format svg --diff old.plan > change.svg
   plan graph site.plan | dot -Tsvg > site.svg
   plan graph site.plan --format mermaid        for a page that draws Mermaid")]
 pub struct GraphArgs {
@@ -171,6 +174,9 @@ pub struct GraphArgs {
     /// The language of the drawing
     #[arg(long, value_name = "FORMAT", default_value = "dot")]
     pub format: Picture,
+    /// Mark what changed since this plan
+    #[arg(long, value_name = "OLD", value_hint = ValueHint::FilePath)]
+    pub diff: Option<PathBuf>,
 }
 
 /// The language of a drawing.
@@ -180,6 +186,10 @@ pub enum Picture {
     Dot,
     /// Mermaid
     Mermaid,
+    /// A drawing that needs no other program
+    Svg,
+    /// A page around that drawing: it can be moved, made larger, and shows what a step waits for
+    Html,
 }
 
 /// Serve an editor: what is wrong while you type, completion, renaming
