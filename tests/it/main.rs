@@ -11,6 +11,7 @@ mod cycle_keep;
 mod cycle_lost;
 mod cycle_worlds;
 mod diff_run;
+mod editors;
 mod fmt;
 mod lsp;
 mod pg_base;
