@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use jiff::tz::TimeZone;
 
 use crate::graph::{Action, Occasion, Resource, Step, StepGraph, StepId, Undo, When};
-use crate::model::{ArchiveId, Event, Level, Model, SourceId, SourceKind, StoreId};
+use crate::model::{ArchiveId, Event, Level, Model, Separate, SourceId, SourceKind, StoreId};
 use crate::value::{Text, TextPart};
 
 /// Why a model has no graph.
@@ -98,6 +98,9 @@ pub fn needed_reads(model: &Model) -> BTreeSet<PathBuf> {
                 crate::model::EnvValue::Secret(_) => None,
             }));
         }
+    }
+    for verify in &model.verifies {
+        texts.extend(verify.command.iter().flatten());
     }
     for notify in &model.notifies {
         if let crate::model::NotifyKind::Command { run } = &notify.kind {
@@ -190,6 +193,8 @@ struct Lowering<'a> {
     sources: BTreeSet<SourceId>,
     /// Stores of this run.
     stores: BTreeSet<StoreId>,
+    /// Sources that this run rehearses.
+    rehearse: BTreeSet<SourceId>,
     steps: Vec<Step>,
 }
 
@@ -207,10 +212,15 @@ impl<'a> Lowering<'a> {
         let stores = archives
             .iter()
             .flat_map(|id| model.archive(*id).to.iter().copied())
-            .chain(separates().flat_map(|separate| separate.to.iter().copied()))
+            .chain(separates().flat_map(|separate| model.told_in(separate)))
             .collect();
         let run = occasion.run.clone().unwrap_or_else(|| "RUN".to_owned());
-        Lowering { model, run, names, archives, sources, stores, steps: Vec::new() }
+        let sources: BTreeSet<SourceId> = sources;
+        let is_due = |id: &SourceId| occasion.rehearse.as_ref().is_none_or(|due| due.contains(id));
+        let verified = model.verifies.iter().filter(|verify| verify.every.is_some());
+        let rehearse = verified.map(|verify| verify.restore);
+        let rehearse = rehearse.filter(|id| sources.contains(id) && is_due(id)).collect();
+        Lowering { model, run, names, archives, sources, stores, rehearse, steps: Vec::new() }
     }
 
     fn push(&mut self, id: &str, action: Action, needs: impl IntoIterator<Item = String>) -> &mut Step {
@@ -476,10 +486,9 @@ impl<'a> Lowering<'a> {
                     (false, archive) => format!("publish/{archive}/{name}"),
                 })
                 .collect();
-            let separates =
-                self.model.separates.iter().filter(|separate| {
-                    separate.to.contains(&store) && self.sources.contains(&separate.source)
-                });
+            let separates = self.model.separates.iter().filter(|separate| {
+                self.model.told_in(separate).contains(&store) && self.sources.contains(&separate.source)
+            });
             needs.extend(separates.filter_map(|separate| self.first_step(separate.source)));
             needs.push(format!("lock/{name}"));
             let (run, plan) = (self.run.clone(), self.model.name.clone());
@@ -490,7 +499,8 @@ impl<'a> Lowering<'a> {
             step.writes.extend([manifest, sums]);
             step.retry = Some(retry);
             let declared = self.model.store(store);
-            let own = self.model.separates.iter().any(|own| own.to.contains(&store) && own.keep.is_some());
+            let is_own = |own: &Separate| own.keep.is_some() && self.model.told_in(own).contains(&store);
+            let own = self.model.separates.iter().any(is_own);
             let keeps = declared.keep.is_some() || self.model.keep.is_some() || own;
             if keeps && !declared.append_only {
                 self.push(&format!("prune/{name}"), Action::Prune(store), [format!("commit/{name}")]);
@@ -505,7 +515,10 @@ impl<'a> Lowering<'a> {
             let SourceKind::Postgres(postgres) = &source.kind else { continue };
             let (name, timeout) = (source.name.clone(), source.timeout);
             if let Some(separate) = self.model.separate(id) {
-                self.expire_separate(id, &separate.to.clone(), &name);
+                // What this host never deletes in, it expires nothing in.
+                if !separate.to.iter().any(|store| self.model.store(*store).append_only) {
+                    self.expire_separate(id, &self.model.told_in(separate), &name);
+                }
                 continue;
             }
             let Some(repository) = postgres.repository().map(Path::to_path_buf) else { continue };
@@ -584,6 +597,8 @@ impl<'a> Lowering<'a> {
             step.deletes.insert(Resource::Contents(staging.path));
             last = vec!["clear/after".to_owned()];
         }
+        let rehearsals = self.rehearsals(&last);
+        last.extend(rehearsals);
         let plan = self.model.name.clone();
         let never =
             self.model.staging.as_ref().filter(|staging| !staging.clear_before && !staging.clear_after);
@@ -599,6 +614,26 @@ impl<'a> Lowering<'a> {
                 step.writes.insert(Resource::World(notify.name.clone()));
             }
         }
+    }
+
+    /// Rehearsals, one after the other, behind the commits and once the staging is free again: each needs room of its own.
+    fn rehearsals(&mut self, behind: &[String]) -> Vec<String> {
+        let commits = self.stores.iter().map(|store| format!("commit/{}", self.model.store(*store).name));
+        let mut needs: Vec<String> = commits.chain(behind.iter().cloned()).collect();
+        let (mut ids, stores) = (Vec::new(), self.stores.clone());
+        for source in self.rehearse.clone() {
+            let name = self.model.source(source).name.clone();
+            let records = own(&self.model.name, &format!("rehearsals/TIME-{name}-NONCE.yaml"));
+            let records: Vec<Resource> =
+                stores.iter().map(|store| self.object(*store, records.clone())).collect();
+            let id = format!("rehearse/{name}");
+            let step = self.push(&id, Action::Rehearse(source), needs.clone());
+            step.reads.insert(Resource::World(format!("the newest backup of `{name}`")));
+            step.writes.extend(records);
+            needs.push(id.clone());
+            ids.push(id);
+        }
+        ids
     }
 
     fn notify_start(&mut self) {

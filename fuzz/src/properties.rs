@@ -102,6 +102,7 @@ fn steps(model: &Model) {
             reads: BTreeMap::new(),
             level: Some(level),
             only: BTreeSet::new(),
+            rehearse: None,
         };
         if let Ok(graph) = lower(model, &occasion) {
             assert!(!to_yaml(&graph, model).is_empty());

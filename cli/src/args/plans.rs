@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
-use super::Format;
-
 /// The plan that a command works on.
 #[derive(Debug, Clone, Args)]
 pub struct PlanFile {
@@ -26,6 +24,7 @@ Examples:
   plan check site.plan -p env=prod  with a parameter
   plan check plans/                 every plan below a folder
   plan check plans/ --format json   for programs
+  plan check --format github        in a GitHub workflow: findings beside the lines
   plan check --deny warnings        in CI: a warning fails as well
 
 Exit statuses: 0 nothing but notes, 1 errors, 3 warnings (with `--deny warnings`: 1).
@@ -36,10 +35,24 @@ pub struct CheckArgs {
     pub paths: Vec<PathBuf>,
     /// Whom the answer is for
     #[arg(long, value_name = "FORMAT", default_value = "human")]
-    pub format: Format,
+    pub format: Report,
     /// What counts as an error
     #[arg(long, value_name = "WHAT")]
     pub deny: Option<Denied>,
+}
+
+/// How `check` answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Report {
+    /// For people
+    #[default]
+    Human,
+    /// For programs: one JSON document
+    Json,
+    /// SARIF 2.1.0, for code hosts and editors
+    Sarif,
+    /// GitHub's workflow commands: findings beside the lines of a pull request
+    Github,
 }
 
 /// What `--deny` makes an error of.
@@ -102,12 +115,56 @@ pub struct CompileArgs {
     pub plan: PlanFile,
 }
 
-/// Draw the steps of a run.
+/// Show what a change of a plan does.
 ///
-/// Draws the steps of a full run and what waits for what.
+/// Shows what a change of a plan does: to data first (sources no longer backed up, backups that retention would now
+/// delete, copies, encryption and points in time lost), then what is written differently, then which steps of a run
+/// differ. Names of values, order, comments and formatting are no change. Secrets are shown as references and never
+/// fetched. OLD is read as if it lay where NEW does.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
+  plan diff old.plan new.plan
+  plan diff --rev HEAD site.plan             against the last commit
+  plan diff --rev main --format markdown     for a pull request
+  plan diff --deployed site.plan             against the plan that made the newest backup
+
+Exit statuses: 0 the plans mean the same, 1 the comparison could not be made, 2 something changed.")]
+pub struct DiffArgs {
+    /// OLD and NEW; with `--rev` or `--deployed` the new plan alone
+    #[arg(value_name = "FILE", num_args = 0..=2, value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+    /// Compare with the plan as it is at this revision of its git repository
+    #[arg(long, value_name = "REV", conflicts_with = "deployed")]
+    pub rev: Option<String>,
+    /// Compare with the plan that made the newest backup in its stores
+    #[arg(long)]
+    pub deployed: bool,
+    /// Whom the answer is for
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: DiffFormat,
+}
+
+/// Whom a difference is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DiffFormat {
+    /// For people
+    Human,
+    /// For programs: one JSON document
+    Json,
+    /// For a pull request
+    Markdown,
+}
+
+/// Draw the steps of a run.
+///
+/// Draws the steps of a full run and what waits for what: a column for each phase, a band for each archive with its sources
+/// and for each store. With `--diff` what changed is marked by a sign, a line and a colour.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan graph site.plan --format html > site.html          to look at in a browser
+  plan graph site.plan --format svg --diff old.plan > change.svg
   plan graph site.plan | dot -Tsvg > site.svg
   plan graph site.plan --format mermaid        for a page that draws Mermaid")]
 pub struct GraphArgs {
@@ -117,6 +174,9 @@ pub struct GraphArgs {
     /// The language of the drawing
     #[arg(long, value_name = "FORMAT", default_value = "dot")]
     pub format: Picture,
+    /// Mark what changed since this plan
+    #[arg(long, value_name = "OLD", value_hint = ValueHint::FilePath)]
+    pub diff: Option<PathBuf>,
 }
 
 /// The language of a drawing.
@@ -126,6 +186,10 @@ pub enum Picture {
     Dot,
     /// Mermaid
     Mermaid,
+    /// A drawing that needs no other program
+    Svg,
+    /// A page around that drawing: it can be moved, made larger, and shows what a step waits for
+    Html,
 }
 
 /// Serve an editor: what is wrong while you type, completion, renaming

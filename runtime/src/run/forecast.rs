@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use backplan_compiler::graph::{Action, Step, When};
-use backplan_compiler::lower::level_word;
+use backplan_compiler::lower::{level_word, repository};
 use backplan_compiler::model::{ArchiveId, Level, Model, SourceId, SourceKind, StoreId};
 use serde::Serialize;
 
@@ -28,6 +28,7 @@ use crate::catalog::lock::{self, Holder};
 use crate::catalog::manifest::HostRef;
 use crate::catalog::owner::Owner;
 use crate::catalog::recover::RecoveryPlan;
+use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::scan;
 use crate::store::dir::DirStore;
@@ -154,6 +155,7 @@ impl Looking<'_> {
             Action::Dump(source) => self.dump(*source, &mut shown),
             Action::Pack(archive) => self.pack(*archive, &mut shown),
             Action::Prune(store) => self.prune(*store, &mut shown),
+            Action::Expire(source) => self.expire(*source, &mut shown),
             Action::OpenWal(at, store) => self.open_wal(*at, *store, &mut shown),
             Action::ExpireWal(at, store) => self.expire_wal(*at, *store, &mut shown),
             Action::Enter(at) => {
@@ -331,6 +333,32 @@ impl Looking<'_> {
             }
             Err(error) => self.warnings.push(error),
         }
+    }
+
+    /// Backups in a repository of its own go with their runs. What a packed one gives up is known once its full is made.
+    fn expire(&mut self, source: SourceId, shown: &mut StepForecast) {
+        let model = self.model();
+        let Some(separate) = model.separate(source) else { return };
+        let name = &model.source(source).name;
+        let label = separate.to.first().map_or("", |store| model.store(*store).name.as_str());
+        let below = repository(&model.name, name);
+        let measured = |source: SourceId| self.measured.get(&source).copied();
+        let (mut gone, mut kept) = (BTreeSet::new(), BTreeSet::new());
+        for id in model.told_in(separate) {
+            let declared = model.store(id);
+            let opened = session::folder(declared).and_then(|path| DirStore::open(&declared.name, path).ok());
+            let catalog = opened.and_then(|store| Catalog::load(&store, &self.prepared.layout).ok());
+            let foreseen = prune::foresee(self.prepared, id, &measured).ok();
+            // Nothing is expired where one of them does not tell.
+            let (Some(catalog), Some((plan, _))) = (catalog, foreseen) else { return };
+            for run in catalog.runs() {
+                let records = run.repositories.iter().filter(|record| record.source == *name);
+                let labels = records.map(|record| record.label.clone());
+                if plan.order().contains(&run.run) { gone.extend(labels) } else { kept.extend(labels) }
+            }
+        }
+        let going = gone.difference(&kept);
+        shown.would_delete.extend(going.map(|backup| format!("{label}:{below}: backup {backup}")));
     }
 
     fn open_wal(&mut self, at: usize, store: StoreId, shown: &mut StepForecast) {

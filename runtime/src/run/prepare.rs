@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use backplan_compiler::graph::{Occasion, StepGraph};
 use backplan_compiler::lower::{LowerError, lower, needed_reads};
-use backplan_compiler::model::{Model, StoreId};
+use backplan_compiler::model::Model;
 use jiff::Timestamp;
 
 use super::cache::Cache;
@@ -152,6 +152,7 @@ fn prepare(
         reads: read_all(&needed_reads(model))?,
         level: Some(levels.highest()),
         only: request.only.clone(),
+        rehearse: Some(super::rehearse::due(model, started)),
     };
     let graph = lower(model, &occasion).map_err(|error| refused(model, error))?;
     let mut seen = BTreeSet::new();
@@ -184,14 +185,14 @@ fn prepare(
 /// is told where it is locked.
 fn stores(model: &Model, plan: &PlanState) -> Stores {
     let mut stores = Stores { shelves: BTreeMap::new(), new: BTreeSet::new() };
-    for (at, store) in model.stores.iter().enumerate() {
+    for (id, store) in model.own_stores() {
         match Shelf::declared(store, &model.name) {
             Ok(shelf) => {
-                stores.shelves.insert(StoreId(at), shelf);
+                stores.shelves.insert(id, shelf);
             }
             // One that this host has used is away; another will be made.
             Err(_) if plan.known(&store.name, &session::location(store)).is_none() => {
-                stores.new.insert(StoreId(at));
+                stores.new.insert(id);
             }
             Err(_) => {}
         }
@@ -244,6 +245,14 @@ pub fn highest_in(store: &dyn ReadStore, layout: &Layout) -> Result<u32, StoreEr
             .or_else(|| layout.run_of_tombstone(&object.name))
     });
     Ok(runs.map(|run| run.sequence()).max().unwrap_or(0))
+}
+
+/// First lines of the files that a plan's texts read.
+///
+/// # Errors
+/// [`PrepareError::Read`].
+pub fn reads(model: &Model) -> Result<BTreeMap<PathBuf, String>, PrepareError> {
+    read_all(&needed_reads(model))
 }
 
 fn read_all(paths: &BTreeSet<PathBuf>) -> Result<BTreeMap<PathBuf, String>, PrepareError> {
