@@ -67,7 +67,9 @@ impl Horizon {
     pub fn around(model: &Model, at: Timestamp) -> Horizon {
         let years = Horizon::reach(model).clamp(2, 20);
         let utc = at.to_zoned(jiff::tz::TimeZone::UTC);
-        let from = utc.checked_sub(years.years()).map_or(Timestamp::MIN, |from| from.timestamp());
+        // From a new year on, so that two days of a year are of one future.
+        let begin = utc.checked_sub(years.years()).and_then(|from| from.first_of_year()?.start_of_day());
+        let from = begin.map_or(Timestamp::MIN, |from| from.timestamp());
         let until = utc.checked_add(years.years()).map_or(Timestamp::MAX, |until| until.timestamp());
         Horizon { from, until, runs: usize::MAX }
     }

@@ -38,7 +38,7 @@ fn moment(shelf: &Shelf, window: &Window, out: &mut String) {
 
 fn days(shelf: &Shelf, window: &Window, out: &mut String) {
     let _ = writeln!(out, "store `{}`   F full, d differential, i incremental", shelf.store);
-    let _ = writeln!(out, "  {:<10}  {:<12}  {:<34}  there", "day", "made", "goes");
+    let _ = writeln!(out, "  {:<10}  {:<12}  {:<40}  there", "day", "made", "goes");
     let mut begin = window.from.to_zoned(window.zone.clone());
     while begin.timestamp() < window.until {
         let Ok(end) = begin.checked_add(1.day()) else { return };
@@ -51,7 +51,7 @@ fn days(shelf: &Shelf, window: &Window, out: &mut String) {
         };
         let there = counted(shelf.runs.iter().filter(is_there).map(|run| run.level));
         let line = format!(
-            "  {:<10}  {:<12}  {:<34}  {there}",
+            "  {:<10}  {:<12}  {:<40}  {there}",
             begin.strftime("%Y-%m-%d").to_string(),
             shortened(&made),
             gone(&goes, window)
