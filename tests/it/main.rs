@@ -16,6 +16,7 @@ mod editors;
 mod fmt;
 mod graph;
 mod lsp;
+mod keep;
 mod pg_base;
 mod pg_rehearse;
 mod pg_wal;
