@@ -13,6 +13,7 @@ mod cycle_worlds;
 mod diff;
 mod diff_run;
 mod fmt;
+mod live;
 mod pg_base;
 mod pg_rehearse;
 mod pg_wal;
