@@ -18,7 +18,7 @@ pub use cluster::{ClusterArgs, TargetAction};
 pub use keeping::{PruneArgs, StatusArgs};
 pub use plans::{
     CheckArgs, CompileArgs, CompletionsArgs, Denied, DiffArgs, DiffFormat, ExplainArgs, FmtArgs, GraphArgs,
-    Picture, PlanFile,
+    InitPlanArgs, Picture, PlanFile, WantedClusters, WhyArgs,
 };
 pub use wal::{FetchArgs, InitArgs, PushArgs, WalArgs, WalCommand};
 
@@ -126,6 +126,8 @@ pub enum Command {
     Compile(CompileArgs),
     Diff(DiffArgs),
     Graph(GraphArgs),
+    Why(WhyArgs),
+    Init(InitPlanArgs),
     Run(RunArgs),
     List(ListArgs),
     Ls(LsArgs),

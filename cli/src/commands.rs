@@ -9,11 +9,13 @@ pub mod diff_run;
 pub mod explain;
 pub mod fmt;
 pub mod graph;
+pub mod init;
 pub mod list;
 pub mod ls;
 pub mod moment;
 pub mod plan;
 pub mod prune;
+pub mod rehearse;
 pub mod restore;
 pub mod run;
 pub mod shelves;
@@ -21,6 +23,7 @@ pub mod status;
 pub mod stop;
 pub mod verify;
 pub mod wal;
+pub mod why;
 
 use crate::args::{Args, Command};
 use crate::console::Console;
@@ -37,6 +40,8 @@ pub fn execute(args: &Args, console: &mut Console) -> Result<Status, Failure> {
         Command::Explain(explain) => explain::execute(explain, console),
         Command::Compile(compile) => compile::execute(compile, &args.global, console),
         Command::Diff(diff) => diff::execute(diff, &args.global, console),
+        Command::Init(init) => init::execute(init, &args.global, console),
+        Command::Why(why) => why::execute(why, &args.global, console),
         Command::Graph(graph) => graph::execute(graph, &args.global, console),
         Command::List(list) => list::execute(list, &args.global, console),
         Command::Ls(list) => ls::list(list, &args.global, console),

@@ -8,6 +8,7 @@ pub mod json;
 pub mod keeping;
 mod paint;
 mod place;
+pub mod rehearsal;
 pub mod run;
 pub mod text;
 

@@ -9,6 +9,10 @@ use jiff::{SignedDuration, ToSpan, Zoned};
 
 use crate::model::{Due, Level, Schedule, When};
 
+mod ticks;
+
+pub use ticks::{Tick, ticks};
+
 /// Seconds of a day without a change of clocks.
 const DAY: u64 = 86_400;
 
@@ -88,14 +92,23 @@ pub fn latest(when: &When, at: &Zoned) -> Option<Zoned> {
     }
 }
 
+/// The first moment of a day and of each after it.
+fn midnights(from: Zoned) -> impl Iterator<Item = Zoned> {
+    std::iter::successors(from.start_of_day().ok(), next_midnight)
+}
+
+/// A day whose midnight is skipped begins later: the next begins at midnight again.
+fn next_midnight(day: &Zoned) -> Option<Zoned> {
+    day.checked_add(1.day()).ok()?.start_of_day().ok()
+}
+
 /// Moments counted from each midnight.
 fn every(seconds: u64, from: &Zoned) -> impl Iterator<Item = Zoned> + use<> {
     let from = from.clone();
     let step = i64::try_from(seconds.clamp(1, DAY)).unwrap_or(1);
-    let midnights = std::iter::successors(from.start_of_day().ok(), |day| day.checked_add(1.day()).ok());
-    midnights
+    midnights(from.clone())
         .flat_map(move |midnight| {
-            let end = midnight.checked_add(1.day()).unwrap_or_else(|_| midnight.clone());
+            let end = next_midnight(&midnight).unwrap_or_else(|| midnight.clone());
             (0..)
                 .map_while(move |index: i64| {
                     midnight.checked_add(SignedDuration::from_secs(step.checked_mul(index)?)).ok()

@@ -20,6 +20,7 @@
 //! | [`retention`] | which runs of a store stay, and why |
 //! | [`mod@picture`] | the graph as a picture, laid out here: SVG, and a page around it |
 //! | [`render`] | the graph as YAML, for Graphviz and for Mermaid |
+//! | [`simulate`](mod@simulate) | schedule, cycle and retention played forward for years |
 
 mod allow;
 pub mod codes;
@@ -38,6 +39,7 @@ pub mod render;
 pub mod resolve;
 pub mod retention;
 pub mod schema;
+pub mod simulate;
 pub mod sources;
 pub mod value;
 

@@ -5,9 +5,11 @@
 //! | [`artefact`] | tar.gz files that can be read from the middle: packing, reading, checking |
 //! | [`catalog`] | what a backup is: layout, manifests, identity, locks, commit, delete, recovery |
 //! | [`control`] | progress counters and the cancel flag that long work looks at |
+//! | [`discover`] | databases and clusters found by looking, for a first plan |
 //! | [`extract`] | putting files back, confined to their target |
 //! | [`load`] | plan files and their imports, from paths to texts |
 //! | [`recall`] | getting data back: shelves of backups, restore, verify |
+//! | [`rehearse`] | restores into a scratch folder, to see that they would work |
 //! | [`run`] | running a plan: the coordinator, its steps, the journal |
 //! | [`scan`] | walking the trees of a `files` source |
 //! | [`source`] | reading sources that are not plain files |
@@ -18,10 +20,12 @@ pub mod artefact;
 mod beneath;
 pub mod catalog;
 pub mod control;
+pub mod discover;
 pub mod extract;
 pub mod load;
 pub mod postgres;
 pub mod recall;
+pub mod rehearse;
 pub mod run;
 pub mod scan;
 pub mod source;

@@ -1,9 +1,9 @@
 //! A cluster put back by pgBackRest: from the repository that its source is kept in, or from one that an artefact holds.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -97,14 +97,28 @@ pub fn plan(shelves: &Shelves, wish: Wish, now: Timestamp) -> Result<ToolRestore
     }
     if let Some(run) = &wish.run {
         let (_, manifest) = shelves.choose(&Choice::Id(run.clone()), None)?;
-        found.retain(|id, _| *id == manifest.run);
+        let asked = found
+            .get(&manifest.run)
+            .map(|(_, record, repository)| (cycle_of(record).to_owned(), repository.clone()));
+        // A packed repository holds every backup of its cycle until then.
+        found.retain(|id, (_, record, _)| match &asked {
+            Some((cycle, Repository::Packed)) => *id <= manifest.run && cycle_of(record) == cycle,
+            _ => *id == manifest.run,
+        });
     }
     let bases: Vec<Base> = found.values().map(|(base, ..)| base.clone()).collect();
     let outside = |cause| ClusterError::Window { source_name: wish.source.clone(), cause: Box::new(cause) };
     let window = window::window(&bases, Log::Archive).ok_or(WindowError::None).map_err(outside)?;
     let chosen = window::choose(&bases, Log::Archive, &wish.recovery.point, now).map_err(outside)?.run;
     let (_, record, repository) = found.remove(&chosen).ok_or(WindowError::None).map_err(outside)?;
-    let restore = ToolRestore { wish, shelves, run: chosen, record, repository, window: window.to_string() };
+    // The last artefact that has the backup has the most of the log behind it.
+    let later =
+        found.iter().filter(|(run, (_, other, _))| **run > chosen && cycle_of(other) == cycle_of(record));
+    let run = match &repository {
+        Repository::Packed => later.map(|(run, _)| *run).max().unwrap_or(chosen),
+        Repository::Kept(..) => chosen,
+    };
+    let restore = ToolRestore { wish, shelves, run, record, repository, window: window.to_string() };
     match &restore.repository {
         Repository::Kept(path, _) if !path.join("backup").is_dir() => {
             let cause = io::Error::new(io::ErrorKind::NotFound, "the repository is not there");
@@ -115,6 +129,12 @@ pub fn plan(shelves: &Shelves, wish: Wish, now: Timestamp) -> Result<ToolRestore
         }
         Repository::Kept(..) => Ok(restore),
     }
+}
+
+/// The label of the full that a backup rests on, or is.
+fn cycle_of(record: &SourceRecord) -> &str {
+    let label = record.labels.get("label").map_or("", String::as_str);
+    label.split_once('_').map_or(label, |(full, _)| full)
 }
 
 fn is_tools(record: &SourceRecord) -> bool {
@@ -151,6 +171,7 @@ impl ToolRestore<'_> {
             self.unpack(&from, control)?;
         }
         let config = self.settings()?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.wish.to).map_err(file(&self.wish.to))?;
         let silent: Tell = Arc::new(|_| {});
         let command = Program {
             folder: Some("/".into()),
@@ -160,6 +181,7 @@ impl ToolRestore<'_> {
             process::ProcessError::Stopped(stopped) => ClusterError::Stopped(stopped),
             error => ClusterError::Tool(error.to_string()),
         })?;
+        self.give()?;
         if let (Some(starting), Some(programs)) = (&self.wish.start, programs) {
             let data = self.wish.to.clone();
             let started = start_server(&self.wish.to, self.wish.recovery.action, starting, programs, control);
@@ -170,6 +192,16 @@ impl ToolRestore<'_> {
             (outcome.server, outcome.is_alone) = (address, is_alone);
         }
         Ok(outcome)
+    }
+
+    /// The data directory itself belongs to whom its files do.
+    fn give(&self) -> Result<(), ClusterError> {
+        let (to, first) = (&self.wish.to, self.wish.to.join("PG_VERSION"));
+        let owner = fs::metadata(&first).map_err(file(&first))?;
+        match rustix::process::geteuid().is_root() {
+            true => chown(to, Some(owner.uid()), Some(owner.gid())).map_err(file(to)),
+            false => Ok(()),
+        }
     }
 
     fn outline(&self, from: &Path) -> Outcome {
@@ -240,7 +272,6 @@ impl ToolRestore<'_> {
         let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
         made.and_then(|mut made| made.write_all(text.as_bytes())).map_err(file(&path))?;
         if let Some(owner) = self.from().parent().and_then(|_| fs::metadata(self.from()).ok()) {
-            use std::os::unix::fs::{MetadataExt, chown};
             // As the server's account reads it; who may not give it away is that account.
             let _ = chown(&path, Some(owner.uid()), Some(owner.gid()));
         }
@@ -289,7 +320,9 @@ impl ToolRestore<'_> {
             argv.extend(target.map(|target| format!("--target={target}")));
             argv.push(format!("--target-action={}", recovery.action.word()));
         }
-        argv.push(format!("--target-timeline={}", recovery.timeline));
+        if recovery.point != Point::Immediate {
+            argv.push(format!("--target-timeline={}", recovery.timeline));
+        }
         argv.push("restore".to_owned());
         Ok(argv)
     }

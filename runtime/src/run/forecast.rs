@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use backplan_compiler::graph::{Action, Step, When};
-use backplan_compiler::lower::level_word;
+use backplan_compiler::lower::{level_word, repository};
 use backplan_compiler::model::{ArchiveId, Level, Model, SourceId, SourceKind, StoreId};
 use serde::Serialize;
 
@@ -28,6 +28,7 @@ use crate::catalog::lock::{self, Holder};
 use crate::catalog::manifest::HostRef;
 use crate::catalog::owner::Owner;
 use crate::catalog::recover::RecoveryPlan;
+use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::scan;
 use crate::store::dir::DirStore;
@@ -154,6 +155,7 @@ impl Looking<'_> {
             Action::Dump(source) => self.dump(*source, &mut shown),
             Action::Pack(archive) => self.pack(*archive, &mut shown),
             Action::Prune(store) => self.prune(*store, &mut shown),
+            Action::Expire(source) => self.expire(*source, &mut shown),
             Action::OpenWal(at, store) => self.open_wal(*at, *store, &mut shown),
             Action::ExpireWal(at, store) => self.expire_wal(*at, *store, &mut shown),
             Action::Enter(at) => {
@@ -330,6 +332,27 @@ impl Looking<'_> {
                 self.warnings.extend(told);
             }
             Err(error) => self.warnings.push(error),
+        }
+    }
+
+    /// Backups in a repository of its own go with their runs. What a packed one gives up is known once its full is made.
+    fn expire(&mut self, source: SourceId, shown: &mut StepForecast) {
+        let model = self.model();
+        let Some(store) = model.separate(source).and_then(|separate| separate.to.first()).copied() else {
+            return;
+        };
+        let (declared, name) = (model.store(store), model.source(source).name.clone());
+        let (label, folder) = (declared.name.clone(), session::folder(declared).map(Path::to_path_buf));
+        let below = repository(&model.name, &name);
+        let opened = folder.and_then(|folder| DirStore::open(&label, &folder).ok());
+        let catalog = opened.and_then(|store| Catalog::load(&store, &self.prepared.layout).ok());
+        let measured = |source: SourceId| self.measured.get(&source).copied();
+        if let (Some(catalog), Ok((plan, _))) = (catalog, prune::foresee(self.prepared, store, &measured)) {
+            let gone = plan.order().iter().filter_map(|run| catalog.get(run));
+            let records = gone.flat_map(|run| &run.repositories).filter(|record| record.source == name);
+            shown
+                .would_delete
+                .extend(records.map(|record| format!("{label}:{below}: backup {}", record.label)));
         }
     }
 

@@ -81,3 +81,182 @@ fn a_product_s_plan_with_postgres_excluded_keeps_its_backups_apart() {
     scenario.plan(["status", "p.plan"]).status(0).says("rosemeta");
     assert_eq!(rows_in(&scenario, &cluster, stanza, &repository), days[10]);
 }
+
+/// Runs a query in the cluster that `plan restore --start` left running in `back`.
+fn back(scenario: &Scenario, cluster: &Cluster, sql: &str) -> String {
+    let sockets = scenario.path("back.server");
+    let out = cluster.must("psql", &["-h", sockets.to_str().unwrap(), "-d", "postgres", "-XAtc", sql]);
+    out.trim().to_owned()
+}
+
+fn stop(scenario: &Scenario, cluster: &Cluster) {
+    cluster.must("pg_ctl", &["-D", scenario.path("back").to_str().unwrap(), "-m", "immediate", "-w", "stop"]);
+    shell(&scenario.path("."), "rm -rf back back.*");
+}
+
+/// Marks that lie in the log one after the other: a time, an LSN, a restore point, each with the rows that were there.
+fn marks(cluster: &Cluster) -> Vec<([&'static str; 2], String, String)> {
+    let mut marks = Vec::new();
+    let clock = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')";
+    for kind in ["--at", "--lsn", "--restore-point"] {
+        cluster.fill(100);
+        let rows = cluster.query("select count(*) from t");
+        let target = match kind {
+            "--at" => cluster.query(clock).replace(' ', "T") + "Z",
+            "--lsn" => cluster.query("select pg_current_wal_lsn()"),
+            _ => {
+                cluster.query("select pg_create_restore_point('before')");
+                "before".to_owned()
+            }
+        };
+        marks.push(([kind, ""], target, rows));
+    }
+    cluster.fill(100);
+    let segment = cluster.query("select pg_walfile_name(pg_switch_wal())");
+    crate::scenario::wait_for("an archived segment", || {
+        cluster
+            .query(&format!("select coalesce(last_archived_wal >= '{segment}', false) from pg_stat_archiver"))
+            == "t"
+    });
+    marks
+}
+
+#[test]
+fn a_cluster_kept_apart_is_put_back_to_any_moment_of_its_log() {
+    let stanza = "backplan_apart";
+    let scenario = super::world();
+    let repository = own(&scenario, "store", "p", "db");
+    let cluster = archiving(&scenario, &repository, stanza);
+    let text = format!(
+        "plan p\nstore store: dir {{\n  path = \"store\"\n}}\nsource db: postgres {{\n  driver = pgbackrest\n  stanza = \"{stanza}\"\n{}}}\n\
+         separate db {{\n  to = [store]\n  passphrase = env(\"REPO_PASS\")\n}}\ncycle {{\n  incrementals = 2\n}}\n",
+        cluster.place()
+    );
+    scenario.write("p.plan", text);
+    let scenario = scenario.env("REPO_PASS", "not to be seen anywhere");
+    cluster.fill(1000);
+    // Nothing but the repository is backed up, and that is a run.
+    scenario.plan(["run", "p.plan"]).status(0);
+    let marks = marks(&cluster);
+    scenario.plan(["list", "p.plan"]).status(0).says("00000001-");
+    let store = shell(
+        &scenario.path("."),
+        "grep -rl 'not to be seen' --include=* store state | grep -v pgbackrest.conf || true",
+    );
+    assert_eq!(store, "", "the passphrase is nowhere but in the settings that the server reads");
+    let dry = ["restore", "p.plan", "--source", "db", "--to", "back", "--dry-run"];
+    scenario.plan(dry).status(0).says("nothing was written");
+    assert!(!scenario.path("back").exists());
+    for ([option, _], target, rows) in &marks {
+        let way = ["restore", "p.plan", "--source", "db", "--to", "back", "--start", option, target.as_str()];
+        scenario.plan(way).status(0).says("running");
+        assert_eq!(&back(&scenario, &cluster, "select count(*) from t"), rows, "{option} {target}");
+        assert_eq!(back(&scenario, &cluster, "show archive_mode"), "off");
+        stop(&scenario, &cluster);
+    }
+    let early = ["restore", "p.plan", "--source", "db", "--to", "back", "--at", "2020-01-01T00:00:00Z"];
+    scenario.plan(early).status(1).says("before the end of the first backup");
+    assert!(!scenario.path("back").exists());
+    // The repository is gone: that is told, and nothing is made in its place.
+    fs::rename(&repository, scenario.path("away")).unwrap();
+    scenario
+        .plan(["restore", "p.plan", "--source", "db", "--to", "back"])
+        .status(1)
+        .says("the repository is not there");
+}
+
+#[test]
+fn a_backup_whose_run_was_never_committed_is_deleted_by_the_next() {
+    let stanza = "backplan_orphan";
+    let scenario = super::world();
+    let repository = own(&scenario, "store", "p", "db");
+    let cluster = archiving(&scenario, &repository, stanza);
+    let text = format!(
+        "plan p\nstore store: dir {{\n  path = \"store\"\n}}\nsource db: postgres {{\n  driver = pgbackrest\n  stanza = \"{stanza}\"\n{}}}\n\
+         separate db {{\n  to = [store]\n}}\ncycle {{\n  incrementals = 4\n}}\n",
+        cluster.place()
+    );
+    scenario.write("p.plan", text);
+    cluster.fill(100);
+    scenario.plan(["run", "p.plan"]).status(0);
+    scenario.next_day();
+    // One of a person, who names no run: it stays.
+    let config = repository.join("pgbackrest.conf");
+    let by_hand = format!(
+        "runuser -u postgres -- pgbackrest --config={} --stanza={stanza} --log-level-console=off --type=incr backup",
+        config.display()
+    );
+    shell(Path::new("/"), &by_hand);
+    scenario.plan(["run", "p.plan"]).status(0);
+    assert_eq!(backups(&repository, stanza).len(), 3);
+    // A run that was killed between its backup and its commit.
+    let before = shell(&scenario.path("store/.backplan/p/manifests"), "ls | tail -n 1");
+    fs::remove_file(scenario.path("store/.backplan/p/manifests").join(before.trim())).unwrap();
+    let orphan = backups(&repository, stanza).pop().unwrap();
+    scenario.next_day().plan(["run", "p.plan"]).status(3).says("was never committed is deleted");
+    let left = backups(&repository, stanza);
+    assert!(!left.contains(&orphan) && left.len() == 3, "{orphan}: {left:?}");
+    scenario.plan(["restore", "p.plan", "--source", "db", "--to", "back", "--start"]).status(0);
+    assert_eq!(back(&scenario, &cluster, "select count(*) from t"), "100");
+    stop(&scenario, &cluster);
+}
+
+#[test]
+fn a_packed_repository_leads_to_the_moments_that_its_log_reaches() {
+    let stanza = "backplan_packed";
+    let scenario = super::world();
+    let repository = scenario.path("pg/repository");
+    let cluster = archiving(&scenario, &repository, stanza);
+    let text = super::plan(
+        &format!(
+            "source db: postgres {{\n  driver = pgbackrest\n  stanza = \"{stanza}\"\n  staging = \"pg/repository\"\n{}}}",
+            cluster.place()
+        ),
+        "archive main {\n  from = [db]\n  to   = [store]\n}",
+        "cycle {\n  incrementals = 4\n}",
+    );
+    scenario.write("p.plan", text);
+    cluster.fill(1000);
+    scenario.plan(["run", "p.plan"]).status(0);
+    let marks = marks(&cluster);
+    // The second artefact holds the log of the time between.
+    scenario.next_day().plan(["run", "p.plan"]).status(0);
+    let ([option, _], target, rows) = &marks[1];
+    let way = ["restore", "p.plan", "--source", "db", "--to", "back", "--start", option, target.as_str()];
+    scenario.plan(way).status(0).says("run 00000002-");
+    assert_eq!(&back(&scenario, &cluster, "select count(*) from t"), rows);
+    stop(&scenario, &cluster);
+    // The first artefact has the same backup, and not the log behind it.
+    scenario.plan(way.iter().chain(&["--run", "1"])).status(1).says("does not start");
+    shell(&scenario.path("."), "rm -rf back back.*");
+    scenario
+        .plan(["restore", "p.plan", "--source", "db", "--to", "back", "--start", "--immediate"])
+        .status(0);
+    assert!(
+        back(&scenario, &cluster, "select count(*) from t").parse::<u32>().unwrap() >= rows.parse().unwrap()
+    );
+    stop(&scenario, &cluster);
+}
+
+#[test]
+fn a_cluster_with_two_schedules_has_fulls_and_incrementals() {
+    let (name, stanza) = ("pgbackrest_cluster", "backplan_two");
+    let scenario = super::world();
+    fs::create_dir_all(scenario.path("pgbackrest/repo1")).unwrap();
+    open_above(&scenario.path("pgbackrest/repo1/x"));
+    let repository = own(&scenario, "pgbackrest/repo1", name, "cluster");
+    let cluster = archiving(&scenario, &repository, stanza);
+    let text = fs::read_to_string(crate::scenario::repository(&format!("plans/{name}.plan"))).unwrap();
+    let below = format!("\"{}/", scenario.path("").to_str().unwrap().trim_end_matches('/'));
+    let text = text.replace("\"/", &below).replace("\"db\"", &format!("\"{stanza}\""));
+    scenario.write("p.plan", text.replace("  run_as = \"postgres\"\n", &cluster.place()));
+    cluster.fill(100);
+    // At half past two the full is due, whatever else is.
+    scenario.next_day().plan(["run", "p.plan"]).status(0);
+    scenario.plan(["run", "p.plan", "--level", "incremental"]).status(0);
+    scenario.next_day().plan(["run", "p.plan"]).status(0);
+    let kinds: Vec<char> =
+        backups(&repository, stanza).iter().map(|label| label.chars().next_back().unwrap()).collect();
+    assert_eq!(kinds, ['F', 'I', 'F']);
+    scenario.plan(["run", "p.plan", "--dry-run", "--level", "incremental"]).status(0).says("dump/cluster");
+}
