@@ -18,7 +18,7 @@ pub use cluster::{ClusterArgs, TargetAction};
 pub use keeping::{PruneArgs, StatusArgs};
 pub use plans::{
     CheckArgs, CompileArgs, CompletionsArgs, Denied, DiffArgs, DiffFormat, ExplainArgs, FmtArgs, GraphArgs,
-    InitPlanArgs, Picture, PlanFile, WantedClusters, WhyArgs,
+    InitPlanArgs, LspArgs, Picture, PlanFile, Report, WantedClusters, WhyArgs,
 };
 pub use wal::{FetchArgs, InitArgs, PushArgs, WalArgs, WalCommand};
 
@@ -138,6 +138,7 @@ pub enum Command {
     Status(StatusArgs),
     Prune(PruneArgs),
     Wal(WalArgs),
+    Lsp(LspArgs),
     Completions(CompletionsArgs),
 }
 

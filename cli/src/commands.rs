@@ -12,6 +12,7 @@ pub mod graph;
 pub mod init;
 pub mod list;
 pub mod ls;
+pub mod lsp;
 pub mod moment;
 pub mod plan;
 pub mod prune;
@@ -53,6 +54,7 @@ pub fn execute(args: &Args, console: &mut Console) -> Result<Status, Failure> {
         Command::Prune(prune) => prune::execute(prune, &args.global, console),
         Command::Run(run) => run::execute(run, &args.global, console),
         Command::Wal(wal) => wal::execute(wal, &args.global, console),
+        Command::Lsp(_) => lsp::execute(&args.global),
         Command::Completions(completions) => completions::execute(completions, console),
     }
 }

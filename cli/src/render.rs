@@ -3,6 +3,7 @@
 pub mod backups;
 pub mod changes;
 pub mod diff;
+pub mod github;
 pub mod human;
 pub mod json;
 pub mod keeping;
@@ -10,6 +11,7 @@ mod paint;
 mod place;
 pub mod rehearsal;
 pub mod run;
+pub mod sarif;
 pub mod text;
 
 pub use place::{Position, position};

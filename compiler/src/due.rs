@@ -92,23 +92,16 @@ pub fn latest(when: &When, at: &Zoned) -> Option<Zoned> {
     }
 }
 
-/// The first moment of a day and of each after it.
-fn midnights(from: Zoned) -> impl Iterator<Item = Zoned> {
-    std::iter::successors(from.start_of_day().ok(), next_midnight)
-}
-
-/// A day whose midnight is skipped begins later: the next begins at midnight again.
-fn next_midnight(day: &Zoned) -> Option<Zoned> {
-    day.checked_add(1.day()).ok()?.start_of_day().ok()
-}
-
 /// Moments counted from each midnight.
 fn every(seconds: u64, from: &Zoned) -> impl Iterator<Item = Zoned> + use<> {
     let from = from.clone();
     let step = i64::try_from(seconds.clamp(1, DAY)).unwrap_or(1);
-    midnights(from.clone())
+    // A day whose midnight is skipped begins at one: the next begins at midnight again.
+    let next = |day: &Zoned| day.checked_add(1.day()).ok()?.start_of_day().ok();
+    let midnights = std::iter::successors(from.start_of_day().ok(), next);
+    midnights
         .flat_map(move |midnight| {
-            let end = next_midnight(&midnight).unwrap_or_else(|| midnight.clone());
+            let end = next(&midnight).unwrap_or_else(|| midnight.clone());
             (0..)
                 .map_while(move |index: i64| {
                     midnight.checked_add(SignedDuration::from_secs(step.checked_mul(index)?)).ok()

@@ -2,6 +2,7 @@
 //! test compiles them all.
 
 mod declarations;
+mod future;
 mod imports;
 mod names;
 mod paths;
@@ -49,6 +50,7 @@ pub fn pages() -> impl Iterator<Item = &'static Page> {
         paths::PAGES,
         secrets::PAGES,
         promises::PAGES,
+        future::PAGES,
     ];
     parts.into_iter().flatten()
 }

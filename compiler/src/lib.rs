@@ -18,9 +18,9 @@
 //! | [`lower`](mod@lower) | model → graph |
 //! | [`cycle`] | which level the next run has, from the runs that exist |
 //! | [`retention`] | which runs of a store stay, and why |
+//! | [`simulate`](mod@simulate) | schedule, cycle and retention played forward for years |
 //! | [`mod@picture`] | the graph as a picture, laid out here: SVG, and a page around it |
 //! | [`render`] | the graph as YAML, for Graphviz and for Mermaid |
-//! | [`simulate`](mod@simulate) | schedule, cycle and retention played forward for years |
 
 mod allow;
 pub mod codes;

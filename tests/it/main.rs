@@ -15,6 +15,7 @@ mod diff_run;
 mod fmt;
 mod graph;
 mod init;
+mod lsp;
 mod pg_base;
 mod pg_rehearse;
 mod pg_wal;

@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
-use super::Format;
-
 /// The plan that a command works on.
 #[derive(Debug, Clone, Args)]
 pub struct PlanFile {
@@ -26,6 +24,7 @@ Examples:
   plan check site.plan -p env=prod  with a parameter
   plan check plans/                 every plan below a folder
   plan check plans/ --format json   for programs
+  plan check --format github        in a GitHub workflow: findings beside the lines
   plan check --deny warnings        in CI: a warning fails as well
 
 Exit statuses: 0 nothing but notes, 1 errors, 3 warnings (with `--deny warnings`: 1).
@@ -36,10 +35,24 @@ pub struct CheckArgs {
     pub paths: Vec<PathBuf>,
     /// Whom the answer is for
     #[arg(long, value_name = "FORMAT", default_value = "human")]
-    pub format: Format,
+    pub format: Report,
     /// What counts as an error
     #[arg(long, value_name = "WHAT")]
     pub deny: Option<Denied>,
+}
+
+/// How `check` answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Report {
+    /// For people
+    #[default]
+    Human,
+    /// For programs: one JSON document
+    Json,
+    /// SARIF 2.1.0, for code hosts and editors
+    Sarif,
+    /// GitHub's workflow commands: findings beside the lines of a pull request
+    Github,
 }
 
 /// What `--deny` makes an error of.
@@ -240,6 +253,22 @@ pub enum Picture {
     Svg,
     /// A page around that drawing: it can be moved, made larger, and shows what a step waits for
     Html,
+}
+
+/// Serve an editor: what is wrong while you type, completion, renaming
+///
+/// Speaks the Language Server Protocol over the standard streams; an editor starts it. It reads plan files and changes
+/// none: changes are the editor's. docs/editors.md says how to set up yours. Parameters given by `-p` or
+/// PLAN_PARAM_NAME count as in every command.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan lsp
+  plan -p site=web-01 lsp")]
+pub struct LspArgs {
+    /// The standard streams, the only channel there is; what many editors say by themselves
+    #[arg(long, hide = true)]
+    pub stdio: bool,
 }
 
 /// Print a script that completes commands in a shell.
