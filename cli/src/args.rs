@@ -18,7 +18,7 @@ pub use cluster::{ClusterArgs, TargetAction};
 pub use keeping::{Calendar, KeepArgs, PruneArgs, StatusArgs};
 pub use plans::{
     CheckArgs, CompileArgs, CompletionsArgs, Denied, DiffArgs, DiffFormat, ExplainArgs, FmtArgs, GraphArgs,
-    LspArgs, Picture, PlanFile, Report,
+    InitPlanArgs, LspArgs, Picture, PlanFile, Report, WantedClusters, WhyArgs,
 };
 pub use wal::{FetchArgs, InitArgs, PushArgs, WalArgs, WalCommand};
 
@@ -127,6 +127,8 @@ pub enum Command {
     Diff(DiffArgs),
     Graph(GraphArgs),
     Keep(KeepArgs),
+    Why(WhyArgs),
+    Init(InitPlanArgs),
     Run(RunArgs),
     List(ListArgs),
     Ls(LsArgs),

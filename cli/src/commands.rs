@@ -10,6 +10,7 @@ pub mod explain;
 pub mod fmt;
 pub mod graph;
 pub mod keep;
+pub mod init;
 pub mod list;
 pub mod ls;
 pub mod lsp;
@@ -24,6 +25,7 @@ pub mod status;
 pub mod stop;
 pub mod verify;
 pub mod wal;
+pub mod why;
 
 use crate::args::{Args, Command};
 use crate::console::Console;
@@ -40,6 +42,8 @@ pub fn execute(args: &Args, console: &mut Console) -> Result<Status, Failure> {
         Command::Explain(explain) => explain::execute(explain, console),
         Command::Compile(compile) => compile::execute(compile, &args.global, console),
         Command::Diff(diff) => diff::execute(diff, &args.global, console),
+        Command::Init(init) => init::execute(init, &args.global, console),
+        Command::Why(why) => why::execute(why, &args.global, console),
         Command::Graph(graph) => graph::execute(graph, &args.global, console),
         Command::Keep(keep) => keep::execute(keep, &args.global, console),
         Command::List(list) => list::execute(list, &args.global, console),

@@ -5,6 +5,7 @@
 //! | [`artefact`] | tar.gz files that can be read from the middle: packing, reading, checking |
 //! | [`catalog`] | what a backup is: layout, manifests, identity, locks, commit, delete, recovery |
 //! | [`control`] | progress counters and the cancel flag that long work looks at |
+//! | [`discover`] | databases and clusters found by looking, for a first plan |
 //! | [`extract`] | putting files back, confined to their target |
 //! | [`live`] | whether the world is as a plan needs it |
 //! | [`load`] | plan files and their imports, from paths to texts |
@@ -20,6 +21,7 @@ pub mod artefact;
 mod beneath;
 pub mod catalog;
 pub mod control;
+pub mod discover;
 pub mod extract;
 pub mod live;
 pub mod load;

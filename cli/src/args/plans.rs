@@ -161,6 +161,69 @@ pub enum DiffFormat {
     Markdown,
 }
 
+/// Write a first plan.
+///
+/// Writes a first plan for what is to be backed up: files, and the SQLite databases and Postgres clusters that are found
+/// among them by looking. Asks at a terminal for what is not given. Writes only a plan that passes `plan check` without
+/// a warning, and never over a file.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan init
+  plan init site.plan --source /srv/www --source /etc/app --store /mnt/backup --yes
+  plan init --source . --store /mnt/backup --postgres none
+
+Exit statuses: 0 the plan is written, 1 it is not: something is there already, or no good plan came of the answers.")]
+pub struct InitPlanArgs {
+    /// The plan to write, or the folder to write `backup.plan` in; left out, the current folder
+    #[arg(value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
+    pub target: Option<PathBuf>,
+    /// A file or folder to back up; may be given several times
+    #[arg(long = "source", value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub sources: Vec<PathBuf>,
+    /// The folder that backups go to
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub store: Option<PathBuf>,
+    /// Whether Postgres clusters are looked for
+    #[arg(long, value_name = "WHICH", default_value = "auto")]
+    pub postgres: WantedClusters,
+    /// Ask nothing
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// Whether Postgres clusters are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WantedClusters {
+    /// Those below the sources and those that run here
+    Auto,
+    /// No
+    None,
+}
+
+/// Say whether a path is backed up, and why.
+///
+/// Says for one path which source reads it, which rule takes it in or leaves it out, which archives and stores it reaches,
+/// and which backups hold it. Patterns are asked as a run asks them.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan why site.plan /srv/www/cache/x.tmp
+  plan why site.plan notes/todo.txt --format json
+
+Exit statuses: 0 it is backed up, 3 it is not, or some of its backups cannot be told.")]
+pub struct WhyArgs {
+    /// The plan
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// The path; relative ones start from the current folder
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    /// Whom the answer is for
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
 /// Draw the steps of a run.
 ///
 /// Draws the steps of a full run and what waits for what: a column for each phase, a band for each archive with its sources

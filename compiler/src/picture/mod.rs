@@ -64,6 +64,7 @@ enum Phase {
     Publish,
     Commit,
     Prune,
+    Rehearse,
     Tidy,
     Unlock,
     End,
@@ -83,6 +84,7 @@ impl Phase {
             Phase::Publish => "publish",
             Phase::Commit => "commit",
             Phase::Prune => "delete what is not kept",
+            Phase::Rehearse => "rehearse",
             Phase::Tidy => "clear",
             Phase::Unlock => "unlock",
             Phase::End => "tell",
@@ -205,6 +207,7 @@ fn node(step: &Step, model: &Model, stores: &BTreeMap<String, usize>, mark: Opti
         Action::ExpireWal(_, of) => {
             (Phase::Prune, in_store(of), Shape::Hexagon, "of a log".into(), number(of))
         }
+        Action::Rehearse(_) => (Phase::Rehearse, Band::Run, Shape::Box, "restored and asked".into(), None),
         Action::Unlock => (Phase::Unlock, Band::Run, Shape::Cut, String::new(), None),
         Action::Notify(_, when) => {
             let phase = if *when == When::Before { Phase::Start } else { Phase::End };
