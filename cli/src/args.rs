@@ -15,7 +15,7 @@ pub use artefacts::{
     Where, WhereFile,
 };
 pub use cluster::{ClusterArgs, TargetAction};
-pub use keeping::{PruneArgs, StatusArgs};
+pub use keeping::{Calendar, KeepArgs, PruneArgs, StatusArgs};
 pub use plans::{
     CheckArgs, CompileArgs, CompletionsArgs, Denied, DiffArgs, DiffFormat, ExplainArgs, FmtArgs, GraphArgs,
     LspArgs, Picture, PlanFile, Report,
@@ -126,6 +126,7 @@ pub enum Command {
     Compile(CompileArgs),
     Diff(DiffArgs),
     Graph(GraphArgs),
+    Keep(KeepArgs),
     Run(RunArgs),
     List(ListArgs),
     Ls(LsArgs),

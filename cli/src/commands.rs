@@ -9,6 +9,7 @@ pub mod diff_run;
 pub mod explain;
 pub mod fmt;
 pub mod graph;
+pub mod keep;
 pub mod list;
 pub mod ls;
 pub mod lsp;
@@ -40,6 +41,7 @@ pub fn execute(args: &Args, console: &mut Console) -> Result<Status, Failure> {
         Command::Compile(compile) => compile::execute(compile, &args.global, console),
         Command::Diff(diff) => diff::execute(diff, &args.global, console),
         Command::Graph(graph) => graph::execute(graph, &args.global, console),
+        Command::Keep(keep) => keep::execute(keep, &args.global, console),
         Command::List(list) => list::execute(list, &args.global, console),
         Command::Ls(list) => ls::list(list, &args.global, console),
         Command::Cat(cat) => ls::print(cat, &args.global, console),

@@ -1,6 +1,7 @@
 //! Findings and failures, drawn for people and written for programs. One value goes in; who reads it decides the rest.
 
 pub mod backups;
+pub mod calendar;
 pub mod changes;
 pub mod diff;
 pub mod github;

@@ -28,4 +28,7 @@ pub mod server;
 mod uri;
 mod watch;
 
+#[cfg(test)]
+mod hostile_tests;
+
 pub use server::{ServeError, serve};

@@ -6,6 +6,7 @@
 //! | [`catalog`] | what a backup is: layout, manifests, identity, locks, commit, delete, recovery |
 //! | [`control`] | progress counters and the cancel flag that long work looks at |
 //! | [`extract`] | putting files back, confined to their target |
+//! | [`live`] | whether the world is as a plan needs it |
 //! | [`load`] | plan files and their imports, from paths to texts |
 //! | [`recall`] | getting data back: shelves of backups, restore, verify |
 //! | [`rehearse`] | restores into a scratch folder, to see that they would work |
@@ -20,6 +21,7 @@ mod beneath;
 pub mod catalog;
 pub mod control;
 pub mod extract;
+pub mod live;
 pub mod load;
 pub mod postgres;
 pub mod recall;

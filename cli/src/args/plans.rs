@@ -16,7 +16,8 @@ pub struct PlanFile {
 /// Find what is wrong with plans before they run.
 ///
 /// Reads plans and everything they import, and says all that is wrong with them at once: each finding has a stable
-/// name, the place that causes it, the place it conflicts with, and a mend. Nothing but plan files is touched.
+/// name, the place that causes it, the place it conflicts with, and a mend. Nothing but plan files is touched. With
+/// `--live` the world is looked at as well, and nothing of it changed: paths, stores, free space, servers and tools.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -25,6 +26,7 @@ Examples:
   plan check plans/                 every plan below a folder
   plan check plans/ --format json   for programs
   plan check --format github        in a GitHub workflow: findings beside the lines
+  plan check site.plan --live       also paths, stores, room, servers, rights and tools
   plan check --deny warnings        in CI: a warning fails as well
 
 Exit statuses: 0 nothing but notes, 1 errors, 3 warnings (with `--deny warnings`: 1).
@@ -36,6 +38,9 @@ pub struct CheckArgs {
     /// Whom the answer is for
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Report,
+    /// Also look whether the world is as the plan needs it; changes nothing
+    #[arg(long)]
+    pub live: bool,
     /// What counts as an error
     #[arg(long, value_name = "WHAT")]
     pub deny: Option<Denied>,

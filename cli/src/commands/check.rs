@@ -8,12 +8,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use backplan_compiler::finding::{Finding, Severity};
+use backplan_compiler::model::Model;
 use backplan_compiler::sources::{Inputs, SourceSet};
 use backplan_compiler::{Compiled, compile};
 use backplan_grammar::ast::Item;
+use backplan_runtime::control::Control;
+use backplan_runtime::live;
 use backplan_runtime::load::{self, LoadError};
+use backplan_runtime::run::state;
+use jiff::Timestamp;
 
 use super::plan::{current_folder, inputs, sole};
+use super::run::clock;
 use crate::args::{CheckArgs, Denied, Global, Report};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
@@ -42,7 +48,8 @@ pub fn execute(args: &CheckArgs, global: &Global, console: &mut Console) -> Resu
     let current = current_folder()?;
     let inputs = inputs(global)?;
     let (files, mut checked) = files_of(args, &current)?;
-    checked.extend(check_all(&files, &current, &inputs));
+    let live = args.live.then(Live::here).transpose()?;
+    checked.extend(check_all(&files, &|file| check_one(file, &current, &inputs, live.as_ref())));
     if checked.iter().all(|one| matches!(one, Checked::Library)) {
         // A misspelt folder must not look like a good one.
         return Err(Failure::usage("there is no plan below the folders that were named")
@@ -99,10 +106,10 @@ fn files_of(args: &CheckArgs, current: &Path) -> Result<(Vec<File>, Vec<Checked>
 }
 
 /// Checks every file, on as many threads as there are cores; answers come in the order of the files.
-fn check_all(files: &[File], current: &Path, inputs: &Inputs) -> Vec<Checked> {
+fn check_all(files: &[File], check: &(dyn Fn(&File) -> Checked + Sync)) -> Vec<Checked> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(files.len());
     if threads <= 1 {
-        return files.iter().map(|file| check_one(file, current, inputs)).collect();
+        return files.iter().map(check).collect();
     }
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, Checked)>> = Mutex::new(Vec::with_capacity(files.len()));
@@ -112,7 +119,7 @@ fn check_all(files: &[File], current: &Path, inputs: &Inputs) -> Vec<Checked> {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(file) = files.get(index) else { break };
-                    let checked = check_one(file, current, inputs);
+                    let checked = check(file);
                     if let Ok(mut done) = done.lock() {
                         done.push((index, checked));
                     }
@@ -125,7 +132,28 @@ fn check_all(files: &[File], current: &Path, inputs: &Inputs) -> Vec<Checked> {
     done.into_iter().map(|(_, checked)| checked).collect()
 }
 
-fn check_one(file: &File, current: &Path, inputs: &Inputs) -> Checked {
+/// What a look at the world needs.
+struct Live {
+    state: PathBuf,
+    now: Timestamp,
+}
+
+impl Live {
+    fn here() -> Result<Live, Failure> {
+        let state = state::root().map_err(|error| Failure::new(error.to_string()))?;
+        Ok(Live { state, now: clock()?.now() })
+    }
+
+    /// A plan that is wrong is mended before anybody looks at the world for it.
+    fn look(&self, model: Option<&Model>, findings: &mut Vec<Finding>) {
+        let is_wrong = findings.iter().any(|finding| finding.severity == Severity::Error);
+        if let Some(model) = model.filter(|_| !is_wrong) {
+            findings.extend(live::look(model, &self.state, self.now, &Control::default()));
+        }
+    }
+}
+
+fn check_one(file: &File, current: &Path, inputs: &Inputs, live: Option<&Live>) -> Checked {
     let mut sources = match load::load(&file.path, current) {
         Ok(sources) => sources,
         Err(error) => return Checked::Unreadable(error),
@@ -135,11 +163,14 @@ fn check_one(file: &File, current: &Path, inputs: &Inputs) -> Checked {
     if is_library && root.parsed.errors.is_empty() {
         return Checked::Library;
     }
-    let Compiled { mut findings, inline_secrets, .. } = compile(&sources, inputs);
+    let Compiled { mut findings, inline_secrets, model, .. } = compile(&sources, inputs);
     let root = sources.file(sources.root());
     if is_library {
         // What a library lacks to be a plan is not its fault.
         findings.retain(|finding| root.parsed.errors.iter().any(|error| error.name == finding.name));
+    }
+    if let Some(live) = live {
+        live.look(model.as_ref(), &mut findings);
     }
     sources.hide(&inline_secrets);
     Checked::Read { sources: Box::new(sources), findings }

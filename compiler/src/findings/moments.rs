@@ -224,8 +224,7 @@ fn clock_change(schedule: &Schedule) -> Option<Finding> {
 /// The run that is due while clocks change.
 fn due_on(schedule: &Schedule, when: &When, at: Timestamp, shift: i64, zone: TimeZone) -> Option<Zoned> {
     // What falls into a gap is run as it ends; what comes twice is run before the change.
-    let reach = SignedDuration::from_secs(shift.abs());
-    let from = if shift > 0 { at } else { at.checked_sub(reach).ok()? };
+    let from = at.checked_sub(SignedDuration::from_secs(shift.abs())).ok()?;
     let one = Schedule { due: Due::Run(when.clone()), ..schedule.clone() };
     due::runs(&one, from.to_zoned(zone.clone())..=at.to_zoned(zone), 1).into_iter().next().map(|(run, _)| run)
 }

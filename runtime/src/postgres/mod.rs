@@ -18,6 +18,7 @@ pub mod dump;
 pub mod harmless;
 pub mod pgbackrest;
 pub mod probackup;
+pub mod probe;
 pub mod recovery;
 pub mod repository;
 pub mod server;

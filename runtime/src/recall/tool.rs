@@ -375,7 +375,11 @@ impl ToolRestore<'_> {
         Ok(argv)
     }
 
-    fn programs(&self) -> Result<PathBuf, ClusterError> {
+    /// The folder of the programs of the cluster's server.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoServer`].
+    pub fn programs(&self) -> Result<PathBuf, ClusterError> {
         let version = self.label("server_version");
         let major = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
         tools::server(major).ok_or_else(|| ClusterError::NoServer(version.to_owned()))

@@ -96,7 +96,7 @@ pub fn unsupported(model: &Model) -> Vec<String> {
     for verify in &model.verifies {
         let source = model.source(verify.restore);
         let SourceKind::Postgres(cluster) = &source.kind else { continue };
-        if matches!(cluster.driver, PostgresDriver::Pgbackrest | PostgresDriver::Probackup) {
+        if cluster.driver == PostgresDriver::Probackup {
             let driver = crate::postgres::word(cluster.driver);
             found.push(format!(
                 "it has a `verify` of `{}`, and a backup by `{driver}` cannot be rehearsed",
