@@ -54,6 +54,7 @@ fn s3() -> StoreKind {
 #[test]
 fn a_bucket_of_amazon_needs_no_more_than_its_name() {
     let wanted = [
+        "repo1-bundle=y",
         "repo1-path=/.backplan-repo/p/db",
         "repo1-s3-bucket=buck",
         "repo1-s3-endpoint=s3.us-east-1.amazonaws.com",
@@ -97,6 +98,7 @@ fn server() -> Store {
 fn a_server_of_another_s_has_its_port_its_certificate_and_its_keys() {
     let repository = made(&server()).encrypted(Hidden::new("the pass")).unwrap();
     let wanted = [
+        "repo1-bundle=y",
         "repo1-cipher-pass=the pass",
         "repo1-cipher-type=aes-256-cbc",
         "repo1-path=/backups/node1/.backplan-repo/p/db",
@@ -138,6 +140,7 @@ fn an_account_of_azure_is_before_the_host_or_in_the_path() {
         "repo1-azure-account=acc",
         "repo1-azure-container=box",
         "repo1-azure-key=a2V5",
+        "repo1-bundle=y",
         "repo1-path=/.backplan-repo/p/db",
         "repo1-type=azure",
     ];
@@ -163,6 +166,7 @@ fn a_key_of_google_is_in_a_file_beside_the_settings() {
     };
     let with_key = made(&gcs(secret("{\n \"type\": \"service_account\"\n}")));
     let wanted = [
+        "repo1-bundle=y",
         "repo1-gcs-bucket=buck",
         "repo1-gcs-key=/home/of/key",
         "repo1-path=/.backplan-repo/p/db",
