@@ -221,7 +221,7 @@ pub struct WhyArgs {
     pub path: PathBuf,
     /// Whom the answer is for
     #[arg(long, value_name = "FORMAT", default_value = "human")]
-    pub format: Format,
+    pub format: super::Format,
 }
 
 /// Draw the steps of a run.
