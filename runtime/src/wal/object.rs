@@ -58,21 +58,31 @@ pub enum ObjectError {
     In(#[source] io::Error),
 }
 
-fn cores() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get)
+/// Pieces that are worked on at once. More of them save nothing, as files have few.
+const LANES_MAX: usize = 8;
+
+fn lanes<L>(lane: impl Fn() -> L) -> Vec<L> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    (0..cores.min(LANES_MAX)).map(|_| lane()).collect()
 }
 
-/// Does `work` for each of `items`, on all cores, in pieces that follow one another.
-fn on_all_cores<T: Sync, R: Send>(items: &[T], work: impl Fn(&[T]) -> Vec<R> + Sync) -> Vec<R> {
-    let each = items.len().div_ceil(cores()).max(1);
-    if items.len() <= each {
-        return work(items);
-    }
+/// Does `work` in every lane at once. Lanes keep their buffers: fresh memory for each piece costs more than the work.
+fn all_at_once<L: Send>(lanes: &mut [L], work: impl Fn(&mut L) + Sync) {
+    let [first, others @ ..] = lanes else { return };
     thread::scope(|scope| {
         let work = &work;
-        let threads: Vec<_> = items.chunks(each).map(|items| scope.spawn(move || work(items))).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
-    })
+        for lane in others {
+            scope.spawn(move || work(lane));
+        }
+        work(first);
+    });
+}
+
+/// A piece on its way into an object.
+struct Packing {
+    piece: Vec<u8>,
+    member: Vec<u8>,
+    writer: MemberWriter,
 }
 
 /// Compresses what `from` gives, and hands it on a few pieces at a time.
@@ -85,35 +95,30 @@ pub fn write<E: From<ObjectError>>(
     mut take: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<u64, E> {
     let (mut hash, mut length, mut table) = (blake3::Hasher::new(), 0_u64, Vec::new());
+    let mut lanes =
+        lanes(|| Packing { piece: Vec::new(), member: Vec::new(), writer: MemberWriter::new(LEVEL) });
     loop {
-        let mut pieces = Vec::new();
-        while pieces.len() < 8 * cores() {
-            let mut piece = Vec::with_capacity(PIECE);
-            from.take(PIECE as u64).read_to_end(&mut piece).map_err(ObjectError::In)?;
-            if piece.is_empty() {
+        let mut filled = 0;
+        for lane in &mut lanes {
+            lane.piece.clear();
+            from.take(PIECE as u64).read_to_end(&mut lane.piece).map_err(ObjectError::In)?;
+            if lane.piece.is_empty() {
                 break;
             }
-            pieces.push(piece);
+            filled += 1;
         }
-        if pieces.is_empty() {
+        if filled == 0 {
             break;
         }
-        for piece in &pieces {
-            hash.update(piece);
-            length += piece.len() as u64;
-        }
-        let members = on_all_cores(&pieces, |pieces| {
-            let mut writer = MemberWriter::new(LEVEL);
-            let member = |piece: &Vec<u8>| {
-                let mut member = Vec::new();
-                writer.write(piece, &mut member);
-                member
-            };
-            pieces.iter().map(member).collect()
+        all_at_once(&mut lanes[..filled], |lane| {
+            lane.member.clear();
+            lane.writer.write(&lane.piece, &mut lane.member);
         });
-        for member in members {
-            table.extend_from_slice(&(member.len() as u32).to_le_bytes());
-            take(&member)?;
+        for lane in &lanes[..filled] {
+            hash.update(&lane.piece);
+            length += lane.piece.len() as u64;
+            table.extend_from_slice(&(lane.member.len() as u32).to_le_bytes());
+            take(&lane.member)?;
         }
     }
     if table.len() > TABLE_MAX {
@@ -173,22 +178,26 @@ pub fn read(
     let closing = closing(store, name, size)?;
     let lengths = table(store, name, size, &closing)?;
     let (mut hash, mut length, mut offset) = (blake3::Hasher::new(), 0_u64, 0_u64);
-    for lengths in lengths.chunks(8 * cores()) {
-        let bytes = store.read_range(name, offset, lengths.iter().sum())?;
-        offset += bytes.len() as u64;
-        let mut rest = bytes.as_slice();
-        let mut members = Vec::with_capacity(lengths.len());
-        for &length in lengths {
-            let (member, after) =
-                rest.split_at_checked(length).ok_or(ObjectError::Damaged("it is cut short"))?;
-            members.push(member);
-            rest = after;
+    let mut lanes = lanes(|| Unpacking {
+        member: Vec::new(),
+        piece: Vec::new(),
+        decoder: Decompressor::new(),
+        is_whole: false,
+    });
+    for lengths in lengths.chunks(lanes.len()) {
+        for (lane, length) in lanes.iter_mut().zip(lengths) {
+            lane.member = store.read_range(name, offset, *length)?;
+            offset += *length as u64;
         }
-        for piece in on_all_cores(&members, decode) {
-            let piece = piece.ok_or(ObjectError::Damaged("a part of it does not decode"))?;
-            hash.update(&piece);
-            length += piece.len() as u64;
-            take(&piece).map_err(ObjectError::Out)?;
+        let lanes = &mut lanes[..lengths.len()];
+        all_at_once(lanes, Unpacking::decode);
+        for lane in lanes {
+            if !lane.is_whole {
+                return Err(ObjectError::Damaged("a part of it does not decode"));
+            }
+            hash.update(&lane.piece);
+            length += lane.piece.len() as u64;
+            take(&lane.piece).map_err(ObjectError::Out)?;
         }
     }
     if length != closing.length || *hash.finalize().as_bytes() != closing.hash {
@@ -219,11 +228,113 @@ fn table(
     if lengths.iter().map(|length| *length as u64).sum::<u64>() == start { Ok(lengths) } else { Err(BAD) }
 }
 
-fn decode(members: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
-    let mut decoder = Decompressor::new();
-    let decoded = |member: &&[u8]| {
-        let mut piece = Vec::new();
-        gzip::decode(&mut decoder, member, PIECE, &mut piece).ok().map(|()| piece)
-    };
-    members.iter().map(decoded).collect()
+/// A piece on its way out of an object.
+struct Unpacking {
+    member: Vec<u8>,
+    piece: Vec<u8>,
+    decoder: Decompressor,
+    is_whole: bool,
+}
+
+impl Unpacking {
+    fn decode(&mut self) {
+        let decoded = gzip::decode(&mut self.decoder, &self.member, PIECE, &mut self.piece);
+        self.is_whole = decoded.is_ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::Store;
+    use crate::store::dir::DirStore;
+
+    /// Pages that compress and pages that do not, as in a segment.
+    fn content(length: usize) -> Vec<u8> {
+        let mut chance = 1_u64;
+        let mut byte = |at: usize| {
+            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            if (at / 8192).is_multiple_of(3) { (chance >> 56) as u8 } else { (at / 64) as u8 }
+        };
+        (0..length).map(&mut byte).collect()
+    }
+
+    fn packed(content: &[u8]) -> Vec<u8> {
+        let mut object = Vec::new();
+        let archived = Timestamp::from_microsecond(1_700_000_000_123_456).unwrap();
+        let take = |bytes: &[u8]| {
+            object.extend_from_slice(bytes);
+            Ok::<(), ObjectError>(())
+        };
+        assert_eq!(write(&mut &*content, archived, take).unwrap(), content.len() as u64);
+        object
+    }
+
+    /// What an object gives back.
+    fn unpacked(object: &[u8]) -> Result<Vec<u8>, ObjectError> {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DirStore::open("s", folder.path()).unwrap();
+        let name = Name::known("object".to_owned());
+        let _ = store.create(&name, object).unwrap();
+        let mut out = Vec::new();
+        let closing = read(&store, &name, object.len() as u64, |bytes| {
+            out.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        assert_eq!(closing.length, out.len() as u64);
+        Ok(out)
+    }
+
+    #[test]
+    fn what_was_packed_comes_back_and_gzip_reads_it_too() {
+        let lanes = LANES_MAX * PIECE;
+        for length in [0, 1, 41, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, lanes + 1] {
+            let content = content(length);
+            let object = packed(&content);
+            assert!(unpacked(&object).unwrap() == content, "{length}");
+            let mut by_gzip = Vec::new();
+            flate2::read::MultiGzDecoder::new(&*object).read_to_end(&mut by_gzip).unwrap();
+            assert!(by_gzip == content, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_end_gives_back_the_content_or_nothing() {
+        let content = content(2 * PIECE);
+        let object = packed(&content);
+        for at in object.len() - CLOSING - NOTHING - 8..object.len() {
+            let mut damaged = object.clone();
+            damaged[at] ^= 0x10;
+            // The moment and gzip's own trailer of nothing are told by no checksum: the content is whole all the same.
+            if let Ok(back) = unpacked(&damaged) {
+                assert!(back == content, "byte {at}");
+            }
+        }
+        assert!(matches!(unpacked(&object[..40]), Err(ObjectError::Damaged(_))));
+        assert!(matches!(unpacked(&[]), Err(ObjectError::Damaged(_))));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn damage_is_never_handed_on_as_whole(
+            length in 0..3 * PIECE, at in any::<prop::sample::Index>(), bit in 0_u8..8, cut in any::<bool>(),
+        ) {
+            let content = content(length);
+            let mut object = packed(&content);
+            let at = at.index(object.len() - CLOSING);
+            if cut {
+                object.truncate(at);
+            } else {
+                object[at] ^= 1 << bit;
+            }
+            if let Ok(back) = unpacked(&object) {
+                prop_assert!(back == content);
+            }
+        }
+    }
 }
