@@ -17,7 +17,8 @@ pub use artefacts::{
 pub use cluster::{ClusterArgs, TargetAction};
 pub use keeping::{PruneArgs, StatusArgs};
 pub use plans::{
-    CheckArgs, CompileArgs, CompletionsArgs, Denied, ExplainArgs, FmtArgs, GraphArgs, Picture, PlanFile,
+    CheckArgs, CompileArgs, CompletionsArgs, Denied, DiffArgs, DiffFormat, ExplainArgs, FmtArgs, GraphArgs,
+    Picture, PlanFile,
 };
 pub use wal::{FetchArgs, InitArgs, PushArgs, WalArgs, WalCommand};
 
@@ -123,6 +124,7 @@ pub enum Command {
     Fmt(FmtArgs),
     Explain(ExplainArgs),
     Compile(CompileArgs),
+    Diff(DiffArgs),
     Graph(GraphArgs),
     Run(RunArgs),
     List(ListArgs),

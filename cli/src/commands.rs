@@ -4,6 +4,7 @@ pub mod check;
 pub mod cluster;
 pub mod compile;
 pub mod completions;
+pub mod diff;
 pub mod diff_run;
 pub mod explain;
 pub mod fmt;
@@ -13,6 +14,7 @@ pub mod ls;
 pub mod moment;
 pub mod plan;
 pub mod prune;
+pub mod rehearse;
 pub mod restore;
 pub mod run;
 pub mod shelves;
@@ -35,6 +37,7 @@ pub fn execute(args: &Args, console: &mut Console) -> Result<Status, Failure> {
         Command::Fmt(fmt) => fmt::execute(fmt, console),
         Command::Explain(explain) => explain::execute(explain, console),
         Command::Compile(compile) => compile::execute(compile, &args.global, console),
+        Command::Diff(diff) => diff::execute(diff, &args.global, console),
         Command::Graph(graph) => graph::execute(graph, &args.global, console),
         Command::List(list) => list::execute(list, &args.global, console),
         Command::Ls(list) => ls::list(list, &args.global, console),

@@ -2,11 +2,13 @@
 
 pub mod backups;
 pub mod changes;
+pub mod diff;
 pub mod human;
 pub mod json;
 pub mod keeping;
 mod paint;
 mod place;
+pub mod rehearsal;
 pub mod run;
 pub mod text;
 

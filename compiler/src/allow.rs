@@ -5,13 +5,15 @@ use backplan_grammar::Span;
 
 use crate::codes;
 use crate::finding::{Finding, Severity};
-use crate::resolve::suggest::did_you_mean;
+use crate::resolve::suggest::{did_you_mean, nearest};
 use crate::sources::{FileId, Place, SourceSet};
 
 /// One allowance.
 struct Allow<'a> {
     name: &'a str,
     reason: &'a str,
+    /// The whole comment.
+    text: &'a str,
     place: Place,
     /// The line that it speaks of: the range of its bytes.
     line: Span,
@@ -59,7 +61,14 @@ impl Allow<'_> {
             Some(_) => "delete it; the line it speaks of has no such finding".into(),
         };
         let message = format!("nothing to allow: no finding `{name}` here");
-        Some(Finding::new(&codes::UNUSED_ALLOW, self.place, message).help(help))
+        let finding = Finding::new(&codes::UNUSED_ALLOW, self.place, message).help(help);
+        if let Some(near) = nearest(name, codes::CODES.iter().map(|code| code.name))
+            && near != name
+        {
+            let new = self.text.replacen(name, near, 1);
+            return Some(finding.instead(self.text, Some(&new)));
+        }
+        Some(finding.instead(self.text, Some("")))
     }
 }
 
@@ -69,7 +78,13 @@ fn allows_of(set: &SourceSet, file: FileId) -> impl Iterator<Item = Allow<'_>> {
         let words = comment.node.trim_start_matches('#').trim_start().strip_prefix("allow:")?.trim();
         let (name, reason) = words.split_once(char::is_whitespace).unwrap_or((words, ""));
         let line = line_spoken_of(&source.text, comment.span);
-        Some(Allow { name, reason: reason.trim(), place: Place { file, span: comment.span }, line })
+        Some(Allow {
+            name,
+            reason: reason.trim(),
+            text: &comment.node,
+            place: Place { file, span: comment.span },
+            line,
+        })
     })
 }
 

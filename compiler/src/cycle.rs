@@ -134,6 +134,11 @@ fn cycle(model: &Model) -> Option<&Cycle> {
     model.cycle.as_ref().filter(|cycle| cycle.incrementals > 0)
 }
 
+/// The level of the run after a full and so many runs behind it.
+pub(crate) fn coming(cycle: &Cycle, followers: usize) -> Level {
+    if followers.saturating_add(1) >= length(cycle) { Level::Full } else { cycle.follow }
+}
+
 fn length(cycle: &Cycle) -> usize {
     usize::try_from(cycle.incrementals).unwrap_or(usize::MAX).saturating_add(1)
 }
@@ -207,10 +212,10 @@ impl<'a, Id: Ord + Clone + Display> Chains<'a, Id> {
                 (Level::Full, "no full is left".to_owned())
             }
             None => (Level::Full, "there is no full yet".to_owned()),
-            Some(followers) if followers + 1 >= length => {
-                (Level::Full, format!("the cycle of {length} is complete"))
-            }
-            Some(followers) => (cycle.follow, format!("it is run {} of a cycle of {length}", followers + 2)),
+            Some(followers) => match coming(cycle, followers) {
+                Level::Full => (Level::Full, format!("the cycle of {length} is complete")),
+                level => (level, format!("it is run {} of a cycle of {length}", followers + 2)),
+            },
         }
     }
 

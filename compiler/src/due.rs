@@ -9,6 +9,10 @@ use jiff::{SignedDuration, ToSpan, Zoned};
 
 use crate::model::{Due, Level, Schedule, When};
 
+mod ticks;
+
+pub use ticks::{Tick, ticks};
+
 /// Seconds of a day without a change of clocks.
 const DAY: u64 = 86_400;
 

@@ -26,6 +26,27 @@ pub struct Label {
     pub text: String,
 }
 
+/// A change of one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// What is replaced; empty: where text is put in.
+    pub place: Place,
+    /// What must stand there for the edit to make sense, quotes of a string left out: a finding may point at a name
+    /// whose value, written elsewhere, is what is wrong.
+    pub old: String,
+    /// What stands there afterwards.
+    pub new: String,
+}
+
+/// A mend that a program can make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mend {
+    /// What it does, in a few words: lower case, names in backticks.
+    pub title: String,
+    /// The changes, which do not overlap.
+    pub edits: Vec<Edit>,
+}
+
 /// One thing that a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -39,8 +60,10 @@ pub struct Finding {
     pub primary: Label,
     /// The text it conflicts with.
     pub others: Vec<Label>,
-    /// The mend.
+    /// The mend, in words.
     pub help: Option<String>,
+    /// Mends that a program can make, the likeliest first.
+    pub mends: Vec<Mend>,
 }
 
 impl Finding {
@@ -53,6 +76,7 @@ impl Finding {
             primary: Label { place, text: String::new() },
             others: Vec::new(),
             help: None,
+            mends: Vec::new(),
         }
     }
 
@@ -74,6 +98,25 @@ impl Finding {
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Finding {
         self.help = Some(help.into());
+        self
+    }
+
+    /// With a mend that replaces `old`, at the place of the finding, by `new`, where there is one.
+    #[must_use]
+    pub(crate) fn instead(self, old: &str, new: Option<&str>) -> Finding {
+        let Some(new) = new else { return self };
+        let place = self.primary.place;
+        let title = match new {
+            "" => format!("take out `{old}`"),
+            new => format!("write `{new}`"),
+        };
+        self.mend(title, Edit { place, old: old.into(), new: new.into() })
+    }
+
+    /// With a mend of one change.
+    #[must_use]
+    pub(crate) fn mend(mut self, title: String, edit: Edit) -> Finding {
+        self.mends.push(Mend { title, edits: vec![edit] });
         self
     }
 }

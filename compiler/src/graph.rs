@@ -53,6 +53,8 @@ pub enum Action {
     OpenWal(usize, StoreId),
     /// Delete, from the archive of a source's log, what no kept backup needs.
     ExpireWal(usize, StoreId),
+    /// Restore a source into a scratch folder, look at it, and throw it away.
+    Rehearse(SourceId),
     /// Release the locks.
     Unlock,
     /// Tell somebody, by the notification's place in the model, that the run begins or how it ended.
@@ -161,6 +163,8 @@ pub struct Occasion {
     pub level: Option<Level>,
     /// `--only`: these sources, by name; empty: all.
     pub only: BTreeSet<String>,
+    /// The sources whose rehearsal is due; `None`: all that the plan has rehearsed by itself.
+    pub rehearse: Option<BTreeSet<SourceId>>,
 }
 
 /// The steps of a run.

@@ -7,6 +7,7 @@
 //! | [`model`] | the resolved plan: every name bound, every value typed |
 //! | [`mod@compile`] | all of it: parse errors, resolution, checks, allowances |
 //! | [`mod@resolve`] | syntax trees → model: imports followed, names bound, values typed |
+//! | [`mod@diff`] | what a change of a plan does: to data, to declarations, to steps |
 //! | [`due`] | the moments at which runs are due |
 //! | [`schema`] | which declarations and attributes exist, as data |
 //! | [`value`] | values that a run fills in ([`value::Text`]) or that must not be seen ([`value::Secret`]) |
@@ -17,12 +18,14 @@
 //! | [`lower`](mod@lower) | model → graph |
 //! | [`cycle`] | which level the next run has, from the runs that exist |
 //! | [`retention`] | which runs of a store stay, and why |
+//! | [`simulate`](mod@simulate) | schedule, cycle and retention played forward for years |
 //! | [`render`] | the graph as YAML and as pictures |
 
 mod allow;
 pub mod codes;
 pub mod compile;
 pub mod cycle;
+pub mod diff;
 pub mod due;
 pub mod explain;
 pub mod finding;
@@ -34,6 +37,7 @@ pub mod render;
 pub mod resolve;
 pub mod retention;
 pub mod schema;
+pub mod simulate;
 pub mod sources;
 pub mod value;
 

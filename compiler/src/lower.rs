@@ -99,6 +99,9 @@ pub fn needed_reads(model: &Model) -> BTreeSet<PathBuf> {
             }));
         }
     }
+    for verify in &model.verifies {
+        texts.extend(verify.command.iter().flatten());
+    }
     for notify in &model.notifies {
         if let crate::model::NotifyKind::Command { run } = &notify.kind {
             texts.extend(run);
@@ -190,6 +193,8 @@ struct Lowering<'a> {
     sources: BTreeSet<SourceId>,
     /// Stores of this run.
     stores: BTreeSet<StoreId>,
+    /// Sources that this run rehearses.
+    rehearse: BTreeSet<SourceId>,
     steps: Vec<Step>,
 }
 
@@ -210,7 +215,12 @@ impl<'a> Lowering<'a> {
             .chain(separates().flat_map(|separate| separate.to.iter().copied()))
             .collect();
         let run = occasion.run.clone().unwrap_or_else(|| "RUN".to_owned());
-        Lowering { model, run, names, archives, sources, stores, steps: Vec::new() }
+        let sources: BTreeSet<SourceId> = sources;
+        let is_due = |id: &SourceId| occasion.rehearse.as_ref().is_none_or(|due| due.contains(id));
+        let verified = model.verifies.iter().filter(|verify| verify.every.is_some());
+        let rehearse = verified.map(|verify| verify.restore);
+        let rehearse = rehearse.filter(|id| sources.contains(id) && is_due(id)).collect();
+        Lowering { model, run, names, archives, sources, stores, rehearse, steps: Vec::new() }
     }
 
     fn push(&mut self, id: &str, action: Action, needs: impl IntoIterator<Item = String>) -> &mut Step {
@@ -584,6 +594,8 @@ impl<'a> Lowering<'a> {
             step.deletes.insert(Resource::Contents(staging.path));
             last = vec!["clear/after".to_owned()];
         }
+        let rehearsals = self.rehearsals(&last);
+        last.extend(rehearsals);
         let plan = self.model.name.clone();
         let never =
             self.model.staging.as_ref().filter(|staging| !staging.clear_before && !staging.clear_after);
@@ -599,6 +611,26 @@ impl<'a> Lowering<'a> {
                 step.writes.insert(Resource::World(notify.name.clone()));
             }
         }
+    }
+
+    /// Rehearsals, one after the other, behind the commits and once the staging is free again: each needs room of its own.
+    fn rehearsals(&mut self, behind: &[String]) -> Vec<String> {
+        let commits = self.stores.iter().map(|store| format!("commit/{}", self.model.store(*store).name));
+        let mut needs: Vec<String> = commits.chain(behind.iter().cloned()).collect();
+        let (mut ids, stores) = (Vec::new(), self.stores.clone());
+        for source in self.rehearse.clone() {
+            let name = self.model.source(source).name.clone();
+            let records = own(&self.model.name, &format!("rehearsals/TIME-{name}-NONCE.yaml"));
+            let records: Vec<Resource> =
+                stores.iter().map(|store| self.object(*store, records.clone())).collect();
+            let id = format!("rehearse/{name}");
+            let step = self.push(&id, Action::Rehearse(source), needs.clone());
+            step.reads.insert(Resource::World(format!("the newest backup of `{name}`")));
+            step.writes.extend(records);
+            needs.push(id.clone());
+            ids.push(id);
+        }
+        ids
     }
 
     fn notify_start(&mut self) {

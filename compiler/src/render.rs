@@ -112,6 +112,7 @@ fn doing<'a>(action: &Action, model: &'a Model) -> Doing<'a> {
         Action::ExpireWal(at, of) => {
             Doing { verb: "expire", source: wal_source(model, *at), store: store(of), ..none }
         }
+        Action::Rehearse(id) => Doing { verb: "rehearse", source: source(id), ..none },
         Action::Unlock => Doing { verb: "unlock", ..none },
         Action::Notify(at, when) => {
             Doing { verb: "notify", notify: Some(notify_name(model, *at)), when: Some(*when), ..none }
@@ -195,6 +196,7 @@ fn dot_shape(action: &Action) -> &'static str {
         Action::Pack(_) => "box3d",
         Action::Publish(..) => "box",
         Action::Commit(_) => "doubleoctagon",
+        Action::Rehearse(_) => "hexagon",
         Action::Notify(..) => "note",
     }
 }
@@ -243,6 +245,7 @@ fn mermaid_shape(action: &Action) -> (&'static str, &'static str) {
         Action::Pack(_) => ("[[", "]]"),
         Action::Publish(..) => ("[", "]"),
         Action::Commit(_) => ("(((", ")))"),
+        Action::Rehearse(_) => ("{{", "}}"),
         Action::Notify(..) => (">", "]"),
     }
 }

@@ -8,6 +8,7 @@
 //! | [`extract`] | putting files back, confined to their target |
 //! | [`load`] | plan files and their imports, from paths to texts |
 //! | [`recall`] | getting data back: shelves of backups, restore, verify |
+//! | [`rehearse`] | restores into a scratch folder, to see that they would work |
 //! | [`run`] | running a plan: the coordinator, its steps, the journal |
 //! | [`scan`] | walking the trees of a `files` source |
 //! | [`source`] | reading sources that are not plain files |
@@ -22,6 +23,7 @@ pub mod extract;
 pub mod load;
 pub mod postgres;
 pub mod recall;
+pub mod rehearse;
 pub mod run;
 pub mod scan;
 pub mod source;

@@ -3,6 +3,8 @@
 //! Reading a plan must be harmless whatever lies at its path: a named pipe does not hang it, a huge file is not read,
 //! and an import that cannot be read is left to the compiler, which knows the line that asks for it.
 
+pub mod revision;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -116,9 +118,22 @@ impl Trouble {
 /// # Errors
 /// Where the plan file itself gives no text.
 pub fn load(plan: &Path, current: &Path) -> Result<SourceSet, LoadError> {
+    load_by(plan, display(plan), current, &read_text)
+}
+
+/// As [`load`], with the texts from elsewhere: `read` is asked for each by the absolute path it stands for. Messages call
+/// the plan itself `shown`.
+///
+/// # Errors
+/// Where the plan file itself gives no text.
+pub fn load_by(
+    plan: &Path,
+    shown: String,
+    current: &Path,
+    read: &dyn Fn(&Path) -> Result<String, Trouble>,
+) -> Result<SourceSet, LoadError> {
     let root = normalize(&current.join(plan));
-    let shown = display(plan);
-    let text = read_text(&root).map_err(|trouble| LoadError { shown: shown.clone(), trouble })?;
+    let text = read(&root).map_err(|trouble| LoadError { shown: shown.clone(), trouble })?;
     let mut set = SourceSet::default();
     let mut waiting: VecDeque<PathBuf> = VecDeque::new();
     let first = source_file(root.clone(), shown, text);
@@ -132,7 +147,7 @@ pub fn load(plan: &Path, current: &Path) -> Result<SourceSet, LoadError> {
             set.unreadable.insert(path, format!("is one too many: a plan has at most {MOST_FILES} files"));
             continue;
         }
-        match read_text(&path) {
+        match read(&path) {
             Ok(text) => {
                 let file = source_file(path.clone(), shown_import(&path, &root, plan, current), text);
                 waiting.extend(import_paths(&file).into_iter().map(|(path, _)| path));
@@ -285,11 +300,23 @@ fn write_like(temporary: &Path, text: &str, target: &Path, old: &fs::Metadata) -
     new.sync_all()
 }
 
-fn read_text(path: &Path) -> Result<String, Trouble> {
+/// Reads one file of a plan.
+///
+/// # Errors
+/// Where it gives no text.
+pub fn read_text(path: &Path) -> Result<String, Trouble> {
     let file = open_regular(path)?;
     let mut bytes = Vec::new();
     // Not the size of a moment ago decides, but what comes: files below /proc claim to be empty.
     file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(Trouble::from_io)?;
+    as_text(bytes)
+}
+
+/// Bytes as the text of a plan.
+///
+/// # Errors
+/// Where they are none, or too many.
+pub fn as_text(bytes: Vec<u8>) -> Result<String, Trouble> {
     if bytes.len() as u64 > LARGEST_FILE {
         return Err(Trouble::TooLarge);
     }
@@ -339,7 +366,7 @@ fn shown_import(path: &Path, root: &Path, plan: &Path, current: &Path) -> String
 }
 
 /// `.` and `..` taken out by the text alone, as the compiler does; `path` is absolute.
-fn normalize(path: &Path) -> PathBuf {
+pub fn normalize(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for part in path.components() {
         match part {

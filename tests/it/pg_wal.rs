@@ -7,13 +7,13 @@ use crate::pg_base::{Cluster, is_root};
 use crate::scenario::{Answer, plan, wait_for};
 
 /// A cluster whose server archives its log by the plan `p.plan`.
-struct Archived {
-    cluster: Cluster,
+pub struct Archived {
+    pub cluster: Cluster,
 }
 
 impl Archived {
     /// `stores`: names of folders; `more`: of the `wal` block; `rest`: of the plan.
-    fn new(stores: &[&str], more: &str, rest: &str) -> Archived {
+    pub fn new(stores: &[&str], more: &str, rest: &str) -> Archived {
         let cluster = Cluster::new();
         let here = cluster.scenario.path(".");
         // Where the server's account can start it.
@@ -52,12 +52,12 @@ impl Archived {
         ));
     }
 
-    fn sql(&self, sql: &str) -> String {
+    pub fn sql(&self, sql: &str) -> String {
         self.cluster.sql(sql)
     }
 
     /// Ends the current segment and waits until it is archived.
-    fn switch(&self) -> String {
+    pub fn switch(&self) -> String {
         let segment = self.sql("SELECT pg_walfile_name(pg_switch_wal())");
         let archived =
             || self.sql(&format!("SELECT last_archived_wal >= '{segment}' FROM pg_stat_archiver")) == "t";
@@ -65,12 +65,12 @@ impl Archived {
         segment
     }
 
-    fn push(&self, file: &str) -> Answer {
+    pub fn push(&self, file: &str) -> Answer {
         // As the server does: in the data directory.
         self.run(&format!("cd pg && ../plan wal push ../p.plan main {file}"))
     }
 
-    fn run(&self, script: &str) -> Answer {
+    pub fn run(&self, script: &str) -> Answer {
         let script = format!("export PATH=/usr/lib/postgresql/15/bin:$PATH\n{script}");
         self.cluster.scenario.write("script2", script);
         let way: &[&str] = if is_root() {
@@ -81,18 +81,23 @@ impl Archived {
         self.cluster.scenario.other(way)
     }
 
-    fn archive(&self, store: &str) -> std::path::PathBuf {
+    pub fn archive(&self, store: &str) -> std::path::PathBuf {
         self.cluster.scenario.path(&format!("{store}/.backplan-wal/p/main"))
     }
 
     /// The object of a segment.
-    fn object(&self, store: &str, segment: &str) -> std::path::PathBuf {
+    pub fn object(&self, store: &str, segment: &str) -> std::path::PathBuf {
         let mut found = fs::read_dir(self.archive(store)).unwrap().map(|entry| entry.unwrap().path());
         let cluster = found.find(|path| path.to_str().unwrap().ends_with("-15")).unwrap();
         cluster.join(&segment[..16]).join(format!("{segment}.gz"))
     }
 
-    fn stop_back(&self) {
+    /// The object of a segment of a timeline that no server made.
+    pub fn object_of(&self, segment: &str) -> std::path::PathBuf {
+        self.object("store", segment)
+    }
+
+    pub fn stop_back(&self) {
         self.cluster.sh("pg_ctl -s -D back -m immediate stop");
         for folder in ["back", "back.server", "back.tablespaces"] {
             let _ = fs::remove_dir_all(self.cluster.scenario.path(folder));

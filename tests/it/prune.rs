@@ -260,7 +260,7 @@ fn a_status_tells_ages_promises_and_what_is_next() {
         .stdout_has("all is well")
         .stdout_has("10 h old")
         .stdout_has("next due: 2026-11-02 02:30 UTC, in 14 h")
-        .stdout_has("objective rto 4 h of site: not known: not rehearsed yet");
+        .stdout_has("objective rto 4 h of site: not known: `site` was not rehearsed yet");
     let late = at(&scenario, "2026-11-03T02:30:00Z", &["status"]).status(3);
     late.stdout_has("overdue").stdout_has("objective rpo 1 d of site: MISSED");
     let answer = json(&at(&scenario, "2026-11-03T02:30:00Z", &["status", "--format", "json"]).status(3));

@@ -101,13 +101,11 @@ fn a_dry_run_shows_what_the_run_then_does() {
 
 #[test]
 fn plans_that_cannot_be_run_yet_are_refused_before_their_first_step() {
-    for name in ["postgres_wal"] {
-        let path = repository("plans").join(name).with_extension("plan");
-        let scenario = Scenario::new();
-        let before = everything(&scenario.path(".."));
-        scenario.plan(["run", path.to_str().unwrap()]).status(2).stdout("").stderr_has("can check plan");
-        assert_eq!(everything(&scenario.path("..")), before);
-    }
+    let path = repository("plans/postgres_wal.plan");
+    let scenario = Scenario::new();
+    let before = everything(&scenario.path(".."));
+    scenario.plan(["run", path.to_str().unwrap()]).status(2).stdout("").stderr_has("can check plan");
+    assert_eq!(everything(&scenario.path("..")), before);
 }
 
 #[test]

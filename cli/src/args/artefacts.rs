@@ -231,18 +231,21 @@ pub struct RestoreArgs {
     pub format: Format,
 }
 
-/// Compare backups with their hashes.
+/// Compare backups with their hashes, or rehearse a restore.
 ///
 /// Reads backups where they lie and compares them with their hashes. Damage is named by artefact, by member and by the
-/// files that are in it.
+/// files that are in it. With `--rehearse`, sources are restored into a scratch folder, a Postgres cluster is started on
+/// a private socket, the plan's `verify` blocks ask their queries, and all of it is removed again.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   plan verify site.plan             the newest backup in every store
   plan verify site.plan --all       every backup
   plan verify --deep --store /mnt/backup
+  plan verify site.plan --rehearse  restore what the plan's `verify` blocks name, and look at it
+  plan verify site.plan --rehearse --source db --scratch /srv/scratch
 
-Exit statuses: 0 whole, 1 damaged or not readable.")]
+Exit statuses: 0 whole, 1 damaged or not readable, or a rehearsal failed, 3 a rehearsal took longer than `rto`.")]
 pub struct VerifyArgs {
     /// Where to look.
     #[command(flatten)]
@@ -256,6 +259,15 @@ pub struct VerifyArgs {
     /// Also decode every entry and compare it with the index
     #[arg(long)]
     pub deep: bool,
+    /// Restore into a scratch folder, look at what came back, and remove it
+    #[arg(long, conflicts_with_all = ["all", "deep"])]
+    pub rehearse: bool,
+    /// Rehearse this source only; may be given for several. Otherwise those of the plan's `verify` blocks, or all
+    #[arg(long = "source", value_name = "SOURCE", requires = "rehearse")]
+    pub sources: Vec<String>,
+    /// Where to make the scratch folder: as large as what is restored. Otherwise TMPDIR, or `/var/tmp`
+    #[arg(long, value_name = "DIR", requires = "rehearse", value_hint = ValueHint::DirPath)]
+    pub scratch: Option<PathBuf>,
     /// Whom the answer is for
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,

@@ -102,6 +102,47 @@ pub struct CompileArgs {
     pub plan: PlanFile,
 }
 
+/// Show what a change of a plan does.
+///
+/// Shows what a change of a plan does: to data first (sources no longer backed up, backups that retention would now
+/// delete, copies, encryption and points in time lost), then what is written differently, then which steps of a run
+/// differ. Names of values, order, comments and formatting are no change. Secrets are shown as references and never
+/// fetched. OLD is read as if it lay where NEW does.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan diff old.plan new.plan
+  plan diff --rev HEAD site.plan             against the last commit
+  plan diff --rev main --format markdown     for a pull request
+  plan diff --deployed site.plan             against the plan that made the newest backup
+
+Exit statuses: 0 the plans mean the same, 1 the comparison could not be made, 2 something changed.")]
+pub struct DiffArgs {
+    /// OLD and NEW; with `--rev` or `--deployed` the new plan alone
+    #[arg(value_name = "FILE", num_args = 0..=2, value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+    /// Compare with the plan as it is at this revision of its git repository
+    #[arg(long, value_name = "REV", conflicts_with = "deployed")]
+    pub rev: Option<String>,
+    /// Compare with the plan that made the newest backup in its stores
+    #[arg(long)]
+    pub deployed: bool,
+    /// Whom the answer is for
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: DiffFormat,
+}
+
+/// Whom a difference is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DiffFormat {
+    /// For people
+    Human,
+    /// For programs: one JSON document
+    Json,
+    /// For a pull request
+    Markdown,
+}
+
 /// Draw the steps of a run.
 ///
 /// Draws the steps of a full run and what waits for what.

@@ -126,6 +126,7 @@ fn tell_syntax_errors(text: &str, shown: &str, errors: &[ParseError], console: &
             primary: Label { place: Place { file, span: error.span }, text: String::new() },
             others: Vec::new(),
             help: error.help.clone(),
+            mends: Vec::new(),
         };
         let text = human::finding(&finding, &sources, console.errors());
         console.complain(&format!("{text}\n"));

@@ -5,8 +5,11 @@ use backplan_runtime::catalog::manifest::Manifest;
 use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::{Control, Stopped};
 use backplan_runtime::recall::check::{Checked, check};
+use backplan_runtime::recall::log::{self, CheckedLog};
 use backplan_runtime::recall::shelf::{Shelf, Shelves};
+use backplan_runtime::wal::expiry::Base;
 
+use super::rehearse;
 use super::shelves::{choice, failure, open};
 use super::stop::until_signal;
 use crate::args::{Format, Global, VerifyArgs};
@@ -20,6 +23,9 @@ use crate::render::{backups, json};
 /// When no store, or no such run, can be read.
 pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
     let shelves = open(&args.place.plan, &args.place.store, global, console)?;
+    if args.rehearse {
+        return rehearse::execute(args, &shelves, global, console);
+    }
     let depth = if args.deep { Depth::Entries } else { Depth::Hashes };
     let wanted = wanted(&shelves, args)?;
     let control = Control::default();
@@ -28,16 +34,54 @@ pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Res
         each.collect::<Result<Vec<Checked>, Stopped>>()
     })?;
     let (Ok(checked), None) = (checked, signal) else { return Ok(signal.unwrap_or(Status::Interrupted)) };
+    let (logs, signal) = until_signal(&control, || logs(args, &shelves, &wanted, &control))?;
+    let (Ok(logs), None) = (logs, signal) else { return Ok(signal.unwrap_or(Status::Interrupted)) };
     match args.format {
-        Format::Human => console.answer(&backups::checked(&checked, console.answers())),
+        Format::Human => {
+            console.answer(&backups::checked(&checked, console.answers()));
+            console.answer(&backups::checked_logs(&logs, console.answers()));
+        }
         Format::Json => {
             let unread = shelves.warnings();
-            let answer = serde_json::json!({ "format": 1, "runs": checked, "unreadable": unread });
+            let answer =
+                serde_json::json!({ "format": 1, "runs": checked, "logs": logs, "unreadable": unread });
             console.answer(&json::document(&answer));
         }
     }
-    let whole = checked.iter().all(Checked::is_whole) && shelves.warnings().is_empty();
+    let whole = checked.iter().all(Checked::is_whole)
+        && logs.iter().all(|log| log.damage.is_empty())
+        && shelves.warnings().is_empty();
     Ok(if whole { Status::Done } else { Status::Failed })
+}
+
+/// Checks the archived logs in these stores: what recovery from the chosen run needs, or all of it.
+fn logs(
+    args: &VerifyArgs,
+    shelves: &Shelves,
+    wanted: &[(&Shelf, &Manifest)],
+    control: &Control,
+) -> Result<Vec<CheckedLog>, Stopped> {
+    let mut checked = Vec::new();
+    for shelf in &shelves.shelves {
+        for archive in log::archives_in(shelf) {
+            let (source, archive) = match archive {
+                Ok(found) => found,
+                Err(log) => {
+                    checked.push(log);
+                    continue;
+                }
+            };
+            if args.all {
+                checked.push(log::check(&archive, &source, None, control)?);
+                continue;
+            }
+            let base = wanted.iter().find_map(|(_, manifest)| Base::of(manifest, &source));
+            if let Some(base) = base {
+                checked.push(log::check(&archive, &source, Some(&base), control)?);
+            }
+        }
+    }
+    Ok(checked)
 }
 
 /// The runs to check, each in every store that holds it.

@@ -6,6 +6,7 @@ use backplan_runtime::artefact::{Entry, Flags, Kind};
 use backplan_runtime::catalog::manifest::{Manifest, SourceStatus};
 use backplan_runtime::recall::check::Checked;
 use backplan_runtime::recall::cluster::Outcome as Cluster;
+use backplan_runtime::recall::log::CheckedLog;
 use backplan_runtime::recall::restore::Outcome;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -289,6 +290,23 @@ pub fn cluster(outcome: &Cluster, dry_run: bool, style: Style) -> String {
     if let Some((sockets, port)) = &outcome.server {
         let alone = if outcome.is_alone { ", in a network of its own" } else { "" };
         let _ = writeln!(out, "{}{alone}: psql -h {} -p {port}", paint.green("running"), shown(sockets));
+    }
+    out
+}
+
+/// What a check of archived logs found.
+pub fn checked_logs(logs: &[CheckedLog], style: Style) -> String {
+    let paint = Paint::new(style);
+    let mut out = String::new();
+    for log in logs {
+        let place = format!("log of `{}` in `{}`", harmless(&log.source), log.store);
+        let _ = match log.damage.is_empty() {
+            true => writeln!(out, "{place}: {}, {}", paint.green("whole"), plural(log.files, "file")),
+            false => writeln!(out, "{place}: {}", paint.red("DAMAGED")),
+        };
+        for damage in &log.damage {
+            let _ = writeln!(out, "  {}", harmless(damage));
+        }
     }
     out
 }

@@ -4,11 +4,14 @@ use std::fmt::Write;
 
 use backplan_runtime::catalog::prune::PrunedRun;
 use backplan_runtime::recall::log::LogStanding;
-use backplan_runtime::recall::status::{ArchiveNext, Promise, SourceStanding, Status, Verdict, span};
+use backplan_runtime::recall::status::{
+    ArchiveNext, Promise, RehearsalStanding, SourceStanding, Status, Verdict, span,
+};
 use backplan_runtime::run::prune::StorePrune;
 
 use super::human::plural;
 use super::paint::Paint;
+use super::rehearsal::short;
 use super::text::harmless;
 use crate::console::Style;
 use crate::progress::bytes;
@@ -89,6 +92,9 @@ pub fn status(status: &Status, style: Style) -> String {
     for log in &status.logs {
         self::log(&mut out, log, paint);
     }
+    for standing in &status.rehearsals {
+        rehearsal(&mut out, standing, paint);
+    }
     for store in &status.stores {
         let size = bytes(store.size);
         let _ = writeln!(out, "store `{}`: {}, {size}", store.store, plural(store.runs, "run"));
@@ -147,6 +153,31 @@ fn log(out: &mut String, log: &LogStanding, paint: Paint) {
     let _ = writeln!(out, "  {}, {}", plural(log.segments, "segment"), bytes(log.size));
     for problem in &log.problems {
         let _ = writeln!(out, "{} log of `{}`: {}", paint.yellow("problem:"), log.source, harmless(problem));
+    }
+}
+
+/// The last rehearsal of a source, and whether another is due.
+fn rehearsal(out: &mut String, standing: &RehearsalStanding, paint: Paint) {
+    let late = match (standing.overdue, standing.every) {
+        (true, Some(every)) => {
+            let every = span(i64::try_from(every).unwrap_or(i64::MAX));
+            format!("; {}: one is promised every {every}", paint.red("overdue"))
+        }
+        _ => String::new(),
+    };
+    let name = &standing.source;
+    let _ = match &standing.last {
+        None => writeln!(out, "rehearsal of `{name}`: {}{late}", paint.yellow("none yet")),
+        Some(last) => {
+            let word = if last.passed { paint.green("passed") } else { paint.red("FAILED") };
+            let age = span(standing.age.unwrap_or_default());
+            let usable = last.usable_ms.map(|usable| format!(", usable after {}", short(usable)));
+            let usable = usable.unwrap_or_default();
+            writeln!(out, "rehearsal of `{name}`: {word} {age} ago, from run {}{usable}{late}", last.run)
+        }
+    };
+    for failure in standing.last.iter().flat_map(|last| last.failures()) {
+        let _ = writeln!(out, "{} rehearsal of `{name}`: {}", paint.yellow("problem:"), harmless(&failure));
     }
 }
 

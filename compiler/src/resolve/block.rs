@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use backplan_grammar::Span;
 use backplan_grammar::ast::{Attr, Decl, Entry};
 
 use super::Resolver;
 use super::coerce::{Typed, Wanted};
-use super::suggest::did_you_mean;
+use super::suggest::{did_you_mean, nearest};
 use crate::codes;
-use crate::finding::Finding;
+use crate::finding::{Edit, Finding};
 use crate::model::{EnvValue, FilesPath, When};
 use crate::schema::{self, Kind, Presence, Type};
 use crate::sources::{FileId, Place};
@@ -60,8 +61,11 @@ impl<'a> Resolver<'a> {
         for attr in kind.attributes(ty).filter(|attr| attr.presence == Presence::Required) {
             if !block.places.contains_key(attr.name) {
                 let message = format!("{} has no `{}`", shown(decl), attr.name);
-                let help = format!("add `{} = {}`", attr.name, attr.ty.example());
-                self.findings.push(Finding::new(&codes::MISSING_ATTRIBUTE, block.head, message).help(help));
+                let line = format!("{} = {}", attr.name, attr.ty.example());
+                let finding = Finding::new(&codes::MISSING_ATTRIBUTE, block.head, message)
+                    .help(format!("add `{line}`"))
+                    .mend(format!("add `{line}`"), addition(decl, file, &line));
+                self.findings.push(finding);
             }
         }
         block
@@ -119,7 +123,11 @@ impl<'a> Resolver<'a> {
             format!("its attributes are {}", names.join(", "))
         };
         let message = format!("`{what}` has no attribute `{name}`");
-        self.findings.push(Finding::new(&codes::UNKNOWN_ATTRIBUTE, place, message).help(help));
+        self.findings.push(
+            Finding::new(&codes::UNKNOWN_ATTRIBUTE, place, message)
+                .help(help)
+                .instead(name, nearest(name, names)),
+        );
     }
 
     fn nested(
@@ -141,7 +149,9 @@ impl<'a> Resolver<'a> {
                     .unwrap_or_else(|| "write attributes as `name = value`".into())
             };
             let message = format!("`{}` holds no block `{name}`", kind.name);
-            self.findings.push(Finding::new(&codes::UNKNOWN_BLOCK, place, message).help(help));
+            let near = nearest(name, kind.blocks.iter().copied());
+            let finding = Finding::new(&codes::UNKNOWN_BLOCK, place, message).help(help);
+            self.findings.push(finding.instead(name, near));
             return;
         };
         if !seen.insert(known) {
@@ -157,6 +167,19 @@ impl<'a> Resolver<'a> {
         }
         block.nested.push((known, inner));
     }
+}
+
+/// A further statement in a block: behind the last one, or where it has none before the closing brace.
+fn addition(decl: &Decl, file: FileId, line: &str) -> Edit {
+    let last = decl.body.last().map(|entry| match entry {
+        Entry::Attr(attr) => attr.span.end,
+        Entry::Block(inner) => inner.span.end,
+    });
+    let (at, new) = match last {
+        Some(end) => (end, format!("\n  {line}")),
+        None => (decl.span.end.saturating_sub(1), format!("\n  {line}\n")),
+    };
+    Edit { place: Place { file, span: Span::new(at, at) }, old: String::new(), new }
 }
 
 /// A declaration as messages name it: "source `site`", "staging".

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Resolver;
 use super::eval::literal;
 use super::paths::inside;
-use super::suggest::did_you_mean;
+use super::suggest::{did_you_mean, nearest};
 use super::value::{Value, ValueKind};
 use crate::codes;
 use crate::due;
@@ -212,7 +212,11 @@ impl Resolver<'_> {
         let help = did_you_mean(&text, names.iter().map(String::as_str))
             .unwrap_or_else(|| "name it like \"Europe/Berlin\" or \"UTC\"".into());
         let message = format!("there is no time zone `{text}`");
-        self.findings.push(Finding::new(&codes::BAD_VALUE, value.place, message).help(help));
+        self.findings.push(
+            Finding::new(&codes::BAD_VALUE, value.place, message)
+                .help(help)
+                .instead(&text, nearest(&text, names.iter().map(String::as_str))),
+        );
         None
     }
 
@@ -353,7 +357,9 @@ impl Resolver<'_> {
         let help = did_you_mean(word, words.iter().copied())
             .unwrap_or_else(|| format!("`{}` takes {}", wanted.name, wanted.ty.describe()));
         let message = format!("`{}` does not know `{word}`", wanted.name);
-        self.findings.push(Finding::new(&codes::UNKNOWN_KEYWORD, place, message).help(help));
+        let near = nearest(word, words.iter().copied());
+        self.findings
+            .push(Finding::new(&codes::UNKNOWN_KEYWORD, place, message).help(help).instead(word, near));
         None
     }
 
@@ -372,7 +378,9 @@ impl Resolver<'_> {
             "all" => format!("`all` may not stand here: this is a list of {kind}s"),
             _ => format!("there is no {kind} `{word}`"),
         };
-        self.findings.push(Finding::new(&codes::UNKNOWN_REFERENCE, place, message).help(help));
+        let near = nearest(word, known.iter().copied());
+        self.findings
+            .push(Finding::new(&codes::UNKNOWN_REFERENCE, place, message).help(help).instead(word, near));
         None
     }
 
@@ -396,7 +404,7 @@ impl Resolver<'_> {
             _ => format!("write it like `{} = {}`", wanted.name, wanted.ty.example()),
         };
         let finding = Finding::new(&codes::WRONG_TYPE, value.place, message).help(help);
-        self.findings.push(written_at(finding, value));
+        self.findings.push(written_at(as_list(finding, value, wanted.ty), value));
         None
     }
 
@@ -435,6 +443,19 @@ impl Resolver<'_> {
         self.findings.push(written_at(finding, value));
         None
     }
+}
+
+/// With the mend that puts a lone element into a list, where a list is wanted.
+fn as_list(finding: Finding, value: &Value, ty: Ty) -> Finding {
+    let element = match (&*value.kind, ty) {
+        (ValueKind::Word(word), Ty::Keywords(_) | Ty::Refs(_) | Ty::RefsOrAll(_)) => word.clone(),
+        (ValueKind::Text(_), Ty::Args | Ty::Paths | Ty::Patterns | Ty::Recipients) => match literal(value) {
+            Some(text) => format!("{text:?}"),
+            None => return finding,
+        },
+        _ => return finding,
+    };
+    finding.instead(&element, Some(&format!("[{element}]")))
 }
 
 /// Adds where a value was written, if that is elsewhere.

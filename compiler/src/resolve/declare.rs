@@ -6,7 +6,7 @@ use backplan_grammar::ast::{Decl, Ident, Item};
 
 use super::Resolver;
 use super::block::{head, shown};
-use super::suggest::did_you_mean;
+use super::suggest::{did_you_mean, nearest};
 use crate::codes;
 use crate::finding::Finding;
 use crate::schema::{self, Kind, Naming, Type};
@@ -102,7 +102,9 @@ impl<'a> Resolver<'a> {
                 format!("the kinds are {}", kinds.join(", "))
             });
             let message = format!("there is no kind of declaration `{word}`");
-            self.findings.push(Finding::new(&codes::UNKNOWN_KIND, at(&decl.kind), message).help(help));
+            let near = nearest(word, schema::KINDS.iter().map(|kind| kind.name));
+            let finding = Finding::new(&codes::UNKNOWN_KIND, at(&decl.kind), message).help(help);
+            self.findings.push(finding.instead(word, near));
             return None;
         };
         let named = self.check_name(decl, file, kind);
@@ -143,7 +145,9 @@ impl<'a> Resolver<'a> {
                 .unwrap_or_else(|| format!("the types are {}", names.join(", ")));
             let message = format!("there is no {} of type `{}`", kind.name, ty.node);
             let place = Place { file, span: ty.span };
-            self.findings.push(Finding::new(&codes::UNKNOWN_TYPE, place, message).help(help));
+            let near = nearest(&ty.node, names);
+            let finding = Finding::new(&codes::UNKNOWN_TYPE, place, message).help(help);
+            self.findings.push(finding.instead(&ty.node, near));
         }
         found
     }
@@ -154,7 +158,8 @@ impl<'a> Resolver<'a> {
                 let message = format!("`{}` takes no name", kind.name);
                 let help = format!("leave `{}` out", name.node);
                 let place = Place { file, span: name.span };
-                self.findings.push(Finding::new(&codes::UNEXPECTED_NAME, place, message).help(help));
+                let finding = Finding::new(&codes::UNEXPECTED_NAME, place, message).help(help);
+                self.findings.push(finding.instead(&name.node, Some("")));
                 false
             }
             (None, Naming::New | Naming::OfSource) => {

@@ -6,7 +6,7 @@ use backplan_grammar::Span;
 use backplan_grammar::ast::{Expr, ExprKind, Ident, SchedulePhrase, StrPart};
 
 use super::paths::absolute;
-use super::suggest::did_you_mean;
+use super::suggest::{did_you_mean, nearest};
 use super::value::{Value, ValueKind};
 use super::{MAX_DEPTH, MAX_TEXT, Resolver};
 use crate::codes;
@@ -151,10 +151,12 @@ impl<'a> Resolver<'a> {
     /// Tells that no `let` or `param` is called `word`.
     pub(super) fn unknown_name(&mut self, word: &str, place: Place) {
         let names = self.scopes.get(&place.file).map(|scope| scope.names.keys().copied().collect::<Vec<_>>());
-        let help = did_you_mean(word, names.unwrap_or_default())
+        let names = names.unwrap_or_default();
+        let near = nearest(word, names.iter().copied());
+        let help = did_you_mean(word, names.iter().copied())
             .unwrap_or_else(|| format!("a string stands in quotes: \"{word}\""));
         let message = format!("no `let` or `param` is called `{word}`");
-        self.findings.push(Finding::new(&codes::UNKNOWN_NAME, place, message).help(help));
+        self.findings.push(Finding::new(&codes::UNKNOWN_NAME, place, message).help(help).instead(word, near));
     }
 
     fn call(&mut self, name: &Ident, args: &[Expr], place: Place) -> Option<ValueKind> {
@@ -167,7 +169,9 @@ impl<'a> Resolver<'a> {
                 });
             let place = Place { span: name.span, ..place };
             let message = format!("there is no function `{}`", name.node);
-            self.findings.push(Finding::new(&codes::UNKNOWN_FUNCTION, place, message).help(help));
+            let near = nearest(&name.node, FUNCTIONS.iter().map(|(name, ..)| *name));
+            let finding = Finding::new(&codes::UNKNOWN_FUNCTION, place, message).help(help);
+            self.findings.push(finding.instead(&name.node, near));
             return None;
         };
         let values: Vec<Option<Value>> = args.iter().map(|arg| self.eval(arg, place.file)).collect();

@@ -8,7 +8,7 @@ use backplan_grammar::ast::{Import, Item, PlanHeader};
 
 use super::paths::normalise;
 use super::scope::Bindings;
-use super::suggest::did_you_mean;
+use super::suggest::{did_you_mean, nearest};
 use super::{MAX_IMPORT_DEPTH, Resolver};
 use crate::codes;
 use crate::finding::Finding;
@@ -126,7 +126,9 @@ impl<'a> Resolver<'a> {
                         params => format!("its parameters are {}", params.join(", ")),
                     });
                 let message = format!("`{}` has no parameter `{name}`", import.path.node);
-                self.findings.push(Finding::new(&codes::UNKNOWN_PARAM, place, message).help(help));
+                let near = nearest(name, params.iter().copied());
+                let finding = Finding::new(&codes::UNKNOWN_PARAM, place, message).help(help);
+                self.findings.push(finding.instead(name, near));
                 bindings.has_unknown = true;
                 continue;
             }

@@ -6,7 +6,7 @@ use backplan_grammar::ast::{Expr, Item, Param};
 use backplan_grammar::parse;
 
 use super::Resolver;
-use super::suggest::did_you_mean;
+use super::suggest::{did_you_mean, nearest};
 use super::value::{Value, ValueKind};
 use crate::codes;
 use crate::finding::Finding;
@@ -207,7 +207,9 @@ impl<'a> Resolver<'a> {
             .unwrap_or_else(|| format!("the types are {}", PARAM_TYPES.join(", ")));
         let message = format!("a parameter cannot have the type `{}`", ty.node);
         let place = Place { file, span: ty.span };
-        self.findings.push(Finding::new(&codes::UNKNOWN_TYPE, place, message).help(help));
+        let near = nearest(&ty.node, PARAM_TYPES.iter().copied());
+        let finding = Finding::new(&codes::UNKNOWN_TYPE, place, message).help(help);
+        self.findings.push(finding.instead(&ty.node, near));
         None
     }
 

@@ -275,6 +275,11 @@ impl Server {
         Ok(text.lines().map(|line| line.split('\x1f').map(str::to_owned).collect()).collect())
     }
 
+    /// From now on it is asked as this role.
+    pub fn ask_as(&mut self, role: String) {
+        self.start.role = role;
+    }
+
     /// The environment in which Postgres' own programs find this server.
     pub fn environment(&self) -> Vec<(String, String)> {
         let sockets = self.sockets.display().to_string();

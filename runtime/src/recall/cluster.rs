@@ -446,7 +446,11 @@ impl ClusterRestore<'_> {
         Ok(())
     }
 
-    fn programs(&self) -> Result<PathBuf, ClusterError> {
+    /// The folder of the programs of the cluster's server.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoServer`].
+    pub fn programs(&self) -> Result<PathBuf, ClusterError> {
         let version = self.record.labels.get("server_version").map_or("", String::as_str);
         let major = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
         tools::server(major).ok_or_else(|| ClusterError::NoServer(version.to_owned()))

@@ -6,13 +6,14 @@ use backplan_compiler::model::{Model, StoreKind, Wal};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::shelf::Shelves;
+use super::shelf::{Shelf, Shelves};
 use super::window::{self, Span};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::Manifest;
+use crate::control::{Control, Stopped};
 use crate::postgres::recovery::Lsn;
 use crate::wal::WalError;
-use crate::wal::archive::Archive;
+use crate::wal::archive::{self, Archive};
 use crate::wal::cluster::ClusterId;
 use crate::wal::expiry::Base;
 use crate::wal::name::{Segment, WalName};
@@ -112,6 +113,25 @@ pub fn archives(model: &Model, wal: &Wal) -> (Vec<Archive>, Vec<String>) {
     (open, unread)
 }
 
+/// The archives of logs that a store has beside a plan's backups, by source; of one that cannot be opened, why.
+pub fn archives_in(shelf: &Shelf) -> Vec<Result<(String, Archive), CheckedLog>> {
+    let Some(root) = &shelf.root else { return Vec::new() };
+    let plan = shelf.layout.plan();
+    let sources = std::fs::read_dir(root.join(archive::HOME).join(plan)).into_iter().flatten().flatten();
+    let mut names: Vec<String> = sources.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    let open = |source: String| {
+        let label = shelf.store.label();
+        match Archive::open(label, root, plan, &source) {
+            Ok(archive) => Ok((source, archive)),
+            Err(error) => {
+                Err(CheckedLog { store: label.to_owned(), source, files: 0, damage: vec![error.to_string()] })
+            }
+        }
+    };
+    names.into_iter().map(open).collect()
+}
+
 /// The base backups of a source, of all stores.
 pub fn bases(shelves: &Shelves, source: &str) -> BTreeMap<RunId, Base> {
     let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
@@ -144,4 +164,70 @@ pub fn standing(model: &Model, shelves: &Shelves, wal: &Wal) -> LogStanding {
         Err(error) => standing.problems.push(error.to_string()),
     }
     standing
+}
+
+/// What a check of the log in one store found.
+#[derive(Debug, Clone, Serialize)]
+pub struct CheckedLog {
+    /// The store.
+    pub store: String,
+    /// The source.
+    pub source: String,
+    /// Files that were read to their last byte.
+    pub files: usize,
+    /// What is wrong, by file.
+    pub damage: Vec<String>,
+}
+
+/// Reads every file of an archived log, or those that a base backup's recovery needs, and sees that each decodes to what was
+/// archived, and that none is missing between them.
+///
+/// # Errors
+/// Only when asked to stop.
+pub fn check(
+    archive: &Archive,
+    source: &str,
+    from: Option<&Base>,
+    control: &Control,
+) -> Result<CheckedLog, Stopped> {
+    let mut checked =
+        CheckedLog { store: archive.label.clone(), source: source.to_owned(), files: 0, damage: Vec::new() };
+    let clusters = match archive.clusters() {
+        Ok(clusters) => clusters,
+        Err(error) => {
+            checked.damage.push(error.to_string());
+            return Ok(checked);
+        }
+    };
+    for cluster in clusters.iter().filter(|cluster| from.is_none_or(|base| base.cluster == **cluster)) {
+        let files = match archive.list(cluster) {
+            Ok(files) => files,
+            Err(error) => {
+                checked.damage.push(error.to_string());
+                continue;
+            }
+        };
+        let is_needed = |name: &WalName| match (name, from) {
+            (WalName::Segment(segment), Some(base)) => segment.place() >= base.first.place(),
+            _ => true,
+        };
+        for (name, size) in files.iter().filter(|(name, _)| is_needed(name)) {
+            control.check()?;
+            checked.files += 1;
+            if let Err(error) = archive.read(cluster, *name, *size, |_| Ok(())) {
+                checked.damage.push(error.to_string());
+            }
+        }
+        let found = Survey::of(archive, cluster)
+            .map(|survey| from.map(|base| survey.reach(base.timeline, base.stop, None)));
+        match found {
+            Ok(Some(Reach { hole: Some(hole), .. })) => {
+                checked.damage.push(format!("segment `{hole}` is missing: recovery stops before it"));
+            }
+            Ok(_) => {}
+            Err(error) => checked.damage.push(error.to_string()),
+        }
+    }
+    checked.damage.dedup();
+    Ok(checked)
 }

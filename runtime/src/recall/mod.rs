@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`shelf`] | a store open for reading, and several of them as one |
 //! | [`chain`] | what a run's archive rests on, opened as one tree |
+//! | [`outlook`] | what a change of the plan does to the backups that exist |
 //! | [`restore`] | a restore as a value: made, shown, carried out |
 //! | [`status`] | how a plan stands: ages, what comes next, promises |
 //! | [`check`] | verifying artefacts where they lie |
@@ -18,6 +19,7 @@ pub mod cluster;
 pub mod compare;
 
 pub mod log;
+pub mod outlook;
 pub mod restore;
 pub mod shelf;
 pub mod status;

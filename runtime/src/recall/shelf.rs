@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backplan_compiler::model::{Model, Store as Declared, StoreKind};
@@ -24,6 +24,8 @@ pub struct Shelf {
     pub layout: Layout,
     /// Its runs.
     pub catalog: Catalog,
+    /// Its folder, if it is one.
+    pub root: Option<PathBuf>,
 }
 
 /// The stores that could be read, and why others could not.
@@ -93,7 +95,7 @@ impl Shelf {
             (None, [only]) => only.clone(),
             (None, _) => return Err(RecallError::SeveralPlans { store: label, plans: quoted() }),
         };
-        Shelf::of(Arc::new(store), &plan)
+        Shelf::of(Arc::new(store), &plan, path)
     }
 
     /// Opens a store as a plan declares it.
@@ -104,13 +106,13 @@ impl Shelf {
         let StoreKind::Dir { path } = &declared.kind else {
             return Err(RecallError::NotFolder(declared.name.clone()));
         };
-        Shelf::of(Arc::new(DirStore::open(&declared.name, path)?), plan)
+        Shelf::of(Arc::new(DirStore::open(&declared.name, path)?), plan, path)
     }
 
-    fn of(store: Arc<dyn ReadStore>, plan: &str) -> Result<Shelf, RecallError> {
+    fn of(store: Arc<dyn ReadStore>, plan: &str, root: &Path) -> Result<Shelf, RecallError> {
         let layout = Layout::new(plan)?;
         let catalog = Catalog::load(store.as_ref(), &layout)?;
-        Ok(Shelf { store, layout, catalog })
+        Ok(Shelf { store, layout, catalog, root: Some(root.to_path_buf()) })
     }
 
     /// Opens an artefact of a run, held against what the manifest says of it.
@@ -211,6 +213,19 @@ impl Shelves {
             }
         }
         Ok(Held { manifest, pieces: pieces.into_values().collect() })
+    }
+
+    /// Whether some run of some store holds a source.
+    pub fn has(&self, source: &str) -> bool {
+        self.shelves.iter().flat_map(|shelf| shelf.catalog.runs()).any(|run| run.holds(source))
+    }
+
+    /// The sources that the newest run has.
+    pub fn sources(&self) -> BTreeSet<&str> {
+        let newest = self.shelves.iter().flat_map(|shelf| shelf.catalog.runs()).max_by_key(|run| run.run);
+        let sources =
+            newest.into_iter().flat_map(|run| run.sources.iter().filter(|source| run.holds(&source.name)));
+        sources.map(|source| source.name.as_str()).collect()
     }
 
     /// What a person should know who wants all of a run: each source that it does not hold, why, and which earlier run

@@ -16,6 +16,7 @@ use super::shelf::{Shelf, Shelves};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::Manifest;
 use crate::catalog::prune::fact;
+use crate::rehearse::record::{self, Rehearsal};
 
 /// Seconds that a run may be late, at the most, before it is overdue.
 const GRACE: i64 = 3600;
@@ -46,6 +47,9 @@ pub struct Status {
     /// Each archived log.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub logs: Vec<LogStanding>,
+    /// Each source that is rehearsed, or was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rehearsals: Vec<RehearsalStanding>,
     /// Each store that could be read.
     pub stores: Vec<StoreStanding>,
     /// What is wrong with stores and catalogs.
@@ -79,6 +83,24 @@ pub struct SourceStanding {
     pub stores: Vec<String>,
     /// Of those, the offsite ones.
     pub offsite: Vec<String>,
+}
+
+/// How long ago a source was rehearsed.
+#[derive(Debug, Clone, Serialize)]
+pub struct RehearsalStanding {
+    /// The source.
+    pub source: String,
+    /// The last one that any store knows of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<Rehearsal>,
+    /// Seconds since then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age: Option<i64>,
+    /// Seconds between two, where the plan says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<u64>,
+    /// Whether one is missing that should have been.
+    pub overdue: bool,
 }
 
 /// What an archive's next run is.
@@ -138,16 +160,21 @@ pub fn status(model: &Model, shelves: &Shelves, now: Timestamp) -> Status {
         model.archives.iter().map(|archive| archive_next(model, shelves, archive, now)).collect();
     let logs: Vec<LogStanding> = model.wals.iter().map(|wal| log::standing(model, shelves, wal)).collect();
     let ages = |source: &SourceStanding| age(source, &logs, now);
+    let (known, unread) = record::newest(shelves);
+    let rehearsals = rehearsals(model, known, now);
+    let facts = Facts { standings: &sources, ages: &ages, rehearsals: &rehearsals };
     let objectives: Vec<Promise> =
-        model.objectives.iter().flat_map(|objective| promises(model, objective, &sources, &ages)).collect();
+        model.objectives.iter().flat_map(|objective| promises(model, objective, &facts)).collect();
     let overdue_since = newest.and_then(|run| overdue(model.schedule.as_ref()?, run.started, now));
-    let problems = problems(shelves, newest, now);
+    let mut problems = problems(shelves, newest, now);
+    problems.extend(unread);
     let attention = overdue_since.is_some()
         || !problems.is_empty()
         || objectives.iter().any(|promise| promise.met == Some(false))
         || sources.iter().any(|source| source.newest.is_none())
         || archives.iter().any(|archive| !archive.warnings.is_empty())
-        || logs.iter().any(|log| !log.problems.is_empty());
+        || logs.iter().any(|log| !log.problems.is_empty())
+        || rehearsals.iter().any(RehearsalStanding::is_trouble);
     let verdict = match (newest, attention) {
         (None, _) => Verdict::NoBackup,
         (Some(_), true) => Verdict::Attention,
@@ -164,6 +191,7 @@ pub fn status(model: &Model, shelves: &Shelves, now: Timestamp) -> Status {
         overdue_since,
         objectives,
         logs,
+        rehearsals,
         stores: shelves.shelves.iter().map(store).collect(),
         problems,
     }
@@ -278,12 +306,78 @@ fn age(source: &SourceStanding, logs: &[LogStanding], now: Timestamp) -> Option<
     source.age.map(|age| archived.map_or(age, |archived| archived.min(age)))
 }
 
-fn promises(
+impl RehearsalStanding {
+    /// Whether a person should look.
+    pub fn is_trouble(&self) -> bool {
+        self.overdue || self.last.as_ref().is_some_and(|last| !last.passed)
+    }
+}
+
+/// The rehearsals that the plan asks for, and those that were made.
+fn rehearsals(
     model: &Model,
-    objective: &Objective,
-    standings: &[SourceStanding],
-    ages: &dyn Fn(&SourceStanding) -> Option<i64>,
-) -> Vec<Promise> {
+    mut known: BTreeMap<String, Rehearsal>,
+    now: Timestamp,
+) -> Vec<RehearsalStanding> {
+    let each = (0..model.sources.len()).map(SourceId).filter_map(|id| {
+        let source = &model.source(id).name;
+        let (last, every) = (known.remove(source), record::every(model, id));
+        let is_wanted = last.is_some() || model.verifies.iter().any(|verify| verify.restore == id);
+        is_wanted.then(|| RehearsalStanding {
+            source: source.clone(),
+            age: last.as_ref().map(|last| now.as_second() - last.started.as_second()),
+            overdue: every.is_some_and(|every| match &last {
+                Some(last) => record::overdue(every, last, now).is_some(),
+                None => true,
+            }),
+            every,
+            last,
+        })
+    });
+    each.collect()
+}
+
+/// What a promise is held against.
+struct Facts<'a> {
+    standings: &'a [SourceStanding],
+    ages: &'a dyn Fn(&SourceStanding) -> Option<i64>,
+    rehearsals: &'a [RehearsalStanding],
+}
+
+/// The promise to have sources back in time: kept if the last rehearsal of each was.
+fn in_time(
+    of: &[&SourceStanding],
+    rto: u64,
+    rehearsals: &[RehearsalStanding],
+) -> (Option<bool>, Vec<String>) {
+    let (mut met, mut why) = (Some(true), Vec::new());
+    for source in of {
+        let standing = rehearsals.iter().find(|standing| standing.source == source.source);
+        let name = &source.source;
+        match standing.and_then(|standing| standing.last.as_ref()) {
+            None => {
+                met = met.filter(|met| !met);
+                why.push(format!("`{name}` was not rehearsed yet"));
+            }
+            Some(last) => match last.usable_ms.filter(|_| last.passed) {
+                Some(usable) if usable <= rto.saturating_mul(1000) => {}
+                Some(usable) => {
+                    met = Some(false);
+                    let took = span(i64::try_from(usable.div_ceil(1000)).unwrap_or(i64::MAX));
+                    why.push(format!("`{name}` took {took}"));
+                }
+                None => {
+                    met = Some(false);
+                    why.push(format!("`{name}` did not pass its last rehearsal"));
+                }
+            },
+        }
+    }
+    (met, why)
+}
+
+fn promises(model: &Model, objective: &Objective, facts: &Facts<'_>) -> Vec<Promise> {
+    let Facts { standings, ages, rehearsals } = *facts;
     let of: Vec<&SourceStanding> = objective.of.iter().map(|id| &standings[id.0]).collect();
     let names: Vec<String> = objective.of.iter().map(|id| model.source(*id).name.clone()).collect();
     let promise = |objective: &'static str, promised: String, why: Vec<String>| Promise {
@@ -306,8 +400,8 @@ fn promises(
     }
     if let Some(rto) = objective.rto {
         let promised = span(i64::try_from(rto).unwrap_or(i64::MAX));
-        let why = vec!["not rehearsed yet".to_owned()];
-        found.push(Promise { met: None, ..promise("rto", promised, why) });
+        let (met, why) = in_time(&of, rto, rehearsals);
+        found.push(Promise { met, ..promise("rto", promised, why) });
     }
     let mut count =
         |objective: &'static str, wanted: Option<u32>, stores: fn(&SourceStanding) -> &[String]| {

@@ -297,6 +297,7 @@ impl Coordinator {
                 }
             }
             Action::Commit(_) => self.commit_verdict(step),
+            Action::Rehearse(_) => self.rehearse_verdict(step),
             Action::Recover => self.recover_verdict(),
             _ => match self.first_trouble(step) {
                 Some(reason) => Verdict::Not(reason),
@@ -316,6 +317,16 @@ impl Coordinator {
         match self.first_trouble(step) {
             Some(reason) if !locked || !brought => Verdict::Not(reason),
             _ => Verdict::Run,
+        }
+    }
+
+    /// A rehearsal needs a backup, in one store; trouble behind the commits is none of its.
+    fn rehearse_verdict(&self, step: &Step) -> Verdict {
+        let is_commit =
+            |id: &&StepId| matches!(self.graph.get(id).map(|step| &step.action), Some(Action::Commit(_)));
+        match step.needs.iter().filter(is_commit).any(|id| self.execution.is_done(id)) {
+            true => Verdict::Run,
+            false => Verdict::Not("nothing was committed".to_owned()),
         }
     }
 

@@ -11,6 +11,7 @@
 //! | [`worker`], [`packing`], [`deliver`] | what each step does to the world |
 //! | [`facts`] | what the steps came to, and the manifest made from it |
 //! | [`prune`] | deleting what retention gives up: at the end of a run, and by itself |
+//! | `rehearse` | rehearsals that are due, behind the commits |
 //! | [`report`] | how the run ended |
 //! | [`event`] | what a run tells whoever watches it |
 //! | [`journal`] | intents, for the run that comes after one that died |
@@ -32,6 +33,7 @@ pub mod packing;
 pub mod prepare;
 pub mod process;
 pub mod prune;
+mod rehearse;
 pub mod report;
 pub mod request;
 pub mod secrets;
@@ -84,4 +86,5 @@ pub async fn run(
     Ok(worker.finish(&run, &graph, &execution))
 }
 
+pub(crate) use session::guarded;
 pub(crate) use state::make_private;

@@ -152,6 +152,7 @@ fn prepare(
         reads: read_all(&needed_reads(model))?,
         level: Some(levels.highest()),
         only: request.only.clone(),
+        rehearse: Some(super::rehearse::due(model, started)),
     };
     let graph = lower(model, &occasion).map_err(|error| refused(model, error))?;
     let mut seen = BTreeSet::new();
@@ -244,6 +245,14 @@ pub fn highest_in(store: &dyn ReadStore, layout: &Layout) -> Result<u32, StoreEr
             .or_else(|| layout.run_of_tombstone(&object.name))
     });
     Ok(runs.map(|run| run.sequence()).max().unwrap_or(0))
+}
+
+/// First lines of the files that a plan's texts read.
+///
+/// # Errors
+/// [`PrepareError::Read`].
+pub fn reads(model: &Model) -> Result<BTreeMap<PathBuf, String>, PrepareError> {
+    read_all(&needed_reads(model))
 }
 
 fn read_all(paths: &BTreeSet<PathBuf>) -> Result<BTreeMap<PathBuf, String>, PrepareError> {

@@ -91,8 +91,16 @@ pub fn unsupported(model: &Model) -> Vec<String> {
             found.push(format!("the log of `{name}` goes to store `{}`, which is not a folder", store.name));
         }
     }
-    if !model.verifies.is_empty() {
-        found.push("it has a `verify`, and nothing would be rehearsed".to_owned());
+    for verify in &model.verifies {
+        let source = model.source(verify.restore);
+        let SourceKind::Postgres(cluster) = &source.kind else { continue };
+        if matches!(cluster.driver, PostgresDriver::Pgbackrest | PostgresDriver::Probackup) {
+            let driver = crate::postgres::word(cluster.driver);
+            found.push(format!(
+                "it has a `verify` of `{}`, and a backup by `{driver}` cannot be rehearsed",
+                source.name
+            ));
+        }
     }
     for notify in &model.notifies {
         if !matches!(notify.kind, NotifyKind::Command { .. }) {

@@ -19,6 +19,7 @@ use crate::store::ReadStore;
 use crate::store::dir::DirStore;
 use crate::wal::archive::Archive;
 use crate::wal::expiry::{Base, expired};
+use crate::wal::survey::Survey;
 use crate::wal::{self, WalError};
 
 impl Worker {
@@ -31,7 +32,8 @@ impl Worker {
             .ok_or_else(|| Failure::lasting(format!("store `{}` is not a folder", declared.name)))?;
         let is_ours = self.sessions.get(&store).is_some_and(|session| session.held().store.is_some());
         let done = if is_ours {
-            wal::init(model, source, declared, folder).map(drop)
+            wal::init(model, source, declared, folder)
+                .and_then(|_| Archive::open(&declared.name, folder, &model.name, &source.name)?.sweep())
         } else {
             Archive::open(&declared.name, folder, &model.name, &source.name).map(drop)
         };
@@ -82,7 +84,6 @@ impl Worker {
                 .delete(cluster, *name)
                 .map_err(|error| Failure::lasting(format!("{error}; the next run goes on")))?;
         }
-        archive.sweep().map_err(Failure::passing)?;
         if let (Some((_, first)), Some((_, last))) = (gone.first(), gone.last()) {
             let (store, count) = (&model.store(store).name, gone.len());
             self.note(format!(
@@ -167,6 +168,16 @@ pub(super) fn look(
     }
 }
 
+/// The first base backup, which is still to come: it begins behind what is archived.
+fn first_base(archive: &Archive, now: Timestamp) -> Result<Option<Base>, WalError> {
+    let clusters = archive.clusters()?;
+    let [cluster] = clusters.as_slice() else { return Ok(None) };
+    let survey = Survey::of(archive, cluster)?;
+    let Some(last) = survey.segments.last() else { return Ok(None) };
+    let (first, stop) = (last.next(survey.bytes), last.end(survey.bytes));
+    Ok(Some(Base { cluster: cluster.clone(), ended: now, timeline: last.timeline, first, stop }))
+}
+
 /// What the run to come would delete of a log: by the backups that there are, and the one that it would make.
 ///
 /// # Errors
@@ -199,6 +210,9 @@ pub(super) fn foresee(
         Err(WalError::NoArchive { .. }) => return Ok(Vec::new()),
         archive => archive.map_err(|error| error.to_string())?,
     };
+    if bases.is_empty() {
+        bases.extend(first_base(&archive, now).map_err(|error| error.to_string())?);
+    }
     let gone = going(model, at, store, &archive, &bases, now).map_err(|error| error.to_string())?;
     let (label, folder) = (&model.store(store).name, archive.folder.display());
     Ok(gone

@@ -101,6 +101,7 @@ impl Work for Worker {
             Action::OpenWal(at, store) => self.open_wal(*at, *store),
             Action::ExpireWal(at, store) => self.expire_wal(&step.id, *at, *store, control),
             Action::Prune(store) => self.prune(&step.id, *store, control),
+            Action::Rehearse(source) => self.rehearse(&step.id, *source, control),
             Action::Unlock => self.unlock(&step.id),
             Action::Notify(notify, when) => self.notify(&step.id, *notify, *when, control),
         }
@@ -295,6 +296,7 @@ impl Worker {
             self.take_back(step, left, control)?;
         }
         self.remove_stale_work(&own).map_err(Failure::fatal)?;
+        self.clear_rehearsals(step);
         if self.hopeless.load(Ordering::SeqCst) {
             return Err(Failure::lasting("a store that the run cannot do without failed, as told above"));
         }

@@ -182,3 +182,108 @@ pub fn oldest_needed(starts: &[Start], keep: u64) -> Option<Segment> {
     let younger = starts.iter().filter(|start| start.ended >= base.ended);
     younger.map(|start| start.segment).min_by_key(|segment| segment.place())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BYTES: u64 = USUAL_BYTES;
+
+    fn segment(timeline: u32, number: u64) -> Segment {
+        Segment::of(timeline, Lsn(number * BYTES), BYTES)
+    }
+
+    fn survey(segments: impl IntoIterator<Item = (u32, u64)>, histories: &[(u32, &str)]) -> Survey {
+        Survey {
+            bytes: BYTES,
+            segments: segments.into_iter().map(|(timeline, number)| segment(timeline, number)).collect(),
+            histories: histories.iter().map(|(timeline, text)| (*timeline, forks(text))).collect(),
+            size: 0,
+        }
+    }
+
+    fn lsn(number: u64) -> Lsn {
+        Lsn(number * BYTES + 40)
+    }
+
+    #[test]
+    fn a_hole_ends_what_can_be_reached() {
+        let log = survey([1, 2, 3, 5, 6].map(|number| (1, number)), &[]);
+        let reach = log.reach(1, lsn(2), None);
+        assert_eq!((reach.last, reach.hole), (Some(segment(1, 3)), Some(segment(1, 4))));
+        assert_eq!(log.reach(1, lsn(5), None), Reach { last: Some(segment(1, 6)), hole: None });
+        // The base has all that there is.
+        assert_eq!(log.reach(1, lsn(7), None), Reach { last: None, hole: None });
+    }
+
+    #[test]
+    fn recovery_goes_over_to_the_newest_timeline_that_comes_from_the_base_s() {
+        // Promoted in segment 4, and again in 6; timeline 9 comes from elsewhere.
+        let second = format!("1\t{}\tno recovery target specified\n", lsn(4));
+        let third = format!("# kept\n{second}2\t{}\tbefore 2026\n", lsn(6));
+        let own: Vec<(u32, u64)> =
+            [(1, 2), (1, 3), (1, 4), (1, 5), (2, 4), (2, 5), (2, 6), (3, 6), (3, 7), (9, 8)].to_vec();
+        let log = survey(own.clone(), &[(2, &second), (3, &third), (9, "8\t0/9000000\tx\n")]);
+        assert_eq!(log.reach(1, lsn(2), None), Reach { last: Some(segment(3, 7)), hole: None });
+        assert_eq!(log.reach(1, lsn(2), Some(1)).last, Some(segment(1, 5)));
+        assert_eq!(log.reach(1, lsn(2), Some(2)).last, Some(segment(2, 6)));
+        assert_eq!(log.reach(2, lsn(5), None).last, Some(segment(3, 7)));
+        // The first segment of a timeline is missing.
+        let without = survey(own.into_iter().filter(|found| *found != (3, 6)), &[(2, &second), (3, &third)]);
+        let reach = without.reach(1, lsn(2), None);
+        assert_eq!((reach.last, reach.hole), (Some(segment(2, 5)), Some(segment(3, 6))));
+    }
+
+    fn starts() -> impl Strategy<Value = Vec<Start>> {
+        // Backups follow one another in time and in the log.
+        prop::collection::vec((1_i64..200_000, 0_u64..6), 1..12).prop_map(|steps| {
+            let (mut time, mut number) = (1_700_000_000, 1);
+            let start = |(later, further): (i64, u64)| {
+                time += later;
+                number += further;
+                Start { ended: Timestamp::from_second(time).unwrap(), segment: segment(1, number) }
+            };
+            steps.into_iter().map(start).collect()
+        })
+    }
+
+    proptest! {
+        /// Whatever goes, each moment of the promised time that ever could be recovered still can be.
+        #[test]
+        fn what_goes_is_needed_for_no_promised_moment(
+            starts in starts(),
+            keep in 0_u64..900_000,
+            moment in 0.0..1.0,
+        ) {
+            let oldest = oldest_needed(&starts, keep).unwrap();
+            let (first, newest) = (starts[0].ended, starts.last().unwrap().ended);
+            let edge = (newest.as_second() - keep as i64).max(first.as_second());
+            let moment = edge + ((newest.as_second() - edge) as f64 * moment) as i64;
+            // The newest backup that ended before the moment begins at a segment that stays.
+            let base = starts.iter().rev().find(|start| start.ended.as_second() <= moment).unwrap();
+            prop_assert!(base.segment.place() >= oldest.place());
+            let log = survey((0..80).map(|number| (1, number)), &[]);
+            let gone = log.unneeded(oldest);
+            prop_assert!(gone.iter().all(|gone| gone.place() < base.segment.place()));
+            // The oldest go first, and none is left behind.
+            prop_assert!(gone.is_sorted_by_key(|gone| gone.place()));
+            prop_assert_eq!(gone.len() as u64, oldest.begin(BYTES).0 / BYTES);
+        }
+
+        /// To promise more never deletes more.
+        #[test]
+        fn a_longer_promise_keeps_more(starts in starts(), keep in 0_u64..900_000, more in 0_u64..900_000) {
+            let (short, long) = (oldest_needed(&starts, keep), oldest_needed(&starts, keep + more));
+            prop_assert!(long.unwrap().place() <= short.unwrap().place());
+        }
+    }
+
+    #[test]
+    fn without_a_backup_nothing_is_said() {
+        assert_eq!(oldest_needed(&[], 5), None);
+    }
+}

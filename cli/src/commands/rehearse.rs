@@ -1,0 +1,139 @@
+//! `plan verify --rehearse`
+
+use std::sync::Arc;
+
+use backplan_compiler::graph::Occasion;
+use backplan_compiler::model::{Model, SourceId};
+use backplan_runtime::control::Control;
+use backplan_runtime::recall::shelf::Shelves;
+use backplan_runtime::rehearse::record::{self, Rehearsal};
+use backplan_runtime::rehearse::wish::Places;
+use backplan_runtime::rehearse::{RehearseError, Wish, rehearse, scratch};
+use backplan_runtime::run::process::Tell;
+use backplan_runtime::run::{prepare, state};
+
+use super::plan::ready;
+use super::run::clock;
+use super::shelves;
+use super::stop::until_signal;
+use crate::args::{Format, Global, VerifyArgs};
+use crate::console::Console;
+use crate::exit::{Failure, Status};
+use crate::render::{json, rehearsal as rendered};
+
+/// Restores sources into a scratch folder and looks at them.
+///
+/// # Errors
+/// When one could not be rehearsed at all.
+pub fn execute(
+    args: &VerifyArgs,
+    shelves: &Shelves,
+    global: &Global,
+    console: &mut Console,
+) -> Result<Status, Failure> {
+    let state = state::root().map_err(|error| Failure::new(error.to_string()))?;
+    let places = Places { place: args.scratch.clone().unwrap_or_else(scratch::usual_place), state };
+    let model = match (&args.place.store.store, &args.place.plan.file) {
+        (Some(_), None) => None,
+        _ => Some(ready(&args.place.plan, global, console)?.model),
+    };
+    for text in scratch::clear_dead(&places.state).map_err(|error| failure(&error))? {
+        console.complain(&format!("note: {text}\n"));
+    }
+    let wishes = match &model {
+        Some(model) => of_plan(model, shelves, args, &places)?,
+        None => of_store(shelves, args, &places),
+    };
+    if wishes.is_empty() {
+        return Err(Failure::new("there is no source to rehearse").help("`plan list` shows the backups"));
+    }
+    play(args, shelves, wishes, model.as_ref(), console)
+}
+
+fn play(
+    args: &VerifyArgs,
+    shelves: &Shelves,
+    wishes: Vec<Wish>,
+    model: Option<&Model>,
+    console: &mut Console,
+) -> Result<Status, Failure> {
+    let now = clock()?.now();
+    let control = Control::default();
+    let silent: Tell = Arc::new(|_| {});
+    let mut done: Vec<Rehearsal> = Vec::new();
+    let (outcome, signal) = until_signal(&control, || {
+        for mut wish in wishes {
+            wish.run = (args.run != "latest").then(|| args.run.clone());
+            done.push(rehearse(shelves, wish, now, &control, &silent)?);
+        }
+        Ok(())
+    })?;
+    for record in &done {
+        for trouble in model.map(|model| record::keep(model, record)).unwrap_or_default() {
+            console.complain(&format!("warning: the rehearsal could not be recorded: {trouble}\n"));
+        }
+    }
+    match args.format {
+        Format::Human => console.answer(&rendered::rehearsals(&done, console.answers())),
+        Format::Json => {
+            console.answer(&json::document(&serde_json::json!({ "format": 1, "rehearsals": done })));
+        }
+    }
+    if let Some(signal) = signal {
+        console.complain("stopped: nothing of the rehearsal is left\n");
+        return Ok(signal);
+    }
+    outcome.map_err(|error: RehearseError| failure(&error))?;
+    Ok(match () {
+        () if done.iter().any(|record| !record.passed) => Status::Failed,
+        () if done.iter().any(|record| record.is_in_time() == Some(false)) => Status::Warnings,
+        () => Status::Done,
+    })
+}
+
+/// The sources asked for, else those of the `verify` blocks, else all that some run holds.
+fn of_plan(
+    model: &Model,
+    shelves: &Shelves,
+    args: &VerifyArgs,
+    places: &Places,
+) -> Result<Vec<Wish>, Failure> {
+    let all = || (0..model.sources.len()).map(SourceId);
+    let name = |id: SourceId| model.source(id).name.as_str();
+    if let Some(unknown) = args.sources.iter().find(|source| !all().any(|id| name(id) == **source)) {
+        let known: Vec<String> = all().map(|id| format!("`{}`", name(id))).collect();
+        return Err(Failure::usage(format!("plan `{}` has no source `{unknown}`", model.name))
+            .help(format!("its sources are {}", known.join(", "))));
+    }
+    let asked = |id: SourceId| args.sources.iter().any(|source| source == name(id));
+    let verified = |id: SourceId| model.verifies.iter().any(|verify| verify.restore == id);
+    let wanted: Vec<SourceId> = match (args.sources.is_empty(), model.verifies.is_empty()) {
+        (false, _) => all().filter(|id| asked(*id)).collect(),
+        (true, false) => all().filter(|id| verified(*id)).collect(),
+        (true, true) => all().filter(|id| shelves.has(name(*id))).collect(),
+    };
+    let occasion = Occasion {
+        now: Some(clock()?.now()),
+        host: Some(prepare::host_name()),
+        reads: prepare::reads(model).map_err(super::run::refused)?,
+        ..Occasion::default()
+    };
+    let each = wanted.into_iter().map(|id| Wish::of_plan(model, id, &occasion, places));
+    each.collect::<Result<_, _>>()
+        .map_err(|error| Failure::new(format!("a `command` of `verify`: {error:?}")))
+}
+
+fn of_store(shelves: &Shelves, args: &VerifyArgs, places: &Places) -> Vec<Wish> {
+    let sources = match args.sources.is_empty() {
+        true => shelves.sources().into_iter().map(str::to_owned).collect(),
+        false => args.sources.clone(),
+    };
+    sources.iter().map(|source| Wish::plain(source, places)).collect()
+}
+
+fn failure(error: &RehearseError) -> Failure {
+    match error {
+        RehearseError::Recall(error) => shelves::failure(error),
+        _ => Failure::new(error.to_string()),
+    }
+}

@@ -1,0 +1,267 @@
+//! What a change does to data, as far as two models tell.
+
+mod source;
+mod store;
+
+use std::collections::BTreeSet;
+
+use super::Consequence;
+use super::describe::{moments, span};
+use super::times::gap;
+use crate::model::{Archive, Cycle, Due, Event, Model, Notify, SourceId};
+use crate::value::Text;
+
+/// Everything that can be told without a store.
+pub fn of(old: &Model, new: &Model) -> Vec<Consequence> {
+    let gaps = (gap(old.schedule.as_ref()), gap(new.schedule.as_ref()));
+    let mut change = Change { old, new, gaps, found: Vec::new() };
+    change.plan();
+    change.sources();
+    change.stores();
+    change.staging();
+    change.archives();
+    change.windows();
+    change.wals();
+    change.promises();
+    change.found
+}
+
+struct Change<'a> {
+    old: &'a Model,
+    new: &'a Model,
+    /// The longest times between two runs by the plans' own schedules.
+    gaps: (Option<u64>, Option<u64>),
+    found: Vec<Consequence>,
+}
+
+impl<'a> Change<'a> {
+    fn danger(&mut self, name: &'static str, text: impl Into<String>) {
+        self.found.push(Consequence::danger(name, text));
+    }
+
+    fn change(&mut self, name: &'static str, text: impl Into<String>) {
+        self.found.push(Consequence::change(name, text));
+    }
+
+    fn better(&mut self, name: &'static str, text: impl Into<String>) {
+        self.found.push(Consequence::better(name, text));
+    }
+
+    fn plan(&mut self) {
+        let (old, new) = (&self.old.name, &self.new.name);
+        if old != new {
+            self.danger(
+                "plan_renamed",
+                format!(
+                    "the plan is called `{new}` and no longer `{old}`: to the stores it is another plan, the next run is a \
+                     full, and the backups of `{old}` are no longer seen, counted or deleted"
+                ),
+            );
+        }
+    }
+
+    fn archives(&mut self) {
+        for new in &self.new.archives {
+            if let Some(old) = self.old.archives.iter().find(|old| old.name == new.name) {
+                self.archive(old, new);
+            }
+        }
+        let (old, new) = (self.old.cycle.as_ref(), self.new.cycle.as_ref());
+        let words = |cycle: Option<&Cycle>| {
+            cycle.map_or("no cycle".to_owned(), |cycle| {
+                format!("{} behind each full", plural(cycle.incrementals as usize, "run"))
+            })
+        };
+        if words(old) != words(new) {
+            self.change("cycle_changed", format!("{}, before: {}", words(new), words(old)));
+        }
+    }
+
+    fn archive(&mut self, old: &Archive, new: &Archive) {
+        let name = &new.name;
+        if old.file_name != new.file_name {
+            let shown = |text: &Option<Text>| {
+                text.as_ref().map_or("the usual name".to_owned(), |text| format!("`{text}`"))
+            };
+            let text = format!(
+                "artefacts of `{name}` are named {} and no longer {}",
+                shown(&new.file_name),
+                shown(&old.file_name)
+            );
+            self.change("artefacts_renamed", text);
+        }
+        let gone: Vec<&str> =
+            old.encrypt.iter().filter(|key| !new.encrypt.contains(key)).map(String::as_str).collect();
+        if !gone.is_empty() && !new.encrypt.is_empty() {
+            let text =
+                format!("new artefacts of `{name}` can no longer be read with the key of {}", listed(&gone));
+            self.change("recipient_removed", text);
+        }
+        if old.self_contained != new.self_contained {
+            let what = if new.self_contained { "whole each time" } else { "differences between fulls" };
+            self.change("artefacts_form", format!("artefacts of `{name}` are {what} from now on"));
+        }
+    }
+
+    fn windows(&mut self) {
+        let held = |model: &'a Model, source: &str| -> BTreeSet<&'a str> {
+            let around = model
+                .windows
+                .iter()
+                .filter(|window| window.around.iter().any(|id| model.source(*id).name == source));
+            around.map(|window| window.name.as_str()).collect()
+        };
+        let (old, new) = (self.old, self.new);
+        for source in
+            new.sources.iter().filter(|source| find(&old.sources, &source.name, |s| &s.name).is_some())
+        {
+            let (before, after) = (held(old, &source.name), held(new, &source.name));
+            for window in before.difference(&after) {
+                let text = format!(
+                    "source `{}` is no longer read inside window `{window}`: it may be caught in the middle of a change",
+                    source.name
+                );
+                self.danger("window_removed", text);
+            }
+        }
+    }
+
+    fn wals(&mut self) {
+        for old in &self.old.wals {
+            let name = &self.old.source(old.source).name;
+            let new = self.new.wals.iter().find(|wal| self.new.source(wal.source).name == *name);
+            let Some(new) = new else {
+                let text = format!(
+                    "the log of `{name}` is no longer archived: it can be restored to its backups alone, not to any moment"
+                );
+                self.danger("points_lost", text);
+                continue;
+            };
+            let (before, after) = (self.old.wal_keep(old), self.new.wal_keep(new));
+            if after.unwrap_or(u64::MAX) < before.unwrap_or(u64::MAX) {
+                let text = format!(
+                    "any moment of the last {} of `{name}` can be restored, before it was {}",
+                    after.map_or("ever".to_owned(), span),
+                    before.map_or("all that was archived".to_owned(), |before| format!(
+                        "the last {}",
+                        span(before)
+                    ))
+                );
+                self.danger("points_lost", text);
+            }
+            if !old.encrypt.is_empty() && new.encrypt.is_empty() {
+                self.danger(
+                    "encryption_lost",
+                    format!("the archived log of `{name}` is no longer encrypted"),
+                );
+            }
+            if new.to.len() < old.to.len() {
+                let text = format!(
+                    "the log of `{name}` is archived in {} instead of {}",
+                    stores(new.to.len()),
+                    old.to.len()
+                );
+                self.danger("copies_lost", text);
+            }
+        }
+    }
+
+    /// Promises, rehearsals and people who are told.
+    fn promises(&mut self) {
+        let (old, new) = (self.old, self.new);
+        let tells =
+            |model: &'a Model| model.notifies.iter().any(|one: &Notify| one.on.contains(&Event::Failure));
+        if tells(old) && !tells(new) {
+            self.danger("nobody_told", "nobody is told any more when a run fails");
+        }
+        for verify in &old.verifies {
+            let name = &old.source(verify.restore).name;
+            let there = new.verifies.iter().any(|other| new.source(other.restore).name == *name);
+            if !there && find(&new.sources, name, |source| &source.name).is_some() {
+                self.danger("rehearsal_removed", format!("the restore of `{name}` is no longer rehearsed"));
+            }
+        }
+        for source in &old.sources {
+            let Some(there) = find(&new.sources, &source.name, |source| &source.name) else { continue };
+            let at = find(&old.sources, &source.name, |source| &source.name).unwrap_or(0);
+            self.promised(&source.name, SourceId(at), SourceId(there));
+        }
+        if let (Some(before), Some(after)) = (&old.schedule, &new.schedule) {
+            let zones = (&before.zone, &after.zone);
+            if zones.0 != zones.1 {
+                let text =
+                    format!("the schedule's times are those of `{}` and no longer of `{}`", zones.1, zones.0);
+                self.change("timezone_changed", text);
+            }
+            if let (Due::Run(one), Due::Run(two)) = (&before.due, &after.due)
+                && one != two
+            {
+                self.change(
+                    "schedule_changed",
+                    format!("runs are due {}, before: {}", moments(two), moments(one)),
+                );
+            }
+        }
+    }
+
+    fn promised(&mut self, name: &str, old: SourceId, new: SourceId) {
+        let of = |model: &'a Model, id: SourceId| {
+            let own = move || model.objectives.iter().filter(move |objective| objective.of.contains(&id));
+            let least = |values: &mut dyn Iterator<Item = Option<u64>>| values.flatten().min();
+            let most = |values: &mut dyn Iterator<Item = Option<u32>>| values.flatten().max().map(u64::from);
+            [
+                ("rpo", least(&mut own().map(|objective| objective.rpo))),
+                ("rto", least(&mut own().map(|objective| objective.rto))),
+                ("copies", most(&mut own().map(|objective| objective.copies))),
+                ("offsite", most(&mut own().map(|objective| objective.offsite))),
+            ]
+        };
+        for ((promise, before), (_, after)) in of(self.old, old).into_iter().zip(of(self.new, new)) {
+            let time = promise.starts_with('r');
+            let words = |value: u64| if time { span(value) } else { value.to_string() };
+            match (before, after) {
+                (Some(before), None) => {
+                    let text =
+                        format!("objective {promise} {} of `{name}` is no longer promised", words(before));
+                    self.danger("promise_weaker", text);
+                }
+                (Some(before), Some(after)) if (after > before) == time && after != before => {
+                    let text = format!(
+                        "objective {promise} of `{name}` is {} instead of {}",
+                        words(after),
+                        words(before)
+                    );
+                    self.danger("promise_weaker", text);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn find<T>(all: &[T], name: &str, of: impl Fn(&T) -> &String) -> Option<usize> {
+    all.iter().position(|one| of(one) == name)
+}
+
+fn words(run: &[Text]) -> String {
+    run.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn listed(names: &[&str]) -> String {
+    match names {
+        [] => "no store".to_owned(),
+        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+fn stores(count: usize) -> String {
+    plural(count, "store")
+}
+
+fn copies(count: usize) -> String {
+    if count == 1 { "1 copy".to_owned() } else { format!("{count} copies") }
+}

@@ -1,0 +1,156 @@
+//! What becomes of stores, of what is in them, and of the staging.
+
+use super::{Change, plural};
+use crate::diff::describe::span;
+use crate::diff::reach;
+use crate::diff::times::{Reserve, reserve};
+use crate::model::{Model, Staging, Store};
+
+impl Change<'_> {
+    pub(super) fn stores(&mut self) {
+        for store in &self.old.stores {
+            match self.new.stores.iter().find(|other| other.name == store.name) {
+                None => {
+                    let text = format!(
+                        "store `{}` ({}) is no longer used: the backups in it stay, and are no longer counted, verified or \
+                         deleted",
+                        store.name,
+                        reach::location(store)
+                    );
+                    self.danger("store_removed", text);
+                }
+                Some(other) => self.store(store, other),
+            }
+        }
+        for store in &self.new.stores {
+            if !self.old.stores.iter().any(|other| other.name == store.name) {
+                let text = format!(
+                    "store `{}` ({}) is new: the first run into it is a full",
+                    store.name,
+                    reach::location(store)
+                );
+                self.better("store_added", text);
+            }
+        }
+    }
+
+    fn store(&mut self, old: &Store, new: &Store) {
+        let name = &new.name;
+        let (before, after) = (reach::location(old), reach::location(new));
+        if before != after {
+            let text = format!(
+                "store `{name}` is at `{after}` and no longer at `{before}`: the backups there are no longer counted, \
+                 verified or deleted, and the next run is a full"
+            );
+            self.danger("store_moved", text);
+        }
+        let days = |seconds: Option<u64>| {
+            seconds.map_or("nothing".to_owned(), |seconds| format!("what is younger than {}", span(seconds)))
+        };
+        if new.immutable.unwrap_or(0) < old.immutable.unwrap_or(0) {
+            let text = format!(
+                "store `{name}` protects {} from deletion, before it was {}",
+                days(new.immutable),
+                days(old.immutable)
+            );
+            self.danger("protection_lost", text);
+        } else if new.immutable > old.immutable {
+            let text = format!("store `{name}` protects {} from deletion", days(new.immutable));
+            self.better("protection_added", text);
+        }
+        if old.append_only && !new.append_only {
+            self.danger("protection_lost", format!("this host deletes in store `{name}` from now on"));
+        }
+        if new.append_only && !old.append_only {
+            self.better(
+                "protection_added",
+                format!("this host no longer deletes anything in store `{name}`"),
+            );
+        }
+        self.kept(old, new);
+    }
+
+    /// What there is to restore from when the schedule has run for long.
+    fn kept(&mut self, old: &Store, new: &Store) {
+        let name = &new.name;
+        let (before, after) = (reserve(self.old, old), reserve(self.new, new));
+        let words = |reserve: Reserve| {
+            let reach = span(u64::try_from(reserve.reach - reserve.reach % 3600).unwrap_or(0));
+            format!("{} over {reach}", plural(reserve.runs, "backup"))
+        };
+        match (before, after) {
+            (Some(before), Some(after)) if before != after => {
+                let text = format!(
+                    "once the schedule has run for long, store `{name}` has {} to restore from, before it was {}",
+                    words(after),
+                    words(before)
+                );
+                if after.runs < before.runs || after.reach < before.reach {
+                    self.danger("fewer_points", text);
+                } else {
+                    self.better("more_points", text);
+                }
+            }
+            (None, Some(after)) if !self.keeps(self.old, old) => self.danger(
+                "retention_begins",
+                format!(
+                    "backups in store `{name}` are deleted from now on: once the schedule has run for long, {} are left; \
+                     before, all stayed",
+                    words(after)
+                ),
+            ),
+            (None, None) if !self.keeps(self.old, old) && self.keeps(self.new, new) => self.danger(
+                "retention_begins",
+                format!("backups in store `{name}` are deleted from now on by `keep`; before, all stayed"),
+            ),
+            _ if self.keeps(self.old, old) && !self.keeps(self.new, new) => {
+                self.change("retention_ends", format!("nothing is deleted from store `{name}` any more: it grows"));
+            }
+            _ => {}
+        }
+    }
+
+    fn keeps(&self, model: &Model, store: &Store) -> bool {
+        !store.append_only && (store.keep.is_some() || model.keep.is_some())
+    }
+
+    pub(super) fn staging(&mut self) {
+        let (old, new) = (self.old.staging.as_ref(), self.new.staging.as_ref());
+        let clears = |staging: &Staging| staging.clear_before || staging.clear_after;
+        if let Some(staging) = new.filter(|staging| clears(staging)) {
+            let before = old.filter(|old| clears(old) && old.path == staging.path);
+            if before.is_none() {
+                let when = match (staging.clear_before, staging.clear_after) {
+                    (true, true) => "before and after",
+                    (true, false) => "before",
+                    _ => "after",
+                };
+                let text = format!("everything in `{}` is deleted {when} each run", staging.path.display());
+                self.danger("staging_cleared", text);
+            }
+        }
+        match (old, new) {
+            (Some(old), Some(new)) if old.path != new.path => {
+                let text = format!(
+                    "artefacts are built in `{}` and no longer in `{}`",
+                    new.path.display(),
+                    old.path.display()
+                );
+                self.change("staging_moved", text);
+            }
+            (Some(old), None) => {
+                let text = format!(
+                    "artefacts are no longer built in `{}`: they go straight into the stores",
+                    old.path.display()
+                );
+                self.change("staging_removed", text);
+            }
+            (None, Some(new)) => {
+                let text =
+                    format!("artefacts are built in `{}` before they go to the stores", new.path.display());
+                self.change("staging_added", text);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! Which runs there are, at which level, and what rests on what. Archives that behave alike are played once, so that a
+//! plan of ten thousand sources costs no more than one of ten.
+
+use std::collections::BTreeMap;
+
+use super::rows::Row;
+use super::shelf::{Arrival, Shelf};
+use super::{Cut, Gap, Horizon, Simulation, StoreLife, moment};
+use crate::cycle;
+use crate::due::{self, Tick};
+use crate::model::{Level, Model, Schedule, Source, StoreId};
+use crate::retention::Policy;
+
+/// The runs of one schedule.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub ticks: Vec<Tick>,
+    /// Each level has times of its own.
+    by_levels: bool,
+    /// The longest time between two of them.
+    pub worst: Option<Gap>,
+}
+
+impl Stream {
+    fn new(schedule: &Schedule, horizon: Horizon) -> Stream {
+        let ticks = due::ticks(schedule, horizon.from, horizon.until, horizon.runs);
+        let starts: Vec<i64> = ticks.iter().map(|tick| tick.at).collect();
+        Stream { by_levels: schedule.is_by_levels(), worst: worst_gap(&starts), ticks }
+    }
+}
+
+/// The longest time between two of these moments, the first if there are several.
+pub(super) fn worst_gap(starts: &[i64]) -> Option<Gap> {
+    let gaps = starts.windows(2).rev().max_by_key(|pair| pair[1] - pair[0])?;
+    Some(Gap { from: moment(gaps[0]), until: moment(gaps[1]) })
+}
+
+/// Archives that behave alike: of one schedule, in the same stores.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// The first archive's name.
+    pub name: String,
+    /// The first archive's place in the model; separate sources come behind the archives.
+    archive: usize,
+    pub stream: usize,
+    pub stores: Vec<StoreId>,
+    pub self_contained: bool,
+    /// Something in it has levels.
+    follows: bool,
+    /// Something in it has all in each run.
+    holds_whole: bool,
+}
+
+/// What two lines have in common whose archives are always of one level: only what is self-contained can lose its full,
+/// and that by what its stores keep.
+type Gait = (usize, Option<Vec<StoreId>>);
+
+impl Line {
+    fn gait(&self) -> Gait {
+        (self.stream, self.self_contained.then(|| self.stores.clone()))
+    }
+}
+
+/// How a line stands.
+#[derive(Debug, Clone)]
+struct Standing {
+    /// Runs behind the newest full; `None`: there has been none.
+    followers: Option<usize>,
+    /// By its stores: where the newest full is, and the newest run.
+    full: Vec<Option<usize>>,
+    newest: Vec<Option<usize>>,
+    /// The numbers of its fulls, where it can lose one.
+    fulls: Vec<u32>,
+}
+
+/// The lines that come to a store, and how its sources lie in them.
+#[derive(Debug, Default)]
+struct Visits {
+    /// Line, and the store's place among the line's.
+    lines: Vec<(usize, usize)>,
+    /// Rows of sources: in which lines, and whether they follow. The first is everything.
+    rows: Vec<Vec<(usize, bool)>>,
+}
+
+/// A simulation under way.
+pub(super) struct Play<'m> {
+    model: &'m Model,
+    horizon: Horizon,
+    streams: Vec<Stream>,
+    lines: Vec<Line>,
+    of_source: Vec<Vec<(usize, bool)>>,
+    standings: Vec<Standing>,
+    visits: Vec<Visits>,
+    shelves: Vec<Shelf>,
+    made_by: Vec<Vec<u16>>,
+    /// How many runs there were.
+    count: u32,
+    cuts: Vec<Cut>,
+}
+
+impl<'m> Play<'m> {
+    pub(super) fn new(model: &'m Model, horizon: Horizon) -> Play<'m> {
+        let mut play = Play {
+            model,
+            horizon,
+            streams: model.schedule.iter().map(|schedule| Stream::new(schedule, horizon)).collect(),
+            lines: Vec::new(),
+            of_source: vec![Vec::new(); model.sources.len()],
+            standings: Vec::new(),
+            visits: Vec::new(),
+            shelves: Vec::new(),
+            made_by: vec![Vec::new(); model.stores.len()],
+            count: 0,
+            cuts: Vec::new(),
+        };
+        play.draw_lines();
+        let blank = |line: &Line| Standing {
+            followers: None,
+            full: vec![None; line.stores.len()],
+            newest: vec![None; line.stores.len()],
+            fulls: Vec::new(),
+        };
+        play.standings = play.lines.iter().map(blank).collect();
+        play.open_stores();
+        play
+    }
+
+    fn draw_lines(&mut self) {
+        let model = self.model;
+        let mut known: BTreeMap<(usize, Vec<StoreId>, [bool; 3]), usize> = BTreeMap::new();
+        let archives = model.archives.iter().map(|archive| (archive.clone(), 0));
+        let mut all: Vec<_> = archives.filter(|_| model.schedule.is_some()).collect();
+        for separate in &model.separates {
+            let stream = match &separate.schedule {
+                Some(schedule) => {
+                    self.streams.push(Stream::new(schedule, self.horizon));
+                    self.streams.len() - 1
+                }
+                None if model.schedule.is_some() => 0,
+                None => continue,
+            };
+            all.push((separate.chain(&model.source(separate.source).name), stream));
+        }
+        for (index, (archive, stream)) in all.into_iter().enumerate() {
+            let follows = archive.from.iter().any(|id| !model.source(*id).is_whole_each_time());
+            let holds_whole = archive.from.iter().any(|id| model.source(*id).is_whole_each_time());
+            let key = (stream, archive.to.clone(), [archive.self_contained, follows, holds_whole]);
+            let lines = &mut self.lines;
+            let line = *known.entry(key).or_insert_with(|| {
+                lines.push(Line {
+                    name: archive.name.clone(),
+                    archive: index,
+                    stream,
+                    stores: archive.to.clone(),
+                    self_contained: archive.self_contained,
+                    follows,
+                    holds_whole,
+                });
+                lines.len() - 1
+            });
+            for id in &archive.from {
+                let member = (line, follows && !Source::is_whole_each_time(model.source(*id)));
+                if !self.of_source[id.0].contains(&member) {
+                    self.of_source[id.0].push(member);
+                }
+            }
+        }
+    }
+
+    fn open_stores(&mut self) {
+        for (index, store) in self.model.stores.iter().enumerate() {
+            let id = StoreId(index);
+            let place =
+                |(at, line): (usize, &Line)| Some((at, line.stores.iter().position(|store| *store == id)?));
+            let lines: Vec<(usize, usize)> = self.lines.iter().enumerate().filter_map(place).collect();
+            let mut visits = Visits { lines, rows: vec![Vec::new()] };
+            let policy = Policy::of(self.model, store, self.horizon.from);
+            let mut rules: Vec<(usize, Row)> = Vec::new();
+            let keep = policy.keep.filter(|_| !policy.append_only);
+            if let Some(keep) = keep {
+                rules.push((0, Row::new(keep)));
+            }
+            let mut known: BTreeMap<Vec<(usize, bool)>, usize> = BTreeMap::new();
+            for (source, lines) in self.model.sources.iter().zip(&self.of_source) {
+                let here = |(line, _): &&(usize, bool)| visits.lines.iter().any(|(other, _)| other == line);
+                let members: Vec<(usize, bool)> = lines.iter().filter(here).copied().collect();
+                if members.is_empty() {
+                    continue;
+                }
+                let row = *known.entry(members.clone()).or_insert_with(|| {
+                    visits.rows.push(members.clone());
+                    let row = visits.rows.len() - 1;
+                    let differs = !self.is_all(&visits, &members);
+                    rules.extend(keep.filter(|_| differs).map(|keep| (row, Row::new(keep))));
+                    row
+                });
+                if keep.is_some() {
+                    rules.extend(policy.own.get(&source.name).map(|own| (row, Row::new(own))));
+                    rules.extend(policy.wal.get(&source.name).map(|span| (row, Row::log(*span))));
+                }
+            }
+            let rules = keep.map(|_| rules);
+            self.shelves.push(Shelf::new(visits.rows.len(), rules, store.immutable));
+            self.visits.push(visits);
+        }
+    }
+
+    /// Whether sources that lie like this are in every run of the store, at the run's own level.
+    fn is_all(&self, visits: &Visits, members: &[(usize, bool)]) -> bool {
+        let lines = || visits.lines.iter().map(|(line, _)| &self.lines[*line]);
+        let mut following = lines().filter(|line| line.follows).map(Line::gait);
+        let first = following.next();
+        let one_stream = lines().all(|line| Some(line.stream) == lines().next().map(|first| first.stream));
+        let one_gait = following.all(|gait| Some(&gait) == first.as_ref());
+        one_stream && one_gait && members.iter().all(|(_, follows)| *follows == first.is_some())
+    }
+
+    pub(super) fn run(mut self) -> Simulation<'m> {
+        let mut at: Vec<usize> = vec![0; self.streams.len()];
+        loop {
+            let next =
+                |(stream, at): (usize, &usize)| Some((self.streams[stream].ticks.get(*at)?.at, stream));
+            let Some((_, stream)) = at.iter().enumerate().filter_map(next).min() else { break };
+            let tick = self.streams[stream].ticks[at[stream]];
+            at[stream] += 1;
+            self.step(stream, tick);
+        }
+        let stores = (self.shelves.into_iter().zip(self.made_by))
+            .map(|(shelf, streams)| StoreLife {
+                worst: shelf.worst(),
+                lives: shelf.lives,
+                bases: shelf.bases,
+                streams,
+            })
+            .collect();
+        Simulation {
+            model: self.model,
+            horizon: self.horizon,
+            streams: self.streams,
+            lines: self.lines,
+            of_source: self.of_source,
+            stores,
+            cuts: self.cuts,
+        }
+    }
+
+    fn step(&mut self, stream: usize, tick: Tick) {
+        let levels: Vec<Option<Level>> =
+            (0..self.lines.len()).map(|line| self.level(line, stream, tick)).collect();
+        let mut rows: Vec<Option<Level>> = Vec::new();
+        let mut bases: Vec<usize> = Vec::new();
+        for store in 0..self.shelves.len() {
+            let visits = &self.visits[store];
+            let of_line = |line: usize, follows: bool| {
+                levels[line].map(|level| if follows { level } else { Level::Full })
+            };
+            let present = || visits.lines.iter().filter(|(line, _)| levels[*line].is_some());
+            if present().next().is_none() {
+                continue;
+            }
+            let following = present().filter(|(line, _)| self.lines[*line].follows);
+            let level = following.filter_map(|(line, _)| levels[*line]).max().unwrap_or(Level::Full);
+            rows.clear();
+            rows.push(Some(level));
+            rows.extend(
+                visits.rows[1..].iter().map(|members| {
+                    members.iter().filter_map(|(line, follows)| of_line(*line, *follows)).max()
+                }),
+            );
+            bases.clear();
+            bases.extend(present().filter_map(|(line, place)| self.base(*line, *place, levels[*line]?)));
+            bases.sort_unstable();
+            bases.dedup();
+            let arrival = Arrival { number: self.count, tick, level, bases: &bases, rows: &rows };
+            let made = self.shelves[store].take(&arrival);
+            self.made_by[store].push(u16::try_from(stream).unwrap_or(u16::MAX));
+            for (line, place) in visits.lines.iter().filter(|(line, _)| levels[*line].is_some()) {
+                let standing = &mut self.standings[*line];
+                standing.newest[*place] = Some(made);
+                if levels[*line] == Some(Level::Full) {
+                    standing.full[*place] = Some(made);
+                }
+            }
+        }
+        for ((standing, line), level) in self.standings.iter_mut().zip(&self.lines).zip(&levels) {
+            match level {
+                Some(Level::Full) => {
+                    standing.followers = Some(0);
+                    if line.self_contained {
+                        standing.fulls.push(self.count);
+                    }
+                }
+                Some(_) => standing.followers = standing.followers.map(|count| count + 1),
+                None => {}
+            }
+        }
+        self.count += 1;
+    }
+
+    /// The level of a line's next run; `None`: it is not of this schedule.
+    fn level(&mut self, line: usize, stream: usize, tick: Tick) -> Option<Level> {
+        let (standing, own) = (&self.standings[line], &self.lines[line]);
+        if own.stream != stream {
+            return None;
+        }
+        if !own.follows {
+            return Some(Level::Full);
+        }
+        let Some(followers) = standing.followers else { return Some(Level::Full) };
+        let is_there = |(full, store): (&Option<usize>, &StoreId)| {
+            full.is_some_and(|full| self.shelves[store.0].is_there(full))
+        };
+        if standing.full.iter().zip(&own.stores).all(is_there) {
+            return Some(self.wanted(stream, tick, followers));
+        }
+        let earlier = self.behind_an_earlier_full(line);
+        // What is whole each time counts as a full that nothing follows.
+        let known = earlier.map(|there| followers.max(there)).or(own.holds_whole.then_some(0));
+        let level = match known.map(|known| self.wanted(stream, tick, known)) {
+            None => Level::Full,
+            Some(Level::Differential) if earlier.is_none() => Level::Full,
+            Some(level) => level,
+        };
+        let is_cut = level == Level::Full && self.wanted(stream, tick, followers) != Level::Full;
+        let archive = own.archive;
+        if is_cut && !self.cuts.iter().any(|cut| cut.archive == archive) {
+            self.cuts.push(Cut { archive, at: moment(tick.at), followers });
+        }
+        self.standings[line].followers = known;
+        Some(level)
+    }
+
+    /// The level that the schedule or the cycle asks for, behind a full and so many runs.
+    fn wanted(&self, stream: usize, tick: Tick, followers: usize) -> Level {
+        let cycle = self.model.cycle.as_ref().filter(|cycle| cycle.incrementals > 0);
+        match (self.streams[stream].by_levels, cycle) {
+            (true, _) => tick.level.unwrap_or(Level::Full),
+            (false, Some(cycle)) => cycle::coming(cycle, followers),
+            (false, None) => Level::Full,
+        }
+    }
+
+    /// Where retention took a line's newest full: how many runs that all its stores have follow the newest full that they
+    /// still have. Only what is self-contained can come to that.
+    fn behind_an_earlier_full(&self, line: usize) -> Option<usize> {
+        let (standing, own) = (&self.standings[line], &self.lines[line]);
+        let (first, others) = own.stores.split_first()?;
+        let made_by = &self.made_by[first.0];
+        let is_own = |at: &usize| usize::from(made_by[*at]) == own.stream;
+        let everywhere = |number: &u32| others.iter().all(|store| self.shelves[store.0].holds(*number));
+        let shelf = &self.shelves[first.0];
+        let numbers = shelf.there().filter(is_own).map(|at| shelf.number(at)).filter(everywhere);
+        numbers
+            .enumerate()
+            .find(|(_, number)| standing.fulls.binary_search(number).is_ok())
+            .map(|(there, _)| there)
+    }
+
+    /// What a line's run rests on in one of its stores.
+    fn base(&self, line: usize, place: usize, level: Level) -> Option<usize> {
+        let standing = &self.standings[line];
+        if self.lines[line].self_contained || !self.lines[line].follows {
+            return None;
+        }
+        match level {
+            Level::Full => None,
+            Level::Differential => standing.full[place],
+            Level::Incremental => standing.newest[place],
+        }
+    }
+}

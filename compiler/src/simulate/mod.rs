@@ -1,0 +1,302 @@
+//! Schedule, cycle and retention played forward for years, every run succeeding: what each store holds at every instant.
+//!
+//! | module | does |
+//! |---|---|
+//! | `chains` | which runs there are, at which level, and what rests on what |
+//! | `shelf` | what one store holds |
+//! | `rows` | the rules of `keep`, run by run |
+//!
+//! Levels come from [`crate::cycle`], moments from [`crate::due`], policies from [`crate::retention`]. The rules are evaluated
+//! at a cost that does not grow with what is held, as ten years of half-hourly runs are 175,000 decisions; property tests
+//! hold the outcome against [`crate::cycle::next`] and [`crate::retention::retain`] run by run.
+
+mod chains;
+mod rows;
+mod shelf;
+
+use std::collections::BTreeSet;
+
+use jiff::{Timestamp, ToSpan};
+
+use crate::due;
+use crate::model::{Keep, Level, Model, SourceId, StoreId};
+use crate::retention::{self, Decision, Part, Policy, Run};
+use chains::{Line, Play, Stream};
+
+pub use shelf::Burden;
+
+/// The moment at which a run goes that does not go while the simulation lasts.
+const NEVER: i64 = i64::MAX;
+
+/// Which part of the future is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Horizon {
+    /// The schedule begins to be followed here, with empty stores.
+    pub from: Timestamp,
+    /// Nothing is played after it.
+    pub until: Timestamp,
+    /// So many runs of a schedule at the most.
+    pub runs: usize,
+}
+
+impl Horizon {
+    /// So many years from a fixed day on, for questions that do not depend on the day: leap years are in it from two on.
+    pub fn years(years: i16, runs: usize) -> Horizon {
+        let from =
+            due::some_day(&jiff::tz::TimeZone::UTC).map_or(Timestamp::UNIX_EPOCH, |day| day.timestamp());
+        let until = from.to_zoned(jiff::tz::TimeZone::UTC).checked_add(years.years());
+        Horizon { from, until: until.map_or(Timestamp::MAX, |until| until.timestamp()), runs }
+    }
+
+    /// The horizon that proofs about this plan need: ten years, or less where runs are frequent, but longer than any of
+    /// its rules reaches.
+    pub fn of(model: &Model) -> Horizon {
+        let keeps = (model.keep.iter())
+            .chain(model.stores.iter().filter_map(|store| store.keep.as_ref()))
+            .chain(model.separates.iter().filter_map(|separate| separate.keep.as_ref()));
+        let years = keeps.map(reach_in_years).max().unwrap_or(0).saturating_add(2);
+        let frequent = model.schedule.as_ref().is_some_and(|schedule| {
+            let day = Horizon::years(1, 0);
+            let soon = day.from.checked_add(100.hours()).unwrap_or(day.from);
+            due::ticks(schedule, day.from, soon, 16).len() >= 16
+        });
+        Horizon::years(if frequent { years.clamp(2, 30) } else { years.clamp(9, 60) }, 60_000)
+    }
+}
+
+fn reach_in_years(keep: &Keep) -> i16 {
+    let days = |seconds: Option<u64>| seconds.unwrap_or(0) / 86_400;
+    let counted = [(keep.yearly, 366), (keep.monthly, 31), (keep.weekly, 7), (keep.daily, 1)];
+    let by_count = counted.map(|(count, days)| u64::from(count.unwrap_or(0)) * days);
+    let most = by_count.into_iter().chain([days(keep.within), days(keep.wal)]).max().unwrap_or(0);
+    i16::try_from(most.div_ceil(365)).unwrap_or(i16::MAX)
+}
+
+/// A run in a store, from its coming to its going.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Life {
+    /// When it began, in seconds since 1970.
+    started: i64,
+    /// The highest level of what it brought.
+    level: Level,
+    /// When retention let it go; [`NEVER`] if it did not.
+    gone: i64,
+    /// What it rests on at once: where that stands in the store's list.
+    bases: (u32, u32),
+}
+
+impl Life {
+    /// When it began.
+    pub fn started(&self) -> Timestamp {
+        moment(self.started)
+    }
+
+    /// Its level.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// When it goes: at the run that gives it up. `None`: not while the simulation lasts.
+    pub fn gone(&self) -> Option<Timestamp> {
+        (self.gone != NEVER).then(|| moment(self.gone))
+    }
+
+    fn base_range(&self) -> std::ops::Range<usize> {
+        self.bases.0 as usize..self.bases.1 as usize
+    }
+
+    /// Whether it is there at a moment, after the run of that moment.
+    pub fn is_there(&self, at: Timestamp) -> bool {
+        self.started <= at.as_second() && self.gone > at.as_second()
+    }
+}
+
+/// Two runs that follow one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// The start of the first.
+    pub from: Timestamp,
+    /// The start of the next.
+    pub until: Timestamp,
+}
+
+impl Gap {
+    /// How long it is, in seconds.
+    pub fn seconds(&self) -> u64 {
+        u64::try_from(self.until.as_second() - self.from.as_second()).unwrap_or(0)
+    }
+}
+
+/// A full that came before its cycle was complete, as the one before it was gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// The archive; for a separate source, what stands for its archive.
+    pub archive: usize,
+    /// When the run began that had nothing to rest on.
+    pub at: Timestamp,
+    /// How many runs had followed the full that was gone.
+    pub followers: usize,
+}
+
+/// The outcome.
+#[derive(Debug)]
+pub struct Simulation<'m> {
+    model: &'m Model,
+    horizon: Horizon,
+    streams: Vec<Stream>,
+    lines: Vec<Line>,
+    /// By source: its lines, and whether it follows their levels.
+    of_source: Vec<Vec<(usize, bool)>>,
+    stores: Vec<StoreLife>,
+    cuts: Vec<Cut>,
+}
+
+/// What became of a store.
+#[derive(Debug)]
+struct StoreLife {
+    lives: Vec<Life>,
+    bases: Vec<u32>,
+    /// By run: the stream that made it.
+    streams: Vec<u16>,
+    worst: Burden,
+}
+
+impl StoreLife {
+    /// All that a run rests on.
+    fn all_bases(&self, index: usize) -> BTreeSet<usize> {
+        let mut bases = BTreeSet::new();
+        let mut open: Vec<usize> = vec![index];
+        while let Some(next) = open.pop() {
+            for base in &self.bases[self.lives[next].base_range()] {
+                if bases.insert(*base as usize) {
+                    open.push(*base as usize);
+                }
+            }
+        }
+        bases
+    }
+}
+
+/// Plays a plan forward. Where it has no schedule, nothing happens.
+pub fn simulate(model: &Model, horizon: Horizon) -> Simulation<'_> {
+    Play::new(model, horizon).run()
+}
+
+impl<'m> Simulation<'m> {
+    /// The part of the future that was played; it ends early where the schedule has more runs than were wanted.
+    pub fn horizon(&self) -> Horizon {
+        let cut = self.streams.iter().filter(|stream| stream.ticks.len() >= self.horizon.runs);
+        let last = cut.filter_map(|stream| stream.ticks.last()).map(|tick| moment(tick.at)).min();
+        Horizon {
+            until: last.map_or(self.horizon.until, |last| last.min(self.horizon.until)),
+            ..self.horizon
+        }
+    }
+
+    /// Every run that came to a store, oldest first.
+    pub fn lives(&self, store: StoreId) -> &[Life] {
+        self.stores.get(store.0).map_or(&[], |store| &store.lives)
+    }
+
+    /// The moment at which a store held most runs for the sake of others alone.
+    pub fn burden(&self, store: StoreId) -> Burden {
+        self.stores.get(store.0).map_or_else(Burden::default, |store| store.worst)
+    }
+
+    /// Cycles that were cut short because their full was gone: the first of each archive.
+    pub fn cuts(&self) -> &[Cut] {
+        &self.cuts
+    }
+
+    /// The starts of a source's runs, oldest first, in seconds since 1970.
+    pub fn starts(&self, source: SourceId) -> Vec<i64> {
+        let streams: BTreeSet<usize> = self.streams_of(source).collect();
+        let mut starts: Vec<i64> = streams
+            .iter()
+            .flat_map(|stream| self.streams[*stream].ticks.iter().map(|tick| tick.at))
+            .collect();
+        if streams.len() > 1 {
+            starts.sort_unstable();
+            starts.dedup();
+        }
+        starts
+    }
+
+    /// The longest time between two runs of a source, the first if there are several. `None`: there are no two runs.
+    pub fn worst_gap(&self, source: SourceId) -> Option<Gap> {
+        let streams: BTreeSet<usize> = self.streams_of(source).collect();
+        if let [stream] = Vec::from_iter(&streams)[..] {
+            return self.streams[*stream].worst;
+        }
+        chains::worst_gap(&self.starts(source))
+    }
+
+    fn streams_of(&self, source: SourceId) -> impl Iterator<Item = usize> {
+        let lines = self.of_source.get(source.0).into_iter().flatten();
+        lines.map(|(line, _)| self.lines[*line].stream)
+    }
+
+    /// The runs from which a source can be restored at a moment, after the run of that moment: their starts, oldest first,
+    /// over these stores.
+    pub fn points(&self, source: SourceId, stores: &[StoreId], at: Timestamp) -> Vec<Timestamp> {
+        let streams: BTreeSet<usize> = self.streams_of(source).collect();
+        let mut points: Vec<Timestamp> = stores
+            .iter()
+            .filter(|store| self.holds(source, **store))
+            .filter_map(|store| self.stores.get(store.0))
+            .flat_map(|store| store.lives.iter().zip(&store.streams))
+            .filter(|(life, stream)| life.is_there(at) && streams.contains(&usize::from(**stream)))
+            .map(|(life, _)| life.started())
+            .collect();
+        points.sort_unstable();
+        points.dedup();
+        points
+    }
+
+    /// Whether a source comes to a store.
+    pub fn holds(&self, source: SourceId, store: StoreId) -> bool {
+        let lines = self.of_source.get(source.0).into_iter().flatten();
+        lines.into_iter().any(|(line, _)| self.lines[*line].stores.contains(&store))
+    }
+
+    /// What a store holds at a moment, before the run of that moment lets anything go, as retention sees it: runs by their
+    /// place among the store's lives.
+    pub fn runs(&self, store: StoreId, at: Timestamp) -> Vec<Run<usize>> {
+        let Some(life) = self.stores.get(store.0) else { return Vec::new() };
+        let at = at.as_second();
+        let there = life.lives.iter().enumerate().filter(|(_, life)| life.started <= at && life.gone >= at);
+        there.map(|(index, _)| self.run(store, life, index)).collect()
+    }
+
+    fn run(&self, store: StoreId, life: &StoreLife, index: usize) -> Run<usize> {
+        let own = &life.lives[index];
+        let mut parts = Vec::new();
+        for (source, lines) in self.model.sources.iter().zip(&self.of_source) {
+            for (line, follows) in lines {
+                let line = &self.lines[*line];
+                if line.stream != usize::from(life.streams[index]) || !line.stores.contains(&store) {
+                    continue;
+                }
+                let rests = *follows && !line.self_contained;
+                parts.push(Part {
+                    archive: line.name.clone(),
+                    source: source.name.clone(),
+                    level: if *follows { own.level } else { Level::Full },
+                    place: 0,
+                    rests_on: if rests { life.all_bases(index) } else { BTreeSet::new() },
+                });
+            }
+        }
+        Run { id: index, started: own.started(), level: own.level, parts, size: 0 }
+    }
+
+    /// Why each run that a store holds at a moment stays, decided by retention itself; no reason: it goes at that moment's run.
+    pub fn decision(&self, store: StoreId, at: Timestamp) -> Decision<usize> {
+        let policy = Policy::of(self.model, self.model.store(store), at);
+        retention::retain(&self.runs(store, at), &BTreeSet::new(), &policy)
+    }
+}
+
+fn moment(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,188 @@
+//! The simulation against what it stands for: the cycle and retention themselves, asked run by run.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use backplan_compiler::cycle::{Asked, Past, next};
+use backplan_compiler::due;
+use backplan_compiler::model::{Archive, Level, Model, StoreId};
+use backplan_compiler::retention::{Part, Policy, Run, retain};
+use backplan_compiler::simulate::{Horizon, simulate};
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+
+use common::compile_files;
+
+fn model(text: &str) -> Model {
+    let (set, compiled) = compile_files(&[("p.plan", text)]);
+    compiled.model.unwrap_or_else(|| panic!("{text}\n{}", common::shown(&set, &compiled.findings)))
+}
+
+fn horizon(days: i64) -> Horizon {
+    let from: Timestamp = "2027-02-10T00:00:00Z".parse().unwrap();
+    Horizon { from, until: from + SignedDuration::from_hours(24 * days), runs: usize::MAX }
+}
+
+/// A run as it came and went: start, level, and when it went.
+type Fate = (Timestamp, Level, Option<Timestamp>);
+
+/// What became of every run of every store, by the code that real runs ask.
+fn really(model: &Model, horizon: Horizon) -> Vec<Vec<Fate>> {
+    let schedule = model.schedule.as_ref().unwrap();
+    let zone = due::zone(&schedule.zone).unwrap();
+    let span = horizon.from.to_zoned(zone.clone())..=horizon.until.to_zoned(zone);
+    let mut stores: Vec<Vec<Run<u32>>> = vec![Vec::new(); model.stores.len()];
+    let mut fates: Vec<BTreeMap<u32, Fate>> = vec![BTreeMap::new(); model.stores.len()];
+    for (id, (at, _)) in (1..).zip(due::runs(schedule, span, usize::MAX)) {
+        let now = at.timestamp();
+        let parts: Vec<(&Archive, Vec<Part<u32>>)> =
+            model.archives.iter().map(|archive| (archive, parts(model, archive, &stores, now))).collect();
+        for (index, held) in stores.iter_mut().enumerate() {
+            let here = || parts.iter().filter(|(archive, _)| archive.to.contains(&StoreId(index)));
+            if here().next().is_none() {
+                continue;
+            }
+            // As a manifest says it: what is whole each time has no say in the level.
+            let follows = |part: &&Part<u32>| {
+                let source = model.sources.iter().find(|source| source.name == part.source).unwrap();
+                !source.is_whole_each_time()
+            };
+            let all: Vec<Part<u32>> = here().flat_map(|(_, parts)| parts.clone()).collect();
+            let level = all.iter().filter(follows).map(|part| part.level).max().unwrap_or(Level::Full);
+            held.push(Run { id, started: now, level, parts: all, size: 0 });
+            fates[index].insert(id, (now, level, None));
+            let policy = Policy::of(model, &model.stores[index], now);
+            let decision = retain(held, &BTreeSet::new(), &policy);
+            assert!(decision.broken.is_empty());
+            for gone in decision.gone() {
+                fates[index].get_mut(gone).unwrap().2 = Some(now);
+            }
+            let kept: BTreeSet<u32> = decision.kept().copied().collect();
+            held.retain(|run| kept.contains(&run.id));
+        }
+    }
+    fates.into_iter().map(|fates| fates.into_values().collect()).collect()
+}
+
+/// What the next run of an archive holds.
+fn parts(model: &Model, archive: &Archive, stores: &[Vec<Run<u32>>], now: Timestamp) -> Vec<Part<u32>> {
+    let targets: Vec<&Vec<Run<u32>>> = archive.to.iter().map(|store| &stores[store.0]).collect();
+    let everywhere = |run: &&Run<u32>| targets.iter().all(|held| held.iter().any(|other| other.id == run.id));
+    let runs: Vec<Run<u32>> = targets[0].iter().filter(everywhere).cloned().collect();
+    let sources = archive.from.iter().map(|id| model.source(*id).name.as_str()).collect();
+    let asked = Asked { sources, level: None, now };
+    let answer = next(model, archive, &asked, &Past { runs: &runs, lost: &BTreeMap::new() });
+    let mut parts = Vec::new();
+    for id in &archive.from {
+        let source = model.source(*id);
+        let base = answer.bases[&source.name].as_ref().filter(|_| !source.is_whole_each_time());
+        parts.push(Part {
+            archive: archive.name.clone(),
+            source: source.name.clone(),
+            level: if base.is_some() { answer.level } else { Level::Full },
+            place: if base.is_some() { answer.before() } else { 0 },
+            rests_on: match archive.self_contained {
+                true => BTreeSet::new(),
+                false => base.map(|base| base.rests_on.clone()).unwrap_or_default(),
+            },
+        });
+    }
+    parts
+}
+
+fn simulated(model: &Model, horizon: Horizon) -> Vec<Vec<Fate>> {
+    let simulation = simulate(model, horizon);
+    let of = |store| {
+        let lives = simulation.lives(StoreId(store)).iter();
+        lives.map(|life| (life.started(), life.level(), life.gone())).collect()
+    };
+    (0..model.stores.len()).map(of).collect()
+}
+
+fn rules() -> impl Strategy<Value = String> {
+    let rule = prop_oneof![
+        4 => (prop::sample::select(&["last", "cycles", "full", "hourly", "daily", "weekly", "monthly", "yearly"][..]), 1_u32..6)
+            .prop_map(|(name, count)| format!("{name} = {count}")),
+        1 => (1_u32..4).prop_map(|count| format!("differential = {count}")),
+        1 => prop::sample::select(&["within = 3d", "within = 36h", "wal = 5d", "wal = 20h"][..]).prop_map(str::to_owned),
+    ];
+    (prop::collection::vec(rule, 1..4), any::<bool>()).prop_map(|(rules, prefer)| {
+        let mut named: BTreeMap<String, String> = BTreeMap::new();
+        rules.into_iter().for_each(|rule| {
+            named.insert(rule.split(' ').next().unwrap().to_owned(), rule);
+        });
+        let rules = named.into_values().collect::<Vec<_>>().join(", ");
+        format!("keep {{ {rules}{} }}", if prefer { ", prefer = full" } else { "" })
+    })
+}
+
+fn schedules() -> impl Strategy<Value = String> {
+    let whens = [
+        "daily at 02:30",
+        "every 7h",
+        "every 90m",
+        "hourly",
+        "weekly on sun at 02:30",
+        "\"0 4,16 * * 1-5\"",
+        "monthly on 31 at 03:00",
+    ];
+    let when = || prop::sample::select(whens.to_vec());
+    let zone = prop::sample::select(&["UTC", "Europe/Berlin", "America/New_York"][..]);
+    let cycle = (0_u32..6, prop::sample::select(&["full", "previous"][..]))
+        .prop_map(|(count, base)| format!("cycle {{ incrementals = {count}, base = {base} }}"));
+    let run = (when(), zone.clone(), cycle)
+        .prop_map(|(when, zone, cycle)| format!("schedule {{ run = {when}, zone = \"{zone}\" }}\n{cycle}"));
+    let levels = (when(), when(), when(), zone).prop_map(|(full, differential, incremental, zone)| {
+        format!("schedule {{ full = {full}, differential = {differential}, incremental = {incremental}, zone = \"{zone}\" }}")
+    });
+    prop_oneof![2 => run, 1 => levels]
+}
+
+fn plans() -> impl Strategy<Value = String> {
+    let extras = prop::sample::select(&["", "immutable = 4d", "append_only = true", "immutable = 40h"][..]);
+    let own = prop_oneof![2 => Just(String::new()), 1 => rules()];
+    let to = || prop::sample::select(&["[near]", "[far]", "[near, far]"][..]);
+    let archives = (to(), to(), any::<bool>(), any::<bool>()).prop_map(|(one, two, first, second)| {
+        format!(
+            "archive one {{ from = [a, db], to = {one}, self_contained = {first} }}\n\
+             archive two {{ from = [b], to = {two}, self_contained = {second} }}"
+        )
+    });
+    let log = prop::sample::select(&["", "wal db { to = [near], keep = 3d }"][..]);
+    (extras, own, archives, schedules(), prop::option::weighted(0.9, rules()), log).prop_map(
+        |(extra, own, archives, schedule, keep, log)| {
+            // Where retention takes what was run for a level that was due, that level is due again: not played.
+            let archives = match schedule.contains("differential =") {
+                true => archives.replace("self_contained = true", "self_contained = false"),
+                false => archives,
+            };
+            format!(
+                "plan p\nstore near: dir {{ path = \"/near\" }}\n\
+                 store far: dir {{\n  path = \"/far\"\n  {extra}\n  {own}\n}}\n\
+                 source a: files {{ paths = [\"/a\"] }}\nsource b: files {{ paths = [\"/b\"] }}\n\
+                 source db: postgres {{ driver = basebackup }}\n{archives}\n{schedule}\n{}\n{log}\n",
+                keep.unwrap_or_default()
+            )
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn runs_come_and_go_as_they_really_do(text in plans()) {
+        let model = model(&text);
+        let days = if text.contains("every 90m") || text.contains("hourly") { 12 } else { 90 };
+        let (found, expected) = (simulated(&model, horizon(days)), really(&model, horizon(days)));
+        for (store, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            let differs = found.iter().zip(expected).position(|(found, expected)| found != expected);
+            if let Some(at) = differs {
+                prop_assert!(false, "{text}\nstore {store}, run {at}: {:?}\nreally: {:?}", found[at], expected[at]);
+            }
+            prop_assert_eq!(found.len(), expected.len());
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The texts of a plan as they were at a revision of the git repository that it lies in.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use backplan_compiler::sources::SourceSet;
+
+use super::{LoadError, Trouble, as_text, display, load_by, normalize, read_text};
+
+/// Why the texts of a revision could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum RevisionError {
+    /// There is no git.
+    #[error("the program `git` cannot be started: {0}")]
+    NoGit(#[source] std::io::Error),
+    /// The plan lies in no repository, or git will not read it.
+    #[error("`{plan}` lies in no git repository that can be read: {said}")]
+    NoRepository {
+        /// The plan.
+        plan: String,
+        /// What git said.
+        said: String,
+    },
+    /// The repository has no such revision.
+    #[error("the repository of `{plan}` has no revision `{revision}`")]
+    NoRevision {
+        /// The plan.
+        plan: String,
+        /// What was asked for.
+        revision: String,
+    },
+    /// The revision has no such file.
+    #[error("`{plan}` is not in revision `{revision}` of its repository")]
+    NotInRevision {
+        /// The plan.
+        plan: String,
+        /// The revision.
+        revision: String,
+    },
+    /// It is there, and is no text of a plan.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+/// Reads a plan and everything it imports as they were at a revision. What lies outside the repository is read as it is.
+///
+/// # Errors
+/// See [`RevisionError`].
+pub fn load_revision(plan: &Path, current: &Path, revision: &str) -> Result<SourceSet, RevisionError> {
+    let shown = display(plan);
+    let root = normalize(&current.join(plan));
+    let repository = Repository::around(&root, &shown)?;
+    let commit = repository
+        .commit(revision)?
+        .ok_or_else(|| RevisionError::NoRevision { plan: shown.clone(), revision: revision.to_owned() })?;
+    load_by(plan, format!("{shown} at {revision}"), current, &|path| repository.read(&commit, path)).map_err(
+        |error| match error.trouble {
+            Trouble::Missing => RevisionError::NotInRevision { plan: shown, revision: revision.to_owned() },
+            _ => error.into(),
+        },
+    )
+}
+
+/// A work tree.
+struct Repository {
+    top: PathBuf,
+}
+
+impl Repository {
+    fn around(plan: &Path, shown: &str) -> Result<Repository, RevisionError> {
+        // The file itself may be gone by now: its folder, or the next one above that is there, tells.
+        let folder = plan.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+        let output = git(folder, &["rev-parse", "--show-toplevel"])?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let said = said.lines().next().unwrap_or("git did not say why").trim().to_owned();
+            return Err(RevisionError::NoRepository { plan: shown.to_owned(), said });
+        }
+        let mut top = output.stdout;
+        if top.last() == Some(&b'\n') {
+            top.pop();
+        }
+        Ok(Repository { top: PathBuf::from(OsString::from_vec(top)) })
+    }
+
+    fn commit(&self, revision: &str) -> Result<Option<String>, RevisionError> {
+        let wanted = format!("{revision}^{{commit}}");
+        let output = git(&self.top, &["rev-parse", "--verify", "--quiet", "--end-of-options", &wanted])?;
+        let commit = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        Ok((output.status.success() && !commit.is_empty()).then_some(commit))
+    }
+
+    /// A file as the commit has it. git knows no links in paths: the folder is followed, the file is not.
+    fn read(&self, commit: &str, path: &Path) -> Result<String, Trouble> {
+        let folder = path.parent().and_then(|folder| fs::canonicalize(folder).ok());
+        let real = match (folder, path.file_name()) {
+            (Some(folder), Some(name)) => folder.join(name),
+            _ => path.to_path_buf(),
+        };
+        let Ok(below) = real.strip_prefix(&self.top) else { return read_text(path) };
+        let mut object = OsString::from(format!("{commit}:"));
+        object.push(below);
+        let bytes = object.as_bytes().to_vec();
+        let blob =
+            git(&self.top, &[std::ffi::OsStr::new("cat-file"), "blob".as_ref(), &OsString::from_vec(bytes)]);
+        match blob {
+            Ok(output) if output.status.success() => as_text(output.stdout),
+            Ok(_) => Err(Trouble::Missing),
+            Err(RevisionError::NoGit(error)) => Err(Trouble::Other(error)),
+            Err(_) => Err(Trouble::Missing),
+        }
+    }
+}
+
+fn git<S: AsRef<std::ffi::OsStr>>(folder: &Path, args: &[S]) -> Result<Output, RevisionError> {
+    let mut command = Command::new("git");
+    command.arg("-C").arg(folder).args(args).stdin(Stdio::null());
+    // What stands in the way of a plain answer in the reader's own words.
+    command
+        .env("LC_ALL", "C")
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .env_remove("GIT_DIR")
+        .env_remove("GIT_WORK_TREE");
+    command.output().map_err(RevisionError::NoGit)
+}

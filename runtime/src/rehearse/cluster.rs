@@ -1,0 +1,80 @@
+//! Base backups: laid down, recovered to the end of what there is, asked, stopped, and their pages checked.
+
+use std::time::Instant;
+
+use super::record::Verdict;
+use super::server::{checksums, detail, examine};
+use super::{PATIENCE, RehearseError, Stage, of_restore};
+use crate::postgres::recovery::{Action, Point, Recovery};
+use crate::postgres::server::{Expect, Server, Start};
+use crate::recall::cluster::{self, ClusterError, Wish};
+
+/// Restores the cluster and looks at it.
+pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
+    let begun = Instant::now();
+    let restored = match lay_down(stage) {
+        Ok(found) => found?,
+        Err(error) => {
+            let why = of_restore(error)?;
+            stage.note("restore", begun, Verdict::Failed, Some(why));
+            return Ok(());
+        }
+    };
+    let (programs, entries) = restored;
+    stage.note("restore", begun, Verdict::Passed, Some(format!("{entries} entries")));
+    let data = stage.folder.join("data");
+    let begun = Instant::now();
+    let mut start = Start::new(programs.clone(), data.clone(), stage.folder.join("server"));
+    if let Some(role) = &stage.wish.role {
+        start.role.clone_from(role);
+    }
+    let started = Server::start(&start, stage.control).and_then(|mut server| {
+        server.wait(Expect::Open, PATIENCE, stage.control)?;
+        Ok(server)
+    });
+    let mut server = match started {
+        Ok(server) => server,
+        Err(error) => {
+            let why = detail(error)?;
+            stage.note("recover", begun, Verdict::Failed, Some(why));
+            return Ok(());
+        }
+    };
+    stage.is_usable();
+    let network = if server.is_alone { "with no network" } else { "no network namespace could be had" };
+    stage.note("recover", begun, Verdict::Passed, Some(network.to_owned()));
+    examine(stage, &mut server, &programs, &data)?;
+    // In order, so that every page is written: what is checked next is what lies on the disk.
+    server.stop();
+    stage.control.check()?;
+    checksums(stage, &programs, &data)
+}
+
+type Laid = Result<(std::path::PathBuf, u64), RehearseError>;
+
+/// Lays the cluster down; the server's programs, and how many entries there were. The outer error is the backup's, the
+/// inner one this machine's.
+fn lay_down(stage: &mut Stage<'_>) -> Result<Laid, ClusterError> {
+    let wish = Wish {
+        source: stage.wish.source.clone(),
+        to: stage.folder.join("data"),
+        run: Some(stage.run.to_string()),
+        recovery: Recovery {
+            point: Point::Latest,
+            timeline: Default::default(),
+            action: Action::Promote,
+            restore_command: stage.wish.fetch.clone(),
+        },
+        log: std::mem::take(&mut stage.wish.log),
+        tablespaces: Vec::new(),
+        account: stage.wish.account.clone(),
+        start: None,
+    };
+    let restore = cluster::plan(stage.shelves, wish, jiff::Timestamp::now())?;
+    let programs = restore.programs()?;
+    if let Err(error) = stage.has_room(restore.preview()?.bytes) {
+        return Ok(Err(error));
+    }
+    let outcome = restore.carry_out(stage.control)?;
+    Ok(Ok((programs, outcome.entries)))
+}

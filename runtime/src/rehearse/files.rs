@@ -1,0 +1,175 @@
+//! Sources that come back as files: trees, a program's output, SQLite databases.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags};
+
+use super::record::Verdict;
+use super::{RehearseError, Stage, private};
+use crate::catalog::runs::Choice;
+use crate::recall::RecallError;
+use crate::recall::restore::{Destination, Wish, plan};
+
+/// Restores the source and looks at it.
+pub(super) fn play(stage: &mut Stage<'_>, is_database: bool) -> Result<(), RehearseError> {
+    let data = stage.folder.join("data");
+    private(&data)?;
+    if !restore(stage, &data)? {
+        return Ok(());
+    }
+    stage.is_usable();
+    match database(&data).filter(|_| is_database) {
+        Some(file) => {
+            integrity(stage, &file)?;
+            for query in stage.wish.queries.clone() {
+                stage.control.check()?;
+                let begun = Instant::now();
+                let (verdict, detail) = asked(&file, &query);
+                stage.note("query", begun, verdict, detail);
+            }
+        }
+        None => {
+            for _ in 0..stage.wish.queries.len() {
+                let why = "a query needs a database: only Postgres and SQLite sources have one".to_owned();
+                stage.note("query", Instant::now(), Verdict::Failed, Some(why));
+            }
+        }
+    }
+    stage.commands(&data, &[])
+}
+
+/// Restores into `data`; whether all came back.
+pub(super) fn restore(stage: &mut Stage<'_>, data: &Path) -> Result<bool, RehearseError> {
+    let begun = Instant::now();
+    let wish = Wish {
+        sources: vec![stage.wish.source.clone()],
+        paths: Vec::new(),
+        to: Destination::Folder(data.to_path_buf()),
+        overwrite: false,
+    };
+    let held = stage.shelves.held(&Choice::Id(stage.run.to_string()), None)?;
+    let restored = plan(&held, &wish).and_then(|restore| {
+        let needed = restore.preview()?.bytes;
+        Ok((restore, needed))
+    });
+    let restored = match restored {
+        Ok((restore, needed)) => {
+            stage.has_room(needed)?;
+            restore.carry_out(stage.control)
+        }
+        Err(error) => Err(error),
+    };
+    stage.control.check()?;
+    match restored {
+        Ok(outcome) if outcome.problem_count == 0 => {
+            let detail = format!("{} entries, {} bytes", outcome.entries, outcome.bytes);
+            stage.note("restore", begun, Verdict::Passed, Some(detail));
+            Ok(true)
+        }
+        Ok(outcome) => {
+            let first = outcome.problems.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
+            let detail = format!("{} of its files did not come back whole: {first}", outcome.problem_count);
+            stage.note("restore", begun, Verdict::Failed, Some(detail));
+            Ok(false)
+        }
+        Err(error @ (RecallError::Target { .. } | RecallError::CutShort { .. })) => Err(error.into()),
+        Err(error) => {
+            stage.note("restore", begun, Verdict::Failed, Some(error.to_string()));
+            Ok(false)
+        }
+    }
+}
+
+/// The database that a `sqlite` source consists of.
+fn database(data: &Path) -> Option<PathBuf> {
+    let files = std::fs::read_dir(data).ok()?.flatten().map(|entry| entry.path());
+    files.filter(|path| path.is_file()).min()
+}
+
+fn open(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(file, flags)
+}
+
+/// SQLite's own check of every page, index and constraint.
+fn integrity(stage: &mut Stage<'_>, file: &Path) -> Result<(), RehearseError> {
+    stage.control.check()?;
+    let begun = Instant::now();
+    let found = open(file).and_then(|connection| {
+        let mut statement = connection.prepare("PRAGMA integrity_check(3)")?;
+        let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+        rows.collect::<rusqlite::Result<Vec<String>>>()
+    });
+    let (verdict, detail) = match found {
+        Ok(rows) if rows == ["ok"] => (Verdict::Passed, None),
+        Ok(rows) => (Verdict::Failed, Some(rows.join("; "))),
+        Err(error) => (Verdict::Failed, Some(error.to_string())),
+    };
+    stage.note("integrity_check", begun, verdict, detail);
+    Ok(())
+}
+
+/// Asks the database; one row with one value, and that not 0, passes.
+fn asked(file: &Path, query: &str) -> (Verdict, Option<String>) {
+    let answer = open(file).and_then(|connection| {
+        let mut statement = connection.prepare(query)?;
+        let columns = statement.column_count();
+        let mut rows = statement.query([])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            if found.len() == 2 {
+                break;
+            }
+            found.push(row.get_ref(0).map(shown)?);
+        }
+        Ok((columns, found))
+    });
+    match answer {
+        Ok((1, rows)) if rows == ["1"] => (Verdict::Passed, None),
+        Ok((columns, rows)) => (Verdict::Failed, Some(super::record::other_answer(columns, &rows))),
+        Err(error) => (Verdict::Failed, Some(error.to_string())),
+    }
+}
+
+fn shown(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Null => "null".to_owned(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
+        ValueRef::Blob(bytes) => format!("{} bytes", bytes.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn one_true_value_passes_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("app.db");
+        Connection::open(&file)
+            .unwrap()
+            .execute_batch("create table t (n); insert into t values (7)")
+            .unwrap();
+        let passes = |query| asked(&file, query).0 == Verdict::Passed;
+        assert!(passes("select count(*) > 0 from t"));
+        for query in [
+            "select count(*) > 1 from t",
+            "select null",
+            "select 'true'",
+            "select 7",
+            "select 1, 1",
+            "select 1 union all select 1",
+            "select 1 where 1 = 0",
+            "select 1 from nowhere",
+        ] {
+            assert!(!passes(query), "{query}");
+            assert!(asked(&file, query).1.is_some(), "{query}");
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Rehearsals: a backup is restored into a scratch folder, looked at, and thrown away.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`record`] | what a rehearsal came to, kept in the stores; when the next one is due |
+//! | [`scratch`] | the folder, and who removes it when a rehearsal is killed |
+//! | `files` | sources that come back as files, SQLite databases among them |
+//! | `cluster` | data directories of Postgres |
+//! | `dump` | dumps, loaded into a new cluster |
+//! | [`wish`] | what a plan asks for |
+//! | `server` | what is asked of a cluster that runs again |
+//!
+//! Only the stores are read, never the source: what is proven is what a disaster would leave.
+
+mod cluster;
+mod dump;
+mod files;
+pub mod record;
+pub mod scratch;
+mod server;
+pub mod wish;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::catalog::ids::RunId;
+use crate::catalog::manifest::Manifest;
+use crate::control::{Control, Stopped};
+use crate::recall::RecallError;
+use crate::recall::cluster::{self as laid, ClusterError};
+use crate::recall::shelf::Shelves;
+use crate::run::process::{self, ProcessError, Program, Tell};
+use crate::wal::archive::Archive;
+use record::{Check, Rehearsal, Verdict};
+use scratch::Scratch;
+
+/// How long a restored cluster may recover.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+
+/// What is to be rehearsed, and how it is judged.
+#[derive(Debug, Default)]
+pub struct Wish {
+    /// The source.
+    pub source: String,
+    /// Its newest backup, or the one of this run.
+    pub run: Option<String>,
+    /// Queries that must answer with one true value.
+    pub queries: Vec<String>,
+    /// Programs that must end with 0, filled in.
+    pub commands: Vec<Vec<String>>,
+    /// The database that is asked; `None`: `postgres`.
+    pub database: Option<String>,
+    /// A role that the restored cluster knows; `None`: `postgres`.
+    pub role: Option<String>,
+    /// The account that a restored cluster belongs to, where its files do not say.
+    pub account: Option<String>,
+    /// The archives of its log.
+    pub log: Vec<Archive>,
+    /// The command by which a restored server gets its log back, where it is archived.
+    pub fetch: Option<String>,
+    /// Seconds in which the business was promised it back.
+    pub rto: Option<u64>,
+    /// The folder that the scratch folder is made in.
+    pub place: PathBuf,
+    /// Backplan's folder on this host.
+    pub state: PathBuf,
+    /// This machine's name.
+    pub host: Option<String>,
+}
+
+/// Why nothing could be rehearsed: it says nothing of the backup.
+#[derive(Debug, thiserror::Error)]
+pub enum RehearseError {
+    /// Nothing to rehearse.
+    #[error("source `{0}` is in no backup that can be read: run the plan first")]
+    NoBackup(String),
+    /// Its tool's own restore is not at hand.
+    #[error(
+        "source `{source_name}` was backed up by `{driver}`, and such a backup cannot be rehearsed yet: restore it with \
+         the tool itself into a scratch folder, as docs/postgres.md says"
+    )]
+    Driver {
+        /// The source.
+        source_name: String,
+        /// The driver.
+        driver: String,
+    },
+    /// No programs.
+    #[error(
+        "no server of PostgreSQL {0} is installed here: install it, or rehearse on a machine that has it"
+    )]
+    NoServer(String),
+    /// No room.
+    #[error(
+        "`{}` has {free} bytes free, and the restored source takes {needed}: name a larger folder with `--scratch`, or in \
+         TMPDIR", place.display()
+    )]
+    NoRoom {
+        /// Where.
+        place: PathBuf,
+        /// What is free.
+        free: u64,
+        /// What it takes.
+        needed: u64,
+    },
+    /// A file of the scratch folder or the local state.
+    #[error("`{}`: {cause}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        cause: io::Error,
+    },
+    /// The stores cannot be read.
+    #[error(transparent)]
+    Recall(#[from] RecallError),
+    /// Asked to stop; nothing is left.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// Restores a source into a scratch folder and looks at it. Whatever comes of it, the folder and the server are gone when
+/// this returns.
+///
+/// # Errors
+/// When it could not be rehearsed at all. A backup that does not come back, or does not pass, is a result.
+pub fn rehearse(
+    shelves: &Shelves,
+    wish: Wish,
+    now: Timestamp,
+    control: &Control,
+    tell: &Tell,
+) -> Result<Rehearsal, RehearseError> {
+    let newest = newest(shelves, &wish)?;
+    let kind = kind(newest, &wish.source)?;
+    let scratch = Scratch::make(&wish.state, &wish.place)?;
+    let mut stage = Stage {
+        shelves,
+        run: newest.run,
+        folder: scratch.folder().to_path_buf(),
+        checks: Vec::new(),
+        begun: Instant::now(),
+        usable: None,
+        now,
+        control,
+        tell,
+        wish,
+    };
+    let played = match &kind {
+        Kind::Cluster => cluster::play(&mut stage),
+        Kind::Dump => dump::play(&mut stage),
+        Kind::Sqlite | Kind::Files => files::play(&mut stage, kind == Kind::Sqlite),
+    };
+    let rehearsal = stage.ended(&kind);
+    let removed = scratch.remove();
+    // Why the rehearsal ended comes before that its folder stays: the next run tries again to remove it.
+    played?;
+    removed?;
+    Ok(rehearsal)
+}
+
+/// The newest run from which the source comes back, or the one that is meant.
+fn newest<'a>(shelves: &'a Shelves, wish: &Wish) -> Result<&'a Manifest, RehearseError> {
+    use crate::catalog::runs::Choice;
+    let chosen = match &wish.run {
+        Some(run) => Some(shelves.choose(&Choice::Id(run.clone()), None)?.1),
+        None => {
+            let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
+            runs.filter(|run| run.holds(&wish.source)).max_by_key(|run| run.run)
+        }
+    };
+    let chosen = chosen.filter(|run| run.holds(&wish.source));
+    chosen.ok_or_else(|| RehearseError::NoBackup(wish.source.clone()))
+}
+
+/// How a source comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Cluster,
+    Dump,
+    Sqlite,
+    Files,
+}
+
+fn kind(manifest: &Manifest, source: &str) -> Result<Kind, RehearseError> {
+    let record = manifest.sources.iter().find(|record| record.name == source);
+    let driver = laid::record(manifest, source).and_then(|record| record.labels.get("driver"));
+    match (driver.map(String::as_str), record.map(|record| record.kind.as_str())) {
+        (Some("basebackup"), _) => Ok(Kind::Cluster),
+        (Some("dump"), _) => Ok(Kind::Dump),
+        (Some(driver), _) => {
+            Err(RehearseError::Driver { source_name: source.to_owned(), driver: driver.to_owned() })
+        }
+        (None, Some("sqlite")) => Ok(Kind::Sqlite),
+        (None, _) => Ok(Kind::Files),
+    }
+}
+
+/// A rehearsal at work.
+struct Stage<'a> {
+    shelves: &'a Shelves,
+    run: RunId,
+    folder: PathBuf,
+    wish: Wish,
+    checks: Vec<Check>,
+    begun: Instant,
+    /// From the beginning until the data could be used.
+    usable: Option<Duration>,
+    now: Timestamp,
+    control: &'a Control,
+    tell: &'a Tell,
+}
+
+impl Stage<'_> {
+    /// Notes how a check ended.
+    fn note(&mut self, what: &str, begun: Instant, verdict: Verdict, detail: Option<String>) {
+        let took_ms = millis(begun.elapsed());
+        self.checks.push(Check { what: what.to_owned(), verdict, took_ms, detail });
+    }
+
+    /// From here on the restored data could be worked with.
+    fn is_usable(&mut self) {
+        self.usable = Some(self.begun.elapsed());
+    }
+
+    /// Refuses to fill the disk.
+    fn has_room(&self, needed: u64) -> Result<(), RehearseError> {
+        let file = |cause: rustix::io::Errno| failed(&self.folder)(cause.into());
+        let there = rustix::fs::statvfs(&self.folder).map_err(file)?;
+        let free = there.f_bavail.saturating_mul(there.f_frsize);
+        match free < needed {
+            true => Err(RehearseError::NoRoom { place: self.wish.place.clone(), free, needed }),
+            false => Ok(()),
+        }
+    }
+
+    /// Runs the plan's own programs on what was restored.
+    fn commands(&mut self, data: &Path, env: &[(String, String)]) -> Result<(), RehearseError> {
+        for argv in self.wish.commands.clone() {
+            let begun = Instant::now();
+            let mut program = Program::new(argv);
+            program.env = env.to_vec();
+            program.env.extend([
+                ("BACKPLAN_RESTORED".to_owned(), data.display().to_string()),
+                ("BACKPLAN_SOURCE".to_owned(), self.wish.source.clone()),
+                ("BACKPLAN_RUN".to_owned(), self.run.to_string()),
+            ]);
+            match process::run(&program, self.control, self.tell) {
+                Ok(_) => self.note("command", begun, Verdict::Passed, None),
+                Err(ProcessError::Stopped(stopped)) => return Err(stopped.into()),
+                Err(error) => self.note("command", begun, Verdict::Failed, Some(error.to_string())),
+            }
+        }
+        Ok(())
+    }
+
+    fn ended(&self, kind: &Kind) -> Rehearsal {
+        let is_restored = self.usable.is_some();
+        let passed = is_restored && self.checks.iter().all(|check| check.verdict != Verdict::Failed);
+        Rehearsal {
+            format: record::FORMAT,
+            source: self.wish.source.clone(),
+            run: self.run,
+            kind: match kind {
+                Kind::Cluster => "basebackup",
+                Kind::Dump => "dump",
+                Kind::Sqlite => "sqlite",
+                Kind::Files => "files",
+            }
+            .to_owned(),
+            started: self.now,
+            passed,
+            usable_ms: self.usable.map(millis),
+            took_ms: millis(self.begun.elapsed()),
+            rto: self.wish.rto,
+            host: self.wish.host.clone(),
+            checks: self.checks.clone(),
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> RehearseError + use<> {
+    let path = path.to_path_buf();
+    move |cause| RehearseError::File { path, cause }
+}
+
+fn silent() -> Tell {
+    Arc::new(|_| {})
+}
+
+/// Makes a folder for the restored data: nobody else looks into it.
+fn private(path: &Path) -> Result<(), RehearseError> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().mode(0o700).create(path).map_err(failed(path))
+}
+
+/// What a restore's error means: trouble of this machine, or of the backup.
+fn of_restore(error: ClusterError) -> Result<String, RehearseError> {
+    match error {
+        ClusterError::Stopped(stopped) => Err(stopped.into()),
+        ClusterError::NoServer(version) => Err(RehearseError::NoServer(version)),
+        ClusterError::File { path, cause } => Err(RehearseError::File { path, cause }),
+        other => Ok(other.to_string()),
+    }
+}

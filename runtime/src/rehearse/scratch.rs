@@ -1,0 +1,234 @@
+//! The scratch folder of a rehearsal, and who removes it when a rehearsal is killed.
+//!
+//! ```text
+//! STATE/rehearsing/lock      held for the moment in which one is noted or looked for
+//! STATE/rehearsing/NONCE     the folder's path; held by the rehearsal for as long as it lives
+//! PLACE/backplan-rehearsal-NONCE/
+//! ```
+//!
+//! The note is synced before the folder is made. A note that nobody holds is a dead rehearsal's: the next run or rehearsal
+//! of any plan stops the server that may still run there, removes the folder, then the note.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::FlockOperation;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{RehearseError, failed};
+use crate::catalog::ids::Nonce;
+use crate::postgres::server::running;
+use crate::run::make_private;
+
+const NAME: &str = "backplan-rehearsal-";
+/// How long a server whose rehearsal was killed may take to end by itself, and then by a signal.
+const LEAVES: Duration = Duration::from_secs(10);
+const STOPS: Duration = Duration::from_secs(5);
+
+/// A scratch folder; gone when this is dropped.
+#[derive(Debug)]
+pub struct Scratch {
+    folder: PathBuf,
+    note: PathBuf,
+    _held: File,
+}
+
+/// Where scratch folders are made if nobody says: `$TMPDIR`, else `/var/tmp`, which is a disk more often than `/tmp` is.
+pub fn usual_place() -> PathBuf {
+    let set = std::env::var_os("TMPDIR").filter(|value| !value.is_empty()).map(PathBuf::from);
+    set.filter(|path| path.is_absolute()).unwrap_or_else(|| PathBuf::from("/var/tmp"))
+}
+
+impl Scratch {
+    /// Makes one in `place`, noted in `state`.
+    ///
+    /// # Errors
+    /// When nothing can be written.
+    pub fn make(state: &Path, place: &Path) -> Result<Scratch, RehearseError> {
+        let place = std::path::absolute(place).map_err(failed(place))?;
+        let nonce = Nonce::random().to_string();
+        let folder = place.join(format!("{NAME}{nonce}"));
+        let notes = state.join("rehearsing");
+        let note = notes.join(&nonce);
+        let held = take_note(&notes, &note, &folder).map_err(failed(&note))?;
+        let scratch = Scratch { folder, note, _held: held };
+        // The server's account goes through it; what lies in it is closed by modes of its own.
+        let made = DirBuilder::new().mode(0o711).create(&scratch.folder);
+        let made =
+            made.and_then(|()| fs::set_permissions(&scratch.folder, fs::Permissions::from_mode(0o711)));
+        made.map_err(failed(&scratch.folder))?;
+        Ok(scratch)
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Removes it.
+    ///
+    /// # Errors
+    /// When something of it stays; the next rehearsal or run tries again.
+    pub fn remove(self) -> Result<(), RehearseError> {
+        clear(&self.folder, &self.note).map_err(failed(&self.folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // The next rehearsal or run tries again.
+        let _ = clear(&self.folder, &self.note);
+    }
+}
+
+fn take_note(notes: &Path, note: &Path, folder: &Path) -> io::Result<File> {
+    make_private(notes)?;
+    let _lock = lock(notes)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(note)?;
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    file.write_all(folder.as_os_str().as_bytes())?;
+    file.sync_all()?;
+    File::open(notes)?.sync_all()?;
+    Ok(file)
+}
+
+fn lock(notes: &Path) -> io::Result<File> {
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(notes.join("lock"))?;
+    rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
+    Ok(file)
+}
+
+/// Removes the folder, then its note: so that a kill in between leaves a note of what is gone, never the reverse.
+fn clear(folder: &Path, note: &Path) -> io::Result<()> {
+    gone(fs::remove_dir_all(folder))?;
+    gone(fs::remove_file(note))
+}
+
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Clears away what dead rehearsals left on this host; says what.
+///
+/// # Errors
+/// When it cannot be told what there is, or something of it stays.
+pub fn clear_dead(state: &Path) -> Result<Vec<String>, RehearseError> {
+    let notes = state.join("rehearsing");
+    if !notes.is_dir() {
+        return Ok(Vec::new());
+    }
+    let _lock = lock(&notes).map_err(failed(&notes))?;
+    let mut told = Vec::new();
+    for entry in fs::read_dir(&notes).map_err(failed(&notes))? {
+        let note = entry.map_err(failed(&notes))?.path();
+        if note.file_name().is_some_and(|name| name != "lock")
+            && let Some(text) = clear_note(&note)?
+        {
+            told.push(text);
+        }
+    }
+    Ok(told)
+}
+
+fn clear_note(note: &Path) -> Result<Option<String>, RehearseError> {
+    let file = match File::open(note) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(failed(note)(cause)),
+    };
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+        Err(errno) => return Err(failed(note)(errno.into())),
+        Ok(()) => {}
+    }
+    let folder = fs::read(note).map(|bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes)));
+    let folder = folder.map_err(failed(note))?;
+    let nonce = note.file_name().unwrap_or_default().to_string_lossy();
+    let expected = format!("{NAME}{nonce}");
+    // Half a note was written before its folder was made: there is nothing but the note.
+    if !folder.is_absolute() || folder.file_name().is_none_or(|name| name != expected.as_str()) {
+        gone(fs::remove_file(note)).map_err(failed(note))?;
+        return Ok(None);
+    }
+    let was_there = folder.symlink_metadata().is_ok();
+    end_server(&folder.join("data"))?;
+    clear(&folder, note).map_err(failed(&folder))?;
+    Ok(was_there.then(|| format!("removed `{}`, which a killed rehearsal left", folder.display())))
+}
+
+/// Ends the server of a killed rehearsal. It was told to when its rehearsal died, and writes its last pages.
+fn end_server(data: &Path) -> Result<(), RehearseError> {
+    for (signal, patience) in
+        [(None, LEAVES), (Some(Signal::QUIT), STOPS), (Some(Signal::KILL), Duration::from_secs(1))]
+    {
+        let until = Instant::now() + patience;
+        let Some(pid) = server_in(data)? else { return Ok(()) };
+        if let Some(signal) = signal {
+            // One that is gone by now is what is wanted.
+            let _ = kill_process(pid, signal);
+        }
+        while server_in(data)?.is_some() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    Ok(())
+}
+
+/// The server that works in this data directory. A process that only has the number of one is somebody else's.
+fn server_in(data: &Path) -> Result<Option<Pid>, RehearseError> {
+    let Some(number) = running(data).map_err(failed(data))? else { return Ok(None) };
+    let folder = fs::read_link(format!("/proc/{number}/cwd"));
+    let is_own = folder.is_ok_and(|folder| data.canonicalize().is_ok_and(|data| data == folder));
+    Ok(i32::try_from(number).ok().filter(|_| is_own).and_then(Pid::from_raw))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_living_rehearsal_keeps_its_folder_and_a_dead_ones_goes() {
+        let world = tempfile::tempdir().unwrap();
+        let (state, place) = (world.path().join("state"), world.path().join("place"));
+        fs::create_dir(&place).unwrap();
+        assert!(clear_dead(&state).unwrap().is_empty());
+        let living = Scratch::make(&state, &place).unwrap();
+        let dead = Scratch::make(&state, &place).unwrap();
+        fs::write(dead.folder().join("data"), "x").unwrap();
+        let (folder, note) = (dead.folder().to_path_buf(), dead.note.clone());
+        let text = fs::read(&note).unwrap();
+        dead.remove().unwrap();
+        assert!(!folder.exists() && !note.exists());
+        // As a kill leaves it: folder and note, and nobody who holds the note.
+        fs::create_dir(&folder).unwrap();
+        fs::write(&note, &text).unwrap();
+        let told = clear_dead(&state).unwrap();
+        assert!(told.len() == 1 && told[0].contains("killed rehearsal"), "{told:?}");
+        assert!(!folder.exists() && !note.exists() && living.folder().exists());
+    }
+
+    /// Cut at every byte, a note never leads to a folder that is not a rehearsal's own.
+    #[test]
+    fn half_a_note_removes_nothing_but_itself() {
+        let world = tempfile::tempdir().unwrap();
+        let (state, place) = (world.path().join("state"), world.path().join("place"));
+        fs::create_dir(&place).unwrap();
+        let scratch = Scratch::make(&state, &place).unwrap();
+        let (note, text) = (scratch.note.clone(), fs::read(&scratch.note).unwrap());
+        scratch.remove().unwrap();
+        for cut in 0..text.len() {
+            fs::write(&note, &text[..cut]).unwrap();
+            assert!(clear_dead(&state).unwrap().is_empty());
+            assert!(place.exists() && !note.exists(), "cut at {cut}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! From a plan to the rehearsals that it asks for.
+
+use std::path::{Path, PathBuf};
+
+use backplan_compiler::graph::Occasion;
+use backplan_compiler::lower::{LowerError, fill, zone};
+use backplan_compiler::model::{Model, SourceId, SourceKind, StoreKind};
+
+use super::Wish;
+use crate::postgres::recovery::command_word;
+use crate::recall::log;
+
+/// Where a rehearsal works: the folder for its scratch folder, and Backplan's own.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The folder that the scratch folder is made in.
+    pub place: PathBuf,
+    /// Backplan's folder on this host.
+    pub state: PathBuf,
+}
+
+impl Wish {
+    /// A rehearsal that asks nothing but whether the source comes back.
+    pub fn plain(source: &str, places: &Places) -> Wish {
+        Wish {
+            source: source.to_owned(),
+            place: places.place.clone(),
+            state: places.state.clone(),
+            ..Wish::default()
+        }
+    }
+
+    /// The rehearsal of a source with all that the plan's `verify` blocks ask of it.
+    ///
+    /// # Errors
+    /// When a command's text cannot be filled in.
+    pub fn of_plan(
+        model: &Model,
+        source: SourceId,
+        occasion: &Occasion,
+        places: &Places,
+    ) -> Result<Wish, LowerError> {
+        let declared = model.source(source);
+        let mut wish = Wish { host: occasion.host.clone(), ..Wish::plain(&declared.name, places) };
+        for verify in model.verifies.iter().filter(|verify| verify.restore == source) {
+            wish.queries.extend(verify.query.clone());
+            if let Some(command) = &verify.command {
+                let words = command.iter().map(|text| fill(text, occasion, &zone(model)));
+                wish.commands.push(words.collect::<Result<_, _>>()?);
+            }
+        }
+        let promised = model.objectives.iter().filter(|objective| objective.of.contains(&source));
+        wish.rto = promised.filter_map(|objective| objective.rto).min();
+        if let SourceKind::Postgres(cluster) = &declared.kind {
+            wish.database.clone_from(&cluster.database);
+            wish.role.clone_from(&cluster.user);
+            wish.account.clone_from(&cluster.run_as);
+        }
+        if let Some(wal) = model.wals.iter().find(|wal| wal.source == source) {
+            (wish.log, _) = log::archives(model, wal);
+            let folders = wal.to.iter().filter_map(|id| match &model.store(*id).kind {
+                StoreKind::Dir { path } => Some(path),
+                _ => None,
+            });
+            wish.fetch = folders.take(1).find_map(|root| fetch(root, &model.name, &declared.name));
+        }
+        Ok(wish)
+    }
+}
+
+/// The command by which a server gets its log back out of a store: this program, with no plan file, which the server's
+/// account may not be able to read.
+fn fetch(root: &Path, plan: &str, source: &str) -> Option<String> {
+    let own = std::env::current_exe().ok()?;
+    let root = std::path::absolute(root).ok()?;
+    let (own, root) = (own.display().to_string(), root.display().to_string());
+    let words = [own.as_str(), "wal", "fetch", "--store", &root, "--plan-name", plan, source];
+    let words: Vec<String> = words.iter().map(|word| command_word(word)).collect();
+    Some(format!("{} %f %p", words.join(" ")))
+}

@@ -1,0 +1,72 @@
+//! Rehearsals that are due, behind the commits of a run.
+
+use std::collections::BTreeSet;
+
+use backplan_compiler::graph::StepId;
+use backplan_compiler::model::{Model, SourceId};
+use jiff::Timestamp;
+
+use super::coordinator::Failure;
+use super::worker::Worker;
+use crate::control::Control;
+use crate::recall::shelf::Shelves;
+use crate::rehearse::record::{self, every, is_due};
+use crate::rehearse::wish::Places;
+use crate::rehearse::{RehearseError, Wish, rehearse, scratch};
+
+/// The sources that a run at `now` is to rehearse. Where no store tells when the last rehearsal was, it is due.
+pub(super) fn due(model: &Model, now: Timestamp) -> BTreeSet<SourceId> {
+    let wanted: BTreeSet<SourceId> = model.verifies.iter().map(|verify| verify.restore).collect();
+    let asked = |id: &SourceId| every(model, *id).map(|every| (*id, every));
+    let asked: Vec<(SourceId, u64)> = wanted.iter().filter_map(asked).collect();
+    if asked.is_empty() {
+        return BTreeSet::new();
+    }
+    let known = Shelves::of_plan(model, None).map(|shelves| record::newest(&shelves).0).unwrap_or_default();
+    let is_due = |(id, every): &(SourceId, u64)| is_due(*every, known.get(&model.source(*id).name), now);
+    asked.into_iter().filter(is_due).map(|(id, _)| id).collect()
+}
+
+impl Worker {
+    /// Restores the newest backup of a source, looks at it, throws it away, and writes down what came of it.
+    pub(super) fn rehearse(&self, step: &StepId, source: SourceId, control: &Control) -> Result<(), Failure> {
+        let model = &self.request.model;
+        let name = &model.source(source).name;
+        let places = Places { place: scratch::usual_place(), state: self.request.state.clone() };
+        let wish = Wish::of_plan(model, source, &self.occasion, &places)
+            .map_err(|error| Failure::lasting(format!("a `command` of `verify`: {error:?}")))?;
+        let shelves = Shelves::of_plan(model, None).map_err(Failure::lasting)?;
+        let done = rehearse(&shelves, wish, self.request.clock.now(), control, &self.tell(step));
+        let record = done.map_err(|error| match error {
+            RehearseError::Stopped(_) => Failure::stopped(),
+            error => Failure::lasting(format!("source `{name}` could not be rehearsed: {error}")),
+        })?;
+        for trouble in record::keep(model, &record) {
+            self.warn(step, format!("the rehearsal could not be recorded: {trouble}"));
+        }
+        if !record.passed {
+            return Err(Failure::lasting(format!(
+                "source `{name}` was restored from run {} and did not pass: {}; the backup stays, and the next run \
+                 rehearses again",
+                record.run,
+                record.failures().join("; ")
+            )));
+        }
+        if let (Some(usable), Some(rto), Some(false)) = (record.usable_ms, record.rto, record.is_in_time()) {
+            let text = format!(
+                "source `{name}` could be used again {} s after its rehearsal began, and {rto} s were promised (`rto`)",
+                usable / 1000
+            );
+            self.warn(step, text);
+        }
+        Ok(())
+    }
+
+    /// Clears away what rehearsals left that were killed.
+    pub(super) fn clear_rehearsals(&self, step: &StepId) {
+        match scratch::clear_dead(&self.request.state) {
+            Ok(told) => told.into_iter().for_each(|text| self.note(text)),
+            Err(error) => self.warn(step, format!("what a killed rehearsal left is still there: {error}")),
+        }
+    }
+}

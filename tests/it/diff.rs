@@ -1,0 +1,282 @@
+//! `plan diff`
+
+use std::fs;
+
+use crate::scenario::{Answer, SITE, Scenario, plan, shell};
+
+/// What it does to data: weight and name of each consequence.
+fn consequences(answer: &Answer) -> Vec<(String, String)> {
+    let json = answer.json();
+    let word = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let all = json["consequences"].as_array().unwrap().iter();
+    all.map(|one| (word(&one["weight"]), word(&one["name"]))).collect()
+}
+
+#[track_caller]
+fn has(answer: &Answer, weight: &str, name: &str) {
+    let wanted = (weight.to_owned(), name.to_owned());
+    assert!(consequences(answer).contains(&wanted), "no {weight} {name}: {}", answer.stdout);
+}
+
+/// Both plans are compiled and compared.
+fn diff(old: &str, new: &str) -> Answer {
+    let scenario = Scenario::new().file("old.plan", old).file("new.plan", new);
+    scenario.plan(["diff", "old.plan", "new.plan", "--format", "json"]).status(2)
+}
+
+const TWO: &str = "plan p
+let home = \"store\"
+store one: dir {
+  path = home
+}
+store two: dir {
+  path    = \"two\"
+  offsite = true
+}
+source site: files {
+  paths   = [\"site\", \"etc\"]
+  exclude = [\"*.tmp\"]
+}
+source dump: command {
+  run = [\"true\"]
+  as  = \"dump\"
+}
+archive main {
+  from    = all
+  to      = [one, two]
+  encrypt = [\"age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p\"]
+}
+cycle {
+  incrementals = 3
+}
+keep {
+  cycles = 4
+}
+schedule {
+  run = every 6h
+}
+";
+
+#[test]
+fn what_means_the_same_is_no_change() {
+    let other = "# Another hand.
+schedule { run = every 6h }
+keep { cycles = 4 }
+plan p
+let folder = \"store\"
+let keys = [\"age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p\"]
+archive main {
+  to   = [two, one]
+  from = [dump, site]
+  encrypt = keys
+}
+source dump: command { run = [\"true\"] 
+ as = \"dump\" }
+source site: files {
+  paths = [\"etc\", \"site\"]
+  exclude = [\"*.tmp\"] }
+store two: dir { offsite = true
+ path = \"two\" }
+store one: dir { path = folder }
+cycle { incrementals = 3 }
+";
+    let scenario = Scenario::new().file("old.plan", TWO).file("elsewhere.plan", other);
+    scenario.plan(["diff", "old.plan", "elsewhere.plan"]).status(0).stdout_has("no change").stderr("");
+    let answer = scenario.plan(["diff", "old.plan", "elsewhere.plan", "--format", "json"]).status(0);
+    assert_eq!(answer.json()["changed"], false);
+    // The old plan's relative paths and imports are taken as if it lay beside the new one.
+    let scenario = Scenario::new()
+        .file("before/p.plan", "plan p\nimport \"lib/stores.plan\"\n\nsource site: files {\n  paths = [\"site\"]\n}\n\narchive main {\n  from = [site]\n  to   = [store]\n}\n")
+        .file("before/lib/stores.plan", "store store: dir {\n  path = \"../store\"\n}\n")
+        .file("after/p.plan", format!("plan p\n\nstore store: dir {{\n  path = \"store\"\n}}\n\n{SITE}"));
+    scenario.plan(["diff", "before/p.plan", "after/p.plan"]).status(0).stdout_has("no change");
+}
+
+#[test]
+fn every_loss_is_named_and_marked() {
+    let cases = [
+        ("source dump: command {\n  run = [\"true\"]\n  as  = \"dump\"\n}\n", "", "source_removed"),
+        (", \"etc\"]", "]", "path_removed"),
+        ("[\"*.tmp\"]", "[\"*.tmp\", \"*.log\"]", "left_out"),
+        ("to      = [one, two]", "to      = [one]", "copies_lost"),
+        ("to      = [one, two]", "to      = [one]", "offsite_lost"),
+        (
+            "  encrypt = [\"age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p\"]\n",
+            "",
+            "encryption_lost",
+        ),
+        ("cycles = 4", "cycles = 1", "fewer_points"),
+        ("every 6h", "daily at 02:30", "rpo_worse"),
+        ("schedule {\n  run = every 6h\n}\n", "", "schedule_removed"),
+        ("plan p", "plan q", "plan_renamed"),
+        ("path = home", "path = \"other\"", "store_moved"),
+    ];
+    for (from, to, name) in cases {
+        assert!(TWO.contains(from), "{from}");
+        let answer = diff(TWO, &TWO.replace(from, to));
+        has(&answer, "danger", name);
+    }
+    let quiet = diff(&TWO.replace("[\"*.tmp\"]", "[\"*.tmp\", \"*.log\"]"), TWO);
+    has(&quiet, "better", "taken_in");
+    assert!(consequences(&quiet).iter().all(|(weight, _)| weight != "danger"), "{quiet:?}");
+    // A promise that is given up, a folder that is cleared, a name that artefacts get.
+    let more = format!("{TWO}objective {{\n  rpo = 6h\n}}\n");
+    has(&diff(&more, &more.replace("rpo = 6h", "rpo = 1d")), "danger", "promise_weaker");
+    let staged = "staging {\n  path  = \"build\"\n  clear = [before]\n}\n";
+    has(&diff(TWO, &format!("{TWO}{staged}")), "danger", "staging_cleared");
+    let named = TWO
+        .replace("  from    = all", "  from    = all\n  name    = \"${time(\"%Y%m%d%H%M%S\")}.tar.gz.age\"");
+    has(&diff(TWO, &named), "change", "artefacts_renamed");
+    let renamed = TWO.replace("source site", "source web");
+    has(&diff(TWO, &renamed), "change", "source_renamed");
+}
+
+#[test]
+fn people_see_the_consequences_first_and_danger_without_colour() {
+    let scenario = Scenario::new().file("old.plan", TWO).file("new.plan", TWO.replace(", \"etc\"]", "]"));
+    let answer = scenario.plan(["diff", "old.plan", "new.plan"]).status(2).stderr("");
+    let at = |part: &str| answer.stdout.find(part).unwrap_or_else(|| panic!("{part}: {}", answer.stdout));
+    assert!(at("!! DANGER  `$W/work/etc` of source `site` is no longer backed up") < at("declarations"));
+    assert!(
+        at("declarations") < at("      paths: -$W/work/etc") && at("paths: -") < at("steps of a full run")
+    );
+    assert!(at("~ scan/site") > at("steps of a full run"));
+    let page = scenario.plan(["diff", "old.plan", "new.plan", "--format", "markdown"]).status(2);
+    page.stdout_has("| !! **DANGER** | `$W/work/etc`").stdout_has("```diff\n~ source `site`\n");
+}
+
+#[test]
+fn secrets_are_shown_as_references_only() {
+    let with = |value: &str, fallback: &str| {
+        plan(&format!(
+            "# allow: inline_secrets test\nnotify hook: webhook {{\n  # allow: inline_secrets test\n  url = {value}\n  on  = [failure]\n}}\n\nsource dump: command {{\n  run = [\"true\"]\n  as  = \"dump\"\n  # allow: inline_secrets test\n  env = [\"T=${{env(\"TOKEN\", \"{fallback}\")}}\"]\n}}\n\narchive main {{\n  from = all\n  to   = [store]\n}}\n"
+        ))
+    };
+    let old = with("\"https://example.org/hunter2\"", "hunter3");
+    let new = with("\"https://example.org/hunter4\"", "hunter5");
+    let scenario = Scenario::new()
+        .file("old.plan", old)
+        .file("new.plan", new)
+        .file("same.plan", with("exec([\"touch\", \"fetched\"])", "hunter5"));
+    for format in ["human", "json", "markdown"] {
+        let answer = scenario.plan(["diff", "old.plan", "new.plan", "--format", format]).status(2);
+        assert!(!answer.said().contains("hunter"), "{answer:?}");
+        answer.stdout_has("another value");
+        let answer = scenario.plan(["diff", "new.plan", "same.plan", "--format", format]).status(2);
+        assert!(!answer.said().contains("hunter"), "{answer:?}");
+    }
+    assert!(!scenario.path("fetched").exists());
+}
+
+#[test]
+fn backups_that_would_go_are_counted_as_a_prune_would() {
+    let keep = |keep: &str| plan(&format!("{SITE}\nkeep {{\n  last = {keep}\n}}\n"));
+    let scenario = Scenario::new().file("p.plan", keep("6")).file("site/a", "a");
+    for _ in 0..5 {
+        scenario.next_day().plan(["run"]).status(0);
+    }
+    scenario.write("new.plan", keep("2"));
+    let answer = scenario.plan(["diff", "p.plan", "new.plan", "--format", "json"]).status(2);
+    has(&answer, "danger", "backups_deleted");
+    answer.stdout_has("the next prune deletes 3 of 5 backups from store `store`");
+    let human = scenario.plan(["diff", "p.plan", "new.plan"]).status(2);
+    human.stdout_has("2026-01-02 02:30 to 2026-01-04 02:30 can no longer be restored");
+    // The prune itself agrees.
+    let scenario = {
+        scenario.write("p.plan", keep("2"));
+        scenario
+    };
+    let pruned = scenario.plan(["prune", "p.plan", "--dry-run", "--format", "json"]).status(0).json();
+    let runs = pruned["stores"][0]["runs"].as_array().unwrap();
+    assert_eq!(runs.iter().filter(|run| run["stays"] == false).count(), 3);
+    // Where the store cannot be read, that is said and nothing is made up.
+    fs::rename(scenario.path("store"), scenario.path("gone")).unwrap();
+    scenario.write("old.plan", keep("6"));
+    let answer = scenario.plan(["diff", "old.plan", "p.plan", "--format", "json"]).status(2);
+    assert!(consequences(&answer).iter().all(|(_, name)| name != "backups_deleted"), "{answer:?}");
+    assert!(answer.json()["unknown"][0].as_str().unwrap().contains("is not known"), "{answer:?}");
+}
+
+fn repository() -> Scenario {
+    let scenario = Scenario::new()
+        .file("plans/p.plan", "plan p\nimport \"lib.plan\"\n\nsource site: files {\n  paths = [\"site\", \"etc\"]\n}\n\narchive main {\n  from = [site]\n  to   = [store]\n}\n")
+        .file("plans/lib.plan", "store store: dir {\n  path = \"store\"\n}\n");
+    shell(
+        &scenario.path("."),
+        "git init -q . && git add . && git -c user.name=x -c user.email=x@example.org commit -q -m one && git tag before",
+    );
+    scenario
+}
+
+#[test]
+fn a_revision_is_read_with_its_imports() {
+    let scenario = repository();
+    scenario.plan(["diff", "--rev", "HEAD", "plans/p.plan"]).status(0).stdout_has("no change");
+    scenario.write("plans/lib.plan", "store store: dir {\n  path = \"other\"\n}\n");
+    let answer = scenario.plan(["diff", "--rev", "before", "plans/p.plan", "--format", "json"]).status(2);
+    has(&answer, "danger", "store_moved");
+    answer.stdout_has("plans/p.plan at before");
+    // An import that was another file then.
+    shell(&scenario.path("plans"), "mv lib.plan lib2.plan && sed -i s/lib.plan/lib2.plan/ p.plan");
+    has(
+        &scenario.plan(["diff", "--rev", "HEAD~0", "plans/p.plan", "--format", "json"]).status(2),
+        "danger",
+        "store_moved",
+    );
+}
+
+#[test]
+fn what_cannot_be_compared_says_why_and_ends_with_1() {
+    let scenario = repository().file("plans/new.plan", plan(SITE)).file("broken.plan", "plan p\nstore {\n");
+    let rev = |rev: &str, file: &str| scenario.plan(["diff", "--rev", rev, file]).status(1);
+    rev("nowhere", "plans/p.plan").stderr_has("has no revision `nowhere`").stdout("");
+    let option = scenario.plan(["diff", "--rev=--git-dir=x", "plans/p.plan"]).status(1);
+    option.stderr_has("has no revision");
+    rev("HEAD", "plans/new.plan").stderr_has("`plans/new.plan` is not in revision `HEAD`");
+    rev("HEAD", "broken.plan").stderr_has("broken.plan");
+    scenario.plan(["diff", "plans/new.plan"]).status(1).stderr_has("two plans are compared");
+    scenario.plan(["diff", "plans/new.plan", "none.plan"]).status(1).stderr_has("`none.plan` does not exist");
+    scenario.plan(["diff", "none.plan", "plans/new.plan"]).status(1).stderr_has("`none.plan` does not exist");
+    scenario
+        .plan(["diff", "broken.plan", "plans/new.plan"])
+        .status(1)
+        .stderr_has("`broken.plan` does not compile");
+    scenario
+        .plan(["diff", "-p", "x=1", "plans/p.plan", "plans/new.plan"])
+        .status(1)
+        .stderr_has("neither plan");
+    let outside = Scenario::new().file("p.plan", plan(SITE));
+    outside.plan(["diff", "--rev", "HEAD", "p.plan"]).status(1).stderr_has("lies in no git repository");
+    outside.plan(["diff", "--deployed", "p.plan"]).status(1).stderr_has("store");
+}
+
+#[test]
+fn the_deployed_plan_is_that_of_the_newest_backup() {
+    let text = plan(&format!(
+        "{SITE}\n# allow: inline_secrets test\nnotify hook: command {{\n  run = [\"true\"]\n  on  = [success]\n}}\n"
+    ));
+    let scenario = Scenario::new().file("p.plan", &text).file("site/a", "a");
+    scenario.next_day().plan(["run"]).status(0);
+    scenario.plan(["diff", "--deployed", "p.plan"]).status(0).stdout_has("no change");
+    scenario.write("p.plan", text.replace("[\"site\"]", "[\"other\"]"));
+    let answer = scenario.plan(["diff", "--deployed", "--format", "json"]).status(2);
+    has(&answer, "danger", "path_removed");
+    answer.stdout_has("as of run 00000001-");
+    // From another folder, as a checkout has it.
+    fs::create_dir(scenario.path("checkout")).unwrap();
+    scenario.write("checkout/p.plan", text.replace("\"store\"", "\"../store\""));
+    let away = scenario.plan(["diff", "--deployed", "checkout/p.plan", "--format", "json"]).status(2);
+    has(&away, "danger", "store_moved");
+    // A manifest of a newer version hides what is deployed.
+    let manifests = shell(&scenario.path("store"), "find . -path '*manifests*' -type f");
+    let manifest = format!("store/{}", manifests.lines().next().unwrap());
+    let newer = scenario.read(&manifest).replace("format: 1\nmin_reader: 1", "format: 3\nmin_reader: 3");
+    assert!(newer.contains("min_reader: 3"), "{newer}");
+    fs::remove_file(scenario.path(&manifest)).unwrap();
+    scenario.write(&manifest, newer);
+    scenario
+        .plan(["diff", "--deployed", "p.plan"])
+        .status(1)
+        .stderr_has("its manifest cannot be used")
+        .stderr_has("newer");
+}
