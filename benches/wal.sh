@@ -142,7 +142,7 @@ CONF
 
 # Times command $2 as $1, after $3, in the data directory, as the server does.
 time_it() {
-  (cd pg && server hyperfine --shell=bash --warmup "${4:-0}" --runs "${5:-1}" --prepare "$3" --command-name "$1" \
+  (cd pg && server hyperfine --shell="${6:-bash}" --warmup "${4:-0}" --runs "${5:-1}" --prepare "$3" --command-name "$1" \
     --export-json "$work/again/$1.json" "$2" >&2)
   mv "again/$1.json" "results/$1.${round:-1}.json"
 }
@@ -153,8 +153,8 @@ each() { echo "for s in \$(cat $work/names); do $* || exit 1; done"; }
 measure_start() {
   printf '1\t0/5000000\tno recovery target specified\n' | server tee again/00000002.history >/dev/null
   (cd pg && server "$work/plan" wal push "$work/p.plan" main "$work/again/00000002.history")
-  time_it start.plan "$work/plan wal push $work/p.plan main $work/again/00000002.history" true 3 50
-  time_it start.pgbackrest "pgbackrest --config=$work/gz.conf --stanza=p version" true 3 50
+  time_it start.plan "$work/plan wal push $work/p.plan main $work/again/00000002.history" true 3 50 none
+  time_it start.pgbackrest "pgbackrest --config=$work/gz.conf --stanza=p version" true 3 50 none
 }
 
 # Rounds, each of one run of every command: machines drift, and drift then meets all of them alike.

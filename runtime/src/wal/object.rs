@@ -58,15 +58,12 @@ pub enum ObjectError {
     In(#[source] io::Error),
 }
 
-/// Pieces that are worked on at once. More of them save nothing, as files have few.
-const LANES_MAX: usize = 8;
+/// Threads that compress at the most, and the bytes that each takes at a time: a usual segment keeps four busy once. On a
+/// busy machine it is waiting for one another that costs most, so smaller shares are slower.
+const LANES_MAX: usize = 4;
+const SHARE: usize = 4 * PIECE;
 
-fn lanes<L>(lane: impl Fn() -> L) -> Vec<L> {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    (0..cores.min(LANES_MAX)).map(|_| lane()).collect()
-}
-
-/// Does `work` in every lane at once. Lanes keep their buffers: fresh memory for each piece costs more than the work.
+/// Does `work` in every lane at once.
 fn all_at_once<L: Send>(lanes: &mut [L], work: impl Fn(&mut L) + Sync) {
     let [first, others @ ..] = lanes else { return };
     thread::scope(|scope| {
@@ -78,11 +75,29 @@ fn all_at_once<L: Send>(lanes: &mut [L], work: impl Fn(&mut L) + Sync) {
     });
 }
 
-/// A piece on its way into an object.
+/// A thread's share on its way into an object. It keeps its buffers: fresh memory for each share costs more than the work.
 struct Packing {
-    piece: Vec<u8>,
-    member: Vec<u8>,
+    share: Vec<u8>,
+    members: Vec<u8>,
+    lengths: Vec<usize>,
     writer: MemberWriter,
+}
+
+impl Packing {
+    fn new() -> Packing {
+        let (share, members, lengths) = (Vec::new(), Vec::new(), Vec::new());
+        Packing { share, members, lengths, writer: MemberWriter::new(LEVEL) }
+    }
+
+    fn compress(&mut self) {
+        self.members.clear();
+        self.lengths.clear();
+        for piece in self.share.chunks(PIECE) {
+            let before = self.members.len();
+            self.writer.write(piece, &mut self.members);
+            self.lengths.push(self.members.len() - before);
+        }
+    }
 }
 
 /// Compresses what `from` gives, and hands it on a few pieces at a time.
@@ -95,14 +110,14 @@ pub fn write<E: From<ObjectError>>(
     mut take: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<u64, E> {
     let (mut hash, mut length, mut table) = (blake3::Hasher::new(), 0_u64, Vec::new());
-    let mut lanes =
-        lanes(|| Packing { piece: Vec::new(), member: Vec::new(), writer: MemberWriter::new(LEVEL) });
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut lanes: Vec<Packing> = (0..cores.min(LANES_MAX)).map(|_| Packing::new()).collect();
     loop {
         let mut filled = 0;
         for lane in &mut lanes {
-            lane.piece.clear();
-            from.take(PIECE as u64).read_to_end(&mut lane.piece).map_err(ObjectError::In)?;
-            if lane.piece.is_empty() {
+            lane.share.clear();
+            from.take(SHARE as u64).read_to_end(&mut lane.share).map_err(ObjectError::In)?;
+            if lane.share.is_empty() {
                 break;
             }
             filled += 1;
@@ -110,15 +125,14 @@ pub fn write<E: From<ObjectError>>(
         if filled == 0 {
             break;
         }
-        all_at_once(&mut lanes[..filled], |lane| {
-            lane.member.clear();
-            lane.writer.write(&lane.piece, &mut lane.member);
-        });
+        all_at_once(&mut lanes[..filled], Packing::compress);
         for lane in &lanes[..filled] {
-            hash.update(&lane.piece);
-            length += lane.piece.len() as u64;
-            table.extend_from_slice(&(lane.member.len() as u32).to_le_bytes());
-            take(&lane.member)?;
+            hash.update(&lane.share);
+            length += lane.share.len() as u64;
+            for length in &lane.lengths {
+                table.extend_from_slice(&(*length as u32).to_le_bytes());
+            }
+            take(&lane.members)?;
         }
     }
     if table.len() > TABLE_MAX {
@@ -178,27 +192,16 @@ pub fn read(
     let closing = closing(store, name, size)?;
     let lengths = table(store, name, size, &closing)?;
     let (mut hash, mut length, mut offset) = (blake3::Hasher::new(), 0_u64, 0_u64);
-    let mut lanes = lanes(|| Unpacking {
-        member: Vec::new(),
-        piece: Vec::new(),
-        decoder: Decompressor::new(),
-        is_whole: false,
-    });
-    for lengths in lengths.chunks(lanes.len()) {
-        for (lane, length) in lanes.iter_mut().zip(lengths) {
-            lane.member = store.read_range(name, offset, *length)?;
-            offset += *length as u64;
-        }
-        let lanes = &mut lanes[..lengths.len()];
-        all_at_once(lanes, Unpacking::decode);
-        for lane in lanes {
-            if !lane.is_whole {
-                return Err(ObjectError::Damaged("a part of it does not decode"));
-            }
-            hash.update(&lane.piece);
-            length += lane.piece.len() as u64;
-            take(&lane.piece).map_err(ObjectError::Out)?;
-        }
+    // On one thread: a segment decodes in less time than it takes to wait for another.
+    let (mut decoder, mut piece) = (Decompressor::new(), Vec::new());
+    for member in lengths {
+        let bytes = store.read_range(name, offset, member)?;
+        offset += member as u64;
+        gzip::decode(&mut decoder, &bytes, PIECE, &mut piece)
+            .map_err(|_| ObjectError::Damaged("a part of it does not decode"))?;
+        hash.update(&piece);
+        length += piece.len() as u64;
+        take(&piece).map_err(ObjectError::Out)?;
     }
     if length != closing.length || *hash.finalize().as_bytes() != closing.hash {
         return Err(ObjectError::Damaged("it decodes to something else than was archived"));
@@ -226,21 +229,6 @@ fn table(
     let word = |word: &[u8]| word.iter().rev().fold(0_usize, |all, byte| all << 8 | usize::from(*byte));
     let lengths: Vec<usize> = table.chunks_exact(4).map(word).collect();
     if lengths.iter().map(|length| *length as u64).sum::<u64>() == start { Ok(lengths) } else { Err(BAD) }
-}
-
-/// A piece on its way out of an object.
-struct Unpacking {
-    member: Vec<u8>,
-    piece: Vec<u8>,
-    decoder: Decompressor,
-    is_whole: bool,
-}
-
-impl Unpacking {
-    fn decode(&mut self) {
-        let decoded = gzip::decode(&mut self.decoder, &self.member, PIECE, &mut self.piece);
-        self.is_whole = decoded.is_ok();
-    }
 }
 
 #[cfg(test)]
@@ -290,8 +278,7 @@ mod tests {
 
     #[test]
     fn what_was_packed_comes_back_and_gzip_reads_it_too() {
-        let lanes = LANES_MAX * PIECE;
-        for length in [0, 1, 41, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, lanes + 1] {
+        for length in [0, 1, 41, PIECE - 1, PIECE, PIECE + 1, SHARE, SHARE + 3, LANES_MAX * SHARE + 1] {
             let content = content(length);
             let object = packed(&content);
             assert!(unpacked(&object).unwrap() == content, "{length}");
@@ -318,11 +305,11 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
         fn damage_is_never_handed_on_as_whole(
-            length in 0..3 * PIECE, at in any::<prop::sample::Index>(), bit in 0_u8..8, cut in any::<bool>(),
+            length in 0..PIECE + PIECE / 2, at in any::<prop::sample::Index>(), bit in 0_u8..8, cut in any::<bool>(),
         ) {
             let content = content(length);
             let mut object = packed(&content);
