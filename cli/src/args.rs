@@ -15,10 +15,10 @@ pub use artefacts::{
     Where, WhereFile,
 };
 pub use cluster::{ClusterArgs, TargetAction};
-pub use keeping::{PruneArgs, StatusArgs};
+pub use keeping::{Calendar, KeepArgs, PruneArgs, StatusArgs};
 pub use plans::{
     CheckArgs, CompileArgs, CompletionsArgs, Denied, DiffArgs, DiffFormat, ExplainArgs, FmtArgs, GraphArgs,
-    Picture, PlanFile,
+    InitPlanArgs, LspArgs, Picture, PlanFile, Report, WantedClusters, WhyArgs,
 };
 pub use wal::{FetchArgs, InitArgs, PushArgs, WalArgs, WalCommand};
 
@@ -126,6 +126,9 @@ pub enum Command {
     Compile(CompileArgs),
     Diff(DiffArgs),
     Graph(GraphArgs),
+    Keep(KeepArgs),
+    Why(WhyArgs),
+    Init(InitPlanArgs),
     Run(RunArgs),
     List(ListArgs),
     Ls(LsArgs),
@@ -136,6 +139,7 @@ pub enum Command {
     Status(StatusArgs),
     Prune(PruneArgs),
     Wal(WalArgs),
+    Lsp(LspArgs),
     Completions(CompletionsArgs),
 }
 

@@ -9,8 +9,11 @@ pub mod diff_run;
 pub mod explain;
 pub mod fmt;
 pub mod graph;
+pub mod keep;
+pub mod init;
 pub mod list;
 pub mod ls;
+pub mod lsp;
 pub mod moment;
 pub mod plan;
 pub mod prune;
@@ -22,6 +25,7 @@ pub mod status;
 pub mod stop;
 pub mod verify;
 pub mod wal;
+pub mod why;
 
 use crate::args::{Args, Command};
 use crate::console::Console;
@@ -38,7 +42,10 @@ pub fn execute(args: &Args, console: &mut Console) -> Result<Status, Failure> {
         Command::Explain(explain) => explain::execute(explain, console),
         Command::Compile(compile) => compile::execute(compile, &args.global, console),
         Command::Diff(diff) => diff::execute(diff, &args.global, console),
+        Command::Init(init) => init::execute(init, &args.global, console),
+        Command::Why(why) => why::execute(why, &args.global, console),
         Command::Graph(graph) => graph::execute(graph, &args.global, console),
+        Command::Keep(keep) => keep::execute(keep, &args.global, console),
         Command::List(list) => list::execute(list, &args.global, console),
         Command::Ls(list) => ls::list(list, &args.global, console),
         Command::Cat(cat) => ls::print(cat, &args.global, console),
@@ -49,6 +56,7 @@ pub fn execute(args: &Args, console: &mut Console) -> Result<Status, Failure> {
         Command::Prune(prune) => prune::execute(prune, &args.global, console),
         Command::Run(run) => run::execute(run, &args.global, console),
         Command::Wal(wal) => wal::execute(wal, &args.global, console),
+        Command::Lsp(_) => lsp::execute(&args.global),
         Command::Completions(completions) => completions::execute(completions, console),
     }
 }

@@ -14,15 +14,18 @@ pub struct Code {
 }
 
 macro_rules! codes {
-    ($($id:ident $severity:ident $name:literal $meaning:literal;)*) => {
+    ($(#[$doc:meta])* $list:ident: $($id:ident $severity:ident $name:literal $meaning:literal;)*) => {
         $(#[doc = $meaning] pub static $id: Code = Code { name: $name, severity: Severity::$severity, meaning: $meaning };)*
 
-        /// All of them, by subject.
-        pub static CODES: &[&Code] = &[$(&$id),*];
+        $(#[$doc])*
+        pub static $list: &[&Code] = &[$(&$id),*];
     };
 }
 
 codes! {
+    /// Every finding that comes from plan files alone, by subject.
+    CODES:
+
     // Text.
     SYNTAX Error "syntax" "the text is not a plan";
     NESTING_TOO_DEEP Error "nesting_too_deep" "blocks, lists or names are nested deeper than a plan may be";
@@ -113,12 +116,52 @@ codes! {
     OFFSITE_UNREACHABLE Error "offsite_unreachable" "more offsite copies are promised than there are offsite stores";
     POLICY_BROKEN Error "policy_broken" "the plan breaks a policy";
 
+    // The plan played forward.
+    RPO_MISSED Error "rpo_missed" "more time passes between two runs than was promised";
+    RPO_UNSCHEDULED Warning "rpo_unscheduled" "an `rpo` is promised, and nothing says when runs are due";
+    RTO_UNREHEARSED Note "rto_unrehearsed" "an `rto` is promised for what no rehearsal restores";
+    CLOCK_CHANGE Warning "clock_change" "a local time does not exist, or comes twice, on a day on which clocks change";
+    SHORT_MONTHS Warning "short_months" "a schedule names a day that not every month has";
+    JITTER_OVERLAPS Warning "jitter_overlaps" "runs are delayed by more than the time between them";
+    USELESS_RULE Warning "useless_rule" "a rule of `keep` can never keep anything";
+    KEEP_WITHOUT_EFFECT Warning "keep_without_effect" "a store that never deletes has a `keep`";
+    IMMUTABLE_OUTLASTS_KEEP Warning "immutable_outlasts_keep" "`keep` gives up what `immutable` still holds";
+    KEEP_OUTLASTS_IMMUTABLE Note "keep_outlasts_immutable" "`keep` wants what `immutable` no longer protects";
+    PINNED_CHAIN Warning "pinned_chain" "most runs of a store stay only because others rest on them";
+    CUT_CYCLE Warning "cut_cycle" "retention takes the full of a cycle that is not complete";
+    LOG_HOLE Note "log_hole" "backups are kept for longer than the log between them";
+    MOMENT_LOST Error "moment_lost" "recovery to any moment is promised for longer than it is possible";
+
     // Allowances.
     UNUSED_ALLOW Warning "unused_allow" "an allowance allows nothing";
     ALLOW_WITHOUT_REASON Warning "allow_without_reason" "an allowance gives no reason";
 }
 
+codes! {
+    /// Every finding of `plan check --live`: what the world lacks that the plan needs.
+    LIVE:
+
+    PATH_MISSING Error "path_missing" "a source's path is not there, or cannot be read";
+    STORE_AWAY Error "store_away" "a store's folder is not there";
+    STORE_READ_ONLY Error "store_read_only" "a store cannot be written to";
+    STORE_FULL Warning "store_full" "a store has less room than the last run took";
+    STAGING_AWAY Error "staging_away" "the staging is not there, or cannot be written to";
+    STAGING_SHORT Warning "staging_short" "the staging cannot hold what a run builds there";
+    CLOCK_WRONG Warning "clock_wrong" "the newest run began later than now";
+    ACCOUNT_MISSING Error "account_missing" "an account that the plan names is not on this machine";
+    TOOL_MISSING Error "tool_missing" "a program that a driver starts is not on this machine";
+    TOOL_OLD Error "tool_old" "a program is older than the server that it reads";
+    SERVER_AWAY Error "server_away" "a Postgres server does not answer";
+    RIGHTS_MISSING Error "rights_missing" "a role lacks the rights that its driver needs";
+    NO_CHECKSUMS Note "no_checksums" "the pages of a cluster have no checksums";
+    WAL_LEVEL Error "wal_level" "a server writes too little into its log for a backup";
+    ARCHIVE_OFF Error "archive_off" "a server does not archive the log that the plan keeps";
+    ARCHIVE_COMMAND Warning "archive_command" "a server archives its log elsewhere";
+    ARCHIVE_FAILS Warning "archive_fails" "a server's last attempt to archive failed";
+    ARCHIVE_TIMEOUT Warning "archive_timeout" "a server may hold back more of its log than was promised";
+}
+
 /// The code with this name.
 pub fn code(name: &str) -> Option<&'static Code> {
-    CODES.iter().find(|code| code.name == name).copied()
+    CODES.iter().chain(LIVE).find(|code| code.name == name).copied()
 }

@@ -2,7 +2,9 @@
 //! test compiles them all.
 
 mod declarations;
+mod future;
 mod imports;
+mod live;
 mod names;
 mod paths;
 mod promises;
@@ -20,7 +22,7 @@ pub struct Page {
     pub name: &'static str,
     /// What it means and why it matters: a paragraph or two.
     pub text: &'static str,
-    /// A plan, `site.plan`, that has the finding and no other; empty where no plan can be shown.
+    /// A plan, `site.plan`, that has the finding and no other; empty where no plan can be shown, as it comes from the world.
     pub failing: &'static str,
     /// The plan without it.
     pub mended: &'static str,
@@ -49,6 +51,8 @@ pub fn pages() -> impl Iterator<Item = &'static Page> {
         paths::PAGES,
         secrets::PAGES,
         promises::PAGES,
+        future::PAGES,
+        live::PAGES,
     ];
     parts.into_iter().flatten()
 }

@@ -5,7 +5,9 @@
 //! | [`artefact`] | tar.gz files that can be read from the middle: packing, reading, checking |
 //! | [`catalog`] | what a backup is: layout, manifests, identity, locks, commit, delete, recovery |
 //! | [`control`] | progress counters and the cancel flag that long work looks at |
+//! | [`discover`] | databases and clusters found by looking, for a first plan |
 //! | [`extract`] | putting files back, confined to their target |
+//! | [`live`] | whether the world is as a plan needs it |
 //! | [`load`] | plan files and their imports, from paths to texts |
 //! | [`recall`] | getting data back: shelves of backups, restore, verify |
 //! | [`rehearse`] | restores into a scratch folder, to see that they would work |
@@ -19,7 +21,9 @@ pub mod artefact;
 mod beneath;
 pub mod catalog;
 pub mod control;
+pub mod discover;
 pub mod extract;
+pub mod live;
 pub mod load;
 pub mod postgres;
 pub mod recall;

@@ -2,6 +2,7 @@
 
 mod faults;
 mod reference;
+mod rehearsal;
 mod separate;
 
 use std::fs;

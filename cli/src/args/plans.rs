@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
-use super::Format;
-
 /// The plan that a command works on.
 #[derive(Debug, Clone, Args)]
 pub struct PlanFile {
@@ -18,7 +16,8 @@ pub struct PlanFile {
 /// Find what is wrong with plans before they run.
 ///
 /// Reads plans and everything they import, and says all that is wrong with them at once: each finding has a stable
-/// name, the place that causes it, the place it conflicts with, and a mend. Nothing but plan files is touched.
+/// name, the place that causes it, the place it conflicts with, and a mend. Nothing but plan files is touched. With
+/// `--live` the world is looked at as well, and nothing of it changed: paths, stores, free space, servers and tools.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -26,6 +25,8 @@ Examples:
   plan check site.plan -p env=prod  with a parameter
   plan check plans/                 every plan below a folder
   plan check plans/ --format json   for programs
+  plan check --format github        in a GitHub workflow: findings beside the lines
+  plan check site.plan --live       also paths, stores, room, servers, rights and tools
   plan check --deny warnings        in CI: a warning fails as well
 
 Exit statuses: 0 nothing but notes, 1 errors, 3 warnings (with `--deny warnings`: 1).
@@ -36,10 +37,27 @@ pub struct CheckArgs {
     pub paths: Vec<PathBuf>,
     /// Whom the answer is for
     #[arg(long, value_name = "FORMAT", default_value = "human")]
-    pub format: Format,
+    pub format: Report,
+    /// Also look whether the world is as the plan needs it; changes nothing
+    #[arg(long)]
+    pub live: bool,
     /// What counts as an error
     #[arg(long, value_name = "WHAT")]
     pub deny: Option<Denied>,
+}
+
+/// How `check` answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Report {
+    /// For people
+    #[default]
+    Human,
+    /// For programs: one JSON document
+    Json,
+    /// SARIF 2.1.0, for code hosts and editors
+    Sarif,
+    /// GitHub's workflow commands: findings beside the lines of a pull request
+    Github,
 }
 
 /// What `--deny` makes an error of.
@@ -143,12 +161,78 @@ pub enum DiffFormat {
     Markdown,
 }
 
-/// Draw the steps of a run.
+/// Write a first plan.
 ///
-/// Draws the steps of a full run and what waits for what.
+/// Writes a first plan for what is to be backed up: files, and the SQLite databases and Postgres clusters that are found
+/// among them by looking. Asks at a terminal for what is not given. Writes only a plan that passes `plan check` without
+/// a warning, and never over a file.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
+  plan init
+  plan init site.plan --source /srv/www --source /etc/app --store /mnt/backup --yes
+  plan init --source . --store /mnt/backup --postgres none
+
+Exit statuses: 0 the plan is written, 1 it is not: something is there already, or no good plan came of the answers.")]
+pub struct InitPlanArgs {
+    /// The plan to write, or the folder to write `backup.plan` in; left out, the current folder
+    #[arg(value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
+    pub target: Option<PathBuf>,
+    /// A file or folder to back up; may be given several times
+    #[arg(long = "source", value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub sources: Vec<PathBuf>,
+    /// The folder that backups go to
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub store: Option<PathBuf>,
+    /// Whether Postgres clusters are looked for
+    #[arg(long, value_name = "WHICH", default_value = "auto")]
+    pub postgres: WantedClusters,
+    /// Ask nothing
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// Whether Postgres clusters are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WantedClusters {
+    /// Those below the sources and those that run here
+    Auto,
+    /// No
+    None,
+}
+
+/// Say whether a path is backed up, and why.
+///
+/// Says for one path which source reads it, which rule takes it in or leaves it out, which archives and stores it reaches,
+/// and which backups hold it. Patterns are asked as a run asks them.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan why site.plan /srv/www/cache/x.tmp
+  plan why site.plan notes/todo.txt --format json
+
+Exit statuses: 0 it is backed up, 3 it is not, or some of its backups cannot be told.")]
+pub struct WhyArgs {
+    /// The plan
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// The path; relative ones start from the current folder
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    /// Whom the answer is for
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
+/// Draw the steps of a run.
+///
+/// Draws the steps of a full run and what waits for what: a column for each phase, a band for each archive with its sources
+/// and for each store. With `--diff` what changed is marked by a sign, a line and a colour.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan graph site.plan --format html > site.html          to look at in a browser
+  plan graph site.plan --format svg --diff old.plan > change.svg
   plan graph site.plan | dot -Tsvg > site.svg
   plan graph site.plan --format mermaid        for a page that draws Mermaid")]
 pub struct GraphArgs {
@@ -158,6 +242,9 @@ pub struct GraphArgs {
     /// The language of the drawing
     #[arg(long, value_name = "FORMAT", default_value = "dot")]
     pub format: Picture,
+    /// Mark what changed since this plan
+    #[arg(long, value_name = "OLD", value_hint = ValueHint::FilePath)]
+    pub diff: Option<PathBuf>,
 }
 
 /// The language of a drawing.
@@ -167,6 +254,26 @@ pub enum Picture {
     Dot,
     /// Mermaid
     Mermaid,
+    /// A drawing that needs no other program
+    Svg,
+    /// A page around that drawing: it can be moved, made larger, and shows what a step waits for
+    Html,
+}
+
+/// Serve an editor: what is wrong while you type, completion, renaming
+///
+/// Speaks the Language Server Protocol over the standard streams; an editor starts it. It reads plan files and changes
+/// none: changes are the editor's. docs/editors.md says how to set up yours. Parameters given by `-p` or
+/// PLAN_PARAM_NAME count as in every command.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan lsp
+  plan -p site=web-01 lsp")]
+pub struct LspArgs {
+    /// The standard streams, the only channel there is; what many editors say by themselves
+    #[arg(long, hide = true)]
+    pub stdio: bool,
 }
 
 /// Print a script that completes commands in a shell.

@@ -8,17 +8,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use backplan_compiler::finding::{Finding, Severity};
+use backplan_compiler::model::Model;
 use backplan_compiler::sources::{Inputs, SourceSet};
 use backplan_compiler::{Compiled, compile};
 use backplan_grammar::ast::Item;
+use backplan_runtime::control::Control;
+use backplan_runtime::live;
 use backplan_runtime::load::{self, LoadError};
+use backplan_runtime::run::state;
+use jiff::Timestamp;
 
 use super::plan::{current_folder, inputs, sole};
-use crate::args::{CheckArgs, Denied, Format, Global};
+use super::run::clock;
+use crate::args::{CheckArgs, Denied, Global, Report};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
 use crate::render::human::{self, Tally};
-use crate::render::json;
+use crate::render::{github, json, sarif};
 
 /// Findings shown to a person for one plan: nobody reads further before mending these.
 pub const MOST_SHOWN: usize = 50;
@@ -42,7 +48,8 @@ pub fn execute(args: &CheckArgs, global: &Global, console: &mut Console) -> Resu
     let current = current_folder()?;
     let inputs = inputs(global)?;
     let (files, mut checked) = files_of(args, &current)?;
-    checked.extend(check_all(&files, &current, &inputs));
+    let live = args.live.then(Live::here).transpose()?;
+    checked.extend(check_all(&files, &|file| check_one(file, &current, &inputs, live.as_ref())));
     if checked.iter().all(|one| matches!(one, Checked::Library)) {
         // A misspelt folder must not look like a good one.
         return Err(Failure::usage("there is no plan below the folders that were named")
@@ -53,8 +60,10 @@ pub fn execute(args: &CheckArgs, global: &Global, console: &mut Console) -> Resu
     let plans: Vec<(&Checked, Vec<&Finding>)> =
         checked.iter().map(|one| (one, fresh_findings(one, &mut seen, &mut tally))).collect();
     match args.format {
-        Format::Human => answer_people(&plans, tally, console),
-        Format::Json => answer_programs(&plans, tally, console)?,
+        Report::Human => answer_people(&plans, tally, console),
+        Report::Json => console.answer(&json::document(&answer_programs(&plans, tally))),
+        Report::Sarif => console.answer(&json::document(&sarif::log(&answer_programs(&plans, tally)))),
+        Report::Github => console.answer(&github::commands(&answer_programs(&plans, tally))),
     }
     Ok(status(tally, args.deny))
 }
@@ -97,10 +106,10 @@ fn files_of(args: &CheckArgs, current: &Path) -> Result<(Vec<File>, Vec<Checked>
 }
 
 /// Checks every file, on as many threads as there are cores; answers come in the order of the files.
-fn check_all(files: &[File], current: &Path, inputs: &Inputs) -> Vec<Checked> {
+fn check_all(files: &[File], check: &(dyn Fn(&File) -> Checked + Sync)) -> Vec<Checked> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(files.len());
     if threads <= 1 {
-        return files.iter().map(|file| check_one(file, current, inputs)).collect();
+        return files.iter().map(check).collect();
     }
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, Checked)>> = Mutex::new(Vec::with_capacity(files.len()));
@@ -110,7 +119,7 @@ fn check_all(files: &[File], current: &Path, inputs: &Inputs) -> Vec<Checked> {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(file) = files.get(index) else { break };
-                    let checked = check_one(file, current, inputs);
+                    let checked = check(file);
                     if let Ok(mut done) = done.lock() {
                         done.push((index, checked));
                     }
@@ -123,7 +132,28 @@ fn check_all(files: &[File], current: &Path, inputs: &Inputs) -> Vec<Checked> {
     done.into_iter().map(|(_, checked)| checked).collect()
 }
 
-fn check_one(file: &File, current: &Path, inputs: &Inputs) -> Checked {
+/// What a look at the world needs.
+struct Live {
+    state: PathBuf,
+    now: Timestamp,
+}
+
+impl Live {
+    fn here() -> Result<Live, Failure> {
+        let state = state::root().map_err(|error| Failure::new(error.to_string()))?;
+        Ok(Live { state, now: clock()?.now() })
+    }
+
+    /// A plan that is wrong is mended before anybody looks at the world for it.
+    fn look(&self, model: Option<&Model>, findings: &mut Vec<Finding>) {
+        let is_wrong = findings.iter().any(|finding| finding.severity == Severity::Error);
+        if let Some(model) = model.filter(|_| !is_wrong) {
+            findings.extend(live::look(model, &self.state, self.now, &Control::default()));
+        }
+    }
+}
+
+fn check_one(file: &File, current: &Path, inputs: &Inputs, live: Option<&Live>) -> Checked {
     let mut sources = match load::load(&file.path, current) {
         Ok(sources) => sources,
         Err(error) => return Checked::Unreadable(error),
@@ -133,11 +163,14 @@ fn check_one(file: &File, current: &Path, inputs: &Inputs) -> Checked {
     if is_library && root.parsed.errors.is_empty() {
         return Checked::Library;
     }
-    let Compiled { mut findings, inline_secrets, .. } = compile(&sources, inputs);
+    let Compiled { mut findings, inline_secrets, model, .. } = compile(&sources, inputs);
     let root = sources.file(sources.root());
     if is_library {
         // What a library lacks to be a plan is not its fault.
         findings.retain(|finding| root.parsed.errors.iter().any(|error| error.name == finding.name));
+    }
+    if let Some(live) = live {
+        live.look(model.as_ref(), &mut findings);
     }
     sources.hide(&inline_secrets);
     Checked::Read { sources: Box::new(sources), findings }
@@ -195,11 +228,7 @@ fn answer_people(plans: &[(&Checked, Vec<&Finding>)], tally: Tally, console: &mu
     console.answer(&format!("{} checked: {found}\n", human::plural(count, "plan")));
 }
 
-fn answer_programs(
-    plans: &[(&Checked, Vec<&Finding>)],
-    tally: Tally,
-    console: &mut Console,
-) -> Result<(), Failure> {
+fn answer_programs(plans: &[(&Checked, Vec<&Finding>)], tally: Tally) -> json::Answer {
     let plans = plans.iter().filter_map(|(checked, findings)| match checked {
         Checked::Read { sources, .. } => {
             let root = sources.file(sources.root());
@@ -208,11 +237,7 @@ fn answer_programs(
         Checked::Unreadable(error) => Some(json::Plan::unreadable(error)),
         Checked::Library => None,
     });
-    let answer = json::Answer::new(plans.collect(), tally);
-    let text = serde_json::to_string_pretty(&answer)
-        .map_err(|error| Failure::new(format!("the answer could not be written as JSON: {error}")))?;
-    console.answer(&format!("{text}\n"));
-    Ok(())
+    json::Answer::new(plans.collect(), tally)
 }
 
 fn name_of(sources: &SourceSet) -> Option<String> {

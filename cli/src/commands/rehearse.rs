@@ -128,7 +128,12 @@ fn of_store(shelves: &Shelves, args: &VerifyArgs, places: &Places) -> Vec<Wish> 
         true => shelves.sources().into_iter().map(str::to_owned).collect(),
         false => args.sources.clone(),
     };
-    sources.iter().map(|source| Wish::plain(source, places)).collect()
+    let root = args.place.store.store.as_ref();
+    let roots = root.map(|root| (root.display().to_string(), root.clone()));
+    let each = sources
+        .iter()
+        .map(|source| Wish { roots: roots.clone().into_iter().collect(), ..Wish::plain(source, places) });
+    each.collect()
 }
 
 fn failure(error: &RehearseError) -> Failure {

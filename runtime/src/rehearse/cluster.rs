@@ -1,5 +1,6 @@
 //! Base backups: laid down, recovered to the end of what there is, asked, stopped, and their pages checked.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use super::record::Verdict;
@@ -8,11 +9,12 @@ use super::{PATIENCE, RehearseError, Stage, of_restore};
 use crate::postgres::recovery::{Action, Point, Recovery};
 use crate::postgres::server::{Expect, Server, Start};
 use crate::recall::cluster::{self, ClusterError, Wish};
+use crate::recall::tool;
 
 /// Restores the cluster and looks at it.
-pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
+pub(super) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), RehearseError> {
     let begun = Instant::now();
-    let restored = match lay_down(stage) {
+    let restored = match restore(stage) {
         Ok(found) => found?,
         Err(error) => {
             let why = of_restore(error)?;
@@ -20,8 +22,8 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
             return Ok(());
         }
     };
-    let (programs, entries) = restored;
-    stage.note("restore", begun, Verdict::Passed, Some(format!("{entries} entries")));
+    let (programs, what) = restored;
+    stage.note("restore", begun, Verdict::Passed, Some(what));
     let data = stage.folder.join("data");
     let begun = Instant::now();
     let mut start = Start::new(programs.clone(), data.clone(), stage.folder.join("server"));
@@ -50,21 +52,50 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
     checksums(stage, &programs, &data)
 }
 
-type Laid = Result<(std::path::PathBuf, u64), RehearseError>;
+/// The server's programs, and what was restored in words.
+type Laid = Result<(PathBuf, String), RehearseError>;
 
-/// Lays the cluster down; the server's programs, and how many entries there were. The outer error is the backup's, the
-/// inner one this machine's.
-fn lay_down(stage: &mut Stage<'_>) -> Result<Laid, ClusterError> {
+/// Puts a data directory into the stage's folder. The outer error is the backup's, the inner one this machine's.
+type Restore = fn(&mut Stage<'_>) -> Result<Laid, ClusterError>;
+
+fn recovery(fetch: Option<String>) -> Recovery {
+    Recovery {
+        point: Point::Latest,
+        timeline: Default::default(),
+        action: Action::Promote,
+        restore_command: fetch,
+    }
+}
+
+/// Has pgBackRest put the cluster back, to the end of the log that its repository has.
+pub(super) fn have_put_back(stage: &mut Stage<'_>) -> Result<Laid, ClusterError> {
+    let wish = tool::Wish {
+        source: stage.wish.source.clone(),
+        to: stage.folder.join("data"),
+        run: Some(stage.run.to_string()),
+        recovery: recovery(None),
+        tablespaces: Vec::new(),
+        start: None,
+        passphrase: stage.wish.passphrase.take(),
+        roots: std::mem::take(&mut stage.wish.roots),
+        remote: None,
+    };
+    let restore = tool::plan(stage.shelves, wish, jiff::Timestamp::now())?;
+    let programs = restore.programs()?;
+    if let Err(error) = stage.has_room(restore.preview()?.bytes) {
+        return Ok(Err(error));
+    }
+    let outcome = restore.carry_out(stage.control)?;
+    Ok(Ok((programs, format!("{} bytes, by pgbackrest", outcome.bytes))))
+}
+
+/// Lays a base backup down.
+pub(super) fn lay_down(stage: &mut Stage<'_>) -> Result<Laid, ClusterError> {
     let wish = Wish {
         source: stage.wish.source.clone(),
         to: stage.folder.join("data"),
         run: Some(stage.run.to_string()),
-        recovery: Recovery {
-            point: Point::Latest,
-            timeline: Default::default(),
-            action: Action::Promote,
-            restore_command: stage.wish.fetch.clone(),
-        },
+        recovery: recovery(stage.wish.fetch.clone()),
         log: std::mem::take(&mut stage.wish.log),
         tablespaces: Vec::new(),
         account: stage.wish.account.clone(),
@@ -76,5 +107,5 @@ fn lay_down(stage: &mut Stage<'_>) -> Result<Laid, ClusterError> {
         return Ok(Err(error));
     }
     let outcome = restore.carry_out(stage.control)?;
-    Ok(Ok((programs, outcome.entries)))
+    Ok(Ok((programs, format!("{} entries, {} bytes", outcome.entries, outcome.bytes))))
 }

@@ -20,12 +20,14 @@ pub mod scratch;
 mod server;
 pub mod wish;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use backplan_compiler::value::Hidden;
 use jiff::Timestamp;
 
 use crate::catalog::ids::RunId;
@@ -63,6 +65,10 @@ pub struct Wish {
     pub log: Vec<Archive>,
     /// The command by which a restored server gets its log back, where it is archived.
     pub fetch: Option<String>,
+    /// What the repository of its tool is encrypted with.
+    pub passphrase: Option<Hidden>,
+    /// The folders of stores, by name: repositories are in them.
+    pub roots: BTreeMap<String, PathBuf>,
     /// Seconds in which the business was promised it back.
     pub rto: Option<u64>,
     /// The folder that the scratch folder is made in.
@@ -153,7 +159,8 @@ pub fn rehearse(
         wish,
     };
     let played = match &kind {
-        Kind::Cluster => cluster::play(&mut stage),
+        Kind::Cluster => cluster::play(&mut stage, cluster::lay_down),
+        Kind::Tool => cluster::play(&mut stage, cluster::have_put_back),
         Kind::Dump => dump::play(&mut stage),
         Kind::Sqlite | Kind::Files => files::play(&mut stage, kind == Kind::Sqlite),
     };
@@ -183,6 +190,8 @@ fn newest<'a>(shelves: &'a Shelves, wish: &Wish) -> Result<&'a Manifest, Rehears
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Cluster,
+    /// By pgBackRest, from the repository.
+    Tool,
     Dump,
     Sqlite,
     Files,
@@ -194,6 +203,7 @@ fn kind(manifest: &Manifest, source: &str) -> Result<Kind, RehearseError> {
     match (driver.map(String::as_str), record.map(|record| record.kind.as_str())) {
         (Some("basebackup"), _) => Ok(Kind::Cluster),
         (Some("dump"), _) => Ok(Kind::Dump),
+        (Some("pgbackrest"), _) => Ok(Kind::Tool),
         (Some(driver), _) => {
             Err(RehearseError::Driver { source_name: source.to_owned(), driver: driver.to_owned() })
         }
@@ -269,6 +279,7 @@ impl Stage<'_> {
             run: self.run,
             kind: match kind {
                 Kind::Cluster => "basebackup",
+                Kind::Tool => "pgbackrest",
                 Kind::Dump => "dump",
                 Kind::Sqlite => "sqlite",
                 Kind::Files => "files",

@@ -9,6 +9,7 @@ use backplan_compiler::model::{Model, SourceId, SourceKind, StoreKind};
 use super::Wish;
 use crate::postgres::recovery::command_word;
 use crate::recall::log;
+use crate::run::secrets::Secrets;
 
 /// Where a rehearsal works: the folder for its scratch folder, and Backplan's own.
 #[derive(Debug, Clone)]
@@ -56,6 +57,19 @@ impl Wish {
             wish.role.clone_from(&cluster.user);
             wish.account.clone_from(&cluster.run_as);
         }
+        for store in &model.stores {
+            if let StoreKind::Dir { path } = &store.kind {
+                wish.roots.insert(store.name.clone(), path.clone());
+            }
+        }
+        let own = model.separate(source).and_then(|own| own.passphrase.as_ref());
+        wish.passphrase =
+            own.map(|secret| Secrets::default().fetch(secret)).transpose().map_err(|error| {
+                LowerError::Unfilled(format!(
+                    "the passphrase of the repository of `{}`: {error}",
+                    declared.name
+                ))
+            })?;
         if let Some(wal) = model.wals.iter().find(|wal| wal.source == source) {
             (wish.log, _) = log::archives(model, wal);
             let folders = wal.to.iter().filter_map(|id| match &model.store(*id).kind {

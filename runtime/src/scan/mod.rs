@@ -10,6 +10,7 @@ mod record;
 mod roots;
 mod walk;
 mod warning;
+pub mod why;
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;

@@ -23,7 +23,7 @@ use crate::control::Control;
 const OPEN_FOLDERS: usize = 64;
 /// Longer paths are left out: they would not fit into a member's header.
 const PATH_LONGEST: usize = 128 << 10;
-const CACHE_TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
+pub(super) const CACHE_TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
 /// File system (major, minor) and inode.
 type Identity = ((u32, u32), u64);

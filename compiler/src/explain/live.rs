@@ -1,0 +1,138 @@
+//! What `plan check --live` finds. It comes from the world, not from a text: no plan can be shown that has it.
+
+use super::Page;
+
+const FILES: &str = r#"plan site
+
+store local: dir { path = "/backup" }
+staging { path = "/var/tmp/site" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+"#;
+
+const CLUSTER: &str = r#"plan node
+
+store local: dir { path = "/backup" }
+staging { path = "/var/tmp/node" }
+source main: postgres { driver = basebackup, user = "backup", run_as = "postgres" }
+archive node { from = [main], to = [local] }
+wal main { to = [local] }
+objective { rpo = 5m }
+"#;
+
+const fn page(name: &'static str, text: &'static str, plan: &'static str) -> Page {
+    Page { name, text, failing: "", mended: plan, library: None, params: &[] }
+}
+
+pub(super) const PAGES: &[Page] = &[
+    page(
+        "path_missing",
+        "The source names a path that is not there, or that the account that looks may not read. A run would\n\
+         fail, unless the source is `optional`. Look as the account that runs the plan: another one sees\n\
+         another world.",
+        FILES,
+    ),
+    page(
+        "store_away",
+        "The store's folder is not there, and either a run has used it before or the folder above is missing\n\
+         too: most likely nothing is mounted. A run would not make it, as it would fill the disk below the\n\
+         mount. Mount it, or make the folder above it.",
+        FILES,
+    ),
+    page(
+        "store_read_only",
+        "The store is there and cannot be written to: mounted read-only, or closed to the account that looks.\n\
+         Nothing was written to find out.",
+        FILES,
+    ),
+    page(
+        "store_full",
+        "The store has less room than the artefacts of the last run took. The next run may fail for lack of\n\
+         room: make some, or let `keep` give up more.",
+        FILES,
+    ),
+    page(
+        "staging_away",
+        "The staging's folder is not there, or cannot be written to. A run makes what is in it, never the folder\n\
+         itself: where it is to be a mount of its own, databases must not be copied onto the disk below.",
+        FILES,
+    ),
+    page(
+        "staging_short",
+        "Copies of databases and artefacts are built in the staging before they go to the stores. It has\n\
+         less room than the last run needed, or, before the first run, than the databases take.",
+        FILES,
+    ),
+    page(
+        "clock_wrong",
+        "The newest run began later than now, so a clock is wrong: this machine's, or that of the machine that\n\
+         made the run. Prune deletes nothing while that is so.",
+        FILES,
+    ),
+    page(
+        "account_missing",
+        "`run_as` names an account that this machine does not have. Tools are started as that account.",
+        CLUSTER,
+    ),
+    page(
+        "tool_missing",
+        "The driver starts programs that are not here, neither on the path nor where packages put the programs\n\
+         of PostgreSQL. Install them on the machine that runs the plan.",
+        CLUSTER,
+    ),
+    page(
+        "tool_old",
+        "`pg_dump` and `pg_basebackup` refuse a server that is newer than they are. Install the client programs\n\
+         of the server's version; the newest that is installed is taken.",
+        CLUSTER,
+    ),
+    page(
+        "server_away",
+        "The server did not answer a question that was put to it the way a run would: through `host` and `port`,\n\
+         as `user`, with `password`, from the account `run_as`. Its own words are shown.",
+        CLUSTER,
+    ),
+    page(
+        "rights_missing",
+        "`basebackup` and `probackup` need a role with REPLICATION, or a superuser. `dump` needs to read every\n\
+         table: `pg_read_all_data`, a superuser, or a grant on each, which is why that is a warning.",
+        CLUSTER,
+    ),
+    page(
+        "no_checksums",
+        "Without checksums a page that the disk has spoilt looks like any other, in the cluster and in all its\n\
+         backups. `pg_checksums --enable` adds them to a cluster that is stopped.",
+        CLUSTER,
+    ),
+    page(
+        "wal_level",
+        "With `wal_level = minimal` the log leaves out what a copy of the running cluster needs to become whole.\n\
+         Set it to `replica`, which is PostgreSQL's own default, and restart the server.",
+        CLUSTER,
+    ),
+    page(
+        "archive_off",
+        "The plan keeps the cluster's log, and the server has `archive_mode = off`: nothing is archived, and\n\
+         there is no recovery to a point in time. It takes a restart of the server to turn it on.",
+        CLUSTER,
+    ),
+    page(
+        "archive_command",
+        "The server archives its log with a command that is not this program's (`plan wal push`) or, for a\n\
+         `pgbackrest` source, not pgBackRest's. The plan's archive gets nothing. A reload of the server is enough\n\
+         to change it.",
+        CLUSTER,
+    ),
+    page(
+        "archive_fails",
+        "The last thing that the server's archiver reports is a failure. The server keeps its log and tries\n\
+         again, so nothing is lost yet, but its disk fills, and the point that can be recovered to grows old.",
+        CLUSTER,
+    ),
+    page(
+        "archive_timeout",
+        "A segment is archived when it is full, or when `archive_timeout` is over. A server with little to do\n\
+         may thus hold back its last transactions for longer than `objective.rpo` promised.",
+        CLUSTER,
+    ),
+];

@@ -1,0 +1,163 @@
+//! Whether servers and their tools are as a plan needs them.
+
+use backplan_compiler::codes;
+use backplan_compiler::model::{Postgres, PostgresDriver, Source, SourceId, SourceKind};
+
+use super::Look;
+use crate::postgres::probe::{self, Facts};
+use crate::postgres::tools;
+use crate::run::secrets::Secrets;
+
+impl Look<'_> {
+    /// Every cluster of the plan; bytes of the databases that a run would copy into the staging.
+    pub(super) fn clusters(&mut self) -> u64 {
+        let mut bytes = 0;
+        for (at, source) in self.model.sources.iter().enumerate() {
+            let SourceKind::Postgres(postgres) = &source.kind else { continue };
+            self.tools(source, postgres);
+            if let Some(facts) = self.server(source, postgres) {
+                self.versions(source, postgres, &facts);
+                self.rights(source, postgres, &facts);
+                self.log(SourceId(at), source, postgres, &facts);
+                if postgres.repository().is_none() {
+                    bytes += facts.bytes.unwrap_or_default();
+                }
+            }
+        }
+        bytes
+    }
+
+    fn tools(&mut self, source: &Source, postgres: &Postgres) {
+        if let Some(Err(error)) = postgres.run_as.as_deref().map(tools::account) {
+            let message = format!("source `{}`: {error}", source.name);
+            self.find(&codes::ACCOUNT_MISSING, source.place, message, "name an account of this machine");
+        }
+        for program in probe::programs(postgres.driver) {
+            if let Err(error) = tools::find(program) {
+                let message = format!("source `{}`: {error}", source.name);
+                self.find(&codes::TOOL_MISSING, source.place, message, "install it where the plan runs");
+            }
+        }
+    }
+
+    fn server(&mut self, source: &Source, postgres: &Postgres) -> Option<Facts> {
+        let secrets = Secrets::default();
+        let password = match postgres.password.as_ref().map(|secret| secrets.fetch(secret)).transpose() {
+            Ok(password) => password,
+            Err(error) => {
+                let message = format!("source `{}`: its password: {error}", source.name);
+                let help = "make the secret readable for the account that runs the plan";
+                self.find(&codes::SERVER_AWAY, source.place, message, help);
+                return None;
+            }
+        };
+        match probe::ask(postgres, &source.name, password, self.control) {
+            Ok(facts) => Some(facts),
+            Err(error) => {
+                let error = secrets.redact(&error.to_string());
+                let message = format!("source `{}`: its server does not answer: {error}", source.name);
+                let help = "start it, or mend `host`, `port`, `user`, `password` and `run_as`";
+                self.find(&codes::SERVER_AWAY, source.place, message, help);
+                None
+            }
+        }
+    }
+
+    fn versions(&mut self, source: &Source, postgres: &Postgres, facts: &Facts) {
+        let old = probe::programs(postgres.driver)
+            .iter()
+            .filter_map(|program| Some((*program, probe::major_of(program, self.control)?)))
+            .find(|(_, major)| *major < facts.major);
+        if let Some((program, major)) = old {
+            let message = format!(
+                "source `{}`: `{program}` is of PostgreSQL {major}, and the server of {}",
+                source.name, facts.major
+            );
+            let help = format!("install the client programs of PostgreSQL {}", facts.major);
+            self.find(&codes::TOOL_OLD, source.place, message, help);
+        }
+    }
+
+    fn rights(&mut self, source: &Source, postgres: &Postgres, facts: &Facts) {
+        let (name, place) = (&source.name, source.place);
+        let copies = matches!(postgres.driver, PostgresDriver::Basebackup | PostgresDriver::Probackup);
+        if copies && !facts.is_superuser && !facts.may_replicate {
+            let message = format!("source `{name}`: its role has no REPLICATION");
+            self.find(&codes::RIGHTS_MISSING, place, message, "`alter role NAME with replication`");
+        }
+        if postgres.driver == PostgresDriver::Dump && !facts.is_superuser && !facts.reads_all {
+            let message = format!("source `{name}`: its role may not read every table");
+            let help = "`grant pg_read_all_data to NAME`, unless it was granted each table by itself";
+            self.find_weighed(&codes::RIGHTS_MISSING, place, message, help, true);
+        }
+        if !facts.has_checksums && postgres.driver != PostgresDriver::Dump {
+            let message = format!("source `{name}`: the pages of its cluster have no checksums");
+            let help = "stop it once and run `pg_checksums --enable`: a damaged page is then noticed";
+            self.find(&codes::NO_CHECKSUMS, place, message, help);
+        }
+    }
+
+    /// The write-ahead log: what the driver needs of it, and whether it is archived.
+    fn log(&mut self, id: SourceId, source: &Source, postgres: &Postgres, facts: &Facts) {
+        let name = &source.name;
+        if postgres.driver != PostgresDriver::Dump && facts.wal_level == "minimal" {
+            let message = format!("source `{name}`: its server has `wal_level = minimal`");
+            let help = "set `wal_level = replica` and restart the server";
+            self.find(&codes::WAL_LEVEL, source.place, message, help);
+        }
+        let wal = self.model.wals.iter().find(|wal| wal.source == id);
+        let (place, wanted) = match (wal, postgres.driver) {
+            (Some(wal), _) => (wal.place, "wal push"),
+            (None, PostgresDriver::Pgbackrest) => (source.place, "archive-push"),
+            _ => return,
+        };
+        if facts.archive_mode == "off" {
+            let message =
+                format!("source `{name}`: its server has `archive_mode = off`, and archives nothing");
+            let help = "set `archive_mode = on` and restart the server: docs/postgres.md has the lines";
+            return self.find(&codes::ARCHIVE_OFF, place, message, help);
+        }
+        if !facts.archive_command.contains(wanted) {
+            let message = format!(
+                "source `{name}`: the server's `archive_command` is `{}`, which does not archive here",
+                facts.archive_command
+            );
+            let help =
+                format!("set one with `{wanted}` and reload the server: docs/postgres.md has the line");
+            self.find(&codes::ARCHIVE_COMMAND, place, message, help);
+        }
+        if let Some(segment) = &facts.failed_segment {
+            let message = format!("source `{name}`: the last attempt to archive, of `{segment}`, failed");
+            self.find(
+                &codes::ARCHIVE_FAILS,
+                place,
+                message,
+                "the server's log says why; it tries again and again",
+            );
+        }
+        self.timeout(id, name, facts);
+    }
+
+    /// A server at rest archives no segment for as long as its timeout.
+    fn timeout(&mut self, id: SourceId, name: &str, facts: &Facts) {
+        let promised = self.model.objectives.iter().filter(|objective| objective.of.contains(&id));
+        let promised =
+            promised.filter_map(|objective| Some((objective.rpo?, objective.place))).min_by_key(|it| it.0);
+        let Some((rpo, place)) = promised else { return };
+        if facts.archive_timeout != 0 && facts.archive_timeout <= rpo {
+            return;
+        }
+        let message = match facts.archive_timeout {
+            0 => format!("source `{name}`: without an `archive_timeout` a segment waits until it is full"),
+            seconds => {
+                format!("source `{name}`: `archive_timeout` is {seconds} s, more than the {rpo} s of `rpo`")
+            }
+        };
+        self.find(
+            &codes::ARCHIVE_TIMEOUT,
+            place,
+            message,
+            format!("set `archive_timeout` to {rpo} s or less"),
+        );
+    }
+}

@@ -1,0 +1,171 @@
+//! `plan check --live`: whether the world is as a plan needs it. Looks, and changes nothing: not a file is written, a lock
+//! taken or a setting changed.
+
+mod cluster;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use backplan_compiler::codes::{self, Code};
+use backplan_compiler::finding::{Finding, Severity};
+use backplan_compiler::model::{Absent, Model, Source, SourceKind, Store, StoreKind};
+use backplan_compiler::sources::Place;
+use jiff::Timestamp;
+use rustix::fs::{Access, access, statvfs};
+
+use crate::catalog::host::HostState;
+use crate::catalog::manifest::Manifest;
+use crate::control::Control;
+use crate::recall::shelf::Shelves;
+
+/// What is asked of the world, and where answers go.
+struct Look<'a> {
+    model: &'a Model,
+    /// The newest run of all stores.
+    newest: Option<&'a Manifest>,
+    control: &'a Control,
+    findings: Vec<Finding>,
+}
+
+/// All that is not as the plan needs it. `state` is Backplan's own folder on this host.
+pub fn look(model: &Model, state: &Path, now: Timestamp, control: &Control) -> Vec<Finding> {
+    let shelves = Shelves::of_plan(model, None).ok();
+    let runs = shelves.iter().flat_map(|shelves| &shelves.shelves).flat_map(|shelf| shelf.catalog.runs());
+    let newest = runs.max_by_key(|run| run.run);
+    let mut look = Look { model, newest, control, findings: Vec::new() };
+    look.clock(now);
+    for store in &model.stores {
+        look.store(store, state);
+    }
+    for source in &model.sources {
+        look.source(source);
+    }
+    let database_bytes = look.clusters();
+    look.staging(database_bytes);
+    look.findings
+}
+
+/// What is wrong with a path.
+fn trouble(path: &Path, wanted: Access) -> Option<String> {
+    let fails = |cause: rustix::io::Errno| io::Error::from(cause).to_string();
+    access(path, wanted).err().map(fails)
+}
+
+/// The folder, or the nearest above it that is there.
+fn nearest(path: &Path) -> PathBuf {
+    path.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/")).to_path_buf()
+}
+
+/// Bytes that may still be written there.
+fn free(path: &Path) -> Option<u64> {
+    let there = statvfs(path).ok()?;
+    Some(there.f_bavail.saturating_mul(there.f_frsize))
+}
+
+impl Look<'_> {
+    fn find(&mut self, code: &Code, place: Place, message: String, help: impl Into<String>) {
+        self.findings.push(Finding::new(code, place, message).help(help));
+    }
+
+    /// As [`Look::find`], as a warning where a run would go on.
+    fn find_weighed(&mut self, code: &Code, place: Place, message: String, help: &str, goes_on: bool) {
+        let mut finding = Finding::new(code, place, message).help(help);
+        if goes_on {
+            finding.severity = Severity::Warning;
+        }
+        self.findings.push(finding);
+    }
+
+    fn clock(&mut self, now: Timestamp) {
+        let later = self.newest.filter(|run| run.started > now);
+        let place = self.model.stores.first().map(|store| store.place);
+        if let (Some(run), Some(place)) = (later, place) {
+            let message = format!("run {} began at {}, which is later than now", run.run, run.started);
+            self.find(
+                &codes::CLOCK_WRONG,
+                place,
+                message,
+                "set this machine's clock: nothing is pruned until then",
+            );
+        }
+    }
+
+    fn store(&mut self, store: &Store, state: &Path) {
+        let StoreKind::Dir { path } = &store.kind else { return };
+        let goes_on = store.absent != Absent::Fail;
+        if !path.is_dir() {
+            let known = HostState::look(state).and_then(|host| host.plan(&self.model.name, &self.model.file));
+            let location = path.display().to_string();
+            let was_used = known.is_ok_and(|plan| plan.known(&store.name, &location).is_some());
+            let above = path.parent().unwrap_or(path);
+            if was_used || !above.is_dir() {
+                let message = format!("store `{}`: `{}` is not there", store.name, path.display());
+                let help = "mount it, or make the folder that it is to be in";
+                return self.find_weighed(&codes::STORE_AWAY, store.place, message, help, goes_on);
+            }
+        }
+        let there = nearest(path);
+        if let Some(cause) = trouble(&there, Access::WRITE_OK | Access::EXEC_OK) {
+            let message = format!("store `{}`: cannot write into `{}`: {cause}", store.name, there.display());
+            let help = "mount it writable, and let the account that runs the plan write there";
+            return self.find_weighed(&codes::STORE_READ_ONLY, store.place, message, help, goes_on);
+        }
+        let last = self.newest.map_or(0, |run| run.archives.iter().map(|archive| archive.size).sum::<u64>());
+        if let Some(free) = free(&there).filter(|free| *free < last) {
+            let message =
+                format!("store `{}` has {free} bytes free, and the last run took {last}", store.name);
+            self.find(&codes::STORE_FULL, store.place, message, "make room, or let `keep` give up more");
+        }
+    }
+
+    fn source(&mut self, source: &Source) {
+        let paths: Vec<(Place, &Path)> = match &source.kind {
+            // Below a `root` only a window makes them appear.
+            SourceKind::Files(files) if files.root.is_some() => return,
+            SourceKind::Files(files) => {
+                files.paths.iter().map(|it| (it.place, it.absolute.as_path())).collect()
+            }
+            SourceKind::Sqlite { path, .. } => vec![(source.place, path.as_path())],
+            SourceKind::Postgres(_) | SourceKind::Command(_) => return,
+        };
+        for (place, path) in paths {
+            let wanted = match fs::metadata(path) {
+                Ok(meta) if meta.is_dir() => Access::READ_OK | Access::EXEC_OK,
+                _ => Access::READ_OK,
+            };
+            if let Some(cause) = trouble(path, wanted) {
+                let message = format!("source `{}`: `{}`: {cause}", source.name, path.display());
+                let help =
+                    "mend the path, let the account that runs the plan read it, or say `optional = true`";
+                self.find_weighed(&codes::PATH_MISSING, place, message, help, source.optional);
+            }
+        }
+    }
+
+    /// Room for what the last run built there, or, before the first, for the databases.
+    fn staging(&mut self, database_bytes: u64) {
+        let Some(staging) = &self.model.staging else { return };
+        let (place, there) = (staging.place, &staging.path);
+        if !there.is_dir() {
+            let message = format!("the staging `{}` is not there", there.display());
+            return self.find(&codes::STAGING_AWAY, place, message, "make it, or mount what it is on");
+        }
+        if let Some(cause) = trouble(there, Access::WRITE_OK | Access::EXEC_OK) {
+            let message = format!("the staging `{}` cannot be written to: {cause}", there.display());
+            let help = "mount it writable, and let the account that runs the plan write there";
+            return self.find(&codes::STAGING_AWAY, place, message, help);
+        }
+        let copied = |run: &Manifest| {
+            let copies =
+                run.sources.iter().filter(|source| matches!(source.kind.as_str(), "sqlite" | "postgres"));
+            run.archives.iter().map(|archive| archive.size).sum::<u64>()
+                + copies.map(|source| source.bytes).sum::<u64>()
+        };
+        let needed = self.newest.map_or(database_bytes, copied);
+        if let Some(free) = free(there).filter(|free| *free < needed) {
+            let message = format!("the staging has {free} bytes free, and a run needs about {needed} there");
+            self.find(&codes::STAGING_SHORT, place, message, "make room, or give the staging another `path`");
+        }
+    }
+}

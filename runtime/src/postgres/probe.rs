@@ -1,0 +1,151 @@
+//! What a server says of itself, for a check before anything is run. Asks, and changes nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backplan_compiler::model::{Level, Postgres, PostgresDriver};
+use backplan_compiler::value::Hidden;
+
+use super::{DriverError, Job, tools};
+use crate::control::Control;
+use crate::run::process::{self, Program, Tell};
+
+/// How long one question may take: a server that does not answer must not hold up a check.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What a server says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Its major version.
+    pub major: u32,
+    /// `wal_level`.
+    pub wal_level: String,
+    /// `archive_mode`.
+    pub archive_mode: String,
+    /// `archive_command`.
+    pub archive_command: String,
+    /// `archive_timeout` in seconds; 0: a segment is archived when it is full.
+    pub archive_timeout: u64,
+    /// Whether its pages have checksums.
+    pub has_checksums: bool,
+    /// Whether the role is a superuser.
+    pub is_superuser: bool,
+    /// Whether the role may stream the log.
+    pub may_replicate: bool,
+    /// Whether the role may read every table.
+    pub reads_all: bool,
+    /// The segment that could not be archived, where that is the last that happened.
+    pub failed_segment: Option<String>,
+    /// Bytes of its databases; `None`: the role may not know.
+    pub bytes: Option<u64>,
+}
+
+/// The questions, one row of fields.
+const ASK: &str = "select current_setting('server_version_num')::int / 10000, current_setting('wal_level'), \
+    current_setting('archive_mode'), translate(current_setting('archive_command'), E'\\t\\n', '  '), \
+    (select setting from pg_settings where name = 'archive_timeout'), current_setting('data_checksums'), \
+    (select rolsuper from pg_roles where rolname = current_user), \
+    (select rolreplication from pg_roles where rolname = current_user), \
+    exists(select from pg_roles where rolname = 'pg_read_all_data' and pg_has_role(oid, 'member')), \
+    (select case when last_failed_time > coalesce(last_archived_time, '-infinity') then last_failed_wal end \
+     from pg_stat_archiver)";
+const FIELDS: usize = 10;
+const SIZE: &str = "select sum(pg_database_size(oid)) from pg_database where datallowconn";
+
+/// Asks the server of a source.
+///
+/// # Errors
+/// When it cannot be asked, or its answer is no answer.
+pub fn ask(
+    postgres: &Postgres,
+    source: &str,
+    password: Option<Hidden>,
+    control: &Control,
+) -> Result<Facts, DriverError> {
+    let tell: Tell = Arc::new(|_| {});
+    let job = Job {
+        source,
+        postgres,
+        password,
+        level: Level::Full,
+        has_cycle: false,
+        folder: Path::new("/"),
+        separate: None,
+        timeout: Some(LIMIT),
+        control,
+        tell: &tell,
+    };
+    let database = postgres.database.as_deref().unwrap_or("postgres");
+    let rows = job.query(database, ASK)?;
+    let fields: Vec<&str> = rows.first().map(|row| row.split('\t').collect()).unwrap_or_default();
+    let mut facts = facts(&fields)
+        .ok_or_else(|| DriverError::Passing(format!("the server answered `{}`", rows.join(" "))))?;
+    // A database that the role may not connect to has no size for it.
+    facts.bytes = job.query(database, SIZE).ok().and_then(|rows| rows.first()?.parse().ok());
+    Ok(facts)
+}
+
+fn facts(fields: &[&str]) -> Option<Facts> {
+    if fields.len() != FIELDS {
+        return None;
+    }
+    Some(Facts {
+        major: fields[0].parse().ok()?,
+        wal_level: fields[1].to_owned(),
+        archive_mode: fields[2].to_owned(),
+        archive_command: fields[3].to_owned(),
+        archive_timeout: fields[4].parse().ok()?,
+        has_checksums: fields[5] == "on",
+        is_superuser: fields[6] == "t",
+        may_replicate: fields[7] == "t",
+        reads_all: fields[8] == "t",
+        failed_segment: Some(fields[9]).filter(|name| !name.is_empty()).map(str::to_owned),
+        bytes: None,
+    })
+}
+
+/// The programs that a driver starts.
+pub fn programs(driver: PostgresDriver) -> &'static [&'static str] {
+    match driver {
+        PostgresDriver::Basebackup => &["pg_basebackup", "pg_verifybackup", "psql"],
+        PostgresDriver::Dump => &["pg_dump", "pg_dumpall", "psql"],
+        PostgresDriver::Pgbackrest => &["pgbackrest", "psql"],
+        PostgresDriver::Probackup => &["pg_probackup", "psql"],
+    }
+}
+
+/// The major version of a program that belongs to PostgreSQL itself; `None` for others, and where it does not say.
+pub fn major_of(program: &'static str, control: &Control) -> Option<u32> {
+    let path = tools::find(program).ok()?;
+    let mut asked = Program::new(vec![path, "--version".to_owned()]);
+    asked.timeout = Some(LIMIT);
+    let said = process::run(&asked, control, &(Arc::new(|_: &str| {}) as Tell)).ok()?;
+    version(&String::from_utf8_lossy(&said))
+}
+
+/// `pg_dump (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)`
+fn version(said: &str) -> Option<u32> {
+    let (_, number) = said.split_once("(PostgreSQL) ")?;
+    number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn answers_and_versions_are_read() {
+        let fields =
+            ["15", "replica", "on", "cp %p /a", "300", "on", "f", "t", "f", "00000001000000000000000A"];
+        let read = facts(&fields).unwrap();
+        assert!(read.major == 15 && read.may_replicate && !read.is_superuser && read.has_checksums);
+        assert_eq!(read.archive_timeout, 300);
+        assert!(read.failed_segment.is_some());
+        assert!(facts(&fields[..9]).is_none());
+        assert_eq!(version("pg_dump (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)"), Some(15));
+        assert_eq!(version("pg_dump (PostgreSQL) 17beta1"), Some(17));
+        assert_eq!(version("pgBackRest 2.45"), None);
+    }
+}

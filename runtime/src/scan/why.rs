@@ -1,0 +1,165 @@
+//! Whether a source takes a path in, and the rule that decides: the same rules that a walk goes by, asked for one path.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use backplan_compiler::model::Files;
+use ignore::Match;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
+use super::roots::where_read;
+use super::walk::CACHE_TAG;
+use super::{ScanError, Trees};
+
+/// What a source of files does with a path that is at or below one of its `paths`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The entry of `paths` that it is below, by its place there.
+    pub root: usize,
+    /// Its path inside the source's folder.
+    pub inside: PathBuf,
+    /// Why it is left out; `None`: it is taken in.
+    pub left_out: Option<Rule>,
+    /// The pattern with `!` that takes it in again, by its place in `exclude`.
+    pub again: Option<usize>,
+    /// Whether there is something at the path now.
+    pub exists: bool,
+}
+
+/// A rule that leaves a path out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rule {
+    /// A pattern of `exclude`, by its place there, and what it matches: the path, or a folder above it.
+    Pattern(usize, PathBuf),
+    /// `exclude_caches`: this folder is marked.
+    Cache(PathBuf),
+    /// `one_file_system`: this folder is on another one.
+    FileSystem(PathBuf),
+    /// `max_file_size`: it has this many bytes.
+    Size(u64),
+    /// A folder above it is a symbolic link, which is recorded and not followed.
+    Link(PathBuf),
+    /// Sockets are not recorded.
+    Socket,
+}
+
+/// What a source does with an absolute path without `.` and `..`; `None`: it is not below its `paths`.
+///
+/// # Errors
+/// [`ScanError::Pattern`].
+pub fn why(source: &str, files: &Files, path: &Path) -> Result<Option<Answer>, ScanError> {
+    let trees = Trees { source: source.to_owned(), files: files.clone(), optional: false };
+    let roots = (0..files.paths.len()).map(|index| (index, where_read(&trees, index)));
+    let below = roots.filter(|(_, root)| path.starts_with(root));
+    // An entry of `paths` within another has its own beginning.
+    let Some((root, top)) = below.max_by_key(|(_, root)| root.components().count()) else { return Ok(None) };
+    let rest = path.strip_prefix(&top).unwrap_or(Path::new("")).to_path_buf();
+    let seen = fs::symlink_metadata(path).ok();
+    let mut answer = Answer {
+        root,
+        inside: files.paths[root].inside.join(&rest),
+        left_out: None,
+        again: None,
+        exists: seen.is_some(),
+    };
+    let patterns = Patterns::new(source, files)?;
+    let mut place = PathBuf::new();
+    for part in rest.components() {
+        place.push(part);
+        answer.left_out = step(files, &patterns, &top, &place, place == rest, &mut answer.again);
+        if answer.left_out.is_some() {
+            return Ok(Some(answer));
+        }
+    }
+    if let Some(seen) = seen {
+        answer.left_out = at_the_end(files, &seen);
+    }
+    Ok(Some(answer))
+}
+
+/// What keeps a walk from going on at `place`, a path below the entry of `paths`.
+fn step(
+    files: &Files,
+    patterns: &Patterns,
+    top: &Path,
+    place: &Path,
+    is_last: bool,
+    again: &mut Option<usize>,
+) -> Option<Rule> {
+    let here = top.join(place);
+    let seen = fs::symlink_metadata(&here).ok();
+    let is_folder = seen.as_ref().map_or(!is_last, fs::Metadata::is_dir);
+    match patterns.matched(place, is_folder) {
+        Match::Ignore(index) => return Some(Rule::Pattern(index, here)),
+        Match::Whitelist(index) => *again = Some(index),
+        Match::None => {}
+    }
+    let seen = seen?;
+    let other_device = |top: fs::Metadata| top.dev() != seen.dev();
+    if files.one_file_system && is_folder && fs::metadata(top).is_ok_and(other_device) && !is_last {
+        return Some(Rule::FileSystem(here));
+    }
+    if !is_last && seen.is_symlink() {
+        return Some(Rule::Link(here));
+    }
+    (files.exclude_caches && is_folder && !is_last && is_cache(&here)).then_some(Rule::Cache(here))
+}
+
+fn at_the_end(files: &Files, seen: &fs::Metadata) -> Option<Rule> {
+    if seen.file_type().is_socket() {
+        return Some(Rule::Socket);
+    }
+    let too_large = seen.is_file() && files.max_file_size.is_some_and(|most| seen.len() > most);
+    too_large.then(|| Rule::Size(seen.len()))
+}
+
+fn is_cache(folder: &Path) -> bool {
+    let mut start = [0; CACHE_TAG.len()];
+    let tag = folder.join("CACHEDIR.TAG");
+    let is_file = fs::symlink_metadata(&tag).is_ok_and(|seen| seen.is_file());
+    is_file
+        && fs::File::open(tag).and_then(|mut tag| tag.read_exact(&mut start)).is_ok()
+        && start == *CACHE_TAG
+}
+
+/// The patterns, so that the one that matches is known by its place.
+struct Patterns {
+    all: Gitignore,
+    single: Vec<Gitignore>,
+}
+
+impl Patterns {
+    fn new(source: &str, files: &Files) -> Result<Patterns, ScanError> {
+        let build = |patterns: &[&str]| {
+            let mut builder = GitignoreBuilder::new(".");
+            for pattern in patterns {
+                builder.add_line(None, pattern).map_err(|cause| ScanError::Pattern {
+                    source_name: source.to_owned(),
+                    pattern: (*pattern).to_owned(),
+                    cause: cause.to_string(),
+                })?;
+            }
+            builder.build().map_err(|cause| ScanError::Pattern {
+                source_name: source.to_owned(),
+                pattern: String::new(),
+                cause: cause.to_string(),
+            })
+        };
+        let texts: Vec<&str> = files.exclude.iter().map(|pattern| pattern.text.as_str()).collect();
+        let single = texts.iter().map(|text| build(&[text])).collect::<Result<_, _>>()?;
+        Ok(Patterns { all: build(&texts)?, single })
+    }
+
+    /// The last pattern that matches decides, as it does for all of them together.
+    fn matched(&self, place: &Path, is_folder: bool) -> Match<usize> {
+        let last =
+            || self.single.iter().rposition(|one| !one.matched(place, is_folder).is_none()).unwrap_or(0);
+        match self.all.matched(place, is_folder) {
+            Match::None => Match::None,
+            Match::Ignore(_) => Match::Ignore(last()),
+            Match::Whitelist(_) => Match::Whitelist(last()),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! `plan check --live`: the world is looked at, and stays as it is.
+
+use std::fs;
+
+use crate::pg_base::{Cluster, is_root};
+use crate::scenario::{Answer, Scenario, everything, plan, shell};
+
+const SITE: &str = "source site: files {\n  paths = [\"site\"]\n}\n\nstaging {\n  path = \"staging\"\n}\n\n\
+                    archive a {\n  from = [site]\n  to = [store]\n}\n";
+
+fn live(scenario: &Scenario) -> Answer {
+    scenario.plan(["check", "--live", "p.plan"])
+}
+
+#[test]
+fn paths_and_stores_are_looked_at_and_nothing_is_written() {
+    let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site/a", "a");
+    live(&scenario).status(1).says("staging_away").says("make it");
+    fs::create_dir(scenario.path("staging")).unwrap();
+    let before = everything(&scenario.path(".."));
+    live(&scenario).status(0).says("nothing to report");
+    assert_eq!(everything(&scenario.path("..")), before);
+    scenario.plan(["run"]).status(0);
+    let before = everything(&scenario.path(".."));
+    live(&scenario).status(0);
+    assert_eq!(everything(&scenario.path("..")), before);
+    // A store that was used and is gone is not mounted; one that was never used is made by the first run.
+    fs::rename(scenario.path("store"), scenario.path("elsewhere")).unwrap();
+    live(&scenario).status(3).says("store_away").says("mount it");
+    fs::rename(scenario.path("elsewhere"), scenario.path("store")).unwrap();
+    fs::remove_dir_all(scenario.path("site")).unwrap();
+    live(&scenario).status(1).says("path_missing").says("`site`");
+    let json = scenario.plan(["check", "--live", "--format", "json", "p.plan"]).status(1).json();
+    assert_eq!(json["plans"][0]["findings"][0]["name"], "path_missing");
+    assert_eq!(json["plans"][0]["findings"][0]["place"]["file"], "p.plan");
+    scenario.plan(["explain", "path_missing"]).status(0).says("not there");
+}
+
+#[test]
+fn too_little_room_and_a_clock_that_is_behind_are_told() {
+    let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site/a", "a");
+    shell(&scenario.path("site"), "head -c 3000000 /dev/urandom > noise");
+    fs::create_dir(scenario.path("staging")).unwrap();
+    for _ in 0..9 {
+        scenario.next_day();
+    }
+    scenario.plan(["run"]).status(0);
+    let behind = scenario.other(&[
+        "env",
+        "BACKPLAN_NOW=2025-01-01T00:00:00Z",
+        env!("CARGO_BIN_EXE_plan"),
+        "check",
+        "--live",
+        "p.plan",
+    ]);
+    behind.status(3).says("clock_wrong");
+    let staging = scenario.path("staging").display().to_string();
+    shell(&scenario.path("."), &format!("mount -t tmpfs -o size=1m none {staging}"));
+    let answer = live(&scenario);
+    shell(&scenario.path("."), &format!("umount {staging}"));
+    answer.status(3).says("staging_short").says("bytes free");
+}
+
+#[test]
+fn a_server_is_asked_for_all_that_its_driver_needs() {
+    let cluster = Cluster::new();
+    let run_as = if is_root() { "run_as = \"postgres\"" } else { "" };
+    let write = |driver: &str, user: &str, more: &str| {
+        let text = format!(
+            "staging {{\n  path = \"staging\"\n}}\n\nsource main: postgres {{\n  driver = {driver}\n  host = \"{}\"\n  \
+             user = \"{user}\"\n  {run_as}\n}}\n\narchive a {{\n  from = [main]\n  to = [store]\n}}\n\n{more}",
+            cluster.scenario.path("sock").display()
+        );
+        cluster.scenario.write("p.plan", plan(&text));
+    };
+    cluster.sql("CREATE ROLE poor LOGIN");
+    cluster.sql("CREATE ROLE streams LOGIN REPLICATION");
+    write("basebackup", "poor", "");
+    live(&cluster.scenario).status(1).says("rights_missing").says("with replication");
+    write("basebackup", "streams", "");
+    live(&cluster.scenario).status(0);
+    write("dump", "poor", "");
+    live(&cluster.scenario).status(3).says("pg_read_all_data");
+    write("basebackup", "streams", "wal main {\n  to = [store]\n}\n");
+    live(&cluster.scenario).status(1).says("archive_off");
+    let set = |lines: &str| {
+        cluster.sh(&format!(
+            "cat >> pg/postgresql.conf <<'EOF'\n{lines}EOF\npg_ctl -w -s -D pg -l log restart -m fast"
+        ))
+    };
+    set("archive_mode = on\narchive_command = 'false'\n");
+    let objective = "wal main {\n  to = [store]\n}\n\nobjective {\n  rpo = 5m\n}\n\nschedule {\n  run = daily at 02:30\n}\n";
+    write("basebackup", "streams", objective);
+    cluster.sql("SELECT pg_switch_wal()");
+    crate::scenario::wait_for("a failed attempt", || {
+        cluster.sql("SELECT failed_count > 0 FROM pg_stat_archiver") == "t"
+    });
+    let answer = live(&cluster.scenario).status(3);
+    answer.says("archive_command").says("archive_timeout").says("archive_fails");
+    set(
+        "archive_command = 'plan wal push x main %p'\narchive_timeout = 60\nwal_level = minimal\nmax_wal_senders = 0\narchive_mode = off\n",
+    );
+    live(&cluster.scenario).status(1).says("wal_level").says("archive_off");
+    cluster.sh("pg_ctl -s -D pg -m fast stop");
+    live(&cluster.scenario).status(1).says("server_away").says("Is the server running");
+}
