@@ -1,125 +1,228 @@
 #!/usr/bin/env bash
-# Measures archiving a segment and bringing it back, side by side with pgBackRest, in one run on one machine: medians,
-# ratios, and whether the project's promises hold. Ends with 1 where one does not.
+# Measures archiving the log and getting it back, segment by segment, side by side with pgBackRest, in one run on one
+# machine: medians, ratios, and whether the project's promises hold. Ends with 1 where one does not.
 #
-#   benches/wal.sh [DIR]         DIR: where to work, with 2 GB free; a new folder below /tmp where it is left out
+#   benches/wal.sh [DIR]         DIR: where to work, with 4 GB free; a new folder below /tmp where it is left out
 #
-#   BENCH_RUNS    15             runs of each command
+#   BENCH_RUNS       5           rounds; in each, every command does all the segments
+#   BENCH_SEGMENTS   16          segments that pgbench fills
 #
-# Needs PostgreSQL, pgBackRest, hyperfine, and root: the server and both tools run as `postgres`.
+# Needs hyperfine, python3, pgbackrest and a PostgreSQL below /usr/lib/postgresql. As root, the server and all that is
+# measured run as `postgres`.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 readonly here="$PWD"
-readonly runs="${BENCH_RUNS:-15}"
-work="${1:-$(mktemp -d /tmp/backplan-wal.XXXXXX)}"
-mkdir -p "$work"
-work="$(cd "$work" && pwd)"
-readonly work
-programs="$(find /usr/lib/postgresql -maxdepth 2 -name bin | sort -V | tail -n 1)"
+readonly runs="${BENCH_RUNS:-5}"
+readonly segments="${BENCH_SEGMENTS:-16}"
+programs="$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)"
 readonly programs
-trap 'as "$programs/pg_ctl" -s -D "$work/pg" -m immediate stop || true; rm -rf "$work"' EXIT
+export PATH="${programs:-/nowhere}:$PATH"
 
-for tool in pgbackrest hyperfine runuser python3; do
+for tool in hyperfine python3 pgbackrest initdb pgbench; do
   command -v "$tool" >/dev/null || { echo "benches/wal.sh: \`$tool\` is missing" >&2; exit 2; }
 done
 
-as() { runuser -u postgres -- "$@"; }
+work="${1:-$(mktemp -d /tmp/backplan-wal.XXXXXX)}"
+mkdir -p "$work"
+work="$(cd "$work" && pwd)"
+readonly work is_given="${1:+yes}"
+
+end() {
+  server pg_ctl -s -D "$work/pg" -m immediate stop 2>/dev/null || true
+  [ -n "$is_given" ] || rm -rf "$work"
+}
+trap end EXIT
+
+# Runs a command as the account that the server runs as.
+server() {
+  if [ "$(id -u)" -eq 0 ]; then
+    runuser -u postgres -- env PATH="$PATH" "$@"
+  else
+    "$@"
+  fi
+}
+
+sql() { server psql -qXAt -h "$work" -d postgres -c "$1"; }
 
 main() {
   cargo build --release --locked --quiet -p backplan-cli
   chmod 755 "$work"
-  cp "${CARGO_TARGET_DIR:-$here/target}/release/plan" "$work/plan"
-  install -d -o postgres -m 700 "$work/pg"
-  install -d -o postgres "$work/sock" "$work/repo" "$work/got"
-  install -d -m 755 "$work/store"
-  as "$programs/initdb" -D "$work/pg" -A trust -N -U postgres >/dev/null
-  printf "listen_addresses = ''\nunix_socket_directories = '%s'\nfsync = off\nwal_keep_size = 1GB\n" "$work/sock" >>"$work/pg/postgresql.conf"
-  printf "archive_mode = on\narchive_command = 'pgbackrest --config=%s --stanza=backplan_bench archive-push %%p'\n" "$work/pgbackrest.conf" >>"$work/pg/postgresql.conf"
-  printf '[global]\nrepo1-path=%s\nlog-level-file=off\n[backplan_bench]\npg1-path=%s\npg1-socket-path=%s\n' "$work/repo" "$work/pg" "$work/sock" >"$work/pgbackrest.conf"
-  cat >"$work/node.plan" <<PLAN
-plan node
+  [ "$(id -u)" -ne 0 ] || chown postgres: "$work"
+  # Where the server's account can start it.
+  install -m 755 "${CARGO_TARGET_DIR:-$here/target}/release/plan" "$work/plan"
+  cd "$work"
+  rm -rf results && mkdir results && server mkdir -p spool store wal got again
+  write_settings
+  fill_segments
+  measure_start
+  measure_push
+  measure_fetch
+  report
+}
 
-store store: dir {
+write_settings() {
+  cat >p.plan <<PLAN
+plan p
+
+store local: dir {
   path = "$work/store"
 }
 
 source main: postgres {
   driver   = basebackup
-  host     = "$work/sock"
+  host     = "$work"
+  user     = "postgres"
   data_dir = "$work/pg"
-  run_as   = "postgres"
+}
+
+staging {
+  path = "$work/staging"
 }
 
 archive a {
   from = [main]
-  to   = [store]
+  to   = [local]
 }
 
 wal main {
-  to = [store]
+  to = [local]
 }
 PLAN
-  as "$programs/pg_ctl" -s -w -D "$work/pg" -l "$work/sock/log" start
-  as pgbackrest --config="$work/pgbackrest.conf" --stanza=backplan_bench --log-level-console=error stanza-create
-  "$work/plan" wal init "$work/node.plan" main >/dev/null
-  as "$programs/pgbench" -q -i -s 5 -h "$work/sock" postgres 2>/dev/null
-  as "$programs/pgbench" -n -t 4000 -c 2 -h "$work/sock" postgres >/dev/null 2>&1
-  # A segment that pgbench filled.
-  segment="$(as psql -XAtq -h "$work/sock" -d postgres -c "select pg_walfile_name(pg_current_wal_lsn())")"
-  as psql -XAtq -h "$work/sock" -d postgres -c "select pg_switch_wal()" >/dev/null
-  sleep 2
-  # From here on nothing but the benchmark archives.
-  as psql -XAtq -h "$work/sock" -d postgres -c "alter system set archive_command = '/bin/false'" -c "select pg_reload_conf()" >/dev/null
-  sleep 1
-  measure
-  report
+  # Its own default, what it has that is quickest, and the default with a second process that works ahead.
+  local name more
+  while read -r name more; do
+    cat >"$name.conf" <<CONF
+[global]
+repo1-path=$work/repo.$name
+lock-path=$work/lock.$name
+spool-path=$work/spool
+log-level-file=off
+log-level-console=warn
+$(tr ' ' '\n' <<<"$more")
+
+[p]
+pg1-path=$work/pg
+pg1-socket-path=$work
+CONF
+    server mkdir -p "repo.$name" "lock.$name"
+  done <<'VARIANTS'
+gz compress-type=gz
+gz3 compress-type=gz compress-level=3
+lz4 compress-type=lz4
+async compress-type=gz archive-async=y process-max=2 archive-get-queue-max=128MiB
+VARIANTS
 }
 
+# The log of a cluster that pgbench writes to, and the stanzas.
+fill_segments() {
+  server initdb -D pg -A trust -N -U postgres --data-checksums >/dev/null
+  server tee -a pg/postgresql.conf >/dev/null <<CONF
+listen_addresses = ''
+unix_socket_directories = '$work'
+fsync = off
+archive_mode = on
+archive_command = 'cp %p $work/wal/%f'
+CONF
+  server pg_ctl -w -s -D pg -l "$work/log" start
+  server pgbench -q -i -s 5 -h "$work" postgres 2>/dev/null
+  # What is loaded at once is the smaller part of a real log: changes to rows and indexes are the rest.
+  until [ "$(find wal -type f -name '0*' | wc -l)" -gt "$segments" ]; do
+    server pgbench -n -h "$work" -c 4 -t 4000 postgres >/dev/null 2>&1
+    sql 'CHECKPOINT' && sql 'SELECT pg_switch_wal()' >/dev/null
+  done
+  local name
+  for name in gz gz3 lz4 async; do
+    server pgbackrest --config="$work/$name.conf" --stanza=p --no-online stanza-create
+  done
+  server pg_ctl -s -D pg -m fast stop
+  server ./plan wal init p.plan main >/dev/null
+  find wal -type f -name '0*' -printf '%f\n' | sort | head -n "$segments" >names
+}
+
+# Times command $2 as $1, after $3, in the data directory, as the server does.
 time_it() {
-  hyperfine -N --warmup 1 --runs "$runs" --prepare "${3:-true}" --command-name "$1" --export-json "$work/$1.json" "$2" >&2
+  (cd pg && server hyperfine --shell="${6:-bash}" --warmup "${4:-0}" --runs "${5:-1}" --prepare "$3" --command-name "$1" \
+    --export-json "$work/again/$1.json" "$2" >&2)
+  mv "again/$1.json" "results/$1.${round:-1}.json"
 }
 
-measure() {
-  local folder
-  folder="$(find "$work/repo/archive/backplan_bench" -name "$segment-*" -printf '%h\n' | head -n 1)"
-  # Both as the account that the server runs as, by the same small program.
-  local by="setpriv --reuid=postgres --regid=postgres --clear-groups env -C $work/pg HOME=$work"
-  time_it nothing "$by true"
-  time_it push.pgbackrest "$by pgbackrest --config=$work/pgbackrest.conf --stanza=backplan_bench archive-push pg_wal/$segment" \
-    "find $folder -name $segment-* -delete"
-  time_it push.plan "$by $work/plan wal push $work/node.plan main pg_wal/$segment" \
-    "find $work/store/.backplan-wal/node/main -name $segment.gz -delete"
-  time_it get.pgbackrest "$by pgbackrest --config=$work/pgbackrest.conf --stanza=backplan_bench archive-get $segment $work/got/a"
-  time_it fetch.plan "$by $work/plan wal fetch $work/node.plan main $segment $work/got/b" "rm -rf $work/pg/.backplan-wal-ahead"
-  cmp "$work/got/a" "$work/got/b"
-  hyperfine -N -i --warmup 1 --runs "$runs" --command-name start --export-json "$work/start.json" \
-    "$by $work/plan wal fetch $work/node.plan main 00000009.history $work/got/c" >&2
-  echo "$(find "$folder" -name "$segment-*" -printf '%s') $(find "$work/store" -name "$segment.gz" -printf '%s')" >"$work/sizes"
+each() { echo "for s in \$(cat $work/names); do $* || exit 1; done"; }
+
+# What a command costs that finds a small file archived already.
+measure_start() {
+  printf '1\t0/5000000\tno recovery target specified\n' | server tee again/00000002.history >/dev/null
+  (cd pg && server "$work/plan" wal push "$work/p.plan" main "$work/again/00000002.history")
+  time_it start.plan "$work/plan wal push $work/p.plan main $work/again/00000002.history" true 3 50 none
+  time_it start.pgbackrest "pgbackrest --config=$work/gz.conf --stanza=p version" true 3 50 none
+}
+
+# Rounds, each of one run of every command: machines drift, and drift then meets all of them alike.
+measure_push() {
+  local name
+  for round in $(seq "$runs"); do
+    time_it push.plan "$(each "$work/plan wal push $work/p.plan main $work/wal/\$s")" \
+      "find $work/store/.backplan-wal/p/main -name '0000000*.gz' -delete; sync -f $work"
+    for name in gz gz3 lz4; do
+      time_it "push.$name" "$(each "pgbackrest --config=$work/$name.conf --stanza=p archive-push $work/wal/\$s")" \
+        "rm -rf $work/repo.$name/archive/p/*/0*; sync -f $work"
+    done
+  done
+  du -sb store/.backplan-wal repo.gz/archive repo.gz3/archive repo.lz4/archive >results/sizes.txt
+  rm -rf repo.async && cp -a repo.gz repo.async
+}
+
+measure_fetch() {
+  local clear="rm -rf $work/got/* $work/pg/.backplan-wal-ahead $work/spool/*; sync -f $work"
+  local name
+  for round in $(seq "$runs"); do
+    time_it fetch.plan "$(each "$work/plan wal fetch $work/p.plan main \$s $work/got/\$s")" "$clear"
+    for name in gz gz3 lz4 async; do
+      time_it "fetch.$name" "$(each "pgbackrest --config=$work/$name.conf --stanza=p archive-get \$s $work/got/\$s")" "$clear"
+    done
+  done
+  # What came back is what was there.
+  eval "$clear"
+  (cd pg && server bash -c "$(each "$work/plan wal fetch $work/p.plan main \$s $work/got/\$s && cmp $work/got/\$s $work/wal/\$s")")
 }
 
 report() {
-  python3 - "$work" <<'PYTHON'
-import json, pathlib, sys
+  python3 - "$work/results" "$segments" <<'PYTHON'
+import json, pathlib, re, statistics, sys
 
-work = pathlib.Path(sys.argv[1])
-median = {f.stem: json.loads(f.read_text())["results"][0]["median"] for f in work.glob("*.json")}
-for name, seconds in sorted(median.items()):
-    print(f"{name:16} {seconds * 1000:8.1f} ms")
-theirs, ours = map(int, (work / "sizes").read_text().split())
-print(f"bytes of the segment: pgbackrest {theirs}, plan {ours}")
-start = (median["start"] - median["nothing"]) * 1000
-promises = [
-    ("push, pgbackrest: times ours (at least 1)", median["push.pgbackrest"] / median["push.plan"], 1, False),
-    ("fetch, pgbackrest: times ours (at least 1)", median["get.pgbackrest"] / median["fetch.plan"], 1, False),
-    ("`plan wal` from start to answer, in ms (under 20)", start, 20, True),
-]
-missed = False
-for what, figure, bound, below in promises:
-    holds = figure < bound if below else figure >= bound
-    missed |= not holds
-    print(f"{'holds' if holds else 'MISSED':7} {what}: {figure:.2f}")
-sys.exit(missed)
+results, segments = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+times = {}
+for file in sorted(results.glob("*.json")):
+    name = file.name.rsplit(".", 2)[0]
+    times.setdefault(name, []).append(json.loads(file.read_text())["results"][0]["median"])
+medians = {name: statistics.median(all) for name, all in times.items()}
+missed = []
+
+
+def promise(what, value, holds):
+    print(f"  {'holds ' if holds else 'MISSED'}  {what}: {value}")
+    if not holds:
+        missed.append(what)
+
+
+print(f"milliseconds, per segment of {segments} where it is one that is pushed or fetched; the least and the most of the rounds")
+for name, all in times.items():
+    per = 1000 / (1 if name.startswith("start") else segments)
+    print(f"  {name:<18} {medians[name] * per:8.1f}   {min(all) * per:8.1f} {max(all) * per:8.1f}")
+print("\nbytes in the archive")
+for line in (results / "sizes.txt").read_text().splitlines():
+    print("  " + re.sub(r"\s+", "  ", line))
+print("\npromises")
+promise("start-up (under 20 ms)", f"{medians['start.plan'] * 1000:.1f} ms", medians["start.plan"] < 0.020)
+for what, tool in (("push", "archive-push"), ("fetch", "archive-get")):
+    ratio = medians[f"{what}.gz"] / medians[f"{what}.plan"]
+    promise(f"{what}, times as fast as {tool} as it comes (at least 1)", f"{ratio:.2f}", ratio >= 1)
+print("\nbeside them")
+for name in medians:
+    what, _, variant = name.partition(".")
+    if what in ("push", "fetch") and variant not in ("plan", "gz"):
+        print(f"  {what}, times as fast as pgBackRest with {variant:<8} {medians[name] / medians[f'{what}.plan']:6.2f}")
+sys.exit(1 if missed else 0)
 PYTHON
 }
 

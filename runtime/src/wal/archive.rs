@@ -211,6 +211,20 @@ impl Archive {
         Ok(upload.finish(&Self::object(cluster, name))?)
     }
 
+    /// Makes the name of a file durable that is there: whoever gave it that name may have been killed before he did.
+    ///
+    /// # Errors
+    /// When a folder on the way to it cannot be synced.
+    pub fn settle(&self, cluster: &ClusterId, name: WalName) -> Result<(), WalError> {
+        let object = self.folder.join(Self::object(cluster, name).as_str());
+        // From the object's folder up to the archive's own, which was synced when it was made.
+        for path in object.ancestors().skip(1).take_while(|path| path.starts_with(&self.folder)) {
+            let synced = File::open(path).and_then(|folder| folder.sync_all());
+            synced.map_err(|cause| WalError::File { path: path.to_path_buf(), cause })?;
+        }
+        Ok(())
+    }
+
     /// Deletes a file, durably. One that is not there is a success.
     ///
     /// # Errors

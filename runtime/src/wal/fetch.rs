@@ -7,6 +7,9 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::process;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -20,6 +23,8 @@ pub const AHEAD: &str = ".backplan-wal-ahead";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const BOOT: &str = "boot";
 const LOCK: &str = "lock";
+/// Behind the names of files that are not whole yet.
+const UNFINISHED: &str = ".new";
 /// Segments fetched ahead.
 const COUNT: usize = 8;
 
@@ -36,7 +41,8 @@ pub fn fetch(
     to: &Path,
 ) -> Result<(), WalError> {
     let ahead = data.join(AHEAD);
-    if is_of_this_boot(&ahead) && fs::rename(ahead.join(name.to_string()), to).is_ok() {
+    await_ahead(&ahead, name);
+    if is_of_this_boot(&ahead) && take(&ahead.join(name.to_string()), to).is_ok() {
         return Ok(());
     }
     match bring(archives, cluster, name, to) {
@@ -46,6 +52,45 @@ pub fn fetch(
             Err(WalError::Absent(text))
         }
         result => result,
+    }
+}
+
+/// Waits while another process is about to have fetched this file: to do it as well would take as long, and slow that down.
+fn await_ahead(ahead: &Path, name: WalName) {
+    /// One that does not come so far is stopped, or waits for its store, and this one may have another.
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let begun = Instant::now();
+    while is_begun(ahead, name) && is_at_work(ahead) && begun.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether a process has begun to fetch this file ahead.
+fn is_begun(ahead: &Path, name: WalName) -> bool {
+    let begins = format!("{name}.");
+    names(ahead).any(|found| found.starts_with(&begins) && found.ends_with(UNFINISHED))
+}
+
+/// The names in the folder of what was fetched ahead.
+fn names(ahead: &Path) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(ahead).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok())
+}
+
+/// Whether a process fetches ahead.
+fn is_at_work(ahead: &Path) -> bool {
+    let Ok(lock) = File::open(ahead.join(LOCK)) else { return false };
+    flock(&lock, FlockOperation::NonBlockingLockShared).is_err()
+}
+
+/// Moves a file that was fetched ahead. The log's folder is on another file system often enough.
+fn take(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            fs::copy(from, to)?;
+            fs::remove_file(from)
+        }
+        renamed => renamed,
     }
 }
 
@@ -141,16 +186,24 @@ pub fn forget(ahead: &Path) {
     let _ = fs::remove_dir_all(ahead);
 }
 
-/// Whether more should be fetched ahead of `behind`: true in the middle of a recovery, when few are left.
+/// Whether more should be fetched ahead of this file: in the middle of a recovery, when few are left and nobody does so.
 pub fn wants_more(data: &Path, name: WalName) -> bool {
-    let WalName::Segment(_) = name else { return false };
+    let WalName::Segment(segment) = name else { return false };
     let ahead = data.join(AHEAD);
-    let left = fs::read_dir(&ahead).map_or(0, |entries| entries.flatten().filter(is_segment).count());
-    left <= COUNT / 2
+    left(&ahead, segment) <= COUNT / 2 && !is_at_work(&ahead)
 }
 
-fn is_segment(entry: &fs::DirEntry) -> bool {
-    entry.file_name().to_str().is_some_and(|name| matches!(name.parse(), Ok(WalName::Segment(_))))
+/// How many segments behind this one are there, fetched ahead.
+fn left(ahead: &Path, from: Segment) -> usize {
+    names(ahead).filter(|name| is_behind(name, from) == Some(true)).count()
+}
+
+/// Whether a segment follows another on its timeline; `None` for other names.
+fn is_behind(name: &str, from: Segment) -> Option<bool> {
+    match name.parse() {
+        Ok(WalName::Segment(found)) => Some(found.timeline == from.timeline && found > from),
+        _ => None,
+    }
 }
 
 /// Fetches the segments behind `from` ahead of need, until there are enough or no more. One process does so at a time.
@@ -166,8 +219,12 @@ pub fn fetch_ahead(
 ) -> Result<(), WalError> {
     let ahead = data.join(AHEAD);
     let at = |cause| WalError::File { path: ahead.clone(), cause };
-    if !is_of_this_boot(&ahead) {
-        forget(&ahead);
+    if !is_of_this_boot(&ahead)
+        && let Err(error) = fs::remove_dir_all(&ahead)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        // What is left of another boot must not pass for this one's.
+        return Err(at(error));
     }
     DirBuilder::new().recursive(true).mode(0o700).create(&ahead).map_err(at)?;
     let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(ahead.join(LOCK));
@@ -177,6 +234,11 @@ pub fn fetch_ahead(
     }
     let boot = fs::read(BOOT_ID).map_err(at)?;
     fs::write(ahead.join(BOOT), boot).map_err(at)?;
+    // What killed ones left, and what recovery did not want.
+    let is_left = |name: &String| name.ends_with(UNFINISHED) || is_behind(name, from) == Some(false);
+    for name in names(&ahead).filter(is_left) {
+        let _ = fs::remove_file(ahead.join(name));
+    }
     let mut segment = from;
     for _ in 0..COUNT {
         segment = segment.next(bytes);
@@ -184,11 +246,51 @@ pub fn fetch_ahead(
         if to.exists() {
             continue;
         }
-        let unfinished = ahead.join(format!("{segment}.new"));
+        // A name of its own: the folder can be removed, and with it the lock, while this goes on and another one begins. Of
+        // two that wrote to one file, the first to be done would show what the second had not written yet.
+        let unfinished = ahead.join(format!("{segment}.{}{UNFINISHED}", process::id()));
         if bring(archives, cluster, name, &unfinished).is_err() || fs::rename(&unfinished, &to).is_err() {
             let _ = fs::remove_file(&unfinished);
             break;
         }
     }
+    // At the end of the log there may be nobody who removes it later.
+    if left(&ahead, from) == 0 {
+        forget(&ahead);
+    }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn what_was_fetched_ahead_is_taken_to_another_file_system_too() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
+        let device = |folder: &Path| fs::metadata(folder).unwrap().dev();
+        assert_ne!(device(here.path()), device(there.path()));
+        let data = here.path();
+        let ahead = data.join(AHEAD);
+        fs::create_dir(&ahead).unwrap();
+        fs::copy(BOOT_ID, ahead.join(BOOT)).unwrap();
+        let name = "000000010000000000000003";
+        let cluster: ClusterId = "7-15".parse().unwrap();
+        for to in [data.join("RECOVERYXLOG"), there.path().join("RECOVERYXLOG")] {
+            fs::write(ahead.join(name), "content").unwrap();
+            fetch(&[], &cluster, name.parse().unwrap(), data, &to).unwrap();
+            assert_eq!(fs::read(&to).unwrap(), b"content");
+            assert!(!ahead.join(name).exists());
+        }
+        // Of an earlier boot nothing is believed.
+        fs::write(ahead.join(name), "content").unwrap();
+        fs::write(ahead.join(BOOT), "another").unwrap();
+        let to = data.join("RECOVERYXLOG.2");
+        let missing = fetch(&[], &cluster, name.parse().unwrap(), data, &to);
+        assert!(matches!(missing, Err(WalError::Absent(_))));
+        assert!(!to.exists());
+    }
 }

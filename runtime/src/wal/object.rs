@@ -58,21 +58,46 @@ pub enum ObjectError {
     In(#[source] io::Error),
 }
 
-fn cores() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get)
-}
+/// Threads that compress at the most, and the bytes that each takes at a time: a usual segment keeps four busy once. On a
+/// busy machine it is waiting for one another that costs most, so smaller shares are slower.
+const LANES_MAX: usize = 4;
+const SHARE: usize = 4 * PIECE;
 
-/// Does `work` for each of `items`, on all cores, in pieces that follow one another.
-fn on_all_cores<T: Sync, R: Send>(items: &[T], work: impl Fn(&[T]) -> Vec<R> + Sync) -> Vec<R> {
-    let each = items.len().div_ceil(cores()).max(1);
-    if items.len() <= each {
-        return work(items);
-    }
+/// Does `work` in every lane at once.
+fn all_at_once<L: Send>(lanes: &mut [L], work: impl Fn(&mut L) + Sync) {
+    let [first, others @ ..] = lanes else { return };
     thread::scope(|scope| {
         let work = &work;
-        let threads: Vec<_> = items.chunks(each).map(|items| scope.spawn(move || work(items))).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
-    })
+        for lane in others {
+            scope.spawn(move || work(lane));
+        }
+        work(first);
+    });
+}
+
+/// A thread's share on its way into an object. It keeps its buffers: fresh memory for each share costs more than the work.
+struct Packing {
+    share: Vec<u8>,
+    members: Vec<u8>,
+    lengths: Vec<usize>,
+    writer: MemberWriter,
+}
+
+impl Packing {
+    fn new() -> Packing {
+        let (share, members, lengths) = (Vec::new(), Vec::new(), Vec::new());
+        Packing { share, members, lengths, writer: MemberWriter::new(LEVEL) }
+    }
+
+    fn compress(&mut self) {
+        self.members.clear();
+        self.lengths.clear();
+        for piece in self.share.chunks(PIECE) {
+            let before = self.members.len();
+            self.writer.write(piece, &mut self.members);
+            self.lengths.push(self.members.len() - before);
+        }
+    }
 }
 
 /// Compresses what `from` gives, and hands it on a few pieces at a time.
@@ -85,35 +110,29 @@ pub fn write<E: From<ObjectError>>(
     mut take: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<u64, E> {
     let (mut hash, mut length, mut table) = (blake3::Hasher::new(), 0_u64, Vec::new());
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut lanes: Vec<Packing> = (0..cores.min(LANES_MAX)).map(|_| Packing::new()).collect();
     loop {
-        let mut pieces = Vec::new();
-        while pieces.len() < 8 * cores() {
-            let mut piece = Vec::with_capacity(PIECE);
-            from.take(PIECE as u64).read_to_end(&mut piece).map_err(ObjectError::In)?;
-            if piece.is_empty() {
+        let mut filled = 0;
+        for lane in &mut lanes {
+            lane.share.clear();
+            from.take(SHARE as u64).read_to_end(&mut lane.share).map_err(ObjectError::In)?;
+            if lane.share.is_empty() {
                 break;
             }
-            pieces.push(piece);
+            filled += 1;
         }
-        if pieces.is_empty() {
+        if filled == 0 {
             break;
         }
-        for piece in &pieces {
-            hash.update(piece);
-            length += piece.len() as u64;
-        }
-        let members = on_all_cores(&pieces, |pieces| {
-            let mut writer = MemberWriter::new(LEVEL);
-            let member = |piece: &Vec<u8>| {
-                let mut member = Vec::new();
-                writer.write(piece, &mut member);
-                member
-            };
-            pieces.iter().map(member).collect()
-        });
-        for member in members {
-            table.extend_from_slice(&(member.len() as u32).to_le_bytes());
-            take(&member)?;
+        all_at_once(&mut lanes[..filled], Packing::compress);
+        for lane in &lanes[..filled] {
+            hash.update(&lane.share);
+            length += lane.share.len() as u64;
+            for length in &lane.lengths {
+                table.extend_from_slice(&(*length as u32).to_le_bytes());
+            }
+            take(&lane.members)?;
         }
     }
     if table.len() > TABLE_MAX {
@@ -173,23 +192,16 @@ pub fn read(
     let closing = closing(store, name, size)?;
     let lengths = table(store, name, size, &closing)?;
     let (mut hash, mut length, mut offset) = (blake3::Hasher::new(), 0_u64, 0_u64);
-    for lengths in lengths.chunks(8 * cores()) {
-        let bytes = store.read_range(name, offset, lengths.iter().sum())?;
-        offset += bytes.len() as u64;
-        let mut rest = bytes.as_slice();
-        let mut members = Vec::with_capacity(lengths.len());
-        for &length in lengths {
-            let (member, after) =
-                rest.split_at_checked(length).ok_or(ObjectError::Damaged("it is cut short"))?;
-            members.push(member);
-            rest = after;
-        }
-        for piece in on_all_cores(&members, decode) {
-            let piece = piece.ok_or(ObjectError::Damaged("a part of it does not decode"))?;
-            hash.update(&piece);
-            length += piece.len() as u64;
-            take(&piece).map_err(ObjectError::Out)?;
-        }
+    // On one thread: a segment decodes in less time than it takes to wait for another.
+    let (mut decoder, mut piece) = (Decompressor::new(), Vec::new());
+    for member in lengths {
+        let bytes = store.read_range(name, offset, member)?;
+        offset += member as u64;
+        gzip::decode(&mut decoder, &bytes, PIECE, &mut piece)
+            .map_err(|_| ObjectError::Damaged("a part of it does not decode"))?;
+        hash.update(&piece);
+        length += piece.len() as u64;
+        take(&piece).map_err(ObjectError::Out)?;
     }
     if length != closing.length || *hash.finalize().as_bytes() != closing.hash {
         return Err(ObjectError::Damaged("it decodes to something else than was archived"));
@@ -219,11 +231,97 @@ fn table(
     if lengths.iter().map(|length| *length as u64).sum::<u64>() == start { Ok(lengths) } else { Err(BAD) }
 }
 
-fn decode(members: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
-    let mut decoder = Decompressor::new();
-    let decoded = |member: &&[u8]| {
-        let mut piece = Vec::new();
-        gzip::decode(&mut decoder, member, PIECE, &mut piece).ok().map(|()| piece)
-    };
-    members.iter().map(decoded).collect()
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::Store;
+    use crate::store::dir::DirStore;
+
+    /// Pages that compress and pages that do not, as in a segment.
+    fn content(length: usize) -> Vec<u8> {
+        let mut chance = 1_u64;
+        let mut byte = |at: usize| {
+            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            if (at / 8192).is_multiple_of(3) { (chance >> 56) as u8 } else { (at / 64) as u8 }
+        };
+        (0..length).map(&mut byte).collect()
+    }
+
+    fn packed(content: &[u8]) -> Vec<u8> {
+        let mut object = Vec::new();
+        let archived = Timestamp::from_microsecond(1_700_000_000_123_456).unwrap();
+        let take = |bytes: &[u8]| {
+            object.extend_from_slice(bytes);
+            Ok::<(), ObjectError>(())
+        };
+        assert_eq!(write(&mut &*content, archived, take).unwrap(), content.len() as u64);
+        object
+    }
+
+    /// What an object gives back.
+    fn unpacked(object: &[u8]) -> Result<Vec<u8>, ObjectError> {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DirStore::open("s", folder.path()).unwrap();
+        let name = Name::known("object".to_owned());
+        let _ = store.create(&name, object).unwrap();
+        let mut out = Vec::new();
+        let closing = read(&store, &name, object.len() as u64, |bytes| {
+            out.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        assert_eq!(closing.length, out.len() as u64);
+        Ok(out)
+    }
+
+    #[test]
+    fn what_was_packed_comes_back_and_gzip_reads_it_too() {
+        for length in [0, 1, 41, PIECE - 1, PIECE, PIECE + 1, SHARE, SHARE + 3, LANES_MAX * SHARE + 1] {
+            let content = content(length);
+            let object = packed(&content);
+            assert!(unpacked(&object).unwrap() == content, "{length}");
+            let mut by_gzip = Vec::new();
+            flate2::read::MultiGzDecoder::new(&*object).read_to_end(&mut by_gzip).unwrap();
+            assert!(by_gzip == content, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_end_gives_back_the_content_or_nothing() {
+        let content = content(2 * PIECE);
+        let object = packed(&content);
+        for at in object.len() - CLOSING - NOTHING - 8..object.len() {
+            let mut damaged = object.clone();
+            damaged[at] ^= 0x10;
+            // The moment and gzip's own trailer of nothing are told by no checksum: the content is whole all the same.
+            if let Ok(back) = unpacked(&damaged) {
+                assert!(back == content, "byte {at}");
+            }
+        }
+        assert!(matches!(unpacked(&object[..40]), Err(ObjectError::Damaged(_))));
+        assert!(matches!(unpacked(&[]), Err(ObjectError::Damaged(_))));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn damage_is_never_handed_on_as_whole(
+            length in 0..PIECE + PIECE / 2, at in any::<prop::sample::Index>(), bit in 0_u8..8, cut in any::<bool>(),
+        ) {
+            let content = content(length);
+            let mut object = packed(&content);
+            let at = at.index(object.len() - CLOSING);
+            if cut {
+                object.truncate(at);
+            } else {
+                object[at] ^= 1 << bit;
+            }
+            if let Ok(back) = unpacked(&object) {
+                prop_assert!(back == content);
+            }
+        }
+    }
 }

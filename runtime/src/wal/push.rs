@@ -81,7 +81,8 @@ fn begin(
     file: &Path,
 ) -> Result<Option<Begun>, WalError> {
     if let Some(size) = archive.size(cluster, name)? {
-        return same(&archive, cluster, name, size, file).map(|()| None);
+        same(&archive, cluster, name, size, file)?;
+        return archive.settle(cluster, name).map(|()| None);
     }
     let upload = Ok(archive.upload(name)?);
     Ok(Some(Begun { archive, upload }))
