@@ -19,8 +19,8 @@ fn the_plan_passes_the_check_and_backs_up_what_was_found() {
     scenario.plan(["fmt", "--check", "site.plan"]).status(0);
     scenario.plan(["run", "site.plan"]).status(0);
     let listed = scenario.plan(["ls", "latest", "-f", "site.plan"]).status(0).stdout;
-    assert!(listed.contains("files/www/a") && listed.contains("shop.data"), "{listed}");
-    assert!(!listed.contains("node_modules") && !listed.contains("files/www/deep/shop.data"), "{listed}");
+    assert!(listed.contains("work/www/a") && listed.contains("shop.data"), "{listed}");
+    assert!(!listed.contains("node_modules") && !listed.contains("www/deep/shop.data"), "{listed}");
     // A second time nothing is written over.
     let before = scenario.read("site.plan");
     scenario.plan(args).status(1).stderr_has("is there already");

@@ -35,7 +35,7 @@ fn world() -> Scenario {
 #[test]
 fn what_it_says_is_what_the_run_does() {
     let scenario = world();
-    // The check warns of an entry of `paths` within another.
+    // A file is larger than `max_file_size`, which a run tells of.
     scenario.next_day().plan(["run"]).status(3);
     let listed = scenario.plan(["ls", "latest"]).status(0).stdout;
     let paths = [
@@ -72,13 +72,13 @@ fn what_it_says_is_what_the_run_does() {
 #[test]
 fn the_rule_is_named_with_its_place() {
     let scenario = world();
-    // The check warns of an entry of `paths` within another.
+    // A file is larger than `max_file_size`, which a run tells of.
     scenario.next_day().plan(["run"]).status(3);
     let why = |path: &str, code: i32| scenario.plan(["why", "p.plan", path]).status(code);
     why("site/cache/c", 3)
         .stdout_has("is NOT backed up")
-        .stdout_has("left out by the pattern `cache/` (p.plan:13:22), which matches `$W/work/site/cache`");
-    why("site/good.tmp", 0).stdout_has("taken in again by the pattern `!good.tmp` (p.plan:13:41)");
+        .stdout_has("left out by the pattern `cache/` (p.plan:13:21), which matches `$W/work/site/cache`");
+    why("site/good.tmp", 0).stdout_has("taken in again by the pattern `!good.tmp` (p.plan:13:40)");
     why("site/marked/m", 3).stdout_has("`exclude_caches`");
     why("site/big", 3).stdout_has("`max_file_size`: it has 2000 bytes");
     why("site/link/x", 3).stdout_has("symbolic link");

@@ -224,7 +224,7 @@ fn quoted(path: &Path) -> Result<String, Failure> {
         Failure::new(format!("the name of `{}` cannot be written into a plan", display(path)))
             .help("rename it, or name the folder above")
     })?;
-    Ok(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace("${", "$${")))
+    Ok(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$")))
 }
 
 /// The plan must pass the check: nothing else is written.
