@@ -15,10 +15,10 @@ pub use artefacts::{
     Where, WhereFile,
 };
 pub use cluster::{ClusterArgs, TargetAction};
-pub use keeping::{PruneArgs, StatusArgs};
+pub use keeping::{Calendar, KeepArgs, PruneArgs, StatusArgs};
 pub use plans::{
     CheckArgs, CompileArgs, CompletionsArgs, Denied, DiffArgs, DiffFormat, ExplainArgs, FmtArgs, GraphArgs,
-    Picture, PlanFile,
+    LspArgs, Picture, PlanFile, Report,
 };
 pub use wal::{FetchArgs, InitArgs, PushArgs, WalArgs, WalCommand};
 
@@ -126,6 +126,7 @@ pub enum Command {
     Compile(CompileArgs),
     Diff(DiffArgs),
     Graph(GraphArgs),
+    Keep(KeepArgs),
     Run(RunArgs),
     List(ListArgs),
     Ls(LsArgs),
@@ -136,6 +137,7 @@ pub enum Command {
     Status(StatusArgs),
     Prune(PruneArgs),
     Wal(WalArgs),
+    Lsp(LspArgs),
     Completions(CompletionsArgs),
 }
 

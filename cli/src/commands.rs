@@ -9,8 +9,10 @@ pub mod diff_run;
 pub mod explain;
 pub mod fmt;
 pub mod graph;
+pub mod keep;
 pub mod list;
 pub mod ls;
+pub mod lsp;
 pub mod moment;
 pub mod plan;
 pub mod prune;
@@ -39,6 +41,7 @@ pub fn execute(args: &Args, console: &mut Console) -> Result<Status, Failure> {
         Command::Compile(compile) => compile::execute(compile, &args.global, console),
         Command::Diff(diff) => diff::execute(diff, &args.global, console),
         Command::Graph(graph) => graph::execute(graph, &args.global, console),
+        Command::Keep(keep) => keep::execute(keep, &args.global, console),
         Command::List(list) => list::execute(list, &args.global, console),
         Command::Ls(list) => ls::list(list, &args.global, console),
         Command::Cat(cat) => ls::print(cat, &args.global, console),
@@ -49,6 +52,7 @@ pub fn execute(args: &Args, console: &mut Console) -> Result<Status, Failure> {
         Command::Prune(prune) => prune::execute(prune, &args.global, console),
         Command::Run(run) => run::execute(run, &args.global, console),
         Command::Wal(wal) => wal::execute(wal, &args.global, console),
+        Command::Lsp(_) => lsp::execute(&args.global),
         Command::Completions(completions) => completions::execute(completions, console),
     }
 }

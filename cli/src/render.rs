@@ -1,8 +1,10 @@
 //! Findings and failures, drawn for people and written for programs. One value goes in; who reads it decides the rest.
 
 pub mod backups;
+pub mod calendar;
 pub mod changes;
 pub mod diff;
+pub mod github;
 pub mod human;
 pub mod json;
 pub mod keeping;
@@ -10,6 +12,7 @@ mod paint;
 mod place;
 pub mod rehearsal;
 pub mod run;
+pub mod sarif;
 pub mod text;
 
 pub use place::{Position, position};

@@ -116,6 +116,22 @@ codes! {
     OFFSITE_UNREACHABLE Error "offsite_unreachable" "more offsite copies are promised than there are offsite stores";
     POLICY_BROKEN Error "policy_broken" "the plan breaks a policy";
 
+    // The plan played forward.
+    RPO_MISSED Error "rpo_missed" "more time passes between two runs than was promised";
+    RPO_UNSCHEDULED Warning "rpo_unscheduled" "an `rpo` is promised, and nothing says when runs are due";
+    RTO_UNREHEARSED Note "rto_unrehearsed" "an `rto` is promised for what no rehearsal restores";
+    CLOCK_CHANGE Warning "clock_change" "a local time does not exist, or comes twice, on a day on which clocks change";
+    SHORT_MONTHS Warning "short_months" "a schedule names a day that not every month has";
+    JITTER_OVERLAPS Warning "jitter_overlaps" "runs are delayed by more than the time between them";
+    USELESS_RULE Warning "useless_rule" "a rule of `keep` can never keep anything";
+    KEEP_WITHOUT_EFFECT Warning "keep_without_effect" "a store that never deletes has a `keep`";
+    IMMUTABLE_OUTLASTS_KEEP Warning "immutable_outlasts_keep" "`keep` gives up what `immutable` still holds";
+    KEEP_OUTLASTS_IMMUTABLE Note "keep_outlasts_immutable" "`keep` wants what `immutable` no longer protects";
+    PINNED_CHAIN Warning "pinned_chain" "most runs of a store stay only because others rest on them";
+    CUT_CYCLE Warning "cut_cycle" "retention takes the full of a cycle that is not complete";
+    LOG_HOLE Note "log_hole" "backups are kept for longer than the log between them";
+    MOMENT_LOST Error "moment_lost" "recovery to any moment is promised for longer than it is possible";
+
     // Allowances.
     UNUSED_ALLOW Warning "unused_allow" "an allowance allows nothing";
     ALLOW_WITHOUT_REASON Warning "allow_without_reason" "an allowance gives no reason";

@@ -96,10 +96,12 @@ pub fn latest(when: &When, at: &Zoned) -> Option<Zoned> {
 fn every(seconds: u64, from: &Zoned) -> impl Iterator<Item = Zoned> + use<> {
     let from = from.clone();
     let step = i64::try_from(seconds.clamp(1, DAY)).unwrap_or(1);
-    let midnights = std::iter::successors(from.start_of_day().ok(), |day| day.checked_add(1.day()).ok());
+    // A day whose midnight is skipped begins at one: the next begins at midnight again.
+    let next = |day: &Zoned| day.checked_add(1.day()).ok()?.start_of_day().ok();
+    let midnights = std::iter::successors(from.start_of_day().ok(), next);
     midnights
         .flat_map(move |midnight| {
-            let end = midnight.checked_add(1.day()).unwrap_or_else(|_| midnight.clone());
+            let end = next(&midnight).unwrap_or_else(|| midnight.clone());
             (0..)
                 .map_while(move |index: i64| {
                     midnight.checked_add(SignedDuration::from_secs(step.checked_mul(index)?)).ok()

@@ -2,6 +2,7 @@
 //! test compiles them all.
 
 mod declarations;
+mod future;
 mod imports;
 mod live;
 mod names;
@@ -51,6 +52,7 @@ pub fn pages() -> impl Iterator<Item = &'static Page> {
         secrets::PAGES,
         promises::PAGES,
         live::PAGES,
+        future::PAGES,
     ];
     parts.into_iter().flatten()
 }

@@ -8,14 +8,18 @@
 //! | [`paths`], [`patterns`] | would a path eat data, can a pattern match |
 //! | [`secrets`] | is a secret seen, can what is encrypted be opened |
 //! | [`promises`] | can what was promised be kept: drivers, copies, policies |
+//! | [`moments`], [`future`] | what shows when schedule, cycle and retention are played forward |
 
 use std::collections::BTreeSet;
 
 use crate::finding::Finding;
 use crate::model::{Model, StoreId};
 use crate::resolve::Facts;
+use crate::simulate::{Horizon, simulate};
 use crate::sources::SourceSet;
 
+mod future;
+mod moments;
 mod names;
 mod paths;
 mod patterns;
@@ -33,7 +37,7 @@ struct Check<'a> {
     findings: Vec<Finding>,
 }
 
-/// Everything that can be found without playing the schedule forward.
+/// Everything that can be found in a plan that resolves.
 pub(crate) fn check(set: &SourceSet, model: &Model, facts: &Facts) -> Vec<Finding> {
     let mut check = Check { set, model, facts, reached: reached(model), findings: Vec::new() };
     check.reach();
@@ -42,6 +46,9 @@ pub(crate) fn check(set: &SourceSet, model: &Model, facts: &Facts) -> Vec<Findin
     check.patterns();
     check.secrets();
     check.promises();
+    let simulation = simulate(model, Horizon::of(model));
+    check.moments(&simulation);
+    check.future(&simulation);
     check.findings
 }
 

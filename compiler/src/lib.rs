@@ -19,7 +19,8 @@
 //! | [`cycle`] | which level the next run has, from the runs that exist |
 //! | [`retention`] | which runs of a store stay, and why |
 //! | [`simulate`](mod@simulate) | schedule, cycle and retention played forward for years |
-//! | [`render`] | the graph as YAML and as pictures |
+//! | [`mod@picture`] | the graph as a picture, laid out here: SVG, and a page around it |
+//! | [`render`] | the graph as YAML, for Graphviz and for Mermaid |
 
 mod allow;
 pub mod codes;
@@ -33,6 +34,7 @@ mod findings;
 pub mod graph;
 pub mod lower;
 pub mod model;
+pub mod picture;
 pub mod render;
 pub mod resolve;
 pub mod retention;

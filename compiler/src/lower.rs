@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use jiff::tz::TimeZone;
 
 use crate::graph::{Action, Occasion, Resource, Step, StepGraph, StepId, Undo, When};
-use crate::model::{ArchiveId, Event, Level, Model, SourceId, SourceKind, StoreId};
+use crate::model::{ArchiveId, Event, Level, Model, Separate, SourceId, SourceKind, StoreId};
 use crate::value::{Text, TextPart};
 
 /// Why a model has no graph.
@@ -212,7 +212,7 @@ impl<'a> Lowering<'a> {
         let stores = archives
             .iter()
             .flat_map(|id| model.archive(*id).to.iter().copied())
-            .chain(separates().flat_map(|separate| separate.to.iter().copied()))
+            .chain(separates().flat_map(|separate| model.told_in(separate)))
             .collect();
         let run = occasion.run.clone().unwrap_or_else(|| "RUN".to_owned());
         let sources: BTreeSet<SourceId> = sources;
@@ -486,10 +486,9 @@ impl<'a> Lowering<'a> {
                     (false, archive) => format!("publish/{archive}/{name}"),
                 })
                 .collect();
-            let separates =
-                self.model.separates.iter().filter(|separate| {
-                    separate.to.contains(&store) && self.sources.contains(&separate.source)
-                });
+            let separates = self.model.separates.iter().filter(|separate| {
+                self.model.told_in(separate).contains(&store) && self.sources.contains(&separate.source)
+            });
             needs.extend(separates.filter_map(|separate| self.first_step(separate.source)));
             needs.push(format!("lock/{name}"));
             let (run, plan) = (self.run.clone(), self.model.name.clone());
@@ -500,7 +499,8 @@ impl<'a> Lowering<'a> {
             step.writes.extend([manifest, sums]);
             step.retry = Some(retry);
             let declared = self.model.store(store);
-            let own = self.model.separates.iter().any(|own| own.to.contains(&store) && own.keep.is_some());
+            let is_own = |own: &Separate| own.keep.is_some() && self.model.told_in(own).contains(&store);
+            let own = self.model.separates.iter().any(is_own);
             let keeps = declared.keep.is_some() || self.model.keep.is_some() || own;
             if keeps && !declared.append_only {
                 self.push(&format!("prune/{name}"), Action::Prune(store), [format!("commit/{name}")]);
@@ -515,7 +515,10 @@ impl<'a> Lowering<'a> {
             let SourceKind::Postgres(postgres) = &source.kind else { continue };
             let (name, timeout) = (source.name.clone(), source.timeout);
             if let Some(separate) = self.model.separate(id) {
-                self.expire_separate(id, &separate.to.clone(), &name);
+                // What this host never deletes in, it expires nothing in.
+                if !separate.to.iter().any(|store| self.model.store(*store).append_only) {
+                    self.expire_separate(id, &self.model.told_in(separate), &name);
+                }
                 continue;
             }
             let Some(repository) = postgres.repository().map(Path::to_path_buf) else { continue };

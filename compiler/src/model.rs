@@ -4,6 +4,7 @@
 //! Guaranteed by resolution: references exist, required attributes are there, values have their types. Not guaranteed:
 //! that the plan makes sense (see [`crate::finding`]).
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -88,6 +89,32 @@ impl Model {
     /// How a source is kept out of every archive; `None`: it is not.
     pub fn separate(&self, source: SourceId) -> Option<&Separate> {
         self.separates.iter().find(|separate| separate.source == source)
+    }
+
+    /// The stores whose manifests tell of a separate source's backups: its own where that is a folder, else all folders that
+    /// archives go to.
+    pub fn told_in(&self, separate: &Separate) -> Vec<StoreId> {
+        let folder = |id: &StoreId| matches!(self.store(*id).kind, StoreKind::Dir { .. });
+        if separate.to.iter().any(folder) {
+            return separate.to.clone();
+        }
+        let all: BTreeSet<StoreId> =
+            self.archives.iter().flat_map(|archive| archive.to.iter().copied()).filter(folder).collect();
+        all.into_iter().collect()
+    }
+
+    /// Whether a store is none of Backplan's: nothing but repositories is in it, and it is no folder.
+    pub fn is_of_tools(&self, id: StoreId) -> bool {
+        let is_separate = self.separates.iter().any(|separate| separate.to.contains(&id));
+        let is_used = self.archives.iter().any(|archive| archive.to.contains(&id))
+            || self.wals.iter().any(|wal| wal.to.contains(&id));
+        is_separate && !is_used && !matches!(self.store(id).kind, StoreKind::Dir { .. })
+    }
+
+    /// The stores that Backplan itself writes to and reads.
+    pub fn own_stores(&self) -> impl Iterator<Item = (StoreId, &Store)> {
+        let all = self.stores.iter().enumerate().map(|(at, store)| (StoreId(at), store));
+        all.filter(|(id, _)| !self.is_of_tools(*id))
     }
 
     /// Seconds of log that are promised beside a source's kept backups: its `wal` block's `keep`, else the plan's `keep.wal`.

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use crate::diff::changes::{Fate, steps};
 use crate::graph::{Action, Resource, Step, StepGraph, StepId, Undo, When};
 use crate::model::{ArchiveId, Model, Retry, SourceId, StoreId};
 
@@ -248,4 +249,67 @@ fn mermaid_shape(action: &Action) -> (&'static str, &'static str) {
         Action::Rehearse(_) => ("{{", "}}"),
         Action::Notify(..) => (">", "]"),
     }
+}
+
+/// The graph for Graphviz, with what has changed since `old`: marked by a sign before the name, a line of its own kind, and a
+/// colour.
+pub fn to_dot_of_change(old: (&StepGraph, &Model), new: (&StepGraph, &Model)) -> String {
+    let mut out = to_dot(new.0, new.1);
+    out.truncate(out.trim_end().len() - 1);
+    for change in steps(old.0, new.0) {
+        let id = &change.step.0;
+        let look = match change.change {
+            Fate::Added => "color=darkgreen, penwidth=3",
+            Fate::Removed => "color=red, style=dashed",
+            Fate::Changed => "color=orange, style=bold",
+        };
+        let label = format!("{} {id}", sign(change.change));
+        let _ = writeln!(out, "  {} [label={}, {look}];", quoted(id), quoted(&label));
+        let gone = old.0.get(&change.step).filter(|_| change.change == Fate::Removed);
+        for need in gone.into_iter().flat_map(|step| &step.needs) {
+            let _ = writeln!(out, "  {} -> {} [style=dashed, color=red];", quoted(&need.0), quoted(id));
+        }
+    }
+    out.push_str("}\n");
+    out
+}
+
+fn sign(change: Fate) -> &'static str {
+    match change {
+        Fate::Added => "+",
+        Fate::Removed => "-",
+        Fate::Changed => "~",
+    }
+}
+
+/// The graph for Mermaid, with what has changed since `old`, as [`to_dot_of_change`] marks it.
+pub fn to_mermaid_of_change(old: (&StepGraph, &Model), new: (&StepGraph, &Model)) -> String {
+    let mut out = to_mermaid(new.0, new.1);
+    let mut numbers: BTreeMap<&StepId, usize> =
+        new.0.iter().enumerate().map(|(index, step)| (&step.id, index)).collect();
+    let changes = steps(old.0, new.0);
+    let gone: Vec<&Step> = old.0.iter().filter(|step| new.0.get(&step.id).is_none()).collect();
+    for step in &gone {
+        let number = numbers.len();
+        numbers.insert(&step.id, number);
+    }
+    for change in &changes {
+        let action = new.0.get(&change.step).or_else(|| old.0.get(&change.step)).map(|step| &step.action);
+        let (open, close) = action.map_or(("[", "]"), mermaid_shape);
+        let number = numbers.get(&change.step).copied().unwrap_or_default();
+        let word = match change.change {
+            Fate::Added => "added",
+            Fate::Removed => "removed",
+            Fate::Changed => "changed",
+        };
+        let _ = writeln!(out, "  s{number}{open}\"{} {}\"{close}:::{word}", sign(change.change), change.step);
+    }
+    for (step, need) in gone.iter().flat_map(|step| step.needs.iter().map(move |need| (step, need))) {
+        if let Some(from) = numbers.get(need) {
+            let _ = writeln!(out, "  s{from} -.-> s{}", numbers[&step.id]);
+        }
+    }
+    out.push_str("  classDef added stroke:#1a7f37,stroke-width:4px\n  classDef removed stroke:#cf222e,stroke-dasharray:6 4\n");
+    out.push_str("  classDef changed stroke:#9a6700,stroke-width:3px,stroke-dasharray:12 3\n");
+    out
 }

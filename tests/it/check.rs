@@ -145,3 +145,26 @@ fn a_check_touches_nothing() {
     assert_eq!(names, ["a.plan"]);
     fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
 }
+
+#[test]
+fn a_code_host_gets_findings_on_their_lines() {
+    let scenario = Scenario::new().file("a b.plan", warned());
+    let answer = scenario.plan(["check", "--format", "github", "a b.plan", "none.plan"]).status(1);
+    let line = warned().lines().position(|line| line.starts_with("let unused")).unwrap() + 1;
+    let begin =
+        format!("::warning file=a b.plan,line={line},endLine={line},col=5,endColumn=11,title=unused_name::");
+    assert!(answer.stdout.lines().next().unwrap().starts_with(&begin), "{}", answer.stdout);
+    assert!(answer.stdout.lines().nth(1).unwrap().starts_with("::error file=none.plan,title=file_missing::"));
+    assert_eq!(answer.stdout.lines().count(), 2);
+
+    let answer = scenario.plan(["check", "--format", "sarif", "a b.plan", "none.plan"]).status(1);
+    let log: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
+    let run = &log["runs"][0];
+    assert_eq!(log["version"], "2.1.0");
+    let result = &run["results"][0];
+    let place = &result["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], "a%20b.plan");
+    assert_eq!((&place["region"]["startLine"], &place["region"]["endColumn"]), (&line.into(), &11.into()));
+    let rule = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+    assert_eq!(run["tool"]["driver"]["rules"][rule]["id"], "unused_name");
+}

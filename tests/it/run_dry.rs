@@ -119,7 +119,7 @@ fn changes(trace: &str) -> Vec<&str> {
 }
 
 #[track_caller]
-fn touches_nothing(scenario: &Scenario) {
+pub fn touches_nothing(scenario: &Scenario) {
     let before = everything(&scenario.path(".."));
     let log = tempfile::NamedTempFile::new().unwrap();
     let trace = log.path().to_str().unwrap();

@@ -100,6 +100,13 @@ impl Scenario {
         Running { child: Some(command.spawn().unwrap()), scratch: self.scratch.path().to_path_buf() }
     }
 
+    /// Starts the program with both its streams in hand, for one that answers while it goes on asking.
+    pub fn converse<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Child {
+        let mut command = self.command();
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command.spawn().unwrap()
+    }
+
     /// Runs the program by way of another: `strace -o log`, `faketime ...`, `setpriv ...`.
     pub fn plan_by<S: AsRef<OsStr>>(&self, way: &[&str], args: impl IntoIterator<Item = S>) -> Answer {
         let program = self.command();

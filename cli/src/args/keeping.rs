@@ -1,6 +1,8 @@
 //! Arguments of the commands that look after backups that exist.
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum, ValueHint};
 
 use super::{Format, PlanFile};
 
@@ -56,6 +58,55 @@ pub struct PruneArgs {
     /// Whom the answer is for
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
+}
+
+/// Show which backups there will be, and until when each lives.
+///
+/// Plays the plan's schedule, cycle and retention forward and shows what each store holds: on one day with the reason
+/// why each backup is kept, or day by day what is made and what goes. No store is read: it is what the plan says, every run
+/// succeeding, once the schedule has been followed for longer than its rules reach.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan keep site.plan                                   what there is today, why, and until when
+  plan keep site.plan --on 2027-03-01                   on another day
+  plan keep site.plan --from 2027-03-01 --days 31       day by day
+  plan keep site.plan --days 90 --format svg -o keep.svg   a picture
+
+Exit statuses: 0 done, 2 the plan does not compile or has no schedule, 3 done, and the check has warnings.")]
+pub struct KeepArgs {
+    /// The plan.
+    #[command(flatten)]
+    pub plan: PlanFile,
+    /// The day that is looked at, at its end; left out, today
+    #[arg(long, value_name = "DATE", conflicts_with_all = ["from", "days"])]
+    pub on: Option<String>,
+    /// The first day of a calendar; left out, today
+    #[arg(long, value_name = "DATE")]
+    pub from: Option<String>,
+    /// How many days the calendar has; left out, 31
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=3660))]
+    pub days: Option<u16>,
+    /// This store alone
+    #[arg(long, value_name = "NAME")]
+    pub store: Option<String>,
+    /// How it is shown
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Calendar,
+    /// Write it here, not to the standard output
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+}
+
+/// How a calendar is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Calendar {
+    /// For people
+    Text,
+    /// For programs: one JSON document
+    Json,
+    /// A drawing
+    Svg,
 }
 
 #[cfg(test)]

@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
-use super::Format;
-
 /// The plan that a command works on.
 #[derive(Debug, Clone, Args)]
 pub struct PlanFile {
@@ -28,6 +26,7 @@ Examples:
   plan check plans/                 every plan below a folder
   plan check plans/ --format json   for programs
   plan check site.plan --live       also paths, stores, room, servers, rights and tools
+  plan check --format github        in a GitHub workflow: findings beside the lines
   plan check --deny warnings        in CI: a warning fails as well
 
 Exit statuses: 0 nothing but notes, 1 errors, 3 warnings (with `--deny warnings`: 1).
@@ -38,13 +37,27 @@ pub struct CheckArgs {
     pub paths: Vec<PathBuf>,
     /// Whom the answer is for
     #[arg(long, value_name = "FORMAT", default_value = "human")]
-    pub format: Format,
+    pub format: Report,
     /// Also look whether the world is as the plan needs it; changes nothing
     #[arg(long)]
     pub live: bool,
     /// What counts as an error
     #[arg(long, value_name = "WHAT")]
     pub deny: Option<Denied>,
+}
+
+/// How `check` answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Report {
+    /// For people
+    #[default]
+    Human,
+    /// For programs: one JSON document
+    Json,
+    /// SARIF 2.1.0, for code hosts and editors
+    Sarif,
+    /// GitHub's workflow commands: findings beside the lines of a pull request
+    Github,
 }
 
 /// What `--deny` makes an error of.
@@ -150,10 +163,13 @@ pub enum DiffFormat {
 
 /// Draw the steps of a run.
 ///
-/// Draws the steps of a full run and what waits for what.
+/// Draws the steps of a full run and what waits for what: a column for each phase, a band for each archive with its sources
+/// and for each store. With `--diff` what changed is marked by a sign, a line and a colour.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
+  plan graph site.plan --format html > site.html          to look at in a browser
+  plan graph site.plan --format svg --diff old.plan > change.svg
   plan graph site.plan | dot -Tsvg > site.svg
   plan graph site.plan --format mermaid        for a page that draws Mermaid")]
 pub struct GraphArgs {
@@ -163,6 +179,9 @@ pub struct GraphArgs {
     /// The language of the drawing
     #[arg(long, value_name = "FORMAT", default_value = "dot")]
     pub format: Picture,
+    /// Mark what changed since this plan
+    #[arg(long, value_name = "OLD", value_hint = ValueHint::FilePath)]
+    pub diff: Option<PathBuf>,
 }
 
 /// The language of a drawing.
@@ -172,6 +191,26 @@ pub enum Picture {
     Dot,
     /// Mermaid
     Mermaid,
+    /// A drawing that needs no other program
+    Svg,
+    /// A page around that drawing: it can be moved, made larger, and shows what a step waits for
+    Html,
+}
+
+/// Serve an editor: what is wrong while you type, completion, renaming
+///
+/// Speaks the Language Server Protocol over the standard streams; an editor starts it. It reads plan files and changes
+/// none: changes are the editor's. docs/editors.md says how to set up yours. Parameters given by `-p` or
+/// PLAN_PARAM_NAME count as in every command.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan lsp
+  plan -p site=web-01 lsp")]
+pub struct LspArgs {
+    /// The standard streams, the only channel there is; what many editors say by themselves
+    #[arg(long, hide = true)]
+    pub stdio: bool,
 }
 
 /// Print a script that completes commands in a shell.

@@ -20,11 +20,11 @@ use jiff::Timestamp;
 
 use super::plan::{current_folder, inputs, sole};
 use super::run::clock;
-use crate::args::{CheckArgs, Denied, Format, Global};
+use crate::args::{CheckArgs, Denied, Global, Report};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
 use crate::render::human::{self, Tally};
-use crate::render::json;
+use crate::render::{github, json, sarif};
 
 /// Findings shown to a person for one plan: nobody reads further before mending these.
 pub const MOST_SHOWN: usize = 50;
@@ -60,8 +60,10 @@ pub fn execute(args: &CheckArgs, global: &Global, console: &mut Console) -> Resu
     let plans: Vec<(&Checked, Vec<&Finding>)> =
         checked.iter().map(|one| (one, fresh_findings(one, &mut seen, &mut tally))).collect();
     match args.format {
-        Format::Human => answer_people(&plans, tally, console),
-        Format::Json => answer_programs(&plans, tally, console)?,
+        Report::Human => answer_people(&plans, tally, console),
+        Report::Json => console.answer(&json::document(&answer_programs(&plans, tally))),
+        Report::Sarif => console.answer(&json::document(&sarif::log(&answer_programs(&plans, tally)))),
+        Report::Github => console.answer(&github::commands(&answer_programs(&plans, tally))),
     }
     Ok(status(tally, args.deny))
 }
@@ -226,11 +228,7 @@ fn answer_people(plans: &[(&Checked, Vec<&Finding>)], tally: Tally, console: &mu
     console.answer(&format!("{} checked: {found}\n", human::plural(count, "plan")));
 }
 
-fn answer_programs(
-    plans: &[(&Checked, Vec<&Finding>)],
-    tally: Tally,
-    console: &mut Console,
-) -> Result<(), Failure> {
+fn answer_programs(plans: &[(&Checked, Vec<&Finding>)], tally: Tally) -> json::Answer {
     let plans = plans.iter().filter_map(|(checked, findings)| match checked {
         Checked::Read { sources, .. } => {
             let root = sources.file(sources.root());
@@ -239,11 +237,7 @@ fn answer_programs(
         Checked::Unreadable(error) => Some(json::Plan::unreadable(error)),
         Checked::Library => None,
     });
-    let answer = json::Answer::new(plans.collect(), tally);
-    let text = serde_json::to_string_pretty(&answer)
-        .map_err(|error| Failure::new(format!("the answer could not be written as JSON: {error}")))?;
-    console.answer(&format!("{text}\n"));
-    Ok(())
+    json::Answer::new(plans.collect(), tally)
 }
 
 fn name_of(sources: &SourceSet) -> Option<String> {

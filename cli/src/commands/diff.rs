@@ -1,11 +1,12 @@
 //! `plan diff`
 
 mod deployed;
-mod sides;
+pub(super) mod sides;
 
 use std::path::{Path, PathBuf};
 
 use backplan_compiler::diff::diff;
+use backplan_compiler::sources::SourceSet;
 use backplan_runtime::load;
 use backplan_runtime::load::revision::{RevisionError, load_revision};
 use backplan_runtime::recall::outlook::outlook;
@@ -90,7 +91,7 @@ fn sides(args: &DiffArgs, global: &Global, console: &mut Console) -> Result<(Sid
 }
 
 /// The old plan, read as if it lay where the new one does: its relative paths mean the same then.
-fn beside(old: &Path, new: &Path, current: &Path) -> Result<backplan_compiler::sources::SourceSet, Failure> {
+pub(super) fn beside(old: &Path, new: &Path, current: &Path) -> Result<SourceSet, Failure> {
     let real: PathBuf = load::normalize(&current.join(old));
     let place = load::normalize(&current.join(new));
     let root = place.clone();

@@ -54,6 +54,11 @@ impl Answer {
     pub fn new(plans: Vec<Plan>, tally: Tally) -> Self {
         Answer { format: 1, plans, errors: tally.errors, warnings: tally.warnings, notes: tally.notes }
     }
+
+    /// All findings, plan by plan.
+    pub(super) fn findings(&self) -> impl Iterator<Item = &JsonFinding> {
+        self.plans.iter().flat_map(|plan| &plan.findings)
+    }
 }
 
 /// A plan, or a file that should be one.
@@ -87,37 +92,37 @@ impl Plan {
 }
 
 #[derive(Debug, Serialize)]
-struct JsonFinding {
-    name: &'static str,
-    severity: Severity,
-    message: String,
-    help: Option<String>,
-    place: JsonPlace,
-    label: String,
-    others: Vec<JsonLabel>,
+pub(super) struct JsonFinding {
+    pub(super) name: &'static str,
+    pub(super) severity: Severity,
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+    pub(super) place: JsonPlace,
+    pub(super) label: String,
+    pub(super) others: Vec<JsonLabel>,
 }
 
 #[derive(Debug, Serialize)]
-struct JsonLabel {
-    place: JsonPlace,
-    label: String,
+pub(super) struct JsonLabel {
+    pub(super) place: JsonPlace,
+    pub(super) label: String,
 }
 
 #[derive(Debug, Serialize)]
-struct JsonPlace {
-    file: String,
+pub(super) struct JsonPlace {
+    pub(super) file: String,
     #[serde(flatten)]
-    range: Option<Range>,
+    pub(super) range: Option<Range>,
 }
 
 #[derive(Debug, Serialize)]
-struct Range {
-    line: usize,
-    column: usize,
-    end_line: usize,
-    end_column: usize,
-    start: usize,
-    end: usize,
+pub(super) struct Range {
+    pub(super) line: usize,
+    pub(super) column: usize,
+    pub(super) end_line: usize,
+    pub(super) end_column: usize,
+    pub(super) start: usize,
+    pub(super) end: usize,
 }
 
 impl JsonFinding {

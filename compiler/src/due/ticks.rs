@@ -99,8 +99,10 @@ impl Days {
         // The times of a day do not depend on the day.
         let mut times: Option<Vec<i64>> = None;
         self.each_day(first, |day| {
-            let midnight = self.local(day.start)?;
-            let next = || cron.find_next_occurrence(&midnight, true).ok();
+            // From just before it, where clocks change: what would be at a midnight that is skipped is at the day's first
+            // moment, and asked from there on it would be over.
+            let before = self.local(if day.is_plain { day.start } else { day.start - 1 })?;
+            let next = || cron.find_next_occurrence(&before, day.is_plain).ok();
             let due_on = if daily && times.is_some() && day.is_plain { day.date } else { next()?.date() };
             if due_on > day.date {
                 return Some(due_on);
@@ -111,7 +113,8 @@ impl Days {
                 }
                 _ => {
                     let moments =
-                        cron.iter_from(midnight, Direction::Forward).map(|at| at.timestamp().as_second());
+                        cron.iter_from(before, Direction::Forward).map(|at| at.timestamp().as_second());
+                    let moments = moments.skip_while(|at| *at < day.start);
                     let moments: Vec<i64> = moments.take_while(|at| *at < day.end).collect();
                     self.put(ticks, day, moments.iter().copied(), level);
                     if day.is_plain {

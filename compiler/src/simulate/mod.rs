@@ -51,16 +51,35 @@ impl Horizon {
     /// The horizon that proofs about this plan need: ten years, or less where runs are frequent, but longer than any of
     /// its rules reaches.
     pub fn of(model: &Model) -> Horizon {
-        let keeps = (model.keep.iter())
-            .chain(model.stores.iter().filter_map(|store| store.keep.as_ref()))
-            .chain(model.separates.iter().filter_map(|separate| separate.keep.as_ref()));
-        let years = keeps.map(reach_in_years).max().unwrap_or(0).saturating_add(2);
+        let years = Horizon::reach(model);
         let frequent = model.schedule.as_ref().is_some_and(|schedule| {
             let day = Horizon::years(1, 0);
             let soon = day.from.checked_add(100.hours()).unwrap_or(day.from);
             due::ticks(schedule, day.from, soon, 16).len() >= 16
         });
         Horizon::years(if frequent { years.clamp(2, 30) } else { years.clamp(9, 60) }, 60_000)
+    }
+}
+
+impl Horizon {
+    /// The horizon around a moment: the schedule has been followed for longer than any rule reaches, and goes on until
+    /// all that is there by then is gone, where it ever goes.
+    pub fn around(model: &Model, at: Timestamp) -> Horizon {
+        let years = Horizon::reach(model).clamp(2, 20);
+        let utc = at.to_zoned(jiff::tz::TimeZone::UTC);
+        // From a new year on, so that two days of a year are of one future.
+        let begin = utc.checked_sub(years.years()).and_then(|from| from.first_of_year()?.start_of_day());
+        let from = begin.map_or(Timestamp::MIN, |from| from.timestamp());
+        let until = utc.checked_add(years.years()).map_or(Timestamp::MAX, |until| until.timestamp());
+        Horizon { from, until, runs: usize::MAX }
+    }
+
+    /// Years, and more, that the rules reach.
+    fn reach(model: &Model) -> i16 {
+        let keeps = (model.keep.iter())
+            .chain(model.stores.iter().filter_map(|store| store.keep.as_ref()))
+            .chain(model.separates.iter().filter_map(|separate| separate.keep.as_ref()));
+        keeps.map(reach_in_years).max().unwrap_or(0).saturating_add(2)
     }
 }
 

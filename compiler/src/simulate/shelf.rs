@@ -29,7 +29,7 @@ pub struct Burden {
     pub at: i64,
     /// Runs that were there.
     pub there: usize,
-    /// Of those, runs that no rule keeps: others rest on them.
+    /// Of those, runs that no rule keeps, as others rest on them: beyond the longest chain, which any `keep` holds at times.
     pub pinned: usize,
 }
 
@@ -45,6 +45,9 @@ pub(super) struct Shelf {
     /// How many rows there are, with rules or without: the newest run of each stays.
     newest: Vec<Option<usize>>,
     held: Vec<Held>,
+    /// How many runs each rests on.
+    depths: Vec<u32>,
+    longest: usize,
     /// The number of each run among all of the plan.
     numbers: Vec<u32>,
     /// Runs that may still be there, oldest first, and how many these were when they were last looked through.
@@ -78,6 +81,8 @@ impl Shelf {
             immutable: immutable.map(|span| i64::try_from(span).unwrap_or(i64::MAX)),
             rows: rows.unwrap_or_default(),
             held: Vec::new(),
+            depths: Vec::new(),
+            longest: 0,
             numbers: Vec::new(),
             recent: Vec::new(),
             swept: 0,
@@ -146,8 +151,13 @@ impl Shelf {
         self.keep_newest(at, arrival.rows);
         self.keep_young(at, started);
         self.let_go(started);
-        if self.pinned > self.worst.pinned {
-            self.worst = Burden { at: started, there: self.there, pinned: self.pinned };
+        // One chain is there for any `keep`: that of the newest run, or as a new one begins that of the run before.
+        let depth = arrival.bases.iter().map(|base| self.depths[*base] + 1).max().unwrap_or(0);
+        self.depths.push(depth);
+        self.longest = self.longest.max(depth as usize);
+        let pinned = self.pinned.saturating_sub(self.longest);
+        if pinned > self.worst.pinned {
+            self.worst = Burden { at: started, there: self.there, pinned };
         }
         at
     }

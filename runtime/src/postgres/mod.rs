@@ -20,6 +20,7 @@ pub mod pgbackrest;
 pub mod probackup;
 pub mod probe;
 pub mod recovery;
+pub mod repository;
 pub mod server;
 #[cfg(test)]
 mod server_tests;
@@ -77,12 +78,17 @@ pub struct Job<'a> {
 pub struct Apart {
     /// The folder of the generated settings.
     pub home: PathBuf,
-    /// What the repository is encrypted with.
-    pub passphrase: Option<Hidden>,
+    /// Where it is.
+    pub repository: repository::Repository,
     /// The plan and this run, as the backup is to say.
     pub mark: String,
     /// Labels that some manifest names.
     pub known: BTreeSet<String>,
+    /// Labels that some manifest named before this run pruned.
+    pub were_known: BTreeSet<String>,
+    /// What no manifest names was never committed, from the run of this number on; what is older may be known to a manifest
+    /// that is lost. `None`: not all manifests could be read.
+    pub since: Option<u32>,
 }
 
 /// A backup that was made.

@@ -3,17 +3,18 @@
 //!
 //! Exit statuses and the JSON of `info` are those of pgBackRest 2.45 and newer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use backplan_compiler::model::Level;
-use backplan_compiler::value::Hidden;
 use serde::Deserialize;
 
-use super::{Abilities, Backup, Driver, DriverError, Job, Labels, text, tools};
+use super::repository::{KEY_FILE, Repository};
+use super::{Abilities, Apart, Backup, Driver, DriverError, Job, Labels, text, tools};
+use crate::catalog::ids::RunId;
 use crate::run::process::{self, ProcessError, Program};
 
 /// The file that `archive_command` names: `pgbackrest --config=STAGING/pgbackrest.conf --stanza=S archive-push %p`.
@@ -42,6 +43,7 @@ impl Driver for Pgbackrest {
             job.hand_over(&apart.home)?;
         }
         let tool = Tool::new(job)?;
+        tool.write_key()?;
         let known = tool.info()?;
         // Before anything is written: the settings of another cluster's repository must stay as they are.
         tool.refuse_another(known.as_ref())?;
@@ -90,7 +92,7 @@ impl Driver for Pgbackrest {
 
     fn expire(&self, job: &Job<'_>, labels: &Labels) -> Result<(), DriverError> {
         if let Some(apart) = &job.separate {
-            return Tool::new(job)?.expire_all_but(&apart.known);
+            return Tool::new(job)?.expire_forgotten(apart);
         }
         // Only the full that the manifest names may end what was before it.
         if labels.get("type").map(String::as_str) != Some("full") {
@@ -111,6 +113,7 @@ struct Tool<'a> {
     program: String,
     config: PathBuf,
     stanza: &'a str,
+    repository: Repository,
 }
 
 impl<'a> Tool<'a> {
@@ -124,7 +127,11 @@ impl<'a> Tool<'a> {
             }
             None => job.separate.as_ref().map_or(job.folder, |apart| &apart.home).join(CONFIG),
         };
-        Ok(Tool { job, program, config, stanza })
+        let repository = match &job.separate {
+            Some(apart) => apart.repository.clone(),
+            None => Repository::folder(job.folder),
+        };
+        Ok(Tool { job, program, config, stanza, repository })
     }
 
     fn refuse_another(&self, known: Option<&Stanza>) -> Result<(), DriverError> {
@@ -133,7 +140,7 @@ impl<'a> Tool<'a> {
             Some(system) if *system != db.system_id.to_string() => Err(DriverError::Lasting(format!(
                 "the repository `{}` belongs to another cluster: its stanza `{}` has system identifier {}, this cluster \
                  {system}; {ANOTHER}",
-                self.job.folder.display(),
+                self.repository.location(),
                 self.stanza,
                 db.system_id
             ))),
@@ -141,14 +148,33 @@ impl<'a> Tool<'a> {
         }
     }
 
-    /// The settings that backup, `archive_command` and restore share. Replaced as a whole: a server may read it meanwhile.
+    /// The settings that backup, `archive_command` and restore share.
     fn write_config(&self) -> Result<(), DriverError> {
-        let failed = |cause| DriverError::File { path: self.config.clone(), cause };
-        let wanted = self.settings()?;
-        if fs::read_to_string(&self.config).is_ok_and(|text| text == wanted) {
+        let mode = if self.repository.has_secret() { 0o600 } else { 0o640 };
+        self.replace(&self.config, &self.settings()?, mode)
+    }
+
+    /// The key that the settings name, where the store wants one in a file.
+    fn write_key(&self) -> Result<(), DriverError> {
+        match self.repository.key() {
+            Some(key) => self.replace(&self.key_file(), key.expose(), 0o600),
+            None => Ok(()),
+        }
+    }
+
+    fn key_file(&self) -> PathBuf {
+        self.config.with_file_name(KEY_FILE)
+    }
+
+    /// Replaces a file as a whole: a server may read it meanwhile.
+    fn replace(&self, path: &Path, wanted: &str, mode: u32) -> Result<(), DriverError> {
+        let failed = |cause| DriverError::File { path: path.to_path_buf(), cause };
+        if fs::read_to_string(path).is_ok_and(|text| text == wanted) {
             return Ok(());
         }
-        let temporary = self.config.with_extension("conf.new");
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".new");
+        let temporary = PathBuf::from(temporary);
         match fs::remove_file(&temporary) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
@@ -156,13 +182,12 @@ impl<'a> Tool<'a> {
         let mut file =
             fs::File::options().write(true).create_new(true).mode(0o600).open(&temporary).map_err(failed)?;
         file.write_all(wanted.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-        let mode = if self.passphrase().is_some() { 0o600 } else { 0o640 };
         fs::set_permissions(&temporary, fs::Permissions::from_mode(mode)).map_err(failed)?;
         if let Some(account) = &self.job.postgres.run_as {
             let (user, group) = tools::account(account)?;
             chown(&temporary, Some(user), Some(group)).map_err(failed)?;
         }
-        fs::rename(&temporary, &self.config).map_err(failed)
+        fs::rename(&temporary, path).map_err(failed)
     }
 
     fn settings(&self) -> Result<String, DriverError> {
@@ -172,20 +197,9 @@ impl<'a> Tool<'a> {
             "# Written by `plan run`: what is changed here is lost. Name a file of your own with `config`."
                 .to_owned(),
             "[global]".to_owned(),
-            format!("repo1-path={}", text(job.folder)),
-            "log-level-file=off".to_owned(),
         ];
-        if let Some(passphrase) = self.passphrase() {
-            if passphrase.contains('\n') {
-                return Err(DriverError::Lasting(
-                    "the `passphrase` of the repository holds a line break".into(),
-                ));
-            }
-            lines.extend([
-                "repo1-cipher-type=aes-256-cbc".to_owned(),
-                format!("repo1-cipher-pass={passphrase}"),
-            ]);
-        }
+        lines.extend(self.repository.lines(&self.key_file()));
+        lines.push("log-level-file=off".to_owned());
         lines.extend([format!("[{}]", self.stanza), format!("pg1-path={data}")]);
         lines.extend(postgres.port.map(|port| format!("pg1-port={port}")));
         match postgres.host.as_deref() {
@@ -200,7 +214,7 @@ impl<'a> Tool<'a> {
     fn command(&self, command: &str, options: &[&str]) -> Program {
         let mut argv = vec![self.program.clone()];
         if command == "info" && self.job.postgres.config.is_none() {
-            argv.extend(["--no-config".to_owned(), format!("--repo1-path={}", text(self.job.folder))]);
+            argv.push("--no-config".to_owned());
         } else {
             argv.push(format!("--config={}", text(&self.config)));
         }
@@ -213,15 +227,10 @@ impl<'a> Tool<'a> {
         argv.extend(options.iter().map(|option| (*option).to_owned()));
         argv.push(command.to_owned());
         let mut program = self.job.program(argv);
-        if let Some(passphrase) = self.passphrase() {
-            program.env.push(("PGBACKREST_REPO1_CIPHER_TYPE".to_owned(), "aes-256-cbc".to_owned()));
-            program.env.push(("PGBACKREST_REPO1_CIPHER_PASS".to_owned(), passphrase.to_owned()));
+        if self.job.postgres.config.is_none() {
+            program.env.extend(self.repository.environment(&self.key_file()));
         }
         program
-    }
-
-    fn passphrase(&self) -> Option<&str> {
-        self.job.separate.as_ref()?.passphrase.as_ref().map(Hidden::expose)
     }
 
     fn version(&self) -> Result<String, DriverError> {
@@ -235,26 +244,28 @@ impl<'a> Tool<'a> {
     fn drop_orphans(&self, known: Option<&Stanza>) -> Result<Vec<String>, DriverError> {
         let Some(apart) = &self.job.separate else { return Ok(Vec::new()) };
         let mut told = Vec::new();
-        for label in self.ours(known).filter(|label| !apart.known.contains(*label)) {
+        for label in self.forgotten(known, apart) {
             told.push(format!("backup `{label}` of a run that was never committed is deleted"));
             self.run("expire", &[&format!("--set={label}")])?;
         }
         Ok(told)
     }
 
-    /// Backups that this plan made, newest first.
-    fn ours<'s>(&self, stanza: Option<&'s Stanza>) -> impl Iterator<Item = &'s str> + use<'s, 'a> {
-        let plan = self.job.mark_of_plan().map(str::to_owned);
+    /// Backups that this plan made and that no manifest names, newest first.
+    fn forgotten<'s>(&self, stanza: Option<&'s Stanza>, apart: &Apart) -> Vec<&'s str> {
+        let (Some(plan), Some(since)) = (self.job.mark_of_plan(), apart.since) else { return Vec::new() };
         let backups = stanza.into_iter().flat_map(|stanza| stanza.backup.iter().rev());
-        backups
-            .filter(move |backup| plan.is_some() && backup.made_by() == plan.as_deref())
-            .map(|backup| backup.label.as_str())
+        let made = backups.filter_map(|backup| Some((backup.label.as_str(), backup.made_by()?)));
+        let ours = made.filter(|(label, (by, _))| *by == plan && !apart.known.contains(*label));
+        let gone =
+            ours.filter(|(label, (_, run))| run.sequence() >= since || apart.were_known.contains(*label));
+        gone.map(|(label, _)| label).collect()
     }
 
     /// Deletes this plan's backups that no manifest names any more, and the WAL that only they needed.
-    fn expire_all_but(&self, known: &BTreeSet<String>) -> Result<(), DriverError> {
+    fn expire_forgotten(&self, apart: &Apart) -> Result<(), DriverError> {
         let Some(stanza) = self.info()? else { return Ok(()) };
-        let gone: Vec<&str> = self.ours(Some(&stanza)).filter(|label| !known.contains(*label)).collect();
+        let gone = self.forgotten(Some(&stanza), apart);
         for label in &gone {
             self.run("expire", &[&format!("--set={label}")])?;
         }
@@ -398,9 +409,10 @@ struct Sizes {
 }
 
 impl Listed {
-    /// The plan that says it made it.
-    fn made_by(&self) -> Option<&str> {
-        self.annotation.get(MARK)?.split_once('/').map(|(plan, _)| plan)
+    /// The plan, and its run, that say they made it.
+    fn made_by(&self) -> Option<(&str, RunId)> {
+        let (plan, run) = self.annotation.get(MARK)?.split_once('/')?;
+        Some((plan, run.parse().ok()?))
     }
 
     fn labels(&self) -> Labels {

@@ -155,7 +155,8 @@ impl Shelves {
     /// When none of them can be read.
     pub fn of_plan(model: &Model, only: Option<&str>) -> Result<Shelves, RecallError> {
         let mut shelves = Shelves { shelves: Vec::new(), unread: Vec::new() };
-        for declared in model.stores.iter().filter(|store| only.is_none_or(|only| store.name == only)) {
+        let meant = model.own_stores().map(|(_, store)| store);
+        for declared in meant.filter(|store| only.is_none_or(|only| store.name == only)) {
             match Shelf::declared(declared, &model.name) {
                 Ok(shelf) => shelves.shelves.push(shelf),
                 Err(error) => shelves.unread.push(error.to_string()),

@@ -19,6 +19,7 @@ use crate::catalog::manifest::{RepositoryRecord, SourceRecord};
 use crate::catalog::runs::Choice;
 use crate::control::Control;
 use crate::postgres::recovery::{Point, Recovery, timestamp};
+use crate::postgres::repository::{KEY_FILE, Repository as Remote, RepositoryError};
 use crate::postgres::server::{ServerError, running};
 use crate::postgres::tools;
 use crate::run::process::{self, Program, Tell};
@@ -39,6 +40,8 @@ pub struct Wish {
     pub start: Option<Starting>,
     /// What the repository is encrypted with.
     pub passphrase: Option<Hidden>,
+    /// The repository as the plan has it, where that is in no folder.
+    pub remote: Option<Remote>,
     /// The folders of stores, by name.
     pub roots: BTreeMap<String, PathBuf>,
 }
@@ -48,6 +51,8 @@ pub struct Wish {
 enum Repository {
     /// In a store.
     Kept(PathBuf, RepositoryRecord),
+    /// In a store that is no folder.
+    Remote(Remote, RepositoryRecord),
     /// In an artefact: it is restored beside the data directory first.
     Packed,
 }
@@ -79,21 +84,33 @@ pub fn plan(shelves: &Shelves, wish: Wish, now: Timestamp) -> Result<ToolRestore
         return Err(ClusterError::InUse(ServerError::Runs { data: wish.to.clone(), pid }));
     }
     must_be_empty(&wish.to)?;
-    let mut found = BTreeMap::new();
+    let (mut found, mut elsewhere) = (BTreeMap::new(), None);
     for shelf in &shelves.shelves {
         for run in shelf.catalog.runs() {
             let Some(record) = record(run, &wish.source).filter(|record| is_tools(record)) else { continue };
             let own = run.repositories.iter().find(|own| own.source == wish.source);
-            let kept = own.and_then(|own| Some((wish.roots.get(shelf.store.label())?, own)));
-            let repository = match kept {
-                Some((root, own)) => {
+            let root = wish.roots.get(shelf.store.label());
+            let repository = match (own, root) {
+                (Some(own), _) if own.settings.contains_key("type") => match &wish.remote {
+                    Some(remote) if remote.is_at(&own.settings) => {
+                        Repository::Remote(remote.clone(), own.clone())
+                    }
+                    _ => {
+                        elsewhere = elsewhere.or(Some(own));
+                        continue;
+                    }
+                },
+                (Some(own), Some(root)) => {
                     let below = own.settings.get("path").map_or("", String::as_str);
                     Repository::Kept(root.join(below), own.clone())
                 }
-                None => Repository::Packed,
+                _ => Repository::Packed,
             };
             found.insert(run.run, (Base::of(run.run, &record.labels, run.finished), record, repository));
         }
+    }
+    if let (true, Some(own)) = (found.is_empty(), elsewhere) {
+        return Err(ClusterError::Tool(not_named(own)));
     }
     if let Some(run) = &wish.run {
         let (_, manifest) = shelves.choose(&Choice::Id(run.clone()), None)?;
@@ -116,7 +133,7 @@ pub fn plan(shelves: &Shelves, wish: Wish, now: Timestamp) -> Result<ToolRestore
         found.iter().filter(|(run, (_, other, _))| **run > chosen && cycle_of(other) == cycle_of(record));
     let run = match &repository {
         Repository::Packed => later.map(|(run, _)| *run).max().unwrap_or(chosen),
-        Repository::Kept(..) => chosen,
+        Repository::Kept(..) | Repository::Remote(..) => chosen,
     };
     let restore = ToolRestore { wish, shelves, run, record, repository, window: window.to_string() };
     match &restore.repository {
@@ -127,8 +144,20 @@ pub fn plan(shelves: &Shelves, wish: Wish, now: Timestamp) -> Result<ToolRestore
         Repository::Packed => {
             must_be_empty(&restore.beside("repository")).map(|()| restore).map_err(Into::into)
         }
-        Repository::Kept(..) => Ok(restore),
+        Repository::Kept(..) | Repository::Remote(..) => Ok(restore),
     }
+}
+
+/// Why a repository that is reached over a network cannot be.
+fn not_named(own: &RepositoryRecord) -> String {
+    let get = |name: &str| own.settings.get(name).map_or("", String::as_str);
+    let holder = ["s3-bucket", "azure-container", "gcs-bucket"].map(get).concat();
+    format!(
+        "the repository of `{}` is in `{}:{holder}{}`, which needs a plan whose `separate` says how to get there: give its file",
+        own.source,
+        get("type"),
+        get("path")
+    )
 }
 
 /// The label of the full that a backup rests on, or is.
@@ -146,13 +175,18 @@ fn file(path: &Path) -> impl FnOnce(io::Error) -> ClusterError + use<> {
     move |cause| ClusterError::File { path, cause }
 }
 
+fn write_private(path: &Path, text: &str) -> Result<(), ClusterError> {
+    let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    made.and_then(|mut made| made.write_all(text.as_bytes())).map_err(file(path))
+}
+
 impl ToolRestore<'_> {
     /// What it would do; touches nothing.
     ///
     /// # Errors
     /// When an index cannot be read.
     pub fn preview(&self) -> Result<Outcome, ClusterError> {
-        Ok(self.outline(&self.from()))
+        Ok(self.outline())
     }
 
     /// Puts the cluster back, and starts it where that is wanted.
@@ -165,23 +199,20 @@ impl ToolRestore<'_> {
             None => None,
         };
         let program = tools::find("pgbackrest").map_err(|error| ClusterError::Tool(error.to_string()))?;
-        let from = self.from();
-        let mut outcome = self.outline(&from);
+        let mut outcome = self.outline();
         if matches!(self.repository, Repository::Packed) {
-            self.unpack(&from, control)?;
+            self.unpack(&self.beside("repository"), control)?;
         }
         let config = self.settings()?;
         DirBuilder::new().recursive(true).mode(0o700).create(&self.wish.to).map_err(file(&self.wish.to))?;
         let silent: Tell = Arc::new(|_| {});
-        let command = Program {
-            folder: Some("/".into()),
-            ..Program::new(self.arguments(program, &from, config.as_deref())?)
-        };
+        let command =
+            Program { folder: Some("/".into()), ..Program::new(self.arguments(program, config.as_deref())?) };
         process::run(&command, control, &silent).map_err(|error| match error {
             process::ProcessError::Stopped(stopped) => ClusterError::Stopped(stopped),
             error => ClusterError::Tool(error.to_string()),
         })?;
-        self.give()?;
+        self.give(config.as_deref())?;
         if let (Some(starting), Some(programs)) = (&self.wish.start, programs) {
             let data = self.wish.to.clone();
             let started = start_server(&self.wish.to, self.wish.recovery.action, starting, programs, control);
@@ -194,17 +225,32 @@ impl ToolRestore<'_> {
         Ok(outcome)
     }
 
-    /// The data directory itself belongs to whom its files do.
-    fn give(&self) -> Result<(), ClusterError> {
-        let (to, first) = (&self.wish.to, self.wish.to.join("PG_VERSION"));
+    /// The data directory itself belongs to whom its files do, and so does what its server reads.
+    fn give(&self, config: Option<&Path>) -> Result<(), ClusterError> {
+        let first = self.wish.to.join("PG_VERSION");
         let owner = fs::metadata(&first).map_err(file(&first))?;
-        match rustix::process::geteuid().is_root() {
-            true => chown(to, Some(owner.uid()), Some(owner.gid())).map_err(file(to)),
-            false => Ok(()),
+        if !rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        let key = self.remote().and_then(Remote::key).map(|_| self.beside(KEY_FILE));
+        let all = [Some(self.wish.to.as_path()), config, key.as_deref()];
+        all.into_iter()
+            .flatten()
+            .try_for_each(|path| chown(path, Some(owner.uid()), Some(owner.gid())).map_err(file(path)))
+    }
+
+    fn remote(&self) -> Option<&Remote> {
+        match &self.repository {
+            Repository::Remote(remote, _) => Some(remote),
+            Repository::Kept(..) | Repository::Packed => None,
         }
     }
 
-    fn outline(&self, from: &Path) -> Outcome {
+    fn outline(&self) -> Outcome {
+        let place = match self.remote() {
+            Some(remote) => remote.location(),
+            None => self.from().unwrap_or_default().display().to_string(),
+        };
         Outcome {
             run: self.run.to_string(),
             artefacts: Vec::new(),
@@ -212,7 +258,7 @@ impl ToolRestore<'_> {
             target: self.wish.recovery.point.to_string(),
             window: self.window.clone(),
             settings: vec![
-                ("repository".to_owned(), from.display().to_string()),
+                ("repository".to_owned(), place),
                 ("backup".to_owned(), self.label("label").to_owned()),
             ],
             bytes: self.label("database_bytes").parse().unwrap_or_default(),
@@ -232,12 +278,13 @@ impl ToolRestore<'_> {
     }
 
     /// The repository's folder, absolute: it ends up in the cluster's `restore_command`.
-    fn from(&self) -> PathBuf {
+    fn from(&self) -> Option<PathBuf> {
         let path = match &self.repository {
             Repository::Kept(path, _) => path.clone(),
             Repository::Packed => self.beside("repository"),
+            Repository::Remote(..) => return None,
         };
-        std::path::absolute(&path).unwrap_or(path)
+        Some(std::path::absolute(&path).unwrap_or(path))
     }
 
     fn unpack(&self, to: &Path, control: &Control) -> Result<(), ClusterError> {
@@ -259,31 +306,32 @@ impl ToolRestore<'_> {
 
     /// The settings that may stand on no command line: the cluster needs them as long as it recovers.
     fn settings(&self) -> Result<Option<PathBuf>, ClusterError> {
-        let Repository::Kept(_, own) = &self.repository else { return Ok(None) };
-        let Some(cipher) = own.settings.get("cipher") else { return Ok(None) };
-        let passphrase = self.wish.passphrase.as_ref().ok_or_else(|| {
-            ClusterError::Tool(
-                "the repository is encrypted: name the plan, which has its `passphrase`".to_owned(),
-            )
-        })?;
-        let path = self.beside("pgbackrest.conf");
-        let text =
-            format!("[global]\nrepo1-cipher-type={cipher}\nrepo1-cipher-pass={}\n", passphrase.expose());
-        let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-        made.and_then(|mut made| made.write_all(text.as_bytes())).map_err(file(&path))?;
-        if let Some(owner) = self.from().parent().and_then(|_| fs::metadata(self.from()).ok()) {
-            // As the server's account reads it; who may not give it away is that account.
-            let _ = chown(&path, Some(owner.uid()), Some(owner.gid()));
+        let refused = |error: RepositoryError| ClusterError::Tool(error.to_string());
+        let (bare, own) = match &self.repository {
+            Repository::Kept(_, own) => (Remote::folder(&self.from().unwrap_or_default()), own),
+            Repository::Remote(remote, own) => (remote.clone(), own),
+            Repository::Packed => return Ok(None),
+        };
+        let whole = match (own.settings.contains_key("cipher"), &self.wish.passphrase) {
+            (false, _) if !bare.is_remote() => return Ok(None),
+            (false, _) => bare,
+            (true, Some(passphrase)) => bare.encrypted(passphrase.clone()).map_err(refused)?,
+            (true, None) => {
+                return Err(ClusterError::Tool(
+                    "the repository is encrypted: name the plan, which has its `passphrase`".to_owned(),
+                ));
+            }
+        };
+        let absolute = |path: PathBuf| std::path::absolute(&path).map_err(file(&path));
+        let (path, key_file) = (absolute(self.beside("pgbackrest.conf"))?, absolute(self.beside(KEY_FILE))?);
+        if let Some(key) = whole.key() {
+            write_private(&key_file, key.expose())?;
         }
-        std::path::absolute(&path).map(Some).map_err(file(&path))
+        write_private(&path, &format!("[global]\n{}\n", whole.lines(&key_file).join("\n")))?;
+        Ok(Some(path))
     }
 
-    fn arguments(
-        &self,
-        program: String,
-        from: &Path,
-        config: Option<&Path>,
-    ) -> Result<Vec<String>, ClusterError> {
+    fn arguments(&self, program: String, config: Option<&Path>) -> Result<Vec<String>, ClusterError> {
         let to = std::path::absolute(&self.wish.to).map_err(file(&self.wish.to))?;
         let recovery = &self.wish.recovery;
         let stanza = match self.label("stanza") {
@@ -297,11 +345,11 @@ impl ToolRestore<'_> {
         });
         argv.extend([
             format!("--stanza={stanza}"),
-            format!("--repo1-path={}", from.display()),
             format!("--pg1-path={}", to.display()),
             format!("--set={}", self.label("label")),
             format!("--tablespace-map-all={}.tablespaces", to.display()),
         ]);
+        argv.extend(self.from().map(|from| format!("--repo1-path={}", from.display())));
         let maps = self.wish.tablespaces.iter();
         argv.extend(maps.map(|(name, to)| format!("--tablespace-map={}={}", name.display(), to.display())));
         argv.extend(

@@ -1,5 +1,6 @@
 //! Postgres sources in a run: the driver's folder, then its tree as the packing reads it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -7,16 +8,22 @@ use std::time::Duration;
 
 use backplan_compiler::graph::StepId;
 use backplan_compiler::lower::repository;
-use backplan_compiler::model::{Compare, Files, FilesPath, Level, Postgres, Separate, SourceId, SourceKind};
+use backplan_compiler::model::{
+    Compare, Files, FilesPath, Level, Model, Postgres, Separate, SourceId, SourceKind,
+};
 
 use super::coordinator::Failure;
 use super::facts::SourceFact;
 use super::journal::Record;
+use super::levels::SeparateNext;
+use super::prepare::host_name;
 use super::session;
 use super::state::make_private;
 use super::worker::Worker;
+use crate::catalog::ids::Uuid;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
+use crate::postgres::repository::{Repository, RepositoryError};
 use crate::postgres::{Apart, DriverError, Job, driver};
 use crate::scan::{self, ScanError, Trees};
 
@@ -33,6 +40,8 @@ impl Worker {
         let mut job = self.job(id, postgres, &folder, control, &tell)?;
         job.separate = self.apart(id, postgres, &folder)?;
         let is_separate = job.separate.is_some();
+        let remote = job.separate.as_ref().map(|apart| &apart.repository).filter(|own| own.is_remote());
+        let remote = remote.map(|repository| repository.settings().clone());
         let backup = driver.back_up(&job).map_err(|error| self.driver_failure(id, &error))?;
         let name = &self.request.model.source(id).name;
         for warning in &backup.warnings {
@@ -44,6 +53,7 @@ impl Worker {
             let bytes = labels.get("database_bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or_default();
             let mut facts = self.facts();
             facts.labels.insert(id, labels);
+            facts.remotes.extend(remote.map(|remote| (id, remote)));
             facts.sources.insert(id, SourceFact::Dumped(folder, bytes));
             return Ok(());
         }
@@ -67,7 +77,7 @@ impl Worker {
     /// Where the driver builds: its repository, or a folder of this run that is removed with it.
     fn folder_of(&self, step: &StepId, id: SourceId, postgres: &Postgres) -> Result<PathBuf, Failure> {
         if let Some(separate) = self.request.model.separate(id) {
-            return self.repository_of(id, separate);
+            return self.repository_of(id, separate, postgres);
         }
         if let Some(repository) = postgres.repository() {
             return Ok(repository.to_path_buf());
@@ -86,11 +96,26 @@ impl Worker {
     }
 
     /// The repository of a separate source, in the folder of its store; only where the store is known to be the right one.
-    fn repository_of(&self, id: SourceId, separate: &Separate) -> Result<PathBuf, Failure> {
+    /// That of a store which is no folder has its settings here, and is made where its manifest can be.
+    fn repository_of(
+        &self,
+        id: SourceId,
+        separate: &Separate,
+        postgres: &Postgres,
+    ) -> Result<PathBuf, Failure> {
         let model = &self.request.model;
         let Some(store) = separate.to.first() else { return Err(Failure::lasting("it goes to no store")) };
         let declared = model.store(*store);
-        let is_ours = self.sessions.get(store).is_some_and(|session| session.held().store.is_some());
+        let is_open = |store| self.sessions.get(store).is_some_and(|session| session.held().store.is_some());
+        if model.is_of_tools(*store) {
+            if !model.told_in(separate).iter().any(is_open) {
+                return Err(Failure::lasting("every store that would know of the backup has dropped out"));
+            }
+            return postgres.repository().map(Path::to_path_buf).ok_or_else(|| {
+                Failure::lasting("it has no `staging`, where the settings of its repository would be")
+            });
+        }
+        let is_ours = is_open(store);
         let root = session::folder(declared).filter(|_| is_ours).ok_or_else(|| {
             Failure::lasting(format!(
                 "store `{}`, which its repository is in, has dropped out",
@@ -109,17 +134,43 @@ impl Worker {
         let model = &self.request.model;
         let Some(separate) = model.separate(id) else { return Ok(None) };
         let name = &model.source(id).name;
+        let failed = |error: RepositoryError| Failure::lasting(format!("source `{name}`: {error}"));
         let passphrase = separate.passphrase.as_ref().map(|secret| self.secrets.fetch(secret)).transpose();
+        let passphrase = passphrase.map_err(|error| {
+            Failure::lasting(format!("passphrase of the repository of `{name}`: {error}"))
+        })?;
+        let store = separate.to.first().filter(|store| model.is_of_tools(**store));
+        let place = match store.map(|store| model.store(*store)) {
+            Some(store) => {
+                let below = repository(&model.name, name);
+                Repository::of(store, &below, &host_name(), &self.secrets).map_err(failed)?
+            }
+            None => Repository::folder(folder),
+        };
+        let place = match passphrase {
+            Some(passphrase) => place.encrypted(passphrase).map_err(failed)?,
+            None => place,
+        };
         let levels = self.levels();
-        let known = levels.separate.get(&id).map(|separate| separate.known.keys().cloned().collect());
+        let next = levels.separate.get(&id);
+        let known = next.map(|next| next.known.keys().cloned().collect());
         Ok(Some(Apart {
             home: postgres.staging.clone().unwrap_or_else(|| folder.to_path_buf()),
-            passphrase: passphrase.map_err(|error| {
-                Failure::lasting(format!("passphrase of the repository of `{name}`: {error}"))
-            })?,
-            mark: format!("{}/{}", model.name, self.imprint.run),
+            repository: place,
+            mark: format!("{}/{}", self.identity(separate), self.imprint.run),
             known: known.unwrap_or_default(),
+            were_known: BTreeSet::new(),
+            since: next.filter(|next| next.is_whole).and_then(|next| since(model, separate, next)),
         }))
+    }
+
+    /// The plan's identity, as the manifests will have it: its name alone may be another machine's too.
+    fn identity(&self, separate: &Separate) -> Uuid {
+        let first = self.request.model.told_in(separate).into_iter().next();
+        let known = first
+            .map(|id| self.request.model.store(id))
+            .and_then(|store| self.plan().known(&store.name, &session::location(store)));
+        known.unwrap_or(self.imprint.plan)
     }
 
     /// Deletes from a separate repository what the manifests of its store name no more.
@@ -132,28 +183,43 @@ impl Worker {
         control: &Control,
     ) -> Result<(), Failure> {
         let model = &self.request.model;
-        let Some(store) = separate.to.first() else { return Ok(()) };
-        let held = self.sessions.get(store).and_then(|session| session.held().store.clone());
-        let Some(held) = held else { return Ok(()) };
-        let catalog = Catalog::load(held.as_ref(), &self.layout).map_err(Failure::passing)?;
         let name = &model.source(id).name;
-        if let Some(run) = catalog.unreadable().first() {
-            let text = format!(
-                "nothing of the repository of `{name}` is deleted: the manifest of run `{run}` cannot be read"
-            );
-            self.warn(step, text);
-            return Ok(());
-        }
-        let folder = self.repository_of(id, separate)?;
+        let known = match self.named(name, separate) {
+            Ok(known) => known,
+            Err(why) => {
+                self.warn(step, format!("nothing of the repository of `{name}` is deleted: {why}"));
+                return Ok(());
+            }
+        };
+        let folder = self.repository_of(id, separate, postgres)?;
         let tell = self.tell(step);
         let mut job = self.job(id, postgres, &folder, control, &tell)?;
-        let records = catalog.runs().flat_map(|run| &run.repositories);
-        let known =
-            records.filter(|record| record.source == *name).map(|record| record.label.clone()).collect();
-        job.separate = self.apart(id, postgres, &folder)?.map(|apart| Apart { known, ..apart });
+        // What was named before this run pruned was given up by that.
+        job.separate = self.apart(id, postgres, &folder)?.map(|apart| Apart {
+            were_known: apart.known.clone(),
+            known,
+            ..apart
+        });
         driver(postgres.driver)
             .expire(&job, &Default::default())
             .map_err(|error| self.driver_failure(id, &error))
+    }
+
+    /// The labels that manifests name now, in every store that may have one.
+    fn named(&self, name: &str, separate: &Separate) -> Result<BTreeSet<String>, String> {
+        let mut known = BTreeSet::new();
+        for id in self.request.model.told_in(separate) {
+            let store = &self.request.model.store(id).name;
+            let held = self.sessions.get(&id).and_then(|session| session.held().store.clone());
+            let held = held.ok_or_else(|| format!("store `{store}` has dropped out"))?;
+            let catalog = Catalog::load(held.as_ref(), &self.layout).map_err(|error| error.to_string())?;
+            if let Some(run) = catalog.unreadable().first() {
+                return Err(format!("the manifest of run `{run}` in store `{store}` cannot be read"));
+            }
+            let records = catalog.runs().flat_map(|run| &run.repositories);
+            known.extend(records.filter(|record| record.source == *name).map(|record| record.label.clone()));
+        }
+        Ok(known)
     }
 
     /// The scan of what the driver left. That of a repository is kept for the next run to compare with; the others are of
@@ -233,5 +299,20 @@ impl Worker {
         let name = &self.request.model.source(id).name;
         let text = self.secrets.redact(&format!("source `{name}`: {error}"));
         if error.is_passing() { Failure::passing(text) } else { Failure::lasting(text) }
+    }
+}
+
+/// From which run on a backup that no manifest names was never committed. In a folder, repository and manifests live and
+/// die together. Elsewhere the manifests may have been lost, or left behind in another store, and the repository not: a
+/// backup from before them is no orphan.
+fn since(model: &Model, separate: &Separate, next: &SeparateNext) -> Option<u32> {
+    let declared = separate.to.first().map(|store| model.store(*store))?;
+    let is_remote = separate.to.iter().any(|store| model.is_of_tools(*store));
+    match (declared.append_only, declared.immutable) {
+        (true, _) => None,
+        // Only what a prune gave up, which knows the age.
+        (false, Some(_)) => Some(u32::MAX),
+        (false, None) if is_remote => next.known.values().map(|(run, _)| run.sequence()).min(),
+        (false, None) => Some(0),
     }
 }

@@ -60,6 +60,8 @@ pub struct Facts {
     pub lost: BTreeMap<(ArchiveId, StoreId), String>,
     /// What the tools of Postgres sources say of their backups.
     pub labels: BTreeMap<SourceId, BTreeMap<String, String>>,
+    /// Where the repositories are that are in no folder.
+    pub remotes: BTreeMap<SourceId, BTreeMap<String, String>>,
     /// What a person should read.
     pub warnings: Vec<String>,
 }
@@ -97,7 +99,7 @@ pub fn manifest(
     let repositories: Vec<RepositoryRecord> = model
         .separates
         .iter()
-        .filter(|separate| separate.to.contains(&store))
+        .filter(|separate| model.told_in(separate).contains(&store))
         .filter_map(|separate| repository_record(model, facts, levels, separate.source))
         .collect();
     let missing = names.keys().filter(|id| !whole.contains(id)).map(|id| MissingArchive {
@@ -196,7 +198,10 @@ fn repository_record(
     let setting = |name: &str| Some((name.to_owned(), labels.get(name)?.clone()));
     let mut settings: BTreeMap<String, String> = setting("stanza").into_iter().collect();
     let source = &model.source(id).name;
-    settings.insert("path".to_owned(), repository(&model.name, source));
+    match facts.remotes.get(&id) {
+        Some(remote) => settings.extend(remote.clone()),
+        None => drop(settings.insert("path".to_owned(), repository(&model.name, source))),
+    }
     if model.separate(id).is_some_and(|separate| separate.passphrase.is_some()) {
         settings.insert("cipher".to_owned(), "aes-256-cbc".to_owned());
     }

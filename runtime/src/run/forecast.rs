@@ -338,22 +338,27 @@ impl Looking<'_> {
     /// Backups in a repository of its own go with their runs. What a packed one gives up is known once its full is made.
     fn expire(&mut self, source: SourceId, shown: &mut StepForecast) {
         let model = self.model();
-        let Some(store) = model.separate(source).and_then(|separate| separate.to.first()).copied() else {
-            return;
-        };
-        let (declared, name) = (model.store(store), model.source(source).name.clone());
-        let (label, folder) = (declared.name.clone(), session::folder(declared).map(Path::to_path_buf));
-        let below = repository(&model.name, &name);
-        let opened = folder.and_then(|folder| DirStore::open(&label, &folder).ok());
-        let catalog = opened.and_then(|store| Catalog::load(&store, &self.prepared.layout).ok());
+        let Some(separate) = model.separate(source) else { return };
+        let name = &model.source(source).name;
+        let label = separate.to.first().map_or("", |store| model.store(*store).name.as_str());
+        let below = repository(&model.name, name);
         let measured = |source: SourceId| self.measured.get(&source).copied();
-        if let (Some(catalog), Ok((plan, _))) = (catalog, prune::foresee(self.prepared, store, &measured)) {
-            let gone = plan.order().iter().filter_map(|run| catalog.get(run));
-            let records = gone.flat_map(|run| &run.repositories).filter(|record| record.source == name);
-            shown
-                .would_delete
-                .extend(records.map(|record| format!("{label}:{below}: backup {}", record.label)));
+        let (mut gone, mut kept) = (BTreeSet::new(), BTreeSet::new());
+        for id in model.told_in(separate) {
+            let declared = model.store(id);
+            let opened = session::folder(declared).and_then(|path| DirStore::open(&declared.name, path).ok());
+            let catalog = opened.and_then(|store| Catalog::load(&store, &self.prepared.layout).ok());
+            let foreseen = prune::foresee(self.prepared, id, &measured).ok();
+            // Nothing is expired where one of them does not tell.
+            let (Some(catalog), Some((plan, _))) = (catalog, foreseen) else { return };
+            for run in catalog.runs() {
+                let records = run.repositories.iter().filter(|record| record.source == *name);
+                let labels = records.map(|record| record.label.clone());
+                if plan.order().contains(&run.run) { gone.extend(labels) } else { kept.extend(labels) }
+            }
         }
+        let going = gone.difference(&kept);
+        shown.would_delete.extend(going.map(|backup| format!("{label}:{below}: backup {backup}")));
     }
 
     fn open_wal(&mut self, at: usize, store: StoreId, shown: &mut StepForecast) {

@@ -44,6 +44,8 @@ pub struct SeparateNext {
     pub next: Next<RunId>,
     /// By label: the run that made it, and all runs that must be there to restore it.
     pub known: BTreeMap<String, (RunId, Vec<RunId>)>,
+    /// Every manifest that may know one could be read.
+    pub is_whole: bool,
 }
 
 /// The newest artefact of an archive that is whole each time: members in which nothing changed are copied from it.
@@ -241,7 +243,10 @@ fn separates(request: &Request, stores: &Stores, now: Timestamp) -> BTreeMap<Sou
     let meant = model.separates.iter().filter(|separate| wanted(&model.source(separate.source).name));
     let answer = |separate: &Separate| {
         let name = model.source(separate.source).name.as_str();
-        let targets: Vec<&Shelf> = separate.to.iter().filter_map(|id| stores.shelves.get(id)).collect();
+        let told_in = model.told_in(separate);
+        let targets: Vec<&Shelf> = told_in.iter().filter_map(|id| stores.shelves.get(id)).collect();
+        let is_whole = targets.len() == told_in.len()
+            && targets.iter().all(|shelf| shelf.catalog.unreadable().is_empty());
         let runs = common_runs(&targets);
         let asked = Asked { sources: BTreeSet::from([name]), level: request.level, now };
         let past = Past { runs: &runs, lost: &BTreeMap::new() };
@@ -252,7 +257,7 @@ fn separates(request: &Request, stores: &Stores, now: Timestamp) -> BTreeMap<Sou
             let chain = record.rests_on.iter().copied().chain([run]).collect();
             (record.label.clone(), (run, chain))
         });
-        (separate.source, SeparateNext { next, known: known.collect() })
+        (separate.source, SeparateNext { next, known: known.collect(), is_whole })
     };
     meant.map(answer).collect()
 }

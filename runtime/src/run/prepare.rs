@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use backplan_compiler::graph::{Occasion, StepGraph};
 use backplan_compiler::lower::{LowerError, lower, needed_reads};
-use backplan_compiler::model::{Model, StoreId};
+use backplan_compiler::model::Model;
 use jiff::Timestamp;
 
 use super::cache::Cache;
@@ -185,14 +185,14 @@ fn prepare(
 /// is told where it is locked.
 fn stores(model: &Model, plan: &PlanState) -> Stores {
     let mut stores = Stores { shelves: BTreeMap::new(), new: BTreeSet::new() };
-    for (at, store) in model.stores.iter().enumerate() {
+    for (id, store) in model.own_stores() {
         match Shelf::declared(store, &model.name) {
             Ok(shelf) => {
-                stores.shelves.insert(StoreId(at), shelf);
+                stores.shelves.insert(id, shelf);
             }
             // One that this host has used is away; another will be made.
             Err(_) if plan.known(&store.name, &session::location(store)).is_none() => {
-                stores.new.insert(StoreId(at));
+                stores.new.insert(id);
             }
             Err(_) => {}
         }

@@ -242,7 +242,7 @@ impl<'a> Site<'a> {
         &self,
         work: impl Fn(StoreId, Arc<dyn Store>, &mut StorePrune) -> Result<(), String>,
     ) -> Vec<StorePrune> {
-        let stores = (0..self.request.model.stores.len()).map(StoreId);
+        let stores = self.request.model.own_stores().map(|(id, _)| id);
         let meant = stores.filter(|id| {
             let name = &self.request.model.store(*id).name;
             self.request.store.as_ref().is_none_or(|store| store == name)

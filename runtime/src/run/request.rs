@@ -8,6 +8,8 @@ use backplan_compiler::model::{
 };
 use jiff::Timestamp;
 
+use crate::postgres::repository::refusals;
+
 /// What a run is asked to do.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -116,6 +118,7 @@ pub fn unsupported(model: &Model) -> Vec<String> {
 fn unsupported_separate(model: &Model, separate: &Separate, found: &mut Vec<String>) {
     let source = model.source(separate.source);
     let name = &source.name;
+    let has_staging = matches!(&source.kind, SourceKind::Postgres(cluster) if cluster.repository().is_some());
     match &source.kind {
         SourceKind::Postgres(cluster) if cluster.driver == PostgresDriver::Pgbackrest => {
             if cluster.config.is_some() {
@@ -130,8 +133,25 @@ fn unsupported_separate(model: &Model, separate: &Separate, found: &mut Vec<Stri
     if separate.schedule.is_some() {
         found.push(format!("source `{name}` is `separate` with a `schedule` of its own"));
     }
-    for store in separate.to.iter().map(|id| model.store(*id)) {
-        unsupported_store(store, found);
+    for id in &separate.to {
+        let store = model.store(*id);
+        if !model.is_of_tools(*id) {
+            unsupported_store(store, found);
+            continue;
+        }
+        found.extend(refusals(store));
+        if !has_staging {
+            found.push(format!(
+                "source `{name}` is `separate` in store `{}`, and has no `staging`, where the settings for it are to be",
+                store.name
+            ));
+        }
+        if model.told_in(separate).is_empty() {
+            found.push(format!(
+                "source `{name}` is `separate` in store `{}`, and no archive goes to a folder that would know of its backups",
+                store.name
+            ));
+        }
     }
 }
 

@@ -32,7 +32,7 @@ fn world() -> Scenario {
     scenario
 }
 
-fn archiving(scenario: &Scenario, own: &Path, stanza: &str) -> Cluster {
+pub(super) fn archiving(scenario: &Scenario, own: &Path, stanza: &str) -> Cluster {
     let config = own.join("pgbackrest.conf");
     let push = format!("pgbackrest --config={} --stanza={stanza} archive-push %p", config.display());
     Cluster::start(scenario, "pg", &push)
@@ -83,19 +83,19 @@ fn a_product_s_plan_with_postgres_excluded_keeps_its_backups_apart() {
 }
 
 /// Runs a query in the cluster that `plan restore --start` left running in `back`.
-fn back(scenario: &Scenario, cluster: &Cluster, sql: &str) -> String {
+pub(super) fn back(scenario: &Scenario, cluster: &Cluster, sql: &str) -> String {
     let sockets = scenario.path("back.server");
     let out = cluster.must("psql", &["-h", sockets.to_str().unwrap(), "-d", "postgres", "-XAtc", sql]);
     out.trim().to_owned()
 }
 
-fn stop(scenario: &Scenario, cluster: &Cluster) {
+pub(super) fn stop(scenario: &Scenario, cluster: &Cluster) {
     cluster.must("pg_ctl", &["-D", scenario.path("back").to_str().unwrap(), "-m", "immediate", "-w", "stop"]);
     shell(&scenario.path("."), "rm -rf back back.*");
 }
 
 /// Marks that lie in the log one after the other: a time, an LSN, a restore point, each with the rows that were there.
-fn marks(cluster: &Cluster) -> Vec<([&'static str; 2], String, String)> {
+pub(super) fn marks(cluster: &Cluster) -> Vec<([&'static str; 2], String, String)> {
     let mut marks = Vec::new();
     let clock = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')";
     for kind in ["--at", "--lsn", "--restore-point"] {

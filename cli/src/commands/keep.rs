@@ -1,0 +1,126 @@
+//! `plan keep`
+
+use std::fs;
+
+use backplan_compiler::due;
+use backplan_compiler::model::{Model, StoreId};
+use backplan_compiler::simulate::{Horizon, Simulation, simulate};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+
+use super::plan::ready;
+use super::{moment, run};
+use crate::args::{Calendar, Global, KeepArgs};
+use crate::console::Console;
+use crate::exit::{Failure, Status};
+use crate::render::calendar::{Kept, Shelf, Window, drawing, text};
+use crate::render::json;
+
+/// Days of a calendar, where nothing else is said.
+const DAYS: u16 = 31;
+
+/// Shows what a plan keeps.
+///
+/// # Errors
+/// [`Status::Usage`] where the plan does not compile, has no schedule, or a date cannot be read; [`Status::Failed`] where the
+/// answer cannot be written.
+pub fn execute(args: &KeepArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
+    let ready = ready(&args.plan, global, console)?;
+    let model = &ready.model;
+    let own = || model.separates.iter().find_map(|separate| separate.schedule.as_ref());
+    let Some(schedule) = model.schedule.as_ref().or_else(own) else {
+        return Err(Failure::usage(format!(
+            "plan `{}` has no schedule: nothing says when backups come",
+            model.name
+        ))
+        .help("add `schedule { run = daily at 02:30 }`, say"));
+    };
+    let zone = due::zone(&schedule.zone).unwrap_or(TimeZone::UTC);
+    let window = window(args, zone)?;
+    let simulation = simulate(model, Horizon::around(model, window.from));
+    let kept = Kept { plan: model.name.clone(), stores: shelves(args, model, &simulation, &window)?, window };
+    let answer = match args.format {
+        Calendar::Text => text::calendar(&kept),
+        Calendar::Json => json::document(&kept),
+        Calendar::Svg => drawing::calendar(&kept),
+    };
+    match &args.output {
+        None => console.answer(&answer),
+        Some(path) => fs::write(path, answer)
+            .map_err(|error| Failure::new(format!("`{}` could not be written: {error}", path.display())))?,
+    }
+    Ok(if ready.has_warnings { Status::Warnings } else { Status::Done })
+}
+
+fn window(args: &KeepArgs, zone: TimeZone) -> Result<Window, Failure> {
+    let now = || run::clock().map(|clock| clock.now());
+    let wants_days = args.from.is_some() || args.days.is_some() || args.format == Calendar::Svg;
+    if !wants_days {
+        let at = match &args.on {
+            Some(day) => moment::parse(day, &zone)?,
+            None => now()?,
+        };
+        return Ok(Window { from: at, until: at, zone });
+    }
+    let first = match args.from.as_ref().or(args.on.as_ref()) {
+        Some(day) => moment::parse(day, &zone)?,
+        None => now()?,
+    };
+    let begin = first.to_zoned(zone.clone()).start_of_day().map_err(|error| far(&error))?;
+    let end = begin.checked_add(i64::from(args.days.unwrap_or(DAYS)).days()).map_err(|error| far(&error))?;
+    Ok(Window { from: begin.timestamp(), until: end.timestamp(), zone })
+}
+
+fn far(error: &jiff::Error) -> Failure {
+    Failure::usage(format!("the days cannot be counted: {error}")).help("take a day of this century")
+}
+
+fn shelves(
+    args: &KeepArgs,
+    model: &Model,
+    simulation: &Simulation<'_>,
+    window: &Window,
+) -> Result<Vec<Shelf>, Failure> {
+    let is_wanted = |name: &str| args.store.as_deref().is_none_or(|wanted| wanted == name);
+    let wanted = model.stores.iter().enumerate().filter(|(_, store)| is_wanted(&store.name));
+    let shelves: Vec<Shelf> =
+        wanted.map(|(index, store)| shelf(&store.name, StoreId(index), simulation, window)).collect();
+    match (shelves.is_empty(), &args.store) {
+        (true, Some(name)) => {
+            let names: Vec<String> = model.stores.iter().map(|store| format!("`{}`", store.name)).collect();
+            Err(Failure::usage(format!("the plan has no store `{name}`"))
+                .help(format!("its stores are {}", names.join(", "))))
+        }
+        _ => Ok(shelves),
+    }
+}
+
+fn shelf(name: &str, id: StoreId, simulation: &Simulation<'_>, window: &Window) -> Shelf {
+    let lives = simulation.lives(id);
+    let is_seen = |started: Timestamp, gone: Option<Timestamp>| {
+        started <= window.until && gone.is_none_or(|gone| gone > window.from)
+    };
+    // Reasons are those of the last run at or before the beginning: it is then that retention decides.
+    let last = lives.iter().map(|life| life.started()).take_while(|started| *started <= window.from).last();
+    let decision = last.map(|at| simulation.decision(id, at));
+    let called = |id: &usize| {
+        lives[*id].started().to_zoned(window.zone.clone()).strftime("%Y-%m-%d %H:%M").to_string()
+    };
+    let reasons = |index: usize| -> Vec<String> {
+        let mut all = decision.iter().flat_map(|decision| decision.iter());
+        let own = all.find(|(id, _)| **id == index).map(|(_, reasons)| reasons);
+        own.into_iter().flatten().map(|reason| reason.words(called)).collect()
+    };
+    let runs = lives.iter().enumerate().filter(|(_, life)| is_seen(life.started(), life.gone()));
+    Shelf {
+        store: name.to_owned(),
+        runs: runs
+            .map(|(index, life)| crate::render::calendar::Run {
+                started: life.started(),
+                level: life.level(),
+                until: life.gone(),
+                reasons: reasons(index),
+            })
+            .collect(),
+    }
+}

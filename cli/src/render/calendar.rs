@@ -1,0 +1,97 @@
+//! What a plan keeps: on one day, day by day, or drawn.
+//!
+//! As JSON: `plan`, `from` and `until` (equal for one day), and per store its `runs`, each with `started`, `level`, `until` (when it
+//! goes; null where it does not while the plan is looked at) and `reasons` (why it stays as `from` begins; empty where it came
+//! later).
+
+use backplan_compiler::lower::level_word;
+use backplan_compiler::model::Level;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::{Serialize, Serializer};
+
+pub mod drawing;
+pub mod text;
+
+/// What is looked at.
+#[derive(Debug, Clone, Serialize)]
+pub struct Window {
+    /// Its beginning.
+    pub from: Timestamp,
+    /// Its end; the beginning, where one moment is looked at.
+    pub until: Timestamp,
+    /// The schedule's zone.
+    #[serde(skip)]
+    pub zone: TimeZone,
+}
+
+impl Window {
+    /// Whether it is one moment.
+    pub fn is_moment(&self) -> bool {
+        self.from == self.until
+    }
+
+    fn shown(&self, at: Timestamp) -> String {
+        at.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M").to_string()
+    }
+}
+
+/// What a plan keeps.
+#[derive(Debug, Serialize)]
+pub struct Kept {
+    /// The plan.
+    pub plan: String,
+    /// What is looked at.
+    #[serde(flatten)]
+    pub window: Window,
+    /// Per store.
+    pub stores: Vec<Shelf>,
+}
+
+/// What a store holds.
+#[derive(Debug, Serialize)]
+pub struct Shelf {
+    /// Its name.
+    pub store: String,
+    /// Runs that are there at some moment of the window, oldest first.
+    pub runs: Vec<Run>,
+}
+
+/// A run.
+#[derive(Debug, Serialize)]
+pub struct Run {
+    /// When it begins.
+    pub started: Timestamp,
+    /// Its level.
+    #[serde(serialize_with = "in_a_word")]
+    pub level: Level,
+    /// When it goes.
+    pub until: Option<Timestamp>,
+    /// Why it stays.
+    pub reasons: Vec<String>,
+}
+
+fn in_a_word<S: Serializer>(level: &Level, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(level_word(*level))
+}
+
+/// The letter of a level.
+fn letter(level: Level) -> char {
+    match level {
+        Level::Full => 'F',
+        Level::Differential => 'd',
+        Level::Incremental => 'i',
+    }
+}
+
+/// `4 full, 9 differential`
+fn counted(levels: impl Iterator<Item = Level> + Clone) -> String {
+    let of = |level: Level| (levels.clone().filter(|other| *other == level).count(), level_word(level));
+    let counts = [Level::Full, Level::Differential, Level::Incremental].map(of);
+    let words: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+}

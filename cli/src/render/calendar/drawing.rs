@@ -1,0 +1,163 @@
+//! A calendar as a drawing: a row for each run, from its coming to its going. Levels differ by letter and by pattern, not by
+//! colour alone.
+
+use std::fmt::Write;
+
+use backplan_compiler::model::Level;
+use jiff::{Timestamp, ToSpan};
+
+use super::{Kept, Run, Shelf, Window, letter};
+
+/// Rows of one store that are drawn; nobody reads more.
+const ROWS: usize = 400;
+const ROW: f64 = 16.0;
+const LEFT: f64 = 150.0;
+const WIDTH: f64 = 900.0;
+/// Room for the dates above the rows of a store.
+const HEAD: f64 = 56.0;
+
+/// The whole drawing.
+pub fn calendar(kept: &Kept) -> String {
+    let mut body = String::new();
+    let mut top = 40.0;
+    for shelf in &kept.stores {
+        top = draw_shelf(shelf, &kept.window, top, &mut body);
+    }
+    let (width, height) = (LEFT + WIDTH + 130.0, top + 10.0);
+    let plan = escaped(&kept.plan);
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
+         font-family=\"sans-serif\" font-size=\"11\">\n<title>What plan {plan} keeps</title>\n{PATTERNS}\
+         <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
+         <text x=\"10\" y=\"22\" font-size=\"15\" font-weight=\"bold\">plan {plan}</text>\n{}{body}</svg>\n",
+        legend()
+    )
+}
+
+const PATTERNS: &str = "<defs>\n\
+<pattern id=\"d\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
+<rect width=\"6\" height=\"6\" fill=\"#cfe3f7\"/><rect width=\"2\" height=\"6\" fill=\"#3b7cb8\"/></pattern>\n\
+<pattern id=\"i\" width=\"5\" height=\"5\" patternUnits=\"userSpaceOnUse\">\
+<rect width=\"5\" height=\"5\" fill=\"#fdf3dc\"/><circle cx=\"2.5\" cy=\"2.5\" r=\"1\" fill=\"#a86a00\"/></pattern>\n\
+</defs>\n";
+
+fn fill(level: Level) -> (&'static str, &'static str) {
+    match level {
+        Level::Full => ("#1d4f80", "#1d4f80"),
+        Level::Differential => ("url(#d)", "#3b7cb8"),
+        Level::Incremental => ("url(#i)", "#a86a00"),
+    }
+}
+
+fn legend() -> String {
+    let mut text = String::new();
+    for (index, (level, word)) in [
+        (Level::Full, "F full"),
+        (Level::Differential, "d differential"),
+        (Level::Incremental, "i incremental"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let x = 400.0 + 130.0 * f64::from(u8::try_from(index).unwrap_or(0));
+        let (fill, stroke) = fill(level);
+        let _ = writeln!(
+            text,
+            "<rect x=\"{x}\" y=\"12\" width=\"22\" height=\"11\" fill=\"{fill}\" stroke=\"{stroke}\"/>\
+             <text x=\"{}\" y=\"22\">{word}</text>",
+            x + 28.0
+        );
+    }
+    text
+}
+
+/// Draws a store and answers where the next one begins.
+fn draw_shelf(shelf: &Shelf, window: &Window, top: f64, out: &mut String) -> f64 {
+    let shown = shelf.runs.len().min(ROWS);
+    let skipped = shelf.runs.len() - shown;
+    let _ = writeln!(
+        out,
+        "<text x=\"10\" y=\"{}\" font-size=\"13\" font-weight=\"bold\">store {}</text>",
+        top + 18.0,
+        escaped(&shelf.store)
+    );
+    let rows = f64::from(u32::try_from(shown).unwrap_or(u32::MAX));
+    let bottom = top + HEAD + rows * ROW;
+    grid(window, top + HEAD, bottom, out);
+    for (index, run) in shelf.runs.iter().skip(skipped).enumerate() {
+        let y = top + HEAD + f64::from(u32::try_from(index).unwrap_or(u32::MAX)) * ROW;
+        bar(run, window, y, out);
+    }
+    if skipped > 0 {
+        let _ = writeln!(
+            out,
+            "<text x=\"120\" y=\"{}\" fill=\"#555555\">the newest {shown} runs; {skipped} older ones are not drawn</text>",
+            top + 18.0
+        );
+    }
+    bottom + 24.0
+}
+
+/// A line and a date every so many days, about fifteen of them.
+fn grid(window: &Window, top: f64, bottom: f64, out: &mut String) {
+    let days = (window.until.as_second() - window.from.as_second()) / 86_400;
+    let step = (days / 15).max(1);
+    let mut day = window.from.to_zoned(window.zone.clone());
+    while day.timestamp() <= window.until {
+        let x = place(window, day.timestamp());
+        let _ = writeln!(
+            out,
+            "<line x1=\"{x:.1}\" y1=\"{}\" x2=\"{x:.1}\" y2=\"{bottom}\" stroke=\"#dddddd\"/>\
+             <text x=\"{x:.1}\" y=\"{}\" transform=\"rotate(-30 {x:.1} {})\">{}</text>",
+            top - 4.0,
+            top - 8.0,
+            top - 8.0,
+            day.strftime("%m-%d")
+        );
+        match day.checked_add(step.days()) {
+            Ok(next) => day = next,
+            Err(_) => return,
+        }
+    }
+}
+
+fn place(window: &Window, at: Timestamp) -> f64 {
+    let whole = (window.until.duration_since(window.from).as_secs_f64()).max(1.0);
+    let share = at.duration_since(window.from).as_secs_f64() / whole;
+    LEFT + share.clamp(0.0, 1.0) * WIDTH
+}
+
+fn bar(run: &Run, window: &Window, y: f64, out: &mut String) {
+    let (left, right) = (place(window, run.started), place(window, run.until.unwrap_or(window.until)));
+    let (fill, stroke) = fill(run.level);
+    let text = y + ROW - 4.5;
+    let started = window.shown(run.started);
+    let until = run.until.map_or("for ever".to_owned(), |until| window.shown(until));
+    let why = escaped(&run.reasons.join(", "));
+    let _ = writeln!(
+        out,
+        "<g><title>{started} until {until}: {why}</title>\
+         <text x=\"10\" y=\"{text:.1}\">{started}</text>\
+         <text x=\"{:.1}\" y=\"{text:.1}\" font-weight=\"bold\">{}</text>\
+         <rect x=\"{left:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{}\" fill=\"{fill}\" stroke=\"{stroke}\"/>",
+        LEFT - 26.0,
+        letter(run.level),
+        y + 2.5,
+        (right - left).max(2.0),
+        ROW - 5.0
+    );
+    // What goes on beyond the picture says until when.
+    if run.until.is_none_or(|until| until > window.until) {
+        let _ = writeln!(
+            out,
+            "<text x=\"{:.1}\" y=\"{text:.1}\" fill=\"#555555\">→ {}</text>",
+            LEFT + WIDTH + 6.0,
+            if run.until.is_some() { &until[..10] } else { "for ever" }
+        );
+    }
+    out.push_str("</g>\n");
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

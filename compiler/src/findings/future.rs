@@ -1,0 +1,315 @@
+//! What the plan played forward shows: what `keep`, `immutable`, the cycle and the log do to one another.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::Check;
+use super::moments::span;
+use crate::codes;
+use crate::finding::Finding;
+use crate::model::{Keep, Level, Model, PostgresDriver, SourceId, SourceKind, Store, StoreId};
+use crate::retention::Reason;
+use crate::simulate::{Burden, Life, Simulation, simulate};
+
+/// Runs that are kept for the sake of others alone, from which on it is worth telling.
+const MANY: usize = 10;
+
+impl Check<'_> {
+    pub(super) fn future(&mut self, simulation: &Simulation<'_>) {
+        self.rules_can_hold();
+        self.keeps_apply();
+        self.immutable_and_keep(simulation);
+        for store in 0..self.model.stores.len() {
+            self.findings.extend(self.pinned(simulation, StoreId(store)));
+        }
+        self.cut_cycles(simulation);
+        self.log_holes(simulation);
+        self.moments_lost(simulation);
+    }
+
+    fn keeps(&self) -> impl Iterator<Item = &Keep> {
+        let model = self.model;
+        let nested = model.stores.iter().filter_map(|store| store.keep.as_ref());
+        let own = model.separates.iter().filter_map(|separate| separate.keep.as_ref());
+        model.keep.iter().chain(nested).chain(own)
+    }
+
+    /// Rules that can never keep anything.
+    fn rules_can_hold(&mut self) {
+        let has_log = (0..self.model.sources.len()).any(|source| has_log(self.model, SourceId(source)));
+        let mut found = Vec::new();
+        for keep in self.keeps() {
+            if keep.differential.is_some() && !has_differentials(self.model) {
+                let message = "`differential` keeps nothing: no run of this plan is a differential";
+                found.push(
+                    Finding::new(&codes::USELESS_RULE, keep.place, message)
+                        .help("delete it, or give the cycle `base = full`"),
+                );
+            }
+            if keep.wal.is_some() && !has_log {
+                let message = "`wal` promises recovery to any moment, but no source has a log";
+                found.push(
+                    Finding::new(&codes::USELESS_RULE, keep.place, message)
+                        .help("write `within` if runs are meant, or add a `wal` block for the cluster"),
+                );
+            }
+        }
+        self.findings.extend(found);
+    }
+
+    fn keeps_apply(&mut self) {
+        for store in self.model.stores.iter().filter(|store| store.append_only) {
+            if let Some(keep) = &store.keep {
+                let message = format!("this `keep` does nothing: store `{}` is `append_only`", store.name);
+                self.findings.push(
+                    Finding::new(&codes::KEEP_WITHOUT_EFFECT, keep.place, message)
+                        .with(store.place, "nothing is ever deleted here")
+                        .help("delete one of them; whoever may delete there prunes with a plan of their own"),
+                );
+            }
+        }
+    }
+
+    fn immutable_and_keep(&mut self, simulation: &Simulation<'_>) {
+        let model = self.model;
+        let binds = |store: &Store| {
+            let keep = store.keep.as_ref().or(model.keep.as_ref());
+            Some((store.immutable.filter(|_| !store.append_only)?, keep?.place))
+        };
+        if model.stores.iter().all(|store| binds(store).is_none()) {
+            return;
+        }
+        let mut free = model.clone();
+        free.stores.iter_mut().for_each(|store| store.immutable = None);
+        let without = simulate(&free, simulation.horizon());
+        for (index, store) in model.stores.iter().enumerate() {
+            let Some((span_held, keep)) = binds(store) else { continue };
+            let id = StoreId(index);
+            let held = Held { store, seconds: i64::try_from(span_held).unwrap_or(i64::MAX), keep };
+            self.findings.extend(held.longer(simulation.lives(id), without.lives(id)));
+            self.findings.extend(held.shorter(simulation.lives(id)));
+        }
+    }
+
+    fn pinned(&self, simulation: &Simulation<'_>, id: StoreId) -> Option<Finding> {
+        let Burden { at, there, pinned } = simulation.burden(id);
+        if pinned < MANY || 3 * pinned <= there {
+            return None;
+        }
+        let store = self.model.store(id);
+        let keep = store.keep.as_ref().or(self.model.keep.as_ref())?;
+        let at = Timestamp::from_second(at).ok()?;
+        let decision = simulation.decision(id, at);
+        let lives = simulation.lives(id);
+        let (base, by) = decision.iter().find_map(|(id, reasons)| match reasons {
+            [Reason::BaseOf { run, .. }] => Some((*id, *run)),
+            _ => None,
+        })?;
+        let why = decision.iter().find(|(id, _)| **id == by).and_then(|(_, reasons)| reasons.first());
+        let why = why.map_or(String::new(), |why| format!(" (`{}`)", why.words(|_| String::new())));
+        let message = format!(
+            "on {} store `{}` holds {there} runs, {pinned} of them, beyond one chain, only because others rest on them",
+            day(at),
+            store.name
+        );
+        let finding = Finding::new(&codes::PINNED_CHAIN, keep.place, message).help(
+            "`prefer = full` keeps the full of a period, which rests on nothing; `base = full` makes short chains",
+        );
+        let chain = format!(
+            "the run of {} rests on that of {}{why}",
+            day(lives[by].started()),
+            day(lives[base].started())
+        );
+        let place = self.model.cycle.as_ref().map(|cycle| cycle.place);
+        let place = place.or(self.model.schedule.as_ref().map(|schedule| schedule.place));
+        Some(match place {
+            Some(place) => finding.with(place, chain),
+            None => finding,
+        })
+    }
+
+    fn cut_cycles(&mut self, simulation: &Simulation<'_>) {
+        for cut in simulation.cuts() {
+            let Some(archive) = self.model.archives.get(cut.archive) else { continue };
+            let keeps: Vec<&Keep> = archive
+                .to
+                .iter()
+                .filter_map(|store| self.model.store(*store).keep.as_ref().or(self.model.keep.as_ref()))
+                .collect();
+            let message = format!(
+                "cycles of archive `{}` are cut short, first on {}: their full is gone after {} runs",
+                archive.name,
+                day(cut.at),
+                cut.followers + 1
+            );
+            let mut finding = Finding::new(&codes::CUT_CYCLE, archive.place, message)
+                .help("add `cycles = 1` to `keep`: what is self-contained does not hold its full");
+            if let Some(keep) = keeps.first() {
+                finding = finding.with(keep.place, "no rule keeps the full of the cycle");
+            }
+            self.findings.push(finding);
+        }
+    }
+
+    /// Backups that are older than the log: they can be restored, but no moment behind them.
+    fn log_holes(&mut self, simulation: &Simulation<'_>) {
+        for wal in &self.model.wals {
+            let Some(keep) = self.model.wal_keep(wal) else { continue };
+            let stores: Vec<StoreId> = self.reached[wal.source.0].iter().copied().collect();
+            let Some(last) = simulation.starts(wal.source).last().copied() else { continue };
+            let Ok(now) = Timestamp::from_second(last) else { continue };
+            let points = simulation.points(wal.source, &stores, now);
+            let edge = last.saturating_sub(i64::try_from(keep).unwrap_or(i64::MAX));
+            let Some(base) =
+                points.iter().rposition(|point| point.as_second() <= edge).filter(|base| *base > 0)
+            else {
+                continue;
+            };
+            let source = &self.model.source(wal.source).name;
+            let message = format!(
+                "on {} backups of `{source}` reach back to {}, but its log only to {}: between them no moment can be \
+                 recovered but those of the backups",
+                day(now),
+                day(points[0]),
+                day(points[base])
+            );
+            self.findings.push(
+                Finding::new(&codes::LOG_HOLE, wal.place, message)
+                    .help("where that is meant, say so with `# allow: log_hole …`; else keep more log, or fewer backups"),
+            );
+        }
+    }
+
+    /// Recovery to any moment of the last while, promised and not held.
+    fn moments_lost(&mut self, simulation: &Simulation<'_>) {
+        let Some((keep, span_kept)) = self.model.keep.as_ref().and_then(|keep| Some((keep, keep.wal?)))
+        else {
+            return;
+        };
+        for source in
+            (0..self.model.sources.len()).map(SourceId).filter(|source| has_log(self.model, *source))
+        {
+            if self.model.separate(source).is_some_and(|separate| separate.keep.is_some()) {
+                continue;
+            }
+            let losses: Option<Vec<(Timestamp, StoreId)>> = self.reached[source.0]
+                .iter()
+                .map(|store| Some((loss(simulation.lives(*store), span_kept)?, *store)))
+                .collect();
+            let Some((at, store)) = losses.and_then(|losses| losses.into_iter().max()) else { continue };
+            let store = self.model.store(store);
+            let source = &self.model.source(source).name;
+            let message = format!(
+                "recovery to any moment of the last {} is promised, but on {} no store holds a backup of `{source}` \
+                 that is old enough",
+                span(span_kept),
+                day(at)
+            );
+            let finding = Finding::new(&codes::MOMENT_LOST, keep.place, message)
+                .help("give the store's own `keep` the rule `wal` too");
+            self.findings.push(match &store.keep {
+                Some(own) => {
+                    finding.with(own.place, format!("in store `{}` this holds in its place", store.name))
+                }
+                None => finding,
+            });
+        }
+    }
+}
+
+/// A store that holds what is young.
+struct Held<'a> {
+    store: &'a Store,
+    seconds: i64,
+    keep: crate::sources::Place,
+}
+
+impl Held<'_> {
+    fn until(&self, life: &Life) -> Timestamp {
+        let end = life.started().as_second().saturating_add(self.seconds);
+        Timestamp::from_second(end).unwrap_or(Timestamp::MAX)
+    }
+
+    /// `keep` gives up what is not old enough to go.
+    fn longer(&self, lives: &[Life], without: &[Life]) -> Option<Finding> {
+        let given_up = |(life, other): &(&Life, &Life)| {
+            life.started() == other.started() && other.gone().is_some_and(|gone| gone < self.until(life))
+        };
+        let (life, other) = lives.iter().zip(without).find(given_up)?;
+        let message = format!(
+            "`keep` gives up the run of {} on {}, but store `{}` holds it until {}",
+            day(life.started()),
+            day(other.gone()?),
+            self.store.name,
+            day(self.until(life))
+        );
+        Some(
+            Finding::new(&codes::IMMUTABLE_OUTLASTS_KEEP, self.store.place, message)
+                .label("`immutable` here")
+                .with(self.keep, "gives it up")
+                .help("keep runs for as long, or hold them for less"),
+        )
+    }
+
+    /// `keep` wants what nothing protects any more.
+    fn shorter(&self, lives: &[Life]) -> Option<Finding> {
+        let open = |life: &Life| Some(life.gone()?.as_second().saturating_sub(self.until(life).as_second()));
+        let most =
+            lives.iter().filter_map(|life| Some((open(life)?, life))).rev().max_by_key(|(open, _)| *open);
+        let (_, life) = most.filter(|(open, _)| *open > 86_400)?;
+        let message = format!(
+            "`keep` wants the run of {} until {}, but store `{}` protects it until {} only",
+            day(life.started()),
+            day(life.gone()?),
+            self.store.name,
+            day(self.until(life))
+        );
+        Some(
+            Finding::new(&codes::KEEP_OUTLASTS_IMMUTABLE, self.store.place, message)
+                .label("`immutable` here")
+                .with(self.keep, "keeps it longer")
+                .help("where all of it must be safe from whoever has the keys, hold it for as long"),
+        )
+    }
+}
+
+/// The first run at which nothing is old enough to recover a moment so long ago from.
+fn loss(lives: &[Life], seconds: u64) -> Option<Timestamp> {
+    let span = i64::try_from(seconds).unwrap_or(i64::MAX);
+    let first = lives.first()?.started().as_second();
+    let mut longest: Option<Timestamp> = None;
+    let mut old = lives.iter().peekable();
+    for life in lives {
+        let edge = life.started().as_second().saturating_sub(span);
+        while let Some(base) = old.next_if(|base| base.started().as_second() <= edge) {
+            longest = longest.max(Some(base.gone().unwrap_or(Timestamp::MAX)));
+        }
+        if edge >= first && longest.is_none_or(|gone| gone <= life.started()) {
+            return Some(life.started());
+        }
+    }
+    None
+}
+
+fn has_log(model: &Model, source: SourceId) -> bool {
+    let by_tool = match &model.source(source).kind {
+        SourceKind::Postgres(postgres) => {
+            matches!(postgres.driver, PostgresDriver::Pgbackrest | PostgresDriver::Probackup)
+        }
+        _ => false,
+    };
+    by_tool || model.wals.iter().any(|wal| wal.source == source)
+}
+
+fn has_differentials(model: &Model) -> bool {
+    let in_cycle = model.cycle.iter().any(|it| it.incrementals > 0 && it.follow == Level::Differential);
+    let own = model.separates.iter().filter_map(|separate| separate.schedule.as_ref());
+    let levels: BTreeSet<Level> =
+        model.schedule.iter().chain(own).flat_map(|it| it.levels()).map(|(level, _)| level).collect();
+    in_cycle || levels.contains(&Level::Differential)
+}
+
+fn day(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d").to_string()
+}

@@ -1,0 +1,281 @@
+//! When runs are due: on days on which clocks change, at the ends of months, against the promises.
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, Zoned};
+
+use super::Check;
+use crate::codes;
+use crate::due;
+use crate::finding::Finding;
+use crate::model::{Due, Objective, PostgresDriver, Schedule, SourceId, SourceKind, When};
+use crate::simulate::{Gap, Horizon, Simulation};
+
+/// So many changes of clocks are looked at: years of them.
+const CHANGES: usize = 16;
+
+impl Check<'_> {
+    pub(super) fn moments(&mut self, simulation: &Simulation<'_>) {
+        let own = self.model.separates.iter().filter_map(|separate| separate.schedule.as_ref());
+        for schedule in self.model.schedule.iter().chain(own) {
+            self.findings.extend(clock_change(schedule));
+            for when in whens(schedule) {
+                self.findings.extend(short_months(schedule, when));
+            }
+            self.findings.extend(jitter_overlaps(schedule));
+        }
+        for objective in &self.model.objectives {
+            if let Some(rpo) = objective.rpo {
+                self.rpo(objective, rpo, simulation);
+            }
+            self.rto(objective);
+        }
+    }
+
+    fn rpo(&mut self, objective: &Objective, rpo: u64, simulation: &Simulation<'_>) {
+        let mut missed: BTreeMap<u64, (Gap, Vec<SourceId>)> = BTreeMap::new();
+        let mut unscheduled: Vec<SourceId> = Vec::new();
+        for source in objective.of.iter().filter(|source| !self.has_log(**source)) {
+            let Some(schedule) = self.schedule_of(*source) else {
+                unscheduled.push(*source);
+                continue;
+            };
+            let Some(gap) = simulation.worst_gap(*source) else { continue };
+            if gap.seconds().saturating_add(schedule.jitter.unwrap_or(0)) > rpo {
+                missed.entry(gap.seconds()).or_insert((gap, Vec::new())).1.push(*source);
+            }
+        }
+        for (gap, sources) in missed.into_values() {
+            let Some(schedule) = self.schedule_of(sources[0]) else { continue };
+            let zone = due::zone(&schedule.zone).unwrap_or(TimeZone::UTC);
+            let show = |at: Timestamp| at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M %:z").to_string();
+            let more = match schedule.jitter {
+                Some(jitter @ 1..) => format!(", and up to {} more by `jitter`", span(jitter)),
+                _ => String::new(),
+            };
+            let message = format!(
+                "an `rpo` of {} is promised, but {} pass between two runs of {}{more}",
+                span(rpo),
+                span(gap.seconds()),
+                self.named(&sources)
+            );
+            let is_by_clock = gap.seconds() <= rpo + 2 * 3600 && zone.to_fixed_offset().is_err();
+            let help = match is_by_clock {
+                true => "clocks change between them: take `zone = \"UTC\"`, or promise an hour more",
+                false => "run more often, or promise less",
+            };
+            self.findings.push(
+                Finding::new(&codes::RPO_MISSED, objective.place, message)
+                    .with(
+                        schedule.place,
+                        format!("from {} to {} there is none", show(gap.from), show(gap.until)),
+                    )
+                    .help(help),
+            );
+        }
+        if !unscheduled.is_empty() {
+            let message = format!(
+                "an `rpo` of {} is promised, but nothing says when {} is backed up",
+                span(rpo),
+                self.named(&unscheduled)
+            );
+            self.findings.push(
+                Finding::new(&codes::RPO_UNSCHEDULED, objective.place, message)
+                    .help("add `schedule { run = daily at 02:30 }`, say"),
+            );
+        }
+    }
+
+    /// How long a source takes to come back is known from rehearsals alone.
+    fn rto(&mut self, objective: &Objective) {
+        if objective.rto.is_none() {
+            return;
+        }
+        let is_rehearsed =
+            |source: &SourceId| self.model.verifies.iter().any(|verify| verify.restore == *source);
+        let rest: Vec<SourceId> =
+            objective.of.iter().filter(|source| !is_rehearsed(source)).copied().collect();
+        if !rest.is_empty() {
+            let message = format!("an `rto` is promised, but no rehearsal restores {}", self.named(&rest));
+            self.findings.push(
+                Finding::new(&codes::RTO_UNREHEARSED, objective.place, message).help(
+                    "add `verify { every = 7d, restore = … }`: only a rehearsal shows how long it takes",
+                ),
+            );
+        }
+    }
+
+    fn schedule_of(&self, source: SourceId) -> Option<&Schedule> {
+        let own = self.model.separate(source).and_then(|separate| separate.schedule.as_ref());
+        own.or(self.model.schedule.as_ref())
+    }
+
+    /// Whether a source's changes leave the machine between runs, in a log.
+    fn has_log(&self, source: SourceId) -> bool {
+        let tool_pushes = match &self.model.source(source).kind {
+            SourceKind::Postgres(postgres) => {
+                matches!(postgres.driver, PostgresDriver::Pgbackrest | PostgresDriver::Probackup)
+            }
+            _ => false,
+        };
+        self.model.wals.iter().any(|wal| wal.source == source)
+            || tool_pushes && self.model.separate(source).is_some()
+    }
+
+    /// Sources by name, the first three of them.
+    pub(super) fn named(&self, sources: &[SourceId]) -> String {
+        let names: Vec<String> =
+            sources.iter().take(3).map(|source| format!("`{}`", self.model.source(*source).name)).collect();
+        match sources.len() {
+            0..=3 => names.join(", "),
+            more => format!("{} and {} more", names.join(", "), more - 3),
+        }
+    }
+}
+
+/// Seconds in words: the two largest units that are in it.
+pub(super) fn span(seconds: u64) -> String {
+    let units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+    let mut rest = seconds;
+    let mut words: Vec<String> = Vec::new();
+    for (unit, length) in units {
+        // A day and an hour are more plainly 25h.
+        if unit == "d" && rest < 2 * length {
+            continue;
+        }
+        if rest >= length {
+            words.push(format!("{}{unit}", rest / length));
+            rest %= length;
+        }
+    }
+    words.truncate(2);
+    if words.is_empty() { "0s".into() } else { words.join(" ") }
+}
+
+fn whens(schedule: &Schedule) -> Vec<&When> {
+    match &schedule.due {
+        Due::Run(when) => vec![when],
+        Due::Levels { .. } => schedule.levels().into_iter().map(|(_, when)| when).collect(),
+    }
+}
+
+/// The fields of a cron expression from the minute on.
+fn fields(when: &When) -> Option<[&str; 5]> {
+    let When::Cron(text) = when else { return None };
+    let all: Vec<&str> = text.split_ascii_whitespace().collect();
+    all.last_chunk::<5>().copied().filter(|_| all.len() <= 6)
+}
+
+/// The times of a day that a cron expression names one by one, in minutes: an hour that is not repeated.
+fn times(when: &When) -> Option<Vec<i64>> {
+    let [minute, hour, ..] = fields(when)?;
+    let numbers =
+        |text: &str| text.split(',').map(|part| part.parse::<i64>().ok()).collect::<Option<Vec<i64>>>();
+    let (minutes, hours) = (numbers(minute)?, numbers(hour)?);
+    Some(hours.iter().flat_map(|hour| minutes.iter().map(move |minute| hour * 60 + minute)).collect())
+}
+
+/// A time that does not exist, or comes twice, on a day on which clocks change and a run is due.
+fn clock_change(schedule: &Schedule) -> Option<Finding> {
+    let zone = due::zone(&schedule.zone)?;
+    let start = due::some_day(&zone)?.timestamp();
+    let mut before = zone.to_offset(start);
+    let (mut missing, mut twice) = (None, None);
+    for change in zone.following(start).take(CHANGES) {
+        let shift = i64::from(change.offset().seconds() - before.seconds());
+        let at = change.timestamp();
+        let in_old = before.to_datetime(at);
+        let in_new = change.offset().to_datetime(at);
+        before = change.offset();
+        // Gap and fold as minutes of that day.
+        let minutes = |time: jiff::civil::DateTime| i64::from(time.hour()) * 60 + i64::from(time.minute());
+        let first = minutes(if shift > 0 { in_old } else { in_new });
+        let touched = first..first + shift.abs() / 60;
+        for when in whens(schedule) {
+            let Some(time) = times(when).into_iter().flatten().find(|time| touched.contains(time)) else {
+                continue;
+            };
+            let Some(run) = due_on(schedule, when, at, shift, zone.clone()) else { continue };
+            let clock = format!("{:02}:{:02}", time / 60, time % 60);
+            let day = in_new.date();
+            match shift > 0 {
+                true => {
+                    missing = missing.or(Some(format!(
+                        "{clock} does not exist on {day}, when the run is at {}",
+                        run.strftime("%H:%M")
+                    )))
+                }
+                false => {
+                    twice =
+                        twice.or(Some(format!("{clock} comes twice on {day}, when the run is at the first")))
+                }
+            }
+        }
+    }
+    let words: Vec<String> = [missing, twice].into_iter().flatten().collect();
+    let message = format!("clocks change in `{}`: {}", schedule.zone, words.join(", and "));
+    (!words.is_empty()).then(|| {
+        Finding::new(&codes::CLOCK_CHANGE, schedule.place, message)
+            .help("take a time that no change touches, such as 04:30, or `zone = \"UTC\"`")
+    })
+}
+
+/// The run that is due while clocks change.
+fn due_on(schedule: &Schedule, when: &When, at: Timestamp, shift: i64, zone: TimeZone) -> Option<Zoned> {
+    // What falls into a gap is run as it ends; what comes twice is run before the change.
+    let from = at.checked_sub(SignedDuration::from_secs(shift.abs())).ok()?;
+    let one = Schedule { due: Due::Run(when.clone()), ..schedule.clone() };
+    due::runs(&one, from.to_zoned(zone.clone())..=at.to_zoned(zone), 1).into_iter().next().map(|(run, _)| run)
+}
+
+/// A day of the month that some months do not have.
+fn short_months(schedule: &Schedule, when: &When) -> Option<Finding> {
+    let [_, _, day, month, weekday] = fields(when)?;
+    let number: u32 = day.parse().ok()?;
+    if number < 29 || month != "*" || weekday != "*" {
+        return None;
+    }
+    let horizon = Horizon::years(4, 100);
+    let one = Schedule { due: Due::Run(when.clone()), ..schedule.clone() };
+    let ticks = due::ticks(&one, horizon.from, horizon.until, horizon.runs);
+    let pair = ticks.windows(2).rev().max_by_key(|pair| pair[1].at - pair[0].at)?;
+    let show = |at: i64| {
+        Timestamp::from_second(at).map(|at| at.strftime("%Y-%m-%d").to_string()).unwrap_or_default()
+    };
+    let message = format!(
+        "not every month has a day {number}: no run from {} to {}",
+        show(pair[0].at),
+        show(pair[1].at)
+    );
+    Some(
+        Finding::new(&codes::SHORT_MONTHS, schedule.place, message)
+            .help("take a day up to 28, or the last of each month as a cron string: `\"0 4 L * *\"`"),
+    )
+}
+
+fn jitter_overlaps(schedule: &Schedule) -> Option<Finding> {
+    let jitter = schedule.jitter.filter(|jitter| *jitter > 0)?;
+    let horizon = Horizon::years(1, 2000);
+    let ticks = due::ticks(schedule, horizon.from, horizon.until, horizon.runs);
+    let shortest = ticks.windows(2).filter_map(|pair| u64::try_from(pair[1].at - pair[0].at).ok()).min()?;
+    let message = format!(
+        "a delay of up to {} is no shorter than the time between two runs, {}: one may be due before the last has begun",
+        span(jitter),
+        span(shortest)
+    );
+    (jitter >= shortest).then(|| {
+        Finding::new(&codes::JITTER_OVERLAPS, schedule.place, message).help("take a shorter `jitter`")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::span;
+
+    #[test]
+    fn spans_are_short_words() {
+        let spans = [0, 90, 5400, 86_400, 90_000, 172_800, 176_400, 5_356_800].map(span);
+        assert_eq!(spans, ["0s", "1m 30s", "1h 30m", "24h", "25h", "2d", "2d 1h", "62d"]);
+    }
+}

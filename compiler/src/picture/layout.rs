@@ -1,0 +1,117 @@
+//! Where everything stands.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Band, Phase, Picture};
+
+/// Pixels.
+pub const WIDTH: i64 = 186;
+/// Pixels.
+pub const HEIGHT: i64 = 34;
+/// Between two columns: room for the lines.
+const GAP: i64 = 66;
+/// From one row to the next.
+const ROW: i64 = 44;
+/// Above the first band: title, marks, and headings.
+pub const TOP: i64 = 112;
+/// Left of the first column.
+pub const LEFT: i64 = 16;
+/// Of a band's heading.
+const HEADING: i64 = 24;
+/// Below a band.
+const BELOW: i64 = 10;
+/// Lines side by side between two columns.
+const TRACKS: i64 = 9;
+
+/// A finished layout.
+pub struct Layout {
+    /// Upper left corner of each step.
+    pub places: Vec<(i64, i64)>,
+    /// Title and left edge of each column.
+    pub columns: Vec<(&'static str, i64)>,
+    /// Title, upper edge and height of each band.
+    pub bands: Vec<(Band, String, i64, i64)>,
+    /// Corners of each edge.
+    pub lines: Vec<[(i64, i64); 4]>,
+    /// Of the whole.
+    pub width: i64,
+    /// Of the whole.
+    pub height: i64,
+}
+
+/// Lays a picture out.
+pub fn layout(picture: &Picture) -> Layout {
+    let keys = column_keys(picture);
+    let used: BTreeSet<(Phase, usize)> = keys.iter().copied().collect();
+    let order: BTreeMap<(Phase, usize), i64> = used.iter().copied().zip(0..).collect();
+    let left = |column: i64| LEFT + 8 + column * (WIDTH + GAP);
+    let columns =
+        used.iter().map(|key| (if key.1 == 0 { key.0.title() } else { "" }, left(order[key]))).collect();
+    let mut places = vec![(0, 0); picture.nodes.len()];
+    let mut bands = Vec::new();
+    let mut y = TOP;
+    for (band, title) in &picture.bands {
+        let mut rows: BTreeMap<i64, i64> = BTreeMap::new();
+        let top = y + HEADING;
+        for at in sorted(picture, band) {
+            let column = order[&keys[at]];
+            let row = rows.entry(column).or_insert(0);
+            places[at] = (left(column), top + *row * ROW);
+            *row += 1;
+        }
+        let height = HEADING + rows.values().max().copied().unwrap_or(1) * ROW;
+        bands.push((band.clone(), title.clone(), y, height));
+        y += height + BELOW;
+    }
+    let lines = lines(picture, &places);
+    let width = left(i64::try_from(used.len()).unwrap_or(0)) - GAP + 2 * LEFT;
+    Layout { places, columns, bands, lines, width, height: y + LEFT }
+}
+
+/// The column of each step: its phase, and behind what it needs of the same phase.
+fn column_keys(picture: &Picture) -> Vec<(Phase, usize)> {
+    let mut keys: Vec<(Phase, usize)> = picture.nodes.iter().map(|node| (node.phase, 0)).collect();
+    // Each pass moves what stands too far left; a graph without loops is at rest after as many as it is deep.
+    for _ in 0..picture.nodes.len() {
+        let mut moved = false;
+        for (from, to) in &picture.edges {
+            if keys[*to] <= keys[*from] {
+                keys[*to] = (keys[*from].0, keys[*from].1 + 1);
+                moved = true;
+            }
+        }
+        if !moved {
+            break;
+        }
+    }
+    keys
+}
+
+/// The steps of a band, by name; those of one store under one another.
+fn sorted(picture: &Picture, band: &Band) -> Vec<usize> {
+    let mut own: Vec<usize> =
+        (0..picture.nodes.len()).filter(|at| picture.nodes[*at].band == *band).collect();
+    own.sort_by_key(|at| (picture.nodes[*at].store, &picture.nodes[*at].id));
+    own
+}
+
+/// Lines with right angles. Those that end at one step share their upright part, as a bus; so do those that begin at one.
+fn lines(picture: &Picture, places: &[(i64, i64)]) -> Vec<[(i64, i64); 4]> {
+    let mut coming = vec![0; picture.nodes.len()];
+    picture.edges.iter().for_each(|(_, to)| coming[*to] += 1);
+    let mut tracks: BTreeMap<(i64, bool, usize), i64> = BTreeMap::new();
+    let mut next: BTreeMap<i64, i64> = BTreeMap::new();
+    let line = |(from, to): &(usize, usize)| {
+        let ((x1, y1), (x2, y2)) = (places[*from], places[*to]);
+        let (y1, y2) = (y1 + HEIGHT / 2, y2 + HEIGHT / 2);
+        let bus = if coming[*to] > 1 { (x2, true, *to) } else { (x2, false, *from) };
+        let track = *tracks.entry(bus).or_insert_with(|| {
+            let next = next.entry(x2).or_insert(0);
+            *next += 1;
+            (*next - 1) % TRACKS
+        });
+        let x = x2 - GAP + 8 + track * (GAP - 22) / TRACKS;
+        [(x1 + WIDTH, y1), (x, y1), (x, y2), (x2, y2)]
+    };
+    picture.edges.iter().map(line).collect()
+}

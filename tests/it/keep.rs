@@ -1,0 +1,70 @@
+//! `plan keep`: the calendar of what a plan keeps.
+
+use std::fs;
+
+use crate::scenario::Scenario;
+
+const PLAN: &str = "\
+plan site
+
+store local: dir { path = \"/backup\" }
+source site: files { paths = [\"/srv/site\"] }
+archive site { from = [site], to = [local] }
+cycle { incrementals = 3 }
+schedule { run = daily at 02:30 }
+keep { daily = 3, weekly = 2 }
+";
+
+#[test]
+fn a_day_is_shown_with_every_reason() {
+    let scenario = Scenario::new().file("site.plan", PLAN);
+    let answer = scenario.plan(["keep", "--on", "2027-03-03"]).status(0).stderr("");
+    let lines: Vec<&str> = answer.stdout.lines().collect();
+    assert!(lines[0].starts_with("store `local` on 2027-03-03 23:59: "), "{}", answer.stdout);
+    assert!(lines[1].trim_start().starts_with("2027-03-03 02:30"), "{}", answer.stdout);
+    assert!(answer.stdout.contains("weekly 2027-W08"), "{}", answer.stdout);
+    assert!(answer.stdout.contains("base of 2027-0"), "{}", answer.stdout);
+    // The same day by the clock, and as a document.
+    let today = scenario.env("BACKPLAN_NOW", "2027-03-03T23:59:00Z");
+    assert_eq!(today.plan(["keep"]).status(0).stdout.lines().skip(1).collect::<Vec<_>>(), lines[1..]);
+    let json = today.plan(["keep", "--format", "json"]).status(0).stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let runs = json["stores"][0]["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), lines.len() - 1);
+    assert_eq!(runs.last().unwrap()["started"], "2027-03-03T02:30:00Z");
+    assert!(runs.iter().all(|run| !run["reasons"].as_array().unwrap().is_empty()));
+}
+
+#[test]
+fn days_tell_what_comes_and_goes() {
+    let scenario = Scenario::new().file("site.plan", PLAN);
+    let answer = scenario.plan(["keep", "--from", "2027-03-01", "--days", "8"]).status(0);
+    let days: Vec<&str> = answer.stdout.lines().skip(2).collect();
+    assert_eq!(days.len(), 8, "{}", answer.stdout);
+    assert!(days[0].trim_start().starts_with("2027-03-01  "), "{}", answer.stdout);
+    assert_eq!(days.iter().filter(|day| day.contains("  F  ")).count(), 2, "{}", answer.stdout);
+}
+
+#[test]
+fn a_drawing_tells_levels_apart_without_colour() {
+    let scenario = Scenario::new().file("site.plan", PLAN);
+    scenario.plan(["keep", "--from", "2027-03-01", "--format", "svg", "-o", "keep.svg"]).status(0).stdout("");
+    let drawing = fs::read_to_string(scenario.path("keep.svg")).unwrap();
+    assert!(drawing.starts_with("<svg ") && drawing.ends_with("</svg>\n"));
+    assert!(drawing.contains(">F</text>") && drawing.contains(">d</text>") && drawing.contains("url(#d)"));
+}
+
+#[test]
+fn what_cannot_be_shown_is_told() {
+    let unscheduled = PLAN.replace("schedule { run = daily at 02:30 }\n", "");
+    let scenario = Scenario::new().file("site.plan", &unscheduled);
+    scenario.plan(["keep"]).status(2).stdout("").stderr_has("has no schedule");
+    let scenario = Scenario::new().file("site.plan", PLAN);
+    scenario.plan(["keep", "--store", "nas"]).status(2).stderr_has("its stores are `local`");
+    scenario.plan(["keep", "--on", "soon"]).status(2).stderr_has("`soon` is not a time");
+    scenario.plan(["keep", "--days", "0"]).status(2);
+    scenario
+        .plan(["keep", "-o", "/none/here", "--format", "svg"])
+        .status(1)
+        .stderr_has("could not be written");
+}

@@ -1,0 +1,305 @@
+//! `plan lsp`, over its real protocol.
+
+mod client;
+
+use serde_json::{Value, json};
+
+use self::client::Client;
+use crate::scenario::Scenario;
+
+const COMPANY: &str = "\
+param site: string
+
+store nas: dir {
+  path = \"/mnt/nas/${site}\"
+}
+";
+
+const SITE: &str = "\
+plan site
+
+import \"company.plan\" { site = \"web-01\" }
+
+let data = \"/srv\" # 𝄞
+
+source web: files {
+  paths = [\"${data}/web\"]
+}
+
+archive main {
+  from = [web]
+  to   = [nas]
+}
+";
+
+fn world() -> Scenario {
+    Scenario::new().file("company.plan", COMPANY).file("site.plan", SITE)
+}
+
+/// The text that an edit leaves.
+fn edited(text: &str, edits: &[Value]) -> String {
+    let mut edits: Vec<(usize, usize, String)> = edits
+        .iter()
+        .map(|edit| {
+            let at = |end: &str| client::offset(text, &edit["range"][end]);
+            (at("start"), at("end"), edit["newText"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    edits.sort();
+    let mut text = text.to_owned();
+    for (start, end, new) in edits.into_iter().rev() {
+        text.replace_range(start..end, &new);
+    }
+    text
+}
+
+#[test]
+fn it_says_what_it_can_do_and_ends_when_told() {
+    let scenario = world();
+    let client = Client::start(&scenario);
+    let can = &client.capabilities;
+    for provider in [
+        "hoverProvider",
+        "completionProvider",
+        "definitionProvider",
+        "referencesProvider",
+        "renameProvider",
+        "documentFormattingProvider",
+        "codeActionProvider",
+        "documentSymbolProvider",
+    ] {
+        assert!(!can[provider].is_null(), "{provider}");
+    }
+    assert_eq!(client.end(), Some(0));
+}
+
+#[test]
+fn an_editor_that_goes_away_is_noticed() {
+    let scenario = world();
+    let client = Client::start(&scenario);
+    assert_eq!(client.vanish(), Some(1));
+}
+
+#[test]
+fn a_broken_text_is_told_of_while_it_is_typed() {
+    let scenario = world();
+    let mut client = Client::start(&scenario);
+    let broken = "plan site\n\nstore 𝄞\n\nsoruce web: files {\n  paths = [\n";
+    client.open("site.plan", broken);
+    let told = client.diagnostics("site.plan");
+    let names: Vec<&str> = told.iter().map(|one| one["code"].as_str().unwrap()).collect();
+    assert!(names.contains(&"syntax") && names.contains(&"unknown_kind"), "{told:#?}");
+    assert!(told.iter().all(|one| one["severity"] == 1 && one["source"] == "plan"));
+
+    client.change("site.plan", SITE);
+    assert_eq!(client.diagnostics("site.plan"), [] as [Value; 0]);
+    assert_eq!(client.end(), Some(0));
+}
+
+#[test]
+fn places_are_counted_in_utf_16() {
+    let scenario = world();
+    let mut client = Client::start(&scenario);
+    client.open("site.plan", "plan a\nlet x = '𝄞é', let y = 'ok' ;\n");
+    let told = client.diagnostics("site.plan");
+    let semicolon = json!({ "start": { "line": 1, "character": 28 }, "end": { "line": 1, "character": 29 } });
+    assert!(
+        told.iter().any(|one| one["range"] == semicolon || one["range"]["start"]["character"] == 13),
+        "{told:#?}"
+    );
+    // The change is behind a character of two units: it must not split it.
+    client.change_range("site.plan", (1, 8), (1, 13), "'ok'");
+    let hover = client.hover("site.plan", 1, 4);
+    assert!(hover.contains("let x = 'ok'"), "{hover}");
+    assert_eq!(client.end(), Some(0));
+}
+
+#[test]
+fn a_library_is_checked_by_the_plan_that_imports_it() {
+    let scenario = world();
+    let mut client = Client::start(&scenario);
+    client.open("company.plan", &COMPANY.replace("path =", "pth ="));
+    let told = client.diagnostics("company.plan");
+    let names: Vec<&str> = told.iter().map(|one| one["code"].as_str().unwrap()).collect();
+    assert_eq!(names, ["missing_attribute", "unknown_attribute"], "{told:#?}");
+    // The plan is not open: what is open of its library counts all the same.
+    client.change("company.plan", &COMPANY.replace("store nas", "store tape"));
+    let told = client.diagnostics_where("site.plan", |told| !told.is_empty());
+    assert_eq!(told[0]["code"], "unknown_reference", "{told:#?}");
+    assert_eq!(client.end(), Some(0));
+}
+
+#[test]
+fn hover_says_meaning_type_and_default() {
+    let scenario = world();
+    let mut client = Client::start(&scenario);
+    let text = SITE.replace("  paths", "  compare = mtime\n  paths");
+    client.open("site.plan", &text);
+    let attribute = client.hover_at("site.plan", &text, "compare");
+    assert!(attribute.contains("How a change of a file is noticed."), "{attribute}");
+    assert!(
+        attribute.contains("one of `mtime`, `checksum`") && attribute.contains("Default: `mtime`"),
+        "{attribute}"
+    );
+    assert!(client.hover_at("site.plan", &text, "archive").contains("archive NAME"));
+    assert!(client.hover_at("site.plan", &text, "files").contains("Trees of files."));
+    let store = client.hover_at("site.plan", &text, "nas");
+    assert!(store.contains("store nas: dir") && store.contains("company.plan"), "{store}");
+    assert_eq!(client.end(), Some(0));
+}
+
+#[test]
+fn completion_offers_what_may_stand_there() {
+    let scenario = world();
+    let mut client = Client::start(&scenario);
+    let offers = |client: &mut Client, before: &str, after: &str| {
+        let text = format!("{before}{after}");
+        client.change("site.plan", &text);
+        client.complete("site.plan", &text, before.len())
+    };
+    client.open("site.plan", SITE);
+    let labels = offers(&mut client, &format!("{SITE}\nsou"), "");
+    assert!(labels.contains(&"source".into()) && labels.contains(&"let".into()), "{labels:?}");
+    let labels = offers(&mut client, &format!("{SITE}\nstore b: "), " {\n}\n");
+    assert!(labels.contains(&"dir".into()) && labels.contains(&"s3".into()), "{labels:?}");
+    let labels = offers(&mut client, &format!("{SITE}\nstore b: s3 {{\n  "), "\n  bucket = \"x\"\n}\n");
+    assert!(labels.contains(&"region".into()) && !labels.contains(&"bucket".into()), "{labels:?}");
+    assert!(!labels.contains(&"path".into()), "{labels:?}");
+    // A list that is not closed, and a name of an imported file.
+    let labels = offers(&mut client, &format!("{SITE}\narchive b {{\n  from = all\n  to = ["), "\n}\n");
+    assert!(labels.contains(&"nas".into()), "{labels:?}");
+    let labels = offers(&mut client, &format!("{SITE}\nsource b: files {{\n  compare = "), "\n}\n");
+    assert!(labels.contains(&"mtime".into()) && labels.contains(&"checksum".into()), "{labels:?}");
+    let labels = offers(&mut client, &format!("{SITE}\nlet b = \"${{"), "");
+    assert!(labels.contains(&"data".into()) && labels.contains(&"env".into()), "{labels:?}");
+    let labels = offers(&mut client, "plan site\nimport \"com", "\"\n");
+    assert!(labels.contains(&"company.plan".into()), "{labels:?}");
+    let labels = offers(&mut client, "plan site\nimport \"company.plan\" { ", " }\n");
+    assert_eq!(labels, ["site"]);
+    assert_eq!(client.end(), Some(0));
+}
+
+#[test]
+fn definitions_and_references_go_over_imports() {
+    let scenario = world();
+    let mut client = Client::start(&scenario);
+    client.open("site.plan", SITE);
+    let found = client.at("textDocument/definition", "site.plan", SITE, "nas");
+    assert!(found[0]["uri"].as_str().unwrap().ends_with("/company.plan"), "{found:#?}");
+    assert_eq!(found[0]["range"]["start"], json!({ "line": 2, "character": 6 }));
+    let found = client.at("textDocument/definition", "site.plan", SITE, "company.plan");
+    assert!(found[0]["uri"].as_str().unwrap().ends_with("/company.plan"));
+    // The parameter that an import gives a value to.
+    let found = client.at("textDocument/definition", "site.plan", SITE, "site = ");
+    assert_eq!(found[0]["range"]["start"], json!({ "line": 0, "character": 6 }));
+    let found = client.at("textDocument/references", "site.plan", SITE, "data}");
+    assert_eq!(found.as_array().unwrap().len(), 2, "{found:#?}");
+    assert_eq!(client.end(), Some(0));
+}
+
+#[test]
+fn a_name_is_changed_in_every_file() {
+    let scenario = world();
+    let mut client = Client::start(&scenario);
+    client.open("site.plan", SITE);
+    let changes = client.rename("site.plan", SITE, "nas", "vault").unwrap();
+    let site = edited(SITE, changes["site.plan"].as_array().unwrap());
+    let company = edited(COMPANY, changes["company.plan"].as_array().unwrap());
+    assert!(site.contains("to   = [vault]") && company.contains("store vault: dir"));
+    scenario.write("site.plan", site);
+    scenario.write("company.plan", company);
+    scenario.plan(["check", "--deny", "warnings", "site.plan"]).status(0);
+    // A parameter: in the library, in strings of it, and where it is given a value.
+    let scenario = world();
+    let changes = client.rename("site.plan", SITE, "site = ", "place").unwrap();
+    scenario.write("site.plan", edited(SITE, changes["site.plan"].as_array().unwrap()));
+    scenario.write("company.plan", edited(COMPANY, changes["company.plan"].as_array().unwrap()));
+    scenario.plan(["check", "--deny", "warnings", "site.plan"]).status(0);
+    assert_eq!(client.end(), Some(0));
+}
+
+#[test]
+fn a_change_of_name_that_would_break_the_plan_is_refused() {
+    let scenario = world();
+    let mut client = Client::start(&scenario);
+    let text = format!("{SITE}\nstore local: dir {{\n  path = \"/backup\"\n}}\n");
+    client.open("site.plan", &text);
+    let why = client.rename("site.plan", &text, "local", "nas").unwrap_err();
+    assert!(why.contains("declared twice"), "{why}");
+    let why = client.rename("site.plan", &text, "local", "true").unwrap_err();
+    assert!(why.contains("cannot be a name"), "{why}");
+    let why = client.rename("site.plan", &text, "local", "a b").unwrap_err();
+    assert!(why.contains("cannot be a name"), "{why}");
+    assert_eq!(client.end(), Some(0));
+}
+
+#[test]
+fn formatting_is_that_of_the_program() {
+    let scenario = world();
+    let mut client = Client::start(&scenario);
+    let text = SITE.replace("  to   = [nas]", "to=[ nas ,]  # 𝄞");
+    client.open("site.plan", &text);
+    let edits = client.format("site.plan");
+    scenario.write("site.plan", &text);
+    scenario.plan(["fmt", "site.plan"]).status(0);
+    assert_eq!(edited(&text, &edits), scenario.read("site.plan"));
+    client.change("site.plan", "plan a\nstore {{{\n");
+    assert_eq!(client.format("site.plan"), [] as [Value; 0]);
+    assert_eq!(client.end(), Some(0));
+}
+
+#[test]
+fn mends_are_offered_and_mend() {
+    let scenario = world();
+    let mut client = Client::start(&scenario);
+    let text = SITE.replace("[web]", "[wbe]").replace("  paths ", "  pahts ").replace("= [nas]", "= nas");
+    client.open("site.plan", &text);
+    let mut mended = text.clone();
+    for _ in 0..3 {
+        let actions = client.actions("site.plan", &mended);
+        let preferred = actions.iter().find(|action| action["title"] != "add `paths = [\"/srv/data\"]`");
+        let Some(action) = preferred else { break };
+        assert_eq!(action["kind"], "quickfix");
+        let edits = client.changes(&action["edit"])["site.plan"].as_array().unwrap().clone();
+        mended = edited(&mended, &edits);
+        client.change("site.plan", &mended);
+    }
+    assert_eq!(mended, SITE);
+    // What is missing is put in, and can be read.
+    let text = SITE.replace("  paths = [\"${data}/web\"]\n", "");
+    client.change("site.plan", &text);
+    let actions = client.actions("site.plan", &text);
+    let edits = client.changes(&actions[0]["edit"])["site.plan"].as_array().unwrap().clone();
+    scenario.write("site.plan", edited(&text, &edits).replace("let data = \"/srv\" # 𝄞\n", ""));
+    scenario.plan(["check", "--deny", "warnings", "site.plan"]).status(0);
+    assert_eq!(client.end(), Some(0));
+}
+
+#[test]
+fn items_are_listed() {
+    let scenario = world();
+    let mut client = Client::start(&scenario);
+    client.open("site.plan", SITE);
+    let symbols = client.symbols("site.plan");
+    let names: Vec<&str> = symbols.iter().map(|symbol| symbol["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["site", "company.plan", "data", "web", "main"]);
+    assert_eq!(symbols[4]["children"][0]["name"], "from");
+    assert_eq!(client.end(), Some(0));
+}
+
+#[test]
+fn what_it_does_not_know_is_answered_and_it_goes_on() {
+    let scenario = world();
+    let mut client = Client::start(&scenario);
+    client.open("site.plan", SITE);
+    assert!(client.request("textDocument/unheardOf", json!({})).unwrap_err().contains("not known"));
+    assert!(client.request("textDocument/hover", json!({ "position": 1 })).is_err());
+    let missing = json!({
+        "textDocument": { "uri": "file:///nowhere/at/all.plan" },
+        "position": { "line": 0, "character": 0 },
+    });
+    assert!(client.request("textDocument/hover", missing).unwrap_err().contains("does not exist"));
+    client.notify("textDocument/didChange", json!({ "contentChanges": 5 }));
+    assert!(client.hover_at("site.plan", SITE, "archive").contains("archive NAME"));
+    assert_eq!(client.end(), Some(0));
+}
