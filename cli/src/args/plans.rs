@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
-use super::Format;
-
 /// The plan that a command works on.
 #[derive(Debug, Clone, Args)]
 pub struct PlanFile {

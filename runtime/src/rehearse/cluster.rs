@@ -77,6 +77,8 @@ pub(super) fn have_put_back(stage: &mut Stage<'_>) -> Result<Laid, ClusterError>
         tablespaces: Vec::new(),
         start: None,
         passphrase: stage.wish.passphrase.take(),
+        // A server without a network cannot fetch its log from one.
+        remote: None,
         roots: std::mem::take(&mut stage.wish.roots),
         remote: None,
     };
