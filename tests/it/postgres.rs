@@ -3,6 +3,7 @@
 mod faults;
 mod reference;
 mod rehearsal;
+mod remote;
 mod separate;
 
 use std::fs;

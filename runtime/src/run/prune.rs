@@ -125,6 +125,20 @@ fn coming(prepared: &Prepared, id: StoreId, measured: &dyn Fn(SourceId) -> Optio
             },
         })
     });
+    let apart = model.separates.iter().filter(|separate| model.told_in(separate).contains(&id));
+    let apart = apart.filter_map(|separate| {
+        let next = prepared.levels.separate.get(&separate.source)?;
+        let source = model.source(separate.source).name.clone();
+        let base = next.next.bases.get(&source).and_then(Option::as_ref).map(|base| base.run);
+        let chain = next.known.values().find(|(run, _)| Some(*run) == base).map(|(_, chain)| chain);
+        Some(Part {
+            archive: separate.chain(&source).name,
+            source,
+            level: next.next.level,
+            place: next.next.before(),
+            rests_on: chain.into_iter().flatten().copied().collect(),
+        })
+    });
     let sources = (0..model.sources.len()).map(SourceId).filter_map(|source| {
         let (entries, bytes) = measured(source)?;
         Some(SourceRecord {
@@ -137,7 +151,13 @@ fn coming(prepared: &Prepared, id: StoreId, measured: &dyn Fn(SourceId) -> Optio
             labels: Default::default(),
         })
     });
-    let run = Run { id: prepared.run, started: prepared.started, level, parts: parts.collect(), size: 0 };
+    let run = Run {
+        id: prepared.run,
+        started: prepared.started,
+        level,
+        parts: parts.chain(apart).collect(),
+        size: 0,
+    };
     Current { run, sources: sources.collect() }
 }
 
