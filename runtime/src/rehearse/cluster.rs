@@ -80,7 +80,6 @@ pub(super) fn have_put_back(stage: &mut Stage<'_>) -> Result<Laid, ClusterError>
         // A server without a network cannot fetch its log from one.
         remote: None,
         roots: std::mem::take(&mut stage.wish.roots),
-        remote: None,
     };
     let restore = tool::plan(stage.shelves, wish, jiff::Timestamp::now())?;
     let programs = restore.programs()?;
