@@ -199,7 +199,7 @@ fn node(step: &Step, model: &Model, stores: &BTreeMap<String, usize>, mark: Opti
             (Phase::Prune, band_of(model, *id), Shape::Hexagon, "the tool's own".into(), None)
         }
         Action::Rehearse(id) => {
-            (Phase::Prune, band_of(model, *id), Shape::Stadium, "a restore, tried".into(), None)
+            (Phase::Rehearse, band_of(model, *id), Shape::Stadium, "a restore, tried".into(), None)
         }
         Action::OpenWal(_, to) => {
             (Phase::Commit, in_store(to), Shape::Box, "archive of a log".into(), number(to))
@@ -207,7 +207,6 @@ fn node(step: &Step, model: &Model, stores: &BTreeMap<String, usize>, mark: Opti
         Action::ExpireWal(_, of) => {
             (Phase::Prune, in_store(of), Shape::Hexagon, "of a log".into(), number(of))
         }
-        Action::Rehearse(_) => (Phase::Rehearse, Band::Run, Shape::Box, "restored and asked".into(), None),
         Action::Unlock => (Phase::Unlock, Band::Run, Shape::Cut, String::new(), None),
         Action::Notify(_, when) => {
             let phase = if *when == When::Before { Phase::Start } else { Phase::End };
