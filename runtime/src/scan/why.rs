@@ -112,7 +112,7 @@ fn at_the_end(files: &Files, seen: &fs::Metadata) -> Option<Rule> {
         return Some(Rule::Socket);
     }
     let too_large = seen.is_file() && files.max_file_size.is_some_and(|most| seen.len() > most);
-    too_large.then(|| Rule::Size(seen.len()))
+    too_large.then_some(Rule::Size(seen.len()))
 }
 
 fn is_cache(folder: &Path) -> bool {
