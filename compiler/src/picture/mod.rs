@@ -204,7 +204,6 @@ fn node(step: &Step, model: &Model, stores: &BTreeMap<String, usize>, mark: Opti
         Action::ExpireWal(_, of) => {
             (Phase::Prune, in_store(of), Shape::Hexagon, "of a log".into(), number(of))
         }
-        Action::Rehearse(_) => (Phase::Rehearse, Band::Run, Shape::Box, "restored and asked".into(), None),
         Action::Unlock => (Phase::Unlock, Band::Run, Shape::Cut, String::new(), None),
         Action::Notify(_, when) => {
             let phase = if *when == When::Before { Phase::Start } else { Phase::End };
