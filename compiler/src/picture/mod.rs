@@ -198,6 +198,9 @@ fn node(step: &Step, model: &Model, stores: &BTreeMap<String, usize>, mark: Opti
         Action::Expire(id) => {
             (Phase::Prune, band_of(model, *id), Shape::Hexagon, "the tool's own".into(), None)
         }
+        Action::Rehearse(id) => {
+            (Phase::Rehearse, band_of(model, *id), Shape::Stadium, "a restore, tried".into(), None)
+        }
         Action::OpenWal(_, to) => {
             (Phase::Commit, in_store(to), Shape::Box, "archive of a log".into(), number(to))
         }
