@@ -118,6 +118,7 @@ codes! {
 
     // The plan played forward.
     RPO_MISSED Error "rpo_missed" "more time passes between two runs than was promised";
+    RPO_CLOCK_CHANGE Note "rpo_clock_change" "an `rpo` is missed by the hour by which clocks are moved back";
     RPO_UNSCHEDULED Warning "rpo_unscheduled" "an `rpo` is promised, and nothing says when runs are due";
     RTO_UNREHEARSED Note "rto_unrehearsed" "an `rto` is promised for what no rehearsal restores";
     CLOCK_CHANGE Warning "clock_change" "a local time does not exist, or comes twice, on a day on which clocks change";
