@@ -305,7 +305,7 @@ pub struct Files {
     pub max_file_size: Option<u64>,
     /// How a change is noticed.
     pub compare: Compare,
-    /// Read below this folder, record without it.
+    /// `paths` are read below this folder, and recorded without it.
     pub root: Option<PathBuf>,
 }
 
@@ -314,7 +314,7 @@ pub struct Files {
 pub struct FilesPath {
     /// Where it was written.
     pub place: Place,
-    /// Where the tree is: absolute, normalised.
+    /// Where the tree is read, below `root` where that is given: absolute, normalised.
     pub absolute: PathBuf,
     /// Its name inside the source's folder: relative, without `..`; empty for the folder of the plan itself or `/`.
     pub inside: PathBuf,
