@@ -24,6 +24,7 @@ mod pg_rehearse;
 mod pg_wal;
 mod pg_wal_faults;
 mod plans;
+mod policy;
 mod postgres;
 mod prune;
 mod reference;

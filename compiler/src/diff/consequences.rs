@@ -23,6 +23,7 @@ pub fn of(old: &Model, new: &Model) -> Vec<Consequence> {
     change.windows();
     change.wals();
     change.promises();
+    change.policies();
     change.found
 }
 
@@ -201,6 +202,23 @@ impl<'a> Change<'a> {
                     format!("runs are due {}, before: {}", moments(two), moments(one)),
                 );
             }
+        }
+    }
+
+    /// Rules that a library lays on the plan: one that is gone may be broken by the next change.
+    fn policies(&mut self) {
+        let rules = |model: &'a Model| -> BTreeSet<(&'static str, &'static str)> {
+            let require = model.policies.iter().flat_map(|policy| &policy.require);
+            let forbid = model.policies.iter().flat_map(|policy| &policy.forbid);
+            let require = require.map(|(rule, _)| ("requires", *rule));
+            require.chain(forbid.map(|(rule, _)| ("forbids", *rule))).collect()
+        };
+        let (old, new) = (rules(self.old), rules(self.new));
+        for (verb, rule) in old.difference(&new) {
+            self.danger("policy_removed", format!("no policy {verb} `{rule}` any more"));
+        }
+        for (verb, rule) in new.difference(&old) {
+            self.better("policy_added", format!("a policy {verb} `{rule}` from now on"));
         }
     }
 
