@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 
 use super::Consequence;
 use super::describe::{moments, span};
-use super::times::gap;
+use super::times::futures;
 use crate::model::{Archive, Cycle, Due, Event, Model, Notify, SourceId};
+use crate::simulate::Simulation;
 use crate::value::Text;
 
 /// Everything that can be told without a store.
 pub fn of(old: &Model, new: &Model) -> Vec<Consequence> {
-    let gaps = (gap(old.schedule.as_ref()), gap(new.schedule.as_ref()));
-    let mut change = Change { old, new, gaps, found: Vec::new() };
+    let mut change = Change { old, new, futures: futures(old, new), found: Vec::new() };
     change.plan();
     change.sources();
     change.stores();
@@ -30,8 +30,8 @@ pub fn of(old: &Model, new: &Model) -> Vec<Consequence> {
 struct Change<'a> {
     old: &'a Model,
     new: &'a Model,
-    /// The longest times between two runs by the plans' own schedules.
-    gaps: (Option<u64>, Option<u64>),
+    /// Both played forward.
+    futures: (Simulation<'a>, Simulation<'a>),
     found: Vec<Consequence>,
 }
 
