@@ -5,6 +5,7 @@
 mod bad_input;
 mod broken;
 mod check;
+mod check_formats;
 mod cycle_edits;
 mod cycle_exact;
 mod cycle_keep;

@@ -65,13 +65,21 @@ pub fn execute(args: &CheckArgs, global: &Global, console: &mut Console) -> Resu
     let mut tally = Tally::default();
     let plans: Vec<(&Checked, Vec<&Finding>)> =
         checked.iter().map(|one| (one, fresh_findings(one, &mut seen, &mut tally))).collect();
+    let of_host = || answer_programs(&plans, tally).below(top(&current), &current);
     match args.format {
         Report::Human => answer_people(&plans, tally, console),
         Report::Json => console.answer(&json::document(&answer_programs(&plans, tally))),
-        Report::Sarif => console.answer(&json::document(&sarif::log(&answer_programs(&plans, tally)))),
-        Report::Github => console.answer(&github::commands(&answer_programs(&plans, tally))),
+        Report::Sarif => console.answer(&json::document(&sarif::log(&of_host()))),
+        Report::Github => console.answer(&github::commands(&of_host())),
     }
     Ok(status(tally, args.deny))
+}
+
+/// The top of the git repository around a folder, or else the folder: code hosts show findings beside files by their paths
+/// from there.
+fn top(current: &Path) -> &Path {
+    let is_top = |folder: &&Path| folder.join(".git").symlink_metadata().is_ok();
+    current.ancestors().find(is_top).unwrap_or(current)
 }
 
 fn status(tally: Tally, deny: Option<Denied>) -> Status {
@@ -103,11 +111,16 @@ fn files_of(args: &CheckArgs, current: &Path) -> Result<(Vec<File>, Vec<Checked>
             continue;
         }
         let (below, errors) = load::plan_files(path);
-        files.extend(below.into_iter().map(|path| File { path, named: false }));
+        let shown = |path: PathBuf| path.strip_prefix(".").map(Path::to_path_buf).unwrap_or(path);
+        files.extend(below.into_iter().map(|path| File { path: shown(path), named: false }));
         troubles.extend(errors.into_iter().map(Checked::Unreadable));
     }
+    // A library that is named is meant to be a plan, also below a folder that is named too.
+    let place = |file: &File| load::normalize(&current.join(&file.path));
+    let named: BTreeSet<PathBuf> = files.iter().filter(|file| file.named).map(place).collect();
     let mut seen = BTreeSet::new();
-    files.retain(|file| seen.insert(file.path.clone()));
+    files.retain(|file| seen.insert(place(file)));
+    files.iter_mut().for_each(|file| file.named = named.contains(&place(file)));
     Ok((files, troubles))
 }
 
