@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use backplan_grammar::ast::Item;
 
-use crate::allow;
+use crate::allow::{self, Applied};
 use crate::codes::{self, Code};
 use crate::finding::{Finding, Severity};
 use crate::findings::check;
@@ -20,6 +20,8 @@ pub struct Compiled {
     pub model: Option<Model>,
     /// Everything found, by place.
     pub findings: Vec<Finding>,
+    /// Allowances of libraries that this plan does not need: too many only if no other plan needs them either.
+    pub idle: Vec<Finding>,
     /// Where secrets are written into the texts: to be taken out of any copy of them.
     pub inline_secrets: Vec<Place>,
     /// Parameters whose values from outside are secrets: to be written down nowhere.
@@ -59,8 +61,8 @@ pub fn compile(set: &SourceSet, inputs: &Inputs) -> Compiled {
     let model = resolved.model.filter(|_| !torn);
     if let Some(model) = &model {
         findings.extend(check(set, model, &resolved.facts));
-        findings = allow::apply(set, findings);
     }
+    let Applied { mut findings, idle } = allow::apply(set, findings, model.is_some());
     findings.sort_by_key(|finding| order(finding.primary.place, finding.name));
     let mut secret_params = BTreeSet::new();
     let mut inline_secrets = resolved.facts.inline_secrets;
@@ -71,7 +73,7 @@ pub fn compile(set: &SourceSet, inputs: &Inputs) -> Compiled {
         }
         None => true,
     });
-    Compiled { model, findings, inline_secrets, secret_params }
+    Compiled { model, findings, idle, inline_secrets, secret_params }
 }
 
 /// The parameter whose name stands there: its value came from outside, and is not in the text.

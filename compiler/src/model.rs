@@ -65,6 +65,8 @@ pub struct Model {
     pub objectives: Vec<Objective>,
     /// Rehearsals.
     pub verifies: Vec<Verify>,
+    /// Rules that files lay on the plan.
+    pub policies: Vec<Policy>,
 }
 
 impl Source {
@@ -710,4 +712,15 @@ pub struct Verify {
     pub command: Option<Vec<Text>>,
     /// age identity for encrypted sources.
     pub identity: Option<Secret>,
+}
+
+/// Rules that a file lays on every plan that imports it.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Where it was declared.
+    pub place: Place,
+    /// What a plan must have, and where that is written.
+    pub require: Vec<(&'static str, Place)>,
+    /// What a plan must not have, and where that is written.
+    pub forbid: Vec<(&'static str, Place)>,
 }

@@ -5,6 +5,7 @@
 mod bad_input;
 mod broken;
 mod check;
+mod check_formats;
 mod cycle_edits;
 mod cycle_exact;
 mod cycle_keep;
@@ -24,6 +25,7 @@ mod pg_rehearse;
 mod pg_wal;
 mod pg_wal_faults;
 mod plans;
+mod policy;
 mod postgres;
 mod prune;
 mod reference;

@@ -30,6 +30,7 @@ use std::path::PathBuf;
 
 use crate::artefact::ReadError;
 use crate::catalog::details::DetailsError;
+use crate::catalog::identity::IdentityError;
 use crate::catalog::runs::ChooseError;
 use crate::extract::ExtractError;
 use crate::store::{BadName, StoreError};
@@ -40,6 +41,9 @@ pub enum RecallError {
     /// A store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A newer program writes to a store.
+    #[error(transparent)]
+    Newer(#[from] IdentityError),
     /// No store of the plan could be read.
     #[error("none of the plan's stores can be read:\n  {}", reasons.join("\n  "))]
     NoStore {
