@@ -5,6 +5,7 @@ mod reference;
 mod rehearsal;
 mod remote;
 mod separate;
+mod verified;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -16,6 +16,7 @@
 pub mod basebackup;
 pub mod dump;
 pub mod harmless;
+pub mod inspect;
 pub mod pgbackrest;
 pub mod probackup;
 pub mod probe;

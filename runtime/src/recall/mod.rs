@@ -20,6 +20,7 @@ pub mod compare;
 
 pub mod log;
 pub mod outlook;
+pub mod repositories;
 pub mod restore;
 pub mod shelf;
 pub mod status;

@@ -149,7 +149,7 @@ pub fn plan(shelves: &Shelves, wish: Wish, now: Timestamp) -> Result<ToolRestore
 }
 
 /// Why a repository that is reached over a network cannot be.
-fn not_named(own: &RepositoryRecord) -> String {
+pub(super) fn not_named(own: &RepositoryRecord) -> String {
     let get = |name: &str| own.settings.get(name).map_or("", String::as_str);
     let holder = ["s3-bucket", "azure-container", "gcs-bucket"].map(get).concat();
     format!(

@@ -241,13 +241,7 @@ impl Stage<'_> {
 
     /// Refuses to fill the disk.
     fn has_room(&self, needed: u64) -> Result<(), RehearseError> {
-        let file = |cause: rustix::io::Errno| failed(&self.folder)(cause.into());
-        let there = rustix::fs::statvfs(&self.folder).map_err(file)?;
-        let free = there.f_bavail.saturating_mul(there.f_frsize);
-        match free < needed {
-            true => Err(RehearseError::NoRoom { place: self.wish.place.clone(), free, needed }),
-            false => Ok(()),
-        }
+        scratch::has_room(&self.folder, needed)
     }
 
     /// Runs the plan's own programs on what was restored.

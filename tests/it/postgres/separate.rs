@@ -44,7 +44,7 @@ fn backups(own: &Path, stanza: &str) -> Vec<String> {
     found.lines().map(str::to_owned).collect()
 }
 
-fn own(scenario: &Scenario, store: &str, plan: &str, source: &str) -> PathBuf {
+pub(super) fn own(scenario: &Scenario, store: &str, plan: &str, source: &str) -> PathBuf {
     scenario.path(&format!("{store}/.backplan-repo/{plan}/{source}"))
 }
 
