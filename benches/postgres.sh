@@ -51,7 +51,7 @@ main() {
   # Where the server's account can start it.
   install -m 755 "${CARGO_TARGET_DIR:-$here/target}/release/plan" "$work/plan"
   cd "$work"
-  rm -rf results && mkdir results
+  rm -rf results && mkdir results && server mkdir -p staging
   fill
   local part
   for part in $parts; do
@@ -69,7 +69,7 @@ main() {
 # A cluster of a size that is found in the field, and a log that goes to every repository there is.
 fill() {
   server initdb -D pg -A trust -N -U postgres --data-checksums >/dev/null
-  server tee archive >/dev/null <<'SCRIPT'
+  server tee pgbackrest.archive >/dev/null <<'SCRIPT'
 #!/bin/sh
 for conf in ../*.conf ../staging.pgbackrest/pgbackrest.conf; do
   [ ! -e "$conf" ] || pgbackrest --config="$(realpath "$conf")" --stanza=bench archive-push "$1" || exit 1
@@ -81,7 +81,7 @@ unix_socket_directories = '$work'
 fsync = off
 max_wal_size = 4GB
 archive_mode = on
-archive_command = 'sh ../archive %p'
+archive_command = 'sh ../pgbackrest.archive %p'
 CONF
   server pg_ctl -w -s -D pg -l "$work/log" start
   server pgbench -q -i -s "$scale" -h "$work" postgres 2>/dev/null
@@ -90,10 +90,11 @@ CONF
 }
 
 write_plan() {
-  local more=''
+  local more="data_dir = \"$work/pg\""
   case "$1" in
-    pgbackrest) more="stanza = \"bench\"
-  staging = \"$work/staging.pgbackrest\"" ;;
+    pgbackrest) more="$more
+  stanza   = \"bench\"
+  staging  = \"$work/staging.pgbackrest\"" ;;
     dump) more='database = "postgres"' ;;
   esac
   cat >"$1.plan" <<PLAN
@@ -107,7 +108,6 @@ source main: postgres {
   driver   = $1
   host     = "$work"
   user     = "postgres"
-  data_dir = "$work/pg"
   $more
 }
 
