@@ -70,6 +70,7 @@ pub fn ask(
         password,
         level: Level::Full,
         has_cycle: false,
+        base: None,
         folder: Path::new("/"),
         separate: None,
         timeout: Some(LIMIT),

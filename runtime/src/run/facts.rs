@@ -167,15 +167,16 @@ pub fn archive_record(
     }
 }
 
-/// The highest level that anything in these archives has, but for what is whole in every run.
+/// The highest level that anything in these archives has, but for what may be whole in every run, if there is more than that.
 fn highest(model: &Model, archives: &[ArchiveRecord], repositories: &[RepositoryRecord]) -> Level {
     let is_cycled = |content: &&Content| {
         let declared = model.sources.iter().find(|source| source.name == content.source);
         !declared.is_some_and(backplan_compiler::model::Source::is_whole_each_time)
     };
-    let contents = archives.iter().flat_map(|archive| &archive.contents).filter(is_cycled);
+    let contents = || archives.iter().flat_map(|archive| &archive.contents);
     let separate = repositories.iter().map(|repository| repository.level);
-    contents.map(|content| content.level).chain(separate).max().unwrap_or(Level::Full)
+    let cycled = contents().filter(is_cycled).map(|content| content.level).chain(separate).max();
+    cycled.or_else(|| contents().map(|content| content.level).max()).unwrap_or(Level::Full)
 }
 
 /// What the manifest says of the backup that this run made in a repository of its own; `None`: it made none.
