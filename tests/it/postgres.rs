@@ -1,5 +1,6 @@
 //! Real PostgreSQL clusters, backed up by each driver and given back.
 
+mod base_faults;
 mod faults;
 mod newer;
 mod reference;
@@ -55,8 +56,13 @@ impl Cluster {
 
     /// A cluster in a restored data directory, started beside its original.
     fn restored(&self, data: &Path) -> Cluster {
+        self.restored_of(self.programs.clone(), data)
+    }
+
+    /// The same with programs of another version.
+    fn restored_of(&self, programs: PathBuf, data: &Path) -> Cluster {
         let cluster = Cluster {
-            programs: self.programs.clone(),
+            programs,
             data: data.to_path_buf(),
             sockets: self.sockets.clone(),
             port: self.port + 1,

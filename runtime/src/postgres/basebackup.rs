@@ -1,11 +1,13 @@
 //! `pg_basebackup`: a copy of the whole data directory with the WAL that makes it consistent. It starts as it is. From
 //! PostgreSQL 17 on also what changed since an earlier one, which the server finds by that one's manifest.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
-use super::{Abilities, Backup, Base, Driver, DriverError, Job, Labels, text, tools};
+use super::{Abilities, Backup, Base, DATABASE_BYTES, Driver, DriverError, Job, Labels, text, tools};
 use crate::run::process::ProcessError;
 
 /// The folder of the data directory, where there are tablespaces beside it; else it is the source's own folder.
@@ -17,6 +19,10 @@ pub const TABLESPACE_LABEL: &str = "tablespace.";
 
 /// In the labels of a backup that rests on another: the run that made that one.
 pub const PRIOR: &str = "prior";
+/// What the names of files begin with of which not all was copied.
+const CHANGED: &[u8] = b"INCREMENTAL.";
+/// Bytes of a block, as servers are built as a rule: the size that comes of it is for people, and for telling a great loss.
+const BLOCK: u64 = 8192;
 /// The first version with incremental base backups.
 const INCREMENTAL_SINCE: u32 = 17;
 /// What the server calls its own list of a backup's files.
@@ -44,7 +50,13 @@ impl Driver for Basebackup {
         match base.filter(|_| backup.is_based) {
             Some(base) => {
                 let name = |name: &str, value: String| (name.to_owned(), value);
-                backup.labels.extend([name("type", "incremental".into()), name(PRIOR, base.run.to_string())]);
+                let bytes =
+                    size(job.folder).map_err(|cause| DriverError::File { path: job.folder.into(), cause })?;
+                backup.labels.extend([
+                    name("type", "incremental".into()),
+                    name(PRIOR, base.run.to_string()),
+                    name(DATABASE_BYTES, bytes.to_string()),
+                ]);
             }
             None => copy.take(None)?,
         }
@@ -119,7 +131,7 @@ impl<'j, 'a> Copy<'j, 'a> {
     fn rest_on(&self, base: &Base<'_>) -> Result<(), Unbased> {
         let manifest = beside(self.job.folder);
         let written = match fs::remove_file(&manifest) {
-            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(cause.to_string()),
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause.to_string()),
             _ => (base.manifest)(&manifest),
         };
         let done = written.map_err(Unbased::Manifest).and_then(|()| {
@@ -222,6 +234,27 @@ pub fn beside(folder: &Path) -> PathBuf {
     path.into()
 }
 
+/// Bytes of the cluster of which a copy has what changed. Of a file of which it has some blocks, the copy tells the length.
+fn size(folder: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        bytes += match (meta.is_dir(), meta.is_file()) {
+            (true, _) => size(&entry.path())?,
+            (false, true) if entry.file_name().as_bytes().starts_with(CHANGED) => {
+                let mut head = [0; 12];
+                File::open(entry.path())?.read_exact(&mut head)?;
+                // A mark, how many blocks it has, and how many the file has; in the byte order of the server's machine.
+                u64::from(u32::from_ne_bytes([head[8], head[9], head[10], head[11]])) * BLOCK
+            }
+            (false, true) => meta.len(),
+            (false, false) => 0,
+        };
+    }
+    Ok(bytes)
+}
+
 /// An equals sign parts the two paths of a mapping.
 pub fn escaped(path: &str) -> String {
     path.replace('=', "\\=")
@@ -231,7 +264,7 @@ pub fn escaped(path: &str) -> String {
 fn clear(job: &Job<'_>) -> Result<(), DriverError> {
     let failed = |cause| DriverError::File { path: job.folder.to_path_buf(), cause };
     match fs::remove_dir_all(job.folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
         _ => Ok(()),
     }
 }

@@ -42,6 +42,9 @@ use crate::run::process::{self, ProcessError, Program, Tell};
 /// What a manifest says of a backup: label, LSNs, timeline, versions. Keys are stable; see `docs/postgres.md`.
 pub type Labels = BTreeMap<String, String>;
 
+/// In the labels: bytes of the cluster, however few had to be copied.
+pub const DATABASE_BYTES: &str = "database_bytes";
+
 /// What a driver can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Abilities {

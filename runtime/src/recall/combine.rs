@@ -214,7 +214,10 @@ fn give(whole: &Path, spaces: &[Space], owner: &fs::Metadata, control: &Control)
     let account = format!("{}:{}", owner.uid(), owner.gid());
     let mut argv = ["chown", "-hR", &account, "--"].map(str::to_owned).to_vec();
     argv.push(whole.display().to_string());
-    argv.extend(spaces.iter().map(|space| space.to.display().to_string()));
+    for space in spaces {
+        let to = std::path::absolute(&space.to).map_err(file(&space.to))?;
+        argv.push(to.display().to_string());
+    }
     run(argv, control)
 }
 

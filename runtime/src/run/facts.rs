@@ -17,6 +17,7 @@ use crate::catalog::manifest::{
     ArchiveRecord, FORMAT, HostRef, IndexPlace, MIN_READER, Manifest, MissingArchive, PlanRef,
     RepositoryRecord, Second, SourceRecord, SourceStatus,
 };
+use crate::postgres::DATABASE_BYTES;
 use crate::scan::Summary;
 
 /// What is known of a source.
@@ -229,9 +230,12 @@ fn source_record(model: &Model, id: SourceId, facts: &Facts) -> SourceRecord {
     let packed = facts.archives.values().flat_map(|archive| &archive.sources);
     let packed =
         packed.filter(|packed| packed.name == source.name).map(|packed| (packed.entries, packed.bytes));
+    // What the tool says of the whole, where it copied what changed.
+    let told = facts.labels.get(&id).and_then(|labels| labels.get(DATABASE_BYTES)?.parse().ok());
+    let size: Option<u64> = told.filter(|_| source.may_follow());
     // The size of the whole source, however little of it had to be packed.
     let (entries, bytes) = match facts.sources.get(&id) {
-        Some(SourceFact::Scanned(summary)) => (summary.entries, summary.bytes),
+        Some(SourceFact::Scanned(summary)) => (summary.entries, size.unwrap_or(summary.bytes)),
         Some(SourceFact::Dumped(_, bytes)) => (1, *bytes),
         _ => packed.max().unwrap_or_default(),
     };
