@@ -183,7 +183,8 @@ fn a_chain_is_kept_and_rehearsed_with_the_tablespaces_that_came_since() {
     space("late", "la=te");
     add("late");
     run(&scenario).status(0);
-    (add("early"), add("late"));
+    add("early");
+    add("late");
     cluster.fill(500);
     let rows = cluster.rows();
     run(&scenario).status(0);
