@@ -155,6 +155,7 @@ codes! {
     SERVER_AWAY Error "server_away" "a Postgres server does not answer";
     RIGHTS_MISSING Error "rights_missing" "a role lacks the rights that its driver needs";
     NO_CHECKSUMS Note "no_checksums" "the pages of a cluster have no checksums";
+    SUMMARIZE_OFF Warning "summarize_off" "a server does not note what changes, so that every backup is a full";
     WAL_LEVEL Error "wal_level" "a server writes too little into its log for a backup";
     ARCHIVE_OFF Error "archive_off" "a server does not archive the log that the plan keeps";
     ARCHIVE_COMMAND Warning "archive_command" "a server archives its log elsewhere";

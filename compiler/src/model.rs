@@ -70,10 +70,16 @@ pub struct Model {
 }
 
 impl Source {
-    /// Whether it has all in each run, whatever the run's level: its tool leaves something new each time, and what was not
-    /// copied again is no longer there.
+    /// Whether it has all in each run, whatever the run's level, as far as a plan can tell: its tool leaves something new
+    /// each time, and what was not copied again is no longer there.
     pub fn is_whole_each_time(&self) -> bool {
         matches!(&self.kind, SourceKind::Postgres(postgres) if postgres.repository().is_none())
+    }
+
+    /// Whether its tool may all the same rest a backup on an earlier one. Whether it can, the server says when it is asked:
+    /// a plan does not know its version.
+    pub fn may_follow(&self) -> bool {
+        matches!(&self.kind, SourceKind::Postgres(postgres) if postgres.driver == PostgresDriver::Basebackup)
     }
 }
 

@@ -83,7 +83,9 @@ impl Check<'_> {
                 let SourceKind::Postgres(postgres) = &source.kind else { continue };
                 let what = match (postgres.driver, level) {
                     (PostgresDriver::Dump, _) => "a dump is whole each time",
-                    (PostgresDriver::Basebackup, _) => "pg_basebackup needs PostgreSQL 17 or newer for it",
+                    (PostgresDriver::Basebackup, _) => {
+                        "pg_basebackup needs a server of PostgreSQL 17 or newer for it"
+                    }
                     (PostgresDriver::Probackup, Level::Differential) => {
                         "pg_probackup rests each backup on the one before it"
                     }

@@ -46,7 +46,7 @@ impl Driver for Dump {
             error => Err(error),
         })?;
         labels.insert("databases".to_owned(), databases.join(" "));
-        Ok(Backup { labels, warnings: Vec::new() })
+        Ok(Backup { labels, ..Backup::default() })
     }
 }
 

@@ -87,7 +87,7 @@ impl Driver for Pgbackrest {
         labels.extend(system.map(|db| ("server_version".to_owned(), db.version.clone())));
         labels.insert("stanza".to_owned(), tool.stanza.to_owned());
         labels.insert("tool_version".to_owned(), tool.version()?);
-        Ok(Backup { labels, warnings })
+        Ok(Backup { labels, warnings, ..Backup::default() })
     }
 
     fn expire(&self, job: &Job<'_>, labels: &Labels) -> Result<(), DriverError> {

@@ -37,6 +37,8 @@ pub struct Facts {
     pub reads_all: bool,
     /// The segment that could not be archived, where that is the last that happened.
     pub failed_segment: Option<String>,
+    /// Whether it notes what changes, for incremental backups; `None`: its version cannot.
+    pub summarizes: Option<bool>,
     /// Bytes of its databases; `None`: the role may not know.
     pub bytes: Option<u64>,
 }
@@ -49,8 +51,8 @@ const ASK: &str = "select current_setting('server_version_num')::int / 10000, cu
     (select rolreplication from pg_roles where rolname = current_user), \
     exists(select from pg_roles where rolname = 'pg_read_all_data' and pg_has_role(oid, 'member')), \
     (select case when last_failed_time > coalesce(last_archived_time, '-infinity') then last_failed_wal end \
-     from pg_stat_archiver)";
-const FIELDS: usize = 10;
+     from pg_stat_archiver), current_setting('summarize_wal', true)";
+const FIELDS: usize = 11;
 const SIZE: &str = "select sum(pg_database_size(oid)) from pg_database where datallowconn";
 
 /// Asks the server of a source.
@@ -70,6 +72,7 @@ pub fn ask(
         password,
         level: Level::Full,
         has_cycle: false,
+        base: None,
         folder: Path::new("/"),
         separate: None,
         timeout: Some(LIMIT),
@@ -101,6 +104,7 @@ fn facts(fields: &[&str]) -> Option<Facts> {
         may_replicate: fields[7] == "t",
         reads_all: fields[8] == "t",
         failed_segment: Some(fields[9]).filter(|name| !name.is_empty()).map(str::to_owned),
+        summarizes: Some(fields[10]).filter(|value| !value.is_empty()).map(|value| value == "on"),
         bytes: None,
     })
 }
@@ -138,11 +142,14 @@ mod tests {
     #[test]
     fn answers_and_versions_are_read() {
         let fields =
-            ["15", "replica", "on", "cp %p /a", "300", "on", "f", "t", "f", "00000001000000000000000A"];
+            ["15", "replica", "on", "cp %p /a", "300", "on", "f", "t", "f", "00000001000000000000000A", ""];
         let read = facts(&fields).unwrap();
         assert!(read.major == 15 && read.may_replicate && !read.is_superuser && read.has_checksums);
         assert_eq!(read.archive_timeout, 300);
         assert!(read.failed_segment.is_some());
+        assert_eq!(read.summarizes, None);
+        let newer = ["17", "replica", "on", "", "0", "on", "t", "t", "t", "", "off"];
+        assert_eq!(facts(&newer).unwrap().summarizes, Some(false));
         assert!(facts(&fields[..9]).is_none());
         assert_eq!(version("pg_dump (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)"), Some(15));
         assert_eq!(version("pg_dump (PostgreSQL) 17beta1"), Some(17));
