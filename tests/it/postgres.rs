@@ -1,6 +1,8 @@
 //! Real PostgreSQL clusters, backed up by each driver and given back.
 
+mod alive;
 mod faults;
+mod mishaps;
 mod reference;
 mod rehearsal;
 mod remote;
