@@ -1,7 +1,9 @@
 //! Real PostgreSQL clusters, backed up by each driver and given back.
 
+mod alive;
 mod base_faults;
 mod faults;
+mod mishaps;
 mod newer;
 mod reference;
 mod rehearsal;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::recovery::Lsn;
 use super::repository::Repository;
-use super::{DriverError, tools};
+use super::{DriverError, pgbackrest, tools};
 use crate::control::Control;
 use crate::run::process::{self, Program, Tell};
 use crate::wal::name::{Segment, WalName};
@@ -20,6 +20,9 @@ use crate::wal::name::{Segment, WalName};
 const KEPT: usize = 10_000;
 /// How long segments are, in powers of two of bytes: what everybody has, then what else there may be.
 const LENGTHS: [u32; 11] = [24, 20, 21, 22, 23, 25, 26, 27, 28, 29, 30];
+/// How the lines begin that `verify` counts with.
+const COUNTS: [&str; 6] =
+    ["archiveId: ", "backup: ", "missing: ", "checksum invalid: ", "size invalid: ", "other: "];
 /// What the lines of `verify` that name a file begin with, and what they mean.
 const FILES: [(&str, &str); 4] = [
     ("invalid checksum ", "files whose content is not what was backed up"),
@@ -38,6 +41,39 @@ pub struct Inspection<'a> {
     pub stanza: &'a str,
     /// Labels of backups that must be there.
     pub wanted: &'a BTreeSet<String>,
+}
+
+/// Of which cluster a stanza is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// There is none.
+    Missing,
+    /// Of the one with this system identifier.
+    Of(String),
+    /// It cannot be told, in the tool's words.
+    Unreadable(String),
+}
+
+/// Asks a repository, which needs no file of its key, for a stanza.
+///
+/// # Errors
+/// When the tool is not here, or does not answer.
+pub fn standing(repository: &Repository, stanza: &str, control: &Control) -> Result<Standing, DriverError> {
+    let program = tools::find("pgbackrest")?;
+    let asked = Inspection { repository, key_file: Path::new(""), stanza, wanted: &BTreeSet::new() };
+    let silent: Tell = Arc::new(|_| {});
+    let words = ["--log-level-stderr=error", "--output=json", "info"];
+    let out = process::run(&asked.command(&program, &words), control, &silent)?;
+    let found = pgbackrest::parse(&out).unwrap_or_default();
+    let Some(found) = found.into_iter().find(|found| found.name == stanza) else {
+        return Ok(Standing::Missing);
+    };
+    Ok(match (found.is_missing(), found.trouble(), found.system_id()) {
+        (true, ..) => Standing::Missing,
+        (_, Some(why), _) => Standing::Unreadable(why),
+        (_, None, Some(system)) => Standing::Of(system),
+        (_, None, None) => Standing::Unreadable("`info` names no cluster".to_owned()),
+    })
 }
 
 /// What was found.
@@ -195,7 +231,12 @@ impl Verified {
             };
             fault(format!("backup `{label}` is {state}: {why}"))
         });
-        gone.chain(bad).collect()
+        // `No usable backup.info file`, and its like.
+        let told = self
+            .words
+            .iter()
+            .filter(|line| !self.is_ok && !COUNTS.iter().any(|start| line.starts_with(start)));
+        told.map(|line| fault(line.clone())).chain(gone).chain(bad).collect()
     }
 }
 

@@ -242,6 +242,7 @@ impl Job<'_> {
             run_as: self.postgres.run_as.clone(),
             timeout: self.timeout,
             folder: Some(PathBuf::from("/")),
+            is_bound: false,
         }
     }
 

@@ -43,6 +43,8 @@ pub struct Program {
     pub timeout: Option<Duration>,
     /// The folder it starts in; `None`: that of this process.
     pub folder: Option<PathBuf>,
+    /// It gets a SIGTERM when the thread that started it ends, even one that is killed.
+    pub is_bound: bool,
 }
 
 impl Program {
@@ -57,6 +59,9 @@ impl Program {
 
     fn command(&self) -> Command {
         let mut words: Vec<&str> = Vec::new();
+        if self.is_bound {
+            words.extend(["setpriv", "--pdeathsig=TERM", "--"]);
+        }
         if let Some(account) = &self.run_as {
             words.extend(["runuser", "-u", account, "--"]);
         }

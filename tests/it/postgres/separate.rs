@@ -39,7 +39,7 @@ pub(super) fn archiving(scenario: &Scenario, own: &Path, stanza: &str) -> Cluste
 }
 
 /// The labels that the repository has, oldest first.
-fn backups(own: &Path, stanza: &str) -> Vec<String> {
+pub(super) fn backups(own: &Path, stanza: &str) -> Vec<String> {
     let found = shell(&own.join("backup").join(stanza), "ls -d 2* | sort");
     found.lines().map(str::to_owned).collect()
 }

@@ -76,7 +76,7 @@ fn every_file_of_a_repository_kept_apart_is_read() {
     }
     let behind = |archive: &Path| shell(archive, &format!("find . -name '0*.gz' -newer {}", last.display()));
     crate::scenario::wait_for("three segments", || behind(&archive).lines().count() >= 3);
-    let hole = shell(&archive, &format!("find . -name '{end}-*'"));
+    let hole = shell(&archive, &format!("find . -name '{end}-*.gz'"));
     let hole = archive.join(hole.trim());
     fs::rename(&hole, scenario.path("kept")).unwrap();
     verify().status(1).says(&end).says("recovery from a backup before it");
