@@ -1,6 +1,7 @@
 //! Real PostgreSQL clusters, backed up by each driver and given back.
 
 mod faults;
+mod found;
 mod reference;
 mod rehearsal;
 mod remote;
