@@ -17,6 +17,7 @@ mod editors;
 mod fmt;
 mod graph;
 mod init;
+mod init_tty;
 mod keep;
 mod live;
 mod lsp;

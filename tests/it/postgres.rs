@@ -3,6 +3,7 @@
 mod alive;
 mod base_faults;
 mod faults;
+mod found;
 mod mishaps;
 mod newer;
 mod reference;
