@@ -70,10 +70,16 @@ pub struct Model {
 }
 
 impl Source {
-    /// Whether it has all in each run, whatever the run's level: its tool leaves something new each time, and what was not
-    /// copied again is no longer there.
+    /// Whether it has all in each run, whatever the run's level, as far as a plan can tell: its tool leaves something new
+    /// each time, and what was not copied again is no longer there.
     pub fn is_whole_each_time(&self) -> bool {
         matches!(&self.kind, SourceKind::Postgres(postgres) if postgres.repository().is_none())
+    }
+
+    /// Whether its tool may all the same rest a backup on an earlier one. Whether it can, the server says when it is asked:
+    /// a plan does not know its version.
+    pub fn may_follow(&self) -> bool {
+        matches!(&self.kind, SourceKind::Postgres(postgres) if postgres.driver == PostgresDriver::Basebackup)
     }
 }
 
@@ -307,7 +313,7 @@ pub struct Files {
     pub max_file_size: Option<u64>,
     /// How a change is noticed.
     pub compare: Compare,
-    /// Read below this folder, record without it.
+    /// `paths` are read below this folder, and recorded without it.
     pub root: Option<PathBuf>,
 }
 
@@ -316,7 +322,7 @@ pub struct Files {
 pub struct FilesPath {
     /// Where it was written.
     pub place: Place,
-    /// Where the tree is: absolute, normalised.
+    /// Where the tree is read, below `root` where that is given: absolute, normalised.
     pub absolute: PathBuf,
     /// Its name inside the source's folder: relative, without `..`; empty for the folder of the plan itself or `/`.
     pub inside: PathBuf,

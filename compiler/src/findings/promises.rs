@@ -9,6 +9,7 @@ use crate::sources::Place;
 impl Check<'_> {
     pub(super) fn promises(&mut self) {
         self.separates_have_repositories();
+        self.separates_have_one_store();
         self.wal_has_a_base();
         self.drivers_do_the_levels();
         self.schedules_have_fulls();
@@ -40,6 +41,22 @@ impl Check<'_> {
                         ),
                 );
             }
+        }
+    }
+
+    fn separates_have_one_store(&mut self) {
+        for separate in self.model.separates.iter().filter(|separate| separate.to.len() > 1) {
+            let source = self.model.source(separate.source);
+            let message = format!(
+                "the repository of source `{}` is to be in {} stores, and its tool makes each backup in one",
+                source.name,
+                separate.to.len()
+            );
+            self.findings.push(
+                Finding::new(&codes::SEPARATE_IN_SEVERAL, separate.place, message)
+                    .with(source.place, "the source")
+                    .help("name one store; an archive that holds the repository goes to as many as you like"),
+            );
         }
     }
 
@@ -83,7 +100,9 @@ impl Check<'_> {
                 let SourceKind::Postgres(postgres) = &source.kind else { continue };
                 let what = match (postgres.driver, level) {
                     (PostgresDriver::Dump, _) => "a dump is whole each time",
-                    (PostgresDriver::Basebackup, _) => "pg_basebackup needs PostgreSQL 17 or newer for it",
+                    (PostgresDriver::Basebackup, _) => {
+                        "pg_basebackup needs a server of PostgreSQL 17 or newer for it"
+                    }
                     (PostgresDriver::Probackup, Level::Differential) => {
                         "pg_probackup rests each backup on the one before it"
                     }

@@ -3,6 +3,9 @@
 //!
 //! Exit statuses and the JSON of `info` are those of pgBackRest 2.45 and newer.
 
+pub mod settings;
+mod stanza;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -26,6 +29,18 @@ const MARK: &str = "backplan";
 /// Statuses that another attempt does not change: bad options, missing settings, another cluster's stanza.
 const LASTING: [i32; 6] = [28, 31, 32, 37, 51, 68];
 
+/// What `info` says of a stanza in its status: there is no folder of it, none of its files, or nothing that can be read.
+const NO_PATH: i64 = 1;
+const NO_DATA: i64 = 3;
+const OTHER: i64 = 99;
+
+/// How errors begin that tell of the repository, not of the way to it.
+const SPOILT: [&str; 5] =
+    ["[FileMissingError]", "[ChecksumError]", "[FormatError]", "[CryptoError]", "[FileInvalidError]"];
+
+/// The first version whose options and answers are those that are used here.
+const OLDEST: (u32, u32) = (2, 45);
+
 const ANOTHER: &str =
     "after a major upgrade run `pgbackrest stanza-upgrade`, else give this cluster a `staging` of its own";
 
@@ -43,6 +58,8 @@ impl Driver for Pgbackrest {
             job.hand_over(&apart.home)?;
         }
         let tool = Tool::new(job)?;
+        let version = tool.version()?;
+        refuse_old(&version)?;
         tool.write_key()?;
         let known = tool.info()?;
         // Before anything is written: the settings of another cluster's repository must stay as they are.
@@ -50,11 +67,11 @@ impl Driver for Pgbackrest {
         if job.postgres.config.is_none() {
             tool.write_config()?;
         }
+        let mut warnings = tool.lost(known.as_ref());
         if known.is_none() {
-            tool.run("stanza-create", &[])?;
-            tool.run("check", &[])?;
+            warnings.extend(tool.make_stanza()?);
         }
-        let mut warnings = tool.drop_orphans(known.as_ref())?;
+        warnings.extend(tool.drop_orphans(known.as_ref())?);
         let wanted = match job.level {
             Level::Full => "full",
             Level::Differential => "diff",
@@ -86,8 +103,8 @@ impl Driver for Pgbackrest {
         labels.extend(system.map(|db| ("system_id".to_owned(), db.system_id.to_string())));
         labels.extend(system.map(|db| ("server_version".to_owned(), db.version.clone())));
         labels.insert("stanza".to_owned(), tool.stanza.to_owned());
-        labels.insert("tool_version".to_owned(), tool.version()?);
-        Ok(Backup { labels, warnings })
+        labels.insert("tool_version".to_owned(), version);
+        Ok(Backup { labels, warnings, ..Backup::default() })
     }
 
     fn expire(&self, job: &Job<'_>, labels: &Labels) -> Result<(), DriverError> {
@@ -121,17 +138,34 @@ impl<'a> Tool<'a> {
         let program = tools::find("pgbackrest")?;
         let stanza = job.postgres.stanza.as_deref().unwrap_or(job.source);
         let config = match &job.postgres.config {
-            Some(config) => {
-                agree(job, config)?;
-                config.clone()
-            }
+            Some(config) => config.clone(),
             None => job.separate.as_ref().map_or(job.folder, |apart| &apart.home).join(CONFIG),
         };
         let repository = match &job.separate {
             Some(apart) => apart.repository.clone(),
             None => Repository::folder(job.folder),
         };
-        Ok(Tool { job, program, config, stanza, repository })
+        let tool = Tool { job, program, config, stanza, repository };
+        tool.agree()?;
+        Ok(tool)
+    }
+
+    /// A file of the operator's must not keep the repository elsewhere than the plan says, nor decide what goes.
+    fn agree(&self) -> Result<(), DriverError> {
+        let Some(config) = &self.job.postgres.config else { return Ok(()) };
+        let text =
+            fs::read_to_string(config).map_err(|cause| DriverError::File { path: config.clone(), cause })?;
+        let apart = self.job.separate.as_ref();
+        let wanted = settings::Wanted {
+            stanza: self.stanza,
+            postgres: self.job.postgres,
+            repository: &self.repository,
+            is_encrypted: apart.map(|apart| apart.repository.settings().contains_key("cipher-type")),
+        };
+        match wanted.conflicts(&text).as_slice() {
+            [] => Ok(()),
+            told => Err(DriverError::Lasting(format!("`{}` {}", config.display(), told.join("; it ")))),
+        }
     }
 
     fn refuse_another(&self, known: Option<&Stanza>) -> Result<(), DriverError> {
@@ -151,25 +185,26 @@ impl<'a> Tool<'a> {
     /// The settings that backup, `archive_command` and restore share.
     fn write_config(&self) -> Result<(), DriverError> {
         let mode = if self.repository.has_secret() { 0o600 } else { 0o640 };
-        self.replace(&self.config, &self.settings()?, mode)
+        self.replace(&self.config, self.settings()?.as_bytes(), mode)
     }
 
     /// The key that the settings name, where the store wants one in a file.
     fn write_key(&self) -> Result<(), DriverError> {
         match self.repository.key() {
-            Some(key) => self.replace(&self.key_file(), key.expose(), 0o600),
+            Some(key) => self.replace(&self.key_file(), key.expose().as_bytes(), 0o600),
             None => Ok(()),
         }
     }
 
     fn key_file(&self) -> PathBuf {
-        self.config.with_file_name(KEY_FILE)
+        let home = self.job.separate.as_ref().map_or(self.job.folder, |apart| &apart.home);
+        home.join(KEY_FILE)
     }
 
     /// Replaces a file as a whole: a server may read it meanwhile.
-    fn replace(&self, path: &Path, wanted: &str, mode: u32) -> Result<(), DriverError> {
+    fn replace(&self, path: &Path, wanted: &[u8], mode: u32) -> Result<(), DriverError> {
         let failed = |cause| DriverError::File { path: path.to_path_buf(), cause };
-        if fs::read_to_string(path).is_ok_and(|text| text == wanted) {
+        if fs::read(path).is_ok_and(|bytes| bytes == wanted) {
             return Ok(());
         }
         let mut temporary = path.as_os_str().to_owned();
@@ -181,7 +216,7 @@ impl<'a> Tool<'a> {
         }
         let mut file =
             fs::File::options().write(true).create_new(true).mode(0o600).open(&temporary).map_err(failed)?;
-        file.write_all(wanted.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+        file.write_all(wanted).and_then(|()| file.sync_all()).map_err(failed)?;
         fs::set_permissions(&temporary, fs::Permissions::from_mode(mode)).map_err(failed)?;
         if let Some(account) = &self.job.postgres.run_as {
             let (user, group) = tools::account(account)?;
@@ -227,7 +262,7 @@ impl<'a> Tool<'a> {
         argv.extend(options.iter().map(|option| (*option).to_owned()));
         argv.push(command.to_owned());
         let mut program = self.job.program(argv);
-        if self.job.postgres.config.is_none() {
+        if self.job.postgres.config.is_none() || self.job.separate.is_some() {
             program.env.extend(self.repository.environment(&self.key_file()));
         }
         program
@@ -238,6 +273,28 @@ impl<'a> Tool<'a> {
         let program = self.job.program(vec![self.program.clone(), "version".to_owned()]);
         let out = process::run(&program, self.job.control, &silent)?;
         Ok(String::from_utf8_lossy(&out).trim().trim_start_matches("pgBackRest ").to_owned())
+    }
+
+    /// Backups that manifests name and that are in the repository no more. What is in a folder is there as long as the
+    /// manifests beside it are.
+    fn lost(&self, known: Option<&Stanza>) -> Vec<String> {
+        let Some(apart) = self.job.separate.as_ref().filter(|apart| !apart.repository.is_remote()) else {
+            return Vec::new();
+        };
+        let is_there = |label: &&String| {
+            known.is_some_and(|stanza| stanza.backup.iter().any(|backup| backup.label == **label))
+        };
+        let gone: Vec<&str> =
+            apart.known.iter().filter(|label| !is_there(label)).map(String::as_str).collect();
+        match gone.as_slice() {
+            [] => Vec::new(),
+            gone => vec![format!(
+                "the repository `{}` has no longer {} that earlier runs made: they restore nothing of it ({})",
+                self.repository.location(),
+                if gone.len() == 1 { "a backup".to_owned() } else { format!("{} backups", gone.len()) },
+                gone.iter().take(3).copied().collect::<Vec<_>>().join(", ")
+            )],
+        }
     }
 
     /// Deletes backups that runs of this plan made and never committed: they were killed in between.
@@ -294,35 +351,45 @@ impl<'a> Tool<'a> {
                 "pgBackRest's `info` cannot be understood: {error}; is it older than 2.45?"
             ))
         })?;
-        // It ends with 0 for a stanza that is not there.
-        Ok(found
-            .into_iter()
-            .find(|stanza| stanza.name == self.stanza && !matches!(stanza.status.code, 1 | 3)))
+        let Some(stanza) = found.into_iter().find(|stanza| stanza.name == self.stanza) else {
+            return Ok(None);
+        };
+        match stanza.trouble() {
+            Some(said) => Err(self.unreadable(&said)),
+            None => Ok(Some(stanza).filter(|stanza| !stanza.is_missing())),
+        }
+    }
+
+    fn unreadable(&self, said: &str) -> DriverError {
+        let words = format!("the repository `{}` cannot be read: {said}", self.repository.location());
+        if SPOILT.iter().any(|kind| said.starts_with(kind)) {
+            let mend = "`plan verify` says what of it is whole; where it is encrypted, see that the `passphrase` is its own";
+            return DriverError::Lasting(format!("{words}\n  {mend}"));
+        }
+        DriverError::Passing(words)
     }
 }
 
-/// A file of the operator's must not keep the repository elsewhere than the plan says.
-fn agree(job: &Job<'_>, config: &std::path::Path) -> Result<(), DriverError> {
-    let text = fs::read_to_string(config)
-        .map_err(|cause| DriverError::File { path: config.to_path_buf(), cause })?;
-    let set = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("repo1-path")?.trim_start().strip_prefix('='));
-    let other = set.map(str::trim).find(|path| std::path::Path::new(path) != job.folder);
-    let absent = !text.lines().any(|line| line.trim().starts_with("repo1-path"));
-    match other {
-        Some(path) => Err(DriverError::Lasting(format!(
-            "`{}` has `repo1-path={path}`, and the plan has `staging = \"{}\"`: make them the same",
-            config.display(),
-            job.folder.display()
-        ))),
-        None if absent => Err(DriverError::Lasting(format!(
-            "`{}` has no `repo1-path`: add `repo1-path={}`, so that `archive_command` finds it too",
-            config.display(),
-            job.folder.display()
-        ))),
-        None => Ok(()),
+/// Whether a version (`2.45`) is one that this driver does not know.
+pub fn is_old(version: &str) -> bool {
+    let mut numbers =
+        version.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse::<u32>().ok());
+    (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default()) < OLDEST
+}
+
+/// The first version that is known.
+pub fn oldest() -> String {
+    format!("{}.{}", OLDEST.0, OLDEST.1)
+}
+
+fn refuse_old(version: &str) -> Result<(), DriverError> {
+    if !is_old(version) {
+        return Ok(());
     }
+    Err(DriverError::Lasting(format!(
+        "pgBackRest {version} is older than {}, the first that is known here: install a newer package",
+        oldest()
+    )))
 }
 
 /// What to do about the statuses that everyone meets once.
@@ -350,23 +417,52 @@ fn explain(error: ProcessError) -> DriverError {
     }
 }
 
-fn parse(json: &[u8]) -> Result<Vec<Stanza>, serde_json::Error> {
+pub(super) fn parse(json: &[u8]) -> Result<Vec<Stanza>, serde_json::Error> {
     serde_json::from_slice(json)
 }
 
+/// What `info` says of a stanza.
 #[derive(Debug, Deserialize)]
-struct Stanza {
-    name: String,
+pub(super) struct Stanza {
+    pub(super) name: String,
     status: Status,
     #[serde(default)]
     backup: Vec<Listed>,
     #[serde(default)]
     db: Vec<Db>,
+    #[serde(default)]
+    repo: Vec<Repo>,
+}
+
+impl Stanza {
+    /// Whether there is nothing of it. `info` ends with 0 whatever it found.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self.status.code, NO_PATH | NO_DATA)
+    }
+
+    /// Why nothing can be told of it.
+    pub(super) fn trouble(&self) -> Option<String> {
+        (self.status.code == OTHER).then(|| {
+            let said = self.repo.iter().find_map(|repo| repo.status.as_ref()?.message.as_deref());
+            said.unwrap_or("it does not say why").lines().take(2).collect::<Vec<_>>().join("\n  ")
+        })
+    }
+
+    /// The cluster that it is of now.
+    pub(super) fn system_id(&self) -> Option<String> {
+        self.db.last().map(|db| db.system_id.to_string())
+    }
 }
 
 #[derive(Debug, Deserialize)]
 struct Status {
     code: i64,
+    message: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Repo {
+    status: Option<Status>,
 }
 
 #[derive(Debug, Deserialize)]

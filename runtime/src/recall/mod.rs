@@ -11,15 +11,18 @@
 //! | [`check`] | verifying artefacts where they lie |
 //! | [`window`] | from which backup a cluster recovers to a point |
 //! | [`cluster`] | a database cluster put back, and started where wanted |
+//! | `combine` | incremental base backups made one cluster |
 //! | [`compare`] | which files changed between two runs |
 
 pub mod chain;
 pub mod check;
 pub mod cluster;
+mod combine;
 pub mod compare;
 
 pub mod log;
 pub mod outlook;
+pub mod repositories;
 pub mod restore;
 pub mod shelf;
 pub mod status;
