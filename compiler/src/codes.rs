@@ -119,6 +119,7 @@ codes! {
 
     // The plan played forward.
     RPO_MISSED Error "rpo_missed" "more time passes between two runs than was promised";
+    RPO_CLOCK_CHANGE Note "rpo_clock_change" "an `rpo` is missed by the hour by which clocks are moved back";
     RPO_UNSCHEDULED Warning "rpo_unscheduled" "an `rpo` is promised, and nothing says when runs are due";
     RTO_UNREHEARSED Note "rto_unrehearsed" "an `rto` is promised for what no rehearsal restores";
     CLOCK_CHANGE Warning "clock_change" "a local time does not exist, or comes twice, on a day on which clocks change";
@@ -155,6 +156,7 @@ codes! {
     SERVER_AWAY Error "server_away" "a Postgres server does not answer";
     RIGHTS_MISSING Error "rights_missing" "a role lacks the rights that its driver needs";
     NO_CHECKSUMS Note "no_checksums" "the pages of a cluster have no checksums";
+    SUMMARIZE_OFF Warning "summarize_off" "a server does not note what changes, so that every backup is a full";
     WAL_LEVEL Error "wal_level" "a server writes too little into its log for a backup";
     ARCHIVE_OFF Error "archive_off" "a server does not archive the log that the plan keeps";
     ARCHIVE_COMMAND Warning "archive_command" "a server archives its log elsewhere";

@@ -65,13 +65,21 @@ pub struct Model {
     pub objectives: Vec<Objective>,
     /// Rehearsals.
     pub verifies: Vec<Verify>,
+    /// Rules that files lay on the plan.
+    pub policies: Vec<Policy>,
 }
 
 impl Source {
-    /// Whether it has all in each run, whatever the run's level: its tool leaves something new each time, and what was not
-    /// copied again is no longer there.
+    /// Whether it has all in each run, whatever the run's level, as far as a plan can tell: its tool leaves something new
+    /// each time, and what was not copied again is no longer there.
     pub fn is_whole_each_time(&self) -> bool {
         matches!(&self.kind, SourceKind::Postgres(postgres) if postgres.repository().is_none())
+    }
+
+    /// Whether its tool may all the same rest a backup on an earlier one. Whether it can, the server says when it is asked:
+    /// a plan does not know its version.
+    pub fn may_follow(&self) -> bool {
+        matches!(&self.kind, SourceKind::Postgres(postgres) if postgres.driver == PostgresDriver::Basebackup)
     }
 }
 
@@ -305,7 +313,7 @@ pub struct Files {
     pub max_file_size: Option<u64>,
     /// How a change is noticed.
     pub compare: Compare,
-    /// Read below this folder, record without it.
+    /// `paths` are read below this folder, and recorded without it.
     pub root: Option<PathBuf>,
 }
 
@@ -314,7 +322,7 @@ pub struct Files {
 pub struct FilesPath {
     /// Where it was written.
     pub place: Place,
-    /// Where the tree is: absolute, normalised.
+    /// Where the tree is read, below `root` where that is given: absolute, normalised.
     pub absolute: PathBuf,
     /// Its name inside the source's folder: relative, without `..`; empty for the folder of the plan itself or `/`.
     pub inside: PathBuf,
@@ -710,4 +718,15 @@ pub struct Verify {
     pub command: Option<Vec<Text>>,
     /// age identity for encrypted sources.
     pub identity: Option<Secret>,
+}
+
+/// Rules that a file lays on every plan that imports it.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Where it was declared.
+    pub place: Place,
+    /// What a plan must have, and where that is written.
+    pub require: Vec<(&'static str, Place)>,
+    /// What a plan must not have, and where that is written.
+    pub forbid: Vec<(&'static str, Place)>,
 }

@@ -1,8 +1,11 @@
 //! Real PostgreSQL clusters, backed up by each driver and given back.
 
 mod alive;
+mod base_faults;
 mod faults;
+mod found;
 mod mishaps;
+mod newer;
 mod reference;
 mod rehearsal;
 mod remote;
@@ -26,11 +29,17 @@ struct Cluster {
 impl Cluster {
     /// A new cluster below the scenario's folder that archives its WAL with this command; it runs.
     fn start(scenario: &Scenario, name: &str, archive_command: &str) -> Cluster {
+        Cluster::start_of(installed(), scenario, name, archive_command)
+    }
+
+    /// The same of another version, by the folder of its programs.
+    fn start_of(programs: PathBuf, scenario: &Scenario, name: &str, archive_command: &str) -> Cluster {
         let home = scenario.path(name);
         fs::create_dir(&home).unwrap();
         open_above(&home);
         shell(&home, "mkdir sock && chown -R postgres: .");
-        let cluster = Cluster::at(&home, 5432);
+        let mut cluster = Cluster::at(&home, 5432);
+        cluster.programs = programs;
         let data = cluster.data.to_str().unwrap();
         // A short wait for what is not there keeps the tests of failures short.
         cluster.must("initdb", &["-D", data, "-A", "trust", "--data-checksums", "-N"]);
@@ -46,15 +55,18 @@ impl Cluster {
 
     /// The cluster that may be in a folder's `data`, not started.
     fn at(home: &Path, port: u16) -> Cluster {
-        let newest = shell(Path::new("/usr/lib/postgresql"), "ls | sort -n | tail -n 1");
-        let programs = Path::new("/usr/lib/postgresql").join(newest.trim()).join("bin");
-        Cluster { programs, data: home.join("data"), sockets: home.join("sock"), port }
+        Cluster { programs: installed(), data: home.join("data"), sockets: home.join("sock"), port }
     }
 
     /// A cluster in a restored data directory, started beside its original.
     fn restored(&self, data: &Path) -> Cluster {
+        self.restored_of(self.programs.clone(), data)
+    }
+
+    /// The same with programs of another version.
+    fn restored_of(&self, programs: PathBuf, data: &Path) -> Cluster {
         let cluster = Cluster {
-            programs: self.programs.clone(),
+            programs,
             data: data.to_path_buf(),
             sockets: self.sockets.clone(),
             port: self.port + 1,
@@ -132,6 +144,12 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         let _ = self.run("pg_ctl", &["-D", self.data.to_str().unwrap(), "-m", "immediate", "-w", "stop"]);
     }
+}
+
+/// The programs of the newest server that is installed.
+fn installed() -> PathBuf {
+    let newest = shell(Path::new("/usr/lib/postgresql"), "ls | sort -n | tail -n 1");
+    Path::new("/usr/lib/postgresql").join(newest.trim()).join("bin")
 }
 
 /// The server's account must be able to come here: temporary folders are private.

@@ -35,7 +35,10 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
     let held = shelves.held(&choice, only).map_err(|error| failure(&error))?;
     let manifest = held.manifest;
     // Whoever names sources knows which; who does not must know what is not among them.
-    let lacking = if args.sources.is_empty() { shelves.lacking(&held) } else { Vec::new() };
+    let mut lacking = if args.sources.is_empty() { shelves.lacking(&held) } else { Vec::new() };
+    if args.paths.is_empty() && args.to.is_some() {
+        lacking.extend(held.differences(&args.sources));
+    }
     for text in &lacking {
         console.complain(&format!("warning: {text}\n"));
     }

@@ -119,6 +119,13 @@ pub(super) const PAGES: &[Page] = &[
         CLUSTER,
     ),
     page(
+        "summarize_off",
+        "The plan has a cycle, and the server could back up what changed: PostgreSQL 17 finds it in summaries of\n\
+         its log. With `summarize_wal = off` there are none, and every run takes all of it. A reload of the\n\
+         server is enough to change it.",
+        CLUSTER,
+    ),
+    page(
         "wal_level",
         "With `wal_level = minimal` the log leaves out what a copy of the running cluster needs to become whole.\n\
          Set it to `replica`, which is PostgreSQL's own default, and restart the server.",

@@ -111,6 +111,15 @@ impl Look<'_> {
             let help = "set `wal_level = replica` and restart the server";
             self.find(&codes::WAL_LEVEL, source.place, message, help);
         }
+        if postgres.driver == PostgresDriver::Basebackup
+            && self.model.has_cycle()
+            && facts.summarizes == Some(false)
+        {
+            let message =
+                format!("source `{name}`: its server has `summarize_wal = off`: every run takes all of it");
+            let help = "set `summarize_wal = on` and reload the server";
+            self.find(&codes::SUMMARIZE_OFF, source.place, message, help);
+        }
         let wal = self.model.wals.iter().find(|wal| wal.source == id);
         let (place, wanted) = match (wal, postgres.driver) {
             (Some(wal), _) => (wal.place, "wal push"),

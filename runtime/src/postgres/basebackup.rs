@@ -1,9 +1,14 @@
-//! `pg_basebackup`: a copy of the whole data directory with the WAL that makes it consistent. It starts as it is.
+//! `pg_basebackup`: a copy of the whole data directory with the WAL that makes it consistent. It starts as it is. From
+//! PostgreSQL 17 on also what changed since an earlier one, which the server finds by that one's manifest.
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
 
-use super::{Abilities, Backup, Driver, DriverError, Job, Labels, text, tools};
+use super::{Abilities, Backup, Base, DATABASE_BYTES, Driver, DriverError, Job, Labels, text, tools};
+use crate::run::process::ProcessError;
 
 /// The folder of the data directory, where there are tablespaces beside it; else it is the source's own folder.
 pub const DATA: &str = "data";
@@ -12,49 +17,254 @@ pub const TABLESPACES: &str = "tablespaces";
 /// Before the number of a tablespace in the labels; the value is where it was.
 pub const TABLESPACE_LABEL: &str = "tablespace.";
 
+/// In the labels of a backup that rests on another: the run that made that one.
+pub const PRIOR: &str = "prior";
+/// What the names of files begin with of which not all was copied.
+const CHANGED: &[u8] = b"INCREMENTAL.";
+/// Bytes of a block, as servers are built as a rule: the size that comes of it is for people, and for telling a great loss.
+const BLOCK: u64 = 8192;
+/// The first version with incremental base backups.
+const INCREMENTAL_SINCE: u32 = 17;
+/// What the server calls its own list of a backup's files.
+pub const MANIFEST: &str = "backup_manifest";
+
 /// The driver.
 pub struct Basebackup;
 
 impl Driver for Basebackup {
     fn abilities(&self) -> Abilities {
-        Abilities { levels: false, repository: false }
+        Abilities { levels: true, repository: false }
     }
 
     fn back_up(&self, job: &Job<'_>) -> Result<Backup, DriverError> {
-        let mut labels = job.server()?;
+        let mut copy = Copy::begin(job)?;
+        let mut backup = Backup { labels: job.server()?, ..Backup::default() };
+        copy.major = backup.labels.get("server_version").and_then(|version| tools::major(version));
+        let base = copy.base(&mut backup)?;
+        if let Some(base) = base {
+            match copy.rest_on(&base) {
+                Ok(()) => backup.is_based = true,
+                Err(error) => backup.warnings.push(refused(&base, error)?),
+            }
+        }
+        match base.filter(|_| backup.is_based) {
+            Some(base) => {
+                let name = |name: &str, value: String| (name.to_owned(), value);
+                let bytes =
+                    size(job.folder).map_err(|cause| DriverError::File { path: job.folder.into(), cause })?;
+                backup.labels.extend([
+                    name("type", "incremental".into()),
+                    name(PRIOR, base.run.to_string()),
+                    name(DATABASE_BYTES, bytes.to_string()),
+                ]);
+            }
+            None => copy.take(None)?,
+        }
+        copy.verify()?;
+        backup.labels.extend(read_labels(&copy.data)?);
+        backup.labels.extend(moment(job)?);
+        let spaces = copy.spaces.into_iter().map(|(oid, place)| (format!("{TABLESPACE_LABEL}{oid}"), place));
+        backup.labels.extend(spaces);
+        Ok(backup)
+    }
+}
+
+/// A copy under way.
+struct Copy<'j, 'a> {
+    job: &'j Job<'a>,
+    /// Tablespaces beside the data directory: number, and where they are.
+    spaces: Vec<(String, String)>,
+    /// Where the data directory goes.
+    data: PathBuf,
+    /// The server's major version, if it says.
+    major: Option<u32>,
+}
+
+impl<'j, 'a> Copy<'j, 'a> {
+    fn begin(job: &'j Job<'a>) -> Result<Copy<'j, 'a>, DriverError> {
         let spaces = tablespaces(job)?;
+        let data = if spaces.is_empty() { job.folder.to_path_buf() } else { job.folder.join(DATA) };
+        Ok(Copy { job, spaces, data, major: None })
+    }
+
+    fn tool(&self, program: &'static str) -> Result<String, DriverError> {
+        self.major.map_or_else(|| tools::find(program), |major| tools::of(major, program))
+    }
+
+    /// The base, if the server can make something that rests on it.
+    fn base(&self, backup: &mut Backup) -> Result<Option<Base<'a>>, DriverError> {
+        let Some(base) = self.job.base else { return Ok(None) };
+        let own = |name: &str| backup.labels.get(name).map_or("", String::as_str);
+        let was = |name: &str| base.labels.get(name).map_or("", String::as_str);
+        let (now, then) = (own("server_version"), was("server_version"));
+        let source = self.job.source;
+        if was("driver") != "basebackup" || tools::major(then) != self.major {
+            let tool = was("driver");
+            let text = format!(
+                "run {} was made by {tool} of PostgreSQL {then}, and the server is of {now}",
+                base.run
+            );
+            backup.notes.push(format!("source `{source}` is taken whole: {text}"));
+            return Ok(None);
+        }
+        if self.major.is_none_or(|major| major < INCREMENTAL_SINCE) {
+            let text = format!("PostgreSQL {now} has no incremental base backup, {INCREMENTAL_SINCE} has");
+            backup.notes.push(format!("source `{source}` is taken whole: {text}"));
+            return Ok(None);
+        }
+        if own("system_id") != was("system_id") {
+            let text =
+                format!("run {} is of another cluster (system identifier {})", base.run, was("system_id"));
+            backup.warnings.push(format!("it is taken whole: {text}"));
+            return Ok(None);
+        }
+        let rows = self.job.query(database(self.job), "show summarize_wal")?;
+        if rows.first().is_none_or(|value| value != "on") {
+            let text = "the server has `summarize_wal = off`: set it to `on` and reload the server";
+            backup.warnings.push(format!("it is taken whole: {text}"));
+            return Ok(None);
+        }
+        Ok(Some(base))
+    }
+
+    /// Copies what changed since the base.
+    fn rest_on(&self, base: &Base<'_>) -> Result<(), Unbased> {
+        let manifest = beside(self.job.folder);
+        let written = match fs::remove_file(&manifest) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause.to_string()),
+            _ => (base.manifest)(&manifest),
+        };
+        let done = written.map_err(Unbased::Manifest).and_then(|()| {
+            if let Some(account) = &self.job.postgres.run_as {
+                let (user, group) = tools::account(account)?;
+                chown(&manifest, Some(user), Some(group))
+                    .map_err(|cause| DriverError::File { path: manifest.clone(), cause })?;
+            }
+            self.take(Some(&manifest))?;
+            self.is_of(base)
+        });
+        // What stays of it goes with the folder that it is in.
+        let _ = fs::remove_file(&manifest);
+        done
+    }
+
+    /// Looks whether the copy is the difference to the base that it is taken for: restored to another, it would be refused.
+    fn is_of(&self, base: &Base<'_>) -> Result<(), Unbased> {
+        let labels = read_labels(&self.data)?;
+        let (from, begun) = (labels.get("lsn_from"), base.labels.get("lsn_start"));
+        if from.is_some() && from == begun {
+            return Ok(());
+        }
+        let told = |lsn: Option<&String>| lsn.cloned().unwrap_or_else(|| "no place it tells".to_owned());
+        Err(Unbased::Manifest(format!("it begins at {}, and the copy rests on {}", told(begun), told(from))))
+    }
+
+    /// Copies the cluster, or what changed since the backup with this manifest.
+    fn take(&self, since: Option<&Path>) -> Result<(), DriverError> {
+        let job = self.job;
         clear(job)?;
         job.hand_over(job.folder)?;
-        let data = if spaces.is_empty() { job.folder.to_path_buf() } else { job.folder.join(DATA) };
-        let mut argv = vec![tools::find("pg_basebackup")?];
+        let mut argv = vec![self.tool("pg_basebackup")?];
         argv.extend(job.connection());
         argv.extend(
             ["--format=plain", "--wal-method=stream", "--checkpoint=fast", "--manifest-checksums=SHA256"]
                 .map(str::to_owned),
         );
-        argv.extend([format!("--label=backplan {}", job.source), format!("--pgdata={}", text(&data))]);
-        for (oid, place) in &spaces {
+        argv.extend(since.map(|manifest| format!("--incremental={}", text(manifest))));
+        argv.extend([format!("--label=backplan {}", job.source), format!("--pgdata={}", text(&self.data))]);
+        for (oid, place) in &self.spaces {
             let to = text(&job.folder.join(TABLESPACES).join(oid));
-            let escaped = |path: &str| path.replace('=', "\\=");
             argv.push(format!("--tablespace-mapping={}={}", escaped(place), escaped(&to)));
         }
         // The artefact is synced, not what it is packed from.
         argv.push("--no-sync".to_owned());
-        job.run(argv)?;
-        job.run(vec![tools::find("pg_verifybackup")?, "--quiet".to_owned(), text(&data)])?;
-        labels.extend(read_labels(&data)?);
-        labels.extend(moment(job)?);
-        let spaces = spaces.into_iter().map(|(oid, place)| (format!("{TABLESPACE_LABEL}{oid}"), place));
-        labels.extend(spaces);
-        Ok(Backup { labels, warnings: Vec::new() })
+        job.run(argv).map(drop)
     }
+
+    fn verify(&self) -> Result<(), DriverError> {
+        const VERIFY: &str = "pg_verifybackup";
+        let mut argv = vec![self.tool(VERIFY)?, "--quiet".to_owned()];
+        // The log of another version cannot be parsed.
+        argv.extend(
+            self.major.filter(|major| tools::is_other(*major, VERIFY)).map(|_| "--no-parse-wal".to_owned()),
+        );
+        argv.push(text(&self.data));
+        self.job.run(argv).map(drop)
+    }
+}
+
+/// Why a backup does not rest on its base.
+enum Unbased {
+    /// The base, or its manifest, is of no use.
+    Manifest(String),
+    /// The tool failed.
+    Driver(DriverError),
+}
+
+impl From<DriverError> for Unbased {
+    fn from(error: DriverError) -> Unbased {
+        Unbased::Driver(error)
+    }
+}
+
+/// What to say where the server does not take the base, and the next backup has to have all; anything else that went wrong
+/// would go wrong with that too.
+fn refused(base: &Base<'_>, error: Unbased) -> Result<String, DriverError> {
+    let why = match error {
+        Unbased::Manifest(why) => why,
+        Unbased::Driver(DriverError::Tool(ProcessError::Status { words, .. }))
+            if words.iter().any(|line| is_of_base(line)) =>
+        {
+            words.iter().filter(|line| is_of_base(line)).cloned().collect::<Vec<_>>().join("; ")
+        }
+        Unbased::Driver(error) => return Err(error),
+    };
+    Ok(format!("it is taken whole, as it cannot rest on run {}: {why}", base.run))
+}
+
+/// Whether the server speaks of the base's manifest, or of the summaries of its log since then.
+fn is_of_base(line: &str) -> bool {
+    ["manifest", "summar"].iter().any(|word| line.contains(word))
+}
+
+/// Where the base's manifest is laid down: where the tool's account comes, and not in the copy.
+pub fn beside(folder: &Path) -> PathBuf {
+    let mut path = folder.as_os_str().to_owned();
+    path.push(".manifest");
+    path.into()
+}
+
+/// Bytes of the cluster of which a copy has what changed. Of a file of which it has some blocks, the copy tells the length.
+fn size(folder: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        bytes += match (meta.is_dir(), meta.is_file()) {
+            (true, _) => size(&entry.path())?,
+            (false, true) if entry.file_name().as_bytes().starts_with(CHANGED) => {
+                let mut head = [0; 12];
+                File::open(entry.path())?.read_exact(&mut head)?;
+                // A mark, how many blocks it has, and how many the file has; in the byte order of the server's machine.
+                u64::from(u32::from_ne_bytes([head[8], head[9], head[10], head[11]])) * BLOCK
+            }
+            (false, true) => meta.len(),
+            (false, false) => 0,
+        };
+    }
+    Ok(bytes)
+}
+
+/// An equals sign parts the two paths of a mapping.
+pub fn escaped(path: &str) -> String {
+    path.replace('=', "\\=")
 }
 
 /// `pg_basebackup` starts in an empty folder only.
 fn clear(job: &Job<'_>) -> Result<(), DriverError> {
     let failed = |cause| DriverError::File { path: job.folder.to_path_buf(), cause };
     match fs::remove_dir_all(job.folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
         _ => Ok(()),
     }
 }
@@ -90,7 +300,7 @@ fn read_labels(data: &Path) -> Result<Labels, DriverError> {
         fs::read_to_string(&path).map_err(|cause| DriverError::File { path, cause })
     };
     let mut labels = from_backup_label(&read("backup_label")?);
-    labels.extend(from_manifest(&read("backup_manifest")?));
+    labels.extend(from_manifest(&read(MANIFEST)?));
     Ok(labels)
 }
 
@@ -107,6 +317,9 @@ fn from_backup_label(label: &str) -> Labels {
             }
             "START TIME" => {
                 labels.insert("started".to_owned(), value.to_owned());
+            }
+            "INCREMENTAL FROM LSN" => {
+                labels.insert("lsn_from".to_owned(), value.to_owned());
             }
             "START TIMELINE" => {
                 labels.insert("timeline".to_owned(), value.to_owned());
@@ -132,11 +345,12 @@ mod tests {
     fn labels_are_read_from_what_the_server_wrote() {
         let label = "START WAL LOCATION: 0/4000028 (file 000000010000000000000004)\n\
                      CHECKPOINT LOCATION: 0/4000060\nSTART TIME: 2026-11-20 02:30:00 UTC\nLABEL: x\n\
-                     START TIMELINE: 1\n";
+                     START TIMELINE: 1\nINCREMENTAL FROM LSN: 0/2000028\n";
         let labels = from_backup_label(label);
         assert_eq!(labels["lsn_start"], "0/4000028");
         assert_eq!(labels["wal_start"], "000000010000000000000004");
         assert_eq!(labels["timeline"], "1");
+        assert_eq!(labels["lsn_from"], "0/2000028");
         let manifest =
             r#"{"WAL-Ranges": [{"Timeline": 1, "Start-LSN": "0/4000028", "End-LSN": "0/4000100"}]}"#;
         assert_eq!(from_manifest(manifest)["lsn_stop"], "0/4000100");

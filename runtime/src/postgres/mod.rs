@@ -2,7 +2,7 @@
 //!
 //! | module | tool | levels | leaves |
 //! |---|---|---|---|
-//! | [`basebackup`] | `pg_basebackup` | full | a data directory that starts |
+//! | [`basebackup`] | `pg_basebackup` | full; from PostgreSQL 17 on all | a data directory that starts, or what changed in it |
 //! | [`dump`] | `pg_dump`, `pg_dumpall` | full | a dump of each database, and the roles |
 //! | [`pgbackrest`] | `pgbackrest` | all | its repository, which lives on between runs |
 //! | [`probackup`] | `pg_probackup` | full, incremental | its catalogue, which lives on while there are incrementals |
@@ -36,11 +36,15 @@ use std::time::Duration;
 use backplan_compiler::model::{Level, Postgres, PostgresDriver};
 use backplan_compiler::value::Hidden;
 
+use crate::catalog::ids::RunId;
 use crate::control::{Control, Stopped};
 use crate::run::process::{self, ProcessError, Program, Tell};
 
 /// What a manifest says of a backup: label, LSNs, timeline, versions. Keys are stable; see `docs/postgres.md`.
 pub type Labels = BTreeMap<String, String>;
+
+/// In the labels: bytes of the cluster, however few had to be copied.
+pub const DATABASE_BYTES: &str = "database_bytes";
 
 /// What a driver can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +67,8 @@ pub struct Job<'a> {
     pub level: Level,
     /// Whether the plan has differentials or incrementals at all.
     pub has_cycle: bool,
+    /// What the backup may rest on, where the driver keeps no repository that knows; `None`: it has all.
+    pub base: Option<Base<'a>>,
     /// Where the driver builds: the source's `staging`, or a new and empty folder of this run.
     pub folder: &'a Path,
     /// The repository's own, where it is kept apart from every archive.
@@ -73,6 +79,17 @@ pub struct Job<'a> {
     pub control: &'a Control,
     /// Where the lines of its programs go.
     pub tell: &'a Tell,
+}
+
+/// An earlier backup that the next may rest on.
+#[derive(Clone, Copy)]
+pub struct Base<'a> {
+    /// The run that made it.
+    pub run: RunId,
+    /// What its manifest says of it.
+    pub labels: &'a Labels,
+    /// Writes the tool's own manifest of it into a new file.
+    pub manifest: &'a dyn Fn(&Path) -> Result<(), String>,
 }
 
 /// A repository that is kept apart from every archive.
@@ -99,6 +116,10 @@ pub struct Backup {
     pub labels: Labels,
     /// What a person should read.
     pub warnings: Vec<String>,
+    /// What is worth knowing, and no trouble.
+    pub notes: Vec<String>,
+    /// It rests on the job's base, without which it is nothing.
+    pub is_based: bool,
 }
 
 /// A tool that backs up a cluster.

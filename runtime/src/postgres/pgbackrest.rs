@@ -85,7 +85,7 @@ impl Driver for Pgbackrest {
         labels.extend(stanza.server_version().map(|version| ("server_version".to_owned(), version)));
         labels.insert("stanza".to_owned(), tool.stanza.to_owned());
         labels.insert("tool_version".to_owned(), version);
-        Ok(Backup { labels, warnings })
+        Ok(Backup { labels, warnings, ..Backup::default() })
     }
 
     fn expire(&self, job: &Job<'_>, labels: &Labels) -> Result<(), DriverError> {

@@ -40,7 +40,7 @@ impl Driver for Probackup {
         if made.mode != mode {
             warnings.push(format!("pg_probackup made a {} backup, not a {mode}", made.mode));
         }
-        Ok(Backup { labels: made.labels(), warnings })
+        Ok(Backup { labels: made.labels(), warnings, ..Backup::default() })
     }
 
     fn expire(&self, job: &Job<'_>, labels: &Labels) -> Result<(), DriverError> {

@@ -47,6 +47,8 @@ pub struct Facts {
     pub data_directory: Option<PathBuf>,
     /// What tells its cluster from all others.
     pub system_id: String,
+    /// Whether it notes what changes, for incremental backups; `None`: its version cannot.
+    pub summarizes: Option<bool>,
     /// Bytes of its databases; `None`: the role may not know.
     pub bytes: Option<u64>,
 }
@@ -71,8 +73,9 @@ const ASK: &str = "select current_setting('server_version_num')::int / 10000, cu
     case when not pg_is_in_recovery() then pg_walfile_name(pg_current_wal_lsn()) end, \
     (select setting from pg_settings where name = 'wal_segment_size'), \
     (select setting from pg_settings where name = 'data_directory'), \
-    (select system_identifier from pg_control_system())";
-const FIELDS: usize = 15;
+    (select system_identifier from pg_control_system()), \
+     current_setting('summarize_wal', true)";
+const FIELDS: usize = 16;
 const SIZE: &str = "select sum(pg_database_size(oid)) from pg_database where datallowconn";
 
 /// Asks the server of a source.
@@ -92,6 +95,7 @@ pub fn ask(
         password,
         level: Level::Full,
         has_cycle: false,
+        base: None,
         folder: Path::new("/"),
         separate: None,
         timeout: Some(LIMIT),
@@ -129,6 +133,7 @@ fn facts(fields: &[&str]) -> Option<Facts> {
         segment_bytes: fields[12].parse().ok()?,
         data_directory: some(13).map(PathBuf::from),
         system_id: fields[14].to_owned(),
+        summarizes: some(15).map(|value| value == "on"),
         bytes: None,
     })
 }
@@ -176,7 +181,7 @@ mod tests {
 
     #[test]
     fn answers_and_versions_are_read() {
-        let fields = [
+        let mut fields = [
             "15",
             "replica",
             "on",
@@ -192,12 +197,16 @@ mod tests {
             "16777216",
             "",
             "7710544459543030176",
+            "",
         ];
         let read = facts(&fields).unwrap();
         assert!(read.major == 15 && read.may_replicate && !read.is_superuser && read.has_checksums);
         assert_eq!(read.archive_timeout, 300);
         assert!(read.failed_segment.is_some());
         assert_eq!((read.segment_bytes, read.data_directory), (16 << 20, None));
+        assert_eq!(read.summarizes, None);
+        fields[15] = "off";
+        assert_eq!(facts(&fields).unwrap().summarizes, Some(false));
         assert!(facts(&fields[..9]).is_none());
         assert_eq!(version("pg_dump (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)"), Some(15));
         assert_eq!(version("pg_dump (PostgreSQL) 17beta1"), Some(17));

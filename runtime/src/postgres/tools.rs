@@ -1,21 +1,50 @@
 //! Where the programs of Postgres and its tools are, and whose account is whose.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::DriverError;
 
 /// Where Debian and its kin, and the packages of the PostgreSQL project for RPM systems, keep what is not on the path.
 const FOLDERS: [(&str, &str); 2] = [("/usr/lib/postgresql", "bin"), ("/usr", "bin")];
+/// Names a folder that has more of them, as `15/bin` and `17/bin`; they go before.
+const OWN_FOLDER: &str = "BACKPLAN_POSTGRES";
 
-/// The path of a program: on the path, or that of the newest PostgreSQL that is installed.
+/// The path of a program: that of the newest PostgreSQL that is installed, else on the path.
 ///
 /// # Errors
 /// [`DriverError::Missing`].
 pub fn find(program: &'static str) -> Result<String, DriverError> {
+    found(program, newest(program))
+}
+
+/// The path of a program that should be of the server's version: that one, where it is installed, else as [`find`].
+///
+/// # Errors
+/// [`DriverError::Missing`].
+pub fn of(major: u32, program: &'static str) -> Result<String, DriverError> {
+    found(program, own(major, program).or_else(|| newest(program)))
+}
+
+/// Whether what [`of`] gives is known to be of another version.
+pub fn is_other(major: u32, program: &str) -> bool {
+    own(major, program).is_none() && newest(program).is_some()
+}
+
+fn own(major: u32, program: &str) -> Option<PathBuf> {
+    let own = installed().into_iter().filter(|(version, _)| *version == major);
+    own.map(|(_, folder)| folder.join(program)).find(|file| file.is_file())
+}
+
+/// The major version in words such as `17.5 (Debian 17.5-1)`.
+pub fn major(version: &str) -> Option<u32> {
+    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+fn found(program: &'static str, found: Option<PathBuf>) -> Result<String, DriverError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // Debian's `pg_wrapper` on the path chooses by its own settings, not by the server: the programs themselves first.
-    let found = newest(program).or_else(|| {
+    let found = found.or_else(|| {
         std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
     });
     found.map(|file| super::text(&file)).ok_or(DriverError::Missing {
@@ -29,27 +58,31 @@ pub fn find(program: &'static str) -> Result<String, DriverError> {
 }
 
 /// The folder with the programs of a server of this major version.
-pub fn server(major: &str) -> Option<PathBuf> {
-    let folders = FOLDERS.iter().flat_map(|(root, below)| {
-        ["", "pgsql-"].map(|before| Path::new(root).join(format!("{before}{major}")).join(below))
-    });
-    let is_number = !major.is_empty() && major.bytes().all(|byte| byte.is_ascii_digit());
-    folders.filter(|_| is_number).find(|folder| folder.join("postgres").is_file())
+pub fn server(major: u32) -> Option<PathBuf> {
+    let own = installed().into_iter().filter(|(version, _)| *version == major);
+    own.map(|(_, folder)| folder).find(|folder| folder.join("postgres").is_file())
 }
 
 fn newest(program: &str) -> Option<PathBuf> {
-    let mut found: Vec<(u32, PathBuf)> = Vec::new();
-    for (root, below) in FOLDERS {
-        for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+    // The first of equals: `max_by_key` gives the last.
+    let all = installed().into_iter().rev().filter(|(_, folder)| folder.join(program).is_file());
+    all.max_by_key(|(version, _)| *version).map(|(_, folder)| folder.join(program))
+}
+
+/// The versions that are there, each with the folder of its programs.
+fn installed() -> Vec<(u32, PathBuf)> {
+    let own = std::env::var_os(OWN_FOLDER).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let roots = own.into_iter().map(|root| (root, "bin"));
+    let roots = roots.chain(FOLDERS.map(|(root, below)| (PathBuf::from(root), below)));
+    let mut versions = Vec::new();
+    for (root, below) in roots {
+        for entry in fs::read_dir(&root).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let Ok(version) = name.trim_start_matches("pgsql-").parse() else { continue };
-            let file = Path::new(root).join(&name).join(below).join(program);
-            if file.is_file() {
-                found.push((version, file));
-            }
+            versions.push((version, root.join(&name).join(below)));
         }
     }
-    found.into_iter().max().map(|(_, file)| file)
+    versions
 }
 
 /// The account with this number.
@@ -87,5 +120,9 @@ mod tests {
         assert_eq!(name_of(0).as_deref(), Some("root"));
         assert!(account("nobody_at_all").unwrap_err().to_string().contains("mend `run_as`"));
         assert!(find("pg_nothing").unwrap_err().to_string().contains("install"));
+        assert!(of(15, "pg_nothing").is_err());
+        assert_eq!(major("17.5 (Debian 17.5-1)"), Some(17));
+        assert_eq!(major("17beta1"), Some(17));
+        assert_eq!(major("devel"), None);
     }
 }

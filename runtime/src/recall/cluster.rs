@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,15 +13,17 @@ use serde::Serialize;
 
 use super::RecallError;
 use super::chain::Chain;
+use super::combine::{self, Layer};
 use super::log;
 use super::restore::must_be_empty;
-use super::shelf::{Held, Shelves};
+use super::shelf::Shelves;
 use super::window::{self, Base, Log, WindowError};
+use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{Manifest, SourceRecord, SourceStatus};
 use crate::catalog::runs::Choice;
 use crate::control::{Control, Stopped};
-use crate::extract::{self, Existing, ExtractError, Extraction, Target};
-use crate::postgres::basebackup::{DATA, TABLESPACE_LABEL, TABLESPACES};
+use crate::extract::{self, ExtractError, Extracted, Extraction};
+use crate::postgres::basebackup::TABLESPACE_LABEL;
 use crate::postgres::recovery::{Action, Recovery, TargetError, Timeline};
 use crate::postgres::server::{Expect, Server, ServerError, Start, running};
 use crate::postgres::tools;
@@ -110,6 +112,12 @@ pub enum ClusterError {
         "the cluster is of PostgreSQL {0}, and no server of that version is installed: install it, or leave `--start`"
     )]
     NoServer(String),
+    /// Nothing that makes one cluster of several backups.
+    #[error(
+        "the backup is an incremental one of PostgreSQL {0}, and `pg_combinebackup` of that version is not installed: \
+         install it, or restore the full that it rests on with `--run`"
+    )]
+    NoCombine(String),
     /// Not all of it came back.
     #[error("{count} files did not come back whole, and a cluster needs every one: {}", first.join("; "))]
     Incomplete {
@@ -179,16 +187,21 @@ pub struct Outcome {
 
 /// A tablespace of the backup.
 #[derive(Debug, Clone)]
-struct Space {
-    oid: String,
-    was: PathBuf,
-    to: PathBuf,
+pub(super) struct Space {
+    /// Its number.
+    pub oid: String,
+    /// Where it was.
+    pub was: PathBuf,
+    /// Where it goes.
+    pub to: PathBuf,
 }
 
 /// A restore that can be shown and carried out.
 pub struct ClusterRestore<'a> {
     wish: Wish,
-    held: Held<'a>,
+    /// What the chosen backup rests on, the full first, and itself at the end.
+    layers: Vec<Layer<'a>>,
+    chosen: RunId,
     record: &'a SourceRecord,
     spaces: Vec<Space>,
     window: String,
@@ -230,14 +243,15 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<Cluster
         }
     };
     let chosen = window::choose(&bases, log, &wish.recovery.point, now).map_err(outside)?;
-    let held = shelves.held(&Choice::Id(chosen.run.to_string()), None)?;
-    let not_held = || ClusterError::NotHeld { run: chosen.run.to_string(), source_name: wish.source.clone() };
-    let record = record(held.manifest, &wish.source).ok_or_else(not_held)?;
+    let chosen = chosen.run;
+    let layers = combine::layers(shelves, &wish.source, chosen)?;
+    let not_held = || ClusterError::NotHeld { run: chosen.to_string(), source_name: wish.source.clone() };
+    let record = layers.last().map(|layer| layer.record).ok_or_else(not_held)?;
     let spaces = spaces(&record.labels, &wish)?;
     for space in &spaces {
         must_be_empty(&space.to)?;
     }
-    Ok(ClusterRestore { window: window.to_string(), wish, held, record, spaces })
+    Ok(ClusterRestore { window: window.to_string(), wish, layers, chosen, record, spaces })
 }
 
 /// The backups of a source that recovery may begin from, each with how far the archived log leads from it.
@@ -287,7 +301,7 @@ fn spaces(labels: &BTreeMap<String, String>, wish: &Wish) -> Result<Vec<Space>, 
     }
 }
 
-fn file(path: &Path) -> impl FnOnce(io::Error) -> ClusterError + use<> {
+pub(super) fn file(path: &Path) -> impl FnOnce(io::Error) -> ClusterError + use<> {
     let path = path.to_path_buf();
     move |cause| ClusterError::File { path, cause }
 }
@@ -300,10 +314,19 @@ impl ClusterRestore<'_> {
     pub fn preview(&self) -> Result<Outcome, ClusterError> {
         let chain = self.chain()?;
         let mut outcome = self.outline(&chain)?;
-        let preview =
-            extract::preview(&chain.view, &self.extraction()).map_err(|error| told(&chain, error))?;
-        (outcome.entries, outcome.bytes) = (preview.entries, preview.bytes);
+        for layer in &self.layers {
+            let (entries, bytes) = layer.size()?;
+            (outcome.entries, outcome.bytes) = (outcome.entries + entries, outcome.bytes + bytes);
+        }
         Ok(outcome)
+    }
+
+    /// Bytes that it takes at its height.
+    ///
+    /// # Errors
+    /// When an index cannot be read.
+    pub fn room(&self) -> Result<u64, ClusterError> {
+        combine::room(&self.layers)
     }
 
     /// Lays the cluster down, tells it how far to recover, and starts it where that is wanted.
@@ -316,16 +339,20 @@ impl ClusterRestore<'_> {
             Some(_) => Some(self.programs()?),
             None => None,
         };
+        if self.layers.len() > 1 {
+            combine::program(&self.layers)?;
+        }
         let chain = self.chain()?;
         let mut outcome = self.outline(&chain)?;
         self.guard()?;
-        let done = extract::extract(&chain.view, &self.extraction(), control);
-        let done = done.map_err(|error| told(&chain, error))?;
-        if done.problem_count > 0 {
-            let first = done.problems.iter().take(3).map(|problem| problem.what.clone()).collect();
-            return Err(ClusterError::Incomplete { count: done.problem_count, first });
-        }
-        (outcome.entries, outcome.bytes) = (done.entries, done.bytes);
+        (outcome.entries, outcome.bytes) = match self.layers.as_slice() {
+            [_] => {
+                let extraction = combine::extraction(&self.wish.source, &self.wish.to, &self.spaces);
+                let done = laid(&chain, &extraction, control)?;
+                (done.entries, done.bytes)
+            }
+            layers => combine::combine(layers, &self.wish.to, &self.spaces, control)?,
+        };
         self.settle(control)?;
         self.wish.recovery.write(&self.wish.to).map_err(file(&self.wish.to))?;
         let guard = self.wish.to.join(GUARD);
@@ -343,32 +370,9 @@ impl ClusterRestore<'_> {
     }
 
     fn chain(&self) -> Result<Chain<'_>, ClusterError> {
-        let has = |content: &&crate::catalog::manifest::Content| content.source == self.wish.source;
-        let piece = self.held.pieces.iter().find(|piece| piece.archive.contents.iter().any(|c| has(&c)));
-        let piece = piece.ok_or_else(|| ClusterError::NotHeld {
-            run: self.held.manifest.run.to_string(),
-            source_name: self.wish.source.clone(),
-        })?;
-        Ok(piece.chain(&|source| source == self.wish.source)?)
-    }
-
-    fn extraction(&self) -> Extraction {
-        let inside = |below: &str| format!("{}/{below}", self.wish.source).into_bytes();
-        let prefix =
-            if self.spaces.is_empty() { self.wish.source.clone().into_bytes() } else { inside(DATA) };
-        let data = Target { prefix, to: self.wish.to.clone() };
-        let spaces = self.spaces.iter().map(|space| Target {
-            prefix: inside(&format!("{TABLESPACES}/{}", space.oid)),
-            to: space.to.clone(),
-        });
-        Extraction {
-            targets: std::iter::once(data).chain(spaces).collect(),
-            only: Vec::new(),
-            existing: Existing::Keep,
-            owners: None,
-            sync: true,
-            workers: None,
-        }
+        let not_held =
+            || ClusterError::NotHeld { run: self.chosen.to_string(), source_name: self.wish.source.clone() };
+        self.layers.last().ok_or_else(not_held)?.chain()
     }
 
     fn outline(&self, chain: &Chain<'_>) -> Result<Outcome, ClusterError> {
@@ -378,7 +382,7 @@ impl ClusterRestore<'_> {
         };
         let told = settings.into_iter().filter(|(_, value)| value != "''");
         Ok(Outcome {
-            run: self.held.manifest.run.to_string(),
+            run: self.chosen.to_string(),
             artefacts: chain.artefacts().map(str::to_owned).collect(),
             data: self.wish.to.clone(),
             tablespaces: self.spaces.iter().map(|space| (space.was.clone(), space.to.clone())).collect(),
@@ -405,16 +409,7 @@ impl ClusterRestore<'_> {
     /// Modes, owners and the places of tablespaces, as Postgres wants them.
     fn settle(&self, control: &Control) -> Result<(), ClusterError> {
         let data = &self.wish.to;
-        let places = data.join("pg_tblspc");
-        for space in &self.spaces {
-            let link = places.join(&space.oid);
-            match fs::remove_file(&link) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file(&link)(error)),
-                _ => {}
-            }
-            let to = std::path::absolute(&space.to).map_err(file(&space.to))?;
-            symlink(to, &link).map_err(file(&link))?;
-        }
+        combine::link(data, &self.spaces)?;
         for folder in std::iter::once(data).chain(self.spaces.iter().map(|space| &space.to)) {
             fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(file(folder))?;
         }
@@ -452,8 +447,9 @@ impl ClusterRestore<'_> {
     /// [`ClusterError::NoServer`].
     pub fn programs(&self) -> Result<PathBuf, ClusterError> {
         let version = self.record.labels.get("server_version").map_or("", String::as_str);
-        let major = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-        tools::server(major).ok_or_else(|| ClusterError::NoServer(version.to_owned()))
+        tools::major(version)
+            .and_then(tools::server)
+            .ok_or_else(|| ClusterError::NoServer(version.to_owned()))
     }
 }
 
@@ -492,7 +488,21 @@ pub fn start_server(
     Ok(((expect != Expect::Gone).then_some(address), is_alone))
 }
 
-fn told(chain: &Chain<'_>, error: ExtractError) -> ClusterError {
+/// Unpacks what has to come back whole.
+pub(super) fn laid(
+    chain: &Chain<'_>,
+    extraction: &Extraction,
+    control: &Control,
+) -> Result<Extracted, ClusterError> {
+    let done = extract::extract(&chain.view, extraction, control).map_err(|error| told(chain, error))?;
+    if done.problem_count > 0 {
+        let first = done.problems.iter().take(3).map(|problem| problem.what.clone()).collect();
+        return Err(ClusterError::Incomplete { count: done.problem_count, first });
+    }
+    Ok(done)
+}
+
+pub(super) fn told(chain: &Chain<'_>, error: ExtractError) -> ClusterError {
     match error {
         ExtractError::Artefact(error) => chain.error(error).into(),
         ExtractError::Stopped(stopped) => stopped.into(),

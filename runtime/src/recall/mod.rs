@@ -11,11 +11,13 @@
 //! | [`check`] | verifying artefacts where they lie |
 //! | [`window`] | from which backup a cluster recovers to a point |
 //! | [`cluster`] | a database cluster put back, and started where wanted |
+//! | `combine` | incremental base backups made one cluster |
 //! | [`compare`] | which files changed between two runs |
 
 pub mod chain;
 pub mod check;
 pub mod cluster;
+mod combine;
 pub mod compare;
 
 pub mod log;
@@ -31,6 +33,7 @@ use std::path::PathBuf;
 
 use crate::artefact::ReadError;
 use crate::catalog::details::DetailsError;
+use crate::catalog::identity::IdentityError;
 use crate::catalog::runs::ChooseError;
 use crate::extract::ExtractError;
 use crate::store::{BadName, StoreError};
@@ -41,6 +44,9 @@ pub enum RecallError {
     /// A store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A newer program writes to a store.
+    #[error(transparent)]
+    Newer(#[from] IdentityError),
     /// No store of the plan could be read.
     #[error("none of the plan's stores can be read:\n  {}", reasons.join("\n  "))]
     NoStore {

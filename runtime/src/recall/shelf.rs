@@ -10,9 +10,11 @@ use backplan_compiler::model::{Model, Store as Declared, StoreKind};
 use super::RecallError;
 use super::chain::Chain;
 use crate::artefact::{Artefact, Expected, IndexPlace, ReadAt};
+use crate::catalog::identity::{IdentityError, read_format};
 use crate::catalog::layout::{Layout, artefact_name};
-use crate::catalog::manifest::{ArchiveRecord, Manifest};
+use crate::catalog::manifest::{ArchiveRecord, FORMAT, Manifest, SourceRecord};
 use crate::catalog::runs::{Catalog, Choice, ChooseError, plans};
+use crate::postgres::basebackup::PRIOR;
 use crate::store::dir::DirStore;
 use crate::store::{Name, ReadStore};
 
@@ -69,6 +71,28 @@ impl<'a> Piece<'a> {
 }
 
 impl Held<'_> {
+    /// What a person should know who lays down files of these sources: base backups that are the difference to another one.
+    pub fn differences(&self, sources: &[String]) -> Vec<String> {
+        let run = self.manifest.run;
+        let wanted = |name: &String| sources.is_empty() || sources.contains(name);
+        let records = self.manifest.sources.iter().filter(|record| wanted(&record.name));
+        let records = records.filter(|record| super::cluster::record(self.manifest, &record.name).is_some());
+        let is_based = |record: &&SourceRecord| {
+            record.labels.get("driver").is_some_and(|driver| driver == "basebackup")
+                && record.labels.contains_key(PRIOR)
+        };
+        records
+            .filter(is_based)
+            .map(|record| {
+                let name = &record.name;
+                format!(
+                    "source `{name}` of run {run} is what changed since an earlier run, and no server starts on it: \
+                     restore it by itself, with `--source {name}`"
+                )
+            })
+            .collect()
+    }
+
     /// The sources that are in it.
     pub fn sources(&self) -> BTreeSet<&str> {
         let contents = self.pieces.iter().flat_map(|piece| &piece.archive.contents);
@@ -111,6 +135,13 @@ impl Shelf {
 
     fn of(store: Arc<dyn ReadStore>, plan: &str, root: &Path) -> Result<Shelf, RecallError> {
         let layout = Layout::new(plan)?;
+        // A `format.yaml` that is gone or damaged keeps no one from backups that are there; one that says that this program
+        // cannot read them does.
+        if let Err(error @ IdentityError::Newer { min_reader, .. }) = read_format(store.as_ref(), &layout)
+            && min_reader > FORMAT
+        {
+            return Err(error.into());
+        }
         let catalog = Catalog::load(store.as_ref(), &layout)?;
         Ok(Shelf { store, layout, catalog, root: Some(root.to_path_buf()) })
     }

@@ -382,7 +382,8 @@ impl ToolRestore<'_> {
     /// [`ClusterError::NoServer`].
     pub fn programs(&self) -> Result<PathBuf, ClusterError> {
         let version = self.label("server_version");
-        let major = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-        tools::server(major).ok_or_else(|| ClusterError::NoServer(version.to_owned()))
+        tools::major(version)
+            .and_then(tools::server)
+            .ok_or_else(|| ClusterError::NoServer(version.to_owned()))
     }
 }

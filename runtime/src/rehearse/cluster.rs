@@ -108,7 +108,7 @@ pub(super) fn lay_down(stage: &mut Stage<'_>) -> Result<Laid, ClusterError> {
     };
     let restore = cluster::plan(stage.shelves, wish, jiff::Timestamp::now())?;
     let programs = restore.programs()?;
-    if let Err(error) = stage.has_room(restore.preview()?.bytes) {
+    if let Err(error) = stage.has_room(restore.room()?) {
         return Ok(Err(error));
     }
     let outcome = restore.carry_out(stage.control)?;

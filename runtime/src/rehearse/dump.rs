@@ -52,15 +52,14 @@ fn programs(stage: &Stage<'_>) -> Result<PathBuf, RehearseError> {
     let runs = stage.shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
     let labels = runs.filter(|run| run.run == stage.run).flat_map(|run| &run.sources);
     let labels = labels.filter(|record| record.name == stage.wish.source).map(|record| &record.labels);
-    let version = labels.filter_map(|labels| labels.get("server_version")).next();
-    let major: String = version.into_iter().flat_map(|version| version.chars()).collect();
-    let major = major.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+    let version = labels.filter_map(|labels| labels.get("server_version")).next().map_or("", String::as_str);
     let newest = || {
         let program = PathBuf::from(tools::find("initdb").ok()?);
         let folder = program.parent()?.to_path_buf();
         folder.join("postgres").is_file().then_some(folder)
     };
-    tools::server(major).or_else(newest).ok_or_else(|| RehearseError::NoServer(major.to_owned()))
+    let own = tools::major(version).and_then(tools::server);
+    own.or_else(newest).ok_or_else(|| RehearseError::NoServer(version.to_owned()))
 }
 
 /// Makes a cluster and starts it; the inner error is why there is none.

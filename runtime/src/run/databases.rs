@@ -1,8 +1,8 @@
 //! Postgres sources in a run: the driver's folder, then its tree as the packing reads it.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, File};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,16 +15,18 @@ use backplan_compiler::model::{
 use super::coordinator::Failure;
 use super::facts::SourceFact;
 use super::journal::Record;
-use super::levels::SeparateNext;
+use super::levels::{Grounds, Levels, SeparateNext};
 use super::prepare::host_name;
 use super::session;
 use super::state::make_private;
 use super::worker::Worker;
-use crate::catalog::ids::Uuid;
+use crate::artefact::View;
+use crate::catalog::ids::{RunId, Uuid};
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
+use crate::postgres::basebackup::{self, DATA, MANIFEST};
 use crate::postgres::repository::{Repository, RepositoryError};
-use crate::postgres::{Apart, DriverError, Job, driver};
+use crate::postgres::{Apart, Base, DriverError, Job, driver};
 use crate::scan::{self, ScanError, Trees};
 
 impl Worker {
@@ -36,16 +38,26 @@ impl Worker {
         control: &Control,
     ) -> Result<(), Failure> {
         let folder = self.folder_of(step, id, postgres)?;
-        let (driver, tell) = (driver(postgres.driver), self.tell(step));
+        let (driver, tell, levels) = (driver(postgres.driver), self.tell(step), self.levels());
+        let name = &self.request.model.source(id).name;
+        let base = self.base_of(&levels, id);
+        let manifest = |to: &Path| match base {
+            Some((_, grounds)) => write_manifest(grounds.view(), name, to, control),
+            None => Err("there is no base".to_owned()),
+        };
         let mut job = self.job(id, postgres, &folder, control, &tell)?;
+        job.base = base.map(|(run, grounds)| Base { run, labels: &grounds.labels, manifest: &manifest });
         job.separate = self.apart(id, postgres, &folder)?;
         let is_separate = job.separate.is_some();
         let remote = job.separate.as_ref().map(|apart| &apart.repository).filter(|own| own.is_remote());
         let remote = remote.map(|repository| repository.settings().clone());
         let backup = driver.back_up(&job).map_err(|error| self.driver_failure(id, &error))?;
-        let name = &self.request.model.source(id).name;
+        backup.notes.iter().for_each(|note| self.note(note.clone()));
         for warning in &backup.warnings {
             self.warn(step, format!("source `{name}`: {warning}"));
+        }
+        if self.request.model.source(id).may_follow() && !backup.is_based {
+            self.give_up_base_of(name);
         }
         let mut labels = backup.labels;
         labels.insert("driver".to_owned(), crate::postgres::word(postgres.driver).to_owned());
@@ -74,6 +86,17 @@ impl Worker {
         Ok(())
     }
 
+    /// What the next backup of a source may rest on: the one run that every archive of it rests on.
+    fn base_of<'l>(&self, levels: &'l Levels, id: SourceId) -> Option<(RunId, &'l Grounds)> {
+        let source = self.request.model.source(id);
+        let holders = self.graph.artefact_names.keys();
+        let mut holders = holders.filter(|archive| self.request.model.archive(**archive).from.contains(&id));
+        let first = *holders.next().filter(|_| source.may_follow())?;
+        let run = levels.base(first, &source.name)?;
+        let is_same = holders.all(|archive| levels.base(*archive, &source.name) == Some(run));
+        Some((run, levels.grounds(first, &source.name).filter(|_| is_same)?))
+    }
+
     /// Where the driver builds: its repository, or a folder of this run that is removed with it.
     fn folder_of(&self, step: &StepId, id: SourceId, postgres: &Postgres) -> Result<PathBuf, Failure> {
         if let Some(separate) = self.request.model.separate(id) {
@@ -84,7 +107,8 @@ impl Worker {
         }
         let above = self.staged_folder();
         let folder = above.join(&self.request.model.source(id).name);
-        self.intend(&Record::Writing { step: step.0.clone(), paths: vec![folder.clone()] })?;
+        let paths = vec![folder.clone(), basebackup::beside(&folder)];
+        self.intend(&Record::Writing { step: step.0.clone(), paths })?;
         make_private(&above).map_err(Failure::passing)?;
         if postgres.run_as.is_some() {
             // The tool's account passes through; what else is in here stays as closed as it is made.
@@ -275,6 +299,7 @@ impl Worker {
             password: password.transpose().map_err(no_secret)?,
             level: self.level_of(id),
             has_cycle: self.request.model.has_cycle(),
+            base: None,
             folder,
             separate: None,
             timeout: source.timeout.map(Duration::from_secs),
@@ -300,6 +325,18 @@ impl Worker {
         let text = self.secrets.redact(&format!("source `{name}`: {error}"));
         if error.is_passing() { Failure::passing(text) } else { Failure::lasting(text) }
     }
+}
+
+/// Writes the tool's own manifest of a base backup into a new file.
+fn write_manifest(view: &View, source: &str, to: &Path, control: &Control) -> Result<(), String> {
+    // Beside tablespaces, the data directory has a folder of its own.
+    let places = [format!("{source}/{DATA}/{MANIFEST}"), format!("{source}/{MANIFEST}")];
+    let found = places.iter().find_map(|path| view.find(path.as_bytes()).transpose());
+    let live = found.transpose().map_err(|error| error.to_string())?;
+    let live = live.ok_or_else(|| format!("it has no `{MANIFEST}`"))?;
+    let file = File::options().write(true).create_new(true).mode(0o600).open(to);
+    let mut file = file.map_err(|cause| format!("`{}`: {cause}", to.display()))?;
+    view.cat(&live, &mut file, control).map(drop).map_err(|error| error.to_string())
 }
 
 /// From which run on a backup that no manifest names was never committed. In a folder, repository and manifests live and

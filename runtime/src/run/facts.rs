@@ -17,6 +17,7 @@ use crate::catalog::manifest::{
     ArchiveRecord, FORMAT, HostRef, IndexPlace, MIN_READER, Manifest, MissingArchive, PlanRef,
     RepositoryRecord, Second, SourceRecord, SourceStatus,
 };
+use crate::postgres::DATABASE_BYTES;
 use crate::scan::Summary;
 
 /// What is known of a source.
@@ -167,15 +168,16 @@ pub fn archive_record(
     }
 }
 
-/// The highest level that anything in these archives has, but for what is whole in every run.
+/// The highest level that anything in these archives has, but for what may be whole in every run, if there is more than that.
 fn highest(model: &Model, archives: &[ArchiveRecord], repositories: &[RepositoryRecord]) -> Level {
     let is_cycled = |content: &&Content| {
         let declared = model.sources.iter().find(|source| source.name == content.source);
         !declared.is_some_and(backplan_compiler::model::Source::is_whole_each_time)
     };
-    let contents = archives.iter().flat_map(|archive| &archive.contents).filter(is_cycled);
+    let contents = || archives.iter().flat_map(|archive| &archive.contents);
     let separate = repositories.iter().map(|repository| repository.level);
-    contents.map(|content| content.level).chain(separate).max().unwrap_or(Level::Full)
+    let cycled = contents().filter(is_cycled).map(|content| content.level).chain(separate).max();
+    cycled.or_else(|| contents().map(|content| content.level).max()).unwrap_or(Level::Full)
 }
 
 /// What the manifest says of the backup that this run made in a repository of its own; `None`: it made none.
@@ -228,9 +230,12 @@ fn source_record(model: &Model, id: SourceId, facts: &Facts) -> SourceRecord {
     let packed = facts.archives.values().flat_map(|archive| &archive.sources);
     let packed =
         packed.filter(|packed| packed.name == source.name).map(|packed| (packed.entries, packed.bytes));
+    // What the tool says of the whole, where it copied what changed.
+    let told = facts.labels.get(&id).and_then(|labels| labels.get(DATABASE_BYTES)?.parse().ok());
+    let size: Option<u64> = told.filter(|_| source.may_follow());
     // The size of the whole source, however little of it had to be packed.
     let (entries, bytes) = match facts.sources.get(&id) {
-        Some(SourceFact::Scanned(summary)) => (summary.entries, summary.bytes),
+        Some(SourceFact::Scanned(summary)) => (summary.entries, size.unwrap_or(summary.bytes)),
         Some(SourceFact::Dumped(_, bytes)) => (1, *bytes),
         _ => packed.max().unwrap_or_default(),
     };

@@ -303,6 +303,16 @@ impl Looking<'_> {
                 next.why
             ));
         }
+        let follow = |id: &&SourceId| self.model().source(**id).may_follow();
+        for source in self.model().archive(id).from.iter().filter(follow) {
+            let name = &self.model().source(*source).name;
+            if let Some(run) = self.prepared.levels.base(id, name) {
+                shown.found.push(format!(
+                    "source `{name}` rests on run {run} if its server is of PostgreSQL 17 or newer and summarizes its \
+                     log; else all of it is taken"
+                ));
+            }
+        }
         shown.found.push(format!("{entries} entries, {bytes} bytes before compression, as `{name}`"));
         let prepared = self.prepared;
         for store in &prepared.request.model.archive(id).to {

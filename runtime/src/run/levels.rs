@@ -62,10 +62,19 @@ pub struct Copies {
 pub struct Grounds {
     /// What the base says of the archive.
     pub record: ArchiveRecord,
-    /// The scan that the base was packed from; for what is no tree, `None`.
+    /// The scan that the base was packed from; `None` for what is no tree, or is never the same tree again.
     pub scan: Option<Kept>,
+    /// What the base says of the source, where a tool made it.
+    pub labels: BTreeMap<String, String>,
     /// The base as one tree.
     view: Arc<View>,
+}
+
+impl Grounds {
+    /// The base as one tree.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
 }
 
 impl Levels {
@@ -134,14 +143,29 @@ impl Levels {
         own.filter(|((_, source), _)| !is_replaced(source)).flat_map(|(_, runs)| runs).copied().collect()
     }
 
-    /// Without what an archive rests on or copies from: it cannot be used after all.
+    /// Without what an archive rests on or copies from: it cannot be used after all. Sources in `but` rest on it all the
+    /// same: their tool's backup is made already.
     #[must_use]
-    pub fn without_base(&self, archive: ArchiveId) -> Levels {
+    pub fn without_base(&self, archive: ArchiveId, but: &BTreeSet<&str>) -> Levels {
         let mut levels = self.clone();
         levels.copies.remove(&archive);
-        levels.grounds.retain(|(id, _), _| *id != archive);
+        levels.grounds.retain(|(id, source), _| *id != archive || but.contains(source.as_str()));
         if let Some(next) = levels.of.get_mut(&archive) {
-            next.bases.values_mut().for_each(|base| *base = None);
+            let given_up = next.bases.iter_mut().filter(|(source, _)| !but.contains(source.as_str()));
+            given_up.for_each(|(_, base)| *base = None);
+        }
+        levels
+    }
+
+    /// Without what a source rests on, in any archive: its tool made a backup that has all.
+    #[must_use]
+    pub fn without_base_of(&self, source: &str) -> Levels {
+        let mut levels = self.clone();
+        levels.grounds.retain(|(_, other), _| other != source);
+        for next in levels.of.values_mut() {
+            if let Some(base) = next.bases.get_mut(source) {
+                *base = None;
+            }
         }
         levels
     }
@@ -262,10 +286,13 @@ fn separates(request: &Request, stores: &Stores, now: Timestamp) -> BTreeMap<Sou
     meant.map(answer).collect()
 }
 
-/// What the next run of `archive` is to be, but that sources which have all in each run rest on nothing.
+/// What the next run of `archive` is to be, but that sources which have all in each run rest on nothing. What a tool may
+/// rest on an earlier backup cannot be in an archive that is to be whole by itself.
 fn following(model: &Model, archive: &Archive, asked: &Asked<'_>, past: &Past<'_, RunId>) -> Next<RunId> {
     let mut answer = next(model, archive, asked, past);
-    for id in archive.from.iter().filter(|id| model.source(**id).is_whole_each_time()) {
+    let is_whole =
+        |source: &Source| source.is_whole_each_time() && (archive.self_contained || !source.may_follow());
+    for id in archive.from.iter().filter(|id| is_whole(model.source(**id))) {
         if let Some(base) = answer.bases.get_mut(&model.source(*id).name) {
             *base = None;
         }
@@ -374,11 +401,12 @@ fn grounds(
         let (manifest, record) = held.ok_or_else(|| useless("it is not there".to_owned()))?;
         let chain = shelf.view(manifest, record, &|other| other == source);
         let view = Arc::new(chain.map_err(|error| useless(error.to_string()))?.view);
-        let is_tree = |declared: &&Source| {
+        let is_compared = |declared: &&Source| {
             declared.name == *source
                 && matches!(declared.kind, SourceKind::Files(_) | SourceKind::Postgres(_))
+                && !declared.is_whole_each_time()
         };
-        let scan = match model.sources.iter().any(|declared| is_tree(&declared)) {
+        let scan = match model.sources.iter().any(|declared| is_compared(&declared)) {
             true => Some(
                 cache
                     .load(&base.archive, base.run, &record.root, source)
@@ -386,7 +414,9 @@ fn grounds(
             ),
             false => None,
         };
-        found.insert(source.clone(), Grounds { record: record.clone(), scan, view });
+        let told = manifest.sources.iter().find(|told| told.name == *source);
+        let labels = told.map(|told| told.labels.clone()).unwrap_or_default();
+        found.insert(source.clone(), Grounds { record: record.clone(), scan, labels, view });
     }
     Ok(found)
 }

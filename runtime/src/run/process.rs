@@ -182,9 +182,22 @@ impl Running {
     /// # Errors
     /// [`ProcessError::Start`].
     pub fn start(program: &Program, control: &Control, line: &Tell) -> Result<Running, ProcessError> {
+        Running::start_into(Stdio::piped(), program, control, line)
+    }
+
+    /// The same with its standard output somewhere else than here, where there is then nothing to read.
+    ///
+    /// # Errors
+    /// [`ProcessError::Start`].
+    pub fn start_into(
+        output: Stdio,
+        program: &Program,
+        control: &Control,
+        line: &Tell,
+    ) -> Result<Running, ProcessError> {
         let failed = |cause| ProcessError::Start { program: program.name(), cause };
         let mut command = program.command();
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+        let mut child = command.stdout(output).stderr(Stdio::piped()).spawn().map_err(failed)?;
         Ok(Running {
             group: Pid::from_child(&child),
             program: program.name(),

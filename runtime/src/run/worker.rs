@@ -36,6 +36,7 @@ use crate::catalog::layout::Layout;
 use crate::catalog::manifest::HostRef;
 use crate::catalog::recover::{Reason, RecoverError, RecoveryPlan};
 use crate::control::Control;
+use crate::postgres::basebackup::PRIOR;
 use crate::scan::{self, ScanError, Trees};
 use crate::source::sqlite::{self, SqliteError};
 
@@ -241,10 +242,20 @@ impl Worker {
         Arc::clone(&self.levels.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// From here on the archive rests on nothing.
+    /// From here on the archive rests on nothing, but for sources whose tool rested a backup on an earlier one.
     pub(super) fn give_up_base(&self, archive: ArchiveId) {
+        let facts = self.facts();
+        let based = facts.labels.iter().filter(|(_, labels)| labels.contains_key(PRIOR));
+        let based = based.map(|(id, _)| self.request.model.source(*id));
+        let based = based.filter(|source| source.may_follow()).map(|source| source.name.as_str()).collect();
         let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
-        *levels = Arc::new(levels.without_base(archive));
+        *levels = Arc::new(levels.without_base(archive, &based));
+    }
+
+    /// From here on the source rests on nothing, in any archive.
+    pub(super) fn give_up_base_of(&self, source: &str) {
+        let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        *levels = Arc::new(levels.without_base_of(source));
     }
 
     pub(super) fn cache(&self) -> Cache {

@@ -1,0 +1,231 @@
+//! Incremental base backups put together: each of a chain is laid down by itself, and `pg_combinebackup` makes one cluster
+//! of them.
+//!
+//! All of it happens in the data directory to be, where nothing but the word that it is not complete lies beside it:
+//!
+//! ```text
+//! DIR/postmaster.pid               keeps a server from being started
+//! DIR/.backplan-layers/0/          the full: its data directory, or that and its tablespaces
+//! DIR/.backplan-layers/1/          what was copied since, and so on
+//! DIR/.backplan-layers/whole/      what they make together; its entries are then moved to DIR
+//! ```
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::chain::Chain;
+use super::cluster::{ClusterError, Space, file, laid, record, told};
+use super::shelf::{Held, Shelves};
+use crate::catalog::ids::RunId;
+use crate::catalog::manifest::SourceRecord;
+use crate::catalog::runs::Choice;
+use crate::control::Control;
+use crate::extract::{self, Existing, Extraction, Target};
+use crate::postgres::basebackup::{DATA, PRIOR, TABLESPACE_LABEL, TABLESPACES, escaped};
+use crate::postgres::tools;
+use crate::run::process::{self, ProcessError, Program, Tell};
+
+const LAYERS: &str = ".backplan-layers";
+const WHOLE: &str = "whole";
+const COMBINE: &str = "pg_combinebackup";
+
+/// A backup of a chain.
+pub(super) struct Layer<'a> {
+    held: Held<'a>,
+    /// What the run says of it.
+    pub record: &'a SourceRecord,
+}
+
+impl<'a> Layer<'a> {
+    /// Opens its artefact.
+    pub(super) fn chain(&self) -> Result<Chain<'a>, ClusterError> {
+        let source = &self.record.name;
+        let has = |content: &&crate::catalog::manifest::Content| content.source == *source;
+        let piece = self.held.pieces.iter().find(|piece| piece.archive.contents.iter().any(|c| has(&c)));
+        let piece = piece.ok_or_else(|| not_held(self.held.manifest.run, source))?;
+        Ok(piece.chain(&|other| other == source)?)
+    }
+
+    /// The run.
+    pub(super) fn run(&self) -> RunId {
+        self.held.manifest.run
+    }
+
+    /// Entries, and bytes of files.
+    pub(super) fn size(&self) -> Result<(u64, u64), ClusterError> {
+        let (chain, nowhere) = (self.chain()?, Path::new(""));
+        let preview = extraction(&self.record.name, nowhere, &self.spaces(nowhere));
+        let preview = extract::preview(&chain.view, &preview).map_err(|error| told(&chain, error))?;
+        Ok((preview.entries, preview.bytes))
+    }
+
+    fn spaces(&self, beside: &Path) -> Vec<Space> {
+        let found = self.record.labels.iter();
+        let found = found.filter_map(|(label, was)| Some((label.strip_prefix(TABLESPACE_LABEL)?, was)));
+        let space = |(oid, was): (&str, &String)| Space {
+            oid: oid.to_owned(),
+            was: PathBuf::from(was),
+            to: beside.join(TABLESPACES).join(oid),
+        };
+        found.map(space).collect()
+    }
+}
+
+fn not_held(run: RunId, source: &str) -> ClusterError {
+    ClusterError::NotHeld { run: run.to_string(), source_name: source.to_owned() }
+}
+
+/// A run's backup of a source, and before it those that it rests on, the full first.
+pub(super) fn layers<'a>(
+    shelves: &'a Shelves,
+    source: &str,
+    run: RunId,
+) -> Result<Vec<Layer<'a>>, ClusterError> {
+    let mut layers: Vec<Layer<'a>> = Vec::new();
+    let mut next = Some(run.to_string());
+    while let Some(id) = next {
+        let held = shelves.held(&Choice::Id(id), None)?;
+        let record = record(held.manifest, source).ok_or_else(|| not_held(held.manifest.run, source))?;
+        // Each rests on an older one: a manifest that says otherwise must not make this go round for ever.
+        if layers.last().is_some_and(|later| later.run() <= held.manifest.run) {
+            return Err(not_held(held.manifest.run, source));
+        }
+        next = record.labels.get(PRIOR).cloned();
+        layers.push(Layer { held, record });
+    }
+    layers.reverse();
+    Ok(layers)
+}
+
+/// What is to be unpacked of a backup of `source`, and where.
+pub(super) fn extraction(source: &str, data: &Path, spaces: &[Space]) -> Extraction {
+    let inside = |below: &str| format!("{source}/{below}").into_bytes();
+    let prefix = if spaces.is_empty() { source.as_bytes().to_vec() } else { inside(DATA) };
+    let spaces = spaces.iter().map(|space| Target {
+        prefix: inside(&format!("{TABLESPACES}/{}", space.oid)),
+        to: space.to.clone(),
+    });
+    Extraction {
+        targets: std::iter::once(Target { prefix, to: data.to_path_buf() }).chain(spaces).collect(),
+        only: Vec::new(),
+        existing: Existing::Keep,
+        owners: None,
+        sync: true,
+        workers: None,
+    }
+}
+
+/// Points the data directory's links to where its tablespaces lie.
+pub(super) fn link(data: &Path, spaces: &[Space]) -> Result<(), ClusterError> {
+    let places = data.join("pg_tblspc");
+    for space in spaces {
+        let link = places.join(&space.oid);
+        match fs::remove_file(&link) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file(&link)(error)),
+            _ => {}
+        }
+        let to = std::path::absolute(&space.to).map_err(file(&space.to))?;
+        symlink(to, &link).map_err(file(&link))?;
+    }
+    Ok(())
+}
+
+/// What combines these backups: of their own version.
+pub(super) fn program(layers: &[Layer<'_>]) -> Result<String, ClusterError> {
+    let version = layers.last().and_then(|layer| layer.record.labels.get("server_version"));
+    let version = version.map_or("", String::as_str);
+    let major = tools::major(version).filter(|major| !tools::is_other(*major, COMBINE));
+    let found = major.and_then(|major| tools::of(major, COMBINE).ok());
+    found.ok_or_else(|| ClusterError::NoCombine(version.to_owned()))
+}
+
+/// Bytes that putting these together takes at its height: all of them, and a cluster as large as the largest.
+pub(super) fn room(layers: &[Layer<'_>]) -> Result<u64, ClusterError> {
+    let mut sizes =
+        layers.iter().map(|layer| Ok(layer.size()?.1)).collect::<Result<Vec<u64>, ClusterError>>()?;
+    // One alone is not put together.
+    let largest = sizes.iter().max().copied().filter(|_| layers.len() > 1);
+    sizes.extend(largest);
+    Ok(sizes.iter().sum())
+}
+
+/// Lays the backups down in `to`, which is there and guarded, and leaves in it what they make together, its tablespaces in
+/// `spaces`. Entries and bytes that were laid down.
+///
+/// # Errors
+/// See [`ClusterError`]; what is there then cannot be started.
+pub(super) fn combine(
+    layers: &[Layer<'_>],
+    to: &Path,
+    spaces: &[Space],
+    control: &Control,
+) -> Result<(u64, u64), ClusterError> {
+    let to = std::path::absolute(to).map_err(file(to))?;
+    let scratch = to.join(LAYERS);
+    DirBuilder::new().mode(0o700).create(&scratch).map_err(file(&scratch))?;
+    let (mut entries, mut bytes, mut argv) = (0, 0, vec![program(layers)?]);
+    let mut last = (PathBuf::new(), Vec::new());
+    for (number, layer) in layers.iter().enumerate() {
+        let folder = scratch.join(number.to_string());
+        let own = layer.spaces(&folder);
+        let data = if own.is_empty() { folder } else { folder.join(DATA) };
+        let chain = layer.chain()?;
+        let done = laid(&chain, &extraction(&layer.record.name, &data, &own), control)?;
+        (entries, bytes) = (entries + done.entries, bytes + done.bytes);
+        link(&data, &own)?;
+        argv.push(data.display().to_string());
+        last = (data, own);
+    }
+    let whole = scratch.join(WHOLE);
+    argv.push(format!("--output={}", whole.display()));
+    for space in &last.1 {
+        let Some(place) = spaces.iter().find(|place| place.oid == space.oid) else { continue };
+        let to = std::path::absolute(&place.to).map_err(file(&place.to))?;
+        let (from, to) = (space.to.display().to_string(), to.display().to_string());
+        argv.push(format!("--tablespace-mapping={}={}", escaped(&from), escaped(&to)));
+    }
+    let owner = fs::metadata(last.0.join("PG_VERSION")).map_err(file(&last.0))?;
+    run(argv, control)?;
+    give(&whole, spaces, &owner, control)?;
+    control.check()?;
+    move_up(&whole, &to)?;
+    fs::remove_dir_all(&scratch).map_err(file(&scratch))?;
+    Ok((entries, bytes))
+}
+
+fn run(argv: Vec<String>, control: &Control) -> Result<(), ClusterError> {
+    let silent: Tell = Arc::new(|_| {});
+    let env = vec![("LC_ALL".to_owned(), "C".to_owned())];
+    let program = Program { env, folder: Some("/".into()), ..Program::new(argv) };
+    process::run(&program, control, &silent).map(drop).map_err(|error| match error {
+        ProcessError::Stopped(stopped) => ClusterError::Stopped(stopped),
+        error => ClusterError::Tool(error.to_string()),
+    })
+}
+
+/// What root made belongs to the account that the backups belong to.
+fn give(whole: &Path, spaces: &[Space], owner: &fs::Metadata, control: &Control) -> Result<(), ClusterError> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let account = format!("{}:{}", owner.uid(), owner.gid());
+    let mut argv = ["chown", "-hR", &account, "--"].map(str::to_owned).to_vec();
+    argv.push(whole.display().to_string());
+    for space in spaces {
+        let to = std::path::absolute(&space.to).map_err(file(&space.to))?;
+        argv.push(to.display().to_string());
+    }
+    run(argv, control)
+}
+
+/// Within one file system, so that nothing is copied.
+fn move_up(whole: &Path, to: &Path) -> Result<(), ClusterError> {
+    for entry in fs::read_dir(whole).map_err(file(whole))? {
+        let entry = entry.map_err(file(whole))?;
+        fs::rename(entry.path(), to.join(entry.file_name())).map_err(file(&entry.path()))?;
+    }
+    File::open(to).and_then(|folder| folder.sync_all()).map_err(file(to))
+}
