@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn a_command_falls_into_its_words() {
         let found = words("test ! -e /x && '/opt/my plan' wal  push \"/etc/a b.plan\" main %p");
-        assert_eq!(found[4..], ["/opt/my plan", "wal", "push", "/etc/a b.plan", "main", "%p"]);
+        assert_eq!(found[5..], ["/opt/my plan", "wal", "push", "/etc/a b.plan", "main", "%p"]);
         assert_eq!(words(r"a\ b ''"), ["a b", ""]);
         assert!(words(" ").is_empty());
     }

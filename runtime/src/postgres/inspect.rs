@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 
+use super::pgbackrest::info;
 use super::recovery::Lsn;
 use super::repository::Repository;
-use super::{DriverError, pgbackrest, tools};
+use super::{DriverError, tools};
 use crate::control::Control;
 use crate::run::process::{self, Program, Tell};
 use crate::wal::name::{Segment, WalName};
@@ -64,7 +65,7 @@ pub fn standing(repository: &Repository, stanza: &str, control: &Control) -> Res
     let silent: Tell = Arc::new(|_| {});
     let words = ["--log-level-stderr=error", "--output=json", "info"];
     let out = process::run(&asked.command(&program, &words), control, &silent)?;
-    let found = pgbackrest::parse(&out).unwrap_or_default();
+    let found = info::parse(&out).unwrap_or_default();
     let Some(found) = found.into_iter().find(|found| found.name == stanza) else {
         return Ok(Standing::Missing);
     };

@@ -3,36 +3,27 @@
 //!
 //! Exit statuses and the JSON of `info` are those of pgBackRest 2.45 and newer.
 
+pub(super) mod info;
 pub mod settings;
 mod stanza;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use backplan_compiler::model::Level;
-use serde::Deserialize;
+use info::{Listed, MARK, Stanza};
 
 use super::repository::{KEY_FILE, Repository};
 use super::{Abilities, Apart, Backup, Driver, DriverError, Job, Labels, text, tools};
-use crate::catalog::ids::RunId;
 use crate::run::process::{self, ProcessError, Program};
 
 /// The file that `archive_command` names: `pgbackrest --config=STAGING/pgbackrest.conf --stanza=S archive-push %p`.
 pub const CONFIG: &str = "pgbackrest.conf";
 
-/// The annotation of a separate backup: the plan and the run that made it.
-const MARK: &str = "backplan";
-
 /// Statuses that another attempt does not change: bad options, missing settings, another cluster's stanza.
 const LASTING: [i32; 6] = [28, 31, 32, 37, 51, 68];
-
-/// What `info` says of a stanza in its status: there is no folder of it, none of its files, or nothing that can be read.
-const NO_PATH: i64 = 1;
-const NO_DATA: i64 = 3;
-const OTHER: i64 = 99;
 
 /// How errors begin that tell of the repository, not of the way to it.
 const SPOILT: [&str; 5] =
@@ -82,16 +73,7 @@ impl Driver for Pgbackrest {
         let mut options = vec![kind.as_str(), "--start-fast", "--no-expire-auto"];
         options.extend(mark.as_deref());
         tool.run("backup", &options)?;
-        let stanza = tool.info()?;
-        let made = stanza.as_ref().and_then(|stanza| stanza.backup.last());
-        let made =
-            made.ok_or_else(|| DriverError::Passing("pgBackRest made a backup and does not list it".into()))?;
-        if made.error == Some(true) {
-            return Err(DriverError::Lasting(format!(
-                "pgBackRest found damaged pages while it made `{}`: run `pg_amcheck`, look at its log",
-                made.label
-            )));
-        }
+        let (made, stanza) = tool.newest()?;
         if made.kind != wanted {
             warnings.push(format!(
                 "pgBackRest made a {} backup, not a {wanted}: its repository has nothing that it could rest on",
@@ -99,9 +81,8 @@ impl Driver for Pgbackrest {
             ));
         }
         let mut labels = made.labels();
-        let system = stanza.as_ref().and_then(|stanza| stanza.db.last());
-        labels.extend(system.map(|db| ("system_id".to_owned(), db.system_id.to_string())));
-        labels.extend(system.map(|db| ("server_version".to_owned(), db.version.clone())));
+        labels.extend(stanza.system_id().map(|system| ("system_id".to_owned(), system)));
+        labels.extend(stanza.server_version().map(|version| ("server_version".to_owned(), version)));
         labels.insert("stanza".to_owned(), tool.stanza.to_owned());
         labels.insert("tool_version".to_owned(), version);
         Ok(Backup { labels, warnings, ..Backup::default() })
@@ -168,15 +149,30 @@ impl<'a> Tool<'a> {
         }
     }
 
+    /// The backup that was made just now.
+    fn newest(&self) -> Result<(Listed, Stanza), DriverError> {
+        let mut stanza = self.info()?;
+        let made = stanza.as_mut().and_then(|stanza| stanza.backup.pop());
+        let (Some(made), Some(stanza)) = (made, stanza) else {
+            return Err(DriverError::Passing("pgBackRest made a backup and does not list it".into()));
+        };
+        if made.error == Some(true) {
+            return Err(DriverError::Lasting(format!(
+                "pgBackRest found damaged pages while it made `{}`: run `pg_amcheck`, look at its log",
+                made.label
+            )));
+        }
+        Ok((made, stanza))
+    }
+
     fn refuse_another(&self, known: Option<&Stanza>) -> Result<(), DriverError> {
-        let Some(db) = known.and_then(|stanza| stanza.db.last()) else { return Ok(()) };
+        let Some(theirs) = known.and_then(Stanza::system_id) else { return Ok(()) };
         match self.job.server()?.get("system_id") {
-            Some(system) if *system != db.system_id.to_string() => Err(DriverError::Lasting(format!(
-                "the repository `{}` belongs to another cluster: its stanza `{}` has system identifier {}, this cluster \
+            Some(system) if *system != theirs => Err(DriverError::Lasting(format!(
+                "the repository `{}` belongs to another cluster: its stanza `{}` has system identifier {theirs}, this cluster \
                  {system}; {ANOTHER}",
                 self.repository.location(),
                 self.stanza,
-                db.system_id
             ))),
             _ => Ok(()),
         }
@@ -346,7 +342,7 @@ impl<'a> Tool<'a> {
         let program = self.command("info", &["--output=json"]);
         let silent: process::Tell = std::sync::Arc::new(|_| {});
         let out = process::run(&program, self.job.control, &silent).map_err(explain)?;
-        let found = parse(&out).map_err(|error| {
+        let found = info::parse(&out).map_err(|error| {
             DriverError::Lasting(format!(
                 "pgBackRest's `info` cannot be understood: {error}; is it older than 2.45?"
             ))
@@ -414,149 +410,5 @@ fn explain(error: ProcessError) -> DriverError {
     match code {
         Some(code) if LASTING.contains(&code) => DriverError::Lasting(words),
         _ => DriverError::Passing(words),
-    }
-}
-
-pub(super) fn parse(json: &[u8]) -> Result<Vec<Stanza>, serde_json::Error> {
-    serde_json::from_slice(json)
-}
-
-/// What `info` says of a stanza.
-#[derive(Debug, Deserialize)]
-pub(super) struct Stanza {
-    pub(super) name: String,
-    status: Status,
-    #[serde(default)]
-    backup: Vec<Listed>,
-    #[serde(default)]
-    db: Vec<Db>,
-    #[serde(default)]
-    repo: Vec<Repo>,
-}
-
-impl Stanza {
-    /// Whether there is nothing of it. `info` ends with 0 whatever it found.
-    pub(super) fn is_missing(&self) -> bool {
-        matches!(self.status.code, NO_PATH | NO_DATA)
-    }
-
-    /// Why nothing can be told of it.
-    pub(super) fn trouble(&self) -> Option<String> {
-        (self.status.code == OTHER).then(|| {
-            let said = self.repo.iter().find_map(|repo| repo.status.as_ref()?.message.as_deref());
-            said.unwrap_or("it does not say why").lines().take(2).collect::<Vec<_>>().join("\n  ")
-        })
-    }
-
-    /// The cluster that it is of now.
-    pub(super) fn system_id(&self) -> Option<String> {
-        self.db.last().map(|db| db.system_id.to_string())
-    }
-}
-
-#[derive(Debug, Deserialize)]
-struct Status {
-    code: i64,
-    message: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Repo {
-    status: Option<Status>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Db {
-    #[serde(rename = "system-id")]
-    system_id: u64,
-    version: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Listed {
-    label: String,
-    #[serde(rename = "type")]
-    kind: String,
-    prior: Option<String>,
-    error: Option<bool>,
-    #[serde(default)]
-    annotation: BTreeMap<String, String>,
-    archive: Option<Range>,
-    lsn: Option<Range>,
-    timestamp: Option<Times>,
-    info: Option<Sizes>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Range {
-    start: Option<String>,
-    stop: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Times {
-    start: i64,
-    stop: i64,
-}
-
-#[derive(Debug, Deserialize)]
-struct Sizes {
-    size: u64,
-}
-
-impl Listed {
-    /// The plan, and its run, that say they made it.
-    fn made_by(&self) -> Option<(&str, RunId)> {
-        let (plan, run) = self.annotation.get(MARK)?.split_once('/')?;
-        Some((plan, run.parse().ok()?))
-    }
-
-    fn labels(&self) -> Labels {
-        let range = |range: &Option<Range>| {
-            range.as_ref().map_or((None, None), |range| (range.start.clone(), range.stop.clone()))
-        };
-        let ((lsn_start, lsn_stop), (wal_start, wal_stop)) = (range(&self.lsn), range(&self.archive));
-        let time = |at: i64| jiff::Timestamp::from_second(at).ok().map(|at| at.to_string());
-        let timeline = wal_start.as_ref().and_then(|name| u32::from_str_radix(name.get(..8)?, 16).ok());
-        let all = [
-            ("label", Some(self.label.clone())),
-            ("type", Some(self.kind.clone())),
-            ("prior", self.prior.clone()),
-            ("lsn_start", lsn_start),
-            ("lsn_stop", lsn_stop),
-            ("timeline", timeline.map(|timeline| timeline.to_string())),
-            ("wal_start", wal_start),
-            ("wal_stop", wal_stop),
-            ("started", self.timestamp.as_ref().and_then(|times| time(times.start))),
-            ("stopped", self.timestamp.as_ref().and_then(|times| time(times.stop))),
-            ("database_bytes", self.info.as_ref().map(|info| info.size.to_string())),
-        ];
-        let known = all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        known.collect::<BTreeMap<_, _>>()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn what_info_says_becomes_labels() {
-        let json = br#"[{"backup":[{"archive":{"start":"000000020000000000000005","stop":"000000020000000000000006"},
-            "database":{"id":1,"repo-key":1},"error":false,"info":{"size":90,"delta":9,"repository":{"size":1,"delta":1}},
-            "label":"20261120-023000F_20261121-023000D","lsn":{"start":"0/5000028","stop":"0/6000050"},
-            "prior":"20261120-023000F","reference":["20261120-023000F"],"timestamp":{"start":1795228200,"stop":1795228260},
-            "type":"diff"}],"db":[{"id":1,"repo-key":1,"system-id":18446744073709551615,"version":"15"}],
-            "name":"db","status":{"code":0,"message":"ok"}}]"#;
-        let stanza = parse(json).unwrap().remove(0);
-        assert_eq!(stanza.db[0].system_id, u64::MAX);
-        let labels = stanza.backup[0].labels();
-        assert_eq!(labels["type"], "diff");
-        assert_eq!(labels["prior"], "20261120-023000F");
-        assert_eq!(labels["timeline"], "2");
-        assert_eq!(labels["wal_stop"], "000000020000000000000006");
-        assert_eq!(labels["stopped"], jiff::Timestamp::from_second(1_795_228_260).unwrap().to_string());
-        assert!(parse(b"not json").is_err());
     }
 }
