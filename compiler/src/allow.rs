@@ -19,22 +19,34 @@ struct Allow<'a> {
     line: Span,
 }
 
-/// Takes away what is allowed, and tells of allowances that allow nothing.
-pub(crate) fn apply(set: &SourceSet, findings: Vec<Finding>) -> Vec<Finding> {
+/// What is left of the findings, and what the allowances come to.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    /// What is not allowed; with it what is wrong with allowances.
+    pub findings: Vec<Finding>,
+    /// Allowances of libraries that this plan does not need: another plan that imports the library may.
+    pub idle: Vec<Finding>,
+}
+
+/// Takes away what is allowed, and tells of allowances that allow nothing: only where `checked` says that everything was
+/// looked for.
+pub(crate) fn apply(set: &SourceSet, findings: Vec<Finding>, checked: bool) -> Applied {
     let allows: Vec<Allow<'_>> = set.iter().flat_map(|(file, _)| allows_of(set, file)).collect();
     let mut used = vec![false; allows.len()];
-    let mut kept = Vec::with_capacity(findings.len());
+    let mut applied = Applied::default();
     for finding in findings {
         let allowed = allows.iter().position(|allow| allow.covers(&finding));
         match allowed {
             Some(index) if finding.severity != Severity::Error => used[index] = true,
-            _ => kept.push(finding),
+            _ => applied.findings.push(finding),
         }
     }
-    for (allow, used) in allows.iter().zip(used) {
-        kept.extend(allow.complaint(used));
+    for (allow, used) in allows.iter().zip(used).filter(|_| checked) {
+        let is_elsewheres = !used && allow.place.file != set.root() && allow.is_possible();
+        let told = if is_elsewheres { &mut applied.idle } else { &mut applied.findings };
+        told.extend(allow.complaint(used));
     }
-    kept
+    applied
 }
 
 impl Allow<'_> {
@@ -42,6 +54,11 @@ impl Allow<'_> {
         let at = finding.primary.place;
         let on_line = (self.line.start..=self.line.end).contains(&at.span.start);
         finding.name == self.name && at.file == self.place.file && on_line
+    }
+
+    /// Whether any plan may have such a finding, and have it allowed.
+    fn is_possible(&self) -> bool {
+        codes::CODES.iter().any(|code| code.name == self.name && code.severity != Severity::Error)
     }
 
     fn complaint(&self, used: bool) -> Option<Finding> {
@@ -57,6 +74,9 @@ impl Allow<'_> {
         let help = match codes::code(name) {
             None => did_you_mean(name, codes::CODES.iter().map(|code| code.name))
                 .unwrap_or_else(|| "write `# allow: NAME reason` with the name that a finding shows".into()),
+            Some(code) if codes::LIVE.contains(&code) => {
+                "what the world lacks cannot be allowed: it is told by `plan check --live` alone".into()
+            }
             Some(code) if code.severity == Severity::Error => "an error cannot be allowed: mend it".into(),
             Some(_) => "delete it; the line it speaks of has no such finding".into(),
         };

@@ -82,6 +82,7 @@ codes! {
     AFTER_LOOP Error "after_loop" "sources wait for one another";
     ENDLESS_WINDOW Warning "endless_window" "a window is entered and never left, or left and never entered";
     SEPARATE_WITHOUT_REPOSITORY Error "separate_without_repository" "the source has no tool with a repository of its own";
+    SEPARATE_IN_SEVERAL Error "separate_in_several" "a repository kept apart is to be in several stores";
     WAL_WITHOUT_BASE Error "wal_without_base" "WAL is archived for a source that is no `basebackup`";
     LEVEL_UNSUPPORTED Note "level_unsupported" "a driver cannot do a level of the plan";
     NO_FULL Warning "no_full" "a schedule by level has no full";
@@ -118,6 +119,7 @@ codes! {
 
     // The plan played forward.
     RPO_MISSED Error "rpo_missed" "more time passes between two runs than was promised";
+    RPO_CLOCK_CHANGE Note "rpo_clock_change" "an `rpo` is missed by the hour by which clocks are moved back";
     RPO_UNSCHEDULED Warning "rpo_unscheduled" "an `rpo` is promised, and nothing says when runs are due";
     RTO_UNREHEARSED Note "rto_unrehearsed" "an `rto` is promised for what no rehearsal restores";
     CLOCK_CHANGE Warning "clock_change" "a local time does not exist, or comes twice, on a day on which clocks change";
@@ -158,8 +160,14 @@ codes! {
     WAL_LEVEL Error "wal_level" "a server writes too little into its log for a backup";
     ARCHIVE_OFF Error "archive_off" "a server does not archive the log that the plan keeps";
     ARCHIVE_COMMAND Warning "archive_command" "a server archives its log elsewhere";
+    ARCHIVE_UNREACHABLE Warning "archive_unreachable" "a server's account cannot do what its `archive_command` needs";
+    ARCHIVE_BEHIND Warning "archive_behind" "segments of a server's log wait to be archived";
     ARCHIVE_FAILS Warning "archive_fails" "a server's last attempt to archive failed";
     ARCHIVE_TIMEOUT Warning "archive_timeout" "a server may hold back more of its log than was promised";
+    STANZA_MISSING Warning "stanza_missing" "a repository of pgBackRest has no stanza of this name";
+    STANZA_OTHER Error "stanza_other" "a repository of pgBackRest belongs to another cluster";
+    REPOSITORY_UNREADABLE Error "repository_unreadable" "a repository of pgBackRest cannot be read";
+    CONFIG_CONFLICT Error "config_conflict" "a tool's own settings contradict the plan";
 }
 
 /// The code with this name.

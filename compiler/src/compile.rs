@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use backplan_grammar::TextMend;
 use backplan_grammar::ast::Item;
 
-use crate::allow;
+use crate::allow::{self, Applied};
 use crate::codes::{self, Code};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Edit, Finding, Severity};
 use crate::findings::check;
 use crate::model::Model;
 use crate::resolve::resolve;
-use crate::sources::{Inputs, Place, SourceSet};
+use crate::sources::{FileId, Inputs, Place, SourceSet};
 
 /// What a compilation gives.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct Compiled {
     pub model: Option<Model>,
     /// Everything found, by place.
     pub findings: Vec<Finding>,
+    /// Allowances of libraries that this plan does not need: too many only if no other plan needs them either.
+    pub idle: Vec<Finding>,
     /// Where secrets are written into the texts: to be taken out of any copy of them.
     pub inline_secrets: Vec<Place>,
     /// Parameters whose values from outside are secrets: to be written down nowhere.
@@ -59,8 +62,8 @@ pub fn compile(set: &SourceSet, inputs: &Inputs) -> Compiled {
     let model = resolved.model.filter(|_| !torn);
     if let Some(model) = &model {
         findings.extend(check(set, model, &resolved.facts));
-        findings = allow::apply(set, findings);
     }
+    let Applied { mut findings, idle } = allow::apply(set, findings, model.is_some());
     findings.sort_by_key(|finding| order(finding.primary.place, finding.name));
     let mut secret_params = BTreeSet::new();
     let mut inline_secrets = resolved.facts.inline_secrets;
@@ -71,7 +74,7 @@ pub fn compile(set: &SourceSet, inputs: &Inputs) -> Compiled {
         }
         None => true,
     });
-    Compiled { model, findings, inline_secrets, secret_params }
+    Compiled { model, findings, idle, inline_secrets, secret_params }
 }
 
 /// The parameter whose name stands there: its value came from outside, and is not in the text.
@@ -94,7 +97,27 @@ fn syntax_errors(set: &SourceSet) -> Vec<Finding> {
         .map(|(file, error)| {
             let code = codes::code(error.name).unwrap_or(&codes::SYNTAX);
             let finding = Finding::new(code, Place { file, span: error.span }, &error.message);
-            Finding { help: error.help.clone(), ..finding }
+            let finding = Finding { help: error.help.clone(), ..finding };
+            let text = &set.file(file).text;
+            error.mends.iter().fold(finding, |finding, mend| {
+                let (title, edit) = mended(text, file, mend);
+                finding.mend(title, edit)
+            })
         })
         .collect()
+}
+
+/// The change of a text that mends a syntax error, and what it is called.
+fn mended(text: &str, file: FileId, mend: &TextMend) -> (String, Edit) {
+    let old = text.get(mend.span.start..mend.span.end).unwrap_or_default();
+    let (new, shown) = (&mend.new, mend.new.trim());
+    let title = match (old.trim(), shown) {
+        (_, "") if new.contains('\n') => "begin a new line".to_owned(),
+        ("", "") => "write a plain blank".to_owned(),
+        (old, "") => format!("take out `{old}`"),
+        ("", shown) => format!("put in `{shown}`"),
+        (_, shown) => format!("write `{shown}`"),
+    };
+    let place = Place { file, span: mend.span };
+    (title, Edit { place, old: old.to_owned(), new: new.clone() })
 }

@@ -7,7 +7,8 @@
 //! | [`names`] | do two runs or two archives write one name |
 //! | [`paths`], [`patterns`] | would a path eat data, can a pattern match |
 //! | [`secrets`] | is a secret seen, can what is encrypted be opened |
-//! | [`promises`] | can what was promised be kept: drivers, copies, policies |
+//! | [`promises`] | can what was promised be kept: drivers, copies |
+//! | [`policies`] | is every policy kept |
 //! | [`moments`], [`future`] | what shows when schedule, cycle and retention are played forward |
 
 use std::collections::BTreeSet;
@@ -23,6 +24,7 @@ mod moments;
 mod names;
 mod paths;
 mod patterns;
+mod policies;
 mod promises;
 mod reach;
 mod secrets;
@@ -46,6 +48,7 @@ pub(crate) fn check(set: &SourceSet, model: &Model, facts: &Facts) -> Vec<Findin
     check.patterns();
     check.secrets();
     check.promises();
+    check.policies();
     let simulation = simulate(model, Horizon::of(model));
     check.moments(&simulation);
     check.future(&simulation);

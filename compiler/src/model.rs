@@ -65,6 +65,8 @@ pub struct Model {
     pub objectives: Vec<Objective>,
     /// Rehearsals.
     pub verifies: Vec<Verify>,
+    /// Rules that files lay on the plan.
+    pub policies: Vec<Policy>,
 }
 
 impl Source {
@@ -311,7 +313,7 @@ pub struct Files {
     pub max_file_size: Option<u64>,
     /// How a change is noticed.
     pub compare: Compare,
-    /// Read below this folder, record without it.
+    /// `paths` are read below this folder, and recorded without it.
     pub root: Option<PathBuf>,
 }
 
@@ -320,7 +322,7 @@ pub struct Files {
 pub struct FilesPath {
     /// Where it was written.
     pub place: Place,
-    /// Where the tree is: absolute, normalised.
+    /// Where the tree is read, below `root` where that is given: absolute, normalised.
     pub absolute: PathBuf,
     /// Its name inside the source's folder: relative, without `..`; empty for the folder of the plan itself or `/`.
     pub inside: PathBuf,
@@ -716,4 +718,15 @@ pub struct Verify {
     pub command: Option<Vec<Text>>,
     /// age identity for encrypted sources.
     pub identity: Option<Secret>,
+}
+
+/// Rules that a file lays on every plan that imports it.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Where it was declared.
+    pub place: Place,
+    /// What a plan must have, and where that is written.
+    pub require: Vec<(&'static str, Place)>,
+    /// What a plan must not have, and where that is written.
+    pub forbid: Vec<(&'static str, Place)>,
 }

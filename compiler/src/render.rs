@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::diff::changes::{Fate, steps};
 use crate::graph::{Action, Resource, Step, StepGraph, StepId, Undo, When};
 use crate::model::{ArchiveId, Model, Retry, SourceId, StoreId};
+use crate::picture::{levels, reduced};
 
 /// Version of the format that [`to_yaml`] writes.
 pub const COMPILED_VERSION: u32 = 1;
@@ -133,10 +134,16 @@ fn window_name(model: &Model, window: usize) -> &str {
     model.windows.get(window).map_or("?", |window| &window.name)
 }
 
-/// What a step belongs to in a picture; steps of the whole run belong to nothing.
+/// What a step belongs to in a picture: a source to the first archive that has it. Steps of the whole run belong to nothing.
 fn group(action: &Action, model: &Model) -> Option<String> {
     match action {
-        Action::Scan(source) | Action::Dump(source) => Some(format!("source {}", model.source(*source).name)),
+        Action::Scan(source) | Action::Dump(source) => {
+            let archive = model.archives.iter().find(|archive| archive.from.contains(source));
+            Some(archive.map_or_else(
+                || format!("separate {}", model.source(*source).name),
+                |archive| format!("archive {}", archive.name),
+            ))
+        }
         Action::Pack(archive) | Action::Publish(archive, _) => {
             Some(format!("archive {}", model.archive(*archive).name))
         }
@@ -153,6 +160,25 @@ fn groups<'g>(graph: &'g StepGraph, model: &Model) -> BTreeMap<Option<String>, V
     groups
 }
 
+/// What needs what, without what follows from others: two hundred steps with all their needs are a thicket, and more lines
+/// than Mermaid draws.
+fn needs(graph: &StepGraph) -> Vec<(&StepId, &StepId)> {
+    let ids: Vec<&StepId> = graph.iter().map(|step| &step.id).collect();
+    let at: BTreeMap<&StepId, usize> = ids.iter().enumerate().map(|(at, id)| (*id, at)).collect();
+    let edges = graph.iter().flat_map(|step| step.needs.iter().map(|need| (need, &step.id)));
+    // `StepGraph::new` saw that every need is there.
+    let edges = edges.filter_map(|(from, to)| Some((*at.get(from)?, *at.get(to)?))).collect();
+    reduced(ids.len(), edges).into_iter().map(|(from, to)| (ids[from], ids[to])).collect()
+}
+
+/// A step as it is written in its shape: an archive with its levels over time.
+fn label(step: &Step, model: &Model, line_end: &str) -> String {
+    match &step.action {
+        Action::Pack(_) => format!("{}{line_end}{}", step.id, levels(model)),
+        _ => step.id.to_string(),
+    }
+}
+
 /// The graph for Graphviz.
 pub fn to_dot(graph: &StepGraph, model: &Model) -> String {
     let mut out = String::new();
@@ -164,16 +190,21 @@ pub fn to_dot(graph: &StepGraph, model: &Model) -> String {
             let _ = writeln!(out, "  subgraph cluster_{index} {{\n    label={};", quoted(group));
         }
         for step in steps {
-            let _ = writeln!(out, "{indent}{} [shape={}];", quoted(&step.id.0), dot_shape(&step.action));
+            let (id, shape) = (quoted(&step.id.0), dot_shape(&step.action));
+            let label = match &step.action {
+                Action::Pack(_) => {
+                    format!("label={}, ", quoted(&label(step, model, "\n")).replace('\n', "\\n"))
+                }
+                _ => String::new(),
+            };
+            let _ = writeln!(out, "{indent}{id} [{label}shape={shape}];");
         }
         if group.is_some() {
             out.push_str("  }\n");
         }
     }
-    for step in graph.iter() {
-        for need in &step.needs {
-            let _ = writeln!(out, "  {} -> {};", quoted(&need.0), quoted(&step.id.0));
-        }
+    for (from, to) in needs(graph) {
+        let _ = writeln!(out, "  {} -> {};", quoted(&from.0), quoted(&to.0));
     }
     out.push_str("}\n");
     out
@@ -215,19 +246,15 @@ pub fn to_mermaid(graph: &StepGraph, model: &Model) -> String {
         }
         for step in steps {
             let (open, close) = mermaid_shape(&step.action);
-            let _ = writeln!(out, "{indent}s{}{open}\"{}\"{close}", numbers[&step.id], step.id);
+            let label = label(step, model, "<br/>");
+            let _ = writeln!(out, "{indent}s{}{open}\"{label}\"{close}", numbers[&step.id]);
         }
         if group.is_some() {
             out.push_str("  end\n");
         }
     }
-    for step in graph.iter() {
-        for need in &step.needs {
-            // `StepGraph::new` saw that every need is there.
-            if let Some(from) = numbers.get(need) {
-                let _ = writeln!(out, "  s{from} --> s{}", numbers[&step.id]);
-            }
-        }
+    for (from, to) in needs(graph) {
+        let _ = writeln!(out, "  s{} --> s{}", numbers[from], numbers[to]);
     }
     out
 }

@@ -241,13 +241,23 @@ impl<'t> Lexer<'t> {
     fn unclosed_string(&mut self, kind: Kind, opener: usize, limit: usize, quote: &str) {
         let help =
             format!("close it with `{quote}` on the same line; a line break in a text is written `\\n`");
+        let count = self.out.errors.len();
         self.error("this string is never closed", Span::new(opener, opener + 1), help);
-        self.push_bad(kind, limit);
+        let end = self.push_bad(kind, limit);
+        // Where the line has one quote only, it is plain which one is missing.
+        if !self.text[opener + 1..limit].contains(quote)
+            && !self.text[self.text[..opener].rfind('\n').map_or(0, |at| at + 1)..opener].contains(quote)
+            && self.out.errors.len() > count
+            && let Some(error) = self.out.errors.pop()
+        {
+            let at = opener + self.text[opener..end].trim_end().len();
+            self.out.errors.push(error.mended(Span::new(at, at), quote));
+        }
     }
 
     /// Ends an unclosed string before the brackets at the line's end that close what was opened on this line: they
-    /// were hardly meant as text, and taking them for it would make one error many.
-    fn push_bad(&mut self, kind: Kind, limit: usize) {
+    /// were hardly meant as text, and taking them for it would make one error many. Answers with that end.
+    fn push_bad(&mut self, kind: Kind, limit: usize) -> usize {
         let mut end = limit;
         for &open in &self.line_opens {
             let rest = self.text[self.pos + 1..end].trim_end_matches([' ', '\t', ',']);
@@ -260,6 +270,7 @@ impl<'t> Lexer<'t> {
         if let Some(token) = self.out.tokens.last_mut() {
             token.bad = true;
         }
+        end
     }
 
     fn number(&mut self) {

@@ -31,5 +31,5 @@ mod syntax;
 
 pub use ast::Ast;
 pub use format::format;
-pub use parse::{ParseError, Parsed, parse};
+pub use parse::{ParseError, Parsed, TextMend, parse};
 pub use span::{Span, Spanned};

@@ -7,11 +7,24 @@ use crate::ast::ExprKind;
 pub(crate) struct Fault {
     pub message: String,
     pub help: Option<String>,
+    /// What may stand in its place, the likeliest first.
+    pub instead: Vec<String>,
 }
 
 impl Fault {
     pub(crate) fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
-        Fault { message: message.into(), help: Some(help.into()) }
+        Fault { message: message.into(), help: Some(help.into()), instead: Vec::new() }
+    }
+
+    /// A fault that another spelling mends.
+    fn spelt(message: impl Into<String>, instead: impl Into<String>) -> Self {
+        let instead = instead.into();
+        Fault { instead: vec![instead.clone()], ..Fault::new(message, format!("write `{instead}`")) }
+    }
+
+    fn or(mut self, instead: impl Into<String>) -> Self {
+        self.instead.push(instead.into());
+        self
     }
 }
 
@@ -106,27 +119,29 @@ fn meant(unit: &str) -> Option<&'static str> {
 fn unknown_unit(text: &str, count: &str, unit: &str) -> Fault {
     if let Some(sum) = compound(text) {
         let message = format!("`{text}` has more than one unit");
-        return Fault::new(message, format!("write `{}`", shortest(sum, &DURATIONS)));
+        return Fault::spelt(message, shortest(sum, &DURATIONS));
     }
     if unit.starts_with('_') {
-        let help = format!("write `{}`", text.replace('_', ""));
-        return Fault::new(format!("`{text}` is not a number: digits stand without `_`"), help);
+        let message = format!("`{text}` is not a number: digits stand without `_`");
+        return Fault::spelt(message, text.replace('_', ""));
     }
     let (base, per) = unit.split_once('/').map_or((unit, None), |(base, per)| (base, Some(per)));
     let message = format!("`{unit}` in `{text}` is not a unit");
     let help = match (meant(base), per) {
         _ if base == "ms" => "the smallest unit of time is `s`".into(),
         (Some(size), Some(_)) if size.ends_with('B') => {
-            format!("rates are a size a second: write `{count}{size}/s`")
+            let rate = format!("{count}{size}/s");
+            return Fault::new(message, format!("rates are a size a second: write `{rate}`")).or(rate);
         }
         _ if per.is_some() || unit.ends_with("ps") => "rates are a size a second: `50MiB/s`".into(),
         _ if base.to_ascii_lowercase().starts_with("mo") => in_days("months", count, 30),
         _ if matches!(base, "y" | "yr" | "year" | "years") => in_days("years", count, 365),
         (Some(unit), None) if unit.ends_with('B') && unit.len() == 2 => {
             let binary = format!("{}iB", &unit[..1]);
-            format!("write `{count}{unit}` (a thousand to the step) or `{count}{binary}` (1024)")
+            let help = format!("write `{count}{unit}` (a thousand to the step) or `{count}{binary}` (1024)");
+            return Fault::new(message, help).or(format!("{count}{unit}")).or(format!("{count}{binary}"));
         }
-        (Some(unit), None) => format!("write `{count}{unit}`"),
+        (Some(unit), None) => return Fault::spelt(message, format!("{count}{unit}")),
         _ => "units are `s m h d w` for durations, `B KB MB GB TB KiB MiB GiB TiB` for sizes".into(),
     };
     Fault::new(message, help)
@@ -178,11 +193,11 @@ fn fraction(whole: &str, rest: &str) -> Fault {
             .collect();
         value.is_multiple_of(scale).then(|| shortest(value / scale, &family))
     };
-    let help = match exact() {
-        Some(exact) => format!("write `{exact}{per}`"),
-        None => "write it in a smaller unit, as a whole number".into(),
-    };
-    Fault::new(format!("`{text}` is not a whole number"), help)
+    let message = format!("`{text}` is not a whole number");
+    match exact() {
+        Some(exact) => Fault::spelt(message, format!("{exact}{per}")),
+        None => Fault::new(message, "write it in a smaller unit, as a whole number"),
+    }
 }
 
 /// Reads `02:30`.
@@ -195,7 +210,8 @@ pub(crate) fn time_of_day(text: &str) -> Result<(u8, u8), Fault> {
     match (part(hour, 24), part(minute_and_seconds, 60)) {
         (Some(h), Some(m)) if hour.len() == 2 && minute.len() == 2 => Ok((h, m)),
         (Some(h), Some(m)) => {
-            Err(Fault::new(message, format!("hours and minutes have two digits: write `{h:02}:{m:02}`")))
+            let time = format!("{h:02}:{m:02}");
+            Err(Fault::new(message, format!("hours and minutes have two digits: write `{time}`")).or(time))
         }
         _ => Err(Fault::new(message, example)),
     }
@@ -239,7 +255,10 @@ pub(crate) fn name(word: &str) -> Result<(), Fault> {
         .collect();
     let message = format!("`{word}` is not a name: names are `a` to `z`, digits and `_`, a letter first");
     let spelling = spelt.is_ascii() && spelt.starts_with(|c: char| c.is_ascii_lowercase());
-    Err(Fault { message, help: spelling.then(|| format!("write `{spelt}`")) })
+    Err(match spelling {
+        true => Fault::spelt(message, spelt),
+        false => Fault { message, help: None, instead: Vec::new() },
+    })
 }
 
 /// Why `word` cannot be a value; names of things that are values have another spelling here.
@@ -258,13 +277,17 @@ pub(crate) fn value_word(word: &str) -> Result<(), Fault> {
             return Err(Fault::new(format!("`{word}` is not a value"), "leave the attribute out"));
         }
         _ => {
-            return name(word).map_err(|fault| Fault {
-                help: fault.help.map(|help| format!("{help}, or `\"{word}\"` if it is text")),
-                ..fault
+            return name(word).map_err(|fault| match fault.help {
+                Some(help) => {
+                    let text = format!("\"{word}\"");
+                    let help = Some(format!("{help}, or `{text}` if it is text"));
+                    Fault { help, ..fault }.or(text)
+                }
+                None => fault,
             });
         }
     };
-    Err(Fault::new(format!("`{word}` is not a value"), format!("write `{meant}`")))
+    Err(Fault::spelt(format!("`{word}` is not a value"), meant))
 }
 
 const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
@@ -276,9 +299,11 @@ pub(crate) fn weekday(word: &str) -> Result<u8, Fault> {
     }
     let lower = word.to_ascii_lowercase();
     let meant = WEEKDAYS.iter().find(|name| lower.starts_with(**name));
-    let help =
-        meant.map_or_else(|| format!("days are `{}`", WEEKDAYS.join(" ")), |name| format!("write `{name}`"));
-    Err(Fault::new(format!("`{word}` is not a day of the week"), help))
+    let message = format!("`{word}` is not a day of the week");
+    Err(match meant {
+        Some(name) => Fault::spelt(message, *name),
+        None => Fault::new(message, format!("days are `{}`", WEEKDAYS.join(" "))),
+    })
 }
 
 /// Reads a day of the month, 1 to 31.

@@ -3,6 +3,7 @@
 use crate::lex::{Kind, Token, token_at};
 use crate::literal;
 use crate::parse::ParseError;
+use crate::span::Span;
 use crate::syntax::{Rule, Stop};
 
 /// A statement's tokens, comments and newlines within its brackets left out.
@@ -28,7 +29,8 @@ impl<'t> Statement<'t> {
             }
             if token.kind == Kind::Equals && self.kind(index + 1) == Some(Kind::Equals) {
                 let span = token.span().to(self.tokens[index + 1].span());
-                return Some(ParseError::syntax("unexpected `==`", span, Some("write one `=`".into())));
+                let error = ParseError::syntax("unexpected `==`", span, Some("write one `=`".into()));
+                return Some(error.mended(span, "="));
             }
             if token.kind == Kind::Number
                 && self.kind(index + 1) == Some(Kind::Word)
@@ -64,18 +66,50 @@ impl<'t> Statement<'t> {
             }
             _ => format!("text stands in quotes: `\"{run}\"`"),
         };
-        ParseError::syntax(format!("unexpected {}", shown(token, self.text)), token.span(), Some(help))
+        let error =
+            ParseError::syntax(format!("unexpected {}", shown(token, self.text)), token.span(), Some(help));
+        match self.quoted(index) {
+            Some(new) => error.mended(token.span(), new),
+            None => error,
+        }
+    }
+
+    /// What stands for a run of characters that means nothing, where that is plain.
+    fn quoted(&self, index: usize) -> Option<String> {
+        let token = self.tokens[index];
+        let run = token.text(self.text);
+        let fancy = |c: char| matches!(c, '“' | '”' | '„' | '‘' | '’' | '`');
+        let stands_alone = self.tokens.get(index + 1).is_none_or(|next| next.start > token.end)
+            && index.checked_sub(1).is_some_and(|before| self.tokens[before].end < token.start);
+        match run {
+            _ if run.ends_with(';') && index + 1 == self.tokens.len() => {
+                Some(run.trim_end_matches(';').to_owned())
+            }
+            _ if run.strip_prefix('$').is_some_and(|name| literal::name(name).is_ok()) => {
+                Some(run[1..].to_owned())
+            }
+            _ if run.chars().all(|c| matches!(c, '\u{a0}' | '\u{3000}')) => Some(" ".into()),
+            _ if !stands_alone || run.contains(['"', '\\', '$', ';']) => None,
+            _ if run.starts_with(fancy) && run.ends_with(fancy) && run.chars().count() > 2 => {
+                let inner = run.trim_matches(fancy);
+                (!inner.contains(fancy)).then(|| format!("\"{inner}\""))
+            }
+            _ if run.contains(fancy) || run.starts_with('-') => None,
+            _ => run.contains(['/', '.', ':']).then(|| format!("\"{run}\"")),
+        }
     }
 
     fn split_unit(&self, index: usize) -> ParseError {
         let (number, unit) = (self.word(index), self.word(index + 1));
         let span = self.tokens[index].span().to(self.tokens[index + 1].span());
         let joined = format!("{number}{unit}");
-        let help = match literal::number(&joined) {
-            Ok(_) => format!("write `{joined}`"),
-            Err(fault) => fault.help.unwrap_or_default(),
+        let (help, instead) = match literal::number(&joined) {
+            Ok(_) => (format!("write `{joined}`"), vec![joined]),
+            Err(fault) => (fault.help.unwrap_or_default(), fault.instead),
         };
-        ParseError::syntax(format!("a blank stands between `{number}` and its unit"), span, Some(help))
+        let message = format!("a blank stands between `{number}` and its unit");
+        let error = ParseError::syntax(message, span, Some(help));
+        instead.into_iter().fold(error, |error, new| error.mended(span, new))
     }
 
     /// The grammar stopped: what it expected, what it found, and a mend for what is often meant.
@@ -95,7 +129,42 @@ impl<'t> Statement<'t> {
         };
         let message = format!("expected {expected}, found {}", shown(found, self.text));
         let place = self.tokens.iter().position(|token| token.start == found.start).unwrap_or(usize::MAX);
-        ParseError::syntax(message, found.span(), self.hint(place, stop))
+        let error = ParseError::syntax(message, found.span(), self.hint(place, stop));
+        match self.change(place, stop) {
+            Some((span, new)) => error.mended(span, new),
+            None => error,
+        }
+    }
+
+    /// The change that the hint speaks of, where it is one.
+    fn change(&self, place: usize, stop: &Stop) -> Option<(Span, String)> {
+        let before = self.tokens.get(place.checked_sub(1)?)?;
+        let found = self.tokens.get(place)?;
+        let wants = |rule: Rule| stop.expected.contains(&rule);
+        // Between the two, blanks included.
+        let between = Span::new(before.end, found.start);
+        let after = |text: &str| Some((Span::new(before.end, before.end), text.to_owned()));
+        match found.kind {
+            Kind::Number if self.word(place - 1) == "daily" && wants(Rule::kw_at) => after(" at"),
+            Kind::Colon if wants(Rule::equals) => Some((found.span(), " =".into())),
+            Kind::Str | Kind::RawStr
+                if wants(Rule::name) || wants(Rule::block_name) || wants(Rule::type_name) =>
+            {
+                let name = self.word(place).trim_matches(['"', '\'']);
+                literal::name(name).is_ok().then(|| (found.span(), name.to_owned()))
+            }
+            Kind::Str | Kind::RawStr | Kind::Number if wants(Rule::equals) => Some((between, " = ".into())),
+            Kind::Word if wants(Rule::colon) && stop.rule == Rule::param_item => after(":"),
+            Kind::Equals if wants(Rule::comma) => None,
+            Kind::Word if self.kind(place + 1) == Some(Kind::Equals) => Some((between, "\n".into())),
+            Kind::Word if wants(Rule::colon) && place == 2 => {
+                let words = format!("{}: {}", self.word(2), self.word(1));
+                Some((before.span().to(found.span()), words))
+            }
+            Kind::Open => None,
+            _ if wants(Rule::comma) => after(","),
+            _ => None,
+        }
     }
 
     /// The token at `at`; within a string, the token of the interpolation.

@@ -3,6 +3,7 @@
 
 use crate::lex::{Kind, Token, closer_of};
 use crate::parse::{MAX_DEPTH, MAX_ERRORS, ParseError};
+use crate::span::Span;
 
 /// Sets [`Token::mate`] of every opener, marks brackets without their other half as bad, and reports those.
 ///
@@ -118,11 +119,17 @@ impl Pairing<'_> {
         if let Some(open) = self.stack.pop_if(|_| list) {
             self.tokens[open.index].mate = index;
             let opener = self.byte(open.index);
-            let help = format!("write `{}` here", char::from(closer_of(opener)));
-            return self.error(index, format!("`{}` is closed by `{closer}`", char::from(opener)), help);
+            let right = char::from(closer_of(opener)).to_string();
+            let help = format!("write `{right}` here");
+            let message = format!("`{}` is closed by `{closer}`", char::from(opener));
+            let error = ParseError::syntax(message, self.tokens[index].span(), Some(help));
+            return self.push(error.mended(self.tokens[index].span(), right));
         }
         let help = format!("take it out, or open it before with `{}`", opener_of(closer));
-        self.error(index, format!("`{closer}` closes nothing"), help);
+        let span = self.tokens[index].span();
+        self.push(
+            ParseError::syntax(format!("`{closer}` closes nothing"), span, Some(help)).mended(span, ""),
+        );
     }
 
     /// Pops everything above `height`: never closed, contents end before token `end`.
@@ -142,7 +149,17 @@ impl Pairing<'_> {
                 ')' => "add a `)` behind the last argument".to_string(),
                 _ => "add a `]` behind the last element".to_string(),
             };
-            self.error(open, format!("`{}` is never closed", char::from(opener)), help);
+            let message = format!("`{}` is never closed", char::from(opener));
+            let error = ParseError::syntax(message, self.tokens[open].span(), Some(help));
+            let mut inside = self.tokens[open + 1..end.max(open + 1)].iter().rev();
+            let last = inside.find(|token| !matches!(token.kind, Kind::Newline | Kind::Comment));
+            self.push(match last {
+                // Where a block ends nobody knows.
+                Some(last) if closer != '}' => {
+                    error.mended(Span::new(last.end, last.end), closer.to_string())
+                }
+                _ => error,
+            });
         }
     }
 
@@ -153,9 +170,9 @@ impl Pairing<'_> {
         string.is_some_and(|string| next(&self.newlines).is_none_or(|newline| string < newline))
     }
 
-    fn error(&mut self, index: usize, message: String, help: String) {
+    fn push(&mut self, error: ParseError) {
         if self.errors.len() < MAX_ERRORS {
-            self.errors.push(ParseError::syntax(message, self.tokens[index].span(), Some(help)));
+            self.errors.push(error);
         }
     }
 

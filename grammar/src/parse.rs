@@ -31,6 +31,17 @@ pub struct ParseError {
     pub span: Span,
     /// How to mend it, where that is known.
     pub help: Option<String>,
+    /// Mends that a program can make, the likeliest first.
+    pub mends: Vec<TextMend>,
+}
+
+/// A change of the text that mends a mistake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextMend {
+    /// What is replaced; empty: where something is put in.
+    pub span: Span,
+    /// What stands there afterwards; empty: nothing.
+    pub new: String,
 }
 
 impl ParseError {
@@ -40,11 +51,19 @@ impl ParseError {
             message: format!("nested more than {MAX_DEPTH} deep"),
             span,
             help: Some("close a bracket, or give a part a name of its own with `let`".into()),
+            mends: Vec::new(),
         }
     }
 
     pub(crate) fn syntax(message: impl Into<String>, span: Span, help: Option<String>) -> Self {
-        ParseError { name: "syntax", message: message.into(), span, help }
+        ParseError { name: "syntax", message: message.into(), span, help, mends: Vec::new() }
+    }
+
+    /// With a mend that a program can make.
+    #[must_use]
+    pub(crate) fn mended(mut self, span: Span, new: impl Into<String>) -> Self {
+        self.mends.push(TextMend { span, new: new.into() });
+        self
     }
 }
 
@@ -99,6 +118,7 @@ fn check_text(text: &str) -> Result<(), ParseError> {
             message: format!("the file has {} bytes; a plan has at most {MAX_BYTES}", text.len()),
             span: Span::new(0, 0),
             help: Some("is it a plan? A large one can be divided with `import`".into()),
+            mends: Vec::new(),
         });
     }
     let bytes = text.as_bytes();
@@ -119,6 +139,7 @@ fn check_text(text: &str) -> Result<(), ParseError> {
                 "a plan is plain UTF-8 text; within a string, write `\\u{{{:x}}}`",
                 u32::from(c)
             )),
+            mends: Vec::new(),
         }),
     }
 }
@@ -347,7 +368,10 @@ impl<'t> Parser<'t> {
             return false;
         }
         let help = format!("a block has no `=`: write `{} {{ … }}`", self.word(piece.first));
-        self.error("unexpected `=` before a block", self.tokens[brace - 1].span(), help);
+        let span = self.tokens[brace - 1].span();
+        let written = Span::new(span.start, self.tokens[brace].start);
+        let error = ParseError::syntax("unexpected `=` before a block", span, Some(help));
+        self.errors.push(error.mended(written, ""));
         true
     }
 

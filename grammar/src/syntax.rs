@@ -57,7 +57,11 @@ impl Builder<'_> {
     }
 
     fn settle<T>(&mut self, read: Result<T, Fault>, span: Span) -> Option<T> {
-        read.map_err(|fault| self.errors.push(ParseError::syntax(fault.message, span, fault.help))).ok()
+        read.map_err(|fault| {
+            let error = ParseError::syntax(fault.message, span, fault.help);
+            self.errors.push(fault.instead.into_iter().fold(error, |error, new| error.mended(span, new)));
+        })
+        .ok()
     }
 
     pub(crate) fn ident(&mut self, node: &Node) -> Option<Ident> {

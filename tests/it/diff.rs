@@ -280,3 +280,39 @@ fn the_deployed_plan_is_that_of_the_newest_backup() {
         .stderr_has("its manifest cannot be used")
         .stderr_has("newer");
 }
+
+#[test]
+fn what_cannot_be_read_in_a_store_or_a_repository_is_said() {
+    let kept = format!("{SITE}\nschedule {{ run = daily at 02:30 }}\nkeep {{ last = 9 }}\n");
+    let fewer = kept.replace("last = 9", "last = 1");
+    let scenario = Scenario::new().file("p.plan", plan(&kept)).file("site/a", "a");
+    scenario.next_day().plan(["run"]).status(0);
+    scenario.write("new.plan", plan(&fewer));
+    let damage = |what: &str, deployed: &str| {
+        shell(&scenario.path("."), &format!("mv store whole && {what}"));
+        // The comparison itself needs no store: it says what it could not count.
+        let answer = scenario.plan(["diff", "p.plan", "new.plan"]).status(2);
+        answer.stdout_has("?  unsure").stdout_has("1 backup over 0s").stdout_has("store `store`");
+        let json = scenario.plan(["diff", "p.plan", "new.plan", "--format", "json"]).status(2).json();
+        assert_eq!(json["unknown"].as_array().unwrap().len(), 1, "{json:#}");
+        scenario.plan(["diff", "--deployed", "p.plan"]).status(1).stderr_has(deployed).stdout("");
+        shell(&scenario.path("."), "rm -rf store && mv whole store");
+    };
+    damage("true", "store");
+    damage("touch store", "store");
+    damage("ln -s store store", "store");
+    damage("cp -a whole store && rm -rf store/.backplan/p && touch store/.backplan/p", "store");
+    let newer = "cp -a whole store && sed -i 's/^format: 1/format: 9/; s/^min_reader: 1/min_reader: 9/' \
+                 store/.backplan/p/format.yaml";
+    damage(newer, "newer");
+    // No commit yet, an object that is gone, a revision of something else than a commit.
+    let fresh = Scenario::new().file("p.plan", plan(SITE));
+    shell(&fresh.path("."), "git init -q");
+    fresh.plan(["diff", "--rev", "HEAD", "p.plan"]).status(1).stderr_has("has no revision `HEAD`").stdout("");
+    let repository = repository();
+    let rev = |rev: &str| repository.plan(["diff", "--rev", rev, "plans/p.plan"]).status(1).stdout("");
+    rev("").stderr_has("revision");
+    rev("HEAD:plans/p.plan").stderr_has("has no revision");
+    shell(&repository.path("."), "rm -f .git/objects/??/*");
+    rev("HEAD").stderr_has("error: ");
+}

@@ -276,6 +276,32 @@ fn mends_are_offered_and_mend() {
 }
 
 #[test]
+fn what_cannot_be_read_is_mended_where_it_is_plain_how() {
+    let scenario = world();
+    let mut client = Client::start(&scenario);
+    let text =
+        SITE.replace("let data = \"/srv\"", "let data = /srv/𝄞").replace("  to   = [nas]", "  to   == [nas)");
+    client.open("site.plan", &text);
+    let mut mended = text.clone();
+    for _ in 0..3 {
+        let actions = client.actions("site.plan", &mended);
+        let edits = client.changes(&actions[0]["edit"])["site.plan"].as_array().unwrap().clone();
+        mended = edited(&mended, &edits);
+        client.change("site.plan", &mended);
+    }
+    assert_eq!(mended, SITE.replace("\"/srv\"", "\"/srv/𝄞\""));
+    scenario.write("site.plan", &mended);
+    scenario.plan(["check", "--deny", "warnings", "site.plan"]).status(0);
+    // What stands for two things is offered twice.
+    let text = SITE.replace("\"/srv\"", "5gb");
+    client.change("site.plan", &text);
+    let actions = client.actions("site.plan", &text);
+    let titles: Vec<&str> = actions.iter().map(|action| action["title"].as_str().unwrap()).collect();
+    assert_eq!(titles, ["write `5GB`", "write `5GiB`"]);
+    assert_eq!(client.end(), Some(0));
+}
+
+#[test]
 fn items_are_listed() {
     let scenario = world();
     let mut client = Client::start(&scenario);

@@ -121,6 +121,30 @@ fn one_that_is_stopped_or_killed_leaves_nothing() {
     nothing_is_left(&cluster);
 }
 
+/// While files are copied, and with no room for them.
+#[test]
+fn one_that_does_not_get_as_far_as_a_server_leaves_nothing() {
+    let cluster = Cluster::new();
+    write_plan(&cluster, "basebackup", &verify("SELECT true"));
+    cluster.scenario.plan(["run"]).status(0);
+    let running = cluster.scenario.start(["verify", "--rehearse", "p.plan"]);
+    let tmp = cluster.scenario.path("../tmp");
+    wait_for("the copy", || !shell(&tmp, "ls -d */data/* 2>/dev/null || true").is_empty());
+    running.signal("KILL");
+    assert_eq!(running.answer().code, -9);
+    rehearse(&cluster, &["p.plan"]).status(0).says("which a killed rehearsal left").says("passed   query");
+    nothing_is_left(&cluster);
+    let small = cluster.scenario.path("small");
+    fs::create_dir(&small).unwrap();
+    shell(&small, "mount -t tmpfs -o size=8m none .");
+    let answer = rehearse(&cluster, &["p.plan", "--scratch", "small"]);
+    let left = shell(&small, "ls -A");
+    shell(&cluster.scenario.path("."), "umount small");
+    answer.status(1).says("bytes free").says("--scratch");
+    assert_eq!(left, "");
+    nothing_is_left(&cluster);
+}
+
 #[test]
 fn a_dump_is_loaded_into_a_cluster_of_its_own() {
     let cluster = Cluster::new();

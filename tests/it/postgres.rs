@@ -1,12 +1,16 @@
 //! Real PostgreSQL clusters, backed up by each driver and given back.
 
+mod alive;
 mod base_faults;
 mod faults;
+mod found;
+mod mishaps;
 mod newer;
 mod reference;
 mod rehearsal;
 mod remote;
 mod separate;
+mod verified;
 
 use std::fs;
 use std::path::{Path, PathBuf};

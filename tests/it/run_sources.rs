@@ -159,6 +159,30 @@ fn a_failed_source_is_named_in_the_manifest_of_what_was_whole() {
 }
 
 #[test]
+fn a_tree_below_a_root_is_recorded_without_it() {
+    let scenario =
+        Scenario::new().file("mnt/snap/srv/site/a", "of the snapshot").file("mnt/snap/etc/app", "x");
+    let root = scenario.path("mnt/snap").display().to_string();
+    let files = format!(
+        "source site: files {{\n  root = \"{root}\"\n  paths = [\"/srv/site\", \"/etc/app\"]\n}}\n\
+         archive site {{ from = [site], to = [store] }}\n"
+    );
+    let scenario = scenario.file("p.plan", plan(&files));
+    scenario.plan(["run"]).status(0);
+    assert_eq!(shell(&scenario.path("store"), "tar xzOf *.tar.gz site/srv/site/a"), "of the snapshot");
+    scenario.plan(["restore", "--to", "back"]).status(0);
+    assert_eq!(scenario.read("back/site/srv/site/a"), "of the snapshot");
+    assert_eq!(scenario.read("back/site/etc/app"), "x");
+    // What is new below the root is in the next run.
+    let scenario = scenario.file("mnt/snap/srv/site/b", "later");
+    scenario.plan(["run"]).status(0);
+    scenario.plan(["restore", "--to", "again"]).status(0);
+    assert_eq!(scenario.read("again/site/srv/site/b"), "later");
+    let told = scenario.plan(["why", "p.plan", &format!("{root}/srv/site/b")]).status(0);
+    assert!(told.stdout.contains("site/srv/site/b"), "{}", told.stdout);
+}
+
+#[test]
 fn a_source_that_is_a_single_file_is_taken() {
     let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site", "just a file");
     scenario.plan(["run"]).status(0);

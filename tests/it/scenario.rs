@@ -78,6 +78,12 @@ impl Scenario {
         self.plan_with(args, b"")
     }
 
+    /// Runs the program in a folder below the folder to work in.
+    pub fn plan_in<S: AsRef<OsStr>>(&self, folder: &str, args: impl IntoIterator<Item = S>) -> Answer {
+        let output = self.command().current_dir(self.path(folder)).args(args).stdin(Stdio::null()).output();
+        Answer::new(&output.unwrap(), self.scratch.path())
+    }
+
     /// Runs the program with something on its standard input.
     pub fn plan_with<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, input: &[u8]) -> Answer {
         let mut command = self.command();

@@ -234,7 +234,7 @@ pub struct RestoreArgs {
 /// Compare backups with their hashes, or rehearse a restore.
 ///
 /// Reads backups where they lie and compares them with their hashes. Damage is named by artefact, by member and by the
-/// files that are in it. With `--rehearse`, sources are restored into a scratch folder, a Postgres cluster is started on
+/// files that are in it. Repositories of pgBackRest are read file by file, by `pgbackrest verify`. With `--rehearse`, sources are restored into a scratch folder, a Postgres cluster is started on
 /// a private socket, the plan's `verify` blocks ask their queries, and all of it is removed again.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -256,7 +256,7 @@ pub struct VerifyArgs {
     /// Every run
     #[arg(long)]
     pub all: bool,
-    /// Also decode every entry and compare it with the index
+    /// Also decode every entry and compare it with the index, and look into pgBackRest repositories that artefacts hold
     #[arg(long)]
     pub deep: bool,
     /// Restore into a scratch folder, look at what came back, and remove it
@@ -266,7 +266,7 @@ pub struct VerifyArgs {
     #[arg(long = "source", value_name = "SOURCE", requires = "rehearse")]
     pub sources: Vec<String>,
     /// Where to make the scratch folder: as large as what is restored. Otherwise TMPDIR, or `/var/tmp`
-    #[arg(long, value_name = "DIR", requires = "rehearse", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub scratch: Option<PathBuf>,
     /// Whom the answer is for
     #[arg(long, value_name = "FORMAT", default_value = "human")]

@@ -163,9 +163,10 @@ pub enum DiffFormat {
 
 /// Write a first plan.
 ///
-/// Writes a first plan for what is to be backed up: files, and the SQLite databases and Postgres clusters that are found
-/// among them by looking. Asks at a terminal for what is not given. Writes only a plan that passes `plan check` without
-/// a warning, and never over a file.
+/// Writes a first plan for what is to be backed up: files, the SQLite databases that are found among them by looking, and
+/// the Postgres servers that run here (by their sockets, also where `PGHOST` says). Tells of folders that cost most of the
+/// room. Asks at a terminal for what is not given. Writes only a plan that passes `plan check` without a warning, and never
+/// over a file.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -184,6 +185,9 @@ pub struct InitPlanArgs {
     /// The folder that backups go to
     #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub store: Option<PathBuf>,
+    /// A file or folder below a source that is not to be backed up; may be given several times
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub exclude: Vec<PathBuf>,
     /// Whether Postgres clusters are looked for
     #[arg(long, value_name = "WHICH", default_value = "auto")]
     pub postgres: WantedClusters,
@@ -195,7 +199,7 @@ pub struct InitPlanArgs {
 /// Whether Postgres clusters are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum WantedClusters {
-    /// Those below the sources and those that run here
+    /// Those that run here
     Auto,
     /// No
     None,

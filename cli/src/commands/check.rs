@@ -1,6 +1,6 @@
 //! `plan check`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -33,9 +33,14 @@ pub const MOST_SHOWN: usize = 50;
 #[derive(Debug)]
 enum Checked {
     /// A plan, or a library that cannot be parsed.
-    Read { sources: Box<SourceSet>, findings: Vec<Finding> },
+    Read {
+        sources: Box<SourceSet>,
+        findings: Vec<Finding>,
+        /// Allowances of libraries that this plan does not need.
+        idle: Vec<Finding>,
+    },
     /// A library that can be parsed: checked through the plans that import it.
-    Library,
+    Library(PathBuf),
     /// No text.
     Unreadable(LoadError),
 }
@@ -50,22 +55,31 @@ pub fn execute(args: &CheckArgs, global: &Global, console: &mut Console) -> Resu
     let (files, mut checked) = files_of(args, &current)?;
     let live = args.live.then(Live::here).transpose()?;
     checked.extend(check_all(&files, &|file| check_one(file, &current, &inputs, live.as_ref())));
-    if checked.iter().all(|one| matches!(one, Checked::Library)) {
+    if checked.iter().all(|one| matches!(one, Checked::Library(_))) {
         // A misspelt folder must not look like a good one.
         return Err(Failure::usage("there is no plan below the folders that were named")
             .help("a plan is a `*.plan` file that begins with `plan NAME`"));
     }
+    tell_idle(&mut checked);
     let mut seen = BTreeSet::new();
     let mut tally = Tally::default();
     let plans: Vec<(&Checked, Vec<&Finding>)> =
         checked.iter().map(|one| (one, fresh_findings(one, &mut seen, &mut tally))).collect();
+    let of_host = || answer_programs(&plans, tally).below(top(&current), &current);
     match args.format {
         Report::Human => answer_people(&plans, tally, console),
         Report::Json => console.answer(&json::document(&answer_programs(&plans, tally))),
-        Report::Sarif => console.answer(&json::document(&sarif::log(&answer_programs(&plans, tally)))),
-        Report::Github => console.answer(&github::commands(&answer_programs(&plans, tally))),
+        Report::Sarif => console.answer(&json::document(&sarif::log(&of_host()))),
+        Report::Github => console.answer(&github::commands(&of_host())),
     }
     Ok(status(tally, args.deny))
+}
+
+/// The top of the git repository around a folder, or else the folder: code hosts show findings beside files by their paths
+/// from there.
+fn top(current: &Path) -> &Path {
+    let is_top = |folder: &&Path| folder.join(".git").symlink_metadata().is_ok();
+    current.ancestors().find(is_top).unwrap_or(current)
 }
 
 fn status(tally: Tally, deny: Option<Denied>) -> Status {
@@ -97,11 +111,16 @@ fn files_of(args: &CheckArgs, current: &Path) -> Result<(Vec<File>, Vec<Checked>
             continue;
         }
         let (below, errors) = load::plan_files(path);
-        files.extend(below.into_iter().map(|path| File { path, named: false }));
+        let shown = |path: PathBuf| path.strip_prefix(".").map(Path::to_path_buf).unwrap_or(path);
+        files.extend(below.into_iter().map(|path| File { path: shown(path), named: false }));
         troubles.extend(errors.into_iter().map(Checked::Unreadable));
     }
+    // A library that is named is meant to be a plan, also below a folder that is named too.
+    let place = |file: &File| load::normalize(&current.join(&file.path));
+    let named: BTreeSet<PathBuf> = files.iter().filter(|file| file.named).map(place).collect();
     let mut seen = BTreeSet::new();
-    files.retain(|file| seen.insert(file.path.clone()));
+    files.retain(|file| seen.insert(place(file)));
+    files.iter_mut().for_each(|file| file.named = named.contains(&place(file)));
     Ok((files, troubles))
 }
 
@@ -161,9 +180,9 @@ fn check_one(file: &File, current: &Path, inputs: &Inputs, live: Option<&Live>) 
     let root = sources.file(sources.root());
     let is_library = !file.named && !load::has_header(root);
     if is_library && root.parsed.errors.is_empty() {
-        return Checked::Library;
+        return Checked::Library(root.path.clone());
     }
-    let Compiled { mut findings, inline_secrets, model, .. } = compile(&sources, inputs);
+    let Compiled { mut findings, idle, inline_secrets, model, .. } = compile(&sources, inputs);
     let root = sources.file(sources.root());
     if is_library {
         // What a library lacks to be a plan is not its fault.
@@ -173,7 +192,40 @@ fn check_one(file: &File, current: &Path, inputs: &Inputs, live: Option<&Live>) 
         live.look(model.as_ref(), &mut findings);
     }
     sources.hide(&inline_secrets);
-    Checked::Read { sources: Box::new(sources), findings }
+    Checked::Read { sources: Box::new(sources), findings, idle }
+}
+
+/// Adds the allowances of libraries that no plan needs. Only of libraries below a folder that was named, as those have
+/// their importers there.
+fn tell_idle(checked: &mut [Checked]) {
+    let mut open: BTreeMap<PathBuf, Option<BTreeSet<usize>>> = BTreeMap::new();
+    for one in checked.iter() {
+        if let Checked::Library(path) = one {
+            open.insert(path.clone(), None);
+        }
+    }
+    if open.is_empty() {
+        return;
+    }
+    for one in checked.iter() {
+        let Checked::Read { sources, idle, .. } = one else { continue };
+        for (file, source) in sources.iter() {
+            let Some(common) = open.get_mut(&source.path) else { continue };
+            let here = idle.iter().map(|finding| finding.primary.place).filter(|place| place.file == file);
+            let here: BTreeSet<usize> = here.map(|place| place.span.start).collect();
+            *common = Some(common.take().map_or(here.clone(), |common| &common & &here));
+        }
+    }
+    for one in checked {
+        let Checked::Read { sources, idle, findings } = one else { continue };
+        let is_common = |finding: &Finding| {
+            let place = finding.primary.place;
+            let common = open.get(&sources.file(place.file).path).and_then(Option::as_ref);
+            common.is_some_and(|common| common.contains(&place.span.start))
+        };
+        findings.extend(idle.extract_if(.., |finding| is_common(finding)));
+        findings.sort_by_key(|finding| (finding.primary.place, finding.name));
+    }
 }
 
 /// The findings that no plan before has told: a library's are the same in each plan that imports it.
@@ -183,8 +235,8 @@ fn fresh_findings<'a>(
     tally: &mut Tally,
 ) -> Vec<&'a Finding> {
     let (sources, findings) = match checked {
-        Checked::Read { sources, findings } => (sources, findings),
-        Checked::Library => return Vec::new(),
+        Checked::Read { sources, findings, .. } => (sources, findings),
+        Checked::Library(_) => return Vec::new(),
         Checked::Unreadable(_) => {
             tally.add(Severity::Error);
             return Vec::new();
@@ -217,10 +269,10 @@ fn answer_people(plans: &[(&Checked, Vec<&Finding>)], tally: Tally, console: &mu
                 }
             }
             Checked::Unreadable(error) => console.answer(&format!("{}\n", human::unreadable(error, style))),
-            Checked::Library => {}
+            Checked::Library(_) => {}
         }
     }
-    let count = plans.iter().filter(|(checked, _)| !matches!(checked, Checked::Library)).count();
+    let count = plans.iter().filter(|(checked, _)| !matches!(checked, Checked::Library(_))).count();
     let found = match tally.words() {
         words if words.is_empty() => "nothing to report".to_owned(),
         words => words,
@@ -235,7 +287,7 @@ fn answer_programs(plans: &[(&Checked, Vec<&Finding>)], tally: Tally) -> json::A
             Some(json::Plan::read(&root.shown, name_of(sources), findings, sources))
         }
         Checked::Unreadable(error) => Some(json::Plan::unreadable(error)),
-        Checked::Library => None,
+        Checked::Library(_) => None,
     });
     json::Answer::new(plans.collect(), tally)
 }

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use backplan_compiler::lower;
-use backplan_compiler::model::{Model, Postgres, Separate, SourceKind, StoreKind};
+use backplan_compiler::model::{Model, Postgres, SourceKind, StoreKind};
 use backplan_runtime::control::Control;
 use backplan_runtime::postgres::recovery::{Action, Point, Recovery, command_word};
-use backplan_runtime::postgres::repository::Repository;
 use backplan_runtime::recall::cluster::{self, ClusterError, Outcome, Starting, Wish};
 use backplan_runtime::recall::log;
+use backplan_runtime::recall::repositories::remote;
 use backplan_runtime::recall::shelf::Shelves;
 use backplan_runtime::recall::tool;
 use backplan_runtime::run::prepare::host_name;
@@ -89,7 +88,10 @@ pub fn put_back(
             .map_err(|error| Failure::new(format!("the passphrase of the repository: {error}")))
     });
     let remote = match (model, separate) {
-        (Some(model), Some(own)) => remote(model, own, &source)?,
+        (Some(model), Some(own)) => {
+            let made = remote(model, own.source, &host_name(), &Secrets::default());
+            made.map_err(|error| Failure::new(error.to_string()))?
+        }
         _ => None,
     };
     let mut roots: BTreeMap<String, PathBuf> = BTreeMap::new();
@@ -120,14 +122,6 @@ pub fn put_back(
         false => until_signal(&control, || restore.carry_out(&control))?,
     };
     finish(args, outcome, signal, console)
-}
-
-/// The repository of a separate source whose store is no folder, as the plan says how to get there.
-fn remote(model: &Model, own: &Separate, source: &str) -> Result<Option<Repository>, Failure> {
-    let Some(store) = own.to.first().filter(|store| model.is_of_tools(**store)) else { return Ok(None) };
-    let below = lower::repository(&model.name, source);
-    let made = Repository::of(model.store(*store), &below, &host_name(), &Secrets::default());
-    made.map(Some).map_err(|error| Failure::new(error.to_string()))
 }
 
 /// Refuses a recovery of what is no data directory.

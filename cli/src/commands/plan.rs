@@ -124,7 +124,7 @@ pub fn ready(file: &PlanFile, global: &Global, console: &mut Console) -> Result<
     let mut sources = load::load(&path, &current).map_err(|error| of_load(&error))?;
     let compiled = compile(&sources, &inputs(global)?);
     let is_sound = compiled.is_sound();
-    let Compiled { model, findings, inline_secrets, secret_params } = compiled;
+    let Compiled { model, findings, inline_secrets, secret_params, .. } = compiled;
     sources.hide(&inline_secrets);
     let count = |weight: Severity| findings.iter().filter(|finding| finding.severity == weight).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));

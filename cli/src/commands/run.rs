@@ -184,7 +184,7 @@ pub(super) fn signals() -> std::io::Result<mpsc::Receiver<StopSignal>> {
 pub(super) fn refused(error: PrepareError) -> Failure {
     let status = match &error {
         PrepareError::Busy(_) => Status::Locked,
-        PrepareError::State(_) | PrepareError::Read(_) => Status::Failed,
+        PrepareError::State(_) | PrepareError::Read(_) | PrepareError::Conflict { .. } => Status::Failed,
         _ => Status::Usage,
     };
     let help = match &error {

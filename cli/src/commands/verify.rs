@@ -6,9 +6,14 @@ use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::{Control, Stopped};
 use backplan_runtime::recall::check::{Checked, check};
 use backplan_runtime::recall::log::{self, CheckedLog};
+use backplan_runtime::recall::repositories::{self, Access, CheckedRepository};
 use backplan_runtime::recall::shelf::{Shelf, Shelves};
+use backplan_runtime::rehearse::scratch;
+use backplan_runtime::rehearse::wish::Places;
+use backplan_runtime::run::{prepare, state};
 use backplan_runtime::wal::expiry::Base;
 
+use super::plan::ready;
 use super::rehearse;
 use super::shelves::{choice, failure, open};
 use super::stop::until_signal;
@@ -36,22 +41,64 @@ pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Res
     let (Ok(checked), None) = (checked, signal) else { return Ok(signal.unwrap_or(Status::Interrupted)) };
     let (logs, signal) = until_signal(&control, || logs(args, &shelves, &wanted, &control))?;
     let (Ok(logs), None) = (logs, signal) else { return Ok(signal.unwrap_or(Status::Interrupted)) };
+    let access = access(args, global, console)?;
+    let looked = || repositories(args, &shelves, &wanted, &access, &control);
+    let (repositories, signal) = until_signal(&control, looked)?;
+    let (Ok(repositories), None) = (repositories, signal) else {
+        return Ok(signal.unwrap_or(Status::Interrupted));
+    };
     match args.format {
         Format::Human => {
             console.answer(&backups::checked(&checked, console.answers()));
             console.answer(&backups::checked_logs(&logs, console.answers()));
+            console.answer(&backups::checked_repositories(&repositories, console.answers()));
         }
         Format::Json => {
             let unread = shelves.warnings();
-            let answer =
-                serde_json::json!({ "format": 1, "runs": checked, "logs": logs, "unreadable": unread });
+            let answer = serde_json::json!({
+                "format": 1, "runs": checked, "logs": logs, "repositories": repositories, "unreadable": unread
+            });
             console.answer(&json::document(&answer));
         }
     }
     let whole = checked.iter().all(Checked::is_whole)
         && logs.iter().all(|log| log.damage.is_empty())
+        && repositories.iter().all(CheckedRepository::is_whole)
         && shelves.warnings().is_empty();
     Ok(if whole { Status::Done } else { Status::Failed })
+}
+
+/// What opens the repositories of pgBackRest. A check that was killed has left its scratch folder: it goes.
+fn access(args: &VerifyArgs, global: &Global, console: &mut Console) -> Result<Access, Failure> {
+    let state = state::root().map_err(|error| Failure::new(error.to_string()))?;
+    let places = Places { place: args.scratch.clone().unwrap_or_else(scratch::usual_place), state };
+    if args.deep {
+        for text in scratch::clear_dead(&places.state).map_err(|error| Failure::new(error.to_string()))? {
+            console.complain(&format!("note: {text}\n"));
+        }
+    }
+    Ok(match (&args.place.store.store, &args.place.plan.file) {
+        (Some(_), None) => Access::plain(places),
+        _ => {
+            let model = ready(&args.place.plan, global, console)?.model;
+            Access::of_plan(&model, &prepare::host_name(), places)
+        }
+    })
+}
+
+/// Checks the repositories of pgBackRest: those that backups of these runs are in, and, deep, those in their artefacts.
+fn repositories(
+    args: &VerifyArgs,
+    shelves: &Shelves,
+    wanted: &[(&Shelf, &Manifest)],
+    access: &Access,
+    control: &Control,
+) -> Result<Vec<CheckedRepository>, Stopped> {
+    let mut found = repositories::kept(wanted, access, control)?;
+    if args.deep {
+        found.extend(repositories::packed(shelves, wanted, access, control)?);
+    }
+    Ok(found)
 }
 
 /// Checks the archived logs in these stores: what recovery from the chosen run needs, or all of it.

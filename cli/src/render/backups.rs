@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use backplan_runtime::artefact::{Entry, Flags, Kind};
 use backplan_runtime::catalog::manifest::{Manifest, SourceStatus};
-use backplan_runtime::recall::check::Checked;
+use backplan_runtime::recall::check::{Checked, Damage};
 use backplan_runtime::recall::cluster::Outcome as Cluster;
 use backplan_runtime::recall::log::CheckedLog;
+use backplan_runtime::recall::repositories::CheckedRepository;
 use backplan_runtime::recall::restore::Outcome;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -311,6 +312,45 @@ pub fn checked_logs(logs: &[CheckedLog], style: Style) -> String {
     out
 }
 
+/// What a check of repositories found.
+pub fn checked_repositories(repositories: &[CheckedRepository], style: Style) -> String {
+    let paint = Paint::new(style);
+    let mut out = String::new();
+    for checked in repositories {
+        let place =
+            format!("repository of `{}` in `{}`", harmless(&checked.source), harmless(&checked.repository));
+        let _ = match (&checked.unchecked, checked.damage.is_empty()) {
+            (Some(why), _) => writeln!(out, "{place}: {}: {}", paint.red("NOT CHECKED"), harmless(why)),
+            (None, true) => writeln!(
+                out,
+                "{place}: {}, {}, {}",
+                paint.green("whole"),
+                plural(checked.backups, "backup"),
+                plural(checked.segments, "segment")
+            ),
+            (None, false) => writeln!(out, "{place}: {}", paint.red("DAMAGED")),
+        };
+        for damage in &checked.damage {
+            let _ = writeln!(out, "  {}", harmless(&damage.what));
+            out.push_str(&files(damage));
+        }
+    }
+    out
+}
+
+/// The files of a damage, the first of them by name.
+fn files(damage: &Damage) -> String {
+    let mut out = String::new();
+    for file in damage.files.iter().take(MOST) {
+        let _ = writeln!(out, "    {}", printable(file.as_bytes()));
+    }
+    let shown = damage.files.len().min(MOST) as u64;
+    if damage.file_count > shown {
+        let _ = writeln!(out, "    and {} more files", damage.file_count - shown);
+    }
+    out
+}
+
 /// What a check of backups found.
 pub fn checked(runs: &[Checked], style: Style) -> String {
     let paint = Paint::new(style);
@@ -332,13 +372,7 @@ pub fn checked(runs: &[Checked], style: Style) -> String {
                     _ => String::new(),
                 };
                 let _ = writeln!(out, "  {place}{}", harmless(&damage.what));
-                for file in damage.files.iter().take(MOST) {
-                    let _ = writeln!(out, "    {}", printable(file.as_bytes()));
-                }
-                let shown = damage.files.len().min(MOST) as u64;
-                if damage.file_count > shown {
-                    let _ = writeln!(out, "    and {} more files", damage.file_count - shown);
-                }
+                out.push_str(&files(damage));
             }
         }
     }

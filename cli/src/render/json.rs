@@ -31,9 +31,11 @@
 //! `plan` is null where the file has no readable header; a finding without lines (a file that cannot be read) has a
 //! `place` of `file` alone. Lines and columns count from 1, columns in characters; `start` and `end` are bytes.
 
+use std::path::Path;
+
 use backplan_compiler::finding::{Finding, Label, Severity};
 use backplan_compiler::sources::{Place, SourceSet};
-use backplan_runtime::load::LoadError;
+use backplan_runtime::load::{self, LoadError};
 use serde::Serialize;
 
 use super::human::Tally;
@@ -53,6 +55,21 @@ impl Answer {
     /// What was found in these plans.
     pub fn new(plans: Vec<Plan>, tally: Tally) -> Self {
         Answer { format: 1, plans, errors: tally.errors, warnings: tally.warnings, notes: tally.notes }
+    }
+
+    /// With paths as a code host knows them: from `root`, the top of what it holds, whatever folder (`current`) the check
+    /// was made in. What lies elsewhere is absolute.
+    #[must_use]
+    pub fn below(mut self, root: &Path, current: &Path) -> Self {
+        let moved = |place: &mut JsonPlace| {
+            let path = load::normalize(&current.join(&place.file));
+            place.file = load::display(path.strip_prefix(root).unwrap_or(&path));
+        };
+        for finding in self.plans.iter_mut().flat_map(|plan| &mut plan.findings) {
+            moved(&mut finding.place);
+            finding.others.iter_mut().for_each(|other| moved(&mut other.place));
+        }
+        self
     }
 
     /// All findings, plan by plan.

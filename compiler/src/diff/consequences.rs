@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 
 use super::Consequence;
 use super::describe::{moments, span};
-use super::times::gap;
+use super::times::futures;
 use crate::model::{Archive, Cycle, Due, Event, Model, Notify, SourceId};
+use crate::simulate::Simulation;
 use crate::value::Text;
 
 /// Everything that can be told without a store.
 pub fn of(old: &Model, new: &Model) -> Vec<Consequence> {
-    let gaps = (gap(old.schedule.as_ref()), gap(new.schedule.as_ref()));
-    let mut change = Change { old, new, gaps, found: Vec::new() };
+    let mut change = Change { old, new, futures: futures(old, new), found: Vec::new() };
     change.plan();
     change.sources();
     change.stores();
@@ -23,14 +23,15 @@ pub fn of(old: &Model, new: &Model) -> Vec<Consequence> {
     change.windows();
     change.wals();
     change.promises();
+    change.policies();
     change.found
 }
 
 struct Change<'a> {
     old: &'a Model,
     new: &'a Model,
-    /// The longest times between two runs by the plans' own schedules.
-    gaps: (Option<u64>, Option<u64>),
+    /// Both played forward.
+    futures: (Simulation<'a>, Simulation<'a>),
     found: Vec<Consequence>,
 }
 
@@ -201,6 +202,23 @@ impl<'a> Change<'a> {
                     format!("runs are due {}, before: {}", moments(two), moments(one)),
                 );
             }
+        }
+    }
+
+    /// Rules that a library lays on the plan: one that is gone may be broken by the next change.
+    fn policies(&mut self) {
+        let rules = |model: &'a Model| -> BTreeSet<(&'static str, &'static str)> {
+            let require = model.policies.iter().flat_map(|policy| &policy.require);
+            let forbid = model.policies.iter().flat_map(|policy| &policy.forbid);
+            let require = require.map(|(rule, _)| ("requires", *rule));
+            require.chain(forbid.map(|(rule, _)| ("forbids", *rule))).collect()
+        };
+        let (old, new) = (rules(self.old), rules(self.new));
+        for (verb, rule) in old.difference(&new) {
+            self.danger("policy_removed", format!("no policy {verb} `{rule}` any more"));
+        }
+        for (verb, rule) in new.difference(&old) {
+            self.better("policy_added", format!("a policy {verb} `{rule}` from now on"));
         }
     }
 

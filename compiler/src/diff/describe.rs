@@ -1,7 +1,7 @@
 //! A model as plain declarations: what every attribute comes to, in words. Names that stand for values, the order of lists
 //! whose order means nothing, comments and formatting are gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -10,6 +10,7 @@ use crate::model::{
     Objective, Postgres, PostgresDriver, Schedule, Separate, Source, SourceId, SourceKind, Staging, Store,
     StoreId, StoreKind, Verify, Wal, When, Window,
 };
+use crate::sources::Place;
 use crate::value::{Secret, Text};
 
 /// What a redacted text has where a secret was written into it: nobody knows what it was.
@@ -125,6 +126,7 @@ pub fn describe(model: &Model) -> BTreeMap<Key, Attributes> {
     for verify in &model.verifies {
         all.add("verify", &model.source(verify.restore).name, |out| out.verify(verify));
     }
+    all.policies();
     all.found
 }
 
@@ -170,6 +172,23 @@ impl Declarations<'_> {
         self.keep("keep of separate", &name, separate.keep.as_ref());
         if let Some(schedule) = &separate.schedule {
             self.add("schedule of separate", &name, |out| out.schedule(schedule));
+        }
+    }
+
+    /// All policies as one: which file lays a rule makes no difference.
+    fn policies(&mut self) {
+        let policies = &self.model.policies;
+        let words = |rules: &mut dyn Iterator<Item = &(&'static str, Place)>| -> Vec<String> {
+            let unique: BTreeSet<&str> = rules.map(|(rule, _)| *rule).collect();
+            unique.into_iter().map(str::to_owned).collect()
+        };
+        if !policies.is_empty() {
+            let require = words(&mut policies.iter().flat_map(|policy| &policy.require));
+            let forbid = words(&mut policies.iter().flat_map(|policy| &policy.forbid));
+            self.add("policy", "", |out| {
+                out.list("require", require, true);
+                out.list("forbid", forbid, true);
+            });
         }
     }
 

@@ -6,8 +6,31 @@ pub(super) const PAGES: &[Page] = &[
     Page {
         name: "rpo_missed",
         text: "`objective.rpo` is the work that may be lost: the longest time between the starts of two runs of a\n\
-             source. The schedule is played forward for years; the worst gap is shown. In a zone whose clocks change,\n\
-             one day of a year has 25 hours.",
+             source. The schedule is played forward for years; the worst gap is shown.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+schedule { run = "30 4 * * mon-fri" }
+objective { rpo = 24h }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+schedule { run = daily at 04:30 }
+objective { rpo = 24h }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "rpo_clock_change",
+        text: "In a zone whose clocks change, one day of a year has 25 hours. A run a day at a local time then keeps an\n\
+             `objective.rpo` of 24 hours on every other day, and misses it by an hour in that night. A schedule in UTC\n\
+             does not.",
         failing: r#"plan site
 
 store local: dir { path = "/backup" }

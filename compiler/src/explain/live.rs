@@ -24,6 +24,20 @@ const fn page(name: &'static str, text: &'static str, plan: &'static str) -> Pag
     Page { name, text, failing: "", mended: plan, library: None, params: &[] }
 }
 
+const REPOSITORY: &str = r#"plan shop
+
+store local: dir { path = "/backup" }
+source main: postgres {
+  driver  = pgbackrest
+  stanza  = "shop"
+  staging = "/backup-repository"
+  config  = "/etc/pgbackrest/shop.conf"   # repo1-path=/backup-repository, and nothing of retention
+  run_as  = "postgres"
+}
+archive shop { from = [main], to = [local] }
+keep { cycles = 2 }
+"#;
+
 pub(super) const PAGES: &[Page] = &[
     page(
         "path_missing",
@@ -131,6 +145,21 @@ pub(super) const PAGES: &[Page] = &[
         CLUSTER,
     ),
     page(
+        "archive_unreachable",
+        "The server runs its `archive_command` as the account that its data directory belongs to. Asked as that\n\
+         account, the program cannot be run, or the plan, the settings or the archive cannot be reached. The\n\
+         account that runs the plan may well do all of that: give the server's the same, and let it through\n\
+         the folders above.",
+        CLUSTER,
+    ),
+    page(
+        "archive_behind",
+        "The server has filled more segments than it has archived, without a failure to report: its\n\
+         `archive_command` hangs or is slow. Until it catches up, recovery ends at the last segment that was\n\
+         archived, and the server's disk fills.",
+        CLUSTER,
+    ),
+    page(
         "archive_fails",
         "The last thing that the server's archiver reports is a failure. The server keeps its log and tries\n\
          again, so nothing is lost yet, but its disk fills, and the point that can be recovered to grows old.",
@@ -141,5 +170,33 @@ pub(super) const PAGES: &[Page] = &[
         "A segment is archived when it is full, or when `archive_timeout` is over. A server with little to do\n\
          may thus hold back its last transactions for longer than `objective.rpo` promised.",
         CLUSTER,
+    ),
+    page(
+        "stanza_missing",
+        "pgBackRest's repository has no stanza for the source. Before the first run that is a note: the run makes\n\
+         it. Where runs have made backups there, the repository is gone or another disk is mounted: bring it\n\
+         back. The next run else makes a new stanza and a full, and what the old one held is not restored.",
+        REPOSITORY,
+    ),
+    page(
+        "stanza_other",
+        "The stanza is of a cluster with another system identifier, and nothing is written to it. After a major\n\
+         upgrade the cluster has a new one: `pgbackrest --config=FILE --stanza=S stanza-upgrade` makes the\n\
+         repository go on with it, and the next run makes a full. Any other cluster needs a place of its own.",
+        REPOSITORY,
+    ),
+    page(
+        "repository_unreadable",
+        "`pgbackrest info` cannot read the files that list the repository's backups: they are damaged, the\n\
+         `passphrase` is another one, or the store cannot be reached. `plan verify` says what is whole.",
+        REPOSITORY,
+    ),
+    page(
+        "config_conflict",
+        "The source names a settings file of its own with `config`. The plan says where the repository is and, by\n\
+         `keep`, what goes from it; the file says the rest. Here the file says otherwise, or says what is the\n\
+         plan's: another `repo1-path`, a `repo1-retention-…`, a second repository. Runs are refused until the\n\
+         two agree, as the server's `archive_command` reads the same file.",
+        REPOSITORY,
     ),
 ];

@@ -48,7 +48,9 @@ objective { offsite = 1 }
     Page {
         name: "policy_broken",
         text: "A `policy` of an imported file is a rule for every plan that imports it. It cannot be replaced\n\
-             or allowed away.",
+             or allowed away; several add up. `encrypt` asks it of archives, of logs, and as `passphrase` of\n\
+             repositories kept apart; `offsite` of sources and logs; `objective` of each source; `schedule`\n\
+             and `keep` of the plan, or of each source or store by itself; `verify` for one that says `every`.",
         failing: r#"plan site
 
 import "company.plan"

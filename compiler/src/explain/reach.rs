@@ -173,6 +173,28 @@ archive site { from = [site], to = [local] }
         params: &[],
     },
     Page {
+        name: "separate_in_several",
+        text: "pgBackRest pushes the log into all its repositories, and makes each backup in one of them: two would\n\
+             hold different backups, and neither all. Keep the repository in one store. Where it must be in\n\
+             several, put it into an archive.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+store other: dir { path = "/other" }
+source db: postgres { driver = pgbackrest, stanza = "db" }
+separate db { to = [local, other] }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+store other: dir { path = "/other" }
+source db: postgres { driver = pgbackrest, stanza = "db", staging = "/var/lib/pgbackrest" }
+archive db { from = [db], to = [local, other] }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
         name: "wal_without_base",
         text: "WAL is replayed onto a base backup. `pg_basebackup` makes one and leaves the WAL to be archived;\n\
              pgBackRest and pg_probackup archive it themselves; a dump cannot be its base.",

@@ -34,45 +34,28 @@ impl Check<'_> {
     }
 
     fn rpo(&mut self, objective: &Objective, rpo: u64, simulation: &Simulation<'_>) {
-        let mut missed: BTreeMap<u64, (Gap, Vec<SourceId>)> = BTreeMap::new();
+        // By whether clocks alone are to blame, and how long: sources that share both are told of at once.
+        let mut missed: BTreeMap<(bool, u64), (Gap, Vec<SourceId>)> = BTreeMap::new();
         let mut unscheduled: Vec<SourceId> = Vec::new();
         for source in objective.of.iter().filter(|source| !self.has_log(**source)) {
             let Some(schedule) = self.schedule_of(*source) else {
                 unscheduled.push(*source);
                 continue;
             };
-            let Some(gap) = simulation.worst_gap(*source) else { continue };
-            if gap.seconds().saturating_add(schedule.jitter.unwrap_or(0)) > rpo {
-                missed.entry(gap.seconds()).or_insert((gap, Vec::new())).1.push(*source);
+            let (Some(gap), Some(steady)) = (simulation.worst_gap(*source), simulation.steady_gap(*source))
+            else {
+                continue;
+            };
+            let is_missed = |seconds: u64| seconds.saturating_add(schedule.jitter.unwrap_or(0)) > rpo;
+            if is_missed(gap.seconds()) {
+                let key = (!is_missed(steady), gap.seconds());
+                missed.entry(key).or_insert((gap, Vec::new())).1.push(*source);
             }
         }
-        for (gap, sources) in missed.into_values() {
+        for ((is_by_clock, _), (gap, sources)) in missed {
             let Some(schedule) = self.schedule_of(sources[0]) else { continue };
-            let zone = due::zone(&schedule.zone).unwrap_or(TimeZone::UTC);
-            let show = |at: Timestamp| at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M %:z").to_string();
-            let more = match schedule.jitter {
-                Some(jitter @ 1..) => format!(", and up to {} more by `jitter`", span(jitter)),
-                _ => String::new(),
-            };
-            let message = format!(
-                "an `rpo` of {} is promised, but {} pass between two runs of {}{more}",
-                span(rpo),
-                span(gap.seconds()),
-                self.named(&sources)
-            );
-            let is_by_clock = gap.seconds() <= rpo + 2 * 3600 && zone.to_fixed_offset().is_err();
-            let help = match is_by_clock {
-                true => "clocks change between them: take `zone = \"UTC\"`, or promise an hour more",
-                false => "run more often, or promise less",
-            };
-            self.findings.push(
-                Finding::new(&codes::RPO_MISSED, objective.place, message)
-                    .with(
-                        schedule.place,
-                        format!("from {} to {} there is none", show(gap.from), show(gap.until)),
-                    )
-                    .help(help),
-            );
+            let finding = rpo_missed(objective, rpo, schedule, gap, is_by_clock, &self.named(&sources));
+            self.findings.push(finding);
         }
         if !unscheduled.is_empty() {
             let message = format!(
@@ -174,6 +157,42 @@ fn times(when: &When) -> Option<Vec<i64>> {
         |text: &str| text.split(',').map(|part| part.parse::<i64>().ok()).collect::<Option<Vec<i64>>>();
     let (minutes, hours) = (numbers(minute)?, numbers(hour)?);
     Some(hours.iter().flat_map(|hour| minutes.iter().map(move |minute| hour * 60 + minute)).collect())
+}
+
+/// More time passes between two runs than was promised, or does so only in the night in which clocks are moved back.
+fn rpo_missed(
+    objective: &Objective,
+    rpo: u64,
+    schedule: &Schedule,
+    gap: Gap,
+    is_by_clock: bool,
+    sources: &str,
+) -> Finding {
+    let zone = due::zone(&schedule.zone).unwrap_or(TimeZone::UTC);
+    let show = |at: Timestamp| at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M %:z").to_string();
+    let more = match schedule.jitter {
+        Some(jitter @ 1..) => format!(", and up to {} more by `jitter`", span(jitter)),
+        _ => String::new(),
+    };
+    let (promised, passing) = (span(rpo), span(gap.seconds()));
+    let (code, message, help) = match is_by_clock {
+        true => (
+            &codes::RPO_CLOCK_CHANGE,
+            format!(
+                "an `rpo` of {promised} is promised, but {passing} pass between two runs of {sources}{more} when clocks are moved back"
+            ),
+            "take `zone = \"UTC\"`, or promise an hour more",
+        ),
+        false => (
+            &codes::RPO_MISSED,
+            format!(
+                "an `rpo` of {promised} is promised, but {passing} pass between two runs of {sources}{more}"
+            ),
+            "run more often, or promise less",
+        ),
+    };
+    let none = format!("from {} to {} there is none", show(gap.from), show(gap.until));
+    Finding::new(code, objective.place, message).with(schedule.place, none).help(help)
 }
 
 /// A time that does not exist, or comes twice, on a day on which clocks change and a run is due.

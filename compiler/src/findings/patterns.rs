@@ -10,7 +10,8 @@ use crate::finding::Finding;
 use crate::model::{Files, FilesPath, Pattern, SourceKind};
 
 /// Names as no one gives them: a pattern that takes all of them takes everything.
-const STRANGE_NAMES: [&str; 3] = ["qzx7qzx7", ".qzx7qzx7", "qzx7.qzx7qzx7"];
+const STRANGE_NAMES: [&str; 8] =
+    ["qzx7qzx7", ".qzx7qzx7", "qzx7.qzx7qzx7", "QZX7", "7qzx", "_qzx7", "~qzx7", "\u{fc}7 qzx"];
 
 /// The exclusions of a source as a matcher of paths relative to an entry of `paths`. Patterns that cannot be read are
 /// left out.
@@ -121,15 +122,22 @@ fn swallowed(files: &Files, name: &str) -> Option<Finding> {
     if files.exclude.iter().any(|pattern| pattern.text.starts_with('!')) {
         return None;
     }
-    let pattern = files.exclude.iter().find(|pattern| swallows(pattern))?;
-    let message = format!("the pattern `{}` leaves nothing of source `{name}`", pattern.text);
+    let alone = files.exclude.iter().find(|pattern| swallows(std::slice::from_ref(pattern)));
+    let (pattern, what) = match alone {
+        Some(pattern) => (pattern, format!("the pattern `{}` leaves", pattern.text)),
+        None if swallows(&files.exclude) => {
+            (files.exclude.last()?, "these patterns together leave".to_owned())
+        }
+        None => return None,
+    };
+    let message = format!("{what} nothing of source `{name}`");
     let finding = Finding::new(&codes::SWALLOWED_PATH, pattern.place, message)
         .help("name what is to be left out, or take something back with `!`");
     Some(files.paths.iter().fold(finding, |finding, path| finding.with(path.place, "nothing of it is left")))
 }
 
-fn swallows(pattern: &Pattern) -> bool {
-    let matcher = matcher(std::slice::from_ref(pattern));
+fn swallows(patterns: &[Pattern]) -> bool {
+    let matcher = matcher(patterns);
     STRANGE_NAMES
         .iter()
         .all(|name| matcher.matched(name, false).is_ignore() && matcher.matched(name, true).is_ignore())
@@ -152,11 +160,15 @@ mod tests {
     #[test]
     fn what_takes_everything_is_seen() {
         for text in ["*", "**", "/*", "/**", "**/*"] {
-            assert!(swallows(&pattern(text)), "{text}");
+            assert!(swallows(&[pattern(text)]), "{text}");
         }
         for text in ["*.tmp", "/a", "*/", "a/**"] {
-            assert!(!swallows(&pattern(text)), "{text}");
+            assert!(!swallows(&[pattern(text)]), "{text}");
         }
+        let together = |texts: &[&str]| swallows(&texts.iter().map(|text| pattern(text)).collect::<Vec<_>>());
+        assert!(together(&[".*", "[!.]*"]));
+        assert!(together(&["*.tmp", "/*"]));
+        assert!(!together(&[".*", "*.*", "[a-z]*"]));
     }
 
     #[test]

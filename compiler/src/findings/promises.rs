@@ -1,8 +1,4 @@
-//! Can what was promised be kept: by the drivers, by the stores, under the policies.
-
-use std::collections::BTreeSet;
-
-use backplan_grammar::ast::Item;
+//! Can what was promised be kept: by the drivers, by the stores.
 
 use super::Check;
 use crate::codes;
@@ -10,21 +6,16 @@ use crate::finding::Finding;
 use crate::model::{Due, Level, Objective, PostgresDriver, SourceId, SourceKind};
 use crate::sources::Place;
 
-/// What a policy misses: where, in words, and the mend.
-type Lack = (Place, String, String);
-
 impl Check<'_> {
     pub(super) fn promises(&mut self) {
         self.separates_have_repositories();
+        self.separates_have_one_store();
         self.wal_has_a_base();
         self.drivers_do_the_levels();
         self.schedules_have_fulls();
         self.encrypted_is_compressed_again();
         for objective in &self.model.objectives {
             self.objective(objective);
-        }
-        for index in 0..self.facts.policies.len() {
-            self.policy(index);
         }
     }
 
@@ -50,6 +41,22 @@ impl Check<'_> {
                         ),
                 );
             }
+        }
+    }
+
+    fn separates_have_one_store(&mut self) {
+        for separate in self.model.separates.iter().filter(|separate| separate.to.len() > 1) {
+            let source = self.model.source(separate.source);
+            let message = format!(
+                "the repository of source `{}` is to be in {} stores, and its tool makes each backup in one",
+                source.name,
+                separate.to.len()
+            );
+            self.findings.push(
+                Finding::new(&codes::SEPARATE_IN_SEVERAL, separate.place, message)
+                    .with(source.place, "the source")
+                    .help("name one store; an archive that holds the repository goes to as many as you like"),
+            );
         }
     }
 
@@ -179,97 +186,5 @@ impl Check<'_> {
                 );
             }
         }
-    }
-
-    fn policy(&mut self, index: usize) {
-        let facts = self.facts;
-        for (rule, law) in &facts.policies[index].require {
-            for (place, message, help) in self.lacks(rule) {
-                self.find(
-                    Finding::new(&codes::POLICY_BROKEN, place, message)
-                        .with(*law, "the policy requires it")
-                        .help(help),
-                );
-            }
-        }
-        for (_, law) in &facts.policies[index].forbid {
-            for place in &facts.inline_secrets {
-                let message = "a secret is written into the plan";
-                self.find(
-                    Finding::new(&codes::POLICY_BROKEN, *place, message)
-                        .with(*law, "the policy forbids it")
-                        .help("write `env(\"NAME\")` or `file(\"/run/secrets/x\")`"),
-                );
-            }
-        }
-    }
-
-    /// Where a plan has not what a policy requires.
-    fn lacks(&self, rule: &str) -> Vec<Lack> {
-        let model = self.model;
-        let whole = |missing: bool, what: &str, mend: &str| {
-            let message = format!("plan `{}` has no {what}", model.name);
-            missing.then(|| (self.plan_place(), message, mend.to_owned())).into_iter().collect()
-        };
-        match rule {
-            "encrypt" => self.open_archives(),
-            "offsite" => self.near_sources(),
-            "objective" => self.unpromised_sources(),
-            "verify" => {
-                whole(model.verifies.is_empty(), "rehearsal", "add `verify { every = 7d, restore = … }`")
-            }
-            "schedule" => {
-                whole(model.schedule.is_none(), "schedule", "add `schedule { run = daily at 02:30 }`")
-            }
-            _ => whole(model.keep.is_none(), "retention", "add `keep { daily = 7, weekly = 4 }`"),
-        }
-    }
-
-    fn open_archives(&self) -> Vec<Lack> {
-        let model = self.model;
-        let archives = model.archives.iter().map(|it| ("archive", &it.name, it.place, it.encrypt.is_empty()));
-        let wals = model.wals.iter();
-        let wals = wals.map(|it| ("wal", &model.source(it.source).name, it.place, it.encrypt.is_empty()));
-        let open = archives.chain(wals).filter(|(.., open)| *open).map(|(kind, name, place, _)| {
-            let mend = "add `encrypt = [\"age1…\"]`".to_owned();
-            (place, format!("{kind} `{name}` is not encrypted"), mend)
-        });
-        open.collect()
-    }
-
-    fn near_sources(&self) -> Vec<Lack> {
-        let near = (0..self.model.sources.len()).map(SourceId).filter(|source| {
-            let stores = &self.reached[source.0];
-            !stores.is_empty() && stores.iter().all(|store| !self.model.store(*store).offsite)
-        });
-        let near = near.map(|source| {
-            let source = self.model.source(source);
-            let mend = "bring its archive to a store with `offsite = true`".to_owned();
-            (source.place, format!("source `{}` reaches no offsite store", source.name), mend)
-        });
-        near.collect()
-    }
-
-    fn unpromised_sources(&self) -> Vec<Lack> {
-        let promised: BTreeSet<SourceId> =
-            self.model.objectives.iter().flat_map(|it| it.of.clone()).collect();
-        let rest = (0..self.model.sources.len()).map(SourceId).filter(|source| !promised.contains(source));
-        let rest = rest.map(|source| {
-            let source = self.model.source(source);
-            let mend = "add `objective { rpo = 24h }`".to_owned();
-            (source.place, format!("nothing is promised for source `{}`", source.name), mend)
-        });
-        rest.collect()
-    }
-
-    /// The first line of the plan.
-    fn plan_place(&self) -> Place {
-        let file = self.facts.root;
-        let items = &self.set.file(file).parsed.ast.items;
-        let span = items.iter().find_map(|item| match item {
-            Item::Plan(header) => Some(header.span),
-            _ => None,
-        });
-        Place { file, span: span.unwrap_or_default() }
     }
 }

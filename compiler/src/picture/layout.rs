@@ -20,6 +20,8 @@ pub const LEFT: i64 = 16;
 const HEADING: i64 = 24;
 /// Below a band.
 const BELOW: i64 = 10;
+/// From a column to the lines within it.
+const BESIDE: i64 = 11;
 /// Lines side by side between two columns.
 const TRACKS: i64 = 9;
 
@@ -50,7 +52,9 @@ pub fn layout(picture: &Picture) -> Layout {
     let mut places = vec![(0, 0); picture.nodes.len()];
     let mut bands = Vec::new();
     let mut y = TOP;
-    for (band, title) in &picture.bands {
+    let mut all: Vec<(&Band, &String)> = picture.bands.iter().collect();
+    all.sort_by_cached_key(|(band, _)| rank(band));
+    for (band, title) in all {
         let mut rows: BTreeMap<i64, i64> = BTreeMap::new();
         let top = y + HEADING;
         for at in sorted(picture, band) {
@@ -68,14 +72,46 @@ pub fn layout(picture: &Picture) -> Layout {
     Layout { places, columns, bands, lines, width, height: y + LEFT }
 }
 
-/// The column of each step: its phase, and behind what it needs of the same phase.
+/// Where a band stands among the others.
+fn rank(band: &Band) -> (usize, usize, Vec<(String, u64)>) {
+    match band {
+        Band::Run => (0, 0, Vec::new()),
+        Band::Archive(name) => (1, 0, natural(name)),
+        Band::Separate => (2, 0, Vec::new()),
+        Band::Store(number, _) => (3, *number, Vec::new()),
+    }
+}
+
+/// A name as people order names: the numbers in it by what they count.
+fn natural(name: &str) -> Vec<(String, u64)> {
+    let mut parts: Vec<(String, u64)> = vec![(String::new(), 0)];
+    let mut in_number = false;
+    for c in name.chars() {
+        match (c.to_digit(10), parts.last_mut()) {
+            (Some(digit), Some(part)) => {
+                part.1 = part.1.saturating_mul(10).saturating_add(digit.into());
+                in_number = true;
+            }
+            (None, Some(part)) if !in_number => part.0.push(c),
+            _ => {
+                parts.push((c.to_string(), 0));
+                in_number = false;
+            }
+        }
+    }
+    parts
+}
+
+/// The column of each step: its phase, and behind what it needs of the same phase. Locks are taken one after another, and
+/// stand in one column all the same.
 fn column_keys(picture: &Picture) -> Vec<(Phase, usize)> {
     let mut keys: Vec<(Phase, usize)> = picture.nodes.iter().map(|node| (node.phase, 0)).collect();
     // Each pass moves what stands too far left; a graph without loops is at rest after as many as it is deep.
     for _ in 0..picture.nodes.len() {
         let mut moved = false;
         for (from, to) in &picture.edges {
-            if keys[*to] <= keys[*from] {
+            let are_locks = keys[*to].0 == Phase::Lock;
+            if keys[*to] <= keys[*from] && !are_locks {
                 keys[*to] = (keys[*from].0, keys[*from].1 + 1);
                 moved = true;
             }
@@ -91,11 +127,12 @@ fn column_keys(picture: &Picture) -> Vec<(Phase, usize)> {
 fn sorted(picture: &Picture, band: &Band) -> Vec<usize> {
     let mut own: Vec<usize> =
         (0..picture.nodes.len()).filter(|at| picture.nodes[*at].band == *band).collect();
-    own.sort_by_key(|at| (picture.nodes[*at].store, &picture.nodes[*at].id));
+    own.sort_by_cached_key(|at| (picture.nodes[*at].store, natural(&picture.nodes[*at].id.0)));
     own
 }
 
 /// Lines with right angles. Those that end at one step share their upright part, as a bus; so do those that begin at one.
+/// Within a column they run along its left.
 fn lines(picture: &Picture, places: &[(i64, i64)]) -> Vec<[(i64, i64); 4]> {
     let mut coming = vec![0; picture.nodes.len()];
     picture.edges.iter().for_each(|(_, to)| coming[*to] += 1);
@@ -104,6 +141,9 @@ fn lines(picture: &Picture, places: &[(i64, i64)]) -> Vec<[(i64, i64); 4]> {
     let line = |(from, to): &(usize, usize)| {
         let ((x1, y1), (x2, y2)) = (places[*from], places[*to]);
         let (y1, y2) = (y1 + HEIGHT / 2, y2 + HEIGHT / 2);
+        if x1 == x2 {
+            return [(x1, y1), (x1 - BESIDE, y1), (x1 - BESIDE, y2), (x2, y2)];
+        }
         let bus = if coming[*to] > 1 { (x2, true, *to) } else { (x2, false, *from) };
         let track = *tracks.entry(bus).or_insert_with(|| {
             let next = next.entry(x2).or_insert(0);
@@ -114,4 +154,16 @@ fn lines(picture: &Picture, places: &[(i64, i64)]) -> Vec<[(i64, i64); 4]> {
         [(x1 + WIDTH, y1), (x, y1), (x, y2), (x2, y2)]
     };
     picture.edges.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::natural;
+
+    #[test]
+    fn names_with_numbers_are_ordered_by_what_the_numbers_count() {
+        let mut names = vec!["app_10", "app_2b", "app_2", "app", "b", "app_1"];
+        names.sort_by_key(|name| natural(name));
+        assert_eq!(names, ["app", "app_1", "app_2", "app_2b", "app_10", "b"]);
+    }
 }

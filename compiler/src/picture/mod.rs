@@ -250,7 +250,7 @@ fn kind(model: &Model, source: SourceId) -> &'static str {
 }
 
 /// Which levels an archive has over time.
-fn levels(model: &Model) -> String {
+pub(crate) fn levels(model: &Model) -> String {
     match &model.cycle {
         Some(cycle) if cycle.incrementals > 0 => {
             let follow = crate::lower::level_word(cycle.follow);
@@ -282,7 +282,7 @@ fn band_title(band: &Band, model: &Model) -> String {
 }
 
 /// Edges without those that follow from others: what waits for a step waits for all that the step waits for.
-fn reduced(count: usize, edges: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
+pub(crate) fn reduced(count: usize, edges: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
     let mut after: Vec<Vec<usize>> = vec![Vec::new(); count];
     for (from, to) in &edges {
         after[*from].push(*to);

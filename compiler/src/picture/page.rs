@@ -1,37 +1,60 @@
-//! The picture as a page that needs nothing else: it is moved with the pointer, made larger with the wheel, and a step under
-//! the pointer shows what it waits for and what waits for it.
+//! The picture as a page that needs nothing else: it is moved with the pointer, made larger with the wheel, headings stay in
+//! sight, and a step under the pointer shows what it waits for and what waits for it. Steps are found by their names, changes one
+//! after another.
 
 use super::Picture;
 use super::svg::{escaped, svg};
 
 const SCRIPT: &str = r"
 const svg = document.querySelector('svg'), view = svg.viewBox.baseVal;
-const whole = { x: 0, y: 0, w: view.width, h: view.height };
-svg.removeAttribute('width'); svg.removeAttribute('height');
-function fit() {
-  const k = Math.max(whole.w / innerWidth, 1);
+const whole = { w: view.width, h: view.height };
+const lines = [...svg.querySelectorAll('path.line')], steps = [...svg.querySelectorAll('g.step')];
+const columns = svg.querySelector('.columns'), names = svg.querySelector('.names');
+svg.removeAttribute('width'); svg.removeAttribute('height'); svg.classList.add('moves');
+function set(x, y, w, h) {
+  view.x = x; view.y = y; view.width = w; view.height = h;
+  columns.setAttribute('transform', `translate(0 ${Math.max(0, y - 82)})`);
+  names.setAttribute('transform', `translate(${Math.max(0, x - 4)} 0)`);
+}
+// Wider than the window it begins at its left, as small as can be read.
+function open() {
+  const k = Math.min(Math.max(whole.w / innerWidth, 1), 1.3);
   set(0, 0, innerWidth * k, innerHeight * k);
 }
-function set(x, y, w, h) { view.x = x; view.y = y; view.width = w; view.height = h; }
-addEventListener('resize', fit); fit();
+function all() {
+  const k = Math.max(whole.w / innerWidth, whole.h / innerHeight, 1);
+  set(0, 0, innerWidth * k, innerHeight * k);
+}
+function zoom(k, cx, cy) {
+  const w = Math.min(Math.max(view.width * k, 200), whole.w * 4 + innerWidth), s = w / view.width;
+  const px = view.x + cx / innerWidth * view.width, py = view.y + cy / innerHeight * view.height;
+  set(px - (px - view.x) * s, py - (py - view.y) * s, w, view.height * s);
+}
+function go(step) {
+  for (const other of steps) other.classList.toggle('found', other === step);
+  const box = step.querySelector('.b').getBBox();
+  set(box.x + box.width / 2 - innerWidth / 2, box.y + box.height / 2 - innerHeight / 2, innerWidth, innerHeight);
+}
+addEventListener('resize', open); open();
 svg.addEventListener('wheel', event => {
   event.preventDefault();
-  const k = Math.exp(event.deltaY / 500), box = svg.getBoundingClientRect();
-  const w = Math.min(Math.max(view.width * k, 200), whole.w * 4), s = w / view.width;
-  const px = view.x + (event.clientX - box.left) / box.width * view.width;
-  const py = view.y + (event.clientY - box.top) / box.height * view.height;
-  set(px - (px - view.x) * s, py - (py - view.y) * s, w, view.height * s);
+  zoom(Math.exp(event.deltaY / 500), event.clientX, event.clientY);
 }, { passive: false });
 let from = null;
 svg.addEventListener('pointerdown', event => { from = [event.clientX, event.clientY, view.x, view.y]; svg.setPointerCapture(event.pointerId); });
 svg.addEventListener('pointermove', event => {
   if (!from) return;
-  const k = view.width / svg.getBoundingClientRect().width;
+  const k = view.width / innerWidth;
   set(from[2] - (event.clientX - from[0]) * k, from[3] - (event.clientY - from[1]) * k, view.width, view.height);
 });
-svg.addEventListener('pointerup', () => { from = null; });
-svg.addEventListener('dblclick', fit);
-const lines = [...svg.querySelectorAll('path.line')], steps = [...svg.querySelectorAll('g.step')];
+for (const end of ['pointerup', 'pointercancel']) svg.addEventListener(end, () => { from = null; });
+svg.addEventListener('dblclick', all);
+addEventListener('keydown', event => {
+  const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+  if (event.target.tagName === 'INPUT' || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (moves) set(view.x + moves[0] * view.width / 8, view.y + moves[1] * view.height / 8, view.width, view.height);
+  else if (event.key === '+' || event.key === '-') zoom(event.key === '+' ? .8 : 1.25, innerWidth / 2, innerHeight / 2);
+});
 for (const step of steps) {
   step.addEventListener('pointerenter', () => {
     const id = step.dataset.step, near = new Set([id]);
@@ -46,18 +69,45 @@ for (const step of steps) {
     for (const other of [...lines, ...steps]) other.classList.remove('near');
   });
 }
+const name = step => step.querySelector('title').textContent.split('\n')[0].toLowerCase();
+const place = step => { const box = step.querySelector('.b').getBBox(); return [box.y, box.x]; };
+const inOrder = some => some.sort((a, b) => place(a)[0] - place(b)[0] || place(a)[1] - place(b)[1]);
+const changed = inOrder(steps.filter(step => ['added', 'removed', 'changed'].some(mark => step.classList.contains(mark))));
+const word = document.querySelector('input'), found = document.querySelector('output');
+let at = { change: -1, word: -1 };
+function next(kind, some) {
+  if (some.length) go(some[at[kind] = (at[kind] + 1) % some.length]);
+  found.value = some.length ? `${at[kind] + 1} of ${some.length}` : 'none';
+}
+document.querySelector('form').addEventListener('submit', event => {
+  event.preventDefault();
+  const text = word.value.trim().toLowerCase();
+  next('word', text ? inOrder(steps.filter(step => name(step).includes(text))) : []);
+});
+word.addEventListener('input', () => { at.word = -1; found.value = ''; });
+const acts = { in: () => zoom(.8, innerWidth / 2, innerHeight / 2), out: () => zoom(1.25, innerWidth / 2, innerHeight / 2), all, change: () => next('change', changed) };
+for (const button of document.querySelectorAll('button[name]')) button.addEventListener('click', () => acts[button.name]());
 ";
 
 const STYLE: &str = "html,body{margin:0;height:100%;overflow:hidden;background:#fff}svg{width:100vw;height:100vh;cursor:grab;touch-action:none}\
 svg.looking .step:not(.near){opacity:.3}svg.looking .line:not(.near){opacity:.12}\
-.line.near{stroke:#0550ae;stroke-width:2.6}";
+.line.near{stroke:#0550ae;stroke-width:2.6}.moves .again{display:none}svg .step.found>.b{stroke:#0550ae;stroke-width:4}\
+form{position:fixed;right:12px;bottom:12px;font:13px system-ui,sans-serif;background:#fffd;padding:4px;display:flex;gap:4px;align-items:center}\
+button,input{font:inherit;padding:3px 9px;border:1px solid #8c959f;border-radius:5px;background:#fff;color:#1b1f24}input{width:11em}output{min-width:4.5em;color:#57606a}";
+
+const BAR: &str = "<form><input type=\"search\" placeholder=\"find a step\" aria-label=\"find a step\"><output></output>\
+<button type=\"button\" name=\"out\" title=\"smaller: wheel, or -\">\u{2212}</button>\
+<button type=\"button\" name=\"in\" title=\"larger: wheel, or +\">+</button>\
+<button type=\"button\" name=\"all\" title=\"all of it: double click\">whole</button>";
+const CHANGE: &str = "<button type=\"button\" name=\"change\">next change</button>";
 
 /// The picture as a page.
 pub fn html(picture: &Picture) -> String {
     let title = escaped(&picture.title);
+    let change = if picture.is_diff { CHANGE } else { "" };
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>plan {title}</title>\n\
-         <style>{STYLE}</style></head>\n<body>\n{}<script>{SCRIPT}</script>\n</body>\n</html>\n",
+         <style>{STYLE}</style></head>\n<body>\n{BAR}{change}</form>\n{}<script>{SCRIPT}</script>\n</body>\n</html>\n",
         svg(picture)
     )
 }

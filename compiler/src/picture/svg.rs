@@ -14,7 +14,7 @@ const FITS_SMALL: usize = 30;
 const STYLE: &str = "\
 text{font-family:system-ui,'DejaVu Sans',sans-serif;font-size:12px;fill:#1b1f24}\
 .small{font-size:10px;fill:#57606a}.title{font-size:18px;font-weight:600}.head{font-weight:600;fill:#424a53}\
-.band{fill:#f6f8fa;stroke:#d0d7de}.band.store{fill:#eef4fb}.band.run{fill:#faf7f0}.name{font-weight:600;font-size:13px}\
+.band{fill:#f6f8fa;stroke:#d0d7de}.band.store{fill:#eef4fb}.band.run{fill:#faf7f0}.name{font-weight:600;font-size:13px;paint-order:stroke;stroke:#fff;stroke-width:3px}.back{fill:#fff;opacity:.94}\
 .step>.b{fill:#fff;stroke:#57606a;stroke-width:1.2}.source>.b{fill:#e8f5e9}.pack>.b{fill:#e3eefc}.seal>.b{fill:#dff3f1;stroke-width:2.4}\
 .delete>.b{fill:#fdf0e4}.lock>.b,.note>.b{fill:#f3f3f3}.window>.b{fill:#f3ebfa}\
 .line{fill:none;stroke:#8c959f;stroke-width:1.2}.disc{fill:#24415f}.number{fill:#fff;font-size:11px;font-weight:700;text-anchor:middle}\
@@ -34,7 +34,7 @@ pub fn svg(picture: &Picture) -> String {
          <rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>\n",
         escaped(&picture.title)
     );
-    heading(&mut out, picture, &layout);
+    heading(&mut out, picture);
     bands(&mut out, &layout);
     for ((from, to), corners) in picture.edges.iter().zip(&layout.lines) {
         let path: Vec<String> = corners.iter().map(|(x, y)| format!("{x} {y}")).collect();
@@ -47,16 +47,28 @@ pub fn svg(picture: &Picture) -> String {
     for (at, node) in picture.nodes.iter().enumerate() {
         step(&mut out, at, node, layout.places[at], picture.is_diff);
     }
+    names(&mut out, &layout);
+    columns(&mut out, &layout, width);
     out.push_str("</svg>\n");
     out
 }
 
-fn heading(out: &mut String, picture: &Picture, layout: &Layout) {
+/// How many steps changed, in words.
+fn changes(picture: &Picture) -> String {
+    if !picture.is_diff {
+        return String::new();
+    }
+    let count = |fate| picture.nodes.iter().filter(|node| node.mark == Some(fate)).count();
+    format!(", {} new, {} gone, {} changed", count(Fate::Added), count(Fate::Removed), count(Fate::Changed))
+}
+
+fn heading(out: &mut String, picture: &Picture) {
     let title = escaped(&picture.title);
     let _ = writeln!(
         out,
-        "<text class=\"title\" x=\"{LEFT}\" y=\"32\">plan {title}: {} steps</text>",
-        picture.nodes.len()
+        "<text class=\"title\" x=\"{LEFT}\" y=\"32\">plan {title}: {} steps{}</text>",
+        picture.nodes.len(),
+        changes(picture)
     );
     let legend = match picture.is_diff {
         true => "+ new (thick line)   \u{2212} gone (dashes)   ~ changed (long dashes)   pale: as before",
@@ -66,13 +78,23 @@ fn heading(out: &mut String, picture: &Picture, layout: &Layout) {
     };
     let _ =
         writeln!(out, "<text class=\"small\" xml:space=\"preserve\" x=\"{LEFT}\" y=\"54\">{legend}</text>");
-    for (title, x) in &layout.columns {
+}
+
+/// The headings, in a group of their own: a page keeps them in sight.
+fn columns(out: &mut String, layout: &Layout, width: i64) {
+    let _ = writeln!(
+        out,
+        "<g class=\"columns\"><rect class=\"back\" y=\"{}\" width=\"{width}\" height=\"26\"/>",
+        TOP - 32
+    );
+    for (title, x) in layout.columns.iter().filter(|(title, _)| !title.is_empty()) {
         let _ = writeln!(out, "<text class=\"head\" x=\"{x}\" y=\"{}\">{title}</text>", TOP - 14);
     }
+    out.push_str("</g>\n");
 }
 
 fn bands(out: &mut String, layout: &Layout) {
-    for (band, title, y, height) in &layout.bands {
+    for (band, _, y, height) in &layout.bands {
         let class = match band {
             Band::Run => "band run",
             Band::Store(..) => "band store",
@@ -84,23 +106,31 @@ fn bands(out: &mut String, layout: &Layout) {
             "<rect class=\"{class}\" x=\"{}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"6\"/>",
             LEFT / 2
         );
+    }
+}
+
+/// The names of bands, in a group of their own: a page keeps them in sight. A wide band says its name again where its steps
+/// begin.
+fn names(out: &mut String, layout: &Layout) {
+    let mut again = String::new();
+    out.push_str("<g class=\"names\">\n");
+    for (band, title, y, height) in &layout.bands {
         let mut x = LEFT + 2;
         if let Band::Store(number, _) = band {
             disc(out, x + 8, y + 13, *number);
             x += 22;
         }
-        // A wide band says its name again where its steps begin.
-        let first = layout
-            .places
-            .iter()
-            .filter(|place| (*y..y + height).contains(&place.1))
-            .map(|place| place.0)
-            .min();
-        for x in [Some(x), first.filter(|first| *first > x + WIDTH)].into_iter().flatten() {
+        let title = escaped(title);
+        let _ = writeln!(out, "<text class=\"name\" x=\"{x}\" y=\"{}\">{title}</text>", y + 17);
+        let inside = layout.places.iter().filter(|place| (*y..y + height).contains(&place.1));
+        let first = inside.map(|place| place.0).min();
+        if let Some(first) = first.filter(|first| *first > x + WIDTH) {
             let _ =
-                writeln!(out, "<text class=\"name\" x=\"{x}\" y=\"{}\">{}</text>", y + 17, escaped(title));
+                writeln!(again, "<text class=\"name again\" x=\"{first}\" y=\"{}\">{title}</text>", y + 17);
         }
     }
+    out.push_str("</g>\n");
+    out.push_str(&again);
 }
 
 fn disc(out: &mut String, x: i64, y: i64, number: usize) {

@@ -39,7 +39,7 @@ impl<'a> Resolver<'a> {
         let notifies = self.each("notify", Self::notify);
         let objectives = self.each("objective", Self::objective);
         let verifies = self.each("verify", Self::verify);
-        self.facts.policies = self.each("policy", Self::policy);
+        let policies = self.each("policy", Self::policy);
         if let (Some(cycle), Some(schedule)) = (&cycle, &schedule) {
             self.check_cycle(cycle, schedule);
         }
@@ -64,6 +64,7 @@ impl<'a> Resolver<'a> {
             notifies,
             objectives,
             verifies,
+            policies,
         };
         order_unnamed(&mut model);
         Some(model)
@@ -167,6 +168,8 @@ fn order_unnamed(model: &mut Model) {
             format!("{:?}{:?}", verify.command, verify.identity),
         )
     });
+    let rules = |rules: &[(&'static str, Place)]| rules.iter().map(|(rule, _)| *rule).collect::<Vec<_>>();
+    model.policies.sort_by_key(|policy| (rules(&policy.require), rules(&policy.forbid)));
 }
 
 /// Indices as ids of sources.

@@ -65,18 +65,10 @@ pub(crate) struct Facts {
     pub inline_secrets: Vec<Place>,
     /// Files that secrets and `read` come from.
     pub secret_files: Vec<(PathBuf, Place)>,
-    pub policies: Vec<Policy>,
     /// Sources that an archive excludes, by the archive's place in the model.
     pub excluded: Vec<(usize, usize, Place)>,
     pub home: Option<PathBuf>,
     pub root: FileId,
-}
-
-/// Rules that a file lays on every plan.
-#[derive(Debug)]
-pub(crate) struct Policy {
-    pub require: Vec<(&'static str, Place)>,
-    pub forbid: Vec<(&'static str, Place)>,
 }
 
 impl Facts {

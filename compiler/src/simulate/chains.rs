@@ -19,20 +19,35 @@ pub(super) struct Stream {
     by_levels: bool,
     /// The longest time between two of them.
     pub worst: Option<Gap>,
+    /// The same where an hour that comes twice counts once.
+    pub steady: Option<u64>,
 }
 
 impl Stream {
     fn new(schedule: &Schedule, horizon: Horizon) -> Stream {
         let ticks = due::ticks(schedule, horizon.from, horizon.until, horizon.runs);
-        let starts: Vec<i64> = ticks.iter().map(|tick| tick.at).collect();
-        Stream { by_levels: schedule.is_by_levels(), worst: worst_gap(&starts), ticks }
+        Stream {
+            by_levels: schedule.is_by_levels(),
+            worst: worst_gap(&ticks),
+            steady: steady_gap(&ticks),
+            ticks,
+        }
     }
 }
 
 /// The longest time between two of these moments, the first if there are several.
-pub(super) fn worst_gap(starts: &[i64]) -> Option<Gap> {
-    let gaps = starts.windows(2).rev().max_by_key(|pair| pair[1] - pair[0])?;
-    Some(Gap { from: moment(gaps[0]), until: moment(gaps[1]) })
+pub(super) fn worst_gap(ticks: &[Tick]) -> Option<Gap> {
+    let gap = ticks.windows(2).rev().max_by_key(|pair| pair[1].at - pair[0].at)?;
+    Some(Gap { from: moment(gap[0].at), until: moment(gap[1].at) })
+}
+
+/// The longest time between two of these moments in seconds, where an hour that comes twice counts once.
+pub(super) fn steady_gap(ticks: &[Tick]) -> Option<u64> {
+    let steady = |pair: &[Tick]| {
+        let moved_back = i64::from(pair[0].offset) - i64::from(pair[1].offset);
+        pair[1].at - pair[0].at - moved_back.max(0)
+    };
+    ticks.windows(2).map(steady).max().map(|gap| u64::try_from(gap).unwrap_or(0))
 }
 
 /// Archives that behave alike: of one schedule, in the same stores.

@@ -14,11 +14,12 @@ mod chains;
 mod rows;
 mod shelf;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use jiff::{Timestamp, ToSpan};
 
-use crate::due;
+use crate::due::{self, Tick};
 use crate::model::{Keep, Level, Model, SourceId, StoreId};
 use crate::retention::{self, Decision, Part, Policy, Run};
 use chains::{Line, Play, Stream};
@@ -229,25 +230,36 @@ impl<'m> Simulation<'m> {
 
     /// The starts of a source's runs, oldest first, in seconds since 1970.
     pub fn starts(&self, source: SourceId) -> Vec<i64> {
+        self.ticks(source).iter().map(|tick| tick.at).collect()
+    }
+
+    fn ticks(&self, source: SourceId) -> Cow<'_, [Tick]> {
         let streams: BTreeSet<usize> = self.streams_of(source).collect();
-        let mut starts: Vec<i64> = streams
-            .iter()
-            .flat_map(|stream| self.streams[*stream].ticks.iter().map(|tick| tick.at))
-            .collect();
-        if streams.len() > 1 {
-            starts.sort_unstable();
-            starts.dedup();
+        if let [stream] = Vec::from_iter(&streams)[..] {
+            return Cow::Borrowed(&self.streams[*stream].ticks);
         }
-        starts
+        let mut ticks: Vec<Tick> =
+            streams.iter().flat_map(|stream| self.streams[*stream].ticks.iter().copied()).collect();
+        ticks.sort_unstable();
+        ticks.dedup_by_key(|tick| tick.at);
+        Cow::Owned(ticks)
     }
 
     /// The longest time between two runs of a source, the first if there are several. `None`: there are no two runs.
     pub fn worst_gap(&self, source: SourceId) -> Option<Gap> {
-        let streams: BTreeSet<usize> = self.streams_of(source).collect();
-        if let [stream] = Vec::from_iter(&streams)[..] {
-            return self.streams[*stream].worst;
+        match self.ticks(source) {
+            Cow::Borrowed(_) => self.streams[self.streams_of(source).next()?].worst,
+            Cow::Owned(ticks) => chains::worst_gap(&ticks),
         }
-        chains::worst_gap(&self.starts(source))
+    }
+
+    /// The longest time between two runs of a source in seconds, where an hour that comes twice counts once: what would
+    /// pass between them if clocks were never moved back.
+    pub fn steady_gap(&self, source: SourceId) -> Option<u64> {
+        match self.ticks(source) {
+            Cow::Borrowed(_) => self.streams[self.streams_of(source).next()?].steady,
+            Cow::Owned(ticks) => chains::steady_gap(&ticks),
+        }
     }
 
     fn streams_of(&self, source: SourceId) -> impl Iterator<Item = usize> {

@@ -9,7 +9,17 @@ const oniguruma = require("vscode-oniguruma");
 const textmate = require("vscode-textmate");
 
 const ROOT = path.join(__dirname, "..");
-const PLANS = path.join(ROOT, "..", "..", "plans");
+const TOP = path.join(ROOT, "..", "..");
+
+/** Every plan and library below folders of the repository. */
+function plans(...folders) {
+  const below = (folder) =>
+    fs.readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+      const at = path.join(folder, entry.name);
+      return entry.isDirectory() ? below(at) : entry.name.endsWith(".plan") ? [at] : [];
+    });
+  return folders.flatMap((folder) => below(path.join(TOP, folder)));
+}
 
 async function grammar() {
   const wasm = fs.readFileSync(require.resolve("vscode-oniguruma/release/onig.wasm"));
@@ -101,10 +111,20 @@ test("an allowance names its finding", async () => {
 });
 
 test("nothing in the plans of this repository is left plain", async () => {
-  for (const name of fs.readdirSync(PLANS).filter((name) => name.endsWith(".plan"))) {
-    for (const [word, scope] of await tokens(fs.readFileSync(path.join(PLANS, name), "utf8"))) {
+  const all = plans("plans", "compiler/tests/samples");
+  assert.ok(all.length >= 17, all.join());
+  for (const name of all) {
+    for (const [word, scope] of await tokens(fs.readFileSync(name, "utf8"))) {
       assert.notEqual(scope, "source", `${name}: \`${word}\``);
     }
+  }
+});
+
+test("plans with mistakes are tokenised to their end", async () => {
+  for (const name of plans("tests/broken")) {
+    const text = `${fs.readFileSync(name, "utf8").trimEnd()}\n}]\nlet behind = 1\n`;
+    const of = await tokens(text);
+    assert.equal(of.at(-3)?.[0] + of.at(-3)?.[1], "behindvariable.other.constant", name);
   }
 });
 

@@ -249,3 +249,66 @@ fn messages_speak_no_grammar_rule_names() {
         }
     }
 }
+
+/// The text after the first mend of its first error.
+fn mended(text: &str) -> Option<String> {
+    let errors = parse(text).errors;
+    let mend = errors.first()?.mends.first()?;
+    let mut text = text.to_owned();
+    text.replace_range(mend.span.start..mend.span.end, &mend.new);
+    Some(text)
+}
+
+#[test]
+fn what_a_program_can_mend_it_mends() {
+    for (text, expected) in [
+        ("let x == 1", "let x = 1"),
+        ("let x = 5 GB", "let x = 5GB"),
+        ("let x = 30 min", "let x = 30m"),
+        ("let x = 10min", "let x = 10m"),
+        ("let x = 1.5h", "let x = 90m"),
+        ("let x = 1h30m", "let x = 90m"),
+        ("let x = 5gb", "let x = 5GB"),
+        ("let x = 10MB/min", "let x = 10MB/s"),
+        ("let x = 1_000", "let x = 1000"),
+        ("let x = 2:30", "let x = 02:30"),
+        ("let x = yes", "let x = true"),
+        ("let x = Full", "let x = full"),
+        ("let X = 5", "let x = 5"),
+        ("let x = /data/x", "let x = \"/data/x\""),
+        ("let x = ~/x", "let x = \"~/x\""),
+        ("let x = *.tmp", "let x = \"*.tmp\""),
+        ("let x = $y", "let x = y"),
+        ("let x = “text”", "let x = \"text\""),
+        ("let x = 1;", "let x = 1"),
+        ("let x =\u{a0} 1", "let x =  1"),
+        ("let x 5", "let x = 5"),
+        ("param x int", "param x: int"),
+        ("store \"local\": dir { }", "store local: dir { }"),
+        ("source files notes { }", "source notes: files { }"),
+        ("keep = { cycles = 2 }", "keep { cycles = 2 }"),
+        ("let x = [\"a\" \"b\"]", "let x = [\"a\", \"b\"]"),
+        ("let x = f(a b)", "let x = f(a, b)"),
+        ("let x = [a)", "let x = [a]"),
+        ("let x = f(a))", "let x = f(a)"),
+        ("let x = daily 02:30", "let x = daily at 02:30"),
+        ("let x = weekly on sunday at 03:00", "let x = weekly on sun at 03:00"),
+        ("let x = \"abc", "let x = \"abc\""),
+        ("let x = 'abc  \nlet y = 1", "let x = 'abc'  \nlet y = 1"),
+        ("staging { path = \"x }\nlet y = 1", "staging { path = \"x\" }\nlet y = 1"),
+        ("x {\n  path: \"a\"\n}", "x {\n  path = \"a\"\n}"),
+        ("x {\n  path \"a\"\n}", "x {\n  path = \"a\"\n}"),
+        ("x { a = 1 b = 2 }", "x { a = 1\nb = 2 }"),
+        ("x {\n  a = [\"a\" # why\n  b = [\"b\"]\n}", "x {\n  a = [\"a\"] # why\n  b = [\"b\"]\n}"),
+    ] {
+        let found = mended(text);
+        assert_eq!(found.as_deref(), Some(expected), "{text}: {:#?}", parse(text).errors);
+        assert_eq!(parse(expected).errors, [], "{expected}");
+    }
+    // What could be meant otherwise is left to whoever reads the help.
+    for text in
+        ["let x = a + b", "let x = [\"a, \"b\"]", "x {", "let x =", "let x = 5parsecs", "let x = 24:00"]
+    {
+        assert_eq!(mended(text), None, "{text}: {:#?}", parse(text).errors);
+    }
+}

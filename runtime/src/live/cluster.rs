@@ -5,7 +5,7 @@ use backplan_compiler::model::{Postgres, PostgresDriver, Source, SourceId, Sourc
 
 use super::Look;
 use crate::postgres::probe::{self, Facts};
-use crate::postgres::tools;
+use crate::postgres::{pgbackrest, tools};
 use crate::run::secrets::Secrets;
 
 impl Look<'_> {
@@ -19,6 +19,7 @@ impl Look<'_> {
                 self.versions(source, postgres, &facts);
                 self.rights(source, postgres, &facts);
                 self.log(SourceId(at), source, postgres, &facts);
+                self.stanza(SourceId(at), source, postgres, &facts);
                 if postgres.repository().is_none() {
                     bytes += facts.bytes.unwrap_or_default();
                 }
@@ -64,6 +65,11 @@ impl Look<'_> {
     }
 
     fn versions(&mut self, source: &Source, postgres: &Postgres, facts: &Facts) {
+        if let Some(version) = probe::old_pgbackrest(postgres.driver, self.control) {
+            let message = format!("source `{}`: pgBackRest {version} is not known here", source.name);
+            let help = format!("install a newer package, {} at the least", pgbackrest::oldest());
+            self.find(&codes::TOOL_OLD, source.place, message, help);
+        }
         let old = probe::programs(postgres.driver)
             .iter()
             .filter_map(|program| Some((*program, probe::major_of(program, self.control)?)))
@@ -134,6 +140,8 @@ impl Look<'_> {
             let help =
                 format!("set one with `{wanted}` and reload the server: docs/postgres.md has the line");
             self.find(&codes::ARCHIVE_COMMAND, place, message, help);
+        } else {
+            self.archiving(id, source, postgres, facts);
         }
         if let Some(segment) = &facts.failed_segment {
             let message = format!("source `{name}`: the last attempt to archive, of `{segment}`, failed");

@@ -1,7 +1,9 @@
 //! `plan check --live`: whether the world is as a plan needs it. Looks, and changes nothing: not a file is written, a lock
 //! taken or a setting changed.
 
+mod archiving;
 mod cluster;
+mod repository;
 
 use std::fs;
 use std::io;
@@ -41,6 +43,7 @@ pub fn look(model: &Model, state: &Path, now: Timestamp, control: &Control) -> V
     for source in &model.sources {
         look.source(source);
     }
+    look.settings();
     let database_bytes = look.clusters();
     look.staging(database_bytes);
     look.findings

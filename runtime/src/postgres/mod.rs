@@ -16,6 +16,7 @@
 pub mod basebackup;
 pub mod dump;
 pub mod harmless;
+pub mod inspect;
 pub mod pgbackrest;
 pub mod probackup;
 pub mod probe;
@@ -246,6 +247,7 @@ impl Job<'_> {
             run_as: self.postgres.run_as.clone(),
             timeout: self.timeout,
             folder: Some(PathBuf::from("/")),
+            is_bound: false,
         }
     }
 

@@ -3,28 +3,34 @@
 //!
 //! Exit statuses and the JSON of `info` are those of pgBackRest 2.45 and newer.
 
-use std::collections::BTreeMap;
+pub(super) mod info;
+pub mod settings;
+mod stanza;
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use backplan_compiler::model::Level;
-use serde::Deserialize;
+use info::{Listed, MARK, Stanza};
 
 use super::repository::{KEY_FILE, Repository};
 use super::{Abilities, Apart, Backup, Driver, DriverError, Job, Labels, text, tools};
-use crate::catalog::ids::RunId;
 use crate::run::process::{self, ProcessError, Program};
 
 /// The file that `archive_command` names: `pgbackrest --config=STAGING/pgbackrest.conf --stanza=S archive-push %p`.
 pub const CONFIG: &str = "pgbackrest.conf";
 
-/// The annotation of a separate backup: the plan and the run that made it.
-const MARK: &str = "backplan";
-
 /// Statuses that another attempt does not change: bad options, missing settings, another cluster's stanza.
 const LASTING: [i32; 6] = [28, 31, 32, 37, 51, 68];
+
+/// How errors begin that tell of the repository, not of the way to it.
+const SPOILT: [&str; 5] =
+    ["[FileMissingError]", "[ChecksumError]", "[FormatError]", "[CryptoError]", "[FileInvalidError]"];
+
+/// The first version whose options and answers are those that are used here.
+const OLDEST: (u32, u32) = (2, 45);
 
 const ANOTHER: &str =
     "after a major upgrade run `pgbackrest stanza-upgrade`, else give this cluster a `staging` of its own";
@@ -43,6 +49,8 @@ impl Driver for Pgbackrest {
             job.hand_over(&apart.home)?;
         }
         let tool = Tool::new(job)?;
+        let version = tool.version()?;
+        refuse_old(&version)?;
         tool.write_key()?;
         let known = tool.info()?;
         // Before anything is written: the settings of another cluster's repository must stay as they are.
@@ -50,11 +58,11 @@ impl Driver for Pgbackrest {
         if job.postgres.config.is_none() {
             tool.write_config()?;
         }
+        let mut warnings = tool.lost(known.as_ref());
         if known.is_none() {
-            tool.run("stanza-create", &[])?;
-            tool.run("check", &[])?;
+            warnings.extend(tool.make_stanza()?);
         }
-        let mut warnings = tool.drop_orphans(known.as_ref())?;
+        warnings.extend(tool.drop_orphans(known.as_ref())?);
         let wanted = match job.level {
             Level::Full => "full",
             Level::Differential => "diff",
@@ -65,16 +73,7 @@ impl Driver for Pgbackrest {
         let mut options = vec![kind.as_str(), "--start-fast", "--no-expire-auto"];
         options.extend(mark.as_deref());
         tool.run("backup", &options)?;
-        let stanza = tool.info()?;
-        let made = stanza.as_ref().and_then(|stanza| stanza.backup.last());
-        let made =
-            made.ok_or_else(|| DriverError::Passing("pgBackRest made a backup and does not list it".into()))?;
-        if made.error == Some(true) {
-            return Err(DriverError::Lasting(format!(
-                "pgBackRest found damaged pages while it made `{}`: run `pg_amcheck`, look at its log",
-                made.label
-            )));
-        }
+        let (made, stanza) = tool.newest()?;
         if made.kind != wanted {
             warnings.push(format!(
                 "pgBackRest made a {} backup, not a {wanted}: its repository has nothing that it could rest on",
@@ -82,11 +81,10 @@ impl Driver for Pgbackrest {
             ));
         }
         let mut labels = made.labels();
-        let system = stanza.as_ref().and_then(|stanza| stanza.db.last());
-        labels.extend(system.map(|db| ("system_id".to_owned(), db.system_id.to_string())));
-        labels.extend(system.map(|db| ("server_version".to_owned(), db.version.clone())));
+        labels.extend(stanza.system_id().map(|system| ("system_id".to_owned(), system)));
+        labels.extend(stanza.server_version().map(|version| ("server_version".to_owned(), version)));
         labels.insert("stanza".to_owned(), tool.stanza.to_owned());
-        labels.insert("tool_version".to_owned(), tool.version()?);
+        labels.insert("tool_version".to_owned(), version);
         Ok(Backup { labels, warnings, ..Backup::default() })
     }
 
@@ -121,28 +119,60 @@ impl<'a> Tool<'a> {
         let program = tools::find("pgbackrest")?;
         let stanza = job.postgres.stanza.as_deref().unwrap_or(job.source);
         let config = match &job.postgres.config {
-            Some(config) => {
-                agree(job, config)?;
-                config.clone()
-            }
+            Some(config) => config.clone(),
             None => job.separate.as_ref().map_or(job.folder, |apart| &apart.home).join(CONFIG),
         };
         let repository = match &job.separate {
             Some(apart) => apart.repository.clone(),
             None => Repository::folder(job.folder),
         };
-        Ok(Tool { job, program, config, stanza, repository })
+        let tool = Tool { job, program, config, stanza, repository };
+        tool.agree()?;
+        Ok(tool)
+    }
+
+    /// A file of the operator's must not keep the repository elsewhere than the plan says, nor decide what goes.
+    fn agree(&self) -> Result<(), DriverError> {
+        let Some(config) = &self.job.postgres.config else { return Ok(()) };
+        let text =
+            fs::read_to_string(config).map_err(|cause| DriverError::File { path: config.clone(), cause })?;
+        let apart = self.job.separate.as_ref();
+        let wanted = settings::Wanted {
+            stanza: self.stanza,
+            postgres: self.job.postgres,
+            repository: &self.repository,
+            is_encrypted: apart.map(|apart| apart.repository.settings().contains_key("cipher-type")),
+        };
+        match wanted.conflicts(&text).as_slice() {
+            [] => Ok(()),
+            told => Err(DriverError::Lasting(format!("`{}` {}", config.display(), told.join("; it ")))),
+        }
+    }
+
+    /// The backup that was made just now.
+    fn newest(&self) -> Result<(Listed, Stanza), DriverError> {
+        let mut stanza = self.info()?;
+        let made = stanza.as_mut().and_then(|stanza| stanza.backup.pop());
+        let (Some(made), Some(stanza)) = (made, stanza) else {
+            return Err(DriverError::Passing("pgBackRest made a backup and does not list it".into()));
+        };
+        if made.error == Some(true) {
+            return Err(DriverError::Lasting(format!(
+                "pgBackRest found damaged pages while it made `{}`: run `pg_amcheck`, look at its log",
+                made.label
+            )));
+        }
+        Ok((made, stanza))
     }
 
     fn refuse_another(&self, known: Option<&Stanza>) -> Result<(), DriverError> {
-        let Some(db) = known.and_then(|stanza| stanza.db.last()) else { return Ok(()) };
+        let Some(theirs) = known.and_then(Stanza::system_id) else { return Ok(()) };
         match self.job.server()?.get("system_id") {
-            Some(system) if *system != db.system_id.to_string() => Err(DriverError::Lasting(format!(
-                "the repository `{}` belongs to another cluster: its stanza `{}` has system identifier {}, this cluster \
+            Some(system) if *system != theirs => Err(DriverError::Lasting(format!(
+                "the repository `{}` belongs to another cluster: its stanza `{}` has system identifier {theirs}, this cluster \
                  {system}; {ANOTHER}",
                 self.repository.location(),
                 self.stanza,
-                db.system_id
             ))),
             _ => Ok(()),
         }
@@ -151,25 +181,26 @@ impl<'a> Tool<'a> {
     /// The settings that backup, `archive_command` and restore share.
     fn write_config(&self) -> Result<(), DriverError> {
         let mode = if self.repository.has_secret() { 0o600 } else { 0o640 };
-        self.replace(&self.config, &self.settings()?, mode)
+        self.replace(&self.config, self.settings()?.as_bytes(), mode)
     }
 
     /// The key that the settings name, where the store wants one in a file.
     fn write_key(&self) -> Result<(), DriverError> {
         match self.repository.key() {
-            Some(key) => self.replace(&self.key_file(), key.expose(), 0o600),
+            Some(key) => self.replace(&self.key_file(), key.expose().as_bytes(), 0o600),
             None => Ok(()),
         }
     }
 
     fn key_file(&self) -> PathBuf {
-        self.config.with_file_name(KEY_FILE)
+        let home = self.job.separate.as_ref().map_or(self.job.folder, |apart| &apart.home);
+        home.join(KEY_FILE)
     }
 
     /// Replaces a file as a whole: a server may read it meanwhile.
-    fn replace(&self, path: &Path, wanted: &str, mode: u32) -> Result<(), DriverError> {
+    fn replace(&self, path: &Path, wanted: &[u8], mode: u32) -> Result<(), DriverError> {
         let failed = |cause| DriverError::File { path: path.to_path_buf(), cause };
-        if fs::read_to_string(path).is_ok_and(|text| text == wanted) {
+        if fs::read(path).is_ok_and(|bytes| bytes == wanted) {
             return Ok(());
         }
         let mut temporary = path.as_os_str().to_owned();
@@ -181,7 +212,7 @@ impl<'a> Tool<'a> {
         }
         let mut file =
             fs::File::options().write(true).create_new(true).mode(0o600).open(&temporary).map_err(failed)?;
-        file.write_all(wanted.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+        file.write_all(wanted).and_then(|()| file.sync_all()).map_err(failed)?;
         fs::set_permissions(&temporary, fs::Permissions::from_mode(mode)).map_err(failed)?;
         if let Some(account) = &self.job.postgres.run_as {
             let (user, group) = tools::account(account)?;
@@ -227,7 +258,7 @@ impl<'a> Tool<'a> {
         argv.extend(options.iter().map(|option| (*option).to_owned()));
         argv.push(command.to_owned());
         let mut program = self.job.program(argv);
-        if self.job.postgres.config.is_none() {
+        if self.job.postgres.config.is_none() || self.job.separate.is_some() {
             program.env.extend(self.repository.environment(&self.key_file()));
         }
         program
@@ -238,6 +269,28 @@ impl<'a> Tool<'a> {
         let program = self.job.program(vec![self.program.clone(), "version".to_owned()]);
         let out = process::run(&program, self.job.control, &silent)?;
         Ok(String::from_utf8_lossy(&out).trim().trim_start_matches("pgBackRest ").to_owned())
+    }
+
+    /// Backups that manifests name and that are in the repository no more. What is in a folder is there as long as the
+    /// manifests beside it are.
+    fn lost(&self, known: Option<&Stanza>) -> Vec<String> {
+        let Some(apart) = self.job.separate.as_ref().filter(|apart| !apart.repository.is_remote()) else {
+            return Vec::new();
+        };
+        let is_there = |label: &&String| {
+            known.is_some_and(|stanza| stanza.backup.iter().any(|backup| backup.label == **label))
+        };
+        let gone: Vec<&str> =
+            apart.known.iter().filter(|label| !is_there(label)).map(String::as_str).collect();
+        match gone.as_slice() {
+            [] => Vec::new(),
+            gone => vec![format!(
+                "the repository `{}` has no longer {} that earlier runs made: they restore nothing of it ({})",
+                self.repository.location(),
+                if gone.len() == 1 { "a backup".to_owned() } else { format!("{} backups", gone.len()) },
+                gone.iter().take(3).copied().collect::<Vec<_>>().join(", ")
+            )],
+        }
     }
 
     /// Deletes backups that runs of this plan made and never committed: they were killed in between.
@@ -289,40 +342,50 @@ impl<'a> Tool<'a> {
         let program = self.command("info", &["--output=json"]);
         let silent: process::Tell = std::sync::Arc::new(|_| {});
         let out = process::run(&program, self.job.control, &silent).map_err(explain)?;
-        let found = parse(&out).map_err(|error| {
+        let found = info::parse(&out).map_err(|error| {
             DriverError::Lasting(format!(
                 "pgBackRest's `info` cannot be understood: {error}; is it older than 2.45?"
             ))
         })?;
-        // It ends with 0 for a stanza that is not there.
-        Ok(found
-            .into_iter()
-            .find(|stanza| stanza.name == self.stanza && !matches!(stanza.status.code, 1 | 3)))
+        let Some(stanza) = found.into_iter().find(|stanza| stanza.name == self.stanza) else {
+            return Ok(None);
+        };
+        match stanza.trouble() {
+            Some(said) => Err(self.unreadable(&said)),
+            None => Ok(Some(stanza).filter(|stanza| !stanza.is_missing())),
+        }
+    }
+
+    fn unreadable(&self, said: &str) -> DriverError {
+        let words = format!("the repository `{}` cannot be read: {said}", self.repository.location());
+        if SPOILT.iter().any(|kind| said.starts_with(kind)) {
+            let mend = "`plan verify` says what of it is whole; where it is encrypted, see that the `passphrase` is its own";
+            return DriverError::Lasting(format!("{words}\n  {mend}"));
+        }
+        DriverError::Passing(words)
     }
 }
 
-/// A file of the operator's must not keep the repository elsewhere than the plan says.
-fn agree(job: &Job<'_>, config: &std::path::Path) -> Result<(), DriverError> {
-    let text = fs::read_to_string(config)
-        .map_err(|cause| DriverError::File { path: config.to_path_buf(), cause })?;
-    let set = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("repo1-path")?.trim_start().strip_prefix('='));
-    let other = set.map(str::trim).find(|path| std::path::Path::new(path) != job.folder);
-    let absent = !text.lines().any(|line| line.trim().starts_with("repo1-path"));
-    match other {
-        Some(path) => Err(DriverError::Lasting(format!(
-            "`{}` has `repo1-path={path}`, and the plan has `staging = \"{}\"`: make them the same",
-            config.display(),
-            job.folder.display()
-        ))),
-        None if absent => Err(DriverError::Lasting(format!(
-            "`{}` has no `repo1-path`: add `repo1-path={}`, so that `archive_command` finds it too",
-            config.display(),
-            job.folder.display()
-        ))),
-        None => Ok(()),
+/// Whether a version (`2.45`) is one that this driver does not know.
+pub fn is_old(version: &str) -> bool {
+    let mut numbers =
+        version.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse::<u32>().ok());
+    (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default()) < OLDEST
+}
+
+/// The first version that is known.
+pub fn oldest() -> String {
+    format!("{}.{}", OLDEST.0, OLDEST.1)
+}
+
+fn refuse_old(version: &str) -> Result<(), DriverError> {
+    if !is_old(version) {
+        return Ok(());
     }
+    Err(DriverError::Lasting(format!(
+        "pgBackRest {version} is older than {}, the first that is known here: install a newer package",
+        oldest()
+    )))
 }
 
 /// What to do about the statuses that everyone meets once.
@@ -347,120 +410,5 @@ fn explain(error: ProcessError) -> DriverError {
     match code {
         Some(code) if LASTING.contains(&code) => DriverError::Lasting(words),
         _ => DriverError::Passing(words),
-    }
-}
-
-fn parse(json: &[u8]) -> Result<Vec<Stanza>, serde_json::Error> {
-    serde_json::from_slice(json)
-}
-
-#[derive(Debug, Deserialize)]
-struct Stanza {
-    name: String,
-    status: Status,
-    #[serde(default)]
-    backup: Vec<Listed>,
-    #[serde(default)]
-    db: Vec<Db>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Status {
-    code: i64,
-}
-
-#[derive(Debug, Deserialize)]
-struct Db {
-    #[serde(rename = "system-id")]
-    system_id: u64,
-    version: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Listed {
-    label: String,
-    #[serde(rename = "type")]
-    kind: String,
-    prior: Option<String>,
-    error: Option<bool>,
-    #[serde(default)]
-    annotation: BTreeMap<String, String>,
-    archive: Option<Range>,
-    lsn: Option<Range>,
-    timestamp: Option<Times>,
-    info: Option<Sizes>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Range {
-    start: Option<String>,
-    stop: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Times {
-    start: i64,
-    stop: i64,
-}
-
-#[derive(Debug, Deserialize)]
-struct Sizes {
-    size: u64,
-}
-
-impl Listed {
-    /// The plan, and its run, that say they made it.
-    fn made_by(&self) -> Option<(&str, RunId)> {
-        let (plan, run) = self.annotation.get(MARK)?.split_once('/')?;
-        Some((plan, run.parse().ok()?))
-    }
-
-    fn labels(&self) -> Labels {
-        let range = |range: &Option<Range>| {
-            range.as_ref().map_or((None, None), |range| (range.start.clone(), range.stop.clone()))
-        };
-        let ((lsn_start, lsn_stop), (wal_start, wal_stop)) = (range(&self.lsn), range(&self.archive));
-        let time = |at: i64| jiff::Timestamp::from_second(at).ok().map(|at| at.to_string());
-        let timeline = wal_start.as_ref().and_then(|name| u32::from_str_radix(name.get(..8)?, 16).ok());
-        let all = [
-            ("label", Some(self.label.clone())),
-            ("type", Some(self.kind.clone())),
-            ("prior", self.prior.clone()),
-            ("lsn_start", lsn_start),
-            ("lsn_stop", lsn_stop),
-            ("timeline", timeline.map(|timeline| timeline.to_string())),
-            ("wal_start", wal_start),
-            ("wal_stop", wal_stop),
-            ("started", self.timestamp.as_ref().and_then(|times| time(times.start))),
-            ("stopped", self.timestamp.as_ref().and_then(|times| time(times.stop))),
-            ("database_bytes", self.info.as_ref().map(|info| info.size.to_string())),
-        ];
-        let known = all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        known.collect::<BTreeMap<_, _>>()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn what_info_says_becomes_labels() {
-        let json = br#"[{"backup":[{"archive":{"start":"000000020000000000000005","stop":"000000020000000000000006"},
-            "database":{"id":1,"repo-key":1},"error":false,"info":{"size":90,"delta":9,"repository":{"size":1,"delta":1}},
-            "label":"20261120-023000F_20261121-023000D","lsn":{"start":"0/5000028","stop":"0/6000050"},
-            "prior":"20261120-023000F","reference":["20261120-023000F"],"timestamp":{"start":1795228200,"stop":1795228260},
-            "type":"diff"}],"db":[{"id":1,"repo-key":1,"system-id":18446744073709551615,"version":"15"}],
-            "name":"db","status":{"code":0,"message":"ok"}}]"#;
-        let stanza = parse(json).unwrap().remove(0);
-        assert_eq!(stanza.db[0].system_id, u64::MAX);
-        let labels = stanza.backup[0].labels();
-        assert_eq!(labels["type"], "diff");
-        assert_eq!(labels["prior"], "20261120-023000F");
-        assert_eq!(labels["timeline"], "2");
-        assert_eq!(labels["wal_stop"], "000000020000000000000006");
-        assert_eq!(labels["stopped"], jiff::Timestamp::from_second(1_795_228_260).unwrap().to_string());
-        assert!(parse(b"not json").is_err());
     }
 }

@@ -1,13 +1,13 @@
 //! What a server says of itself, for a check before anything is run. Asks, and changes nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use backplan_compiler::model::{Level, Postgres, PostgresDriver};
 use backplan_compiler::value::Hidden;
 
-use super::{DriverError, Job, tools};
+use super::{DriverError, Job, pgbackrest, tools};
 use crate::control::Control;
 use crate::run::process::{self, Program, Tell};
 
@@ -37,10 +37,27 @@ pub struct Facts {
     pub reads_all: bool,
     /// The segment that could not be archived, where that is the last that happened.
     pub failed_segment: Option<String>,
+    /// The last segment, or other file of the log, that was archived.
+    pub last_archived: Option<String>,
+    /// The segment that it writes.
+    pub current: Option<String>,
+    /// Bytes of a segment.
+    pub segment_bytes: u64,
+    /// Its data directory, where the role may know.
+    pub data_directory: Option<PathBuf>,
+    /// What tells its cluster from all others.
+    pub system_id: String,
     /// Whether it notes what changes, for incremental backups; `None`: its version cannot.
     pub summarizes: Option<bool>,
     /// Bytes of its databases; `None`: the role may not know.
     pub bytes: Option<u64>,
+}
+
+impl Facts {
+    /// Where relative paths of its commands begin.
+    pub fn folder(&self) -> &Path {
+        self.data_directory.as_deref().unwrap_or(Path::new("/"))
+    }
 }
 
 /// The questions, one row of fields.
@@ -51,8 +68,14 @@ const ASK: &str = "select current_setting('server_version_num')::int / 10000, cu
     (select rolreplication from pg_roles where rolname = current_user), \
     exists(select from pg_roles where rolname = 'pg_read_all_data' and pg_has_role(oid, 'member')), \
     (select case when last_failed_time > coalesce(last_archived_time, '-infinity') then last_failed_wal end \
-     from pg_stat_archiver), current_setting('summarize_wal', true)";
-const FIELDS: usize = 11;
+     from pg_stat_archiver), \
+    (select last_archived_wal from pg_stat_archiver), \
+    case when not pg_is_in_recovery() then pg_walfile_name(pg_current_wal_lsn()) end, \
+    (select setting from pg_settings where name = 'wal_segment_size'), \
+    (select setting from pg_settings where name = 'data_directory'), \
+    (select system_identifier from pg_control_system()), \
+     current_setting('summarize_wal', true)";
+const FIELDS: usize = 16;
 const SIZE: &str = "select sum(pg_database_size(oid)) from pg_database where datallowconn";
 
 /// Asks the server of a source.
@@ -94,6 +117,7 @@ fn facts(fields: &[&str]) -> Option<Facts> {
     if fields.len() != FIELDS {
         return None;
     }
+    let some = |at: usize| Some(fields[at]).filter(|value| !value.is_empty()).map(str::to_owned);
     Some(Facts {
         major: fields[0].parse().ok()?,
         wal_level: fields[1].to_owned(),
@@ -104,8 +128,13 @@ fn facts(fields: &[&str]) -> Option<Facts> {
         is_superuser: fields[6] == "t",
         may_replicate: fields[7] == "t",
         reads_all: fields[8] == "t",
-        failed_segment: Some(fields[9]).filter(|name| !name.is_empty()).map(str::to_owned),
-        summarizes: Some(fields[10]).filter(|value| !value.is_empty()).map(|value| value == "on"),
+        failed_segment: some(9),
+        last_archived: some(10),
+        current: some(11),
+        segment_bytes: fields[12].parse().ok()?,
+        data_directory: some(13).map(PathBuf::from),
+        system_id: fields[14].to_owned(),
+        summarizes: some(15).map(|value| value == "on"),
         bytes: None,
     })
 }
@@ -129,6 +158,17 @@ pub fn major_of(program: &'static str, control: &Control) -> Option<u32> {
     version(&String::from_utf8_lossy(&said))
 }
 
+/// The version of pgBackRest, where the driver starts it and it is too old.
+pub fn old_pgbackrest(driver: PostgresDriver, control: &Control) -> Option<String> {
+    (driver == PostgresDriver::Pgbackrest).then_some(())?;
+    let mut asked = Program::new(vec![tools::find("pgbackrest").ok()?, "version".to_owned()]);
+    asked.timeout = Some(LIMIT);
+    let said = process::run(&asked, control, &(Arc::new(|_: &str| {}) as Tell)).ok()?;
+    let said = String::from_utf8_lossy(&said);
+    let version = said.trim().trim_start_matches("pgBackRest ");
+    pgbackrest::is_old(version).then(|| version.to_owned())
+}
+
 /// `pg_dump (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)`
 fn version(said: &str) -> Option<u32> {
     let (_, number) = said.split_once("(PostgreSQL) ")?;
@@ -142,15 +182,32 @@ mod tests {
 
     #[test]
     fn answers_and_versions_are_read() {
-        let fields =
-            ["15", "replica", "on", "cp %p /a", "300", "on", "f", "t", "f", "00000001000000000000000A", ""];
+        let mut fields = [
+            "15",
+            "replica",
+            "on",
+            "cp %p /a",
+            "300",
+            "on",
+            "f",
+            "t",
+            "f",
+            "00000001000000000000000A",
+            "000000010000000000000009",
+            "00000001000000000000000B",
+            "16777216",
+            "",
+            "7710544459543030176",
+            "",
+        ];
         let read = facts(&fields).unwrap();
         assert!(read.major == 15 && read.may_replicate && !read.is_superuser && read.has_checksums);
         assert_eq!(read.archive_timeout, 300);
         assert!(read.failed_segment.is_some());
+        assert_eq!((read.segment_bytes, read.data_directory), (16 << 20, None));
         assert_eq!(read.summarizes, None);
-        let newer = ["17", "replica", "on", "", "0", "on", "t", "t", "t", "", "off"];
-        assert_eq!(facts(&newer).unwrap().summarizes, Some(false));
+        fields[15] = "off";
+        assert_eq!(facts(&fields).unwrap().summarizes, Some(false));
         assert!(facts(&fields[..9]).is_none());
         assert_eq!(version("pg_dump (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)"), Some(15));
         assert_eq!(version("pg_dump (PostgreSQL) 17beta1"), Some(17));

@@ -15,7 +15,8 @@ use crate::run::secrets::{SecretError, Secrets};
 /// The file of a service account's key, beside the settings.
 pub const KEY_FILE: &str = "gcs-key.json";
 
-const CIPHER: &str = "aes-256-cbc";
+/// How a repository is encrypted.
+pub const CIPHER: &str = "aes-256-cbc";
 /// Amazon's own default, and what servers of others call the only region they have.
 const REGION: &str = "us-east-1";
 
@@ -106,15 +107,31 @@ impl Repository {
         host: &str,
         secrets: &Secrets,
     ) -> Result<Repository, RepositoryError> {
+        Repository::with(store, below, host, &|secret| {
+            secrets
+                .fetch(secret)
+                .map_err(|cause| RepositoryError::Secret { store: store.name.clone(), cause })
+        })
+    }
+
+    /// The same to tell where it is, not to get there.
+    ///
+    /// # Errors
+    /// See [`RepositoryError`].
+    pub fn without_secrets(store: &Store, below: &str, host: &str) -> Result<Repository, RepositoryError> {
+        Repository::with(store, below, host, &|_| Ok(Hidden::new("")))
+    }
+
+    fn with(
+        store: &Store,
+        below: &str,
+        host: &str,
+        fetch: &dyn Fn(&Secret) -> Result<Hidden, RepositoryError>,
+    ) -> Result<Repository, RepositoryError> {
         if let Some(why) = refusals(store).into_iter().next() {
             return Err(RepositoryError::Refused(why));
         }
         let mut made = Repository::default();
-        let fetch = |secret: &Secret| {
-            secrets
-                .fetch(secret)
-                .map_err(|cause| RepositoryError::Secret { store: store.name.clone(), cause })
-        };
         match &store.kind {
             StoreKind::Dir { path } => return Ok(Repository::folder(&path.join(below))),
             StoreKind::S3 {

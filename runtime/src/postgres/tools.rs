@@ -85,6 +85,13 @@ fn installed() -> Vec<(u32, PathBuf)> {
     versions
 }
 
+/// The account with this number.
+pub fn name_of(user: u32) -> Option<String> {
+    let text = fs::read_to_string("/etc/passwd").ok()?;
+    let is_its = |line: &&str| line.split(':').nth(2).is_some_and(|number| number == user.to_string());
+    text.lines().find(is_its)?.split(':').next().map(str::to_owned)
+}
+
 /// User and group of an account.
 ///
 /// # Errors
@@ -110,6 +117,7 @@ mod tests {
     #[test]
     fn accounts_and_programs_are_found_or_told_of() {
         assert_eq!(account("root").unwrap(), (0, 0));
+        assert_eq!(name_of(0).as_deref(), Some("root"));
         assert!(account("nobody_at_all").unwrap_err().to_string().contains("mend `run_as`"));
         assert!(find("pg_nothing").unwrap_err().to_string().contains("install"));
         assert!(of(15, "pg_nothing").is_err());

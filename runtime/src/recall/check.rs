@@ -133,7 +133,8 @@ fn base_damage(base: BrokenBase) -> Damage {
     Damage { base: Some(run), ..whole_damage(what) }
 }
 
-fn whole_damage(what: String) -> Damage {
+/// Damage of no part in particular.
+pub(super) fn whole_damage(what: String) -> Damage {
     Damage { what, base: None, member: None, offset: None, length: None, files: Vec::new(), file_count: 0 }
 }
 

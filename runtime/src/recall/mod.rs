@@ -22,6 +22,7 @@ pub mod compare;
 
 pub mod log;
 pub mod outlook;
+pub mod repositories;
 pub mod restore;
 pub mod shelf;
 pub mod status;
@@ -32,6 +33,7 @@ use std::path::PathBuf;
 
 use crate::artefact::ReadError;
 use crate::catalog::details::DetailsError;
+use crate::catalog::identity::IdentityError;
 use crate::catalog::runs::ChooseError;
 use crate::extract::ExtractError;
 use crate::store::{BadName, StoreError};
@@ -42,6 +44,9 @@ pub enum RecallError {
     /// A store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A newer program writes to a store.
+    #[error(transparent)]
+    Newer(#[from] IdentityError),
     /// No store of the plan could be read.
     #[error("none of the plan's stores can be read:\n  {}", reasons.join("\n  "))]
     NoStore {

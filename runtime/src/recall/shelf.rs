@@ -10,8 +10,9 @@ use backplan_compiler::model::{Model, Store as Declared, StoreKind};
 use super::RecallError;
 use super::chain::Chain;
 use crate::artefact::{Artefact, Expected, IndexPlace, ReadAt};
+use crate::catalog::identity::{IdentityError, read_format};
 use crate::catalog::layout::{Layout, artefact_name};
-use crate::catalog::manifest::{ArchiveRecord, Manifest, SourceRecord};
+use crate::catalog::manifest::{ArchiveRecord, FORMAT, Manifest, SourceRecord};
 use crate::catalog::runs::{Catalog, Choice, ChooseError, plans};
 use crate::postgres::basebackup::PRIOR;
 use crate::store::dir::DirStore;
@@ -134,6 +135,13 @@ impl Shelf {
 
     fn of(store: Arc<dyn ReadStore>, plan: &str, root: &Path) -> Result<Shelf, RecallError> {
         let layout = Layout::new(plan)?;
+        // A `format.yaml` that is gone or damaged keeps no one from backups that are there; one that says that this program
+        // cannot read them does.
+        if let Err(error @ IdentityError::Newer { min_reader, .. }) = read_format(store.as_ref(), &layout)
+            && min_reader > FORMAT
+        {
+            return Err(error.into());
+        }
         let catalog = Catalog::load(store.as_ref(), &layout)?;
         Ok(Shelf { store, layout, catalog, root: Some(root.to_path_buf()) })
     }

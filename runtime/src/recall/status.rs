@@ -168,6 +168,7 @@ pub fn status(model: &Model, shelves: &Shelves, now: Timestamp) -> Status {
     let overdue_since = newest.and_then(|run| overdue(model.schedule.as_ref()?, run.started, now));
     let mut problems = problems(shelves, newest, now);
     problems.extend(unread);
+    problems.extend(repositories_gone(shelves));
     let attention = overdue_since.is_some()
         || !problems.is_empty()
         || objectives.iter().any(|promise| promise.met == Some(false))
@@ -227,6 +228,11 @@ fn source(model: &Model, shelves: &Shelves, id: SourceId, now: Timestamp) -> Sou
             stores.push(shelf.store.label().to_owned());
         }
     }
+    // What a repository that is no folder holds, other stores only tell of.
+    let stores = match newest.and_then(|run| kept_elsewhere(model, run, id)) {
+        Some(own) => own,
+        None => stores,
+    };
     let is_offsite =
         |store: &&String| model.stores.iter().any(|other| other.name == **store && other.offsite);
     SourceStanding {
@@ -237,6 +243,30 @@ fn source(model: &Model, shelves: &Shelves, id: SourceId, now: Timestamp) -> Sou
         offsite: stores.iter().filter(is_offsite).cloned().collect(),
         stores,
     }
+}
+
+/// The stores that a run's backup is in, where that is a repository which is no folder.
+fn kept_elsewhere(model: &Model, run: &Manifest, id: SourceId) -> Option<Vec<String>> {
+    let own = run.repositories.iter().find(|own| own.source == model.source(id).name)?;
+    own.settings.get("type")?;
+    Some(model.separate(id)?.to.iter().map(|store| model.store(*store).name.clone()).collect())
+}
+
+/// Repositories in stores' folders that are not there, though the newest run has a backup in them.
+fn repositories_gone(shelves: &Shelves) -> Vec<String> {
+    let kept = shelves.shelves.iter().flat_map(|shelf| {
+        let newest = shelf.catalog.runs().next_back();
+        newest.into_iter().flat_map(|run| &run.repositories).map(move |own| (shelf, own))
+    });
+    let gone = kept.filter(|(shelf, own)| {
+        let path = own.settings.get("path").filter(|_| !own.settings.contains_key("type"));
+        let folder = shelf.root.as_ref().zip(path).map(|(root, path)| root.join(path));
+        folder.is_some_and(|folder| !folder.join("backup").is_dir())
+    });
+    gone.map(|(shelf, own)| {
+        format!("the repository of `{}` in store `{}` is not there", own.source, shelf.store.label())
+    })
+    .collect()
 }
 
 /// Whether a store has all that a run of it needs to restore a source.

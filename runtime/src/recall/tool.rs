@@ -149,7 +149,7 @@ pub fn plan(shelves: &Shelves, wish: Wish, now: Timestamp) -> Result<ToolRestore
 }
 
 /// Why a repository that is reached over a network cannot be.
-fn not_named(own: &RepositoryRecord) -> String {
+pub(super) fn not_named(own: &RepositoryRecord) -> String {
     let get = |name: &str| own.settings.get(name).map_or("", String::as_str);
     let holder = ["s3-bucket", "azure-container", "gcs-bucket"].map(get).concat();
     format!(
@@ -206,8 +206,9 @@ impl ToolRestore<'_> {
         let config = self.settings()?;
         DirBuilder::new().recursive(true).mode(0o700).create(&self.wish.to).map_err(file(&self.wish.to))?;
         let silent: Tell = Arc::new(|_| {});
-        let command =
-            Program { folder: Some("/".into()), ..Program::new(self.arguments(program, config.as_deref())?) };
+        let arguments = self.arguments(program, config.as_deref())?;
+        // Nobody clears away what grows on once this process is killed.
+        let command = Program { folder: Some("/".into()), is_bound: true, ..Program::new(arguments) };
         process::run(&command, control, &silent).map_err(|error| match error {
             process::ProcessError::Stopped(stopped) => ClusterError::Stopped(stopped),
             error => ClusterError::Tool(error.to_string()),

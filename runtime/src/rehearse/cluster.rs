@@ -6,13 +6,15 @@ use std::time::Instant;
 use super::record::Verdict;
 use super::server::{checksums, detail, examine};
 use super::{PATIENCE, RehearseError, Stage, of_restore};
-use crate::postgres::recovery::{Action, Point, Recovery};
+use crate::postgres::recovery::{Action, Point, Recovery, Timeline};
 use crate::postgres::server::{Expect, Server, Start};
 use crate::recall::cluster::{self, ClusterError, Wish};
 use crate::recall::tool;
 
 /// Restores the cluster and looks at it.
 pub(super) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), RehearseError> {
+    // A server without a network cannot fetch its log from one.
+    let is_near = stage.wish.remote.is_none();
     let begun = Instant::now();
     let restored = match restore(stage) {
         Ok(found) => found?,
@@ -27,6 +29,7 @@ pub(super) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), Rehear
     let data = stage.folder.join("data");
     let begun = Instant::now();
     let mut start = Start::new(programs.clone(), data.clone(), stage.folder.join("server"));
+    start.alone = is_near;
     if let Some(role) = &stage.wish.role {
         start.role.clone_from(role);
     }
@@ -43,7 +46,11 @@ pub(super) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), Rehear
         }
     };
     stage.is_usable();
-    let network = if server.is_alone { "with no network" } else { "no network namespace could be had" };
+    let network = match (is_near, server.is_alone) {
+        (false, _) => "over the network, from its repository",
+        (true, true) => "with no network",
+        (true, false) => "no network namespace could be had",
+    };
     stage.note("recover", begun, Verdict::Passed, Some(network.to_owned()));
     examine(stage, &mut server, &programs, &data)?;
     // In order, so that every page is written: what is checked next is what lies on the disk.
@@ -58,13 +65,11 @@ type Laid = Result<(PathBuf, String), RehearseError>;
 /// Puts a data directory into the stage's folder. The outer error is the backup's, the inner one this machine's.
 type Restore = fn(&mut Stage<'_>) -> Result<Laid, ClusterError>;
 
-fn recovery(fetch: Option<String>) -> Recovery {
-    Recovery {
-        point: Point::Latest,
-        timeline: Default::default(),
-        action: Action::Promote,
-        restore_command: fetch,
-    }
+fn recovery(wish: &super::Wish, fetch: Option<String>) -> Recovery {
+    // The newest backup is to lead to where the cluster is now. One that is named may be from before a fork, and leads to
+    // the end of its own history.
+    let timeline = if wish.run.is_some() { Timeline::Current } else { Timeline::Latest };
+    Recovery { point: Point::Latest, timeline, action: Action::Promote, restore_command: fetch }
 }
 
 /// Has pgBackRest put the cluster back, to the end of the log that its repository has.
@@ -73,12 +78,11 @@ pub(super) fn have_put_back(stage: &mut Stage<'_>) -> Result<Laid, ClusterError>
         source: stage.wish.source.clone(),
         to: stage.folder.join("data"),
         run: Some(stage.run.to_string()),
-        recovery: recovery(None),
+        recovery: recovery(&stage.wish, None),
         tablespaces: Vec::new(),
         start: None,
         passphrase: stage.wish.passphrase.take(),
-        // A server without a network cannot fetch its log from one.
-        remote: None,
+        remote: stage.wish.remote.take(),
         roots: std::mem::take(&mut stage.wish.roots),
     };
     let restore = tool::plan(stage.shelves, wish, jiff::Timestamp::now())?;
@@ -96,7 +100,7 @@ pub(super) fn lay_down(stage: &mut Stage<'_>) -> Result<Laid, ClusterError> {
         source: stage.wish.source.clone(),
         to: stage.folder.join("data"),
         run: Some(stage.run.to_string()),
-        recovery: recovery(stage.wish.fetch.clone()),
+        recovery: recovery(&stage.wish, stage.wish.fetch.clone()),
         log: std::mem::take(&mut stage.wish.log),
         tablespaces: Vec::new(),
         account: stage.wish.account.clone(),

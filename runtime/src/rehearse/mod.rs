@@ -33,6 +33,7 @@ use jiff::Timestamp;
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::Manifest;
 use crate::control::{Control, Stopped};
+use crate::postgres::repository::Repository;
 use crate::recall::RecallError;
 use crate::recall::cluster::{self as laid, ClusterError};
 use crate::recall::shelf::Shelves;
@@ -67,6 +68,8 @@ pub struct Wish {
     pub fetch: Option<String>,
     /// What the repository of its tool is encrypted with.
     pub passphrase: Option<Hidden>,
+    /// The repository of its tool, where that is in no folder.
+    pub remote: Option<Repository>,
     /// The folders of stores, by name: repositories are in them.
     pub roots: BTreeMap<String, PathBuf>,
     /// Seconds in which the business was promised it back.
@@ -241,13 +244,7 @@ impl Stage<'_> {
 
     /// Refuses to fill the disk.
     fn has_room(&self, needed: u64) -> Result<(), RehearseError> {
-        let file = |cause: rustix::io::Errno| failed(&self.folder)(cause.into());
-        let there = rustix::fs::statvfs(&self.folder).map_err(file)?;
-        let free = there.f_bavail.saturating_mul(there.f_frsize);
-        match free < needed {
-            true => Err(RehearseError::NoRoom { place: self.wish.place.clone(), free, needed }),
-            false => Ok(()),
-        }
+        scratch::has_room(&self.folder, needed)
     }
 
     /// Runs the plan's own programs on what was restored.

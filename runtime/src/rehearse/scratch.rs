@@ -69,6 +69,14 @@ impl Scratch {
         &self.folder
     }
 
+    /// Refuses to fill the disk that it is on.
+    ///
+    /// # Errors
+    /// [`RehearseError::NoRoom`].
+    pub fn has_room(&self, needed: u64) -> Result<(), RehearseError> {
+        has_room(&self.folder, needed)
+    }
+
     /// Removes it.
     ///
     /// # Errors
@@ -82,6 +90,18 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // The next rehearsal or run tries again.
         let _ = clear(&self.folder, &self.note);
+    }
+}
+
+/// Refuses to fill the disk that a scratch folder is on.
+pub(super) fn has_room(folder: &Path, needed: u64) -> Result<(), RehearseError> {
+    let file = |cause: rustix::io::Errno| failed(folder)(cause.into());
+    let there = rustix::fs::statvfs(folder).map_err(file)?;
+    let free = there.f_bavail.saturating_mul(there.f_frsize);
+    let place = folder.parent().unwrap_or(folder).to_path_buf();
+    match free < needed {
+        true => Err(RehearseError::NoRoom { place, free, needed }),
+        false => Ok(()),
     }
 }
 

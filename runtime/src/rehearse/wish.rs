@@ -8,7 +8,7 @@ use backplan_compiler::model::{Model, SourceId, SourceKind, StoreKind};
 
 use super::Wish;
 use crate::postgres::recovery::command_word;
-use crate::recall::log;
+use crate::recall::{log, repositories};
 use crate::run::secrets::Secrets;
 
 /// Where a rehearsal works: the folder for its scratch folder, and Backplan's own.
@@ -70,6 +70,11 @@ impl Wish {
                     declared.name
                 ))
             })?;
+        let host = occasion.host.as_deref().unwrap_or_default();
+        let remote = repositories::remote(model, source, host, &Secrets::default());
+        wish.remote = remote.map_err(|error| {
+            LowerError::Unfilled(format!("the repository of `{}`: {error}", declared.name))
+        })?;
         if let Some(wal) = model.wals.iter().find(|wal| wal.source == source) {
             (wish.log, _) = log::archives(model, wal);
             let folders = wal.to.iter().filter_map(|id| match &model.store(*id).kind {

@@ -18,6 +18,7 @@ use super::session;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState, StateError};
 use crate::catalog::ids::RunId;
 use crate::catalog::layout::{Layout, artefact_name};
+use crate::postgres::pgbackrest::settings;
 use crate::recall::shelf::Shelf;
 use crate::store::dir::DirStore;
 use crate::store::{ReadStore, StoreError};
@@ -60,6 +61,12 @@ pub enum PrepareError {
         /// The plan.
         plan: String,
         /// What it needs.
+        reasons: Vec<String>,
+    },
+    /// A tool's own settings say otherwise than the plan.
+    #[error("what the plan and the settings of its tools say does not go together:\n  {}", reasons.join("\n  "))]
+    Conflict {
+        /// In what.
         reasons: Vec<String>,
     },
     /// Nothing would be backed up.
@@ -129,6 +136,13 @@ fn admit(request: &Request) -> Result<(), PrepareError> {
     }
     if request.model.archives.is_empty() && request.model.separates.is_empty() {
         return Err(PrepareError::Nothing(plan()));
+    }
+    let is_wanted = |name: &str| request.only.is_empty() || request.only.contains(name);
+    let conflicts = settings::conflicts(&request.model, &is_wanted, &host_name());
+    if !conflicts.is_empty() {
+        return Err(PrepareError::Conflict {
+            reasons: conflicts.into_iter().map(|(_, text)| text).collect(),
+        });
     }
     Ok(())
 }

@@ -43,6 +43,8 @@ pub struct Program {
     pub timeout: Option<Duration>,
     /// The folder it starts in; `None`: that of this process.
     pub folder: Option<PathBuf>,
+    /// It gets a SIGTERM when the thread that started it ends, even one that is killed.
+    pub is_bound: bool,
 }
 
 impl Program {
@@ -57,6 +59,9 @@ impl Program {
 
     fn command(&self) -> Command {
         let mut words: Vec<&str> = Vec::new();
+        if self.is_bound {
+            words.extend(["setpriv", "--pdeathsig=TERM", "--"]);
+        }
         if let Some(account) = &self.run_as {
             words.extend(["runuser", "-u", account, "--"]);
         }
@@ -177,9 +182,22 @@ impl Running {
     /// # Errors
     /// [`ProcessError::Start`].
     pub fn start(program: &Program, control: &Control, line: &Tell) -> Result<Running, ProcessError> {
+        Running::start_into(Stdio::piped(), program, control, line)
+    }
+
+    /// The same with its standard output somewhere else than here, where there is then nothing to read.
+    ///
+    /// # Errors
+    /// [`ProcessError::Start`].
+    pub fn start_into(
+        output: Stdio,
+        program: &Program,
+        control: &Control,
+        line: &Tell,
+    ) -> Result<Running, ProcessError> {
         let failed = |cause| ProcessError::Start { program: program.name(), cause };
         let mut command = program.command();
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+        let mut child = command.stdout(output).stderr(Stdio::piped()).spawn().map_err(failed)?;
         Ok(Running {
             group: Pid::from_child(&child),
             program: program.name(),

@@ -120,11 +120,7 @@ fn unsupported_separate(model: &Model, separate: &Separate, found: &mut Vec<Stri
     let name = &source.name;
     let has_staging = matches!(&source.kind, SourceKind::Postgres(cluster) if cluster.repository().is_some());
     match &source.kind {
-        SourceKind::Postgres(cluster) if cluster.driver == PostgresDriver::Pgbackrest => {
-            if cluster.config.is_some() {
-                found.push(format!("source `{name}` is `separate` and has a `config` of its own"));
-            }
-        }
+        SourceKind::Postgres(cluster) if cluster.driver == PostgresDriver::Pgbackrest => {}
         _ => found.push(format!("source `{name}` is `separate`, and its driver is not `pgbackrest`")),
     }
     if separate.to.len() > 1 {

@@ -484,6 +484,7 @@ impl Worker {
             run_as: command.run_as.clone(),
             timeout: self.request.model.source(id).timeout.map(Duration::from_secs),
             folder: None,
+            is_bound: false,
         })
     }
 

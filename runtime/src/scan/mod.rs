@@ -129,9 +129,9 @@ pub fn scan(trees: &Trees, out: &Path, control: &Control) -> Result<Summary, Sca
     let top = roots::tree(trees)?;
     let started = now();
     let write = |cause| ScanError::Write { path: out.to_path_buf(), cause };
-    let roots = (0..trees.files.paths.len()).map(|index| ScanRoot {
-        absolute: roots::where_read(trees, index),
-        inside: trees.files.paths[index].inside.as_os_str().as_bytes().to_vec(),
+    let roots = trees.files.paths.iter().map(|entry| ScanRoot {
+        absolute: entry.absolute.clone(),
+        inside: entry.inside.as_os_str().as_bytes().to_vec(),
     });
     let header =
         ScanHeader { source: trees.source.clone(), options: digest(trees), started, roots: roots.collect() };

@@ -18,15 +18,6 @@ pub struct Node {
     pub absolute: Option<PathBuf>,
 }
 
-/// Where an entry of `paths` is read.
-pub fn where_read(trees: &Trees, index: usize) -> PathBuf {
-    let absolute = &trees.files.paths[index].absolute;
-    match &trees.files.root {
-        Some(root) => root.join(absolute.strip_prefix("/").unwrap_or(absolute)),
-        None => absolute.clone(),
-    }
-}
-
 fn components(path: &Path) -> Vec<&OsStr> {
     path.components()
         .filter_map(|part| match part {
@@ -50,30 +41,33 @@ pub fn tree(trees: &Trees) -> Result<Node, ScanError> {
 
 fn add(top: &mut Node, trees: &Trees, index: usize) -> Result<(), ScanError> {
     let entry = &trees.files.paths[index];
-    let read = where_read(trees, index);
+    let read = entry.absolute.as_path();
     let inside = components(&entry.inside);
     let mut node = top;
     let mut above = node.root;
     for (depth, name) in inside.iter().enumerate() {
         node = node.children.entry(name.as_bytes().to_vec()).or_default();
         if node.absolute.is_none() {
-            node.absolute = ancestor(&read, &inside, inside.len() - depth - 1);
+            node.absolute = ancestor(read, &inside, inside.len() - depth - 1);
         }
         above = node.root.or(above);
     }
     match node.root {
-        Some(first) if where_read(trees, first) != read => return Err(collision(trees, first, index)),
+        Some(first) if trees.files.paths[first].absolute != read => {
+            return Err(collision(trees, first, index));
+        }
         Some(_) => return Ok(()),
         None => {}
     }
     if let Some(outer) = above {
-        let below = entry.inside.strip_prefix(&trees.files.paths[outer].inside).unwrap_or(&entry.inside);
-        if where_read(trees, outer).join(below) != read {
+        let around = &trees.files.paths[outer];
+        let below = entry.inside.strip_prefix(&around.inside).unwrap_or(&entry.inside);
+        if around.absolute.join(below) != read {
             return Err(collision(trees, outer, index));
         }
     }
     node.root = Some(index);
-    node.absolute = Some(read);
+    node.absolute = Some(read.to_path_buf());
     Ok(())
 }
 

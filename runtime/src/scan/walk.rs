@@ -14,7 +14,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::record::{LinkGroup, Scanned, Trailer};
-use super::roots::{Node, where_read};
+use super::roots::Node;
 use super::{ScanError, Summary, Trees, WarningKind};
 use crate::artefact::Kind;
 use crate::control::Control;
@@ -164,7 +164,7 @@ impl<'a> Walk<'a> {
     }
 
     fn root(&mut self, node: &Node, root: usize, path: &mut Vec<u8>) -> Result<(), ScanError> {
-        let absolute = where_read(self.trees, root);
+        let absolute = self.trees.files.paths[root].absolute.clone();
         let seen = match stat(CWD, absolute.as_os_str(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(seen) => seen,
             Err(Errno::NOENT | Errno::NOTDIR) => return self.missing(absolute),
@@ -467,7 +467,7 @@ fn below_anchor(path: &[u8], anchor: usize) -> &[u8] {
 
 fn host_path(trees: &Trees, root: usize, anchor: usize, path: &[u8]) -> PathBuf {
     let below = below_anchor(path, anchor);
-    let root = where_read(trees, root);
+    let root = trees.files.paths[root].absolute.clone();
     if below.is_empty() { root } else { root.join(OsStr::from_bytes(below)) }
 }
 

@@ -9,9 +9,8 @@ use backplan_compiler::model::Files;
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use super::roots::where_read;
+use super::ScanError;
 use super::walk::CACHE_TAG;
-use super::{ScanError, Trees};
 
 /// What a source of files does with a path that is at or below one of its `paths`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,12 +49,11 @@ pub enum Rule {
 /// # Errors
 /// [`ScanError::Pattern`].
 pub fn why(source: &str, files: &Files, path: &Path) -> Result<Option<Answer>, ScanError> {
-    let trees = Trees { source: source.to_owned(), files: files.clone(), optional: false };
-    let roots = (0..files.paths.len()).map(|index| (index, where_read(&trees, index)));
+    let roots = files.paths.iter().map(|entry| entry.absolute.as_path()).enumerate();
     let below = roots.filter(|(_, root)| path.starts_with(root));
     // An entry of `paths` within another has its own beginning.
     let Some((root, top)) = below.max_by_key(|(_, root)| root.components().count()) else { return Ok(None) };
-    let rest = path.strip_prefix(&top).unwrap_or(Path::new("")).to_path_buf();
+    let rest = path.strip_prefix(top).unwrap_or(Path::new("")).to_path_buf();
     let seen = fs::symlink_metadata(path).ok();
     let mut answer = Answer {
         root,
@@ -68,7 +66,7 @@ pub fn why(source: &str, files: &Files, path: &Path) -> Result<Option<Answer>, S
     let mut place = PathBuf::new();
     for part in rest.components() {
         place.push(part);
-        answer.left_out = step(files, &patterns, &top, &place, place == rest, &mut answer.again);
+        answer.left_out = step(files, &patterns, top, &place, place == rest, &mut answer.again);
         if answer.left_out.is_some() {
             return Ok(Some(answer));
         }

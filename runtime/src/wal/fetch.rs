@@ -5,9 +5,11 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::iter;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,6 +29,8 @@ const LOCK: &str = "lock";
 const UNFINISHED: &str = ".new";
 /// Segments fetched ahead.
 const COUNT: usize = 8;
+/// Of them at once: a replay keeps one core busy, and others have their own work on the rest.
+const AT_ONCE: usize = 2;
 
 /// Brings a file to `to`: from the folder of those fetched ahead, else from the first archive that has it whole.
 ///
@@ -239,26 +243,48 @@ pub fn fetch_ahead(
     for name in names(&ahead).filter(is_left) {
         let _ = fs::remove_file(ahead.join(name));
     }
-    let mut segment = from;
-    for _ in 0..COUNT {
-        segment = segment.next(bytes);
-        let (name, to) = (WalName::Segment(segment), ahead.join(segment.to_string()));
-        if to.exists() {
-            continue;
+    let following = iter::successors(Some(from.next(bytes)), |segment| Some(segment.next(bytes)));
+    let wanted = Mutex::new(following.take(COUNT));
+    let next = || wanted.lock().ok().and_then(|mut wanted| wanted.next());
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(segment) = next() {
+                    if !fetch_one(archives, cluster, segment, &ahead) {
+                        // Where one is missing, those behind it are of no use.
+                        while next().is_some() {}
+                    }
+                }
+            });
         }
-        // A name of its own: the folder can be removed, and with it the lock, while this goes on and another one begins. Of
-        // two that wrote to one file, the first to be done would show what the second had not written yet.
-        let unfinished = ahead.join(format!("{segment}.{}{UNFINISHED}", process::id()));
-        if bring(archives, cluster, name, &unfinished).is_err() || fs::rename(&unfinished, &to).is_err() {
-            let _ = fs::remove_file(&unfinished);
-            break;
-        }
-    }
+    });
     // At the end of the log there may be nobody who removes it later.
     if left(&ahead, from) == 0 {
         forget(&ahead);
     }
     Ok(())
+}
+
+/// Fetches a segment into the folder of those fetched ahead, unless it is there; whether it is now.
+fn fetch_one(
+    archives: &[Result<Archive, WalError>],
+    cluster: &ClusterId,
+    segment: Segment,
+    ahead: &Path,
+) -> bool {
+    let to = ahead.join(segment.to_string());
+    if to.exists() {
+        return true;
+    }
+    // A name of its own: the folder can be removed, and with it the lock, while this goes on and another one begins. Of
+    // two that wrote to one file, the first to be done would show what the second had not written yet.
+    let unfinished = ahead.join(format!("{segment}.{}{UNFINISHED}", process::id()));
+    let is_there = bring(archives, cluster, WalName::Segment(segment), &unfinished).is_ok()
+        && fs::rename(&unfinished, &to).is_ok();
+    if !is_there {
+        let _ = fs::remove_file(&unfinished);
+    }
+    is_there
 }
 
 #[cfg(test)]

@@ -11,13 +11,13 @@ use super::{Cluster, open_above};
 use crate::scenario::{Scenario, shell, wait_for};
 
 /// A server with an empty bucket, and TLS before it. They go with this.
-struct Bucket {
+pub(super) struct Bucket {
     children: [Child; 2],
     port: u16,
 }
 
 impl Bucket {
-    fn start(scenario: &Scenario) -> Bucket {
+    pub(super) fn start(scenario: &Scenario) -> Bucket {
         let folder = scenario.path(".");
         shell(
             &folder,
@@ -58,12 +58,12 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn world() -> Scenario {
+pub(super) fn world() -> Scenario {
     let scenario = super::world().file("etc/conf", "day 0\n").env("KEY_ID", "an id of a key");
     scenario.env("KEY", "a key of that id").env("REPO_PASS", "a phrase to pass by")
 }
 
-fn plan(cluster: &Cluster, bucket: &Bucket, stanza: &str, store: &str, more: &str) -> String {
+pub(super) fn plan(cluster: &Cluster, bucket: &Bucket, stanza: &str, store: &str, more: &str) -> String {
     format!(
         "plan p\nstore here: dir {{\n  path = \"{store}\"\n}}\nstore far: s3 {{\n  bucket = \"buck\"\n  prefix = \"pg\"\n  \
          endpoint = \"https://localhost:{}\"\n  access_key = env(\"KEY_ID\")\n  secret_key = env(\"KEY\")\n  \

@@ -39,12 +39,12 @@ pub(super) fn archiving(scenario: &Scenario, own: &Path, stanza: &str) -> Cluste
 }
 
 /// The labels that the repository has, oldest first.
-fn backups(own: &Path, stanza: &str) -> Vec<String> {
+pub(super) fn backups(own: &Path, stanza: &str) -> Vec<String> {
     let found = shell(&own.join("backup").join(stanza), "ls -d 2* | sort");
     found.lines().map(str::to_owned).collect()
 }
 
-fn own(scenario: &Scenario, store: &str, plan: &str, source: &str) -> PathBuf {
+pub(super) fn own(scenario: &Scenario, store: &str, plan: &str, source: &str) -> PathBuf {
     scenario.path(&format!("{store}/.backplan-repo/{plan}/{source}"))
 }
 

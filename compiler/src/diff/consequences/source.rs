@@ -7,7 +7,7 @@ use super::{Change, copies, find, listed, stores, words};
 use crate::diff::describe::{size, span};
 use crate::diff::reach;
 use crate::diff::times::gap;
-use crate::model::{Files, Model, Postgres, Separate, Source, SourceId, SourceKind};
+use crate::model::{Files, Postgres, Source, SourceId, SourceKind};
 
 impl<'a> Change<'a> {
     pub(super) fn sources(&mut self) {
@@ -160,11 +160,7 @@ impl<'a> Change<'a> {
     fn times(&mut self, old: SourceId, new: SourceId) {
         let name = self.new.source(new).name.clone();
         let words = span;
-        let own = |model: &Model, source: SourceId, general: Option<u64>| match model.separate(source) {
-            Some(Separate { schedule: Some(own), .. }) => gap(Some(own)),
-            _ => general,
-        };
-        match (own(self.old, old, self.gaps.0), own(self.new, new, self.gaps.1)) {
+        match (gap(&self.futures.0, old), gap(&self.futures.1, new)) {
             (Some(before), Some(after)) if before < after => self.danger(
                 "rpo_worse",
                 format!(

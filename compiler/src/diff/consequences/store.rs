@@ -73,7 +73,8 @@ impl Change<'_> {
     /// What there is to restore from when the schedule has run for long.
     fn kept(&mut self, old: &Store, new: &Store) {
         let name = &new.name;
-        let (before, after) = (reserve(self.old, old), reserve(self.new, new));
+        let before = reserve(&self.futures.0, self.old, name);
+        let after = reserve(&self.futures.1, self.new, name);
         let words = |reserve: Reserve| {
             let reach = span(u64::try_from(reserve.reach - reserve.reach % 3600).unwrap_or(0));
             format!("{} over {reach}", plural(reserve.runs, "backup"))

@@ -1,11 +1,11 @@
 //! When, for how long, with what, and what was promised.
 
+use super::super::Resolver;
 use super::super::block::Block;
 use super::super::declare::Declared;
-use super::super::{Policy, Resolver};
 use super::source_ids;
 use crate::model::{
-    Cycle, Due, Event, Keep, Level, Limits, Notify, NotifyKind, Objective, Retry, Schedule, SourceId,
+    Cycle, Due, Event, Keep, Level, Limits, Notify, NotifyKind, Objective, Policy, Retry, Schedule, SourceId,
     Staging, Verify, When, Window,
 };
 
@@ -200,13 +200,14 @@ impl<'a> Resolver<'a> {
     }
 
     pub(super) fn policy(&mut self, _: Declared<'a>, block: &mut Block<'a>) -> Option<Policy> {
-        if !block.wrote("require") && !block.wrote("forbid") {
+        let (require, forbid) = (block.keywords("require"), block.keywords("forbid"));
+        let is_read = |attr, found: &Option<Vec<_>>| found.is_some() || !block.wrote(attr);
+        let is_whole = is_read("require", &require) && is_read("forbid", &forbid);
+        let (require, forbid) = (require.unwrap_or_default(), forbid.unwrap_or_default());
+        if is_whole && require.is_empty() && forbid.is_empty() {
             self.empty_block(block.head, "this policy rules nothing", "add `require = [encrypt]`, say");
         }
-        Some(Policy {
-            require: block.keywords("require").unwrap_or_default(),
-            forbid: block.keywords("forbid").unwrap_or_default(),
-        })
+        Some(Policy { place: block.head, require, forbid })
     }
 }
 

@@ -1,0 +1,239 @@
+//! Whether the server's `archive_command` brings its log to where the plan keeps it, as the account that runs it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use backplan_compiler::codes;
+use backplan_compiler::model::{Postgres, PostgresDriver, Source, SourceId, StoreKind, Wal};
+use backplan_compiler::sources::Place;
+
+use super::Look;
+use crate::postgres::pgbackrest::CONFIG;
+use crate::postgres::probe::Facts;
+use crate::postgres::tools;
+use crate::run::process::{self, Program, Tell};
+use crate::wal::archive;
+use crate::wal::name::{Segment, WalName};
+
+/// How long a program may take to say its version.
+const LIMIT: Duration = Duration::from_secs(20);
+/// Segments that may wait: one that is being pushed, and one behind it.
+const WAITING: u64 = 3;
+
+impl Look<'_> {
+    /// Looks at the command of a server that archives.
+    pub(super) fn archiving(&mut self, id: SourceId, source: &Source, postgres: &Postgres, facts: &Facts) {
+        let wal = self.model.wals.iter().find(|wal| wal.source == id);
+        let place = wal.map_or(source.place, |wal| wal.place);
+        let words = words(&facts.archive_command);
+        let told = match wal {
+            Some(wal) => self.pushes(source, wal, facts, &words),
+            None if postgres.driver == PostgresDriver::Pgbackrest => {
+                self.pushes_by_tool(id, source, postgres, facts, &words)
+            }
+            None => return,
+        };
+        if let Some((is_elsewhere, text)) = told {
+            let name = &source.name;
+            match is_elsewhere {
+                true => self.find(
+                    &codes::ARCHIVE_COMMAND,
+                    place,
+                    format!("source `{name}`: the server's `archive_command` {text}"),
+                    "docs/postgres.md has the line for this plan; a reload of the server is enough",
+                ),
+                false => self.find(
+                    &codes::ARCHIVE_UNREACHABLE,
+                    place,
+                    format!("source `{name}`: {text}"),
+                    "let the server's account through the folders above, and read and write there",
+                ),
+            }
+        }
+        self.waiting(source, place, facts);
+    }
+
+    /// `plan wal push FILE SOURCE %p`: whether what is wrong is that it goes elsewhere, and what.
+    fn pushes(&self, source: &Source, wal: &Wal, facts: &Facts, words: &[String]) -> Option<(bool, String)> {
+        let at = words.windows(2).position(|pair| pair == ["wal", "push"])?;
+        let program = words[..at].last()?;
+        let mut operands = words[at + 2..].iter().filter(|word| !word.starts_with('-'));
+        let (file, pushed) = (operands.next()?, operands.next()?);
+        if *pushed != source.name {
+            return Some((true, format!("pushes the log of `{pushed}`")));
+        }
+        let file = facts.folder().join(file);
+        if !is_same(&file, &self.model.file) {
+            return Some((true, format!("pushes by another plan, `{}`", file.display())));
+        }
+        let account = Account::of(facts)?;
+        let archives = wal.to.iter().filter_map(|store| match &self.model.store(*store).kind {
+            StoreKind::Dir { path } => Some(archive::folder(path, &self.model.name, &source.name)),
+            _ => None,
+        });
+        let closed = || archives.filter(|folder| folder.is_dir()).find(|folder| !account.may("-w", folder));
+        let why = match () {
+            () if !account.runs(program, "--version") => format!("cannot run `{program}`"),
+            () if !account.may("-r", &file) => format!("cannot read the plan `{}`", file.display()),
+            () => format!("cannot write into the archive `{}`", closed()?.display()),
+        };
+        Some((false, format!("`{}`, whose server archives by it, {why}", account.name)))
+    }
+
+    /// `pgbackrest --config=FILE --stanza=S archive-push %p`.
+    fn pushes_by_tool(
+        &self,
+        id: SourceId,
+        source: &Source,
+        postgres: &Postgres,
+        facts: &Facts,
+        words: &[String],
+    ) -> Option<(bool, String)> {
+        let program = words.iter().find(|word| word.rsplit('/').next() == Some("pgbackrest"))?;
+        words.iter().find(|word| *word == "archive-push")?;
+        let option = |name: &str| words.iter().rev().find_map(|word| word.strip_prefix(name));
+        let stanza = postgres.stanza.as_deref().unwrap_or(&source.name);
+        match option("--stanza=") {
+            Some(other) if other != stanza => {
+                return Some((true, format!("pushes to stanza `{other}`, and the plan's is `{stanza}`")));
+            }
+            Some(_) => {}
+            None => return None,
+        }
+        let wanted = self.settings_of(id, source, postgres)?;
+        let file = facts.folder().join(option("--config=")?);
+        if !is_same(&file, &wanted) {
+            return Some((
+                true,
+                format!("has the settings `{}`, and the plan's are `{}`", file.display(), wanted.display()),
+            ));
+        }
+        let account = Account::of(facts)?;
+        let why = match () {
+            () if !account.runs(program, "version") => format!("cannot run `{program}`"),
+            // Before the first run there are none.
+            () if !wanted.exists() || account.may("-r", &wanted) => return None,
+            () => format!("cannot read the settings `{}`", wanted.display()),
+        };
+        Some((false, format!("`{}`, whose server archives by it, {why}", account.name)))
+    }
+
+    /// The settings file that a run and the server share.
+    fn settings_of(&self, id: SourceId, source: &Source, postgres: &Postgres) -> Option<PathBuf> {
+        if let Some(config) = &postgres.config {
+            return Some(config.clone());
+        }
+        let apart = self.model.separate(id).and_then(|own| match &self.model.store(*own.to.first()?).kind {
+            StoreKind::Dir { path } => {
+                Some(path.join(backplan_compiler::lower::repository(&self.model.name, &source.name)))
+            }
+            _ => None,
+        });
+        postgres.staging.clone().or(apart).map(|home| home.join(CONFIG))
+    }
+
+    /// What the server has written and not archived.
+    fn waiting(&mut self, source: &Source, place: Place, facts: &Facts) {
+        let segment = |name: &Option<String>| match name.as_ref()?.get(..24)?.parse() {
+            Ok(WalName::Segment(segment)) => Some(segment),
+            _ => None,
+        };
+        let (Some(last), Some(current)) = (segment(&facts.last_archived), segment(&facts.current)) else {
+            return;
+        };
+        if last.timeline != current.timeline {
+            return;
+        }
+        let begin = |segment: Segment| segment.begin(facts.segment_bytes).0;
+        let ahead = begin(current).saturating_sub(begin(last)) / facts.segment_bytes.max(1);
+        // The current one is not due yet.
+        let waiting = ahead.saturating_sub(1);
+        if waiting < WAITING {
+            return;
+        }
+        let message = format!(
+            "source `{}`: {waiting} segments of its log wait to be archived; the last that was is `{last}`",
+            source.name
+        );
+        let help = "the server's log says what holds `archive_command` up; its disk fills meanwhile";
+        self.find(&codes::ARCHIVE_BEHIND, place, message, help);
+    }
+}
+
+/// The account of the server, where this process can look as it.
+struct Account {
+    name: String,
+    /// Who this process is already.
+    is_own: bool,
+}
+
+impl Account {
+    fn of(facts: &Facts) -> Option<Account> {
+        use std::os::unix::fs::MetadataExt;
+        let owner = std::fs::metadata(facts.data_directory.as_ref()?).ok()?.uid();
+        let own = rustix::process::geteuid();
+        let is_own = own.as_raw() == owner;
+        (is_own || own.is_root()).then_some(())?;
+        Some(Account { name: tools::name_of(owner)?, is_own })
+    }
+
+    fn may(&self, what: &str, path: &Path) -> bool {
+        self.succeeds(vec!["test".to_owned(), what.to_owned(), path.display().to_string()])
+    }
+
+    /// Whether a program that is known to be harmless says its version; of another, whether it could be started.
+    fn runs(&self, program: &str, ask: &str) -> bool {
+        match program.rsplit('/').next() {
+            Some("plan" | "pgbackrest") => self.succeeds(vec![program.to_owned(), ask.to_owned()]),
+            _ if program.contains('/') => self.may("-x", Path::new(program)),
+            _ => self.succeeds(["sh", "-c", "command -v -- \"$0\"", program].map(str::to_owned).to_vec()),
+        }
+    }
+
+    fn succeeds(&self, argv: Vec<String>) -> bool {
+        let silent: Tell = Arc::new(|_| {});
+        let mut asked = Program::new(argv);
+        asked.run_as = (!self.is_own).then(|| self.name.clone());
+        (asked.timeout, asked.folder) = (Some(LIMIT), Some(PathBuf::from("/")));
+        process::run(&asked, &crate::control::Control::default(), &silent).is_ok()
+    }
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    real(one) == real(other)
+}
+
+/// The words of a command, as a shell parts them; what else it may do with them is not looked at.
+fn words(command: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    let mut all = command.chars();
+    while let Some(c) = all.next() {
+        match (quote, c) {
+            (Some(end), c) if c == end => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None | Some('"'), '\\') => word.get_or_insert_default().extend(all.next()),
+            (None, c) if c.is_whitespace() => words.extend(word.take()),
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+
+    #[test]
+    fn a_command_falls_into_its_words() {
+        let found = words("test ! -e /x && '/opt/my plan' wal  push \"/etc/a b.plan\" main %p");
+        assert_eq!(found[5..], ["/opt/my plan", "wal", "push", "/etc/a b.plan", "main", "%p"]);
+        assert_eq!(words(r"a\ b ''"), ["a b", ""]);
+        assert!(words(" ").is_empty());
+    }
+}

@@ -1,0 +1,111 @@
+//! Whether pgBackRest's repositories are as a plan needs them.
+
+use std::path::Path;
+
+use backplan_compiler::codes;
+use backplan_compiler::finding::{Finding, Severity};
+use backplan_compiler::lower;
+use backplan_compiler::model::{Postgres, PostgresDriver, Source, SourceId};
+
+use super::Look;
+use crate::postgres::inspect::{Standing, standing};
+use crate::postgres::pgbackrest::settings;
+use crate::postgres::probe::Facts;
+use crate::postgres::repository::Repository;
+use crate::run::prepare::host_name;
+use crate::run::secrets::Secrets;
+
+impl Look<'_> {
+    /// Settings files of the operator's that contradict the plan.
+    pub(super) fn settings(&mut self) {
+        for (id, text) in settings::conflicts(self.model, &|_| true, &host_name()) {
+            let place = self.model.source(id).place;
+            let help = "a run is refused as long as they contradict one another";
+            self.find(&codes::CONFIG_CONFLICT, place, text, help);
+        }
+    }
+
+    /// The stanza that a source's backups go to.
+    pub(super) fn stanza(&mut self, id: SourceId, source: &Source, postgres: &Postgres, facts: &Facts) {
+        if postgres.driver != PostgresDriver::Pgbackrest {
+            return;
+        }
+        let secrets = Secrets::default();
+        let repository = match self.repository(id, source, postgres, &secrets) {
+            Ok(Some(repository)) => repository,
+            Ok(None) => return,
+            Err(why) => return self.unreadable(source, &secrets.redact(&why)),
+        };
+        let stanza = postgres.stanza.as_deref().unwrap_or(&source.name);
+        let is_there = repository.is_remote()
+            || repository.settings().get("path").is_some_and(|path| Path::new(path).is_dir());
+        let found = match is_there {
+            true => standing(&repository, stanza, self.control),
+            false => Ok(Standing::Missing),
+        };
+        let (name, location) = (&source.name, repository.location());
+        match found {
+            Ok(Standing::Missing) => self.no_stanza(source, stanza, &location),
+            Ok(Standing::Of(system)) if system == facts.system_id => {}
+            Ok(Standing::Of(system)) => {
+                let message = format!(
+                    "source `{name}`: stanza `{stanza}` in `{location}` is of the cluster with system identifier {system}, and \
+                     this cluster has {}",
+                    facts.system_id
+                );
+                let help = "after a major upgrade run `pgbackrest stanza-upgrade`; else give this cluster a place of its own";
+                self.find(&codes::STANZA_OTHER, source.place, message, help);
+            }
+            Ok(Standing::Unreadable(why)) => self.unreadable(source, &format!("`{location}`: {why}")),
+            Err(error) => self.unreadable(source, &secrets.redact(&error.to_string())),
+        }
+    }
+
+    fn no_stanza(&mut self, source: &Source, stanza: &str, location: &str) {
+        let name = &source.name;
+        let had = self.newest.is_some_and(|run| {
+            let record = run.sources.iter().find(|record| record.name == *name);
+            record.is_some_and(|record| record.labels.get("stanza").is_some_and(|there| there == stanza))
+        });
+        let (help, severity) = match had {
+            true => (
+                "bring the repository back; without it the next run makes a new one, with a full",
+                Severity::Warning,
+            ),
+            false => ("the first run makes it; until then the server keeps its log", Severity::Note),
+        };
+        let message = format!("source `{name}`: there is no stanza `{stanza}` in `{location}`");
+        let mut finding = Finding::new(&codes::STANZA_MISSING, source.place, message).help(help);
+        finding.severity = severity;
+        self.findings.push(finding);
+    }
+
+    fn unreadable(&mut self, source: &Source, why: &str) {
+        let message = format!("source `{}`: its repository cannot be read: {why}", source.name);
+        let help = "`plan verify` says what of it is whole; see that its `passphrase` and its store's keys are right";
+        self.find(&codes::REPOSITORY_UNREADABLE, source.place, message, help);
+    }
+
+    /// `None`: it cannot be looked into without writing a file, or it has no place yet.
+    fn repository(
+        &self,
+        id: SourceId,
+        source: &Source,
+        postgres: &Postgres,
+        secrets: &Secrets,
+    ) -> Result<Option<Repository>, String> {
+        let Some(own) = self.model.separate(id) else {
+            return Ok(postgres.repository().map(Repository::folder));
+        };
+        let Some(store) = own.to.first() else { return Ok(None) };
+        let below = lower::repository(&self.model.name, &source.name);
+        let made = Repository::of(self.model.store(*store), &below, &host_name(), secrets);
+        let made = made.map_err(|error| error.to_string())?;
+        let passphrase = own.passphrase.as_ref().map(|secret| secrets.fetch(secret)).transpose();
+        let made = match passphrase.map_err(|error| format!("its `passphrase`: {error}"))? {
+            Some(passphrase) => made.encrypted(passphrase).map_err(|error| error.to_string())?,
+            None => made,
+        };
+        Ok(Some(made).filter(|made| made.key().is_none()))
+    }
+}

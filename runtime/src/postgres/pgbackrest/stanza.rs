@@ -1,0 +1,145 @@
+//! Making a stanza, also where an earlier attempt was cut short.
+//!
+//! `stanza-create` writes `archive.info` and its copy, then `backup.info` and its copy. Cut short in between it refuses to go
+//! on (55, or 40 for half a file), and says that this may be corruption. It is none as long as there is no backup: the log
+//! that the server has pushed since stays as it is.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use super::{ANOTHER, Tool, process};
+use crate::postgres::{DriverError, text};
+
+/// Files of the archive and of the backups that tell what the stanza is of.
+const ARCHIVE: [&str; 2] = ["archive.info", "archive.info.copy"];
+const BACKUP: [&str; 2] = ["backup.info.copy", "backup.info"];
+/// What a file is called until it is whole.
+const HALF: &str = ".pgbackrest.tmp";
+/// A folder of this name is made and removed beside the settings.
+const ASIDE: &str = "backplan-stanza";
+
+impl Tool<'_> {
+    /// Makes the stanza, and sees that the server's log arrives; says what it mended.
+    pub(super) fn make_stanza(&self) -> Result<Option<String>, DriverError> {
+        let mended = self.mend_stanza()?;
+        self.run("stanza-create", &[])?;
+        self.run("check", &[])?;
+        Ok(mended)
+    }
+
+    fn mend_stanza(&self) -> Result<Option<String>, DriverError> {
+        let (archive, backup) = (self.names("archive")?, self.names("backup")?);
+        let has =
+            |names: &BTreeSet<String>, wanted: [&str; 2]| wanted.iter().any(|name| names.contains(*name));
+        let is_backup = |name: &String| name.starts_with(|first: char| first.is_ascii_digit());
+        // With backups it is no stanza that was never made: what the tool says of it is right.
+        if has(&backup, BACKUP) || backup.iter().any(is_backup) {
+            return Ok(None);
+        }
+        let halves = [("archive", ARCHIVE, &archive), ("backup", BACKUP, &backup)];
+        let halves = halves.iter().flat_map(|(part, whole, there)| {
+            let half = |name: &&&str| there.contains(&format!("{name}{HALF}"));
+            whole.iter().filter(half).map(move |name| format!("{part}/{}/{name}{HALF}", self.stanza))
+        });
+        let halves: Vec<String> = halves.collect();
+        for half in &halves {
+            self.remove(half)?;
+        }
+        let is_half = has(&archive, ARCHIVE);
+        if is_half {
+            self.refuse_other_archive(&archive)?;
+            self.lend_backup_info()?;
+        }
+        let told = "the stanza was made only in part by a run that was cut short; the rest was made now";
+        Ok((is_half || !halves.is_empty()).then(|| told.to_owned()))
+    }
+
+    /// What is in the stanza's folder of `archive` or `backup`.
+    fn names(&self, part: &str) -> Result<BTreeSet<String>, DriverError> {
+        let listed = self.silently("repo-ls", &[&format!("{part}/{}", self.stanza)])?;
+        Ok(listed.lines().map(str::to_owned).collect())
+    }
+
+    /// The archive may be that of another cluster, whatever its stanza is called.
+    fn refuse_other_archive(&self, there: &BTreeSet<String>) -> Result<(), DriverError> {
+        let name = ARCHIVE.into_iter().find(|name| there.contains(*name)).unwrap_or(ARCHIVE[0]);
+        let told = self.silently("repo-get", &[&format!("archive/{}/{name}", self.stanza)])?;
+        let theirs = told.lines().find_map(|line| line.strip_prefix("db-system-id=")).unwrap_or_default();
+        match self.job.server()?.get("system_id") {
+            Some(ours) if *ours == theirs => Ok(()),
+            _ => Err(DriverError::Lasting(format!(
+                "the repository `{}` belongs to another cluster: its archive is of system identifier `{theirs}`; {ANOTHER}",
+                self.repository.location()
+            ))),
+        }
+    }
+
+    /// Has the tool make the stanza elsewhere, and takes what is missing from there.
+    fn lend_backup_info(&self) -> Result<(), DriverError> {
+        let aside = self.job.folder.join(ASIDE);
+        self.clear(&aside)?;
+        self.job.hand_over(&aside)?;
+        let place = format!("--repo1-path={}", text(&aside));
+        let made = self.run("stanza-create", &["--repo1-type=posix", &place]);
+        let lent = made.and_then(|()| {
+            // The copy first: what has both is whole.
+            BACKUP.iter().try_for_each(|name| {
+                self.put(
+                    &aside.join("backup").join(self.stanza).join(name),
+                    &format!("backup/{}/{name}", self.stanza),
+                )
+            })
+        });
+        self.clear(&aside)?;
+        lent
+    }
+
+    fn clear(&self, folder: &Path) -> Result<(), DriverError> {
+        match fs::remove_dir_all(folder) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                Err(DriverError::File { path: folder.to_path_buf(), cause })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts a file into the repository as it is.
+    fn put(&self, from: &Path, to: &str) -> Result<(), DriverError> {
+        let folder = match self.repository.is_remote() {
+            true => None,
+            false => self.repository.settings().get("path").map(Path::new),
+        };
+        let Some(folder) = folder else {
+            let mut program = self.command("repo-put", &["--raw"]);
+            program.argv.push(to.to_owned());
+            // It reads what it is to put from its standard input.
+            let shell = ["sh", "-c", "exec \"$@\" < \"$0\""].map(str::to_owned);
+            program.argv = shell.into_iter().chain([text(from)]).chain(program.argv).collect();
+            return process::run(&program, self.job.control, self.job.tell).map(drop).map_err(super::explain);
+        };
+        let to = folder.join(to);
+        if let Some(above) = to.parent() {
+            self.job.run(vec!["mkdir".to_owned(), "-p".to_owned(), text(above)])?;
+        }
+        let bytes = fs::read(from).map_err(|cause| DriverError::File { path: from.to_path_buf(), cause })?;
+        self.replace(&to, &bytes, 0o640)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), DriverError> {
+        let folder = self.repository.settings().get("path").filter(|_| !self.repository.is_remote());
+        // Where files are put whole there are no halves.
+        let Some(folder) = folder else { return Ok(()) };
+        let path = Path::new(folder).join(name);
+        fs::remove_file(&path).map_err(|cause| DriverError::File { path, cause })
+    }
+
+    /// What a command says, which is not for the log.
+    fn silently(&self, command: &str, operands: &[&str]) -> Result<String, DriverError> {
+        let mut program = self.command(command, &[]);
+        program.argv.extend(operands.iter().map(|operand| (*operand).to_owned()));
+        let silent: process::Tell = std::sync::Arc::new(|_| {});
+        let out = process::run(&program, self.job.control, &silent).map_err(super::explain)?;
+        Ok(String::from_utf8_lossy(&out).into_owned())
+    }
+}
