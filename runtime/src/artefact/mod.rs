@@ -20,11 +20,13 @@ mod view;
 
 use std::fmt;
 
+pub(crate) use agree::is_path;
+
 pub use deleted::{BadDeleted, Deleted};
 pub use entry::{Entry, Flags, Kind};
 pub use pack::{
-    BaseIndex, BaseScan, Changes, Content, CopyBase, Input, PackError, PackOptions, Packed, PackedSource,
-    Shape, Sink, SinkError, SourceChanges, pack, pack_changes, plan_changes,
+    BaseIndex, BaseScan, Changes, Content, CopyBase, Fed, Feed, Input, PackError, PackOptions, Packed,
+    PackedSource, Shape, Sink, SinkError, SourceChanges, pack, pack_changes, plan_changes,
 };
 #[cfg(test)]
 pub(crate) use pack::{end_of_archive, index_header};

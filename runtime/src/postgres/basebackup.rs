@@ -6,9 +6,13 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use super::stream::{Streamed, Told};
 use super::{Abilities, Backup, Base, DATABASE_BYTES, Driver, DriverError, Job, Labels, text, tools};
-use crate::run::process::ProcessError;
+use crate::catalog::ids::Nonce;
+use crate::run::process::{self, ProcessError, Program, Running, Tell};
 
 /// The folder of the data directory, where there are tablespaces beside it; else it is the source's own folder.
 pub const DATA: &str = "data";
@@ -19,12 +23,17 @@ pub const TABLESPACE_LABEL: &str = "tablespace.";
 
 /// In the labels of a backup that rests on another: the run that made that one.
 pub const PRIOR: &str = "prior";
+const COPY: &str = "pg_basebackup";
 /// What the names of files begin with of which not all was copied.
 const CHANGED: &[u8] = b"INCREMENTAL.";
 /// Bytes of a block, as servers are built as a rule: the size that comes of it is for people, and for telling a great loss.
 const BLOCK: u64 = 8192;
 /// The first version with incremental base backups.
 const INCREMENTAL_SINCE: u32 = 17;
+/// The first version that lists the files of a backup.
+const LISTED_SINCE: u32 = 13;
+/// How long the server may take to keep its log for a backup.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// What the server calls its own list of a backup's files.
 pub const MANIFEST: &str = "backup_manifest";
 
@@ -58,6 +67,7 @@ impl Driver for Basebackup {
                     name(DATABASE_BYTES, bytes.to_string()),
                 ]);
             }
+            None if copy.may_stream() => return Ok(Backup { is_streamed: true, ..backup }),
             None => copy.take(None)?,
         }
         copy.verify()?;
@@ -89,6 +99,11 @@ impl<'j, 'a> Copy<'j, 'a> {
 
     fn tool(&self, program: &'static str) -> Result<String, DriverError> {
         self.major.map_or_else(|| tools::find(program), |major| tools::of(major, program))
+    }
+
+    /// Whether it can come while it is packed: as one tar, with the server's list of files in it.
+    fn may_stream(&self) -> bool {
+        self.job.may_stream && self.spaces.is_empty() && self.major.is_some_and(|major| major >= LISTED_SINCE)
     }
 
     /// The base, if the server can make something that rests on it.
@@ -164,7 +179,7 @@ impl<'j, 'a> Copy<'j, 'a> {
         let job = self.job;
         clear(job)?;
         job.hand_over(job.folder)?;
-        let mut argv = vec![self.tool("pg_basebackup")?];
+        let mut argv = vec![self.tool(COPY)?];
         argv.extend(job.connection());
         argv.extend(
             ["--format=plain", "--wal-method=stream", "--checkpoint=fast", "--manifest-checksums=SHA256"]
@@ -281,12 +296,69 @@ fn tablespaces(job: &Job<'_>) -> Result<Vec<(String, String)>, DriverError> {
 /// The moment after the backup by the server's own clock, as its log is stamped with it, and the first transaction that had
 /// not begun: no earlier target can be reached from this backup.
 fn moment(job: &Job<'_>) -> Result<Labels, DriverError> {
-    const ASK: &str = "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), \
+    Ok(moment_of(&job.query(database(job), MOMENT)?))
+}
+
+const MOMENT: &str = "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), \
                        pg_snapshot_xmax(pg_current_snapshot())";
-    let rows = job.query(database(job), ASK)?;
+
+fn moment_of(rows: &[String]) -> Labels {
     let pair = rows.first().and_then(|row| row.split_once('\t'));
     let pairs = pair.into_iter().flat_map(|(time, xid)| [("time_stop", time), ("next_xid", xid)]);
-    Ok(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// Begins a backup that comes while it is packed; what its labels are to say is in `told` when it is over. `None`: the server
+/// cannot keep its log so long, and a copy has to be made.
+///
+/// # Errors
+/// See [`DriverError`].
+pub fn stream(job: &Job<'_>, told: &Told) -> Result<Option<Streamed>, DriverError> {
+    let labels = job.server()?;
+    let major = labels.get("server_version").and_then(|version| tools::major(version));
+    let Some(slot) = keep_log(job)? else { return Ok(None) };
+    let mut argv = vec![major.map_or_else(|| tools::find(COPY), |major| tools::of(major, COPY))?];
+    argv.extend(job.connection());
+    argv.extend(
+        ["--format=tar", "--wal-method=fetch", "--checkpoint=fast", "--manifest-checksums=SHA256"]
+            .map(str::to_owned),
+    );
+    argv.extend([format!("--label=backplan {}", job.source), "--pgdata=-".to_owned()]);
+    let owner = match &job.postgres.run_as {
+        Some(account) => tools::account(account)?,
+        None => (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+    };
+    let (question, control) = (job.question(database(job), &[MOMENT])?, job.control.clone());
+    let last = move || {
+        let said = process::run(&question, &control, &silent()).map_err(|error| error.to_string())?;
+        Ok(moment_of(&super::rows(&said)))
+    };
+    let running = Running::start(&job.program(argv), job.control, job.tell)?;
+    Ok(Some(Streamed::new(running, slot, owner, Arc::clone(told), Box::new(last))))
+}
+
+/// Has the server keep its log from now on, until the program ends that is given back; `None`: it cannot.
+fn keep_log(job: &Job<'_>) -> Result<Option<Running>, DriverError> {
+    let name = format!("backplan_{}", Nonce::random());
+    let make = format!("select pg_create_physical_replication_slot('{name}', true, true)");
+    // Whoever is no longer listened to ends, and its slot with it. Nothing is held open meanwhile that vacuum waits for.
+    let stay = "do $$ begin loop raise notice 'kept'; commit; perform pg_sleep(2); end loop; end $$";
+    let mut program = Program { timeout: None, ..job.question(database(job), &[&make, stay])? };
+    program.argv.push("--set=ON_ERROR_STOP=1".to_owned());
+    let mut running = Running::start(&program, job.control, &silent())?;
+    let begun = Instant::now();
+    let is_there = format!("select 1 from pg_replication_slots where slot_name = '{name}'");
+    while !running.has_ended() && begun.elapsed() < PATIENCE {
+        if !job.query(database(job), &is_there)?.is_empty() {
+            return Ok(Some(running));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(None)
+}
+
+fn silent() -> Tell {
+    Arc::new(|_| {})
 }
 
 fn database<'a>(job: &Job<'a>) -> &'a str {
@@ -305,7 +377,7 @@ fn read_labels(data: &Path) -> Result<Labels, DriverError> {
 }
 
 /// `START WAL LOCATION: 0/4000028 (file 000000010000000000000004)` and its like.
-fn from_backup_label(label: &str) -> Labels {
+pub(super) fn from_backup_label(label: &str) -> Labels {
     let mut labels = Labels::new();
     for line in label.lines() {
         let Some((name, value)) = line.split_once(": ") else { continue };
@@ -331,7 +403,7 @@ fn from_backup_label(label: &str) -> Labels {
 }
 
 /// The last WAL range of the manifest: on the newest timeline it ends where the backup is consistent.
-fn from_manifest(manifest: &str) -> Labels {
+pub(super) fn from_manifest(manifest: &str) -> Labels {
     let parsed: serde_json::Value = serde_json::from_str(manifest).unwrap_or_default();
     let end = parsed["WAL-Ranges"].as_array().and_then(|ranges| ranges.last()?["End-LSN"].as_str());
     end.map(|lsn| ("lsn_stop".to_owned(), lsn.to_owned())).into_iter().collect()

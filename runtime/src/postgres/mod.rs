@@ -25,6 +25,7 @@ pub mod repository;
 pub mod server;
 #[cfg(test)]
 mod server_tests;
+pub mod stream;
 pub mod tools;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +70,8 @@ pub struct Job<'a> {
     pub has_cycle: bool,
     /// What the backup may rest on, where the driver keeps no repository that knows; `None`: it has all.
     pub base: Option<Base<'a>>,
+    /// Whether it may come while it is packed, without a copy here.
+    pub may_stream: bool,
     /// Where the driver builds: the source's `staging`, or a new and empty folder of this run.
     pub folder: &'a Path,
     /// The repository's own, where it is kept apart from every archive.
@@ -118,6 +121,8 @@ pub struct Backup {
     pub warnings: Vec<String>,
     /// What is worth knowing, and no trouble.
     pub notes: Vec<String>,
+    /// Nothing was copied: it comes while it is packed.
+    pub is_streamed: bool,
     /// It rests on the job's base, without which it is nothing.
     pub is_based: bool,
 }
@@ -263,17 +268,23 @@ impl Job<'_> {
 
     /// The answer to a query, one row a line, fields parted by tabs.
     fn query(&self, database: &str, sql: &str) -> Result<Vec<String>, DriverError> {
+        // Its answer is for this program, not for the log.
+        let silent: Tell = std::sync::Arc::new(|_| {});
+        let out = process::run(&self.question(database, &[sql])?, self.control, &silent)?;
+        Ok(rows(&out))
+    }
+
+    /// The program that asks, one question after the other.
+    fn question(&self, database: &str, sql: &[&str]) -> Result<Program, DriverError> {
         let mut argv = vec![tools::find("psql")?];
         argv.extend(self.connection());
         argv.extend(
             ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--field-separator=\t"]
                 .map(str::to_owned),
         );
-        argv.extend([format!("--dbname={database}"), format!("--command={sql}")]);
-        // Its answer is for this program, not for the log.
-        let silent: Tell = std::sync::Arc::new(|_| {});
-        let out = process::run(&self.program(argv), self.control, &silent)?;
-        Ok(String::from_utf8_lossy(&out).lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
+        argv.push(format!("--dbname={database}"));
+        argv.extend(sql.iter().map(|sql| format!("--command={sql}")));
+        Ok(self.program(argv))
     }
 
     /// What the server says of itself.
@@ -324,6 +335,11 @@ impl Job<'_> {
             )),
         })
     }
+}
+
+/// The rows of an answer.
+fn rows(out: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(out).lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
 /// A path as an argument. Paths of plans are text.

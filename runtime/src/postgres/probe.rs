@@ -96,6 +96,7 @@ pub fn ask(
         level: Level::Full,
         has_cycle: false,
         base: None,
+        may_stream: false,
         folder: Path::new("/"),
         separate: None,
         timeout: Some(LIMIT),

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use backplan_compiler::graph::StepId;
 use backplan_compiler::lower::repository;
 use backplan_compiler::model::{
-    Compare, Files, FilesPath, Level, Model, Postgres, Separate, SourceId, SourceKind,
+    ArchiveId, Compare, Files, FilesPath, Level, Model, Postgres, Separate, SourceId, SourceKind,
 };
 
 use super::coordinator::Failure;
@@ -20,12 +21,13 @@ use super::prepare::host_name;
 use super::session;
 use super::state::make_private;
 use super::worker::Worker;
-use crate::artefact::View;
+use crate::artefact::{Feed, View};
 use crate::catalog::ids::{RunId, Uuid};
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::postgres::basebackup::{self, DATA, MANIFEST};
 use crate::postgres::repository::{Repository, RepositoryError};
+use crate::postgres::stream::Told;
 use crate::postgres::{Apart, Base, DriverError, Job, driver};
 use crate::scan::{self, ScanError, Trees};
 
@@ -35,6 +37,7 @@ impl Worker {
         step: &StepId,
         id: SourceId,
         postgres: &Postgres,
+        may_stream: bool,
         control: &Control,
     ) -> Result<(), Failure> {
         let folder = self.folder_of(step, id, postgres)?;
@@ -47,6 +50,7 @@ impl Worker {
         };
         let mut job = self.job(id, postgres, &folder, control, &tell)?;
         job.base = base.map(|(run, grounds)| Base { run, labels: &grounds.labels, manifest: &manifest });
+        job.may_stream = may_stream;
         job.separate = self.apart(id, postgres, &folder)?;
         let is_separate = job.separate.is_some();
         let remote = job.separate.as_ref().map(|apart| &apart.repository).filter(|own| own.is_remote());
@@ -70,6 +74,10 @@ impl Worker {
             return Ok(());
         }
         self.facts().labels.insert(id, labels);
+        if backup.is_streamed {
+            self.facts().sources.insert(id, SourceFact::Streamed(Told::default()));
+            return Ok(());
+        }
         let trees = self.trees_of(id, folder);
         let summary = scan::scan(&trees, &self.tree_of(id), control).map_err(|error| match error {
             ScanError::Stopped(_) => Failure::stopped(),
@@ -95,6 +103,56 @@ impl Worker {
         let run = levels.base(first, &source.name)?;
         let is_same = holders.all(|archive| levels.base(*archive, &source.name) == Some(run));
         Some((run, levels.grounds(first, &source.name).filter(|_| is_same)?))
+    }
+
+    /// Whether a source may come while it is packed: once, and when nothing waits for it to have been read.
+    pub(super) fn may_stream(&self, id: SourceId) -> bool {
+        let model = &self.request.model;
+        let mut holders =
+            self.graph.artefact_names.keys().filter(|it| model.archive(**it).from.contains(&id));
+        let is_one = matches!((holders.next(), holders.next()), (Some(one), None) if !model.archive(*one).self_contained);
+        is_one
+            && model.separate(id).is_none()
+            && !model.windows.iter().any(|window| window.around.contains(&id))
+            && !model.sources.iter().any(|source| source.after.contains(&id))
+    }
+
+    /// What a pack gets of a cluster: what comes from the server, where it comes while it is packed; `None`: what was copied.
+    pub(super) fn streamed(
+        &self,
+        step: &StepId,
+        id: SourceId,
+        postgres: &Postgres,
+        control: &Control,
+    ) -> Result<Option<Box<dyn Feed>>, Failure> {
+        let told = match self.facts().sources.get(&id) {
+            Some(SourceFact::Streamed(told)) => Told::clone(told),
+            _ => return Ok(None),
+        };
+        // Of an attempt before.
+        told.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let tell = self.tell(step);
+        let job = self.job(id, postgres, Path::new("/"), control, &tell)?;
+        let begun = basebackup::stream(&job, &told).map_err(|error| self.driver_failure(id, &error))?;
+        if let Some(streamed) = begun {
+            return Ok(Some(Box::new(streamed)));
+        }
+        let name = &self.request.model.source(id).name;
+        self.note(format!(
+            "source `{name}` is copied before it is packed: the server has no replication slot for it"
+        ));
+        self.dump_postgres(step, id, postgres, false, control).map(|()| None)
+    }
+
+    /// Takes what the labels of a cluster say, once it is packed.
+    pub(super) fn streamed_are_told(&self, archive: ArchiveId) {
+        let mut facts = self.facts();
+        for id in &self.request.model.archive(archive).from {
+            if let Some(SourceFact::Streamed(told)) = facts.sources.get(id) {
+                let labels = told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                facts.labels.entry(*id).or_default().extend(labels);
+            }
+        }
     }
 
     /// Where the driver builds: its repository, or a folder of this run that is removed with it.
@@ -300,6 +358,7 @@ impl Worker {
             level: self.level_of(id),
             has_cycle: self.request.model.has_cycle(),
             base: None,
+            may_stream: false,
             folder,
             separate: None,
             timeout: source.timeout.map(Duration::from_secs),

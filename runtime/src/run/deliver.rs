@@ -275,7 +275,7 @@ impl Worker {
                 let mut facts = self.facts();
                 for source in &self.request.model.archive(archive).from {
                     // A program's source fails with the pack that reads it.
-                    if facts.sources.get(source) == Some(&SourceFact::Read) {
+                    if matches!(facts.sources.get(source), Some(SourceFact::Read | SourceFact::Streamed(_))) {
                         facts.sources.insert(*source, SourceFact::Failed(reason.clone()));
                     }
                 }

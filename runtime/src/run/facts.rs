@@ -18,13 +18,16 @@ use crate::catalog::manifest::{
     RepositoryRecord, Second, SourceRecord, SourceStatus,
 };
 use crate::postgres::DATABASE_BYTES;
+use crate::postgres::stream::Told;
 use crate::scan::Summary;
 
 /// What is known of a source.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum SourceFact {
     /// It was read: what for, in entries and bytes, follows from its archives.
     Read,
+    /// It is read while it is packed, with labels that are known then.
+    Streamed(Told),
     /// Its scan.
     Scanned(Summary),
     /// Its copy, and the bytes of it.
@@ -222,7 +225,9 @@ fn repository_record(
 fn source_record(model: &Model, id: SourceId, facts: &Facts) -> SourceRecord {
     let source = model.source(id);
     let (status, reason) = match facts.sources.get(&id) {
-        Some(SourceFact::Read | SourceFact::Scanned(_) | SourceFact::Dumped(..)) => (SourceStatus::Ok, None),
+        Some(
+            SourceFact::Read | SourceFact::Streamed(_) | SourceFact::Scanned(_) | SourceFact::Dumped(..),
+        ) => (SourceStatus::Ok, None),
         Some(SourceFact::Absent(reason)) => (SourceStatus::Skipped, Some(reason.clone())),
         Some(SourceFact::Failed(reason)) => (SourceStatus::Failed, Some(reason.clone())),
         None => (SourceStatus::Skipped, Some("not read by this run".to_owned())),

@@ -67,6 +67,7 @@ impl Worker {
                 self.warn(step, format!("source `{}`: and {more} more like these", source.name));
             }
         }
+        self.streamed_are_told(id);
         self.keep_scans(step, &fact);
         self.facts().archives.insert(id, fact);
         Ok(())
@@ -170,7 +171,10 @@ impl Worker {
                     mode: 0o600,
                 }))
             }
-            SourceKind::Postgres(_) => {
+            SourceKind::Postgres(postgres) => {
+                if let Some(feed) = self.streamed(step, id, postgres, control)? {
+                    return Ok(Some(Content::Feed(feed)));
+                }
                 let base = self.levels().scan(archive, &source.name).cloned().map(|kept| BaseScan {
                     scan: kept.scan,
                     doubts: kept.doubts,

@@ -213,6 +213,14 @@ impl Running {
         })
     }
 
+    /// Whether the program has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().ok().flatten().map(|status| (Instant::now(), status));
+        }
+        self.ended.is_some()
+    }
+
     /// Waits for the end.
     ///
     /// # Errors

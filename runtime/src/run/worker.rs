@@ -507,7 +507,9 @@ impl Worker {
         let source = self.request.model.source(id);
         let path = match &source.kind {
             SourceKind::Sqlite { path } => path,
-            SourceKind::Postgres(postgres) => return self.dump_postgres(step, id, postgres, control),
+            SourceKind::Postgres(postgres) => {
+                return self.dump_postgres(step, id, postgres, self.may_stream(id), control);
+            }
             SourceKind::Files(_) | SourceKind::Command(_) => return Ok(()),
         };
         let folder = self.staged_folder().join(&source.name);

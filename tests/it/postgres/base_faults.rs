@@ -22,12 +22,45 @@ fn write_plan(scenario: &Scenario, place: &str, retry: &str) {
     fs::create_dir_all(&folder).unwrap();
 }
 
-fn begin() -> (Scenario, Cluster) {
+/// How a cluster is read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Way {
+    /// It comes while it is packed.
+    Streamed,
+    /// It is copied first: it has a tablespace.
+    Copied,
+}
+
+fn begin(way: Way) -> (Scenario, Cluster) {
     let scenario = world();
     let cluster = Cluster::start(&scenario, "pg", "/bin/true");
+    if way == Way::Copied {
+        shell(&scenario.path("."), "install -d -o postgres -g postgres far");
+        let place = scenario.path("far");
+        cluster.query(&format!("create tablespace far location '{}'", place.display()));
+    }
     cluster.fill(20_000);
     write_plan(&scenario, &cluster.place(), ONCE);
     (scenario, cluster)
+}
+
+/// Waits until a run is at it.
+fn wait_for_copy(scenario: &Scenario, cluster: &Cluster, way: Way) {
+    wait_for("a copy", || copies(cluster) && (way == Way::Streamed || has_copy(scenario)));
+}
+
+/// Nothing makes the server keep its log any more.
+fn no_slot_is_left(cluster: &Cluster) {
+    wait_for("the end of the slot", || cluster.query("select count(*) from pg_replication_slots") == "0");
+}
+
+/// The run's backup starts, and has these rows.
+fn comes_back(scenario: &Scenario, cluster: &Cluster, number: &str, rows: &str) {
+    let data = restore(scenario, number, "main");
+    assert_eq!(cluster.restored(&data).rows(), rows, "run {number}");
+    for gone in ["", ".tablespaces"] {
+        let _ = fs::remove_dir_all(format!("{}{gone}", data.display()));
+    }
 }
 
 fn artefacts(scenario: &Scenario) -> usize {
@@ -58,7 +91,7 @@ impl Drop for Small {
 
 #[test]
 fn a_password_is_needed_and_never_told() {
-    let (scenario, cluster) = begin();
+    let (scenario, cluster) = begin(Way::Streamed);
     cluster.query("create role keeper login replication password 'right-one'");
     cluster.query("grant pg_read_all_settings to keeper; grant pg_monitor to keeper");
     let hba = cluster.data.join("pg_hba.conf");
@@ -91,26 +124,32 @@ fn a_password_is_needed_and_never_told() {
 
 #[test]
 fn a_server_that_comes_up_late_or_dies_meanwhile_is_tried_again() {
-    let (scenario, cluster) = begin();
-    let rows = cluster.rows();
-    cluster.must("pg_ctl", &["-D", cluster.data.to_str().unwrap(), "-m", "fast", "-w", "stop"]);
-    run(&scenario).status(1).says("start the server, or mend `host` and `port`");
-    write_plan(&scenario, &cluster.place(), PATIENT);
-    let running = scenario.next_day().start(["run", "p.plan"]);
-    thread::sleep(Duration::from_millis(1500));
-    cluster.up();
-    running.answer().status(0).says("Is the server running");
-    // It goes down in the midst of a copy, and is up again.
-    let running = scenario.next_day().start(["run", "p.plan"]);
-    wait_for("a copy", || has_copy(&scenario));
-    cluster.must("pg_ctl", &["-D", cluster.data.to_str().unwrap(), "-m", "immediate", "-w", "stop"]);
-    thread::sleep(Duration::from_millis(500));
-    cluster.up();
-    running.answer().status(0);
-    nothing_is_left(&scenario);
-    for number in ["1", "2"] {
-        let data = restore(&scenario, number, "main");
-        assert_eq!(cluster.restored(&data).rows(), rows);
+    for way in [Way::Streamed, Way::Copied] {
+        let (scenario, cluster) = begin(way);
+        let rows = cluster.rows();
+        let down = |mode: &str| {
+            cluster.must("pg_ctl", &["-D", cluster.data.to_str().unwrap(), "-m", mode, "-w", "stop"]);
+        };
+        down("fast");
+        run(&scenario).status(1).says("start the server, or mend `host` and `port`");
+        write_plan(&scenario, &cluster.place(), PATIENT);
+        let running = scenario.next_day().start(["run", "p.plan"]);
+        thread::sleep(Duration::from_millis(1500));
+        cluster.up();
+        running.answer().status(0).says("Is the server running");
+        // It goes down in the midst of a copy, and is up again.
+        let running = scenario.next_day().start(["run", "p.plan"]);
+        wait_for_copy(&scenario, &cluster, way);
+        down("immediate");
+        thread::sleep(Duration::from_millis(500));
+        cluster.up();
+        running.answer().status(0);
+        nothing_is_left(&scenario);
+        no_slot_is_left(&cluster);
+        assert_eq!(artefacts(&scenario), 2);
+        for number in ["1", "2"] {
+            comes_back(&scenario, &cluster, number, &rows);
+        }
     }
 }
 
@@ -121,22 +160,93 @@ fn has_copy(scenario: &Scenario) -> bool {
 
 #[test]
 fn a_full_staging_or_store_costs_the_run_and_nothing_else() {
-    let (scenario, cluster) = begin();
-    let _store = Small::mount(&scenario.path("store"), "1m");
-    run(&scenario).status(1).says("No space left on device");
-    assert_eq!(artefacts(&scenario), 0);
-    nothing_is_left(&scenario);
-    shell(&scenario.path("store"), "mount -o remount,size=100m .");
-    {
-        let _small = Small::mount(&scenario.path("staging"), "12m");
-        write_plan(&scenario, &cluster.place(), ONCE);
+    for way in [Way::Streamed, Way::Copied] {
+        let (scenario, cluster) = begin(way);
+        let rows = cluster.rows();
+        let _store = Small::mount(&scenario.path("store"), "1m");
         run(&scenario).status(1).says("No space left on device");
         assert_eq!(artefacts(&scenario), 0);
         nothing_is_left(&scenario);
+        shell(&scenario.path("store"), "mount -o remount,size=100m .");
+        // A copy does not fit, and neither does the artefact of a fifth of the room.
+        let small = if way == Way::Streamed { "1m" } else { "12m" };
+        {
+            let _small = Small::mount(&scenario.path("staging"), small);
+            write_plan(&scenario, &cluster.place(), ONCE);
+            run(&scenario).status(1).says("No space left on device");
+            assert_eq!(artefacts(&scenario), 0);
+            nothing_is_left(&scenario);
+        }
+        if way == Way::Streamed {
+            // The cluster has more than three times that.
+            let _small = Small::mount(&scenario.path("staging"), "12m");
+            write_plan(&scenario, &cluster.place(), ONCE);
+            run(&scenario).status(0);
+        } else {
+            run(&scenario).status(0);
+        }
+        no_slot_is_left(&cluster);
+        comes_back(&scenario, &cluster, "latest", &rows);
     }
+}
+
+/// Without a staging of the plan's nothing is built on this machine; without a slot to be had, or with what waits for the
+/// source, it is copied first.
+#[test]
+fn a_cluster_comes_right_into_the_store_and_is_copied_only_where_it_must() {
+    let (scenario, cluster) = begin(Way::Streamed);
+    let rows = cluster.rows();
+    let direct = |more: &str| {
+        let text = format!(
+            "plan p\nstore store: dir {{\n  path = \"store\"\n}}\nsource main: postgres {{\n  driver = basebackup\n{}}}\n\
+             source note: files {{\n  paths = [\"note\"]\n  {more}}}\narchive main {{\n  from = all\n  to   = [store]\n}}\n{ONCE}",
+            cluster.place()
+        );
+        scenario.write("p.plan", text);
+    };
+    scenario.write("note", "a note");
+    direct("");
+    let _small = Small::mount(&scenario.path("../state"), "5m");
     run(&scenario).status(0);
-    let data = restore(&scenario, "latest", "main");
-    assert_eq!(cluster.restored(&data).rows(), cluster.rows());
+    comes_back(&scenario, &cluster, "latest", &rows);
+    scenario.plan(["verify", "p.plan"]).status(0);
+    for label in [
+        "lsn_start: ",
+        "lsn_stop: ",
+        "wal_start: ",
+        "system_id: ",
+        "timeline: '1'",
+        "time_stop: ",
+        "next_xid: ",
+    ] {
+        assert!(super::labels(&scenario, 1).contains(label), "{label}");
+    }
+    // A single file of it, and what it was owned by.
+    scenario
+        .plan([
+            "restore",
+            "p.plan",
+            "--source",
+            "main",
+            "--source",
+            "note",
+            "--path",
+            "main/PG_VERSION",
+            "--to",
+            "one",
+        ])
+        .status(0);
+    assert_eq!(shell(&scenario.path("one"), "stat -c '%U %a' main/PG_VERSION"), "postgres 600\n");
+    // What waits for the source waits for a copy, and here the server's account has no place for one.
+    direct("after = [main]\n");
+    run(&scenario).status(1).says("cannot work in");
+    direct("");
+    cluster.query("alter system set max_replication_slots = 0");
+    let data = cluster.data.to_str().unwrap();
+    cluster.must("pg_ctl", &["-D", data, "-m", "fast", "-w", "stop"]);
+    cluster.up();
+    run(&scenario).status(1).says("is copied before it is packed").says("cannot work in");
+    assert_eq!(artefacts(&scenario), 1);
 }
 
 /// Whether the server is giving a copy of itself.
@@ -146,30 +256,33 @@ fn copies(cluster: &Cluster) -> bool {
 
 #[test]
 fn a_run_that_is_killed_while_it_copies_leaves_nothing_for_long() {
-    let (scenario, cluster) = begin();
-    for only_parent in [true, false] {
-        let running = scenario.next_day().start(["run", "p.plan"]);
-        wait_for("a copy", || has_copy(&scenario));
-        if only_parent {
-            running.signal("KILL")
-        } else {
-            running.kill_group()
+    for way in [Way::Streamed, Way::Copied] {
+        let (scenario, cluster) = begin(way);
+        for only_parent in [true, false] {
+            let running = scenario.next_day().start(["run", "p.plan"]);
+            wait_for_copy(&scenario, &cluster, way);
+            if only_parent {
+                running.signal("KILL")
+            } else {
+                running.kill_group()
+            }
+            assert_eq!(running.answer().code, -9);
+            assert_eq!(artefacts(&scenario), 0);
+            // The tool may go on until it is through, in a folder that no other run looks at.
+            wait_for("the end of the tool", || !copies(&cluster));
+            no_slot_is_left(&cluster);
         }
-        assert_eq!(running.answer().code, -9);
-        assert_eq!(artefacts(&scenario), 0);
-        // The tool may go on until it is through, in a folder that no other run looks at.
+        // Stopped in order, it takes its tool with it.
+        let running = scenario.next_day().start(["run", "p.plan"]);
+        wait_for_copy(&scenario, &cluster, way);
+        running.signal("TERM");
+        assert_ne!(running.answer().code, 0);
         wait_for("the end of the tool", || !copies(&cluster));
+        nothing_is_left(&scenario);
+        no_slot_is_left(&cluster);
+        run(&scenario).status(0);
+        nothing_is_left(&scenario);
+        assert_eq!(artefacts(&scenario), 1);
+        comes_back(&scenario, &cluster, "latest", &cluster.rows());
     }
-    // Stopped in order, it takes its tool with it.
-    let running = scenario.next_day().start(["run", "p.plan"]);
-    wait_for("a copy", || has_copy(&scenario) && copies(&cluster));
-    running.signal("TERM");
-    assert_ne!(running.answer().code, 0);
-    wait_for("the end of the tool", || !copies(&cluster));
-    nothing_is_left(&scenario);
-    run(&scenario).status(0);
-    nothing_is_left(&scenario);
-    assert_eq!(artefacts(&scenario), 1);
-    let data = restore(&scenario, "latest", "main");
-    assert_eq!(cluster.restored(&data).rows(), cluster.rows());
 }

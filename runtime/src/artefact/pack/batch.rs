@@ -29,7 +29,7 @@ pub struct Batch {
 /// them would be tried, which takes longer than compressing the others. Names of one file stay in one order, so they and
 /// what they are names of do not.
 pub fn looks_packed(item: &Item, level: u8) -> bool {
-    let (Item::Entry(entry) | Item::Opened(entry, _)) = item;
+    let (Item::Entry(entry) | Item::Opened(entry, _) | Item::Fed(entry, _)) = item;
     let seen = &entry.seen;
     let least = if level > FAST { PACKED_MIN } else { PACKED_MIN_FAST };
     if seen.kind != Kind::File || seen.size < least || entry.has_links || entry.link.is_some() {

@@ -81,7 +81,8 @@ pub fn plan_changes(
     if let Some(list) = &mut deletions {
         list.finish()?;
     }
-    let is_stream = inputs.iter().any(|input| matches!(input.content, Content::Stream { .. }));
+    let is_stream =
+        inputs.iter().any(|input| matches!(input.content, Content::Stream { .. } | Content::Feed(_)));
     Ok(Changes { sources, deletions, is_stream })
 }
 
@@ -106,6 +107,12 @@ impl Plan<'_> {
                     list.push(self.input.source.as_bytes())?;
                 }
                 Ok((all_new(&self.listing()?), None))
+            }
+            Content::Feed(_) => {
+                if let Some(list) = self.deletions {
+                    list.push(self.input.source.as_bytes())?;
+                }
+                Ok((Counts { added: 1, ..Counts::default() }, None))
             }
             Content::File { .. } | Content::Stream { .. } => {
                 let found = self.single()?;

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::fate::Fate;
+use super::feed::Came;
 use super::keep::{Keep, Runs};
 use super::listing::Listing;
 use super::scratch::{Members, Slot, unnamed};
@@ -103,6 +104,7 @@ pub fn finish(
     writer: Writer<'_>,
     material: &Material<'_>,
     links: &HashMap<u64, Arc<[u8]>>,
+    came: &mut HashMap<usize, Came>,
 ) -> Result<(End, Vec<Indexed>), PackError> {
     let scratch = material.options.scratch.as_path();
     let failed = |cause| PackError::Scratch { path: scratch.to_path_buf(), cause };
@@ -110,10 +112,11 @@ pub fn finish(
     runs.sort();
     let mut blocks = Blocks::create(scratch).map_err(failed)?;
     let mut rows = Rows { blocks: &mut blocks, rows: Vec::with_capacity(ENTRIES_PER_BLOCK), text: 0 };
+    let at_random = slots.at_random().map_err(failed)?;
     let mut slots = slots.read().map_err(failed)?;
     let mut kept = Kept::new(material.keep, &runs);
     let mut indexed = Vec::with_capacity(material.listings.len());
-    for (listing, fates) in material.listings.iter().zip(material.fates) {
+    for (source, (listing, fates)) in material.listings.iter().zip(material.fates).enumerate() {
         let of_source = |cause| PackError::Input { source_name: listing.source.clone(), cause };
         let mut found = Indexed::default();
         for (number, seen) in (0..).zip(listing.entries().map_err(of_source)?) {
@@ -137,6 +140,13 @@ pub fn finish(
                 found.entries += 1;
                 rows.push(row).map_err(failed)?;
             }
+        }
+        for (path, number) in came.get_mut(&source).map_or(Ok(&[][..]), Came::sorted).map_err(of_source)? {
+            let slot = at_random.get(*number).map_err(failed)?;
+            let slot =
+                slot.ok_or_else(|| failed(io::Error::other("an entry that was packed is not known of")))?;
+            found.entries += 1;
+            rows.push(fed(path, &slot)).map_err(failed)?;
         }
         indexed.push(found);
     }
@@ -254,6 +264,29 @@ fn entry(listing: &Listing, seen: Scanned, slot: &Slot, links: &HashMap<u64, Arc
         flags: Flags(slot.flags.0 & !TROUBLE.0),
         link,
         device: seen.device,
+    }
+}
+
+/// An entry that came unexpected.
+fn fed(path: &[u8], slot: &Slot) -> Entry {
+    Entry {
+        path: path.to_vec(),
+        kind: slot.kind,
+        mode: slot.mode,
+        uid: slot.uid,
+        gid: slot.gid,
+        mtime: slot.mtime.0,
+        nanos: slot.mtime.1,
+        size: slot.size,
+        payload: slot.payload,
+        place: slot.place,
+        span: slot.span,
+        member: slot.member,
+        start: slot.start,
+        hash: slot.hash,
+        flags: slot.flags,
+        link: Vec::new(),
+        device: (0, 0),
     }
 }
 

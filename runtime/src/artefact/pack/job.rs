@@ -41,6 +41,8 @@ pub enum Item {
     Entry(Planned),
     /// Header and contents of a file that is open.
     Opened(Planned, Arc<Opened>),
+    /// Header and contents of a file that was read already.
+    Fed(Planned, Vec<u8>),
 }
 
 /// What makes a member.
@@ -55,6 +57,8 @@ pub enum Work {
     Head(Planned, Arc<Opened>),
     /// A further piece of it.
     Piece(Planned, Arc<Opened>, u64),
+    /// Header and first piece of a large file that is read as it comes; its further pieces are those of a stream.
+    FedHead(Planned, Vec<u8>),
     /// Room for a stream's header.
     StreamHead(Planned),
     /// Bytes of a stream.

@@ -70,6 +70,17 @@ impl Listing {
                 file.mode = mode & 0o7777;
                 Ok(Listing::here(&input.source, vec![file], time, first))
             }
+            // What will be in it, nobody knows.
+            Content::Feed(_) => Ok(Listing {
+                source: input.source.clone(),
+                first,
+                entries: 0,
+                expected: (0, 0),
+                roots: Vec::new(),
+                groups: Vec::new(),
+                started: (0, 0),
+                from: From::Here(Vec::new()),
+            }),
         }
     }
 

@@ -8,6 +8,7 @@ mod changes;
 mod contents;
 mod deletions;
 mod fate;
+mod feed;
 mod finish;
 mod job;
 mod keep;
@@ -41,6 +42,7 @@ pub use base::{BaseIndex, BaseScan, CopyBase, Shape};
 pub use changes::{Changes, SourceChanges, plan_changes};
 use deletions::{Deletions, OWN};
 use fate::{Fate, Fates};
+pub use feed::{Fed, Feed};
 pub(crate) use finish::{end_of_archive, index_header};
 pub(crate) use job::Planned;
 use keep::Keep;
@@ -129,6 +131,8 @@ pub enum Content {
         /// The permission bits recorded for it.
         mode: u32,
     },
+    /// Entries that come one after the other, each with its contents. An error of the feed ends the packing.
+    Feed(Box<dyn Feed>),
 }
 
 /// How to pack.
@@ -291,13 +295,13 @@ pub fn pack_changes(
         names: &names,
         pool,
     };
-    let outcome = members(inputs, &material, &mut writer, control)?;
-    for (source, warning) in outcome.warnings {
+    let Outcome { links, warnings, mut came } = members(inputs, &material, &mut writer, control)?;
+    for (source, warning) in warnings {
         writer.written[usize::from(source)].warnings.push(warning);
     }
     let written = std::mem::take(&mut writer.written);
     let (members, copied) = (writer.member_count, writer.copied);
-    let (end, indexed) = finish::finish(writer, &material, &outcome.links)?;
+    let (end, indexed) = finish::finish(writer, &material, &links, &mut came)?;
     let sources =
         listings.iter().zip(written).zip(indexed).map(|((listing, written), indexed)| PackedSource {
             name: listing.source.clone(),
@@ -373,7 +377,7 @@ fn expect(listings: &[Listing], changes: &Changes, options: &PackOptions, contro
 fn check(inputs: &[Input], options: &PackOptions) -> Result<(), PackError> {
     let is_component = |name: &str| !matches!(name, "" | "." | ".." | OWN) && !name.contains(['/', '\0']);
     let inner = |content: &Content| match content {
-        Content::Scan { .. } => None,
+        Content::Scan { .. } | Content::Feed(_) => None,
         Content::File { name, .. } | Content::Stream { name, .. } => Some(name.clone()),
     };
     for input in inputs {

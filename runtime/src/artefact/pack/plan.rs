@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::batch::{Batch, looks_packed};
 use super::deletions::{Deletions, OWN};
 use super::fate::{Fate, Fates};
+use super::feed::{Came, Feed};
 use super::job::{Item, Job, Planned, Work};
 use super::keep::Keep;
 use super::listing::Listing;
@@ -63,6 +64,12 @@ impl Shared<'_> {
     }
 }
 
+/// What can be read once.
+enum Once {
+    Stream(Box<dyn Read + Send>),
+    Feed(Box<dyn Feed>),
+}
+
 /// What the planner alone knows.
 #[derive(Default)]
 pub struct Outcome {
@@ -70,6 +77,8 @@ pub struct Outcome {
     pub links: HashMap<u64, Arc<[u8]>>,
     /// What was left out, by source.
     pub warnings: Vec<(u16, Warning)>,
+    /// What came of each source that was fed, by its number.
+    pub came: HashMap<usize, Came>,
 }
 
 /// Why the planner ended early.
@@ -91,6 +100,8 @@ pub struct Planner<'a> {
     shared: &'a Shared<'a>,
     jobs: SyncSender<Job>,
     turn: u64,
+    /// Number of the next entry that comes unexpected: behind all that are known.
+    next: u64,
     plain: Batch,
     packed: Batch,
     outcome: Outcome,
@@ -103,6 +114,7 @@ impl<'a> Planner<'a> {
             shared,
             jobs,
             turn: 0,
+            next: shared.listings.iter().map(|listing| listing.entries).sum(),
             plain: Batch::default(),
             packed: Batch::default(),
             outcome: Outcome::default(),
@@ -112,7 +124,8 @@ impl<'a> Planner<'a> {
     /// Goes through everything: what is copied, files that stay, files that change, folders last.
     pub fn run(mut self, inputs: Vec<Input>) -> Result<Outcome, Ended> {
         let reader = |input: Input| match input.content {
-            Content::Stream { reader, .. } => Some(reader),
+            Content::Stream { reader, .. } => Some(Once::Stream(reader)),
+            Content::Feed(feed) => Some(Once::Feed(feed)),
             Content::Scan { .. } | Content::File { .. } => None,
         };
         let mut readers: Vec<_> = inputs.into_iter().map(reader).collect();
@@ -120,7 +133,11 @@ impl<'a> Planner<'a> {
         for fate in [Fate::Cold, Fate::Hot] {
             for (source, reader) in readers.iter_mut().enumerate() {
                 if reader.is_some() && self.shared.fates[source].of(STREAM_ENTRY) == fate {
-                    reader.take().map_or(Ok(()), |reader| self.stream(source, reader))?;
+                    match reader.take() {
+                        Some(Once::Stream(reader)) => self.stream(source, reader)?,
+                        Some(Once::Feed(feed)) => self.feed(source, feed)?,
+                        None => {}
+                    }
                 } else if reader.is_none() && self.shared.fates[source].have(fate) {
                     self.files(source, fate)?;
                 }
@@ -200,7 +217,7 @@ impl<'a> Planner<'a> {
         })
     }
 
-    fn failed(&self, source: usize, cause: std::io::Error) -> Ended {
+    pub(super) fn failed(&self, source: usize, cause: std::io::Error) -> Ended {
         let source_name = self.shared.listings[source].source.clone();
         Ended::Here(PackError::Input { source_name, cause })
     }
@@ -210,7 +227,15 @@ impl<'a> Planner<'a> {
         Planned { number, source: source as u16, path, seen, link: None, has_links: false }
     }
 
-    fn send(&mut self, work: Work) -> Result<(), Ended> {
+    /// An entry that was not known of.
+    pub(super) fn came(&mut self, source: usize, seen: Scanned) -> Planned {
+        let entry = self.planned(source, self.next, seen);
+        self.next += 1;
+        self.outcome.came.entry(source).or_default().push(&entry);
+        entry
+    }
+
+    pub(super) fn send(&mut self, work: Work) -> Result<(), Ended> {
         self.shared.control.check().map_err(|stopped| Ended::Here(stopped.into()))?;
         if !self.shared.window.enter() {
             return Err(Ended::Elsewhere);
@@ -234,8 +259,8 @@ impl<'a> Planner<'a> {
         if packed { &mut self.packed } else { &mut self.plain }
     }
 
-    fn add(&mut self, item: Item, payload: u64) -> Result<(), Ended> {
-        let (Item::Entry(entry) | Item::Opened(entry, _)) = &item;
+    pub(super) fn add(&mut self, item: Item, payload: u64) -> Result<(), Ended> {
+        let (Item::Entry(entry) | Item::Opened(entry, _) | Item::Fed(entry, _)) = &item;
         let link = entry.link.as_ref().map_or(entry.seen.link.len(), |link| link.len());
         let mut bytes = BLOCK + payload as usize + padding(payload);
         if entry.path.len() > SHORT_NAME || link > SHORT_NAME {

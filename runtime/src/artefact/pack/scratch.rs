@@ -149,6 +149,14 @@ impl Slots {
         Ok(())
     }
 
+    /// A second way in, for slots out of their order.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn at_random(&self) -> io::Result<AtRandom> {
+        Ok(AtRandom(self.file.try_clone()?))
+    }
+
     /// All slots in order; `None` for an entry that was left out.
     ///
     /// # Errors
@@ -161,6 +169,21 @@ impl Slots {
             from.read_exact(&mut bytes)?;
             Ok(Slot::get(number, &bytes))
         }))
+    }
+}
+
+/// Slots in any order.
+pub struct AtRandom(File);
+
+impl AtRandom {
+    /// The slot with this number, if it was kept.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn get(&self, number: u64) -> io::Result<Option<Slot>> {
+        let mut bytes = [0; SLOT];
+        self.0.read_exact_at(&mut bytes, number * SLOT as u64)?;
+        Ok(Slot::get(number, &bytes))
     }
 }
 

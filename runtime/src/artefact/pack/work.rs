@@ -116,11 +116,13 @@ impl<'a> Worker<'a> {
                         }
                         Item::Entry(entry) => self.header_only(&entry, &mut done),
                         Item::Opened(entry, opened) => self.whole(&entry, &opened, &mut done, true),
+                        Item::Fed(entry, bytes) => self.fed(&entry, &bytes, &mut done),
                     }
                 }
             }
             Work::Head(entry, opened) => self.head(&entry, &opened, &mut done),
             Work::Piece(entry, opened, index) => self.piece(&entry, &opened, index, &mut done),
+            Work::FedHead(entry, bytes) => self.fed_head(&entry, &bytes, &mut done),
             Work::StreamHead(entry) => {
                 self.stream_head(entry, &mut done);
                 return done;
@@ -440,6 +442,29 @@ impl<'a> Worker<'a> {
         done.large = Some(Large::StreamStarts(entry));
     }
 
+    /// Header and contents of a small file that was read already.
+    fn fed(&mut self, entry: &Planned, bytes: &[u8], done: &mut Done) {
+        let start = self.fed_start(entry, bytes, done);
+        self.pad(bytes.len() as u64);
+        let hash = *blake3::hash(bytes).as_bytes();
+        done.slots.push(fed_slot(entry, start, hash));
+    }
+
+    /// Header and first piece of a large one.
+    fn fed_head(&mut self, entry: &Planned, bytes: &[u8], done: &mut Done) {
+        let start = self.fed_start(entry, bytes, done);
+        done.slots.push(fed_slot(entry, start, [0; 32]));
+        done.large = Some(Large::Starts(Some(PieceHash::Part(treehash::piece(0, bytes)))));
+    }
+
+    fn fed_start(&mut self, entry: &Planned, bytes: &[u8], done: &mut Done) -> u32 {
+        let start = self.tar.len() as u32;
+        self.tar.extend_from_slice(&entry_header(entry, self.names, entry.seen.size, false));
+        self.tar.extend_from_slice(bytes);
+        done.bytes.push((entry.source, bytes.len() as u64));
+        start
+    }
+
     fn stream_piece(&mut self, bytes: Vec<u8>, index: u64, last: bool, source: u16, done: &mut Done) {
         let hash = match (bytes.is_empty(), index == 0 && last) {
             (_, true) => Some(PieceHash::Whole(*blake3::hash(&bytes).as_bytes())),
@@ -459,6 +484,31 @@ impl<'a> Worker<'a> {
 
 /// The header of a stream: its length does not depend on `payload`.
 pub fn stream_header(entry: &Planned, names: &Names, payload: u64) -> Vec<u8> {
+    entry_header(entry, names, payload, true)
+}
+
+fn fed_slot(entry: &Planned, start: u32, hash: [u8; 32]) -> Slot {
+    let seen = &entry.seen;
+    Slot {
+        number: entry.number,
+        source: entry.source,
+        kind: Kind::File,
+        mode: seen.mode,
+        uid: seen.uid,
+        gid: seen.gid,
+        mtime: seen.mtime,
+        size: seen.size,
+        payload: seen.size,
+        place: 0,
+        span: 0,
+        member: 0,
+        start,
+        hash,
+        flags: Flags::default(),
+    }
+}
+
+fn entry_header(entry: &Planned, names: &Names, payload: u64, is_patched: bool) -> Vec<u8> {
     let seen = &entry.seen;
     let head = Head {
         path: entry.path.clone(),
@@ -474,6 +524,6 @@ pub fn stream_header(entry: &Planned, names: &Names, payload: u64) -> Vec<u8> {
         attributes: Vec::new(),
     };
     let mut header = Vec::new();
-    tarhead::write(&head, names.of(seen.uid, seen.gid), true, &mut header);
+    tarhead::write(&head, names.of(seen.uid, seen.gid), is_patched, &mut header);
     header
 }
