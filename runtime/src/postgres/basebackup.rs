@@ -343,7 +343,10 @@ fn keep_log(job: &Job<'_>) -> Result<Option<Running>, DriverError> {
     let make = format!("select pg_create_physical_replication_slot('{name}', true, true)");
     // Whoever is no longer listened to ends, and its slot with it. Nothing is held open meanwhile that vacuum waits for.
     let stay = "do $$ begin loop raise notice 'kept'; commit; perform pg_sleep(2); end loop; end $$";
-    let mut program = Program { timeout: None, ..job.question(database(job), &[&make, stay])? };
+    let mut program = Program {
+        timeout: None,
+        ..job.question(database(job), &["set statement_timeout = 0", &make, stay])?
+    };
     program.argv.push("--set=ON_ERROR_STOP=1".to_owned());
     let mut running = Running::start(&program, job.control, &silent())?;
     let begun = Instant::now();

@@ -1,4 +1,5 @@
-//! Reading a Postgres cluster, by the tool that the plan names. Every driver leaves a folder, which is packed as a tree.
+//! Reading a Postgres cluster, by the tool that the plan names. Every driver leaves a folder, which is packed as a
+//! tree; but a whole base backup comes while it is packed ([`stream`]), where it can.
 //!
 //! | module | tool | levels | leaves |
 //! |---|---|---|---|
