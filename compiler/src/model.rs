@@ -394,8 +394,33 @@ pub struct Postgres {
     pub config: Option<PathBuf>,
     /// The account the tool runs as.
     pub run_as: Option<String>,
+    /// How pg_probackup finds what changed.
+    pub backup_mode: BackupMode,
     /// Parallel workers of the tool.
     pub jobs: Option<u32>,
+}
+
+/// How pg_probackup finds what changed since the backup before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BackupMode {
+    /// It reads all files.
+    #[default]
+    Delta,
+    /// It reads the archived log.
+    Page,
+    /// It asks the extension of this name.
+    Ptrack,
+}
+
+impl BackupMode {
+    /// The word of the language.
+    pub fn word(self) -> &'static str {
+        match self {
+            BackupMode::Delta => "delta",
+            BackupMode::Page => "page",
+            BackupMode::Ptrack => "ptrack",
+        }
+    }
 }
 
 impl Separate {

@@ -429,6 +429,15 @@ fn probackup_is_given_these_commands_and_its_catalogue_stays_while_there_are_inc
     ];
     assert_eq!(said.lines().collect::<Vec<_>>(), wanted);
     assert!(labels(&scenario, 3).contains("type: DELTA"));
+    // What changed is looked for as the plan says.
+    let text = scenario.read("p.plan");
+    for mode in ["page", "ptrack"] {
+        let set = format!("driver = probackup\n  backup_mode = {mode}\n");
+        scenario.write("p.plan", text.replace("driver   = probackup\n", &set));
+        shell(&scenario.path("bin"), ": > log");
+        scenario.next_day().plan(["run", "p.plan", "--level", "incremental"]).status(0);
+        assert!(scenario.read("bin/log").contains(&format!("--backup-mode={} ", mode.to_uppercase())));
+    }
     // The next full ends the cycle before it.
     shell(&scenario.path("bin"), ": > log");
     scenario.next_day().plan(["run", "p.plan", "--level", "full"]).status(0);

@@ -391,6 +391,9 @@ impl Filling {
         self.path("staging", postgres.staging.as_ref());
         self.path("config", postgres.config.as_ref());
         self.maybe("run_as", postgres.run_as.as_ref());
+        if postgres.driver == PostgresDriver::Probackup {
+            self.one("backup_mode", postgres.backup_mode.word());
+        }
         self.maybe("jobs", postgres.jobs);
     }
 

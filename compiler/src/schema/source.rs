@@ -55,6 +55,12 @@ const POSTGRES: &[Attr] = &[
     opt("staging", Ty::Path, "The folder that the tool keeps its own repository or catalogue in."),
     opt("config", Ty::Path, "The configuration file of the tool."),
     opt("run_as", Ty::Account, "The account that the tool runs as."),
+    def(
+        "backup_mode",
+        Ty::Keyword(&["delta", "page", "ptrack"]),
+        "delta",
+        "How pg_probackup finds what changed: in the files, in the archived log, by the ptrack extension.",
+    ),
     opt("jobs", Ty::Int(1, 1024), "How many workers the tool uses."),
 ];
 

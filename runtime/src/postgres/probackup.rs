@@ -28,8 +28,11 @@ impl Driver for Probackup {
         job.hand_over(job.folder)?;
         let tool = Tool::new(job)?;
         let mut warnings = tool.prepare()?;
-        let mode = if job.level == Level::Full { "FULL" } else { "DELTA" };
-        tool.run("backup", &tool.backup_options(mode))?;
+        let mode = match job.level {
+            Level::Full => "FULL".to_owned(),
+            Level::Differential | Level::Incremental => job.postgres.backup_mode.word().to_uppercase(),
+        };
+        tool.run("backup", &tool.backup_options(&mode))?;
         let listed = tool.show()?;
         let made = listed.iter().filter(|backup| backup.status == "OK").max_by_key(|backup| &backup.id);
         let made = made.ok_or_else(|| {

@@ -8,14 +8,16 @@ use super::super::declare::Declared;
 use super::source_ids;
 use crate::codes;
 use crate::finding::Finding;
-use crate::model::{Command, Compare, Files, Pattern, Postgres, PostgresDriver, Source, SourceKind};
+use crate::model::{
+    BackupMode, Command, Compare, Files, Pattern, Postgres, PostgresDriver, Source, SourceKind,
+};
 
 /// Attributes that a driver has no use for.
 const USELESS: &[(&str, &[&str])] = &[
-    ("pgbackrest", &["database"]),
-    ("basebackup", &["database", "stanza", "config", "jobs"]),
+    ("pgbackrest", &["database", "backup_mode"]),
+    ("basebackup", &["database", "stanza", "config", "jobs", "backup_mode"]),
     ("probackup", &["stanza", "config"]),
-    ("dump", &["stanza", "config", "data_dir"]),
+    ("dump", &["stanza", "config", "data_dir", "backup_mode"]),
 ];
 
 impl<'a> Resolver<'a> {
@@ -57,6 +59,11 @@ impl<'a> Resolver<'a> {
             staging: block.path("staging"),
             config: block.path("config"),
             run_as: block.str("run_as"),
+            backup_mode: match block.keyword("backup_mode") {
+                Some("page") => BackupMode::Page,
+                Some("ptrack") => BackupMode::Ptrack,
+                _ => BackupMode::Delta,
+            },
             jobs: block.int("jobs"),
         })))
     }

@@ -186,6 +186,7 @@ mod tests {
             staging: None,
             config: None,
             run_as: None,
+            backup_mode: backplan_compiler::model::BackupMode::Delta,
             jobs: None,
         };
         Wanted { stanza: "db", postgres: &postgres, repository, is_encrypted }.conflicts(text)
