@@ -260,15 +260,15 @@ fn entries_of_paths_may_be_files_links_and_below_another_root() {
     std::fs::write(snapshot_mount.join("data/app/file"), "x").unwrap();
     std::fs::write(snapshot_mount.join("etc/hosts"), "y").unwrap();
     std::os::unix::fs::symlink("app", snapshot_mount.join("data/link")).unwrap();
-    let path = |absolute: &str| backplan_compiler::model::FilesPath {
+    let path = |inside: &str| backplan_compiler::model::FilesPath {
         place: support::place(),
-        absolute: absolute.into(),
-        inside: absolute.trim_start_matches('/').into(),
+        absolute: snapshot_mount.join(inside),
+        inside: inside.into(),
     };
     let mut declared = files(&[], &["*"]);
     declared.exclude.clear();
-    declared.paths = vec![path("/etc/hosts"), path("/data/link"), path("/data/app"), path("/data/app/file")];
-    declared.root = Some(snapshot_mount);
+    declared.paths = vec![path("etc/hosts"), path("data/link"), path("data/app"), path("data/app/file")];
+    declared.root = Some(snapshot_mount.clone());
     let (bytes, packed) = pack_all(vec![scanned(scratch.path(), "s", declared)], scratch.path()).unwrap();
     let found: Vec<_> = open(&bytes).entries().map(Result::unwrap).collect();
     let paths: Vec<_> = found.iter().map(|entry| String::from_utf8_lossy(&entry.path).into_owned()).collect();

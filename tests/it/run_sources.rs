@@ -174,8 +174,8 @@ fn a_tree_below_a_root_is_recorded_without_it() {
     assert_eq!(scenario.read("back/site/srv/site/a"), "of the snapshot");
     assert_eq!(scenario.read("back/site/etc/app"), "x");
     // What is new below the root is in the next run.
-    let scenario = scenario.file("mnt/snap/srv/site/b", "later");
-    scenario.plan(["run"]).status(0);
+    scenario.write("mnt/snap/srv/site/b", "later");
+    scenario.next_day().plan(["run"]).status(0);
     scenario.plan(["restore", "--to", "again"]).status(0);
     assert_eq!(scenario.read("again/site/srv/site/b"), "later");
     let told = scenario.plan(["why", "p.plan", &format!("{root}/srv/site/b")]).status(0);
