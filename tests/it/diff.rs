@@ -132,6 +132,25 @@ fn every_loss_is_named_and_marked() {
 }
 
 #[test]
+fn what_is_kept_is_told_at_its_fewest() {
+    let plan = |cycle: u32, keep: u32| {
+        let times = format!(
+            "schedule {{\n  run = daily at 02:30\n}}\ncycle {{\n  incrementals = {cycle}\n}}\nkeep {{\n  cycles = {keep}\n}}\n"
+        );
+        format!("plan p\nstore store: dir {{\n  path = \"store\"\n}}\n{SITE}{times}")
+    };
+    // Right behind a full there is that full and the cycles before it, whatever day the future ends on.
+    for (cycle, keep, fewest) in
+        [(6, 3, "15 backups over 14d"), (7, 4, "25 backups over 24d"), (6, 1, "1 backup to")]
+    {
+        let answer = diff(&plan(6, 4), &plan(cycle, keep));
+        let (weight, name) = if keep < 4 { ("danger", "fewer_points") } else { ("better", "more_points") };
+        has(&answer, weight, name);
+        answer.stdout_has(&format!("at the fewest {fewest}")).stdout_has("before it was 22 backups over 21d");
+    }
+}
+
+#[test]
 fn people_see_the_consequences_first_and_danger_without_colour() {
     let scenario = Scenario::new().file("old.plan", TWO).file("new.plan", TWO.replace(", \"etc\"]", "]"));
     let answer = scenario.plan(["diff", "old.plan", "new.plan"]).status(2).stderr("");
@@ -292,7 +311,7 @@ fn what_cannot_be_read_in_a_store_or_a_repository_is_said() {
         shell(&scenario.path("."), &format!("mv store whole && {what}"));
         // The comparison itself needs no store: it says what it could not count.
         let answer = scenario.plan(["diff", "p.plan", "new.plan"]).status(2);
-        answer.stdout_has("?  unsure").stdout_has("1 backup over 0s").stdout_has("store `store`");
+        answer.stdout_has("?  unsure").stdout_has("at the fewest 1 backup to restore from").stdout_has("store `store`");
         let json = scenario.plan(["diff", "p.plan", "new.plan", "--format", "json"]).status(2).json();
         assert_eq!(json["unknown"].as_array().unwrap().len(), 1, "{json:#}");
         scenario.plan(["diff", "--deployed", "p.plan"]).status(1).stderr_has(deployed).stdout("");

@@ -1,6 +1,6 @@
 //! What becomes of stores, of what is in them, and of the staging.
 
-use super::{Change, plural};
+use super::Change;
 use crate::diff::describe::span;
 use crate::diff::reach;
 use crate::diff::times::{Reserve, reserve};
@@ -70,19 +70,22 @@ impl Change<'_> {
         self.kept(old, new);
     }
 
-    /// What there is to restore from when the schedule has run for long.
+    /// What there is to restore from when the schedule has run for long, at the worst.
     fn kept(&mut self, old: &Store, new: &Store) {
         let name = &new.name;
         let before = reserve(&self.futures.0, self.old, name);
         let after = reserve(&self.futures.1, self.new, name);
         let words = |reserve: Reserve| {
             let reach = span(u64::try_from(reserve.reach - reserve.reach % 3600).unwrap_or(0));
-            format!("{} over {reach}", plural(reserve.runs, "backup"))
+            match reserve.runs {
+                1 => "1 backup".to_owned(),
+                runs => format!("{runs} backups over {reach}"),
+            }
         };
         match (before, after) {
             (Some(before), Some(after)) if before != after => {
                 let text = format!(
-                    "once the schedule has run for long, store `{name}` has {} to restore from, before it was {}",
+                    "once the schedule has run for long, store `{name}` has at the fewest {} to restore from, before it was {}",
                     words(after),
                     words(before)
                 );
@@ -95,8 +98,8 @@ impl Change<'_> {
             (None, Some(after)) if !self.keeps(self.old, old) => self.danger(
                 "retention_begins",
                 format!(
-                    "backups in store `{name}` are deleted from now on: once the schedule has run for long, {} are left; \
-                     before, all stayed",
+                    "backups in store `{name}` are deleted from now on: once the schedule has run for long, at the fewest {} \
+                     stay; before, all did",
                     words(after)
                 ),
             ),
