@@ -146,7 +146,7 @@ pub fn finish(
             let slot =
                 slot.ok_or_else(|| failed(io::Error::other("an entry that was packed is not known of")))?;
             found.entries += 1;
-            rows.push(fed(path, &slot)).map_err(failed)?;
+            rows.push(recorded(path.clone(), &slot)).map_err(failed)?;
         }
         indexed.push(found);
     }
@@ -246,8 +246,13 @@ fn entry(listing: &Listing, seen: Scanned, slot: &Slot, links: &HashMap<u64, Arc
         Kind::Symlink => seen.link,
         _ => Vec::new(),
     };
+    Entry { link, device: seen.device, ..recorded(listing.path_of(&seen.path), slot) }
+}
+
+/// An entry as it was packed, of a kind that has neither target nor device.
+fn recorded(path: Vec<u8>, slot: &Slot) -> Entry {
     Entry {
-        path: listing.path_of(&seen.path),
+        path,
         kind: slot.kind,
         mode: slot.mode,
         uid: slot.uid,
@@ -262,29 +267,6 @@ fn entry(listing: &Listing, seen: Scanned, slot: &Slot, links: &HashMap<u64, Arc
         start: slot.start,
         hash: slot.hash,
         flags: Flags(slot.flags.0 & !TROUBLE.0),
-        link,
-        device: seen.device,
-    }
-}
-
-/// An entry that came unexpected.
-fn fed(path: &[u8], slot: &Slot) -> Entry {
-    Entry {
-        path: path.to_vec(),
-        kind: slot.kind,
-        mode: slot.mode,
-        uid: slot.uid,
-        gid: slot.gid,
-        mtime: slot.mtime.0,
-        nanos: slot.mtime.1,
-        size: slot.size,
-        payload: slot.payload,
-        place: slot.place,
-        span: slot.span,
-        member: slot.member,
-        start: slot.start,
-        hash: slot.hash,
-        flags: slot.flags,
         link: Vec::new(),
         device: (0, 0),
     }
