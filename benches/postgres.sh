@@ -14,44 +14,12 @@
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
-readonly here="$PWD"
 readonly runs="${BENCH_RUNS:-5}" scale="${BENCH_SCALE:-140}" parts="${BENCH_PARTS:-pgbackrest basebackup dump}"
-programs="$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)"
-readonly programs
-export PATH="${programs:-/nowhere}:$PATH"
-
-for tool in python3 pgbackrest initdb pgbench pg_basebackup pg_dump; do
-  command -v "$tool" >/dev/null || { echo "benches/postgres.sh: \`$tool\` is missing" >&2; exit 2; }
-done
-
-work="${1:-$(mktemp -d /tmp/backplan-postgres.XXXXXX)}"
-mkdir -p "$work"
-work="$(cd "$work" && pwd)"
-readonly work is_given="${1:+yes}"
-
-end() {
-  server pg_ctl -s -D "$work/pg" -m immediate stop 2>/dev/null || true
-  [ -n "$is_given" ] || rm -rf "$work"
-}
-trap end EXIT
-
-# Runs a command as the account that the server runs as.
-server() {
-  if [ "$(id -u)" -eq 0 ]; then
-    runuser -u postgres -- env PATH="$PATH" XDG_STATE_HOME="$work/state" "$@"
-  else
-    env XDG_STATE_HOME="$work/state" "$@"
-  fi
-}
+. benches/server.sh "${1:-}" pgbackrest pg_basebackup pg_dump
 
 main() {
-  cargo build --release --locked --quiet -p backplan-cli
-  chmod 755 "$work"
-  [ "$(id -u)" -ne 0 ] || chown postgres: "$work"
-  # Where the server's account can start it.
-  install -m 755 "${CARGO_TARGET_DIR:-$here/target}/release/plan" "$work/plan"
-  cd "$work"
-  rm -rf results && mkdir results && server mkdir -p staging
+  begin
+  server mkdir -p staging
   fill
   local part
   for part in $parts; do

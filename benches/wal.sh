@@ -12,47 +12,15 @@
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
-readonly here="$PWD"
 readonly runs="${BENCH_RUNS:-5}"
 readonly segments="${BENCH_SEGMENTS:-16}"
-programs="$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)"
-readonly programs
-export PATH="${programs:-/nowhere}:$PATH"
-
-for tool in hyperfine python3 pgbackrest initdb pgbench; do
-  command -v "$tool" >/dev/null || { echo "benches/wal.sh: \`$tool\` is missing" >&2; exit 2; }
-done
-
-work="${1:-$(mktemp -d /tmp/backplan-wal.XXXXXX)}"
-mkdir -p "$work"
-work="$(cd "$work" && pwd)"
-readonly work is_given="${1:+yes}"
-
-end() {
-  server pg_ctl -s -D "$work/pg" -m immediate stop 2>/dev/null || true
-  [ -n "$is_given" ] || rm -rf "$work"
-}
-trap end EXIT
-
-# Runs a command as the account that the server runs as.
-server() {
-  if [ "$(id -u)" -eq 0 ]; then
-    runuser -u postgres -- env PATH="$PATH" "$@"
-  else
-    "$@"
-  fi
-}
+. benches/server.sh "${1:-}" hyperfine pgbackrest
 
 sql() { server psql -qXAt -h "$work" -d postgres -c "$1"; }
 
 main() {
-  cargo build --release --locked --quiet -p backplan-cli
-  chmod 755 "$work"
-  [ "$(id -u)" -ne 0 ] || chown postgres: "$work"
-  # Where the server's account can start it.
-  install -m 755 "${CARGO_TARGET_DIR:-$here/target}/release/plan" "$work/plan"
-  cd "$work"
-  rm -rf results && mkdir results && server mkdir -p spool store wal got again
+  begin
+  server mkdir -p spool store wal got again
   write_settings
   fill_segments
   measure_start
