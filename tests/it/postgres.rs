@@ -175,6 +175,16 @@ fn world() -> Scenario {
     scenario
 }
 
+/// A plan `p` with a cluster that pgBackRest reads, its repository packed.
+fn included(cluster: &Cluster, stanza: &str) -> String {
+    let source = format!(
+        "source db: postgres {{\n  driver = pgbackrest\n  stanza = \"{stanza}\"\n  staging = \"pg/repository\"\n{}}}",
+        cluster.place()
+    );
+    let archive = "archive main {\n  from = [db]\n  to   = [store]\n}";
+    plan(&source, archive, "cycle {\n  incrementals = 9\n}")
+}
+
 fn run(scenario: &Scenario) -> Answer {
     scenario.next_day().plan(["run", "p.plan"])
 }

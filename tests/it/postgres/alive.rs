@@ -77,11 +77,7 @@ fn pgbackrest_must_push_to_the_plan_s_stanza_by_the_plan_s_settings() {
     let scenario = world();
     let repository = scenario.path("pg/repository");
     let cluster = archiving(&scenario, &repository, stanza);
-    let source = format!(
-        "source db: postgres {{\n  driver = pgbackrest\n  stanza = \"{stanza}\"\n  staging = \"pg/repository\"\n{}}}",
-        cluster.place()
-    );
-    scenario.write("p.plan", super::plan(&source, "archive main {\n  from = [db]\n  to   = [store]\n}", ""));
+    scenario.write("p.plan", super::included(&cluster, stanza));
     live(&scenario).status(0);
     cluster.fill(10);
     scenario.plan(["run", "p.plan"]).status(0);

@@ -5,31 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::separate::{archiving, back, backups, own, stop};
-use super::{Cluster, open_above, world};
+use super::{Cluster, included, open_above, run, world};
 use crate::scenario::{Answer, Scenario, shell, wait_for};
 
+/// What fails is not tried again.
 fn apart(cluster: &Cluster, stanza: &str, source: &str, separate: &str) -> String {
-    format!(
-        "plan p\nstore store: dir {{\n  path = \"store\"\n}}\nsource db: postgres {{\n  driver = pgbackrest\n  stanza = \"{stanza}\"\n\
-         {source}{}}}\nseparate db {{\n  to = [store]\n{separate}}}\ncycle {{\n  incrementals = 9\n}}\nretry {{\n  attempts = 1\n}}\n",
-        cluster.place()
-    )
-}
-
-fn included(cluster: &Cluster, stanza: &str) -> String {
-    let source = format!(
-        "source db: postgres {{\n  driver = pgbackrest\n  stanza = \"{stanza}\"\n  staging = \"pg/repository\"\n{}}}",
-        cluster.place()
-    );
-    super::plan(
-        &source,
-        "archive main {\n  from = [db]\n  to   = [store]\n}",
-        "cycle {\n  incrementals = 9\n}",
-    )
-}
-
-fn run(scenario: &Scenario) -> Answer {
-    scenario.next_day().plan(["run", "p.plan"])
+    super::separate::apart(cluster, stanza, source, separate) + "retry {\n  attempts = 1\n}\n"
 }
 
 fn live(scenario: &Scenario) -> Answer {

@@ -121,18 +121,22 @@ pub(super) fn marks(cluster: &Cluster) -> Vec<([&'static str; 2], String, String
     marks
 }
 
+/// A plan `p` with a cluster that pgBackRest reads into a repository of its own, with more in each block.
+pub(super) fn apart(cluster: &Cluster, stanza: &str, source: &str, separate: &str) -> String {
+    format!(
+        "plan p\nstore store: dir {{\n  path = \"store\"\n}}\nsource db: postgres {{\n  driver = pgbackrest\n  stanza = \"{stanza}\"\n\
+         {source}{}}}\nseparate db {{\n  to = [store]\n{separate}}}\ncycle {{\n  incrementals = 9\n}}\n",
+        cluster.place()
+    )
+}
+
 #[test]
 fn a_cluster_kept_apart_is_put_back_to_any_moment_of_its_log() {
     let stanza = "backplan_apart";
     let scenario = super::world();
     let repository = own(&scenario, "store", "p", "db");
     let cluster = archiving(&scenario, &repository, stanza);
-    let text = format!(
-        "plan p\nstore store: dir {{\n  path = \"store\"\n}}\nsource db: postgres {{\n  driver = pgbackrest\n  stanza = \"{stanza}\"\n{}}}\n\
-         separate db {{\n  to = [store]\n  passphrase = env(\"REPO_PASS\")\n}}\ncycle {{\n  incrementals = 2\n}}\n",
-        cluster.place()
-    );
-    scenario.write("p.plan", text);
+    scenario.write("p.plan", apart(&cluster, stanza, "", "  passphrase = env(\"REPO_PASS\")\n"));
     let scenario = scenario.env("REPO_PASS", "not to be seen anywhere");
     cluster.fill(1000);
     // Nothing but the repository is backed up, and that is a run.
@@ -171,12 +175,7 @@ fn a_backup_whose_run_was_never_committed_is_deleted_by_the_next() {
     let scenario = super::world();
     let repository = own(&scenario, "store", "p", "db");
     let cluster = archiving(&scenario, &repository, stanza);
-    let text = format!(
-        "plan p\nstore store: dir {{\n  path = \"store\"\n}}\nsource db: postgres {{\n  driver = pgbackrest\n  stanza = \"{stanza}\"\n{}}}\n\
-         separate db {{\n  to = [store]\n}}\ncycle {{\n  incrementals = 4\n}}\n",
-        cluster.place()
-    );
-    scenario.write("p.plan", text);
+    scenario.write("p.plan", apart(&cluster, stanza, "", ""));
     cluster.fill(100);
     scenario.plan(["run", "p.plan"]).status(0);
     scenario.next_day();
@@ -207,15 +206,7 @@ fn a_packed_repository_leads_to_the_moments_that_its_log_reaches() {
     let scenario = super::world();
     let repository = scenario.path("pg/repository");
     let cluster = archiving(&scenario, &repository, stanza);
-    let text = super::plan(
-        &format!(
-            "source db: postgres {{\n  driver = pgbackrest\n  stanza = \"{stanza}\"\n  staging = \"pg/repository\"\n{}}}",
-            cluster.place()
-        ),
-        "archive main {\n  from = [db]\n  to   = [store]\n}",
-        "cycle {\n  incrementals = 4\n}",
-    );
-    scenario.write("p.plan", text);
+    scenario.write("p.plan", super::included(&cluster, stanza));
     cluster.fill(1000);
     scenario.plan(["run", "p.plan"]).status(0);
     let marks = marks(&cluster);

@@ -3,18 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Cluster;
 use super::remote::{Bucket, plan as remote_plan, world as remote_world};
-use super::separate::{archiving, own};
+use super::separate::{apart, archiving, own};
 use crate::scenario::shell;
-
-fn apart(cluster: &Cluster, stanza: &str, more: &str) -> String {
-    format!(
-        "plan p\nstore store: dir {{\n  path = \"store\"\n}}\nsource db: postgres {{\n  driver = pgbackrest\n  stanza = \"{stanza}\"\n{}}}\n\
-         separate db {{\n  to = [store]\n{more}}}\ncycle {{\n  incrementals = 4\n}}\n",
-        cluster.place()
-    )
-}
 
 /// The largest of the files that a pattern of the shell means.
 fn largest(folder: &Path, pattern: &str) -> PathBuf {
@@ -38,7 +29,7 @@ fn every_file_of_a_repository_kept_apart_is_read() {
     let scenario = super::world().env("REPO_PASS", "a phrase");
     let repository = own(&scenario, "store", "p", "db");
     let cluster = archiving(&scenario, &repository, stanza);
-    scenario.write("p.plan", apart(&cluster, stanza, "  passphrase = env(\"REPO_PASS\")\n"));
+    scenario.write("p.plan", apart(&cluster, stanza, "", "  passphrase = env(\"REPO_PASS\")\n"));
     cluster.fill(1000);
     scenario.plan(["run", "p.plan"]).status(0);
     cluster.fill(1000);
@@ -100,15 +91,7 @@ fn a_repository_that_is_packed_is_unpacked_and_read() {
     super::open_above(&scenario.path("../tmp/x"));
     let repository = scenario.path("pg/repository");
     let cluster = archiving(&scenario, &repository, stanza);
-    let text = super::plan(
-        &format!(
-            "source db: postgres {{\n  driver = pgbackrest\n  stanza = \"{stanza}\"\n  staging = \"pg/repository\"\n{}}}",
-            cluster.place()
-        ),
-        "archive main {\n  from = [db]\n  to   = [store]\n}",
-        "cycle {\n  incrementals = 4\n}",
-    );
-    scenario.write("p.plan", text);
+    scenario.write("p.plan", super::included(&cluster, stanza));
     cluster.fill(1000);
     scenario.plan(["run", "p.plan"]).status(0);
     scenario
