@@ -59,6 +59,8 @@ pub(super) struct Line {
     archive: usize,
     pub stream: usize,
     pub stores: Vec<StoreId>,
+    /// What stands for its stores.
+    shelves: Vec<usize>,
     pub self_contained: bool,
     /// Something in it has levels.
     follows: bool,
@@ -81,20 +83,34 @@ impl Line {
 struct Standing {
     /// Runs behind the newest full; `None`: there has been none.
     followers: Option<usize>,
-    /// By its stores: where the newest full is, and the newest run.
+    /// By its shelves: where the newest full is, and the newest run.
     full: Vec<Option<usize>>,
     newest: Vec<Option<usize>>,
     /// The numbers of its fulls, where it can lose one.
     fulls: Vec<u32>,
 }
 
-/// The lines that come to a store, and how its sources lie in them.
-#[derive(Debug, Default)]
+/// What becomes of a store depends on nothing else: stores that are alike in it share a shelf.
+#[derive(Debug, PartialEq)]
 struct Visits {
-    /// Line, and the store's place among the line's.
-    lines: Vec<(usize, usize)>,
+    /// The lines that come to it.
+    lines: Vec<usize>,
     /// Rows of sources: in which lines, and whether they follow. The first is everything.
     rows: Vec<Vec<(usize, bool)>>,
+    /// The rules, each with the row it looks at; `None`: nothing ever goes.
+    rules: Option<Vec<(usize, Row)>>,
+    /// Seconds.
+    immutable: Option<u64>,
+}
+
+/// A shelf, and what comes to it.
+struct Visited {
+    shelf: Shelf,
+    /// Line, and the shelf's place among the line's.
+    lines: Vec<(usize, usize)>,
+    rows: Vec<Vec<(usize, bool)>>,
+    /// By run: its stream.
+    made_by: Vec<u16>,
 }
 
 /// A simulation under way.
@@ -105,9 +121,9 @@ pub(super) struct Play<'m> {
     lines: Vec<Line>,
     of_source: Vec<Vec<(usize, bool)>>,
     standings: Vec<Standing>,
-    visits: Vec<Visits>,
-    shelves: Vec<Shelf>,
-    made_by: Vec<Vec<u16>>,
+    visited: Vec<Visited>,
+    /// By store: which of them it is.
+    of_store: Vec<usize>,
     /// How many runs there were.
     count: u32,
     cuts: Vec<Cut>,
@@ -122,21 +138,20 @@ impl<'m> Play<'m> {
             lines: Vec::new(),
             of_source: vec![Vec::new(); model.sources.len()],
             standings: Vec::new(),
-            visits: Vec::new(),
-            shelves: Vec::new(),
-            made_by: vec![Vec::new(); model.stores.len()],
+            visited: Vec::new(),
+            of_store: Vec::new(),
             count: 0,
             cuts: Vec::new(),
         };
         play.draw_lines();
+        play.open_stores();
         let blank = |line: &Line| Standing {
             followers: None,
-            full: vec![None; line.stores.len()],
-            newest: vec![None; line.stores.len()],
+            full: vec![None; line.shelves.len()],
+            newest: vec![None; line.shelves.len()],
             fulls: Vec::new(),
         };
         play.standings = play.lines.iter().map(blank).collect();
-        play.open_stores();
         play
     }
 
@@ -167,6 +182,7 @@ impl<'m> Play<'m> {
                     archive: index,
                     stream,
                     stores: archive.to.clone(),
+                    shelves: Vec::new(),
                     self_contained: archive.self_contained,
                     follows,
                     holds_whole,
@@ -183,46 +199,64 @@ impl<'m> Play<'m> {
     }
 
     fn open_stores(&mut self) {
-        for (index, store) in self.model.stores.iter().enumerate() {
-            let id = StoreId(index);
-            let place =
-                |(at, line): (usize, &Line)| Some((at, line.stores.iter().position(|store| *store == id)?));
-            let lines: Vec<(usize, usize)> = self.lines.iter().enumerate().filter_map(place).collect();
-            let mut visits = Visits { lines, rows: vec![Vec::new()] };
-            let policy = Policy::of(self.model, store, self.horizon.from);
-            let mut rules: Vec<(usize, Row)> = Vec::new();
-            let keep = policy.keep.filter(|_| !policy.append_only);
-            if let Some(keep) = keep {
-                rules.push((0, Row::new(keep)));
+        let mut all: Vec<Visits> = Vec::new();
+        for index in 0..self.model.stores.len() {
+            let visits = self.visits(StoreId(index));
+            let known = all.iter().position(|other| *other == visits);
+            self.of_store.push(known.unwrap_or(all.len()));
+            if known.is_none() {
+                all.push(visits);
             }
-            let mut known: BTreeMap<Vec<(usize, bool)>, usize> = BTreeMap::new();
-            for (source, lines) in self.model.sources.iter().zip(&self.of_source) {
-                let here = |(line, _): &&(usize, bool)| visits.lines.iter().any(|(other, _)| other == line);
-                let members: Vec<(usize, bool)> = lines.iter().filter(here).copied().collect();
-                if members.is_empty() {
-                    continue;
-                }
-                let row = *known.entry(members.clone()).or_insert_with(|| {
-                    visits.rows.push(members.clone());
-                    let row = visits.rows.len() - 1;
-                    let differs = !self.is_all(&visits, &members);
-                    rules.extend(keep.filter(|_| differs).map(|keep| (row, Row::new(keep))));
-                    row
-                });
-                if keep.is_some() {
-                    rules.extend(policy.own.get(&source.name).map(|own| (row, Row::new(own))));
-                    rules.extend(policy.wal.get(&source.name).map(|span| (row, Row::log(*span))));
-                }
-            }
-            let rules = keep.map(|_| rules);
-            self.shelves.push(Shelf::new(visits.rows.len(), rules, store.immutable));
-            self.visits.push(visits);
+        }
+        for line in &mut self.lines {
+            line.shelves = line.stores.iter().map(|store| self.of_store[store.0]).collect();
+            line.shelves.sort_unstable();
+            line.shelves.dedup();
+        }
+        for (index, Visits { lines, rows, rules, immutable }) in all.into_iter().enumerate() {
+            let place = |line: usize| Some((line, self.lines[line].shelves.binary_search(&index).ok()?));
+            self.visited.push(Visited {
+                shelf: Shelf::new(rows.len(), rules, immutable),
+                lines: lines.into_iter().filter_map(place).collect(),
+                rows,
+                made_by: Vec::new(),
+            });
         }
     }
 
+    fn visits(&self, id: StoreId) -> Visits {
+        let comes = |line: &usize| self.lines[*line].stores.contains(&id);
+        let lines: Vec<usize> = (0..self.lines.len()).filter(comes).collect();
+        let store = self.model.store(id);
+        let policy = Policy::of(self.model, store, self.horizon.from);
+        let keep = policy.keep.filter(|_| !policy.append_only);
+        let mut rows = vec![Vec::new()];
+        let mut rules: Vec<(usize, Row)> = keep.map(|keep| (0, Row::new(keep))).into_iter().collect();
+        let mut known: BTreeMap<Vec<(usize, bool)>, usize> = BTreeMap::new();
+        for (source, in_lines) in self.model.sources.iter().zip(&self.of_source) {
+            let here = |(line, _): &&(usize, bool)| lines.contains(line);
+            let members: Vec<(usize, bool)> = in_lines.iter().filter(here).copied().collect();
+            if members.is_empty() {
+                continue;
+            }
+            let row = *known.entry(members).or_insert_with_key(|members| {
+                rows.push(members.clone());
+                let row = rows.len() - 1;
+                let differs = !self.is_all(&lines, members);
+                rules.extend(keep.filter(|_| differs).map(|keep| (row, Row::new(keep))));
+                row
+            });
+            if keep.is_some() {
+                rules.extend(policy.own.get(&source.name).map(|own| (row, Row::new(own))));
+                rules.extend(policy.wal.get(&source.name).map(|span| (row, Row::log(*span))));
+            }
+        }
+        Visits { lines, rows, rules: keep.map(|_| rules), immutable: store.immutable }
+    }
+
     /// Whether sources that lie like this are in every run of the store, at the run's own level.
-    fn is_all(&self, visits: &Visits, members: &[(usize, bool)]) -> bool {
-        let lines = || visits.lines.iter().map(|(line, _)| &self.lines[*line]);
+    fn is_all(&self, lines: &[usize], members: &[(usize, bool)]) -> bool {
+        let lines = || lines.iter().map(|line| &self.lines[*line]);
         let mut following = lines().filter(|line| line.follows).map(Line::gait);
         let first = following.next();
         let one_stream = lines().all(|line| Some(line.stream) == lines().next().map(|first| first.stream));
@@ -240,12 +274,12 @@ impl<'m> Play<'m> {
             at[stream] += 1;
             self.step(stream, tick);
         }
-        let stores = (self.shelves.into_iter().zip(self.made_by))
-            .map(|(shelf, streams)| StoreLife {
+        let kept = (self.visited.into_iter())
+            .map(|Visited { shelf, made_by, .. }| StoreLife {
                 worst: shelf.worst(),
                 lives: shelf.lives,
                 bases: shelf.bases,
-                streams,
+                streams: made_by,
             })
             .collect();
         Simulation {
@@ -254,7 +288,8 @@ impl<'m> Play<'m> {
             streams: self.streams,
             lines: self.lines,
             of_source: self.of_source,
-            stores,
+            kept,
+            of_store: self.of_store,
             cuts: self.cuts,
         }
     }
@@ -264,8 +299,8 @@ impl<'m> Play<'m> {
             (0..self.lines.len()).map(|line| self.level(line, stream, tick)).collect();
         let mut rows: Vec<Option<Level>> = Vec::new();
         let mut bases: Vec<usize> = Vec::new();
-        for store in 0..self.shelves.len() {
-            let visits = &self.visits[store];
+        for index in 0..self.visited.len() {
+            let visits = &self.visited[index];
             let of_line = |line: usize, follows: bool| {
                 levels[line].map(|level| if follows { level } else { Level::Full })
             };
@@ -287,8 +322,9 @@ impl<'m> Play<'m> {
             bases.sort_unstable();
             bases.dedup();
             let arrival = Arrival { number: self.count, tick, level, bases: &bases, rows: &rows };
-            let made = self.shelves[store].take(&arrival);
-            self.made_by[store].push(u16::try_from(stream).unwrap_or(u16::MAX));
+            let visits = &mut self.visited[index];
+            let made = visits.shelf.take(&arrival);
+            visits.made_by.push(u16::try_from(stream).unwrap_or(u16::MAX));
             for (line, place) in visits.lines.iter().filter(|(line, _)| levels[*line].is_some()) {
                 let standing = &mut self.standings[*line];
                 standing.newest[*place] = Some(made);
@@ -322,10 +358,10 @@ impl<'m> Play<'m> {
             return Some(Level::Full);
         }
         let Some(followers) = standing.followers else { return Some(Level::Full) };
-        let is_there = |(full, store): (&Option<usize>, &StoreId)| {
-            full.is_some_and(|full| self.shelves[store.0].is_there(full))
+        let is_there = |(full, shelf): (&Option<usize>, &usize)| {
+            full.is_some_and(|full| self.visited[*shelf].shelf.is_there(full))
         };
-        if standing.full.iter().zip(&own.stores).all(is_there) {
+        if standing.full.iter().zip(&own.shelves).all(is_there) {
             return Some(self.wanted(stream, tick, followers));
         }
         let earlier = self.behind_an_earlier_full(line);
@@ -359,11 +395,10 @@ impl<'m> Play<'m> {
     /// still have. Only what is self-contained can come to that.
     fn behind_an_earlier_full(&self, line: usize) -> Option<usize> {
         let (standing, own) = (&self.standings[line], &self.lines[line]);
-        let (first, others) = own.stores.split_first()?;
-        let made_by = &self.made_by[first.0];
+        let (first, others) = own.shelves.split_first()?;
+        let Visited { shelf, made_by, .. } = &self.visited[*first];
         let is_own = |at: &usize| usize::from(made_by[*at]) == own.stream;
-        let everywhere = |number: &u32| others.iter().all(|store| self.shelves[store.0].holds(*number));
-        let shelf = &self.shelves[first.0];
+        let everywhere = |number: &u32| others.iter().all(|other| self.visited[*other].shelf.holds(*number));
         let numbers = shelf.there().filter(is_own).map(|at| shelf.number(at)).filter(everywhere);
         numbers
             .enumerate()
@@ -371,7 +406,7 @@ impl<'m> Play<'m> {
             .map(|(there, _)| there)
     }
 
-    /// What a line's run rests on in one of its stores.
+    /// What a line's run rests on in one of its shelves.
     fn base(&self, line: usize, place: usize, level: Level) -> Option<usize> {
         let standing = &self.standings[line];
         if self.lines[line].self_contained || !self.lines[line].follows {

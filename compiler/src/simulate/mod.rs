@@ -167,11 +167,14 @@ pub struct Simulation<'m> {
     lines: Vec<Line>,
     /// By source: its lines, and whether it follows their levels.
     of_source: Vec<Vec<(usize, bool)>>,
-    stores: Vec<StoreLife>,
+    /// What became of stores; those that are alike share one.
+    kept: Vec<StoreLife>,
+    /// By store: which of them it is.
+    of_store: Vec<usize>,
     cuts: Vec<Cut>,
 }
 
-/// What became of a store.
+/// What became of stores that are alike.
 #[derive(Debug)]
 struct StoreLife {
     lives: Vec<Life>,
@@ -213,14 +216,18 @@ impl<'m> Simulation<'m> {
         }
     }
 
+    fn kept(&self, store: StoreId) -> Option<&StoreLife> {
+        self.kept.get(*self.of_store.get(store.0)?)
+    }
+
     /// Every run that came to a store, oldest first.
     pub fn lives(&self, store: StoreId) -> &[Life] {
-        self.stores.get(store.0).map_or(&[], |store| &store.lives)
+        self.kept(store).map_or(&[], |kept| &kept.lives)
     }
 
     /// The moment at which a store held most runs for the sake of others alone.
     pub fn burden(&self, store: StoreId) -> Burden {
-        self.stores.get(store.0).map_or_else(Burden::default, |store| store.worst)
+        self.kept(store).map_or_else(Burden::default, |kept| kept.worst)
     }
 
     /// Cycles that were cut short because their full was gone: the first of each archive.
@@ -274,7 +281,7 @@ impl<'m> Simulation<'m> {
         let mut points: Vec<Timestamp> = stores
             .iter()
             .filter(|store| self.holds(source, **store))
-            .filter_map(|store| self.stores.get(store.0))
+            .filter_map(|store| self.kept(*store))
             .flat_map(|store| store.lives.iter().zip(&store.streams))
             .filter(|(life, stream)| life.is_there(at) && streams.contains(&usize::from(**stream)))
             .map(|(life, _)| life.started())
@@ -293,7 +300,7 @@ impl<'m> Simulation<'m> {
     /// What a store holds at a moment, before the run of that moment lets anything go, as retention sees it: runs by their
     /// place among the store's lives.
     pub fn runs(&self, store: StoreId, at: Timestamp) -> Vec<Run<usize>> {
-        let Some(life) = self.stores.get(store.0) else { return Vec::new() };
+        let Some(life) = self.kept(store) else { return Vec::new() };
         let at = at.as_second();
         let there = life.lives.iter().enumerate().filter(|(_, life)| life.started <= at && life.gone >= at);
         there.map(|(index, _)| self.run(store, life, index)).collect()

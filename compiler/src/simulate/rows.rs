@@ -11,7 +11,7 @@ use crate::due::Tick;
 use crate::model::{Keep, Level};
 
 /// A run in a row of runs that hold the same sources.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Entry {
     /// Its place among the runs of its store, oldest first.
     pub at: usize,
@@ -41,7 +41,7 @@ impl Holds {
 }
 
 /// The rules of one `keep` over one row.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Row {
     rules: Vec<Rule>,
     /// Runs of the row that may still be there, oldest first: for rules that look for one.
@@ -52,7 +52,7 @@ pub(super) struct Row {
     looks: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 enum Rule {
     Last {
         count: usize,
@@ -84,7 +84,7 @@ enum Rule {
     },
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Period {
     Hour,
     Day,
