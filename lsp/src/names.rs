@@ -141,7 +141,11 @@ fn new_error(before: &SourceSet, after: &SourceSet, inputs: &Inputs) -> Option<S
         findings.retain(|finding| finding.severity == Severity::Error);
         findings
     };
-    let (before, after) = (errors(before), errors(after));
+    let after = errors(after);
+    if after.is_empty() {
+        return None;
+    }
+    let before = errors(before);
     let count = |name: &str| before.iter().filter(|finding| finding.name == name).count();
     let more = after.iter().find(|finding| {
         after.iter().filter(|other| other.name == finding.name).count() > count(finding.name)

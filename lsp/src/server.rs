@@ -126,7 +126,8 @@ impl Server {
         let Request { id, method, params } = request;
         let answer = catch_unwind(AssertUnwindSafe(|| answer::answer(self, &method, params)));
         match answer {
-            Ok(Ok(value)) => Response::new_ok(id, value),
+            // Not `new_ok`, which copies a value node by node.
+            Ok(Ok(value)) => Response { id, response_result: Ok(value) },
             Ok(Err(trouble)) => Response::new_err(id, trouble.code as i32, trouble.message),
             Err(panic) => {
                 log(&*panic, &method);

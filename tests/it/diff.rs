@@ -311,7 +311,10 @@ fn what_cannot_be_read_in_a_store_or_a_repository_is_said() {
         shell(&scenario.path("."), &format!("mv store whole && {what}"));
         // The comparison itself needs no store: it says what it could not count.
         let answer = scenario.plan(["diff", "p.plan", "new.plan"]).status(2);
-        answer.stdout_has("?  unsure").stdout_has("at the fewest 1 backup to restore from").stdout_has("store `store`");
+        answer
+            .stdout_has("?  unsure")
+            .stdout_has("at the fewest 1 backup to restore from")
+            .stdout_has("store `store`");
         let json = scenario.plan(["diff", "p.plan", "new.plan", "--format", "json"]).status(2).json();
         assert_eq!(json["unknown"].as_array().unwrap().len(), 1, "{json:#}");
         scenario.plan(["diff", "--deployed", "p.plan"]).status(1).stderr_has(deployed).stdout("");
