@@ -175,3 +175,9 @@ fn annotations_land_on_their_lines_and_break_out_of_nothing() {
     }
     assert!(top.contains("file=plans/a%2C b%3Ac%25/ü/x.plan,"), "{top}");
 }
+
+#[test]
+fn people_are_told_columns_in_characters() {
+    let scenario = Scenario::new().file("x.plan", "plan x\nlet two = \"üü\" let more = 1\n");
+    scenario.plan(["check", "x.plan"]).status(1).stdout_has("[x.plan:2:16]");
+}

@@ -4,8 +4,8 @@ use backplan_compiler::finding::{Finding, Label, Severity};
 use backplan_compiler::sources::{Place, SourceFile, SourceSet};
 use backplan_runtime::load::LoadError;
 use miette::{
-    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
-    ThemeCharacters, ThemeStyles,
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents,
+    SourceCode, SourceSpan, SpanContents, ThemeCharacters, ThemeStyles,
 };
 
 use super::paint::Paint;
@@ -122,7 +122,7 @@ struct Report {
     severity: miette::Severity,
     message: String,
     help: Option<String>,
-    source: Option<NamedSource<String>>,
+    source: Option<Text>,
     labels: Vec<LabeledSpan>,
 }
 
@@ -206,8 +206,36 @@ impl Diagnostic for Report {
     }
 }
 
-fn source(file: &SourceFile) -> NamedSource<String> {
-    NamedSource::new(&file.shown, harmless(&file.text))
+/// A file as it is shown.
+#[derive(Debug)]
+struct Text {
+    name: String,
+    text: String,
+}
+
+impl SourceCode for Text {
+    /// What miette reads, but that its column counts bytes, and ours characters, as editors do.
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        lines_before: usize,
+        lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let read = self.text.read_span(span, lines_before, lines_after)?;
+        let start = read.span().offset();
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.name.clone(),
+            read.data(),
+            *read.span(),
+            read.line(),
+            position(&self.text, start).column - 1,
+            read.line_count(),
+        )))
+    }
+}
+
+fn source(file: &SourceFile) -> Text {
+    Text { name: file.shown.clone(), text: harmless(&file.text) }
 }
 
 fn span(label: &Label, file: &SourceFile, primary: bool) -> LabeledSpan {
