@@ -421,24 +421,8 @@ impl<'a> Worker<'a> {
         done.decoded = stream_header(&entry, self.names, 0).len() as u32;
         done.hash = *blake3::hash(&member).as_bytes();
         done.member = member;
-        let seen = &entry.seen;
-        done.slots.push(Slot {
-            number: entry.number,
-            source: entry.source,
-            kind: Kind::File,
-            mode: seen.mode,
-            uid: seen.uid,
-            gid: seen.gid,
-            mtime: seen.mtime,
-            size: 0,
-            payload: 0,
-            place: 0,
-            span: 0,
-            member: 0,
-            start: 0,
-            hash: [0; 32],
-            flags: Flags::STREAM,
-        });
+        let slot = fed_slot(&entry, 0, [0; 32]);
+        done.slots.push(Slot { size: 0, payload: 0, flags: Flags::STREAM, ..slot });
         done.large = Some(Large::StreamStarts(entry));
     }
 
@@ -487,6 +471,7 @@ pub fn stream_header(entry: &Planned, names: &Names, payload: u64) -> Vec<u8> {
     entry_header(entry, names, payload, true)
 }
 
+/// The slot of a file whose contents come from elsewhere than a folder.
 fn fed_slot(entry: &Planned, start: u32, hash: [u8; 32]) -> Slot {
     let seen = &entry.seen;
     Slot {
