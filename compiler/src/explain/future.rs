@@ -333,7 +333,8 @@ keep { daily = 7 }
     Page {
         name: "moment_lost",
         text: "`keep { wal = D }` promises recovery to any moment of the last D, and so holds the newest backup that is\n\
-             older than that. A store's own `keep` replaces the plan's, this promise with it.",
+             older than that, and the oldest that is younger, which takes its place. A store's own `keep` replaces the\n\
+             plan's, this promise with it.",
         failing: r#"plan site
 
 store local: dir {

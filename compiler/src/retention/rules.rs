@@ -139,11 +139,20 @@ impl View<'_> {
     }
 
     /// The newest run that is so much older than the newest of all: from it, log leads to every moment since. Where
-    /// none is so old yet, the oldest.
+    /// none is so old yet, the oldest. And the oldest that is younger, which takes its place: without it, where the other
+    /// rules let every run go before it is so old, the first base would stay for ever, with all log since.
     fn wal(&self, kept: &mut Kept, seconds: u64) {
         let edge = self.before_newest(seconds);
-        let base = self.entries.iter().find(|entry| (self.started)(entry.at) <= edge);
-        self.keep(kept, base.or(self.entries.last()), &format!("wal {}", duration(seconds)));
+        let rule = format!("wal {}", duration(seconds));
+        let base = self.entries.iter().position(|entry| (self.started)(entry.at) <= edge);
+        let (young, old) = self.entries.split_at(base.unwrap_or(self.entries.len()));
+        match old.first() {
+            Some(base) => {
+                self.keep(kept, [base], &rule);
+                self.keep(kept, young.last(), &format!("next for {rule}"));
+            }
+            None => self.keep(kept, young.last(), &rule),
+        }
     }
 
     fn periods(&self, kept: &mut Kept, period: Period, count: u32, prefer_full: bool) {

@@ -241,8 +241,25 @@ fn the_young_stay_where_a_store_is_immutable_and_all_where_it_is_append_only() {
 fn log_needs_the_newest_base_that_is_old_enough() {
     let runs = nightly(9, 0, Level::Full);
     let rules = Keep { wal: Some(3 * 86_400), last: Some(1), ..keep() };
-    assert_eq!(kept(&runs, &rules), [6, 9]);
+    assert_eq!(kept(&runs, &rules), [6, 7, 9]);
     assert_eq!(kept(&runs, &Keep { wal: Some(90 * 86_400), last: Some(1), ..keep() }), [1, 9]);
+}
+
+#[test]
+fn the_base_of_a_log_moves_on_where_no_other_rule_keeps_a_run_for_so_long() {
+    let rules = Keep { wal: Some(14 * 86_400), last: Some(3), ..keep() };
+    let mut there: Vec<Run<u32>> = Vec::new();
+    for run in nightly(90, 0, Level::Full) {
+        let now = run.started;
+        there.push(run);
+        let stay = kept(&there, &rules);
+        there.retain(|run| stay.contains(&run.id));
+        let age = |run: &Run<u32>| now.duration_since(run.started).as_hours() / 24;
+        let oldest = there.iter().map(age).max().unwrap();
+        assert!(there.len() <= 5 && oldest <= 14 + 14, "{} runs, the oldest of {oldest} days", there.len());
+        let reaches = there.iter().any(|run| age(run) >= 14);
+        assert!(reaches || there[0].id == 1, "no moment of 14 days ago at {now}");
+    }
 }
 
 #[test]

@@ -74,7 +74,7 @@ enum Rule {
     },
     Wal {
         seconds: i64,
-        held: Option<usize>,
+        held: Vec<usize>,
     },
     Periods {
         period: Period,
@@ -157,7 +157,7 @@ impl Row {
             rules.push(Rule::Fulls { count: size(count), fulls: 0, held: VecDeque::new() });
         }
         rules.extend(counted(keep.differential).map(|count| Rule::Differentials { count, held: Vec::new() }));
-        rules.extend(keep.wal.map(|span| Rule::Wal { seconds: seconds(span), held: None }));
+        rules.extend(keep.wal.map(|span| Rule::Wal { seconds: seconds(span), held: Vec::new() }));
         for (period, count) in [
             (Period::Hour, keep.hourly),
             (Period::Day, keep.daily),
@@ -174,7 +174,7 @@ impl Row {
 
     /// The one rule that log asks for.
     pub(super) fn log(span: u64) -> Row {
-        Row::of(vec![Rule::Wal { seconds: seconds(span), held: None }])
+        Row::of(vec![Rule::Wal { seconds: seconds(span), held: Vec::new() }])
     }
 
     fn of(rules: Vec<Rule>) -> Row {
@@ -217,14 +217,13 @@ impl View<'_> {
         self.there.iter().rev().filter(move |entry| Some(entry.at) == newest || (self.is_there)(entry.at))
     }
 
-    /// The newest that began at `edge` or before it; where none did, the oldest.
-    fn base(&self, edge: i64) -> Option<usize> {
+    /// The newest that began at `edge` or before it, and the oldest that began after it.
+    fn around(&self, edge: i64) -> Vec<usize> {
         let newest = self.there.last().map(|entry| entry.at);
         let is_there = |entry: &&Entry| Some(entry.at) == newest || (self.is_there)(entry.at);
-        let old = self.there.partition_point(|entry| entry.started <= edge);
-        let found =
-            self.there[..old].iter().rev().find(is_there).or_else(|| self.there.iter().find(is_there));
-        found.map(|entry| entry.at)
+        let (old, young) = self.there.split_at(self.there.partition_point(|entry| entry.started <= edge));
+        let base = old.iter().rev().find(is_there);
+        base.into_iter().chain(young.iter().find(is_there)).map(|entry| entry.at).collect()
     }
 
     /// The newest differentials, with the incrementals that follow them.
@@ -285,10 +284,10 @@ impl Rule {
                 *held = now;
             }
             Rule::Wal { seconds, held } => {
-                let now = view.base(entry.started.saturating_sub(*seconds));
+                let now = view.around(entry.started.saturating_sub(*seconds));
                 if now != *held {
-                    now.into_iter().for_each(|at| holds.hold(at));
-                    held.iter().for_each(|at| holds.release(*at));
+                    now.iter().for_each(|at| holds.hold(*at));
+                    held.drain(..).for_each(|at| holds.release(at));
                     *held = now;
                 }
             }
