@@ -68,3 +68,28 @@ fn what_cannot_be_shown_is_told() {
         .status(1)
         .stderr_has("could not be written");
 }
+
+#[test]
+fn what_is_kept_for_longer_than_the_days_that_are_shown_is_all_there() {
+    let kept = [
+        ("schedule { run = monthly on 1 at 04:00 }\nkeep { last = 60 }", "60 full", "until 2027-07-01 04:00"),
+        ("schedule { run = weekly on sun at 03:00 }\nkeep { daily = 365 }", "365 full", "until 2027-06-20"),
+        ("schedule { run = daily at 03:00 }\nkeep { yearly = 30 }", "30 full", "until 2028-01-01 03:00"),
+        (
+            "schedule { full = monthly on 1 at 04:00, differential = daily at 03:00 }\nkeep { cycles = 30 }",
+            "30 full, ",
+            "until 2027-07-01",
+        ),
+    ];
+    for (rules, count, oldest) in kept {
+        let head = PLAN.split("cycle").next().unwrap();
+        let scenario = Scenario::new().file("site.plan", &format!("{head}{rules}\n"));
+        let answer = scenario.plan(["keep", "--on", "2027-06-15"]).stdout;
+        assert!(answer.lines().next().unwrap().contains(count), "{rules}: {answer}");
+        assert!(answer.lines().last().unwrap().contains(oldest), "{rules}: {answer}");
+    }
+    // Days far from the first are played as well.
+    let scenario = Scenario::new().file("site.plan", PLAN);
+    let answer = scenario.plan(["keep", "--from", "2027-03-01", "--days", "3000"]).stdout;
+    assert!(answer.lines().skip(2).all(|day| day.contains('F') || day.contains('d')), "{answer}");
+}

@@ -37,7 +37,7 @@ pub fn execute(args: &KeepArgs, global: &Global, console: &mut Console) -> Resul
     };
     let zone = due::zone(&schedule.zone).unwrap_or(TimeZone::UTC);
     let window = window(args, zone)?;
-    let simulation = simulate(model, Horizon::around(model, window.from));
+    let simulation = simulate(model, Horizon::around(model, window.from, window.until));
     let kept = Kept { plan: model.name.clone(), stores: shelves(args, model, &simulation, &window)?, window };
     let answer = match args.format {
         Calendar::Text => text::calendar(&kept),

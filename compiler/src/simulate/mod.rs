@@ -2,6 +2,7 @@
 //!
 //! | module | does |
 //! |---|---|
+//! | `horizon` | which part of the future a question needs |
 //! | `chains` | which runs there are, at which level, and what rests on what |
 //! | `shelf` | what one store holds |
 //! | `rows` | the rules of `keep`, run by run |
@@ -11,86 +12,25 @@
 //! hold the outcome against [`crate::cycle::next`] and [`crate::retention::retain`] run by run.
 
 mod chains;
+mod horizon;
 mod rows;
 mod shelf;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use jiff::{Timestamp, ToSpan};
+use jiff::Timestamp;
 
-use crate::due::{self, Tick};
-use crate::model::{Keep, Level, Model, SourceId, StoreId};
+use crate::due::Tick;
+use crate::model::{Level, Model, SourceId, StoreId};
 use crate::retention::{self, Decision, Part, Policy, Run};
 use chains::{Line, Play, Stream};
 
+pub use horizon::Horizon;
 pub use shelf::Burden;
 
 /// The moment at which a run goes that does not go while the simulation lasts.
 const NEVER: i64 = i64::MAX;
-
-/// Which part of the future is played.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Horizon {
-    /// The schedule begins to be followed here, with empty stores.
-    pub from: Timestamp,
-    /// Nothing is played after it.
-    pub until: Timestamp,
-    /// So many runs of a schedule at the most.
-    pub runs: usize,
-}
-
-impl Horizon {
-    /// So many years from a fixed day on, for questions that do not depend on the day: leap years are in it from two on.
-    pub fn years(years: i16, runs: usize) -> Horizon {
-        let from =
-            due::some_day(&jiff::tz::TimeZone::UTC).map_or(Timestamp::UNIX_EPOCH, |day| day.timestamp());
-        let until = from.to_zoned(jiff::tz::TimeZone::UTC).checked_add(years.years());
-        Horizon { from, until: until.map_or(Timestamp::MAX, |until| until.timestamp()), runs }
-    }
-
-    /// The horizon that proofs about this plan need: ten years, or less where runs are frequent, but longer than any of
-    /// its rules reaches.
-    pub fn of(model: &Model) -> Horizon {
-        let years = Horizon::reach(model);
-        let frequent = model.schedule.as_ref().is_some_and(|schedule| {
-            let day = Horizon::years(1, 0);
-            let soon = day.from.checked_add(100.hours()).unwrap_or(day.from);
-            due::ticks(schedule, day.from, soon, 16).len() >= 16
-        });
-        Horizon::years(if frequent { years.clamp(2, 30) } else { years.clamp(9, 60) }, 60_000)
-    }
-}
-
-impl Horizon {
-    /// The horizon around a moment: the schedule has been followed for longer than any rule reaches, and goes on until
-    /// all that is there by then is gone, where it ever goes.
-    pub fn around(model: &Model, at: Timestamp) -> Horizon {
-        let years = Horizon::reach(model).clamp(2, 20);
-        let utc = at.to_zoned(jiff::tz::TimeZone::UTC);
-        // From a new year on, so that two days of a year are of one future.
-        let begin = utc.checked_sub(years.years()).and_then(|from| from.first_of_year()?.start_of_day());
-        let from = begin.map_or(Timestamp::MIN, |from| from.timestamp());
-        let until = utc.checked_add(years.years()).map_or(Timestamp::MAX, |until| until.timestamp());
-        Horizon { from, until, runs: usize::MAX }
-    }
-
-    /// Years, and more, that the rules reach.
-    fn reach(model: &Model) -> i16 {
-        let keeps = (model.keep.iter())
-            .chain(model.stores.iter().filter_map(|store| store.keep.as_ref()))
-            .chain(model.separates.iter().filter_map(|separate| separate.keep.as_ref()));
-        keeps.map(reach_in_years).max().unwrap_or(0).saturating_add(2)
-    }
-}
-
-fn reach_in_years(keep: &Keep) -> i16 {
-    let days = |seconds: Option<u64>| seconds.unwrap_or(0) / 86_400;
-    let counted = [(keep.yearly, 366), (keep.monthly, 31), (keep.weekly, 7), (keep.daily, 1)];
-    let by_count = counted.map(|(count, days)| u64::from(count.unwrap_or(0)) * days);
-    let most = by_count.into_iter().chain([days(keep.within), days(keep.wal)]).max().unwrap_or(0);
-    i16::try_from(most.div_ceil(365)).unwrap_or(i16::MAX)
-}
 
 /// A run in a store, from its coming to its going.
 #[derive(Debug, Clone, PartialEq, Eq)]
