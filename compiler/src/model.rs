@@ -111,6 +111,13 @@ impl Model {
         all.into_iter().collect()
     }
 
+    /// The stores whose runs a separate source's backups live and go with: where they are told of, or its own where no store
+    /// tells.
+    pub fn known_in(&self, separate: &Separate) -> Vec<StoreId> {
+        let told = self.told_in(separate);
+        if told.is_empty() { separate.to.clone() } else { told }
+    }
+
     /// Whether a store is none of Backplan's: nothing but repositories is in it, and it is no folder.
     pub fn is_of_tools(&self, id: StoreId) -> bool {
         let is_separate = self.separates.iter().any(|separate| separate.to.contains(&id));

@@ -186,3 +186,70 @@ proptest! {
         }
     }
 }
+
+const APART: &str = "plan p
+store local: dir { path = \"/backup\" }
+store repo: STORE
+source site: files { paths = [\"/srv/site\"] }
+source db: postgres { driver = pgbackrest, stanza = \"main\", run_as = \"postgres\"STAGING }
+archive site { from = [site], to = [local] }
+separate db { to = [repo], keep { full = 2, wal = 45d } }
+cycle { incrementals = 4 }
+schedule { run = daily at 02:30 }
+keep { cycles = 4 }
+";
+
+/// Starts and levels of what is in a store at the end.
+fn left(text: &str, store: &str) -> Vec<(Timestamp, Level)> {
+    let model = model(text);
+    let id = StoreId(model.stores.iter().position(|one| one.name == store).unwrap());
+    let simulation = simulate(&model, horizon(300));
+    let there = simulation.lives(id).iter().filter(|life| life.gone().is_none());
+    there.map(|life| (life.started(), life.level())).collect()
+}
+
+#[test]
+fn a_repository_apart_follows_the_cycle_and_its_own_rules() {
+    let folder = APART.replace("STORE", "dir { path = \"/repo\" }").replace("STAGING", "");
+    let apart = left(&folder, "repo");
+    let fulls = apart.iter().filter(|(_, level)| *level == Level::Full).count();
+    // Two cycles, the base of the log, and the run that will be it.
+    assert!(fulls == 4 && apart.len() > fulls, "{apart:?}");
+    // Backups in a bucket are told of in the folder, and live and go with its runs.
+    let bucket = APART
+        .replace("STORE", "s3 {\n  bucket = \"b\"\n  access_key = env(\"A\")\n  secret_key = env(\"B\")\n}")
+        .replace("STAGING", ", staging = \"/staging\"");
+    let (told, apart) = (left(&bucket, "local"), left(&bucket, "repo"));
+    assert_eq!(told, apart);
+    let oldest = horizon(300).until.duration_since(told[0].0).as_hours() / 24;
+    assert!((45..100).contains(&oldest), "{told:?}");
+}
+
+fn found(text: &str) -> Vec<(&'static str, String)> {
+    let (_, compiled) = compile_files(&[("p.plan", text)]);
+    compiled.findings.into_iter().map(|finding| (finding.name, finding.message)).collect()
+}
+
+#[test]
+fn the_log_of_one_source_does_not_rest_on_backups_of_another() {
+    let source = |name: &str, run: &str| {
+        format!(
+            "source {name}: postgres {{ driver = pgbackrest, stanza = \"{name}\", run_as = \"postgres\" }}\n\
+             separate {name} {{ to = [repo], schedule {{ run = {run} }} }}\n"
+        )
+    };
+    let head =
+        "plan p\nstore repo: dir { path = \"/repo\", keep { last = 3 } }\nkeep { last = 3, wal = 30d }\n";
+    let text = format!("{head}{}{}", source("one", "monthly on 1 at 04:00"), source("two", "daily at 04:00"));
+    let found = found(&text);
+    assert!(found.iter().any(|(name, text)| *name == "moment_lost" && text.contains("`two`")), "{found:?}");
+}
+
+#[test]
+fn what_a_repository_apart_keeps_is_held_against_immutability() {
+    let text = "plan p\nstore repo: dir { path = \"/repo\", immutable = 90d }\n\
+                source db: postgres { driver = pgbackrest, stanza = \"main\", run_as = \"postgres\" }\n\
+                separate db { to = [repo], keep { full = 2 } }\nschedule { run = daily at 04:30 }\n";
+    let found = found(text);
+    assert!(found.iter().any(|(name, _)| *name == "immutable_outlasts_keep"), "{found:?}");
+}

@@ -83,7 +83,7 @@ fn what_is_kept_for_longer_than_the_days_that_are_shown_is_all_there() {
     ];
     for (rules, count, oldest) in kept {
         let head = PLAN.split("cycle").next().unwrap();
-        let scenario = Scenario::new().file("site.plan", &format!("{head}{rules}\n"));
+        let scenario = Scenario::new().file("site.plan", format!("{head}{rules}\n"));
         let answer = scenario.plan(["keep", "--on", "2027-06-15"]).stdout;
         assert!(answer.lines().next().unwrap().contains(count), "{rules}: {answer}");
         assert!(answer.lines().last().unwrap().contains(oldest), "{rules}: {answer}");

@@ -9,7 +9,7 @@ use super::moments::span;
 use crate::codes;
 use crate::finding::Finding;
 use crate::model::{Keep, Level, Model, PostgresDriver, SourceId, SourceKind, Store, StoreId};
-use crate::retention::Reason;
+use crate::retention::{Policy, Reason};
 use crate::simulate::{Burden, Life, Simulation, simulate};
 
 /// Runs that are kept for the sake of others alone, from which on it is worth telling.
@@ -74,7 +74,7 @@ impl Check<'_> {
     fn immutable_and_keep(&mut self, simulation: &Simulation<'_>) {
         let model = self.model;
         let binds = |store: &Store| {
-            let keep = store.keep.as_ref().or(model.keep.as_ref());
+            let keep = Policy::of(model, store, simulation.horizon().from).keep;
             Some((store.immutable.filter(|_| !store.append_only)?, keep?.place))
         };
         if model.stores.iter().all(|store| binds(store).is_none()) {
@@ -195,7 +195,7 @@ impl Check<'_> {
             }
             let losses: Option<Vec<(Timestamp, StoreId)>> = self.reached[source.0]
                 .iter()
-                .map(|store| Some((loss(simulation.lives(*store), span_kept)?, *store)))
+                .map(|store| Some((loss(&simulation.lives_of(source, *store), span_kept)?, *store)))
                 .collect();
             let Some((at, store)) = losses.and_then(|losses| losses.into_iter().max()) else { continue };
             let store = self.model.store(store);
@@ -275,7 +275,7 @@ impl Held<'_> {
 }
 
 /// The first run at which nothing is old enough to recover a moment so long ago from.
-fn loss(lives: &[Life], seconds: u64) -> Option<Timestamp> {
+fn loss(lives: &[&Life], seconds: u64) -> Option<Timestamp> {
     let span = i64::try_from(seconds).unwrap_or(i64::MAX);
     let first = lives.first()?.started().as_second();
     let mut longest: Option<Timestamp> = None;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use super::rows::Row;
 use super::shelf::{Arrival, Shelf};
-use super::{Cut, Gap, Horizon, Simulation, StoreLife, moment};
+use super::{Cut, Gap, Horizon, NEVER, Simulation, StoreLife, moment};
 use crate::cycle;
 use crate::due::{self, Tick};
-use crate::model::{Level, Model, Schedule, Source, StoreId};
+use crate::model::{Archive, Level, Model, Schedule, SourceId, StoreId};
 use crate::retention::Policy;
 
 /// The runs of one schedule.
@@ -158,8 +158,10 @@ impl<'m> Play<'m> {
     fn draw_lines(&mut self) {
         let model = self.model;
         let mut known: BTreeMap<(usize, Vec<StoreId>, [bool; 3]), usize> = BTreeMap::new();
-        let archives = model.archives.iter().map(|archive| (archive.clone(), 0));
-        let mut all: Vec<_> = archives.filter(|_| model.schedule.is_some()).collect();
+        let whole = |id: &SourceId| model.source(*id).is_whole_each_time();
+        let archives = model.archives.iter().filter(|_| model.schedule.is_some());
+        let mut all: Vec<(Archive, usize, Vec<bool>)> =
+            archives.map(|archive| (archive.clone(), 0, archive.from.iter().map(whole).collect())).collect();
         for separate in &model.separates {
             let stream = match &separate.schedule {
                 Some(schedule) => {
@@ -169,11 +171,13 @@ impl<'m> Play<'m> {
                 None if model.schedule.is_some() => 0,
                 None => continue,
             };
-            all.push((separate.chain(&model.source(separate.source).name), stream));
+            // Its repository lives on in its store, whether it has a staging or not.
+            let chain = separate.chain(&model.source(separate.source).name);
+            all.push((Archive { to: model.known_in(separate), ..chain }, stream, vec![false]));
         }
-        for (index, (archive, stream)) in all.into_iter().enumerate() {
-            let follows = archive.from.iter().any(|id| !model.source(*id).is_whole_each_time());
-            let holds_whole = archive.from.iter().any(|id| model.source(*id).is_whole_each_time());
+        for (index, (archive, stream, whole)) in all.into_iter().enumerate() {
+            let follows = whole.contains(&false);
+            let holds_whole = whole.contains(&true);
             let key = (stream, archive.to.clone(), [archive.self_contained, follows, holds_whole]);
             let lines = &mut self.lines;
             let line = *known.entry(key).or_insert_with(|| {
@@ -189,8 +193,8 @@ impl<'m> Play<'m> {
                 });
                 lines.len() - 1
             });
-            for id in &archive.from {
-                let member = (line, follows && !Source::is_whole_each_time(model.source(*id)));
+            for (id, whole) in archive.from.iter().zip(whole) {
+                let member = (line, follows && !whole);
                 if !self.of_source[id.0].contains(&member) {
                     self.of_source[id.0].push(member);
                 }
@@ -274,7 +278,7 @@ impl<'m> Play<'m> {
             at[stream] += 1;
             self.step(stream, tick);
         }
-        let kept = (self.visited.into_iter())
+        let kept: Vec<StoreLife> = (self.visited.into_iter())
             .map(|Visited { shelf, made_by, .. }| StoreLife {
                 worst: shelf.worst(),
                 lives: shelf.lives,
@@ -288,6 +292,7 @@ impl<'m> Play<'m> {
             streams: self.streams,
             lines: self.lines,
             of_source: self.of_source,
+            told: told(self.model, &kept, &self.of_store),
             kept,
             of_store: self.of_store,
             cuts: self.cuts,
@@ -418,4 +423,17 @@ impl<'m> Play<'m> {
             Level::Incremental => standing.newest[place],
         }
     }
+}
+
+/// By store, where its backups are told of: in itself, or for what is no folder in the one of the plan's folders that holds
+/// most in the end.
+fn told(model: &Model, kept: &[StoreLife], of_store: &[usize]) -> Vec<StoreId> {
+    let holds =
+        |store: &StoreId| kept[of_store[store.0]].lives.iter().filter(|life| life.gone == NEVER).count();
+    let of_tool = |store: StoreId| {
+        let separate = model.separates.iter().find(|separate| separate.to.contains(&store))?;
+        model.known_in(separate).into_iter().max_by_key(holds)
+    };
+    let all = (0..model.stores.len()).map(StoreId);
+    all.map(|store| of_tool(store).filter(|_| model.is_of_tools(store)).unwrap_or(store)).collect()
 }

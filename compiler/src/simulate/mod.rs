@@ -111,6 +111,8 @@ pub struct Simulation<'m> {
     kept: Vec<StoreLife>,
     /// By store: which of them it is.
     of_store: Vec<usize>,
+    /// By store: the one whose runs its backups live and go with.
+    told: Vec<StoreId>,
     cuts: Vec<Cut>,
 }
 
@@ -156,8 +158,12 @@ impl<'m> Simulation<'m> {
         }
     }
 
+    fn told(&self, store: StoreId) -> StoreId {
+        self.told.get(store.0).copied().unwrap_or(store)
+    }
+
     fn kept(&self, store: StoreId) -> Option<&StoreLife> {
-        self.kept.get(*self.of_store.get(store.0)?)
+        self.kept.get(*self.of_store.get(self.told(store).0)?)
     }
 
     /// Every run that came to a store, oldest first.
@@ -214,18 +220,19 @@ impl<'m> Simulation<'m> {
         lines.map(|(line, _)| self.lines[*line].stream)
     }
 
+    /// Every run that brought a source to a store, oldest first.
+    pub fn lives_of(&self, source: SourceId, store: StoreId) -> Vec<&Life> {
+        let Some(kept) = self.kept(store).filter(|_| self.holds(source, store)) else { return Vec::new() };
+        let streams: BTreeSet<usize> = self.streams_of(source).collect();
+        let all = kept.lives.iter().zip(&kept.streams);
+        all.filter(|(_, stream)| streams.contains(&usize::from(**stream))).map(|(life, _)| life).collect()
+    }
+
     /// The runs from which a source can be restored at a moment, after the run of that moment: their starts, oldest first,
     /// over these stores.
     pub fn points(&self, source: SourceId, stores: &[StoreId], at: Timestamp) -> Vec<Timestamp> {
-        let streams: BTreeSet<usize> = self.streams_of(source).collect();
-        let mut points: Vec<Timestamp> = stores
-            .iter()
-            .filter(|store| self.holds(source, **store))
-            .filter_map(|store| self.kept(*store))
-            .flat_map(|store| store.lives.iter().zip(&store.streams))
-            .filter(|(life, stream)| life.is_there(at) && streams.contains(&usize::from(**stream)))
-            .map(|(life, _)| life.started())
-            .collect();
+        let lives = stores.iter().flat_map(|store| self.lives_of(source, *store));
+        let mut points: Vec<Timestamp> = lives.filter(|life| life.is_there(at)).map(Life::started).collect();
         points.sort_unstable();
         points.dedup();
         points
@@ -233,6 +240,7 @@ impl<'m> Simulation<'m> {
 
     /// Whether a source comes to a store.
     pub fn holds(&self, source: SourceId, store: StoreId) -> bool {
+        let store = self.told(store);
         let lines = self.of_source.get(source.0).into_iter().flatten();
         lines.into_iter().any(|(line, _)| self.lines[*line].stores.contains(&store))
     }
@@ -247,6 +255,7 @@ impl<'m> Simulation<'m> {
     }
 
     fn run(&self, store: StoreId, life: &StoreLife, index: usize) -> Run<usize> {
+        let store = self.told(store);
         let own = &life.lives[index];
         let mut parts = Vec::new();
         for (source, lines) in self.model.sources.iter().zip(&self.of_source) {
@@ -270,7 +279,7 @@ impl<'m> Simulation<'m> {
 
     /// Why each run that a store holds at a moment stays, decided by retention itself; no reason: it goes at that moment's run.
     pub fn decision(&self, store: StoreId, at: Timestamp) -> Decision<usize> {
-        let policy = Policy::of(self.model, self.model.store(store), at);
+        let policy = Policy::of(self.model, self.model.store(self.told(store)), at);
         retention::retain(&self.runs(store, at), &BTreeSet::new(), &policy)
     }
 }
