@@ -97,9 +97,10 @@ verify { every = 7d, restore = site }
     },
     Page {
         name: "clock_change",
-        text: "On the day on which clocks go forward an hour does not exist; a run due in it starts as the hour ends.\n\
-             On the day on which they go back an hour comes twice; the run is at the first. Either is no loss, but a\n\
-             surprise to whoever looks for the run.",
+        text: "On the day on which clocks go forward an hour does not exist. A run at one fixed time in it starts as the\n\
+             hour ends; of a cron string with lists, steps or ranges of hours or minutes, the runs in it are left out, which\n\
+             may leave a day without any. On the day on which clocks go back an hour comes twice. A run at one fixed time is\n\
+             at the first; those of lists, steps and ranges are at both. What is due every hour just goes on, and is not told.",
         failing: r#"plan site
 
 store local: dir { path = "/backup" }
