@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::Check;
 use super::moments::span;
 use crate::codes;
+use crate::due;
 use crate::finding::Finding;
 use crate::model::{Keep, Level, Model, PostgresDriver, SourceId, SourceKind, Store, StoreId};
 use crate::retention::Reason;
@@ -16,6 +18,10 @@ use crate::simulate::{Burden, Life, Simulation, simulate};
 const MANY: usize = 10;
 
 impl Check<'_> {
+    fn day(&self, at: Timestamp) -> String {
+        day(at, &shown_zone(self.model))
+    }
+
     pub(super) fn future(&mut self, simulation: &Simulation<'_>) {
         self.rules_can_hold();
         self.keeps_apply();
@@ -86,7 +92,12 @@ impl Check<'_> {
         for (index, store) in model.stores.iter().enumerate() {
             let Some((span_held, keep)) = binds(store) else { continue };
             let id = StoreId(index);
-            let held = Held { store, seconds: i64::try_from(span_held).unwrap_or(i64::MAX), keep };
+            let held = Held {
+                zone: shown_zone(model),
+                store,
+                seconds: i64::try_from(span_held).unwrap_or(i64::MAX),
+                keep,
+            };
             self.findings.extend(held.longer(simulation.lives(id), without.lives(id)));
             self.findings.extend(held.shorter(simulation.lives(id)));
         }
@@ -110,7 +121,7 @@ impl Check<'_> {
         let why = why.map_or(String::new(), |why| format!(" (`{}`)", why.words(|_| String::new())));
         let message = format!(
             "on {} store `{}` holds {there} runs, {pinned} of them, beyond one chain, only because others rest on them",
-            day(at),
+            self.day(at),
             store.name
         );
         let finding = Finding::new(&codes::PINNED_CHAIN, keep.place, message).help(
@@ -118,8 +129,8 @@ impl Check<'_> {
         );
         let chain = format!(
             "the run of {} rests on that of {}{why}",
-            day(lives[by].started()),
-            day(lives[base].started())
+            self.day(lives[by].started()),
+            self.day(lives[base].started())
         );
         let place = self.model.cycle.as_ref().map(|cycle| cycle.place);
         let place = place.or(self.model.schedule.as_ref().map(|schedule| schedule.place));
@@ -140,7 +151,7 @@ impl Check<'_> {
             let message = format!(
                 "cycles of archive `{}` are cut short, first on {}: their full is gone after {} runs",
                 archive.name,
-                day(cut.at),
+                self.day(cut.at),
                 cut.followers + 1
             );
             let mut finding = Finding::new(&codes::CUT_CYCLE, archive.place, message)
@@ -170,9 +181,9 @@ impl Check<'_> {
             let message = format!(
                 "on {} backups of `{source}` reach back to {}, but its log only to {}: between them no moment can be \
                  recovered but those of the backups",
-                day(now),
-                day(points[0]),
-                day(points[base])
+                self.day(now),
+                self.day(points[0]),
+                self.day(points[base])
             );
             self.findings.push(
                 Finding::new(&codes::LOG_HOLE, wal.place, message)
@@ -204,7 +215,7 @@ impl Check<'_> {
                 "recovery to any moment of the last {} is promised, but on {} no store holds a backup of `{source}` \
                  that is old enough",
                 span(span_kept),
-                day(at)
+                self.day(at)
             );
             let finding = Finding::new(&codes::MOMENT_LOST, keep.place, message)
                 .help("give the store's own `keep` the rule `wal` too");
@@ -223,9 +234,14 @@ struct Held<'a> {
     store: &'a Store,
     seconds: i64,
     keep: crate::sources::Place,
+    zone: TimeZone,
 }
 
 impl Held<'_> {
+    fn day(&self, at: Timestamp) -> String {
+        day(at, &self.zone)
+    }
+
     fn until(&self, life: &Life) -> Timestamp {
         let end = life.started().as_second().saturating_add(self.seconds);
         Timestamp::from_second(end).unwrap_or(Timestamp::MAX)
@@ -239,10 +255,10 @@ impl Held<'_> {
         let (life, other) = lives.iter().zip(without).find(given_up)?;
         let message = format!(
             "`keep` gives up the run of {} on {}, but store `{}` holds it until {}",
-            day(life.started()),
-            day(other.gone()?),
+            self.day(life.started()),
+            self.day(other.gone()?),
             self.store.name,
-            day(self.until(life))
+            self.day(self.until(life))
         );
         Some(
             Finding::new(&codes::IMMUTABLE_OUTLASTS_KEEP, self.store.place, message)
@@ -260,10 +276,10 @@ impl Held<'_> {
         let (_, life) = most.filter(|(open, _)| *open > 86_400)?;
         let message = format!(
             "`keep` wants the run of {} until {}, but store `{}` protects it until {} only",
-            day(life.started()),
-            day(life.gone()?),
+            self.day(life.started()),
+            self.day(life.gone()?),
             self.store.name,
-            day(self.until(life))
+            self.day(self.until(life))
         );
         Some(
             Finding::new(&codes::KEEP_OUTLASTS_IMMUTABLE, self.store.place, message)
@@ -310,6 +326,13 @@ fn has_differentials(model: &Model) -> bool {
     in_cycle || levels.contains(&Level::Differential)
 }
 
-fn day(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d").to_string()
+/// The zone that days are told in, as in `plan keep`: the schedule's.
+fn shown_zone(model: &Model) -> TimeZone {
+    let own = || model.separates.iter().find_map(|separate| separate.schedule.as_ref());
+    let schedule = model.schedule.as_ref().or_else(own);
+    schedule.and_then(|schedule| due::zone(&schedule.zone)).unwrap_or(TimeZone::UTC)
+}
+
+fn day(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%Y-%m-%d").to_string()
 }

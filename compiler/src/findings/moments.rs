@@ -194,8 +194,10 @@ fn short_months(schedule: &Schedule, when: &When) -> Option<Finding> {
     let one = Schedule { due: Due::Run(when.clone()), ..schedule.clone() };
     let ticks = due::ticks(&one, horizon.from, horizon.until, horizon.runs);
     let pair = ticks.windows(2).rev().max_by_key(|pair| pair[1].at - pair[0].at)?;
+    let zone = due::zone(&schedule.zone).unwrap_or(TimeZone::UTC);
     let show = |at: i64| {
-        Timestamp::from_second(at).map(|at| at.strftime("%Y-%m-%d").to_string()).unwrap_or_default()
+        let at = Timestamp::from_second(at).map(|at| at.to_zoned(zone.clone()));
+        at.map(|at| at.strftime("%Y-%m-%d").to_string()).unwrap_or_default()
     };
     let message = format!(
         "not every month has a day {number}: no run from {} to {}",

@@ -1,0 +1,43 @@
+//! What findings say of schedules, names and stores, where the words must agree with what the plan does.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::compile_files;
+
+/// A plan of one source in one store, and these items.
+fn plan(items: &str) -> String {
+    format!(
+        "plan t\nstore local: dir {{ path = \"/b\" }}\nsource site: files {{ paths = [\"/s\"] }}\n\
+         archive a {{ from = [site], to = [local] }}\n{items}\n"
+    )
+}
+
+/// Name, message and what other places are said to be, of each finding.
+fn found(text: &str) -> Vec<String> {
+    let (_, compiled) = compile_files(&[("t.plan", text)]);
+    assert!(compiled.model.is_some(), "{:?}", compiled.findings);
+    let told = |finding: &backplan_compiler::finding::Finding| {
+        let others = finding.others.iter().map(|label| format!(" / {}", label.text));
+        format!("{}: {}{}", finding.name, finding.message, others.collect::<String>())
+    };
+    compiled.findings.iter().map(told).collect()
+}
+
+#[test]
+fn days_are_those_of_the_schedules_zone() {
+    assert_eq!(
+        found(&plan("schedule { run = monthly on 31 at 04:00, zone = \"Asia/Kolkata\" }")),
+        ["short_months: not every month has a day 31: no run from 2027-03-31 to 2027-05-31"]
+    );
+    let cycle = "cycle { incrementals = 27, base = previous }\nkeep { daily = 3, monthly = 6 }\n";
+    let pinned =
+        found(&plan(&format!("{cycle}schedule {{ run = daily at 02:30, zone = \"Asia/Kolkata\" }}")));
+    assert_eq!(pinned.len(), 1, "{pinned:?}");
+    // Early in the morning there it is still the day before in UTC.
+    assert!(
+        pinned[0].contains("the run of 2029-07-31 rests on that of 2029-07-14 (`monthly 2029-07`)"),
+        "{pinned:?}"
+    );
+}
