@@ -41,3 +41,16 @@ fn days_are_those_of_the_schedules_zone() {
         "{pinned:?}"
     );
 }
+
+#[test]
+fn what_a_short_month_lacks_is_a_level() {
+    let short = |due: &str| found(&plan(&format!("schedule {{ {due} }}")));
+    assert_eq!(
+        short("full = monthly on 31 at 04:00, incremental = daily at 04:00"),
+        ["short_months: not every month has a day 31: no full from 2027-03-31 to 2027-05-31"]
+    );
+    assert_eq!(
+        short("full = monthly on 1 at 04:00, incremental = monthly on 30 at 04:00"),
+        ["short_months: not every month has a day 30: no incremental from 2028-01-30 to 2028-03-30"]
+    );
+}

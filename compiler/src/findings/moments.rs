@@ -9,6 +9,7 @@ use super::{Check, clocks};
 use crate::codes;
 use crate::due;
 use crate::finding::Finding;
+use crate::lower::level_word;
 use crate::model::{Due, Objective, PostgresDriver, Schedule, SourceId, SourceKind, When};
 use crate::simulate::{Gap, Horizon, Simulation};
 
@@ -17,9 +18,7 @@ impl Check<'_> {
         let own = self.model.separates.iter().filter_map(|separate| separate.schedule.as_ref());
         for schedule in self.model.schedule.iter().chain(own) {
             self.findings.extend(clocks::clock_change(schedule));
-            for when in whens(schedule) {
-                self.findings.extend(short_months(schedule, when));
-            }
+            self.findings.extend(short_months(schedule));
             self.findings.extend(jitter_overlaps(schedule));
         }
         for objective in &self.model.objectives {
@@ -183,8 +182,18 @@ fn rpo_missed(
     Finding::new(code, objective.place, message).with(schedule.place, none).help(help)
 }
 
-/// A day of the month that some months do not have.
-fn short_months(schedule: &Schedule, when: &When) -> Option<Finding> {
+/// Days of the month that some months do not have.
+fn short_months(schedule: &Schedule) -> Vec<Finding> {
+    match &schedule.due {
+        Due::Run(when) => short_month(schedule, when, "run").into_iter().collect(),
+        // Runs of other levels may be due all the same.
+        Due::Levels { .. } => (schedule.levels().into_iter())
+            .filter_map(|(level, when)| short_month(schedule, when, level_word(level)))
+            .collect(),
+    }
+}
+
+fn short_month(schedule: &Schedule, when: &When, what: &str) -> Option<Finding> {
     let [_, _, day, month, weekday] = fields(when)?;
     let number: u32 = day.parse().ok()?;
     if number < 29 || month != "*" || weekday != "*" {
@@ -200,7 +209,7 @@ fn short_months(schedule: &Schedule, when: &When) -> Option<Finding> {
         at.map(|at| at.strftime("%Y-%m-%d").to_string()).unwrap_or_default()
     };
     let message = format!(
-        "not every month has a day {number}: no run from {} to {}",
+        "not every month has a day {number}: no {what} from {} to {}",
         show(pair[0].at),
         show(pair[1].at)
     );
