@@ -54,3 +54,36 @@ fn what_a_short_month_lacks_is_a_level() {
         ["short_months: not every month has a day 30: no incremental from 2028-01-30 to 2028-03-30"]
     );
 }
+
+#[test]
+fn a_delay_may_bring_two_runs_to_one_name() {
+    let named = |format: &str, schedule: &str| {
+        let text = plan(&format!("schedule {{ {schedule} }}"));
+        found(
+            &text
+                .replace("to = [local]", &format!("to = [local], name = \"${{time(\"{format}\")}}.tar.gz\"")),
+        )
+    };
+    let late = named("%Y%m%d", "run = daily at 23:45, jitter = 30m");
+    assert_eq!(late.len(), 1, "{late:?}");
+    assert!(
+        late[0].contains(
+            "the run of 2027-01-01 23:45:00 +00:00, which `jitter` may delay to 2027-01-02 00:15:00 +00:00, and that of \
+             2027-01-02 23:45:00 +00:00 both write `20270102.tar.gz`"
+        ),
+        "{late:?}"
+    );
+    assert_eq!(named("%Y%m%d%H", "run = \"30 * * * *\", jitter = 45m").len(), 1);
+    assert_eq!(named("%G%V", "run = weekly on sun at 23:45, jitter = 30m").len(), 1);
+    assert_eq!(named("%Y%m%d%H%M", "run = \"* * * * *\", jitter = 30s"), [""; 0]);
+    for (format, schedule) in [
+        ("%Y%m%d", "run = daily at 23:15, jitter = 44m"),
+        ("%Y%m%d", "run = daily at 02:30, jitter = 30m"),
+        ("%Y%m%d%H", "run = hourly, jitter = 59m"),
+        ("%G%V", "run = weekly on sun at 23:15, jitter = 30m"),
+        ("%Y%m%d%H%M", "run = every 30m, jitter = 20m"),
+        ("%Y%m%d", "run = daily at 23:45"),
+    ] {
+        assert_eq!(named(format, schedule), [""; 0], "{format} {schedule}");
+    }
+}
