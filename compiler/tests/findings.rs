@@ -87,3 +87,20 @@ fn a_delay_may_bring_two_runs_to_one_name() {
         assert_eq!(named(format, schedule), [""; 0], "{format} {schedule}");
     }
 }
+
+#[test]
+fn an_hour_that_clocks_take_away_is_no_quarrel_of_immutable_and_keep() {
+    let found = |immutable: &str, keep: &str| {
+        let items =
+            format!("schedule {{ run = daily at 04:30, zone = \"Europe/Berlin\" }}\nkeep {{ {keep} }}");
+        found(&plan(&items).replace("path = \"/b\"", &format!("path = \"/b\", immutable = {immutable}")))
+    };
+    assert_eq!(found("7d", "daily = 7"), [""; 0]);
+    assert_eq!(found("14d", "daily = 14"), [""; 0]);
+    // Nor is one that they give: the eighth run is wanted for a day longer, by the clock.
+    assert_eq!(found("7d", "daily = 8"), [""; 0]);
+    let longer = found("8d", "daily = 7");
+    assert!(longer.len() == 1 && longer[0].starts_with("immutable_outlasts_keep: "), "{longer:?}");
+    let shorter = found("7d", "daily = 9");
+    assert!(shorter.len() == 1 && shorter[0].starts_with("keep_outlasts_immutable: "), "{shorter:?}");
+}

@@ -212,7 +212,8 @@ schedule { run = daily at 02:30 }
     Page {
         name: "immutable_outlasts_keep",
         text: "What is younger than a store's `immutable` is not deleted, also where `keep` has given it up. The\n\
-             store holds more than `keep` says; both dates are shown.",
+             store holds more than `keep` says; both dates are shown. An hour that clocks take away in between is not\n\
+             told: the run goes with the next prune.",
         failing: r#"plan site
 
 store local: dir { path = "/backup", immutable = 30d }

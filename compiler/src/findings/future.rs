@@ -247,10 +247,18 @@ impl Held<'_> {
         Timestamp::from_second(end).unwrap_or(Timestamp::MAX)
     }
 
+    /// How old a run is at a moment, in seconds by the clocks of the schedule's zone: an hour that clocks take away or give
+    /// between two days is nobody's plan.
+    fn by_the_clock(&self, life: &Life, at: Timestamp) -> i64 {
+        let shown = |at: Timestamp| at.as_second() + i64::from(self.zone.to_offset(at).seconds());
+        shown(at).saturating_sub(shown(life.started()))
+    }
+
     /// `keep` gives up what is not old enough to go.
     fn longer(&self, lives: &[Life], without: &[Life]) -> Option<Finding> {
         let given_up = |(life, other): &(&Life, &Life)| {
-            life.started() == other.started() && other.gone().is_some_and(|gone| gone < self.until(life))
+            life.started() == other.started()
+                && other.gone().is_some_and(|gone| self.by_the_clock(life, gone) < self.seconds)
         };
         let (life, other) = lives.iter().zip(without).find(given_up)?;
         let message = format!(
@@ -270,7 +278,7 @@ impl Held<'_> {
 
     /// `keep` wants what nothing protects any more.
     fn shorter(&self, lives: &[Life]) -> Option<Finding> {
-        let open = |life: &Life| Some(life.gone()?.as_second().saturating_sub(self.until(life).as_second()));
+        let open = |life: &Life| Some(self.by_the_clock(life, life.gone()?).saturating_sub(self.seconds));
         let most =
             lives.iter().filter_map(|life| Some((open(life)?, life))).rev().max_by_key(|(open, _)| *open);
         let (_, life) = most.filter(|(open, _)| *open > 86_400)?;
