@@ -104,3 +104,22 @@ fn an_hour_that_clocks_take_away_is_no_quarrel_of_immutable_and_keep() {
     let shorter = found("7d", "daily = 9");
     assert!(shorter.len() == 1 && shorter[0].starts_with("keep_outlasts_immutable: "), "{shorter:?}");
 }
+
+#[test]
+fn a_keep_for_stores_that_never_delete_does_nothing() {
+    let found = |local: &str, items: &str| {
+        let items = format!("schedule {{ run = daily at 02:30 }}\nkeep {{ daily = 7 }}\n{items}");
+        found(&plan(&items).replace("path = \"/b\"", &format!("path = \"/b\"{local}")))
+    };
+    let nothing = "keep_without_effect: this `keep` does nothing: every store that it is for is `append_only` / nothing is \
+                   ever deleted here";
+    assert_eq!(found(", append_only = true", ""), [nothing]);
+    assert_eq!(found("", ""), [""; 0]);
+    let second = |store: &str| {
+        format!("store other: dir {{ path = \"/o\"{store} }}\narchive b {{ from = [site], to = [other] }}")
+    };
+    assert_eq!(found(", append_only = true", &second(", append_only = true")), [nothing]);
+    assert_eq!(found(", append_only = true", &second("")), [""; 0]);
+    // One with a `keep` of its own has no need of the plan's.
+    assert_eq!(found(", append_only = true", &second(", keep { last = 3 }")), [nothing]);
+}

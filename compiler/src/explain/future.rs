@@ -186,7 +186,8 @@ keep { daily = 7, differential = 3 }
     },
     Page {
         name: "keep_without_effect",
-        text: "This host never deletes from a store that is `append_only`, whatever its `keep` says.",
+        text: "This host never deletes from a store that is `append_only`, whatever its `keep` says, or the plan's where\n\
+             every store that it is for is such.",
         failing: r#"plan site
 
 store local: dir {

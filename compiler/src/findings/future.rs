@@ -75,6 +75,31 @@ impl Check<'_> {
                 );
             }
         }
+        self.findings.extend(self.general_keep_applies());
+    }
+
+    /// The plan's own `keep`, where no store that it is for ever deletes.
+    fn general_keep_applies(&self) -> Option<Finding> {
+        let model = self.model;
+        // That of a library is for other plans too, and one that is required cannot be left out.
+        let keep = model.keep.as_ref().filter(|keep| keep.place.file == self.facts.root)?;
+        if model.policies.iter().any(|policy| policy.require.iter().any(|(what, _)| *what == "keep")) {
+            return None;
+        }
+        let apart = model.separates.iter().filter(|separate| separate.keep.is_none());
+        let used: BTreeSet<StoreId> = (model.archives.iter().flat_map(|archive| &archive.to))
+            .chain(model.wals.iter().flat_map(|wal| &wal.to))
+            .chain(apart.flat_map(|separate| &separate.to))
+            .copied()
+            .collect();
+        let mut meant = used.into_iter().map(|id| model.store(id)).filter(|store| store.keep.is_none());
+        let first = meant.next().filter(|first| first.append_only && meant.all(|store| store.append_only))?;
+        let message = "this `keep` does nothing: every store that it is for is `append_only`";
+        Some(
+            Finding::new(&codes::KEEP_WITHOUT_EFFECT, keep.place, message)
+                .with(first.place, "nothing is ever deleted here")
+                .help("delete it; whoever may delete there prunes with a plan of their own"),
+        )
     }
 
     fn immutable_and_keep(&mut self, simulation: &Simulation<'_>) {
