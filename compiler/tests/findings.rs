@@ -123,3 +123,26 @@ fn a_keep_for_stores_that_never_delete_does_nothing() {
     // One with a `keep` of its own has no need of the plan's.
     assert_eq!(found(", append_only = true", &second(", keep { last = 3 }")), [nothing]);
 }
+
+#[test]
+fn levels_are_asked_by_a_schedule_of_its_own() {
+    let found = |schedule: &str, own: &str| {
+        let items = format!(
+            "source db: postgres {{ driver = probackup, run_as = \"postgres\", staging = \"/var/x\" }}\n\
+             store r: dir {{ path = \"/repo\" }}\nseparate db {{ to = [r], keep {{ full = 2, differential = 4 }}{own} }}\n\
+             schedule {{ {schedule} }}"
+        );
+        let mut found = found(&plan(&items));
+        found.retain(|told| told.starts_with("level_unsupported"));
+        found
+    };
+    let daily = "run = daily at 04:30";
+    let levels = "full = weekly on sun at 03:00, differential = daily at 03:00";
+    let told = "level_unsupported: source `db` may have no differential runs: pg_probackup rests each backup on the one before \
+                it / asked for here";
+    assert_eq!(found(daily, &format!(", schedule {{ {levels} }}")), [told]);
+    assert_eq!(found(levels, ""), [told]);
+    assert_eq!(found(daily, ""), [""; 0]);
+    // What other sources are asked is nothing to it.
+    assert_eq!(found(levels, &format!(", schedule {{ {daily} }}")), [""; 0]);
+}
