@@ -55,6 +55,43 @@ fn a_drawing_tells_levels_apart_without_colour() {
 }
 
 #[test]
+fn days_begin_where_midnight_is_skipped() {
+    let plan = PLAN
+        .replace("daily at 02:30", "\"30 0 * * *\", zone = \"America/Havana\"")
+        .replace("cycle { incrementals = 3 }\n", "")
+        .replace("daily = 3, weekly = 2", "last = 5");
+    let scenario = Scenario::new().file("site.plan", &plan);
+    let days = |from: &str| -> Vec<String> {
+        let answer = scenario.plan(["keep", "--from", from, "--days", "5"]).status(3);
+        answer
+            .stdout
+            .lines()
+            .skip(2)
+            .map(|line| line.split_whitespace().take(5).collect::<Vec<_>>().join(" "))
+            .collect()
+    };
+    let expected = [
+        "2027-03-12 F F 2027-03-07 5",
+        "2027-03-13 F F 2027-03-08 5",
+        "2027-03-14 F F 2027-03-09 5",
+        "2027-03-15 F F 2027-03-10 5",
+        "2027-03-16 F F 2027-03-11 5",
+    ];
+    assert_eq!(days("2027-03-12"), expected);
+    assert_eq!(days("2027-03-14")[..3], expected[2..]);
+}
+
+#[test]
+fn a_drawing_of_years_says_which() {
+    let scenario = Scenario::new().file("site.plan", PLAN);
+    let years = ["keep", "--from", "2027-12-01", "--days", "800", "--format", "svg"];
+    let drawing = scenario.plan(years).status(0).stdout;
+    for year in ["2027", "2028", "2029", "2030"] {
+        assert_eq!(drawing.matches(&format!(")\">{year}-")).count(), 1, "{year}: {drawing}");
+    }
+}
+
+#[test]
 fn what_cannot_be_shown_is_told() {
     let unscheduled = PLAN.replace("schedule { run = daily at 02:30 }\n", "");
     let scenario = Scenario::new().file("site.plan", &unscheduled);

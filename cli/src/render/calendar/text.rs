@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use backplan_compiler::lower::level_word;
-use jiff::{Timestamp, ToSpan};
+use jiff::Timestamp;
 
-use super::{Kept, Run, Shelf, Window, counted, letter};
+use super::{Kept, Run, Shelf, Window, counted, days_later, letter};
 
 /// Reasons shown of a run.
 const MOST: usize = 3;
@@ -41,7 +41,7 @@ fn days(shelf: &Shelf, window: &Window, out: &mut String) {
     let _ = writeln!(out, "  {:<10}  {:<12}  {:<40}  there", "day", "made", "goes");
     let mut begin = window.from.to_zoned(window.zone.clone());
     while begin.timestamp() < window.until {
-        let Ok(end) = begin.checked_add(1.day()) else { return };
+        let Ok(end) = days_later(&begin, 1) else { return };
         let is_in = |at: Timestamp| begin.timestamp() <= at && at < end.timestamp();
         let made = shelf.runs.iter().filter(|run| is_in(run.started));
         let made: String = made.map(|run| letter(run.level)).collect();
