@@ -20,7 +20,7 @@ fn a_day_is_shown_with_every_reason() {
     let scenario = Scenario::new().file("site.plan", PLAN);
     let answer = scenario.plan(["keep", "--on", "2027-03-03"]).status(0).stderr("");
     let lines: Vec<&str> = answer.stdout.lines().collect();
-    assert!(lines[0].starts_with("store `local` on 2027-03-03 23:59: "), "{}", answer.stdout);
+    assert!(lines[0].starts_with("store `local` on 2027-03-03 23:59 (times in UTC): "), "{}", answer.stdout);
     assert!(lines[1].trim_start().starts_with("2027-03-03 02:30"), "{}", answer.stdout);
     assert!(answer.stdout.contains("weekly 2027-W08"), "{}", answer.stdout);
     assert!(answer.stdout.contains("base of 2027-0"), "{}", answer.stdout);
@@ -78,6 +78,15 @@ fn days_begin_where_midnight_is_skipped() {
         "2027-03-16 F F 2027-03-11 5",
     ];
     assert_eq!(days("2027-03-12"), expected);
+    let on =
+        |format: &str| scenario.plan(["keep", "--on", "2027-03-14", "--format", format]).status(3).stdout;
+    assert!(
+        on("text").starts_with("store `local` on 2027-03-14 23:59 (times in America/Havana): "),
+        "{}",
+        on("text")
+    );
+    assert!(on("svg").contains(">times in America/Havana</text>"));
+    scenario.plan(["keep", "--days", "2"]).status(3).stdout_has("i incremental; days in America/Havana\n");
     assert_eq!(days("2027-03-14")[..3], expected[2..]);
 }
 

@@ -31,6 +31,11 @@ impl Window {
         self.from == self.until
     }
 
+    /// What its days and times are in: the zone's name.
+    fn zone_name(&self) -> &str {
+        self.zone.iana_name().unwrap_or("UTC")
+    }
+
     fn shown(&self, at: Timestamp) -> String {
         at.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M").to_string()
     }

@@ -29,8 +29,11 @@ pub fn calendar(kept: &Kept) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
          font-family=\"sans-serif\" font-size=\"11\">\n<title>What plan {plan} keeps</title>\n{PATTERNS}\
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
-         <text x=\"10\" y=\"22\" font-size=\"15\" font-weight=\"bold\">plan {plan}</text>\n{}{body}</svg>\n",
-        legend()
+         <text x=\"10\" y=\"22\" font-size=\"15\" font-weight=\"bold\">plan {plan}</text>\n{}\
+         <text x=\"{}\" y=\"22\" fill=\"#555555\">times in {}</text>\n{body}</svg>\n",
+        legend(),
+        LEFT + WIDTH - 150.0,
+        escaped(kept.window.zone_name())
     )
 }
 

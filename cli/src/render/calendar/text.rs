@@ -24,7 +24,8 @@ pub fn calendar(kept: &Kept) -> String {
 
 fn moment(shelf: &Shelf, window: &Window, out: &mut String) {
     let levels = counted(shelf.runs.iter().map(|run| run.level));
-    let _ = writeln!(out, "store `{}` on {}: {levels}", shelf.store, window.shown(window.from));
+    let (at, zone) = (window.shown(window.from), window.zone_name());
+    let _ = writeln!(out, "store `{}` on {at} (times in {zone}): {levels}", shelf.store);
     for run in shelf.runs.iter().rev() {
         let until = run.until.map_or("for ever        ".to_owned(), |until| window.shown(until));
         let mut why = run.reasons.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
@@ -37,7 +38,8 @@ fn moment(shelf: &Shelf, window: &Window, out: &mut String) {
 }
 
 fn days(shelf: &Shelf, window: &Window, out: &mut String) {
-    let _ = writeln!(out, "store `{}`   F full, d differential, i incremental", shelf.store);
+    let zone = window.zone_name();
+    let _ = writeln!(out, "store `{}`   F full, d differential, i incremental; days in {zone}", shelf.store);
     let _ = writeln!(out, "  {:<10}  {:<12}  {:<40}  there", "day", "made", "goes");
     let mut begin = window.from.to_zoned(window.zone.clone());
     while begin.timestamp() < window.until {
