@@ -9,6 +9,7 @@
 //! | [`secrets`] | is a secret seen, can what is encrypted be opened |
 //! | [`promises`] | can what was promised be kept: drivers, copies |
 //! | [`policies`] | is every policy kept |
+//! | [`clocks`] | are runs moved, left out or repeated on days on which clocks change |
 //! | [`moments`], [`future`] | what shows when schedule, cycle and retention are played forward |
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use crate::resolve::Facts;
 use crate::simulate::{Horizon, simulate};
 use crate::sources::SourceSet;
 
+mod clocks;
 mod future;
 mod moments;
 mod names;

@@ -95,3 +95,20 @@ fn allowances_take_away_warnings_and_no_errors() {
     let (set, compiled) = compile_files(&[("p.plan", &plan("# allow: inlin_secret public", "env(\"X\")"))]);
     assert!(shown(&set, &compiled.findings).contains("did you mean `inline_secret`?"));
 }
+
+#[test]
+fn what_a_replaced_block_uses_is_used() {
+    let library = "param days: int = 7\nparam run: string = \"x\"\nlet root = \"/b/${run}\"\nlet size = 3\nparam left: int = 1\n\
+                   keep { daily = days }\nstaging { path = \"${root}/staging\" }\n";
+    let items = "source s: files { paths = [\"/s\"] }\nstore l: dir { path = \"/l\" }\narchive a { from = all, to = [l] }\n\
+                 keep { last = 3 }\nstaging { path = \"/staging\" }\n";
+    let (_, compiled) = common::compile_files(&[
+        ("p.plan", &format!("plan p\nimport \"lib.plan\"\n{items}")),
+        ("lib.plan", library),
+    ]);
+    let unused: Vec<&str> = (compiled.findings.iter())
+        .filter(|finding| finding.name == "unused_name")
+        .map(|finding| finding.message.as_str())
+        .collect();
+    assert_eq!(unused, ["`let size` is never used", "`param left` is never used"]);
+}

@@ -20,7 +20,7 @@ fn a_day_is_shown_with_every_reason() {
     let scenario = Scenario::new().file("site.plan", PLAN);
     let answer = scenario.plan(["keep", "--on", "2027-03-03"]).status(0).stderr("");
     let lines: Vec<&str> = answer.stdout.lines().collect();
-    assert!(lines[0].starts_with("store `local` on 2027-03-03 23:59: "), "{}", answer.stdout);
+    assert!(lines[0].starts_with("store `local` on 2027-03-03 23:59 (times in UTC): "), "{}", answer.stdout);
     assert!(lines[1].trim_start().starts_with("2027-03-03 02:30"), "{}", answer.stdout);
     assert!(answer.stdout.contains("weekly 2027-W08"), "{}", answer.stdout);
     assert!(answer.stdout.contains("base of 2027-0"), "{}", answer.stdout);
@@ -52,6 +52,52 @@ fn a_drawing_tells_levels_apart_without_colour() {
     let drawing = fs::read_to_string(scenario.path("keep.svg")).unwrap();
     assert!(drawing.starts_with("<svg ") && drawing.ends_with("</svg>\n"));
     assert!(drawing.contains(">F</text>") && drawing.contains(">d</text>") && drawing.contains("url(#d)"));
+}
+
+#[test]
+fn days_begin_where_midnight_is_skipped() {
+    let plan = PLAN
+        .replace("daily at 02:30", "\"30 0 * * *\", zone = \"America/Havana\"")
+        .replace("cycle { incrementals = 3 }\n", "")
+        .replace("daily = 3, weekly = 2", "last = 5");
+    let scenario = Scenario::new().file("site.plan", &plan);
+    let days = |from: &str| -> Vec<String> {
+        let answer = scenario.plan(["keep", "--from", from, "--days", "5"]).status(3);
+        answer
+            .stdout
+            .lines()
+            .skip(2)
+            .map(|line| line.split_whitespace().take(5).collect::<Vec<_>>().join(" "))
+            .collect()
+    };
+    let expected = [
+        "2027-03-12 F F 2027-03-07 5",
+        "2027-03-13 F F 2027-03-08 5",
+        "2027-03-14 F F 2027-03-09 5",
+        "2027-03-15 F F 2027-03-10 5",
+        "2027-03-16 F F 2027-03-11 5",
+    ];
+    assert_eq!(days("2027-03-12"), expected);
+    let on =
+        |format: &str| scenario.plan(["keep", "--on", "2027-03-14", "--format", format]).status(3).stdout;
+    assert!(
+        on("text").starts_with("store `local` on 2027-03-14 23:59 (times in America/Havana): "),
+        "{}",
+        on("text")
+    );
+    assert!(on("svg").contains(">times in America/Havana</text>"));
+    scenario.plan(["keep", "--days", "2"]).status(3).stdout_has("i incremental; days in America/Havana\n");
+    assert_eq!(days("2027-03-14")[..3], expected[2..]);
+}
+
+#[test]
+fn a_drawing_of_years_says_which() {
+    let scenario = Scenario::new().file("site.plan", PLAN);
+    let years = ["keep", "--from", "2027-12-01", "--days", "800", "--format", "svg"];
+    let drawing = scenario.plan(years).status(0).stdout;
+    for year in ["2027", "2028", "2029", "2030"] {
+        assert_eq!(drawing.matches(&format!(")\">{year}-")).count(), 1, "{year}: {drawing}");
+    }
 }
 
 #[test]

@@ -90,6 +90,7 @@ fn forty_nights_leave_what_the_calendar_says() {
     at(&scenario, &night(39), &["prune", "--dry-run"])
         .status(0)
         .stdout_has("weekly 2026-W49")
+        .stdout_has("store `store`   times in UTC\n")
         .stdout_has("34 of 40 runs would go")
         .stdout_has("nothing was deleted");
     at(&scenario, &night(39), &["prune"]).status(0).stdout_has("34 of 40 runs gone").stdout_has("6 stay");

@@ -5,15 +5,15 @@ use std::fs;
 use backplan_compiler::due;
 use backplan_compiler::model::{Model, StoreId};
 use backplan_compiler::simulate::{Horizon, Simulation, simulate};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
 
 use super::plan::ready;
 use super::{moment, run};
 use crate::args::{Calendar, Global, KeepArgs};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
-use crate::render::calendar::{Kept, Shelf, Window, drawing, text};
+use crate::render::calendar::{Kept, Shelf, Window, days_later, drawing, text};
 use crate::render::json;
 
 /// Days of a calendar, where nothing else is said.
@@ -67,7 +67,7 @@ fn window(args: &KeepArgs, zone: TimeZone) -> Result<Window, Failure> {
         None => now()?,
     };
     let begin = first.to_zoned(zone.clone()).start_of_day().map_err(|error| far(&error))?;
-    let end = begin.checked_add(i64::from(args.days.unwrap_or(DAYS)).days()).map_err(|error| far(&error))?;
+    let end = days_later(&begin, i64::from(args.days.unwrap_or(DAYS))).map_err(|error| far(&error))?;
     Ok(Window { from: begin.timestamp(), until: end.timestamp(), zone })
 }
 
@@ -98,7 +98,9 @@ fn shelves(
 fn shelf(name: &str, id: StoreId, simulation: &Simulation<'_>, window: &Window) -> Shelf {
     let lives = simulation.lives(id);
     let is_seen = |started: Timestamp, gone: Option<Timestamp>| {
-        started <= window.until && gone.is_none_or(|gone| gone > window.from)
+        // What goes as the first day begins is of that day.
+        let is_there = |gone| gone > window.from || gone == window.from && !window.is_moment();
+        started <= window.until && gone.is_none_or(is_there)
     };
     // Reasons are those of the last run at or before the beginning: it is then that retention decides.
     let last = lives.iter().map(|life| life.started()).take_while(|started| *started <= window.from).last();

@@ -6,8 +6,8 @@
 
 use backplan_compiler::lower::level_word;
 use backplan_compiler::model::Level;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan, Zoned};
 use serde::{Serialize, Serializer};
 
 pub mod drawing;
@@ -29,6 +29,11 @@ impl Window {
     /// Whether it is one moment.
     pub fn is_moment(&self) -> bool {
         self.from == self.until
+    }
+
+    /// What its days and times are in: the zone's name.
+    fn zone_name(&self) -> &str {
+        self.zone.iana_name().unwrap_or("UTC")
     }
 
     fn shown(&self, at: Timestamp) -> String {
@@ -73,6 +78,15 @@ pub struct Run {
 
 fn in_a_word<S: Serializer>(level: &Level, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(level_word(*level))
+}
+
+/// The first moment of the day so many days later: where clocks change at midnight, not the moment so many times 24 hours later,
+/// nor the same time of that day.
+///
+/// # Errors
+/// There is no such day in the calendar.
+pub fn days_later(day: &Zoned, count: i64) -> Result<Zoned, jiff::Error> {
+    day.date().checked_add(count.days())?.to_zoned(day.time_zone().clone())?.start_of_day()
 }
 
 /// The letter of a level.

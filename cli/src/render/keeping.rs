@@ -24,7 +24,9 @@ pub fn prune(stores: &[StorePrune], dry_run: bool, style: Style) -> String {
     let paint = Paint::new(style);
     let mut out = String::new();
     for store in stores {
-        let _ = writeln!(out, "{}", paint.bold(&format!("store `{}`", store.store)));
+        let has_rows = store.plan.as_ref().is_some_and(|plan| !plan.runs.is_empty());
+        let times = if has_rows { "   times in UTC" } else { "" };
+        let _ = writeln!(out, "{}{times}", paint.bold(&format!("store `{}`", store.store)));
         if let Some(plan) = &store.plan {
             rows(&mut out, &plan.runs, paint);
             for text in &plan.warnings {

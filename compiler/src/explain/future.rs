@@ -97,9 +97,10 @@ verify { every = 7d, restore = site }
     },
     Page {
         name: "clock_change",
-        text: "On the day on which clocks go forward an hour does not exist; a run due in it starts as the hour ends.\n\
-             On the day on which they go back an hour comes twice; the run is at the first. Either is no loss, but a\n\
-             surprise to whoever looks for the run.",
+        text: "On the day on which clocks go forward an hour does not exist. A run at one fixed time in it starts as the\n\
+             hour ends; of a cron string with lists, steps or ranges of hours or minutes, the runs in it are left out, which\n\
+             may leave a day without any. On the day on which clocks go back an hour comes twice. A run at one fixed time is\n\
+             at the first; those of lists, steps and ranges are at both. What is due every hour just goes on, and is not told.",
         failing: r#"plan site
 
 store local: dir { path = "/backup" }
@@ -185,7 +186,8 @@ keep { daily = 7, differential = 3 }
     },
     Page {
         name: "keep_without_effect",
-        text: "This host never deletes from a store that is `append_only`, whatever its `keep` says.",
+        text: "This host never deletes from a store that is `append_only`, whatever its `keep` says, or the plan's where\n\
+             every store that it is for is such.",
         failing: r#"plan site
 
 store local: dir {
@@ -211,7 +213,8 @@ schedule { run = daily at 02:30 }
     Page {
         name: "immutable_outlasts_keep",
         text: "What is younger than a store's `immutable` is not deleted, also where `keep` has given it up. The\n\
-             store holds more than `keep` says; both dates are shown.",
+             store holds more than `keep` says; both dates are shown. An hour that clocks take away in between is not\n\
+             told: the run goes with the next prune.",
         failing: r#"plan site
 
 store local: dir { path = "/backup", immutable = 30d }

@@ -33,7 +33,8 @@ archive users { from = [users], to = [local], name = "${stamp}_users.tar.gz" }
         name: "repeated_name",
         text: "An artefact is never overwritten, so each run needs a name of its own. A name without `time`, or\n\
              with a time coarser than the schedule, would be given twice: the second run would fail. The\n\
-             schedule is played forward to find out.",
+             schedule is played forward to find out, and with it what `jitter` may do: a run at 23:45 that is\n\
+             delayed past midnight has the name of the next one.",
         failing: r#"plan site
 
 store local: dir { path = "/backup" }

@@ -90,7 +90,8 @@ archive rest { from = all, to = [local], exclude = [users] }
     Page {
         name: "unused_name",
         text: "A `let`, a `param` or a store that nothing uses is a leftover, or a sign that something was\n\
-             forgotten. Stores of an imported file are an offer and may stay unused.",
+             forgotten. Stores of an imported file are an offer and may stay unused; what a replaced block of such\n\
+             a file uses, other plans use.",
         failing: r#"plan site
 
 store local: dir { path = "/backup" }

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::Check;
 use super::moments::span;
 use crate::codes;
+use crate::due;
 use crate::finding::Finding;
 use crate::model::{Keep, Level, Model, PostgresDriver, SourceId, SourceKind, Store, StoreId};
 use crate::retention::{Policy, Reason};
@@ -16,6 +18,10 @@ use crate::simulate::{Burden, Life, Simulation, simulate};
 const MANY: usize = 10;
 
 impl Check<'_> {
+    fn day(&self, at: Timestamp) -> String {
+        day(at, &shown_zone(self.model))
+    }
+
     pub(super) fn future(&mut self, simulation: &Simulation<'_>) {
         self.rules_can_hold();
         self.keeps_apply();
@@ -69,6 +75,31 @@ impl Check<'_> {
                 );
             }
         }
+        self.findings.extend(self.general_keep_applies());
+    }
+
+    /// The plan's own `keep`, where no store that it is for ever deletes.
+    fn general_keep_applies(&self) -> Option<Finding> {
+        let model = self.model;
+        // That of a library is for other plans too, and one that is required cannot be left out.
+        let keep = model.keep.as_ref().filter(|keep| keep.place.file == self.facts.root)?;
+        if model.policies.iter().any(|policy| policy.require.iter().any(|(what, _)| *what == "keep")) {
+            return None;
+        }
+        let apart = model.separates.iter().filter(|separate| separate.keep.is_none());
+        let used: BTreeSet<StoreId> = (model.archives.iter().flat_map(|archive| &archive.to))
+            .chain(model.wals.iter().flat_map(|wal| &wal.to))
+            .chain(apart.flat_map(|separate| &separate.to))
+            .copied()
+            .collect();
+        let mut meant = used.into_iter().map(|id| model.store(id)).filter(|store| store.keep.is_none());
+        let first = meant.next().filter(|first| first.append_only && meant.all(|store| store.append_only))?;
+        let message = "this `keep` does nothing: every store that it is for is `append_only`";
+        Some(
+            Finding::new(&codes::KEEP_WITHOUT_EFFECT, keep.place, message)
+                .with(first.place, "nothing is ever deleted here")
+                .help("delete it; whoever may delete there prunes with a plan of their own"),
+        )
     }
 
     fn immutable_and_keep(&mut self, simulation: &Simulation<'_>) {
@@ -86,7 +117,12 @@ impl Check<'_> {
         for (index, store) in model.stores.iter().enumerate() {
             let Some((span_held, keep)) = binds(store) else { continue };
             let id = StoreId(index);
-            let held = Held { store, seconds: i64::try_from(span_held).unwrap_or(i64::MAX), keep };
+            let held = Held {
+                zone: shown_zone(model),
+                store,
+                seconds: i64::try_from(span_held).unwrap_or(i64::MAX),
+                keep,
+            };
             self.findings.extend(held.longer(simulation.lives(id), without.lives(id)));
             self.findings.extend(held.shorter(simulation.lives(id)));
         }
@@ -110,7 +146,7 @@ impl Check<'_> {
         let why = why.map_or(String::new(), |why| format!(" (`{}`)", why.words(|_| String::new())));
         let message = format!(
             "on {} store `{}` holds {there} runs, {pinned} of them, beyond one chain, only because others rest on them",
-            day(at),
+            self.day(at),
             store.name
         );
         let finding = Finding::new(&codes::PINNED_CHAIN, keep.place, message).help(
@@ -118,8 +154,8 @@ impl Check<'_> {
         );
         let chain = format!(
             "the run of {} rests on that of {}{why}",
-            day(lives[by].started()),
-            day(lives[base].started())
+            self.day(lives[by].started()),
+            self.day(lives[base].started())
         );
         let place = self.model.cycle.as_ref().map(|cycle| cycle.place);
         let place = place.or(self.model.schedule.as_ref().map(|schedule| schedule.place));
@@ -140,7 +176,7 @@ impl Check<'_> {
             let message = format!(
                 "cycles of archive `{}` are cut short, first on {}: their full is gone after {} runs",
                 archive.name,
-                day(cut.at),
+                self.day(cut.at),
                 cut.followers + 1
             );
             let mut finding = Finding::new(&codes::CUT_CYCLE, archive.place, message)
@@ -170,9 +206,9 @@ impl Check<'_> {
             let message = format!(
                 "on {} backups of `{source}` reach back to {}, but its log only to {}: between them no moment can be \
                  recovered but those of the backups",
-                day(now),
-                day(points[0]),
-                day(points[base])
+                self.day(now),
+                self.day(points[0]),
+                self.day(points[base])
             );
             self.findings.push(
                 Finding::new(&codes::LOG_HOLE, wal.place, message)
@@ -204,7 +240,7 @@ impl Check<'_> {
                 "recovery to any moment of the last {} is promised, but on {} no store holds a backup of `{source}` \
                  that is old enough",
                 span(span_kept),
-                day(at)
+                self.day(at)
             );
             let finding = Finding::new(&codes::MOMENT_LOST, keep.place, message)
                 .help("give the store's own `keep` the rule `wal` too");
@@ -223,26 +259,39 @@ struct Held<'a> {
     store: &'a Store,
     seconds: i64,
     keep: crate::sources::Place,
+    zone: TimeZone,
 }
 
 impl Held<'_> {
+    fn day(&self, at: Timestamp) -> String {
+        day(at, &self.zone)
+    }
+
     fn until(&self, life: &Life) -> Timestamp {
         let end = life.started().as_second().saturating_add(self.seconds);
         Timestamp::from_second(end).unwrap_or(Timestamp::MAX)
     }
 
+    /// How old a run is at a moment, in seconds by the clocks of the schedule's zone: an hour that clocks take away or give
+    /// between two days is nobody's plan.
+    fn by_the_clock(&self, life: &Life, at: Timestamp) -> i64 {
+        let shown = |at: Timestamp| at.as_second() + i64::from(self.zone.to_offset(at).seconds());
+        shown(at).saturating_sub(shown(life.started()))
+    }
+
     /// `keep` gives up what is not old enough to go.
     fn longer(&self, lives: &[Life], without: &[Life]) -> Option<Finding> {
         let given_up = |(life, other): &(&Life, &Life)| {
-            life.started() == other.started() && other.gone().is_some_and(|gone| gone < self.until(life))
+            life.started() == other.started()
+                && other.gone().is_some_and(|gone| self.by_the_clock(life, gone) < self.seconds)
         };
         let (life, other) = lives.iter().zip(without).find(given_up)?;
         let message = format!(
             "`keep` gives up the run of {} on {}, but store `{}` holds it until {}",
-            day(life.started()),
-            day(other.gone()?),
+            self.day(life.started()),
+            self.day(other.gone()?),
             self.store.name,
-            day(self.until(life))
+            self.day(self.until(life))
         );
         Some(
             Finding::new(&codes::IMMUTABLE_OUTLASTS_KEEP, self.store.place, message)
@@ -254,16 +303,16 @@ impl Held<'_> {
 
     /// `keep` wants what nothing protects any more.
     fn shorter(&self, lives: &[Life]) -> Option<Finding> {
-        let open = |life: &Life| Some(life.gone()?.as_second().saturating_sub(self.until(life).as_second()));
+        let open = |life: &Life| Some(self.by_the_clock(life, life.gone()?).saturating_sub(self.seconds));
         let most =
             lives.iter().filter_map(|life| Some((open(life)?, life))).rev().max_by_key(|(open, _)| *open);
         let (_, life) = most.filter(|(open, _)| *open > 86_400)?;
         let message = format!(
             "`keep` wants the run of {} until {}, but store `{}` protects it until {} only",
-            day(life.started()),
-            day(life.gone()?),
+            self.day(life.started()),
+            self.day(life.gone()?),
             self.store.name,
-            day(self.until(life))
+            self.day(self.until(life))
         );
         Some(
             Finding::new(&codes::KEEP_OUTLASTS_IMMUTABLE, self.store.place, message)
@@ -310,6 +359,13 @@ fn has_differentials(model: &Model) -> bool {
     in_cycle || levels.contains(&Level::Differential)
 }
 
-fn day(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d").to_string()
+/// The zone that days are told in, as in `plan keep`: the schedule's.
+fn shown_zone(model: &Model) -> TimeZone {
+    let own = || model.separates.iter().find_map(|separate| separate.schedule.as_ref());
+    let schedule = model.schedule.as_ref().or_else(own);
+    schedule.and_then(|schedule| due::zone(&schedule.zone)).unwrap_or(TimeZone::UTC)
+}
+
+fn day(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%Y-%m-%d").to_string()
 }

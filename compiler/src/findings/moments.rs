@@ -1,28 +1,24 @@
-//! When runs are due: on days on which clocks change, at the ends of months, against the promises.
+//! When runs are due: at the ends of months, late by chance, against the promises.
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp, Zoned};
 
-use super::Check;
+use super::{Check, clocks};
 use crate::codes;
 use crate::due;
 use crate::finding::Finding;
+use crate::lower::level_word;
 use crate::model::{Due, Objective, PostgresDriver, Schedule, SourceId, SourceKind, When};
 use crate::simulate::{Gap, Horizon, Simulation};
-
-/// So many changes of clocks are looked at: years of them.
-const CHANGES: usize = 16;
 
 impl Check<'_> {
     pub(super) fn moments(&mut self, simulation: &Simulation<'_>) {
         let own = self.model.separates.iter().filter_map(|separate| separate.schedule.as_ref());
         for schedule in self.model.schedule.iter().chain(own) {
-            self.findings.extend(clock_change(schedule));
-            for when in whens(schedule) {
-                self.findings.extend(short_months(schedule, when));
-            }
+            self.findings.extend(clocks::clock_change(schedule));
+            self.findings.extend(short_months(schedule));
             self.findings.extend(jitter_overlaps(schedule));
         }
         for objective in &self.model.objectives {
@@ -136,7 +132,7 @@ pub(super) fn span(seconds: u64) -> String {
     if words.is_empty() { "0s".into() } else { words.join(" ") }
 }
 
-fn whens(schedule: &Schedule) -> Vec<&When> {
+pub(super) fn whens(schedule: &Schedule) -> Vec<&When> {
     match &schedule.due {
         Due::Run(when) => vec![when],
         Due::Levels { .. } => schedule.levels().into_iter().map(|(_, when)| when).collect(),
@@ -144,19 +140,10 @@ fn whens(schedule: &Schedule) -> Vec<&When> {
 }
 
 /// The fields of a cron expression from the minute on.
-fn fields(when: &When) -> Option<[&str; 5]> {
+pub(super) fn fields(when: &When) -> Option<[&str; 5]> {
     let When::Cron(text) = when else { return None };
     let all: Vec<&str> = text.split_ascii_whitespace().collect();
     all.last_chunk::<5>().copied().filter(|_| all.len() <= 6)
-}
-
-/// The times of a day that a cron expression names one by one, in minutes: an hour that is not repeated.
-fn times(when: &When) -> Option<Vec<i64>> {
-    let [minute, hour, ..] = fields(when)?;
-    let numbers =
-        |text: &str| text.split(',').map(|part| part.parse::<i64>().ok()).collect::<Option<Vec<i64>>>();
-    let (minutes, hours) = (numbers(minute)?, numbers(hour)?);
-    Some(hours.iter().flat_map(|hour| minutes.iter().map(move |minute| hour * 60 + minute)).collect())
 }
 
 /// More time passes between two runs than was promised, or does so only in the night in which clocks are moved back.
@@ -195,61 +182,18 @@ fn rpo_missed(
     Finding::new(code, objective.place, message).with(schedule.place, none).help(help)
 }
 
-/// A time that does not exist, or comes twice, on a day on which clocks change and a run is due.
-fn clock_change(schedule: &Schedule) -> Option<Finding> {
-    let zone = due::zone(&schedule.zone)?;
-    let start = due::some_day(&zone)?.timestamp();
-    let mut before = zone.to_offset(start);
-    let (mut missing, mut twice) = (None, None);
-    for change in zone.following(start).take(CHANGES) {
-        let shift = i64::from(change.offset().seconds() - before.seconds());
-        let at = change.timestamp();
-        let in_old = before.to_datetime(at);
-        let in_new = change.offset().to_datetime(at);
-        before = change.offset();
-        // Gap and fold as minutes of that day.
-        let minutes = |time: jiff::civil::DateTime| i64::from(time.hour()) * 60 + i64::from(time.minute());
-        let first = minutes(if shift > 0 { in_old } else { in_new });
-        let touched = first..first + shift.abs() / 60;
-        for when in whens(schedule) {
-            let Some(time) = times(when).into_iter().flatten().find(|time| touched.contains(time)) else {
-                continue;
-            };
-            let Some(run) = due_on(schedule, when, at, shift, zone.clone()) else { continue };
-            let clock = format!("{:02}:{:02}", time / 60, time % 60);
-            let day = in_new.date();
-            match shift > 0 {
-                true => {
-                    missing = missing.or(Some(format!(
-                        "{clock} does not exist on {day}, when the run is at {}",
-                        run.strftime("%H:%M")
-                    )))
-                }
-                false => {
-                    twice =
-                        twice.or(Some(format!("{clock} comes twice on {day}, when the run is at the first")))
-                }
-            }
-        }
+/// Days of the month that some months do not have.
+fn short_months(schedule: &Schedule) -> Vec<Finding> {
+    match &schedule.due {
+        Due::Run(when) => short_month(schedule, when, "run").into_iter().collect(),
+        // Runs of other levels may be due all the same.
+        Due::Levels { .. } => (schedule.levels().into_iter())
+            .filter_map(|(level, when)| short_month(schedule, when, level_word(level)))
+            .collect(),
     }
-    let words: Vec<String> = [missing, twice].into_iter().flatten().collect();
-    let message = format!("clocks change in `{}`: {}", schedule.zone, words.join(", and "));
-    (!words.is_empty()).then(|| {
-        Finding::new(&codes::CLOCK_CHANGE, schedule.place, message)
-            .help("take a time that no change touches, such as 04:30, or `zone = \"UTC\"`")
-    })
 }
 
-/// The run that is due while clocks change.
-fn due_on(schedule: &Schedule, when: &When, at: Timestamp, shift: i64, zone: TimeZone) -> Option<Zoned> {
-    // What falls into a gap is run as it ends; what comes twice is run before the change.
-    let from = at.checked_sub(SignedDuration::from_secs(shift.abs())).ok()?;
-    let one = Schedule { due: Due::Run(when.clone()), ..schedule.clone() };
-    due::runs(&one, from.to_zoned(zone.clone())..=at.to_zoned(zone), 1).into_iter().next().map(|(run, _)| run)
-}
-
-/// A day of the month that some months do not have.
-fn short_months(schedule: &Schedule, when: &When) -> Option<Finding> {
+fn short_month(schedule: &Schedule, when: &When, what: &str) -> Option<Finding> {
     let [_, _, day, month, weekday] = fields(when)?;
     let number: u32 = day.parse().ok()?;
     if number < 29 || month != "*" || weekday != "*" {
@@ -259,11 +203,13 @@ fn short_months(schedule: &Schedule, when: &When) -> Option<Finding> {
     let one = Schedule { due: Due::Run(when.clone()), ..schedule.clone() };
     let ticks = due::ticks(&one, horizon.from, horizon.until, horizon.runs);
     let pair = ticks.windows(2).rev().max_by_key(|pair| pair[1].at - pair[0].at)?;
+    let zone = due::zone(&schedule.zone).unwrap_or(TimeZone::UTC);
     let show = |at: i64| {
-        Timestamp::from_second(at).map(|at| at.strftime("%Y-%m-%d").to_string()).unwrap_or_default()
+        let at = Timestamp::from_second(at).map(|at| at.to_zoned(zone.clone()));
+        at.map(|at| at.strftime("%Y-%m-%d").to_string()).unwrap_or_default()
     };
     let message = format!(
-        "not every month has a day {number}: no run from {} to {}",
+        "not every month has a day {number}: no {what} from {} to {}",
         show(pair[0].at),
         show(pair[1].at)
     );

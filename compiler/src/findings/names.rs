@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::tz::TimeZone;
-use jiff::{Span, ToSpan, Zoned};
+use jiff::{SignedDuration, Span, ToSpan, Zoned};
 
 use super::Check;
 use crate::codes;
@@ -87,13 +87,15 @@ fn repetition(name: &Text, schedule: Option<&Schedule>) -> Option<String> {
     if let Some(how) = repeated_hour(name, schedule, &zone) {
         return Some(how);
     }
-    if is_plain(name) && is_by_the_minute(schedule) {
+    let delay = schedule.jitter.filter(|jitter| *jitter > 0);
+    if is_plain(name) && is_by_the_minute(schedule) && delay.is_none() {
         return None;
     }
     let start = due::some_day(&zone)?;
     let end = start.checked_add(100.years()).ok()?;
     let runs = due::runs(schedule, start..=end, RUNS);
-    if let Some(how) = same_among(name, &runs) {
+    let delayed = || same_if_delayed(name, &runs, delay?);
+    if let Some(how) = same_among(name, &runs).or_else(delayed) {
         return Some(how);
     }
     let (first, level) = runs.first()?;
@@ -113,6 +115,28 @@ fn same_among(name: &Text, runs: &[(Zoned, Option<Level>)]) -> Option<String> {
         }
     }
     None
+}
+
+/// Two of these runs that write one name where the first begins late by up to `jitter` seconds. Only neighbours: what holds
+/// a whole date comes to one name within an unbroken time, so that the end of one delay and the next run are the closest.
+fn same_if_delayed(name: &Text, runs: &[(Zoned, Option<Level>)], jitter: u64) -> Option<String> {
+    let most = SignedDuration::from_secs(i64::try_from(jitter).ok()?);
+    runs.windows(2).find_map(|pair| {
+        let [(first, level), (next, next_level)] = pair else { return None };
+        // One that is delayed beyond the next is that one's hindrance, and not before it.
+        let before_next = first.duration_until(next) - SignedDuration::from_secs(1);
+        let delayed = first.checked_add(most.min(before_next)).ok()?;
+        let filled = fill(name, &delayed, *level);
+        let show = |at: &Zoned| at.strftime("%Y-%m-%d %H:%M:%S %:z").to_string();
+        (filled == fill(name, next, *next_level)).then(|| {
+            format!(
+                "the run of {}, which `jitter` may delay to {}, and that of {} both write `{filled}`",
+                show(first),
+                show(&delayed),
+                show(next)
+            )
+        })
+    })
 }
 
 /// Where clocks are set back, an hour comes twice, and with it the names of its runs.

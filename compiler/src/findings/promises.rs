@@ -3,7 +3,7 @@
 use super::Check;
 use crate::codes;
 use crate::finding::Finding;
-use crate::model::{Due, Level, Objective, PostgresDriver, SourceId, SourceKind};
+use crate::model::{Due, Level, Objective, PostgresDriver, Schedule, SourceId, SourceKind};
 use crate::sources::Place;
 
 impl Check<'_> {
@@ -79,13 +79,17 @@ impl Check<'_> {
         }
     }
 
-    /// The levels besides fulls that the plan asks for, and where.
-    fn levels(&self) -> Vec<(Level, Place)> {
+    /// The levels besides fulls that the plan asks for of a source, and where.
+    fn levels(&self, source: SourceId) -> Vec<(Level, Place)> {
+        let own = self.model.separate(source).and_then(|separate| separate.schedule.as_ref());
+        let schedule = own.or(self.model.schedule.as_ref());
         let mut levels = Vec::new();
-        if let Some(cycle) = self.model.cycle.as_ref().filter(|cycle| cycle.incrementals > 0) {
+        // A schedule of its own that says levels leaves the cycle no say.
+        let is_own = own.is_some_and(Schedule::is_by_levels);
+        if let Some(cycle) = self.model.cycle.as_ref().filter(|cycle| cycle.incrementals > 0 && !is_own) {
             levels.push((cycle.follow, cycle.place));
         }
-        if let Some(schedule) = &self.model.schedule
+        if let Some(schedule) = schedule
             && let Due::Levels { differential, incremental, .. } = &schedule.due
         {
             levels.extend(differential.as_ref().map(|_| (Level::Differential, schedule.place)));
@@ -95,9 +99,9 @@ impl Check<'_> {
     }
 
     fn drivers_do_the_levels(&mut self) {
-        for (level, place) in self.levels() {
-            for source in &self.model.sources {
-                let SourceKind::Postgres(postgres) = &source.kind else { continue };
+        for (index, source) in self.model.sources.iter().enumerate() {
+            let SourceKind::Postgres(postgres) = &source.kind else { continue };
+            for (level, place) in self.levels(SourceId(index)) {
                 let what = match (postgres.driver, level) {
                     (PostgresDriver::Dump, _) => "a dump is whole each time",
                     (PostgresDriver::Basebackup, _) => {

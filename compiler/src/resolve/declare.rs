@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use backplan_grammar::ast::{Decl, Ident, Item};
+use backplan_grammar::ast::{Decl, Entry, ExprKind, Ident, Item, StrPart};
 
 use super::Resolver;
 use super::block::{head, shown};
@@ -193,7 +193,38 @@ impl<'a> Resolver<'a> {
                 self.duplicate(second, first);
             }
         }
+        let counts = |declared: &Declared<'_>| found.iter().any(|one| one.head() == declared.head());
+        for replaced in all.iter().filter(|declared| !counts(declared)) {
+            self.use_names(&replaced.decl.body, replaced.file);
+        }
         found.first().copied()
+    }
+
+    /// Takes the names in these statements for used: what is replaced in one plan counts in others of the library.
+    fn use_names(&mut self, body: &[Entry], file: FileId) {
+        let mut exprs = Vec::new();
+        let mut blocks = vec![body];
+        while let Some(body) = blocks.pop() {
+            for entry in body {
+                match entry {
+                    Entry::Attr(attr) => exprs.push(&attr.value),
+                    Entry::Block(block) => blocks.push(&block.body),
+                }
+            }
+        }
+        while let Some(expr) = exprs.pop() {
+            match &expr.node {
+                ExprKind::Word(name) => self.mark_used(file, name),
+                ExprKind::Str(parts) => exprs.extend(parts.iter().filter_map(|part| match part {
+                    StrPart::Expr(expr) => Some(expr),
+                    StrPart::Text(_) => None,
+                })),
+                ExprKind::Range(from, to) => exprs.extend([&**from, &**to]),
+                ExprKind::List(items) => exprs.extend(items),
+                ExprKind::Call { args, .. } => exprs.extend(args),
+                _ => {}
+            }
+        }
     }
 
     /// Declarations of `file`, or else of what it imports; those that `file`'s own replaces are told.

@@ -95,6 +95,13 @@ impl<'a> Resolver<'a> {
         self.scopes.get(&file).is_some_and(|scope| scope.names.contains_key(name))
     }
 
+    /// Takes a name for used, if it is bound in `file`.
+    pub(super) fn mark_used(&mut self, file: FileId, name: &str) {
+        if let Some(binding) = self.scopes.get_mut(&file).and_then(|scope| scope.names.get_mut(name)) {
+            binding.used = true;
+        }
+    }
+
     /// The value that `name` is bound to in `file`; the caller has seen that it is bound.
     pub(super) fn look_up(&mut self, file: FileId, name: &str) -> Option<Value> {
         let binding = self.scopes.get_mut(&file)?.names.get_mut(name)?;

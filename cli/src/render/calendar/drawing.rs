@@ -4,9 +4,9 @@
 use std::fmt::Write;
 
 use backplan_compiler::model::Level;
-use jiff::{Timestamp, ToSpan};
+use jiff::Timestamp;
 
-use super::{Kept, Run, Shelf, Window, letter};
+use super::{Kept, Run, Shelf, Window, days_later, letter};
 
 /// Rows of one store that are drawn; nobody reads more.
 const ROWS: usize = 400;
@@ -29,8 +29,11 @@ pub fn calendar(kept: &Kept) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
          font-family=\"sans-serif\" font-size=\"11\">\n<title>What plan {plan} keeps</title>\n{PATTERNS}\
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
-         <text x=\"10\" y=\"22\" font-size=\"15\" font-weight=\"bold\">plan {plan}</text>\n{}{body}</svg>\n",
-        legend()
+         <text x=\"10\" y=\"22\" font-size=\"15\" font-weight=\"bold\">plan {plan}</text>\n{}\
+         <text x=\"{}\" y=\"22\" fill=\"#555555\">times in {}</text>\n{body}</svg>\n",
+        legend(),
+        LEFT + WIDTH - 150.0,
+        escaped(kept.window.zone_name())
     )
 }
 
@@ -98,12 +101,14 @@ fn draw_shelf(shelf: &Shelf, window: &Window, top: f64, out: &mut String) -> f64
     bottom + 24.0
 }
 
-/// A line and a date every so many days, about fifteen of them.
+/// A line and a date every so many days, about fifteen of them; the year where it is another one.
 fn grid(window: &Window, top: f64, bottom: f64, out: &mut String) {
     let days = (window.until.as_second() - window.from.as_second()) / 86_400;
     let step = (days / 15).max(1);
     let mut day = window.from.to_zoned(window.zone.clone());
+    let mut year = None;
     while day.timestamp() <= window.until {
+        let date = if year == Some(day.year()) { "%m-%d" } else { "%Y-%m-%d" };
         let x = place(window, day.timestamp());
         let _ = writeln!(
             out,
@@ -112,12 +117,11 @@ fn grid(window: &Window, top: f64, bottom: f64, out: &mut String) {
             top - 4.0,
             top - 8.0,
             top - 8.0,
-            day.strftime("%m-%d")
+            day.strftime(date)
         );
-        match day.checked_add(step.days()) {
-            Ok(next) => day = next,
-            Err(_) => return,
-        }
+        let Ok(next) = days_later(&day, step) else { return };
+        year = Some(day.year());
+        day = next;
     }
 }
 

@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use backplan_compiler::lower::level_word;
-use jiff::{Timestamp, ToSpan};
+use jiff::Timestamp;
 
-use super::{Kept, Run, Shelf, Window, counted, letter};
+use super::{Kept, Run, Shelf, Window, counted, days_later, letter};
 
 /// Reasons shown of a run.
 const MOST: usize = 3;
@@ -24,7 +24,8 @@ pub fn calendar(kept: &Kept) -> String {
 
 fn moment(shelf: &Shelf, window: &Window, out: &mut String) {
     let levels = counted(shelf.runs.iter().map(|run| run.level));
-    let _ = writeln!(out, "store `{}` on {}: {levels}", shelf.store, window.shown(window.from));
+    let (at, zone) = (window.shown(window.from), window.zone_name());
+    let _ = writeln!(out, "store `{}` on {at} (times in {zone}): {levels}", shelf.store);
     for run in shelf.runs.iter().rev() {
         let until = run.until.map_or("for ever        ".to_owned(), |until| window.shown(until));
         let mut why = run.reasons.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
@@ -37,11 +38,12 @@ fn moment(shelf: &Shelf, window: &Window, out: &mut String) {
 }
 
 fn days(shelf: &Shelf, window: &Window, out: &mut String) {
-    let _ = writeln!(out, "store `{}`   F full, d differential, i incremental", shelf.store);
+    let zone = window.zone_name();
+    let _ = writeln!(out, "store `{}`   F full, d differential, i incremental; days in {zone}", shelf.store);
     let _ = writeln!(out, "  {:<10}  {:<12}  {:<40}  there", "day", "made", "goes");
     let mut begin = window.from.to_zoned(window.zone.clone());
     while begin.timestamp() < window.until {
-        let Ok(end) = begin.checked_add(1.day()) else { return };
+        let Ok(end) = days_later(&begin, 1) else { return };
         let is_in = |at: Timestamp| begin.timestamp() <= at && at < end.timestamp();
         let made = shelf.runs.iter().filter(|run| is_in(run.started));
         let made: String = made.map(|run| letter(run.level)).collect();
