@@ -173,7 +173,13 @@ fn named(times: &[DateTime]) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::collections::BTreeSet;
+
+    use jiff::ToSpan;
+    use proptest::prelude::*;
+
     use super::clock_change;
+    use crate::due::{self, Tick};
     use crate::model::{Due, Schedule, When};
     use crate::sources::{FileId, Place};
 
@@ -241,6 +247,32 @@ mod tests {
         let found = clock_change(&schedule(levels, "Europe/Berlin")).unwrap().message;
         assert_eq!(found.matches(", and ").count(), 3, "{found}");
         assert!(found.contains("02:30 does not exist on 2027-03-28, when the run is at 03:00"), "{found}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn what_is_not_told_makes_no_difference(
+            minute in prop::sample::select(&["0", "15", "0,30", "*/20", "*", "5-8"][..]),
+            hour in prop::sample::select(&["2", "1,2", "2,3", "*/2", "0-5", "1-3", "0,12", "1", "0,23", "4"][..]),
+            name in prop::sample::select(
+                &["Europe/Berlin", "America/Havana", "Australia/Lord_Howe", "Europe/Dublin", "Asia/Tokyo"][..]
+            ),
+        ) {
+            let there = schedule(Due::Run(cron(&format!("{minute} {hour} * * *"))), name);
+            prop_assume!(clock_change(&there).is_none());
+            let from = due::some_day(&due::zone(name).unwrap()).unwrap().timestamp();
+            let pauses = |schedule: &Schedule| -> BTreeSet<(i64, i64)> {
+                let ticks = due::ticks(schedule, from, from + (24 * 730).hours(), usize::MAX);
+                let moved = |pair: &[Tick]| i64::from(pair[1].offset - pair[0].offset);
+                ticks.windows(2).map(|pair| (pair[1].at - pair[0].at, pair[1].at - pair[0].at + moved(pair))).collect()
+            };
+            let usual = pauses(&Schedule { zone: "UTC".into(), ..there.clone() });
+            let is_usual = |pause| usual.contains(&(pause, pause));
+            for (passed, shown) in pauses(&there) {
+                prop_assert!(is_usual(passed) || is_usual(shown), "{passed} s, by the clock {shown} s, in {usual:?}");
+            }
+        }
     }
 
     #[test]
