@@ -295,6 +295,12 @@ mod tests {
     }
 
     #[test]
+    fn the_grammar_knows_the_words_of_types() {
+        let types: BTreeSet<&str> = KINDS.iter().flat_map(|kind| kind.types).map(|ty| ty.name).collect();
+        assert_eq!(types, backplan_grammar::TYPES.iter().copied().collect());
+    }
+
+    #[test]
     fn nested_blocks_are_kinds() {
         for block in KINDS.iter().flat_map(|kind| kind.blocks) {
             assert!(kind(block).is_some(), "{block}");

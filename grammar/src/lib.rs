@@ -31,5 +31,6 @@ mod syntax;
 
 pub use ast::Ast;
 pub use format::format;
+pub use mistake::TYPES;
 pub use parse::{ParseError, Parsed, TextMend, parse};
 pub use span::{Span, Spanned};

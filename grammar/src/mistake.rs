@@ -158,12 +158,19 @@ impl<'t> Statement<'t> {
             Kind::Equals if wants(Rule::comma) => None,
             Kind::Word if self.kind(place + 1) == Some(Kind::Equals) => Some((between, "\n".into())),
             Kind::Word if wants(Rule::colon) && place == 2 => {
-                let words = format!("{}: {}", self.word(2), self.word(1));
-                Some((before.span().to(found.span()), words))
+                Some((before.span().to(found.span()), self.name_and_type()))
             }
             Kind::Open => None,
             _ if wants(Rule::comma) => after(","),
             _ => None,
+        }
+    }
+
+    /// The two words behind the first, as they should be written: which is the type is told by what types there are.
+    fn name_and_type(&self) -> String {
+        match (self.word(1), self.word(2)) {
+            (one, two) if TYPES.contains(&one) && !TYPES.contains(&two) => format!("{two}: {one}"),
+            (one, two) => format!("{one}: {two}"),
         }
     }
 
@@ -242,9 +249,11 @@ impl<'t> Statement<'t> {
             (Some(Kind::Word), _) if self.kind(place + 1) == Some(Kind::Equals) => {
                 Some(format!("statements end at a newline or a comma: put one before `{found}`"))
             }
-            (Some(Kind::Word), name) if wants(Rule::colon) && place == 2 => {
-                Some(format!("the type stands behind a colon: write `{} {found}: {name} {{`", self.word(0)))
-            }
+            (Some(Kind::Word), _) if wants(Rule::colon) && place == 2 => Some(format!(
+                "the type stands behind a colon: write `{} {} {{`",
+                self.word(0),
+                self.name_and_type()
+            )),
             (Some(Kind::Open), "=" | "," | "[" | "(") if found == "{" => {
                 Some("a value has no braces: a list is `[a, b]`, a block a declaration of its own".into())
             }
@@ -253,6 +262,21 @@ impl<'t> Statement<'t> {
         }
     }
 }
+
+/// The words that name types of blocks: nothing but what is suggested rests on them.
+pub const TYPES: &[&str] = &[
+    "files",
+    "sqlite",
+    "postgres",
+    "command",
+    "dir",
+    "s3",
+    "azblob",
+    "gcs",
+    "sftp",
+    "webhook",
+    "healthcheck",
+];
 
 const VALUE: &str = "a value";
 const END: &str = "the end of the statement";

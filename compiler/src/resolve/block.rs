@@ -12,7 +12,7 @@ use super::suggest::{did_you_mean, nearest};
 use crate::codes;
 use crate::finding::{Edit, Finding};
 use crate::model::{EnvValue, FilesPath, When};
-use crate::schema::{self, Kind, Presence, Type};
+use crate::schema::{self, Kind, Presence, Ty, Type};
 use crate::sources::{FileId, Place};
 use crate::value::{Secret, Text};
 
@@ -61,14 +61,35 @@ impl<'a> Resolver<'a> {
         for attr in kind.attributes(ty).filter(|attr| attr.presence == Presence::Required) {
             if !block.places.contains_key(attr.name) {
                 let message = format!("{} has no `{}`", shown(decl), attr.name);
-                let line = format!("{} = {}", attr.name, attr.ty.example());
-                let finding = Finding::new(&codes::MISSING_ATTRIBUTE, block.head, message)
-                    .help(format!("add `{line}`"))
-                    .mend(format!("add `{line}`"), addition(decl, file, &line));
-                self.findings.push(finding);
+                let finding = Finding::new(&codes::MISSING_ATTRIBUTE, block.head, message);
+                self.findings.push(match self.only_value(attr.ty) {
+                    Some(value) => {
+                        let line = format!("{} = {value}", attr.name);
+                        let title = format!("add `{line}`");
+                        finding.help(title.clone()).mend(title, addition(decl, file, &line))
+                    }
+                    None => {
+                        let example = attr.ty.example();
+                        finding.help(format!("say it, as in `{} = {example}`", attr.name))
+                    }
+                });
             }
         }
         block
+    }
+
+    /// The value that an attribute can only have. None is made up: what an editor put in at a key press would be backed up,
+    /// cleared or run.
+    fn only_value(&self, ty: Ty) -> Option<String> {
+        match ty {
+            Ty::RefsOrAll(_) => Some("all".into()),
+            Ty::Ref(kind) | Ty::Refs(kind) => match self.names.of(kind)[..] {
+                [only] if matches!(ty, Ty::Ref(_)) => Some(only.to_owned()),
+                [only] => Some(format!("[{only}]")),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     fn attribute(
