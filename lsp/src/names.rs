@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backplan_compiler::compile;
-use backplan_compiler::finding::Severity;
+use backplan_compiler::finding::{Finding, Severity};
 use backplan_compiler::import_paths;
+use backplan_compiler::model::Model;
+use backplan_compiler::schema::{KINDS, Kind, Ty};
 use backplan_compiler::sources::{Inputs, SourceFile, SourceSet};
 use backplan_grammar::{Span, parse};
 
@@ -95,6 +97,10 @@ pub(crate) fn renamed(
 ) -> Result<Vec<Found>, String> {
     check_name(new)?;
     let found = all_of(files, path, name);
+    if let Some(torn) = found.iter().find(|place| !place.file.source.parsed.errors.is_empty()) {
+        let file = &torn.file.source.shown;
+        return Err(format!("`{file}` has a syntax error: what stands behind it is not known; mend it first"));
+    }
     if !found.iter().any(|place| place.defines) {
         return Err("it is declared in no file that can be read".into());
     }
@@ -121,32 +127,72 @@ fn check_name(new: &str) -> Result<(), String> {
     }
 }
 
-/// A plan that had fewer errors before must not be what a renaming leaves behind.
+/// A plan must not have more errors than before, nor another meaning: where the name has one of its own, it would take
+/// the place of what is meant now.
 fn keeps_sound(set: &FileSet, inputs: &Inputs, found: &[Found], new: &str) -> Result<(), String> {
     let Some(before) = set.sources() else { return Ok(()) };
+    let after = compile(&with(set, found, new), inputs);
+    if let Some(message) = new_error(&before, &after.findings, inputs) {
+        return Err(format!("it would break the plan: {message}"));
+    }
+    let is_new = !is_word(new) && !set.files.iter().any(|file| file.text().contains(new));
+    if is_new || means_the_same(set, inputs, found, new, after.model.as_ref()) {
+        return Ok(());
+    }
+    Err(format!("`{new}` means something else in this plan: it would no longer say what it says now"))
+}
+
+fn with(set: &FileSet, found: &[Found], new: &str) -> SourceSet {
     let mut after = SourceSet::default();
     for file in &set.files {
         after.add(changed(file, found, new));
     }
     after.unreadable.clone_from(&set.unreadable);
-    if let Some(message) = new_error(&before, &after, inputs) {
-        return Err(format!("it would break the plan: {message}"));
-    }
-    Ok(())
+    after
 }
 
-fn new_error(before: &SourceSet, after: &SourceSet, inputs: &Inputs) -> Option<String> {
-    let errors = |set: &SourceSet| {
-        let mut findings = compile(set, inputs).findings;
-        findings.retain(|finding| finding.severity == Severity::Error);
-        findings
-    };
-    let after = errors(after);
+/// Whether a word may stand for a value of the language.
+fn is_word(word: &str) -> bool {
+    let types = |kind: &'static Kind| kind.types.iter().flat_map(|ty| ty.attrs);
+    let all = KINDS.iter().flat_map(|kind| kind.attrs.iter().chain(types(kind)));
+    word == "all"
+        || all.into_iter().any(|attr| match attr.ty {
+            Ty::Keyword(words) | Ty::Keywords(words) => words.contains(&word),
+            _ => false,
+        })
+}
+
+/// Whether the plan says the same as with a name that nothing else can have.
+fn means_the_same(
+    set: &FileSet,
+    inputs: &Inputs,
+    found: &[Found],
+    new: &str,
+    after: Option<&Model>,
+) -> bool {
+    let is_free = |name: &String| !set.files.iter().any(|file| file.text().contains(name.as_str()));
+    let Some(free) = (0..).map(|number| format!("renamed_{number}")).find(is_free) else { return false };
+    let apart = compile(&with(set, found, &free), inputs).model;
+    let said = |model: Option<&Model>| model.map(|model| without_places(&format!("{model:?}")));
+    said(apart.as_ref()).map(|text| text.replace(&free, new)) == said(after)
+}
+
+/// A model in words without where anything is written.
+fn without_places(text: &str) -> String {
+    let mut parts = text.split("Span {");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |out, part| out + part.split_once('}').map_or("", |(_, rest)| rest))
+}
+
+/// What is wrong behind a change, and was not before it.
+fn new_error(before: &SourceSet, after: &[Finding], inputs: &Inputs) -> Option<String> {
+    let is_error = |finding: &&Finding| finding.severity == Severity::Error;
+    let after: Vec<&Finding> = after.iter().filter(is_error).collect();
     if after.is_empty() {
         return None;
     }
-    let before = errors(before);
-    let count = |name: &str| before.iter().filter(|finding| finding.name == name).count();
+    let before = compile(before, inputs).findings;
+    let count = |name: &str| before.iter().filter(is_error).filter(|finding| finding.name == name).count();
     let more = after.iter().find(|finding| {
         after.iter().filter(|other| other.name == finding.name).count() > count(finding.name)
     });

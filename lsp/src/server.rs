@@ -65,11 +65,11 @@ fn converse(connection: &Connection, inputs: Inputs) -> Result<bool, ServeError>
         let _ = sender.send(message);
     };
     let watch = Watch::start(send, inputs.clone());
-    let mut server = Server { files, inputs, client, watch, due: None };
+    let mut server = Server { files, inputs, client, watch, due: None, is_leaving: false };
     if client.watches {
         let _ = connection.sender.send(announce::watch_files());
     }
-    server.run(connection)
+    Ok(server.run(connection))
 }
 
 /// The state of one conversation.
@@ -80,10 +80,12 @@ pub(crate) struct Server {
     pub watch: Watch,
     /// When plans are to be examined.
     due: Option<Instant>,
+    /// The client said `shutdown`: `exit` is to follow.
+    is_leaving: bool,
 }
 
 impl Server {
-    fn run(&mut self, connection: &Connection) -> Result<bool, ServeError> {
+    fn run(&mut self, connection: &Connection) -> bool {
         loop {
             let message = match self.due {
                 None => connection.receiver.recv().ok(),
@@ -97,16 +99,26 @@ impl Server {
                 },
             };
             match message {
-                None => return Ok(false),
+                None => return false,
                 Some(Message::Request(request)) => {
-                    if connection.handle_shutdown(&request)? {
-                        return Ok(true);
-                    }
-                    let _ = connection.sender.send(self.respond(request).into());
+                    let answer = match (self.is_leaving, request.method.as_str()) {
+                        (true, _) => {
+                            let message = "the server was told to shut down".to_owned();
+                            Response::new_err(request.id, ErrorCode::InvalidRequest as i32, message)
+                        }
+                        (false, "shutdown") => {
+                            self.is_leaving = true;
+                            Response { id: request.id, response_result: Ok(Value::Null) }
+                        }
+                        (false, _) => self.respond(request),
+                    };
+                    let _ = connection.sender.send(answer.into());
                 }
                 Some(Message::Notification(notification)) if notification.method == "exit" => {
-                    return Ok(false);
+                    return self.is_leaving;
                 }
+                // What is closed or changed on the way out is of no more interest.
+                Some(Message::Notification(_)) if self.is_leaving => {}
                 Some(Message::Notification(notification)) => self.take_note(notification),
                 Some(Message::Response(_)) => {}
             }

@@ -241,6 +241,9 @@ impl Client {
     /// Ends the conversation as the protocol wants it; the exit status.
     pub fn end(mut self) -> Option<i32> {
         assert_eq!(self.request("shutdown", Value::Null), Ok(Value::Null));
+        // Whatever comes in between is refused, or of no interest.
+        assert!(self.request("textDocument/hover", Value::Null).unwrap_err().contains("shut down"));
+        self.notify("textDocument/didClose", Value::Null);
         self.notify("exit", Value::Null);
         self.child.wait().unwrap().code()
     }
