@@ -123,4 +123,18 @@ fn a_secret_that_came_as_a_parameter_is_written_down_nowhere() {
         .env("PLAN_PARAM_TOKEN", "env-sesame-4711");
     let said = scenario.next_day().plan(["run"]).status(0).stderr_has("(secret)").said();
     nowhere(&scenario, &said);
+    // What is written into the plan in its place is hidden too, though nothing uses it.
+    let written = declarations.replace("param token: secret", "param token: secret = \"inline-sesame-4714\"");
+    for given in ["-p=token=env-sesame-4711", "-p=label=harmless-label"] {
+        let scenario = Scenario::new()
+            .file("p.plan", "")
+            .file("key", "")
+            .file("../hidden", "")
+            .file("q.plan", plan(&written));
+        let said = scenario.next_day().plan(["run", given, "q.plan"]).stderr_has("(secret)").said();
+        let manifest = shell(&scenario.path("store"), "cat .backplan/p/manifests/*");
+        assert!(manifest.contains("param token: secret"), "{manifest}");
+        fs::remove_file(scenario.path("q.plan")).unwrap();
+        nowhere(&scenario, &said);
+    }
 }

@@ -172,6 +172,10 @@ impl<'a> Resolver<'a> {
         let place = Place { file, span: param.name.span };
         let ty = self.param_type(param, file)?;
         let name = param.name.node.as_str();
+        // A secret that is written here is one, and to be hidden, also where another value takes its place.
+        let secret = param.default.as_ref().filter(|_| ty == Some("secret"));
+        let secret =
+            secret.map(|default| self.eval(default, file).and_then(|it| self.fit_param(it, ty, name)));
         let bindings = self.scopes.get(&file).map(|scope| &scope.bindings);
         if let Some(value) = bindings.and_then(|bindings| bindings.values.get(name)).cloned() {
             return self.fit_param(value?, ty, name);
@@ -188,6 +192,9 @@ impl<'a> Resolver<'a> {
                 return Some(Value::new(ValueKind::Secret(secret), place));
             }
             return self.parse_param(name, text, outside, place, "the environment");
+        }
+        if let Some(secret) = secret {
+            return secret;
         }
         if let Some(default) = &param.default {
             let value = self.eval(default, file)?;
