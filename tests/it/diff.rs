@@ -13,13 +13,13 @@ fn consequences(answer: &Answer) -> Vec<(String, String)> {
 }
 
 #[track_caller]
-fn has(answer: &Answer, weight: &str, name: &str) {
+pub fn has(answer: &Answer, weight: &str, name: &str) {
     let wanted = (weight.to_owned(), name.to_owned());
     assert!(consequences(answer).contains(&wanted), "no {weight} {name}: {}", answer.stdout);
 }
 
 /// Both plans are compiled and compared.
-fn diff(old: &str, new: &str) -> Answer {
+pub fn diff(old: &str, new: &str) -> Answer {
     let scenario = Scenario::new().file("old.plan", old).file("new.plan", new);
     scenario.plan(["diff", "old.plan", "new.plan", "--format", "json"]).status(2)
 }
@@ -199,7 +199,7 @@ fn backups_that_would_go_are_counted_as_a_prune_would() {
     has(&answer, "danger", "backups_deleted");
     answer.stdout_has("the next prune deletes 3 of 5 backups from store `store`");
     let human = scenario.plan(["diff", "p.plan", "new.plan"]).status(2);
-    human.stdout_has("2026-01-02 02:30 to 2026-01-04 02:30 can no longer be restored");
+    human.stdout_has("the oldest of 2026-01-02 02:30, the newest of 2026-01-04 02:30");
     // The prune itself agrees.
     let scenario = {
         scenario.write("p.plan", keep("2"));

@@ -12,6 +12,7 @@ mod cycle_keep;
 mod cycle_lost;
 mod cycle_worlds;
 mod diff;
+mod diff_lost;
 mod diff_run;
 mod editors;
 mod fmt;

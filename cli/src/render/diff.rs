@@ -135,7 +135,11 @@ fn step(out: &mut String, change: &StepChange, paint: Paint) {
 
 fn summary(answer: &Answer) -> String {
     let dangers = count(&answer.diff.consequences, Weight::Danger);
-    let danger = if dangers == 0 { "no danger".to_owned() } else { plural(dangers, "danger") };
+    let danger = match dangers {
+        0 if answer.unknown.is_empty() => "no danger".to_owned(),
+        0 => "no danger that is known".to_owned(),
+        _ => plural(dangers, "danger"),
+    };
     let parts = [
         danger,
         plural(answer.diff.declarations.len(), "declaration"),

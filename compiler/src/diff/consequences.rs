@@ -1,5 +1,6 @@
 //! What a change does to data, as far as two models tell.
 
+mod log;
 mod source;
 mod store;
 
@@ -8,7 +9,8 @@ use std::collections::BTreeSet;
 use super::Consequence;
 use super::describe::{moments, span};
 use super::times::futures;
-use crate::model::{Archive, Cycle, Due, Event, Model, Notify, SourceId};
+use crate::lower::level_word;
+use crate::model::{Archive, Cycle, Due, Event, Level, Model, Notify, Schedule, SourceId, Verify};
 use crate::simulate::Simulation;
 use crate::value::Text;
 
@@ -70,7 +72,11 @@ impl<'a> Change<'a> {
         let (old, new) = (self.old.cycle.as_ref(), self.new.cycle.as_ref());
         let words = |cycle: Option<&Cycle>| {
             cycle.map_or("no cycle".to_owned(), |cycle| {
-                format!("{} behind each full", plural(cycle.incrementals as usize, "run"))
+                let follow = match cycle.follow {
+                    Level::Incremental => "each on the one before it",
+                    _ => "on the full",
+                };
+                format!("{} behind each full, {follow}", plural(cycle.incrementals as usize, "run"))
             })
         };
         if words(old) != words(new) {
@@ -125,44 +131,20 @@ impl<'a> Change<'a> {
                 self.danger("window_removed", text);
             }
         }
-    }
-
-    fn wals(&mut self) {
-        for old in &self.old.wals {
-            let name = &self.old.source(old.source).name;
-            let new = self.new.wals.iter().find(|wal| self.new.source(wal.source).name == *name);
-            let Some(new) = new else {
-                let text = format!(
-                    "the log of `{name}` is no longer archived: it can be restored to its backups alone, not to any moment"
-                );
-                self.danger("points_lost", text);
-                continue;
-            };
-            let (before, after) = (self.old.wal_keep(old), self.new.wal_keep(new));
-            if after.unwrap_or(u64::MAX) < before.unwrap_or(u64::MAX) {
-                let text = format!(
-                    "any moment of the last {} of `{name}` can be restored, before it was {}",
-                    after.map_or("ever".to_owned(), span),
-                    before.map_or("all that was archived".to_owned(), |before| format!(
-                        "the last {}",
-                        span(before)
-                    ))
-                );
-                self.danger("points_lost", text);
-            }
-            if !old.encrypt.is_empty() && new.encrypt.is_empty() {
-                self.danger(
-                    "encryption_lost",
-                    format!("the archived log of `{name}` is no longer encrypted"),
-                );
-            }
-            if new.to.len() < old.to.len() {
-                let text = format!(
-                    "the log of `{name}` is archived in {} instead of {}",
-                    stores(new.to.len()),
-                    old.to.len()
-                );
-                self.danger("copies_lost", text);
+        for before in &old.windows {
+            let Some(after) = new.windows.iter().find(|after| after.name == before.name) else { continue };
+            let parts = [("enter", &before.enter, &after.enter), ("leave", &before.leave, &after.leave)];
+            for (what, was, is) in parts.into_iter().filter(|(_, was, is)| was != is) {
+                let Some(was) = was else { continue };
+                let (name, was) = (&before.name, words(was));
+                match is {
+                    None => self
+                        .danger("window_weaker", format!("window `{name}` no longer runs `{was}` to {what}")),
+                    Some(is) => self.change(
+                        "window_changed",
+                        format!("window `{name}` runs `{}` to {what} and no longer `{was}`", words(is)),
+                    ),
+                }
             }
         }
     }
@@ -177,9 +159,16 @@ impl<'a> Change<'a> {
         }
         for verify in &old.verifies {
             let name = &old.source(verify.restore).name;
-            let there = new.verifies.iter().any(|other| new.source(other.restore).name == *name);
-            if !there && find(&new.sources, name, |source| &source.name).is_some() {
-                self.danger("rehearsal_removed", format!("the restore of `{name}` is no longer rehearsed"));
+            let there = new.verifies.iter().find(|other| new.source(other.restore).name == *name);
+            match there {
+                Some(there) => self.rehearsed(name, verify, there),
+                None if find(&new.sources, name, |source| &source.name).is_some() => {
+                    self.danger(
+                        "rehearsal_removed",
+                        format!("the restore of `{name}` is no longer rehearsed"),
+                    );
+                }
+                None => {}
             }
         }
         for source in &old.sources {
@@ -194,14 +183,41 @@ impl<'a> Change<'a> {
                     format!("the schedule's times are those of `{}` and no longer of `{}`", zones.1, zones.0);
                 self.change("timezone_changed", text);
             }
-            if let (Due::Run(one), Due::Run(two)) = (&before.due, &after.due)
-                && one != two
-            {
-                self.change(
-                    "schedule_changed",
-                    format!("runs are due {}, before: {}", moments(two), moments(one)),
+            let (one, two) = (due(before), due(after));
+            if one != two {
+                self.change("schedule_changed", format!("runs are due {two}, before: {one}"));
+            }
+            if before.catch_up && !after.catch_up {
+                self.danger(
+                    "catch_up_ends",
+                    "a run that was due while the machine was off is no longer made up for",
                 );
             }
+        }
+    }
+
+    /// How often a source is rehearsed, and by what.
+    fn rehearsed(&mut self, name: &str, old: &Verify, new: &Verify) {
+        let often = |every: Option<u64>| {
+            every.map_or("on demand alone".to_owned(), |every| format!("every {}", span(every)))
+        };
+        if new.every.unwrap_or(u64::MAX) > old.every.unwrap_or(u64::MAX) {
+            let text = format!(
+                "the restore of `{name}` is rehearsed {}, before: {}",
+                often(new.every),
+                often(old.every)
+            );
+            self.danger("rehearsal_weaker", text);
+        }
+        let lost = [
+            ("query", old.query.is_some() && new.query.is_none()),
+            ("command", old.command.is_some() && new.command.is_none()),
+        ];
+        for (what, _) in lost.into_iter().filter(|(_, is_lost)| *is_lost) {
+            let text = format!(
+                "rehearsals of `{name}` no longer ask its `{what}`: what is restored need not be right"
+            );
+            self.danger("rehearsal_weaker", text);
         }
     }
 
@@ -253,6 +269,18 @@ impl<'a> Change<'a> {
                 }
                 _ => {}
             }
+        }
+    }
+}
+
+/// When runs are due, in words.
+fn due(schedule: &Schedule) -> String {
+    match &schedule.due {
+        Due::Run(when) => moments(when),
+        Due::Levels { .. } => {
+            let levels = schedule.levels().into_iter();
+            let each = levels.map(|(level, when)| format!("{} {}", level_word(level), moments(when)));
+            each.collect::<Vec<_>>().join(", ")
         }
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::graph::Occasion;
 use crate::lower::{LowerError, lower};
-use crate::model::Model;
+use crate::model::{Model, Store};
 use changes::{DeclarationChange, StepChange};
 
 /// How much a consequence matters.
@@ -77,6 +77,14 @@ impl Diff {
         // What was found first stays first among its like.
         self.consequences.sort_by_key(|consequence| consequence.weight);
     }
+}
+
+/// The store of the new plan that a store of the old one is: of the same name, or at the same place under a new one.
+pub fn counterpart<'m>(store: &Store, old: &Model, new: &'m Model) -> Option<&'m Store> {
+    let is_known = |name: &str| old.stores.iter().any(|one| one.name == name);
+    let renamed = |other: &&Store| !is_known(&other.name) && reach::location(other) == reach::location(store);
+    let named = new.stores.iter().find(|other| other.name == store.name);
+    named.or_else(|| new.stores.iter().find(renamed))
 }
 
 /// The difference of two plans.

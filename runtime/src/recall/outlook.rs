@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use backplan_compiler::diff::Consequence;
+use backplan_compiler::diff::{Consequence, counterpart};
 use backplan_compiler::model::{Model, Store};
 use backplan_compiler::retention::Policy;
 use jiff::Timestamp;
@@ -31,8 +31,8 @@ pub fn outlook(old: &Model, new: &Model, now: Timestamp) -> Outlook {
             .push("backups of one plan are none of the other: what is there is not compared".to_owned());
         return outlook;
     }
-    for after in &new.stores {
-        if let Some(before) = old.stores.iter().find(|before| before.name == after.name) {
+    for before in &old.stores {
+        if let Some(after) = counterpart(before, old, new) {
             match Shelf::declared(after, &new.name) {
                 Ok(shelf) => store(&mut outlook, (old, before), (new, after), &shelf, now),
                 Err(error) => outlook.unknown.push(format!(
@@ -69,7 +69,7 @@ fn store(outlook: &mut Outlook, old: (&Model, &Store), new: (&Model, &Store), sh
             "backups_deleted",
             format!(
                 "the next prune deletes {} of {} backups from store `{name}` that would stay as the plan was, {}: \
-                 {} to {} can no longer be restored",
+                 the oldest of {}, the newest of {}",
                 more.len(),
                 after.runs.len(),
                 about(freed),

@@ -1,15 +1,16 @@
 //! What becomes of stores, of what is in them, and of the staging.
 
 use super::Change;
+use crate::diff::counterpart;
 use crate::diff::describe::span;
 use crate::diff::reach;
 use crate::diff::times::{Reserve, reserve};
-use crate::model::{Model, Staging, Store};
+use crate::model::{Absent, Keep, Model, Staging, Store};
 
 impl Change<'_> {
     pub(super) fn stores(&mut self) {
         for store in &self.old.stores {
-            match self.new.stores.iter().find(|other| other.name == store.name) {
+            match counterpart(store, self.old, self.new) {
                 None => {
                     let text = format!(
                         "store `{}` ({}) is no longer used: the backups in it stay, and are no longer counted, verified or \
@@ -23,7 +24,10 @@ impl Change<'_> {
             }
         }
         for store in &self.new.stores {
-            if !self.old.stores.iter().any(|other| other.name == store.name) {
+            let is_it = |old: &Store| {
+                counterpart(old, self.old, self.new).is_some_and(|other| other.name == store.name)
+            };
+            if !self.old.stores.iter().any(is_it) {
                 let text = format!(
                     "store `{}` ({}) is new: the first run into it is a full",
                     store.name,
@@ -39,10 +43,21 @@ impl Change<'_> {
         let (before, after) = (reach::location(old), reach::location(new));
         if before != after {
             let text = format!(
-                "store `{name}` is at `{after}` and no longer at `{before}`: the backups there are no longer counted, \
-                 verified or deleted, and the next run is a full"
+                "store `{name}` is at `{after}` and no longer at `{before}`: unless they are moved with it, the backups \
+                 there are no longer counted, verified or deleted, and the next run is a full"
             );
             self.danger("store_moved", text);
+        }
+        if old.name != *name {
+            let text = format!(
+                "store `{}` is called `{name}` from now on: the backups in it stay its own",
+                old.name
+            );
+            self.change("store_renamed", text);
+        }
+        if old.absent != new.absent && new.absent == Absent::Skip {
+            let text = format!("a run leaves store `{name}` out without a word where it is not there");
+            self.danger("absence_untold", text);
         }
         let days = |seconds: Option<u64>| {
             seconds.map_or("nothing".to_owned(), |seconds| format!("what is younger than {}", span(seconds)))
@@ -73,7 +88,7 @@ impl Change<'_> {
     /// What there is to restore from when the schedule has run for long, at the worst.
     fn kept(&mut self, old: &Store, new: &Store) {
         let name = &new.name;
-        let before = reserve(&self.futures.0, self.old, name);
+        let before = reserve(&self.futures.0, self.old, &old.name);
         let after = reserve(&self.futures.1, self.new, name);
         let words = |reserve: Reserve| {
             let reach = span(u64::try_from(reserve.reach - reserve.reach % 3600).unwrap_or(0));
@@ -107,10 +122,37 @@ impl Change<'_> {
                 "retention_begins",
                 format!("backups in store `{name}` are deleted from now on by `keep`; before, all stayed"),
             ),
+            (None, None) if self.keeps(self.old, old) && self.keeps(self.new, new) => self.rules(old, new),
             _ if self.keeps(self.old, old) && !self.keeps(self.new, new) => {
                 self.change("retention_ends", format!("nothing is deleted from store `{name}` any more: it grows"));
             }
             _ => {}
+        }
+    }
+
+    /// The rules themselves, where no schedule says when runs come.
+    fn rules(&mut self, old: &Store, new: &Store) {
+        let of = |model: &Model, store: &Store| store.keep.as_ref().or(model.keep.as_ref()).map(rules);
+        let (Some(before), Some(after)) = (of(self.old, old), of(self.new, new)) else { return };
+        let pairs: Vec<_> = before.into_iter().zip(after).filter(|((_, was), (_, is))| was != is).collect();
+        let show = |value: Option<u64>, name: &str| match (value, name) {
+            (None, _) => "nothing".to_owned(),
+            (Some(value), "within" | "wal") => span(value),
+            (Some(value), _) => value.to_string(),
+        };
+        let words: Vec<String> = pairs
+            .iter()
+            .map(|((name, was), (_, is))| {
+                format!("`{name}` {} instead of {}", show(*is, name), show(*was, name))
+            })
+            .collect();
+        if words.is_empty() {
+            return;
+        }
+        let text = format!("store `{}` keeps {}", new.name, words.join(", "));
+        match pairs.iter().any(|((_, was), (_, is))| is < was) {
+            true => self.danger("fewer_points", text),
+            false => self.better("more_points", text),
         }
     }
 
@@ -157,4 +199,22 @@ impl Change<'_> {
             _ => {}
         }
     }
+}
+
+/// Rules by name: how many, or how many seconds.
+fn rules(keep: &Keep) -> [(&'static str, Option<u64>); 11] {
+    let counted = |count: Option<u32>| count.map(u64::from);
+    [
+        ("cycles", counted(keep.cycles)),
+        ("last", counted(keep.last)),
+        ("within", keep.within),
+        ("hourly", counted(keep.hourly)),
+        ("daily", counted(keep.daily)),
+        ("weekly", counted(keep.weekly)),
+        ("monthly", counted(keep.monthly)),
+        ("yearly", counted(keep.yearly)),
+        ("full", counted(keep.full)),
+        ("differential", counted(keep.differential)),
+        ("wal", keep.wal),
+    ]
 }
