@@ -242,9 +242,19 @@ pub(crate) fn escape(text: &str) -> Result<char, Fault> {
     }
 }
 
-/// Why `word` is not a name: `[a-z][a-z0-9_]*`.
+/// Bytes of the longest name: files are named by a plan, an archive and a time together.
+const LONGEST_NAME: usize = 64;
+
+/// Why `word` is not a name: `[a-z][a-z0-9_]*`, and short enough to be part of a file's.
 pub(crate) fn name(word: &str) -> Result<(), Fault> {
     let first = word.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+    if first && word.len() > LONGEST_NAME {
+        let start: String = word.chars().take(12).collect();
+        return Err(Fault::new(
+            format!("the name `{start}…` is too long: it has {} letters", word.chars().count()),
+            format!("names have at most {LONGEST_NAME} letters, as files are named by them"),
+        ));
+    }
     if first && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_') {
         return Ok(());
     }

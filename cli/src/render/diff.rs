@@ -194,7 +194,25 @@ fn folded(out: &mut String, title: &str, count: usize, text: &str) {
     );
 }
 
-/// Text that cannot end a cell or begin a tag.
+/// Text that cannot end a cell or begin a tag: between backticks a `<` is what it is.
 fn cell(text: &str) -> String {
-    harmless(text).replace(['\n', '\r'], " ").replace('|', "\\|").replace('<', "&lt;")
+    let text = harmless(text).replace(['\n', '\r'], " ").replace('|', "\\|");
+    let parts: Vec<&str> = text.split('`').collect();
+    let last = parts.len() - 1;
+    let part = |(at, part): (usize, &&str)| match at % 2 == 1 && at < last {
+        true => (*part).to_owned(),
+        false => part.replace('<', "&lt;"),
+    };
+    parts.iter().enumerate().map(part).collect::<Vec<_>>().join("`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cell;
+
+    #[test]
+    fn a_cell_stays_one_and_shows_what_is_quoted() {
+        assert_eq!(cell("`a<b|c` < `d"), "`a<b\\|c` &lt; `d");
+        assert_eq!(cell("<b>\n`<i>"), "&lt;b> `&lt;i>");
+    }
 }
