@@ -13,6 +13,7 @@ mod cycle_lost;
 mod cycle_worlds;
 mod diff;
 mod diff_lost;
+mod diff_rev;
 mod diff_run;
 mod editors;
 mod fmt;

@@ -1,8 +1,8 @@
 //! The texts of a plan as they were at a revision of the git repository that it lies in.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -93,25 +93,84 @@ impl Repository {
         Ok((output.status.success() && !commit.is_empty()).then_some(commit))
     }
 
-    /// A file as the commit has it. git knows no links in paths: the folder is followed, the file is not.
+    /// A file as the commit has it: through links that it has, and from submodules at the commits that it names.
     fn read(&self, commit: &str, path: &Path) -> Result<String, Trouble> {
-        let folder = path.parent().and_then(|folder| fs::canonicalize(folder).ok());
-        let real = match (folder, path.file_name()) {
-            (Some(folder), Some(name)) => folder.join(name),
-            _ => path.to_path_buf(),
-        };
-        let Ok(below) = real.strip_prefix(&self.top) else { return read_text(path) };
-        let mut object = OsString::from(format!("{commit}:"));
-        object.push(below);
-        let bytes = object.as_bytes().to_vec();
-        let blob =
-            git(&self.top, &[std::ffi::OsStr::new("cat-file"), "blob".as_ref(), &OsString::from_vec(bytes)]);
-        match blob {
-            Ok(output) if output.status.success() => as_text(output.stdout),
-            Ok(_) => Err(Trouble::Missing),
-            Err(RevisionError::NoGit(error)) => Err(Trouble::Other(error)),
-            Err(_) => Err(Trouble::Missing),
+        let mut path = path.to_path_buf();
+        for _ in 0..LINKS {
+            // git knows no links in paths: the folder is followed, the file is not.
+            let folder = path.parent().and_then(|folder| fs::canonicalize(folder).ok());
+            let real = match (folder, path.file_name()) {
+                (Some(folder), Some(name)) => folder.join(name),
+                _ => path.clone(),
+            };
+            let Ok(below) = real.strip_prefix(&self.top) else { return read_text(&path) };
+            let (top, commit, below) = self.home(commit, below)?;
+            let entry = entry(&top, &commit, &below)?.ok_or(Trouble::Missing)?;
+            let text = blob(&top, &entry.object)?;
+            if entry.mode != LINK {
+                return as_text(text);
+            }
+            let target = PathBuf::from(OsString::from_vec(text));
+            path = normalize(&real.parent().unwrap_or(Path::new("/")).join(target));
         }
+        Err(Trouble::Other(std::io::Error::from_raw_os_error(rustix::io::Errno::LOOP.raw_os_error())))
+    }
+
+    /// The repository that a path is in, the commit that is meant of it, and the path in there: submodules are repositories.
+    fn home(&self, commit: &str, below: &Path) -> Result<(PathBuf, String, PathBuf), Trouble> {
+        let (mut top, mut commit, mut inside) = (self.top.clone(), commit.to_owned(), PathBuf::new());
+        for part in below.components() {
+            inside.push(part);
+            if let Some(entry) = entry(&top, &commit, &inside)?.filter(|entry| entry.mode == SUBMODULE) {
+                top.push(&inside);
+                commit = entry.object;
+                inside = PathBuf::new();
+            }
+        }
+        Ok((top, commit, inside))
+    }
+}
+
+/// Links that are followed one behind the other.
+const LINKS: usize = 16;
+
+/// How git writes the kinds of entries.
+const LINK: &str = "120000";
+const SUBMODULE: &str = "160000";
+
+/// What a commit has at a path.
+struct Entry {
+    mode: String,
+    object: String,
+}
+
+fn entry(top: &Path, commit: &str, below: &Path) -> Result<Option<Entry>, Trouble> {
+    let args: [&OsStr; 7] = [
+        "--literal-pathspecs".as_ref(),
+        "ls-tree".as_ref(),
+        "-z".as_ref(),
+        "--full-tree".as_ref(),
+        commit.as_ref(),
+        "--".as_ref(),
+        below.as_os_str(),
+    ];
+    let output = git(top, &args).map_err(trouble)?;
+    // `MODE KIND OBJECT`, a tab, the path.
+    let line = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut words = line.split(['\t', '\0']).next().unwrap_or_default().split(' ');
+    let (mode, object) = (words.next(), words.nth(1));
+    Ok(mode.zip(object).map(|(mode, object)| Entry { mode: mode.to_owned(), object: object.to_owned() }))
+}
+
+fn blob(top: &Path, object: &str) -> Result<Vec<u8>, Trouble> {
+    let output = git(top, &["cat-file", "blob", object]).map_err(trouble)?;
+    if output.status.success() { Ok(output.stdout) } else { Err(Trouble::Missing) }
+}
+
+fn trouble(error: RevisionError) -> Trouble {
+    match error {
+        RevisionError::NoGit(error) => Trouble::Other(error),
+        _ => Trouble::Missing,
     }
 }
 
