@@ -180,6 +180,61 @@ fn completion_offers_what_may_stand_there() {
 }
 
 #[test]
+fn what_completion_offers_is_right_where_it_is_put() {
+    let scenario = world();
+    scenario.write("a$b.plan", "");
+    scenario.write("two.plan", "param one: string\nparam two: string\nparam three: string\n");
+    let mut client = Client::start(&scenario);
+    client.open("site.plan", SITE);
+    let offers = |client: &mut Client, before: &str, after: &str| {
+        let text = format!("{before}{after}");
+        client.change("site.plan", &text);
+        client.offers("site.plan", &text, before.len())
+    };
+    let labels = |items: &[Value]| -> Vec<String> {
+        items.iter().map(|item| item["label"].as_str().unwrap().to_owned()).collect()
+    };
+    // The root of the disk, not the plan's folder.
+    let roots = labels(&offers(&mut client, "plan site\nimport \"/", "\"\n"));
+    assert!(roots.contains(&"etc/".into()) && !roots.contains(&"company.plan".into()), "{roots:?}");
+    // What is bound already, before and behind.
+    for (before, after) in [
+        ("one = \"a\", ", " }"),
+        ("\n  one = \"a\"\n  ", "\n}"),
+        ("", ", one = \"a\" }"),
+        ("\n  ", "\n  one = \"a\"\n}"),
+    ] {
+        let found =
+            labels(&offers(&mut client, &format!("plan site\nimport \"two.plan\" {{ {before}"), after));
+        assert_eq!(found, ["two", "three"], "{before}|{after}");
+    }
+    // A list where a list is wanted, found by what is typed; a word of it within.
+    let items = offers(&mut client, &format!("{SITE}\narchive b {{\n  from = all\n  to = n"), "\n}\n");
+    let list = items.iter().find(|item| item["label"] == "[nas]").unwrap();
+    assert_eq!((&list["textEdit"]["newText"], &list["filterText"]), (&json!("[nas]"), &json!("nas")));
+    assert!(!labels(&items).contains(&"nas".into()));
+    let words = labels(&offers(&mut client, &format!("{SITE}\npolicy {{\n  require = "), "\n}\n"));
+    assert!(words.contains(&"[encrypt]".into()) && !words.contains(&"encrypt".into()), "{words:?}");
+    // A name is no snippet, whatever is in it; a form to fill in is one.
+    let items = offers(&mut client, "plan site\nimport \"a", "\"\n");
+    let dollar = items.iter().find(|item| item["label"] == "a$b.plan").unwrap();
+    assert_eq!(
+        (&dollar["textEdit"]["newText"], &dollar["insertTextFormat"]),
+        (&json!("a$b.plan"), &json!(1))
+    );
+    let items = offers(&mut client, &format!("{SITE}\nsou"), "");
+    let source = items.iter().find(|item| item["label"] == "source").unwrap();
+    assert_eq!(source["insertTextFormat"], 2);
+    // Only what can be allowed.
+    let allowed = labels(&offers(&mut client, &format!("{SITE}\n# allow: "), ""));
+    assert!(allowed.contains(&"live_database".into()) && allowed.contains(&"replaced".into()), "{allowed:?}");
+    for error in ["syntax", "unknown_kind", "policy_broken"] {
+        assert!(!allowed.contains(&error.into()), "{error}");
+    }
+    assert_eq!(client.end(), Some(0));
+}
+
+#[test]
 fn definitions_and_references_go_over_imports() {
     let scenario = world();
     let mut client = Client::start(&scenario);
