@@ -21,7 +21,7 @@ pub(crate) fn hover(files: &mut Files, path: &Path, offset: usize) -> Option<Hov
     let file = files.get(path).ok()?;
     let (text, span) = match names::mention_at(files, path, offset) {
         Some(mention) => (describe(files, path, &mention.meaning)?, mention.span),
-        None => allowance(&file, offset)?,
+        None => item_word(&file, offset).or_else(|| allowance(&file, offset))?,
     };
     Some(Hover {
         contents: HoverContents::Markup(MarkupContent { kind: MarkupKind::Markdown, value: text }),
@@ -79,6 +79,8 @@ pub(crate) fn about_attribute(attr: &Attr) -> String {
         Presence::Required => "\n\nIt must be written.".to_owned(),
         Presence::Optional => String::new(),
         Presence::Default(value) => format!("\n\nDefault: `{value}`"),
+        // Where backticks are in it, its words are prose that quotes values itself.
+        Presence::Default(value) if value.contains('`') => format!("\n\nDefault: {value}"),
     };
     format!(
         "```plan\n{} = {}\n```\n\n{}\n\nTakes {}.{presence}",
@@ -118,6 +120,33 @@ fn item_around(file: &File, span: Span) -> Option<Span> {
 }
 
 /// `# allow: NAME`: what is allowed.
+/// The word that begins an item which is no declaration: how it is written, and what it says.
+fn item_word(file: &File, offset: usize) -> Option<(String, Span)> {
+    file.source.parsed.ast.items.iter().find_map(|item| {
+        let (span, word, usage, doc) = match item {
+            Item::Plan(item) => (item.span, "plan", "plan NAME", "The plan's name, first in the file."),
+            Item::Import(item) => (
+                item.span,
+                "import",
+                "import \"path\" { param = value }",
+                "Takes in a library, its parameters bound; the path is relative to the importing file.",
+            ),
+            Item::Let(item) => (item.span, "let", "let NAME = VALUE", "A name for a value."),
+            Item::Param(item) => (
+                item.span,
+                "param",
+                "param NAME: TYPE = VALUE",
+                "A value from outside: from the import that binds it, from `-p NAME=VALUE`, from `PLAN_PARAM_NAME` \
+                 in the environment, or the default. Type and default may be left out.",
+            ),
+            Item::Decl(_) => return None,
+        };
+        let span = Span::new(span.start, span.start + word.len());
+        let is_there = (span.start..=span.end).contains(&offset);
+        is_there.then(|| (format!("```plan\n{usage}\n```\n\n{doc}"), span))
+    })
+}
+
 fn allowance(file: &File, offset: usize) -> Option<(String, Span)> {
     let comments = &file.source.parsed.ast.comments;
     let comment =

@@ -142,7 +142,18 @@ fn hover_says_meaning_type_and_default() {
         "{attribute}"
     );
     assert!(client.hover_at("site.plan", &text, "archive").contains("archive NAME"));
+    for (word, says) in
+        [("plan site", "plan's name"), ("import", "Takes in a library"), ("let data", "A name for a value")]
+    {
+        let hover = client.hover_at("site.plan", &text, word);
+        assert!(hover.contains(says), "{word}: {hover}");
+    }
     assert!(client.hover_at("site.plan", &text, "files").contains("Trees of files."));
+    let named = text.replace("  to  ", "  name = 'a.tar.gz'\n  to  ");
+    client.change("site.plan", &named);
+    let name = client.hover_at("site.plan", &named, "name =");
+    assert!(name.contains("Default: PLAN_ARCHIVE_UTCTIME.tar.gz, `.age`"), "{name}");
+    client.change("site.plan", &text);
     let store = client.hover_at("site.plan", &text, "nas");
     assert!(store.contains("store nas: dir") && store.contains("company.plan"), "{store}");
     assert_eq!(client.end(), Some(0));
