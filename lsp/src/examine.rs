@@ -17,6 +17,7 @@ use lsp_types::{
 
 use crate::files::{File, FileSet, Files};
 
+use crate::uri;
 /// Findings told for one file: nobody reads further before mending these.
 const MOST_TOLD: usize = 200;
 
@@ -85,7 +86,7 @@ pub(crate) fn examine(job: &Job, inputs: &Inputs) -> Report {
     };
     let is_plan = job.set.is_plan();
     let examined = Examined { job, sources: &sources };
-    for finding in compiled.findings {
+    for mut finding in compiled.findings {
         if !is_plan && OF_PLANS.contains(&finding.name) {
             continue;
         }
@@ -105,6 +106,9 @@ struct Examined<'a> {
 
 impl Examined<'_> {
     fn file(&self, place: Place) -> Option<&Arc<File>> {
+        if finding.name == codes::UNREADABLE_IMPORT.name && uri::is_of_no_file(&job.root()) {
+            finding.help = Some("save the text in the folder that its imports start from".to_owned());
+        }
         self.job.set.find(&self.sources.file(place.file).path)
     }
 

@@ -11,7 +11,7 @@ use lsp_types::{Hover, HoverContents, MarkupContent, MarkupKind};
 
 use crate::files::{File, Files};
 use crate::mentions::{Meaning, Name};
-use crate::names;
+use crate::{names, uri};
 
 /// Lines of a declaration that are shown: enough to know it again.
 const MOST_LINES: usize = 12;
@@ -37,6 +37,7 @@ fn describe(files: &mut Files, path: &Path, meaning: &Meaning) -> Option<String>
         Meaning::Function((_, usage, doc)) => format!("```plan\n{usage}\n```\n\n{doc}"),
         Meaning::Import(path) => match files.get(path) {
             Ok(_) => format!("`{}`", path.display()),
+            Err(why) if uri::is_of_no_file(path) => why,
             Err(why) => format!("`{}` {why}", path.display()),
         },
         Meaning::Name(name) => about_name(files, path, name)?,
@@ -78,9 +79,9 @@ pub(crate) fn about_attribute(attr: &Attr) -> String {
     let presence = match attr.presence {
         Presence::Required => "\n\nIt must be written.".to_owned(),
         Presence::Optional => String::new(),
-        Presence::Default(value) => format!("\n\nDefault: `{value}`"),
         // Where backticks are in it, its words are prose that quotes values itself.
         Presence::Default(value) if value.contains('`') => format!("\n\nDefault: {value}"),
+        Presence::Default(value) => format!("\n\nDefault: `{value}`"),
     };
     format!(
         "```plan\n{} = {}\n```\n\n{}\n\nTakes {}.{presence}",
@@ -119,7 +120,6 @@ fn item_around(file: &File, span: Span) -> Option<Span> {
     spans.into_iter().find(|item| item.start <= span.start && span.end <= item.end)
 }
 
-/// `# allow: NAME`: what is allowed.
 /// The word that begins an item which is no declaration: how it is written, and what it says.
 fn item_word(file: &File, offset: usize) -> Option<(String, Span)> {
     file.source.parsed.ast.items.iter().find_map(|item| {
@@ -147,6 +147,7 @@ fn item_word(file: &File, offset: usize) -> Option<(String, Span)> {
     })
 }
 
+/// `# allow: NAME`: what is allowed.
 fn allowance(file: &File, offset: usize) -> Option<(String, Span)> {
     let comments = &file.source.parsed.ast.comments;
     let comment =

@@ -246,6 +246,29 @@ fn what_completion_offers_is_right_where_it_is_put() {
 }
 
 #[test]
+fn a_text_that_is_not_saved_has_no_folder_to_import_from() {
+    let scenario = world();
+    let mut client = Client::start(&scenario);
+    for path in ["company.plan", "../company.plan", "../../../company.plan"] {
+        let text = SITE.replace("company.plan", path);
+        let name = format!("untitled:Untitled-{}", path.len());
+        client.open(&name, &text);
+        let told = client.diagnostics(&name);
+        let import = told.iter().find(|one| one["code"] == "unreadable_import").unwrap();
+        let message = import["message"].as_str().unwrap();
+        assert!(message.contains("is not saved") && message.contains("save the text in"), "{message}");
+        assert!(!message.contains("NUL") && !message.contains('\0'), "{message}");
+        let hover = client.hover_at(&name, &text, path);
+        assert!(hover.contains("is not saved") && !hover.contains('\0'), "{hover}");
+    }
+    // A path from the root is known all the same.
+    let root = scenario.path("company.plan");
+    client.open("untitled:Untitled-0", &SITE.replace("company.plan", root.to_str().unwrap()));
+    assert_eq!(client.diagnostics("untitled:Untitled-0"), [] as [Value; 0]);
+    assert_eq!(client.end(), Some(0));
+}
+
+#[test]
 fn definitions_and_references_go_over_imports() {
     let scenario = world();
     let mut client = Client::start(&scenario);
