@@ -269,6 +269,19 @@ fn a_text_that_is_not_saved_has_no_folder_to_import_from() {
 }
 
 #[test]
+fn parameters_that_a_plan_does_not_have_are_not_its_fault() {
+    let scenario = world();
+    let mut client = Client::start_with(&scenario, &["-p", "sites=x", "-p", "days=7", "lsp"]);
+    client.open("site.plan", SITE);
+    assert_eq!(client.diagnostics("site.plan"), [] as [Value; 0]);
+    // One that it has counts.
+    client.change("site.plan", &format!("{SITE}param days: duration = 7d\nkeep {{ within = days }}\n"));
+    let told = client.diagnostics("site.plan");
+    assert!(told.iter().any(|one| one["code"] == "bad_param"), "{told:#?}");
+    assert_eq!(client.end(), Some(0));
+}
+
+#[test]
 fn definitions_and_references_go_over_imports() {
     let scenario = world();
     let mut client = Client::start(&scenario);
