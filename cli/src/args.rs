@@ -155,6 +155,37 @@ mod tests {
     }
 
     #[test]
+    fn headings_stand_over_what_they_speak_of_alone() {
+        let of_clusters = [
+            "lsn",
+            "restore_point",
+            "xid",
+            "immediate",
+            "target_timeline",
+            "target_action",
+            "tablespace",
+            "start",
+            "port",
+            "patience",
+        ];
+        let of_all = ["params", "color", "verbose", "quiet"];
+        let mut waiting = vec![Args::command()];
+        while let Some(command) = waiting.pop() {
+            for arg in command.get_arguments() {
+                let (command, id) = (command.get_name(), arg.get_id().as_str());
+                let expected = match arg.get_help_heading() {
+                    Some(heading) if heading.contains("Postgres") => of_clusters.contains(&id),
+                    Some(heading) if heading.contains("every command") => of_all.contains(&id),
+                    Some(_) => false,
+                    None => !of_clusters.contains(&id) && !of_all.contains(&id),
+                };
+                assert!(expected, "{command} {id} stands under {:?}", arg.get_help_heading());
+            }
+            waiting.extend(command.get_subcommands().cloned());
+        }
+    }
+
+    #[test]
     fn a_binding_is_split_at_the_first_equals_sign() {
         let binding = "site=a=b".parse();
         assert_eq!(binding, Ok(Binding { name: "site".into(), value: "a=b".into() }));

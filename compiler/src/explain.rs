@@ -24,12 +24,23 @@ pub struct Page {
     pub text: &'static str,
     /// A plan, `site.plan`, that has the finding and no other; empty where no plan can be shown, as it comes from the world.
     pub failing: &'static str,
-    /// The plan without it.
+    /// The plan without it; empty where no plan would tell anything.
     pub mended: &'static str,
     /// What `company.plan` holds, where the plan imports it.
     pub library: Option<&'static str>,
     /// `-p NAME=VALUE`, where the finding comes from there.
-    pub params: &'static [(&'static str, &'static str)],
+    pub params: &'static [Given],
+}
+
+/// A parameter that is given with an example.
+#[derive(Debug)]
+pub struct Given {
+    /// The parameter.
+    pub name: &'static str,
+    /// Its value where the finding is.
+    pub failing: &'static str,
+    /// Its value where it is mended.
+    pub mended: &'static str,
 }
 
 impl Page {

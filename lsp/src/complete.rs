@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use backplan_compiler::finding::Severity;
 use backplan_compiler::schema::{self, Attr, FUNCTIONS, Kind, Naming, PARAM_TYPES, Presence, Ty, Type};
 use backplan_compiler::{codes, due};
 use backplan_grammar::ast::Item;
@@ -36,7 +37,7 @@ pub(crate) fn complete(files: &mut Files, path: &Path, offset: usize) -> Vec<Com
         Context::Item => offers.items(),
         Context::Name(kind) => {
             if schema::kind(kind).is_some_and(|kind| kind.naming == Naming::OfSource) {
-                offers.references(&declared(files, path), "source");
+                offers.references(&declared(files, path), "source", false);
             }
         }
         Context::Type("param") => {
@@ -59,14 +60,15 @@ pub(crate) fn complete(files: &mut Files, path: &Path, offset: usize) -> Vec<Com
             }
         }
         Context::ImportPath(written) => offers.imports(written),
-        Context::Binding(written) => {
+        Context::Binding { path: library, start: open } => {
             let folder = path.parent().unwrap_or(Path::new("/"));
-            if let Ok(library) = files.get(&folder.join(written)) {
-                offers.params(&library);
+            if let Ok(library) = files.get(&folder.join(library)) {
+                offers.params(&library, &written(file.text(), open, start, &['\n', ',']));
             }
         }
         Context::Allowance => {
-            for code in codes::CODES.iter() {
+            // An error is mended, never allowed.
+            for code in codes::CODES.iter().filter(|code| code.severity != Severity::Error) {
                 offers.documented(code.name, CompletionItemKind::CONSTANT, code.meaning.into());
             }
         }
@@ -99,6 +101,14 @@ struct Offers<'f> {
 }
 
 impl Offers<'_> {
+    /// A text with places to fill in.
+    fn snippet(&mut self, label: &str, kind: CompletionItemKind, new: &str) -> &mut CompletionItem {
+        let item = self.push(label, kind, new);
+        item.insert_text_format = Some(InsertTextFormat::SNIPPET);
+        item
+    }
+
+    /// A text that is put in as it stands.
     fn push(&mut self, label: &str, kind: CompletionItemKind, new: &str) -> &mut CompletionItem {
         let lines = &self.file.lines;
         let text = self.file.text();
@@ -107,7 +117,7 @@ impl Offers<'_> {
         self.items.push(CompletionItem {
             label: label.to_owned(),
             kind: Some(kind),
-            insert_text_format: new.contains('$').then_some(InsertTextFormat::SNIPPET),
+            insert_text_format: Some(InsertTextFormat::PLAIN_TEXT),
             text_edit: Some(CompletionTextEdit::Edit(TextEdit { range, new_text: new.to_owned() })),
             ..CompletionItem::default()
         });
@@ -136,7 +146,7 @@ impl Offers<'_> {
                 types => format!(": ${{2|{}|}}", types.join(",")),
             };
             let new = format!("{}{name}{ty} {{\n  $0\n}}", kind.name);
-            let item = self.push(kind.name, CompletionItemKind::CLASS, &new);
+            let item = self.snippet(kind.name, CompletionItemKind::CLASS, &new);
             item.documentation = Some(markdown(about_kind(kind)));
         }
         let words = [
@@ -146,7 +156,7 @@ impl Offers<'_> {
             ("import", "import \"$0\""),
         ];
         for (word, new) in words {
-            self.push(word, CompletionItemKind::KEYWORD, new);
+            self.snippet(word, CompletionItemKind::KEYWORD, new);
         }
     }
 
@@ -159,7 +169,7 @@ impl Offers<'_> {
         let Some((head, (kind, ty))) = blocks.last().and_then(|head| Some((head, kind_of(head)?))) else {
             return;
         };
-        let written = written(self.file.text(), head.start, self.from);
+        let written = written(self.file.text(), head.start, self.from, &['\n']);
         for attr in kind.attributes(ty).filter(|attr| !written.contains(attr.name)) {
             let is_required = attr.presence == Presence::Required;
             let new = format!("{} = ", attr.name);
@@ -170,35 +180,50 @@ impl Offers<'_> {
         }
         for block in kind.blocks.iter().filter_map(|block| schema::kind(block)) {
             let new = format!("{} {{\n  $0\n}}", block.name);
-            let item = self.push(block.name, CompletionItemKind::CLASS, &new);
+            let item = self.snippet(block.name, CompletionItemKind::CLASS, &new);
             item.documentation = Some(markdown(about_kind(block)));
             item.sort_text = Some(format!("2{}", block.name));
         }
     }
 
     fn values(&mut self, attr: &'static Attr, in_list: bool, declared: &Declared) {
+        let is_of_list = matches!(attr.ty, Ty::Keywords(_) | Ty::Refs(_) | Ty::RefsOrAll(_));
+        let needs_list = is_of_list && !in_list;
         match attr.ty {
             Ty::Keyword(words) | Ty::Keywords(words) => {
-                words.iter().for_each(|word| self.add(word, CompletionItemKind::ENUM_MEMBER));
+                for word in words {
+                    self.element(word, CompletionItemKind::ENUM_MEMBER, needs_list);
+                }
             }
             Ty::Bool => ["true", "false"].iter().for_each(|word| self.add(word, CompletionItemKind::VALUE)),
             Ty::Schedule => {
                 for (label, new) in SCHEDULES {
-                    self.push(label, CompletionItemKind::SNIPPET, new);
+                    self.snippet(label, CompletionItemKind::SNIPPET, new);
                 }
             }
             Ty::RefsOrAll(_) if !in_list => self.add("all", CompletionItemKind::KEYWORD),
             _ => {}
         }
         if let Some(kind) = referred(attr.ty) {
-            self.references(declared, kind);
+            self.references(declared, kind, needs_list);
         }
     }
 
-    fn references(&mut self, declared: &Declared, kind: &str) {
+    fn references(&mut self, declared: &Declared, kind: &str, needs_list: bool) {
         for name in declared.of_kind(kind) {
-            self.push(name, CompletionItemKind::REFERENCE, name).detail = Some(kind.to_owned());
+            self.element(name, CompletionItemKind::REFERENCE, needs_list).detail = Some(kind.to_owned());
         }
+    }
+
+    /// A word; where a list is wanted and none is open, in a list of its own, found by the word all the same.
+    fn element(&mut self, word: &str, kind: CompletionItemKind, needs_list: bool) -> &mut CompletionItem {
+        if !needs_list {
+            return self.push(word, kind, word);
+        }
+        let list = format!("[{word}]");
+        let item = self.push(&list, kind, &list);
+        item.filter_text = Some(word.to_owned());
+        item
     }
 
     /// What any value may be made of.
@@ -209,7 +234,7 @@ impl Offers<'_> {
         }
         for (name, usage, doc) in FUNCTIONS {
             let new = if usage.ends_with("()") { format!("{name}()") } else { format!("{name}($0)") };
-            let item = self.push(name, CompletionItemKind::FUNCTION, &new);
+            let item = self.snippet(name, CompletionItemKind::FUNCTION, &new);
             item.detail = Some((*usage).to_owned());
             item.documentation = Some(markdown((*doc).to_owned()));
         }
@@ -228,8 +253,8 @@ impl Offers<'_> {
     fn imports(&mut self, written: &str) {
         let typed = self.file.text().get(self.from..self.to).unwrap_or_default();
         let written = format!("{written}{typed}");
-        let (below, name) =
-            written.rsplit_once('/').map_or(("", written.as_str()), |(below, name)| (below, name));
+        // With its slash: what is below `/` is not what is below this folder.
+        let (below, name) = written.split_at(written.rfind('/').map_or(0, |slash| slash + 1));
         let Some(folder) = self.file.path().parent() else { return };
         // The word that is replaced begins behind the last slash.
         self.from = self.to.saturating_sub(name.len());
@@ -240,7 +265,9 @@ impl Offers<'_> {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
             let is_folder = entry.file_type().is_ok_and(|ty| ty.is_dir());
             let is_plan = path.extension().is_some_and(|ending| ending == "plan");
-            if !name.starts_with('.') && (is_folder || is_plan && path != self.file.path()) {
+            // In a string these would say something else.
+            let is_plain = !name.contains(['"', '\'', '\\', '\n', '\r']) && !name.contains("${");
+            if is_plain && !name.starts_with('.') && (is_folder || is_plan && path != self.file.path()) {
                 found.insert((is_folder, name.to_owned()));
             }
         }
@@ -252,10 +279,13 @@ impl Offers<'_> {
         }
     }
 
-    fn params(&mut self, library: &File) {
+    fn params(&mut self, library: &File, written: &BTreeSet<String>) {
         for item in &library.source.parsed.ast.items {
             let Item::Param(param) = item else { continue };
             let name = &param.name.node;
+            if written.contains(name) {
+                continue;
+            }
             let shown = library.text().get(param.span.start..param.span.end).unwrap_or_default();
             let item = self.push(name, CompletionItemKind::PROPERTY, &format!("{name} = "));
             item.documentation = Some(markdown(format!("```plan\n{shown}\n```")));
@@ -263,13 +293,15 @@ impl Offers<'_> {
     }
 }
 
-/// The attributes that a block has already, before and behind the place.
-fn written(text: &str, start: usize, place: usize) -> BTreeSet<String> {
+/// The attributes that a block, or the parameters that an import has already, before and behind the place. What stands at the
+/// place ends with one of `ends`.
+fn written(text: &str, start: usize, place: usize, ends: &[char]) -> BTreeSet<String> {
     // What stands at the place is not finished: a text without that line can be parsed more often.
     let before = &text[start..place];
     let before = before.rfind(['\n', ',']).map_or("", |end| &before[..end]);
-    let line_end = text[place..].find('\n').map_or(text.len(), |length| place + length);
-    let body = format!("{before}\n{}", &text[line_end..]);
+    let end = text[place..].find(ends).map_or(text.len(), |length| place + length);
+    let after = text[end..].trim_start_matches(',');
+    let body = format!("{before}\n{after}");
     let parsed = parse(&format!("keep {{\n{body}"));
     let block = parsed.ast.items.iter().find_map(|item| match item {
         Item::Decl(decl) => Some(decl),

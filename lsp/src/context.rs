@@ -22,8 +22,8 @@ pub(crate) enum Context<'t> {
     Text { blocks: Vec<Head<'t>>, attr: &'t str },
     /// The path of an import, up to here.
     ImportPath(&'t str),
-    /// A parameter of an imported file.
-    Binding(&'t str),
+    /// A parameter of an imported file: the path of the import, and where its braces begin.
+    Binding { path: &'t str, start: usize },
     /// The name of a finding.
     Allowance,
     /// Nothing that is known.
@@ -341,7 +341,7 @@ impl<'t> Scan<'t> {
             (Opener::Top, [kind, .., ":"]) => Context::Type(kind),
             (Opener::Top, [kind]) => Context::Name(kind),
             (Opener::Brace, []) => match import {
-                Some(path) => Context::Binding(path),
+                Some(path) => Context::Binding { path, start: frame.start },
                 None => Context::Statement(self.blocks()),
             },
             (Opener::Brace, [_, "="]) if import.is_some() => Context::Expression,
@@ -393,7 +393,7 @@ mod tests {
         assert_eq!(at("let a = \"${b|}\""), "Expression");
         assert_eq!(at("schedule { zone = \"Europe/|\" }"), "text of zone");
         assert_eq!(at("import \"com|"), "ImportPath(\"\")");
-        assert_eq!(at("import \"a.plan\" { si|"), "Binding(\"a.plan\")");
+        assert_eq!(at("import \"a.plan\" { si|"), "Binding { path: \"a.plan\", start: 17 }");
         assert_eq!(at("# allow: un|"), "Allowance");
         assert_eq!(at("# no|"), "Nothing");
     }

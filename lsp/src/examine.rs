@@ -1,7 +1,7 @@
 //! Findings as diagnostics, and their mends as code actions. Done on a thread of its own, so that an answer never waits
 //! for a proof.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,12 +10,14 @@ use backplan_compiler::finding::{Edit, Finding, Label, Severity};
 use backplan_compiler::sources::{Inputs, Place, SourceSet};
 use backplan_compiler::{codes, compile};
 use backplan_grammar::Span;
+use backplan_grammar::ast::Item;
 use lsp_types::{
     Diagnostic, DiagnosticRelatedInformation, DiagnosticSeverity, DiagnosticTag, Location, NumberOrString,
     TextEdit, Uri,
 };
 
 use crate::files::{File, FileSet, Files};
+use crate::uri;
 
 /// Findings told for one file: nobody reads further before mending these.
 const MOST_TOLD: usize = 200;
@@ -45,6 +47,20 @@ impl Job {
     /// The plan's path.
     pub fn root(&self) -> PathBuf {
         self.set.root().map(Path::to_path_buf).unwrap_or_default()
+    }
+
+    /// What the plan is given of what an editor gives to all plans: the parameters that it has.
+    fn inputs(&self, inputs: &Inputs) -> Inputs {
+        let items = self.set.files.iter().flat_map(|file| &file.source.parsed.ast.items);
+        let known: BTreeSet<&str> = items
+            .filter_map(|item| match item {
+                Item::Param(param) => Some(param.name.node.as_str()),
+                _ => None,
+            })
+            .collect();
+        let mut inputs = inputs.clone();
+        inputs.params.retain(|name, _| known.contains(name.as_str()));
+        inputs
     }
 }
 
@@ -78,16 +94,20 @@ pub(crate) fn examine(job: &Job, inputs: &Inputs) -> Report {
         report.told.insert(file.path().to_path_buf(), Vec::new());
     }
     let Some(sources) = job.set.sources() else { return report };
-    let compiled = catch_unwind(AssertUnwindSafe(|| compile(&sources, inputs)));
+    let inputs = job.inputs(inputs);
+    let compiled = catch_unwind(AssertUnwindSafe(|| compile(&sources, &inputs)));
     let Ok(compiled) = compiled else {
         tracing::error!("the check of `{}` panicked", job.root().display());
         return report;
     };
     let is_plan = job.set.is_plan();
     let examined = Examined { job, sources: &sources };
-    for finding in compiled.findings {
+    for mut finding in compiled.findings {
         if !is_plan && OF_PLANS.contains(&finding.name) {
             continue;
+        }
+        if finding.name == codes::UNREADABLE_IMPORT.name && uri::is_of_no_file(&job.root()) {
+            finding.help = Some("save the text in the folder that its imports start from".to_owned());
         }
         let Some((path, told)) = examined.tell(&finding) else { continue };
         let of_file = report.told.entry(path).or_default();

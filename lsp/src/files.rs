@@ -142,6 +142,9 @@ impl Files {
             let parsed = document.parsed.get_or_insert_with(|| Arc::new(File::new(path, text.clone())));
             return Ok(Arc::clone(parsed));
         }
+        if uri::is_of_no_file(path) {
+            return Err("the text it is written in is not saved as a file, so no folder is known".into());
+        }
         let (changed, size) = match fs::metadata(path) {
             Ok(metadata) => (metadata.modified().ok(), metadata.len()),
             Err(_) => (None, 0),

@@ -11,7 +11,7 @@ use lsp_types::{Hover, HoverContents, MarkupContent, MarkupKind};
 
 use crate::files::{File, Files};
 use crate::mentions::{Meaning, Name};
-use crate::names;
+use crate::{names, uri};
 
 /// Lines of a declaration that are shown: enough to know it again.
 const MOST_LINES: usize = 12;
@@ -21,7 +21,7 @@ pub(crate) fn hover(files: &mut Files, path: &Path, offset: usize) -> Option<Hov
     let file = files.get(path).ok()?;
     let (text, span) = match names::mention_at(files, path, offset) {
         Some(mention) => (describe(files, path, &mention.meaning)?, mention.span),
-        None => allowance(&file, offset)?,
+        None => item_word(&file, offset).or_else(|| allowance(&file, offset))?,
     };
     Some(Hover {
         contents: HoverContents::Markup(MarkupContent { kind: MarkupKind::Markdown, value: text }),
@@ -37,6 +37,7 @@ fn describe(files: &mut Files, path: &Path, meaning: &Meaning) -> Option<String>
         Meaning::Function((_, usage, doc)) => format!("```plan\n{usage}\n```\n\n{doc}"),
         Meaning::Import(path) => match files.get(path) {
             Ok(_) => format!("`{}`", path.display()),
+            Err(why) if uri::is_of_no_file(path) => why,
             Err(why) => format!("`{}` {why}", path.display()),
         },
         Meaning::Name(name) => about_name(files, path, name)?,
@@ -78,6 +79,8 @@ pub(crate) fn about_attribute(attr: &Attr) -> String {
     let presence = match attr.presence {
         Presence::Required => "\n\nIt must be written.".to_owned(),
         Presence::Optional => String::new(),
+        // Where backticks are in it, its words are prose that quotes values itself.
+        Presence::Default(value) if value.contains('`') => format!("\n\nDefault: {value}"),
         Presence::Default(value) => format!("\n\nDefault: `{value}`"),
     };
     format!(
@@ -115,6 +118,33 @@ fn item_around(file: &File, span: Span) -> Option<Span> {
         Item::Decl(item) => item.span,
     });
     spans.into_iter().find(|item| item.start <= span.start && span.end <= item.end)
+}
+
+/// The word that begins an item which is no declaration: how it is written, and what it says.
+fn item_word(file: &File, offset: usize) -> Option<(String, Span)> {
+    file.source.parsed.ast.items.iter().find_map(|item| {
+        let (span, word, usage, doc) = match item {
+            Item::Plan(item) => (item.span, "plan", "plan NAME", "The plan's name, first in the file."),
+            Item::Import(item) => (
+                item.span,
+                "import",
+                "import \"path\" { param = value }",
+                "Takes in a library, its parameters bound; the path is relative to the importing file.",
+            ),
+            Item::Let(item) => (item.span, "let", "let NAME = VALUE", "A name for a value."),
+            Item::Param(item) => (
+                item.span,
+                "param",
+                "param NAME: TYPE = VALUE",
+                "A value from outside: from the import that binds it, from `-p NAME=VALUE`, from `PLAN_PARAM_NAME` \
+                 in the environment, or the default. Type and default may be left out.",
+            ),
+            Item::Decl(_) => return None,
+        };
+        let span = Span::new(span.start, span.start + word.len());
+        let is_there = (span.start..=span.end).contains(&offset);
+        is_there.then(|| (format!("```plan\n{usage}\n```\n\n{doc}"), span))
+    })
 }
 
 /// `# allow: NAME`: what is allowed.

@@ -8,17 +8,25 @@ use std::str::FromStr;
 
 use lsp_types::Uri;
 
+/// Folders that no file is in, around a text that is no file: `..` does not lead out of so many.
+const NO_FOLDERS: usize = 64;
+
 /// The normalised path that a `file:` URI names; one of another scheme (a text that was never saved) gets a path that no
 /// file has, so that nothing on the disk is taken for it.
 pub(crate) fn to_path(uri: &Uri) -> PathBuf {
     let text = uri.as_str();
     let Some(path) = text.strip_prefix("file://") else {
-        return Path::new("/\0").join(text.replace(['/', '\\'], "_"));
+        return Path::new(&"/\0".repeat(NO_FOLDERS)).join(text.replace(['/', '\\'], "_"));
     };
     // What stands before the first slash is a host, which is this one.
     let path = path.find('/').map_or("/", |at| &path[at..]);
     let decoded = PathBuf::from(OsString::from_vec(decode(path.as_bytes())));
     normalise(&decoded)
+}
+
+/// Whether a path is that of a text that is no file, or was found from there.
+pub(crate) fn is_of_no_file(path: &Path) -> bool {
+    path.starts_with("/\0")
 }
 
 /// The `file:` URI of an absolute path.
@@ -80,7 +88,7 @@ mod tests {
 
     use lsp_types::Uri;
 
-    use super::{of_path, to_path};
+    use super::{is_of_no_file, of_path, to_path};
 
     #[test]
     fn paths_come_back() {
@@ -94,6 +102,9 @@ mod tests {
         let path = |text: &str| to_path(&Uri::from_str(text).unwrap());
         assert_eq!(path("file:///srv/a%20b/../c.plan"), Path::new("/srv/c.plan"));
         assert_eq!(path("file://localhost/srv/c.plan"), Path::new("/srv/c.plan"));
-        assert!(path("untitled:Untitled-1").starts_with("/\0"));
+        assert!(is_of_no_file(&path("untitled:Untitled-1")));
+        assert!(
+            is_of_no_file(&path("git:/srv/c.plan?ref=HEAD")) && !is_of_no_file(&path("file:///srv/c.plan"))
+        );
     }
 }

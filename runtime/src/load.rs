@@ -66,12 +66,36 @@ pub enum Trouble {
     Other(#[source] io::Error),
 }
 
-/// The findings that only this module makes: stable name and one-line meaning; all of them are errors.
-pub const FINDINGS: [(&str, &str); 4] = [
-    ("file_missing", "a file that was named does not exist"),
-    ("file_is_folder", "a folder stands where a plan file is wanted"),
-    ("file_not_regular", "a pipe, a socket or a device stands where a plan file is wanted"),
-    ("file_unreadable", "a file or folder cannot be read"),
+/// The findings that only this module makes: stable name, one-line meaning, and a text on what to do; all of them are
+/// errors.
+pub const FINDINGS: [(&str, &str, &str); 4] = [
+    (
+        "file_missing",
+        "a file that was named does not exist",
+        "The command line names a plan, or a folder of plans, that is not there. A relative path starts from the\n\
+         folder that the command is started in: `/` for most service managers, the home of the account for cron. Give\n\
+         the whole path there, and look for a spelling mistake, or for a disk that is not mounted. A file that an\n\
+         `import` names and that is not there is `unreadable_import`.",
+    ),
+    (
+        "file_is_folder",
+        "a folder stands where a plan file is wanted",
+        "`plan check` and `plan fmt` take folders, and look at every plan below; what runs or shows a plan takes one\n\
+         file. Name it: `plan run /etc/backplan/site.plan`.",
+    ),
+    (
+        "file_not_regular",
+        "a pipe, a socket or a device stands where a plan file is wanted",
+        "A pipe may never end, and a device is no text: a plan must be a regular file, or a link to one. Its path also\n\
+         says from where it imports. Save what comes out of a pipe as a file first.",
+    ),
+    (
+        "file_unreadable",
+        "a file or folder cannot be read",
+        "It is there, and the account that runs `plan` may not read it, or the disk fails. That account needs `r` on\n\
+         the file and `x` on each folder above; `namei -l PATH` shows where that ends. A plan that root alone may read\n\
+         is checked as root too. Where the message speaks of input and output, see to the disk.",
+    ),
 ];
 
 impl Trouble {

@@ -34,6 +34,15 @@ fn the_grammar_knows_every_kind_type_and_function() {
 }
 
 #[test]
+fn the_extension_is_packed_without_a_question() {
+    // The packer asks, at a terminal, where there is no licence beside the extension or no address of its repository.
+    let licence = |path| fs::read_to_string(repository(path)).unwrap();
+    assert_eq!(licence("editors/vscode/LICENSE"), licence("LICENSE"));
+    let package: Value = serde_json::from_str(&licence("editors/vscode/package.json")).unwrap();
+    assert!(package["scripts"]["package"].as_str().unwrap().contains("--allow-missing-repository"));
+}
+
+#[test]
 fn the_grammar_colours_plans_in_the_tokeniser_of_the_editor() {
     let folder = repository("editors/vscode");
     assert!(folder.join("node_modules/vscode-textmate").is_dir(), "tests/run brings what this needs");

@@ -142,7 +142,18 @@ fn hover_says_meaning_type_and_default() {
         "{attribute}"
     );
     assert!(client.hover_at("site.plan", &text, "archive").contains("archive NAME"));
+    for (word, says) in
+        [("plan site", "plan's name"), ("import", "Takes in a library"), ("let data", "A name for a value")]
+    {
+        let hover = client.hover_at("site.plan", &text, word);
+        assert!(hover.contains(says), "{word}: {hover}");
+    }
     assert!(client.hover_at("site.plan", &text, "files").contains("Trees of files."));
+    let named = text.replace("  to  ", "  name = 'a.tar.gz'\n  to  ");
+    client.change("site.plan", &named);
+    let name = client.hover_at("site.plan", &named, "name =");
+    assert!(name.contains("Default: PLAN_ARCHIVE_UTCTIME.tar.gz, `.age`"), "{name}");
+    client.change("site.plan", &text);
     let store = client.hover_at("site.plan", &text, "nas");
     assert!(store.contains("store nas: dir") && store.contains("company.plan"), "{store}");
     assert_eq!(client.end(), Some(0));
@@ -176,6 +187,97 @@ fn completion_offers_what_may_stand_there() {
     assert!(labels.contains(&"company.plan".into()), "{labels:?}");
     let labels = offers(&mut client, "plan site\nimport \"company.plan\" { ", " }\n");
     assert_eq!(labels, ["site"]);
+    assert_eq!(client.end(), Some(0));
+}
+
+#[test]
+fn what_completion_offers_is_right_where_it_is_put() {
+    let scenario = world();
+    scenario.write("a$b.plan", "");
+    scenario.write("two.plan", "param one: string\nparam two: string\nparam three: string\n");
+    let mut client = Client::start(&scenario);
+    client.open("site.plan", SITE);
+    let offers = |client: &mut Client, before: &str, after: &str| {
+        let text = format!("{before}{after}");
+        client.change("site.plan", &text);
+        client.offers("site.plan", &text, before.len())
+    };
+    let labels = |items: &[Value]| -> Vec<String> {
+        items.iter().map(|item| item["label"].as_str().unwrap().to_owned()).collect()
+    };
+    // The root of the disk, not the plan's folder.
+    let roots = labels(&offers(&mut client, "plan site\nimport \"/", "\"\n"));
+    assert!(roots.contains(&"etc/".into()) && !roots.contains(&"company.plan".into()), "{roots:?}");
+    // What is bound already, before and behind.
+    for (before, after) in [
+        ("one = \"a\", ", " }"),
+        ("\n  one = \"a\"\n  ", "\n}"),
+        ("", ", one = \"a\" }"),
+        ("\n  ", "\n  one = \"a\"\n}"),
+    ] {
+        let found =
+            labels(&offers(&mut client, &format!("plan site\nimport \"two.plan\" {{ {before}"), after));
+        assert_eq!(found, ["two", "three"], "{before}|{after}");
+    }
+    // A list where a list is wanted, found by what is typed; a word of it within.
+    let items = offers(&mut client, &format!("{SITE}\narchive b {{\n  from = all\n  to = n"), "\n}\n");
+    let list = items.iter().find(|item| item["label"] == "[nas]").unwrap();
+    assert_eq!((&list["textEdit"]["newText"], &list["filterText"]), (&json!("[nas]"), &json!("nas")));
+    assert!(!labels(&items).contains(&"nas".into()));
+    let words = labels(&offers(&mut client, &format!("{SITE}\npolicy {{\n  require = "), "\n}\n"));
+    assert!(words.contains(&"[encrypt]".into()) && !words.contains(&"encrypt".into()), "{words:?}");
+    // A name is no snippet, whatever is in it; a form to fill in is one.
+    let items = offers(&mut client, "plan site\nimport \"a", "\"\n");
+    let dollar = items.iter().find(|item| item["label"] == "a$b.plan").unwrap();
+    assert_eq!(
+        (&dollar["textEdit"]["newText"], &dollar["insertTextFormat"]),
+        (&json!("a$b.plan"), &json!(1))
+    );
+    let items = offers(&mut client, &format!("{SITE}\nsou"), "");
+    let source = items.iter().find(|item| item["label"] == "source").unwrap();
+    assert_eq!(source["insertTextFormat"], 2);
+    // Only what can be allowed.
+    let allowed = labels(&offers(&mut client, &format!("{SITE}\n# allow: "), ""));
+    assert!(allowed.contains(&"live_database".into()) && allowed.contains(&"replaced".into()), "{allowed:?}");
+    for error in ["syntax", "unknown_kind", "policy_broken"] {
+        assert!(!allowed.contains(&error.into()), "{error}");
+    }
+    assert_eq!(client.end(), Some(0));
+}
+
+#[test]
+fn a_text_that_is_not_saved_has_no_folder_to_import_from() {
+    let scenario = world();
+    let mut client = Client::start(&scenario);
+    for path in ["company.plan", "../company.plan", "../../../company.plan"] {
+        let text = SITE.replace("company.plan", path);
+        let name = format!("untitled:Untitled-{}", path.len());
+        client.open(&name, &text);
+        let told = client.diagnostics(&name);
+        let import = told.iter().find(|one| one["code"] == "unreadable_import").unwrap();
+        let message = import["message"].as_str().unwrap();
+        assert!(message.contains("is not saved") && message.contains("save the text in"), "{message}");
+        assert!(!message.contains("NUL") && !message.contains('\0'), "{message}");
+        let hover = client.hover_at(&name, &text, path);
+        assert!(hover.contains("is not saved") && !hover.contains('\0'), "{hover}");
+    }
+    // A path from the root is known all the same.
+    let root = scenario.path("company.plan");
+    client.open("untitled:Untitled-0", &SITE.replace("company.plan", root.to_str().unwrap()));
+    assert_eq!(client.diagnostics("untitled:Untitled-0"), [] as [Value; 0]);
+    assert_eq!(client.end(), Some(0));
+}
+
+#[test]
+fn parameters_that_a_plan_does_not_have_are_not_its_fault() {
+    let scenario = world();
+    let mut client = Client::start_with(&scenario, &["-p", "sites=x", "-p", "days=7", "lsp"]);
+    client.open("site.plan", SITE);
+    assert_eq!(client.diagnostics("site.plan"), [] as [Value; 0]);
+    // One that it has counts.
+    client.change("site.plan", &format!("{SITE}param days: duration = 7d\nkeep {{ within = days }}\n"));
+    let told = client.diagnostics("site.plan");
+    assert!(told.iter().any(|one| one["code"] == "bad_param"), "{told:#?}");
     assert_eq!(client.end(), Some(0));
 }
 

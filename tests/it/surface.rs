@@ -41,7 +41,14 @@ fn pages_are_found_by_name() {
         .status(2)
         .stdout("")
         .stderr_has("did you mean `unreached_source`");
-    scenario.plan(["explain", "file_missing"]).status(0);
+    for name in ["file_missing", "file_is_folder", "file_not_regular", "file_unreadable"] {
+        let answer = scenario.plan(["explain", name]).status(0);
+        assert!(answer.stdout.len() > 200, "{}", answer.stdout);
+    }
+    let page = scenario.plan(["explain", "not_text"]).status(0).stdout_has("iconv");
+    assert!(!page.stdout.contains("plan site"), "{}", page.stdout);
+    let page = scenario.plan(["explain", "bad_param"]).status(0);
+    page.stdout_has("A plan that has it, with `-p days=many`").stdout_has("Mended, with `-p days=60d`");
 }
 
 #[test]

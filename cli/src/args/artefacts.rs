@@ -205,9 +205,6 @@ pub struct RestoreArgs {
     /// For a Postgres cluster: recover up to this time
     #[arg(long, value_name = "TIME", group = "point")]
     pub at: Option<String>,
-    /// How a Postgres cluster comes back.
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
     /// Restore this source only; may be given for several
     #[arg(long = "source", value_name = "SOURCE")]
     pub sources: Vec<String>,
@@ -229,6 +226,9 @@ pub struct RestoreArgs {
     /// Whom the summary is for
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
+    /// How a Postgres cluster comes back; last, as its heading stands over all that follows.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// Compare backups with their hashes, or rehearse a restore.

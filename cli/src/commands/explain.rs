@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use backplan_compiler::codes::{self, CODES, Code, LIVE};
-use backplan_compiler::explain as pages;
+use backplan_compiler::explain::{self as pages, Given, Page};
 use backplan_compiler::finding::Severity;
 use backplan_compiler::schema::{self, Attr, FUNCTIONS, KINDS, Kind, Naming, Presence, Type};
 use backplan_runtime::load::FINDINGS;
@@ -30,8 +30,8 @@ fn page(name: &str) -> Option<String> {
     if let Some(code) = codes::code(name) {
         return Some(finding_page(code));
     }
-    if let Some((name, meaning)) = FINDINGS.iter().find(|(known, _)| *known == name) {
-        return Some(format!("{name} (error)\n\n{meaning}.\n"));
+    if let Some((name, meaning, text)) = FINDINGS.iter().find(|(known, ..)| *known == name) {
+        return Some(format!("{name} (error)\n\n{meaning}.\n\n{text}\n"));
     }
     if let Some((_, call, doc)) = FUNCTIONS.iter().find(|(known, ..)| *known == name) {
         return Some(format!("{call}\n\n{doc}\n"));
@@ -63,7 +63,7 @@ fn contents() -> String {
     for code in CODES {
         let _ = writeln!(text, "  {:<28} {:<8} {}", code.name, weight(code.severity), code.meaning);
     }
-    for (name, meaning) in FINDINGS {
+    for (name, meaning, _) in FINDINGS {
         let _ = writeln!(text, "  {name:<28} {:<8} {meaning}", weight(Severity::Error));
     }
     text.push_str("\nFindings of `plan check --live`\n\n");
@@ -78,22 +78,31 @@ fn finding_page(code: &Code) -> String {
     let mut text = format!("{} ({})\n\n{}.\n", code.name, weight(code.severity), code.meaning);
     let Some(page) = pages::page(code.name) else { return text };
     let _ = write!(text, "\n{}\n", page.text.trim());
-    if !page.params.is_empty() {
-        let params: Vec<String> =
-            page.params.iter().map(|(name, value)| format!("-p {name}={value}")).collect();
-        let _ = write!(text, "\nWith `{}`:\n", params.join(" "));
-    }
     if !page.failing.is_empty() {
-        example("A plan that has it:", page.failing, &mut text);
+        example(
+            &format!("A plan that has it{}:", given(page, |given| given.failing)),
+            page.failing,
+            &mut text,
+        );
     }
     if let Some(library) = page.library {
         example("company.plan, which it imports:", library, &mut text);
     }
     if !page.mended.is_empty() {
-        let title = if page.failing.is_empty() { "A plan that needs it:" } else { "Mended:" };
-        example(title, page.mended, &mut text);
+        let title = match page.failing {
+            "" => "A plan of the sort that is looked at:".to_owned(),
+            _ => format!("Mended{}:", given(page, |given| given.mended)),
+        };
+        example(&title, page.mended, &mut text);
     }
     text
+}
+
+/// What parameters are given with an example.
+fn given(page: &Page, value: impl Fn(&Given) -> &str) -> String {
+    let params: Vec<String> =
+        page.params.iter().map(|given| format!("-p {}={}", given.name, value(given))).collect();
+    if params.is_empty() { String::new() } else { format!(", with `{}`", params.join(" ")) }
 }
 
 fn example(title: &str, plan: &str, text: &mut String) {

@@ -1,6 +1,6 @@
 //! Imports and parameters.
 
-use super::Page;
+use super::{Given, Page};
 
 pub(super) const PAGES: &[Page] = &[
     Page {
@@ -157,7 +157,8 @@ archive site { from = [site], to = [local] }
     Page {
         name: "bad_param",
         text: "A value given by `-p` or the environment is text; it is read as a literal of the parameter's\n\
-             type. In the failing example, `-p days=many` is given.",
+             type, so that it cannot be anything else by accident. Give a value of that type: for a `duration`\n\
+             `30d` or `12h`, for an `int` `7`, for a `bool` `true`.",
         failing: r#"plan site
 
 param days: duration = 30d
@@ -169,13 +170,14 @@ keep { within = days }
 "#,
         mended: r#"plan site
 
-param days: string = "30d"
+param days: duration = 30d
 
-store local: dir { path = "/backup/${days}" }
+store local: dir { path = "/backup" }
 source site: files { paths = ["/srv/site"] }
 archive site { from = [site], to = [local] }
+keep { within = days }
 "#,
         library: None,
-        params: &[("days", "many")],
+        params: &[Given { name: "days", failing: "many", mended: "60d" }],
     },
 ];

@@ -20,6 +20,15 @@ wal main { to = [local] }
 objective { rpo = 5m }
 "#;
 
+const CYCLED: &str = r#"plan node
+
+store local: dir { path = "/backup" }
+staging { path = "/var/tmp/node" }
+source main: postgres { driver = basebackup, user = "backup", run_as = "postgres" }
+archive node { from = [main], to = [local] }
+cycle { incrementals = 6 }
+"#;
+
 const fn page(name: &'static str, text: &'static str, plan: &'static str) -> Page {
     Page { name, text, failing: "", mended: plan, library: None, params: &[] }
 }
@@ -108,8 +117,10 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "rights_missing",
-        "`basebackup` and `probackup` need a role with REPLICATION, or a superuser. `dump` needs to read every\n\
-         table: `pg_read_all_data`, a superuser, or a grant on each, which is why that is a warning.",
+        "`basebackup` and `probackup` need a role with REPLICATION, or a superuser: `alter role NAME with\n\
+         replication`. Without it every run fails, so that this is an error.\n\n\
+         `dump` needs to read every table: as a superuser, by `grant pg_read_all_data to NAME`, or by a grant on\n\
+         each. The last cannot be seen from outside, so that for `dump` this is told as a warning.",
         CLUSTER,
     ),
     page(
@@ -122,8 +133,9 @@ pub(super) const PAGES: &[Page] = &[
         "summarize_off",
         "The plan has a cycle, and the server could back up what changed: PostgreSQL 17 finds it in summaries of\n\
          its log. With `summarize_wal = off` there are none, and every run takes all of it. A reload of the\n\
-         server is enough to change it.",
-        CLUSTER,
+         server is enough to change it: `alter system set summarize_wal = on`, `select pg_reload_conf()`. The\n\
+         next run is a full still; the one after it takes what changed.",
+        CYCLED,
     ),
     page(
         "wal_level",

@@ -80,8 +80,8 @@ archive site {
     Page {
         name: "unused_allow",
         text: "`# allow: NAME reason` takes away one warning or note on its line, or on the next line if it\n\
-             stands alone. Where there is no such finding (any more), it would hide one that comes later.\n\
-             Errors cannot be allowed.",
+             stands alone. Where there is no such finding (any more), it would hide one that comes later:\n\
+             delete the comment. Errors cannot be allowed.",
         failing: r#"plan site
 
 store local: dir { path = "/backup" }
@@ -97,8 +97,7 @@ store local: dir { path = "/backup" }
 source site: files { paths = ["/srv/site"] }
 archive site { from = [site], to = [local] }
 
-# allow: inline_secret the hook is public
-notify ops: webhook { url = "https://chat.example/hook" }
+notify ops: webhook { url = file("/etc/backplan/hook") }
 "#,
         library: None,
         params: &[],

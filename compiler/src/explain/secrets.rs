@@ -56,7 +56,8 @@ notify ops: webhook { url = file("/etc/backplan/hook") }
     Page {
         name: "no_recipient",
         text: "An archive encrypted for nobody could not be opened by anybody, and an archive that was to be\n\
-             encrypted must not be plain because a list is empty.",
+             encrypted must not be plain because a list is empty. Name the public key of whoever is to open it;\n\
+             leave `encrypt` out only where the archive may be plain.",
         failing: r#"plan site
 
 store local: dir { path = "/backup" }
@@ -67,7 +68,11 @@ archive site { from = [site], to = [local], encrypt = [] }
 
 store local: dir { path = "/backup" }
 source site: files { paths = ["/srv/site"] }
-archive site { from = [site], to = [local] }
+archive site {
+  from    = [site]
+  to      = [local]
+  encrypt = ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]
+}
 "#,
         library: None,
         params: &[],

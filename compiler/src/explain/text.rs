@@ -78,28 +78,27 @@ archive site { from = [site], to = [local] }
     Page {
         name: "not_text",
         text: "A plan is UTF-8 text. Control characters, and characters that make a reader see another text\n\
-             than the one that is read, may stand in strings as escapes only. (No example is shown.)",
-        failing: r#""#,
-        mended: r#"plan site
-
-store local: dir { path = "/backup" }
-source site: files { paths = ["/srv/site"] }
-archive site { from = [site], to = [local] }
-"#,
+             than the one that is read (those that turn the direction of writing, that have no width), may\n\
+             stand in strings as escapes only.\n\n\
+             Where the byte shown is in the first few, the file is most likely no plan at all: an archive, a\n\
+             picture. Where it stands in a word with an accent, the file was saved in another encoding:\n\
+             `iconv -f latin1 -t utf-8 old.plan > new.plan`. Where a character is shown as an escape, it mostly\n\
+             came with text copied from a page or a chat: delete it, or write the escape, `\\u{202e}`, if a\n\
+             string is to hold it.",
+        failing: "",
+        mended: "",
         library: None,
         params: &[],
     },
     Page {
         name: "file_too_large",
-        text: "A plan is a page that a person reads; a file of more than a megabyte is none. (No example is\n\
-             shown.)",
-        failing: r#""#,
-        mended: r#"plan site
-
-store local: dir { path = "/backup" }
-source site: files { paths = ["/srv/site"] }
-archive site { from = [site], to = [local] }
-"#,
+        text: "A plan is a page that a person reads; a file of more than a megabyte is none, and is not read any\n\
+             further.\n\n\
+             See that the path names the plan and not its backup or a dump. A plan that a program has written\n\
+             out, path by path, becomes short with a pattern (`paths = [\"/srv/*/data\"]`), with a source that\n\
+             takes the folder above and an `exclude`, or with libraries that it imports.",
+        failing: "",
+        mended: "",
         library: None,
         params: &[],
     },

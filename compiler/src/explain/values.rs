@@ -31,14 +31,14 @@ archive site { from = [site], to = [local] }
 store local: dir { path = "/backup" }
 source site: files { paths = ["/srv/site"] }
 archive site { from = [site], to = [local] }
-schedule { run = daily at 02:30, zone = "Europe/Berln" }
+schedule { run = daily at 04:30, zone = "Europe/Berln" }
 "#,
         mended: r#"plan site
 
 store local: dir { path = "/backup" }
 source site: files { paths = ["/srv/site"] }
 archive site { from = [site], to = [local] }
-schedule { run = daily at 02:30, zone = "Europe/Berlin" }
+schedule { run = daily at 04:30, zone = "Europe/Berlin" }
 "#,
         library: None,
         params: &[],

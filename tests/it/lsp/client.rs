@@ -25,7 +25,12 @@ pub struct Client {
 impl Client {
     /// Starts a server and shakes hands.
     pub fn start(scenario: &Scenario) -> Self {
-        let mut child = scenario.converse(["lsp", "--stdio"]);
+        Self::start_with(scenario, &["lsp", "--stdio"])
+    }
+
+    /// As an editor starts it, with these arguments.
+    pub fn start_with(scenario: &Scenario, args: &[&str]) -> Self {
+        let mut child = scenario.converse(args);
         let out = BufReader::new(child.stdout.take().unwrap());
         let folder = format!("file://{}", scenario.path("").to_str().unwrap().trim_end_matches('/'));
         let mut client = Client {
@@ -100,8 +105,9 @@ impl Client {
         self.send(&json!({ "jsonrpc": "2.0", "method": method, "params": params }));
     }
 
+    /// The URI of a file of the scenario; of a text that is none, its name is the URI.
     fn uri(&self, name: &str) -> String {
-        format!("{}/{name}", self.folder)
+        if name.starts_with("untitled:") { name.to_owned() } else { format!("{}/{name}", self.folder) }
     }
 
     /// Opens a text.
@@ -187,9 +193,14 @@ impl Client {
 
     /// What is offered at an offset.
     pub fn complete(&mut self, name: &str, text: &str, offset: usize) -> Vec<String> {
+        let items = self.offers(name, text, offset);
+        items.iter().map(|item| item["label"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// What is offered at an offset, with what it puts in.
+    pub fn offers(&mut self, name: &str, text: &str, offset: usize) -> Vec<Value> {
         let params = json!({ "textDocument": self.document(name), "position": position(text, offset) });
-        let answer = self.request("textDocument/completion", params).unwrap();
-        answer.as_array().unwrap().iter().map(|item| item["label"].as_str().unwrap().to_owned()).collect()
+        self.request("textDocument/completion", params).unwrap().as_array().unwrap().clone()
     }
 
     /// The changes that a change of name makes, by file.
