@@ -97,3 +97,28 @@ fn the_rule_is_named_with_its_place() {
     why("site/good.tmp", 3).stdout_has("which backups hold it is not known");
     scenario.plan(["why", "none.plan", "x"]).status(2);
 }
+
+#[test]
+fn a_marked_folder_is_left_out_itself_unless_an_entry_of_paths_is_in_it() {
+    let scenario = world();
+    let text =
+        scenario.read("p.plan").replace("\"site/cache/keep\"", "\"site/cache/keep\", \"site/led/on/to\"");
+    scenario.write("p.plan", text);
+    let script = "mkdir -p led/on/to led/mark && touch led/x led/on/to/y led/mark/z && \
+                  cp marked/CACHEDIR.TAG led && cp marked/CACHEDIR.TAG led/mark && cp marked/CACHEDIR.TAG led/on/to";
+    shell(&scenario.path("site"), script);
+    scenario.next_day().plan(["run"]).status(3);
+    let listed = scenario.plan(["ls", "latest"]).status(0).stdout;
+    let all = ["marked", "marked/CACHEDIR.TAG", "led", "led/x", "led/mark", "led/mark/z", "led/on/to/y"];
+    for path in all {
+        let is_there = listed.lines().any(|line| line.ends_with(&format!("site/site/{path}")));
+        let answer = scenario.plan(["why", "p.plan", &format!("site/{path}"), "--format", "json"]);
+        assert_eq!(answer.json()["backed_up"], is_there, "{path}: {answer:?}\n{listed}");
+        assert_eq!(is_there, !path.contains("mark"), "{path}\n{listed}");
+    }
+    scenario
+        .plan(["why", "p.plan", "site/marked"])
+        .status(3)
+        .stdout_has("is NOT backed up")
+        .stdout_has("`$W/work/site/marked` has a `CACHEDIR.TAG`");
+}

@@ -166,7 +166,10 @@ fn of_files(set: &SourceSet, files: &Files, answer: &Answer) -> (&'static str, S
         }
         Some(Rule::Cache(folder)) => (
             "exclude_caches",
-            format!("left out by `exclude_caches`: `{}` has a `CACHEDIR.TAG`", folder.display()),
+            format!(
+                "left out by `exclude_caches`: `{}` has a `CACHEDIR.TAG`, and with it goes all that is in it",
+                folder.display()
+            ),
         ),
         Some(Rule::FileSystem(folder)) => (
             "one_file_system",
