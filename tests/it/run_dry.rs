@@ -283,3 +283,156 @@ fn what_would_make_the_run_fail_is_shown_beforehand() {
     scenario.write("other/p_main_20260102T023000Z.tar.gz", "foreign");
     scenario.plan(["run", "--dry-run"]).status(1).stdout_has("is there already");
 }
+
+/// Shows a run and then makes it: both end with this status, and with the same of every step. What was shown.
+#[track_caller]
+fn shown_and_done(scenario: &Scenario, status: i32) -> serde_json::Value {
+    let shown = scenario.plan(["run", "--dry-run", "--format", "json"]).status(status).json();
+    let done = scenario.plan(["run", "--format", "json"]).status(status).json();
+    assert_eq!(shown["verdict"], done["verdict"]);
+    let outcomes = |json: &serde_json::Value| {
+        let steps = json["steps"].as_array().unwrap().iter();
+        let steps =
+            steps.map(|step| format!("{} {}", step["step"], step["outcome"]).replace("would_run", "done"));
+        steps.collect::<Vec<_>>()
+    };
+    assert_eq!(outcomes(&shown), outcomes(&done));
+    for archive in shown["archives"].as_array().unwrap() {
+        let name = archive["artefact"].as_str().unwrap();
+        for store in ["far", "near"] {
+            let says = archive["stores"].as_array().unwrap().iter().any(|one| one == store);
+            assert_eq!(scenario.path(store).join(name).exists(), says, "{store} {archive}");
+        }
+    }
+    let made = done["archives"].as_array().unwrap().iter().filter(|one| !one["size"].is_null()).count();
+    assert_eq!(shown["archives"].as_array().unwrap().len(), made);
+    for step in shown["steps"].as_array().unwrap().iter().filter(|step| step["outcome"] == "not_run") {
+        assert_eq!(step["would_delete"].as_array().unwrap().len(), 0, "{step}");
+        assert_eq!(step["found"].as_array().unwrap().len(), 0, "{step}");
+    }
+    shown
+}
+
+/// Two stores with a past of five runs, of which three are kept.
+fn two_stores(absent: &str, more: &str) -> Scenario {
+    let text = format!(
+        "plan p\n\nstore far: dir {{\n  path   = \"far\"\n  absent = {absent}\n}}\n\nstore near: dir {{\n  path = \"near\"\n}}\n\n\
+         source site: files {{\n  paths = [\"site\"]\n}}\n\nsource other: files {{\n  paths = [\"other\"]\n}}\n\n\
+         archive main {{\n  from = [site]\n  to   = [far, near]\n}}\n\narchive rest {{\n  from = [other]\n  to   = [near]\n}}\n\n\
+         keep {{\n  last = 3\n}}\n{more}"
+    );
+    let scenario = Scenario::new().file("p.plan", text).file("site/a", "a").file("other/b", "b");
+    fs::create_dir(scenario.path("staging")).unwrap();
+    for _ in 0..5 {
+        let run = scenario.next_day().plan(["run"]);
+        run.status(0);
+    }
+    scenario.next_day();
+    scenario
+}
+
+fn step<'a>(json: &'a serde_json::Value, name: &str) -> &'a serde_json::Value {
+    json["steps"].as_array().unwrap().iter().find(|one| one["step"] == name).unwrap()
+}
+
+#[test]
+fn a_finding_of_the_check_is_no_trouble_of_the_run() {
+    let scenario = two_stores("warn", "\nlet unused = \"x\"\n");
+    scenario.plan(["check", "p.plan"]).status(3);
+    shown_and_done(&scenario, 0);
+}
+
+#[test]
+fn what_would_not_be_made_is_not_shown() {
+    for staging in ["", STAGING] {
+        let scenario = two_stores("warn", staging);
+        fs::remove_dir_all(scenario.path("site")).unwrap();
+        fs::remove_dir_all(scenario.path("other")).unwrap();
+        let human = scenario.plan(["run", "--dry-run"]).status(1);
+        assert!(!human.stdout.contains("now there:") && !human.stdout.contains("runs stay"), "{human:?}");
+        assert!(!human.stdout.contains(" -> "), "{human:?}");
+        human.stdout_has("no artefact would be made").stdout_has("would not run: `scan/site` failed");
+        let shown = shown_and_done(&scenario, 1);
+        assert_eq!(step(&shown, "scan/site")["outcome"], "failed");
+        assert_eq!(step(&shown, "pack/main")["outcome"], "not_run");
+        assert_eq!(step(&shown, "commit/near")["outcome"], "not_run");
+        assert_eq!(step(&shown, "prune/near")["outcome"], "not_run");
+        assert_eq!(shown["archives"], serde_json::json!([]));
+    }
+}
+
+#[test]
+fn what_is_whole_is_shown_where_the_rest_would_fail() {
+    for staging in ["", STAGING] {
+        let scenario = two_stores("warn", staging);
+        fs::remove_dir_all(scenario.path("site")).unwrap();
+        let before = everything(&scenario.path("near"));
+        let shown = shown_and_done(&scenario, 1);
+        assert_eq!(step(&shown, "commit/far")["outcome"], "not_run");
+        assert_eq!(step(&shown, "commit/near")["outcome"], "would_run");
+        assert_eq!(shown["archives"][0]["archive"], "rest");
+        assert_eq!(shown["archives"][0]["stores"], serde_json::json!(["near"]));
+        // What is shown to go is what went: the backups of the source that failed stay.
+        let after = everything(&scenario.path("near"));
+        let gone = before.keys().filter(|path| !after.contains_key(*path) && !path.is_dir());
+        let gone: BTreeSet<String> = gone
+            .filter(|path| before[*path].1 & 0o170_000 == 0o100_000)
+            .map(|path| format!("near:{}", path.strip_prefix(scenario.path("near")).unwrap().display()))
+            .filter(|name| !name.contains("/lock/"))
+            .collect();
+        assert_eq!(would_delete(&shown, "prune/near"), gone);
+    }
+}
+
+#[test]
+fn a_store_that_is_gone_means_what_the_plan_says() {
+    for staging in ["", STAGING] {
+        for (absent, status) in [("warn", 3), ("skip", 0), ("fail", 1)] {
+            let scenario = two_stores(absent, staging);
+            fs::rename(scenario.path("far"), scenario.path("away")).unwrap();
+            let shown = shown_and_done(&scenario, status);
+            let goes_on = absent != "fail";
+            let outcome = if goes_on { "dropped" } else { "failed" };
+            assert_eq!(step(&shown, "lock/far")["outcome"], outcome, "{absent}");
+            assert_eq!(shown["errors"].as_array().unwrap().is_empty(), goes_on, "{absent}");
+            let artefacts = shown["archives"].as_array().unwrap();
+            assert_eq!(artefacts.len(), if goes_on { 2 } else { 0 }, "{absent}");
+            assert!(artefacts.iter().all(|one| one["stores"] == serde_json::json!(["near"])), "{shown}");
+            assert!(!scenario.path("far").exists());
+        }
+    }
+}
+
+#[test]
+fn a_name_that_is_taken_keeps_an_artefact_from_one_store() {
+    for staging in ["", STAGING] {
+        let scenario = two_stores("warn", staging);
+        // Otherwise nothing changed, and nothing would be written.
+        scenario.write("site/c", "c");
+        let shown = scenario.plan(["run", "--dry-run", "--format", "json"]).status(0).json();
+        let name = shown["archives"][0]["artefact"].as_str().unwrap();
+        scenario.write(&format!("far/{name}"), "foreign");
+        let text = scenario.plan(["run", "--dry-run"]).status(1).stdout;
+        assert!(text.contains("is there already") && text.contains(&format!("{name} -> near\n")), "{text}");
+        let answer = scenario.plan(["run", "--format", "json"]).status(1);
+        assert_eq!(answer.json()["committed"], serde_json::json!(["near"]), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_store_in_use_is_told_with_the_status_that_a_run_has() {
+    let text = plan(
+        "source slow: command {\n  run = [\"sh\", \"-c\", \"touch reading; sleep 300\"]\n  as  = \"x\"\n}\n\narchive main {\n  from = all\n  to   = [store]\n}\n",
+    );
+    let scenario = Scenario::new().file("p.plan", text);
+    let running = scenario.next_day().start(["run"]);
+    wait_for("the reading", || scenario.path("reading").exists());
+    scenario
+        .plan(["run", "--dry-run"])
+        .status(4)
+        .stdout_has("the run would not begin")
+        .stdout_has("in use by");
+    scenario.plan(["run"]).status(4);
+    running.signal("TERM");
+    running.answer().status(143);
+}

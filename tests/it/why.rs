@@ -97,3 +97,113 @@ fn the_rule_is_named_with_its_place() {
     why("site/good.tmp", 3).stdout_has("which backups hold it is not known");
     scenario.plan(["why", "none.plan", "x"]).status(2);
 }
+
+#[test]
+fn a_marked_folder_is_left_out_itself_unless_an_entry_of_paths_is_in_it() {
+    let scenario = world();
+    let text =
+        scenario.read("p.plan").replace("\"site/cache/keep\"", "\"site/cache/keep\", \"site/led/on/to\"");
+    scenario.write("p.plan", text);
+    let script = "mkdir -p led/on/to led/mark && touch led/x led/on/to/y led/mark/z && \
+                  cp marked/CACHEDIR.TAG led && cp marked/CACHEDIR.TAG led/mark && cp marked/CACHEDIR.TAG led/on/to";
+    shell(&scenario.path("site"), script);
+    scenario.next_day().plan(["run"]).status(3);
+    let listed = scenario.plan(["ls", "latest"]).status(0).stdout;
+    let all = ["marked", "marked/CACHEDIR.TAG", "led", "led/x", "led/mark", "led/mark/z", "led/on/to/y"];
+    for path in all {
+        let is_there = listed.lines().any(|line| line.ends_with(&format!("site/site/{path}")));
+        let answer = scenario.plan(["why", "p.plan", &format!("site/{path}"), "--format", "json"]);
+        assert_eq!(answer.json()["backed_up"], is_there, "{path}: {answer:?}\n{listed}");
+        assert_eq!(is_there, !path.contains("mark"), "{path}\n{listed}");
+    }
+    scenario
+        .plan(["why", "p.plan", "site/marked"])
+        .status(3)
+        .stdout_has("is NOT backed up")
+        .stdout_has("`$W/work/site/marked` has a `CACHEDIR.TAG`");
+}
+
+/// How many backups hold a path, and what is said of it.
+fn held(scenario: &Scenario, path: &str) -> (usize, serde_json::Value) {
+    let json = scenario.plan(["why", "p.plan", path, "--format", "json"]).json();
+    (json["backups"].as_array().unwrap().len(), json)
+}
+
+#[test]
+fn a_backup_is_one_however_many_sources_have_read_the_path() {
+    let twice = "source db: sqlite {\n  path = \"app.db\"\n}\n\nsource again: sqlite {\n  path = \"app.db\"\n}\n\n\
+                 store other: dir {\n  path = \"other\"\n}\n\n\
+                 archive main {\n  from = [db]\n  to   = [store]\n}\n\narchive second {\n  from = [again]\n  to   = [other]\n}\n";
+    let scenario = Scenario::new().file("p.plan", plan(twice));
+    shell(&scenario.path("."), "sqlite3 app.db 'create table t (n)'");
+    for count in 1..3 {
+        scenario.next_day().plan(["run"]).status(0);
+        let (backups, json) = held(&scenario, "app.db");
+        assert_eq!(backups, count, "{json}");
+        assert_eq!(json["backups"][0]["sources"], serde_json::json!(["again", "db"]));
+        assert_eq!(json["backups"][0]["stores"], serde_json::json!(["other", "store"]));
+    }
+    scenario.plan(["why", "p.plan", "app.db"]).status(0).stdout_has("held by 2 backups");
+}
+
+#[test]
+fn a_backup_made_under_another_name_of_the_source_holds_it_too() {
+    let text = plan(SOURCES);
+    let scenario = world();
+    for _ in 0..2 {
+        scenario.next_day().plan(["run"]).status(3);
+    }
+    scenario
+        .write("p.plan", text.replace("source site:", "source web:").replace("source db:", "source data:"));
+    for path in ["site/a", "site/deep/x", "site/cache/keep/k", "app.db"] {
+        let (backups, json) = held(&scenario, path);
+        assert_eq!((backups, &json["backed_up"]), (2, &true.into()), "{path}: {json}");
+    }
+    for path in ["site/cache/c", "site/marked/m", "site/nothing", "elsewhere"] {
+        assert_eq!(held(&scenario, path).0, 0, "{path}");
+    }
+    scenario.next_day().plan(["run"]).status(3);
+    assert_eq!(held(&scenario, "site/a").0, 3);
+    scenario
+        .plan(["why", "p.plan", "site/a"])
+        .status(0)
+        .stdout_has("held by 3 backups")
+        .stdout_has("in store, by source `site`\n")
+        .stdout_has("in store\n");
+    // Of a source that the plan no longer has, the backups stay.
+    let at = text.find("source db:").unwrap();
+    let end = text.find("archive main").unwrap();
+    scenario.write("p.plan", text.replace(&text[at..end], ""));
+    scenario
+        .plan(["why", "p.plan", "app.db"])
+        .status(3)
+        .stdout_has("is NOT backed up")
+        .stdout_has("no source of the plan reads it")
+        .stdout_has("held by 3 backups");
+}
+
+#[test]
+fn with_a_root_both_the_path_that_is_read_and_the_one_recorded_are_known() {
+    let scenario = Scenario::new().file("mnt/snap/srv/site/a", "a").file("mnt/snap/srv/site/x.tmp", "x");
+    let root = scenario.path("mnt/snap").display().to_string();
+    let text = format!(
+        "source site: files {{\n  root    = \"{root}\"\n  paths   = [\"/srv/site\"]\n  exclude = [\"*.tmp\"]\n}}\n\n\
+         archive main {{\n  from = all\n  to   = [store]\n}}\n"
+    );
+    scenario.write("p.plan", plan(&text));
+    scenario.next_day().plan(["run"]).status(0);
+    let renamed = plan(&text).replace("source site:", "source web:");
+    for text in [plan(&text), renamed] {
+        scenario.write("p.plan", text);
+        for path in ["/srv/site/a", "mnt/snap/srv/site/a"] {
+            let (backups, json) = held(&scenario, path);
+            assert_eq!((backups, &json["backed_up"]), (1, &true.into()), "{path}: {json}");
+        }
+        scenario
+            .plan(["why", "p.plan", "/srv/site/x.tmp"])
+            .status(3)
+            .stdout_has("left out by the pattern `*.tmp`");
+        scenario.plan(["why", "p.plan", "/srv/other"]).status(3).stdout_has("no source of the plan reads it");
+        scenario.plan(["why", "p.plan", "/srv/site/a"]).stdout_has("read at `$W/work/mnt/snap/srv/site/a`");
+    }
+}

@@ -8,7 +8,6 @@ use backplan_compiler::model::{EnvValue, Level, SourceKind};
 use backplan_compiler::sources::{Place, SourceSet};
 use backplan_compiler::value::Secret;
 use backplan_runtime::catalog::host::StateError;
-use backplan_runtime::control::Control;
 use backplan_runtime::run::coordinator::StopSignal;
 use backplan_runtime::run::event::Observer;
 use backplan_runtime::run::forecast::forecast;
@@ -36,13 +35,8 @@ const CLOCK: &str = "BACKPLAN_NOW";
 /// Where the run could not begin.
 pub fn execute(args: &RunArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
     let ready = ready(&args.plan, global, console)?;
-    let has_warnings = ready.has_warnings;
     let request = request(args, global, ready)?;
-    if args.dry_run {
-        show(args, request, has_warnings, console)
-    } else {
-        make(args, global, request, console)
-    }
+    if args.dry_run { show(args, request, console) } else { make(args, global, request, console) }
 }
 
 fn request(args: &RunArgs, global: &Global, ready: Ready) -> Result<Request, Failure> {
@@ -115,22 +109,13 @@ pub(super) fn clock() -> Result<Clock, Failure> {
     }
 }
 
-fn show(
-    args: &RunArgs,
-    request: Request,
-    has_warnings: bool,
-    console: &mut Console,
-) -> Result<Status, Failure> {
-    let forecast = forecast(request, &Control::default()).map_err(refused)?;
+fn show(args: &RunArgs, request: Request, console: &mut Console) -> Result<Status, Failure> {
+    let forecast = forecast(request).map_err(refused)?;
     match args.format {
         Format::Human => console.answer(&rendered::forecast(&forecast, console.answers())),
         Format::Json => console.answer(&json::document(&forecast)),
     }
-    Ok(match (forecast.errors.is_empty(), forecast.warnings.is_empty() && !has_warnings) {
-        (false, _) => Status::Failed,
-        (true, false) => Status::Warnings,
-        (true, true) => Status::Done,
-    })
+    Ok(status(forecast.verdict))
 }
 
 fn make(args: &RunArgs, global: &Global, request: Request, console: &mut Console) -> Result<Status, Failure> {
@@ -149,14 +134,19 @@ fn make(args: &RunArgs, global: &Global, request: Request, console: &mut Console
         Format::Human => console.answer(&rendered::report(&report, console.answers())),
         Format::Json => console.answer(&json::document(&report)),
     }
-    Ok(match report.verdict {
+    Ok(status(report.verdict))
+}
+
+/// The status that tells of a run's end; that a dry run ends with too.
+fn status(verdict: Verdict) -> Status {
+    match verdict {
         Verdict::Done => Status::Done,
         Verdict::Warnings => Status::Warnings,
         Verdict::Failed => Status::Failed,
         Verdict::Busy => Status::Locked,
         Verdict::Interrupted => Status::Interrupted,
         Verdict::Terminated => Status::Terminated,
-    })
+    }
 }
 
 /// SIGINT, SIGTERM and SIGHUP. A second one is as good as the first: what is being closed is closed.

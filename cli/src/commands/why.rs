@@ -1,12 +1,14 @@
 //! `plan why`
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use backplan_compiler::model::{Files, Model, Source, SourceId, SourceKind};
 use backplan_compiler::sources::{Place, SourceSet};
+use backplan_runtime::catalog::details::Root;
 use backplan_runtime::load;
-use backplan_runtime::recall::shelf::Shelves;
+use backplan_runtime::recall::shelf::{Held, Piece, Shelf, Shelves};
 use backplan_runtime::scan::why::{Answer, Rule, why};
 use serde::Serialize;
 
@@ -58,9 +60,13 @@ struct Reached {
 struct Backup {
     run: String,
     started: String,
-    source: String,
-    stores: Vec<String>,
+    /// By the names they had then.
+    sources: BTreeSet<String>,
+    stores: BTreeSet<String>,
 }
+
+/// A path inside the artefacts: the source, and the path below its folder with that before it.
+type Inside = (String, String);
 
 /// Says whether a path is backed up, and why.
 ///
@@ -82,7 +88,7 @@ pub fn execute(args: &WhyArgs, global: &Global, console: &mut Console) -> Result
         backups: Vec::new(),
         unknown: Vec::new(),
     };
-    backups(&model, &mut document);
+    backups(&model, &path, &mut document);
     match args.format {
         Format::Human => console.answer(&human(&document)),
         Format::Json => console.answer(&json::document(&document)),
@@ -106,10 +112,16 @@ fn reader(
     };
     Ok(match &source.kind {
         SourceKind::Files(files) => {
-            let answer = why(&source.name, files, path).map_err(|error| Failure::new(error.to_string()))?;
+            let ask =
+                |path: &Path| why(&source.name, files, path).map_err(|error| Failure::new(error.to_string()));
+            let below = below_root(files, path);
+            let (answer, at) = match (ask(path)?, below) {
+                (None, Some(below)) => (ask(&below)?, format!(", read at `{}`", below.display())),
+                (answer, _) => (answer, String::new()),
+            };
             answer.and_then(|answer| {
                 let (rule, text) = of_files(set, files, &answer);
-                told(answer.left_out.is_none(), rule, text, Some(answer.inside))
+                told(answer.left_out.is_none(), rule, text + &at, Some(answer.inside))
             })
         }
         SourceKind::Sqlite { path: database } => {
@@ -166,7 +178,10 @@ fn of_files(set: &SourceSet, files: &Files, answer: &Answer) -> (&'static str, S
         }
         Some(Rule::Cache(folder)) => (
             "exclude_caches",
-            format!("left out by `exclude_caches`: `{}` has a `CACHEDIR.TAG`", folder.display()),
+            format!(
+                "left out by `exclude_caches`: `{}` has a `CACHEDIR.TAG`, and with it goes all that is in it",
+                folder.display()
+            ),
         ),
         Some(Rule::FileSystem(folder)) => (
             "one_file_system",
@@ -206,21 +221,27 @@ fn reaches(model: &Model, source: SourceId) -> Vec<Reached> {
     archives.chain(separate).collect()
 }
 
-/// The backups that hold the path, whatever the plan says of it now.
-fn backups(model: &Model, document: &mut Document) {
-    let wanted: Vec<(String, String)> = document
-        .sources
-        .iter()
-        .filter_map(|reader| Some((reader.source.clone(), reader.inside.clone()?)))
-        .collect();
-    if wanted.is_empty() {
-        return;
-    }
+/// Where a source with a `root` reads what it records as this path.
+fn below_root(files: &Files, path: &Path) -> Option<PathBuf> {
+    let root = files.root.as_ref()?;
+    Some(root.join(path.strip_prefix("/").unwrap_or(path)))
+}
+
+/// The backups that hold the path, whatever the plan says of it now, and whatever its sources were called then.
+fn backups(model: &Model, path: &Path, document: &mut Document) {
     let shelves = match Shelves::of_plan(model, None) {
         Ok(shelves) => shelves,
         Err(error) => return document.unknown.push(format!("which backups hold it is not known: {error}")),
     };
     document.unknown.extend(shelves.warnings());
+    let readers = document.sources.iter();
+    let now: BTreeSet<Inside> =
+        readers.filter_map(|reader| Some((reader.source.clone(), reader.inside.clone()?))).collect();
+    let below = model.sources.iter().filter_map(|source| match &source.kind {
+        SourceKind::Files(files) => below_root(files, path),
+        _ => None,
+    });
+    let read_at: BTreeSet<PathBuf> = below.chain([path.to_path_buf()]).collect();
     let mut runs: Vec<_> =
         shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs()).map(|manifest| manifest.run).collect();
     runs.sort_unstable();
@@ -232,41 +253,92 @@ fn backups(model: &Model, document: &mut Document) {
         ));
     }
     for run in runs.into_iter().rev().take(MOST_RUNS) {
-        for (source, inside) in &wanted {
-            match held(&shelves, &run.to_string(), source, inside) {
-                Ok(found) => document.backups.extend(found),
-                Err(why) => {
-                    document.unknown.push(format!("whether run `{run}` holds it is not known: {why}"))
-                }
-            }
+        match held(&shelves, &run.to_string(), &now, &read_at, &mut document.unknown) {
+            Ok(found) => document.backups.extend(found),
+            Err(why) => document.unknown.push(unknown(&run.to_string(), &why)),
         }
     }
 }
 
-fn held(shelves: &Shelves, run: &str, source: &str, inside: &str) -> Result<Option<Backup>, String> {
+fn unknown(run: &str, why: &str) -> String {
+    format!("whether run `{run}` holds it is not known: {why}")
+}
+
+fn held(
+    shelves: &Shelves,
+    run: &str,
+    now: &BTreeSet<Inside>,
+    read_at: &BTreeSet<PathBuf>,
+    doubts: &mut Vec<String>,
+) -> Result<Option<Backup>, String> {
     let choice = choice(run, None).map_err(|failure| failure.message)?;
     let held = shelves.held(&choice, None).map_err(|error| error.to_string())?;
-    for piece in &held.pieces {
-        if !piece.archive.contents.iter().any(|content| content.source == source) {
-            continue;
+    // A manifest whose second part cannot be read tells of no other names.
+    let roots = held.manifest.details().map(|details| details.roots).unwrap_or_default();
+    let wanted: BTreeSet<Inside> =
+        now.iter().cloned().chain(read_at.iter().flat_map(|path| recorded(&roots, path))).collect();
+    let mut backup = Backup {
+        run: held.manifest.run.to_string(),
+        started: held.manifest.started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        sources: BTreeSet::new(),
+        stores: BTreeSet::new(),
+    };
+    for (source, inside) in &wanted {
+        for piece in &held.pieces {
+            match is_in(piece, source, inside) {
+                Ok(false) => {}
+                Ok(true) => {
+                    backup.sources.insert(source.clone());
+                    backup.stores.extend(stores_of(shelves, &held, piece));
+                }
+                Err(why) => {
+                    let doubt = unknown(run, &why);
+                    doubts.extend((!doubts.contains(&doubt)).then_some(doubt));
+                }
+            }
         }
-        let chain = piece.chain(&|other| other == source).map_err(|error| error.to_string())?;
-        let found = chain.view.find(inside.as_bytes()).map_err(|error| chain.error(error).to_string())?;
-        if found.is_none() {
-            continue;
-        }
-        let has = |shelf: &&backplan_runtime::recall::shelf::Shelf| {
-            let manifest = shelf.catalog.get(&held.manifest.run);
-            manifest.is_some_and(|one| one.archives.iter().any(|archive| archive.name == piece.archive.name))
-        };
-        return Ok(Some(Backup {
-            run: held.manifest.run.to_string(),
-            started: held.manifest.started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            source: source.to_owned(),
-            stores: shelves.shelves.iter().filter(has).map(|shelf| shelf.store.label().to_owned()).collect(),
-        }));
     }
-    Ok(None)
+    Ok((!backup.sources.is_empty()).then_some(backup))
+}
+
+/// What a run has recorded a path as, by where its sources were read: of each source by the nearest entry of its `paths`.
+fn recorded(roots: &[Root], path: &Path) -> Vec<Inside> {
+    let mut nearest: BTreeMap<&str, &Root> = BTreeMap::new();
+    let depth = |root: &Root| root.original.0.components().count();
+    for root in roots.iter().filter(|root| path.starts_with(&root.original.0)) {
+        let known = nearest.entry(&root.source).or_insert(root);
+        if depth(root) > depth(known) {
+            *known = root;
+        }
+    }
+    let inside = |(source, root): (&str, &Root)| {
+        let rest = path.strip_prefix(&root.original.0).unwrap_or(Path::new(""));
+        let inside = load::display(&Path::new(source).join(&root.inside.0).join(rest));
+        (source.to_owned(), inside.trim_end_matches('/').to_owned())
+    };
+    nearest.into_iter().map(inside).collect()
+}
+
+fn is_in(piece: &Piece<'_>, source: &str, inside: &str) -> Result<bool, String> {
+    if !piece.archive.contents.iter().any(|content| content.source == source) {
+        return Ok(false);
+    }
+    let chain = piece.chain(&|other| other == source).map_err(|error| error.to_string())?;
+    let found = chain.view.find(inside.as_bytes()).map_err(|error| chain.error(error).to_string())?;
+    Ok(found.is_some())
+}
+
+/// The stores that have an archive of a run.
+fn stores_of<'a>(
+    shelves: &'a Shelves,
+    held: &'a Held<'_>,
+    piece: &'a Piece<'_>,
+) -> impl Iterator<Item = String> + use<'a> {
+    let has = |shelf: &&Shelf| {
+        let manifest = shelf.catalog.get(&held.manifest.run);
+        manifest.is_some_and(|one| one.archives.iter().any(|archive| archive.name == piece.archive.name))
+    };
+    shelves.shelves.iter().filter(has).map(|shelf| shelf.store.label().to_owned())
 }
 
 fn human(document: &Document) -> String {
@@ -291,11 +363,19 @@ fn human(document: &Document) -> String {
     }
     if !document.backups.is_empty() {
         let _ = writeln!(out, "held by {}, the newest first:", plural(document.backups.len(), "backup"));
-    } else if document.unknown.is_empty() && !document.sources.is_empty() {
+    } else if document.unknown.is_empty() {
         out.push_str("no backup holds it\n");
     }
+    let is_now = |name: &&String| document.sources.iter().any(|reader| reader.source == **name);
     for backup in &document.backups {
-        let _ = writeln!(out, "  {}  {}  in {}", backup.started, backup.run, backup.stores.join(", "));
+        let stores: Vec<&str> = backup.stores.iter().map(String::as_str).collect();
+        let _ = write!(out, "  {}  {}  in {}", backup.started, backup.run, stores.join(", "));
+        let then: Vec<String> =
+            backup.sources.iter().filter(|name| !is_now(name)).map(|name| format!("`{name}`")).collect();
+        if !then.is_empty() {
+            let _ = write!(out, ", by source {}", then.join(", "));
+        }
+        out.push('\n');
     }
     for text in &document.unknown {
         let _ = writeln!(out, "  ? {text}");

@@ -27,7 +27,8 @@ pub fn forecast(forecast: &Forecast, style: Style) -> String {
     for (number, step) in forecast.steps.iter().enumerate() {
         forecast_step(&mut out, number + 1, step, &paint);
     }
-    let _ = writeln!(out, "\n{}", paint.bold("artefacts:"));
+    let title = if forecast.archives.is_empty() { "no artefact would be made" } else { "artefacts:" };
+    let _ = writeln!(out, "\n{}", paint.bold(title));
     for archive in &forecast.archives {
         let stores = archive.stores.join(", ");
         let measured = format!("{} entries, {}", archive.entries, bytes(archive.bytes));
@@ -39,28 +40,43 @@ pub fn forecast(forecast: &Forecast, style: Style) -> String {
         let _ = writeln!(out, "    {measured} before compression{open}");
     }
     list(&mut out, &paint.yellow("warnings:"), &forecast.warnings);
-    list(&mut out, &paint.red("the run would fail:"), &forecast.errors);
+    let failing = match forecast.verdict {
+        Verdict::Busy => "the run would not begin:",
+        _ if forecast.archives.is_empty() => "the run would fail:",
+        _ => "the run would fail in part:",
+    };
+    list(&mut out, &paint.red(failing), &forecast.errors);
     out.push_str("\nnothing was written, locked or sent.\n");
     out
 }
 
 fn forecast_step(out: &mut String, number: usize, step: &StepForecast, paint: &Paint) {
     let _ = writeln!(out, "{number:>3}  {}", paint.bold(&step.step.step));
-    for found in &step.found {
+    for found in &step.sight.found {
         let _ = writeln!(out, "       {}", harmless(found));
     }
-    for (word, effects) in
-        [("reads", &step.step.reads), ("writes", &step.step.writes), ("deletes", &step.step.deletes)]
-    {
+    if let Some(reason) = &step.step.reason {
+        let word = match step.step.outcome {
+            "failed" => paint.red("would fail:"),
+            "dropped" => paint.yellow("would be left out:"),
+            _ => "would not run:".to_owned(),
+        };
+        let _ = writeln!(out, "       {word} {}", harmless(reason));
+    }
+    // Of a step that is not done only what it has deleted until then is sure.
+    let is_done = step.step.reason.is_none();
+    let effects =
+        [("reads", &step.step.reads), ("writes", &step.step.writes), ("deletes", &step.step.deletes)];
+    for (word, effects) in effects.into_iter().filter(|_| is_done) {
         for effect in effects {
             let _ = writeln!(out, "       {word:<8} {}", harmless(effect));
         }
     }
-    for gone in step.would_delete.iter().take(MOST) {
+    for gone in step.sight.would_delete.iter().take(MOST) {
         let _ = writeln!(out, "       {} {}", paint.red("now there:"), harmless(gone));
     }
-    if step.would_delete.len() > MOST {
-        let _ = writeln!(out, "       and {} more", step.would_delete.len() - MOST);
+    if step.sight.would_delete.len() > MOST {
+        let _ = writeln!(out, "       and {} more", step.sight.would_delete.len() - MOST);
     }
 }
 

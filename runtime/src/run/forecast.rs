@@ -1,38 +1,44 @@
 //! The dry run: the steps of the very graph that a run would take, each with what it would find, write and delete.
 //!
-//! Nothing here can write: stores are opened for reading only, no lock is taken, and no state folder is made.
+//! The coordinator that decides in a run what a failure means for the steps behind it decides it here too: it is given work that
+//! looks where a run would act. Nothing here can write: stores are opened for reading only, no lock is taken, and no state
+//! folder is made.
+
+mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use backplan_compiler::graph::{Action, Step, When};
+use backplan_compiler::graph::{Action, Step, StepId, When};
 use backplan_compiler::lower::{level_word, repository};
-use backplan_compiler::model::{ArchiveId, Level, Model, SourceId, SourceKind, StoreId};
+use backplan_compiler::model::{Absent, ArchiveId, Level, Model, SourceId, SourceKind, StoreId};
 use serde::Serialize;
+use tokio::sync::mpsc;
 
+use super::coordinator::{Bounds, Execution, Failure, FailureKind, Performed, Work, execute};
+use super::event::{Outcome, Unobserved};
+use super::facts::Facts;
 use super::journal;
 use super::mark::mark;
 use super::prepare::{PrepareError, Prepared, prepare_forecast};
 use super::prune;
-use super::report::StepReport;
+use super::report::{Report, StepReport, Verdict, failures, report};
 use super::request::Request;
 use super::session;
 use super::staging::Staging;
 use super::state::Folders;
 use super::wal;
 use super::worker::trees;
-use crate::catalog::identity::{Claim, IdentityError, Standing, inspect};
+use crate::catalog::identity::IdentityError;
 use crate::catalog::ids::RunId;
-use crate::catalog::lock::{self, Holder};
-use crate::catalog::manifest::HostRef;
-use crate::catalog::owner::Owner;
 use crate::catalog::recover::RecoveryPlan;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
-use crate::scan;
+use crate::scan::{self, ScanError};
+use crate::store::StoreErrorKind;
 use crate::store::dir::DirStore;
-use crate::store::{ReadStore, StoreError, StoreErrorKind};
+use standing::look_at_store;
 
 /// What a run would do now.
 #[derive(Debug, Clone, Serialize)]
@@ -41,9 +47,11 @@ pub struct Forecast {
     pub plan: String,
     /// The id the run would have, but for its last part, which is chance.
     pub run: String,
+    /// How the run would end.
+    pub verdict: Verdict,
     /// Every step, each behind what it needs.
     pub steps: Vec<StepForecast>,
-    /// Every artefact.
+    /// Every artefact that would be made, and reach a store.
     pub archives: Vec<ArchiveForecast>,
     /// What a person should read.
     pub warnings: Vec<String>,
@@ -51,16 +59,24 @@ pub struct Forecast {
     pub errors: Vec<String>,
 }
 
-/// A step that would run.
-#[derive(Debug, Clone, Serialize)]
-pub struct StepForecast {
-    /// The step and its effects.
-    #[serde(flatten)]
-    pub step: StepReport,
+/// What a step would see.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Sight {
     /// What it would find, in words.
     pub found: Vec<String>,
     /// Exactly what it would delete now.
     pub would_delete: Vec<String>,
+}
+
+/// A step of the run, with what it would come to.
+#[derive(Debug, Clone, Serialize)]
+pub struct StepForecast {
+    /// The step, its effects, and how it would end.
+    #[serde(flatten)]
+    pub step: StepReport,
+    /// What it would see.
+    #[serde(flatten)]
+    pub sight: Sight,
 }
 
 /// An artefact that would be made.
@@ -84,165 +100,238 @@ pub struct ArchiveForecast {
 ///
 /// # Errors
 /// What would keep a run from beginning.
-pub fn forecast(request: Request, control: &Control) -> Result<Forecast, PrepareError> {
+pub fn forecast(request: Request) -> Result<Forecast, PrepareError> {
     let prepared = prepare_forecast(request)?;
-    let mut looking = Looking {
-        prepared: &prepared,
-        control,
-        measured: BTreeMap::new(),
-        warnings: prepared.levels.warnings(&prepared.request.model).collect(),
-        errors: Vec::new(),
-        alive: BTreeSet::new(),
-        folders: BTreeSet::new(),
-        usable: 0,
-    };
-    let steps: Vec<StepForecast> =
-        prepared.graph.in_order().into_iter().map(|step| looking.step(step)).collect();
-    if looking.usable == 0 {
-        looking.errors.push("no store can be used: there is nowhere to put a backup".to_owned());
-    }
-    let archives =
-        prepared.graph.artefact_names.iter().map(|(id, name)| looking.archive(*id, name)).collect();
-    let Looking { warnings, errors, .. } = looking;
-    let id = prepared.run.to_string();
-    let run = id.rsplit_once('-').map_or(id.clone(), |(known, _)| format!("{known}-??????"));
-    let hide = |text: String| text.replace(&id, &run);
-    let steps = steps
-        .into_iter()
-        .map(|mut step| {
-            let all = [&mut step.step.reads, &mut step.step.writes, &mut step.step.deletes];
-            for text in all.into_iter().flatten() {
-                *text = hide(std::mem::take(text));
-            }
-            step
-        })
-        .collect();
-    Ok(Forecast { plan: prepared.request.model.name.clone(), run, steps, archives, warnings, errors })
+    let graph = Arc::clone(&prepared.graph);
+    let look = Arc::new(Look(Mutex::new(Looking::new(prepared))));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.map_err(|error| PrepareError::Read(format!("cannot start: {error}")))?;
+    let (work, bounds) = (Arc::clone(&look) as Arc<dyn Work>, Bounds { jobs: 1, timeout: None });
+    // Nobody sends: a dry run has nothing to close, and a signal ends it as it ends any program.
+    let (_send, signals) = mpsc::channel(1);
+    let execution = runtime.block_on(execute(graph, work, bounds, Arc::new(Unobserved), signals));
+    Ok(look.looking().told(&execution))
 }
 
-struct Looking<'a> {
-    prepared: &'a Prepared,
-    control: &'a Control,
+/// Stands where a run's worker would.
+struct Look(Mutex<Looking>);
+
+impl Look {
+    fn looking(&self) -> MutexGuard<'_, Looking> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Work for Look {
+    fn perform(&self, step: &Step, control: &Control) -> Result<Performed, Failure> {
+        self.looking().step(step, control)
+    }
+
+    fn window_timeout(&self, _: usize) -> Option<u64> {
+        None
+    }
+
+    fn ended(&self, step: &Step, outcome: &Outcome) {
+        self.looking().ended(step, outcome);
+    }
+}
+
+struct Looking {
+    /// Its graph loses the names of artefacts that would not be made, so that a prune does not count on them.
+    prepared: Prepared,
+    seen: BTreeMap<StepId, Sight>,
     /// Entries and bytes of sources that were measured.
     measured: BTreeMap<SourceId, (u64, u64)>,
-    warnings: Vec<String>,
-    errors: Vec<String>,
-    /// Runs that hold a store now: what they have begun, nobody takes back.
-    alive: BTreeSet<String>,
+    /// Optional sources that are not there.
+    left_out: BTreeSet<SourceId>,
+    /// What the report of the run would be made of.
+    facts: Facts,
+    /// What keeps an artefact from a store, in words.
+    losses: Vec<String>,
     /// Folders of stores, by device and inode.
     folders: BTreeSet<(u64, u64)>,
     /// Stores that could take a backup.
-    usable: usize,
+    usable: BTreeSet<StoreId>,
+    /// A store without which the run makes no sense cannot be used.
+    hopeless: bool,
+    /// Artefacts that would be in a store.
+    reached: BTreeSet<(ArchiveId, StoreId)>,
+    /// Sources whose copies would be made.
+    dumped: BTreeSet<SourceId>,
+    committed: BTreeSet<StoreId>,
+    /// Stores that would be pruned.
+    pruned: BTreeSet<StoreId>,
 }
 
-impl Looking<'_> {
+impl Looking {
+    fn new(prepared: Prepared) -> Looking {
+        let warnings = prepared.levels.warnings(&prepared.request.model).collect();
+        Looking {
+            facts: Facts { warnings, ..Facts::default() },
+            prepared,
+            seen: BTreeMap::new(),
+            measured: BTreeMap::new(),
+            left_out: BTreeSet::new(),
+            losses: Vec::new(),
+            folders: BTreeSet::new(),
+            usable: BTreeSet::new(),
+            hopeless: false,
+            reached: BTreeSet::new(),
+            dumped: BTreeSet::new(),
+            committed: BTreeSet::new(),
+            pruned: BTreeSet::new(),
+        }
+    }
+
     fn model(&self) -> &Model {
         &self.prepared.request.model
     }
 
-    fn step(&mut self, step: &Step) -> StepForecast {
-        let mut shown = StepForecast {
-            step: StepReport::of(step, "would_run"),
-            found: Vec::new(),
-            would_delete: Vec::new(),
-        };
-        match &step.action {
-            Action::LockHost => self.lock_host(),
+    fn warn(&mut self, text: impl Into<String>) {
+        self.facts.warnings.push(text.into());
+    }
+
+    fn step(&mut self, step: &Step, control: &Control) -> Result<Performed, Failure> {
+        let mut shown = Sight::default();
+        let result = match &step.action {
             Action::LockStore(store) => self.store(*store, &mut shown),
-            Action::Recover => self.recover(&mut shown),
-            Action::ClearStaging(When::Before) => self.staging(&mut shown),
-            Action::Scan(source) => self.scan(*source, &mut shown),
-            Action::Dump(source) => self.dump(*source, &mut shown),
-            Action::Pack(archive) => self.pack(*archive, &mut shown),
-            Action::Prune(store) => self.prune(*store, &mut shown),
-            Action::Expire(source) => self.expire(*source, &mut shown),
-            Action::OpenWal(at, store) => self.open_wal(*at, *store, &mut shown),
-            Action::ExpireWal(at, store) => self.expire_wal(*at, *store, &mut shown),
+            action => self.action(action, control, &mut shown).map(|()| Performed::Done),
+        };
+        let is_fatal = matches!(&result, Err(failure) if failure.kind == FailureKind::Fatal);
+        self.hopeless |= is_fatal && matches!(step.action, Action::LockStore(_));
+        self.seen.insert(step.id.clone(), shown);
+        result
+    }
+
+    fn action(&mut self, action: &Action, control: &Control, shown: &mut Sight) -> Result<(), Failure> {
+        match action {
+            Action::LockHost => return self.lock_host(),
+            Action::Recover => return self.recover(shown),
+            Action::ClearStaging(When::Before) => self.staging(shown),
+            Action::Scan(source) => return self.scan(*source, control, shown),
+            Action::Dump(source) => return self.dump(*source, shown),
+            Action::Pack(archive) => return self.pack(*archive, shown),
+            Action::Publish(archive, store) => return self.publish(*archive, *store),
+            Action::Commit(store) => return self.commit(*store),
+            Action::Prune(store) => self.prune(*store, shown),
+            Action::Expire(source) => self.expire(*source, shown),
+            Action::OpenWal(at, store) => return self.open_wal(*at, *store, shown),
+            Action::ExpireWal(at, store) => self.expire_wal(*at, *store, shown),
             Action::Enter(at) => {
-                shown.found.extend(self.model().windows[*at].enter.as_deref().map(command_line))
+                shown.found.extend(self.model().windows[*at].enter.as_deref().map(command_line));
             }
             Action::Leave(at) => {
-                shown.found.extend(self.model().windows[*at].leave.as_deref().map(command_line))
+                shown.found.extend(self.model().windows[*at].leave.as_deref().map(command_line));
             }
             _ => {}
         }
-        shown
+        Ok(())
     }
 
-    fn lock_host(&mut self) {
-        let request = &self.prepared.request;
-        let looked = request.model.staging.as_ref().map(|staging| Staging::look(staging, request));
-        if let Some(Err(error)) = looked {
-            self.errors.push(error.to_string());
+    fn ended(&mut self, step: &Step, outcome: &Outcome) {
+        let (Outcome::Failed(reason) | Outcome::NotRun(reason) | Outcome::Dropped(reason)) = outcome else {
+            return;
+        };
+        if let Action::Pack(archive) = step.action {
+            Arc::make_mut(&mut self.prepared.graph).artefact_names.remove(&archive);
+            self.facts.missing.insert(archive, reason.clone());
         }
     }
 
-    fn store(&mut self, id: StoreId, shown: &mut StepForecast) {
-        let prepared = self.prepared;
+    fn lock_host(&mut self) -> Result<(), Failure> {
+        let request = &self.prepared.request;
+        match &request.model.staging {
+            Some(staging) => Staging::look(staging, request).map(drop).map_err(Failure::fatal),
+            None => Ok(()),
+        }
+    }
+
+    fn store(&mut self, id: StoreId, shown: &mut Sight) -> Result<Performed, Failure> {
+        let prepared = &self.prepared;
         let declared = prepared.request.model.store(id);
-        let Some(folder) = session::folder(declared) else { return };
+        let Some(folder) = session::folder(declared) else {
+            return Err(Failure::fatal(format!("store `{}` is not a folder", declared.name)));
+        };
         let known = prepared.plan.known(&declared.name, &session::location(declared));
+        let looked = look_at_store(prepared, &declared.name, folder, known);
+        let (found, busy) = match looked {
+            Ok(looked) => looked,
+            Err(error) => return self.absent(id, &error),
+        };
         if let Ok(meta) = std::fs::metadata(folder)
             && !self.folders.insert((meta.dev(), meta.ino()))
         {
-            self.errors.push(format!(
+            return Err(Failure::lasting(format!(
                 "store `{}`: its folder `{}` is another store's of this plan too; give it one of its own",
                 declared.name,
                 folder.display()
-            ));
+            )));
         }
-        match look_at_store(prepared, &declared.name, folder, known) {
-            Ok((found, errors)) => {
-                let opened = DirStore::open(&declared.name, folder).ok();
-                self.alive.extend(opened.and_then(|store| holder_of(prepared, &store)));
-                self.usable += 1;
-                shown.found.push(found);
-                self.errors.extend(errors);
-            }
-            Err(error) => {
-                shown.found.push(error.to_string());
-                self.errors.push(error.to_string());
+        shown.found.push(found);
+        if let Some(message) = busy {
+            return Err(Failure { message, kind: FailureKind::Busy });
+        }
+        self.usable.insert(id);
+        Ok(Performed::Done)
+    }
+
+    /// What a store that cannot be used would mean for the run.
+    fn absent(&mut self, id: StoreId, error: &IdentityError) -> Result<Performed, Failure> {
+        let unreachable = matches!(error, IdentityError::FolderMissing { .. })
+            || matches!(error, IdentityError::Store(error) if error.kind == StoreErrorKind::Unreachable);
+        match self.model().store(id).absent {
+            _ if !unreachable => Err(Failure::lasting(error)),
+            Absent::Fail => Err(Failure::fatal(error)),
+            Absent::Skip => Ok(Performed::Dropped(error.to_string())),
+            Absent::Warn => {
+                self.warn(format!("{error}; the run would go on without it"));
+                Ok(Performed::Dropped(error.to_string()))
             }
         }
     }
 
-    fn recover(&mut self, shown: &mut StepForecast) {
-        let prepared = self.prepared;
-        let folders = Folders::new(prepared.plan.folder());
-        match journal::dead(&folders.journals()) {
-            Ok(dead) => {
-                for left in dead.into_iter().filter(|left| !self.alive.contains(&left.run)) {
-                    shown.found.push(format!("run {} died", left.run));
-                    let windows =
-                        left.windows.iter().map(|(window, _)| format!("window `{window}` would be left"));
-                    shown.found.extend(windows);
-                    let there = left.paths.iter().filter(|path| path.symlink_metadata().is_ok());
-                    shown.would_delete.extend(there.map(|path| path.display().to_string()));
-                }
-            }
-            Err(error) => self.errors.push(format!("journals of earlier runs: {error}")),
+    fn recover(&mut self, shown: &mut Sight) -> Result<(), Failure> {
+        let folders = Folders::new(self.prepared.plan.folder());
+        let dead = journal::dead(&folders.journals());
+        for left in dead.map_err(|error| Failure::fatal(format!("journals of earlier runs: {error}")))? {
+            shown.found.push(format!("run {} died", left.run));
+            let windows = left.windows.iter().map(|(window, _)| format!("window `{window}` would be left"));
+            shown.found.extend(windows);
+            let there = left.paths.iter().filter(|path| path.symlink_metadata().is_ok());
+            shown.would_delete.extend(there.map(|path| path.display().to_string()));
         }
-        for declared in &prepared.request.model.stores {
-            let Some(folder) = session::folder(declared) else { continue };
-            let Ok(store) = DirStore::open(&declared.name, folder) else { continue };
-            let alive = holder_of(prepared, &store).and_then(|run| run.parse().ok());
-            match RecoveryPlan::make(&store, &prepared.layout, alive.as_ref(), &mark) {
-                Ok(plan) => {
-                    let plan = if declared.append_only { plan.append_only() } else { plan };
-                    let left = plan.left.iter().map(|left| format!("store `{}`: {left}", declared.name));
-                    self.warnings.extend(left);
-                    for step in plan.steps {
-                        let names = step.deletes.iter().map(|name| format!("{}:{name}", declared.name));
-                        shown.would_delete.extend(names);
-                        shown.found.push(format!("store `{}`: {}", declared.name, step.reason));
-                    }
-                }
-                Err(error) => self.errors.push(error.to_string()),
+        if self.hopeless {
+            return Err(Failure::lasting("a store that the run cannot do without fails, as told above"));
+        }
+        for id in self.usable.clone() {
+            if let Err(error) = self.recover_store(id, shown) {
+                self.warn(format!("what a dead run left could not be taken back: {error}"));
+                self.usable.remove(&id);
             }
+        }
+        match self.usable.is_empty() {
+            true => Err(Failure::fatal("no store can be used: there is nowhere to put a backup")),
+            false => Ok(()),
         }
     }
 
-    fn staging(&mut self, shown: &mut StepForecast) {
+    fn recover_store(&mut self, id: StoreId, shown: &mut Sight) -> Result<(), String> {
+        let declared = self.prepared.request.model.store(id);
+        let Some(folder) = session::folder(declared).filter(|folder| folder.exists()) else { return Ok(()) };
+        let store = DirStore::open(&declared.name, folder).map_err(|error| error.to_string())?;
+        let plan = RecoveryPlan::make(&store, &self.prepared.layout, None, &mark);
+        let plan = plan.map_err(|error| error.to_string())?;
+        let plan = if declared.append_only { plan.append_only() } else { plan };
+        let left = plan.left.iter().map(|left| format!("store `{}`: {left}", declared.name));
+        self.facts.warnings.extend(left);
+        for step in plan.steps {
+            shown.would_delete.extend(step.deletes.iter().map(|name| format!("{}:{name}", declared.name)));
+            shown.found.push(format!("store `{}`: {}", declared.name, step.reason));
+        }
+        Ok(())
+    }
+
+    fn staging(&mut self, shown: &mut Sight) {
         let request = &self.prepared.request;
         let Some(declared) = &request.model.staging else { return };
         let opened = Staging::of(declared, request);
@@ -252,45 +341,56 @@ impl Looking<'_> {
         }
     }
 
-    fn scan(&mut self, id: SourceId, shown: &mut StepForecast) {
-        let Some(trees) = trees(&self.prepared.request, id) else { return };
-        match scan::measure(&trees, self.control) {
-            Ok(summary) => {
-                shown.found.push(format!("{} entries, {} bytes", summary.entries, summary.bytes));
-                self.measured.insert(id, (summary.entries, summary.bytes));
-                self.warnings.extend(summary.warnings.kept().iter().map(ToString::to_string));
-            }
-            Err(error) => self.errors.push(error.to_string()),
-        }
+    fn scan(&mut self, id: SourceId, control: &Control, shown: &mut Sight) -> Result<(), Failure> {
+        let Some(trees) = trees(&self.prepared.request, id) else { return Ok(()) };
+        let summary = scan::measure(&trees, control).map_err(|error| match error {
+            ScanError::Stopped(_) => Failure::stopped(),
+            error => Failure::lasting(error),
+        })?;
+        shown.found.push(format!("{} entries, {} bytes", summary.entries, summary.bytes));
+        self.measured.insert(id, (summary.entries, summary.bytes));
+        self.facts.warnings.extend(summary.warnings.kept().iter().map(ToString::to_string));
+        Ok(())
     }
 
-    fn dump(&mut self, id: SourceId, shown: &mut StepForecast) {
+    fn dump(&mut self, id: SourceId, shown: &mut Sight) -> Result<(), Failure> {
         let source = self.prepared.request.model.source(id);
-        let path = match &source.kind {
-            SourceKind::Sqlite { path } => path,
+        match &source.kind {
+            SourceKind::Sqlite { path } => match std::fs::metadata(path) {
+                Ok(meta) => {
+                    shown.found.push(format!("about {} bytes", meta.len()));
+                    self.measured.insert(id, (1, meta.len()));
+                }
+                Err(_) if source.optional => {
+                    let file = path.display();
+                    self.facts
+                        .warnings
+                        .push(format!("the SQLite file `{file}` is not there; it would be left out"));
+                    self.left_out.insert(id);
+                    return Ok(());
+                }
+                Err(error) => {
+                    return Err(Failure::lasting(format!("the SQLite file `{}`: {error}", path.display())));
+                }
+            },
             SourceKind::Postgres(postgres) => {
                 // Its tool would have to be asked, and asking is an action already.
                 let by = format!("{:?}", postgres.driver).to_lowercase();
                 shown.found.push(format!("a backup by {by}; its size is known when it is made"));
-                return;
             }
-            SourceKind::Files(_) | SourceKind::Command(_) => return,
-        };
-        match std::fs::metadata(path) {
-            Ok(meta) => {
-                shown.found.push(format!("about {} bytes", meta.len()));
-                self.measured.insert(id, (1, meta.len()));
-            }
-            Err(_) if source.optional => {
-                self.warnings
-                    .push(format!("the SQLite file `{}` is not there; it would be left out", path.display()));
-            }
-            Err(error) => self.errors.push(format!("the SQLite file `{}`: {error}", path.display())),
+            SourceKind::Files(_) | SourceKind::Command(_) => return Ok(()),
         }
+        self.dumped.insert(id);
+        Ok(())
     }
 
-    fn pack(&mut self, id: ArchiveId, shown: &mut StepForecast) {
-        let Some(name) = self.prepared.graph.artefact_names.get(&id) else { return };
+    fn pack(&mut self, id: ArchiveId, shown: &mut Sight) -> Result<(), Failure> {
+        let Some(name) = self.prepared.graph.artefact_names.get(&id).cloned() else { return Ok(()) };
+        let archive = self.model().archive(id);
+        if self.wanted(id).all(|source| self.left_out.contains(&source)) {
+            let text = format!("archive `{}`: none of its sources is there", archive.name);
+            return Err(Failure::lasting(text));
+        }
         let (entries, bytes, _) = self.size_of(id);
         let next = self.prepared.levels.of.get(&id);
         if let Some(next) = next.filter(|next| next.level != Level::Full) {
@@ -314,22 +414,92 @@ impl Looking<'_> {
             }
         }
         shown.found.push(format!("{entries} entries, {bytes} bytes before compression, as `{name}`"));
-        let prepared = self.prepared;
-        for store in &prepared.request.model.archive(id).to {
-            let declared = prepared.request.model.store(*store);
-            if session::folder(declared).is_some_and(|folder| folder.join(name).symlink_metadata().is_ok()) {
-                let text = format!(
-                    "store `{}`: `{name}` is there already, and nothing is ever overwritten: the archive needs another name",
-                    declared.name
-                );
-                self.errors.push(text);
+        match self.model().staging {
+            Some(_) => Ok(()),
+            None => self.deliver(id, &name),
+        }
+    }
+
+    /// The sources that the run would take into an archive.
+    fn wanted(&self, id: ArchiveId) -> impl Iterator<Item = SourceId> {
+        let (model, only) = (self.model(), &self.prepared.request.only);
+        let sources = model.archive(id).from.iter().copied();
+        sources.filter(move |source| only.is_empty() || only.contains(&model.source(*source).name))
+    }
+
+    /// Brings an artefact from its packing straight into the stores that take it; one is enough.
+    fn deliver(&mut self, id: ArchiveId, name: &str) -> Result<(), Failure> {
+        let to = self.model().archive(id).to.clone();
+        let (mut lost, mut taken) = (Vec::new(), false);
+        for store in to.iter().copied().filter(|store| self.usable.contains(store)) {
+            match self.in_the_way(store, name) {
+                Some(text) => lost.push((store, text)),
+                None => taken |= self.reached.insert((id, store)),
+            }
+        }
+        if taken {
+            for (store, text) in lost {
+                self.losses.push(text.clone());
+                self.facts.lost.insert((id, store), text);
+            }
+            return Ok(());
+        }
+        if lost.is_empty() {
+            let names: Vec<String> =
+                to.iter().map(|store| format!("`{}`", self.model().store(*store).name)).collect();
+            let names = names.join(", ");
+            return Err(Failure::lasting(format!(
+                "there is nowhere to put it: no use of {names} in this run"
+            )));
+        }
+        let reasons: Vec<String> = lost.into_iter().map(|(_, text)| text).collect();
+        Err(Failure::lasting(reasons.join("; ")))
+    }
+
+    fn publish(&mut self, id: ArchiveId, store: StoreId) -> Result<(), Failure> {
+        if !self.usable.contains(&store) {
+            return Err(Failure::lasting("its store has dropped out"));
+        }
+        let name = self.prepared.graph.artefact_names.get(&id).cloned().unwrap_or_default();
+        match self.in_the_way(store, &name) {
+            Some(text) => Err(Failure::lasting(text)),
+            None => {
+                self.reached.insert((id, store));
+                Ok(())
             }
         }
     }
 
-    fn prune(&mut self, id: StoreId, shown: &mut StepForecast) {
+    /// What keeps a store from taking an artefact of this name.
+    fn in_the_way(&self, store: StoreId, name: &str) -> Option<String> {
+        let declared = self.model().store(store);
+        let is_taken = session::folder(declared)?.join(name).symlink_metadata().is_ok();
+        is_taken.then(|| {
+            format!(
+                "store `{}`: `{name}` is there already, and nothing is ever overwritten: the archive needs another name",
+                declared.name
+            )
+        })
+    }
+
+    fn commit(&mut self, store: StoreId) -> Result<(), Failure> {
+        if !self.usable.contains(&store) {
+            return Err(Failure::lasting("its store has dropped out"));
+        }
+        let model = self.model();
+        let told = model.separates.iter().filter(|separate| self.dumped.contains(&separate.source));
+        let is_told = told.into_iter().any(|separate| model.told_in(separate).contains(&store));
+        if !is_told && !self.reached.iter().any(|(_, to)| *to == store) {
+            return Err(Failure::lasting("nothing would reach the store: there is nothing to commit"));
+        }
+        self.committed.insert(store);
+        Ok(())
+    }
+
+    fn prune(&mut self, id: StoreId, shown: &mut Sight) {
+        self.pruned.insert(id);
         let measured = |source: SourceId| self.measured.get(&source).copied();
-        match prune::foresee(self.prepared, id, &measured) {
+        match prune::foresee(&self.prepared, id, &measured) {
             Ok((plan, names)) => {
                 let going = plan.order().len();
                 shown.found.push(format!("{} runs stay, {going} go", plan.runs.len() - going));
@@ -339,14 +509,14 @@ impl Looking<'_> {
                     plan.refused.iter().map(|why| format!("store `{store}`: nothing would be pruned: {why}"));
                 let warned = plan.warnings.iter().map(|text| format!("store `{store}`: {text}"));
                 let told: Vec<String> = refused.chain(warned).collect();
-                self.warnings.extend(told);
+                self.facts.warnings.extend(told);
             }
-            Err(error) => self.warnings.push(error),
+            Err(error) => self.warn(error),
         }
     }
 
     /// Backups in a repository of its own go with their runs. What a packed one gives up is known once its full is made.
-    fn expire(&mut self, source: SourceId, shown: &mut StepForecast) {
+    fn expire(&mut self, source: SourceId, shown: &mut Sight) {
         let model = self.model();
         let Some(separate) = model.separate(source) else { return };
         let name = &model.source(source).name;
@@ -358,7 +528,7 @@ impl Looking<'_> {
             let declared = model.store(id);
             let opened = session::folder(declared).and_then(|path| DirStore::open(&declared.name, path).ok());
             let catalog = opened.and_then(|store| Catalog::load(&store, &self.prepared.layout).ok());
-            let foreseen = prune::foresee(self.prepared, id, &measured).ok();
+            let foreseen = prune::foresee(&self.prepared, id, &measured).ok();
             // Nothing is expired where one of them does not tell.
             let (Some(catalog), Some((plan, _))) = (catalog, foreseen) else { return };
             for run in catalog.runs() {
@@ -371,39 +541,65 @@ impl Looking<'_> {
         shown.would_delete.extend(going.map(|backup| format!("{label}:{below}: backup {backup}")));
     }
 
-    fn open_wal(&mut self, at: usize, store: StoreId, shown: &mut StepForecast) {
+    fn open_wal(&mut self, at: usize, store: StoreId, shown: &mut Sight) -> Result<(), Failure> {
         let (found, error) = wal::look(self.model(), &self.prepared.graph, at, store);
         shown.found.extend(found);
-        self.errors.extend(error);
+        error.map_or(Ok(()), |error| Err(Failure::lasting(error)))
     }
 
-    fn expire_wal(&mut self, at: usize, store: StoreId, shown: &mut StepForecast) {
+    fn expire_wal(&mut self, at: usize, store: StoreId, shown: &mut Sight) {
         let measured = |source: SourceId| self.measured.get(&source).copied();
         let mut going = BTreeSet::new();
-        for id in (0..self.model().stores.len()).map(StoreId) {
-            if let Ok((plan, _)) = prune::foresee(self.prepared, id, &measured) {
+        for id in self.pruned.iter().copied() {
+            if let Ok((plan, _)) = prune::foresee(&self.prepared, id, &measured) {
                 going.extend(plan.order().iter().map(|run| (id, *run)));
             }
         }
         let kept = |store, run| !going.contains(&(store, run));
         match wal::foresee(self.model(), &self.prepared.layout, at, store, &kept, self.prepared.started) {
             Ok(names) => shown.would_delete.extend(names),
-            Err(error) => self.warnings.push(format!("nothing of the log would be deleted: {error}")),
+            Err(error) => self.warn(format!("nothing of the log would be deleted: {error}")),
         }
     }
 
+    /// What all of it comes to, as the report of the run would tell it.
+    fn told(&mut self, execution: &Execution) -> Forecast {
+        let prepared = &self.prepared;
+        let (id, model) = (prepared.run.to_string(), &prepared.request.model);
+        let report = report(model, &id, &prepared.graph, execution, &self.facts);
+        let mut errors: Vec<String> = Vec::new();
+        for step in report.steps.iter().filter(|step| failures(&report).contains_key(step.step.as_str())) {
+            errors.extend(step.reason.clone());
+        }
+        errors.append(&mut self.losses);
+        let archives = self.prepared.graph.artefact_names.iter();
+        let archives = archives.map(|(id, name)| self.archive(*id, name));
+        let archives = archives.filter(|archive| !archive.stores.is_empty()).collect();
+        let run = id.rsplit_once('-').map_or(id.clone(), |(known, _)| format!("{known}-??????"));
+        let Report { plan, verdict, steps, warnings, .. } = report;
+        let steps = steps.into_iter().map(|step| self.shown(step, &id, &run)).collect();
+        Forecast { plan, run, verdict, steps, archives, warnings, errors }
+    }
+
+    /// A step as it is shown, without the part of the run's id that is chance.
+    fn shown(&mut self, mut step: StepReport, id: &str, run: &str) -> StepForecast {
+        let sight = self.seen.remove(&StepId(step.step.clone())).unwrap_or_default();
+        for text in [&mut step.reads, &mut step.writes, &mut step.deletes].into_iter().flatten() {
+            *text = text.replace(id, run);
+        }
+        let outcome = if step.outcome == "done" { "would_run" } else { step.outcome };
+        StepForecast { step: StepReport { outcome, took_ms: 0, attempts: 0, ..step }, sight }
+    }
+
     fn size_of(&self, id: ArchiveId) -> (u64, u64, Vec<String>) {
-        let only = &self.prepared.request.only;
         let mut total = (0, 0, Vec::new());
-        for source in &self.model().archive(id).from {
-            let name = &self.model().source(*source).name;
-            match self.measured.get(source) {
+        for source in self.wanted(id).filter(|source| !self.left_out.contains(source)) {
+            match self.measured.get(&source) {
                 Some((entries, bytes)) => {
                     total.0 += entries;
                     total.1 += bytes;
                 }
-                None if only.is_empty() || only.contains(name) => total.2.push(name.clone()),
-                None => {}
+                None => total.2.push(self.model().source(source).name.clone()),
             }
         }
         total
@@ -412,68 +608,18 @@ impl Looking<'_> {
     fn archive(&self, id: ArchiveId, name: &str) -> ArchiveForecast {
         let archive = self.model().archive(id);
         let (entries, bytes, unmeasured) = self.size_of(id);
+        let comes =
+            |store: &&StoreId| self.reached.contains(&(id, **store)) && self.committed.contains(store);
+        let stores = archive.to.iter().filter(comes);
         ArchiveForecast {
             archive: archive.name.clone(),
             artefact: name.to_owned(),
-            stores: archive.to.iter().map(|store| self.model().store(*store).name.clone()).collect(),
+            stores: stores.map(|store| self.model().store(*store).name.clone()).collect(),
             entries,
             bytes,
             unmeasured,
         }
     }
-}
-
-/// What a run would find of a store, and what would make it fail there.
-fn look_at_store(
-    prepared: &Prepared,
-    name: &str,
-    folder: &Path,
-    known: Option<crate::catalog::ids::Uuid>,
-) -> Result<(String, Vec<String>), IdentityError> {
-    let store = match DirStore::open(name, folder) {
-        Ok(store) => store,
-        Err(error) if error.kind == StoreErrorKind::Unreachable && !folder.exists() => {
-            if known.is_some() && !prepared.request.adopt {
-                let (store, folder) = (name.to_owned(), folder.display().to_string());
-                return Err(IdentityError::FolderMissing { store, folder });
-            }
-            let parent = folder.parent().is_some_and(Path::is_dir);
-            let errors = if parent { Vec::new() } else { vec![error.to_string()] };
-            return Ok((format!("the folder `{}` would be made", folder.display()), errors));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let host = HostRef { machine: prepared.host.machine(), name: super::prepare::host_name() };
-    let owner = Owner::this_process(host.machine, &host.name, &prepared.run);
-    let claim = Claim {
-        file: &prepared.request.model.file,
-        machine: host,
-        id: prepared.plan.id().unwrap_or_else(crate::catalog::ids::Uuid::random),
-        known,
-        adopt: prepared.request.adopt,
-    };
-    let found = match inspect(&store, &prepared.layout, &claim)? {
-        Standing::New => "nothing of this plan yet: this would be its first run here".to_owned(),
-        Standing::Ours(_) => format!("earlier runs: {}", runs_in(&store, prepared)?),
-        Standing::Adopted(format) => format!("would be taken over from `{}`", format.machine.name),
-    };
-    let holder = lock::holder(&store, &prepared.layout, &owner)?;
-    let busy = holder.map(|holder| format!("store `{name}` is in use by {holder}"));
-    Ok((found, busy.into_iter().collect()))
-}
-
-/// The run that holds a store, if one does.
-fn holder_of(prepared: &Prepared, store: &dyn ReadStore) -> Option<String> {
-    let owner = Owner::this_process(prepared.host.machine(), &super::prepare::host_name(), &prepared.run);
-    match lock::holder(store, &prepared.layout, &owner) {
-        Ok(Some(Holder::Known(owner))) => Some(owner.run),
-        _ => None,
-    }
-}
-
-fn runs_in(store: &dyn ReadStore, prepared: &Prepared) -> Result<usize, StoreError> {
-    let objects = store.list(Some(&prepared.layout.manifests()))?;
-    Ok(objects.iter().filter(|object| prepared.layout.run_of_manifest(&object.name).is_some()).count())
 }
 
 fn command_line(argv: &[backplan_compiler::value::Text]) -> String {

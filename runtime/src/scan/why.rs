@@ -32,7 +32,7 @@ pub struct Answer {
 pub enum Rule {
     /// A pattern of `exclude`, by its place there, and what it matches: the path, or a folder above it.
     Pattern(usize, PathBuf),
-    /// `exclude_caches`: this folder is marked.
+    /// `exclude_caches`: this folder is marked, which leaves out the folder itself and all that is in it.
     Cache(PathBuf),
     /// `one_file_system`: this folder is on another one.
     FileSystem(PathBuf),
@@ -66,7 +66,7 @@ pub fn why(source: &str, files: &Files, path: &Path) -> Result<Option<Answer>, S
     let mut place = PathBuf::new();
     for part in rest.components() {
         place.push(part);
-        answer.left_out = step(files, &patterns, top, &place, place == rest, &mut answer.again);
+        answer.left_out = step(files, &patterns, root, &place, place == rest, &mut answer.again);
         if answer.left_out.is_some() {
             return Ok(Some(answer));
         }
@@ -77,15 +77,16 @@ pub fn why(source: &str, files: &Files, path: &Path) -> Result<Option<Answer>, S
     Ok(Some(answer))
 }
 
-/// What keeps a walk from going on at `place`, a path below the entry of `paths`.
+/// What keeps a walk from going on at `place`, a path below the entry `root` of `paths`.
 fn step(
     files: &Files,
     patterns: &Patterns,
-    top: &Path,
+    root: usize,
     place: &Path,
     is_last: bool,
     again: &mut Option<usize>,
 ) -> Option<Rule> {
+    let top = files.paths[root].absolute.as_path();
     let here = top.join(place);
     let seen = fs::symlink_metadata(&here).ok();
     let is_folder = seen.as_ref().map_or(!is_last, fs::Metadata::is_dir);
@@ -95,14 +96,25 @@ fn step(
         Match::None => {}
     }
     let seen = seen?;
-    let other_device = |top: fs::Metadata| top.dev() != seen.dev();
-    if files.one_file_system && is_folder && fs::metadata(top).is_ok_and(other_device) && !is_last {
-        return Some(Rule::FileSystem(here));
-    }
     if !is_last && seen.is_symlink() {
         return Some(Rule::Link(here));
     }
-    (files.exclude_caches && is_folder && !is_last && is_cache(&here)).then_some(Rule::Cache(here))
+    // A folder on the way to an entry of `paths` is entered whatever it is.
+    if !is_folder || leads_on(files, &files.paths[root].inside.join(place)) {
+        return None;
+    }
+    // A mark keeps the folder itself out as well; a mount point is recorded and not entered.
+    if files.exclude_caches && is_cache(&here) {
+        return Some(Rule::Cache(here));
+    }
+    let other_device = |top: fs::Metadata| top.dev() != seen.dev();
+    let is_mounted = !is_last && files.one_file_system && fs::metadata(top).is_ok_and(other_device);
+    is_mounted.then_some(Rule::FileSystem(here))
+}
+
+/// Whether an entry of `paths` is below a folder of the source.
+fn leads_on(files: &Files, folder: &Path) -> bool {
+    files.paths.iter().any(|entry| entry.inside.starts_with(folder))
 }
 
 fn at_the_end(files: &Files, seen: &fs::Metadata) -> Option<Rule> {
