@@ -99,7 +99,9 @@ pub(crate) fn renamed(
     let found = all_of(files, path, name);
     if let Some(torn) = found.iter().find(|place| !place.file.source.parsed.errors.is_empty()) {
         let file = &torn.file.source.shown;
-        return Err(format!("`{file}` has a syntax error: what stands behind it is not known; mend it first"));
+        return Err(format!(
+            "`{file}` has a syntax error: what stands behind it is not known; mend it first"
+        ));
     }
     if !found.iter().any(|place| place.defines) {
         return Err("it is declared in no file that can be read".into());
@@ -163,13 +165,7 @@ fn is_word(word: &str) -> bool {
 }
 
 /// Whether the plan says the same as with a name that nothing else can have.
-fn means_the_same(
-    set: &FileSet,
-    inputs: &Inputs,
-    found: &[Found],
-    new: &str,
-    after: Option<&Model>,
-) -> bool {
+fn means_the_same(set: &FileSet, inputs: &Inputs, found: &[Found], new: &str, after: Option<&Model>) -> bool {
     let is_free = |name: &String| !set.files.iter().any(|file| file.text().contains(name.as_str()));
     let Some(free) = (0..).map(|number| format!("renamed_{number}")).find(is_free) else { return false };
     let apart = compile(&with(set, found, &free), inputs).model;

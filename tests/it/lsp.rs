@@ -237,7 +237,10 @@ fn a_change_of_name_that_would_break_the_plan_is_refused() {
     client.change("site.plan", &text);
     for (old, new) in [("kept", "nas"), ("local:", "kept"), ("mode =", "checksum")] {
         let why = client.rename("site.plan", &text, old, new).unwrap_err();
-        assert!(why.contains(&format!("`{new}` means something else")) || why.contains("break"), "{old}: {why}");
+        assert!(
+            why.contains(&format!("`{new}` means something else")) || why.contains("break"),
+            "{old}: {why}"
+        );
     }
     assert!(client.rename("site.plan", &text, "kept", "mtime_kept").is_ok());
     // What stands behind a syntax error is not known, and would keep its name.
