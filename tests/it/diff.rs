@@ -338,3 +338,146 @@ fn what_cannot_be_read_in_a_store_or_a_repository_is_said() {
     shell(&repository.path("."), "rm -f .git/objects/??/*");
     rev("HEAD").stderr_has("error: ");
 }
+
+/// Three stores, one of them elsewhere, and what is given.
+fn in_stores(rest: &str) -> String {
+    let stores =
+        "store nas: dir { path = \"nas\" }\nstore cloud: dir { path = \"cloud\"\n offsite = true }\n";
+    format!("plan v\n{stores}{rest}")
+}
+
+/// All `from` into both stores.
+fn in_both(rest: &str) -> String {
+    in_stores(&format!("{rest}\narchive main {{ from = all\n to = [nas, cloud] }}\n"))
+}
+
+fn files(name: &str, paths: &str, exclude: &str) -> String {
+    format!("source {name}: files {{ paths = [{paths}]\n exclude = [{exclude}] }}\n")
+}
+
+#[track_caller]
+fn has_no_danger(answer: &Answer) {
+    assert!(consequences(answer).iter().all(|(weight, _)| weight != "danger"), "{}", answer.stdout);
+}
+
+#[test]
+fn a_path_is_with_another_source_only_if_that_one_reads_it() {
+    let old = |exclude: &str| {
+        in_both(&(files("etc", "\"etc\"", exclude) + &files("web", "\"srv\", \"etc/nginx\"", "")))
+    };
+    let new = |exclude: &str| in_both(&(files("etc", "\"etc\"", exclude) + &files("web", "\"srv\"", "")));
+    let lost = diff(&old("\"/nginx/\""), &new("\"/nginx/\""));
+    has(&lost, "danger", "left_out");
+    lost.stdout_has("etc/nginx` of source `web` may be left out by `/nginx/` of `etc`");
+    diff(&old("\"nginx\""), &new("\"nginx\"")).stdout_has("is left out by `nginx` of `etc`");
+    diff(&old("\"*\", \"!/nginx\""), &new("\"*\", \"!/nginx\"")).stdout_has("leaves out what matches `*`");
+    let safe = diff(&old("\"/apache/\""), &new("\"/apache/\""));
+    has(&safe, "change", "path_moved");
+    has_no_danger(&safe);
+    // The patterns of the reader, and its other limits.
+    for exclude in ["\"*.log\"", "\"/nginx/*.log\"", "\"/ngi*/**/*.log\"", "\"**/*.log\""] {
+        let part = diff(&old(exclude), &new(exclude));
+        has(&part, "change", "path_moved");
+        has(&part, "danger", "left_out");
+        part.stdout_has(".log");
+    }
+    for limit in ["max_file_size = 1MiB", "exclude_caches = true", "one_file_system = true"] {
+        let with = |plan: String| plan.replacen("exclude = []", &format!("exclude = []\n {limit}"), 1);
+        has(&diff(&with(old("")), &with(new(""))), "danger", "left_out");
+    }
+}
+
+#[test]
+fn patterns_are_compared_where_they_are_anchored() {
+    let site = |paths: &str, exclude: &str| in_both(&files("site", paths, exclude));
+    let wide = diff(&site("\"srv/www\"", "\"/www/\""), &site("\"srv\"", "\"/www/\""));
+    has(&wide, "danger", "left_out");
+    wide.stdout_has("srv/www` of source `site` may be left out by `/www/` of `site`");
+    let safe = diff(&site("\"srv/www\"", "\"/tmp/\", \"*.o\""), &site("\"srv\"", "\"/www/tmp/\", \"*.o\""));
+    has(&safe, "better", "path_added");
+    has_no_danger(&safe);
+    let inner = diff(&site("\"srv\"", "\"/tmp/\""), &site("\"srv\", \"srv/www\"", "\"/tmp/\""));
+    inner.stdout_has("leaves out what matches `/tmp/` below `$W/work/srv/www`");
+    // What stands in a folder that another entry leaves out is read for itself.
+    let kept =
+        diff(&site("\"srv\", \"srv/www\"", "\"/www/\""), &site("\"srv/www\", \"srv\"", "\"/www/\", \"!a\""));
+    has_no_danger(&kept);
+    has(
+        &diff(&site("\"srv\", \"srv/www\"", "\"/www/\""), &site("\"srv\"", "\"/www/\"")),
+        "danger",
+        "left_out",
+    );
+    let narrow = diff(&site("\"home\"", ""), &site("\"home/ann\"", ""));
+    has(&narrow, "danger", "path_removed");
+    narrow.stdout_has("of `$W/work/home` of source `site` only `$W/work/home/ann` is backed up");
+}
+
+#[test]
+fn a_pattern_that_stands_elsewhere_takes_no_longer_in() {
+    let site = |exclude: &str| in_both(&files("site", "\"srv\"", exclude));
+    let taken = site("\"*.tmp\", \"!keep.tmp\"");
+    for exclude in [
+        "\"!keep.tmp\", \"*.tmp\"",
+        "\"!keep.tmp\", \"*.tmp\", \"*.log\"",
+        "\"*.tmp\", \"!keep.tmp\", \"*.tmp\"",
+    ] {
+        let answer = diff(&taken, &site(exclude));
+        has(&answer, "danger", "left_out");
+        answer.stdout_has("no longer takes in again what matches `keep.tmp`: `*.tmp` stands behind it");
+        has(&diff(&site(exclude), &taken), "better", "taken_in");
+    }
+    has(&diff(&taken, &site("\"*.tmp\"")), "danger", "left_out");
+    for (old, new) in [
+        ("\"*.tmp\", \"*.log\"", "\"*.log\", \"*.tmp\""),
+        ("\"*.tmp\", \"!keep\"", "\"!keep\", \"*.tmp\""),
+        ("\"*.tmp\", \"!keep.tmp\"", ""),
+    ] {
+        has_no_danger(&diff(&site(old), &site(new)));
+    }
+}
+
+#[test]
+fn what_moves_or_is_renamed_loses_nothing_unsaid() {
+    let archives =
+        "archive far { from = [web]\n to = [nas, cloud] }\narchive near { from = [etc]\n to = [nas] }\n";
+    let plan = |etc: &str, web: &str| in_stores(&(files("etc", etc, "") + &files("web", web, "") + archives));
+    let old = plan("\"etc\"", "\"srv\", \"etc/nginx\"");
+    let moved = diff(&old, &plan("\"etc\"", "\"srv\""));
+    has(&moved, "danger", "copies_lost");
+    has(&moved, "danger", "offsite_lost");
+    moved.stdout_has("etc/nginx` of source `web` is in 1 store instead of 2: no longer in `cloud`");
+    // Another name for the same source.
+    let home = in_both(&files("home", "\"home\"", "")).replace(
+        "to = [nas, cloud]",
+        "to = [nas, cloud]\n encrypt = [\"age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p\"]",
+    );
+    let people = in_stores(
+        &(files("people", "\"home\"", "\"Documents/\"") + "archive main { from = all\n to = [nas] }\n"),
+    );
+    let promised = |plan: &str, name: &str| format!("{plan}objective {{ of = [{name}]\n copies = 1 }}\n");
+    let answer = diff(&promised(&home, "home"), &people);
+    has(&answer, "change", "source_renamed");
+    for name in ["left_out", "encryption_lost", "copies_lost", "offsite_lost", "promise_weaker"] {
+        has(&answer, "danger", name);
+    }
+    has_no_danger(&diff(&home, &home.replace("source home", "source people")));
+    // One source takes over the paths of another.
+    let apart = in_both(&(files("etc", "\"etc\"", "") + &files("web", "\"srv\"", "")));
+    let merged = diff(&apart, &in_both(&files("web", "\"srv\", \"etc\"", "")));
+    has(&merged, "change", "source_merged");
+    has_no_danger(&merged);
+    let less = diff(&apart, &in_both(&files("web", "\"srv\", \"etc\"", "\"*.key\"")));
+    less.stdout_has(
+        "source `web`, which reads `$W/work/etc` instead of `etc`, leaves out what matches `*.key`",
+    );
+    has(&diff(&apart, &in_both(&files("web", "\"srv\"", ""))), "danger", "source_removed");
+}
+
+#[test]
+fn keys_of_which_none_is_left_are_a_loss() {
+    let key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    let other = "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg";
+    let both = TWO.replace(&format!("\"{key}\""), &format!("\"{key}\", \"{other}\""));
+    has(&diff(TWO, &TWO.replace(key, other)), "danger", "recipients_replaced");
+    has(&diff(&both, TWO), "change", "recipient_removed");
+}

@@ -16,7 +16,8 @@ use crate::value::Text;
 
 /// Everything that can be told without a store.
 pub fn of(old: &Model, new: &Model) -> Vec<Consequence> {
-    let mut change = Change { old, new, futures: futures(old, new), found: Vec::new() };
+    let heirs = source::heirs(old, new);
+    let mut change = Change { old, new, heirs, futures: futures(old, new), found: Vec::new() };
     change.plan();
     change.sources();
     change.stores();
@@ -32,6 +33,8 @@ pub fn of(old: &Model, new: &Model) -> Vec<Consequence> {
 struct Change<'a> {
     old: &'a Model,
     new: &'a Model,
+    /// By source of the old plan.
+    heirs: Vec<Option<SourceId>>,
     /// Both played forward.
     futures: (Simulation<'a>, Simulation<'a>),
     found: Vec<Consequence>,
@@ -99,7 +102,15 @@ impl<'a> Change<'a> {
         }
         let gone: Vec<&str> =
             old.encrypt.iter().filter(|key| !new.encrypt.contains(key)).map(String::as_str).collect();
-        if !gone.is_empty() && !new.encrypt.is_empty() {
+        let stays = new.encrypt.iter().any(|key| old.encrypt.contains(key));
+        if !gone.is_empty() && !new.encrypt.is_empty() && !stays {
+            let text = format!(
+                "new artefacts of `{name}` can be read with none of the keys that read the old, but with other ones: that of {} \
+                 opens earlier backups only",
+                listed(&gone)
+            );
+            self.danger("recipients_replaced", text);
+        } else if !gone.is_empty() && !new.encrypt.is_empty() {
             let text =
                 format!("new artefacts of `{name}` can no longer be read with the key of {}", listed(&gone));
             self.change("recipient_removed", text);
@@ -111,22 +122,18 @@ impl<'a> Change<'a> {
     }
 
     fn windows(&mut self) {
-        let held = |model: &'a Model, source: &str| -> BTreeSet<&'a str> {
-            let around = model
-                .windows
-                .iter()
-                .filter(|window| window.around.iter().any(|id| model.source(*id).name == source));
+        let held = |model: &'a Model, source: SourceId| -> BTreeSet<&'a str> {
+            let around = model.windows.iter().filter(|window| window.around.contains(&source));
             around.map(|window| window.name.as_str()).collect()
         };
         let (old, new) = (self.old, self.new);
-        for source in
-            new.sources.iter().filter(|source| find(&old.sources, &source.name, |s| &s.name).is_some())
-        {
-            let (before, after) = (held(old, &source.name), held(new, &source.name));
+        for id in (0..old.sources.len()).map(SourceId) {
+            let Some(heir) = self.heir(id) else { continue };
+            let (before, after) = (held(old, id), held(new, heir));
             for window in before.difference(&after) {
                 let text = format!(
                     "source `{}` is no longer read inside window `{window}`: it may be caught in the middle of a change",
-                    source.name
+                    new.source(heir).name
                 );
                 self.danger("window_removed", text);
             }
@@ -158,23 +165,22 @@ impl<'a> Change<'a> {
             self.danger("nobody_told", "nobody is told any more when a run fails");
         }
         for verify in &old.verifies {
-            let name = &old.source(verify.restore).name;
-            let there = new.verifies.iter().find(|other| new.source(other.restore).name == *name);
-            match there {
+            let Some(heir) = self.heir(verify.restore) else { continue };
+            let name = &new.source(heir).name;
+            match new.verifies.iter().find(|other| other.restore == heir) {
                 Some(there) => self.rehearsed(name, verify, there),
-                None if find(&new.sources, name, |source| &source.name).is_some() => {
+                None => {
                     self.danger(
                         "rehearsal_removed",
                         format!("the restore of `{name}` is no longer rehearsed"),
                     );
                 }
-                None => {}
             }
         }
-        for source in &old.sources {
-            let Some(there) = find(&new.sources, &source.name, |source| &source.name) else { continue };
-            let at = find(&old.sources, &source.name, |source| &source.name).unwrap_or(0);
-            self.promised(&source.name, SourceId(at), SourceId(there));
+        for id in (0..old.sources.len()).map(SourceId) {
+            if let Some(heir) = self.heir(id) {
+                self.promised(&new.source(heir).name, id, heir);
+            }
         }
         if let (Some(before), Some(after)) = (&old.schedule, &new.schedule) {
             let zones = (&before.zone, &after.zone);

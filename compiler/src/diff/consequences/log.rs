@@ -1,6 +1,6 @@
 //! What becomes of logs that are archived.
 
-use super::{Change, find, listed, stores};
+use super::{Change, listed, stores};
 use crate::diff::counterpart;
 use crate::diff::describe::span;
 use crate::model::{Model, Wal};
@@ -33,16 +33,10 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// The log of the same source; where that has another name, of the one source that has no namesake.
+    /// The log of the same source, whatever it is called now.
     fn same_log(&self, old: &Wal) -> Option<&'a Wal> {
-        let source = |model: &'a Model, wal: &Wal| model.source(wal.source).name.as_str();
-        let name = self.old.source(old.source).name.as_str();
-        let new = self.new.wals.iter();
-        let is_new = |wal: &&Wal| find(&self.old.sources, source(self.new, wal), |one| &one.name).is_none();
-        let is_gone = find(&self.new.sources, name, |one| &one.name).is_none();
-        let mut renamed = new.clone().filter(is_new).filter(|_| is_gone);
-        let only = renamed.next().filter(|_| renamed.next().is_none());
-        new.clone().find(|wal| source(self.new, wal) == name).or(only)
+        let heir = self.heir(old.source)?;
+        self.new.wals.iter().find(|wal| wal.source == heir)
     }
 
     fn log_keys(&mut self, name: &str, old: &Wal, new: &Wal) {

@@ -1,32 +1,31 @@
 //! What becomes of sources.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+mod files;
+mod patterns;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Change, copies, find, listed, stores, words};
-use crate::diff::describe::{size, span};
+use crate::diff::describe::span;
 use crate::diff::reach;
 use crate::diff::times::gap;
-use crate::model::{Files, Postgres, Source, SourceId, SourceKind};
+use crate::model::{Files, Model, Postgres, Source, SourceId, SourceKind};
 
 impl<'a> Change<'a> {
     pub(super) fn sources(&mut self) {
         let (old, new) = (self.old, self.new);
-        let there = |source: &Source| find(&new.sources, &source.name, |source| &source.name);
-        for (at, _) in old.sources.iter().enumerate().filter(|(_, source)| there(source).is_none()) {
-            self.source_gone(SourceId(at));
+        for at in (0..old.sources.len()).map(SourceId) {
+            if self.heir(at).is_none() {
+                self.source_gone(at);
+            }
         }
-        for (at, source) in old.sources.iter().enumerate() {
-            if let Some(there) = there(source) {
-                self.source(SourceId(at), SourceId(there));
+        for at in (0..old.sources.len()).map(SourceId) {
+            if let Some(heir) = self.heir(at) {
+                self.source(at, heir);
             }
         }
         for (at, source) in new.sources.iter().enumerate() {
-            let renamed = old.sources.iter().any(|one| {
-                let is_gone = find(&new.sources, &one.name, |source| &source.name).is_none();
-                is_gone && same_data(one, source)
-            });
-            if !renamed && find(&old.sources, &source.name, |source| &source.name).is_none() {
+            if !self.heirs.contains(&Some(SourceId(at))) {
                 let stores: Vec<&str> = reach::of(new, SourceId(at)).into_keys().collect();
                 let text = format!("source `{}` is new, and goes to {}", source.name, listed(&stores));
                 self.better("source_added", text);
@@ -35,34 +34,33 @@ impl<'a> Change<'a> {
     }
 
     fn source_gone(&mut self, id: SourceId) {
-        let (source, name) = (self.old.source(id), &self.old.source(id).name);
-        let renamed = self.new.sources.iter().find(|other| {
-            let is_new = find(&self.old.sources, &other.name, |source| &source.name).is_none();
-            is_new && same_data(source, other)
-        });
-        match renamed {
-            Some(other) => self.change(
-                "source_renamed",
-                format!(
-                    "source `{name}` is now called `{}`: it is taken whole by the next run, and earlier backups hold it \
-                     under its old name",
-                    other.name
-                ),
-            ),
-            None => self.danger(
-                "source_removed",
-                format!("source `{name}` ({}) is no longer backed up", what(source)),
-            ),
+        let source = self.old.source(id);
+        if !self.files_merged(id) {
+            let text = format!("source `{}` ({}) is no longer backed up", source.name, what(source));
+            self.danger("source_removed", text);
         }
     }
 
+    /// The source of the new plan that stands for this one of the old: that of its name, else one that reads the same.
+    pub(super) fn heir(&self, old: SourceId) -> Option<SourceId> {
+        self.heirs.get(old.0).copied().flatten()
+    }
+
     fn source(&mut self, old: SourceId, new: SourceId) {
-        self.copies(old, new);
-        self.times(old, new);
         let (before, after) = (self.old.source(old), self.new.source(new));
         let name = &after.name;
+        if *name != before.name {
+            let text = format!(
+                "source `{}` is now called `{name}`: it is taken whole by the next run, and earlier backups hold it under \
+                 its old name",
+                before.name
+            );
+            self.change("source_renamed", text);
+        }
+        self.copies(&format!("source `{name}`"), &reach::of(self.old, old), &reach::of(self.new, new));
+        self.times(old, new);
         match (&before.kind, &after.kind) {
-            (SourceKind::Files(one), SourceKind::Files(two)) => self.files(name, one, two),
+            (SourceKind::Files(_), SourceKind::Files(_)) => self.files(old, new),
             (SourceKind::Sqlite { path: one }, SourceKind::Sqlite { path: two }) if one != two => {
                 let text =
                     format!("source `{name}` reads `{}` and no longer `{}`", two.display(), one.display());
@@ -100,22 +98,23 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Stores and encryption of a source that both plans have.
-    fn copies(&mut self, old: SourceId, new: SourceId) {
-        let name = &self.new.source(new).name;
-        let (before, after) = (reach::of(self.old, old), reach::of(self.new, new));
+    /// Stores and encryption of what both plans have: of a source, or of a path that another source reads.
+    fn copies(
+        &mut self,
+        subject: &str,
+        before: &BTreeMap<&'a str, reach::Held>,
+        after: &BTreeMap<&'a str, reach::Held>,
+    ) {
         let lost: Vec<&str> = before.keys().filter(|store| !after.contains_key(*store)).copied().collect();
         let won: Vec<&str> = after.keys().filter(|store| !before.contains_key(*store)).copied().collect();
-        let offsite = |held: &std::collections::BTreeMap<&str, reach::Held>| {
-            held.values().filter(|held| held.offsite).count()
-        };
+        let offsite = |held: &BTreeMap<&str, reach::Held>| held.values().filter(|held| held.offsite).count();
         if after.is_empty() && !before.is_empty() {
-            let text = format!("source `{name}` reaches no store any more: it is no longer backed up");
+            let text = format!("{subject} reaches no store any more: it is no longer backed up");
             return self.danger("source_unreached", text);
         }
         if after.len() < before.len() {
             let text = format!(
-                "source `{name}` is in {} instead of {}: no longer in {}",
+                "{subject} is in {} instead of {}: no longer in {}",
                 stores(after.len()),
                 before.len(),
                 listed(&lost)
@@ -123,35 +122,32 @@ impl<'a> Change<'a> {
             self.danger("copies_lost", text);
         } else if !lost.is_empty() {
             let text = format!(
-                "source `{name}` goes to {} and no longer to {}: what is there stays, and nothing new comes",
+                "{subject} goes to {} and no longer to {}: what is there stays, and nothing new comes",
                 listed(&won),
                 listed(&lost)
             );
             self.danger("store_left", text);
         } else if !won.is_empty() {
-            self.better("copies_added", format!("source `{name}` goes to {} as well", listed(&won)));
+            self.better("copies_added", format!("{subject} goes to {} as well", listed(&won)));
         }
-        if offsite(&after) < offsite(&before) {
-            let text = format!(
-                "source `{name}` has {} offsite instead of {}",
-                copies(offsite(&after)),
-                offsite(&before)
-            );
+        if offsite(after) < offsite(before) {
+            let text =
+                format!("{subject} has {} offsite instead of {}", copies(offsite(after)), offsite(before));
             self.danger("offsite_lost", text);
         }
-        let plain = |held: &std::collections::BTreeMap<&'a str, reach::Held>| {
+        let plain = |held: &BTreeMap<&'a str, reach::Held>| {
             held.iter().filter(|(_, held)| !held.encrypted).map(|(name, _)| *name).collect::<BTreeSet<&str>>()
         };
-        let (was, is) = (plain(&before), plain(&after));
+        let (was, is) = (plain(before), plain(after));
         let bare: Vec<&str> = is.difference(&was).copied().collect();
         if !bare.is_empty() && before.values().any(|held| held.encrypted) {
-            let text = format!("source `{name}` is no longer encrypted in {}", listed(&bare));
+            let text = format!("{subject} is no longer encrypted in {}", listed(&bare));
             self.danger("encryption_lost", text);
         }
         let sealed: Vec<&str> =
             was.difference(&is).filter(|store| after.contains_key(*store)).copied().collect();
         if !sealed.is_empty() {
-            let text = format!("source `{name}` is encrypted from now on in {}", listed(&sealed));
+            let text = format!("{subject} is encrypted from now on in {}", listed(&sealed));
             self.better("encryption_added", text);
         }
     }
@@ -192,90 +188,6 @@ impl<'a> Change<'a> {
         }
     }
 
-    fn files(&mut self, name: &str, old: &Files, new: &Files) {
-        let covered = |path: &PathBuf| {
-            let all = self.new.sources.iter().filter_map(|source| match &source.kind {
-                SourceKind::Files(files) => Some(&files.paths),
-                _ => None,
-            });
-            all.flatten().any(|other| path.starts_with(&other.absolute))
-        };
-        let (gone, moved): (Vec<&PathBuf>, Vec<&PathBuf>) = old
-            .paths
-            .iter()
-            .map(|path| &path.absolute)
-            .filter(|path| !new.paths.iter().any(|other| path.starts_with(&other.absolute)))
-            .partition(|path| !covered(path));
-        for path in gone {
-            self.danger(
-                "path_removed",
-                format!("`{}` of source `{name}` is no longer backed up", path.display()),
-            );
-        }
-        for path in moved {
-            let text = format!("`{}` is now read by another source than `{name}`", path.display());
-            self.change("path_moved", text);
-        }
-        for path in new.paths.iter().map(|path| &path.absolute) {
-            if !old.paths.iter().any(|other| path.starts_with(&other.absolute)) {
-                self.better("path_added", format!("source `{name}` reads `{}` as well", path.display()));
-            }
-        }
-        self.exclusions(name, old, new);
-        if old.compare != new.compare {
-            self.change(
-                "compare_changed",
-                format!("source `{name}` notices changes in another way: all of it is read once more"),
-            );
-        }
-    }
-
-    fn exclusions(&mut self, name: &str, old: &Files, new: &Files) {
-        let texts = |files: &Files| files.exclude.iter().map(|one| one.text.clone()).collect::<Vec<_>>();
-        let (before, after) = (texts(old), texts(new));
-        let without = |some: &[String], others: &[String]| -> Vec<String> {
-            some.iter().filter(|text| !others.contains(text)).cloned().collect()
-        };
-        let (more, less) = (without(&after, &before), without(&before, &after));
-        // A pattern with `!` takes in again what others leave out.
-        let (takes_in, leaves_out): (Vec<_>, Vec<_>) = more.iter().partition(|text| text.starts_with('!'));
-        let (no_longer_in, no_longer_out): (Vec<_>, Vec<_>) =
-            less.iter().partition(|text| text.starts_with('!'));
-        for text in leaves_out {
-            self.danger("left_out", format!("source `{name}` leaves out what matches `{text}`"));
-        }
-        for text in no_longer_in {
-            self.danger(
-                "left_out",
-                format!("source `{name}` no longer takes in again what matches `{text}`"),
-            );
-        }
-        for text in takes_in.into_iter().chain(no_longer_out) {
-            let pattern = text.trim_start_matches('!');
-            self.better("taken_in", format!("source `{name}` takes in what matches `{pattern}`"));
-        }
-        if more.is_empty() && less.is_empty() && before != after {
-            let text = format!(
-                "the patterns of source `{name}` stand in another order: a later one goes before an earlier"
-            );
-            self.change("patterns_reordered", text);
-        }
-        let limit = |files: &Files| files.max_file_size.unwrap_or(u64::MAX);
-        if limit(new) < limit(old) {
-            let most = size(limit(new));
-            self.danger("left_out", format!("source `{name}` leaves out files larger than {most}"));
-        } else if limit(new) > limit(old) {
-            self.better("taken_in", format!("source `{name}` takes in larger files than before"));
-        }
-        let mut flag = |before: bool, after: bool, what: &str| match (before, after) {
-            (false, true) => self.danger("left_out", format!("source `{name}` leaves out {what}")),
-            (true, false) => self.better("taken_in", format!("source `{name}` takes in {what}")),
-            _ => {}
-        };
-        flag(old.exclude_caches, new.exclude_caches, "folders with a `CACHEDIR.TAG`");
-        flag(old.one_file_system, new.one_file_system, "other file systems mounted below");
-    }
-
     fn postgres(&mut self, name: &str, old: &Postgres, new: &Postgres) {
         let place = |one: &Postgres| {
             (one.host.clone(), one.port, one.data_dir.clone(), one.stanza.clone(), one.database.clone())
@@ -298,6 +210,19 @@ impl<'a> Change<'a> {
             self.change("repository_moved", text);
         }
     }
+}
+
+/// For each source of the old plan that which stands for it in the new: a renamed one is the same source.
+pub(super) fn heirs(old: &Model, new: &Model) -> Vec<Option<SourceId>> {
+    let of_name = |source: &Source| find(&new.sources, &source.name, |source| &source.name).map(SourceId);
+    let mut heirs: Vec<Option<SourceId>> = old.sources.iter().map(of_name).collect();
+    for (at, source) in old.sources.iter().enumerate() {
+        if heirs[at].is_none() {
+            let mut free = (0..new.sources.len()).map(SourceId).filter(|id| !heirs.contains(&Some(*id)));
+            heirs[at] = free.find(|id| same_data(source, new.source(*id)));
+        }
+    }
+    heirs
 }
 
 /// Whether two sources of different names read the same.
