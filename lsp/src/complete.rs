@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use backplan_compiler::codes::Code;
 use backplan_compiler::finding::Severity;
 use backplan_compiler::schema::{self, Attr, FUNCTIONS, Kind, Naming, PARAM_TYPES, Presence, Ty, Type};
 use backplan_compiler::{codes, due};
@@ -67,8 +68,11 @@ pub(crate) fn complete(files: &mut Files, path: &Path, offset: usize) -> Vec<Com
             }
         }
         Context::Allowance => {
-            // An error is mended, never allowed.
-            for code in codes::CODES.iter().filter(|code| code.severity != Severity::Error) {
+            // An error is mended, never allowed; nor is what is wrong with an allowance.
+            let of_allowances = [codes::UNUSED_ALLOW.name, codes::ALLOW_WITHOUT_REASON.name];
+            let can_be =
+                |code: &Code| code.severity != Severity::Error && !of_allowances.contains(&code.name);
+            for code in codes::CODES.iter().filter(|code| can_be(code)) {
                 offers.documented(code.name, CompletionItemKind::CONSTANT, code.meaning.into());
             }
         }

@@ -239,7 +239,7 @@ fn what_completion_offers_is_right_where_it_is_put() {
     // Only what can be allowed.
     let allowed = labels(&offers(&mut client, &format!("{SITE}\n# allow: "), ""));
     assert!(allowed.contains(&"live_database".into()) && allowed.contains(&"replaced".into()), "{allowed:?}");
-    for error in ["syntax", "unknown_kind", "policy_broken"] {
+    for error in ["syntax", "unknown_kind", "policy_broken", "unused_allow"] {
         assert!(!allowed.contains(&error.into()), "{error}");
     }
     assert_eq!(client.end(), Some(0));
