@@ -185,6 +185,22 @@ fn secrets_are_shown_as_references_only() {
         assert!(!answer.said().contains("hunter"), "{answer:?}");
     }
     assert!(!scenario.path("fetched").exists());
+    // Of several only the one that is another is said to be.
+    let with = |value: &str, more: &str| {
+        let part = |name: &str, value: &str| format!("\"{name}=${{env(\"{name}\", \"{value}\")}}\"");
+        plan(&format!(
+            "source dump: command {{\n  run = [\"true\"]\n  as  = \"dump\"\n  env = [{}, {}{more}]\n}}\narchive main {{ from = all, to = [store] }}\n",
+            part("A", value),
+            part("B", "hunter8")
+        ))
+    };
+    for more in ["", ", \"C=1\""] {
+        let scenario =
+            Scenario::new().file("old.plan", with("hunter6", "")).file("new.plan", with("hunter7", more));
+        let said = scenario.plan(["diff", "old.plan", "new.plan"]).status(2).said();
+        let others: Vec<&str> = said.lines().filter(|line| line.contains("another value")).collect();
+        assert!(others.len() == 1 && others[0].contains("A="), "{said}");
+    }
 }
 
 #[test]

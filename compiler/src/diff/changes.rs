@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::describe::{Key, Setting, describe};
+use super::describe::{Key, Setting, Value, describe};
 use crate::graph::{Step, StepGraph, StepId};
 use crate::model::Model;
 
@@ -74,13 +74,18 @@ fn attribute(name: &'static str, old: Option<&Setting>, new: Option<&Setting>) -
     if old == new {
         return None;
     }
-    let shown =
-        |setting: &Setting| setting.values.iter().map(|value| value.shown.clone()).collect::<Vec<_>>();
-    let (before, mut after) = (old.map(shown), new.map(shown));
-    // What looks alike and is not holds secrets: the new one says so, and shows none.
-    if before == after {
-        after.iter_mut().flatten().for_each(|text| text.push_str(", another value"));
-    }
+    let values =
+        |setting: Option<&Setting>| setting.map(|setting| setting.values.clone()).unwrap_or_default();
+    let (before, after) = (values(old), values(new));
+    // What looks like an old value and is none holds a secret: it says so, and shows none.
+    let is_other =
+        |value: &Value| before.iter().any(|old| old.shown == value.shown) && !before.contains(value);
+    let told = |value: &Value| match is_other(value) {
+        true => format!("{}, another value", value.shown),
+        false => value.shown.clone(),
+    };
+    let shown = old.map(|_| before.iter().map(|value| value.shown.clone()).collect());
+    let (before, after) = (shown, new.map(|_| after.iter().map(told).collect()));
     let list = old.or(new).is_some_and(|setting| setting.is_list);
     Some(AttributeChange { attribute: name, old: before, new: after, list })
 }
