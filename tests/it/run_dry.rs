@@ -349,7 +349,7 @@ fn what_would_not_be_made_is_not_shown() {
         fs::remove_dir_all(scenario.path("site")).unwrap();
         fs::remove_dir_all(scenario.path("other")).unwrap();
         let human = scenario.plan(["run", "--dry-run"]).status(1);
-        assert!(!human.stdout.contains("now there:") && !human.stdout.contains("runs stay"), "{human:?}");
+        assert!(!human.stdout.contains("would delete") && !human.stdout.contains("runs stay"), "{human:?}");
         assert!(!human.stdout.contains(" -> "), "{human:?}");
         human.stdout_has("no artefact would be made").stdout_has("would not run: `scan/site` failed");
         let shown = shown_and_done(&scenario, 1);

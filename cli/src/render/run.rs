@@ -73,7 +73,7 @@ fn forecast_step(out: &mut String, number: usize, step: &StepForecast, paint: &P
         }
     }
     for gone in step.sight.would_delete.iter().take(MOST) {
-        let _ = writeln!(out, "       {} {}", paint.red("now there:"), harmless(gone));
+        let _ = writeln!(out, "       {} {}", paint.red("would delete"), harmless(gone));
     }
     if step.sight.would_delete.len() > MOST {
         let _ = writeln!(out, "       and {} more", step.sight.would_delete.len() - MOST);
