@@ -43,7 +43,7 @@ fn what_a_log_loses_is_a_danger() {
     let near = changed(&text, &[("  to      = [near, far]", "  to      = [near]")]);
     has(&near, "danger", "copies_lost");
     has(&near, "danger", "offsite_lost");
-    has(&changed(&text, &[(KEYS[0], KEYS[1])]), "danger", "recipient_removed");
+    has(&changed(&text, &[(KEYS[0], KEYS[1])]), "danger", "recipients_replaced");
     // A source under another name keeps its log.
     let renamed = changed(
         &text,

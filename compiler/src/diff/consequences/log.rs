@@ -53,7 +53,7 @@ impl<'a> Change<'a> {
             let text =
                 format!("the log of `{name}` can from now on not be read with the key of {}", listed(&gone));
             match gone.len() == old.encrypt.len() {
-                true => self.danger("recipient_removed", text),
+                true => self.danger("recipients_replaced", text),
                 false => self.change("recipient_removed", text),
             }
         }
