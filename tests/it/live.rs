@@ -26,7 +26,7 @@ fn paths_and_stores_are_looked_at_and_nothing_is_written() {
     assert_eq!(everything(&scenario.path("..")), before);
     // A store that was used and is gone is not mounted; one that was never used is made by the first run.
     fs::rename(scenario.path("store"), scenario.path("elsewhere")).unwrap();
-    live(&scenario).status(3).says("store_away").says("mount it");
+    live(&scenario).status(0).says("store_away").says("mount it");
     fs::rename(scenario.path("elsewhere"), scenario.path("store")).unwrap();
     fs::remove_dir_all(scenario.path("site")).unwrap();
     live(&scenario).status(1).says("path_missing").says("`site`");
@@ -53,12 +53,12 @@ fn too_little_room_and_a_clock_that_is_behind_are_told() {
         "--live",
         "p.plan",
     ]);
-    behind.status(3).says("clock_wrong");
+    behind.status(0).says("clock_wrong");
     let staging = scenario.path("staging").display().to_string();
     shell(&scenario.path("."), &format!("mount -t tmpfs -o size=1m none {staging}"));
     let answer = live(&scenario);
     shell(&scenario.path("."), &format!("umount {staging}"));
-    answer.status(3).says("staging_short").says("bytes free");
+    answer.status(0).says("staging_short").says("bytes free");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_server_is_asked_for_all_that_its_driver_needs() {
     write("basebackup", "streams", "");
     live(&cluster.scenario).status(0);
     write("dump", "poor", "");
-    live(&cluster.scenario).status(3).says("pg_read_all_data");
+    live(&cluster.scenario).status(0).says("pg_read_all_data");
     write("basebackup", "streams", "wal main {\n  to = [store]\n}\n");
     live(&cluster.scenario).status(1).says("archive_off");
     let set = |lines: &str| {
@@ -95,7 +95,7 @@ fn a_server_is_asked_for_all_that_its_driver_needs() {
     crate::scenario::wait_for("a failed attempt", || {
         cluster.sql("SELECT failed_count > 0 FROM pg_stat_archiver") == "t"
     });
-    let answer = live(&cluster.scenario).status(3);
+    let answer = live(&cluster.scenario).status(0);
     answer.says("archive_command").says("archive_timeout").says("archive_fails");
     set(
         "archive_command = 'plan wal push x main %p'\narchive_timeout = 60\nwal_level = minimal\nmax_wal_senders = 0\narchive_mode = off\n",

@@ -45,5 +45,6 @@ mod run_staging;
 mod run_stores;
 mod run_windows;
 mod scenario;
+mod status;
 mod surface;
 mod why;

@@ -219,7 +219,7 @@ fn a_file_that_grows_or_vanishes_while_it_is_read_is_told_of() {
 
 /// Lets another account than root into the scenario.
 pub fn nobody(scenario: &Scenario) {
-    shell(&scenario.path(".."), "chmod 755 . .. 2>/dev/null; chown -R nobody work home state tmp");
+    shell(&scenario.path(".."), "chmod 755 . && chown -R nobody work home state tmp");
 }
 
 /// The program as that account.

@@ -73,7 +73,7 @@ Examples:
   plan keep site.plan --from 2027-03-01 --days 31       day by day
   plan keep site.plan --days 90 --format svg -o keep.svg   a picture
 
-Exit statuses: 0 done, 2 the plan does not compile or has no schedule, 3 done, and the check has warnings.")]
+Exit statuses: 0 done, 2 the plan does not compile or has no schedule.")]
 pub struct KeepArgs {
     /// The plan.
     #[command(flatten)]

@@ -29,7 +29,7 @@ Examples:
   plan check site.plan --live       also paths, stores, room, servers, rights and tools
   plan check --deny warnings        in CI: a warning fails as well
 
-Exit statuses: 0 nothing but notes, 1 errors, 3 warnings (with `--deny warnings`: 1).
+Exit statuses: 0 no errors, 1 errors (with `--deny warnings`: or warnings).
 A `# allow: NAME reason` comment above a line quiets a finding there; `plan explain NAME` tells of each.")]
 pub struct CheckArgs {
     /// Plans, or folders: every `*.plan` file below a folder, hidden folders left out

@@ -16,7 +16,7 @@ use crate::exit::{Failure, Status};
 pub fn execute(args: &CompileArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
     let (ready, graph) = steps(&args.plan, global, console)?;
     console.answer(&to_yaml(&graph, &ready.model));
-    Ok(if ready.has_warnings { Status::Warnings } else { Status::Done })
+    Ok(Status::Done)
 }
 
 /// The steps of a full run, with what only a run knows left open.
@@ -24,7 +24,7 @@ pub fn execute(args: &CompileArgs, global: &Global, console: &mut Console) -> Re
 /// # Errors
 /// [`Status::Usage`] where the plan does not compile.
 pub fn steps(plan: &PlanFile, global: &Global, console: &mut Console) -> Result<(Ready, StepGraph), Failure> {
-    let ready = ready(plan, global, console)?;
+    let ready = ready(plan, global, console)?.told(console);
     let graph = lower(&ready.model, &Occasion::default()).map_err(|error| {
         Failure::usage(format!("`{}` has no order of steps: {error:?}", ready.model.name))
     })?;

@@ -32,7 +32,7 @@ pub fn execute(args: &GraphArgs, global: &Global, console: &mut Console) -> Resu
         }
     };
     console.answer(&drawing);
-    Ok(if ready.has_warnings { Status::Warnings } else { Status::Done })
+    Ok(Status::Done)
 }
 
 /// The plan that the drawn one is held against.

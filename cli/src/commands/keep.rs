@@ -25,7 +25,7 @@ const DAYS: u16 = 31;
 /// [`Status::Usage`] where the plan does not compile, has no schedule, or a date cannot be read; [`Status::Failed`] where the
 /// answer cannot be written.
 pub fn execute(args: &KeepArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
-    let ready = ready(&args.plan, global, console)?;
+    let ready = ready(&args.plan, global, console)?.told(console);
     let model = &ready.model;
     let own = || model.separates.iter().find_map(|separate| separate.schedule.as_ref());
     let Some(schedule) = model.schedule.as_ref().or_else(own) else {
@@ -49,7 +49,7 @@ pub fn execute(args: &KeepArgs, global: &Global, console: &mut Console) -> Resul
         Some(path) => fs::write(path, answer)
             .map_err(|error| Failure::new(format!("`{}` could not be written: {error}", path.display())))?,
     }
-    Ok(if ready.has_warnings { Status::Warnings } else { Status::Done })
+    Ok(Status::Done)
 }
 
 fn window(args: &KeepArgs, zone: TimeZone) -> Result<Window, Failure> {

@@ -94,11 +94,25 @@ pub struct Ready {
     pub inline_secrets: Vec<Place>,
     /// Parameters whose values from outside are secrets.
     pub secret_params: BTreeSet<String>,
-    /// Whether the check has warnings.
-    pub has_warnings: bool,
+    /// How many warnings the check has.
+    warnings: usize,
 }
 
-/// As [`ready`], without a word on what is not an error: for commands that are called every few seconds.
+impl Ready {
+    /// With one line that the check has warnings, where it has: for commands that do or show what the plan says. Those that
+    /// are asked for backups on a bad day say nothing of it.
+    #[must_use]
+    pub fn told(self, console: &mut Console) -> Ready {
+        if self.warnings > 0 {
+            let file = &self.sources.file(self.sources.root()).shown;
+            let what = human::plural(self.warnings, "warning");
+            console.say(&format!("{file}: {what}; `plan check {file}` shows them\n"));
+        }
+        self
+    }
+}
+
+/// As [`ready`], without a word of what is wrong either: for commands that are called every few seconds.
 ///
 /// # Errors
 /// As [`ready`]'s.
@@ -113,8 +127,7 @@ pub fn silently(path: &Path, global: &Global) -> Result<Model, Failure> {
     })
 }
 
-/// Reads and compiles the plan that a command works on. Errors are shown and end the command; warnings are shown and
-/// left to it.
+/// Reads and compiles the plan that a command works on. Errors are shown and end the command; warnings are for the check.
 ///
 /// # Errors
 /// [`Status::Usage`] where the plan cannot be read or does not compile.
@@ -126,24 +139,19 @@ pub fn ready(file: &PlanFile, global: &Global, console: &mut Console) -> Result<
     let is_sound = compiled.is_sound();
     let Compiled { model, findings, inline_secrets, secret_params, .. } = compiled;
     sources.hide(&inline_secrets);
-    let count = |weight: Severity| findings.iter().filter(|finding| finding.severity == weight).count();
-    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    let shown = findings.iter().filter(|finding| finding.severity != Severity::Note);
-    for finding in shown.take(super::check::MOST_SHOWN) {
+    let of_weight = |weight: Severity| findings.iter().filter(move |finding| finding.severity == weight);
+    if let Some(model) = model.filter(|_| is_sound) {
+        let warnings = of_weight(Severity::Warning).count();
+        return Ok(Ready { model, sources, inline_secrets, secret_params, warnings });
+    }
+    for finding in of_weight(Severity::Error).take(super::check::MOST_SHOWN) {
         let text = human::finding(finding, &sources, console.errors());
         console.say(&format!("{text}\n"));
     }
-    match model {
-        Some(model) if is_sound => {
-            Ok(Ready { model, sources, inline_secrets, secret_params, has_warnings: warnings > 0 })
-        }
-        _ => {
-            let what = human::plural(errors.max(1), "error");
-            Err(Failure {
-                status: Status::Usage,
-                message: format!("`{}` does not compile: {what}", display(&path)),
-                help: Some(format!("`plan check {}` shows all that is wrong", display(&path))),
-            })
-        }
-    }
+    let what = human::plural(of_weight(Severity::Error).count().max(1), "error");
+    Err(Failure {
+        status: Status::Usage,
+        message: format!("`{}` does not compile: {what}", display(&path)),
+        help: Some(format!("`plan check {}` shows all that is wrong", display(&path))),
+    })
 }

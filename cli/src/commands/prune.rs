@@ -19,7 +19,7 @@ use crate::render::{json, keeping};
 /// # Errors
 /// Where nothing could be looked at, or a run of the plan goes on.
 pub fn execute(args: &PruneArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
-    let model = ready(&args.plan, global, console)?.model;
+    let model = ready(&args.plan, global, console)?.told(console).model;
     if let Some(name) =
         args.store.as_ref().filter(|name| !model.stores.iter().any(|store| store.name == **name))
     {

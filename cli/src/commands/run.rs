@@ -34,7 +34,7 @@ const CLOCK: &str = "BACKPLAN_NOW";
 /// # Errors
 /// Where the run could not begin.
 pub fn execute(args: &RunArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
-    let ready = ready(&args.plan, global, console)?;
+    let ready = ready(&args.plan, global, console)?.told(console);
     let request = request(args, global, ready)?;
     if args.dry_run { show(args, request, console) } else { make(args, global, request, console) }
 }

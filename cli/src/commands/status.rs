@@ -1,7 +1,10 @@
 //! `plan status`
 
+use backplan_compiler::model::Model;
 use backplan_runtime::recall::shelf::Shelves;
 use backplan_runtime::recall::status::{Verdict, status};
+use backplan_runtime::run::history::{self, PastRun};
+use backplan_runtime::run::state;
 
 use super::plan::ready;
 use super::run::clock;
@@ -17,8 +20,14 @@ use crate::render::{json, keeping};
 /// When no store can be read.
 pub fn execute(args: &StatusArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
     let model = ready(&args.plan, global, console)?.model;
-    let shelves = Shelves::of_plan(&model, None).map_err(|error| failure(&error))?;
-    let standing = status(&model, &shelves, clock()?.now());
+    let now = clock()?.now();
+    let unclean = unclean(&model, console)?;
+    let shelves = Shelves::of_plan(&model, None).map_err(|error| {
+        // Where no store can be read, how the last run went may say why.
+        console.complain(&keeping::unclean(&unclean, now, console.errors()));
+        failure(&error)
+    })?;
+    let standing = status(&model, &shelves, unclean, now);
     match args.format {
         Format::Human => console.answer(&keeping::status(&standing, console.answers())),
         Format::Json => console.answer(&json::document(&standing)),
@@ -27,5 +36,14 @@ pub fn execute(args: &StatusArgs, global: &Global, console: &mut Console) -> Res
         Verdict::Fine => Status::Done,
         Verdict::Attention => Status::Warnings,
         Verdict::NoBackup => Status::Failed,
+    })
+}
+
+/// The runs on this machine that did not end well; a machine that never ran the plan knows of none.
+fn unclean(model: &Model, console: &mut Console) -> Result<Vec<PastRun>, Failure> {
+    let state = state::root().map_err(|error| Failure::new(error.to_string()))?;
+    history::unclean(&state, &model.name, &model.file).or_else(|error| {
+        console.complain(&format!("warning: how the last runs on this machine went is not known: {error}\n"));
+        Ok(Vec::new())
     })
 }

@@ -7,7 +7,9 @@ use backplan_runtime::recall::log::LogStanding;
 use backplan_runtime::recall::status::{
     ArchiveNext, Promise, RehearsalStanding, SourceStanding, Status, Verdict, span,
 };
+use backplan_runtime::run::history::{End, PastRun};
 use backplan_runtime::run::prune::StorePrune;
+use jiff::Timestamp;
 
 use super::human::plural;
 use super::paint::Paint;
@@ -86,6 +88,7 @@ pub fn status(status: &Status, style: Style) -> String {
         Verdict::NoBackup => paint.red("there is no backup"),
     };
     let _ = writeln!(out, "{}: {verdict}", paint.bold(&format!("plan `{}`", status.plan)));
+    out.push_str(&unclean(&status.unclean, status.now, style));
     sources(&mut out, &status.sources, paint);
     next(&mut out, status, paint);
     for promise in &status.objectives {
@@ -105,6 +108,39 @@ pub fn status(status: &Status, style: Style) -> String {
         let _ = writeln!(out, "{} {}", paint.yellow("problem:"), harmless(problem));
     }
     out
+}
+
+/// The last runs that did not end well.
+pub fn unclean(runs: &[PastRun], now: Timestamp, style: Style) -> String {
+    let mut out = String::new();
+    for run in runs {
+        past(&mut out, run, now, Paint::new(style));
+    }
+    out
+}
+
+/// A run that did not end well: which, when, how, and what it said.
+fn past(out: &mut String, run: &PastRun, now: Timestamp, paint: Paint) {
+    let (word, how) = match run.end {
+        End::Refused => (paint.red("failed:"), "could not begin"),
+        End::Failed => (paint.red("failed:"), "did not back up everything"),
+        End::Warnings => (paint.yellow("warnings:"), "ended with warnings"),
+        End::Stopped => (paint.red("stopped:"), "was stopped by a signal"),
+        End::Died => (paint.red("died:"), "did not come to its end; the next run takes back what it left"),
+    };
+    let which = run.run.as_ref().map_or_else(|| "a run".to_owned(), |id| format!("run `{id}`"));
+    let of = match run.only.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ") {
+        all if all.is_empty() => all,
+        only => format!(" of {only}"),
+    };
+    let ago = span(now.as_second() - run.began.as_second());
+    let _ = writeln!(out, "{word} {which}{of}, {ago} ago, {how}");
+    for trouble in run.troubles.iter().take(MOST) {
+        let _ = writeln!(out, "  {}", harmless(trouble).replace('\n', "\n  "));
+    }
+    if let Some(more @ 1..) = run.troubles.len().checked_sub(MOST) {
+        let _ = writeln!(out, "  and {more} more; `--format json` has them");
+    }
 }
 
 fn sources(out: &mut String, sources: &[SourceStanding], paint: Paint) {

@@ -9,7 +9,7 @@ use backplan_compiler::retention::Policy;
 use jiff::Timestamp;
 
 use super::shelf::{Shelf, Shelves};
-use super::status::status;
+use super::status::next_runs as coming;
 use crate::catalog::ids::RunId;
 use crate::catalog::prune::{Occasion, PrunePlan, PrunedRun};
 
@@ -110,7 +110,7 @@ fn day(at: Timestamp) -> String {
 fn next_runs(outlook: &mut Outlook, old: &Model, new: &Model, now: Timestamp) {
     let next = |model: &Model| -> Option<BTreeMap<String, (&'static str, String)>> {
         let shelves = Shelves::of_plan(model, None).ok()?;
-        let archives = status(model, &shelves, now).archives.into_iter();
+        let archives = coming(model, &shelves, now).into_iter();
         Some(archives.map(|archive| (archive.archive, (archive.level, archive.why))).collect())
     };
     let (Some(before), Some(after)) = (next(old), next(new)) else { return };

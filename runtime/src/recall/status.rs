@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use backplan_compiler::cycle::{Asked, Past, next};
 use backplan_compiler::due;
 use backplan_compiler::lower::level_word;
-use backplan_compiler::model::{Archive, Model, Objective, Schedule, SourceId};
+use backplan_compiler::model::{Absent, Archive, Model, Objective, Schedule, SourceId, StoreId};
 use backplan_compiler::retention::Run;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
@@ -14,9 +14,10 @@ use serde::Serialize;
 use super::log::{self, LogStanding};
 use super::shelf::{Shelf, Shelves};
 use crate::catalog::ids::RunId;
-use crate::catalog::manifest::Manifest;
+use crate::catalog::manifest::{Manifest, SourceStatus};
 use crate::catalog::prune::fact;
 use crate::rehearse::record::{self, Rehearsal};
+use crate::run::history::PastRun;
 
 /// Seconds that a run may be late, at the most, before it is overdue.
 const GRACE: i64 = 3600;
@@ -50,6 +51,9 @@ pub struct Status {
     /// Each source that is rehearsed, or was.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rehearsals: Vec<RehearsalStanding>,
+    /// The last runs on this host that did not end well, and that no later one has made up for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unclean: Vec<PastRun>,
     /// Each store that could be read.
     pub stores: Vec<StoreStanding>,
     /// What is wrong with stores and catalogs.
@@ -150,14 +154,13 @@ pub struct StoreStanding {
     pub newest: Option<RunId>,
 }
 
-/// How the plan stands at `now`.
-pub fn status(model: &Model, shelves: &Shelves, now: Timestamp) -> Status {
+/// How the plan stands at `now`; `unclean` is what this host knows of runs that did not end well.
+pub fn status(model: &Model, shelves: &Shelves, unclean: Vec<PastRun>, now: Timestamp) -> Status {
     let sources: Vec<SourceStanding> =
         (0..model.sources.len()).map(|id| source(model, shelves, SourceId(id), now)).collect();
     let newest =
         shelves.shelves.iter().filter_map(|shelf| shelf.catalog.runs().next_back()).max_by_key(|run| run.run);
-    let archives: Vec<ArchiveNext> =
-        model.archives.iter().map(|archive| archive_next(model, shelves, archive, now)).collect();
+    let archives = next_runs(model, shelves, now);
     let logs: Vec<LogStanding> = model.wals.iter().map(|wal| log::standing(model, shelves, wal)).collect();
     let ages = |source: &SourceStanding| age(source, &logs, now);
     let (known, unread) = record::newest(shelves);
@@ -167,10 +170,13 @@ pub fn status(model: &Model, shelves: &Shelves, now: Timestamp) -> Status {
         model.objectives.iter().flat_map(|objective| promises(model, objective, &facts)).collect();
     let overdue_since = newest.and_then(|run| overdue(model.schedule.as_ref()?, run.started, now));
     let mut problems = problems(shelves, newest, now);
+    problems.extend(last_attempts(model, shelves, &unclean));
+    problems.extend(behind(model, shelves));
     problems.extend(unread);
     problems.extend(repositories_gone(shelves));
     let attention = overdue_since.is_some()
         || !problems.is_empty()
+        || !unclean.is_empty()
         || objectives.iter().any(|promise| promise.met == Some(false))
         || sources.iter().any(|source| source.newest.is_none())
         || archives.iter().any(|archive| !archive.warnings.is_empty())
@@ -193,6 +199,7 @@ pub fn status(model: &Model, shelves: &Shelves, now: Timestamp) -> Status {
         objectives,
         logs,
         rehearsals,
+        unclean,
         stores: shelves.shelves.iter().map(store).collect(),
         problems,
     }
@@ -276,6 +283,11 @@ fn can_restore(shelf: &Shelf, manifest: &Manifest, source: &str) -> bool {
     let separate = manifest.repositories.iter().filter(|repository| repository.source == source);
     let mut bases = archived.chain(separate.map(|repository| &repository.rests_on));
     bases.any(|bases| bases.iter().all(|base| shelf.catalog.get(base).is_some()))
+}
+
+/// What each archive's next run is.
+pub fn next_runs(model: &Model, shelves: &Shelves, now: Timestamp) -> Vec<ArchiveNext> {
+    model.archives.iter().map(|archive| archive_next(model, shelves, archive, now)).collect()
 }
 
 fn archive_next(model: &Model, shelves: &Shelves, archive: &Archive, now: Timestamp) -> ArchiveNext {
@@ -463,6 +475,70 @@ fn problems(shelves: &Shelves, newest: Option<&Manifest>, now: Timestamp) -> Vec
         problems.push(format!("run `{}` began later than now: a clock is wrong", newest.run));
     }
     problems
+}
+
+/// What the newest run that was to hold a source tells of it, where this host does not know the run better: that it failed,
+/// and that the run had warnings. A machine that only looks has nothing but the manifests.
+fn last_attempts(model: &Model, shelves: &Shelves, unclean: &[PastRun]) -> Vec<String> {
+    let known = |run: RunId| unclean.iter().any(|past| past.run.as_deref() == Some(&run.to_string()));
+    let mut found = BTreeMap::new();
+    for source in &model.sources {
+        let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
+        let tried = runs.filter_map(|run| Some((run, run.sources.iter().find(|of| of.name == source.name)?)));
+        let Some((run, record)) = tried.max_by_key(|(run, _)| run.run) else { continue };
+        if known(run.run) {
+            continue;
+        }
+        if record.status == SourceStatus::Failed {
+            let why = record.reason.as_deref().unwrap_or("its manifest does not say why");
+            found.insert(
+                (run.run, source.name.as_str()),
+                format!("run `{}` did not back up `{}`: {why}", run.run, source.name),
+            );
+        }
+        if let Ok(details) = run.details()
+            && details.warnings.total > 0
+        {
+            let count = details.warnings.total;
+            let first = details.warnings.first.first().map(|text| format!(": {text}")).unwrap_or_default();
+            let more = if count > 1 { format!("; and {} more", count - 1) } else { String::new() };
+            found.insert((run.run, ""), format!("run `{}` ended with warnings{first}{more}", run.run));
+        }
+    }
+    found.into_values().collect()
+}
+
+/// Stores that lack the newest backup of an archive that is meant for them. One that is away now and then with the plan's
+/// leave is told of only while it has none at all.
+fn behind(model: &Model, shelves: &Shelves) -> Vec<String> {
+    let mut found: BTreeMap<StoreId, String> = BTreeMap::new();
+    for archive in &model.archives {
+        let newest_in = |shelf: &Shelf| {
+            let holds = |run: &&Manifest| run.archives.iter().any(|record| record.name == archive.name);
+            shelf.catalog.runs().rev().find(holds).map(|run| run.run)
+        };
+        let Some(newest) = shelves.shelves.iter().filter_map(newest_in).max() else { continue };
+        for id in &archive.to {
+            let store = model.store(*id);
+            let Some(shelf) = shelves.shelves.iter().find(|shelf| shelf.store.label() == store.name) else {
+                continue;
+            };
+            let (store_name, name) = (&store.name, &archive.name);
+            let text = match newest_in(shelf) {
+                None => format!(
+                    "store `{store_name}` has no backup of archive `{name}`; run `{newest}` is elsewhere"
+                ),
+                Some(own) if own < newest && store.absent != Absent::Skip => {
+                    format!(
+                        "store `{store_name}` lacks run `{newest}` of archive `{name}`; its newest is `{own}`"
+                    )
+                }
+                Some(_) => continue,
+            };
+            found.entry(*id).or_insert(text);
+        }
+    }
+    found.into_values().collect()
 }
 
 /// A length of time in its two largest units.

@@ -4,6 +4,7 @@
 //! takes back what is open, and marks it as recovered. Effects in a store are not in here: a store holds its own intents,
 //! so that any machine can take them back.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,6 +13,8 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::catalog::owner::Owner;
 
 /// A program that closes a window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +35,12 @@ pub enum Record {
         run: String,
         /// The process.
         pid: u32,
+        /// The sources it was asked for; empty: all.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        only: BTreeSet<String>,
+        /// The process, precisely enough to tell later whether it lives.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        owner: Option<Owner>,
     },
     /// A window is about to be opened.
     Entering {
@@ -69,6 +78,9 @@ pub enum Record {
     End {
         /// Its exit status.
         status: u8,
+        /// What a person should read, the first of it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
     },
     /// A later run took back what this one left.
     Recovered {
@@ -77,11 +89,14 @@ pub enum Record {
     },
 }
 
+/// A record, and when it was written.
 #[derive(Serialize, Deserialize)]
-struct Line {
-    at: Timestamp,
+pub struct Line {
+    /// By the run's clock.
+    pub at: Timestamp,
+    /// What it says.
     #[serde(flatten)]
-    record: Record,
+    pub record: Record,
 }
 
 /// The journal of the run that writes it.
@@ -92,16 +107,16 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Begins the journal of `run` in `folder`.
+    /// Begins the journal of `run` in `folder` with a [`Record::Begin`].
     ///
     /// # Errors
     /// The system's.
-    pub fn begin(folder: &Path, run: &str, now: Timestamp) -> io::Result<Journal> {
+    pub fn begin(folder: &Path, run: &str, begin: &Record, now: Timestamp) -> io::Result<Journal> {
         let path = folder.join(format!("{run}.jsonl"));
         let file = OpenOptions::new().create_new(true).append(true).mode(0o600).open(&path)?;
         File::open(folder)?.sync_all()?;
         let journal = Journal { path, file: Mutex::new(file) };
-        journal.write(now, &Record::Begin { run: run.to_owned(), pid: std::process::id() })?;
+        journal.write(now, begin)?;
         Ok(journal)
     }
 
@@ -142,19 +157,26 @@ pub struct Left {
 /// The system's.
 pub fn dead(folder: &Path) -> io::Result<Vec<Left>> {
     let mut found = Vec::new();
+    for path in newest_first(folder)?.iter().rev() {
+        found.extend(left_by(path)?);
+    }
+    Ok(found)
+}
+
+/// The journals in `folder`, the newest run first; none where there is no such folder.
+///
+/// # Errors
+/// The system's.
+pub fn newest_first(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == "jsonl") {
-            found.extend(left_by(&path)?);
-        }
-    }
-    found.sort_by(|a, b| a.run.cmp(&b.run));
-    Ok(found)
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>()?;
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "jsonl"));
+    paths.sort_by(|a, b| b.cmp(a));
+    Ok(paths)
 }
 
 fn left_by(path: &Path) -> io::Result<Option<Left>> {
@@ -191,12 +213,8 @@ pub fn add_to(path: &Path, now: Timestamp, record: &Record) -> io::Result<()> {
 /// The system's.
 pub fn tidy(folder: &Path, keep: usize) -> io::Result<()> {
     let open: Vec<PathBuf> = dead(folder)?.into_iter().map(|left| left.journal).collect();
-    let mut over: Vec<PathBuf> = std::fs::read_dir(folder)?
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.extension().is_some_and(|ending| ending == "jsonl") && !open.contains(path))
-        .collect();
-    over.sort();
-    for path in over.iter().rev().skip(keep) {
+    let over = newest_first(folder)?.into_iter().filter(|path| !open.contains(path));
+    for path in over.skip(keep) {
         std::fs::remove_file(path)?;
     }
     Ok(())
@@ -206,6 +224,11 @@ pub fn tidy(folder: &Path, keep: usize) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    fn begin(folder: &Path, now: Timestamp) -> Journal {
+        let begin = Record::Begin { run: "run".to_owned(), pid: 1, only: BTreeSet::new(), owner: None };
+        Journal::begin(folder, "run", &begin, now).unwrap()
+    }
 
     fn entering(window: &str) -> Record {
         let leave = Some(Leave { argv: vec!["leave".to_owned(), window.to_owned()], run_as: None });
@@ -217,12 +240,15 @@ mod tests {
     fn a_journal_cut_anywhere_tells_what_is_open() {
         let folder = tempfile::tempdir().unwrap();
         let now = Timestamp::UNIX_EPOCH;
-        let journal = Journal::begin(folder.path(), "run", now).unwrap();
+        let journal = begin(folder.path(), now);
         let path = folder.path().join("run.jsonl");
         let mut sizes = Vec::new();
-        for record in
-            [entering("a"), entering("b"), Record::Left { window: "b".to_owned() }, Record::End { status: 0 }]
-        {
+        for record in [
+            entering("a"),
+            entering("b"),
+            Record::Left { window: "b".to_owned() },
+            Record::End { status: 0, warnings: Vec::new() },
+        ] {
             journal.write(now, &record).unwrap();
             sizes.push(std::fs::metadata(&path).unwrap().len() as usize);
         }
@@ -250,7 +276,7 @@ mod tests {
     fn a_recovered_journal_is_dead_no_more_even_behind_half_a_line() {
         let folder = tempfile::tempdir().unwrap();
         let now = Timestamp::UNIX_EPOCH;
-        Journal::begin(folder.path(), "run", now).unwrap().write(now, &entering("a")).unwrap();
+        begin(folder.path(), now).write(now, &entering("a")).unwrap();
         let path = folder.path().join("run.jsonl");
         let mut bytes = std::fs::read(&path).unwrap();
         bytes.extend_from_slice(b"{\"at\":\"1970");

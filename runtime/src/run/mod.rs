@@ -14,6 +14,7 @@
 //! | `rehearse` | rehearsals that are due, behind the commits |
 //! | [`report`] | how the run ended |
 //! | [`event`] | what a run tells whoever watches it |
+//! | [`history`] | how the last runs on this host went |
 //! | [`journal`] | intents, for the run that comes after one that died |
 //! | `wal` | archives of logs: there, and rid of what is no longer needed |
 //! | [`process`], [`secrets`], [`staging`], [`state`] | programs, secrets, the staging, the state folder |
@@ -25,6 +26,7 @@ pub mod deliver;
 pub mod event;
 pub mod facts;
 pub mod forecast;
+pub mod history;
 pub mod journal;
 pub mod levels;
 mod mark;
@@ -67,6 +69,7 @@ pub async fn run(
 ) -> Result<Report, PrepareError> {
     let asked = request.clone();
     let prepared = prepare_run(request).inspect_err(|error| {
+        prepare::remember_refused(&asked, error);
         notify::not_begun(&asked, error, &mut |text| observer.event(Event::Note { text }));
     })?;
     let limits = prepared.request.model.limits.clone();

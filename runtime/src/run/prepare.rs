@@ -12,6 +12,7 @@ use backplan_compiler::model::Model;
 use jiff::Timestamp;
 
 use super::cache::Cache;
+use super::history;
 use super::levels::{Levels, Stores, levels};
 use super::request::{Request, unsupported};
 use super::session;
@@ -115,6 +116,20 @@ pub fn prepare_run(request: Request) -> Result<Prepared, PrepareError> {
         Err(HostLockError::State(error)) => return Err(error.into()),
     };
     prepare(request, host, started, Some(lock))
+}
+
+/// Keeps for `plan status` that a run could not begin. Not where another one goes on, or the command line asked for what
+/// cannot be: that says nothing of the backups.
+pub(super) fn remember_refused(request: &Request, error: &PrepareError) {
+    if matches!(error, PrepareError::Busy(_) | PrepareError::UnknownSource { .. }) {
+        return;
+    }
+    let plan =
+        HostState::open(&request.state).and_then(|host| host.plan(&request.model.name, &request.model.file));
+    if let Ok(plan) = plan {
+        // The run has failed as it is, and where this cannot be kept there is nowhere else.
+        let _ = history::refused(&plan, request.clock.now(), &error.to_string());
+    }
 }
 
 /// Prepares a run that is only to be shown: nothing is written, nothing locked.

@@ -19,6 +19,7 @@ use super::cache::Cache;
 use super::coordinator::{Execution, Failure, FailureKind, Performed, Work};
 use super::event::{Event, Observer, Outcome};
 use super::facts::{Facts, Imprint, SourceFact};
+use super::history;
 use super::journal::{self, Journal, Leave, Record};
 use super::levels::Levels;
 use super::mark::mark;
@@ -34,6 +35,7 @@ use super::state::{Folders, make_private};
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState};
 use crate::catalog::layout::Layout;
 use crate::catalog::manifest::HostRef;
+use crate::catalog::owner::Owner;
 use crate::catalog::recover::{Reason, RecoverError, RecoveryPlan};
 use crate::control::Control;
 use crate::postgres::basebackup::PRIOR;
@@ -42,6 +44,9 @@ use crate::source::sqlite::{self, SqliteError};
 
 /// Journals of runs that are over and are kept for a person to read.
 const JOURNALS: usize = 30;
+
+/// Warnings of a run that its journal keeps.
+const WARNINGS: usize = 50;
 
 /// How long leaving a window may take where its plan does not give the window longer: a program that hangs must not keep the
 /// run, and every run after it, from ending.
@@ -181,7 +186,7 @@ impl Worker {
     /// The report of the run; its journal is ended, and the next run let in.
     pub fn finish(&self, run: &str, graph: &StepGraph, execution: &Execution) -> Report {
         let mut report = report(&self.request.model, run, graph, execution, &self.facts());
-        if let Err(error) = self.close(report.verdict.status()) {
+        if let Err(error) = self.close(&report) {
             report.warnings.push(format!("{error}; the next run will look for what this one left"));
             if report.verdict == Verdict::Done {
                 report.verdict = Verdict::Warnings;
@@ -190,7 +195,7 @@ impl Worker {
         report
     }
 
-    fn close(&self, status: u8) -> io::Result<()> {
+    fn close(&self, report: &Report) -> io::Result<()> {
         // With a window still open, the next run must know: the journal stays without its end.
         let left_open = self
             .standing()
@@ -198,7 +203,9 @@ impl Worker {
             .iter()
             .any(|(id, ended)| id.0.starts_with("leave/") && matches!(ended.outcome, Outcome::Failed(_)));
         if !left_open && self.journal.get().is_some() {
-            self.write_journal(&Record::End { status })?;
+            let warnings =
+                report.warnings.iter().take(WARNINGS).map(|text| self.secrets.redact(text)).collect();
+            self.write_journal(&Record::End { status: report.verdict.status(), warnings })?;
             journal::tidy(&self.folders.journals(), JOURNALS)?;
         }
         *self.plan_lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -291,8 +298,17 @@ impl Worker {
             make_private(&folder).map_err(Failure::fatal)?;
         }
         let run = self.imprint.run.to_string();
-        let journal = Journal::begin(&self.folders.journals(), &run, self.request.clock.now());
+        let HostRef { machine, name } = &self.imprint.host;
+        let owner = Some(Owner::this_process(*machine, name, &self.imprint.run));
+        let begin = Record::Begin {
+            run: run.clone(),
+            pid: std::process::id(),
+            only: self.request.only.clone(),
+            owner,
+        };
+        let journal = Journal::begin(&self.folders.journals(), &run, &begin, self.request.clock.now());
         let _ = self.journal.set(journal.map_err(Failure::fatal)?);
+        history::begun(&self.plan()).map_err(Failure::fatal)?;
         Ok(())
     }
 

@@ -39,19 +39,19 @@ fn the_server_s_own_account_must_reach_program_plan_and_archive() {
         archive_by(&cluster, &format!("{program} wal push {} {source} %p", file.display()));
     };
     push("/nowhere/plan", &file, "main");
-    live(&scenario).status(3).says("archive_unreachable").says("cannot run `/nowhere/plan`");
+    live(&scenario).status(0).says("archive_unreachable").says("cannot run `/nowhere/plan`");
     push(PROGRAM, &file, "other");
-    live(&scenario).status(3).says("archive_command").says("pushes the log of `other`");
+    live(&scenario).status(0).says("archive_command").says("pushes the log of `other`");
     push(PROGRAM, &scenario.path("q.plan"), "main");
-    live(&scenario).status(3).says("pushes by another plan");
+    live(&scenario).status(0).says("pushes by another plan");
     push(PROGRAM, &file, "main");
     chmod(&file, 0o600);
-    live(&scenario).status(3).says("cannot read the plan");
+    live(&scenario).status(0).says("cannot read the plan");
     chmod(&file, 0o644);
     let archive = scenario.path("store/.backplan-wal/p/main");
     assert!(archive.is_dir());
     shell(&archive, "chown root: . && chmod 755 .");
-    live(&scenario).status(3).says("cannot write into the archive");
+    live(&scenario).status(0).says("cannot write into the archive");
     shell(&archive, "chown postgres: .");
     cluster.fill(10);
     cluster.query("select pg_switch_wal()");
@@ -68,7 +68,7 @@ fn the_server_s_own_account_must_reach_program_plan_and_archive() {
         cluster.fill(10);
         cluster.query("select pg_switch_wal()");
     }
-    live(&scenario).status(3).says("archive_behind").says("segments of its log wait");
+    live(&scenario).status(0).says("archive_behind").says("segments of its log wait");
 }
 
 #[test]
@@ -90,10 +90,10 @@ fn pgbackrest_must_push_to_the_plan_s_stanza_by_the_plan_s_settings() {
         );
     };
     push(&config, "other");
-    live(&scenario).status(3).says("pushes to stanza `other`");
+    live(&scenario).status(0).says("pushes to stanza `other`");
     push(Path::new("/etc/pgbackrest.conf"), stanza);
-    live(&scenario).status(3).says("has the settings `/etc/pgbackrest.conf`");
+    live(&scenario).status(0).says("has the settings `/etc/pgbackrest.conf`");
     push(&config, stanza);
     shell(&repository, "chown root: pgbackrest.conf && chmod 600 pgbackrest.conf");
-    live(&scenario).status(3).says("cannot read the settings");
+    live(&scenario).status(0).says("cannot read the settings");
 }

@@ -1,0 +1,143 @@
+//! What `plan status` says is so: of the last run, whatever became of it, until a later one is clean.
+
+use std::fs;
+
+use crate::run_sources::AS_NOBODY;
+use crate::scenario::{Answer, SITE, Scenario, plan, shell, wait_for};
+
+/// A source whose program ends as the file `how` says.
+const MOODY: &str =
+    "\nsource moody: command {\n  run = [\"sh\", \"-c\", \"cat how && . ./how\"]\n  as  = \"said\"\n}\n";
+
+/// A plan of a folder and a program, each in an archive of its own.
+fn world() -> Scenario {
+    let archive = "\narchive told {\n  from = [moody]\n  to   = [store]\n}\n";
+    let text = plan(&format!("{SITE}{MOODY}{archive}"));
+    Scenario::new().file("p.plan", text).file("site/a", "a").file("how", "exit 0")
+}
+
+fn status(scenario: &Scenario) -> Answer {
+    scenario.plan(["status"])
+}
+
+#[track_caller]
+fn ends(scenario: &Scenario) -> Vec<String> {
+    let json = scenario.plan(["status", "--format", "json"]).json();
+    let unclean = json["unclean"].as_array().cloned().unwrap_or_default();
+    unclean.iter().map(|run| run["end"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_run_that_failed_is_told_until_a_later_one_is_clean() {
+    let scenario = world();
+    status(&scenario).status(1).stderr_has("mount it");
+    scenario.next_day().plan(["run"]).status(0);
+    status(&scenario).status(0).stdout_has("all is well");
+    fs::write(scenario.path("how"), "echo out of paper >&2; exit 7").unwrap();
+    scenario.next_day().plan(["run"]).status(1);
+    let answer = status(&scenario)
+        .status(3)
+        .stdout_has("somebody should look")
+        .stdout_has("did not back up everything");
+    answer.stdout_has("moody").stdout_has("status 7").stdout_has("out of paper");
+    assert_eq!(ends(&scenario), ["failed"]);
+    // A run of another source makes up for nothing.
+    scenario.next_day().plan(["run", "--only", "site"]).status(0);
+    assert_eq!(ends(&scenario), ["failed"]);
+    fs::write(scenario.path("how"), "exit 0").unwrap();
+    scenario.next_day().plan(["run"]).status(0);
+    status(&scenario).status(0).stdout_has("all is well");
+}
+
+#[test]
+fn a_machine_that_only_looks_hears_of_it_from_the_manifests() {
+    let scenario = world();
+    fs::write(scenario.path("how"), "exit 7").unwrap();
+    scenario.next_day().plan(["run"]).status(1);
+    fs::remove_dir_all(scenario.path("../state")).unwrap();
+    status(&scenario).status(3).stdout_has("did not back up `moody`").stdout_has("status 7");
+}
+
+#[test]
+fn files_that_were_left_out_are_told() {
+    let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site/a", "a").file("site/b", "b");
+    shell(&scenario.path(".."), "chown -R nobody . && chmod 755 .");
+    shell(&scenario.path("site"), "chmod 000 b && chown root b");
+    let as_nobody = |args: &[&str]| scenario.plan_by(AS_NOBODY, args);
+    scenario.next_day();
+    as_nobody(&["run"]).status(3);
+    as_nobody(&["status"]).status(3).stdout_has("ended with warnings").stdout_has("site/b");
+    fs::remove_dir_all(scenario.path("../state")).unwrap();
+    as_nobody(&["status"]).status(3).stdout_has("ended with warnings").stdout_has("site/b");
+    shell(&scenario.path(".."), "mkdir -p state && chown nobody state && chown nobody work/site/b");
+    shell(&scenario.path("site"), "chmod 644 b");
+    scenario.next_day();
+    as_nobody(&["run", "--adopt"]).status(0);
+    as_nobody(&["status"]).status(0).stdout_has("all is well");
+}
+
+#[test]
+fn a_run_that_could_not_begin_or_was_stopped_or_killed_is_told() {
+    let scenario = world();
+    scenario.next_day().plan(["run"]).status(0);
+    // What the plan reads for a name is not there: no step is made.
+    let named = scenario.path("p.plan");
+    let text = fs::read_to_string(&named).unwrap();
+    let with_name = text.replacen(
+        "from = [site]",
+        "name = \"${read(\\\"ver\\\")}-${time(\\\"%s\\\")}.tar.gz\"\n  from = [site]",
+        1,
+    );
+    let with_name = with_name
+        .replace("\\\"", "'")
+        .replace("read('ver')", "read(\"ver\")")
+        .replace("time('%s')", "time(\"%s\")");
+    fs::write(&named, with_name).unwrap();
+    scenario.next_day().plan(["run"]).status(1);
+    status(&scenario).status(3).stdout_has("could not begin").stdout_has("`read(");
+    assert_eq!(ends(&scenario), ["refused"]);
+    fs::write(&named, text).unwrap();
+
+    fs::write(scenario.path("how"), "sleep 600").unwrap();
+    for (signal, end) in [("TERM", "stopped"), ("KILL", "died")] {
+        let running = scenario.next_day().start(["run"]);
+        wait_for("the program", || shell(&scenario.path("."), "pgrep -f '[s]leep 600' || true") != "");
+        // While it lives it is no trouble of its own; what was before it still is.
+        assert!(!ends(&scenario).contains(&end.to_owned()));
+        if signal == "KILL" {
+            running.kill_group();
+        } else {
+            running.signal(signal);
+        }
+        running.answer();
+        assert_eq!(ends(&scenario)[0], end);
+        status(&scenario).status(3);
+    }
+    fs::write(scenario.path("how"), "exit 0").unwrap();
+    // What the killed run left is told of by the one that takes it back, and no longer by the next.
+    scenario.next_day().plan(["run"]);
+    scenario.next_day().plan(["run"]).status(0);
+    status(&scenario).status(0);
+}
+
+#[test]
+fn a_store_that_lacks_what_another_has_is_told() {
+    for (absent, behind) in [("", 3), ("  absent = skip\n", 0)] {
+        let site = SITE.replace("[store]", "[store, other]");
+        let other = format!("store other: dir {{\n  path = \"other\"\n{absent}}}\n\n");
+        let scenario = Scenario::new().file("p.plan", plan(&format!("{other}{site}"))).file("site/a", "a");
+        fs::create_dir(scenario.path("other")).unwrap();
+        scenario.next_day().plan(["run"]).status(0);
+        status(&scenario).status(0);
+        shell(&scenario.path("."), "mv other away");
+        fs::write(scenario.path("site/a"), "b").unwrap();
+        scenario.next_day().plan(["run"]);
+        shell(&scenario.path("."), "mv away other; rm -r ../state");
+        let answer = status(&scenario).status(behind);
+        if behind == 3 {
+            answer.stdout_has("store `other` lacks run `00000002-");
+        }
+        shell(&scenario.path("."), "rm -r other; mkdir other");
+        status(&scenario).status(3).stdout_has("store `other` has no backup of archive `main`");
+    }
+}
