@@ -98,10 +98,10 @@ fn a_run_that_could_not_begin_or_was_stopped_or_killed_is_told() {
     assert_eq!(ends(&scenario), ["refused"]);
     fs::write(&named, text).unwrap();
 
-    fs::write(scenario.path("how"), "sleep 600").unwrap();
+    fs::write(scenario.path("how"), "touch begun; sleep 600").unwrap();
     for (signal, end) in [("TERM", "stopped"), ("KILL", "died")] {
         let running = scenario.next_day().start(["run"]);
-        wait_for("the program", || shell(&scenario.path("."), "pgrep -f '[s]leep 600' || true") != "");
+        wait_for("the program", || scenario.path("begun").exists());
         // While it lives it is no trouble of its own; what was before it still is.
         assert!(!ends(&scenario).contains(&end.to_owned()));
         if signal == "KILL" {
@@ -110,6 +110,7 @@ fn a_run_that_could_not_begin_or_was_stopped_or_killed_is_told() {
             running.signal(signal);
         }
         running.answer();
+        fs::remove_file(scenario.path("begun")).unwrap();
         assert_eq!(ends(&scenario)[0], end);
         status(&scenario).status(3);
     }
