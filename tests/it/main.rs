@@ -24,6 +24,7 @@ mod keep;
 mod live;
 mod lsp;
 mod pg_base;
+mod pg_copies;
 mod pg_rehearse;
 mod pg_wal;
 mod pg_wal_faults;

@@ -46,7 +46,7 @@ impl Archived {
         archived
     }
 
-    fn configure(&self, lines: &str) {
+    pub fn configure(&self, lines: &str) {
         self.cluster.sh(&format!(
             "cat >> pg/postgresql.conf <<'EOF'\n{lines}EOF\npg_ctl -w -s -D pg -l log restart -m fast"
         ));

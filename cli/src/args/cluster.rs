@@ -27,6 +27,9 @@ pub struct ClusterArgs {
     /// Put a tablespace elsewhere; may be given for several. Without, they go to folders beside DIR
     #[arg(long, value_name = "OLD=NEW")]
     pub tablespace: Vec<String>,
+    /// Let it archive its log as the original does: for the one that takes its place. Without, `archive_mode` is off
+    #[arg(long)]
+    pub archive: bool,
     /// Start it, on a private socket, and wait until it has recovered
     #[arg(long)]
     pub start: bool,
@@ -60,6 +63,7 @@ impl ClusterArgs {
             || target_timeline.is_some()
             || target_action.is_some()
             || !self.tablespace.is_empty()
+            || self.archive
             || self.start
     }
 }

@@ -201,7 +201,11 @@ fn wish(args: &RestoreArgs, to: PathBuf, model: Option<&Model>) -> Result<Wish, 
     let declared = model.and_then(|model| declared(model, &source));
     let (log, unread) = archives(args, model, &source)?;
     let has_log = !log.is_empty() || !unread.is_empty();
-    let restore_command = if has_log { Some(fetch(args, &source)?) } else { None };
+    let restore_command = match has_log {
+        true => Some(fetch(args, &source)?),
+        // Without a command it would go on in the original's own timeline, where nobody can tell their logs apart.
+        false => args.cluster.archive.then(|| "false".to_owned()),
+    };
     let is_alone = model.is_none_or(|model| !has_log || model.stores.iter().all(is_here));
     Ok(Wish {
         run: (args.run != "latest").then(|| args.run.clone()),
@@ -230,6 +234,7 @@ fn recovery(args: &RestoreArgs, restore_command: Option<String>) -> Result<Recov
             Some(TargetAction::Promote) | None => Action::Promote,
         },
         restore_command,
+        archives: asked.archive,
     };
     recovery.check().map_err(|error| Failure::usage(error.to_string()))?;
     Ok(recovery)

@@ -288,6 +288,9 @@ pub fn cluster(outcome: &Cluster, dry_run: bool, style: Style) -> String {
         true => writeln!(out, "would restore {amount}; nothing was written"),
         false => writeln!(out, "{}: {amount}", paint.green("restored")),
     };
+    if !outcome.archives {
+        out.push_str("a copy: it archives nothing until `ALTER SYSTEM RESET archive_mode` and a restart, or restored with `--archive`\n");
+    }
     if let Some((sockets, port)) = &outcome.server {
         let alone = if outcome.is_alone { ", in a network of its own" } else { "" };
         let _ = writeln!(out, "{}{alone}: psql -h {} -p {port}", paint.green("running"), shown(sockets));

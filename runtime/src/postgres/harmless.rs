@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use super::recovery::END_COMMAND;
+
 /// What `pg_controldata` tells of a data directory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ControlData(Vec<(String, String)>);
@@ -78,7 +80,7 @@ pub fn settings(
         ("archive_mode", "off".to_owned()),
         ("archive_command", String::new()),
         ("archive_cleanup_command", String::new()),
-        ("recovery_end_command", String::new()),
+        ("recovery_end_command", END_COMMAND.to_owned()),
         ("primary_conninfo", String::new()),
         ("primary_slot_name", String::new()),
         ("synchronous_standby_names", String::new()),

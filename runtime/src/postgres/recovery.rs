@@ -1,17 +1,32 @@
 //! How far a restored cluster recovers, and the settings that tell Postgres so. Pure but for [`Recovery::write`].
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::Path;
 use std::str::FromStr;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use rustix::fs::{AtFlags, Mode, OFlags, unlinkat};
+use rustix::io::Errno;
+
+use crate::beneath;
 
 /// Bytes of a restore point's name at the most (`MAXFNAMELEN` of Postgres, with its closing zero).
 const NAME_BYTES: usize = 63;
+
+/// What a server does once when its recovery is over. The history of the timeline that it begins is marked as one to be
+/// archived: where it archives nothing Postgres itself does not, and without it nobody can follow the timeline later. And
+/// what it was recovered to must not wait for the next one who recovers it, or makes a standby of it. No byte of it needs
+/// quoting, and it ends well whatever is there.
+pub const END_COMMAND: &str = "for h in pg_wal/*.history; do s=pg_wal/archive_status/${h#pg_wal/}; test -e $h -a ! -e $s.done && \
+                               : > $s.ready; done; sed -i -e /^recovery_target/d -e /^recovery_end_command/d postgresql.auto.conf";
+/// Where settings are that a server is told.
+const SETTINGS: &str = "postgresql.auto.conf";
+const SIGNAL: &str = "recovery.signal";
+const STANDBY: &str = "standby.signal";
 
 /// A place in the write-ahead log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -136,6 +151,9 @@ pub struct Recovery {
     pub action: Action,
     /// The shell command that fetches a file of the write-ahead log; `None` where all that is needed lies in `pg_wal`.
     pub restore_command: Option<String>,
+    /// Whether the cluster archives its log afterwards, where the original did. A copy that does so takes the original's
+    /// archive over.
+    pub archives: bool,
 }
 
 /// A target that cannot be meant.
@@ -211,7 +229,7 @@ impl Recovery {
             ("recovery_target_inclusive", "true".to_owned()),
             ("recovery_target_timeline", self.timeline.to_string()),
             ("recovery_target_action", self.action.word().to_owned()),
-            ("recovery_end_command", String::new()),
+            ("recovery_end_command", END_COMMAND.to_owned()),
             ("archive_cleanup_command", String::new()),
             ("primary_conninfo", String::new()),
             ("primary_slot_name", String::new()),
@@ -226,42 +244,72 @@ impl Recovery {
     }
 
     /// Writes the settings behind those that `postgresql.auto.conf` of the data directory has, and the signal file; a
-    /// signal file that makes a standby goes.
+    /// signal file that makes a standby goes. No link in the data directory is followed.
     ///
     /// # Errors
     /// When the target cannot be meant or a file cannot be written; then the signal file is not there, and a started server
     /// would recover from `backup_label` alone.
     pub fn write(&self, data: &Path) -> io::Result<()> {
         let settings = self.settings().map_err(io::Error::other)?;
-        remove(&data.join("standby.signal"))?;
-        remove(&data.join("recovery.signal"))?;
+        let folder = File::open(data)?;
+        remove(&folder, STANDBY)?;
+        remove(&folder, SIGNAL)?;
+        if !self.archives {
+            silence(&folder)?;
+        }
         if !self.is_archive() {
             return Ok(());
         }
-        let mut text = String::from("\n# written by plan restore\n");
-        for (name, value) in settings {
-            text += &format!("{name} = {value}\n");
-        }
-        let owner = fs::metadata(data)?;
-        append(&data.join("postgresql.auto.conf"), &text, &owner)?;
-        append(&data.join("recovery.signal"), "", &owner)?;
-        File::open(data)?.sync_all()
+        let lines = settings.into_iter().map(|(name, value)| format!("{name} = {value}\n"));
+        append(&folder, SETTINGS, &format!("\n# written by plan restore\n{}", lines.collect::<String>()))?;
+        append(&folder, SIGNAL, "")?;
+        folder.sync_all()
     }
 }
 
-fn append(path: &Path, text: &str, owner: &fs::Metadata) -> io::Result<()> {
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+/// Tells the cluster in a data directory to archive nothing, whatever its other settings are.
+///
+/// # Errors
+/// When that cannot be written.
+pub fn silence(data: &File) -> io::Result<()> {
+    let mut known = String::new();
+    open(data, SETTINGS, OFlags::RDONLY)?.read_to_string(&mut known)?;
+    let value = |line: &str| {
+        let (name, value) = line.split_once('=')?;
+        (name.trim() == "archive_mode").then(|| value.trim().trim_matches('\'').to_owned())
+    };
+    // The last line of a setting counts.
+    if known.lines().filter_map(value).next_back().as_deref() == Some("off") {
+        return Ok(());
+    }
+    let why = "# written by plan restore: this is a copy. Before it takes the original's place: ALTER SYSTEM RESET archive_mode";
+    append(data, SETTINGS, &format!("\n{why}\narchive_mode = off\n"))
+}
+
+/// Opens a regular file of a data directory, and makes it where it is not there.
+fn open(folder: &File, name: &str, flags: OFlags) -> io::Result<File> {
+    let flags = flags | OFlags::CREATE | OFlags::NONBLOCK;
+    let file = File::from(beneath::open(folder, name.as_bytes(), flags, Mode::RUSR | Mode::WUSR)?);
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other(format!("`{name}` is no regular file"))),
+    }
+}
+
+fn append(folder: &File, name: &str, text: &str) -> io::Result<()> {
+    let mut file = open(folder, name, OFlags::WRONLY | OFlags::APPEND)?;
     file.write_all(text.as_bytes())?;
+    let owner = folder.metadata()?;
     if file.metadata()?.uid() != owner.uid() {
         fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
     }
     file.sync_all()
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+fn remove(folder: &File, name: &str) -> io::Result<()> {
+    match unlinkat(folder, name, AtFlags::empty()) {
+        Err(Errno::NOENT) | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -359,5 +407,25 @@ mod tests {
         assert!(at("recovery.signal").exists() && !at("standby.signal").exists());
         Recovery::default().write(folder.path()).unwrap();
         assert!(!at("recovery.signal").exists());
+    }
+
+    #[test]
+    fn a_copy_archives_nothing_unless_that_is_asked_for_and_no_link_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let archives = Recovery { archives: true, ..Recovery::default() };
+        archives.write(folder.path()).unwrap();
+        assert!(!at("postgresql.auto.conf").exists());
+        std::fs::write(at("postgresql.auto.conf"), "archive_mode = 'off'\narchive_mode = 'on'\n").unwrap();
+        for _ in 0..2 {
+            Recovery::default().write(folder.path()).unwrap();
+            let text = std::fs::read_to_string(at("postgresql.auto.conf")).unwrap();
+            assert!(text.ends_with("\narchive_mode = off\n") && text.matches("off").count() == 2, "{text}");
+        }
+        std::fs::rename(at("postgresql.auto.conf"), at("victim")).unwrap();
+        let before = std::fs::read(at("victim")).unwrap();
+        std::os::unix::fs::symlink(at("victim"), at("postgresql.auto.conf")).unwrap();
+        assert!(Recovery::default().write(folder.path()).is_err());
+        assert_eq!(std::fs::read(at("victim")).unwrap(), before);
     }
 }

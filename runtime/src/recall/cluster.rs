@@ -24,7 +24,7 @@ use crate::catalog::runs::Choice;
 use crate::control::{Control, Stopped};
 use crate::extract::{self, ExtractError, Extracted, Extraction};
 use crate::postgres::basebackup::TABLESPACE_LABEL;
-use crate::postgres::recovery::{Action, Recovery, TargetError, Timeline};
+use crate::postgres::recovery::{Action, END_COMMAND, Recovery, TargetError, Timeline};
 use crate::postgres::server::{Expect, Server, ServerError, Start, running};
 use crate::postgres::tools;
 use crate::run::process::{self, ProcessError, Program, Tell};
@@ -141,6 +141,9 @@ pub enum ClusterError {
     /// A server runs where it is to go.
     #[error(transparent)]
     InUse(ServerError),
+    /// Where its server's socket would be, something is.
+    #[error("`{}` is there, as a server that was started by an earlier restore leaves it: remove it, or restore into another folder", .0.display())]
+    Left(PathBuf),
     /// The server.
     #[error("the cluster lies in `{}`, and does not start: {cause}", data.display())]
     Server {
@@ -175,6 +178,8 @@ pub struct Outcome {
     pub window: String,
     /// The settings of its recovery.
     pub settings: Vec<(String, String)>,
+    /// Whether it archives its log, where the original does.
+    pub archives: bool,
     /// Entries of every kind.
     pub entries: u64,
     /// Bytes of files.
@@ -232,6 +237,7 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<Cluster
         return Err(ClusterError::InUse(ServerError::Runs { data: wish.to.clone(), pid }));
     }
     must_be_empty(&wish.to)?;
+    must_be_new(&wish.to, wish.start.as_ref())?;
     let (bases, log) = bases(shelves, &mut wish)?;
     let outside = |cause| ClusterError::Window { source_name: wish.source.clone(), cause: Box::new(cause) };
     let window = window::window(&bases, log).ok_or(WindowError::None).map_err(outside)?;
@@ -380,7 +386,7 @@ impl ClusterRestore<'_> {
             true => self.wish.recovery.settings()?,
             false => Vec::new(),
         };
-        let told = settings.into_iter().filter(|(_, value)| value != "''");
+        let told = settings.into_iter().filter(|(_, value)| value != "''" && !value.contains(END_COMMAND));
         Ok(Outcome {
             run: self.chosen.to_string(),
             artefacts: chain.artefacts().map(str::to_owned).collect(),
@@ -389,6 +395,7 @@ impl ClusterRestore<'_> {
             target: self.wish.recovery.point.to_string(),
             window: self.window.clone(),
             settings: told.map(|(name, value)| (name.to_owned(), value)).collect(),
+            archives: self.wish.recovery.archives,
             ..Outcome::default()
         })
     }
@@ -453,6 +460,22 @@ impl ClusterRestore<'_> {
     }
 }
 
+/// The folder of a started server's log, configuration and socket.
+fn server_folder(data: &Path) -> PathBuf {
+    let mut scratch = data.to_path_buf().into_os_string();
+    scratch.push(".server");
+    scratch.into()
+}
+
+/// Sees before anything is written that the server can be started.
+pub(super) fn must_be_new(data: &Path, start: Option<&Starting>) -> Result<(), ClusterError> {
+    let folder = server_folder(data);
+    match start.is_some() && folder.symlink_metadata().is_ok() {
+        true => Err(ClusterError::Left(folder)),
+        false => Ok(()),
+    }
+}
+
 /// Starts a restored cluster, and waits until it has recovered.
 ///
 /// # Errors
@@ -466,14 +489,13 @@ pub fn start_server(
 ) -> Result<(Option<(PathBuf, u16)>, bool), ServerError> {
     let data =
         std::path::absolute(data).map_err(|cause| ServerError::File { path: data.to_path_buf(), cause })?;
-    let mut scratch = data.clone().into_os_string();
-    scratch.push(".server");
+    let scratch = server_folder(&data);
     let start = Start {
         port: starting.port,
         role: starting.role.clone(),
         alone: starting.alone,
         stays: true,
-        ..Start::new(programs, data, scratch.into())
+        ..Start::new(programs, data, scratch)
     };
     let expect = match action {
         Action::Promote => Expect::Open,

@@ -1,18 +1,23 @@
 //! A restore as a value: made from a run and a wish, shown, carried out.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
 
 use super::RecallError;
 use super::chain::Chain;
 use super::shelf::Held;
+use crate::beneath;
 use crate::catalog::manifest::{ArchiveRecord, Manifest};
 use crate::control::Control;
 use crate::extract::{self, Existing, ExtractError, Extracted, Extraction, ProblemKind, Target};
+use crate::postgres::basebackup::DATA;
+use crate::postgres::recovery;
 
 /// Where files go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +46,8 @@ pub struct Restore<'a> {
     /// The run.
     pub run: String,
     parts: Vec<Part<'a>>,
+    /// The data directories of base backups that are laid down with the rest.
+    clusters: Vec<PathBuf>,
 }
 
 struct Part<'a> {
@@ -125,7 +132,36 @@ pub fn plan<'a>(run: &Held<'a>, wish: &Wish) -> Result<Restore<'a>, RecallError>
     if parts.is_empty() {
         return Err(RecallError::NoPlace(manifest.run.to_string()));
     }
-    Ok(Restore { run: manifest.run.to_string(), parts })
+    let clusters = parts.iter().flat_map(|part| clusters(manifest, &part.extraction.targets)).collect();
+    Ok(Restore { run: manifest.run.to_string(), parts, clusters })
+}
+
+/// The data directories among these targets.
+fn clusters(manifest: &Manifest, targets: &[Target]) -> Vec<PathBuf> {
+    let is_cluster = |source: &str| {
+        let record = super::cluster::record(manifest, source);
+        record.and_then(|record| record.labels.get("driver")).is_some_and(|driver| driver == "basebackup")
+    };
+    let sources = targets.iter().filter(|target| is_cluster(&String::from_utf8_lossy(&target.prefix)));
+    // With tablespaces it lies beside them.
+    sources.flat_map(|target| [target.to.clone(), target.to.join(DATA)]).collect()
+}
+
+/// Keeps a cluster that came back as files from archiving to where its original does.
+fn silence(data: &Path) -> io::Result<()> {
+    let (Some(above), Some(name)) = (data.parent(), data.file_name()) else { return Ok(()) };
+    let folder = OFlags::RDONLY | OFlags::DIRECTORY;
+    let opened = File::open(above).and_then(|above| {
+        let data = beneath::open(above, name.as_bytes(), folder, Mode::empty())?;
+        beneath::open(&data, b"global/pg_control", OFlags::PATH, Mode::empty())?;
+        Ok(File::from(data))
+    });
+    match opened {
+        Ok(data) => recovery::silence(&data),
+        // Not all of it was asked for: no server starts there.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn sources_of(archive: &ArchiveRecord) -> BTreeSet<&str> {
@@ -227,6 +263,12 @@ impl Restore<'_> {
             let done = extract::extract(&part.chain.view, &part.extraction, control);
             let done = done.map_err(|error| part.error(error))?;
             outcome.take(&part.chain, &done);
+        }
+        for data in &self.clusters {
+            if let Err(error) = silence(data) {
+                let what = format!("`{}` may archive to where its original does: {error}", data.display());
+                (outcome.problem_count, _) = (outcome.problem_count + 1, outcome.problems.push(what));
+            }
         }
         Ok(outcome)
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use backplan_compiler::value::Hidden;
 use jiff::Timestamp;
 
-use super::cluster::{ClusterError, Outcome, Starting, record, start_server};
+use super::cluster::{ClusterError, Outcome, Starting, must_be_new, record, start_server};
 use super::restore::{self, Destination, must_be_empty};
 use super::shelf::Shelves;
 use super::window::{self, Base, Log, WindowError};
@@ -18,11 +18,14 @@ use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{RepositoryRecord, SourceRecord};
 use crate::catalog::runs::Choice;
 use crate::control::Control;
-use crate::postgres::recovery::{Point, Recovery, timestamp};
+use crate::postgres::recovery::{END_COMMAND, Point, Recovery, silence, timestamp};
 use crate::postgres::repository::{KEY_FILE, Repository as Remote, RepositoryError};
 use crate::postgres::server::{ServerError, running};
 use crate::postgres::tools;
 use crate::run::process::{self, Program, Tell};
+
+/// The first version of Postgres whose `archive_mode` pgBackRest can set itself.
+const ARCHIVE_MODE: u32 = 12;
 
 /// What is wanted back, and how.
 pub struct Wish {
@@ -84,6 +87,7 @@ pub fn plan(shelves: &Shelves, wish: Wish, now: Timestamp) -> Result<ToolRestore
         return Err(ClusterError::InUse(ServerError::Runs { data: wish.to.clone(), pid }));
     }
     must_be_empty(&wish.to)?;
+    must_be_new(&wish.to, wish.start.as_ref())?;
     let (mut found, mut elsewhere) = (BTreeMap::new(), None);
     for shelf in &shelves.shelves {
         for run in shelf.catalog.runs() {
@@ -213,6 +217,10 @@ impl ToolRestore<'_> {
             process::ProcessError::Stopped(stopped) => ClusterError::Stopped(stopped),
             error => ClusterError::Tool(error.to_string()),
         })?;
+        if !self.wish.recovery.archives {
+            let silenced = fs::File::open(&self.wish.to).and_then(|data| silence(&data));
+            silenced.map_err(file(&self.wish.to))?;
+        }
         self.give(config.as_deref())?;
         if let (Some(starting), Some(programs)) = (&self.wish.start, programs) {
             let data = self.wish.to.clone();
@@ -262,6 +270,7 @@ impl ToolRestore<'_> {
                 ("repository".to_owned(), place),
                 ("backup".to_owned(), self.label("label").to_owned()),
             ],
+            archives: self.wish.recovery.archives,
             bytes: self.label("database_bytes").parse().unwrap_or_default(),
             ..Outcome::default()
         }
@@ -371,6 +380,12 @@ impl ToolRestore<'_> {
         }
         if recovery.point != Point::Immediate {
             argv.push(format!("--target-timeline={}", recovery.timeline));
+        }
+        argv.push(format!("--recovery-option=recovery_end_command={END_COMMAND}"));
+        if !recovery.archives
+            && tools::major(self.label("server_version")).is_none_or(|major| major >= ARCHIVE_MODE)
+        {
+            argv.push("--archive-mode=off".to_owned());
         }
         argv.push("restore".to_owned());
         Ok(argv)

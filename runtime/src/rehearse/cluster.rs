@@ -69,7 +69,13 @@ fn recovery(wish: &super::Wish, fetch: Option<String>) -> Recovery {
     // The newest backup is to lead to where the cluster is now. One that is named may be from before a fork, and leads to
     // the end of its own history.
     let timeline = if wish.run.is_some() { Timeline::Current } else { Timeline::Latest };
-    Recovery { point: Point::Latest, timeline, action: Action::Promote, restore_command: fetch }
+    Recovery {
+        point: Point::Latest,
+        timeline,
+        action: Action::Promote,
+        restore_command: fetch,
+        archives: false,
+    }
 }
 
 /// Has pgBackRest put the cluster back, to the end of the log that its repository has.

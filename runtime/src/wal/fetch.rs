@@ -49,7 +49,7 @@ pub fn fetch(
     if is_of_this_boot(&ahead) && take(&ahead.join(name.to_string()), to).is_ok() {
         return Ok(());
     }
-    match bring(archives, cluster, name, to) {
+    match bring(archives, cluster, name, to, data) {
         // What recovery asks for last: a timeline that nobody has begun.
         Err(WalError::Absent(text)) if matches!(name, WalName::History(_)) => {
             forget(&ahead);
@@ -103,6 +103,7 @@ fn bring(
     cluster: &ClusterId,
     name: WalName,
     to: &Path,
+    data: &Path,
 ) -> Result<(), WalError> {
     let mut trouble = None;
     for archive in archives.iter().flatten() {
@@ -124,7 +125,9 @@ fn bring(
             return Err(again(error));
         }
     }
-    match next_behind(archives, cluster, name)? {
+    // What a base backup brought along need not be archived.
+    let is_own = data.join("pg_wal").join(name.to_string()).exists();
+    match next_behind(archives, cluster, name, is_own)? {
         Some(next) => Err(WalError::Hole { name: name.to_string(), next: next.to_string() }),
         None => Err(WalError::Absent(name.to_string())),
     }
@@ -136,14 +139,16 @@ fn again(error: &WalError) -> WalError {
     WalError::File { path: PathBuf::from("the archive"), cause }
 }
 
-/// The next segment of the timeline that is there, where there are earlier ones too: then the log does not end here.
+/// The next segment of the timeline that is there: then the log does not end here. A segment that recovery has itself is
+/// missed only between others.
 fn next_behind(
     archives: &[Result<Archive, WalError>],
     cluster: &ClusterId,
     name: WalName,
+    is_own: bool,
 ) -> Result<Option<Segment>, WalError> {
     let WalName::Segment(wanted) = name else { return Ok(None) };
-    let (mut before, mut behind) = (false, None);
+    let (mut before, mut behind) = (!is_own, None);
     for archive in archives.iter().flatten() {
         for found in archive.list(cluster)?.into_keys() {
             match found {
@@ -250,7 +255,7 @@ pub fn fetch_ahead(
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some(segment) = next() {
-                    if !fetch_one(archives, cluster, segment, &ahead) {
+                    if !fetch_one(archives, cluster, segment, data) {
                         // Where one is missing, those behind it are of no use.
                         while next().is_some() {}
                     }
@@ -270,8 +275,9 @@ fn fetch_one(
     archives: &[Result<Archive, WalError>],
     cluster: &ClusterId,
     segment: Segment,
-    ahead: &Path,
+    data: &Path,
 ) -> bool {
+    let ahead = data.join(AHEAD);
     let to = ahead.join(segment.to_string());
     if to.exists() {
         return true;
@@ -279,7 +285,7 @@ fn fetch_one(
     // A name of its own: the folder can be removed, and with it the lock, while this goes on and another one begins. Of
     // two that wrote to one file, the first to be done would show what the second had not written yet.
     let unfinished = ahead.join(format!("{segment}.{}{UNFINISHED}", process::id()));
-    let is_there = bring(archives, cluster, WalName::Segment(segment), &unfinished).is_ok()
+    let is_there = bring(archives, cluster, WalName::Segment(segment), &unfinished, data).is_ok()
         && fs::rename(&unfinished, &to).is_ok();
     if !is_there {
         let _ = fs::remove_file(&unfinished);
