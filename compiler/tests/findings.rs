@@ -146,3 +146,28 @@ fn levels_are_asked_by_a_schedule_of_its_own() {
     // What other sources are asked is nothing to it.
     assert_eq!(found(levels, &format!(", schedule {{ {daily} }}")), [""; 0]);
 }
+
+#[test]
+fn a_stanza_is_one_folder_and_no_option() {
+    let found = |stanza: &str| {
+        let source =
+            format!("source db: postgres {{ driver = pgbackrest, stanza = \"{stanza}\", staging = \"/r\" }}");
+        let text = plan(&source).replace("from = [site]", "from = all");
+        let (_, compiled) = compile_files(&[("t.plan", text.as_str())]);
+        let bad = compiled.findings.iter().filter(|finding| finding.name == "bad_value");
+        bad.map(|finding| finding.message.clone()).collect::<Vec<_>>()
+    };
+    for good in ["main", "db-1", "my stanza", "a.b"] {
+        assert_eq!(found(good), Vec::<String>::new());
+    }
+    for (bad, shown) in [
+        ("", ""),
+        ("../x", "../x"),
+        ("a/b", "a/b"),
+        ("--config=/x", "--config=/x"),
+        (".", "."),
+        ("a\\nrepo1-path=/", "a\\nrepo1-path=/"),
+    ] {
+        assert_eq!(found(bad), [format!("`{shown}` cannot be a stanza")]);
+    }
+}

@@ -156,7 +156,7 @@ fn check(artefact: &str, deep: bool) -> Outcome {
 
 fn put_back(artefact: &str, to: &str) -> Outcome {
     let extraction = Extraction {
-        targets: vec![Target { prefix: Vec::new(), to: PathBuf::from(to) }],
+        targets: vec![Target::folder(b"", Path::new(to))],
         only: Vec::new(),
         existing: Existing::Keep,
         owners: None,

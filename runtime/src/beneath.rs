@@ -1,15 +1,22 @@
-//! Opening paths beneath a folder, never through a symbolic link, whatever their length.
+//! Opening paths beneath a folder, never through a symbolic link, whatever their length; and the folder itself, through
+//! no link of another account.
 
-use std::ffi::OsStr;
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, readlinkat};
 use rustix::io::Errno;
 
 /// What one system call takes, with room to spare.
 const PATH_MAX: usize = 4000;
+
+/// Links that one path leads through at the most, as the kernel has it.
+const LINKS: usize = 40;
 
 /// Set once the kernel (before 5.6) or a filter turned out not to know `openat2`.
 static WITHOUT_OPENAT2: AtomicBool = AtomicBool::new(false);
@@ -98,5 +105,67 @@ pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(at) => (&path[..at], &path[at + 1..]),
         None => (&[], path),
+    }
+}
+
+/// Opens the folder that somebody named, made with those above it where it is not there. Links on the way are followed if
+/// they are root's or this account's: one of another account would lead to where that one wants.
+///
+/// # Errors
+/// The system's; with the place of a link that is not followed.
+pub fn folder(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let top = |path: &str| openat(CWD, path, flags, Mode::empty());
+    let mut open = top(if path.is_absolute() { "/" } else { "." })?;
+    let mut ahead: VecDeque<OsString> = parts(path).collect();
+    let (mut links, mut shown) = (0, PathBuf::from(if path.is_absolute() { "/" } else { "" }));
+    while let Some(name) = ahead.pop_front() {
+        let next = step(&open, &name)?;
+        let seen = fstat(&next)?;
+        match FileType::from_raw_mode(seen.st_mode) {
+            FileType::Directory => {
+                shown.push(&name);
+                open = next;
+            }
+            FileType::Symlink => {
+                links += 1;
+                if links > LINKS {
+                    return Err(Errno::LOOP.into());
+                }
+                if seen.st_uid != 0 && seen.st_uid != rustix::process::geteuid().as_raw() {
+                    let place = shown.join(&name);
+                    return Err(io::Error::other(format!(
+                        "`{}` is a symbolic link of another account, which is not followed: name the folder it leads to",
+                        place.display()
+                    )));
+                }
+                let target = OsString::from_vec(readlinkat(&next, "", Vec::new())?.into_bytes());
+                let target = PathBuf::from(target);
+                if target.is_absolute() {
+                    (open, shown) = (top("/")?, PathBuf::from("/"));
+                }
+                parts(&target).rev().for_each(|part| ahead.push_front(part));
+            }
+            _ => return Err(Errno::NOTDIR.into()),
+        }
+    }
+    Ok(openat(&open, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+fn parts(path: &Path) -> impl DoubleEndedIterator<Item = OsString> + '_ {
+    let named = |part: &Component<'_>| matches!(part, Component::Normal(_) | Component::ParentDir);
+    path.components().filter(named).map(|part| part.as_os_str().to_os_string())
+}
+
+/// What stands under a name, itself; a new folder where nothing does.
+fn step(above: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match openat(above, name, flags, Mode::empty()) {
+        Err(Errno::NOENT) => {}
+        other => return other,
+    }
+    match mkdirat(above, name, Mode::RWXU | Mode::RWXG | Mode::RWXO) {
+        Ok(()) | Err(Errno::EXIST) => openat(above, name, flags, Mode::empty()),
+        Err(cause) => Err(cause),
     }
 }

@@ -362,7 +362,8 @@ fn selections_take_folders_above_and_mappings_choose_the_place() {
 
     // In place, one file: refused, then replaced.
     let place = scratch.path().join("elsewhere/file");
-    let mut single = everything("s/tree/links/first", &place);
+    let mut single = everything("", &to);
+    single.targets = vec![Target::at(b"s/tree/links/first", &place)];
     extract(&artefact, &single, &Control::default()).unwrap();
     std::fs::write(&place, "changed").unwrap();
     let kept = extract(&artefact, &single, &Control::default()).unwrap();
@@ -512,7 +513,7 @@ fn targets_do_not_mix() {
     let (bytes, _) = pack_tree(&tree, scratch.path());
     let artefact = View::from(open(&bytes));
     let mut wanted = everything("s/tree/folder", &scratch.path().join("one"));
-    wanted.targets.push(Target { prefix: b"s/tree".to_vec(), to: scratch.path().join("two") });
+    wanted.targets.push(Target::folder(b"s/tree", &scratch.path().join("two")));
     let extracted = extract(&artefact, &wanted, &Control::default()).unwrap();
     assert_eq!(extracted.problems, []);
     assert!(scratch.path().join("one/large").exists());

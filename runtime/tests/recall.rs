@@ -13,6 +13,7 @@ use backplan_runtime::catalog::ids::{Nonce, RunId, Uuid};
 use backplan_runtime::catalog::manifest::{
     ArchiveRecord, Content, FORMAT, HostRef, IndexPlace, MIN_READER, Manifest, PlanRef, Second,
 };
+use backplan_runtime::catalog::names::{ArtefactName, PlanName};
 use backplan_runtime::control::Control;
 use backplan_runtime::extract::extract;
 use backplan_runtime::recall::RecallError;
@@ -34,7 +35,7 @@ fn run_id(sequence: u32) -> RunId {
 }
 
 fn content(source: &str, level: Level, rests_on: &[RunId]) -> Content {
-    Content { source: source.to_string(), level, place: 0, rests_on: rests_on.to_vec() }
+    Content { source: PlanName::known(source), level, place: 0, rests_on: rests_on.to_vec() }
 }
 
 impl Store {
@@ -92,8 +93,8 @@ impl Store {
         let (artefact, run) = (open(bytes), self.runs[run]);
         let (index, level) = (artefact.index(), contents[0].level);
         let record = ArchiveRecord {
-            name: "main".to_string(),
-            artefact: name.to_string(),
+            name: PlanName::known("main"),
+            artefact: ArtefactName::known(name),
             holder,
             format: 1,
             size: bytes.len() as u64,

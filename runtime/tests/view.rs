@@ -12,7 +12,7 @@ use std::process::Command;
 
 use backplan_runtime::artefact::{Entry, View};
 use backplan_runtime::control::Control;
-use backplan_runtime::extract::{ProblemKind, extract, preview};
+use backplan_runtime::extract::{ProblemKind, Target, extract, preview};
 use rustix::fs::XattrFlags;
 use support::evolve::{copy, delta, difference, layer, pack_trees, view, whole};
 use support::{assert_same, everything, nasty, open, snapshot, text};
@@ -299,7 +299,8 @@ fn patterns_and_targets_choose_from_all_layers() {
     assert_eq!(names, ["file 1", "file 4", "new"].map(Into::into).into());
     assert_eq!(fs::read(folder.join("file 4")).unwrap(), b"changed");
     // One file, by its name.
-    let single = everything("s/tree/folder 1/deep/er/file 4", &to.join("single"));
+    let mut single = everything("", &to);
+    single.targets = vec![Target::at(b"s/tree/folder 1/deep/er/file 4", &to.join("single"))];
     extract(&view, &single, &Control::default()).unwrap();
     assert_eq!(fs::read(to.join("single")).unwrap(), b"changed");
     let mut out = Vec::new();

@@ -214,9 +214,12 @@ pub struct RestoreArgs {
     /// The folder to restore into
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub to: Option<PathBuf>,
-    /// Put files where they came from
+    /// Put files where the plan has them
     #[arg(long)]
     pub in_place: bool,
+    /// With `--in-place`: what the plan does not name goes where the backup says that it came from
+    #[arg(long, requires = "in_place")]
+    pub as_recorded: bool,
     /// Replace what is already there
     #[arg(long)]
     pub overwrite: bool,

@@ -2,8 +2,10 @@
 
 use backplan_runtime::control::Control;
 use backplan_runtime::recall::restore::{Destination, Wish, plan};
+use backplan_runtime::run::facts::places;
 
 use super::cluster;
+use super::plan::ready;
 use super::shelves::{choice, failure, open};
 use super::stop::until_signal;
 use crate::args::{Format, Global, RestoreArgs};
@@ -45,10 +47,15 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
     let wish = Wish {
         sources: args.sources.clone(),
         paths: args.paths.clone(),
-        to: args.to.clone().map_or(Destination::InPlace, Destination::Folder),
+        to: destination(args, global, console)?,
         overwrite: args.overwrite,
     };
     let restore = plan(&held, &wish).map_err(|error| failure(&error))?;
+    // Nothing is written before everybody knows what will not be.
+    for text in &restore.left {
+        console.complain(&format!("warning: {text}\n"));
+    }
+    let is_all = lacking.is_empty() && (restore.left.is_empty() || !args.paths.is_empty());
     let control = Control::default();
     let (outcome, signal) = if args.dry_run {
         (restore.preview(), None)
@@ -71,9 +78,21 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
         Format::Human => console.answer(&backups::restored(&outcome, args.dry_run, console.answers())),
         Format::Json => console.answer(&json::document(&outcome)),
     }
-    Ok(match (outcome.problem_count, lacking.is_empty()) {
+    Ok(match (outcome.problem_count, is_all) {
         (1.., _) => Status::Failed,
         (0, false) => Status::Warnings,
         (0, true) => Status::Done,
     })
+}
+
+/// Where files go: in place, where the plan has them, if there is one.
+fn destination(args: &RestoreArgs, global: &Global, console: &mut Console) -> Result<Destination, Failure> {
+    if let Some(folder) = &args.to {
+        return Ok(Destination::Folder(folder.clone()));
+    }
+    let places = match super::shelves::is_alone(&args.place.plan, &args.place.store) {
+        true => Vec::new(),
+        false => places(&ready(&args.place.plan, global, console)?.model),
+    };
+    Ok(Destination::InPlace { places, as_recorded: args.as_recorded })
 }

@@ -1,5 +1,7 @@
 //! From `FILE`, `--store` and `--run` to stores that are open for reading and a run in them.
 
+use std::path::PathBuf;
+
 use backplan_compiler::model::Model;
 use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::recall::RecallError;
@@ -23,7 +25,7 @@ pub fn open(
     console: &mut Console,
 ) -> Result<Shelves, Failure> {
     let shelves = match (&choice.store, &plan.file) {
-        (Some(folder), None) if folder.is_dir() || folder.components().count() > 1 => {
+        (Some(folder), _) if is_alone(plan, choice) => {
             let shelf = Shelf::open(folder, choice.plan_name.as_deref()).map_err(|error| failure(&error))?;
             Shelves::one(shelf)
         }
@@ -44,6 +46,12 @@ pub fn open(
         console.complain(&format!("warning: {warning}\n"));
     }
     Ok(shelves)
+}
+
+/// Whether a store is read with no plan at hand.
+pub fn is_alone(plan: &PlanFile, choice: &StoreChoice) -> bool {
+    let is_folder = |store: &PathBuf| store.is_dir() || store.components().count() > 1;
+    plan.file.is_none() && choice.store.as_ref().is_some_and(is_folder)
 }
 
 /// A backup must not be out of reach because its plan is.

@@ -304,16 +304,16 @@ fn held(
 /// What a run has recorded a path as, by where its sources were read: of each source by the nearest entry of its `paths`.
 fn recorded(roots: &[Root], path: &Path) -> Vec<Inside> {
     let mut nearest: BTreeMap<&str, &Root> = BTreeMap::new();
-    let depth = |root: &Root| root.original.0.components().count();
-    for root in roots.iter().filter(|root| path.starts_with(&root.original.0)) {
+    let depth = |root: &Root| root.original.components().count();
+    for root in roots.iter().filter(|root| path.starts_with(&*root.original)) {
         let known = nearest.entry(&root.source).or_insert(root);
         if depth(root) > depth(known) {
             *known = root;
         }
     }
     let inside = |(source, root): (&str, &Root)| {
-        let rest = path.strip_prefix(&root.original.0).unwrap_or(Path::new(""));
-        let inside = load::display(&Path::new(source).join(&root.inside.0).join(rest));
+        let rest = path.strip_prefix(&*root.original).unwrap_or(Path::new(""));
+        let inside = load::display(&Path::new(source).join(&*root.inside).join(rest));
         (source.to_owned(), inside.trim_end_matches('/').to_owned())
     };
     nearest.into_iter().map(inside).collect()

@@ -51,7 +51,7 @@ impl RunRow {
     pub fn new(manifest: &Manifest) -> RunRow {
         let with = |status| {
             let sources = manifest.sources.iter().filter(move |source| source.status == status);
-            sources.map(|source| source.name.clone()).collect::<Vec<_>>()
+            sources.map(|source| source.name.to_string()).collect::<Vec<_>>()
         };
         RunRow {
             run: manifest.run.to_string(),
@@ -71,13 +71,13 @@ impl RunRow {
     pub fn add(&mut self, manifest: &Manifest, store: &str) {
         self.stores.push(store.to_owned());
         for archive in &manifest.archives {
-            if !self.artefacts.contains(&archive.artefact) {
-                self.artefacts.push(archive.artefact.clone());
+            if !self.artefacts.iter().any(|known| archive.artefact == *known) {
+                self.artefacts.push(archive.artefact.to_string());
                 self.size += archive.size;
             }
         }
         let held = manifest.sources.iter().filter(|source| manifest.holds(&source.name));
-        self.sources.extend(held.map(|source| source.name.clone()));
+        self.sources.extend(held.map(|source| source.name.to_string()));
         self.sources.sort();
         self.sources.dedup();
     }

@@ -242,12 +242,16 @@ impl Transaction {
             }
         }
         for archive in &manifest.archives {
-            let what = match self.store.size(&artefact_name(&archive.artefact)?)? {
+            let what = match self.store.size(&archive.artefact.object())? {
                 Some(size) if size == archive.size => continue,
                 Some(size) => format!("has {size} bytes and should have {}", archive.size),
                 None => "is not there".to_owned(),
             };
-            return Err(CommitError::NotWhole { store: store(), artefact: archive.artefact.clone(), what });
+            return Err(CommitError::NotWhole {
+                store: store(),
+                artefact: archive.artefact.to_string(),
+                what,
+            });
         }
         Ok(())
     }

@@ -93,7 +93,7 @@ pub(super) fn doom(catalog: &Catalog, run: &RunId) -> Result<Tombstone, DeleteEr
         return Err(DeleteError::Needed { run: *run, by: *by });
     }
     let artefacts = manifest.archives.iter().map(|archive| Intended {
-        artefact: archive.artefact.clone(),
+        artefact: archive.artefact.to_string(),
         mark: archive.holder,
         size: Some(archive.size),
     });

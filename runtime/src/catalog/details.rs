@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{hex, unhex};
 use super::manifest::Second;
+use super::names::{HostPath, InnerPath, PlanName};
 
 /// Warnings that are kept word by word; the others are counted.
 pub const MAX_WARNINGS: usize = 50;
@@ -45,11 +46,11 @@ pub struct PlanFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
     /// The source's name.
-    pub source: String,
+    pub source: PlanName,
     /// The prefix inside the source's folder; empty: the folder itself.
-    pub inside: RawPath,
+    pub inside: InnerPath,
     /// The absolute path it had.
-    pub original: RawPath,
+    pub original: HostPath,
 }
 
 /// Warnings, bounded.

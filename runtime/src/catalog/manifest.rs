@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::details::{Details, DetailsError};
 use super::ids::{Nonce, RunId, Uuid};
+use super::names::{ArtefactName, PlanName, ToolName, labels, settings};
 
 /// The format this program writes.
 pub const FORMAT: u32 = 1;
@@ -91,7 +92,7 @@ pub struct HostRef {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceRecord {
     /// Its name.
-    pub name: String,
+    pub name: PlanName,
     /// Its kind: `files`, `sqlite`, `command`, `postgres`.
     pub kind: String,
     /// What became of it.
@@ -106,7 +107,7 @@ pub struct SourceRecord {
     #[serde(default)]
     pub bytes: u64,
     /// What its tool calls this backup: label, LSNs, system identifier.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "labels")]
     pub labels: BTreeMap<String, String>,
 }
 
@@ -126,9 +127,9 @@ pub enum SourceStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchiveRecord {
     /// The archive's name in the plan.
-    pub name: String,
+    pub name: PlanName,
     /// The artefact's file name at the store's root.
-    pub artefact: String,
+    pub artefact: ArtefactName,
     /// The run that the artefact's own mark names: this one, or an earlier one where nothing changed since.
     pub holder: RunId,
     /// Version of the artefact's format.
@@ -155,7 +156,7 @@ pub struct ArchiveRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
     /// The source's name.
-    pub source: String,
+    pub source: PlanName,
     /// How much of it is here.
     pub level: Level,
     /// How many runs of its cycle came before it: 0 for a full.
@@ -185,7 +186,7 @@ pub struct IndexPlace {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MissingArchive {
     /// Its name in the plan.
-    pub name: String,
+    pub name: PlanName,
     /// Why.
     pub reason: String,
 }
@@ -194,13 +195,13 @@ pub struct MissingArchive {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepositoryRecord {
     /// The source's name.
-    pub source: String,
+    pub source: PlanName,
     /// The tool: `pgbackrest`.
     pub tool: String,
     /// Its version.
     pub version: String,
     /// What the tool calls the backup.
-    pub label: String,
+    pub label: ToolName,
     /// How much of it is there.
     pub level: Level,
     /// How many runs of its cycle came before it.
@@ -210,7 +211,7 @@ pub struct RepositoryRecord {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rests_on: Vec<RunId>,
     /// What the tool must be told to read the repository.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "settings")]
     pub settings: BTreeMap<String, String>,
 }
 
@@ -324,7 +325,12 @@ impl Manifest {
         if text.len() > MAX_BYTES {
             return Err(ManifestError::TooLarge { object: object() });
         }
-        Ok(text.into_bytes())
+        // A backup whose manifest no reader takes is none.
+        let read = Manifest::parse(&object(), text.as_bytes())?;
+        match read.details() {
+            Err(DetailsError::Damaged(cause)) => Err(ManifestError::Damaged { object: object(), cause }),
+            Ok(_) | Err(DetailsError::Sealed) => Ok(text.into_bytes()),
+        }
     }
 
     /// The second document, parsed.

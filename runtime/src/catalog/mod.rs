@@ -11,6 +11,7 @@
 //! | [`layout`] | the name of everything in a store |
 //! | [`lock`] | the lease of a plan in a store |
 //! | [`manifest`] | a run's manifest: its clear part |
+//! | [`names`] | what a manifest says of names and places, as types |
 //! | [`owner`] | who holds a lease, and whether that lives |
 //! | [`prune`] | deleting what retention no longer keeps |
 //! | [`recover`] | undoing what dead runs left |
@@ -29,6 +30,7 @@ pub mod ids;
 pub mod layout;
 pub mod lock;
 pub mod manifest;
+pub mod names;
 pub mod owner;
 pub mod prune;
 pub mod recover;

@@ -163,8 +163,8 @@ pub enum PruneError {
 pub fn fact(manifest: &Manifest) -> Run<RunId> {
     let archived = manifest.archives.iter().flat_map(|archive| {
         archive.contents.iter().map(|content| Part {
-            archive: archive.name.clone(),
-            source: content.source.clone(),
+            archive: archive.name.to_string(),
+            source: content.source.to_string(),
             level: content.level,
             place: content.place,
             rests_on: content.rests_on.iter().copied().collect(),
@@ -172,7 +172,7 @@ pub fn fact(manifest: &Manifest) -> Run<RunId> {
     });
     let separate = manifest.repositories.iter().map(|repository| Part {
         archive: format!("separate {}", repository.source),
-        source: repository.source.clone(),
+        source: repository.source.to_string(),
         level: repository.level,
         place: repository.place,
         rests_on: repository.rests_on.iter().copied().collect(),
@@ -370,5 +370,5 @@ fn shrank(catalog: &Catalog, source: &SourceRecord, than: RunId) -> Option<Refus
     let counts = [("entries", before.entries, source.entries), ("bytes", before.bytes, source.bytes)];
     let (what, before, after) =
         counts.into_iter().find(|(_, before, after)| after.saturating_mul(2) < *before)?;
-    Some(Refusal::Shrank { source: source.name.clone(), what, before, after, since })
+    Some(Refusal::Shrank { source: source.name.to_string(), what, before, after, since })
 }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::ids::RunId;
 use super::layout::Layout;
 use super::manifest::{MAX_BYTES, Manifest, ManifestError};
+use super::names::ArtefactName;
 use crate::store::{Name, Object, ReadStore, StoreError, StoreErrorKind};
 
 /// Manifests read at once: a remote store answers many as fast as one.
@@ -25,7 +26,7 @@ pub struct Catalog {
     /// Which runs rest on a run.
     dependants: BTreeMap<RunId, BTreeSet<RunId>>,
     /// Which runs name an artefact.
-    references: BTreeMap<String, BTreeSet<RunId>>,
+    references: BTreeMap<ArtefactName, BTreeSet<RunId>>,
 }
 
 /// A manifest that cannot be used. The others can.

@@ -139,7 +139,7 @@ fn forge(
 
 fn extraction(to: &Path) -> Extraction {
     Extraction {
-        targets: vec![Target { prefix: Vec::new(), to: to.to_path_buf() }],
+        targets: vec![Target::folder(b"", to)],
         only: Vec::new(),
         existing: Existing::Replace,
         owners: Some(false),
@@ -188,7 +188,7 @@ fn paths_that_lead_outside_are_refused() {
 #[test]
 fn no_file_goes_through_a_link_of_the_artefact() {
     let outward = [link("s/l", Kind::Symlink, "../../"), file("s/l/victim")];
-    assert_eq!(attack(forge(&outward, |_| (), nothing)), Ok(vec![ProblemKind::Exists]));
+    assert_eq!(attack(forge(&outward, |_| (), nothing)), Ok(vec![ProblemKind::InTheWay]));
 }
 
 #[test]

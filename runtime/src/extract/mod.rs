@@ -8,15 +8,19 @@ mod hostile_tests;
 mod place;
 mod run;
 mod select;
+mod way;
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use crate::artefact::{LayerError, View};
 use crate::control::{Control, Stopped};
 use place::Place;
 use run::Run;
-use select::{Selector, select};
+use select::{Selected, Selector, select};
 
 /// What to put where.
 #[derive(Debug, Clone)]
@@ -30,7 +34,7 @@ pub struct Extraction {
     pub only: Vec<String>,
     /// What happens to files that are there already.
     pub existing: Existing,
-    /// Whether owners are restored; `None`: when running as root.
+    /// Whether owners are restored; `None`: as far as the account may.
     pub owners: Option<bool>,
     /// Make it durable before returning.
     pub sync: bool,
@@ -43,8 +47,39 @@ pub struct Extraction {
 pub struct Target {
     /// Path inside the artefact; empty for all of it.
     pub prefix: Vec<u8>,
-    /// The path on this host that stands for it. Made, with the folders above it, where it is not there.
-    pub to: PathBuf,
+    /// A folder of this host, as somebody who may say so named it. Made, with the folders above it, where it is not there;
+    /// links on the way to it are followed, but for those of other accounts.
+    pub base: PathBuf,
+    /// The path beneath that folder that stands for the prefix; empty: the folder itself. No link on this way is followed.
+    pub below: Vec<u8>,
+}
+
+impl Target {
+    /// To a folder itself.
+    pub fn folder(prefix: &[u8], base: &Path) -> Target {
+        Target { prefix: prefix.to_vec(), base: base.to_path_buf(), below: Vec::new() }
+    }
+
+    /// To a name in a folder.
+    pub fn beneath(prefix: &[u8], base: &Path, below: &OsStr) -> Target {
+        Target { below: below.as_bytes().to_vec(), ..Target::folder(prefix, base) }
+    }
+
+    /// To an absolute path, in whose folder it is made.
+    pub fn at(prefix: &[u8], path: &Path) -> Target {
+        match (path.parent(), path.file_name()) {
+            (Some(above), Some(name)) => Target::beneath(prefix, above, name),
+            _ => Target::folder(prefix, path),
+        }
+    }
+
+    /// The path on this host that stands for the prefix.
+    pub fn path(&self) -> PathBuf {
+        match self.below.is_empty() {
+            true => self.base.clone(),
+            false => self.base.join(OsStr::from_bytes(&self.below)),
+        }
+    }
 }
 
 /// What happens to files that are there already.
@@ -63,6 +98,10 @@ pub struct Extracted {
     pub entries: u64,
     /// Bytes of files.
     pub bytes: u64,
+    /// Entries that are this account's now, which may not give them back to whom they belonged.
+    pub foreign: u64,
+    /// The first of those owners and groups.
+    pub owners: BTreeSet<(u32, u32)>,
     /// What could not be put back, or not wholly: the first ones word for word.
     pub problems: Vec<Problem>,
     /// How many problems there were.
@@ -90,8 +129,10 @@ pub enum ProblemKind {
     Damaged,
     /// Its index entry and its tar header differ, or it points outside: not extracted.
     Hostile,
-    /// Something is there already.
+    /// Something is there already, which would be replaced by who is told to.
     Exists,
+    /// Something is there that nobody replaces.
+    InTheWay,
     /// The system refused.
     System,
     /// It is there, but an owner, mode, time or attribute could not be set.
@@ -144,8 +185,7 @@ pub struct Preview {
 /// # Errors
 /// When the index cannot be read or a pattern means nothing.
 pub fn preview(view: &View, extraction: &Extraction) -> Result<Preview, ExtractError> {
-    let selected = select(view, &Selector::new(extraction)?)?;
-    Ok(Preview { entries: selected.entries, bytes: selected.bytes })
+    Ok(Choice::of(view, extraction)?.preview())
 }
 
 /// Puts files back: what the layers of `view` are together, each entry once.
@@ -153,20 +193,70 @@ pub fn preview(view: &View, extraction: &Extraction) -> Result<Preview, ExtractE
 /// # Errors
 /// See [`ExtractError`]; trouble with single entries is reported in [`Extracted::problems`], and the others are extracted.
 pub fn extract(view: &View, extraction: &Extraction, control: &Control) -> Result<Extracted, ExtractError> {
-    let selector = Selector::new(extraction)?;
-    let selected = select(view, &selector)?;
-    control.expect(selected.entries, selected.bytes);
-    let open = |target| Place::open(view, target, extraction);
-    let places = extraction.targets.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-    let extracted = Run::new(view, &selector, &places, control).run(&selected, extraction)?;
-    if extraction.sync {
-        for (place, target) in places.iter().zip(&extraction.targets) {
-            let failed = |cause: rustix::io::Errno| ExtractError::Target {
-                path: target.to.clone(),
-                cause: cause.into(),
-            };
-            place.sync().map_err(failed)?;
-        }
+    Choice::of(view, extraction)?.open()?.run(control)
+}
+
+/// The entries that are wanted.
+pub struct Choice<'a> {
+    view: &'a View,
+    extraction: &'a Extraction,
+    selector: Selector,
+    selected: Selected,
+}
+
+impl<'a> Choice<'a> {
+    /// Those of an extraction; touches nothing.
+    ///
+    /// # Errors
+    /// When the index cannot be read or a pattern means nothing.
+    pub fn of(view: &'a View, extraction: &'a Extraction) -> Result<Choice<'a>, ExtractError> {
+        let selector = Selector::new(extraction)?;
+        let selected = select(view, &selector)?;
+        Ok(Choice { view, extraction, selector, selected })
     }
-    Ok(extracted)
+
+    /// How much it is.
+    pub fn preview(&self) -> Preview {
+        Preview { entries: self.selected.entries, bytes: self.selected.bytes }
+    }
+
+    /// Opens the targets, and makes those that are not there. Who extracts several artefacts opens the targets of all
+    /// before the first: what one lays down must not be on the way to where another one goes.
+    ///
+    /// # Errors
+    /// [`ExtractError::Target`].
+    pub fn open(self) -> Result<Opened<'a>, ExtractError> {
+        let targets = &self.extraction.targets;
+        let places = targets
+            .iter()
+            .map(|target| Place::open(target, self.extraction))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Opened { choice: self, places })
+    }
+}
+
+/// Entries that are wanted, and open folders for them.
+pub struct Opened<'a> {
+    choice: Choice<'a>,
+    places: Vec<Place>,
+}
+
+impl Opened<'_> {
+    /// Puts them back.
+    ///
+    /// # Errors
+    /// See [`ExtractError`].
+    pub fn run(&self, control: &Control) -> Result<Extracted, ExtractError> {
+        let Choice { view, extraction, selector, selected } = &self.choice;
+        control.expect(selected.entries, selected.bytes);
+        let extracted = Run::new(view, selector, &self.places, control).run(selected, extraction)?;
+        if extraction.sync {
+            for (place, target) in self.places.iter().zip(&extraction.targets) {
+                place
+                    .sync()
+                    .map_err(|cause| ExtractError::Target { path: target.path(), cause: cause.into() })?;
+            }
+        }
+        Ok(extracted)
+    }
 }

@@ -4,38 +4,53 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat,
-    chownat, linkat, mkdirat, mknodat, openat, renameat, symlinkat, unlinkat, utimensat,
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
+    chmodat, chownat, linkat, mkdirat, mknodat, openat, renameat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
+use super::way::{KEPT, Way};
 use super::{Existing, ExtractError, Extraction, Target};
-use crate::artefact::{Entry, Kind, View};
+use crate::artefact::{Entry, Kind};
 use crate::beneath;
 
 /// Extended attributes: name, value.
 pub type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
 
+/// A folder that others are opened from.
+const THROUGH: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const NO_FOLDER: &str = "something that is no folder is in the way";
+const FOLDER: &str =
+    "a folder is in the way, and none is ever emptied: move it away, and restore this once more";
+
 /// A folder on this host that entries go beneath.
 pub struct Place {
     base: OwnedFd,
-    /// For a target that stands for one file: its name here.
-    file_name: Option<Vec<u8>>,
+    /// The path beneath it that stands for the target's prefix.
+    below: Vec<u8>,
+    /// Whether the base was empty before.
+    is_fresh: bool,
     /// Digests of paths of folders that were made here.
     made: Mutex<HashSet<[u8; 16]>>,
     existing: Existing,
-    owners: bool,
+    owners: Owners,
     temporary: AtomicU64,
 }
 
-/// A folder beneath a place, open, and its path.
-#[derive(Default)]
-pub struct Recent(Option<(usize, Vec<u8>, Arc<OwnedFd>)>);
+/// What is done about owners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owners {
+    /// They are set.
+    Set,
+    /// They are set as far as this account may; where it may not, that is told once for all.
+    Tried,
+    /// They are left.
+    Left,
+}
 
 /// A name that something new is made under.
 pub struct New {
@@ -46,41 +61,70 @@ pub struct New {
     last: Option<Vec<u8>>,
 }
 
+/// What became of an entry that is there.
+#[derive(Debug, Default)]
+pub struct Dressed {
+    /// What could not be set.
+    pub troubles: Vec<String>,
+    /// Whose it should be and is not, as this account may give nothing away.
+    pub foreign: Option<(u32, u32)>,
+}
+
+impl Dressed {
+    fn note(&mut self, what: &str, result: Result<(), Errno>) {
+        if let Err(cause) = result {
+            self.troubles.push(format!("its {what} cannot be set: {cause}"));
+        }
+    }
+}
+
+/// Why something cannot be made.
+#[derive(Debug)]
+pub enum Obstacle {
+    /// Something is there that stays, unless it is to be replaced.
+    Exists(&'static str),
+    /// Something is there that is never replaced.
+    InTheWay(&'static str),
+    /// The system refuses.
+    System(Errno),
+}
+
+impl From<Errno> for Obstacle {
+    fn from(cause: Errno) -> Obstacle {
+        Obstacle::System(cause)
+    }
+}
+
 impl Place {
     /// Opens a target, and makes it where it is not there.
     ///
     /// # Errors
     /// [`ExtractError::Target`].
-    pub fn open(view: &View, target: &Target, extraction: &Extraction) -> Result<Place, ExtractError> {
-        let is_file = !target.prefix.is_empty()
-            && view.find(&target.prefix)?.is_some_and(|live| live.entry.kind != Kind::Directory);
-        let failed = |cause: std::io::Error| ExtractError::Target { path: target.to.clone(), cause };
-        let (folder, file_name) = if is_file {
-            let name = target.to.file_name().map(|name| name.as_bytes().to_vec());
-            (target.to.parent().unwrap_or(Path::new("/")), name)
-        } else {
-            (target.to.as_path(), None)
+    pub fn open(target: &Target, extraction: &Extraction) -> Result<Place, ExtractError> {
+        let failed = |cause: std::io::Error| ExtractError::Target { path: target.path(), cause };
+        let base = beneath::folder(&target.base).map_err(failed)?;
+        let is_fresh = is_empty(&base).map_err(|cause| failed(cause.into()))?;
+        let owners = match extraction.owners {
+            Some(true) => Owners::Set,
+            Some(false) => Owners::Left,
+            None if rustix::process::geteuid().is_root() => Owners::Set,
+            None => Owners::Tried,
         };
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        std::fs::create_dir_all(folder).map_err(failed)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let base = openat(CWD, folder, flags, Mode::empty()).map_err(|cause| failed(cause.into()))?;
         Ok(Place {
             base,
-            file_name,
+            below: target.below.clone(),
+            is_fresh,
             made: Mutex::default(),
             existing: extraction.existing,
-            owners: extraction.owners.unwrap_or_else(|| rustix::process::geteuid().is_root()),
+            owners,
             temporary: AtomicU64::new(0),
         })
     }
 
     /// The path here of an entry that is `below` the target's prefix.
-    pub fn path<'p>(&'p self, below: &'p [u8]) -> &'p [u8] {
-        match &self.file_name {
-            Some(name) if below.is_empty() => name,
-            _ => below,
-        }
+    pub fn path(&self, below: &[u8]) -> Vec<u8> {
+        let slash: &[u8] = if self.below.is_empty() || below.is_empty() { b"" } else { b"/" };
+        [&self.below, slash, below].concat()
     }
 
     /// Makes all that was put here durable.
@@ -96,44 +140,58 @@ impl Place {
     }
 
     /// The folder at `path`, made with those above it where it is not there.
-    fn folder(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
-        let flags = flags | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        if path.is_empty() {
-            return openat(&self.base, ".", flags, Mode::empty());
+    fn folder(&self, number: usize, path: &[u8], way: &mut Way) -> Result<Arc<OwnedFd>, Obstacle> {
+        let (mut at, mut folder) = match way.back(number, path) {
+            Some(found) => found,
+            None => (0, Arc::new(openat(&self.base, ".", THROUGH, Mode::empty())?)),
+        };
+        if let Some(far) = far(path, at) {
+            let start = if at == 0 { 0 } else { at + 1 };
+            match beneath::open(&folder, &path[start..far], THROUGH, Mode::empty()) {
+                Ok(opened) => {
+                    (at, folder) = (far, Arc::new(opened));
+                    way.enter(far, Arc::clone(&folder));
+                }
+                // Step by step, what is not there is made, and what is in the way has a name.
+                Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => {}
+                Err(cause) => return Err(cause.into()),
+            }
         }
-        match beneath::open(&self.base, path, flags, Mode::empty()) {
+        while at < path.len() {
+            let start = if at == 0 { 0 } else { at + 1 };
+            let end = path[start..].iter().position(|byte| *byte == b'/').map_or(path.len(), |at| start + at);
+            let next = self.step(&folder, OsStr::from_bytes(&path[start..end]), &path[..end]);
+            folder = Arc::new(next?);
+            way.enter(end, Arc::clone(&folder));
+            at = end;
+        }
+        Ok(folder)
+    }
+
+    /// The folder of this name, which has this path in all.
+    fn step(&self, above: &OwnedFd, name: &OsStr, path: &[u8]) -> Result<OwnedFd, Obstacle> {
+        match openat(above, name, THROUGH | OFlags::NOFOLLOW, Mode::empty()) {
             Err(Errno::NOENT) => {}
-            other => return other,
+            Err(cause @ (Errno::NOTDIR | Errno::LOOP)) => {
+                let seen = statat(above, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                let is_link = FileType::from_raw_mode(seen.st_mode) == FileType::Symlink;
+                if self.existing == Existing::Keep {
+                    let what = if is_link { "a symbolic link is in the way" } else { NO_FOLDER };
+                    return Err(Obstacle::Exists(what));
+                }
+                // Never a folder: only a link, and not what it leads to, or a file.
+                unlinkat(above, name, AtFlags::empty()).map_err(|_| cause)?;
+            }
+            other => return Ok(other?),
         }
-        let (above, name) = beneath::split(path);
-        let above = self.folder(above, OFlags::PATH)?;
-        match mkdirat(&above, OsStr::from_bytes(name), Mode::RWXU) {
+        match mkdirat(above, name, Mode::RWXU) {
             Ok(()) => {
                 self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(short_digest(path));
             }
             Err(Errno::EXIST) => {}
-            Err(cause) => return Err(cause),
+            Err(cause) => return Err(cause.into()),
         }
-        openat(&above, OsStr::from_bytes(name), flags | OFlags::NOFOLLOW, Mode::empty())
-    }
-
-    /// The folder that `path` is in; the one asked for before is remembered.
-    fn parent<'p>(
-        &self,
-        number: usize,
-        path: &'p [u8],
-        recent: &mut Recent,
-    ) -> Result<(Arc<OwnedFd>, &'p [u8]), Errno> {
-        let (above, name) = beneath::split(path);
-        if let Some((place, folder, open)) = &recent.0
-            && *place == number
-            && folder == above
-        {
-            return Ok((Arc::clone(open), name));
-        }
-        let open = Arc::new(self.folder(above, OFlags::PATH)?);
-        recent.0 = Some((number, above.to_vec(), Arc::clone(&open)));
-        Ok((open, name))
+        Ok(openat(above, name, THROUGH | OFlags::NOFOLLOW, Mode::empty())?)
     }
 
     /// Makes something at `path` by `make`; where something is already, under another name that replaces it later.
@@ -141,14 +199,15 @@ impl Place {
         &self,
         number: usize,
         path: &[u8],
-        recent: &mut Recent,
+        way: &mut Way,
         make: impl Fn(&OwnedFd, &OsStr) -> Result<T, Errno>,
-    ) -> Result<(New, T), Errno> {
-        let (folder, name) = self.parent(number, path, recent)?;
+    ) -> Result<(New, T), Obstacle> {
+        let (above, name) = beneath::split(path);
+        let folder = self.folder(number, above, way)?;
         match make(&folder, OsStr::from_bytes(name)) {
-            Err(Errno::EXIST) if self.existing == Existing::Replace => {}
+            Err(Errno::EXIST) => self.may_replace(&folder, OsStr::from_bytes(name))?,
             other => {
-                return other.map(|made| (New { folder, working: name.to_vec(), last: None }, made));
+                return Ok(other.map(|made| (New { folder, working: name.to_vec(), last: None }, made))?);
             }
         }
         loop {
@@ -156,7 +215,25 @@ impl Place {
             let working = format!(".backplan-restore-{}-{number}-{count}", std::process::id()).into_bytes();
             match make(&folder, OsStr::from_bytes(&working)) {
                 Err(Errno::EXIST) => {}
-                other => return other.map(|made| (New { folder, working, last: Some(name.to_vec()) }, made)),
+                other => {
+                    return Ok(other.map(|made| (New { folder, working, last: Some(name.to_vec()) }, made))?);
+                }
+            }
+        }
+    }
+
+    /// Whether what stands under a name may be replaced by what is no folder. An empty folder makes way.
+    fn may_replace(&self, folder: &OwnedFd, name: &OsStr) -> Result<(), Obstacle> {
+        let is_folder = match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => false,
+            seen => FileType::from_raw_mode(seen?.st_mode) == FileType::Directory,
+        };
+        match (self.existing, is_folder) {
+            (Existing::Keep, false) => Err(Obstacle::Exists("something is there already")),
+            (Existing::Replace, false) => Ok(()),
+            (Existing::Keep, true) => Err(Obstacle::InTheWay(FOLDER)),
+            (Existing::Replace, true) => {
+                unlinkat(folder, name, AtFlags::REMOVEDIR).map_err(|_| Obstacle::InTheWay(FOLDER))
             }
         }
     }
@@ -164,40 +241,34 @@ impl Place {
     /// A new, empty file, open for writing.
     ///
     /// # Errors
-    /// The system's; `EEXIST` where something is there and stays.
-    pub fn file(&self, number: usize, path: &[u8], recent: &mut Recent) -> Result<(New, OwnedFd), Errno> {
+    /// See [`Obstacle`].
+    pub fn file(&self, number: usize, path: &[u8], way: &mut Way) -> Result<(New, OwnedFd), Obstacle> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        self.make(number, path, recent, |folder, name| openat(folder, name, flags, Mode::RUSR | Mode::WUSR))
+        self.make(number, path, way, |folder, name| openat(folder, name, flags, Mode::RUSR | Mode::WUSR))
     }
 
     /// A link, pipe or device.
     ///
     /// # Errors
     /// As [`Place::file`]'s.
-    pub fn special(
-        &self,
-        number: usize,
-        path: &[u8],
-        entry: &Entry,
-        recent: &mut Recent,
-    ) -> Result<New, Errno> {
+    pub fn special(&self, number: usize, path: &[u8], entry: &Entry, way: &mut Way) -> Result<New, Obstacle> {
         let device = rustix::fs::makedev(entry.device.0, entry.device.1);
         let node = |kind: FileType| {
             move |folder: &OwnedFd, name: &OsStr| mknodat(folder, name, kind, Mode::RUSR | Mode::WUSR, device)
         };
         let made = match entry.kind {
-            Kind::Symlink => self.make(number, path, recent, |folder, name| {
+            Kind::Symlink => self.make(number, path, way, |folder, name| {
                 symlinkat(OsStr::from_bytes(&entry.link), folder, name)
             }),
-            Kind::Fifo => self.make(number, path, recent, node(FileType::Fifo)),
-            Kind::CharDevice => self.make(number, path, recent, node(FileType::CharacterDevice)),
-            Kind::BlockDevice => self.make(number, path, recent, node(FileType::BlockDevice)),
-            Kind::File | Kind::Directory | Kind::HardLink => return Err(Errno::INVAL),
+            Kind::Fifo => self.make(number, path, way, node(FileType::Fifo)),
+            Kind::CharDevice => self.make(number, path, way, node(FileType::CharacterDevice)),
+            Kind::BlockDevice => self.make(number, path, way, node(FileType::BlockDevice)),
+            Kind::File | Kind::Directory | Kind::HardLink => return Err(Errno::INVAL.into()),
         };
         made.map(|(new, ())| new)
     }
 
-    /// Another name for the file at `target` in this place.
+    /// Another name for a file that was put back: in a place, which has a number, at a path.
     ///
     /// # Errors
     /// As [`Place::file`]'s.
@@ -205,99 +276,108 @@ impl Place {
         &self,
         number: usize,
         path: &[u8],
-        target: &[u8],
-        recent: &mut Recent,
-    ) -> Result<New, Errno> {
-        let (above, name) = beneath::split(target);
-        let above = self.folder(above, OFlags::PATH)?;
+        way: &mut Way,
+        (other, place, target): (usize, &Place, Vec<u8>),
+        there: &mut Way,
+    ) -> Result<New, Obstacle> {
+        let (above, name) = beneath::split(&target);
+        let above = place.folder(other, above, there)?;
         let link = |folder: &OwnedFd, new: &OsStr| {
             linkat(&above, OsStr::from_bytes(name), folder, new, AtFlags::empty())
         };
-        self.make(number, path, recent, link).map(|(new, ())| new)
+        self.make(number, path, way, link).map(|(new, ())| new)
     }
 
     /// Sets owner, mode, attributes and times of an open file.
-    pub fn dress(&self, file: &OwnedFd, entry: &Entry, attributes: &Attributes) -> Vec<String> {
-        let mut troubles = Vec::new();
-        let mut note = |what: &str, result: Result<(), Errno>| {
-            if let Err(cause) = result {
-                troubles.push(format!("its {what} cannot be set: {cause}"));
-            }
-        };
-        if self.owners {
-            note("owner", owner(entry).and_then(|(user, group)| rustix::fs::fchown(file, user, group)));
-        }
-        note("mode", rustix::fs::fchmod(file, self.mode(entry)));
+    pub fn dress(&self, file: &OwnedFd, entry: &Entry, attributes: &Attributes) -> Dressed {
+        let mut dressed = Dressed::default();
+        let mode = self.give(entry, &mut dressed, |user, group| rustix::fs::fchown(file, user, group));
+        dressed.note("mode", rustix::fs::fchmod(file, mode));
         for (name, value) in attributes {
             let set = rustix::fs::fsetxattr(file, name.as_slice(), value, XattrFlags::empty());
-            note(&format!("attribute `{}`", name.escape_ascii()), set);
+            dressed.note(&format!("attribute `{}`", name.escape_ascii()), set);
         }
-        note("time", rustix::fs::futimens(file, &times(entry)));
-        troubles
+        dressed.note("time", rustix::fs::futimens(file, &times(entry)));
+        dressed
     }
 
     /// Sets owner, mode, attributes and times of what cannot be opened: links, pipes, devices.
-    pub fn dress_special(&self, new: &New, entry: &Entry, attributes: &Attributes) -> Vec<String> {
-        let mut troubles = Vec::new();
-        let mut note = |what: &str, result: Result<(), Errno>| {
-            if let Err(cause) = result {
-                troubles.push(format!("its {what} cannot be set: {cause}"));
-            }
-        };
-        let (folder, name) = (&*new.folder, OsStr::from_bytes(&new.working));
-        if self.owners {
-            let set = |(user, group)| chownat(folder, name, user, group, AtFlags::SYMLINK_NOFOLLOW);
-            note("owner", owner(entry).and_then(set));
-        }
+    ///
+    /// # Errors
+    /// The system's; also where what stands there is not what was made.
+    pub fn dress_special(&self, new: &New, entry: &Entry, attributes: &Attributes) -> Result<Dressed, Errno> {
+        let mut dressed = Dressed::default();
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        if entry.kind != Kind::Symlink || !attributes.is_empty() {
-            match openat(folder, name, flags, Mode::empty()) {
-                Ok(handle) => {
-                    // A handle that cannot be read from is reached through `/proc`: it leads to this very file.
-                    let path = format!("/proc/self/fd/{}", handle.as_fd().as_raw_fd());
-                    if entry.kind != Kind::Symlink {
-                        note("mode", chmodat(CWD, path.as_str(), self.mode(entry), AtFlags::empty()));
-                    }
-                    for (name, value) in attributes {
-                        let set =
-                            rustix::fs::setxattr(path.as_str(), name.as_slice(), value, XattrFlags::empty());
-                        note(&format!("attribute `{}`", name.escape_ascii()), set);
-                    }
-                }
-                Err(cause) => note("mode", Err(cause)),
-            }
+        let made = openat(&*new.folder, OsStr::from_bytes(&new.working), flags, Mode::empty())?;
+        // Whoever may write to the folder may have put another name of somebody's file there.
+        let seen = rustix::fs::fstat(&made)?;
+        if seen.st_nlink != 1 || FileType::from_raw_mode(seen.st_mode) != file_type(entry.kind) {
+            return Err(Errno::STALE);
         }
-        note("time", utimensat(folder, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW));
-        troubles
+        let here = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
+        let mode = self.give(entry, &mut dressed, |user, group| chownat(&made, "", user, group, here));
+        // A handle that cannot be read from is reached through `/proc`: it leads to this very file.
+        let path = format!("/proc/self/fd/{}", made.as_fd().as_raw_fd());
+        if entry.kind != Kind::Symlink {
+            dressed.note("mode", chmodat(CWD, path.as_str(), mode, AtFlags::empty()));
+        }
+        for (name, value) in attributes {
+            let set = rustix::fs::setxattr(path.as_str(), name.as_slice(), value, XattrFlags::empty());
+            dressed.note(&format!("attribute `{}`", name.escape_ascii()), set);
+        }
+        let timed = utimensat(
+            &*new.folder,
+            OsStr::from_bytes(&new.working),
+            &times(entry),
+            AtFlags::SYMLINK_NOFOLLOW,
+        );
+        dressed.note("time", timed);
+        Ok(dressed)
     }
 
     /// Makes a folder if it is not there, and sets its owner, mode, attributes and times; not those of one that was there,
     /// unless it is to be replaced.
     ///
     /// # Errors
-    /// The system's.
+    /// See [`Obstacle`].
     pub fn directory(
         &self,
+        number: usize,
         path: &[u8],
         entry: &Entry,
         attributes: &Attributes,
-    ) -> Result<Vec<String>, Errno> {
-        let folder = self.folder(path, OFlags::RDONLY)?;
-        let is_ours = self.is_made(path);
-        let replaces =
-            self.existing == Existing::Replace && !entry.flags.has(crate::artefact::Flags::IMPLIED);
-        let is_own_root = path.is_empty() && !entry.flags.has(crate::artefact::Flags::IMPLIED);
-        if is_ours || replaces || is_own_root {
-            Ok(self.dress(&folder, entry, attributes))
-        } else {
-            Ok(Vec::new())
+        way: &mut Way,
+    ) -> Result<Dressed, Obstacle> {
+        let folder = self.folder(number, path, way)?;
+        let is_own = !entry.flags.has(crate::artefact::Flags::IMPLIED)
+            && (self.existing == Existing::Replace || (path.is_empty() && self.is_fresh));
+        if !self.is_made(path) && !is_own {
+            return Ok(Dressed::default());
         }
+        let open =
+            openat(&*folder, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(self.dress(&open, entry, attributes))
     }
 
-    fn mode(&self, entry: &Entry) -> Mode {
+    /// Gives an entry to whom it belongs, by `set`; the mode that it may have then.
+    fn give(
+        &self,
+        entry: &Entry,
+        dressed: &mut Dressed,
+        set: impl FnOnce(Option<Uid>, Option<Gid>) -> Result<(), Errno>,
+    ) -> Mode {
+        let given = match self.owners {
+            Owners::Left => Err(Errno::PERM),
+            Owners::Set | Owners::Tried => owner(entry).and_then(|(user, group)| set(user, group)),
+        };
+        match (self.owners, given) {
+            (Owners::Set, given) => dressed.note("owner", given),
+            (Owners::Tried, Err(_)) => dressed.foreign = Some((entry.uid, entry.gid)),
+            _ => {}
+        }
         // Without its owner, a setuid file would run as somebody it was never meant to.
-        let bits = if self.owners || entry.kind == Kind::Directory { 0o7777 } else { 0o1777 };
-        Mode::from_raw_mode(entry.mode & bits)
+        let is_whole = given.is_ok() || entry.kind == Kind::Directory;
+        Mode::from_raw_mode(entry.mode & if is_whole { 0o7777 } else { 0o1777 })
     }
 }
 
@@ -327,6 +407,34 @@ impl New {
     pub fn discard(self) {
         // Best effort: there is nobody left to tell but the report, which names the entry anyway.
         let _ = unlinkat(&*self.folder, OsStr::from_bytes(&self.working), AtFlags::empty());
+    }
+}
+
+/// How much of a path to jump over at once, where more is ahead from `at` than is kept open.
+fn far(path: &[u8], at: usize) -> Option<usize> {
+    let ahead = &path[at..];
+    let mut slashes =
+        ahead.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/').map(|(place, _)| at + place);
+    slashes.nth(KEPT - 1).filter(|far| *far > at)
+}
+
+fn is_empty(folder: &OwnedFd) -> Result<bool, Errno> {
+    for entry in Dir::read_from(folder)? {
+        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn file_type(kind: Kind) -> FileType {
+    match kind {
+        Kind::File | Kind::HardLink => FileType::RegularFile,
+        Kind::Directory => FileType::Directory,
+        Kind::Symlink => FileType::Symlink,
+        Kind::Fifo => FileType::Fifo,
+        Kind::CharDevice => FileType::CharacterDevice,
+        Kind::BlockDevice => FileType::BlockDevice,
     }
 }
 

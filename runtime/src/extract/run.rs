@@ -1,15 +1,16 @@
 //! The extraction itself: members in parallel, then links, then folders.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use libdeflater::Decompressor;
 use rustix::io::Errno;
 
-use super::place::{Attributes, New, Place, Recent};
+use super::place::{Attributes, Dressed, New, Obstacle, Place};
 use super::select::{Selected, Selector};
+use super::way::Way;
 use super::{ExtractError, Extracted, Extraction, Problem, ProblemKind};
 use crate::artefact::agree::difference;
 use crate::artefact::layout::{Blocks, Placement, by_member};
@@ -20,6 +21,8 @@ use crate::control::Control;
 
 /// Problems that are kept word for word.
 const PROBLEMS_KEPT: usize = 200;
+/// Owners that are told of where they could not be kept.
+const OWNERS_KEPT: usize = 5;
 
 /// An entry that is believed, and waits for its turn.
 struct Waiting {
@@ -45,8 +48,9 @@ pub struct Run<'a> {
     report: Mutex<Extracted>,
     links: Mutex<Vec<Waiting>>,
     folders: Mutex<Vec<Waiting>>,
-    /// Files with further names that were put back, with the layers they are from.
-    linked: Mutex<HashSet<(usize, Vec<u8>)>>,
+    /// Files with further names that were put back, by layer and path, and the paths that their contents were put back
+    /// under: their own, or the first of their names that was wanted; one on each file system.
+    linked: Mutex<HashMap<(usize, Vec<u8>), Vec<Vec<u8>>>>,
 }
 
 /// Why one entry is not put back.
@@ -62,17 +66,19 @@ enum Refusal {
 impl From<Errno> for Refusal {
     fn from(cause: Errno) -> Refusal {
         match cause {
-            Errno::EXIST => Refusal::Problem(ProblemKind::Exists, "something is there already".to_string()),
-            Errno::LOOP => Refusal::Problem(ProblemKind::Exists, "a symbolic link is in the way".to_string()),
-            Errno::ISDIR | Errno::NOTEMPTY => {
-                Refusal::Problem(ProblemKind::Exists, "a folder is in the way".to_string())
-            }
-            Errno::NOTDIR => {
-                Refusal::Problem(ProblemKind::Exists, "something that is no folder is in the way".to_string())
-            }
             // Nothing more will fit: going on would only make a long list of the same.
             Errno::NOSPC | Errno::DQUOT | Errno::ROFS => Refusal::End(ExtractError::Full(cause.into())),
             other => Refusal::Problem(ProblemKind::System, other.to_string()),
+        }
+    }
+}
+
+impl From<Obstacle> for Refusal {
+    fn from(obstacle: Obstacle) -> Refusal {
+        match obstacle {
+            Obstacle::Exists(what) => Refusal::Problem(ProblemKind::Exists, what.to_owned()),
+            Obstacle::InTheWay(what) => Refusal::Problem(ProblemKind::InTheWay, what.to_owned()),
+            Obstacle::System(cause) => cause.into(),
         }
     }
 }
@@ -131,7 +137,7 @@ impl<'a> Run<'a> {
                         run: &self,
                         decoder: Decompressor::new(),
                         bytes: Vec::new(),
-                        recent: Recent::default(),
+                        way: Way::default(),
                     };
                     loop {
                         let member = lock(&members).next();
@@ -179,15 +185,19 @@ impl<'a> Run<'a> {
         &self,
         layer: &Layer<'_>,
         entry: &Entry,
-        outcome: Result<Vec<String>, Refusal>,
+        outcome: Result<Dressed, Refusal>,
     ) -> Result<bool, ExtractError> {
         match outcome {
-            Ok(troubles) => {
-                for trouble in troubles {
+            Ok(dressed) => {
+                for trouble in dressed.troubles {
                     self.problem(layer, entry, ProblemKind::Attributes, &trouble);
                 }
                 let mut report = lock(&self.report);
                 report.entries += 1;
+                report.foreign += u64::from(dressed.foreign.is_some());
+                if let Some(owner) = dressed.foreign.filter(|_| report.owners.len() < OWNERS_KEPT) {
+                    report.owners.insert(owner);
+                }
                 let bytes = if entry.kind == Kind::File { entry.size } else { 0 };
                 report.bytes += bytes;
                 self.control.advance(1, bytes);
@@ -203,76 +213,85 @@ impl<'a> Run<'a> {
     }
 
     /// The place and the path in it of an entry.
-    fn place<'p>(&'p self, path: &'p [u8]) -> Result<(usize, &'p Place, &'p [u8]), Refusal> {
-        let (number, below) = self.selector.target(path).ok_or_else(|| {
-            Refusal::Problem(ProblemKind::Hostile, "it points to what is not extracted".to_string())
-        })?;
+    fn place(&self, entry: &Entry) -> Result<(usize, &Place, Vec<u8>), Refusal> {
+        let hostile = |what: &str| Refusal::Problem(ProblemKind::Hostile, what.to_string());
+        let (number, below) =
+            self.selector.target(&entry.path).ok_or_else(|| hostile("it points to what is not extracted"))?;
         let place = &self.places[number];
-        Ok((number, place, place.path(below)))
+        let path = place.path(below);
+        if path.is_empty() && entry.kind != Kind::Directory {
+            return Err(hostile(
+                "it is no folder, and would take the place of the one that is restored into",
+            ));
+        }
+        Ok((number, place, path))
     }
 
     /// Links come after all files, so that no file is made through one.
     fn links(&self) -> Result<(), ExtractError> {
         let mut waiting = std::mem::take(&mut *lock(&self.links));
         waiting.sort_unstable_by_key(|waiting| (waiting.layer, waiting.placement));
-        let mut recent = Recent::default();
+        let (mut way, mut there) = (Way::default(), Way::default());
         for Waiting { layer, placement, attributes } in waiting {
             self.control.check()?;
             let layer = &self.layers[layer];
             let entry = self.entry(layer, placement)?;
             let outcome = match entry.kind {
-                Kind::HardLink => self.hard_link(layer, &entry, &mut recent),
-                _ => self.special(&entry, &attributes, &mut recent),
+                Kind::HardLink => self.hard_link(layer, &entry, (&mut way, &mut there)),
+                _ => self.special(&entry, &attributes, &mut way),
             };
             self.settle(layer, &entry, outcome)?;
         }
         Ok(())
     }
 
-    fn special(
-        &self,
-        entry: &Entry,
-        attributes: &Attributes,
-        recent: &mut Recent,
-    ) -> Result<Vec<String>, Refusal> {
-        let (number, place, path) = self.place(&entry.path)?;
-        let new = place.special(number, path, entry, recent)?;
-        let troubles = place.dress_special(&new, entry, attributes);
-        new.keep()?;
-        Ok(troubles)
+    fn special(&self, entry: &Entry, attributes: &Attributes, way: &mut Way) -> Result<Dressed, Refusal> {
+        let (number, place, path) = self.place(entry)?;
+        let new = place.special(number, &path, entry, way)?;
+        match place.dress_special(&new, entry, attributes) {
+            Ok(dressed) => {
+                new.keep()?;
+                Ok(dressed)
+            }
+            Err(cause) => {
+                new.discard();
+                Err(cause.into())
+            }
+        }
     }
 
-    /// A further name; where its file is not extracted too, the contents under this name.
+    /// A further name; where no name of its file is extracted yet, the contents under this one.
     fn hard_link(
         &self,
         layer: &Layer<'_>,
         entry: &Entry,
-        recent: &mut Recent,
-    ) -> Result<Vec<String>, Refusal> {
-        let (number, place, path) = self.place(&entry.path)?;
+        (way, there): (&mut Way, &mut Way),
+    ) -> Result<Dressed, Refusal> {
+        let (number, place, path) = self.place(entry)?;
         let target = layer.artefact.find(&entry.link)?.filter(|target| target.kind == Kind::File);
-        let Some(target) = target else {
+        let Some(file) = target else {
             let what = "it is another name of something that is no file of this artefact";
             return Err(Refusal::Problem(ProblemKind::Hostile, what.to_string()));
         };
         // A file of the same path that another layer holds is another file.
-        if lock(&self.linked).contains(&(layer.number, target.path.clone())) {
-            let (there, _, to) = self.place(&target.path)?;
-            if there == number {
-                match place.hard_link(number, path, to, recent) {
-                    Ok(new) => {
-                        new.keep()?;
-                        return Ok(Vec::new());
-                    }
-                    // Another file system is mounted there, or the file has too many names: a copy then.
-                    Err(Errno::XDEV | Errno::MLINK | Errno::PERM) => {}
-                    Err(cause) => return Err(cause.into()),
+        let key = (layer.number, file.path.clone());
+        let puts = lock(&self.linked).get(&key).cloned().unwrap_or_default();
+        for (other, below) in puts.iter().filter_map(|put| self.selector.target(put)) {
+            let other = (other, &self.places[other], self.places[other].path(below));
+            match place.hard_link(number, &path, way, other, there) {
+                Ok(new) => {
+                    new.keep()?;
+                    return Ok(Dressed::default());
                 }
+                // Another file system is mounted there, or the file has too many names: a copy then.
+                Err(Obstacle::System(Errno::XDEV | Errno::MLINK | Errno::PERM)) => {}
+                Err(obstacle) => return Err(obstacle.into()),
             }
         }
-        let file = Entry { path: target.path.clone(), ..target };
-        let (new, open) = place.file(number, path, recent)?;
-        self.stream(layer, &file, new, &open, place)
+        let (new, open) = place.file(number, &path, way)?;
+        let dressed = self.stream(layer, &file, new, &open, place)?;
+        lock(&self.linked).entry(key).or_default().push(entry.path.clone());
+        Ok(dressed)
     }
 
     /// Writes a file member by member.
@@ -283,7 +302,7 @@ impl<'a> Run<'a> {
         new: New,
         file: &OwnedFd,
         place: &Place,
-    ) -> Result<Vec<String>, Refusal> {
+    ) -> Result<Dressed, Refusal> {
         let attributes = match self.write_payload(layer, entry, file) {
             Ok(attributes) => attributes,
             Err(refusal) => {
@@ -291,9 +310,9 @@ impl<'a> Run<'a> {
                 return Err(refusal);
             }
         };
-        let troubles = place.dress(file, entry, &attributes);
+        let dressed = place.dress(file, entry, &attributes);
         new.keep()?;
-        Ok(troubles)
+        Ok(dressed)
     }
 
     fn write_payload(&self, layer: &Layer<'_>, entry: &Entry, file: &OwnedFd) -> Result<Attributes, Refusal> {
@@ -319,12 +338,13 @@ impl<'a> Run<'a> {
     fn folders(&self) -> Result<(), ExtractError> {
         let mut waiting = std::mem::take(&mut *lock(&self.folders));
         waiting.sort_unstable_by_key(|waiting| Reverse(waiting.placement.order));
+        let mut way = Way::default();
         for Waiting { layer, placement, attributes } in waiting {
             self.control.check()?;
             let layer = &self.layers[layer];
             let entry = self.entry(layer, placement)?;
-            let outcome = self.place(&entry.path).and_then(|(_, place, path)| {
-                place.directory(path, &entry, &attributes).map_err(Refusal::from)
+            let outcome = self.place(&entry).and_then(|(number, place, path)| {
+                place.directory(number, &path, &entry, &attributes, &mut way).map_err(Refusal::from)
             });
             self.settle(layer, &entry, outcome)?;
         }
@@ -360,7 +380,7 @@ struct Worker<'r, 'a> {
     run: &'r Run<'a>,
     decoder: Decompressor,
     bytes: Vec<u8>,
-    recent: Recent,
+    way: Way,
 }
 
 impl Worker<'_, '_> {
@@ -387,7 +407,7 @@ impl Worker<'_, '_> {
                 Some(Err(what)) => Err(Refusal::Problem(ProblemKind::Damaged, what.clone())),
                 _ => match self.single(layer, *placement, &entry) {
                     Ok(None) => continue,
-                    Ok(Some(troubles)) => Ok(troubles),
+                    Ok(Some(dressed)) => Ok(dressed),
                     Err(refusal) => Err(refusal),
                 },
             };
@@ -400,17 +420,18 @@ impl Worker<'_, '_> {
         &self,
         layer: &Layer<'_>,
         entry: &Entry,
-        outcome: Result<Vec<String>, Refusal>,
+        outcome: Result<Dressed, Refusal>,
     ) -> Result<(), ExtractError> {
         if self.run.settle(layer, entry, outcome)? && entry.flags.has(Flags::LINKED) {
-            lock(&self.run.linked).insert((layer.number, entry.path.clone()));
+            let key = (layer.number, entry.path.clone());
+            lock(&self.run.linked).entry(key).or_default().push(entry.path.clone());
         }
         Ok(())
     }
 
-    fn large(&mut self, layer: &Layer<'_>, entry: &Entry) -> Result<Vec<String>, Refusal> {
-        let (number, place, path) = self.run.place(&entry.path)?;
-        let (new, file) = place.file(number, path, &mut self.recent)?;
+    fn large(&mut self, layer: &Layer<'_>, entry: &Entry) -> Result<Dressed, Refusal> {
+        let (number, place, path) = self.run.place(entry)?;
+        let (new, file) = place.file(number, &path, &mut self.way)?;
         self.run.stream(layer, entry, new, &file, place)
     }
 
@@ -420,7 +441,7 @@ impl Worker<'_, '_> {
         layer: &Layer<'_>,
         placement: Placement,
         entry: &Entry,
-    ) -> Result<Option<Vec<String>>, Refusal> {
+    ) -> Result<Option<Dressed>, Refusal> {
         let wait = |attributes| Waiting { layer: layer.number, placement, attributes };
         let from = self.bytes.get(entry.start as usize..).unwrap_or_default();
         let Some((head, length)) = tarhead::read(from) else {
@@ -439,13 +460,13 @@ impl Worker<'_, '_> {
                 Ok(None)
             }
             Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {
-                self.run.special(entry, &head.attributes, &mut self.recent).map(Some)
+                self.run.special(entry, &head.attributes, &mut self.way).map(Some)
             }
         }
     }
 
     /// A file within one member: its digest is checked before anything is made.
-    fn small(&mut self, entry: &Entry, attributes: &Attributes, data: usize) -> Result<Vec<String>, Refusal> {
+    fn small(&mut self, entry: &Entry, attributes: &Attributes, data: usize) -> Result<Dressed, Refusal> {
         let damaged = |what: &str| Refusal::Problem(ProblemKind::Damaged, what.to_string());
         let payload = usize::try_from(entry.payload).unwrap_or(usize::MAX);
         let bytes = self.bytes.get(data..data.saturating_add(payload));
@@ -453,8 +474,8 @@ impl Worker<'_, '_> {
         if *blake3::hash(bytes).as_bytes() != entry.hash {
             return Err(damaged("its contents do not have their digest"));
         }
-        let (number, place, path) = self.run.place(&entry.path)?;
-        let (new, file) = place.file(number, path, &mut self.recent)?;
+        let (number, place, path) = self.run.place(entry)?;
+        let (new, file) = place.file(number, &path, &mut self.way)?;
         let written = if entry.flags.has(Flags::SPARSE) {
             let mut expander = Expander::new(entry.size);
             let mut write = |offset: u64, bytes: &[u8]| {
@@ -469,9 +490,9 @@ impl Worker<'_, '_> {
             new.discard();
             return Err(refusal);
         }
-        let troubles = place.dress(&file, entry, attributes);
+        let dressed = place.dress(&file, entry, attributes);
         new.keep()?;
-        Ok(troubles)
+        Ok(dressed)
     }
 }
 

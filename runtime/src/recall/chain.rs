@@ -65,7 +65,7 @@ impl Shelf {
         for Sheet { run, record, sources } in sheets {
             let artefact = match self.artefact(record) {
                 Err(cause) if run != manifest.run => {
-                    let artefact = Some(record.artefact.clone());
+                    let artefact = Some(record.artefact.to_string());
                     let base = BrokenBase { run, artefact, what: words(cause) };
                     return Err(self.base_error(manifest, base));
                 }
@@ -73,7 +73,7 @@ impl Shelf {
             };
             chain.sources.extend(sources.iter().cloned());
             layers.push(Layer { artefact, sources: Some(sources) });
-            chain.layers.push((run, record.artefact.clone()));
+            chain.layers.push((run, record.artefact.to_string()));
         }
         chain.view = View::new(layers);
         Ok(chain)
@@ -125,7 +125,7 @@ impl Shelf {
                 match self.base(run, &archive.name, &content.source) {
                     Ok(record) if !seen.insert(&record.artefact) => {}
                     Ok(record) => {
-                        let artefact = Some(record.artefact.clone());
+                        let artefact = Some(record.artefact.to_string());
                         let base = |cause| BrokenBase { run: *run, artefact, what: words(cause) };
                         broken.extend(self.artefact(record).err().map(base));
                     }

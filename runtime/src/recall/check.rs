@@ -89,8 +89,8 @@ fn one(
     control: &Control,
 ) -> Result<CheckedArtefact, Stopped> {
     let mut checked = CheckedArtefact {
-        artefact: archive.artefact.clone(),
-        archive: archive.name.clone(),
+        artefact: archive.artefact.to_string(),
+        archive: archive.name.to_string(),
         members: 0,
         entries: 0,
         damage: shelf.broken_bases(manifest, archive).into_iter().map(base_damage).collect(),

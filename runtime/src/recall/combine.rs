@@ -46,7 +46,7 @@ impl<'a> Layer<'a> {
         let has = |content: &&crate::catalog::manifest::Content| content.source == *source;
         let piece = self.held.pieces.iter().find(|piece| piece.archive.contents.iter().any(|c| has(&c)));
         let piece = piece.ok_or_else(|| not_held(self.held.manifest.run, source))?;
-        Ok(piece.chain(&|other| other == source)?)
+        Ok(piece.chain(&|other| other == source.as_str())?)
     }
 
     /// The run.
@@ -104,12 +104,11 @@ pub(super) fn layers<'a>(
 pub(super) fn extraction(source: &str, data: &Path, spaces: &[Space]) -> Extraction {
     let inside = |below: &str| format!("{source}/{below}").into_bytes();
     let prefix = if spaces.is_empty() { source.as_bytes().to_vec() } else { inside(DATA) };
-    let spaces = spaces.iter().map(|space| Target {
-        prefix: inside(&format!("{TABLESPACES}/{}", space.oid)),
-        to: space.to.clone(),
-    });
+    let spaces = spaces
+        .iter()
+        .map(|space| Target::folder(&inside(&format!("{TABLESPACES}/{}", space.oid)), &space.to));
     Extraction {
-        targets: std::iter::once(Target { prefix, to: data.to_path_buf() }).chain(spaces).collect(),
+        targets: std::iter::once(Target::folder(&prefix, data)).chain(spaces).collect(),
         only: Vec::new(),
         existing: Existing::Keep,
         owners: None,

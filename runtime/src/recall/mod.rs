@@ -162,8 +162,13 @@ pub enum RecallError {
         side: PathBuf,
     },
     /// Nothing of the run can be put back in place.
-    #[error("nothing of run {0} came from a place of its own: restore it with `--to`")]
-    NoPlace(String),
+    #[error("nothing of run {run} is put back in place{}", left.iter().map(|left| format!("; {left}")).collect::<String>())]
+    NoPlace {
+        /// The run.
+        run: String,
+        /// What is left, and why.
+        left: Vec<String>,
+    },
     /// Putting files back could not go on.
     #[error("into `{to}`: {cause}")]
     CutShort {

@@ -125,7 +125,7 @@ pub fn kept(
             };
             let stanza = stanza(manifest, &own.source).to_owned();
             let kept = found.entry(location).or_insert(Kept { own, stanza, place, labels: BTreeSet::new() });
-            kept.labels.insert(own.label.clone());
+            kept.labels.insert(own.label.to_string());
         }
     }
     let each = found.into_iter().map(|(location, kept)| {
@@ -224,7 +224,7 @@ fn checked(
 /// Where a repository is, with all that opens it.
 fn place(shelf: &Shelf, own: &RepositoryRecord, access: &Access) -> Result<Repository, Trouble> {
     let bare = match own.settings.contains_key("type") {
-        true => match access.remotes.get(&own.source) {
+        true => match access.remotes.get(own.source.as_str()) {
             Some(Ok(remote)) if remote.is_at(&own.settings) => remote.clone(),
             Some(Err(why)) => return Err(Trouble::Unchecked(why.clone())),
             _ => return Err(Trouble::Unchecked(super::tool::not_named(own))),
@@ -242,7 +242,7 @@ fn place(shelf: &Shelf, own: &RepositoryRecord, access: &Access) -> Result<Repos
     if !own.settings.contains_key("cipher") {
         return Ok(bare);
     }
-    match access.passphrases.get(&own.source) {
+    match access.passphrases.get(own.source.as_str()) {
         Some(Ok(passphrase)) => bare.encrypted(passphrase.clone()).map_err(unchecked),
         Some(Err(why)) => Err(Trouble::Unchecked(why.clone())),
         None => Err(unchecked("it is encrypted: name the plan, which has its `passphrase`")),
@@ -297,7 +297,7 @@ fn unpacked(
     let scratch = Scratch::make(&access.places.state, &access.places.place).map_err(unchecked)?;
     let folder: PathBuf = scratch.folder().join("repository");
     let wish = restore::Wish {
-        sources: vec![record.name.clone()],
+        sources: vec![record.name.to_string()],
         paths: Vec::new(),
         to: Destination::Folder(folder.clone()),
         overwrite: false,

@@ -1,21 +1,24 @@
 //! A restore as a value: made from a run and a wish, shown, carried out.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde::Serialize;
 
 use super::RecallError;
 use super::chain::Chain;
 use super::shelf::Held;
 use crate::beneath;
+use crate::catalog::details::Root;
 use crate::catalog::manifest::{ArchiveRecord, Manifest};
 use crate::control::Control;
-use crate::extract::{self, Existing, ExtractError, Extracted, Extraction, ProblemKind, Target};
+use crate::extract::{self, Existing, ExtractError, Extracted, Extraction, Opened, ProblemKind, Target};
 use crate::postgres::basebackup::DATA;
 use crate::postgres::recovery;
 
@@ -25,7 +28,12 @@ pub enum Destination {
     /// Below a folder: each source in a folder of its own name; a single one that was asked for by name right in it.
     Folder(PathBuf),
     /// Where they came from.
-    InPlace,
+    InPlace {
+        /// The trees that the plan reads, and where: only what is said here is believed.
+        places: Vec<Root>,
+        /// What the plan does not say goes where the backup says that it came from.
+        as_recorded: bool,
+    },
 }
 
 /// What is wanted back.
@@ -45,9 +53,11 @@ pub struct Wish {
 pub struct Restore<'a> {
     /// The run.
     pub run: String,
+    /// What of it is not put back though it is there, and what to do about that: a sentence each.
+    pub left: Vec<String>,
     parts: Vec<Part<'a>>,
-    /// The data directories of base backups that are laid down with the rest.
-    clusters: Vec<PathBuf>,
+    /// Base backups that are laid down with the rest.
+    clusters: Vec<Target>,
 }
 
 struct Part<'a> {
@@ -129,39 +139,48 @@ pub fn plan<'a>(run: &Held<'a>, wish: &Wish) -> Result<Restore<'a>, RecallError>
     if let Some((_, error)) = failed.into_iter().find(is_lost) {
         return Err(error);
     }
+    let mut left = left(run, wish);
+    for part in parts.iter_mut().filter(|_| matches!(wish.to, Destination::InPlace { .. })) {
+        left.extend(part.without_the_absent()?);
+    }
+    parts.retain(|part| !part.extraction.targets.is_empty());
     if parts.is_empty() {
-        return Err(RecallError::NoPlace(manifest.run.to_string()));
+        return Err(RecallError::NoPlace { run: manifest.run.to_string(), left });
     }
     let clusters = parts.iter().flat_map(|part| clusters(manifest, &part.extraction.targets)).collect();
-    Ok(Restore { run: manifest.run.to_string(), parts, clusters })
+    Ok(Restore { run: manifest.run.to_string(), left, parts, clusters })
 }
 
-/// The data directories among these targets.
-fn clusters(manifest: &Manifest, targets: &[Target]) -> Vec<PathBuf> {
+/// Where base backups are among these targets.
+fn clusters(manifest: &Manifest, targets: &[Target]) -> Vec<Target> {
     let is_cluster = |source: &str| {
         let record = super::cluster::record(manifest, source);
         record.and_then(|record| record.labels.get("driver")).is_some_and(|driver| driver == "basebackup")
     };
     let sources = targets.iter().filter(|target| is_cluster(&String::from_utf8_lossy(&target.prefix)));
-    // With tablespaces it lies beside them.
-    sources.flat_map(|target| [target.to.clone(), target.to.join(DATA)]).collect()
+    sources.cloned().collect()
 }
 
 /// Keeps a cluster that came back as files from archiving to where its original does.
-fn silence(data: &Path) -> io::Result<()> {
-    let (Some(above), Some(name)) = (data.parent(), data.file_name()) else { return Ok(()) };
-    let folder = OFlags::RDONLY | OFlags::DIRECTORY;
-    let opened = File::open(above).and_then(|above| {
-        let data = beneath::open(above, name.as_bytes(), folder, Mode::empty())?;
-        beneath::open(&data, b"global/pg_control", OFlags::PATH, Mode::empty())?;
-        Ok(File::from(data))
-    });
-    match opened {
-        Ok(data) => recovery::silence(&data),
-        // Not all of it was asked for: no server starts there.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
+fn silence(place: &Target) -> io::Result<()> {
+    let base = beneath::folder(&place.base)?;
+    // With tablespaces it lies beside them.
+    for inner in ["", DATA] {
+        let parts = [place.below.as_slice(), inner.as_bytes()];
+        let path = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(&b'/');
+        let path = if path.is_empty() { b".".as_slice() } else { &path };
+        let opened = beneath::open(&base, path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty());
+        let opened = opened.and_then(|data| {
+            beneath::open(&data, b"global/pg_control", OFlags::PATH, Mode::empty()).map(|_| File::from(data))
+        });
+        match opened {
+            Ok(data) => recovery::silence(&data)?,
+            // Not all of it was asked for: no server starts there.
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
+    Ok(())
 }
 
 fn sources_of(archive: &ArchiveRecord) -> BTreeSet<&str> {
@@ -171,24 +190,69 @@ fn sources_of(archive: &ArchiveRecord) -> BTreeSet<&str> {
 fn targets(manifest: &Manifest, wish: &Wish, sources: &[&str]) -> Result<Vec<Target>, RecallError> {
     match (&wish.to, wish.sources.as_slice()) {
         (Destination::Folder(folder), [_]) => {
-            Ok(sources.iter().map(|source| target(source.as_bytes(), folder)).collect())
+            Ok(sources.iter().map(|source| Target::folder(source.as_bytes(), folder)).collect())
         }
         (Destination::Folder(folder), _) => {
-            Ok(sources.iter().map(|source| target(source.as_bytes(), &folder.join(source))).collect())
+            let of = |source: &&str| Target::beneath(source.as_bytes(), folder, OsStr::new(source));
+            Ok(sources.iter().map(of).collect())
         }
-        (Destination::InPlace, _) => {
-            let run = manifest.run.to_string();
-            let details = manifest.details().map_err(|cause| RecallError::Details { run, cause })?;
-            let roots = details.roots.iter().filter(|root| sources.contains(&root.source.as_str()));
-            Ok(roots
-                .map(|root| {
-                    let inside = Path::new(&root.source).join(&root.inside.0);
-                    let inside = inside.as_os_str().as_bytes();
-                    target(inside.strip_suffix(b"/").unwrap_or(inside), &root.original.0)
-                })
-                .collect())
+        (Destination::InPlace { places, as_recorded }, _) => {
+            let recorded = if *as_recorded { strangers(manifest, places)? } else { Vec::new() };
+            let all = places.iter().chain(&recorded);
+            let wanted = all.filter(|root| sources.contains(&root.source.as_str()));
+            Ok(wanted.map(|root| Target::at(&prefix(root), &root.original)).collect())
         }
     }
+}
+
+/// What a run holds and a restore in place leaves: what came from no place, or from one that only the backup names.
+fn left(run: &Held<'_>, wish: &Wish) -> Vec<String> {
+    let Destination::InPlace { places, as_recorded } = &wish.to else { return Vec::new() };
+    let held = run.sources();
+    let is_wanted = |source: &str| {
+        held.contains(source)
+            && (wish.sources.is_empty() || wish.sources.iter().any(|wanted| wanted == source))
+    };
+    let (strangers, mut left) = match strangers(run.manifest, places) {
+        Ok(strangers) => (strangers, Vec::new()),
+        Err(error) => (Vec::new(), vec![error.to_string()]),
+    };
+    if !*as_recorded {
+        left.extend(strangers.iter().filter(|root| is_wanted(&root.source)).map(|root| {
+            let (source, place) = (&root.source, root.original.display());
+            format!(
+                "not restored: `{source}` from `{place}`, as the backup says, which the plan does not name; \
+                 `--as-recorded` puts it there"
+            )
+        }));
+    }
+    let records = run.manifest.sources.iter().filter(|record| is_wanted(&record.name));
+    let is_placed = |source: &str| places.iter().chain(&strangers).any(|root| root.source == source);
+    left.extend(records.filter(|record| !is_placed(&record.name)).map(|record| {
+        let source = &record.name;
+        let what = match record.kind.as_str() {
+            "postgres" => "a Postgres cluster, and none is put back in place",
+            _ => "what a program wrote, which came from no place",
+        };
+        format!("not restored: source `{source}` is {what}; `--source {source} --to DIR` restores it")
+    }));
+    left
+}
+
+/// The path of a tree inside the artefacts.
+fn prefix(root: &Root) -> Vec<u8> {
+    let inside = Path::new(root.source.as_str()).join(&*root.inside);
+    let inside = inside.as_os_str().as_bytes();
+    inside.strip_suffix(b"/").unwrap_or(inside).to_vec()
+}
+
+/// The trees that a run says it has, and the plan does not.
+fn strangers(manifest: &Manifest, places: &[Root]) -> Result<Vec<Root>, RecallError> {
+    let run = manifest.run.to_string();
+    let details = manifest.details().map_err(|cause| RecallError::Details { run, cause })?;
+    let is_known =
+        |root: &Root| places.iter().any(|own| own.source == root.source && own.inside == root.inside);
+    Ok(details.roots.into_iter().filter(|root| !is_known(root)).collect())
 }
 
 /// Refuses to put a SQLite database under the write-ahead log or journal of another: SQLite would apply that to it, and
@@ -199,15 +263,19 @@ fn no_side_files(manifest: &Manifest, wish: &Wish, held: &BTreeSet<&str>) -> Res
     let wanted = |source: &str| wish.sources.is_empty() || wish.sources.iter().any(|wanted| wanted == source);
     let run = manifest.run.to_string();
     let details = manifest.details().map_err(|cause| RecallError::Details { run, cause })?;
-    for root in details.roots {
+    let roots = match &wish.to {
+        Destination::InPlace { places, .. } => places.iter().cloned().chain(details.roots).collect(),
+        Destination::Folder(_) => details.roots,
+    };
+    for root in roots {
         let source = root.source.as_str();
         if !held.contains(source) || !wanted(source) || !is_sqlite(source) {
             continue;
         }
         let database = match &wish.to {
-            Destination::InPlace => root.original.0,
-            Destination::Folder(folder) if wish.sources.len() == 1 => folder.join(root.inside.0),
-            Destination::Folder(folder) => folder.join(source).join(root.inside.0),
+            Destination::InPlace { .. } => root.original.to_path_buf(),
+            Destination::Folder(folder) if wish.sources.len() == 1 => folder.join(&*root.inside),
+            Destination::Folder(folder) => folder.join(source).join(&*root.inside),
         };
         for ending in ["-wal", "-journal"] {
             let mut side = database.clone().into_os_string();
@@ -219,10 +287,6 @@ fn no_side_files(manifest: &Manifest, wish: &Wish, held: &BTreeSet<&str>) -> Res
         }
     }
     Ok(())
-}
-
-fn target(prefix: &[u8], to: &Path) -> Target {
-    Target { prefix: prefix.to_vec(), to: to.to_path_buf() }
 }
 
 pub(super) fn must_be_empty(folder: &Path) -> Result<(), RecallError> {
@@ -259,14 +323,15 @@ impl Restore<'_> {
     /// When it could not go on; trouble with single entries is in the outcome.
     pub fn carry_out(&self, control: &Control) -> Result<Outcome, RecallError> {
         let mut outcome = self.outline();
-        for part in &self.parts {
-            let done = extract::extract(&part.chain.view, &part.extraction, control);
-            let done = done.map_err(|error| part.error(error))?;
+        let opened: Vec<_> = self.parts.iter().map(Part::open).collect::<Result<_, _>>()?;
+        for (part, opened) in self.parts.iter().zip(&opened) {
+            let done = opened.run(control).map_err(|error| part.error(error))?;
             outcome.take(&part.chain, &done);
         }
-        for data in &self.clusters {
-            if let Err(error) = silence(data) {
-                let what = format!("`{}` may archive to where its original does: {error}", data.display());
+        for place in &self.clusters {
+            if let Err(error) = silence(place) {
+                let what =
+                    format!("`{}` may archive to where its original does: {error}", place.path().display());
                 (outcome.problem_count, _) = (outcome.problem_count + 1, outcome.problems.push(what));
             }
         }
@@ -280,7 +345,7 @@ impl Restore<'_> {
             run: self.run.clone(),
             artefacts: artefacts.map(str::to_owned).collect(),
             targets: targets
-                .map(|target| (String::from_utf8_lossy(&target.prefix).into_owned(), target.to.clone()))
+                .map(|target| (String::from_utf8_lossy(&target.prefix).into_owned(), target.path()))
                 .collect(),
             ..Outcome::default()
         }
@@ -288,11 +353,33 @@ impl Restore<'_> {
 }
 
 impl Part<'_> {
+    /// Leaves out the places of the plan of which the run holds nothing; a sentence on each.
+    fn without_the_absent(&mut self) -> Result<Vec<String>, RecallError> {
+        let (mut there, mut left) = (Vec::new(), Vec::new());
+        for target in std::mem::take(&mut self.extraction.targets) {
+            match self.chain.view.find(&target.prefix).map_err(|error| self.chain.error(error))? {
+                Some(_) => there.push(target),
+                None => left.push(format!(
+                    "not restored: `{}`, of which the run holds nothing",
+                    target.path().display()
+                )),
+            }
+        }
+        self.extraction.targets = there;
+        Ok(left)
+    }
+
+    fn open(&self) -> Result<Opened<'_>, RecallError> {
+        let choice = extract::Choice::of(&self.chain.view, &self.extraction);
+        choice.and_then(extract::Choice::open).map_err(|error| self.error(error))
+    }
+
     fn error(&self, error: ExtractError) -> RecallError {
         match error {
             ExtractError::Artefact(error) => self.chain.error(error),
             cause @ ExtractError::Full(_) => {
-                let targets = self.extraction.targets.iter().map(|target| target.to.display().to_string());
+                let targets =
+                    self.extraction.targets.iter().map(|target| target.path().display().to_string());
                 RecallError::CutShort { to: targets.collect::<Vec<_>>().join("`, `"), cause: Box::new(cause) }
             }
             other => other.into(),

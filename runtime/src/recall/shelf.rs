@@ -11,7 +11,7 @@ use super::RecallError;
 use super::chain::Chain;
 use crate::artefact::{Artefact, Expected, IndexPlace, ReadAt};
 use crate::catalog::identity::{IdentityError, read_format};
-use crate::catalog::layout::{Layout, artefact_name};
+use crate::catalog::layout::Layout;
 use crate::catalog::manifest::{ArchiveRecord, FORMAT, Manifest, SourceRecord};
 use crate::catalog::runs::{Catalog, Choice, ChooseError, plans};
 use crate::postgres::basebackup::PRIOR;
@@ -74,7 +74,7 @@ impl Held<'_> {
     /// What a person should know who lays down files of these sources: base backups that are the difference to another one.
     pub fn differences(&self, sources: &[String]) -> Vec<String> {
         let run = self.manifest.run;
-        let wanted = |name: &String| sources.is_empty() || sources.contains(name);
+        let wanted = |name: &str| sources.is_empty() || sources.iter().any(|source| source == name);
         let records = self.manifest.sources.iter().filter(|record| wanted(&record.name));
         let records = records.filter(|record| super::cluster::record(self.manifest, &record.name).is_some());
         let is_based = |record: &&SourceRecord| {
@@ -151,8 +151,10 @@ impl Shelf {
     /// # Errors
     /// When it is not there, damaged, another one, or of a kind that cannot be read.
     pub fn artefact(&self, archive: &ArchiveRecord) -> Result<Artefact, RecallError> {
-        let unreadable =
-            |why: &str| RecallError::Unreadable { artefact: archive.artefact.clone(), why: why.to_owned() };
+        let unreadable = |why: &str| RecallError::Unreadable {
+            artefact: archive.artefact.to_string(),
+            why: why.to_owned(),
+        };
         if !archive.recipients.is_empty() {
             return Err(unreadable("it is encrypted, and this version does not decrypt"));
         }
@@ -169,11 +171,11 @@ impl Shelf {
                 table_len: archive.index.table_length,
             },
         };
-        let name = artefact_name(&archive.artefact)?;
+        let name = archive.artefact.object();
         let object = Arc::new(ObjectAt { store: Arc::clone(&self.store), name });
         Artefact::open(object, Some(&expected)).map_err(|cause| RecallError::Artefact {
             store: self.store.label().to_owned(),
-            artefact: archive.artefact.clone(),
+            artefact: archive.artefact.to_string(),
             cause,
         })
     }

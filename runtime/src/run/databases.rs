@@ -299,7 +299,9 @@ impl Worker {
                 return Err(format!("the manifest of run `{run}` in store `{store}` cannot be read"));
             }
             let records = catalog.runs().flat_map(|run| &run.repositories);
-            known.extend(records.filter(|record| record.source == *name).map(|record| record.label.clone()));
+            known.extend(
+                records.filter(|record| record.source == *name).map(|record| record.label.to_string()),
+            );
         }
         Ok(known)
     }

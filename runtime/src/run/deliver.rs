@@ -249,9 +249,9 @@ impl Worker {
     /// The scan of a source, and what of it its artefact does not hold; `None`: it is no tree.
     fn scanned(&self, fact: &ArchiveFact, content: &facts::Content) -> Option<(String, PathBuf, Doubts)> {
         let scan = self.work_folder().join(format!("{}.scan", content.source));
-        let packed = fact.sources.iter().find(|packed| packed.name == content.source);
+        let packed = fact.sources.iter().find(|packed| packed.name == content.source.as_str());
         let doubts = packed.map(|packed| packed.doubts.clone()).unwrap_or_default();
-        scan.exists().then(|| (content.source.clone(), scan, doubts))
+        scan.exists().then(|| (content.source.to_string(), scan, doubts))
     }
 
     /// Keeps what the manifest and the report need of a step that ended.

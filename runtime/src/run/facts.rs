@@ -17,6 +17,7 @@ use crate::catalog::manifest::{
     ArchiveRecord, FORMAT, HostRef, IndexPlace, MIN_READER, Manifest, MissingArchive, PlanRef,
     RepositoryRecord, Second, SourceRecord, SourceStatus,
 };
+use crate::catalog::names::{ArtefactName, HostPath, InnerPath, PlanName, ToolName};
 use crate::postgres::DATABASE_BYTES;
 use crate::postgres::stream::Told;
 use crate::scan::Summary;
@@ -107,7 +108,7 @@ pub fn manifest(
         .filter_map(|separate| repository_record(model, facts, levels, separate.source))
         .collect();
     let missing = names.keys().filter(|id| !whole.contains(id)).map(|id| MissingArchive {
-        name: model.archive(*id).name.clone(),
+        name: PlanName::known(&model.archive(*id).name),
         reason: why_missing(model, facts, *id, store),
     });
     Manifest {
@@ -153,8 +154,8 @@ pub fn archive_record(
     contents: Vec<Content>,
 ) -> ArchiveRecord {
     ArchiveRecord {
-        name: name.to_owned(),
-        artefact: artefact.to_owned(),
+        name: PlanName::known(name),
+        artefact: ArtefactName::known(artefact),
         holder: run,
         format: crate::artefact::VERSION.into(),
         size: packed.size,
@@ -174,7 +175,7 @@ pub fn archive_record(
 /// The highest level that anything in these archives has, but for what may be whole in every run, if there is more than that.
 fn highest(model: &Model, archives: &[ArchiveRecord], repositories: &[RepositoryRecord]) -> Level {
     let is_cycled = |content: &&Content| {
-        let declared = model.sources.iter().find(|source| source.name == content.source);
+        let declared = model.sources.iter().find(|source| content.source == source.name);
         !declared.is_some_and(backplan_compiler::model::Source::is_whole_each_time)
     };
     let contents = || archives.iter().flat_map(|archive| &archive.contents);
@@ -211,10 +212,10 @@ fn repository_record(
         settings.insert("cipher".to_owned(), "aes-256-cbc".to_owned());
     }
     Some(RepositoryRecord {
-        source: source.clone(),
+        source: PlanName::known(source),
         tool: "pgbackrest".to_owned(),
         version: labels.get("tool_version").cloned().unwrap_or_default(),
-        label: labels.get("label")?.clone(),
+        label: ToolName::known(labels.get("label")?),
         level,
         place: if level == Level::Full { 0 } else { separate.next.before() },
         rests_on: prior.map(|(_, chain)| chain.clone()).unwrap_or_default(),
@@ -245,7 +246,7 @@ fn source_record(model: &Model, id: SourceId, facts: &Facts) -> SourceRecord {
         _ => packed.max().unwrap_or_default(),
     };
     SourceRecord {
-        name: source.name.clone(),
+        name: PlanName::known(&source.name),
         kind: kind_word(&source.kind).to_owned(),
         status,
         reason,
@@ -265,17 +266,22 @@ pub fn details(request: &Request, facts: &Facts) -> Details {
     Details {
         files: files.collect(),
         parameters: request.parameters.clone(),
-        roots: request.model.sources.iter().flat_map(|source| roots(&source.name, &source.kind)).collect(),
+        roots: places(&request.model),
         warnings,
     }
 }
 
-/// Where the trees of a source came from: what puts them back in place.
+/// Where the trees of a plan's sources are read: what puts them back in place.
+pub fn places(model: &Model) -> Vec<Root> {
+    model.sources.iter().flat_map(|source| roots(&source.name, &source.kind)).collect()
+}
+
+/// Where the trees of a source are.
 fn roots(source: &str, kind: &SourceKind) -> Vec<Root> {
     let root = |inside: &Path, original: &Path| Root {
-        source: source.to_owned(),
-        inside: raw(inside),
-        original: raw(original),
+        source: PlanName::known(source),
+        inside: InnerPath::known(inside),
+        original: HostPath::known(original),
     };
     match kind {
         SourceKind::Files(files) => {

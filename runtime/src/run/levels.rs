@@ -279,7 +279,7 @@ fn separates(request: &Request, stores: &Stores, now: Timestamp) -> BTreeMap<Sou
         let known = manifests.flat_map(|run| run.repositories.iter().map(move |record| (run.run, record)));
         let known = known.filter(|(_, record)| record.source == name).map(|(run, record)| {
             let chain = record.rests_on.iter().copied().chain([run]).collect();
-            (record.label.clone(), (run, chain))
+            (record.label.to_string(), (run, chain))
         });
         (separate.source, SeparateNext { next, known: known.collect(), is_whole })
     };
@@ -442,10 +442,10 @@ fn copies(model: &Model, archive: &Archive, targets: &[&Shelf], cache: &Cache) -
     let artefact = Arc::new(is_whole.then(|| shelf.artefact(record).ok())??);
     let folder =
         model.stores.iter().find(|store| store.name == shelf.store.label()).and_then(session::folder);
-    let file = folder.and_then(|folder| File::open(folder.join(&record.artefact)).ok()).map(Arc::new);
+    let file = folder.and_then(|folder| File::open(folder.join(record.artefact.as_str())).ok()).map(Arc::new);
     let kept = |content: &Content| {
         let kept = cache.load(&archive.name, run, &record.root, &content.source).ok()?;
-        Some((content.source.clone(), kept))
+        Some((content.source.to_string(), kept))
     };
     let scans: BTreeMap<String, Kept> = record.contents.iter().filter_map(kept).collect();
     (!scans.is_empty()).then_some(Copies { base: CopyBase { artefact, file }, scans })

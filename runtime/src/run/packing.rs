@@ -19,6 +19,7 @@ use super::worker::Worker;
 use crate::artefact::{self, BaseScan, Changes, Content, Input, PackError, PackOptions, Packed, Shape};
 use crate::catalog::layout::artefact_name;
 use crate::catalog::manifest::ArchiveRecord;
+use crate::catalog::names::PlanName;
 use crate::control::Control;
 use crate::source::command::Output;
 use crate::store::Upload;
@@ -266,14 +267,15 @@ impl Worker {
             return None;
         }
         let contents = self.contents(id, inputs.iter().map(|input| input.source.as_str()));
-        let record = ArchiveRecord { name: self.request.model.archive(id).name.clone(), contents, ..record };
+        let record =
+            ArchiveRecord { name: PlanName::known(&self.request.model.archive(id).name), contents, ..record };
         Some(ArchiveFact { record, sources: Vec::new(), direct: self.request.model.archive(id).to.clone() })
     }
 
     fn contents<'a>(&self, id: ArchiveId, sources: impl Iterator<Item = &'a str>) -> Vec<facts::Content> {
         let (levels, is_whole) = (self.levels(), self.request.model.archive(id).self_contained);
         let content = |source: &str| facts::Content {
-            source: source.to_owned(),
+            source: PlanName::known(source),
             level: levels.level(id, source),
             place: levels.place(id, source),
             rests_on: if is_whole { Vec::new() } else { levels.rests_on(id, source) },

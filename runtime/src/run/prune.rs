@@ -21,6 +21,7 @@ use crate::catalog::ids::{RunId, Uuid};
 use crate::catalog::layout::Layout;
 use crate::catalog::lock::{Lease, LeaseTimes, LockError};
 use crate::catalog::manifest::{HostRef, SourceRecord, SourceStatus};
+use crate::catalog::names::PlanName;
 use crate::catalog::owner::Owner;
 use crate::catalog::prune::{Current, Ground, Occasion, PrunePlan, fact};
 use crate::catalog::recover::RecoveryPlan;
@@ -142,7 +143,7 @@ fn coming(prepared: &Prepared, id: StoreId, measured: &dyn Fn(SourceId) -> Optio
     let sources = (0..model.sources.len()).map(SourceId).filter_map(|source| {
         let (entries, bytes) = measured(source)?;
         Some(SourceRecord {
-            name: model.source(source).name.clone(),
+            name: PlanName::known(&model.source(source).name),
             kind: super::facts::kind_word(&model.source(source).kind).to_owned(),
             status: SourceStatus::Ok,
             reason: None,

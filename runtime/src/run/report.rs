@@ -129,7 +129,7 @@ pub fn report(model: &Model, run: &str, graph: &StepGraph, execution: &Execution
         let holder = fact.map(|fact| fact.record.holder.to_string()).filter(|holder| holder != run);
         ArchiveReport {
             archive: model.archive(*id).name.clone(),
-            artefact: fact.map_or(name, |fact| &fact.record.artefact).clone(),
+            artefact: fact.map_or_else(|| name.clone(), |fact| fact.record.artefact.to_string()),
             size: fact.map(|fact| fact.record.size),
             entries: sources.iter().map(|source| source.entries).sum(),
             bytes: sources.iter().map(|source| source.bytes).sum(),

@@ -126,7 +126,7 @@ pub fn open(bytes: &[u8]) -> Artefact {
 
 pub fn everything(prefix: &str, to: &Path) -> Extraction {
     Extraction {
-        targets: vec![Target { prefix: prefix.as_bytes().to_vec(), to: to.to_path_buf() }],
+        targets: vec![Target::folder(prefix.as_bytes(), to)],
         only: Vec::new(),
         existing: Existing::Keep,
         owners: None,

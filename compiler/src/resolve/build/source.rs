@@ -11,6 +11,7 @@ use crate::finding::Finding;
 use crate::model::{
     BackupMode, Command, Compare, Files, Pattern, Postgres, PostgresDriver, Source, SourceKind,
 };
+use crate::sources::Place;
 
 /// Attributes that a driver has no use for.
 const USELESS: &[(&str, &[&str])] = &[
@@ -41,6 +42,8 @@ impl<'a> Resolver<'a> {
     fn postgres(&mut self, block: &mut Block<'a>) -> Option<SourceKind> {
         let word = block.keyword("driver")?;
         self.check_driver(word, block);
+        let stanza = block.str("stanza");
+        self.check_stanza(stanza.as_deref(), block.place("stanza"));
         let driver = match word {
             "pgbackrest" => PostgresDriver::Pgbackrest,
             "basebackup" => PostgresDriver::Basebackup,
@@ -55,7 +58,7 @@ impl<'a> Resolver<'a> {
             password: block.secret("password"),
             database: block.str("database"),
             data_dir: block.path("data_dir"),
-            stanza: block.str("stanza"),
+            stanza,
             staging: block.path("staging"),
             config: block.path("config"),
             run_as: block.str("run_as"),
@@ -66,6 +69,24 @@ impl<'a> Resolver<'a> {
             },
             jobs: block.int("jobs"),
         })))
+    }
+
+    /// A stanza is a folder in a repository, and stands behind an option of its tool.
+    fn check_stanza(&mut self, stanza: Option<&str>, place: Place) {
+        let Some(stanza) = stanza else { return };
+        let odd = |c: char| c == '/' || c.is_control();
+        if !stanza.is_empty()
+            && stanza.len() < 256
+            && !stanza.starts_with(['-', '.'])
+            && !stanza.contains(odd)
+        {
+            return;
+        }
+        let message = format!("`{}` cannot be a stanza", stanza.escape_debug());
+        self.findings.push(
+            Finding::new(&codes::BAD_VALUE, place, message)
+                .help("use letters, digits, `-` and `_`, a letter first"),
+        );
     }
 
     fn check_driver(&mut self, driver: &str, block: &Block<'_>) {

@@ -7,9 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::stage::{Job, claim, layout, run, run_id, store};
+
 use crate::catalog::details::{Details, DetailsError, MAX_WARNINGS, PlanFile, RawPath, Root};
 use crate::catalog::identity;
 use crate::catalog::manifest::{MAX_BYTES, Manifest, ManifestError, Second};
+use crate::catalog::names::PlanName;
 use crate::catalog::runs::{Catalog, Choice, ChooseError, next_sequence, plans};
 use crate::store::dir::DirStore;
 use crate::store::simulated::SimulatedFolder;
@@ -20,7 +22,11 @@ fn details() -> Details {
     let text = "# a plan\n---\nplan p\r\n\ttab: \"x\" \u{85}\u{feff}\u{1}\n\n";
     let mut details = Details {
         files: vec![PlanFile { path: path(b"/etc/p.plan"), text: text.to_owned() }],
-        roots: vec![Root { source: "s".to_owned(), inside: path(b"a \xff"), original: path(b"/a \xff") }],
+        roots: vec![Root {
+            source: PlanName::known("s"),
+            inside: path(b"a \xff").try_into().unwrap(),
+            original: path(b"/a \xff").try_into().unwrap(),
+        }],
         ..Details::default()
     };
     details.parameters.insert("site".to_owned(), "no".to_owned());

@@ -17,6 +17,7 @@ use super::stage::{
 };
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{Manifest, SourceRecord, SourceStatus};
+use crate::catalog::names::PlanName;
 use crate::catalog::prune::{Ground, Occasion, PrunePlan, Refusal, fact};
 use crate::catalog::recover::RecoveryPlan;
 use crate::catalog::runs::Catalog;
@@ -245,7 +246,7 @@ fn a_clock_that_cannot_be_believed_deletes_nothing() {
 #[test]
 fn a_source_that_shrank_by_more_than_half_deletes_nothing() {
     let source = |entries, bytes, status| SourceRecord {
-        name: "s".to_owned(),
+        name: PlanName::known("s"),
         kind: "files".to_owned(),
         status,
         reason: None,

@@ -18,6 +18,7 @@ use crate::catalog::ids::{Nonce, RunId, Uuid};
 use crate::catalog::layout::Layout;
 use crate::catalog::lock::{Lease, LeaseTimes};
 use crate::catalog::manifest::{ArchiveRecord, Content, FORMAT, HostRef, IndexPlace, Manifest, PlanRef};
+use crate::catalog::names::{ArtefactName, PlanName};
 use crate::catalog::owner::Owner;
 use crate::catalog::recover::{Intent, Mark, Recovered, RecoveryPlan, recover};
 use crate::catalog::runs::Catalog;
@@ -101,7 +102,7 @@ impl Job {
             own.chain(self.held.iter().cloned()).enumerate().map(|(number, (artefact, holder))| {
                 let contents = contents(holder, &artefact);
                 ArchiveRecord {
-                    name: format!("archive{number}"),
+                    name: PlanName::known(&format!("archive{number}")),
                     holder,
                     format: 1,
                     size: contents.len() as u64,
@@ -111,12 +112,12 @@ impl Job {
                     members: 1,
                     recipients: Vec::new(),
                     contents: vec![Content {
-                        source: "s".to_owned(),
+                        source: PlanName::known("s"),
                         level: Level::Full,
                         place: 0,
                         rests_on: self.rests_on.clone(),
                     }],
-                    artefact,
+                    artefact: ArtefactName::known(&artefact),
                 }
             });
         let details = Details::default().to_second().unwrap();
@@ -223,7 +224,7 @@ pub(super) fn assert_tidy(folder: &SimulatedFolder) {
     let catalog = Catalog::load(&folder.store("simulated"), &layout()).unwrap();
     let mut expected: BTreeMap<String, ()> = BTreeMap::from([(FOREIGN.to_owned(), ())]);
     for manifest in catalog.runs() {
-        expected.extend(manifest.archives.iter().map(|archive| (archive.artefact.clone(), ())));
+        expected.extend(manifest.archives.iter().map(|archive| (archive.artefact.to_string(), ())));
         expected.insert(layout().manifest(&manifest.run).to_string(), ());
         expected.insert(layout().sums(&manifest.run).to_string(), ());
     }
