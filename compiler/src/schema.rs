@@ -96,6 +96,8 @@ pub enum Ty {
     Path,
     /// An account of this machine.
     Account,
+    /// The name of a stanza or instance in a tool's repository: one word of its settings and one folder.
+    Stanza,
     /// A name of the time zone database.
     Zone,
     /// A secret.
@@ -145,6 +147,7 @@ impl Ty {
             Ty::FileName | Ty::Component => "a file name (a string)".into(),
             Ty::Path => "a path (a string)".into(),
             Ty::Account => "the name of an account (a string)".into(),
+            Ty::Stanza => "the name of a stanza (a string)".into(),
             Ty::Zone => "the name of a time zone (a string)".into(),
             Ty::Secret => "a secret".into(),
             Ty::Int(..) => "a whole number".into(),
@@ -175,6 +178,7 @@ impl Ty {
             Ty::Component => "\"dump.sql\"".into(),
             Ty::Path => "\"/srv/data\"".into(),
             Ty::Account => "\"postgres\"".into(),
+            Ty::Stanza => "\"main\"".into(),
             Ty::Zone => "\"Europe/Berlin\"".into(),
             Ty::Secret => "env(\"NAME\")".into(),
             Ty::Int(least, _) => least.max(3).to_string(),

@@ -5,6 +5,7 @@ mod base_faults;
 mod faults;
 mod found;
 mod mishaps;
+mod names;
 mod newer;
 mod reference;
 mod rehearsal;
@@ -411,7 +412,7 @@ fn probackup(cycle: &str) -> Scenario {
         .file("bin/pg_probackup", PROBACKUP);
     shell(&place, "chmod +x pg_probackup");
     let source = "source rosemeta: postgres {\n  driver   = probackup\n  data_dir = \"data\"\n  staging  = \"pgbackup\"\n  \
-                  host     = \"/run\"\n  jobs     = 2\n}\n";
+                  host     = \"/run\"\n  jobs     = 2\n  database = \"x=y\"\n}\n";
     let archive = "archive main {\n  from = [rosemeta]\n  to   = [store]\n}\n";
     scenario.write("p.plan", plan(source, archive, cycle));
     scenario
@@ -434,7 +435,7 @@ fn probackup_is_given_these_commands_and_its_catalogue_stays_while_there_are_inc
         "show --backup-path=pgbackup --format=json",
         "delete --backup-path=pgbackup --instance=rosemeta --backup-id=SAAAA0",
         "backup --backup-path=pgbackup --instance=rosemeta --backup-mode=DELTA --stream --temp-slot \
-         --compress-algorithm=zlib --no-password --threads=2 --pghost=/run",
+         --compress-algorithm=zlib --no-password --threads=2 --pghost=/run --pgdatabase=dbname='x=y'",
         "show --backup-path=pgbackup --format=json",
         "validate --backup-path=pgbackup --instance=rosemeta --backup-id=SAAAA3",
     ];

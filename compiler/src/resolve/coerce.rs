@@ -198,6 +198,13 @@ impl Resolver<'_> {
                 }
                 self.bad_value(value, format!("`{text}` cannot be the name of an account"), wanted)
             }
+            Ty::Stanza => {
+                let text = self.known_string(value, wanted)?;
+                if is_stanza(&text) {
+                    return Some(Typed::Str(text));
+                }
+                self.bad_value(value, format!("`{text}` cannot be the name of a stanza"), wanted)
+            }
             Ty::Zone => self.zone(value, wanted),
             _ => self.wrong_type(value, wanted),
         }
@@ -506,6 +513,15 @@ fn is_account(text: &str) -> bool {
     let mut letters = text.bytes();
     letters.next().is_some_and(|first| first.is_ascii_alphanumeric() || first == b'_')
         && letters.all(|letter| letter.is_ascii_alphanumeric() || b"_-.@$\\".contains(&letter))
+}
+
+/// It is a section of a settings file, a folder of a repository and a word of the server's `archive_command`.
+fn is_stanza(text: &str) -> bool {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "_.-@+ ".contains(letter);
+    text.chars().next().is_some_and(char::is_alphanumeric)
+        && text.chars().all(is_plain)
+        && !text.ends_with(' ')
+        && text != "global"
 }
 
 fn is_variable(text: &str) -> bool {

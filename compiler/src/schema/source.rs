@@ -51,7 +51,7 @@ const POSTGRES: &[Attr] = &[
     opt("password", Ty::Secret, "The password of the role."),
     opt("database", Ty::Str, "One database; left out, all of them."),
     opt("data_dir", Ty::Path, "The data directory of the cluster."),
-    opt("stanza", Ty::Str, "The stanza of pgBackRest."),
+    opt("stanza", Ty::Stanza, "The stanza of pgBackRest."),
     opt("staging", Ty::Path, "The folder that the tool keeps its own repository or catalogue in."),
     opt("config", Ty::Path, "The configuration file of the tool."),
     opt("run_as", Ty::Account, "The account that the tool runs as."),

@@ -134,7 +134,7 @@ impl<'j, 'a> Copy<'j, 'a> {
             return Ok(None);
         }
         let rows = self.job.query(database(self.job), "show summarize_wal")?;
-        if rows.first().is_none_or(|value| value != "on") {
+        if rows.first().is_none_or(|[value]| value != "on") {
             let text = "the server has `summarize_wal = off`: set it to `on` and reload the server";
             backup.warnings.push(format!("it is taken whole: {text}"));
             return Ok(None);
@@ -288,24 +288,29 @@ fn clear(job: &Job<'_>) -> Result<(), DriverError> {
 fn tablespaces(job: &Job<'_>) -> Result<Vec<(String, String)>, DriverError> {
     const ASK: &str = "select oid, pg_tablespace_location(oid) from pg_tablespace \
                        where pg_tablespace_location(oid) <> '' order by 1";
-    let rows = job.query(database(job), ASK)?;
-    let pair = |row: &String| row.split_once('\t').map(|(oid, place)| (oid.to_owned(), place.to_owned()));
-    Ok(rows.iter().filter_map(pair).collect())
+    let pair = |[oid, place]: [Vec<u8>; 2]| {
+        let (oid, place) = (String::from_utf8(oid), String::from_utf8(place));
+        oid.ok().zip(place.ok()).ok_or_else(|| {
+            DriverError::Lasting(
+                "a tablespace is in a folder whose name is no text: move it to another".to_owned(),
+            )
+        })
+    };
+    job.query_bytes(database(job), ASK)?.into_iter().map(pair).collect()
 }
 
 /// The moment after the backup by the server's own clock, as its log is stamped with it, and the first transaction that had
 /// not begun: no earlier target can be reached from this backup.
 fn moment(job: &Job<'_>) -> Result<Labels, DriverError> {
-    Ok(moment_of(&job.query(database(job), MOMENT)?))
+    Ok(moment_of(job.query(database(job), MOMENT)?))
 }
 
 const MOMENT: &str = "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), \
                        pg_snapshot_xmax(pg_current_snapshot())";
 
-fn moment_of(rows: &[String]) -> Labels {
-    let pair = rows.first().and_then(|row| row.split_once('\t'));
-    let pairs = pair.into_iter().flat_map(|(time, xid)| [("time_stop", time), ("next_xid", xid)]);
-    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+fn moment_of(rows: Vec<[String; 2]>) -> Labels {
+    let row = rows.into_iter().next().into_iter().flatten();
+    ["time_stop", "next_xid"].map(str::to_owned).into_iter().zip(row).collect()
 }
 
 /// Begins a backup that comes while it is packed; what its labels are to say is in `told` when it is over. `None`: the server
@@ -331,7 +336,9 @@ pub fn stream(job: &Job<'_>, told: &Told) -> Result<Option<Streamed>, DriverErro
     let (question, control) = (job.question(database(job), &[MOMENT])?, job.control.clone());
     let last = move || {
         let said = process::run(&question, &control, &silent()).map_err(|error| error.to_string())?;
-        Ok(moment_of(&super::rows(&said)))
+        let rows = super::rows(&said).unwrap_or_default();
+        let text = |field: Vec<u8>| String::from_utf8_lossy(&field).into_owned();
+        Ok(moment_of(rows.into_iter().map(|row| row.map(text)).collect()))
     };
     let running = Running::start(&job.program(argv), job.control, job.tell)?;
     Ok(Some(Streamed::new(running, slot, owner, Arc::clone(told), Box::new(last))))
@@ -352,7 +359,7 @@ fn keep_log(job: &Job<'_>) -> Result<Option<Running>, DriverError> {
     let begun = Instant::now();
     let is_there = format!("select 1 from pg_replication_slots where slot_name = '{name}'");
     while !running.has_ended() && begun.elapsed() < PATIENCE {
-        if !job.query(database(job), &is_there)?.is_empty() {
+        if !job.query::<1>(database(job), &is_there)?.is_empty() {
             return Ok(Some(running));
         }
         std::thread::sleep(Duration::from_millis(50));

@@ -4,14 +4,16 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
+use super::names::{self, GLOBALS};
 use super::{Abilities, Backup, Driver, DriverError, Job, text, tools};
 use crate::run::process::{ProcessError, Running};
 
 /// The driver.
 pub struct Dump;
 
-/// Roles, tablespaces and what else belongs to no database, as SQL.
-const GLOBALS: &str = "globals.sql";
+/// All databases but `template0`, which is as it came; whether one can connect to it, and whether its deletion was cut short.
+const DATABASES: &str = "select datname, datallowconn and datconnlimit <> -2, datconnlimit = -2 from pg_database \
+                         where datname <> 'template0' order by datname";
 
 impl Driver for Dump {
     fn abilities(&self) -> Abilities {
@@ -24,60 +26,70 @@ impl Driver for Dump {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => crate::run::make_private(job.folder).map_err(failed)?,
         }
+        let mut backup = Backup::default();
         let databases = match &job.postgres.database {
-            Some(database) => vec![database.clone()],
+            Some(database) => vec![database.clone().into_bytes()],
             None => {
                 let mut argv = vec![tools::find("pg_dumpall")?];
                 argv.extend(job.connection());
                 argv.push("--globals-only".to_owned());
                 into_file(job, argv, &job.folder.join(GLOBALS))?;
-                job.query(
-                    "postgres",
-                    "select datname from pg_database where datallowconn and not datistemplate order by 1",
-                )?
+                all(job, &mut backup.warnings)?
             }
         };
         for database in &databases {
             dump(job, database)?;
         }
-        let mut labels = job.server().or_else(|error| match error {
+        backup.labels = job.server().or_else(|error| match error {
             // An ordinary role may not ask for the system identifier, and a dump needs no such right.
             DriverError::Tool(ProcessError::Status { .. }) => Ok(super::Labels::new()),
             error => Err(error),
         })?;
-        labels.insert("databases".to_owned(), databases.join(" "));
-        Ok(Backup { labels, ..Backup::default() })
+        let listed = names::listed(databases.iter().map(Vec::as_slice));
+        backup.labels.insert("databases".to_owned(), listed);
+        Ok(backup)
     }
+}
+
+/// The databases that can be dumped; of the others it is told that they are not.
+fn all(job: &Job<'_>, warnings: &mut Vec<String>) -> Result<Vec<Vec<u8>>, DriverError> {
+    let mut found = Vec::new();
+    for [name, is_open, is_broken] in job.query_bytes::<3>("postgres", DATABASES)? {
+        let shown = names::shown(&name);
+        if is_open == b"t" {
+            found.push(name);
+        } else if is_broken == b"t" {
+            warnings.push(format!(
+                "database `{shown}` is not dumped: a `drop database` of it was cut short, and all that can be done is to drop it"
+            ));
+        } else {
+            warnings.push(format!(
+                "database `{shown}` is not dumped: it allows no connections (`alter database NAME allow_connections true`, or \
+                 drop it)"
+            ));
+        }
+    }
+    Ok(found)
 }
 
 /// One file in `pg_dump`'s custom format; with `jobs`, its directory format, by so many connections.
-fn dump(job: &Job<'_>, database: &str) -> Result<(), DriverError> {
+fn dump(job: &Job<'_>, database: &[u8]) -> Result<(), DriverError> {
     let mut argv = vec![tools::find("pg_dump")?];
     argv.extend(job.connection());
     // The artefact compresses better, and what was compressed cannot be compared.
-    argv.extend([format!("--dbname={database}"), "--compress=0".to_owned()]);
-    let name = file_name(database);
+    argv.push("--compress=0".to_owned());
     match job.postgres.jobs {
         Some(jobs) if jobs > 1 => {
-            let folder = job.folder.join(&name);
+            let folder = job.folder.join(names::of_dump(database, true));
             job.hand_over(job.folder)?;
             argv.extend(["--format=directory".to_owned(), format!("--jobs={jobs}"), "--no-sync".to_owned()]);
             argv.push(format!("--file={}", text(&folder)));
-            job.run(argv).map(drop)
+            job.run(names::lead(argv, database)).map(drop)
         }
         _ => {
             argv.push("--format=custom".to_owned());
-            into_file(job, argv, &job.folder.join(format!("{name}.dump")))
+            into_file(job, names::lead(argv, database), &job.folder.join(names::of_dump(database, false)))
         }
-    }
-}
-
-/// A database may have any name; a file's has no slash and does not begin with a dot.
-fn file_name(database: &str) -> String {
-    let name = database.replace('%', "%25").replace('/', "%2F");
-    match name.strip_prefix('.') {
-        Some(rest) => format!("%2E{rest}"),
-        None => name,
     }
 }
 
@@ -95,15 +107,4 @@ fn into_file(job: &Job<'_>, argv: Vec<String>, path: &Path) -> Result<(), Driver
 fn private(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     File::options().write(true).create_new(true).mode(0o600).open(path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::file_name;
-
-    #[test]
-    fn a_database_of_any_name_has_a_file() {
-        assert_eq!(file_name("shop"), "shop");
-        assert_eq!(file_name("../a%b/c"), "%2E.%2Fa%25b%2Fc");
-    }
 }

@@ -18,6 +18,7 @@ pub mod basebackup;
 pub mod dump;
 pub mod harmless;
 pub mod inspect;
+pub mod names;
 pub mod pgbackrest;
 pub mod probackup;
 pub mod probe;
@@ -267,12 +268,30 @@ impl Job<'_> {
         options
     }
 
-    /// The answer to a query, one row a line, fields parted by tabs.
-    fn query(&self, database: &str, sql: &str) -> Result<Vec<String>, DriverError> {
+    /// The answer to a query: its rows, each of so many fields. What is no text is shown as well as it can be.
+    fn query<const N: usize>(&self, database: &str, sql: &str) -> Result<Vec<[String; N]>, DriverError> {
+        let rows = self.query_bytes::<N>(database, sql)?;
+        Ok(rows
+            .into_iter()
+            .map(|row| row.map(|field| String::from_utf8_lossy(&field).into_owned()))
+            .collect())
+    }
+
+    /// The same as the server has it: names and paths may hold anything but a zero byte.
+    fn query_bytes<const N: usize>(
+        &self,
+        database: &str,
+        sql: &str,
+    ) -> Result<Vec<[Vec<u8>; N]>, DriverError> {
         // Its answer is for this program, not for the log.
         let silent: Tell = std::sync::Arc::new(|_| {});
         let out = process::run(&self.question(database, &[sql])?, self.control, &silent)?;
-        Ok(rows(&out))
+        rows(&out).ok_or_else(|| {
+            DriverError::Passing(format!(
+                "the server answered `{}`",
+                String::from_utf8_lossy(&out).escape_debug()
+            ))
+        })
     }
 
     /// The program that asks, one question after the other.
@@ -280,12 +299,22 @@ impl Job<'_> {
         let mut argv = vec![tools::find("psql")?];
         argv.extend(self.connection());
         argv.extend(
-            ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--field-separator=\t"]
-                .map(str::to_owned),
+            [
+                "--no-psqlrc",
+                "--quiet",
+                "--tuples-only",
+                "--no-align",
+                "--field-separator-zero",
+                "--record-separator-zero",
+            ]
+            .map(str::to_owned),
         );
-        argv.push(format!("--dbname={database}"));
+        argv.push(format!("--dbname={}", names::connection_to(database)));
         argv.extend(sql.iter().map(|sql| format!("--command={sql}")));
-        Ok(self.program(argv))
+        let mut program = self.program(argv);
+        // As it is in the server, and not refused where it is no text there.
+        program.env.push(("PGCLIENTENCODING".to_owned(), "SQL_ASCII".to_owned()));
+        Ok(program)
     }
 
     /// What the server says of itself.
@@ -294,10 +323,10 @@ impl Job<'_> {
                    (select system_identifier from pg_control_system()), \
                    (select timeline_id from pg_control_checkpoint())";
         let database = self.postgres.database.as_deref().unwrap_or("postgres");
-        let rows = self.query(database, sql)?;
-        let fields: Vec<&str> = rows.first().map(|row| row.split('\t').collect()).unwrap_or_default();
+        let rows = self.query::<3>(database, sql)?;
         let names = ["server_version", "system_id", "timeline"];
-        Ok(names.into_iter().zip(fields).map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+        let fields = rows.into_iter().next().into_iter().flatten();
+        Ok(names.into_iter().zip(fields).map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
     /// Where the cluster's data directory is: as the plan says, else as the server does.
@@ -307,7 +336,7 @@ impl Job<'_> {
             None => {
                 let database = self.postgres.database.as_deref().unwrap_or("postgres");
                 let said = self.query(database, "show data_directory")?.into_iter().next();
-                said.ok_or_else(|| {
+                said.map(|[folder]| folder).ok_or_else(|| {
                     DriverError::Passing("the server does not say where its data directory is".into())
                 })
             }
@@ -338,9 +367,12 @@ impl Job<'_> {
     }
 }
 
-/// The rows of an answer.
-fn rows(out: &[u8]) -> Vec<String> {
-    String::from_utf8_lossy(out).lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+/// The rows of an answer, each of so many fields that end with a zero byte; `None`: it is no such answer.
+fn rows<const N: usize>(out: &[u8]) -> Option<Vec<[Vec<u8>; N]>> {
+    let Some(fields) = out.strip_suffix(b"\0") else { return out.is_empty().then(Vec::new) };
+    let fields: Vec<Vec<u8>> = fields.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+    let (rows, rest) = fields.as_chunks::<N>();
+    rest.is_empty().then(|| rows.to_vec())
 }
 
 /// A path as an argument. Paths of plans are text.

@@ -239,7 +239,15 @@ impl<'a> Tool<'a> {
             None => {}
         }
         lines.extend(postgres.user.as_ref().map(|user| format!("pg1-user={user}")));
-        Ok(lines.join("\n") + "\n")
+        // A value with a line break is a setting more, and one with a space at its end is another value.
+        let is_other = |(_, value): &(&str, &str)| value.contains(['\n', '\r']) || value.trim() != *value;
+        match lines.iter().filter_map(|line| line.split_once('=')).find(is_other) {
+            Some((option, value)) => Err(DriverError::Lasting(format!(
+                "pgBackRest's settings cannot hold `{option}={}`: a line break, or a space at an end",
+                value.escape_debug()
+            ))),
+            None => Ok(lines.join("\n") + "\n"),
+        }
     }
 
     fn command(&self, command: &str, options: &[&str]) -> Program {

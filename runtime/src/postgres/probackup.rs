@@ -10,7 +10,7 @@ use std::io;
 use backplan_compiler::model::Level;
 use serde::Deserialize;
 
-use super::{Abilities, Backup, Driver, DriverError, Job, Labels, text, tools};
+use super::{Abilities, Backup, Driver, DriverError, Job, Labels, names, text, tools};
 use crate::run::process::{self, Tell};
 
 /// What a catalogue has directly in it. Anything else was put there by somebody.
@@ -124,7 +124,8 @@ impl<'a> Tool<'a> {
         options.extend(postgres.host.as_ref().map(|host| format!("--pghost={host}")));
         options.extend(postgres.port.map(|port| format!("--pgport={port}")));
         options.extend(postgres.user.as_ref().map(|user| format!("--pguser={user}")));
-        options.extend(postgres.database.as_ref().map(|database| format!("--pgdatabase={database}")));
+        let database = postgres.database.as_deref().map(names::connection_to);
+        options.extend(database.map(|database| format!("--pgdatabase={database}")));
         options
     }
 

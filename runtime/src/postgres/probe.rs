@@ -62,7 +62,7 @@ impl Facts {
 
 /// The questions, one row of fields.
 const ASK: &str = "select current_setting('server_version_num')::int / 10000, current_setting('wal_level'), \
-    current_setting('archive_mode'), translate(current_setting('archive_command'), E'\\t\\n', '  '), \
+    current_setting('archive_mode'), current_setting('archive_command'), \
     (select setting from pg_settings where name = 'archive_timeout'), current_setting('data_checksums'), \
     (select rolsuper from pg_roles where rolname = current_user), \
     (select rolreplication from pg_roles where rolname = current_user), \
@@ -104,25 +104,24 @@ pub fn ask(
         tell: &tell,
     };
     let database = postgres.database.as_deref().unwrap_or("postgres");
-    let rows = job.query(database, ASK)?;
-    let fields: Vec<&str> = rows.first().map(|row| row.split('\t').collect()).unwrap_or_default();
-    let mut facts = facts(&fields)
-        .ok_or_else(|| DriverError::Passing(format!("the server answered `{}`", rows.join(" "))))?;
+    let rows = job.query::<FIELDS>(database, ASK)?;
+    let mut facts = rows.first().and_then(facts).ok_or_else(|| {
+        let rows: Vec<String> = rows.iter().map(|row| row.join(" ")).collect();
+        DriverError::Passing(format!("the server answered `{}`", rows.join(" ")))
+    })?;
     // A database that the role may not connect to has no size for it.
-    facts.bytes = job.query(database, SIZE).ok().and_then(|rows| rows.first()?.parse().ok());
+    facts.bytes =
+        job.query(database, SIZE).ok().and_then(|rows| rows.first().and_then(|[bytes]| bytes.parse().ok()));
     Ok(facts)
 }
 
-fn facts(fields: &[&str]) -> Option<Facts> {
-    if fields.len() != FIELDS {
-        return None;
-    }
-    let some = |at: usize| Some(fields[at]).filter(|value| !value.is_empty()).map(str::to_owned);
+fn facts(fields: &[String; FIELDS]) -> Option<Facts> {
+    let some = |at: usize| Some(&fields[at]).filter(|value| !value.is_empty()).cloned();
     Some(Facts {
         major: fields[0].parse().ok()?,
-        wal_level: fields[1].to_owned(),
-        archive_mode: fields[2].to_owned(),
-        archive_command: fields[3].to_owned(),
+        wal_level: fields[1].clone(),
+        archive_mode: fields[2].clone(),
+        archive_command: fields[3].clone(),
         archive_timeout: fields[4].parse().ok()?,
         has_checksums: fields[5] == "on",
         is_superuser: fields[6] == "t",
@@ -133,7 +132,7 @@ fn facts(fields: &[&str]) -> Option<Facts> {
         current: some(11),
         segment_bytes: fields[12].parse().ok()?,
         data_directory: some(13).map(PathBuf::from),
-        system_id: fields[14].to_owned(),
+        system_id: fields[14].clone(),
         summarizes: some(15).map(|value| value == "on"),
         bytes: None,
     })
@@ -199,16 +198,18 @@ mod tests {
             "",
             "7710544459543030176",
             "",
-        ];
+        ]
+        .map(str::to_owned);
         let read = facts(&fields).unwrap();
         assert!(read.major == 15 && read.may_replicate && !read.is_superuser && read.has_checksums);
         assert_eq!(read.archive_timeout, 300);
         assert!(read.failed_segment.is_some());
         assert_eq!((read.segment_bytes, read.data_directory), (16 << 20, None));
         assert_eq!(read.summarizes, None);
-        fields[15] = "off";
+        fields[15] = "off".to_owned();
         assert_eq!(facts(&fields).unwrap().summarizes, Some(false));
-        assert!(facts(&fields[..9]).is_none());
+        fields[0] = String::new();
+        assert!(facts(&fields).is_none());
         assert_eq!(version("pg_dump (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)"), Some(15));
         assert_eq!(version("pg_dump (PostgreSQL) 17beta1"), Some(17));
         assert_eq!(version("pgBackRest 2.45"), None);

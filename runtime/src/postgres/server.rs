@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
 
 use super::harmless::{self, ControlData};
+use super::names::connection_to;
 use crate::control::{Control, Stopped};
 use crate::run::process::{self, ProcessError, Program, Tell};
 
@@ -266,9 +267,9 @@ impl Server {
         control: &Control,
     ) -> Result<Vec<Vec<String>>, ServerError> {
         let mut program = Program::new(words(&[&self.start.programs.join("psql")]));
-        let fixed = ["-X", "-w", "-q", "-A", "-t", "-F", "\x1f", "-v", "ON_ERROR_STOP=1", "-d", database];
+        let fixed = ["-X", "-w", "-q", "-A", "-t", "-F", "\x1f", "-v", "ON_ERROR_STOP=1"];
         program.argv.extend(fixed.map(str::to_owned));
-        program.argv.extend(["-c".to_owned(), sql.to_owned()]);
+        program.argv.extend(["-d".to_owned(), connection_to(database), "-c".to_owned(), sql.to_owned()]);
         program.env = self.environment();
         let out = process::run(&program, control, &silent())?;
         let text = String::from_utf8_lossy(&out);

@@ -8,14 +8,15 @@ use std::time::Instant;
 use super::record::Verdict;
 use super::server::{detail, examine};
 use super::{PATIENCE, RehearseError, Stage, failed, files, private, silent};
+use crate::postgres::names::{self, GLOBALS};
 use crate::postgres::server::{Expect, Server, Start};
 use crate::postgres::tools;
 use crate::run::process::{self, ProcessError, Program};
 
 /// The superuser of the new cluster: of a name that no dump makes anew.
 const OWNER: &str = "backplan_rehearsal";
-/// What a dump of all databases has besides them.
-const GLOBALS: &str = "globals.sql";
+/// Makes a database of the same name to make others from: in one that knows an encoding, names of another are refused.
+const MAKER: &str = "CREATE DATABASE backplan_rehearsal ENCODING 'SQL_ASCII' TEMPLATE template0";
 
 /// Loads the dump and looks at it.
 pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
@@ -95,6 +96,7 @@ fn make(stage: &Stage<'_>, programs: &Path, data: &Path) -> Result<Result<Server
     };
     let started = Server::start(&start, stage.control).and_then(|mut server| {
         server.wait(Expect::Open, PATIENCE, stage.control)?;
+        server.query("postgres", MAKER, stage.control)?;
         Ok(server)
     });
     match started {
@@ -139,12 +141,14 @@ fn load(
             // One database alone comes without its roles.
             words.extend(["--no-owner".to_owned(), "--no-privileges".to_owned()]);
         }
-        // The new cluster has this one already.
         let name = dump.file_name().unwrap_or_default().to_string_lossy();
-        if name.strip_suffix(".dump").unwrap_or(&name) != "postgres" {
+        let database = names::dumped(&name, dump.is_dir());
+        // The new cluster has these already.
+        let own = ["postgres", "template1"].into_iter().find(|own| own.as_bytes() == database);
+        if own.is_none() {
             words.push("--create".to_owned());
         }
-        words.extend(["--dbname=postgres".to_owned(), dump.display().to_string()]);
+        words.extend([format!("--dbname={}", own.unwrap_or(OWNER)), dump.display().to_string()]);
         if let Some(why) = run("pg_restore", words)? {
             return Ok(Some(why));
         }
