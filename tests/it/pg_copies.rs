@@ -161,3 +161,82 @@ fn a_copy_without_an_archived_log_has_a_timeline_of_its_own_where_it_archives() 
         assert!(!fs::exists(scenario.path("back")).unwrap());
     }
 }
+
+#[test]
+fn a_copy_does_not_archive_where_its_original_s_server_runs_unless_it_is_told_to() {
+    let archived = archived(&["store", "second"], "ack = any", "");
+    let scenario = &archived.cluster.scenario;
+    scenario.plan(["run"]).status(0);
+    archived.sql("CREATE TABLE marks (n int)");
+    archived.switch();
+    // It keeps its command, as one does that was copied by hand, and promotes itself.
+    archived.cluster.restore(&["--at", "latest", "--archive"]).status(0);
+    start_by_hand(&archived);
+    copy(&archived, "INSERT INTO marks VALUES (1)");
+    wait_for("a refusal", || copy(&archived, "SELECT failed_count > 0 FROM pg_stat_archiver") == "t");
+    assert!(scenario.read("log.back").contains("is a copy of the cluster in"));
+    archived.sql("INSERT INTO marks VALUES (7)");
+    archived.switch();
+    for store in ["store", "second"] {
+        assert!(!names(&archived, store).contains("history"), "{}", names(&archived, store));
+    }
+    // Nor one that has no timeline of its own yet, and would be the first with a segment.
+    let fixed = ["--run", "latest", "--immediate", "--target-action", "pause"];
+    shell(&scenario.path("."), "mv back other");
+    archived.cluster.restore(&fixed).status(0);
+    let next = "pg_wal/000000010000000000000033";
+    archived.cluster.sh(&format!("cp pg/pg_wal/$(ls pg/pg_wal | grep ^0000 | head -n 1) back/{next}"));
+    archived
+        .run(&format!("cd back && ../plan wal push ../p.plan main {next}"))
+        .status(1)
+        .says("is a copy of the cluster in");
+    shell(&scenario.path("."), "rm -rf back; mv other back");
+    // The original is stopped, and no longer what the plan means.
+    let told = scenario.read("back/postgresql.conf").replace("wal push", "wal push --take-over");
+    scenario.write("back/postgresql.conf", told);
+    archived.cluster.sh("pg_ctl -s -D back reload");
+    wait_for("the history", || names(&archived, "store").contains("00000002.history"));
+    archived.cluster.sh("pg_ctl -s -D back -m immediate stop");
+}
+
+#[test]
+fn a_timeline_is_refused_while_the_one_that_it_left_goes_on() {
+    let archived = archived(&["store"], "", "");
+    let scenario = &archived.cluster.scenario;
+    scenario.plan(["run"]).status(0);
+    archived.sql("CREATE TABLE marks (n int)");
+    archived.switch();
+    archived.cluster.restore(&["--at", "latest"]).status(0);
+    start_by_hand(&archived);
+    // As seen from another machine: no server is where this plan says.
+    let text = scenario.read("p.plan").replace("data_dir = \"pg\"", "").replace("/sock\"", "/nowhere\"");
+    scenario.write("q.plan", text);
+    let push = |file: &str, more: &str| {
+        shell(&archived.archive("store"), "sed -i 's/^machine:.*/machine: another/' */origin.yaml");
+        archived.run(&format!("cd back && ../plan wal push {more} ../q.plan main pg_wal/{file}"))
+    };
+    let mut number = 0;
+    let mut ended = || {
+        number += 1;
+        copy(&archived, &format!("CREATE TABLE copy{number} (n int)"));
+        copy(&archived, "SELECT pg_walfile_name(pg_switch_wal())")
+    };
+    let goes_on = || {
+        archived.sql("INSERT INTO marks VALUES (1)");
+        archived.switch();
+    };
+    // Nothing says yet that the original lives. The history goes before the segment, though nobody pushed it.
+    let first = ended();
+    push(&first, "").status(0);
+    assert!(names(&archived, "store").contains("00000002.history"));
+    goes_on();
+    let second = ended();
+    push(&second, "").status(1).says("timeline 2 left timeline 1 at").says("--take-over");
+    push(&first, "").status(0);
+    push(&second, "--take-over").status(0);
+    // Told once, and the other is quiet.
+    push(&ended(), "").status(0);
+    goes_on();
+    push(&ended(), "").status(1);
+    archived.cluster.sh("pg_ctl -s -D back -m immediate stop");
+}

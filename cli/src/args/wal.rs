@@ -43,6 +43,9 @@ pub struct PushArgs {
     /// The file, as `%p` gives it
     #[arg(value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub path: PathBuf,
+    /// Archive it though the cluster that it is a copy of goes on: this one is to take its place
+    #[arg(long)]
+    pub take_over: bool,
 }
 
 /// Arguments of `plan wal fetch`.

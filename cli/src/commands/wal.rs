@@ -10,7 +10,8 @@ use backplan_runtime::wal::archive::Archive;
 use backplan_runtime::wal::cluster::ClusterId;
 use backplan_runtime::wal::fetch::{fetch, fetch_ahead, wants_more};
 use backplan_runtime::wal::name::WalName;
-use backplan_runtime::wal::push::push;
+use backplan_runtime::wal::push::{Request, push};
+use backplan_runtime::wal::rival::{Pushing, refuse_copy};
 use backplan_runtime::wal::{WalError, archive};
 use jiff::Timestamp;
 
@@ -74,10 +75,18 @@ fn archive_file(args: &PushArgs, global: &Global, console: &mut Console) -> Resu
     let declared = declared(&model, &args.source)?;
     let file = args.path.file_name().unwrap_or_default().to_string_lossy();
     let name: WalName = file.parse().map_err(|error| failure(&WalError::Name(error)))?;
-    let cluster = cluster(&args.path, declared.source)?;
-    let archives = open(&model, &declared);
-    let pushed = push(archives, declared.wal.ack_any, &cluster, name, &args.path, Timestamp::now());
-    let pushed = pushed.map_err(|error| failure(&error))?;
+    let (data, cluster) = cluster(&args.path, declared.source)?;
+    let pushing = Pushing { cluster: &cluster, name, file: &args.path, data: &data };
+    let postgres = match &declared.source.kind {
+        SourceKind::Postgres(postgres) if !args.take_over => Some(postgres),
+        _ => None,
+    };
+    if let Some(postgres) = postgres {
+        refuse_copy(&pushing, postgres).map_err(|error| failure(&error))?;
+    }
+    let any = declared.wal.ack_any;
+    let request = Request { pushing, any, take_over: args.take_over, now: Timestamp::now() };
+    let pushed = push(open(&model, &declared), &request).map_err(|error| failure(&error))?;
     for error in &pushed.failed {
         console.complain(&format!("warning: {name}: {error}\n"));
     }
@@ -86,7 +95,7 @@ fn archive_file(args: &PushArgs, global: &Global, console: &mut Console) -> Resu
 
 /// The cluster that a file belongs to: that of the current folder, where the server starts its commands, else that of the
 /// folder that the plan names, else that of the file's own.
-fn cluster(file: &Path, source: &Source) -> Result<ClusterId, Failure> {
+fn cluster(file: &Path, source: &Source) -> Result<(PathBuf, ClusterId), Failure> {
     let named = match &source.kind {
         SourceKind::Postgres(postgres) => postgres.data_dir.clone(),
         _ => None,
@@ -96,7 +105,7 @@ fn cluster(file: &Path, source: &Source) -> Result<ClusterId, Failure> {
     let mut first = None;
     for data in [Some(PathBuf::from(".")), named, own].into_iter().flatten() {
         match ClusterId::of_data(&data) {
-            Ok(found) => return Ok(found),
+            Ok(found) => return Ok((data, found)),
             Err(error) => first = first.or(Some(error)),
         }
     }
@@ -248,6 +257,10 @@ pub fn failure(error: &WalError) -> Failure {
         }
         WalError::Differs { .. } => failure.help(
             "find out which of the two is the cluster that goes on; a copy of it must not archive (`archive_mode = off`), or as another source",
+        ),
+        WalError::Copy { .. } | WalError::Forked { .. } => failure.help(
+            "turn archiving off in the copy (`archive_mode = off`); where this one is to take the other's place, stop that and write \
+             `plan wal push --take-over` into this one's `archive_command`",
         ),
         WalError::Hole { .. } => failure.help(
             "copy the file into the archive of another store, or recover to a point before it: `plan restore --at TIME` or `--lsn LSN`",

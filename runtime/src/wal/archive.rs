@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::WalError;
 use super::cluster::ClusterId;
-use super::name::WalName;
+use super::name::{Segment, WalName};
 use super::object::{self, Closing, ObjectError};
+use super::rival::Origin;
 use crate::catalog::ids::{hex, random_bytes};
 use crate::store::dir::DirStore;
 use crate::store::{Creation, Name, ReadStore, Store, StoreErrorKind, Upload};
@@ -24,6 +25,8 @@ pub const HOME: &str = ".backplan-wal";
 const FORMAT: u32 = 1;
 const FORMAT_FILE: &str = "format.yaml";
 const TEMPORARY: &str = "tmp";
+/// Who archived last.
+const ORIGIN: &str = "origin.yaml";
 
 /// What makes a folder an archive.
 #[derive(Debug, Serialize, Deserialize)]
@@ -157,6 +160,49 @@ impl Archive {
         Ok(objects.iter().filter_map(|found| Some((WalName::of_object(&found.name)?, found.size))).collect())
     }
 
+    /// The folders of segments of a cluster, by name: their timeline, and the log that they are of.
+    fn folders(&self, cluster: &ClusterId) -> Result<Vec<String>, WalError> {
+        let own = self.folder.join(cluster.to_string());
+        let entries = match fs::read_dir(&own) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(|cause| WalError::File { path: own, cause })?,
+        };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let is_folder = |name: &String| name.len() == 16 && u64::from_str_radix(name, 16).is_ok();
+        let mut folders: Vec<String> = names.filter(is_folder).collect();
+        folders.sort();
+        Ok(folders)
+    }
+
+    /// The newest timeline that has segments.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn newest_timeline(&self, cluster: &ClusterId) -> Result<Option<u32>, WalError> {
+        let last = self.folders(cluster)?.pop();
+        Ok(last.and_then(|name| u32::from_str_radix(name.get(..8)?, 16).ok()))
+    }
+
+    /// The last segment of a timeline, and the bytes that it takes. Looks at the newest of the timeline's folders alone.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn newest(&self, cluster: &ClusterId, timeline: u32) -> Result<Option<(Segment, u64)>, WalError> {
+        let begins = format!("{timeline:08X}");
+        // One may have become empty just now.
+        for folder in self.folders(cluster)?.iter().rev().filter(|name| name.starts_with(&begins)) {
+            let objects = self.store.list(Some(&Name::known(format!("{cluster}/{folder}"))))?;
+            let segments = objects.iter().filter_map(|found| match WalName::of_object(&found.name)? {
+                WalName::Segment(segment) => Some((segment, found.size)),
+                _ => None,
+            });
+            if let Some(last) = segments.max() {
+                return Ok(Some(last));
+            }
+        }
+        Ok(None)
+    }
+
     /// Bytes that a file takes; `None` if it is not there.
     ///
     /// # Errors
@@ -187,6 +233,41 @@ impl Archive {
     ) -> Result<Closing, WalError> {
         let object = Self::object(cluster, name);
         object::read(&self.store, &object, size, take).map_err(|cause| self.bad(name, cause))
+    }
+
+    /// The text of a history, and what it says of itself.
+    ///
+    /// # Errors
+    /// When it is not what was archived.
+    pub fn text(&self, cluster: &ClusterId, name: WalName, size: u64) -> Result<(String, Closing), WalError> {
+        let mut text = Vec::new();
+        let closing = self.read(cluster, name, size, |bytes| {
+            text.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        Ok((String::from_utf8_lossy(&text).into_owned(), closing))
+    }
+
+    /// Who archived last of a cluster's log, as far as that is known.
+    ///
+    /// # Errors
+    /// When the store cannot tell.
+    pub fn origin(&self, cluster: &ClusterId) -> Result<Option<Origin>, WalError> {
+        match self.store.read(&Name::known(format!("{cluster}/{ORIGIN}"))) {
+            Ok(bytes) => Ok(yaml_serde::from_str(&String::from_utf8_lossy(&bytes)).ok()),
+            Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Notes who archived last.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn set_origin(&self, cluster: &ClusterId, origin: &Origin) -> Result<(), WalError> {
+        let text = yaml_serde::to_string(origin)
+            .map_err(|error| WalError::File { path: self.folder.clone(), cause: io::Error::other(error) })?;
+        Ok(self.store.replace(&Name::known(format!("{cluster}/{ORIGIN}")), text.as_bytes())?)
     }
 
     /// Starts to write a file. What is left of it after a kill is swept away with the rest of `tmp`.

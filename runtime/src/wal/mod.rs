@@ -8,6 +8,7 @@ pub mod fetch;
 pub mod name;
 pub mod object;
 pub mod push;
+pub mod rival;
 pub mod survey;
 
 use std::io;
@@ -15,8 +16,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backplan_compiler::model::{Model, Source, SourceKind, Store};
+use jiff::Timestamp;
 
 use crate::control::Control;
+use crate::postgres::recovery::Lsn;
 use crate::postgres::tools;
 use crate::run::process::{self, Program, Tell};
 use crate::store::StoreError;
@@ -80,6 +83,36 @@ pub enum WalError {
         /// The file.
         name: String,
     },
+    /// The server of the plan is another one, and runs.
+    #[error(
+        "`{}` is a copy of the cluster in `{}`, whose server runs and archives to the same place", copy.display(),
+        original.display()
+    )]
+    Copy {
+        /// The copy's data directory.
+        copy: PathBuf,
+        /// The original's.
+        original: PathBuf,
+    },
+    /// A timeline goes on beside the one that left it.
+    #[error(
+        "timeline {timeline} left timeline {parent} at {at}, and store `{store}` has got timeline {parent} further since, to \
+         `{last}` at {archived}: one of the two clusters is a copy"
+    )]
+    Forked {
+        /// The store.
+        store: String,
+        /// The timeline that is refused.
+        timeline: u32,
+        /// The one that goes on.
+        parent: u32,
+        /// Where they part.
+        at: Lsn,
+        /// Its last segment.
+        last: String,
+        /// When that was archived.
+        archived: Timestamp,
+    },
     /// No store has the file.
     #[error("`{0}` is not in the archive")]
     Absent(String),
@@ -124,6 +157,13 @@ pub enum WalError {
         #[source]
         cause: io::Error,
     },
+}
+
+impl WalError {
+    /// Whether it says that two clusters archive to one place.
+    pub fn is_of_a_copy(&self) -> bool {
+        matches!(self, WalError::Differs { .. } | WalError::Copy { .. } | WalError::Forked { .. })
+    }
 }
 
 impl From<ObjectError> for WalError {

@@ -76,6 +76,16 @@ pub enum WalName {
 pub struct BadWalName(pub String);
 
 impl WalName {
+    /// The timeline that it is of.
+    pub fn timeline(self) -> u32 {
+        match self {
+            WalName::Segment(segment) | WalName::Partial(segment) | WalName::Backup(segment, _) => {
+                segment.timeline
+            }
+            WalName::History(timeline) => timeline,
+        }
+    }
+
     /// Its object, below the folder of its cluster; segments stand apart by timeline and log, 256 to a folder at the most
     /// where they have 16 MiB.
     pub fn object(self) -> Name {

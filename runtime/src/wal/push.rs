@@ -11,6 +11,7 @@ use super::archive::Archive;
 use super::cluster::{ClusterId, system_of_segment};
 use super::name::WalName;
 use super::object::{self, ObjectError};
+use super::rival::{self, Pushing};
 use crate::store::{Creation, Upload};
 
 /// What became of a file.
@@ -24,19 +25,27 @@ pub struct Pushed {
     pub failed: Vec<WalError>,
 }
 
-/// Archives a file of the log in every one of `archives`; with `any`, one that has it is enough. `archives` holds those that
-/// cannot be opened, too.
+/// How a file is archived.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The file.
+    pub pushing: Pushing<'a>,
+    /// One store that has it is enough.
+    pub any: bool,
+    /// Also where the cluster that it left goes on.
+    pub take_over: bool,
+    /// When this is.
+    pub now: Timestamp,
+}
+
+/// Archives a file of the log in every one of `archives`, with histories that they lack before it; where one is enough, in
+/// one of them. `archives` holds those that cannot be opened, too.
 ///
 /// # Errors
-/// The first store's that failed. What was written stays: archived again, it is found to be the same.
-pub fn push(
-    archives: Vec<Result<Archive, WalError>>,
-    any: bool,
-    cluster: &ClusterId,
-    name: WalName,
-    file: &Path,
-    now: Timestamp,
-) -> Result<Pushed, WalError> {
+/// The first store's that failed. What was written stays: archived again, it is found to be the same. Nothing is written
+/// anywhere where one of them says that the file is a copy's.
+pub fn push(archives: Vec<Result<Archive, WalError>>, request: &Request<'_>) -> Result<Pushed, WalError> {
+    let Pushing { cluster, name, file, .. } = request.pushing;
     if let WalName::Segment(_) | WalName::Partial(_) = name {
         let found = system_of_segment(file).map_err(at(file))?;
         if let Some(found) = found.filter(|found| *found != cluster.system) {
@@ -46,56 +55,81 @@ pub fn push(
     let mut pushed = Pushed::default();
     let mut open = Vec::new();
     for archive in archives {
-        match archive.and_then(|archive| begin(archive, cluster, name, file)) {
-            Ok(Some(begun)) => open.push(begun),
+        match archive.and_then(|archive| look(archive, request)) {
+            Ok(Some(archive)) => open.push(archive),
             Ok(None) => pushed.known += 1,
             Err(error) => pushed.failed.push(error),
         }
     }
-    if !open.is_empty() && (any || pushed.failed.is_empty()) {
-        write(open, cluster, name, file, now, &mut pushed)?;
+    // What does not heal comes before a store that is away.
+    if let Some(copy) = pushed.failed.iter().position(WalError::is_of_a_copy) {
+        return Err(pushed.failed.swap_remove(copy));
     }
-    let is_enough = if any { pushed.written + pushed.known > 0 } else { pushed.failed.is_empty() };
+    if !open.is_empty() && (request.any || pushed.failed.is_empty()) {
+        let mut ready = Vec::new();
+        for archive in &open {
+            match begin(archive, request) {
+                Ok(begun) => ready.push(begun),
+                Err(error) => pushed.failed.push(error),
+            }
+        }
+        for archive in write(ready, cluster, name, file, request.now, &mut pushed)? {
+            // Without, the next one is held against an older note, or against histories.
+            let _ = rival::note(archive, &request.pushing);
+        }
+    }
+    let is_enough = if request.any { pushed.written + pushed.known > 0 } else { pushed.failed.is_empty() };
     match is_enough {
         true => Ok(pushed),
-        // Content that differs is told before a store that is away: it is what does not heal.
         false => {
-            let differs = |error: &WalError| matches!(error, WalError::Differs { .. });
-            let first = pushed.failed.iter().position(differs).unwrap_or_default();
+            let first = pushed.failed.iter().position(WalError::is_of_a_copy).unwrap_or_default();
             Err(pushed.failed.swap_remove(first))
         }
     }
 }
 
 /// A store that a file is being written to.
-struct Begun {
-    archive: Archive,
+struct Begun<'a> {
+    archive: &'a Archive,
     upload: Result<Box<dyn Upload>, WalError>,
 }
 
-/// Starts to write; `None` where the same is there already.
-fn begin(
-    archive: Archive,
-    cluster: &ClusterId,
-    name: WalName,
-    file: &Path,
-) -> Result<Option<Begun>, WalError> {
+/// Whether a file is to be written; `None` where the same is there already.
+fn look(archive: Archive, request: &Request<'_>) -> Result<Option<Archive>, WalError> {
+    let Pushing { cluster, name, file, .. } = request.pushing;
     if let Some(size) = archive.size(cluster, name)? {
         same(&archive, cluster, name, size, file)?;
         return archive.settle(cluster, name).map(|()| None);
     }
-    let upload = Ok(archive.upload(name)?);
-    Ok(Some(Begun { archive, upload }))
+    if !request.take_over {
+        rival::refuse(&archive, &request.pushing)?;
+    }
+    Ok(Some(archive))
 }
 
-fn write(
-    mut open: Vec<Begun>,
+/// Starts to write, once the histories that the archive lacks are there.
+fn begin<'a>(archive: &'a Archive, request: &Request<'_>) -> Result<Begun<'a>, WalError> {
+    for (name, own) in rival::lacking(archive, &request.pushing)? {
+        let begun = Begun { archive, upload: Ok(archive.upload(name)?) };
+        let mut pushed = Pushed::default();
+        write(vec![begun], request.pushing.cluster, name, &own, request.now, &mut pushed)?;
+        if let Some(error) = pushed.failed.pop() {
+            return Err(error);
+        }
+    }
+    let upload = Ok(archive.upload(request.pushing.name)?);
+    Ok(Begun { archive, upload })
+}
+
+/// Writes a file; gives the archives that have it then.
+fn write<'a>(
+    mut open: Vec<Begun<'a>>,
     cluster: &ClusterId,
     name: WalName,
     file: &Path,
     now: Timestamp,
     pushed: &mut Pushed,
-) -> Result<(), WalError> {
+) -> Result<Vec<&'a Archive>, WalError> {
     let mut from = File::open(file).map_err(at(file))?;
     let written = object::write(&mut from, now, |bytes| {
         for begun in &mut open {
@@ -111,6 +145,7 @@ fn write(
         WalError::Object { cause: ObjectError::In(cause), .. } => at(file)(cause),
         error => error,
     })?;
+    let mut there = Vec::new();
     for Begun { archive, upload } in open {
         let finished = upload.and_then(|upload| archive.finish(upload, cluster, name));
         let settled = finished.and_then(|creation| match creation {
@@ -118,16 +153,18 @@ fn write(
             // Another attempt was quicker.
             Creation::Exists => {
                 let size = archive.size(cluster, name)?.ok_or_else(|| WalError::Absent(name.to_string()))?;
-                same(&archive, cluster, name, size, file).map(|()| false)
+                same(archive, cluster, name, size, file).map(|()| false)
             }
         });
         match settled {
-            Ok(true) => pushed.written += 1,
-            Ok(false) => pushed.known += 1,
+            Ok(is_new) => {
+                there.push(archive);
+                *if is_new { &mut pushed.written } else { &mut pushed.known } += 1;
+            }
             Err(error) => pushed.failed.push(error),
         }
     }
-    Ok(())
+    Ok(there)
 }
 
 /// Sees that what is archived is what the file holds.

@@ -64,12 +64,8 @@ impl Survey {
                     survey.segments.insert(*segment);
                 }
                 WalName::History(timeline) => {
-                    let mut text = Vec::new();
-                    archive.read(cluster, *name, *size, |bytes| {
-                        text.extend_from_slice(bytes);
-                        Ok(())
-                    })?;
-                    survey.histories.insert(*timeline, forks(&String::from_utf8_lossy(&text)));
+                    let (text, _) = archive.text(cluster, *name, *size)?;
+                    survey.histories.insert(*timeline, forks(&text));
                 }
                 WalName::Partial(_) | WalName::Backup(..) => {}
             }
@@ -153,7 +149,7 @@ impl Survey {
 }
 
 /// The lines of a history: timeline, place, reason; comments begin with `#`.
-fn forks(text: &str) -> Vec<Fork> {
+pub(super) fn forks(text: &str) -> Vec<Fork> {
     let fork = |line: &str| {
         let mut words = line.split_whitespace();
         Some(Fork { parent: words.next()?.parse().ok()?, at: words.next()?.parse().ok()? })
