@@ -26,6 +26,7 @@ mod live;
 mod lsp;
 mod pg_base;
 mod pg_copies;
+mod pg_log;
 mod pg_rehearse;
 mod pg_wal;
 mod pg_wal_faults;

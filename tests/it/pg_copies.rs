@@ -14,23 +14,23 @@ pub fn archived(stores: &[&str], more: &str, rest: &str) -> Archived {
 }
 
 /// The names of all that a store's archive has, sorted.
-fn names(archived: &Archived, store: &str) -> String {
+pub fn names(archived: &Archived, store: &str) -> String {
     shell(&archived.archive(store), "find . -name '0*.gz' -printf '%f\\n' | sort | tr '\\n' ' '")
 }
 
 /// Starts a restored cluster as a person would, beside its original, and waits until it is open.
-fn start_by_hand(archived: &Archived) {
+pub fn start_by_hand(archived: &Archived) {
     archived.cluster.sh("pg_ctl -w -s -D back -l log.back -o '-p 5433' start");
     wait_for("the copy", || copy(archived, "SELECT pg_is_in_recovery()") == "f");
 }
 
-fn copy(archived: &Archived, sql: &str) -> String {
+pub fn copy(archived: &Archived, sql: &str) -> String {
     let sql = format!("psql -X -At -h $PWD/sock -p 5433 -U postgres -d postgres -c \"{sql}\"");
     archived.cluster.sh(&sql).trim().to_owned()
 }
 
 /// The copy takes the place of the original.
-fn take_over(archived: &Archived) {
+pub fn take_over(archived: &Archived) {
     archived
         .cluster
         .sh("pg_ctl -s -D pg -m fast stop; pg_ctl -s -D back -m fast stop; mv pg old; mv back pg; \

@@ -1,11 +1,15 @@
 //! `plan verify`
 
+use std::collections::BTreeMap;
+
 use backplan_runtime::artefact::Depth;
+use backplan_runtime::catalog::ids::RunId;
 use backplan_runtime::catalog::manifest::Manifest;
 use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::{Control, Stopped};
 use backplan_runtime::recall::check::{Checked, check};
-use backplan_runtime::recall::log::{self, CheckedLog};
+use backplan_runtime::recall::log::check::{CheckedLog, check as check_log};
+use backplan_runtime::recall::log::{self};
 use backplan_runtime::recall::repositories::{self, Access, CheckedRepository};
 use backplan_runtime::recall::shelf::{Shelf, Shelves};
 use backplan_runtime::rehearse::scratch;
@@ -118,13 +122,11 @@ fn logs(
                     continue;
                 }
             };
-            if args.all {
-                checked.push(log::check(&archive, &source, None, control)?);
-                continue;
-            }
-            let base = wanted.iter().find_map(|(_, manifest)| Base::of(manifest, &source));
-            if let Some(base) = base {
-                checked.push(log::check(&archive, &source, Some(&base), control)?);
+            let runs: BTreeMap<RunId, &Manifest> =
+                wanted.iter().map(|(_, manifest)| (manifest.run, *manifest)).collect();
+            let bases: Vec<Base> = runs.values().filter_map(|manifest| Base::of(manifest, &source)).collect();
+            if args.all || !bases.is_empty() {
+                checked.push(check_log(&archive, &source, &bases, args.all, control)?);
             }
         }
     }

@@ -6,7 +6,7 @@ use backplan_runtime::artefact::{Entry, Flags, Kind};
 use backplan_runtime::catalog::manifest::{Manifest, SourceStatus};
 use backplan_runtime::recall::check::{Checked, Damage};
 use backplan_runtime::recall::cluster::Outcome as Cluster;
-use backplan_runtime::recall::log::CheckedLog;
+use backplan_runtime::recall::log::check::CheckedLog;
 use backplan_runtime::recall::repositories::CheckedRepository;
 use backplan_runtime::recall::restore::Outcome;
 use jiff::Timestamp;
@@ -308,8 +308,8 @@ pub fn checked_logs(logs: &[CheckedLog], style: Style) -> String {
             true => writeln!(out, "{place}: {}, {}", paint.green("whole"), plural(log.files, "file")),
             false => writeln!(out, "{place}: {}", paint.red("DAMAGED")),
         };
-        for damage in &log.damage {
-            let _ = writeln!(out, "  {}", harmless(damage));
+        for text in log.damage.iter().chain(&log.given_up) {
+            let _ = writeln!(out, "  {}", harmless(text));
         }
     }
     out

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use backplan_compiler::graph::{Action, StepGraph, StepId};
-use backplan_compiler::model::{Model, SourceId, StoreId};
+use backplan_compiler::model::{Model, SourceId, SourceKind, StoreId};
 use jiff::Timestamp;
 
 use super::coordinator::Failure;
@@ -18,13 +18,20 @@ use crate::control::Control;
 use crate::store::ReadStore;
 use crate::store::dir::DirStore;
 use crate::wal::archive::Archive;
-use crate::wal::expiry::{Base, expired};
+use crate::wal::expiry::{Base, Expired, expired};
+use crate::wal::name::WalName;
 use crate::wal::survey::Survey;
-use crate::wal::{self, WalError};
+use crate::wal::{self, WalError, bring};
 
 impl Worker {
     /// Makes the archive where the store is known to be the right one; else sees that it is there.
-    pub(super) fn open_wal(&self, at: usize, store: StoreId) -> Result<(), Failure> {
+    pub(super) fn open_wal(
+        &self,
+        step: &StepId,
+        at: usize,
+        store: StoreId,
+        control: &Control,
+    ) -> Result<(), Failure> {
         let model = &self.request.model;
         let source = model.source(model.wals[at].source);
         let declared = model.store(store);
@@ -45,7 +52,48 @@ impl Worker {
                 source.name
             )),
             error => Failure::passing(error),
-        })
+        })?;
+        self.complete_wal(step, at, store, control)
+    }
+
+    /// Brings to an archive what others have and it lacks, and histories that its server never archived.
+    fn complete_wal(
+        &self,
+        step: &StepId,
+        at: usize,
+        store: StoreId,
+        control: &Control,
+    ) -> Result<(), Failure> {
+        let model = &self.request.model;
+        let archive = opened(model, at, store).map_err(Failure::passing)?;
+        let source = model.source(model.wals[at].source);
+        if let SourceKind::Postgres(postgres) = &source.kind
+            && let Some(data) = postgres.data_dir.as_ref().filter(|data| data.join("pg_wal").is_dir())
+        {
+            match bring::histories(&archive, data, self.request.clock.now()) {
+                Ok(brought) => brought.iter().for_each(|name| {
+                    self.note(format!("store `{}`: `{name}` was never archived, and is now", archive.label));
+                }),
+                Err(error) => {
+                    self.warn(step, format!("histories of `{}` are not archived: {error}", source.name))
+                }
+            }
+        }
+        let brought = bring::from_others(&archive, &others(model, at, store), control)
+            .map_err(|_| Failure::stopped())?;
+        if let (Some(first), Some(last)) = (brought.files.first(), brought.files.last()) {
+            let (label, files) = (&archive.label, files(brought.files.len()));
+            self.note(format!(
+                "store `{label}`: {files} of the log that it lacked brought there, from {first} to {last}"
+            ));
+        }
+        for why in brought.failed {
+            self.warn(
+                step,
+                format!("store `{}` lacks some of the log that another has: {why}", archive.label),
+            );
+        }
+        Ok(())
     }
 
     /// Deletes of the log what no kept backup needs.
@@ -78,17 +126,19 @@ impl Worker {
         let archive = opened(model, at, store).map_err(Failure::passing)?;
         let gone =
             going(model, at, store, &archive, &bases, self.request.clock.now()).map_err(Failure::passing)?;
-        for (cluster, name) in &gone {
-            control.check().map_err(|_| Failure::stopped())?;
-            archive
-                .delete(cluster, *name)
-                .map_err(|error| Failure::lasting(format!("{error}; the next run goes on")))?;
+        let lasting = |error: WalError| Failure::lasting(format!("{error}; the next run goes on"));
+        for Expired { cluster, kept_from, files } in &gone {
+            // Before the first is gone: what was given up must not look like what was lost.
+            bring::note_kept_from(&archive, cluster, *kept_from).map_err(lasting)?;
+            for name in files {
+                control.check().map_err(|_| Failure::stopped())?;
+                archive.delete(cluster, *name).map_err(lasting)?;
+            }
         }
-        if let (Some((_, first)), Some((_, last))) = (gone.first(), gone.last()) {
-            let (store, count) = (&model.store(store).name, gone.len());
-            self.note(format!(
-                "store `{store}`: {count} files of the log are deleted, from {first} to {last}"
-            ));
+        let names: Vec<&WalName> = gone.iter().flat_map(|expired| &expired.files).collect();
+        if let (Some(first), Some(last)) = (names.first(), names.last()) {
+            let (store, count) = (&model.store(store).name, files(names.len()));
+            self.note(format!("store `{store}`: {count} of the log deleted, from {first} to {last}"));
         }
         Ok(())
     }
@@ -143,11 +193,21 @@ fn going(
     archive: &Archive,
     bases: &[Base],
     now: Timestamp,
-) -> Result<Vec<(crate::wal::cluster::ClusterId, crate::wal::name::WalName)>, WalError> {
+) -> Result<Vec<Expired>, WalError> {
     match model.wal_keep(&model.wals[at]) {
         Some(keep) => expired(archive, bases, keep, model.store(store).immutable, now),
         None => Ok(Vec::new()),
     }
+}
+
+fn files(count: usize) -> String {
+    format!("{count} file{}", if count == 1 { "" } else { "s" })
+}
+
+/// The archives of the same log in other stores, as far as they can be opened.
+fn others(model: &Model, at: usize, store: StoreId) -> Vec<Archive> {
+    let others = model.wals[at].to.iter().filter(|other| **other != store);
+    others.filter_map(|other| opened(model, at, *other).ok()).collect()
 }
 
 /// What the run to come would find of an archive, and what would make it fail.
@@ -162,7 +222,14 @@ pub(super) fn look(
     let is_ours = graph.iter().any(|step| step.action == Action::LockStore(store));
     let own = wal::archive::folder(folder, &model.name, &source.name);
     match Archive::open(&declared.name, folder, &model.name, &source.name) {
-        Ok(_) => (Some(format!("its archive is `{}`", own.display())), None),
+        Ok(archive) => {
+            let lacking = bring::count(&archive, &others(model, at, store)).unwrap_or_default();
+            let more = match lacking {
+                0 => String::new(),
+                count => format!("; would bring {} of the log there that it lacks", files(count)),
+            };
+            (Some(format!("its archive is `{}`{more}", own.display())), None)
+        }
         Err(WalError::NoArchive { .. }) if is_ours => (Some(format!("would make `{}`", own.display())), None),
         Err(error) => (None, Some(error.to_string())),
     }
@@ -175,7 +242,14 @@ fn first_base(archive: &Archive, now: Timestamp) -> Result<Option<Base>, WalErro
     let survey = Survey::of(archive, cluster)?;
     let Some(last) = survey.segments.last() else { return Ok(None) };
     let (first, stop) = (last.next(survey.bytes), last.end(survey.bytes));
-    Ok(Some(Base { cluster: cluster.clone(), ended: now, timeline: last.timeline, first, stop }))
+    Ok(Some(Base {
+        cluster: cluster.clone(),
+        ended: now,
+        timeline: last.timeline,
+        first,
+        stop,
+        has_own: true,
+    }))
 }
 
 /// What the run to come would delete of a log: by the backups that there are, and the one that it would make.
@@ -214,9 +288,11 @@ pub(super) fn foresee(
         bases.extend(first_base(&archive, now).map_err(|error| error.to_string())?);
     }
     let gone = going(model, at, store, &archive, &bases, now).map_err(|error| error.to_string())?;
-    let (label, folder) = (&model.store(store).name, archive.folder.display());
-    Ok(gone
-        .into_iter()
-        .map(|(cluster, name)| format!("{label}:{folder}/{cluster}/{}", name.object()))
-        .collect())
+    let label = &model.store(store).name;
+    let named = |expired: Expired| {
+        let (cluster, folder) = (expired.cluster, archive.folder.display());
+        let files = expired.files.into_iter();
+        files.map(|name| format!("{label}:{folder}/{cluster}/{}", name.object())).collect::<Vec<_>>()
+    };
+    Ok(gone.into_iter().flat_map(named).collect())
 }

@@ -104,7 +104,7 @@ impl Work for Worker {
             Action::Publish(archive, store) => self.publish(*archive, *store, control),
             Action::Commit(store) => self.commit(&step.id, *store),
             Action::Expire(source) => self.expire(&step.id, *source, control),
-            Action::OpenWal(at, store) => self.open_wal(*at, *store),
+            Action::OpenWal(at, store) => self.open_wal(&step.id, *at, *store, control),
             Action::ExpireWal(at, store) => self.expire_wal(&step.id, *at, *store, control),
             Action::Prune(store) => self.prune(&step.id, *store, control),
             Action::Rehearse(source) => self.rehearse(&step.id, *source, control),

@@ -25,6 +25,8 @@ pub const HOME: &str = ".backplan-wal";
 const FORMAT: u32 = 1;
 const FORMAT_FILE: &str = "format.yaml";
 const TEMPORARY: &str = "tmp";
+/// From which segment on the log is kept.
+const KEPT_FROM: &str = "kept-from";
 /// Who archived last.
 const ORIGIN: &str = "origin.yaml";
 
@@ -246,6 +248,54 @@ impl Archive {
             Ok(())
         })?;
         Ok((String::from_utf8_lossy(&text).into_owned(), closing))
+    }
+
+    /// The place of a file below the archive's folder.
+    pub(super) fn path(cluster: &ClusterId, name: WalName) -> String {
+        Self::object(cluster, name).as_str().to_owned()
+    }
+
+    /// The place of what says from where on the log of a cluster is kept.
+    pub(super) fn kept_from_path(cluster: &ClusterId) -> String {
+        format!("{cluster}/{KEPT_FROM}")
+    }
+
+    /// The first segment that is kept: what is before it was deleted, as nobody was promised it. `None`: nothing was.
+    ///
+    /// # Errors
+    /// When the store cannot tell.
+    pub fn kept_from(&self, cluster: &ClusterId) -> Result<Option<Segment>, WalError> {
+        match self.store.read(&Name::known(Self::kept_from_path(cluster))) {
+            Ok(bytes) => Ok(match String::from_utf8_lossy(&bytes).trim().parse() {
+                Ok(WalName::Segment(segment)) => Some(segment),
+                // What is no segment keeps nothing from being missed.
+                _ => None,
+            }),
+            Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives a file's bytes as they lie in the store.
+    pub(super) fn raw(
+        &self,
+        cluster: &ClusterId,
+        name: WalName,
+        size: u64,
+        take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        const PIECE: u64 = 1 << 22;
+        let (object, mut at) = (Self::object(cluster, name), 0);
+        while at < size {
+            let length = usize::try_from(PIECE.min(size - at)).unwrap_or(1);
+            let bytes = self.store.read_range(&object, at, length).map_err(io::Error::other)?;
+            if bytes.len() != length {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            take(&bytes)?;
+            at += length as u64;
+        }
+        Ok(())
     }
 
     /// Who archived last of a cluster's log, as far as that is known.

@@ -6,7 +6,7 @@ use super::WalError;
 use super::archive::Archive;
 use super::cluster::ClusterId;
 use super::name::{Segment, WalName};
-use super::survey::{Start, Survey, oldest_needed};
+use super::survey::{Begin, Start, Survey, oldest_needed};
 use crate::catalog::manifest::Manifest;
 use crate::postgres::recovery::Lsn;
 use crate::recall::cluster::record;
@@ -24,6 +24,8 @@ pub struct Base {
     pub first: Segment,
     /// Where it was whole.
     pub stop: Lsn,
+    /// Whether it has the log up to there itself.
+    pub has_own: bool,
 }
 
 impl Base {
@@ -35,16 +37,36 @@ impl Base {
         let WalName::Segment(first) = label("wal_start")?.parse().ok()? else { return None };
         Some(Base {
             cluster: ClusterId { system: label("system_id")?.parse().ok()?, major },
-            ended: label("time_stop").and_then(|text| text.parse().ok()).unwrap_or(run.finished),
+            ended: label("time_stop")
+                .or_else(|| label("stopped"))
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(run.finished),
             timeline: first.timeline,
             first,
             stop: label("lsn_stop")?.parse().ok()?,
+            has_own: label("driver").is_none_or(|driver| driver != "pgbackrest"),
         })
+    }
+
+    /// Where recovery goes on behind it.
+    pub fn begin(&self) -> Begin {
+        Begin { timeline: self.timeline, stop: self.stop, has_own: self.has_own }
     }
 }
 
-/// The files of an archive that may go, in the order in which they do: the oldest first, so that a deletion that is cut short
-/// leaves no hole. `bases` are all that are kept, anywhere; a cluster with none loses nothing, as its first may be under way.
+/// What of a cluster's log nobody needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expired {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The first segment that stays.
+    pub kept_from: Segment,
+    /// The files that go, in the order in which they do: the oldest first, so that a deletion that is cut short leaves no hole.
+    pub files: Vec<WalName>,
+}
+
+/// What of an archive may go. `bases` are all that are kept, anywhere; a cluster with none loses nothing, as its first may be
+/// under way.
 ///
 /// # Errors
 /// When the archive cannot be read.
@@ -54,7 +76,7 @@ pub fn expired(
     keep: u64,
     immutable: Option<u64>,
     now: Timestamp,
-) -> Result<Vec<(ClusterId, WalName)>, WalError> {
+) -> Result<Vec<Expired>, WalError> {
     let mut gone = Vec::new();
     for cluster in archive.clusters()? {
         let starts: Vec<Start> = bases
@@ -64,10 +86,11 @@ pub fn expired(
             .collect();
         let Some(oldest) = oldest_needed(&starts, keep) else { continue };
         let survey = Survey::of(archive, &cluster)?;
-        let files = archive.list(&cluster)?;
+        let listed = archive.list(&cluster)?;
+        let mut files = Vec::new();
         for segment in survey.unneeded(oldest) {
             let name = WalName::Segment(segment);
-            let size = files.get(&name).copied().unwrap_or_default();
+            let size = listed.get(&name).copied().unwrap_or_default();
             if let Some(seconds) = immutable {
                 let span = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
                 let archived = archive.closing(&cluster, name, size)?.archived;
@@ -76,15 +99,15 @@ pub fn expired(
                     break;
                 }
             }
-            gone.push((cluster.clone(), name));
+            files.push(name);
         }
-        let small = files.keys().filter(|name| match name {
+        files.extend(listed.keys().filter(|name| match name {
             WalName::Partial(segment) | WalName::Backup(segment, _) => {
                 immutable.is_none() && segment.place() < oldest.place()
             }
             WalName::Segment(_) | WalName::History(_) => false,
-        });
-        gone.extend(small.map(|name| (cluster.clone(), *name)));
+        }));
+        gone.push(Expired { cluster, kept_from: oldest, files });
     }
     Ok(gone)
 }

@@ -126,8 +126,11 @@ fn bring(
         }
     }
     // What a base backup brought along need not be archived.
-    let is_own = data.join("pg_wal").join(name.to_string()).exists();
-    match next_behind(archives, cluster, name, is_own)? {
+    let recovers = ["recovery.signal", "standby.signal"].iter().any(|signal| data.join(signal).exists());
+    if recovers && data.join("pg_wal").join(name.to_string()).exists() {
+        return Err(WalError::Absent(name.to_string()));
+    }
+    match next_behind(archives, cluster, name)? {
         Some(next) => Err(WalError::Hole { name: name.to_string(), next: next.to_string() }),
         None => Err(WalError::Absent(name.to_string())),
     }
@@ -139,30 +142,22 @@ fn again(error: &WalError) -> WalError {
     WalError::File { path: PathBuf::from("the archive"), cause }
 }
 
-/// The next segment of the timeline that is there: then the log does not end here. A segment that recovery has itself is
-/// missed only between others.
+/// The next segment of the timeline that is there: then the log does not end here.
 fn next_behind(
     archives: &[Result<Archive, WalError>],
     cluster: &ClusterId,
     name: WalName,
-    is_own: bool,
 ) -> Result<Option<Segment>, WalError> {
     let WalName::Segment(wanted) = name else { return Ok(None) };
-    let (mut before, mut behind) = (!is_own, None);
+    let mut behind: Option<Segment> = None;
     for archive in archives.iter().flatten() {
-        for found in archive.list(cluster)?.into_keys() {
-            match found {
-                WalName::Segment(found) if found.timeline == wanted.timeline => {
-                    before |= found < wanted;
-                    if found > wanted {
-                        behind = Some(behind.map_or(found, |other: Segment| other.min(found)));
-                    }
-                }
-                _ => {}
-            }
-        }
+        let found = archive.list(cluster)?.into_keys().filter_map(|name| match name {
+            WalName::Segment(found) if found.timeline == wanted.timeline && found > wanted => Some(found),
+            _ => None,
+        });
+        behind = behind.into_iter().chain(found).min();
     }
-    Ok(behind.filter(|_| before))
+    Ok(behind)
 }
 
 /// Writes a file whole, or leaves none.

@@ -1,7 +1,9 @@
 //! The archive of a cluster's write-ahead log: what `archive_command` and `restore_command` call, what is there, and what
 //! may go.
 
+pub mod adopt;
 pub mod archive;
+pub mod bring;
 pub mod cluster;
 pub mod expiry;
 pub mod fetch;

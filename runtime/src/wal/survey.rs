@@ -1,7 +1,7 @@
 //! What an archive of the log holds: stretches without a hole, how far a base backup leads, and what is no longer needed.
 //! Pure but for [`Survey::of`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::Timestamp;
 
@@ -34,30 +34,70 @@ pub struct Survey {
     pub histories: BTreeMap<u32, Vec<Fork>>,
     /// Bytes that all of it takes.
     pub size: u64,
+    /// What is before it was deleted as nobody was promised it.
+    pub kept_from: Option<Segment>,
+}
+
+/// Where recovery goes on behind a base backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begin {
+    /// The timeline that it was made on.
+    pub timeline: u32,
+    /// Where it was whole.
+    pub stop: Lsn,
+    /// Whether it has the log up to there itself.
+    pub has_own: bool,
+}
+
+/// A segment that is not there, before others that are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// It was lost, or never came.
+    Hole(Segment),
+    /// It was deleted as nobody was promised it.
+    GivenUp(Segment),
 }
 
 /// How far the log leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reach {
     /// The last segment that can be replayed; `None`: none but those of the base itself.
     pub last: Option<Segment>,
-    /// The first one that is missing before others.
-    pub hole: Option<Segment>,
+    /// What keeps recovery from going on.
+    pub missing: Option<Missing>,
+    /// The timeline that recovery follows.
+    pub timeline: u32,
+    /// The last segments on the way, oldest first.
+    pub recent: VecDeque<Segment>,
 }
 
+/// A timeline that goes on beside one that left it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beside {
+    /// The first segment of the one that left.
+    pub first: Segment,
+    /// The last of the other, behind the place where they part.
+    pub last: Segment,
+}
+
+/// Segments that are kept of a way.
+pub const RECENT: usize = 64;
+
 impl Survey {
+    /// An empty one.
+    pub fn new(bytes: u64) -> Survey {
+        Survey { bytes, segments: BTreeSet::new(), histories: BTreeMap::new(), size: 0, kept_from: None }
+    }
+
     /// Reads what an archive has of a cluster.
     ///
     /// # Errors
     /// When it cannot be listed, or a history not be read.
     pub fn of(archive: &Archive, cluster: &ClusterId) -> Result<Survey, WalError> {
         let files = archive.list(cluster)?;
-        let mut survey = Survey {
-            bytes: USUAL_BYTES,
-            segments: BTreeSet::new(),
-            histories: BTreeMap::new(),
-            size: files.values().sum(),
-        };
+        let mut survey = Survey::new(USUAL_BYTES);
+        survey.size = files.values().sum();
+        survey.kept_from = archive.kept_from(cluster)?;
         for (name, size) in &files {
             match name {
                 WalName::Segment(segment) => {
@@ -79,49 +119,96 @@ impl Survey {
     }
 
     /// Adds what another archive of the same cluster has. Sizes are not added up where both have a file.
-    pub fn add(&mut self, other: Survey) {
-        self.segments.extend(other.segments);
-        self.histories.extend(other.histories);
+    pub fn add(&mut self, other: &Survey) {
+        self.segments.extend(&other.segments);
+        self.histories.extend(other.histories.clone());
         self.size = self.size.max(other.size);
+        let kept = [self.kept_from, other.kept_from];
+        self.kept_from = kept.into_iter().flatten().max_by_key(|segment| segment.place());
     }
 
-    /// How far recovery leads from a base backup that was whole at `stop` on `timeline`, to the newest timeline, or to the
-    /// one that is `wanted`.
-    pub fn reach(&self, timeline: u32, stop: Lsn, wanted: Option<u32>) -> Reach {
+    /// How far recovery leads from a base backup, to the newest timeline that comes from its own, or to the one that is
+    /// `wanted`.
+    pub fn reach(&self, begin: Begin, wanted: Option<u32>) -> Reach {
+        let Begin { timeline, stop, has_own } = begin;
         let newest = || self.histories.keys().rev().find(|to| **to > timeline && self.leads(timeline, **to));
         let target = wanted.or_else(|| newest().copied()).unwrap_or(timeline);
-        let mut reach = Reach { last: None, hole: None };
-        let mut at = Segment::of(timeline, stop, self.bytes);
+        let mut reach = Reach { last: None, missing: None, timeline: target, recent: VecDeque::new() };
+        // The place is the end of what is needed: at a border, of the segment before it.
+        let mut at = Segment::of(timeline, Lsn(stop.0.saturating_sub(1)), self.bytes);
+        if has_own && !self.segments.contains(&at) {
+            at = at.next(self.bytes);
+        }
         for fork in self.way(timeline, target) {
             // The segment of the fork is whole on the new timeline only.
             let until = Segment::of(at.timeline, fork.1, self.bytes);
             while at < until {
-                if !self.step(&mut at, &mut reach, target) {
+                if !self.step(&mut at, &mut reach) {
                     return reach;
                 }
             }
             at = Segment::of(fork.0, fork.1, self.bytes);
         }
-        while self.step(&mut at, &mut reach, target) {}
+        while self.step(&mut at, &mut reach) {}
         reach
     }
 
     /// Takes one segment, if it is there.
-    fn step(&self, at: &mut Segment, reach: &mut Reach, target: u32) -> bool {
+    fn step(&self, at: &mut Segment, reach: &mut Reach) -> bool {
         if self.segments.contains(at) {
             reach.last = Some(*at);
+            if reach.recent.len() == RECENT {
+                reach.recent.pop_front();
+            }
+            reach.recent.push_back(*at);
             *at = at.next(self.bytes);
             return true;
         }
-        let is_later = |other: &&Segment| other.place() > at.place();
         let of_timeline =
             |timeline: u32| self.segments.iter().filter(move |other| other.timeline == timeline);
-        if of_timeline(at.timeline).any(|other| is_later(&other))
-            || (target != at.timeline && of_timeline(target).next().is_some())
-        {
-            reach.hole = Some(*at);
-        }
+        let is_missed = of_timeline(at.timeline).any(|other| other.place() > at.place())
+            || (reach.timeline != at.timeline && of_timeline(reach.timeline).next().is_some());
+        let is_given_up = self.kept_from.is_some_and(|kept| at.place() < kept.place());
+        reach.missing = is_missed.then_some(match is_given_up {
+            true => Missing::GivenUp(*at),
+            false => Missing::Hole(*at),
+        });
         false
+    }
+
+    /// Timelines that have segments and no history: recovery never goes over to them.
+    pub fn without_history(&self) -> Vec<u32> {
+        let timelines: BTreeSet<u32> = self.segments.iter().map(|segment| segment.timeline).collect();
+        timelines
+            .into_iter()
+            .filter(|timeline| *timeline > 1 && !self.histories.contains_key(timeline))
+            .collect()
+    }
+
+    /// Timelines beside the ones that left them: both, the first segment of the one that left, and the last of the other
+    /// where that goes on behind the place.
+    pub fn beside(&self) -> Vec<Beside> {
+        let of_timeline =
+            |timeline: u32| self.segments.iter().filter(move |other| other.timeline == timeline);
+        let each = self.histories.iter().filter_map(|(timeline, forks)| {
+            let Fork { parent, at } = *forks.last()?;
+            let first = of_timeline(*timeline).min_by_key(|segment| segment.place())?;
+            let last = of_timeline(parent).max_by_key(|segment| segment.place())?;
+            let is_behind = last.place() >= Segment::of(parent, at, self.bytes).place();
+            is_behind.then_some(Beside { first: *first, last: *last })
+        });
+        each.collect()
+    }
+
+    /// The last segment of each timeline.
+    pub fn ends(&self) -> BTreeMap<u32, Segment> {
+        self.segments.iter().map(|segment| (segment.timeline, *segment)).collect()
+    }
+
+    /// Segments that another has and this one not, but for those that it gave up.
+    pub fn lacks<'s>(&'s self, all: &'s Survey) -> impl Iterator<Item = &'s Segment> {
+        let is_kept = |segment: &&Segment| all.kept_from.is_none_or(|kept| segment.place() >= kept.place());
+        all.segments.iter().filter(is_kept).filter(|segment| !self.segments.contains(segment))
     }
 
     /// Whether a timeline comes from another.
@@ -195,6 +282,7 @@ mod tests {
 
     fn survey(segments: impl IntoIterator<Item = (u32, u64)>, histories: &[(u32, &str)]) -> Survey {
         Survey {
+            kept_from: None,
             bytes: BYTES,
             segments: segments.into_iter().map(|(timeline, number)| segment(timeline, number)).collect(),
             histories: histories.iter().map(|(timeline, text)| (*timeline, forks(text))).collect(),
@@ -202,18 +290,58 @@ mod tests {
         }
     }
 
+    fn from(timeline: u32, number: u64) -> Begin {
+        Begin { timeline, stop: Lsn(number * BYTES + 40), has_own: true }
+    }
+
     fn lsn(number: u64) -> Lsn {
         Lsn(number * BYTES + 40)
+    }
+
+    fn ends(reach: &Reach) -> (Option<Segment>, Option<Missing>) {
+        (reach.last, reach.missing)
     }
 
     #[test]
     fn a_hole_ends_what_can_be_reached() {
         let log = survey([1, 2, 3, 5, 6].map(|number| (1, number)), &[]);
-        let reach = log.reach(1, lsn(2), None);
-        assert_eq!((reach.last, reach.hole), (Some(segment(1, 3)), Some(segment(1, 4))));
-        assert_eq!(log.reach(1, lsn(5), None), Reach { last: Some(segment(1, 6)), hole: None });
+        let hole = Some(Missing::Hole(segment(1, 4)));
+        assert_eq!(ends(&log.reach(from(1, 2), None)), (Some(segment(1, 3)), hole));
+        assert_eq!(ends(&log.reach(from(1, 5), None)), (Some(segment(1, 6)), None));
         // The base has all that there is.
-        assert_eq!(log.reach(1, lsn(7), None), Reach { last: None, hole: None });
+        assert_eq!(ends(&log.reach(from(1, 7), None)), (None, None));
+        // What it has itself need not be archived; without, it must be. At a border the segment before it is the last.
+        assert_eq!(ends(&log.reach(from(1, 4), None)), (Some(segment(1, 6)), None));
+        let without = Begin { has_own: false, ..from(1, 4) };
+        assert_eq!(ends(&log.reach(without, None)), (None, hole));
+        let border = Begin { stop: Lsn(4 * BYTES), ..from(1, 4) };
+        assert_eq!(ends(&log.reach(border, None)), (Some(segment(1, 3)), hole));
+    }
+
+    #[test]
+    fn what_was_given_up_is_no_hole() {
+        let mut log = survey([5, 6, 8].map(|number| (1, number)), &[]);
+        log.kept_from = Some(segment(1, 5));
+        assert_eq!(ends(&log.reach(from(1, 2), None)), (None, Some(Missing::GivenUp(segment(1, 3)))));
+        assert_eq!(
+            ends(&log.reach(from(1, 5), None)),
+            (Some(segment(1, 6)), Some(Missing::Hole(segment(1, 7))))
+        );
+        let other = survey([2, 5, 6, 7, 8].map(|number| (1, number)), &[]);
+        log.add(&other);
+        assert_eq!(other.lacks(&log).count(), 0);
+        let few = survey([6].map(|number| (1, number)), &[]);
+        assert_eq!(few.lacks(&log).copied().collect::<Vec<_>>(), [5, 7, 8].map(|number| segment(1, number)));
+    }
+
+    #[test]
+    fn timelines_that_cannot_be_followed_or_grow_beside_one_another_are_seen() {
+        let second = format!("1\t{}\tx\n", lsn(4));
+        let log = survey([(1, 3), (1, 4), (1, 5), (2, 4), (3, 9)], &[(2, &second)]);
+        assert_eq!(log.without_history(), [3]);
+        assert_eq!(log.beside(), [Beside { first: segment(2, 4), last: segment(1, 5) }]);
+        let log = survey([(1, 3), (2, 4)], &[(2, &second)]);
+        assert_eq!((log.without_history(), log.beside()), (Vec::new(), Vec::new()));
     }
 
     #[test]
@@ -224,14 +352,15 @@ mod tests {
         let own: Vec<(u32, u64)> =
             [(1, 2), (1, 3), (1, 4), (1, 5), (2, 4), (2, 5), (2, 6), (3, 6), (3, 7), (9, 8)].to_vec();
         let log = survey(own.clone(), &[(2, &second), (3, &third), (9, "8\t0/9000000\tx\n")]);
-        assert_eq!(log.reach(1, lsn(2), None), Reach { last: Some(segment(3, 7)), hole: None });
-        assert_eq!(log.reach(1, lsn(2), Some(1)).last, Some(segment(1, 5)));
-        assert_eq!(log.reach(1, lsn(2), Some(2)).last, Some(segment(2, 6)));
-        assert_eq!(log.reach(2, lsn(5), None).last, Some(segment(3, 7)));
+        assert_eq!(ends(&log.reach(from(1, 2), None)), (Some(segment(3, 7)), None));
+        assert_eq!(log.reach(from(1, 2), None).timeline, 3);
+        assert_eq!(log.reach(from(1, 2), Some(1)).last, Some(segment(1, 5)));
+        assert_eq!(log.reach(from(1, 2), Some(2)).last, Some(segment(2, 6)));
+        assert_eq!(log.reach(from(2, 5), None).last, Some(segment(3, 7)));
         // The first segment of a timeline is missing.
         let without = survey(own.into_iter().filter(|found| *found != (3, 6)), &[(2, &second), (3, &third)]);
-        let reach = without.reach(1, lsn(2), None);
-        assert_eq!((reach.last, reach.hole), (Some(segment(2, 5)), Some(segment(3, 6))));
+        let hole = Some(Missing::Hole(segment(3, 6)));
+        assert_eq!(ends(&without.reach(from(1, 2), None)), (Some(segment(2, 5)), hole));
     }
 
     fn starts() -> impl Strategy<Value = Vec<Start>> {

@@ -1,0 +1,115 @@
+//! Reading an archived log file by file.
+
+use serde::Serialize;
+
+use super::{hole, without_history};
+use crate::control::{Control, Stopped};
+use crate::wal::WalError;
+use crate::wal::archive::Archive;
+use crate::wal::cluster::ClusterId;
+use crate::wal::expiry::Base;
+use crate::wal::name::WalName;
+use crate::wal::survey::{Missing, Survey};
+
+/// What a check of the log in one store found.
+#[derive(Debug, Clone, Serialize)]
+pub struct CheckedLog {
+    /// The store.
+    pub store: String,
+    /// The source.
+    pub source: String,
+    /// Files that were read to their last byte.
+    pub files: usize,
+    /// What is wrong, by file.
+    pub damage: Vec<String>,
+    /// What is not there any more, as nobody was promised it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<String>,
+}
+
+/// Reads the files of an archived log, all of them or those that recovery from these backups needs, and sees that each decodes
+/// to what was archived, and that none is missing that recovery from one of the backups needs.
+///
+/// # Errors
+/// Only when asked to stop.
+pub fn check(
+    archive: &Archive,
+    source: &str,
+    bases: &[Base],
+    is_all: bool,
+    control: &Control,
+) -> Result<CheckedLog, Stopped> {
+    let (store, source) = (archive.label.clone(), source.to_owned());
+    let mut checked = CheckedLog { store, source, files: 0, damage: Vec::new(), given_up: Vec::new() };
+    let clusters = match archive.clusters() {
+        Ok(clusters) => clusters,
+        Err(error) => {
+            checked.damage.push(error.to_string());
+            return Ok(checked);
+        }
+    };
+    for cluster in clusters {
+        let bases: Vec<&Base> = bases.iter().filter(|base| base.cluster == cluster).collect();
+        if !is_all && bases.is_empty() {
+            continue;
+        }
+        files(&mut checked, archive, &cluster, &bases, is_all, control)?;
+        match Survey::of(archive, &cluster) {
+            Ok(survey) => missing(&mut checked, &survey, &bases),
+            Err(error) => checked.damage.push(error.to_string()),
+        }
+    }
+    checked.damage.dedup();
+    Ok(checked)
+}
+
+/// Reads files to their last byte.
+fn files(
+    checked: &mut CheckedLog,
+    archive: &Archive,
+    cluster: &ClusterId,
+    bases: &[&Base],
+    is_all: bool,
+    control: &Control,
+) -> Result<(), Stopped> {
+    let first = bases.iter().map(|base| base.first.place()).min();
+    let is_needed = |name: &WalName| match name {
+        WalName::Segment(segment) => is_all || first.is_some_and(|first| segment.place() >= first),
+        _ => true,
+    };
+    let read = |name: WalName, size: u64| -> Result<(), WalError> {
+        archive.read(cluster, name, size, |_| Ok(())).map(drop)
+    };
+    match archive.list(cluster) {
+        Ok(files) => {
+            for (name, size) in files.into_iter().filter(|(name, _)| is_needed(name)) {
+                control.check()?;
+                checked.files += 1;
+                checked.damage.extend(read(name, size).err().map(|error| error.to_string()));
+            }
+        }
+        Err(error) => checked.damage.push(error.to_string()),
+    }
+    Ok(())
+}
+
+/// What recovery from these backups lacks.
+fn missing(checked: &mut CheckedLog, survey: &Survey, bases: &[&Base]) {
+    let (mut holes, mut given_up) = (Vec::new(), 0_usize);
+    for base in bases {
+        match survey.reach(base.begin(), None).missing {
+            Some(Missing::Hole(segment)) => holes.push(segment),
+            Some(Missing::GivenUp(_)) => given_up += 1,
+            None => {}
+        }
+    }
+    holes.sort();
+    holes.dedup();
+    checked.damage.extend(holes.into_iter().map(hole));
+    checked.damage.extend(survey.without_history().into_iter().map(without_history));
+    if let (1.., Some(kept)) = (given_up, survey.kept_from) {
+        checked.given_up.push(format!(
+            "the log before `{kept}` was given up by `keep`: {given_up} of the backups recover to their own end alone"
+        ));
+    }
+}

@@ -1,0 +1,339 @@
+//! How far the archived log leads beyond base backups: for `status`, and for whoever chooses a base to recover from.
+
+pub mod check;
+
+use std::collections::BTreeMap;
+
+use backplan_compiler::model::{Model, StoreKind, Wal};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use self::check::CheckedLog;
+use super::shelf::{Shelf, Shelves};
+use super::window::{self, Span};
+use crate::catalog::ids::RunId;
+use crate::catalog::manifest::Manifest;
+use crate::postgres::recovery::Lsn;
+use crate::wal::WalError;
+use crate::wal::archive::{self, Archive};
+use crate::wal::cluster::ClusterId;
+use crate::wal::expiry::Base;
+use crate::wal::name::{Segment, WalName};
+use crate::wal::survey::{Beside, Missing, Reach, Survey};
+
+/// A place that has a log.
+pub trait Holder {
+    /// How messages call it.
+    fn label(&self) -> &str;
+
+    /// The clusters whose log it has.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    fn clusters(&self) -> Result<Vec<ClusterId>, WalError>;
+
+    /// What it has of a cluster's log.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    fn survey(&self, cluster: &ClusterId) -> Result<Survey, WalError>;
+
+    /// When a segment was archived; `None`: it is not there.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    fn archived(&self, cluster: &ClusterId, segment: Segment) -> Result<Option<Timestamp>, WalError>;
+}
+
+impl Holder for Archive {
+    fn label(&self) -> &str {
+        &self.label
+    }
+
+    fn clusters(&self) -> Result<Vec<ClusterId>, WalError> {
+        Archive::clusters(self)
+    }
+
+    fn survey(&self, cluster: &ClusterId) -> Result<Survey, WalError> {
+        Survey::of(self, cluster)
+    }
+
+    fn archived(&self, cluster: &ClusterId, segment: Segment) -> Result<Option<Timestamp>, WalError> {
+        let name = WalName::Segment(segment);
+        match self.size(cluster, name)? {
+            Some(size) => Ok(Some(self.closing(cluster, name, size)?.archived)),
+            None => Ok(None),
+        }
+    }
+}
+
+/// All places that have one source's log, taken together: what one misses, another may have.
+pub struct Log<H = Archive> {
+    holders: Vec<(H, BTreeMap<ClusterId, Survey>)>,
+    surveys: BTreeMap<ClusterId, Survey>,
+}
+
+/// How far recovery from a base leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lead {
+    /// The last moment: that of the archiving of the last segment, or the end of the base itself.
+    pub until: Timestamp,
+    /// The last segment; `None`: none but the base's own.
+    pub last: Option<Segment>,
+    /// Where that ends.
+    pub end: Lsn,
+    /// What keeps recovery from going on.
+    pub missing: Option<Missing>,
+    /// The timeline that it follows.
+    pub timeline: u32,
+}
+
+impl<H: Holder> Log<H> {
+    /// Reads what there is.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub fn read(holders: Vec<H>) -> Result<Log<H>, WalError> {
+        let mut log = Log { holders: Vec::new(), surveys: BTreeMap::new() };
+        for holder in holders {
+            let mut own = BTreeMap::new();
+            for cluster in holder.clusters()? {
+                let found = holder.survey(&cluster)?;
+                match log.surveys.get_mut(&cluster) {
+                    Some(survey) => survey.add(&found),
+                    None => drop(log.surveys.insert(cluster.clone(), found.clone())),
+                }
+                own.insert(cluster, found);
+            }
+            log.holders.push((holder, own));
+        }
+        Ok(log)
+    }
+
+    /// How far recovery from a base leads, to the newest timeline or the one that is wanted.
+    ///
+    /// # Errors
+    /// When the last segment does not say when it was archived.
+    pub fn lead(&self, base: &Base, timeline: Option<u32>) -> Result<Lead, WalError> {
+        let own = Lead {
+            until: base.ended,
+            last: None,
+            end: base.stop,
+            missing: None,
+            timeline: timeline.unwrap_or(base.timeline),
+        };
+        let Some(survey) = self.surveys.get(&base.cluster) else { return Ok(own) };
+        let Reach { last, missing, timeline, .. } = survey.reach(base.begin(), timeline);
+        let Some(last) = last else { return Ok(Lead { missing, timeline, ..own }) };
+        let archived = self.archived(&base.cluster, last)?;
+        let until = archived.unwrap_or(base.ended).max(base.ended);
+        Ok(Lead { until, last: Some(last), end: last.end(survey.bytes), missing, timeline })
+    }
+
+    /// When a segment was archived, in the place where it was last.
+    fn archived(&self, cluster: &ClusterId, segment: Segment) -> Result<Option<Timestamp>, WalError> {
+        let mut archived = None;
+        for (holder, _) in &self.holders {
+            archived = archived.max(holder.archived(cluster, segment)?);
+        }
+        Ok(archived)
+    }
+
+    /// Segments of all clusters, and the bytes they take.
+    pub fn size(&self) -> (usize, u64) {
+        self.surveys.values().fold((0, 0), |all, one| (all.0 + one.segments.len(), all.1 + one.size))
+    }
+
+    /// What keeps recovery from going on, or makes it go where nobody wants it to; and what single places lack.
+    ///
+    /// # Errors
+    /// When a segment does not say when it was archived.
+    pub fn troubles(&self, leads: &[(&Base, Lead)]) -> Result<Vec<String>, WalError> {
+        let mut holes: Vec<Segment> = leads
+            .iter()
+            .filter_map(|(_, lead)| match lead.missing {
+                Some(Missing::Hole(segment)) => Some(segment),
+                _ => None,
+            })
+            .collect();
+        holes.sort();
+        holes.dedup();
+        let mut told: Vec<String> = holes.into_iter().map(hole).collect();
+        for (cluster, survey) in &self.surveys {
+            told.extend(survey.without_history().into_iter().map(without_history));
+            for beside in survey.beside() {
+                told.extend(self.both_grow(cluster, beside, leads)?);
+            }
+        }
+        told.extend(self.beyond(leads)?);
+        told.extend(self.lacking());
+        Ok(told)
+    }
+
+    /// Of a timeline that was archived further after one had left it, and after the newest backup.
+    fn both_grow(
+        &self,
+        cluster: &ClusterId,
+        beside: Beside,
+        leads: &[(&Base, Lead)],
+    ) -> Result<Option<String>, WalError> {
+        let Beside { first, last } = beside;
+        let (left, grown) = (self.archived(cluster, first)?, self.archived(cluster, last)?);
+        let newest =
+            leads.iter().filter(|(base, _)| base.cluster == *cluster).map(|(base, _)| base.ended).max();
+        Ok((grown > left && grown > newest).then(|| {
+            format!(
+                "timelines {} and {} both grow: two clusters archive to one place, and recovery follows the second; \
+                 find out which of them goes on, and turn archiving off in the other",
+                last.timeline, first.timeline
+            )
+        }))
+    }
+
+    /// Segments that were archived behind all that recovery leads to.
+    fn beyond(&self, leads: &[(&Base, Lead)]) -> Result<Option<String>, WalError> {
+        let mut newest: Option<(Timestamp, Segment)> = None;
+        for (cluster, survey) in &self.surveys {
+            for segment in survey.ends().into_values() {
+                newest = newest.max(self.archived(cluster, segment)?.map(|archived| (archived, segment)));
+            }
+        }
+        let until = leads.iter().map(|(_, lead)| lead.until).max();
+        let (Some((archived, segment)), Some(until)) = (newest, until) else { return Ok(None) };
+        let is_led_to = leads.iter().any(|(_, lead)| lead.last == Some(segment));
+        Ok((!is_led_to && archived > until).then(|| {
+            format!(
+                "segments arrive that no backup leads to, the last of them `{segment}` at {archived}: what can be recovered \
+                 ends at {until}; a run makes a backup to go on from"
+            )
+        }))
+    }
+
+    /// What single places lack of what others have.
+    fn lacking(&self) -> Vec<String> {
+        let mut told = Vec::new();
+        for (holder, own) in &self.holders {
+            let mut lacks: Vec<Segment> = Vec::new();
+            for (cluster, all) in &self.surveys {
+                let none = Survey::new(all.bytes);
+                lacks.extend(own.get(cluster).unwrap_or(&none).lacks(all));
+            }
+            if let Some(first) = lacks.iter().min() {
+                told.push(format!(
+                    "store `{}` lacks {} of the segments that another has, the first `{first}`: the next run brings them there",
+                    holder.label(),
+                    lacks.len()
+                ));
+            }
+        }
+        told
+    }
+}
+
+/// What a segment that is missing means.
+fn hole(segment: Segment) -> String {
+    format!("segment `{segment}` is missing: recovery stops before it")
+}
+
+/// What a timeline without a history means.
+fn without_history(timeline: u32) -> String {
+    let name = WalName::History(timeline);
+    format!(
+        "timeline {timeline} was archived, and its `{name}` was not: recovery never goes over to it; archive that from the \
+         `pg_wal` of its cluster, by `plan wal push`, or the next run does"
+    )
+}
+
+/// How a source's archived log stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct LogStanding {
+    /// The source.
+    pub source: String,
+    /// From when to when it can be recovered to any moment.
+    pub windows: Vec<Span>,
+    /// Segments in its archives, each counted once.
+    pub segments: usize,
+    /// Bytes that they take.
+    pub size: u64,
+    /// What keeps recovery from going further, or from being told.
+    pub problems: Vec<String>,
+}
+
+impl LogStanding {
+    /// How the log stands that these places have; why others cannot be read.
+    pub fn of<H: Holder>(
+        source: &str,
+        holders: Vec<H>,
+        unread: Vec<String>,
+        bases: &BTreeMap<RunId, Base>,
+    ) -> LogStanding {
+        let source = source.to_owned();
+        let mut standing =
+            LogStanding { windows: Vec::new(), segments: 0, size: 0, problems: unread, source };
+        let read = Log::read(holders).and_then(|log| {
+            (standing.segments, standing.size) = log.size();
+            let lead = |base| Ok((base, log.lead(base, None)?));
+            let leads = bases.values().map(lead).collect::<Result<Vec<_>, WalError>>()?;
+            standing.windows = window::spans(leads.iter().map(|(base, lead)| (base.ended, lead.until)));
+            log.troubles(&leads)
+        });
+        match read {
+            Ok(troubles) => standing.problems.extend(troubles),
+            Err(error) => standing.problems.push(error.to_string()),
+        }
+        standing
+    }
+}
+
+/// The archives of a `wal` block, and why others cannot be opened.
+pub fn archives(model: &Model, wal: &Wal) -> (Vec<Archive>, Vec<String>) {
+    let source = &model.source(wal.source).name;
+    let (mut open, mut unread) = (Vec::new(), Vec::new());
+    for id in &wal.to {
+        let store = model.store(*id);
+        match &store.kind {
+            StoreKind::Dir { path } => match Archive::open(&store.name, path, &model.name, source) {
+                Ok(archive) => open.push(archive),
+                Err(error) => unread.push(error.to_string()),
+            },
+            _ => unread.push(format!("store `{}` is not a folder", store.name)),
+        }
+    }
+    (open, unread)
+}
+
+/// The archives of logs that a store has beside a plan's backups, by source; of one that cannot be opened, why.
+pub fn archives_in(shelf: &Shelf) -> Vec<Result<(String, Archive), CheckedLog>> {
+    let Some(root) = &shelf.root else { return Vec::new() };
+    let plan = shelf.layout.plan();
+    let sources = std::fs::read_dir(root.join(archive::HOME).join(plan)).into_iter().flatten().flatten();
+    let mut names: Vec<String> = sources.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    let open = |source: String| {
+        let label = shelf.store.label();
+        match Archive::open(label, root, plan, &source) {
+            Ok(archive) => Ok((source, archive)),
+            Err(error) => Err(CheckedLog {
+                store: label.to_owned(),
+                source,
+                files: 0,
+                damage: vec![error.to_string()],
+                given_up: Vec::new(),
+            }),
+        }
+    };
+    names.into_iter().map(open).collect()
+}
+
+/// The base backups of a source, of all stores.
+pub fn bases(shelves: &Shelves, source: &str) -> BTreeMap<RunId, Base> {
+    let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
+    runs.filter_map(|run: &Manifest| Some((run.run, Base::of(run, source)?))).collect()
+}
+
+/// How the log of a `wal` block stands.
+pub fn standing(model: &Model, shelves: &Shelves, wal: &Wal) -> LogStanding {
+    let source = &model.source(wal.source).name;
+    let (open, unread) = archives(model, wal);
+    LogStanding::of(source, open, unread, &bases(shelves, source))
+}
