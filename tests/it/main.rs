@@ -41,6 +41,7 @@ mod run_dry;
 mod run_dry_oracle;
 mod run_faults;
 mod run_kill;
+mod run_programs;
 mod run_restore;
 mod run_secrets;
 mod run_sources;

@@ -41,6 +41,7 @@ use backplan_compiler::value::Hidden;
 
 use crate::catalog::ids::RunId;
 use crate::control::{Control, Stopped};
+use crate::run::environment;
 use crate::run::process::{self, ProcessError, Program, Tell};
 
 /// What a manifest says of a backup: label, LSNs, timeline, versions. Keys are stable; see `docs/postgres.md`.
@@ -48,6 +49,9 @@ pub type Labels = BTreeMap<String, String>;
 
 /// In the labels: bytes of the cluster, however few had to be copied.
 pub const DATABASE_BYTES: &str = "database_bytes";
+
+/// Seconds that a server may take to let a program in, unless the environment says otherwise: one that hangs does so for ever.
+const CONNECT: &str = "30";
 
 /// What a driver can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,7 +243,9 @@ fn mend(error: &ProcessError) -> &'static str {
 impl Job<'_> {
     /// A program of the tool as it is to be started: account, password, a folder that the account can be in.
     fn program(&self, argv: Vec<String>) -> Program {
-        let mut env = vec![("LC_ALL".to_owned(), "C".to_owned())];
+        let mut env = vec![("PGCONNECT_TIMEOUT".to_owned(), CONNECT.to_owned())];
+        env.extend(environment::of_postgres());
+        env.push(("LC_ALL".to_owned(), "C".to_owned()));
         if let Some(password) = &self.password {
             env.push(("PGPASSWORD".to_owned(), password.expose().to_owned()));
         }

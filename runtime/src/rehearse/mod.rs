@@ -258,8 +258,8 @@ impl Stage<'_> {
                 ("BACKPLAN_SOURCE".to_owned(), self.wish.source.clone()),
                 ("BACKPLAN_RUN".to_owned(), self.run.to_string()),
             ]);
-            match process::run(&program, self.control, self.tell) {
-                Ok(_) => self.note("command", begun, Verdict::Passed, None),
+            match process::act(&program, self.control, self.tell) {
+                Ok(()) => self.note("command", begun, Verdict::Passed, None),
                 Err(ProcessError::Stopped(stopped)) => return Err(stopped.into()),
                 Err(error) => self.note("command", begun, Verdict::Failed, Some(error.to_string())),
             }

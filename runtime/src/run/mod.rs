@@ -13,6 +13,7 @@
 //! | [`prune`] | deleting what retention gives up: at the end of a run, and by itself |
 //! | `rehearse` | rehearsals that are due, behind the commits |
 //! | [`report`] | how the run ended |
+//! | [`environment`] | what of the environment a program gets
 //! | [`event`] | what a run tells whoever watches it |
 //! | [`history`] | how the last runs on this host went |
 //! | [`journal`] | intents, for the run that comes after one that died |
@@ -23,6 +24,7 @@ pub mod cache;
 pub mod coordinator;
 mod databases;
 pub mod deliver;
+pub mod environment;
 pub mod event;
 pub mod facts;
 pub mod forecast;

@@ -42,7 +42,7 @@ pub fn not_begun(request: &Request, error: &PrepareError, tell: &mut dyn FnMut(S
             let env = environment(request, Event::Failure, "", 0);
             let program = Program { argv, env, timeout: Some(LIMIT), ..Program::default() };
             let silent: Tell = std::sync::Arc::new(|_| {});
-            process::run(&program, &Control::default(), &silent).map_err(|error| error.to_string())
+            process::act(&program, &Control::default(), &silent).map_err(|error| error.to_string())
         });
         if let Err(cause) = told {
             tell(format!("notification `{}`: {cause}", notify.name));

@@ -1,5 +1,9 @@
 //! Programs that a run starts: each the leader of a process group of its own, so that stopping it stops whatever it
 //! started, its output drained all the while, and its last words kept for the error message.
+//!
+//! A program whose output is wanted is over when its output is: what it started may still write, as the last program of a
+//! pipeline in the background does. One that is started for what it does ([`act`]) is over when it ends itself: a service
+//! that it started may hold its outputs for as long as it runs.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -10,22 +14,30 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid,
+};
 
+use super::environment;
 use crate::control::{Control, Stopped};
 
 /// How long a group may take to end after SIGTERM, before SIGKILL.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 /// Lines of standard error kept for the error message.
 const LAST_WORDS: usize = 12;
 /// Bytes of one line that are kept.
 const LINE: usize = 64 * 1024;
-/// How long a pipe may stay silent once the program itself has ended: a daemon that it left behind holds the pipe open.
-const SILENCE: Duration = Duration::from_millis(500);
+/// How long a group that was killed may take to be gone: one that hangs in the system is not waited for.
+const GONE: Duration = Duration::from_secs(5);
+/// How long what is left in the pipes of a program that has ended is read: others may write into them without end.
+const LEAVINGS: Duration = Duration::from_millis(500);
+/// When it is told that a program has ended and its output has not.
+const HELD: Duration = Duration::from_secs(10);
 /// How often a silent program is looked at.
 const TICK: Duration = Duration::from_millis(50);
-/// Bytes of standard output that [`run`] keeps.
-const KEPT_OUTPUT: usize = 1 << 20;
+/// Bytes of standard output at the most that [`run`] gives.
+const KEPT_OUTPUT: usize = 64 << 20;
 
 /// Where the lines of a program's output go.
 pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
@@ -35,7 +47,7 @@ pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
 pub struct Program {
     /// Program and arguments; at least the program.
     pub argv: Vec<String>,
-    /// Variables added to the environment.
+    /// Its environment, beside the little that every program has.
     pub env: Vec<(String, String)>,
     /// The account it runs as; `None`: as this process.
     pub run_as: Option<String>,
@@ -71,6 +83,7 @@ impl Program {
         if let Some(folder) = &self.folder {
             command.current_dir(folder);
         }
+        command.env_clear().envs(environment::basic(self.run_as.is_none()));
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -99,12 +112,14 @@ pub enum ProcessError {
         words: Vec<String>,
     },
     /// It took too long and was stopped.
-    #[error("`{program}` was stopped after {} s, its timeout{}", after.as_secs(), last_words(words))]
+    #[error("`{program}` was stopped after {} s, its timeout{}{}", after.as_secs(), held(*is_held), last_words(words))]
     Timeout {
         /// The program.
         program: String,
         /// The timeout.
         after: Duration,
+        /// It had ended, and its output had not.
+        is_held: bool,
         /// Its last lines on standard error.
         words: Vec<String>,
     },
@@ -117,9 +132,16 @@ pub enum ProcessError {
         #[source]
         cause: io::Error,
     },
+    /// It wrote more than anybody can want.
+    #[error("`{0}` wrote more than {most} MiB", most = KEPT_OUTPUT >> 20)]
+    TooMuch(String),
     /// The run was asked to stop.
     #[error(transparent)]
     Stopped(#[from] Stopped),
+}
+
+fn held(is_held: bool) -> &'static str {
+    if is_held { ": it had ended, and something that it started still held its output" } else { "" }
 }
 
 fn status_words(status: ExitStatus) -> String {
@@ -134,29 +156,29 @@ fn last_words(words: &[String]) -> String {
     if words.is_empty() { String::new() } else { format!("; it said:\n  {}", words.join("\n  ")) }
 }
 
-/// Runs a program to its end and gives its standard output (the first MiB). Every line of both outputs goes to `line`.
+/// Runs a program to the end of its output, and gives that. Every line of both outputs goes to `line`.
 ///
 /// # Errors
 /// See [`ProcessError`]. Where it is none of [`ProcessError::Start`], the program has ended; on any error its whole group.
 pub fn run(program: &Program, control: &Control, line: &Tell) -> Result<Vec<u8>, ProcessError> {
-    let mut running = Running::start(program, control, line)?;
     let mut kept = Vec::new();
-    let mut lines = Lines::default();
-    let mut buffer = vec![0; LINE];
-    loop {
-        match running.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => {
-                let room = KEPT_OUTPUT.saturating_sub(kept.len());
-                kept.extend_from_slice(&buffer[..count.min(room)]);
-                lines.take(&buffer[..count], line);
-            }
-            Err(cause) => return Err(running.failed_read(cause)),
-        }
-    }
-    lines.end(line);
-    running.finish()?;
+    let keep = |bytes: &[u8]| {
+        kept.extend_from_slice(bytes);
+        kept.len() <= KEPT_OUTPUT
+    };
+    Running::start(program, control, line)?.told(keep)?;
     Ok(kept)
+}
+
+/// Runs a program that is started for what it does, not for what it says: it is over when it ends itself. Every line of both
+/// outputs goes to `line`.
+///
+/// # Errors
+/// As [`run`].
+pub fn act(program: &Program, control: &Control, line: &Tell) -> Result<(), ProcessError> {
+    let mut running = Running::start(program, control, line)?;
+    running.is_act = true;
+    running.told(|_| true)
 }
 
 /// A program that runs, and its standard output. Reading it drains standard error too, looks at the timeout, and at
@@ -168,8 +190,12 @@ pub struct Running {
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
     deadline: Option<(Instant, Duration)>,
-    /// When the program was first seen to have ended.
-    ended: Option<(Instant, ExitStatus)>,
+    /// It is over when it ends itself, whatever becomes of its output.
+    is_act: bool,
+    /// When the program was first seen to have ended. It stays a zombie until it is waited for, and its group keeps its number.
+    ended: Option<Instant>,
+    is_held_told: bool,
+    is_waited_for: bool,
     trouble: Option<ProcessError>,
     control: Control,
     line: Tell,
@@ -205,7 +231,10 @@ impl Running {
             stderr: child.stderr.take(),
             child,
             deadline: program.timeout.map(|after| (Instant::now() + after, after)),
+            is_act: false,
             ended: None,
+            is_held_told: false,
+            is_waited_for: false,
             trouble: None,
             control: control.clone(),
             line: Arc::clone(line),
@@ -216,9 +245,31 @@ impl Running {
     /// Whether the program has ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         if self.ended.is_none() {
-            self.ended = self.child.try_wait().ok().flatten().map(|status| (Instant::now(), status));
+            let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            let seen = waitid(WaitId::Pid(self.group), look);
+            // One that is nobody's child any more has ended, too.
+            self.ended = (!matches!(seen, Ok(None) | Err(Errno::INTR))).then(Instant::now);
         }
         self.ended.is_some()
+    }
+
+    /// Tells the lines of the output, and gives its bytes to `keep` for as long as that wants more.
+    fn told(mut self, mut keep: impl FnMut(&[u8]) -> bool) -> Result<(), ProcessError> {
+        let (mut lines, line) = (Lines::default(), Arc::clone(&self.line));
+        let mut buffer = vec![0; LINE];
+        loop {
+            match self.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) if !keep(&buffer[..count]) => {
+                    self.trouble = Some(ProcessError::TooMuch(self.program.clone()));
+                    return Err(self.failed_read(io::ErrorKind::FileTooLarge.into()));
+                }
+                Ok(count) => lines.take(&buffer[..count], &line),
+                Err(cause) => return Err(self.failed_read(cause)),
+            }
+        }
+        lines.end(&line);
+        self.finish()
     }
 
     /// Waits for the end.
@@ -236,13 +287,18 @@ impl Running {
             }
         }
         self.error_lines.end(&self.line);
-        match self.ended {
-            Some((_, status)) if !status.success() => {
-                let words = self.error_lines.last_words();
-                Err(ProcessError::Status { program: self.program.clone(), status, words })
-            }
-            _ => Ok(()),
+        let program = self.program.clone();
+        match self.wait_for() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(ProcessError::Status { program, status, words: self.error_lines.last_words() }),
+            Err(cause) => Err(ProcessError::Output { program, cause }),
         }
+    }
+
+    /// The status of a program that has ended.
+    fn wait_for(&mut self) -> io::Result<ExitStatus> {
+        self.is_waited_for = true;
+        self.child.wait()
     }
 
     /// What a failed read was about, with the group ended.
@@ -254,19 +310,27 @@ impl Running {
 
     /// Looks at everything that may end the program early.
     fn look(&mut self) -> io::Result<()> {
-        if self.ended.is_none() {
-            self.ended = self.child.try_wait()?.map(|status| (Instant::now(), status));
-        }
+        let has_ended = self.has_ended();
         if let Err(stopped) = self.control.check() {
             return Err(self.give_up(stopped.into()));
         }
-        if let Some((_, after)) =
-            self.deadline.filter(|(at, _)| self.ended.is_none() && Instant::now() >= *at)
-        {
-            let words = self.error_lines.last_words();
-            return Err(self.give_up(ProcessError::Timeout { program: self.program.clone(), after, words }));
+        if let Some((_, after)) = self.deadline.filter(|(at, _)| Instant::now() >= *at) {
+            let (program, words) = (self.program.clone(), self.error_lines.last_words());
+            let is_held = has_ended && self.stdout.is_some();
+            return Err(self.give_up(ProcessError::Timeout { program, after, is_held, words }));
         }
         Ok(())
+    }
+
+    /// Nobody would guess what is waited for.
+    fn tell_of_hold(&mut self) {
+        if !self.is_held_told && self.ended.is_some_and(|at| at.elapsed() > HELD) {
+            self.is_held_told = true;
+            let program = &self.program;
+            (self.line)(&format!(
+                "`{program}` has ended; something that it started holds its output, which is read on"
+            ));
+        }
     }
 
     fn give_up(&mut self, why: ProcessError) -> io::Error {
@@ -284,9 +348,12 @@ impl Running {
             std::thread::sleep(Duration::from_millis(2));
             return Ok((false, false));
         }
-        let tick = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
-        match poll(&mut fds, Some(&tick)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        // Of one that has ended all is there that it wrote.
+        let is_over = self.ended.is_some() && (self.is_act || self.stdout.is_none());
+        let wait = if is_over { Duration::ZERO } else { TICK };
+        let wait = Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() };
+        match poll(&mut fds, Some(&wait)) {
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         let mut events = fds.iter().map(|fd| !fd.revents().is_empty());
@@ -304,17 +371,33 @@ impl Running {
         Ok(())
     }
 
-    /// TERM, a grace, KILL, wait.
-    fn end_group(&mut self) {
-        // A group that is gone already is what is wanted.
-        let _ = kill_process_group(self.group, Signal::TERM);
-        let until = Instant::now() + GRACE;
-        while self.ended.is_none() && Instant::now() < until {
-            self.ended = self.child.try_wait().ok().flatten().map(|status| (Instant::now(), status));
-            std::thread::sleep(Duration::from_millis(5));
+    /// Whether there is nothing more to wait for, where `is_silent` says whether the outputs had something to read.
+    fn is_through(&self, is_silent: bool) -> bool {
+        match self.ended {
+            Some(at) if self.is_act || self.stdout.is_none() => is_silent || at.elapsed() > LEAVINGS,
+            Some(_) => false,
+            None => self.stdout.is_none() && self.stderr.is_none(),
         }
-        let _ = kill_process_group(self.group, Signal::KILL);
-        let _ = self.child.wait();
+    }
+
+    /// TERM, a grace, KILL, wait: for everything that it started and that did not leave its group.
+    fn end_group(&mut self) {
+        if self.is_waited_for {
+            return;
+        }
+        self.is_waited_for = true;
+        // A group that is gone already is what is wanted.
+        for (signal, patience) in [(Signal::TERM, GRACE), (Signal::KILL, GONE)] {
+            let _ = kill_process_group(self.group, signal);
+            let until = Instant::now() + patience;
+            while Instant::now() < until {
+                let is_over = !matches!(self.child.try_wait(), Ok(None));
+                if is_over && test_kill_process_group(self.group).is_err() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
     }
 }
 
@@ -332,12 +415,11 @@ impl Read for Running {
                     count => return Ok(count),
                 }
             }
-            let silent = self.ended.is_some_and(|(at, _)| !out && !err && at.elapsed() > SILENCE);
-            if silent || (self.stdout.is_none() && (self.stderr.is_none() || self.ended.is_some())) {
-                self.look()?;
-                if self.ended.is_some() || self.stdout.is_none() {
-                    return Ok(0);
-                }
+            if self.is_through(!out && !err) {
+                return Ok(0);
+            }
+            if !out {
+                self.tell_of_hold();
             }
         }
     }
@@ -346,9 +428,7 @@ impl Read for Running {
 /// Not finished: whatever it does is not wanted any more.
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.ended.is_none() {
-            self.end_group();
-        }
+        self.end_group();
     }
 }
 
@@ -444,11 +524,86 @@ mod tests {
         assert_eq!(String::from_utf8(left.unwrap()).unwrap().trim(), "0");
     }
 
+    fn text(script: &str) -> String {
+        String::from_utf8(run(&sh(script), &Control::default(), &silent()).unwrap()).unwrap()
+    }
+
     #[test]
-    fn a_daemon_left_behind_does_not_hold_the_run() {
+    fn what_a_program_left_in_the_background_writes_is_read_to_its_end() {
+        // Longer than any grace that one could think of for what has ended.
+        assert_eq!(text("(sleep 1.2; echo late) & echo early"), "early\nlate\n");
+        assert_eq!(text("seq 200000 | (sleep 1; md5sum) &"), text("seq 200000 | md5sum"));
+        let mut stream =
+            Running::start(&sh("(sleep 0.8; printf late) &"), &Control::default(), &silent()).unwrap();
+        let mut got = String::new();
+        stream.read_to_string(&mut got).unwrap();
+        stream.finish().unwrap();
+        assert_eq!(got, "late");
+    }
+
+    #[test]
+    fn an_output_that_never_ends_is_ended_by_a_timeout_or_a_stop() {
+        let script = "setsid sleep 30.5 & echo started";
+        let program = Program { timeout: Some(Duration::from_millis(700)), ..sh(script) };
         let begun = Instant::now();
-        run(&sh("setsid sleep 3 & echo started"), &Control::default(), &silent()).unwrap();
-        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        let error = run(&program, &Control::default(), &silent()).unwrap_err().to_string();
+        assert!(
+            error.contains("it had ended, and something that it started still held its output"),
+            "{error}"
+        );
+        let control = Control::default();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(700));
+                control.stop();
+            });
+            assert!(matches!(run(&sh(script), &control, &silent()), Err(ProcessError::Stopped(_))));
+        });
+        assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn a_daemon_left_behind_does_not_hold_what_is_done_for_its_effect() {
+        let begun = Instant::now();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&lines);
+        let tell: Tell = Arc::new(move |line| heard.lock().unwrap().push(line.to_owned()));
+        for daemon in ["setsid sleep 30.5 &", "timeout 30 yes & sleep 0.1;"] {
+            act(&sh(&format!("{daemon} echo started >&2")), &Control::default(), &tell).unwrap();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+        assert_eq!(lines.lock().unwrap().iter().filter(|line| *line == "started").count(), 2);
+        let error = act(&sh("setsid sleep 30.5 & exit 4"), &Control::default(), &tell).unwrap_err();
+        assert!(error.to_string().contains("status 4"), "{error}");
+    }
+
+    #[test]
+    fn all_of_a_large_output_is_given_or_it_is_an_error() {
+        let out = run(&sh("head -c 5000000 /dev/zero"), &Control::default(), &silent()).unwrap();
+        assert_eq!(out.len(), 5_000_000);
+        let error = run(&sh("head -c 70000000 /dev/zero"), &Control::default(), &silent()).unwrap_err();
+        assert_eq!(error.to_string(), "`sh` wrote more than 64 MiB");
+    }
+
+    #[test]
+    fn what_ends_late_is_killed_though_its_leader_is_gone() {
+        let script = "(trap '' TERM; sleep 66.25; sleep 66.25) & echo x";
+        let program = Program { timeout: Some(Duration::from_millis(200)), ..sh(script) };
+        run(&program, &Control::default(), &silent()).unwrap_err();
+        assert_eq!(text("ps -eo stat,args | grep '[s]leep 66.25' | grep -v '^Z' | wc -l").trim(), "0");
+    }
+
+    #[test]
+    fn a_program_has_what_it_is_given_and_what_everyone_needs() {
+        // The test runner's own environment is full of others.
+        assert!(std::env::vars().any(|(name, _)| name.starts_with("CARGO")));
+        let mut program = Program::new(vec!["env".to_owned()]);
+        program.env = vec![("GIVEN".to_owned(), "a b".to_owned())];
+        let said = String::from_utf8(run(&program, &Control::default(), &silent()).unwrap()).unwrap();
+        let names: Vec<&str> =
+            said.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+        assert!(said.contains("GIVEN=a b") && names.contains(&"PATH") && names.contains(&"HOME"), "{said}");
+        assert!(!names.iter().any(|name| name.starts_with("CARGO") || name.starts_with("NEXTEST")), "{said}");
     }
 
     #[test]

@@ -375,8 +375,8 @@ impl Worker {
                 timeout: Some(LEAVE_LIMIT),
                 ..Program::default()
             };
-            match process::run(&program, control, &self.tell(step)) {
-                Ok(_) => {}
+            match process::act(&program, control, &self.tell(step)) {
+                Ok(()) => {}
                 Err(ProcessError::Stopped(_)) => return Err(Failure::stopped()),
                 Err(error) => {
                     open = true;
@@ -458,9 +458,7 @@ impl Worker {
     ) -> Result<(), Failure> {
         let run_as = run_as.map(str::to_owned);
         let program = Program { argv: self.fill_all(argv)?, run_as, timeout, ..Program::default() };
-        process::run(&program, control, &self.tell(step))
-            .map(drop)
-            .map_err(|error| self.program_failure(&error))
+        process::act(&program, control, &self.tell(step)).map_err(|error| self.program_failure(&error))
     }
 
     pub(super) fn program_failure(&self, error: &ProcessError) -> Failure {
@@ -561,9 +559,7 @@ impl Worker {
         let env = notify::environment(&self.request, event, &self.imprint.run.to_string(), warnings);
         let program =
             Program { argv: self.fill_all(run)?, env, timeout: Some(notify::LIMIT), ..Program::default() };
-        process::run(&program, control, &self.tell(step))
-            .map(drop)
-            .map_err(|error| self.program_failure(&error))
+        process::act(&program, control, &self.tell(step)).map_err(|error| self.program_failure(&error))
     }
 
     fn standing_event(&self) -> NotifyEvent {

@@ -1,0 +1,49 @@
+//! The environment of a program that is started: what it needs to find its way, and what it is given. What else stands in
+//! the environment of this process may be somebody's secret.
+
+use std::ffi::OsString;
+
+/// What every program has of this process's own: where programs are, language, time, certificates.
+const ALL: [&str; 6] = ["PATH", "LANG", "LANGUAGE", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+
+/// What a program has that runs as the same account: where that account's things are. For another one `runuser` sets its own
+/// `HOME`, `SHELL`, `USER` and `LOGNAME`, and the rest would lead to folders that it may not enter.
+const OWN: [&str; 13] = [
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TMPDIR",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+    "XDG_STATE_HOME",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "GNUPGHOME",
+    "SSH_AUTH_SOCK",
+];
+
+/// What begins like this is of language.
+const LANGUAGE: &str = "LC_";
+
+/// What begins like this says to PostgreSQL's programs how to connect.
+const POSTGRES: &str = "PG";
+/// But for this, which is the source's to say.
+const PASSWORD: &str = "PGPASSWORD";
+
+/// What a program has beside what it is given.
+pub fn basic(is_own_account: bool) -> Vec<(OsString, OsString)> {
+    let is_basic = |name: &str| {
+        ALL.contains(&name) || name.starts_with(LANGUAGE) || (is_own_account && OWN.contains(&name))
+    };
+    std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_basic)).collect()
+}
+
+/// What programs of PostgreSQL have besides: all `PG…` but the password.
+pub fn of_postgres() -> Vec<(String, String)> {
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let pairs = std::env::vars_os().filter_map(text);
+    pairs.filter(|(name, _)| name.starts_with(POSTGRES) && name != PASSWORD).collect()
+}
