@@ -154,6 +154,7 @@ codes! {
     TOOL_MISSING Error "tool_missing" "a program that a driver starts is not on this machine";
     TOOL_OLD Error "tool_old" "a program is older than the server that it reads";
     SERVER_AWAY Error "server_away" "a Postgres server does not answer";
+    CLUSTER_OTHER Error "cluster_other" "a server is another cluster than the one that was backed up";
     RIGHTS_MISSING Error "rights_missing" "a role lacks the rights that its driver needs";
     NO_CHECKSUMS Note "no_checksums" "the pages of a cluster have no checksums";
     SUMMARIZE_OFF Warning "summarize_off" "a server does not note what changes, so that every backup is a full";

@@ -4,6 +4,7 @@ mod alive;
 mod base_faults;
 mod faults;
 mod found;
+mod identity;
 mod mishaps;
 mod names;
 mod newer;

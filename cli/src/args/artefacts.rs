@@ -32,6 +32,9 @@ pub struct RunArgs {
     /// Read this source only; may be given for several
     #[arg(long, value_name = "SOURCE")]
     pub only: Vec<String>,
+    /// The cluster of this Postgres source is another one than in earlier runs, and meant to be; may be given for several
+    #[arg(long, value_name = "SOURCE")]
+    pub new_cluster: Vec<String>,
     /// Take over a store that belongs to another machine or to another plan of this name
     #[arg(long)]
     pub adopt: bool,

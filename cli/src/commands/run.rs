@@ -58,6 +58,7 @@ fn request(args: &RunArgs, global: &Global, ready: Ready) -> Result<Request, Fai
             WantedLevel::Incremental => Some(Level::Incremental),
         },
         only: args.only.iter().cloned().collect(),
+        new_clusters: args.new_cluster.iter().cloned().collect(),
         adopt: args.adopt,
         state,
         home: env::home_dir(),

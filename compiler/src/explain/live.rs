@@ -116,6 +116,15 @@ pub(super) const PAGES: &[Page] = &[
         CLUSTER,
     ),
     page(
+        "cluster_other",
+        "The server that answers has another system identifier than the one that the newest backups of the source\n\
+         are of: a fresh `initdb`, a major upgrade, or another machine at the same address. A run refuses it, as\n\
+         its backups would age out those of the first. Where it is meant, say so once:\n\
+         `plan run --new-cluster NAME`. From then on the new one is the source's cluster, and the backups of\n\
+         the old one go as `keep` says; a source of another name keeps the two apart.",
+        CLUSTER,
+    ),
+    page(
         "rights_missing",
         "`basebackup` and `probackup` need a role with REPLICATION, or a superuser: `alter role NAME with\n\
          replication`. Without it every run fails, so that this is an error.\n\n\

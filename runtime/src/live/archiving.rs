@@ -9,8 +9,9 @@ use backplan_compiler::model::{Postgres, PostgresDriver, Source, SourceId, Store
 use backplan_compiler::sources::Place;
 
 use super::Look;
-use crate::postgres::pgbackrest::CONFIG;
+use crate::postgres::pgbackrest::{CONFIG, archive_line};
 use crate::postgres::probe::Facts;
+use crate::postgres::recovery::{command_word, quote};
 use crate::postgres::tools;
 use crate::run::process::{self, Program, Tell};
 use crate::wal::archive;
@@ -36,12 +37,13 @@ impl Look<'_> {
         };
         if let Some((is_elsewhere, text)) = told {
             let name = &source.name;
+            let line = self.archive_line(id, source, postgres).unwrap_or_default();
             match is_elsewhere {
                 true => self.find(
                     &codes::ARCHIVE_COMMAND,
                     place,
                     format!("source `{name}`: the server's `archive_command` {text}"),
-                    "docs/postgres.md has the line for this plan; a reload of the server is enough",
+                    format!("set in `postgresql.conf`, and reload the server:\n{line}"),
                 ),
                 false => self.find(
                     &codes::ARCHIVE_UNREACHABLE,
@@ -117,6 +119,20 @@ impl Look<'_> {
             () => format!("cannot read the settings `{}`", wanted.display()),
         };
         Some((false, format!("`{}`, whose server archives by it, {why}", account.name)))
+    }
+
+    /// The line of `postgresql.conf` by which the server archives where the plan keeps its log.
+    pub(super) fn archive_line(&self, id: SourceId, source: &Source, postgres: &Postgres) -> Option<String> {
+        if !self.model.wals.iter().any(|wal| wal.source == id) {
+            let stanza = postgres.stanza.as_deref().unwrap_or(&source.name);
+            return Some(archive_line(&self.settings_of(id, source, postgres)?, stanza));
+        }
+        let own = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("plan"));
+        let words =
+            [own.display().to_string(), "wal".into(), "push".into(), self.model.file.display().to_string()];
+        let words: Vec<String> = words.iter().map(|word| command_word(word)).collect();
+        let command = format!("{} {} %p", words.join(" "), source.name);
+        Some(format!("archive_command = {}", quote(&command).unwrap_or(command)))
     }
 
     /// The settings file that a run and the server share.
@@ -222,7 +238,8 @@ fn words(command: &str) -> Vec<String> {
         }
     }
     words.extend(word);
-    words
+    // The server makes one of two before the shell sees them.
+    words.into_iter().map(|word| word.replace("%%", "%")).collect()
 }
 
 #[cfg(test)]
@@ -233,7 +250,7 @@ mod tests {
     fn a_command_falls_into_its_words() {
         let found = words("test ! -e /x && '/opt/my plan' wal  push \"/etc/a b.plan\" main %p");
         assert_eq!(found[5..], ["/opt/my plan", "wal", "push", "/etc/a b.plan", "main", "%p"]);
-        assert_eq!(words(r"a\ b ''"), ["a b", ""]);
+        assert_eq!(words(r"a\ b '' 'it'\''s 100%%'"), ["a b", "", "it's 100%"]);
         assert!(words(" ").is_empty());
     }
 }

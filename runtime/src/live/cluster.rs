@@ -5,7 +5,7 @@ use backplan_compiler::model::{Postgres, PostgresDriver, Source, SourceId, Sourc
 
 use super::Look;
 use crate::postgres::probe::{self, Facts};
-use crate::postgres::{pgbackrest, tools};
+use crate::postgres::{identity, pgbackrest, tools};
 use crate::run::secrets::Secrets;
 
 impl Look<'_> {
@@ -19,7 +19,8 @@ impl Look<'_> {
                 self.versions(source, postgres, &facts);
                 self.rights(source, postgres, &facts);
                 self.log(SourceId(at), source, postgres, &facts);
-                self.stanza(SourceId(at), source, postgres, &facts);
+                let earlier = self.stanza(SourceId(at), source, postgres, &facts);
+                self.identity(source, &facts, &earlier);
                 if postgres.repository().is_none() {
                     bytes += facts.bytes.unwrap_or_default();
                 }
@@ -84,6 +85,18 @@ impl Look<'_> {
         }
     }
 
+    /// Whether it is the cluster that was backed up, or one that is known to have taken its place.
+    fn identity(&mut self, source: &Source, facts: &Facts, earlier: &[String]) {
+        let Some(known) = self.clusters.get(&source.name).filter(|known| !earlier.contains(&known.system_id))
+        else {
+            return;
+        };
+        if let Some(why) = known.another(Some(&facts.system_id)) {
+            let message = format!("source `{}`: {why}", source.name);
+            self.find(&codes::CLUSTER_OTHER, source.place, message, identity::mend(&source.name));
+        }
+    }
+
     fn rights(&mut self, source: &Source, postgres: &Postgres, facts: &Facts) {
         let (name, place) = (&source.name, source.place);
         let copies = matches!(postgres.driver, PostgresDriver::Basebackup | PostgresDriver::Probackup);
@@ -126,10 +139,12 @@ impl Look<'_> {
             (None, PostgresDriver::Pgbackrest) => (source.place, "archive-push"),
             _ => return,
         };
+        let line = self.archive_line(id, source, postgres).unwrap_or_default();
         if facts.archive_mode == "off" {
             let message =
                 format!("source `{name}`: its server has `archive_mode = off`, and archives nothing");
-            let help = "set `archive_mode = on` and restart the server: docs/postgres.md has the lines";
+            let help =
+                format!("set in `postgresql.conf`, and restart the server:\narchive_mode = on\n{line}");
             return self.find(&codes::ARCHIVE_OFF, place, message, help);
         }
         if !facts.archive_command.contains(wanted) {
@@ -137,8 +152,7 @@ impl Look<'_> {
                 "source `{name}`: the server's `archive_command` is `{}`, which does not archive here",
                 facts.archive_command
             );
-            let help =
-                format!("set one with `{wanted}` and reload the server: docs/postgres.md has the line");
+            let help = format!("set in `postgresql.conf`, and reload the server:\n{line}");
             self.find(&codes::ARCHIVE_COMMAND, place, message, help);
         } else {
             self.archiving(id, source, postgres, facts);

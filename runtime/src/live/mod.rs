@@ -5,6 +5,7 @@ mod archiving;
 mod cluster;
 mod repository;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use rustix::fs::{Access, access, statvfs};
 use crate::catalog::host::HostState;
 use crate::catalog::manifest::Manifest;
 use crate::control::Control;
+use crate::postgres::identity::Known;
 use crate::recall::shelf::Shelves;
 
 /// What is asked of the world, and where answers go.
@@ -26,6 +28,8 @@ struct Look<'a> {
     model: &'a Model,
     /// The newest run of all stores.
     newest: Option<&'a Manifest>,
+    /// Per source: the cluster that its backups are of.
+    clusters: BTreeMap<String, Known>,
     control: &'a Control,
     findings: Vec<Finding>,
 }
@@ -34,8 +38,11 @@ struct Look<'a> {
 pub fn look(model: &Model, state: &Path, now: Timestamp, control: &Control) -> Vec<Finding> {
     let shelves = Shelves::of_plan(model, None).ok();
     let runs = shelves.iter().flat_map(|shelves| &shelves.shelves).flat_map(|shelf| shelf.catalog.runs());
-    let newest = runs.max_by_key(|run| run.run);
-    let mut look = Look { model, newest, control, findings: Vec::new() };
+    let runs: Vec<&Manifest> = runs.collect();
+    let newest = runs.iter().copied().max_by_key(|run| run.run);
+    let known = |name: &str| Some((name.to_owned(), Known::of(runs.iter().copied(), name)?));
+    let clusters = model.sources.iter().filter_map(|source| known(&source.name)).collect();
+    let mut look = Look { model, newest, clusters, control, findings: Vec::new() };
     look.clock(now);
     for store in &model.stores {
         look.store(store, state);

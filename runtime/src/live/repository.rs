@@ -25,16 +25,25 @@ impl Look<'_> {
         }
     }
 
-    /// The stanza that a source's backups go to.
-    pub(super) fn stanza(&mut self, id: SourceId, source: &Source, postgres: &Postgres, facts: &Facts) {
+    /// The stanza that a source's backups go to; the clusters that it says the server took the place of.
+    pub(super) fn stanza(
+        &mut self,
+        id: SourceId,
+        source: &Source,
+        postgres: &Postgres,
+        facts: &Facts,
+    ) -> Vec<String> {
         if postgres.driver != PostgresDriver::Pgbackrest {
-            return;
+            return Vec::new();
         }
         let secrets = Secrets::default();
         let repository = match self.repository(id, source, postgres, &secrets) {
             Ok(Some(repository)) => repository,
-            Ok(None) => return,
-            Err(why) => return self.unreadable(source, &secrets.redact(&why)),
+            Ok(None) => return Vec::new(),
+            Err(why) => {
+                self.unreadable(source, &secrets.redact(&why));
+                return Vec::new();
+            }
         };
         let stanza = postgres.stanza.as_deref().unwrap_or(&source.name);
         let is_there = repository.is_remote()
@@ -46,19 +55,22 @@ impl Look<'_> {
         let (name, location) = (&source.name, repository.location());
         match found {
             Ok(Standing::Missing) => self.no_stanza(source, stanza, &location),
-            Ok(Standing::Of(system)) if system == facts.system_id => {}
-            Ok(Standing::Of(system)) => {
+            Ok(Standing::Of { system_id, earlier }) if system_id == facts.system_id => return earlier,
+            Ok(Standing::Of { system_id, .. }) => {
                 let message = format!(
-                    "source `{name}`: stanza `{stanza}` in `{location}` is of the cluster with system identifier {system}, and \
+                    "source `{name}`: stanza `{stanza}` in `{location}` is of the cluster with system identifier {system_id}, and \
                      this cluster has {}",
                     facts.system_id
                 );
                 let help = "after a major upgrade run `pgbackrest stanza-upgrade`; else give this cluster a place of its own";
                 self.find(&codes::STANZA_OTHER, source.place, message, help);
+                // That is told.
+                return vec![system_id];
             }
             Ok(Standing::Unreadable(why)) => self.unreadable(source, &format!("`{location}`: {why}")),
             Err(error) => self.unreadable(source, &secrets.redact(&error.to_string())),
         }
+        Vec::new()
     }
 
     fn no_stanza(&mut self, source: &Source, stanza: &str, location: &str) {

@@ -48,6 +48,7 @@ impl Driver for Basebackup {
     fn back_up(&self, job: &Job<'_>) -> Result<Backup, DriverError> {
         let mut copy = Copy::begin(job)?;
         let mut backup = Backup { labels: job.server()?, ..Backup::default() };
+        job.same_cluster(&backup.labels)?;
         copy.major = backup.labels.get("server_version").and_then(|version| tools::major(version));
         let base = copy.base(&mut backup)?;
         if let Some(base) = base {
@@ -320,6 +321,7 @@ fn moment_of(rows: Vec<[String; 2]>) -> Labels {
 /// See [`DriverError`].
 pub fn stream(job: &Job<'_>, told: &Told) -> Result<Option<Streamed>, DriverError> {
     let labels = job.server()?;
+    job.same_cluster(&labels)?;
     let major = labels.get("server_version").and_then(|version| tools::major(version));
     let Some(slot) = keep_log(job)? else { return Ok(None) };
     let mut argv = vec![major.map_or_else(|| tools::find(COPY), |major| tools::of(major, COPY))?];

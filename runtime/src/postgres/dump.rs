@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::names::{self, GLOBALS};
 use super::{Abilities, Backup, Driver, DriverError, Job, text, tools};
-use crate::run::process::{ProcessError, Running};
+use crate::run::process::Running;
 
 /// The driver.
 pub struct Dump;
@@ -21,12 +21,15 @@ impl Driver for Dump {
     }
 
     fn back_up(&self, job: &Job<'_>) -> Result<Backup, DriverError> {
+        // An ordinary role may be kept from asking for the system identifier, and a dump needs no such right.
+        let labels = job.server_if_told()?;
+        job.same_cluster(&labels)?;
         let failed = |cause| DriverError::File { path: job.folder.to_path_buf(), cause };
         match fs::remove_dir_all(job.folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => crate::run::make_private(job.folder).map_err(failed)?,
         }
-        let mut backup = Backup::default();
+        let mut backup = Backup { labels, ..Backup::default() };
         let databases = match &job.postgres.database {
             Some(database) => vec![database.clone().into_bytes()],
             None => {
@@ -40,11 +43,6 @@ impl Driver for Dump {
         for database in &databases {
             dump(job, database)?;
         }
-        backup.labels = job.server().or_else(|error| match error {
-            // An ordinary role may not ask for the system identifier, and a dump needs no such right.
-            DriverError::Tool(ProcessError::Status { .. }) => Ok(super::Labels::new()),
-            error => Err(error),
-        })?;
         let listed = names::listed(databases.iter().map(Vec::as_slice));
         backup.labels.insert("databases".to_owned(), listed);
         Ok(backup)

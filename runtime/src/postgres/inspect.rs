@@ -49,8 +49,13 @@ pub struct Inspection<'a> {
 pub enum Standing {
     /// There is none.
     Missing,
-    /// Of the one with this system identifier.
-    Of(String),
+    /// Of a cluster.
+    Of {
+        /// Its system identifier.
+        system_id: String,
+        /// Those of the clusters whose place it took by an upgrade of the stanza.
+        earlier: Vec<String>,
+    },
     /// It cannot be told, in the tool's words.
     Unreadable(String),
 }
@@ -72,7 +77,7 @@ pub fn standing(repository: &Repository, stanza: &str, control: &Control) -> Res
     Ok(match (found.is_missing(), found.trouble(), found.system_id()) {
         (true, ..) => Standing::Missing,
         (_, Some(why), _) => Standing::Unreadable(why),
-        (_, None, Some(system)) => Standing::Of(system),
+        (_, None, Some(system_id)) => Standing::Of { system_id, earlier: found.earlier_system_ids() },
         (_, None, None) => Standing::Unreadable("`info` names no cluster".to_owned()),
     })
 }

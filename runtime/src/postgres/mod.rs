@@ -17,6 +17,7 @@
 pub mod basebackup;
 pub mod dump;
 pub mod harmless;
+pub mod identity;
 pub mod inspect;
 pub mod names;
 pub mod pgbackrest;
@@ -38,6 +39,7 @@ use std::time::Duration;
 
 use backplan_compiler::model::{Level, Postgres, PostgresDriver};
 use backplan_compiler::value::Hidden;
+use identity::Known;
 
 use crate::catalog::ids::RunId;
 use crate::control::{Control, Stopped};
@@ -80,6 +82,8 @@ pub struct Job<'a> {
     pub may_stream: bool,
     /// Where the driver builds: the source's `staging`, or a new and empty folder of this run.
     pub folder: &'a Path,
+    /// The cluster that earlier backups are of, where it must be the same.
+    pub known: Option<Known>,
     /// The repository's own, where it is kept apart from every archive.
     pub separate: Option<Apart>,
     /// Seconds that one program may take.
@@ -333,6 +337,19 @@ impl Job<'_> {
         let names = ["server_version", "system_id", "timeline"];
         let fields = rows.into_iter().next().into_iter().flatten();
         Ok(names.into_iter().zip(fields).map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    /// The same of a role that may not ask for all of it: then nothing.
+    fn server_if_told(&self) -> Result<Labels, DriverError> {
+        self.server().or_else(|error| match error {
+            DriverError::Tool(ProcessError::Status { .. }) => Ok(Labels::new()),
+            error => Err(error),
+        })
+    }
+
+    /// Refuses another cluster than the one that earlier backups are of.
+    fn same_cluster(&self, server: &Labels) -> Result<(), DriverError> {
+        self.known.as_ref().map_or(Ok(()), |known| known.hold_against(server, self.source))
     }
 
     /// Where the cluster's data directory is: as the plan says, else as the server does.

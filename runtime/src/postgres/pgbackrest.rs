@@ -15,11 +15,13 @@ use std::path::{Path, PathBuf};
 use backplan_compiler::model::Level;
 use info::{Listed, MARK, Stanza};
 
+use super::identity::SYSTEM_ID;
+use super::recovery::{command_word, quote};
 use super::repository::{KEY_FILE, Repository};
 use super::{Abilities, Apart, Backup, Driver, DriverError, Job, Labels, text, tools};
 use crate::run::process::{self, ProcessError, Program};
 
-/// The file that `archive_command` names: `pgbackrest --config=STAGING/pgbackrest.conf --stanza=S archive-push %p`.
+/// The file that `archive_command` names.
 pub const CONFIG: &str = "pgbackrest.conf";
 
 /// Statuses that another attempt does not change: bad options, missing settings, another cluster's stanza.
@@ -166,16 +168,23 @@ impl<'a> Tool<'a> {
     }
 
     fn refuse_another(&self, known: Option<&Stanza>) -> Result<(), DriverError> {
-        let Some(theirs) = known.and_then(Stanza::system_id) else { return Ok(()) };
-        match self.job.server()?.get("system_id") {
-            Some(system) if *system != theirs => Err(DriverError::Lasting(format!(
-                "the repository `{}` belongs to another cluster: its stanza `{}` has system identifier {theirs}, this cluster \
-                 {system}; {ANOTHER}",
-                self.repository.location(),
-                self.stanza,
-            ))),
-            _ => Ok(()),
+        let server = self.job.server()?;
+        let theirs = known.and_then(Stanza::system_id);
+        match server.get(SYSTEM_ID).zip(theirs) {
+            Some((system, theirs)) if *system != theirs => {
+                return Err(DriverError::Lasting(format!(
+                    "the repository `{}` belongs to another cluster: its stanza `{}` has system identifier {theirs}, this \
+                     cluster {system}; {ANOTHER}",
+                    self.repository.location(),
+                    self.stanza,
+                )));
+            }
+            _ => {}
         }
+        // An upgrade of the stanza says that it is meant.
+        let earlier = known.map(Stanza::earlier_system_ids).unwrap_or_default();
+        let is_meant = self.job.known.as_ref().is_some_and(|known| earlier.contains(&known.system_id));
+        if is_meant { Ok(()) } else { self.job.same_cluster(&server) }
     }
 
     /// The settings that backup, `archive_command` and restore share.
@@ -342,14 +351,14 @@ impl<'a> Tool<'a> {
 
     fn run(&self, command: &str, options: &[&str]) -> Result<(), DriverError> {
         let program = self.command(command, options);
-        process::run(&program, self.job.control, self.job.tell).map(drop).map_err(explain)
+        process::run(&program, self.job.control, self.job.tell).map(drop).map_err(|error| self.explain(error))
     }
 
     /// What the repository says of the stanza; `None`: it has none of this name, or nothing of it.
     fn info(&self) -> Result<Option<Stanza>, DriverError> {
         let program = self.command("info", &["--output=json"]);
         let silent: process::Tell = std::sync::Arc::new(|_| {});
-        let out = process::run(&program, self.job.control, &silent).map_err(explain)?;
+        let out = process::run(&program, self.job.control, &silent).map_err(|error| self.explain(error))?;
         let found = info::parse(&out).map_err(|error| {
             DriverError::Lasting(format!(
                 "pgBackRest's `info` cannot be understood: {error}; is it older than 2.45?"
@@ -371,6 +380,35 @@ impl<'a> Tool<'a> {
             return DriverError::Lasting(format!("{words}\n  {mend}"));
         }
         DriverError::Passing(words)
+    }
+
+    /// What to do about the statuses that everyone meets once.
+    fn explain(&self, error: ProcessError) -> DriverError {
+        let code = match &error {
+            ProcessError::Status { status, .. } => status.code(),
+            _ => None,
+        };
+        let line = || archive_line(&self.config, self.stanza);
+        let hint = match code {
+            Some(28 | 51) => ANOTHER.to_owned(),
+            Some(50) => "another backup or expire of this stanza runs".to_owned(),
+            Some(64) => "the disk of the repository is full".to_owned(),
+            Some(68) => format!("set in `postgresql.conf`, and reload the server:\n  {}", line()),
+            Some(82) => format!(
+                "no WAL arrived: see that `archive_mode` is on, and in the server's log why `archive_command` fails; it should be\n  {}",
+                line()
+            ),
+            Some(87) => format!(
+                "set in `postgresql.conf`, and restart the server:\n  archive_mode = on\n  {}",
+                line()
+            ),
+            _ => return DriverError::Tool(error),
+        };
+        let words = format!("{error}\n  {hint}");
+        match code {
+            Some(code) if LASTING.contains(&code) => DriverError::Lasting(words),
+            _ => DriverError::Passing(words),
+        }
     }
 }
 
@@ -396,27 +434,17 @@ fn refuse_old(version: &str) -> Result<(), DriverError> {
     )))
 }
 
-/// What to do about the statuses that everyone meets once.
-fn explain(error: ProcessError) -> DriverError {
-    let code = match &error {
-        ProcessError::Status { status, .. } => status.code(),
-        _ => None,
-    };
-    let hint = match code {
-        Some(28 | 51) => ANOTHER,
-        Some(50) => "another backup or expire of this stanza runs",
-        Some(64) => "the disk of the repository is full",
-        Some(68) => {
-            "set `archive_command` to `pgbackrest --config=STAGING/pgbackrest.conf --stanza=S archive-push %p`"
-        }
-        Some(82) => {
-            "no WAL arrived: see that `archive_mode` is on, and in the server's log why `archive_command` fails"
-        }
-        _ => return DriverError::Tool(error),
-    };
-    let words = format!("{error}\n  {hint}");
-    match code {
-        Some(code) if LASTING.contains(&code) => DriverError::Lasting(words),
-        _ => DriverError::Passing(words),
-    }
+/// The line of `postgresql.conf` by which a server archives into a repository with these settings.
+pub fn archive_line(config: &Path, stanza: &str) -> String {
+    let program = tools::find("pgbackrest").unwrap_or_else(|_| "pgbackrest".to_owned());
+    let words = [
+        program,
+        format!("--config={}", text(config)),
+        format!("--stanza={stanza}"),
+        "archive-push".to_owned(),
+    ];
+    let words: Vec<String> = words.iter().map(|word| command_word(word)).collect();
+    let command = format!("{} %p", words.join(" "));
+    // A path with a line break is in no settings file.
+    format!("archive_command = {}", quote(&command).unwrap_or(command))
 }

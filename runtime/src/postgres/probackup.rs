@@ -25,6 +25,9 @@ impl Driver for Probackup {
     }
 
     fn back_up(&self, job: &Job<'_>) -> Result<Backup, DriverError> {
+        // Of a catalogue that is new in each run the tool knows no other cluster.
+        let mut labels = job.server_if_told()?;
+        job.same_cluster(&labels)?;
         job.hand_over(job.folder)?;
         let tool = Tool::new(job)?;
         let mut warnings = tool.prepare()?;
@@ -43,7 +46,8 @@ impl Driver for Probackup {
         if made.mode != mode {
             warnings.push(format!("pg_probackup made a {} backup, not a {mode}", made.mode));
         }
-        Ok(Backup { labels: made.labels(), warnings, ..Backup::default() })
+        labels.extend(made.labels());
+        Ok(Backup { labels, warnings, ..Backup::default() })
     }
 
     fn expire(&self, job: &Job<'_>, labels: &Labels) -> Result<(), DriverError> {

@@ -98,6 +98,7 @@ pub fn ask(
         base: None,
         may_stream: false,
         folder: Path::new("/"),
+        known: None,
         separate: None,
         timeout: Some(LIMIT),
         control,

@@ -352,6 +352,9 @@ impl Worker {
     ) -> Result<Job<'a>, Failure> {
         let source = self.request.model.source(id);
         let no_secret = |error| Failure::lasting(format!("source `{}`: {error}", source.name));
+        // A cluster that is said to be meant is held against none.
+        let is_meant = self.request.new_clusters.contains(&source.name);
+        let known = self.levels().clusters.get(&id).filter(|_| !is_meant).cloned();
         let password = postgres.password.as_ref().map(|secret| self.secrets.fetch(secret));
         Ok(Job {
             source: &source.name,
@@ -362,6 +365,7 @@ impl Worker {
             base: None,
             may_stream: false,
             folder,
+            known,
             separate: None,
             timeout: source.timeout.map(Duration::from_secs),
             control,

@@ -20,6 +20,7 @@ use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{ArchiveRecord, Content, Manifest};
 use crate::catalog::prune::fact;
 use crate::catalog::runs::Catalog;
+use crate::postgres::identity::Known;
 use crate::recall::shelf::Shelf;
 
 /// The levels of a run.
@@ -31,6 +32,8 @@ pub struct Levels {
     grounds: BTreeMap<(ArchiveId, String), Grounds>,
     /// What the members of an archive that is whole each time are copied from.
     copies: BTreeMap<ArchiveId, Copies>,
+    /// Per Postgres source: the cluster that its backups are of.
+    pub clusters: BTreeMap<SourceId, Known>,
     /// Per source with a repository of its own.
     pub separate: BTreeMap<SourceId, SeparateNext>,
     /// The newest run of each source of an archive, and its newest full.
@@ -209,7 +212,11 @@ pub struct Stores {
 /// its index tells.
 pub fn levels(request: &Request, stores: &Stores, cache: &Cache, now: Timestamp) -> Levels {
     let model = &request.model;
-    let mut levels = Levels { separate: separates(request, stores, now), ..Levels::default() };
+    let mut levels = Levels {
+        separate: separates(request, stores, now),
+        clusters: clusters(model, stores),
+        ..Levels::default()
+    };
     for (index, archive) in model.archives.iter().enumerate() {
         let wanted = |name: &&str| request.only.is_empty() || request.only.contains(*name);
         let sources: BTreeSet<&str> =
@@ -258,6 +265,14 @@ pub fn levels(request: &Request, stores: &Stores, cache: &Cache, now: Timestamp)
         }
     }
     levels
+}
+
+/// The cluster that the backups of each Postgres source are of, in whatever store.
+fn clusters(model: &Model, stores: &Stores) -> BTreeMap<SourceId, Known> {
+    let runs = || stores.shelves.values().flat_map(|shelf| shelf.catalog.runs());
+    let sources = model.sources.iter().enumerate();
+    let sources = sources.filter(|(_, source)| matches!(source.kind, SourceKind::Postgres(_)));
+    sources.filter_map(|(at, source)| Some((SourceId(at), Known::of(runs(), &source.name)?))).collect()
 }
 
 /// What the backups in repositories of their own are to be.

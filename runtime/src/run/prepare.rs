@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use backplan_compiler::graph::{Occasion, StepGraph};
 use backplan_compiler::lower::{LowerError, lower, needed_reads};
-use backplan_compiler::model::Model;
+use backplan_compiler::model::{Model, SourceKind};
 use jiff::Timestamp;
 
 use super::cache::Cache;
@@ -81,6 +81,9 @@ pub enum PrepareError {
         /// The names there are.
         known: Vec<String>,
     },
+    /// `--new-cluster` names no Postgres source.
+    #[error("there is no Postgres source `{0}`, whose cluster could be new")]
+    NoCluster(String),
     /// The plan means what cannot be.
     #[error("{0}")]
     Plan(String),
@@ -121,7 +124,10 @@ pub fn prepare_run(request: Request) -> Result<Prepared, PrepareError> {
 /// Keeps for `plan status` that a run could not begin. Not where another one goes on, or the command line asked for what
 /// cannot be: that says nothing of the backups.
 pub(super) fn remember_refused(request: &Request, error: &PrepareError) {
-    if matches!(error, PrepareError::Busy(_) | PrepareError::UnknownSource { .. }) {
+    if matches!(
+        error,
+        PrepareError::Busy(_) | PrepareError::UnknownSource { .. } | PrepareError::NoCluster(_)
+    ) {
         return;
     }
     let plan =
@@ -151,6 +157,13 @@ fn admit(request: &Request) -> Result<(), PrepareError> {
     }
     if request.model.archives.is_empty() && request.model.separates.is_empty() {
         return Err(PrepareError::Nothing(plan()));
+    }
+    let is_cluster = |name: &&String| {
+        let mut sources = request.model.sources.iter();
+        sources.any(|source| source.name == **name && matches!(source.kind, SourceKind::Postgres(_)))
+    };
+    if let Some(name) = request.new_clusters.iter().find(|name| !is_cluster(name)) {
+        return Err(PrepareError::NoCluster(name.clone()));
     }
     let is_wanted = |name: &str| request.only.is_empty() || request.only.contains(name);
     let conflicts = settings::conflicts(&request.model, &is_wanted, &host_name());

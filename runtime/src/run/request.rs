@@ -23,6 +23,8 @@ pub struct Request {
     pub level: Option<Level>,
     /// `--only`: these sources; empty: all.
     pub only: BTreeSet<String>,
+    /// `--new-cluster`: these Postgres sources may be other clusters than they were.
+    pub new_clusters: BTreeSet<String>,
     /// `--adopt`: take over stores that belong to another machine or plan file.
     pub adopt: bool,
     /// Backplan's folder on this host.

@@ -295,7 +295,9 @@ fn what_the_server_cannot_rest_on_becomes_a_full() {
         Cluster::start_of(scenario.path("newer/usr/lib/postgresql/17/bin"), &scenario, "pg", "/bin/true");
     set(&other, "summarize_wal", "on");
     other.fill(10);
-    run(&scenario).status(3).says("is of another cluster");
+    run(&scenario).status(1).says("the server is another cluster");
+    let meant = scenario.plan(["run", "p.plan", "--new-cluster", "main"]);
+    meant.status(3).says("is of another cluster");
     assert_eq!(prior(&scenario, 5), None);
     drop(other);
     // An older server makes none, and that is no trouble.
@@ -303,7 +305,8 @@ fn what_the_server_cannot_rest_on_becomes_a_full() {
     let older = Cluster::start(&scenario, "pg", "/bin/true");
     older.fill(10);
     let rows = older.rows();
-    run(&scenario).status(0).says("is taken whole: run 00000005");
+    let meant = scenario.plan(["run", "p.plan", "--new-cluster", "main"]);
+    meant.status(0).says("is taken whole: run 00000005");
     run(&scenario).status(0).says("has no incremental base backup");
     assert_eq!((prior(&scenario, 6), prior(&scenario, 7)), (None, None));
     let data = super::restore(&scenario, "7", "main");
@@ -378,7 +381,9 @@ fn a_major_upgrade_begins_with_a_full_and_leaves_the_old_ones_usable() {
     let upgraded = Cluster::start_of(programs, &scenario, "pg", "/bin/true");
     upgraded.fill(3000);
     set(&upgraded, "summarize_wal", "on");
-    run(&scenario).status(0).says("is taken whole: run 00000001");
+    run(&scenario).status(1).says("another cluster").says("plan run --new-cluster main");
+    let meant = scenario.plan(["run", "p.plan", "--new-cluster", "main"]);
+    meant.status(0).says("is taken whole: run 00000001");
     upgraded.fill(300);
     let rows = upgraded.rows();
     run(&scenario).status(0);

@@ -57,6 +57,12 @@ impl Stanza {
         self.db.last().map(|db| db.system_id.to_string())
     }
 
+    /// The clusters that it was of before: those of which an upgrade of the stanza made it go on.
+    pub fn earlier_system_ids(&self) -> Vec<String> {
+        let earlier = self.db.split_last().map_or(&[][..], |(_, earlier)| earlier);
+        earlier.iter().map(|db| db.system_id.to_string()).collect()
+    }
+
     /// That cluster's version.
     pub fn server_version(&self) -> Option<String> {
         self.db.last().map(|db| db.version.clone())

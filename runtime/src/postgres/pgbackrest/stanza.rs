@@ -116,7 +116,9 @@ impl Tool<'_> {
             // It reads what it is to put from its standard input.
             let shell = ["sh", "-c", "exec \"$@\" < \"$0\""].map(str::to_owned);
             program.argv = shell.into_iter().chain([text(from)]).chain(program.argv).collect();
-            return process::run(&program, self.job.control, self.job.tell).map(drop).map_err(super::explain);
+            return process::run(&program, self.job.control, self.job.tell)
+                .map(drop)
+                .map_err(|error| self.explain(error));
         };
         let to = folder.join(to);
         if let Some(above) = to.parent() {
@@ -139,7 +141,7 @@ impl Tool<'_> {
         let mut program = self.command(command, &[]);
         program.argv.extend(operands.iter().map(|operand| (*operand).to_owned()));
         let silent: process::Tell = std::sync::Arc::new(|_| {});
-        let out = process::run(&program, self.job.control, &silent).map_err(super::explain)?;
+        let out = process::run(&program, self.job.control, &silent).map_err(|error| self.explain(error))?;
         Ok(String::from_utf8_lossy(&out).into_owned())
     }
 }
