@@ -44,4 +44,5 @@ pub mod sources;
 pub mod value;
 
 pub use compile::{Compiled, compile};
+pub use resolve::suggest::nearest;
 pub use resolve::{Resolved, import_paths, resolve};

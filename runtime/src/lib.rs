@@ -15,6 +15,7 @@
 //! | [`scan`] | walking the trees of a `files` source |
 //! | [`source`] | reading sources that are not plain files |
 //! | [`store`] | where artefacts go: the trait, and the folder store |
+//! | [`text`] | names of files as text |
 //! | [`wal`] | archives of the write-ahead log |
 
 pub mod artefact;
@@ -32,4 +33,5 @@ pub mod run;
 pub mod scan;
 pub mod source;
 pub mod store;
+pub mod text;
 pub mod wal;

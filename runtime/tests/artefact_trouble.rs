@@ -349,7 +349,7 @@ fn selections_take_folders_above_and_mappings_choose_the_place() {
     let artefact = View::from(open(&bytes));
     let to = scratch.path().join("to");
     let mut wanted = everything("", &to);
-    wanted.only = vec!["tree/links/second".to_string(), "modes/".to_string()];
+    wanted.only = ["tree/links/second", "modes/"].map(|text| support::pattern(text, "s")).into();
     let shown = preview(&artefact, &wanted).unwrap();
     let extracted = extract(&artefact, &wanted, &Control::default()).unwrap();
     assert_eq!(extracted.problems, []);
@@ -393,11 +393,16 @@ fn a_symbolic_link_that_is_there_leads_nowhere() {
     std::fs::create_dir(&outside).unwrap();
     std::os::unix::fs::symlink(&outside, to.join("tree/links")).unwrap();
     let mut wanted = everything("s", &to);
-    wanted.existing = Existing::Replace;
     let extracted = extract(&open(&bytes).into(), &wanted, &Control::default()).unwrap();
     assert!(extracted.problem_count > 0);
     assert!(extracted.problems.iter().all(|problem| problem.kind == ProblemKind::Exists));
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+    // Who is told to replaces the link, and not what it leads to.
+    wanted.existing = Existing::Replace;
+    let extracted = extract(&open(&bytes).into(), &wanted, &Control::default()).unwrap();
+    assert_eq!(extracted.problems, []);
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+    support::assert_same(&snapshot(&tree, false), &snapshot(&to.join("tree"), false));
 }
 
 #[test]

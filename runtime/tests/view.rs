@@ -15,7 +15,7 @@ use backplan_runtime::control::Control;
 use backplan_runtime::extract::{ProblemKind, Target, extract, preview};
 use rustix::fs::XattrFlags;
 use support::evolve::{copy, delta, difference, layer, pack_trees, view, whole};
-use support::{assert_same, everything, nasty, open, snapshot, text};
+use support::{assert_same, everything, nasty, open, pattern, snapshot, text};
 
 /// A tree at several moments, and the artefacts made of it: the first whole, the others differences.
 struct History {
@@ -290,8 +290,8 @@ fn patterns_and_targets_choose_from_all_layers() {
     let view = view(&history.layers);
     let to = history.scratch.path().join("to");
     let mut wanted = everything("s/tree/folder 1", &to);
-    wanted.only = vec!["er/file 4".into(), "new".into(), "file 7".into(), "file 1".into()];
-    wanted.only[0] = "**/file 4".into();
+    wanted.only =
+        ["**/file 4", "new", "file 7", "file 1"].map(|text| pattern(text, "s/tree/folder 1")).into();
     let done = extract(&view, &wanted, &Control::default()).unwrap();
     assert_eq!(done.problems, []);
     let folder = to.join("deep/er");
@@ -400,7 +400,7 @@ fn a_kind_that_changed_and_is_not_listed_is_a_problem_and_not_a_loss() {
     let to = scratch.path().join("to");
     let done = extract(&view(&layers), &everything("s/tree", &to), &Control::default()).unwrap();
     assert_eq!(done.problems.len(), 1, "{:?}", done.problems);
-    assert_eq!(done.problems[0].kind, ProblemKind::Exists);
+    assert_eq!(done.problems[0].kind, ProblemKind::InTheWay);
 }
 
 mod evolving {

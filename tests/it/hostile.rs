@@ -236,3 +236,24 @@ fn settings_of_tools_hold_no_options_and_no_paths() {
         assert!(!scenario.path("out").exists(), "{bad}");
     }
 }
+
+#[test]
+fn a_rehearsal_opens_no_database_but_the_restored_one() {
+    let declared = "source app: files {\n  paths = [\"app.db\", \"app.db-journal\"]\n}\n\narchive main {\n  from = all\n  to   = [store]\n}\n";
+    for (lay, said) in [
+        ("ln -s $PWD/live.db app.db; echo x > app.db-journal", "`app.db-journal`, `app.db`"),
+        ("cp live.db app.db; echo x > app.db-journal", "`app.db-journal`"),
+    ] {
+        let scenario = Scenario::new().file("p.plan", plan(declared));
+        shell(&scenario.path("."), &format!("sqlite3 live.db 'create table t (n)'; {lay}"));
+        let before = fs::read(scenario.path("live.db")).unwrap();
+        scenario.plan(["run"]);
+        forge(&scenario, "kind: files", "kind: sqlite");
+        scenario
+            .plan(["verify", "--rehearse", "--source", "app"])
+            .status(1)
+            .stdout_has("it is not one database file alone")
+            .stdout_has(said);
+        assert_eq!(fs::read(scenario.path("live.db")).unwrap(), before);
+    }
+}

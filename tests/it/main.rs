@@ -36,6 +36,7 @@ mod postgres;
 mod prune;
 mod reference;
 mod rehearse;
+mod restore_parts;
 mod run;
 mod run_dry;
 mod run_dry_oracle;

@@ -140,7 +140,7 @@ fn paths_begin_with_their_source_wherever_they_go() {
     assert_eq!(scenario.read("site/a"), "spoiled");
     scenario.plan(args.iter().chain(&["--overwrite"])).status(0);
     assert_eq!((scenario.read("site/a"), scenario.read("site/deep/b")), ("2".into(), "kept".into()));
-    restored(&scenario, &["--path", "nothing"]).status(1).stderr_has("nothing in run");
+    restored(&scenario, &["--path", "nothing"]).status(1).stderr_has("has no `nothing`");
 }
 
 #[test]

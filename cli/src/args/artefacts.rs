@@ -1,5 +1,6 @@
 //! Arguments of the commands that make backups or read them.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum, ValueHint};
@@ -120,9 +121,9 @@ pub struct LsArgs {
     /// A run: its id, its sequence number, or `latest`
     #[arg(value_name = "RUN")]
     pub run: String,
-    /// List this and what is below it: the source's name, then the path inside it
+    /// List this and what is below it, or what a pattern matches: the source's name, then the path inside it
     #[arg(value_name = "PATH")]
-    pub path: Option<String>,
+    pub path: Option<OsString>,
     /// Where to look.
     #[command(flatten)]
     pub place: WhereFile,
@@ -146,7 +147,7 @@ pub struct CatArgs {
     pub run: String,
     /// The file: the source's name, then the path inside it
     #[arg(value_name = "PATH")]
-    pub path: String,
+    pub path: OsString,
     /// Where to look.
     #[command(flatten)]
     pub place: WhereFile,
@@ -170,6 +171,9 @@ pub struct DiffRunArgs {
     /// The later run
     #[arg(value_name = "RUN")]
     pub after: String,
+    /// Compare only this path and what is below it, or what a pattern matches; may be given for several
+    #[arg(long = "path", value_name = "PATH|GLOB")]
+    pub paths: Vec<OsString>,
     /// Where to look.
     #[command(flatten)]
     pub place: WhereFile,
@@ -211,9 +215,9 @@ pub struct RestoreArgs {
     /// Restore this source only; may be given for several
     #[arg(long = "source", value_name = "SOURCE")]
     pub sources: Vec<String>,
-    /// Restore only paths like this, the source's name in front; may be given for several
-    #[arg(long = "path", value_name = "GLOB")]
-    pub paths: Vec<String>,
+    /// Restore only this path and what is below it, or what a pattern matches; may be given for several
+    #[arg(long = "path", value_name = "PATH|GLOB")]
+    pub paths: Vec<OsString>,
     /// The folder to restore into
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub to: Option<PathBuf>,

@@ -1,7 +1,11 @@
 //! `plan diff-run`
 
+use std::ffi::OsStr;
+
 use backplan_runtime::control::Control;
+use backplan_runtime::extract::Pick;
 use backplan_runtime::recall::compare::{Side, compare};
+use backplan_runtime::recall::paths::Paths;
 use backplan_runtime::recall::shelf::{Held, Shelves};
 
 use super::shelves::{choice, failure, open};
@@ -19,7 +23,13 @@ pub fn execute(args: &DiffRunArgs, global: &Global, console: &mut Console) -> Re
     let shelves = open(&plan, &args.place.store, global, console)?;
     let (before, after) = (run(&shelves, &args.before)?, run(&shelves, &args.after)?);
     let runs = (before.manifest.run.to_string(), after.manifest.run.to_string());
-    let (before, after) = (side(&before)?, side(&after)?);
+    let (old, new) = (side(&before)?, side(&after)?);
+    let only = args
+        .paths
+        .iter()
+        .map(|asked| picks((&before, &old), (&after, &new), asked))
+        .collect::<Result<Vec<_>, _>>()?
+        .concat();
     let control = Control::default();
     let mut tally = Tally::default();
     if args.format == Format::Json {
@@ -28,8 +38,12 @@ pub fn execute(args: &DiffRunArgs, global: &Global, console: &mut Console) -> Re
             runs.0, runs.1
         ));
     }
-    for change in compare(&before, &after, &control) {
+    for change in compare(&old, &new, &control) {
         let change = change.map_err(|error| failure(&error))?;
+        let entry = change.entry();
+        if !only.is_empty() && !only.iter().any(|pick| pick.covers(&entry.path, entry.kind)) {
+            continue;
+        }
         match args.format {
             Format::Human => console.answer(&change_line(&change, console.answers())),
             Format::Json => {
@@ -58,6 +72,22 @@ fn run<'a>(shelves: &'a Shelves, run: &str) -> Result<Held<'a>, Failure> {
 }
 
 fn side<'a>(held: &Held<'a>) -> Result<Side<'a>, Failure> {
-    let chains = held.pieces.iter().map(|piece| piece.chain(&|_| true)).collect::<Result<Vec<_>, _>>();
-    chains.map(Side::new).map_err(|error| failure(&error))
+    held.chains(&|_| true).map(Side::new).map_err(|error| failure(&error))
+}
+
+/// What is meant by a path in either run.
+fn picks(
+    (before, old): (&Held<'_>, &Side<'_>),
+    (after, new): (&Held<'_>, &Side<'_>),
+    asked: &OsStr,
+) -> Result<Vec<Pick>, Failure> {
+    let (earlier, later) = (Paths::of(before, &[]), Paths::of(after, &[]));
+    let found = |paths: &Paths, side: &Side<'_>| paths.found(&side.chains(), asked);
+    let (was, is) = (found(&earlier, old), found(&later, new));
+    let picks = [was.map_err(|error| failure(&error))?, is.map_err(|error| failure(&error))?];
+    let picks: Vec<Pick> = picks.into_iter().flatten().flatten().collect();
+    match picks.is_empty() {
+        false => Ok(picks),
+        true => Err(failure(&later.absent(&new.chains(), asked).unwrap_or_else(|error| error))),
+    }
 }

@@ -1,19 +1,22 @@
 //! `plan ls` and `plan cat`
 
+use std::ffi::OsStr;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 
-use backplan_runtime::artefact::{Entry, Kind, LayerError, ReadError};
-use backplan_runtime::catalog::manifest::Manifest;
+use backplan_runtime::artefact::{Entry, Kind, LayerError, Live, ReadError};
 use backplan_runtime::control::Control;
+use backplan_runtime::extract::{Pick, Picks, Taken};
 use backplan_runtime::recall::RecallError;
 use backplan_runtime::recall::chain::Chain;
-use backplan_runtime::recall::shelf::{Held, Piece, Shelves};
+use backplan_runtime::recall::paths::Paths;
+use backplan_runtime::recall::shelf::{Held, Shelves};
 
 use super::shelves::{choice, failure, open};
 use crate::args::{CatArgs, Format, Global, LsArgs, PlanFile};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
-use crate::render::backups::{EntryRow, entry_line};
+use crate::render::backups::{EntryRow, entry_line, printable};
 
 /// Lists what a backup holds.
 ///
@@ -22,36 +25,71 @@ use crate::render::backups::{EntryRow, entry_line};
 pub fn list(args: &LsArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
     let plan = PlanFile { file: args.place.file.clone() };
     let shelves = open(&plan, &args.place.store, global, console)?;
-    let path = args.path.as_deref().unwrap_or("").trim_matches('/');
-    let held = run(&shelves, &args.run, path)?;
-    let mut found = false;
-    let mut first = true;
-    if args.format == Format::Json {
-        console.answer("{\"format\":1,\"entries\":[");
-    }
-    for piece in holding(&held, path) {
-        let chain = opened(piece, path)?;
-        for live in chain.view.below(path.as_bytes()) {
+    let asked = args.path.as_deref().filter(|path| !path.as_bytes().iter().all(|byte| *byte == b'/'));
+    let held = run(&shelves, &args.run, asked)?;
+    let chains = opened(&held, asked)?;
+    let picks = match asked {
+        None => None,
+        Some(asked) => Some(found(&held, &chains, asked)?),
+    };
+    let mut rows = Rows { format: args.format, first: true };
+    rows.begin(console);
+    'all: for chain in &chains {
+        let mut wanted = picks.as_deref().map(Picks::new);
+        for live in entries(chain, picks.as_deref()) {
             let entry = live.map_err(|error| failure(&chain.error(error)))?.entry;
-            found = true;
-            match args.format {
-                Format::Human => console.answer(&entry_line(&entry)),
-                Format::Json => {
-                    let row = serde_json::to_string(&EntryRow::new(&entry)).unwrap_or_default();
-                    console.answer(if first { "\n" } else { ",\n" });
-                    console.answer(&row);
-                }
+            if wanted.as_mut().is_none_or(|wanted| wanted.take(&entry.path, entry.kind) != Taken::No) {
+                rows.row(&entry, console);
             }
-            first = false;
             if console.is_deaf() {
-                return Ok(Status::Done);
+                break 'all;
             }
         }
     }
-    if args.format == Format::Json {
-        console.answer("\n]}\n");
+    rows.end(console);
+    Ok(Status::Done)
+}
+
+/// The entries among which those that are wanted are: not all where each has a name.
+fn entries<'c>(
+    chain: &'c Chain<'_>,
+    picks: Option<&[Pick]>,
+) -> Box<dyn Iterator<Item = Result<Live, LayerError>> + 'c> {
+    match picks {
+        Some([Pick::Path(path)]) => Box::new(chain.view.below(path)),
+        _ => Box::new(chain.view.entries()),
     }
-    if found || path.is_empty() { Ok(Status::Done) } else { Err(no_entry(held.manifest, path)) }
+}
+
+/// The answer of `ls`, entry by entry.
+struct Rows {
+    format: Format,
+    first: bool,
+}
+
+impl Rows {
+    fn begin(&self, console: &mut Console) {
+        if self.format == Format::Json {
+            console.answer("{\"format\":1,\"entries\":[");
+        }
+    }
+
+    fn row(&mut self, entry: &Entry, console: &mut Console) {
+        match self.format {
+            Format::Human => console.answer(&entry_line(entry)),
+            Format::Json => {
+                console.answer(if self.first { "\n" } else { ",\n" });
+                console.answer(&serde_json::to_string(&EntryRow::new(entry)).unwrap_or_default());
+            }
+        }
+        self.first = false;
+    }
+
+    fn end(&self, console: &mut Console) {
+        if self.format == Format::Json {
+            console.answer("\n]}\n");
+        }
+    }
 }
 
 /// Prints one file of a backup.
@@ -61,15 +99,21 @@ pub fn list(args: &LsArgs, global: &Global, console: &mut Console) -> Result<Sta
 pub fn print(args: &CatArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
     let plan = PlanFile { file: args.place.file.clone() };
     let shelves = open(&plan, &args.place.store, global, console)?;
-    let path = args.path.trim_matches('/');
-    let held = run(&shelves, &args.run, path)?;
-    for piece in holding(&held, path) {
-        let chain = opened(piece, path)?;
-        let live = chain.view.find(path.as_bytes()).map_err(|error| failure(&chain.error(error)))?;
+    let held = run(&shelves, &args.run, Some(&args.path))?;
+    let chains = opened(&held, Some(&args.path))?;
+    let all: Vec<&Chain<'_>> = chains.iter().collect();
+    let paths = Paths::of(&held, &[]);
+    let named = paths.named(&all, &args.path).map_err(|error| failure(&error))?;
+    let path = match named.as_slice() {
+        [path] => path,
+        [] => return Err(absent(&paths, &all, &args.path)),
+        several => return Err(ambiguous(&args.path, several)),
+    };
+    for chain in &chains {
+        let live = chain.view.find(path).map_err(|error| failure(&chain.error(error)))?;
         let Some(live) = live else { continue };
-        must_be_file(&live.entry, path)?;
-        let done = chain.view.cat(&live, &mut Out(console), &Control::default());
-        return match done {
+        must_be_file(&live.entry)?;
+        return match chain.view.cat(&live, &mut Out(console), &Control::default()) {
             Ok(_) => Ok(Status::Done),
             Err(LayerError { cause: ReadError::Output(error), .. })
                 if error.kind() == io::ErrorKind::BrokenPipe =>
@@ -79,27 +123,48 @@ pub fn print(args: &CatArgs, global: &Global, console: &mut Console) -> Result<S
             Err(error) => Err(failure(&chain.error(error))),
         };
     }
-    Err(no_entry(held.manifest, path))
+    Err(absent(&paths, &all, &args.path))
+}
+
+fn ambiguous(asked: &OsStr, several: &[Vec<u8>]) -> Failure {
+    let names: Vec<String> = several.iter().map(|path| format!("`{}`", printable(path))).collect();
+    Failure::usage(format!("`{}` names several files: {}", printable(asked.as_bytes()), names.join(", ")))
+        .help("give the path with its source's name in front")
 }
 
 /// The run, with all that any store has of it. With a path whose source is known, the newest run is the newest that
 /// holds this source.
-fn run<'a>(shelves: &'a Shelves, run: &str, path: &str) -> Result<Held<'a>, Failure> {
+fn run<'a>(shelves: &'a Shelves, run: &str, path: Option<&OsStr>) -> Result<Held<'a>, Failure> {
     let choice = choice(run, None)?;
-    let source = path.split('/').next().filter(|source| !source.is_empty());
-    let held = shelves.held(&choice, source).or_else(|_| shelves.held(&choice, None));
+    let source = path.and_then(source_in);
+    let held = shelves.held(&choice, source.as_deref()).or_else(|_| shelves.held(&choice, None));
     held.map_err(|error| failure(&error))
 }
 
-/// The archives that may hold a path: all of them for an empty one.
-fn holding<'a>(held: &'a Held<'a>, path: &str) -> impl Iterator<Item = &'a Piece<'a>> + use<'a> {
-    let source = path.split('/').next().unwrap_or_default().to_owned();
-    held.pieces.iter().filter(move |piece| {
-        source.is_empty() || piece.archive.contents.iter().any(|content| content.source == source)
-    })
+/// What would be the source's name in a path.
+fn source_in(path: &OsStr) -> Option<String> {
+    let first = path.as_bytes().split(|byte| *byte == b'/').find(|part| !part.is_empty())?;
+    String::from_utf8(first.to_vec()).ok()
 }
 
-fn must_be_file(entry: &Entry, path: &str) -> Result<(), Failure> {
+/// What the run's archives rest on, as far as the path needs it.
+fn opened<'a>(held: &Held<'a>, path: Option<&OsStr>) -> Result<Vec<Chain<'a>>, Failure> {
+    let named = path.and_then(source_in).filter(|source| held.sources().contains(source.as_str()));
+    held.chains(&|other| named.as_deref().is_none_or(|named| named == other)).map_err(|error| failure(&error))
+}
+
+fn found(held: &Held<'_>, chains: &[Chain<'_>], asked: &OsStr) -> Result<Vec<Pick>, Failure> {
+    let all: Vec<&Chain<'_>> = chains.iter().collect();
+    let paths = Paths::of(held, &[]);
+    let picks = paths.found(&all, asked).map_err(|error| failure(&error))?;
+    picks.ok_or_else(|| absent(&paths, &all, asked))
+}
+
+fn absent(paths: &Paths, chains: &[&Chain<'_>], asked: &OsStr) -> Failure {
+    failure(&paths.absent(chains, asked).unwrap_or_else(|error| error))
+}
+
+fn must_be_file(entry: &Entry) -> Result<(), Failure> {
     let what = match entry.kind {
         Kind::File | Kind::HardLink => return Ok(()),
         Kind::Directory => "a folder",
@@ -107,17 +172,7 @@ fn must_be_file(entry: &Entry, path: &str) -> Result<(), Failure> {
         Kind::Fifo => "a named pipe",
         Kind::CharDevice | Kind::BlockDevice => "a device",
     };
-    Err(failure(&RecallError::NotFile { path: path.to_owned(), what }))
-}
-
-fn no_entry(manifest: &Manifest, path: &str) -> Failure {
-    failure(&RecallError::NoEntry { run: manifest.run.to_string(), path: path.to_owned() })
-}
-
-/// What the archive rests on, as far as the path needs it.
-fn opened<'a>(piece: &Piece<'a>, path: &str) -> Result<Chain<'a>, Failure> {
-    let source = path.split('/').next().unwrap_or_default();
-    piece.chain(&|other| source.is_empty() || other == source).map_err(|error| failure(&error))
+    Err(failure(&RecallError::NotFile { path: printable(&entry.path), what }))
 }
 
 /// The answer, as something to write to.

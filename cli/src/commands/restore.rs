@@ -55,7 +55,6 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
     for text in &restore.left {
         console.complain(&format!("warning: {text}\n"));
     }
-    let is_all = lacking.is_empty() && (restore.left.is_empty() || !args.paths.is_empty());
     let control = Control::default();
     let (outcome, signal) = if args.dry_run {
         (restore.preview(), None)
@@ -69,15 +68,16 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
         ));
         return Ok(signal);
     }
-    let outcome = outcome.map_err(|error| failure(&error))?;
-    if outcome.entries == 0 && outcome.problem_count == 0 && !args.paths.is_empty() {
-        return Err(Failure::new(format!("nothing in run {} matches `--path`", manifest.run))
-            .help("`plan ls` shows the paths; each begins with its source's name"));
+    let mut outcome = outcome.map_err(|error| failure(&error))?;
+    for text in &outcome.warnings {
+        console.complain(&format!("warning: {text}\n"));
     }
+    outcome.not_restored.splice(0..0, lacking);
     match args.format {
         Format::Human => console.answer(&backups::restored(&outcome, args.dry_run, console.answers())),
         Format::Json => console.answer(&json::document(&outcome)),
     }
+    let is_all = outcome.not_restored.is_empty() && outcome.warnings.is_empty();
     Ok(match (outcome.problem_count, is_all) {
         (1.., _) => Status::Failed,
         (0, false) => Status::Warnings,

@@ -9,6 +9,7 @@ use backplan_runtime::recall::cluster::Outcome as Cluster;
 use backplan_runtime::recall::log::check::CheckedLog;
 use backplan_runtime::recall::repositories::CheckedRepository;
 use backplan_runtime::recall::restore::Outcome;
+pub use backplan_runtime::text::printable;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -183,27 +184,6 @@ pub fn entry_line(entry: &Entry) -> String {
     };
     let owner = format!("{}:{}", entry.uid, entry.gid);
     format!("{}{} {owner:<11} {size:>12} {when} {path}{link}\n", kind(entry.kind).0, permissions(entry.mode))
-}
-
-/// Text as it is, other bytes and what would steer a terminal as `\xNN`.
-pub fn printable(bytes: &[u8]) -> String {
-    let mut out = String::new();
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            if c.is_control() || harmless(&c.to_string()) != c.to_string() {
-                let mut buffer = [0; 4];
-                for byte in c.encode_utf8(&mut buffer).bytes() {
-                    let _ = write!(out, "\\x{byte:02x}");
-                }
-            } else {
-                out.push(c);
-            }
-        }
-        for byte in chunk.invalid() {
-            let _ = write!(out, "\\x{byte:02x}");
-        }
-    }
-    out
 }
 
 fn time(entry: &Entry) -> Option<Timestamp> {

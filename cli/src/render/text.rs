@@ -1,5 +1,7 @@
 //! Text that a terminal can be trusted with.
 
+use backplan_runtime::text::steers;
+
 /// `text` with everything replaced that would steer a terminal or reorder a line, byte for byte, so that offsets into
 /// it stay right. Ends of lines and tabs stay.
 pub fn harmless(text: &str) -> String {
@@ -15,11 +17,6 @@ pub fn harmless(text: &str) -> String {
         }
     }
     out
-}
-
-fn steers(c: char) -> bool {
-    let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    reorders || (c.is_control() && c != '\n' && c != '\t')
 }
 
 #[cfg(test)]

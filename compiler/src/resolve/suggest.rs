@@ -6,7 +6,7 @@ pub(crate) fn did_you_mean<'k>(written: &str, known: impl IntoIterator<Item = &'
 }
 
 /// The known name that differs least: up to a third of its letters, or one letter in short names.
-pub(crate) fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let most = (written.chars().count() / 3).max(1);
     known
         .into_iter()

@@ -20,6 +20,7 @@ use crate::artefact::{LayerError, View};
 use crate::control::{Control, Stopped};
 use place::Place;
 use run::Run;
+pub use select::{Pattern, Pick, Picks, Taken};
 use select::{Selected, Selector, select};
 
 /// What to put where.
@@ -29,9 +30,8 @@ pub struct Extraction {
     /// one that is below none is not extracted. `--to DIR` is the empty prefix; `--source S` is `S`; in place, each
     /// `paths` entry's inner path with its absolute one.
     pub targets: Vec<Target>,
-    /// Patterns by gitignore's rules, anchored at each prefix; an entry is extracted if it or a folder above it matches
-    /// one. No pattern: everything.
-    pub only: Vec<String>,
+    /// What is wanted; nothing in particular: everything.
+    pub only: Vec<Pick>,
     /// What happens to files that are there already.
     pub existing: Existing,
     /// Whether owners are restored; `None`: as far as the account may.
@@ -102,6 +102,11 @@ pub struct Extracted {
     pub foreign: u64,
     /// The first of those owners and groups.
     pub owners: BTreeSet<(u32, u32)>,
+    /// Files that were not whole when they were packed: they shrank, or could not be read to the end, and zeros stand for
+    /// the rest.
+    pub maimed: u64,
+    /// The first of them.
+    pub maimed_first: Vec<Vec<u8>>,
     /// What could not be put back, or not wholly: the first ones word for word.
     pub problems: Vec<Problem>,
     /// How many problems there were.
@@ -183,7 +188,7 @@ pub struct Preview {
 /// What [`extract`] would put back; touches nothing.
 ///
 /// # Errors
-/// When the index cannot be read or a pattern means nothing.
+/// When the index cannot be read.
 pub fn preview(view: &View, extraction: &Extraction) -> Result<Preview, ExtractError> {
     Ok(Choice::of(view, extraction)?.preview())
 }
@@ -208,11 +213,16 @@ impl<'a> Choice<'a> {
     /// Those of an extraction; touches nothing.
     ///
     /// # Errors
-    /// When the index cannot be read or a pattern means nothing.
+    /// When the index cannot be read.
     pub fn of(view: &'a View, extraction: &'a Extraction) -> Result<Choice<'a>, ExtractError> {
-        let selector = Selector::new(extraction)?;
-        let selected = select(view, &selector)?;
+        let selector = Selector::new(extraction);
+        let selected = select(view, &selector, &extraction.only)?;
         Ok(Choice { view, extraction, selector, selected })
+    }
+
+    /// Which of what is wanted there is.
+    pub fn matched(&self) -> &[bool] {
+        &self.selected.matched
     }
 
     /// How much it is.

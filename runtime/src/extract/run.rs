@@ -23,6 +23,8 @@ use crate::control::Control;
 const PROBLEMS_KEPT: usize = 200;
 /// Owners that are told of where they could not be kept.
 const OWNERS_KEPT: usize = 5;
+/// Files that are named of those that were not whole when they were packed.
+const MAIMED_KEPT: usize = 10;
 
 /// An entry that is believed, and waits for its turn.
 struct Waiting {
@@ -195,6 +197,12 @@ impl<'a> Run<'a> {
                 let mut report = lock(&self.report);
                 report.entries += 1;
                 report.foreign += u64::from(dressed.foreign.is_some());
+                if entry.flags.has(Flags::DAMAGED) || entry.flags.has(Flags::SHRANK) {
+                    report.maimed += 1;
+                    if report.maimed_first.len() < MAIMED_KEPT {
+                        report.maimed_first.push(entry.path.clone());
+                    }
+                }
                 if let Some(owner) = dressed.foreign.filter(|_| report.owners.len() < OWNERS_KEPT) {
                     report.owners.insert(owner);
                 }

@@ -1,41 +1,149 @@
-//! Which entries are extracted, and where each goes.
+//! Which entries are wanted, and where each goes.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use super::{ExtractError, Extraction};
 use crate::artefact::agree::is_at_or_below;
 use crate::artefact::layout::Placement;
-use crate::artefact::{Entry, Kind, Live, View};
+use crate::artefact::{Entry, Kind, LayerError, Live, View};
 
-/// Decides entry by entry.
+/// What somebody wants of a tree; with it comes all that is below.
+#[derive(Debug, Clone)]
+pub enum Pick {
+    /// The entry at this path of the tree, whatever characters it has.
+    Path(Vec<u8>),
+    /// The entries that a pattern matches.
+    Pattern(Pattern),
+}
+
+/// A pattern by gitignore's rules.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    matcher: Gitignore,
+    /// Paths of the tree at which it may begin.
+    anchors: Arc<[Vec<u8>]>,
+}
+
+impl Pattern {
+    /// Reads one; it is held against each entry's path below each of `anchors` that the entry is below.
+    ///
+    /// # Errors
+    /// [`ExtractError::Pattern`].
+    pub fn new(text: &str, anchors: Arc<[Vec<u8>]>) -> Result<Pattern, ExtractError> {
+        let bad = |cause: ignore::Error| ExtractError::Pattern {
+            pattern: text.to_owned(),
+            cause: cause.to_string(),
+        };
+        // What is wanted has no exceptions and no comments: these are names that begin so.
+        let escape = if text.starts_with(['!', '#']) { "\\" } else { "" };
+        let mut builder = GitignoreBuilder::new(".");
+        builder.add_line(None, &format!("{escape}{text}")).map_err(bad)?;
+        Ok(Pattern { matcher: builder.build().map_err(bad)?, anchors })
+    }
+
+    fn matches(&self, path: &[u8], kind: Kind) -> bool {
+        self.anchors.iter().filter(|anchor| is_at_or_below(path, anchor)).any(|anchor| {
+            let below = &path[anchor.len()..];
+            let below = below.strip_prefix(b"/").unwrap_or(below);
+            let below = Path::new(OsStr::from_bytes(below));
+            !below.as_os_str().is_empty() && self.matcher.matched(below, kind == Kind::Directory).is_ignore()
+        })
+    }
+}
+
+impl Pick {
+    /// Whether it names an entry or a folder above it.
+    pub fn covers(&self, path: &[u8], kind: Kind) -> bool {
+        match self {
+            Pick::Path(wanted) => is_at_or_below(path, wanted),
+            Pick::Pattern(pattern) => {
+                let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+                let mut above = slashes.map(|(at, _)| &path[..at]);
+                pattern.matches(path, kind) || above.any(|folder| pattern.matches(folder, Kind::Directory))
+            }
+        }
+    }
+
+    fn names(&self, path: &[u8], kind: Kind) -> bool {
+        match self {
+            Pick::Path(wanted) => path == wanted,
+            Pick::Pattern(pattern) => pattern.matches(path, kind),
+        }
+    }
+}
+
+/// What is wanted, held against entries in path order. Nothing in particular is everything.
+#[derive(Debug)]
+pub struct Picks<'p> {
+    picks: &'p [Pick],
+    matched: Vec<bool>,
+    whole: Option<Vec<u8>>,
+}
+
+/// How an entry is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// Not.
+    No,
+    /// By itself.
+    Named,
+    /// As a part of a folder that is wanted.
+    Inside,
+}
+
+impl<'p> Picks<'p> {
+    /// Of these, any.
+    pub fn new(picks: &'p [Pick]) -> Picks<'p> {
+        Picks { picks, matched: vec![false; picks.len()], whole: None }
+    }
+
+    /// Whether the next entry in path order is wanted.
+    pub fn take(&mut self, path: &[u8], kind: Kind) -> Taken {
+        let inside = self.whole.as_ref().is_some_and(|folder| is_at_or_below(path, folder));
+        if inside && self.matched.iter().all(|matched| *matched) {
+            return Taken::Inside;
+        }
+        let mut named = self.picks.is_empty();
+        for (pick, matched) in self.picks.iter().zip(&mut self.matched) {
+            if pick.names(path, kind) {
+                (named, *matched) = (true, true);
+            }
+        }
+        match (inside, named) {
+            (true, _) => Taken::Inside,
+            (false, false) => Taken::No,
+            (false, true) => {
+                if kind == Kind::Directory {
+                    self.whole = Some(path.to_vec());
+                }
+                Taken::Named
+            }
+        }
+    }
+
+    /// Which of the picks named something.
+    pub fn matched(&self) -> &[bool] {
+        &self.matched
+    }
+}
+
+/// Where entries go.
 pub struct Selector {
     prefixes: Vec<(usize, Vec<u8>)>,
-    patterns: Option<Gitignore>,
 }
 
 impl Selector {
     /// For an extraction.
-    ///
-    /// # Errors
-    /// [`ExtractError::Pattern`].
-    pub fn new(extraction: &Extraction) -> Result<Selector, ExtractError> {
+    pub fn new(extraction: &Extraction) -> Selector {
         let of = |(index, target): (usize, &super::Target)| (index, target.prefix.clone());
         let mut prefixes: Vec<_> = extraction.targets.iter().enumerate().map(of).collect();
         prefixes.sort_by_key(|(_, prefix)| std::cmp::Reverse(prefix.len()));
-        let mut builder = GitignoreBuilder::new(".");
-        let bad = |pattern: &str, cause: ignore::Error| ExtractError::Pattern {
-            pattern: pattern.to_string(),
-            cause: cause.to_string(),
-        };
-        for pattern in &extraction.only {
-            builder.add_line(None, pattern).map_err(|cause| bad(pattern, cause))?;
-        }
-        let patterns = builder.build().map_err(|cause| bad("", cause))?;
-        Ok(Selector { prefixes, patterns: (!extraction.only.is_empty()).then_some(patterns) })
+        Selector { prefixes }
     }
 
     /// The target that an entry goes to, and its path below that one.
@@ -43,20 +151,6 @@ impl Selector {
         let (target, prefix) = self.prefixes.iter().find(|(_, prefix)| is_at_or_below(path, prefix))?;
         let below = &path[prefix.len()..];
         Some((*target, below.strip_prefix(b"/").unwrap_or(below)))
-    }
-
-    /// Whether a pattern names the entry itself. Patterns may start at the artefact's own root, that is with a source's
-    /// name, or below a target's prefix; where that is the artefact's root, also in a source's folder.
-    fn is_named(&self, entry: &Entry, below: &[u8]) -> bool {
-        let Some(patterns) = &self.patterns else { return true };
-        let is_folder = entry.kind == Kind::Directory;
-        let matches = |path: &[u8]| {
-            !path.is_empty() && patterns.matched(Path::new(OsStr::from_bytes(path)), is_folder).is_ignore()
-        };
-        let in_source = (below.len() == entry.path.len())
-            .then(|| below.iter().position(|byte| *byte == b'/').map(|at| &below[at + 1..]))
-            .flatten();
-        matches(&entry.path) || matches(below) || in_source.is_some_and(matches)
     }
 }
 
@@ -69,6 +163,8 @@ pub struct Selected {
     pub entries: u64,
     /// Bytes of files.
     pub bytes: u64,
+    /// Which of the picks named something that has a target.
+    pub matched: Vec<bool>,
 }
 
 impl Selected {
@@ -83,31 +179,36 @@ impl Selected {
 ///
 /// # Errors
 /// When an index cannot be read.
-pub fn select(view: &View, selector: &Selector) -> Result<Selected, ExtractError> {
+pub fn select(view: &View, selector: &Selector, only: &[Pick]) -> Result<Selected, LayerError> {
     let mut selected = Selected::default();
     selected.layers.resize_with(view.artefacts().len(), Vec::new);
-    let mut whole: Option<Vec<u8>> = None;
+    let mut picks = Picks::new(only);
     let mut above: Vec<(Vec<u8>, u32, Placement)> = Vec::new();
     for live in view.entries() {
         let Live { entry, spot } = live?;
-        let Some((_, below)) = selector.target(&entry.path) else { continue };
+        if selector.target(&entry.path).is_none() {
+            continue;
+        }
         let (block, row) = (spot.block, spot.row);
         let placement = Placement { member: entry.member as u32, start: entry.start, block, row, order: 0 };
-        above.retain(|(folder, ..)| is_at_or_below(&entry.path, folder));
-        let inside = whole.as_ref().is_some_and(|folder| is_at_or_below(&entry.path, folder));
-        if inside || selector.is_named(&entry, below) {
-            above.drain(..).for_each(|(_, layer, folder)| selected.take(layer, folder));
-            selected.take(spot.layer, placement);
-            if entry.kind == Kind::File {
-                selected.bytes += entry.size;
-            }
-            if !inside && entry.kind == Kind::Directory {
-                whole = Some(entry.path);
-            }
-        } else if entry.kind == Kind::Directory {
-            above.push((entry.path, spot.layer, placement));
+        while above.last().is_some_and(|(folder, ..)| !is_at_or_below(&entry.path, folder)) {
+            above.pop();
         }
+        if picks.take(&entry.path, entry.kind) == Taken::No {
+            if entry.kind == Kind::Directory {
+                above.push((entry.path, spot.layer, placement));
+            }
+            continue;
+        }
+        above.drain(..).for_each(|(_, layer, folder)| selected.take(layer, folder));
+        selected.take(spot.layer, placement);
+        selected.bytes += bytes(&entry);
     }
     selected.layers.iter_mut().for_each(|placements| placements.sort_unstable());
+    selected.matched = picks.matched().to_vec();
     Ok(selected)
+}
+
+fn bytes(entry: &Entry) -> u64 {
+    if entry.kind == Kind::File { entry.size } else { 0 }
 }

@@ -11,14 +11,17 @@
 //! ```
 
 use std::fs::{self, DirBuilder, File};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::fs::{AtFlags, Mode, OFlags, symlinkat, unlinkat};
+use rustix::io::Errno;
 
 use super::chain::Chain;
 use super::cluster::{ClusterError, Space, file, laid, record, told};
 use super::shelf::{Held, Shelves};
+use crate::beneath;
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::SourceRecord;
 use crate::catalog::runs::Choice;
@@ -30,6 +33,8 @@ use crate::run::process::{self, ProcessError, Program, Tell};
 
 const LAYERS: &str = ".backplan-layers";
 const WHOLE: &str = "whole";
+/// The folder of a data directory that leads to its tablespaces.
+const LINKS: &str = "pg_tblspc";
 const COMBINE: &str = "pg_combinebackup";
 
 /// A backup of a chain.
@@ -117,17 +122,23 @@ pub(super) fn extraction(source: &str, data: &Path, spaces: &[Space]) -> Extract
     }
 }
 
-/// Points the data directory's links to where its tablespaces lie.
+/// Points the data directory's links to where its tablespaces lie; the folder of the links must be one.
 pub(super) fn link(data: &Path, spaces: &[Space]) -> Result<(), ClusterError> {
-    let places = data.join("pg_tblspc");
+    if spaces.is_empty() {
+        return Ok(());
+    }
+    let places = data.join(LINKS);
+    let bad = |cause: Errno| file(&places)(cause.into());
+    let opened = File::open(data).map_err(file(data))?;
+    let folder = OFlags::RDONLY | OFlags::DIRECTORY;
+    let folder = beneath::open(&opened, LINKS.as_bytes(), folder, Mode::empty()).map_err(bad)?;
     for space in spaces {
-        let link = places.join(&space.oid);
-        match fs::remove_file(&link) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file(&link)(error)),
-            _ => {}
+        match unlinkat(&folder, &space.oid, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(cause) => return Err(bad(cause)),
         }
         let to = std::path::absolute(&space.to).map_err(file(&space.to))?;
-        symlink(to, &link).map_err(file(&link))?;
+        symlinkat(&to, &folder, &space.oid).map_err(bad)?;
     }
     Ok(())
 }

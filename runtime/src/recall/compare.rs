@@ -56,6 +56,15 @@ pub enum How {
     Xattr,
 }
 
+impl Change {
+    /// The entry, as the later run has it, if it does.
+    pub fn entry(&self) -> &Entry {
+        match self {
+            Change::Added(entry) | Change::Removed(entry) | Change::Changed { after: entry, .. } => entry,
+        }
+    }
+}
+
 impl How {
     /// In a word.
     pub fn word(self) -> &'static str {
@@ -81,6 +90,11 @@ impl<'a> Side<'a> {
             }
         }
         Side { chains, sources }
+    }
+
+    /// Its archives.
+    pub fn chains(&self) -> Vec<&Chain<'a>> {
+        self.chains.iter().collect()
     }
 
     fn entries(&self, source: &str) -> Entries<'_, 'a> {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`shelf`] | a store open for reading, and several of them as one |
 //! | [`chain`] | what a run's archive rests on, opened as one tree |
+//! | [`paths`] | what somebody means by a path |
 //! | [`outlook`] | what a change of the plan does to the backups that exist |
 //! | [`restore`] | a restore as a value: made, shown, carried out |
 //! | [`status`] | how a plan stands: ages, what comes next, promises |
@@ -22,6 +23,7 @@ pub mod compare;
 
 pub mod log;
 pub mod outlook;
+pub mod paths;
 pub mod repositories;
 pub mod restore;
 pub mod shelf;
@@ -112,13 +114,18 @@ pub enum RecallError {
         /// Why.
         why: String,
     },
-    /// No entry of this path.
-    #[error("run {run} has no `{path}`; `plan ls {run}` shows what it has")]
+    /// Nothing of this name, and nothing that it matches as a pattern.
+    #[error(
+        "run {run} has no `{path}`: {}",
+        near.clone().unwrap_or_else(|| format!("`plan ls {run}` shows what it has, each path with its source's name in front"))
+    )]
     NoEntry {
         /// The run.
         run: String,
         /// The path.
         path: String,
+        /// What may be meant.
+        near: Option<String>,
     },
     /// It is no file.
     #[error("`{path}` is {what}, not a file")]

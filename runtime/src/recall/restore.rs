@@ -1,7 +1,7 @@
 //! A restore as a value: made from a run and a wish, shown, carried out.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -13,10 +13,11 @@ use serde::Serialize;
 
 use super::RecallError;
 use super::chain::Chain;
+use super::paths::Paths;
 use super::shelf::Held;
 use crate::beneath;
 use crate::catalog::details::Root;
-use crate::catalog::manifest::{ArchiveRecord, Manifest};
+use crate::catalog::manifest::Manifest;
 use crate::control::Control;
 use crate::extract::{self, Existing, ExtractError, Extracted, Extraction, Opened, ProblemKind, Target};
 use crate::postgres::basebackup::DATA;
@@ -41,8 +42,8 @@ pub enum Destination {
 pub struct Wish {
     /// These sources; empty: all.
     pub sources: Vec<String>,
-    /// These paths, the source's name in front, by gitignore's rules; empty: all.
-    pub paths: Vec<String>,
+    /// These paths, each a name or else a pattern by gitignore's rules; empty: all.
+    pub paths: Vec<OsString>,
     /// Where to.
     pub to: Destination,
     /// Replace what is there.
@@ -78,6 +79,10 @@ pub struct Outcome {
     pub entries: u64,
     /// Bytes of files.
     pub bytes: u64,
+    /// What is there and was left: a sentence each.
+    pub not_restored: Vec<String>,
+    /// What a person should know of what came back.
+    pub warnings: Vec<String>,
     /// What could not be put back, or not wholly: the first ones.
     pub problems: Vec<String>,
     /// How many problems there were.
@@ -106,38 +111,20 @@ pub fn plan<'a>(run: &Held<'a>, wish: &Wish) -> Result<Restore<'a>, RecallError>
         must_be_empty(folder)?;
     }
     no_side_files(manifest, wish, &held)?;
-    let (mut parts, mut taken, mut failed) = (Vec::new(), BTreeSet::new(), Vec::new());
-    for piece in &run.pieces {
-        // A source that is in several archives is put back once, from the first that can be read.
-        let wanted = |source: &&str| {
-            let is_asked = wish.sources.is_empty() || wish.sources.iter().any(|wanted| wanted == source);
-            is_asked && !taken.contains(source)
-        };
-        let sources: Vec<&str> = sources_of(piece.archive).into_iter().filter(wanted).collect();
-        let targets = targets(manifest, wish, &sources)?;
-        if targets.is_empty() {
-            continue;
-        }
+    let is_asked =
+        |source: &str| wish.sources.is_empty() || wish.sources.iter().any(|wanted| wanted == source);
+    let mut parts = Vec::new();
+    for chain in run.chains(&is_asked)? {
+        let sources: Vec<&str> = chain.sources().collect();
         let extraction = Extraction {
-            targets,
-            only: wish.paths.clone(),
+            targets: targets(manifest, wish, &sources)?,
+            only: Vec::new(),
             existing: if wish.overwrite { Existing::Replace } else { Existing::Keep },
             owners: None,
             sync: true,
             workers: None,
         };
-        match piece.chain(&|source| sources.contains(&source)) {
-            Ok(chain) => {
-                taken.extend(sources);
-                parts.push(Part { chain, extraction });
-            }
-            Err(error) => failed.push((sources, error)),
-        }
-    }
-    let is_lost =
-        |(sources, _): &(Vec<&str>, RecallError)| sources.iter().any(|source| !taken.contains(source));
-    if let Some((_, error)) = failed.into_iter().find(is_lost) {
-        return Err(error);
+        parts.push(Part { chain, extraction });
     }
     let mut left = left(run, wish);
     for part in parts.iter_mut().filter(|_| matches!(wish.to, Destination::InPlace { .. })) {
@@ -147,7 +134,12 @@ pub fn plan<'a>(run: &Held<'a>, wish: &Wish) -> Result<Restore<'a>, RecallError>
     if parts.is_empty() {
         return Err(RecallError::NoPlace { run: manifest.run.to_string(), left });
     }
+    if !wish.paths.is_empty() {
+        pick(run, wish, &mut parts, &left)?;
+    }
     let clusters = parts.iter().flat_map(|part| clusters(manifest, &part.extraction.targets)).collect();
+    // Who names paths knows what is not among them.
+    let left = if wish.paths.is_empty() { left } else { Vec::new() };
     Ok(Restore { run: manifest.run.to_string(), left, parts, clusters })
 }
 
@@ -183,8 +175,28 @@ fn silence(place: &Target) -> io::Result<()> {
     Ok(())
 }
 
-fn sources_of(archive: &ArchiveRecord) -> BTreeSet<&str> {
-    archive.contents.iter().map(|content| content.source.as_str()).collect()
+/// Finds out what is meant by the paths that are wanted. Each must name something, and that have a place.
+fn pick(run: &Held<'_>, wish: &Wish, parts: &mut [Part<'_>], left: &[String]) -> Result<(), RecallError> {
+    let paths = Paths::of(run, &wish.sources);
+    let (mut only, mut of) = (Vec::new(), Vec::new());
+    let chains: Vec<&Chain<'_>> = parts.iter().map(|part| &part.chain).collect();
+    for (number, asked) in wish.paths.iter().enumerate() {
+        let Some(picks) = paths.found(&chains, asked)? else { return Err(paths.absent(&chains, asked)?) };
+        of.extend(picks.iter().map(|_| number));
+        only.extend(picks);
+    }
+    let mut matched = BTreeSet::new();
+    for part in parts {
+        part.extraction.only = only.clone();
+        let choice = extract::Choice::of(&part.chain.view, &part.extraction);
+        let choice = choice.map_err(|error| part.error(error))?;
+        let found = choice.matched().iter().zip(&of).filter(|(found, _)| **found);
+        matched.extend(found.map(|(_, number)| *number));
+    }
+    match matched.len() < wish.paths.len() {
+        true => Err(RecallError::NoPlace { run: run.manifest.run.to_string(), left: left.to_vec() }),
+        false => Ok(()),
+    }
 }
 
 fn targets(manifest: &Manifest, wish: &Wish, sources: &[&str]) -> Result<Vec<Target>, RecallError> {
@@ -240,7 +252,7 @@ fn left(run: &Held<'_>, wish: &Wish) -> Vec<String> {
 }
 
 /// The path of a tree inside the artefacts.
-fn prefix(root: &Root) -> Vec<u8> {
+pub(super) fn prefix(root: &Root) -> Vec<u8> {
     let inside = Path::new(root.source.as_str()).join(&*root.inside);
     let inside = inside.as_os_str().as_bytes();
     inside.strip_suffix(b"/").unwrap_or(inside).to_vec()
@@ -343,6 +355,7 @@ impl Restore<'_> {
         let artefacts = self.parts.iter().flat_map(|part| part.chain.artefacts());
         Outcome {
             run: self.run.clone(),
+            not_restored: self.left.clone(),
             artefacts: artefacts.map(str::to_owned).collect(),
             targets: targets
                 .map(|target| (String::from_utf8_lossy(&target.prefix).into_owned(), target.path()))
@@ -392,6 +405,8 @@ impl Outcome {
         self.entries += done.entries;
         self.bytes += done.bytes;
         self.problem_count += done.problem_count;
+        self.warnings.extend(foreign(done));
+        self.warnings.extend(maimed(done));
         let problems = done.problems.iter().map(|problem| {
             let mend = match problem.kind {
                 ProblemKind::Exists => "; it stays as it is: `--overwrite` replaces it",
@@ -402,4 +417,32 @@ impl Outcome {
         });
         self.problems.extend(problems);
     }
+}
+
+/// What changed its owner because this account may give nothing away.
+fn foreign(done: &Extracted) -> Option<String> {
+    let owners: Vec<String> = done.owners.iter().map(|(user, group)| format!("{user}:{group}")).collect();
+    let own = format!("{}:{}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    (done.foreign > 0).then(|| {
+        format!(
+            "{} entries belonged to others ({}) and are {own}'s now, without the bits that lend rights: only root gives \
+             them back, by restoring them again",
+            done.foreign,
+            owners.join(", ")
+        )
+    })
+}
+
+/// What was not whole when it was packed.
+fn maimed(done: &Extracted) -> Option<String> {
+    let names: Vec<String> =
+        done.maimed_first.iter().map(|path| format!("`{}`", crate::text::printable(path))).collect();
+    (done.maimed > 0).then(|| {
+        format!(
+            "{} files could not be read to their end when they were backed up, and have zeros there: {}; an earlier run \
+             may have them whole",
+            done.maimed,
+            names.join(", ")
+        )
+    })
 }

@@ -70,6 +70,38 @@ impl<'a> Piece<'a> {
     }
 }
 
+impl<'a> Held<'a> {
+    /// Opens the artefacts that the wanted sources rest on. A source that is in several archives comes once, from the first
+    /// that can be read.
+    ///
+    /// # Errors
+    /// Why one of them can be read nowhere.
+    pub fn chains(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Chain<'a>>, RecallError> {
+        let (mut chains, mut taken, mut failed) = (Vec::new(), BTreeSet::new(), Vec::new());
+        for piece in &self.pieces {
+            let contents = piece.archive.contents.iter().map(|content| content.source.as_str());
+            let sources: BTreeSet<&str> =
+                contents.filter(|source| wanted(source) && !taken.contains(source)).collect();
+            if sources.is_empty() {
+                continue;
+            }
+            match piece.chain(&|source| sources.contains(&source)) {
+                Ok(chain) => {
+                    taken.extend(sources);
+                    chains.push(chain);
+                }
+                Err(error) => failed.push((sources, error)),
+            }
+        }
+        let lost =
+            failed.into_iter().find(|(sources, _)| sources.iter().any(|source| !taken.contains(source)));
+        match lost {
+            Some((_, error)) => Err(error),
+            None => Ok(chains),
+        }
+    }
+}
+
 impl Held<'_> {
     /// What a person should know who lays down files of these sources: base backups that are the difference to another one.
     pub fn differences(&self, sources: &[String]) -> Vec<String> {
@@ -270,6 +302,12 @@ impl Shelves {
         sources
             .map(|source| {
                 let name = &source.name;
+                if let Some(own) = held.manifest.repositories.iter().find(|own| own.source == *name) {
+                    return format!(
+                        "not restored: source `{name}` is in a repository of {}; `--source {name} --to DIR` restores it",
+                        own.tool
+                    );
+                }
                 let why = source.reason.as_deref().unwrap_or("no store that was read has its archive");
                 let runs = self.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
                 let earlier =

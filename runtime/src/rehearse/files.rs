@@ -1,5 +1,7 @@
 //! Sources that come back as files: trees, a program's output, SQLite databases.
 
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -11,6 +13,7 @@ use super::{RehearseError, Stage, private};
 use crate::catalog::runs::Choice;
 use crate::recall::RecallError;
 use crate::recall::restore::{Destination, Wish, plan};
+use crate::text::printable;
 
 /// Restores the source and looks at it.
 pub(super) fn play(stage: &mut Stage<'_>, is_database: bool) -> Result<(), RehearseError> {
@@ -20,8 +23,9 @@ pub(super) fn play(stage: &mut Stage<'_>, is_database: bool) -> Result<(), Rehea
         return Ok(());
     }
     stage.is_usable();
-    match database(&data).filter(|_| is_database) {
-        Some(file) => {
+    match is_database.then(|| database(&data)) {
+        Some(Err(why)) => stage.note("integrity_check", Instant::now(), Verdict::Failed, Some(why)),
+        Some(Ok(file)) => {
             integrity(stage, &file)?;
             for query in stage.wish.queries.clone() {
                 stage.control.check()?;
@@ -82,10 +86,21 @@ pub(super) fn restore(stage: &mut Stage<'_>, data: &Path) -> Result<bool, Rehear
     }
 }
 
-/// The database that a `sqlite` source consists of.
-fn database(data: &Path) -> Option<PathBuf> {
-    let files = std::fs::read_dir(data).ok()?.flatten().map(|entry| entry.path());
-    files.filter(|path| path.is_file()).min()
+/// The one file that a `sqlite` source consists of. A link would lead to a database that is none of the backup, and a
+/// journal beside it has SQLite write, and delete, what it names.
+fn database(data: &Path) -> Result<PathBuf, String> {
+    let entries: io::Result<Vec<_>> = std::fs::read_dir(data).and_then(Iterator::collect);
+    match entries.map_err(|error| error.to_string())?.as_slice() {
+        [only] if only.file_type().is_ok_and(|kind| kind.is_file()) => Ok(only.path()),
+        entries => {
+            let mut names: Vec<_> = entries
+                .iter()
+                .map(|entry| format!("`{}`", printable(entry.file_name().as_bytes())))
+                .collect();
+            names.sort();
+            Err(format!("it is not one database file alone, but {}", names.join(", ")))
+        }
+    }
 }
 
 fn open(file: &Path) -> rusqlite::Result<Connection> {

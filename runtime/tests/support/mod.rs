@@ -20,7 +20,7 @@ use backplan_runtime::artefact::{
     Artefact, Content, Input, PackError, PackOptions, Packed, ReadAt, Shape, Sink, SinkError, pack,
 };
 use backplan_runtime::control::Control;
-use backplan_runtime::extract::{Existing, Extracted, Extraction, Target, extract};
+use backplan_runtime::extract::{self, Existing, Extracted, Extraction, Pick, Target, extract};
 use backplan_runtime::scan::{Trees, scan};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, XattrFlags, openat, statx};
 
@@ -133,6 +133,12 @@ pub fn everything(prefix: &str, to: &Path) -> Extraction {
         sync: false,
         workers: Some(2),
     }
+}
+
+/// A pattern, from the top, from a source, or from a path below it.
+pub fn pattern(text: &str, below: &str) -> Pick {
+    let anchors = [b"".to_vec(), b"s".to_vec(), below.as_bytes().to_vec()];
+    Pick::Pattern(extract::Pattern::new(text, anchors.into()).unwrap())
 }
 
 pub fn extract_all(bytes: &[u8], prefix: &str, to: &Path) -> Extracted {
