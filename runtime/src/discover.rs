@@ -4,7 +4,7 @@
 pub mod servers;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -167,7 +167,9 @@ fn is_sqlite(path: &Path, meta: &Metadata) -> bool {
     // A database is made of whole pages, of 512 bytes at least: most files need not be opened.
     let is_paged = meta.len() >= 512 && meta.len().is_multiple_of(512);
     let mut start = [0; SQLITE.len()];
-    is_paged && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *SQLITE
+    is_paged
+        && crate::regular::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()
+        && start == *SQLITE
 }
 
 #[cfg(test)]

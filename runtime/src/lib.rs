@@ -28,6 +28,7 @@ pub mod live;
 pub mod load;
 pub mod postgres;
 pub mod recall;
+mod regular;
 pub mod rehearse;
 pub mod run;
 pub mod scan;

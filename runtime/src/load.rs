@@ -8,14 +8,15 @@ pub mod revision;
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use backplan_compiler::import_paths;
 use backplan_compiler::sources::{Inputs, SourceFile, SourceSet};
 use backplan_grammar::ast::Item;
-use rustix::fs::OFlags;
+
+use crate::regular;
 
 /// Bytes of the largest plan file that is read.
 pub const LARGEST_FILE: u64 = 1 << 20;
@@ -329,10 +330,12 @@ fn write_like(temporary: &Path, text: &str, target: &Path, old: &fs::Metadata) -
 /// # Errors
 /// Where it gives no text.
 pub fn read_text(path: &Path) -> Result<String, Trouble> {
-    let file = open_regular(path)?;
-    let mut bytes = Vec::new();
-    // Not the size of a moment ago decides, but what comes: files below /proc claim to be empty.
-    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(Trouble::from_io)?;
+    let bytes = regular::read(path, LARGEST_FILE).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => Trouble::TooLarge,
+        io::ErrorKind::InvalidInput if path.is_dir() => Trouble::Folder,
+        io::ErrorKind::InvalidInput => Trouble::Special,
+        _ => Trouble::from_io(error),
+    })?;
     as_text(bytes)
 }
 
@@ -348,25 +351,6 @@ pub fn as_text(bytes: Vec<u8>) -> Result<String, Trouble> {
         return Err(Trouble::NotText { offset });
     }
     String::from_utf8(bytes).map_err(|error| Trouble::NotText { offset: error.utf8_error().valid_up_to() })
-}
-
-/// Opens only what can be read to an end. Asked twice: opening some devices has effects, and a path may change between
-/// the question and the opening. `NONBLOCK` keeps a pipe without a writer from hanging.
-fn open_regular(path: &Path) -> Result<File, Trouble> {
-    see_regular(&fs::metadata(path).map_err(Trouble::from_io)?)?;
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(Trouble::from_io)?;
-    see_regular(&file.metadata().map_err(Trouble::from_io)?)?;
-    Ok(file)
-}
-
-fn see_regular(metadata: &fs::Metadata) -> Result<(), Trouble> {
-    match metadata {
-        metadata if metadata.is_dir() => Err(Trouble::Folder),
-        metadata if !metadata.is_file() => Err(Trouble::Special),
-        metadata if metadata.len() > LARGEST_FILE => Err(Trouble::TooLarge),
-        _ => Ok(()),
-    }
 }
 
 fn source_file(path: PathBuf, shown: String, text: String) -> SourceFile {

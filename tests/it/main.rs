@@ -48,6 +48,7 @@ mod run_secrets;
 mod run_sources;
 mod run_staging;
 mod run_stores;
+mod run_waits;
 mod run_windows;
 mod scenario;
 mod status;

@@ -20,6 +20,7 @@ use jiff::Timestamp;
 
 use super::plan::{current_folder, inputs, sole};
 use super::run::clock;
+use super::stop::until_signal;
 use crate::args::{CheckArgs, Denied, Global, Report};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
@@ -54,7 +55,15 @@ pub fn execute(args: &CheckArgs, global: &Global, console: &mut Console) -> Resu
     let inputs = inputs(global)?;
     let (files, mut checked) = files_of(args, &current)?;
     let live = args.live.then(Live::here).transpose()?;
-    checked.extend(check_all(&files, &|file| check_one(file, &current, &inputs, live.as_ref())));
+    let check = || check_all(&files, &|file| check_one(file, &current, &inputs, live.as_ref()));
+    match &live {
+        None => checked.extend(check()),
+        // Servers and programs may take their time: what was started for them ends with this.
+        Some(live) => match until_signal(&live.control, check)? {
+            (_, Some(signal)) => return Ok(signal),
+            (looked, None) => checked.extend(looked),
+        },
+    }
     if checked.iter().all(|one| matches!(one, Checked::Library(_))) {
         // A misspelt folder must not look like a good one.
         return Err(Failure::usage("there is no plan below the folders that were named")
@@ -153,19 +162,20 @@ fn check_all(files: &[File], check: &(dyn Fn(&File) -> Checked + Sync)) -> Vec<C
 struct Live {
     state: PathBuf,
     now: Timestamp,
+    control: Control,
 }
 
 impl Live {
     fn here() -> Result<Live, Failure> {
         let state = state::root().map_err(|error| Failure::new(error.to_string()))?;
-        Ok(Live { state, now: clock()?.now() })
+        Ok(Live { state, now: clock()?.now(), control: Control::default() })
     }
 
     /// A plan that is wrong is mended before anybody looks at the world for it.
     fn look(&self, model: Option<&Model>, findings: &mut Vec<Finding>) {
         let is_wrong = findings.iter().any(|finding| finding.severity == Severity::Error);
         if let Some(model) = model.filter(|_| !is_wrong) {
-            findings.extend(live::look(model, &self.state, self.now, &Control::default()));
+            findings.extend(live::look(model, &self.state, self.now, &self.control));
         }
     }
 }

@@ -10,6 +10,7 @@ use backplan_runtime::rehearse::record::{self, Rehearsal};
 use backplan_runtime::rehearse::wish::Places;
 use backplan_runtime::rehearse::{RehearseError, Wish, rehearse, scratch};
 use backplan_runtime::run::process::Tell;
+use backplan_runtime::run::secrets::Secrets;
 use backplan_runtime::run::{prepare, state};
 
 use super::plan::ready;
@@ -118,7 +119,7 @@ fn of_plan(
         reads: prepare::reads(model).map_err(super::run::refused)?,
         ..Occasion::default()
     };
-    let each = wanted.into_iter().map(|id| Wish::of_plan(model, id, &occasion, places));
+    let each = wanted.into_iter().map(|id| Wish::of_plan(model, id, &occasion, places, &Secrets::default()));
     each.collect::<Result<_, _>>()
         .map_err(|error| Failure::new(format!("a `command` of `verify`: {error:?}")))
 }

@@ -62,7 +62,7 @@ fn server(folder: &Path, port: u16) -> Option<Server> {
 
 /// The data directory that a server wrote into the second line of its socket's lock file.
 fn data_of(lock: &Path) -> Option<PathBuf> {
-    let text = fs::read_to_string(lock).ok()?;
+    let text = crate::regular::read_text(lock).ok()?;
     text.lines().nth(1).map(PathBuf::from).filter(|data| data.is_absolute())
 }
 

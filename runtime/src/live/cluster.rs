@@ -43,7 +43,7 @@ impl Look<'_> {
     }
 
     fn server(&mut self, source: &Source, postgres: &Postgres) -> Option<Facts> {
-        let secrets = Secrets::default();
+        let secrets = Secrets::default().under(self.control);
         let password = match postgres.password.as_ref().map(|secret| secrets.fetch(secret)).transpose() {
             Ok(password) => password,
             Err(error) => {

@@ -36,7 +36,7 @@ impl Look<'_> {
         if postgres.driver != PostgresDriver::Pgbackrest {
             return Vec::new();
         }
-        let secrets = Secrets::default();
+        let secrets = Secrets::default().under(self.control);
         let repository = match self.repository(id, source, postgres, &secrets) {
             Ok(Some(repository)) => repository,
             Ok(None) => return Vec::new(),

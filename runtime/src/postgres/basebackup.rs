@@ -1,7 +1,7 @@
 //! `pg_basebackup`: a copy of the whole data directory with the WAL that makes it consistent. It starts as it is. From
 //! PostgreSQL 17 on also what changed since an earlier one, which the server finds by that one's manifest.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::chown;
@@ -260,7 +260,7 @@ fn size(folder: &Path) -> io::Result<u64> {
             (true, _) => size(&entry.path())?,
             (false, true) if entry.file_name().as_bytes().starts_with(CHANGED) => {
                 let mut head = [0; 12];
-                File::open(entry.path())?.read_exact(&mut head)?;
+                crate::regular::open(&entry.path())?.read_exact(&mut head)?;
                 // A mark, how many blocks it has, and how many the file has; in the byte order of the server's machine.
                 u64::from(u32::from_ne_bytes([head[8], head[9], head[10], head[11]])) * BLOCK
             }
@@ -381,7 +381,7 @@ fn database<'a>(job: &Job<'a>) -> &'a str {
 fn read_labels(data: &Path) -> Result<Labels, DriverError> {
     let read = |name: &str| {
         let path = data.join(name);
-        fs::read_to_string(&path).map_err(|cause| DriverError::File { path, cause })
+        crate::regular::read_text(&path).map_err(|cause| DriverError::File { path, cause })
     };
     let mut labels = from_backup_label(&read("backup_label")?);
     labels.extend(from_manifest(&read(MANIFEST)?));

@@ -136,8 +136,8 @@ impl<'a> Tool<'a> {
     /// A file of the operator's must not keep the repository elsewhere than the plan says, nor decide what goes.
     fn agree(&self) -> Result<(), DriverError> {
         let Some(config) = &self.job.postgres.config else { return Ok(()) };
-        let text =
-            fs::read_to_string(config).map_err(|cause| DriverError::File { path: config.clone(), cause })?;
+        let text = crate::regular::read_text(config)
+            .map_err(|cause| DriverError::File { path: config.clone(), cause })?;
         let apart = self.job.separate.as_ref();
         let wanted = settings::Wanted {
             stanza: self.stanza,

@@ -135,7 +135,7 @@ pub enum ServerError {
 /// # Errors
 /// When `postmaster.pid` is there and cannot be read.
 pub fn running(data: &Path) -> io::Result<Option<u32>> {
-    let text = match fs::read_to_string(data.join("postmaster.pid")) {
+    let text = match crate::regular::read_text(&data.join("postmaster.pid")) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

@@ -40,6 +40,7 @@ impl Wish {
         source: SourceId,
         occasion: &Occasion,
         places: &Places,
+        secrets: &Secrets,
     ) -> Result<Wish, LowerError> {
         let declared = model.source(source);
         let mut wish = Wish { host: occasion.host.clone(), ..Wish::plain(&declared.name, places) };
@@ -63,15 +64,11 @@ impl Wish {
             }
         }
         let own = model.separate(source).and_then(|own| own.passphrase.as_ref());
-        wish.passphrase =
-            own.map(|secret| Secrets::default().fetch(secret)).transpose().map_err(|error| {
-                LowerError::Unfilled(format!(
-                    "the passphrase of the repository of `{}`: {error}",
-                    declared.name
-                ))
-            })?;
+        wish.passphrase = own.map(|secret| secrets.fetch(secret)).transpose().map_err(|error| {
+            LowerError::Unfilled(format!("the passphrase of the repository of `{}`: {error}", declared.name))
+        })?;
         let host = occasion.host.as_deref().unwrap_or_default();
-        let remote = repositories::remote(model, source, host, &Secrets::default());
+        let remote = repositories::remote(model, source, host, secrets);
         wish.remote = remote.map_err(|error| {
             LowerError::Unfilled(format!("the repository of `{}`: {error}", declared.name))
         })?;

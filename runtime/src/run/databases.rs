@@ -20,7 +20,7 @@ use super::levels::{Grounds, Levels, SeparateNext};
 use super::prepare::host_name;
 use super::session;
 use super::state::make_private;
-use super::worker::Worker;
+use super::worker::{Worker, no_secret};
 use crate::artefact::{Feed, View};
 use crate::catalog::ids::{RunId, Uuid};
 use crate::catalog::runs::Catalog;
@@ -51,7 +51,7 @@ impl Worker {
         let mut job = self.job(id, postgres, &folder, control, &tell)?;
         job.base = base.map(|(run, grounds)| Base { run, labels: &grounds.labels, manifest: &manifest });
         job.may_stream = may_stream;
-        job.separate = self.apart(id, postgres, &folder)?;
+        job.separate = self.apart(id, postgres, &folder, control)?;
         let is_separate = job.separate.is_some();
         let remote = job.separate.as_ref().map(|apart| &apart.repository).filter(|own| own.is_remote());
         let remote = remote.map(|repository| repository.settings().clone());
@@ -212,20 +212,29 @@ impl Worker {
     }
 
     /// What is the repository's own, where it is kept apart.
-    fn apart(&self, id: SourceId, postgres: &Postgres, folder: &Path) -> Result<Option<Apart>, Failure> {
+    fn apart(
+        &self,
+        id: SourceId,
+        postgres: &Postgres,
+        folder: &Path,
+        control: &Control,
+    ) -> Result<Option<Apart>, Failure> {
+        let secrets = self.secrets.under(control);
         let model = &self.request.model;
         let Some(separate) = model.separate(id) else { return Ok(None) };
         let name = &model.source(id).name;
-        let failed = |error: RepositoryError| Failure::lasting(format!("source `{name}`: {error}"));
-        let passphrase = separate.passphrase.as_ref().map(|secret| self.secrets.fetch(secret)).transpose();
-        let passphrase = passphrase.map_err(|error| {
-            Failure::lasting(format!("passphrase of the repository of `{name}`: {error}"))
-        })?;
+        let failed = |error: RepositoryError| match error {
+            RepositoryError::Secret { cause, .. } if cause.is_stopped() => Failure::stopped(),
+            error => Failure::lasting(format!("source `{name}`: {error}")),
+        };
+        let passphrase = separate.passphrase.as_ref().map(|secret| secrets.fetch(secret)).transpose();
+        let passphrase = passphrase
+            .map_err(|error| no_secret(&format!("passphrase of the repository of `{name}`"), &error))?;
         let store = separate.to.first().filter(|store| model.is_of_tools(**store));
         let place = match store.map(|store| model.store(*store)) {
             Some(store) => {
                 let below = repository(&model.name, name);
-                Repository::of(store, &below, &host_name(), &self.secrets).map_err(failed)?
+                Repository::of(store, &below, &host_name(), &secrets).map_err(failed)?
             }
             None => Repository::folder(folder),
         };
@@ -277,7 +286,7 @@ impl Worker {
         let tell = self.tell(step);
         let mut job = self.job(id, postgres, &folder, control, &tell)?;
         // What was named before this run pruned was given up by that.
-        job.separate = self.apart(id, postgres, &folder)?.map(|apart| Apart {
+        job.separate = self.apart(id, postgres, &folder, control)?.map(|apart| Apart {
             were_known: apart.known.clone(),
             known,
             ..apart
@@ -351,15 +360,16 @@ impl Worker {
         tell: &'a super::process::Tell,
     ) -> Result<Job<'a>, Failure> {
         let source = self.request.model.source(id);
-        let no_secret = |error| Failure::lasting(format!("source `{}`: {error}", source.name));
         // A cluster that is said to be meant is held against none.
         let is_meant = self.request.new_clusters.contains(&source.name);
         let known = self.levels().clusters.get(&id).filter(|_| !is_meant).cloned();
-        let password = postgres.password.as_ref().map(|secret| self.secrets.fetch(secret));
+        let secrets = self.secrets.under(control);
+        let password = postgres.password.as_ref().map(|secret| secrets.fetch(secret)).transpose();
+        let password = password.map_err(|error| no_secret(&format!("source `{}`", source.name), &error))?;
         Ok(Job {
             source: &source.name,
             postgres,
-            password: password.transpose().map_err(no_secret)?,
+            password,
             level: self.level_of(id),
             has_cycle: self.request.model.has_cycle(),
             base: None,
@@ -387,7 +397,7 @@ impl Worker {
             return Failure::stopped();
         }
         let name = &self.request.model.source(id).name;
-        let text = self.secrets.redact(&format!("source `{name}`: {error}"));
+        let text = format!("source `{name}`: {error}");
         if error.is_passing() { Failure::passing(text) } else { Failure::lasting(text) }
     }
 }

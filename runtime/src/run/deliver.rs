@@ -263,9 +263,7 @@ impl Worker {
                 }
                 return;
             }
-            Outcome::Failed(reason) | Outcome::NotRun(reason) | Outcome::Dropped(reason) => {
-                self.secrets.redact(reason)
-            }
+            Outcome::Failed(reason) | Outcome::NotRun(reason) | Outcome::Dropped(reason) => reason.clone(),
         };
         match step.action {
             Action::Scan(source) | Action::Dump(source) => {

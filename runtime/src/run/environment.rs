@@ -31,6 +31,8 @@ const LANGUAGE: &str = "LC_";
 const POSTGRES: &str = "PG";
 /// But for this, which is the source's to say.
 const PASSWORD: &str = "PGPASSWORD";
+/// And but for settings of pgBackRest, which the plan's own must not contradict; how it compresses is free.
+const PGBACKREST: [&str; 2] = ["PGBACKREST_", "PGBACKREST_COMPRESS_"];
 
 /// What a program has beside what it is given.
 pub fn basic(is_own_account: bool) -> Vec<(OsString, OsString)> {
@@ -40,10 +42,14 @@ pub fn basic(is_own_account: bool) -> Vec<(OsString, OsString)> {
     std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_basic)).collect()
 }
 
-/// What programs of PostgreSQL have besides: all `PG…` but the password.
+/// What programs of PostgreSQL have besides: all `PG…` but the password and settings of pgBackRest.
 pub fn of_postgres() -> Vec<(String, String)> {
     let text =
         |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     let pairs = std::env::vars_os().filter_map(text);
-    pairs.filter(|(name, _)| name.starts_with(POSTGRES) && name != PASSWORD).collect()
+    let [all, free] = PGBACKREST;
+    let is_theirs = |name: &str| {
+        name.starts_with(POSTGRES) && name != PASSWORD && (!name.starts_with(all) || name.starts_with(free))
+    };
+    pairs.filter(|(name, _)| is_theirs(name)).collect()
 }

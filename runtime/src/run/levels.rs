@@ -2,7 +2,6 @@
 //! stores really hold.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::sync::Arc;
 
 use backplan_compiler::cycle::{Asked, Next, Past, next};
@@ -457,7 +456,9 @@ fn copies(model: &Model, archive: &Archive, targets: &[&Shelf], cache: &Cache) -
     let artefact = Arc::new(is_whole.then(|| shelf.artefact(record).ok())??);
     let folder =
         model.stores.iter().find(|store| store.name == shelf.store.label()).and_then(session::folder);
-    let file = folder.and_then(|folder| File::open(folder.join(record.artefact.as_str())).ok()).map(Arc::new);
+    let file = folder
+        .and_then(|folder| crate::regular::open(&folder.join(record.artefact.as_str())).ok())
+        .map(Arc::new);
     let kept = |content: &Content| {
         let kept = cache.load(&archive.name, run, &record.root, &content.source).ok()?;
         Some((content.source.to_string(), kept))

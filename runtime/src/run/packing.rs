@@ -161,7 +161,7 @@ impl Worker {
                 _ => Ok(None),
             },
             SourceKind::Command(command) => {
-                let program = self.source_program(id, command)?;
+                let program = self.source_program(id, command, control)?;
                 let output = Output::start(&program, control, &self.tell(step))
                     .map_err(|error| self.program_failure(&error))?;
                 self.facts().sources.insert(id, SourceFact::Read);
@@ -355,7 +355,7 @@ impl Worker {
             // A program that was stopped says so in its own words.
             _ if control.check().is_err() => Failure::stopped(),
             PackError::Request(_) => Failure::lasting(error),
-            _ => Failure::passing(self.secrets.redact(&error.to_string())),
+            _ => Failure::passing(error),
         }
     }
 

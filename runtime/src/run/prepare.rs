@@ -310,7 +310,7 @@ fn first_line(path: &Path) -> Result<String, PrepareError> {
         );
         PrepareError::Read(text)
     };
-    let file = std::fs::File::open(path).map_err(|cause| failed(cause.to_string()))?;
+    let file = crate::regular::open(path).map_err(|cause| failed(cause.to_string()))?;
     let mut line = String::new();
     BufReader::new(file.take(LINE)).read_line(&mut line).map_err(|cause| failed(cause.to_string()))?;
     let line = line.trim();

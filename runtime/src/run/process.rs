@@ -32,6 +32,8 @@ const LINE: usize = 64 * 1024;
 const GONE: Duration = Duration::from_secs(5);
 /// How long what is left in the pipes of a program that has ended is read: others may write into them without end.
 const LEAVINGS: Duration = Duration::from_millis(500);
+/// Bytes that a pipe holds at the most.
+const LEFT_IN_PIPE: usize = 1 << 20;
 /// When it is told that a program has ended and its output has not.
 const HELD: Duration = Duration::from_secs(10);
 /// How often a silent program is looked at.
@@ -190,6 +192,8 @@ pub struct Running {
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
     deadline: Option<(Instant, Duration)>,
+    /// Bytes that were read behind the deadline: what an ended program wrote in time may be read later.
+    late: usize,
     /// It is over when it ends itself, whatever becomes of its output.
     is_act: bool,
     /// When the program was first seen to have ended. It stays a zombie until it is waited for, and its group keeps its number.
@@ -231,6 +235,7 @@ impl Running {
             stderr: child.stderr.take(),
             child,
             deadline: program.timeout.map(|after| (Instant::now() + after, after)),
+            late: 0,
             is_act: false,
             ended: None,
             is_held_told: false,
@@ -314,12 +319,17 @@ impl Running {
         if let Err(stopped) = self.control.check() {
             return Err(self.give_up(stopped.into()));
         }
-        if let Some((_, after)) = self.deadline.filter(|(at, _)| Instant::now() >= *at) {
-            let (program, words) = (self.program.clone(), self.error_lines.last_words());
-            let is_held = has_ended && self.stdout.is_some();
-            return Err(self.give_up(ProcessError::Timeout { program, after, is_held, words }));
+        if !has_ended || self.late > LEFT_IN_PIPE {
+            return self.look_at_clock();
         }
         Ok(())
+    }
+
+    fn look_at_clock(&mut self) -> io::Result<()> {
+        let Some((_, after)) = self.deadline.filter(|(at, _)| Instant::now() >= *at) else { return Ok(()) };
+        let (program, words) = (self.program.clone(), self.error_lines.last_words());
+        let is_held = self.ended.is_some() && self.stdout.is_some();
+        Err(self.give_up(ProcessError::Timeout { program, after, is_held, words }))
     }
 
     /// Nobody would guess what is waited for.
@@ -405,6 +415,9 @@ impl Read for Running {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             self.look()?;
+            if self.ended.is_some() && self.is_through(false) {
+                return Ok(0);
+            }
             let (out, err) = self.ready()?;
             if err {
                 self.drain_error()?;
@@ -412,13 +425,18 @@ impl Read for Running {
             if out && let Some(pipe) = &mut self.stdout {
                 match pipe.read(buffer)? {
                     0 => self.stdout = None,
-                    count => return Ok(count),
+                    count => {
+                        let is_late = self.deadline.is_some_and(|(at, _)| Instant::now() >= at);
+                        self.late += if is_late { count } else { 0 };
+                        return Ok(count);
+                    }
                 }
             }
             if self.is_through(!out && !err) {
                 return Ok(0);
             }
             if !out {
+                self.look_at_clock()?;
                 self.tell_of_hold();
             }
         }
@@ -560,6 +578,21 @@ mod tests {
             assert!(matches!(run(&sh(script), &control, &silent()), Err(ProcessError::Stopped(_))));
         });
         assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn what_was_written_in_time_may_be_read_later() {
+        let program = Program { timeout: Some(Duration::from_millis(200)), ..sh("seq 1000; seq 5 >&2") };
+        let mut stream = Running::start(&program, &Control::default(), &silent()).unwrap();
+        std::thread::sleep(Duration::from_millis(600));
+        let mut got = String::new();
+        stream.read_to_string(&mut got).unwrap();
+        stream.finish().unwrap();
+        assert!(got.ends_with("\n1000\n"));
+        // But not without end.
+        let program = Program { timeout: Some(Duration::from_millis(200)), ..sh("timeout 30 yes &") };
+        let error = run(&program, &Control::default(), &silent()).unwrap_err();
+        assert!(matches!(error, ProcessError::Timeout { is_held: true, .. }), "{error}");
     }
 
     #[test]

@@ -33,8 +33,11 @@ impl Worker {
         let model = &self.request.model;
         let name = &model.source(source).name;
         let places = Places { place: scratch::usual_place(), state: self.request.state.clone() };
-        let wish = Wish::of_plan(model, source, &self.occasion, &places)
-            .map_err(|error| Failure::lasting(format!("a `command` of `verify`: {error:?}")))?;
+        let wish = Wish::of_plan(model, source, &self.occasion, &places, &self.secrets.under(control));
+        let wish = wish.map_err(|error| match control.check() {
+            Err(_) => Failure::stopped(),
+            Ok(()) => Failure::lasting(format!("a `command` of `verify`: {error:?}")),
+        })?;
         let shelves = Shelves::of_plan(model, None).map_err(Failure::lasting)?;
         let done = rehearse(&shelves, wish, self.request.clock.now(), control, &self.tell(step));
         let record = done.map_err(|error| match error {

@@ -3,11 +3,17 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use backplan_compiler::value::{Hidden, Secret};
 
 use super::process::{self, ProcessError, Program};
+use super::redaction;
 use crate::control::Control;
+use crate::regular;
+
+/// Bytes of the largest file that is a secret.
+const LARGEST: u64 = 1 << 20;
 
 /// Why a secret could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -24,19 +30,54 @@ pub enum SecretError {
         #[source]
         cause: io::Error,
     },
-    /// The program that prints it failed.
-    #[error("the program that prints a secret failed: {0}")]
+    /// The program that prints it failed. What it said may be the secret.
+    #[error(
+        "the program that prints a secret failed: {0}; what it said is not shown, as that may hold the secret: run it by hand"
+    )]
     Exec(#[source] ProcessError),
+    /// The program that prints it cannot be started, or the work was told to stop.
+    #[error("the program that prints a secret: {0}")]
+    NotRun(#[source] ProcessError),
     /// What came is not text.
     #[error("the secret {0} is not UTF-8 text")]
     NotText(String),
 }
 
+impl SecretError {
+    /// Whether it was not waited for, because the work was told to stop.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self, SecretError::NotRun(ProcessError::Stopped(_)))
+    }
+}
+
+/// A value, and how it may look in what is shown.
+#[derive(Debug)]
+struct Known {
+    value: Hidden,
+    forms: Vec<Hidden>,
+}
+
 /// Fetches secrets and remembers them, so that they can be taken out of output.
 #[derive(Debug, Clone, Default)]
-pub struct Secrets(Arc<Mutex<Vec<Hidden>>>);
+pub struct Secrets {
+    known: Arc<Mutex<Vec<Known>>>,
+    control: Control,
+    timeout: Option<Duration>,
+}
 
 impl Secrets {
+    /// The same, that fetches until `control` says stop.
+    #[must_use]
+    pub fn under(&self, control: &Control) -> Secrets {
+        Secrets { known: Arc::clone(&self.known), control: control.clone(), timeout: None }
+    }
+
+    /// The same, whose programs may take no longer than this.
+    #[must_use]
+    pub fn within(self, timeout: Option<Duration>) -> Secrets {
+        Secrets { timeout, ..self }
+    }
+
     /// The value of `secret`.
     ///
     /// # Errors
@@ -50,43 +91,44 @@ impl Secrets {
                 (Err(_), None) => return Err(SecretError::NotSet(name.clone())),
             },
             Secret::File(path) => {
-                let bytes =
-                    std::fs::read(path).map_err(|cause| SecretError::File { path: path.clone(), cause })?;
-                one_line(bytes, secret)?
+                let read = regular::read(path, LARGEST);
+                one_line(read.map_err(|cause| SecretError::File { path: path.clone(), cause })?, secret)?
             }
-            Secret::Exec(words) => {
-                let program = Program::new(words.clone());
-                let silent: process::Tell = Arc::new(|_| {});
-                let done = process::run(&program, &Control::default(), &silent).map_err(SecretError::Exec)?;
-                one_line(done, secret)?
-            }
+            Secret::Exec(words) => one_line(self.printed(words)?, secret)?,
         };
         self.remember(value.clone());
         Ok(value)
     }
 
+    fn printed(&self, words: &[String]) -> Result<Vec<u8>, SecretError> {
+        let silent: process::Tell = Arc::new(|_| {});
+        let program = Program { timeout: self.timeout, ..Program::new(words.to_vec()) };
+        process::run(&program, &self.control, &silent).map_err(|error| match error {
+            ProcessError::Status { program, status, .. } => {
+                SecretError::Exec(ProcessError::Status { program, status, words: Vec::new() })
+            }
+            ProcessError::Timeout { program, after, is_held, .. } => {
+                SecretError::Exec(ProcessError::Timeout { program, after, is_held, words: Vec::new() })
+            }
+            error => SecretError::NotRun(error),
+        })
+    }
+
     /// Makes sure that `value` is taken out of whatever is shown from now on.
     pub fn remember(&self, value: Hidden) {
         if !value.expose().trim().is_empty() {
-            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if !known.contains(&value) {
-                known.push(value);
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            if !known.iter().any(|known| known.value == value) {
+                let forms = redaction::forms(value.expose()).into_iter().map(Hidden::new).collect();
+                known.push(Known { value, forms });
             }
         }
     }
 
     /// `text` without any secret fetched so far.
     pub fn redact(&self, text: &str) -> String {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut out = text.to_owned();
-        for value in known.iter() {
-            // A secret of several lines may be shown line by line.
-            for line in value.expose().lines().filter(|line| line.trim().len() > 2) {
-                out = out.replace(line, "(secret)");
-            }
-            out = out.replace(value.expose(), "(secret)");
-        }
-        out
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        redaction::redact(text, known.iter().flat_map(|known| &known.forms).map(Hidden::expose))
     }
 }
 
@@ -114,6 +156,34 @@ mod tests {
         assert_eq!(value.expose(), "hunter2\nsecond-line");
         assert_eq!(secrets.redact("a hunter2 b second-line"), "a (secret) b (secret)");
         assert_eq!(secrets.redact("nothing here"), "nothing here");
+    }
+
+    #[test]
+    fn what_a_failing_program_says_is_not_told() {
+        let words =
+            ["sh", "-c", "echo sesame; echo wrong key sesame >&2; exit 5"].map(str::to_owned).to_vec();
+        let said = Secrets::default().fetch(&Secret::Exec(words)).unwrap_err().to_string();
+        assert!(said.contains("`sh` ended with status 5") && said.contains("by hand"), "{said}");
+        assert!(!said.contains("sesame"), "{said}");
+    }
+
+    #[test]
+    fn a_secret_that_does_not_come_is_not_waited_for() {
+        let control = Control::default();
+        let secrets = Secrets::default().under(&control);
+        let words = ["sleep", "44.5"].map(str::to_owned).to_vec();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(std::time::Duration::from_millis(300));
+                control.stop();
+            });
+            assert!(secrets.fetch(&Secret::Exec(words)).unwrap_err().is_stopped());
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let said = secrets.fetch(&Secret::File(pipe)).unwrap_err().to_string();
+        assert!(said.ends_with("it is a pipe, a socket or a device, not a file"), "{said}");
     }
 
     #[test]

@@ -28,7 +28,7 @@ use super::prepare::Prepared;
 use super::process::{self, ProcessError, Program, Tell};
 use super::report::{Report, Verdict, report};
 use super::request::Request;
-use super::secrets::Secrets;
+use super::secrets::{SecretError, Secrets};
 use super::session::Session;
 use super::staging::{Staging, StagingError};
 use super::state::{Folders, make_private};
@@ -85,6 +85,44 @@ pub struct Worker {
 
 impl Work for Worker {
     fn perform(&self, step: &Step, control: &Control) -> Result<Performed, Failure> {
+        // Here every message passes: to the screen, the journal, the manifests and the report.
+        let shown = |message: String| self.secrets.redact(&message);
+        match self.take(step, control) {
+            Ok(Performed::Dropped(reason)) => Ok(Performed::Dropped(shown(reason))),
+            Err(failure) => Err(Failure { message: shown(failure.message), ..failure }),
+            done => done,
+        }
+    }
+
+    fn window_timeout(&self, window: usize) -> Option<u64> {
+        self.request.model.windows[window].timeout
+    }
+
+    fn ended(&self, step: &Step, outcome: &Outcome) {
+        self.remember(step, outcome);
+        let (word, reason) = match outcome {
+            Outcome::Done => ("done", None),
+            Outcome::Failed(reason) => ("failed", Some(reason)),
+            Outcome::NotRun(reason) => ("not run", Some(reason)),
+            Outcome::Dropped(reason) => ("dropped", Some(reason)),
+        };
+        let record = Record::Step {
+            step: step.id.0.clone(),
+            outcome: word.to_owned(),
+            reason: reason.cloned(),
+            output: self.output_of(step),
+        };
+        // Only a record of what happened: nothing must be undone that is not journalled by its own intent.
+        let _ = self.write_journal(&record);
+    }
+
+    fn settled(&self, standing: &Execution) {
+        *self.standing() = standing.clone();
+    }
+}
+
+impl Worker {
+    fn take(&self, step: &Step, control: &Control) -> Result<Performed, Failure> {
         match &step.action {
             Action::LockHost => self.lock_host(),
             Action::LockStore(store) => {
@@ -114,34 +152,6 @@ impl Work for Worker {
         .map(|()| Performed::Done)
     }
 
-    fn window_timeout(&self, window: usize) -> Option<u64> {
-        self.request.model.windows[window].timeout
-    }
-
-    fn ended(&self, step: &Step, outcome: &Outcome) {
-        self.remember(step, outcome);
-        let (word, reason) = match outcome {
-            Outcome::Done => ("done", None),
-            Outcome::Failed(reason) => ("failed", Some(reason)),
-            Outcome::NotRun(reason) => ("not run", Some(reason)),
-            Outcome::Dropped(reason) => ("dropped", Some(reason)),
-        };
-        let record = Record::Step {
-            step: step.id.0.clone(),
-            outcome: word.to_owned(),
-            reason: reason.map(|reason| self.secrets.redact(reason)),
-            output: self.output_of(step),
-        };
-        // Only a record of what happened: nothing must be undone that is not journalled by its own intent.
-        let _ = self.write_journal(&record);
-    }
-
-    fn settled(&self, standing: &Execution) {
-        *self.standing() = standing.clone();
-    }
-}
-
-impl Worker {
     /// The worker of a prepared run.
     pub fn new(prepared: Prepared, observer: Arc<dyn Observer>) -> Worker {
         let Prepared { request, graph, occasion, run, started, levels, host, plan, layout, note, lock } =
@@ -224,7 +234,7 @@ impl Worker {
 
     /// Tells something worth knowing.
     pub(super) fn note(&self, text: String) {
-        self.observer.event(Event::Note { text });
+        self.observer.event(Event::Note { text: self.secrets.redact(&text) });
     }
 
     /// Takes the lines of a program that a step runs.
@@ -464,8 +474,8 @@ impl Worker {
     pub(super) fn program_failure(&self, error: &ProcessError) -> Failure {
         match error {
             ProcessError::Stopped(_) => Failure::stopped(),
-            ProcessError::Start { .. } => Failure::lasting(self.secrets.redact(&error.to_string())),
-            _ => Failure::passing(self.secrets.redact(&error.to_string())),
+            ProcessError::Start { .. } => Failure::lasting(error),
+            _ => Failure::passing(error),
         }
     }
 
@@ -479,15 +489,22 @@ impl Worker {
     }
 
     /// The program of a `command` source, its secrets fetched.
-    pub(super) fn source_program(&self, id: SourceId, command: &Command) -> Result<Program, Failure> {
-        let no_secret =
-            |error| Failure::lasting(format!("source `{}`: {error}", self.request.model.source(id).name));
+    pub(super) fn source_program(
+        &self,
+        id: SourceId,
+        command: &Command,
+        control: &Control,
+    ) -> Result<Program, Failure> {
+        let of = format!("source `{}`", self.request.model.source(id).name);
+        let timeout = self.request.model.source(id).timeout.map(Duration::from_secs);
+        let secrets = self.secrets.under(control).within(timeout);
         let mut env = Vec::with_capacity(command.env.len());
         for (name, value) in &command.env {
             let value = match value {
                 EnvValue::Text(text) => self.fill(text)?,
                 EnvValue::Secret(secret) => {
-                    self.secrets.fetch(secret).map_err(no_secret)?.expose().to_owned()
+                    let value = secrets.fetch(secret).map_err(|error| no_secret(&of, &error))?;
+                    value.expose().to_owned()
                 }
             };
             env.push((name.clone(), value));
@@ -496,7 +513,7 @@ impl Worker {
             argv: self.fill_all(&command.run)?,
             env,
             run_as: command.run_as.clone(),
-            timeout: self.request.model.source(id).timeout.map(Duration::from_secs),
+            timeout,
             folder: None,
             is_bound: false,
         })
@@ -540,6 +557,9 @@ impl Worker {
                 self.warn(step, format!("source `{}`: {error}; it is left out", source.name));
                 self.facts().sources.insert(id, SourceFact::Absent(error.to_string()));
                 Ok(())
+            }
+            Err(error @ (SqliteError::NotFile(_) | SqliteError::Beside(_))) => {
+                Err(Failure::lasting(format!("source `{}`: {error}", source.name)))
             }
             Err(error) => Err(Failure::passing(format!("source `{}`: {error}", source.name))),
         }
@@ -612,6 +632,11 @@ impl Worker {
         }
         trouble
     }
+}
+
+/// A secret that could not be had.
+pub(super) fn no_secret(of: &str, error: &SecretError) -> Failure {
+    if error.is_stopped() { Failure::stopped() } else { Failure::lasting(format!("{of}: {error}")) }
 }
 
 /// What the walk of a `files` source is told.

@@ -130,7 +130,7 @@ fn is_cache(folder: &Path) -> bool {
     let tag = folder.join("CACHEDIR.TAG");
     let is_file = fs::symlink_metadata(&tag).is_ok_and(|seen| seen.is_file());
     is_file
-        && fs::File::open(tag).and_then(|mut tag| tag.read_exact(&mut start)).is_ok()
+        && crate::regular::open(&tag).and_then(|mut tag| tag.read_exact(&mut start)).is_ok()
         && start == *CACHE_TAG
 }
 

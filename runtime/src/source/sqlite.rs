@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
@@ -15,6 +15,10 @@ use crate::control::{Control, Stopped};
 const PAGES: i32 = 512;
 /// How long a lock of a writer is waited for before the step is given up (and retried by its policy).
 const BUSY: Duration = Duration::from_secs(30);
+/// Between two attempts to get past a lock: SQLite's own wait for it cannot be ended.
+const PAUSE: Duration = Duration::from_millis(20);
+/// What SQLite keeps beside a database, and opens without being asked.
+const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Why a database could not be copied.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +29,9 @@ pub enum SqliteError {
     /// It is something else than a file.
     #[error("`{0}` is not a file, and so no SQLite database")]
     NotFile(PathBuf),
+    /// SQLite would wait for whoever writes into it.
+    #[error("`{0}` is not a file, and SQLite keeps a part of the database there: remove it")]
+    Beside(PathBuf),
     /// SQLite's own words.
     #[error("SQLite cannot copy `{path}`: {cause}")]
     Sqlite {
@@ -61,6 +68,10 @@ pub fn copy(from: &Path, to: &Path, control: &Control) -> Result<u64, SqliteErro
     if !meta.is_file() {
         return Err(SqliteError::NotFile(from.to_path_buf()));
     }
+    let other = BESIDE.into_iter().map(|ending| beside(from, ending));
+    if let Some(other) = other.into_iter().find(|path| fs::metadata(path).is_ok_and(|meta| !meta.is_file())) {
+        return Err(SqliteError::Beside(other));
+    }
     let sqlite = |cause| SqliteError::Sqlite { path: from.to_path_buf(), cause };
     let copy = |cause| SqliteError::Copy { path: to.to_path_buf(), cause };
     match fs::remove_file(to) {
@@ -73,18 +84,52 @@ pub fn copy(from: &Path, to: &Path, control: &Control) -> Result<u64, SqliteErro
         // The copy is packed at once; a copy that a power cut loses is made again by the next run.
         target.pragma_update(None, "synchronous", "OFF").map_err(sqlite)?;
         source.execute_batch("BEGIN").map_err(sqlite)?;
-        source.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(sqlite)?;
+        patiently(from, control, || source.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())))?;
         let backup = Backup::new(&source, &mut target).map_err(sqlite)?;
         run(&backup, from, meta.len(), control)?;
     }
-    for side in ["-wal", "-shm", "-journal"] {
-        let mut name = to.as_os_str().to_owned();
-        name.push(side);
+    for ending in BESIDE {
         // Left only where SQLite could not tidy up; the copy is complete without.
-        let _ = fs::remove_file(name);
+        let _ = fs::remove_file(beside(to, ending));
     }
     like(&meta, to).map_err(copy)?;
     Ok(fs::metadata(to).map_err(copy)?.len())
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// Does something until no lock is in its way, or nobody wants to wait any longer.
+fn patiently<T>(
+    from: &Path,
+    control: &Control,
+    mut work: impl FnMut() -> rusqlite::Result<T>,
+) -> Result<T, SqliteError> {
+    let begun = Instant::now();
+    loop {
+        control.check()?;
+        match work() {
+            Err(cause) if is_busy(&cause) && begun.elapsed() < BUSY => std::thread::sleep(PAUSE),
+            Err(cause) if is_busy(&cause) => return Err(locked(from)),
+            done => return done.map_err(|cause| SqliteError::Sqlite { path: from.to_path_buf(), cause }),
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+    matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
+}
+
+fn locked(from: &Path) -> SqliteError {
+    let cause = rusqlite::Error::SqliteFailure(
+        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
+        Some(format!("a writer held its lock for {} s", BUSY.as_secs())),
+    );
+    SqliteError::Sqlite { path: from.to_path_buf(), cause }
 }
 
 fn run(backup: &Backup<'_, '_>, from: &Path, size: u64, control: &Control) -> Result<(), SqliteError> {
@@ -106,17 +151,10 @@ fn run(backup: &Backup<'_, '_>, from: &Path, size: u64, control: &Control) -> Re
                 control.advance(0, page * u64::try_from(done).unwrap_or(0));
                 waited = Duration::ZERO;
             }
-            _ if waited >= BUSY => {
-                let cause = rusqlite::Error::SqliteFailure(
-                    rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
-                    Some(format!("a writer held its lock for {} s", BUSY.as_secs())),
-                );
-                return Err(SqliteError::Sqlite { path: from.to_path_buf(), cause });
-            }
+            _ if waited >= BUSY => return Err(locked(from)),
             _ => {
-                let pause = Duration::from_millis(20);
-                std::thread::sleep(pause);
-                waited += pause;
+                std::thread::sleep(PAUSE);
+                waited += PAUSE;
             }
         }
     }
@@ -129,7 +167,7 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
         path,
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
-    connection.busy_timeout(BUSY)?;
+    connection.busy_timeout(Duration::ZERO)?;
     Ok(connection)
 }
 
@@ -204,6 +242,43 @@ mod tests {
             Err(SqliteError::Missing(_))
         ));
         assert!(matches!(copy(dir.path(), &to, &Control::default()), Err(SqliteError::NotFile(_))));
+    }
+
+    #[test]
+    fn a_lock_is_waited_for_until_somebody_says_stop_and_a_pipe_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (live, to) = (dir.path().join("live.db"), dir.path().join("copy.db"));
+        let writer = Connection::open(&live).unwrap();
+        writer.execute_batch("CREATE TABLE t (n INTEGER); BEGIN EXCLUSIVE").unwrap();
+        let control = Control::default();
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(300));
+                control.stop();
+            });
+            assert!(matches!(copy(&live, &to, &control), Err(SqliteError::Stopped(_))));
+        });
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        // Let go in time, it is copied.
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                std::thread::sleep(Duration::from_millis(300));
+                writer.execute_batch("INSERT INTO t VALUES (4); COMMIT").unwrap();
+            });
+            copy(&live, &to, &Control::default()).unwrap();
+        });
+        let sum: i64 =
+            Connection::open(&to).unwrap().query_row("SELECT sum(n) FROM t", [], |row| row.get(0)).unwrap();
+        assert_eq!(sum, 4);
+        for ending in BESIDE {
+            let pipe = beside(&live, ending);
+            assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+            assert!(
+                matches!(copy(&live, &to, &Control::default()), Err(SqliteError::Beside(found)) if found == pipe)
+            );
+            fs::remove_file(pipe).unwrap();
+        }
     }
 
     #[test]

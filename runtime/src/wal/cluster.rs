@@ -1,7 +1,6 @@
 //! Which cluster a file of the log belongs to.
 
 use std::fmt;
-use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -44,10 +43,10 @@ impl ClusterId {
     pub fn of_data(data: &Path) -> Result<ClusterId, WalError> {
         let no_cluster = |path: PathBuf| move |cause| WalError::NoCluster { path, cause };
         let version = data.join("PG_VERSION");
-        let major = fs::read_to_string(&version).map_err(no_cluster(version))?.trim().to_owned();
+        let major = crate::regular::read_text(&version).map_err(no_cluster(version))?.trim().to_owned();
         let control = data.join("global/pg_control");
         let mut system = [0; 8];
-        let read = File::open(&control).and_then(|mut file| file.read_exact(&mut system));
+        let read = crate::regular::open(&control).and_then(|mut file| file.read_exact(&mut system));
         read.map_err(no_cluster(control))?;
         // The first field of `ControlFileData`, in every version, in the machine's own order of bytes.
         Ok(ClusterId { system: u64::from_ne_bytes(system), major })
@@ -60,7 +59,7 @@ impl ClusterId {
 pub fn system_of_segment(segment: &Path) -> io::Result<Option<u64>> {
     const LONG_HEADER: u16 = 0x0002;
     let mut head = [0; 32];
-    match File::open(segment)?.read_exact(&mut head) {
+    match crate::regular::open(segment)?.read_exact(&mut head) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         read => read?,
     }

@@ -1,6 +1,5 @@
 //! Archiving one file: compressed once, into all stores at once, durable before it is told.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
@@ -130,7 +129,7 @@ fn write<'a>(
     now: Timestamp,
     pushed: &mut Pushed,
 ) -> Result<Vec<&'a Archive>, WalError> {
-    let mut from = File::open(file).map_err(at(file))?;
+    let mut from = crate::regular::open(file).map_err(at(file))?;
     let written = object::write(&mut from, now, |bytes| {
         for begun in &mut open {
             if let Ok(upload) = &mut begun.upload
@@ -176,7 +175,7 @@ fn same(
     file: &Path,
 ) -> Result<(), WalError> {
     const OTHER: io::ErrorKind = io::ErrorKind::InvalidData;
-    let mut own = BufReader::new(File::open(file).map_err(at(file))?);
+    let mut own = BufReader::new(crate::regular::open(file).map_err(at(file))?);
     let mut piece = Vec::new();
     let compared = archive.read(cluster, name, size, |bytes| {
         piece.resize(bytes.len(), 0);

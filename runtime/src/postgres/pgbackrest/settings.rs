@@ -1,7 +1,6 @@
 //! A settings file of the operator's, held against the plan: it must not keep the repository elsewhere, nor decide what goes.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 
 use backplan_compiler::lower;
@@ -40,7 +39,7 @@ pub fn conflicts(model: &Model, only: &dyn Fn(&str) -> bool, host: &str) -> Vec<
             repository: &repository,
             is_encrypted: own.map(|own| own.passphrase.is_some()),
         };
-        let told = match fs::read_to_string(config) {
+        let told = match crate::regular::read_text(config) {
             Ok(text) => wanted.conflicts(&text),
             Err(cause) => vec![format!("cannot be read: {cause}")],
         };
