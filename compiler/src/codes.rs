@@ -91,6 +91,7 @@ codes! {
     // Names of artefacts.
     SAME_NAME Error "same_name" "two archives write the same artefact name";
     REPEATED_NAME Error "repeated_name" "two runs write the same artefact name";
+    COARSE_NAME Warning "coarse_name" "a run that is not of the schedule may write the name of another";
 
     // Paths.
     STORE_IN_SOURCE Error "store_in_source" "a store is inside a source that does not exclude it";
@@ -103,8 +104,7 @@ codes! {
     OVERLAPPING_PATHS Warning "overlapping_paths" "one path is inside another and is read twice";
     LIVE_DATABASE Warning "live_database" "files of a live database are read as plain files";
     SWALLOWED_PATH Error "swallowed_path" "an exclusion leaves nothing of a path";
-    BAD_PATTERN Error "bad_pattern" "a pattern cannot be read";
-    USELESS_PATTERN Warning "useless_pattern" "a pattern can never match";
+    USELESS_PATTERN Warning "useless_pattern" "a pattern can never do anything";
 
     // Secrets.
     INLINE_SECRET Warning "inline_secret" "a secret is written into the plan";
@@ -115,21 +115,30 @@ codes! {
     // Promises.
     COPIES_UNREACHABLE Error "copies_unreachable" "more copies are promised than there are stores";
     OFFSITE_UNREACHABLE Error "offsite_unreachable" "more offsite copies are promised than there are offsite stores";
+    LOG_COPIES Warning "log_copies" "a log has fewer copies than are promised of its source";
+    SILENT_COPY Warning "silent_copy" "a promised copy is in a store that a run may leave out without a word";
+    COPIES_OF_NEWEST Warning "copies_of_newest" "only the newest run has the copies that are promised";
+    QUERY_OF_NO_DATABASE Error "query_of_no_database" "a rehearsal asks a query of a source that is no database";
     POLICY_BROKEN Error "policy_broken" "the plan breaks a policy";
 
     // The plan played forward.
     RPO_MISSED Error "rpo_missed" "more time passes between two runs than was promised";
+    RPO_TIGHT Warning "rpo_tight" "as much time passes between two runs as was promised, and a run takes time";
     RPO_CLOCK_CHANGE Note "rpo_clock_change" "an `rpo` is missed by the hour by which clocks are moved back";
     RPO_UNSCHEDULED Warning "rpo_unscheduled" "an `rpo` is promised, and nothing says when runs are due";
     RTO_UNREHEARSED Note "rto_unrehearsed" "an `rto` is promised for what no rehearsal restores";
+    REHEARSAL_LATE Warning "rehearsal_late" "rehearsals are wanted more often than runs come that make them";
     CLOCK_CHANGE Warning "clock_change" "a local time does not exist, or comes twice, on a day on which clocks change";
     SHORT_MONTHS Warning "short_months" "a schedule names a day that not every month has";
     JITTER_OVERLAPS Warning "jitter_overlaps" "runs are delayed by more than the time between them";
+    TIMEOUT_OVERLAPS Note "timeout_overlaps" "a run may take longer than the time until the next";
+    LEVEL_NEVER_COMES Warning "level_never_comes" "every run of a level is due at the moment of a higher one";
+    ENDLESS_CHAIN Warning "endless_chain" "runs rest on one another for years";
     USELESS_RULE Warning "useless_rule" "a rule of `keep` can never keep anything";
     KEEP_WITHOUT_EFFECT Warning "keep_without_effect" "a store that never deletes has a `keep`";
     IMMUTABLE_OUTLASTS_KEEP Warning "immutable_outlasts_keep" "`keep` gives up what `immutable` still holds";
     KEEP_OUTLASTS_IMMUTABLE Note "keep_outlasts_immutable" "`keep` wants what `immutable` no longer protects";
-    PINNED_CHAIN Warning "pinned_chain" "most runs of a store stay only because others rest on them";
+    PINNED_CHAIN Note "pinned_chain" "most runs of a store stay only because others rest on them";
     CUT_CYCLE Warning "cut_cycle" "retention takes the full of a cycle that is not complete";
     LOG_HOLE Note "log_hole" "backups are kept for longer than the log between them";
     MOMENT_LOST Error "moment_lost" "recovery to any moment is promised for longer than it is possible";

@@ -80,6 +80,13 @@ impl Finding {
         }
     }
 
+    /// As a note, where this one of its kind does no harm.
+    #[must_use]
+    pub(crate) fn only_a_note(mut self) -> Finding {
+        self.severity = Severity::Note;
+        self
+    }
+
     /// With these words beside the cause.
     #[must_use]
     pub fn label(mut self, text: impl Into<String>) -> Finding {

@@ -7,9 +7,12 @@
 //! | [`names`] | do two runs or two archives write one name |
 //! | [`paths`], [`patterns`] | would a path eat data, can a pattern match |
 //! | [`secrets`] | is a secret seen, can what is encrypted be opened |
-//! | [`promises`] | can what was promised be kept: drivers, copies |
+//! | [`promises`] | can the drivers do what is asked of them |
+//! | [`copies`] | are there as many copies as were promised |
+//! | [`rehearsals`] | can restores be rehearsed, and are they as often as is wanted |
 //! | [`policies`] | is every policy kept |
 //! | [`clocks`] | are runs moved, left out or repeated on days on which clocks change |
+//! | [`levels`] | do the levels come, and do chains end |
 //! | [`moments`], [`future`] | what shows when schedule, cycle and retention are played forward |
 
 use std::collections::BTreeSet;
@@ -21,7 +24,9 @@ use crate::simulate::{Horizon, simulate};
 use crate::sources::SourceSet;
 
 mod clocks;
+mod copies;
 mod future;
+mod levels;
 mod moments;
 mod names;
 mod paths;
@@ -29,6 +34,7 @@ mod patterns;
 mod policies;
 mod promises;
 mod reach;
+mod rehearsals;
 mod secrets;
 
 /// What every check is given, and where it writes.
@@ -50,9 +56,13 @@ pub(crate) fn check(set: &SourceSet, model: &Model, facts: &Facts) -> Vec<Findin
     check.patterns();
     check.secrets();
     check.promises();
+    check.copies();
     check.policies();
     let simulation = simulate(model, Horizon::of(model));
     check.moments(&simulation);
+    check.levels_come(&simulation);
+    check.rehearsals(&simulation);
+    check.copies_of_the_newest(&simulation);
     check.future(&simulation);
     check.findings
 }

@@ -20,6 +20,7 @@
 //! | [`retention`] | which runs of a store stay, and why |
 //! | [`simulate`](mod@simulate) | schedule, cycle and retention played forward for years |
 //! | [`mod@picture`] | the graph as a picture, laid out here: SVG, and a page around it |
+//! | [`pattern`] | patterns of `exclude`: what they match, what they leave |
 //! | [`render`] | the graph as YAML, for Graphviz and for Mermaid |
 
 mod allow;
@@ -34,6 +35,7 @@ mod findings;
 pub mod graph;
 pub mod lower;
 pub mod model;
+pub mod pattern;
 pub mod picture;
 pub mod render;
 pub mod resolve;

@@ -84,7 +84,35 @@ fn a_delay_may_bring_two_runs_to_one_name() {
         ("%Y%m%d%H%M", "run = every 30m, jitter = 20m"),
         ("%Y%m%d", "run = daily at 23:45"),
     ] {
-        assert_eq!(named(format, schedule), [""; 0], "{format} {schedule}");
+        let repeated = |found: &&String| found.starts_with("repeated_name");
+        assert_eq!(named(format, schedule).iter().filter(repeated).count(), 0, "{format} {schedule}");
+    }
+}
+
+#[test]
+fn a_name_by_the_day_leaves_no_room_for_a_run_by_hand() {
+    let named = |format: &str, items: &str| {
+        let name = format!("to = [local], name = \"${{time(\"{format}\")}}.tar.gz\"");
+        found(&plan(items).replace("to = [local]", &name))
+    };
+    let daily = "schedule { run = daily at 02:30 }";
+    assert_eq!(
+        named("%Y%m%d", daily),
+        [
+            "coarse_name: artefacts of archive `a` are named by the day: a run on demand, or one that is made up for (`catch_up`), \
+          may have the name of another, and then fails"
+        ]
+    );
+    let no_catch_up = named("%Y%m%d", "schedule { run = daily at 02:30, catch_up = false }");
+    assert!(
+        no_catch_up.len() == 1 && no_catch_up[0].contains("by the day: a run on demand may"),
+        "{no_catch_up:?}"
+    );
+    assert!(named("%Y%m%d%H", daily)[0].contains("named by the hour"));
+    assert!(named("%G%V", "schedule { run = weekly on sun at 02:30 }")[0].contains("named by the week"));
+    assert_eq!(named("%Y%m%d", "").len(), 1);
+    for whole in ["%Y%m%d%H%M", "%F_%H-%M-%S", "%s"] {
+        assert_eq!(named(whole, daily), [""; 0], "{whole}");
     }
 }
 

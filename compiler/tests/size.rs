@@ -30,7 +30,7 @@ fn large(more: &str) -> String {
 
 #[test]
 fn among_ten_thousand_sources_only_what_is_wrong_is_told() {
-    let set = set_of(&[("large.plan", &large("keep { daily = 7, weekly = 4 }\nobjective { rpo = 30m }\n"))]);
+    let set = set_of(&[("large.plan", &large("keep { daily = 7, weekly = 4 }\nobjective { rpo = 33m }\n"))]);
     let compiled = compile(&set, &inputs(&[]));
     assert!(compiled.is_sound() && compiled.findings.is_empty(), "{:?}", compiled.findings.first());
     let wrong = "store inner: dir { path = \"/srv/5/5/store\" }\nsource twice: files { paths = [\"/srv/96/9990/x\"] }\n\

@@ -77,7 +77,7 @@ pub fn execute(args: &WhyArgs, global: &Global, console: &mut Console) -> Result
     let path = load::normalize(&current_folder()?.join(&args.path));
     let mut readers = Vec::new();
     for (index, source) in model.sources.iter().enumerate() {
-        readers.extend(reader(&model, &sources, SourceId(index), source, &path)?);
+        readers.extend(reader(&model, &sources, SourceId(index), source, &path));
     }
     let mut document = Document {
         format: 1,
@@ -97,26 +97,18 @@ pub fn execute(args: &WhyArgs, global: &Global, console: &mut Console) -> Result
     Ok(if is_clear { Status::Done } else { Status::Warnings })
 }
 
-fn reader(
-    model: &Model,
-    set: &SourceSet,
-    id: SourceId,
-    source: &Source,
-    path: &Path,
-) -> Result<Option<Reader>, Failure> {
+fn reader(model: &Model, set: &SourceSet, id: SourceId, source: &Source, path: &Path) -> Option<Reader> {
     let told = |taken: bool, rule: &'static str, why: String, inside: Option<PathBuf>| {
         let inside = inside.map(|inside| load::display(&Path::new(&source.name).join(inside)));
         let inside = inside.map(|inside| inside.trim_end_matches('/').to_owned());
         let reaches = reaches(model, id);
         Some(Reader { source: source.name.clone(), taken, why, rule, inside, reaches })
     };
-    Ok(match &source.kind {
+    match &source.kind {
         SourceKind::Files(files) => {
-            let ask =
-                |path: &Path| why(&source.name, files, path).map_err(|error| Failure::new(error.to_string()));
             let below = below_root(files, path);
-            let (answer, at) = match (ask(path)?, below) {
-                (None, Some(below)) => (ask(&below)?, format!(", read at `{}`", below.display())),
+            let (answer, at) = match (why(files, path), below) {
+                (None, Some(below)) => (why(files, &below), format!(", read at `{}`", below.display())),
                 (answer, _) => (answer, String::new()),
             };
             answer.and_then(|answer| {
@@ -157,7 +149,7 @@ fn reader(
             inside.then(|| told(true, "cluster", text(), None)).flatten()
         }
         SourceKind::Command(_) => None,
-    })
+    }
 }
 
 /// The rule that decides, by its stable name and in words.

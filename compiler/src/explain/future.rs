@@ -6,14 +6,14 @@ pub(super) const PAGES: &[Page] = &[
     Page {
         name: "rpo_missed",
         text: "`objective.rpo` is the work that may be lost: the longest time between the starts of two runs of a\n\
-             source. The schedule is played forward for years; the worst gap is shown.",
+             source, and what a run takes until it is committed. The schedule is played forward for years; the worst gap is shown.",
         failing: r#"plan site
 
 store local: dir { path = "/backup" }
 source site: files { paths = ["/srv/site"] }
 archive site { from = [site], to = [local] }
 schedule { run = "30 4 * * mon-fri" }
-objective { rpo = 24h }
+objective { rpo = 26h }
 "#,
         mended: r#"plan site
 
@@ -21,22 +21,21 @@ store local: dir { path = "/backup" }
 source site: files { paths = ["/srv/site"] }
 archive site { from = [site], to = [local] }
 schedule { run = daily at 04:30 }
-objective { rpo = 24h }
+objective { rpo = 26h }
 "#,
         library: None,
         params: &[],
     },
     Page {
-        name: "rpo_clock_change",
-        text: "In a zone whose clocks change, one day of a year has 25 hours. A run a day at a local time then keeps an\n\
-             `objective.rpo` of 24 hours on every other day, and misses it by an hour in that night. A schedule in UTC\n\
-             does not.",
+        name: "rpo_tight",
+        text: "An `rpo` that is as long as the time between two runs is missed at each of them: what a run brings counts once it is\n\
+             committed, and until then the newest backup is older than was promised. `plan status` says so for as long.",
         failing: r#"plan site
 
 store local: dir { path = "/backup" }
 source site: files { paths = ["/srv/site"] }
 archive site { from = [site], to = [local] }
-schedule { run = daily at 04:30, zone = "Europe/Berlin" }
+schedule { run = daily at 02:30 }
 objective { rpo = 24h }
 "#,
         mended: r#"plan site
@@ -44,8 +43,32 @@ objective { rpo = 24h }
 store local: dir { path = "/backup" }
 source site: files { paths = ["/srv/site"] }
 archive site { from = [site], to = [local] }
+schedule { run = daily at 02:30 }
+objective { rpo = 26h }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "rpo_clock_change",
+        text: "In a zone whose clocks change, one day of a year has 25 hours. A run a day at a local time then keeps an\n\
+             `objective.rpo` of 25 hours on every other day, and misses it in that night. A schedule in UTC\n\
+             does not.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+schedule { run = daily at 04:30, zone = "Europe/Berlin" }
+objective { rpo = 25h }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
 schedule { run = daily at 04:30, zone = "UTC" }
-objective { rpo = 24h }
+objective { rpo = 25h }
 "#,
         library: None,
         params: &[],
@@ -58,7 +81,7 @@ objective { rpo = 24h }
 store local: dir { path = "/backup" }
 source site: files { paths = ["/srv/site"] }
 archive site { from = [site], to = [local] }
-objective { rpo = 24h }
+objective { rpo = 26h }
 "#,
         mended: r#"plan site
 
@@ -66,7 +89,7 @@ store local: dir { path = "/backup" }
 source site: files { paths = ["/srv/site"] }
 archive site { from = [site], to = [local] }
 schedule { run = daily at 02:30 }
-objective { rpo = 24h }
+objective { rpo = 26h }
 "#,
         library: None,
         params: &[],
@@ -96,11 +119,35 @@ verify { every = 7d, restore = site }
         params: &[],
     },
     Page {
+        name: "rehearsal_late",
+        text: "Runs make the rehearsals that are due; nothing else does. `verify.every` that is shorter than the time between two runs,\n\
+             or ends between two of them, is therefore late by more than the tenth (a day at the most) that `plan status` lets pass.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+schedule { run = weekly on sun at 03:00 }
+verify { every = 24h, restore = site }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+schedule { run = weekly on sun at 03:00 }
+verify { every = 7d, restore = site }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
         name: "clock_change",
         text: "On the day on which clocks go forward an hour does not exist. A run at one fixed time in it starts as the\n\
              hour ends; of a cron string with lists, steps or ranges of hours or minutes, the runs in it are left out, which\n\
              may leave a day without any. On the day on which clocks go back an hour comes twice. A run at one fixed time is\n\
-             at the first; those of lists, steps and ranges are at both. What is due every hour just goes on, and is not told.",
+             at the first; those of lists, steps and ranges are at both. What is due every hour just goes on, and is not told. It is a note\n\
+             where every run is made and none twice.",
         failing: r#"plan site
 
 store local: dir { path = "/backup" }
@@ -121,7 +168,7 @@ schedule { run = daily at 04:30, zone = "Europe/Berlin" }
     Page {
         name: "short_months",
         text: "A schedule on day 29, 30 or 31 is silently not due in months that do not have it: on day 31 two months\n\
-             pass between some runs.",
+             pass between some runs. A list of days is told where a month has none of them.",
         failing: r#"plan site
 
 store local: dir { path = "/backup" }
@@ -161,9 +208,77 @@ schedule { run = every 30m, jitter = 5m }
         params: &[],
     },
     Page {
+        name: "timeout_overlaps",
+        text: "While a run is under way no other begins. One that takes as long as `limits.timeout` lets it is in the way of those that\n\
+             are due meanwhile: they are not made. Where a full may take that long and the short runs behind it may wait, that is meant.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+schedule { run = daily at 02:30 }
+limits { timeout = 30h }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+schedule { run = daily at 02:30 }
+limits { timeout = 20h }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "level_never_comes",
+        text: "Where two levels are due at one moment, the higher is run. A level all of whose moments are those of a higher one is never\n\
+             run, and what `keep` says of it keeps nothing.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+schedule { full = weekly on sun at 03:00, differential = weekly on sun at 03:00, incremental = daily at 01:00 }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+schedule { full = weekly on sun at 03:00, differential = weekly on wed at 03:00, incremental = daily at 01:00 }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "endless_chain",
+        text: "An incremental rests on the run before it, that one on the one before, back to the last run that rests on a full or is one.\n\
+             Where that is more than a year away, one artefact that is lost takes all behind it, a restore reads all of them, and\n\
+             `keep` can delete none.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+schedule { run = daily at 02:30 }
+cycle { incrementals = 1000, base = previous }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+schedule { run = daily at 02:30 }
+cycle { incrementals = 30, base = previous }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
         name: "useless_rule",
         text: "A rule of `keep` that no run of the plan can ever come under keeps nothing: `differential` where no run\n\
-             is one, `wal` where no source has a log.",
+             is one, `wal` where no source has a log, `within` a time in which no second run comes.",
         failing: r#"plan site
 
 store local: dir { path = "/backup" }
@@ -260,7 +375,7 @@ keep { last = 30 }
     Page {
         name: "pinned_chain",
         text: "A run that is kept keeps all that it rests on. Where `keep` names a run late in a long chain, the store\n\
-             holds the whole chain for it: far more than the rules name. `prefer = full` makes the rules name fulls.",
+             holds the whole chain for it: far more than the rules name. It costs room, and no safety. `prefer = full` makes the rules name fulls.",
         failing: r#"plan site
 
 store local: dir { path = "/backup" }
@@ -337,7 +452,8 @@ keep { daily = 7 }
         name: "moment_lost",
         text: "`keep { wal = D }` promises recovery to any moment of the last D, and so holds the newest backup that is\n\
              older than that, and the oldest that is younger, which takes its place. A store's own `keep` replaces the\n\
-             plan's, this promise with it.",
+             plan's, this promise with it; so does the `keep` of a `separate`, for its source. And the `keep` of a `wal` says\n\
+             how much log there is: where no log is kept for as long as was promised, no moment before it is left.",
         failing: r#"plan site
 
 store local: dir {

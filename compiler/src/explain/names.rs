@@ -52,4 +52,26 @@ schedule { run = hourly }
         library: None,
         params: &[],
     },
+    Page {
+        name: "coarse_name",
+        text: "Two runs of the schedule have names of their own, but a third may come: `plan run` by hand, or one that `catch_up` makes up\n\
+             for on the next day. An artefact is never overwritten, so that the one of the two that is later fails. A name with the\n\
+             time down to the minute, or the usual one, leaves room for both.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local], name = "${time("%Y%m%d")}_site.tar.gz" }
+schedule { run = daily at 02:30 }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local], name = "${time("%Y%m%d%H%M%S")}_site.tar.gz" }
+schedule { run = daily at 02:30 }
+"#,
+        library: None,
+        params: &[],
+    },
 ];

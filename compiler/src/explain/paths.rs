@@ -204,25 +204,6 @@ archive site { from = [site], to = [local] }
         params: &[],
     },
     Page {
-        name: "bad_pattern",
-        text: "Patterns follow gitignore's rules: `*` and `?` within a name, `**` over folders, `[a-z]` for a\n\
-             class of letters.",
-        failing: r#"plan site
-
-store local: dir { path = "/backup" }
-source site: files { paths = ["/srv/site"], exclude = ["[z-a]*"] }
-archive site { from = [site], to = [local] }
-"#,
-        mended: r#"plan site
-
-store local: dir { path = "/backup" }
-source site: files { paths = ["/srv/site"], exclude = ["[a-z]*.tmp"] }
-archive site { from = [site], to = [local] }
-"#,
-        library: None,
-        params: &[],
-    },
-    Page {
         name: "useless_pattern",
         text: "Patterns are anchored at each entry of `paths`: `/cache` under `/srv/site` means\n\
              `/srv/site/cache`. A pattern written as an absolute path, with `..` or `~`, or behind a folder\n\

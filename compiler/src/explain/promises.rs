@@ -46,6 +46,105 @@ objective { offsite = 1 }
         params: &[],
     },
     Page {
+        name: "log_copies",
+        text: "What was done since the last run is in the log alone. Promised copies of a source are promises for its log as well: it is to\n\
+             reach as many stores, and as many offsite ones. With `ack = any` a segment counts as archived, and the server may drop\n\
+             it, once a single store has it.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+store nas: dir { path = "/mnt/nas", offsite = true }
+source db: postgres { driver = basebackup }
+archive db { from = [db], to = [local, nas] }
+wal db { to = [local] }
+objective { offsite = 1 }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+store nas: dir { path = "/mnt/nas", offsite = true }
+source db: postgres { driver = basebackup }
+archive db { from = [db], to = [local, nas] }
+wal db { to = [local, nas] }
+objective { offsite = 1 }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "silent_copy",
+        text: "A store that is `absent = skip` is left out without a word by a run that does not find it. A promise that needs this store is\n\
+             then broken without a word, for as long as it stays away. With `warn` runs go on all the same, and tell.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+store nas: dir { path = "/mnt/nas", offsite = true, absent = skip }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local, nas] }
+objective { offsite = 1 }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+store nas: dir { path = "/mnt/nas", offsite = true, absent = warn }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local, nas] }
+objective { offsite = 1 }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "copies_of_newest",
+        text: "Promised copies are counted for the newest run. Where all stores but one give up a run as soon as there is a newer one, every\n\
+             earlier backup is in one place, and is lost with it.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+store nas: dir { path = "/mnt/nas", offsite = true, keep { last = 1 } }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local, nas] }
+schedule { run = daily at 02:30 }
+keep { daily = 7 }
+objective { copies = 2 }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+store nas: dir { path = "/mnt/nas", offsite = true, keep { last = 3 } }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local, nas] }
+schedule { run = daily at 02:30 }
+keep { daily = 7 }
+objective { copies = 2 }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "query_of_no_database",
+        text: "A `query` of a rehearsal is asked of a Postgres server or an SQLite database. Files and what a program prints answer none:\n\
+             every rehearsal would fail, and with it the run that makes it. A `command` finds what was restored in `BACKPLAN_RESTORED`.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+schedule { run = daily at 02:30 }
+verify { every = 7d, restore = site, query = "select 1" }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local] }
+schedule { run = daily at 02:30 }
+verify { every = 7d, restore = site, command = ["grep", "-r", "-q", "hello", "."] }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
         name: "policy_broken",
         text: "A `policy` of an imported file is a rule for every plan that imports it. It cannot be replaced\n\
              or allowed away; several add up. `encrypt` asks it of archives, of logs, and as `passphrase` of\n\

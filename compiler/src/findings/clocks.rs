@@ -37,11 +37,14 @@ pub(super) fn clock_change(schedule: &Schedule) -> Option<Finding> {
             }
         }
     }
+    // Where every run is made, and once, somebody may be surprised, and nobody is harmed.
+    let is_harmless = words[Effect::Skipped as usize].is_none() && words[Effect::Repeated as usize].is_none();
     let words: Vec<String> = words.into_iter().flatten().collect();
     let message = format!("clocks change in `{}`: {}", schedule.zone, words.join(", and "));
     (!words.is_empty()).then(|| {
-        Finding::new(&codes::CLOCK_CHANGE, schedule.place, message)
-            .help("take a time that no change touches, such as 04:30, or `zone = \"UTC\"`")
+        let finding = Finding::new(&codes::CLOCK_CHANGE, schedule.place, message)
+            .help("take a time that no change touches, such as 04:30, or `zone = \"UTC\"`");
+        if is_harmless { finding.only_a_note() } else { finding }
     })
 }
 

@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::Check;
+use super::levels::{always_outranked, schedules};
 use super::moments::span;
 use crate::codes;
 use crate::due;
 use crate::finding::Finding;
-use crate::model::{Keep, Level, Model, PostgresDriver, SourceId, SourceKind, Store, StoreId};
+use crate::model::{Keep, Level, Model, PostgresDriver, Schedule, SourceId, SourceKind, Store, StoreId};
 use crate::retention::{Policy, Reason};
 use crate::simulate::{Burden, Life, Simulation, simulate};
 
@@ -18,12 +19,12 @@ use crate::simulate::{Burden, Life, Simulation, simulate};
 const MANY: usize = 10;
 
 impl Check<'_> {
-    fn day(&self, at: Timestamp) -> String {
+    pub(super) fn day(&self, at: Timestamp) -> String {
         day(at, &shown_zone(self.model))
     }
 
     pub(super) fn future(&mut self, simulation: &Simulation<'_>) {
-        self.rules_can_hold();
+        self.rules_can_hold(simulation);
         self.keeps_apply();
         self.immutable_and_keep(simulation);
         for store in 0..self.model.stores.len() {
@@ -42,7 +43,11 @@ impl Check<'_> {
     }
 
     /// Rules that can never keep anything.
-    fn rules_can_hold(&mut self) {
+    fn rules_can_hold(&mut self, simulation: &Simulation<'_>) {
+        let shortest = || {
+            let starts = simulation.all_starts();
+            starts.windows(2).filter_map(|pair| u64::try_from(pair[1] - pair[0]).ok()).min()
+        };
         let has_log = (0..self.model.sources.len()).any(|source| has_log(self.model, SourceId(source)));
         let mut found = Vec::new();
         for keep in self.keeps() {
@@ -51,6 +56,19 @@ impl Check<'_> {
                 found.push(
                     Finding::new(&codes::USELESS_RULE, keep.place, message)
                         .help("delete it, or give the cycle `base = full`"),
+                );
+            }
+            if let Some((within, gap)) = keep.within.and_then(|within| Some((within, shortest()?)))
+                && within <= gap
+            {
+                let message = format!(
+                    "`within` keeps the newest run alone, which always stays: it is {}, and {} pass between two runs",
+                    span(within),
+                    span(gap)
+                );
+                found.push(
+                    Finding::new(&codes::USELESS_RULE, keep.place, message)
+                        .help("write a longer time, such as `within = 7d`, or how many runs: `last = 7`"),
                 );
             }
             if keep.wal.is_some() && !has_log {
@@ -149,9 +167,7 @@ impl Check<'_> {
             self.day(at),
             store.name
         );
-        let finding = Finding::new(&codes::PINNED_CHAIN, keep.place, message).help(
-            "`prefer = full` keeps the full of a period, which rests on nothing; `base = full` makes short chains",
-        );
+        let finding = Finding::new(&codes::PINNED_CHAIN, keep.place, message).help(self.shorter_chains(keep));
         let chain = format!(
             "the run of {} rests on that of {}{why}",
             self.day(lives[by].started()),
@@ -163,6 +179,27 @@ impl Check<'_> {
             Some(place) => finding.with(place, chain),
             None => finding,
         })
+    }
+
+    /// What makes a store hold fewer runs for the sake of others, of what the plan does not have yet.
+    fn shorter_chains(&self, keep: &Keep) -> String {
+        let has_periods =
+            [keep.hourly, keep.daily, keep.weekly, keep.monthly, keep.yearly].iter().any(Option::is_some);
+        let cycle = self
+            .model
+            .cycle
+            .as_ref()
+            .filter(|_| !self.model.schedule.as_ref().is_some_and(Schedule::is_by_levels));
+        let prefers = "`prefer = full` keeps the full of a period, which rests on nothing";
+        let shorter = match cycle.map(|cycle| cycle.follow) {
+            Some(Level::Incremental) => "`base = full` makes short chains",
+            Some(_) => "shorter cycles hold fewer runs together",
+            None => "more fulls make shorter chains",
+        };
+        match has_periods && !keep.prefer_full {
+            true => format!("{prefers}; {shorter}"),
+            false => format!("it costs room and no safety; {shorter}"),
+        }
     }
 
     fn cut_cycles(&mut self, simulation: &Simulation<'_>) {
@@ -217,24 +254,24 @@ impl Check<'_> {
         }
     }
 
-    /// Recovery to any moment of the last while, promised and not held.
+    /// Recovery to any moment of the last while, promised and not held: by no log that is as long, or by no backup that is
+    /// as old.
     fn moments_lost(&mut self, simulation: &Simulation<'_>) {
         let Some((keep, span_kept)) = self.model.keep.as_ref().and_then(|keep| Some((keep, keep.wal?)))
         else {
             return;
         };
+        self.logs_are_as_long(keep, span_kept);
         for source in
             (0..self.model.sources.len()).map(SourceId).filter(|source| has_log(self.model, *source))
         {
-            if self.model.separate(source).is_some_and(|separate| separate.keep.is_some()) {
-                continue;
-            }
             let losses: Option<Vec<(Timestamp, StoreId)>> = self.reached[source.0]
                 .iter()
                 .map(|store| Some((loss(&simulation.lives_of(source, *store), span_kept)?, *store)))
                 .collect();
             let Some((at, store)) = losses.and_then(|losses| losses.into_iter().max()) else { continue };
             let store = self.model.store(store);
+            let own = self.model.separate(source).and_then(|separate| separate.keep.as_ref());
             let source = &self.model.source(source).name;
             let message = format!(
                 "recovery to any moment of the last {} is promised, but on {} no store holds a backup of `{source}` \
@@ -242,14 +279,41 @@ impl Check<'_> {
                 span(span_kept),
                 self.day(at)
             );
-            let finding = Finding::new(&codes::MOMENT_LOST, keep.place, message)
-                .help("give the store's own `keep` the rule `wal` too");
-            self.findings.push(match &store.keep {
-                Some(own) => {
-                    finding.with(own.place, format!("in store `{}` this holds in its place", store.name))
-                }
-                None => finding,
+            let finding = Finding::new(&codes::MOMENT_LOST, keep.place, message);
+            self.findings.push(match (own, &store.keep) {
+                (_, Some(own)) => finding
+                    .with(own.place, format!("in store `{}` this holds in its place", store.name))
+                    .help("give the store's own `keep` the rule `wal` too"),
+                (Some(own), None) => finding
+                    .with(own.place, format!("for `{source}` this holds in its place"))
+                    .help("give the `keep` of its `separate` the rule `wal` too"),
+                (None, None) => finding.help("keep more, or promise less"),
             });
+        }
+    }
+
+    /// A log's own `keep` goes before the plan's promise. Where another log keeps that, a shorter one is an exception that was
+    /// made; where none does, nothing keeps the promise.
+    fn logs_are_as_long(&mut self, keep: &Keep, promised: u64) {
+        let model = self.model;
+        let is_short = |seconds: Option<u64>| seconds.is_some_and(|seconds| seconds < promised);
+        let by_tools = (0..model.sources.len()).map(SourceId).filter(|source| has_log(model, *source));
+        let all_short = by_tools
+            .into_iter()
+            .all(|source| model.wals.iter().any(|wal| wal.source == source && is_short(model.wal_keep(wal))));
+        for wal in model.wals.iter().filter(|wal| all_short && is_short(wal.keep)) {
+            let source = &model.source(wal.source).name;
+            let message = format!(
+                "recovery to any moment of the last {} is promised, but the log of `{source}` is kept for {} alone",
+                span(promised),
+                span(wal.keep.unwrap_or_default())
+            );
+            let place = self.facts.place("wal", source, "keep").unwrap_or(wal.place);
+            self.findings.push(
+                Finding::new(&codes::MOMENT_LOST, keep.place, message)
+                    .with(place, "this goes before the promise")
+                    .help("take the `keep` out of the `wal`, or promise as much as it keeps"),
+            );
         }
     }
 }
@@ -353,10 +417,11 @@ fn has_log(model: &Model, source: SourceId) -> bool {
 
 fn has_differentials(model: &Model) -> bool {
     let in_cycle = model.cycle.iter().any(|it| it.incrementals > 0 && it.follow == Level::Differential);
-    let own = model.separates.iter().filter_map(|separate| separate.schedule.as_ref());
-    let levels: BTreeSet<Level> =
-        model.schedule.iter().chain(own).flat_map(|it| it.levels()).map(|(level, _)| level).collect();
-    in_cycle || levels.contains(&Level::Differential)
+    let comes = |schedule: &Schedule| {
+        let mut own = schedule.levels().into_iter().filter(|(level, _)| *level == Level::Differential);
+        own.any(|(level, when)| always_outranked(schedule, level, when).is_none())
+    };
+    in_cycle || schedules(model).any(comes)
 }
 
 /// The zone that days are told in, as in `plan keep`: the schedule's.

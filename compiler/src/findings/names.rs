@@ -22,6 +22,24 @@ impl Check<'_> {
         self.runs_differ();
     }
 
+    /// A run at another moment than those of the schedule: by hand, or made up for.
+    fn unplanned_run(&mut self, archive: &Archive, name: &Text) {
+        let Some(unit) = coarse(name) else { return };
+        let schedule = self.model.schedule.as_ref();
+        let who = match schedule.is_some_and(|schedule| schedule.catch_up) {
+            true => "a run on demand, or one that is made up for (`catch_up`),",
+            false => "a run on demand",
+        };
+        let message = format!(
+            "artefacts of archive `{}` are named by the {unit}: {who} may have the name of another, and then fails",
+            archive.name
+        );
+        self.find(
+            Finding::new(&codes::COARSE_NAME, self.name_place(archive), message)
+                .help("put the whole time into it: `${time(\"%Y%m%d%H%M%S\")}`, or leave `name` out"),
+        );
+    }
+
     fn name_place(&self, archive: &Archive) -> Place {
         self.facts.place("archive", &archive.name, "name").unwrap_or(archive.place)
     }
@@ -53,7 +71,10 @@ impl Check<'_> {
                 name.0.iter().filter(|part| matches!(part, TextPart::Time(_) | TextPart::Level)).collect();
             let schedule = self.model.schedule.as_ref();
             let repeats = known.entry(varying).or_insert_with(|| repetition(name, schedule)).clone();
-            let Some(how) = repeats else { continue };
+            let Some(how) = repeats else {
+                self.unplanned_run(archive, name);
+                continue;
+            };
             let message = format!("artefacts of archive `{}` do not differ in name: {how}", archive.name);
             let mut finding = Finding::new(&codes::REPEATED_NAME, self.name_place(archive), message)
                 .help("put the whole time into it: `${time(\"%Y%m%d%H%M%S\")}`, or leave `name` out");
@@ -102,6 +123,21 @@ fn repetition(name: &Text, schedule: Option<&Schedule>) -> Option<String> {
     let is_frequent = runs.get(1).is_some_and(|(second, _)| first.duration_until(second).as_hours() < 24);
     let day_and_more = [(1.day(), "a day later"), (1.month(), "a month later"), (1.year(), "a year later")];
     later(name, first, *level, if is_frequent { &day_and_more } else { &day_and_more[2..] })
+}
+
+/// The unit of time that a name is by, where two runs a minute apart may have the same.
+fn coarse(name: &Text) -> Option<&'static str> {
+    // In the middle of an hour, a day, a week, a month and a year.
+    let noon = jiff::civil::date(2027, 6, 16).at(12, 30, 0, 0).to_zoned(TimeZone::UTC).ok()?;
+    let filled = fill(name, &noon, None);
+    let is_same = |step: Span| noon.checked_add(step).is_ok_and(|later| fill(name, &later, None) == filled);
+    let units = [
+        (1.minute(), "hour"),
+        (1.hour(), "day"),
+        (1.day(), "week, or by more"),
+        (7.days(), "month, or by more"),
+    ];
+    units.into_iter().take_while(|(step, _)| is_same(*step)).last().map(|(_, unit)| unit)
 }
 
 /// Two of these runs that write one name.

@@ -4,13 +4,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use ignore::gitignore::Gitignore;
-
 use super::Check;
-use super::patterns::{excludes, matcher};
+use super::patterns::{excludes, exclusion, patterns_of};
 use crate::codes::{self, Code};
 use crate::finding::Finding;
 use crate::model::{ArchiveId, Files, FilesPath, Model, PostgresDriver, SourceId, SourceKind, StoreKind};
+use crate::pattern::Patterns;
 use crate::sources::{FileId, Place};
 
 /// Folders that many programs live in.
@@ -63,7 +62,7 @@ struct Reader<'a> {
 /// snapshot holds what is in the folder it was taken of.
 struct Trees<'a> {
     by_path: HashMap<PathBuf, Vec<(SourceId, usize)>>,
-    matchers: HashMap<SourceId, Gitignore>,
+    patterns: HashMap<SourceId, Patterns>,
     model: &'a Model,
 }
 
@@ -81,7 +80,7 @@ impl<'a> Trees<'a> {
                 }
             }
         }
-        Trees { by_path, matchers: HashMap::new(), model }
+        Trees { by_path, patterns: HashMap::new(), model }
     }
 
     /// Entries that read `path`: it is they or lies in them, and no exclusion leaves it out.
@@ -92,8 +91,8 @@ impl<'a> Trees<'a> {
                 let SourceKind::Files(files) = &self.model.source(*source).kind else { continue };
                 let relative = path.strip_prefix(folder).unwrap_or(Path::new(""));
                 let is_out = !files.exclude.is_empty() && {
-                    let matcher = self.matchers.entry(*source).or_insert_with(|| matcher(&files.exclude));
-                    excludes(matcher, relative)
+                    let patterns = self.patterns.entry(*source).or_insert_with(|| patterns_of(files));
+                    excludes(patterns, relative)
                 };
                 if !is_out {
                     let (source, index, relative) = (*source, *index, relative.to_path_buf());
@@ -207,10 +206,7 @@ impl Check<'_> {
                 let help = match reader.relative.as_os_str().is_empty() {
                     true => "choose another folder".to_owned(),
                     false => {
-                        format!(
-                            "exclude it: `exclude = [\"/{}\"]`, or move it elsewhere",
-                            reader.relative.display()
-                        )
+                        format!("exclude it: {}, or move it elsewhere", exclusion(&reader.relative))
                     }
                 };
                 let label = format!("source `{}` reads this", source.name);
@@ -247,9 +243,7 @@ impl Check<'_> {
     fn overlap(&mut self, inner: &FilesPath, outer: &Reader<'_>) {
         let help = match outer.relative.as_os_str().is_empty() {
             true => "keep one of them".to_owned(),
-            false => {
-                format!("exclude it from the outer one: `exclude = [\"/{}\"]`", outer.relative.display())
-            }
+            false => format!("exclude it from the outer one: {}", exclusion(&outer.relative)),
         };
         let reader = &self.model.source(outer.source).name;
         let message = format!("`{}` is read twice: source `{reader}` reads it too", inner.absolute.display());

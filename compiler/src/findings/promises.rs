@@ -1,9 +1,9 @@
-//! Can what was promised be kept: by the drivers, by the stores.
+//! Can what was promised be kept by the drivers.
 
 use super::Check;
 use crate::codes;
 use crate::finding::Finding;
-use crate::model::{Due, Level, Objective, PostgresDriver, Schedule, SourceId, SourceKind};
+use crate::model::{Due, Level, PostgresDriver, Schedule, SourceId, SourceKind};
 use crate::sources::Place;
 
 impl Check<'_> {
@@ -14,9 +14,6 @@ impl Check<'_> {
         self.drivers_do_the_levels();
         self.schedules_have_fulls();
         self.encrypted_is_compressed_again();
-        for objective in &self.model.objectives {
-            self.objective(objective);
-        }
     }
 
     fn driver(&self, source: SourceId) -> Option<PostgresDriver> {
@@ -150,43 +147,6 @@ impl Check<'_> {
                 self.findings.push(
                     Finding::new(&codes::RECOMPRESSED, place, message)
                         .help("a run holds no private key, so it cannot copy from an earlier artefact"),
-                );
-            }
-        }
-    }
-
-    fn objective(&mut self, objective: &Objective) {
-        if objective.copies.is_none() && objective.offsite.is_none() {
-            return;
-        }
-        for source in &objective.of {
-            let stores = &self.reached[source.0];
-            let offsite = stores.iter().filter(|store| self.model.store(**store).offsite).count();
-            let source = self.model.source(*source);
-            // What reaches no store at all is told by `reach`.
-            if stores.is_empty() {
-                continue;
-            }
-            if objective.copies.is_some_and(|copies| stores.len() < copies as usize) {
-                let copies = objective.copies.unwrap_or_default();
-                let message =
-                    format!("{copies} copies are promised, but `{}` reaches {}", source.name, stores.len());
-                self.findings.push(
-                    Finding::new(&codes::COPIES_UNREACHABLE, objective.place, message)
-                        .with(source.place, "the source")
-                        .help("add a store to the `to` of its archive"),
-                );
-            }
-            if objective.offsite.is_some_and(|copies| offsite < copies as usize) {
-                let copies = objective.offsite.unwrap_or_default();
-                let message = format!(
-                    "offsite copies promised: {copies}, but offsite stores that `{}` reaches: {offsite}",
-                    source.name
-                );
-                self.findings.push(
-                    Finding::new(&codes::OFFSITE_UNREACHABLE, objective.place, message)
-                        .with(source.place, "the source")
-                        .help("bring its archive to a store with `offsite = true`"),
                 );
             }
         }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use super::rows::Row;
 use super::shelf::{Arrival, Shelf};
-use super::{Cut, Gap, Horizon, NEVER, Simulation, StoreLife, moment};
+use super::{Chain, Cut, Gap, Horizon, NEVER, Simulation, StoreLife, moment};
 use crate::cycle;
 use crate::due::{self, Tick};
-use crate::model::{Archive, Level, Model, Schedule, SourceId, StoreId};
+use crate::model::{Archive, Cycle, Level, Model, Schedule, SourceId, StoreId};
 use crate::retention::Policy;
 
 /// The runs of one schedule.
@@ -32,6 +32,32 @@ impl Stream {
             steady: steady_gap(&ticks),
             ticks,
         }
+    }
+}
+
+impl Stream {
+    /// The longest row of runs that rest on one another, in time.
+    pub(super) fn longest_chain(&self, cycle: Option<&Cycle>) -> Option<Chain> {
+        let cycle = cycle.filter(|cycle| cycle.incrementals > 0);
+        let (mut from, mut links, mut followers) = (self.ticks.first()?.at, 0, 0);
+        let mut longest: Option<Chain> = None;
+        for (at, tick) in self.ticks.iter().enumerate() {
+            let level = match (at, self.by_levels, cycle) {
+                (0, ..) | (_, false, None) => Level::Full,
+                (_, true, _) => tick.level.unwrap_or(Level::Full),
+                (_, false, Some(cycle)) => cycle::coming(cycle, followers),
+            };
+            followers = if level == Level::Full { 0 } else { followers + 1 };
+            match level {
+                Level::Incremental => links += 1,
+                // It rests on a full alone.
+                Level::Full | Level::Differential => (from, links) = (tick.at, 0),
+            }
+            if longest.is_none_or(|longest| tick.at - from > longest.until - longest.from) {
+                longest = Some(Chain { from, until: tick.at, links, by_levels: self.by_levels });
+            }
+        }
+        longest
     }
 }
 
@@ -73,6 +99,11 @@ pub(super) struct Line {
 type Gait = (usize, Option<Vec<StoreId>>);
 
 impl Line {
+    /// Whether its runs rest on one another.
+    pub(super) fn is_chained(&self) -> bool {
+        self.follows && !self.self_contained
+    }
+
     fn gait(&self) -> Gait {
         (self.stream, self.self_contained.then(|| self.stores.clone()))
     }

@@ -17,7 +17,7 @@ mod rows;
 mod shelf;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -85,6 +85,19 @@ impl Gap {
     pub fn seconds(&self) -> u64 {
         u64::try_from(self.until.as_second() - self.from.as_second()).unwrap_or(0)
     }
+}
+
+/// Runs of which each rests on the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chain {
+    /// The start of the first, in seconds since 1970.
+    pub from: i64,
+    /// The start of the last.
+    pub until: i64,
+    /// How many the last rests on.
+    pub links: usize,
+    /// The schedule gives each level times of its own.
+    pub by_levels: bool,
 }
 
 /// A full that came before its cycle was complete, as the one before it was gone.
@@ -184,6 +197,41 @@ impl<'m> Simulation<'m> {
     /// The starts of a source's runs, oldest first, in seconds since 1970.
     pub fn starts(&self, source: SourceId) -> Vec<i64> {
         self.ticks(source).iter().map(|tick| tick.at).collect()
+    }
+
+    /// The starts of all runs, oldest first, in seconds since 1970.
+    pub fn all_starts(&self) -> Vec<i64> {
+        let mut starts: Vec<i64> =
+            self.streams.iter().flat_map(|stream| stream.ticks.iter().map(|tick| tick.at)).collect();
+        if self.streams.len() > 1 {
+            starts.sort_unstable();
+            starts.dedup();
+        }
+        starts
+    }
+
+    /// The longest row of runs that rest on one another, of each schedule whose runs follow.
+    pub fn longest_chains(&self) -> Vec<Chain> {
+        let follows = |stream: usize| {
+            let mut lines = self.lines.iter().filter(move |line| line.stream == stream);
+            lines.any(Line::is_chained)
+        };
+        let streams = self.streams.iter().enumerate().filter(|(at, _)| follows(*at));
+        streams.filter_map(|(_, stream)| stream.longest_chain(self.model.cycle.as_ref())).collect()
+    }
+
+    /// Each run that brought a source to one of these stores, oldest first, and until when as many of them hold it: both in
+    /// seconds since 1970.
+    pub fn held_until(&self, source: SourceId, stores: &[StoreId], count: usize) -> Vec<(i64, i64)> {
+        let mut gone: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+        for life in stores.iter().flat_map(|store| self.lives_of(source, *store)) {
+            gone.entry(life.started).or_default().push(life.gone);
+        }
+        let until = |(started, mut gone): (i64, Vec<i64>)| {
+            gone.sort_unstable_by_key(|at| std::cmp::Reverse(*at));
+            Some((started, *gone.get(count.checked_sub(1)?)?))
+        };
+        gone.into_iter().filter_map(until).collect()
     }
 
     fn ticks(&self, source: SourceId) -> Cow<'_, [Tick]> {

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use backplan_compiler::finding::{Finding, Label};
+use backplan_compiler::finding::{Edit, Finding, Label, Mend};
 use backplan_compiler::model::Model;
 use backplan_compiler::sources::{Inputs, SourceFile, SourceSet};
 use backplan_compiler::{Compiled, compile, import_paths};
+use backplan_grammar::Span;
 
 /// The folder that test plans are said to be in.
 pub const FOLDER: &str = "/etc/backplan";
@@ -48,6 +49,28 @@ pub fn compile_files(files: &[(&str, &str)]) -> (SourceSet, Compiled) {
     let set = set_of(files);
     let compiled = compile(&set, &inputs(&[]));
     (set, compiled)
+}
+
+/// The plan's text after a mend was made, as an editor makes it: in a string without its quotes.
+pub fn applied(set: &SourceSet, mend: &Mend) -> String {
+    let root = set.root();
+    let mut text = set.file(root).text.clone();
+    let mut edits: Vec<&Edit> = mend.edits.iter().collect();
+    edits.sort_by_key(|edit| std::cmp::Reverse(edit.place.span.start));
+    for edit in edits {
+        assert_eq!(edit.place.file, root, "a mend of another file");
+        let Span { start, end } = edit.place.span;
+        let found = &text[start..end];
+        let inside = |quote: char| found.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+        let range = if found == edit.old {
+            start..end
+        } else {
+            assert_eq!(inside('"').or(inside('\'')), Some(edit.old.as_str()), "{mend:?} in\n{text}");
+            start + 1..end - 1
+        };
+        text.replace_range(range, &edit.new);
+    }
+    text
 }
 
 /// Findings as text, one below the other.

@@ -163,14 +163,6 @@ pub enum ExtractError {
     /// There is no room left, or nothing may be written any more: what was put back so far stays.
     #[error("restoring ended early: {0}")]
     Full(#[source] io::Error),
-    /// A pattern that means nothing.
-    #[error("pattern `{pattern}` cannot be understood: {cause}")]
-    Pattern {
-        /// The pattern.
-        pattern: String,
-        /// What is wrong with it.
-        cause: String,
-    },
     /// Asked to stop.
     #[error(transparent)]
     Stopped(#[from] Stopped),

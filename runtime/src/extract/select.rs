@@ -1,13 +1,10 @@
 //! Which entries are wanted, and where each goes.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::Arc;
 
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use backplan_compiler::pattern::Patterns;
 
-use super::{ExtractError, Extraction};
+use super::Extraction;
 use crate::artefact::agree::is_at_or_below;
 use crate::artefact::layout::Placement;
 use crate::artefact::{Entry, Kind, LayerError, Live, View};
@@ -24,34 +21,24 @@ pub enum Pick {
 /// A pattern by gitignore's rules.
 #[derive(Debug, Clone)]
 pub struct Pattern {
-    matcher: Gitignore,
+    matcher: Patterns,
     /// Paths of the tree at which it may begin.
     anchors: Arc<[Vec<u8>]>,
 }
 
 impl Pattern {
     /// Reads one; it is held against each entry's path below each of `anchors` that the entry is below.
-    ///
-    /// # Errors
-    /// [`ExtractError::Pattern`].
-    pub fn new(text: &str, anchors: Arc<[Vec<u8>]>) -> Result<Pattern, ExtractError> {
-        let bad = |cause: ignore::Error| ExtractError::Pattern {
-            pattern: text.to_owned(),
-            cause: cause.to_string(),
-        };
+    pub fn new(text: &str, anchors: Arc<[Vec<u8>]>) -> Pattern {
         // What is wanted has no exceptions and no comments: these are names that begin so.
         let escape = if text.starts_with(['!', '#']) { "\\" } else { "" };
-        let mut builder = GitignoreBuilder::new(".");
-        builder.add_line(None, &format!("{escape}{text}")).map_err(bad)?;
-        Ok(Pattern { matcher: builder.build().map_err(bad)?, anchors })
+        Pattern { matcher: Patterns::new([format!("{escape}{text}").as_str()]), anchors }
     }
 
     fn matches(&self, path: &[u8], kind: Kind) -> bool {
         self.anchors.iter().filter(|anchor| is_at_or_below(path, anchor)).any(|anchor| {
             let below = &path[anchor.len()..];
             let below = below.strip_prefix(b"/").unwrap_or(below);
-            let below = Path::new(OsStr::from_bytes(below));
-            !below.as_os_str().is_empty() && self.matcher.matched(below, kind == Kind::Directory).is_ignore()
+            self.matcher.verdict(below, kind == Kind::Directory).is_left_out()
         })
     }
 }

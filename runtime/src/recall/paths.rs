@@ -59,7 +59,7 @@ impl Paths {
         let Some(text) = asked.to_str().filter(|text| !text.trim_matches('/').is_empty()) else {
             return Ok(None);
         };
-        let picks = vec![Pick::Pattern(Pattern::new(text, Arc::clone(&self.anchors))?)];
+        let picks = vec![Pick::Pattern(Pattern::new(text, Arc::clone(&self.anchors)))];
         for chain in chains {
             for live in chain.view.entries() {
                 let entry = live.map_err(|error| chain.error(error))?.entry;

@@ -89,16 +89,6 @@ pub enum ScanError {
         /// The name they share.
         inside: PathBuf,
     },
-    /// A pattern of `exclude` that means nothing.
-    #[error("source `{source_name}`: `exclude` pattern `{pattern}` cannot be understood: {cause}")]
-    Pattern {
-        /// The source.
-        source_name: String,
-        /// The pattern.
-        pattern: String,
-        /// What is wrong with it.
-        cause: String,
-    },
     /// The scan file could not be written.
     #[error("cannot write the scan `{path}`: {cause}")]
     Write {
@@ -137,7 +127,7 @@ pub fn scan(trees: &Trees, out: &Path, control: &Control) -> Result<Summary, Sca
         ScanHeader { source: trees.source.clone(), options: digest(trees), started, roots: roots.collect() };
     let mut file = ScanWriter::create(out, &header).map_err(write)?;
     let mut visit = |entry: &Scanned| file.entry(entry).map_err(write);
-    let (summary, trailer) = walk::Walk::new(trees, control, &mut visit)?.run(&top, started)?;
+    let (summary, trailer) = walk::Walk::new(trees, control, &mut visit).run(&top, started)?;
     file.finish(&trailer).map_err(write)?;
     Ok(summary)
 }
@@ -149,7 +139,7 @@ pub fn scan(trees: &Trees, out: &Path, control: &Control) -> Result<Summary, Sca
 pub fn measure(trees: &Trees, control: &Control) -> Result<Summary, ScanError> {
     let top = roots::tree(trees)?;
     let mut visit = |_: &Scanned| Ok(());
-    let (summary, _) = walk::Walk::new(trees, control, &mut visit)?.run(&top, now())?;
+    let (summary, _) = walk::Walk::new(trees, control, &mut visit).run(&top, now())?;
     Ok(summary)
 }
 

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use backplan_compiler::pattern::Patterns;
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, RawDir, Statx, StatxFlags, openat, readlinkat, statx,
 };
@@ -34,7 +34,7 @@ pub type Visitor<'a> = dyn FnMut(&Scanned) -> Result<(), ScanError> + 'a;
 /// A walk under way.
 pub struct Walk<'a> {
     trees: &'a Trees,
-    excluded: Gitignore,
+    excluded: Patterns,
     control: &'a Control,
     visit: &'a mut Visitor<'a>,
     summary: Summary,
@@ -93,24 +93,17 @@ struct Frame<'n> {
 
 impl<'a> Walk<'a> {
     /// Prepares a walk that gives every entry to `visit`.
-    ///
-    /// # Errors
-    /// [`ScanError::Pattern`].
-    pub fn new(
-        trees: &'a Trees,
-        control: &'a Control,
-        visit: &'a mut Visitor<'a>,
-    ) -> Result<Walk<'a>, ScanError> {
-        Ok(Walk {
+    pub fn new(trees: &'a Trees, control: &'a Control, visit: &'a mut Visitor<'a>) -> Walk<'a> {
+        Walk {
             trees,
-            excluded: matcher(trees)?,
+            excluded: Patterns::new(trees.files.exclude.iter().map(|pattern| pattern.text.as_str())),
             control,
             visit,
             summary: Summary::default(),
             linked: HashMap::new(),
             groups: Vec::new(),
             buffer: vec![MaybeUninit::uninit(); 1 << 16],
-        })
+        }
     }
 
     /// Walks everything below `top`.
@@ -292,7 +285,7 @@ impl<'a> Walk<'a> {
         }
         let below = below_anchor(path, frame.anchor);
         let folder = kind_of(seen) == Some(Kind::Directory);
-        self.excluded.matched(Path::new(OsStr::from_bytes(below)), folder).is_ignore()
+        self.excluded.verdict(below, folder).is_left_out()
     }
 
     /// Records an entry; for a folder that is to be entered, its frame.
@@ -437,19 +430,6 @@ impl<'a> Walk<'a> {
         self.control.advance(1, bytes);
         (self.visit)(&entry)
     }
-}
-
-fn matcher(trees: &Trees) -> Result<Gitignore, ScanError> {
-    let mut builder = GitignoreBuilder::new(".");
-    let bad = |pattern: &str, cause: ignore::Error| ScanError::Pattern {
-        source_name: trees.source.clone(),
-        pattern: pattern.to_string(),
-        cause: cause.to_string(),
-    };
-    for pattern in &trees.files.exclude {
-        builder.add_line(None, &pattern.text).map_err(|cause| bad(&pattern.text, cause))?;
-    }
-    builder.build().map_err(|cause| bad("", cause))
 }
 
 fn push_name(path: &mut Vec<u8>, name: &[u8]) {

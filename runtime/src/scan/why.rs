@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use backplan_compiler::model::Files;
-use ignore::Match;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use backplan_compiler::pattern::{Patterns, Verdict};
 
-use super::ScanError;
 use super::walk::CACHE_TAG;
 
 /// What a source of files does with a path that is at or below one of its `paths`.
@@ -45,14 +44,11 @@ pub enum Rule {
 }
 
 /// What a source does with an absolute path without `.` and `..`; `None`: it is not below its `paths`.
-///
-/// # Errors
-/// [`ScanError::Pattern`].
-pub fn why(source: &str, files: &Files, path: &Path) -> Result<Option<Answer>, ScanError> {
+pub fn why(files: &Files, path: &Path) -> Option<Answer> {
     let roots = files.paths.iter().map(|entry| entry.absolute.as_path()).enumerate();
     let below = roots.filter(|(_, root)| path.starts_with(root));
     // An entry of `paths` within another has its own beginning.
-    let Some((root, top)) = below.max_by_key(|(_, root)| root.components().count()) else { return Ok(None) };
+    let (root, top) = below.max_by_key(|(_, root)| root.components().count())?;
     let rest = path.strip_prefix(top).unwrap_or(Path::new("")).to_path_buf();
     let seen = fs::symlink_metadata(path).ok();
     let mut answer = Answer {
@@ -62,19 +58,19 @@ pub fn why(source: &str, files: &Files, path: &Path) -> Result<Option<Answer>, S
         again: None,
         exists: seen.is_some(),
     };
-    let patterns = Patterns::new(source, files)?;
+    let patterns = Patterns::new(files.exclude.iter().map(|pattern| pattern.text.as_str()));
     let mut place = PathBuf::new();
     for part in rest.components() {
         place.push(part);
         answer.left_out = step(files, &patterns, root, &place, place == rest, &mut answer.again);
         if answer.left_out.is_some() {
-            return Ok(Some(answer));
+            return Some(answer);
         }
     }
     if let Some(seen) = seen {
         answer.left_out = at_the_end(files, &seen);
     }
-    Ok(Some(answer))
+    Some(answer)
 }
 
 /// What keeps a walk from going on at `place`, a path below the entry `root` of `paths`.
@@ -90,10 +86,10 @@ fn step(
     let here = top.join(place);
     let seen = fs::symlink_metadata(&here).ok();
     let is_folder = seen.as_ref().map_or(!is_last, fs::Metadata::is_dir);
-    match patterns.matched(place, is_folder) {
-        Match::Ignore(index) => return Some(Rule::Pattern(index, here)),
-        Match::Whitelist(index) => *again = Some(index),
-        Match::None => {}
+    match patterns.verdict(place.as_os_str().as_bytes(), is_folder) {
+        Verdict::LeftOut(index) => return Some(Rule::Pattern(index, here)),
+        Verdict::TakenIn(index) => *again = Some(index),
+        Verdict::Open => {}
     }
     let seen = seen?;
     if !is_last && seen.is_symlink() {
@@ -132,44 +128,4 @@ fn is_cache(folder: &Path) -> bool {
     is_file
         && crate::regular::open(&tag).and_then(|mut tag| tag.read_exact(&mut start)).is_ok()
         && start == *CACHE_TAG
-}
-
-/// The patterns, so that the one that matches is known by its place.
-struct Patterns {
-    all: Gitignore,
-    single: Vec<Gitignore>,
-}
-
-impl Patterns {
-    fn new(source: &str, files: &Files) -> Result<Patterns, ScanError> {
-        let build = |patterns: &[&str]| {
-            let mut builder = GitignoreBuilder::new(".");
-            for pattern in patterns {
-                builder.add_line(None, pattern).map_err(|cause| ScanError::Pattern {
-                    source_name: source.to_owned(),
-                    pattern: (*pattern).to_owned(),
-                    cause: cause.to_string(),
-                })?;
-            }
-            builder.build().map_err(|cause| ScanError::Pattern {
-                source_name: source.to_owned(),
-                pattern: String::new(),
-                cause: cause.to_string(),
-            })
-        };
-        let texts: Vec<&str> = files.exclude.iter().map(|pattern| pattern.text.as_str()).collect();
-        let single = texts.iter().map(|text| build(&[text])).collect::<Result<_, _>>()?;
-        Ok(Patterns { all: build(&texts)?, single })
-    }
-
-    /// The last pattern that matches decides, as it does for all of them together.
-    fn matched(&self, place: &Path, is_folder: bool) -> Match<usize> {
-        let last =
-            || self.single.iter().rposition(|one| !one.matched(place, is_folder).is_none()).unwrap_or(0);
-        match self.all.matched(place, is_folder) {
-            Match::None => Match::None,
-            Match::Ignore(_) => Match::Ignore(last()),
-            Match::Whitelist(_) => Match::Whitelist(last()),
-        }
-    }
 }

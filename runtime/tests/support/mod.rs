@@ -138,7 +138,7 @@ pub fn everything(prefix: &str, to: &Path) -> Extraction {
 /// A pattern, from the top, from a source, or from a path below it.
 pub fn pattern(text: &str, below: &str) -> Pick {
     let anchors = [b"".to_vec(), b"s".to_vec(), below.as_bytes().to_vec()];
-    Pick::Pattern(extract::Pattern::new(text, anchors.into()).unwrap())
+    Pick::Pattern(extract::Pattern::new(text, anchors.into()))
 }
 
 pub fn extract_all(bytes: &[u8], prefix: &str, to: &Path) -> Extracted {

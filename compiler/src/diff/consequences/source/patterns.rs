@@ -1,11 +1,11 @@
 //! What the patterns of two sources leave out of one folder: a text alone tells nothing, as it is anchored at an entry of
 //! `paths` and a later pattern overrules an earlier one.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
-
 use crate::model::Files;
+use crate::pattern::{Patterns, Verdict};
 
 /// How a source sees a path.
 pub(super) struct Seen<'a> {
@@ -29,14 +29,14 @@ pub(super) fn seen<'a>(files: &'a Files, path: &Path) -> Option<Seen<'a>> {
     let anchor =
         above.filter(|entry| path.starts_with(entry)).max_by_key(|entry| entry.components().count())?;
     let relative = path.strip_prefix(anchor).ok()?;
-    let matcher = matcher(files.exclude.iter().map(|pattern| pattern.text.as_str()));
+    let patterns = Patterns::new(files.exclude.iter().map(|pattern| pattern.text.as_str()));
     // A folder that is left out takes with it all that is below.
     let mut folders: Vec<&Path> =
         relative.ancestors().filter(|folder| !folder.as_os_str().is_empty()).collect();
     folders.reverse();
     let left_out = folders.iter().find_map(|folder| {
-        let by = |is_folder: bool| match matcher.matched(folder, is_folder) {
-            ignore::Match::Ignore(glob) => Some(glob.original().to_owned()),
+        let by = |is_folder: bool| match patterns.verdict(folder.as_os_str().as_bytes(), is_folder) {
+            Verdict::LeftOut(at) => Some(files.exclude[at].text.clone()),
             _ => None,
         };
         let (as_folder, as_file) = (by(true), by(false));
@@ -161,14 +161,5 @@ fn may_meet(one: &Rule<'_>, two: &Rule<'_>) -> bool {
 }
 
 fn matches(pattern: &str, path: &Path) -> bool {
-    matcher([pattern]).matched(path, true).is_ignore()
-}
-
-/// A pattern that cannot be read is left out: `check` tells of it.
-fn matcher<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Gitignore {
-    let mut builder = GitignoreBuilder::new(".");
-    for pattern in patterns {
-        let _ = builder.add_line(None, pattern);
-    }
-    builder.build().unwrap_or_else(|_| Gitignore::empty())
+    Patterns::new([pattern]).verdict(path.as_os_str().as_bytes(), true).is_left_out()
 }
