@@ -121,6 +121,8 @@ pub enum Reason<Id> {
     },
     /// It is the newest run from which these sources can be restored.
     NewestOf(Vec<String>),
+    /// It is the newest run in which something of these sources was found.
+    NewestWith(Vec<String>),
     /// It is the newest run there is.
     Newest,
     /// A run that stays rests on it.
@@ -159,6 +161,7 @@ impl<Id> Reason<Id> {
             Reason::Rule { rule, of: Among::Whole } => format!("{rule} of those that can be restored"),
             Reason::Rule { rule, of: Among::Holding(sources) } => format!("{rule} of {}", sources.join(", ")),
             Reason::NewestOf(sources) => format!("newest of {}", sources.join(", ")),
+            Reason::NewestWith(sources) => format!("newest with something of {}", sources.join(", ")),
             Reason::Newest => "newest".to_owned(),
             Reason::BaseOf { run, count: 1 } => format!("base of {}", name(run)),
             Reason::BaseOf { run, count } => format!("base of {} and {} more", name(run), count - 1),
@@ -208,10 +211,21 @@ pub fn retain<Id: Ord + Clone>(
     unreadable: &BTreeSet<Id>,
     policy: &Policy<'_>,
 ) -> Decision<Id> {
+    retain_beside(runs, unreadable, policy, &BTreeSet::new())
+}
+
+/// As [`retain`], where the runs found nothing in the sources of `empty`: beside the newest run of a source the newest
+/// stays that has something of it.
+pub fn retain_beside<Id: Ord + Clone>(
+    runs: &[Run<Id>],
+    unreadable: &BTreeSet<Id>,
+    policy: &Policy<'_>,
+    empty: &BTreeSet<(Id, String)>,
+) -> Decision<Id> {
     let deciding = Deciding::new(runs, policy);
     let mut reasons: Vec<Vec<Reason<Id>>> = vec![Vec::new(); deciding.runs.len()];
     deciding.by_rules(&mut reasons);
-    deciding.newest_of_each(&mut reasons);
+    deciding.newest_of_each(&mut reasons, empty);
     deciding.young(&mut reasons);
     if let Some(newest) = unreadable.last() {
         for (at, run) in deciding.runs.iter().enumerate() {
@@ -226,9 +240,34 @@ pub fn retain<Id: Ord + Clone>(
     Decision { broken: broken.collect(), reasons: ids().zip(reasons).collect() }
 }
 
+/// Between two runs that follow one another there are never so many hours, five years: where there are, a clock was wrong, and
+/// stayed so perhaps.
+const JUMP: SignedDuration = SignedDuration::from_hours(5 * 365 * 24);
+
+/// The starts of runs, each moved up by all the time behind it that no run saw pass, until `now`: a clock that jumps from one
+/// night to the next makes no backup older than it is.
+fn lived<Id>(runs: &[&Run<Id>], now: Timestamp) -> Vec<Timestamp> {
+    let mut times: Vec<Timestamp> = runs.iter().map(|run| run.started).chain([now]).collect();
+    times.sort_unstable();
+    let jumps: Vec<(Timestamp, SignedDuration)> = times
+        .windows(2)
+        .map(|two| (two[0], two[1], two[1].duration_since(two[0])))
+        .filter(|(_, after, gap)| *gap > JUMP && *after <= now)
+        .map(|(before, _, gap)| (before, gap))
+        .collect();
+    let moved = |run: &&Run<Id>| {
+        let unseen = jumps.iter().filter(|(before, _)| run.started <= *before).map(|(_, gap)| *gap);
+        let unseen = unseen.fold(SignedDuration::ZERO, SignedDuration::saturating_add);
+        run.started.checked_add(unseen).unwrap_or(Timestamp::MAX)
+    };
+    runs.iter().map(moved).collect()
+}
+
 struct Deciding<'a, Id> {
     /// Newest first.
     runs: Vec<&'a Run<Id>>,
+    /// When each began, as if no time had passed that nobody saw pass.
+    lived: Vec<Timestamp>,
     at: BTreeMap<&'a Id, usize>,
     /// For each run the first run that it misses to be restored whole.
     missing: Vec<Option<&'a Id>>,
@@ -244,7 +283,8 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
         sorted.dedup_by(|a, b| a.id == b.id);
         let at = sorted.iter().enumerate().map(|(at, run)| (&run.id, at)).collect();
         let missing = vec![None; sorted.len()];
-        let mut deciding = Deciding { runs: sorted, at, missing, sources: BTreeMap::new(), policy };
+        let lived = lived(&sorted, policy.now);
+        let mut deciding = Deciding { runs: sorted, lived, at, missing, sources: BTreeMap::new(), policy };
         deciding.find_whole();
         deciding
     }
@@ -307,7 +347,7 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
         let offsets: Vec<_> =
             self.runs.iter().map(|run| self.policy.zone.to_offset(run.started).seconds()).collect();
         let view = |entries: &[Entry]| {
-            let started = |at: usize| self.runs[at].started;
+            let started = |at: usize| self.lived[at];
             View { entries, started: &started, local: &local, offsets: &offsets }.apply(keep)
         };
         let all: Vec<Entry> =
@@ -344,27 +384,35 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
         }
         for (source, entries) in &self.sources {
             if let Some(own) = self.policy.own.get(*source) {
-                let started = |at: usize| self.runs[at].started;
+                let started = |at: usize| self.lived[at];
                 let view = View { entries, started: &started, local: &local, offsets: &offsets };
                 say(unsaid(view.apply(own), &said), &Among::Holding(vec![(*source).to_owned()]));
             }
             if let Some(seconds) = self.policy.wal.get(*source) {
-                let started = |at: usize| self.runs[at].started;
+                let started = |at: usize| self.lived[at];
                 let view = View { entries, started: &started, local: &local, offsets: &offsets };
                 say(unsaid(view.base_of_log(*seconds), &said), &Among::Holding(vec![(*source).to_owned()]));
             }
         }
     }
 
-    fn newest_of_each(&self, reasons: &mut [Vec<Reason<Id>>]) {
+    fn newest_of_each(&self, reasons: &mut [Vec<Reason<Id>>], empty: &BTreeSet<(Id, String)>) {
         let mut newest: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        let mut filled: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         for (source, entries) in &self.sources {
-            if let Some(entry) = entries.first() {
-                newest.entry(entry.at).or_default().push((*source).to_owned());
+            let is_filled =
+                |entry: &&Entry| !empty.contains(&(self.runs[entry.at].id.clone(), (*source).to_owned()));
+            let Some(first) = entries.first() else { continue };
+            newest.entry(first.at).or_default().push((*source).to_owned());
+            if let Some(entry) = entries.iter().find(is_filled).filter(|entry| entry.at != first.at) {
+                filled.entry(entry.at).or_default().push((*source).to_owned());
             }
         }
         for (at, sources) in newest {
             reasons[at].push(Reason::NewestOf(sources));
+        }
+        for (at, sources) in filled {
+            reasons[at].push(Reason::NewestWith(sources));
         }
         if let Some(first) = reasons.first_mut().filter(|reasons| reasons.is_empty()) {
             first.push(Reason::Newest);
@@ -374,8 +422,8 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
     fn young(&self, reasons: &mut [Vec<Reason<Id>>]) {
         let Some(seconds) = self.policy.immutable else { return };
         let span = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
-        for (at, run) in self.runs.iter().enumerate() {
-            let until = run.started.checked_add(span).unwrap_or(Timestamp::MAX);
+        for (at, began) in self.lived.iter().enumerate() {
+            let until = began.checked_add(span).unwrap_or(Timestamp::MAX);
             if until > self.policy.now {
                 reasons[at].push(Reason::Immutable(until));
             }

@@ -18,6 +18,7 @@ mod diff_run;
 mod editors;
 mod fmt;
 mod graph;
+mod guards;
 mod hostile;
 mod init;
 mod init_tty;

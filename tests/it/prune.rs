@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::scenario::{Answer, Scenario};
 
 /// A plan with these stores and rules.
-fn plan(stores: &[&str], more: &str) -> String {
+pub(crate) fn plan(stores: &[&str], more: &str) -> String {
     let mut text = "plan p\n".to_owned();
     for store in stores {
         text.push_str(&format!("store {store}: dir {{\n  path = \"{store}\"\n}}\n"));
@@ -22,14 +22,14 @@ fn plan(stores: &[&str], more: &str) -> String {
 }
 
 /// A site of four files and this plan.
-fn world(plan: &str) -> Scenario {
+pub(crate) fn world(plan: &str) -> Scenario {
     (0..4).fold(Scenario::new().file("p.plan", plan), |scenario, file| {
         scenario.file(&format!("site/{file}"), "x".repeat(100))
     })
 }
 
 /// The program at a moment.
-fn at(scenario: &Scenario, time: &str, args: &[&str]) -> Answer {
+pub(crate) fn at(scenario: &Scenario, time: &str, args: &[&str]) -> Answer {
     let output =
         scenario.command().env("BACKPLAN_NOW", time).args(args).stdin(Stdio::null()).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -37,12 +37,12 @@ fn at(scenario: &Scenario, time: &str, args: &[&str]) -> Answer {
 }
 
 /// The night of day number `day`, counted from 2026-11-01, a Sunday.
-fn night(day: u32) -> String {
+pub(crate) fn night(day: u32) -> String {
     let date = jiff::civil::date(2026, 11, 1).checked_add(jiff::Span::new().days(i64::from(day))).unwrap();
     format!("{date}T02:30:00Z")
 }
 
-fn runs(scenario: &Scenario, store: &str) -> Vec<u32> {
+pub(crate) fn runs(scenario: &Scenario, store: &str) -> Vec<u32> {
     let Ok(entries) = fs::read_dir(scenario.path(&format!("{store}/.backplan/p/manifests"))) else {
         return Vec::new();
     };
@@ -52,7 +52,7 @@ fn runs(scenario: &Scenario, store: &str) -> Vec<u32> {
     runs
 }
 
-fn files(scenario: &Scenario, store: &str) -> BTreeSet<String> {
+pub(crate) fn files(scenario: &Scenario, store: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut folders = vec![scenario.path(store)];
     while let Some(folder) = folders.pop() {

@@ -32,7 +32,7 @@ pub fn execute(args: &PruneArgs, global: &Global, console: &mut Console) -> Resu
         Some(at) => moment::parse(at, &TimeZone::system())?,
         None => clock()?.now(),
     };
-    let request = Request { model, store: args.store.clone(), state, now };
+    let request = Request { model, store: args.store.clone(), state, now, is_supposed: args.at.is_some() };
     let (stores, signal) = if args.dry_run {
         (preview(&request).map_err(refused)?, None)
     } else {

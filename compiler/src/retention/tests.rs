@@ -456,3 +456,42 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn years_that_nobody_saw_pass_make_no_run_old() {
+    let mut runs = nightly(3, 0, Level::Incremental);
+    let began = at("2070-01-01T02:30:00Z");
+    runs.push(run(4, began, Level::Full, &[]));
+    let kept = |runs: &[Run<u32>], now: Timestamp, keep: &Keep, immutable: Option<u64>| {
+        let policy = Policy { now, immutable, ..policy(Some(keep)) };
+        retain(runs, &BTreeSet::new(), &policy).kept().copied().collect::<Vec<u32>>()
+    };
+    let day = SignedDuration::from_hours(24);
+    let (last, within) = (Keep { last: Some(1), ..keep() }, Keep { within: Some(3 * 86_400), ..keep() });
+    assert_eq!(kept(&runs, began, &last, Some(3 * 86_400)), [1, 2, 3, 4]);
+    assert_eq!(kept(&runs, began, &within, None), [1, 2, 3, 4]);
+    // Days that are seen to pass count.
+    assert_eq!(kept(&runs, began + day, &last, Some(3 * 86_400)), [2, 3, 4]);
+    runs.push(run(5, began + day, Level::Full, &[]));
+    assert_eq!(kept(&runs, began + day, &within, None), [2, 3, 4, 5]);
+    // A clock that was wrong once, ahead or behind, and is right again, ages nobody.
+    let mut once = nightly(6, 0, Level::Incremental);
+    for wrong in ["2070-01-01T02:30:00Z", "1970-01-01T02:30:00Z"] {
+        once[2].started = at(wrong);
+        let now = once[5].started;
+        let young = kept(&once, now, &last, Some(2 * 86_400));
+        assert!(young.contains(&5) && !young.contains(&1) && !young.contains(&2), "{wrong}: {young:?}");
+    }
+}
+
+#[test]
+fn the_newest_run_that_found_something_stays_beside_the_newest() {
+    let keep = Keep { last: Some(1), ..keep() };
+    let runs = nightly(4, 0, Level::Incremental);
+    let empty = BTreeSet::from([(3, "b".to_owned()), (4, "b".to_owned())]);
+    let decision = super::retain_beside(&runs, &BTreeSet::new(), &policy(Some(&keep)), &empty);
+    assert_eq!(decision.kept().copied().collect::<Vec<_>>(), [2, 4]);
+    let reasons: Vec<_> =
+        decision.iter().filter(|(id, _)| **id == 2).flat_map(|(_, why)| why.to_vec()).collect();
+    assert_eq!(reasons, [Reason::NewestWith(vec!["b".to_owned()])]);
+}

@@ -26,7 +26,7 @@ pub use deleted::{BadDeleted, Deleted};
 pub use entry::{Entry, Flags, Kind};
 pub use pack::{
     BaseIndex, BaseScan, Changes, Content, CopyBase, Fed, Feed, Input, PackError, PackOptions, Packed,
-    PackedSource, Shape, Sink, SinkError, SourceChanges, pack, pack_changes, plan_changes,
+    PackedSource, Shape, Sink, SinkError, SourceChanges, Tally, pack, pack_changes, plan_changes,
 };
 #[cfg(test)]
 pub(crate) use pack::{end_of_archive, index_header};

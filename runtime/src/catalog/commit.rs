@@ -12,7 +12,7 @@ use super::manifest::{MAX_BYTES, Manifest, ManifestError};
 use super::recover::{HEAD_BYTES, Intended, Intent, Mark, RecoverError, Recovered, RecoveryPlan};
 use super::runs::{Problem, read_manifest};
 use crate::control::Control;
-use crate::store::{BadName, Creation, Name, Store, StoreError, Upload};
+use crate::store::{BadName, Creation, Name, Store, StoreError, StoreErrorKind, Upload};
 
 /// Why a run did not come into a store.
 #[derive(Debug, thiserror::Error)]
@@ -266,7 +266,7 @@ impl Transaction {
                 Ok(Some(_)) => {}
                 Ok(None) => continue,
                 // A folder or a symlink: none of ours.
-                Err(error) if error.cause.kind() == std::io::ErrorKind::InvalidInput => continue,
+                Err(error) if error.kind == StoreErrorKind::Foreign => continue,
                 Err(error) => return Err(error.into()),
             }
             if (self.mark)(&self.store.read_range(&name, 0, HEAD_BYTES)?) == Some(self.intent.run) {
@@ -325,7 +325,7 @@ fn free(store: &dyn Store, artefacts: &[Intended]) -> Result<(), CommitError> {
         let taken = match store.size(&name) {
             Ok(size) => size.is_some(),
             // A folder or a symlink has the name.
-            Err(error) if error.cause.kind() == std::io::ErrorKind::InvalidInput => true,
+            Err(error) if error.kind == StoreErrorKind::Foreign => true,
             Err(error) => return Err(error.into()),
         };
         if taken {

@@ -5,7 +5,7 @@ use super::ids::RunId;
 use super::layout::Layout;
 use super::lock::{Lease, LockError};
 use super::manifest::FORMAT;
-use super::recover::{Intended, Leftover, Mark, Scene, Tombstone, deletions};
+use super::recover::{Intended, Leftover, Mark, Scene, Tombstone, deletions, read_record};
 use super::runs::Catalog;
 use crate::store::{Creation, Name, Store, StoreError};
 
@@ -68,9 +68,13 @@ pub fn delete_run(
     lease.confirm()?;
     let text = yaml_serde::to_string(&tombstone)
         .map_err(|error| DeleteError::Tombstone { run: *run, cause: error.to_string() })?;
-    match store.create(&layout.tombstone(run), text.as_bytes())? {
-        // From a deletion that was cut: what it lists is the same manifest's.
-        Creation::Created | Creation::Exists => {}
+    let name = layout.tombstone(run);
+    // One may be there from a deletion that was cut: it lists what the same manifest has.
+    if store.create(&name, text.as_bytes())? == Creation::Exists
+        && read_record::<Tombstone>(store, &name)?.as_ref() != Some(&tombstone)
+    {
+        let cause = format!("something else is there as `{name}`: look at it, and move it away");
+        return Err(DeleteError::Tombstone { run: *run, cause });
     }
     let (deletes, left) = deletions(&Scene { store, layout, mark, catalog }, &tombstone)?;
     lease.confirm()?;

@@ -197,8 +197,16 @@ pub fn open_folder(
 /// When it cannot be read, is damaged, or newer.
 pub fn read_format(store: &dyn ReadStore, layout: &Layout) -> Result<Option<Format>, IdentityError> {
     let name = layout.format();
+    let damaged = |cause: String| IdentityError::Damaged {
+        store: store.label().to_owned(),
+        object: name.to_string(),
+        cause,
+    };
     let bytes = match store.read_range(&name, 0, MAX_BYTES) {
         Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind == StoreErrorKind::Foreign => {
+            return Err(damaged("it is not a regular file".to_owned()));
+        }
         bytes => bytes?,
     };
     #[derive(Deserialize)]
@@ -208,11 +216,6 @@ pub fn read_format(store: &dyn ReadStore, layout: &Layout) -> Result<Option<Form
         #[serde(default)]
         requires: Vec<String>,
     }
-    let damaged = |cause: String| IdentityError::Damaged {
-        store: store.label().to_owned(),
-        object: name.to_string(),
-        cause,
-    };
     let header: Header = yaml_serde::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     if header.min_reader > FORMAT || !header.requires.is_empty() {
         let (store, object) = (store.label().to_owned(), name.to_string());
@@ -276,7 +279,7 @@ fn inspect_without(
     if claim.known.is_some() {
         return Err(IdentityError::WrongDisk { store: label, plan: layout.plan().to_owned() });
     }
-    if !store.list(Some(&layout.manifests()))?.is_empty() {
+    if !store.entries(&layout.manifests())?.is_empty() {
         return Err(IdentityError::FormatMissing { store: label, object: layout.format().to_string() });
     }
     Ok(Standing::New)

@@ -35,6 +35,9 @@ pub struct RunId {
 }
 
 impl RunId {
+    /// Bytes of its text.
+    pub const LENGTH: usize = 8 + 1 + 16 + 1 + RANDOM;
+
     /// The id of a run that starts now. Fractions of a second are dropped.
     ///
     /// # Errors

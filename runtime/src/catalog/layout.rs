@@ -62,6 +62,13 @@ impl Layout {
         self.part(name, "manifests/")?.strip_suffix(".yaml")?.parse().ok()
     }
 
+    /// The run that something beside the manifests is named after: `RUN.yaml.bak`, `.RUN.yaml.k2Xa`.
+    pub fn run_named_in(&self, name: &Name) -> Option<RunId> {
+        let text = self.part(name, "manifests/")?;
+        let starts = text.char_indices().map(|(at, _)| at);
+        starts.filter_map(|at| text.get(at..at + RunId::LENGTH)).find_map(|part| part.parse().ok())
+    }
+
     /// `.backplan/PLAN/intents`
     pub fn intents(&self) -> Name {
         self.below("intents")

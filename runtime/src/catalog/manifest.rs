@@ -106,9 +106,21 @@ pub struct SourceRecord {
     /// Bytes of contents it had.
     #[serde(default)]
     pub bytes: u64,
+    /// Entries of a tree that are no folders; absent in manifests of older programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaves: Option<u64>,
     /// What its tool calls this backup: label, LSNs, system identifier.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "labels")]
     pub labels: BTreeMap<String, String>,
+}
+
+impl SourceRecord {
+    /// Whether there is anything in it: a tree of nothing but folders is as good as empty.
+    pub fn has_something(&self) -> bool {
+        // Of a tree without any entry there are its root and the source's own folder.
+        let has_leaves = || self.leaves.map_or(self.kind == "files" && self.entries > 2, |leaves| leaves > 0);
+        self.bytes > 0 || has_leaves()
+    }
 }
 
 /// What became of a source.
@@ -264,6 +276,24 @@ pub enum ManifestError {
         object: String,
         /// What it says it is.
         found: String,
+        /// The run, if it is one of the same plan.
+        run: Option<RunId>,
+    },
+    /// Something else took its place.
+    #[error("`{object}` is no regular file, and so no manifest: look at it, and put the manifest back")]
+    NoFile {
+        /// The object.
+        object: String,
+    },
+    /// It has another name than a manifest, and the manifest it is named after is not there.
+    #[error(
+        "`{object}` is named after run `{run}`, whose manifest is not there: rename it to that, or move it away"
+    )]
+    Misnamed {
+        /// The object.
+        object: String,
+        /// The run.
+        run: RunId,
     },
 }
 

@@ -5,6 +5,7 @@
 //! | [`commit`] | bringing a run into a store |
 //! | [`delete`] | taking one out |
 //! | [`details`] | a manifest's second document: what may be private |
+//! | [`guard`] | what nobody should believe before something is deleted |
 //! | [`host`] | what this host remembers, and the locks among its processes |
 //! | [`identity`] | whose store it is |
 //! | [`ids`] | ids of runs, plans, machines, attempts |
@@ -24,6 +25,7 @@
 pub mod commit;
 pub mod delete;
 pub mod details;
+pub mod guard;
 pub mod host;
 pub mod identity;
 pub mod ids;

@@ -5,27 +5,23 @@
 //! run itself: wherever a prune is cut, no run that stays has lost its base, and the next one goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-use backplan_compiler::due;
 use backplan_compiler::model::{Level, Schedule};
-use backplan_compiler::retention::{Decision, Part, Policy, Run, retain};
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
+use backplan_compiler::retention::{Decision, Part, Policy, Run, retain_beside};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::delete::{DeleteError, Deleted, delete_run, doom};
+use super::guard::empties;
+pub use super::guard::{Refusal, refusals};
 use super::ids::RunId;
 use super::layout::Layout;
 use super::lock::Lease;
-use super::manifest::{Manifest, SourceRecord, SourceStatus};
+use super::manifest::{Manifest, SourceRecord};
 use super::recover::{Mark, Scene, deletions};
 use super::runs::Catalog;
 use crate::control::{Control, Stopped};
 use crate::store::{Name, ReadStore, Store};
-
-/// Moments of the schedule that may have passed since the newest run.
-const INTERVALS: usize = 3;
 
 /// What a prune of one store is made from.
 #[derive(Debug, Clone)]
@@ -37,6 +33,8 @@ pub struct Occasion<'a> {
     /// A run that was just made, or will be: the clock and its sources are held against the run before it. One that the
     /// catalog does not have yet is counted in.
     pub current: Option<Current>,
+    /// The newest run that this host or another store of the plan knows of: the clock is held against it too.
+    pub remembered: Option<RunId>,
 }
 
 /// A run that is being made.
@@ -44,7 +42,7 @@ pub struct Occasion<'a> {
 pub struct Current {
     /// What it holds.
     pub run: Run<RunId>,
-    /// How large its sources are.
+    /// How large its sources are. One that is not here cannot be measured yet.
     pub sources: Vec<SourceRecord>,
 }
 
@@ -79,60 +77,6 @@ pub struct PrunedRun {
     pub reasons: Vec<String>,
     /// Bytes that its deletion gives back: artefacts that no run points to that stays.
     pub frees: u64,
-}
-
-/// Why nothing is deleted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Refusal {
-    /// It is earlier than the newest run.
-    ClockBack {
-        /// What the time is said to be.
-        now: Timestamp,
-        /// The run.
-        newest: RunId,
-    },
-    /// More moments of the schedule have passed since the newest run than a clock that can be believed would say.
-    ClockAhead {
-        /// What the time is said to be.
-        now: Timestamp,
-        /// The run.
-        newest: RunId,
-    },
-    /// A source lost more than half of what it had.
-    Shrank {
-        /// The source.
-        source: String,
-        /// What was counted: `entries` or `bytes`.
-        what: &'static str,
-        /// How many there were.
-        before: u64,
-        /// How many there are.
-        after: u64,
-        /// The run that still had them.
-        since: RunId,
-    },
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Refusal::ClockBack { now, newest } => write!(
-                f,
-                "it is {now} by the clock, and run `{newest}` began later than that: set the clock right"
-            ),
-            Refusal::ClockAhead { now, newest } => write!(
-                f,
-                "it is {now} by the clock, more than {INTERVALS} intervals of the schedule after run `{newest}`: if the \
-                 clock is right, the next prune deletes"
-            ),
-            Refusal::Shrank { source, what, before, after, since } => write!(
-                f,
-                "source `{source}` has {after} {what}, and had {before} in run `{since}`: see that nothing of it is \
-                 missing; if it is right so, the prune after the next run deletes"
-            ),
-        }
-    }
 }
 
 /// Where a prune is carried out.
@@ -195,14 +139,21 @@ impl PrunePlan {
         {
             facts.push(current.run.clone());
         }
-        let decision = retain(&facts, catalog.unreadable(), &occasion.policy);
+        let decision =
+            retain_beside(&facts, catalog.unreadable(), &occasion.policy, &empties(catalog, occasion));
+        let order = order(catalog, &decision);
         let prunes = occasion.policy.keep.is_some() && !occasion.policy.append_only;
         PrunePlan {
-            refused: if prunes { refusals(catalog, occasion) } else { Vec::new() },
+            refused: if prunes { refused(catalog, occasion, order.is_empty()) } else { Vec::new() },
             warnings: warnings(catalog, &decision),
-            order: order(catalog, &decision),
+            order,
             runs: rows(catalog, &facts, &decision),
         }
+    }
+
+    /// Takes the time for what it is said to be, however far it is from the runs that are there.
+    pub fn suppose_clock(&mut self) {
+        self.refused.retain(|why| !why.is_about_distance());
     }
 
     /// Whether anything is deleted.
@@ -324,51 +275,8 @@ fn warnings(catalog: &Catalog, decision: &Decision<RunId>) -> Vec<String> {
     problems.chain(broken).collect()
 }
 
-/// Why what the clock and the sources say is not believed, and nothing is to be deleted.
-pub fn refusals(catalog: &Catalog, occasion: &Occasion<'_>) -> Vec<Refusal> {
-    let now = occasion.policy.now;
-    let current = occasion.current.as_ref().map(|current| current.run.id);
-    let newest = catalog.runs().rev().find(|manifest| Some(manifest.run) != current);
-    let mut refused = Vec::new();
-    if let Some(newest) = newest {
-        let run = newest.run;
-        if now < newest.started {
-            refused.push(Refusal::ClockBack { now, newest: run });
-        } else if occasion.schedule.is_some_and(|schedule| is_overdue(schedule, newest.started, now)) {
-            refused.push(Refusal::ClockAhead { now, newest: run });
-        }
-    }
-    let sources = match &occasion.current {
-        Some(current) => current.sources.as_slice(),
-        None => newest.map(|manifest| manifest.sources.as_slice()).unwrap_or_default(),
-    };
-    let than = current.or(newest.map(|manifest| manifest.run));
-    refused.extend(sources.iter().filter_map(|source| shrank(catalog, source, than?)));
+fn refused(catalog: &Catalog, occasion: &Occasion<'_>, nothing_goes: bool) -> Vec<Refusal> {
+    let mut refused = refusals(catalog, occasion);
+    refused.retain(|why| !(nothing_goes && why.is_idle()));
     refused
-}
-
-/// Whether more than [`INTERVALS`] moments of the schedule have passed between two moments.
-fn is_overdue(schedule: &Schedule, since: Timestamp, now: Timestamp) -> bool {
-    let zone = due::zone(&schedule.zone).unwrap_or(TimeZone::UTC);
-    let (from, until) = (since.to_zoned(zone.clone()), now.to_zoned(zone));
-    let from = from.checked_add(1.second()).unwrap_or(from);
-    from <= until && due::runs(schedule, from..=until, INTERVALS + 1).len() > INTERVALS
-}
-
-/// Whether a source has less than half of what it had in the run before `than` that read it and found something: what was
-/// empty then, as where a disk is not mounted, is no measure.
-fn shrank(catalog: &Catalog, source: &SourceRecord, than: RunId) -> Option<Refusal> {
-    if source.status != SourceStatus::Ok {
-        return None;
-    }
-    let before = catalog.runs().rev().filter(|manifest| manifest.run < than).find_map(|manifest| {
-        let same = manifest.sources.iter().find(|other| other.name == source.name);
-        let counts = |other: &&SourceRecord| other.status == SourceStatus::Ok && other.bytes > 0;
-        same.filter(counts).map(|other| (manifest.run, other))
-    });
-    let (since, before) = before?;
-    let counts = [("entries", before.entries, source.entries), ("bytes", before.bytes, source.bytes)];
-    let (what, before, after) =
-        counts.into_iter().find(|(_, before, after)| after.saturating_mul(2) < *before)?;
-    Some(Refusal::Shrank { source: source.name.to_string(), what, before, after, since })
 }

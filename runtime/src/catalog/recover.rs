@@ -173,18 +173,18 @@ impl RecoveryPlan {
         mark: &Mark,
     ) -> Result<RecoveryPlan, StoreError> {
         let mut plan = RecoveryPlan::default();
-        let tombstones = store.list(Some(&layout.tombstones()))?;
-        let mut intents = store.list(Some(&layout.intents()))?;
-        intents.retain(|object| layout.run_of_intent(&object.name).as_ref() != current);
+        let tombstones = store.entries(&layout.tombstones())?;
+        let mut intents = store.entries(&layout.intents())?;
+        intents.retain(|entry| layout.run_of_intent(&entry.name).as_ref() != current);
         let temporaries = store.list(Some(&layout.temporaries()))?;
         if !tombstones.is_empty() || !intents.is_empty() {
             let catalog = Catalog::load(store, layout)?;
             let scene = Scene { store, layout, mark, catalog: &catalog };
-            for object in &tombstones {
-                plan.finish_delete(&scene, &object.name)?;
+            for entry in &tombstones {
+                plan.finish_delete(&scene, &entry.name)?;
             }
-            for object in &intents {
-                plan.settle_intent(&scene, &object.name, &temporaries)?;
+            for entry in &intents {
+                plan.settle_intent(&scene, &entry.name, &temporaries)?;
             }
         }
         plan.drop_temporaries(layout, current, &temporaries);
@@ -224,6 +224,11 @@ impl RecoveryPlan {
         let own =
             temporaries.iter().filter(|object| scene.layout.run_of_temporary(&object.name) == Some(run));
         let mut deletes: Vec<Name> = own.map(|object| object.name.clone()).collect();
+        if scene.catalog.unreadable().contains(&run) {
+            // It is there, whatever is in it and whatever it is called: nothing of it is deleted.
+            self.leave(name, "its run's manifest is there and cannot be used");
+            return Ok(());
+        }
         let reason = match read_manifest(scene.store, scene.layout, &run) {
             Ok(Some(_)) => Reason::TidyRun(run),
             Ok(None) => {
@@ -231,11 +236,8 @@ impl RecoveryPlan {
                 Reason::UndoRun(run)
             }
             Err(Problem::Store(error)) => return Err(error),
-            // It is there, whatever is in it: nothing of it is deleted.
-            Err(Problem::Manifest(_)) => {
-                self.leave(name, "its run's manifest is there and cannot be used");
-                return Ok(());
-            }
+            // It came to be since the catalog was read.
+            Err(Problem::Manifest(_)) => return Ok(()),
         };
         deletes.push(name.clone());
         self.steps.push(RecoveryStep { reason, deletes });
@@ -329,7 +331,7 @@ impl RecoveryPlan {
                 recovered.deleted.push((step.reason, name));
             }
         }
-        recovered.swept = store.sweep(layout.home())?;
+        recovered.swept = store.sweep(&layout.temporaries())? + store.sweep(layout.home())?;
         Ok(recovered)
     }
 }
@@ -347,20 +349,23 @@ pub fn recover(
     RecoveryPlan::make(store, layout, None, mark)?.execute(store, layout, lease)
 }
 
-/// A record of this folder; `None` if it is gone, damaged or newer.
-fn read_record<T: for<'de> Deserialize<'de> + Record>(
+/// A record of this folder; `None` if it is gone, damaged, newer, or no file.
+pub(super) fn read_record<T: for<'de> Deserialize<'de> + Record>(
     store: &dyn ReadStore,
     name: &Name,
 ) -> Result<Option<T>, StoreError> {
     let bytes = match store.read_range(name, 0, MAX_BYTES) {
-        Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
+        Err(error) if matches!(error.kind, StoreErrorKind::NotFound | StoreErrorKind::Foreign) => {
+            return Ok(None);
+        }
         bytes => bytes?,
     };
     let record: Option<T> = yaml_serde::from_slice(&bytes).ok();
     Ok(record.filter(|record| record.format() == FORMAT && name.last() == record.run().to_string()))
 }
 
-trait Record {
+/// What intents and tombstones have in common.
+pub(super) trait Record {
     fn format(&self) -> u32;
     fn run(&self) -> RunId;
 }
@@ -408,7 +413,14 @@ pub(super) fn deletions(
             Verdict::Leave(leftover) => left.push(leftover),
         }
     }
-    deletes.extend([layout.sums(&run), layout.tombstone(&run)]);
+    let sums = layout.sums(&run);
+    match scene.store.size(&sums) {
+        Err(error) if error.kind == StoreErrorKind::Foreign => {
+            left.push(Leftover { name: sums, why: "it is not a regular file".to_owned() });
+        }
+        _ => deletes.push(sums),
+    }
+    deletes.push(layout.tombstone(&run));
     Ok((deletes, left))
 }
 
@@ -432,7 +444,7 @@ fn verdict(scene: &Scene<'_>, intended: &Intended, run: &RunId) -> Result<Verdic
         Ok(None) => return Ok(Verdict::Absent),
         Ok(Some(size)) => size,
         // A folder or a symlink: certainly none of ours.
-        Err(error) if error.cause.kind() == std::io::ErrorKind::InvalidInput => {
+        Err(error) if error.kind == StoreErrorKind::Foreign => {
             return leave("it is not a regular file".to_owned());
         }
         Err(error) => return Err(error),

@@ -11,7 +11,8 @@ use super::ids::RunId;
 use super::layout::Layout;
 use super::manifest::{MAX_BYTES, Manifest, ManifestError};
 use super::names::ArtefactName;
-use crate::store::{Name, Object, ReadStore, StoreError, StoreErrorKind};
+use crate::store::fs::Kind;
+use crate::store::{Entry, Name, ReadStore, StoreError, StoreErrorKind};
 
 /// Manifests read at once: a remote store answers many as fast as one.
 const READERS: usize = 8;
@@ -91,24 +92,48 @@ impl Catalog {
     /// # Errors
     /// When the store cannot be listed.
     pub fn load(store: &dyn ReadStore, layout: &Layout) -> Result<Catalog, StoreError> {
-        let listed = store.list(Some(&layout.manifests()))?;
+        let listed = store.entries(&layout.manifests())?;
         let mut catalog = Catalog::default();
         let named =
-            listed.into_iter().filter_map(|object| Some((layout.run_of_manifest(&object.name)?, object)));
-        let named: Vec<(RunId, Object)> = named.collect();
+            listed.iter().filter_map(|entry| Some((layout.run_of_manifest(&entry.name)?, &entry.name)));
+        let named: Vec<(RunId, &Name)> = named.collect();
         let seen = named.iter().map(|(run, _)| run.sequence());
         catalog.highest = seen.chain(begun(store, layout)?).max().unwrap_or(0);
+        let mut elsewhere = BTreeSet::new();
         for (run, result) in read_all(store, layout, &named) {
             match result {
                 Ok(Some(manifest)) => catalog.add(manifest),
                 Ok(None) => {}
                 Err(problem) => {
+                    if let Problem::Manifest(ManifestError::Misplaced { run, .. }) = &problem {
+                        elsewhere.extend(*run);
+                    }
                     catalog.unreadable.insert(run);
                     catalog.problems.push(problem);
                 }
             }
         }
+        for entry in &listed {
+            catalog.look_at_misnamed(layout, &entry.name);
+        }
+        elsewhere.retain(|run| !catalog.knows(run));
+        catalog.unreadable.extend(elsewhere);
         Ok(catalog)
+    }
+
+    /// What is named after a run without being its manifest may be all that is left of that.
+    fn look_at_misnamed(&mut self, layout: &Layout, name: &Name) {
+        if layout.run_of_manifest(name).is_some() {
+            return;
+        }
+        if let Some(run) = layout.run_named_in(name).filter(|run| !self.knows(run)) {
+            self.unreadable.insert(run);
+            self.problems.push(ManifestError::Misnamed { object: name.to_string(), run }.into());
+        }
+    }
+
+    fn knows(&self, run: &RunId) -> bool {
+        self.runs.contains_key(run) || self.unreadable.contains(run)
     }
 
     /// The runs, oldest first.
@@ -218,25 +243,25 @@ impl Catalog {
 
 /// Sequences of runs that were begun or are being deleted.
 fn begun(store: &dyn ReadStore, layout: &Layout) -> Result<Vec<u32>, StoreError> {
-    let intents = store.list(Some(&layout.intents()))?;
-    let tombstones = store.list(Some(&layout.tombstones()))?;
-    let runs = intents.iter().filter_map(|object| layout.run_of_intent(&object.name));
-    let runs = runs.chain(tombstones.iter().filter_map(|object| layout.run_of_tombstone(&object.name)));
+    let intents = store.entries(&layout.intents())?;
+    let tombstones = store.entries(&layout.tombstones())?;
+    let runs = intents.iter().filter_map(|entry| layout.run_of_intent(&entry.name));
+    let runs = runs.chain(tombstones.iter().filter_map(|entry| layout.run_of_tombstone(&entry.name)));
     Ok(runs.map(|run| run.sequence()).collect())
 }
 
 fn read_all(
     store: &dyn ReadStore,
     layout: &Layout,
-    named: &[(RunId, Object)],
+    named: &[(RunId, &Name)],
 ) -> Vec<(RunId, Result<Option<Manifest>, Problem>)> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(named.len()));
     std::thread::scope(|scope| {
         for _ in 0..READERS.min(named.len()) {
             scope.spawn(|| {
-                while let Some((run, object)) = named.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = read_one(store, layout, run, &object.name);
+                while let Some((run, name)) = named.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = read_one(store, layout, run, name);
                     results.lock().unwrap_or_else(PoisonError::into_inner).push((*run, result));
                 }
             });
@@ -255,12 +280,16 @@ fn read_one(
     let bytes = match store.read_range(name, 0, MAX_BYTES + 1) {
         // Deleted since it was listed.
         Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind == StoreErrorKind::Foreign => {
+            return Err(ManifestError::NoFile { object: name.to_string() }.into());
+        }
         bytes => bytes?,
     };
     let manifest = Manifest::parse(name.as_str(), &bytes)?;
     if manifest.run != *run || manifest.plan.name != layout.plan() {
         let found = format!("run `{}` of plan `{}`", manifest.run, manifest.plan.name);
-        return Err(ManifestError::Misplaced { object: name.to_string(), found }.into());
+        let run = (manifest.plan.name == layout.plan()).then_some(manifest.run);
+        return Err(ManifestError::Misplaced { object: name.to_string(), found, run }.into());
     }
     Ok(Some(manifest))
 }
@@ -282,14 +311,17 @@ pub fn read_manifest(
 /// # Errors
 /// When the store cannot be listed.
 pub fn plans(store: &dyn ReadStore) -> Result<Vec<String>, StoreError> {
-    let home = Layout::home_of_all();
-    let objects = store.list(Some(&home))?;
-    let plans = objects.iter().filter_map(|object| {
-        let (plan, rest) =
-            object.name.as_str().strip_prefix(home.as_str())?.strip_prefix('/')?.split_once('/')?;
-        (rest == "format.yaml" || rest.starts_with("manifests/")).then(|| plan.to_owned())
-    });
-    Ok(plans.collect::<BTreeSet<_>>().into_iter().collect())
+    let mut plans = Vec::new();
+    for entry in store.entries(&Layout::home_of_all())?.iter().filter(|entry| entry.kind == Kind::Folder) {
+        let Ok(layout) = Layout::new(entry.name.last()) else { continue };
+        let (format, manifests) = (layout.format(), layout.manifests());
+        let inside = store.entries(layout.home())?;
+        let is_there = |name: &Name| inside.iter().any(|entry: &Entry| entry.name == *name);
+        if is_there(&format) || (is_there(&manifests) && !store.entries(&manifests)?.is_empty()) {
+            plans.push(layout.plan().to_owned());
+        }
+    }
+    Ok(plans)
 }
 
 /// The sequence of the next run: one more than the highest seen in any store, or remembered by this host.

@@ -49,7 +49,8 @@ pub fn outlook(old: &Model, new: &Model, now: Timestamp) -> Outlook {
 fn store(outlook: &mut Outlook, old: (&Model, &Store), new: (&Model, &Store), shelf: &Shelf, now: Timestamp) {
     let plan = |(model, store): (&Model, &Store)| {
         let policy = Policy::of(model, store, now);
-        let occasion = Occasion { policy, schedule: model.schedule.as_ref(), current: None };
+        let schedule = model.schedule.as_ref();
+        let occasion = Occasion { policy, schedule, current: None, remembered: None };
         PrunePlan::make(&shelf.catalog, &occasion)
     };
     let (before, after) = (plan(old), plan(new));

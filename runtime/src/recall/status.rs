@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::log::{self, LogStanding};
 use super::shelf::{Shelf, Shelves};
+use crate::catalog::guard::emptied;
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{Manifest, SourceStatus};
 use crate::catalog::prune::fact;
@@ -172,6 +173,7 @@ pub fn status(model: &Model, shelves: &Shelves, unclean: Vec<PastRun>, now: Time
     let mut problems = problems(shelves, newest, now);
     problems.extend(last_attempts(model, shelves, &unclean));
     problems.extend(behind(model, shelves));
+    problems.extend(emptied_sources(model, shelves));
     problems.extend(unread);
     problems.extend(repositories_gone(shelves));
     let attention = overdue_since.is_some()
@@ -506,6 +508,21 @@ fn last_attempts(model: &Model, shelves: &Shelves, unclean: &[PastRun]) -> Vec<S
         }
     }
     found.into_values().collect()
+}
+
+/// Sources whose newest backup has nothing in it, though an earlier one has.
+fn emptied_sources(model: &Model, shelves: &Shelves) -> Vec<String> {
+    let names = || model.sources.iter().map(|source| source.name.as_str());
+    let each = shelves.shelves.iter().flat_map(|shelf| names().map(move |name| (shelf, name)));
+    each.filter_map(|(shelf, name)| {
+        let (newest, filled) = emptied(&shelf.catalog, name)?;
+        Some(format!(
+            "store `{}`: source `{name}` has nothing in it in run `{newest}`, and had something in run `{filled}`: see \
+             that nothing of it is missing, as where a disk is not mounted; while it is so, nothing is deleted",
+            shelf.store.label()
+        ))
+    })
+    .collect()
 }
 
 /// Stores that lack the newest backup of an archive that is meant for them. One that is away now and then with the plan's

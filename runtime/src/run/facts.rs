@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::levels::Levels;
 use super::request::Request;
-use crate::artefact::{Packed, PackedSource};
+use crate::artefact::{Packed, PackedSource, Tally};
 use crate::catalog::details::{Details, PlanFile, RawPath, Root, Warnings};
 use crate::catalog::ids::{Nonce, RunId, Uuid};
 pub use crate::catalog::manifest::Content;
@@ -124,7 +124,9 @@ pub fn manifest(
         host: imprint.host.clone(),
         program: format!("backplan {}", env!("CARGO_PKG_VERSION")),
         stores: model.stores.iter().map(|store| store.name.clone()).collect(),
-        sources: (0..model.sources.len()).map(|index| source_record(model, SourceId(index), facts)).collect(),
+        sources: (0..model.sources.len())
+            .map(|index| source_record(model, SourceId(index), &Here { facts, names, store, whole }))
+            .collect(),
         archives,
         missing: missing.collect(),
         repositories,
@@ -223,35 +225,82 @@ fn repository_record(
     })
 }
 
-fn source_record(model: &Model, id: SourceId, facts: &Facts) -> SourceRecord {
+/// What a run came to, as far as one store is concerned.
+struct Here<'a> {
+    facts: &'a Facts,
+    names: &'a BTreeMap<ArchiveId, String>,
+    store: StoreId,
+    /// The archives that are whole there.
+    whole: &'a [ArchiveId],
+}
+
+impl Here<'_> {
+    /// What came of a source into this store, the least of it where several archives have it; `None`: no artefact of this run.
+    fn arrived(&self, name: &str) -> Option<Tally> {
+        let archives = self.whole.iter().filter_map(|id| self.facts.archives.get(id));
+        let packed = archives.flat_map(|archive| &archive.sources).filter(|packed| packed.name == name);
+        packed.map(|packed| packed.arrived).min_by_key(|tally| (tally.leaves, tally.bytes))
+    }
+
+    /// Whether an archive that is whole here holds the source, be it by an earlier artefact.
+    fn holds(&self, name: &str) -> bool {
+        let archives = self.whole.iter().filter_map(|id| self.facts.archives.get(id));
+        archives.flat_map(|archive| &archive.record.contents).any(|content| content.source == name)
+    }
+
+    /// Why the source is not here, though an archive was to bring it.
+    fn missed(&self, model: &Model, id: SourceId) -> Option<String> {
+        let brings = |archive: &&ArchiveId| {
+            let archive = model.archive(**archive);
+            archive.to.contains(&self.store) && archive.from.contains(&id)
+        };
+        let lacking = self.names.keys().filter(|archive| !self.whole.contains(archive)).find(brings)?;
+        Some(why_missing(model, self.facts, *lacking, self.store))
+    }
+
+    fn status(&self, model: &Model, id: SourceId) -> (SourceStatus, Option<String>) {
+        if self.holds(&model.source(id).name) {
+            return (SourceStatus::Ok, None);
+        }
+        match self.facts.sources.get(&id) {
+            Some(SourceFact::Absent(reason)) => (SourceStatus::Skipped, Some(reason.clone())),
+            Some(SourceFact::Failed(reason)) => (SourceStatus::Failed, Some(reason.clone())),
+            None => (SourceStatus::Skipped, Some("not read by this run".to_owned())),
+            Some(_) => match self.missed(model, id) {
+                Some(reason) => (SourceStatus::Failed, Some(reason)),
+                None => (SourceStatus::Ok, None),
+            },
+        }
+    }
+}
+
+fn source_record(model: &Model, id: SourceId, here: &Here<'_>) -> SourceRecord {
     let source = model.source(id);
-    let (status, reason) = match facts.sources.get(&id) {
-        Some(
-            SourceFact::Read | SourceFact::Streamed(_) | SourceFact::Scanned(_) | SourceFact::Dumped(..),
-        ) => (SourceStatus::Ok, None),
-        Some(SourceFact::Absent(reason)) => (SourceStatus::Skipped, Some(reason.clone())),
-        Some(SourceFact::Failed(reason)) => (SourceStatus::Failed, Some(reason.clone())),
-        None => (SourceStatus::Skipped, Some("not read by this run".to_owned())),
-    };
-    let packed = facts.archives.values().flat_map(|archive| &archive.sources);
-    let packed =
-        packed.filter(|packed| packed.name == source.name).map(|packed| (packed.entries, packed.bytes));
+    let facts = here.facts;
+    let (status, reason) = here.status(model, id);
     // What the tool says of the whole, where it copied what changed.
     let told = facts.labels.get(&id).and_then(|labels| labels.get(DATABASE_BYTES)?.parse().ok());
-    let size: Option<u64> = told.filter(|_| source.may_follow());
-    // The size of the whole source, however little of it had to be packed.
-    let (entries, bytes) = match facts.sources.get(&id) {
-        Some(SourceFact::Scanned(summary)) => (summary.entries, size.unwrap_or(summary.bytes)),
-        Some(SourceFact::Dumped(_, bytes)) => (1, *bytes),
-        _ => packed.max().unwrap_or_default(),
+    let told: Option<u64> = told.filter(|_| source.may_follow());
+    // The size of the whole source, however little of it had to be packed: what is in the backup, not what its scan saw.
+    let tally = match (here.arrived(&source.name), facts.sources.get(&id)) {
+        (Some(tally), Some(SourceFact::Dumped(..))) => Tally { entries: 1, ..tally },
+        (Some(tally), _) => tally,
+        (None, Some(SourceFact::Scanned(Summary { entries, leaves, files, bytes, .. }))) => {
+            Tally { entries: *entries, leaves: *leaves, files: *files, bytes: *bytes }
+        }
+        (None, Some(SourceFact::Dumped(_, bytes))) => {
+            Tally { entries: 1, leaves: 1, files: 1, bytes: *bytes }
+        }
+        (None, _) => Tally::default(),
     };
     SourceRecord {
         name: PlanName::known(&source.name),
         kind: kind_word(&source.kind).to_owned(),
         status,
         reason,
-        entries,
-        bytes,
+        entries: tally.entries,
+        bytes: told.unwrap_or(tally.bytes),
+        leaves: matches!(source.kind, SourceKind::Files(_)).then_some(tally.leaves),
         labels: facts.labels.get(&id).cloned().unwrap_or_default(),
     }
 }

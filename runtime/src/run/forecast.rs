@@ -22,7 +22,7 @@ use super::facts::Facts;
 use super::journal;
 use super::mark::mark;
 use super::prepare::{PrepareError, Prepared, prepare_forecast};
-use super::prune;
+use super::prune::{self, Measure};
 use super::report::{Report, StepReport, Verdict, failures, report};
 use super::request::Request;
 use super::session;
@@ -32,6 +32,7 @@ use super::wal;
 use super::worker::trees;
 use crate::catalog::identity::IdentityError;
 use crate::catalog::ids::RunId;
+use crate::catalog::prune::PrunePlan;
 use crate::catalog::recover::RecoveryPlan;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
@@ -141,7 +142,7 @@ struct Looking {
     prepared: Prepared,
     seen: BTreeMap<StepId, Sight>,
     /// Entries and bytes of sources that were measured.
-    measured: BTreeMap<SourceId, (u64, u64)>,
+    measured: BTreeMap<SourceId, Measure>,
     /// Optional sources that are not there.
     left_out: BTreeSet<SourceId>,
     /// What the report of the run would be made of.
@@ -348,7 +349,8 @@ impl Looking {
             error => Failure::lasting(error),
         })?;
         shown.found.push(format!("{} entries, {} bytes", summary.entries, summary.bytes));
-        self.measured.insert(id, (summary.entries, summary.bytes));
+        let (entries, leaves, bytes) = (summary.entries, Some(summary.leaves), summary.bytes);
+        self.measured.insert(id, Measure { entries, leaves, bytes });
         self.facts.warnings.extend(summary.warnings.kept().iter().map(ToString::to_string));
         Ok(())
     }
@@ -359,7 +361,7 @@ impl Looking {
             SourceKind::Sqlite { path } => match std::fs::metadata(path) {
                 Ok(meta) => {
                     shown.found.push(format!("about {} bytes", meta.len()));
-                    self.measured.insert(id, (1, meta.len()));
+                    self.measured.insert(id, Measure { entries: 1, leaves: None, bytes: meta.len() });
                 }
                 Err(_) if source.optional => {
                     let file = path.display();
@@ -498,8 +500,7 @@ impl Looking {
 
     fn prune(&mut self, id: StoreId, shown: &mut Sight) {
         self.pruned.insert(id);
-        let measured = |source: SourceId| self.measured.get(&source).copied();
-        match prune::foresee(&self.prepared, id, &measured) {
+        match self.foresee(id) {
             Ok((plan, names)) => {
                 let going = plan.order().len();
                 shown.found.push(format!("{} runs stay, {going} go", plan.runs.len() - going));
@@ -515,6 +516,13 @@ impl Looking {
         }
     }
 
+    /// The prune of a store, behind the run to come.
+    fn foresee(&self, id: StoreId) -> Result<(PrunePlan, Vec<String>), String> {
+        let measured = |source: SourceId| self.measured.get(&source).copied();
+        let comes = |archive: ArchiveId| self.reached.contains(&(archive, id));
+        prune::foresee(&self.prepared, id, &measured, &comes)
+    }
+
     /// Backups in a repository of its own go with their runs. What a packed one gives up is known once its full is made.
     fn expire(&mut self, source: SourceId, shown: &mut Sight) {
         let model = self.model();
@@ -522,13 +530,12 @@ impl Looking {
         let name = &model.source(source).name;
         let label = separate.to.first().map_or("", |store| model.store(*store).name.as_str());
         let below = repository(&model.name, name);
-        let measured = |source: SourceId| self.measured.get(&source).copied();
         let (mut gone, mut kept) = (BTreeSet::new(), BTreeSet::new());
         for id in model.told_in(separate) {
             let declared = model.store(id);
             let opened = session::folder(declared).and_then(|path| DirStore::open(&declared.name, path).ok());
             let catalog = opened.and_then(|store| Catalog::load(&store, &self.prepared.layout).ok());
-            let foreseen = prune::foresee(&self.prepared, id, &measured).ok();
+            let foreseen = self.foresee(id).ok();
             // Nothing is expired where one of them does not tell.
             let (Some(catalog), Some((plan, _))) = (catalog, foreseen) else { return };
             for run in catalog.runs() {
@@ -548,10 +555,9 @@ impl Looking {
     }
 
     fn expire_wal(&mut self, at: usize, store: StoreId, shown: &mut Sight) {
-        let measured = |source: SourceId| self.measured.get(&source).copied();
         let mut going = BTreeSet::new();
         for id in self.pruned.iter().copied() {
-            if let Ok((plan, _)) = prune::foresee(&self.prepared, id, &measured) {
+            if let Ok((plan, _)) = self.foresee(id) {
                 going.extend(plan.order().iter().map(|run| (id, *run)));
             }
         }
@@ -595,9 +601,9 @@ impl Looking {
         let mut total = (0, 0, Vec::new());
         for source in self.wanted(id).filter(|source| !self.left_out.contains(source)) {
             match self.measured.get(&source) {
-                Some((entries, bytes)) => {
-                    total.0 += entries;
-                    total.1 += bytes;
+                Some(measure) => {
+                    total.0 += measure.entries;
+                    total.1 += measure.bytes;
                 }
                 None => total.2.push(self.model().source(source).name.clone()),
             }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::journal::{self, Line, Record};
 use crate::catalog::host::StateError;
 use crate::catalog::host::{HostState, PlanState};
+use crate::catalog::ids::RunId;
 use crate::catalog::owner::{Life, Owner};
 use crate::run::prepare::host_name;
 use crate::run::state::{Folders, make_private};
@@ -91,6 +92,14 @@ pub fn unclean(state: &Path, plan: &str, file: &Path) -> Result<Vec<PastRun>, St
         }
     }
     Ok(found)
+}
+
+/// The newest run that this host began of a plan, but for one: where a store is away, or lost, its clock was seen all the same.
+pub fn newest(plan: &PlanState, but: Option<&RunId>) -> Option<RunId> {
+    // Where they cannot be read, the stores are all there is.
+    let journals = journal::newest_first(&Folders::new(plan.folder()).journals()).unwrap_or_default();
+    let runs = journals.iter().filter_map(|path| path.file_stem()?.to_str()?.parse().ok());
+    runs.filter(|run| Some(run) != but).max()
 }
 
 /// Keeps that a run could not begin.

@@ -16,7 +16,9 @@ use super::journal::Record;
 use super::sinks::{FanOut, StagedFile, Uploads};
 use super::state::make_private;
 use super::worker::Worker;
-use crate::artefact::{self, BaseScan, Changes, Content, Input, PackError, PackOptions, Packed, Shape};
+use crate::artefact::{
+    self, BaseScan, Changes, Content, Input, PackError, PackOptions, Packed, PackedSource, Shape,
+};
 use crate::catalog::layout::artefact_name;
 use crate::catalog::manifest::ArchiveRecord;
 use crate::catalog::names::PlanName;
@@ -203,6 +205,7 @@ impl Worker {
         let mut sink = StagedFile::create(&path).map_err(place)?;
         let packed = artefact::pack_changes(inputs, changes, options, &mut sink, control)
             .map_err(|error| self.pack_trouble(error, control))?;
+        self.see_that_all_came(&packed)?;
         sink.finish().map_err(|error| Failure::passing(format!("cannot write the artefact: {error}")))?;
         let sha256 = match packed.sha256 {
             Some(sum) => hex(&sum),
@@ -229,6 +232,8 @@ impl Worker {
         let mut sink = FanOut::new(uploads);
         let packed = artefact::pack_changes(inputs, changes, options, &mut sink, control)
             .map_err(|error| self.pack_trouble(error, control))?;
+        // Before the artefact gets its name: what is no backup must not look like one.
+        self.see_that_all_came(&packed)?;
         let (uploads, failed) = sink.into_uploads();
         lost.extend(failed.into_iter().map(|(store, error)| (store, Failure::passing(error))));
         let mut direct = Vec::new();
@@ -251,6 +256,24 @@ impl Worker {
         };
         self.drop_out(step, id, &lost);
         Ok(self.packed_fact(id, packed, sha256, direct))
+    }
+
+    /// A source of which nothing came, or a copy that did not come whole, is not backed up, whatever its scan saw.
+    fn see_that_all_came(&self, packed: &Packed) -> Result<(), Failure> {
+        for source in &packed.sources {
+            let declared = self.request.model.sources.iter().find(|declared| declared.name == source.name);
+            let is_copy = declared.is_some_and(|declared| match &declared.kind {
+                SourceKind::Sqlite { .. } => true,
+                SourceKind::Postgres(postgres) => postgres.repository().is_none(),
+                SourceKind::Files(_) | SourceKind::Command(_) => false,
+            });
+            if let Some(what) = lost(source, is_copy) {
+                let first = source.warnings.kept().first().map(|warning| format!(": {warning}"));
+                let first = first.unwrap_or_default();
+                return Err(Failure::passing(format!("source `{}`: {what}{first}", source.name)));
+            }
+        }
+        Ok(())
     }
 
     /// What the manifests say of an archive in which nothing changed: its base's artefact. `None`: its sources do not rest
@@ -382,6 +405,20 @@ impl Worker {
             sum.update(&bytes);
         }
         Ok(hex(&sum.finalize()))
+    }
+}
+
+/// What is lost of a source between its scan, or its copy, and the artefact.
+fn lost(source: &PackedSource, is_copy: bool) -> Option<&'static str> {
+    let (seen, arrived) = (source.seen, source.arrived);
+    if is_copy && (arrived.files, arrived.bytes) < (seen.files, seen.bytes) {
+        Some("its copy did not come into the artefact whole")
+    } else if seen.leaves > 0 && arrived.leaves == 0 {
+        Some("nothing of what was in it could be read")
+    } else if seen.files > 0 && arrived.files == 0 {
+        Some("none of its files could be read")
+    } else {
+        None
     }
 }
 

@@ -279,14 +279,17 @@ fn highest_sequence(model: &Model, layout: &Layout, remembered: u32) -> u32 {
 /// # Errors
 /// When it cannot be listed.
 pub fn highest_in(store: &dyn ReadStore, layout: &Layout) -> Result<u32, StoreError> {
-    let objects = store.list(Some(layout.home()))?;
-    let runs = objects.iter().filter_map(|object| {
-        layout
-            .run_of_manifest(&object.name)
-            .or_else(|| layout.run_of_intent(&object.name))
-            .or_else(|| layout.run_of_tombstone(&object.name))
-    });
-    Ok(runs.map(|run| run.sequence()).max().unwrap_or(0))
+    let mut highest = 0;
+    for folder in [layout.manifests(), layout.intents(), layout.tombstones()] {
+        let runs = store.entries(&folder)?.into_iter().filter_map(|entry| {
+            layout
+                .run_of_manifest(&entry.name)
+                .or_else(|| layout.run_of_intent(&entry.name))
+                .or_else(|| layout.run_of_tombstone(&entry.name))
+        });
+        highest = runs.map(|run| run.sequence()).chain([highest]).max().unwrap_or(0);
+    }
+    Ok(highest)
 }
 
 /// First lines of the files that a plan's texts read.

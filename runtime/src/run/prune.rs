@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::coordinator::Failure;
+use super::history;
 use super::mark::mark;
 use super::prepare::{PrepareError, Prepared, host_name};
 use super::session;
@@ -23,6 +24,7 @@ use crate::catalog::lock::{Lease, LeaseTimes, LockError};
 use crate::catalog::manifest::{HostRef, SourceRecord, SourceStatus};
 use crate::catalog::names::PlanName;
 use crate::catalog::owner::Owner;
+
 use crate::catalog::prune::{Current, Ground, Occasion, PrunePlan, fact};
 use crate::catalog::recover::RecoveryPlan;
 use crate::catalog::runs::Catalog;
@@ -41,9 +43,8 @@ impl Worker {
             return Err(Failure::lasting("its store has dropped out"));
         };
         let mut catalog = Catalog::load(store.as_ref(), &self.layout).map_err(Failure::passing)?;
-        let model = &self.request.model;
         let current = self.current(&catalog);
-        let occasion = occasion(model, id, self.request.clock.now(), current);
+        let occasion = self.occasion_of(id, current);
         let plan = PrunePlan::make(&catalog, &occasion);
         let label = store.label();
         for text in plan
@@ -73,32 +74,58 @@ impl Worker {
         let made = catalog.get(&self.imprint.run)?;
         Some(Current { run: fact(made), sources: made.sources.clone() })
     }
+
+    /// What a prune of a store is made from now.
+    pub(super) fn occasion_of(&self, id: StoreId, current: Option<Current>) -> Occasion<'_> {
+        let remembered = history::newest(&self.plan(), Some(&self.imprint.run));
+        occasion(&self.request.model, id, self.request.clock.now(), current, remembered)
+    }
 }
 
-pub(super) fn occasion(model: &Model, id: StoreId, now: Timestamp, current: Option<Current>) -> Occasion<'_> {
+fn occasion(
+    model: &Model,
+    id: StoreId,
+    now: Timestamp,
+    current: Option<Current>,
+    remembered: Option<RunId>,
+) -> Occasion<'_> {
     let policy = Policy::of(model, model.store(id), now);
-    Occasion { policy, schedule: model.schedule.as_ref(), current }
+    Occasion { policy, schedule: model.schedule.as_ref(), current, remembered }
 }
 
-/// What the prune of a run to come would find in a store, given how large its sources are, and exactly what it would delete.
+/// How large a source is, as far as that shows before it is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Measure {
+    /// Its entries.
+    pub entries: u64,
+    /// Those that are no folders, of a tree.
+    pub leaves: Option<u64>,
+    /// Bytes of contents.
+    pub bytes: u64,
+}
+
+/// What the prune of a run to come would find in a store, given how large its sources are and which archives come
+/// there, and exactly what it would delete.
 ///
 /// # Errors
 /// Why it cannot be told.
 pub(super) fn foresee(
     prepared: &Prepared,
     id: StoreId,
-    measured: &dyn Fn(SourceId) -> Option<(u64, u64)>,
+    measured: &dyn Fn(SourceId) -> Option<Measure>,
+    comes: &dyn Fn(ArchiveId) -> bool,
 ) -> Result<(PrunePlan, Vec<String>), String> {
     let model = &prepared.request.model;
     let declared = model.store(id);
     let Some(folder) = session::folder(declared).filter(|folder| folder.exists()) else {
-        let plan = PrunePlan::make(&Catalog::default(), &occasion(model, id, prepared.started, None));
+        let plan = PrunePlan::make(&Catalog::default(), &occasion(model, id, prepared.started, None, None));
         return Ok((plan, Vec::new()));
     };
     let store = DirStore::open(&declared.name, folder).map_err(|error| error.to_string())?;
     let mut catalog = Catalog::load(&store, &prepared.layout).map_err(|error| error.to_string())?;
-    let current = coming(prepared, id, measured);
-    let plan = PrunePlan::make(&catalog, &occasion(model, id, prepared.started, Some(current)));
+    let current = coming(prepared, id, measured, comes);
+    let remembered = history::newest(&prepared.plan, None);
+    let plan = PrunePlan::make(&catalog, &occasion(model, id, prepared.started, Some(current), remembered));
     let names =
         plan.preview(&store, &prepared.layout, &mut catalog, &mark).map_err(|error| error.to_string())?;
     let names = names.into_iter().map(|name| format!("{}:{name}", declared.name)).collect();
@@ -106,7 +133,12 @@ pub(super) fn foresee(
 }
 
 /// The run to come, as this store will have it.
-fn coming(prepared: &Prepared, id: StoreId, measured: &dyn Fn(SourceId) -> Option<(u64, u64)>) -> Current {
+fn coming(
+    prepared: &Prepared,
+    id: StoreId,
+    measured: &dyn Fn(SourceId) -> Option<Measure>,
+    comes: &dyn Fn(ArchiveId) -> bool,
+) -> Current {
     let model = &prepared.request.model;
     let level = prepared.occasion.level.unwrap_or(Level::Full);
     let wanted = |source: &&SourceId| {
@@ -114,7 +146,7 @@ fn coming(prepared: &Prepared, id: StoreId, measured: &dyn Fn(SourceId) -> Optio
         only.is_empty() || only.contains(&model.source(**source).name)
     };
     let archives = prepared.graph.artefact_names.keys().map(|at: &ArchiveId| (*at, model.archive(*at)));
-    let parts = archives.filter(|(_, archive)| archive.to.contains(&id)).flat_map(|(at, archive)| {
+    let parts = archives.filter(|(at, _)| comes(*at)).flat_map(|(at, archive)| {
         archive.from.iter().filter(wanted).map(move |source| Part {
             archive: archive.name.clone(),
             source: model.source(*source).name.clone(),
@@ -141,7 +173,7 @@ fn coming(prepared: &Prepared, id: StoreId, measured: &dyn Fn(SourceId) -> Optio
         })
     });
     let sources = (0..model.sources.len()).map(SourceId).filter_map(|source| {
-        let (entries, bytes) = measured(source)?;
+        let Measure { entries, leaves, bytes } = measured(source)?;
         Some(SourceRecord {
             name: PlanName::known(&model.source(source).name),
             kind: super::facts::kind_word(&model.source(source).kind).to_owned(),
@@ -149,6 +181,7 @@ fn coming(prepared: &Prepared, id: StoreId, measured: &dyn Fn(SourceId) -> Optio
             reason: None,
             entries,
             bytes,
+            leaves,
             labels: Default::default(),
         })
     });
@@ -173,6 +206,8 @@ pub struct Request {
     pub state: PathBuf,
     /// What the time is.
     pub now: Timestamp,
+    /// It is not the clock that says so, but somebody who asks what would be then.
+    pub is_supposed: bool,
 }
 
 /// What became of a store, or would.
@@ -208,7 +243,10 @@ pub fn preview(request: &Request) -> Result<Vec<StorePrune>, PrepareError> {
     let site = Site::new(request, HostState::look(&request.state)?)?;
     Ok(site.each(|id, store, shown| {
         let mut catalog = Catalog::load(store.as_ref(), &site.layout).map_err(text)?;
-        let plan = PrunePlan::make(&catalog, &occasion(&request.model, id, request.now, None));
+        let mut plan = PrunePlan::make(&catalog, &site.occasion(id));
+        if request.is_supposed {
+            plan.suppose_clock();
+        }
         let names = plan.preview(store.as_ref(), &site.layout, &mut catalog, &mark).map_err(text)?;
         shown.deletes = names.iter().map(ToString::to_string).collect();
         shown.plan = Some(plan);
@@ -278,6 +316,10 @@ impl<'a> Site<'a> {
             .collect()
     }
 
+    fn occasion(&self, id: StoreId) -> Occasion<'_> {
+        occasion(&self.request.model, id, self.request.now, None, history::newest(&self.plan, None))
+    }
+
     fn open(&self, id: StoreId) -> Result<Arc<dyn Store>, String> {
         let model = &self.request.model;
         let declared = model.store(id);
@@ -324,7 +366,7 @@ impl<'a> Site<'a> {
         let recovered = recovery.execute(store.as_ref(), &self.layout, &lease).map_err(text)?;
         shown.left.extend(recovered.left.iter().map(ToString::to_string));
         let mut catalog = Catalog::load(store.as_ref(), &self.layout).map_err(text)?;
-        let plan = PrunePlan::make(&catalog, &occasion(&self.request.model, id, self.request.now, None));
+        let plan = PrunePlan::make(&catalog, &self.occasion(id));
         let on = Ground { store: store.as_ref(), layout: &self.layout, lease: &lease, mark: &mark };
         let done = plan.execute(on, &mut catalog, control, &mut |_: &RunId, deleted| {
             shown.deletes.extend(deleted.deleted.iter().map(ToString::to_string));

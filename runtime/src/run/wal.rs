@@ -7,7 +7,6 @@ use backplan_compiler::model::{Model, SourceId, SourceKind, StoreId};
 use jiff::Timestamp;
 
 use super::coordinator::Failure;
-use super::prune::occasion;
 use super::session;
 use super::worker::Worker;
 use crate::catalog::ids::RunId;
@@ -155,7 +154,7 @@ impl Worker {
     ) -> Result<(), String> {
         let model = &self.request.model;
         let catalog = Catalog::load(store, &self.layout).map_err(|error| error.to_string())?;
-        let occasion = occasion(model, id, self.request.clock.now(), self.current(&catalog));
+        let occasion = self.occasion_of(id, self.current(&catalog));
         match refusals(&catalog, &occasion).first() {
             Some(why) => Err(why.to_string()),
             None => bases_of(&catalog, &model.source(source).name, bases),

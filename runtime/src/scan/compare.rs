@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::io;
 
-use super::{Doubts, LinkGroup, ScanReader, Scanned};
+use super::{Doubts, LinkGroup, ScanReader, Scanned, Unseen};
 use crate::artefact::Kind;
 use crate::artefact::agree::{is_at_or_below, path_order};
 use crate::control::Control;
@@ -81,6 +81,8 @@ pub struct Comparison {
     pub counts: Counts,
     /// Folders of the new scan, by number, from which something was taken away.
     pub(crate) touched: Doubts,
+    /// Folders that were file systems of their own, and are not any more: what was in them may be somewhere still.
+    pub(crate) unmounted: Vec<Vec<u8>>,
 }
 
 impl Comparison {
@@ -124,7 +126,8 @@ impl Comparison {
 pub type Gone<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
 
 /// Compares a scan with an earlier one. `doubts` belong to the earlier. `gone` is given what is no longer there, a folder
-/// only by its topmost path, and what has become another kind of file.
+/// only by its topmost path, and what has become another kind of file. What the new one could not look at is neither there
+/// nor gone.
 ///
 /// # Errors
 /// When a scan is damaged; what `gone` says; [`io::ErrorKind::Interrupted`] where `control` says to stop.
@@ -136,6 +139,7 @@ pub fn compare(
     control: &Control,
 ) -> io::Result<Comparison> {
     let started = base.header().started;
+    let mut hidden = Hidden::new(&base, &new);
     let mut groups = Groups::new(&base.trailer().groups, &new.trailer().groups);
     let expected = usize::try_from(new.trailer().entries).unwrap_or_default().min(1 << 26);
     let mut found = Comparison { changes: Vec::with_capacity(expected), ..Comparison::default() };
@@ -149,6 +153,10 @@ pub fn compare(
             control.check().map_err(|stopped| io::Error::new(io::ErrorKind::Interrupted, stopped))?;
         }
         match order(&base, &new) {
+            Ordering::Less if hidden.may_be_there(&base.entry.path) => {
+                groups.base_alone(base.number);
+                base.next()?;
+            }
             Ordering::Less => {
                 found.counts.deleted += 1;
                 groups.base_alone(base.number);
@@ -164,6 +172,7 @@ pub fn compare(
             }
             Ordering::Equal => {
                 let change = judge(&base, &new.entry, started, doubts);
+                hidden.both(&base.entry, &new.entry);
                 if change == Change::Kind {
                     remove(&base.entry.path, &mut removed, gone)?;
                 }
@@ -175,7 +184,61 @@ pub fn compare(
         }
     }
     groups.settle(&mut found);
+    found.unmounted = hidden.unmounted;
     Ok(found)
+}
+
+/// What of the earlier scan may be there although the new one has nothing of it.
+struct Hidden {
+    /// What was not looked at, in path order, none of it below another.
+    unseen: Vec<Vec<u8>>,
+    unmounted: Vec<Vec<u8>>,
+    /// Folders on the way to where the comparison is, with their file systems then and now.
+    above: Vec<(Vec<u8>, FileSystem, FileSystem)>,
+}
+
+type FileSystem = (u32, u32);
+
+impl Hidden {
+    fn new(base: &ScanReader, new: &ScanReader) -> Hidden {
+        // With another declaration, what is left out is wanted no more.
+        let is_same = base.header().options == new.header().options;
+        let mut unseen: Vec<Vec<u8>> = Vec::new();
+        for Unseen { path, mounted } in &new.trailer().unseen {
+            let is_below = unseen.last().is_some_and(|last| is_at_or_below(path, last));
+            if !is_below && (is_same || !mounted) {
+                unseen.push(path.clone());
+            }
+        }
+        Hidden { unseen, unmounted: Vec::new(), above: Vec::new() }
+    }
+
+    fn may_be_there(&self, path: &[u8]) -> bool {
+        let after = self.unseen.partition_point(|unseen| path_order(unseen, path).is_le());
+        let unseen = after.checked_sub(1).and_then(|at| self.unseen.get(at));
+        unseen.into_iter().chain(&self.unmounted).any(|above| is_at_or_below(path, above))
+    }
+
+    /// Notices a folder that was another file system than the one above it, and is on the same now: its mount is gone.
+    fn both(&mut self, old: &Scanned, new: &Scanned) {
+        if old.kind != Kind::Directory
+            || new.kind != Kind::Directory
+            || old.root.is_none()
+            || new.root.is_none()
+        {
+            return;
+        }
+        while self.above.last().is_some_and(|(folder, ..)| !is_at_or_below(&new.path, folder)) {
+            self.above.pop();
+        }
+        if let Some((_, was, is)) = self.above.last()
+            && old.file_system != *was
+            && new.file_system == *is
+        {
+            self.unmounted.push(new.path.clone());
+        }
+        self.above.push((new.path.clone(), old.file_system, new.file_system));
+    }
 }
 
 /// A scan, one entry at a time.

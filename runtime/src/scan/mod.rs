@@ -10,6 +10,7 @@ mod record;
 mod roots;
 mod walk;
 mod warning;
+pub(crate) use walk::is_of_process;
 pub mod why;
 
 use std::io;
@@ -23,8 +24,12 @@ use crate::control::{Control, Stopped};
 pub(crate) use compare::is_recent;
 pub use compare::{Change, Comparison, Counts, Gone, compare};
 pub use doubts::Doubts;
-pub use record::{LinkGroup, ScanHeader, ScanReader, ScanRoot, ScanWriter, Scanned, Trailer};
+pub use record::{LinkGroup, ScanHeader, ScanReader, ScanRoot, ScanWriter, Scanned, Trailer, Unseen};
 pub use warning::{KEPT, Warning, WarningKind, Warnings};
+
+/// What to do where the system refuses to open anything more.
+pub(crate) const LIMITS: &str =
+    "this process may open too few files, or memory is short: raise its limits (`ulimit -n`, `LimitNOFILE`)";
 
 /// What to walk.
 #[derive(Debug, Clone)]
@@ -42,6 +47,8 @@ pub struct Trees {
 pub struct Summary {
     /// Entries of every kind.
     pub entries: u64,
+    /// Entries that are no folders.
+    pub leaves: u64,
     /// Regular files, each hard-link group once.
     pub files: u64,
     /// Bytes to be read: sizes of regular files without their holes, each hard-link group once.
@@ -70,6 +77,17 @@ pub enum ScanError {
         /// The source.
         source_name: String,
         /// The entry.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        cause: io::Error,
+    },
+    /// This process could not open something, whatever that is.
+    #[error("source `{source_name}`: `{path}` cannot be opened: {cause}; {LIMITS}")]
+    Lacking {
+        /// The source.
+        source_name: String,
+        /// What it was about to open.
         path: PathBuf,
         /// The system's words.
         #[source]

@@ -143,6 +143,17 @@ pub struct Trailer {
     pub files: u64,
     /// Bytes to be read.
     pub bytes: u64,
+    /// What was not looked at, in path order: nothing is said of it, or of what is below it, but that it may be there.
+    pub unseen: Vec<Unseen>,
+}
+
+/// A path inside the source that was not looked at, or below which nothing was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unseen {
+    /// The path.
+    pub path: Vec<u8>,
+    /// Another file system is mounted there, and those are left out by the declaration: no trouble.
+    pub mounted: bool,
 }
 
 fn put(out: &mut Vec<u8>, mut number: u64) {
@@ -261,6 +272,12 @@ impl ScanWriter {
         }
         for number in [trailer.entries, trailer.files, trailer.bytes] {
             put(&mut out, number);
+        }
+        // Programs that do not know of this stop before it.
+        put(&mut out, trailer.unseen.len() as u64);
+        for unseen in &trailer.unseen {
+            out.push(u8::from(unseen.mounted));
+            put_bytes(&mut out, &unseen.path);
         }
         let length = out.len() as u64;
         self.emit(&out)?;
@@ -443,9 +460,10 @@ fn read_trailer(file: &mut File) -> io::Result<Trailer> {
     let end = file.seek(SeekFrom::End(-40))?;
     let mut length = [0; 8];
     file.read_exact(&mut length)?;
-    let start = end.checked_sub(u64::from_le_bytes(length)).ok_or_else(|| damaged("its end is misplaced"))?;
+    let length = u64::from_le_bytes(length);
+    let start = end.checked_sub(length).ok_or_else(|| damaged("its end is misplaced"))?;
     file.seek(SeekFrom::Start(start))?;
-    let mut from = BufReader::new(file);
+    let mut from = BufReader::new(file).take(length);
     let mut tag = [0];
     from.read_exact(&mut tag)?;
     let mut groups = Vec::new();
@@ -460,5 +478,21 @@ fn read_trailer(file: &mut File) -> io::Result<Trailer> {
         groups.push(LinkGroup { first, further });
     }
     let (entries, files, bytes) = (get(&mut from)?, get(&mut from)?, get(&mut from)?);
-    Ok(Trailer { groups, entries, files, bytes })
+    let unseen = read_unseen(&mut from)?;
+    Ok(Trailer { groups, entries, files, bytes, unseen })
+}
+
+/// A scan of an older program ends before this.
+fn read_unseen(from: &mut impl BufRead) -> io::Result<Vec<Unseen>> {
+    let mut unseen = Vec::new();
+    if from.fill_buf()?.is_empty() {
+        return Ok(unseen);
+    }
+    for _ in 0..get(from)? {
+        let (mut mounted, mut path) = ([0], Vec::new());
+        from.read_exact(&mut mounted)?;
+        get_bytes(from, &mut path)?;
+        unseen.push(Unseen { path, mounted: mounted[0] != 0 });
+    }
+    Ok(unseen)
 }

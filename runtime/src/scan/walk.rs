@@ -13,16 +13,19 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::record::{LinkGroup, Scanned, Trailer};
+use super::record::{LinkGroup, Scanned, Trailer, Unseen};
 use super::roots::Node;
 use super::{ScanError, Summary, Trees, WarningKind};
 use crate::artefact::Kind;
+use crate::artefact::agree::path_order;
 use crate::control::Control;
 
 /// Folders kept open at once; those above are opened again through `..` on the way back.
 const OPEN_FOLDERS: usize = 64;
 /// Longer paths are left out: they would not fit into a member's header.
 const PATH_LONGEST: usize = 128 << 10;
+/// Paths kept in mind that could not be looked at.
+const UNSEEN_MOST: usize = 100_000;
 pub(super) const CACHE_TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
 /// File system (major, minor) and inode.
@@ -41,6 +44,7 @@ pub struct Walk<'a> {
     /// By file system and inode: the record of the first name, and the group once there is a second.
     linked: HashMap<Identity, (u64, Option<usize>)>,
     groups: Vec<LinkGroup>,
+    unseen: Vec<Unseen>,
     buffer: Vec<MaybeUninit<u8>>,
 }
 
@@ -102,6 +106,7 @@ impl<'a> Walk<'a> {
             summary: Summary::default(),
             linked: HashMap::new(),
             groups: Vec::new(),
+            unseen: Vec::new(),
             buffer: vec![MaybeUninit::uninit(); 1 << 16],
         }
     }
@@ -121,7 +126,8 @@ impl<'a> Walk<'a> {
         let Summary { entries, files, bytes, .. } = self.summary;
         self.groups.retain(|group| !group.further.is_empty());
         self.groups.sort_by_key(|group| group.first);
-        Ok((self.summary, Trailer { groups: self.groups, entries, files, bytes }))
+        self.unseen.sort_by(|a, b| path_order(&a.path, &b.path));
+        Ok((self.summary, Trailer { groups: self.groups, entries, files, bytes, unseen: self.unseen }))
     }
 
     fn below_implied(
@@ -208,7 +214,7 @@ impl<'a> Walk<'a> {
             path.truncate(frame.path);
             let Some(name) = frame.names.get(frame.next).map(<[u8]>::to_vec) else {
                 if let Some(done) = stack.pop() {
-                    self.climb(stack, &done, path);
+                    self.climb(stack, &done, path)?;
                 }
                 continue;
             };
@@ -225,10 +231,10 @@ impl<'a> Walk<'a> {
     }
 
     /// Opens the folder above again, if it was closed, and makes sure that it is still the same.
-    fn climb(&mut self, stack: &mut [Frame<'_>], done: &Frame<'_>, path: &[u8]) {
-        let Some(above) = stack.last_mut() else { return };
+    fn climb(&mut self, stack: &mut [Frame<'_>], done: &Frame<'_>, path: &[u8]) -> Result<(), ScanError> {
+        let Some(above) = stack.last_mut() else { return Ok(()) };
         if above.folder.is_some() {
-            return;
+            return Ok(());
         }
         let opened = done.folder.as_ref().ok_or(Errno::BADF).and_then(|folder| {
             let opened = open_folder(folder, OsStr::new(".."))?;
@@ -236,11 +242,15 @@ impl<'a> Walk<'a> {
             if identity(&seen) == above.identity { Ok(opened) } else { Err(Errno::NOENT) }
         });
         match opened {
-            Ok(folder) => above.folder = Some(folder),
+            Ok(folder) => {
+                above.folder = Some(folder);
+                Ok(())
+            }
             Err(cause) => {
                 above.next = usize::MAX;
-                let host = self.host_path(done.root, done.anchor, &path[..above.path]);
-                self.summary.warnings.add(WarningKind::Unreadable, &host, Some(&cause));
+                let path = &path[..above.path];
+                let host = self.host_path(done.root, done.anchor, path);
+                self.pass_over(&host, path, cause)
             }
         }
     }
@@ -264,9 +274,11 @@ impl<'a> Walk<'a> {
                 if node.is_some_and(|node| node.root.is_some()) {
                     return self.missing(host).map(|()| None);
                 }
-                let kind =
-                    if cause == Errno::NOENT { WarningKind::Vanished } else { WarningKind::Unreadable };
-                self.summary.warnings.add(kind, &host, Some(&cause));
+                if cause == Errno::NOENT {
+                    self.summary.warnings.add(WarningKind::Vanished, &host, Some(&cause));
+                } else {
+                    self.pass_over(&host, path, cause)?;
+                }
                 return Ok(None);
             }
         };
@@ -302,10 +314,11 @@ impl<'a> Walk<'a> {
     ) -> Result<Option<Frame<'n>>, ScanError> {
         let is_root = node.is_some_and(|node| node.root.is_some());
         let anchor = if is_root { path.len() } else { above.anchor };
-        let host = || host_path(self.trees, root, anchor, path);
+        let trees = self.trees;
+        let host = || host_path(trees, root, anchor, path);
         let Some(folder) = &above.folder else { return Ok(None) };
         if path.len() > PATH_LONGEST {
-            self.summary.warnings.add(WarningKind::Unreadable, &host(), Some(&Errno::NAMETOOLONG));
+            self.pass_over(&host(), path, Errno::NAMETOOLONG)?;
             return Ok(None);
         }
         let Some(kind) = kind_of(seen) else {
@@ -323,7 +336,7 @@ impl<'a> Walk<'a> {
                 match readlinkat(folder, name, Vec::new()) {
                     Ok(target) => entry.link = target.into_bytes(),
                     Err(cause) => {
-                        self.summary.warnings.add(WarningKind::Unreadable, &host(), Some(&cause));
+                        self.pass_over(&host(), path, cause)?;
                         return Ok(None);
                     }
                 }
@@ -335,7 +348,7 @@ impl<'a> Walk<'a> {
             Ok(opened) => opened,
             Err(cause) if is_root => return Err(self.unreadable(host(), cause)),
             Err(cause) => {
-                self.summary.warnings.add(WarningKind::Unreadable, &host(), Some(&cause));
+                self.pass_over(&host(), path, cause)?;
                 self.emit(entry)?;
                 return Ok(None);
             }
@@ -346,13 +359,14 @@ impl<'a> Walk<'a> {
         let file_system = if is_root { identity(seen).0 } else { above.file_system };
         self.emit(entry)?;
         if self.trees.files.one_file_system && identity(seen).0 != file_system && node.is_none() {
+            self.unseen.push(Unseen { path: path.to_vec(), mounted: true });
             return Ok(None);
         }
         let names = match self.read_names(&opened, node) {
             Ok(names) => names,
             Err(cause) if is_root => return Err(self.unreadable(host(), cause)),
             Err(cause) => {
-                self.summary.warnings.add(WarningKind::Unreadable, &host(), Some(&cause));
+                self.pass_over(&host(), path, cause)?;
                 return Ok(None);
             }
         };
@@ -371,6 +385,20 @@ impl<'a> Walk<'a> {
             node,
             only_roots,
         }))
+    }
+
+    /// Leaves something out that cannot be looked at, with all below it. Where it is this process that cannot, and not the
+    /// thing that cannot be, the walk is worth nothing.
+    fn pass_over(&mut self, host: &Path, path: &[u8], cause: Errno) -> Result<(), ScanError> {
+        if is_of_process(cause) {
+            let source_name = self.trees.source.clone();
+            return Err(ScanError::Lacking { source_name, path: host.to_path_buf(), cause: cause.into() });
+        }
+        self.summary.warnings.add(WarningKind::Unreadable, host, Some(&cause));
+        // Of so many nobody needs to know which: then all that is not there may be.
+        let path = if self.unseen.len() < UNSEEN_MOST { path } else { &[] };
+        self.unseen.push(Unseen { path: path.to_vec(), mounted: false });
+        Ok(())
     }
 
     /// The folder's names and those of entries of `paths` in it, sorted.
@@ -421,6 +449,7 @@ impl<'a> Walk<'a> {
             }
         }
         self.summary.entries += 1;
+        self.summary.leaves += u64::from(entry.kind != Kind::Directory);
         let mut bytes = 0;
         if entry.kind == Kind::File && !entry.further_name {
             bytes = entry.bytes_to_read();
@@ -430,6 +459,11 @@ impl<'a> Walk<'a> {
         self.control.advance(1, bytes);
         (self.visit)(&entry)
     }
+}
+
+/// Whether this process, or the system as a whole, lacks something: that says nothing of what was to be opened.
+pub(crate) fn is_of_process(cause: Errno) -> bool {
+    matches!(cause, Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS)
 }
 
 fn push_name(path: &mut Vec<u8>, name: &[u8]) {

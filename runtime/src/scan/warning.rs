@@ -29,6 +29,8 @@ pub enum WarningKind {
     LinkToFolder,
     /// Larger than `max_file_size`: left out.
     TooLarge,
+    /// It was a file system of its own, and is none any more: what was in it counts neither as there nor as deleted.
+    Unmounted,
     /// Its extended attributes could not be read, or are too large: they are left out.
     Attributes,
 }
@@ -59,6 +61,9 @@ impl fmt::Display for Warning {
                 "is a symbolic link to a folder: the link is recorded, not the folder; name the folder itself"
             }
             WarningKind::TooLarge => "is larger than `max_file_size`; left out",
+            WarningKind::Unmounted => {
+                "was a file system of its own, and is not mounted any more: what was in it counts neither as there nor as deleted"
+            }
             WarningKind::Attributes => "has extended attributes that cannot be recorded; they are left out",
         };
         write!(f, "`{}` {what}", self.path.display())?;

@@ -4,7 +4,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Capabilities, Creation, Name, Object, ReadStore, Store, StoreError, StoreErrorKind, Upload};
+use super::{
+    Capabilities, Creation, Entry, Name, Object, ReadStore, Store, StoreError, StoreErrorKind, Upload,
+};
 use crate::control::Control;
 
 /// A store that keeps every backup. Only Backplan's own books (intents, temporaries, leases) can be deleted.
@@ -39,6 +41,10 @@ impl ReadStore for AppendOnly {
 
     fn list(&self, folder: Option<&Name>) -> Result<Vec<Object>, StoreError> {
         self.0.list(folder)
+    }
+
+    fn entries(&self, folder: &Name) -> Result<Vec<Entry>, StoreError> {
+        self.0.entries(folder)
     }
 }
 

@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::io::Errno;
 
 use super::fs::{FileSystem, HostFolder, Kind, OpenFile, not_a_file};
-use super::{Capabilities, Creation, Name, Object, ReadStore, Store, StoreError, StoreErrorKind, Upload};
+use super::{
+    Capabilities, Creation, Entry, Name, Object, ReadStore, Store, StoreError, StoreErrorKind, Upload,
+};
 use crate::catalog::ids::{hex, random_bytes};
 use crate::catalog::layout::HOME;
 use crate::control::Control;
@@ -96,6 +98,8 @@ fn kind_of(error: &io::Error) -> StoreErrorKind {
     use io::ErrorKind as K;
     match error.kind() {
         K::NotFound => StoreErrorKind::NotFound,
+        // The system's own has a number: this is of what was found.
+        K::InvalidInput if error.raw_os_error().is_none() => StoreErrorKind::Foreign,
         K::StorageFull | K::QuotaExceeded | K::FileTooLarge => StoreErrorKind::Full,
         K::PermissionDenied | K::ReadOnlyFilesystem => StoreErrorKind::Denied,
         K::StaleNetworkFileHandle
@@ -260,17 +264,16 @@ impl<F: FileSystem> Inner<F> {
         })
     }
 
-    /// Removes folders without anything in them: a writer that died had made them for what it was about to write.
+    /// Removes folders without anything in them: a writer that died had made them for what it was about to write. Those
+    /// further down stay: one of an object's name is somebody else's.
     fn remove_empty(&self, folder: &str) -> io::Result<()> {
         let entries = match self.fs.entries(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             entries => entries?,
         };
         for (last, _) in entries.into_iter().filter(|(_, kind)| matches!(kind, Kind::Folder)) {
-            let path = format!("{folder}/{last}");
-            self.remove_empty(&path)?;
             // One that holds something stays.
-            self.tidy(&path);
+            self.tidy(&format!("{folder}/{last}"));
         }
         Ok(())
     }
@@ -333,6 +336,20 @@ impl<F: FileSystem> ReadStore for FolderStore<F> {
         walked.map_err(|cause| self.inner.error("list", folder, cause))?;
         objects.sort_by(|left, right| left.name.cmp(&right.name));
         Ok(objects)
+    }
+
+    fn entries(&self, folder: &Name) -> Result<Vec<Entry>, StoreError> {
+        let found = match self.inner.fs.entries(folder.as_str()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            found => found.map_err(|cause| self.inner.error("list", folder.as_str(), cause))?,
+        };
+        let named = found.into_iter().filter(|(last, _)| !is_own_name(last));
+        let named = named.filter_map(|(last, kind)| {
+            Some(Entry { name: Name::new(format!("{folder}/{last}")).ok()?, kind })
+        });
+        let mut entries: Vec<Entry> = named.collect();
+        entries.sort_by(|left, right| left.name.cmp(&right.name));
+        Ok(entries)
     }
 }
 

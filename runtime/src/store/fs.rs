@@ -204,7 +204,11 @@ impl FileSystem for HostFolder {
         let (folder, last) = self.parent(path)?;
         // NONBLOCK: a FIFO put there by somebody must not hang us.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = File::from(rustix::fs::openat(&folder, last, flags, Mode::empty())?);
+        let file = match rustix::fs::openat(&folder, last, flags, Mode::empty()) {
+            // A symlink; a socket.
+            Err(Errno::LOOP | Errno::NXIO) => return Err(not_a_file()),
+            file => File::from(file?),
+        };
         let meta = file.metadata()?;
         if !meta.is_file() {
             return Err(not_a_file());

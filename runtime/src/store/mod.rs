@@ -100,6 +100,8 @@ pub enum StoreErrorKind {
     Denied,
     /// No room.
     Full,
+    /// Something of that name is there that is no object: a link, a pipe, a folder.
+    Foreign,
     /// Stopped, because somebody asked.
     Stopped,
     /// Anything else; another attempt may help.
@@ -115,7 +117,10 @@ impl StoreErrorKind {
                 "; see that it is not mounted read-only, and that the account that runs this may do so"
             }
             StoreErrorKind::Unreachable => "; mount it, or make the folder that it is to be in",
-            StoreErrorKind::NotFound | StoreErrorKind::Stopped | StoreErrorKind::Other => "",
+            StoreErrorKind::NotFound
+            | StoreErrorKind::Foreign
+            | StoreErrorKind::Stopped
+            | StoreErrorKind::Other => "",
         }
     }
 }
@@ -137,6 +142,15 @@ pub struct Object {
     pub name: Name,
     /// Bytes.
     pub size: u64,
+}
+
+/// What stands directly in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: Name,
+    /// What it is.
+    pub kind: fs::Kind,
 }
 
 /// What a store can do beyond the least.
@@ -179,6 +193,13 @@ pub trait ReadStore: Send + Sync + fmt::Debug {
     /// # Errors
     /// When the listing could not be made whole.
     fn list(&self, folder: Option<&Name>) -> Result<Vec<Object>, StoreError>;
+
+    /// Everything that stands directly in a folder, sorted by name, also what is no object: where an object is expected,
+    /// what took its place must not pass for nothing. A folder that is not there is empty.
+    ///
+    /// # Errors
+    /// When the listing could not be made whole.
+    fn entries(&self, folder: &Name) -> Result<Vec<Entry>, StoreError>;
 }
 
 /// A store.
@@ -224,7 +245,7 @@ pub trait Store: ReadStore {
     fn delete(&self, name: &Name) -> Result<(), StoreError>;
 
     /// Removes what interrupted writes left below a folder under names of the store's own making, which no listing
-    /// shows; says how many there were. Only a lease's holder does this.
+    /// shows, and empty folders directly in it; says how many names there were. Only a lease's holder does this.
     ///
     /// # Errors
     /// When the store cannot tell, or not remove.

@@ -14,7 +14,7 @@ use super::listing::Listing;
 use super::scratch::{Members, Slot, unnamed};
 use super::work::TROUBLE;
 use super::write::Writer;
-use super::{Material, PackError};
+use super::{Material, PackError, Tally};
 use crate::artefact::agree::path_order;
 use crate::artefact::columns::BlockKind;
 use crate::artefact::framing::{Closing, closing};
@@ -92,6 +92,10 @@ pub struct End {
 pub struct Indexed {
     /// Entries.
     pub entries: u64,
+    /// What was to be in it.
+    pub seen: Tally,
+    /// What is in it, or in what it rests on.
+    pub arrived: Tally,
     /// Entries that are not as the scan saw them.
     pub doubts: Doubts,
 }
@@ -121,14 +125,21 @@ pub fn finish(
         let mut found = Indexed::default();
         for (number, seen) in (0..).zip(listing.entries().map_err(of_source)?) {
             let seen = seen.map_err(of_source)?;
+            let bytes = if seen.further_name { 0 } else { seen.bytes_to_read() };
+            let kind = if seen.further_name { Kind::HardLink } else { seen.kind };
+            found.seen.add(kind, bytes);
             let row = match slots.next().transpose().map_err(failed)?.flatten() {
                 Some(slot) => {
+                    found.arrived.add(slot.kind, arrived(&seen, &slot));
                     if listing.is_scan() && is_doubtful(&seen, &slot) {
                         found.doubts.add(number);
                     }
                     Some(entry(listing, seen, &slot, links))
                 }
-                None if fates.of(number) == Fate::Skip => kept.find(&listing.path_of(&seen.path))?,
+                None if fates.of(number) == Fate::Skip => {
+                    found.arrived.add(kind, bytes);
+                    kept.find(&listing.path_of(&seen.path))?
+                }
                 None => {
                     if listing.is_scan() {
                         found.doubts.add(number);
@@ -145,6 +156,8 @@ pub fn finish(
             let slot = at_random.get(*number).map_err(failed)?;
             let slot =
                 slot.ok_or_else(|| failed(io::Error::other("an entry that was packed is not known of")))?;
+            found.seen.add(slot.kind, slot.payload);
+            found.arrived.add(slot.kind, slot.payload);
             found.entries += 1;
             rows.push(recorded(path.clone(), &slot)).map_err(failed)?;
         }
@@ -221,6 +234,16 @@ impl<'a> Kept<'a> {
             PackError::Base(ReadError::damaged(0, what))
         };
         row.and_then(|row| self.runs.translate(row)).map(Some).ok_or_else(gone)
+    }
+}
+
+/// Bytes that came of an entry: none where the system failed to read them.
+fn arrived(seen: &Scanned, slot: &Slot) -> u64 {
+    let is_spoilt = slot.flags.has(Flags::DAMAGED);
+    match slot.kind {
+        Kind::File if !is_spoilt && slot.size == seen.size => seen.bytes_to_read(),
+        Kind::File if !is_spoilt => slot.payload,
+        _ => 0,
     }
 }
 

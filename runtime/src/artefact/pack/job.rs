@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use blake3::hazmat::ChainingValue;
 
+use super::PackError;
 use super::keep::Stretch;
 use super::open::Opened;
 use super::scratch::Slot;
+use crate::artefact::Flags;
 use crate::artefact::index::Member;
-use crate::artefact::{Flags, ReadError};
 use crate::scan::{Scanned, Warning};
 
 /// An entry that is to be packed.
@@ -133,8 +134,8 @@ pub struct Done {
     pub large: Option<Large>,
     /// It is copied members.
     pub copied: Option<Copied>,
-    /// The base could not be read.
-    pub failure: Option<ReadError>,
+    /// What ends the packing: the base could not be read, or this process lacks what it takes to read.
+    pub failure: Option<PackError>,
     /// What was left out or looks wrong, by source.
     pub warnings: Vec<(u16, Warning)>,
     /// Files that turned out to be too large for their member.

@@ -34,10 +34,11 @@ use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use super::agree::is_at_or_below;
 use super::deleted::Deleted;
-use super::{IndexPlace, PIECE, ReadError, Root};
+use super::{IndexPlace, Kind, PIECE, ReadError, Root};
 use crate::control::{Control, Stopped};
-use crate::scan::{Counts, Doubts, Warnings};
+use crate::scan::{Counts, Doubts, WarningKind, Warnings};
 pub use base::{BaseIndex, BaseScan, CopyBase, Shape};
 pub use changes::{Changes, SourceChanges, plan_changes};
 use deletions::{Deletions, OWN};
@@ -180,6 +181,29 @@ pub struct Packed {
     pub unchanged: bool,
 }
 
+/// How much there is of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Entries of every kind, the source's own folder counted.
+    pub entries: u64,
+    /// Those that are no folders.
+    pub leaves: u64,
+    /// Those that are regular files, each group of hard links once.
+    pub files: u64,
+    /// Bytes of them, without holes.
+    pub bytes: u64,
+}
+
+impl Tally {
+    /// Counts an entry.
+    fn add(&mut self, kind: Kind, bytes: u64) {
+        self.entries += 1;
+        self.leaves += u64::from(kind != Kind::Directory);
+        self.files += u64::from(kind == Kind::File);
+        self.bytes += bytes;
+    }
+}
+
 /// What was packed of a source.
 #[derive(Debug, Clone)]
 pub struct PackedSource {
@@ -189,6 +213,10 @@ pub struct PackedSource {
     pub entries: u64,
     /// Bytes read of files.
     pub bytes: u64,
+    /// What was to be in the backup.
+    pub seen: Tally,
+    /// What is in the backup, here or in what this rests on.
+    pub arrived: Tally,
     /// What went differently.
     pub warnings: Warnings,
     /// How much changed since the base; without one, all was added.
@@ -299,6 +327,7 @@ pub fn pack_changes(
     for (source, warning) in warnings {
         writer.written[usize::from(source)].warnings.push(warning);
     }
+    unmounted(&listings, &changes, &mut writer);
     let written = std::mem::take(&mut writer.written);
     let (members, copied) = (writer.member_count, writer.copied);
     let (end, indexed) = finish::finish(writer, &material, &links, &mut came)?;
@@ -307,13 +336,33 @@ pub fn pack_changes(
             name: listing.source.clone(),
             entries: indexed.entries,
             bytes: written.bytes,
+            seen: indexed.seen,
+            arrived: indexed.arrived,
             warnings: written.warnings,
             counts: changes.of(&listing.source).map(|source| source.counts).unwrap_or_default(),
             doubts: indexed.doubts,
         });
-    let sources = sources.filter(|source| source.name != OWN).collect();
+    let (own, sources): (Vec<PackedSource>, _) = sources.partition(|source| source.name == OWN);
+    let is_lost = own.iter().any(|own| deletions.is_some() && own.arrived.files < own.seen.files);
+    if is_lost {
+        let cause = io::Error::other("the list of what was deleted could not be read again");
+        return Err(PackError::Scratch { path: options.scratch.clone(), cause });
+    }
     let finish::End { size, sha256, root, index } = end;
     Ok(Packed { size, sha256, root, index, members, sources, copied, unchanged })
+}
+
+/// Tells of file systems that are not mounted any more.
+fn unmounted(listings: &[Listing], changes: &Changes, writer: &mut Writer<'_>) {
+    for (listing, written) in listings.iter().zip(&mut writer.written) {
+        let found = changes.of(&listing.source).and_then(|source| source.found.as_ref());
+        let roots = Roots::open(&listing.roots);
+        for path in found.into_iter().flat_map(|found| &found.unmounted) {
+            let root =
+                (0..listing.roots.len()).find(|root| is_at_or_below(path, &listing.roots[*root].inside));
+            written.warnings.add(WarningKind::Unmounted, &roots.host_path(root, path), None);
+        }
+    }
 }
 
 /// What a packing is made of.

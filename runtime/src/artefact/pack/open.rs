@@ -27,8 +27,8 @@ pub struct Roots(Vec<Root>);
 
 #[derive(Debug)]
 struct Root {
-    /// `None` where it is gone: its entries are told of one by one.
-    above: Option<OwnedFd>,
+    /// Why not, where it cannot be opened: its entries are told of one by one.
+    above: Result<OwnedFd, Errno>,
     name: Vec<u8>,
     inside: usize,
     absolute: PathBuf,
@@ -42,7 +42,7 @@ impl Roots {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let name = root.absolute.file_name().map(|name| name.as_bytes().to_vec());
             Root {
-                above: rustix::fs::openat(CWD, above, flags, Mode::empty()).ok(),
+                above: rustix::fs::openat(CWD, above, flags, Mode::empty()),
                 name: name.unwrap_or_default(),
                 inside: root.inside.len(),
                 absolute: root.absolute.clone(),
@@ -67,9 +67,19 @@ impl Roots {
         }
     }
 
+    /// The file system that a folder is on now.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn file_system(&self, root: Option<usize>, inside: &[u8]) -> Result<(u32, u32), Errno> {
+        let folder = self.open_entry(root, inside, OFlags::PATH | OFlags::DIRECTORY)?;
+        let seen = statx(&folder, c"", AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT, StatxFlags::BASIC_STATS)?;
+        Ok((seen.stx_dev_major, seen.stx_dev_minor))
+    }
+
     fn open_entry(&self, root: Option<usize>, inside: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
         let root = root.and_then(|root| self.0.get(root)).ok_or(Errno::NOENT)?;
-        let above = root.above.as_ref().ok_or(Errno::NOENT)?;
+        let above = root.above.as_ref().map_err(|cause| *cause)?;
         let below = inside.get(root.inside..).ok_or(Errno::NOENT)?;
         let mut path = root.name.clone();
         // A tree without a name inside has its entries directly below it: nothing parts their paths from it.
@@ -363,7 +373,8 @@ pub fn attributes_of(roots: &Roots, entry: &Planned) -> Attributes {
     }
     match roots.open_entry(entry.seen.root, &entry.seen.path, OFlags::PATH) {
         Ok(file) => read_attributes_by_path(&file),
-        Err(_) => Attributes::default(),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Attributes::default(),
+        Err(cause) => Attributes { list: Vec::new(), trouble: Some(cause.to_string()) },
     }
 }
 

@@ -5,6 +5,8 @@ use std::io::Read;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::io::Errno;
+
 use super::batch::{Batch, looks_packed};
 use super::deletions::{Deletions, OWN};
 use super::fate::{Fate, Fates};
@@ -20,7 +22,7 @@ use crate::artefact::index::Member;
 use crate::artefact::tarhead::{BLOCK, padding};
 use crate::artefact::{Kind, PIECE, ReadError};
 use crate::control::Control;
-use crate::scan::{Doubts, LinkGroup, Scanned, Warning, WarningKind};
+use crate::scan::{Doubts, LIMITS, LinkGroup, Scanned, Warning, WarningKind, is_of_process};
 
 /// An entry's header, if its name is not too long for it.
 const SHORT_NAME: usize = 100;
@@ -56,11 +58,53 @@ pub struct Shared<'a> {
 }
 
 impl Shared<'_> {
+    /// Why nothing more can be packed, where it is this process that could not open an entry.
+    pub fn lacking(&self, entry: &Planned, left_out: &LeftOut) -> Option<PackError> {
+        let cause = left_out.cause.filter(|cause| is_of_process(*cause))?;
+        let source = usize::from(entry.source);
+        let path = self.listings[source].host_path(&self.roots[source], &entry.seen);
+        let text = format!("`{}` cannot be opened: {cause}; {LIMITS}", path.display());
+        let source_name = self.listings[source].source.clone();
+        Some(PackError::Input {
+            source_name,
+            cause: std::io::Error::new(std::io::Error::from(cause).kind(), text),
+        })
+    }
+
     /// Keeps in mind what is gone: the base may have it still.
     pub fn leave_out(&self, entry: &Planned, left_out: &LeftOut) {
         if matches!(left_out.kind, WarningKind::Vanished | WarningKind::Changed) {
             self.left_out.lock().unwrap_or_else(PoisonError::into_inner).add(entry.number);
         }
+    }
+}
+
+/// The folders above an entry, as the scan saw them, from the outermost.
+struct Way<'a> {
+    roots: &'a Roots,
+    folders: Vec<(Scanned, Option<bool>)>,
+}
+
+impl Way<'_> {
+    /// Follows a listing; of an entry that is asked for, whether the way to it is still the one that the scan went. Where a
+    /// folder above is on another file system by now, or cannot be asked, nobody knows what became of it.
+    fn leads_to(&mut self, seen: &Scanned, is_asked: bool) -> bool {
+        while self.folders.last().is_some_and(|(folder, _)| !is_below(&seen.path, &folder.path)) {
+            self.folders.pop();
+        }
+        let roots = self.roots;
+        let is_same = |(folder, known): &mut (Scanned, Option<bool>)| {
+            *known.get_or_insert_with(|| match roots.file_system(folder.root, &folder.path) {
+                Ok(now) => now == folder.file_system,
+                Err(cause) => matches!(cause, Errno::NOENT | Errno::NOTDIR | Errno::LOOP),
+            })
+        };
+        let leads =
+            !is_asked || self.folders.iter_mut().filter(|(folder, _)| folder.root.is_some()).all(is_same);
+        if seen.kind == Kind::Directory {
+            self.folders.push((seen.clone(), None));
+        }
+        leads
     }
 }
 
@@ -201,16 +245,21 @@ impl<'a> Planner<'a> {
         Ok(true)
     }
 
-    /// The paths, in order, of entries by their numbers over all sources.
+    /// The paths, in order, of entries by their numbers over all sources: those that are gone, not those that were on a file
+    /// system which is.
     fn paths_of<'p>(&'p self, numbers: &'p Doubts) -> impl Iterator<Item = Result<Vec<u8>, PackError>> + 'p {
-        self.shared.listings.iter().flat_map(move |listing| {
+        self.shared.listings.iter().zip(self.shared.roots).flat_map(move |(listing, roots)| {
             let failed = |cause| PackError::Input { source_name: listing.source.clone(), cause };
             let (entries, error) = match listing.entries() {
                 Ok(entries) => (Some(entries), None),
                 Err(cause) => (None, Some(Err(failed(cause)))),
             };
             let entries = (listing.first..).zip(entries.into_iter().flatten());
-            let wanted = entries.filter(move |(number, seen)| numbers.has(*number) || seen.is_err());
+            let mut way = Way { roots, folders: Vec::new() };
+            let wanted = entries.filter(move |(number, seen)| {
+                let is_gone = seen.as_ref().map_or(true, |seen| way.leads_to(seen, numbers.has(*number)));
+                is_gone && (numbers.has(*number) || seen.is_err())
+            });
             error.into_iter().chain(
                 wanted.map(move |(_, seen)| seen.map(|seen| listing.path_of(&seen.path)).map_err(failed)),
             )
@@ -314,20 +363,21 @@ impl<'a> Planner<'a> {
     fn open(&mut self, entry: Planned) -> Result<(), Ended> {
         match Opened::open(&self.shared.roots[usize::from(entry.source)], &entry) {
             Ok(opened) => self.opened(entry, opened),
-            Err(left_out) => {
-                self.left_out(&entry, &left_out);
-                Ok(())
-            }
+            Err(left_out) => self.left_out(&entry, &left_out),
         }
     }
 
-    fn left_out(&mut self, entry: &Planned, left_out: &LeftOut) {
+    fn left_out(&mut self, entry: &Planned, left_out: &LeftOut) -> Result<(), Ended> {
+        if let Some(error) = self.shared.lacking(entry, left_out) {
+            return Err(error.into());
+        }
         self.shared.leave_out(entry, left_out);
         let source = usize::from(entry.source);
         let path = self.shared.listings[source].host_path(&self.shared.roots[source], &entry.seen);
         let cause = left_out.cause.map(|cause| cause.to_string());
         self.outcome.warnings.push((entry.source, Warning { kind: left_out.kind, path, cause }));
         self.shared.control.advance(1, 0);
+        Ok(())
     }
 
     fn opened(&mut self, entry: Planned, mut opened: Opened) -> Result<(), Ended> {
@@ -365,7 +415,7 @@ impl<'a> Planner<'a> {
             let Some(name) = names.next() else { return Ok(()) };
             match Opened::open(&self.shared.roots[source], &name) {
                 Ok(opened) => break (name, opened),
-                Err(left_out) => self.left_out(&name, &left_out),
+                Err(left_out) => self.left_out(&name, &left_out)?,
             }
         };
         let target: Arc<[u8]> = Arc::from(leader.path.as_slice());

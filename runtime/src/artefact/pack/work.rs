@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, PoisonError};
 
+use super::PackError;
 use super::base::CopyBase;
 use super::job::{Copied, Done, Item, Job, Large, PieceHash, Planned, Work};
 use super::keep::Stretch;
@@ -97,7 +98,7 @@ impl<'a> Worker<'a> {
             Work::Copy(stretch) => {
                 match self.copy(stretch, &mut done.member) {
                     Ok(copied) => done.copied = Some(copied),
-                    Err(error) => done.failure = Some(error),
+                    Err(error) => done.failure = Some(PackError::Base(error)),
                 }
                 return done;
             }
@@ -198,6 +199,10 @@ impl<'a> Worker<'a> {
     }
 
     fn leave_out(&self, entry: &Planned, left_out: &LeftOut, done: &mut Done) {
+        if let Some(error) = self.shared.lacking(entry, left_out) {
+            done.failure.get_or_insert(error);
+            return;
+        }
         self.shared.leave_out(entry, left_out);
         self.warn(entry, left_out.kind, left_out.cause.map(|cause| cause.to_string()), done);
     }

@@ -167,7 +167,7 @@ impl<'a> Writer<'a> {
 
     fn write(&mut self, done: &mut Done) -> Result<(), PackError> {
         if let Some(error) = done.failure.take() {
-            return Err(PackError::Base(error));
+            return Err(error);
         }
         if let Some(copied) = done.copied.take() {
             return self.copied(&copied, std::mem::take(&mut done.member));

@@ -59,7 +59,7 @@ fn occasion(keep: Option<&Keep>) -> Occasion<'_> {
         own: Default::default(),
         wal: Default::default(),
     };
-    Occasion { policy, schedule: None, current: None }
+    Occasion { policy, schedule: None, current: None, remembered: None }
 }
 
 /// Runs of two chains, one that points to an artefact of an earlier one, and fulls.
@@ -238,9 +238,13 @@ fn a_clock_that_cannot_be_believed_deletes_nothing() {
     assert_eq!(at(back, false), [Refusal::ClockBack { now: back, newest }]);
     assert_eq!(at(start, true), []);
     assert_eq!(at(start + SignedDuration::from_hours(3), true), []);
-    let ahead = start + SignedDuration::from_hours(5);
+    // A machine may sleep for a night, or a weekend.
+    assert_eq!(at(start + SignedDuration::from_hours(70), true), []);
+    let ahead = start + SignedDuration::from_hours(73);
     assert_eq!(at(ahead, true), [Refusal::ClockAhead { now: ahead, newest }]);
     assert_eq!(at(ahead, false), []);
+    let far = start + SignedDuration::from_hours(44 * 365 * 24);
+    assert_eq!(at(far, false), [Refusal::ClockFar { now: far, newest }]);
 }
 
 #[test]
@@ -252,6 +256,7 @@ fn a_source_that_shrank_by_more_than_half_deletes_nothing() {
         reason: None,
         entries,
         bytes,
+        leaves: None,
         labels: std::collections::BTreeMap::new(),
     };
     let with = |sequence: u32, record: SourceRecord| Manifest {

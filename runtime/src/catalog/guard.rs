@@ -1,0 +1,296 @@
+//! What nobody should believe, so that nothing is deleted on its account: a clock, and sources that shrank.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use backplan_compiler::due;
+use backplan_compiler::model::{Keep, Schedule};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ToSpan};
+use serde::Serialize;
+
+use super::ids::RunId;
+use super::manifest::{Manifest, SourceRecord, SourceStatus};
+use super::prune::Occasion;
+use super::runs::Catalog;
+
+/// Moments of the schedule that may have passed since the newest run.
+const INTERVALS: usize = 3;
+/// Machines that sleep over a weekend, and come back with the right clock, sleep no longer than this.
+const SLEEP: SignedDuration = SignedDuration::from_hours(3 * 24);
+/// And this long over a night: as much as may pass unseen where backups are immutable for less than [`SLEEP`].
+const NIGHT: SignedDuration = SignedDuration::from_hours(16);
+/// What may lie between two runs that nothing says when to make: where rules ask the clock, and where none does.
+const MONTH: SignedDuration = SignedDuration::from_hours(31 * 24);
+const YEAR: SignedDuration = SignedDuration::from_hours(400 * 24);
+
+/// Why nothing is deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// It is earlier than the newest run.
+    ClockBack {
+        /// What the time is said to be.
+        now: Timestamp,
+        /// The run.
+        newest: RunId,
+    },
+    /// More moments of the schedule have passed since the newest run than a clock that can be believed would say.
+    ClockAhead {
+        /// What the time is said to be.
+        now: Timestamp,
+        /// The run.
+        newest: RunId,
+    },
+    /// It is further from the newest run than runs are from one another, and no schedule says how far that may be.
+    ClockFar {
+        /// What the time is said to be.
+        now: Timestamp,
+        /// The run.
+        newest: RunId,
+    },
+    /// A source lost more than half of what it had.
+    Shrank {
+        /// The source.
+        source: String,
+        /// What was counted: `entries`, `leaves` or `bytes`.
+        what: &'static str,
+        /// How many there were.
+        before: u64,
+        /// How many there are.
+        after: u64,
+        /// The run that still had them.
+        since: RunId,
+    },
+    /// A source has nothing in it any more.
+    Emptied {
+        /// The source.
+        source: String,
+        /// The entries it had.
+        entries: u64,
+        /// The bytes it had.
+        bytes: u64,
+        /// The run that still had them.
+        since: RunId,
+    },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NEVER: &str = "see that nothing of it is missing, as where a disk is not mounted; while it is so, nothing \
+                             is deleted: one that is empty for good is to leave the plan";
+        match self {
+            Refusal::ClockBack { now, newest } => write!(
+                f,
+                "it is {now} by the clock, and run `{newest}` began later than that: set the clock right"
+            ),
+            Refusal::ClockAhead { now, newest } => write!(
+                f,
+                "it is {now} by the clock, more than {INTERVALS} intervals of the schedule after run `{newest}`: if the \
+                 clock is right, the prune after the next run deletes"
+            ),
+            Refusal::ClockFar { now, newest } => write!(
+                f,
+                "it is {now} by the clock, further from run `{newest}` than runs are from one another here: if the clock \
+                 is right, the prune after the next run deletes"
+            ),
+            Refusal::Shrank { source, what, before, after: 0, since } => {
+                let what = counted(what);
+                write!(f, "source `{source}` has no {what} left, and had {before} in run `{since}`: {NEVER}")
+            }
+            Refusal::Shrank { source, what, before, after, since } => write!(
+                f,
+                "source `{source}` has {after} {}, and had {before} in run `{since}`: see that nothing of it is \
+                 missing; if it is right so, the prune after the next run deletes",
+                counted(what)
+            ),
+            Refusal::Emptied { source, entries, bytes, since } => write!(
+                f,
+                "source `{source}` has nothing in it, and had {entries} entries with {bytes} bytes in run `{since}`: \
+                 {NEVER}"
+            ),
+        }
+    }
+}
+
+fn counted(what: &str) -> &str {
+    if what == "leaves" { "files and links" } else { what }
+}
+
+impl Refusal {
+    /// Whether it says no more than that runs are far apart.
+    pub(super) fn is_about_distance(&self) -> bool {
+        matches!(self, Refusal::ClockFar { .. })
+    }
+
+    /// Whether nobody needs to hear of it where nothing would go: no machine sleeps for years, but where nothing says when runs
+    /// are made they may be months apart.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self, Refusal::ClockFar { now, newest } if now.duration_since(newest.started()) < YEAR)
+    }
+}
+
+/// Why what the clock and the sources say is not believed, and nothing is to be deleted.
+pub fn refusals(catalog: &Catalog, occasion: &Occasion<'_>) -> Vec<Refusal> {
+    let names = occasion.policy.sources.iter().map(String::as_str);
+    clock(catalog, occasion)
+        .into_iter()
+        .chain(names.filter_map(|name| shrank(catalog, occasion, name)))
+        .collect()
+}
+
+/// The clock is held against the last run that anybody remembers: this store, another one of the plan, or this host.
+fn clock(catalog: &Catalog, occasion: &Occasion<'_>) -> Option<Refusal> {
+    let now = occasion.policy.now;
+    let current = occasion.current.as_ref().map(|current| current.run.id);
+    let held = catalog.runs().rev().map(|manifest| (manifest.run, manifest.started));
+    let remembered = occasion.remembered.iter().map(|run| (*run, run.started()));
+    let (newest, since) =
+        held.chain(remembered).filter(|(run, _)| Some(*run) != current).max_by_key(|(run, _)| *run)?;
+    if now < since {
+        return Some(Refusal::ClockBack { now, newest });
+    }
+    let usual = usual_distance(catalog);
+    let distance = now.duration_since(since);
+    match occasion.schedule {
+        Some(schedule) => {
+            let far = distance > asleep(occasion).max(usual) && is_overdue(schedule, since, now);
+            far.then_some(Refusal::ClockAhead { now, newest })
+        }
+        None => (distance > apart(occasion, usual)).then_some(Refusal::ClockFar { now, newest }),
+    }
+}
+
+/// How long a machine may sleep through its schedule.
+fn asleep(occasion: &Occasion<'_>) -> SignedDuration {
+    immutable(occasion).map_or(SLEEP, |young| young.clamp(NIGHT, SLEEP))
+}
+
+/// How far runs may be apart where there is no schedule.
+fn apart(occasion: &Occasion<'_>, usual: SignedDuration) -> SignedDuration {
+    let is_known = !usual.is_zero();
+    let rules = occasion.policy.keep.into_iter().chain(occasion.policy.own.values().copied());
+    let allowed = match immutable(occasion) {
+        Some(young) if is_known => (young / 4).clamp(SLEEP, MONTH),
+        None if !rules.into_iter().any(asks_the_clock) && occasion.policy.wal.is_empty() => YEAR,
+        _ => MONTH,
+    };
+    allowed.max(usual)
+}
+
+fn immutable(occasion: &Occasion<'_>) -> Option<SignedDuration> {
+    let seconds = occasion.policy.immutable?;
+    Some(SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX)))
+}
+
+/// Whether a rule goes by the times of runs, and not by their order alone.
+fn asks_the_clock(keep: &Keep) -> bool {
+    let counts = [keep.hourly, keep.daily, keep.weekly, keep.monthly, keep.yearly];
+    keep.within.is_some() || keep.wal.is_some() || counts.iter().any(Option::is_some)
+}
+
+/// Half as much again as lies between runs that follow one another, but for the two that are furthest apart: one clock that
+/// was wrong once is no measure. Nothing where there are not so many.
+fn usual_distance(catalog: &Catalog) -> SignedDuration {
+    let starts: Vec<Timestamp> = catalog.runs().map(|manifest| manifest.started).collect();
+    let mut gaps: Vec<SignedDuration> = starts.windows(2).map(|two| two[1].duration_since(two[0])).collect();
+    gaps.sort_unstable_by(|a, b| b.cmp(a));
+    let usual = gaps.get(1).copied().unwrap_or_default().max(SignedDuration::ZERO);
+    usual.saturating_add(usual / 2)
+}
+
+/// Whether more than [`INTERVALS`] moments of the schedule have passed between two moments.
+fn is_overdue(schedule: &Schedule, since: Timestamp, now: Timestamp) -> bool {
+    let zone = due::zone(&schedule.zone).unwrap_or(TimeZone::UTC);
+    let (from, until) = (since.to_zoned(zone.clone()), now.to_zoned(zone));
+    let from = from.checked_add(1.second()).unwrap_or(from);
+    from <= until && due::runs(schedule, from..=until, INTERVALS + 1).len() > INTERVALS
+}
+
+/// What is counted of a source, and how.
+type Measure = (&'static str, fn(&SourceRecord) -> Option<u64>);
+
+/// A source as a run left it, which this store holds of it.
+struct Found<'a> {
+    run: RunId,
+    record: &'a SourceRecord,
+}
+
+/// The newest look at a source that this store has, or is to have; `None`: there is none, or nobody can know yet.
+fn newest_look<'a>(catalog: &'a Catalog, occasion: &'a Occasion<'_>, name: &str) -> Option<Found<'a>> {
+    if let Some(current) = &occasion.current
+        && current.run.parts.iter().any(|part| part.source == name)
+    {
+        let record = current.sources.iter().find(|record| record.name == name)?;
+        return (record.status == SourceStatus::Ok).then_some(Found { run: current.run.id, record });
+    }
+    looks(catalog, name).next()
+}
+
+/// Every look at a source that this store has, the newest first. What a store does not hold of a run says nothing of what
+/// is deleted from there.
+fn looks<'a>(catalog: &'a Catalog, name: &str) -> impl Iterator<Item = Found<'a>> {
+    let name = name.to_owned();
+    catalog.runs().rev().filter_map(move |manifest| {
+        let record = look_of(manifest, &name)?;
+        Some(Found { run: manifest.run, record })
+    })
+}
+
+fn look_of<'a>(manifest: &'a Manifest, name: &str) -> Option<&'a SourceRecord> {
+    let record = manifest.sources.iter().find(|record| record.name == name)?;
+    (record.status == SourceStatus::Ok && manifest.holds(name)).then_some(record)
+}
+
+/// Whether a source has less than half of what it had in the last run that found something: what was empty then, as where a
+/// disk is not mounted, is no measure.
+fn shrank(catalog: &Catalog, occasion: &Occasion<'_>, name: &str) -> Option<Refusal> {
+    let now = newest_look(catalog, occasion, name)?;
+    let record = now.record;
+    let earlier: Vec<Found<'_>> = looks(catalog, name).filter(|look| look.run < now.run).collect();
+    let source = name.to_owned();
+    let is_filled = |look: &&Found<'_>| {
+        // An older program did not say how many of the entries were folders.
+        let is_known = look.record.leaves.is_some() || look.record.bytes > 0;
+        look.record.has_something() && (is_known || look.record.entries > record.entries)
+    };
+    let filled = earlier.iter().find(is_filled)?;
+    if !record.has_something() {
+        let SourceRecord { entries, bytes, .. } = *filled.record;
+        return Some(Refusal::Emptied { source, entries, bytes, since: filled.run });
+    }
+    let measures: [Measure; 3] =
+        [("entries", |it| Some(it.entries)), ("leaves", |it| it.leaves), ("bytes", |it| Some(it.bytes))];
+    measures.into_iter().find_map(|(what, count)| {
+        let after = count(record)?;
+        // Of nothing there is no half.
+        let measure =
+            |look: &&Found<'_>| look.record.has_something() && count(look.record).is_some_and(|it| it > 0);
+        let last = earlier.iter().find(measure)?;
+        let before = count(last.record)?;
+        let is_less = after.saturating_mul(2) < before;
+        is_less.then(|| Refusal::Shrank { source: source.clone(), what, before, after, since: last.run })
+    })
+}
+
+/// What a run holds of sources in which it found nothing: no such backup makes up for an earlier one that has something.
+pub(super) fn empties(catalog: &Catalog, occasion: &Occasion<'_>) -> BTreeSet<(RunId, String)> {
+    let held =
+        catalog.runs().flat_map(|manifest| manifest.sources.iter().map(|record| (manifest.run, record)));
+    let coming = occasion
+        .current
+        .iter()
+        .flat_map(|current| current.sources.iter().map(|record| (current.run.id, record)));
+    let empty =
+        held.chain(coming).filter(|(_, record)| record.status == SourceStatus::Ok && !record.has_something());
+    empty.map(|(run, record)| (run, record.name.to_string())).collect()
+}
+
+/// Sources whose newest backup in a store has nothing in it, though an earlier one has: that, and the earlier one.
+pub fn emptied(catalog: &Catalog, name: &str) -> Option<(RunId, RunId)> {
+    let newest = looks(catalog, name).next().filter(|look| !look.record.has_something())?;
+    let is_filled =
+        |look: &Found<'_>| look.record.bytes > 0 || look.record.leaves.is_some_and(|leaves| leaves > 0);
+    let filled = looks(catalog, name).find(is_filled)?;
+    Some((newest.run, filled.run))
+}
