@@ -164,6 +164,7 @@ mod tests {
             "target_timeline",
             "target_action",
             "tablespace",
+            "archive",
             "start",
             "port",
             "patience",

@@ -91,10 +91,10 @@ fn an_exact_name_is_that_name_and_no_pattern() {
             [b"site/site/", *name].concat()
         };
         restored(&scenario, &[inside(name)], &[]).status(0);
-        assert_eq!(files(&out), [expected.clone()], "{}", name.escape_ascii());
+        assert_eq!(files(&out), std::slice::from_ref(&expected), "{}", name.escape_ascii());
         // Below the entry of `paths`, and as it is on the host.
         restored(&scenario, &[OsString::from_vec([b"site/", *name].concat())], &[]).status(0);
-        assert_eq!(files(&out), [expected.clone()]);
+        assert_eq!(files(&out), std::slice::from_ref(&expected));
         let host = scenario.path("site").join(OsStr::from_bytes(name));
         restored(&scenario, &[host.into_os_string()], &[]).status(0);
         assert_eq!(files(&out), [expected]);

@@ -40,6 +40,9 @@ struct Layer<'a> {
     blocks: Blocks<'a>,
 }
 
+/// Paths that contents were put back under, by layer and path of the file.
+type Linked = HashMap<(usize, Vec<u8>), Vec<Vec<u8>>>;
+
 /// What the threads share.
 pub struct Run<'a> {
     view: &'a View,
@@ -52,7 +55,7 @@ pub struct Run<'a> {
     folders: Mutex<Vec<Waiting>>,
     /// Files with further names that were put back, by layer and path, and the paths that their contents were put back
     /// under: their own, or the first of their names that was wanted; one on each file system.
-    linked: Mutex<HashMap<(usize, Vec<u8>), Vec<Vec<u8>>>>,
+    linked: Mutex<Linked>,
 }
 
 /// Why one entry is not put back.
