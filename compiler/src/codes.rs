@@ -157,7 +157,10 @@ codes! {
     STORE_READ_ONLY Error "store_read_only" "a store cannot be written to";
     STORE_FULL Warning "store_full" "a store has less room than the last run took";
     STAGING_AWAY Error "staging_away" "the staging is not there, or cannot be written to";
+    STAGING_UNSAFE Error "staging_unsafe" "a staging cannot be cleared without harm";
+    STAGING_STRANGERS Warning "staging_strangers" "a staging that no run has used yet holds files";
     STAGING_SHORT Warning "staging_short" "the staging cannot hold what a run builds there";
+    PLAN_WRITABLE Warning "plan_writable" "others may change a plan that root runs";
     CLOCK_WRONG Warning "clock_wrong" "the newest run began later than now";
     ACCOUNT_MISSING Error "account_missing" "an account that the plan names is not on this machine";
     TOOL_MISSING Error "tool_missing" "a program that a driver starts is not on this machine";

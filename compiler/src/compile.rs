@@ -9,6 +9,7 @@ use crate::allow::{self, Applied};
 use crate::codes::{self, Code};
 use crate::finding::{Edit, Finding, Severity};
 use crate::findings::check;
+use crate::findings::paths::Laid;
 use crate::model::Model;
 use crate::resolve::resolve;
 use crate::sources::{FileId, Inputs, Place, SourceSet};
@@ -27,6 +28,8 @@ pub struct Compiled {
     pub inline_secrets: Vec<Place>,
     /// Parameters whose values from outside are secrets: to be written down nowhere.
     pub secret_params: BTreeSet<String>,
+    /// The paths of this machine that the plan names: to be compared as they really are, where they can be looked at.
+    pub laid: Laid,
 }
 
 impl Compiled {
@@ -63,6 +66,7 @@ pub fn compile(set: &SourceSet, inputs: &Inputs) -> Compiled {
     if let Some(model) = &model {
         findings.extend(check(set, model, &resolved.facts));
     }
+    let laid = model.as_ref().map(|model| Laid::new(set, model, &resolved.facts)).unwrap_or_default();
     let Applied { mut findings, idle } = allow::apply(set, findings, model.is_some());
     findings.sort_by_key(|finding| order(finding.primary.place, finding.name));
     let mut secret_params = BTreeSet::new();
@@ -74,7 +78,7 @@ pub fn compile(set: &SourceSet, inputs: &Inputs) -> Compiled {
         }
         None => true,
     });
-    Compiled { model, findings, idle, inline_secrets, secret_params }
+    Compiled { model, findings, idle, inline_secrets, secret_params, laid }
 }
 
 /// The parameter whose name stands there: its value came from outside, and is not in the text.

@@ -29,7 +29,7 @@ mod future;
 mod levels;
 mod moments;
 mod names;
-mod paths;
+pub(crate) mod paths;
 mod patterns;
 mod policies;
 mod promises;

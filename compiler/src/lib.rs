@@ -46,5 +46,6 @@ pub mod sources;
 pub mod value;
 
 pub use compile::{Compiled, compile};
+pub use findings::paths::{Laid, Role};
 pub use resolve::suggest::nearest;
 pub use resolve::{Resolved, import_paths, resolve};

@@ -54,8 +54,10 @@ fn too_little_room_and_a_clock_that_is_behind_are_told() {
         "p.plan",
     ]);
     behind.status(0).says("clock_wrong");
+    let text = scenario.read("p.plan").replace("path = \"staging\"", "path = \"staging/below\"");
+    scenario.write("p.plan", text);
     let staging = scenario.path("staging").display().to_string();
-    shell(&scenario.path("."), &format!("mount -t tmpfs -o size=1m none {staging}"));
+    shell(&scenario.path("."), &format!("mount -t tmpfs -o size=1m none {staging} && mkdir {staging}/below"));
     let answer = live(&scenario);
     shell(&scenario.path("."), &format!("umount {staging}"));
     answer.status(0).says("staging_short").says("bytes free");

@@ -31,6 +31,7 @@ mod pg_log;
 mod pg_rehearse;
 mod pg_wal;
 mod pg_wal_faults;
+mod places;
 mod plans;
 mod policy;
 mod postgres;

@@ -31,7 +31,7 @@ impl Cluster {
     pub fn new() -> Cluster {
         let scenario = Scenario::new();
         for folder in ["..", "."] {
-            fs::set_permissions(scenario.path(folder), fs::Permissions::from_mode(0o777)).unwrap();
+            fs::set_permissions(scenario.path(folder), fs::Permissions::from_mode(0o1777)).unwrap();
         }
         let cluster = Cluster { scenario };
         cluster.sh("mkdir sock ts; initdb -D pg -A trust -N -U postgres --data-checksums >/dev/null");

@@ -10,10 +10,10 @@ use std::thread;
 use backplan_compiler::finding::{Finding, Severity};
 use backplan_compiler::model::Model;
 use backplan_compiler::sources::{Inputs, SourceSet};
-use backplan_compiler::{Compiled, compile};
+use backplan_compiler::{Compiled, Laid, compile};
 use backplan_grammar::ast::Item;
 use backplan_runtime::control::Control;
-use backplan_runtime::live;
+use backplan_runtime::live::{self, Asked};
 use backplan_runtime::load::{self, LoadError};
 use backplan_runtime::run::state;
 use jiff::Timestamp;
@@ -161,6 +161,7 @@ fn check_all(files: &[File], check: &(dyn Fn(&File) -> Checked + Sync)) -> Vec<C
 /// What a look at the world needs.
 struct Live {
     state: PathBuf,
+    home: Option<PathBuf>,
     now: Timestamp,
     control: Control,
 }
@@ -168,14 +169,15 @@ struct Live {
 impl Live {
     fn here() -> Result<Live, Failure> {
         let state = state::root().map_err(|error| Failure::new(error.to_string()))?;
-        Ok(Live { state, now: clock()?.now(), control: Control::default() })
+        Ok(Live { state, home: std::env::home_dir(), now: clock()?.now(), control: Control::default() })
     }
 
     /// A plan that is wrong is mended before anybody looks at the world for it.
-    fn look(&self, model: Option<&Model>, findings: &mut Vec<Finding>) {
+    fn look(&self, model: Option<&Model>, laid: &Laid, findings: &mut Vec<Finding>) {
         let is_wrong = findings.iter().any(|finding| finding.severity == Severity::Error);
         if let Some(model) = model.filter(|_| !is_wrong) {
-            findings.extend(live::look(model, &self.state, self.now, &self.control));
+            let (state, home, now) = (self.state.as_path(), self.home.as_deref(), self.now);
+            findings.extend(live::look(Asked { model, laid, state, home, now }, &self.control));
         }
     }
 }
@@ -190,14 +192,14 @@ fn check_one(file: &File, current: &Path, inputs: &Inputs, live: Option<&Live>) 
     if is_library && root.parsed.errors.is_empty() {
         return Checked::Library(root.path.clone());
     }
-    let Compiled { mut findings, idle, inline_secrets, model, .. } = compile(&sources, inputs);
+    let Compiled { mut findings, idle, inline_secrets, model, laid, .. } = compile(&sources, inputs);
     let root = sources.file(sources.root());
     if is_library {
         // What a library lacks to be a plan is not its fault.
         findings.retain(|finding| root.parsed.errors.iter().any(|error| error.name == finding.name));
     }
     if let Some(live) = live {
-        live.look(model.as_ref(), &mut findings);
+        live.look(model.as_ref(), &laid, &mut findings);
     }
     sources.hide(&inline_secrets);
     Checked::Read { sources: Box::new(sources), findings, idle }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use backplan_compiler::finding::Severity;
 use backplan_compiler::model::Model;
 use backplan_compiler::sources::{Inputs, Place, SourceSet};
-use backplan_compiler::{Compiled, compile};
+use backplan_compiler::{Compiled, Laid, compile};
 use backplan_runtime::load::{self, LoadError, display};
 
 use crate::args::{Global, PlanFile};
@@ -90,6 +90,8 @@ pub struct Ready {
     pub model: Model,
     /// Its texts.
     pub sources: SourceSet,
+    /// The paths of this machine that it names.
+    pub laid: Laid,
     /// Where secrets are written into the texts.
     pub inline_secrets: Vec<Place>,
     /// Parameters whose values from outside are secrets.
@@ -137,12 +139,12 @@ pub fn ready(file: &PlanFile, global: &Global, console: &mut Console) -> Result<
     let mut sources = load::load(&path, &current).map_err(|error| of_load(&error))?;
     let compiled = compile(&sources, &inputs(global)?);
     let is_sound = compiled.is_sound();
-    let Compiled { model, findings, inline_secrets, secret_params, .. } = compiled;
+    let Compiled { model, findings, inline_secrets, secret_params, laid, .. } = compiled;
     sources.hide(&inline_secrets);
     let of_weight = |weight: Severity| findings.iter().filter(move |finding| finding.severity == weight);
     if let Some(model) = model.filter(|_| is_sound) {
         let warnings = of_weight(Severity::Warning).count();
-        return Ok(Ready { model, sources, inline_secrets, secret_params, warnings });
+        return Ok(Ready { model, sources, laid, inline_secrets, secret_params, warnings });
     }
     for finding in of_weight(Severity::Error).take(super::check::MOST_SHOWN) {
         let text = human::finding(finding, &sources, console.errors());

@@ -51,6 +51,7 @@ fn request(args: &RunArgs, global: &Global, ready: Ready) -> Result<Request, Fai
             .map(|binding| (binding.name.clone(), shown(&binding.value, &binding.name, &ready)))
             .collect(),
         model: ready.model,
+        laid: ready.laid,
         level: match args.level {
             WantedLevel::Auto => None,
             WantedLevel::Full => Some(Level::Full),
@@ -175,7 +176,10 @@ pub(super) fn signals() -> std::io::Result<mpsc::Receiver<StopSignal>> {
 pub(super) fn refused(error: PrepareError) -> Failure {
     let status = match &error {
         PrepareError::Busy(_) => Status::Locked,
-        PrepareError::State(_) | PrepareError::Read(_) | PrepareError::Conflict { .. } => Status::Failed,
+        PrepareError::State(_)
+        | PrepareError::Read(_)
+        | PrepareError::Conflict { .. }
+        | PrepareError::Places { .. } => Status::Failed,
         _ => Status::Usage,
     };
     let help = match &error {

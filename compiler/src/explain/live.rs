@@ -81,9 +81,33 @@ pub(super) const PAGES: &[Page] = &[
         FILES,
     ),
     page(
+        "staging_unsafe",
+        "A run would refuse the staging, as deleting what is in it could delete what must stay. It is the root of\n\
+         a mounted file system, or a folder that is mounted under another name too; something is mounted in it; a\n\
+         source, a store, a plan, a key or a database is in it, by whatever links and mounts; or another account\n\
+         may put a link in its place, as it may write to a folder on the way there. Name a folder of its own, in\n\
+         one that only root and the account of the plan may write to. `/var/tmp` will do: in a sticky folder\n\
+         nobody exchanges what is another's.",
+        FILES,
+    ),
+    page(
+        "staging_strangers",
+        "The contents of a staging are deleted before and after runs. No run of the plan has used this one yet,\n\
+         and there are files in it that no run made. Runs leave them alone, and warn, until they are gone: from\n\
+         then on the folder is the plan's own. Move them elsewhere, delete them, or name an empty folder.",
+        FILES,
+    ),
+    page(
         "staging_short",
         "Copies of databases and artefacts are built in the staging before they go to the stores. It has\n\
          less room than the last run needed, or, before the first run, than the databases take.",
+        FILES,
+    ),
+    page(
+        "plan_writable",
+        "What a plan says, root does: its programs are started, its paths read, its stagings emptied. Another\n\
+         account may write to this file of it, or put another in its place. Runs by root warn of it each time.\n\
+         Give the plan, what it imports and the folders above to root, closed to others for writing.",
         FILES,
     ),
     page(

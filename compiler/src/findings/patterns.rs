@@ -10,8 +10,8 @@ use crate::model::{Files, FilesPath, Pattern, SourceKind};
 use crate::pattern::{Found, Patterns, literal};
 
 /// The exclusions of a source, for paths relative to an entry of `paths`.
-pub(super) fn patterns_of(files: &Files) -> Patterns {
-    Patterns::new(files.exclude.iter().map(|pattern| pattern.text.as_str()))
+pub(super) fn patterns_of(exclude: &[Pattern]) -> Patterns {
+    Patterns::new(exclude.iter().map(|pattern| pattern.text.as_str()))
 }
 
 /// Whether `relative`, a folder, or a folder above it is left out.
@@ -51,7 +51,7 @@ impl Check<'_> {
             if files.exclude.is_empty() {
                 continue;
             }
-            let all = patterns_of(files);
+            let all = patterns_of(&files.exclude);
             for (index, pattern) in files.exclude.iter().enumerate() {
                 if let Some(useless) = why_useless(files, &all, index) {
                     let finding = self.useless(pattern, useless);

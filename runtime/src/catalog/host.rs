@@ -4,14 +4,16 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
+use super::details::RawPath;
 use super::ids::Uuid;
+use crate::places::trust::{self, Distrust};
 use crate::store::dir::DirStore;
 use crate::store::{Creation, Name, Store, StoreError};
 
@@ -28,6 +30,15 @@ pub enum StateError {
         /// The system's words.
         #[source]
         cause: io::Error,
+    },
+    /// Other accounts could write or exchange it.
+    #[error("refusing to use the local state `{}`: {cause}; {}, or set XDG_STATE_HOME to a folder of this account's own", folder.display(), cause.mend())]
+    Exchangeable {
+        /// The folder.
+        folder: PathBuf,
+        /// How.
+        #[source]
+        cause: Distrust,
     },
     /// As the store that the state folder is underneath says it.
     #[error("local state: {0}")]
@@ -50,7 +61,16 @@ pub struct HostState {
 }
 
 impl HostState {
-    /// Reads what is there and writes nothing: for a dry run. A host that has no id yet gets one that is forgotten.
+    /// As [`HostState::open`] would find it, but writes nothing: for a dry run.
+    ///
+    /// # Errors
+    /// As [`HostState::open`].
+    pub fn foresee(folder: &Path) -> Result<HostState, StateError> {
+        see_own(folder)?;
+        HostState::look(folder)
+    }
+
+    /// Reads what is there and writes nothing. A host that has no id yet gets one that is forgotten.
     ///
     /// # Errors
     /// When the state is there and cannot be read.
@@ -64,6 +84,7 @@ impl HostState {
     /// # Errors
     /// When the state cannot be read or made.
     pub fn open(folder: &Path) -> Result<HostState, StateError> {
+        see_own(folder)?;
         make_folder(folder)?;
         if let Some(machine) = read_machine(folder)? {
             return Ok(HostState { folder: folder.to_path_buf(), machine });
@@ -121,6 +142,17 @@ fn make_folder(path: &Path) -> Result<(), StateError> {
     made.map_err(|cause| StateError::Io { doing: "make", path: path.to_path_buf(), cause })
 }
 
+/// What a run deletes, and obeys, by what is in here, nobody else may write or exchange; nor, before it is there, the folder that
+/// it is to be made in.
+fn see_own(folder: &Path) -> Result<(), StateError> {
+    let there = folder.ancestors().find(|path| path.exists()).unwrap_or(folder);
+    match trust::open_folder(there) {
+        Ok(_) => Ok(()),
+        Err(Distrust::Io { path, cause }) => Err(StateError::Io { doing: "open", path, cause }),
+        Err(cause) => Err(StateError::Exchangeable { folder: folder.to_path_buf(), cause }),
+    }
+}
+
 /// Enough of a path's hash to tell folders of state apart.
 fn digest(path: &Path) -> String {
     blake3::hash(path.as_os_str().as_bytes()).to_hex()[..16].to_owned()
@@ -140,6 +172,16 @@ struct Memory {
     /// The highest sequence of a run that was begun here.
     #[serde(default)]
     sequence: u32,
+    /// Stagings that held nothing of strangers when a run began to use them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    stagings: Vec<KnownStaging>,
+}
+
+/// Without its device, whose number may be another after each start of the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct KnownStaging {
+    path: RawPath,
+    inode: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,6 +231,21 @@ impl PlanState {
         }
         self.memory.stores.retain(|known| known.store != store || known.location != location);
         self.memory.stores.push(KnownStore { store: store.to_owned(), location: location.to_owned(), id });
+        self.save()
+    }
+
+    /// Whether the staging at this place, with this inode, is one that a run has begun to use.
+    pub fn has_staging(&self, path: &Path, inode: u64) -> bool {
+        self.memory.stagings.iter().any(|known| known.path.0 == path && known.inode == inode)
+    }
+
+    /// Remembers a staging that a run begins to use, durably.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn remember_staging(&mut self, path: &Path, inode: u64) -> Result<(), StateError> {
+        self.memory.stagings.retain(|known| known.path.0 != path);
+        self.memory.stagings.push(KnownStaging { path: RawPath::from(path), inode });
         self.save()
     }
 
@@ -263,14 +320,18 @@ impl HostLock {
         HostLock::take(state, &format!("plan-{}-{}", note.plan, digest(file)), what, note)
     }
 
-    /// Takes the lock of a staging folder; symlinks on the way to it are followed first.
+    /// Takes the lock of a staging folder, by whatever name it is called.
     ///
     /// # Errors
     /// [`HostLockError::Busy`] at once, if somebody has it.
     pub fn staging(state: &HostState, staging: &Path, note: &Note) -> Result<HostLock, HostLockError> {
-        let real = std::fs::canonicalize(staging).unwrap_or_else(|_| staging.to_path_buf());
         let what = format!("staging `{}`", staging.display());
-        HostLock::take(state, &format!("staging-{}", digest(&real)), what, note)
+        // The folder, not its name: it may have several, by links and by mounts.
+        let key = match std::fs::metadata(staging) {
+            Ok(meta) => format!("staging-{}-{}", meta.dev(), meta.ino()),
+            Err(_) => format!("staging-{}", digest(staging)),
+        };
+        HostLock::take(state, &key, what, note)
     }
 
     fn take(state: &HostState, key: &str, what: String, note: &Note) -> Result<HostLock, HostLockError> {

@@ -9,10 +9,10 @@ use backplan_compiler::model::{Postgres, PostgresDriver, Source, SourceId, Store
 use backplan_compiler::sources::Place;
 
 use super::Look;
+use crate::places::account;
 use crate::postgres::pgbackrest::{CONFIG, archive_line};
 use crate::postgres::probe::Facts;
 use crate::postgres::recovery::{command_word, quote};
-use crate::postgres::tools;
 use crate::run::process::{self, Program, Tell};
 use crate::wal::archive;
 use crate::wal::name::{Segment, WalName};
@@ -191,7 +191,7 @@ impl Account {
         let own = rustix::process::geteuid();
         let is_own = own.as_raw() == owner;
         (is_own || own.is_root()).then_some(())?;
-        Some(Account { name: tools::name_of(owner)?, is_own })
+        Some(Account { name: account::name_of(owner)?, is_own })
     }
 
     fn may(&self, what: &str, path: &Path) -> bool {

@@ -10,6 +10,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use backplan_compiler::Laid;
 use backplan_compiler::codes::{self, Code};
 use backplan_compiler::finding::{Finding, Severity};
 use backplan_compiler::model::{Absent, Model, Source, SourceKind, Store, StoreKind};
@@ -20,8 +21,25 @@ use rustix::fs::{Access, access, statvfs};
 use crate::catalog::host::HostState;
 use crate::catalog::manifest::Manifest;
 use crate::control::Control;
+use crate::places::world;
 use crate::postgres::identity::Known;
 use crate::recall::shelf::Shelves;
+use crate::run::staging::{MOVE_AWAY, Staging, StagingError, Surroundings, told_of_strangers};
+
+/// What is held against the world.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The plan.
+    pub model: &'a Model,
+    /// The paths that it names.
+    pub laid: &'a Laid,
+    /// Backplan's own folder on this host.
+    pub state: &'a Path,
+    /// The home of the account that looks.
+    pub home: Option<&'a Path>,
+    /// What the time is.
+    pub now: Timestamp,
+}
 
 /// What is asked of the world, and where answers go.
 struct Look<'a> {
@@ -34,8 +52,9 @@ struct Look<'a> {
     findings: Vec<Finding>,
 }
 
-/// All that is not as the plan needs it. `state` is Backplan's own folder on this host.
-pub fn look(model: &Model, state: &Path, now: Timestamp, control: &Control) -> Vec<Finding> {
+/// All that is not as the plan needs it.
+pub fn look(asked: Asked<'_>, control: &Control) -> Vec<Finding> {
+    let Asked { model, laid, state, now, .. } = asked;
     let shelves = Shelves::of_plan(model, None).ok();
     let runs = shelves.iter().flat_map(|shelves| &shelves.shelves).flat_map(|shelf| shelf.catalog.runs());
     let runs: Vec<&Manifest> = runs.collect();
@@ -50,9 +69,11 @@ pub fn look(model: &Model, state: &Path, now: Timestamp, control: &Control) -> V
     for source in &model.sources {
         look.source(source);
     }
+    look.places(laid);
     look.settings();
     let database_bytes = look.clusters();
     look.staging(database_bytes);
+    look.clearing(asked);
     look.findings
 }
 
@@ -150,6 +171,42 @@ impl Look<'_> {
                     "mend the path, let the account that runs the plan read it, or say `optional = true`";
                 self.find_weighed(&codes::PATH_MISSING, place, message, help, source.optional);
             }
+        }
+    }
+
+    /// What shows only where links, mounts and rights are looked at.
+    fn places(&mut self, laid: &Laid) {
+        self.findings.extend(world::findings(laid));
+        for (path, place, distrust) in world::obeyed(laid) {
+            let message = format!("root does what `{}` says: {distrust}", path.display());
+            self.find(&codes::PLAN_WRITABLE, place, message, distrust.mend());
+        }
+    }
+
+    /// Whether a run would clear the staging, and of what.
+    fn clearing(&mut self, asked: Asked<'_>) {
+        let Some(declared) = &self.model.staging else { return };
+        let around = Surroundings { model: asked.model, state: asked.state, home: asked.home };
+        let staging = match Staging::look(declared, around) {
+            Ok(staging) => staging,
+            // Told already.
+            Err(StagingError::Missing(_) | StagingError::NotFolder(_)) => return,
+            Err(error) => {
+                let help =
+                    "give the staging an empty folder of its own, in one that only this account may write to";
+                return self.find(&codes::STAGING_UNSAFE, declared.place, error.to_string(), help);
+            }
+        };
+        let Some(staging) = staging else { return };
+        let known = HostState::look(asked.state)
+            .and_then(|host| host.plan(&self.model.name, &self.model.file))
+            .ok()
+            .zip(staging.identity().ok());
+        let is_known = known.is_some_and(|(plan, (path, inode))| plan.has_staging(&path, inode));
+        let strangers = staging.strangers().unwrap_or_default();
+        if !is_known && !strangers.is_empty() {
+            let message = told_of_strangers(&declared.path, &strangers);
+            self.find(&codes::STAGING_STRANGERS, declared.place, message, MOVE_AWAY);
         }
     }
 

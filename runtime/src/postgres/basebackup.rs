@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::stream::{Streamed, Told};
 use super::{Abilities, Backup, Base, DATABASE_BYTES, Driver, DriverError, Job, Labels, text, tools};
 use crate::catalog::ids::Nonce;
+use crate::places::folder;
 use crate::run::process::{self, ProcessError, Program, Running, Tell};
 
 /// The folder of the data directory, where there are tablespaces beside it; else it is the source's own folder.
@@ -278,11 +279,8 @@ pub fn escaped(path: &str) -> String {
 
 /// `pg_basebackup` starts in an empty folder only.
 fn clear(job: &Job<'_>) -> Result<(), DriverError> {
-    let failed = |cause| DriverError::File { path: job.folder.to_path_buf(), cause };
-    match fs::remove_dir_all(job.folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
-        _ => Ok(()),
-    }
+    folder::remove(job.folder)
+        .map_err(|error| DriverError::File { path: job.folder.to_path_buf(), cause: error.into() })
 }
 
 /// The tablespaces of the cluster: number, and where it is.

@@ -1,11 +1,12 @@
 //! `pg_dump`: a logical copy of one database, or of all of them with the roles. It loads into any newer server.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use super::names::{self, GLOBALS};
 use super::{Abilities, Backup, Driver, DriverError, Job, text, tools};
+use crate::places::folder;
 use crate::run::process::Running;
 
 /// The driver.
@@ -25,10 +26,8 @@ impl Driver for Dump {
         let labels = job.server_if_told()?;
         job.same_cluster(&labels)?;
         let failed = |cause| DriverError::File { path: job.folder.to_path_buf(), cause };
-        match fs::remove_dir_all(job.folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => crate::run::make_private(job.folder).map_err(failed)?,
-        }
+        let cleared = folder::remove(job.folder).map_err(io::Error::from);
+        cleared.and_then(|()| crate::run::make_private(job.folder)).map_err(failed)?;
         let mut backup = Backup { labels, ..Backup::default() };
         let databases = match &job.postgres.database {
             Some(database) => vec![database.clone().into_bytes()],

@@ -40,9 +40,12 @@ use std::time::Duration;
 use backplan_compiler::model::{Level, Postgres, PostgresDriver};
 use backplan_compiler::value::Hidden;
 use identity::Known;
+use rustix::fs::{Gid, Uid, fchown};
 
 use crate::catalog::ids::RunId;
 use crate::control::{Control, Stopped};
+use crate::places::folder::Folder;
+use crate::places::{account, trust};
 use crate::run::environment;
 use crate::run::process::{self, ProcessError, Program, Tell};
 
@@ -371,14 +374,32 @@ impl Job<'_> {
         self.separate.as_ref().and_then(|apart| apart.mark.split_once('/')).map(|(plan, _)| plan)
     }
 
+    /// Does something to files of the tool as the account that it runs as: in folders of that account it could have put a link in the
+    /// place of anything.
+    fn as_account<T: Send>(
+        &self,
+        path: &Path,
+        work: impl FnOnce() -> io::Result<T> + Send,
+    ) -> Result<T, DriverError> {
+        let account = self.postgres.run_as.as_deref().map(tools::account).transpose()?;
+        let done = account::acting_as(account, work).and_then(|done| done);
+        done.map_err(|cause| DriverError::File { path: path.to_path_buf(), cause })
+    }
+
     /// Gives a folder to the account that the tool runs as, and sees that the account can work there.
     fn hand_over(&self, folder: &Path) -> Result<(), DriverError> {
         let failed = |cause| DriverError::File { path: folder.to_path_buf(), cause };
-        // A data directory that others may look into does not start.
-        crate::run::make_private(folder).map_err(failed)?;
-        let Some(account) = &self.postgres.run_as else { return Ok(()) };
+        let Some(account) = &self.postgres.run_as else {
+            // A data directory that others may look into does not start.
+            return crate::run::make_private(folder).map_err(failed);
+        };
         let owner = tools::account(account)?;
-        std::os::unix::fs::chown(folder, Some(owner.0), Some(owner.1)).map_err(failed)?;
+        let there = folder.ancestors().skip(1).find(|above| above.is_dir()).unwrap_or(Path::new("/"));
+        match trust::open_folder(there) {
+            Ok(_) => give_folder(folder, owner).map_err(failed)?,
+            // Where somebody else could put a link in its place, nothing is given away: the account makes what it may.
+            Err(_) => self.as_account(folder, || crate::run::make_private(folder))?,
+        }
         let looks = self.program(vec!["test".to_owned(), "-w".to_owned(), text(folder)]);
         process::run(&looks, self.control, self.tell).map(drop).map_err(|error| match error {
             ProcessError::Stopped(stopped) => DriverError::Stopped(stopped),
@@ -388,6 +409,13 @@ impl Job<'_> {
             )),
         })
     }
+}
+
+/// Makes a folder, and gives it to an account: the folder that was opened, and no other.
+fn give_folder(folder: &Path, (user, group): (u32, u32)) -> io::Result<()> {
+    crate::run::make_private(folder)?;
+    let opened = Folder::open(folder)?;
+    Ok(fchown(opened.fd(), Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?)
 }
 
 /// The rows of an answer, each of so many fields that end with a zero byte; `None`: it is no such answer.

@@ -9,7 +9,7 @@ mod stanza;
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use backplan_compiler::model::Level;
@@ -208,26 +208,23 @@ impl<'a> Tool<'a> {
 
     /// Replaces a file as a whole: a server may read it meanwhile.
     fn replace(&self, path: &Path, wanted: &[u8], mode: u32) -> Result<(), DriverError> {
-        let failed = |cause| DriverError::File { path: path.to_path_buf(), cause };
-        if fs::read(path).is_ok_and(|bytes| bytes == wanted) {
-            return Ok(());
-        }
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(".new");
-        let temporary = PathBuf::from(temporary);
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
-        let mut file =
-            fs::File::options().write(true).create_new(true).mode(0o600).open(&temporary).map_err(failed)?;
-        file.write_all(wanted).and_then(|()| file.sync_all()).map_err(failed)?;
-        fs::set_permissions(&temporary, fs::Permissions::from_mode(mode)).map_err(failed)?;
-        if let Some(account) = &self.job.postgres.run_as {
-            let (user, group) = tools::account(account)?;
-            chown(&temporary, Some(user), Some(group)).map_err(failed)?;
-        }
-        fs::rename(&temporary, path).map_err(failed)
+        self.job.as_account(path, || {
+            if fs::read(path).is_ok_and(|bytes| bytes == wanted) {
+                return Ok(());
+            }
+            let mut temporary = path.as_os_str().to_owned();
+            temporary.push(".new");
+            let temporary = PathBuf::from(temporary);
+            match fs::remove_file(&temporary) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
+            file.write_all(wanted)?;
+            file.set_permissions(fs::Permissions::from_mode(mode))?;
+            file.sync_all()?;
+            fs::rename(&temporary, path)
+        })
     }
 
     fn settings(&self) -> Result<String, DriverError> {

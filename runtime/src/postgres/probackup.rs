@@ -11,6 +11,7 @@ use backplan_compiler::model::Level;
 use serde::Deserialize;
 
 use super::{Abilities, Backup, Driver, DriverError, Job, Labels, names, text, tools};
+use crate::places::folder::Folder;
 use crate::run::process::{self, Tell};
 
 /// What a catalogue has directly in it. Anything else was put there by somebody.
@@ -65,24 +66,34 @@ impl Driver for Probackup {
 /// Removes the catalogue with its folder, if nothing else is in it.
 fn remove_catalogue(job: &Job<'_>) -> Result<(), DriverError> {
     let failed = |cause| DriverError::File { path: job.folder.to_path_buf(), cause };
-    let meta = match fs::symlink_metadata(job.folder) {
+    match fs::symlink_metadata(job.folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(failed)?,
-    };
-    if !meta.is_dir() {
-        return Err(DriverError::Lasting(format!("`{}` is not a folder; it stays", job.folder.display())));
-    }
-    for entry in fs::read_dir(job.folder).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        if !CATALOGUE.iter().any(|own| name == *own) {
+        Ok(meta) if !meta.is_dir() => {
             return Err(DriverError::Lasting(format!(
-                "`{}` holds `{}`, which is not pg_probackup's: it stays; move that elsewhere",
-                job.folder.display(),
-                name.to_string_lossy()
+                "`{}` is not a folder; it stays",
+                job.folder.display()
             )));
         }
+        other => other.map_err(failed)?,
+    };
+    let foreign = job.as_account(job.folder, || {
+        let folder = Folder::open(job.folder)?;
+        let names = folder.names()?;
+        let foreign = names.into_iter().find(|name| !CATALOGUE.iter().any(|own| name == own));
+        if foreign.is_none() {
+            folder.empty(&|_| true, job.control)?;
+        }
+        Ok(foreign)
+    })?;
+    match foreign {
+        // Of a folder that somebody has put something into meanwhile nothing goes.
+        None => fs::remove_dir(job.folder).map_err(failed),
+        Some(name) => Err(DriverError::Lasting(format!(
+            "`{}` holds `{}`, which is not pg_probackup's: it stays; move that elsewhere",
+            job.folder.display(),
+            name.to_string_lossy()
+        ))),
     }
-    fs::remove_dir_all(job.folder).map_err(failed)
 }
 
 struct Tool<'a> {

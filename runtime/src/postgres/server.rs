@@ -22,6 +22,7 @@ use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
 use super::harmless::{self, ControlData};
 use super::names::connection_to;
 use crate::control::{Control, Stopped};
+use crate::places::folder;
 use crate::run::process::{self, ProcessError, Program, Tell};
 
 /// Between two looks at a server that recovers.
@@ -194,7 +195,7 @@ impl Server {
         let known = control_data(&start.programs, &start.data, control)?;
         let made = prepare(&start.scratch, &owner).and_then(|()| sockets(&start.scratch, &owner));
         let sockets = made.map_err(|cause| {
-            let _ = fs::remove_dir_all(&start.scratch);
+            let _ = folder::remove(&start.scratch);
             file(&start.scratch)(cause)
         })?;
         let is_alone = start.alone && may_be_alone(control);
@@ -374,7 +375,7 @@ fn words(paths: &[&Path]) -> Vec<String> {
 
 /// The folder with the configuration: private to the server's account, who trusts everybody that can enter it.
 fn prepare(folder: &Path, owner: &fs::Metadata) -> io::Result<()> {
-    private(folder, owner)?;
+    private(folder)?;
     for (name, text) in [
         ("postgresql.conf", ""),
         ("pg_hba.conf", "local all all trust\n"),
@@ -385,7 +386,8 @@ fn prepare(folder: &Path, owner: &fs::Metadata) -> io::Result<()> {
         fs::write(&path, text)?;
         give(&path, owner)?;
     }
-    Ok(())
+    // Last: in a folder of its own the account could put links in the place of these.
+    give(folder, owner)
 }
 
 /// The folder of the socket: the scratch folder, unless its path is longer than a socket's may be.
@@ -394,14 +396,14 @@ fn sockets(scratch: &Path, owner: &fs::Metadata) -> io::Result<PathBuf> {
         return Ok(scratch.to_path_buf());
     }
     let short = std::env::temp_dir().join(format!("backplan-{}", crate::catalog::ids::Nonce::random()));
-    private(&short, owner)?;
+    private(&short)?;
+    give(&short, owner)?;
     Ok(short)
 }
 
-fn private(folder: &Path, owner: &fs::Metadata) -> io::Result<()> {
+fn private(folder: &Path) -> io::Result<()> {
     // Made, never found: what somebody else made there is not to be trusted.
-    DirBuilder::new().mode(0o700).create(folder)?;
-    give(folder, owner)
+    DirBuilder::new().mode(0o700).create(folder)
 }
 
 fn give(path: &Path, owner: &fs::Metadata) -> io::Result<()> {
@@ -445,9 +447,9 @@ fn spawn(start: &Start, owner: &fs::Metadata, settings: &[(&str, String)], alone
 
 fn remove(scratch: &Path, sockets: &Path) {
     // Nothing to be done about a folder that does not go; it holds no data.
-    let _ = fs::remove_dir_all(scratch);
+    let _ = folder::remove(scratch);
     if sockets != scratch {
-        let _ = fs::remove_dir_all(sockets);
+        let _ = folder::remove(sockets);
     }
 }
 

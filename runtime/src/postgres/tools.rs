@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::DriverError;
+use crate::places::account;
 
 /// Where Debian and its kin, and the packages of the PostgreSQL project for RPM systems, keep what is not on the path.
 const FOLDERS: [(&str, &str); 2] = [("/usr/lib/postgresql", "bin"), ("/usr", "bin")];
@@ -85,28 +86,15 @@ fn installed() -> Vec<(u32, PathBuf)> {
     versions
 }
 
-/// The account with this number.
-pub fn name_of(user: u32) -> Option<String> {
-    let text = fs::read_to_string("/etc/passwd").ok()?;
-    let is_its = |line: &&str| line.split(':').nth(2).is_some_and(|number| number == user.to_string());
-    text.lines().find(is_its)?.split(':').next().map(str::to_owned)
-}
-
 /// User and group of an account.
 ///
 /// # Errors
 /// [`DriverError::Lasting`] where there is none of this name.
 pub fn account(name: &str) -> Result<(u32, u32), DriverError> {
-    let text = fs::read_to_string("/etc/passwd")
-        .map_err(|cause| DriverError::File { path: PathBuf::from("/etc/passwd"), cause })?;
-    let line = text.lines().find(|line| line.split(':').next() == Some(name));
-    let mut fields = line.unwrap_or_default().split(':').skip(2).map_while(|field| field.parse().ok());
-    match (fields.next(), fields.next()) {
-        (Some(user), Some(group)) => Ok((user, group)),
-        _ => {
-            Err(DriverError::Lasting(format!("there is no account `{name}` on this machine; mend `run_as`")))
-        }
-    }
+    let found = account::find(name);
+    found.map_err(|cause| DriverError::File { path: PathBuf::from("/etc/passwd"), cause })?.ok_or_else(|| {
+        DriverError::Lasting(format!("there is no account `{name}` on this machine; mend `run_as`"))
+    })
 }
 
 #[cfg(test)]
@@ -117,7 +105,6 @@ mod tests {
     #[test]
     fn accounts_and_programs_are_found_or_told_of() {
         assert_eq!(account("root").unwrap(), (0, 0));
-        assert_eq!(name_of(0).as_deref(), Some("root"));
         assert!(account("nobody_at_all").unwrap_err().to_string().contains("mend `run_as`"));
         assert!(find("pg_nothing").unwrap_err().to_string().contains("install"));
         assert!(of(15, "pg_nothing").is_err());

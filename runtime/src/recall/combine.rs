@@ -27,6 +27,7 @@ use crate::catalog::manifest::SourceRecord;
 use crate::catalog::runs::Choice;
 use crate::control::Control;
 use crate::extract::{self, Existing, Extraction, Target};
+use crate::places::folder;
 use crate::postgres::basebackup::{DATA, PRIOR, TABLESPACE_LABEL, TABLESPACES, escaped};
 use crate::postgres::tools;
 use crate::run::process::{self, ProcessError, Program, Tell};
@@ -202,7 +203,7 @@ pub(super) fn combine(
     give(&whole, spaces, &owner, control)?;
     control.check()?;
     move_up(&whole, &to)?;
-    fs::remove_dir_all(&scratch).map_err(file(&scratch))?;
+    folder::remove(&scratch).map_err(|error| file(&scratch)(error.into()))?;
     Ok((entries, bytes))
 }
 

@@ -21,6 +21,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{RehearseError, failed};
 use crate::catalog::ids::Nonce;
+use crate::places::{folder, trust};
 use crate::postgres::server::running;
 use crate::run::make_private;
 
@@ -50,6 +51,8 @@ impl Scratch {
     /// When nothing can be written.
     pub fn make(state: &Path, place: &Path) -> Result<Scratch, RehearseError> {
         let place = std::path::absolute(place).map_err(failed(place))?;
+        // Where others can put a link in its place, root would lay data down and delete wherever they like.
+        trust::open_folder(&place).map_err(|cause| failed(&place)(cause.into()))?;
         let nonce = Nonce::random().to_string();
         let folder = place.join(format!("{NAME}{nonce}"));
         let notes = state.join("rehearsing");
@@ -125,7 +128,7 @@ fn lock(notes: &Path) -> io::Result<File> {
 
 /// Removes the folder, then its note: so that a kill in between leaves a note of what is gone, never the reverse.
 fn clear(folder: &Path, note: &Path) -> io::Result<()> {
-    gone(fs::remove_dir_all(folder))?;
+    folder::remove_safely(folder)?;
     gone(fs::remove_file(note))
 }
 

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state::make_private;
 use crate::catalog::ids::RunId;
+use crate::places::folder;
 use crate::scan::Doubts;
 
 const BOUND: &str = "bound.yaml";
@@ -86,10 +87,8 @@ impl Cache {
     ) -> io::Result<()> {
         let folder = self.folder.join(archive);
         let temporary = folder.join(format!("{run}.tmp"));
-        match fs::remove_dir_all(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => make_private(&temporary)?,
-        }
+        folder::remove(&temporary)?;
+        make_private(&temporary)?;
         let mut bound = Bound { run, root: root.to_owned(), scans: BTreeMap::new() };
         for (source, scan, doubts) in sources {
             let to = temporary.join(format!("{source}.scan"));
@@ -101,9 +100,7 @@ impl Cache {
         let text = yaml_serde::to_string(&bound).map_err(io::Error::other)?;
         File::create(temporary.join(BOUND))?.write_all(text.as_bytes())?;
         let to = folder.join(run.to_string());
-        if to.exists() {
-            fs::remove_dir_all(&to)?;
-        }
+        folder::remove(&to)?;
         fs::rename(&temporary, &to)
     }
 
@@ -158,7 +155,7 @@ fn keep_entries(folder: &Path, is_kept: impl Fn(&str) -> bool) -> io::Result<()>
     for entry in entries {
         let entry = entry?;
         if !is_kept(entry.file_name().to_string_lossy().as_ref()) {
-            fs::remove_dir_all(entry.path())?;
+            folder::remove(&entry.path())?;
         }
     }
     Ok(())

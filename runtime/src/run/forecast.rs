@@ -8,6 +8,7 @@ mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backplan_compiler::graph::{Action, Step, StepId, When};
@@ -26,7 +27,7 @@ use super::prune::{self, Measure};
 use super::report::{Report, StepReport, Verdict, failures, report};
 use super::request::Request;
 use super::session;
-use super::staging::Staging;
+use super::staging::{MOVE_AWAY, Staging, StagingError, told_of_strangers};
 use super::state::Folders;
 use super::wal;
 use super::worker::trees;
@@ -166,7 +167,8 @@ struct Looking {
 
 impl Looking {
     fn new(prepared: Prepared) -> Looking {
-        let warnings = prepared.levels.warnings(&prepared.request.model).collect();
+        let mut warnings = super::prepare::doubts(&prepared.request.laid);
+        warnings.extend(prepared.levels.warnings(&prepared.request.model));
         Looking {
             facts: Facts { warnings, ..Facts::default() },
             prepared,
@@ -206,7 +208,10 @@ impl Looking {
 
     fn action(&mut self, action: &Action, control: &Control, shown: &mut Sight) -> Result<(), Failure> {
         match action {
-            Action::LockHost => return self.lock_host(),
+            Action::LockHost => {
+                shown.found.extend(self.prepared.told.iter().cloned());
+                return self.lock_host();
+            }
             Action::Recover => return self.recover(shown),
             Action::ClearStaging(When::Before) => self.staging(shown),
             Action::Scan(source) => return self.scan(*source, control, shown),
@@ -241,10 +246,27 @@ impl Looking {
 
     fn lock_host(&mut self) -> Result<(), Failure> {
         let request = &self.prepared.request;
-        match &request.model.staging {
-            Some(staging) => Staging::look(staging, request).map(drop).map_err(Failure::fatal),
-            None => Ok(()),
+        let Some(declared) = &request.model.staging else { return Ok(()) };
+        let looked = Staging::look(declared, request.around()).map_err(Failure::fatal)?;
+        let Some(staging) = looked.filter(|staging| self.is_new(staging)) else { return Ok(()) };
+        let strangers = staging.strangers().map_err(Failure::fatal)?;
+        if !strangers.is_empty() {
+            let told = told_of_strangers(&declared.path, &strangers);
+            self.warn(format!("{told}: nothing of it would be deleted; {MOVE_AWAY}"));
         }
+        Ok(())
+    }
+
+    /// Whether no run has begun to use this staging.
+    fn is_new(&self, staging: &Staging) -> bool {
+        let known = staging.identity().map(|(path, inode)| self.prepared.plan.has_staging(&path, inode));
+        !known.unwrap_or_default()
+    }
+
+    /// What clearing the staging would delete. Without strangers in it, it is taken into use.
+    fn cleared(&self, staging: &Staging) -> Result<Vec<PathBuf>, StagingError> {
+        let is_new = self.is_new(staging) && !staging.strangers()?.is_empty();
+        staging.contents(is_new)
     }
 
     fn store(&mut self, id: StoreId, shown: &mut Sight) -> Result<Performed, Failure> {
@@ -335,9 +357,9 @@ impl Looking {
     fn staging(&mut self, shown: &mut Sight) {
         let request = &self.prepared.request;
         let Some(declared) = &request.model.staging else { return };
-        let opened = Staging::of(declared, request);
+        let opened = Staging::of(declared, request.around());
         // What keeps it from being cleared is told where the locks are taken.
-        if let Ok(contents) = opened.and_then(|staging| staging.contents()) {
+        if let Ok(contents) = opened.and_then(|staging| self.cleared(&staging)) {
             shown.would_delete.extend(contents.iter().map(|path| path.display().to_string()));
         }
     }

@@ -75,6 +75,9 @@ pub async fn run(
         prepare::remember_refused(&asked, error);
         notify::not_begun(&asked, error, &mut |text| observer.event(Event::Note { text }));
     })?;
+    for text in &prepared.told {
+        observer.event(Event::Note { text: text.clone() });
+    }
     let limits = prepared.request.model.limits.clone();
     if let Some(nice) = limits.nice {
         // A run that may not be nicer is as good a backup.

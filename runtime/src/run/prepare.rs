@@ -6,6 +6,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use backplan_compiler::Laid;
+use backplan_compiler::finding::Severity;
 use backplan_compiler::graph::{Occasion, StepGraph};
 use backplan_compiler::lower::{LowerError, lower, needed_reads};
 use backplan_compiler::model::{Model, SourceKind};
@@ -16,9 +18,11 @@ use super::history;
 use super::levels::{Levels, Stores, levels};
 use super::request::{Request, unsupported};
 use super::session;
+use super::staging::Staging;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState, StateError};
 use crate::catalog::ids::RunId;
 use crate::catalog::layout::{Layout, artefact_name};
+use crate::places::world;
 use crate::postgres::pgbackrest::settings;
 use crate::recall::shelf::Shelf;
 use crate::store::dir::DirStore;
@@ -51,6 +55,8 @@ pub struct Prepared {
     pub note: Note,
     /// The lock on the plan; a dry run has none.
     pub lock: Option<HostLock>,
+    /// What links and mounts make of its paths, and is worth knowing.
+    pub told: Vec<String>,
 }
 
 /// Why a run may not begin. Nothing was changed.
@@ -68,6 +74,12 @@ pub enum PrepareError {
     #[error("what the plan and the settings of its tools say does not go together:\n  {}", reasons.join("\n  "))]
     Conflict {
         /// In what.
+        reasons: Vec<String>,
+    },
+    /// What the plan names leads to places that would eat one another.
+    #[error("paths of the plan lead to places that do not go together:\n  {}", reasons.join("\n  "))]
+    Places {
+        /// Which, and what to do.
         reasons: Vec<String>,
     },
     /// Nothing would be backed up.
@@ -144,7 +156,7 @@ pub(super) fn remember_refused(request: &Request, error: &PrepareError) {
 /// See [`PrepareError`].
 pub fn prepare_forecast(request: Request) -> Result<Prepared, PrepareError> {
     admit(&request)?;
-    let host = HostState::look(&request.state)?;
+    let host = HostState::foresee(&request.state)?;
     let started = request.clock.now();
     prepare(request, host, started, None)
 }
@@ -172,7 +184,34 @@ fn admit(request: &Request) -> Result<(), PrepareError> {
             reasons: conflicts.into_iter().map(|(_, text)| text).collect(),
         });
     }
+    let (mut wrong, _) = places(&request.laid);
+    if !wrong.is_empty() {
+        let staging = request.model.staging.as_ref();
+        let refused = staging.and_then(|staging| Staging::look(staging, request.around()).err());
+        wrong.extend(refused.map(|error| error.to_string()));
+        return Err(PrepareError::Places { reasons: wrong });
+    }
     Ok(())
+}
+
+/// What links and mounts make of the paths of a plan: what keeps it from running, and what is worth knowing.
+fn places(laid: &Laid) -> (Vec<String>, Vec<String>) {
+    let (mut wrong, mut told) = (Vec::new(), Vec::new());
+    for finding in world::findings(laid) {
+        let help = finding.help.map(|help| format!("; {help}")).unwrap_or_default();
+        let list = if finding.severity == Severity::Error { &mut wrong } else { &mut told };
+        list.push(format!("{}{help}", finding.message));
+    }
+    (wrong, told)
+}
+
+/// What a person should know of a plan that others may change, where root runs it.
+pub(super) fn doubts(laid: &Laid) -> Vec<String> {
+    let obeyed = world::obeyed(laid).into_iter();
+    let told = obeyed.map(|(path, _, distrust)| {
+        format!("root does what `{}` says: {distrust}; {}", path.display(), distrust.mend())
+    });
+    told.collect()
 }
 
 fn prepare(
@@ -208,7 +247,9 @@ fn prepare(
     }
     let pid = std::process::id();
     let note = Note { plan: model.name.clone(), run: run.to_string(), pid, since: started };
+    let (_, told) = places(&request.laid);
     Ok(Prepared {
+        told,
         graph: Arc::new(graph),
         occasion,
         run,

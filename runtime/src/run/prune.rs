@@ -240,7 +240,7 @@ impl StorePrune {
 /// # Errors
 /// When the state of this host cannot be read.
 pub fn preview(request: &Request) -> Result<Vec<StorePrune>, PrepareError> {
-    let site = Site::new(request, HostState::look(&request.state)?)?;
+    let site = Site::new(request, HostState::foresee(&request.state)?)?;
     Ok(site.each(|id, store, shown| {
         let mut catalog = Catalog::load(store.as_ref(), &site.layout).map_err(text)?;
         let mut plan = PrunePlan::make(&catalog, &site.occasion(id));

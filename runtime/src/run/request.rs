@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use backplan_compiler::Laid;
 use backplan_compiler::model::{
     Level, Model, NotifyKind, PostgresDriver, Separate, SourceKind, Store, StoreKind,
 };
 use jiff::Timestamp;
 
+use super::staging::Surroundings;
 use crate::postgres::repository::refusals;
 
 /// What a run is asked to do.
@@ -15,6 +17,8 @@ use crate::postgres::repository::refusals;
 pub struct Request {
     /// The plan.
     pub model: Model,
+    /// The paths of this machine that it names.
+    pub laid: Laid,
     /// Its texts, the plan first, with secret literals taken out.
     pub files: Vec<(PathBuf, String)>,
     /// The parameters it was given.
@@ -43,6 +47,13 @@ pub enum Clock {
     System,
     /// Always this: for tests that compare two runs.
     Fixed(Timestamp),
+}
+
+impl Request {
+    /// What its staging lies among.
+    pub fn around(&self) -> Surroundings<'_> {
+        Surroundings { model: &self.model, state: &self.state, home: self.home.as_deref() }
+    }
 }
 
 impl Clock {

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use backplan_compiler::model::StoreId;
+use rustix::fs::OFlags;
 
 use crate::artefact::{Sink, SinkError};
 use crate::store::fs::copy_range;
@@ -24,7 +25,9 @@ impl StagedFile {
     /// The system's.
     pub fn create(path: &Path) -> io::Result<StagedFile> {
         let mut options = File::options();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let through_no_link = OFlags::NOFOLLOW.bits().cast_signed();
+        options.write(true).create(true).truncate(true).mode(0o600).custom_flags(through_no_link);
+        let file = options.open(path)?;
         Ok(StagedFile { file: BufWriter::with_capacity(1 << 20, file), path: path.to_path_buf() })
     }
 

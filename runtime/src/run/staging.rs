@@ -1,53 +1,93 @@
 //! Clearing a staging folder: its contents, never the folder, and never anything that a plan lives on.
+//!
+//! A staging is opened once, by a way that no other account can exchange, and held: what was checked is what is cleared, whatever
+//! is put in its place meanwhile.
 
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use backplan_compiler::model::{SourceKind, Staging as Declared};
+use backplan_compiler::model::{Model, SourceKind, Staging as Declared};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, statat};
 
-use super::request::Request;
 use super::session;
 use crate::catalog::ids::RunId;
 use crate::control::{Control, Stopped};
+use crate::places::folder::{Folder, FolderError, Met, id};
+use crate::places::mounts::{Mounts, mount_of};
+use crate::places::spot::Spot;
+use crate::places::trust::{self, Distrust};
 
-/// Why a staging was not cleared. Nothing was deleted, but for [`StagingError::Io`].
+/// What to do about files that were in a staging before its first run.
+pub const MOVE_AWAY: &str =
+    "move it elsewhere, or delete it; from the next run on the folder is the plan's own, and cleared";
+/// Names that a message lists.
+const LISTED: usize = 3;
+
+/// Why a staging was not cleared. Nothing was deleted, but for [`StagingError::Folder`].
 #[derive(Debug, thiserror::Error)]
 pub enum StagingError {
     /// It is not there.
-    #[error("the staging folder `{0}` is not there; make it, or mount what it is on")]
+    #[error("the staging folder `{}` is not there; make it, or mount what it is on", .0.display())]
     Missing(PathBuf),
     /// It is no folder.
-    #[error("the staging `{0}` is not a folder; give the plan one")]
+    #[error("the staging `{}` is not a folder; give the plan one", .0.display())]
     NotFolder(PathBuf),
     /// Clearing it would eat data.
-    #[error("refusing to clear the staging `{staging}`: {why}; give the plan a staging of its own")]
+    #[error("refusing to clear the staging `{}`: {why}; give the plan a staging of its own", staging.display())]
     Refused {
         /// The staging.
         staging: PathBuf,
         /// What is wrong with it.
         why: String,
     },
+    /// Other accounts could exchange it, or what is built in it.
+    #[error("refusing to use the staging `{}`: {cause}; {}, or give the plan a staging elsewhere", staging.display(), cause.mend())]
+    Exchangeable {
+        /// The staging.
+        staging: PathBuf,
+        /// How.
+        cause: Distrust,
+    },
     /// The system's own words.
-    #[error("cannot clear the staging: `{path}`: {cause}")]
-    Io {
-        /// Where.
-        path: PathBuf,
-        /// The system's words.
+    #[error("cannot look at the staging: {0}")]
+    Look(#[source] Distrust),
+    /// What is in it could not be looked at or deleted.
+    #[error("cannot clear the staging `{}`: {cause}", staging.display())]
+    Folder {
+        /// The staging.
+        staging: PathBuf,
+        /// What went wrong.
         #[source]
-        cause: io::Error,
+        cause: FolderError,
     },
     /// The run was asked to stop.
     #[error(transparent)]
     Stopped(#[from] Stopped),
 }
 
-/// A staging that may be cleared: resolved, and checked against everything that must survive.
+/// What a staging lies among.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The plan.
+    pub model: &'a Model,
+    /// Backplan's folder on this host.
+    pub state: &'a Path,
+    /// The home of the account that runs.
+    pub home: Option<&'a Path>,
+}
+
+/// A staging that may be cleared: held, and checked against everything that must survive.
 #[derive(Debug)]
 pub struct Staging {
+    folder: Folder,
+    /// As the plan calls it.
+    shown: PathBuf,
+    /// Where it is.
     path: PathBuf,
-    device: u64,
 }
 
 impl Staging {
@@ -56,154 +96,237 @@ impl Staging {
     /// # Errors
     /// See [`StagingError`].
     pub fn open(path: &Path, precious: &[PathBuf], home: Option<&Path>) -> Result<Staging, StagingError> {
-        let io_error = |cause: io::Error| match cause.kind() {
-            io::ErrorKind::NotFound => StagingError::Missing(path.to_path_buf()),
-            _ => StagingError::Io { path: path.to_path_buf(), cause },
-        };
-        let resolved = fs::canonicalize(path).map_err(io_error)?;
-        let meta = fs::metadata(&resolved).map_err(io_error)?;
-        if !meta.is_dir() {
-            return Err(StagingError::NotFolder(path.to_path_buf()));
-        }
+        let staging = Staging::hold(path)?;
         let refuse = |why: String| Err(StagingError::Refused { staging: path.to_path_buf(), why });
-        let Some(parent) = resolved.parent() else { return refuse("it is the root of all files".to_owned()) };
-        if home.and_then(|home| fs::canonicalize(home).ok()).is_some_and(|home| home.starts_with(&resolved)) {
+        let Some(above) = staging.above()? else { return refuse("it is the root of all files".to_owned()) };
+        let (mounts, own) = (Mounts::now(), staging.spot());
+        if home.is_some_and(|home| Spot::of(home, &mounts).is_in(&own)) {
             return refuse("it is, or holds, a home folder".to_owned());
         }
-        if fs::metadata(parent).map_err(io_error)?.dev() != meta.dev() {
-            return refuse("it is the root of a mounted file system".to_owned());
+        if staging.is_mounted_in(&above)? {
+            let why =
+                "it is the root of a mounted file system, or of a folder that is mounted under another name";
+            return refuse(format!("{why} (make a folder in it, and name that)"));
         }
-        for thing in precious {
-            let there = fs::canonicalize(thing).unwrap_or_else(|_| thing.clone());
-            if there.starts_with(&resolved) {
-                return refuse(format!("`{}` is inside it", thing.display()));
+        if let Some(thing) = precious.iter().find(|thing| Spot::of(thing, &mounts).is_in(&own)) {
+            return refuse(format!("`{}` is inside it", thing.display()));
+        }
+        staging.refuse_foreign()?;
+        Ok(staging)
+    }
+
+    /// The staging that a plan declares, checked against all that the plan lives on.
+    ///
+    /// # Errors
+    /// See [`StagingError`].
+    pub fn of(declared: &Declared, around: Surroundings<'_>) -> Result<Staging, StagingError> {
+        let staging = Staging::open(&declared.path, &precious(around), around.home)?;
+        staging.refuse_inside(&lived_in(around.model))?;
+        Ok(staging)
+    }
+
+    /// Sees, before anything is begun, that the staging can be used; gives it if it is ever cleared.
+    ///
+    /// # Errors
+    /// See [`StagingError`].
+    pub fn look(declared: &Declared, around: Surroundings<'_>) -> Result<Option<Staging>, StagingError> {
+        match declared.clear_before || declared.clear_after {
+            true => Staging::of(declared, around).map(Some),
+            false => Staging::hold(&declared.path).map(|_| None),
+        }
+    }
+
+    /// As the plan calls it.
+    pub fn shown(&self) -> &Path {
+        &self.shown
+    }
+
+    /// Opens it, by a way that nobody else can exchange.
+    fn hold(shown: &Path) -> Result<Staging, StagingError> {
+        let fd = trust::open_folder(shown).map_err(|cause| {
+            let staging = shown.to_path_buf();
+            match &cause {
+                _ if cause.is_missing() => StagingError::Missing(staging),
+                Distrust::Io { cause: found, .. } if found.kind() == io::ErrorKind::NotADirectory => {
+                    StagingError::NotFolder(staging)
+                }
+                Distrust::Io { .. } => StagingError::Look(cause),
+                _ => StagingError::Exchangeable { staging, cause },
             }
-        }
-        let staging = Staging { path: resolved, device: meta.dev() };
-        staging.refuse_foreign(path)?;
-        Ok(staging)
+        })?;
+        let looked = |cause| StagingError::Look(Distrust::Io { path: shown.to_path_buf(), cause });
+        // As the kernel has it: through no link, wherever it is by now.
+        let path = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(looked)?;
+        let folder = Folder::of(fd, shown).map_err(looked)?;
+        Ok(Staging { folder, shown: shown.to_path_buf(), path })
     }
 
-    /// The staging that a request declares, checked against all that its plan lives on.
-    ///
-    /// # Errors
-    /// See [`StagingError`].
-    pub fn of(declared: &Declared, request: &Request) -> Result<Staging, StagingError> {
-        let staging = Staging::open(&declared.path, &precious(request), request.home.as_deref())?;
-        staging.refuse_inside(&declared.path, &lived_in(request))?;
-        Ok(staging)
+    fn looked(&self) -> impl Fn(io::Error) -> StagingError + use<> {
+        let path = self.shown.clone();
+        move |cause| StagingError::Look(Distrust::Io { path: path.clone(), cause })
     }
 
-    /// Sees, before anything is begun, that the staging can be used. One that is never cleared need only be there.
-    ///
-    /// # Errors
-    /// See [`StagingError`].
-    pub fn look(declared: &Declared, request: &Request) -> Result<(), StagingError> {
-        let path = &declared.path;
-        if declared.clear_before || declared.clear_after {
-            return Staging::of(declared, request).map(drop);
-        }
-        match fs::metadata(path) {
-            Ok(meta) if meta.is_dir() => Ok(()),
-            Ok(_) => Err(StagingError::NotFolder(path.clone())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StagingError::Missing(path.clone())),
-            Err(cause) => Err(StagingError::Io { path: path.clone(), cause }),
+    fn failed(&self) -> impl Fn(FolderError) -> StagingError + use<> {
+        let staging = self.shown.clone();
+        move |cause| match cause {
+            FolderError::Stopped(stopped) => StagingError::Stopped(stopped),
+            FolderError::Mount(path) => {
+                let why = format!(
+                    "another file system is mounted at `{}`, or a folder of this one",
+                    path.display()
+                );
+                StagingError::Refused { staging: staging.clone(), why }
+            }
+            cause => StagingError::Folder { staging: staging.clone(), cause },
         }
     }
 
-    /// A staging that only symlinks bring into a tree is in there by mistake. One that the plan itself puts there, `check`
-    /// has seen.
-    fn refuse_inside(&self, shown: &Path, trees: &[PathBuf]) -> Result<(), StagingError> {
-        for tree in trees.iter().filter(|tree| !shown.starts_with(tree)) {
-            if fs::canonicalize(tree).is_ok_and(|there| self.path.starts_with(there)) {
+    /// The folder above it; `None`: there is none.
+    fn above(&self) -> Result<Option<Folder>, StagingError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let above = openat(self.folder.fd(), "..", flags, Mode::empty()).map_err(io::Error::from);
+        let above = above.and_then(|fd| Folder::of(fd, &self.shown)).map_err(self.looked())?;
+        let is_root =
+            id(above.fd()).and_then(|above| Ok(above == id(self.folder.fd())?)).map_err(self.looked())?;
+        Ok(Some(above).filter(|_| !is_root || self.path != Path::new("/")))
+    }
+
+    fn is_mounted_in(&self, above: &Folder) -> Result<bool, StagingError> {
+        let own = mount_of(self.folder.fd()).map_err(self.looked())?;
+        Ok(own != mount_of(above.fd()).map_err(self.looked())?)
+    }
+
+    fn spot(&self) -> Spot {
+        Spot::of(&self.path, &Mounts::now())
+    }
+
+    /// A staging that only links and mounts bring into a tree is in there by mistake. One that the plan itself puts there,
+    /// `check` has seen.
+    fn refuse_inside(&self, trees: &[PathBuf]) -> Result<(), StagingError> {
+        let (mounts, own) = (Mounts::now(), self.spot());
+        for tree in trees.iter().filter(|tree| !self.shown.starts_with(tree)) {
+            if own.is_in(&Spot::of(tree, &mounts)) {
                 let why = format!("symlinks bring it into `{}`", tree.display());
-                return Err(StagingError::Refused { staging: shown.to_path_buf(), why });
+                return Err(StagingError::Refused { staging: self.shown.clone(), why });
             }
         }
         Ok(())
     }
 
-    /// A cluster or a home in it was put there by somebody, not by a run.
-    fn refuse_foreign(&self, shown: &Path) -> Result<(), StagingError> {
-        let mut folders = vec![self.path.clone()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(&folder).map_err(at(&folder))? {
-                let entry = entry.map_err(at(&folder))?;
-                let meta = entry.metadata().map_err(at(&entry.path()))?;
-                if entry.file_name() == "PG_VERSION" {
-                    let why = format!("there is a Postgres cluster in it (`{}`)", entry.path().display());
-                    return Err(StagingError::Refused { staging: shown.to_path_buf(), why });
-                }
-                // What a run builds is its own, a copy of a cluster too: in a folder that is named after the run.
-                let name = entry.file_name();
-                let is_run = || name.to_str().is_some_and(|name| name.parse::<RunId>().is_ok());
-                if meta.is_dir() && meta.dev() == self.device && !(folder == self.path && is_run()) {
-                    folders.push(entry.path());
-                }
+    /// A cluster, or the staging of another plan that is at work, was put in it by somebody, not by a run. What a run builds is
+    /// its own, a copy of a cluster too: in a folder directly in the staging that is named after the run.
+    fn refuse_foreign(&self) -> Result<(), StagingError> {
+        let mut found = None;
+        let looked = self.folder.look(&Control::default(), &mut |met, _, names| {
+            let is_own = names.first().is_some_and(|name| is_run(name));
+            let name = names.last().map_or(OsStr::new(""), OsString::as_os_str);
+            let what = match met {
+                _ if is_own || found.is_some() => None,
+                Met::File if name == "PG_VERSION" => Some("a Postgres cluster"),
+                Met::Into if is_run(name) => Some("the staging of another plan"),
+                _ => None,
+            };
+            found = found.take().or_else(|| what.map(|what| (what, names.iter().collect::<PathBuf>())));
+            Ok(())
+        });
+        looked.map_err(self.failed())?;
+        match found {
+            Some((what, path)) => {
+                let why = format!("there is {what} in it (`{}`)", self.shown.join(path).display());
+                Err(StagingError::Refused { staging: self.shown.clone(), why })
             }
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// What clearing would delete: the entries directly in it.
+    /// What tells this folder from another that is later put under its name: where it is, and its inode.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn identity(&self) -> Result<(PathBuf, u64), StagingError> {
+        let (_, inode) = id(self.folder.fd()).map_err(self.looked())?;
+        Ok((self.path.clone(), inode))
+    }
+
+    /// What is in it that no run put there; of interest before the first run that uses it. Folders with nothing in them, and empty
+    /// files, by which empty folders are kept, are nobody's loss.
     ///
     /// # Errors
     /// See [`StagingError`].
-    pub fn contents(&self) -> Result<Vec<PathBuf>, StagingError> {
-        let mut entries: Vec<PathBuf> = fs::read_dir(&self.path)
-            .map_err(at(&self.path))?
-            .map(|entry| entry.map(|entry| entry.path()).map_err(at(&self.path)))
-            .collect::<Result<_, _>>()?;
-        entries.sort();
-        Ok(entries)
+    pub fn strangers(&self) -> Result<Vec<OsString>, StagingError> {
+        let mut found = BTreeSet::new();
+        let looked = self.folder.look(&Control::default(), &mut |met, above, names| {
+            if let (Met::File, [first, ..]) = (met, names)
+                && !is_run(first)
+                && !is_empty(above, names.last().unwrap_or(first))
+            {
+                found.insert(first.clone());
+            }
+            Ok(())
+        });
+        looked.map_err(self.failed())?;
+        Ok(found.into_iter().collect())
     }
 
-    /// Deletes everything in it, following no symlink and crossing no mount. The folder stays. Gives the number of
-    /// entries deleted directly in it.
+    /// What clearing would delete: the entries directly in it. Where it `is_new` to the plan, only what runs have left.
     ///
     /// # Errors
     /// See [`StagingError`].
-    pub fn clear(&self, control: &Control) -> Result<usize, StagingError> {
-        let entries = self.contents()?;
-        for entry in &entries {
-            self.remove(entry, control)?;
-        }
-        Ok(entries.len())
+    pub fn contents(&self, is_new: bool) -> Result<Vec<PathBuf>, StagingError> {
+        let names = self.folder.names().map_err(self.failed())?;
+        let going = names.into_iter().filter(|name| !is_new || is_run(name));
+        Ok(going.map(|name| self.shown.join(name)).collect())
     }
 
-    fn remove(&self, path: &Path, control: &Control) -> Result<(), StagingError> {
-        control.check()?;
-        let meta = match fs::symlink_metadata(path) {
-            Ok(meta) => meta,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(cause) => return Err(StagingError::Io { path: path.to_path_buf(), cause }),
-        };
-        if !meta.is_dir() {
-            return fs::remove_file(path).map_err(at(path));
-        }
-        if meta.dev() != self.device {
-            let why = format!("another file system is mounted at `{}`", path.display());
-            return Err(StagingError::Refused { staging: self.path.clone(), why });
-        }
-        for entry in fs::read_dir(path).map_err(at(path))? {
-            self.remove(&entry.map_err(at(path))?.path(), control)?;
-        }
-        fs::remove_dir(path).map_err(at(path))
+    /// Deletes what is in it, following no link and entering no mount. The folder stays. Where it `is_new` to the plan, only what
+    /// runs have left goes. Gives the number of entries deleted directly in it.
+    ///
+    /// # Errors
+    /// See [`StagingError`].
+    pub fn clear(&self, is_new: bool, control: &Control) -> Result<usize, StagingError> {
+        self.folder.empty(&|name| !is_new || is_run(name), control).map_err(self.failed())
     }
 }
 
+/// Whether it is a file, and has nothing in it.
+fn is_empty(above: BorrowedFd<'_>, name: &OsStr) -> bool {
+    statat(above, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size == 0)
+}
+
+fn is_run(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.parse::<RunId>().is_ok())
+}
+
+/// What is said of files that were in a staging before its first run.
+pub fn told_of_strangers(staging: &Path, strangers: &[OsString]) -> String {
+    let listed: Vec<String> =
+        strangers.iter().take(LISTED).map(|name| format!("`{}`", name.to_string_lossy())).collect();
+    let more = strangers.len().saturating_sub(LISTED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!(
+        "the staging `{}` holds {}{more}, which no run of this plan put there",
+        staging.display(),
+        listed.join(", ")
+    )
+}
+
 /// What clearing a staging must not touch.
-fn precious(request: &Request) -> Vec<PathBuf> {
-    let model = &request.model;
+fn precious(around: Surroundings<'_>) -> Vec<PathBuf> {
+    let model = around.model;
     let mut paths = model.files.clone();
     paths.extend(model.secret_files.iter().cloned());
-    paths.push(request.state.clone());
+    paths.push(around.state.to_path_buf());
     paths.extend(model.stores.iter().filter_map(session::folder).map(Path::to_path_buf));
     for source in &model.sources {
         match &source.kind {
             SourceKind::Files(files) => paths.extend(files.paths.iter().map(|path| path.absolute.clone())),
             SourceKind::Sqlite { path } => paths.push(path.clone()),
-            SourceKind::Postgres(postgres) => paths.extend(postgres.data_dir.iter().cloned()),
+            SourceKind::Postgres(postgres) => {
+                paths.extend(
+                    [&postgres.data_dir, &postgres.staging, &postgres.config].into_iter().flatten().cloned(),
+                );
+            }
             SourceKind::Command(_) => {}
         }
     }
@@ -211,8 +334,7 @@ fn precious(request: &Request) -> Vec<PathBuf> {
 }
 
 /// Trees that a staging is in only if the plan says so: sources and stores.
-fn lived_in(request: &Request) -> Vec<PathBuf> {
-    let model = &request.model;
+fn lived_in(model: &Model) -> Vec<PathBuf> {
     let mut trees: Vec<PathBuf> =
         model.stores.iter().filter_map(session::folder).map(Path::to_path_buf).collect();
     for source in &model.sources {
@@ -221,11 +343,6 @@ fn lived_in(request: &Request) -> Vec<PathBuf> {
         }
     }
     trees
-}
-
-fn at(path: &Path) -> impl Fn(io::Error) -> StagingError + use<> {
-    let path = path.to_path_buf();
-    move |cause| StagingError::Io { path: path.clone(), cause }
 }
 
 #[cfg(test)]
@@ -252,7 +369,7 @@ mod tests {
     fn the_contents_go_and_the_folder_stays() {
         let dir = scratch();
         let staging = Staging::open(&dir.path().join("staging"), &[], None).unwrap();
-        assert_eq!(staging.clear(&Control::default()).unwrap(), 1);
+        assert_eq!(staging.clear(false, &Control::default()).unwrap(), 1);
         assert_eq!(fs::read_dir(dir.path().join("staging")).unwrap().count(), 0);
     }
 
@@ -263,7 +380,7 @@ mod tests {
         fs::write(dir.path().join("precious/data"), "x").unwrap();
         symlink(dir.path().join("precious"), dir.path().join("staging/link")).unwrap();
         let staging = Staging::open(&dir.path().join("staging"), &[], None).unwrap();
-        staging.clear(&Control::default()).unwrap();
+        staging.clear(false, &Control::default()).unwrap();
         assert!(dir.path().join("precious/data").exists());
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -30,7 +30,7 @@ use super::report::{Report, Verdict, report};
 use super::request::Request;
 use super::secrets::{SecretError, Secrets};
 use super::session::Session;
-use super::staging::{Staging, StagingError};
+use super::staging::{MOVE_AWAY, Staging, StagingError, told_of_strangers};
 use super::state::{Folders, make_private};
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState};
 use crate::catalog::layout::Layout;
@@ -38,6 +38,7 @@ use crate::catalog::manifest::HostRef;
 use crate::catalog::owner::Owner;
 use crate::catalog::recover::{Reason, RecoverError, RecoveryPlan};
 use crate::control::Control;
+use crate::places::folder;
 use crate::postgres::basebackup::PRIOR;
 use crate::scan::{self, ScanError, Trees};
 use crate::source::sqlite::{self, SqliteError};
@@ -124,7 +125,7 @@ impl Work for Worker {
 impl Worker {
     fn take(&self, step: &Step, control: &Control) -> Result<Performed, Failure> {
         match &step.action {
-            Action::LockHost => self.lock_host(),
+            Action::LockHost => self.lock_host(&step.id),
             Action::LockStore(store) => {
                 let locked = self.lock_store(&step.id, *store, control);
                 if matches!(&locked, Err(failure) if failure.kind == FailureKind::Fatal) {
@@ -154,8 +155,9 @@ impl Worker {
 
     /// The worker of a prepared run.
     pub fn new(prepared: Prepared, observer: Arc<dyn Observer>) -> Worker {
-        let Prepared { request, graph, occasion, run, started, levels, host, plan, layout, note, lock } =
-            prepared;
+        let Prepared {
+            request, graph, occasion, run, started, levels, host, plan, layout, note, lock, ..
+        } = prepared;
         let machine = HostRef { machine: host.machine(), name: super::prepare::host_name() };
         let id = plan.id().unwrap_or_else(crate::catalog::ids::Uuid::random);
         let nonce = crate::catalog::ids::Nonce::random();
@@ -291,9 +293,9 @@ impl Worker {
         }
     }
 
-    fn lock_host(&self) -> Result<(), Failure> {
+    fn lock_host(&self, step: &StepId) -> Result<(), Failure> {
         if let Some(staging) = &self.request.model.staging {
-            Staging::look(staging, &self.request).map_err(Failure::fatal)?;
+            let looked = Staging::look(staging, self.request.around()).map_err(Failure::fatal)?;
             match HostLock::staging(&self.host, &staging.path, &self.note) {
                 Ok(lock) => {
                     *self.staging_lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
@@ -302,6 +304,9 @@ impl Worker {
                     return Err(Failure { message: busy.to_string(), kind: FailureKind::Busy });
                 }
                 Err(error) => return Err(Failure::fatal(error)),
+            }
+            if let Some(staging) = looked {
+                self.take_staging(step, &staging)?;
             }
         }
         for folder in [self.folders.journals(), self.work_folder()] {
@@ -323,6 +328,9 @@ impl Worker {
     }
 
     fn recover(&self, step: &StepId, control: &Control) -> Result<(), Failure> {
+        for text in super::prepare::doubts(&self.request.laid) {
+            self.warn(step, text);
+        }
         for warning in self.levels().warnings(&self.request.model) {
             self.warn(step, warning);
         }
@@ -399,7 +407,10 @@ impl Worker {
             }
         }
         for path in &left.paths {
-            remove_any(path).map_err(|cause| Failure::fatal(format!("`{}`: {cause}", path.display())))?;
+            if let Err(error) = folder::remove_safely(path) {
+                open = true;
+                self.warn(step, format!("what run {} left on this machine stays: {error}", left.run));
+            }
         }
         if !open {
             let record = Record::Recovered { by: self.imprint.run.to_string() };
@@ -412,7 +423,7 @@ impl Worker {
         for entry in fs::read_dir(self.folders.all_work())? {
             let entry = entry?;
             if entry.file_name() != own {
-                remove_any(&entry.path())?;
+                folder::remove(&entry.path())?;
             }
         }
         Ok(())
@@ -425,8 +436,25 @@ impl Worker {
             (error, When::Before) => Failure::fatal(error),
             (error, When::After) => Failure::lasting(error),
         };
-        let staging = Staging::of(declared, &self.request).map_err(failed)?;
-        staging.clear(control).map(drop).map_err(failed)
+        let staging = Staging::of(declared, self.request.around()).map_err(failed)?;
+        let (path, inode) = staging.identity().map_err(failed)?;
+        let is_new = !self.plan().has_staging(&path, inode);
+        staging.clear(is_new, control).map(drop).map_err(failed)
+    }
+
+    /// Before its first run a staging may be full of what somebody needs: that is told of, and stays until it is gone.
+    fn take_staging(&self, step: &StepId, staging: &Staging) -> Result<(), Failure> {
+        let (path, inode) = staging.identity().map_err(Failure::fatal)?;
+        if self.plan().has_staging(&path, inode) {
+            return Ok(());
+        }
+        let strangers = staging.strangers().map_err(Failure::fatal)?;
+        if strangers.is_empty() {
+            return self.plan().remember_staging(&path, inode).map_err(Failure::fatal);
+        }
+        let told = told_of_strangers(staging.shown(), &strangers);
+        self.warn(step, format!("{told}: nothing of it is deleted; {MOVE_AWAY}"));
+        Ok(())
     }
 
     fn enter(&self, step: &StepId, window: usize, control: &Control) -> Result<(), Failure> {
@@ -605,8 +633,8 @@ impl Worker {
         let kept = staging.is_none_or(|staging| staging.clear_before || staging.clear_after);
         let folders = [Some(self.work_folder()), (!kept).then(|| self.staged_folder())];
         for folder in folders.into_iter().flatten() {
-            if let Err(cause) = remove_any(&folder) {
-                trouble.push(format!("`{}`: {cause}", folder.display()));
+            if let Err(error) = folder::remove_safely(&folder) {
+                trouble.push(error.to_string());
             }
         }
         *self.staging_lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -649,19 +677,6 @@ pub(super) fn trees(request: &Request, id: SourceId) -> Option<Trees> {
             Some(Trees { source: source.name.clone(), files: files.clone(), optional: source.optional })
         }
         _ => None,
-    }
-}
-
-/// Removes a file or a folder with what is in it; one that is not there is a success. Follows no symlink.
-fn remove_any(path: &Path) -> io::Result<()> {
-    let removed = match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
     }
 }
 

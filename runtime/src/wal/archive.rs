@@ -17,6 +17,7 @@ use super::name::{Segment, WalName};
 use super::object::{self, Closing, ObjectError};
 use super::rival::Origin;
 use crate::catalog::ids::{hex, random_bytes};
+use crate::places::account::acting_as;
 use crate::store::dir::DirStore;
 use crate::store::{Creation, Name, ReadStore, Store, StoreErrorKind, Upload};
 
@@ -120,12 +121,9 @@ impl Archive {
         if let Some((user, group)) = owner {
             chown(&own, Some(user), Some(group)).map_err(failed(&own))?;
         }
-        // Last: what has it is whole.
-        let _ = store.create(&Name::known(FORMAT_FILE.to_owned()), text.as_bytes())?;
-        if let Some((user, group)) = owner {
-            let file = own.join(FORMAT_FILE);
-            chown(&file, Some(user), Some(group)).map_err(failed(&file))?;
-        }
+        // Last: what has it is whole. By the owner, who could put a link in its place by now.
+        let create = || store.create(&Name::known(FORMAT_FILE.to_owned()), text.as_bytes());
+        let _ = acting_as(owner, create).map_err(failed(&own))??;
         Ok(true)
     }
 

@@ -19,6 +19,7 @@ use super::WalError;
 use super::archive::Archive;
 use super::cluster::ClusterId;
 use super::name::{Segment, WalName};
+use crate::places::folder;
 
 /// The folder of what was fetched ahead, in the data directory.
 pub const AHEAD: &str = ".backplan-wal-ahead";
@@ -187,7 +188,7 @@ fn is_of_this_boot(ahead: &Path) -> bool {
 
 /// Removes what was fetched ahead. It is never needed.
 pub fn forget(ahead: &Path) {
-    let _ = fs::remove_dir_all(ahead);
+    let _ = folder::remove(ahead);
 }
 
 /// Whether more should be fetched ahead of this file: in the middle of a recovery, when few are left and nobody does so.
@@ -223,12 +224,9 @@ pub fn fetch_ahead(
 ) -> Result<(), WalError> {
     let ahead = data.join(AHEAD);
     let at = |cause| WalError::File { path: ahead.clone(), cause };
-    if !is_of_this_boot(&ahead)
-        && let Err(error) = fs::remove_dir_all(&ahead)
-        && error.kind() != io::ErrorKind::NotFound
-    {
+    if !is_of_this_boot(&ahead) {
         // What is left of another boot must not pass for this one's.
-        return Err(at(error));
+        folder::remove(&ahead).map_err(|error| at(error.into()))?;
     }
     DirBuilder::new().recursive(true).mode(0o700).create(&ahead).map_err(at)?;
     let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(ahead.join(LOCK));

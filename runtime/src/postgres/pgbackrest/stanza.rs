@@ -9,6 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{ANOTHER, Tool, process};
+use crate::places::folder;
 use crate::postgres::{DriverError, text};
 
 /// Files of the archive and of the backups that tell what the stanza is of.
@@ -96,12 +97,7 @@ impl Tool<'_> {
     }
 
     fn clear(&self, folder: &Path) -> Result<(), DriverError> {
-        match fs::remove_dir_all(folder) {
-            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-                Err(DriverError::File { path: folder.to_path_buf(), cause })
-            }
-            _ => Ok(()),
-        }
+        self.job.as_account(folder, || Ok(folder::remove(folder)?))
     }
 
     /// Puts a file into the repository as it is.
@@ -124,7 +120,7 @@ impl Tool<'_> {
         if let Some(above) = to.parent() {
             self.job.run(vec!["mkdir".to_owned(), "-p".to_owned(), text(above)])?;
         }
-        let bytes = fs::read(from).map_err(|cause| DriverError::File { path: from.to_path_buf(), cause })?;
+        let bytes = self.job.as_account(from, || fs::read(from))?;
         self.replace(&to, &bytes, 0o640)
     }
 
@@ -133,7 +129,7 @@ impl Tool<'_> {
         // Where files are put whole there are no halves.
         let Some(folder) = folder else { return Ok(()) };
         let path = Path::new(folder).join(name);
-        fs::remove_file(&path).map_err(|cause| DriverError::File { path, cause })
+        self.job.as_account(&path, || fs::remove_file(&path))
     }
 
     /// What a command says, which is not for the log.

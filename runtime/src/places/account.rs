@@ -1,0 +1,117 @@
+//! Accounts of this machine, and doing something with the rights of another one.
+
+use std::fs;
+use std::io;
+
+use rustix::process::{getegid, geteuid, getgroups};
+use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+/// The account with this number.
+pub fn name_of(user: u32) -> Option<String> {
+    named(&fs::read_to_string("/etc/passwd").ok()?, user)
+}
+
+fn named(text: &str, number: u32) -> Option<String> {
+    let is_its = |line: &&str| line.split(':').nth(2).is_some_and(|text| text == number.to_string());
+    text.lines().find(is_its)?.split(':').next().map(str::to_owned)
+}
+
+/// An account as messages call it.
+pub fn called(user: u32) -> String {
+    name_of(user).map_or_else(|| format!("the account {user}"), |name| format!("`{name}`"))
+}
+
+/// A group as messages call it.
+pub fn group_called(group: u32) -> String {
+    let text = fs::read_to_string("/etc/group").unwrap_or_default();
+    named(&text, group).map_or_else(|| group.to_string(), |name| format!("`{name}`"))
+}
+
+/// This account, as `chown` takes it.
+pub fn own_name() -> String {
+    let own = geteuid().as_raw();
+    name_of(own).unwrap_or_else(|| own.to_string())
+}
+
+/// User and group of an account.
+pub fn find(name: &str) -> io::Result<Option<(u32, u32)>> {
+    let text = fs::read_to_string("/etc/passwd")?;
+    let line = text.lines().find(|line| line.split(':').next() == Some(name));
+    let mut fields = line.unwrap_or_default().split(':').skip(2).map_while(|field| field.parse().ok());
+    Ok(fields.next().zip(fields.next()))
+}
+
+/// The accounts in a group, as the files of this machine have it, `None` for one that only a directory service knows. `None`: the
+/// group is in no file.
+pub fn members(group: u32) -> Option<Vec<Option<u32>>> {
+    let groups = fs::read_to_string("/etc/group").ok()?;
+    members_in(&groups, &fs::read_to_string("/etc/passwd").ok()?, group)
+}
+
+fn members_in(groups: &str, accounts: &str, group: u32) -> Option<Vec<Option<u32>>> {
+    let number = group.to_string();
+    let line = groups.lines().find(|line| line.split(':').nth(2) == Some(&number))?;
+    let accounts: Vec<Vec<&str>> = accounts.lines().map(|line| line.split(':').collect()).collect();
+    let user = |fields: &Vec<&str>| fields.get(2).and_then(|text| text.parse().ok());
+    let listed = line.split(':').nth(3).unwrap_or_default().split(',').filter(|name| !name.is_empty());
+    let listed = listed.map(|name| accounts.iter().find(|fields| fields[0] == name).and_then(user));
+    let own = accounts.iter().filter(|fields| fields.get(3) == Some(&number.as_str())).map(user);
+    Some(listed.chain(own).collect())
+}
+
+/// Whether this process is in a group.
+pub fn is_in(group: u32) -> bool {
+    getegid().as_raw() == group
+        || getgroups().is_ok_and(|groups| groups.into_iter().any(|other| other.as_raw() == group))
+}
+
+/// Does something to files with the rights of another account, so that the kernel lets it do no more than that account could: in
+/// a folder of its own it may put anything in the place of anything. `None`, or not as root: with those of this process.
+///
+/// # Errors
+/// Where the rights could not be given up; nothing was done then.
+pub fn acting_as<T: Send>(account: Option<(u32, u32)>, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    let Some((user, group)) = account.filter(|_| geteuid().is_root()) else { return Ok(work()) };
+    // Rights are a thread's own to the kernel: no other thread is touched, and this one ends with its work.
+    std::thread::scope(|scope| {
+        let done = std::thread::Builder::new().name("account".to_owned()).spawn_scoped(scope, move || {
+            let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+            set_thread_groups(&[group])?;
+            set_thread_res_gid(group, group, group)?;
+            set_thread_res_uid(user, user, user)?;
+            Ok(work())
+        })?;
+        done.join().unwrap_or_else(|_| Err(io::Error::other("a defect in this program, told above")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn members_are_those_of_both_files() {
+        let accounts = "root:x:0:0::/:/sh\nalice:x:1000:1000::/:/sh\nbob:x:1001:100::/:/sh\n";
+        let groups = "root:x:0:\nalice:x:1000:\nusers:x:100:alice\nfar:x:200:alice,elsewhere\n";
+        assert_eq!(members_in(groups, accounts, 1000), Some(vec![Some(1000)]));
+        assert_eq!(members_in(groups, accounts, 100), Some(vec![Some(1000), Some(1001)]));
+        assert_eq!(members_in(groups, accounts, 200), Some(vec![Some(1000), None]));
+        assert_eq!(members_in(groups, accounts, 300), None);
+    }
+
+    #[test]
+    fn another_account_can_do_no_more_than_it_may() {
+        if !geteuid().is_root() {
+            assert_eq!(acting_as(Some((65534, 65534)), geteuid).unwrap(), geteuid());
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "x").unwrap();
+        let tried = acting_as(Some((65534, 65534)), || (geteuid().as_raw(), fs::remove_file(&file))).unwrap();
+        assert_eq!(tried.0, 65534);
+        assert_eq!(tried.1.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        assert!(geteuid().is_root() && file.exists());
+    }
+}
