@@ -365,11 +365,11 @@ fn an_entry_that_cannot_be_asked_about_is_not_deleted() {
     scenario.write("site/deep/file", "kept");
     std::thread::sleep(std::time::Duration::from_millis(200));
     // A folder that may be listed and not entered, to an account that is not root.
-    shell(&scenario.path(".."), "chmod 755 .; chmod -R a+rwX .");
-    let as_nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"];
+    crate::run_sources::nobody(&scenario);
     let by = |day: u32| {
         let now = format!("BACKPLAN_NOW={}", night(day));
-        let way: Vec<&str> = ["env", &now].into_iter().chain(as_nobody).collect();
+        let way: Vec<&str> =
+            ["env", &now].into_iter().chain(crate::run_sources::AS_NOBODY.iter().copied()).collect();
         scenario.plan_by(&way, ["run"])
     };
     by(0).status(0);

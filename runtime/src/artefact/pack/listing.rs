@@ -104,7 +104,10 @@ impl Listing {
     }
 
     fn of_file(source: &str, path: &Path, name: &str, first: u64) -> io::Result<Listing> {
-        let seen = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS)?;
+        let failed =
+            |cause: io::Error| io::Error::new(cause.kind(), format!("`{}`: {cause}", path.display()));
+        let seen = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS);
+        let seen = seen.map_err(|cause| failed(cause.into()))?;
         if FileType::from_raw_mode(seen.stx_mode.into()) != FileType::RegularFile {
             return Err(io::Error::other(format!("`{}` is no regular file", path.display())));
         }
