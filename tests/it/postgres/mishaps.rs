@@ -96,7 +96,12 @@ fn a_stanza_whose_making_was_cut_short_is_finished_by_the_next_run() {
         "p.plan",
         apart(&other, stanza, "  staging = \"pg/repository\"\n", "  passphrase = env(\"REPO_PASS\")\n"),
     );
-    run(&scenario).status(1).says("belongs to another cluster");
+    run(&scenario).status(1).says("the server is another cluster");
+    scenario
+        .next_day()
+        .plan(["run", "--new-cluster", "db", "p.plan"])
+        .status(1)
+        .says("belongs to another cluster");
     assert!(!own.join("backup").join(stanza).join("backup.info").exists());
 }
 
@@ -215,7 +220,7 @@ fn a_repository_that_is_gone_spoilt_or_foreign_is_told_before_anything_is_writte
 
     // Gone: its backups are no more, and that is told with each run until they are given up.
     shell(&scenario.path("."), "mv store/.backplan-repo away");
-    live(&scenario).status(3).says("stanza_missing").says("bring the repository back");
+    live(&scenario).status(0).says("stanza_missing").says("bring the repository back");
     scenario
         .plan(["status", "p.plan"])
         .status(3)
