@@ -60,7 +60,10 @@ fn a_product_s_plan_with_postgres_excluded_keeps_its_backups_apart() {
         cluster.fill(500);
         days.push(cluster.rows());
         scenario.write("opt/alation/site_config/site.conf", format!("day {number}\n"));
-        fs::write(scenario.path("data2/tmp/rest"), "of a run that died").unwrap();
+        if number > 1 {
+            // Before its first use it would be somebody else's.
+            fs::write(scenario.path("data2/tmp/rest"), "of a run that died").unwrap();
+        }
         let dry = scenario.next_day().plan(["run", "p.plan", "--dry-run"]);
         dry.status(0);
         scenario.plan(["run", "p.plan"]).status(0);
