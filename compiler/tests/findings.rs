@@ -196,6 +196,6 @@ fn a_stanza_is_one_folder_and_no_option() {
         (".", "."),
         ("a\\nrepo1-path=/", "a\\nrepo1-path=/"),
     ] {
-        assert_eq!(found(bad), [format!("`{shown}` cannot be a stanza")]);
+        assert_eq!(found(bad), [format!("`{shown}` cannot be the name of a stanza")]);
     }
 }

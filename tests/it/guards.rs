@@ -374,7 +374,7 @@ fn an_entry_that_cannot_be_asked_about_is_not_deleted() {
     };
     by(0).status(0);
     for (day, mode) in [(1, "744"), (2, "700")] {
-        shell(&scenario.path("site"), &format!("chmod {mode} deep; echo {mode} > 0"));
+        shell(&scenario.path("site"), &format!("chown root deep; chmod {mode} deep; echo {mode} > 0"));
         by(day).status(3).says("cannot be read; left out");
         assert_eq!(restored(&scenario, &night(day)), ["./0", "./1", "./2", "./3", "./deep/file"], "{mode}");
     }

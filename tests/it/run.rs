@@ -56,6 +56,7 @@ fn a_dry_run_writes_nothing_anywhere() {
     let before = everything(&world);
     scenario.plan(["run", "--dry-run"]).status(0).stdout_has("pack/main").stderr("");
     assert_eq!(everything(&world), before);
+    let scenario = scenario.env("BACKPLAN_NOW", "2042-11-19T02:30:00Z");
     scenario.plan(["run"]).status(0);
     // Another day: names of artefacts hold the second, and none is ever overwritten.
     let scenario = scenario.env("BACKPLAN_NOW", "2042-11-20T02:30:00Z");
@@ -72,8 +73,8 @@ fn a_dry_run_shows_what_the_run_then_does() {
     let scenario = Scenario::new()
         .file("p.plan", plan(&declarations))
         .file("site/a", "a")
-        .file("staging/left", "x")
         .env("BACKPLAN_NOW", "2026-11-20T02:30:00Z");
+    fs::create_dir(scenario.path("staging")).unwrap();
     let effects = |args: &[&str]| {
         let answer = scenario.plan(args).status(0);
         let json: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
@@ -171,13 +172,15 @@ archive main {
 #[test]
 fn a_staging_is_cleared_before_and_after_and_stays() {
     let declarations = format!("staging {{\n  path = \"staging\"\n}}\n\n{SITE}");
-    let scenario = Scenario::new()
-        .file("p.plan", plan(&declarations))
-        .file("site/a", "a")
-        .file("staging/left/over", "from another day");
-    scenario.plan(["run"]).status(0);
+    let scenario = Scenario::new().file("p.plan", plan(&declarations)).file("site/a", "a");
+    fs::create_dir(scenario.path("staging")).unwrap();
+    // What is there before its first use is somebody else's.
+    scenario.next_day().plan(["run"]).status(0);
+    fs::create_dir(scenario.path("staging/left")).unwrap();
+    scenario.write("staging/left/over", "from another day");
+    scenario.next_day().plan(["run"]).status(0);
     assert_eq!(fs::read_dir(scenario.path("staging")).unwrap().count(), 0);
-    assert_eq!(artefacts(&scenario.path("store")).len(), 1);
+    assert_eq!(artefacts(&scenario.path("store")).len(), 2);
 }
 
 #[test]

@@ -133,12 +133,15 @@ pub fn prepare_run(request: Request) -> Result<Prepared, PrepareError> {
     prepare(request, host, started, Some(lock))
 }
 
-/// Keeps for `plan status` that a run could not begin. Not where another one goes on, or the command line asked for what
-/// cannot be: that says nothing of the backups.
+/// Keeps for `plan status` that a run could not begin. Not where another one goes on, or where the plan or the command line
+/// asks for what cannot be: that is said to whoever wrote it.
 pub(super) fn remember_refused(request: &Request, error: &PrepareError) {
     if matches!(
         error,
-        PrepareError::Busy(_) | PrepareError::UnknownSource { .. } | PrepareError::NoCluster(_)
+        PrepareError::Busy(_)
+            | PrepareError::UnknownSource { .. }
+            | PrepareError::NoCluster(_)
+            | PrepareError::Unsupported { .. }
     ) {
         return;
     }

@@ -277,7 +277,13 @@ fn what_the_server_cannot_rest_on_becomes_a_full() {
     cluster.fill(500);
     cluster.query("checkpoint");
     set(&cluster, "summarize_wal", "on");
-    shell(&cluster.data.join("pg_wal/summaries"), "rm -f *");
+    // What is not made yet cannot be taken away.
+    let summaries = cluster.data.join("pg_wal/summaries");
+    crate::scenario::wait_for("a summary", || {
+        std::fs::read_dir(&summaries).is_ok_and(|found| found.count() > 0)
+    });
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    shell(&summaries, "rm -f *");
     let rows = cluster.rows();
     let answer = run(&scenario);
     let whole = answer.status(3).says("is taken whole, as it cannot rest on run 00000002");
