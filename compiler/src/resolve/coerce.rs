@@ -203,7 +203,11 @@ impl Resolver<'_> {
                 if is_stanza(&text) {
                     return Some(Typed::Str(text));
                 }
-                self.bad_value(value, format!("`{text}` cannot be the name of a stanza"), wanted)
+                self.bad_value(
+                    value,
+                    format!("`{}` cannot be the name of a stanza", text.escape_debug()),
+                    wanted,
+                )
             }
             Ty::Zone => self.zone(value, wanted),
             _ => self.wrong_type(value, wanted),
