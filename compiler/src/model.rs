@@ -4,6 +4,9 @@
 //! Guaranteed by resolution: references exist, required attributes are there, values have their types. Not guaranteed:
 //! that the plan makes sense (see [`crate::finding`]).
 
+mod location;
+mod words;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -11,6 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::sources::Place;
 use crate::value::{Secret, Text};
+
+pub use location::Location;
+pub use words::Worded;
+pub(crate) use words::words;
 
 /// A store, by its place in [`Model::stores`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -175,6 +182,13 @@ pub struct Store {
     pub absent: Absent,
     /// Retention for this store alone.
     pub keep: Option<Keep>,
+}
+
+impl Store {
+    /// Where it is.
+    pub fn location(&self) -> Location {
+        Location::from(&self.kind)
+    }
 }
 
 /// What a run does when a store cannot be reached.
@@ -417,17 +431,6 @@ pub enum BackupMode {
     Page,
     /// It asks the extension of this name.
     Ptrack,
-}
-
-impl BackupMode {
-    /// The word of the language.
-    pub fn word(self) -> &'static str {
-        match self {
-            BackupMode::Delta => "delta",
-            BackupMode::Page => "page",
-            BackupMode::Ptrack => "ptrack",
-        }
-    }
 }
 
 impl Separate {

@@ -7,6 +7,9 @@ mod store;
 
 use Presence::{Default, Optional, Required};
 
+use crate::model::{Event, NotifyKind, SourceKind, StoreKind};
+use crate::resolve::Block;
+
 /// A kind of declaration.
 #[derive(Debug)]
 pub struct Kind {
@@ -46,6 +49,20 @@ pub struct Type {
     pub doc: &'static str,
     /// Its own attributes.
     pub attrs: &'static [Attr],
+    /// What of the model it becomes.
+    pub(crate) make: Make,
+}
+
+/// How a declaration of a type becomes a part of the model, from its attributes; `None` where one of them is missing or wrong,
+/// which was told. The word and what it means stand in one table, so that no word can mean what it does not say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Make {
+    /// A store.
+    Store(fn(&mut Block<'_>) -> Option<StoreKind>),
+    /// A source.
+    Source(fn(&mut Block<'_>) -> Option<SourceKind>),
+    /// A notification, and the events that it tells where nothing is said.
+    Notify(fn(&mut Block<'_>) -> Option<NotifyKind>, &'static [Event]),
 }
 
 /// An attribute.

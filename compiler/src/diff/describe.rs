@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::model::{
     Absent, Archive, Command, Compare, Cycle, Due, EnvValue, Files, Keep, Level, Model, Notify, NotifyKind,
     Objective, Postgres, PostgresDriver, Schedule, Separate, Source, SourceId, SourceKind, Staging, Store,
-    StoreId, StoreKind, Verify, Wal, When, Window,
+    StoreId, StoreKind, Verify, Wal, When, Window, Worded,
 };
 use crate::sources::Place;
 use crate::value::{Secret, Text};
@@ -267,10 +267,8 @@ impl Filling {
         self.maybe("bandwidth", store.bandwidth.map(rate));
         self.maybe("immutable", store.immutable.map(span));
         self.flag("append_only", store.append_only);
-        match store.absent {
-            Absent::Warn => {}
-            Absent::Skip => self.one("absent", "skip"),
-            Absent::Fail => self.one("absent", "fail"),
+        if store.absent != Absent::default() {
+            self.one("absent", store.absent.word());
         }
     }
 
@@ -366,21 +364,15 @@ impl Filling {
         self.flag("exclude_caches", files.exclude_caches);
         self.flag("one_file_system", files.one_file_system);
         self.maybe("max_file_size", files.max_file_size.map(size));
-        if files.compare == Compare::Checksum {
-            self.one("compare", "checksum");
+        if files.compare != Compare::default() {
+            self.one("compare", files.compare.word());
         }
         self.path("root", files.root.as_ref());
     }
 
     fn postgres(&mut self, postgres: &Postgres) {
         self.one("type", "postgres");
-        let driver = match postgres.driver {
-            PostgresDriver::Pgbackrest => "pgbackrest",
-            PostgresDriver::Basebackup => "basebackup",
-            PostgresDriver::Probackup => "probackup",
-            PostgresDriver::Dump => "dump",
-        };
-        self.one("driver", driver);
+        self.one("driver", postgres.driver.word());
         self.maybe("host", postgres.host.as_ref());
         self.maybe("port", postgres.port);
         self.maybe("user", postgres.user.as_ref());
@@ -496,7 +488,7 @@ impl Filling {
                 self.words("run", Some(run));
             }
         }
-        self.list("on", notify.on.iter().map(|event| format!("{event:?}").to_lowercase()).collect(), true);
+        self.list("on", notify.on.iter().map(|event| event.word().to_owned()).collect(), true);
     }
 
     fn objective(&mut self, objective: &Objective) {

@@ -82,7 +82,7 @@ impl Diff {
 /// The store of the new plan that a store of the old one is: of the same name, or at the same place under a new one.
 pub fn counterpart<'m>(store: &Store, old: &Model, new: &'m Model) -> Option<&'m Store> {
     let is_known = |name: &str| old.stores.iter().any(|one| one.name == name);
-    let renamed = |other: &&Store| !is_known(&other.name) && reach::location(other) == reach::location(store);
+    let renamed = |other: &&Store| !is_known(&other.name) && other.location() == store.location();
     let named = new.stores.iter().find(|other| other.name == store.name);
     named.or_else(|| new.stores.iter().find(renamed))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Model, SourceId, Store, StoreKind};
+use crate::model::{Model, SourceId};
 
 /// How a store holds a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,28 +27,4 @@ pub fn of(model: &Model, source: SourceId) -> BTreeMap<&str, Held> {
         entry.encrypted &= encrypted;
     }
     held
-}
-
-/// Where a store is, in words: two stores of one location are one store.
-pub fn location(store: &Store) -> String {
-    let prefix = |prefix: &Option<crate::value::Text>| {
-        prefix.as_ref().map_or(String::new(), |prefix| format!("/{prefix}"))
-    };
-    let at = |endpoint: &Option<String>| endpoint.as_ref().map_or(String::new(), |at| format!(" at {at}"));
-    match &store.kind {
-        StoreKind::Dir { path } => path.display().to_string(),
-        StoreKind::S3 { bucket, prefix: below, endpoint, .. } => {
-            format!("s3 {bucket}{}{}", prefix(below), at(endpoint))
-        }
-        StoreKind::Azblob { container, prefix: below, account, endpoint, .. } => {
-            let account = account.as_deref().unwrap_or_default();
-            format!("azblob {account}/{container}{}{}", prefix(below), at(endpoint))
-        }
-        StoreKind::Gcs { bucket, prefix: below, endpoint, .. } => {
-            format!("gcs {bucket}{}{}", prefix(below), at(endpoint))
-        }
-        StoreKind::Sftp { host, port, path, .. } => {
-            format!("sftp {host}{}:{path}", port.map_or(String::new(), |port| format!(":{port}")))
-        }
-    }
 }

@@ -8,7 +8,7 @@ use super::Check;
 use super::patterns::{excludes, exclusion, patterns_of};
 use crate::codes::{self, Code};
 use crate::finding::Finding;
-use crate::model::{Files, Model, Pattern, PostgresDriver, SourceKind, StoreKind};
+use crate::model::{Files, Location, Model, Pattern, PostgresDriver, SourceKind, StoreKind};
 use crate::pattern::Patterns;
 use crate::resolve::Facts;
 use crate::sources::{FileId, Place, SourceSet};
@@ -537,38 +537,19 @@ impl Check<'_> {
     }
 
     fn remote_stores_apart(&mut self) {
-        let mut remote: HashMap<String, Named> = HashMap::new();
+        let mut remote: HashMap<Location, Named> = HashMap::new();
         for store in &self.model.stores {
-            let Some(identity) = identity(&store.kind) else { continue };
+            let location = store.location();
+            if location.folder().is_some() {
+                continue;
+            }
             let named = Named::new(Path::new(""), format!("store `{}`", store.name), store.place);
-            match remote.get(&identity) {
+            match remote.get(&location) {
                 Some(first) => self.findings.push(same_store(&named, first)),
                 None => {
-                    remote.insert(identity, named);
+                    remote.insert(location, named);
                 }
             }
         }
     }
-}
-
-/// What makes a remote store the place it is.
-fn identity(kind: &StoreKind) -> Option<String> {
-    let shown = |prefix: &Option<crate::value::Text>| {
-        prefix.as_ref().map(|text| text.to_string().trim_matches('/').to_owned()).unwrap_or_default()
-    };
-    Some(match kind {
-        StoreKind::Dir { .. } => return None,
-        StoreKind::S3 { bucket, prefix, endpoint, .. } => {
-            format!("s3 {endpoint:?} {bucket} {}", shown(prefix))
-        }
-        StoreKind::Azblob { container, prefix, account, endpoint, .. } => {
-            format!("azblob {endpoint:?} {account:?} {container} {}", shown(prefix))
-        }
-        StoreKind::Gcs { bucket, prefix, endpoint, .. } => {
-            format!("gcs {endpoint:?} {bucket} {}", shown(prefix))
-        }
-        StoreKind::Sftp { host, port, user, path, .. } => {
-            format!("sftp {user:?} {host} {} {}", port.unwrap_or(22), path.trim_end_matches('/'))
-        }
-    })
 }

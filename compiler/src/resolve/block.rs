@@ -11,7 +11,7 @@ use super::coerce::{Typed, Wanted};
 use super::suggest::{did_you_mean, nearest};
 use crate::codes;
 use crate::finding::{Edit, Finding};
-use crate::model::{EnvValue, FilesPath, When};
+use crate::model::{EnvValue, FilesPath, When, Worded};
 use crate::schema::{self, Kind, Presence, Ty, Type};
 use crate::sources::{FileId, Place};
 use crate::value::{Secret, Text};
@@ -239,6 +239,11 @@ impl Block<'_> {
         env: Env -> Vec<(String, EnvValue)>;
         strings: Strings -> Vec<(String, Place)>;
         paths: Paths -> Vec<FilesPath>;
+    }
+
+    /// One of the words of a choice.
+    pub fn choice<T: Worded>(&mut self, name: &str) -> Option<T> {
+        T::of(self.keyword(name)?)
     }
 
     /// A whole number that its bounds in the schema let fit.

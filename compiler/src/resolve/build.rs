@@ -1,9 +1,9 @@
 //! From declarations to the model.
 
 mod archive;
-mod plan;
-mod source;
-mod store;
+pub(crate) mod plan;
+pub(crate) mod source;
+pub(crate) mod store;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

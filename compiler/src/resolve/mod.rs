@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 mod block;
-mod build;
+pub(crate) mod build;
 mod coerce;
 mod declare;
 mod eval;
@@ -31,6 +31,8 @@ use crate::model::Model;
 use crate::sources::{FileId, Inputs, Place, SourceSet};
 
 pub use imports::import_paths;
+
+pub(crate) use block::Block;
 
 use declare::{Declared, Names};
 use scope::{Bindings, Scope};

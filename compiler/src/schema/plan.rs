@@ -1,6 +1,8 @@
 //! What is made of the sources, when, how long it is kept and what was promised.
 
-use super::{Kind, Naming, Ty, Type, def, opt, req};
+use super::{Kind, Make, Naming, Ty, Type, def, opt, req};
+use crate::model::{Event, Worded, words};
+use crate::resolve::build::plan;
 
 const ANY_COUNT: i64 = 1_000_000;
 
@@ -173,7 +175,7 @@ pub(super) const WINDOW: Kind = Kind {
     ..UNNAMED
 };
 
-const EVENTS: &[&str] = &["start", "success", "warning", "failure"];
+const EVENTS: [&str; 4] = words(Event::TABLE);
 
 pub(super) const NOTIFY: Kind = Kind {
     name: "notify",
@@ -185,8 +187,9 @@ pub(super) const NOTIFY: Kind = Kind {
             doc: "An HTTP request with a JSON body.",
             attrs: &[
                 req("url", Ty::Secret, "The address."),
-                def("on", Ty::Keywords(EVENTS), "[warning, failure]", "The events that are told."),
+                def("on", Ty::Keywords(&EVENTS), "[warning, failure]", "The events that are told."),
             ],
+            make: Make::Notify(plan::webhook, &[Event::Warning, Event::Failure]),
         },
         Type {
             name: "healthcheck",
@@ -195,19 +198,24 @@ pub(super) const NOTIFY: Kind = Kind {
                 req("url", Ty::Secret, "The address."),
                 def(
                     "on",
-                    Ty::Keywords(EVENTS),
+                    Ty::Keywords(&EVENTS),
                     "[start, success, warning, failure]",
                     "The events that are told.",
                 ),
             ],
+            make: Make::Notify(
+                plan::healthcheck,
+                &[Event::Start, Event::Success, Event::Warning, Event::Failure],
+            ),
         },
         Type {
             name: "command",
             doc: "A program that is run.",
             attrs: &[
                 req("run", Ty::Args, "The program and its arguments."),
-                def("on", Ty::Keywords(EVENTS), "[warning, failure]", "The events that are told."),
+                def("on", Ty::Keywords(&EVENTS), "[warning, failure]", "The events that are told."),
             ],
+            make: Make::Notify(plan::notified, &[Event::Warning, Event::Failure]),
         },
     ],
     ..UNNAMED

@@ -1,6 +1,9 @@
 //! What must survive.
 
-use super::{Attr, Kind, Naming, Ty, Type, def, opt, req};
+use super::{Attr, Kind, Make, Naming, Ty, Type, def, opt, req};
+use crate::model::{BackupMode, Compare, PostgresDriver, SourceKind, Worded, words};
+use crate::resolve::Block;
+use crate::resolve::build::source;
 
 pub(super) const SOURCE: Kind = Kind {
     name: "source",
@@ -13,11 +16,24 @@ pub(super) const SOURCE: Kind = Kind {
 };
 
 const TYPES: &[Type] = &[
-    Type { name: "files", doc: "Trees of files.", attrs: FILES },
-    Type { name: "postgres", doc: "A PostgreSQL cluster.", attrs: POSTGRES },
-    Type { name: "sqlite", doc: "A live SQLite file, copied through its backup API.", attrs: SQLITE },
-    Type { name: "command", doc: "The standard output of a program, streamed.", attrs: COMMAND },
+    ty("files", "Trees of files.", FILES, source::files),
+    ty("postgres", "A PostgreSQL cluster.", POSTGRES, source::postgres),
+    ty("sqlite", "A live SQLite file, copied through its backup API.", SQLITE, source::sqlite),
+    ty("command", "The standard output of a program, streamed.", COMMAND, source::command),
 ];
+
+const COMPARE: [&str; 2] = words(Compare::TABLE);
+const DRIVERS: [&str; 4] = words(PostgresDriver::TABLE);
+const BACKUP_MODES: [&str; 3] = words(BackupMode::TABLE);
+
+const fn ty(
+    name: &'static str,
+    doc: &'static str,
+    attrs: &'static [Attr],
+    make: fn(&mut Block<'_>) -> Option<SourceKind>,
+) -> Type {
+    Type { name, doc, attrs, make: Make::Source(make) }
+}
 
 const EVERY: &[Attr] = &[
     opt("after", Ty::Refs("source"), "Sources that are read before this one."),
@@ -31,7 +47,7 @@ const FILES: &[Attr] = &[
     def("exclude_caches", Ty::Bool, "false", "Whether folders marked by a `CACHEDIR.TAG` are left out."),
     def("one_file_system", Ty::Bool, "false", "Whether other file systems mounted below are left out."),
     opt("max_file_size", Ty::Size, "Larger files are left out."),
-    def("compare", Ty::Keyword(&["mtime", "checksum"]), "mtime", "How a change of a file is noticed."),
+    def("compare", Ty::Keyword(&COMPARE), "mtime", "How a change of a file is noticed."),
     opt(
         "root",
         Ty::Path,
@@ -40,11 +56,7 @@ const FILES: &[Attr] = &[
 ];
 
 const POSTGRES: &[Attr] = &[
-    req(
-        "driver",
-        Ty::Keyword(&["pgbackrest", "basebackup", "probackup", "dump"]),
-        "The tool that reads the cluster.",
-    ),
+    req("driver", Ty::Keyword(&DRIVERS), "The tool that reads the cluster."),
     opt("host", Ty::Str, "The server's name, or the folder of its socket."),
     opt("port", Ty::Int(1, 65_535), "The server's port."),
     opt("user", Ty::Str, "The role that connects."),
@@ -57,7 +69,7 @@ const POSTGRES: &[Attr] = &[
     opt("run_as", Ty::Account, "The account that the tool runs as."),
     def(
         "backup_mode",
-        Ty::Keyword(&["delta", "page", "ptrack"]),
+        Ty::Keyword(&BACKUP_MODES),
         "delta",
         "How pg_probackup finds what changed: in the files, in the archived log, by the ptrack extension.",
     ),

@@ -1,6 +1,9 @@
 //! Where artefacts go.
 
-use super::{Attr, Kind, Naming, RunParts, Ty, Type, def, opt, req};
+use super::{Attr, Kind, Make, Naming, RunParts, Ty, Type, def, opt, req};
+use crate::model::{Absent, StoreKind, Worded, words};
+use crate::resolve::Block;
+use crate::resolve::build::store;
 
 pub(super) const STORE: Kind = Kind {
     name: "store",
@@ -12,13 +15,24 @@ pub(super) const STORE: Kind = Kind {
     blocks: &["keep"],
 };
 
+const ABSENT: [&str; 3] = words(Absent::TABLE);
+
 const TYPES: &[Type] = &[
-    Type { name: "dir", doc: "A folder of this machine.", attrs: DIR },
-    Type { name: "s3", doc: "A bucket of Amazon S3 or of a server that speaks its protocol.", attrs: S3 },
-    Type { name: "azblob", doc: "A container of Azure Blob Storage.", attrs: AZBLOB },
-    Type { name: "gcs", doc: "A bucket of Google Cloud Storage.", attrs: GCS },
-    Type { name: "sftp", doc: "A folder of an SSH file server.", attrs: SFTP },
+    ty("dir", "A folder of this machine.", DIR, store::dir),
+    ty("s3", "A bucket of Amazon S3 or of a server that speaks its protocol.", S3, store::s3),
+    ty("azblob", "A container of Azure Blob Storage.", AZBLOB, store::azblob),
+    ty("gcs", "A bucket of Google Cloud Storage.", GCS, store::gcs),
+    ty("sftp", "A folder of an SSH file server.", SFTP, store::sftp),
 ];
+
+const fn ty(
+    name: &'static str,
+    doc: &'static str,
+    attrs: &'static [Attr],
+    make: fn(&mut Block<'_>) -> Option<StoreKind>,
+) -> Type {
+    Type { name, doc, attrs, make: Make::Store(make) }
+}
 
 const EVERY: &[Attr] = &[
     def("offsite", Ty::Bool, "false", "Whether it stands elsewhere and counts for `objective.offsite`."),
@@ -27,7 +41,7 @@ const EVERY: &[Attr] = &[
     def("append_only", Ty::Bool, "false", "Whether this host never deletes anything there."),
     def(
         "absent",
-        Ty::Keyword(&["warn", "skip", "fail"]),
+        Ty::Keyword(&ABSENT),
         "warn",
         "What a run does when the store cannot be reached: warn, say nothing, or fail before its first step.",
     ),

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use backplan_compiler::model::Location;
 use jiff::Timestamp;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
@@ -206,7 +207,8 @@ impl PlanState {
     }
 
     /// The id that a store at this location had when a run last used it.
-    pub fn known(&self, store: &str, location: &str) -> Option<Uuid> {
+    pub fn known(&self, store: &str, location: &Location) -> Option<Uuid> {
+        let location = location.to_string();
         let matches = |known: &&KnownStore| known.store == store && known.location == location;
         self.memory.stores.iter().find(matches).map(|known| known.id)
     }
@@ -225,12 +227,13 @@ impl PlanState {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn remember(&mut self, store: &str, location: &str, id: Uuid) -> Result<(), StateError> {
+    pub fn remember(&mut self, store: &str, location: &Location, id: Uuid) -> Result<(), StateError> {
         if self.known(store, location) == Some(id) {
             return Ok(());
         }
+        let location = location.to_string();
         self.memory.stores.retain(|known| known.store != store || known.location != location);
-        self.memory.stores.push(KnownStore { store: store.to_owned(), location: location.to_owned(), id });
+        self.memory.stores.push(KnownStore { store: store.to_owned(), location, id });
         self.save()
     }
 
@@ -386,7 +389,7 @@ mod tests {
 
     use std::path::Path;
 
-    use super::{HostLock, HostLockError, HostState, Note};
+    use super::{HostLock, HostLockError, HostState, Location, Note};
     use crate::catalog::ids::Uuid;
 
     fn note(run: &str) -> Note {
@@ -411,15 +414,16 @@ mod tests {
         let host = HostState::open(scratch.path()).unwrap();
         let mut first = host.plan("p", Path::new("/a/p.plan")).unwrap();
         let id = Uuid::random();
-        first.remember("local", "/backup", id).unwrap();
+        let at = |path: &str| Location::Folder(path.into());
+        first.remember("local", &at("/backup"), id).unwrap();
         first.remember_sequence(7).unwrap();
         first.remember_sequence(3).unwrap();
         let again = host.plan("p", Path::new("/a/p.plan")).unwrap();
-        assert_eq!(again.known("local", "/backup"), Some(id));
-        assert_eq!(again.known("local", "/elsewhere"), None);
+        assert_eq!(again.known("local", &at("/backup")), Some(id));
+        assert_eq!(again.known("local", &at("/elsewhere")), None);
         assert_eq!((again.id(), again.sequence()), (Some(id), 7));
         let other = host.plan("p", Path::new("/b/p.plan")).unwrap();
-        assert_eq!((other.known("local", "/backup"), other.sequence()), (None, 0));
+        assert_eq!((other.known("local", &at("/backup")), other.sequence()), (None, 0));
     }
 
     #[test]

@@ -127,8 +127,7 @@ impl Look<'_> {
         let goes_on = store.absent != Absent::Fail;
         if !path.is_dir() {
             let known = HostState::look(state).and_then(|host| host.plan(&self.model.name, &self.model.file));
-            let location = path.display().to_string();
-            let was_used = known.is_ok_and(|plan| plan.known(&store.name, &location).is_some());
+            let was_used = known.is_ok_and(|plan| plan.known(&store.name, &store.location()).is_some());
             let above = path.parent().unwrap_or(path);
             if was_used || !above.is_dir() {
                 let message = format!("store `{}`: `{}` is not there", store.name, path.display());

@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 
 use backplan_compiler::model::Level;
+use backplan_compiler::model::Worded;
 use serde::Deserialize;
 
 use super::{Abilities, Backup, Driver, DriverError, Job, Labels, names, text, tools};

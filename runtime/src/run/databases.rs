@@ -260,7 +260,7 @@ impl Worker {
         let first = self.request.model.told_in(separate).into_iter().next();
         let known = first
             .map(|id| self.request.model.store(id))
-            .and_then(|store| self.plan().known(&store.name, &session::location(store)));
+            .and_then(|store| self.plan().known(&store.name, &store.location()));
         known.unwrap_or(self.imprint.plan)
     }
 

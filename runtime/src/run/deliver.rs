@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use backplan_compiler::graph::{Action, Step, StepId};
-use backplan_compiler::model::{Absent, ArchiveId, StoreId};
+use backplan_compiler::model::{Absent, ArchiveId, Location, StoreId};
 
 use super::coordinator::{Failure, FailureKind, Performed};
 use super::event::Outcome;
@@ -31,7 +31,7 @@ impl Worker {
         control: &Control,
     ) -> Result<Performed, Failure> {
         let declared = self.request.model.store(id);
-        let location = session::location(declared);
+        let location = declared.location();
         let known = self.plan().known(&declared.name, &location);
         let Some(folder) = session::folder(declared) else {
             return Err(Failure::fatal(format!("store `{}` is not a folder", declared.name)));
@@ -70,7 +70,12 @@ impl Worker {
     }
 
     /// The lease on a store, unless it is one that this very run has locked by another path.
-    fn lease(&self, store: &Arc<dyn Store>, location: &str, control: &Control) -> Result<Lease, Failure> {
+    fn lease(
+        &self,
+        store: &Arc<dyn Store>,
+        location: &Location,
+        control: &Control,
+    ) -> Result<Lease, Failure> {
         let (run, host) = (self.imprint.run, &self.imprint.host);
         let owner = Owner::this_process(host.machine, &host.name, &run);
         let times = LeaseTimes::default();
@@ -138,7 +143,7 @@ impl Worker {
         imprint.finished = self.request.clock.now();
         if let Some(id) = self
             .plan()
-            .known(&self.request.model.store(store).name, &session::location(self.request.model.store(store)))
+            .known(&self.request.model.store(store).name, &self.request.model.store(store).location())
         {
             imprint.plan = id;
         }
@@ -309,11 +314,11 @@ impl Worker {
 }
 
 /// Why a store is not for this run, with its place.
-fn claim_failure(error: &IdentityError, location: &str) -> Failure {
+fn claim_failure(error: &IdentityError, location: &Location) -> Failure {
     let text = error.to_string();
     match error {
         IdentityError::Store(_) => Failure::passing(text),
-        _ if text.contains(location) => Failure::lasting(text),
+        _ if text.contains(&location.to_string()) => Failure::lasting(text),
         _ => Failure::lasting(format!("{text} (its folder is `{location}`)")),
     }
 }

@@ -275,7 +275,7 @@ impl Looking {
         let Some(folder) = session::folder(declared) else {
             return Err(Failure::fatal(format!("store `{}` is not a folder", declared.name)));
         };
-        let known = prepared.plan.known(&declared.name, &session::location(declared));
+        let known = prepared.plan.known(&declared.name, &declared.location());
         let looked = look_at_store(prepared, &declared.name, folder, known);
         let (found, busy) = match looked {
             Ok(looked) => looked,

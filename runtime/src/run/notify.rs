@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backplan_compiler::graph::Occasion;
 use backplan_compiler::lower::{fill, zone};
-use backplan_compiler::model::{Event, NotifyKind};
+use backplan_compiler::model::{Event, NotifyKind, Worded};
 
 use super::prepare::PrepareError;
 use super::process::{self, Program, Tell};
@@ -16,9 +16,8 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// The variables that it is given.
 pub fn environment(request: &Request, event: Event, run: &str, warnings: usize) -> Vec<(String, String)> {
-    let word = serde_json::to_value(event).ok().and_then(|value| value.as_str().map(str::to_owned));
     let variables = [
-        ("BACKPLAN_EVENT", word.unwrap_or_default()),
+        ("BACKPLAN_EVENT", event.word().to_owned()),
         ("BACKPLAN_PLAN", request.model.name.clone()),
         ("BACKPLAN_RUN", run.to_owned()),
         ("BACKPLAN_WARNINGS", warnings.to_string()),

@@ -277,7 +277,7 @@ fn stores(model: &Model, plan: &PlanState) -> Stores {
                 stores.shelves.insert(id, shelf);
             }
             // One that this host has used is away; another will be made.
-            Err(_) if plan.known(&store.name, &session::location(store)).is_none() => {
+            Err(_) if plan.known(&store.name, &store.location()).is_none() => {
                 stores.new.insert(id);
             }
             Err(_) => {}

@@ -335,7 +335,7 @@ impl<'a> Site<'a> {
             file: &model.file,
             machine: self.host.clone(),
             id: self.plan.id().unwrap_or_else(Uuid::random),
-            known: self.plan.known(&declared.name, &session::location(declared)),
+            known: self.plan.known(&declared.name, &declared.location()),
             adopt: false,
         };
         match inspect(store.as_ref(), &self.layout, &claim).map_err(text)? {

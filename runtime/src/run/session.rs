@@ -34,16 +34,6 @@ impl Session {
     }
 }
 
-/// Where a store is, for messages and for what this host remembers of it.
-pub fn location(store: &Declared) -> String {
-    match &store.kind {
-        StoreKind::Dir { path } => path.display().to_string(),
-        StoreKind::S3 { bucket, .. } | StoreKind::Gcs { bucket, .. } => bucket.clone(),
-        StoreKind::Azblob { container, .. } => container.clone(),
-        StoreKind::Sftp { host, path, .. } => format!("{host}:{path}"),
-    }
-}
-
 /// A store as this host may use it.
 pub fn guarded(declared: &Declared, store: Arc<dyn Store>) -> Arc<dyn Store> {
     if declared.append_only { Arc::new(AppendOnly(store)) } else { store }

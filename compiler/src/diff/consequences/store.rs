@@ -3,7 +3,6 @@
 use super::Change;
 use crate::diff::counterpart;
 use crate::diff::describe::span;
-use crate::diff::reach;
 use crate::diff::times::{Reserve, reserve};
 use crate::model::{Absent, Keep, Model, Staging, Store};
 
@@ -16,7 +15,7 @@ impl Change<'_> {
                         "store `{}` ({}) is no longer used: the backups in it stay, and are no longer counted, verified or \
                          deleted",
                         store.name,
-                        reach::location(store)
+                        store.location()
                     );
                     self.danger("store_removed", text);
                 }
@@ -31,7 +30,7 @@ impl Change<'_> {
                 let text = format!(
                     "store `{}` ({}) is new: the first run into it is a full",
                     store.name,
-                    reach::location(store)
+                    store.location()
                 );
                 self.better("store_added", text);
             }
@@ -40,7 +39,7 @@ impl Change<'_> {
 
     fn store(&mut self, old: &Store, new: &Store) {
         let name = &new.name;
-        let (before, after) = (reach::location(old), reach::location(new));
+        let (before, after) = (old.location(), new.location());
         if before != after {
             let text = format!(
                 "store `{name}` is at `{after}` and no longer at `{before}`: unless they are moved with it, the backups \

@@ -6,8 +6,10 @@ use super::super::declare::Declared;
 use super::source_ids;
 use crate::model::{
     Cycle, Due, Event, Keep, Level, Limits, Notify, NotifyKind, Objective, Policy, Retry, Schedule, SourceId,
-    Staging, Verify, When, Window,
+    Staging, Verify, When, Window, Worded,
 };
+use crate::schema::Make;
+use crate::sources::Place;
 
 const LEVELS: [&str; 3] = ["full", "differential", "incremental"];
 const RULES: [&str; 11] = [
@@ -145,12 +147,12 @@ impl<'a> Resolver<'a> {
     }
 
     pub(super) fn notify(&mut self, declared: Declared<'a>, block: &mut Block<'a>) -> Option<Notify> {
-        let ty = declared.ty?.name;
-        let on = block.keywords("on").map(|words| words.into_iter().map(|(word, _)| event(word)).collect());
-        let mut on: Vec<Event> = on.unwrap_or_else(|| match ty {
-            "healthcheck" => vec![Event::Start, Event::Success, Event::Warning, Event::Failure],
-            _ => vec![Event::Warning, Event::Failure],
-        });
+        let Make::Notify(make, default) = declared.ty?.make else { return None };
+        let written = block.keywords("on");
+        let events = |words: Vec<(&'static str, Place)>| {
+            words.into_iter().filter_map(|(word, _)| Event::of(word)).collect()
+        };
+        let mut on: Vec<Event> = written.map_or_else(|| default.to_vec(), events);
         on.sort_unstable();
         on.dedup();
         if on.is_empty() {
@@ -160,12 +162,7 @@ impl<'a> Resolver<'a> {
                 "name an event: `on = [failure]`",
             );
         }
-        let kind = match ty {
-            "webhook" => NotifyKind::Webhook { url: block.secret("url")? },
-            "healthcheck" => NotifyKind::Healthcheck { url: block.secret("url")? },
-            _ => NotifyKind::Command { run: block.texts("run")? },
-        };
-        Some(Notify { name: declared.name().to_owned(), place: block.head, kind, on })
+        Some(Notify { name: declared.name().to_owned(), place: block.head, kind: make(block)?, on })
     }
 
     pub(super) fn objective(&mut self, _: Declared<'a>, block: &mut Block<'a>) -> Option<Objective> {
@@ -211,11 +208,14 @@ impl<'a> Resolver<'a> {
     }
 }
 
-fn event(word: &str) -> Event {
-    match word {
-        "start" => Event::Start,
-        "success" => Event::Success,
-        "warning" => Event::Warning,
-        _ => Event::Failure,
-    }
+pub(crate) fn webhook(block: &mut Block<'_>) -> Option<NotifyKind> {
+    Some(NotifyKind::Webhook { url: block.secret("url")? })
+}
+
+pub(crate) fn healthcheck(block: &mut Block<'_>) -> Option<NotifyKind> {
+    Some(NotifyKind::Healthcheck { url: block.secret("url")? })
+}
+
+pub(crate) fn notified(block: &mut Block<'_>) -> Option<NotifyKind> {
+    Some(NotifyKind::Command { run: block.texts("run")? })
 }

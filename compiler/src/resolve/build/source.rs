@@ -8,10 +8,8 @@ use super::super::declare::Declared;
 use super::source_ids;
 use crate::codes;
 use crate::finding::Finding;
-use crate::model::{
-    BackupMode, Command, Compare, Files, Pattern, Postgres, PostgresDriver, Source, SourceKind,
-};
-use crate::sources::Place;
+use crate::model::{Command, Files, Pattern, Postgres, Source, SourceKind, Worded};
+use crate::schema::Make;
 
 /// Attributes that a driver has no use for.
 const USELESS: &[(&str, &[&str])] = &[
@@ -23,12 +21,11 @@ const USELESS: &[(&str, &[&str])] = &[
 
 impl<'a> Resolver<'a> {
     pub(super) fn source(&mut self, declared: Declared<'a>, block: &mut Block<'a>) -> Option<Source> {
-        let kind = match declared.ty?.name {
-            "files" => files(block).map(SourceKind::Files),
-            "postgres" => self.postgres(block),
-            "sqlite" => block.path("path").map(|path| SourceKind::Sqlite { path }),
-            _ => command(block).map(SourceKind::Command),
-        };
+        let Make::Source(make) = declared.ty?.make else { return None };
+        let kind = make(block);
+        if let Some(SourceKind::Postgres(postgres)) = &kind {
+            self.check_driver(postgres.driver.word(), block);
+        }
         Some(Source {
             name: declared.name().to_owned(),
             place: block.head,
@@ -37,56 +34,6 @@ impl<'a> Resolver<'a> {
             optional: block.bool("optional").unwrap_or(false),
             timeout: block.amount("timeout"),
         })
-    }
-
-    fn postgres(&mut self, block: &mut Block<'a>) -> Option<SourceKind> {
-        let word = block.keyword("driver")?;
-        self.check_driver(word, block);
-        let stanza = block.str("stanza");
-        self.check_stanza(stanza.as_deref(), block.place("stanza"));
-        let driver = match word {
-            "pgbackrest" => PostgresDriver::Pgbackrest,
-            "basebackup" => PostgresDriver::Basebackup,
-            "probackup" => PostgresDriver::Probackup,
-            _ => PostgresDriver::Dump,
-        };
-        Some(SourceKind::Postgres(Box::new(Postgres {
-            driver,
-            host: block.str("host"),
-            port: block.int("port"),
-            user: block.str("user"),
-            password: block.secret("password"),
-            database: block.str("database"),
-            data_dir: block.path("data_dir"),
-            stanza,
-            staging: block.path("staging"),
-            config: block.path("config"),
-            run_as: block.str("run_as"),
-            backup_mode: match block.keyword("backup_mode") {
-                Some("page") => BackupMode::Page,
-                Some("ptrack") => BackupMode::Ptrack,
-                _ => BackupMode::Delta,
-            },
-            jobs: block.int("jobs"),
-        })))
-    }
-
-    /// A stanza is a folder in a repository, and stands behind an option of its tool.
-    fn check_stanza(&mut self, stanza: Option<&str>, place: Place) {
-        let Some(stanza) = stanza else { return };
-        let odd = |c: char| c == '/' || c.is_control();
-        if !stanza.is_empty()
-            && stanza.len() < 256
-            && !stanza.starts_with(['-', '.'])
-            && !stanza.contains(odd)
-        {
-            return;
-        }
-        let message = format!("`{}` cannot be a stanza", stanza.escape_debug());
-        self.findings.push(
-            Finding::new(&codes::BAD_VALUE, place, message)
-                .help("use letters, digits, `-` and `_`, a letter first"),
-        );
     }
 
     fn check_driver(&mut self, driver: &str, block: &Block<'_>) {
@@ -115,7 +62,29 @@ impl<'a> Resolver<'a> {
     }
 }
 
-fn files(block: &mut Block<'_>) -> Option<Files> {
+pub(crate) fn sqlite(block: &mut Block<'_>) -> Option<SourceKind> {
+    Some(SourceKind::Sqlite { path: block.path("path")? })
+}
+
+pub(crate) fn postgres(block: &mut Block<'_>) -> Option<SourceKind> {
+    Some(SourceKind::Postgres(Box::new(Postgres {
+        driver: block.choice("driver")?,
+        host: block.str("host"),
+        port: block.int("port"),
+        user: block.str("user"),
+        password: block.secret("password"),
+        database: block.str("database"),
+        data_dir: block.path("data_dir"),
+        stanza: block.str("stanza"),
+        staging: block.path("staging"),
+        config: block.path("config"),
+        run_as: block.str("run_as"),
+        backup_mode: block.choice("backup_mode").unwrap_or_default(),
+        jobs: block.int("jobs"),
+    })))
+}
+
+pub(crate) fn files(block: &mut Block<'_>) -> Option<SourceKind> {
     let root = block.path("root");
     let mut paths = block.paths("paths")?;
     if let Some(root) = &root {
@@ -124,18 +93,15 @@ fn files(block: &mut Block<'_>) -> Option<Files> {
         }
     }
     let exclude = block.strings("exclude").unwrap_or_default();
-    Some(Files {
+    Some(SourceKind::Files(Files {
         paths,
         exclude: exclude.into_iter().map(|(text, place)| Pattern { place, text }).collect(),
         exclude_caches: block.bool("exclude_caches").unwrap_or(false),
         one_file_system: block.bool("one_file_system").unwrap_or(false),
         max_file_size: block.amount("max_file_size"),
-        compare: match block.keyword("compare") {
-            Some("checksum") => Compare::Checksum,
-            _ => Compare::Mtime,
-        },
+        compare: block.choice("compare").unwrap_or_default(),
         root,
-    })
+    }))
 }
 
 /// The place below `root` that stands for the absolute `path`.
@@ -143,11 +109,11 @@ fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-fn command(block: &mut Block<'_>) -> Option<Command> {
-    Some(Command {
+pub(crate) fn command(block: &mut Block<'_>) -> Option<SourceKind> {
+    Some(SourceKind::Command(Command {
         run: block.texts("run")?,
         as_name: block.str("as")?,
         env: block.env("env").unwrap_or_default(),
         run_as: block.str("run_as"),
-    })
+    }))
 }
