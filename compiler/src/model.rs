@@ -8,7 +8,7 @@ mod location;
 mod words;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -188,6 +188,17 @@ impl Store {
     /// Where it is.
     pub fn location(&self) -> Location {
         Location::from(&self.kind)
+    }
+
+    /// Its folder, if it is one of this machine.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.kind {
+            StoreKind::Dir { path } => Some(path),
+            StoreKind::S3 { .. }
+            | StoreKind::Azblob { .. }
+            | StoreKind::Gcs { .. }
+            | StoreKind::Sftp { .. } => None,
+        }
     }
 }
 

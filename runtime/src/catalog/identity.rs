@@ -2,15 +2,16 @@
 //! written to. Together they tell a new store from the wrong disk.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use backplan_compiler::model::Store as Declared;
 use serde::{Deserialize, Serialize};
 
 use super::details::RawPath;
 use super::ids::Uuid;
 use super::layout::Layout;
 use super::manifest::{FORMAT, HostRef, MIN_READER};
-use crate::store::dir::DirStore;
-use crate::store::{Creation, ReadStore, Store, StoreError, StoreErrorKind};
+use crate::store::{self, Creation, ReadStore, Store, StoreError, StoreErrorKind};
 
 /// Bytes of a `format.yaml` at the most.
 const MAX_BYTES: usize = 64 << 10;
@@ -169,26 +170,30 @@ pub enum IdentityError {
     },
 }
 
-/// Opens a store's folder. It is made only where this host has never seen it, or somebody says `--adopt`.
+/// Opens a store. Its place is made only where this host has never seen it, or somebody says `--adopt`.
 ///
 /// # Errors
 /// [`IdentityError::FolderMissing`] where it was seen and is gone.
-pub fn open_folder(
-    label: &str,
-    path: &Path,
-    known: Option<Uuid>,
-    adopt: bool,
-) -> Result<DirStore, IdentityError> {
-    match DirStore::open(label, path) {
-        Err(error) if error.kind == StoreErrorKind::Unreachable && !path.exists() => {
-            if known.is_some() && !adopt {
-                let (store, folder) = (label.to_owned(), path.display().to_string());
-                return Err(IdentityError::FolderMissing { store, folder });
-            }
-            Ok(DirStore::create(label, path)?)
+pub fn open(declared: &Declared, known: Option<Uuid>, adopt: bool) -> Result<Arc<dyn Store>, IdentityError> {
+    match store::open(declared) {
+        Err(error) if error.kind == StoreErrorKind::Absent => {
+            may_be_made(declared, known, adopt)?;
+            Ok(store::make(declared)?)
         }
         opened => Ok(opened?),
     }
+}
+
+/// Whether a store whose place is not there may be made.
+///
+/// # Errors
+/// [`IdentityError::FolderMissing`] where it was seen and is gone.
+pub fn may_be_made(declared: &Declared, known: Option<Uuid>, adopt: bool) -> Result<(), IdentityError> {
+    if known.is_none() || adopt {
+        return Ok(());
+    }
+    let (store, folder) = (declared.name.clone(), declared.location().to_string());
+    Err(IdentityError::FolderMissing { store, folder })
 }
 
 /// Reads `format.yaml`; `None` if it is not there.

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use backplan_compiler::model::{Model, Store as Declared, StoreKind};
+use backplan_compiler::model::{Model, Store as Declared};
 
 use super::RecallError;
 use super::chain::Chain;
@@ -16,7 +16,7 @@ use crate::catalog::manifest::{ArchiveRecord, FORMAT, Manifest, SourceRecord};
 use crate::catalog::runs::{Catalog, Choice, ChooseError, plans};
 use crate::postgres::basebackup::PRIOR;
 use crate::store::dir::DirStore;
-use crate::store::{Name, ReadStore};
+use crate::store::{self, Name, ReadStore};
 
 /// A store and the runs of one plan in it.
 pub struct Shelf {
@@ -151,7 +151,7 @@ impl Shelf {
             (None, [only]) => only.clone(),
             (None, _) => return Err(RecallError::SeveralPlans { store: label, plans: quoted() }),
         };
-        Shelf::of(Arc::new(store), &plan, path)
+        Shelf::of(Arc::new(store), &plan, Some(path))
     }
 
     /// Opens a store as a plan declares it.
@@ -159,13 +159,10 @@ impl Shelf {
     /// # Errors
     /// When it cannot be read.
     pub fn declared(declared: &Declared, plan: &str) -> Result<Shelf, RecallError> {
-        let StoreKind::Dir { path } = &declared.kind else {
-            return Err(RecallError::NotFolder(declared.name.clone()));
-        };
-        Shelf::of(Arc::new(DirStore::open(&declared.name, path)?), plan, path)
+        Shelf::of(store::open(declared)?, plan, declared.folder())
     }
 
-    fn of(store: Arc<dyn ReadStore>, plan: &str, root: &Path) -> Result<Shelf, RecallError> {
+    fn of(store: Arc<dyn ReadStore>, plan: &str, root: Option<&Path>) -> Result<Shelf, RecallError> {
         let layout = Layout::new(plan)?;
         // A `format.yaml` that is gone or damaged keeps no one from backups that are there; one that says that this program
         // cannot read them does.
@@ -175,7 +172,7 @@ impl Shelf {
             return Err(error.into());
         }
         let catalog = Catalog::load(store.as_ref(), &layout)?;
-        Ok(Shelf { store, layout, catalog, root: Some(root.to_path_buf()) })
+        Ok(Shelf { store, layout, catalog, root: root.map(Path::to_path_buf) })
     }
 
     /// Opens an artefact of a run, held against what the manifest says of it.

@@ -3,16 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use backplan_compiler::model::{Model, SourceId, Store as Declared, StoreKind};
+use backplan_compiler::model::{Model, SourceId, Store as Declared};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::ids::{Nonce, RunId};
 use crate::catalog::layout::Layout;
 use crate::recall::shelf::Shelves;
-use crate::run::guarded;
-use crate::store::dir::DirStore;
-use crate::store::{Name, ReadStore, Store, StoreError};
+use crate::store::{self, Name, ReadStore, Store, StoreError};
 
 /// Of these files.
 pub const FORMAT: u32 = 1;
@@ -162,14 +160,12 @@ pub fn keep(model: &Model, record: &Rehearsal) -> Vec<String> {
 }
 
 fn keep_in(declared: &Declared, plan: &str, record: &Rehearsal) -> Result<(), String> {
-    let StoreKind::Dir { path } = &declared.kind else { return Ok(()) };
     let layout = Layout::new(plan).map_err(|error| error.to_string())?;
-    let store = DirStore::open(&declared.name, path).map_err(|error| error.to_string())?;
+    let store = store::open(declared).map_err(|error| error.to_string())?;
     // Where no run ever was, no record is of use; and a wrong disk must not look like a store.
     if store.size(&layout.format()).map_err(|error| error.to_string())?.is_none() {
         return Ok(());
     }
-    let store = guarded(declared, std::sync::Arc::new(store));
     write(store.as_ref(), &layout, record).map_err(|error| error.to_string())?;
     if declared.append_only || declared.immutable.is_some() {
         return Ok(());
@@ -226,6 +222,7 @@ pub fn overdue(every: u64, last: &Rehearsal, now: Timestamp) -> Option<Timestamp
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::store::dir::DirStore;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()

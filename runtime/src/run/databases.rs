@@ -18,7 +18,6 @@ use super::facts::SourceFact;
 use super::journal::Record;
 use super::levels::{Grounds, Levels, SeparateNext};
 use super::prepare::host_name;
-use super::session;
 use super::state::make_private;
 use super::worker::{Worker, no_secret};
 use crate::artefact::{Feed, View};
@@ -198,7 +197,7 @@ impl Worker {
             });
         }
         let is_ours = is_open(store);
-        let root = session::folder(declared).filter(|_| is_ours).ok_or_else(|| {
+        let root = declared.folder().filter(|_| is_ours).ok_or_else(|| {
             Failure::lasting(format!(
                 "store `{}`, which its repository is in, has dropped out",
                 declared.name

@@ -12,7 +12,6 @@ use super::event::Outcome;
 use super::facts::{self, ArchiveFact, SourceFact};
 use super::mark::mark;
 use super::prepare::highest_in;
-use super::session;
 use super::worker::Worker;
 use crate::catalog::commit::{CommitError, Transaction};
 use crate::catalog::identity::{self, Claim, IdentityError};
@@ -21,7 +20,7 @@ use crate::catalog::owner::Owner;
 use crate::catalog::recover::Intent;
 use crate::control::Control;
 use crate::scan::Doubts;
-use crate::store::{Store, StoreErrorKind};
+use crate::store::Store;
 
 impl Worker {
     pub(super) fn lock_store(
@@ -33,14 +32,10 @@ impl Worker {
         let declared = self.request.model.store(id);
         let location = declared.location();
         let known = self.plan().known(&declared.name, &location);
-        let Some(folder) = session::folder(declared) else {
-            return Err(Failure::fatal(format!("store `{}` is not a folder", declared.name)));
+        let store = match identity::open(declared, known, self.request.adopt) {
+            Ok(store) => store,
+            Err(error) => return self.absent(step, id, &error),
         };
-        let store: Arc<dyn Store> =
-            match identity::open_folder(&declared.name, folder, known, self.request.adopt) {
-                Ok(store) => session::guarded(declared, Arc::new(store)),
-                Err(error) => return self.absent(step, id, &error),
-            };
         let claim = Claim {
             file: &self.request.model.file,
             machine: self.imprint.host.clone(),
@@ -106,7 +101,7 @@ impl Worker {
     fn absent(&self, step: &StepId, id: StoreId, error: &IdentityError) -> Result<Performed, Failure> {
         let declared = self.request.model.store(id);
         let unreachable = matches!(error, IdentityError::FolderMissing { .. })
-            || matches!(error, IdentityError::Store(error) if error.kind == StoreErrorKind::Unreachable);
+            || matches!(error, IdentityError::Store(error) if error.kind.is_away());
         match declared.absent {
             _ if !unreachable => Err(Failure::lasting(error)),
             Absent::Fail => Err(Failure::fatal(error)),

@@ -26,20 +26,19 @@ use super::prepare::{PrepareError, Prepared, prepare_forecast};
 use super::prune::{self, Measure};
 use super::report::{Report, StepReport, Verdict, failures, report};
 use super::request::Request;
-use super::session;
 use super::staging::{MOVE_AWAY, Staging, StagingError, told_of_strangers};
 use super::state::Folders;
 use super::wal;
 use super::worker::trees;
 use crate::catalog::identity::IdentityError;
 use crate::catalog::ids::RunId;
+use crate::catalog::layout::artefact_name;
 use crate::catalog::prune::PrunePlan;
 use crate::catalog::recover::RecoveryPlan;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::scan::{self, ScanError};
-use crate::store::StoreErrorKind;
-use crate::store::dir::DirStore;
+use crate::store::{self, StoreErrorKind};
 use standing::look_at_store;
 
 /// What a run would do now.
@@ -272,16 +271,14 @@ impl Looking {
     fn store(&mut self, id: StoreId, shown: &mut Sight) -> Result<Performed, Failure> {
         let prepared = &self.prepared;
         let declared = prepared.request.model.store(id);
-        let Some(folder) = session::folder(declared) else {
-            return Err(Failure::fatal(format!("store `{}` is not a folder", declared.name)));
-        };
         let known = prepared.plan.known(&declared.name, &declared.location());
-        let looked = look_at_store(prepared, &declared.name, folder, known);
+        let looked = look_at_store(prepared, declared, known);
         let (found, busy) = match looked {
             Ok(looked) => looked,
             Err(error) => return self.absent(id, &error),
         };
-        if let Ok(meta) = std::fs::metadata(folder)
+        if let Some(folder) = declared.folder()
+            && let Ok(meta) = std::fs::metadata(folder)
             && !self.folders.insert((meta.dev(), meta.ino()))
         {
             return Err(Failure::lasting(format!(
@@ -301,7 +298,7 @@ impl Looking {
     /// What a store that cannot be used would mean for the run.
     fn absent(&mut self, id: StoreId, error: &IdentityError) -> Result<Performed, Failure> {
         let unreachable = matches!(error, IdentityError::FolderMissing { .. })
-            || matches!(error, IdentityError::Store(error) if error.kind == StoreErrorKind::Unreachable);
+            || matches!(error, IdentityError::Store(error) if error.kind.is_away());
         match self.model().store(id).absent {
             _ if !unreachable => Err(Failure::lasting(error)),
             Absent::Fail => Err(Failure::fatal(error)),
@@ -340,9 +337,11 @@ impl Looking {
 
     fn recover_store(&mut self, id: StoreId, shown: &mut Sight) -> Result<(), String> {
         let declared = self.prepared.request.model.store(id);
-        let Some(folder) = session::folder(declared).filter(|folder| folder.exists()) else { return Ok(()) };
-        let store = DirStore::open(&declared.name, folder).map_err(|error| error.to_string())?;
-        let plan = RecoveryPlan::make(&store, &self.prepared.layout, None, &mark);
+        let store = match store::open(declared) {
+            Err(error) if error.kind == StoreErrorKind::Absent => return Ok(()),
+            store => store.map_err(|error| error.to_string())?,
+        };
+        let plan = RecoveryPlan::make(store.as_ref(), &self.prepared.layout, None, &mark);
         let plan = plan.map_err(|error| error.to_string())?;
         let plan = if declared.append_only { plan.append_only() } else { plan };
         let left = plan.left.iter().map(|left| format!("store `{}`: {left}", declared.name));
@@ -497,7 +496,9 @@ impl Looking {
     /// What keeps a store from taking an artefact of this name.
     fn in_the_way(&self, store: StoreId, name: &str) -> Option<String> {
         let declared = self.model().store(store);
-        let is_taken = session::folder(declared)?.join(name).symlink_metadata().is_ok();
+        // What is there and no object has the name as well; a store that does not say has failed before.
+        let size = store::open(declared).ok()?.size(&artefact_name(name).ok()?);
+        let is_taken = size.map_or_else(|error| error.kind == StoreErrorKind::Foreign, |size| size.is_some());
         is_taken.then(|| {
             format!(
                 "store `{}`: `{name}` is there already, and nothing is ever overwritten: the archive needs another name",
@@ -555,8 +556,8 @@ impl Looking {
         let (mut gone, mut kept) = (BTreeSet::new(), BTreeSet::new());
         for id in model.told_in(separate) {
             let declared = model.store(id);
-            let opened = session::folder(declared).and_then(|path| DirStore::open(&declared.name, path).ok());
-            let catalog = opened.and_then(|store| Catalog::load(&store, &self.prepared.layout).ok());
+            let opened = store::open(declared).ok();
+            let catalog = opened.and_then(|store| Catalog::load(store.as_ref(), &self.prepared.layout).ok());
             let foreseen = self.foresee(id).ok();
             // Nothing is expired where one of them does not tell.
             let (Some(catalog), Some((plan, _))) = (catalog, foreseen) else { return };

@@ -13,7 +13,6 @@ use jiff::Timestamp;
 
 use super::cache::{Cache, Kept};
 use super::request::Request;
-use super::session;
 use crate::artefact::{BaseIndex, CopyBase, Entry, ReadError, View};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{ArchiveRecord, Content, Manifest};
@@ -455,7 +454,7 @@ fn copies(model: &Model, archive: &Archive, targets: &[&Shelf], cache: &Cache) -
     let is_whole = record.holder == run && record.contents.iter().all(|content| content.rests_on.is_empty());
     let artefact = Arc::new(is_whole.then(|| shelf.artefact(record).ok())??);
     let folder =
-        model.stores.iter().find(|store| store.name == shelf.store.label()).and_then(session::folder);
+        model.stores.iter().find(|store| store.name == shelf.store.label()).and_then(|store| store.folder());
     let file = folder
         .and_then(|folder| crate::regular::open(&folder.join(record.artefact.as_str())).ok())
         .map(Arc::new);

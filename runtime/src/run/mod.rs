@@ -95,5 +95,4 @@ pub async fn run(
     Ok(worker.finish(&run, &graph, &execution))
 }
 
-pub(crate) use session::guarded;
 pub(crate) use state::make_private;

@@ -17,7 +17,6 @@ use super::cache::Cache;
 use super::history;
 use super::levels::{Levels, Stores, levels};
 use super::request::{Request, unsupported};
-use super::session;
 use super::staging::Staging;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState, StateError};
 use crate::catalog::ids::RunId;
@@ -25,8 +24,7 @@ use crate::catalog::layout::{Layout, artefact_name};
 use crate::places::world;
 use crate::postgres::pgbackrest::settings;
 use crate::recall::shelf::Shelf;
-use crate::store::dir::DirStore;
-use crate::store::{ReadStore, StoreError};
+use crate::store::{self, ReadStore, StoreError};
 
 /// Bytes of a first line that `read` takes at the most.
 const LINE: u64 = 4096;
@@ -308,11 +306,10 @@ fn run_id(last: u32, started: Timestamp) -> Result<RunId, PrepareError> {
 /// The highest sequence that any reachable store, or this host, has seen.
 fn highest_sequence(model: &Model, layout: &Layout, remembered: u32) -> u32 {
     let mut highest = remembered;
-    for store in &model.stores {
-        let Some(folder) = session::folder(store) else { continue };
+    for declared in &model.stores {
         // What keeps a store from being read is for its own step to say: the others are no worse for it. Should it be
         // readable by then, its step looks at the sequence again.
-        let seen = DirStore::open(&store.name, folder).and_then(|opened| highest_in(&opened, layout));
+        let seen = store::open(declared).and_then(|opened| highest_in(opened.as_ref(), layout));
         highest = highest.max(seen.unwrap_or(0));
     }
     highest

@@ -14,7 +14,6 @@ use super::coordinator::Failure;
 use super::history;
 use super::mark::mark;
 use super::prepare::{PrepareError, Prepared, host_name};
-use super::session;
 use super::worker::Worker;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState};
 use crate::catalog::identity::{Claim, Standing, inspect};
@@ -29,8 +28,7 @@ use crate::catalog::prune::{Current, Ground, Occasion, PrunePlan, fact};
 use crate::catalog::recover::RecoveryPlan;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
-use crate::store::Store;
-use crate::store::dir::DirStore;
+use crate::store::{self, Store, StoreErrorKind};
 
 impl Worker {
     /// Deletes from a store what retention gives up, now that this run is in it.
@@ -117,17 +115,21 @@ pub(super) fn foresee(
 ) -> Result<(PrunePlan, Vec<String>), String> {
     let model = &prepared.request.model;
     let declared = model.store(id);
-    let Some(folder) = session::folder(declared).filter(|folder| folder.exists()) else {
-        let plan = PrunePlan::make(&Catalog::default(), &occasion(model, id, prepared.started, None, None));
-        return Ok((plan, Vec::new()));
+    let store = match store::open(declared) {
+        Err(error) if error.kind == StoreErrorKind::Absent => {
+            let plan =
+                PrunePlan::make(&Catalog::default(), &occasion(model, id, prepared.started, None, None));
+            return Ok((plan, Vec::new()));
+        }
+        store => store.map_err(text)?,
     };
-    let store = DirStore::open(&declared.name, folder).map_err(|error| error.to_string())?;
-    let mut catalog = Catalog::load(&store, &prepared.layout).map_err(|error| error.to_string())?;
+    let mut catalog = Catalog::load(store.as_ref(), &prepared.layout).map_err(|error| error.to_string())?;
     let current = coming(prepared, id, measured, comes);
     let remembered = history::newest(&prepared.plan, None);
     let plan = PrunePlan::make(&catalog, &occasion(model, id, prepared.started, Some(current), remembered));
-    let names =
-        plan.preview(&store, &prepared.layout, &mut catalog, &mark).map_err(|error| error.to_string())?;
+    let names = plan
+        .preview(store.as_ref(), &prepared.layout, &mut catalog, &mark)
+        .map_err(|error| error.to_string())?;
     let names = names.into_iter().map(|name| format!("{}:{name}", declared.name)).collect();
     Ok((plan, names))
 }
@@ -323,14 +325,7 @@ impl<'a> Site<'a> {
     fn open(&self, id: StoreId) -> Result<Arc<dyn Store>, String> {
         let model = &self.request.model;
         let declared = model.store(id);
-        let Some(folder) = session::folder(declared) else {
-            return Err(format!(
-                "store `{}` is not a folder, and this version prunes folders only",
-                declared.name
-            ));
-        };
-        let store =
-            session::guarded(declared, Arc::new(DirStore::open(&declared.name, folder).map_err(text)?));
+        let store = store::open(declared).map_err(text)?;
         let claim = Claim {
             file: &model.file,
             machine: self.host.clone(),

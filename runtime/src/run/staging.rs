@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use backplan_compiler::model::{Model, SourceKind, Staging as Declared};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, statat};
 
-use super::session;
 use crate::catalog::ids::RunId;
 use crate::control::{Control, Stopped};
 use crate::places::folder::{Folder, FolderError, Met, id};
@@ -317,7 +316,7 @@ fn precious(around: Surroundings<'_>) -> Vec<PathBuf> {
     let mut paths = model.files.clone();
     paths.extend(model.secret_files.iter().cloned());
     paths.push(around.state.to_path_buf());
-    paths.extend(model.stores.iter().filter_map(session::folder).map(Path::to_path_buf));
+    paths.extend(model.stores.iter().filter_map(|store| store.folder()).map(Path::to_path_buf));
     for source in &model.sources {
         match &source.kind {
             SourceKind::Files(files) => paths.extend(files.paths.iter().map(|path| path.absolute.clone())),
@@ -336,7 +335,7 @@ fn precious(around: Surroundings<'_>) -> Vec<PathBuf> {
 /// Trees that a staging is in only if the plan says so: sources and stores.
 fn lived_in(model: &Model) -> Vec<PathBuf> {
     let mut trees: Vec<PathBuf> =
-        model.stores.iter().filter_map(session::folder).map(Path::to_path_buf).collect();
+        model.stores.iter().filter_map(|store| store.folder()).map(Path::to_path_buf).collect();
     for source in &model.sources {
         if let SourceKind::Files(files) = &source.kind {
             trees.extend(files.paths.iter().map(|path| path.absolute.clone()));

@@ -7,15 +7,13 @@ use backplan_compiler::model::{Model, SourceId, SourceKind, StoreId};
 use jiff::Timestamp;
 
 use super::coordinator::Failure;
-use super::session;
 use super::worker::Worker;
 use crate::catalog::ids::RunId;
 use crate::catalog::layout::Layout;
 use crate::catalog::prune::refusals;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
-use crate::store::ReadStore;
-use crate::store::dir::DirStore;
+use crate::store::{self, ReadStore};
 use crate::wal::archive::Archive;
 use crate::wal::expiry::{Base, Expired, expired};
 use crate::wal::name::WalName;
@@ -34,7 +32,8 @@ impl Worker {
         let model = &self.request.model;
         let source = model.source(model.wals[at].source);
         let declared = model.store(store);
-        let folder = session::folder(declared)
+        let folder = declared
+            .folder()
             .ok_or_else(|| Failure::lasting(format!("store `{}` is not a folder", declared.name)))?;
         let is_ours = self.sessions.get(&store).is_some_and(|session| session.held().store.is_some());
         let done = if is_ours {
@@ -181,7 +180,7 @@ fn bases_of(catalog: &Catalog, name: &str, bases: &mut BTreeMap<RunId, Base>) ->
 
 fn opened(model: &Model, at: usize, store: StoreId) -> Result<Archive, WalError> {
     let (declared, source) = (model.store(store), model.source(model.wals[at].source));
-    let folder = session::folder(declared).unwrap_or(std::path::Path::new(""));
+    let folder = declared.folder().unwrap_or(std::path::Path::new(""));
     Archive::open(&declared.name, folder, &model.name, &source.name)
 }
 
@@ -217,7 +216,7 @@ pub(super) fn look(
     store: StoreId,
 ) -> (Option<String>, Option<String>) {
     let (declared, source) = (model.store(store), model.source(model.wals[at].source));
-    let Some(folder) = session::folder(declared) else { return (None, None) };
+    let Some(folder) = declared.folder() else { return (None, None) };
     let is_ours = graph.iter().any(|step| step.action == Action::LockStore(store));
     let own = wal::archive::folder(folder, &model.name, &source.name);
     match Archive::open(&declared.name, folder, &model.name, &source.name) {
@@ -267,11 +266,9 @@ pub(super) fn foresee(
     let mut bases = BTreeMap::new();
     for holder in holders(model, source) {
         let declared = model.store(holder);
-        let folder =
-            session::folder(declared).ok_or_else(|| format!("store `{}` is not a folder", declared.name))?;
-        let opened = DirStore::open(&declared.name, folder).map_err(|error| error.to_string())?;
+        let opened = store::open(declared).map_err(|error| error.to_string())?;
         let mut here = BTreeMap::new();
-        let catalog = Catalog::load(&opened, layout).map_err(|error| error.to_string())?;
+        let catalog = Catalog::load(opened.as_ref(), layout).map_err(|error| error.to_string())?;
         bases_of(&catalog, &model.source(source).name, &mut here)?;
         bases.extend(here.into_iter().filter(|(run, _)| kept(holder, *run)));
     }

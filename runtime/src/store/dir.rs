@@ -58,7 +58,7 @@ impl DirStore {
     /// Opens a store's folder.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Unreachable`] when the folder is not there.
+    /// [`StoreErrorKind::Absent`] when the folder is not there.
     pub fn open(label: &str, path: &Path) -> Result<DirStore, StoreError> {
         let fs = HostFolder::open(path).map_err(|cause| opening(label, path, cause))?;
         Ok(FolderStore::over(label, path, fs))
@@ -69,7 +69,7 @@ impl DirStore {
     /// for the identity to decide: a missing folder can mean that a disk is not mounted.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Unreachable`] when the folder above is not there.
+    /// [`StoreErrorKind::Absent`] when the folder above is not there.
     pub fn create(label: &str, path: &Path) -> Result<DirStore, StoreError> {
         use std::os::unix::fs::DirBuilderExt;
         match std::fs::DirBuilder::new().mode(0o751).create(path) {
@@ -88,7 +88,7 @@ impl DirStore {
 
 fn opening(label: &str, path: &Path, cause: io::Error) -> StoreError {
     let kind = match kind_of(&cause) {
-        StoreErrorKind::NotFound => StoreErrorKind::Unreachable,
+        StoreErrorKind::NotFound => StoreErrorKind::Absent,
         kind => kind,
     };
     StoreError { store: label.to_owned(), doing: format!("open `{}`", path.display()), kind, cause }

@@ -8,6 +8,7 @@ pub mod append_only;
 #[cfg(test)]
 mod conformance;
 pub mod dir;
+mod door;
 pub mod fs;
 pub mod simulated;
 #[cfg(test)]
@@ -19,6 +20,8 @@ use std::io;
 use std::path::Path;
 
 use crate::control::Control;
+
+pub use door::{make, open, would_make};
 
 /// An object's name below the store's root: components joined by `/`, none of them empty, `.` or `..`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,7 +97,9 @@ pub struct StoreError {
 pub enum StoreErrorKind {
     /// The object is not there.
     NotFound,
-    /// The store itself is not there or does not answer.
+    /// The place that it is to be in is not there.
+    Absent,
+    /// The store itself does not answer.
     Unreachable,
     /// Not allowed.
     Denied,
@@ -109,6 +114,11 @@ pub enum StoreErrorKind {
 }
 
 impl StoreErrorKind {
+    /// Whether the store as a whole cannot be had now: what a plan says of one that is absent holds then.
+    pub fn is_away(self) -> bool {
+        matches!(self, StoreErrorKind::Absent | StoreErrorKind::Unreachable)
+    }
+
     /// What a person can do about it, to stand behind the cause; empty where nobody knows.
     fn mend(self) -> &'static str {
         match self {
@@ -116,7 +126,9 @@ impl StoreErrorKind {
             StoreErrorKind::Denied => {
                 "; see that it is not mounted read-only, and that the account that runs this may do so"
             }
-            StoreErrorKind::Unreachable => "; mount it, or make the folder that it is to be in",
+            StoreErrorKind::Absent | StoreErrorKind::Unreachable => {
+                "; mount it, or make the folder that it is to be in"
+            }
             StoreErrorKind::NotFound
             | StoreErrorKind::Foreign
             | StoreErrorKind::Stopped

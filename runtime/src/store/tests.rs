@@ -48,17 +48,17 @@ fn a_file_system_that_cannot_rename_without_replacing_conforms() {
 }
 
 #[test]
-fn a_missing_folder_is_unreachable_and_only_its_last_component_is_made() {
+fn a_missing_folder_is_absent_and_only_its_last_component_is_made() {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("a/b");
     let error = DirStore::open("local", &path).unwrap_err();
-    assert_eq!(error.kind, StoreErrorKind::Unreachable);
+    assert_eq!(error.kind, StoreErrorKind::Absent);
     let text = error.to_string();
     assert!(
         text.starts_with("store `local`: open `") && text.contains("No such file or directory"),
         "{text}"
     );
-    assert_eq!(DirStore::create("local", &path).unwrap_err().kind, StoreErrorKind::Unreachable);
+    assert_eq!(DirStore::create("local", &path).unwrap_err().kind, StoreErrorKind::Absent);
     std::fs::create_dir(scratch.path().join("a")).unwrap();
     DirStore::create("local", &path).unwrap();
     DirStore::create("local", &path).unwrap();

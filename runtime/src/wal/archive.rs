@@ -71,7 +71,7 @@ impl Archive {
             folder: folder.clone(),
         };
         let store = match DirStore::open(label, &folder) {
-            Err(error) if error.kind == StoreErrorKind::Unreachable => return Err(absent()),
+            Err(error) if error.kind.is_away() => return Err(absent()),
             store => store?,
         };
         let bytes = match store.read(&Name::known(FORMAT_FILE.to_owned())) {

@@ -4,11 +4,29 @@
 
 use std::path::Path;
 
+use backplan_compiler::model::{Absent, Store as Declared, StoreKind};
+use backplan_compiler::sources::{FileId, Place};
+
 use super::stage::{Job, claim, layout, machine, plan_id, run, store};
-use crate::catalog::identity::{self, Claim, IdentityError, Standing, inspect, open_folder};
+use crate::catalog::identity::{self, Claim, IdentityError, Standing, inspect};
 use crate::catalog::ids::Uuid;
 use crate::catalog::manifest::HostRef;
+use crate::store::StoreErrorKind;
 use crate::store::simulated::SimulatedFolder;
+
+fn declared(path: &Path) -> Declared {
+    Declared {
+        name: "local".to_owned(),
+        place: Place { file: FileId(0), span: Default::default() },
+        kind: StoreKind::Dir { path: path.to_path_buf() },
+        offsite: false,
+        bandwidth: None,
+        immutable: None,
+        append_only: false,
+        absent: Absent::Warn,
+        keep: None,
+    }
+}
 
 fn claimed() -> SimulatedFolder {
     let folder = SimulatedFolder::default();
@@ -88,12 +106,13 @@ fn damage_and_newer_formats_are_told_apart() {
 fn a_missing_folder_is_made_only_where_it_was_never_seen() {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("backups");
-    let error = open_folder("local", &path, Some(plan_id()), false).unwrap_err();
+    let error = identity::open(&declared(&path), Some(plan_id()), false).unwrap_err();
     assert!(matches!(error, IdentityError::FolderMissing { .. }), "{error}");
     assert!(!path.exists());
-    open_folder("local", &path, None, false).unwrap();
+    let _ = identity::open(&declared(&path), None, false).unwrap();
     std::fs::remove_dir(&path).unwrap();
-    open_folder("local", &path, Some(plan_id()), true).unwrap();
-    assert!(matches!(open_folder("local", &path.join("a/b"), None, false), Err(IdentityError::Store(_))));
+    let _ = identity::open(&declared(&path), Some(plan_id()), true).unwrap();
+    let orphan = identity::open(&declared(&path.join("a/b")), None, false);
+    assert!(matches!(orphan, Err(IdentityError::Store(error)) if error.kind == StoreErrorKind::Absent));
     assert_eq!(machine().name, "here");
 }

@@ -1,15 +1,14 @@
 //! How a store stands before a run, without a change to it.
 
-use std::path::Path;
+use backplan_compiler::model::Store as Declared;
 
-use crate::catalog::identity::{Claim, IdentityError, Standing, inspect};
+use crate::catalog::identity::{Claim, IdentityError, Standing, inspect, may_be_made};
 use crate::catalog::ids::Uuid;
 use crate::catalog::lock;
 use crate::catalog::manifest::HostRef;
 use crate::catalog::owner::Owner;
 use crate::run::prepare::{Prepared, host_name};
-use crate::store::dir::DirStore;
-use crate::store::{ReadStore, StoreError, StoreErrorKind};
+use crate::store::{self, ReadStore, StoreError, StoreErrorKind};
 
 /// What a run would find of a store, and who has it in use.
 ///
@@ -17,21 +16,17 @@ use crate::store::{ReadStore, StoreError, StoreErrorKind};
 /// Why the run could not use it.
 pub(super) fn look_at_store(
     prepared: &Prepared,
-    name: &str,
-    folder: &Path,
+    declared: &Declared,
     known: Option<Uuid>,
 ) -> Result<(String, Option<String>), IdentityError> {
-    let store = match DirStore::open(name, folder) {
+    let store = match store::open(declared) {
         Ok(store) => store,
-        Err(error) if error.kind == StoreErrorKind::Unreachable && !folder.exists() => {
-            if known.is_some() && !prepared.request.adopt {
-                let (store, folder) = (name.to_owned(), folder.display().to_string());
-                return Err(IdentityError::FolderMissing { store, folder });
-            }
-            if !folder.parent().is_some_and(Path::is_dir) {
-                return Err(error.into());
-            }
-            return Ok((format!("the folder `{}` would be made", folder.display()), None));
+        Err(error) if error.kind == StoreErrorKind::Absent => {
+            may_be_made(declared, known, prepared.request.adopt)?;
+            return match store::would_make(declared) {
+                Some(found) => Ok((found, None)),
+                None => Err(error.into()),
+            };
         }
         Err(error) => return Err(error.into()),
     };
@@ -44,13 +39,13 @@ pub(super) fn look_at_store(
         known,
         adopt: prepared.request.adopt,
     };
-    let found = match inspect(&store, &prepared.layout, &claim)? {
+    let found = match inspect(store.as_ref(), &prepared.layout, &claim)? {
         Standing::New => "nothing of this plan yet: this would be its first run here".to_owned(),
-        Standing::Ours(_) => format!("earlier runs: {}", runs_in(&store, prepared)?),
+        Standing::Ours(_) => format!("earlier runs: {}", runs_in(store.as_ref(), prepared)?),
         Standing::Adopted(format) => format!("would be taken over from `{}`", format.machine.name),
     };
-    let holder = lock::holder(&store, &prepared.layout, &owner)?;
-    let busy = holder.map(|holder| format!("store `{name}` is in use by {holder}"));
+    let holder = lock::holder(store.as_ref(), &prepared.layout, &owner)?;
+    let busy = holder.map(|holder| format!("store `{}` is in use by {holder}", declared.name));
     Ok((found, busy))
 }
 
