@@ -2,6 +2,7 @@
 
 mod alive;
 mod base_faults;
+mod cycles;
 mod faults;
 mod found;
 mod identity;
@@ -401,7 +402,9 @@ case $command in
     n=$(ls "$path/backups/$instance" | wc -l)
     echo "{\"id\":\"SAAAA$((n + 1))\",\"backup-mode\":\"$mode\",\"status\":\"OK\",\"start-lsn\":\"0/2000028\"}" > "$path/backups/$instance/SAAAA$((n + 1))" ;;
   show) printf '[{"instance":"%s","backups":[%s]}]' "$(ls "$path/backups")" "$(instance=$(ls "$path/backups") ; list | paste -sd,)" ;;
-  delete) [ -z "$id" ] || rm "$path/backups/$instance/$id" ;;
+  delete)
+    [ -z "$id" ] || { rm "$path/backups/$instance/$id"; exit; }
+    for f in $(ls "$path/backups/$instance" | sed '$d'); do rm "$path/backups/$instance/$f"; done ;;
 esac
 "#;
 
@@ -462,6 +465,11 @@ fn probackup_is_given_these_commands_and_its_catalogue_stays_while_there_are_inc
             .unwrap()
             .contains("--delete-expired --delete-wal --retention-redundancy=1")
     );
+    // And its artefact holds none of it.
+    let newest = crate::scenario::artefacts(&scenario.path("store")).pop().unwrap();
+    let held =
+        shell(&scenario.path("."), &format!("tar tzf '{}' | grep -c backups/rosemeta/S", newest.display()));
+    assert_eq!(held.trim(), "1");
 }
 
 #[test]

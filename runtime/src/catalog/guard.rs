@@ -259,8 +259,12 @@ fn shrank(catalog: &Catalog, occasion: &Occasion<'_>, name: &str) -> Option<Refu
         let SourceRecord { entries, bytes, .. } = *filled.record;
         return Some(Refusal::Emptied { source, entries, bytes, since: filled.run });
     }
-    let measures: [Measure; 3] =
-        [("entries", |it| Some(it.entries)), ("leaves", |it| it.leaves), ("bytes", |it| Some(it.bytes))];
+    let measures: [Measure; 3] = [
+        // How many files a repository has tells of the backups in it.
+        ("entries", |it| (!it.is_repository()).then_some(it.entries)),
+        ("leaves", |it| it.leaves),
+        ("bytes", |it| Some(it.bytes_told())),
+    ];
     measures.into_iter().find_map(|(what, count)| {
         let after = count(record)?;
         // Of nothing there is no half.

@@ -121,6 +121,19 @@ impl SourceRecord {
         let has_leaves = || self.leaves.map_or(self.kind == "files" && self.entries > 2, |leaves| leaves > 0);
         self.bytes > 0 || has_leaves()
     }
+
+    /// Whether what its artefacts hold is the repository of a tool, with as many backups in it as a cycle has by then.
+    pub fn is_repository(&self) -> bool {
+        self.labels.get("driver").is_some_and(|driver| driver == "pgbackrest" || driver == "probackup")
+    }
+
+    /// Bytes of what was backed up. Of a repository those of the cluster, as its tool tells them: what the repository weighs
+    /// follows the backups in it.
+    pub fn bytes_told(&self) -> u64 {
+        let told = || self.labels.get(crate::postgres::DATABASE_BYTES)?.parse().ok();
+        let told = Some(self).filter(|_| self.bytes > 0 && self.is_repository()).and_then(|_| told());
+        told.unwrap_or(self.bytes)
+    }
 }
 
 /// What became of a source.

@@ -223,8 +223,10 @@ impl Look<'_> {
             return self.find(&codes::STAGING_AWAY, place, message, help);
         }
         let copied = |run: &Manifest| {
-            let copies =
-                run.sources.iter().filter(|source| matches!(source.kind.as_str(), "sqlite" | "postgres"));
+            // A repository is in a place of its own.
+            let copies = run.sources.iter().filter(|source| {
+                matches!(source.kind.as_str(), "sqlite" | "postgres") && !source.is_repository()
+            });
             run.archives.iter().map(|archive| archive.size).sum::<u64>()
                 + copies.map(|source| source.bytes).sum::<u64>()
         };

@@ -81,6 +81,9 @@ pub struct Job<'a> {
     pub has_cycle: bool,
     /// What the backup may rest on, where the driver keeps no repository that knows; `None`: it has all.
     pub base: Option<Base<'a>>,
+    /// Whether the backup with this label, and with it all that its repository held by then, is whole in every store that the
+    /// source goes to: only then may it go before the next artefact is made. Where it is left out, none is.
+    pub is_settled: Option<&'a dyn Fn(&str) -> bool>,
     /// Whether it may come while it is packed, without a copy here.
     pub may_stream: bool,
     /// Where the driver builds: the source's `staging`, or a new and empty folder of this run.

@@ -60,6 +60,8 @@ impl Driver for Pgbackrest {
         if job.postgres.config.is_none() {
             tool.write_config()?;
         }
+        tool.refuse_names()?;
+        let is_separate = job.separate.is_some();
         let mut warnings = tool.lost(known.as_ref());
         if known.is_none() {
             warnings.extend(tool.make_stanza()?);
@@ -76,11 +78,15 @@ impl Driver for Pgbackrest {
         options.extend(mark.as_deref());
         tool.run("backup", &options)?;
         let (made, stanza) = tool.newest()?;
+        tool.refuse_unreadable(&made.label)?;
         if made.kind != wanted {
             warnings.push(format!(
                 "pgBackRest made a {} backup, not a {wanted}: its repository has nothing that it could rest on",
                 made.kind
             ));
+        }
+        if made.kind == "full" && !is_separate {
+            warnings.extend(tool.drop_settled(known.as_ref())?);
         }
         let mut labels = made.labels();
         labels.extend(stanza.system_id().map(|system| ("system_id".to_owned(), system)));
@@ -307,6 +313,52 @@ impl<'a> Tool<'a> {
         }
     }
 
+    /// A name with a line break makes the tool write a list of the backup that it cannot read itself.
+    fn refuse_names(&self) -> Result<(), DriverError> {
+        const ASK: &str = "select kind || ' `' || name || '`' from (select 'database', datname from pg_database union all \
+                           select 'tablespace', spcname from pg_tablespace) as n(kind, name) where name ~ E'[\\n\\r]' limit 1";
+        let database = self.job.postgres.database.as_deref().unwrap_or("postgres");
+        match self.job.query::<1>(database, ASK)?.first() {
+            Some([name]) => Err(DriverError::Lasting(format!(
+                "{} has a line break in its name: pgBackRest would make a backup of which it restores nothing; rename it",
+                name.escape_debug()
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Looks whether the tool can read what it has just made; it says that all is well whatever is in its list.
+    fn refuse_unreadable(&self, label: &str) -> Result<(), DriverError> {
+        let set = format!("--set={label}");
+        match self.told(&["--output=json", &set]) {
+            Err(DriverError::Lasting(why)) => Err(DriverError::Lasting(format!(
+                "pgBackRest made `{label}` and cannot read it: nothing could be restored of it\n  {why}"
+            ))),
+            told => told.map(drop),
+        }
+    }
+
+    /// Removes what was before the full that was made just now, so that its artefact holds no other cycle: where the newest of it
+    /// is whole in every store, and with it all. The log since that newest stays until the full is committed, and is in its artefact.
+    fn drop_settled(&self, before: Option<&Stanza>) -> Result<Option<String>, DriverError> {
+        let earlier = before.map_or(&[][..], |stanza| &stanza.backup);
+        let Some(newest) = earlier.last() else { return Ok(None) };
+        if !self.job.is_settled.is_some_and(|is_settled| is_settled(&newest.label)) {
+            return Ok(None);
+        }
+        // As a backup's log is kept from the last but one on, that is the newest of the cycle before, no log goes by the second.
+        let keeps = ["--repo1-retention-archive-type=incr", "--repo1-retention-archive=2"];
+        let fulls = earlier.iter().filter(|backup| backup.kind == "full");
+        let done = self.run("expire", &keeps).and_then(|()| {
+            fulls.rev().try_for_each(|full| self.run("expire", &[&format!("--set={}", full.label)]))
+        });
+        match done {
+            Ok(()) => Ok(None),
+            Err(error) if error.is_stopped() => Err(error),
+            Err(error) => Ok(Some(format!("the backups before this full are in its artefact too: {error}"))),
+        }
+    }
+
     /// Deletes backups that runs of this plan made and never committed: they were killed in between.
     fn drop_orphans(&self, known: Option<&Stanza>) -> Result<Vec<String>, DriverError> {
         let Some(apart) = &self.job.separate else { return Ok(Vec::new()) };
@@ -353,7 +405,11 @@ impl<'a> Tool<'a> {
 
     /// What the repository says of the stanza; `None`: it has none of this name, or nothing of it.
     fn info(&self) -> Result<Option<Stanza>, DriverError> {
-        let program = self.command("info", &["--output=json"]);
+        self.told(&["--output=json"])
+    }
+
+    fn told(&self, options: &[&str]) -> Result<Option<Stanza>, DriverError> {
+        let program = self.command("info", options);
         let silent: process::Tell = std::sync::Arc::new(|_| {});
         let out = process::run(&program, self.job.control, &silent).map_err(|error| self.explain(error))?;
         let found = info::parse(&out).map_err(|error| {

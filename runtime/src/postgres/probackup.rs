@@ -37,6 +37,8 @@ impl Driver for Probackup {
             Level::Full => "FULL".to_owned(),
             Level::Differential | Level::Incremental => job.postgres.backup_mode.word().to_uppercase(),
         };
+        let ends_cycle = job.level == Level::Full && job.has_cycle;
+        let before = if ends_cycle { tool.show()? } else { Vec::new() };
         tool.run("backup", &tool.backup_options(&mode))?;
         let listed = tool.show()?;
         let made = listed.iter().filter(|backup| backup.status == "OK").max_by_key(|backup| &backup.id);
@@ -47,6 +49,9 @@ impl Driver for Probackup {
         tool.run("validate", &[format!("--backup-id={}", made.id)])?;
         if made.mode != mode {
             warnings.push(format!("pg_probackup made a {} backup, not a {mode}", made.mode));
+        }
+        if ends_cycle {
+            warnings.extend(tool.drop_settled(&before)?);
         }
         labels.extend(made.labels());
         Ok(Backup { labels, warnings, ..Backup::default() })
@@ -59,8 +64,7 @@ impl Driver for Probackup {
         if labels.get("type").map(String::as_str) != Some("FULL") {
             return Ok(());
         }
-        let options = ["--delete-expired", "--delete-wal", "--retention-redundancy=1"].map(str::to_owned);
-        Tool::new(job)?.run("delete", &options)
+        Tool::new(job)?.drop_earlier()
     }
 }
 
@@ -128,6 +132,28 @@ impl<'a> Tool<'a> {
             }
         }
         Ok(warnings)
+    }
+
+    /// Removes what was before the newest full.
+    fn drop_earlier(&self) -> Result<(), DriverError> {
+        let options = ["--delete-expired", "--delete-wal", "--retention-redundancy=1"].map(str::to_owned);
+        self.run("delete", &options)
+    }
+
+    /// The same before the full is packed, so that its artefact holds no other cycle: where the newest of `before` is whole in
+    /// every store, and with it all.
+    fn drop_settled(&self, before: &[Listed]) -> Result<Option<String>, DriverError> {
+        let newest = before.iter().filter(|backup| backup.status == "OK").max_by_key(|backup| &backup.id);
+        let is_settled =
+            |backup: &Listed| self.job.is_settled.is_some_and(|is_settled| is_settled(&backup.id));
+        if !newest.is_some_and(is_settled) {
+            return Ok(None);
+        }
+        match self.drop_earlier() {
+            Ok(()) => Ok(None),
+            Err(error) if error.is_stopped() => Err(error),
+            Err(error) => Ok(Some(format!("the backups before this full are in its artefact too: {error}"))),
+        }
     }
 
     fn backup_options(&self, mode: &str) -> Vec<String> {
@@ -198,7 +224,8 @@ struct Listed {
     stop_lsn: Option<String>,
     start_time: Option<String>,
     end_time: Option<String>,
-    data_bytes: Option<u64>,
+    /// Bytes of the data directory, however little of it was copied.
+    pgdata_bytes: Option<u64>,
     current_tli: Option<u32>,
     server_version: Option<String>,
 }
@@ -218,7 +245,7 @@ impl Listed {
             ("lsn_stop", self.stop_lsn.clone()),
             ("started", self.start_time.clone()),
             ("stopped", self.end_time.clone()),
-            ("database_bytes", self.data_bytes.map(|bytes| bytes.to_string())),
+            ("database_bytes", self.pgdata_bytes.map(|bytes| bytes.to_string())),
             ("timeline", self.current_tli.map(|timeline| timeline.to_string())),
             ("server_version", self.server_version.clone()),
         ];
@@ -236,12 +263,13 @@ mod tests {
         let json = br#"[{"instance":"other","backups":[]},{"instance":"rosemeta","backups":[
             {"id":"SUP3RD","parent-backup-id":"SUP3QA","backup-mode":"DELTA","wal":"STREAM","status":"OK",
              "start-lsn":"0/C000028","stop-lsn":"0/C000160","start-time":"2026-11-20 02:30:00+00",
-             "end-time":"2026-11-20 02:30:09+00","data-bytes":1200,"wal-bytes":16777216,"current-tli":1},
+             "end-time":"2026-11-20 02:30:09+00","data-bytes":1200,"pgdata-bytes":34000,"wal-bytes":16777216,"current-tli":1},
             {"id":"SUP3QA","backup-mode":"FULL","wal":"STREAM","status":"ERROR"}]}]"#;
         let listed = parse(json, "rosemeta").unwrap();
         let labels = listed[0].labels();
         assert_eq!((labels["label"].as_str(), labels["prior"].as_str()), ("SUP3RD", "SUP3QA"));
         assert_eq!((labels["type"].as_str(), labels["lsn_stop"].as_str()), ("DELTA", "0/C000160"));
+        assert_eq!(labels["database_bytes"], "34000");
         assert!(listed[1].has_failed() && !listed[0].has_failed());
         assert!(parse(json, "absent").unwrap().is_empty());
         assert!(parse(b"ERROR: no catalogue", "x").is_err());

@@ -96,6 +96,7 @@ pub fn ask(
         level: Level::Full,
         has_cycle: false,
         base: None,
+        is_settled: None,
         may_stream: false,
         folder: Path::new("/"),
         known: None,

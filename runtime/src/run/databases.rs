@@ -10,24 +10,26 @@ use std::time::Duration;
 use backplan_compiler::graph::StepId;
 use backplan_compiler::lower::repository;
 use backplan_compiler::model::{
-    ArchiveId, Compare, Files, FilesPath, Level, Model, Postgres, Separate, SourceId, SourceKind,
+    ArchiveId, Compare, Files, FilesPath, Level, Model, Postgres, Separate, SourceId, SourceKind, StoreId,
 };
 
 use super::coordinator::Failure;
 use super::facts::SourceFact;
 use super::journal::Record;
-use super::levels::{Grounds, Levels, SeparateNext};
+use super::levels::{self, Grounds, Levels, SeparateNext};
 use super::prepare::host_name;
 use super::state::make_private;
 use super::worker::{Worker, no_secret};
 use crate::artefact::{Feed, View};
 use crate::catalog::ids::{RunId, Uuid};
+use crate::catalog::manifest::Manifest;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::postgres::basebackup::{self, DATA, MANIFEST};
 use crate::postgres::repository::{Repository, RepositoryError};
 use crate::postgres::stream::Told;
 use crate::postgres::{Apart, Base, DriverError, Job, driver};
+use crate::recall::shelf::Shelf;
 use crate::scan::{self, ScanError, Trees};
 
 impl Worker {
@@ -49,6 +51,8 @@ impl Worker {
         };
         let mut job = self.job(id, postgres, &folder, control, &tell)?;
         job.base = base.map(|(run, grounds)| Base { run, labels: &grounds.labels, manifest: &manifest });
+        let is_settled = |label: &str| self.is_settled(id, label);
+        job.is_settled = Some(&is_settled);
         job.may_stream = may_stream;
         job.separate = self.apart(id, postgres, &folder, control)?;
         let is_separate = job.separate.is_some();
@@ -152,6 +156,29 @@ impl Worker {
                 facts.labels.entry(*id).or_default().extend(labels);
             }
         }
+    }
+
+    /// Whether each store that a source goes to has the run whose tool's backup has this label, whole as far as its index tells:
+    /// what the repository held by then can be had from there.
+    fn is_settled(&self, id: SourceId, label: &str) -> bool {
+        let model = &self.request.model;
+        let name = &model.source(id).name;
+        let holders: Vec<_> = model.archives.iter().filter(|archive| archive.from.contains(&id)).collect();
+        let has = |manifest: &&Manifest| {
+            let told = manifest.sources.iter().find(|told| told.name == *name);
+            told.is_some_and(|told| told.labels.get("label").is_some_and(|own| own == label))
+        };
+        let is_whole_in = |archive: &str, store: StoreId| {
+            let Ok(shelf) = Shelf::declared(model.store(store), &model.name) else { return false };
+            let runs = shelf.catalog.runs().filter(has);
+            let mut held = runs.filter_map(|run| Some((run, levels::record(run, archive)?)));
+            held.any(|(run, record)| {
+                let is_there = record.contents.iter().any(|content| content.source == *name);
+                is_there && shelf.view(run, record, &|other| other == name).is_ok()
+            })
+        };
+        !holders.is_empty()
+            && holders.iter().all(|archive| archive.to.iter().all(|store| is_whole_in(&archive.name, *store)))
     }
 
     /// Where the driver builds: its repository, or a folder of this run that is removed with it.
@@ -372,6 +399,7 @@ impl Worker {
             level: self.level_of(id),
             has_cycle: self.request.model.has_cycle(),
             base: None,
+            is_settled: None,
             may_stream: false,
             folder,
             known,

@@ -278,9 +278,6 @@ fn source_record(model: &Model, id: SourceId, here: &Here<'_>) -> SourceRecord {
     let source = model.source(id);
     let facts = here.facts;
     let (status, reason) = here.status(model, id);
-    // What the tool says of the whole, where it copied what changed.
-    let told = facts.labels.get(&id).and_then(|labels| labels.get(DATABASE_BYTES)?.parse().ok());
-    let told: Option<u64> = told.filter(|_| source.may_follow());
     // The size of the whole source, however little of it had to be packed: what is in the backup, not what its scan saw.
     let tally = match (here.arrived(&source.name), facts.sources.get(&id)) {
         (Some(tally), Some(SourceFact::Dumped(..))) => Tally { entries: 1, ..tally },
@@ -293,12 +290,17 @@ fn source_record(model: &Model, id: SourceId, here: &Here<'_>) -> SourceRecord {
         }
         (None, _) => Tally::default(),
     };
+    // What the tool says of the whole, where it copied what changed, or where its repository has more in it than one backup.
+    let has_repository =
+        matches!(&source.kind, SourceKind::Postgres(postgres) if postgres.repository().is_some());
+    let told = facts.labels.get(&id).and_then(|labels| labels.get(DATABASE_BYTES)?.parse().ok());
+    let told: Option<u64> = told.filter(|_| tally.bytes > 0 && (source.may_follow() || has_repository));
     SourceRecord {
         name: PlanName::known(&source.name),
         kind: kind_word(&source.kind).to_owned(),
         status,
         reason,
-        entries: tally.entries,
+        entries: if has_repository && told.is_some() { 1 } else { tally.entries },
         bytes: told.unwrap_or(tally.bytes),
         leaves: matches!(source.kind, SourceKind::Files(_)).then_some(tally.leaves),
         labels: facts.labels.get(&id).cloned().unwrap_or_default(),
