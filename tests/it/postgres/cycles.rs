@@ -43,17 +43,17 @@ fn label(scenario: &Scenario, number: u32, name: &str) -> String {
 fn a_full_holds_no_cycle_before_it_and_is_no_loss_to_be_told_of() {
     let scenario = world();
     let cluster = archiving(&scenario, "cycled");
-    let text = included(&cluster, "cycled").replace("incrementals = 9", "incrementals = 2");
+    let text = included(&cluster, "cycled").replace("incrementals = 9", "incrementals = 1");
     scenario.write("p.plan", format!("{text}\nkeep {{\n  cycles = 1\n}}\n"));
     let mut before = String::new();
-    for number in 1..=8 {
+    for number in 1..=5 {
         cluster.fill(3000);
         cluster.query("select pg_switch_wal()");
         let answer = run(&scenario).status(0);
         assert!(!answer.said().contains("nothing is pruned"), "run {number}: {answer:?}");
         let bytes = label(&scenario, number, "database_bytes");
         assert!(labels(&scenario, number).contains(&format!("bytes: {bytes}\n")), "what the cluster holds");
-        if number == 4 || number == 7 {
+        if number == 3 || number == 5 {
             let (backups, segments) = packed(&scenario, "store", "cycled");
             assert_eq!(backups, [label(&scenario, number, "label")], "its own alone");
             // The log goes on from the last backup of the cycle before: any moment between the two has its log in a store.
@@ -72,9 +72,9 @@ fn a_full_holds_no_cycle_before_it_and_is_no_loss_to_be_told_of() {
     let rows = cluster.rows();
     let back = scenario.path("back");
     let to = back.to_str().unwrap().to_owned();
-    super::open_above(&back.join("x"));
+    super::open_above(&back);
     scenario
-        .plan(["restore", "p.plan", "--run", "8", "--source", "db", "--immediate", "--start", "--to", &to])
+        .plan(["restore", "p.plan", "--run", "5", "--source", "db", "--immediate", "--start", "--to", &to])
         .status(0);
     let mut other = Cluster::at(&back, cluster.port);
     (other.data, other.sockets) = (back, scenario.path("back.server"));

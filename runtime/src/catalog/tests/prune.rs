@@ -288,6 +288,21 @@ fn a_source_that_shrank_by_more_than_half_deletes_nothing() {
     assert_eq!(refused(rows), [shrank("entries", 10, 1)]);
     // The run after it is as small, and believed.
     assert_eq!(refused(vec![ok(10, 100), ok(1, 1), ok(1, 1)]), []);
+    // Of a tool's repository neither files nor their weight are compared, but what the cluster holds. An older program wrote
+    // down how much the repository weighs.
+    let told = |driver: &str, entries, bytes, told: u64| SourceRecord {
+        labels: [("driver", driver.to_owned()), ("database_bytes", told.to_string())]
+            .map(|(name, value)| (name.to_owned(), value))
+            .into(),
+        ..ok(entries, bytes)
+    };
+    for driver in ["pgbackrest", "probackup"] {
+        assert_eq!(refused(vec![told(driver, 2000, 900, 400), told(driver, 1, 390, 390)]), []);
+        let emptied = vec![told(driver, 2000, 900, 400), told(driver, 1, 190, 190)];
+        assert_eq!(refused(emptied), [shrank("bytes", 400, 190)]);
+    }
+    let directory = vec![told("basebackup", 2000, 400, 400), told("basebackup", 900, 390, 390)];
+    assert_eq!(refused(directory), [shrank("entries", 2000, 900)]);
 }
 
 #[test]
