@@ -6,6 +6,7 @@ mod cycles;
 mod faults;
 mod found;
 mod identity;
+mod log;
 mod mishaps;
 mod names;
 mod newer;

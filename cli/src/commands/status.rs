@@ -1,10 +1,13 @@
 //! `plan status`
 
 use backplan_compiler::model::Model;
+use backplan_runtime::recall::repositories::Access;
 use backplan_runtime::recall::shelf::Shelves;
 use backplan_runtime::recall::status::{Verdict, status};
+use backplan_runtime::rehearse::scratch;
+use backplan_runtime::rehearse::wish::Places;
 use backplan_runtime::run::history::{self, PastRun};
-use backplan_runtime::run::state;
+use backplan_runtime::run::{prepare, state};
 
 use super::plan::ready;
 use super::run::clock;
@@ -27,7 +30,10 @@ pub fn execute(args: &StatusArgs, global: &Global, console: &mut Console) -> Res
         console.complain(&keeping::unclean(&unclean, now, console.errors()));
         failure(&error)
     })?;
-    let standing = status(&model, &shelves, unclean, now);
+    let state = state::root().map_err(|error| Failure::new(error.to_string()))?;
+    let places = Places { place: scratch::usual_place(), state };
+    let access = Access::of_plan(&model, &prepare::host_name(), places);
+    let standing = status(&model, &shelves, unclean, &access, now);
     match args.format {
         Format::Human => console.answer(&keeping::status(&standing, console.answers())),
         Format::Json => console.answer(&json::document(&standing)),

@@ -236,7 +236,9 @@ fn label(name: &str, value: &str) -> Result<(), BadId> {
         return if is_number { Ok(()) } else { Err(bad(number, "the number of a tablespace")) };
     }
     match name {
-        "label" | "stanza" | "prior" | "driver" => ToolName::try_from(value.to_owned()).map(drop),
+        "label" | "stanza" | "prior" | "driver" | "archive_id" => {
+            ToolName::try_from(value.to_owned()).map(drop)
+        }
         _ => Ok(()),
     }
 }

@@ -16,11 +16,10 @@ use super::{DriverError, tools};
 use crate::control::Control;
 use crate::run::process::{self, Program, Tell};
 use crate::wal::name::{Segment, WalName};
+use crate::wal::survey::segment_bytes;
 
 /// Names that are kept of the files that something is wrong with; the others are counted.
 const KEPT: usize = 10_000;
-/// How long segments are, in powers of two of bytes: what everybody has, then what else there may be.
-const LENGTHS: [u32; 11] = [24, 20, 21, 22, 23, 25, 26, 27, 28, 29, 30];
 /// How the lines begin that `verify` counts with.
 const COUNTS: [&str; 6] =
     ["archiveId: ", "backup: ", "missing: ", "checksum invalid: ", "size invalid: ", "other: "];
@@ -128,7 +127,7 @@ impl Inspection<'_> {
         let said = std::mem::take(&mut *said.lock().unwrap_or_else(PoisonError::into_inner));
         let mut faults = said.faults();
         faults.extend(verified.faults(self.wanted, &said));
-        faults.extend(log.faults(&listed, self.wanted));
+        faults.extend(log.faults(&listed));
         if !verified.is_ok && faults.is_empty() {
             faults.push(Fault { what: verified.words.join("; "), ..Fault::default() });
         }
@@ -136,7 +135,8 @@ impl Inspection<'_> {
         Ok(Contents { backups, segments: log.count(), faults })
     }
 
-    fn command(&self, program: &str, words: &[&str]) -> Program {
+    /// The tool, asked for something.
+    pub(crate) fn command(&self, program: &str, words: &[&str]) -> Program {
         let fixed = ["--no-config", "--log-level-file=off", "--log-level-console=off"].map(str::to_owned);
         let argv = std::iter::once(program.to_owned()).chain(fixed);
         let argv = argv.chain([format!("--stanza={}", self.stanza)]);
@@ -288,10 +288,7 @@ impl Listed {
             let lsn: Lsn = backup.lsn.as_ref()?.start.as_ref()?.parse().ok()?;
             Some((backup.archive.as_ref()?.ends()?.0, lsn))
         });
-        let places: Vec<(Segment, Lsn)> = places.collect();
-        let agree =
-            |bytes: &u64| places.iter().all(|(at, lsn)| Segment::of(at.timeline, *lsn, *bytes) == *at);
-        LENGTHS.iter().map(|power| 1 << power).find(agree).unwrap_or(1 << LENGTHS[0])
+        segment_bytes(places)
     }
 }
 
@@ -315,11 +312,10 @@ impl Log {
         self.0.values().map(BTreeSet::len).sum()
     }
 
-    /// Segments that backups, or recovery from them, need and that are not there.
-    fn faults(&self, listed: &Listed, wanted: &BTreeSet<String>) -> Vec<Fault> {
+    /// Segments that backups need and that are not there.
+    fn faults(&self, listed: &Listed) -> Vec<Fault> {
         let bytes = listed.bytes();
         let mut faults = Vec::new();
-        let mut from: BTreeMap<(String, u32), Segment> = BTreeMap::new();
         for backup in &listed.backup {
             let archive = listed.archive.iter().find(|archive| archive.database.id == backup.database.id);
             let (Some(archive), Some((start, stop))) =
@@ -338,21 +334,6 @@ impl Log {
                     backup.label
                 );
                 faults.push(Fault { what, file_count: missing.len() as u64, files: missing });
-            }
-            if wanted.contains(&backup.label) {
-                let first = from.entry(key).or_insert(start);
-                *first = start.min(*first);
-            }
-        }
-        for (key, first) in from {
-            let there = self.0.get(&key).into_iter().flat_map(|there| there.range(first..));
-            let there: Vec<Segment> = there.copied().collect();
-            let holes = there.windows(2).filter(|pair| pair[0].next(bytes) != pair[1]);
-            let holes: Vec<String> = holes.map(|pair| pair[0].next(bytes).to_string()).collect();
-            if !holes.is_empty() {
-                let what = "segments of the log that are missing, the first of each hole: recovery from a backup before it \
-                            stops there";
-                faults.push(Fault { what: what.to_owned(), file_count: holes.len() as u64, files: holes });
             }
         }
         faults
@@ -429,22 +410,15 @@ mod tests {
     }
 
     #[test]
-    fn segments_that_are_not_there_are_missed() {
+    fn segments_that_a_backup_needs_are_missed() {
         let there = ["0000000100000000000000FE", "0000000100000000000000FF", "000000010000000100000000"];
         let whole = log(&there);
         assert_eq!(whole.count(), 3);
         let backup = listed(there[0], there[1], "0/FE000028");
-        assert!(whole.faults(&backup, &set(&["F"])).is_empty());
-        // One inside the backup: it does not start. One behind it: recovery ends there.
-        let faults = log(&[there[0], there[2]]).faults(&backup, &set(&["F"]));
+        assert!(whole.faults(&backup).is_empty());
+        let faults = log(&[there[0], there[2]]).faults(&backup);
         assert_eq!(faults[0].files, [there[1]]);
         assert!(faults[0].what.contains("does not start"), "{faults:?}");
-        let later = [there[0], there[1], "000000010000000100000002"];
-        let faults = log(&later).faults(&backup, &set(&["F"]));
-        assert_eq!(faults.len(), 1);
-        assert_eq!(faults[0].files, [there[2]]);
-        // Before what is checked nothing is missed.
-        assert!(log(&later).faults(&backup, &set(&[])).is_empty());
     }
 
     #[test]
@@ -453,6 +427,6 @@ mod tests {
         let there = ["00000002000000000000003F", "000000020000000100000000"];
         let backup = listed(there[0], there[1], "0/FC000028");
         assert_eq!(backup.bytes(), 64 << 20);
-        assert!(log(&there).faults(&backup, &set(&["F"])).is_empty());
+        assert!(log(&there).faults(&backup).is_empty());
     }
 }

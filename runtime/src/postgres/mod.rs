@@ -58,6 +58,9 @@ pub const DATABASE_BYTES: &str = "database_bytes";
 /// Seconds that a server may take to let a program in, unless the environment says otherwise: one that hangs does so for ever.
 const CONNECT: &str = "30";
 
+/// In the labels: bytes that a backup takes in its tool's repository, beside those that it rests on.
+pub const REPOSITORY_BYTES: &str = "repository_bytes";
+
 /// What a driver can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Abilities {

@@ -20,6 +20,7 @@ use super::recovery::{command_word, quote};
 use super::repository::{KEY_FILE, Repository};
 use super::{Abilities, Apart, Backup, Driver, DriverError, Job, Labels, text, tools};
 use crate::run::process::{self, ProcessError, Program};
+use crate::wal::name::WalName;
 
 /// The file that `archive_command` names.
 pub const CONFIG: &str = "pgbackrest.conf";
@@ -67,6 +68,7 @@ impl Driver for Pgbackrest {
             warnings.extend(tool.make_stanza()?);
         }
         warnings.extend(tool.drop_orphans(known.as_ref())?);
+        let notes = tool.push_histories()?;
         let wanted = match job.level {
             Level::Full => "full",
             Level::Differential => "diff",
@@ -89,11 +91,12 @@ impl Driver for Pgbackrest {
             warnings.extend(tool.drop_settled(known.as_ref())?);
         }
         let mut labels = made.labels();
+        labels.extend(stanza.archive_id(&made).map(|id| ("archive_id".to_owned(), id)));
         labels.extend(stanza.system_id().map(|system| ("system_id".to_owned(), system)));
         labels.extend(stanza.server_version().map(|version| ("server_version".to_owned(), version)));
         labels.insert("stanza".to_owned(), tool.stanza.to_owned());
         labels.insert("tool_version".to_owned(), version);
-        Ok(Backup { labels, warnings, ..Backup::default() })
+        Ok(Backup { labels, warnings, notes, ..Backup::default() })
     }
 
     fn expire(&self, job: &Job<'_>, labels: &Labels) -> Result<(), DriverError> {
@@ -357,6 +360,30 @@ impl<'a> Tool<'a> {
             Err(error) if error.is_stopped() => Err(error),
             Err(error) => Ok(Some(format!("the backups before this full are in its artefact too: {error}"))),
         }
+    }
+
+    /// Has histories archived that the repository lacks: a server that did not archive when it was promoted never archives its
+    /// own, and recovery cannot follow its timeline then.
+    fn push_histories(&self) -> Result<Vec<String>, DriverError> {
+        let log = PathBuf::from(self.job.data_directory()?).join("pg_wal");
+        let names = fs::read_dir(&log).into_iter().flatten().flatten();
+        let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+        let histories: Vec<String> =
+            names.filter(|name| matches!(name.parse(), Ok(WalName::History(_)))).collect();
+        if histories.is_empty() {
+            return Ok(Vec::new());
+        }
+        let number =
+            |folder: &String| folder.split_once('-').and_then(|(_, number)| number.parse::<u32>().ok());
+        let newest = self.names("archive")?.into_iter().max_by_key(number);
+        let Some(newest) = newest.filter(|folder| number(folder).is_some()) else { return Ok(Vec::new()) };
+        let there = self.names_below(&format!("archive/{}/{newest}", self.stanza))?;
+        let mut told = Vec::new();
+        for name in histories.into_iter().filter(|name| !there.contains(name)) {
+            self.silently("archive-push", &[&text(&log.join(&name))])?;
+            told.push(format!("`{name}` was never archived, and is now"));
+        }
+        Ok(told)
     }
 
     /// Deletes backups that runs of this plan made and never committed: they were killed in between.

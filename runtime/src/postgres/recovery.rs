@@ -13,6 +13,8 @@ use rustix::fs::{AtFlags, Mode, OFlags, unlinkat};
 use rustix::io::Errno;
 
 use crate::beneath;
+use crate::recall::log::Lead;
+use crate::wal::survey::Missing;
 
 /// Bytes of a restore point's name at the most (`MAXFNAMELEN` of Postgres, with its closing zero).
 const NAME_BYTES: usize = 63;
@@ -235,6 +237,21 @@ impl Recovery {
             ("primary_slot_name", String::new()),
         ]);
         settings.into_iter().map(|(name, value)| Ok((name, quote(&value)?))).collect()
+    }
+
+    /// The same as it is written where it is known how far the log leads: `latest` is the timeline that does, as Postgres
+    /// looks for the newest by number and gives up where one is missing; and of a log that was given up there is no end but the
+    /// backup's own.
+    #[must_use]
+    pub fn along(self, reach: Option<&Lead>) -> Recovery {
+        let Some(reach) = reach else { return self };
+        match (&self.point, reach.missing, self.timeline) {
+            (Point::Latest, Some(Missing::GivenUp(_)), _) => {
+                Recovery { point: Point::Immediate, timeline: Timeline::Current, ..self }
+            }
+            (_, _, Timeline::Latest) => Recovery { timeline: Timeline::Number(reach.timeline), ..self },
+            _ => self,
+        }
     }
 
     /// Whether the server must be told to recover from an archive: without a command and a target, what lies in the data

@@ -248,7 +248,8 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<Cluster
             bases.into_iter().filter(|base| base.run == manifest.run).collect()
         }
     };
-    let chosen = window::choose(&bases, log, &wish.recovery.point, now).map_err(outside)?;
+    let chosen = window::choose(&bases, log, &wish.recovery.point, now).map_err(outside)?.clone();
+    wish.recovery = std::mem::take(&mut wish.recovery).along(chosen.reach.as_ref());
     let chosen = chosen.run;
     let layers = combine::layers(shelves, &wish.source, chosen)?;
     let not_held = || ClusterError::NotHeld { run: chosen.to_string(), source_name: wish.source.clone() };
@@ -280,7 +281,7 @@ fn bases(shelves: &Shelves, wish: &mut Wish) -> Result<(Vec<Base>, Log), Cluster
         let current = (wish.recovery.timeline == Timeline::Current).then_some(found.timeline);
         let lead = log.lead(&found, wanted.or(current))?;
         if let Some(base) = bases.get_mut(&run) {
-            base.reach = Some((lead.until, lead.end));
+            base.reach = Some(lead);
         }
     }
     Ok((bases.into_values().collect(), Log::Archive))

@@ -12,16 +12,19 @@ use serde::Serialize;
 
 use super::RecallError;
 use super::check::{Damage, whole_damage};
+use super::log::repository::{self, Based, RepositoryLog};
+use super::log::{self, LogStanding};
 use super::restore::{self, Destination};
 use super::shelf::{Shelf, Shelves};
 use crate::catalog::manifest::{Manifest, RepositoryRecord, SourceRecord};
 use crate::catalog::runs::Choice;
 use crate::control::{Control, Stopped};
-use crate::postgres::inspect::{Contents, Inspection};
+use crate::postgres::inspect::{Contents, Fault, Inspection};
 use crate::postgres::repository::{KEY_FILE, Repository, RepositoryError};
 use crate::rehearse::scratch::Scratch;
 use crate::rehearse::wish::Places;
 use crate::run::secrets::Secrets;
+use crate::wal::expiry::Base;
 
 /// Files that are shown of each damage.
 const SHOWN: usize = 100;
@@ -115,6 +118,29 @@ pub fn kept(
     access: &Access,
     control: &Control,
 ) -> Result<Vec<CheckedRepository>, Stopped> {
+    let each = grouped(runs, access).into_iter().map(|(location, kept)| {
+        let looked = kept.opened.and_then(|repository| {
+            let log = Behind { source: &kept.own.source, bases: &kept.bases };
+            look(&repository, &kept.stanza, &kept.labels, &log, access, control)
+        });
+        Ok(checked(&kept.own.source, location, None, settled(looked)?))
+    });
+    each.collect()
+}
+
+/// A repository in which runs have backups.
+struct Kept<'a> {
+    own: &'a RepositoryRecord,
+    stanza: String,
+    /// Where it is, without what opens it.
+    place: Result<Repository, Trouble>,
+    opened: Result<Repository, Trouble>,
+    labels: BTreeSet<String>,
+    bases: Vec<(Base, Option<String>)>,
+}
+
+/// The repositories in which runs have backups, by where they are.
+fn grouped<'a>(runs: &[(&'a Shelf, &'a Manifest)], access: &Access) -> BTreeMap<String, Kept<'a>> {
     let mut found: BTreeMap<String, Kept<'_>> = BTreeMap::new();
     for (shelf, manifest) in runs {
         for own in manifest.repositories.iter().filter(|own| own.tool == TOOL) {
@@ -123,24 +149,69 @@ pub fn kept(
                 Ok(repository) => repository.location(),
                 Err(_) => own.settings.get("path").cloned().unwrap_or_default(),
             };
-            let stanza = stanza(manifest, &own.source).to_owned();
-            let kept = found.entry(location).or_insert(Kept { own, stanza, place, labels: BTreeSet::new() });
+            let kept = found.entry(location).or_insert_with(|| Kept {
+                own,
+                stanza: stanza(manifest, &own.source).to_owned(),
+                opened: place.clone().and_then(|place| opened(place, own, access)),
+                place,
+                labels: BTreeSet::new(),
+                bases: Vec::new(),
+            });
             kept.labels.insert(own.label.to_string());
+            kept.bases.extend(based(manifest, &own.source));
         }
     }
-    let each = found.into_iter().map(|(location, kept)| {
-        let looked =
-            kept.place.and_then(|repository| look(&repository, &kept.stanza, &kept.labels, access, control));
-        Ok(checked(&kept.own.source, location, None, settled(looked)?))
-    });
-    each.collect()
+    found
 }
 
-struct Kept<'a> {
-    own: &'a RepositoryRecord,
-    stanza: String,
-    place: Result<Repository, Trouble>,
-    labels: BTreeSet<String>,
+/// The backup that a run has of a source, with the folder of its log.
+pub(super) fn based(manifest: &Manifest, source: &str) -> Option<(Base, Option<String>)> {
+    let labels = &super::cluster::record(manifest, source)?.labels;
+    Some((Base::of(manifest, source)?, labels.get("archive_id").cloned()))
+}
+
+/// How the log of a separate source stands, in each repository that runs of these stores have backups in.
+pub fn standing(shelves: &Shelves, source: &str, access: &Access, control: &Control) -> LogStanding {
+    let all = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs().map(move |run| (shelf, run)));
+    let runs: Vec<(&Shelf, &Manifest)> =
+        all.filter(|(_, run)| run.repositories.iter().any(|own| own.source == source)).collect();
+    let (mut holders, mut unread, mut bases) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for (_, run) in &runs {
+        bases.extend(based(run, source).map(|(base, _)| (run.run, base)));
+    }
+    for (location, kept) in grouped(&runs, access).into_iter().filter(|(_, kept)| kept.own.source == source) {
+        match kept.log(&location, access, control) {
+            Ok((log, scratch)) => holders.push((log, scratch)),
+            Err(error) => unread.push(error),
+        }
+    }
+    let (logs, _scratches): (Vec<_>, Vec<_>) = holders.into_iter().unzip();
+    LogStanding::of(source, logs, unread, &bases)
+}
+
+impl Kept<'_> {
+    /// Its log. What is given beside it must live as long.
+    fn log(
+        &self,
+        location: &str,
+        access: &Access,
+        control: &Control,
+    ) -> Result<(RepositoryLog<'static>, Option<Scratch>), String> {
+        let words = |trouble: &Trouble| match trouble {
+            Trouble::Gone(what) | Trouble::Unchecked(what) => what.clone(),
+            Trouble::Stopped(stopped) => stopped.to_string(),
+        };
+        let place = self.place.as_ref().map_err(words)?;
+        let opened = self.opened.as_ref().map(Repository::clone).map_err(words);
+        let (scratch, key_file) = match &opened {
+            Ok(opened) => key(opened, access).map_err(|trouble| words(&trouble))?,
+            Err(_) => (None, PathBuf::new()),
+        };
+        let files = repository::files(place, opened, key_file, &self.stanza, control);
+        let bases: Vec<Based<'_>> = self.bases.iter().map(|(base, id)| (base, id.as_deref())).collect();
+        let log = RepositoryLog::open(location, files, &bases).map_err(|error| error.to_string())?;
+        Ok((log, scratch))
+    }
 }
 
 /// Checks the repositories that the artefacts of runs hold, each unpacked into a scratch folder.
@@ -171,6 +242,7 @@ pub fn packed(
 }
 
 /// Why a repository was not looked into.
+#[derive(Clone)]
 enum Trouble {
     /// It is not there: that is damage.
     Gone(String),
@@ -221,7 +293,7 @@ fn checked(
     CheckedRepository { source: source.to_owned(), repository, run, backups, segments, damage, unchecked }
 }
 
-/// Where a repository is, with all that opens it.
+/// Where a repository is.
 fn place(shelf: &Shelf, own: &RepositoryRecord, access: &Access) -> Result<Repository, Trouble> {
     let bare = match own.settings.contains_key("type") {
         true => match access.remotes.get(own.source.as_str()) {
@@ -239,6 +311,11 @@ fn place(shelf: &Shelf, own: &RepositoryRecord, access: &Access) -> Result<Repos
             Repository::folder(&folder)
         }
     };
+    Ok(bare)
+}
+
+/// The same, with its passphrase where it is encrypted.
+fn opened(bare: Repository, own: &RepositoryRecord, access: &Access) -> Result<Repository, Trouble> {
     if !own.settings.contains_key("cipher") {
         return Ok(bare);
     }
@@ -256,26 +333,40 @@ fn stanza<'a>(manifest: &'a Manifest, source: &'a str) -> &'a str {
     stanza.map(String::as_str).filter(|stanza| !stanza.is_empty()).unwrap_or(source)
 }
 
+/// The backups whose log is looked at.
+struct Behind<'b> {
+    source: &'b str,
+    bases: &'b [(Base, Option<String>)],
+}
+
 fn look(
     repository: &Repository,
     stanza: &str,
     wanted: &BTreeSet<String>,
+    behind: &Behind<'_>,
     access: &Access,
     control: &Control,
 ) -> Result<Contents, Trouble> {
-    let scratch = match repository.key() {
-        Some(key) => {
-            let scratch = Scratch::make(&access.places.state, &access.places.place).map_err(unchecked)?;
-            private(&scratch.folder().join(KEY_FILE), key.expose()).map_err(unchecked)?;
-            Some(scratch)
-        }
-        None => None,
-    };
-    let key_file = scratch.as_ref().map(|scratch| scratch.folder().join(KEY_FILE)).unwrap_or_default();
+    let (_scratch, key_file) = key(repository, access)?;
     let inspection = Inspection { repository, key_file: &key_file, stanza, wanted };
-    inspection
-        .look(control)
-        .map_err(|error| control.check().err().map_or_else(|| unchecked(error), Trouble::Stopped))
+    let looked = inspection.look(control);
+    let mut contents =
+        looked.map_err(|error| control.check().err().map_or_else(|| unchecked(error), Trouble::Stopped))?;
+    let files = repository::files(repository, Ok(repository.clone()), key_file, stanza, control);
+    let bases: Vec<Based<'_>> = behind.bases.iter().map(|(base, id)| (base, id.as_deref())).collect();
+    let log = RepositoryLog::open(behind.source, files, &bases).and_then(|log| log::Log::read(vec![log]));
+    let missing = log.map(|log| log.missing(behind.bases.iter().map(|(base, _)| base))).map_err(unchecked)?;
+    contents.faults.extend(missing.into_iter().map(|what| Fault { what, ..Fault::default() }));
+    Ok(contents)
+}
+
+/// The file of a repository's key, in a scratch folder that goes with what is given first.
+fn key(repository: &Repository, access: &Access) -> Result<(Option<Scratch>, PathBuf), Trouble> {
+    let Some(key) = repository.key() else { return Ok((None, PathBuf::new())) };
+    let scratch = Scratch::make(&access.places.state, &access.places.place).map_err(unchecked)?;
+    let file = scratch.folder().join(KEY_FILE);
+    private(&file, key.expose()).map_err(unchecked)?;
+    Ok((Some(scratch), file))
 }
 
 fn private(path: &Path, text: &str) -> std::io::Result<()> {
@@ -311,8 +402,10 @@ fn unpacked(
         return Err(Trouble::Gone(format!("{} of its files did not come back: {first}", done.problem_count)));
     }
     let wanted = record.labels.get("label").cloned().into_iter().collect();
-    let contents =
-        look(&Repository::folder(&folder), stanza(manifest, &record.name), &wanted, access, control)?;
+    let bases: Vec<(Base, Option<String>)> = based(manifest, &record.name).into_iter().collect();
+    let behind = Behind { source: &record.name, bases: &bases };
+    let stanza = stanza(manifest, &record.name);
+    let contents = look(&Repository::folder(&folder), stanza, &wanted, &behind, access, control)?;
     // What stays is removed by the next run or check: it is noted.
     let _ = scratch.remove();
     Ok(contents)

@@ -5,18 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use backplan_compiler::cycle::{Asked, Past, next};
 use backplan_compiler::due;
 use backplan_compiler::lower::level_word;
-use backplan_compiler::model::{Absent, Archive, Model, Objective, Schedule, SourceId, StoreId};
+use backplan_compiler::model::{
+    Absent, Archive, Model, Objective, PostgresDriver, Schedule, SourceId, SourceKind, StoreId,
+};
 use backplan_compiler::retention::Run;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use serde::Serialize;
 
 use super::log::{self, LogStanding};
+use super::repositories::{self, Access};
 use super::shelf::{Shelf, Shelves};
 use crate::catalog::guard::emptied;
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{Manifest, SourceStatus};
 use crate::catalog::prune::fact;
+use crate::control::Control;
+use crate::postgres::REPOSITORY_BYTES;
 use crate::rehearse::record::{self, Rehearsal};
 use crate::run::history::PastRun;
 
@@ -149,20 +154,27 @@ pub struct StoreStanding {
     pub store: String,
     /// Runs in it.
     pub runs: usize,
-    /// Bytes of the artefacts of all runs.
+    /// Bytes of the artefacts of all runs, and of their backups in repositories.
     pub size: u64,
     /// Its newest run.
     pub newest: Option<RunId>,
 }
 
-/// How the plan stands at `now`; `unclean` is what this host knows of runs that did not end well.
-pub fn status(model: &Model, shelves: &Shelves, unclean: Vec<PastRun>, now: Timestamp) -> Status {
+/// How the plan stands at `now`; `unclean` is what this host knows of runs that did not end well, `access` what opens
+/// repositories.
+pub fn status(
+    model: &Model,
+    shelves: &Shelves,
+    unclean: Vec<PastRun>,
+    access: &Access,
+    now: Timestamp,
+) -> Status {
     let sources: Vec<SourceStanding> =
         (0..model.sources.len()).map(|id| source(model, shelves, SourceId(id), now)).collect();
     let newest =
         shelves.shelves.iter().filter_map(|shelf| shelf.catalog.runs().next_back()).max_by_key(|run| run.run);
     let archives = next_runs(model, shelves, now);
-    let logs: Vec<LogStanding> = model.wals.iter().map(|wal| log::standing(model, shelves, wal)).collect();
+    let logs = logs(model, shelves, access);
     let ages = |source: &SourceStanding| age(source, &logs, now);
     let (known, unread) = record::newest(shelves);
     let rehearsals = rehearsals(model, known, now);
@@ -207,15 +219,34 @@ pub fn status(model: &Model, shelves: &Shelves, unclean: Vec<PastRun>, now: Time
     }
 }
 
+/// How the logs stand: those of `wal` blocks, and those in repositories of their own.
+fn logs(model: &Model, shelves: &Shelves, access: &Access) -> Vec<LogStanding> {
+    let archived = model.wals.iter().map(|wal| log::standing(model, shelves, wal));
+    let separate = model.separates.iter().map(|own| model.source(own.source));
+    let by_tool = separate.filter(|source| match &source.kind {
+        SourceKind::Postgres(postgres) => postgres.driver == PostgresDriver::Pgbackrest,
+        _ => false,
+    });
+    let control = Control::default();
+    let kept = by_tool.map(|source| repositories::standing(shelves, &source.name, access, &control));
+    archived.chain(kept).collect()
+}
+
 fn store(shelf: &Shelf) -> StoreStanding {
     let mut artefacts: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut kept = BTreeMap::new();
     for manifest in shelf.catalog.runs() {
+        for own in &manifest.repositories {
+            let bytes = super::cluster::record(manifest, &own.source)
+                .and_then(|record| record.labels.get(REPOSITORY_BYTES)?.parse::<u64>().ok());
+            kept.extend(bytes.map(|bytes| (own.label.to_string(), bytes)));
+        }
         artefacts.extend(manifest.archives.iter().map(|archive| (archive.artefact.as_str(), archive.size)));
     }
     StoreStanding {
         store: shelf.store.label().to_owned(),
         runs: shelf.catalog.runs().len(),
-        size: artefacts.values().sum(),
+        size: artefacts.values().chain(kept.values()).sum(),
         newest: shelf.catalog.runs().next_back().map(|manifest| manifest.run),
     }
 }

@@ -11,6 +11,9 @@ use backplan_compiler::value::Hidden;
 use jiff::Timestamp;
 
 use super::cluster::{ClusterError, Outcome, Starting, must_be_new, record, start_server};
+use super::log::repository::{self, RepositoryLog};
+use super::log::{self, Lead};
+use super::repositories::based;
 use super::restore::{self, Destination, must_be_empty};
 use super::shelf::Shelves;
 use super::window::{self, Base, Log, WindowError};
@@ -18,11 +21,12 @@ use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{RepositoryRecord, SourceRecord};
 use crate::catalog::runs::Choice;
 use crate::control::Control;
-use crate::postgres::recovery::{END_COMMAND, Point, Recovery, silence, timestamp};
+use crate::postgres::recovery::{END_COMMAND, Point, Recovery, Timeline, silence, timestamp};
 use crate::postgres::repository::{KEY_FILE, Repository as Remote, RepositoryError};
 use crate::postgres::server::{ServerError, running};
 use crate::postgres::tools;
 use crate::run::process::{self, Program, Tell};
+use crate::wal::expiry;
 
 /// The first version of Postgres whose `archive_mode` pgBackRest can set itself.
 const ARCHIVE_MODE: u32 = 12;
@@ -81,7 +85,7 @@ pub fn is_kept_apart(shelves: &Shelves, source: &str) -> bool {
 ///
 /// # Errors
 /// When no backup leads to the target, or a folder is in use.
-pub fn plan(shelves: &Shelves, wish: Wish, now: Timestamp) -> Result<ToolRestore<'_>, ClusterError> {
+pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<ToolRestore<'_>, ClusterError> {
     wish.recovery.check()?;
     if let Some(pid) = running(&wish.to).map_err(file(&wish.to))? {
         return Err(ClusterError::InUse(ServerError::Runs { data: wish.to.clone(), pid }));
@@ -113,6 +117,11 @@ pub fn plan(shelves: &Shelves, wish: Wish, now: Timestamp) -> Result<ToolRestore
             found.insert(run.run, (Base::of(run.run, &record.labels, run.finished), record, repository));
         }
     }
+    for (run, lead) in leads(shelves, &wish, &found)? {
+        if let Some((base, ..)) = found.get_mut(&run) {
+            base.reach = Some(lead);
+        }
+    }
     if let (true, Some(own)) = (found.is_empty(), elsewhere) {
         return Err(ClusterError::Tool(not_named(own)));
     }
@@ -130,7 +139,10 @@ pub fn plan(shelves: &Shelves, wish: Wish, now: Timestamp) -> Result<ToolRestore
     let bases: Vec<Base> = found.values().map(|(base, ..)| base.clone()).collect();
     let outside = |cause| ClusterError::Window { source_name: wish.source.clone(), cause: Box::new(cause) };
     let window = window::window(&bases, Log::Archive).ok_or(WindowError::None).map_err(outside)?;
-    let chosen = window::choose(&bases, Log::Archive, &wish.recovery.point, now).map_err(outside)?.run;
+    let chosen = window::choose(&bases, Log::Archive, &wish.recovery.point, now).map_err(outside)?.clone();
+    wish.recovery = std::mem::take(&mut wish.recovery).along(chosen.reach.as_ref());
+    let chosen = chosen.run;
+    let outside = |cause| ClusterError::Window { source_name: wish.source.clone(), cause: Box::new(cause) };
     let (_, record, repository) = found.remove(&chosen).ok_or(WindowError::None).map_err(outside)?;
     // The last artefact that has the backup has the most of the log behind it.
     let later =
@@ -152,6 +164,72 @@ pub fn plan(shelves: &Shelves, wish: Wish, now: Timestamp) -> Result<ToolRestore
     }
 }
 
+/// A backup as its log sees it, and the folder of that.
+type Based = (expiry::Base, Option<String>);
+
+/// Backups by their runs: as the window sees them, what their runs say, and where they are.
+type Found<'a> = BTreeMap<RunId, (Base, &'a SourceRecord, Repository)>;
+
+/// How far the log in repositories that are kept apart leads from each backup in them.
+fn leads(shelves: &Shelves, wish: &Wish, found: &Found<'_>) -> Result<BTreeMap<RunId, Lead>, ClusterError> {
+    let mut logs: BTreeMap<String, Vec<(RunId, Based)>> = BTreeMap::new();
+    let mut places: BTreeMap<String, (&Repository, &SourceRecord)> = BTreeMap::new();
+    for run in shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs()) {
+        let Some((_, record, repository)) = found.get(&run.run) else { continue };
+        let location = match repository {
+            Repository::Kept(path, _) => path.display().to_string(),
+            Repository::Remote(remote, _) => remote.location(),
+            Repository::Packed => continue,
+        };
+        let based = based(run, &wish.source).map(|based| (run.run, based));
+        logs.entry(location.clone()).or_default().extend(based);
+        places.insert(location, (repository, record));
+    }
+    let mut leads = BTreeMap::new();
+    for (location, based) in logs {
+        let Some((repository, record)) = places.get(&location) else { continue };
+        leads.extend(lead(wish, &location, repository, record, &based)?);
+    }
+    Ok(leads)
+}
+
+/// The same of one repository. One that cannot be looked into says nothing here: its tool will say why.
+fn lead(
+    wish: &Wish,
+    location: &str,
+    repository: &Repository,
+    record: &SourceRecord,
+    based: &[(RunId, Based)],
+) -> Result<BTreeMap<RunId, Lead>, ClusterError> {
+    let (place, own) = match repository {
+        Repository::Kept(path, own) => (Remote::folder(path), own),
+        Repository::Remote(remote, own) => (remote.clone(), own),
+        Repository::Packed => return Ok(BTreeMap::new()),
+    };
+    let opened = match (own.settings.contains_key("cipher"), &wish.passphrase) {
+        (false, _) => Ok(place.clone()),
+        (true, Some(passphrase)) => {
+            place.clone().encrypted(passphrase.clone()).map_err(|error| error.to_string())
+        }
+        (true, None) => Err("it is encrypted".to_owned()),
+    };
+    let stanza = stanza_of(record, &wish.source);
+    // Where it needs the file of a key, that is not there yet, and the log not known.
+    let files = repository::files(&place, opened, PathBuf::new(), stanza, &Control::default());
+    let bases: Vec<repository::Based<'_>> =
+        based.iter().map(|(_, (base, id))| (base, id.as_deref())).collect();
+    let Ok(log) = RepositoryLog::open(location, files, &bases).and_then(|log| log::Log::read(vec![log]))
+    else {
+        return Ok(BTreeMap::new());
+    };
+    let wanted = |base: &expiry::Base| match wish.recovery.timeline {
+        Timeline::Number(number) => Some(number),
+        Timeline::Current => Some(base.timeline),
+        Timeline::Latest => None,
+    };
+    based.iter().map(|(run, (base, _))| Ok((*run, log.lead(base, wanted(base))?))).collect()
+}
+
 /// Why a repository that is reached over a network cannot be.
 pub(super) fn not_named(own: &RepositoryRecord) -> String {
     let get = |name: &str| own.settings.get(name).map_or("", String::as_str);
@@ -162,6 +240,11 @@ pub(super) fn not_named(own: &RepositoryRecord) -> String {
         get("type"),
         get("path")
     )
+}
+
+/// The stanza of a backup.
+fn stanza_of<'a>(record: &'a SourceRecord, source: &'a str) -> &'a str {
+    record.labels.get("stanza").map(String::as_str).filter(|stanza| !stanza.is_empty()).unwrap_or(source)
 }
 
 /// The label of the full that a backup rests on, or is.
@@ -344,10 +427,7 @@ impl ToolRestore<'_> {
     fn arguments(&self, program: String, config: Option<&Path>) -> Result<Vec<String>, ClusterError> {
         let to = std::path::absolute(&self.wish.to).map_err(file(&self.wish.to))?;
         let recovery = &self.wish.recovery;
-        let stanza = match self.label("stanza") {
-            "" => &self.wish.source,
-            stanza => stanza,
-        };
+        let stanza = stanza_of(self.record, &self.wish.source);
         let mut argv = vec![program];
         argv.push(match config {
             Some(config) => format!("--config={}", config.display()),

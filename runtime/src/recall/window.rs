@@ -6,8 +6,11 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::log::Lead;
 use crate::catalog::ids::RunId;
 use crate::postgres::recovery::{Lsn, Point};
+use crate::wal::name::Segment;
+use crate::wal::survey::Missing;
 
 /// A backup of a cluster that recovery may begin from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +24,7 @@ pub struct Base {
     /// The first transaction that had not begun by then.
     pub next_xid: Option<u64>,
     /// How far the archived log leads from it; `None` where that is not known.
-    pub reach: Option<(Timestamp, Lsn)>,
+    pub reach: Option<Lead>,
 }
 
 /// From one moment to another, any of which can be recovered.
@@ -77,10 +80,10 @@ impl Base {
 
     /// Whether the log that follows it comes as far; what cannot be told is believed.
     fn reaches(&self, point: &Point) -> bool {
-        let Some((until, end)) = self.reach else { return true };
+        let Some(reach) = self.reach else { return true };
         match point {
-            Point::Time(time) => *time <= until,
-            Point::Lsn(lsn) => *lsn <= end,
+            Point::Time(time) => *time <= reach.until,
+            Point::Lsn(lsn) => *lsn <= reach.end,
             Point::Latest | Point::Immediate | Point::Name(_) | Point::Xid(_) => true,
         }
     }
@@ -154,6 +157,19 @@ pub enum WindowError {
         /// What can be had.
         window: Window,
     },
+    /// The end of the log is behind a segment that is missing.
+    #[error(
+        "segment `{segment}` is missing, and others behind it are there: a server that is to have all of the log does not start \
+         from run {run}, and what is before the hole is not all; {window}"
+    )]
+    Hole {
+        /// The segment.
+        segment: Segment,
+        /// The run.
+        run: RunId,
+        /// What can be had.
+        window: Window,
+    },
     /// There is no log to go on with.
     #[error("there is no write-ahead log to reach {point} with, as the plan has no `wal` block: {window}")]
     NoLog {
@@ -169,7 +185,7 @@ pub fn window(bases: &[Base], log: Log) -> Option<Window> {
     let from = bases.iter().map(|base| base.ended).min()?;
     let newest = bases.iter().map(|base| base.ended).max()?;
     let reaches: Option<Vec<_>> =
-        bases.iter().map(|base| base.reach.map(|(until, _)| (base.ended, until))).collect();
+        bases.iter().map(|base| base.reach.map(|reach| (base.ended, reach.until))).collect();
     let spans = match log {
         Log::Archive => spans(reaches.unwrap_or_default()),
         Log::Own => Vec::new(),
@@ -196,7 +212,13 @@ pub fn choose<'b>(
     let is_to_come = matches!(point, Point::Time(time) if *time > now);
     let found = leading().filter(|base| base.reaches(point)).max_by_key(|base| base.run);
     match found.filter(|_| !is_to_come) {
-        Some(base) => Ok(base),
+        Some(base) => match (point, base.reach.and_then(|reach| reach.missing)) {
+            // Who wants all of it does not want what is before a hole.
+            (Point::Latest, Some(Missing::Hole(segment))) => {
+                Err(WindowError::Hole { segment, run: base.run, window })
+            }
+            _ => Ok(base),
+        },
         None if leading().next().is_some() => Err(WindowError::After { point: point.clone(), window }),
         None => Err(WindowError::Before { point: point.clone(), window }),
     }
@@ -208,7 +230,7 @@ mod tests {
 
     use jiff::Timestamp;
 
-    use super::{Base, Log, Point, WindowError, choose};
+    use super::{Base, Lead, Log, Missing, Point, Segment, WindowError, choose};
     use crate::catalog::ids::RunId;
     use crate::postgres::recovery::Lsn;
 
@@ -226,6 +248,10 @@ mod tests {
                 reach: None,
             })
             .collect()
+    }
+
+    fn lead(hour: u32, lsn: u64, missing: Option<Missing>) -> Lead {
+        Lead { until: time(hour), last: None, end: Lsn(lsn), missing, timeline: 1 }
     }
 
     const ARCHIVE: Log = Log::Archive;
@@ -260,7 +286,7 @@ mod tests {
         // From the first to hour 6, from the second (8) to hour 14, the third (12) only for itself.
         let reach = [(6, 150), (14, 400), (12, 300)];
         for (base, (hour, lsn)) in bases.iter_mut().zip(reach) {
-            base.reach = Some((time(hour), Lsn(lsn)));
+            base.reach = Some(lead(hour, lsn, None));
         }
         let chosen = |point: &Point| choose(&bases, ARCHIVE, point, time(20)).map(|base| base.run.sequence());
         assert_eq!(chosen(&Point::Time(time(5))), Ok(1));
@@ -273,6 +299,24 @@ mod tests {
         assert_eq!(chosen(&Point::Lsn(Lsn(400))), Ok(2));
         assert!(matches!(chosen(&Point::Lsn(Lsn(401))), Err(WindowError::After { .. })));
         assert!(matches!(chosen(&Point::Time(time(15))), Err(WindowError::After { .. })));
+    }
+
+    #[test]
+    fn all_of_a_log_with_a_hole_is_refused_and_what_was_given_up_is_none() {
+        let mut bases = bases();
+        let segment = Segment::of(1, Lsn(5 << 24), 1 << 24);
+        let chosen = |bases: &[Base], point: &Point| {
+            choose(bases, ARCHIVE, point, time(20)).map(|base| base.run.sequence())
+        };
+        bases[2].reach = Some(lead(13, 300, Some(Missing::GivenUp(segment))));
+        assert_eq!(chosen(&bases, &Point::Latest), Ok(3));
+        bases[2].reach = Some(lead(13, 300, Some(Missing::Hole(segment))));
+        let hole = chosen(&bases, &Point::Latest).unwrap_err();
+        assert!(hole.to_string().starts_with("segment `000000010000000000000005` is missing"), "{hole}");
+        // What is before it can be had, if it is asked for.
+        for point in [Point::Time(time(13)), Point::Lsn(Lsn(300)), Point::Immediate] {
+            assert_eq!(chosen(&bases, &point), Ok(3));
+        }
     }
 
     #[test]

@@ -245,6 +245,7 @@ fn first_base(archive: &Archive, now: Timestamp) -> Result<Option<Base>, WalErro
         ended: now,
         timeline: last.timeline,
         first,
+        start: None,
         stop,
         has_own: true,
     }))

@@ -22,6 +22,8 @@ pub struct Base {
     pub timeline: u32,
     /// The first segment that it needs.
     pub first: Segment,
+    /// The place in it where it began, where that is known.
+    pub start: Option<Lsn>,
     /// Where it was whole.
     pub stop: Lsn,
     /// Whether it has the log up to there itself.
@@ -43,6 +45,7 @@ impl Base {
                 .unwrap_or(run.finished),
             timeline: first.timeline,
             first,
+            start: label("lsn_start").and_then(|text| text.parse().ok()),
             stop: label("lsn_stop")?.parse().ok()?,
             has_own: label("driver").is_none_or(|driver| driver != "pgbackrest"),
         })

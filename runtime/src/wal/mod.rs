@@ -126,6 +126,14 @@ pub enum WalError {
         /// The next one that is there.
         next: String,
     },
+    /// The log in a tool's own repository.
+    #[error("the repository `{place}`: {what}")]
+    Repository {
+        /// Where it is.
+        place: String,
+        /// What is wrong.
+        what: String,
+    },
     /// A file in the archive is no good.
     #[error("store `{store}`: `{name}`: {cause}")]
     Object {

@@ -235,8 +235,17 @@ impl Survey {
     }
 }
 
+/// How long a segment is: places in bytes and in segments tell.
+pub fn segment_bytes(places: impl IntoIterator<Item = (Segment, Lsn)>) -> u64 {
+    /// In powers of two: what everybody has, then what else there may be.
+    const LENGTHS: [u32; 11] = [24, 20, 21, 22, 23, 25, 26, 27, 28, 29, 30];
+    let places: Vec<(Segment, Lsn)> = places.into_iter().collect();
+    let agree = |bytes: &u64| places.iter().all(|(at, lsn)| Segment::of(at.timeline, *lsn, *bytes) == *at);
+    LENGTHS.iter().map(|power| 1 << power).find(agree).unwrap_or(USUAL_BYTES)
+}
+
 /// The lines of a history: timeline, place, reason; comments begin with `#`.
-pub(super) fn forks(text: &str) -> Vec<Fork> {
+pub fn forks(text: &str) -> Vec<Fork> {
     let fork = |line: &str| {
         let mut words = line.split_whitespace();
         Some(Fork { parent: words.next()?.parse().ok()?, at: words.next()?.parse().ok()? })

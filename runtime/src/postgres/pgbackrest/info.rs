@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::catalog::ids::RunId;
-use crate::postgres::Labels;
+use crate::postgres::{Labels, REPOSITORY_BYTES};
 
 /// The annotation of a separate backup: the plan and the run that made it.
 pub const MARK: &str = "backplan";
@@ -32,6 +32,8 @@ pub struct Stanza {
     /// Its backups, oldest first.
     #[serde(default)]
     pub backup: Vec<Listed>,
+    #[serde(default)]
+    archive: Vec<Archived>,
     #[serde(default)]
     db: Vec<Db>,
     #[serde(default)]
@@ -63,6 +65,12 @@ impl Stanza {
         earlier.iter().map(|db| db.system_id.to_string()).collect()
     }
 
+    /// The folder of the log that a backup goes on with.
+    pub fn archive_id(&self, backup: &Listed) -> Option<String> {
+        let of_it = |archived: &&Archived| archived.database.id == backup.database.id;
+        self.archive.iter().find(of_it).map(|archived| archived.id.clone())
+    }
+
     /// That cluster's version.
     pub fn server_version(&self) -> Option<String> {
         self.db.last().map(|db| db.version.clone())
@@ -73,6 +81,18 @@ impl Stanza {
 struct Status {
     code: i64,
     message: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Archived {
+    id: String,
+    database: Database,
+}
+
+/// Which of the clusters that a stanza has had.
+#[derive(Debug, Deserialize)]
+struct Database {
+    id: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -101,6 +121,7 @@ pub struct Listed {
     #[serde(default)]
     annotation: BTreeMap<String, String>,
     archive: Option<Range>,
+    database: Database,
     lsn: Option<Range>,
     timestamp: Option<Times>,
     info: Option<Sizes>,
@@ -121,6 +142,13 @@ struct Times {
 #[derive(Debug, Deserialize)]
 struct Sizes {
     size: u64,
+    repository: Option<Kept>,
+}
+
+/// What a backup takes in the repository beside those that it rests on.
+#[derive(Debug, Deserialize)]
+struct Kept {
+    delta: u64,
 }
 
 impl Listed {
@@ -128,6 +156,11 @@ impl Listed {
     pub fn made_by(&self) -> Option<(&str, RunId)> {
         let (plan, run) = self.annotation.get(MARK)?.split_once('/')?;
         Some((plan, run.parse().ok()?))
+    }
+
+    /// Bytes that it takes in the repository, beside those that it rests on.
+    fn kept(&self) -> Option<u64> {
+        Some(self.info.as_ref()?.repository.as_ref()?.delta)
     }
 
     /// What a manifest says of it.
@@ -150,6 +183,7 @@ impl Listed {
             ("started", self.timestamp.as_ref().and_then(|times| time(times.start))),
             ("stopped", self.timestamp.as_ref().and_then(|times| time(times.stop))),
             ("database_bytes", self.info.as_ref().map(|info| info.size.to_string())),
+            (REPOSITORY_BYTES, self.kept().map(|bytes| bytes.to_string())),
         ];
         let known = all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
         known.collect::<BTreeMap<_, _>>()
@@ -163,7 +197,7 @@ mod tests {
 
     #[test]
     fn what_info_says_becomes_labels() {
-        let json = br#"[{"backup":[{"archive":{"start":"000000020000000000000005","stop":"000000020000000000000006"},
+        let json = br#"[{"archive":[{"database":{"id":1,"repo-key":1},"id":"15-1"}],"backup":[{"archive":{"start":"000000020000000000000005","stop":"000000020000000000000006"},
             "database":{"id":1,"repo-key":1},"error":false,"info":{"size":90,"delta":9,"repository":{"size":1,"delta":1}},
             "label":"20261120-023000F_20261121-023000D","lsn":{"start":"0/5000028","stop":"0/6000050"},
             "prior":"20261120-023000F","reference":["20261120-023000F"],"timestamp":{"start":1795228200,"stop":1795228260},
@@ -175,6 +209,8 @@ mod tests {
         assert_eq!(labels["type"], "diff");
         assert_eq!(labels["prior"], "20261120-023000F");
         assert_eq!(labels["timeline"], "2");
+        assert_eq!(labels["repository_bytes"], "1");
+        assert_eq!(stanza.archive_id(&stanza.backup[0]).as_deref(), Some("15-1"));
         assert_eq!(labels["wal_stop"], "000000020000000000000006");
         assert_eq!(labels["stopped"], jiff::Timestamp::from_second(1_795_228_260).unwrap().to_string());
         assert!(parse(b"not json").is_err());

@@ -57,8 +57,13 @@ impl Tool<'_> {
     }
 
     /// What is in the stanza's folder of `archive` or `backup`.
-    fn names(&self, part: &str) -> Result<BTreeSet<String>, DriverError> {
-        let listed = self.silently("repo-ls", &[&format!("{part}/{}", self.stanza)])?;
+    pub(super) fn names(&self, part: &str) -> Result<BTreeSet<String>, DriverError> {
+        self.names_below(&format!("{part}/{}", self.stanza))
+    }
+
+    /// What is in a folder of the repository.
+    pub(super) fn names_below(&self, folder: &str) -> Result<BTreeSet<String>, DriverError> {
+        let listed = self.silently("repo-ls", &[folder])?;
         Ok(listed.lines().map(str::to_owned).collect())
     }
 
@@ -133,7 +138,7 @@ impl Tool<'_> {
     }
 
     /// What a command says, which is not for the log.
-    fn silently(&self, command: &str, operands: &[&str]) -> Result<String, DriverError> {
+    pub(super) fn silently(&self, command: &str, operands: &[&str]) -> Result<String, DriverError> {
         let mut program = self.command(command, &[]);
         program.argv.extend(operands.iter().map(|operand| (*operand).to_owned()));
         let silent: process::Tell = std::sync::Arc::new(|_| {});

@@ -1,6 +1,7 @@
 //! How far the archived log leads beyond base backups: for `status`, and for whoever chooses a base to recover from.
 
 pub mod check;
+pub mod repository;
 
 use std::collections::BTreeMap;
 
@@ -38,6 +39,9 @@ pub trait Holder {
     /// When that cannot be told.
     fn survey(&self, cluster: &ClusterId) -> Result<Survey, WalError>;
 
+    /// Whether it is to have all that others have.
+    fn is_copy(&self) -> bool;
+
     /// When a segment was archived; `None`: it is not there.
     ///
     /// # Errors
@@ -56,6 +60,10 @@ impl Holder for Archive {
 
     fn survey(&self, cluster: &ClusterId) -> Result<Survey, WalError> {
         Survey::of(self, cluster)
+    }
+
+    fn is_copy(&self) -> bool {
+        true
     }
 
     fn archived(&self, cluster: &ClusterId, segment: Segment) -> Result<Option<Timestamp>, WalError> {
@@ -144,23 +152,28 @@ impl<H: Holder> Log<H> {
         self.surveys.values().fold((0, 0), |all, one| (all.0 + one.segments.len(), all.1 + one.size))
     }
 
+    /// What recovery from these backups misses.
+    pub fn missing<'b>(&self, bases: impl IntoIterator<Item = &'b Base>) -> Vec<String> {
+        let mut holes: Vec<Segment> = bases
+            .into_iter()
+            .filter_map(|base| match self.surveys.get(&base.cluster)?.reach(base.begin(), None).missing? {
+                Missing::Hole(segment) => Some(segment),
+                Missing::GivenUp(_) => None,
+            })
+            .collect();
+        holes.sort();
+        holes.dedup();
+        let orphans = self.surveys.values().flat_map(Survey::without_history);
+        holes.into_iter().map(hole).chain(orphans.map(without_history)).collect()
+    }
+
     /// What keeps recovery from going on, or makes it go where nobody wants it to; and what single places lack.
     ///
     /// # Errors
     /// When a segment does not say when it was archived.
     pub fn troubles(&self, leads: &[(&Base, Lead)]) -> Result<Vec<String>, WalError> {
-        let mut holes: Vec<Segment> = leads
-            .iter()
-            .filter_map(|(_, lead)| match lead.missing {
-                Some(Missing::Hole(segment)) => Some(segment),
-                _ => None,
-            })
-            .collect();
-        holes.sort();
-        holes.dedup();
-        let mut told: Vec<String> = holes.into_iter().map(hole).collect();
+        let mut told = self.missing(leads.iter().map(|(base, _)| *base));
         for (cluster, survey) in &self.surveys {
-            told.extend(survey.without_history().into_iter().map(without_history));
             for beside in survey.beside() {
                 told.extend(self.both_grow(cluster, beside, leads)?);
             }
@@ -212,7 +225,7 @@ impl<H: Holder> Log<H> {
     /// What single places lack of what others have.
     fn lacking(&self) -> Vec<String> {
         let mut told = Vec::new();
-        for (holder, own) in &self.holders {
+        for (holder, own) in self.holders.iter().filter(|(holder, _)| holder.is_copy()) {
             let mut lacks: Vec<Segment> = Vec::new();
             for (cluster, all) in &self.surveys {
                 let none = Survey::new(all.bytes);
@@ -232,15 +245,15 @@ impl<H: Holder> Log<H> {
 
 /// What a segment that is missing means.
 fn hole(segment: Segment) -> String {
-    format!("segment `{segment}` is missing: recovery stops before it")
+    format!("segment `{segment}` is missing: recovery from a backup before it stops there")
 }
 
 /// What a timeline without a history means.
 fn without_history(timeline: u32) -> String {
     let name = WalName::History(timeline);
     format!(
-        "timeline {timeline} was archived, and its `{name}` was not: recovery never goes over to it; archive that from the \
-         `pg_wal` of its cluster, by `plan wal push`, or the next run does"
+        "timeline {timeline} was archived, and its `{name}` was not: recovery never goes over to it; the next run archives that, \
+         where it finds the cluster's `pg_wal`, or `archive_command` does by hand"
     )
 }
 
