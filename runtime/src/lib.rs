@@ -38,3 +38,4 @@ pub mod source;
 pub mod store;
 pub mod text;
 pub mod wal;
+mod yaml;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crate::scenario::{Answer, Scenario, artefacts, everything, plan, shell};
 
@@ -255,5 +256,31 @@ fn a_rehearsal_opens_no_database_but_the_restored_one() {
             .stdout_has("it is not one database file alone")
             .stdout_has(said);
         assert_eq!(fs::read(scenario.path("live.db")).unwrap(), before);
+    }
+}
+
+#[test]
+fn what_nests_in_a_store_costs_no_time() {
+    let deep = "[".repeat(1 << 20);
+    let home = "store/.backplan/p";
+    for place in ["manifests", "intents", "tombstones", "format.yaml", "lock"] {
+        println!("{place}");
+        let scenario = world();
+        let run = manifest(&scenario).file_stem().unwrap().to_str().unwrap().to_owned();
+        let (path, status) = match place {
+            "manifests" => (format!("{home}/manifests/{run}.yaml"), 0),
+            "format.yaml" => (format!("{home}/format.yaml"), 1),
+            // Below the lease that is held: nobody asks what is in it.
+            "lock" => (format!("{home}/lock/0"), 0),
+            folder => (format!("{home}/{folder}/{run}"), 3),
+        };
+        fs::create_dir_all(scenario.path(&path).parent().unwrap()).unwrap();
+        let earlier = fs::read_to_string(scenario.path(&path)).unwrap_or_default();
+        scenario.write(&path, format!("{deep}\n{earlier}"));
+        let since = Instant::now();
+        scenario.plan(["list"]);
+        scenario.plan(["prune", "--dry-run"]);
+        scenario.next_day().plan(["run"]).status(status);
+        assert!(since.elapsed() < Duration::from_secs(10), "{place}: {:?}", since.elapsed());
     }
 }

@@ -266,7 +266,7 @@ fn held(
     let choice = choice(run, None).map_err(|failure| failure.message)?;
     let held = shelves.held(&choice, None).map_err(|error| error.to_string())?;
     // A manifest whose second part cannot be read tells of no other names.
-    let roots = held.manifest.details().map(|details| details.roots).unwrap_or_default();
+    let roots = held.details().map(|details| details.roots).unwrap_or_default();
     let wanted: BTreeSet<Inside> =
         now.iter().cloned().chain(read_at.iter().flat_map(|path| recorded(&roots, path))).collect();
     let mut backup = Backup {

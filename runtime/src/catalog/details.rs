@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::ids::{hex, unhex};
-use super::manifest::Second;
+use super::manifest::{MAX_BYTES, Second};
 use super::names::{HostPath, InnerPath, PlanName};
 
 /// Warnings that are kept word by word; the others are counted.
@@ -128,6 +128,9 @@ pub enum DetailsError {
     /// They are encrypted.
     #[error("the manifest's details are encrypted: an identity is needed to read them")]
     Sealed,
+    /// They are large, and were not kept with the rest.
+    #[error("the manifest's details are large, and were not read")]
+    Left,
     /// They are not what they should be.
     #[error("the manifest's details are damaged: {0}")]
     Damaged(String),
@@ -151,15 +154,18 @@ impl Details {
     /// When they cannot be written as YAML.
     pub fn to_second(&self) -> Result<Second, DetailsError> {
         let document = Document { details: Some(self.clone()), sealed: None };
-        yaml_serde::to_string(&document).map(Second).map_err(|error| DetailsError::Damaged(error.to_string()))
+        yaml_serde::to_string(&document)
+            .map(Second::Text)
+            .map_err(|error| DetailsError::Damaged(error.to_string()))
     }
 
     pub(super) fn parse(second: &Second) -> Result<Details, DetailsError> {
-        if second.0.is_empty() {
+        let Second::Text(text) = second else { return Err(DetailsError::Left) };
+        if text.is_empty() {
             return Ok(Details::default());
         }
-        let document: Document =
-            yaml_serde::from_str(&second.0).map_err(|error| DetailsError::Damaged(error.to_string()))?;
+        let document: Document = crate::yaml::from_large(text, MAX_BYTES)
+            .map_err(|error| DetailsError::Damaged(error.to_string()))?;
         match (document.details, document.sealed) {
             (Some(details), _) => Ok(details),
             (None, Some(_)) => Err(DetailsError::Sealed),

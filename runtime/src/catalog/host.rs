@@ -115,7 +115,7 @@ impl HostState {
         let folder = self.folder.join("plans").join(format!("{name}-{}", digest(file)));
         let path = folder.join(MEMORY);
         let memory = match std::fs::read_to_string(&path) {
-            Ok(text) => yaml_serde::from_str(&text)
+            Ok(text) => crate::yaml::from_str(&text)
                 .map_err(|error| StateError::Damaged { path, cause: error.to_string() })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Memory::default(),
             Err(cause) => return Err(StateError::Io { doing: "read", path, cause }),
@@ -373,7 +373,7 @@ fn read_note(file: &mut File) -> Option<Note> {
     let mut text = String::new();
     file.rewind().ok()?;
     file.take(4096).read_to_string(&mut text).ok()?;
-    yaml_serde::from_str(&text).ok()
+    crate::yaml::from_str(&text).ok()
 }
 
 impl Drop for HostLock {

@@ -221,7 +221,7 @@ pub fn read_format(store: &dyn ReadStore, layout: &Layout) -> Result<Option<Form
         #[serde(default)]
         requires: Vec<String>,
     }
-    let header: Header = yaml_serde::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let header: Header = crate::yaml::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     if header.min_reader > FORMAT || !header.requires.is_empty() {
         let (store, object) = (store.label().to_owned(), name.to_string());
         return Err(IdentityError::Newer {
@@ -231,7 +231,7 @@ pub fn read_format(store: &dyn ReadStore, layout: &Layout) -> Result<Option<Form
             min_reader: header.min_reader,
         });
     }
-    let format: Format = yaml_serde::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let format: Format = crate::yaml::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     if format.plan != layout.plan() {
         return Err(damaged(format!("it is of plan `{}`", format.plan)));
     }

@@ -151,7 +151,7 @@ struct Sight {
 
 impl Sight {
     fn record(&self) -> Option<Record> {
-        yaml_serde::from_slice(&self.bytes).ok()
+        crate::yaml::from_slice(&self.bytes).ok()
     }
 }
 
@@ -401,7 +401,7 @@ impl Shared {
         self.look_for_others()?;
         let bytes = self.store.read_range(&self.layout.lock(self.number), 0, MAX_BYTES)?;
         let nonce = self.state().record.nonce;
-        match yaml_serde::from_slice::<Record>(&bytes) {
+        match crate::yaml::from_slice::<Record>(&bytes) {
             Ok(record) if record.nonce == nonce => {}
             _ => return Err(self.lose(format!("lease {} is another's", self.number))),
         }

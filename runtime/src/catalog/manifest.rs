@@ -20,9 +20,13 @@ pub const FORMAT: u32 = 1;
 pub const MIN_READER: u32 = 1;
 /// Bytes of a manifest at the most: a plan's text and a page, with room.
 pub const MAX_BYTES: usize = 32 << 20;
+/// Bytes of its first document at the most.
+pub const MAX_FIRST: usize = crate::yaml::MAX_BYTES;
+/// Bytes of a second document that stays in memory with the first; a larger one is read again when somebody asks.
+pub(super) const KEPT: usize = 1 << 20;
 /// Features beyond the format that this program understands in `requires`.
 const FEATURES: &[&str] = &[];
-const NEXT_DOCUMENT: &str = "\n---\n";
+pub(super) const NEXT_DOCUMENT: &str = "\n---\n";
 
 /// A run, as a store keeps it. Unknown fields are ignored, an unknown `requires` is refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -241,8 +245,19 @@ pub struct RepositoryRecord {
 }
 
 /// The second document of a manifest, as read: parsed only when somebody asks.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Second(pub(super) String);
+#[derive(Debug, Clone, PartialEq)]
+pub enum Second {
+    /// Its text.
+    Text(String),
+    /// Too large to be kept for every run: see [`read_details`](super::runs::read_details).
+    Left,
+}
+
+impl Default for Second {
+    fn default() -> Second {
+        Second::Text(String::new())
+    }
+}
 
 /// Why a manifest cannot be used. Damage and newer formats are no reason to stop reading others.
 #[derive(Debug, thiserror::Error)]
@@ -277,7 +292,9 @@ pub enum ManifestError {
         features: Vec<String>,
     },
     /// It is larger than any manifest.
-    #[error("`{object}` is larger than {MAX_BYTES} bytes")]
+    #[error(
+        "`{object}` is larger than any manifest: {MAX_FIRST} bytes before its details, {MAX_BYTES} with them"
+    )]
     TooLarge {
         /// The object.
         object: String,
@@ -335,14 +352,17 @@ impl Manifest {
         let damaged = |cause: String| ManifestError::Damaged { object: object.to_owned(), cause };
         let text = std::str::from_utf8(bytes).map_err(|error| damaged(error.to_string()))?;
         let (first, second) = text.split_once(NEXT_DOCUMENT).unwrap_or((text, ""));
-        match yaml_serde::from_str::<Manifest>(first) {
+        if first.len() > MAX_FIRST {
+            return Err(ManifestError::TooLarge { object: object.to_owned() });
+        }
+        match crate::yaml::from_str::<Manifest>(first) {
             Ok(mut manifest) => {
                 admit(object, manifest.format, manifest.min_reader, &manifest.requires)?;
-                manifest.second = Second(second.to_owned());
+                manifest.second = Second::Text(second.to_owned());
                 Ok(manifest)
             }
             Err(error) => {
-                if let Ok(header) = yaml_serde::from_str::<Header>(first) {
+                if let Ok(header) = crate::yaml::from_str::<Header>(first) {
                     admit(object, header.format, header.min_reader, &header.requires)?;
                 }
                 Err(damaged(error.to_string()))
@@ -359,11 +379,13 @@ impl Manifest {
         let damaged =
             |error: yaml_serde::Error| ManifestError::Damaged { object: object(), cause: error.to_string() };
         let mut text = yaml_serde::to_string(self).map_err(damaged)?;
-        if !self.second.0.is_empty() {
+        if let Second::Text(second) = &self.second
+            && !second.is_empty()
+        {
             // The first document ends with its line's end, which the separator begins with.
             text.truncate(text.trim_end_matches('\n').len());
             text.push_str(NEXT_DOCUMENT);
-            text.push_str(&self.second.0);
+            text.push_str(second);
         }
         if text.len() > MAX_BYTES {
             return Err(ManifestError::TooLarge { object: object() });
@@ -372,6 +394,7 @@ impl Manifest {
         let read = Manifest::parse(&object(), text.as_bytes())?;
         match read.details() {
             Err(DetailsError::Damaged(cause)) => Err(ManifestError::Damaged { object: object(), cause }),
+            Err(DetailsError::Left) => Err(ManifestError::TooLarge { object: object() }),
             Ok(_) | Err(DetailsError::Sealed) => Ok(text.into_bytes()),
         }
     }
@@ -379,7 +402,7 @@ impl Manifest {
     /// The second document, parsed.
     ///
     /// # Errors
-    /// When it is sealed, or damaged.
+    /// When it is sealed, or damaged, or was not kept.
     pub fn details(&self) -> Result<Details, DetailsError> {
         Details::parse(&self.second)
     }

@@ -360,7 +360,7 @@ pub(super) fn read_record<T: for<'de> Deserialize<'de> + Record>(
         }
         bytes => bytes?,
     };
-    let record: Option<T> = yaml_serde::from_slice(&bytes).ok();
+    let record: Option<T> = crate::yaml::from_slice(&bytes).ok();
     Ok(record.filter(|record| record.format() == FORMAT && name.last() == record.run().to_string()))
 }
 

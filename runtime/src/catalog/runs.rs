@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 
+use super::details::{Details, DetailsError};
 use super::ids::RunId;
 use super::layout::Layout;
-use super::manifest::{MAX_BYTES, Manifest, ManifestError};
+use super::manifest::{KEPT, MAX_BYTES, MAX_FIRST, Manifest, ManifestError, NEXT_DOCUMENT, Second};
 use super::names::ArtefactName;
 use crate::store::fs::Kind;
 use crate::store::{Entry, Name, ReadStore, StoreError, StoreErrorKind};
@@ -277,7 +278,7 @@ fn read_one(
     name: &Name,
 ) -> Result<Option<Manifest>, Problem> {
     // One byte more than the largest, so that a larger one is told from it.
-    let bytes = match store.read_range(name, 0, MAX_BYTES + 1) {
+    let bytes = match store.read_range(name, 0, MAX_FIRST + 1) {
         // Deleted since it was listed.
         Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
         Err(error) if error.kind == StoreErrorKind::Foreign => {
@@ -285,13 +286,49 @@ fn read_one(
         }
         bytes => bytes?,
     };
-    let manifest = Manifest::parse(name.as_str(), &bytes)?;
+    let manifest = parse_lean(name.as_str(), bytes)?;
     if manifest.run != *run || manifest.plan.name != layout.plan() {
         let found = format!("run `{}` of plan `{}`", manifest.run, manifest.plan.name);
         let run = (manifest.plan.name == layout.plan()).then_some(manifest.run);
         return Err(ManifestError::Misplaced { object: name.to_string(), found, run }.into());
     }
     Ok(Some(manifest))
+}
+
+/// A manifest of whose details no more is kept than every run may have in memory.
+fn parse_lean(object: &str, mut bytes: Vec<u8>) -> Result<Manifest, ManifestError> {
+    if bytes.len() <= KEPT {
+        return Manifest::parse(object, &bytes);
+    }
+    let is_next = |window: &[u8]| window == NEXT_DOCUMENT.as_bytes();
+    let first = bytes.windows(NEXT_DOCUMENT.len()).position(is_next).unwrap_or(bytes.len());
+    let is_large = bytes.len() > MAX_FIRST || bytes.len() - first > KEPT;
+    if is_large {
+        bytes.truncate(first);
+    }
+    let mut manifest = Manifest::parse(object, &bytes)?;
+    if is_large {
+        manifest.second = Second::Left;
+    }
+    Ok(manifest)
+}
+
+/// The details of a run, read again where they were too large to be kept.
+///
+/// # Errors
+/// When they are sealed, damaged, or cannot be read.
+pub fn read_details(
+    store: &dyn ReadStore,
+    layout: &Layout,
+    manifest: &Manifest,
+) -> Result<Details, DetailsError> {
+    if manifest.second != Second::Left {
+        return manifest.details();
+    }
+    let damaged = |cause: String| DetailsError::Damaged(cause);
+    let name = layout.manifest(&manifest.run);
+    let bytes = store.read_range(&name, 0, MAX_BYTES + 1).map_err(|error| damaged(error.to_string()))?;
+    Manifest::parse(name.as_str(), &bytes).map_err(|error| damaged(error.to_string()))?.details()
 }
 
 /// Reads one run's manifest; `None` if it is not there.

@@ -37,7 +37,7 @@ impl Paths {
     pub fn of(held: &Held<'_>, sources: &[String]) -> Paths {
         let wanted = |source: &str| sources.is_empty() || sources.iter().any(|wanted| wanted == source);
         // Without them, a path begins with its source's name all the same.
-        let mut roots = held.manifest.details().map(|details| details.roots).unwrap_or_default();
+        let mut roots = held.details().map(|details| details.roots).unwrap_or_default();
         roots.retain(|root| wanted(&root.source));
         let names = held.sources().into_iter().filter(|source| wanted(source));
         let mut anchors = vec![Vec::new()];

@@ -16,7 +16,7 @@ use super::chain::Chain;
 use super::paths::Paths;
 use super::shelf::Held;
 use crate::beneath;
-use crate::catalog::details::Root;
+use crate::catalog::details::{Details, Root};
 use crate::catalog::manifest::Manifest;
 use crate::control::Control;
 use crate::extract::{self, Existing, ExtractError, Extracted, Extraction, Opened, ProblemKind, Target};
@@ -110,14 +110,14 @@ pub fn plan<'a>(run: &Held<'a>, wish: &Wish) -> Result<Restore<'a>, RecallError>
     {
         must_be_empty(folder)?;
     }
-    no_side_files(manifest, wish, &held)?;
+    no_side_files(run, wish, &held)?;
     let is_asked =
         |source: &str| wish.sources.is_empty() || wish.sources.iter().any(|wanted| wanted == source);
     let mut parts = Vec::new();
     for chain in run.chains(&is_asked)? {
         let sources: Vec<&str> = chain.sources().collect();
         let extraction = Extraction {
-            targets: targets(manifest, wish, &sources)?,
+            targets: targets(run, wish, &sources)?,
             only: Vec::new(),
             existing: if wish.overwrite { Existing::Replace } else { Existing::Keep },
             owners: None,
@@ -199,7 +199,7 @@ fn pick(run: &Held<'_>, wish: &Wish, parts: &mut [Part<'_>], left: &[String]) ->
     }
 }
 
-fn targets(manifest: &Manifest, wish: &Wish, sources: &[&str]) -> Result<Vec<Target>, RecallError> {
+fn targets(run: &Held<'_>, wish: &Wish, sources: &[&str]) -> Result<Vec<Target>, RecallError> {
     match (&wish.to, wish.sources.as_slice()) {
         (Destination::Folder(folder), [_]) => {
             Ok(sources.iter().map(|source| Target::folder(source.as_bytes(), folder)).collect())
@@ -209,7 +209,7 @@ fn targets(manifest: &Manifest, wish: &Wish, sources: &[&str]) -> Result<Vec<Tar
             Ok(sources.iter().map(of).collect())
         }
         (Destination::InPlace { places, as_recorded }, _) => {
-            let recorded = if *as_recorded { strangers(manifest, places)? } else { Vec::new() };
+            let recorded = if *as_recorded { strangers(run, places)? } else { Vec::new() };
             let all = places.iter().chain(&recorded);
             let wanted = all.filter(|root| sources.contains(&root.source.as_str()));
             Ok(wanted.map(|root| Target::at(&prefix(root), &root.original)).collect())
@@ -225,7 +225,7 @@ fn left(run: &Held<'_>, wish: &Wish) -> Vec<String> {
         held.contains(source)
             && (wish.sources.is_empty() || wish.sources.iter().any(|wanted| wanted == source))
     };
-    let (strangers, mut left) = match strangers(run.manifest, places) {
+    let (strangers, mut left) = match strangers(run, places) {
         Ok(strangers) => (strangers, Vec::new()),
         Err(error) => (Vec::new(), vec![error.to_string()]),
     };
@@ -258,10 +258,13 @@ pub(super) fn prefix(root: &Root) -> Vec<u8> {
     inside.strip_suffix(b"/").unwrap_or(inside).to_vec()
 }
 
+fn details(run: &Held<'_>) -> Result<Details, RecallError> {
+    run.details().map_err(|cause| RecallError::Details { run: run.manifest.run.to_string(), cause })
+}
+
 /// The trees that a run says it has, and the plan does not.
-fn strangers(manifest: &Manifest, places: &[Root]) -> Result<Vec<Root>, RecallError> {
-    let run = manifest.run.to_string();
-    let details = manifest.details().map_err(|cause| RecallError::Details { run, cause })?;
+fn strangers(run: &Held<'_>, places: &[Root]) -> Result<Vec<Root>, RecallError> {
+    let details = details(run)?;
     let is_known =
         |root: &Root| places.iter().any(|own| own.source == root.source && own.inside == root.inside);
     Ok(details.roots.into_iter().filter(|root| !is_known(root)).collect())
@@ -269,12 +272,12 @@ fn strangers(manifest: &Manifest, places: &[Root]) -> Result<Vec<Root>, RecallEr
 
 /// Refuses to put a SQLite database under the write-ahead log or journal of another: SQLite would apply that to it, and
 /// ruin it.
-fn no_side_files(manifest: &Manifest, wish: &Wish, held: &BTreeSet<&str>) -> Result<(), RecallError> {
+fn no_side_files(run: &Held<'_>, wish: &Wish, held: &BTreeSet<&str>) -> Result<(), RecallError> {
+    let manifest = run.manifest;
     let is_sqlite =
         |source: &str| manifest.sources.iter().any(|record| record.name == source && record.kind == "sqlite");
     let wanted = |source: &str| wish.sources.is_empty() || wish.sources.iter().any(|wanted| wanted == source);
-    let run = manifest.run.to_string();
-    let details = manifest.details().map_err(|cause| RecallError::Details { run, cause })?;
+    let details = details(run)?;
     let roots = match &wish.to {
         Destination::InPlace { places, .. } => places.iter().cloned().chain(details.roots).collect(),
         Destination::Folder(_) => details.roots,

@@ -10,10 +10,11 @@ use backplan_compiler::model::{Model, Store as Declared};
 use super::RecallError;
 use super::chain::Chain;
 use crate::artefact::{Artefact, Expected, IndexPlace, ReadAt};
+use crate::catalog::details::{Details, DetailsError};
 use crate::catalog::identity::{IdentityError, read_format};
 use crate::catalog::layout::Layout;
 use crate::catalog::manifest::{ArchiveRecord, FORMAT, Manifest, SourceRecord};
-use crate::catalog::runs::{Catalog, Choice, ChooseError, plans};
+use crate::catalog::runs::{Catalog, Choice, ChooseError, plans, read_details};
 use crate::postgres::basebackup::PRIOR;
 use crate::store::dir::DirStore;
 use crate::store::{self, Name, ReadStore};
@@ -44,6 +45,7 @@ pub struct Held<'a> {
     pub manifest: &'a Manifest,
     /// Every archive of the run that some store has.
     pub pieces: Vec<Piece<'a>>,
+    shelf: &'a Shelf,
 }
 
 /// An archive of a run, and where it is.
@@ -103,6 +105,14 @@ impl<'a> Held<'a> {
 }
 
 impl Held<'_> {
+    /// What is private in its manifest.
+    ///
+    /// # Errors
+    /// When it is sealed, damaged, or cannot be read.
+    pub fn details(&self) -> Result<Details, DetailsError> {
+        self.shelf.details(self.manifest)
+    }
+
     /// What a person should know who lays down files of these sources: base backups that are the difference to another one.
     pub fn differences(&self, sources: &[String]) -> Vec<String> {
         let run = self.manifest.run;
@@ -173,6 +183,14 @@ impl Shelf {
         }
         let catalog = Catalog::load(store.as_ref(), &layout)?;
         Ok(Shelf { store, layout, catalog, root: root.map(Path::to_path_buf) })
+    }
+
+    /// What is private in the manifest of one of its runs.
+    ///
+    /// # Errors
+    /// When it is sealed, damaged, or cannot be read.
+    pub fn details(&self, manifest: &Manifest) -> Result<Details, DetailsError> {
+        read_details(self.store.as_ref(), &self.layout, manifest)
     }
 
     /// Opens an artefact of a run, held against what the manifest says of it.
@@ -266,7 +284,7 @@ impl Shelves {
     pub fn held(&self, choice: &Choice, source: Option<&str>) -> Result<Held<'_>, RecallError> {
         // Who names a run means it, whatever it holds.
         let source = source.filter(|_| !matches!(choice, Choice::Id(_)));
-        let (_, manifest) = self.choose(choice, source)?;
+        let (shelf, manifest) = self.choose(choice, source)?;
         let mut pieces: BTreeMap<&str, Piece<'_>> = BTreeMap::new();
         for shelf in &self.shelves {
             let Some(there) = shelf.catalog.get(&manifest.run) else { continue };
@@ -275,7 +293,7 @@ impl Shelves {
                 piece.places.push((shelf, there, archive));
             }
         }
-        Ok(Held { manifest, pieces: pieces.into_values().collect() })
+        Ok(Held { manifest, pieces: pieces.into_values().collect(), shelf })
     }
 
     /// Whether some run of some store holds a source.

@@ -135,7 +135,7 @@ fn read(store: &dyn ReadStore, layout: &Layout) -> Result<Vec<Rehearsal>, StoreE
             continue;
         }
         let bytes = store.read(&object.name)?;
-        let parsed = yaml_serde::from_str::<Rehearsal>(&String::from_utf8_lossy(&bytes));
+        let parsed = crate::yaml::from_str::<Rehearsal>(&String::from_utf8_lossy(&bytes));
         if let Ok(record) = parsed
             && record.source == source
         {

@@ -115,7 +115,7 @@ impl Cache {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Lost::Missing),
             Err(error) => return Err(Lost::Damaged(error.to_string())),
         };
-        let bound: Bound = yaml_serde::from_str(&text).map_err(|error| Lost::Damaged(error.to_string()))?;
+        let bound: Bound = crate::yaml::from_str(&text).map_err(|error| Lost::Damaged(error.to_string()))?;
         if bound.run != run || bound.root != root {
             return Err(Lost::Foreign);
         }

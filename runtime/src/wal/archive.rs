@@ -80,7 +80,7 @@ impl Archive {
         };
         let foreign = |what: String| WalError::Foreign { folder: folder.clone(), what };
         let text = String::from_utf8_lossy(&bytes);
-        let format: Format = yaml_serde::from_str(&text).map_err(|error| foreign(error.to_string()))?;
+        let format: Format = crate::yaml::from_str(&text).map_err(|error| foreign(error.to_string()))?;
         if format.min_reader > FORMAT {
             return Err(foreign(format!(
                 "it has format {}, which this version does not know",
@@ -302,7 +302,7 @@ impl Archive {
     /// When the store cannot tell.
     pub fn origin(&self, cluster: &ClusterId) -> Result<Option<Origin>, WalError> {
         match self.store.read(&Name::known(format!("{cluster}/{ORIGIN}"))) {
-            Ok(bytes) => Ok(yaml_serde::from_str(&String::from_utf8_lossy(&bytes)).ok()),
+            Ok(bytes) => Ok(crate::yaml::from_str(&String::from_utf8_lossy(&bytes)).ok()),
             Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }

@@ -43,11 +43,11 @@ fn newest(model: &Model, console: &mut Console) -> Result<(String, Details), Fai
     for unread in &shelves.unread {
         console.complain(&format!("warning: {unread}\n"));
     }
-    let newest =
-        shelves.shelves.iter().filter_map(|shelf| shelf.catalog.runs().next_back()).max_by_key(|run| run.run);
+    let newest = shelves.shelves.iter().filter_map(|shelf| Some((shelf, shelf.catalog.runs().next_back()?)));
+    let newest = newest.max_by_key(|(_, run)| run.run);
     let hidden = shelves.shelves.iter().filter_map(|shelf| Some((shelf, shelf.catalog.unreadable().last()?)));
     if let Some((shelf, run)) = hidden.max_by_key(|(_, run)| **run)
-        && newest.is_none_or(|newest| *run > newest.run)
+        && newest.is_none_or(|(_, newest)| *run > newest.run)
     {
         let name = run.to_string();
         let problems = shelf.catalog.problems().iter().map(ToString::to_string);
@@ -58,11 +58,11 @@ fn newest(model: &Model, console: &mut Console) -> Result<(String, Details), Fai
         ))
         .help("compare with a file or a revision: `plan diff OLD NEW`, `plan diff --rev REV FILE`"));
     }
-    let Some(manifest) = newest else {
+    let Some((shelf, manifest)) = newest else {
         return Err(Failure::new(format!("the stores hold no backup of plan `{}`", model.name))
             .help("nothing is deployed yet; compare with a file or a revision"));
     };
-    let details = manifest.details().map_err(|error| {
+    let details = shelf.details(manifest).map_err(|error| {
         Failure::new(format!("the plan that made run `{}` cannot be read: {error}", manifest.run))
             .help("compare with a file or a revision")
     })?;

@@ -10,9 +10,9 @@ use super::stage::{Job, claim, layout, run, run_id, store};
 
 use crate::catalog::details::{Details, DetailsError, MAX_WARNINGS, PlanFile, RawPath, Root};
 use crate::catalog::identity;
-use crate::catalog::manifest::{MAX_BYTES, Manifest, ManifestError, Second};
+use crate::catalog::manifest::{KEPT, MAX_BYTES, MAX_FIRST, Manifest, ManifestError, Second};
 use crate::catalog::names::PlanName;
-use crate::catalog::runs::{Catalog, Choice, ChooseError, next_sequence, plans};
+use crate::catalog::runs::{Catalog, Choice, ChooseError, next_sequence, plans, read_details};
 use crate::store::dir::DirStore;
 use crate::store::simulated::SimulatedFolder;
 use crate::store::{Creation, Name};
@@ -57,7 +57,7 @@ fn unknown_fields_are_ignored_and_unknown_needs_are_not() {
     let text = String::from_utf8(Job::new(1, 1).manifest().to_bytes().unwrap()).unwrap();
     let extended = text.replacen("run:", "colour: blue\nrun:", 1);
     assert_eq!(Manifest::parse("m", extended.as_bytes()).unwrap().run, run_id(1));
-    let needing = text.replacen("run:", "requires: [differences]\nrun:", 1);
+    let needing = text.replacen("run:", "requires:\n- differences\nrun:", 1);
     let error = Manifest::parse("m", needing.as_bytes()).unwrap_err();
     assert!(error.to_string().contains("`m` needs `differences`"), "{error}");
     let newer = text.replacen("format: 1", "format: 3", 1).replacen("min_reader: 1", "min_reader: 2", 1);
@@ -68,7 +68,7 @@ fn unknown_fields_are_ignored_and_unknown_needs_are_not() {
     // Newer, but said to be readable.
     let newer = text.replacen("format: 1", "format: 3", 1);
     assert_eq!(Manifest::parse("m", newer.as_bytes()).unwrap().format, 3);
-    let unlike = b"format: 9\nmin_reader: 9\nrun: {id: 7}\n";
+    let unlike = b"format: 9\nmin_reader: 9\nrun:\n  id: 7\n";
     assert!(matches!(Manifest::parse("m", unlike), Err(ManifestError::Newer { .. })));
 }
 
@@ -86,8 +86,10 @@ fn damage_is_an_error_with_the_objects_name() {
         assert!(error.to_string().starts_with("`the/object` is damaged: "), "{error}");
     }
     assert!(matches!(Manifest::parse("m", b"\xff\xfe"), Err(ManifestError::Damaged { .. })));
-    let large = vec![b' '; MAX_BYTES + 1];
-    assert!(matches!(Manifest::parse("m", &large), Err(ManifestError::TooLarge { .. })));
+    for most in [MAX_BYTES, MAX_FIRST] {
+        let large = vec![b' '; most + 1];
+        assert!(matches!(Manifest::parse("m", &large), Err(ManifestError::TooLarge { .. })));
+    }
     let sealed = text.split_once("\n---\n").unwrap().0.to_owned() + "\n---\nsealed: age\n";
     let sealed = Manifest::parse("m", sealed.as_bytes()).unwrap();
     assert_eq!(sealed.details(), Err(DetailsError::Sealed));
@@ -113,6 +115,25 @@ fn damaged_manifests_are_problems_and_the_others_are_listed() {
     assert_eq!(next_sequence([&catalog], 11), 12);
     assert_eq!(next_sequence([], 0), 1);
     assert_eq!(plans(&*store).unwrap(), ["p"]);
+}
+
+#[test]
+fn large_details_are_read_when_somebody_asks() {
+    let folder = SimulatedFolder::default();
+    run(&folder, &Job::new(1, 1), None);
+    let manifest = Manifest { second: details().to_second().unwrap(), ..Job::new(1, 1).manifest() };
+    let bytes = manifest.to_bytes().unwrap();
+    let store = store(&folder);
+    for (padding, is_left) in [(KEPT / 2, false), (2 * KEPT, true), (MAX_FIRST, true)] {
+        let padded = [bytes.clone(), b"# ".to_vec(), vec![b'x'; padding]].concat();
+        store.replace(&layout().manifest(&run_id(1)), &padded).unwrap();
+        let catalog = Catalog::load(&*store, &layout()).unwrap();
+        let read = catalog.get(&run_id(1)).unwrap();
+        assert_eq!(read.second == Second::Left, is_left, "{padding}");
+        assert_eq!(read.details().is_err(), is_left);
+        assert_eq!(read_details(&*store, &layout(), read).unwrap(), details());
+        assert_eq!(Manifest { second: manifest.second.clone(), ..read.clone() }, manifest);
+    }
 }
 
 #[test]
