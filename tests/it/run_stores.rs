@@ -379,3 +379,61 @@ fn a_window_is_left_for_a_dead_run_though_its_store_is_gone() {
         assert!(!scenario.path("open").exists(), "{absent}");
     }
 }
+
+/// Spoils the second store, whose plan's folder is the working folder; `RUN` is its only run.
+const SPOILT: [(&str, i32, &str); 13] = [
+    (": > manifests/99999999-20260101T023000Z-000000.yaml", 1, "99999999-20260101T023000Z-000000.yaml"),
+    (
+        "mkdir -p intents; : > intents/99999998-20260101T023000Z-000000",
+        1,
+        "no run of this plan can have come to",
+    ),
+    (
+        "sed 's/^run: 00000001/run: 01000002/' manifests/$RUN.yaml > manifests/01000002${RUN#00000001}.yaml",
+        1,
+        "`--adopt`",
+    ),
+    (": > lock/18446744073709551615", 1, "no run can have come so far"),
+    ("cp lock/* lock/9007199254740992", 1, "no run can have come so far"),
+    (
+        "mkdir lock/2 lock/3; ln -s /etc/passwd lock/4; mkfifo lock/5",
+        3,
+        "lock/2` is left alone: it is no lease",
+    ),
+    ("mkdir lock/9; : > 'lock/a b'; : > lock/99999999999999999999", 3, "it is no lease"),
+    ("rm -r lock; : > lock", 1, "`lock` is a file or a link where a folder should be"),
+    ("rm -r manifests; ln -s /tmp manifests", 1, "`manifests` is a file or a link"),
+    ("rm manifests/*; mkfifo manifests/$RUN.yaml", 0, ""),
+    ("rm -rf tmp; ln -s /nowhere tmp", 1, "`tmp` is a file or a link"),
+    ("cd ..; rm -r p; : > p", 1, "`p` is a file or a link"),
+    ("cd ../..; rm -r .backplan; ln -s . .backplan", 1, "`.backplan` is a file or a link"),
+];
+
+#[test]
+fn a_store_that_is_spoilt_is_told_of_and_the_other_gets_its_backup() {
+    for (spoil, status, said) in SPOILT {
+        println!("{spoil}");
+        let scenario = world(two("", ""));
+        scenario.next_day().plan(["run"]).status(0);
+        let home = scenario.path("mnt/other/.backplan/p");
+        shell(&home, &format!("RUN=$(basename -s .yaml manifests/*); {spoil}"));
+        let since = Instant::now();
+        let shown = scenario.next_day().plan(["run", "--dry-run"]).status(status);
+        let answer = scenario.plan(["run"]).status(status);
+        assert!(since.elapsed() < Duration::from_secs(30), "{spoil}: {:?}", since.elapsed());
+        for answer in [&shown, &answer] {
+            let is_told = |line: &str| line.contains("`other`") && line.contains(said);
+            assert!(status == 0 || answer.stdout.lines().any(is_told), "{spoil}: {answer:?}");
+            assert!(!answer.said().contains("panicked"), "{spoil}: {answer:?}");
+        }
+        whole(&scenario.path("store"), 2);
+        // What is advised mends it.
+        if status == 1 && spoil.starts_with(": >") {
+            let object = spoil.trim_start_matches(": > ");
+            fs::remove_file(home.join(object)).unwrap();
+            scenario.next_day().plan(["run"]).status(0);
+            whole(&scenario.path("store"), 3);
+            assert_eq!(fs::read_dir(home.join("manifests")).unwrap().count(), 2);
+        }
+    }
+}

@@ -153,6 +153,17 @@ pub enum IdentityError {
         /// Its file.
         file: String,
     },
+    /// A number in it ends all numbers.
+    #[error(
+        "store `{store}`: `{object}` has a number that no run of this plan can have come to: move it away; if runs of \
+         another machine have come so far, say `--adopt`"
+    )]
+    Beyond {
+        /// The store.
+        store: String,
+        /// The object.
+        object: String,
+    },
     /// It is not the store that earlier runs wrote to.
     #[error(
         "store `{store}`: plan `{plan}` there has the identity {found}, not {known} as in earlier runs: is another disk \

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Crockford's base32: no `i`, `l`, `o`, `u`, so that nothing is misread when it is typed.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// Highest sequence an id can hold: eight digits.
-const MAX_SEQUENCE: u32 = 99_999_999;
+pub const MAX_SEQUENCE: u32 = 99_999_999;
 const RANDOM: usize = 6;
 
 /// A text that is not the id it should be.

@@ -4,6 +4,7 @@
 //! heartbeat for a whole lease, measured on its own clock, or knows the owner to be dead or to have released it. Wall clocks
 //! are never compared. A number is never used twice, so an owner that slept and wakes finds a higher one and stops.
 
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,10 +16,13 @@ use super::ids::Nonce;
 use super::layout::Layout;
 use super::owner::{Life, Owner};
 use crate::control::{Control, Stopped};
+use crate::store::fs::Kind;
 use crate::store::{Creation, ReadStore, Store, StoreError, StoreErrorKind};
 
 /// Bytes of a lease at the most.
 const MAX_BYTES: usize = 64 << 10;
+/// From this number on a lease is nobody's.
+const HIGHEST: u64 = 1 << 53;
 /// How often a fresh look is taken because another was quicker.
 const ATTEMPTS: usize = 100;
 
@@ -166,8 +170,25 @@ fn look(store: &dyn ReadStore, layout: &Layout) -> Result<Option<Sight>, StoreEr
 }
 
 fn highest(store: &dyn ReadStore, layout: &Layout) -> Result<Option<u64>, StoreError> {
-    let objects = store.list(Some(&layout.locks()))?;
-    Ok(objects.iter().filter_map(|object| layout.number_of_lock(&object.name)).max())
+    let leases = numbers(store, layout)?.into_iter().filter(|(_, kind)| matches!(kind, Kind::File(_)));
+    Ok(leases.map(|(number, _)| number).max())
+}
+
+/// Numbers that are taken, and by what: folders and links are no leases, but nothing can have their names.
+fn numbers(store: &dyn ReadStore, layout: &Layout) -> Result<Vec<(u64, Kind)>, StoreError> {
+    let entries = store.entries(&layout.locks())?;
+    let numbers =
+        entries.into_iter().filter_map(|entry| Some((layout.number_of_lock(&entry.name)?, entry.kind)));
+    let numbers: Vec<(u64, Kind)> = numbers.collect();
+    match numbers.iter().map(|(number, _)| *number).max() {
+        Some(number) if number >= HIGHEST => Err(StoreError {
+            store: store.label().to_owned(),
+            doing: format!("take the lock behind `{}`", layout.lock(number)),
+            kind: StoreErrorKind::Foreign,
+            cause: io::Error::other("no run can have come so far: move it away"),
+        }),
+        _ => Ok(numbers),
+    }
 }
 
 /// Who holds the lease now, as far as a single look can tell; for a dry run and for `status`.
@@ -198,13 +219,12 @@ impl Lease {
     ) -> Result<Lease, LockError> {
         let record = Record { owner, nonce: Nonce::random(), counter: 0, released: false };
         for _ in 0..ATTEMPTS {
-            let number = match look(&*store, layout)? {
-                None => 1,
-                Some(sight) => {
-                    wait_for(&*store, layout, &record.owner, &sight, times, control)?;
-                    sight.number + 1
-                }
-            };
+            let sight = look(&*store, layout)?;
+            if let Some(sight) = &sight {
+                wait_for(&*store, layout, &record.owner, sight, times, control)?;
+            }
+            let seen = sight.map_or(0, |sight| sight.number);
+            let number = next(&numbers(&*store, layout)?, seen);
             let beaten = owner_clock();
             if make(&*store, layout, number, &record)? {
                 let state = Mutex::new(State { record, beaten, lost: None, ending: false });
@@ -307,6 +327,14 @@ fn wait_for(
         watched = observer_clock().saturating_sub(start);
     }
     Ok(())
+}
+
+/// The number behind the lease that was seen, and behind what else has taken one: a later lease has it, and is met there.
+fn next(numbers: &[(u64, Kind)], seen: u64) -> u64 {
+    let others = numbers.iter().filter(|(_, kind)| !matches!(kind, Kind::File(_)));
+    let mut taken: Vec<u64> = others.map(|(number, _)| *number).collect();
+    taken.sort_unstable();
+    taken.into_iter().fold(seen + 1, |next, taken| if taken == next { next + 1 } else { next })
 }
 
 /// Makes `lock/N`; says whether it is ours.

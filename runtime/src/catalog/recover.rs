@@ -14,7 +14,8 @@ use super::lock::{Lease, LockError};
 use super::manifest::FORMAT;
 use super::runs::{Catalog, Problem, read_manifest};
 use crate::store::append_only::is_backup;
-use crate::store::{Name, Object, ReadStore, Store, StoreError, StoreErrorKind};
+use crate::store::fs::Kind;
+use crate::store::{Entry, Name, Object, ReadStore, Store, StoreError, StoreErrorKind};
 
 /// How many first bytes of an artefact carry its mark.
 pub const HEAD_BYTES: usize = 4096;
@@ -188,7 +189,7 @@ impl RecoveryPlan {
             }
         }
         plan.drop_temporaries(layout, current, &temporaries);
-        plan.drop_leases(layout, &store.list(Some(&layout.locks()))?);
+        plan.drop_leases(layout, &store.entries(&layout.locks())?);
         Ok(plan)
     }
 
@@ -274,9 +275,13 @@ impl RecoveryPlan {
         }
     }
 
-    fn drop_leases(&mut self, layout: &Layout, locks: &[Object]) {
+    fn drop_leases(&mut self, layout: &Layout, locks: &[Entry]) {
+        let (leases, others): (Vec<&Entry>, Vec<&Entry>) = locks.iter().partition(|entry| {
+            matches!(entry.kind, Kind::File(_)) && layout.number_of_lock(&entry.name).is_some()
+        });
+        others.iter().for_each(|entry| self.leave(&entry.name, "it is no lease"));
         let numbers: BTreeSet<u64> =
-            locks.iter().filter_map(|object| layout.number_of_lock(&object.name)).collect();
+            leases.iter().filter_map(|entry| layout.number_of_lock(&entry.name)).collect();
         let highest = numbers.last().copied();
         let earlier = numbers.into_iter().filter(|number| Some(*number) != highest);
         let deletes: Vec<Name> = earlier.map(|number| layout.lock(number)).collect();

@@ -134,7 +134,7 @@ fn read(store: &dyn ReadStore, layout: &Layout) -> Result<Vec<Rehearsal>, StoreE
         if newest.contains_key(source) {
             continue;
         }
-        let bytes = store.read(&object.name)?;
+        let bytes = store.read_range(&object.name, 0, crate::yaml::MAX_BYTES)?;
         let parsed = crate::yaml::from_str::<Rehearsal>(&String::from_utf8_lossy(&bytes));
         if let Ok(record) = parsed
             && record.source == source

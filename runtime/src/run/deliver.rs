@@ -11,7 +11,7 @@ use super::coordinator::{Failure, FailureKind, Performed};
 use super::event::Outcome;
 use super::facts::{self, ArchiveFact, SourceFact};
 use super::mark::mark;
-use super::prepare::highest_in;
+use super::prepare::{highest_in, most_believed};
 use super::worker::Worker;
 use crate::catalog::commit::{CommitError, Transaction};
 use crate::catalog::identity::{self, Claim, IdentityError};
@@ -20,7 +20,7 @@ use crate::catalog::owner::Owner;
 use crate::catalog::recover::Intent;
 use crate::control::Control;
 use crate::scan::Doubts;
-use crate::store::Store;
+use crate::store::{Store, StoreErrorKind};
 
 impl Worker {
     pub(super) fn lock_store(
@@ -46,6 +46,7 @@ impl Worker {
         let not_ours = |error: IdentityError| claim_failure(&error, &location);
         // Before the lease, so that nothing at all is written to a store that is not this run's.
         identity::inspect(store.as_ref(), &self.layout, &claim).map_err(not_ours)?;
+        self.highest(store.as_ref()).map_err(not_ours)?;
         let lease = self.lease(&store, &location, control)?;
         let mut held = self.sessions[&id].held();
         let checked = identity::claim(store.as_ref(), &self.layout, &claim)
@@ -53,7 +54,8 @@ impl Worker {
             .and_then(|format| {
                 self.plan().remember(&declared.name, &location, format.id).map_err(Failure::lasting)
             })
-            .and_then(|()| self.check_sequence(store.as_ref()));
+            .and_then(|()| self.highest(store.as_ref()).map_err(not_ours))
+            .and_then(|highest| self.check_sequence(store.as_ref(), highest));
         if let Err(failure) = checked {
             // The store is not this run's: it is given back at once, and untouched.
             let _ = lease.release();
@@ -87,8 +89,11 @@ impl Worker {
         })
     }
 
-    fn check_sequence(&self, store: &dyn Store) -> Result<(), Failure> {
-        let highest = highest_in(store, &self.layout).map_err(Failure::lasting)?;
+    fn highest(&self, store: &dyn Store) -> Result<u32, IdentityError> {
+        highest_in(store, &self.layout, most_believed(self.plan().sequence(), self.request.adopt))
+    }
+
+    fn check_sequence(&self, store: &dyn Store, highest: u32) -> Result<(), Failure> {
         if highest < self.imprint.run.sequence() {
             return Ok(());
         }
@@ -323,6 +328,7 @@ fn lock_failure(error: LockError) -> Failure {
     match error {
         LockError::Busy { .. } => Failure { message, kind: FailureKind::Busy },
         LockError::Stopped(_) => Failure::stopped(),
+        LockError::Store(ref error) if error.kind == StoreErrorKind::Foreign => Failure::lasting(message),
         _ => Failure::passing(message),
     }
 }

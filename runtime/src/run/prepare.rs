@@ -19,15 +19,19 @@ use super::levels::{Levels, Stores, levels};
 use super::request::{Request, unsupported};
 use super::staging::Staging;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState, StateError};
-use crate::catalog::ids::RunId;
+use crate::catalog::identity::IdentityError;
+use crate::catalog::ids::{MAX_SEQUENCE, RunId};
 use crate::catalog::layout::{Layout, artefact_name};
 use crate::places::world;
 use crate::postgres::pgbackrest::settings;
 use crate::recall::shelf::Shelf;
-use crate::store::{self, ReadStore, StoreError};
+use crate::store::{self, Entry, ReadStore};
 
 /// Bytes of a first line that `read` takes at the most.
 const LINE: u64 = 4096;
+
+/// How far the numbers of runs can have gone on in a store since this host last made one.
+const LEAP: u32 = 1_000_000;
 
 /// A run that may begin.
 pub struct Prepared {
@@ -224,7 +228,7 @@ fn prepare(
     let model = &request.model;
     let plan = host.plan(&model.name, &model.file)?;
     let layout = Layout::new(&model.name).map_err(|error| PrepareError::Plan(error.to_string()))?;
-    let run = run_id(highest_sequence(model, &layout, plan.sequence()), started)?;
+    let run = run_id(highest_sequence(&request, &layout, plan.sequence()), started)?;
     let cache = Cache::new(plan.folder());
     let levels = levels(&request, &stores(model, &plan), &cache, started);
     let occasion = Occasion {
@@ -304,31 +308,41 @@ fn run_id(last: u32, started: Timestamp) -> Result<RunId, PrepareError> {
 }
 
 /// The highest sequence that any reachable store, or this host, has seen.
-fn highest_sequence(model: &Model, layout: &Layout, remembered: u32) -> u32 {
+fn highest_sequence(request: &Request, layout: &Layout, remembered: u32) -> u32 {
     let mut highest = remembered;
-    for declared in &model.stores {
+    let most = most_believed(remembered, request.adopt);
+    for declared in &request.model.stores {
         // What keeps a store from being read is for its own step to say: the others are no worse for it. Should it be
         // readable by then, its step looks at the sequence again.
-        let seen = store::open(declared).and_then(|opened| highest_in(opened.as_ref(), layout));
-        highest = highest.max(seen.unwrap_or(0));
+        let Ok(opened) = store::open(declared) else { continue };
+        highest = highest.max(highest_in(opened.as_ref(), layout, most).unwrap_or(0));
     }
     highest
+}
+
+/// The highest sequence that a store can have seen, where this host remembers one: whoever may write to a store would else end
+/// the plan's numbers for all.
+pub fn most_believed(remembered: u32, adopt: bool) -> u32 {
+    let most = if remembered == 0 || adopt { MAX_SEQUENCE / 2 } else { 0 };
+    most.max(remembered.saturating_add(LEAP)).min(MAX_SEQUENCE - 1)
 }
 
 /// The highest sequence that a store has seen: in a manifest, an intent or a tombstone.
 ///
 /// # Errors
-/// When it cannot be listed.
-pub fn highest_in(store: &dyn ReadStore, layout: &Layout) -> Result<u32, StoreError> {
+/// When it cannot be listed; when a number in it is higher than `most`.
+pub fn highest_in(store: &dyn ReadStore, layout: &Layout, most: u32) -> Result<u32, IdentityError> {
     let mut highest = 0;
     for folder in [layout.manifests(), layout.intents(), layout.tombstones()] {
-        let runs = store.entries(&folder)?.into_iter().filter_map(|entry| {
-            layout
-                .run_of_manifest(&entry.name)
-                .or_else(|| layout.run_of_intent(&entry.name))
-                .or_else(|| layout.run_of_tombstone(&entry.name))
-        });
-        highest = runs.map(|run| run.sequence()).chain([highest]).max().unwrap_or(0);
+        for Entry { name, .. } in store.entries(&folder)? {
+            let run = layout.run_of_manifest(&name).or_else(|| layout.run_of_intent(&name));
+            let Some(run) = run.or_else(|| layout.run_of_tombstone(&name)) else { continue };
+            if run.sequence() > most {
+                let (store, object) = (store.label().to_owned(), name.to_string());
+                return Err(IdentityError::Beyond { store, object });
+            }
+            highest = highest.max(run.sequence());
+        }
     }
     Ok(highest)
 }

@@ -183,7 +183,11 @@ impl HostFolder {
     fn folder(&self, path: &str) -> io::Result<Folder<'_>> {
         let mut folder = Folder::Root(self.root.as_fd());
         for component in path.split('/').filter(|component| !component.is_empty()) {
-            let next = rustix::fs::openat(&folder, component, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
+            let next = match rustix::fs::openat(&folder, component, FOLDER | OFlags::NOFOLLOW, Mode::empty())
+            {
+                Err(Errno::NOTDIR | Errno::LOOP) => return Err(not_a_folder(component)),
+                next => next?,
+            };
             folder = Folder::Below(next);
         }
         Ok(folder)
@@ -331,6 +335,11 @@ fn kind(folder: BorrowedFd<'_>, name: &str) -> io::Result<Kind> {
         FileType::Directory => Kind::Folder,
         _ => Kind::Other,
     })
+}
+
+fn not_a_folder(name: &str) -> io::Error {
+    let text = format!("`{name}` is a file or a link where a folder should be: move it away");
+    io::Error::new(io::ErrorKind::NotADirectory, text)
 }
 
 pub(super) fn not_a_file() -> io::Error {

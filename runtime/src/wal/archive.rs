@@ -20,6 +20,7 @@ use crate::catalog::ids::{hex, random_bytes};
 use crate::places::account::acting_as;
 use crate::store::dir::DirStore;
 use crate::store::{Creation, Name, ReadStore, Store, StoreErrorKind, Upload};
+use crate::yaml::MAX_BYTES;
 
 /// The folder at a store's root that holds archives of logs.
 pub const HOME: &str = ".backplan-wal";
@@ -74,7 +75,7 @@ impl Archive {
             Err(error) if error.kind.is_away() => return Err(absent()),
             store => store?,
         };
-        let bytes = match store.read(&Name::known(FORMAT_FILE.to_owned())) {
+        let bytes = match store.read_range(&Name::known(FORMAT_FILE.to_owned()), 0, MAX_BYTES) {
             Err(error) if error.kind == StoreErrorKind::NotFound => return Err(absent()),
             bytes => bytes?,
         };
@@ -263,7 +264,7 @@ impl Archive {
     /// # Errors
     /// When the store cannot tell.
     pub fn kept_from(&self, cluster: &ClusterId) -> Result<Option<Segment>, WalError> {
-        match self.store.read(&Name::known(Self::kept_from_path(cluster))) {
+        match self.store.read_range(&Name::known(Self::kept_from_path(cluster)), 0, MAX_BYTES) {
             Ok(bytes) => Ok(match String::from_utf8_lossy(&bytes).trim().parse() {
                 Ok(WalName::Segment(segment)) => Some(segment),
                 // What is no segment keeps nothing from being missed.
@@ -301,7 +302,7 @@ impl Archive {
     /// # Errors
     /// When the store cannot tell.
     pub fn origin(&self, cluster: &ClusterId) -> Result<Option<Origin>, WalError> {
-        match self.store.read(&Name::known(format!("{cluster}/{ORIGIN}"))) {
+        match self.store.read_range(&Name::known(format!("{cluster}/{ORIGIN}")), 0, MAX_BYTES) {
             Ok(bytes) => Ok(crate::yaml::from_str(&String::from_utf8_lossy(&bytes)).ok()),
             Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),

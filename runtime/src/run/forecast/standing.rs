@@ -7,7 +7,7 @@ use crate::catalog::ids::Uuid;
 use crate::catalog::lock;
 use crate::catalog::manifest::HostRef;
 use crate::catalog::owner::Owner;
-use crate::run::prepare::{Prepared, host_name};
+use crate::run::prepare::{Prepared, highest_in, host_name, most_believed};
 use crate::store::{self, ReadStore, StoreError, StoreErrorKind};
 
 /// What a run would find of a store, and who has it in use.
@@ -44,6 +44,8 @@ pub(super) fn look_at_store(
         Standing::Ours(_) => format!("earlier runs: {}", runs_in(store.as_ref(), prepared)?),
         Standing::Adopted(format) => format!("would be taken over from `{}`", format.machine.name),
     };
+    let most = most_believed(prepared.plan.sequence(), prepared.request.adopt);
+    highest_in(store.as_ref(), &prepared.layout, most)?;
     let holder = lock::holder(store.as_ref(), &prepared.layout, &owner)?;
     let busy = holder.map(|holder| format!("store `{}` is in use by {holder}", declared.name));
     Ok((found, busy))
