@@ -181,6 +181,7 @@ codes! {
     STANZA_OTHER Error "stanza_other" "a repository of pgBackRest belongs to another cluster";
     REPOSITORY_UNREADABLE Error "repository_unreadable" "a repository of pgBackRest cannot be read";
     CONFIG_CONFLICT Error "config_conflict" "a tool's own settings contradict the plan";
+    NAME_SPOILS Error "name_spoils" "a database has a name with which its tool makes no backup that can be restored";
 }
 
 /// The code with this name.

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 
 use crate::graph::{Action, Occasion, Resource, Step, StepGraph, StepId, Undo, When};
 use crate::model::{ArchiveId, Event, Level, Model, Separate, SourceId, SourceKind, StoreId};
-use crate::value::{Text, TextPart};
+use crate::value::{EnvValue, Text, TextPart};
 
 /// Why a model has no graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,17 +93,17 @@ pub fn needed_reads(model: &Model) -> BTreeSet<PathBuf> {
     for source in &model.sources {
         if let SourceKind::Command(command) = &source.kind {
             texts.extend(&command.run);
-            texts.extend(command.env.iter().filter_map(|(_, value)| match value {
-                crate::model::EnvValue::Text(text) => Some(text),
-                crate::model::EnvValue::Secret(_) => None,
-            }));
         }
     }
+    texts.extend(model.environments().flatten().filter_map(|(_, value)| match value {
+        EnvValue::Text(text) => Some(text),
+        EnvValue::Secret(_) => None,
+    }));
     for verify in &model.verifies {
         texts.extend(verify.command.iter().flatten());
     }
     for notify in &model.notifies {
-        if let crate::model::NotifyKind::Command { run } = &notify.kind {
+        if let crate::model::NotifyKind::Command { run, .. } = &notify.kind {
             texts.extend(run);
         }
     }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::sources::Place;
-use crate::value::{Secret, Text};
+use crate::value::{Env, Secret, Text};
 
 pub use location::Location;
 pub use words::Worded;
@@ -91,6 +91,20 @@ impl Source {
 }
 
 impl Model {
+    /// What each program that the plan names is given, but for those of secrets.
+    pub fn environments(&self) -> impl Iterator<Item = &Env> {
+        let sources = self.sources.iter().filter_map(|source| match &source.kind {
+            SourceKind::Command(command) => Some(&command.env),
+            _ => None,
+        });
+        let notifies = self.notifies.iter().filter_map(|notify| match &notify.kind {
+            NotifyKind::Command { env, .. } => Some(env),
+            _ => None,
+        });
+        let windows = self.windows.iter().map(|window| &window.env);
+        sources.chain(windows).chain(notifies).chain(self.verifies.iter().map(|verify| &verify.env))
+    }
+
     /// Whether any run may be something else than a full.
     pub fn has_cycle(&self) -> bool {
         let by_level = |schedule: &Schedule| match &schedule.due {
@@ -386,19 +400,10 @@ pub struct Command {
     pub run: Vec<Text>,
     /// The file's name inside the source's folder: one component.
     pub as_name: String,
-    /// `NAME=value`.
-    pub env: Vec<(String, EnvValue)>,
+    /// What it is given.
+    pub env: Env,
     /// The account it runs as.
     pub run_as: Option<String>,
-}
-
-/// The value of an environment variable for a child.
-#[derive(Debug, Clone)]
-pub enum EnvValue {
-    /// Plain text.
-    Text(Text),
-    /// A secret.
-    Secret(Secret),
 }
 
 /// A Postgres cluster.
@@ -679,6 +684,8 @@ pub struct Window {
     pub enter: Option<Vec<Text>>,
     /// Program and arguments that close it.
     pub leave: Option<Vec<Text>>,
+    /// What both are given.
+    pub env: Env,
     /// The account both run as.
     pub run_as: Option<String>,
     /// Seconds; then the window is left and the run fails.
@@ -715,6 +722,8 @@ pub enum NotifyKind {
     Command {
         /// Program and arguments.
         run: Vec<Text>,
+        /// What it is given.
+        env: Env,
     },
 }
 
@@ -762,6 +771,8 @@ pub struct Verify {
     pub query: Option<String>,
     /// A program that must end with 0.
     pub command: Option<Vec<Text>>,
+    /// What it is given.
+    pub env: Env,
     /// age identity for encrypted sources.
     pub identity: Option<Secret>,
 }

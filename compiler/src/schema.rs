@@ -254,8 +254,8 @@ pub const FUNCTIONS: &[(&str, &str, &str)] = &[
     ("file", "file(\"/run/secrets/x\")", "A secret: the content of a file, without its last end of line."),
     (
         "exec",
-        "exec([\"pass\", \"show\", \"x\"])",
-        "A secret: what a program prints, without its last end of line.",
+        "exec([\"pass\", \"show\", \"x\"][, [\"NAME=value\"]])",
+        "A secret: what a program prints, without its last end of line; the second list is its environment.",
     ),
     ("time", "time(\"%Y%m%d\")", "The start of the run, in the zone of the schedule."),
     ("host", "host()", "The name of the machine that runs."),

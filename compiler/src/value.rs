@@ -76,10 +76,28 @@ pub enum Secret {
     },
     /// `file("/run/secrets/x")`: the content, without one final end of line.
     File(PathBuf),
-    /// `exec(["pass", "show", "x"])`: what the program prints, without one final end of line.
-    Exec(Vec<String>),
+    /// `exec(["pass", "show", "x"][, ["NAME=value"]])`: what the program prints, without one final end of line.
+    Exec {
+        /// Program and arguments.
+        words: Vec<String>,
+        /// What it is given.
+        env: Vec<(String, EnvValue<String>)>,
+    },
     /// A literal written into the plan; `check` tells of it.
     Inline(Hidden),
+}
+
+impl Secret {
+    /// Whether `text` is a part of it, where it was written down.
+    pub fn holds(&self, text: &str) -> bool {
+        match self {
+            Secret::Inline(hidden) => hidden.expose().contains(text),
+            Secret::Exec { env, .. } => {
+                env.iter().any(|(_, set)| matches!(set, EnvValue::Secret(secret) if secret.holds(text)))
+            }
+            Secret::Env { .. } | Secret::File(_) => false,
+        }
+    }
 }
 
 /// The reference, never the value.
@@ -88,7 +106,14 @@ impl fmt::Display for Secret {
         match self {
             Secret::Env { name, .. } => write!(f, "env(\"{name}\")"),
             Secret::File(path) => write!(f, "file(\"{}\")", path.display()),
-            Secret::Exec(words) => write!(f, "exec({words:?})"),
+            Secret::Exec { words, env } if env.is_empty() => write!(f, "exec({words:?})"),
+            Secret::Exec { words, env } => {
+                let entry = |(name, value): &(String, EnvValue<String>)| match value {
+                    EnvValue::Text(text) => format!("{:?}", format!("{name}={text}")),
+                    EnvValue::Secret(secret) => format!("\"{name}=${{{secret}}}\""),
+                };
+                write!(f, "exec({words:?}, [{}])", env.iter().map(entry).collect::<Vec<_>>().join(", "))
+            }
             Secret::Inline(_) => f.write_str("(inline secret)"),
         }
     }
@@ -99,6 +124,18 @@ impl Serialize for Secret {
         serializer.collect_str(self)
     }
 }
+
+/// The value of an environment variable for a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnvValue<T = Text> {
+    /// Plain text.
+    Text(T),
+    /// A secret.
+    Secret(Secret),
+}
+
+/// Variables that a program is given, as they were written.
+pub type Env = Vec<(String, EnvValue)>;
 
 /// A string that cannot be printed: no `Display`, and `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]

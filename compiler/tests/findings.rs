@@ -199,3 +199,46 @@ fn a_stanza_is_one_folder_and_no_option() {
         assert_eq!(found(bad), [format!("`{shown}` cannot be the name of a stanza")]);
     }
 }
+
+#[test]
+fn a_secret_goes_to_a_program_by_its_environment_and_by_nothing_else() {
+    let told = |items: &str| -> Vec<String> {
+        let (_, compiled) = compile_files(&[("t.plan", &plan(items))]);
+        let helped = |finding: &backplan_compiler::finding::Finding| {
+            format!("{}: {} / {}", finding.name, finding.message, finding.help.clone().unwrap_or_default())
+        };
+        compiled.findings.iter().map(helped).collect()
+    };
+    let declared = [
+        "window w { around = all, enter = [\"x\"], leave = [\"y\"], env = [ENV] }",
+        "notify n: command { run = [\"x\"], env = [ENV] }",
+        "verify { restore = site, every = 7d, command = [\"x\"], env = [ENV] }",
+        "notify n: webhook { url = exec([\"x\"], [ENV]) }",
+    ];
+    let good = "\"A=b\", \"T=${env(\"T\")}\", \"F=${file(\"/f\")}\", \"X=${exec([\"y\"])}\"";
+    for items in declared {
+        assert_eq!(told(&items.replace("ENV", good)), Vec::<String>::new(), "{items}");
+        let partial = told(&items.replace("ENV", "\"T=Bearer ${env(\"T\")}\""));
+        assert!(
+            partial[0].starts_with("misplaced_secret: a secret cannot be part of a string"),
+            "{partial:?}"
+        );
+        let nameless = told(&items.replace("ENV", "\"secret\""));
+        assert!(nameless[0].contains("NAME=value"), "{nameless:?}");
+    }
+    for items in [
+        "window w { around = all, leave = [\"x\", env(\"T\")] }",
+        "notify n: command { run = [\"x\", env(\"T\")] }",
+        "verify { restore = site, command = [\"x\", env(\"T\")] }",
+    ] {
+        let found = told(items);
+        assert!(found.iter().any(|text| text.contains("give it by `env = [")), "{found:?}");
+    }
+    // One level alone, and nothing that only a run knows.
+    for bad in ["\"T=${exec([\"y\"], [\"A=b\"])}\"", "\"T=${host()}\"", "env(\"T\")", "12"] {
+        let found = told(&declared[3].replace("ENV", bad));
+        assert!(found.len() == 1 && found[0].starts_with("wrong_arguments: `exec` takes other"), "{found:?}");
+    }
+    let idle = told("verify { restore = site, every = 7d, env = [\"A=b\"] }");
+    assert!(idle.iter().any(|text| text.starts_with("empty_block: no program is given these")), "{idle:?}");
+}

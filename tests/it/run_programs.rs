@@ -119,3 +119,84 @@ verify {
     assert!(one.contains("GIVEN=env-sesame-4711\n") && one.contains("TOKEN=param-sesame-4712\n"), "{one}");
     assert!(!one.contains("4713") && !one.contains("4714") && !one.contains("DBPASS"), "{one}");
 }
+
+/// Each program with what its own declaration gives it, and with no secret of another's.
+#[test]
+fn a_program_is_given_what_is_declared_for_it_and_tells_nobody() {
+    let declarations = r#"source one: command {
+  run = ["sh", "-c", "[ -e go ] && echo $S || { echo $$ > pid; touch ready; exec sleep 60; }"]
+  as  = "one"
+  env = ["S=${exec(["sh", "-c", "env > exec; echo $KEY$KIND"], ["KEY=${file("key")}", "KIND=plain"])}"]
+}
+
+archive main {
+  from = all
+  to   = [store]
+}
+
+window w {
+  around = all
+  enter  = ["sh", "-c", "env > enter; echo in with $WINDOW"]
+  leave  = ["sh", "-c", "env > leave; echo out with $WINDOW >&2"]
+  env    = ["WINDOW=${env("WINDOW_PASS")}", "FOR=${host()}"]
+  run_as = "root"
+}
+
+notify n: command {
+  run = ["sh", "-c", "env > told; echo told with $HOOK"]
+  env = ["HOOK=${env("HOOK_TOKEN")}", "BACKPLAN_EVENT=mine"]
+  on  = [success, failure]
+}
+
+verify {
+  restore = one
+  every   = 1d
+  command = ["sh", "-c", "env > verified; echo no $ASK >&2; [ -e good ]"]
+  env     = ["ASK=${env("ASK_TOKEN")}", "BACKPLAN_SOURCE=mine"]
+}
+"#;
+    let scenario = Scenario::new()
+        .file("p.plan", plan(declarations))
+        .file("key", "exec-sesame-4711\n")
+        .env("WINDOW_PASS", "window-sesame-4712")
+        .env("HOOK_TOKEN", "hook-sesame-4713")
+        .env("ASK_TOKEN", "ask-sesame-4714");
+    // A window that a killed run left open is closed with what it is given.
+    let running = scenario.start(["run"]);
+    wait_for("the program", || scenario.path("ready").exists());
+    running.signal("KILL");
+    running.answer();
+    shell(&scenario.path("."), "kill $(cat pid); rm ready enter; touch go");
+    assert!(!scenario.path("leave").exists());
+    let mut said = scenario.next_day().plan(["run", "-vv"]).status(1).says("did not pass: command").said();
+    assert!(scenario.read("leave").contains("WINDOW=window-sesame-4712\n"));
+    for part in ["in with (secret)", "out with (secret)", "told with (secret)", "no (secret)"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    scenario.write("good", "");
+    said += &scenario.next_day().plan(["run", "--format", "json"]).status(0).said();
+    said += &scenario.plan(["verify", "--rehearse"]).status(0).said();
+    let stored = shell(&scenario.path("store"), "cat .backplan/p/manifests/* .backplan/p/rehearsals/*");
+    assert!(stored.contains("no (secret)"), "{stored}");
+    let kept = shell(&scenario.path(".."), "grep -rl sesame . | sort");
+    assert!(!said.contains("sesame") && !stored.contains("sesame"), "{said}\n{stored}");
+    let own = ["enter", "exec", "key", "leave", "told", "verified"];
+    let elsewhere: Vec<&str> =
+        kept.lines().filter(|path| !own.iter().any(|own| path.ends_with(&format!("/{own}")))).collect();
+    assert!(elsewhere.is_empty(), "{elsewhere:?}");
+    let lines = |name: &str| -> Vec<String> {
+        let text = scenario.read(name);
+        text.lines().filter(|line| line.contains("sesame")).map(str::to_owned).collect()
+    };
+    assert_eq!(lines("exec"), ["KEY=exec-sesame-4711"]);
+    assert!(scenario.read("exec").contains("KIND=plain\n"));
+    for name in ["enter", "leave"] {
+        assert_eq!(lines(name), ["WINDOW=window-sesame-4712"]);
+        assert!(!scenario.read(name).contains("FOR=\n") && scenario.read(name).contains("FOR="));
+    }
+    assert_eq!(lines("told"), ["HOOK=hook-sesame-4713"]);
+    // What the run itself says goes before.
+    assert!(scenario.read("told").contains("BACKPLAN_EVENT=success\n"));
+    assert_eq!(lines("verified"), ["ASK=ask-sesame-4714"]);
+    assert!(scenario.read("verified").contains("BACKPLAN_SOURCE=one\n"));
+}

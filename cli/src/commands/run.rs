@@ -4,9 +4,9 @@ use std::env;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use backplan_compiler::model::{EnvValue, Level, SourceKind};
+use backplan_compiler::model::Level;
 use backplan_compiler::sources::{Place, SourceSet};
-use backplan_compiler::value::Secret;
+use backplan_compiler::value::EnvValue;
 use backplan_runtime::catalog::host::StateError;
 use backplan_runtime::run::coordinator::StopSignal;
 use backplan_runtime::run::event::Observer;
@@ -69,15 +69,9 @@ fn request(args: &RunArgs, global: &Global, ready: Ready) -> Result<Request, Fai
 
 /// The value of a parameter as a manifest may hold it. One that became a part of a secret is a secret too.
 fn shown(value: &str, name: &str, ready: &Ready) -> String {
-    let mut envs = ready.model.sources.iter().filter_map(|source| match &source.kind {
-        SourceKind::Command(command) => Some(&command.env),
-        _ => None,
-    });
-    let in_secret = envs.any(|env| {
-        env.iter().any(|(_, set)| {
-            matches!(set, EnvValue::Secret(Secret::Inline(hidden)) if hidden.expose().contains(value))
-        })
-    });
+    let in_secret =
+        |(_, set): &(String, EnvValue)| matches!(set, EnvValue::Secret(secret) if secret.holds(value));
+    let in_secret = ready.model.environments().flatten().any(in_secret);
     if ready.secret_params.contains(name) || in_secret { "(secret)".to_owned() } else { value.to_owned() }
 }
 

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::model::{
-    Absent, Archive, Command, Compare, Cycle, Due, EnvValue, Files, Keep, Level, Model, Notify, NotifyKind,
-    Objective, Postgres, PostgresDriver, Schedule, Separate, Source, SourceId, SourceKind, Staging, Store,
-    StoreId, StoreKind, Verify, Wal, When, Window, Worded,
+    Absent, Archive, Command, Compare, Cycle, Due, Files, Keep, Level, Model, Notify, NotifyKind, Objective,
+    Postgres, PostgresDriver, Schedule, Separate, Source, SourceId, SourceKind, Staging, Store, StoreId,
+    StoreKind, Verify, Wal, When, Window, Worded,
 };
 use crate::sources::Place;
-use crate::value::{Secret, Text};
+use crate::value::{Env, EnvValue, Hidden, Secret, Text};
 
 /// What a redacted text has where a secret was written into it: nobody knows what it was.
 const REDACTED: &str = "(secret)";
@@ -57,15 +57,32 @@ impl PartialEq for Value {
     fn eq(&self, other: &Value) -> bool {
         self.shown == other.shown
             && match (&self.secret, &other.secret) {
-                (Some(Secret::Inline(one)), Some(Secret::Inline(two))) => {
-                    one == two || one.expose() == REDACTED || two.expose() == REDACTED
-                }
-                (
-                    Some(Secret::Env { name, default: Some(one) }),
-                    Some(Secret::Env { name: other, default: Some(two) }),
-                ) => name == other && (one == two || one.expose() == REDACTED || two.expose() == REDACTED),
+                (Some(one), Some(two)) => is_same(one, two),
                 (one, two) => one == two,
             }
+    }
+}
+
+/// Whether two secrets are the same, as far as that can be told: what a plan of before says may have been redacted.
+fn is_same(one: &Secret, two: &Secret) -> bool {
+    let hides =
+        |one: &Hidden, two: &Hidden| one == two || one.expose() == REDACTED || two.expose() == REDACTED;
+    match (one, two) {
+        (Secret::Inline(one), Secret::Inline(two)) => hides(one, two),
+        (Secret::Env { name, default: Some(one) }, Secret::Env { name: other, default: Some(two) }) => {
+            name == other && hides(one, two)
+        }
+        (Secret::Exec { words, env }, Secret::Exec { words: other, env: given }) => {
+            let is_given = |((name, one), (other, two)): (&(_, _), &(_, _))| {
+                name == other
+                    && match (one, two) {
+                        (EnvValue::Secret(one), EnvValue::Secret(two)) => is_same(one, two),
+                        (one, two) => one == two,
+                    }
+            };
+            words == other && env.len() == given.len() && env.iter().zip(given).all(is_given)
+        }
+        (one, two) => one == two,
     }
 }
 
@@ -393,19 +410,21 @@ impl Filling {
         self.one("type", "command");
         self.words("run", Some(&command.run));
         self.one("as", &command.as_name);
-        let mut env: Vec<Value> = Vec::new();
-        for (name, value) in &command.env {
-            env.push(match value {
-                EnvValue::Text(text) => Value { shown: format!("{name}={text}"), secret: None },
-                EnvValue::Secret(secret) => {
-                    Value { shown: format!("{name}={secret}"), secret: Some(secret.clone()) }
-                }
-            });
-        }
-        if !env.is_empty() {
-            self.0.insert("env", Setting { values: env, is_list: true, unordered: true });
-        }
+        self.env(&command.env);
         self.maybe("run_as", command.run_as.as_ref());
+    }
+
+    fn env(&mut self, env: &Env) {
+        let shown = |(name, value): &(String, EnvValue)| match value {
+            EnvValue::Text(text) => Value { shown: format!("{name}={text}"), secret: None },
+            EnvValue::Secret(secret) => {
+                Value { shown: format!("{name}={secret}"), secret: Some(secret.clone()) }
+            }
+        };
+        if !env.is_empty() {
+            let values = env.iter().map(shown).collect();
+            self.0.insert("env", Setting { values, is_list: true, unordered: true });
+        }
     }
 
     fn archive(&mut self, archive: &Archive, from: Vec<String>, to: Vec<String>) {
@@ -469,6 +488,7 @@ impl Filling {
         self.list("around", around, true);
         self.words("enter", window.enter.as_ref());
         self.words("leave", window.leave.as_ref());
+        self.env(&window.env);
         self.maybe("run_as", window.run_as.as_ref());
         self.maybe("timeout", window.timeout.map(span));
     }
@@ -483,9 +503,10 @@ impl Filling {
                 self.one("type", "healthcheck");
                 self.secret("url", Some(url));
             }
-            NotifyKind::Command { run } => {
+            NotifyKind::Command { run, env } => {
                 self.one("type", "command");
                 self.words("run", Some(run));
+                self.env(env);
             }
         }
         self.list("on", notify.on.iter().map(|event| event.word().to_owned()).collect(), true);
@@ -502,6 +523,7 @@ impl Filling {
         self.maybe("every", verify.every.map(span));
         self.maybe("query", verify.query.as_ref());
         self.words("command", verify.command.as_ref());
+        self.env(&verify.env);
         self.secret("identity", verify.identity.as_ref());
     }
 }

@@ -244,4 +244,11 @@ pub(super) const PAGES: &[Page] = &[
          two agree, as the server's `archive_command` reads the same file.",
         REPOSITORY,
     ),
+    page(
+        "name_spoils",
+        "A database has a line break in its name. pgBackRest writes names into the list of a backup as they are, where a\n\
+         line break begins another line: it says that all is well, and can then neither restore that backup nor make one\n\
+         that rests on it. Runs are refused. Rename the database: `alter database \"…\" rename to …`.",
+        REPOSITORY,
+    ),
 ];

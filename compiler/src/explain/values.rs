@@ -152,7 +152,9 @@ archive site {
     },
     Page {
         name: "wrong_arguments",
-        text: "Functions take strings that are known when the plan is read, and `exec` a list of them.",
+        text: "Functions take strings that are known when the plan is read, and `exec` a list of them, and perhaps a\n\
+             second one of `NAME=value`: what its program is given. A secret in that may be of `env` or `file`, or of an\n\
+             `exec` without a second list.",
         failing: r#"plan site
 
 store local: dir { path = "/backup" }

@@ -11,10 +11,10 @@ use super::coerce::{Typed, Wanted};
 use super::suggest::{did_you_mean, nearest};
 use crate::codes;
 use crate::finding::{Edit, Finding};
-use crate::model::{EnvValue, FilesPath, When, Worded};
+use crate::model::{FilesPath, When, Worded};
 use crate::schema::{self, Kind, Presence, Ty, Type};
 use crate::sources::{FileId, Place};
-use crate::value::{Secret, Text};
+use crate::value::{Env, Secret, Text};
 
 /// The attributes of one declaration.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ impl<'a> Resolver<'a> {
         }
         block.places.insert(known.name, Place { file: block.file, span: attr.span });
         let Some(value) = self.eval_for(&attr.value, block.file, Some(known.ty)) else { return };
-        let wanted = Wanted { name: known.name, kind: kind.name, ty: known.ty };
+        let wanted = Wanted { name: known.name, ty: known.ty };
         if let Some(typed) = self.coerce(&value, wanted) {
             block.values.insert(known.name, typed);
         }
@@ -236,7 +236,7 @@ impl Block<'_> {
         keywords: Keywords -> Vec<(&'static str, Place)>;
         refs: Refs -> Vec<(usize, Place)>;
         texts: Texts -> Vec<Text>;
-        env: Env -> Vec<(String, EnvValue)>;
+        env: Env -> Env;
         strings: Strings -> Vec<(String, Place)>;
         paths: Paths -> Vec<FilesPath>;
     }

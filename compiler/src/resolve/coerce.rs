@@ -10,10 +10,10 @@ use super::value::{Value, ValueKind};
 use crate::codes;
 use crate::due;
 use crate::finding::Finding;
-use crate::model::{EnvValue, FilesPath, When};
+use crate::model::{FilesPath, When};
 use crate::schema::{RunParts, Ty};
 use crate::sources::Place;
-use crate::value::{Hidden, Secret, Text, TextPart};
+use crate::value::{self, EnvValue, Hidden, Secret, Text, TextPart};
 
 /// A value of the type that its attribute wants.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ pub(crate) enum Typed {
     Refs(Vec<(usize, Place)>),
     All,
     Texts(Vec<Text>),
-    Env(Vec<(String, EnvValue)>),
+    Env(value::Env),
     Strings(Vec<(String, Place)>),
     Paths(Vec<FilesPath>),
 }
@@ -43,8 +43,6 @@ pub(crate) enum Typed {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted<'n> {
     pub name: &'n str,
-    /// The kind of declaration it stands in.
-    pub kind: &'n str,
     pub ty: Ty,
 }
 
@@ -284,13 +282,7 @@ impl Resolver<'_> {
             }
             _ => return self.wrong_type(item, wanted),
         };
-        let split = match text.0.split_first() {
-            Some((TextPart::Literal(first), rest)) => {
-                first.split_once('=').map(|(name, value)| (name, value, rest))
-            }
-            _ => None,
-        };
-        let Some((name, value, rest)) = split.filter(|(name, ..)| is_variable(name)) else {
+        let Some((name, value, rest)) = variable(text) else {
             return self.bad_value(item, "an entry of `env` is `NAME=value`".into(), wanted);
         };
         let Some(secret) = secret else {
@@ -439,13 +431,9 @@ impl Resolver<'_> {
 
     fn misplaced_secret<T>(&mut self, value: &Value, wanted: Wanted<'_>) -> Option<T> {
         let message = format!("`{}` takes no secret: it would be seen there", wanted.name);
-        let help = match (wanted.ty, wanted.kind) {
-            (Ty::Args, "source") => {
+        let help = match wanted.ty {
+            Ty::Args => {
                 "arguments can be read by every user of the machine; give it by `env = [\"NAME=${…}\"]`"
-                    .to_owned()
-            }
-            (Ty::Args, _) => {
-                "arguments can be read by every user of the machine; let the program read the secret itself"
                     .to_owned()
             }
             _ => format!("write it like `{} = {}`", wanted.name, wanted.ty.example()),
@@ -526,6 +514,13 @@ fn is_stanza(text: &str) -> bool {
         && text.chars().all(is_plain)
         && !text.ends_with(' ')
         && text != "global"
+}
+
+/// The parts of `NAME=value`; `None`: it is none.
+pub(super) fn variable(text: &Text) -> Option<(&str, &str, &[TextPart])> {
+    let Some((TextPart::Literal(first), rest)) = text.0.split_first() else { return None };
+    let (name, value) = first.split_once('=')?;
+    is_variable(name).then_some((name, value, rest))
 }
 
 fn is_variable(text: &str) -> bool {

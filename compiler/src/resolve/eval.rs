@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use backplan_grammar::Span;
 use backplan_grammar::ast::{Expr, ExprKind, Ident, SchedulePhrase, StrPart};
 
+use super::coerce::variable;
 use super::paths::absolute;
 use super::suggest::{did_you_mean, nearest};
 use super::value::{Value, ValueKind};
@@ -15,7 +16,7 @@ use crate::finding::Finding;
 use crate::model::When;
 use crate::schema::{FUNCTIONS, Ty};
 use crate::sources::{FileId, Place};
-use crate::value::{Hidden, Secret, Text, TextPart};
+use crate::value::{EnvValue, Hidden, Secret, Text, TextPart};
 
 impl<'a> Resolver<'a> {
     /// The value of `expr`, written in `file`. `None`: it has none, and that was told.
@@ -179,7 +180,12 @@ impl<'a> Resolver<'a> {
         let called = match (*function, values.as_slice()) {
             ("host", []) => Some(run_part(TextPart::Host)),
             ("level", []) => Some(run_part(TextPart::Level)),
-            ("exec", [words]) => self.exec(words),
+            ("exec", [words]) => exec(words, Vec::new()),
+            ("exec", [words, env]) => match self.exec_env(env) {
+                Given::All(env) => exec(words, env),
+                Given::Told => return None,
+                Given::Other => None,
+            },
             ("env", [_] | [_, _]) | ("file" | "time" | "read", [_]) => {
                 let texts: Option<Vec<String>> = values.iter().map(literal).collect();
                 match texts {
@@ -232,10 +238,32 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn exec(&mut self, words: &Value) -> Option<ValueKind> {
-        let ValueKind::List(words) = &*words.kind else { return None };
-        let words: Vec<String> = words.iter().map(literal).collect::<Option<_>>()?;
-        if words.is_empty() { None } else { Some(ValueKind::Secret(Secret::Exec(words))) }
+    /// What the program of a secret is given.
+    fn exec_env(&mut self, env: &Value) -> Given {
+        let ValueKind::List(items) = &*env.kind else { return Given::Other };
+        let mut all = Vec::with_capacity(items.len());
+        for item in items {
+            let (text, secret) = match &*item.kind {
+                ValueKind::Failed => return Given::Told,
+                ValueKind::Text(text) => (text, None),
+                ValueKind::SecretText(text, secret) => (text, Some(secret)),
+                _ => return Given::Other,
+            };
+            let Some((name, value, rest)) = variable(text) else { return Given::Other };
+            let value = match secret {
+                Some(_) if !value.is_empty() || !rest.is_empty() => {
+                    self.secret_in_string(item.place);
+                    return Given::Told;
+                }
+                // One level, so that names for secrets made of secrets do not double what they hold each time.
+                Some(Secret::Exec { env, .. }) if !env.is_empty() => return Given::Other,
+                Some(secret) => EnvValue::Secret(secret.clone()),
+                None if rest.is_empty() => EnvValue::Text(value.to_owned()),
+                None => return Given::Other,
+            };
+            all.push((name.to_owned(), value));
+        }
+        Given::All(all)
     }
 
     /// `text` as an absolute path; relative ones start at the file the value was written in.
@@ -256,6 +284,21 @@ impl<'a> Resolver<'a> {
             .push(Finding::new(&codes::BAD_VALUE, value.place, problem).help("write an absolute path"));
         None
     }
+}
+
+/// What the second list of `exec` came to.
+enum Given {
+    All(Vec<(String, EnvValue<String>)>),
+    /// Something is wrong with it, and was told.
+    Told,
+    /// It is something else.
+    Other,
+}
+
+fn exec(words: &Value, env: Vec<(String, EnvValue<String>)>) -> Option<ValueKind> {
+    let ValueKind::List(words) = &*words.kind else { return None };
+    let words: Vec<String> = words.iter().map(literal).collect::<Option<_>>()?;
+    if words.is_empty() { None } else { Some(ValueKind::Secret(Secret::Exec { words, env })) }
 }
 
 /// The string that a value is, if it is known when the plan is read.

@@ -169,6 +169,7 @@ pub(super) const WINDOW: Kind = Kind {
             Ty::Args,
             "The program that closes it, also after a failure; stopped after ten minutes, or after `timeout` if that is longer.",
         ),
+        opt("env", Ty::Env, "Environment variables for both programs; the place for their secrets."),
         opt("run_as", Ty::Account, "The account that both programs run as."),
         opt("timeout", Ty::Duration, "After this long the window is left and the run fails."),
     ],
@@ -213,6 +214,7 @@ pub(super) const NOTIFY: Kind = Kind {
             doc: "A program that is run.",
             attrs: &[
                 req("run", Ty::Args, "The program and its arguments."),
+                opt("env", Ty::Env, "Environment variables for the program; the place for its secrets."),
                 def("on", Ty::Keywords(&EVENTS), "[warning, failure]", "The events that are told."),
             ],
             make: Make::Notify(plan::notified, &[Event::Warning, Event::Failure]),
@@ -244,6 +246,7 @@ pub(super) const VERIFY: Kind = Kind {
         req("restore", Ty::Ref("source"), "The source that is restored."),
         opt("query", Ty::Str, "A query on the restored database that must answer true."),
         opt("command", Ty::Args, "A program that must end with 0."),
+        opt("env", Ty::Env, "Environment variables for the program; the place for its secrets."),
         opt("identity", Ty::Secret, "The private key, where the source is encrypted."),
     ],
     ..UNNAMED

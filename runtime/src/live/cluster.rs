@@ -18,6 +18,7 @@ impl Look<'_> {
             if let Some(facts) = self.server(source, postgres) {
                 self.versions(source, postgres, &facts);
                 self.rights(source, postgres, &facts);
+                self.spoiling_name(source, &facts);
                 self.log(SourceId(at), source, postgres, &facts);
                 let earlier = self.stanza(SourceId(at), source, postgres, &facts);
                 self.identity(source, &facts, &earlier);
@@ -113,6 +114,13 @@ impl Look<'_> {
             let message = format!("source `{name}`: the pages of its cluster have no checksums");
             let help = "stop it once and run `pg_checksums --enable`: a damaged page is then noticed";
             self.find(&codes::NO_CHECKSUMS, place, message, help);
+        }
+    }
+
+    fn spoiling_name(&mut self, source: &Source, facts: &Facts) {
+        if let Some(name) = &facts.spoiling_name {
+            let message = format!("source `{}`: {}", source.name, pgbackrest::spoilt(name));
+            self.find(&codes::NAME_SPOILS, source.place, message, pgbackrest::MEND_OF_NAME);
         }
     }
 

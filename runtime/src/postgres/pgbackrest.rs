@@ -38,6 +38,26 @@ const OLDEST: (u32, u32) = (2, 45);
 const ANOTHER: &str =
     "after a major upgrade run `pgbackrest stanza-upgrade`, else give this cluster a `staging` of its own";
 
+/// What to do about a [`spoiling_name`].
+pub const MEND_OF_NAME: &str = "rename it: `alter database … rename to …`";
+
+/// The name of a database that makes the tool write a list of its backup that it cannot read itself: one with a line break,
+/// which becomes two lines of the list.
+pub(super) fn spoiling_name(job: &Job<'_>) -> Result<Option<String>, DriverError> {
+    const ASK: &str =
+        "select datname from pg_database where position(chr(10) in datname) > 0 order by 1 limit 1";
+    let database = job.postgres.database.as_deref().unwrap_or("postgres");
+    Ok(job.query::<1>(database, ASK)?.into_iter().next().map(|[name]| name))
+}
+
+/// What a [`spoiling_name`] does.
+pub fn spoilt(name: &str) -> String {
+    format!(
+        "database `{}` has a line break in its name, and of a backup with it pgBackRest restores nothing",
+        name.escape_debug()
+    )
+}
+
 /// The driver.
 pub struct Pgbackrest;
 
@@ -316,29 +336,30 @@ impl<'a> Tool<'a> {
         }
     }
 
-    /// A name with a line break makes the tool write a list of the backup that it cannot read itself.
     fn refuse_names(&self) -> Result<(), DriverError> {
-        const ASK: &str = "select kind || ' `' || name || '`' from (select 'database', datname from pg_database union all \
-                           select 'tablespace', spcname from pg_tablespace) as n(kind, name) where name ~ E'[\\n\\r]' limit 1";
-        let database = self.job.postgres.database.as_deref().unwrap_or("postgres");
-        match self.job.query::<1>(database, ASK)?.first() {
-            Some([name]) => Err(DriverError::Lasting(format!(
-                "{} has a line break in its name: pgBackRest would make a backup of which it restores nothing; rename it",
-                name.escape_debug()
-            ))),
+        match spoiling_name(self.job)? {
+            Some(name) => Err(DriverError::Lasting(format!("{}; {}", spoilt(&name), MEND_OF_NAME))),
             None => Ok(()),
         }
     }
 
-    /// Looks whether the tool can read what it has just made; it says that all is well whatever is in its list.
+    /// Looks whether the tool can read what it has just made; it says that all is well whatever is in its list, such as a file with
+    /// a line break in its name. What it cannot read goes: the next backup would rest on it.
     fn refuse_unreadable(&self, label: &str) -> Result<(), DriverError> {
         let set = format!("--set={label}");
-        match self.told(&["--output=json", &set]) {
-            Err(DriverError::Lasting(why)) => Err(DriverError::Lasting(format!(
-                "pgBackRest made `{label}` and cannot read it: nothing could be restored of it\n  {why}"
-            ))),
-            told => told.map(drop),
-        }
+        let why = match self.told(&["--output=json", &set]) {
+            Err(DriverError::Lasting(why)) => why,
+            told => return told.map(drop),
+        };
+        let gone = match self.run("expire", &[&set]) {
+            Ok(()) => "it is removed".to_owned(),
+            Err(error) if error.is_stopped() => return Err(error),
+            // The only full there is.
+            Err(_) => "it stays until there is another full".to_owned(),
+        };
+        Err(DriverError::Lasting(format!(
+            "pgBackRest made `{label}` and cannot read it, nothing could be restored of it; {gone}\n  {why}"
+        )))
     }
 
     /// Removes what was before the full that was made just now, so that its artefact holds no other cycle: where the newest of it

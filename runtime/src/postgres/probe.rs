@@ -51,6 +51,8 @@ pub struct Facts {
     pub summarizes: Option<bool>,
     /// Bytes of its databases; `None`: the role may not know.
     pub bytes: Option<u64>,
+    /// The name of a database with which the driver's tool makes no backup that it can read.
+    pub spoiling_name: Option<String>,
 }
 
 impl Facts {
@@ -114,6 +116,9 @@ pub fn ask(
     // A database that the role may not connect to has no size for it.
     facts.bytes =
         job.query(database, SIZE).ok().and_then(|rows| rows.first().and_then(|[bytes]| bytes.parse().ok()));
+    if postgres.driver == PostgresDriver::Pgbackrest {
+        facts.spoiling_name = pgbackrest::spoiling_name(&job)?;
+    }
     Ok(facts)
 }
 
@@ -137,6 +142,7 @@ fn facts(fields: &[String; FIELDS]) -> Option<Facts> {
         system_id: fields[14].clone(),
         summarizes: some(15).map(|value| value == "on"),
         bytes: None,
+        spoiling_name: None,
     })
 }
 

@@ -202,7 +202,7 @@ impl Kept<'_> {
             Trouble::Stopped(stopped) => stopped.to_string(),
         };
         let place = self.place.as_ref().map_err(words)?;
-        let opened = self.opened.as_ref().map(Repository::clone).map_err(words);
+        let opened = self.opened.clone().map_err(|trouble| words(&trouble));
         let (scratch, key_file) = match &opened {
             Ok(opened) => key(opened, access).map_err(|trouble| words(&trouble))?,
             Err(_) => (None, PathBuf::new()),

@@ -1,6 +1,9 @@
 //! A cluster put back by pgBackRest: from the repository that its source is kept in, or from one that an artefact holds.
 
+mod packed;
+
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
@@ -71,6 +74,8 @@ pub struct ToolRestore<'a> {
     run: RunId,
     record: &'a SourceRecord,
     repository: Repository,
+    /// Runs whose artefacts have the log between a packed repository's own and the target.
+    behind: Vec<RunId>,
     window: String,
 }
 
@@ -117,7 +122,10 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<ToolRes
             found.insert(run.run, (Base::of(run.run, &record.labels, run.finished), record, repository));
         }
     }
-    for (run, lead) in leads(shelves, &wish, &found)? {
+    let logs = packed::Logs::read(shelves, &wish.source, &packed(shelves, &wish.source, &found));
+    let timeline = wish.recovery.timeline;
+    let known = leads(shelves, &wish, &found)?.into_iter().chain(logs.leads(|base| wanted(timeline, base))?);
+    for (run, lead) in known {
         if let Some((base, ..)) = found.get_mut(&run) {
             base.reach = Some(lead);
         }
@@ -139,19 +147,30 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<ToolRes
     let bases: Vec<Base> = found.values().map(|(base, ..)| base.clone()).collect();
     let outside = |cause| ClusterError::Window { source_name: wish.source.clone(), cause: Box::new(cause) };
     let window = window::window(&bases, Log::Archive).ok_or(WindowError::None).map_err(outside)?;
-    let chosen = window::choose(&bases, Log::Archive, &wish.recovery.point, now).map_err(outside)?.clone();
-    wish.recovery = std::mem::take(&mut wish.recovery).along(chosen.reach.as_ref());
-    let chosen = chosen.run;
-    let outside = |cause| ClusterError::Window { source_name: wish.source.clone(), cause: Box::new(cause) };
-    let (_, record, repository) = found.remove(&chosen).ok_or(WindowError::None).map_err(outside)?;
-    // The last artefact that has the backup has the most of the log behind it.
-    let later =
-        found.iter().filter(|(run, (_, other, _))| **run > chosen && cycle_of(other) == cycle_of(record));
-    let run = match &repository {
-        Repository::Packed => later.map(|(run, _)| *run).max().unwrap_or(chosen),
-        Repository::Kept(..) | Repository::Remote(..) => chosen,
+    let chosen = match window::choose(&bases, Log::Archive, &wish.recovery.point, now) {
+        Ok(chosen) => chosen.clone(),
+        // It may be in what could not be looked at.
+        Err(WindowError::After { .. }) if !logs.unread.is_empty() => {
+            return Err(ClusterError::Tool(logs.unread.join("\n")));
+        }
+        Err(cause) => return Err(outside(cause)),
     };
-    let restore = ToolRestore { wish, shelves, run, record, repository, window: window.to_string() };
+    let Some((_, record, repository)) = found.remove(&chosen.run) else {
+        return Err(outside(WindowError::None));
+    };
+    // The last artefact that has the backup has the most of its cycle's log behind it.
+    let later =
+        found.iter().filter(|(run, (_, other, _))| **run > chosen.run && cycle_of(other) == cycle_of(record));
+    let (run, behind) = match &repository {
+        Repository::Packed => {
+            let run = later.map(|(run, _)| *run).max().unwrap_or(chosen.run);
+            let followed = chosen.reach.map(|reach| reach.timeline);
+            (run, logs.enough(chosen.run, run, &wish.recovery.point, followed)?)
+        }
+        Repository::Kept(..) | Repository::Remote(..) => (chosen.run, Vec::new()),
+    };
+    wish.recovery = std::mem::take(&mut wish.recovery).along(chosen.reach.as_ref());
+    let restore = ToolRestore { wish, shelves, run, record, repository, behind, window: window.to_string() };
     match &restore.repository {
         Repository::Kept(path, _) if !path.join("backup").is_dir() => {
             let cause = io::Error::new(io::ErrorKind::NotFound, "the repository is not there");
@@ -222,12 +241,31 @@ fn lead(
     else {
         return Ok(BTreeMap::new());
     };
-    let wanted = |base: &expiry::Base| match wish.recovery.timeline {
+    let lead = |base| log.lead(base, wanted(wish.recovery.timeline, base));
+    based.iter().map(|(run, (base, _))| Ok((*run, lead(base)?))).collect()
+}
+
+/// The timeline that is to be followed from a backup; `None`: the newest.
+fn wanted(timeline: Timeline, base: &expiry::Base) -> Option<u32> {
+    match timeline {
         Timeline::Number(number) => Some(number),
         Timeline::Current => Some(base.timeline),
         Timeline::Latest => None,
-    };
-    based.iter().map(|(run, (base, _))| Ok((*run, log.lead(base, wanted(base))?))).collect()
+    }
+}
+
+/// Backups whose repositories are in artefacts.
+fn packed<'a>(
+    shelves: &Shelves,
+    source: &str,
+    found: &Found<'a>,
+) -> BTreeMap<RunId, (Based, &'a SourceRecord)> {
+    let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
+    let of_run = runs.filter_map(|run| match found.get(&run.run)? {
+        (_, record, Repository::Packed) => Some((run.run, (based(run, source)?, *record))),
+        _ => None,
+    });
+    of_run.collect()
 }
 
 /// Why a repository that is reached over a network cannot be.
@@ -288,7 +326,12 @@ impl ToolRestore<'_> {
         let program = tools::find("pgbackrest").map_err(|error| ClusterError::Tool(error.to_string()))?;
         let mut outcome = self.outline();
         if matches!(self.repository, Repository::Packed) {
-            self.unpack(&self.beside("repository"), control)?;
+            let to = self.beside("repository");
+            self.unpack(self.run, Vec::new(), &to, control)?;
+            let log = format!("{}/archive/{}", self.wish.source, stanza_of(self.record, &self.wish.source));
+            self.behind
+                .iter()
+                .try_for_each(|run| self.unpack(*run, vec![log.clone().into()], &to, control))?;
         }
         let config = self.settings()?;
         DirBuilder::new().recursive(true).mode(0o700).create(&self.wish.to).map_err(file(&self.wish.to))?;
@@ -352,7 +395,10 @@ impl ToolRestore<'_> {
             settings: vec![
                 ("repository".to_owned(), place),
                 ("backup".to_owned(), self.label("label").to_owned()),
-            ],
+            ]
+            .into_iter()
+            .chain(self.behind.iter().map(|run| ("log".to_owned(), format!("of run {run} too"))))
+            .collect(),
             archives: self.wish.recovery.archives,
             bytes: self.label("database_bytes").parse().unwrap_or_default(),
             ..Outcome::default()
@@ -380,13 +426,20 @@ impl ToolRestore<'_> {
         Some(std::path::absolute(&path).unwrap_or(path))
     }
 
-    fn unpack(&self, to: &Path, control: &Control) -> Result<(), ClusterError> {
-        let held = self.shelves.held(&Choice::Id(self.run.to_string()), Some(&self.wish.source))?;
+    /// Lays down what a run's artefact has of the repository: all of it, or these parts, over what is there.
+    fn unpack(
+        &self,
+        run: RunId,
+        paths: Vec<OsString>,
+        to: &Path,
+        control: &Control,
+    ) -> Result<(), ClusterError> {
+        let held = self.shelves.held(&Choice::Id(run.to_string()), Some(&self.wish.source))?;
         let wish = restore::Wish {
             sources: vec![self.wish.source.clone()],
-            paths: Vec::new(),
+            overwrite: !paths.is_empty(),
+            paths,
             to: Destination::Folder(to.to_path_buf()),
-            overwrite: false,
         };
         let done = restore::plan(&held, &wish)?.carry_out(control)?;
         match done.problem_count {

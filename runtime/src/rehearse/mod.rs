@@ -38,12 +38,22 @@ use crate::recall::RecallError;
 use crate::recall::cluster::{self as laid, ClusterError};
 use crate::recall::shelf::Shelves;
 use crate::run::process::{self, ProcessError, Program, Tell};
+use crate::run::secrets::Secrets;
 use crate::wal::archive::Archive;
 use record::{Check, Rehearsal, Verdict};
 use scratch::Scratch;
 
 /// How long a restored cluster may recover.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+
+/// A program that is run on what was restored, filled in.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// What it is given.
+    pub env: Vec<(String, String)>,
+}
 
 /// What is to be rehearsed, and how it is judged.
 #[derive(Debug, Default)]
@@ -54,8 +64,10 @@ pub struct Wish {
     pub run: Option<String>,
     /// Queries that must answer with one true value.
     pub queries: Vec<String>,
-    /// Programs that must end with 0, filled in.
-    pub commands: Vec<Vec<String>>,
+    /// Programs that must end with 0.
+    pub commands: Vec<Asked>,
+    /// What is taken out of all that is told of them.
+    pub secrets: Secrets,
     /// The database that is asked; `None`: `postgres`.
     pub database: Option<String>,
     /// A role that the restored cluster knows; `None`: `postgres`.
@@ -234,6 +246,8 @@ impl Stage<'_> {
     /// Notes how a check ended.
     fn note(&mut self, what: &str, begun: Instant, verdict: Verdict, detail: Option<String>) {
         let took_ms = millis(begun.elapsed());
+        // It is written into the stores.
+        let detail = detail.map(|text| self.wish.secrets.redact(&text));
         self.checks.push(Check { what: what.to_owned(), verdict, took_ms, detail });
     }
 
@@ -249,16 +263,19 @@ impl Stage<'_> {
 
     /// Runs the plan's own programs on what was restored.
     fn commands(&mut self, data: &Path, env: &[(String, String)]) -> Result<(), RehearseError> {
-        for argv in self.wish.commands.clone() {
+        let (tell, secrets) = (Arc::clone(self.tell), self.wish.secrets.clone());
+        let tell: Tell = Arc::new(move |line| tell(&secrets.redact(line)));
+        for Asked { argv, env: given } in self.wish.commands.clone() {
             let begun = Instant::now();
-            let mut program = Program::new(argv);
-            program.env = env.to_vec();
+            let mut program = Program { env: given, ..Program::new(argv) };
+            // These last: they lead to the copy, wherever others would lead.
+            program.env.extend_from_slice(env);
             program.env.extend([
                 ("BACKPLAN_RESTORED".to_owned(), data.display().to_string()),
                 ("BACKPLAN_SOURCE".to_owned(), self.wish.source.clone()),
                 ("BACKPLAN_RUN".to_owned(), self.run.to_string()),
             ]);
-            match process::act(&program, self.control, self.tell) {
+            match process::act(&program, self.control, &tell) {
                 Ok(()) => self.note("command", begun, Verdict::Passed, None),
                 Err(ProcessError::Stopped(stopped)) => return Err(stopped.into()),
                 Err(error) => self.note("command", begun, Verdict::Failed, Some(error.to_string())),

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use backplan_compiler::graph::Occasion;
 use backplan_compiler::lower::{LowerError, fill, zone};
 use backplan_compiler::model::{Model, SourceId, SourceKind, StoreKind};
+use backplan_compiler::value::Text;
 
-use super::Wish;
+use super::{Asked, Wish};
 use crate::postgres::recovery::command_word;
 use crate::recall::{log, repositories};
-use crate::run::secrets::Secrets;
+use crate::run::environment;
+use crate::run::secrets::{SecretError, Secrets};
 
 /// Where a rehearsal works: the folder for its scratch folder, and Backplan's own.
 #[derive(Debug, Clone)]
@@ -44,11 +46,20 @@ impl Wish {
     ) -> Result<Wish, LowerError> {
         let declared = model.source(source);
         let mut wish = Wish { host: occasion.host.clone(), ..Wish::plain(&declared.name, places) };
+        wish.secrets = secrets.clone();
         for verify in model.verifies.iter().filter(|verify| verify.restore == source) {
             wish.queries.extend(verify.query.clone());
             if let Some(command) = &verify.command {
-                let words = command.iter().map(|text| fill(text, occasion, &zone(model)));
-                wish.commands.push(words.collect::<Result<_, _>>()?);
+                let fill = |text: &Text| fill(text, occasion, &zone(model));
+                let no_secret = |error: SecretError| {
+                    LowerError::Unfilled(format!(
+                        "what the `command` on `{}` is given: {error}",
+                        declared.name
+                    ))
+                };
+                let argv = command.iter().map(fill).collect::<Result<_, _>>()?;
+                let env = environment::given(&verify.env, secrets, fill, no_secret)?;
+                wish.commands.push(Asked { argv, env });
             }
         }
         let promised = model.objectives.iter().filter(|objective| objective.of.contains(&source));

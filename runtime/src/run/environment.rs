@@ -3,6 +3,10 @@
 
 use std::ffi::OsString;
 
+use backplan_compiler::value::{Env, EnvValue, Text};
+
+use super::secrets::{SecretError, Secrets};
+
 /// What every program has of this process's own: where programs are, language, time, certificates.
 const ALL: [&str; 6] = ["PATH", "LANG", "LANGUAGE", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
@@ -40,6 +44,23 @@ pub fn basic(is_own_account: bool) -> Vec<(OsString, OsString)> {
         ALL.contains(&name) || name.starts_with(LANGUAGE) || (is_own_account && OWN.contains(&name))
     };
     std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_basic)).collect()
+}
+
+/// What a program of the plan is given: the texts filled in, the secrets fetched.
+///
+/// # Errors
+/// Those of `fill`, and of a secret as `failed` says it.
+pub fn given<E>(
+    env: &Env,
+    secrets: &Secrets,
+    fill: impl Fn(&Text) -> Result<String, E>,
+    failed: impl Fn(SecretError) -> E,
+) -> Result<Vec<(String, String)>, E> {
+    let value = |value: &EnvValue| match value {
+        EnvValue::Text(text) => fill(text),
+        EnvValue::Secret(secret) => Ok(secrets.fetch(secret).map_err(&failed)?.expose().to_owned()),
+    };
+    env.iter().map(|(name, set)| Ok((name.clone(), value(set)?))).collect()
 }
 
 /// What programs of PostgreSQL have besides: all `PG…` but the password and settings of pgBackRest.

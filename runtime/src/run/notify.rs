@@ -5,10 +5,13 @@ use std::time::Duration;
 use backplan_compiler::graph::Occasion;
 use backplan_compiler::lower::{fill, zone};
 use backplan_compiler::model::{Event, NotifyKind, Worded};
+use backplan_compiler::value::Text;
 
+use super::environment;
 use super::prepare::PrepareError;
 use super::process::{self, Program, Tell};
 use super::request::Request;
+use super::secrets::Secrets;
 use crate::control::Control;
 
 /// How long such a program may take.
@@ -34,17 +37,20 @@ pub fn not_begun(request: &Request, error: &PrepareError, tell: &mut dyn FnMut(S
     }
     let occasion = Occasion { now: Some(request.clock.now()), ..Occasion::default() };
     let zone = zone(&request.model);
+    let secrets = Secrets::default().within(Some(LIMIT));
     for notify in request.model.notifies.iter().filter(|notify| notify.on.contains(&Event::Failure)) {
-        let NotifyKind::Command { run } = &notify.kind else { continue };
-        let argv: Result<Vec<String>, _> = run.iter().map(|text| fill(text, &occasion, &zone)).collect();
-        let told = argv.map_err(|error| format!("{error:?}")).and_then(|argv| {
-            let env = environment(request, Event::Failure, "", 0);
+        let NotifyKind::Command { run, env: own } = &notify.kind else { continue };
+        let filled = |text: &Text| fill(text, &occasion, &zone).map_err(|error| format!("{error:?}"));
+        let argv: Result<Vec<String>, _> = run.iter().map(filled).collect();
+        let told = argv.and_then(|argv| {
+            let mut env = environment::given(own, &secrets, filled, |error| error.to_string())?;
+            env.extend(environment(request, Event::Failure, "", 0));
             let program = Program { argv, env, timeout: Some(LIMIT), ..Program::default() };
             let silent: Tell = std::sync::Arc::new(|_| {});
             process::act(&program, &Control::default(), &silent).map_err(|error| error.to_string())
         });
         if let Err(cause) = told {
-            tell(format!("notification `{}`: {cause}", notify.name));
+            tell(secrets.redact(&format!("notification `{}`: {cause}", notify.name)));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use backplan_compiler::value::{Hidden, Secret};
+use backplan_compiler::value::{EnvValue, Hidden, Secret};
 
 use super::process::{self, ProcessError, Program};
 use super::redaction;
@@ -94,15 +94,21 @@ impl Secrets {
                 let read = regular::read(path, LARGEST);
                 one_line(read.map_err(|cause| SecretError::File { path: path.clone(), cause })?, secret)?
             }
-            Secret::Exec(words) => one_line(self.printed(words)?, secret)?,
+            Secret::Exec { words, env } => one_line(self.printed(words, env)?, secret)?,
         };
         self.remember(value.clone());
         Ok(value)
     }
 
-    fn printed(&self, words: &[String]) -> Result<Vec<u8>, SecretError> {
+    fn printed(&self, words: &[String], env: &[(String, EnvValue<String>)]) -> Result<Vec<u8>, SecretError> {
+        let value = |value: &EnvValue<String>| match value {
+            EnvValue::Text(text) => Ok(text.clone()),
+            EnvValue::Secret(secret) => Ok(self.fetch(secret)?.expose().to_owned()),
+        };
+        let given: Result<_, SecretError> =
+            env.iter().map(|(name, set)| Ok((name.clone(), value(set)?))).collect();
         let silent: process::Tell = Arc::new(|_| {});
-        let program = Program { timeout: self.timeout, ..Program::new(words.to_vec()) };
+        let program = Program { env: given?, timeout: self.timeout, ..Program::new(words.to_vec()) };
         process::run(&program, &self.control, &silent).map_err(|error| match error {
             ProcessError::Status { program, status, .. } => {
                 SecretError::Exec(ProcessError::Status { program, status, words: Vec::new() })
@@ -148,11 +154,15 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn exec(words: Vec<String>) -> Secret {
+        Secret::Exec { words, env: Vec::new() }
+    }
+
     #[test]
     fn what_was_fetched_is_taken_out_of_output() {
         let secrets = Secrets::default();
         let words = ["printf", "hunter2\nsecond-line\n"].map(str::to_owned).to_vec();
-        let value = secrets.fetch(&Secret::Exec(words)).unwrap();
+        let value = secrets.fetch(&exec(words)).unwrap();
         assert_eq!(value.expose(), "hunter2\nsecond-line");
         assert_eq!(secrets.redact("a hunter2 b second-line"), "a (secret) b (secret)");
         assert_eq!(secrets.redact("nothing here"), "nothing here");
@@ -162,7 +172,7 @@ mod tests {
     fn what_a_failing_program_says_is_not_told() {
         let words =
             ["sh", "-c", "echo sesame; echo wrong key sesame >&2; exit 5"].map(str::to_owned).to_vec();
-        let said = Secrets::default().fetch(&Secret::Exec(words)).unwrap_err().to_string();
+        let said = Secrets::default().fetch(&exec(words)).unwrap_err().to_string();
         assert!(said.contains("`sh` ended with status 5") && said.contains("by hand"), "{said}");
         assert!(!said.contains("sesame"), "{said}");
     }
@@ -177,7 +187,7 @@ mod tests {
                 std::thread::sleep(std::time::Duration::from_millis(300));
                 control.stop();
             });
-            assert!(secrets.fetch(&Secret::Exec(words)).unwrap_err().is_stopped());
+            assert!(secrets.fetch(&exec(words)).unwrap_err().is_stopped());
         });
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");

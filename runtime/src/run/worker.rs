@@ -11,12 +11,13 @@ use std::time::Duration;
 use backplan_compiler::graph::{Action, Occasion, Step, StepGraph, StepId, When};
 use backplan_compiler::lower::{fill, zone};
 use backplan_compiler::model::{
-    ArchiveId, Command, EnvValue, Event as NotifyEvent, NotifyKind, SourceId, SourceKind, StoreId,
+    ArchiveId, Command, Event as NotifyEvent, NotifyKind, SourceId, SourceKind, StoreId, Window,
 };
-use backplan_compiler::value::Text;
+use backplan_compiler::value::{Env, Text};
 
 use super::cache::Cache;
 use super::coordinator::{Execution, Failure, FailureKind, Performed, Work};
+use super::environment;
 use super::event::{Event, Observer, Outcome};
 use super::facts::{Facts, Imprint, SourceFact};
 use super::history;
@@ -387,16 +388,19 @@ impl Worker {
             self.observer
                 .event(Event::Note { text: format!("leaving window `{window}` for run {}", left.run) });
             let Some(leave) = leave else { continue };
-            let program = Program {
-                argv: leave.argv.clone(),
-                run_as: leave.run_as.clone(),
-                timeout: Some(LEAVE_LIMIT),
-                ..Program::default()
-            };
-            match process::act(&program, control, &self.tell(step)) {
+            let (argv, run_as) = (leave.argv.clone(), leave.run_as.clone());
+            // Not from the journal: that holds no secrets.
+            let declared = self.request.model.windows.iter().find(|declared| declared.name == *window);
+            let env = declared.map_or(Ok(Vec::new()), |declared| self.given_to_window(declared, control));
+            let done = env.and_then(|env| {
+                let program = Program { argv, env, run_as, timeout: Some(LEAVE_LIMIT), ..Program::default() };
+                process::act(&program, control, &self.tell(step))
+                    .map_err(|error| self.program_failure(&error))
+            });
+            match done {
                 Ok(()) => {}
-                Err(ProcessError::Stopped(_)) => return Err(Failure::stopped()),
-                Err(error) => {
+                Err(failure) if failure.kind == FailureKind::Stopped => return Err(failure),
+                Err(Failure { message: error, .. }) => {
                     open = true;
                     let text = format!(
                         "window `{window}` may be open since run {}, and leaving it failed: {error}; leave it by hand",
@@ -465,7 +469,7 @@ impl Worker {
         };
         self.intend(&Record::Entering { window: window.name.clone(), leave })?;
         match &window.enter {
-            Some(argv) => self.run_program(step, argv, window.run_as.as_deref(), None, control),
+            Some(argv) => self.run_for_window(step, window, argv, None, control),
             None => Ok(()),
         }
     }
@@ -474,7 +478,7 @@ impl Worker {
         let window = &self.request.model.windows[window];
         if let Some(argv) = &window.leave {
             let limit = Some(leave_limit(window.timeout));
-            let left = self.run_program(step, argv, window.run_as.as_deref(), limit, control);
+            let left = self.run_for_window(step, window, argv, limit, control);
             left.map_err(|failure| Failure {
                 message: format!(
                     "{}; the window may still be open: leave it by hand, or the next run tries again",
@@ -486,17 +490,28 @@ impl Worker {
         self.intend(&Record::Left { window: window.name.clone() })
     }
 
-    fn run_program(
+    fn run_for_window(
         &self,
         step: &StepId,
+        window: &Window,
         argv: &[Text],
-        run_as: Option<&str>,
         timeout: Option<Duration>,
         control: &Control,
     ) -> Result<(), Failure> {
-        let run_as = run_as.map(str::to_owned);
-        let program = Program { argv: self.fill_all(argv)?, run_as, timeout, ..Program::default() };
+        let (argv, env) = (self.fill_all(argv)?, self.given_to_window(window, control)?);
+        let program = Program { argv, env, run_as: window.run_as.clone(), timeout, ..Program::default() };
         process::act(&program, control, &self.tell(step)).map_err(|error| self.program_failure(&error))
+    }
+
+    fn given_to_window(&self, window: &Window, control: &Control) -> Result<Vec<(String, String)>, Failure> {
+        let secrets = self.secrets.under(control).within(Some(leave_limit(window.timeout)));
+        self.given(&format!("window `{}`", window.name), &window.env, &secrets)
+    }
+
+    /// What a program of the plan is given: texts filled in, secrets fetched.
+    fn given(&self, of: &str, env: &Env, secrets: &Secrets) -> Result<Vec<(String, String)>, Failure> {
+        let fill = |text: &Text| self.fill(text);
+        environment::given(env, secrets, fill, |error| no_secret(of, &error))
     }
 
     pub(super) fn program_failure(&self, error: &ProcessError) -> Failure {
@@ -526,17 +541,7 @@ impl Worker {
         let of = format!("source `{}`", self.request.model.source(id).name);
         let timeout = self.request.model.source(id).timeout.map(Duration::from_secs);
         let secrets = self.secrets.under(control).within(timeout);
-        let mut env = Vec::with_capacity(command.env.len());
-        for (name, value) in &command.env {
-            let value = match value {
-                EnvValue::Text(text) => self.fill(text)?,
-                EnvValue::Secret(secret) => {
-                    let value = secrets.fetch(secret).map_err(|error| no_secret(&of, &error))?;
-                    value.expose().to_owned()
-                }
-            };
-            env.push((name.clone(), value));
-        }
+        let env = self.given(&of, &command.env, &secrets)?;
         Ok(Program {
             argv: self.fill_all(&command.run)?,
             env,
@@ -597,7 +602,7 @@ impl Worker {
 
     fn notify(&self, step: &StepId, notify: usize, when: When, control: &Control) -> Result<(), Failure> {
         let declared = &self.request.model.notifies[notify];
-        let NotifyKind::Command { run } = &declared.kind else { return Ok(()) };
+        let NotifyKind::Command { run, env: own } = &declared.kind else { return Ok(()) };
         let event = match when {
             When::Before => NotifyEvent::Start,
             When::After => self.standing_event(),
@@ -606,7 +611,9 @@ impl Worker {
             return Ok(());
         }
         let warnings = self.facts().warnings.len();
-        let env = notify::environment(&self.request, event, &self.imprint.run.to_string(), warnings);
+        let secrets = self.secrets.under(control).within(Some(notify::LIMIT));
+        let mut env = self.given(&format!("notification `{}`", declared.name), own, &secrets)?;
+        env.extend(notify::environment(&self.request, event, &self.imprint.run.to_string(), warnings));
         let program =
             Program { argv: self.fill_all(run)?, env, timeout: Some(notify::LIMIT), ..Program::default() };
         process::act(&program, control, &self.tell(step)).map_err(|error| self.program_failure(&error))

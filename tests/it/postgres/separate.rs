@@ -220,9 +220,31 @@ fn a_packed_repository_leads_to_the_moments_that_its_log_reaches() {
     scenario.plan(way).status(0).says("run 00000002-");
     assert_eq!(&back(&scenario, &cluster, "select count(*) from t"), rows);
     stop(&scenario, &cluster);
-    // The first artefact has the same backup, and not the log behind it.
-    scenario.plan(way.iter().chain(&["--run", "1"])).status(1).says("does not start");
-    shell(&scenario.path("."), "rm -rf back back.*");
+    // The first artefact has the same backup, and not the log behind it: that comes from the second.
+    let first = ["--run", "1"];
+    scenario.plan(way.iter().chain(&first)).status(0).says("run 00000001-").says("of run 00000002-");
+    assert_eq!(&back(&scenario, &cluster, "select count(*) from t"), rows);
+    stop(&scenario, &cluster);
+    // Between a cycle's last backup and the next full: the one has the backup, the other the log.
+    let between = self::marks(&cluster);
+    scenario.next_day().plan(["run", "p.plan", "--level", "full"]).status(0);
+    for ([option, _], target, rows) in &between[..2] {
+        let way = ["restore", "p.plan", "--source", "db", "--to", "back", "--start", option, target.as_str()];
+        scenario.plan(way).status(0).says("run 00000002-").says("of run 00000003-");
+        assert_eq!(&back(&scenario, &cluster, "select count(*) from t"), rows);
+        stop(&scenario, &cluster);
+    }
+    // What no artefact has is not promised, and found out before anything is written.
+    let clock = "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
+    let later = cluster.query(clock);
+    let way = ["restore", "p.plan", "--source", "db", "--to", "back", "--start", "--at", later.as_str()];
+    scenario.plan(way).status(1).says("is not in what was archived: it can be recovered to any moment from");
+    // Without the full's artefact, neither is what is between.
+    shell(&scenario.path("store"), "mkdir ../away; mv .backplan/p/manifests/00000003-* ../away");
+    let ([option, _], target, _) = &between[0];
+    let way = ["restore", "p.plan", "--source", "db", "--to", "back", "--start", option, target.as_str()];
+    scenario.plan(way).status(1).says("is not in what was archived: it can be recovered to any moment from");
+    assert!(!scenario.path("back").exists() && !scenario.path("back.repository").exists());
     scenario
         .plan(["restore", "p.plan", "--source", "db", "--to", "back", "--start", "--immediate"])
         .status(0);

@@ -141,6 +141,7 @@ impl<'a> Resolver<'a> {
             around: source_ids(around?),
             enter: block.texts("enter"),
             leave: block.texts("leave"),
+            env: block.env("env").unwrap_or_default(),
             run_as: block.str("run_as"),
             timeout: block.amount("timeout"),
         })
@@ -186,12 +187,20 @@ impl<'a> Resolver<'a> {
 
     pub(super) fn verify(&mut self, _: Declared<'a>, block: &mut Block<'a>) -> Option<Verify> {
         let (source, _) = block.refs("restore")?.into_iter().next()?;
+        if block.wrote("env") && !block.wrote("command") {
+            self.empty_block(
+                block.place("env"),
+                "no program is given these variables",
+                "add the `command` that they are for",
+            );
+        }
         Some(Verify {
             place: block.head,
             every: block.amount("every"),
             restore: SourceId(source),
             query: block.str("query"),
             command: block.texts("command"),
+            env: block.env("env").unwrap_or_default(),
             identity: block.secret("identity"),
         })
     }
@@ -217,5 +226,6 @@ pub(crate) fn healthcheck(block: &mut Block<'_>) -> Option<NotifyKind> {
 }
 
 pub(crate) fn notified(block: &mut Block<'_>) -> Option<NotifyKind> {
-    Some(NotifyKind::Command { run: block.texts("run")? })
+    let env = block.env("env").unwrap_or_default();
+    Some(NotifyKind::Command { run: block.texts("run")?, env })
 }

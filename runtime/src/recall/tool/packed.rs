@@ -1,0 +1,155 @@
+//! The log in the artefacts of packed repositories. Each holds the log from the newest backup of the cycle before its own on, so
+//! that the one of a full leads on from that backup; what is between, no artefact of its own cycle has.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::super::log::repository::{Packed, RepositoryLog};
+use super::super::log::{Holder, Lead};
+use super::super::shelf::Shelves;
+use super::{Based, stanza_of};
+use crate::catalog::ids::RunId;
+use crate::catalog::manifest::SourceRecord;
+use crate::catalog::runs::Choice;
+use crate::postgres::recovery::Point;
+use crate::wal::WalError;
+use crate::wal::expiry;
+use crate::wal::survey::{Missing, Reach, Survey};
+
+/// The log in one artefact, of its run's cluster.
+struct Held<'a> {
+    log: RepositoryLog<'a>,
+    survey: Survey,
+}
+
+/// The log in all artefacts of a source.
+pub(super) struct Logs<'a> {
+    bases: BTreeMap<RunId, Based>,
+    held: BTreeMap<RunId, Held<'a>>,
+    /// Why that of others cannot be told.
+    pub(super) unread: Vec<String>,
+}
+
+impl<'a> Logs<'a> {
+    /// Looks into the indexes of these runs' artefacts.
+    pub(super) fn read(
+        shelves: &'a Shelves,
+        source: &str,
+        packed: &BTreeMap<RunId, (Based, &SourceRecord)>,
+    ) -> Logs<'a> {
+        let bases = packed.iter().map(|(run, (based, _))| (*run, based.clone())).collect();
+        let mut logs = Logs { bases, held: BTreeMap::new(), unread: Vec::new() };
+        let all: Vec<_> = packed.values().map(|((base, id), _)| (base, id.as_deref())).collect();
+        for (run, ((base, _), record)) in packed {
+            let opened = || -> Result<Option<Held<'a>>, String> {
+                let held = shelves.held(&Choice::Id(run.to_string()), Some(source));
+                let chains = held.and_then(|held| held.chains(&|name| name == source));
+                let Some(chain) = chains.map_err(|error| error.to_string())?.pop() else { return Ok(None) };
+                let files = Box::new(Packed::new(chain, source, stanza_of(record, source)));
+                let log = RepositoryLog::open(&run.to_string(), files, &all);
+                let surveyed = log.and_then(|log| Ok((log.survey(&base.cluster)?, log)));
+                let (survey, log) = surveyed.map_err(|error| error.to_string())?;
+                Ok(Some(Held { log, survey }))
+            };
+            match opened() {
+                Ok(held) => logs.held.extend(held.map(|held| (*run, held))),
+                Err(why) => logs.unread.push(format!("the log of run {run} cannot be told: {why}")),
+            }
+        }
+        logs
+    }
+
+    /// How far all of them together lead from each backup.
+    ///
+    /// # Errors
+    /// When a segment does not say when it was archived.
+    pub(super) fn leads(
+        &self,
+        wanted: impl Fn(&expiry::Base) -> Option<u32>,
+    ) -> Result<BTreeMap<RunId, Lead>, WalError> {
+        let all: BTreeSet<RunId> = self.held.keys().copied().collect();
+        self.bases.iter().map(|(run, (base, _))| Ok((*run, self.lead(base, &all, wanted(base))?))).collect()
+    }
+
+    /// The runs whose artefacts' log leads from a backup to a point, beside that of the artefact which it is taken from: as few
+    /// as there need be, as each is unpacked.
+    ///
+    /// # Errors
+    /// When a segment does not say when it was archived.
+    pub(super) fn enough(
+        &self,
+        base: RunId,
+        taken: RunId,
+        point: &Point,
+        timeline: Option<u32>,
+    ) -> Result<Vec<RunId>, WalError> {
+        let Some((base, _)) = self.bases.get(&base) else { return Ok(Vec::new()) };
+        let all: BTreeSet<RunId> = self.held.keys().copied().collect();
+        let whole = self.lead(base, &all, timeline)?;
+        let is_there = |lead: &Lead| match point {
+            Point::Immediate => true,
+            Point::Time(time) => *time <= lead.until,
+            Point::Lsn(lsn) => *lsn <= lead.end,
+            Point::Latest | Point::Name(_) | Point::Xid(_) => false,
+        } || lead.end >= whole.end;
+        let mut chosen = BTreeSet::from([taken]);
+        let mut lead = self.lead(base, &chosen, timeline)?;
+        while !is_there(&lead) {
+            let mut next: Option<(RunId, Lead)> = None;
+            for run in all.difference(&chosen) {
+                let with = chosen.iter().chain([run]).copied().collect();
+                let found = self.lead(base, &with, timeline)?;
+                if found.end > next.map_or(lead.end, |(_, best)| best.end) {
+                    next = Some((*run, found));
+                }
+                if is_there(&found) {
+                    break;
+                }
+            }
+            let Some((run, further)) = next else { break };
+            chosen.insert(run);
+            lead = further;
+        }
+        chosen.remove(&taken);
+        Ok(chosen.into_iter().collect())
+    }
+
+    fn lead(
+        &self,
+        base: &expiry::Base,
+        runs: &BTreeSet<RunId>,
+        timeline: Option<u32>,
+    ) -> Result<Lead, WalError> {
+        let of_cluster =
+            |run: &&RunId| self.bases.get(run).is_some_and(|(other, _)| other.cluster == base.cluster);
+        let held: Vec<&Held<'_>> =
+            runs.iter().filter(of_cluster).filter_map(|run| self.held.get(run)).collect();
+        let mut all = Survey::new(held.first().map_or(0, |held| held.survey.bytes));
+        held.iter().for_each(|held| all.add(&held.survey));
+        let own =
+            Lead { until: base.ended, last: None, end: base.stop, missing: None, timeline: base.timeline };
+        if held.is_empty() {
+            return Ok(own);
+        }
+        let Reach { last, missing, timeline, .. } = all.reach(base.begin(), timeline);
+        let missing = missing.filter(|missing| held.iter().any(|held| is_hole_of(&held.survey, *missing)));
+        let Some(last) = last else { return Ok(Lead { missing, timeline, ..own }) };
+        let mut archived: Option<Timestamp> = None;
+        for held in &held {
+            archived = archived.max(held.log.archived(&base.cluster, last)?);
+        }
+        let until = archived.unwrap_or(base.ended).max(base.ended);
+        Ok(Lead { until, last: Some(last), end: last.end(all.bytes), missing, timeline })
+    }
+}
+
+/// Whether a segment lacks in the midst of the log of one artefact. What lacks between two of them was in artefacts that were
+/// given up, or in none.
+fn is_hole_of(survey: &Survey, missing: Missing) -> bool {
+    let (Missing::Hole(segment) | Missing::GivenUp(segment)) = missing;
+    let mut of_timeline = survey.segments.iter().filter(|other| other.timeline == segment.timeline);
+    let first = of_timeline.next();
+    first.is_some_and(|first| *first < segment)
+        && survey.segments.iter().any(|other| other.place() > segment.place())
+}
