@@ -9,6 +9,7 @@
 //! | [`extract`] | putting files back, confined to their target |
 //! | [`live`] | whether the world is as a plan needs it |
 //! | [`load`] | plan files and their imports, from paths to texts |
+//! | [`moment`] | moments as people read and write them |
 //! | [`places`] | folders as they really are: exchanged, mounted, emptied |
 //! | [`recall`] | getting data back: shelves of backups, restore, verify |
 //! | [`rehearse`] | restores into a scratch folder, to see that they would work |
@@ -27,6 +28,7 @@ pub mod discover;
 pub mod extract;
 pub mod live;
 pub mod load;
+pub mod moment;
 pub mod places;
 pub mod postgres;
 pub mod recall;

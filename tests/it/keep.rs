@@ -20,7 +20,11 @@ fn a_day_is_shown_with_every_reason() {
     let scenario = Scenario::new().file("site.plan", PLAN);
     let answer = scenario.plan(["keep", "--on", "2027-03-03"]).status(0).stderr("");
     let lines: Vec<&str> = answer.stdout.lines().collect();
-    assert!(lines[0].starts_with("store `local` on 2027-03-03 23:59 (times in UTC): "), "{}", answer.stdout);
+    assert!(
+        lines[0].starts_with("store `local` on 2027-03-03 23:59 +00:00 (times in UTC): "),
+        "{}",
+        answer.stdout
+    );
     assert!(lines[1].trim_start().starts_with("2027-03-03 02:30"), "{}", answer.stdout);
     assert!(answer.stdout.contains("weekly 2027-W08"), "{}", answer.stdout);
     assert!(answer.stdout.contains("base of 2027-0"), "{}", answer.stdout);

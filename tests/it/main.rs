@@ -25,6 +25,7 @@ mod init_tty;
 mod keep;
 mod live;
 mod lsp;
+mod one_clock;
 mod pg_base;
 mod pg_copies;
 mod pg_log;

@@ -208,7 +208,8 @@ pub struct RestoreArgs {
     /// The run: its id, its sequence number, or `latest`
     #[arg(long, value_name = "RUN", default_value = "latest")]
     pub run: String,
-    /// The newest run that began at this time or before: `2026-11-20T02:30:00Z`, or `2026-11-20 02:30` in local time.
+    /// The newest run that began at this time or before, as `list` shows it: `2026-11-20 02:30` in local time, with a zone
+    /// or an offset behind it in that one (`2026-11-20 02:30 Europe/Berlin`), or `2026-11-20T02:30:00Z`.
     /// For a Postgres cluster: recover up to this time
     #[arg(long, value_name = "TIME", group = "point")]
     pub at: Option<String>,

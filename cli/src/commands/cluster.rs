@@ -18,7 +18,8 @@ use backplan_runtime::wal::archive::{self, Archive};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::plan::{chosen, current_folder, ready};
+use super::plan::{chosen as plan_file, current_folder, ready};
+use super::restore::chosen;
 use super::stop::until_signal;
 use super::{moment, shelves};
 use crate::args::{Format, Global, RestoreArgs, TargetAction};
@@ -116,6 +117,7 @@ pub fn put_back(
         to,
     };
     let restore = tool::plan(shelves, wish, Timestamp::now()).map_err(|error| failure(&error))?;
+    chosen(restore.run, console);
     let control = Control::default();
     let (outcome, signal) = match args.dry_run {
         true => (restore.preview(), None),
@@ -156,6 +158,7 @@ pub fn execute(
     };
     let wish = wish(args, to, model.as_ref())?;
     let restore = cluster::plan(shelves, wish, Timestamp::now()).map_err(|error| failure(&error))?;
+    chosen(restore.chosen, console);
     let control = Control::default();
     let (outcome, signal) = match args.dry_run {
         true => (restore.preview(), None),
@@ -318,7 +321,7 @@ fn fetch(args: &RestoreArgs, source: &str) -> Result<String, Failure> {
             words.extend(["--plan-name".to_owned(), plan]);
         }
         _ => {
-            let file = current_folder()?.join(chosen(&args.place.plan, &current_folder()?)?);
+            let file = current_folder()?.join(plan_file(&args.place.plan, &current_folder()?)?);
             words.push(file.display().to_string());
         }
     }

@@ -106,7 +106,7 @@ fn shelf(name: &str, id: StoreId, simulation: &Simulation<'_>, window: &Window) 
     let last = lives.iter().map(|life| life.started()).take_while(|started| *started <= window.from).last();
     let decision = last.map(|at| simulation.decision(id, at));
     let called = |id: &usize| {
-        lives[*id].started().to_zoned(window.zone.clone()).strftime("%Y-%m-%d %H:%M").to_string()
+        lives[*id].started().to_zoned(window.zone.clone()).strftime("%Y-%m-%d %H:%M %:z").to_string()
     };
     let reasons = |index: usize| -> Vec<String> {
         let mut all = decision.iter().flat_map(|decision| decision.iter());

@@ -1,6 +1,8 @@
 //! `plan restore`
 
+use backplan_runtime::catalog::ids::RunId;
 use backplan_runtime::control::Control;
+use backplan_runtime::moment::shown;
 use backplan_runtime::recall::restore::{Destination, Wish, plan};
 use backplan_runtime::run::facts::places;
 
@@ -55,6 +57,7 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
     for text in &restore.left {
         console.complain(&format!("warning: {text}\n"));
     }
+    chosen(manifest.run, console);
     let control = Control::default();
     let (outcome, signal) = if args.dry_run {
         (restore.preview(), None)
@@ -95,4 +98,9 @@ fn destination(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
         false => places(&ready(&args.place.plan, global, console)?.model),
     };
     Ok(Destination::InPlace { places, as_recorded: args.as_recorded })
+}
+
+/// Says which run it is, by its time, before anything is written.
+pub fn chosen(run: RunId, console: &mut Console) {
+    console.say(&format!("from run {run}, which began at {}\n", shown(run.started())));
 }

@@ -8,8 +8,10 @@ use backplan_compiler::model::{Files, Model, Source, SourceId, SourceKind};
 use backplan_compiler::sources::{Place, SourceSet};
 use backplan_runtime::catalog::details::Root;
 use backplan_runtime::load;
+use backplan_runtime::moment::shown;
 use backplan_runtime::recall::shelf::{Held, Piece, Shelf, Shelves};
 use backplan_runtime::scan::why::{Answer, Rule, why};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::plan::{Ready, current_folder, ready};
@@ -60,6 +62,8 @@ struct Reached {
 struct Backup {
     run: String,
     started: String,
+    #[serde(skip)]
+    at: Timestamp,
     /// By the names they had then.
     sources: BTreeSet<String>,
     stores: BTreeSet<String>,
@@ -271,6 +275,7 @@ fn held(
         now.iter().cloned().chain(read_at.iter().flat_map(|path| recorded(&roots, path))).collect();
     let mut backup = Backup {
         run: held.manifest.run.to_string(),
+        at: held.manifest.started,
         started: held.manifest.started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         sources: BTreeSet::new(),
         stores: BTreeSet::new(),
@@ -361,7 +366,7 @@ fn human(document: &Document) -> String {
     let is_now = |name: &&String| document.sources.iter().any(|reader| reader.source == **name);
     for backup in &document.backups {
         let stores: Vec<&str> = backup.stores.iter().map(String::as_str).collect();
-        let _ = write!(out, "  {}  {}  in {}", backup.started, backup.run, stores.join(", "));
+        let _ = write!(out, "  {}  {}  in {}", shown(backup.at), backup.run, stores.join(", "));
         let then: Vec<String> =
             backup.sources.iter().filter(|name| !is_now(name)).map(|name| format!("`{name}`")).collect();
         if !then.is_empty() {

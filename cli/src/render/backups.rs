@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use backplan_runtime::artefact::{Entry, Flags, Kind};
 use backplan_runtime::catalog::manifest::{Manifest, SourceStatus};
+use backplan_runtime::moment::shown;
 use backplan_runtime::recall::check::{Checked, Damage};
 use backplan_runtime::recall::cluster::Outcome as Cluster;
 use backplan_runtime::recall::log::check::CheckedLog;
@@ -90,9 +91,9 @@ pub fn table(rows: &[RunRow], style: Style) -> String {
     if rows.is_empty() {
         return "no backups yet\n".to_owned();
     }
-    let mut lines = vec![["RUN", "STARTED (UTC)", "LEVEL", "SIZE", "STORES", "SOURCES"].map(str::to_owned)];
+    let mut lines = vec![["RUN", "STARTED", "LEVEL", "SIZE", "STORES", "SOURCES"].map(str::to_owned)];
     for row in rows {
-        let started = row.started.strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let started = shown(row.started);
         let mut sources = row.sources.join(", ");
         for failed in &row.failed {
             let _ = write!(sources, " {failed}: FAILED");
@@ -170,8 +171,7 @@ impl EntryRow {
 
 /// An entry of a backup, as `ls -l` shows it.
 pub fn entry_line(entry: &Entry) -> String {
-    let when = time(entry)
-        .map_or_else(|| format!("@{}", entry.mtime), |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string());
+    let when = time(entry).map_or_else(|| format!("@{}", entry.mtime), shown);
     let path = printable(&entry.path);
     let link = match entry.kind {
         Kind::Symlink => format!(" -> {}", printable(&entry.link)),

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use backplan_runtime::catalog::prune::PrunedRun;
+use backplan_runtime::moment::shown;
 use backplan_runtime::recall::log::LogStanding;
 use backplan_runtime::recall::status::{
     ArchiveNext, Promise, RehearsalStanding, SourceStanding, Status, Verdict, span,
@@ -26,9 +27,7 @@ pub fn prune(stores: &[StorePrune], dry_run: bool, style: Style) -> String {
     let paint = Paint::new(style);
     let mut out = String::new();
     for store in stores {
-        let has_rows = store.plan.as_ref().is_some_and(|plan| !plan.runs.is_empty());
-        let times = if has_rows { "   times in UTC" } else { "" };
-        let _ = writeln!(out, "{}{times}", paint.bold(&format!("store `{}`", store.store)));
+        let _ = writeln!(out, "{}", paint.bold(&format!("store `{}`", store.store)));
         if let Some(plan) = &store.plan {
             rows(&mut out, &plan.runs, paint);
             for text in &plan.warnings {
@@ -66,7 +65,7 @@ pub fn prune(stores: &[StorePrune], dry_run: bool, style: Style) -> String {
 
 fn rows(out: &mut String, runs: &[PrunedRun], paint: Paint) {
     for run in runs {
-        let started = run.started.strftime("%Y-%m-%d %H:%M:%S");
+        let started = shown(run.started);
         let level = backplan_compiler::lower::level_word(run.level);
         let word = if run.stays { paint.green("stays") } else { paint.red("goes ") };
         let mut why = run.reasons.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
@@ -170,23 +169,23 @@ fn next(out: &mut String, status: &Status, paint: Paint) {
     }
     if let Some(at) = status.next_due {
         let wait = span(at.as_second() - status.now.as_second());
-        let _ = writeln!(out, "next due: {} UTC, in {wait}", at.strftime("%Y-%m-%d %H:%M"));
+        let _ = writeln!(out, "next due: {}, in {wait}", shown(at));
     }
     if let Some(since) = status.overdue_since {
         let late = span(status.now.as_second() - since.as_second());
-        let at = since.strftime("%Y-%m-%d %H:%M");
-        let _ = writeln!(out, "{} a run was due at {at} UTC, {late} ago", paint.red("overdue:"));
+        let at = shown(since);
+        let _ = writeln!(out, "{} a run was due at {at}, {late} ago", paint.red("overdue:"));
     }
 }
 
 /// The window of a source, and what narrows it.
 fn log(out: &mut String, log: &LogStanding, paint: Paint) {
-    let time = |at: jiff::Timestamp| at.strftime("%Y-%m-%d %H:%M:%S").to_string();
-    let windows = log.windows.iter().map(|span| format!("from {} to {}", time(span.from), time(span.until)));
+    let windows =
+        log.windows.iter().map(|span| format!("from {} to {}", shown(span.from), shown(span.until)));
     let windows = windows.collect::<Vec<_>>().join(", and ");
     let _ = match windows.is_empty() {
         true => writeln!(out, "log of `{}`: {}", log.source, paint.yellow("no base backup to begin from")),
-        false => writeln!(out, "log of `{}`: any moment {windows} UTC", log.source),
+        false => writeln!(out, "log of `{}`: any moment {windows}", log.source),
     };
     let _ = writeln!(out, "  {}, {}", plural(log.segments, "segment"), bytes(log.size));
     for problem in &log.problems {

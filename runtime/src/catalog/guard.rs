@@ -13,6 +13,7 @@ use super::ids::RunId;
 use super::manifest::{Manifest, SourceRecord, SourceStatus};
 use super::prune::Occasion;
 use super::runs::Catalog;
+use crate::moment::shown;
 
 /// Moments of the schedule that may have passed since the newest run.
 const INTERVALS: usize = 3;
@@ -82,17 +83,20 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::ClockBack { now, newest } => write!(
                 f,
-                "it is {now} by the clock, and run `{newest}` began later than that: set the clock right"
+                "it is {} by the clock, and run `{newest}` began later than that: set the clock right",
+                shown(*now)
             ),
             Refusal::ClockAhead { now, newest } => write!(
                 f,
-                "it is {now} by the clock, more than {INTERVALS} intervals of the schedule after run `{newest}`: if the \
-                 clock is right, the prune after the next run deletes"
+                "it is {} by the clock, more than {INTERVALS} intervals of the schedule after run `{newest}`: if the \
+                 clock is right, the prune after the next run deletes",
+                shown(*now)
             ),
             Refusal::ClockFar { now, newest } => write!(
                 f,
-                "it is {now} by the clock, further from run `{newest}` than runs are from one another here: if the clock \
-                 is right, the prune after the next run deletes"
+                "it is {} by the clock, further from run `{newest}` than runs are from one another here: if the clock \
+                 is right, the prune after the next run deletes",
+                shown(*now)
             ),
             Refusal::Shrank { source, what, before, after: 0, since } => {
                 let what = counted(what);

@@ -287,7 +287,14 @@ pub struct Note {
 
 impl std::fmt::Display for Note {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "`{}` of plan `{}`, process {}, since {}", self.run, self.plan, self.pid, self.since)
+        write!(
+            f,
+            "`{}` of plan `{}`, process {}, since {}",
+            self.run,
+            self.plan,
+            self.pid,
+            crate::moment::shown(self.since)
+        )
     }
 }
 

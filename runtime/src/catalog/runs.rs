@@ -12,6 +12,7 @@ use super::ids::RunId;
 use super::layout::Layout;
 use super::manifest::{KEPT, MAX_BYTES, MAX_FIRST, Manifest, ManifestError, NEXT_DOCUMENT, Second};
 use super::names::ArtefactName;
+use crate::moment::shown;
 use crate::store::fs::Kind;
 use crate::store::{Entry, Name, ReadStore, StoreError, StoreErrorKind};
 
@@ -74,7 +75,7 @@ pub enum ChooseError {
         runs: Vec<RunId>,
     },
     /// All are younger.
-    #[error("no run started at or before {at}; the oldest is `{oldest}`")]
+    #[error("no run started at or before {}; the oldest is `{oldest}`, of {}", shown(*at), shown(oldest.started()))]
     TooEarly {
         /// What was asked for.
         at: Timestamp,

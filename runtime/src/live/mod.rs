@@ -112,7 +112,11 @@ impl Look<'_> {
         let later = self.newest.filter(|run| run.started > now);
         let place = self.model.stores.first().map(|store| store.place);
         if let (Some(run), Some(place)) = (later, place) {
-            let message = format!("run {} began at {}, which is later than now", run.run, run.started);
+            let message = format!(
+                "run {} began at {}, which is later than now",
+                run.run,
+                crate::moment::shown(run.started)
+            );
             self.find(
                 &codes::CLOCK_WRONG,
                 place,

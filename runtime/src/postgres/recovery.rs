@@ -76,7 +76,7 @@ impl fmt::Display for Point {
         match self {
             Point::Latest => f.write_str("the end of the write-ahead log"),
             Point::Immediate => f.write_str("the end of the base backup"),
-            Point::Time(time) => write!(f, "time {time}"),
+            Point::Time(time) => write!(f, "time {}", crate::moment::shown(*time)),
             Point::Lsn(lsn) => write!(f, "LSN {lsn}"),
             Point::Name(name) => write!(f, "restore point `{name}`"),
             Point::Xid(xid) => write!(f, "transaction {xid}"),

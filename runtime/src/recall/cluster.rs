@@ -206,7 +206,8 @@ pub struct ClusterRestore<'a> {
     wish: Wish,
     /// What the chosen backup rests on, the full first, and itself at the end.
     layers: Vec<Layer<'a>>,
-    chosen: RunId,
+    /// The run whose backup is taken.
+    pub chosen: RunId,
     record: &'a SourceRecord,
     spaces: Vec<Space>,
     window: String,

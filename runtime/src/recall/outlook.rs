@@ -104,7 +104,7 @@ fn about(bytes: u64) -> String {
 
 /// The moment as the reader of a diff wants it.
 fn day(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M").to_string()
+    crate::moment::shown(at)
 }
 
 /// Archives whose next run has another level than it would have had.

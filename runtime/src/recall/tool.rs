@@ -71,7 +71,8 @@ enum Repository {
 pub struct ToolRestore<'a> {
     wish: Wish,
     shelves: &'a Shelves,
-    run: RunId,
+    /// The run whose backup is taken.
+    pub run: RunId,
     record: &'a SourceRecord,
     repository: Repository,
     /// Runs whose artefacts have the log between a packed repository's own and the target.

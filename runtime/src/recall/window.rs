@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::log::Lead;
 use crate::catalog::ids::RunId;
+use crate::moment::shown;
 use crate::postgres::recovery::{Lsn, Point};
 use crate::wal::name::Segment;
 use crate::wal::survey::Missing;
@@ -115,20 +116,28 @@ impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.log {
             Log::Own if self.from == self.newest => {
-                write!(f, "it can be recovered to the end of its backup alone, {}", self.from)
+                write!(f, "it can be recovered to the end of its backup alone, {}", shown(self.from))
             }
             Log::Own => {
                 write!(
                     f,
                     "it can be recovered to the ends of its backups alone, from {} to {}",
-                    self.from, self.newest
+                    shown(self.from),
+                    shown(self.newest)
                 )
             }
             Log::Archive if self.spans.is_empty() => {
-                write!(f, "it can be recovered to any moment from {} to the last archived one", self.from)
+                write!(
+                    f,
+                    "it can be recovered to any moment from {} to the last archived one",
+                    shown(self.from)
+                )
             }
             Log::Archive => {
-                let told = self.spans.iter().map(|span| format!("from {} to {}", span.from, span.until));
+                let told = self
+                    .spans
+                    .iter()
+                    .map(|span| format!("from {} to {}", shown(span.from), shown(span.until)));
                 write!(f, "it can be recovered to any moment {}", told.collect::<Vec<_>>().join(", and "))
             }
         }
