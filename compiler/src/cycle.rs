@@ -247,7 +247,7 @@ impl<'a, Id: Ord + Clone + Display> Chains<'a, Id> {
             self.last_at(*level).is_none_or(|started| started < at.timestamp())
         };
         match came.iter().find(is_open) {
-            Some((at, level)) => (*level, format!("it was due at {}", at.strftime("%Y-%m-%d %H:%M %Z"))),
+            Some((at, level)) => (*level, format!("it was due at {}", at.strftime("%Y-%m-%d %H:%M %:z"))),
             None => {
                 let lowest = schedule.levels().into_iter().map(|(level, _)| level).min();
                 let level = lowest.unwrap_or(Level::Full);

@@ -30,6 +30,8 @@ pub struct NoMoment {
 enum Why {
     Unread,
     NoZone(String),
+    /// It is written with an offset that its zone has not.
+    Offset(Offset),
     /// Clocks were set back: it is both of these.
     Twice(String, String),
     /// Clocks were set forward: between these.
@@ -41,6 +43,7 @@ impl fmt::Display for Why {
         match self {
             Why::Unread => Ok(()),
             Why::NoZone(name) => write!(f, ": there is no time zone `{name}`"),
+            Why::Offset(offset) => write!(f, ": its zone is at {offset} then"),
             Why::Twice(first, second) => {
                 write!(
                     f,
@@ -63,23 +66,22 @@ impl fmt::Display for Why {
 pub fn parse(text: &str, zone: &TimeZone) -> Result<Timestamp, NoMoment> {
     let none = |why: Why| NoMoment { text: text.to_owned(), why };
     let trimmed = text.trim();
-    if let Ok(moment) = trimmed.parse::<Timestamp>() {
+    if let Some(moment) = Some(trimmed).filter(|text| !text.ends_with(']')).and_then(|text| text.parse().ok())
+    {
         return Ok(moment);
     }
-    if trimmed.contains('[') {
-        return trimmed.parse::<jiff::Zoned>().map(|at| at.timestamp()).map_err(|_| none(Why::Unread));
-    }
-    let (civil, named) = match trimmed.rsplit_once(char::is_whitespace) {
-        Some((before, last)) if !last.starts_with(|c: char| c.is_ascii_digit()) => {
-            (before.trim(), Some(last))
-        }
-        _ => (trimmed, None),
-    };
+    let (civil, named) = parts(trimmed);
     let named = match named {
         Some(name) => Some(zone_of(name).ok_or_else(|| none(Why::NoZone(name.to_owned())))?),
         None => None,
     };
     let zone = named.as_ref().unwrap_or(zone);
+    if let Ok(moment) = civil.parse::<Timestamp>() {
+        let offset = zone.to_offset(moment);
+        return Some(moment)
+            .filter(|_| offsets_agree(civil, offset))
+            .ok_or_else(|| none(Why::Offset(offset)));
+    }
     let is_day = civil.len() == "2026-11-20".len();
     let read: DateTime = civil.parse().map_err(|_| none(Why::Unread))?;
     let moment = if is_day { read.end_of_day() } else { read };
@@ -95,6 +97,26 @@ pub fn parse(text: &str, zone: &TimeZone) -> Result<Timestamp, NoMoment> {
             candidates.later().map_err(|_| none(Why::Unread))
         }
         AmbiguousOffset::Unambiguous { .. } => candidates.unambiguous().map_err(|_| none(Why::Unread)),
+    }
+}
+
+/// The time itself, and the zone or offset that is behind it: after a space, or in brackets.
+fn parts(text: &str) -> (&str, Option<&str>) {
+    if let Some((civil, name)) = text.strip_suffix(']').and_then(|text| text.split_once('[')) {
+        return (civil.trim(), Some(name));
+    }
+    match text.rsplit_once(char::is_whitespace) {
+        Some((civil, last)) if !last.starts_with(|c: char| c.is_ascii_digit()) => (civil.trim(), Some(last)),
+        _ => (text, None),
+    }
+}
+
+/// Whether a time that has an offset has that of its zone: `2026-11-20T02:30+01:00[Europe/Berlin]`. `Z` says nothing of the zone.
+fn offsets_agree(text: &str, offset: Offset) -> bool {
+    let written = jiff::fmt::temporal::Pieces::parse(text).ok().and_then(|pieces| pieces.offset());
+    match written {
+        Some(jiff::fmt::temporal::PiecesOffset::Numeric(written)) => written.offset() == offset,
+        _ => true,
     }
 }
 
@@ -131,6 +153,9 @@ mod tests {
             ("2026-11-20 21:44 Europe/Berlin", "2026-11-20T20:44:00Z"),
             ("2026-07-20 21:44:30 America/New_York", "2026-07-21T01:44:30Z"),
             ("2026-11-20T21:44[Europe/Berlin]", "2026-11-20T20:44:00Z"),
+            ("2026-10-25T02:30+01:00[Europe/Berlin]", "2026-10-25T01:30:00Z"),
+            ("2026-11-20T02:30Z[Europe/Berlin]", "2026-11-20T02:30:00Z"),
+            ("2026-11-20 02:30[Europe/Berlin]", "2026-11-20T01:30:00Z"),
             ("2026-11-20 03:30:00 +01:00", "2026-11-20T02:30:00Z"),
             ("2026-11-20 03:30:00 -0530", "2026-11-20T09:00:00Z"),
             ("2026-11-20 02:30 UTC", "2026-11-20T02:30:00Z"),
@@ -139,9 +164,17 @@ mod tests {
         ] {
             assert_eq!(read(text), expected, "{text}");
         }
-        for bad in
-            ["yesterday", "2026-13-20", "", "2026-11-20 25:00", "02:30", "2026-11-20 02:30 Europe/Berln"]
-        {
+        for bad in [
+            "yesterday",
+            "2026-13-20",
+            "",
+            "2026-11-20 25:00",
+            "02:30",
+            "2026-11-20 02:30 Europe/Berln",
+            "2026-11-20T02:30[Europe/Berln]",
+            "2026-11-20T02:30+03:00[Europe/Berlin]",
+            "2026-11-20T02:30[",
+        ] {
             assert!(parse(bad, &zone).is_err(), "{bad}");
         }
         assert!(
@@ -172,6 +205,9 @@ mod tests {
         );
         assert_eq!(parse("2026-10-25 02:30:00 +02:00", &berlin).unwrap().to_string(), "2026-10-25T00:30:00Z");
         assert_eq!(parse("2026-10-25 02:30:00 +01:00", &berlin).unwrap().to_string(), "2026-10-25T01:30:00Z");
+        for form in ["2026-10-25T02:30[Europe/Berlin]", "2026-10-25 02:30 Europe/Berlin"] {
+            assert!(parse(form, &TimeZone::UTC).unwrap_err().to_string().contains("both"), "{form}");
+        }
         let never = parse("2026-03-29 02:30", &berlin).unwrap_err().to_string();
         assert!(never.contains("set forward"), "{never}");
     }

@@ -99,7 +99,8 @@ pub enum WalError {
     /// A timeline goes on beside the one that left it.
     #[error(
         "timeline {timeline} left timeline {parent} at {at}, and store `{store}` has got timeline {parent} further since, to \
-         `{last}` at {archived}: one of the two clusters is a copy"
+         `{last}` at {}: one of the two clusters is a copy",
+        crate::moment::shown(*archived)
     )]
     Forked {
         /// The store.

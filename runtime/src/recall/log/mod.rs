@@ -14,6 +14,7 @@ use super::shelf::{Shelf, Shelves};
 use super::window::{self, Span};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::Manifest;
+use crate::moment::shown;
 use crate::postgres::recovery::Lsn;
 use crate::wal::WalError;
 use crate::wal::archive::{self, Archive};
@@ -216,8 +217,10 @@ impl<H: Holder> Log<H> {
         let is_led_to = leads.iter().any(|(_, lead)| lead.last == Some(segment));
         Ok((!is_led_to && archived > until).then(|| {
             format!(
-                "segments arrive that no backup leads to, the last of them `{segment}` at {archived}: what can be recovered \
-                 ends at {until}; a run makes a backup to go on from"
+                "segments arrive that no backup leads to, the last of them `{segment}` at {}: what can be recovered \
+                 ends at {}; a run makes a backup to go on from",
+                shown(archived),
+                shown(until)
             )
         }))
     }
