@@ -12,6 +12,11 @@ pub fn shown(at: Timestamp) -> String {
     shown_in(at, &TimeZone::system())
 }
 
+/// `2026-11-20 03:30:00.25 +01:00`: where a part of a second decides.
+pub fn exactly(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S%.f %:z").to_string()
+}
+
 /// A moment in a zone.
 pub fn shown_in(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
@@ -157,6 +162,7 @@ mod tests {
             ("2026-11-20T02:30Z[Europe/Berlin]", "2026-11-20T02:30:00Z"),
             ("2026-11-20 02:30[Europe/Berlin]", "2026-11-20T01:30:00Z"),
             ("2026-11-20 03:30:00 +01:00", "2026-11-20T02:30:00Z"),
+            ("2026-11-20 03:30:00.123456 +01:00", "2026-11-20T02:30:00.123456Z"),
             ("2026-11-20 03:30:00 -0530", "2026-11-20T09:00:00Z"),
             ("2026-11-20 02:30 UTC", "2026-11-20T02:30:00Z"),
             ("2026-11-20 02:30 Z", "2026-11-20T02:30:00Z"),

@@ -163,6 +163,55 @@ fn any_moment_of_the_archived_log_can_be_recovered() {
 }
 
 #[test]
+fn an_accident_is_left_out_by_its_time_and_a_moment_behind_the_last_commit_is_that_commit() {
+    let archived = Archived::new(&["store"], "", "");
+    let cluster = &archived.cluster;
+    cluster.scenario.plan(["run"]).status(0);
+    archived.sql("CREATE TABLE marks AS SELECT generate_series(1, 10)");
+    archived.sql("DELETE FROM marks WHERE true");
+    // As the log has it: the last transaction.
+    let segment = archived.sql("SELECT pg_walfile_name(pg_current_wal_lsn())");
+    let dump = format!(
+        "TZ=UTC pg_waldump -p pg/pg_wal --rmgr=Transaction {segment} 2>/dev/null | grep COMMIT | tail -1"
+    );
+    let told = archived.run(&dump).status(0).stdout;
+    let accident =
+        told.split_once("COMMIT ").unwrap().1.trim().split(" UTC").next().unwrap().replace(' ', "T") + "Z";
+    archived.switch();
+    // As it is shown, so it can be given.
+    let standing = cluster.scenario.plan(["status", "p.plan"]).status(0).said();
+    let shown = standing.split_once("the last commit at ").unwrap().1.lines().next().unwrap();
+    let seconds = accident.trim_end_matches('Z').replace('T', " ");
+    assert!(shown.starts_with(seconds.trim_end_matches('0')) && shown.ends_with(":00"), "{shown} {seconds}");
+    let standing = cluster.scenario.plan(["status", "p.plan", "--format", "json"]).status(0).json();
+    let end = standing["logs"][0]["windows"][0]["until"].as_str().unwrap().to_owned();
+    let marks = "SELECT count(*) FROM marks";
+    let behind = "behind the last commit in the log, which was at";
+    cluster.restore(&["--start", "--before", shown]).status(0).says("recovers to what was before");
+    assert_eq!(cluster.back(marks), "10");
+    archived.stop_back();
+    // There is nothing behind these that Postgres could stop at.
+    for way in [["--at", accident.as_str()], ["--at", &end], ["--before", &end]] {
+        cluster.restore(&["--start", way[0], way[1]]).status(0).says(behind);
+        assert_eq!(cluster.back(marks), "0", "{way:?}");
+        archived.stop_back();
+    }
+    cluster.restore(&["--start", "--at", &end, "--target-action", "pause"]).status(0).says(behind);
+    assert_eq!(cluster.back("SELECT count(*), pg_is_in_recovery() FROM marks"), "0|t");
+    archived.stop_back();
+    // What a backup has already is its own end.
+    cluster.scenario.plan(["run"]).status(0);
+    let clock = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')";
+    let now = archived.sql(clock).replace(' ', "T") + "Z";
+    archived.sql("SELECT pg_create_restore_point('no commit')");
+    archived.switch();
+    let words = "nothing is committed in the log since the backup";
+    cluster.restore(&["--start", "--at", &now]).status(0).says(words).says("run 00000002-");
+    assert_eq!(cluster.back(marks), "0");
+    archived.stop_back();
+}
+
+#[test]
 fn a_segment_is_archived_once_and_never_replaced() {
     let archived = Archived::new(&["store", "second"], "", "");
     let segment = archived.switch();

@@ -6,6 +6,9 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "For a Postgres cluster (with one --source)")]
 pub struct ClusterArgs {
+    /// Recover to the state before this time, without what was committed in it: the time of an accident, as the log has it
+    #[arg(long, value_name = "TIME", group = "point")]
+    pub before: Option<String>,
     /// Recover up to this place of the write-ahead log: `0/3000110`
     #[arg(long, value_name = "LSN", group = "point")]
     pub lsn: Option<String>,
@@ -55,8 +58,11 @@ pub enum TargetAction {
 impl ClusterArgs {
     /// Whether anything of it was asked for.
     pub fn is_asked(&self) -> bool {
-        let ClusterArgs { lsn, restore_point, xid, immediate, target_timeline, target_action, .. } = self;
-        lsn.is_some()
+        let ClusterArgs {
+            before, lsn, restore_point, xid, immediate, target_timeline, target_action, ..
+        } = self;
+        before.is_some()
+            || lsn.is_some()
             || restore_point.is_some()
             || xid.is_some()
             || *immediate

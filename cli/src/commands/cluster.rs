@@ -294,6 +294,9 @@ fn is_here(store: &backplan_compiler::model::Store) -> bool {
 
 fn point(args: &RestoreArgs) -> Result<Point, Failure> {
     let asked = &args.cluster;
+    if let Some(before) = &asked.before {
+        return Ok(Point::Before(moment::parse(before, &TimeZone::system())?));
+    }
     Ok(match (&args.at, &asked.lsn, &asked.restore_point, asked.xid, asked.immediate) {
         (Some(at), ..) if at == "latest" => Point::Latest,
         (Some(at), ..) => Point::Time(moment::parse(at, &TimeZone::system())?),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use backplan_runtime::catalog::prune::PrunedRun;
-use backplan_runtime::moment::shown;
+use backplan_runtime::moment::{exactly, shown};
 use backplan_runtime::recall::log::LogStanding;
 use backplan_runtime::recall::status::{
     ArchiveNext, Promise, RehearsalStanding, SourceStanding, Status, Verdict, span,
@@ -187,7 +187,9 @@ fn log(out: &mut String, log: &LogStanding, paint: Paint) {
         true => writeln!(out, "log of `{}`: {}", log.source, paint.yellow("no base backup to begin from")),
         false => writeln!(out, "log of `{}`: any moment {windows}", log.source),
     };
-    let _ = writeln!(out, "  {}, {}", plural(log.segments, "segment"), bytes(log.size));
+    let last = log.last_commit.map(|at| format!(", the last commit at {}", exactly(at)));
+    let size = bytes(log.size);
+    let _ = writeln!(out, "  {}, {size}{}", plural(log.segments, "segment"), last.unwrap_or_default());
     for problem in &log.problems {
         let _ = writeln!(out, "{} log of `{}`: {}", paint.yellow("problem:"), log.source, harmless(problem));
     }

@@ -14,6 +14,8 @@ use rustix::io::Errno;
 
 use crate::beneath;
 use crate::recall::log::Lead;
+use crate::recall::log::commits::Tail;
+use crate::recall::window::Base;
 use crate::wal::survey::Missing;
 
 /// Bytes of a restore point's name at the most (`MAXFNAMELEN` of Postgres, with its closing zero).
@@ -63,6 +65,8 @@ pub enum Point {
     Immediate,
     /// Up to and with this moment.
     Time(Timestamp),
+    /// Up to this moment, without what was committed in it.
+    Before(Timestamp),
     /// Up to and with this place.
     Lsn(Lsn),
     /// Up to a point made with `pg_create_restore_point`.
@@ -71,12 +75,25 @@ pub enum Point {
     Xid(u64),
 }
 
+impl Point {
+    /// Whether what happened right there is wanted too.
+    pub fn is_inclusive(&self) -> bool {
+        !matches!(self, Point::Before(_))
+    }
+
+    /// Whether it is told by a clock.
+    pub fn is_moment(&self) -> bool {
+        matches!(self, Point::Time(_) | Point::Before(_))
+    }
+}
+
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Point::Latest => f.write_str("the end of the write-ahead log"),
             Point::Immediate => f.write_str("the end of the base backup"),
-            Point::Time(time) => write!(f, "time {}", crate::moment::shown(*time)),
+            Point::Time(time) => write!(f, "time {}", crate::moment::exactly(*time)),
+            Point::Before(time) => write!(f, "what was before {}", crate::moment::exactly(*time)),
             Point::Lsn(lsn) => write!(f, "LSN {lsn}"),
             Point::Name(name) => write!(f, "restore point `{name}`"),
             Point::Xid(xid) => write!(f, "transaction {xid}"),
@@ -217,7 +234,7 @@ impl Recovery {
         match &self.point {
             Point::Latest => {}
             Point::Immediate => targets[0].1 = "immediate".to_owned(),
-            Point::Time(time) => targets[1].1 = timestamp(*time),
+            Point::Time(time) | Point::Before(time) => targets[1].1 = timestamp(*time),
             Point::Lsn(lsn) => targets[2].1 = lsn.to_string(),
             Point::Name(name) => targets[3].1.clone_from(name),
             Point::Xid(xid) => targets[4].1 = xid.to_string(),
@@ -228,7 +245,7 @@ impl Recovery {
         let mut settings = vec![("restore_command", restore_command)];
         settings.extend(targets);
         settings.extend([
-            ("recovery_target_inclusive", "true".to_owned()),
+            ("recovery_target_inclusive", self.point.is_inclusive().to_string()),
             ("recovery_target_timeline", self.timeline.to_string()),
             ("recovery_target_action", self.action.word().to_owned()),
             ("recovery_end_command", END_COMMAND.to_owned()),
@@ -243,7 +260,7 @@ impl Recovery {
     /// looks for the newest by number and gives up where one is missing; and of a log that was given up there is no end but the
     /// backup's own.
     #[must_use]
-    pub fn along(self, reach: Option<&Lead>) -> Recovery {
+    fn along(self, reach: Option<&Lead>) -> Recovery {
         let Some(reach) = reach else { return self };
         match (&self.point, reach.missing, self.timeline) {
             (Point::Latest, Some(Missing::GivenUp(_)), _) => {
@@ -251,6 +268,24 @@ impl Recovery {
             }
             (_, _, Timeline::Latest) => Recovery { timeline: Timeline::Number(reach.timeline), ..self },
             _ => self,
+        }
+    }
+
+    /// Makes of what is asked for what a server can find behind this backup, as far as the log is known; and says where that is.
+    pub fn settle(&mut self, base: &Base, tail: Tail) -> String {
+        let asked = self.point.to_string();
+        let instead = tail.instead(&self.point, base.stop);
+        let is_behind = instead.is_some();
+        self.point = instead.unwrap_or_else(|| std::mem::take(&mut self.point));
+        *self = std::mem::take(self).along(base.reach.as_ref());
+        match (is_behind, tail.moment()) {
+            (true, Some(at)) => {
+                format!("{asked}, behind the last commit in the log, which was at {at}: to that")
+            }
+            (true, None) => {
+                format!("{asked}: nothing is committed in the log since the backup, so to its end")
+            }
+            (false, _) => self.point.to_string(),
         }
     }
 

@@ -15,6 +15,7 @@ use super::RecallError;
 use super::chain::Chain;
 use super::combine::{self, Layer};
 use super::log;
+use super::log::commits::Tail;
 use super::restore::must_be_empty;
 use super::shelf::Shelves;
 use super::window::{self, Base, Log, WindowError};
@@ -211,6 +212,7 @@ pub struct ClusterRestore<'a> {
     record: &'a SourceRecord,
     spaces: Vec<Space>,
     window: String,
+    target: String,
 }
 
 /// What a run says of a cluster that it has a backup of.
@@ -239,7 +241,8 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<Cluster
     }
     must_be_empty(&wish.to)?;
     must_be_new(&wish.to, wish.start.as_ref())?;
-    let (bases, log) = bases(shelves, &mut wish)?;
+    let (bases, archived) = bases(shelves, &mut wish)?;
+    let log = if archived.is_some() { Log::Archive } else { Log::Own };
     let outside = |cause| ClusterError::Window { source_name: wish.source.clone(), cause: Box::new(cause) };
     let window = window::window(&bases, log).ok_or(WindowError::None).map_err(outside)?;
     let bases = match &wish.run {
@@ -250,7 +253,11 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<Cluster
         }
     };
     let chosen = window::choose(&bases, log, &wish.recovery.point, now).map_err(outside)?.clone();
-    wish.recovery = std::mem::take(&mut wish.recovery).along(chosen.reach.as_ref());
+    let tail = archived.filter(|_| wish.recovery.point.is_moment()).and_then(|archived| {
+        let followed = chosen.reach.map(|reach| reach.timeline);
+        Some(archived.tail(log::bases(shelves, &wish.source).get(&chosen.run)?, followed))
+    });
+    let target = wish.recovery.settle(&chosen, tail.unwrap_or(Tail::Unknown));
     let chosen = chosen.run;
     let layers = combine::layers(shelves, &wish.source, chosen)?;
     let not_held = || ClusterError::NotHeld { run: chosen.to_string(), source_name: wish.source.clone() };
@@ -259,11 +266,11 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<Cluster
     for space in &spaces {
         must_be_empty(&space.to)?;
     }
-    Ok(ClusterRestore { window: window.to_string(), wish, layers, chosen, record, spaces })
+    Ok(ClusterRestore { window: window.to_string(), target, wish, layers, chosen, record, spaces })
 }
 
 /// The backups of a source that recovery may begin from, each with how far the archived log leads from it.
-fn bases(shelves: &Shelves, wish: &mut Wish) -> Result<(Vec<Base>, Log), ClusterError> {
+fn bases(shelves: &Shelves, wish: &mut Wish) -> Result<(Vec<Base>, Option<log::Log>), ClusterError> {
     let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
     let mut bases: BTreeMap<_, _> = runs
         .filter_map(|run| {
@@ -271,7 +278,7 @@ fn bases(shelves: &Shelves, wish: &mut Wish) -> Result<(Vec<Base>, Log), Cluster
         })
         .collect();
     if wish.log.is_empty() {
-        return Ok((bases.into_values().collect(), Log::Own));
+        return Ok((bases.into_values().collect(), None));
     }
     let log = log::Log::read(std::mem::take(&mut wish.log))?;
     let wanted = match wish.recovery.timeline {
@@ -285,7 +292,7 @@ fn bases(shelves: &Shelves, wish: &mut Wish) -> Result<(Vec<Base>, Log), Cluster
             base.reach = Some(lead);
         }
     }
-    Ok((bases.into_values().collect(), Log::Archive))
+    Ok((bases.into_values().collect(), Some(log)))
 }
 
 fn spaces(labels: &BTreeMap<String, String>, wish: &Wish) -> Result<Vec<Space>, ClusterError> {
@@ -394,7 +401,7 @@ impl ClusterRestore<'_> {
             artefacts: chain.artefacts().map(str::to_owned).collect(),
             data: self.wish.to.clone(),
             tablespaces: self.spaces.iter().map(|space| (space.was.clone(), space.to.clone())).collect(),
-            target: self.wish.recovery.point.to_string(),
+            target: self.target.clone(),
             window: self.window.clone(),
             settings: told.map(|(name, value)| (name.to_owned(), value)).collect(),
             archives: self.wish.recovery.archives,

@@ -14,6 +14,7 @@ use backplan_compiler::value::Hidden;
 use jiff::Timestamp;
 
 use super::cluster::{ClusterError, Outcome, Starting, must_be_new, record, start_server};
+use super::log::commits::Tail;
 use super::log::repository::{self, RepositoryLog};
 use super::log::{self, Lead};
 use super::repositories::based;
@@ -78,6 +79,7 @@ pub struct ToolRestore<'a> {
     /// Runs whose artefacts have the log between a packed repository's own and the target.
     behind: Vec<RunId>,
     window: String,
+    target: String,
 }
 
 /// Whether the newest backup of a source is in a repository of its own.
@@ -170,8 +172,13 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<ToolRes
         }
         Repository::Kept(..) | Repository::Remote(..) => (chosen.run, Vec::new()),
     };
-    wish.recovery = std::mem::take(&mut wish.recovery).along(chosen.reach.as_ref());
-    let restore = ToolRestore { wish, shelves, run, record, repository, behind, window: window.to_string() };
+    let tail = match wish.recovery.point.is_moment() {
+        true => tail(shelves, &wish, &chosen, (record, &repository), &logs)?,
+        false => Tail::Unknown,
+    };
+    let target = wish.recovery.settle(&chosen, tail);
+    let restore =
+        ToolRestore { wish, shelves, run, record, repository, behind, window: window.to_string(), target };
     match &restore.repository {
         Repository::Kept(path, _) if !path.join("backup").is_dir() => {
             let cause = io::Error::new(io::ErrorKind::NotFound, "the repository is not there");
@@ -221,10 +228,23 @@ fn lead(
     record: &SourceRecord,
     based: &[(RunId, Based)],
 ) -> Result<BTreeMap<RunId, Lead>, ClusterError> {
+    let Some(log) = opened(wish, location, repository, record, based) else { return Ok(BTreeMap::new()) };
+    let lead = |base| log.lead(base, wanted(wish.recovery.timeline, base));
+    based.iter().map(|(run, (base, _))| Ok((*run, lead(base)?))).collect()
+}
+
+/// The log of one repository that is kept apart.
+fn opened(
+    wish: &Wish,
+    location: &str,
+    repository: &Repository,
+    record: &SourceRecord,
+    based: &[(RunId, Based)],
+) -> Option<log::Log<RepositoryLog<'static>>> {
     let (place, own) = match repository {
         Repository::Kept(path, own) => (Remote::folder(path), own),
         Repository::Remote(remote, own) => (remote.clone(), own),
-        Repository::Packed => return Ok(BTreeMap::new()),
+        Repository::Packed => return None,
     };
     let opened = match (own.settings.contains_key("cipher"), &wish.passphrase) {
         (false, _) => Ok(place.clone()),
@@ -238,12 +258,31 @@ fn lead(
     let files = repository::files(&place, opened, PathBuf::new(), stanza, &Control::default());
     let bases: Vec<repository::Based<'_>> =
         based.iter().map(|(_, (base, id))| (base, id.as_deref())).collect();
-    let Ok(log) = RepositoryLog::open(location, files, &bases).and_then(|log| log::Log::read(vec![log]))
-    else {
-        return Ok(BTreeMap::new());
+    let log = RepositoryLog::open(location, files, &bases).and_then(|log| log::Log::read(vec![log]));
+    log.ok()
+}
+
+/// The end of the log that recovery from a backup comes to.
+fn tail(
+    shelves: &Shelves,
+    wish: &Wish,
+    chosen: &Base,
+    (record, repository): (&SourceRecord, &Repository),
+    logs: &packed::Logs<'_>,
+) -> Result<Tail, ClusterError> {
+    let followed = chosen.reach.map(|reach| reach.timeline);
+    let location = match repository {
+        Repository::Packed => return Ok(logs.tail(chosen.run, followed)),
+        Repository::Kept(path, _) => path.display().to_string(),
+        Repository::Remote(remote, _) => remote.location(),
     };
-    let lead = |base| log.lead(base, wanted(wish.recovery.timeline, base));
-    based.iter().map(|(run, (base, _))| Ok((*run, lead(base)?))).collect()
+    let (_, run) = shelves.choose(&Choice::Id(chosen.run.to_string()), None)?;
+    let Some(based) = based(run, &wish.source).map(|based| (chosen.run, based)) else {
+        return Ok(Tail::Unknown);
+    };
+    let bases = [based];
+    let log = opened(wish, &location, repository, record, &bases);
+    Ok(log.map_or(Tail::Unknown, |log| log.tail(&bases[0].1.0, followed)))
 }
 
 /// The timeline that is to be followed from a backup; `None`: the newest.
@@ -391,7 +430,7 @@ impl ToolRestore<'_> {
             run: self.run.to_string(),
             artefacts: Vec::new(),
             data: self.wish.to.clone(),
-            target: self.wish.recovery.point.to_string(),
+            target: self.target.clone(),
             window: self.window.clone(),
             settings: vec![
                 ("repository".to_owned(), place),
@@ -502,7 +541,7 @@ impl ToolRestore<'_> {
         let target = match &recovery.point {
             Point::Latest => None,
             Point::Immediate => Some(("immediate", None)),
-            Point::Time(time) => Some(("time", Some(timestamp(*time)))),
+            Point::Time(time) | Point::Before(time) => Some(("time", Some(timestamp(*time)))),
             Point::Lsn(lsn) => Some(("lsn", Some(lsn.to_string()))),
             Point::Name(name) => Some(("name", Some(name.clone()))),
             Point::Xid(xid) => Some(("xid", Some(xid.to_string()))),
@@ -511,6 +550,7 @@ impl ToolRestore<'_> {
             argv.push(format!("--type={kind}"));
             argv.extend(target.map(|target| format!("--target={target}")));
             argv.push(format!("--target-action={}", recovery.action.word()));
+            argv.extend((!recovery.point.is_inclusive()).then(|| "--target-exclusive".to_owned()));
         }
         if recovery.point != Point::Immediate {
             argv.push(format!("--target-timeline={}", recovery.timeline));

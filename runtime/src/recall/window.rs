@@ -73,6 +73,7 @@ impl Base {
     fn leads_to(&self, point: &Point) -> bool {
         match point {
             Point::Time(time) => self.ended <= *time,
+            Point::Before(time) => self.ended < *time,
             Point::Lsn(lsn) => self.stop.is_none_or(|stop| stop <= *lsn),
             Point::Xid(xid) => self.next_xid.is_none_or(|next| next <= *xid),
             Point::Latest | Point::Immediate | Point::Name(_) => true,
@@ -83,7 +84,7 @@ impl Base {
     fn reaches(&self, point: &Point) -> bool {
         let Some(reach) = self.reach else { return true };
         match point {
-            Point::Time(time) => *time <= reach.until,
+            Point::Time(time) | Point::Before(time) => *time <= reach.until,
             Point::Lsn(lsn) => *lsn <= reach.end,
             Point::Latest | Point::Immediate | Point::Name(_) | Point::Xid(_) => true,
         }
@@ -218,7 +219,7 @@ pub fn choose<'b>(
     }
     let leading = || bases.iter().filter(|base| base.leads_to(point));
     // What is to come is archived nowhere.
-    let is_to_come = matches!(point, Point::Time(time) if *time > now);
+    let is_to_come = matches!(point, Point::Time(time) | Point::Before(time) if *time > now);
     let found = leading().filter(|base| base.reaches(point)).max_by_key(|base| base.run);
     match found.filter(|_| !is_to_come) {
         Some(base) => match (point, base.reach.and_then(|reach| reach.missing)) {

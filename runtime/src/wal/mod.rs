@@ -10,6 +10,7 @@ pub mod fetch;
 pub mod name;
 pub mod object;
 pub mod push;
+pub mod records;
 pub mod rival;
 pub mod survey;
 

@@ -55,6 +55,18 @@ fn the_log_of_a_separate_repository_is_told_and_counts_for_what_was_promised() {
     assert!(told["stores"][0]["size"].as_u64().unwrap() > 1_000_000, "{told}");
     assert_eq!(told["objectives"][0]["met"], true);
     scenario.plan(["status", "p.plan"]).status(0).says("log of `db`: any moment from");
+    // A moment behind the last commit, and before it.
+    let until = log["windows"][0]["until"].as_str().unwrap();
+    let last = log["last_commit"].as_str().unwrap();
+    for (option, target, words, rows) in [
+        ("--at", until, "behind the last commit in the log", "140"),
+        ("--before", last, "recovers to what was before", "130"),
+    ] {
+        let way = ["restore", "p.plan", "--source", "db", "--to", "back", "--start", option, target];
+        scenario.plan(way).status(0).says(words);
+        assert_eq!(back(&scenario, &cluster, "select count(*) from t"), rows);
+        stop(&scenario, &cluster);
+    }
     // A segment that is lost.
     let lost = &segments[1];
     let file = stored(&repository, stanza, lost);

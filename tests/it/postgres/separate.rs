@@ -124,6 +124,10 @@ pub(super) fn marks(cluster: &Cluster) -> Vec<([&'static str; 2], String, String
     marks
 }
 
+/// A moment as `--at` takes it.
+pub(super) const CLOCK: &str =
+    "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
+
 /// A plan `p` with a cluster that pgBackRest reads into a repository of its own, with more in each block.
 pub(super) fn apart(cluster: &Cluster, stanza: &str, source: &str, separate: &str) -> String {
     format!(
@@ -227,6 +231,7 @@ fn a_packed_repository_leads_to_the_moments_that_its_log_reaches() {
     stop(&scenario, &cluster);
     // Between a cycle's last backup and the next full: the one has the backup, the other the log.
     let between = self::marks(&cluster);
+    let behind = cluster.query(CLOCK);
     scenario.next_day().plan(["run", "p.plan", "--level", "full"]).status(0);
     for ([option, _], target, rows) in &between[..2] {
         let way = ["restore", "p.plan", "--source", "db", "--to", "back", "--start", option, target.as_str()];
@@ -235,10 +240,13 @@ fn a_packed_repository_leads_to_the_moments_that_its_log_reaches() {
         stop(&scenario, &cluster);
     }
     // What no artefact has is not promised, and found out before anything is written.
-    let clock = "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
-    let later = cluster.query(clock);
+    let later = cluster.query(CLOCK);
     let way = ["restore", "p.plan", "--source", "db", "--to", "back", "--start", "--at", later.as_str()];
     scenario.plan(way).status(1).says("is not in what was archived: it can be recovered to any moment from");
+    // Behind the last commit: that, or the backup's end.
+    let way = ["restore", "p.plan", "--source", "db", "--to", "back", "--start", "--at", behind.as_str()];
+    scenario.plan(way).status(0).says("behind the last commit in the log");
+    stop(&scenario, &cluster);
     // Without the full's artefact, neither is what is between.
     shell(&scenario.path("store"), "mkdir ../away; mv .backplan/p/manifests/00000003-* ../away");
     let ([option, _], target, _) = &between[0];

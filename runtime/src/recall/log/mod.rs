@@ -1,6 +1,7 @@
 //! How far the archived log leads beyond base backups: for `status`, and for whoever chooses a base to recover from.
 
 pub mod check;
+pub mod commits;
 pub mod repository;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use self::check::CheckedLog;
+use self::commits::Tail;
 use super::shelf::{Shelf, Shelves};
 use super::window::{self, Span};
 use crate::catalog::ids::RunId;
@@ -48,6 +50,9 @@ pub trait Holder {
     /// # Errors
     /// When that cannot be told.
     fn archived(&self, cluster: &ClusterId, segment: Segment) -> Result<Option<Timestamp>, WalError>;
+
+    /// A segment as the server wrote it; `None`: it is not there, or cannot be read.
+    fn bytes(&self, cluster: &ClusterId, segment: Segment) -> Option<Vec<u8>>;
 }
 
 impl Holder for Archive {
@@ -73,6 +78,17 @@ impl Holder for Archive {
             Some(size) => Ok(Some(self.closing(cluster, name, size)?.archived)),
             None => Ok(None),
         }
+    }
+
+    fn bytes(&self, cluster: &ClusterId, segment: Segment) -> Option<Vec<u8>> {
+        let name = WalName::Segment(segment);
+        let size = self.size(cluster, name).ok()??;
+        let mut whole = Vec::new();
+        let read = self.read(cluster, name, size, |bytes| {
+            whole.extend_from_slice(bytes);
+            Ok(())
+        });
+        read.ok().map(|_| whole)
     }
 }
 
@@ -151,6 +167,14 @@ impl<H: Holder> Log<H> {
     /// Segments of all clusters, and the bytes they take.
     pub fn size(&self) -> (usize, u64) {
         self.surveys.values().fold((0, 0), |all, one| (all.0 + one.segments.len(), all.1 + one.size))
+    }
+
+    /// The end of the log that recovery from a base comes to.
+    pub fn tail(&self, base: &Base, timeline: Option<u32>) -> Tail {
+        let Some(survey) = self.surveys.get(&base.cluster) else { return Tail::Nothing };
+        commits::tail(&survey.reach(base.begin(), timeline).recent, |segment| {
+            self.holders.iter().find_map(|(holder, _)| holder.bytes(&base.cluster, segment))
+        })
     }
 
     /// What recovery from these backups misses.
@@ -267,6 +291,8 @@ pub struct LogStanding {
     pub source: String,
     /// From when to when it can be recovered to any moment.
     pub windows: Vec<Span>,
+    /// The last commit in its archives, where that is known: a little older than the end of the last window.
+    pub last_commit: Option<Timestamp>,
     /// Segments in its archives, each counted once.
     pub segments: usize,
     /// Bytes that they take.
@@ -284,13 +310,22 @@ impl LogStanding {
         bases: &BTreeMap<RunId, Base>,
     ) -> LogStanding {
         let source = source.to_owned();
-        let mut standing =
-            LogStanding { windows: Vec::new(), segments: 0, size: 0, problems: unread, source };
+        let mut standing = LogStanding {
+            windows: Vec::new(),
+            last_commit: None,
+            segments: 0,
+            size: 0,
+            problems: unread,
+            source,
+        };
         let read = Log::read(holders).and_then(|log| {
             (standing.segments, standing.size) = log.size();
             let lead = |base| Ok((base, log.lead(base, None)?));
             let leads = bases.values().map(lead).collect::<Result<Vec<_>, WalError>>()?;
             standing.windows = window::spans(leads.iter().map(|(base, lead)| (base.ended, lead.until)));
+            let furthest =
+                leads.iter().filter(|(_, lead)| lead.last.is_some()).max_by_key(|(_, lead)| lead.until);
+            standing.last_commit = furthest.and_then(|(base, _)| log.tail(base, None).moment());
             log.troubles(&leads)
         });
         match read {

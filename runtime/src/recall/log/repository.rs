@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use flate2::read::MultiGzDecoder;
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -149,6 +150,21 @@ impl Holder for RepositoryLog<'_> {
     fn archived(&self, cluster: &ClusterId, segment: Segment) -> Result<Option<Timestamp>, WalError> {
         let stored = self.logs.get(cluster).and_then(|stored| stored.segments.get(&segment));
         Ok(stored.map(|listed| listed.at))
+    }
+
+    fn bytes(&self, cluster: &ClusterId, segment: Segment) -> Option<Vec<u8>> {
+        let path = &self.logs.get(cluster)?.segments.get(&segment)?.path;
+        let stored = self.files.read(path).ok()?;
+        let name = path.rsplit('/').next().unwrap_or_default();
+        match name.split_once('.') {
+            None => return Some(stored),
+            Some((_, "gz")) => {}
+            // In another compression, which only the tool reads.
+            Some(_) => return None,
+        }
+        let mut whole = Vec::new();
+        let read = MultiGzDecoder::new(&stored[..]).take(self.bytes).read_to_end(&mut whole);
+        read.ok().map(|_| whole)
     }
 }
 

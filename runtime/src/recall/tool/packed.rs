@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::super::log::commits::{self, Tail};
 use super::super::log::repository::{Packed, RepositoryLog};
 use super::super::log::{Holder, Lead};
 use super::super::shelf::Shelves;
@@ -89,7 +90,7 @@ impl<'a> Logs<'a> {
         let whole = self.lead(base, &all, timeline)?;
         let is_there = |lead: &Lead| match point {
             Point::Immediate => true,
-            Point::Time(time) => *time <= lead.until,
+            Point::Time(time) | Point::Before(time) => *time <= lead.until,
             Point::Lsn(lsn) => *lsn <= lead.end,
             Point::Latest | Point::Name(_) | Point::Xid(_) => false,
         } || lead.end >= whole.end;
@@ -115,23 +116,33 @@ impl<'a> Logs<'a> {
         Ok(chosen.into_iter().collect())
     }
 
+    /// The end of the log that all of them together lead to.
+    pub(super) fn tail(&self, base: RunId, timeline: Option<u32>) -> Tail {
+        let Some((base, _)) = self.bases.get(&base) else { return Tail::Unknown };
+        let all: BTreeSet<RunId> = self.held.keys().copied().collect();
+        let Some(survey) = survey(&self.of(base, &all)) else { return Tail::Unknown };
+        commits::tail(&survey.reach(base.begin(), timeline).recent, |segment| {
+            self.held.values().find_map(|held| held.log.bytes(&base.cluster, segment))
+        })
+    }
+
+    /// The log that these runs' artefacts have of a backup's cluster.
+    fn of(&self, base: &expiry::Base, runs: &BTreeSet<RunId>) -> Vec<&Held<'a>> {
+        let of_cluster =
+            |run: &&RunId| self.bases.get(run).is_some_and(|(other, _)| other.cluster == base.cluster);
+        runs.iter().filter(of_cluster).filter_map(|run| self.held.get(run)).collect()
+    }
+
     fn lead(
         &self,
         base: &expiry::Base,
         runs: &BTreeSet<RunId>,
         timeline: Option<u32>,
     ) -> Result<Lead, WalError> {
-        let of_cluster =
-            |run: &&RunId| self.bases.get(run).is_some_and(|(other, _)| other.cluster == base.cluster);
-        let held: Vec<&Held<'_>> =
-            runs.iter().filter(of_cluster).filter_map(|run| self.held.get(run)).collect();
-        let mut all = Survey::new(held.first().map_or(0, |held| held.survey.bytes));
-        held.iter().for_each(|held| all.add(&held.survey));
+        let held = self.of(base, runs);
         let own =
             Lead { until: base.ended, last: None, end: base.stop, missing: None, timeline: base.timeline };
-        if held.is_empty() {
-            return Ok(own);
-        }
+        let Some(all) = survey(&held) else { return Ok(own) };
         let Reach { last, missing, timeline, .. } = all.reach(base.begin(), timeline);
         let missing = missing.filter(|missing| held.iter().any(|held| is_hole_of(&held.survey, *missing)));
         let Some(last) = last else { return Ok(Lead { missing, timeline, ..own }) };
@@ -142,6 +153,13 @@ impl<'a> Logs<'a> {
         let until = archived.unwrap_or(base.ended).max(base.ended);
         Ok(Lead { until, last: Some(last), end: last.end(all.bytes), missing, timeline })
     }
+}
+
+/// All of it as one.
+fn survey(held: &[&Held<'_>]) -> Option<Survey> {
+    let mut all = Survey::new(held.first()?.survey.bytes);
+    held.iter().for_each(|held| all.add(&held.survey));
+    Some(all)
 }
 
 /// Whether a segment lacks in the midst of the log of one artefact. What lacks between two of them was in artefacts that were
