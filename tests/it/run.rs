@@ -275,3 +275,19 @@ fn a_store_that_cannot_be_made_fails_the_run_in_words() {
     let answer = scenario.plan(["run"]).status(1);
     assert!(format!("{}{}", answer.stdout, answer.stderr).contains("file/store"), "{answer:?}");
 }
+
+/// Names of artefacts tell runs apart by their seconds.
+#[test]
+fn runs_right_behind_one_another_all_make_a_backup() {
+    let scenario = Scenario::new().file("a", "1").file(
+        "p.plan",
+        plan(
+            "source f: files {\n  paths = [\"a\"]\n}\n\narchive main {\n  from = [f]\n  to   = [store]\n}\n",
+        ),
+    );
+    for contents in ["1", "22", "333", "4444"] {
+        scenario.write("a", contents);
+        scenario.plan(["run"]).status(0);
+    }
+    assert_eq!(artefacts(&scenario.path("store")).len(), 4);
+}

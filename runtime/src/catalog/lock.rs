@@ -29,15 +29,18 @@ const ATTEMPTS: usize = 100;
 /// How long things take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseTimes {
-    /// Without a heartbeat for so long, the lease may be taken over.
+    /// How long a heartbeat makes it last at the most, half of that by the owner's own account.
     pub lease: Duration,
+    /// Without a heartbeat for so long it may be taken over: no less than the lease, but where no owner can live.
+    pub patience: Duration,
     /// Between two heartbeats.
     pub heartbeat: Duration,
 }
 
 impl Default for LeaseTimes {
     fn default() -> Self {
-        LeaseTimes { lease: Duration::from_secs(60), heartbeat: Duration::from_secs(15) }
+        let minute = Duration::from_secs(60);
+        LeaseTimes { lease: minute, patience: minute, heartbeat: Duration::from_secs(15) }
     }
 }
 
@@ -313,9 +316,9 @@ fn wait_for(
     }
     let start = observer_clock();
     let mut watched = Duration::ZERO;
-    while watched < times.lease {
+    while watched < times.patience {
         control.check()?;
-        std::thread::sleep((times.lease - watched).min(times.heartbeat / 4).min(Duration::from_secs(1)));
+        std::thread::sleep((times.patience - watched).min(times.heartbeat / 4).min(Duration::from_secs(1)));
         match look(store, layout)? {
             Some(now) if now == *sight => {}
             Some(now) if now.number == sight.number && now.record().is_some_and(|record| record.released) => {

@@ -65,13 +65,11 @@ impl Owner {
         }
     }
 
-    /// Whether another holder lives, as seen from this process.
+    /// Whether another holder lives, as seen from this process. Another boot proves nothing: a copy of this machine has its
+    /// id too, and a boot of its own.
     pub fn life_of(&self, other: &Owner) -> Life {
-        if self.machine != other.machine || other.boot.is_empty() || self.boot.is_empty() {
+        if self.machine != other.machine || self.boot != other.boot || other.boot.is_empty() {
             return Life::Unknown;
-        }
-        if self.boot != other.boot {
-            return Life::Dead;
         }
         if self.pid_namespace != other.pid_namespace || other.pid_namespace.is_empty() {
             return Life::Unknown;
@@ -80,6 +78,11 @@ impl Owner {
             Some(process) if process.start == other.pid_start && !process.gone => Life::Alive,
             _ => Life::Dead,
         }
+    }
+    /// The same of a holder that this host's own state folder tells of: it began here, and ended with its boot.
+    pub fn life_here(&self, other: &Owner) -> Life {
+        let is_past = self.machine == other.machine && !other.boot.is_empty() && !self.boot.is_empty();
+        if is_past && self.boot != other.boot { Life::Dead } else { self.life_of(other) }
     }
 }
 
@@ -133,8 +136,9 @@ mod tests {
     }
 
     #[test]
-    fn a_boot_before_this_one_is_over_and_another_machine_is_unknown() {
-        assert_eq!(me().life_of(&Owner { boot: "before".to_owned(), ..me() }), Life::Dead);
+    fn a_boot_before_this_one_is_over_here_alone_and_another_machine_is_unknown() {
+        let before = Owner { boot: "before".to_owned(), ..me() };
+        assert_eq!((me().life_of(&before), me().life_here(&before)), (Life::Unknown, Life::Dead));
         assert_eq!(me().life_of(&Owner { machine: Uuid::from_bytes([2; 16]), ..me() }), Life::Unknown);
         assert_eq!(me().life_of(&Owner { pid_namespace: "pid:[1]".to_owned(), ..me() }), Life::Unknown);
     }

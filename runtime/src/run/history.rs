@@ -186,7 +186,7 @@ impl Told {
 
     /// `None` where it goes on, or was kept out by another.
     fn end(&self, here: &Owner) -> Option<Ended> {
-        let lives = || self.owner.as_ref().is_some_and(|owner| here.life_of(owner) != Life::Dead);
+        let lives = || self.owner.as_ref().is_some_and(|owner| here.life_here(owner) != Life::Dead);
         match self.status {
             Some(0) => Some(Ended::Well),
             Some(3) => Some(Ended::Ill(End::Warnings)),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use backplan_compiler::Laid;
 use backplan_compiler::finding::Severity;
@@ -16,7 +17,7 @@ use jiff::Timestamp;
 use super::cache::Cache;
 use super::history;
 use super::levels::{Levels, Stores, levels};
-use super::request::{Request, unsupported};
+use super::request::{Clock, Request, unsupported};
 use super::staging::Staging;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState, StateError};
 use crate::catalog::identity::IdentityError;
@@ -132,7 +133,32 @@ pub fn prepare_run(request: Request) -> Result<Prepared, PrepareError> {
         Err(busy @ HostLockError::Busy { .. }) => return Err(PrepareError::Busy(busy.to_string())),
         Err(HostLockError::State(error)) => return Err(error.into()),
     };
+    let started = other_second(request.clock, started, last_start(&request.model));
     prepare(request, host, started, Some(lock))
+}
+
+/// When the last run began that a reachable store knows of.
+fn last_start(model: &Model) -> Option<Timestamp> {
+    let layout = Layout::new(&model.name).ok()?;
+    let in_store = |declared| {
+        let opened = store::open(declared).ok()?;
+        let named = |folder| opened.entries(&folder).unwrap_or_default();
+        let manifests = named(layout.manifests()).into_iter();
+        let runs = manifests.filter_map(|entry| layout.run_of_manifest(&entry.name));
+        runs.max_by_key(RunId::started).map(|run| run.started())
+    };
+    model.stores.iter().filter_map(in_store).max()
+}
+
+/// Now, or the next second where a run began in this one: names of artefacts tell runs apart by their seconds.
+fn other_second(clock: Clock, now: Timestamp, last: Option<Timestamp>) -> Timestamp {
+    let mut now = now;
+    while matches!(clock, Clock::System) && last.is_some_and(|last| last.as_second() == now.as_second()) {
+        let rest = 1_000_000_000 - i64::from(now.subsec_nanosecond());
+        std::thread::sleep(Duration::from_nanos(u64::try_from(rest).unwrap_or(0)));
+        now = clock.now();
+    }
+    now
 }
 
 /// Keeps for `plan status` that a run could not begin. Not where another one goes on, or where the plan or the command line

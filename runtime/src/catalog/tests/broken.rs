@@ -7,12 +7,12 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::stage::{
-    FOREIGN, Job, assert_tidy, begin, layout, mark, publish, rebooted, recovered, run, run_id, store,
+    FOREIGN, Job, alone, assert_tidy, begin, layout, mark, publish, rebooted, recovered, run, run_id, store,
     whole_runs,
 };
 use crate::catalog::commit::CommitError;
 use crate::catalog::delete::delete_run;
-use crate::catalog::lock::{Lease, LeaseTimes};
+use crate::catalog::lock::Lease;
 use crate::catalog::recover::recover;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
@@ -35,8 +35,7 @@ enum Told {
 
 fn try_run(folder: &SimulatedFolder, job: &Job, retry: bool) -> Told {
     let store = store(folder);
-    let lease =
-        Lease::acquire(Arc::clone(&store), &layout(), rebooted(), LeaseTimes::default(), &Control::default());
+    let lease = Lease::acquire(Arc::clone(&store), &layout(), rebooted(), alone(), &Control::default());
     let Ok(lease) = lease.map(Arc::new) else { return Told::Failed };
     if recover(&*store, &layout(), &lease, &*mark()).is_err() {
         return Told::Failed;
@@ -123,8 +122,8 @@ fn a_failing_deletion_is_finished_by_the_next_recovery() {
             run(&folder, &Job::new(2, 2), None);
             folder.inject(operation, fault);
             let store = store(&folder);
-            let times = LeaseTimes::default();
-            let told = Lease::acquire(Arc::clone(&store), &layout(), rebooted(), times, &Control::default());
+            let told =
+                Lease::acquire(Arc::clone(&store), &layout(), rebooted(), alone(), &Control::default());
             let told = told.ok().and_then(|lease| {
                 let mut catalog = Catalog::load(&*store, &layout()).ok()?;
                 delete_run(&*store, &layout(), &lease, &mut catalog, &run_id(1), &*mark()).ok()

@@ -14,7 +14,11 @@ use crate::control::Control;
 use crate::store::Store;
 use crate::store::simulated::SimulatedFolder;
 
-const TIMES: LeaseTimes = LeaseTimes { lease: Duration::from_secs(2), heartbeat: Duration::from_millis(100) };
+const TIMES: LeaseTimes = LeaseTimes {
+    lease: Duration::from_secs(2),
+    patience: Duration::from_secs(2),
+    heartbeat: Duration::from_millis(100),
+};
 
 fn me() -> Owner {
     Owner::of_command(machine().machine, "here", "test")
@@ -55,7 +59,7 @@ fn an_owner_elsewhere_is_busy_while_its_heart_beats() {
 fn an_owner_elsewhere_that_is_silent_for_a_lease_is_taken_over_and_learns_it() {
     let folder = SimulatedFolder::default();
     let store = store(&folder);
-    let slow = LeaseTimes { heartbeat: Duration::from_secs(3600), lease: Duration::from_secs(7200) };
+    let slow = LeaseTimes { heartbeat: Duration::from_secs(3600), lease: Duration::from_secs(7200), ..TIMES };
     let first = Lease::acquire(Arc::clone(&store), &layout(), me(), slow, &Control::default()).unwrap();
     first.confirm().unwrap();
     let start = Instant::now();
@@ -67,19 +71,27 @@ fn an_owner_elsewhere_that_is_silent_for_a_lease_is_taken_over_and_learns_it() {
     second.confirm().unwrap();
 }
 
+/// A copy of this machine has its id, and a boot of its own.
 #[test]
-fn an_owner_of_an_earlier_boot_is_taken_over_at_once() {
+fn an_owner_of_another_boot_is_busy_while_its_heart_beats_and_taken_over_when_it_is_silent() {
     let store = store(&SimulatedFolder::default());
-    std::mem::forget(acquire(&store, rebooted()).unwrap());
+    let first = acquire(&store, rebooted()).unwrap();
+    assert!(matches!(acquire(&store, me()), Err(LockError::Busy { .. })));
+    first.confirm().unwrap();
+    assert!(holder(&*store, &layout(), &me()).unwrap().is_some());
+    first.release().unwrap();
+    let mute = LeaseTimes { heartbeat: Duration::from_secs(3600), ..TIMES };
+    let dead = Lease::acquire(Arc::clone(&store), &layout(), rebooted(), mute, &Control::default());
+    std::mem::forget(dead.unwrap());
     let start = Instant::now();
-    acquire(&store, rebooted()).unwrap();
-    assert!(start.elapsed() < TIMES.lease / 2);
+    assert_eq!(acquire(&store, me()).unwrap().number(), 3);
+    assert!(start.elapsed() >= TIMES.patience);
 }
 
 #[test]
 fn without_heartbeats_half_a_lease_is_the_end() {
     let store = store(&SimulatedFolder::default());
-    let mute = LeaseTimes { heartbeat: Duration::from_secs(3600), lease: Duration::from_secs(2) };
+    let mute = LeaseTimes { heartbeat: Duration::from_secs(3600), ..TIMES };
     let lease = Lease::acquire(store, &layout(), me(), mute, &Control::default()).unwrap();
     lease.confirm().unwrap();
     std::thread::sleep(Duration::from_millis(1100));
@@ -100,7 +112,8 @@ fn a_beating_heart_keeps_a_lease_for_long() {
 #[test]
 fn of_many_that_take_over_one_wins() {
     let store = store(&SimulatedFolder::default());
-    std::mem::forget(acquire(&store, rebooted()).unwrap());
+    let dead = Owner { pid_start: me().pid_start + 1, ..me() };
+    std::mem::forget(acquire(&store, dead).unwrap());
     let won = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..16 {

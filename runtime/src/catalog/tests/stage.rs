@@ -49,7 +49,12 @@ pub(super) fn run_id(sequence: u32) -> RunId {
     RunId::with_random(sequence, started, [u8::try_from(sequence % 32).unwrap(); 6]).unwrap()
 }
 
-/// A fresh process after a reboot: whatever held a lease before is dead.
+/// Where whatever held a lease before is known to be dead: nobody waits for a heartbeat of it.
+pub(super) fn alone() -> LeaseTimes {
+    LeaseTimes { patience: std::time::Duration::ZERO, ..LeaseTimes::default() }
+}
+
+/// A fresh process after a reboot.
 pub(super) fn rebooted() -> Owner {
     static BOOT: AtomicU32 = AtomicU32::new(0);
     let boot = format!("boot-{}", BOOT.fetch_add(1, Ordering::SeqCst));
@@ -57,8 +62,7 @@ pub(super) fn rebooted() -> Owner {
 }
 
 pub(super) fn lease(store: &Arc<dyn Store>) -> Arc<Lease> {
-    let times = LeaseTimes::default();
-    Arc::new(Lease::acquire(Arc::clone(store), &layout(), rebooted(), times, &Control::default()).unwrap())
+    Arc::new(Lease::acquire(Arc::clone(store), &layout(), rebooted(), alone(), &Control::default()).unwrap())
 }
 
 pub(super) fn mark() -> Arc<Mark> {
