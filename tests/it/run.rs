@@ -276,6 +276,32 @@ fn a_store_that_cannot_be_made_fails_the_run_in_words() {
     assert!(format!("{}{}", answer.stdout, answer.stderr).contains("file/store"), "{answer:?}");
 }
 
+/// As on FAT and some network mounts.
+#[test]
+fn a_file_system_without_links_and_careful_renames_gets_its_backups() {
+    let text = "source f: files {\n  paths = [\"a\"]\n}\n\narchive main {\n  from = [f]\n  to   = [store]\n}\n\nkeep {\n  last = 2\n}\n";
+    let scenario = Scenario::new().file("a", "1").file("p.plan", plan(text));
+    let no = ["renameat2:error=EINVAL", "linkat:error=EPERM", "fchmod:error=EPERM"]
+        .map(|it| format!("inject={it}"));
+    let mut way = vec!["strace", "-f", "-qq", "-o", "trace", "-e", "trace=renameat2,linkat,fchmod"];
+    no.iter().for_each(|inject| way.extend(["-e", inject]));
+    for contents in ["1", "22", "333"] {
+        scenario.write("a", contents);
+        scenario.next_day().plan_by(&way, ["run"]).status(0);
+    }
+    assert!(scenario.read("trace").contains("linkat("));
+    assert_eq!(artefacts(&scenario.path("store")).len(), 2);
+    scenario.plan_by(&way, ["verify", "--deep", "--all"]).status(0);
+    scenario.plan(["restore", "--to", "back"]).status(0);
+    assert_eq!(scenario.read("back/f/a"), "333");
+    // What is there is never written over.
+    let taken =
+        shell(&scenario.path("."), "ls store/*.gz | tail -n 1; rm -r store/.backplan ../state/backplan");
+    let before = fs::read(scenario.path(taken.trim())).unwrap();
+    scenario.plan_by(&way, ["run"]).status(1).says("is there already");
+    assert_eq!(fs::read(scenario.path(taken.trim())).unwrap(), before);
+}
+
 /// Names of artefacts tell runs apart by their seconds.
 #[test]
 fn runs_right_behind_one_another_all_make_a_backup() {

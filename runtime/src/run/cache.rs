@@ -93,7 +93,7 @@ impl Cache {
         for (source, scan, doubts) in sources {
             let to = temporary.join(format!("{source}.scan"));
             // A scratch file of this run, on the same file system as a rule.
-            fs::hard_link(scan, &to).or_else(|_| fs::copy(scan, &to).map(drop))?;
+            fs::hard_link(scan, &to).or_else(|_| copy(scan, &to))?;
             doubts.write(&temporary.join(format!("{source}.doubts")))?;
             bound.scans.insert(source.clone(), digest(&to)?);
         }
@@ -165,6 +165,11 @@ fn digest(path: &Path) -> io::Result<String> {
     let mut hasher = blake3::Hasher::new();
     io::copy(&mut File::open(path)?, &mut hasher)?;
     Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Without its permissions, which not every file system has.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    io::copy(&mut fs::File::open(from)?, &mut fs::File::create(to)?).map(drop)
 }
 
 #[cfg(test)]

@@ -215,9 +215,10 @@ impl<F: FileSystem> Inner<F> {
     /// Gives a synced file its name, durably, if that is free; else removes the file.
     fn settle(&self, temporary: &str, name: &str) -> io::Result<Creation> {
         let renamed = match self.fs.rename_new(temporary, name) {
-            Err(error) if cannot(&error) => {
-                self.fs.link(temporary, name).and_then(|()| self.fs.unlink(temporary))
-            }
+            Err(error) if cannot(&error) => match self.fs.link(temporary, name) {
+                Err(error) if has_no_links(&error) => self.take_name(temporary, name),
+                linked => linked.and_then(|()| self.fs.unlink(temporary)),
+            },
             result => result,
         };
         let creation = match renamed {
@@ -231,6 +232,17 @@ impl<F: FileSystem> Inner<F> {
         // Also where it exists: whoever reads it back and relies on it may be who made it and was not told.
         self.fs.sync_folder(folder_of(name))?;
         Ok(creation)
+    }
+
+    /// The same where nothing but a new file can be had without replacing one, as on FAT: an empty one takes the name, and the
+    /// whole one its place. A cut between the two leaves the empty one, which is no object that anybody could take for whole.
+    fn take_name(&self, temporary: &str, name: &str) -> io::Result<()> {
+        drop(self.fs.create_file(name, PRIVATE)?);
+        let renamed = self.fs.rename_over(temporary, name);
+        if renamed.is_err() {
+            let _ = self.fs.unlink(name);
+        }
+        renamed
     }
 
     /// Writes a synced file of the store's own making.
@@ -298,6 +310,11 @@ impl<F: FileSystem> Inner<F> {
 /// Whether a file system does not know how to rename without replacing.
 fn cannot(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
+}
+
+/// Whether a file system has no second names for a file.
+fn has_no_links(error: &io::Error) -> bool {
+    cannot(error) || Errno::from_io_error(error) == Some(Errno::PERM)
 }
 
 impl<F: FileSystem> ReadStore for FolderStore<F> {

@@ -62,6 +62,8 @@ struct Simulation {
     dark: bool,
     /// Cannot rename without replacing, as some network file systems.
     plain_renames: bool,
+    /// Has no second names for a file either, as FAT.
+    no_links: bool,
     hard_links_to_host: bool,
 }
 
@@ -377,9 +379,10 @@ impl SimulatedFolder {
             let _ = tree.apply(operation);
         }
         let tree = tree.after(survival);
-        let (plain_renames, hard_links_to_host) = (simulation.plain_renames, simulation.hard_links_to_host);
+        let Simulation { plain_renames, no_links, hard_links_to_host, .. } = *simulation;
         let base = tree.clone();
-        let crashed = Simulation { base, tree, plain_renames, hard_links_to_host, ..Simulation::default() };
+        let crashed =
+            Simulation { base, tree, plain_renames, no_links, hard_links_to_host, ..Simulation::default() };
         SimulatedFolder(Arc::new(Mutex::new(crashed)))
     }
 
@@ -392,6 +395,12 @@ impl SimulatedFolder {
     pub fn without_rename_new(self) -> SimulatedFolder {
         self.lock().plain_renames = true;
         self
+    }
+
+    /// Nor has it second names for a file.
+    pub fn without_links(self) -> SimulatedFolder {
+        self.lock().no_links = true;
+        self.without_rename_new()
     }
 
     /// Makes it the file system that the host's files are on, too.
@@ -479,6 +488,9 @@ impl FileSystem for SimulatedFolder {
     }
 
     fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        if self.lock().no_links {
+            return Err(errno(Errno::PERM));
+        }
         self.change(Operation::Link(from.to_owned(), to.to_owned()))
     }
 

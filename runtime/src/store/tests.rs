@@ -48,6 +48,11 @@ fn a_file_system_that_cannot_rename_without_replacing_conforms() {
 }
 
 #[test]
+fn a_file_system_without_second_names_conforms() {
+    conforms(&|| Arc::new(SimulatedFolder::default().without_links().store("simulated")));
+}
+
+#[test]
 fn a_missing_folder_is_absent_and_only_its_last_component_is_made() {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("a/b");

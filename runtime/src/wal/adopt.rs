@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RenameFlags, fchown, fstat, fsync, linkat, mkdirat, renameat, renameat_with,
-    unlinkat,
+    AtFlags, Mode, OFlags, RenameFlags, fchown, fstat, fsync, linkat, mkdirat, openat, renameat,
+    renameat_with, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid, geteuid};
@@ -98,6 +98,17 @@ impl Place {
     }
 }
 
+/// Where nothing but a new file can be had without replacing one: an empty one takes the name, and the whole one its place.
+fn take_name((aside, new): (&OwnedFd, &str), (folder, name): (&OwnedFd, &str)) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    drop(openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?);
+    let renamed = renameat(aside, new, folder, name);
+    if renamed.is_err() {
+        let _ = unlinkat(folder, name, AtFlags::empty());
+    }
+    renamed
+}
+
 /// Gives a file its name, durably; `false` where that is taken.
 fn settle(from: (&OwnedFd, &str), to: (&OwnedFd, &str), is_replaced: bool) -> io::Result<bool> {
     let ((aside, new), (folder, name)) = (from, to);
@@ -105,8 +116,10 @@ fn settle(from: (&OwnedFd, &str), to: (&OwnedFd, &str), is_replaced: bool) -> io
         true => renameat(aside, new, folder, name),
         false => match renameat_with(aside, new, folder, name, RenameFlags::NOREPLACE) {
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                linkat(aside, new, folder, name, AtFlags::empty())
-                    .and_then(|()| unlinkat(aside, new, AtFlags::empty()))
+                match linkat(aside, new, folder, name, AtFlags::empty()) {
+                    Err(Errno::PERM | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => take_name(from, to),
+                    linked => linked.and_then(|()| unlinkat(aside, new, AtFlags::empty())),
+                }
             }
             named => named,
         },
