@@ -64,6 +64,7 @@ pub(crate) fn check(set: &SourceSet, model: &Model, facts: &Facts) -> Vec<Findin
     check.rehearsals(&simulation);
     check.copies_of_the_newest(&simulation);
     check.future(&simulation);
+    check.steps_have_an_order();
     check.findings
 }
 

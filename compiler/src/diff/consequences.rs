@@ -1,16 +1,20 @@
 //! What a change does to data, as far as two models tell.
 
 mod log;
+mod rehearsed;
 mod source;
 mod store;
+mod told;
+mod windows;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Consequence;
 use super::describe::{moments, span};
 use super::times::futures;
+use super::{counterpart, reach};
 use crate::lower::level_word;
-use crate::model::{Archive, Cycle, Due, Event, Level, Model, Notify, Schedule, SourceId, Verify};
+use crate::model::{Archive, Cycle, Due, Level, Model, Schedule, SourceId};
 use crate::simulate::Simulation;
 use crate::value::Text;
 
@@ -25,6 +29,8 @@ pub fn of(old: &Model, new: &Model) -> Vec<Consequence> {
     change.archives();
     change.windows();
     change.wals();
+    change.told();
+    change.rehearsed();
     change.promises();
     change.policies();
     change.found
@@ -53,6 +59,17 @@ impl<'a> Change<'a> {
         self.found.push(Consequence::better(name, text));
     }
 
+    /// The stores that held a source of the old plan, by the names they have now.
+    fn held_before(&self, source: SourceId) -> BTreeMap<&'a str, reach::Held> {
+        let now = |name: &'a str| {
+            let store = self.old.stores.iter().find(|store| store.name == name);
+            store
+                .and_then(|store| counterpart(store, self.old, self.new))
+                .map_or(name, |store| store.name.as_str())
+        };
+        reach::of(self.old, source).into_iter().map(|(name, held)| (now(name), held)).collect()
+    }
+
     fn plan(&mut self) {
         let (old, new) = (&self.old.name, &self.new.name);
         if old != new {
@@ -67,10 +84,17 @@ impl<'a> Change<'a> {
     }
 
     fn archives(&mut self) {
-        for new in &self.new.archives {
-            if let Some(old) = self.old.archives.iter().find(|old| old.name == new.name) {
-                self.archive(old, new);
+        let before = self.old;
+        for old in &before.archives {
+            let Some(new) = self.same_archive(old) else { continue };
+            if old.name != new.name {
+                let text = format!(
+                    "archive `{}` is called `{}` from now on: it goes on where that one ended",
+                    old.name, new.name
+                );
+                self.change("archive_renamed", text);
             }
+            self.archive(old, new);
         }
         let (old, new) = (self.old.cycle.as_ref(), self.new.cycle.as_ref());
         let words = |cycle: Option<&Cycle>| {
@@ -85,6 +109,19 @@ impl<'a> Change<'a> {
         if words(old) != words(new) {
             self.change("cycle_changed", format!("{}, before: {}", words(new), words(old)));
         }
+    }
+
+    /// The archive of the new plan that is this one of the old: of its name, or one of the same sources under a new one.
+    fn same_archive(&self, old: &Archive) -> Option<&'a Archive> {
+        let is_known = |name: &str| self.old.archives.iter().any(|one| one.name == name);
+        let from: BTreeSet<SourceId> = old.from.iter().filter_map(|id| self.heir(*id)).collect();
+        let renamed = |other: &&Archive| {
+            !is_known(&other.name)
+                && !from.is_empty()
+                && other.from.iter().copied().collect::<BTreeSet<_>>() == from
+        };
+        let named = self.new.archives.iter().find(|other| other.name == old.name);
+        named.or_else(|| self.new.archives.iter().find(renamed))
     }
 
     fn archive(&mut self, old: &Archive, new: &Archive) {
@@ -121,62 +158,9 @@ impl<'a> Change<'a> {
         }
     }
 
-    fn windows(&mut self) {
-        let held = |model: &'a Model, source: SourceId| -> BTreeSet<&'a str> {
-            let around = model.windows.iter().filter(|window| window.around.contains(&source));
-            around.map(|window| window.name.as_str()).collect()
-        };
-        let (old, new) = (self.old, self.new);
-        for id in (0..old.sources.len()).map(SourceId) {
-            let Some(heir) = self.heir(id) else { continue };
-            let (before, after) = (held(old, id), held(new, heir));
-            for window in before.difference(&after) {
-                let text = format!(
-                    "source `{}` is no longer read inside window `{window}`: it may be caught in the middle of a change",
-                    new.source(heir).name
-                );
-                self.danger("window_removed", text);
-            }
-        }
-        for before in &old.windows {
-            let Some(after) = new.windows.iter().find(|after| after.name == before.name) else { continue };
-            let parts = [("enter", &before.enter, &after.enter), ("leave", &before.leave, &after.leave)];
-            for (what, was, is) in parts.into_iter().filter(|(_, was, is)| was != is) {
-                let Some(was) = was else { continue };
-                let (name, was) = (&before.name, words(was));
-                match is {
-                    None => self
-                        .danger("window_weaker", format!("window `{name}` no longer runs `{was}` to {what}")),
-                    Some(is) => self.change(
-                        "window_changed",
-                        format!("window `{name}` runs `{}` to {what} and no longer `{was}`", words(is)),
-                    ),
-                }
-            }
-        }
-    }
-
-    /// Promises, rehearsals and people who are told.
+    /// What was promised, and when runs are due.
     fn promises(&mut self) {
         let (old, new) = (self.old, self.new);
-        let tells =
-            |model: &'a Model| model.notifies.iter().any(|one: &Notify| one.on.contains(&Event::Failure));
-        if tells(old) && !tells(new) {
-            self.danger("nobody_told", "nobody is told any more when a run fails");
-        }
-        for verify in &old.verifies {
-            let Some(heir) = self.heir(verify.restore) else { continue };
-            let name = &new.source(heir).name;
-            match new.verifies.iter().find(|other| other.restore == heir) {
-                Some(there) => self.rehearsed(name, verify, there),
-                None => {
-                    self.danger(
-                        "rehearsal_removed",
-                        format!("the restore of `{name}` is no longer rehearsed"),
-                    );
-                }
-            }
-        }
         for id in (0..old.sources.len()).map(SourceId) {
             if let Some(heir) = self.heir(id) {
                 self.promised(&new.source(heir).name, id, heir);
@@ -199,31 +183,6 @@ impl<'a> Change<'a> {
                     "a run that was due while the machine was off is no longer made up for",
                 );
             }
-        }
-    }
-
-    /// How often a source is rehearsed, and by what.
-    fn rehearsed(&mut self, name: &str, old: &Verify, new: &Verify) {
-        let often = |every: Option<u64>| {
-            every.map_or("on demand alone".to_owned(), |every| format!("every {}", span(every)))
-        };
-        if new.every.unwrap_or(u64::MAX) > old.every.unwrap_or(u64::MAX) {
-            let text = format!(
-                "the restore of `{name}` is rehearsed {}, before: {}",
-                often(new.every),
-                often(old.every)
-            );
-            self.danger("rehearsal_weaker", text);
-        }
-        let lost = [
-            ("query", old.query.is_some() && new.query.is_none()),
-            ("command", old.command.is_some() && new.command.is_none()),
-        ];
-        for (what, _) in lost.into_iter().filter(|(_, is_lost)| *is_lost) {
-            let text = format!(
-                "rehearsals of `{name}` no longer ask its `{what}`: what is restored need not be right"
-            );
-            self.danger("rehearsal_weaker", text);
         }
     }
 

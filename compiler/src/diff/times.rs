@@ -12,10 +12,19 @@ pub fn futures<'m>(old: &'m Model, new: &'m Model) -> (Simulation<'m>, Simulatio
     (simulate(old, horizon), simulate(new, horizon))
 }
 
-/// The longest time between two runs of a source, in seconds; `None`: there is no schedule, or it is due once.
-pub fn gap(future: &Simulation<'_>, source: SourceId) -> Option<u64> {
-    future.worst_gap(source).map(|gap| gap.seconds())
+/// The longest time between two runs of a source, in seconds, with the delay that the second may have; `None`: there is no
+/// schedule, or it is due once.
+pub fn gap(future: &Simulation<'_>, model: &Model, source: SourceId) -> Option<u64> {
+    let own = model.separate(source).and_then(|separate| separate.schedule.as_ref());
+    let jitter = own.or(model.schedule.as_ref()).and_then(|schedule| schedule.jitter).unwrap_or(0);
+    future.worst_gap(source).map(|gap| gap.seconds().saturating_add(jitter))
 }
+
+/// The last day, week, month and year, in seconds: how many backups there are in each.
+const SPANS: [u64; 4] = [86_400, 7 * 86_400, 31 * 86_400, 366 * 86_400];
+
+/// So many moments of the last year are looked at.
+const MOMENTS: usize = 400;
 
 /// What there always is to restore from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +33,17 @@ pub struct Reserve {
     pub runs: usize,
     /// The least that the oldest is behind the newest, in seconds.
     pub reach: i64,
+    /// The fewest of the last of each of [`SPANS`].
+    young: [usize; SPANS.len()],
+}
+
+impl Reserve {
+    /// The shortest time of which there are fewer than in `before`: that time in seconds, how many there are, how many there
+    /// were.
+    pub fn thinner_than(&self, before: &Reserve) -> Option<(u64, usize, usize)> {
+        let all = SPANS.into_iter().zip(self.young).zip(before.young);
+        all.map(|((span, is), was)| (span, is, was)).find(|(_, is, was)| is < was)
+    }
 }
 
 /// What `keep` leaves in the store of this name at the worst, in the last year that is played: where the future ends says
@@ -38,6 +58,11 @@ pub fn reserve(future: &Simulation<'_>, model: &Model, store: &str) -> Option<Re
     let since = start(lives.last()?) - YEAR;
     let (mut there, mut going) = (BTreeSet::new(), BTreeSet::new());
     let mut least: Option<Reserve> = None;
+    let last_year = lives.len() - lives.partition_point(|life| start(life) < since);
+    // Odd, so that it is not always the same hour.
+    let stride = (last_year / MOMENTS) | 1;
+    let mut young = [usize::MAX; SPANS.len()];
+    let mut moment = 0;
     // What began at one moment came together.
     for run in lives.chunk_by(|one, two| start(one) == start(two)) {
         let now = start(&run[0]);
@@ -49,8 +74,15 @@ pub fn reserve(future: &Simulation<'_>, model: &Model, store: &str) -> Option<Re
         }
         let Some(oldest) = there.first().filter(|_| now >= since) else { continue };
         let (runs, reach) = (there.len(), now - oldest);
-        let so_far = least.get_or_insert(Reserve { runs, reach });
-        *so_far = Reserve { runs: so_far.runs.min(runs), reach: so_far.reach.min(reach) };
+        if moment % stride == 0 {
+            for (least, span) in young.iter_mut().zip(SPANS) {
+                let edge = now.saturating_sub(i64::try_from(span).unwrap_or(i64::MAX));
+                *least = (*least).min(there.range(edge + 1..).count());
+            }
+        }
+        moment += 1;
+        let so_far = least.get_or_insert(Reserve { runs, reach, young });
+        *so_far = Reserve { runs: so_far.runs.min(runs), reach: so_far.reach.min(reach), young };
     }
     least
 }

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use super::Check;
 use crate::codes;
-use crate::finding::Finding;
-use crate::model::{SourceId, StoreId};
+use crate::finding::{Finding, Severity};
+use crate::graph::Occasion;
+use crate::lower::{LowerError, lower};
+use crate::model::{Source, SourceId, StoreId};
 
 impl Check<'_> {
     pub(super) fn reach(&mut self) {
@@ -134,6 +136,35 @@ impl Check<'_> {
             }
             self.find(finding);
         }
+    }
+
+    /// Steps have an order: what `after` asks and what archives hold may contradict.
+    pub(super) fn steps_have_an_order(&mut self) {
+        let model = self.model;
+        let waits = model.sources.iter().any(|source| !source.after.is_empty());
+        if !waits || self.findings.iter().any(|finding| finding.severity == Severity::Error) {
+            return;
+        }
+        let Err(LowerError::Loop(steps)) = lower(model, &Occasion::default()) else { return };
+        let is_in = |source: &&Source| {
+            steps.iter().any(|step| step.to_string().ends_with(&format!("/{}", source.name)))
+        };
+        let mut waiting = model.sources.iter().filter(|source| !source.after.is_empty());
+        let Some(source) = waiting.clone().find(is_in).or_else(|| waiting.next()) else { return };
+        let names: Vec<String> = steps.iter().map(|step| format!("`{step}`")).collect();
+        let before: Vec<String> =
+            source.after.iter().map(|before| format!("`{}`", model.source(*before).name)).collect();
+        let message = format!(
+            "source `{}` cannot be read after {}: the steps {} would wait for one another",
+            source.name,
+            before.join(", "),
+            names.join(", ")
+        );
+        let place = self.facts.place("source", &source.name, "after").unwrap_or(source.place);
+        self.find(
+            Finding::new(&codes::AFTER_LOOP, place, message)
+                .help("put the two into archives of their own, or take the `after` out"),
+        );
     }
 
     fn windows_open_and_close(&mut self) {

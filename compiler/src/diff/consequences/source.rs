@@ -57,8 +57,9 @@ impl<'a> Change<'a> {
             );
             self.change("source_renamed", text);
         }
-        self.copies(&format!("source `{name}`"), &reach::of(self.old, old), &reach::of(self.new, new));
+        self.copies(&format!("source `{name}`"), &self.held_before(old), &reach::of(self.new, new));
         self.times(old, new);
+        self.order(old, new);
         match (&before.kind, &after.kind) {
             (SourceKind::Files(_), SourceKind::Files(_)) => self.files(old, new),
             (SourceKind::Sqlite { path: one }, SourceKind::Sqlite { path: two }) if one != two => {
@@ -152,11 +153,30 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// What a source waited for before it was read: what it refers to may from now on be newer than it is.
+    fn order(&mut self, old: SourceId, new: SourceId) {
+        let (before, after) = (self.old.source(old), self.new.source(new));
+        let waited = before.after.iter().filter_map(|id| self.heir(*id));
+        let lost: Vec<&str> = waited
+            .filter(|id| !after.after.contains(id))
+            .map(|id| self.new.source(id).name.as_str())
+            .collect();
+        if !lost.is_empty() {
+            let text = format!(
+                "source `{}` no longer waits until {} is read (`after`): the two may not fit together",
+                after.name,
+                listed(&lost)
+            );
+            self.danger("order_lost", text);
+        }
+    }
+
     /// How often a source that both plans have is read.
     fn times(&mut self, old: SourceId, new: SourceId) {
         let name = self.new.source(new).name.clone();
         let words = span;
-        match (gap(&self.futures.0, old), gap(&self.futures.1, new)) {
+        let (before, after) = (gap(&self.futures.0, self.old, old), gap(&self.futures.1, self.new, new));
+        match (before, after) {
             (Some(before), Some(after)) if before < after => self.danger(
                 "rpo_worse",
                 format!(

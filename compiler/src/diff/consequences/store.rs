@@ -54,9 +54,24 @@ impl Change<'_> {
             );
             self.change("store_renamed", text);
         }
-        if old.absent != new.absent && new.absent == Absent::Skip {
-            let text = format!("a run leaves store `{name}` out without a word where it is not there");
-            self.danger("absence_untold", text);
+        match (old.absent, new.absent) {
+            (Absent::Warn | Absent::Fail, Absent::Skip) => {
+                let text = format!("a run leaves store `{name}` out without a word where it is not there");
+                self.danger("absence_untold", text);
+            }
+            (Absent::Fail, Absent::Warn) => {
+                let text = format!(
+                    "a run no longer fails where store `{name}` is not there: it goes on without it, and ends with a warning"
+                );
+                self.danger("absence_allowed", text);
+            }
+            (Absent::Skip, Absent::Warn | Absent::Fail) | (Absent::Warn, Absent::Fail) => {
+                self.better(
+                    "absence_told",
+                    format!("a run tells more loudly where store `{name}` is not there"),
+                );
+            }
+            _ => {}
         }
         let days = |seconds: Option<u64>| {
             seconds.map_or("nothing".to_owned(), |seconds| format!("what is younger than {}", span(seconds)))
@@ -103,7 +118,12 @@ impl Change<'_> {
                     words(after),
                     words(before)
                 );
-                if after.runs < before.runs || after.reach < before.reach {
+                let thinner = after.thinner_than(&before);
+                let text = match thinner {
+                    Some((span_of, is, was)) => format!("{text}; of the last {} it has {is} instead of {was}", span(span_of)),
+                    None => text,
+                };
+                if after.runs < before.runs || after.reach < before.reach || thinner.is_some() {
                     self.danger("fewer_points", text);
                 } else {
                     self.better("more_points", text);

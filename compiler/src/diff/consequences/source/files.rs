@@ -203,7 +203,7 @@ impl<'a> Change<'a> {
         for (store, held) in best.iter().flat_map(|(id, _)| reach::of(self.new, *id)) {
             after.entry(store).or_insert(held).encrypted &= held.encrypted;
         }
-        self.copies(&format!("`{shown}` of source `{name}`"), &reach::of(self.old, old), &after);
+        self.copies(&format!("`{shown}` of source `{name}`"), &self.held_before(old), &after);
         for one in best.into_iter().take(1).flat_map(|(_, losses)| losses) {
             self.once(one);
         }
