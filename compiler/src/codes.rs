@@ -168,6 +168,7 @@ codes! {
     SERVER_AWAY Error "server_away" "a Postgres server does not answer";
     CLUSTER_OTHER Error "cluster_other" "a server is another cluster than the one that was backed up";
     RIGHTS_MISSING Error "rights_missing" "a role lacks the rights that its driver needs";
+    SLOTS_FULL Warning "slots_full" "a server has no replication slot left for a backup";
     NO_CHECKSUMS Note "no_checksums" "the pages of a cluster have no checksums";
     SUMMARIZE_OFF Warning "summarize_off" "a server does not note what changes, so that every backup is a full";
     WAL_LEVEL Error "wal_level" "a server writes too little into its log for a backup";

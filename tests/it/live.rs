@@ -81,6 +81,18 @@ fn a_server_is_asked_for_all_that_its_driver_needs() {
     live(&cluster.scenario).status(1).says("rights_missing").says("with replication");
     write("basebackup", "streams", "");
     live(&cluster.scenario).status(0);
+    // It is asked as a backup would ask; and what cannot succeed is tried once.
+    cluster.sh("cp pg/pg_hba.conf hba; sed -i /replication/d pg/pg_hba.conf; pg_ctl -s -D pg reload");
+    let mend = "a line `local replication NAME peer`";
+    let refused = "no pg_hba.conf entry for replication connection";
+    crate::scenario::wait_for("settings", || live(&cluster.scenario).code == 1);
+    live(&cluster.scenario).status(1).says("rights_missing").says(refused).says(mend);
+    cluster.sh("echo 'local other all trust' > pg/pg_hba.conf; pg_ctl -s -D pg reload");
+    let mend = "let the role in: a line in pg_hba.conf";
+    crate::scenario::wait_for("settings", || live(&cluster.scenario).said().contains("server_away"));
+    let run = cluster.scenario.plan(["run", "p.plan"]).status(1).says("no pg_hba.conf entry").says(mend);
+    assert!(!run.said().contains("attempt"), "{}", run.said());
+    cluster.sh("cp hba pg/pg_hba.conf; pg_ctl -s -D pg reload");
     write("dump", "poor", "");
     live(&cluster.scenario).status(0).says("pg_read_all_data");
     write("basebackup", "streams", "wal main {\n  to = [store]\n}\n");

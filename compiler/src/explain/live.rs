@@ -151,9 +151,17 @@ pub(super) const PAGES: &[Page] = &[
     page(
         "rights_missing",
         "`basebackup` and `probackup` need a role with REPLICATION, or a superuser: `alter role NAME with\n\
-         replication`. Without it every run fails, so that this is an error.\n\n\
+         replication`. Without it every run fails, so that this is an error. A connection as theirs is made: it\n\
+         takes a line `replication` in `pg_hba.conf` and a free sender (`max_wal_senders`), too.\n\n\
          `dump` needs to read every table: as a superuser, by `grant pg_read_all_data to NAME`, or by a grant on\n\
          each. The last cannot be seen from outside, so that for `dump` this is told as a warning.",
+        CLUSTER,
+    ),
+    page(
+        "slots_full",
+        "A slot makes the server keep its log while a base backup comes right into the artefact. With none left\n\
+         (`max_replication_slots`) the cluster is copied below the staging first, which takes its room, and a\n\
+         folder that `run_as` can enter. `select * from pg_replication_slots` shows who has them.",
         CLUSTER,
     ),
     page(

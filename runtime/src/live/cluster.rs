@@ -1,5 +1,7 @@
 //! Whether servers and their tools are as a plan needs them.
 
+use std::path::Path;
+
 use backplan_compiler::codes;
 use backplan_compiler::model::{Postgres, PostgresDriver, Source, SourceId, SourceKind};
 
@@ -10,7 +12,7 @@ use crate::run::secrets::Secrets;
 
 impl Look<'_> {
     /// Every cluster of the plan; bytes of the databases that a run would copy into the staging.
-    pub(super) fn clusters(&mut self) -> u64 {
+    pub(super) fn clusters(&mut self, state: &Path) -> u64 {
         let mut bytes = 0;
         for (at, source) in self.model.sources.iter().enumerate() {
             let SourceKind::Postgres(postgres) = &source.kind else { continue };
@@ -19,6 +21,7 @@ impl Look<'_> {
                 self.versions(source, postgres, &facts);
                 self.rights(source, postgres, &facts);
                 self.spoiling_name(source, &facts);
+                self.copying(SourceId(at), source, postgres, &facts, state);
                 self.log(SourceId(at), source, postgres, &facts);
                 let earlier = self.stanza(SourceId(at), source, postgres, &facts);
                 self.identity(source, &facts, &earlier);
@@ -104,6 +107,10 @@ impl Look<'_> {
         if copies && !facts.is_superuser && !facts.may_replicate {
             let message = format!("source `{name}`: its role has no REPLICATION");
             self.find(&codes::RIGHTS_MISSING, place, message, "`alter role NAME with replication`");
+        } else if let Some(why) = &facts.refused {
+            let message = format!("source `{name}`: its server lets no backup in: {why}");
+            let help = "`pg_basebackup` connects for replication, as was tried here: see that it is let in";
+            self.find(&codes::RIGHTS_MISSING, place, message, help);
         }
         if postgres.driver == PostgresDriver::Dump && !facts.is_superuser && !facts.reads_all {
             let message = format!("source `{name}`: its role may not read every table");
@@ -121,6 +128,39 @@ impl Look<'_> {
         if let Some(name) = &facts.spoiling_name {
             let message = format!("source `{}`: {}", source.name, pgbackrest::spoilt(name));
             self.find(&codes::NAME_SPOILS, source.place, message, pgbackrest::MEND_OF_NAME);
+        }
+    }
+
+    /// What is copied before it is packed, as the account of the tool: whether it comes to the place.
+    fn copying(&mut self, id: SourceId, source: &Source, postgres: &Postgres, facts: &Facts, state: &Path) {
+        let (name, place) = (&source.name, source.place);
+        if postgres.driver == PostgresDriver::Basebackup && facts.free_slots <= 0 {
+            let message = format!(
+                "source `{name}`: its server has no replication slot left: a run copies the cluster before it packs it"
+            );
+            let help = "drop the slots that nobody needs (`select * from pg_replication_slots`), or raise `max_replication_slots`";
+            self.find(&codes::SLOTS_FULL, place, message, help);
+        }
+        let waits = |other: &Source| other.after.contains(&id);
+        let why = match postgres.driver {
+            PostgresDriver::Dump => "every dump is",
+            PostgresDriver::Basebackup if facts.has_tablespaces => "its cluster has tablespaces",
+            PostgresDriver::Basebackup if facts.free_slots <= 0 => "its server has no replication slot left",
+            PostgresDriver::Basebackup if self.model.sources.iter().any(waits) => {
+                "another source waits for it"
+            }
+            _ => return,
+        };
+        let Some(account) = &postgres.run_as else { return };
+        let folder = self.model.staging.as_ref().map_or(state, |staging| &staging.path);
+        let there = super::nearest(folder);
+        if !probe::may_enter(postgres, &there, self.control) {
+            let message = format!(
+                "source `{name}`: `{account}` cannot enter `{}`, where it is copied before it is packed: {why}",
+                there.display()
+            );
+            let help = "let it through the folders above, or name a `staging` where it can";
+            self.find(&codes::STAGING_AWAY, place, message, help);
         }
     }
 

@@ -71,7 +71,7 @@ pub fn look(asked: Asked<'_>, control: &Control) -> Vec<Finding> {
     }
     look.places(laid);
     look.settings();
-    let database_bytes = look.clusters();
+    let database_bytes = look.clusters(state);
     look.staging(database_bytes);
     look.clearing(asked);
     look.findings

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::stream::{Streamed, Told};
-use super::{Abilities, Backup, Base, DATABASE_BYTES, Driver, DriverError, Job, Labels, text, tools};
+use super::{
+    Abilities, Backup, Base, DATABASE_BYTES, Driver, DriverError, Job, Labels, refusal, text, tools,
+};
 use crate::catalog::ids::Nonce;
 use crate::places::folder;
 use crate::run::process::{self, ProcessError, Program, Running, Tell};
@@ -180,7 +182,7 @@ impl<'j, 'a> Copy<'j, 'a> {
     fn take(&self, since: Option<&Path>) -> Result<(), DriverError> {
         let job = self.job;
         clear(job)?;
-        job.hand_over(job.folder)?;
+        job.hand_over(job.folder).map_err(|error| self.with_reason(error, since.is_some()))?;
         let mut argv = vec![self.tool(COPY)?];
         argv.extend(job.connection());
         argv.extend(
@@ -196,6 +198,17 @@ impl<'j, 'a> Copy<'j, 'a> {
         // The artefact is synced, not what it is packed from.
         argv.push("--no-sync".to_owned());
         job.run(argv).map(drop)
+    }
+
+    /// Beside what keeps the account out of the folder, why it is to work there at all.
+    fn with_reason(&self, error: DriverError, is_based: bool) -> DriverError {
+        let DriverError::Lasting(words) = error else { return error };
+        let why = match (self.spaces.first(), is_based) {
+            (Some((_, at)), _) => format!("the cluster has a tablespace, at `{at}`"),
+            (None, true) => "the backup rests on an earlier one".to_owned(),
+            (None, false) => return DriverError::Lasting(words),
+        };
+        DriverError::Lasting(format!("{words}\n  it is copied there before it is packed, as {why}"))
     }
 
     fn verify(&self) -> Result<(), DriverError> {
@@ -312,16 +325,26 @@ fn moment_of(rows: Vec<[String; 2]>) -> Labels {
     ["time_stop", "next_xid"].map(str::to_owned).into_iter().zip(row).collect()
 }
 
-/// Begins a backup that comes while it is packed; what its labels are to say is in `told` when it is over. `None`: the server
-/// cannot keep its log so long, and a copy has to be made.
+/// A backup that comes while it is packed, or why the server cannot keep its log so long, and a copy has to be made.
+pub enum Begun {
+    /// It comes.
+    Streamed(Box<Streamed>),
+    /// In the server's words.
+    Refused(String),
+}
+
+/// Begins a backup that comes while it is packed; what its labels are to say is in `told` when it is over.
 ///
 /// # Errors
 /// See [`DriverError`].
-pub fn stream(job: &Job<'_>, told: &Told) -> Result<Option<Streamed>, DriverError> {
+pub fn stream(job: &Job<'_>, told: &Told) -> Result<Begun, DriverError> {
     let labels = job.server()?;
     job.same_cluster(&labels)?;
     let major = labels.get("server_version").and_then(|version| tools::major(version));
-    let Some(slot) = keep_log(job)? else { return Ok(None) };
+    let slot = match keep_log(job)? {
+        Ok(slot) => slot,
+        Err(why) => return Ok(Begun::Refused(why)),
+    };
     let mut argv = vec![major.map_or_else(|| tools::find(COPY), |major| tools::of(major, COPY))?];
     argv.extend(job.connection());
     argv.extend(
@@ -341,11 +364,11 @@ pub fn stream(job: &Job<'_>, told: &Told) -> Result<Option<Streamed>, DriverErro
         Ok(moment_of(rows.into_iter().map(|row| row.map(text)).collect()))
     };
     let running = Running::start(&job.program(argv), job.control, job.tell)?;
-    Ok(Some(Streamed::new(running, slot, owner, Arc::clone(told), Box::new(last))))
+    Ok(Begun::Streamed(Box::new(Streamed::new(running, slot, owner, Arc::clone(told), Box::new(last)))))
 }
 
-/// Has the server keep its log from now on, until the program ends that is given back; `None`: it cannot.
-fn keep_log(job: &Job<'_>) -> Result<Option<Running>, DriverError> {
+/// Has the server keep its log from now on, until the program ends that is given back; else why it cannot.
+fn keep_log(job: &Job<'_>) -> Result<Result<Running, String>, DriverError> {
     let name = format!("backplan_{}", Nonce::random());
     let make = format!("select pg_create_physical_replication_slot('{name}', true, true)");
     // Whoever is no longer listened to ends, and its slot with it. Nothing is held open meanwhile that vacuum waits for.
@@ -354,17 +377,31 @@ fn keep_log(job: &Job<'_>) -> Result<Option<Running>, DriverError> {
         timeout: None,
         ..job.question(database(job), &["set statement_timeout = 0", &make, stay])?
     };
-    program.argv.push("--set=ON_ERROR_STOP=1".to_owned());
+    // With the state of an error, which is the same in every language.
+    program.argv.extend(["--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose"].map(str::to_owned));
     let mut running = Running::start(&program, job.control, &silent())?;
     let begun = Instant::now();
     let is_there = format!("select 1 from pg_replication_slots where slot_name = '{name}'");
     while !running.has_ended() && begun.elapsed() < PATIENCE {
         if !job.query::<1>(database(job), &is_there)?.is_empty() {
-            return Ok(Some(running));
+            return Ok(Ok(running));
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    Ok(None)
+    if !running.has_ended() {
+        return Ok(Err(format!("it made none within {} s", PATIENCE.as_secs())));
+    }
+    match running.finish() {
+        // A role that may have no slot may make no backup.
+        Err(error @ ProcessError::Status { .. }) if refusal::is_of_rights(&error) => Err(error.into()),
+        Err(ProcessError::Status { words, .. }) => {
+            let words: Vec<String> =
+                words.into_iter().filter(|line| !line.starts_with("LOCATION:")).collect();
+            Ok(Err(format!("{}{}", words.join("; "), refusal::mend(&words))))
+        }
+        Err(error) => Err(error.into()),
+        Ok(()) => Ok(Err("it ended by itself".to_owned())),
+    }
 }
 
 fn silent() -> Tell {

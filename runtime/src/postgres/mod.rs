@@ -24,6 +24,7 @@ pub mod pgbackrest;
 pub mod probackup;
 pub mod probe;
 pub mod recovery;
+mod refusal;
 pub mod repository;
 pub mod server;
 #[cfg(test)]
@@ -225,7 +226,18 @@ pub enum DriverError {
 impl DriverError {
     /// Whether another attempt is of use.
     pub fn is_passing(&self) -> bool {
-        matches!(self, DriverError::Tool(_) | DriverError::Passing(_) | DriverError::File { .. })
+        match self {
+            DriverError::Tool(ProcessError::Status { words, .. }) => !refusal::is_lasting(words),
+            DriverError::File { cause, .. } => !matches!(
+                cause.kind(),
+                io::ErrorKind::StorageFull
+                    | io::ErrorKind::QuotaExceeded
+                    | io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::ReadOnlyFilesystem
+            ),
+            DriverError::Tool(_) | DriverError::Passing(_) => true,
+            DriverError::Missing { .. } | DriverError::Lasting(_) | DriverError::Stopped(_) => false,
+        }
     }
 
     /// Whether the run was asked to stop.
@@ -234,22 +246,11 @@ impl DriverError {
     }
 }
 
-/// What to do about words of the server that everyone meets once.
-fn mend(error: &ProcessError) -> &'static str {
-    let ProcessError::Status { words, .. } = error else { return "" };
-    let said = |part: &str| words.iter().any(|line| line.contains(part));
-    if said("Peer authentication failed") {
-        "\n  run it as the account that the server knows: `run_as = \"postgres\"`"
-    } else if said("must be superuser or replication role") || said("permission denied to start WAL sender") {
-        "\n  give the role the right: `alter role NAME with replication`"
-    } else if said("no pg_hba.conf entry for replication") {
-        "\n  let the role in: a line `local replication NAME peer` (or its like) in pg_hba.conf, then reload"
-    } else if said("Is the server running") || said("Connection refused") {
-        "\n  start the server, or mend `host` and `port`"
-    } else if said("password authentication failed") || said("no password supplied") {
-        "\n  set `password` of the source, from env, file or exec"
-    } else {
-        ""
+/// What to do about what the program said.
+fn mend(error: &ProcessError) -> String {
+    match error {
+        ProcessError::Status { words, .. } => refusal::mend(words),
+        _ => String::new(),
     }
 }
 
@@ -414,6 +415,12 @@ impl Job<'_> {
                 folder.display()
             )),
         })
+    }
+
+    /// Looks whether the account that the tool runs as comes into a folder.
+    fn may_enter(&self, folder: &Path) -> bool {
+        let looks = self.program(vec!["test".to_owned(), "-x".to_owned(), text(folder)]);
+        process::run(&looks, self.control, self.tell).is_ok()
     }
 }
 

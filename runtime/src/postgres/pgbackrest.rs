@@ -25,8 +25,8 @@ use crate::wal::name::WalName;
 /// The file that `archive_command` names.
 pub const CONFIG: &str = "pgbackrest.conf";
 
-/// Statuses that another attempt does not change: bad options, missing settings, another cluster's stanza.
-const LASTING: [i32; 6] = [28, 31, 32, 37, 51, 68];
+/// Statuses that another attempt does not change: bad options, missing settings, another cluster's stanza, a full disk.
+const LASTING: [i32; 7] = [28, 31, 32, 37, 51, 64, 68];
 
 /// How errors begin that tell of the repository, not of the way to it.
 const SPOILT: [&str; 5] =

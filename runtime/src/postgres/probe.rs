@@ -53,6 +53,12 @@ pub struct Facts {
     pub bytes: Option<u64>,
     /// The name of a database with which the driver's tool makes no backup that it can read.
     pub spoiling_name: Option<String>,
+    /// Why it lets nobody copy it as a backup does, where a driver needs that.
+    pub refused: Option<String>,
+    /// Replication slots that are free.
+    pub free_slots: i64,
+    /// Whether it has tablespaces.
+    pub has_tablespaces: bool,
 }
 
 impl Facts {
@@ -76,8 +82,10 @@ const ASK: &str = "select current_setting('server_version_num')::int / 10000, cu
     (select setting from pg_settings where name = 'wal_segment_size'), \
     (select setting from pg_settings where name = 'data_directory'), \
     (select system_identifier from pg_control_system()), \
-     current_setting('summarize_wal', true)";
-const FIELDS: usize = 16;
+     current_setting('summarize_wal', true), \
+     current_setting('max_replication_slots')::int - (select count(*) from pg_replication_slots), \
+     (select count(*) from pg_tablespace where pg_tablespace_location(oid) <> '')";
+const FIELDS: usize = 18;
 const SIZE: &str = "select sum(pg_database_size(oid)) from pg_database where datallowconn";
 
 /// Asks the server of a source.
@@ -91,7 +99,49 @@ pub fn ask(
     control: &Control,
 ) -> Result<Facts, DriverError> {
     let tell: Tell = Arc::new(|_| {});
-    let job = Job {
+    let job = job(postgres, source, password, control, &tell);
+    let database = postgres.database.as_deref().unwrap_or("postgres");
+    let rows = job.query::<FIELDS>(database, ASK)?;
+    let mut facts = rows.first().and_then(facts).ok_or_else(|| {
+        let rows: Vec<String> = rows.iter().map(|row| row.join(" ")).collect();
+        DriverError::Passing(format!("the server answered `{}`", rows.join(" ")))
+    })?;
+    // A database that the role may not connect to has no size for it.
+    facts.bytes =
+        job.query(database, SIZE).ok().and_then(|rows| rows.first().and_then(|[bytes]| bytes.parse().ok()));
+    if postgres.driver == PostgresDriver::Pgbackrest {
+        facts.spoiling_name = pgbackrest::spoiling_name(&job)?;
+    }
+    if matches!(postgres.driver, PostgresDriver::Basebackup | PostgresDriver::Probackup) {
+        facts.refused = replicates(&job).err().map(|error| error.to_string());
+    }
+    Ok(facts)
+}
+
+/// Whether the account that a source's tools run as comes into a folder, as far as this account can find out.
+pub fn may_enter(postgres: &Postgres, folder: &Path, control: &Control) -> bool {
+    let tell: Tell = Arc::new(|_| {});
+    !rustix::process::geteuid().is_root() || job(postgres, "", None, control, &tell).may_enter(folder)
+}
+
+/// Connects as a backup does: that takes a right, a line in `pg_hba.conf` and a free sender.
+fn replicates(job: &Job<'_>) -> Result<(), DriverError> {
+    let mut program = job.question("postgres", &["IDENTIFY_SYSTEM"])?;
+    for word in program.argv.iter_mut().filter(|word| word.starts_with("--dbname=")) {
+        word.push_str(" replication=true");
+    }
+    let silent: Tell = Arc::new(|_| {});
+    Ok(process::run(&program, job.control, &silent).map(drop)?)
+}
+
+fn job<'a>(
+    postgres: &'a Postgres,
+    source: &'a str,
+    password: Option<Hidden>,
+    control: &'a Control,
+    tell: &'a Tell,
+) -> Job<'a> {
+    Job {
         source,
         postgres,
         password,
@@ -105,21 +155,8 @@ pub fn ask(
         separate: None,
         timeout: Some(LIMIT),
         control,
-        tell: &tell,
-    };
-    let database = postgres.database.as_deref().unwrap_or("postgres");
-    let rows = job.query::<FIELDS>(database, ASK)?;
-    let mut facts = rows.first().and_then(facts).ok_or_else(|| {
-        let rows: Vec<String> = rows.iter().map(|row| row.join(" ")).collect();
-        DriverError::Passing(format!("the server answered `{}`", rows.join(" ")))
-    })?;
-    // A database that the role may not connect to has no size for it.
-    facts.bytes =
-        job.query(database, SIZE).ok().and_then(|rows| rows.first().and_then(|[bytes]| bytes.parse().ok()));
-    if postgres.driver == PostgresDriver::Pgbackrest {
-        facts.spoiling_name = pgbackrest::spoiling_name(&job)?;
+        tell,
     }
-    Ok(facts)
 }
 
 fn facts(fields: &[String; FIELDS]) -> Option<Facts> {
@@ -143,6 +180,9 @@ fn facts(fields: &[String; FIELDS]) -> Option<Facts> {
         summarizes: some(15).map(|value| value == "on"),
         bytes: None,
         spoiling_name: None,
+        refused: None,
+        free_slots: fields[16].parse().ok()?,
+        has_tablespaces: fields[17] != "0",
     })
 }
 
@@ -206,6 +246,8 @@ mod tests {
             "",
             "7710544459543030176",
             "",
+            "9",
+            "1",
         ]
         .map(str::to_owned);
         let read = facts(&fields).unwrap();
@@ -214,6 +256,7 @@ mod tests {
         assert!(read.failed_segment.is_some());
         assert_eq!((read.segment_bytes, read.data_directory), (16 << 20, None));
         assert_eq!(read.summarizes, None);
+        assert_eq!((read.free_slots, read.has_tablespaces), (9, true));
         fields[15] = "off".to_owned();
         assert_eq!(facts(&fields).unwrap().summarizes, Some(false));
         fields[0] = String::new();

@@ -13,7 +13,7 @@ use backplan_compiler::model::{
     ArchiveId, Compare, Files, FilesPath, Level, Model, Postgres, Separate, SourceId, SourceKind, StoreId,
 };
 
-use super::coordinator::Failure;
+use super::coordinator::{Failure, FailureKind};
 use super::facts::SourceFact;
 use super::journal::Record;
 use super::levels::{self, Grounds, Levels, SeparateNext};
@@ -25,7 +25,7 @@ use crate::catalog::ids::{RunId, Uuid};
 use crate::catalog::manifest::Manifest;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
-use crate::postgres::basebackup::{self, DATA, MANIFEST};
+use crate::postgres::basebackup::{self, Begun, DATA, MANIFEST};
 use crate::postgres::repository::{Repository, RepositoryError};
 use crate::postgres::stream::Told;
 use crate::postgres::{Apart, Base, DriverError, Job, driver};
@@ -137,14 +137,19 @@ impl Worker {
         let tell = self.tell(step);
         let job = self.job(id, postgres, Path::new("/"), control, &tell)?;
         let begun = basebackup::stream(&job, &told).map_err(|error| self.driver_failure(id, &error))?;
-        if let Some(streamed) = begun {
-            return Ok(Some(Box::new(streamed)));
-        }
+        let why = match begun {
+            Begun::Streamed(streamed) => return Ok(Some(streamed)),
+            Begun::Refused(why) => why,
+        };
         let name = &self.request.model.source(id).name;
-        self.note(format!(
-            "source `{name}` is copied before it is packed: the server has no replication slot for it"
-        ));
-        self.dump_postgres(step, id, postgres, false, control).map(|()| None)
+        let why = format!("is copied before it is packed: the server has no replication slot for it: {why}");
+        self.note(format!("source `{name}` {why}"));
+        let copied = self.dump_postgres(step, id, postgres, false, control);
+        copied.map(|()| None).map_err(|failure| match failure.kind {
+            FailureKind::Stopped => failure,
+            // It may not be the copy that has to be mended.
+            kind => Failure { message: format!("{}\n  it {why}", failure.message), kind },
+        })
     }
 
     /// Takes what the labels of a cluster say, once it is packed.

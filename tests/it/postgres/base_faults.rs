@@ -240,12 +240,25 @@ fn a_cluster_comes_right_into_the_store_and_is_copied_only_where_it_must() {
     // What waits for the source waits for a copy, and here the server's account has no place for one.
     direct("after = [main]\n");
     run(&scenario).status(1).says("cannot work in");
+    let live = || scenario.plan(["check", "p.plan", "--live"]);
+    live().status(1).says("staging_away").says("cannot enter").says("another source waits for it");
     direct("");
+    live().status(0);
+    // A tablespace: the cause is told, beside what keeps the account out.
+    let space = scenario.path("space");
+    shell(&scenario.path("."), "install -d -o postgres space");
+    cluster.query(&format!("create tablespace side location '{}'", space.display()));
+    live().status(1).says("staging_away").says("cannot enter").says("its cluster has tablespaces");
+    run(&scenario).status(1).says("cannot work in").says("the cluster has a tablespace, at `$W/work/space`");
+    cluster.query("drop tablespace side");
     cluster.query("alter system set max_replication_slots = 0");
     let data = cluster.data.to_str().unwrap();
     cluster.must("pg_ctl", &["-D", data, "-m", "fast", "-w", "stop"]);
     cluster.up();
-    run(&scenario).status(1).says("is copied before it is packed").says("cannot work in");
+    live().status(1).says("slots_full").says("cannot enter").says("its server has no replication slot left");
+    let run = run(&scenario).status(1).says("is copied before it is packed").says("cannot work in");
+    run.says("55000: replication slots can only be used if max_replication_slots > 0")
+        .says("set `max_replication_slots`");
     assert_eq!(artefacts(&scenario), 1);
 }
 

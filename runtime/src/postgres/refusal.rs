@@ -1,0 +1,145 @@
+//! What servers and their tools refuse, known by its SQLSTATE or by their words: what to do about it, and whether another attempt
+//! would be refused alike. The one place for that.
+
+use crate::run::process::ProcessError;
+
+/// A refusal that everyone meets once.
+struct Known {
+    /// Any of these is in a line.
+    said: &'static [&'static str],
+    /// What to do.
+    mend: &'static str,
+    /// Whether it stays until somebody does it.
+    is_lasting: bool,
+}
+
+const fn lasting(said: &'static [&'static str], mend: &'static str) -> Known {
+    Known { said, mend, is_lasting: true }
+}
+
+const KNOWN: &[Known] = &[
+    lasting(
+        &["Peer authentication failed"],
+        "run it as the account that the server knows: `run_as = \"postgres\"`",
+    ),
+    lasting(
+        &[
+            "must be superuser or replication role",
+            "permission denied to start WAL sender",
+            "permission denied to use replication slots",
+        ],
+        "give the role the right: `alter role NAME with replication`",
+    ),
+    lasting(
+        &["no pg_hba.conf entry for replication"],
+        "let the role in: a line `local replication NAME peer` (or its like) in pg_hba.conf, then reload",
+    ),
+    lasting(
+        &["no pg_hba.conf entry", "pg_hba.conf rejects"],
+        "let the role in: a line in pg_hba.conf, then reload",
+    ),
+    lasting(
+        &["password authentication failed", "no password supplied"],
+        "set `password` of the source, from env, file or exec",
+    ),
+    lasting(
+        &["No space left on device", "Disk quota exceeded"],
+        "make room there: another attempt needs as much",
+    ),
+    lasting(
+        &["checksum error occurred", "invalid page in block"],
+        "pages of the cluster are damaged: the server's log names them, `pg_amcheck` finds more",
+    ),
+    lasting(
+        &["server version mismatch", "incompatible server version"],
+        "install the client programs of the server's version",
+    ),
+    lasting(&["if max_replication_slots > 0"], "set `max_replication_slots` and restart the server"),
+    Known {
+        said: &["all replication slots are in use"],
+        mend: "drop the slots that nobody needs (`select * from pg_replication_slots`), or raise `max_replication_slots`",
+        is_lasting: false,
+    },
+    Known {
+        said: &["exceeds max_wal_senders"],
+        mend: "end what streams and is not needed (`select * from pg_stat_replication`), or raise `max_wal_senders`",
+        is_lasting: false,
+    },
+    Known {
+        said: &["Is the server running", "Connection refused"],
+        mend: "start the server, or mend `host` and `port`",
+        is_lasting: false,
+    },
+];
+
+/// Classes of SQLSTATE that stay: no such database or role, no right, no room on the disk, damaged data, a feature or setting that the
+/// server has not.
+const STAY: &[&str] = &["28", "3D", "42", "0A", "53100", "55000", "XX001", "XX002"];
+
+/// What to do about it, to stand behind the words.
+pub fn mend(words: &[String]) -> String {
+    known(words).map(|known| format!("\n  {}", known.mend)).unwrap_or_default()
+}
+
+/// Whether another attempt would fail alike.
+pub fn is_lasting(words: &[String]) -> bool {
+    known(words).is_some_and(|known| known.is_lasting)
+        || words
+            .iter()
+            .filter_map(|line| state(line))
+            .any(|state| STAY.iter().any(|stay| state.starts_with(stay)))
+}
+
+/// Whether a program was refused as its role lacks a right.
+pub fn is_of_rights(error: &ProcessError) -> bool {
+    let ProcessError::Status { words, .. } = error else { return false };
+    words.iter().filter_map(|line| state(line)).any(|state| state == "42501")
+}
+
+fn known(words: &[String]) -> Option<&'static Known> {
+    KNOWN.iter().find(|known| words.iter().any(|line| known.said.iter().any(|said| line.contains(said))))
+}
+
+/// `ERROR:  42501: permission denied`, as `psql` writes it with `VERBOSITY=verbose`, in whatever language.
+fn state(line: &str) -> Option<&str> {
+    let mut parts = line.split(":  ").skip(1).filter_map(|part| part.split_once(": "));
+    let is_state = |text: &str| {
+        text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+    };
+    parts.find(|(state, _)| is_state(state)).map(|(state, _)| state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stays_is_told_from_what_passes() {
+        let said = |line: &str| vec![line.to_owned()];
+        for line in [
+            "pg_basebackup: error: connection to server on socket \"/s/.s.PGSQL.5432\" failed: FATAL:  no pg_hba.conf entry for \
+             replication connection from host \"[local]\", user \"a\", no encryption",
+            "psql: error: connection to server failed: FATAL:  password authentication failed for user \"a\"",
+            "pg_basebackup: error: could not write to file \"x\": No space left on device",
+            "pg_basebackup: error: checksum error occurred",
+            "ERROR:  42501: must be superuser or replication role to use replication slots",
+            "psql:x:1: FEHLER:  42501: keine Berechtigung für Tabelle t",
+            "ERROR:  55000: replication slots can only be used if max_replication_slots > 0",
+        ] {
+            assert!(is_lasting(&said(line)), "{line}");
+        }
+        for line in [
+            "ERROR:  53400: all replication slots are in use",
+            "FATAL:  number of requested standby connections exceeds max_wal_senders (currently 0)",
+            "psql: error: connection to server failed: Connection refused",
+            "FATAL:  57P03: the database system is starting up",
+            "pg_dump: error: server closed the connection unexpectedly",
+        ] {
+            assert!(!is_lasting(&said(line)), "{line}");
+        }
+        assert!(
+            mend(&said("ERROR:  53400: all replication slots are in use")).contains("max_replication_slots")
+        );
+        assert_eq!(mend(&said("nothing that is known")), "");
+    }
+}
