@@ -39,5 +39,6 @@ pub mod scan;
 pub mod source;
 pub mod store;
 pub mod text;
+pub mod threads;
 pub mod wal;
 mod yaml;

@@ -45,6 +45,7 @@ mod run_dry;
 mod run_dry_oracle;
 mod run_faults;
 mod run_kill;
+mod run_limits;
 mod run_programs;
 mod run_restore;
 mod run_secrets;

@@ -16,6 +16,7 @@ use backplan_runtime::control::Control;
 use backplan_runtime::live::{self, Asked};
 use backplan_runtime::load::{self, LoadError};
 use backplan_runtime::run::state;
+use backplan_runtime::threads::on_several;
 use jiff::Timestamp;
 
 use super::plan::{current_folder, inputs, sole};
@@ -139,18 +140,14 @@ fn check_all(files: &[File], check: &(dyn Fn(&File) -> Checked + Sync)) -> Vec<C
     }
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, Checked)>> = Mutex::new(Vec::with_capacity(files.len()));
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(file) = files.get(index) else { break };
-                    let checked = check(file);
-                    if let Ok(mut done) = done.lock() {
-                        done.push((index, checked));
-                    }
-                }
-            });
+    on_several(threads, || {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(file) = files.get(index) else { break };
+            let checked = check(file);
+            if let Ok(mut done) = done.lock() {
+                done.push((index, checked));
+            }
         }
     });
     let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);

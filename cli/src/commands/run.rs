@@ -116,8 +116,7 @@ fn show(args: &RunArgs, request: Request, console: &mut Console) -> Result<Statu
 
 fn make(args: &RunArgs, global: &Global, request: Request, console: &mut Console) -> Result<Status, Failure> {
     let observer: Arc<dyn Observer> = Arc::from(progress::observer(console.errors(), global.quiet));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
@@ -145,7 +144,8 @@ fn status(verdict: Verdict) -> Status {
     }
 }
 
-/// SIGINT, SIGTERM and SIGHUP. A second one is as good as the first: what is being closed is closed.
+/// SIGINT, SIGTERM and SIGHUP, as far as they are not ignored (`nohup`). A second one is as good as the first: what is being
+/// closed is closed.
 pub(super) fn signals() -> std::io::Result<mpsc::Receiver<StopSignal>> {
     let (send, receive) = mpsc::channel(4);
     let kinds = [
@@ -153,7 +153,7 @@ pub(super) fn signals() -> std::io::Result<mpsc::Receiver<StopSignal>> {
         (SignalKind::terminate(), StopSignal::Terminate),
         (SignalKind::hangup(), StopSignal::Terminate),
     ];
-    for (kind, meaning) in kinds {
+    for (kind, meaning) in kinds.into_iter().filter(|(kind, _)| !is_ignored(kind.as_raw_value())) {
         let (mut stream, send) = (signal(kind)?, send.clone());
         tokio::spawn(async move {
             while stream.recv().await.is_some() {
@@ -164,6 +164,14 @@ pub(super) fn signals() -> std::io::Result<mpsc::Receiver<StopSignal>> {
         });
     }
     Ok(receive)
+}
+
+/// Whether whoever started this program wants it not to hear of a signal.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (signal - 1) & 1 == 1
 }
 
 /// Why a run may not begin, and with which status.

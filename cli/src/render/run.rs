@@ -37,7 +37,12 @@ pub fn forecast(forecast: &Forecast, style: Style) -> String {
             names => format!(", and what {} gives", names.join(", ")),
         };
         let _ = writeln!(out, "  {} -> {stores}", harmless(&archive.artefact));
-        let _ = writeln!(out, "    {measured} before compression{open}");
+        let _ = match &archive.unchanged_since {
+            Some(earlier) => {
+                writeln!(out, "    nothing changed since run {earlier}: nothing of it would be written")
+            }
+            None => writeln!(out, "    {measured} before compression{open}"),
+        };
     }
     list(&mut out, &paint.yellow("warnings:"), &forecast.warnings);
     let failing = match forecast.verdict {

@@ -15,6 +15,7 @@ use super::pack::{end_of_archive, index_header};
 use super::tarhead::{self, padding};
 use super::{Artefact, Entry, Kind, ReadError};
 use crate::control::{Control, Stopped};
+use crate::threads::{self, on_several};
 
 /// Members are read in runs of about this length.
 const RUN: u64 = 1 << 20;
@@ -129,9 +130,13 @@ fn hashes(
         let (runs, queue) = sync_channel::<Run>(4);
         let queue = Arc::new(Mutex::new(queue));
         let found = &found;
-        for _ in 0..threads() {
+        for number in 0..threads() {
             let queue = Arc::clone(&queue);
-            scope.spawn(move || check_runs(&queue, found));
+            let started = threads::start(scope, move || check_runs(&queue, found));
+            // With fewer it takes longer.
+            if let (Err(refused), 0) = (started, number) {
+                return Err(refused.into());
+            }
         }
         drop(queue);
         let (mut at, mut next) = (0, 0);
@@ -277,34 +282,29 @@ fn deep(
     let members = Mutex::new(by_member(placements));
     let found = Mutex::new(Vec::new());
     let failed = Mutex::new(None);
-    std::thread::scope(|scope| {
-        for _ in 0..threads() {
-            scope.spawn(|| {
-                let mut decoder = Decompressor::new();
-                let mut bytes = Vec::new();
-                loop {
-                    let member = members.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    let Some(placements) = member else { return };
-                    if control.check().is_err() {
-                        *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Stopped.into());
-                        return;
-                    }
-                    let checked =
-                        check_member(artefact, &blocks, placements, (&mut decoder, &mut bytes), control);
-                    match checked {
-                        Ok(list) => {
-                            let fresh = list.into_iter().filter(|damage| {
-                                damage.member.is_none_or(|member| !broken.contains(&member))
-                            });
-                            found.lock().unwrap_or_else(PoisonError::into_inner).extend(fresh);
-                        }
-                        Err(error) => {
-                            *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                            return;
-                        }
-                    }
+    on_several(threads(), || {
+        let mut decoder = Decompressor::new();
+        let mut bytes = Vec::new();
+        loop {
+            let member = members.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some(placements) = member else { return };
+            if control.check().is_err() {
+                *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Stopped.into());
+                return;
+            }
+            let checked = check_member(artefact, &blocks, placements, (&mut decoder, &mut bytes), control);
+            match checked {
+                Ok(list) => {
+                    let fresh = list
+                        .into_iter()
+                        .filter(|damage| damage.member.is_none_or(|member| !broken.contains(&member)));
+                    found.lock().unwrap_or_else(PoisonError::into_inner).extend(fresh);
                 }
-            });
+                Err(error) => {
+                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    return;
+                }
+            }
         }
     });
     if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {

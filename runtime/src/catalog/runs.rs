@@ -15,6 +15,7 @@ use super::names::ArtefactName;
 use crate::moment::shown;
 use crate::store::fs::Kind;
 use crate::store::{Entry, Name, ReadStore, StoreError, StoreErrorKind};
+use crate::threads::on_several;
 
 /// Manifests read at once: a remote store answers many as fast as one.
 const READERS: usize = 8;
@@ -259,14 +260,10 @@ fn read_all(
 ) -> Vec<(RunId, Result<Option<Manifest>, Problem>)> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(named.len()));
-    std::thread::scope(|scope| {
-        for _ in 0..READERS.min(named.len()) {
-            scope.spawn(|| {
-                while let Some((run, name)) = named.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = read_one(store, layout, run, name);
-                    results.lock().unwrap_or_else(PoisonError::into_inner).push((*run, result));
-                }
-            });
+    on_several(READERS.min(named.len()), || {
+        while let Some((run, name)) = named.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let result = read_one(store, layout, run, name);
+            results.lock().unwrap_or_else(PoisonError::into_inner).push((*run, result));
         }
     });
     results.into_inner().unwrap_or_else(PoisonError::into_inner)

@@ -18,6 +18,7 @@ use crate::artefact::sparse::Expander;
 use crate::artefact::tarhead::{self, Head};
 use crate::artefact::{Artefact, Entry, Flags, Kind, ReadError, View};
 use crate::control::Control;
+use crate::threads::on_several;
 
 /// Problems that are kept word for word.
 const PROBLEMS_KEPT: usize = 200;
@@ -135,26 +136,18 @@ impl<'a> Run<'a> {
         };
         let members = Mutex::new(self.layers.iter().zip(&selected.layers).flat_map(of_layer));
         let failed: Mutex<Option<ExtractError>> = Mutex::default();
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    let mut worker = Worker {
-                        run: &self,
-                        decoder: Decompressor::new(),
-                        bytes: Vec::new(),
-                        way: Way::default(),
-                    };
-                    loop {
-                        let member = lock(&members).next();
-                        let Some((layer, placements)) = member else { return };
-                        if lock(&failed).is_some() {
-                            return;
-                        }
-                        if let Err(error) = worker.member(layer, placements) {
-                            *lock(&failed) = Some(error);
-                        }
-                    }
-                });
+        on_several(threads, || {
+            let mut worker =
+                Worker { run: &self, decoder: Decompressor::new(), bytes: Vec::new(), way: Way::default() };
+            loop {
+                let member = lock(&members).next();
+                let Some((layer, placements)) = member else { return };
+                if lock(&failed).is_some() {
+                    return;
+                }
+                if let Err(error) = worker.member(layer, placements) {
+                    *lock(&failed) = Some(error);
+                }
             }
         });
         drop(members);

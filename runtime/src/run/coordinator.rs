@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::event::{Event, Observer, Outcome};
 use crate::control::Control;
+use crate::threads;
 
 /// Performs steps.
 pub trait Work: Send + Sync + 'static {
@@ -185,6 +186,13 @@ struct Report {
     result: Result<Performed, Failure>,
 }
 
+fn perform(work: &dyn Work, step: &Step, control: &Control) -> Result<Performed, Failure> {
+    let performed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.perform(step, control)));
+    performed.unwrap_or_else(|_| {
+        Err(Failure::lasting("a defect in this program; the message above says where: please report it"))
+    })
+}
+
 struct Running {
     control: Control,
     begun: Instant,
@@ -256,6 +264,8 @@ impl Coordinator {
                     Verdict::Run if self.running.len() < self.jobs || is_closing(&step.action) => {
                         self.waiting.remove(&step.id);
                         self.start(step, 1, Instant::now());
+                        // It has ended already where the system gives no thread.
+                        changed |= self.execution.steps.contains_key(&step.id);
                     }
                     Verdict::Run => {}
                 }
@@ -394,18 +404,19 @@ impl Coordinator {
             let leave = StepId(step.id.0.replacen("enter/", "leave/", 1));
             self.windows.insert(leave, Instant::now() + Duration::from_secs(seconds));
         }
-        let (work, report, step) = (Arc::clone(&self.work), self.report.clone(), step.clone());
-        tokio::task::spawn_blocking(move || {
-            let performed =
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.perform(&step, &control)));
-            let result = performed.unwrap_or_else(|_| {
-                Err(Failure::lasting(
-                    "a defect in this program; the message above says where: please report it",
-                ))
-            });
+        let (work, report, own) = (Arc::clone(&self.work), self.report.clone(), step.clone());
+        let started = std::thread::Builder::new().name("step".to_owned()).spawn(move || {
+            let result = perform(work.as_ref(), &own, &control);
             // The coordinator outlives every step: it waits for all reports.
-            let _ = report.blocking_send(Report { id: step.id.clone(), result });
+            let _ = report.blocking_send(Report { id: own.id, result });
         });
+        let Err(refused) = started else { return };
+        // What is open must be closed, though nothing else goes on meanwhile.
+        let result = match is_closing(&step.action) {
+            true => perform(self.work.as_ref(), step, &Control::default()),
+            false => Err(Failure::passing(threads::refused(refused))),
+        };
+        self.reported(Report { id: step.id.clone(), result });
     }
 
     fn reported(&mut self, report: Report) {

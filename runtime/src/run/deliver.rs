@@ -264,7 +264,11 @@ impl Worker {
         let reason = match outcome {
             Outcome::Done => {
                 if let Action::Publish(archive, store) = step.action {
-                    self.facts().published.insert((archive, store));
+                    let mut facts = self.facts();
+                    facts.published.insert((archive, store));
+                    if !facts.is_unchanged(archive) {
+                        facts.arrived.insert((archive, store));
+                    }
                 }
                 return;
             }

@@ -61,6 +61,10 @@ pub struct Facts {
     pub missing: BTreeMap<ArchiveId, String>,
     /// Artefacts that were brought into a store from the staging.
     pub published: BTreeSet<(ArchiveId, StoreId)>,
+    /// Artefacts that this run made, where they are by now.
+    pub arrived: BTreeSet<(ArchiveId, StoreId)>,
+    /// Archives in which nothing changed, with what their base says of them.
+    pub unchanged: BTreeMap<ArchiveId, ArchiveRecord>,
     /// Artefacts that were packed and did not reach a store, and why.
     pub lost: BTreeMap<(ArchiveId, StoreId), String>,
     /// What the tools of Postgres sources say of their backups.
@@ -69,6 +73,13 @@ pub struct Facts {
     pub remotes: BTreeMap<SourceId, BTreeMap<String, String>>,
     /// What a person should read.
     pub warnings: Vec<String>,
+}
+
+impl Facts {
+    /// Whether nothing changed in an archive, so that its backup is the earlier artefact.
+    pub fn is_unchanged(&self, archive: ArchiveId) -> bool {
+        self.unchanged.contains_key(&archive)
+    }
 }
 
 /// Who and when, as every manifest of a run says it.

@@ -4,6 +4,7 @@
 //! looks where a run would act. Nothing here can write: stores are opened for reading only, no lock is taken, and no state
 //! folder is made.
 
+mod differences;
 mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,10 +14,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backplan_compiler::graph::{Action, Step, StepId, When};
 use backplan_compiler::lower::{level_word, repository};
-use backplan_compiler::model::{Absent, ArchiveId, Level, Model, SourceId, SourceKind, StoreId};
+use backplan_compiler::model::{Absent, ArchiveId, Compare, Level, Model, SourceId, SourceKind, StoreId};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use super::cache::Kept;
 use super::coordinator::{Bounds, Execution, Failure, FailureKind, Performed, Work, execute};
 use super::event::{Outcome, Unobserved};
 use super::facts::Facts;
@@ -33,12 +35,14 @@ use super::worker::trees;
 use crate::catalog::identity::IdentityError;
 use crate::catalog::ids::RunId;
 use crate::catalog::layout::artefact_name;
+use crate::catalog::manifest::ArchiveRecord;
 use crate::catalog::prune::PrunePlan;
 use crate::catalog::recover::RecoveryPlan;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
-use crate::scan::{self, ScanError};
+use crate::scan::{self, Difference, ScanError, Scanned, Trees};
 use crate::store::{self, StoreErrorKind};
+use differences::Besides;
 use standing::look_at_store;
 
 /// What a run would do now.
@@ -87,11 +91,14 @@ pub struct ArchiveForecast {
     pub archive: String,
     /// Its file name in the stores.
     pub artefact: String,
+    /// Nothing changed since: the earlier run whose artefact this is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unchanged_since: Option<String>,
     /// The stores it would go to.
     pub stores: Vec<String>,
-    /// Entries that would be read, of sources that can be counted beforehand.
+    /// Entries that would be in it at the most, of sources that can be counted beforehand; of a difference, what changed.
     pub entries: u64,
-    /// Bytes that would be read, of sources that can be measured beforehand.
+    /// Bytes that would be read for it at the most, of sources that can be measured beforehand.
     pub bytes: u64,
     /// Sources whose size nobody knows before they are read.
     pub unmeasured: Vec<String>,
@@ -143,6 +150,8 @@ struct Looking {
     seen: BTreeMap<StepId, Sight>,
     /// Entries and bytes of sources that were measured.
     measured: BTreeMap<SourceId, Measure>,
+    /// What changed of trees since what an archive would rest on.
+    differences: BTreeMap<(ArchiveId, SourceId), Difference>,
     /// Optional sources that are not there.
     left_out: BTreeSet<SourceId>,
     /// What the report of the run would be made of.
@@ -173,6 +182,7 @@ impl Looking {
             prepared,
             seen: BTreeMap::new(),
             measured: BTreeMap::new(),
+            differences: BTreeMap::new(),
             left_out: BTreeSet::new(),
             losses: Vec::new(),
             folders: BTreeSet::new(),
@@ -363,12 +373,27 @@ impl Looking {
         }
     }
 
+    /// The earlier scans that the archives of a tree would be made against.
+    fn kept(&self, id: SourceId, trees: &Trees) -> Vec<(ArchiveId, Kept)> {
+        let archives = (0..self.model().archives.len()).map(ArchiveId);
+        let archives = archives.filter(|archive| self.model().archive(*archive).from.contains(&id));
+        // Where contents decide, a look tells nothing.
+        let archives = archives.filter(|_| trees.files.compare == Compare::Mtime);
+        let kept =
+            archives.filter_map(|at| Some((at, self.prepared.levels.scan(at, &trees.source)?.clone())));
+        kept.collect()
+    }
+
     fn scan(&mut self, id: SourceId, control: &Control, shown: &mut Sight) -> Result<(), Failure> {
         let Some(trees) = trees(&self.prepared.request, id) else { return Ok(()) };
-        let summary = scan::measure(&trees, control).map_err(|error| match error {
+        let kept = self.kept(id, &trees);
+        let mut besides = Besides::of(&kept);
+        let mut see = |entry: &Scanned| besides.see(entry);
+        let summary = scan::look(&trees, &mut see, control).map_err(|error| match error {
             ScanError::Stopped(_) => Failure::stopped(),
             error => Failure::lasting(error),
         })?;
+        self.differences.extend(besides.end().into_iter().map(|(archive, found)| ((archive, id), found)));
         shown.found.push(format!("{} entries, {} bytes", summary.entries, summary.bytes));
         let (entries, leaves, bytes) = (summary.entries, Some(summary.leaves), summary.bytes);
         self.measured.insert(id, Measure { entries, leaves, bytes });
@@ -414,6 +439,16 @@ impl Looking {
             let text = format!("archive `{}`: none of its sources is there", archive.name);
             return Err(Failure::lasting(text));
         }
+        if let Some(record) = self.unchanged(id) {
+            shown.found.push(format!(
+                "nothing changed: the backup would be `{}` of run {}, which is there",
+                record.artefact, record.holder
+            ));
+            let to = archive.to.clone();
+            self.facts.unchanged.insert(id, record);
+            self.reached.extend(to.into_iter().filter(|at| self.usable.contains(at)).map(|at| (id, at)));
+            return Ok(());
+        }
         let (entries, bytes, _) = self.size_of(id);
         let next = self.prepared.levels.of.get(&id);
         if let Some(next) = next.filter(|next| next.level != Level::Full) {
@@ -436,11 +471,43 @@ impl Looking {
                 ));
             }
         }
-        shown.found.push(format!("{entries} entries, {bytes} bytes before compression, as `{name}`"));
+        let open = self.open_in(id);
+        let most = if open > 0 { "at the most " } else { "" };
+        shown.found.push(format!("{most}{entries} entries, {bytes} bytes before compression, as `{name}`"));
+        if open > 0 {
+            shown.found.push(format!(
+                "whether {open} of them changed is known when they are read; where nothing did, nothing is written"
+            ));
+        }
         match self.model().staging {
             Some(_) => Ok(()),
             None => self.deliver(id, &name),
         }
+    }
+
+    /// What the base says of an archive of trees in which nothing changed.
+    fn unchanged(&self, id: ArchiveId) -> Option<ArchiveRecord> {
+        let sources: Vec<SourceId> =
+            self.wanted(id).filter(|source| !self.left_out.contains(source)).collect();
+        let is_same = |source: &SourceId| {
+            self.differences.get(&(id, *source)).is_some_and(|difference| difference.is_none())
+        };
+        let names: Vec<&str> =
+            sources.iter().map(|source| self.model().source(*source).name.as_str()).collect();
+        let record = self.prepared.levels.sole_ground(id, &names).filter(|_| sources.iter().all(is_same));
+        record.cloned()
+    }
+
+    /// Entries of an archive of which only their contents tell whether they changed.
+    fn open_in(&self, id: ArchiveId) -> u64 {
+        let differences = self.wanted(id).filter_map(|source| self.difference(id, source));
+        differences.map(|difference| difference.open).sum()
+    }
+
+    /// What of a source would be in an archive that holds only what changed.
+    fn difference(&self, id: ArchiveId, source: SourceId) -> Option<&Difference> {
+        self.prepared.levels.of.get(&id).filter(|next| next.level != Level::Full)?;
+        self.differences.get(&(id, source))
     }
 
     /// The sources that the run would take into an archive.
@@ -457,7 +524,10 @@ impl Looking {
         for store in to.iter().copied().filter(|store| self.usable.contains(store)) {
             match self.in_the_way(store, name) {
                 Some(text) => lost.push((store, text)),
-                None => taken |= self.reached.insert((id, store)),
+                None => {
+                    taken |= self.reached.insert((id, store));
+                    self.facts.arrived.insert((id, store));
+                }
             }
         }
         if taken {
@@ -483,11 +553,15 @@ impl Looking {
         if !self.usable.contains(&store) {
             return Err(Failure::lasting("its store has dropped out"));
         }
+        if self.facts.is_unchanged(id) {
+            return Ok(());
+        }
         let name = self.prepared.graph.artefact_names.get(&id).cloned().unwrap_or_default();
         match self.in_the_way(store, &name) {
             Some(text) => Err(Failure::lasting(text)),
             None => {
                 self.reached.insert((id, store));
+                self.facts.arrived.insert((id, store));
                 Ok(())
             }
         }
@@ -624,9 +698,14 @@ impl Looking {
         let mut total = (0, 0, Vec::new());
         for source in self.wanted(id).filter(|source| !self.left_out.contains(source)) {
             match self.measured.get(&source) {
+                Some(_) if self.facts.is_unchanged(id) => {}
                 Some(measure) => {
-                    total.0 += measure.entries;
-                    total.1 += measure.bytes;
+                    let (entries, bytes) = match self.difference(id, source) {
+                        Some(found) => (found.entries + found.open, found.bytes + found.open_bytes),
+                        None => (measure.entries, measure.bytes),
+                    };
+                    total.0 += entries;
+                    total.1 += bytes;
                 }
                 None => total.2.push(self.model().source(source).name.clone()),
             }
@@ -637,12 +716,14 @@ impl Looking {
     fn archive(&self, id: ArchiveId, name: &str) -> ArchiveForecast {
         let archive = self.model().archive(id);
         let (entries, bytes, unmeasured) = self.size_of(id);
+        let unchanged = self.facts.unchanged.get(&id);
         let comes =
             |store: &&StoreId| self.reached.contains(&(id, **store)) && self.committed.contains(store);
         let stores = archive.to.iter().filter(comes);
         ArchiveForecast {
             archive: archive.name.clone(),
-            artefact: name.to_owned(),
+            artefact: unchanged.map_or_else(|| name.to_owned(), |record| record.artefact.to_string()),
+            unchanged_since: unchanged.map(|record| record.holder.to_string()),
             stores: stores.map(|store| self.model().store(*store).name.clone()).collect(),
             entries,
             bytes,

@@ -123,6 +123,17 @@ impl Levels {
         self.grounds.get(&(archive, source.to_owned()))
     }
 
+    /// What the base says of an archive, where these sources rest on one and the same artefact, and nothing else is in it.
+    pub fn sole_ground(&self, archive: ArchiveId, sources: &[&str]) -> Option<&ArchiveRecord> {
+        let record = &self.grounds(archive, sources.first()?)?.record;
+        let same = |source: &&str| {
+            self.grounds(archive, source).is_some_and(|grounds| grounds.record.artefact == record.artefact)
+        };
+        let held = |source: &str| sources.contains(&source);
+        let is_sole = sources.iter().all(same) && record.contents.iter().all(|content| held(&content.source));
+        is_sole.then_some(record)
+    }
+
     /// What the members of an archive are copied from; `None`: everything is packed anew.
     pub fn copies(&self, archive: ArchiveId) -> Option<&Copies> {
         self.copies.get(&archive)

@@ -72,7 +72,12 @@ impl Worker {
         }
         self.streamed_are_told(id);
         self.keep_scans(step, &fact);
-        self.facts().archives.insert(id, fact);
+        let mut facts = self.facts();
+        match fact.record.holder == self.imprint.run {
+            true => facts.arrived.extend(fact.direct.iter().map(|store| (id, *store))),
+            false => drop(facts.unchanged.insert(id, fact.record.clone())),
+        }
+        facts.archives.insert(id, fact);
         Ok(())
     }
 
@@ -279,16 +284,8 @@ impl Worker {
     /// What the manifests say of an archive in which nothing changed: its base's artefact. `None`: its sources do not rest
     /// on one and the same, or it has other sources than that.
     fn unchanged(&self, id: ArchiveId, inputs: &[Input]) -> Option<ArchiveFact> {
-        let levels = self.levels();
-        let record = levels.grounds(id, &inputs.first()?.source)?.record.clone();
-        let same = |input: &Input| {
-            let grounds = levels.grounds(id, &input.source);
-            grounds.is_some_and(|grounds| grounds.record.artefact == record.artefact)
-        };
-        let held = |source: &str| inputs.iter().any(|input| input.source == source);
-        if !inputs.iter().all(same) || !record.contents.iter().all(|content| held(&content.source)) {
-            return None;
-        }
+        let sources: Vec<&str> = inputs.iter().map(|input| input.source.as_str()).collect();
+        let record = self.levels().sole_ground(id, &sources)?.clone();
         let contents = self.contents(id, inputs.iter().map(|input| input.source.as_str()));
         let record =
             ArchiveRecord { name: PlanName::known(&self.request.model.archive(id).name), contents, ..record };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use backplan_compiler::graph::{Step, StepGraph};
+use backplan_compiler::graph::{Action, Resource, Step, StepGraph};
 use backplan_compiler::model::Model;
 use serde::Serialize;
 
@@ -122,7 +122,7 @@ pub struct ArchiveReport {
 /// The report of an execution.
 pub fn report(model: &Model, run: &str, graph: &StepGraph, execution: &Execution, facts: &Facts) -> Report {
     let steps: Vec<StepReport> =
-        graph.in_order().into_iter().map(|step| step_report(step, execution)).collect();
+        graph.in_order().into_iter().map(|step| step_report(step, model, execution, facts)).collect();
     let archives = graph.artefact_names.iter().map(|(id, name)| {
         let fact = facts.archives.get(id);
         let sources = fact.map(|fact| fact.sources.as_slice()).unwrap_or_default();
@@ -153,8 +153,10 @@ pub fn report(model: &Model, run: &str, graph: &StepGraph, execution: &Execution
     }
 }
 
-fn step_report(step: &Step, execution: &Execution) -> StepReport {
-    let Some(ended) = execution.steps.get(&step.id) else { return StepReport::of(step, "not_run") };
+fn step_report(step: &Step, model: &Model, execution: &Execution, facts: &Facts) -> StepReport {
+    let nothing =
+        |outcome| StepReport { writes: Vec::new(), deletes: Vec::new(), ..StepReport::of(step, outcome) };
+    let Some(ended) = execution.steps.get(&step.id) else { return nothing("not_run") };
     let (outcome, reason) = match &ended.outcome {
         Outcome::Done => ("done", None),
         Outcome::Failed(reason) => ("failed", Some(reason.clone())),
@@ -165,8 +167,25 @@ fn step_report(step: &Step, execution: &Execution) -> StepReport {
         reason,
         took_ms: ended.took.as_millis().try_into().unwrap_or(u64::MAX),
         attempts: ended.attempts,
-        ..StepReport::of(step, outcome)
+        ..match outcome {
+            "done" => StepReport { writes: written(step, model, facts), ..StepReport::of(step, outcome) },
+            // It may have begun, but nothing of it is there for anybody.
+            _ => nothing(outcome),
+        }
     }
+}
+
+/// What a step wrote: artefacts only where they arrived, and none where the backup points to an earlier one.
+fn written(step: &Step, model: &Model, facts: &Facts) -> Vec<String> {
+    let is_there = |resource: &&Resource| match (&step.action, resource) {
+        (Action::Pack(id) | Action::Publish(id, _), _) if facts.is_unchanged(*id) => false,
+        (Action::Pack(id) | Action::Publish(id, _), Resource::Object { store, .. }) => {
+            let mut arrived = facts.arrived.iter();
+            arrived.any(|(archive, at)| archive == id && model.store(*at).name == *store)
+        }
+        _ => true,
+    };
+    step.writes.iter().filter(is_there).map(ToString::to_string).collect()
 }
 
 /// Trouble behind the last commit is a warning: the backup exists.

@@ -188,6 +188,88 @@ pub fn compare(
     Ok(found)
 }
 
+/// How far a source differs from an earlier scan of it, as far as that shows without reading contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Difference {
+    /// Entries that are new or different.
+    pub entries: u64,
+    /// Bytes to be read of them.
+    pub bytes: u64,
+    /// Entries that are no longer there.
+    pub deleted: u64,
+    /// Entries whose contents decide.
+    pub open: u64,
+    /// Bytes of these.
+    pub open_bytes: u64,
+}
+
+impl Difference {
+    /// Whether it is known to be as it was.
+    pub fn is_none(&self) -> bool {
+        *self == Difference::default()
+    }
+}
+
+/// An earlier scan, beside a walk that writes none.
+pub struct Beside<'a> {
+    base: Cursor,
+    started: (i64, u32),
+    doubts: &'a Doubts,
+    found: Difference,
+}
+
+impl<'a> Beside<'a> {
+    /// # Errors
+    /// When the scan is damaged.
+    pub fn of(base: ScanReader, doubts: &'a Doubts) -> io::Result<Beside<'a>> {
+        let started = base.header().started;
+        Ok(Beside { base: Cursor::start(base)?, started, doubts, found: Difference::default() })
+    }
+
+    /// The next entry of the walk.
+    ///
+    /// # Errors
+    /// When the scan is damaged.
+    pub fn see(&mut self, new: &Scanned) -> io::Result<()> {
+        let base = &mut self.base;
+        while base.here && path_order(&base.entry.path, &new.path).is_lt() {
+            self.found.deleted += 1;
+            base.next()?;
+        }
+        let change = if base.here && base.entry.path == new.path {
+            let change = judge(base, new, self.started, self.doubts);
+            base.next()?;
+            change
+        } else {
+            Change::Added
+        };
+        match change {
+            Change::Unchanged => {}
+            Change::Racy | Change::Doubtful => {
+                self.found.open += 1;
+                self.found.open_bytes += new.bytes_to_read();
+            }
+            _ => {
+                self.found.entries += 1;
+                self.found.bytes += new.bytes_to_read();
+            }
+        }
+        Ok(())
+    }
+
+    /// The walk is over.
+    ///
+    /// # Errors
+    /// When the scan is damaged.
+    pub fn end(mut self) -> io::Result<Difference> {
+        while self.base.here {
+            self.found.deleted += 1;
+            self.base.next()?;
+        }
+        Ok(self.found)
+    }
+}
+
 /// What of the earlier scan may be there although the new one has nothing of it.
 struct Hidden {
     /// What was not looked at, in path order, none of it below another.

@@ -22,7 +22,7 @@ use backplan_compiler::model::Files;
 
 use crate::control::{Control, Stopped};
 pub(crate) use compare::is_recent;
-pub use compare::{Change, Comparison, Counts, Gone, compare};
+pub use compare::{Beside, Change, Comparison, Counts, Difference, Gone, compare};
 pub use doubts::Doubts;
 pub use record::{LinkGroup, ScanHeader, ScanReader, ScanRoot, ScanWriter, Scanned, Trailer, Unseen};
 pub use warning::{KEPT, Warning, WarningKind, Warnings};
@@ -155,8 +155,19 @@ pub fn scan(trees: &Trees, out: &Path, control: &Control) -> Result<Summary, Sca
 /// # Errors
 /// As [`scan`]'s.
 pub fn measure(trees: &Trees, control: &Control) -> Result<Summary, ScanError> {
+    look(trees, &mut |_| {}, control)
+}
+
+/// As [`measure`]; `see` is shown every entry.
+///
+/// # Errors
+/// As [`scan`]'s.
+pub fn look(trees: &Trees, see: &mut dyn FnMut(&Scanned), control: &Control) -> Result<Summary, ScanError> {
     let top = roots::tree(trees)?;
-    let mut visit = |_: &Scanned| Ok(());
+    let mut visit = |entry: &Scanned| {
+        see(entry);
+        Ok(())
+    };
     let (summary, _) = walk::Walk::new(trees, control, &mut visit).run(&top, now())?;
     Ok(summary)
 }

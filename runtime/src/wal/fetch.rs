@@ -20,6 +20,7 @@ use super::archive::Archive;
 use super::cluster::ClusterId;
 use super::name::{Segment, WalName};
 use crate::places::folder;
+use crate::threads::on_several;
 
 /// The folder of what was fetched ahead, in the data directory.
 pub const AHEAD: &str = ".backplan-wal-ahead";
@@ -244,16 +245,12 @@ pub fn fetch_ahead(
     let following = iter::successors(Some(from.next(bytes)), |segment| Some(segment.next(bytes)));
     let wanted = Mutex::new(following.take(COUNT));
     let next = || wanted.lock().ok().and_then(|mut wanted| wanted.next());
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                while let Some(segment) = next() {
-                    if !fetch_one(archives, cluster, segment, data) {
-                        // Where one is missing, those behind it are of no use.
-                        while next().is_some() {}
-                    }
-                }
-            });
+    on_several(AT_ONCE, || {
+        while let Some(segment) = next() {
+            if !fetch_one(archives, cluster, segment, data) {
+                // Where one is missing, those behind it are of no use.
+                while next().is_some() {}
+            }
         }
     });
     // At the end of the log there may be nobody who removes it later.

@@ -6,6 +6,7 @@
 
 use std::io::{self, Read};
 use std::num::NonZero;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use libdeflater::Decompressor;
 
 use crate::artefact::gzip::{self, MemberWriter, stored_member};
 use crate::store::{Name, ReadStore, StoreError};
+use crate::threads::on_several;
 
 /// Decoded bytes of a member.
 const PIECE: usize = 1 << 20;
@@ -65,13 +67,13 @@ const SHARE: usize = 4 * PIECE;
 
 /// Does `work` in every lane at once.
 fn all_at_once<L: Send>(lanes: &mut [L], work: impl Fn(&mut L) + Sync) {
-    let [first, others @ ..] = lanes else { return };
-    thread::scope(|scope| {
-        let work = &work;
-        for lane in others {
-            scope.spawn(move || work(lane));
+    let count = lanes.len();
+    let lanes = Mutex::new(lanes.iter_mut());
+    let next = || lanes.lock().unwrap_or_else(PoisonError::into_inner).next();
+    on_several(count, || {
+        while let Some(lane) = next() {
+            work(lane);
         }
-        work(first);
     });
 }
 

@@ -14,6 +14,7 @@ use crate::artefact::agree::path_order;
 use crate::artefact::{Entry, Flags, Kind, PIECE};
 use crate::control::{Control, Stopped};
 use crate::scan::{Change, Comparison, Scanned};
+use crate::threads;
 
 /// Files that wait for a thread to hash them.
 const QUEUE: usize = 64;
@@ -114,13 +115,17 @@ fn read_all(
 ) -> Result<Vec<(u64, u64)>, PackError> {
     let roots = Roots::open(&listing.roots);
     let different = Mutex::new(Vec::new());
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(super::WORKERS_MAX);
+    let wanted = std::thread::available_parallelism().map_or(1, NonZero::get).min(super::WORKERS_MAX);
     std::thread::scope(|scope| {
         let (questions, queue) = sync_channel::<Question>(QUEUE);
         let queue = std::sync::Arc::new(Mutex::new(queue));
-        for _ in 0..threads {
+        for number in 0..wanted {
             let (queue, roots, different) = (std::sync::Arc::clone(&queue), &roots, &different);
-            scope.spawn(move || answer(&queue, roots, different, control));
+            let started = threads::start(scope, move || answer(&queue, roots, different, control));
+            // With fewer it takes longer.
+            if let (Err(refused), 0) = (started, number) {
+                return Err(PackError::Thread(refused));
+            }
         }
         drop(queue);
         let mut rows = index.below(listing.source.as_bytes()).peekable();

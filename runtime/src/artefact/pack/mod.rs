@@ -39,6 +39,7 @@ use super::deleted::Deleted;
 use super::{IndexPlace, Kind, PIECE, ReadError, Root};
 use crate::control::{Control, Stopped};
 use crate::scan::{Counts, Doubts, WarningKind, Warnings};
+use crate::threads;
 pub use base::{BaseIndex, BaseScan, CopyBase, Shape};
 pub use changes::{Changes, SourceChanges, plan_changes};
 use deletions::{Deletions, OWN};
@@ -264,6 +265,9 @@ pub enum PackError {
         #[source]
         cause: io::Error,
     },
+    /// The system gave no thread to work on.
+    #[error("cannot pack: {0}")]
+    Thread(#[source] io::Error),
     /// What was asked for cannot be.
     #[error("cannot pack: {0}")]
     Request(String),
@@ -480,20 +484,25 @@ fn members(
         let (jobs, queue) = sync_channel(2 * workers);
         let (results, finished) = channel();
         let queue = std::sync::Arc::new(Mutex::new(queue));
-        for _ in 0..workers {
+        for number in 0..workers {
             let worker = Worker::new(&shared, names, pool, options.level);
             let (queue, results) = (std::sync::Arc::clone(&queue), results.clone());
-            scope.spawn(move || worker.run(&queue, &results));
+            let started = threads::start(scope, move || worker.run(&queue, &results));
+            // With fewer it takes longer.
+            if let (Err(refused), 0) = (started, number) {
+                return Err(PackError::Thread(refused));
+            }
         }
         drop((results, queue));
         let shared = &shared;
-        let planner = scope.spawn(move || {
+        let planner = threads::start(scope, move || {
             let planned = Planner::new(shared, jobs).run(inputs);
             if planned.is_err() {
                 shared.window.close();
             }
             planned
         });
+        let planner = planner.map_err(PackError::Thread)?;
         let mut failure = None;
         for done in finished {
             if failure.is_some() {

@@ -21,15 +21,20 @@ pub struct Output<'a> {
 }
 
 /// SHA-256 on a thread of its own: it is slower than what the writer does beside it.
-struct Sum {
-    buffers: SyncSender<Vec<u8>>,
-    thread: JoinHandle<[u8; 32]>,
+enum Sum {
+    Beside {
+        buffers: SyncSender<Vec<u8>>,
+        thread: JoinHandle<[u8; 32]>,
+    },
+    /// The system gave no thread.
+    Here(Sha256, Pool),
 }
 
 impl Sum {
     fn start(pool: Pool) -> Sum {
         let (buffers, queue) = sync_channel::<Vec<u8>>(QUEUE);
-        let thread = std::thread::spawn(move || {
+        let own = pool.clone();
+        let started = std::thread::Builder::new().spawn(move || {
             let mut sha256 = Sha256::new();
             for buffer in queue {
                 sha256.update(&buffer);
@@ -37,7 +42,32 @@ impl Sum {
             }
             sha256.finalize().into()
         });
-        Sum { buffers, thread }
+        match started {
+            Ok(thread) => Sum::Beside { buffers, thread },
+            Err(_) => Sum::Here(Sha256::new(), own),
+        }
+    }
+
+    /// Whether it took the bytes.
+    fn add(&mut self, bytes: Vec<u8>) -> bool {
+        match self {
+            Sum::Beside { buffers, .. } => buffers.send(bytes).is_ok(),
+            Sum::Here(sha256, pool) => {
+                sha256.update(&bytes);
+                pool.give(bytes);
+                true
+            }
+        }
+    }
+
+    fn end(self) -> Option<[u8; 32]> {
+        match self {
+            Sum::Beside { buffers, thread } => {
+                drop(buffers);
+                thread.join().ok()
+            }
+            Sum::Here(sha256, _) => Some(sha256.finalize().into()),
+        }
     }
 }
 
@@ -62,8 +92,8 @@ impl<'a> Output<'a> {
     pub fn append(&mut self, bytes: Vec<u8>) -> Result<(), PackError> {
         self.sink.write(&bytes).map_err(PackError::Sink)?;
         self.offset += bytes.len() as u64;
-        if let Some(sum) = &self.sum
-            && sum.buffers.send(bytes).is_err()
+        if let Some(sum) = &mut self.sum
+            && !sum.add(bytes)
         {
             self.sum = None;
         }
@@ -92,8 +122,6 @@ impl<'a> Output<'a> {
 
     /// SHA-256 of all bytes; `None` if some were replaced or not seen.
     pub fn sha256(self) -> Option<[u8; 32]> {
-        let Sum { buffers, thread } = self.sum?;
-        drop(buffers);
-        thread.join().ok()
+        self.sum?.end()
     }
 }
