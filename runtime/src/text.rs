@@ -28,14 +28,40 @@ pub fn steers(c: char) -> bool {
     reorders || (c.is_control() && c != '\n' && c != '\t')
 }
 
+/// The bytes that a name stands for as it is shown; `None` where it is no other.
+pub fn unescaped(shown: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(shown.len());
+    let mut rest = shown;
+    while let Some((first, behind)) = rest.split_first() {
+        let byte = behind.strip_prefix(b"x").filter(|_| *first == b'\\').and_then(|digits| {
+            let two = std::str::from_utf8(digits.get(..2)?).ok()?;
+            u8::from_str_radix(two, 16).ok()
+        });
+        match byte {
+            Some(byte) => (bytes.push(byte), rest = &behind[3..]).0,
+            None => (bytes.push(*first), rest = behind).0,
+        }
+    }
+    (bytes != shown).then_some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use super::{printable, unescaped};
 
     #[test]
     fn odd_bytes_are_shown_by_their_numbers() {
         assert_eq!(printable("a ü".as_bytes()), "a ü");
         assert_eq!(printable(b"a\tb\nc\x1b[2J\xff"), "a\\x09b\\x0ac\\x1b[2J\\xff");
         assert_eq!(printable("\u{202e}".as_bytes()), "\\xe2\\x80\\xae");
+    }
+
+    #[test]
+    fn names_are_read_back_as_they_are_shown() {
+        assert_eq!(unescaped(b"a\\x09b\\xff"), Some(b"a\tb\xff".to_vec()));
+        assert_eq!(unescaped(b"plain"), None);
+        for odd in [&b"\\"[..], b"\\x", b"\\x9", b"\\xzz", b"x09"] {
+            assert_eq!(unescaped(odd), None);
+        }
     }
 }

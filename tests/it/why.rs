@@ -207,3 +207,147 @@ fn with_a_root_both_the_path_that_is_read_and_the_one_recorded_are_known() {
         scenario.plan(["why", "p.plan", "/srv/site/a"]).stdout_has("read at `$W/work/mnt/snap/srv/site/a`");
     }
 }
+
+/// The plan with what it needs for one source of files.
+fn of_files(source: &str) -> String {
+    plan(&format!(
+        "source site: files {{\n{source}\n}}\n\narchive main {{\n  from = all\n  to   = [store]\n}}\n"
+    ))
+}
+
+#[test]
+fn what_the_plan_would_do_is_told_apart_from_what_backups_hold() {
+    let two = "source site: files {\n  paths = [\"site\"]\n}\n\nstore other: dir {\n  path   = \"other\"\n  absent = warn\n}\n\n\
+               archive main {\n  from = all\n  to   = [store, other]\n}\n";
+    let scenario = Scenario::new().file("p.plan", plan(two)).file("site/a", "a").file("site/gone", "a");
+    let why = |path: &str, code: i32| scenario.plan(["why", "p.plan", path]).status(code);
+    let says = |path: &str| {
+        let json = scenario.plan(["why", "p.plan", path, "--format", "json"]).json();
+        let holds = json["newest"].as_array().unwrap().iter().map(|one| one["holds"].as_bool().unwrap());
+        (json["backed_up"].as_bool().unwrap(), json["planned"].as_bool().unwrap(), holds.collect::<Vec<_>>())
+    };
+    // Nothing was run yet.
+    assert!(!why("site/a", 3).stdout.contains("is backed up"));
+    scenario.next_day().plan(["run"]).status(0);
+    assert_eq!(says("site/a"), (true, true, vec![true, true]));
+    why("site/a", 0).stdout_has("is backed up\n").stdout_has("newest run in store `other`");
+    // What came since.
+    scenario.write("site/new", "n");
+    assert_eq!(says("site/new"), (false, true, vec![false, false]));
+    why("site/new", 3)
+        .stdout_has("is NOT backed up: the next run takes it in, and no run has it yet")
+        .stdout_has("no backup holds it");
+    // One store is away while a run is made.
+    fs::rename(scenario.path("other"), scenario.path("away")).unwrap();
+    scenario.next_day().plan(["run"]).status(3);
+    fs::rename(scenario.path("away"), scenario.path("other")).unwrap();
+    assert_eq!(says("site/new"), (false, true, vec![true, false]));
+    why("site/new", 3).stdout_has("held by 1 backup").stdout_has("does not hold it");
+    // What went, and what never was.
+    fs::remove_file(scenario.path("site/gone")).unwrap();
+    scenario.next_day().plan(["run"]).status(0);
+    assert_eq!(says("site/gone"), (false, false, vec![false, false]));
+    why("site/gone", 3)
+        .stdout_has("(not there now) is NOT backed up any more")
+        .stdout_has("held by 2 backups");
+    why("site/never", 3).stdout_has("(not there now) is NOT backed up\n").stdout_has("no backup holds it");
+}
+
+#[test]
+fn names_with_every_odd_character_are_known_and_may_be_given_back_as_they_are_shown() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let scenario = Scenario::new().file("p.plan", of_files("  paths = [\"site\"]"));
+    let long = [b'n'; 255];
+    let names: [&[u8]; 10] = [
+        b"tab\there",
+        b"new\nline",
+        b"esc\x1b[31m",
+        b"not\xffutf",
+        b"-leading",
+        b"100%s",
+        b"it's \"q\"",
+        b"\\x41",
+        b"{a}[b]*",
+        &long,
+    ];
+    let site = scenario.path("site");
+    fs::create_dir(&site).unwrap();
+    let path = |name: &[u8]| site.join(OsStr::from_bytes(name));
+    for name in names {
+        fs::write(path(name), name).unwrap();
+    }
+    scenario.next_day().plan(["run"]).status(0);
+    let ask = |name: &OsStr| {
+        let answer = scenario.plan([OsStr::new("why"), OsStr::new("p.plan"), name]).status(0);
+        assert!(
+            answer.stdout.contains("is backed up") && answer.stdout.contains("held by 1 backup"),
+            "{answer:?}"
+        );
+        assert!(!answer.stdout.contains(['\u{1b}', '\t', '\u{fffd}']), "{answer:?}");
+        answer.stdout
+    };
+    for name in names {
+        let said = ask(path(name).as_os_str());
+        // Both lines that name it may be typed again.
+        let first = said.lines().next().unwrap().strip_suffix(" is backed up").unwrap();
+        let work = site.parent().unwrap().display().to_string();
+        ask(OsStr::new(&first.replace("$W/work", &work)));
+        let recorded = said.lines().find_map(|line| line.trim().strip_prefix("recorded as ")).unwrap();
+        assert_eq!(
+            scenario.plan(["cat", "latest", recorded]).status(0).stdout,
+            String::from_utf8_lossy(name)
+        );
+    }
+    let listed = scenario.plan(["ls", "latest"]).status(0).stdout;
+    assert!(!listed.contains(['\u{1b}', '\t', '\u{fffd}']), "{listed:?}");
+    for shown in listed.lines().filter(|line| line.starts_with("site/site/")) {
+        scenario.plan(["restore", "--to", "back", "--path", shown]).status(0);
+    }
+    for name in names {
+        let back = scenario.path("back/site/site").join(OsStr::from_bytes(name));
+        assert_eq!(fs::read(back).unwrap(), name);
+    }
+}
+
+#[test]
+fn a_source_that_is_a_link_is_said_to_be_one_by_all() {
+    let scenario = Scenario::new().file("p.plan", of_files("  paths = [\"site\"]")).file("real/a", "a");
+    fs::create_dir(scenario.path("staging")).unwrap();
+    std::os::unix::fs::symlink("real", scenario.path("site")).unwrap();
+    let told = "is a symbolic link to a folder: the link is recorded, not the folder; name the folder itself";
+    scenario.plan(["run", "--dry-run"]).status(3).says(told);
+    scenario.next_day().plan(["run"]).status(3).says(told).says("`$W/work/real`");
+    scenario.plan(["check", "--live", "p.plan"]).status(0).says("path_is_link").says("$W/work/real");
+    scenario.plan(["explain", "path_is_link"]).status(0).says("link");
+    scenario
+        .plan(["why", "p.plan", "site"])
+        .status(0)
+        .stdout_has("it is a symbolic link, and the link is recorded, not `$W/work/real`");
+    scenario
+        .plan(["why", "p.plan", "site/a"])
+        .status(3)
+        .stdout_has("is NOT backed up\n")
+        .stdout_has("left out: `$W/work/site` is a symbolic link, which is recorded and not followed")
+        .stdout_has("no backup holds it");
+    scenario.plan(["restore", "--to", "back"]).status(0);
+    assert_eq!(fs::read_link(scenario.path("back/site/site")).unwrap().to_str(), Some("real"));
+    // The mend that is advised: then nothing is said, also where the link is kept beside it.
+    scenario.write("p.plan", of_files("  paths = [\"site\", \"real\"]"));
+    scenario.plan(["check", "--live", "p.plan"]).status(0).says("nothing to report");
+    scenario.next_day().plan(["run"]).status(0);
+    scenario.plan(["why", "p.plan", "real/a"]).status(0);
+    // A link to nothing is a source that is missing.
+    scenario.write("p.plan", of_files("  paths = [\"site\"]"));
+    fs::rename(scenario.path("real"), scenario.path("moved")).unwrap();
+    scenario.plan(["check", "--live", "p.plan"]).status(1).says("path_missing");
+    scenario.plan(["why", "p.plan", "site"]).status(3).stdout_has("is a symbolic link to nothing");
+    scenario
+        .next_day()
+        .plan(["run"])
+        .status(1)
+        .says("`$W/work/site` is a symbolic link to `real`, which is not there");
+    scenario.plan(["run", "--dry-run"]).status(1).says("symbolic link to `real`");
+    scenario.write("p.plan", of_files("  paths    = [\"site\"]\n  optional = true"));
+    scenario.next_day().plan(["run"]).status(3).says("is not there");
+}

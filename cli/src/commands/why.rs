@@ -1,16 +1,20 @@
 //! `plan why`
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+use std::ffi::OsStr;
+use std::fmt::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use backplan_compiler::model::{Files, Model, Source, SourceId, SourceKind};
+use backplan_compiler::model::{Files, Model, Source, SourceId, SourceKind, StoreId};
 use backplan_compiler::sources::{Place, SourceSet};
 use backplan_runtime::catalog::details::Root;
+use backplan_runtime::catalog::ids::RunId;
 use backplan_runtime::load;
 use backplan_runtime::moment::shown;
 use backplan_runtime::recall::shelf::{Held, Piece, Shelf, Shelves};
-use backplan_runtime::scan::why::{Answer, Rule, why};
+use backplan_runtime::scan::why::{Answer, Link, Rule, why};
+use backplan_runtime::text::{printable, unescaped};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -31,8 +35,13 @@ struct Document {
     format: u32,
     path: String,
     exists: bool,
+    /// Whether the newest run holds it, in every store that it is to reach.
     backed_up: bool,
+    /// Whether a run that began now would take it into a store.
+    planned: bool,
     sources: Vec<Reader>,
+    /// Of each store that it is to reach and that can be read.
+    newest: Vec<Newest>,
     backups: Vec<Backup>,
     /// What could not be told, and why.
     unknown: Vec<String>,
@@ -47,14 +56,49 @@ struct Reader {
     why: String,
     rule: &'static str,
     /// Its name inside the artefacts.
-    inside: Option<String>,
+    #[serde(serialize_with = "shown_path")]
+    inside: Option<Vec<u8>>,
     reaches: Vec<Reached>,
+}
+
+impl Reader {
+    fn is_kept(&self) -> bool {
+        self.taken && !self.reaches.is_empty()
+    }
+}
+
+/// The newest run of a store.
+#[derive(Debug, Serialize)]
+struct Newest {
+    store: String,
+    /// Where there is one.
+    run: Option<String>,
+    #[serde(skip)]
+    at: Option<Timestamp>,
+    holds: bool,
 }
 
 #[derive(Debug, Serialize)]
 struct Reached {
     archive: String,
-    stores: Vec<String>,
+    #[serde(serialize_with = "shown_stores")]
+    stores: Vec<To>,
+}
+
+#[derive(Debug)]
+struct To {
+    name: String,
+    offsite: bool,
+}
+
+impl fmt::Display for To {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.name, if self.offsite { " (offsite)" } else { "" })
+    }
+}
+
+fn shown_stores<S: serde::Serializer>(stores: &[To], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(stores.iter().map(ToString::to_string))
 }
 
 /// A backup that holds it.
@@ -70,7 +114,11 @@ struct Backup {
 }
 
 /// A path inside the artefacts: the source, and the path below its folder with that before it.
-type Inside = (String, String);
+type Inside = (String, Vec<u8>);
+
+fn shown_path<S: serde::Serializer>(path: &Option<Vec<u8>>, to: S) -> Result<S::Ok, S::Error> {
+    path.as_deref().map(printable).serialize(to)
+}
 
 /// Says whether a path is backed up, and why.
 ///
@@ -78,21 +126,14 @@ type Inside = (String, String);
 /// When the plan does not compile.
 pub fn execute(args: &WhyArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
     let Ready { model, sources, .. } = ready(&PlanFile { file: Some(args.file.clone()) }, global, console)?;
-    let path = load::normalize(&current_folder()?.join(&args.path));
-    let mut readers = Vec::new();
-    for (index, source) in model.sources.iter().enumerate() {
-        readers.extend(reader(&model, &sources, SourceId(index), source, &path));
+    let mut document = answer(&model, &sources, &args.path)?;
+    // What is called so is meant, else what is shown so.
+    if let Some(bytes) = unescaped(args.path.as_os_str().as_bytes())
+        && !document.exists
+        && document.backups.is_empty()
+    {
+        document = answer(&model, &sources, Path::new(OsStr::from_bytes(&bytes)))?;
     }
-    let mut document = Document {
-        format: 1,
-        path: load::display(&path),
-        exists: path.symlink_metadata().is_ok(),
-        backed_up: readers.iter().any(|reader| reader.taken && !reader.reaches.is_empty()),
-        sources: readers,
-        backups: Vec::new(),
-        unknown: Vec::new(),
-    };
-    backups(&model, &path, &mut document);
     match args.format {
         Format::Human => console.answer(&human(&document)),
         Format::Json => console.answer(&json::document(&document)),
@@ -101,10 +142,37 @@ pub fn execute(args: &WhyArgs, global: &Global, console: &mut Console) -> Result
     Ok(if is_clear { Status::Done } else { Status::Warnings })
 }
 
+fn answer(model: &Model, set: &SourceSet, asked: &Path) -> Result<Document, Failure> {
+    let path = load::normalize(&current_folder()?.join(asked));
+    let mut readers = Vec::new();
+    for (index, source) in model.sources.iter().enumerate() {
+        readers.extend(reader(model, set, SourceId(index), source, &path));
+    }
+    let below = model.sources.iter().filter_map(|source| match &source.kind {
+        SourceKind::Files(files) => below_root(files, &path),
+        _ => None,
+    });
+    let exists = below.chain([path.clone()]).any(|path| path.symlink_metadata().is_ok());
+    let mut document = Document {
+        format: 1,
+        path: printable(path.as_os_str().as_bytes()),
+        exists,
+        backed_up: false,
+        planned: exists && readers.iter().any(Reader::is_kept),
+        sources: readers,
+        newest: Vec::new(),
+        backups: Vec::new(),
+        unknown: Vec::new(),
+    };
+    backups(model, &path, &mut document);
+    let newest = &document.newest;
+    document.backed_up = !newest.is_empty() && newest.iter().all(|newest| newest.holds);
+    Ok(document)
+}
+
 fn reader(model: &Model, set: &SourceSet, id: SourceId, source: &Source, path: &Path) -> Option<Reader> {
     let told = |taken: bool, rule: &'static str, why: String, inside: Option<PathBuf>| {
-        let inside = inside.map(|inside| load::display(&Path::new(&source.name).join(inside)));
-        let inside = inside.map(|inside| inside.trim_end_matches('/').to_owned());
+        let inside = inside.map(|inside| spelt(&Path::new(&source.name).join(inside)));
         let reaches = reaches(model, id);
         Some(Reader { source: source.name.clone(), taken, why, rule, inside, reaches })
     };
@@ -112,7 +180,7 @@ fn reader(model: &Model, set: &SourceSet, id: SourceId, source: &Source, path: &
         SourceKind::Files(files) => {
             let below = below_root(files, path);
             let (answer, at) = match (why(files, path), below) {
-                (None, Some(below)) => (why(files, &below), format!(", read at `{}`", below.display())),
+                (None, Some(below)) => (why(files, &below), format!(", read at {}", quoted(&below))),
                 (answer, _) => (answer, String::new()),
             };
             answer.and_then(|answer| {
@@ -121,9 +189,10 @@ fn reader(model: &Model, set: &SourceSet, id: SourceId, source: &Source, path: &
             })
         }
         SourceKind::Sqlite { path: database } => {
-            let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+            let name = |path: &Path| path.file_name().map(OsStr::to_os_string);
             let side = |ending: &str| {
-                name(database).zip(name(path)).is_some_and(|(main, own)| own == format!("{main}{ending}"))
+                let main = name(database).map(|main| [main.as_bytes(), ending.as_bytes()].concat());
+                main.zip(name(path)).is_some_and(|(main, own)| own.as_bytes() == main)
                     && database.parent() == path.parent()
             };
             let at = place(set, source.place);
@@ -140,7 +209,7 @@ fn reader(model: &Model, set: &SourceSet, id: SourceId, source: &Source, path: &
                     true,
                     "database",
                     format!("it is a part of the database ({at}), whose copy holds it"),
-                    None,
+                    name(database).map(PathBuf::from),
                 )
             } else {
                 None
@@ -163,35 +232,64 @@ fn of_files(set: &SourceSet, files: &Files, answer: &Answer) -> (&'static str, S
         format!("the pattern `{}` ({})", pattern.text, place(set, pattern.place))
     };
     let entry = &files.paths[answer.root];
-    let below = format!("the entry `{}` of `paths` ({})", entry.absolute.display(), place(set, entry.place));
+    let below = format!("the entry {} of `paths` ({})", quoted(&entry.absolute), place(set, entry.place));
     match &answer.left_out {
         None => match answer.again {
             Some(index) => ("pattern", format!("taken in again by {}, below {below}", pattern(index))),
-            None => ("paths", format!("taken in by {below}")),
+            None => ("paths", format!("taken in by {below}{}", of_link(answer.link.as_ref()))),
         },
         Some(Rule::Pattern(index, here)) => {
-            ("pattern", format!("left out by {}, which matches `{}`", pattern(*index), here.display()))
+            ("pattern", format!("left out by {}, which matches {}", pattern(*index), quoted(here)))
         }
         Some(Rule::Cache(folder)) => (
             "exclude_caches",
             format!(
-                "left out by `exclude_caches`: `{}` has a `CACHEDIR.TAG`, and with it goes all that is in it",
-                folder.display()
+                "left out by `exclude_caches`: {} has a `CACHEDIR.TAG`, and with it goes all that is in it",
+                quoted(folder)
             ),
         ),
         Some(Rule::FileSystem(folder)) => (
             "one_file_system",
-            format!("left out by `one_file_system`: `{}` is on another file system", folder.display()),
+            format!("left out by `one_file_system`: {} is on another file system", quoted(folder)),
         ),
         Some(Rule::Size(bytes)) => {
             ("max_file_size", format!("left out by `max_file_size`: it has {bytes} bytes"))
         }
         Some(Rule::Link(link)) => (
             "symbolic_link",
-            format!("left out: `{}` is a symbolic link, which is recorded and not followed", link.display()),
+            format!("left out: {} is a symbolic link, which is recorded and not followed", quoted(link)),
+        ),
+        Some(Rule::Dangling(link)) => (
+            "symbolic_link",
+            format!(
+                "left out: {} is a symbolic link to nothing, and the run of the source fails",
+                quoted(link)
+            ),
         ),
         Some(Rule::Socket) => ("socket", "left out: sockets are not recorded".to_owned()),
     }
+}
+
+/// What is recorded of an entry of `paths` that is a symbolic link.
+fn of_link(link: Option<&Link>) -> String {
+    match link {
+        None => String::new(),
+        Some(Link::To(target)) => {
+            format!("; it is a symbolic link, and the link is recorded, not {}", quoted(target))
+        }
+        Some(Link::Dangling) => String::new(),
+    }
+}
+
+/// A path inside an artefact.
+fn spelt(path: &Path) -> Vec<u8> {
+    let bytes = path.as_os_str().as_bytes();
+    bytes.strip_suffix(b"/").unwrap_or(bytes).to_vec()
+}
+
+/// `` `path` ``, as it may be typed again.
+fn quoted(path: &Path) -> String {
+    format!("`{}`", printable(path.as_os_str().as_bytes()))
 }
 
 /// `site.plan:6:12`
@@ -202,12 +300,9 @@ fn place(set: &SourceSet, place: Place) -> String {
 }
 
 fn reaches(model: &Model, source: SourceId) -> Vec<Reached> {
-    let names = |to: &[backplan_compiler::model::StoreId]| -> Vec<String> {
-        let name = |id: &backplan_compiler::model::StoreId| {
-            let store = model.store(*id);
-            if store.offsite { format!("{} (offsite)", store.name) } else { store.name.clone() }
-        };
-        to.iter().map(name).collect()
+    let names = |to: &[StoreId]| -> Vec<To> {
+        let stores = to.iter().map(|id| model.store(*id));
+        stores.map(|store| To { name: store.name.clone(), offsite: store.offsite }).collect()
     };
     let archives = model.archives.iter().filter(|archive| archive.from.contains(&source));
     let archives =
@@ -248,12 +343,36 @@ fn backups(model: &Model, path: &Path, document: &mut Document) {
             plural(runs.len() - MOST_RUNS, "backup")
         ));
     }
-    for run in runs.into_iter().rev().take(MOST_RUNS) {
+    let newest: BTreeSet<_> =
+        shelves.shelves.iter().filter_map(|shelf| Some(shelf.catalog.runs().next_back()?.run)).collect();
+    let is_looked_into = |(at, run): &(usize, RunId)| *at < MOST_RUNS || newest.contains(run);
+    for (_, run) in runs.into_iter().rev().enumerate().filter(is_looked_into) {
         match held(&shelves, &run.to_string(), &now, &read_at, &mut document.unknown) {
             Ok(found) => document.backups.extend(found),
             Err(why) => document.unknown.push(unknown(&run.to_string(), &why)),
         }
     }
+    document.newest = shelves.shelves.iter().filter_map(|shelf| self::newest(shelf, document)).collect();
+}
+
+/// Whether the newest run of a store holds it; `None` where it is not to reach that store.
+fn newest(shelf: &Shelf, document: &Document) -> Option<Newest> {
+    let store = shelf.store.label();
+    let reaches =
+        |reader: &&Reader| reader.reaches.iter().any(|one| one.stores.iter().any(|to| to.name == store));
+    let readers: Vec<&Reader> = document.sources.iter().filter(|one| one.is_kept()).filter(reaches).collect();
+    if readers.is_empty() {
+        return None;
+    }
+    let manifest = shelf.catalog.runs().next_back();
+    let run = manifest.map(|manifest| manifest.run.to_string());
+    let holds = |backup: &Backup| Some(&backup.run) == run.as_ref() && backup.stores.contains(store);
+    // A cluster's files have no names of their own in what its tool makes.
+    let is_whole = |reader: &&&Reader| reader.inside.is_none();
+    let has = |reader: &Reader| manifest.is_some_and(|manifest| manifest.holds(&reader.source));
+    let whole = readers.iter().filter(is_whole).any(|reader| has(reader));
+    let holds = whole || document.backups.iter().any(holds);
+    Some(Newest { store: store.to_owned(), run, at: manifest.map(|manifest| manifest.started), holds })
 }
 
 fn unknown(run: &str, why: &str) -> String {
@@ -310,18 +429,17 @@ fn recorded(roots: &[Root], path: &Path) -> Vec<Inside> {
     }
     let inside = |(source, root): (&str, &Root)| {
         let rest = path.strip_prefix(&*root.original).unwrap_or(Path::new(""));
-        let inside = load::display(&Path::new(source).join(&*root.inside).join(rest));
-        (source.to_owned(), inside.trim_end_matches('/').to_owned())
+        (source.to_owned(), spelt(&Path::new(source).join(&*root.inside).join(rest)))
     };
     nearest.into_iter().map(inside).collect()
 }
 
-fn is_in(piece: &Piece<'_>, source: &str, inside: &str) -> Result<bool, String> {
+fn is_in(piece: &Piece<'_>, source: &str, inside: &[u8]) -> Result<bool, String> {
     if !piece.archive.contents.iter().any(|content| content.source == source) {
         return Ok(false);
     }
     let chain = piece.chain(&|other| other == source).map_err(|error| error.to_string())?;
-    let found = chain.view.find(inside.as_bytes()).map_err(|error| chain.error(error).to_string())?;
+    let found = chain.view.find(inside).map_err(|error| chain.error(error).to_string())?;
     Ok(found.is_some())
 }
 
@@ -338,29 +456,73 @@ fn stores_of<'a>(
     shelves.shelves.iter().filter(has).map(|shelf| shelf.store.label().to_owned())
 }
 
+/// What a person wants to know first: what backups hold, and what the plan would do, each by its own word.
+fn verdict(document: &Document) -> String {
+    let held = &document.backups;
+    let known = document.newest.iter().any(|newest| newest.run.is_some()) || !held.is_empty();
+    match (document.backed_up, document.planned) {
+        (true, true) => "is backed up".to_owned(),
+        (true, false) => "is backed up, and the next run does not take it in".to_owned(),
+        (false, true) if held.is_empty() && known && document.unknown.is_empty() => {
+            "is NOT backed up: the next run takes it in, and no run has it yet".to_owned()
+        }
+        (false, true) if !held.is_empty() => {
+            "is NOT backed up as the plan has it: the next run takes it in, and the newest lacks it"
+                .to_owned()
+        }
+        (false, true) => "is NOT backed up, as far as is known: the next run takes it in".to_owned(),
+        (false, false) if held.is_empty() => "is NOT backed up".to_owned(),
+        (false, false) => "is NOT backed up any more".to_owned(),
+    }
+}
+
 fn human(document: &Document) -> String {
     let state = if document.exists { "" } else { " (not there now)" };
-    let verdict = if document.backed_up { "is backed up" } else { "is NOT backed up" };
-    let mut out = format!("{}{state} {verdict}\n", document.path);
+    let mut out = format!("{}{state} {}\n", document.path, verdict(document));
     if document.sources.is_empty() {
         out.push_str("  no source of the plan reads it\n");
     }
     for reader in &document.sources {
-        let sign = if reader.taken { "+" } else { "-" };
-        let _ = writeln!(out, "  {sign} source `{}`: {}", reader.source, reader.why);
-        if let Some(inside) = reader.inside.as_ref().filter(|_| reader.taken) {
-            let _ = writeln!(out, "      recorded as {inside}");
-        }
-        for reached in reader.reaches.iter().filter(|_| reader.taken) {
-            let _ = writeln!(out, "      archive `{}` -> {}", reached.archive, reached.stores.join(", "));
-        }
-        if reader.taken && reader.reaches.is_empty() {
-            out.push_str("      it reaches no store\n");
-        }
+        of_reader(&mut out, reader);
     }
+    for newest in &document.newest {
+        let word = if newest.holds { "holds it" } else { "does not hold it" };
+        let _ = match (&newest.run, newest.at) {
+            (Some(run), Some(at)) => {
+                writeln!(out, "  newest run in store `{}`: {run}, of {}, {word}", newest.store, shown(at))
+            }
+            _ => writeln!(out, "  store `{}` has no run yet", newest.store),
+        };
+    }
+    of_backups(&mut out, document);
+    for text in &document.unknown {
+        let _ = writeln!(out, "  ? {text}");
+    }
+    harmless(&out)
+}
+
+fn of_reader(out: &mut String, reader: &Reader) {
+    let sign = if reader.taken { "+" } else { "-" };
+    let _ = writeln!(out, "  {sign} source `{}`: {}", reader.source, reader.why);
+    if !reader.taken {
+        return;
+    }
+    if let Some(inside) = &reader.inside {
+        let _ = writeln!(out, "      recorded as {}", printable(inside));
+    }
+    for reached in &reader.reaches {
+        let stores: Vec<String> = reached.stores.iter().map(ToString::to_string).collect();
+        let _ = writeln!(out, "      archive `{}` -> {}", reached.archive, stores.join(", "));
+    }
+    if reader.reaches.is_empty() {
+        out.push_str("      it reaches no store\n");
+    }
+}
+
+fn of_backups(out: &mut String, document: &Document) {
     if !document.backups.is_empty() {
         let _ = writeln!(out, "held by {}, the newest first:", plural(document.backups.len(), "backup"));
-    } else if document.unknown.is_empty() {
+    } else if document.unknown.is_empty() && !document.backed_up {
         out.push_str("no backup holds it\n");
     }
     let is_now = |name: &&String| document.sources.iter().any(|reader| reader.source == **name);
@@ -374,8 +536,4 @@ fn human(document: &Document) -> String {
         }
         out.push('\n');
     }
-    for text in &document.unknown {
-        let _ = writeln!(out, "  ? {text}");
-    }
-    harmless(&out)
 }

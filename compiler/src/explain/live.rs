@@ -56,6 +56,14 @@ pub(super) const PAGES: &[Page] = &[
         FILES,
     ),
     page(
+        "path_is_link",
+        "The source names a symbolic link. A backup holds the link, and nothing of the folder or file that it leads\n\
+         to, so that a restore puts back what was there: a link. A run says the same, and ends with 3. Name what it\n\
+         leads to as a path of its own, beside the link or in its place; then nothing is said. A link to nothing fails\n\
+         the source as a path does that is missing.",
+        FILES,
+    ),
+    page(
         "store_away",
         "The store's folder is not there, and either a run has used it before or the folder above is missing\n\
          too: most likely nothing is mounted. A run would not make it, as it would fill the disk below the\n\

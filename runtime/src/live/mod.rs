@@ -25,6 +25,7 @@ use crate::places::world;
 use crate::postgres::identity::Known;
 use crate::recall::shelf::Shelves;
 use crate::run::staging::{MOVE_AWAY, Staging, StagingError, Surroundings, told_of_strangers};
+use crate::scan::link::{self, Link};
 
 /// What is held against the world.
 #[derive(Debug, Clone, Copy)]
@@ -164,6 +165,17 @@ impl Look<'_> {
             SourceKind::Postgres(_) | SourceKind::Command(_) => return,
         };
         for (place, path) in paths {
+            if let SourceKind::Files(files) = &source.kind
+                && let Some(Link::To(target)) = link::look(files, path)
+            {
+                let message = format!(
+                    "source `{}`: `{}` is a symbolic link: the link is recorded, and not `{}`",
+                    source.name,
+                    path.display(),
+                    target.display()
+                );
+                self.find(&codes::PATH_IS_LINK, place, message, "name what it leads to itself");
+            }
             let wanted = match fs::metadata(path) {
                 Ok(meta) if meta.is_dir() => Access::READ_OK | Access::EXEC_OK,
                 _ => Access::READ_OK,

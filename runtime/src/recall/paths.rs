@@ -19,7 +19,7 @@ use super::shelf::Held;
 use crate::artefact::agree::is_path;
 use crate::catalog::details::Root;
 use crate::extract::{Pattern, Pick, Picks, Taken};
-use crate::text::printable;
+use crate::text::{printable, unescaped};
 
 /// Names of a folder that are held against one that is not there.
 const MOST_NAMES: usize = 100_000;
@@ -190,34 +190,12 @@ fn children(chains: &[&Chain<'_>], folder: &[u8]) -> Result<BTreeSet<String>, Re
     Ok(names)
 }
 
-/// The bytes that a name stands for as it is shown; `None` where it is no other.
-fn unescaped(shown: &[u8]) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(shown.len());
-    let mut rest = shown;
-    while let Some((first, behind)) = rest.split_first() {
-        let byte = behind.strip_prefix(b"x").filter(|_| *first == b'\\').and_then(|digits| {
-            let two = std::str::from_utf8(digits.get(..2)?).ok()?;
-            u8::from_str_radix(two, 16).ok()
-        });
-        match byte {
-            Some(byte) => (bytes.push(byte), rest = &behind[3..]).0,
-            None => (bytes.push(*first), rest = behind).0,
-        }
-    }
-    (bytes != shown).then_some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{trimmed, unescaped};
+    use super::trimmed;
 
     #[test]
-    fn names_are_read_back_as_they_are_shown() {
-        assert_eq!(unescaped(b"a\\x09b\\xff"), Some(b"a\tb\xff".to_vec()));
-        assert_eq!(unescaped(b"plain"), None);
-        for odd in [&b"\\"[..], b"\\x", b"\\x9", b"\\xzz", b"x09"] {
-            assert_eq!(unescaped(odd), None);
-        }
+    fn slashes_around_a_path_say_nothing() {
         assert_eq!(trimmed(b"//a/b//"), b"a/b");
         assert_eq!(trimmed(b"///"), b"");
     }

@@ -557,9 +557,10 @@ impl Worker {
         let out = self.work_folder().join(format!("{}.scan", trees.source));
         let summary = scan::scan(&trees, &out, control).map_err(|error| match error {
             ScanError::Stopped(_) => Failure::stopped(),
-            ScanError::Unreadable { .. } | ScanError::Missing { .. } | ScanError::Lacking { .. } => {
-                Failure::passing(error)
-            }
+            ScanError::Unreadable { .. }
+            | ScanError::Missing { .. }
+            | ScanError::Dangling { .. }
+            | ScanError::Lacking { .. } => Failure::passing(error),
             error => Failure::lasting(error),
         })?;
         for warning in summary.warnings.kept() {

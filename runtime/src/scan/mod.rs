@@ -6,6 +6,7 @@
 
 mod compare;
 mod doubts;
+pub(crate) mod link;
 mod record;
 mod roots;
 mod walk;
@@ -68,6 +69,18 @@ pub enum ScanError {
         source_name: String,
         /// The entry.
         path: PathBuf,
+    },
+    /// An entry of `paths` is a symbolic link to nothing.
+    #[error(
+        "source `{source_name}`: `{path}` is a symbolic link to `{target}`, which is not there; correct `paths`, or say `optional = true`"
+    )]
+    Dangling {
+        /// The source.
+        source_name: String,
+        /// The entry.
+        path: PathBuf,
+        /// What it says.
+        target: PathBuf,
     },
     /// An entry of `paths`, or a folder above it, cannot be looked at.
     #[error(

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
+use std::fs;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -13,6 +14,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::link::{self, Link};
 use super::record::{LinkGroup, Scanned, Trailer, Unseen};
 use super::roots::Node;
 use super::{ScanError, Summary, Trees, WarningKind};
@@ -173,9 +175,6 @@ impl<'a> Walk<'a> {
         let name = absolute.file_name().unwrap_or(OsStr::new("."));
         let folder = open_folder(CWD, parent.as_os_str())
             .map_err(|cause| self.unreadable(parent.to_path_buf(), cause))?;
-        if kind_of(&seen) == Some(Kind::Symlink) && absolute.is_dir() {
-            self.summary.warnings.add(WarningKind::LinkToFolder, &absolute, None);
-        }
         let frame = Frame {
             folder: Some(folder),
             identity: ((0, 0), 0),
@@ -207,6 +206,27 @@ impl<'a> Walk<'a> {
         }
         self.summary.warnings.add(WarningKind::Missing, &path, None);
         Ok(())
+    }
+
+    /// An entry of `paths` that is a symbolic link: whether it is recorded.
+    fn link(&mut self, path: &Path) -> Result<bool, ScanError> {
+        match link::look(&self.trees.files, path) {
+            Some(Link::Dangling) if self.trees.optional => {
+                self.summary.warnings.add(WarningKind::Missing, path, None);
+                return Ok(false);
+            }
+            Some(Link::Dangling) => {
+                let (source_name, target) =
+                    (self.trees.source.clone(), fs::read_link(path).unwrap_or_default());
+                return Err(ScanError::Dangling { source_name, path: path.to_path_buf(), target });
+            }
+            Some(Link::To(target)) => {
+                let kind = if target.is_dir() { WarningKind::LinkToFolder } else { WarningKind::LinkToFile };
+                self.summary.warnings.add(kind, path, Some(&format!("`{}`", target.display())));
+            }
+            None => {}
+        }
+        Ok(true)
     }
 
     fn descend<'n>(&mut self, stack: &mut Vec<Frame<'n>>, path: &mut Vec<u8>) -> Result<(), ScanError> {
@@ -332,6 +352,9 @@ impl<'a> Walk<'a> {
         let mut entry = scanned(path, kind, root, seen);
         entry.implied = only_roots;
         if kind != Kind::Directory {
+            if kind == Kind::Symlink && is_root && !self.link(&host())? {
+                return Ok(None);
+            }
             if kind == Kind::Symlink {
                 match readlinkat(folder, name, Vec::new()) {
                     Ok(target) => entry.link = target.into_bytes(),

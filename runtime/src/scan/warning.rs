@@ -27,6 +27,8 @@ pub enum WarningKind {
     Missing,
     /// An entry of `paths` that is a symbolic link to a folder: the link is recorded, not the folder.
     LinkToFolder,
+    /// An entry of `paths` that is a symbolic link to a file: the link is recorded, not the file.
+    LinkToFile,
     /// Larger than `max_file_size`: left out.
     TooLarge,
     /// It was a file system of its own, and is none any more: what was in it counts neither as there nor as deleted.
@@ -59,6 +61,9 @@ impl fmt::Display for Warning {
             WarningKind::Missing => "is not there",
             WarningKind::LinkToFolder => {
                 "is a symbolic link to a folder: the link is recorded, not the folder; name the folder itself"
+            }
+            WarningKind::LinkToFile => {
+                "is a symbolic link to a file: the link is recorded, not the file; name the file itself"
             }
             WarningKind::TooLarge => "is larger than `max_file_size`; left out",
             WarningKind::Unmounted => {

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use backplan_compiler::model::Files;
 use backplan_compiler::pattern::{Patterns, Verdict};
 
+pub use super::link::Link;
+use super::link::look;
 use super::walk::CACHE_TAG;
 
 /// What a source of files does with a path that is at or below one of its `paths`.
@@ -22,6 +24,8 @@ pub struct Answer {
     pub left_out: Option<Rule>,
     /// The pattern with `!` that takes it in again, by its place in `exclude`.
     pub again: Option<usize>,
+    /// What it leads to, where it is an entry of `paths` that is a symbolic link.
+    pub link: Option<Link>,
     /// Whether there is something at the path now.
     pub exists: bool,
 }
@@ -39,6 +43,8 @@ pub enum Rule {
     Size(u64),
     /// A folder above it is a symbolic link, which is recorded and not followed.
     Link(PathBuf),
+    /// It is an entry of `paths` that is a symbolic link to nothing: its source fails.
+    Dangling(PathBuf),
     /// Sockets are not recorded.
     Socket,
 }
@@ -56,8 +62,19 @@ pub fn why(files: &Files, path: &Path) -> Option<Answer> {
         inside: files.paths[root].inside.join(&rest),
         left_out: None,
         again: None,
+        link: None,
         exists: seen.is_some(),
     };
+    if fs::symlink_metadata(top).is_ok_and(|seen| seen.is_symlink()) {
+        match rest.as_os_str().is_empty() {
+            true => answer.link = look(files, top),
+            false => answer.left_out = Some(Rule::Link(top.to_path_buf())),
+        }
+        if answer.link == Some(Link::Dangling) {
+            answer.left_out = Some(Rule::Dangling(top.to_path_buf()));
+        }
+        return Some(answer);
+    }
     let patterns = Patterns::new(files.exclude.iter().map(|pattern| pattern.text.as_str()));
     let mut place = PathBuf::new();
     for part in rest.components() {
