@@ -4,6 +4,7 @@
 use std::env;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
+use backplan_runtime::text::printable;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Color, Global};
@@ -107,6 +108,12 @@ impl Console {
     pub fn complain(&mut self, text: &str) {
         // The standard error is the last resort: there is nowhere to tell of its own trouble.
         let _ = io::stderr().write_all(text.as_bytes());
+    }
+
+    /// Says a warning or a note, in which there may be names of anything.
+    pub fn remark(&mut self, kind: &str, text: &str) {
+        let lines: Vec<String> = text.split('\n').map(|line| printable(line.as_bytes())).collect();
+        self.complain(&format!("{kind}: {}\n", lines.join("\n")));
     }
 
     /// Brings out what is still buffered.

@@ -8,12 +8,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, readlinkat};
 use rustix::io::Errno;
 
 /// What one system call takes, with room to spare.
 const PATH_MAX: usize = 4000;
+
+/// How far above an entry of a deep tree the folder is that further ones are opened from.
+const NEAR: usize = 512;
 
 /// Links that one path leads through at the most, as the kernel has it.
 const LINKS: usize = 40;
@@ -42,6 +46,54 @@ pub fn open(folder: impl AsFd, path: &[u8], flags: OFlags, mode: Mode) -> Result
     match &above {
         Some(above) => open_short(above, rest, flags, mode),
         None => open_short(&folder, rest, flags, mode),
+    }
+}
+
+/// Opens paths beneath one folder, those of deep trees from a folder on the way: entries come in the order of their paths,
+/// and to go all the way to each of them costs the square of the depth.
+#[derive(Debug, Default)]
+pub struct Near(Mutex<Option<(Vec<u8>, Arc<OwnedFd>)>>);
+
+impl Near {
+    /// As [`open`].
+    ///
+    /// # Errors
+    /// As [`open`]'s.
+    pub fn open(&self, folder: impl AsFd, path: &[u8], flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+        let Some(end) = path.len().checked_sub(NEAR) else { return open(folder, path, flags, mode) };
+        let Some(cut) = path[..end].iter().rposition(|byte| *byte == b'/') else {
+            return open(folder, path, flags, mode);
+        };
+        let held = self.held(path);
+        if let Some((above, held)) = &held
+            && path.len() - above <= 2 * NEAR
+        {
+            match open(held, &path[above + 1..], flags, mode) {
+                // It may be gone, with another in its place.
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                other => return other,
+            }
+        }
+        let through = OFlags::PATH | OFlags::DIRECTORY;
+        let further = held.filter(|(above, _)| *above < cut);
+        let further =
+            further.and_then(|(above, held)| open(held, &path[above + 1..cut], through, Mode::empty()).ok());
+        let above = match further {
+            Some(above) => above,
+            None => open(folder, &path[..cut], through, Mode::empty())?,
+        };
+        let above = Arc::new(above);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((path[..cut].to_vec(), Arc::clone(&above)));
+        open(above, &path[cut + 1..], flags, mode)
+    }
+
+    /// The folder that is held, and the length of its path, where `path` is below it.
+    fn held(&self, path: &[u8]) -> Option<(usize, Arc<OwnedFd>)> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (above, folder) = held.as_ref()?;
+        let is_below = path.starts_with(above) && path.get(above.len()) == Some(&b'/');
+        is_below.then(|| (above.len(), Arc::clone(folder)))
     }
 }
 
@@ -167,5 +219,62 @@ fn step(above: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     match mkdirat(above, name, Mode::RWXU | Mode::RWXG | Mode::RWXO) {
         Ok(()) | Err(Errno::EXIST) => openat(above, name, flags, Mode::empty()),
         Err(cause) => Err(cause),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::path::Path;
+
+    use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+    use rustix::io::{Errno, read, write};
+
+    use super::{NEAR, Near};
+
+    const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
+
+    /// A folder in a folder and so on, each with a file `z` that says how deep it is.
+    fn deep(top: &Path, depth: usize) {
+        let mut folder = openat(CWD, top, FOLDER, Mode::empty()).unwrap();
+        for level in 0..depth {
+            mkdirat(&folder, "d", Mode::from_raw_mode(0o755)).unwrap();
+            folder = openat(&folder, "d", FOLDER, Mode::empty()).unwrap();
+            let file =
+                openat(&folder, "z", OFlags::CREATE | OFlags::WRONLY, Mode::from_raw_mode(0o644)).unwrap();
+            write(&file, level.to_string().as_bytes()).unwrap();
+        }
+    }
+
+    fn at(level: usize) -> Vec<u8> {
+        format!("{}z", "d/".repeat(level + 1)).into_bytes()
+    }
+
+    fn content(near: &Near, top: &Path, level: usize) -> Result<String, Errno> {
+        let top = openat(CWD, top, FOLDER, Mode::empty())?;
+        let file = near.open(top, &at(level), OFlags::RDONLY, Mode::empty())?;
+        let mut bytes = [0; 16];
+        let length = read(&file, &mut bytes[..])?;
+        Ok(String::from_utf8_lossy(&bytes[..length]).into_owned())
+    }
+
+    #[test]
+    fn deep_files_are_the_same_from_near_as_from_afar() {
+        let (scratch, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let depth = NEAR + 200;
+        deep(scratch.path(), depth);
+        let near = Near::default();
+        for level in (0..depth).chain((0..depth).rev()).chain([depth - 1, 0, depth / 2]) {
+            assert_eq!(content(&near, scratch.path(), level), Ok(level.to_string()));
+        }
+        let held = near.0.lock().unwrap().as_ref().map(|(above, _)| above.len());
+        assert!(held.is_some_and(|above| above > NEAR / 2), "{held:?}");
+        assert_eq!(content(&near, scratch.path(), depth), Err(Errno::NOENT));
+        // What is gone from there, with another in its place, is that other one; a link is followed nowhere.
+        content(&near, scratch.path(), depth - 1).unwrap();
+        std::fs::rename(scratch.path().join("d"), other.path().join("moved")).unwrap();
+        std::os::unix::fs::symlink(other.path().join("moved"), scratch.path().join("d")).unwrap();
+        assert_eq!(content(&Near::default(), scratch.path(), depth - 1), Err(Errno::LOOP));
     }
 }

@@ -275,15 +275,9 @@ pub fn inputs(
     Ok(Inputs { params, env_params, home: std::env::home_dir() })
 }
 
-/// A path as messages show it: what is not text is replaced, what would steer a terminal is escaped.
+/// A path as messages show it, and as it may be typed.
 pub fn display(path: &Path) -> String {
-    path.to_string_lossy()
-        .chars()
-        .flat_map(|c| {
-            let escaped = c.is_control().then(|| c.escape_default());
-            escaped.into_iter().flatten().chain((!c.is_control()).then_some(c))
-        })
-        .collect()
+    crate::text::printable(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()))
 }
 
 /// Replaces a file whole, keeping its owner, mode and extended attributes. After a crash it holds the old text or the new

@@ -39,7 +39,7 @@ pub fn execute(
         _ => Some(ready(&args.place.plan, global, console)?.model),
     };
     for text in scratch::clear_dead(&places.state).map_err(|error| failure(&error))? {
-        console.complain(&format!("note: {text}\n"));
+        console.remark("note", &text);
     }
     let wishes = match &model {
         Some(model) => of_plan(model, shelves, args, &places)?,
@@ -71,7 +71,7 @@ fn play(
     })?;
     for record in &done {
         for trouble in model.map(|model| record::keep(model, record)).unwrap_or_default() {
-            console.complain(&format!("warning: the rehearsal could not be recorded: {trouble}\n"));
+            console.remark("warning", &format!("the rehearsal could not be recorded: {trouble}"));
         }
     }
     match args.format {

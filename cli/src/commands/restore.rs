@@ -44,7 +44,7 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
         lacking.extend(held.differences(&args.sources));
     }
     for text in &lacking {
-        console.complain(&format!("warning: {text}\n"));
+        console.remark("warning", text);
     }
     let wish = Wish {
         sources: args.sources.clone(),
@@ -55,7 +55,7 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
     let restore = plan(&held, &wish).map_err(|error| failure(&error))?;
     // Nothing is written before everybody knows what will not be.
     for text in &restore.left {
-        console.complain(&format!("warning: {text}\n"));
+        console.remark("warning", text);
     }
     chosen(manifest.run, console);
     let control = Control::default();
@@ -73,7 +73,7 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
     }
     let mut outcome = outcome.map_err(|error| failure(&error))?;
     for text in &outcome.warnings {
-        console.complain(&format!("warning: {text}\n"));
+        console.remark("warning", text);
     }
     outcome.not_restored.splice(0..0, lacking);
     match args.format {

@@ -43,7 +43,7 @@ pub fn open(
         }
     };
     for warning in shelves.warnings() {
-        console.complain(&format!("warning: {warning}\n"));
+        console.remark("warning", &warning);
     }
     Ok(shelves)
 }

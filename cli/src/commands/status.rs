@@ -49,7 +49,7 @@ pub fn execute(args: &StatusArgs, global: &Global, console: &mut Console) -> Res
 fn unclean(model: &Model, console: &mut Console) -> Result<Vec<PastRun>, Failure> {
     let state = state::root().map_err(|error| Failure::new(error.to_string()))?;
     history::unclean(&state, &model.name, &model.file).or_else(|error| {
-        console.complain(&format!("warning: how the last runs on this machine went is not known: {error}\n"));
+        console.remark("warning", &format!("how the last runs on this machine went is not known: {error}"));
         Ok(Vec::new())
     })
 }

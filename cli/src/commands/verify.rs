@@ -78,7 +78,7 @@ fn access(args: &VerifyArgs, global: &Global, console: &mut Console) -> Result<A
     let places = Places { place: args.scratch.clone().unwrap_or_else(scratch::usual_place), state };
     if args.deep {
         for text in scratch::clear_dead(&places.state).map_err(|error| Failure::new(error.to_string()))? {
-            console.complain(&format!("note: {text}\n"));
+            console.remark("note", &text);
         }
     }
     Ok(match (&args.place.store.store, &args.place.plan.file) {

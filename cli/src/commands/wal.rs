@@ -88,7 +88,7 @@ fn archive_file(args: &PushArgs, global: &Global, console: &mut Console) -> Resu
     let request = Request { pushing, any, take_over: args.take_over, now: Timestamp::now() };
     let pushed = push(open(&model, &declared), &request).map_err(|error| failure(&error))?;
     for error in &pushed.failed {
-        console.complain(&format!("warning: {name}: {error}\n"));
+        console.remark("warning", &format!("{name}: {error}"));
     }
     Ok(Status::Done)
 }

@@ -145,7 +145,7 @@ fn part_damage(damage: artefact::Damage) -> Damage {
         member: damage.member,
         offset: Some(damage.offset),
         length: Some(damage.len),
-        files: damage.paths.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect(),
+        files: damage.paths.iter().map(|path| crate::text::printable(path)).collect(),
         file_count: damage.entries,
     }
 }

@@ -139,13 +139,14 @@ impl Paths {
             }
         }
         let (depth, folders) = best;
-        let Some(wanted) = parts.get(depth).map(|part| String::from_utf8_lossy(part).into_owned()) else {
+        let Some(wanted) = parts.get(depth).map(|part| printable(part)) else {
             return Ok(None);
         };
         for folder in &folders {
             let names = children(chains, folder)?;
             if let Some(name) = nearest(&wanted, names.iter().map(String::as_str)) {
-                let meant = printable(&joined(folder, name.as_bytes()));
+                let meant = joined(printable(folder).as_bytes(), name.as_bytes());
+                let meant = printable(&meant);
                 return Ok(Some(format!("did you mean `{meant}`?")));
             }
         }
@@ -183,7 +184,7 @@ fn children(chains: &[&Chain<'_>], folder: &[u8]) -> Result<BTreeSet<String>, Re
             let below = path.get(folder.len()..).unwrap_or_default();
             let below = below.strip_prefix(b"/").unwrap_or(below);
             if !below.is_empty() && !below.contains(&b'/') && names.len() < MOST_NAMES {
-                names.insert(String::from_utf8_lossy(below).into_owned());
+                names.insert(printable(below));
             }
         }
     }

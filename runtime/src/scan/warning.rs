@@ -1,7 +1,10 @@
 //! What went differently from what was asked, without being a failure.
 
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+use crate::text::printable;
 
 /// How many warnings are kept word for word; further ones are only counted.
 pub const KEPT: usize = 200;
@@ -71,7 +74,7 @@ impl fmt::Display for Warning {
             }
             WarningKind::Attributes => "has extended attributes that cannot be recorded; they are left out",
         };
-        write!(f, "`{}` {what}", self.path.display())?;
+        write!(f, "`{}` {what}", printable(self.path.as_os_str().as_bytes()))?;
         if let Some(cause) = &self.cause {
             write!(f, " ({cause})")?;
         }

@@ -41,7 +41,7 @@ pub fn sides(
 fn newest(model: &Model, console: &mut Console) -> Result<(String, Details), Failure> {
     let shelves = Shelves::of_plan(model, None).map_err(|error| failure(&error))?;
     for unread in &shelves.unread {
-        console.complain(&format!("warning: {unread}\n"));
+        console.remark("warning", unread);
     }
     let newest = shelves.shelves.iter().filter_map(|shelf| Some((shelf, shelf.catalog.runs().next_back()?)));
     let newest = newest.max_by_key(|(_, run)| run.run);

@@ -13,7 +13,7 @@ use super::Planned;
 use crate::artefact::PIECE;
 use crate::artefact::pax::{ACL_ACCESS, ACL_DEFAULT};
 use crate::artefact::tarhead::{ATTRIBUTES_MAX, padding};
-use crate::beneath;
+use crate::beneath::Near;
 use crate::scan::{ScanRoot, WarningKind};
 
 /// A sparse file with more data ranges than this is read as a whole: its map would be larger than what it saves.
@@ -29,6 +29,7 @@ pub struct Roots(Vec<Root>);
 struct Root {
     /// Why not, where it cannot be opened: its entries are told of one by one.
     above: Result<OwnedFd, Errno>,
+    near: Near,
     name: Vec<u8>,
     inside: usize,
     absolute: PathBuf,
@@ -43,6 +44,7 @@ impl Roots {
             let name = root.absolute.file_name().map(|name| name.as_bytes().to_vec());
             Root {
                 above: rustix::fs::openat(CWD, above, flags, Mode::empty()),
+                near: Near::default(),
                 name: name.unwrap_or_default(),
                 inside: root.inside.len(),
                 absolute: root.absolute.clone(),
@@ -91,8 +93,8 @@ impl Roots {
         let path = if path.is_empty() { b"." } else { path };
         // Who only asks about it does not touch its time, and may not say so (EINVAL).
         let quiet = if flags.contains(OFlags::PATH) { flags } else { flags | OFlags::NOATIME };
-        match beneath::open(above, path, quiet, Mode::empty()) {
-            Err(Errno::PERM) => beneath::open(above, path, flags, Mode::empty()),
+        match root.near.open(above, path, quiet, Mode::empty()) {
+            Err(Errno::PERM) => root.near.open(above, path, flags, Mode::empty()),
             other => other,
         }
     }
