@@ -85,7 +85,7 @@ fn days_begin_where_midnight_is_skipped() {
     let on =
         |format: &str| scenario.plan(["keep", "--on", "2027-03-14", "--format", format]).status(0).stdout;
     assert!(
-        on("text").starts_with("store `local` on 2027-03-14 23:59 (times in America/Havana): "),
+        on("text").starts_with("store `local` on 2027-03-14 23:59 -04:00 (times in America/Havana): "),
         "{}",
         on("text")
     );

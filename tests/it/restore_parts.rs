@@ -280,7 +280,10 @@ fn a_restore_in_place_says_what_it_leaves() {
     scenario.plan(["restore", "--source", "told", "--to", "out"]).status(0);
     assert_eq!(scenario.read("out/told.txt"), "told\n");
     scenario.plan(["restore", "--in-place", "--source", "told"]).status(1).stderr_has(said);
-    scenario.plan(["restore", "--in-place", "--source", "site", "--overwrite"]).status(0).stderr("");
+    scenario
+        .plan(["restore", "--quiet", "--in-place", "--source", "site", "--overwrite"])
+        .status(0)
+        .stderr("");
     scenario.plan(["restore", "--in-place", "--path", "told/told.txt"]).status(1).stderr_has(said);
 }
 
@@ -303,6 +306,6 @@ fn another_account_is_told_what_it_cannot_give_back() {
     let answer = scenario.plan_by(&by, ["restore", "--store", "./store", "--to", "own", "--path", "own"]);
     assert!(answer.stderr.contains("2 entries belonged to others"), "the folders above: {answer:?}");
     // Root gives each to whom it belongs, and says nothing.
-    scenario.plan(["restore", "--to", "all"]).status(0).stderr("");
+    scenario.plan(["restore", "--quiet", "--to", "all"]).status(0).stderr("");
     assert_eq!(fs::metadata(scenario.path("all/site/site/tool")).unwrap().mode() & 0o7777, 0o4755);
 }
