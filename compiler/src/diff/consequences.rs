@@ -1,5 +1,6 @@
 //! What a change does to data, as far as two models tell.
 
+mod limits;
 mod log;
 mod rehearsed;
 mod source;
@@ -29,6 +30,9 @@ pub fn of(old: &Model, new: &Model) -> Vec<Consequence> {
     change.archives();
     change.windows();
     change.wals();
+    change.tools_logs();
+    change.repositories();
+    change.limits();
     change.told();
     change.rehearsed();
     change.promises();

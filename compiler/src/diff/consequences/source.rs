@@ -83,6 +83,11 @@ impl<'a> Change<'a> {
                     );
                     self.change("source_stored_as", text);
                 }
+                let shape = |one: &crate::model::Command| {
+                    one.env.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>()
+                };
+                let differs = [("env", shape(one) != shape(two)), ("run_as", one.run_as != two.run_as)];
+                self.asked_otherwise(name, &differs);
             }
             (SourceKind::Postgres(one), SourceKind::Postgres(two)) => self.postgres(name, one, two),
             (one, two) if std::mem::discriminant(one) != std::mem::discriminant(two) => {
@@ -208,6 +213,16 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// Who asks, and with which settings: another role or account may see less.
+    fn asked_otherwise(&mut self, name: &str, differs: &[(&str, bool)]) {
+        let what: Vec<&str> = differs.iter().filter(|(_, differs)| *differs).map(|(what, _)| *what).collect();
+        if !what.is_empty() {
+            let text =
+                format!("source `{name}` is read with another {}: what it can see may differ", listed(&what));
+            self.change("source_asked_otherwise", text);
+        }
+    }
+
     fn postgres(&mut self, name: &str, old: &Postgres, new: &Postgres) {
         let place = |one: &Postgres| {
             (one.host.clone(), one.port, one.data_dir.clone(), one.stanza.clone(), one.database.clone())
@@ -216,6 +231,12 @@ impl<'a> Change<'a> {
             let text = format!("source `{name}` reads another cluster or database than before");
             self.danger("source_reads_other", text);
         }
+        let differs = [
+            ("user", old.user != new.user),
+            ("config", old.config != new.config),
+            ("run_as", old.run_as != new.run_as),
+        ];
+        self.asked_otherwise(name, &differs);
         if old.driver != new.driver {
             let text = format!(
                 "source `{name}` is read by another driver: it is taken whole by the next run, and earlier backups are \

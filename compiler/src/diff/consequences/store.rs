@@ -6,7 +6,7 @@ use crate::diff::describe::span;
 use crate::diff::times::{Reserve, reserve};
 use crate::model::{Absent, Keep, Model, Staging, Store};
 
-impl Change<'_> {
+impl<'a> Change<'a> {
     pub(super) fn stores(&mut self) {
         for store in &self.old.stores {
             match counterpart(store, self.old, self.new) {
@@ -37,7 +37,7 @@ impl Change<'_> {
         }
     }
 
-    fn store(&mut self, old: &Store, new: &Store) {
+    fn store(&mut self, old: &'a Store, new: &'a Store) {
         let name = &new.name;
         let (before, after) = (old.location(), new.location());
         if before != after {
@@ -100,7 +100,7 @@ impl Change<'_> {
     }
 
     /// What there is to restore from when the schedule has run for long, at the worst.
-    fn kept(&mut self, old: &Store, new: &Store) {
+    fn kept(&mut self, old: &'a Store, new: &'a Store) {
         let name = &new.name;
         let before = reserve(&self.futures.0, self.old, &old.name);
         let after = reserve(&self.futures.1, self.new, name);
@@ -141,7 +141,12 @@ impl Change<'_> {
                 "retention_begins",
                 format!("backups in store `{name}` are deleted from now on by `keep`; before, all stayed"),
             ),
-            (None, None) if self.keeps(self.old, old) && self.keeps(self.new, new) => self.rules(old, new),
+            (None, None) if self.keeps(self.old, old) && self.keeps(self.new, new) => {
+                let of = |model: &'a Model, store: &'a Store| store.keep.as_ref().or(model.keep.as_ref());
+                if let (Some(before), Some(after)) = (of(self.old, old), of(self.new, new)) {
+                    self.rules(&format!("store `{name}`"), before, after);
+                }
+            }
             _ if self.keeps(self.old, old) && !self.keeps(self.new, new) => {
                 self.change("retention_ends", format!("nothing is deleted from store `{name}` any more: it grows"));
             }
@@ -150,9 +155,13 @@ impl Change<'_> {
     }
 
     /// The rules themselves, where no schedule says when runs come.
-    fn rules(&mut self, old: &Store, new: &Store) {
-        let of = |model: &Model, store: &Store| store.keep.as_ref().or(model.keep.as_ref()).map(rules);
-        let (Some(before), Some(after)) = (of(self.old, old), of(self.new, new)) else { return };
+    pub(super) fn rules(&mut self, subject: &str, before: &Keep, after: &Keep) {
+        if before.prefer_full != after.prefer_full {
+            let which = if after.prefer_full { "a full where there is one" } else { "the newest run" };
+            let text = format!("of each period {subject} keeps {which} from now on");
+            self.change("kept_otherwise", text);
+        }
+        let (before, after) = (rules(before), rules(after));
         let pairs: Vec<_> = before.into_iter().zip(after).filter(|((_, was), (_, is))| was != is).collect();
         let show = |value: Option<u64>, name: &str| match (value, name) {
             (None, _) => "nothing".to_owned(),
@@ -168,7 +177,7 @@ impl Change<'_> {
         if words.is_empty() {
             return;
         }
-        let text = format!("store `{}` keeps {}", new.name, words.join(", "));
+        let text = format!("{subject} keeps {}", words.join(", "));
         match pairs.iter().any(|((_, was), (_, is))| is < was) {
             true => self.danger("fewer_points", text),
             false => self.better("more_points", text),

@@ -39,6 +39,11 @@ impl<'a> Change<'a> {
             let text = format!("window `{}` is called `{name}` from now on", before.name);
             self.change("window_renamed", text);
         }
+        self.limited(&format!("window `{name}`"), before.timeout, after.timeout);
+        if before.run_as != after.run_as {
+            let text = format!("the programs of window `{name}` run as another account than before");
+            self.change("window_changed", text);
+        }
         let parts = [("enter", &before.enter, &after.enter), ("leave", &before.leave, &after.leave)];
         for (what, was, is) in parts.into_iter().filter(|(_, was, is)| was != is) {
             let Some(was) = was else { continue };
