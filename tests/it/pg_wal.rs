@@ -166,6 +166,8 @@ fn any_moment_of_the_archived_log_can_be_recovered() {
 fn an_accident_is_left_out_by_its_time_and_a_moment_behind_the_last_commit_is_that_commit() {
     let archived = Archived::new(&["store"], "", "");
     let cluster = &archived.cluster;
+    // It commits when it likes.
+    archived.configure("autovacuum = off\n");
     cluster.scenario.plan(["run"]).status(0);
     archived.sql("CREATE TABLE marks AS SELECT generate_series(1, 10)");
     archived.sql("DELETE FROM marks WHERE true");

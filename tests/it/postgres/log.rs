@@ -27,6 +27,9 @@ fn world(stanza: &str, more: &str, separate: &str) -> (Scenario, PathBuf, Cluste
     let repository = own(&scenario, "store", "p", "db");
     let cluster = archiving(&scenario, &repository, stanza);
     scenario.write("p.plan", apart(&cluster, stanza, "", separate) + more);
+    // It commits when it likes.
+    cluster.query("alter system set autovacuum = off");
+    cluster.query("select pg_reload_conf()");
     cluster.fill(100);
     (scenario, repository, cluster)
 }

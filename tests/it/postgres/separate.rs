@@ -214,6 +214,9 @@ fn a_packed_repository_leads_to_the_moments_that_its_log_reaches() {
     let repository = scenario.path("pg/repository");
     let cluster = archiving(&scenario, &repository, stanza);
     scenario.write("p.plan", super::included(&cluster, stanza));
+    // It commits when it likes.
+    cluster.query("alter system set autovacuum = off");
+    cluster.query("select pg_reload_conf()");
     cluster.fill(1000);
     scenario.plan(["run", "p.plan"]).status(0);
     let marks = marks(&cluster);
