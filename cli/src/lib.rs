@@ -35,6 +35,9 @@ const YEAR_9000: u64 = 221_845_392_000;
 
 /// Parses the arguments, runs the command, says how it ended.
 pub fn main() -> ExitCode {
+    if let Some(served) = backplan_runtime::aide::serve() {
+        return served;
+    }
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return exit::of_arguments(&error),

@@ -2,11 +2,14 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`aide`] | this program under other names, for small things that take a process of their own |
 //! | [`artefact`] | tar.gz files that can be read from the middle: packing, reading, checking |
 //! | [`catalog`] | what a backup is: layout, manifests, identity, locks, commit, delete, recovery |
+//! | [`confine`] | programs that can write nothing but their own folders |
 //! | [`control`] | progress counters and the cancel flag that long work looks at |
 //! | [`discover`] | databases and clusters found by looking, for a first plan |
 //! | [`extract`] | putting files back, confined to their target |
+//! | `keeper` | the end of every program with this process |
 //! | [`live`] | whether the world is as a plan needs it |
 //! | [`load`] | plan files and their imports, from paths to texts |
 //! | [`moment`] | moments as people read and write them |
@@ -20,12 +23,15 @@
 //! | [`text`] | names of files as text |
 //! | [`wal`] | archives of the write-ahead log |
 
+pub mod aide;
 pub mod artefact;
 mod beneath;
 pub mod catalog;
+pub mod confine;
 pub mod control;
 pub mod discover;
 pub mod extract;
+mod keeper;
 pub mod live;
 pub mod load;
 pub mod moment;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use backplan_compiler::model::{Model, Postgres, SourceKind, StoreKind};
 use backplan_runtime::control::Control;
 use backplan_runtime::postgres::recovery::{Action, Point, Recovery, command_word};
-use backplan_runtime::recall::cluster::{self, ClusterError, Outcome, Starting, Wish};
+use backplan_runtime::recall::cluster::{self, ClusterError, Outcome, Wish};
+use backplan_runtime::recall::launch::{Starting, Then};
 use backplan_runtime::recall::log;
 use backplan_runtime::recall::repositories::remote;
 use backplan_runtime::recall::shelf::Shelves;
@@ -109,7 +110,7 @@ pub fn put_back(
         recovery: recovery(args, None)?,
         tablespaces: args.cluster.tablespace.iter().map(|text| mapping(text)).collect::<Result<_, _>>()?,
         // Its log comes over the network, where the repository is there.
-        start: args.cluster.start.then(|| starting(args, declared, remote.is_none())),
+        then: then(args, declared, remote.is_none()),
         passphrase: passphrase.transpose()?,
         remote,
         roots,
@@ -196,7 +197,7 @@ fn finish(
         Format::Human => console.answer(&backups::cluster(&outcome, args.dry_run, console.answers())),
         Format::Json => console.answer(&json::document(&outcome)),
     }
-    Ok(Status::Done)
+    Ok(if outcome.held.is_empty() { Status::Done } else { Status::Warnings })
 }
 
 fn wish(args: &RestoreArgs, to: PathBuf, model: Option<&Model>) -> Result<Wish, Failure> {
@@ -216,7 +217,7 @@ fn wish(args: &RestoreArgs, to: PathBuf, model: Option<&Model>) -> Result<Wish, 
         log,
         tablespaces: args.cluster.tablespace.iter().map(|text| mapping(text)).collect::<Result<_, _>>()?,
         account: declared.and_then(|declared| declared.run_as.clone()),
-        start: args.cluster.start.then(|| starting(args, declared, is_alone)),
+        then: then(args, declared, is_alone),
         source,
         to,
     })
@@ -241,6 +242,11 @@ fn recovery(args: &RestoreArgs, restore_command: Option<String>) -> Result<Recov
     };
     recovery.check().map_err(|error| Failure::usage(error.to_string()))?;
     Ok(recovery)
+}
+
+/// What becomes of it.
+fn then(args: &RestoreArgs, declared: Option<&Postgres>, alone: bool) -> Then {
+    if args.cluster.start { Then::Start(starting(args, declared, alone)) } else { Then::ByHand }
 }
 
 /// How it is started.

@@ -275,6 +275,15 @@ pub fn cluster(outcome: &Cluster, dry_run: bool, style: Style) -> String {
         let alone = if outcome.is_alone { ", in a network of its own" } else { "" };
         let _ = writeln!(out, "{}{alone}: psql -h {} -p {port}", paint.green("running"), shown(sockets));
     }
+    for at in &outcome.held {
+        let held = paint.yellow("held back");
+        let _ = writeln!(
+            out,
+            "{held}: its log makes a tablespace at {}, and a server that is started by hand would write into what lies \
+             there: restore it with `--start`, or see postgresql.auto.conf",
+            shown(at)
+        );
+    }
     out
 }
 

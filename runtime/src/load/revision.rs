@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use backplan_compiler::sources::SourceSet;
+use rustix::process::{Pid, Signal};
 
 use super::{LoadError, Trouble, as_text, display, load_by, normalize, read_text};
+use crate::keeper;
 
 /// Why the texts of a revision could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -176,12 +178,17 @@ fn trouble(error: RevisionError) -> Trouble {
 
 fn git<S: AsRef<std::ffi::OsStr>>(folder: &Path, args: &[S]) -> Result<Output, RevisionError> {
     let mut command = Command::new("git");
-    command.arg("-C").arg(folder).args(args).stdin(Stdio::null());
+    command.arg("-C").arg(folder).args(args);
     // What stands in the way of a plain answer in the reader's own words.
     command
         .env("LC_ALL", "C")
         .env("GIT_OPTIONAL_LOCKS", "0")
         .env_remove("GIT_DIR")
         .env_remove("GIT_WORK_TREE");
-    command.output().map_err(RevisionError::NoGit)
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = keeper::spawn(&mut command, Signal::TERM).map_err(RevisionError::NoGit)?;
+    let group = Pid::from_child(&child);
+    let output = child.wait_with_output();
+    keeper::release(group);
+    output.map_err(RevisionError::NoGit)
 }

@@ -97,6 +97,8 @@ pub fn settings(
         // It can be asked whether it has recovered.
         ("hot_standby", "on".to_owned()),
         ("huge_pages", "off".to_owned()),
+        // In the data directory: what all programs of a machine share is not its own.
+        ("dynamic_shared_memory_type", "mmap".to_owned()),
     ];
     settings.extend(control.capacities());
     settings

@@ -27,8 +27,6 @@ pub mod recovery;
 mod refusal;
 pub mod repository;
 pub mod server;
-#[cfg(test)]
-mod server_tests;
 pub mod stream;
 pub mod tools;
 
@@ -269,7 +267,6 @@ impl Job<'_> {
             run_as: self.postgres.run_as.clone(),
             timeout: self.timeout,
             folder: Some(PathBuf::from("/")),
-            is_bound: false,
         }
     }
 

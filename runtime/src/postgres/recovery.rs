@@ -27,6 +27,12 @@ const NAME_BYTES: usize = 63;
 /// quoting, and it ends well whatever is there.
 pub const END_COMMAND: &str = "for h in pg_wal/*.history; do s=pg_wal/archive_status/${h#pg_wal/}; test -e $h -a ! -e $s.done && \
                                : > $s.ready; done; sed -i -e /^recovery_target/d -e /^recovery_end_command/d postgresql.auto.conf";
+/// What the last part of that does, of a file's text.
+pub fn without_target(text: &str) -> String {
+    let is_over =
+        |line: &&str| line.starts_with("recovery_target") || line.starts_with("recovery_end_command");
+    text.split_inclusive('\n').filter(|line| !is_over(line)).collect()
+}
 /// Where settings are that a server is told.
 const SETTINGS: &str = "postgresql.auto.conf";
 const SIGNAL: &str = "recovery.signal";

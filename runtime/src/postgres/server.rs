@@ -8,12 +8,12 @@
 //! server.stop()?;                                      // also on drop; the scratch folder goes with it
 //! ```
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,9 @@ use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
 
 use super::harmless::{self, ControlData};
 use super::names::connection_to;
+use crate::confine::{self, ConfineError, Confined, Confinement, Cover, Held};
 use crate::control::{Control, Stopped};
+use crate::keeper;
 use crate::places::folder;
 use crate::run::process::{self, ProcessError, Program, Tell};
 
@@ -32,6 +34,8 @@ const FAST: Duration = Duration::from_secs(30);
 const IMMEDIATE: Duration = Duration::from_secs(5);
 /// Lines of the log that an error carries.
 const LAST_WORDS: usize = 12;
+/// The folder on which the server's view of the world is built.
+const PLACE: &str = "world";
 /// Bytes of a socket's path at the most.
 const SOCKET_PATH: usize = 100;
 const DEFAULT_PORT: u16 = 5432;
@@ -49,9 +53,13 @@ pub struct Start {
     pub port: u16,
     /// A superuser of the cluster.
     pub role: String,
+    /// What it may write beside the data directory and the scratch folder: where its tablespaces are.
+    pub own: Vec<PathBuf>,
+    /// What it finds in the place of folders of this machine.
+    pub covers: Vec<Cover>,
     /// A network namespace of its own, where the system permits it. Not for a restore command that needs the network.
     pub alone: bool,
-    /// It goes on when this process ends. Otherwise it stops with the thread that started it, even one that is killed.
+    /// It goes on when this process ends. Otherwise it stops with it, even where this process is killed.
     pub stays: bool,
 }
 
@@ -64,6 +72,8 @@ impl Start {
             scratch,
             port: DEFAULT_PORT,
             role: "postgres".to_owned(),
+            own: Vec::new(),
+            covers: Vec::new(),
             alone: true,
             stays: false,
         }
@@ -104,6 +114,19 @@ pub enum ServerError {
     /// Postgres refuses root.
     #[error("`{}` belongs to root, and Postgres refuses to run as root: give it to another account", .0.display())]
     Root(PathBuf),
+    /// It would write outside its own folders.
+    #[error(
+        "`{}` leads to `{}`, which was not restored: the server would write there", link.display(), to.display()
+    )]
+    Outside {
+        /// The link.
+        link: PathBuf,
+        /// Where it leads.
+        to: PathBuf,
+    },
+    /// It cannot be held to its own folders, or not be started.
+    #[error("the server cannot be started: {0}")]
+    Confine(#[source] ConfineError),
     /// It ended.
     #[error("the server ended ({status}) before it had recovered; its log says:\n  {}", words.join("\n  "))]
     Ended {
@@ -172,6 +195,8 @@ pub struct Server {
     child: Child,
     /// Whether it has its own network namespace.
     pub is_alone: bool,
+    /// What holds it to its own folders.
+    pub held: Held,
     ended: bool,
 }
 
@@ -198,14 +223,16 @@ impl Server {
             let _ = folder::remove(&start.scratch);
             file(&start.scratch)(cause)
         })?;
-        let is_alone = start.alone && may_be_alone(control);
         let settings = harmless::settings(&known, &start.data, &start.scratch, &sockets, start.port);
-        let spawned = spawn(start, &owner, &settings, is_alone);
+        let spawned =
+            inside(&start.data, &start.own).and_then(|()| spawn(start, &owner, &settings, &sockets, control));
         match spawned {
-            Ok(child) => Ok(Server { start: start.clone(), sockets, child, is_alone, ended: false }),
-            Err(cause) => {
+            Ok(Confined { child, held, is_alone }) => {
+                Ok(Server { start: start.clone(), sockets, child, is_alone, held, ended: false })
+            }
+            Err(error) => {
                 remove(&start.scratch, &sockets);
-                Err(file(&start.programs.join("postgres"))(cause))
+                Err(error)
             }
         }
     }
@@ -225,6 +252,7 @@ impl Server {
             control.check()?;
             if let Some(status) = self.child.try_wait().map_err(looking)? {
                 self.ended = true;
+                keeper::release(Pid::from_child(&self.child));
                 return match expect {
                     // Postgres says of itself whether it is at its target: the status alone does not.
                     Expect::Gone if self.log().contains("shutdown at recovery target") => Ok(()),
@@ -335,6 +363,7 @@ impl Server {
             let _ = self.child.wait();
         }
         self.ended = true;
+        keeper::release(pid);
         remove(&self.start.scratch, &self.sockets);
     }
 
@@ -410,39 +439,59 @@ fn give(path: &Path, owner: &fs::Metadata) -> io::Result<()> {
     if geteuid().is_root() { chown(path, Some(owner.uid()), Some(owner.gid())) } else { Ok(()) }
 }
 
-/// Whether a network namespace can be had.
-fn may_be_alone(control: &Control) -> bool {
-    let mut argv = unshare();
-    argv.push("true".to_owned());
-    process::run(&Program::new(argv), control, &silent()).is_ok()
+/// Refuses a data directory whose links lead out of what was restored.
+fn inside(data: &Path, own: &[PathBuf]) -> Result<(), ServerError> {
+    let file = |path: &Path| {
+        let path = path.to_path_buf();
+        move |cause| ServerError::File { path, cause }
+    };
+    let all = std::iter::once(data).chain(own.iter().map(PathBuf::as_path));
+    let all: Vec<PathBuf> = all.filter_map(|path| path.canonicalize().ok()).collect();
+    let places = data.join("pg_tblspc");
+    let mut links = vec![data.join("pg_wal")];
+    for entry in fs::read_dir(&places).map_err(file(&places))? {
+        links.push(entry.map_err(file(&places))?.path());
+    }
+    for link in links.into_iter().filter(|link| link.is_symlink()) {
+        if !link.canonicalize().is_ok_and(|found| all.iter().any(|own| found.starts_with(own))) {
+            let to = fs::read_link(&link).map_err(file(&link))?;
+            return Err(ServerError::Outside { link, to });
+        }
+    }
+    Ok(())
 }
 
-fn unshare() -> Vec<String> {
-    let own: &[&str] = if geteuid().is_root() { &[] } else { &["--map-current-user"] };
-    ["unshare"].iter().chain(own).chain(&["--net", "--"]).map(|word| (*word).to_owned()).collect()
-}
-
-fn spawn(start: &Start, owner: &fs::Metadata, settings: &[(&str, String)], alone: bool) -> io::Result<Child> {
-    let mut argv = if alone { unshare() } else { Vec::new() };
-    argv.push("setpriv".to_owned());
+fn spawn(
+    start: &Start,
+    owner: &fs::Metadata,
+    settings: &[(&str, String)],
+    sockets: &Path,
+    control: &Control,
+) -> Result<Confined, ServerError> {
+    let mut argv = vec!["setpriv".to_owned(), "--no-new-privs".to_owned()];
     if geteuid().is_root() {
         argv.extend([format!("--reuid={}", owner.uid()), format!("--regid={}", owner.gid())]);
         argv.push("--clear-groups".to_owned());
-    }
-    if !start.stays {
-        // A fast stop, should this process be killed.
-        argv.push("--pdeathsig=INT".to_owned());
     }
     argv.extend(["--".to_owned(), start.programs.join("postgres").display().to_string()]);
     argv.extend(["-D".to_owned(), start.data.display().to_string()]);
     for (name, value) in settings {
         argv.extend(["-c".to_owned(), format!("{name}={value}")]);
     }
-    let log = File::options().append(true).open(start.scratch.join("log"))?;
-    let mut command = Command::new(&argv[0]);
-    command.args(&argv[1..]).current_dir(&start.data).process_group(0);
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    command.spawn()
+    let place = start.scratch.join(PLACE);
+    let log = DirBuilder::new().mode(0o700).create(&place);
+    let log = log.and_then(|()| File::options().append(true).open(start.scratch.join("log")));
+    let log = log.map_err(|cause| ServerError::File { path: start.scratch.clone(), cause })?;
+    let mut own = vec![start.data.clone(), start.scratch.clone()];
+    own.extend((sockets != start.scratch).then(|| sockets.to_path_buf()));
+    own.extend(start.own.iter().cloned());
+    let (covers, alone, stays) = (start.covers.clone(), start.alone, start.stays);
+    let wanted = Confinement { own, covers, alone, place, stays };
+    let argv: Vec<OsString> = argv.into_iter().map(OsString::from).collect();
+    confine::start(&wanted, &argv, &start.data, &log, control).map_err(|error| match error {
+        ConfineError::Stopped(stopped) => ServerError::Stopped(stopped),
+        error => ServerError::Confine(error),
+    })
 }
 
 fn remove(scratch: &Path, sockets: &Path) {

@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -14,8 +13,10 @@ use serde::Serialize;
 use super::RecallError;
 use super::chain::Chain;
 use super::combine::{self, Layer};
+use super::launch::{Laid, Then};
 use super::log;
 use super::log::commits::Tail;
+use super::outside::{self, Outside};
 use super::restore::must_be_empty;
 use super::shelf::Shelves;
 use super::window::{self, Base, Log, WindowError};
@@ -25,12 +26,13 @@ use crate::catalog::runs::Choice;
 use crate::control::{Control, Stopped};
 use crate::extract::{self, ExtractError, Extracted, Extraction};
 use crate::postgres::basebackup::TABLESPACE_LABEL;
-use crate::postgres::recovery::{Action, END_COMMAND, Recovery, TargetError, Timeline};
-use crate::postgres::server::{Expect, Server, ServerError, Start, running};
+use crate::postgres::recovery::{END_COMMAND, Recovery, TargetError, Timeline};
+use crate::postgres::server::{ServerError, running};
 use crate::postgres::tools;
 use crate::run::process::{self, ProcessError, Program, Tell};
 use crate::wal::WalError;
 use crate::wal::archive::Archive;
+use crate::wal::records::Created;
 
 /// Keeps a server from being started on a cluster that is not all there: Postgres refuses to start where this says
 /// anything but the number of a process.
@@ -54,21 +56,8 @@ pub struct Wish {
     pub tablespaces: Vec<(PathBuf, PathBuf)>,
     /// The account it is to belong to, where the files do not say.
     pub account: Option<String>,
-    /// How to start it; `None`: it is not.
-    pub start: Option<Starting>,
-}
-
-/// How a restored cluster is started.
-#[derive(Debug, Clone)]
-pub struct Starting {
-    /// The port, a part of its socket's name.
-    pub port: u16,
-    /// A superuser of it.
-    pub role: String,
-    /// How long it may recover.
-    pub patience: Duration,
-    /// In a network namespace of its own.
-    pub alone: bool,
+    /// What becomes of it then.
+    pub then: Then,
 }
 
 /// Why a cluster is not back.
@@ -145,6 +134,17 @@ pub enum ClusterError {
     /// Where its server's socket would be, something is.
     #[error("`{}` is there, as a server that was started by an earlier restore leaves it: remove it, or restore into another folder", .0.display())]
     Left(PathBuf),
+    /// The log makes tablespaces, which takes a start of two steps.
+    #[error(
+        "the cluster lies in `{}`, and its log makes a tablespace at `{}`: it is started with `--target-action promote` \
+         alone, or by hand where nothing lies there; remove it, and restore again", data.display(), at.display()
+    )]
+    OnlyPromoted {
+        /// The data directory.
+        data: PathBuf,
+        /// Where the log makes it.
+        at: PathBuf,
+    },
     /// The server.
     #[error("the cluster lies in `{}`, and does not start: {cause}", data.display())]
     Server {
@@ -189,6 +189,12 @@ pub struct Outcome {
     pub server: Option<(PathBuf, u16)>,
     /// Whether that server has a network namespace of its own.
     pub is_alone: bool,
+    /// Where a server that is started by hand would write into what lies on this machine: it is held back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<PathBuf>,
+    /// Tablespaces that the log makes elsewhere, for the caller that starts it.
+    #[serde(skip)]
+    pub outside: Vec<Outside>,
 }
 
 /// A tablespace of the backup.
@@ -211,6 +217,7 @@ pub struct ClusterRestore<'a> {
     pub chosen: RunId,
     record: &'a SourceRecord,
     spaces: Vec<Space>,
+    log: Vec<Archive>,
     window: String,
     target: String,
 }
@@ -240,7 +247,7 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<Cluster
         return Err(ClusterError::InUse(ServerError::Runs { data: wish.to.clone(), pid }));
     }
     must_be_empty(&wish.to)?;
-    must_be_new(&wish.to, wish.start.as_ref())?;
+    must_be_new(&wish.to, &wish.then)?;
     let (bases, archived) = bases(shelves, &mut wish)?;
     let log = if archived.is_some() { Log::Archive } else { Log::Own };
     let outside = |cause| ClusterError::Window { source_name: wish.source.clone(), cause: Box::new(cause) };
@@ -253,7 +260,7 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<Cluster
         }
     };
     let chosen = window::choose(&bases, log, &wish.recovery.point, now).map_err(outside)?.clone();
-    let tail = archived.filter(|_| wish.recovery.point.is_moment()).and_then(|archived| {
+    let tail = archived.as_ref().filter(|_| wish.recovery.point.is_moment()).and_then(|archived| {
         let followed = chosen.reach.map(|reach| reach.timeline);
         Some(archived.tail(log::bases(shelves, &wish.source).get(&chosen.run)?, followed))
     });
@@ -262,11 +269,12 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<Cluster
     let layers = combine::layers(shelves, &wish.source, chosen)?;
     let not_held = || ClusterError::NotHeld { run: chosen.to_string(), source_name: wish.source.clone() };
     let record = layers.last().map(|layer| layer.record).ok_or_else(not_held)?;
-    let spaces = spaces(&record.labels, &wish)?;
+    let spaces = spaces(&record.labels, &wish, archived.is_none())?;
     for space in &spaces {
         must_be_empty(&space.to)?;
     }
-    Ok(ClusterRestore { window: window.to_string(), target, wish, layers, chosen, record, spaces })
+    let log = archived.map(log::Log::into_holders).unwrap_or_default();
+    Ok(ClusterRestore { window: window.to_string(), target, wish, layers, chosen, record, spaces, log })
 }
 
 /// The backups of a source that recovery may begin from, each with how far the archived log leads from it.
@@ -295,25 +303,34 @@ fn bases(shelves: &Shelves, wish: &mut Wish) -> Result<(Vec<Base>, Option<log::L
     Ok((bases.into_values().collect(), Some(log)))
 }
 
-fn spaces(labels: &BTreeMap<String, String>, wish: &Wish) -> Result<Vec<Space>, ClusterError> {
+fn spaces(labels: &BTreeMap<String, String>, wish: &Wish, is_all: bool) -> Result<Vec<Space>, ClusterError> {
     let found = labels.iter().filter_map(|(label, was)| Some((label.strip_prefix(TABLESPACE_LABEL)?, was)));
-    let mut beside = wish.to.clone().into_os_string();
-    beside.push(".tablespaces");
+    let beside = beside(&wish.to);
     let spaces: Vec<Space> = found
         .map(|(oid, was)| {
             let was = PathBuf::from(was);
             let asked = wish.tablespaces.iter().find(|(old, _)| *old == was);
-            let to = asked.map_or_else(|| PathBuf::from(&beside).join(oid), |(_, new)| new.clone());
+            let to = asked.map_or_else(|| beside.join(oid), |(_, new)| new.clone());
             Space { oid: oid.to_owned(), was, to }
         })
         .collect();
     match wish.tablespaces.iter().find(|(old, _)| !spaces.iter().any(|space| space.was == *old)) {
-        None => Ok(spaces),
-        Some((asked, _)) => Err(ClusterError::NoTablespace {
-            asked: asked.clone(),
-            had: spaces.iter().map(|space| format!("`{}`", space.was.display())).collect(),
-        }),
+        // What the backup lacks, the log may make.
+        Some((asked, _)) if is_all => Err(no_tablespace(asked, &spaces)),
+        _ => Ok(spaces),
     }
+}
+
+/// Where tablespaces go of which nothing else is said.
+pub(super) fn beside(data: &Path) -> PathBuf {
+    let mut beside = data.as_os_str().to_owned();
+    beside.push(".tablespaces");
+    beside.into()
+}
+
+fn no_tablespace(asked: &Path, spaces: &[Space]) -> ClusterError {
+    let had = spaces.iter().map(|space| format!("`{}`", space.was.display())).collect();
+    ClusterError::NoTablespace { asked: asked.to_path_buf(), had }
 }
 
 pub(super) fn file(path: &Path) -> impl FnOnce(io::Error) -> ClusterError + use<> {
@@ -350,9 +367,9 @@ impl ClusterRestore<'_> {
     /// See [`ClusterError`]. A cluster that is not all there cannot be started by accident.
     pub fn carry_out(&self, control: &Control) -> Result<Outcome, ClusterError> {
         // Before anything is written: without the programs the wish cannot be granted.
-        let programs = match &self.wish.start {
-            Some(_) => Some(self.programs()?),
-            None => None,
+        let programs = match &self.wish.then {
+            Then::Start(_) => Some(self.programs()?),
+            Then::ByHand | Then::Rehearse => None,
         };
         if self.layers.len() > 1 {
             combine::program(&self.layers)?;
@@ -372,16 +389,31 @@ impl ClusterRestore<'_> {
         self.wish.recovery.write(&self.wish.to).map_err(file(&self.wish.to))?;
         let guard = self.wish.to.join(GUARD);
         fs::remove_file(&guard).map_err(file(&guard))?;
-        if let (Some(starting), Some(programs)) = (&self.wish.start, programs) {
-            let data = self.wish.to.clone();
-            let started = start_server(&data, self.wish.recovery.action, starting, programs, control);
-            let (address, is_alone) = started.map_err(|cause| match cause {
-                ServerError::Stopped(stopped) => ClusterError::Stopped(stopped),
-                cause => ClusterError::Server { data, cause },
-            })?;
-            (outcome.server, outcome.is_alone) = (address, is_alone);
-        }
+        let own: Vec<PathBuf> = self.spaces.iter().map(|space| space.to.clone()).collect();
+        let mapped = |created: &Created| self.mapped(created);
+        let (to, point) = (&self.wish.to, &self.wish.recovery.point);
+        let outside = outside::find(to, &own, &self.log, point, &mapped, control)?;
+        self.all_mapped(&outside)?;
+        let laid = Laid { data: to, own, outside, action: self.wish.recovery.action, programs };
+        laid.go_on(&self.wish.then, &mut outcome, control)?;
         Ok(outcome)
+    }
+
+    /// Where a tablespace goes that the log makes.
+    fn mapped(&self, created: &Created) -> PathBuf {
+        let asked = self.wish.tablespaces.iter().find(|(old, _)| *old == created.at);
+        asked.map_or_else(|| beside(&self.wish.to).join(created.oid.to_string()), |(_, new)| new.clone())
+    }
+
+    /// Every tablespace that was asked for is one of the backup, or one of the log.
+    fn all_mapped(&self, outside: &[Outside]) -> Result<(), ClusterError> {
+        let is_known = |old: &Path| {
+            self.spaces.iter().any(|space| space.was == old) || outside.iter().any(|one| one.at == old)
+        };
+        match self.wish.tablespaces.iter().find(|(old, _)| !is_known(old)) {
+            Some((asked, _)) => Err(no_tablespace(asked, &self.spaces)),
+            None => Ok(()),
+        }
     }
 
     fn chain(&self) -> Result<Chain<'_>, ClusterError> {
@@ -470,53 +502,19 @@ impl ClusterRestore<'_> {
 }
 
 /// The folder of a started server's log, configuration and socket.
-fn server_folder(data: &Path) -> PathBuf {
+pub(super) fn server_folder(data: &Path) -> PathBuf {
     let mut scratch = data.to_path_buf().into_os_string();
     scratch.push(".server");
     scratch.into()
 }
 
 /// Sees before anything is written that the server can be started.
-pub(super) fn must_be_new(data: &Path, start: Option<&Starting>) -> Result<(), ClusterError> {
+pub(super) fn must_be_new(data: &Path, then: &Then) -> Result<(), ClusterError> {
     let folder = server_folder(data);
-    match start.is_some() && folder.symlink_metadata().is_ok() {
+    match matches!(then, Then::Start(_)) && folder.symlink_metadata().is_ok() {
         true => Err(ClusterError::Left(folder)),
         false => Ok(()),
     }
-}
-
-/// Starts a restored cluster, and waits until it has recovered.
-///
-/// # Errors
-/// When it does not recover; then nothing runs.
-pub fn start_server(
-    data: &Path,
-    action: Action,
-    starting: &Starting,
-    programs: PathBuf,
-    control: &Control,
-) -> Result<(Option<(PathBuf, u16)>, bool), ServerError> {
-    let data =
-        std::path::absolute(data).map_err(|cause| ServerError::File { path: data.to_path_buf(), cause })?;
-    let scratch = server_folder(&data);
-    let start = Start {
-        port: starting.port,
-        role: starting.role.clone(),
-        alone: starting.alone,
-        stays: true,
-        ..Start::new(programs, data, scratch)
-    };
-    let expect = match action {
-        Action::Promote => Expect::Open,
-        Action::Pause => Expect::Paused,
-        Action::Shutdown => Expect::Gone,
-    };
-    let mut server = Server::start(&start, control)?;
-    server.wait(expect, starting.patience, control)?;
-    let (sockets, port) = server.address();
-    let (address, is_alone) = ((sockets.to_path_buf(), port), server.is_alone);
-    server.leave();
-    Ok(((expect != Expect::Gone).then_some(address), is_alone))
 }
 
 /// Unpacks what has to come back whole.

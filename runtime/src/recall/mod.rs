@@ -21,8 +21,10 @@ pub mod cluster;
 mod combine;
 pub mod compare;
 
+pub mod launch;
 pub mod log;
 pub mod outlook;
+pub mod outside;
 pub mod paths;
 pub mod repositories;
 pub mod restore;

@@ -6,17 +6,19 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use backplan_compiler::value::Hidden;
 use jiff::Timestamp;
 
-use super::cluster::{ClusterError, Outcome, Starting, must_be_new, record, start_server};
+use super::cluster::{ClusterError, Outcome, beside, must_be_new, record};
+use super::launch::{Laid, Then};
 use super::log::commits::Tail;
 use super::log::repository::{self, RepositoryLog};
 use super::log::{self, Lead};
+use super::outside;
 use super::repositories::based;
 use super::restore::{self, Destination, must_be_empty};
 use super::shelf::Shelves;
@@ -30,7 +32,13 @@ use crate::postgres::repository::{KEY_FILE, Repository as Remote, RepositoryErro
 use crate::postgres::server::{ServerError, running};
 use crate::postgres::tools;
 use crate::run::process::{self, Program, Tell};
+use crate::wal::cluster::ClusterId;
 use crate::wal::expiry;
+use crate::wal::name::{Segment, WalName};
+use crate::wal::records::Created;
+
+/// A segment that is looked into before it is replayed, in the data directory.
+const AHEAD: &str = ".backplan-segment";
 
 /// The first version of Postgres whose `archive_mode` pgBackRest can set itself.
 const ARCHIVE_MODE: u32 = 12;
@@ -47,8 +55,8 @@ pub struct Wish {
     pub recovery: Recovery,
     /// Where tablespaces go, by name or number. Others go beside the data directory.
     pub tablespaces: Vec<(PathBuf, PathBuf)>,
-    /// How to start it; `None`: it is not.
-    pub start: Option<Starting>,
+    /// What becomes of it then.
+    pub then: Then,
     /// What the repository is encrypted with.
     pub passphrase: Option<Hidden>,
     /// The repository as the plan has it, where that is in no folder.
@@ -99,7 +107,7 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<ToolRes
         return Err(ClusterError::InUse(ServerError::Runs { data: wish.to.clone(), pid }));
     }
     must_be_empty(&wish.to)?;
-    must_be_new(&wish.to, wish.start.as_ref())?;
+    must_be_new(&wish.to, &wish.then)?;
     let (mut found, mut elsewhere) = (BTreeMap::new(), None);
     for shelf in &shelves.shelves {
         for run in shelf.catalog.runs() {
@@ -359,9 +367,9 @@ impl ToolRestore<'_> {
     /// # Errors
     /// See [`ClusterError`].
     pub fn carry_out(&self, control: &Control) -> Result<Outcome, ClusterError> {
-        let programs = match &self.wish.start {
-            Some(_) => Some(self.programs()?),
-            None => None,
+        let programs = match &self.wish.then {
+            Then::Start(_) => Some(self.programs()?),
+            Then::ByHand | Then::Rehearse => None,
         };
         let program = tools::find("pgbackrest").map_err(|error| ClusterError::Tool(error.to_string()))?;
         let mut outcome = self.outline();
@@ -376,9 +384,8 @@ impl ToolRestore<'_> {
         let config = self.settings()?;
         DirBuilder::new().recursive(true).mode(0o700).create(&self.wish.to).map_err(file(&self.wish.to))?;
         let silent: Tell = Arc::new(|_| {});
-        let arguments = self.arguments(program, config.as_deref())?;
-        // Nobody clears away what grows on once this process is killed.
-        let command = Program { folder: Some("/".into()), is_bound: true, ..Program::new(arguments) };
+        let arguments = self.arguments(&program, config.as_deref())?;
+        let command = Program { folder: Some("/".into()), ..Program::new(arguments) };
         process::run(&command, control, &silent).map_err(|error| match error {
             process::ProcessError::Stopped(stopped) => ClusterError::Stopped(stopped),
             error => ClusterError::Tool(error.to_string()),
@@ -388,15 +395,13 @@ impl ToolRestore<'_> {
             silenced.map_err(file(&self.wish.to))?;
         }
         self.give(config.as_deref())?;
-        if let (Some(starting), Some(programs)) = (&self.wish.start, programs) {
-            let data = self.wish.to.clone();
-            let started = start_server(&self.wish.to, self.wish.recovery.action, starting, programs, control);
-            let (address, is_alone) = started.map_err(|cause| match cause {
-                ServerError::Stopped(stopped) => ClusterError::Stopped(stopped),
-                cause => ClusterError::Server { data, cause },
-            })?;
-            (outcome.server, outcome.is_alone) = (address, is_alone);
-        }
+        let own = self.own_folders();
+        let far = Far { base: self.base(&program, config.as_deref())?, below: &self.wish.to };
+        let mapped = |created: &Created| self.mapped(created);
+        let (to, point) = (&self.wish.to, &self.wish.recovery.point);
+        let outside = outside::find(to, &own, &far, point, &mapped, control)?;
+        let laid = Laid { data: to, own, outside, action: self.wish.recovery.action, programs };
+        laid.go_on(&self.wish.then, &mut outcome, control)?;
         Ok(outcome)
     }
 
@@ -411,7 +416,26 @@ impl ToolRestore<'_> {
         let all = [Some(self.wish.to.as_path()), config, key.as_deref()];
         all.into_iter()
             .flatten()
-            .try_for_each(|path| chown(path, Some(owner.uid()), Some(owner.gid())).map_err(file(path)))
+            .map(Path::to_path_buf)
+            .chain(self.spaces()?)
+            .try_for_each(|path| lchown(&path, Some(owner.uid()), Some(owner.gid())).map_err(file(&path)))
+    }
+
+    /// The folders of its tablespaces, as the tool makes them: nobody's but root's. The one that they lie in stays so, where
+    /// nobody puts something else in their place, and others may pass through.
+    fn spaces(&self) -> Result<Vec<PathBuf>, ClusterError> {
+        let above = beside(&self.wish.to);
+        let (beside, mapped): (Vec<_>, Vec<_>) =
+            self.own_folders().into_iter().partition(|folder| *folder == above);
+        let mut spaces = mapped;
+        for folder in beside {
+            let open = fs::Permissions::from_mode(0o711);
+            fs::set_permissions(&folder, open).map_err(file(&folder))?;
+            for entry in fs::read_dir(&folder).map_err(file(&folder))? {
+                spaces.push(entry.map_err(file(&folder))?.path());
+            }
+        }
+        Ok(spaces)
     }
 
     fn remote(&self) -> Option<&Remote> {
@@ -490,6 +514,18 @@ impl ToolRestore<'_> {
         }
     }
 
+    /// Where a tablespace goes that the log makes.
+    fn mapped(&self, created: &Created) -> PathBuf {
+        let asked = self.wish.tablespaces.iter().find(|(old, _)| *old == created.at);
+        asked.map_or_else(|| beside(&self.wish.to).join(created.oid.to_string()), |(_, new)| new.clone())
+    }
+
+    /// Where its tablespaces are, as far as there are any.
+    fn own_folders(&self) -> Vec<PathBuf> {
+        let mapped = self.wish.tablespaces.iter().map(|(_, to)| to.clone());
+        std::iter::once(beside(&self.wish.to)).chain(mapped).filter(|path| path.is_dir()).collect()
+    }
+
     /// The settings that may stand on no command line: the cluster needs them as long as it recovers.
     fn settings(&self) -> Result<Option<PathBuf>, ClusterError> {
         let refused = |error: RepositoryError| ClusterError::Tool(error.to_string());
@@ -517,27 +553,34 @@ impl ToolRestore<'_> {
         Ok(Some(path))
     }
 
-    fn arguments(&self, program: String, config: Option<&Path>) -> Result<Vec<String>, ClusterError> {
+    /// What every call of the tool begins with: where the repository is, and the cluster.
+    fn base(&self, program: &str, config: Option<&Path>) -> Result<Vec<String>, ClusterError> {
         let to = std::path::absolute(&self.wish.to).map_err(file(&self.wish.to))?;
-        let recovery = &self.wish.recovery;
         let stanza = stanza_of(self.record, &self.wish.source);
-        let mut argv = vec![program];
+        let mut argv = vec![program.to_owned()];
         argv.push(match config {
             Some(config) => format!("--config={}", config.display()),
             None => "--no-config".to_owned(),
         });
-        argv.extend([
-            format!("--stanza={stanza}"),
-            format!("--pg1-path={}", to.display()),
-            format!("--set={}", self.label("label")),
-            format!("--tablespace-map-all={}.tablespaces", to.display()),
-        ]);
+        argv.extend([format!("--stanza={stanza}"), format!("--pg1-path={}", to.display())]);
         argv.extend(self.from().map(|from| format!("--repo1-path={}", from.display())));
-        let maps = self.wish.tablespaces.iter();
-        argv.extend(maps.map(|(name, to)| format!("--tablespace-map={}={}", name.display(), to.display())));
         argv.extend(
             ["--log-level-file=off", "--log-level-console=off", "--log-level-stderr=warn"].map(str::to_owned),
         );
+        Ok(argv)
+    }
+
+    fn arguments(&self, program: &str, config: Option<&Path>) -> Result<Vec<String>, ClusterError> {
+        let to = std::path::absolute(&self.wish.to).map_err(file(&self.wish.to))?;
+        let recovery = &self.wish.recovery;
+        let mut argv = self.base(program, config)?;
+        argv.extend([
+            format!("--set={}", self.label("label")),
+            format!("--tablespace-map-all={}.tablespaces", to.display()),
+        ]);
+        // By path they are called that the log makes.
+        let maps = self.wish.tablespaces.iter().filter(|(name, _)| !name.is_absolute());
+        argv.extend(maps.map(|(name, to)| format!("--tablespace-map={}={}", name.display(), to.display())));
         let target = match &recovery.point {
             Point::Latest => None,
             Point::Immediate => Some(("immediate", None)),
@@ -574,5 +617,68 @@ impl ToolRestore<'_> {
         tools::major(version)
             .and_then(tools::server)
             .ok_or_else(|| ClusterError::NoServer(version.to_owned()))
+    }
+}
+
+/// The log in the repository, by the tool.
+struct Far<'a> {
+    /// What every call begins with.
+    base: Vec<String>,
+    /// The data directory: a segment lies there while it is looked into.
+    below: &'a Path,
+}
+
+impl Far<'_> {
+    fn run(&self, words: &[&str], tell: &Tell, control: &Control) -> Result<(), ClusterError> {
+        let mut argv = self.base.clone();
+        argv.extend(words.iter().map(|word| (*word).to_owned()));
+        let env = vec![("LC_ALL".to_owned(), "C".to_owned())];
+        let program = Program { env, folder: Some("/".into()), ..Program::new(argv) };
+        process::run(&program, control, tell).map(drop).map_err(|error| match error {
+            process::ProcessError::Stopped(stopped) => ClusterError::Stopped(stopped),
+            error => ClusterError::Tool(error.to_string()),
+        })
+    }
+}
+
+impl outside::Far for Far<'_> {
+    fn segments(&self, _: &ClusterId, control: &Control) -> Result<Vec<Segment>, ClusterError> {
+        let found: Arc<Mutex<Vec<Segment>>> = Arc::default();
+        let ear = Arc::clone(&found);
+        let tell: Tell = Arc::new(move |line: &str| {
+            // ID/FOLDER/SEGMENT-SUM.gz
+            let name = line.rsplit('/').next().and_then(|name| name.get(..24));
+            if let Some(Ok(WalName::Segment(segment))) = name.map(str::parse) {
+                ear.lock().unwrap_or_else(PoisonError::into_inner).push(segment);
+            }
+        });
+        let stanza = self.base.iter().find_map(|word| word.strip_prefix("--stanza=")).unwrap_or_default();
+        let base: Vec<String> =
+            self.base.iter().filter(|word| !word.starts_with("--pg1-path=")).cloned().collect();
+        let lister = Far { base, below: self.below };
+        lister.run(&["--recurse", "repo-ls", &format!("archive/{stanza}")], &tell, control)?;
+        Ok(std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn read(
+        &self,
+        _: &ClusterId,
+        segment: Segment,
+        take: &mut dyn FnMut(&[u8]),
+        control: &Control,
+    ) -> Result<(), ClusterError> {
+        let path = std::path::absolute(self.below.join(AHEAD)).map_err(file(self.below))?;
+        let silent: Tell = Arc::new(|_| {});
+        let words = ["archive-get", &segment.to_string(), &path.display().to_string()];
+        let read = match self.run(&words, &silent, control) {
+            Ok(()) => outside::read_file(&path, take).map_err(file(&path)),
+            // Where one cannot be had, recovery ends, or the server says why it does not.
+            Err(ClusterError::Tool(_)) => Ok(()),
+            Err(error) => Err(error),
+        };
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file(&path)(error)),
+            _ => read,
+        }
     }
 }

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::record::Verdict;
-use super::server::{checksums, detail, examine};
+use super::server::{checksums, detail, examine, held};
 use super::{PATIENCE, RehearseError, Stage, of_restore};
 use crate::postgres::recovery::{Action, Point, Recovery, Timeline};
 use crate::postgres::server::{Expect, Server, Start};
 use crate::recall::cluster::{self, ClusterError, Wish};
+use crate::recall::launch::Then;
+use crate::recall::outside::{self, Outside};
 use crate::recall::tool;
 
 /// Restores the cluster and looks at it.
@@ -24,12 +26,15 @@ pub(super) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), Rehear
             return Ok(());
         }
     };
-    let (programs, what) = restored;
+    let (programs, what, outside) = restored;
     stage.note("restore", begun, Verdict::Passed, Some(what));
     let data = stage.folder.join("data");
     let begun = Instant::now();
     let mut start = Start::new(programs.clone(), data.clone(), stage.folder.join("server"));
     start.alone = is_near;
+    // All of it is thrown away.
+    start.own.push(stage.folder.clone());
+    start.covers = outside.iter().map(Outside::cover).collect();
     if let Some(role) = &stage.wish.role {
         start.role.clone_from(role);
     }
@@ -51,16 +56,22 @@ pub(super) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), Rehear
         (true, true) => "with no network",
         (true, false) => "no network namespace could be had",
     };
-    stage.note("recover", begun, Verdict::Passed, Some(network.to_owned()));
+    stage.note("recover", begun, Verdict::Passed, Some(format!("{network}{}", held(&server))));
     examine(stage, &mut server, &programs, &data)?;
     // In order, so that every page is written: what is checked next is what lies on the disk.
     server.stop();
     stage.control.check()?;
+    // Outside its own view of the world, the links that its log made lead into what lies on this machine.
+    if let Err(error) = outside::settle(&data, &outside) {
+        let why = of_restore(error)?;
+        stage.note("pg_checksums", Instant::now(), Verdict::Failed, Some(why));
+        return Ok(());
+    }
     checksums(stage, &programs, &data)
 }
 
-/// The server's programs, and what was restored in words.
-type Laid = Result<(PathBuf, String), RehearseError>;
+/// The server's programs, what was restored in words, and the tablespaces that its log makes elsewhere.
+type Laid = Result<(PathBuf, String, Vec<Outside>), RehearseError>;
 
 /// Puts a data directory into the stage's folder. The outer error is the backup's, the inner one this machine's.
 type Restore = fn(&mut Stage<'_>) -> Result<Laid, ClusterError>;
@@ -86,7 +97,7 @@ pub(super) fn have_put_back(stage: &mut Stage<'_>) -> Result<Laid, ClusterError>
         run: Some(stage.run.to_string()),
         recovery: recovery(&stage.wish, None),
         tablespaces: Vec::new(),
-        start: None,
+        then: Then::Rehearse,
         passphrase: stage.wish.passphrase.take(),
         remote: stage.wish.remote.take(),
         roots: std::mem::take(&mut stage.wish.roots),
@@ -97,7 +108,8 @@ pub(super) fn have_put_back(stage: &mut Stage<'_>) -> Result<Laid, ClusterError>
         return Ok(Err(error));
     }
     let outcome = restore.carry_out(stage.control)?;
-    Ok(Ok((programs, format!("{} bytes, by pgbackrest", outcome.bytes))))
+    outside::make(&stage.folder.join("data"), &outcome.outside)?;
+    Ok(Ok((programs, format!("{} bytes, by pgbackrest", outcome.bytes), outcome.outside)))
 }
 
 /// Lays a base backup down.
@@ -110,7 +122,7 @@ pub(super) fn lay_down(stage: &mut Stage<'_>) -> Result<Laid, ClusterError> {
         log: std::mem::take(&mut stage.wish.log),
         tablespaces: Vec::new(),
         account: stage.wish.account.clone(),
-        start: None,
+        then: Then::Rehearse,
     };
     let restore = cluster::plan(stage.shelves, wish, jiff::Timestamp::now())?;
     let programs = restore.programs()?;
@@ -118,5 +130,6 @@ pub(super) fn lay_down(stage: &mut Stage<'_>) -> Result<Laid, ClusterError> {
         return Ok(Err(error));
     }
     let outcome = restore.carry_out(stage.control)?;
-    Ok(Ok((programs, format!("{} entries, {} bytes", outcome.entries, outcome.bytes))))
+    outside::make(&stage.folder.join("data"), &outcome.outside)?;
+    Ok(Ok((programs, format!("{} entries, {} bytes", outcome.entries, outcome.bytes), outcome.outside)))
 }

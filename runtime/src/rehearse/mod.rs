@@ -129,6 +129,9 @@ pub enum RehearseError {
         /// What it takes.
         needed: u64,
     },
+    /// The server could do harm here.
+    #[error("the restored server was not started: {0}")]
+    Harmful(String),
     /// A file of the scratch folder or the local state.
     #[error("`{}`: {cause}", path.display())]
     File {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::record::{Verdict, other_answer};
 use super::{RehearseError, Stage, silent};
+use crate::confine::Held;
 use crate::postgres::server::{Server, ServerError, control_data};
 use crate::run::process::{self, ProcessError, Program};
 
@@ -20,7 +21,16 @@ pub(super) fn detail(error: ServerError) -> Result<String, RehearseError> {
         ServerError::Stopped(stopped) | ServerError::Program(ProcessError::Stopped(stopped)) => {
             Err(stopped.into())
         }
+        ServerError::Confine(error) => Err(RehearseError::Harmful(error.to_string())),
         other => Ok(other.to_string()),
+    }
+}
+
+/// What keeps a server from doing harm, where that is not the best that there is.
+pub(super) fn held(server: &Server) -> &'static str {
+    match server.held {
+        Held::Mounts => "",
+        Held::Rules => "; held to its own folders by Landlock alone: no mount namespace could be had",
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use rustix::process::{
 
 use super::environment;
 use crate::control::{Control, Stopped};
+use crate::keeper;
 
 /// How long a group may take to end after SIGTERM, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
@@ -57,8 +58,6 @@ pub struct Program {
     pub timeout: Option<Duration>,
     /// The folder it starts in; `None`: that of this process.
     pub folder: Option<PathBuf>,
-    /// It gets a SIGTERM when the thread that started it ends, even one that is killed.
-    pub is_bound: bool,
 }
 
 impl Program {
@@ -73,15 +72,12 @@ impl Program {
 
     fn command(&self) -> Command {
         let mut words: Vec<&str> = Vec::new();
-        if self.is_bound {
-            words.extend(["setpriv", "--pdeathsig=TERM", "--"]);
-        }
         if let Some(account) = &self.run_as {
             words.extend(["runuser", "-u", account, "--"]);
         }
         words.extend(self.argv.iter().map(String::as_str));
         let mut command = Command::new(words.first().copied().unwrap_or_default());
-        command.args(words.iter().skip(1)).process_group(0).stdin(Stdio::null());
+        command.args(words.iter().skip(1)).stdin(Stdio::null());
         if let Some(folder) = &self.folder {
             command.current_dir(folder);
         }
@@ -227,7 +223,8 @@ impl Running {
     ) -> Result<Running, ProcessError> {
         let failed = |cause| ProcessError::Start { program: program.name(), cause };
         let mut command = program.command();
-        let mut child = command.stdout(output).stderr(Stdio::piped()).spawn().map_err(failed)?;
+        command.stdout(output).stderr(Stdio::piped());
+        let mut child = keeper::spawn(&mut command, Signal::TERM).map_err(failed)?;
         Ok(Running {
             group: Pid::from_child(&child),
             program: program.name(),
@@ -303,6 +300,8 @@ impl Running {
     /// The status of a program that has ended.
     fn wait_for(&mut self) -> io::Result<ExitStatus> {
         self.is_waited_for = true;
+        // What it leaves in its group goes on; before its number is free for others.
+        keeper::release(self.group);
         self.child.wait()
     }
 
@@ -447,6 +446,7 @@ impl Read for Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.end_group();
+        keeper::release(self.group);
     }
 }
 

@@ -548,7 +548,6 @@ impl Worker {
             run_as: command.run_as.clone(),
             timeout,
             folder: None,
-            is_bound: false,
         })
     }
 

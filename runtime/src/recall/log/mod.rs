@@ -135,6 +135,11 @@ impl<H: Holder> Log<H> {
         Ok(log)
     }
 
+    /// What was read.
+    pub(super) fn into_holders(self) -> Vec<H> {
+        self.holders.into_iter().map(|(holder, _)| holder).collect()
+    }
+
     /// How far recovery from a base leads, to the newest timeline or the one that is wanted.
     ///
     /// # Errors

@@ -1,5 +1,4 @@
 //! Real clusters, recovered to real points.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rustix::process::geteuid;
+use backplan_runtime::aide;
+use backplan_runtime::control::Control;
+use backplan_runtime::postgres::recovery::{Action, Point, Recovery};
+use backplan_runtime::postgres::server::{Expect, Server, ServerError, Start, running};
 use tempfile::TempDir;
 
-use super::recovery::{Action, Point, Recovery};
-use super::server::{Expect, Server, ServerError, Start, running};
-use crate::control::Control;
+use crate::pg_base::is_root;
 
 const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,6 +30,8 @@ impl World {
     }
 
     fn new() -> World {
+        // What confines the servers is the program, not this test.
+        aide::offer(Path::new(env!("CARGO_BIN_EXE_plan")));
         let scratch = tempfile::tempdir().unwrap();
         fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let mut world = World { scratch, marks: Vec::new() };
@@ -58,8 +60,7 @@ impl World {
 
     fn sh(&self, script: &str) -> String {
         let script = format!("export PATH={PROGRAMS}:$PATH; set -e; {script}");
-        let words: &[&str] =
-            if geteuid().is_root() { &["runuser", "-u", "postgres", "--"] } else { &["env"] };
+        let words: &[&str] = if is_root() { &["runuser", "-u", "postgres", "--"] } else { &["env"] };
         let mut command = Command::new(words[0]);
         let done = command.args(&words[1..]).args(["sh", "-c", &script]).current_dir(self.scratch.path());
         let done = done.output().unwrap();
