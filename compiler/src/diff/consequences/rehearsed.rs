@@ -41,7 +41,7 @@ impl<'a> Change<'a> {
     }
 
     /// What was asked and is asked no longer. Whether something else asks as much, nobody can tell from a text.
-    fn asked(&mut self, name: &str, what: &str, before: Vec<String>, after: &Vec<String>) {
+    fn asked(&mut self, name: &str, what: &str, before: Vec<String>, after: &[String]) {
         let lost: Vec<&String> = before.iter().filter(|one| !after.contains(one)).collect();
         let Some(first) = lost.first() else { return };
         if after.is_empty() {
