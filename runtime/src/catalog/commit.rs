@@ -161,7 +161,7 @@ impl Transaction {
     /// When nothing can be written.
     pub fn upload(&self, artefact: &str) -> Result<Box<dyn Upload>, CommitError> {
         let name = self.intended(artefact)?;
-        Ok(self.store.upload(&self.temporary(&name))?)
+        Ok(self.store.upload(&name, &self.temporary(&name))?)
     }
 
     /// Publishes what was streamed.
@@ -170,7 +170,7 @@ impl Transaction {
     /// As [`Transaction::put_file`].
     pub fn finish(&self, upload: Box<dyn Upload>, artefact: &str) -> Result<(), CommitError> {
         let name = self.intended(artefact)?;
-        let creation = upload.finish(&name)?;
+        let creation = upload.finish()?;
         self.settled(artefact, &name, creation)
     }
 

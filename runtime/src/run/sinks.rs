@@ -120,6 +120,10 @@ impl Sink for FanOut {
         self.each(|upload| upload.write(bytes))
     }
 
+    fn hold(&mut self, len: u64) {
+        self.uploads.iter_mut().for_each(|(_, upload)| upload.hold(len));
+    }
+
     fn patch(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
         self.each(|upload| upload.patch(offset, bytes))
     }

@@ -61,8 +61,8 @@ impl Store for AppendOnly {
         self.0.replace(name, bytes)
     }
 
-    fn upload(&self, temporary: &Name) -> Result<Box<dyn Upload>, StoreError> {
-        self.0.upload(temporary)
+    fn upload(&self, name: &Name, temporary: &Name) -> Result<Box<dyn Upload>, StoreError> {
+        self.0.upload(name, temporary)
     }
 
     fn put_file(

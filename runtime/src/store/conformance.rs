@@ -146,48 +146,50 @@ fn odd_names(store: &Arc<dyn Store>) {
 
 fn upload(store: &Arc<dyn Store>) {
     let block: Vec<u8> = (0..1_000_003_u32).map(|i| (i % 251) as u8).collect();
-    let mut upload = store.upload(&name("tmp/1/big")).unwrap();
-    for _ in 0..20 {
+    let mut upload = store.upload(&name("big"), &name("tmp/1/big")).unwrap();
+    let half = 10 * block.len() as u64;
+    for turn in 0..20 {
+        if turn == 10 {
+            upload.hold(12);
+        }
         upload.write(&block).unwrap();
     }
     let mut expected = block.repeat(20);
-    if store.capabilities().patch {
-        upload.patch(5, b"patched").unwrap();
-        expected[5..12].copy_from_slice(b"patched");
-        assert!(upload.patch(expected.len() as u64 - 1, b"xx").is_err());
-        upload.write(b"tail").unwrap();
-        expected.extend(b"tail");
-    }
+    upload.patch(half + 5, b"patched").unwrap();
+    expected[half as usize + 5..half as usize + 12].copy_from_slice(b"patched");
+    assert!(upload.patch(expected.len() as u64 - 1, b"xx").is_err());
+    upload.write(b"tail").unwrap();
+    expected.extend(b"tail");
     assert_eq!(store.size(&name("big")).unwrap(), None);
-    assert_eq!(upload.finish(&name("big")).unwrap(), Creation::Created);
+    assert_eq!(upload.finish().unwrap(), Creation::Created);
     assert_eq!(store.size(&name("big")).unwrap(), Some(expected.len() as u64));
     assert!(store.read(&name("big")).unwrap() == expected);
     assert_eq!(names(store, None), ["big"]);
-    let empty = store.upload(&name("tmp/1/empty")).unwrap();
-    assert_eq!(empty.finish(&name("empty")).unwrap(), Creation::Created);
+    let empty = store.upload(&name("empty"), &name("tmp/1/empty")).unwrap();
+    assert_eq!(empty.finish().unwrap(), Creation::Created);
     assert_eq!(store.size(&name("empty")).unwrap(), Some(0));
 }
 
 fn upload_aborts(store: &Arc<dyn Store>) {
-    let mut upload = store.upload(&name("tmp/1/x")).unwrap();
+    let mut upload = store.upload(&name("x"), &name("tmp/1/x")).unwrap();
     upload.write(b"half").unwrap();
     drop(upload);
     assert!(names(store, None).is_empty());
     // What a killed attempt left does not stand in the next one's way.
-    let mut first = store.upload(&name("tmp/1/x")).unwrap();
+    let mut first = store.upload(&name("x"), &name("tmp/1/x")).unwrap();
     first.write(b"a longer first attempt").unwrap();
     std::mem::forget(first);
-    let mut second = store.upload(&name("tmp/1/x")).unwrap();
+    let mut second = store.upload(&name("x"), &name("tmp/1/x")).unwrap();
     second.write(b"second").unwrap();
-    assert_eq!(second.finish(&name("x")).unwrap(), Creation::Created);
+    assert_eq!(second.finish().unwrap(), Creation::Created);
     assert_eq!(store.read(&name("x")).unwrap(), b"second");
 }
 
 fn upload_exists(store: &Arc<dyn Store>) {
     assert_eq!(store.create(&name("x"), b"first").unwrap(), Creation::Created);
-    let mut upload = store.upload(&name("tmp/1/x")).unwrap();
+    let mut upload = store.upload(&name("x"), &name("tmp/1/x")).unwrap();
     upload.write(b"second").unwrap();
-    assert_eq!(upload.finish(&name("x")).unwrap(), Creation::Exists);
+    assert_eq!(upload.finish().unwrap(), Creation::Exists);
     assert_eq!(store.read(&name("x")).unwrap(), b"first");
     assert_eq!(names(store, None), ["x"]);
 }

@@ -372,7 +372,7 @@ impl<F: FileSystem> ReadStore for FolderStore<F> {
 
 impl<F: FileSystem> Store for FolderStore<F> {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { atomic_create: true, patch: true, delete: true }
+        Capabilities { atomic_create: true, delete: true }
     }
 
     fn create(&self, name: &Name, bytes: &[u8]) -> Result<Creation, StoreError> {
@@ -389,8 +389,8 @@ impl<F: FileSystem> Store for FolderStore<F> {
         replaced.map_err(|cause| self.inner.write_error("write", name.as_str(), cause))
     }
 
-    fn upload(&self, temporary: &Name) -> Result<Box<dyn Upload>, StoreError> {
-        Ok(Box::new(self.start(temporary)?))
+    fn upload(&self, name: &Name, temporary: &Name) -> Result<Box<dyn Upload>, StoreError> {
+        Ok(Box::new(self.start(name, temporary)?))
     }
 
     fn put_file(
@@ -408,16 +408,17 @@ impl<F: FileSystem> Store for FolderStore<F> {
         if self.link_file(file, temporary, mode_of(name)).is_ok() {
             let linked = FolderUpload {
                 inner: Arc::clone(&self.inner),
+                name: name.clone(),
                 temporary: temporary.clone(),
                 file: None,
                 len: size,
             };
             control.advance(0, size);
-            return Box::new(linked).finish(name);
+            return Box::new(linked).finish();
         }
-        let mut upload = self.start(temporary)?;
+        let mut upload = self.start(name, temporary)?;
         upload.copy(&mut host, size, control, &verb)?;
-        Box::new(upload).finish(name)
+        Box::new(upload).finish()
     }
 
     fn delete(&self, name: &Name) -> Result<(), StoreError> {
@@ -456,11 +457,12 @@ impl<F: FileSystem> Store for FolderStore<F> {
 }
 
 impl<F: FileSystem> FolderStore<F> {
-    fn start(&self, temporary: &Name) -> Result<FolderUpload<F>, StoreError> {
+    fn start(&self, name: &Name, temporary: &Name) -> Result<FolderUpload<F>, StoreError> {
         let file = self.inner.create_temporary(temporary.as_str());
         let file = file.map_err(|cause| self.inner.write_error("write", temporary.as_str(), cause))?;
         Ok(FolderUpload {
             inner: Arc::clone(&self.inner),
+            name: name.clone(),
             temporary: temporary.clone(),
             file: Some(file),
             len: 0,
@@ -483,6 +485,7 @@ impl<F: FileSystem> FolderStore<F> {
 #[derive(Debug)]
 struct FolderUpload<F: FileSystem> {
     inner: Arc<Inner<F>>,
+    name: Name,
     temporary: Name,
     /// `None`: it was linked here, and is durable already.
     file: Option<F::File>,
@@ -554,9 +557,10 @@ impl<F: FileSystem> Upload for FolderUpload<F> {
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>, name: &Name) -> Result<Creation, StoreError> {
+    fn finish(mut self: Box<Self>) -> Result<Creation, StoreError> {
+        let name = self.name.clone();
         if let Some(mut file) = self.file.take() {
-            let synced = file.set_mode(mode_of(name)).and_then(|()| file.sync());
+            let synced = file.set_mode(mode_of(&name)).and_then(|()| file.sync());
             synced.map_err(|cause| self.failed(cause))?;
         }
         let inner = &self.inner;

@@ -170,8 +170,6 @@ pub struct Entry {
 pub struct Capabilities {
     /// Two creations of one name: exactly one wins.
     pub atomic_create: bool,
-    /// Bytes of an upload may be patched before it is finished.
-    pub patch: bool,
     /// This host may delete backups.
     pub delete: bool,
 }
@@ -231,11 +229,11 @@ pub trait Store: ReadStore {
     /// When it is not known to be there, durably, with these bytes.
     fn replace(&self, name: &Name, bytes: &[u8]) -> Result<(), StoreError>;
 
-    /// Starts an upload under a temporary name.
+    /// Starts an upload of `name`. Until it is finished, a store that needs a name for it takes `temporary`.
     ///
     /// # Errors
     /// When nothing can be written.
-    fn upload(&self, temporary: &Name) -> Result<Box<dyn Upload>, StoreError>;
+    fn upload(&self, name: &Name, temporary: &Name) -> Result<Box<dyn Upload>, StoreError>;
 
     /// Brings a file of this host into the store as `name`, through `temporary`, by the cheapest safe way. The store may
     /// share the file itself (a hard link): nobody may write to it any more, removing it is fine.
@@ -272,7 +270,11 @@ pub trait Upload: Send + fmt::Debug {
     /// When the bytes could not be taken.
     fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
 
-    /// Replaces bytes that were written before. Only with [`Capabilities::patch`].
+    /// Says that the next `len` bytes, which are few, are going to be patched: a store that sends what it is given holds them
+    /// back until then.
+    fn hold(&mut self, _len: u64) {}
+
+    /// Replaces bytes that were held.
     ///
     /// # Errors
     /// When the bytes could not be taken.
@@ -288,5 +290,5 @@ pub trait Upload: Send + fmt::Debug {
     ///
     /// # Errors
     /// When it is not known to be there, durably.
-    fn finish(self: Box<Self>, name: &Name) -> Result<Creation, StoreError>;
+    fn finish(self: Box<Self>) -> Result<Creation, StoreError>;
 }

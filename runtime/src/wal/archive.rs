@@ -19,7 +19,7 @@ use super::rival::Origin;
 use crate::catalog::ids::{hex, random_bytes};
 use crate::places::account::acting_as;
 use crate::store::dir::DirStore;
-use crate::store::{Creation, Name, ReadStore, Store, StoreErrorKind, Upload};
+use crate::store::{Name, ReadStore, Store, StoreErrorKind, Upload};
 use crate::yaml::MAX_BYTES;
 
 /// The folder at a store's root that holds archives of logs.
@@ -323,22 +323,10 @@ impl Archive {
     ///
     /// # Errors
     /// When nothing can be written.
-    pub fn upload(&self, name: WalName) -> Result<Box<dyn Upload>, WalError> {
+    pub fn upload(&self, cluster: &ClusterId, name: WalName) -> Result<Box<dyn Upload>, WalError> {
         let chance = hex(&random_bytes::<8>());
-        Ok(self.store.upload(&Name::known(format!("{TEMPORARY}/{name}-{}-{chance}", std::process::id())))?)
-    }
-
-    /// Gives a written file its name.
-    ///
-    /// # Errors
-    /// When it is not known to be there, durably.
-    pub fn finish(
-        &self,
-        upload: Box<dyn Upload>,
-        cluster: &ClusterId,
-        name: WalName,
-    ) -> Result<Creation, WalError> {
-        Ok(upload.finish(&Self::object(cluster, name))?)
+        let temporary = Name::known(format!("{TEMPORARY}/{name}-{}-{chance}", std::process::id()));
+        Ok(self.store.upload(&Self::object(cluster, name), &temporary)?)
     }
 
     /// Makes the name of a file durable that is there: whoever gave it that name may have been killed before he did.

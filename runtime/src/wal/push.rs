@@ -109,14 +109,14 @@ fn look(archive: Archive, request: &Request<'_>) -> Result<Option<Archive>, WalE
 /// Starts to write, once the histories that the archive lacks are there.
 fn begin<'a>(archive: &'a Archive, request: &Request<'_>) -> Result<Begun<'a>, WalError> {
     for (name, own) in rival::lacking(archive, &request.pushing)? {
-        let begun = Begun { archive, upload: Ok(archive.upload(name)?) };
+        let begun = Begun { archive, upload: Ok(archive.upload(request.pushing.cluster, name)?) };
         let mut pushed = Pushed::default();
         write(vec![begun], request.pushing.cluster, name, &own, request.now, &mut pushed)?;
         if let Some(error) = pushed.failed.pop() {
             return Err(error);
         }
     }
-    let upload = Ok(archive.upload(request.pushing.name)?);
+    let upload = Ok(archive.upload(request.pushing.cluster, request.pushing.name)?);
     Ok(Begun { archive, upload })
 }
 
@@ -146,7 +146,7 @@ fn write<'a>(
     })?;
     let mut there = Vec::new();
     for Begun { archive, upload } in open {
-        let finished = upload.and_then(|upload| archive.finish(upload, cluster, name));
+        let finished = upload.and_then(|upload| Ok(upload.finish()?));
         let settled = finished.and_then(|creation| match creation {
             Creation::Created => Ok(true),
             // Another attempt was quicker.

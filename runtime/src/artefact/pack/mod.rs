@@ -74,7 +74,10 @@ pub trait Sink {
     /// When the bytes could not be taken: packing ends.
     fn write(&mut self, bytes: &[u8]) -> Result<(), SinkError>;
 
-    /// Replaces bytes that were written before. Called only for inputs that hold a [`Content::Stream`], once for each.
+    /// Says that the next `len` bytes are going to be patched.
+    fn hold(&mut self, _len: u64) {}
+
+    /// Replaces bytes that were held. Called only for inputs that hold a [`Content::Stream`], once for each.
     ///
     /// # Errors
     /// When the bytes could not be taken: packing ends.

@@ -111,7 +111,12 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// Replaces bytes.
+    /// Says that the next `len` bytes are going to be replaced.
+    pub fn hold(&mut self, len: u64) {
+        self.sink.hold(len);
+    }
+
+    /// Replaces bytes that were held.
     ///
     /// # Errors
     /// The sink's.

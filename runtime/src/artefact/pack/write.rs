@@ -173,6 +173,9 @@ impl<'a> Writer<'a> {
             return self.copied(&copied, std::mem::take(&mut done.member));
         }
         let (place, member, span) = (self.output.offset, self.member_count, done.member.len() as u64);
+        if matches!(done.large, Some(Large::StreamStarts(_))) {
+            self.output.hold(span);
+        }
         if !done.member.is_empty() {
             self.member(std::mem::take(&mut done.member), done.decoded, done.hash)?;
         }
