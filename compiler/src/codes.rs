@@ -154,7 +154,7 @@ codes! {
 
     PATH_MISSING Error "path_missing" "a source's path is not there, or cannot be read";
     PATH_IS_LINK Warning "path_is_link" "a source's path is a symbolic link, which is recorded and not followed";
-    STORE_AWAY Error "store_away" "a store's folder is not there";
+    STORE_AWAY Error "store_away" "a store is not there";
     STORE_READ_ONLY Error "store_read_only" "a store cannot be written to";
     STORE_FULL Warning "store_full" "a store has less room than the last run took";
     STAGING_AWAY Error "staging_away" "the staging is not there, or cannot be written to";

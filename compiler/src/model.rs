@@ -120,15 +120,14 @@ impl Model {
         self.separates.iter().find(|separate| separate.source == source)
     }
 
-    /// The stores whose manifests tell of a separate source's backups: its own where that is a folder, else all folders that
-    /// archives go to.
+    /// The stores whose manifests tell of a separate source's backups: its own where that is a folder, else all that archives
+    /// go to.
     pub fn told_in(&self, separate: &Separate) -> Vec<StoreId> {
-        let folder = |id: &StoreId| matches!(self.store(*id).kind, StoreKind::Dir { .. });
-        if separate.to.iter().any(folder) {
+        if separate.to.iter().any(|id| self.store(*id).folder().is_some()) {
             return separate.to.clone();
         }
         let all: BTreeSet<StoreId> =
-            self.archives.iter().flat_map(|archive| archive.to.iter().copied()).filter(folder).collect();
+            self.archives.iter().flat_map(|archive| archive.to.iter().copied()).collect();
         all.into_iter().collect()
     }
 

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod broken;
+mod buckets;
 mod check;
 mod check_formats;
 mod cycle_edits;

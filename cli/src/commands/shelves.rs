@@ -81,7 +81,9 @@ pub fn choice(run: &str, at: Option<&str>) -> Result<Choice, Failure> {
 /// A failure to read backups.
 pub fn failure(error: &RecallError) -> Failure {
     let (status, help) = match error {
-        RecallError::SeveralPlans { .. } | RecallError::OtherPlans { .. } => (Status::Usage, None),
+        RecallError::SeveralPlans { .. } | RecallError::OtherPlans { .. } | RecallError::Address(_) => {
+            (Status::Usage, None)
+        }
         RecallError::NoSource { .. } | RecallError::NoEntry { .. } | RecallError::NotFile { .. } => {
             (Status::Failed, None)
         }
@@ -103,7 +105,7 @@ pub fn failure(error: &RecallError) -> Failure {
             Some("another store may have that run whole; `plan verify --all` shows which runs are"),
         ),
         RecallError::NoStore { .. } | RecallError::Store(_) => {
-            (Status::Failed, Some("mount it, or name a store that can be read: `--store PATH`"))
+            (Status::Failed, Some("see that it is there, or name a store that can be read: `--store PATH`"))
         }
         _ => (Status::Failed, None),
     };

@@ -67,7 +67,8 @@ pub(super) const PAGES: &[Page] = &[
         "store_away",
         "The store's folder is not there, and either a run has used it before or the folder above is missing\n\
          too: most likely nothing is mounted. A run would not make it, as it would fill the disk below the\n\
-         mount. Mount it, or make the folder above it.",
+         mount. Mount it, or make the folder above it. Or a bucket could not be looked at, with the keys that a\n\
+         run would use: what its server said stands there.",
         FILES,
     ),
     page(

@@ -11,6 +11,7 @@ use super::details::RawPath;
 use super::ids::Uuid;
 use super::layout::Layout;
 use super::manifest::{FORMAT, HostRef, MIN_READER};
+use crate::run::secrets::Secrets;
 use crate::store::{self, Creation, ReadStore, Store, StoreError, StoreErrorKind};
 
 /// Bytes of a `format.yaml` at the most.
@@ -185,11 +186,16 @@ pub enum IdentityError {
 ///
 /// # Errors
 /// [`IdentityError::FolderMissing`] where it was seen and is gone.
-pub fn open(declared: &Declared, known: Option<Uuid>, adopt: bool) -> Result<Arc<dyn Store>, IdentityError> {
-    match store::open(declared) {
+pub fn open(
+    declared: &Declared,
+    secrets: &Secrets,
+    known: Option<Uuid>,
+    adopt: bool,
+) -> Result<Arc<dyn Store>, IdentityError> {
+    match store::open(declared, secrets) {
         Err(error) if error.kind == StoreErrorKind::Absent => {
             may_be_made(declared, known, adopt)?;
-            Ok(store::make(declared)?)
+            Ok(store::make(declared, secrets)?)
         }
         opened => Ok(opened?),
     }

@@ -19,13 +19,16 @@ use jiff::Timestamp;
 use rustix::fs::{Access, access, statvfs};
 
 use crate::catalog::host::HostState;
+use crate::catalog::layout::Layout;
 use crate::catalog::manifest::Manifest;
 use crate::control::Control;
 use crate::places::world;
 use crate::postgres::identity::Known;
 use crate::recall::shelf::Shelves;
+use crate::run::secrets::Secrets;
 use crate::run::staging::{MOVE_AWAY, Staging, StagingError, Surroundings, told_of_strangers};
 use crate::scan::link::{self, Link};
+use crate::store;
 
 /// What is held against the world.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +67,7 @@ pub fn look(asked: Asked<'_>, control: &Control) -> Vec<Finding> {
     let clusters = model.sources.iter().filter_map(|source| known(&source.name)).collect();
     let mut look = Look { model, newest, clusters, control, findings: Vec::new() };
     look.clock(now);
-    for store in &model.stores {
+    for (_, store) in model.own_stores() {
         look.store(store, state);
     }
     for source in &model.sources {
@@ -128,8 +131,8 @@ impl Look<'_> {
     }
 
     fn store(&mut self, store: &Store, state: &Path) {
-        let StoreKind::Dir { path } = &store.kind else { return };
         let goes_on = store.absent != Absent::Fail;
+        let Some(path) = store.folder() else { return self.bucket(store, goes_on) };
         if !path.is_dir() {
             let known = HostState::look(state).and_then(|host| host.plan(&self.model.name, &self.model.file));
             let was_used = known.is_ok_and(|plan| plan.known(&store.name, &store.location()).is_some());
@@ -151,6 +154,20 @@ impl Look<'_> {
             let message =
                 format!("store `{}` has {free} bytes free, and the last run took {last}", store.name);
             self.find(&codes::STORE_FULL, store.place, message, "make room, or let `keep` give up more");
+        }
+    }
+
+    /// What a run would find of a bucket, as far as looking tells.
+    fn bucket(&mut self, store: &Store, goes_on: bool) {
+        if matches!(store.kind, StoreKind::Sftp { .. }) {
+            return;
+        }
+        let Ok(layout) = Layout::new(&self.model.name) else { return };
+        let looked = store::open(store, &Secrets::default().under(self.control))
+            .and_then(|opened| opened.entries(&layout.manifests()));
+        if let Err(error) = looked {
+            let help = "see that it is there, and that the keys that a run would use may list what is in it";
+            self.find_weighed(&codes::STORE_AWAY, store.place, error.to_string(), help, goes_on);
         }
     }
 

@@ -40,6 +40,7 @@ use crate::catalog::details::DetailsError;
 use crate::catalog::identity::IdentityError;
 use crate::catalog::runs::ChooseError;
 use crate::extract::ExtractError;
+use crate::store::address::BadAddress;
 use crate::store::{BadName, StoreError};
 
 /// Why data could not be had back.
@@ -78,9 +79,9 @@ pub enum RecallError {
         /// Their names.
         plans: Vec<String>,
     },
-    /// A store of a kind that cannot be read yet.
-    #[error("store `{0}` is not a folder, and this version reads folders only")]
-    NotFolder(String),
+    /// What was given is no store's address.
+    #[error(transparent)]
+    Address(#[from] BadAddress),
     /// The run.
     #[error(transparent)]
     Choose(#[from] ChooseError),

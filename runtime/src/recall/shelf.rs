@@ -16,8 +16,8 @@ use crate::catalog::layout::Layout;
 use crate::catalog::manifest::{ArchiveRecord, FORMAT, Manifest, SourceRecord};
 use crate::catalog::runs::{Catalog, Choice, ChooseError, plans, read_details};
 use crate::postgres::basebackup::PRIOR;
-use crate::store::dir::DirStore;
-use crate::store::{self, Name, ReadStore};
+use crate::run::secrets::Secrets;
+use crate::store::{self, Name, ReadStore, address};
 
 /// A store and the runs of one plan in it.
 pub struct Shelf {
@@ -143,14 +143,15 @@ impl Held<'_> {
 }
 
 impl Shelf {
-    /// Opens the folder of a store with no plan at hand.
+    /// Opens a store, by its folder or its address, with no plan at hand.
     ///
     /// # Errors
     /// When it is no store, or the plan is not clear.
-    pub fn open(path: &Path, plan: Option<&str>) -> Result<Shelf, RecallError> {
-        let label = path.display().to_string();
-        let store = DirStore::open(&label, path)?;
-        let found = plans(&store)?;
+    pub fn open(place: &Path, plan: Option<&str>) -> Result<Shelf, RecallError> {
+        let declared = address::parse(place)?;
+        let label = declared.name.clone();
+        let store = store::open(&declared, &Secrets::default())?;
+        let found = plans(store.as_ref())?;
         let quoted = || found.iter().map(|plan| format!("`{plan}`")).collect();
         let plan = match (plan, found.as_slice()) {
             (_, []) => return Err(RecallError::NoPlan(label)),
@@ -161,7 +162,7 @@ impl Shelf {
             (None, [only]) => only.clone(),
             (None, _) => return Err(RecallError::SeveralPlans { store: label, plans: quoted() }),
         };
-        Shelf::of(Arc::new(store), &plan, Some(path))
+        Shelf::of(store, &plan, declared.folder())
     }
 
     /// Opens a store as a plan declares it.
@@ -169,7 +170,7 @@ impl Shelf {
     /// # Errors
     /// When it cannot be read.
     pub fn declared(declared: &Declared, plan: &str) -> Result<Shelf, RecallError> {
-        Shelf::of(store::open(declared)?, plan, declared.folder())
+        Shelf::of(store::open(declared, &Secrets::default())?, plan, declared.folder())
     }
 
     fn of(store: Arc<dyn ReadStore>, plan: &str, root: Option<&Path>) -> Result<Shelf, RecallError> {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::ids::{Nonce, RunId};
 use crate::catalog::layout::Layout;
 use crate::recall::shelf::Shelves;
+use crate::run::secrets::Secrets;
 use crate::store::{self, Name, ReadStore, Store, StoreError};
 
 /// Of these files.
@@ -161,7 +162,7 @@ pub fn keep(model: &Model, record: &Rehearsal) -> Vec<String> {
 
 fn keep_in(declared: &Declared, plan: &str, record: &Rehearsal) -> Result<(), String> {
     let layout = Layout::new(plan).map_err(|error| error.to_string())?;
-    let store = store::open(declared).map_err(|error| error.to_string())?;
+    let store = store::open(declared, &Secrets::default()).map_err(|error| error.to_string())?;
     // Where no run ever was, no record is of use; and a wrong disk must not look like a store.
     if store.size(&layout.format()).map_err(|error| error.to_string())?.is_none() {
         return Ok(());

@@ -32,7 +32,7 @@ impl Worker {
         let declared = self.request.model.store(id);
         let location = declared.location();
         let known = self.plan().known(&declared.name, &location);
-        let store = match identity::open(declared, known, self.request.adopt) {
+        let store = match identity::open(declared, &self.secrets.under(control), known, self.request.adopt) {
             Ok(store) => store,
             Err(error) => return self.absent(step, id, &error),
         };
@@ -45,7 +45,11 @@ impl Worker {
         };
         let not_ours = |error: IdentityError| claim_failure(&error, &location);
         // Before the lease, so that nothing at all is written to a store that is not this run's.
-        identity::inspect(store.as_ref(), &self.layout, &claim).map_err(not_ours)?;
+        match identity::inspect(store.as_ref(), &self.layout, &claim) {
+            // A server is asked for the first time here.
+            Err(error @ IdentityError::Store(_)) if is_away(&error) => return self.absent(step, id, &error),
+            looked => looked.map_err(not_ours)?,
+        };
         self.highest(store.as_ref()).map_err(not_ours)?;
         let lease = self.lease(&store, &location, control)?;
         let mut held = self.sessions[&id].held();
@@ -105,10 +109,8 @@ impl Worker {
     /// What a store that cannot be used means for the run.
     fn absent(&self, step: &StepId, id: StoreId, error: &IdentityError) -> Result<Performed, Failure> {
         let declared = self.request.model.store(id);
-        let unreachable = matches!(error, IdentityError::FolderMissing { .. })
-            || matches!(error, IdentityError::Store(error) if error.kind.is_away());
         match declared.absent {
-            _ if !unreachable => Err(Failure::lasting(error)),
+            _ if !is_away(error) => Err(Failure::lasting(error)),
             Absent::Fail => Err(Failure::fatal(error)),
             Absent::Skip => Ok(Performed::Dropped(error.to_string())),
             Absent::Warn => {
@@ -314,6 +316,15 @@ impl Worker {
             }
             _ => None,
         }
+    }
+}
+
+/// Whether a store is not there, or does not answer.
+pub(super) fn is_away(error: &IdentityError) -> bool {
+    match error {
+        IdentityError::FolderMissing { .. } => true,
+        IdentityError::Store(error) => error.kind.is_away(),
+        _ => false,
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 
 use super::cache::Kept;
 use super::coordinator::{Bounds, Execution, Failure, FailureKind, Performed, Work, execute};
+use super::deliver::is_away;
 use super::event::{Outcome, Unobserved};
 use super::facts::Facts;
 use super::journal;
@@ -28,6 +29,7 @@ use super::prepare::{PrepareError, Prepared, prepare_forecast};
 use super::prune::{self, Measure};
 use super::report::{Report, StepReport, Verdict, failures, report};
 use super::request::Request;
+use super::secrets::Secrets;
 use super::staging::{MOVE_AWAY, Staging, StagingError, told_of_strangers};
 use super::state::Folders;
 use super::wal;
@@ -307,10 +309,8 @@ impl Looking {
 
     /// What a store that cannot be used would mean for the run.
     fn absent(&mut self, id: StoreId, error: &IdentityError) -> Result<Performed, Failure> {
-        let unreachable = matches!(error, IdentityError::FolderMissing { .. })
-            || matches!(error, IdentityError::Store(error) if error.kind.is_away());
         match self.model().store(id).absent {
-            _ if !unreachable => Err(Failure::lasting(error)),
+            _ if !is_away(error) => Err(Failure::lasting(error)),
             Absent::Fail => Err(Failure::fatal(error)),
             Absent::Skip => Ok(Performed::Dropped(error.to_string())),
             Absent::Warn => {
@@ -347,7 +347,7 @@ impl Looking {
 
     fn recover_store(&mut self, id: StoreId, shown: &mut Sight) -> Result<(), String> {
         let declared = self.prepared.request.model.store(id);
-        let store = match store::open(declared) {
+        let store = match store::open(declared, &Secrets::default()) {
             Err(error) if error.kind == StoreErrorKind::Absent => return Ok(()),
             store => store.map_err(|error| error.to_string())?,
         };
@@ -571,7 +571,7 @@ impl Looking {
     fn in_the_way(&self, store: StoreId, name: &str) -> Option<String> {
         let declared = self.model().store(store);
         // What is there and no object has the name as well; a store that does not say has failed before.
-        let size = store::open(declared).ok()?.size(&artefact_name(name).ok()?);
+        let size = store::open(declared, &Secrets::default()).ok()?.size(&artefact_name(name).ok()?);
         let is_taken = size.map_or_else(|error| error.kind == StoreErrorKind::Foreign, |size| size.is_some());
         is_taken.then(|| {
             format!(
@@ -630,7 +630,7 @@ impl Looking {
         let (mut gone, mut kept) = (BTreeSet::new(), BTreeSet::new());
         for id in model.told_in(separate) {
             let declared = model.store(id);
-            let opened = store::open(declared).ok();
+            let opened = store::open(declared, &Secrets::default()).ok();
             let catalog = opened.and_then(|store| Catalog::load(store.as_ref(), &self.prepared.layout).ok());
             let foreseen = self.foresee(id).ok();
             // Nothing is expired where one of them does not tell.

@@ -18,6 +18,7 @@ use super::cache::Cache;
 use super::history;
 use super::levels::{Levels, Stores, levels};
 use super::request::{Clock, Request, unsupported};
+use super::secrets::Secrets;
 use super::staging::Staging;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState, StateError};
 use crate::catalog::identity::IdentityError;
@@ -141,7 +142,7 @@ pub fn prepare_run(request: Request) -> Result<Prepared, PrepareError> {
 fn last_start(model: &Model) -> Option<Timestamp> {
     let layout = Layout::new(&model.name).ok()?;
     let in_store = |declared| {
-        let opened = store::open(declared).ok()?;
+        let opened = store::open(declared, &Secrets::default()).ok()?;
         let named = |folder| opened.entries(&folder).unwrap_or_default();
         let manifests = named(layout.manifests()).into_iter();
         let runs = manifests.filter_map(|entry| layout.run_of_manifest(&entry.name));
@@ -340,7 +341,7 @@ fn highest_sequence(request: &Request, layout: &Layout, remembered: u32) -> u32 
     for declared in &request.model.stores {
         // What keeps a store from being read is for its own step to say: the others are no worse for it. Should it be
         // readable by then, its step looks at the sequence again.
-        let Ok(opened) = store::open(declared) else { continue };
+        let Ok(opened) = store::open(declared, &Secrets::default()) else { continue };
         highest = highest.max(highest_in(opened.as_ref(), layout, most).unwrap_or(0));
     }
     highest

@@ -24,6 +24,7 @@ use crate::catalog::manifest::{HostRef, SourceRecord, SourceStatus};
 use crate::catalog::names::PlanName;
 use crate::catalog::owner::Owner;
 
+use super::secrets::Secrets;
 use crate::catalog::prune::{Current, Ground, Occasion, PrunePlan, fact};
 use crate::catalog::recover::RecoveryPlan;
 use crate::catalog::runs::Catalog;
@@ -115,7 +116,7 @@ pub(super) fn foresee(
 ) -> Result<(PrunePlan, Vec<String>), String> {
     let model = &prepared.request.model;
     let declared = model.store(id);
-    let store = match store::open(declared) {
+    let store = match store::open(declared, &Secrets::default()) {
         Err(error) if error.kind == StoreErrorKind::Absent => {
             let plan =
                 PrunePlan::make(&Catalog::default(), &occasion(model, id, prepared.started, None, None));
@@ -325,7 +326,7 @@ impl<'a> Site<'a> {
     fn open(&self, id: StoreId) -> Result<Arc<dyn Store>, String> {
         let model = &self.request.model;
         let declared = model.store(id);
-        let store = store::open(declared).map_err(text)?;
+        let store = store::open(declared, &Secrets::default()).map_err(text)?;
         let claim = Claim {
             file: &model.file,
             machine: self.host.clone(),

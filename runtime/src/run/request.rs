@@ -157,7 +157,7 @@ fn unsupported_separate(model: &Model, separate: &Separate, found: &mut Vec<Stri
         }
         if model.told_in(separate).is_empty() {
             found.push(format!(
-                "source `{name}` is `separate` in store `{}`, and no archive goes to a folder that would know of its backups",
+                "source `{name}` is `separate` in store `{}`, and no archive goes to a store that would know of its backups",
                 store.name
             ));
         }
@@ -166,8 +166,8 @@ fn unsupported_separate(model: &Model, separate: &Separate, found: &mut Vec<Stri
 
 fn unsupported_store(store: &Store, found: &mut Vec<String>) {
     let name = &store.name;
-    if !matches!(store.kind, StoreKind::Dir { .. }) {
-        found.push(format!("store `{name}` is not a folder (`store {name}: dir`)"));
+    if matches!(store.kind, StoreKind::Sftp { .. }) {
+        found.push(format!("store `{name}` is an SSH file server"));
     }
     if store.bandwidth.is_some() {
         found.push(format!("store `{name}` limits the bandwidth"));

@@ -57,10 +57,12 @@ struct Known {
     forms: Vec<Hidden>,
 }
 
+/// What was fetched so far: one list a process, so that whatever is shown by whom is without any of them.
+static KNOWN: Mutex<Vec<Known>> = Mutex::new(Vec::new());
+
 /// Fetches secrets and remembers them, so that they can be taken out of output.
 #[derive(Debug, Clone, Default)]
 pub struct Secrets {
-    known: Arc<Mutex<Vec<Known>>>,
     control: Control,
     timeout: Option<Duration>,
 }
@@ -69,7 +71,7 @@ impl Secrets {
     /// The same, that fetches until `control` says stop.
     #[must_use]
     pub fn under(&self, control: &Control) -> Secrets {
-        Secrets { known: Arc::clone(&self.known), control: control.clone(), timeout: None }
+        Secrets { control: control.clone(), timeout: None }
     }
 
     /// The same, whose programs may take no longer than this.
@@ -123,7 +125,7 @@ impl Secrets {
     /// Makes sure that `value` is taken out of whatever is shown from now on.
     pub fn remember(&self, value: Hidden) {
         if !value.expose().trim().is_empty() {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
             if !known.iter().any(|known| known.value == value) {
                 let forms = redaction::forms(value.expose()).into_iter().map(Hidden::new).collect();
                 known.push(Known { value, forms });
@@ -133,7 +135,7 @@ impl Secrets {
 
     /// `text` without any secret fetched so far.
     pub fn redact(&self, text: &str) -> String {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         redaction::redact(text, known.iter().flat_map(|known| &known.forms).map(Hidden::expose))
     }
 }

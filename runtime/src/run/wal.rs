@@ -7,6 +7,7 @@ use backplan_compiler::model::{Model, SourceId, SourceKind, StoreId};
 use jiff::Timestamp;
 
 use super::coordinator::Failure;
+use super::secrets::Secrets;
 use super::worker::Worker;
 use crate::catalog::ids::RunId;
 use crate::catalog::layout::Layout;
@@ -267,7 +268,7 @@ pub(super) fn foresee(
     let mut bases = BTreeMap::new();
     for holder in holders(model, source) {
         let declared = model.store(holder);
-        let opened = store::open(declared).map_err(|error| error.to_string())?;
+        let opened = store::open(declared, &Secrets::default()).map_err(|error| error.to_string())?;
         let mut here = BTreeMap::new();
         let catalog = Catalog::load(opened.as_ref(), layout).map_err(|error| error.to_string())?;
         bases_of(&catalog, &model.source(source).name, &mut here)?;

@@ -7,15 +7,17 @@ use std::sync::Arc;
 use backplan_compiler::model::{Store as Declared, StoreKind};
 
 use super::append_only::AppendOnly;
+use super::bucket::BucketStore;
 use super::dir::DirStore;
 use super::{Store, StoreError, StoreErrorKind};
+use crate::run::secrets::Secrets;
 
 /// Opens a store that is there, as this host may use it.
 ///
 /// # Errors
 /// [`StoreErrorKind::Absent`] where its place is not there and [`make`] might make it.
-pub fn open(declared: &Declared) -> Result<Arc<dyn Store>, StoreError> {
-    guarded(declared, &|label, folder| DirStore::open(label, folder))
+pub fn open(declared: &Declared, secrets: &Secrets) -> Result<Arc<dyn Store>, StoreError> {
+    guarded(declared, secrets, &|label, folder| DirStore::open(label, folder))
 }
 
 /// Opens a store, and makes its place first if need be. Whether it may be made is for the identity to decide: a missing
@@ -23,8 +25,8 @@ pub fn open(declared: &Declared) -> Result<Arc<dyn Store>, StoreError> {
 ///
 /// # Errors
 /// [`StoreErrorKind::Absent`] where what it is to be in is not there.
-pub fn make(declared: &Declared) -> Result<Arc<dyn Store>, StoreError> {
-    guarded(declared, &|label, folder| DirStore::create(label, folder))
+pub fn make(declared: &Declared, secrets: &Secrets) -> Result<Arc<dyn Store>, StoreError> {
+    guarded(declared, secrets, &|label, folder| DirStore::create(label, folder))
 }
 
 /// What [`make`] would do, in words; `None`: it could not.
@@ -35,16 +37,23 @@ pub fn would_make(declared: &Declared) -> Option<String> {
 
 fn guarded(
     declared: &Declared,
+    secrets: &Secrets,
     folder: &dyn Fn(&str, &Path) -> Result<DirStore, StoreError>,
 ) -> Result<Arc<dyn Store>, StoreError> {
     let store: Arc<dyn Store> = match &declared.kind {
         StoreKind::Dir { path } => Arc::new(folder(&declared.name, path)?),
-        StoreKind::S3 { .. } | StoreKind::Azblob { .. } | StoreKind::Gcs { .. } | StoreKind::Sftp { .. } => {
+        StoreKind::S3 { .. } | StoreKind::Azblob { .. } | StoreKind::Gcs { .. } => {
+            Arc::new(BucketStore::open(declared, secrets)?)
+        }
+        StoreKind::Sftp { .. } => {
             return Err(StoreError {
                 store: declared.name.clone(),
                 doing: format!("open `{}`", declared.location()),
                 kind: StoreErrorKind::Other,
-                cause: io::Error::new(io::ErrorKind::Unsupported, "this version opens folders only"),
+                cause: io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    "this version opens folders and buckets only",
+                ),
             });
         }
     };

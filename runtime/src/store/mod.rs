@@ -4,7 +4,9 @@
 //! keep the promise: an object appears whole or not at all, what returned `Ok` survives a power cut, and creating never
 //! replaces. Everything else (what a backup is, locks, recovery) is built above it, in the catalog.
 
+pub mod address;
 pub mod append_only;
+mod bucket;
 #[cfg(test)]
 mod conformance;
 pub mod dir;
@@ -103,6 +105,8 @@ pub enum StoreErrorKind {
     Unreachable,
     /// Not allowed.
     Denied,
+    /// The server does not know who asks, or gives them no right to it.
+    Credentials,
     /// No room.
     Full,
     /// Something of that name is there that is no object: a link, a pipe, a folder.
@@ -126,8 +130,12 @@ impl StoreErrorKind {
             StoreErrorKind::Denied => {
                 "; see that it is not mounted read-only, and that the account that runs this may do so"
             }
-            StoreErrorKind::Absent | StoreErrorKind::Unreachable => {
-                "; mount it, or make the folder that it is to be in"
+            StoreErrorKind::Absent => "; mount it, or make the folder that it is to be in",
+            StoreErrorKind::Unreachable => {
+                "; see that it is there, and mounted, or that its server can be reached from here"
+            }
+            StoreErrorKind::Credentials => {
+                "; see the keys that the plan gives (else the environment's), the region, the clock of this machine, and what these keys may do there"
             }
             StoreErrorKind::NotFound
             | StoreErrorKind::Foreign

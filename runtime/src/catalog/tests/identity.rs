@@ -11,6 +11,7 @@ use super::stage::{Job, claim, layout, machine, plan_id, run, store};
 use crate::catalog::identity::{self, Claim, IdentityError, Standing, inspect};
 use crate::catalog::ids::Uuid;
 use crate::catalog::manifest::HostRef;
+use crate::run::secrets::Secrets;
 use crate::store::StoreErrorKind;
 use crate::store::simulated::SimulatedFolder;
 
@@ -106,13 +107,13 @@ fn damage_and_newer_formats_are_told_apart() {
 fn a_missing_folder_is_made_only_where_it_was_never_seen() {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("backups");
-    let error = identity::open(&declared(&path), Some(plan_id()), false).unwrap_err();
+    let error = identity::open(&declared(&path), &Secrets::default(), Some(plan_id()), false).unwrap_err();
     assert!(matches!(error, IdentityError::FolderMissing { .. }), "{error}");
     assert!(!path.exists());
-    let _ = identity::open(&declared(&path), None, false).unwrap();
+    let _ = identity::open(&declared(&path), &Secrets::default(), None, false).unwrap();
     std::fs::remove_dir(&path).unwrap();
-    let _ = identity::open(&declared(&path), Some(plan_id()), true).unwrap();
-    let orphan = identity::open(&declared(&path.join("a/b")), None, false);
+    let _ = identity::open(&declared(&path), &Secrets::default(), Some(plan_id()), true).unwrap();
+    let orphan = identity::open(&declared(&path.join("a/b")), &Secrets::default(), None, false);
     assert!(matches!(orphan, Err(IdentityError::Store(error)) if error.kind == StoreErrorKind::Absent));
     assert_eq!(machine().name, "here");
 }

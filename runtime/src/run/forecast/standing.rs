@@ -8,6 +8,7 @@ use crate::catalog::lock;
 use crate::catalog::manifest::HostRef;
 use crate::catalog::owner::Owner;
 use crate::run::prepare::{Prepared, highest_in, host_name, most_believed};
+use crate::run::secrets::Secrets;
 use crate::store::{self, ReadStore, StoreError, StoreErrorKind};
 
 /// What a run would find of a store, and who has it in use.
@@ -19,7 +20,7 @@ pub(super) fn look_at_store(
     declared: &Declared,
     known: Option<Uuid>,
 ) -> Result<(String, Option<String>), IdentityError> {
-    let store = match store::open(declared) {
+    let store = match store::open(declared, &Secrets::default()) {
         Ok(store) => store,
         Err(error) if error.kind == StoreErrorKind::Absent => {
             may_be_made(declared, known, prepared.request.adopt)?;

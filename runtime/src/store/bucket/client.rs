@@ -1,0 +1,284 @@
+//! A client for what a plan declares. What is not written there comes from where the services' own tools take it: the
+//! environment, for S3 also the profile, a token of the pod's, the machine's own service.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use backplan_compiler::graph::Occasion;
+use backplan_compiler::lower::fill;
+use backplan_compiler::model::{Store as Declared, StoreKind};
+use backplan_compiler::value::{Secret, Text};
+use jiff::tz::TimeZone;
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::{Certificate, ClientOptions, RetryConfig};
+
+use super::Service;
+use crate::run::prepare::host_name;
+use crate::run::secrets::Secrets;
+
+/// A server that does not take a connection for so long is not there.
+const CONNECT: Duration = Duration::from_secs(10);
+/// A server that sends nothing for so long is dead; a slow one sends something.
+const SILENCE: Duration = Duration::from_secs(60);
+/// How long a request is repeated that another attempt may help.
+const REPEAT: Duration = Duration::from_secs(60);
+/// How often.
+const ATTEMPTS: usize = 5;
+/// Bytes of a file of certificates or credentials at the most.
+const LARGEST: u64 = 4 << 20;
+/// Where a server that has no regions is said to be.
+const NO_REGION: &str = "us-east-1";
+
+/// A client, and what it is to do.
+pub struct Opened {
+    /// The client.
+    pub service: Arc<dyn Service>,
+    /// What stands before every name.
+    pub prefix: String,
+    /// The class that objects are given.
+    pub storage_class: Option<String>,
+}
+
+/// The client of a declared store.
+///
+/// # Errors
+/// In words, what of the declaration makes none.
+pub fn build(declared: &Declared, secrets: &Secrets) -> Result<Opened, String> {
+    use_ring();
+    let kind = &declared.kind;
+    let service: Arc<dyn Service> = match kind {
+        StoreKind::S3 { .. } => Arc::new(s3(kind, secrets)?.build().map_err(|error| error.to_string())?),
+        StoreKind::Azblob { .. } => {
+            Arc::new(azblob(kind, secrets)?.build().map_err(|error| error.to_string())?)
+        }
+        StoreKind::Gcs { .. } => Arc::new(gcs(kind, secrets)?.build().map_err(|error| error.to_string())?),
+        StoreKind::Dir { .. } | StoreKind::Sftp { .. } => return Err("it is no bucket".to_owned()),
+    };
+    let (prefix, storage_class) = match kind {
+        StoreKind::S3 { prefix, storage_class, .. } => (prefix, storage_class.clone()),
+        StoreKind::Azblob { prefix, .. } | StoreKind::Gcs { prefix, .. } => (prefix, None),
+        StoreKind::Dir { .. } | StoreKind::Sftp { .. } => (&None, None),
+    };
+    Ok(Opened { service, prefix: filled(prefix.as_ref())?, storage_class })
+}
+
+/// The library that encrypts connections is chosen once a process.
+fn use_ring() {
+    static CHOSEN: Once = Once::new();
+    CHOSEN.call_once(|| {
+        // Where one was chosen already, that one does as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
+fn filled(prefix: Option<&Text>) -> Result<String, String> {
+    let Some(prefix) = prefix else { return Ok(String::new()) };
+    let occasion = Occasion { host: Some(host_name()), ..Occasion::default() };
+    fill(prefix, &occasion, &TimeZone::UTC)
+        .map_err(|_| format!("its `prefix` (`{prefix}`) cannot be filled in"))
+}
+
+fn s3(kind: &StoreKind, secrets: &Secrets) -> Result<AmazonS3Builder, String> {
+    let StoreKind::S3 { bucket, region, endpoint, access_key, secret_key, path_style, ca_file, .. } = kind
+    else {
+        return Err("it is no bucket of S3".to_owned());
+    };
+    let options = options(endpoint.as_deref(), ca_file.as_deref())?;
+    let mut builder = AmazonS3Builder::from_env().with_client_options(options).with_retry(retry());
+    builder = builder.with_bucket_name(bucket).with_virtual_hosted_style_request(!path_style);
+    if let Some(endpoint) = endpoint {
+        builder = builder.with_endpoint(s3_address(endpoint, bucket, *path_style));
+    }
+    if let (Some(id), Some(key)) = (access_key, secret_key) {
+        let (id, key) = (fetch("access_key", id, secrets)?, fetch("secret_key", key, secrets)?);
+        builder = builder.with_access_key_id(id).with_secret_access_key(key);
+    } else if let Some(profile) = Profile::of_environment(secrets)? {
+        builder = profile.add_to(builder);
+    }
+    let is_known =
+        region.is_some() || ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().any(|name| variable(name).is_some());
+    if let Some(region) = region {
+        builder = builder.with_region(region);
+    } else if !is_known {
+        builder = builder.with_region(NO_REGION);
+    }
+    Ok(builder)
+}
+
+/// The address that requests for a bucket go to.
+fn s3_address(endpoint: &str, bucket: &str, path_style: bool) -> String {
+    let endpoint = with_scheme(endpoint);
+    match endpoint.split_once("://") {
+        Some((scheme, host)) if !path_style => format!("{scheme}://{bucket}.{host}"),
+        _ => endpoint,
+    }
+}
+
+fn azblob(kind: &StoreKind, secrets: &Secrets) -> Result<MicrosoftAzureBuilder, String> {
+    let StoreKind::Azblob { container, account, key, endpoint, .. } = kind else {
+        return Err("it is no container of Azure".to_owned());
+    };
+    let options = options(endpoint.as_deref(), None)?;
+    let mut builder = MicrosoftAzureBuilder::from_env().with_client_options(options).with_retry(retry());
+    builder = builder.with_container_name(container);
+    if let Some(account) = account {
+        builder = builder.with_account(account);
+    }
+    if let Some(key) = key {
+        builder = builder.with_access_key(fetch("key", key, secrets)?);
+    }
+    if let Some(endpoint) = endpoint {
+        builder = builder.with_endpoint(with_scheme(endpoint));
+    }
+    Ok(builder)
+}
+
+fn gcs(kind: &StoreKind, secrets: &Secrets) -> Result<GoogleCloudStorageBuilder, String> {
+    let StoreKind::Gcs { bucket, credential, endpoint, .. } = kind else {
+        return Err("it is no bucket of Google's".to_owned());
+    };
+    let options = options(endpoint.as_deref(), None)?;
+    let mut builder = GoogleCloudStorageBuilder::from_env().with_client_options(options).with_retry(retry());
+    builder = builder.with_bucket_name(bucket);
+    if let Some(credential) = credential {
+        builder = builder.with_service_account_key(fetch("credential", credential, secrets)?);
+    }
+    if let Some(endpoint) = endpoint {
+        builder = builder.with_base_url(&with_scheme(endpoint));
+    }
+    Ok(builder)
+}
+
+fn with_scheme(endpoint: &str) -> String {
+    let endpoint = endpoint.trim_end_matches('/');
+    if endpoint.contains("://") { endpoint.to_owned() } else { format!("https://{endpoint}") }
+}
+
+fn options(endpoint: Option<&str>, ca_file: Option<&Path>) -> Result<ClientOptions, String> {
+    let mut options = ClientOptions::new()
+        .with_timeout_disabled()
+        .with_connect_timeout(CONNECT)
+        .with_read_timeout(SILENCE)
+        .with_allow_http(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")));
+    if let Some(file) = ca_file {
+        let failed = |error: &dyn std::fmt::Display| format!("its `ca_file` `{}`: {error}", file.display());
+        let pem = crate::regular::read(file, LARGEST).map_err(|error| failed(&error))?;
+        let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| failed(&error))?;
+        if certificates.is_empty() {
+            return Err(failed(&"it holds no certificate"));
+        }
+        for certificate in certificates {
+            options = options.with_root_certificate(certificate);
+        }
+    }
+    Ok(options)
+}
+
+fn retry() -> RetryConfig {
+    RetryConfig { max_retries: ATTEMPTS, retry_timeout: REPEAT, ..RetryConfig::default() }
+}
+
+fn fetch(what: &str, secret: &Secret, secrets: &Secrets) -> Result<String, String> {
+    let value = secrets.fetch(secret).map_err(|error| format!("its `{what}`: {error}"))?;
+    Ok(value.expose().to_owned())
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Credentials of a section of the file that Amazon's own tools keep them in.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Profile {
+    id: String,
+    key: String,
+    token: Option<String>,
+}
+
+impl Profile {
+    /// The profile that is in force; `None`: the environment has credentials of its own, or there is none.
+    fn of_environment(secrets: &Secrets) -> Result<Option<Profile>, String> {
+        const OTHERS: [&str; 4] = [
+            "AWS_ACCESS_KEY_ID",
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        ];
+        if OTHERS.iter().any(|name| variable(name).is_some()) {
+            return Ok(None);
+        }
+        let home = || Some(Path::new(&variable("HOME")?).join(".aws/credentials"));
+        let file = variable("AWS_SHARED_CREDENTIALS_FILE").map(PathBuf::from).or_else(home);
+        let (named, section) =
+            (variable("AWS_PROFILE"), variable("AWS_PROFILE").unwrap_or("default".to_owned()));
+        let Some(file) = file.filter(|file| file.exists()) else { return Ok(None) };
+        let bytes =
+            crate::regular::read(&file, LARGEST).map_err(|error| format!("`{}`: {error}", file.display()))?;
+        match Profile::parse(&String::from_utf8_lossy(&bytes), &section) {
+            Some(profile) => {
+                secrets.remember(backplan_compiler::value::Hidden::new(profile.key.clone()));
+                Ok(Some(profile))
+            }
+            None if named.is_some() => Err(format!(
+                "`{}` has no keys of the profile `{section}`, which AWS_PROFILE names",
+                file.display()
+            )),
+            None => Ok(None),
+        }
+    }
+
+    fn parse(text: &str, section: &str) -> Option<Profile> {
+        let mut profile = Profile::default();
+        let mut is_in = false;
+        for line in text.lines().map(str::trim) {
+            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                is_in = name.trim() == section;
+            } else if let Some((name, value)) = line.split_once('=').filter(|_| is_in) {
+                let value = value.trim().to_owned();
+                match name.trim() {
+                    "aws_access_key_id" => profile.id = value,
+                    "aws_secret_access_key" => profile.key = value,
+                    "aws_session_token" => profile.token = Some(value),
+                    _ => {}
+                }
+            }
+        }
+        (!profile.id.is_empty() && !profile.key.is_empty()).then_some(profile)
+    }
+
+    fn add_to(self, builder: AmazonS3Builder) -> AmazonS3Builder {
+        let builder = builder.with_access_key_id(self.id).with_secret_access_key(self.key);
+        match self.token {
+            Some(token) => builder.with_token(token),
+            None => builder,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_is_read_as_amazons_tools_read_it() {
+        let text = "[default]\naws_access_key_id = a\naws_secret_access_key=b\n[ other ]\naws_access_key_id=c\n\
+                    aws_secret_access_key = d=e\naws_session_token = f\n[half]\naws_access_key_id = g\n";
+        let own = |id: &str, key: &str, token: Option<&str>| {
+            Some(Profile { id: id.to_owned(), key: key.to_owned(), token: token.map(str::to_owned) })
+        };
+        assert_eq!(Profile::parse(text, "default"), own("a", "b", None));
+        assert_eq!(Profile::parse(text, "other"), own("c", "d=e", Some("f")));
+        assert_eq!(Profile::parse(text, "half"), None);
+        assert_eq!(Profile::parse(text, "none"), None);
+    }
+
+    #[test]
+    fn a_bucket_is_in_the_path_or_in_the_name_of_the_server() {
+        assert_eq!(s3_address("https://minio:9000/", "b", true), "https://minio:9000");
+        assert_eq!(s3_address("minio:9000", "b", false), "https://b.minio:9000");
+        assert_eq!(s3_address("http://127.0.0.1:1", "b", true), "http://127.0.0.1:1");
+    }
+}

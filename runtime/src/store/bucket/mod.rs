@@ -1,0 +1,326 @@
+//! The store that is a bucket of an object store: S3, Azure Blob Storage, Google Cloud Storage, and what speaks as they do.
+//!
+//! An object appears when its upload is finished, or not at all. Creating is a conditional request of the server's; one that
+//! ignores the condition is found out by the first creation, and not used: two runs could both believe that they hold its
+//! lock.
+
+mod client;
+mod engine;
+mod trouble;
+mod upload;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use backplan_compiler::model::Store as Declared;
+use futures_util::TryStreamExt;
+use object_store::multipart::MultipartStore;
+use object_store::path::Path as Key;
+use object_store::{
+    Attribute, Attributes, Error, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+};
+
+use self::trouble::Trouble;
+use self::upload::BucketUpload;
+use super::fs::Kind;
+use super::{
+    Capabilities, Creation, Entry, Name, Object, ReadStore, Store, StoreError, StoreErrorKind, Upload,
+};
+use crate::control::Control;
+use crate::run::secrets::Secrets;
+
+/// What a server of objects can do.
+trait Service: ObjectStore + MultipartStore {}
+
+impl<T: ObjectStore + MultipartStore> Service for T {}
+
+/// A store in a bucket, below its prefix. Clones share it.
+#[derive(Clone)]
+pub struct BucketStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    service: Arc<dyn Service>,
+    label: String,
+    /// Where it is, for messages.
+    place: String,
+    /// What stands before every name, with a slash at its end; empty: nothing.
+    prefix: String,
+    attributes: Attributes,
+    /// The server was seen to keep the condition of a creation.
+    keeps_conditions: AtomicBool,
+}
+
+impl fmt::Debug for BucketStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BucketStore")
+            .field("label", &self.inner.label)
+            .field("place", &self.inner.place)
+            .finish()
+    }
+}
+
+impl BucketStore {
+    /// The bucket of a declared store. Nothing is asked of the server yet.
+    ///
+    /// # Errors
+    /// When a secret cannot be had, or what is declared makes no client.
+    pub fn open(declared: &Declared, secrets: &Secrets) -> Result<BucketStore, StoreError> {
+        let place = declared.location().to_string();
+        let opened = client::build(declared, secrets).map_err(|cause| StoreError {
+            store: declared.name.clone(),
+            doing: format!("open `{place}`"),
+            kind: StoreErrorKind::Other,
+            cause: io::Error::other(cause),
+        })?;
+        let mut attributes = Attributes::new();
+        if let Some(class) = opened.storage_class {
+            attributes.insert(Attribute::StorageClass, class.into());
+        }
+        Ok(BucketStore::over(opened.service, &declared.name, place, &opened.prefix, attributes))
+    }
+
+    fn over(
+        service: Arc<dyn Service>,
+        label: &str,
+        place: String,
+        prefix: &str,
+        attributes: Attributes,
+    ) -> BucketStore {
+        let prefix = match prefix.trim_matches('/') {
+            "" => String::new(),
+            prefix => format!("{prefix}/"),
+        };
+        let (label, keeps_conditions) = (label.to_owned(), AtomicBool::new(false));
+        BucketStore { inner: Arc::new(Inner { service, label, place, prefix, attributes, keeps_conditions }) }
+    }
+}
+
+impl Inner {
+    fn error(&self, verb: &str, name: &str, trouble: Trouble) -> StoreError {
+        let doing = match name {
+            "" => format!("{verb} `{}`", self.place),
+            name => format!("{verb} `{name}` in `{}`", self.place),
+        };
+        StoreError {
+            store: self.label.clone(),
+            doing,
+            kind: trouble.kind,
+            cause: io::Error::other(trouble.words),
+        }
+    }
+
+    /// As [`Inner::error`], where a missing object would be no answer: then it is the bucket that is gone.
+    fn write_error(&self, verb: &str, name: &str, trouble: Trouble) -> StoreError {
+        let mut error = self.error(verb, name, trouble);
+        if error.kind == StoreErrorKind::NotFound {
+            error.kind = StoreErrorKind::Unreachable;
+        }
+        error
+    }
+
+    fn key(&self, name: &str) -> Result<Key, Trouble> {
+        Key::parse(format!("{}{name}", self.prefix)).map_err(|error| Trouble::of(&Error::from(error)))
+    }
+
+    /// The name of a key below the prefix.
+    fn name(&self, key: &Key) -> Option<Name> {
+        Name::new(key.as_ref().strip_prefix(&self.prefix)?).ok()
+    }
+
+    /// Does something with the object of a key, on the engine's threads.
+    fn with<T, F>(&self, name: &str, work: impl FnOnce(Arc<dyn Service>, Key) -> F) -> Result<T, Trouble>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let key = self.key(name)?;
+        engine::run(work(Arc::clone(&self.service), key)).map_err(|error| Trouble::of(&error))
+    }
+
+    fn size(&self, name: &str) -> Result<Option<u64>, Trouble> {
+        match self.with(name, |service, key| async move { service.head(&key).await }) {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(trouble) if trouble.kind == StoreErrorKind::NotFound => Ok(None),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// Writes an object in one request; `false`: there is one already.
+    fn put(&self, name: &str, bytes: PutPayload, mode: PutMode) -> Result<bool, Trouble> {
+        let attributes = self.attributes.clone();
+        let put = self.with(name, |service, key| async move {
+            let options = PutOptions { mode, attributes, ..PutOptions::default() };
+            match service.put_opts(&key, bytes, options).await {
+                Ok(_) => Ok(true),
+                Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })?;
+        Ok(put)
+    }
+
+    fn create(&self, name: &str, bytes: PutPayload) -> Result<Creation, Trouble> {
+        if !self.put(name, bytes.clone(), PutMode::Create)? {
+            return Ok(Creation::Exists);
+        }
+        // Once again, the same bytes: a server that lets this pass lets anything pass.
+        if !self.keeps_conditions.load(Ordering::Relaxed) {
+            if self.put(name, bytes, PutMode::Create)? {
+                let _ = self.with(name, |service, key| async move { service.delete(&key).await });
+                return Err(Trouble::unconditional());
+            }
+            self.keeps_conditions.store(true, Ordering::Relaxed);
+        }
+        Ok(Creation::Created)
+    }
+
+    fn range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, Trouble> {
+        let end = offset.saturating_add(len as u64);
+        let read = self.with(name, |service, key| async move {
+            let range = (offset > 0 || end < u64::MAX).then(|| (offset..end).into());
+            let got = service.get_opts(&key, GetOptions { range, ..GetOptions::default() }).await?;
+            got.bytes().await
+        });
+        match read {
+            Ok(bytes) => Ok(bytes.into()),
+            Err(trouble) if trouble.kind == StoreErrorKind::Other => match self.size(name)? {
+                // A range that begins behind the end is an error of the server's.
+                Some(size) if offset >= size => Ok(Vec::new()),
+                _ => Err(trouble),
+            },
+            Err(trouble) => Err(trouble),
+        }
+    }
+}
+
+impl ReadStore for BucketStore {
+    fn label(&self) -> &str {
+        &self.inner.label
+    }
+
+    fn read(&self, name: &Name) -> Result<Vec<u8>, StoreError> {
+        self.read_range(name, 0, usize::MAX)
+    }
+
+    fn read_range(&self, name: &Name, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
+        let read = match len {
+            0 => self.inner.size(name.as_str()).and_then(|size| match size {
+                Some(_) => Ok(Vec::new()),
+                None => Err(Trouble::absent()),
+            }),
+            _ => self.inner.range(name.as_str(), offset, len),
+        };
+        read.map_err(|trouble| self.inner.error("read", name.as_str(), trouble))
+    }
+
+    fn size(&self, name: &Name) -> Result<Option<u64>, StoreError> {
+        self.inner.size(name.as_str()).map_err(|trouble| self.inner.error("look at", name.as_str(), trouble))
+    }
+
+    fn list(&self, folder: Option<&Name>) -> Result<Vec<Object>, StoreError> {
+        let folder = folder.map_or("", Name::as_str);
+        let found = self.inner.with(folder, |service, key| async move {
+            let found: Vec<_> = service.list(Some(&key)).try_collect().await?;
+            Ok(found)
+        });
+        let found = found.map_err(|trouble| self.inner.write_error("list", folder, trouble))?;
+        let object = |meta: object_store::ObjectMeta| {
+            Some(Object { name: self.inner.name(&meta.location)?, size: meta.size })
+        };
+        let mut objects: Vec<Object> = found.into_iter().filter_map(object).collect();
+        objects.sort_by(|left, right| left.name.cmp(&right.name));
+        Ok(objects)
+    }
+
+    fn entries(&self, folder: &Name) -> Result<Vec<Entry>, StoreError> {
+        let found = self.inner.with(folder.as_str(), |service, key| async move {
+            service.list_with_delimiter(Some(&key)).await
+        });
+        let found = found.map_err(|trouble| self.inner.write_error("list", folder.as_str(), trouble))?;
+        let objects = found.objects.iter().map(|meta| (&meta.location, Kind::File(meta.size)));
+        let folders = found.common_prefixes.iter().map(|key| (key, Kind::Folder));
+        let entry = |(key, kind): (&Key, Kind)| Some(Entry { name: self.inner.name(key)?, kind });
+        let mut entries: Vec<Entry> = objects.chain(folders).filter_map(entry).collect();
+        entries.sort_by(|left, right| left.name.cmp(&right.name));
+        Ok(entries)
+    }
+}
+
+impl Store for BucketStore {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { atomic_create: true, delete: true }
+    }
+
+    fn create(&self, name: &Name, bytes: &[u8]) -> Result<Creation, StoreError> {
+        let created = self.inner.create(name.as_str(), bytes.to_vec().into());
+        created.map_err(|trouble| self.inner.write_error("create", name.as_str(), trouble))
+    }
+
+    fn replace(&self, name: &Name, bytes: &[u8]) -> Result<(), StoreError> {
+        let replaced = self.inner.put(name.as_str(), bytes.to_vec().into(), PutMode::Overwrite);
+        replaced.map(drop).map_err(|trouble| self.inner.write_error("write", name.as_str(), trouble))
+    }
+
+    fn upload(&self, name: &Name, _temporary: &Name) -> Result<Box<dyn Upload>, StoreError> {
+        Ok(Box::new(BucketUpload::new(Arc::clone(&self.inner), name)))
+    }
+
+    fn put_file(
+        &self,
+        file: &Path,
+        _temporary: &Name,
+        name: &Name,
+        control: &Control,
+    ) -> Result<Creation, StoreError> {
+        let verb = format!("bring `{}` as", file.display());
+        let failed = |cause: io::Error| StoreError {
+            cause,
+            ..self.inner.error(&verb, name.as_str(), Trouble::other(String::new()))
+        };
+        let mut host = File::open(file).map_err(failed)?;
+        let size = host.metadata().map_err(failed)?.len();
+        let mut upload = BucketUpload::new(Arc::clone(&self.inner), name);
+        let (mut chunk, mut done) = (vec![0; PUT_CHUNK], 0);
+        loop {
+            control.check().map_err(|stopped| StoreError {
+                kind: StoreErrorKind::Stopped,
+                ..failed(io::Error::other(stopped))
+            })?;
+            let count = host.read(&mut chunk).map_err(failed)?;
+            if count == 0 {
+                break;
+            }
+            upload.write(&chunk[..count])?;
+            done += count as u64;
+            control.advance(0, count as u64);
+        }
+        if done != size {
+            return Err(failed(io::Error::other("the file became another size meanwhile")));
+        }
+        Box::new(upload).finish()
+    }
+
+    fn delete(&self, name: &Name) -> Result<(), StoreError> {
+        match self.inner.with(name.as_str(), |service, key| async move { service.delete(&key).await }) {
+            Err(trouble) if trouble.kind == StoreErrorKind::NotFound => Ok(()),
+            deleted => deleted.map_err(|trouble| self.inner.error("delete", name.as_str(), trouble)),
+        }
+    }
+
+    fn sweep(&self, _folder: &Name) -> Result<u64, StoreError> {
+        // What an interrupted upload left is no object, and has no name here.
+        Ok(0)
+    }
+}
+
+/// Bytes of a file read at once on their way into the bucket.
+const PUT_CHUNK: usize = 1 << 20;

@@ -1,0 +1,164 @@
+//! The suite against a server of S3's protocol, in a process of its own.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use backplan_compiler::model::{Absent, Store as Declared, StoreKind};
+use backplan_compiler::sources::{FileId, Place};
+use backplan_compiler::value::{Hidden, Secret, Text};
+
+use super::BucketStore;
+use crate::run::secrets::Secrets;
+use crate::store::conformance::conforms;
+use crate::store::{Creation, Name, ReadStore, Store, StoreErrorKind};
+
+/// A server with one bucket, empty.
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    fn start() -> Server {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = Command::new("moto_server");
+        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let server = Server { child, port };
+        for _ in 0..600 {
+            if server.ask("PUT /buck HTTP/1.1").is_some_and(|answer| answer.contains(" 200 ")) {
+                return server;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("moto_server does not answer");
+    }
+
+    fn ask(&self, request: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        write!(stream, "{request}\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            .ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn declared(endpoint: String, bucket: &str, prefix: &str) -> Declared {
+    let secret = |value: &str| Some(Secret::Inline(Hidden::new(value)));
+    Declared {
+        name: "far".to_owned(),
+        place: Place { file: FileId(0), span: Default::default() },
+        kind: StoreKind::S3 {
+            bucket: bucket.to_owned(),
+            prefix: Some(Text::literal(prefix)),
+            region: None,
+            endpoint: Some(endpoint),
+            access_key: secret("an-id"),
+            secret_key: secret("a-key"),
+            storage_class: Some("STANDARD_IA".to_owned()),
+            path_style: true,
+            ca_file: None,
+        },
+        offsite: true,
+        bandwidth: None,
+        immutable: None,
+        append_only: false,
+        absent: Absent::Warn,
+        keep: None,
+    }
+}
+
+fn open(port: u16, bucket: &str, prefix: &str) -> BucketStore {
+    BucketStore::open(&declared(format!("http://127.0.0.1:{port}"), bucket, prefix), &Secrets::default())
+        .unwrap()
+}
+
+#[test]
+fn a_bucket_of_s3_conforms() {
+    let server = Server::start();
+    let (port, round) = (way(server.port, false), AtomicUsize::new(0));
+    conforms(&|| {
+        let prefix = format!("some/prefix-{}/", round.fetch_add(1, Ordering::SeqCst));
+        Arc::new(open(port, "buck", &prefix))
+    });
+    no_bucket(&server);
+    a_server_that_ignores_conditions(&server);
+}
+
+fn no_bucket(server: &Server) {
+    let store = open(server.port, "none", "");
+    let object = Name::new("x").unwrap();
+    let error = store.list(None).unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Unreachable, "{error}");
+    assert!(error.to_string().contains("NoSuchBucket"), "{error}");
+    assert_eq!(store.create(&object, b"x").unwrap_err().kind, StoreErrorKind::Unreachable);
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    assert_eq!(open(nobody, "buck", "").size(&object).unwrap_err().kind, StoreErrorKind::Unreachable);
+}
+
+/// Between the store and the server, a proxy takes the condition away, as some servers do.
+fn a_server_that_ignores_conditions(server: &Server) {
+    let port = way(server.port, true);
+    let (store, object) = (open(port, "buck", "strip"), Name::new("x").unwrap());
+    let error = store.create(&object, b"x").unwrap_err();
+    assert!(error.to_string().contains("ignores the condition"), "{error}");
+    let direct = open(server.port, "buck", "strip");
+    assert_eq!(direct.size(&object).unwrap(), None);
+    assert_eq!(direct.create(&object, b"x").unwrap(), Creation::Created);
+}
+
+/// A way to a server for whole requests. Those with a condition go one by one, as the server looks and creates in two steps;
+/// or their condition is taken away.
+fn way(to: u16, is_stripped: bool) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let one_by_one = Arc::new(Mutex::new(()));
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let one_by_one = Arc::clone(&one_by_one);
+            std::thread::spawn(move || carry(client.unwrap(), to, is_stripped, &one_by_one));
+        }
+    });
+    port
+}
+
+fn carry(mut client: TcpStream, to: u16, is_stripped: bool, one_by_one: &Mutex<()>) -> Option<()> {
+    const CONDITION: &str = "if-none-match: *\r\n";
+    let mut server = TcpStream::connect(("127.0.0.1", to)).ok()?;
+    loop {
+        let (head, body) = message(&mut client, false)?;
+        let alone = head.contains(CONDITION).then(|| one_by_one.lock().unwrap());
+        let sent = if is_stripped { head.replace(CONDITION, "") } else { head.clone() };
+        server.write_all(&[sent.as_bytes(), &body].concat()).ok()?;
+        let (answer, body) = message(&mut server, head.starts_with("HEAD "))?;
+        drop(alone);
+        client.write_all(&[answer.as_bytes(), &body].concat()).ok()?;
+    }
+}
+
+fn message(from: &mut TcpStream, is_bodiless: bool) -> Option<(String, Vec<u8>)> {
+    let (mut head, mut one) = (Vec::new(), [0; 1]);
+    while !head.ends_with(b"\r\n\r\n") {
+        from.read_exact(&mut one).ok()?;
+        head.push(one[0]);
+    }
+    let head = String::from_utf8(head).ok()?;
+    let lower = head.to_lowercase();
+    let length = lower.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    let mut body = vec![0; if is_bodiless { 0 } else { length.unwrap_or(0) }];
+    from.read_exact(&mut body).ok()?;
+    Some((head, body))
+}

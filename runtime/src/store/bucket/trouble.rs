@@ -1,0 +1,96 @@
+//! What a server's errors mean.
+
+use std::error::Error as _;
+
+use object_store::Error;
+use object_store::client::{HttpError, HttpErrorKind};
+
+use crate::store::StoreErrorKind;
+
+/// What went wrong, and the server's own words.
+#[derive(Debug)]
+pub struct Trouble {
+    /// What kind it is.
+    pub kind: StoreErrorKind,
+    /// In words.
+    pub words: String,
+}
+
+impl Trouble {
+    /// What an error of the library means.
+    pub fn of(error: &Error) -> Trouble {
+        let told = told(error);
+        let is_no_bucket = ["NoSuchBucket", "ContainerNotFound"].iter().any(|code| told.starts_with(code));
+        let kind = match error {
+            _ if is_no_bucket => StoreErrorKind::Unreachable,
+            Error::NotFound { .. } => StoreErrorKind::NotFound,
+            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => StoreErrorKind::Credentials,
+            _ if is_away(error) => StoreErrorKind::Unreachable,
+            _ => StoreErrorKind::Other,
+        };
+        Trouble { kind, words: told }
+    }
+
+    /// An object that is not there.
+    pub fn absent() -> Trouble {
+        Trouble { kind: StoreErrorKind::NotFound, words: "no such object".to_owned() }
+    }
+
+    /// Something else.
+    pub fn other(words: String) -> Trouble {
+        Trouble { kind: StoreErrorKind::Other, words }
+    }
+
+    /// A server that creates what is there.
+    pub fn unconditional() -> Trouble {
+        Trouble::other(
+            "the server ignores the condition of a creation (`If-None-Match: *`), so two runs could both believe that they \
+             hold its lock: it cannot be used"
+                .to_owned(),
+        )
+    }
+}
+
+/// Whether no answer came, or only one that the server is not there for anybody.
+fn is_away(error: &Error) -> bool {
+    let mut cause = error.source();
+    while let Some(at) = cause {
+        if let Some(http) = at.downcast_ref::<HttpError>() {
+            let kind = http.kind();
+            return matches!(
+                kind,
+                HttpErrorKind::Connect | HttpErrorKind::Timeout | HttpErrorKind::Interrupted
+            );
+        }
+        cause = at.source();
+    }
+    false
+}
+
+/// The server's words: of an answer in XML its code and message, else the innermost cause.
+fn told(error: &Error) -> String {
+    let whole = error.to_string();
+    let code = between(&whole, "<Code>", "</Code>");
+    let message = between(&whole, "<Message>", "</Message>");
+    match (code, message) {
+        (Some(code), Some(message)) => format!("{code}: {}", message.trim().replace('\n', " ")),
+        (Some(code), None) => code.to_owned(),
+        _ => innermost(error),
+    }
+}
+
+fn innermost(error: &Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(at) = cause {
+        words = at.to_string();
+        cause = at.source();
+    }
+    let words = words.trim().replace('\n', " ");
+    if words.is_empty() { error.to_string() } else { words }
+}
+
+fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
+    let rest = &text[text.find(from)? + from.len()..];
+    Some(&rest[..rest.find(to)?])
+}

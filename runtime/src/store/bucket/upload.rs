@@ -1,0 +1,256 @@
+//! An upload: one request if it is small, else parts, several on their way at once.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use object_store::multipart::PartId;
+use object_store::path::Path as Key;
+use object_store::{Error, MultipartId, PutMultipartOptions};
+
+use super::engine::{self, Pending};
+use super::trouble::Trouble;
+use super::{Inner, Service};
+use crate::store::{Creation, Name, StoreError, StoreErrorKind, Upload};
+
+/// Bytes of the first parts. A server takes no smaller ones than 5 MiB.
+const PART: usize = 8 << 20;
+/// After so many parts the next ones are twice as large: a server takes 10,000.
+const GROW: usize = 1000;
+/// Parts on their way at once.
+const AT_ONCE: usize = 4;
+/// Bytes read at once of a file whose bytes are sent.
+const COPY_CHUNK: usize = 1 << 20;
+
+/// A part that is not sent yet.
+#[derive(Debug)]
+struct Part {
+    index: usize,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Part {
+    fn range(&self) -> Range<u64> {
+        self.start..self.start + self.bytes.len() as u64
+    }
+
+    /// Replaces what of `bytes` falls into this part; says how much that was.
+    fn patch(&mut self, offset: u64, bytes: &[u8]) -> usize {
+        let range = self.range();
+        let (from, to) = (range.start.max(offset), range.end.min(offset + bytes.len() as u64));
+        if from >= to {
+            return 0;
+        }
+        let (there, here) = ((from - self.start) as usize, (from - offset) as usize);
+        let len = (to - from) as usize;
+        self.bytes[there..there + len].copy_from_slice(&bytes[here..here + len]);
+        len
+    }
+}
+
+/// An upload that the server knows of.
+struct Begun {
+    key: Key,
+    id: MultipartId,
+    sent: Vec<Option<PartId>>,
+    on_the_way: VecDeque<(usize, Pending<PartId>)>,
+}
+
+/// An object on its way into the bucket.
+pub struct BucketUpload {
+    inner: Arc<Inner>,
+    name: Name,
+    open: Part,
+    /// Bytes that will be patched.
+    held: Option<Range<u64>>,
+    /// Parts that wait for that.
+    back: Vec<Part>,
+    begun: Option<Begun>,
+}
+
+impl std::fmt::Debug for BucketUpload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BucketUpload").field("name", &self.name).field("parts", &self.open.index).finish()
+    }
+}
+
+impl BucketUpload {
+    pub(super) fn new(inner: Arc<Inner>, name: &Name) -> BucketUpload {
+        let open = Part { index: 0, start: 0, bytes: Vec::new() };
+        BucketUpload { inner, name: name.clone(), open, held: None, back: Vec::new(), begun: None }
+    }
+
+    fn failed(&self, trouble: Trouble) -> StoreError {
+        self.inner.write_error("write", self.name.as_str(), trouble)
+    }
+
+    fn part_size(&self) -> usize {
+        PART << (self.open.index / GROW).min(9)
+    }
+
+    fn is_held(&self, range: &Range<u64>) -> bool {
+        self.held.as_ref().is_some_and(|held| held.start < range.end && range.start < held.end)
+    }
+
+    /// Sends the open part, or lays it back, and opens the next.
+    fn close_part(&mut self) -> Result<(), Trouble> {
+        let range = self.open.range();
+        let next = Part { index: self.open.index + 1, start: range.end, bytes: Vec::new() };
+        let part = std::mem::replace(&mut self.open, next);
+        if self.is_held(&range) {
+            self.back.push(part);
+            return Ok(());
+        }
+        self.send(part)
+    }
+
+    fn begin(&mut self) -> Result<&mut Begun, Trouble> {
+        if self.begun.is_none() {
+            let options = PutMultipartOptions {
+                attributes: self.inner.attributes.clone(),
+                ..PutMultipartOptions::default()
+            };
+            let key = self.inner.key(self.name.as_str())?;
+            let of = key.clone();
+            let service = Arc::clone(&self.inner.service);
+            let id = engine::run(async move { service.create_multipart_opts(&of, options).await });
+            let id = id.map_err(|error| Trouble::of(&error))?;
+            self.begun = Some(Begun { key, id, sent: Vec::new(), on_the_way: VecDeque::new() });
+        }
+        self.begun.as_mut().ok_or_else(|| Trouble::other("it was not begun".to_owned()))
+    }
+
+    fn send(&mut self, part: Part) -> Result<(), Trouble> {
+        let service = Arc::clone(&self.inner.service);
+        let begun = self.begin()?;
+        if begun.on_the_way.len() >= AT_ONCE {
+            begun.settle_one()?;
+        }
+        let (key, id, index) = (begun.key.clone(), begun.id.clone(), part.index);
+        let request =
+            engine::start(async move { service.put_part(&key, &id, index, part.bytes.into()).await });
+        begun.on_the_way.push_back((index, request));
+        Ok(())
+    }
+
+    /// Nothing will be patched any more: what waited for that goes on its way.
+    fn release(&mut self) -> Result<(), Trouble> {
+        self.held = None;
+        std::mem::take(&mut self.back).into_iter().try_for_each(|part| self.send(part))
+    }
+
+    fn complete(&mut self) -> Result<Creation, Trouble> {
+        self.release()?;
+        if self.begun.is_none() {
+            let bytes = std::mem::take(&mut self.open.bytes);
+            return self.inner.create(self.name.as_str(), bytes.into());
+        }
+        if !self.open.bytes.is_empty() {
+            self.close_part()?;
+        }
+        let begun = self.begin()?;
+        while !begun.on_the_way.is_empty() {
+            begun.settle_one()?;
+        }
+        // Nothing but a run that holds the lock writes here, so nobody comes between this look and the next request.
+        if self.inner.size(self.name.as_str())?.is_some() {
+            return Ok(Creation::Exists);
+        }
+        let service: Arc<dyn Service> = Arc::clone(&self.inner.service);
+        let Some(begun) = &mut self.begun else { return Err(Trouble::absent()) };
+        let parts = begun.sent.iter().flatten().cloned().collect();
+        let (key, id) = (begun.key.clone(), begun.id.clone());
+        let done = engine::run(async move { service.complete_multipart(&key, &id, parts).await });
+        done.map_err(|error| Trouble::of(&error))?;
+        self.begun = None;
+        Ok(Creation::Created)
+    }
+}
+
+impl Begun {
+    /// Waits for the part that has been on its way for longest.
+    fn settle_one(&mut self) -> Result<(), Trouble> {
+        let Some((index, request)) = self.on_the_way.pop_front() else { return Ok(()) };
+        let part = request.wait().map_err(|error: Error| Trouble::of(&error))?;
+        if self.sent.len() <= index {
+            self.sent.resize_with(index + 1, || None);
+        }
+        self.sent[index] = Some(part);
+        Ok(())
+    }
+}
+
+impl Upload for BucketUpload {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let room = self.part_size() - self.open.bytes.len();
+            let (now, later) = rest.split_at(rest.len().min(room));
+            self.open.bytes.extend_from_slice(now);
+            rest = later;
+            if self.open.bytes.len() == self.part_size() {
+                self.close_part().map_err(|trouble| self.failed(trouble))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, len: u64) {
+        let from = self.open.range().end;
+        self.held = Some(from..from + len);
+    }
+
+    fn patch(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        let wanted = offset..offset.saturating_add(bytes.len() as u64);
+        let is_held =
+            self.held.as_ref().is_some_and(|held| held.start <= wanted.start && wanted.end <= held.end);
+        let mut patched = 0;
+        if is_held {
+            patched += self.open.patch(offset, bytes);
+            patched += self.back.iter_mut().map(|part| part.patch(offset, bytes)).sum::<usize>();
+        }
+        if patched != bytes.len() {
+            let cause = io::Error::new(io::ErrorKind::InvalidInput, "a patch of what was not held");
+            return Err(StoreError { cause, ..self.failed(Trouble::other(String::new())) });
+        }
+        self.release().map_err(|trouble| self.failed(trouble))
+    }
+
+    fn copy_from(&mut self, from: &File, offset: u64, len: u64) -> Result<(), StoreError> {
+        let (mut chunk, mut done) = (vec![0; COPY_CHUNK], 0);
+        while done < len {
+            let now = (len - done).min(COPY_CHUNK as u64) as usize;
+            let read = from.read_exact_at(&mut chunk[..now], offset + done);
+            read.map_err(|cause| StoreError { cause, ..self.failed(Trouble::other(String::new())) })?;
+            self.write(&chunk[..now])?;
+            done += now as u64;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Creation, StoreError> {
+        self.complete().map_err(|trouble| {
+            let mut error = self.inner.error("create", self.name.as_str(), trouble);
+            if error.kind == StoreErrorKind::NotFound {
+                error.kind = StoreErrorKind::Unreachable;
+            }
+            error
+        })
+    }
+}
+
+impl Drop for BucketUpload {
+    fn drop(&mut self) {
+        let Some(begun) = self.begun.take() else { return };
+        for (_, request) in begun.on_the_way {
+            // A part that comes in after the end would stay for ever.
+            let _ = request.wait();
+        }
+        let service = Arc::clone(&self.inner.service);
+        let _ = engine::run(async move { service.abort_multipart(&begun.key, &begun.id).await });
+    }
+}

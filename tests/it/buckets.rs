@@ -1,0 +1,253 @@
+//! Backups in a bucket, against a server of S3's protocol: the same promises as in a folder.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crate::scenario::{Chance, Scenario, artefacts, rounds, shell, wait_for};
+
+/// A server with an empty bucket, gone with the value.
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    fn start() -> Server {
+        let port = free_port();
+        let mut command = Command::new("moto_server");
+        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let server = Server { child: command.spawn().unwrap(), port };
+        wait_for("a bucket", || server.ask("PUT /buck").is_some_and(|answer| answer.contains(" 200 ")));
+        server
+    }
+
+    /// What it answers to a request.
+    fn ask(&self, request: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        write!(stream, "{request} HTTP/1.1\r\nHost: s3\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            .ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+
+    /// The keys in the bucket.
+    fn keys(&self) -> Vec<String> {
+        let answer = self.ask("GET /buck?list-type=2").unwrap();
+        let keys = answer.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
+        keys.map(str::to_owned).collect()
+    }
+
+    /// Keys that are artefacts.
+    fn artefacts(&self) -> usize {
+        self.keys().iter().filter(|key| key.ends_with(".tar.gz")).count()
+    }
+
+    /// Uploads that were begun and neither finished nor given up.
+    fn unfinished(&self) -> usize {
+        self.ask("GET /buck?uploads").unwrap().matches("<UploadId>").count()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A way to a server that ends with its `last` request: that one comes to nothing, or its answer does, and nobody answers
+/// any more.
+struct Way {
+    port: u16,
+    seen: Arc<AtomicUsize>,
+}
+
+impl Way {
+    fn open(to: u16, last: usize, is_answer_lost: bool) -> Way {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let seen = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&seen);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (Ok(client), count) = (client, Arc::clone(&count)) else { return };
+                thread::spawn(move || carry(client, to, &count, last, is_answer_lost));
+            }
+        });
+        Way { port, seen }
+    }
+}
+
+/// Carries one connection's requests, each whole before the next.
+fn carry(
+    mut client: TcpStream,
+    to: u16,
+    count: &AtomicUsize,
+    last: usize,
+    is_answer_lost: bool,
+) -> Option<()> {
+    let mut server = TcpStream::connect(("127.0.0.1", to)).ok()?;
+    loop {
+        let request = message(&mut client, false)?;
+        let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+        if number > last || number == last && !is_answer_lost {
+            return None;
+        }
+        server.write_all(&request).ok()?;
+        let answer = message(&mut server, request.starts_with(b"HEAD "))?;
+        if number == last {
+            return None;
+        }
+        client.write_all(&answer).ok()?;
+    }
+}
+
+/// A request or an answer, head and body.
+fn message(from: &mut TcpStream, is_bodiless: bool) -> Option<Vec<u8>> {
+    let (mut bytes, mut one) = (Vec::new(), [0; 1]);
+    while !bytes.ends_with(b"\r\n\r\n") {
+        from.read_exact(&mut one).ok()?;
+        bytes.push(one[0]);
+    }
+    let head = String::from_utf8_lossy(&bytes).to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    if !is_bodiless {
+        let mut body = vec![0; length.unwrap_or(0)];
+        from.read_exact(&mut body).ok()?;
+        bytes.extend(body);
+    }
+    Some(bytes)
+}
+
+fn store(name: &str, port: u16, more: &str) -> String {
+    format!(
+        "store {name}: s3 {{\n  bucket = \"buck\"\n  prefix = \"of/{{host}}\"\n  endpoint = \"http://127.0.0.1:{port}\"\n  \
+         access_key = env(\"KEY_ID\")\n  secret_key = env(\"KEY\")\n{more}}}\n"
+    )
+}
+
+/// Files, and a stream of which nobody knows the length before it ends.
+const SOURCES: &str = "source site: files {\n  paths = [\"site\"]\n}\n\
+    source numbers: command {\n  run = [\"seq\", \"2000000\"]\n  as = \"numbers\"\n}\nretry {\n  attempts = 1\n}\n";
+
+fn world(text: &str) -> Scenario {
+    let scenario = Scenario::new().file("p.plan", text).file("site/sub/a", "day 0");
+    // More than a part, and nothing that becomes smaller.
+    shell(&scenario.path("site"), "head -c 20000000 /dev/urandom > big");
+    scenario.env("KEY_ID", "the-id-of-a-key").env("KEY", "the-key-of-that-id")
+}
+
+fn restored(scenario: &Scenario, folder: &str, how: &[&str]) {
+    let to = ["restore", "--to", folder];
+    scenario.plan(to.iter().chain(how)).status(0);
+    let site = shell(&scenario.path("."), &format!("find {folder}/site -type d -name site | tail -1"));
+    shell(&scenario.path("."), &format!("diff -r site {}", site.trim()));
+    shell(&scenario.path("."), &format!("seq 2000000 | cmp - {folder}/numbers/numbers"));
+}
+
+#[test]
+fn a_bucket_holds_a_cycle_and_gives_it_back() {
+    let server = Server::start();
+    let text = format!(
+        "plan p\n{}{SOURCES}archive main {{\n  from = [site, numbers]\n  to = [far]\n}}\n\
+         cycle {{\n  incrementals = 2\n}}\nkeep {{\n  last = 2\n}}\n",
+        store("far", server.port, "")
+    );
+    let scenario = world(&text);
+    scenario.next_day().plan(["run", "--dry-run"]).status(0).stdout_has("nothing of this plan yet");
+    assert_eq!(server.keys(), Vec::<String>::new());
+    for day in 1..=6 {
+        scenario.write("site/sub/a", format!("day {day}"));
+        scenario.next_day().plan(["run"]).status(0);
+    }
+    // Runs 4 to 6 are a cycle, and the one before it is gone.
+    assert_eq!(server.artefacts(), 3);
+    assert_eq!(server.unfinished(), 0);
+    scenario.plan(["list"]).status(0).stdout_has("00000004-").stdout_has("far");
+    scenario.plan(["verify", "--all"]).status(0).stdout_has("whole");
+    scenario.plan(["status"]).status(0).stdout_has("all is well");
+    scenario.plan(["why", "p.plan", "site/sub/a"]).status(0).stdout_has("held by 3 backups");
+    restored(&scenario, "back", &[]);
+    // With nothing but the bucket: keys come from where the service's own tools take them.
+    let endpoint = format!("http://127.0.0.1:{}", server.port);
+    let host = server.keys()[0].split('/').nth(1).unwrap().to_owned();
+    let address = format!("s3://buck/of/{host}");
+    let alone = Scenario::new().env("AWS_ENDPOINT_URL", &endpoint);
+    fs::create_dir_all(alone.path("../home/.aws")).unwrap();
+    alone.write(
+        "../home/.aws/credentials",
+        "[default]\naws_access_key_id = i\naws_secret_access_key = the-key\n",
+    );
+    alone.plan(["restore", "--store", &address, "--to", "all", "--run", "5"]).status(0);
+    alone.plan(["cat", "5", "numbers/numbers", "--store", &address]).status(0).stdout_has("1999999\n2000000");
+    alone.plan(["list", "--store", "s3://none/of"]).status(1).says("NoSuchBucket");
+    alone.plan(["list", "--store", "ftp://none/of"]).status(2).says("is no address of a store");
+    // The other half of the run: what is advised, and what cannot be reached.
+    scenario.plan(["check", "--live"]).status(0);
+    drop(server);
+    scenario.plan(["check", "--live"]).status(0).says("store_away").says("Connection refused");
+    scenario.next_day().plan(["run"]).status(1).stdout_has("no store can be used");
+    scenario.plan(["status"]).status(1).says("Connection refused");
+}
+
+#[test]
+fn a_bucket_that_is_away_keeps_no_run_from_a_folder() {
+    let server = Server::start();
+    let text = format!(
+        "plan p\n{}store near: dir {{\n  path = \"store\"\n}}\n{SOURCES}\
+         archive main {{\n  from = [site, numbers]\n  to = [near, far]\n}}\n",
+        store("far", server.port, "  offsite = true\n")
+    );
+    let scenario = world(&text);
+    scenario.next_day().plan(["run"]).status(0);
+    drop(server);
+    scenario.next_day().plan(["run"]).status(3).stdout_has("Connection refused");
+    assert_eq!(artefacts(&scenario.path("store")).len(), 2);
+    restored(&scenario, "back", &["--store", "near"]);
+}
+
+#[test]
+fn a_connection_that_dies_at_any_request_costs_no_backup() {
+    let server = Server::start();
+    let text = |port| {
+        format!(
+            "plan p\n{}{SOURCES}archive main {{\n  from = [site, numbers]\n  to = [far]\n}}\nkeep {{\n  last = 1\n}}\n",
+            store("far", port, "")
+        )
+    };
+    let scenario = world(&text(server.port));
+    scenario.next_day().plan(["run"]).status(0);
+    // How many requests a run makes.
+    let way = Way::open(server.port, usize::MAX, false);
+    scenario.write("p.plan", text(way.port));
+    let adopt = ["run", "--adopt"];
+    scenario.next_day().plan(adopt).status(0);
+    let all = way.seen.load(Ordering::SeqCst) as u64;
+    assert!(all > 10, "{all}");
+    let mut chance = Chance::new(7);
+    for round in 0..u64::from(rounds(3)) {
+        let last = if round < all && rounds(3) as u64 > all { round + 1 } else { 1 + chance.below(all) };
+        let way = Way::open(server.port, last as usize, round % 2 == 0);
+        scenario.write("p.plan", text(way.port));
+        scenario.write("site/sub/a", format!("round {round}"));
+        let cut = scenario.next_day().plan(adopt);
+        assert!([0, 1, 3].contains(&cut.code), "request {last} of {all}: {cut:?}");
+        scenario.write("p.plan", text(server.port));
+        // What is listed is whole, and a run that failed is not listed.
+        scenario.plan(["verify", "--all"]).status(0);
+        scenario.next_day().plan(adopt).status(0);
+        assert_eq!((server.artefacts(), server.unfinished()), (1, 0), "request {last} of {all}: {cut:?}");
+        restored(&scenario, &format!("back{round}"), &[]);
+    }
+}
