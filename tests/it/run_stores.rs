@@ -437,3 +437,29 @@ fn a_store_that_is_spoilt_is_told_of_and_the_other_gets_its_backup() {
         }
     }
 }
+
+#[test]
+fn no_more_is_sent_in_a_second_than_the_plan_lets() {
+    // With a staging the artefact is published from there, without one it is sent as it is packed.
+    for staging in ["", STAGING] {
+        let limits = "limits {\n  bandwidth = 2MB/s\n}\n";
+        let text = two("  bandwidth = 1MB/s\n", &format!("{staging}\n{limits}"));
+        let scenario = world(text);
+        shell(&scenario.path("site"), "head -c 3000000 /dev/urandom > big");
+        let begin = Instant::now();
+        scenario.next_day().plan(["run"]).status(0);
+        // Three megabytes to the one at one a second, and six to both together at two; a quarter of a second may be made up for.
+        assert!(begin.elapsed() > Duration::from_millis(2700), "{:?}", begin.elapsed());
+        whole(&scenario.path("store"), 1);
+        whole(&scenario.path("mnt/other"), 1);
+        // A wait for the line ends when it is told to.
+        shell(&scenario.path("."), "sed -i 's/1MB/1KB/; s/2MB/2KB/' p.plan; echo more >> site/big");
+        let running = scenario.next_day().start(["run"]);
+        std::thread::sleep(Duration::from_secs(1));
+        running.signal("TERM");
+        let since = Instant::now();
+        assert_ne!(running.answer().code, 0);
+        assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
+        whole(&scenario.path("store"), 1);
+    }
+}

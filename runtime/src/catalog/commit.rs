@@ -12,7 +12,7 @@ use super::manifest::{MAX_BYTES, Manifest, ManifestError};
 use super::recover::{HEAD_BYTES, Intended, Intent, Mark, RecoverError, Recovered, RecoveryPlan};
 use super::runs::{Problem, read_manifest};
 use crate::control::Control;
-use crate::store::{BadName, Creation, Name, Store, StoreError, StoreErrorKind, Upload};
+use crate::store::{BadName, Creation, Name, Store, StoreError, StoreErrorKind, Upload, send};
 
 /// Why a run did not come into a store.
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +153,28 @@ impl Transaction {
         let name = self.intended(artefact)?;
         let creation = self.store.put_file(file, &self.temporary(&name), &name, control)?;
         self.settled(artefact, &name, creation)
+    }
+
+    /// As [`Transaction::put_file`], always by sending its bytes, through what is laid around the upload.
+    ///
+    /// # Errors
+    /// As [`Transaction::put_file`].
+    pub fn send_file(
+        &self,
+        artefact: &str,
+        file: &Path,
+        control: &Control,
+        around: impl FnOnce(Box<dyn Upload>) -> Box<dyn Upload>,
+    ) -> Result<(), CommitError> {
+        let failed = |kind, cause| StoreError {
+            store: self.store.label().to_owned(),
+            doing: format!("bring `{}` as `{artefact}`", file.display()),
+            kind,
+            cause,
+        };
+        let mut upload = around(self.upload(artefact)?);
+        send(file, upload.as_mut(), control, &failed)?;
+        self.finish(upload, artefact)
     }
 
     /// Starts to stream an artefact.

@@ -20,6 +20,7 @@ use crate::catalog::owner::Owner;
 use crate::catalog::recover::Intent;
 use crate::control::Control;
 use crate::scan::Doubts;
+use crate::store::limit::{Limit, limited};
 use crate::store::{Store, StoreErrorKind};
 
 impl Worker {
@@ -65,6 +66,7 @@ impl Worker {
             let _ = lease.release();
             return Err(failure);
         }
+        held.limit = declared.bandwidth.map(Limit::new).map(Arc::new);
         held.store = Some(store);
         held.lease = Some(Arc::new(lease));
         Ok(Performed::Done)
@@ -132,7 +134,19 @@ impl Worker {
         if let Some(fact) = self.facts().archives.get(&id) {
             control.expect(1, fact.record.size);
         }
-        transaction.put_file(self.artefact(id), &staged, control).map_err(|error| commit_failure(&error))
+        let name = self.artefact(id);
+        let limits = self.limits(store);
+        let put = match limits.is_empty() {
+            true => transaction.put_file(name, &staged, control),
+            false => transaction.send_file(name, &staged, control, |upload| limited(upload, limits, control)),
+        };
+        put.map_err(|error| commit_failure(&error))
+    }
+
+    /// What limits the bytes that are sent to a store.
+    pub(super) fn limits(&self, store: StoreId) -> Vec<Arc<Limit>> {
+        let own = self.sessions[&store].held().limit.clone();
+        own.into_iter().chain(self.limit.clone()).collect()
     }
 
     pub(super) fn commit(&self, step: &StepId, store: StoreId) -> Result<(), Failure> {

@@ -25,6 +25,7 @@ use crate::catalog::names::PlanName;
 use crate::control::Control;
 use crate::source::command::Output;
 use crate::store::Upload;
+use crate::store::limit::limited;
 
 /// A store that took no artefact, and why.
 type Lost = (StoreId, Failure);
@@ -230,7 +231,7 @@ impl Worker {
         control: &Control,
     ) -> Result<ArchiveFact, Trouble> {
         let name = self.artefact(id);
-        let (uploads, mut lost) = self.open_uploads(id, name);
+        let (uploads, mut lost) = self.open_uploads(id, name, control);
         if uploads.is_empty() {
             return Err(self.nowhere(id, lost).into());
         }
@@ -317,7 +318,7 @@ impl Worker {
     }
 
     /// An upload to each store that takes one. A store that does not is no reason to back up to none.
-    fn open_uploads(&self, id: ArchiveId, name: &str) -> (Uploads, Vec<Lost>) {
+    fn open_uploads(&self, id: ArchiveId, name: &str, control: &Control) -> (Uploads, Vec<Lost>) {
         let (mut uploads, mut lost) = (Vec::new(), Vec::new());
         for store in &self.request.model.archive(id).to {
             let upload = match self.transaction(*store) {
@@ -326,7 +327,7 @@ impl Worker {
                 Err(failure) => Err(failure),
             };
             match upload {
-                Ok(upload) => uploads.push((*store, upload)),
+                Ok(upload) => uploads.push((*store, limited(upload, self.limits(*store), control))),
                 Err(failure) => lost.push((*store, failure)),
             }
         }

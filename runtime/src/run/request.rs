@@ -122,9 +122,6 @@ pub fn unsupported(model: &Model) -> Vec<String> {
             found.push(format!("notification `{}` is not of kind `command`", notify.name));
         }
     }
-    if model.limits.bandwidth.is_some() {
-        found.push("it limits the bandwidth".to_owned());
-    }
     found
 }
 
@@ -168,8 +165,5 @@ fn unsupported_store(store: &Store, found: &mut Vec<String>) {
     let name = &store.name;
     if matches!(store.kind, StoreKind::Sftp { .. }) {
         found.push(format!("store `{name}` is an SSH file server"));
-    }
-    if store.bandwidth.is_some() {
-        found.push(format!("store `{name}` limits the bandwidth"));
     }
 }

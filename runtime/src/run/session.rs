@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::catalog::commit::Transaction;
 use crate::catalog::lock::Lease;
 use crate::store::Store;
+use crate::store::limit::Limit;
 
 /// What a run holds of a store.
 #[derive(Default)]
@@ -19,6 +20,8 @@ pub struct Held {
     pub lease: Option<Arc<Lease>>,
     /// What is being written.
     pub transaction: Option<Arc<Transaction>>,
+    /// What is sent to it; `None`: no limit of its own.
+    pub limit: Option<Arc<Limit>>,
     /// The manifest is there.
     pub committed: bool,
 }

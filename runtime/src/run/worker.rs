@@ -43,6 +43,7 @@ use crate::places::folder;
 use crate::postgres::basebackup::PRIOR;
 use crate::scan::{self, ScanError, Trees};
 use crate::source::sqlite::{self, SqliteError};
+use crate::store::limit::Limit;
 
 /// Journals of runs that are over and are kept for a person to read.
 const JOURNALS: usize = 30;
@@ -79,6 +80,8 @@ pub struct Worker {
     pub(super) secrets: Secrets,
     observer: Arc<dyn Observer>,
     pub(super) sessions: BTreeMap<StoreId, Session>,
+    /// What is sent to all stores together.
+    pub(super) limit: Option<Arc<Limit>>,
     facts: Mutex<Facts>,
     /// A store said that nothing of the run makes sense without it.
     hopeless: AtomicBool,
@@ -172,6 +175,7 @@ impl Worker {
             plan_lock: Mutex::new(lock),
             journal: OnceLock::new(),
             secrets: Secrets::default(),
+            limit: request.model.limits.bandwidth.map(Limit::new).map(Arc::new),
             facts: Mutex::default(),
             hopeless: AtomicBool::new(false),
             standing: Mutex::default(),

@@ -12,6 +12,8 @@ mod conformance;
 pub mod dir;
 mod door;
 pub mod fs;
+pub mod limit;
+mod send;
 pub mod simulated;
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ use std::path::Path;
 use crate::control::Control;
 
 pub use door::{make, open, would_make};
+pub use send::send;
 
 /// An object's name below the store's root: components joined by `/`, none of them empty, `.` or `..`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

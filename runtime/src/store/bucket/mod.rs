@@ -13,8 +13,7 @@ mod upload;
 mod tests;
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +29,7 @@ use object_store::{
 use self::trouble::Trouble;
 use self::upload::BucketUpload;
 use super::fs::Kind;
+use super::send::send;
 use super::{
     Capabilities, Creation, Entry, Name, Object, ReadStore, Store, StoreError, StoreErrorKind, Upload,
 };
@@ -282,30 +282,13 @@ impl Store for BucketStore {
         control: &Control,
     ) -> Result<Creation, StoreError> {
         let verb = format!("bring `{}` as", file.display());
-        let failed = |cause: io::Error| StoreError {
+        let failed = |kind, cause| StoreError {
+            kind,
             cause,
             ..self.inner.error(&verb, name.as_str(), Trouble::other(String::new()))
         };
-        let mut host = File::open(file).map_err(failed)?;
-        let size = host.metadata().map_err(failed)?.len();
         let mut upload = BucketUpload::new(Arc::clone(&self.inner), name);
-        let (mut chunk, mut done) = (vec![0; PUT_CHUNK], 0);
-        loop {
-            control.check().map_err(|stopped| StoreError {
-                kind: StoreErrorKind::Stopped,
-                ..failed(io::Error::other(stopped))
-            })?;
-            let count = host.read(&mut chunk).map_err(failed)?;
-            if count == 0 {
-                break;
-            }
-            upload.write(&chunk[..count])?;
-            done += count as u64;
-            control.advance(0, count as u64);
-        }
-        if done != size {
-            return Err(failed(io::Error::other("the file became another size meanwhile")));
-        }
+        send(file, &mut upload, control, &failed)?;
         Box::new(upload).finish()
     }
 
@@ -321,6 +304,3 @@ impl Store for BucketStore {
         Ok(0)
     }
 }
-
-/// Bytes of a file read at once on their way into the bucket.
-const PUT_CHUNK: usize = 1 << 20;
