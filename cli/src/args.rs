@@ -175,7 +175,10 @@ mod tests {
             for arg in command.get_arguments() {
                 let (command, id) = (command.get_name(), arg.get_id().as_str());
                 let expected = match arg.get_help_heading() {
-                    Some(heading) if heading.contains("Postgres") => of_clusters.contains(&id),
+                    // `diff-run` calls a run so.
+                    Some(heading) if heading.contains("Postgres") => {
+                        of_clusters.contains(&id) || id == "before"
+                    }
                     Some(heading) if heading.contains("every command") => of_all.contains(&id),
                     Some(_) => false,
                     None => !of_clusters.contains(&id) && !of_all.contains(&id),
