@@ -119,6 +119,10 @@ fn a_cluster_that_is_written_to_is_copied_and_comes_back_whole() {
 fn what_cannot_be_had_is_refused_before_anything_is_written() {
     let cluster = Cluster::new();
     cluster.plan("basebackup", "user = \"postgres\"");
+    for way in [&["--start"][..], &["--at", "latest"], &["--before", "2026-01-01"]] {
+        cluster.restore(way).status(1).says("there is no run").says("`main`");
+    }
+    cluster.scenario.plan(["verify", "--rehearse"]).status(1).says("there is no run");
     cluster.scenario.plan(["run"]).status(0);
     cluster.restore(&["--at", "2001-01-01"]).status(1).says("no `wal` block").says("it can be recovered to");
     cluster.restore(&["--lsn", "0/zz"]).status(2).says("is not an LSN");

@@ -74,9 +74,13 @@ fn the_timeline_of_a_copy_that_was_started_can_be_recovered_once_it_has_taken_ov
     archived.cluster.scenario.plan(["run"]).status(0);
     archived.sql("CREATE TABLE marks (n int)");
     archived.switch();
-    for way in [["--at", "latest"].as_slice(), &["--restore-point", "before", "--target-action", "pause"]] {
+    let before = ["--restore-point", "before", "--target-action", "pause", "--run", "1"];
+    for way in [["--at", "latest"].as_slice(), &before] {
         if way.len() > 2 {
+            // The accident, and a backup of what it left.
             archived.sql("SELECT pg_create_restore_point('before')");
+            archived.sql("INSERT INTO marks VALUES (7)");
+            archived.cluster.scenario.plan(["run"]).status(0);
             archived.switch();
         }
         archived.cluster.restore(&[&["--start", "--archive"], way].concat()).status(0);
@@ -100,9 +104,22 @@ fn the_timeline_of_a_copy_that_was_started_can_be_recovered_once_it_has_taken_ov
     fs::remove_dir_all(archived.cluster.scenario.path("back.server")).unwrap();
     archived.sql("INSERT INTO marks VALUES (2)");
     archived.switch();
+    // The newest backup is of the past that was left: what goes on is recovered from the one before it.
+    let scenario = &archived.cluster.scenario;
+    scenario
+        .plan(["status", "p.plan"])
+        .status(3)
+        .says("the newest backup is of timeline 1, behind the place");
+    let other = ["--at", "latest", "--run", "2", "--target-timeline", "2"];
+    archived.cluster.restore(&other).status(1).says("no backup leads to timeline 2");
     archived.cluster.restore(&["--start", "--at", "latest"]).status(0);
     assert_eq!(archived.cluster.back("SELECT string_agg(n::text, ',' ORDER BY n) FROM marks"), "1,2");
     archived.stop_back();
+    archived.cluster.restore(&["--start", "--at", "latest", "--target-timeline", "current"]).status(0);
+    assert_eq!(archived.cluster.back("SELECT string_agg(n::text, ',' ORDER BY n) FROM marks"), "7");
+    archived.stop_back();
+    scenario.plan(["run"]).status(0);
+    scenario.plan(["status", "p.plan"]).status(0).says("all is well");
 }
 
 #[test]

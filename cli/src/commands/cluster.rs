@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use backplan_compiler::model::{Model, Postgres, SourceKind, StoreKind};
+use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::Control;
 use backplan_runtime::postgres::recovery::{Action, Point, Recovery, command_word};
 use backplan_runtime::recall::cluster::{self, ClusterError, Outcome, Wish};
@@ -43,6 +44,12 @@ pub fn driver(args: &RestoreArgs, shelves: &Shelves) -> Result<Option<String>, F
         [source] => cluster::driver(shelves, source),
         _ => None,
     };
+    if let (None, [source]) = (&found, args.sources.as_slice()) {
+        let is_asked = args.cluster.is_asked() || args.at.as_deref() == Some("latest");
+        // Where there is no backup of it, or no store to look into, that is the cause.
+        let held = is_asked.then(|| shelves.choose(&Choice::Latest, Some(source)));
+        held.transpose().map_err(|error| super::shelves::failure(&error))?;
+    }
     if found.is_none() && args.cluster.is_asked() {
         return Err(Failure::usage("a recovery target and `--start` are for a Postgres cluster alone")
             .help("name it: `--source NAME`; `plan ls latest` shows the sources"));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use backplan_compiler::graph::Occasion;
 use backplan_compiler::model::{Model, SourceId};
+use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::Control;
 use backplan_runtime::recall::shelf::Shelves;
 use backplan_runtime::rehearse::record::{self, Rehearsal};
@@ -46,6 +47,7 @@ pub fn execute(
         None => of_store(shelves, args, &places),
     };
     if wishes.is_empty() {
+        shelves.choose(&Choice::Latest, None).map_err(|error| shelves::failure(&error))?;
         return Err(Failure::new("there is no source to rehearse").help("`plan list` shows the backups"));
     }
     play(args, shelves, wishes, model.as_ref(), console)

@@ -251,7 +251,7 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<Cluster
     let (bases, archived) = bases(shelves, &mut wish)?;
     let log = if archived.is_some() { Log::Archive } else { Log::Own };
     let outside = |cause| ClusterError::Window { source_name: wish.source.clone(), cause: Box::new(cause) };
-    let window = window::window(&bases, log).ok_or(WindowError::None).map_err(outside)?;
+    let window = window::window(&bases, log).map_err(outside)?;
     let bases = match &wish.run {
         None => bases,
         Some(run) => {

@@ -157,7 +157,7 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<ToolRes
     }
     let bases: Vec<Base> = found.values().map(|(base, ..)| base.clone()).collect();
     let outside = |cause| ClusterError::Window { source_name: wish.source.clone(), cause: Box::new(cause) };
-    let window = window::window(&bases, Log::Archive).ok_or(WindowError::None).map_err(outside)?;
+    let window = window::window(&bases, Log::Archive).map_err(outside)?;
     let chosen = match window::choose(&bases, Log::Archive, &wish.recovery.point, now) {
         Ok(chosen) => chosen.clone(),
         // It may be in what could not be looked at.

@@ -69,6 +69,11 @@ impl Base {
 }
 
 impl Base {
+    /// Whether there is a way from it to the timeline that is wanted; what cannot be told is believed.
+    fn is_way(&self) -> bool {
+        self.reach.is_none_or(|reach| reach.is_way)
+    }
+
     /// Whether it was whole by then; what cannot be told is believed.
     fn leads_to(&self, point: &Point) -> bool {
         match point {
@@ -180,6 +185,15 @@ pub enum WindowError {
         /// What can be had.
         window: Window,
     },
+    /// No backup leads to the timeline.
+    #[error(
+        "no backup leads to timeline {timeline}: its history is not in the archive, or it left the timeline of each backup that \
+         there is, or that `--run` names, before that was whole; name an earlier run, or another `--target-timeline`"
+    )]
+    NoWay {
+        /// The timeline.
+        timeline: u32,
+    },
     /// There is no log to go on with.
     #[error("there is no write-ahead log to reach {point} with, as the plan has no `wal` block: {window}")]
     NoLog {
@@ -190,20 +204,28 @@ pub enum WindowError {
     },
 }
 
-/// The points that `bases` and a log lead to; `None` without a base.
-pub fn window(bases: &[Base], log: Log) -> Option<Window> {
-    let from = bases.iter().map(|base| base.ended).min()?;
-    let newest = bases.iter().map(|base| base.ended).max()?;
+/// The points that `bases` and a log lead to.
+///
+/// # Errors
+/// Where there is no base, or none leads to the timeline that is wanted.
+pub fn window(bases: &[Base], log: Log) -> Result<Window, WindowError> {
+    let leading = || bases.iter().filter(|base| base.is_way());
+    let (Some(from), Some(newest)) =
+        (leading().map(|base| base.ended).min(), leading().map(|base| base.ended).max())
+    else {
+        let timeline = bases.iter().find_map(|base| base.reach).map(|reach| reach.timeline);
+        return Err(timeline.map_or(WindowError::None, |timeline| WindowError::NoWay { timeline }));
+    };
     let reaches: Option<Vec<_>> =
-        bases.iter().map(|base| base.reach.map(|reach| (base.ended, reach.until))).collect();
+        leading().map(|base| base.reach.map(|reach| (base.ended, reach.until))).collect();
     let spans = match log {
         Log::Archive => spans(reaches.unwrap_or_default()),
         Log::Own => Vec::new(),
     };
-    Some(Window { from, newest, log, spans })
+    Ok(Window { from, newest, log, spans })
 }
 
-/// The newest backup from which the point can be reached.
+/// The newest backup from which the point can be reached: of several pasts, in the one that was archived last.
 ///
 /// # Errors
 /// When none leads there.
@@ -213,14 +235,14 @@ pub fn choose<'b>(
     point: &Point,
     now: Timestamp,
 ) -> Result<&'b Base, WindowError> {
-    let window = window(bases, log).ok_or(WindowError::None)?;
+    let window = window(bases, log)?;
     if log == Log::Own && !matches!(point, Point::Latest | Point::Immediate) {
         return Err(WindowError::NoLog { point: point.clone(), window });
     }
-    let leading = || bases.iter().filter(|base| base.leads_to(point));
+    let leading = || bases.iter().filter(|base| base.is_way() && base.leads_to(point));
     // What is to come is archived nowhere.
     let is_to_come = matches!(point, Point::Time(time) | Point::Before(time) if *time > now);
-    let found = leading().filter(|base| base.reaches(point)).max_by_key(|base| base.run);
+    let found = newest(leading().filter(|base| base.reaches(point)).collect(), point);
     match found.filter(|_| !is_to_come) {
         Some(base) => match (point, base.reach.and_then(|reach| reach.missing)) {
             // Who wants all of it does not want what is before a hole.
@@ -232,6 +254,19 @@ pub fn choose<'b>(
         None if leading().next().is_some() => Err(WindowError::After { point: point.clone(), window }),
         None => Err(WindowError::Before { point: point.clone(), window }),
     }
+}
+
+/// The newest of these. Where a cluster was recovered to a moment before its last backups, those are of a past that was left;
+/// what goes on is what was archived last.
+fn newest<'b>(mut found: Vec<&'b Base>, point: &Point) -> Option<&'b Base> {
+    let is_known = found.iter().all(|base| base.reach.is_some());
+    let reaches = found.iter().filter_map(|base| base.reach);
+    if let Some(last) =
+        reaches.max_by_key(|reach| reach.until).filter(|_| is_known && *point != Point::Immediate)
+    {
+        found.retain(|base| base.reach.is_some_and(|reach| reach.timeline == last.timeline));
+    }
+    found.into_iter().max_by_key(|base| base.run)
 }
 
 #[cfg(test)]
@@ -261,7 +296,7 @@ mod tests {
     }
 
     fn lead(hour: u32, lsn: u64, missing: Option<Missing>) -> Lead {
-        Lead { until: time(hour), last: None, end: Lsn(lsn), missing, timeline: 1 }
+        Lead { until: time(hour), last: None, end: Lsn(lsn), missing, timeline: 1, is_way: true }
     }
 
     const ARCHIVE: Log = Log::Archive;
@@ -327,6 +362,32 @@ mod tests {
         for point in [Point::Time(time(13)), Point::Lsn(Lsn(300)), Point::Immediate] {
             assert_eq!(chosen(&bases, &point), Ok(3));
         }
+    }
+
+    #[test]
+    fn backups_of_a_past_that_was_left_are_taken_for_that_alone() {
+        // The third (12) was made after the accident; recovered to hour 10, the cluster goes on as timeline 2.
+        let mut bases = bases();
+        for (base, (until, timeline)) in bases.iter_mut().zip([(18, 2), (18, 2), (13, 1)]) {
+            base.reach = Some(Lead { timeline, ..lead(until, 900, None) });
+        }
+        let chosen = |bases: &[Base], point: &Point| {
+            choose(bases, ARCHIVE, point, time(20)).map(|base| base.run.sequence())
+        };
+        for point in
+            [Point::Latest, Point::Time(time(13)), Point::Time(time(18)), Point::Name("x".to_owned())]
+        {
+            assert_eq!(chosen(&bases, &point), Ok(2), "{point}");
+        }
+        assert_eq!(chosen(&bases, &Point::Immediate), Ok(3));
+        // The other is a copy's that ended long ago.
+        bases[2].reach = Some(lead(19, 900, None));
+        assert_eq!(chosen(&bases, &Point::Latest), Ok(3));
+        // Asked for the second timeline, the third is none that leads there.
+        bases[2].reach = Some(Lead { timeline: 2, is_way: false, ..lead(12, 300, None) });
+        assert_eq!(chosen(&bases, &Point::Latest), Ok(2));
+        let none = chosen(&bases[2..], &Point::Latest).unwrap_err();
+        assert!(none.to_string().starts_with("no backup leads to timeline 2"), "{none}");
     }
 
     #[test]

@@ -82,13 +82,13 @@ pub fn expired(
 ) -> Result<Vec<Expired>, WalError> {
     let mut gone = Vec::new();
     for cluster in archive.clusters()? {
-        let starts: Vec<Start> = bases
-            .iter()
-            .filter(|base| base.cluster == cluster)
-            .map(|base| Start { ended: base.ended, segment: base.first })
-            .collect();
-        let Some(oldest) = oldest_needed(&starts, keep) else { continue };
+        let own: Vec<&Base> = bases.iter().filter(|base| base.cluster == cluster).collect();
+        let Some(newest) = own.iter().max_by_key(|base| base.ended) else { continue };
         let survey = Survey::of(archive, &cluster)?;
+        let is_way = |base: &Base| survey.leads(base.begin(), newest.timeline);
+        let start = |base: &&Base| Start { ended: base.ended, segment: base.first, is_way: is_way(base) };
+        let starts: Vec<Start> = own.iter().map(start).collect();
+        let Some(oldest) = oldest_needed(&starts, keep) else { continue };
         let listed = archive.list(&cluster)?;
         let mut files = Vec::new();
         for segment in survey.unneeded(oldest) {

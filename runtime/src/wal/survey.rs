@@ -67,6 +67,8 @@ pub struct Reach {
     pub missing: Option<Missing>,
     /// The timeline that recovery follows.
     pub timeline: u32,
+    /// Whether there is a way to it: it is the base's own, or left that, or one before it, where the base was whole already.
+    pub is_way: bool,
     /// The last segments on the way, oldest first.
     pub recent: VecDeque<Segment>,
 }
@@ -131,9 +133,14 @@ impl Survey {
     /// `wanted`.
     pub fn reach(&self, begin: Begin, wanted: Option<u32>) -> Reach {
         let Begin { timeline, stop, has_own } = begin;
-        let newest = || self.histories.keys().rev().find(|to| **to > timeline && self.leads(timeline, **to));
+        let newest = || self.histories.keys().rev().find(|to| **to > timeline && self.leads(begin, **to));
         let target = wanted.or_else(|| newest().copied()).unwrap_or(timeline);
-        let mut reach = Reach { last: None, missing: None, timeline: target, recent: VecDeque::new() };
+        let is_way = self.leads(begin, target);
+        let mut reach =
+            Reach { last: None, missing: None, timeline: target, is_way, recent: VecDeque::new() };
+        if !is_way {
+            return reach;
+        }
         // The place is the end of what is needed: at a border, of the segment before it.
         let mut at = Segment::of(timeline, Lsn(stop.0.saturating_sub(1)), self.bytes);
         if has_own && !self.segments.contains(&at) {
@@ -211,10 +218,11 @@ impl Survey {
         all.segments.iter().filter(is_kept).filter(|segment| !self.segments.contains(segment))
     }
 
-    /// Whether a timeline comes from another.
-    fn leads(&self, from: u32, to: u32) -> bool {
-        from == to
-            || self.histories.get(&to).is_some_and(|forks| forks.iter().any(|fork| fork.parent == from))
+    /// Whether a base backup leads to a timeline: one that left its own before it was whole does not have it in its past, and
+    /// Postgres refuses to go over to it.
+    pub fn leads(&self, begin: Begin, to: u32) -> bool {
+        let is_behind = |fork: &Fork| fork.parent == begin.timeline && fork.at >= begin.stop;
+        begin.timeline == to || self.histories.get(&to).is_some_and(|forks| forks.iter().any(is_behind))
     }
 
     /// The timelines that are entered on the way, each with the place where it is.
@@ -260,15 +268,19 @@ pub struct Start {
     pub ended: Timestamp,
     /// The first segment that it needs.
     pub segment: Segment,
+    /// Whether it leads to the timeline of the newest one.
+    pub is_way: bool,
 }
 
 /// The first segment that stays, so that every moment of the last `keep` seconds before the newest base backup can be
-/// recovered: where the newest backup that is at least so much older began, or the oldest, if none is. `None` without one.
+/// recovered: where the newest backup that is at least so much older, and leads to where the newest is, began, or the oldest,
+/// if none is. `None` without one.
 pub fn oldest_needed(starts: &[Start], keep: u64) -> Option<Segment> {
     let newest = starts.iter().map(|start| start.ended).max()?;
     let keep = i64::try_from(keep).unwrap_or(i64::MAX);
     let edge = newest.as_second().saturating_sub(keep);
-    let old = starts.iter().filter(|start| start.ended.as_second() <= edge).max_by_key(|start| start.ended);
+    let is_old = |start: &&Start| start.is_way && start.ended.as_second() <= edge;
+    let old = starts.iter().filter(is_old).max_by_key(|start| start.ended);
     let base = old.or_else(|| starts.iter().min_by_key(|start| start.ended))?;
     // A younger backup may have begun before it on another timeline.
     let younger = starts.iter().filter(|start| start.ended >= base.ended);
@@ -372,6 +384,37 @@ mod tests {
         assert_eq!(ends(&without.reach(from(1, 2), None)), (Some(segment(2, 5)), hole));
     }
 
+    #[test]
+    fn a_backup_that_was_whole_behind_the_fork_stays_on_its_own_timeline() {
+        // Backed up once more in segment 5, then recovered to a moment in 3 and promoted.
+        let second = format!("1\t{}\tbefore 2026\n", lsn(3));
+        let own = [(1, 2), (1, 3), (1, 4), (1, 5), (1, 6), (2, 3), (2, 4), (2, 5), (2, 6)];
+        let log = survey(own, &[(2, &second)]);
+        for (at, timeline) in [(2, 2), (3, 2), (4, 1), (5, 1)] {
+            let reach = log.reach(from(1, at), None);
+            assert_eq!(
+                (reach.timeline, ends(&reach)),
+                (timeline, (Some(segment(timeline, 6)), None)),
+                "{at}"
+            );
+        }
+        let reach = log.reach(from(1, 5), Some(2));
+        assert_eq!((reach.is_way, ends(&reach)), (false, (None, None)));
+        assert!(!log.reach(from(1, 2), Some(7)).is_way, "without a history nothing leads there");
+    }
+
+    #[test]
+    fn the_log_that_leads_to_the_newest_backup_stays_where_a_later_one_is_of_a_past_that_was_left() {
+        let start = |ended, number, is_way| Start {
+            ended: Timestamp::from_second(ended).unwrap(),
+            segment: segment(1, number),
+            is_way,
+        };
+        let starts = [start(100, 1, true), start(200, 3, false), start(300, 9, true)];
+        assert_eq!(oldest_needed(&starts, 50), Some(segment(1, 1)));
+        assert_eq!(oldest_needed(&starts, 0), Some(segment(1, 9)));
+    }
+
     fn starts() -> impl Strategy<Value = Vec<Start>> {
         // Backups follow one another in time and in the log.
         prop::collection::vec((1_i64..200_000, 0_u64..6), 1..12).prop_map(|steps| {
@@ -379,7 +422,11 @@ mod tests {
             let start = |(later, further): (i64, u64)| {
                 time += later;
                 number += further;
-                Start { ended: Timestamp::from_second(time).unwrap(), segment: segment(1, number) }
+                Start {
+                    ended: Timestamp::from_second(time).unwrap(),
+                    segment: segment(1, number),
+                    is_way: true,
+                }
             };
             steps.into_iter().map(start).collect()
         })

@@ -111,6 +111,8 @@ pub struct Lead {
     pub missing: Option<Missing>,
     /// The timeline that it follows.
     pub timeline: u32,
+    /// Whether there is a way to that.
+    pub is_way: bool,
 }
 
 impl<H: Holder> Log<H> {
@@ -151,13 +153,14 @@ impl<H: Holder> Log<H> {
             end: base.stop,
             missing: None,
             timeline: timeline.unwrap_or(base.timeline),
+            is_way: timeline.is_none_or(|timeline| timeline == base.timeline),
         };
         let Some(survey) = self.surveys.get(&base.cluster) else { return Ok(own) };
-        let Reach { last, missing, timeline, .. } = survey.reach(base.begin(), timeline);
-        let Some(last) = last else { return Ok(Lead { missing, timeline, ..own }) };
+        let Reach { last, missing, timeline, is_way, .. } = survey.reach(base.begin(), timeline);
+        let Some(last) = last else { return Ok(Lead { missing, timeline, is_way, ..own }) };
         let archived = self.archived(&base.cluster, last)?;
         let until = archived.unwrap_or(base.ended).max(base.ended);
-        Ok(Lead { until, last: Some(last), end: last.end(survey.bytes), missing, timeline })
+        Ok(Lead { until, last: Some(last), end: last.end(survey.bytes), missing, timeline, is_way })
     }
 
     /// When a segment was archived, in the place where it was last.
@@ -209,6 +212,7 @@ impl<H: Holder> Log<H> {
             }
         }
         told.extend(self.beyond(leads)?);
+        told.extend(self.surveys.keys().filter_map(|cluster| left_behind(cluster, leads)));
         told.extend(self.lacking());
         Ok(told)
     }
@@ -273,6 +277,22 @@ impl<H: Holder> Log<H> {
         }
         told
     }
+}
+
+/// Of a newest backup that is of a past which was left: the cluster was recovered to a moment before it, and goes on from there.
+fn left_behind(cluster: &ClusterId, leads: &[(&Base, Lead)]) -> Option<String> {
+    let own = || leads.iter().filter(|(base, _)| base.cluster == *cluster);
+    let (newest, lead) = own().max_by_key(|(base, _)| base.ended)?;
+    let (from, further) = own().max_by_key(|(_, lead)| lead.until)?;
+    (further.until > lead.until && further.timeline != lead.timeline).then(|| {
+        format!(
+            "the newest backup is of timeline {}, behind the place where timeline {} left it, which goes on: what is there \
+             now is recovered from the backup of {}; a run makes one to go on from",
+            newest.timeline,
+            further.timeline,
+            shown(from.ended)
+        )
+    })
 }
 
 /// What a segment that is missing means.

@@ -140,18 +140,24 @@ impl<'a> Logs<'a> {
         timeline: Option<u32>,
     ) -> Result<Lead, WalError> {
         let held = self.of(base, runs);
-        let own =
-            Lead { until: base.ended, last: None, end: base.stop, missing: None, timeline: base.timeline };
+        let own = Lead {
+            until: base.ended,
+            last: None,
+            end: base.stop,
+            missing: None,
+            timeline: timeline.unwrap_or(base.timeline),
+            is_way: timeline.is_none_or(|timeline| timeline == base.timeline),
+        };
         let Some(all) = survey(&held) else { return Ok(own) };
-        let Reach { last, missing, timeline, .. } = all.reach(base.begin(), timeline);
+        let Reach { last, missing, timeline, is_way, .. } = all.reach(base.begin(), timeline);
         let missing = missing.filter(|missing| held.iter().any(|held| is_hole_of(&held.survey, *missing)));
-        let Some(last) = last else { return Ok(Lead { missing, timeline, ..own }) };
+        let Some(last) = last else { return Ok(Lead { missing, timeline, is_way, ..own }) };
         let mut archived: Option<Timestamp> = None;
         for held in &held {
             archived = archived.max(held.log.archived(&base.cluster, last)?);
         }
         let until = archived.unwrap_or(base.ended).max(base.ended);
-        Ok(Lead { until, last: Some(last), end: last.end(all.bytes), missing, timeline })
+        Ok(Lead { until, last: Some(last), end: last.end(all.bytes), missing, timeline, is_way })
     }
 }
 
