@@ -120,10 +120,11 @@ fn what_cannot_be_had_is_refused_before_anything_is_written() {
     let cluster = Cluster::new();
     cluster.plan("basebackup", "user = \"postgres\"");
     for way in [&["--start"][..], &["--at", "latest"], &["--before", "2026-01-01"]] {
-        cluster.restore(way).status(1).says("there is no run").says("`main`");
+        cluster.restore(way).status(1).says("none of the plan's stores can be read");
     }
-    cluster.scenario.plan(["verify", "--rehearse"]).status(1).says("there is no run");
     cluster.scenario.plan(["run"]).status(0);
+    let other = ["restore", "--source", "maim", "--to", "back", "--start"];
+    cluster.scenario.plan(other).status(1).says("there is no run that holds source `maim`");
     cluster.restore(&["--at", "2001-01-01"]).status(1).says("no `wal` block").says("it can be recovered to");
     cluster.restore(&["--lsn", "0/zz"]).status(2).says("is not an LSN");
     cluster.restore(&["--target-action", "pause"]).status(2).says("needs a target");

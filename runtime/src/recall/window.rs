@@ -275,7 +275,7 @@ mod tests {
 
     use jiff::Timestamp;
 
-    use super::{Base, Lead, Log, Missing, Point, Segment, WindowError, choose};
+    use super::{Base, Lead, Log, Missing, Point, Segment, WindowError, choose, shown};
     use crate::catalog::ids::RunId;
     use crate::postgres::recovery::Lsn;
 
@@ -318,7 +318,8 @@ mod tests {
     fn a_point_outside_the_window_is_refused_with_the_window() {
         let early = chosen(ARCHIVE, &Point::Time(time(3))).unwrap_err();
         assert!(matches!(early, WindowError::Before { .. }));
-        assert!(early.to_string().contains("any moment from 2026-11-20T04:00:00Z to the last"), "{early}");
+        let told = format!("any moment from {} to the last", shown(time(4)));
+        assert!(early.to_string().contains(&told), "{early}");
         assert!(matches!(chosen(ARCHIVE, &Point::Lsn(Lsn(99))), Err(WindowError::Before { .. })));
         assert!(matches!(chosen(ARCHIVE, &Point::Xid(999)), Err(WindowError::Before { .. })));
         // The future is archived nowhere.
@@ -337,8 +338,9 @@ mod tests {
         assert_eq!(chosen(&Point::Time(time(5))), Ok(1));
         let hole = chosen(&Point::Time(time(7))).unwrap_err();
         assert!(matches!(hole, WindowError::After { .. }));
-        let told = "from 2026-11-20T04:00:00Z to 2026-11-20T06:00:00Z, and from 2026-11-20T08:00:00Z to 2026-11-20T14:00:00Z";
-        assert!(hole.to_string().ends_with(told), "{hole}");
+        let [first, until, second, last] = [4, 6, 8, 14].map(|hour| shown(time(hour)));
+        let told = format!("from {first} to {until}, and from {second} to {last}");
+        assert!(hole.to_string().ends_with(&told), "{hole}");
         // The third would be nearer, and does not come so far.
         assert_eq!(chosen(&Point::Time(time(13))), Ok(2));
         assert_eq!(chosen(&Point::Lsn(Lsn(400))), Ok(2));
