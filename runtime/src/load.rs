@@ -468,6 +468,6 @@ mod tests {
 
     #[test]
     fn a_shown_path_cannot_steer_a_terminal() {
-        assert_eq!(display(Path::new("a\u{1b}[2J.plan")), "a\\u{1b}[2J.plan");
+        assert_eq!(display(Path::new("a\u{1b}[2J.plan")), "a\\x1b[2J.plan");
     }
 }
