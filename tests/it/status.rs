@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::run_sources::AS_NOBODY;
-use crate::scenario::{Answer, SITE, Scenario, plan, shell, wait_for};
+use crate::scenario::{Answer, SITE, Scenario, artefacts, plan, shell, wait_for};
 
 /// A source whose program ends as the file `how` says.
 const MOODY: &str =
@@ -141,4 +141,25 @@ fn a_store_that_lacks_what_another_has_is_told() {
         shell(&scenario.path("."), "rm -r other; mkdir other");
         status(&scenario).status(3).stdout_has("store `other` has no backup of archive `main`");
     }
+}
+
+#[test]
+fn an_artefact_that_is_gone_is_told_and_the_run_before_it_is_kept() {
+    let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site/a", "a");
+    for text in ["a", "b"] {
+        fs::write(scenario.path("site/a"), text).unwrap();
+        scenario.next_day().plan(["run"]).status(0);
+    }
+    let newest = artefacts(&scenario.path("store")).pop().unwrap();
+    fs::remove_file(&newest).unwrap();
+    status(&scenario)
+        .status(3)
+        .stdout_has("cannot be restored from here: its artefact")
+        .stdout_has("is not there");
+    let text = fs::read_to_string(scenario.path("p.plan")).unwrap();
+    fs::write(scenario.path("p.plan"), format!("{text}\nkeep {{\n  last = 1\n}}\n")).unwrap();
+    scenario.plan(["prune"]).status(3).stdout_has("0 of 2 runs gone");
+    assert_eq!(artefacts(&scenario.path("store")).len(), 1);
+    scenario.plan(["restore", "--to", "back", "--run", "1"]).status(0);
+    assert_eq!(fs::read_to_string(scenario.path("back/site/site/a")).unwrap(), "a");
 }

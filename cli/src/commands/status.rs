@@ -25,11 +25,12 @@ pub fn execute(args: &StatusArgs, global: &Global, console: &mut Console) -> Res
     let model = ready(&args.plan, global, console)?.model;
     let now = clock()?.now();
     let unclean = unclean(&model, console)?;
-    let shelves = Shelves::of_plan(&model, None).map_err(|error| {
+    let mut shelves = Shelves::of_plan(&model, None).map_err(|error| {
         // Where no store can be read, how the last run went may say why.
         console.complain(&keeping::unclean(&unclean, now, console.errors()));
         failure(&error)
     })?;
+    shelves.look_for_artefacts();
     let state = state::root().map_err(|error| Failure::new(error.to_string()))?;
     let places = Places { place: scratch::usual_place(), state };
     let access = Access::of_plan(&model, &prepare::host_name(), places);

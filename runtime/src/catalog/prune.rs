@@ -130,10 +130,22 @@ pub fn fact(manifest: &Manifest) -> Run<RunId> {
     }
 }
 
+/// A run as retention sees it in a store: what was in an artefact that is gone rests on nothing that could be had, so that
+/// the run takes no whole one's place.
+fn fact_in(catalog: &Catalog, manifest: &Manifest) -> Run<RunId> {
+    let mut run = fact(manifest);
+    for archive in manifest.archives.iter().filter(|archive| catalog.loss_of(archive).is_some()) {
+        for part in run.parts.iter_mut().filter(|part| archive.name == part.archive.as_str()) {
+            part.rests_on.insert(manifest.run);
+        }
+    }
+    run
+}
+
 impl PrunePlan {
     /// Plans a prune of the runs of a catalog. Touches nothing.
     pub fn make(catalog: &Catalog, occasion: &Occasion<'_>) -> PrunePlan {
-        let mut facts: Vec<Run<RunId>> = catalog.runs().map(fact).collect();
+        let mut facts: Vec<Run<RunId>> = catalog.runs().map(|manifest| fact_in(catalog, manifest)).collect();
         if let Some(current) = &occasion.current
             && catalog.get(&current.run.id).is_none()
         {
@@ -270,7 +282,13 @@ fn warnings(catalog: &Catalog, decision: &Decision<RunId>) -> Vec<String> {
     let problems =
         catalog.problems().iter().map(|problem| format!("{problem}: it stays, with every run before it"));
     let broken = decision.broken.iter().map(|(run, missing)| {
-        format!("run `{run}` cannot be restored: it rests on run `{missing}`, which is not there")
+        let lost = catalog.get(missing).map(|base| base.archives.iter().find_map(|own| catalog.loss_of(own)));
+        let why = match lost {
+            Some(Some(why)) if run == missing => why.to_owned(),
+            Some(_) => format!("it rests on run `{missing}`, which cannot be restored either"),
+            None => format!("it rests on run `{missing}`, which is not there"),
+        };
+        format!("run `{run}` cannot be restored: {why}")
     });
     problems.chain(broken).collect()
 }

@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use super::details::{Details, DetailsError};
 use super::ids::RunId;
 use super::layout::Layout;
-use super::manifest::{KEPT, MAX_BYTES, MAX_FIRST, Manifest, ManifestError, NEXT_DOCUMENT, Second};
+use super::manifest::{
+    ArchiveRecord, KEPT, MAX_BYTES, MAX_FIRST, Manifest, ManifestError, NEXT_DOCUMENT, Second,
+};
 use super::names::ArtefactName;
 use crate::moment::shown;
 use crate::store::fs::Kind;
@@ -31,6 +33,8 @@ pub struct Catalog {
     dependants: BTreeMap<RunId, BTreeSet<RunId>>,
     /// Which runs name an artefact.
     references: BTreeMap<ArtefactName, BTreeSet<RunId>>,
+    /// Artefacts, with the sizes that manifests say, which somebody looked for and did not find.
+    lost: BTreeMap<(ArtefactName, u64), String>,
 }
 
 /// A manifest that cannot be used. The others can.
@@ -217,6 +221,38 @@ impl Catalog {
         self.dependants.get(run).into_iter().flatten()
     }
 
+    /// Looks whether the artefacts that runs name are there, with their sizes: who deletes, or says that all is well, must not
+    /// count on runs of which the manifest alone is left.
+    ///
+    /// # Errors
+    /// When the store cannot tell of one.
+    pub fn look_for_artefacts(&mut self, store: &dyn ReadStore) -> Result<(), StoreError> {
+        let archives = self.runs.values().flat_map(|manifest| &manifest.archives);
+        let named: BTreeSet<(&ArtefactName, u64)> =
+            archives.map(|archive| (&archive.artefact, archive.size)).collect();
+        let named: Vec<(&ArtefactName, u64)> = named.into_iter().collect();
+        let next = AtomicUsize::new(0);
+        let found = Mutex::new(Vec::with_capacity(named.len()));
+        on_several(READERS.min(named.len()), || {
+            while let Some((artefact, size)) = named.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let loss = loss(store, artefact, *size);
+                let key = ((*artefact).clone(), *size);
+                found.lock().unwrap_or_else(PoisonError::into_inner).push((key, loss));
+            }
+        });
+        let mut lost = BTreeMap::new();
+        for (key, loss) in found.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            lost.extend(loss?.map(|why| (key, why)));
+        }
+        self.lost = lost;
+        Ok(())
+    }
+
+    /// Why an archive cannot be had from its artefact, if somebody looked and it cannot.
+    pub fn loss_of(&self, archive: &ArchiveRecord) -> Option<&str> {
+        self.lost.get(&(archive.artefact.clone(), archive.size)).map(String::as_str)
+    }
+
     pub(super) fn add(&mut self, manifest: Manifest) {
         for archive in &manifest.archives {
             self.references.entry(archive.artefact.clone()).or_default().insert(manifest.run);
@@ -242,6 +278,19 @@ impl Catalog {
             }
         }
     }
+}
+
+/// What is wrong with an artefact as far as a look at it tells.
+fn loss(store: &dyn ReadStore, artefact: &ArtefactName, size: u64) -> Result<Option<String>, StoreError> {
+    let Ok(name) = Name::new(artefact.as_str()) else { return Ok(None) };
+    let why = match store.size(&name) {
+        Ok(Some(found)) if found == size => return Ok(None),
+        Ok(Some(found)) => format!("has {found} bytes, not {size}"),
+        Ok(None) => "is not there".to_owned(),
+        Err(error) if error.kind == StoreErrorKind::Foreign => "is no file".to_owned(),
+        Err(error) => return Err(error),
+    };
+    Ok(Some(format!("its artefact `{artefact}` {why}")))
 }
 
 /// Sequences of runs that were begun or are being deleted.

@@ -249,6 +249,15 @@ impl Shelves {
         Ok(shelves)
     }
 
+    /// Looks in each store whether the artefacts that its runs name are there. A store that cannot tell is told of.
+    pub fn look_for_artefacts(&mut self) {
+        for shelf in &mut self.shelves {
+            if let Err(error) = shelf.catalog.look_for_artefacts(shelf.store.as_ref()) {
+                self.unread.push(format!("store `{}`: {error}", shelf.store.label()));
+            }
+        }
+    }
+
     /// One store.
     pub fn one(shelf: Shelf) -> Shelves {
         Shelves { shelves: vec![shelf], unread: Vec::new() }

@@ -311,11 +311,16 @@ fn repositories_gone(shelves: &Shelves) -> Vec<String> {
 
 /// Whether a store has all that a run of it needs to restore a source.
 fn can_restore(shelf: &Shelf, manifest: &Manifest, source: &str) -> bool {
-    let contents = manifest.archives.iter().flat_map(|archive| &archive.contents);
+    let has = |run: &Manifest| {
+        let own = run.archives.iter().filter(|own| own.contents.iter().any(|held| held.source == source));
+        own.filter(|own| shelf.catalog.loss_of(own).is_some()).count() == 0
+    };
+    let there = manifest.archives.iter().filter(|archive| shelf.catalog.loss_of(archive).is_none());
+    let contents = there.flat_map(|archive| &archive.contents);
     let archived = contents.filter(|content| content.source == source).map(|content| &content.rests_on);
     let separate = manifest.repositories.iter().filter(|repository| repository.source == source);
     let mut bases = archived.chain(separate.map(|repository| &repository.rests_on));
-    bases.any(|bases| bases.iter().all(|base| shelf.catalog.get(base).is_some()))
+    bases.any(|bases| bases.iter().all(|base| shelf.catalog.get(base).is_some_and(has)))
 }
 
 /// What each archive's next run is.
@@ -495,9 +500,13 @@ fn problems(shelves: &Shelves, newest: Option<&Manifest>, now: Timestamp) -> Vec
     for shelf in &shelves.shelves {
         let label = shelf.store.label();
         for manifest in shelf.catalog.runs() {
+            let run = manifest.run;
+            let lost = manifest.archives.iter().filter_map(|archive| shelf.catalog.loss_of(archive));
+            problems.extend(
+                lost.map(|why| format!("store `{label}`: run `{run}` cannot be restored from here: {why}")),
+            );
             let missing = manifest.rests_on().into_iter().find(|base| shelf.catalog.get(base).is_none());
             if let Some(base) = missing {
-                let run = manifest.run;
                 problems.push(format!(
                     "store `{label}`: run `{run}` cannot be restored: it rests on run `{base}`, which is not there"
                 ));

@@ -42,6 +42,7 @@ impl Worker {
             return Err(Failure::lasting("its store has dropped out"));
         };
         let mut catalog = Catalog::load(store.as_ref(), &self.layout).map_err(Failure::passing)?;
+        catalog.look_for_artefacts(store.as_ref()).map_err(Failure::passing)?;
         let current = self.current(&catalog);
         let occasion = self.occasion_of(id, current);
         let plan = PrunePlan::make(&catalog, &occasion);
@@ -124,7 +125,8 @@ pub(super) fn foresee(
         }
         store => store.map_err(text)?,
     };
-    let mut catalog = Catalog::load(store.as_ref(), &prepared.layout).map_err(|error| error.to_string())?;
+    let mut catalog = Catalog::load(store.as_ref(), &prepared.layout).map_err(text)?;
+    catalog.look_for_artefacts(store.as_ref()).map_err(text)?;
     let current = coming(prepared, id, measured, comes);
     let remembered = history::newest(&prepared.plan, None);
     let plan = PrunePlan::make(&catalog, &occasion(model, id, prepared.started, Some(current), remembered));
@@ -246,6 +248,7 @@ pub fn preview(request: &Request) -> Result<Vec<StorePrune>, PrepareError> {
     let site = Site::new(request, HostState::foresee(&request.state)?)?;
     Ok(site.each(|id, store, shown| {
         let mut catalog = Catalog::load(store.as_ref(), &site.layout).map_err(text)?;
+        catalog.look_for_artefacts(store.as_ref()).map_err(text)?;
         let mut plan = PrunePlan::make(&catalog, &site.occasion(id));
         if request.is_supposed {
             plan.suppose_clock();
@@ -362,6 +365,7 @@ impl<'a> Site<'a> {
         let recovered = recovery.execute(store.as_ref(), &self.layout, &lease).map_err(text)?;
         shown.left.extend(recovered.left.iter().map(ToString::to_string));
         let mut catalog = Catalog::load(store.as_ref(), &self.layout).map_err(text)?;
+        catalog.look_for_artefacts(store.as_ref()).map_err(text)?;
         let plan = PrunePlan::make(&catalog, &self.occasion(id));
         let on = Ground { store: store.as_ref(), layout: &self.layout, lease: &lease, mark: &mark };
         let done = plan.execute(on, &mut catalog, control, &mut |_: &RunId, deleted| {

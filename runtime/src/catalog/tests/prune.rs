@@ -336,3 +336,26 @@ fn where_this_host_may_not_delete_a_recovery_leaves_backups_and_tells() {
     }
     assert!(told > 0);
 }
+
+#[test]
+fn a_run_whose_artefact_is_gone_takes_no_whole_ones_place() {
+    for left in [None, Some(b"cut".as_slice())] {
+        let folder = filled();
+        let newest = "0007 archive 0.tar.gz";
+        store(&folder).delete(&crate::store::Name::new(newest).unwrap()).unwrap();
+        if let Some(bytes) = left {
+            folder.plant(newest, bytes).unwrap();
+        }
+        let mut seen = catalog(&folder);
+        seen.look_for_artefacts(&folder.store("simulated")).unwrap();
+        let plan = PrunePlan::make(&seen, &occasion(Some(&last(1))));
+        // The newest that is whole stays, with the run that it rests on.
+        assert_eq!(plan.order(), [3, 2, 1, 5].map(run_id));
+        let why = left.map_or("is not there".to_owned(), |bytes| {
+            let size = super::stage::contents(run_id(7), newest).len();
+            format!("has {} bytes, not {size}", bytes.len())
+        });
+        let told = format!("run `{}` cannot be restored: its artefact `{newest}` {why}", run_id(7));
+        assert_eq!(plan.warnings, [told]);
+    }
+}
