@@ -187,7 +187,7 @@ impl Catalog {
         match choice {
             Choice::Latest => Ok(runs.next_back().unwrap_or(oldest)),
             Choice::At(at) => {
-                let newest = self.runs().rev().filter(fits).find(|manifest| manifest.started <= *at);
+                let newest = self.runs().rev().filter(fits).find(|manifest| has_begun(manifest, *at));
                 newest.ok_or(ChooseError::TooEarly { at: *at, oldest: oldest.run })
             }
             Choice::Id(text) => self.named(text),
@@ -277,6 +277,14 @@ impl Catalog {
                 }
             }
         }
+    }
+}
+
+/// Whether a run had begun at a moment. One of whole seconds is what is shown of all that began in that second.
+fn has_begun(manifest: &Manifest, at: Timestamp) -> bool {
+    match at.subsec_nanosecond() {
+        0 => manifest.started.as_second() <= at.as_second(),
+        _ => manifest.started <= at,
     }
 }
 

@@ -159,6 +159,22 @@ fn runs_are_chosen_by_id_number_chance_and_time() {
 }
 
 #[test]
+fn a_moment_as_it_is_shown_chooses_the_run_that_it_was_shown_of() {
+    let mut catalog = Catalog::default();
+    let part = jiff::SignedDuration::from_millis(12);
+    for sequence in 1..=2 {
+        let started = run_id(sequence).started() + part;
+        catalog.add(Manifest { started, ..Job::new(sequence, 1).manifest() });
+    }
+    let choose = |at| catalog.choose(&Choice::At(at), None).map(|manifest| manifest.run.sequence());
+    for sequence in 1..=2 {
+        assert_eq!(choose(run_id(sequence).started()), Ok(sequence));
+        assert_eq!(choose(run_id(sequence).started() + part), Ok(sequence));
+    }
+    assert_eq!(choose(run_id(2).started() + part / 2), Ok(1));
+}
+
+#[test]
 fn ten_thousand_runs_are_listed() {
     let scratch = tempfile::tempdir_in("/dev/shm").unwrap();
     let store = DirStore::open("local", scratch.path()).unwrap();
