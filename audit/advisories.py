@@ -67,7 +67,7 @@ def refresh(database):
     found = []
     for name in names:
         for file in sorted(database.glob(f"crates/{name}/RUSTSEC-*.md")):
-            found.append(advisory_of(file, said))
+            found += advisory_of(file, said)
     LIST.write_text(written(as_of, names, found))
     for advisory in found:
         if not advisory["about"]:
@@ -78,13 +78,15 @@ def refresh(database):
 def advisory_of(file, said):
     front = tomllib.loads(re.search(r"```toml\n(.*?)```", file.read_text(), re.S).group(1))
     advisory, versions = front["advisory"], front.get("versions", {})
-    return {
+    if "withdrawn" in advisory:
+        return []
+    return [{
         "id": advisory["id"],
         "crate": advisory["package"],
         "patched": versions.get("patched", []),
         "unaffected": versions.get("unaffected", []),
         "about": said.get(advisory["id"], ""),
-    }
+    }]
 
 
 def written(as_of, names, advisories):
