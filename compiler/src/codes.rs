@@ -186,7 +186,15 @@ codes! {
     NAME_SPOILS Error "name_spoils" "a database has a name with which its tool makes no backup that can be restored";
 }
 
+codes! {
+    /// Every finding between plans that are checked together.
+    TOGETHER:
+
+    SHARED_PLAN_NAME Error "shared_plan_name" "two plans of one name write to one store";
+    SHARED_ARTEFACT_NAME Error "shared_artefact_name" "two plans write one artefact name into one store";
+}
+
 /// The code with this name.
 pub fn code(name: &str) -> Option<&'static Code> {
-    CODES.iter().chain(LIVE).find(|code| code.name == name).copied()
+    CODES.iter().chain(LIVE).chain(TOGETHER).find(|code| code.name == name).copied()
 }

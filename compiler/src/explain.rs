@@ -11,6 +11,7 @@ mod promises;
 mod reach;
 mod secrets;
 mod text;
+mod together;
 mod values;
 
 use crate::codes::{Code, code};
@@ -64,6 +65,7 @@ pub fn pages() -> impl Iterator<Item = &'static Page> {
         promises::PAGES,
         future::PAGES,
         live::PAGES,
+        together::PAGES,
     ];
     parts.into_iter().flatten()
 }

@@ -28,7 +28,7 @@ mod copies;
 mod future;
 mod levels;
 mod moments;
-mod names;
+pub(crate) mod names;
 pub(crate) mod paths;
 mod patterns;
 mod policies;

@@ -20,6 +20,7 @@
 //! | [`retention`] | which runs of a store stay, and why |
 //! | [`simulate`](mod@simulate) | schedule, cycle and retention played forward for years |
 //! | [`mod@picture`] | the graph as a picture, laid out here: SVG, and a page around it |
+//! | [`mod@together`] | what plans that are checked together would do to one another |
 //! | [`pattern`] | patterns of `exclude`: what they match, what they leave |
 //! | [`render`] | the graph as YAML, for Graphviz and for Mermaid |
 
@@ -43,6 +44,7 @@ pub mod retention;
 pub mod schema;
 pub mod simulate;
 pub mod sources;
+pub mod together;
 pub mod value;
 
 pub use compile::{Compiled, compile};

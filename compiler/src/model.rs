@@ -227,6 +227,18 @@ pub enum Absent {
     Fail,
 }
 
+impl StoreKind {
+    /// What stands before every name, where there may be something.
+    pub fn prefix(&self) -> Option<&Text> {
+        match self {
+            StoreKind::S3 { prefix, .. }
+            | StoreKind::Azblob { prefix, .. }
+            | StoreKind::Gcs { prefix, .. } => prefix.as_ref(),
+            StoreKind::Dir { .. } | StoreKind::Sftp { .. } => None,
+        }
+    }
+}
+
 /// The kinds of stores and their own attributes.
 #[derive(Debug, Clone)]
 pub enum StoreKind {

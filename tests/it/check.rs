@@ -73,13 +73,62 @@ fn warnings_end_with_0_and_denied_with_1() {
 fn a_folder_is_checked_whole_and_in_order() {
     let scenario = Scenario::new()
         .file("plans/b.plan", GOOD)
-        .file("plans/deep/a.plan", warned())
+        .file("plans/deep/a.plan", warned().replace("plan good", "plan warned"))
         .file("plans/lib.plan", "let unused_by_nobody = 1\n")
         .file("plans/.hidden/c.plan", "nonsense");
     let first = scenario.plan(["check", "plans"]).status(0).stdout_has("2 plans checked: 1 warning\n");
     for _ in 0..5 {
         assert_eq!(scenario.plan(["check", "plans"]).stdout, first.stdout);
     }
+}
+
+#[test]
+fn two_plans_that_would_be_one_in_a_store_are_told_of_with_both_places() {
+    let importing = |name: &str, archive: &str| {
+        format!(
+            "plan {name}\nimport \"../stores.plan\"\nsource s: files {{ paths = [\"/srv/{name}\"] }}\n{archive}\n"
+        )
+    };
+    let usual = "archive s { from = [s], to = [local] }";
+    let named = "archive s { from = [s], to = [local], name = \"${time(\"%Y%m%d%H%M%S\")}.tar.gz\" }";
+    let hosted = named.replace("\"${time", "\"${host()}_${time");
+    let stores = "store local: dir {\n  path = \"/backup\"\n}\nstore other: dir {\n  path = \"/other\"\n}\n";
+    let scenario = Scenario::new()
+        .file("stores.plan", stores)
+        .file("name/a.plan", importing("one", usual))
+        .file("name/b.plan", importing("one", usual))
+        .file("apart/a.plan", importing("one", usual))
+        .file("apart/b.plan", importing("one", &usual.replace("local", "other")))
+        .file("artefact/a.plan", importing("one", named))
+        .file("artefact/b.plan", importing("two", named))
+        .file("hosts/a.plan", importing("one", &hosted))
+        .file("hosts/b.plan", importing("two", &hosted));
+    let answer = scenario.plan(["check", "name"]).status(1).stdout_has("2 plans checked: 1 error\n");
+    for words in [
+        "shared_plan_name",
+        "`name/a.plan` is a plan `one` too, and both write to /backup",
+        "[name/b.plan:1:6]",
+        "[name/a.plan:1:6]",
+    ] {
+        assert!(answer.stdout.contains(words), "{words}: {}", answer.stdout);
+    }
+    let answer = scenario.plan(["check", "artefact"]).status(1).stdout_has("2 plans checked: 1 error\n");
+    for words in ["shared_artefact_name", "[artefact/b.plan:4:1]", "[artefact/a.plan:4:1]", "\"two_"] {
+        assert!(answer.stdout.contains(words), "{words}: {}", answer.stdout);
+    }
+    for alone in ["name/a.plan", "name/b.plan", "artefact/b.plan"] {
+        scenario.plan(["check", alone]).status(0);
+    }
+    for apart in ["apart", "hosts"] {
+        scenario.plan(["check", apart]).status(0).stdout_has("2 plans checked: nothing to report\n");
+    }
+    let answer = scenario.plan(["check", "--format", "json", "name"]).status(1);
+    let json: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
+    let others = json["plans"][1]["findings"][0]["others"].as_array().unwrap();
+    let files: Vec<&str> = others.iter().map(|other| other["place"]["file"].as_str().unwrap()).collect();
+    assert_eq!(files, ["stores.plan", "name/a.plan", "stores.plan"]);
+    scenario.plan(["explain", "shared_plan_name"]).status(0).stdout_has("rename the newer one");
+    scenario.plan(["explain"]).status(0).stdout_has("shared_artefact_name");
 }
 
 #[test]
@@ -103,7 +152,7 @@ fn a_library_is_blamed_once() {
     let importing = format!("{GOOD}\nimport \"lib.plan\"\n");
     let answer = Scenario::new()
         .file("a.plan", &importing)
-        .file("b.plan", &importing)
+        .file("b.plan", importing.replace("plan good", "plan other"))
         .file("lib.plan", "keep {\n  lst = 3\n}\n")
         .plan(["check", "."])
         .status(1);
@@ -124,7 +173,8 @@ fn parameters_come_from_the_command_line_and_the_environment() {
 
 #[test]
 fn programs_get_one_document_for_all_plans() {
-    let scenario = Scenario::new().file("a.plan", GOOD).file("b.plan", warned());
+    let scenario =
+        Scenario::new().file("a.plan", GOOD).file("b.plan", warned().replace("plan good", "plan warned"));
     let answer =
         scenario.plan(["check", "--format", "json", "a.plan", "b.plan", "none.plan"]).status(1).stderr("");
     let json: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();

@@ -10,6 +10,7 @@ use std::thread;
 use backplan_compiler::finding::{Finding, Severity};
 use backplan_compiler::model::Model;
 use backplan_compiler::sources::{Inputs, SourceSet};
+use backplan_compiler::together::{Beside, Meeting, together};
 use backplan_compiler::{Compiled, Laid, compile};
 use backplan_grammar::ast::Item;
 use backplan_runtime::control::Control;
@@ -40,6 +41,8 @@ enum Checked {
         findings: Vec<Finding>,
         /// Allowances of libraries that this plan does not need.
         idle: Vec<Finding>,
+        /// What the plan means, if anything.
+        model: Option<Box<Model>>,
     },
     /// A library that can be parsed: checked through the plans that import it.
     Library(PathBuf),
@@ -71,6 +74,7 @@ pub fn execute(args: &CheckArgs, global: &Global, console: &mut Console) -> Resu
             .help("a plan is a `*.plan` file that begins with `plan NAME`"));
     }
     tell_idle(&mut checked);
+    tell_together(&mut checked);
     let mut seen = BTreeSet::new();
     let mut tally = Tally::default();
     let plans: Vec<(&Checked, Vec<&Finding>)> =
@@ -199,7 +203,7 @@ fn check_one(file: &File, current: &Path, inputs: &Inputs, live: Option<&Live>) 
         live.look(model.as_ref(), &laid, &mut findings);
     }
     sources.hide(&inline_secrets);
-    Checked::Read { sources: Box::new(sources), findings, idle }
+    Checked::Read { sources: Box::new(sources), findings, idle, model: model.map(Box::new) }
 }
 
 /// Adds the allowances of libraries that no plan needs. Only of libraries below a folder that was named, as those have
@@ -224,7 +228,7 @@ fn tell_idle(checked: &mut [Checked]) {
         }
     }
     for one in checked {
-        let Checked::Read { sources, idle, findings } = one else { continue };
+        let Checked::Read { sources, idle, findings, .. } = one else { continue };
         let is_common = |finding: &Finding| {
             let place = finding.primary.place;
             let common = open.get(&sources.file(place.file).path).and_then(Option::as_ref);
@@ -232,6 +236,29 @@ fn tell_idle(checked: &mut [Checked]) {
         };
         findings.extend(idle.extract_if(.., |finding| is_common(finding)));
         findings.sort_by_key(|finding| (finding.primary.place, finding.name));
+    }
+}
+
+/// Adds what these plans would do to one another.
+fn tell_together(checked: &mut [Checked]) {
+    let plans: Vec<(usize, Beside<'_>)> = (checked.iter().enumerate())
+        .filter_map(|(at, one)| match one {
+            Checked::Read { sources: set, model: Some(model), .. } => Some((at, Beside { set, model })),
+            _ => None,
+        })
+        .collect();
+    let beside: Vec<Beside<'_>> = plans.iter().map(|(_, plan)| *plan).collect();
+    let met: Vec<(usize, Meeting, SourceSet)> = (together(&beside).into_iter())
+        .map(|meeting| {
+            let other = beside[meeting.with].set.clone();
+            (plans[meeting.plan].0, meeting, other)
+        })
+        .collect();
+    for (at, meeting, other) in met {
+        if let Checked::Read { sources, findings, .. } = &mut checked[at] {
+            findings.push(meeting.told(sources, &other));
+            findings.sort_by_key(|finding| (finding.primary.place, finding.name));
+        }
     }
 }
 

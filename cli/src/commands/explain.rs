@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use backplan_compiler::codes::{self, CODES, Code, LIVE};
+use backplan_compiler::codes::{self, CODES, Code, LIVE, TOGETHER};
 use backplan_compiler::explain::{self as pages, Given, Page};
 use backplan_compiler::finding::Severity;
 use backplan_compiler::schema::{self, Attr, FUNCTIONS, KINDS, Kind, Naming, Presence, Type};
@@ -40,7 +40,12 @@ fn page(name: &str) -> Option<String> {
 }
 
 fn unknown(name: &str) -> Failure {
-    let names = CODES.iter().chain(LIVE).map(|code| code.name).chain(KINDS.iter().map(|kind| kind.name));
+    let names = CODES
+        .iter()
+        .chain(LIVE)
+        .chain(TOGETHER)
+        .map(|code| code.name)
+        .chain(KINDS.iter().map(|kind| kind.name));
     let near = names.filter(|known| known.contains(name) || name.contains(known)).take(3);
     let near: Vec<String> = near.map(|name| format!("`{name}`")).collect();
     let help = match near.as_slice() {
@@ -66,9 +71,13 @@ fn contents() -> String {
     for (name, meaning, _) in FINDINGS {
         let _ = writeln!(text, "  {name:<28} {:<8} {meaning}", weight(Severity::Error));
     }
-    text.push_str("\nFindings of `plan check --live`\n\n");
-    for code in LIVE {
-        let _ = writeln!(text, "  {:<28} {:<8} {}", code.name, weight(code.severity), code.meaning);
+    for (title, codes) in
+        [("Findings of `plan check` of several plans", TOGETHER), ("Findings of `plan check --live`", LIVE)]
+    {
+        let _ = writeln!(text, "\n{title}\n");
+        for code in codes {
+            let _ = writeln!(text, "  {:<28} {:<8} {}", code.name, weight(code.severity), code.meaning);
+        }
     }
     text.push_str("\n`plan explain NAME` prints a page on each.\n");
     text

@@ -232,7 +232,7 @@ fn is_by_the_minute(schedule: &Schedule) -> bool {
 }
 
 /// The name as a run at `at` fills it in; what is the same for every run of a machine stays a placeholder.
-fn fill(name: &Text, at: &Zoned, level: Option<Level>) -> String {
+pub(crate) fn fill(name: &Text, at: &Zoned, level: Option<Level>) -> String {
     name.0
         .iter()
         .map(|part| match part {
