@@ -372,7 +372,7 @@ fn files(name: &str, paths: &str, exclude: &str) -> String {
 }
 
 #[track_caller]
-fn has_no_danger(answer: &Answer) {
+pub fn has_no_danger(answer: &Answer) {
     assert!(consequences(answer).iter().all(|(weight, _)| weight != "danger"), "{}", answer.stdout);
 }
 

@@ -73,6 +73,35 @@ fn weaker_rehearsals_and_windows_are_dangers() {
 }
 
 #[test]
+fn a_window_an_archive_or_a_notification_under_another_name_is_the_same() {
+    let text =
+        format!("{}notify admin: command {{ run = [\"true\"], on = [failure, warning] }}\n", database());
+    for (old, new, name, words) in [
+        ("window quiet", "window still", "window_renamed", "window `quiet` is called `still` from now on"),
+        ("archive main", "archive all_of_it", "archive_renamed", "it goes on where that one ended"),
+        (
+            "notify admin",
+            "notify boss",
+            "notify_renamed",
+            "notification `admin` is called `boss` from now on",
+        ),
+    ] {
+        let answer = changed(&text, &[(old, new)]);
+        has(&answer, "change", name);
+        crate::diff::has_no_danger(&answer);
+        answer.stdout_has(words);
+    }
+    // Under a new name it is still held against what it was.
+    let quieter = changed(&text, &[("notify admin", "notify boss"), ("[failure, warning]", "[failure]")]);
+    has(&quieter, "danger", "warnings_untold");
+    let weaker = changed(&text, &[("window quiet", "window still"), (", leave = [\"true\"]", "")]);
+    has(&weaker, "danger", "window_removed");
+    let bare =
+        changed(&text, &[("archive main", "archive other"), ("[db], to = [near, far]", "[db], to = [near]")]);
+    has(&bare, "danger", "copies_lost");
+}
+
+#[test]
 fn rules_without_a_schedule_are_compared_themselves() {
     let text = plan(
         "source site: files { paths = [\"site\"] }\narchive main { from = all, to = [store] }\nkeep { last = 60, daily = 9 }\n",
