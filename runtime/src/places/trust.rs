@@ -195,15 +195,19 @@ impl Way {
         }
     }
 
-    /// Nobody else can exchange what is in this folder: anything, or what belongs to `owner` and is there.
-    fn is_closed(&self, owner: Option<u32>) -> Result<(), Distrust> {
+    /// Nobody else can exchange what is in this folder: anything, or the entry that is there and its owner's.
+    fn is_closed(&self, entry: Option<(&Path, u32)>) -> Result<(), Distrust> {
         let stat = self.stat()?;
         let Some(by) = others(&self.at, &stat) else { return Ok(()) };
-        // Of a sticky folder only its owner may exchange what is another's.
+        let exchangeable = |path: &Path, by| Err(Distrust::Exchangeable { path: path.to_path_buf(), by });
+        // Of a sticky folder only its owner may exchange what is another's: it is the entry's owner that is in the way.
         let is_sticky = Mode::from_raw_mode(stat.st_mode).contains(Mode::SVTX);
-        match is_sticky && is_trusted(stat.st_uid) && owner.is_none_or(is_trusted) {
-            true => Ok(()),
-            false => Err(Distrust::Exchangeable { path: self.shown.clone(), by }),
+        match entry {
+            _ if !is_sticky || !is_trusted(stat.st_uid) => exchangeable(&self.shown, by),
+            Some((path, owner)) if !is_trusted(owner) => {
+                exchangeable(path, Others::Owner(account::called(owner)))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -215,13 +219,14 @@ impl Way {
         let shown = self.shown.join(name);
         let found = statat(&self.at, name, AtFlags::SYMLINK_NOFOLLOW);
         let found = found.map_err(|error| io_at(&shown)(error.into()))?;
-        self.is_closed(Some(found.st_uid))?;
-        if FileType::from_raw_mode(found.st_mode) != FileType::Symlink {
+        let is_link = FileType::from_raw_mode(found.st_mode) == FileType::Symlink;
+        if is_link && !is_trusted(found.st_uid) {
+            return Err(Distrust::Link { path: shown, owner: account::called(found.st_uid) });
+        }
+        self.is_closed(Some((&shown, found.st_uid)))?;
+        if !is_link {
             self.shown = shown;
             return self.enter(name, Some((found.st_dev, found.st_ino)));
-        }
-        if !is_trusted(found.st_uid) {
-            return Err(Distrust::Link { path: shown, owner: account::called(found.st_uid) });
         }
         self.links += 1;
         if self.links > LINKS {
@@ -345,6 +350,19 @@ mod tests {
         // As `/tmp` is.
         mode(&above, 0o1777);
         open_folder(&folder).unwrap();
+        // Then whoever owns the entry is in the way, and the folder above must stay as it is.
+        std::os::unix::fs::chown(&folder, Some(65534), None).unwrap();
+        let error = open_folder(&folder).unwrap_err();
+        assert!(
+            matches!(&error, Distrust::Exchangeable { by: Others::Owner(_), path } if *path == folder),
+            "{error}"
+        );
+        assert!(
+            error.mend().starts_with("`chown ") && error.mend().contains("above/folder"),
+            "{}",
+            error.mend()
+        );
+        std::os::unix::fs::chown(&folder, Some(geteuid().as_raw()), None).unwrap();
         mode(&folder, 0o777);
         assert!(open_folder(&folder).is_err());
         mode(&folder, 0o1777);

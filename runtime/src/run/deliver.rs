@@ -138,7 +138,10 @@ impl Worker {
         let limits = self.limits(store);
         let put = match limits.is_empty() {
             true => transaction.put_file(name, &staged, control),
-            false => transaction.send_file(name, &staged, control, |upload| limited(upload, limits, control)),
+            false => transaction.send_file(name, &staged, control, |upload| {
+                let store = &self.request.model.store(store).name;
+                limited(upload, store, limits, control)
+            }),
         };
         put.map_err(|error| commit_failure(&error))
     }
@@ -348,7 +351,7 @@ fn claim_failure(error: &IdentityError, location: &Location) -> Failure {
     match error {
         IdentityError::Store(_) => Failure::passing(text),
         _ if text.contains(&location.to_string()) => Failure::lasting(text),
-        _ => Failure::lasting(format!("{text} (its folder is `{location}`)")),
+        _ => Failure::lasting(format!("{text} (it is `{location}`)")),
     }
 }
 

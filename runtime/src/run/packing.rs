@@ -327,7 +327,10 @@ impl Worker {
                 Err(failure) => Err(failure),
             };
             match upload {
-                Ok(upload) => uploads.push((*store, limited(upload, self.limits(*store), control))),
+                Ok(upload) => uploads.push((
+                    *store,
+                    limited(upload, &self.request.model.store(*store).name, self.limits(*store), control),
+                )),
                 Err(failure) => lost.push((*store, failure)),
             }
         }

@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::send::send_range;
 use super::{Creation, StoreError, StoreErrorKind, Upload};
 use crate::control::Control;
 
@@ -41,11 +41,16 @@ impl Limit {
     }
 }
 
-/// The upload behind these limits, whose waits end when `control` says stop; the upload itself where there are none.
-pub fn limited(upload: Box<dyn Upload>, limits: Vec<Arc<Limit>>, control: &Control) -> Box<dyn Upload> {
+/// The upload to a store behind these limits, whose waits end when `control` says stop; the upload itself where there are none.
+pub fn limited(
+    upload: Box<dyn Upload>,
+    store: &str,
+    limits: Vec<Arc<Limit>>,
+    control: &Control,
+) -> Box<dyn Upload> {
     match limits.is_empty() {
         true => upload,
-        false => Box::new(Limited { upload, limits, control: control.clone() }),
+        false => Box::new(Limited { upload, store: store.to_owned(), limits, control: control.clone() }),
     }
 }
 
@@ -67,19 +72,21 @@ fn wait(limits: &[Arc<Limit>], bytes: usize, control: &Control) -> bool {
 #[derive(Debug)]
 struct Limited {
     upload: Box<dyn Upload>,
+    /// The store's name.
+    store: String,
     limits: Vec<Arc<Limit>>,
     control: Control,
 }
 
-fn failed(kind: StoreErrorKind, cause: io::Error) -> StoreError {
-    StoreError { store: String::new(), doing: "write".to_owned(), kind, cause }
+fn failed(store: &str, kind: StoreErrorKind, cause: io::Error) -> StoreError {
+    StoreError { store: store.to_owned(), doing: "write".to_owned(), kind, cause }
 }
 
 impl Upload for Limited {
     fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         for piece in bytes.chunks(CHUNK) {
             if !wait(&self.limits, piece.len(), &self.control) {
-                return Err(failed(StoreErrorKind::Stopped, io::Error::other("stopped")));
+                return Err(failed(&self.store, StoreErrorKind::Stopped, io::Error::other("stopped")));
             }
             self.upload.write(piece)?;
         }
@@ -95,15 +102,9 @@ impl Upload for Limited {
     }
 
     fn copy_from(&mut self, from: &File, offset: u64, len: u64) -> Result<(), StoreError> {
-        let (mut chunk, mut done) = (vec![0; CHUNK], 0);
-        while done < len {
-            let now = (len - done).min(CHUNK as u64) as usize;
-            let read = from.read_exact_at(&mut chunk[..now], offset + done);
-            read.map_err(|cause| failed(StoreErrorKind::Other, cause))?;
-            self.write(&chunk[..now])?;
-            done += now as u64;
-        }
-        Ok(())
+        let store = self.store.clone();
+        let failed = |cause| failed(&store, StoreErrorKind::Other, cause);
+        send_range(from, offset, len, self, &failed)
     }
 
     fn finish(self: Box<Self>) -> Result<Creation, StoreError> {

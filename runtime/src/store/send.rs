@@ -1,6 +1,8 @@
 //! A file of this host on its way into an upload.
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::{StoreError, StoreErrorKind, Upload};
@@ -35,4 +37,25 @@ pub fn send(
             }
         }
     }
+}
+
+/// Sends `len` bytes of a file, from `offset`.
+///
+/// # Errors
+/// When they cannot be read or written.
+pub fn send_range(
+    file: &File,
+    offset: u64,
+    len: u64,
+    upload: &mut dyn Upload,
+    failed: &dyn Fn(io::Error) -> StoreError,
+) -> Result<(), StoreError> {
+    let (mut chunk, mut done) = (vec![0; CHUNK], 0);
+    while done < len {
+        let now = (len - done).min(CHUNK as u64) as usize;
+        file.read_exact_at(&mut chunk[..now], offset + done).map_err(failed)?;
+        upload.write(&chunk[..now])?;
+        done += now as u64;
+    }
+    Ok(())
 }

@@ -87,25 +87,32 @@ fn s3(kind: &StoreKind, secrets: &Secrets) -> Result<AmazonS3Builder, String> {
         return Err("it is no bucket of S3".to_owned());
     };
     let options = options(endpoint.as_deref(), ca_file.as_deref())?;
-    let mut builder = AmazonS3Builder::from_env().with_client_options(options).with_retry(retry());
+    let keys = s3_keys(access_key.as_ref(), secret_key.as_ref(), secrets)?;
+    // Keys of one's own go with nothing of the environment's, such as a session's token.
+    let builder = match keys {
+        Some(keys) => keys.add_to(AmazonS3Builder::new()),
+        None => AmazonS3Builder::from_env(),
+    };
+    let mut builder = builder.with_client_options(options).with_retry(retry());
     builder = builder.with_bucket_name(bucket).with_virtual_hosted_style_request(!path_style);
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(s3_address(endpoint, bucket, *path_style));
     }
-    if let (Some(id), Some(key)) = (access_key, secret_key) {
-        let (id, key) = (fetch("access_key", id, secrets)?, fetch("secret_key", key, secrets)?);
-        builder = builder.with_access_key_id(id).with_secret_access_key(key);
-    } else if let Some(profile) = Profile::of_environment(secrets)? {
-        builder = profile.add_to(builder);
+    let told = || variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
+    Ok(builder.with_region(region.clone().or_else(told).unwrap_or(NO_REGION.to_owned())))
+}
+
+/// The plan's keys, else those of the profile that is in force.
+fn s3_keys(id: Option<&Secret>, key: Option<&Secret>, secrets: &Secrets) -> Result<Option<Profile>, String> {
+    match (id, key) {
+        (Some(id), Some(key)) => Ok(Some(Profile {
+            id: fetch("access_key", id, secrets)?,
+            key: fetch("secret_key", key, secrets)?,
+            token: None,
+        })),
+        (None, None) => Profile::of_environment(secrets),
+        _ => Err("it has one of `access_key` and `secret_key`: give both, or neither".to_owned()),
     }
-    let is_known =
-        region.is_some() || ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().any(|name| variable(name).is_some());
-    if let Some(region) = region {
-        builder = builder.with_region(region);
-    } else if !is_known {
-        builder = builder.with_region(NO_REGION);
-    }
-    Ok(builder)
 }
 
 /// The address that requests for a bucket go to.
@@ -122,7 +129,9 @@ fn azblob(kind: &StoreKind, secrets: &Secrets) -> Result<MicrosoftAzureBuilder, 
         return Err("it is no container of Azure".to_owned());
     };
     let options = options(endpoint.as_deref(), None)?;
-    let mut builder = MicrosoftAzureBuilder::from_env().with_client_options(options).with_retry(retry());
+    let builder =
+        if key.is_some() { MicrosoftAzureBuilder::new() } else { MicrosoftAzureBuilder::from_env() };
+    let mut builder = builder.with_client_options(options).with_retry(retry());
     builder = builder.with_container_name(container);
     if let Some(account) = account {
         builder = builder.with_account(account);
@@ -141,7 +150,9 @@ fn gcs(kind: &StoreKind, secrets: &Secrets) -> Result<GoogleCloudStorageBuilder,
         return Err("it is no bucket of Google's".to_owned());
     };
     let options = options(endpoint.as_deref(), None)?;
-    let mut builder = GoogleCloudStorageBuilder::from_env().with_client_options(options).with_retry(retry());
+    let own = credential.is_some();
+    let builder = if own { GoogleCloudStorageBuilder::new() } else { GoogleCloudStorageBuilder::from_env() };
+    let mut builder = builder.with_client_options(options).with_retry(retry());
     builder = builder.with_bucket_name(bucket);
     if let Some(credential) = credential {
         builder = builder.with_service_account_key(fetch("credential", credential, secrets)?);

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use object_store::multipart::PartId;
@@ -14,7 +13,8 @@ use object_store::{Error, MultipartId, PutMultipartOptions};
 use super::engine::{self, Pending};
 use super::trouble::Trouble;
 use super::{Inner, Service};
-use crate::store::{Creation, Name, StoreError, StoreErrorKind, Upload};
+use crate::store::send::send_range;
+use crate::store::{Creation, Name, StoreError, Upload};
 
 /// Bytes of the first parts. A server takes no smaller ones than 5 MiB.
 const PART: usize = 8 << 20;
@@ -22,8 +22,6 @@ const PART: usize = 8 << 20;
 const GROW: usize = 1000;
 /// Parts on their way at once.
 const AT_ONCE: usize = 4;
-/// Bytes read at once of a file whose bytes are sent.
-const COPY_CHUNK: usize = 1 << 20;
 
 /// A part that is not sent yet.
 #[derive(Debug)]
@@ -221,25 +219,16 @@ impl Upload for BucketUpload {
     }
 
     fn copy_from(&mut self, from: &File, offset: u64, len: u64) -> Result<(), StoreError> {
-        let (mut chunk, mut done) = (vec![0; COPY_CHUNK], 0);
-        while done < len {
-            let now = (len - done).min(COPY_CHUNK as u64) as usize;
-            let read = from.read_exact_at(&mut chunk[..now], offset + done);
-            read.map_err(|cause| StoreError { cause, ..self.failed(Trouble::other(String::new())) })?;
-            self.write(&chunk[..now])?;
-            done += now as u64;
-        }
-        Ok(())
+        let (inner, name) = (Arc::clone(&self.inner), self.name.clone());
+        let failed = |cause| StoreError {
+            cause,
+            ..inner.write_error("write", name.as_str(), Trouble::other(String::new()))
+        };
+        send_range(from, offset, len, self, &failed)
     }
 
     fn finish(mut self: Box<Self>) -> Result<Creation, StoreError> {
-        self.complete().map_err(|trouble| {
-            let mut error = self.inner.error("create", self.name.as_str(), trouble);
-            if error.kind == StoreErrorKind::NotFound {
-                error.kind = StoreErrorKind::Unreachable;
-            }
-            error
-        })
+        self.complete().map_err(|trouble| self.inner.write_error("create", self.name.as_str(), trouble))
     }
 }
 
