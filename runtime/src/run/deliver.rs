@@ -349,7 +349,7 @@ pub(super) fn is_away(error: &IdentityError) -> bool {
 fn claim_failure(error: &IdentityError, location: &Location) -> Failure {
     let text = error.to_string();
     match error {
-        IdentityError::Store(_) => Failure::passing(text),
+        IdentityError::Store(error) => store_failure(error.kind, text),
         _ if text.contains(&location.to_string()) => Failure::lasting(text),
         _ => Failure::lasting(format!("{text} (it is `{location}`)")),
     }
@@ -360,14 +360,20 @@ fn lock_failure(error: LockError) -> Failure {
     match error {
         LockError::Busy { .. } => Failure { message, kind: FailureKind::Busy },
         LockError::Stopped(_) => Failure::stopped(),
-        LockError::Store(ref error) if error.kind == StoreErrorKind::Foreign => Failure::lasting(message),
+        LockError::Store(error) => store_failure(error.kind, message),
         _ => Failure::passing(message),
     }
 }
 
 pub(super) fn commit_failure(error: &CommitError) -> Failure {
     match error {
-        CommitError::Store(_) | CommitError::Uncertain { .. } => Failure::passing(error),
+        CommitError::Store(cause) => store_failure(cause.kind, error.to_string()),
+        CommitError::Uncertain { .. } => Failure::passing(error),
         _ => Failure::lasting(error),
     }
+}
+
+/// A store's error: what stays as it is is not tried again.
+fn store_failure(kind: StoreErrorKind, text: String) -> Failure {
+    if kind.is_lasting() { Failure::lasting(text) } else { Failure::passing(text) }
 }

@@ -121,6 +121,11 @@ pub enum StoreErrorKind {
 }
 
 impl StoreErrorKind {
+    /// Whether another attempt meets the same.
+    pub fn is_lasting(self) -> bool {
+        matches!(self, StoreErrorKind::Credentials | StoreErrorKind::Foreign)
+    }
+
     /// Whether the store as a whole cannot be had now: what a plan says of one that is absent holds then.
     pub fn is_away(self) -> bool {
         matches!(self, StoreErrorKind::Absent | StoreErrorKind::Unreachable)

@@ -25,9 +25,13 @@ struct Server {
 
 impl Server {
     fn start() -> Server {
+        Server::start_with(&[])
+    }
+
+    fn start_with(variables: &[(&str, &str)]) -> Server {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new("moto_server");
-        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]).envs(variables.iter().copied());
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let server = Server { child, port };
         for _ in 0..600 {
@@ -96,6 +100,25 @@ fn a_bucket_of_s3_conforms() {
     });
     no_bucket(&server);
     a_server_that_ignores_conditions(&server);
+}
+
+#[test]
+fn a_server_that_does_not_know_the_keys_says_so_whatever_is_asked() {
+    // One request is let in: it makes the bucket.
+    let server = Server::start_with(&[("INITIAL_NO_AUTH_ACTION_COUNT", "1")]);
+    let (store, object) = (open(server.port, "buck", ""), Name::new("x").unwrap());
+    let refused = [
+        store.read(&object).unwrap_err(),
+        store.size(&object).unwrap_err(),
+        store.list(None).unwrap_err(),
+        store.entries(&object).unwrap_err(),
+        store.create(&object, b"x").unwrap_err(),
+        store.delete(&object).unwrap_err(),
+    ];
+    for error in refused {
+        assert_eq!(error.kind, StoreErrorKind::Credentials, "{error}");
+        assert!(error.to_string().contains("; see the keys that the plan gives"), "{error}");
+    }
 }
 
 fn no_bucket(server: &Server) {

@@ -7,6 +7,9 @@ use object_store::client::{HttpError, HttpErrorKind};
 
 use crate::store::StoreErrorKind;
 
+/// How the library tells of an answer that nobody is let in by.
+const REFUSED: [&str; 2] = ["status code: 401", "status code: 403"];
+
 /// What went wrong, and the server's own words.
 #[derive(Debug)]
 pub struct Trouble {
@@ -25,6 +28,10 @@ impl Trouble {
             _ if is_no_bucket => StoreErrorKind::Unreachable,
             Error::NotFound { .. } => StoreErrorKind::NotFound,
             Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => StoreErrorKind::Credentials,
+            // A listing that is refused has no kind of its own.
+            _ if REFUSED.iter().any(|status| error.to_string().contains(status)) => {
+                StoreErrorKind::Credentials
+            }
             _ if is_away(error) => StoreErrorKind::Unreachable,
             _ => StoreErrorKind::Other,
         };
@@ -73,7 +80,9 @@ fn told(error: &Error) -> String {
     let code = between(&whole, "<Code>", "</Code>");
     let message = between(&whole, "<Message>", "</Message>");
     match (code, message) {
-        (Some(code), Some(message)) => format!("{code}: {}", message.trim().replace('\n', " ")),
+        (Some(code), Some(message)) => {
+            format!("{code}: {}", message.trim().trim_end_matches('.').replace('\n', " "))
+        }
         (Some(code), None) => code.to_owned(),
         _ => innermost(error),
     }
@@ -86,7 +95,7 @@ fn innermost(error: &Error) -> String {
         words = at.to_string();
         cause = at.source();
     }
-    let words = words.trim().replace('\n', " ");
+    let words = words.trim().trim_end_matches([':', '.']).replace('\n', " ");
     if words.is_empty() { error.to_string() } else { words }
 }
 
