@@ -15,6 +15,10 @@ use crate::console::Console;
 use crate::exit::{Failure, Status};
 use crate::render::{backups, json};
 
+/// What is said to who asks for a time and not for a cluster.
+const REPOSITORY: &str = "what is laid down is pgBackRest's repository as it was then, and no cluster: for a cluster as of \
+                          that time add `--start`, or `--target-action promote`";
+
 /// Puts files of a backup back, or shows what that would do.
 ///
 /// # Errors
@@ -34,6 +38,9 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
             return cluster::put_back(args, &shelves, global, console);
         }
         cluster::refuse_recovery(args, driver)?;
+        if driver == "pgbackrest" && args.at.is_some() {
+            console.remark("note", REPOSITORY);
+        }
     }
     let choice = choice(&args.run, args.at.as_deref())?;
     let held = shelves.held(&choice, only).map_err(|error| failure(&error))?;

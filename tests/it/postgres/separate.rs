@@ -246,6 +246,8 @@ fn a_packed_repository_leads_to_the_moments_that_its_log_reaches() {
     let later = cluster.query(CLOCK);
     let way = ["restore", "p.plan", "--source", "db", "--to", "back", "--start", "--at", later.as_str()];
     scenario.plan(way).status(1).says("is not in what was archived: it can be recovered to any moment from");
+    let files = ["restore", "p.plan", "--source", "db", "--to", "back", "--at", later.as_str(), "--dry-run"];
+    scenario.plan(files).status(0).says("pgBackRest's repository as it was then, and no cluster");
     // Behind the last commit: that, or the backup's end.
     let way = ["restore", "p.plan", "--source", "db", "--to", "back", "--start", "--at", behind.as_str()];
     scenario.plan(way).status(0).says("behind the last commit in the log");
