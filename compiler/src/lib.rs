@@ -14,6 +14,7 @@
 //! | [`codes`] | every finding there is: name, weight, meaning |
 //! | [`explain`] | a page on each finding, with examples |
 //! | [`finding`] | what a check says: stable name, severity, spans, mend |
+//! | [`kinds`] | what there is to know of each kind of source, in one place |
 //! | [`graph`] | the graph of steps with its effects as data |
 //! | [`lower`](mod@lower) | model → graph |
 //! | [`cycle`] | which level the next run has, from the runs that exist |
@@ -34,6 +35,7 @@ pub mod explain;
 pub mod finding;
 mod findings;
 pub mod graph;
+pub mod kinds;
 pub mod lower;
 pub mod model;
 pub mod pattern;

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use jiff::tz::TimeZone;
 
 use crate::graph::{Action, Occasion, Resource, Step, StepGraph, StepId, Undo, When};
-use crate::model::{ArchiveId, Event, Level, Model, Separate, SourceId, SourceKind, StoreId};
+use crate::kinds::Reading;
+use crate::model::{ArchiveId, Event, Level, Model, Separate, SourceId, StoreId};
 use crate::value::{EnvValue, Text, TextPart};
 
 /// Why a model has no graph.
@@ -91,9 +92,7 @@ pub fn needed_reads(model: &Model) -> BTreeSet<PathBuf> {
         texts.extend(window.enter.iter().flatten().chain(window.leave.iter().flatten()));
     }
     for source in &model.sources {
-        if let SourceKind::Command(command) = &source.kind {
-            texts.extend(&command.run);
-        }
+        texts.extend(source.kind.own().texts());
     }
     texts.extend(model.environments().flatten().filter_map(|(_, value)| match value {
         EnvValue::Text(text) => Some(text),
@@ -306,20 +305,18 @@ impl<'a> Lowering<'a> {
     /// The first step of a source: its scan or dump; a `command` has none, its pack runs it.
     fn first_step(&self, source: SourceId) -> Option<String> {
         let source = self.model.source(source);
-        match source.kind {
-            SourceKind::Files(_) => Some(format!("scan/{}", source.name)),
-            SourceKind::Sqlite { .. } | SourceKind::Postgres(_) => Some(format!("dump/{}", source.name)),
-            SourceKind::Command(_) => None,
+        match source.kind.facts().reading {
+            Reading::Scan => Some(format!("scan/{}", source.name)),
+            Reading::File | Reading::Folder => Some(format!("dump/{}", source.name)),
+            Reading::Stream => None,
         }
     }
 
     /// The steps after which a source has been read: its dump, or the packs that read it.
     fn last_steps(&self, source: SourceId) -> Vec<String> {
-        match self.model.source(source).kind {
-            SourceKind::Sqlite { .. } | SourceKind::Postgres(_) => {
-                self.first_step(source).into_iter().collect()
-            }
-            SourceKind::Files(_) | SourceKind::Command(_) => self
+        match self.model.source(source).kind.facts().reading {
+            Reading::File | Reading::Folder => self.first_step(source).into_iter().collect(),
+            Reading::Scan | Reading::Stream => self
                 .archives
                 .iter()
                 .filter(|id| self.model.archive(**id).from.contains(&source))
@@ -351,31 +348,18 @@ impl<'a> Lowering<'a> {
             let mut needs = self.gate(id);
             needs.extend(self.after(id, None));
             let source = self.model.source(id);
-            let (action, reads, writes) = match &source.kind {
-                SourceKind::Files(files) => {
-                    let reads =
-                        files.paths.iter().map(|path| Resource::Path(path.absolute.clone())).collect();
-                    let scan = Resource::State(format!(
-                        "{}/work/{}/{}.scan",
-                        self.model.name, self.run, source.name
-                    ));
-                    (Action::Scan(id), reads, scan)
+            let reads = source.kind.own().reads(&source.name);
+            let separate = self.model.separate(id).and_then(|separate| separate.to.first());
+            let (action, writes) = match (source.kind.facts().reading, separate, source.repository()) {
+                (Reading::Scan, ..) => {
+                    let (plan, run) = (&self.model.name, &self.run);
+                    (Action::Scan(id), Resource::State(format!("{plan}/work/{run}/{}.scan", source.name)))
                 }
-                SourceKind::Sqlite { path } => {
-                    let reads = BTreeSet::from([Resource::Path(path.clone())]);
-                    (Action::Dump(id), reads, self.staged(&source.name))
+                (_, Some(store), _) => {
+                    (Action::Dump(id), self.object(*store, repository(&self.model.name, &source.name)))
                 }
-                SourceKind::Postgres(postgres) => {
-                    let reads = BTreeSet::from([Resource::World(format!("postgres {}", source.name))]);
-                    let separate = self.model.separate(id).and_then(|separate| separate.to.first());
-                    let writes = match (separate, postgres.repository()) {
-                        (Some(store), _) => self.object(*store, repository(&self.model.name, &source.name)),
-                        (None, Some(path)) => Resource::Contents(path.to_path_buf()),
-                        (None, None) => self.staged(&source.name),
-                    };
-                    (Action::Dump(id), reads, writes)
-                }
-                SourceKind::Command(_) => continue,
+                (_, None, Some(path)) => (Action::Dump(id), Resource::Contents(path.to_path_buf())),
+                (_, None, None) => (Action::Dump(id), self.staged(&source.name)),
             };
             let (retry, timeout) = (self.model.retry.clone(), source.timeout);
             let step = self.push(&step_id, action, needs);
@@ -443,18 +427,12 @@ impl<'a> Lowering<'a> {
     }
 
     /// What a pack reads of a source.
-    fn packed_from(&self, id: SourceId) -> Vec<Resource> {
+    fn packed_from(&self, id: SourceId) -> BTreeSet<Resource> {
         let source = self.model.source(id);
-        match &source.kind {
-            SourceKind::Files(files) => {
-                files.paths.iter().map(|path| Resource::Path(path.absolute.clone())).collect()
-            }
-            SourceKind::Sqlite { .. } => vec![self.staged(&source.name)],
-            SourceKind::Postgres(postgres) => match postgres.repository() {
-                Some(path) => vec![Resource::Contents(path.to_path_buf())],
-                None => vec![self.staged(&source.name)],
-            },
-            SourceKind::Command(_) => vec![Resource::World(format!("output of {}", source.name))],
+        match (source.kind.facts().reading, source.repository()) {
+            (Reading::Scan | Reading::Stream, _) => source.kind.own().reads(&source.name),
+            (_, Some(path)) => BTreeSet::from([Resource::Contents(path.to_path_buf())]),
+            (_, None) => BTreeSet::from([self.staged(&source.name)]),
         }
     }
 
@@ -512,7 +490,6 @@ impl<'a> Lowering<'a> {
     fn expire(&mut self) {
         for id in self.sources.clone() {
             let source = self.model.source(id);
-            let SourceKind::Postgres(postgres) = &source.kind else { continue };
             let (name, timeout) = (source.name.clone(), source.timeout);
             if let Some(separate) = self.model.separate(id) {
                 // What this host never deletes in, it expires nothing in.
@@ -521,7 +498,7 @@ impl<'a> Lowering<'a> {
                 }
                 continue;
             }
-            let Some(repository) = postgres.repository().map(Path::to_path_buf) else { continue };
+            let Some(repository) = source.repository().map(Path::to_path_buf) else { continue };
             let holders =
                 self.archives.iter().filter(|archive| self.model.archive(**archive).from.contains(&id));
             let stores: BTreeSet<StoreId> =

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use backplan_compiler::model::{Model, Postgres, SourceKind, StoreKind};
+use backplan_compiler::model::{Model, Postgres, StoreKind};
 use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::Control;
 use backplan_runtime::postgres::recovery::{Action, Point, Recovery, command_word};
@@ -294,10 +294,7 @@ fn archives(
 }
 
 fn declared<'m>(model: &'m Model, source: &str) -> Option<&'m Postgres> {
-    model.sources.iter().find(|declared| declared.name == source).and_then(|declared| match &declared.kind {
-        SourceKind::Postgres(postgres) => Some(postgres.as_ref()),
-        _ => None,
-    })
+    model.sources.iter().find(|declared| declared.name == source).and_then(|declared| declared.postgres())
 }
 
 /// Whether a store is reached without a network.

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use backplan_compiler::model::{Model, Source, SourceKind, Store, StoreKind, Wal};
+use backplan_compiler::model::{Model, Source, Store, StoreKind, Wal};
 use backplan_runtime::wal::archive::Archive;
 use backplan_runtime::wal::cluster::ClusterId;
 use backplan_runtime::wal::fetch::{fetch, fetch_ahead, wants_more};
@@ -77,11 +77,7 @@ fn archive_file(args: &PushArgs, global: &Global, console: &mut Console) -> Resu
     let name: WalName = file.parse().map_err(|error| failure(&WalError::Name(error)))?;
     let (data, cluster) = cluster(&args.path, declared.source)?;
     let pushing = Pushing { cluster: &cluster, name, file: &args.path, data: &data };
-    let postgres = match &declared.source.kind {
-        SourceKind::Postgres(postgres) if !args.take_over => Some(postgres),
-        _ => None,
-    };
-    if let Some(postgres) = postgres {
+    if let Some(postgres) = declared.source.postgres().filter(|_| !args.take_over) {
         refuse_copy(&pushing, postgres).map_err(|error| failure(&error))?;
     }
     let any = declared.wal.ack_any;
@@ -96,10 +92,7 @@ fn archive_file(args: &PushArgs, global: &Global, console: &mut Console) -> Resu
 /// The cluster that a file belongs to: that of the current folder, where the server starts its commands, else that of the
 /// folder that the plan names, else that of the file's own.
 fn cluster(file: &Path, source: &Source) -> Result<(PathBuf, ClusterId), Failure> {
-    let named = match &source.kind {
-        SourceKind::Postgres(postgres) => postgres.data_dir.clone(),
-        _ => None,
-    };
+    let named = source.postgres().and_then(|postgres| postgres.data_dir.clone());
     let own =
         file.is_absolute().then(|| file.parent().and_then(Path::parent).map(Path::to_path_buf)).flatten();
     let mut first = None;

@@ -6,7 +6,8 @@ use std::fmt::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use backplan_compiler::model::{Files, Model, Source, SourceId, SourceKind, StoreId};
+use backplan_compiler::kinds::Use;
+use backplan_compiler::model::{Files, Model, Source, SourceId, SourceKind, Sqlite, StoreId};
 use backplan_compiler::sources::{Place, SourceSet};
 use backplan_runtime::catalog::details::Root;
 use backplan_runtime::catalog::ids::RunId;
@@ -148,10 +149,7 @@ fn answer(model: &Model, set: &SourceSet, asked: &Path) -> Result<Document, Fail
     for (index, source) in model.sources.iter().enumerate() {
         readers.extend(reader(model, set, SourceId(index), source, &path));
     }
-    let below = model.sources.iter().filter_map(|source| match &source.kind {
-        SourceKind::Files(files) => below_root(files, &path),
-        _ => None,
-    });
+    let below = model.sources.iter().filter_map(|source| below_root(source.files()?, &path));
     let exists = below.chain([path.clone()]).any(|path| path.symlink_metadata().is_ok());
     let mut document = Document {
         format: 1,
@@ -188,7 +186,7 @@ fn reader(model: &Model, set: &SourceSet, id: SourceId, source: &Source, path: &
                 told(answer.left_out.is_none(), rule, text + &at, Some(answer.inside))
             })
         }
-        SourceKind::Sqlite { path: database } => {
+        SourceKind::Sqlite(Sqlite { path: database }) => {
             let name = |path: &Path| path.file_name().map(OsStr::to_os_string);
             let side = |ending: &str| {
                 let main = name(database).map(|main| [main.as_bytes(), ending.as_bytes()].concat());
@@ -215,13 +213,14 @@ fn reader(model: &Model, set: &SourceSet, id: SourceId, source: &Source, path: &
                 None
             }
         }
-        SourceKind::Postgres(postgres) => {
-            let inside = postgres.data_dir.as_ref().is_some_and(|folder| path.starts_with(folder));
+        kind => {
+            let paths = kind.own().paths();
+            let mut folders = paths.iter().filter(|(what, _, _)| *what == Use::Database);
+            let inside = folders.any(|(_, _, folder)| path.starts_with(folder));
             let text =
                 || format!("it belongs to the cluster ({}), which its tool reads", place(set, source.place));
             inside.then(|| told(true, "cluster", text(), None)).flatten()
         }
-        SourceKind::Command(_) => None,
     }
 }
 
@@ -328,10 +327,7 @@ fn backups(model: &Model, path: &Path, document: &mut Document) {
     let readers = document.sources.iter();
     let now: BTreeSet<Inside> =
         readers.filter_map(|reader| Some((reader.source.clone(), reader.inside.clone()?))).collect();
-    let below = model.sources.iter().filter_map(|source| match &source.kind {
-        SourceKind::Files(files) => below_root(files, path),
-        _ => None,
-    });
+    let below = model.sources.iter().filter_map(|source| below_root(source.files()?, path));
     let read_at: BTreeSet<PathBuf> = below.chain([path.to_path_buf()]).collect();
     let mut runs: Vec<_> =
         shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs()).map(|manifest| manifest.run).collect();

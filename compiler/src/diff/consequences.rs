@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Consequence;
 use super::describe::{moments, span};
+use super::settings::{listed, words};
 use super::times::futures;
 use super::{counterpart, reach};
 use crate::lower::level_word;
@@ -256,17 +257,6 @@ fn due(schedule: &Schedule) -> String {
 
 fn find<T>(all: &[T], name: &str, of: impl Fn(&T) -> &String) -> Option<usize> {
     all.iter().position(|one| of(one) == name)
-}
-
-fn words(run: &[Text]) -> String {
-    run.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-}
-
-fn listed(names: &[&str]) -> String {
-    match names {
-        [] => "no store".to_owned(),
-        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
-    }
 }
 
 fn plural(count: usize, noun: &str) -> String {

@@ -5,16 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+pub use super::settings::{Attributes, Setting, Value, size, span};
+use super::settings::{Filling, rate};
 use crate::model::{
-    Absent, Archive, Command, Compare, Cycle, Due, Files, Keep, Level, Model, Notify, NotifyKind, Objective,
-    Postgres, PostgresDriver, Schedule, Separate, Source, SourceId, SourceKind, Staging, Store, StoreId,
-    StoreKind, Verify, Wal, When, Window, Worded,
+    Absent, Archive, Cycle, Due, Keep, Level, Model, Notify, NotifyKind, Objective, Schedule, Separate,
+    Source, SourceId, Staging, Store, StoreId, StoreKind, Verify, Wal, When, Window, Worded,
 };
 use crate::sources::Place;
-use crate::value::{Env, EnvValue, Hidden, Secret, Text};
-
-/// What a redacted text has where a secret was written into it: nobody knows what it was.
-const REDACTED: &str = "(secret)";
 
 /// A declaration, found again by its kind and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -33,71 +30,6 @@ impl std::fmt::Display for Key {
         }
     }
 }
-
-/// What an attribute is set to.
-#[derive(Debug, Clone, Default)]
-pub struct Setting {
-    /// The values: one, or those of a list.
-    pub values: Vec<Value>,
-    /// Whether it is a list.
-    pub is_list: bool,
-    /// Whether the list means the same in another order.
-    unordered: bool,
-}
-
-/// A value in words. A secret is its reference, never itself.
-#[derive(Debug, Clone)]
-pub struct Value {
-    /// In words.
-    pub shown: String,
-    secret: Option<Secret>,
-}
-
-impl PartialEq for Value {
-    fn eq(&self, other: &Value) -> bool {
-        self.shown == other.shown
-            && match (&self.secret, &other.secret) {
-                (Some(one), Some(two)) => is_same(one, two),
-                (one, two) => one == two,
-            }
-    }
-}
-
-/// Whether two secrets are the same, as far as that can be told: what a plan of before says may have been redacted.
-fn is_same(one: &Secret, two: &Secret) -> bool {
-    let hides =
-        |one: &Hidden, two: &Hidden| one == two || one.expose() == REDACTED || two.expose() == REDACTED;
-    match (one, two) {
-        (Secret::Inline(one), Secret::Inline(two)) => hides(one, two),
-        (Secret::Env { name, default: Some(one) }, Secret::Env { name: other, default: Some(two) }) => {
-            name == other && hides(one, two)
-        }
-        (Secret::Exec { words, env }, Secret::Exec { words: other, env: given }) => {
-            let is_given = |((name, one), (other, two)): (&(_, _), &(_, _))| {
-                name == other
-                    && match (one, two) {
-                        (EnvValue::Secret(one), EnvValue::Secret(two)) => is_same(one, two),
-                        (one, two) => one == two,
-                    }
-            };
-            words == other && env.len() == given.len() && env.iter().zip(given).all(is_given)
-        }
-        (one, two) => one == two,
-    }
-}
-
-impl PartialEq for Setting {
-    fn eq(&self, other: &Setting) -> bool {
-        if !self.unordered {
-            return self.values == other.values;
-        }
-        let covers = |one: &Setting, two: &Setting| one.values.iter().all(|value| two.values.contains(value));
-        covers(self, other) && covers(other, self)
-    }
-}
-
-/// The attributes of one declaration.
-pub type Attributes = BTreeMap<&'static str, Setting>;
 
 /// All declarations of a model.
 pub fn describe(model: &Model) -> BTreeMap<Key, Attributes> {
@@ -233,51 +165,7 @@ impl Declarations<'_> {
     }
 }
 
-/// The attributes of a declaration while they are collected. What is left at its default is left out.
-#[derive(Default)]
-struct Filling(Attributes);
-
 impl Filling {
-    fn one(&mut self, name: &'static str, value: impl ToString) {
-        let values = vec![Value { shown: value.to_string(), secret: None }];
-        self.0.insert(name, Setting { values, ..Setting::default() });
-    }
-
-    fn maybe(&mut self, name: &'static str, value: Option<impl ToString>) {
-        if let Some(value) = value {
-            self.one(name, value);
-        }
-    }
-
-    fn path(&mut self, name: &'static str, path: Option<&std::path::PathBuf>) {
-        self.maybe(name, path.map(|path| path.display()));
-    }
-
-    fn flag(&mut self, name: &'static str, value: bool) {
-        if value {
-            self.one(name, "true");
-        }
-    }
-
-    fn list(&mut self, name: &'static str, values: Vec<String>, unordered: bool) {
-        if !values.is_empty() {
-            let values = values.into_iter().map(|shown| Value { shown, secret: None }).collect();
-            self.0.insert(name, Setting { values, is_list: true, unordered });
-        }
-    }
-
-    fn secret(&mut self, name: &'static str, secret: Option<&Secret>) {
-        if let Some(secret) = secret {
-            let values = vec![Value { shown: secret.to_string(), secret: Some(secret.clone()) }];
-            self.0.insert(name, Setting { values, ..Setting::default() });
-        }
-    }
-
-    fn words(&mut self, name: &'static str, words: Option<&Vec<Text>>) {
-        let words = words.map(|words| words.iter().map(ToString::to_string).collect());
-        self.list(name, words.unwrap_or_default(), false);
-    }
-
     fn store(&mut self, store: &Store) {
         self.store_kind(&store.kind);
         self.flag("offsite", store.offsite);
@@ -356,75 +244,10 @@ impl Filling {
     }
 
     fn source(&mut self, source: &Source) {
-        match &source.kind {
-            SourceKind::Files(files) => self.files(files),
-            SourceKind::Postgres(postgres) => self.postgres(postgres),
-            SourceKind::Sqlite { path } => {
-                self.one("type", "sqlite");
-                self.one("path", path.display());
-            }
-            SourceKind::Command(command) => self.command(command),
-        }
+        self.one("type", source.kind.facts().word);
+        source.kind.own().describe(self);
         self.flag("optional", source.optional);
         self.maybe("timeout", source.timeout.map(span));
-    }
-
-    fn files(&mut self, files: &Files) {
-        self.one("type", "files");
-        self.list(
-            "paths",
-            files.paths.iter().map(|path| path.absolute.display().to_string()).collect(),
-            true,
-        );
-        // A later pattern goes before an earlier one: their order means something.
-        self.list("exclude", files.exclude.iter().map(|pattern| pattern.text.clone()).collect(), false);
-        self.flag("exclude_caches", files.exclude_caches);
-        self.flag("one_file_system", files.one_file_system);
-        self.maybe("max_file_size", files.max_file_size.map(size));
-        if files.compare != Compare::default() {
-            self.one("compare", files.compare.word());
-        }
-        self.path("root", files.root.as_ref());
-    }
-
-    fn postgres(&mut self, postgres: &Postgres) {
-        self.one("type", "postgres");
-        self.one("driver", postgres.driver.word());
-        self.maybe("host", postgres.host.as_ref());
-        self.maybe("port", postgres.port);
-        self.maybe("user", postgres.user.as_ref());
-        self.secret("password", postgres.password.as_ref());
-        self.maybe("database", postgres.database.as_ref());
-        self.path("data_dir", postgres.data_dir.as_ref());
-        self.maybe("stanza", postgres.stanza.as_ref());
-        self.path("staging", postgres.staging.as_ref());
-        self.path("config", postgres.config.as_ref());
-        self.maybe("run_as", postgres.run_as.as_ref());
-        if postgres.driver == PostgresDriver::Probackup {
-            self.one("backup_mode", postgres.backup_mode.word());
-        }
-        self.maybe("jobs", postgres.jobs);
-    }
-
-    fn command(&mut self, command: &Command) {
-        self.one("type", "command");
-        self.words("run", Some(&command.run));
-        self.one("as", &command.as_name);
-        self.env(&command.env);
-        self.maybe("run_as", command.run_as.as_ref());
-    }
-
-    fn env(&mut self, env: &Env) {
-        let shown = |(name, value): &(String, EnvValue)| match value {
-            EnvValue::Text(text) => Value { shown: format!("{name}={text}"), secret: None },
-            EnvValue::Secret(secret) => {
-                Value { shown: format!("{name}={secret}"), secret: Some(secret.clone()) }
-            }
-        };
-        if !env.is_empty() {
-            let values = env.iter().map(shown).collect();
-            self.0.insert("env", Setting { values, is_list: true, unordered: true });
-        }
     }
 
     fn archive(&mut self, archive: &Archive, from: Vec<String>, to: Vec<String>) {
@@ -534,22 +357,4 @@ pub fn moments(when: &When) -> String {
         When::Every(seconds) => format!("every {}", span(*seconds)),
         When::Cron(text) => format!("cron `{text}`"),
     }
-}
-
-/// Seconds in the largest unit that they are a multiple of.
-pub fn span(seconds: u64) -> String {
-    let units = [(86_400, "d"), (3600, "h"), (60, "m")];
-    let unit = units.iter().find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit));
-    unit.map_or_else(|| format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit))
-}
-
-/// Bytes in the largest unit that they are a multiple of.
-pub fn size(bytes: u64) -> String {
-    let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    let unit = units.iter().find(|(unit, _)| bytes > 0 && bytes.is_multiple_of(*unit));
-    unit.map_or_else(|| format!("{bytes}B"), |(unit, name)| format!("{}{name}", bytes / unit))
-}
-
-fn rate(bytes: u64) -> String {
-    format!("{}/s", size(bytes))
 }

@@ -5,6 +5,7 @@ pub mod changes;
 mod consequences;
 pub mod describe;
 mod reach;
+pub(crate) mod settings;
 mod times;
 
 use serde::Serialize;

@@ -11,7 +11,7 @@ use super::moments::span;
 use crate::codes;
 use crate::due;
 use crate::finding::Finding;
-use crate::model::{Keep, Level, Model, PostgresDriver, Schedule, SourceId, SourceKind, Store, StoreId};
+use crate::model::{Keep, Level, Model, Schedule, SourceId, Store, StoreId};
 use crate::retention::{Policy, Reason};
 use crate::simulate::{Burden, Life, Simulation, simulate};
 
@@ -406,13 +406,7 @@ fn loss(lives: &[&Life], seconds: u64) -> Option<Timestamp> {
 }
 
 fn has_log(model: &Model, source: SourceId) -> bool {
-    let by_tool = match &model.source(source).kind {
-        SourceKind::Postgres(postgres) => {
-            matches!(postgres.driver, PostgresDriver::Pgbackrest | PostgresDriver::Probackup)
-        }
-        _ => false,
-    };
-    by_tool || model.wals.iter().any(|wal| wal.source == source)
+    model.source(source).kind.facts().has_repository || model.wals.iter().any(|wal| wal.source == source)
 }
 
 fn has_differentials(model: &Model) -> bool {

@@ -13,7 +13,7 @@ use crate::codes;
 use crate::due;
 use crate::finding::Finding;
 use crate::lower::level_word;
-use crate::model::{Due, Objective, PostgresDriver, Schedule, SourceId, SourceKind, When};
+use crate::model::{Due, Objective, Schedule, SourceId, When};
 use crate::simulate::{Gap, Horizon, Simulation};
 
 impl Check<'_> {
@@ -97,12 +97,7 @@ impl Check<'_> {
 
     /// Whether a source's changes leave the machine between runs, in a log.
     fn has_log(&self, source: SourceId) -> bool {
-        let tool_pushes = match &self.model.source(source).kind {
-            SourceKind::Postgres(postgres) => {
-                matches!(postgres.driver, PostgresDriver::Pgbackrest | PostgresDriver::Probackup)
-            }
-            _ => false,
-        };
+        let tool_pushes = self.model.source(source).kind.facts().has_repository;
         self.model.wals.iter().any(|wal| wal.source == source)
             || tool_pushes && self.model.separate(source).is_some()
     }

@@ -8,7 +8,8 @@ use super::Check;
 use super::patterns::{excludes, exclusion, patterns_of};
 use crate::codes::{self, Code};
 use crate::finding::Finding;
-use crate::model::{Files, Location, Model, Pattern, PostgresDriver, SourceKind, StoreKind};
+use crate::kinds::Use;
+use crate::model::{Files, Location, Model, Pattern, Source, StoreKind};
 use crate::pattern::Patterns;
 use crate::resolve::Facts;
 use crate::sources::{FileId, Place, SourceSet};
@@ -207,29 +208,30 @@ impl Gather<'_> {
             is_cleared: staging.clear_before || staging.clear_after,
             is_tools: false,
         });
-        let tools = self.model.sources.iter().filter_map(|source| {
-            let SourceKind::Postgres(postgres) = &source.kind else { return None };
-            let place = self.facts.place("source", &source.name, "staging").unwrap_or(source.place);
-            let what = format!("the staging of source `{}`", source.name);
-            let named = Named::new(postgres.staging.as_deref()?, what, place);
-            let is_cleared = postgres.driver == PostgresDriver::Probackup;
-            Some(Scratch { named, is_cleared, is_tools: true })
+        let tools = self.used(Use::Staging).map(|(source, path, place)| Scratch {
+            named: Named::new(path, format!("the staging of source `{}`", source.name), place),
+            is_cleared: source.kind.facts().clears_repository,
+            is_tools: true,
         });
         own.chain(tools).collect()
     }
 
     /// Files and folders that a database server writes to.
     fn databases(&self) -> Vec<Named> {
-        let databases = self.model.sources.iter().filter_map(|source| {
-            let (path, attr) = match &source.kind {
-                SourceKind::Postgres(postgres) => (postgres.data_dir.as_deref()?, "data_dir"),
-                SourceKind::Sqlite { path } => (path.as_path(), "path"),
-                _ => return None,
-            };
-            let place = self.facts.place("source", &source.name, attr).unwrap_or(source.place);
-            Some(Named::new(path, format!("the database of source `{}`", source.name), place))
-        });
-        databases.collect()
+        let named = |(source, path, place): (&Source, _, _)| {
+            Named::new(path, format!("the database of source `{}`", source.name), place)
+        };
+        self.used(Use::Database).map(named).collect()
+    }
+
+    /// What sources name for a use, and where.
+    fn used(&self, wanted: Use) -> impl Iterator<Item = (&Source, &Path, Place)> {
+        self.model.sources.iter().flat_map(move |source| {
+            let paths = source.kind.own().paths().into_iter().filter(move |(what, _, _)| *what == wanted);
+            paths.map(move |(_, attr, path)| {
+                (source, path, self.facts.place("source", &source.name, attr).unwrap_or(source.place))
+            })
+        })
     }
 
     fn trees(&self) -> Vec<Tree> {
@@ -240,7 +242,7 @@ impl Gather<'_> {
             });
         }
         let trees = self.model.sources.iter().zip(archives).filter_map(|(source, archives)| {
-            let SourceKind::Files(files) = &source.kind else { return None };
+            let files = source.files()?;
             let entries = files.paths.iter().map(|entry| Entry {
                 shown: entry.absolute.clone(),
                 path: entry.absolute.clone(),

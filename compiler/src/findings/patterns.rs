@@ -6,7 +6,7 @@ use std::path::Path;
 use super::Check;
 use crate::codes;
 use crate::finding::{Edit, Finding};
-use crate::model::{Files, FilesPath, Pattern, SourceKind};
+use crate::model::{Files, FilesPath, Pattern};
 use crate::pattern::{Found, Patterns, literal};
 
 /// The exclusions of a source, for paths relative to an entry of `paths`.
@@ -47,7 +47,7 @@ impl Useless {
 impl Check<'_> {
     pub(super) fn patterns(&mut self) {
         for source in &self.model.sources {
-            let SourceKind::Files(files) = &source.kind else { continue };
+            let Some(files) = source.files() else { continue };
             if files.exclude.is_empty() {
                 continue;
             }

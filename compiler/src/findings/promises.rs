@@ -3,7 +3,7 @@
 use super::Check;
 use crate::codes;
 use crate::finding::Finding;
-use crate::model::{Due, Level, PostgresDriver, Schedule, SourceId, SourceKind};
+use crate::model::{Due, Level, Schedule, SourceId};
 use crate::sources::Place;
 
 impl Check<'_> {
@@ -16,18 +16,10 @@ impl Check<'_> {
         self.encrypted_is_compressed_again();
     }
 
-    fn driver(&self, source: SourceId) -> Option<PostgresDriver> {
-        match &self.model.source(source).kind {
-            SourceKind::Postgres(postgres) => Some(postgres.driver),
-            _ => None,
-        }
-    }
-
     fn separates_have_repositories(&mut self) {
         for separate in &self.model.separates {
-            let driver = self.driver(separate.source);
-            if !matches!(driver, Some(PostgresDriver::Pgbackrest | PostgresDriver::Probackup)) {
-                let source = self.model.source(separate.source);
+            let source = self.model.source(separate.source);
+            if !source.kind.facts().has_repository {
                 let message =
                     format!("source `{}` has no tool that keeps a repository of its own", source.name);
                 self.findings.push(
@@ -59,14 +51,8 @@ impl Check<'_> {
 
     fn wal_has_a_base(&mut self) {
         for wal in &self.model.wals {
-            let why = match self.driver(wal.source) {
-                Some(PostgresDriver::Basebackup) => continue,
-                Some(PostgresDriver::Pgbackrest) => "pgBackRest keeps the WAL in its own repository",
-                Some(PostgresDriver::Probackup) => "pg_probackup keeps the WAL in its own catalogue",
-                Some(PostgresDriver::Dump) => "WAL cannot be replayed onto a dump",
-                None => "it is no Postgres cluster",
-            };
             let source = self.model.source(wal.source);
+            let Some(why) = source.kind.facts().no_log else { continue };
             let message = format!("no WAL can be archived for source `{}`: {why}", source.name);
             self.findings.push(
                 Finding::new(&codes::WAL_WITHOUT_BASE, wal.place, message)
@@ -97,18 +83,9 @@ impl Check<'_> {
 
     fn drivers_do_the_levels(&mut self) {
         for (index, source) in self.model.sources.iter().enumerate() {
-            let SourceKind::Postgres(postgres) = &source.kind else { continue };
             for (level, place) in self.levels(SourceId(index)) {
-                let what = match (postgres.driver, level) {
-                    (PostgresDriver::Dump, _) => "a dump is whole each time",
-                    (PostgresDriver::Basebackup, _) => {
-                        "pg_basebackup needs a server of PostgreSQL 17 or newer for it"
-                    }
-                    (PostgresDriver::Probackup, Level::Differential) => {
-                        "pg_probackup rests each backup on the one before it"
-                    }
-                    _ => continue,
-                };
+                let unleveled = source.kind.facts().unleveled;
+                let Some((_, what)) = unleveled.iter().find(|(other, _)| *other == level) else { continue };
                 let level = format!("{level:?}").to_lowercase();
                 let message = format!("source `{}` may have no {level} runs: {what}", source.name);
                 self.findings.push(

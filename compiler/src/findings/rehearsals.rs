@@ -6,7 +6,7 @@ use super::Check;
 use super::moments::{span, written};
 use crate::codes;
 use crate::finding::Finding;
-use crate::model::{Objective, SourceId, SourceKind, Verify};
+use crate::model::{Objective, SourceId, Verify};
 use crate::simulate::{Gap, Simulation};
 
 /// A rehearsal may be made by a run that is early by this part of `every`, and is missing once it is late by as much.
@@ -29,11 +29,7 @@ impl Check<'_> {
     /// A query of what is no database can never be answered: each rehearsal would fail.
     fn queries_have_a_database(&mut self, verify: &Verify) {
         let source = self.model.source(verify.restore);
-        let what = match source.kind {
-            SourceKind::Files(_) => "files",
-            SourceKind::Command(_) => "what a program prints",
-            SourceKind::Postgres(_) | SourceKind::Sqlite { .. } => return,
-        };
+        let Some(what) = source.kind.facts().no_database else { return };
         if verify.query.is_none() {
             return;
         }

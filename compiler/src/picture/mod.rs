@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diff::changes::{Fate, steps};
 use crate::graph::{Action, Step, StepGraph, StepId, When};
-use crate::model::{Model, PostgresDriver, SourceId, SourceKind, StoreId, StoreKind};
+use crate::model::{Model, SourceId, StoreId, StoreKind};
 
 pub use page::html;
 pub use svg::svg;
@@ -186,9 +186,13 @@ fn node(step: &Step, model: &Model, stores: &BTreeMap<String, usize>, mark: Opti
         }
         Action::Enter(_) => (Phase::Enter, Band::Run, Shape::Slant, String::new(), None),
         Action::Leave(_) => (Phase::Leave, Band::Run, Shape::Slant, String::new(), None),
-        Action::Scan(id) | Action::Dump(id) => {
-            (Phase::Read, band_of(model, *id), Shape::Stadium, kind(model, *id).into(), None)
-        }
+        Action::Scan(id) | Action::Dump(id) => (
+            Phase::Read,
+            band_of(model, *id),
+            Shape::Stadium,
+            model.source(*id).kind.facts().shown.into(),
+            None,
+        ),
         Action::Pack(id) => (Phase::Pack, in_archive(id), Shape::Double, levels(model), None),
         Action::Publish(id, to) => (Phase::Publish, in_archive(id), Shape::Box, String::new(), number(to)),
         Action::Commit(id) => {
@@ -233,20 +237,6 @@ fn effects(step: &Step) -> String {
 fn band_of(model: &Model, source: SourceId) -> Band {
     let archive = model.archives.iter().find(|archive| archive.from.contains(&source));
     archive.map_or(Band::Separate, |archive| Band::Archive(archive.name.clone()))
-}
-
-fn kind(model: &Model, source: SourceId) -> &'static str {
-    match &model.source(source).kind {
-        SourceKind::Files(_) => "files",
-        SourceKind::Sqlite { .. } => "SQLite",
-        SourceKind::Command(_) => "output of a program",
-        SourceKind::Postgres(postgres) => match postgres.driver {
-            PostgresDriver::Pgbackrest => "Postgres, pgBackRest",
-            PostgresDriver::Basebackup => "Postgres, pg_basebackup",
-            PostgresDriver::Probackup => "Postgres, pg_probackup",
-            PostgresDriver::Dump => "Postgres, pg_dump",
-        },
-    }
 }
 
 /// Which levels an archive has over time.

@@ -15,7 +15,8 @@ use super::block::Block;
 use super::declare::Declared;
 use crate::codes;
 use crate::finding::Finding;
-use crate::model::{Model, Postgres, Source, SourceId, SourceKind, Store, StoreKind};
+use crate::kinds::Use;
+use crate::model::{Model, Source, SourceId, Store, StoreKind};
 use crate::schema;
 use crate::sources::{FileId, Place};
 
@@ -144,10 +145,9 @@ impl<'a> Resolver<'a> {
             self.facts.secret_files.extend(files.into_iter().map(|file| (file.clone(), place)));
         }
         for source in sources {
-            if let SourceKind::Postgres(postgres) = &source.kind {
-                let Postgres { config, .. } = &**postgres;
-                self.facts.secret_files.extend(config.iter().map(|file| (file.clone(), source.place)));
-            }
+            let paths = source.kind.own().paths().into_iter().filter(|(what, _, _)| *what == Use::Config);
+            let files = paths.map(|(_, _, file)| (file.to_path_buf(), source.place));
+            self.facts.secret_files.extend(files);
         }
         let unique: BTreeSet<PathBuf> =
             self.facts.secret_files.iter().map(|(path, _)| path.clone()).collect();

@@ -1,9 +1,12 @@
-//! What must survive.
+//! What must survive: the attributes of each kind, and what they become in the model.
+
+use std::path::{Path, PathBuf};
 
 use super::{Attr, Kind, Make, Naming, Ty, Type, def, opt, req};
-use crate::model::{BackupMode, Compare, PostgresDriver, SourceKind, Worded, words};
+use crate::model::{
+    BackupMode, Command, Compare, Files, Pattern, Postgres, PostgresDriver, SourceKind, Sqlite, Worded, words,
+};
 use crate::resolve::Block;
-use crate::resolve::build::source;
 
 pub(super) const SOURCE: Kind = Kind {
     name: "source",
@@ -16,10 +19,10 @@ pub(super) const SOURCE: Kind = Kind {
 };
 
 const TYPES: &[Type] = &[
-    ty("files", "Trees of files.", FILES, source::files),
-    ty("postgres", "A PostgreSQL cluster.", POSTGRES, source::postgres),
-    ty("sqlite", "A live SQLite file, copied through its backup API.", SQLITE, source::sqlite),
-    ty("command", "The standard output of a program, streamed.", COMMAND, source::command),
+    ty("files", "Trees of files.", FILES, files),
+    ty("postgres", "A PostgreSQL cluster.", POSTGRES, postgres),
+    ty("sqlite", "A live SQLite file, copied through its backup API.", SQLITE, sqlite),
+    ty("command", "The standard output of a program, streamed.", COMMAND, command),
 ];
 
 const COMPARE: [&str; 2] = words(Compare::TABLE);
@@ -55,6 +58,31 @@ const FILES: &[Attr] = &[
     ),
 ];
 
+fn files(block: &mut Block<'_>) -> Option<SourceKind> {
+    let root = block.path("root");
+    let mut paths = block.paths("paths")?;
+    if let Some(root) = &root {
+        for path in &mut paths {
+            path.absolute = below(root, &path.absolute);
+        }
+    }
+    let exclude = block.strings("exclude").unwrap_or_default();
+    Some(SourceKind::Files(Files {
+        paths,
+        exclude: exclude.into_iter().map(|(text, place)| Pattern { place, text }).collect(),
+        exclude_caches: block.bool("exclude_caches").unwrap_or(false),
+        one_file_system: block.bool("one_file_system").unwrap_or(false),
+        max_file_size: block.amount("max_file_size"),
+        compare: block.choice("compare").unwrap_or_default(),
+        root,
+    }))
+}
+
+/// The place below `root` that stands for the absolute `path`.
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
 const POSTGRES: &[Attr] = &[
     req("driver", Ty::Keyword(&DRIVERS), "The tool that reads the cluster."),
     opt("host", Ty::Str, "The server's name, or the folder of its socket."),
@@ -76,7 +104,29 @@ const POSTGRES: &[Attr] = &[
     opt("jobs", Ty::Int(1, 1024), "How many workers the tool uses."),
 ];
 
+fn postgres(block: &mut Block<'_>) -> Option<SourceKind> {
+    Some(SourceKind::Postgres(Box::new(Postgres {
+        driver: block.choice("driver")?,
+        host: block.str("host"),
+        port: block.int("port"),
+        user: block.str("user"),
+        password: block.secret("password"),
+        database: block.str("database"),
+        data_dir: block.path("data_dir"),
+        stanza: block.str("stanza"),
+        staging: block.path("staging"),
+        config: block.path("config"),
+        run_as: block.str("run_as"),
+        backup_mode: block.choice("backup_mode").unwrap_or_default(),
+        jobs: block.int("jobs"),
+    })))
+}
+
 const SQLITE: &[Attr] = &[req("path", Ty::Path, "The database file.")];
+
+fn sqlite(block: &mut Block<'_>) -> Option<SourceKind> {
+    Some(SourceKind::Sqlite(Sqlite { path: block.path("path")? }))
+}
 
 const COMMAND: &[Attr] = &[
     req("run", Ty::Args, "The program and its arguments."),
@@ -84,3 +134,12 @@ const COMMAND: &[Attr] = &[
     opt("env", Ty::Env, "Environment variables for the program; the place for its secrets."),
     opt("run_as", Ty::Account, "The account that the program runs as."),
 ];
+
+fn command(block: &mut Block<'_>) -> Option<SourceKind> {
+    Some(SourceKind::Command(Command {
+        run: block.texts("run")?,
+        as_name: block.str("as")?,
+        env: block.env("env").unwrap_or_default(),
+        run_as: block.str("run_as"),
+    }))
+}

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use backplan_compiler::codes;
-use backplan_compiler::model::{Postgres, PostgresDriver, Source, SourceId, SourceKind};
+use backplan_compiler::model::{Postgres, PostgresDriver, Source, SourceId};
 
 use super::Look;
 use crate::postgres::probe::{self, Facts};
@@ -15,7 +15,7 @@ impl Look<'_> {
     pub(super) fn clusters(&mut self, state: &Path) -> u64 {
         let mut bytes = 0;
         for (at, source) in self.model.sources.iter().enumerate() {
-            let SourceKind::Postgres(postgres) = &source.kind else { continue };
+            let Some(postgres) = source.postgres() else { continue };
             self.tools(source, postgres);
             if let Some(facts) = self.server(source, postgres) {
                 self.versions(source, postgres, &facts);
@@ -25,7 +25,7 @@ impl Look<'_> {
                 self.log(SourceId(at), source, postgres, &facts);
                 let earlier = self.stanza(SourceId(at), source, postgres, &facts);
                 self.identity(source, &facts, &earlier);
-                if postgres.repository().is_none() {
+                if source.repository().is_none() {
                     bytes += facts.bytes.unwrap_or_default();
                 }
             }

@@ -178,7 +178,7 @@ impl Look<'_> {
             SourceKind::Files(files) => {
                 files.paths.iter().map(|it| (it.place, it.absolute.as_path())).collect()
             }
-            SourceKind::Sqlite { path, .. } => vec![(source.place, path.as_path())],
+            SourceKind::Sqlite(sqlite) => vec![(source.place, sqlite.path.as_path())],
             SourceKind::Postgres(_) | SourceKind::Command(_) => return,
         };
         for (place, path) in paths {

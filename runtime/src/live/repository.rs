@@ -4,6 +4,7 @@ use std::path::Path;
 
 use backplan_compiler::codes;
 use backplan_compiler::finding::{Finding, Severity};
+use backplan_compiler::kinds::Kind;
 use backplan_compiler::lower;
 use backplan_compiler::model::{Postgres, PostgresDriver, Source, SourceId};
 

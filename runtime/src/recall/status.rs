@@ -6,7 +6,7 @@ use backplan_compiler::cycle::{Asked, Past, next};
 use backplan_compiler::due;
 use backplan_compiler::lower::level_word;
 use backplan_compiler::model::{
-    Absent, Archive, Model, Objective, PostgresDriver, Schedule, SourceId, SourceKind, StoreId,
+    Absent, Archive, Model, Objective, Postgres, PostgresDriver, Schedule, SourceId, StoreId,
 };
 use backplan_compiler::retention::Run;
 use jiff::tz::TimeZone;
@@ -223,10 +223,8 @@ pub fn status(
 fn logs(model: &Model, shelves: &Shelves, access: &Access) -> Vec<LogStanding> {
     let archived = model.wals.iter().map(|wal| log::standing(model, shelves, wal));
     let separate = model.separates.iter().map(|own| model.source(own.source));
-    let by_tool = separate.filter(|source| match &source.kind {
-        SourceKind::Postgres(postgres) => postgres.driver == PostgresDriver::Pgbackrest,
-        _ => false,
-    });
+    let is_known = |own: &Postgres| own.driver == PostgresDriver::Pgbackrest;
+    let by_tool = separate.filter(|source| source.postgres().is_some_and(is_known));
     let control = Control::default();
     let kept = by_tool.map(|source| repositories::standing(shelves, &source.name, access, &control));
     archived.chain(kept).collect()

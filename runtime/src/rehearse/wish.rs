@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use backplan_compiler::graph::Occasion;
 use backplan_compiler::lower::{LowerError, fill, zone};
-use backplan_compiler::model::{Model, SourceId, SourceKind, StoreKind};
+use backplan_compiler::model::{Model, SourceId, StoreKind};
 use backplan_compiler::value::Text;
 
 use super::{Asked, Wish};
@@ -64,7 +64,7 @@ impl Wish {
         }
         let promised = model.objectives.iter().filter(|objective| objective.of.contains(&source));
         wish.rto = promised.filter_map(|objective| objective.rto).min();
-        if let SourceKind::Postgres(cluster) = &declared.kind {
+        if let Some(cluster) = declared.postgres() {
             wish.database.clone_from(&cluster.database);
             wish.role.clone_from(&cluster.user);
             wish.account.clone_from(&cluster.run_as);

@@ -8,9 +8,10 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use backplan_compiler::graph::StepId;
+use backplan_compiler::kinds::Kind;
 use backplan_compiler::lower::repository;
 use backplan_compiler::model::{
-    ArchiveId, Compare, Files, FilesPath, Level, Model, Postgres, Separate, SourceId, SourceKind, StoreId,
+    ArchiveId, Compare, Files, FilesPath, Level, Model, Postgres, Separate, SourceId, StoreId,
 };
 
 use super::coordinator::{Failure, FailureKind};
@@ -371,7 +372,7 @@ impl Worker {
 
     /// Deletes from the repository of a source's tool what was before this run's full.
     pub(super) fn expire(&self, step: &StepId, id: SourceId, control: &Control) -> Result<(), Failure> {
-        let SourceKind::Postgres(postgres) = &self.request.model.source(id).kind else { return Ok(()) };
+        let Some(postgres) = self.request.model.source(id).postgres() else { return Ok(()) };
         if let Some(separate) = self.request.model.separate(id) {
             return self.expire_separate(step, id, postgres, separate, control);
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use backplan_compiler::lower::{level_word, repository};
-use backplan_compiler::model::{ArchiveId, Level, Model, SourceId, SourceKind, StoreId};
+use backplan_compiler::model::{ArchiveId, Level, Model, SourceId, SourceKind, Sqlite, StoreId};
 use jiff::Timestamp;
 
 use super::levels::Levels;
@@ -302,18 +302,17 @@ fn source_record(model: &Model, id: SourceId, here: &Here<'_>) -> SourceRecord {
         (None, _) => Tally::default(),
     };
     // What the tool says of the whole, where it copied what changed, or where its repository has more in it than one backup.
-    let has_repository =
-        matches!(&source.kind, SourceKind::Postgres(postgres) if postgres.repository().is_some());
+    let has_repository = source.repository().is_some();
     let told = facts.labels.get(&id).and_then(|labels| labels.get(DATABASE_BYTES)?.parse().ok());
     let told: Option<u64> = told.filter(|_| tally.bytes > 0 && (source.may_follow() || has_repository));
     SourceRecord {
         name: PlanName::known(&source.name),
-        kind: kind_word(&source.kind).to_owned(),
+        kind: source.kind.facts().word.to_owned(),
         status,
         reason,
         entries: if has_repository && told.is_some() { 1 } else { tally.entries },
         bytes: told.unwrap_or(tally.bytes),
-        leaves: matches!(source.kind, SourceKind::Files(_)).then_some(tally.leaves),
+        leaves: source.files().map(|_| tally.leaves),
         labels: facts.labels.get(&id).cloned().unwrap_or_default(),
     }
 }
@@ -349,23 +348,15 @@ fn roots(source: &str, kind: &SourceKind) -> Vec<Root> {
         SourceKind::Files(files) => {
             files.paths.iter().map(|path| root(&path.inside, &path.absolute)).collect()
         }
-        SourceKind::Sqlite { path } => vec![root(Path::new(path.file_name().unwrap_or_default()), path)],
+        SourceKind::Sqlite(Sqlite { path }) => {
+            vec![root(Path::new(path.file_name().unwrap_or_default()), path)]
+        }
         SourceKind::Command(_) | SourceKind::Postgres(_) => Vec::new(),
     }
 }
 
 fn raw(path: &Path) -> RawPath {
     RawPath(path.to_path_buf())
-}
-
-/// The word a plan has for a kind of source.
-pub fn kind_word(kind: &SourceKind) -> &'static str {
-    match kind {
-        SourceKind::Files(_) => "files",
-        SourceKind::Postgres(_) => "postgres",
-        SourceKind::Sqlite { .. } => "sqlite",
-        SourceKind::Command(_) => "command",
-    }
 }
 
 /// `level` as a manifest and a person say it.

@@ -14,7 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backplan_compiler::graph::{Action, Step, StepId, When};
 use backplan_compiler::lower::{level_word, repository};
-use backplan_compiler::model::{Absent, ArchiveId, Compare, Level, Model, SourceId, SourceKind, StoreId};
+use backplan_compiler::model::{
+    Absent, ArchiveId, Compare, Level, Model, SourceId, SourceKind, Sqlite, StoreId,
+};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -404,7 +406,7 @@ impl Looking {
     fn dump(&mut self, id: SourceId, shown: &mut Sight) -> Result<(), Failure> {
         let source = self.prepared.request.model.source(id);
         match &source.kind {
-            SourceKind::Sqlite { path } => match std::fs::metadata(path) {
+            SourceKind::Sqlite(Sqlite { path }) => match std::fs::metadata(path) {
                 Ok(meta) => {
                     shown.found.push(format!("about {} bytes", meta.len()));
                     self.measured.insert(id, Measure { entries: 1, leaves: None, bytes: meta.len() });

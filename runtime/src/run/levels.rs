@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use backplan_compiler::cycle::{Asked, Next, Past, next};
-use backplan_compiler::model::{
-    Archive, ArchiveId, Level, Model, Separate, Source, SourceId, SourceKind, StoreId,
-};
+use backplan_compiler::model::{Archive, ArchiveId, Level, Model, Separate, Source, SourceId, StoreId};
 use backplan_compiler::retention::{Part, Run};
 use jiff::Timestamp;
 
@@ -280,7 +278,7 @@ pub fn levels(request: &Request, stores: &Stores, cache: &Cache, now: Timestamp)
 fn clusters(model: &Model, stores: &Stores) -> BTreeMap<SourceId, Known> {
     let runs = || stores.shelves.values().flat_map(|shelf| shelf.catalog.runs());
     let sources = model.sources.iter().enumerate();
-    let sources = sources.filter(|(_, source)| matches!(source.kind, SourceKind::Postgres(_)));
+    let sources = sources.filter(|(_, source)| source.postgres().is_some());
     sources.filter_map(|(at, source)| Some((SourceId(at), Known::of(runs(), &source.name)?))).collect()
 }
 
@@ -425,11 +423,7 @@ fn grounds(
         let (manifest, record) = held.ok_or_else(|| useless("it is not there".to_owned()))?;
         let chain = shelf.view(manifest, record, &|other| other == source);
         let view = Arc::new(chain.map_err(|error| useless(error.to_string()))?.view);
-        let is_compared = |declared: &&Source| {
-            declared.name == *source
-                && matches!(declared.kind, SourceKind::Files(_) | SourceKind::Postgres(_))
-                && !declared.is_whole_each_time()
-        };
+        let is_compared = |declared: &&Source| declared.name == *source && declared.is_compared();
         let scan = match model.sources.iter().any(|declared| is_compared(&declared)) {
             true => Some(
                 cache

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use backplan_compiler::graph::StepId;
 use backplan_compiler::lower::reading_order;
-use backplan_compiler::model::{ArchiveId, Compare, SourceId, SourceKind, StoreId};
+use backplan_compiler::model::{ArchiveId, Compare, Source, SourceId, SourceKind, StoreId};
 use sha2::{Digest, Sha256};
 
 use super::coordinator::{Failure, FailureKind};
@@ -161,7 +161,7 @@ impl Worker {
                 });
                 Ok(Some(Content::Scan { scan, base }))
             }
-            SourceKind::Sqlite { .. } => match self.facts().sources.get(&id) {
+            SourceKind::Sqlite(_) => match self.facts().sources.get(&id) {
                 Some(SourceFact::Dumped(path, _)) => {
                     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                     Ok(Some(Content::File { path: path.clone(), name }))
@@ -268,12 +268,7 @@ impl Worker {
     fn see_that_all_came(&self, packed: &Packed) -> Result<(), Failure> {
         for source in &packed.sources {
             let declared = self.request.model.sources.iter().find(|declared| declared.name == source.name);
-            let is_copy = declared.is_some_and(|declared| match &declared.kind {
-                SourceKind::Sqlite { .. } => true,
-                SourceKind::Postgres(postgres) => postgres.repository().is_none(),
-                SourceKind::Files(_) | SourceKind::Command(_) => false,
-            });
-            if let Some(what) = lost(source, is_copy) {
+            if let Some(what) = lost(source, declared.is_some_and(Source::is_copied)) {
                 let first = source.warnings.kept().first().map(|warning| format!(": {warning}"));
                 let first = first.unwrap_or_default();
                 return Err(Failure::passing(format!("source `{}`: {what}{first}", source.name)));

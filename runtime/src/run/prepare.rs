@@ -11,7 +11,7 @@ use backplan_compiler::Laid;
 use backplan_compiler::finding::Severity;
 use backplan_compiler::graph::{Occasion, StepGraph};
 use backplan_compiler::lower::{LowerError, lower, needed_reads};
-use backplan_compiler::model::{Model, SourceKind};
+use backplan_compiler::model::Model;
 use jiff::Timestamp;
 
 use super::cache::Cache;
@@ -204,7 +204,7 @@ fn admit(request: &Request) -> Result<(), PrepareError> {
     }
     let is_cluster = |name: &&String| {
         let mut sources = request.model.sources.iter();
-        sources.any(|source| source.name == **name && matches!(source.kind, SourceKind::Postgres(_)))
+        sources.any(|source| source.name == **name && source.postgres().is_some())
     };
     if let Some(name) = request.new_clusters.iter().find(|name| !is_cluster(name)) {
         return Err(PrepareError::NoCluster(name.clone()));

@@ -181,7 +181,7 @@ fn coming(
         let Measure { entries, leaves, bytes } = measured(source)?;
         Some(SourceRecord {
             name: PlanName::known(&model.source(source).name),
-            kind: super::facts::kind_word(&model.source(source).kind).to_owned(),
+            kind: model.source(source).kind.facts().word.to_owned(),
             status: SourceStatus::Ok,
             reason: None,
             entries,

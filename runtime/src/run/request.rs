@@ -128,7 +128,7 @@ pub fn unsupported(model: &Model) -> Vec<String> {
 fn unsupported_separate(model: &Model, separate: &Separate, found: &mut Vec<String>) {
     let source = model.source(separate.source);
     let name = &source.name;
-    let has_staging = matches!(&source.kind, SourceKind::Postgres(cluster) if cluster.repository().is_some());
+    let has_staging = source.repository().is_some();
     match &source.kind {
         SourceKind::Postgres(cluster) if cluster.driver == PostgresDriver::Pgbackrest => {}
         _ => found.push(format!("source `{name}` is `separate`, and its driver is not `pgbackrest`")),

@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use backplan_compiler::model::{Model, SourceKind, Staging as Declared};
+use backplan_compiler::model::{Model, Staging as Declared};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, statat};
 
 use crate::catalog::ids::RunId;
@@ -317,18 +317,8 @@ fn precious(around: Surroundings<'_>) -> Vec<PathBuf> {
     paths.extend(model.secret_files.iter().cloned());
     paths.push(around.state.to_path_buf());
     paths.extend(model.stores.iter().filter_map(|store| store.folder()).map(Path::to_path_buf));
-    for source in &model.sources {
-        match &source.kind {
-            SourceKind::Files(files) => paths.extend(files.paths.iter().map(|path| path.absolute.clone())),
-            SourceKind::Sqlite { path } => paths.push(path.clone()),
-            SourceKind::Postgres(postgres) => {
-                paths.extend(
-                    [&postgres.data_dir, &postgres.staging, &postgres.config].into_iter().flatten().cloned(),
-                );
-            }
-            SourceKind::Command(_) => {}
-        }
-    }
+    let named = model.sources.iter().flat_map(|source| source.kind.own().paths());
+    paths.extend(named.map(|(_, _, path)| path.to_path_buf()));
     paths
 }
 
@@ -336,11 +326,8 @@ fn precious(around: Surroundings<'_>) -> Vec<PathBuf> {
 fn lived_in(model: &Model) -> Vec<PathBuf> {
     let mut trees: Vec<PathBuf> =
         model.stores.iter().filter_map(|store| store.folder()).map(Path::to_path_buf).collect();
-    for source in &model.sources {
-        if let SourceKind::Files(files) = &source.kind {
-            trees.extend(files.paths.iter().map(|path| path.absolute.clone()));
-        }
-    }
+    let files = model.sources.iter().filter_map(|source| source.files());
+    trees.extend(files.flat_map(|files| &files.paths).map(|path| path.absolute.clone()));
     trees
 }
 

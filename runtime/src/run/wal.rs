@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use backplan_compiler::graph::{Action, StepGraph, StepId};
-use backplan_compiler::model::{Model, SourceId, SourceKind, StoreId};
+use backplan_compiler::model::{Model, SourceId, StoreId};
 use jiff::Timestamp;
 
 use super::coordinator::Failure;
@@ -66,7 +66,7 @@ impl Worker {
         let model = &self.request.model;
         let archive = opened(model, at, store).map_err(Failure::passing)?;
         let source = model.source(model.wals[at].source);
-        if let SourceKind::Postgres(postgres) = &source.kind
+        if let Some(postgres) = source.postgres()
             && let Some(data) = postgres.data_dir.as_ref().filter(|data| data.join("pg_wal").is_dir())
         {
             match bring::histories(&archive, data, self.request.clock.now()) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use backplan_compiler::graph::{Action, Occasion, Step, StepGraph, StepId, When};
 use backplan_compiler::lower::{fill, zone};
 use backplan_compiler::model::{
-    ArchiveId, Command, Event as NotifyEvent, NotifyKind, SourceId, SourceKind, StoreId, Window,
+    ArchiveId, Command, Event as NotifyEvent, NotifyKind, SourceId, SourceKind, Sqlite, StoreId, Window,
 };
 use backplan_compiler::value::{Env, Text};
 
@@ -576,7 +576,7 @@ impl Worker {
     fn dump(&self, step: &StepId, id: SourceId, control: &Control) -> Result<(), Failure> {
         let source = self.request.model.source(id);
         let path = match &source.kind {
-            SourceKind::Sqlite { path } => path,
+            SourceKind::Sqlite(Sqlite { path }) => path,
             SourceKind::Postgres(postgres) => {
                 return self.dump_postgres(step, id, postgres, self.may_stream(id), control);
             }
@@ -683,12 +683,8 @@ pub(super) fn no_secret(of: &str, error: &SecretError) -> Failure {
 /// What the walk of a `files` source is told.
 pub(super) fn trees(request: &Request, id: SourceId) -> Option<Trees> {
     let source = request.model.source(id);
-    match &source.kind {
-        SourceKind::Files(files) => {
-            Some(Trees { source: source.name.clone(), files: files.clone(), optional: source.optional })
-        }
-        _ => None,
-    }
+    let files = source.files()?.clone();
+    Some(Trees { source: source.name.clone(), files, optional: source.optional })
 }
 
 #[cfg(test)]

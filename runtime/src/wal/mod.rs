@@ -18,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use backplan_compiler::model::{Model, Source, SourceKind, Store};
+use backplan_compiler::model::{Model, Source, Store};
 use jiff::Timestamp;
 
 use crate::control::Control;
@@ -197,7 +197,7 @@ impl From<ObjectError> for WalError {
 pub fn init(model: &Model, source: &Source, store: &Store, root: &Path) -> Result<bool, WalError> {
     let owner = if rustix::process::geteuid().is_root() { server_account(source)? } else { None };
     let made = Archive::init(&store.name, root, &model.name, &source.name, owner)?;
-    if let (Some(_), SourceKind::Postgres(postgres)) = (owner, &source.kind)
+    if let (Some(_), Some(postgres)) = (owner, source.postgres())
         && let Some(account) = &postgres.run_as
     {
         let folder = archive::folder(root, &model.name, &source.name);
@@ -213,7 +213,7 @@ pub fn init(model: &Model, source: &Source, store: &Store, root: &Path) -> Resul
 
 /// The account that a source's server runs as, as far as the plan tells: its `run_as`, or the owner of its `data_dir`.
 fn server_account(source: &Source) -> Result<Owner, WalError> {
-    let SourceKind::Postgres(postgres) = &source.kind else { return Ok(None) };
+    let Some(postgres) = source.postgres() else { return Ok(None) };
     let failed = |path: &Path| {
         let path = path.to_path_buf();
         move |cause| WalError::File { path, cause }

@@ -2,7 +2,7 @@
 
 use super::{Change, plural};
 use crate::diff::describe::span;
-use crate::model::{Keep, SourceId, SourceKind};
+use crate::model::{Keep, SourceId};
 
 impl Change<'_> {
     pub(super) fn limits(&mut self) {
@@ -66,8 +66,7 @@ impl Change<'_> {
         let (old, new) = (self.old, self.new);
         for id in (0..old.sources.len()).map(SourceId) {
             let source = old.source(id);
-            let keeps_log =
-                matches!(&source.kind, SourceKind::Postgres(postgres) if postgres.repository().is_some());
+            let keeps_log = source.repository().is_some();
             let Some(heir) = self.heir(id).filter(|_| keeps_log && old.separate(id).is_none()) else {
                 continue;
             };

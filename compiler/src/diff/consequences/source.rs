@@ -9,7 +9,7 @@ use super::{Change, copies, find, listed, stores, words};
 use crate::diff::describe::span;
 use crate::diff::reach;
 use crate::diff::times::gap;
-use crate::model::{Files, Model, Postgres, Source, SourceId, SourceKind};
+use crate::model::{Model, Postgres, Source, SourceId, SourceKind};
 
 impl<'a> Change<'a> {
     pub(super) fn sources(&mut self) {
@@ -36,7 +36,8 @@ impl<'a> Change<'a> {
     fn source_gone(&mut self, id: SourceId) {
         let source = self.old.source(id);
         if !self.files_merged(id) {
-            let text = format!("source `{}` ({}) is no longer backed up", source.name, what(source));
+            let text =
+                format!("source `{}` ({}) is no longer backed up", source.name, source.kind.own().what());
             self.danger("source_removed", text);
         }
     }
@@ -62,10 +63,12 @@ impl<'a> Change<'a> {
         self.order(old, new);
         match (&before.kind, &after.kind) {
             (SourceKind::Files(_), SourceKind::Files(_)) => self.files(old, new),
-            (SourceKind::Sqlite { path: one }, SourceKind::Sqlite { path: two }) if one != two => {
-                let text =
-                    format!("source `{name}` reads `{}` and no longer `{}`", two.display(), one.display());
-                self.danger("source_reads_other", text);
+            (SourceKind::Sqlite(one), SourceKind::Sqlite(two)) if one.path != two.path => {
+                let (one, two) = (one.path.display(), two.path.display());
+                self.danger(
+                    "source_reads_other",
+                    format!("source `{name}` reads `{two}` and no longer `{one}`"),
+                );
             }
             (SourceKind::Command(one), SourceKind::Command(two)) => {
                 if one.run != two.run {
@@ -83,19 +86,13 @@ impl<'a> Change<'a> {
                     );
                     self.change("source_stored_as", text);
                 }
-                let shape = |one: &crate::model::Command| {
-                    one.env.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>()
-                };
-                let differs = [("env", shape(one) != shape(two)), ("run_as", one.run_as != two.run_as)];
-                self.asked_otherwise(name, &differs);
             }
-            (SourceKind::Postgres(one), SourceKind::Postgres(two)) => self.postgres(name, one, two),
-            (one, two) if std::mem::discriminant(one) != std::mem::discriminant(two) => {
-                let text = format!("source `{name}` is {} and no longer {}", what(after), what(before));
-                self.danger("source_reads_other", text);
-            }
-            _ => {}
+            (one, two) => self.read_otherwise(name, one, two),
         }
+        if let (SourceKind::Postgres(one), SourceKind::Postgres(two)) = (&before.kind, &after.kind) {
+            self.postgres(name, one, two);
+        }
+        self.asked_otherwise(name, &before.kind, &after.kind);
         if after.optional && !before.optional {
             self.danger(
                 "source_optional",
@@ -214,29 +211,29 @@ impl<'a> Change<'a> {
     }
 
     /// Who asks, and with which settings: another role or account may see less.
-    fn asked_otherwise(&mut self, name: &str, differs: &[(&str, bool)]) {
-        let what: Vec<&str> = differs.iter().filter(|(_, differs)| *differs).map(|(what, _)| *what).collect();
-        if !what.is_empty() {
+    fn asked_otherwise(&mut self, name: &str, one: &SourceKind, two: &SourceKind) {
+        let (one, two) = (one.own(), two.own());
+        let pairs = one.asked_with().into_iter().zip(two.asked_with());
+        let what: Vec<&str> = pairs.filter(|(one, two)| one != two).map(|((what, _), _)| what).collect();
+        if !what.is_empty() && one.facts().word == two.facts().word {
             let text =
                 format!("source `{name}` is read with another {}: what it can see may differ", listed(&what));
             self.change("source_asked_otherwise", text);
         }
     }
 
-    fn postgres(&mut self, name: &str, old: &Postgres, new: &Postgres) {
-        let place = |one: &Postgres| {
-            (one.host.clone(), one.port, one.data_dir.clone(), one.stanza.clone(), one.database.clone())
+    /// Of a kind of which nothing else is told: whether it still reads the same.
+    fn read_otherwise(&mut self, name: &str, one: &SourceKind, two: &SourceKind) {
+        let (one, two) = (one.own(), two.own());
+        let text = match one.facts().word == two.facts().word {
+            true if one.identity() == two.identity() => return,
+            true => format!("source `{name}` reads another {} than before", two.facts().elsewhere),
+            false => format!("source `{name}` is {} and no longer {}", two.what(), one.what()),
         };
-        if place(old) != place(new) {
-            let text = format!("source `{name}` reads another cluster or database than before");
-            self.danger("source_reads_other", text);
-        }
-        let differs = [
-            ("user", old.user != new.user),
-            ("config", old.config != new.config),
-            ("run_as", old.run_as != new.run_as),
-        ];
-        self.asked_otherwise(name, &differs);
+        self.danger("source_reads_other", text);
+    }
+
+    fn postgres(&mut self, name: &str, old: &Postgres, new: &Postgres) {
         if old.driver != new.driver {
             let text = format!(
                 "source `{name}` is read by another driver: it is taken whole by the next run, and earlier backups are \
@@ -268,32 +265,6 @@ pub(super) fn heirs(old: &Model, new: &Model) -> Vec<Option<SourceId>> {
 
 /// Whether two sources of different names read the same.
 fn same_data(one: &Source, two: &Source) -> bool {
-    match (&one.kind, &two.kind) {
-        (SourceKind::Files(one), SourceKind::Files(two)) => {
-            let paths =
-                |files: &Files| files.paths.iter().map(|path| path.absolute.clone()).collect::<BTreeSet<_>>();
-            paths(one) == paths(two)
-        }
-        (SourceKind::Sqlite { path: one }, SourceKind::Sqlite { path: two }) => one == two,
-        (SourceKind::Command(one), SourceKind::Command(two)) => one.run == two.run,
-        (SourceKind::Postgres(one), SourceKind::Postgres(two)) => {
-            (&one.host, one.port, &one.data_dir, &one.database, &one.stanza)
-                == (&two.host, two.port, &two.data_dir, &two.database, &two.stanza)
-        }
-        _ => false,
-    }
-}
-
-/// What a source reads, in words.
-fn what(source: &Source) -> String {
-    match &source.kind {
-        SourceKind::Files(files) => {
-            let paths: Vec<String> =
-                files.paths.iter().map(|path| path.absolute.display().to_string()).collect();
-            format!("files of {}", listed(&paths.iter().map(String::as_str).collect::<Vec<_>>()))
-        }
-        SourceKind::Sqlite { path } => format!("the SQLite database `{}`", path.display()),
-        SourceKind::Command(command) => format!("what `{}` prints", words(&command.run)),
-        SourceKind::Postgres(_) => "a Postgres cluster".to_owned(),
-    }
+    let (one, two) = (one.kind.own(), two.kind.own());
+    one.facts().word == two.facts().word && one.identity() == two.identity()
 }

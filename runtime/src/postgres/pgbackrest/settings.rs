@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use backplan_compiler::kinds::Kind;
 use backplan_compiler::lower;
-use backplan_compiler::model::{Model, Postgres, PostgresDriver, SourceId, SourceKind};
+use backplan_compiler::model::{Model, Postgres, PostgresDriver, SourceId};
 
 use crate::postgres::repository::{CIPHER, Repository, RepositoryError};
 
@@ -26,7 +27,7 @@ pub fn conflicts(model: &Model, only: &dyn Fn(&str) -> bool, host: &str) -> Vec<
     let mut found = Vec::new();
     for (at, source) in model.sources.iter().enumerate() {
         let (id, name) = (SourceId(at), &source.name);
-        let SourceKind::Postgres(postgres) = &source.kind else { continue };
+        let Some(postgres) = source.postgres() else { continue };
         let Some(config) = &postgres.config else { continue };
         if postgres.driver != PostgresDriver::Pgbackrest || !only(name) {
             continue;
