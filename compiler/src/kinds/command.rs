@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Facts, Kind, Reading, shown};
+use super::{Facts, Kind, PLAIN, Reading, shown};
 use crate::diff::settings::{Filling, words};
 use crate::graph::Resource;
 use crate::model::Command;
@@ -10,19 +10,10 @@ use crate::value::{Env, Text};
 
 pub(super) static FACTS: Facts = Facts {
     word: "command",
-    driver: None,
     shown: "output of a program",
     reading: Reading::Stream,
     no_database: Some("what a program prints"),
-    no_place: "what a program wrote, which came from no place",
-    elsewhere: "program",
-    has_repository: false,
-    clears_repository: false,
-    may_follow: false,
-    no_log: Some("it is no Postgres cluster"),
-    unleveled: &[],
-    useless: &[],
-    needed: &[],
+    ..PLAIN
 };
 
 impl Kind for Command {

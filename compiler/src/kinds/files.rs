@@ -3,27 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Facts, Kind, Reading, Use};
+use super::{Facts, Kind, PLAIN, Reading, Use};
 use crate::diff::settings::{Filling, listed, size};
 use crate::graph::Resource;
 use crate::model::{Compare, Files, Worded};
 
-pub(super) static FACTS: Facts = Facts {
-    word: "files",
-    driver: None,
-    shown: "files",
-    reading: Reading::Scan,
-    no_database: Some("files"),
-    no_place: "what a program wrote, which came from no place",
-    elsewhere: "paths",
-    has_repository: false,
-    clears_repository: false,
-    may_follow: false,
-    no_log: Some("it is no Postgres cluster"),
-    unleveled: &[],
-    useless: &[],
-    needed: &[],
-};
+pub(super) static FACTS: Facts =
+    Facts { word: "files", shown: "files", reading: Reading::Scan, no_database: Some("files"), ..PLAIN };
 
 impl Kind for Files {
     fn facts(&self) -> &'static Facts {

@@ -32,9 +32,9 @@ pub struct Facts {
     pub reading: Reading,
     /// What it is, where no query can be asked of it: `None` for databases.
     pub no_database: Option<&'static str>,
-    /// What it is, where a backup of it is not put back in place unless the backup says where that is.
+    /// What it is, where a restore in place leaves it because it came from no place.
     pub no_place: &'static str,
-    /// What a source of the kind reads that another one does not.
+    /// What another source of the kind reads, in a word.
     pub elsewhere: &'static str,
     /// Its tool keeps a repository of its own, with the log of changes in it.
     pub has_repository: bool,
@@ -52,6 +52,24 @@ pub struct Facts {
     /// Attributes that it needs, with an example.
     pub needed: &'static [(&'static str, &'static str)],
 }
+
+/// What most kinds have in common.
+const PLAIN: Facts = Facts {
+    word: "",
+    driver: None,
+    shown: "",
+    reading: Reading::Scan,
+    no_database: None,
+    no_place: "what a program wrote, which came from no place",
+    elsewhere: "",
+    has_repository: false,
+    clears_repository: false,
+    may_follow: false,
+    no_log: Some("it is no Postgres cluster"),
+    unleveled: &[],
+    useless: &[],
+    needed: &[],
+};
 
 /// How a source comes into an artefact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

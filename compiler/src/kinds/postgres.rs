@@ -2,26 +2,19 @@
 
 use std::path::Path;
 
-use super::{Facts, Kind, Reading, Use, shown};
+use super::{Facts, Kind, PLAIN, Reading, Use, shown};
 use crate::diff::settings::Filling;
 use crate::model::{Level, Postgres, PostgresDriver, Worded};
 
 /// What all drivers have in common.
 const CLUSTER: Facts = Facts {
     word: "postgres",
-    driver: None,
     shown: "Postgres",
     reading: Reading::Folder,
-    no_database: None,
     no_place: "a Postgres cluster, and none is put back in place",
     elsewhere: "cluster or database",
-    has_repository: false,
-    clears_repository: false,
-    may_follow: false,
     no_log: None,
-    unleveled: &[],
-    useless: &[],
-    needed: &[],
+    ..PLAIN
 };
 
 pub(super) static PGBACKREST: Facts = Facts {

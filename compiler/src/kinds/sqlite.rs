@@ -3,27 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Facts, Kind, Reading, Use};
+use super::{Facts, Kind, PLAIN, Reading, Use};
 use crate::diff::settings::Filling;
 use crate::graph::Resource;
 use crate::model::Sqlite;
 
-pub(super) static FACTS: Facts = Facts {
-    word: "sqlite",
-    driver: None,
-    shown: "SQLite",
-    reading: Reading::File,
-    no_database: None,
-    no_place: "what a program wrote, which came from no place",
-    elsewhere: "database",
-    has_repository: false,
-    clears_repository: false,
-    may_follow: false,
-    no_log: Some("it is no Postgres cluster"),
-    unleveled: &[],
-    useless: &[],
-    needed: &[],
-};
+pub(super) static FACTS: Facts = Facts { word: "sqlite", shown: "SQLite", reading: Reading::File, ..PLAIN };
 
 impl Kind for Sqlite {
     fn facts(&self) -> &'static Facts {

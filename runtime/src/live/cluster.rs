@@ -11,26 +11,19 @@ use crate::postgres::{identity, pgbackrest, tools};
 use crate::run::secrets::Secrets;
 
 impl Look<'_> {
-    /// Every cluster of the plan; bytes of the databases that a run would copy into the staging.
-    pub(super) fn clusters(&mut self, state: &Path) -> u64 {
-        let mut bytes = 0;
-        for (at, source) in self.model.sources.iter().enumerate() {
-            let Some(postgres) = source.postgres() else { continue };
-            self.tools(source, postgres);
-            if let Some(facts) = self.server(source, postgres) {
-                self.versions(source, postgres, &facts);
-                self.rights(source, postgres, &facts);
-                self.spoiling_name(source, &facts);
-                self.copying(SourceId(at), source, postgres, &facts, state);
-                self.log(SourceId(at), source, postgres, &facts);
-                let earlier = self.stanza(SourceId(at), source, postgres, &facts);
-                self.identity(source, &facts, &earlier);
-                if source.repository().is_none() {
-                    bytes += facts.bytes.unwrap_or_default();
-                }
-            }
-        }
-        bytes
+    /// A cluster of the plan; bytes of the databases that a run would copy into the staging.
+    pub(crate) fn cluster(&mut self, id: SourceId, postgres: &Postgres, state: &Path) -> u64 {
+        let source = self.model.source(id);
+        self.tools(source, postgres);
+        let Some(facts) = self.server(source, postgres) else { return 0 };
+        self.versions(source, postgres, &facts);
+        self.rights(source, postgres, &facts);
+        self.spoiling_name(source, &facts);
+        self.copying(id, source, postgres, &facts, state);
+        self.log(id, source, postgres, &facts);
+        let earlier = self.stanza(id, source, postgres, &facts);
+        self.identity(source, &facts, &earlier);
+        facts.bytes.filter(|_| source.repository().is_none()).unwrap_or_default()
     }
 
     fn tools(&mut self, source: &Source, postgres: &Postgres) {

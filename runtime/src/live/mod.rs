@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use backplan_compiler::Laid;
 use backplan_compiler::codes::{self, Code};
 use backplan_compiler::finding::{Finding, Severity};
-use backplan_compiler::model::{Absent, Model, Source, SourceKind, Store, StoreKind};
+use backplan_compiler::kinds::{self, Reading};
+use backplan_compiler::model::{Absent, Model, Source, SourceId, Store, StoreKind};
 use backplan_compiler::sources::Place;
 use jiff::Timestamp;
 use rustix::fs::{Access, access, statvfs};
@@ -28,6 +29,7 @@ use crate::recall::shelf::Shelves;
 use crate::run::secrets::Secrets;
 use crate::run::staging::{MOVE_AWAY, Staging, StagingError, Surroundings, told_of_strangers};
 use crate::scan::link::{self, Link};
+use crate::source::reader;
 use crate::store;
 
 /// What is held against the world.
@@ -46,13 +48,13 @@ pub struct Asked<'a> {
 }
 
 /// What is asked of the world, and where answers go.
-struct Look<'a> {
-    model: &'a Model,
+pub(crate) struct Look<'a> {
+    pub(crate) model: &'a Model,
     /// The newest run of all stores.
     newest: Option<&'a Manifest>,
     /// Per source: the cluster that its backups are of.
     clusters: BTreeMap<String, Known>,
-    control: &'a Control,
+    pub(crate) control: &'a Control,
     findings: Vec<Finding>,
 }
 
@@ -75,7 +77,9 @@ pub fn look(asked: Asked<'_>, control: &Control) -> Vec<Finding> {
     }
     look.places(laid);
     look.settings();
-    let database_bytes = look.clusters(state);
+    let sources = model.sources.iter().enumerate();
+    let probed = sources.map(|(at, source)| reader(&source.kind).probe(&mut look, SourceId(at), state));
+    let database_bytes = probed.sum();
     look.staging(database_bytes);
     look.clearing(asked);
     look.findings
@@ -99,12 +103,19 @@ fn free(path: &Path) -> Option<u64> {
 }
 
 impl Look<'_> {
-    fn find(&mut self, code: &Code, place: Place, message: String, help: impl Into<String>) {
+    pub(crate) fn find(&mut self, code: &Code, place: Place, message: String, help: impl Into<String>) {
         self.findings.push(Finding::new(code, place, message).help(help));
     }
 
     /// As [`Look::find`], as a warning where a run would go on.
-    fn find_weighed(&mut self, code: &Code, place: Place, message: String, help: &str, goes_on: bool) {
+    pub(crate) fn find_weighed(
+        &mut self,
+        code: &Code,
+        place: Place,
+        message: String,
+        help: &str,
+        goes_on: bool,
+    ) {
         let mut finding = Finding::new(code, place, message).help(help);
         if goes_on {
             finding.severity = Severity::Warning;
@@ -172,17 +183,18 @@ impl Look<'_> {
     }
 
     fn source(&mut self, source: &Source) {
-        let paths: Vec<(Place, &Path)> = match &source.kind {
+        let files = source.files();
+        let paths: Vec<(Place, &Path)> = match files {
             // Below a `root` only a window makes them appear.
-            SourceKind::Files(files) if files.root.is_some() => return,
-            SourceKind::Files(files) => {
-                files.paths.iter().map(|it| (it.place, it.absolute.as_path())).collect()
+            Some(files) if files.root.is_some() => return,
+            Some(files) => files.paths.iter().map(|it| (it.place, it.absolute.as_path())).collect(),
+            None if source.kind.facts().reading == Reading::File => {
+                source.kind.own().paths().into_iter().map(|(_, _, path)| (source.place, path)).collect()
             }
-            SourceKind::Sqlite(sqlite) => vec![(source.place, sqlite.path.as_path())],
-            SourceKind::Postgres(_) | SourceKind::Command(_) => return,
+            None => return,
         };
         for (place, path) in paths {
-            if let SourceKind::Files(files) = &source.kind
+            if let Some(files) = files
                 && let Some(Link::To(target)) = link::look(files, path)
             {
                 let message = format!(
@@ -257,9 +269,12 @@ impl Look<'_> {
         }
         let copied = |run: &Manifest| {
             // A repository is in a place of its own.
-            let copies = run.sources.iter().filter(|source| {
-                matches!(source.kind.as_str(), "sqlite" | "postgres") && !source.is_repository()
-            });
+            let is_copied = |kind: &str| {
+                kinds::facts(kind, None)
+                    .is_some_and(|row| matches!(row.reading, Reading::File | Reading::Folder))
+            };
+            let copies =
+                run.sources.iter().filter(|source| is_copied(&source.kind) && !source.is_repository());
             run.archives.iter().map(|archive| archive.size).sum::<u64>()
                 + copies.map(|source| source.bytes).sum::<u64>()
         };

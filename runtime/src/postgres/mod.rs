@@ -23,6 +23,7 @@ pub mod names;
 pub mod pgbackrest;
 pub mod probackup;
 pub mod probe;
+mod reader;
 pub mod recovery;
 mod refusal;
 pub mod repository;
@@ -174,16 +175,6 @@ pub fn driver(driver: PostgresDriver) -> &'static dyn Driver {
         PostgresDriver::Dump => &dump::Dump,
         PostgresDriver::Pgbackrest => &pgbackrest::Pgbackrest,
         PostgresDriver::Probackup => &probackup::Probackup,
-    }
-}
-
-/// What a plan calls a driver.
-pub fn word(driver: PostgresDriver) -> &'static str {
-    match driver {
-        PostgresDriver::Basebackup => "basebackup",
-        PostgresDriver::Dump => "dump",
-        PostgresDriver::Pgbackrest => "pgbackrest",
-        PostgresDriver::Probackup => "probackup",
     }
 }
 

@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use backplan_compiler::kinds;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::Serialize;
@@ -242,10 +243,8 @@ fn left(run: &Held<'_>, wish: &Wish) -> Vec<String> {
     let is_placed = |source: &str| places.iter().chain(&strangers).any(|root| root.source == source);
     left.extend(records.filter(|record| !is_placed(&record.name)).map(|record| {
         let source = &record.name;
-        let what = match record.kind.as_str() {
-            "postgres" => "a Postgres cluster, and none is put back in place",
-            _ => "what a program wrote, which came from no place",
-        };
+        let what =
+            kinds::facts(&record.kind, None).map_or("of a kind that is not known here", |row| row.no_place);
         format!("not restored: source `{source}` is {what}; `--source {source} --to DIR` restores it")
     }));
     left

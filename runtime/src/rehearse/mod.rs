@@ -35,7 +35,7 @@ use crate::catalog::manifest::Manifest;
 use crate::control::{Control, Stopped};
 use crate::postgres::repository::Repository;
 use crate::recall::RecallError;
-use crate::recall::cluster::{self as laid, ClusterError};
+use crate::recall::cluster::ClusterError;
 use crate::recall::shelf::Shelves;
 use crate::run::process::{self, ProcessError, Program, Tell};
 use crate::run::secrets::Secrets;
@@ -162,7 +162,7 @@ pub fn rehearse(
     tell: &Tell,
 ) -> Result<Rehearsal, RehearseError> {
     let newest = newest(shelves, &wish)?;
-    let kind = kind(newest, &wish.source)?;
+    let way = way(newest, &wish.source)?;
     let scratch = Scratch::make(&wish.state, &wish.place)?;
     let mut stage = Stage {
         shelves,
@@ -176,13 +176,8 @@ pub fn rehearse(
         tell,
         wish,
     };
-    let played = match &kind {
-        Kind::Cluster => cluster::play(&mut stage, cluster::lay_down),
-        Kind::Tool => cluster::play(&mut stage, cluster::have_put_back),
-        Kind::Dump => dump::play(&mut stage),
-        Kind::Sqlite | Kind::Files => files::play(&mut stage, kind == Kind::Sqlite),
-    };
-    let rehearsal = stage.ended(&kind);
+    let played = (way.play)(&mut stage);
+    let rehearsal = stage.ended(way.word);
     let removed = scratch.remove();
     // Why the rehearsal ended comes before that its folder stays: the next run tries again to remove it.
     played?;
@@ -204,29 +199,49 @@ fn newest<'a>(shelves: &'a Shelves, wish: &Wish) -> Result<&'a Manifest, Rehears
     chosen.ok_or_else(|| RehearseError::NoBackup(wish.source.clone()))
 }
 
-/// How a source comes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Cluster,
-    /// By pgBackRest, from the repository.
-    Tool,
-    Dump,
-    Sqlite,
-    Files,
+/// How a source comes back and is looked at.
+struct Way {
+    /// The kind of source.
+    kind: &'static str,
+    /// What made the backup, where there are several.
+    driver: Option<&'static str>,
+    /// The word in the record of the rehearsal.
+    word: &'static str,
+    play: fn(&mut Stage<'_>) -> Result<(), RehearseError>,
 }
 
-fn kind(manifest: &Manifest, source: &str) -> Result<Kind, RehearseError> {
+/// Every way but that of what is nothing but files.
+const WAYS: &[Way] = &[
+    Way {
+        kind: "postgres",
+        driver: Some("basebackup"),
+        word: "basebackup",
+        play: |stage| cluster::play(stage, cluster::lay_down),
+    },
+    Way {
+        kind: "postgres",
+        driver: Some("pgbackrest"),
+        word: "pgbackrest",
+        play: |stage| cluster::play(stage, cluster::have_put_back),
+    },
+    Way { kind: "postgres", driver: Some("dump"), word: "dump", play: dump::play },
+    Way { kind: "sqlite", driver: None, word: "sqlite", play: |stage| files::play(stage, true) },
+];
+
+/// Trees, and what a program printed.
+const FILES: &Way =
+    &Way { kind: "files", driver: None, word: "files", play: |stage| files::play(stage, false) };
+
+fn way(manifest: &Manifest, source: &str) -> Result<&'static Way, RehearseError> {
     let record = manifest.sources.iter().find(|record| record.name == source);
-    let driver = laid::record(manifest, source).and_then(|record| record.labels.get("driver"));
-    match (driver.map(String::as_str), record.map(|record| record.kind.as_str())) {
-        (Some("basebackup"), _) => Ok(Kind::Cluster),
-        (Some("dump"), _) => Ok(Kind::Dump),
-        (Some("pgbackrest"), _) => Ok(Kind::Tool),
-        (Some(driver), _) => {
+    let kind = record.map_or("", |record| record.kind.as_str());
+    let driver = record.and_then(|record| record.labels.get("driver")).map(String::as_str);
+    match (WAYS.iter().find(|way| way.kind == kind && way.driver == driver), driver) {
+        (Some(way), _) => Ok(way),
+        (None, Some(driver)) => {
             Err(RehearseError::Driver { source_name: source.to_owned(), driver: driver.to_owned() })
         }
-        (None, Some("sqlite")) => Ok(Kind::Sqlite),
-        (None, _) => Ok(Kind::Files),
+        (None, None) => Ok(FILES),
     }
 }
 
@@ -287,21 +302,14 @@ impl Stage<'_> {
         Ok(())
     }
 
-    fn ended(&self, kind: &Kind) -> Rehearsal {
+    fn ended(&self, kind: &str) -> Rehearsal {
         let is_restored = self.usable.is_some();
         let passed = is_restored && self.checks.iter().all(|check| check.verdict != Verdict::Failed);
         Rehearsal {
             format: record::FORMAT,
             source: self.wish.source.clone(),
             run: self.run,
-            kind: match kind {
-                Kind::Cluster => "basebackup",
-                Kind::Tool => "pgbackrest",
-                Kind::Dump => "dump",
-                Kind::Sqlite => "sqlite",
-                Kind::Files => "files",
-            }
-            .to_owned(),
+            kind: kind.to_owned(),
             started: self.now,
             passed,
             usable_ms: self.usable.map(millis),

@@ -11,7 +11,7 @@ use backplan_compiler::graph::StepId;
 use backplan_compiler::kinds::Kind;
 use backplan_compiler::lower::repository;
 use backplan_compiler::model::{
-    ArchiveId, Compare, Files, FilesPath, Level, Model, Postgres, Separate, SourceId, StoreId,
+    ArchiveId, Compare, Files, FilesPath, Level, Model, Postgres, Separate, SourceId, StoreId, Worded,
 };
 
 use super::coordinator::{Failure, FailureKind};
@@ -34,7 +34,7 @@ use crate::recall::shelf::Shelf;
 use crate::scan::{self, ScanError, Trees};
 
 impl Worker {
-    pub(super) fn dump_postgres(
+    pub(crate) fn dump_postgres(
         &self,
         step: &StepId,
         id: SourceId,
@@ -68,7 +68,7 @@ impl Worker {
             self.give_up_base_of(name);
         }
         let mut labels = backup.labels;
-        labels.insert("driver".to_owned(), crate::postgres::word(postgres.driver).to_owned());
+        labels.insert("driver".to_owned(), postgres.driver.word().to_owned());
         if is_separate {
             let bytes = labels.get("database_bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or_default();
             let mut facts = self.facts();
@@ -110,7 +110,7 @@ impl Worker {
     }
 
     /// Whether a source may come while it is packed: once, and when nothing waits for it to have been read.
-    pub(super) fn may_stream(&self, id: SourceId) -> bool {
+    pub(crate) fn may_stream(&self, id: SourceId) -> bool {
         let model = &self.request.model;
         let mut holders =
             self.graph.artefact_names.keys().filter(|it| model.archive(**it).from.contains(&id));
@@ -122,7 +122,7 @@ impl Worker {
     }
 
     /// What a pack gets of a cluster: what comes from the server, where it comes while it is packed; `None`: what was copied.
-    pub(super) fn streamed(
+    pub(crate) fn streamed(
         &self,
         step: &StepId,
         id: SourceId,

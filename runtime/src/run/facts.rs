@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use backplan_compiler::lower::{level_word, repository};
-use backplan_compiler::model::{ArchiveId, Level, Model, SourceId, SourceKind, Sqlite, StoreId};
+use backplan_compiler::model::{ArchiveId, Level, Model, SourceId, StoreId};
 use jiff::Timestamp;
 
 use super::levels::Levels;
@@ -17,10 +17,11 @@ use crate::catalog::manifest::{
     ArchiveRecord, FORMAT, HostRef, IndexPlace, MIN_READER, Manifest, MissingArchive, PlanRef,
     RepositoryRecord, Second, SourceRecord, SourceStatus,
 };
-use crate::catalog::names::{ArtefactName, HostPath, InnerPath, PlanName, ToolName};
+use crate::catalog::names::{ArtefactName, PlanName, ToolName};
 use crate::postgres::DATABASE_BYTES;
 use crate::postgres::stream::Told;
 use crate::scan::Summary;
+use crate::source::reader;
 
 /// What is known of a source.
 #[derive(Debug, Clone)]
@@ -334,25 +335,7 @@ pub fn details(request: &Request, facts: &Facts) -> Details {
 
 /// Where the trees of a plan's sources are read: what puts them back in place.
 pub fn places(model: &Model) -> Vec<Root> {
-    model.sources.iter().flat_map(|source| roots(&source.name, &source.kind)).collect()
-}
-
-/// Where the trees of a source are.
-fn roots(source: &str, kind: &SourceKind) -> Vec<Root> {
-    let root = |inside: &Path, original: &Path| Root {
-        source: PlanName::known(source),
-        inside: InnerPath::known(inside),
-        original: HostPath::known(original),
-    };
-    match kind {
-        SourceKind::Files(files) => {
-            files.paths.iter().map(|path| root(&path.inside, &path.absolute)).collect()
-        }
-        SourceKind::Sqlite(Sqlite { path }) => {
-            vec![root(Path::new(path.file_name().unwrap_or_default()), path)]
-        }
-        SourceKind::Command(_) | SourceKind::Postgres(_) => Vec::new(),
-    }
+    model.sources.iter().flat_map(|source| reader(&source.kind).roots(&source.name)).collect()
 }
 
 fn raw(path: &Path) -> RawPath {

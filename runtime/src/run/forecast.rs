@@ -14,9 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backplan_compiler::graph::{Action, Step, StepId, When};
 use backplan_compiler::lower::{level_word, repository};
-use backplan_compiler::model::{
-    Absent, ArchiveId, Compare, Level, Model, SourceId, SourceKind, Sqlite, StoreId,
-};
+use backplan_compiler::model::{Absent, ArchiveId, Compare, Level, Model, SourceId, StoreId};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -45,6 +43,7 @@ use crate::catalog::recover::RecoveryPlan;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::scan::{self, Difference, ScanError, Scanned, Trees};
+use crate::source::{Foreseen, reader};
 use crate::store::{self, StoreErrorKind};
 use differences::Besides;
 use standing::look_at_store;
@@ -405,30 +404,20 @@ impl Looking {
 
     fn dump(&mut self, id: SourceId, shown: &mut Sight) -> Result<(), Failure> {
         let source = self.prepared.request.model.source(id);
-        match &source.kind {
-            SourceKind::Sqlite(Sqlite { path }) => match std::fs::metadata(path) {
-                Ok(meta) => {
-                    shown.found.push(format!("about {} bytes", meta.len()));
-                    self.measured.insert(id, Measure { entries: 1, leaves: None, bytes: meta.len() });
-                }
-                Err(_) if source.optional => {
-                    let file = path.display();
-                    self.facts
-                        .warnings
-                        .push(format!("the SQLite file `{file}` is not there; it would be left out"));
-                    self.left_out.insert(id);
-                    return Ok(());
-                }
-                Err(error) => {
-                    return Err(Failure::lasting(format!("the SQLite file `{}`: {error}", path.display())));
-                }
-            },
-            SourceKind::Postgres(postgres) => {
-                // Its tool would have to be asked, and asking is an action already.
-                let by = format!("{:?}", postgres.driver).to_lowercase();
-                shown.found.push(format!("a backup by {by}; its size is known when it is made"));
+        match reader(&source.kind).foresee(source).map_err(Failure::lasting)? {
+            Foreseen::Nothing => return Ok(()),
+            Foreseen::File(bytes) => {
+                shown.found.push(format!("about {bytes} bytes"));
+                self.measured.insert(id, Measure { entries: 1, leaves: None, bytes });
             }
-            SourceKind::Files(_) | SourceKind::Command(_) => return Ok(()),
+            Foreseen::Made(what) => {
+                shown.found.push(format!("{what}; its size is known when it is made"));
+            }
+            Foreseen::Absent(why) => {
+                self.facts.warnings.push(why);
+                self.left_out.insert(id);
+                return Ok(());
+            }
         }
         self.dumped.insert(id);
         Ok(())

@@ -37,6 +37,7 @@ pub mod packing;
 pub mod prepare;
 pub mod process;
 pub mod prune;
+pub(crate) mod reading;
 mod redaction;
 mod rehearse;
 pub mod report;

@@ -6,24 +6,22 @@ use std::path::Path;
 
 use backplan_compiler::graph::StepId;
 use backplan_compiler::lower::reading_order;
-use backplan_compiler::model::{ArchiveId, Compare, Source, SourceId, SourceKind, StoreId};
+use backplan_compiler::model::{ArchiveId, Source, SourceId, StoreId};
 use sha2::{Digest, Sha256};
 
 use super::coordinator::{Failure, FailureKind};
 use super::deliver::commit_failure;
-use super::facts::{self, ArchiveFact, SourceFact};
+use super::facts::{self, ArchiveFact};
 use super::journal::Record;
 use super::sinks::{FanOut, StagedFile, Uploads};
 use super::state::make_private;
 use super::worker::Worker;
-use crate::artefact::{
-    self, BaseScan, Changes, Content, Input, PackError, PackOptions, Packed, PackedSource, Shape,
-};
+use crate::artefact::{self, Changes, Input, PackError, PackOptions, Packed, PackedSource, Shape};
 use crate::catalog::layout::artefact_name;
 use crate::catalog::manifest::ArchiveRecord;
 use crate::catalog::names::PlanName;
 use crate::control::Control;
-use crate::source::command::Output;
+use crate::source::reader;
 use crate::store::Upload;
 use crate::store::limit::limited;
 
@@ -135,63 +133,12 @@ impl Worker {
         let mut inputs = Vec::new();
         for source in sources.into_iter().filter(wanted) {
             let name = self.request.model.source(source).name.clone();
-            if let Some(content) = self.content(step, id, source, control)? {
+            let reading = self.reading(step, source, control);
+            if let Some(content) = reader(&reading.source().kind).content(&reading, id)? {
                 inputs.push(Input { source: name, content });
             }
         }
         Ok(inputs)
-    }
-
-    /// What a source gives to a pack; `None`: it is optional and not there.
-    fn content(
-        &self,
-        step: &StepId,
-        archive: ArchiveId,
-        id: SourceId,
-        control: &Control,
-    ) -> Result<Option<Content>, Failure> {
-        let source = self.request.model.source(id);
-        match &source.kind {
-            SourceKind::Files(files) => {
-                let scan = self.work_folder().join(format!("{}.scan", source.name));
-                let base = self.levels().scan(archive, &source.name).cloned().map(|kept| BaseScan {
-                    scan: kept.scan,
-                    doubts: kept.doubts,
-                    compare: files.compare,
-                });
-                Ok(Some(Content::Scan { scan, base }))
-            }
-            SourceKind::Sqlite(_) => match self.facts().sources.get(&id) {
-                Some(SourceFact::Dumped(path, _)) => {
-                    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                    Ok(Some(Content::File { path: path.clone(), name }))
-                }
-                _ => Ok(None),
-            },
-            SourceKind::Command(command) => {
-                let program = self.source_program(id, command, control)?;
-                let output = Output::start(&program, control, &self.tell(step))
-                    .map_err(|error| self.program_failure(&error))?;
-                self.facts().sources.insert(id, SourceFact::Read);
-                Ok(Some(Content::Stream {
-                    reader: Box::new(output),
-                    name: command.as_name.clone(),
-                    mtime: std::time::SystemTime::from(self.imprint.started),
-                    mode: 0o600,
-                }))
-            }
-            SourceKind::Postgres(postgres) => {
-                if let Some(feed) = self.streamed(step, id, postgres, control)? {
-                    return Ok(Some(Content::Feed(feed)));
-                }
-                let base = self.levels().scan(archive, &source.name).cloned().map(|kept| BaseScan {
-                    scan: kept.scan,
-                    doubts: kept.doubts,
-                    compare: Compare::Mtime,
-                });
-                Ok(Some(Content::Scan { scan: self.tree_of(id), base }))
-            }
-        }
     }
 
     fn pack_staged(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use backplan_compiler::Laid;
 use backplan_compiler::model::{
-    Level, Model, NotifyKind, PostgresDriver, Separate, SourceKind, Store, StoreKind,
+    Level, Model, NotifyKind, PostgresDriver, Separate, SourceKind, Store, StoreKind, Worded,
 };
 use jiff::Timestamp;
 
@@ -110,7 +110,7 @@ pub fn unsupported(model: &Model) -> Vec<String> {
         let source = model.source(verify.restore);
         let SourceKind::Postgres(cluster) = &source.kind else { continue };
         if cluster.driver == PostgresDriver::Probackup {
-            let driver = crate::postgres::word(cluster.driver);
+            let driver = cluster.driver.word();
             found.push(format!(
                 "it has a `verify` of `{}`, and a backup by `{driver}` cannot be rehearsed",
                 source.name

@@ -11,7 +11,7 @@ use std::time::Duration;
 use backplan_compiler::graph::{Action, Occasion, Step, StepGraph, StepId, When};
 use backplan_compiler::lower::{fill, zone};
 use backplan_compiler::model::{
-    ArchiveId, Command, Event as NotifyEvent, NotifyKind, SourceId, SourceKind, Sqlite, StoreId, Window,
+    ArchiveId, Command, Event as NotifyEvent, NotifyKind, SourceId, StoreId, Window,
 };
 use backplan_compiler::value::{Env, Text};
 
@@ -27,6 +27,7 @@ use super::mark::mark;
 use super::notify;
 use super::prepare::Prepared;
 use super::process::{self, ProcessError, Program, Tell};
+use super::reading::Reading;
 use super::report::{Report, Verdict, report};
 use super::request::Request;
 use super::secrets::{SecretError, Secrets};
@@ -42,7 +43,7 @@ use crate::control::Control;
 use crate::places::folder;
 use crate::postgres::basebackup::PRIOR;
 use crate::scan::{self, ScanError, Trees};
-use crate::source::sqlite::{self, SqliteError};
+use crate::source::reader;
 use crate::store::limit::Limit;
 
 /// Journals of runs that are over and are kept for a person to read.
@@ -142,7 +143,10 @@ impl Worker {
             Action::Enter(window) => self.enter(&step.id, *window, control),
             Action::Leave(window) => self.leave(&step.id, *window, control),
             Action::Scan(source) => self.scan(&step.id, *source, control),
-            Action::Dump(source) => self.dump(&step.id, *source, control),
+            Action::Dump(source) => {
+                let reading = self.reading(&step.id, *source, control);
+                reader(&reading.source().kind).dump(&reading)
+            }
             Action::Pack(archive) => self.pack(&step.id, *archive, control),
             Action::Publish(archive, store) => self.publish(*archive, *store, control),
             Action::Commit(store) => self.commit(&step.id, *store),
@@ -555,9 +559,13 @@ impl Worker {
         })
     }
 
+    pub(super) fn reading<'a>(&'a self, step: &'a StepId, id: SourceId, control: &'a Control) -> Reading<'a> {
+        Reading { worker: self, step, id, control }
+    }
+
     fn scan(&self, step: &StepId, id: SourceId, control: &Control) -> Result<(), Failure> {
         let Some(trees) = trees(&self.request, id) else { return Ok(()) };
-        let out = self.work_folder().join(format!("{}.scan", trees.source));
+        let out = self.tree_of(id);
         let summary = scan::scan(&trees, &out, control).map_err(|error| match error {
             ScanError::Stopped(_) => Failure::stopped(),
             ScanError::Unreadable { .. }
@@ -571,37 +579,6 @@ impl Worker {
         }
         self.facts().sources.insert(id, SourceFact::Scanned(summary));
         Ok(())
-    }
-
-    fn dump(&self, step: &StepId, id: SourceId, control: &Control) -> Result<(), Failure> {
-        let source = self.request.model.source(id);
-        let path = match &source.kind {
-            SourceKind::Sqlite(Sqlite { path }) => path,
-            SourceKind::Postgres(postgres) => {
-                return self.dump_postgres(step, id, postgres, self.may_stream(id), control);
-            }
-            SourceKind::Files(_) | SourceKind::Command(_) => return Ok(()),
-        };
-        let folder = self.staged_folder().join(&source.name);
-        let to = folder.join(path.file_name().unwrap_or_default());
-        self.intend(&Record::Writing { step: step.0.clone(), paths: vec![folder.clone()] })?;
-        make_private(&folder).map_err(Failure::passing)?;
-        match sqlite::copy(path, &to, control) {
-            Ok(bytes) => {
-                self.facts().sources.insert(id, SourceFact::Dumped(to, bytes));
-                Ok(())
-            }
-            Err(SqliteError::Stopped(_)) => Err(Failure::stopped()),
-            Err(error @ SqliteError::Missing(_)) if source.optional => {
-                self.warn(step, format!("source `{}`: {error}; it is left out", source.name));
-                self.facts().sources.insert(id, SourceFact::Absent(error.to_string()));
-                Ok(())
-            }
-            Err(error @ (SqliteError::NotFile(_) | SqliteError::Beside(_))) => {
-                Err(Failure::lasting(format!("source `{}`: {error}", source.name)))
-            }
-            Err(error) => Err(Failure::passing(format!("source `{}`: {error}", source.name))),
-        }
     }
 
     fn notify(&self, step: &StepId, notify: usize, when: When, control: &Control) -> Result<(), Failure> {

@@ -2,8 +2,29 @@
 
 use std::io::{self, Read};
 
+use backplan_compiler::model::{ArchiveId, Command};
+
+use super::Reader;
+use crate::artefact::Content;
 use crate::control::Control;
+use crate::run::coordinator::Failure;
+use crate::run::facts::SourceFact;
 use crate::run::process::{ProcessError, Program, Running, Tell};
+use crate::run::reading::Reading;
+
+impl Reader for Command {
+    fn content(&self, reading: &Reading<'_>, _: ArchiveId) -> Result<Option<Content>, Failure> {
+        let output = Output::start(&reading.program(self)?, reading.control, &reading.tell())
+            .map_err(|error| reading.failure(&error))?;
+        reading.settle(SourceFact::Read);
+        Ok(Some(Content::Stream {
+            reader: Box::new(output),
+            name: self.as_name.clone(),
+            mtime: reading.started(),
+            mode: 0o600,
+        }))
+    }
+}
 
 /// Reads the program's output. At its end the program's status is looked at: where it is not 0, the end is an error.
 pub struct Output {

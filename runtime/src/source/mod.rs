@@ -1,9 +1,97 @@
-//! Reading sources that are not plain files.
+//! Sources: how each kind is read in a run, and what is looked at beforehand.
 //!
 //! | module | holds |
 //! |---|---|
+//! | this one | [`Reader`], which every kind is, and [`reader`], the one place that tells them apart |
+//! | `files` | trees, scanned and read where they are |
 //! | [`command`] | a program's standard output |
 //! | [`sqlite`] | a live SQLite file, copied through its backup API |
+//!
+//! Postgres has a folder of its own, [`crate::postgres`]. How a backup comes back, its manifest says: see [`crate::recall`] and
+//! [`crate::rehearse`].
 
 pub mod command;
+mod files;
 pub mod sqlite;
+
+use std::path::Path;
+
+use backplan_compiler::model::{ArchiveId, Source, SourceId, SourceKind};
+
+use crate::artefact::Content;
+use crate::catalog::details::Root;
+use crate::catalog::names::{HostPath, InnerPath, PlanName};
+use crate::live::Look;
+use crate::run::coordinator::Failure;
+use crate::run::reading::Reading;
+
+/// What a run does with a source.
+pub(crate) trait Reader {
+    /// Where its trees are: what puts them back in place.
+    fn roots(&self, source: &str) -> Vec<Root> {
+        let _ = source;
+        Vec::new()
+    }
+
+    /// What a dump of it would be. Looks, and asks no server.
+    ///
+    /// # Errors
+    /// Why a run would fail.
+    fn foresee(&self, source: &Source) -> Result<Foreseen, String> {
+        let _ = source;
+        Ok(Foreseen::Nothing)
+    }
+
+    /// Copies it, or begins to: the step before it is packed, where there is one.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is to stop.
+    fn dump(&self, reading: &Reading<'_>) -> Result<(), Failure> {
+        let _ = reading;
+        Ok(())
+    }
+
+    /// What it gives to an archive; `None`: it is optional and not there.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is to stop.
+    fn content(&self, reading: &Reading<'_>, archive: ArchiveId) -> Result<Option<Content>, Failure>;
+
+    /// Whether its server and tools are as a run needs them; bytes that a run would copy into the staging.
+    fn probe(&self, look: &mut Look<'_>, id: SourceId, state: &Path) -> u64 {
+        let _ = (look, id, state);
+        0
+    }
+}
+
+/// What a dump would be.
+#[derive(Debug)]
+pub(crate) enum Foreseen {
+    /// There is no such step.
+    Nothing,
+    /// A file of about so many bytes.
+    File(u64),
+    /// What its tool makes of it: this is known, and its size when it is made.
+    Made(String),
+    /// It is optional and not there.
+    Absent(String),
+}
+
+/// The one place that tells kinds apart.
+pub(crate) fn reader(kind: &SourceKind) -> &dyn Reader {
+    match kind {
+        SourceKind::Files(files) => files,
+        SourceKind::Sqlite(sqlite) => sqlite,
+        SourceKind::Command(command) => command,
+        SourceKind::Postgres(postgres) => postgres.as_ref(),
+    }
+}
+
+/// A tree of a source, and where it is read.
+fn root(source: &str, inside: &Path, original: &Path) -> Root {
+    Root {
+        source: PlanName::known(source),
+        inside: InnerPath::known(inside),
+        original: HostPath::known(original),
+    }
+}

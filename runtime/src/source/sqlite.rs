@@ -6,10 +6,17 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use backplan_compiler::model::{ArchiveId, Source, Sqlite};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
+use super::{Foreseen, Reader, root};
+use crate::artefact::Content;
+use crate::catalog::details::Root;
 use crate::control::{Control, Stopped};
+use crate::run::coordinator::Failure;
+use crate::run::facts::SourceFact;
+use crate::run::reading::Reading;
 
 /// Pages copied between two looks at the control.
 const PAGES: i32 = 512;
@@ -53,6 +60,48 @@ pub enum SqliteError {
     /// The run was asked to stop.
     #[error(transparent)]
     Stopped(#[from] Stopped),
+}
+
+impl Reader for Sqlite {
+    fn roots(&self, source: &str) -> Vec<Root> {
+        vec![root(source, Path::new(self.path.file_name().unwrap_or_default()), &self.path)]
+    }
+
+    fn foresee(&self, source: &Source) -> Result<Foreseen, String> {
+        let file = self.path.display();
+        match fs::metadata(&self.path) {
+            Ok(meta) => Ok(Foreseen::File(meta.len())),
+            Err(_) if source.optional => {
+                Ok(Foreseen::Absent(format!("the SQLite file `{file}` is not there; it would be left out")))
+            }
+            Err(error) => Err(format!("the SQLite file `{file}`: {error}")),
+        }
+    }
+
+    fn dump(&self, reading: &Reading<'_>) -> Result<(), Failure> {
+        let to = reading.folder()?.join(self.path.file_name().unwrap_or_default());
+        let source = reading.source();
+        match copy(&self.path, &to, reading.control) {
+            Ok(bytes) => reading.settle(SourceFact::Dumped(to, bytes)),
+            Err(SqliteError::Stopped(_)) => return Err(Failure::stopped()),
+            Err(error @ SqliteError::Missing(_)) if source.optional => {
+                reading.warn(format!("source `{}`: {error}; it is left out", source.name));
+                reading.settle(SourceFact::Absent(error.to_string()));
+            }
+            Err(error @ (SqliteError::NotFile(_) | SqliteError::Beside(_))) => {
+                return Err(Failure::lasting(format!("source `{}`: {error}", source.name)));
+            }
+            Err(error) => return Err(Failure::passing(format!("source `{}`: {error}", source.name))),
+        }
+        Ok(())
+    }
+
+    fn content(&self, reading: &Reading<'_>, _: ArchiveId) -> Result<Option<Content>, Failure> {
+        Ok(reading.copied().map(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Content::File { path, name }
+        }))
+    }
 }
 
 /// Copies the database at `from` to the new file `to`, as it stands at one moment, with the original's mode, owner and

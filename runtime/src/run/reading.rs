@@ -1,0 +1,94 @@
+//! One source in a run: what its [`Reader`](crate::source::Reader) is given, and the hands that it has in the run.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use backplan_compiler::graph::StepId;
+use backplan_compiler::model::{ArchiveId, Command, Compare, Source, SourceId};
+
+use super::coordinator::Failure;
+use super::facts::SourceFact;
+use super::journal::Record;
+use super::process::{ProcessError, Program, Tell};
+use super::state::make_private;
+use super::worker::Worker;
+use crate::artefact::{BaseScan, Content};
+use crate::control::Control;
+
+/// A source that a step reads.
+#[derive(Clone, Copy)]
+pub(crate) struct Reading<'a> {
+    pub(crate) worker: &'a Worker,
+    /// The step.
+    pub step: &'a StepId,
+    /// The source.
+    pub id: SourceId,
+    /// Whether to stop.
+    pub control: &'a Control,
+}
+
+impl Reading<'_> {
+    /// The source as it was declared.
+    pub fn source(&self) -> &Source {
+        self.worker.request.model.source(self.id)
+    }
+
+    /// A private folder of this run for what is copied of the source; it is removed with the run, whatever becomes of that.
+    ///
+    /// # Errors
+    /// When it cannot be made, or not be noted beforehand.
+    pub fn folder(&self) -> Result<PathBuf, Failure> {
+        let folder = self.worker.staged_folder().join(&self.source().name);
+        self.worker.intend(&Record::Writing { step: self.step.0.clone(), paths: vec![folder.clone()] })?;
+        make_private(&folder).map_err(Failure::passing)?;
+        Ok(folder)
+    }
+
+    /// Says what became of the source.
+    pub fn settle(&self, fact: SourceFact) {
+        self.worker.facts().sources.insert(self.id, fact);
+    }
+
+    /// The path and bytes of its copy, where one was made.
+    pub fn copied(&self) -> Option<PathBuf> {
+        match self.worker.facts().sources.get(&self.id) {
+            Some(SourceFact::Dumped(path, _)) => Some(path.clone()),
+            _ => None,
+        }
+    }
+
+    /// What a person should read.
+    pub fn warn(&self, text: impl Into<String>) {
+        self.worker.warn(self.step, text);
+    }
+
+    /// Where the lines of its programs go.
+    pub fn tell(&self) -> Tell {
+        self.worker.tell(self.step)
+    }
+
+    /// When the run began.
+    pub fn started(&self) -> SystemTime {
+        SystemTime::from(self.worker.imprint.started)
+    }
+
+    /// Its program, with what it is given.
+    ///
+    /// # Errors
+    /// When a text cannot be filled in, or a secret not be had.
+    pub fn program(&self, command: &Command) -> Result<Program, Failure> {
+        self.worker.source_program(self.id, command, self.control)
+    }
+
+    /// A program's failure.
+    pub fn failure(&self, error: &ProcessError) -> Failure {
+        self.worker.program_failure(error)
+    }
+
+    /// What its scan saw, to be compared with what the archive rests on.
+    pub fn scanned(&self, archive: ArchiveId, compare: Compare) -> Content {
+        let base = self.worker.levels().scan(archive, &self.source().name).cloned();
+        let base = base.map(|kept| BaseScan { scan: kept.scan, doubts: kept.doubts, compare });
+        Content::Scan { scan: self.worker.tree_of(self.id), base }
+    }
+}
