@@ -1,5 +1,7 @@
 //! Arguments as typed, and the help texts. What they mean is worked out by the commands.
 
+#[cfg(test)]
+mod advice_tests;
 mod artefacts;
 mod cluster;
 mod keeping;

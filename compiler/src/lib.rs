@@ -28,6 +28,7 @@
 mod allow;
 pub mod codes;
 pub mod compile;
+pub mod count;
 pub mod cycle;
 pub mod diff;
 pub mod due;

@@ -4,13 +4,10 @@
 
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use backplan_compiler::cycle::{Asked, Past, next};
-use backplan_compiler::due;
-use backplan_compiler::model::{Archive, Level, Model, StoreId};
-use backplan_compiler::retention::{Part, Policy, Run, retain};
-use backplan_compiler::simulate::{Horizon, simulate};
+use backplan_compiler::model::{Level, Model, StoreId};
+use backplan_compiler::simulate::{Horizon, Question, Stock, onward, simulate};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
@@ -32,65 +29,18 @@ type Fate = (Timestamp, Level, Option<Timestamp>);
 /// What became of every run of every store, by the code that real runs ask.
 fn really(model: &Model, horizon: Horizon) -> Vec<Vec<Fate>> {
     let schedule = model.schedule.as_ref().unwrap();
-    let zone = due::zone(&schedule.zone).unwrap();
-    let span = horizon.from.to_zoned(zone.clone())..=horizon.until.to_zoned(zone);
-    let mut stores: Vec<Vec<Run<u32>>> = vec![Vec::new(); model.stores.len()];
-    let mut fates: Vec<BTreeMap<u32, Fate>> = vec![BTreeMap::new(); model.stores.len()];
-    for (id, (at, _)) in (1..).zip(due::runs(schedule, span, usize::MAX)) {
-        let now = at.timestamp();
-        let parts: Vec<(&Archive, Vec<Part<u32>>)> =
-            model.archives.iter().map(|archive| (archive, parts(model, archive, &stores, now))).collect();
-        for (index, held) in stores.iter_mut().enumerate() {
-            let here = || parts.iter().filter(|(archive, _)| archive.to.contains(&StoreId(index)));
-            if here().next().is_none() {
-                continue;
-            }
-            // As a manifest says it: what is whole each time has no say in the level.
-            let follows = |part: &&Part<u32>| {
-                let source = model.sources.iter().find(|source| source.name == part.source).unwrap();
-                !source.is_whole_each_time()
-            };
-            let all: Vec<Part<u32>> = here().flat_map(|(_, parts)| parts.clone()).collect();
-            let level = all.iter().filter(follows).map(|part| part.level).max().unwrap_or(Level::Full);
-            held.push(Run { id, started: now, level, parts: all, size: 0 });
-            fates[index].insert(id, (now, level, None));
-            let policy = Policy::of(model, &model.stores[index], now);
-            let decision = retain(held, &BTreeSet::new(), &policy);
-            assert!(decision.broken.is_empty());
-            for gone in decision.gone() {
-                fates[index].get_mut(gone).unwrap().2 = Some(now);
-            }
-            let kept: BTreeSet<u32> = decision.kept().copied().collect();
-            held.retain(|run| kept.contains(&run.id));
-        }
-    }
-    fates.into_iter().map(|fates| fates.into_values().collect()).collect()
-}
-
-/// What the next run of an archive holds.
-fn parts(model: &Model, archive: &Archive, stores: &[Vec<Run<u32>>], now: Timestamp) -> Vec<Part<u32>> {
-    let targets: Vec<&Vec<Run<u32>>> = archive.to.iter().map(|store| &stores[store.0]).collect();
-    let everywhere = |run: &&Run<u32>| targets.iter().all(|held| held.iter().any(|other| other.id == run.id));
-    let runs: Vec<Run<u32>> = targets[0].iter().filter(everywhere).cloned().collect();
-    let sources = archive.from.iter().map(|id| model.source(*id).name.as_str()).collect();
-    let asked = Asked { sources, level: None, now };
-    let answer = next(model, archive, &asked, &Past { runs: &runs, lost: &BTreeMap::new() });
-    let mut parts = Vec::new();
-    for id in &archive.from {
-        let source = model.source(*id);
-        let base = answer.bases[&source.name].as_ref().filter(|_| !source.is_whole_each_time());
-        parts.push(Part {
-            archive: archive.name.clone(),
-            source: source.name.clone(),
-            level: if base.is_some() { answer.level } else { Level::Full },
-            place: if base.is_some() { answer.before() } else { 0 },
-            rests_on: match archive.self_contained {
-                true => BTreeSet::new(),
-                false => base.map(|base| base.rests_on.clone()).unwrap_or_default(),
-            },
-        });
-    }
-    parts
+    let question = Question {
+        now: horizon.from,
+        first: horizon.until,
+        last: horizon.until,
+        until: horizon.until,
+        most: usize::MAX,
+    };
+    let played = onward(model, schedule, vec![Stock::default(); model.stores.len()], &question);
+    let of = |store: BTreeMap<u32, backplan_compiler::simulate::Fate>| {
+        store.into_values().map(|fate| (fate.started, fate.level, fate.gone)).collect()
+    };
+    played.stores.into_iter().map(of).collect()
 }
 
 fn simulated(model: &Model, horizon: Horizon) -> Vec<Vec<Fate>> {

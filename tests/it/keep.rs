@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::prune::at;
 use crate::scenario::Scenario;
 
 const PLAN: &str = "\
@@ -21,20 +22,23 @@ fn a_day_is_shown_with_every_reason() {
     let answer = scenario.plan(["keep", "--on", "2027-03-03"]).status(0).stderr("");
     let lines: Vec<&str> = answer.stdout.lines().collect();
     assert!(
-        lines[0].starts_with("store `local` on 2027-03-03 23:59 +00:00 (times in UTC): "),
+        lines[1].starts_with("store `local` on 2027-03-03 23:59 +00:00 (times in UTC): "),
         "{}",
         answer.stdout
     );
-    assert!(lines[1].trim_start().starts_with("2027-03-03 02:30"), "{}", answer.stdout);
+    assert!(lines[0].starts_with("as if the plan had been followed since 2024-01-01"), "{}", lines[0]);
+    assert!(lines[0].contains("store `local`: open `/backup`: No such file"), "{}", lines[0]);
+    assert!(lines[2].trim_start().starts_with("2027-03-03 02:30"), "{}", answer.stdout);
     assert!(answer.stdout.contains("weekly 2027-W08"), "{}", answer.stdout);
     assert!(answer.stdout.contains("base of 2027-0"), "{}", answer.stdout);
     // The same day by the clock, and as a document.
     let today = scenario.env("BACKPLAN_NOW", "2027-03-03T23:59:00Z");
-    assert_eq!(today.plan(["keep"]).status(0).stdout.lines().skip(1).collect::<Vec<_>>(), lines[1..]);
+    assert_eq!(today.plan(["keep"]).status(0).stdout.lines().skip(2).collect::<Vec<_>>(), lines[2..]);
     let json = today.plan(["keep", "--format", "json"]).status(0).stdout;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     let runs = json["stores"][0]["runs"].as_array().unwrap();
-    assert_eq!(runs.len(), lines.len() - 1);
+    assert_eq!(runs.len(), lines.len() - 2);
+    assert_eq!(json["basis"]["of"], "plan");
     assert_eq!(runs.last().unwrap()["started"], "2027-03-03T02:30:00Z");
     assert!(runs.iter().all(|run| !run["reasons"].as_array().unwrap().is_empty()));
 }
@@ -43,7 +47,7 @@ fn a_day_is_shown_with_every_reason() {
 fn days_tell_what_comes_and_goes() {
     let scenario = Scenario::new().file("site.plan", PLAN);
     let answer = scenario.plan(["keep", "--from", "2027-03-01", "--days", "8"]).status(0);
-    let days: Vec<&str> = answer.stdout.lines().skip(2).collect();
+    let days: Vec<&str> = answer.stdout.lines().skip(3).collect();
     assert_eq!(days.len(), 8, "{}", answer.stdout);
     assert!(days[0].trim_start().starts_with("2027-03-01  "), "{}", answer.stdout);
     assert_eq!(days.iter().filter(|day| day.contains("  F  ")).count(), 2, "{}", answer.stdout);
@@ -70,7 +74,7 @@ fn days_begin_where_midnight_is_skipped() {
         answer
             .stdout
             .lines()
-            .skip(2)
+            .skip(3)
             .map(|line| line.split_whitespace().take(5).collect::<Vec<_>>().join(" "))
             .collect()
     };
@@ -85,7 +89,7 @@ fn days_begin_where_midnight_is_skipped() {
     let on =
         |format: &str| scenario.plan(["keep", "--on", "2027-03-14", "--format", format]).status(0).stdout;
     assert!(
-        on("text").starts_with("store `local` on 2027-03-14 23:59 -04:00 (times in America/Havana): "),
+        on("text").contains("\nstore `local` on 2027-03-14 23:59 -04:00 (times in America/Havana): "),
         "{}",
         on("text")
     );
@@ -135,11 +139,69 @@ fn what_is_kept_for_longer_than_the_days_that_are_shown_is_all_there() {
         let head = PLAN.split("cycle").next().unwrap();
         let scenario = Scenario::new().file("site.plan", format!("{head}{rules}\n"));
         let answer = scenario.plan(["keep", "--on", "2027-06-15"]).stdout;
-        assert!(answer.lines().next().unwrap().contains(count), "{rules}: {answer}");
+        assert!(answer.lines().nth(1).unwrap().contains(count), "{rules}: {answer}");
         assert!(answer.lines().last().unwrap().contains(oldest), "{rules}: {answer}");
     }
     // Days far from the first are played as well.
     let scenario = Scenario::new().file("site.plan", PLAN);
     let answer = scenario.plan(["keep", "--from", "2027-03-01", "--days", "3000"]).stdout;
-    assert!(answer.lines().skip(2).all(|day| day.contains('F') || day.contains('d')), "{answer}");
+    assert!(answer.lines().skip(3).all(|day| day.contains('F') || day.contains('d')), "{answer}");
+}
+
+#[test]
+fn what_the_stores_hold_is_played_on_to_what_is_there_then() {
+    let plan = PLAN
+        .replace("/backup", "backup")
+        .replace("\"/srv/site\"", "\"srv\"")
+        .replace("incrementals = 3", "incrementals = 2");
+    let scenario = Scenario::new().file("site.plan", &plan).file("srv/page", "page");
+    fs::create_dir(scenario.path("backup")).unwrap();
+    let run = |day: &str| {
+        fs::write(scenario.path("srv/page"), day).unwrap();
+        let time = format!("2027-{day}T02:30:00Z");
+        at(&scenario, &time, &["run"]).status(0);
+    };
+    run("03-01");
+    run("03-02");
+    let starts = |time: &str, args: &[&str]| -> Vec<(String, String)> {
+        let mut all = vec!["keep", "--format", "json"];
+        all.extend(args);
+        let answer: serde_json::Value =
+            serde_json::from_str(&at(&scenario, time, &all).status(0).stdout).unwrap();
+        assert_eq!(answer["basis"]["of"], "stores");
+        let runs = answer["stores"][0]["runs"].as_array().unwrap();
+        runs.iter()
+            .map(|run| {
+                (run["started"].as_str().unwrap().to_owned(), run["level"].as_str().unwrap().to_owned())
+            })
+            .collect()
+    };
+    let now = "2027-03-02T12:00:00Z";
+    // What will be there on each of ten days, told beforehand.
+    let days = ["03", "04", "05", "06", "07", "08", "09", "10", "11", "12"];
+    let foretold: Vec<_> = days.map(|day| starts(now, &["--on", &format!("2027-03-{day}")])).into();
+    assert_eq!(
+        foretold[0].iter().map(|run| run.1.as_str()).collect::<Vec<_>>(),
+        ["full", "differential", "differential"]
+    );
+    at(&scenario, now, &["keep"]).stdout_has("from what the stores hold now");
+    at(&scenario, now, &["keep", "--settled"]).stdout_has("as `--settled` asks");
+    at(&scenario, now, &["keep", "--on", "2027-02-20"]).stdout_has("do not tell what was deleted");
+    for (day, foretold) in days.iter().zip(foretold) {
+        run(&format!("03-{day}"));
+        let there: serde_json::Value = serde_json::from_str(
+            &at(&scenario, &format!("2027-03-{day}T12:00:00Z"), &["list", "--format", "json"]).stdout,
+        )
+        .unwrap();
+        let mut there: Vec<(String, String)> = there["runs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|run| {
+                (run["started"].as_str().unwrap().to_owned(), run["level"].as_str().unwrap().to_owned())
+            })
+            .collect();
+        there.sort();
+        assert_eq!(there, foretold, "2027-03-{day}");
+    }
 }

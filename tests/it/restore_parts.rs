@@ -168,7 +168,9 @@ fn what_is_not_there_leaves_nothing_and_says_what_is_near() {
     assert!(!scenario.path("out").exists());
     let odd = OsString::from_vec(b"site/\xf0nothing".to_vec());
     restored(&scenario, &[odd], &[]).status(1).stderr_has("\\xf0nothing");
-    restored(&scenario, &["".into()], &[]).status(1);
+    // A script whose variable is empty gets nothing, not everything.
+    restored(&scenario, &["".into()], &[]).status(2).stderr_has("to mean everything, leave it out");
+    assert!(!scenario.path("out").exists());
 }
 
 /// Mode, owner, group, size, time and attributes, by path.
@@ -285,6 +287,11 @@ fn a_restore_in_place_says_what_it_leaves() {
         .status(0)
         .stderr("");
     scenario.plan(["restore", "--in-place", "--path", "told/told.txt"]).status(1).stderr_has(said);
+    // Only what a part makes is told, as it is only that which is made.
+    let part = ["restore", "--to", "part", "--path", "site/site/a"];
+    let answer = scenario.plan(part).status(0).stdout_has("site -> ");
+    assert!(!answer.stdout.contains("told -> "), "{}", answer.stdout);
+    assert!(scenario.path("part/site/site/a").exists() && !scenario.path("part/told").exists());
 }
 
 #[test]

@@ -442,3 +442,18 @@ fn a_store_in_use_is_told_with_the_status_that_a_run_has() {
     running.signal("TERM");
     running.answer().status(143);
 }
+
+#[test]
+fn what_is_one_is_one_and_the_second_of_the_last_run_is_no_trouble() {
+    let plan = "plan p\nstore local: dir { path = \"b\" }\nsource s: files { paths = [\"src\"], compare = checksum }\n\
+                archive a { from = [s], to = [local] }\ncycle { incrementals = 3 }\n\
+                schedule { run = daily at 02:30 }\nkeep { last = 3 }\n";
+    let scenario = Scenario::new().file("p.plan", plan).file("src", "1").file("b/here", "");
+    let answer = scenario.plan(["run", "--dry-run"]).status(0).stdout_has("1 run stays, 0 go");
+    answer.stdout_has("1 entry, 1 byte before compression").stdout_has("    1 entry, 1 B before compression");
+    for _ in 0..3 {
+        scenario.plan(["run"]).status(0);
+        let next = scenario.plan(["run", "--dry-run"]).status(0);
+        next.stdout_has("source `s` is compared by its contents");
+    }
+}

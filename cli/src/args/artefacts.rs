@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::TypedValueParser;
 use clap::{ArgGroup, Args, ValueEnum, ValueHint};
 
 use super::{ClusterArgs, Format, PlanFile};
@@ -122,6 +123,7 @@ pub struct LsArgs {
     #[arg(value_name = "RUN")]
     pub run: String,
     /// List this and what is below it, or what a pattern matches: the source's name, then the path inside it
+    #[arg(value_parser = something())]
     #[arg(value_name = "PATH")]
     pub path: Option<OsString>,
     /// Where to look.
@@ -146,6 +148,7 @@ pub struct CatArgs {
     #[arg(value_name = "RUN")]
     pub run: String,
     /// The file: the source's name, then the path inside it
+    #[arg(value_parser = something())]
     #[arg(value_name = "PATH")]
     pub path: OsString,
     /// Where to look.
@@ -172,7 +175,7 @@ pub struct DiffRunArgs {
     #[arg(value_name = "RUN")]
     pub after: String,
     /// Compare only this path and what is below it, or what a pattern matches; may be given for several
-    #[arg(long = "path", value_name = "PATH|GLOB")]
+    #[arg(long = "path", value_name = "PATH|GLOB", value_parser = something())]
     pub paths: Vec<OsString>,
     /// Where to look.
     #[command(flatten)]
@@ -196,7 +199,7 @@ Examples:
   plan restore site.plan --to /tmp/back --at '2026-11-20 03:00'
   plan restore site.plan --to /tmp/back --path 'notes/**/*.txt'
   plan restore --store /mnt/backup --to /tmp/back             with nothing but the store
-  plan restore site.plan --in-place --overwrite --source site where the files came from
+  plan restore site.plan --in-place --overwrite --source site   where the files came from
   plan restore site.plan --to /tmp/back --dry-run             what would be written
   plan restore site.plan --source main --to /srv/pg --at '2026-11-20 03:00' --start
                                                               a Postgres cluster as it was then, running"
@@ -217,7 +220,7 @@ pub struct RestoreArgs {
     #[arg(long = "source", value_name = "SOURCE")]
     pub sources: Vec<String>,
     /// Restore only this path and what is below it, or what a pattern matches; may be given for several
-    #[arg(long = "path", value_name = "PATH|GLOB")]
+    #[arg(long = "path", value_name = "PATH|GLOB", value_parser = something())]
     pub paths: Vec<OsString>,
     /// The folder to restore into
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -253,7 +256,7 @@ Examples:
   plan verify site.plan             the newest backup in every store
   plan verify site.plan --all       every backup
   plan verify --deep --store /mnt/backup
-  plan verify site.plan --rehearse  restore what the plan's `verify` blocks name, and look at it
+  plan verify site.plan --rehearse   restore what the plan's `verify` blocks name, and look at it
   plan verify site.plan --rehearse --source db --scratch /srv/scratch
 
 Exit statuses: 0 whole, 1 damaged or not readable, or a rehearsal failed, 3 a rehearsal took longer than `rto`.")]
@@ -282,6 +285,14 @@ pub struct VerifyArgs {
     /// Whom the answer is for
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
+}
+
+/// A path that is not empty: a script whose variable is must not get everything.
+fn something() -> impl TypedValueParser<Value = OsString> {
+    clap::builder::OsStringValueParser::new().try_map(|path| match path.is_empty() {
+        true => Err("it is empty; to mean everything, leave it out"),
+        false => Ok(path),
+    })
 }
 
 #[cfg(test)]

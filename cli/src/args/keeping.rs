@@ -63,14 +63,16 @@ pub struct PruneArgs {
 /// Show which backups there will be, and until when each lives.
 ///
 /// Plays the plan's schedule, cycle and retention forward and shows what each store holds: on one day with the reason
-/// why each backup is kept, or day by day what is made and what goes. No store is read: it is what the plan says, every run
-/// succeeding, once the schedule has been followed for longer than its rules reach.
+/// why each backup is kept, or day by day what is made and what goes. It begins with what the stores hold now, every run
+/// from now on succeeding. Where they cannot be read or hold nothing yet, and of days before today, it shows what the plan says once it
+/// has been followed for longer than its rules reach. The first line says which.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   plan keep site.plan                                   what there is today, why, and until when
   plan keep site.plan --on 2027-03-01                   on another day
   plan keep site.plan --from 2027-03-01 --days 31       day by day
+  plan keep site.plan --on 2027-03-01 --settled         by the plan alone, whatever the stores hold
   plan keep site.plan --days 90 --format svg -o keep.svg   a picture
 
 Exit statuses: 0 done, 2 the plan does not compile or has no schedule.")]
@@ -90,6 +92,9 @@ pub struct KeepArgs {
     /// This store alone
     #[arg(long, value_name = "NAME")]
     pub store: Option<String>,
+    /// Read no store: what the plan says, once it has been followed for longer than its rules reach
+    #[arg(long)]
+    pub settled: bool,
     /// How it is shown
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: Calendar,

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use backplan_compiler::count::plural;
 use backplan_compiler::finding::{Finding, Severity};
 use backplan_compiler::model::Model;
 use backplan_compiler::sources::{Inputs, SourceSet};
@@ -311,7 +312,7 @@ fn answer_people(plans: &[(&Checked, Vec<&Finding>)], tally: Tally, console: &mu
         words if words.is_empty() => "nothing to report".to_owned(),
         words => words,
     };
-    console.answer(&format!("{} checked: {found}\n", human::plural(count, "plan")));
+    console.answer(&format!("{} checked: {found}\n", plural(count, "plan")));
 }
 
 fn answer_programs(plans: &[(&Checked, Vec<&Finding>)], tally: Tally) -> json::Answer {

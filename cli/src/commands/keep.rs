@@ -1,11 +1,12 @@
 //! `plan keep`
 
+mod stores;
+
 use std::fs;
 
 use backplan_compiler::due;
-use backplan_compiler::model::{Model, StoreId};
+use backplan_compiler::model::{Model, Store, StoreId};
 use backplan_compiler::simulate::{Horizon, Simulation, simulate};
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::plan::ready;
@@ -13,7 +14,7 @@ use super::{moment, run};
 use crate::args::{Calendar, Global, KeepArgs};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
-use crate::render::calendar::{Kept, Shelf, Window, days_later, drawing, text};
+use crate::render::calendar::{Basis, Kept, Shelf, Window, days_later, drawing, text};
 use crate::render::json;
 
 /// Days of a calendar, where nothing else is said.
@@ -37,8 +38,23 @@ pub fn execute(args: &KeepArgs, global: &Global, console: &mut Console) -> Resul
     };
     let zone = due::zone(&schedule.zone).unwrap_or(TimeZone::UTC);
     let window = window(args, zone)?;
-    let simulation = simulate(model, Horizon::around(model, window.from, window.until));
-    let kept = Kept { plan: model.name.clone(), stores: shelves(args, model, &simulation, &window)?, window };
+    known_store(args, model)?;
+    let really = match args.settled {
+        true => Err("as `--settled` asks".to_owned()),
+        false => stores::play(model, schedule, &window, run::clock()?.now()),
+    };
+    let (basis, mut stores) = match really {
+        Ok((shelves, until)) => (Basis::Stores { until }, shelves),
+        Err(why) => {
+            let simulation = simulate(model, Horizon::around(model, window.from, window.until));
+            let shelf =
+                |(index, store): (usize, &Store)| shelf(&store.name, StoreId(index), &simulation, &window);
+            let shelves = model.stores.iter().enumerate().map(shelf).collect();
+            (Basis::Plan { since: simulation.horizon().from, why }, shelves)
+        }
+    };
+    stores.retain(|shelf| args.store.as_ref().is_none_or(|wanted| *wanted == shelf.store));
+    let kept = Kept { plan: model.name.clone(), basis, stores, window };
     let answer = match args.format {
         Calendar::Text => text::calendar(&kept),
         Calendar::Json => json::document(&kept),
@@ -75,45 +91,28 @@ fn far(error: &jiff::Error) -> Failure {
     Failure::usage(format!("the days cannot be counted: {error}")).help("take a day of this century")
 }
 
-fn shelves(
-    args: &KeepArgs,
-    model: &Model,
-    simulation: &Simulation<'_>,
-    window: &Window,
-) -> Result<Vec<Shelf>, Failure> {
-    let is_wanted = |name: &str| args.store.as_deref().is_none_or(|wanted| wanted == name);
-    let wanted = model.stores.iter().enumerate().filter(|(_, store)| is_wanted(&store.name));
-    let shelves: Vec<Shelf> =
-        wanted.map(|(index, store)| shelf(&store.name, StoreId(index), simulation, window)).collect();
-    match (shelves.is_empty(), &args.store) {
-        (true, Some(name)) => {
-            let names: Vec<String> = model.stores.iter().map(|store| format!("`{}`", store.name)).collect();
-            Err(Failure::usage(format!("the plan has no store `{name}`"))
-                .help(format!("its stores are {}", names.join(", "))))
-        }
-        _ => Ok(shelves),
+fn known_store(args: &KeepArgs, model: &Model) -> Result<(), Failure> {
+    let Some(name) = &args.store else { return Ok(()) };
+    if model.stores.iter().any(|store| store.name == *name) {
+        return Ok(());
     }
+    let names: Vec<String> = model.stores.iter().map(|store| format!("`{}`", store.name)).collect();
+    Err(Failure::usage(format!("the plan has no store `{name}`"))
+        .help(format!("its stores are {}", names.join(", "))))
 }
 
 fn shelf(name: &str, id: StoreId, simulation: &Simulation<'_>, window: &Window) -> Shelf {
     let lives = simulation.lives(id);
-    let is_seen = |started: Timestamp, gone: Option<Timestamp>| {
-        // What goes as the first day begins is of that day.
-        let is_there = |gone| gone > window.from || gone == window.from && !window.is_moment();
-        started <= window.until && gone.is_none_or(is_there)
-    };
     // Reasons are those of the last run at or before the beginning: it is then that retention decides.
     let last = lives.iter().map(|life| life.started()).take_while(|started| *started <= window.from).last();
     let decision = last.map(|at| simulation.decision(id, at));
-    let called = |id: &usize| {
-        lives[*id].started().to_zoned(window.zone.clone()).strftime("%Y-%m-%d %H:%M %:z").to_string()
-    };
+    let called = |id: &usize| window.shown(lives[*id].started());
     let reasons = |index: usize| -> Vec<String> {
         let mut all = decision.iter().flat_map(|decision| decision.iter());
         let own = all.find(|(id, _)| **id == index).map(|(_, reasons)| reasons);
         own.into_iter().flatten().map(|reason| reason.words(called)).collect()
     };
-    let runs = lives.iter().enumerate().filter(|(_, life)| is_seen(life.started(), life.gone()));
+    let runs = lives.iter().enumerate().filter(|(_, life)| window.sees(life.started(), life.gone()));
     Shelf {
         store: name.to_owned(),
         runs: runs

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::path::{Path, PathBuf};
 
+use backplan_compiler::count::plural;
 use backplan_compiler::finding::Severity;
 use backplan_compiler::model::Model;
 use backplan_compiler::sources::{Inputs, Place, SourceSet};
@@ -107,7 +108,7 @@ impl Ready {
     pub fn told(self, console: &mut Console) -> Ready {
         if self.warnings > 0 {
             let file = &self.sources.file(self.sources.root()).shown;
-            let what = human::plural(self.warnings, "warning");
+            let what = plural(self.warnings, "warning");
             console.say(&format!("{file}: {what}; `plan check {file}` shows them\n"));
         }
         self
@@ -150,7 +151,7 @@ pub fn ready(file: &PlanFile, global: &Global, console: &mut Console) -> Result<
         let text = human::finding(finding, &sources, console.errors());
         console.say(&format!("{text}\n"));
     }
-    let what = human::plural(of_weight(Severity::Error).count().max(1), "error");
+    let what = plural(of_weight(Severity::Error).count().max(1), "error");
     Err(Failure {
         status: Status::Usage,
         message: format!("`{}` does not compile: {what}", display(&path)),

@@ -84,6 +84,12 @@ pub fn failure(error: &RecallError) -> Failure {
         RecallError::SeveralPlans { .. } | RecallError::OtherPlans { .. } | RecallError::Address(_) => {
             (Status::Usage, None)
         }
+        RecallError::NoPlan(place) if is_whole_bucket(place) => (
+            Status::Failed,
+            Some(
+                "a store may have a prefix in its bucket, which belongs to the address: `--store s3://BUCKET/PREFIX`",
+            ),
+        ),
         RecallError::NoSource { .. } | RecallError::NoEntry { .. } | RecallError::NotFile { .. } => {
             (Status::Failed, None)
         }
@@ -110,4 +116,9 @@ pub fn failure(error: &RecallError) -> Failure {
         _ => (Status::Failed, None),
     };
     Failure { status, message: error.to_string(), help: help.map(str::to_owned) }
+}
+
+/// Whether an address is one of a bucket without a prefix.
+fn is_whole_bucket(place: &str) -> bool {
+    place.split_once("://").is_some_and(|(_, rest)| !rest.trim_end_matches('/').contains('/'))
 }

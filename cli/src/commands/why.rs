@@ -24,9 +24,9 @@ use super::shelves::choice;
 use crate::args::{Format, Global, PlanFile, WhyArgs};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
-use crate::render::human::plural;
 use crate::render::text::harmless;
 use crate::render::{json, position};
+use backplan_compiler::count::plural;
 
 /// Backups that are looked into, the newest first: each index has to be read.
 const MOST_RUNS: usize = 200;

@@ -14,11 +14,11 @@ pub use backplan_runtime::text::printable;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::human::plural;
 use super::paint::Paint;
 use super::text::harmless;
 use crate::console::Style;
 use crate::progress::bytes;
+use backplan_compiler::count::plural;
 
 /// Problems and files that are listed one by one.
 const MOST: usize = 20;
@@ -99,7 +99,7 @@ pub fn table(rows: &[RunRow], style: Style) -> String {
             let _ = write!(sources, " {failed}: FAILED");
         }
         if let Some(count @ 1..) = row.warnings {
-            let _ = write!(sources, " ({count} warnings)");
+            let _ = write!(sources, " ({})", plural(count, "warning"));
         }
         lines.push([row.run.clone(), started, chain(row), bytes(row.size), row.stores.join(", "), sources]);
     }

@@ -1,6 +1,6 @@
 //! What a plan keeps: on one day, day by day, or drawn.
 //!
-//! As JSON: `plan`, `from` and `until` (equal for one day), and per store its `runs`, each with `started`, `level`, `until` (when it
+//! As JSON: `plan`, `basis` (`of` is `stores` or `plan`), `from` and `until` (equal for one day), and per store its `runs`, each with `started`, `level`, `until` (when it
 //! goes; null where it does not while the plan is looked at) and `reasons` (why it stays as `from` begins; empty where it came
 //! later).
 
@@ -36,8 +36,57 @@ impl Window {
         self.zone.iana_name().unwrap_or("UTC")
     }
 
-    fn shown(&self, at: Timestamp) -> String {
+    /// Whether a run is there at some moment of it.
+    pub fn sees(&self, started: Timestamp, gone: Option<Timestamp>) -> bool {
+        // What goes as the first day begins is of that day.
+        let is_there = |gone| gone > self.from || gone == self.from && !self.is_moment();
+        started <= self.until && gone.is_none_or(is_there)
+    }
+
+    /// A moment by its clock.
+    pub fn shown(&self, at: Timestamp) -> String {
         at.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M %:z").to_string()
+    }
+}
+
+/// From what the answer comes.
+#[derive(Debug, Serialize)]
+#[serde(tag = "of", rename_all = "lowercase")]
+pub enum Basis {
+    /// What the stores hold now, every later run succeeding.
+    Stores {
+        /// So far it was played.
+        until: Timestamp,
+    },
+    /// The plan alone, followed from empty stores on.
+    Plan {
+        /// From here on.
+        since: Timestamp,
+        /// Why not what the stores hold.
+        why: String,
+    },
+}
+
+impl Basis {
+    /// The same in a sentence.
+    fn words(&self, window: &Window) -> String {
+        match self {
+            Basis::Stores { .. } => {
+                "from what the stores hold now, if every run from now on succeeds".to_owned()
+            }
+            Basis::Plan { since, why } => format!(
+                "as if the plan had been followed since {}, beginning with empty stores, not what they hold: {why}",
+                &window.shown(*since)[..10]
+            ),
+        }
+    }
+
+    /// When a run goes that does not go while it is looked at.
+    fn never(&self, window: &Window) -> String {
+        match self {
+            Basis::Stores { until } => format!("after {}", &window.shown(*until)[..10]),
+            Basis::Plan { .. } => "for ever".to_owned(),
+        }
     }
 }
 
@@ -46,6 +95,8 @@ impl Window {
 pub struct Kept {
     /// The plan.
     pub plan: String,
+    /// From what this comes.
+    pub basis: Basis,
     /// What is looked at.
     #[serde(flatten)]
     pub window: Window,

@@ -6,10 +6,10 @@ use backplan_compiler::diff::changes::{AttributeChange, DeclarationChange, Fate,
 use backplan_compiler::diff::{Consequence, Diff, Weight};
 use serde::Serialize;
 
-use super::human::plural;
 use super::paint::Paint;
 use super::text::harmless;
 use crate::console::Style;
+use backplan_compiler::count::plural;
 
 /// The whole answer; also the document for programs.
 #[derive(Debug, Serialize)]

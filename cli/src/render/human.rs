@@ -1,5 +1,6 @@
 //! Findings and failures for people.
 
+use backplan_compiler::count::plural;
 use backplan_compiler::finding::{Finding, Label, Severity};
 use backplan_compiler::sources::{Place, SourceFile, SourceSet};
 use backplan_runtime::load::LoadError;
@@ -43,15 +44,6 @@ impl Tally {
         let counted = [(self.errors, "error"), (self.warnings, "warning"), (self.notes, "note")];
         let words = counted.iter().filter(|(count, _)| *count > 0).map(|(count, noun)| plural(*count, noun));
         words.collect::<Vec<_>>().join(", ")
-    }
-}
-
-/// `1 plan`, `2 plans`, `2 entries`
-pub fn plural(count: usize, noun: &str) -> String {
-    match (count, noun.strip_suffix('y')) {
-        (1, _) => format!("1 {noun}"),
-        (_, Some(stem)) => format!("{count} {stem}ies"),
-        (_, None) => format!("{count} {noun}s"),
     }
 }
 

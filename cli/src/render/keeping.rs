@@ -12,12 +12,12 @@ use backplan_runtime::run::history::{End, PastRun};
 use backplan_runtime::run::prune::StorePrune;
 use jiff::Timestamp;
 
-use super::human::plural;
 use super::paint::Paint;
 use super::rehearsal::short;
 use super::text::harmless;
 use crate::console::Style;
 use crate::progress::bytes;
+use backplan_compiler::count::plural;
 
 /// Reasons shown of a run; the document for programs has them all.
 const MOST: usize = 4;

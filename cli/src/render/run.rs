@@ -5,11 +5,11 @@ use std::fmt::Write;
 use backplan_runtime::run::forecast::{Forecast, StepForecast};
 use backplan_runtime::run::report::{Report, Verdict, failures};
 
-use super::human::plural;
 use super::paint::Paint;
 use super::text::harmless;
 use crate::console::Style;
 use crate::progress::bytes;
+use backplan_compiler::count::plural;
 
 /// Deletions and warnings that are listed one by one; what is more is counted.
 const MOST: usize = 40;
@@ -31,7 +31,7 @@ pub fn forecast(forecast: &Forecast, style: Style) -> String {
     let _ = writeln!(out, "\n{}", paint.bold(title));
     for archive in &forecast.archives {
         let stores = archive.stores.join(", ");
-        let measured = format!("{} entries, {}", archive.entries, bytes(archive.bytes));
+        let measured = format!("{}, {}", plural(archive.entries, "entry"), bytes(archive.bytes));
         let open = match archive.unmeasured.as_slice() {
             [] => String::new(),
             names => format!(", and what {} gives", names.join(", ")),
@@ -101,7 +101,7 @@ pub fn report(report: &Report, style: Style) -> String {
                 harmless(&archive.artefact),
                 bytes(size),
                 bytes(archive.bytes),
-                plural(archive.entries.try_into().unwrap_or(usize::MAX), "entry"),
+                plural(archive.entries, "entry"),
             ),
             None => writeln!(out, "{}: {}", harmless(&archive.artefact), paint.red("not made")),
         };

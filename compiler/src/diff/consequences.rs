@@ -8,6 +8,7 @@ mod store;
 mod told;
 mod windows;
 
+use crate::count::plural;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Consequence;
@@ -257,10 +258,6 @@ fn due(schedule: &Schedule) -> String {
 
 fn find<T>(all: &[T], name: &str, of: impl Fn(&T) -> &String) -> Option<usize> {
     all.iter().position(|one| of(one) == name)
-}
-
-fn plural(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 fn stores(count: usize) -> String {

@@ -6,6 +6,7 @@
 //! | `chains` | which runs there are, at which level, and what rests on what |
 //! | `shelf` | what one store holds |
 //! | `rows` | the rules of `keep`, run by run |
+//! | `onward` | what stores really hold, played on |
 //!
 //! Levels come from [`crate::cycle`], moments from [`crate::due`], policies from [`crate::retention`]. The rules are evaluated
 //! at a cost that does not grow with what is held, as ten years of half-hourly runs are 175,000 decisions; property tests
@@ -13,6 +14,7 @@
 
 mod chains;
 mod horizon;
+mod onward;
 mod rows;
 mod shelf;
 
@@ -27,6 +29,7 @@ use crate::retention::{self, Decision, Part, Policy, Run};
 use chains::{Line, Play, Stream};
 
 pub use horizon::Horizon;
+pub use onward::{Fate, Onward, Question, Stock, onward};
 pub use shelf::Burden;
 
 /// The moment at which a run goes that does not go while the simulation lasts.

@@ -154,6 +154,57 @@ fn sorted_comments(text: &str) -> Vec<String> {
     comments
 }
 
+/// All that is written but blanks, line ends and commas: what formatting may change is these alone.
+fn written(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace() && *c != ',').collect()
+}
+
+/// Comments as people write them: tight, with tabs, in other scripts, with what looks like language, with line ends of Windows.
+fn comment() -> impl Strategy<Value = String> {
+    let text = prop_oneof![
+        Just(String::new()),
+        Just("#".to_owned()),
+        Just("\t tab\tin it \t".to_owned()),
+        Just(" \u{fc}ber \u{1f984} \u{202e}x e\u{301} ".to_owned()),
+        Just(" allow: unused_let it is for later".to_owned()),
+        Just("} ] ) \" ' ${ , # = {".to_owned()),
+        Just(format!(" {}", "long ".repeat(60))),
+        "[ -~]{0,40}",
+    ];
+    let end = prop_oneof![4 => Just("\n"), 1 => Just("\r\n"), 1 => Just("\n\n\n"), 1 => Just("\n\t\n")];
+    (text, end).prop_map(|(text, end)| format!("#{text}{end}"))
+}
+
+/// A whole plan with comments wherever a blank, a line end or a bracket leaves room for one.
+fn commented() -> impl Strategy<Value = String> {
+    let samples = [
+        include_str!("samples/alation.plan"),
+        include_str!("samples/nextcloud.plan"),
+        include_str!("samples/node1.plan"),
+        include_str!("samples/quickstart.plan"),
+        include_str!("samples/separate.plan"),
+    ];
+    let put = (any::<prop::sample::Index>(), comment(), any::<bool>());
+    (prop::sample::select(samples.to_vec()), prop::collection::vec(put, 1..12), any::<bool>()).prop_map(
+        |(sample, comments, windows)| {
+            let mut text = sample.to_owned();
+            for (at, comment, own_line) in comments {
+                let mark = |c: char| c.is_whitespace() || "{}[](),".contains(c);
+                let places: Vec<usize> =
+                    text.match_indices(mark).flat_map(|(at, found)| [at, at + found.len()]).collect();
+                let place = places[at.index(places.len())];
+                let comment = if own_line { format!("\n  {comment}") } else { format!(" {comment}") };
+                let with = format!("{}{comment}{}", &text[..place], &text[place..]);
+                // In some places the grammar has no room for a line end, and none inside a string or a comment is one.
+                if parse(&with).errors.is_empty() {
+                    text = with;
+                }
+            }
+            if windows && !text.contains('\r') { text.replace('\n', "\r\n") } else { text }
+        },
+    )
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -184,7 +235,20 @@ proptest! {
         prop_assert_eq!(&again.errors, &[], "{}", once);
         prop_assert_eq!(items(&again.ast), items(&parsed.ast));
         prop_assert_eq!(sorted_comments(&once), sorted_comments(&text));
+        prop_assert_eq!(written(&once), written(&text));
         prop_assert_eq!(format(&once).unwrap(), &once[..]);
         prop_assert!(once.lines().all(|line| line.trim_end() == line), "{}", once);
+    }
+
+    #[test]
+    fn comments_stay_where_they_are_written(text in commented()) {
+        let parsed = parse(&text);
+        prop_assert_eq!(&parsed.errors, &[], "{}", text);
+        let once = format(&text).unwrap();
+        let again = parse(&once);
+        prop_assert_eq!(&again.errors, &[], "{}", once);
+        prop_assert_eq!(items(&again.ast), items(&parsed.ast), "{}\n=>\n{}", text, once);
+        prop_assert_eq!(written(&once), written(&text), "{}\n=>\n{}", text, once);
+        prop_assert_eq!(format(&once).unwrap(), &once[..]);
     }
 }

@@ -59,7 +59,9 @@ pub enum CommitError {
         what: String,
     },
     /// A run that this one rests on is not in the store.
-    #[error("store `{store}`: run `{base}`, on which this one rests, is not there: `plan sync` brings it")]
+    #[error(
+        "store `{store}`: run `{base}`, on which this one rests, is not there; the next run takes whole what would rest on it"
+    )]
     BaseMissing {
         /// The store.
         store: String,

@@ -1,5 +1,6 @@
 //! What nobody should believe, so that nothing is deleted on its account: a clock, and sources that shrank.
 
+use backplan_compiler::count::plural;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -110,8 +111,9 @@ impl fmt::Display for Refusal {
             ),
             Refusal::Emptied { source, entries, bytes, since } => write!(
                 f,
-                "source `{source}` has nothing in it, and had {entries} entries with {bytes} bytes in run `{since}`: \
-                 {NEVER}"
+                "source `{source}` has nothing in it, and had {} with {} in run `{since}`: {NEVER}",
+                plural(*entries, "entry"),
+                plural(*bytes, "byte")
             ),
         }
     }

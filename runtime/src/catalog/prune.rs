@@ -130,6 +130,11 @@ pub fn fact(manifest: &Manifest) -> Run<RunId> {
     }
 }
 
+/// The runs of a store as retention sees them.
+pub fn facts(catalog: &Catalog) -> Vec<Run<RunId>> {
+    catalog.runs().map(|manifest| fact_in(catalog, manifest)).collect()
+}
+
 /// A run as retention sees it in a store: what was in an artefact that is gone rests on nothing that could be had, so that
 /// the run takes no whole one's place.
 fn fact_in(catalog: &Catalog, manifest: &Manifest) -> Run<RunId> {
@@ -145,7 +150,7 @@ fn fact_in(catalog: &Catalog, manifest: &Manifest) -> Run<RunId> {
 impl PrunePlan {
     /// Plans a prune of the runs of a catalog. Touches nothing.
     pub fn make(catalog: &Catalog, occasion: &Occasion<'_>) -> PrunePlan {
-        let mut facts: Vec<Run<RunId>> = catalog.runs().map(|manifest| fact_in(catalog, manifest)).collect();
+        let mut facts = facts(catalog);
         if let Some(current) = &occasion.current
             && catalog.get(&current.run.id).is_none()
         {

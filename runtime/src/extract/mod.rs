@@ -217,6 +217,11 @@ impl<'a> Choice<'a> {
         &self.selected.matched
     }
 
+    /// The targets, by their places, to which something of it goes.
+    pub fn used(&self) -> BTreeSet<usize> {
+        self.selected.used.clone()
+    }
+
     /// How much it is.
     pub fn preview(&self) -> Preview {
         Preview { entries: self.selected.entries, bytes: self.selected.bytes }

@@ -1,5 +1,6 @@
 //! Which entries are wanted, and where each goes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use backplan_compiler::pattern::Patterns;
@@ -152,6 +153,8 @@ pub struct Selected {
     pub bytes: u64,
     /// Which of the picks named something that has a target.
     pub matched: Vec<bool>,
+    /// The targets, by their places, to which something goes.
+    pub used: BTreeSet<usize>,
 }
 
 impl Selected {
@@ -173,9 +176,7 @@ pub fn select(view: &View, selector: &Selector, only: &[Pick]) -> Result<Selecte
     let mut above: Vec<(Vec<u8>, u32, Placement)> = Vec::new();
     for live in view.entries() {
         let Live { entry, spot } = live?;
-        if selector.target(&entry.path).is_none() {
-            continue;
-        }
+        let Some((target, _)) = selector.target(&entry.path) else { continue };
         let (block, row) = (spot.block, spot.row);
         let placement = Placement { member: entry.member as u32, start: entry.start, block, row, order: 0 };
         while above.last().is_some_and(|(folder, ..)| !is_at_or_below(&entry.path, folder)) {
@@ -187,6 +188,7 @@ pub fn select(view: &View, selector: &Selector, only: &[Pick]) -> Result<Selecte
             }
             continue;
         }
+        selected.used.insert(target);
         above.drain(..).for_each(|(_, layer, folder)| selected.take(layer, folder));
         selected.take(spot.layer, placement);
         selected.bytes += bytes(&entry);

@@ -1,5 +1,6 @@
 //! A cluster put back from a base backup: laid down, told how far to recover, and, where wanted, started until it has.
 
+use backplan_compiler::count::plural;
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write};
@@ -109,7 +110,7 @@ pub enum ClusterError {
     )]
     NoCombine(String),
     /// Not all of it came back.
-    #[error("{count} files did not come back whole, and a cluster needs every one: {}", first.join("; "))]
+    #[error("{} did not come back whole, and a cluster needs every one: {}", plural(*count, "file"), first.join("; "))]
     Incomplete {
         /// How many.
         count: u64,

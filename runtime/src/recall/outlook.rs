@@ -1,6 +1,7 @@
 //! What a change of a plan does to the backups that exist: retention by the old plan and by the new one, over what the stores
 //! really hold, and the next run of each. Reads only.
 
+use backplan_compiler::count::plural;
 use std::collections::{BTreeMap, BTreeSet};
 
 use backplan_compiler::diff::{Consequence, counterpart};
@@ -85,7 +86,8 @@ fn store(outlook: &mut Outlook, old: (&Model, &Store), new: (&Model, &Store), sh
     }
     let fewer = went.keys().filter(|run| !goes.contains_key(run)).count();
     if fewer > 0 {
-        let text = format!("{fewer} backups in store `{name}` stay that would have been deleted");
+        let text =
+            format!("{} in store `{name}` would have been deleted, and no longer", plural(fewer, "backup"));
         outlook.consequences.push(Consequence::better("backups_kept", text));
     }
     for problem in shelf.catalog.problems() {

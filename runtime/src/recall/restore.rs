@@ -1,5 +1,6 @@
 //! A restore as a value: made from a run and a wish, shown, carried out.
 
+use backplan_compiler::count::plural;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -193,6 +194,9 @@ fn pick(run: &Held<'_>, wish: &Wish, parts: &mut [Part<'_>], left: &[String]) ->
         let choice = choice.map_err(|error| part.error(error))?;
         let found = choice.matched().iter().zip(&of).filter(|(found, _)| **found);
         matched.extend(found.map(|(_, number)| *number));
+        let used = choice.used();
+        let mut number = 0..;
+        part.extraction.targets.retain(|_| number.next().is_some_and(|number| used.contains(&number)));
     }
     match matched.len() < wish.paths.len() {
         true => Err(RecallError::NoPlace { run: run.manifest.run.to_string(), left: left.to_vec() }),
@@ -427,9 +431,9 @@ fn foreign(done: &Extracted) -> Option<String> {
     let own = format!("{}:{}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     (done.foreign > 0).then(|| {
         format!(
-            "{} entries belonged to others ({}) and are {own}'s now, without the bits that lend rights: only root gives \
+            "{} belonged to others ({}) and are {own}'s now, without the bits that lend rights: only root gives \
              them back, by restoring them again",
-            done.foreign,
+            plural(done.foreign, "entry"),
             owners.join(", ")
         )
     })
@@ -441,9 +445,9 @@ fn maimed(done: &Extracted) -> Option<String> {
         done.maimed_first.iter().map(|path| format!("`{}`", crate::text::printable(path))).collect();
     (done.maimed > 0).then(|| {
         format!(
-            "{} files could not be read to their end when they were backed up, and have zeros there: {}; an earlier run \
+            "{} could not be read to the end when backed up, with zeros there: {}; an earlier run \
              may have them whole",
-            done.maimed,
+            plural(done.maimed, "file"),
             names.join(", ")
         )
     })

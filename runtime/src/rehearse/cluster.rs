@@ -1,5 +1,6 @@
 //! Base backups: laid down, recovered to the end of what there is, asked, stopped, and their pages checked.
 
+use backplan_compiler::count::plural;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -131,5 +132,9 @@ pub(super) fn lay_down(stage: &mut Stage<'_>) -> Result<Laid, ClusterError> {
     }
     let outcome = restore.carry_out(stage.control)?;
     outside::make(&stage.folder.join("data"), &outcome.outside)?;
-    Ok(Ok((programs, format!("{} entries, {} bytes", outcome.entries, outcome.bytes), outcome.outside)))
+    Ok(Ok((
+        programs,
+        format!("{}, {}", plural(outcome.entries, "entry"), plural(outcome.bytes, "byte")),
+        outcome.outside,
+    )))
 }

@@ -1,5 +1,6 @@
 //! Sources that come back as files: trees, a program's output, SQLite databases.
 
+use backplan_compiler::count::plural;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -68,7 +69,7 @@ pub(super) fn restore(stage: &mut Stage<'_>, data: &Path) -> Result<bool, Rehear
     stage.control.check()?;
     match restored {
         Ok(outcome) if outcome.problem_count == 0 => {
-            let detail = format!("{} entries, {} bytes", outcome.entries, outcome.bytes);
+            let detail = format!("{}, {}", plural(outcome.entries, "entry"), plural(outcome.bytes, "byte"));
             stage.note("restore", begun, Verdict::Passed, Some(detail));
             Ok(true)
         }

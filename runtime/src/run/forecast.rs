@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use backplan_compiler::count::plural;
 use backplan_compiler::graph::{Action, Step, StepId, When};
 use backplan_compiler::lower::{level_word, repository};
 use backplan_compiler::model::{Absent, ArchiveId, Compare, Level, Model, SourceId, StoreId};
@@ -395,7 +396,7 @@ impl Looking {
             error => Failure::lasting(error),
         })?;
         self.differences.extend(besides.end().into_iter().map(|(archive, found)| ((archive, id), found)));
-        shown.found.push(format!("{} entries, {} bytes", summary.entries, summary.bytes));
+        shown.found.push(measured(summary.entries, summary.bytes));
         let (entries, leaves, bytes) = (summary.entries, Some(summary.leaves), summary.bytes);
         self.measured.insert(id, Measure { entries, leaves, bytes });
         self.facts.warnings.extend(summary.warnings.kept().iter().map(ToString::to_string));
@@ -407,7 +408,7 @@ impl Looking {
         match reader(&source.kind).foresee(source).map_err(Failure::lasting)? {
             Foreseen::Nothing => return Ok(()),
             Foreseen::File(bytes) => {
-                shown.found.push(format!("about {bytes} bytes"));
+                shown.found.push(format!("about {}", plural(bytes, "byte")));
                 self.measured.insert(id, Measure { entries: 1, leaves: None, bytes });
             }
             Foreseen::Made(what) => {
@@ -464,15 +465,32 @@ impl Looking {
         }
         let open = self.open_in(id);
         let most = if open > 0 { "at the most " } else { "" };
-        shown.found.push(format!("{most}{entries} entries, {bytes} bytes before compression, as `{name}`"));
+        shown.found.push(format!("{most}{} before compression, as `{name}`", measured(entries, bytes)));
         if open > 0 {
             shown.found.push(format!(
                 "whether {open} of them changed is known when they are read; where nothing did, nothing is written"
             ));
         }
+        if next.is_some_and(|next| next.level != Level::Full) {
+            self.by_contents(id, shown);
+        }
         match self.model().staging {
             Some(_) => Ok(()),
             None => self.deliver(id, &name),
+        }
+    }
+
+    /// Trees of which only the contents tell what changed: all of them is counted.
+    fn by_contents(&self, id: ArchiveId, shown: &mut Sight) {
+        for source in self.wanted(id) {
+            let is_compared = |trees: Trees| trees.files.compare == Compare::Checksum;
+            if trees(&self.prepared.request, source).is_some_and(is_compared) {
+                let name = &self.model().source(source).name;
+                shown.found.push(format!(
+                    "source `{name}` is compared by its contents (`compare = checksum`): what changed is known when they are \
+                     read, and it is counted whole here"
+                ));
+            }
         }
     }
 
@@ -591,7 +609,7 @@ impl Looking {
         match self.foresee(id) {
             Ok((plan, names)) => {
                 let going = plan.order().len();
-                shown.found.push(format!("{} runs stay, {going} go", plan.runs.len() - going));
+                shown.found.push(staying(plan.runs.len() - going, going));
                 shown.would_delete.extend(names);
                 let store = &self.model().store(id).name;
                 let refused =
@@ -721,6 +739,17 @@ impl Looking {
             unmeasured,
         }
     }
+}
+
+/// `3 entries, 2 bytes`
+fn measured(entries: u64, bytes: u64) -> String {
+    format!("{}, {}", plural(entries, "entry"), plural(bytes, "byte"))
+}
+
+/// `1 run stays, 0 go`
+fn staying(stay: usize, go: usize) -> String {
+    let (stays, goes) = (if stay == 1 { "stays" } else { "stay" }, if go == 1 { "goes" } else { "go" });
+    format!("{} {stays}, {go} {goes}", plural(stay, "run"))
 }
 
 fn command_line(argv: &[backplan_compiler::value::Text]) -> String {

@@ -189,7 +189,14 @@ pub(super) fn remember_refused(request: &Request, error: &PrepareError) {
 pub fn prepare_forecast(request: Request) -> Result<Prepared, PrepareError> {
     admit(&request)?;
     let host = HostState::foresee(&request.state)?;
-    let started = request.clock.now();
+    let now = request.clock.now();
+    let started = match (request.clock, last_start(&request.model)) {
+        // The run itself would wait for the next second.
+        (Clock::System, Some(last)) if last.as_second() == now.as_second() => {
+            now.checked_add(jiff::SignedDuration::from_secs(1)).unwrap_or(now)
+        }
+        _ => now,
+    };
     prepare(request, host, started, None)
 }
 

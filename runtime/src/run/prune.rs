@@ -119,8 +119,9 @@ pub(super) fn foresee(
     let declared = model.store(id);
     let store = match store::open(declared, &Secrets::default()) {
         Err(error) if error.kind == StoreErrorKind::Absent => {
-            let plan =
-                PrunePlan::make(&Catalog::default(), &occasion(model, id, prepared.started, None, None));
+            let current = coming(prepared, id, measured, comes);
+            let first = occasion(model, id, prepared.started, Some(current), None);
+            let plan = PrunePlan::make(&Catalog::default(), &first);
             return Ok((plan, Vec::new()));
         }
         store => store.map_err(text)?,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use backplan_compiler::compile;
+use backplan_compiler::count::plural;
 use backplan_compiler::finding::Severity;
 use backplan_compiler::model::Model;
 use backplan_compiler::sources::{Inputs, SourceSet};
@@ -44,7 +45,7 @@ pub fn compiled(
         let text = human::finding(finding, &set, console.errors());
         console.say(&format!("{text}\n"));
     }
-    Err(Failure::new(format!("`{shown}` does not compile: {}", human::plural(errors.len().max(1), "error")))
+    Err(Failure::new(format!("`{shown}` does not compile: {}", plural(errors.len().max(1), "error")))
         .help("plans are compared by what they mean: mend it, or compare with another one"))
 }
 

@@ -19,7 +19,7 @@ const HEAD: f64 = 56.0;
 /// The whole drawing.
 pub fn calendar(kept: &Kept) -> String {
     let mut body = String::new();
-    let mut top = 40.0;
+    let mut top = 54.0;
     for shelf in &kept.stores {
         top = draw_shelf(shelf, &kept.window, top, &mut body);
     }
@@ -30,10 +30,12 @@ pub fn calendar(kept: &Kept) -> String {
          font-family=\"sans-serif\" font-size=\"11\">\n<title>What plan {plan} keeps</title>\n{PATTERNS}\
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
          <text x=\"10\" y=\"22\" font-size=\"15\" font-weight=\"bold\">plan {plan}</text>\n{}\
-         <text x=\"{}\" y=\"22\" fill=\"#555555\">times in {}</text>\n{body}</svg>\n",
+         <text x=\"{}\" y=\"22\" fill=\"#555555\">times in {}</text>\n\
+         <text x=\"10\" y=\"38\" fill=\"#555555\">{}</text>\n{body}</svg>\n",
         legend(),
         LEFT + WIDTH - 150.0,
-        escaped(kept.window.zone_name())
+        escaped(kept.window.zone_name()),
+        escaped(&kept.basis.words(&kept.window))
     )
 }
 

@@ -5,35 +5,38 @@ use std::fmt::Write;
 use backplan_compiler::lower::level_word;
 use jiff::Timestamp;
 
-use super::{Kept, Run, Shelf, Window, counted, days_later, letter};
+use super::{Basis, Kept, Run, Shelf, Window, counted, days_later, letter};
 
 /// Reasons shown of a run.
 const MOST: usize = 3;
 
 /// What each store holds at the moment, or day by day.
 pub fn calendar(kept: &Kept) -> String {
-    let mut out = String::new();
+    let mut out = format!("{}\n", kept.basis.words(&kept.window));
     for shelf in &kept.stores {
         match kept.window.is_moment() {
-            true => moment(shelf, &kept.window, &mut out),
+            true => moment(shelf, &kept.basis, &kept.window, &mut out),
             false => days(shelf, &kept.window, &mut out),
         }
     }
     out
 }
 
-fn moment(shelf: &Shelf, window: &Window, out: &mut String) {
+fn moment(shelf: &Shelf, basis: &Basis, window: &Window, out: &mut String) {
     let levels = counted(shelf.runs.iter().map(|run| run.level));
     let (at, zone) = (window.shown(window.from), window.zone_name());
     let _ = writeln!(out, "store `{}` on {at} (times in {zone}): {levels}", shelf.store);
     for run in shelf.runs.iter().rev() {
-        let until = run.until.map_or("for ever        ".to_owned(), |until| window.shown(until));
+        let until = run.until.map_or_else(|| basis.never(window), |until| window.shown(until));
         let mut why = run.reasons.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
         if run.reasons.len() > MOST {
             let _ = write!(why, " and {} more", run.reasons.len() - MOST);
         }
+        if why.is_empty() {
+            why.push_str("nothing keeps it any more");
+        }
         let started = window.shown(run.started);
-        let _ = writeln!(out, "  {started}  {:<12}  until {until}  {why}", level_word(run.level));
+        let _ = writeln!(out, "  {started}  {:<12}  until {until:<23}  {why}", level_word(run.level));
     }
 }
 
