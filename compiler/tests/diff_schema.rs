@@ -7,8 +7,12 @@ mod common;
 use std::collections::BTreeSet;
 
 use backplan_compiler::diff::{Diff, diff};
-use backplan_compiler::model::Model;
-use backplan_compiler::schema::KINDS;
+use backplan_compiler::finding::Severity;
+use backplan_compiler::graph::Occasion;
+use backplan_compiler::lower::lower;
+use backplan_compiler::model::{Model, StoreId};
+use backplan_compiler::schema::{KINDS, Ty};
+use backplan_compiler::simulate::{Horizon, simulate};
 
 use common::{compile_files, shown};
 
@@ -369,4 +373,80 @@ fn no_attribute_changes_without_a_word() {
     assert!(missing.is_empty(), "no row says what a change of these means: {missing:?}");
     let wrong: Vec<String> = ROWS.iter().filter_map(wrong).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Numbers at their ends, by what an attribute takes: the smallest, the largest, what is beyond, and what is none.
+fn ends(ty: Ty) -> Vec<String> {
+    let numbers = ["0", "1", "-1", "1.5", "2147483647", "2147483648", "4294967295", "4294967296"];
+    let huge =
+        ["9223372036854775807", "9223372036854775808", "18446744073709551616", "99999999999999999999999"];
+    let all = numbers.into_iter().chain(huge);
+    let units: &[&str] = match ty {
+        Ty::Int(..) => &[""],
+        Ty::Duration | Ty::DurationRange => &["s", "m", "h", "d", "w", "years", ""],
+        Ty::Size => &["B", "KB", "TiB", ""],
+        Ty::Rate => &["B/s", "TiB/s", ""],
+        _ => &[],
+    };
+    let mut ends: Vec<String> =
+        all.flat_map(|number| units.iter().map(move |unit| format!("{number}{unit}"))).collect();
+    if let Ty::Int(least, most) = ty {
+        ends.extend(
+            [least, most].iter().flat_map(|end| [-1, 0, 1].map(|by| end.saturating_add(by).to_string())),
+        );
+    }
+    if matches!(ty, Ty::DurationRange) {
+        let ranges: Vec<String> =
+            ends.iter().flat_map(|end| [format!("{end}..{end}"), format!("1s..{end}")]).collect();
+        ends.extend(ranges);
+    }
+    ends
+}
+
+/// What is wrong where an attribute has this value; `None`: the plan is refused with the place, or good for everything.
+fn at_its_end(of: &str, attr: &str, rest: &str, value: &str) -> Option<String> {
+    let parts = [rest.to_owned(), format!("{attr} = {value}")];
+    let body =
+        parts.iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let text = text(of, &body);
+    let (set, compiled) = compile_files(&[("t.plan", &text)]);
+    let Some(model) = &compiled.model else {
+        let at = text.find(&format!("{attr} = {value}")).unwrap();
+        let is_told = |finding: &backplan_compiler::finding::Finding| {
+            let start = finding.primary.place.span.start;
+            finding.severity == Severity::Error && start >= at && start <= at + attr.len() + 3 + value.len()
+        };
+        let told = compiled.findings.iter().any(is_told);
+        return (!told).then(|| format!("{of}.{attr} = {value}:\n{}", shown(&set, &compiled.findings)));
+    };
+    let occasion = Occasion { now: Some("2027-03-01T02:30:00Z".parse().unwrap()), ..Occasion::default() };
+    if let Err(error) = lower(model, &occasion) {
+        return Some(format!("{of}.{attr} = {value}: {error:?}"));
+    }
+    let day = "2027-03-01T00:00:00Z".parse().unwrap();
+    let simulation = simulate(model, Horizon { runs: 500, ..Horizon::around(model, day, day) });
+    let lives = (0..model.stores.len()).map(|store| simulation.lives(StoreId(store)).len());
+    (lives.max() > Some(1000)).then(|| format!("{of}.{attr} = {value}: too many runs"))
+}
+
+#[test]
+fn every_number_at_its_ends_is_refused_where_it_stands_or_good_for_everything() {
+    let mut tried = 0;
+    let mut wrong = Vec::new();
+    for kind in KINDS {
+        let types: Vec<_> =
+            if kind.types.is_empty() { vec![None] } else { kind.types.iter().map(Some).collect() };
+        for (ty, attr) in types.into_iter().flat_map(|ty| kind.attributes(ty).map(move |attr| (ty, attr))) {
+            let of = ty.map_or(kind.name.to_owned(), |ty| format!("{}.{}", kind.name, ty.name));
+            let same = |row: &&Row| row.1 == attr.name && row.0.split('.').next() == Some(kind.name);
+            let own = ROWS.iter().find(|row| same(row) && row.0 == of).or_else(|| ROWS.iter().find(same));
+            let Some(row) = own else { continue };
+            for value in ends(attr.ty) {
+                tried += 1;
+                wrong.extend(at_its_end(row.0, attr.name, row.2, &value));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {tried}:\n{}", wrong.len(), wrong[..wrong.len().min(12)].join("\n"));
+    assert!(tried > 800, "{tried}");
 }

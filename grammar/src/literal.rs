@@ -149,6 +149,8 @@ fn unknown_unit(text: &str, count: &str, unit: &str) -> Fault {
 
 fn in_days(unit: &str, count: &str, days: u64) -> String {
     let days = count.parse::<u64>().ok().and_then(|count| count.checked_mul(days));
+    // As many as can be counted in seconds.
+    let days = days.filter(|days| days.checked_mul(86_400).is_some_and(|all| i64::try_from(all).is_ok()));
     format!("{unit} differ in length: count in days, such as `{}d`", days.unwrap_or(30))
 }
 

@@ -450,7 +450,9 @@ fn what_is_one_is_one_and_the_second_of_the_last_run_is_no_trouble() {
                 schedule { run = daily at 02:30 }\nkeep { last = 3 }\n";
     let scenario = Scenario::new().file("p.plan", plan).file("src", "1").file("b/here", "");
     let answer = scenario.plan(["run", "--dry-run"]).status(0).stdout_has("1 run stays, 0 go");
-    answer.stdout_has("1 entry, 1 byte before compression").stdout_has("    1 entry, 1 B before compression");
+    answer
+        .stdout_has("2 entries, 1 byte before compression, as")
+        .stdout_has("    2 entries, 1 B before compression");
     for _ in 0..3 {
         scenario.plan(["run"]).status(0);
         let next = scenario.plan(["run", "--dry-run"]).status(0);

@@ -2,10 +2,12 @@
 
 mod stores;
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use backplan_compiler::due;
 use backplan_compiler::model::{Model, Store, StoreId};
+use backplan_compiler::retention::Reason;
 use backplan_compiler::simulate::{Horizon, Simulation, simulate};
 use jiff::tz::TimeZone;
 
@@ -107,10 +109,11 @@ fn shelf(name: &str, id: StoreId, simulation: &Simulation<'_>, window: &Window) 
     let last = lives.iter().map(|life| life.started()).take_while(|started| *started <= window.from).last();
     let decision = last.map(|at| simulation.decision(id, at));
     let called = |id: &usize| window.shown(lives[*id].started());
+    let explained: BTreeMap<usize, &[Reason<usize>]> =
+        decision.iter().flat_map(|decision| decision.iter()).map(|(id, reasons)| (*id, reasons)).collect();
     let reasons = |index: usize| -> Vec<String> {
-        let mut all = decision.iter().flat_map(|decision| decision.iter());
-        let own = all.find(|(id, _)| **id == index).map(|(_, reasons)| reasons);
-        own.into_iter().flatten().map(|reason| reason.words(called)).collect()
+        let own = explained.get(&index).into_iter().copied().flatten();
+        own.map(|reason| reason.words(called)).collect()
     };
     let runs = lives.iter().enumerate().filter(|(_, life)| window.sees(life.started(), life.gone()));
     Shelf {
