@@ -17,7 +17,7 @@ pub use artefacts::{
     Where, WhereFile,
 };
 pub use cluster::{ClusterArgs, TargetAction};
-pub use keeping::{Calendar, KeepArgs, PruneArgs, StatusArgs};
+pub use keeping::{Calendar, KeepArgs, NotifyArgs, PruneArgs, StatusArgs};
 pub use plans::{
     CheckArgs, CompileArgs, CompletionsArgs, Denied, DiffArgs, DiffFormat, ExplainArgs, FmtArgs, GraphArgs,
     InitPlanArgs, LspArgs, Picture, PlanFile, Report, WantedClusters, WhyArgs,
@@ -140,6 +140,7 @@ pub enum Command {
     Verify(VerifyArgs),
     Status(StatusArgs),
     Prune(PruneArgs),
+    Notify(NotifyArgs),
     Wal(WalArgs),
     Lsp(LspArgs),
     Completions(CompletionsArgs),

@@ -15,6 +15,7 @@ pub mod list;
 pub mod ls;
 pub mod lsp;
 pub mod moment;
+pub mod notify;
 pub mod plan;
 pub mod prune;
 pub mod rehearse;
@@ -54,6 +55,7 @@ pub fn execute(args: &Args, console: &mut Console) -> Result<Status, Failure> {
         Command::Verify(verify) => verify::execute(verify, &args.global, console),
         Command::Status(status) => status::execute(status, &args.global, console),
         Command::Prune(prune) => prune::execute(prune, &args.global, console),
+        Command::Notify(notify) => notify::execute(notify, &args.global, console),
         Command::Run(run) => run::execute(run, &args.global, console),
         Command::Wal(wal) => wal::execute(wal, &args.global, console),
         Command::Lsp(_) => lsp::execute(&args.global),

@@ -545,16 +545,24 @@ pub struct Notify {
 /// How to tell.
 #[derive(Debug, Clone)]
 pub enum NotifyKind {
-    /// An HTTP request with a JSON body.
+    /// An HTTP request.
     Webhook {
         /// Where.
         url: Secret,
+        /// What the request looks like.
+        shape: Shape,
+        /// Sent as a bearer's.
+        token: Option<Secret>,
     },
     /// A monitor that expects to hear of each run.
     Healthcheck {
         /// Where.
         url: Secret,
+        /// Which.
+        monitor: Monitor,
     },
+    /// A letter.
+    Email(Box<Email>),
     /// A program.
     Command {
         /// Program and arguments.
@@ -562,6 +570,56 @@ pub enum NotifyKind {
         /// What it is given.
         env: Env,
     },
+}
+
+/// What the request of a webhook looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Everything that is known, as JSON.
+    Json,
+    /// A text, as Slack and those that speak like it take it.
+    Slack,
+    /// A card of Microsoft Teams.
+    Teams,
+    /// A text with headers, as ntfy takes it.
+    Ntfy,
+}
+
+/// What listens for the signs of life of runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Monitor {
+    /// Healthchecks.io, and what has its addresses.
+    Healthchecks,
+    /// A push monitor of Uptime Kuma.
+    Kuma,
+}
+
+/// How letters are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Email {
+    /// Whom to, at least one address.
+    pub to: Vec<String>,
+    /// Whom from.
+    pub from: String,
+    /// The server's name, with a port where it is not the usual one.
+    pub server: String,
+    /// How the connection is protected.
+    pub tls: Tls,
+    /// The account at the server.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Option<Secret>,
+}
+
+/// How a connection to a mail server is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// It begins in clear and must become protected: port 587.
+    Starttls,
+    /// It is protected from its beginning: port 465.
+    Always,
+    /// Not at all: port 25.
+    Never,
 }
 
 /// What a notification may be sent on.

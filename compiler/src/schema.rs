@@ -147,6 +147,12 @@ pub enum Ty {
     Args,
     /// A list of `NAME=value`.
     Env,
+    /// An e-mail address.
+    Address,
+    /// A list of e-mail addresses.
+    Addresses,
+    /// A server's name, and a port.
+    Server,
     /// A list of age or SSH public keys.
     Recipients,
     /// A list of paths to read.
@@ -181,6 +187,9 @@ impl Ty {
             Ty::RefsOrAll(kind) => format!("a list of {kind}s, or `all`"),
             Ty::Args => "a program and its arguments (a list of strings)".into(),
             Ty::Env => "a list of `NAME=value` strings".into(),
+            Ty::Address => "an e-mail address (a string)".into(),
+            Ty::Addresses => "a list of e-mail addresses".into(),
+            Ty::Server => "the name of a server (a string)".into(),
             Ty::Recipients => "a list of age or SSH public keys".into(),
             Ty::Paths => "a list of paths".into(),
             Ty::Patterns => "a list of patterns".into(),
@@ -213,6 +222,9 @@ impl Ty {
             Ty::Refs(_) | Ty::RefsOrAll(_) => "[site]".into(),
             Ty::Args => "[\"systemctl\", \"stop\", \"app\"]".into(),
             Ty::Env => "[\"TOKEN=${env(\"TOKEN\")}\"]".into(),
+            Ty::Address => "\"backup@example.org\"".into(),
+            Ty::Addresses => "[\"ops@example.org\"]".into(),
+            Ty::Server => "\"mail.example.org\"".into(),
             Ty::Recipients => "[\"age1…\"]".into(),
             Ty::Paths => "[\"/srv/data\"]".into(),
             Ty::Patterns => "[\"*.tmp\", \"cache/\"]".into(),

@@ -26,6 +26,11 @@ const A: &str = "archive a { from = all, to = [local, far] }\n";
 const DB: &str = "source db: postgres { driver = basebackup }\n";
 const REPOSITORY: &str = "source db: postgres { driver = pgbackrest, stanza = \"m\" }\n";
 
+const MAIL: &str = "from = \"a@b.org\", server = \"m\"";
+const MAIL_TO: &str = "to = [\"a@b.org\"], server = \"m\"";
+const MAIL_BY: &str = "to = [\"a@b.org\"], from = \"a@b.org\"";
+const MAIL_ALL: &str = "to = [\"a@b.org\"], from = \"a@b.org\", server = \"m\"";
+
 /// A row: kind, attribute, what else must be in the block, the attribute before and after, and the consequence that is told;
 /// none where nothing that is kept, promised or told depends on it.
 type Row = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
@@ -277,6 +282,16 @@ const ROWS: &[Row] = &[
     ("verify", "env", "restore = db, every = 7d, command = [\"a\"]", "env = [\"A=1\"]", "", ""),
     ("notify.webhook", "url", "", "url = env(\"A\")", "url = env(\"B\")", "notify_moved"),
     ("notify.webhook", "on", "url = env(\"A\")", "", "on = [failure]", "warnings_untold"),
+    ("notify.webhook", "shape", "url = env(\"A\")", "", "shape = slack", ""),
+    ("notify.webhook", "token", "url = env(\"A\")", "token = env(\"A\")", "", ""),
+    ("notify.healthcheck", "monitor", "url = env(\"A\")", "", "monitor = kuma", ""),
+    ("notify.email", "to", MAIL, "to = [\"a@b.org\"]", "to = [\"c@b.org\"]", "notify_moved"),
+    ("notify.email", "from", MAIL_TO, "from = \"a@b.org\"", "from = \"c@b.org\"", ""),
+    ("notify.email", "server", MAIL_BY, "server = \"m\"", "server = \"n\"", ""),
+    ("notify.email", "tls", MAIL_ALL, "", "tls = none", ""),
+    ("notify.email", "user", MAIL_ALL, "user = \"a\"", "user = \"b\"", ""),
+    ("notify.email", "password", MAIL_ALL, "password = env(\"A\")", "password = env(\"B\")", ""),
+    ("notify.email", "on", MAIL_ALL, "", "on = [failure]", "warnings_untold"),
     ("notify.healthcheck", "url", "", "url = env(\"A\")", "url = env(\"B\")", "notify_moved"),
     ("notify.healthcheck", "on", "url = env(\"A\")", "", "on = [start, success, warning]", "nobody_told"),
     ("notify.command", "run", "", "run = [\"a\"]", "run = [\"b\"]", "notify_moved"),

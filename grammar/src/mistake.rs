@@ -275,6 +275,7 @@ pub const TYPES: &[&str] = &[
     "gcs",
     "sftp",
     "webhook",
+    "email",
     "healthcheck",
 ];
 

@@ -13,6 +13,7 @@
 //! | [`live`] | whether the world is as a plan needs it |
 //! | [`load`] | plan files and their imports, from paths to texts |
 //! | [`moment`] | moments as people read and write them |
+//! | [`notify`] | telling people and machines how a run went |
 //! | [`places`] | folders as they really are: exchanged, mounted, emptied |
 //! | [`recall`] | getting data back: shelves of backups, restore, verify |
 //! | [`rehearse`] | restores into a scratch folder, to see that they would work |
@@ -35,6 +36,7 @@ mod keeper;
 pub mod live;
 pub mod load;
 pub mod moment;
+pub mod notify;
 pub mod places;
 pub mod postgres;
 pub mod recall;
@@ -46,5 +48,6 @@ pub mod source;
 pub mod store;
 pub mod text;
 pub mod threads;
+mod tls;
 pub mod wal;
 mod yaml;

@@ -26,6 +26,7 @@ mod init_tty;
 mod keep;
 mod live;
 mod lsp;
+mod notify;
 mod one_clock;
 mod pg_base;
 mod pg_copies;

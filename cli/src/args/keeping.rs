@@ -27,6 +27,25 @@ pub struct StatusArgs {
     pub format: Format,
 }
 
+/// Send a message to all whom the plan tells of its runs.
+///
+/// Sends to each `notify` of the plan what says that it is a test, whatever events it is declared for. A run that nobody was
+/// told of is a run that nobody knows of: try it when the plan is new, and when somebody changed the address.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan notify site.plan --test
+
+Exit statuses: 0 all took it, 1 one did not, or the plan tells nobody, 2 the plan does not compile.")]
+pub struct NotifyArgs {
+    /// The plan.
+    #[command(flatten)]
+    pub plan: PlanFile,
+    /// Send a test; there is nothing else that can be sent by hand
+    #[arg(long, required = true)]
+    pub test: bool,
+}
+
 /// Delete the backups that `keep` gives up.
 ///
 /// Deletes the backups that the plan's `keep` gives up, as every run does at its end, and shows what stays with every rule

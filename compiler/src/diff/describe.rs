@@ -318,13 +318,25 @@ impl Filling {
 
     fn notify(&mut self, notify: &Notify) {
         match &notify.kind {
-            NotifyKind::Webhook { url } => {
+            NotifyKind::Webhook { url, shape, token } => {
                 self.one("type", "webhook");
                 self.secret("url", Some(url));
+                self.one("shape", shape.word());
+                self.secret("token", token.as_ref());
             }
-            NotifyKind::Healthcheck { url } => {
+            NotifyKind::Healthcheck { url, monitor } => {
                 self.one("type", "healthcheck");
                 self.secret("url", Some(url));
+                self.one("monitor", monitor.word());
+            }
+            NotifyKind::Email(email) => {
+                self.one("type", "email");
+                self.list("to", email.to.clone(), true);
+                self.one("from", &email.from);
+                self.one("server", &email.server);
+                self.one("tls", email.tls.word());
+                self.maybe("user", email.user.as_ref());
+                self.secret("password", email.password.as_ref());
             }
             NotifyKind::Command { run, env } => {
                 self.one("type", "command");

@@ -1,6 +1,6 @@
 //! Choices that the language has words for.
 
-use super::{Absent, BackupMode, Compare, Event, PostgresDriver};
+use super::{Absent, BackupMode, Compare, Event, Monitor, PostgresDriver, Shape, Tls};
 
 /// A choice that the language has words for. The words and what they mean stand in one table, from which the schema has them
 /// too: no word can mean what it does not say.
@@ -64,6 +64,21 @@ impl Worded for Event {
     ];
 }
 
+impl Worded for Shape {
+    const TABLE: &'static [(&'static str, Shape)] =
+        &[("json", Shape::Json), ("slack", Shape::Slack), ("teams", Shape::Teams), ("ntfy", Shape::Ntfy)];
+}
+
+impl Worded for Monitor {
+    const TABLE: &'static [(&'static str, Monitor)] =
+        &[("healthchecks", Monitor::Healthchecks), ("kuma", Monitor::Kuma)];
+}
+
+impl Worded for Tls {
+    const TABLE: &'static [(&'static str, Tls)] =
+        &[("starttls", Tls::Starttls), ("tls", Tls::Always), ("none", Tls::Never)];
+}
+
 #[cfg(test)]
 mod tests {
     use std::fmt::Debug;
@@ -85,5 +100,8 @@ mod tests {
         round::<PostgresDriver>();
         round::<BackupMode>();
         round::<Event>();
+        round::<Shape>();
+        round::<Monitor>();
+        round::<Tls>();
     }
 }

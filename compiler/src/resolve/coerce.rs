@@ -89,6 +89,7 @@ impl Resolver<'_> {
                 | Ty::Refs(_)
                 | Ty::RefsOrAll(_)
                 | Ty::Args
+                | Ty::Addresses
                 | Ty::Recipients
                 | Ty::Paths
                 | Ty::Patterns,
@@ -124,7 +125,7 @@ impl Resolver<'_> {
                 Some(Typed::Refs(vec![(self.reference(word, kind, item.place)?, item.place)]))
             }
             (Ty::Args, ValueKind::Text(text)) => Some(Typed::Texts(vec![text.clone()])),
-            (Ty::Recipients | Ty::Paths | Ty::Patterns, ValueKind::Text(_)) => {
+            (Ty::Addresses | Ty::Recipients | Ty::Paths | Ty::Patterns, ValueKind::Text(_)) => {
                 let text = self.known_string(item, wanted)?;
                 match wanted.ty {
                     Ty::Paths => {
@@ -133,11 +134,15 @@ impl Resolver<'_> {
                         Some(Typed::Paths(vec![FilesPath { place: item.place, absolute, inside }]))
                     }
                     Ty::Recipients => self.recipient(text, item),
+                    Ty::Addresses => {
+                        self.plain(&text, is_address, "an e-mail address", item, wanted)?;
+                        Some(Typed::Strings(vec![(text, item.place)]))
+                    }
                     _ => Some(Typed::Strings(vec![(text, item.place)])),
                 }
             }
             (_, ValueKind::Secret(_) | ValueKind::SecretText(..)) => self.misplaced_secret(item, wanted),
-            (Ty::Args | Ty::Recipients | Ty::Paths | Ty::Patterns, ValueKind::Word(word)) => {
+            (Ty::Args | Ty::Addresses | Ty::Recipients | Ty::Paths | Ty::Patterns, ValueKind::Word(word)) => {
                 self.unknown_name(word, item.written);
                 None
             }
@@ -189,26 +194,41 @@ impl Resolver<'_> {
                 let text = self.known_string(value, wanted)?;
                 self.path(&text, value).map(Typed::Path)
             }
-            Ty::Account => {
-                let text = self.known_string(value, wanted)?;
-                if is_account(&text) {
-                    return Some(Typed::Str(text));
-                }
-                self.bad_value(value, format!("`{text}` cannot be the name of an account"), wanted)
-            }
-            Ty::Stanza => {
-                let text = self.known_string(value, wanted)?;
-                if is_stanza(&text) {
-                    return Some(Typed::Str(text));
-                }
-                self.bad_value(
-                    value,
-                    format!("`{}` cannot be the name of a stanza", text.escape_debug()),
-                    wanted,
-                )
+            Ty::Account => self.plain_string(is_account, "the name of an account", value, wanted),
+            Ty::Stanza => self.plain_string(is_stanza, "the name of a stanza", value, wanted),
+            Ty::Address => self.plain_string(is_address, "an e-mail address", value, wanted),
+            Ty::Server => {
+                self.plain_string(is_server, "the name of a server, with or without `:PORT`", value, wanted)
             }
             Ty::Zone => self.zone(value, wanted),
             _ => self.wrong_type(value, wanted),
+        }
+    }
+
+    /// A string of which not every one is meant.
+    fn plain_string(
+        &mut self,
+        is_one: fn(&str) -> bool,
+        what: &str,
+        value: &Value,
+        wanted: Wanted<'_>,
+    ) -> Option<Typed> {
+        let text = self.known_string(value, wanted)?;
+        self.plain(&text, is_one, what, value, wanted)?;
+        Some(Typed::Str(text))
+    }
+
+    fn plain(
+        &mut self,
+        text: &str,
+        is_one: fn(&str) -> bool,
+        what: &str,
+        value: &Value,
+        wanted: Wanted<'_>,
+    ) -> Option<()> {
+        match is_one(text) {
+            true => Some(()),
+            false => self.bad_value(value, format!("`{}` cannot be {what}", text.escape_debug()), wanted),
         }
     }
 
@@ -514,6 +534,38 @@ fn is_stanza(text: &str) -> bool {
         && text.chars().all(is_plain)
         && !text.ends_with(' ')
         && text != "global"
+}
+
+/// It is a word of a mail server's commands and a header's value: only what needs no quotes.
+fn is_address(text: &str) -> bool {
+    let is_plain = |letter: u8| letter.is_ascii_alphanumeric() || b".!#$%&'*+/=?^_`{|}~-".contains(&letter);
+    text.rsplit_once('@').is_some_and(|(local, host)| {
+        !local.is_empty() && local.bytes().all(is_plain) && is_host(host) && text.len() <= 254
+    })
+}
+
+fn is_host(text: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|letter| letter.is_ascii_alphanumeric() || b"-_".contains(&letter))
+            && !label.starts_with('-')
+    };
+    text.split('.').all(is_label)
+}
+
+fn is_server(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[').and_then(|text| text.split_once(']')) {
+        Some((host, rest)) if host.parse::<std::net::Ipv6Addr>().is_ok() => (None, rest.strip_prefix(':')),
+        Some(_) => return false,
+        None => match text.split_once(':') {
+            Some((host, port)) => (Some(host), Some(port)),
+            None => (Some(text), None),
+        },
+    };
+    let is_whole =
+        text.ends_with(']') || port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+    is_whole && host.is_none_or(is_host)
 }
 
 /// The parts of `NAME=value`; `None`: it is none.

@@ -1,7 +1,7 @@
 //! What is made of the sources, when, how long it is kept and what was promised.
 
 use super::{Kind, Make, Naming, Ty, Type, def, opt, req};
-use crate::model::{Event, Worded, words};
+use crate::model::{Event, Monitor, Shape, Tls, Worded, words};
 use crate::resolve::build::plan;
 
 const ANY_COUNT: i64 = 1_000_000;
@@ -177,6 +177,9 @@ pub(super) const WINDOW: Kind = Kind {
 };
 
 const EVENTS: [&str; 4] = words(Event::TABLE);
+const SHAPES: [&str; 4] = words(Shape::TABLE);
+const MONITORS: [&str; 2] = words(Monitor::TABLE);
+const TLS: [&str; 3] = words(Tls::TABLE);
 
 pub(super) const NOTIFY: Kind = Kind {
     name: "notify",
@@ -185,9 +188,11 @@ pub(super) const NOTIFY: Kind = Kind {
     types: &[
         Type {
             name: "webhook",
-            doc: "An HTTP request with a JSON body.",
+            doc: "An HTTP request.",
             attrs: &[
                 req("url", Ty::Secret, "The address."),
+                def("shape", Ty::Keyword(&SHAPES), "json", "What the request looks like."),
+                opt("token", Ty::Secret, "Sent along as `Authorization: Bearer`."),
                 def("on", Ty::Keywords(&EVENTS), "[warning, failure]", "The events that are told."),
             ],
             make: Make::Notify(plan::webhook, &[Event::Warning, Event::Failure]),
@@ -197,6 +202,7 @@ pub(super) const NOTIFY: Kind = Kind {
             doc: "A monitor that expects to hear of each run.",
             attrs: &[
                 req("url", Ty::Secret, "The address."),
+                def("monitor", Ty::Keyword(&MONITORS), "healthchecks", "What listens there."),
                 def(
                     "on",
                     Ty::Keywords(&EVENTS),
@@ -208,6 +214,29 @@ pub(super) const NOTIFY: Kind = Kind {
                 plan::healthcheck,
                 &[Event::Start, Event::Success, Event::Warning, Event::Failure],
             ),
+        },
+        Type {
+            name: "email",
+            doc: "A letter by SMTP.",
+            attrs: &[
+                req("to", Ty::Addresses, "Whom to."),
+                req("from", Ty::Address, "Whom from."),
+                req(
+                    "server",
+                    Ty::Server,
+                    "The server that takes it, with a port where it is not the usual one.",
+                ),
+                def(
+                    "tls",
+                    Ty::Keyword(&TLS),
+                    "starttls",
+                    "`starttls`: from the first command on, port 587; `tls`: from the first byte on, port 465; `none`: never, port 25.",
+                ),
+                opt("user", Ty::Str, "The account at the server."),
+                opt("password", Ty::Secret, "Its password."),
+                def("on", Ty::Keywords(&EVENTS), "[warning, failure]", "The events that are told."),
+            ],
+            make: Make::Notify(plan::email, &[Event::Warning, Event::Failure]),
         },
         Type {
             name: "command",

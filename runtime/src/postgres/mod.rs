@@ -258,6 +258,7 @@ impl Job<'_> {
             run_as: self.postgres.run_as.clone(),
             timeout: self.timeout,
             folder: Some(PathBuf::from("/")),
+            ..Program::default()
         }
     }
 

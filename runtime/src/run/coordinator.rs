@@ -41,6 +41,8 @@ pub enum Performed {
     Done,
     /// Its store is absent, and the plan says to go on without it.
     Dropped(String),
+    /// There was nothing to do, and nothing waits for it.
+    Idle(String),
 }
 
 /// How a step failed.
@@ -428,6 +430,9 @@ impl Coordinator {
             Ok(Performed::Done) => return self.end(step, Outcome::Done, took, running.attempt),
             Ok(Performed::Dropped(reason)) => {
                 return self.end(step, Outcome::Dropped(reason), took, running.attempt);
+            }
+            Ok(Performed::Idle(reason)) => {
+                return self.end(step, Outcome::NotRun(reason), took, running.attempt);
             }
             Err(failure) => failure,
         };

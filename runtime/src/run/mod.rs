@@ -32,7 +32,7 @@ pub mod history;
 pub mod journal;
 pub mod levels;
 mod mark;
-mod notify;
+pub mod notify;
 pub mod packing;
 pub mod prepare;
 pub mod process;

@@ -1,31 +1,56 @@
-//! What people are told of a run through programs of theirs.
+//! What people and machines are told of a run: which message, and when.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use backplan_compiler::graph::Occasion;
+use backplan_compiler::graph::{Occasion, StepId, When};
 use backplan_compiler::lower::{fill, zone};
-use backplan_compiler::model::{Event, NotifyKind, Worded};
+use backplan_compiler::model::{Event, Model, Worded};
 use backplan_compiler::value::Text;
+use jiff::Timestamp;
 
-use super::environment;
-use super::prepare::PrepareError;
-use super::process::{self, Program, Tell};
+use super::coordinator::{Failure, Performed};
+use super::prepare::{PrepareError, host_name};
+use super::process::Tell;
+use super::report::{Report, Verdict, failures, report};
 use super::request::Request;
 use super::secrets::Secrets;
+use super::worker::Worker;
+use crate::catalog::runs::{Catalog, Choice};
 use crate::control::Control;
+use crate::notify::message::{Message, Newest, Occurrence, Trouble};
+use crate::notify::{self, Means};
 
-/// How long such a program may take.
-pub const LIMIT: Duration = Duration::from_secs(60);
+/// How a notification fared that was sent to see whether it arrives.
+#[derive(Debug)]
+pub struct Tried {
+    /// Its name.
+    pub name: String,
+    /// The way it goes, in a word.
+    pub kind: &'static str,
+    /// Why it did not arrive.
+    pub trouble: Option<String>,
+}
 
-/// The variables that it is given.
-pub fn environment(request: &Request, event: Event, run: &str, warnings: usize) -> Vec<(String, String)> {
-    let variables = [
-        ("BACKPLAN_EVENT", event.word().to_owned()),
-        ("BACKPLAN_PLAN", request.model.name.clone()),
-        ("BACKPLAN_RUN", run.to_owned()),
-        ("BACKPLAN_WARNINGS", warnings.to_string()),
-    ];
-    variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+/// Sends a message to all that the plan tells of runs, to see whether it arrives.
+pub fn test(model: &Model, now: Timestamp, control: &Control, line: &Tell) -> Vec<Tried> {
+    let secrets = Secrets::default();
+    let message = Message::new(Occurrence::Test, &model.name, host_name(), now);
+    let occasion = Occasion { now: Some(now), host: Some(host_name()), ..Occasion::default() };
+    let fill = |text: &Text| filled(model, &occasion, text);
+    let shown = |line: &Tell| -> Tell {
+        let line = Arc::clone(line);
+        Arc::new(move |text| line(&Secrets::default().redact(text)))
+    };
+    let tell = shown(line);
+    let means = Means { secrets: &secrets, control, fill: &fill, tell: &tell };
+    let tried = model.notifies.iter().map(|notify| Tried {
+        name: notify.name.clone(),
+        kind: notify::word(&notify.kind),
+        trouble: notify::send(&notify.kind, &message, &means)
+            .err()
+            .map(|error| secrets.redact(&error.to_string())),
+    });
+    tried.collect()
 }
 
 /// Tells of a run that could not begin, by those notifications that tell of failures: nobody may be looking. What cannot be
@@ -35,22 +60,140 @@ pub fn not_begun(request: &Request, error: &PrepareError, tell: &mut dyn FnMut(S
     if !matches!(error, PrepareError::Plan(_) | PrepareError::Read(_) | PrepareError::State(_)) {
         return;
     }
-    let occasion = Occasion { now: Some(request.clock.now()), ..Occasion::default() };
-    let zone = zone(&request.model);
-    let secrets = Secrets::default().within(Some(LIMIT));
+    let now = request.clock.now();
+    let occasion = Occasion { now: Some(now), ..Occasion::default() };
+    let secrets = Secrets::default();
+    let mut message = Message::new(Occurrence::Of(Event::Failure), &request.model.name, host_name(), now);
+    message.problems.push(Trouble { step: None, cause: secrets.redact(&error.to_string()) });
+    let fill = |text: &Text| filled(&request.model, &occasion, text);
+    let silent: Tell = Arc::new(|_| {});
+    let control = Control::default();
+    let means = Means { secrets: &secrets, control: &control, fill: &fill, tell: &silent };
     for notify in request.model.notifies.iter().filter(|notify| notify.on.contains(&Event::Failure)) {
-        let NotifyKind::Command { run, env: own } = &notify.kind else { continue };
-        let filled = |text: &Text| fill(text, &occasion, &zone).map_err(|error| format!("{error:?}"));
-        let argv: Result<Vec<String>, _> = run.iter().map(filled).collect();
-        let told = argv.and_then(|argv| {
-            let mut env = environment::given(own, &secrets, filled, |error| error.to_string())?;
-            env.extend(environment(request, Event::Failure, "", 0));
-            let program = Program { argv, env, timeout: Some(LIMIT), ..Program::default() };
-            let silent: Tell = std::sync::Arc::new(|_| {});
-            process::act(&program, &Control::default(), &silent).map_err(|error| error.to_string())
-        });
-        if let Err(cause) = told {
+        if let Err(cause) = notify::send(&notify.kind, &message, &means) {
             tell(secrets.redact(&format!("notification `{}`: {cause}", notify.name)));
+        }
+    }
+}
+
+fn filled(model: &Model, occasion: &Occasion, text: &Text) -> Result<String, String> {
+    fill(text, occasion, &zone(model)).map_err(|error| format!("cannot fill in `{text}`: {error:?}"))
+}
+
+impl Worker {
+    /// Tells of the run, where this is to be told.
+    pub(super) fn notify(
+        &self,
+        step: &StepId,
+        notify: usize,
+        when: When,
+        control: &Control,
+    ) -> Result<Performed, Failure> {
+        let declared = &self.request.model.notifies[notify];
+        let report = self.report_so_far();
+        let event = match when {
+            When::Before => Event::Start,
+            When::After => came_to(report.verdict),
+        };
+        if !declared.on.contains(&event) {
+            return Ok(Performed::Idle(format!("its `on` does not name `{}`", event.word())));
+        }
+        let message = self.message(event, &report);
+        let fill = |text: &Text| filled(&self.request.model, &self.occasion, text);
+        let means = Means { secrets: &self.secrets, control, fill: &fill, tell: &self.tell(step) };
+        notify::send(&declared.kind, &message, &means).map_err(|error| match error.is_stopped() {
+            true => Failure::stopped(),
+            // It was tried again where that could help.
+            false => Failure::lasting(format!("notification `{}`: {error}", declared.name)),
+        })?;
+        Ok(Performed::Done)
+    }
+
+    fn report_so_far(&self) -> Report {
+        let standing = self.standing().clone();
+        report(&self.request.model, &self.imprint.run.to_string(), &self.graph, &standing, &self.facts())
+    }
+
+    fn message(&self, event: Event, report: &Report) -> Message {
+        let shown = |text: &str| self.secrets.redact(text);
+        let mut message = Message::new(
+            Occurrence::Of(event),
+            &self.request.model.name,
+            self.imprint.host.name.clone(),
+            self.request.clock.now(),
+        );
+        message.run = Some(report.run.clone());
+        message.started = Some(self.imprint.started);
+        if event == Event::Start {
+            return message;
+        }
+        message.stores.clone_from(&report.committed);
+        message.warnings = report.warnings.iter().map(|text| shown(text)).collect();
+        message.problems = failures(report)
+            .into_iter()
+            .map(|(step, cause)| Trouble { step: Some(step.to_owned()), cause: shown(cause) })
+            .collect();
+        if event == Event::Failure {
+            if message.problems.is_empty() {
+                message.problems.extend(without_a_step(report.verdict));
+            }
+            message.newest = self.newest();
+        }
+        message
+    }
+
+    /// The newest backup of each source, in the stores that this run has open.
+    fn newest(&self) -> Vec<Newest> {
+        let open = self.sessions.values().filter_map(|session| session.held().store.clone());
+        let catalogs: Vec<Catalog> =
+            open.filter_map(|store| Catalog::load(&*store, &self.layout).ok()).collect();
+        let of = |source: &str| {
+            let found =
+                catalogs.iter().filter_map(|catalog| catalog.choose(&Choice::Latest, Some(source)).ok());
+            found
+                .max_by_key(|manifest| manifest.run)
+                .map(|manifest| (manifest.run.to_string(), manifest.started))
+        };
+        let sources = self.request.model.sources.iter();
+        sources.map(|source| Newest { source: source.name.clone(), backup: of(&source.name) }).collect()
+    }
+}
+
+fn came_to(verdict: Verdict) -> Event {
+    match verdict {
+        Verdict::Done => Event::Success,
+        Verdict::Warnings => Event::Warning,
+        Verdict::Failed | Verdict::Busy | Verdict::Interrupted | Verdict::Terminated => Event::Failure,
+    }
+}
+
+/// What is told where no step failed.
+fn without_a_step(verdict: Verdict) -> Option<Trouble> {
+    let cause = match verdict {
+        Verdict::Interrupted => "it was interrupted (SIGINT); what was not committed was taken back",
+        Verdict::Terminated => "it was told to end (SIGTERM); what was not committed was taken back",
+        Verdict::Failed => "no backup was committed, or one lacks something; `plan status` says what",
+        Verdict::Done | Verdict::Warnings | Verdict::Busy => return None,
+    };
+    Some(Trouble { step: None, cause: cause.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_end_is_an_event() {
+        let events = [
+            (Verdict::Done, "success"),
+            (Verdict::Warnings, "warning"),
+            (Verdict::Failed, "failure"),
+            (Verdict::Interrupted, "failure"),
+            (Verdict::Terminated, "failure"),
+        ];
+        for (verdict, word) in events {
+            assert_eq!(came_to(verdict).word(), word);
+            assert_eq!(without_a_step(verdict).is_some(), word == "failure");
         }
     }
 }

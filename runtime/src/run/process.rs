@@ -6,7 +6,8 @@
 //! that it started may hold its outputs for as long as it runs.
 
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid,
@@ -58,6 +60,8 @@ pub struct Program {
     pub timeout: Option<Duration>,
     /// The folder it starts in; `None`: that of this process.
     pub folder: Option<PathBuf>,
+    /// What it reads on its standard input; empty: nothing.
+    pub input: Vec<u8>,
 }
 
 impl Program {
@@ -179,6 +183,14 @@ pub fn act(program: &Program, control: &Control, line: &Tell) -> Result<(), Proc
     running.told(|_| true)
 }
 
+/// A file of no folder that holds `bytes`, to be read from its beginning: unlike a pipe, nobody must wait for its reader.
+fn readable(bytes: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
+}
+
 /// A program that runs, and its standard output. Reading it drains standard error too, looks at the timeout, and at
 /// whether the run was asked to stop.
 pub struct Running {
@@ -224,6 +236,9 @@ impl Running {
         let failed = |cause| ProcessError::Start { program: program.name(), cause };
         let mut command = program.command();
         command.stdout(output).stderr(Stdio::piped());
+        if !program.input.is_empty() {
+            command.stdin(readable(&program.input).map_err(failed)?);
+        }
         let mut child = keeper::spawn(&mut command, Signal::TERM).map_err(failed)?;
         Ok(Running {
             group: Pid::from_child(&child),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use backplan_compiler::Laid;
 use backplan_compiler::model::{
-    Level, Model, NotifyKind, PostgresDriver, Separate, SourceKind, Store, StoreKind, Worded,
+    Level, Model, PostgresDriver, Separate, SourceKind, Store, StoreKind, Worded,
 };
 use jiff::Timestamp;
 
@@ -115,11 +115,6 @@ pub fn unsupported(model: &Model) -> Vec<String> {
                 "it has a `verify` of `{}`, and a backup by `{driver}` cannot be rehearsed",
                 source.name
             ));
-        }
-    }
-    for notify in &model.notifies {
-        if !matches!(notify.kind, NotifyKind::Command { .. }) {
-            found.push(format!("notification `{}` is not of kind `command`", notify.name));
         }
     }
     found

@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use backplan_compiler::graph::{Action, Occasion, Step, StepGraph, StepId, When};
 use backplan_compiler::lower::{fill, zone};
-use backplan_compiler::model::{
-    ArchiveId, Command, Event as NotifyEvent, NotifyKind, SourceId, StoreId, Window,
-};
+use backplan_compiler::model::{ArchiveId, Command, SourceId, StoreId, Window};
 use backplan_compiler::value::{Env, Text};
 
 use super::cache::Cache;
@@ -24,7 +22,6 @@ use super::history;
 use super::journal::{self, Journal, Leave, Record};
 use super::levels::Levels;
 use super::mark::mark;
-use super::notify;
 use super::prepare::Prepared;
 use super::process::{self, ProcessError, Program, Tell};
 use super::reading::Reading;
@@ -95,6 +92,7 @@ impl Work for Worker {
         let shown = |message: String| self.secrets.redact(&message);
         match self.take(step, control) {
             Ok(Performed::Dropped(reason)) => Ok(Performed::Dropped(shown(reason))),
+            Ok(Performed::Idle(reason)) => Ok(Performed::Idle(shown(reason))),
             Err(failure) => Err(Failure { message: shown(failure.message), ..failure }),
             done => done,
         }
@@ -156,7 +154,7 @@ impl Worker {
             Action::Prune(store) => self.prune(&step.id, *store, control),
             Action::Rehearse(source) => self.rehearse(&step.id, *source, control),
             Action::Unlock => self.unlock(&step.id),
-            Action::Notify(notify, when) => self.notify(&step.id, *notify, *when, control),
+            Action::Notify(notify, when) => return self.notify(&step.id, *notify, *when, control),
         }
         .map(|()| Performed::Done)
     }
@@ -233,7 +231,7 @@ impl Worker {
         Ok(())
     }
 
-    fn standing(&self) -> MutexGuard<'_, Execution> {
+    pub(super) fn standing(&self) -> MutexGuard<'_, Execution> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -555,7 +553,7 @@ impl Worker {
             env,
             run_as: command.run_as.clone(),
             timeout,
-            folder: None,
+            ..Program::default()
         })
     }
 
@@ -579,36 +577,6 @@ impl Worker {
         }
         self.facts().sources.insert(id, SourceFact::Scanned(summary));
         Ok(())
-    }
-
-    fn notify(&self, step: &StepId, notify: usize, when: When, control: &Control) -> Result<(), Failure> {
-        let declared = &self.request.model.notifies[notify];
-        let NotifyKind::Command { run, env: own } = &declared.kind else { return Ok(()) };
-        let event = match when {
-            When::Before => NotifyEvent::Start,
-            When::After => self.standing_event(),
-        };
-        if !declared.on.contains(&event) {
-            return Ok(());
-        }
-        let warnings = self.facts().warnings.len();
-        let secrets = self.secrets.under(control).within(Some(notify::LIMIT));
-        let mut env = self.given(&format!("notification `{}`", declared.name), own, &secrets)?;
-        env.extend(notify::environment(&self.request, event, &self.imprint.run.to_string(), warnings));
-        let program =
-            Program { argv: self.fill_all(run)?, env, timeout: Some(notify::LIMIT), ..Program::default() };
-        process::act(&program, control, &self.tell(step)).map_err(|error| self.program_failure(&error))
-    }
-
-    fn standing_event(&self) -> NotifyEvent {
-        let standing = self.standing().clone();
-        match report(&self.request.model, "", &self.graph, &standing, &self.facts()).verdict {
-            Verdict::Done => NotifyEvent::Success,
-            Verdict::Warnings => NotifyEvent::Warning,
-            Verdict::Failed | Verdict::Busy | Verdict::Interrupted | Verdict::Terminated => {
-                NotifyEvent::Failure
-            }
-        }
     }
 
     /// Undoes what was not committed, removes scratch files, releases the stores.

@@ -68,8 +68,9 @@ fn heir<'m>(notify: &Notify, old: &Model, new: &'m Model) -> Option<&'m Notify> 
 
 fn same_way(one: &NotifyKind, two: &NotifyKind) -> bool {
     match (one, two) {
-        (NotifyKind::Webhook { url: one }, NotifyKind::Webhook { url: two })
-        | (NotifyKind::Healthcheck { url: one }, NotifyKind::Healthcheck { url: two }) => one == two,
+        (NotifyKind::Webhook { url: one, .. }, NotifyKind::Webhook { url: two, .. })
+        | (NotifyKind::Healthcheck { url: one, .. }, NotifyKind::Healthcheck { url: two, .. }) => one == two,
+        (NotifyKind::Email(one), NotifyKind::Email(two)) => one.to == two.to,
         (NotifyKind::Command { run: one, .. }, NotifyKind::Command { run: two, .. }) => one == two,
         _ => false,
     }

@@ -5,8 +5,8 @@ use super::super::block::Block;
 use super::super::declare::Declared;
 use super::source_ids;
 use crate::model::{
-    Cycle, Due, Event, Keep, Level, Limits, Notify, NotifyKind, Objective, Policy, Retry, Schedule, SourceId,
-    Staging, Verify, When, Window, Worded,
+    Cycle, Due, Email, Event, Keep, Level, Limits, Monitor, Notify, NotifyKind, Objective, Policy, Retry,
+    Schedule, Shape, SourceId, Staging, Tls, Verify, When, Window, Worded,
 };
 use crate::schema::Make;
 use crate::sources::Place;
@@ -218,11 +218,30 @@ impl<'a> Resolver<'a> {
 }
 
 pub(crate) fn webhook(block: &mut Block<'_>) -> Option<NotifyKind> {
-    Some(NotifyKind::Webhook { url: block.secret("url")? })
+    Some(NotifyKind::Webhook {
+        shape: block.choice("shape").unwrap_or(Shape::Json),
+        token: block.secret("token"),
+        url: block.secret("url")?,
+    })
 }
 
 pub(crate) fn healthcheck(block: &mut Block<'_>) -> Option<NotifyKind> {
-    Some(NotifyKind::Healthcheck { url: block.secret("url")? })
+    Some(NotifyKind::Healthcheck {
+        monitor: block.choice("monitor").unwrap_or(Monitor::Healthchecks),
+        url: block.secret("url")?,
+    })
+}
+
+pub(crate) fn email(block: &mut Block<'_>) -> Option<NotifyKind> {
+    let (to, from, server) = (block.strings("to"), block.str("from"), block.str("server"));
+    Some(NotifyKind::Email(Box::new(Email {
+        to: to?.into_iter().map(|(address, _)| address).collect(),
+        from: from?,
+        server: server?,
+        tls: block.choice("tls").unwrap_or(Tls::Starttls),
+        user: block.str("user"),
+        password: block.secret("password"),
+    })))
 }
 
 pub(crate) fn notified(block: &mut Block<'_>) -> Option<NotifyKind> {

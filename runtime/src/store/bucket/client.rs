@@ -2,7 +2,7 @@
 //! environment, for S3 also the profile, a token of the pod's, the machine's own service.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::Duration;
 
 use backplan_compiler::graph::Occasion;
@@ -47,7 +47,7 @@ pub struct Opened {
 /// # Errors
 /// In words, what of the declaration makes none.
 pub fn build(declared: &Declared, secrets: &Secrets) -> Result<Opened, String> {
-    use_ring();
+    crate::tls::choose();
     let kind = &declared.kind;
     let service: Arc<dyn Service> = match kind {
         StoreKind::S3 { .. } => Arc::new(s3(kind, secrets)?.build().map_err(|error| error.to_string())?),
@@ -63,15 +63,6 @@ pub fn build(declared: &Declared, secrets: &Secrets) -> Result<Opened, String> {
         StoreKind::Dir { .. } | StoreKind::Sftp { .. } => (&None, None),
     };
     Ok(Opened { service, prefix: filled(prefix.as_ref())?, storage_class })
-}
-
-/// The library that encrypts connections is chosen once a process.
-fn use_ring() {
-    static CHOSEN: Once = Once::new();
-    CHOSEN.call_once(|| {
-        // Where one was chosen already, that one does as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
 }
 
 fn filled(prefix: Option<&Text>) -> Result<String, String> {
