@@ -68,6 +68,21 @@ fn archiving(way: Way, stanza: &str) -> Cluster {
     cluster
 }
 
+/// Has every backup of a repository make a folder beside the data directory.
+const FORGE: &str = r#"
+for file in $(find .backplan-repo -name 'backup.manifest*'); do
+  sed -i 's|^pg_data/base={}$|pg_data/../victim/made={}\n&|' $file
+  sum=$(awk '
+    /^\[/ { section = substr($0, 2, length($0) - 2); next }
+    /=/ && !/^backrest-checksum=/ {
+      at = index($0, "=")
+      if (open != section) { printf "%s\"%s\":{", open == "" ? "{" : "},", section; open = section } else printf ","
+      printf "\"%s\":%s", substr($0, 1, at - 1), substr($0, at + 1)
+    }
+    END { printf "}}" }' $file | sha1sum | cut -c1-40)
+  sed -i "s|^backrest-checksum=.*|backrest-checksum=\"$sum\"|" $file
+done"#;
+
 impl World {
     /// With its backup. `later`: where the tablespace is to be that is made behind it.
     fn new(way: Way, stanza: &str, later: &str) -> World {
@@ -170,6 +185,46 @@ impl World {
         assert_eq!(fs::read_dir(self.cluster.scenario.path("../tmp")).unwrap().count(), 0);
     }
 
+    /// A pgBackRest that restores, and then writes beside what it is to write. The search path on which it is found.
+    fn tempted_tool(&self) -> String {
+        let script = format!(
+            "#!/bin/sh\ncase \"$*\" in *' restore') ;; *) exec /usr/bin/pgbackrest \"$@\" ;; esac\n\
+             /usr/bin/pgbackrest \"$@\" || exit\n\
+             touch '{0}/back/tried'\n\
+             for at in '{0}/harm' '{0}/pg/harm' '{0}/store/harm' '{0}/later/harm'; do touch \"$at\"; done\n\
+             chmod 777 '{0}/pg'\nexit 0\n",
+            self.at(".")
+        );
+        fs::create_dir_all(self.cluster.scenario.path("tools")).unwrap();
+        self.cluster.scenario.write("tools/pgbackrest", script);
+        shell(&self.cluster.scenario.path("tools"), "chmod 755 . pgbackrest");
+        format!("PATH={}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", self.at("tools"))
+    }
+
+    fn tool_was_held(&self) {
+        let is_there = |name: &str| self.cluster.scenario.path(name).exists();
+        assert_eq!(is_there("back/tried"), self.way != Way::Base);
+        for harm in ["harm", "pg/harm", "store/harm", "later/harm"] {
+            assert!(!is_there(harm), "{harm}");
+        }
+        assert_eq!(shell(&self.cluster.scenario.path("."), "stat -c %a pg").trim(), "700");
+    }
+
+    /// The server that was started has what every program has, whatever stood in the environment of the restore.
+    fn server_has_no_secret(&self) {
+        let pid = self.cluster.scenario.read("back/postmaster.pid");
+        let pid = pid.lines().next().unwrap_or_default();
+        let environment = String::from_utf8(fs::read(format!("/proc/{pid}/environ")).unwrap()).unwrap();
+        let mut names: Vec<&str> =
+            environment.split_terminator('\0').filter_map(|pair| Some(pair.split_once('=')?.0)).collect();
+        names.sort_unstable();
+        assert!(!environment.contains("hunter2"), "{environment}");
+        let own = if is_root() { &[][..] } else { &["HOME", "TMPDIR", "XDG_STATE_HOME"] };
+        let mut fixed = [&["LC_ALL", "PATH", "TZ"], own].concat();
+        fixed.sort_unstable();
+        assert_eq!(names, fixed);
+    }
+
     /// Starts the restored cluster as a person does who knows nothing of all this.
     fn start_by_hand(&self) -> Answer {
         let script = format!(
@@ -198,9 +253,15 @@ fn its_tablespaces_are_its_own(world: &World, before: &str) {
     world.nothing_is_left();
     assert_eq!(world.living(), before);
     let mapping = format!("{}=spaces/later", world.at("later"));
-    let answer =
-        world.cluster.restore(&["--start", "--run", &run, "--at", "latest", "--tablespace", &mapping]);
+    let tool = world.tempted_tool();
+    let way = ["env", &tool, "DBPASS=hunter2", "PLAN_PARAM_KEY=hunter2", "PGPASSWORD=hunter2"];
+    let words = ["restore", "--source", "main", "--to", "back", "--start", "--run", &run, "--at", "latest"];
+    let words = [&words[..], &["--tablespace", &mapping]].concat();
+    let answer = world.cluster.scenario.plan_by(&way, &words);
     answer.status(0).says("running").says("spaces/later").says("back.tablespaces/");
+    world.tool_was_held();
+    world.server_has_no_secret();
+    world.nothing_is_left();
     assert_eq!(world.cluster.back(ASKED), "t");
     let place = |name: &str| {
         format!("SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = '{name}'")
@@ -236,6 +297,13 @@ fn what_is_restored_from_a_repository_kept_apart_writes_nothing_of_the_living_cl
     let world = World::new(Way::Apart, "backplan_outside_apart", "later");
     let before = world.go_on();
     its_tablespaces_are_its_own(&world, &before);
+    // A manifest of the tool's that leads out of the folder, its sum as it must be.
+    world.forget();
+    shell(&world.cluster.scenario.path("store"), FORGE);
+    fs::create_dir(world.cluster.scenario.path("victim")).unwrap();
+    world.cluster.restore(&["--at", "latest"]).status(1).says("/victim/made': [30] Read-only file system");
+    assert_eq!(fs::read_dir(world.cluster.scenario.path("victim")).unwrap().count(), 0);
+    assert!(!world.cluster.scenario.path("back/PG_VERSION").exists());
 }
 
 #[test]

@@ -204,7 +204,7 @@ fn finish(
         Format::Human => console.answer(&backups::cluster(&outcome, args.dry_run, console.answers())),
         Format::Json => console.answer(&json::document(&outcome)),
     }
-    Ok(if outcome.held.is_empty() { Status::Done } else { Status::Warnings })
+    Ok(if outcome.held.is_empty() && outcome.unbound.is_none() { Status::Done } else { Status::Warnings })
 }
 
 fn wish(args: &RestoreArgs, to: PathBuf, model: Option<&Model>) -> Result<Wish, Failure> {

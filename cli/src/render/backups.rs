@@ -275,6 +275,14 @@ pub fn cluster(outcome: &Cluster, dry_run: bool, style: Style) -> String {
         let alone = if outcome.is_alone { ", in a network of its own" } else { "" };
         let _ = writeln!(out, "{}{alone}: psql -h {} -p {port}", paint.green("running"), shown(sockets));
     }
+    if let Some(why) = &outcome.unbound {
+        let unheld = paint.yellow("not held to its folders");
+        let _ = writeln!(
+            out,
+            "{unheld}: the tool that put it together could write elsewhere, if the backup told it to ({})",
+            harmless(why)
+        );
+    }
     for at in &outcome.held {
         let held = paint.yellow("held back");
         let _ = writeln!(

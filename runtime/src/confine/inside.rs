@@ -11,6 +11,9 @@ use rustix::thread::UnshareFlags;
 
 use super::{Confinement, Cover, Held, rules, world};
 
+/// Says that nobody reads an answer: both outputs are the program's from the beginning.
+pub(super) const SILENT: &str = "--silent";
+
 /// What could not be done.
 pub(super) struct Trouble(pub String);
 
@@ -56,6 +59,7 @@ struct Order {
     way: OsString,
     wanted: Confinement,
     folder: PathBuf,
+    is_silent: bool,
     argv: Vec<OsString>,
 }
 
@@ -86,6 +90,7 @@ impl Order {
                 "--way" => order.way = words.next()?,
                 "--in" => order.folder = words.next()?.into(),
                 "--on" => order.wanted.place = words.next()?.into(),
+                SILENT => order.is_silent = true,
                 "--alone" => order.wanted.alone = true,
                 "--own" => order.wanted.own.push(words.next()?.into()),
                 "--cover" => {
@@ -114,12 +119,26 @@ impl Order {
         // Without rules about it the network is left as it is found, as where there is no namespace for it.
         Ok(self.wanted.alone && apart(UnshareFlags::NEWNET).is_ok())
     }
+
+    fn become_program(&self) -> ExitCode {
+        let error = Command::new(&self.argv[0]).args(&self.argv[1..]).current_dir(&self.folder).exec();
+        eprintln!("`{}`: {error}", self.argv[0].display());
+        ExitCode::FAILURE
+    }
 }
 
 /// Gives up what was not ordered, tells, and becomes the program.
 pub(crate) fn serve(words: impl Iterator<Item = OsString>) -> ExitCode {
     let Some(order) = Order::parse(words) else { return ExitCode::from(2) };
     let done = order.carry_out();
+    match (order.is_silent, &done) {
+        (false, _) => {}
+        (true, Ok(_)) => return order.become_program(),
+        (true, Err(Trouble(why))) => {
+            eprintln!("it cannot be held to its own folders: {why}");
+            return ExitCode::FAILURE;
+        }
+    }
     let answer = match done {
         Ok(is_alone) => Answer::Ready { is_alone },
         Err(Trouble(why)) => Answer::Refused(why),
@@ -133,9 +152,7 @@ pub(crate) fn serve(words: impl Iterator<Item = OsString>) -> ExitCode {
     if rustix::stdio::dup2_stdout(io::stderr()).is_err() {
         return ExitCode::FAILURE;
     }
-    let error = Command::new(&order.argv[0]).args(&order.argv[1..]).current_dir(&order.folder).exec();
-    eprintln!("`{}`: {error}", order.argv[0].display());
-    ExitCode::FAILURE
+    order.become_program()
 }
 
 /// Leaves the namespaces of the others; whether that of the network, too.

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | this one | what is wanted, and starting a program so |
+//! | `bounds` | tools that are held so where the system permits it |
 //! | `inside` | the process that gives up its rights, then becomes the program |
 //! | `world` | the mounts in which nothing but the own folders can be written |
 //! | `rules` | Landlock, where no mounts can be had |
@@ -11,6 +12,7 @@
 //! rules of Landlock. What stands in the place of other folders needs the first. Where there is neither, nothing is started:
 //! that the log as it was read beforehand makes nothing elsewhere does not mean that what arrives meanwhile does not either.
 
+mod bounds;
 mod inside;
 mod rules;
 mod world;
@@ -30,6 +32,7 @@ use crate::control::{Control, Stopped};
 use crate::run::environment;
 use crate::{aide, keeper};
 
+pub use bounds::Bounds;
 pub(crate) use inside::serve;
 
 /// The name of the process that confines itself.

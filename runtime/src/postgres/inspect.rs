@@ -13,6 +13,7 @@ use super::pgbackrest::info;
 use super::recovery::Lsn;
 use super::repository::Repository;
 use super::{DriverError, tools};
+use crate::confine::Bounds;
 use crate::control::Control;
 use crate::run::process::{self, Program, Tell};
 use crate::wal::name::{Segment, WalName};
@@ -114,7 +115,11 @@ impl Inspection<'_> {
         let ear = Arc::clone(&said);
         let tell: Tell = Arc::new(move |line| ear.lock().unwrap_or_else(PoisonError::into_inner).take(line));
         let words = ["--log-level-stderr=info", "--output=text", "--verbose", "verify"];
-        let out = process::run(&self.command(&program, &words), control, &tell)?;
+        // It has nothing to write, whatever the repository says.
+        let bounds = Bounds::find(&[], control).map_err(|error| DriverError::Lasting(error.to_string()))?;
+        let bounds = Some(Arc::new(bounds));
+        let verify = Program { bounds, ..self.command(&program, &words) };
+        let out = process::run(&verify, control, &tell)?;
         let verified = Verified::read(&String::from_utf8_lossy(&out)).ok_or_else(|| {
             DriverError::Lasting("`pgbackrest verify` does not say what it found".to_owned())
         })?;

@@ -24,6 +24,7 @@ use super::window::{self, Base, Log, WindowError};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{Manifest, SourceRecord, SourceStatus};
 use crate::catalog::runs::Choice;
+use crate::confine::ConfineError;
 use crate::control::{Control, Stopped};
 use crate::extract::{self, ExtractError, Extracted, Extraction};
 use crate::postgres::basebackup::TABLESPACE_LABEL;
@@ -193,6 +194,9 @@ pub struct Outcome {
     /// Where a server that is started by hand would write into what lies on this machine: it is held back.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<PathBuf>,
+    /// Why the tool that put it together was held to no folders, where it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unbound: Option<String>,
     /// Tablespaces that the log makes elsewhere, for the caller that starts it.
     #[serde(skip)]
     pub outside: Vec<Outside>,
@@ -329,6 +333,14 @@ pub(super) fn beside(data: &Path) -> PathBuf {
     beside.into()
 }
 
+/// Why a tool could not be held to its folders.
+pub(super) fn unbound(error: ConfineError) -> ClusterError {
+    match error {
+        ConfineError::Stopped(stopped) => ClusterError::Stopped(stopped),
+        error => ClusterError::Tool(error.to_string()),
+    }
+}
+
 fn no_tablespace(asked: &Path, spaces: &[Space]) -> ClusterError {
     let had = spaces.iter().map(|space| format!("`{}`", space.was.display())).collect();
     ClusterError::NoTablespace { asked: asked.to_path_buf(), had }
@@ -384,7 +396,12 @@ impl ClusterRestore<'_> {
                 let done = laid(&chain, &extraction, control)?;
                 (done.entries, done.bytes)
             }
-            layers => combine::combine(layers, &self.wish.to, &self.spaces, control)?,
+            layers => {
+                let (entries, bytes, refusal) =
+                    combine::combine(layers, &self.wish.to, &self.spaces, control)?;
+                outcome.unbound = refusal;
+                (entries, bytes)
+            }
         };
         self.settle(control)?;
         self.wish.recovery.write(&self.wish.to).map_err(file(&self.wish.to))?;

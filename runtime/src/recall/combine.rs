@@ -19,12 +19,13 @@ use rustix::fs::{AtFlags, Mode, OFlags, symlinkat, unlinkat};
 use rustix::io::Errno;
 
 use super::chain::Chain;
-use super::cluster::{ClusterError, Space, file, laid, record, told};
+use super::cluster::{ClusterError, Space, file, laid, record, told, unbound};
 use super::shelf::{Held, Shelves};
 use crate::beneath;
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::SourceRecord;
 use crate::catalog::runs::Choice;
+use crate::confine::Bounds;
 use crate::control::Control;
 use crate::extract::{self, Existing, Extraction, Target};
 use crate::places::folder;
@@ -164,7 +165,7 @@ pub(super) fn room(layers: &[Layer<'_>]) -> Result<u64, ClusterError> {
 }
 
 /// Lays the backups down in `to`, which is there and guarded, and leaves in it what they make together, its tablespaces in
-/// `spaces`. Entries and bytes that were laid down.
+/// `spaces`. Entries and bytes that were laid down, and why the tool was held to no folders, where it was not.
 ///
 /// # Errors
 /// See [`ClusterError`]; what is there then cannot be started.
@@ -173,7 +174,7 @@ pub(super) fn combine(
     to: &Path,
     spaces: &[Space],
     control: &Control,
-) -> Result<(u64, u64), ClusterError> {
+) -> Result<(u64, u64, Option<String>), ClusterError> {
     let to = std::path::absolute(to).map_err(file(to))?;
     let scratch = to.join(LAYERS);
     DirBuilder::new().mode(0o700).create(&scratch).map_err(file(&scratch))?;
@@ -199,18 +200,27 @@ pub(super) fn combine(
         argv.push(format!("--tablespace-mapping={}={}", escaped(&from), escaped(&to)));
     }
     let owner = fs::metadata(last.0.join("PG_VERSION")).map_err(file(&last.0))?;
-    run(argv, control)?;
+    let mut own = vec![to.clone()];
+    for space in spaces {
+        let to = std::path::absolute(&space.to).map_err(file(&space.to))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&to).map_err(file(&to))?;
+        own.push(to);
+    }
+    let bounds = Bounds::find(&own, control).map_err(unbound)?;
+    let refusal = bounds.refusal().map(str::to_owned);
+    run(argv, Some(bounds), control)?;
     give(&whole, spaces, &owner, control)?;
     control.check()?;
     move_up(&whole, &to)?;
     folder::remove(&scratch).map_err(|error| file(&scratch)(error.into()))?;
-    Ok((entries, bytes))
+    Ok((entries, bytes, refusal))
 }
 
-fn run(argv: Vec<String>, control: &Control) -> Result<(), ClusterError> {
+fn run(argv: Vec<String>, bounds: Option<Bounds>, control: &Control) -> Result<(), ClusterError> {
     let silent: Tell = Arc::new(|_| {});
     let env = vec![("LC_ALL".to_owned(), "C".to_owned())];
-    let program = Program { env, folder: Some("/".into()), ..Program::new(argv) };
+    let bounds = bounds.map(Arc::new);
+    let program = Program { env, bounds, folder: Some("/".into()), ..Program::new(argv) };
     process::run(&program, control, &silent).map(drop).map_err(|error| match error {
         ProcessError::Stopped(stopped) => ClusterError::Stopped(stopped),
         error => ClusterError::Tool(error.to_string()),
@@ -229,7 +239,7 @@ fn give(whole: &Path, spaces: &[Space], owner: &fs::Metadata, control: &Control)
         let to = std::path::absolute(&space.to).map_err(file(&space.to))?;
         argv.push(to.display().to_string());
     }
-    run(argv, control)
+    run(argv, None, control)
 }
 
 /// Within one file system, so that nothing is copied.

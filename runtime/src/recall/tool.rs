@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use backplan_compiler::value::Hidden;
 use jiff::Timestamp;
 
-use super::cluster::{ClusterError, Outcome, beside, must_be_new, record};
+use super::cluster::{ClusterError, Outcome, beside, must_be_new, record, unbound};
 use super::launch::{Laid, Then};
 use super::log::commits::Tail;
 use super::log::repository::{self, RepositoryLog};
@@ -26,6 +26,7 @@ use super::window::{self, Base, Log, WindowError};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{RepositoryRecord, SourceRecord};
 use crate::catalog::runs::Choice;
+use crate::confine::Bounds;
 use crate::control::Control;
 use crate::postgres::recovery::{END_COMMAND, Point, Recovery, Timeline, silence, timestamp};
 use crate::postgres::repository::{KEY_FILE, Repository as Remote, RepositoryError};
@@ -383,26 +384,44 @@ impl ToolRestore<'_> {
         }
         let config = self.settings()?;
         DirBuilder::new().recursive(true).mode(0o700).create(&self.wish.to).map_err(file(&self.wish.to))?;
-        let silent: Tell = Arc::new(|_| {});
-        let arguments = self.arguments(&program, config.as_deref())?;
-        let command = Program { folder: Some("/".into()), ..Program::new(arguments) };
-        process::run(&command, control, &silent).map_err(|error| match error {
-            process::ProcessError::Stopped(stopped) => ClusterError::Stopped(stopped),
-            error => ClusterError::Tool(error.to_string()),
-        })?;
+        let (bounds, made) = self.bounds(control)?;
+        outcome.unbound = bounds.refusal().map(str::to_owned);
+        let restored = held(self.arguments(&program, config.as_deref())?, &bounds, control, &silently());
+        for space in made {
+            // One that something came to stays.
+            let _ = fs::remove_dir(&space);
+        }
+        restored?;
         if !self.wish.recovery.archives {
             let silenced = fs::File::open(&self.wish.to).and_then(|data| silence(&data));
             silenced.map_err(file(&self.wish.to))?;
         }
         self.give(config.as_deref())?;
         let own = self.own_folders();
-        let far = Far { base: self.base(&program, config.as_deref())?, below: &self.wish.to };
+        let far = Far { base: self.base(&program, config.as_deref())?, below: &self.wish.to, bounds };
         let mapped = |created: &Created| self.mapped(created);
         let (to, point) = (&self.wish.to, &self.wish.recovery.point);
         let outside = outside::find(to, &own, &far, point, &mapped, control)?;
         let laid = Laid { data: to, own, outside, action: self.wish.recovery.action, programs };
         laid.go_on(&self.wish.then, &mut outcome, control)?;
         Ok(outcome)
+    }
+
+    /// What the tool is held to, and the folders that were made for that: beside the data directory, and where it is told to
+    /// put tablespaces by name.
+    fn bounds(&self, control: &Control) -> Result<(Arc<Bounds>, Vec<PathBuf>), ClusterError> {
+        let (mut own, mut made) = (vec![self.wish.to.clone()], Vec::new());
+        let named = self.wish.tablespaces.iter().filter(|(name, _)| !name.is_absolute());
+        for space in std::iter::once(beside(&self.wish.to)).chain(named.map(|(_, to)| to.clone())) {
+            if !space.is_dir() {
+                DirBuilder::new().recursive(true).mode(0o700).create(&space).map_err(file(&space))?;
+                made.push(space.clone());
+            }
+            own.push(space);
+        }
+        let own = own.iter().map(|own| std::path::absolute(own).map_err(file(own)));
+        let own = own.collect::<Result<Vec<_>, _>>()?;
+        Ok((Arc::new(Bounds::find(&own, control).map_err(unbound)?), made))
     }
 
     /// The data directory itself belongs to whom its files do, and so does what its server reads.
@@ -626,18 +645,30 @@ struct Far<'a> {
     base: Vec<String>,
     /// The data directory: a segment lies there while it is looked into.
     below: &'a Path,
+    bounds: Arc<Bounds>,
+}
+
+/// Runs the tool within bounds, its lock in them too.
+fn held(argv: Vec<String>, bounds: &Arc<Bounds>, control: &Control, tell: &Tell) -> Result<(), ClusterError> {
+    let lock = bounds.scratch().join("lock").display().to_string();
+    let env = vec![("LC_ALL".to_owned(), "C".to_owned()), ("PGBACKREST_LOCK_PATH".to_owned(), lock)];
+    let bounds = Some(Arc::clone(bounds));
+    let program = Program { env, folder: Some("/".into()), bounds, ..Program::new(argv) };
+    process::run(&program, control, tell).map(drop).map_err(|error| match error {
+        process::ProcessError::Stopped(stopped) => ClusterError::Stopped(stopped),
+        error => ClusterError::Tool(error.to_string()),
+    })
+}
+
+fn silently() -> Tell {
+    Arc::new(|_| {})
 }
 
 impl Far<'_> {
     fn run(&self, words: &[&str], tell: &Tell, control: &Control) -> Result<(), ClusterError> {
         let mut argv = self.base.clone();
         argv.extend(words.iter().map(|word| (*word).to_owned()));
-        let env = vec![("LC_ALL".to_owned(), "C".to_owned())];
-        let program = Program { env, folder: Some("/".into()), ..Program::new(argv) };
-        process::run(&program, control, tell).map(drop).map_err(|error| match error {
-            process::ProcessError::Stopped(stopped) => ClusterError::Stopped(stopped),
-            error => ClusterError::Tool(error.to_string()),
-        })
+        held(argv, &self.bounds, control, tell)
     }
 }
 
@@ -655,7 +686,7 @@ impl outside::Far for Far<'_> {
         let stanza = self.base.iter().find_map(|word| word.strip_prefix("--stanza=")).unwrap_or_default();
         let base: Vec<String> =
             self.base.iter().filter(|word| !word.starts_with("--pg1-path=")).cloned().collect();
-        let lister = Far { base, below: self.below };
+        let lister = Far { base, below: self.below, bounds: Arc::clone(&self.bounds) };
         lister.run(&["--recurse", "repo-ls", &format!("archive/{stanza}")], &tell, control)?;
         Ok(std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner)))
     }
@@ -668,7 +699,7 @@ impl outside::Far for Far<'_> {
         control: &Control,
     ) -> Result<(), ClusterError> {
         let path = std::path::absolute(self.below.join(AHEAD)).map_err(file(self.below))?;
-        let silent: Tell = Arc::new(|_| {});
+        let silent = silently();
         let words = ["archive-get", &segment.to_string(), &path.display().to_string()];
         let read = match self.run(&words, &silent, control) {
             Ok(()) => outside::read_file(&path, take).map_err(file(&path)),

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +22,7 @@ use rustix::process::{
 };
 
 use super::environment;
+use crate::confine::Bounds;
 use crate::control::{Control, Stopped};
 use crate::keeper;
 
@@ -62,6 +63,8 @@ pub struct Program {
     pub folder: Option<PathBuf>,
     /// What it reads on its standard input; empty: nothing.
     pub input: Vec<u8>,
+    /// What it is held to; `None`: it may write what its account may.
+    pub bounds: Option<Arc<Bounds>>,
 }
 
 impl Program {
@@ -74,20 +77,26 @@ impl Program {
         self.argv.first().cloned().unwrap_or_default()
     }
 
-    fn command(&self) -> Command {
+    fn command(&self) -> io::Result<Command> {
         let mut words: Vec<&str> = Vec::new();
         if let Some(account) = &self.run_as {
             words.extend(["runuser", "-u", account, "--"]);
         }
         words.extend(self.argv.iter().map(String::as_str));
-        let mut command = Command::new(words.first().copied().unwrap_or_default());
-        command.args(words.iter().skip(1)).stdin(Stdio::null());
+        let folder = self.folder.as_deref().unwrap_or(Path::new("/"));
+        let bound = self.bounds.as_ref().map(|bounds| bounds.command(&words, folder)).transpose()?;
+        let mut command = bound.flatten().unwrap_or_else(|| {
+            let mut command = Command::new(words.first().copied().unwrap_or_default());
+            command.args(words.iter().skip(1));
+            command
+        });
+        command.stdin(Stdio::null());
         if let Some(folder) = &self.folder {
             command.current_dir(folder);
         }
         command.env_clear().envs(environment::basic(self.run_as.is_none()));
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        command
+        Ok(command)
     }
 }
 
@@ -234,7 +243,7 @@ impl Running {
         line: &Tell,
     ) -> Result<Running, ProcessError> {
         let failed = |cause| ProcessError::Start { program: program.name(), cause };
-        let mut command = program.command();
+        let mut command = program.command().map_err(failed)?;
         command.stdout(output).stderr(Stdio::piped());
         if !program.input.is_empty() {
             command.stdin(readable(&program.input).map_err(failed)?);
