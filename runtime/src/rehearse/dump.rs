@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::record::Verdict;
 use super::server::{detail, examine};
 use super::{PATIENCE, RehearseError, Stage, failed, files, private, silent};
+use crate::catalog::ids::Nonce;
 use crate::postgres::names::{self, GLOBALS};
 use crate::postgres::server::{Expect, Server, Start};
 use crate::postgres::tools;
@@ -105,6 +106,30 @@ fn make(stage: &Stage<'_>, programs: &Path, data: &Path) -> Result<Result<Server
     }
 }
 
+/// A script of SQL as one that gives `psql` no orders: each statement is a value, which the server is sent as it is. In a file
+/// that a store gave, `\\! rm` would be an order to this machine.
+///
+/// Where a statement ends is guessed as `pg_dumpall` writes them; one that is torn apart fails.
+fn harmless(script: &[u8], tag: &str) -> Vec<u8> {
+    let quote = format!("$b{tag}$");
+    let mut made = Vec::with_capacity(script.len() + script.len() / 2);
+    let mut statement: Vec<u8> = Vec::new();
+    // Newer programs begin and end with one of these, for `psql` alone.
+    let is_order = |line: &&[u8]| line.starts_with(b"\\restrict ") || line.starts_with(b"\\unrestrict ");
+    let lines = script.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_order(line));
+    let mut lines = lines.peekable();
+    while let Some(line) = lines.next() {
+        statement.extend_from_slice(line);
+        if line.trim_ascii_end().ends_with(b";") || lines.peek().is_none() {
+            let parts: [&[u8]; 5] =
+                [b"SELECT ", quote.as_bytes(), &statement, quote.as_bytes(), b" \\gexec\n"];
+            made.extend(parts.concat());
+            statement.clear();
+        }
+    }
+    made
+}
+
 /// Loads roles, then each database; why one does not load.
 fn load(
     stage: &Stage<'_>,
@@ -125,9 +150,12 @@ fn load(
         }
     };
     if has_globals {
+        let roles = stage.folder.join("roles.sql");
+        let script = harmless(&fs::read(&globals).map_err(failed(&globals))?, &Nonce::random().to_string());
+        fs::write(&roles, script).map_err(failed(&roles))?;
         // Folders of tablespaces are not here, and need not be: whether the roles are, the databases tell.
         let words = ["-X", "-q", "-d", "postgres", "-f"].map(str::to_owned);
-        let words = words.into_iter().chain([globals.display().to_string()]).collect();
+        let words = words.into_iter().chain([roles.display().to_string()]).collect();
         if let Some(why) = run("psql", words)? {
             return Ok(Some(why));
         }
@@ -154,4 +182,20 @@ fn load(
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_of_a_dump_are_values_for_the_server_and_no_orders() {
+        let script = b"\\restrict x\n-- Roles\nCREATE ROLE a;\r\n\\! touch harm\nCOMMENT ON ROLE a IS 'two\nlines';\nEND\n";
+        let made = harmless(script, "5");
+        let shown = String::from_utf8_lossy(&made);
+        let expected = "SELECT $b5$-- Roles\nCREATE ROLE a;\r\n$b5$ \\gexec\n\
+                        SELECT $b5$\\! touch harm\nCOMMENT ON ROLE a IS 'two\nlines';\n$b5$ \\gexec\n\
+                        SELECT $b5$END\n$b5$ \\gexec\n";
+        assert_eq!(shown, expected);
+    }
 }
