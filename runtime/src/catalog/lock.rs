@@ -309,8 +309,9 @@ fn wait_for(
         Some(record) if record.released => return Ok(()),
         Some(other) => match me.life_of(&other.owner) {
             Life::Dead => return Ok(()),
-            Life::Alive => return Err(busy(record)),
-            Life::Unknown => {}
+            Life::Alive if other.owner.is_this_program() => return Err(busy(record)),
+            // Of another program's process, or another account's, somebody only wrote that it has the lease.
+            Life::Alive | Life::Unknown => {}
         },
         None => {}
     }

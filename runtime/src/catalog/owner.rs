@@ -1,6 +1,8 @@
 //! Who holds a lease, told precisely enough that a dead holder on this machine is known to be dead.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +81,13 @@ impl Owner {
             _ => Life::Dead,
         }
     }
+
+    /// Whether the process of a holder that lives here is seen to run this program, of whatever version.
+    pub fn is_this_program(&self) -> bool {
+        let own = program("self");
+        own.is_some() && own == program(&self.pid.to_string())
+    }
+
     /// The same of a holder that this host's own state folder tells of: it began here, and ended with its boot.
     pub fn life_here(&self, other: &Owner) -> Life {
         let is_past = self.machine == other.machine && !other.boot.is_empty() && !self.boot.is_empty();
@@ -93,6 +102,14 @@ fn boot() -> String {
 fn pid_namespace() -> String {
     let link = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
     link.to_string_lossy().into_owned()
+}
+
+/// The file name of the program that a process runs; of one that was replaced on the disk, as it was.
+fn program(pid: &str) -> Option<OsString> {
+    const GONE: &[u8] = b" (deleted)";
+    let path = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let name = path.file_name()?.as_bytes();
+    Some(OsStr::from_bytes(name.strip_suffix(GONE).unwrap_or(name)).to_owned())
 }
 
 struct Process {

@@ -148,3 +148,23 @@ fn a_record_that_cannot_be_read_is_somebody() {
     assert!(holder(&*store, &layout(), &me()).unwrap().is_some());
     assert_eq!(acquire(&store, me()).unwrap().number(), 8);
 }
+
+/// Whoever can write into the store can name any process; that it lives says nothing of the lease.
+#[test]
+fn a_lease_that_names_a_living_process_of_another_program_is_watched() {
+    let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+    let pid_start = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
+    let forged = || Owner { pid: child.id(), pid_start, ..me() };
+    let store = store(&SimulatedFolder::default());
+    let beating = acquire(&store, forged()).unwrap();
+    assert!(matches!(acquire(&store, me()), Err(LockError::Busy { .. })));
+    drop(beating);
+    let mute = LeaseTimes { heartbeat: Duration::from_secs(3600), ..TIMES };
+    std::mem::forget(Lease::acquire(Arc::clone(&store), &layout(), forged(), mute, &Control::default()));
+    let start = Instant::now();
+    assert_eq!(acquire(&store, me()).unwrap().number(), 3);
+    assert!(start.elapsed() >= TIMES.patience);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
