@@ -416,6 +416,47 @@ fn what_a_mount_hides_or_takes_away_is_not_deleted() {
     }
 }
 
+/// Neither the lease nor the word of what is about to go could be written: nothing would ever be freed again.
+#[test]
+fn a_disk_that_is_full_to_the_last_byte_can_be_pruned() {
+    let scenario = world(&plan(&["store"], "keep { last = 9 }"));
+    scenario.write("pruned.plan", plan(&["store"], "keep { last = 1 }"));
+    fs::create_dir(scenario.path("store")).unwrap();
+    let script = format!(
+        r#"
+        plan() {{ BACKPLAN_NOW=$now {} "$@" >>said 2>&1 && echo 0 >>statuses || echo $? >>statuses; }}
+        fill() {{ cat /dev/zero >>store/fill 2>/dev/null || :; [ "$(df --output=avail store | tail -n 1)" -eq 0 ]; }}
+        count() {{ ls store/.backplan/p/$1 | wc -l >>counts; }}
+        mount -t tmpfs -o size=2m none store
+        head -c 300000 /dev/urandom >site/big
+        for now in {} {} {}; do plan run p.plan; done
+        count reserve
+        fill
+        now={}
+        plan status p.plan
+        plan run p.plan
+        fill
+        mv pruned.plan p.plan
+        plan prune p.plan
+        count manifests; count reserve; count lock
+        plan verify p.plan
+        rm store/fill
+        plan run p.plan
+        count reserve"#,
+        env!("CARGO_BIN_EXE_plan"),
+        night(0),
+        night(1),
+        night(2),
+        night(3),
+    );
+    scenario.other(&["unshare", "--mount", "sh", "-ec", &script]).status(0);
+    let said = scenario.read("said");
+    assert_eq!(scenario.read("statuses").split_whitespace().collect::<String>(), "00001000", "{said}");
+    assert_eq!(scenario.read("counts").split_whitespace().collect::<String>(), "21212", "{said}");
+    assert!(said.contains("No space left on device (os error 28); free some room there"), "{said}");
+    assert!(said.contains("2 of 3 runs gone"), "{said}");
+}
+
 #[test]
 fn a_clock_that_is_decades_ahead_makes_no_backup_old() {
     let text = |rules: &str| {

@@ -6,6 +6,7 @@ use super::layout::Layout;
 use super::lock::{Lease, LockError};
 use super::manifest::FORMAT;
 use super::recover::{Intended, Leftover, Mark, Scene, Tombstone, deletions, read_record};
+use super::reserve;
 use super::runs::Catalog;
 use crate::store::{Creation, Name, Store, StoreError};
 
@@ -70,7 +71,7 @@ pub fn delete_run(
         .map_err(|error| DeleteError::Tombstone { run: *run, cause: error.to_string() })?;
     let name = layout.tombstone(run);
     // One may be there from a deletion that was cut: it lists what the same manifest has.
-    if store.create(&name, text.as_bytes())? == Creation::Exists
+    if reserve::within(store, layout, || store.create(&name, text.as_bytes()))? == Creation::Exists
         && read_record::<Tombstone>(store, &name)?.as_ref() != Some(&tombstone)
     {
         let cause = format!("something else is there as `{name}`: look at it, and move it away");

@@ -371,7 +371,12 @@ impl HostLock {
         }
         let text = yaml_serde::to_string(note).unwrap_or_default();
         let written = file.set_len(0).and_then(|()| file.write_all(text.as_bytes()));
-        written.map_err(failed("write"))?;
+        match written {
+            // Who has it cannot be told then, and it is had all the same: a prune that is to make room is not kept from it.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {}
+            written => written.map_err(failed("write"))?,
+        }
         Ok(HostLock { file })
     }
 }

@@ -121,6 +121,11 @@ impl Layout {
         (number.to_string() == text).then_some(number)
     }
 
+    /// `.backplan/PLAN/reserve/N`: given up when there is no room left.
+    pub fn reserve(&self, piece: u32) -> Name {
+        self.below(&format!("reserve/{piece}"))
+    }
+
     /// `.backplan/PLAN/tmp`: what is on its way in.
     pub fn temporaries(&self) -> Name {
         self.below("tmp")

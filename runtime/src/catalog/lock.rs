@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::ids::Nonce;
 use super::layout::Layout;
 use super::owner::{Life, Owner};
+use super::reserve;
 use crate::control::{Control, Stopped};
 use crate::store::fs::Kind;
 use crate::store::{Creation, ReadStore, Store, StoreError, StoreErrorKind};
@@ -263,6 +264,11 @@ impl Lease {
         self.shared.confirm()
     }
 
+    /// Sees that there is room for the day on which the store has none.
+    pub fn keep_room(&self) {
+        reserve::keep(&*self.shared.store, &self.shared.layout);
+    }
+
     /// Gives the lease back, so that the next run need not wait.
     ///
     /// # Errors
@@ -346,7 +352,7 @@ fn make(store: &dyn Store, layout: &Layout, number: u64, record: &Record) -> Res
     let bytes = to_bytes(record);
     let name = layout.lock(number);
     let found = || store.read_range(&name, 0, MAX_BYTES);
-    match store.create(&name, &bytes) {
+    match reserve::within(store, layout, || store.create(&name, &bytes)) {
         Ok(Creation::Created) => Ok(true),
         // Ours after all, where a lower layer tried twice.
         Ok(Creation::Exists) => Ok(found().is_ok_and(|found| found == bytes)),
@@ -387,7 +393,7 @@ impl Shared {
         let begun = owner_clock();
         let mut record = self.state().record.clone();
         record.counter += 1;
-        self.store.replace(&self.layout.lock(self.number), &to_bytes(&record))?;
+        self.write(&record)?;
         let mut state = self.state();
         state.record = record;
         state.beaten = begun;
@@ -445,6 +451,11 @@ impl Shared {
         self.look_for_others()?;
         let mut record = self.state().record.clone();
         record.released = true;
-        Ok(self.store.replace(&self.layout.lock(self.number), &to_bytes(&record))?)
+        Ok(self.write(&record)?)
+    }
+
+    fn write(&self, record: &Record) -> Result<(), StoreError> {
+        let (name, bytes) = (self.layout.lock(self.number), to_bytes(record));
+        reserve::within(&*self.store, &self.layout, || self.store.replace(&name, &bytes))
     }
 }

@@ -16,6 +16,7 @@
 //! | [`owner`] | who holds a lease, and whether that lives |
 //! | [`prune`] | deleting what retention no longer keeps |
 //! | [`recover`] | undoing what dead runs left |
+//! | [`reserve`] | room for the day on which there is none left |
 //! | [`runs`] | the runs a store holds |
 //!
 //! A run, store by store: [`identity::inspect`], [`lock::Lease::acquire`], [`identity::claim`],
@@ -36,6 +37,7 @@ pub mod names;
 pub mod owner;
 pub mod prune;
 pub mod recover;
+pub mod reserve;
 pub mod runs;
 
 #[cfg(test)]

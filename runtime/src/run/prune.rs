@@ -375,6 +375,7 @@ impl<'a> Site<'a> {
         });
         shown.plan = Some(plan);
         done.map_err(|error| format!("{error}; the next prune goes on"))?;
+        lease.keep_room();
         lease.release().map_err(text)
     }
 }

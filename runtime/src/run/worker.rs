@@ -611,10 +611,13 @@ impl Worker {
         {
             trouble.push(format!("taking back what was not committed: {error}; the next run will"));
         }
-        if let Some(lease) = lease.and_then(Arc::into_inner)
-            && let Err(error) = lease.release()
-        {
-            trouble.push(format!("releasing a lock: {error}; the next run takes it over"));
+        if let Some(lease) = lease.and_then(Arc::into_inner) {
+            if committed {
+                lease.keep_room();
+            }
+            if let Err(error) = lease.release() {
+                trouble.push(format!("releasing a lock: {error}; the next run takes it over"));
+            }
         }
         trouble
     }

@@ -372,7 +372,7 @@ impl<F: FileSystem> ReadStore for FolderStore<F> {
 
 impl<F: FileSystem> Store for FolderStore<F> {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { atomic_create: true, delete: true }
+        Capabilities { atomic_create: true, delete: true, fills_up: true }
     }
 
     fn create(&self, name: &Name, bytes: &[u8]) -> Result<Creation, StoreError> {

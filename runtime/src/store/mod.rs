@@ -188,6 +188,8 @@ pub struct Capabilities {
     pub atomic_create: bool,
     /// This host may delete backups.
     pub delete: bool,
+    /// Its room can be used up to the last byte.
+    pub fills_up: bool,
 }
 
 /// The reading half. What can only read (dry run, listing, restore) is given only this.

@@ -257,7 +257,7 @@ impl ReadStore for BucketStore {
 
 impl Store for BucketStore {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { atomic_create: true, delete: true }
+        Capabilities { atomic_create: true, delete: true, fills_up: false }
     }
 
     fn create(&self, name: &Name, bytes: &[u8]) -> Result<Creation, StoreError> {

@@ -1,0 +1,52 @@
+//! Room that a store keeps for the day on which it has none left.
+//!
+//! To delete something safely, something is written first: a lease, and what is about to go. Where the disk is full to the last
+//! byte that could not be done, and nothing would ever be freed again. So a few files of no meaning lie there, and one is
+//! given up for such a write. Whoever finds none missing, or cannot make it anew, has lost nothing else.
+
+use super::ids::random_bytes;
+use super::layout::Layout;
+use crate::store::{Store, StoreError, StoreErrorKind};
+
+/// How many files: each gives back an inode, too.
+pub const PIECES: u32 = 2;
+/// Bytes of each, which nothing can make smaller.
+const BYTES: usize = 64 << 10;
+
+/// Makes what is missing, where the store's room can come to an end. Without it everything goes on until the disk is full:
+/// that it cannot be made is no trouble of the caller's.
+pub fn keep(store: &dyn Store, layout: &Layout) {
+    if !store.capabilities().fills_up {
+        return;
+    }
+    for piece in 0..PIECES {
+        let name = layout.reserve(piece);
+        if matches!(store.size(&name), Ok(None)) && store.create(&name, &random_bytes::<BYTES>()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Writes something small that a deletion rests on; where there is no room, in that of the reserve.
+pub(super) fn within<T>(
+    store: &dyn Store,
+    layout: &Layout,
+    mut work: impl FnMut() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let mut pieces = (0..PIECES).map(|piece| layout.reserve(piece));
+    loop {
+        let error = match work() {
+            Err(error) if is_about_room(&error) => error,
+            done => return done,
+        };
+        let is_given = |name| matches!(store.size(&name), Ok(Some(_))) && store.delete(&name).is_ok();
+        if !pieces.by_ref().any(is_given) {
+            return Err(error);
+        }
+    }
+}
+
+/// A limit of this process makes no room by what others give up.
+fn is_about_room(error: &StoreError) -> bool {
+    error.kind == StoreErrorKind::Full && error.cause.kind() != std::io::ErrorKind::FileTooLarge
+}
