@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::log::{self, LogStanding};
 use super::repositories::{self, Access};
 use super::shelf::{Shelf, Shelves};
+use super::tool;
 use crate::catalog::guard::emptied;
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{Manifest, SourceStatus};
@@ -219,14 +220,20 @@ pub fn status(
     }
 }
 
-/// How the logs stand: those of `wal` blocks, and those in repositories of their own.
+/// How the logs stand: those of `wal` blocks, those in repositories of their own, and those in artefacts.
 fn logs(model: &Model, shelves: &Shelves, access: &Access) -> Vec<LogStanding> {
     let archived = model.wals.iter().map(|wal| log::standing(model, shelves, wal));
-    let separate = model.separates.iter().map(|own| model.source(own.source));
-    let is_known = |own: &Postgres| own.driver == PostgresDriver::Pgbackrest;
-    let by_tool = separate.filter(|source| source.postgres().is_some_and(is_known));
+    let is_by_tool = |own: &Postgres| own.driver == PostgresDriver::Pgbackrest;
     let control = Control::default();
-    let kept = by_tool.map(|source| repositories::standing(shelves, &source.name, access, &control));
+    let all = (0..model.sources.len()).map(SourceId);
+    let by_tool = all.filter(|id| model.source(*id).postgres().is_some_and(is_by_tool));
+    let kept = by_tool.filter_map(|id| {
+        let name = &model.source(id).name;
+        match model.separate(id) {
+            Some(_) => Some(repositories::standing(shelves, name, access, &control)),
+            None => tool::packed::standing(shelves, name),
+        }
+    });
     archived.chain(kept).collect()
 }
 

@@ -1,6 +1,6 @@
 //! A cluster put back by pgBackRest: from the repository that its source is kept in, or from one that an artefact holds.
 
-mod packed;
+pub mod packed;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

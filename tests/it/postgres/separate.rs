@@ -245,7 +245,12 @@ fn a_packed_repository_leads_to_the_moments_that_its_log_reaches() {
     // What no artefact has is not promised, and found out before anything is written.
     let later = cluster.query(CLOCK);
     let way = ["restore", "p.plan", "--source", "db", "--to", "back", "--start", "--at", later.as_str()];
-    scenario.plan(way).status(1).says("is not in what was archived: it can be recovered to any moment from");
+    let refused = scenario.plan(way);
+    let refused =
+        refused.status(1).says("is not in what was archived: it can be recovered to any moment from");
+    // The window is the one that `status` shows.
+    let window = refused.stderr.split_once("any moment ").unwrap().1.lines().next().unwrap();
+    scenario.plan(["status", "p.plan"]).says(&format!("log of `db`: any moment {window}\n"));
     let files = ["restore", "p.plan", "--source", "db", "--to", "back", "--at", later.as_str(), "--dry-run"];
     scenario.plan(files).status(0).says("pgBackRest's repository as it was then, and no cluster");
     // Behind the last commit: that, or the backup's end.

@@ -296,7 +296,7 @@ fn left_behind(cluster: &ClusterId, leads: &[(&Base, Lead)]) -> Option<String> {
 }
 
 /// What a segment that is missing means.
-fn hole(segment: Segment) -> String {
+pub(super) fn hole(segment: Segment) -> String {
     format!("segment `{segment}` is missing: recovery from a backup before it stops there")
 }
 
@@ -327,6 +327,12 @@ pub struct LogStanding {
 }
 
 impl LogStanding {
+    /// One of which nothing is known yet but what cannot be.
+    pub(super) fn new(source: &str, problems: Vec<String>) -> LogStanding {
+        let source = source.to_owned();
+        LogStanding { windows: Vec::new(), last_commit: None, segments: 0, size: 0, problems, source }
+    }
+
     /// How the log stands that these places have; why others cannot be read.
     pub fn of<H: Holder>(
         source: &str,
@@ -334,15 +340,7 @@ impl LogStanding {
         unread: Vec<String>,
         bases: &BTreeMap<RunId, Base>,
     ) -> LogStanding {
-        let source = source.to_owned();
-        let mut standing = LogStanding {
-            windows: Vec::new(),
-            last_commit: None,
-            segments: 0,
-            size: 0,
-            problems: unread,
-            source,
-        };
+        let mut standing = LogStanding::new(source, unread);
         let read = Log::read(holders).and_then(|log| {
             (standing.segments, standing.size) = log.size();
             let lead = |base| Ok((base, log.lead(base, None)?));

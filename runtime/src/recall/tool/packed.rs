@@ -5,17 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::super::cluster::record;
 use super::super::log::commits::{self, Tail};
 use super::super::log::repository::{Packed, RepositoryLog};
-use super::super::log::{Holder, Lead};
+use super::super::log::{self, Holder, Lead, LogStanding, hole};
+use super::super::repositories::based;
 use super::super::shelf::Shelves;
-use super::{Based, stanza_of};
+use super::super::window;
+use super::{Based, is_tools, stanza_of};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::SourceRecord;
 use crate::catalog::runs::Choice;
 use crate::postgres::recovery::Point;
 use crate::wal::WalError;
 use crate::wal::expiry;
+use crate::wal::name::Segment;
 use crate::wal::survey::{Missing, Reach, Survey};
 
 /// The log in one artefact, of its run's cluster.
@@ -158,6 +162,46 @@ impl<'a> Logs<'a> {
         }
         let until = archived.unwrap_or(base.ended).max(base.ended);
         Ok(Lead { until, last: Some(last), end: last.end(all.bytes), missing, timeline, is_way })
+    }
+}
+
+/// How the log in the artefacts of a source stands; `None`: none has a repository of it.
+pub fn standing(shelves: &Shelves, source: &str) -> Option<LogStanding> {
+    let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
+    let packed: BTreeMap<RunId, (Based, &SourceRecord)> = runs
+        .filter(|run| run.repositories.iter().all(|own| own.source != *source))
+        .filter_map(|run| {
+            let record = record(run, source).filter(|record| is_tools(record))?;
+            Some((run.run, (based(run, source)?, record)))
+        })
+        .collect();
+    (!packed.is_empty()).then(|| Logs::read(shelves, source, &packed).standing(source))
+}
+
+impl Logs<'_> {
+    fn standing(mut self, source: &str) -> LogStanding {
+        let mut standing = LogStanding::new(source, std::mem::take(&mut self.unread));
+        let read = self.leads(|_| None).and_then(|leads| {
+            let spans =
+                leads.iter().filter_map(|(run, lead)| Some((self.bases.get(run)?.0.ended, lead.until)));
+            standing.windows = window::spans(spans);
+            let holes: BTreeSet<Segment> = leads
+                .values()
+                .filter_map(|lead| match lead.missing? {
+                    Missing::Hole(segment) => Some(segment),
+                    Missing::GivenUp(_) => None,
+                })
+                .collect();
+            standing.problems.extend(holes.into_iter().map(hole));
+            let furthest = leads.iter().filter(|(_, lead)| lead.last.is_some());
+            let furthest = furthest.max_by_key(|(_, lead)| lead.until).map(|(run, _)| *run);
+            standing.last_commit = furthest.and_then(|run| self.tail(run, None).moment());
+            let holders = std::mem::take(&mut self.held).into_values().map(|held| held.log).collect();
+            (standing.segments, standing.size) = log::Log::read(holders)?.size();
+            Ok(())
+        });
+        standing.problems.extend(read.err().map(|error| error.to_string()));
+        standing
     }
 }
 
