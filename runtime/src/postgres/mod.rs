@@ -235,6 +235,21 @@ impl DriverError {
     }
 }
 
+/// What the tool behind a stream said, where that ended it.
+fn behind(cause: &io::Error) -> Option<&ProcessError> {
+    cause.get_ref()?.downcast_ref()
+}
+
+/// Whether a server's tool whose stream failed would fail alike another time.
+pub fn stays_refused(cause: &io::Error) -> bool {
+    matches!(behind(cause), Some(ProcessError::Status { words, .. }) if refusal::is_lasting(words))
+}
+
+/// What to do about it, to stand behind its words.
+pub fn mend_of_stream(cause: &io::Error) -> String {
+    behind(cause).map(mend).unwrap_or_default()
+}
+
 /// What to do about what the program said.
 fn mend(error: &ProcessError) -> String {
     match error {

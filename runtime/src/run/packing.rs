@@ -21,6 +21,7 @@ use crate::catalog::layout::artefact_name;
 use crate::catalog::manifest::ArchiveRecord;
 use crate::catalog::names::PlanName;
 use crate::control::Control;
+use crate::postgres;
 use crate::source::reader;
 use crate::store::Upload;
 use crate::store::limit::limited;
@@ -321,8 +322,17 @@ impl Worker {
             // A program that was stopped says so in its own words.
             _ if control.check().is_err() => Failure::stopped(),
             PackError::Request(_) => Failure::lasting(error),
+            PackError::Input { source_name, cause } if self.is_postgres(source_name) => {
+                let text = format!("{error}{}", postgres::mend_of_stream(cause));
+                if postgres::stays_refused(cause) { Failure::lasting(text) } else { Failure::passing(text) }
+            }
             _ => Failure::passing(error),
         }
+    }
+
+    fn is_postgres(&self, name: &str) -> bool {
+        let mut sources = self.request.model.sources.iter();
+        sources.any(|source| source.name == name && source.postgres().is_some())
     }
 
     fn sum_of_object(
