@@ -83,7 +83,7 @@ pub enum IdentityError {
     /// `format.yaml` is not there, and was.
     #[error(
         "store `{store}`: nothing of plan `{plan}` is in it, and earlier runs wrote to it: is the wrong disk mounted? \
-         mount the right one; if the earlier backups are given up, say `--adopt`"
+         mount the right one (a bucket was emptied, or is another one: see its name in the plan); if the earlier backups are given up, say `--adopt`"
     )]
     WrongDisk {
         /// The store.

@@ -263,7 +263,10 @@ impl Default for Second {
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// It is not a manifest, or damaged.
-    #[error("`{object}` is damaged: {cause}")]
+    #[error(
+        "`{object}` is damaged: {cause}; move it out of the store if its run is given up: until then nothing is deleted that it may \
+         rest on"
+    )]
     Damaged {
         /// The object.
         object: String,
