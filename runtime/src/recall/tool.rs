@@ -398,6 +398,8 @@ impl ToolRestore<'_> {
         }
         self.give(config.as_deref())?;
         let own = self.own_folders();
+        let data = [std::path::absolute(&self.wish.to).map_err(file(&self.wish.to))?];
+        let bounds = Arc::new(Bounds::find(&data, control).map_err(unbound)?);
         let far = Far { base: self.base(&program, config.as_deref())?, below: &self.wish.to, bounds };
         let mapped = |created: &Created| self.mapped(created);
         let (to, point) = (&self.wish.to, &self.wish.recovery.point);
