@@ -118,6 +118,8 @@ fn the_timeline_of_a_copy_that_was_started_can_be_recovered_once_it_has_taken_ov
     archived.cluster.restore(&["--start", "--at", "latest", "--target-timeline", "current"]).status(0);
     assert_eq!(archived.cluster.back("SELECT string_agg(n::text, ',' ORDER BY n) FROM marks"), "7");
     archived.stop_back();
+    let rehearsed = scenario.plan(["verify", "--rehearse", "--source", "main", "p.plan"]);
+    rehearsed.status(0).says("from run 00000001-").says("passed   recover");
     scenario.plan(["run"]).status(0);
     scenario.plan(["status", "p.plan"]).status(0).says("all is well");
 }

@@ -95,7 +95,8 @@ pub(super) fn have_put_back(stage: &mut Stage<'_>) -> Result<Laid, ClusterError>
     let wish = tool::Wish {
         source: stage.wish.source.clone(),
         to: stage.folder.join("data"),
-        run: Some(stage.run.to_string()),
+        // Of none that is named, the one that leads to where the cluster is now: the newest may be of a past that was left.
+        run: stage.wish.run.clone(),
         recovery: recovery(&stage.wish, None),
         tablespaces: Vec::new(),
         then: Then::Rehearse,
@@ -104,6 +105,7 @@ pub(super) fn have_put_back(stage: &mut Stage<'_>) -> Result<Laid, ClusterError>
         roots: std::mem::take(&mut stage.wish.roots),
     };
     let restore = tool::plan(stage.shelves, wish, jiff::Timestamp::now())?;
+    stage.run = restore.run;
     let programs = restore.programs()?;
     if let Err(error) = stage.has_room(restore.preview()?.bytes) {
         return Ok(Err(error));
@@ -118,7 +120,7 @@ pub(super) fn lay_down(stage: &mut Stage<'_>) -> Result<Laid, ClusterError> {
     let wish = Wish {
         source: stage.wish.source.clone(),
         to: stage.folder.join("data"),
-        run: Some(stage.run.to_string()),
+        run: stage.wish.run.clone(),
         recovery: recovery(&stage.wish, stage.wish.fetch.clone()),
         log: std::mem::take(&mut stage.wish.log),
         tablespaces: Vec::new(),
@@ -126,6 +128,7 @@ pub(super) fn lay_down(stage: &mut Stage<'_>) -> Result<Laid, ClusterError> {
         then: Then::Rehearse,
     };
     let restore = cluster::plan(stage.shelves, wish, jiff::Timestamp::now())?;
+    stage.run = restore.chosen;
     let programs = restore.programs()?;
     if let Err(error) = stage.has_room(restore.room()?) {
         return Ok(Err(error));
