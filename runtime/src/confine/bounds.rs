@@ -35,17 +35,21 @@ impl Drop for Scratch {
 }
 
 impl Bounds {
-    /// Bounds to these folders, which are there, and a scratch folder.
+    /// Bounds to these folders, which are there, and a scratch folder: in `near`, where whoever cleans up behind a kill finds it, or
+    /// where that cannot be, or is nowhere, among temporary files.
     ///
     /// # Errors
     /// When no scratch folder can be made, or it is to stop; not where the system permits no confinement.
-    pub fn find(own: &[PathBuf], control: &Control) -> Result<Bounds, ConfineError> {
-        let scratch = Scratch(std::env::temp_dir().join(format!("backplan-{}", Nonce::random())));
+    pub fn find(own: &[PathBuf], near: Option<&Path>, control: &Control) -> Result<Bounds, ConfineError> {
+        let name = format!("backplan-{}", Nonce::random());
+        // Made, never found: what somebody else made there is not to be trusted.
+        let make = |path: PathBuf| DirBuilder::new().mode(0o700).create(&path).map(|()| Scratch(path));
+        let scratch = match near.map(|near| make(near.join(&name))) {
+            Some(Ok(scratch)) => scratch,
+            Some(Err(_)) | None => make(std::env::temp_dir().join(&name))?,
+        };
         let place = scratch.0.join("root");
-        for folder in [&scratch.0, &place] {
-            // Made, never found: what somebody else made there is not to be trusted.
-            DirBuilder::new().mode(0o700).create(folder)?;
-        }
+        DirBuilder::new().mode(0o700).create(&place)?;
         let own = own.iter().chain([&scratch.0]).cloned().collect();
         let wanted = Confinement { own, place, ..Confinement::default() };
         let way = match aide::is_offered() {

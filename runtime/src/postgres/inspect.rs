@@ -116,7 +116,8 @@ impl Inspection<'_> {
         let tell: Tell = Arc::new(move |line| ear.lock().unwrap_or_else(PoisonError::into_inner).take(line));
         let words = ["--log-level-stderr=info", "--output=text", "--verbose", "verify"];
         // It has nothing to write, whatever the repository says.
-        let bounds = Bounds::find(&[], control).map_err(|error| DriverError::Lasting(error.to_string()))?;
+        let bounds =
+            Bounds::find(&[], None, control).map_err(|error| DriverError::Lasting(error.to_string()))?;
         let bounds = Some(Arc::new(bounds));
         let verify = Program { bounds, ..self.command(&program, &words) };
         let out = process::run(&verify, control, &tell)?;

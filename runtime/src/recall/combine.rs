@@ -206,7 +206,7 @@ pub(super) fn combine(
         DirBuilder::new().recursive(true).mode(0o700).create(&to).map_err(file(&to))?;
         own.push(to);
     }
-    let bounds = Bounds::find(&own, control).map_err(unbound)?;
+    let bounds = Bounds::find(&own, Some(&scratch), control).map_err(unbound)?;
     let refusal = bounds.refusal().map(str::to_owned);
     run(argv, Some(bounds), control)?;
     give(&whole, spaces, &owner, control)?;

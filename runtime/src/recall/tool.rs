@@ -399,7 +399,7 @@ impl ToolRestore<'_> {
         self.give(config.as_deref())?;
         let own = self.own_folders();
         let data = [std::path::absolute(&self.wish.to).map_err(file(&self.wish.to))?];
-        let bounds = Arc::new(Bounds::find(&data, control).map_err(unbound)?);
+        let bounds = Arc::new(Bounds::find(&data, data[0].parent(), control).map_err(unbound)?);
         let far = Far { base: self.base(&program, config.as_deref())?, below: &self.wish.to, bounds };
         let mapped = |created: &Created| self.mapped(created);
         let (to, point) = (&self.wish.to, &self.wish.recovery.point);
@@ -416,14 +416,19 @@ impl ToolRestore<'_> {
         let named = self.wish.tablespaces.iter().filter(|(name, _)| !name.is_absolute());
         for space in std::iter::once(beside(&self.wish.to)).chain(named.map(|(_, to)| to.clone())) {
             if !space.is_dir() {
-                DirBuilder::new().recursive(true).mode(0o700).create(&space).map_err(file(&space))?;
+                // Where it cannot be made, and is needed, the tool says so.
+                let done = DirBuilder::new().recursive(true).mode(0o700).create(&space);
+                if done.is_err() {
+                    continue;
+                }
                 made.push(space.clone());
             }
             own.push(space);
         }
         let own = own.iter().map(|own| std::path::absolute(own).map_err(file(own)));
         let own = own.collect::<Result<Vec<_>, _>>()?;
-        Ok((Arc::new(Bounds::find(&own, control).map_err(unbound)?), made))
+        let near = own[0].parent();
+        Ok((Arc::new(Bounds::find(&own, near, control).map_err(unbound)?), made))
     }
 
     /// The data directory itself belongs to whom its files do, and so does what its server reads.
