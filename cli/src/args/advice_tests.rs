@@ -1,5 +1,7 @@
 //! Every command line that a message, a page or the documentation gives is one that the program takes.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
