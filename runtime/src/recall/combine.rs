@@ -203,6 +203,9 @@ pub(super) fn combine(
     let mut own = vec![to.clone()];
     for space in spaces {
         let to = std::path::absolute(&space.to).map_err(file(&space.to))?;
+        // The account passes through what it lies in.
+        let above = to.parent().unwrap_or(&to);
+        DirBuilder::new().recursive(true).mode(0o755).create(above).map_err(file(above))?;
         DirBuilder::new().recursive(true).mode(0o700).create(&to).map_err(file(&to))?;
         own.push(to);
     }
