@@ -417,7 +417,9 @@ impl ToolRestore<'_> {
         for space in std::iter::once(beside(&self.wish.to)).chain(named.map(|(_, to)| to.clone())) {
             if !space.is_dir() {
                 // Where it cannot be made, and is needed, the tool says so.
-                let done = DirBuilder::new().recursive(true).mode(0o700).create(&space);
+                let above = space.parent().unwrap_or(&space);
+                let done = DirBuilder::new().recursive(true).mode(0o755).create(above);
+                let done = done.and_then(|()| DirBuilder::new().mode(0o700).create(&space));
                 if done.is_err() {
                     continue;
                 }
