@@ -13,8 +13,8 @@ use std::str::FromStr;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 pub use artefacts::{
-    CatArgs, DiffRunArgs, ListArgs, LsArgs, RestoreArgs, RunArgs, StoreChoice, VerifyArgs, WantedLevel,
-    Where, WhereFile,
+    CatArgs, DiffRunArgs, Identities, ListArgs, LsArgs, RestoreArgs, RunArgs, StoreChoice, VerifyArgs,
+    WantedLevel, Where, WhereFile,
 };
 pub use cluster::{ClusterArgs, TargetAction};
 pub use keeping::{Calendar, KeepArgs, NotifyArgs, PruneArgs, StatusArgs};

@@ -9,6 +9,7 @@ pub mod diff_run;
 pub mod explain;
 pub mod fmt;
 pub mod graph;
+pub mod identities;
 pub mod init;
 pub mod keep;
 pub mod list;

@@ -174,7 +174,15 @@ fn needs(graph: &StepGraph) -> Vec<(&StepId, &StepId)> {
 /// A step as it is written in its shape: an archive with its levels over time.
 fn label(step: &Step, model: &Model, line_end: &str) -> String {
     match &step.action {
-        Action::Pack(_) => format!("{}{line_end}{}", step.id, levels(model)),
+        Action::Pack(id) => {
+            let keys = model.archive(*id).encrypt.len();
+            let sealed = match keys {
+                0 => String::new(),
+                1 => format!("{line_end}encrypted for 1 key"),
+                _ => format!("{line_end}encrypted for {keys} keys"),
+            };
+            format!("{}{line_end}{}{sealed}", step.id, levels(model))
+        }
         _ => step.id.to_string(),
     }
 }

@@ -108,6 +108,7 @@ fn pack_paths(level: u8, out: &Path, paths: &[&str]) -> Outcome {
         share_blocks: false,
         is_copied: false,
         deleted: None,
+        recipients: Vec::new(),
     };
     let inputs = vec![Input {
         source: "files".to_string(),

@@ -136,7 +136,17 @@ fn options(level: u8, out: &str, shape: Shape) -> PackOptions {
     let scratch = Path::new(out).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
     let run = "00000001-20260101T000000Z-abcdef".to_string();
     let share_blocks = std::env::var_os("SHARE").is_some();
-    PackOptions { level, run, scratch, workers: None, shape, share_blocks, is_copied: true, deleted: None }
+    PackOptions {
+        level,
+        run,
+        scratch,
+        workers: None,
+        shape,
+        share_blocks,
+        is_copied: true,
+        deleted: None,
+        recipients: Vec::new(),
+    }
 }
 
 fn changes(base: &str, out: &str, paths: &[&str]) -> Outcome {

@@ -28,6 +28,7 @@ pub mod aide;
 pub mod artefact;
 mod beneath;
 pub mod catalog;
+pub mod cipher;
 pub mod confine;
 pub mod control;
 pub mod discover;

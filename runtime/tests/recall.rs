@@ -122,6 +122,7 @@ impl Store {
             archives: vec![record],
             missing: Vec::new(),
             repositories: Vec::new(),
+            warnings: None,
             second: Second::default(),
         };
         let file = self.manifest_file(self.runs.iter().position(|other| *other == run).unwrap());

@@ -157,6 +157,36 @@ fn restored(scenario: &Scenario, folder: &str, how: &[&str]) {
 }
 
 #[test]
+fn what_is_encrypted_comes_back_from_a_bucket_and_from_a_folder_alike() {
+    let server = Server::start();
+    let folder = "store near: dir {\n  path = \"near\"\n}\n";
+    let text = format!(
+        "plan p\n{}{folder}{SOURCES}archive main {{\n  from = [site, numbers]\n  to = [far, near]\n  encrypt = [\"KEY\"]\n}}\n\
+         cycle {{\n  incrementals = 1\n}}\n",
+        store("far", server.port, "  bandwidth = 200MiB/s\n")
+    );
+    let scenario = world(&text);
+    let key = shell(&scenario.path("."), "age-keygen -o id 2>/dev/null && age-keygen -y id");
+    scenario.write("p.plan", text.replace("KEY\"]", &format!("{}\"]", key.trim())));
+    scenario.next_day().plan(["run"]).status(0);
+    scenario.write("site/sub/a", "day 2");
+    scenario.next_day().plan(["run"]).status(0);
+    let made = server.keys().into_iter().filter(|key| key.ends_with(".tar.gz.age")).count();
+    assert_eq!((made, server.unfinished()), (2, 0));
+    // The same bytes in both: packed and encrypted once.
+    scenario.plan(["verify", "--all", "--store", "near"]).status(0).says("as it was written");
+    scenario.plan(["verify", "--identity", "id"]).status(0).says("whole");
+    restored(&scenario, "from-far", &["--store", "far", "--identity", "id"]);
+    // A run that is killed on its way leaves nothing that the next cannot tell from what is another's.
+    let running = scenario.next_day().start(["run"]);
+    wait_for("an upload", || server.unfinished() > 0);
+    running.kill_group();
+    drop(running);
+    scenario.next_day().plan(["run"]).status(0);
+    scenario.plan(["verify", "--identity", "id"]).status(0).says("whole");
+}
+
+#[test]
 fn a_bucket_holds_a_cycle_and_gives_it_back() {
     let server = Server::start();
     let text = format!(

@@ -47,9 +47,14 @@ const STORE: &str = "which folder do backups go to?";
 const WRITE: &str = "write this to";
 
 fn talk(scenario: &Scenario, args: &[&str], steps: &[(&str, &str)]) -> Answer {
+    let init = ["init", "--postgres", "none"];
+    talk_to(scenario, &[&init, args].concat(), steps)
+}
+
+/// Runs the program at a terminal: waits for each text and types what belongs to it.
+pub fn talk_to(scenario: &Scenario, args: &[&str], steps: &[(&str, &str)]) -> Answer {
     let steps = json!(steps.iter().map(|(text, send)| [text, send]).collect::<Vec<_>>()).to_string();
-    let program = env!("CARGO_BIN_EXE_plan");
-    let mut command = vec!["python3", "-c", TALK, &steps, program, "init", "--postgres", "none"];
+    let mut command = vec!["python3", "-c", TALK, &steps, env!("CARGO_BIN_EXE_plan")];
     command.extend(args);
     scenario.other(&command)
 }

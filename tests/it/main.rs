@@ -17,6 +17,7 @@ mod diff_lost;
 mod diff_rev;
 mod diff_run;
 mod editors;
+mod encryption;
 mod fmt;
 mod graph;
 mod guards;

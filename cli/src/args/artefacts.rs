@@ -90,6 +90,18 @@ pub struct StoreChoice {
     /// The plan whose backups are meant, where a store without a plan file holds several
     #[arg(long = "plan-name", value_name = "NAME", requires = "store")]
     pub plan_name: Option<String>,
+    /// What opens encrypted backups.
+    #[command(flatten)]
+    pub identities: Identities,
+}
+
+/// Private keys for backups that are encrypted.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Identities {
+    /// A file with a private key for encrypted backups, of age or SSH; may be given for several. Otherwise `BACKPLAN_IDENTITY`
+    /// names one. A passphrase is asked for at the terminal
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub identity: Vec<PathBuf>,
 }
 
 /// List the backups that exist.

@@ -145,6 +145,9 @@ pub struct DiffArgs {
     /// Compare with the plan that made the newest backup in its stores
     #[arg(long)]
     pub deployed: bool,
+    /// What opens the plan of an encrypted backup.
+    #[command(flatten)]
+    pub identities: super::Identities,
     /// Whom the answer is for
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: DiffFormat,
@@ -223,6 +226,9 @@ pub struct WhyArgs {
     /// The path; relative ones start from the current folder
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub path: PathBuf,
+    /// What opens encrypted backups.
+    #[command(flatten)]
+    pub identities: super::Identities,
     /// Whom the answer is for
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: super::Format,

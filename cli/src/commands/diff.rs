@@ -82,7 +82,7 @@ fn sides(args: &DiffArgs, global: &Global, console: &mut Console) -> Result<(Sid
     let after = load::load(&file, &current).map_err(|error| of_load(&error))?;
     let shown = load::display(&file);
     let Some(rev) = &args.rev else {
-        return deployed::sides(&file, after, &given, console);
+        return deployed::sides(&file, after, &given, &args.identities, console);
     };
     let before = load_revision(&file, &current, rev).map_err(|error| of_revision(&error))?;
     let known = sides::params(&[&before, &after], &given)?;

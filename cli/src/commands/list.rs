@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use backplan_runtime::catalog::ids::RunId;
 
-use super::shelves::open;
+use super::shelves::open_closed;
 use crate::args::{Format, Global, ListArgs};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
@@ -16,7 +16,7 @@ use crate::render::json;
 /// # Errors
 /// When no store can be read.
 pub fn execute(args: &ListArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
-    let shelves = open(&args.place.plan, &args.place.store, global, console)?;
+    let shelves = open_closed(&args.place.plan, &args.place.store, global, console)?;
     let mut rows: BTreeMap<RunId, RunRow> = BTreeMap::new();
     for shelf in &shelves.shelves {
         for manifest in shelf.catalog.runs() {

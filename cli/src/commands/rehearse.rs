@@ -8,7 +8,7 @@ use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::Control;
 use backplan_runtime::recall::shelf::Shelves;
 use backplan_runtime::rehearse::record::{self, Rehearsal};
-use backplan_runtime::rehearse::wish::Places;
+use backplan_runtime::rehearse::wish::{self, Places};
 use backplan_runtime::rehearse::{RehearseError, Wish, rehearse, scratch};
 use backplan_runtime::run::process::Tell;
 use backplan_runtime::run::secrets::Secrets;
@@ -29,7 +29,7 @@ use crate::render::{json, rehearsal as rendered};
 /// When one could not be rehearsed at all.
 pub fn execute(
     args: &VerifyArgs,
-    shelves: &Shelves,
+    shelves: Shelves,
     global: &Global,
     console: &mut Console,
 ) -> Result<Status, Failure> {
@@ -42,6 +42,20 @@ pub fn execute(
     for text in scratch::clear_dead(&places.state).map_err(|error| failure(&error))? {
         console.remark("note", &text);
     }
+    let has_keys = shelves.shelves.iter().any(|shelf| !shelf.keys.is_empty());
+    let shelves = match &model {
+        // What is given at the command goes before what the plan says.
+        Some(model) if !has_keys => {
+            let is_asked = |id: &SourceId| {
+                args.sources.is_empty() || args.sources.iter().any(|name| *name == model.source(*id).name)
+            };
+            let sources: Vec<SourceId> = (0..model.sources.len()).map(SourceId).filter(is_asked).collect();
+            let keys = wish::keys(model, &sources, &Secrets::default()).map_err(Failure::new)?;
+            shelves.with_keys(&Arc::new(keys))
+        }
+        _ => shelves,
+    };
+    let shelves = &shelves;
     let wishes = match &model {
         Some(model) => of_plan(model, shelves, args, &places)?,
         None => of_store(shelves, args, &places),

@@ -8,17 +8,31 @@ use backplan_runtime::recall::RecallError;
 use backplan_runtime::recall::shelf::{Shelf, Shelves};
 use jiff::tz::TimeZone;
 
+use super::identities::with_keys;
 use super::moment;
 use super::plan::{Ready, ready};
 use crate::args::{Global, PlanFile, StoreChoice};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
 
-/// The stores that are meant. What keeps some of them from being read is said; the rest are used.
+/// The stores that are meant, with the keys that are named. What keeps some of them from being read is said; the rest are used.
+///
+/// # Errors
+/// When none can be read, or a key.
+pub fn open(
+    plan: &PlanFile,
+    choice: &StoreChoice,
+    global: &Global,
+    console: &mut Console,
+) -> Result<Shelves, Failure> {
+    with_keys(open_closed(plan, choice, global, console)?, &choice.identities)
+}
+
+/// As [`open`], with no key: for who looks at what is in clear.
 ///
 /// # Errors
 /// When none can be read.
-pub fn open(
+pub fn open_closed(
     plan: &PlanFile,
     choice: &StoreChoice,
     global: &Global,
@@ -113,6 +127,10 @@ pub fn failure(error: &RecallError) -> Failure {
         RecallError::NoStore { .. } | RecallError::Store(_) => {
             (Status::Failed, Some("see that it is there, or name a store that can be read: `--store PATH`"))
         }
+        RecallError::Locked { .. } => (
+            Status::Failed,
+            Some("name the file of a private key: `--identity FILE`, or in `BACKPLAN_IDENTITY`"),
+        ),
         _ => (Status::Failed, None),
     };
     Failure { status, message: error.to_string(), help: help.map(str::to_owned) }

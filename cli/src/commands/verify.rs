@@ -33,7 +33,7 @@ use crate::render::{backups, json};
 pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
     let shelves = open(&args.place.plan, &args.place.store, global, console)?;
     if args.rehearse {
-        return rehearse::execute(args, &shelves, global, console);
+        return rehearse::execute(args, shelves, global, console);
     }
     let depth = if args.deep { Depth::Entries } else { Depth::Hashes };
     let wanted = wanted(&shelves, args)?;
@@ -69,7 +69,14 @@ pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Res
         && logs.iter().all(|log| log.damage.is_empty())
         && repositories.iter().all(CheckedRepository::is_whole)
         && shelves.warnings().is_empty();
-    Ok(if whole { Status::Done } else { Status::Failed })
+    // Who gives a key wants it to open them.
+    let is_shut = |one: &Checked| one.artefacts.iter().any(|artefact| artefact.unopened.is_some());
+    let has_keys = shelves.shelves.iter().any(|shelf| !shelf.keys.is_empty());
+    Ok(match whole {
+        false => Status::Failed,
+        true if has_keys && checked.iter().any(is_shut) => Status::Warnings,
+        true => Status::Done,
+    })
 }
 
 /// What opens the repositories of pgBackRest. A check that was killed has left its scratch folder: it goes.

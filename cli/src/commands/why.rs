@@ -19,6 +19,7 @@ use backplan_runtime::text::{printable, unescaped};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::identities::with_keys;
 use super::plan::{Ready, current_folder, ready};
 use super::shelves::choice;
 use crate::args::{Format, Global, PlanFile, WhyArgs};
@@ -127,13 +128,17 @@ fn shown_path<S: serde::Serializer>(path: &Option<Vec<u8>>, to: S) -> Result<S::
 /// When the plan does not compile.
 pub fn execute(args: &WhyArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
     let Ready { model, sources, .. } = ready(&PlanFile { file: Some(args.file.clone()) }, global, console)?;
-    let mut document = answer(&model, &sources, &args.path)?;
+    let stores = match Shelves::of_plan(&model, None) {
+        Ok(shelves) => Ok(with_keys(shelves, &args.identities)?),
+        Err(error) => Err(error.to_string()),
+    };
+    let mut document = answer(&model, &sources, &stores, &args.path)?;
     // What is called so is meant, else what is shown so.
     if let Some(bytes) = unescaped(args.path.as_os_str().as_bytes())
         && !document.exists
         && document.backups.is_empty()
     {
-        document = answer(&model, &sources, Path::new(OsStr::from_bytes(&bytes)))?;
+        document = answer(&model, &sources, &stores, Path::new(OsStr::from_bytes(&bytes)))?;
     }
     match args.format {
         Format::Human => console.answer(&human(&document)),
@@ -143,7 +148,10 @@ pub fn execute(args: &WhyArgs, global: &Global, console: &mut Console) -> Result
     Ok(if is_clear { Status::Done } else { Status::Warnings })
 }
 
-fn answer(model: &Model, set: &SourceSet, asked: &Path) -> Result<Document, Failure> {
+/// The plan's stores, or why none can be read.
+type Stores = Result<Shelves, String>;
+
+fn answer(model: &Model, set: &SourceSet, stores: &Stores, asked: &Path) -> Result<Document, Failure> {
     let path = load::normalize(&current_folder()?.join(asked));
     let mut readers = Vec::new();
     for (index, source) in model.sources.iter().enumerate() {
@@ -162,7 +170,7 @@ fn answer(model: &Model, set: &SourceSet, asked: &Path) -> Result<Document, Fail
         backups: Vec::new(),
         unknown: Vec::new(),
     };
-    backups(model, &path, &mut document);
+    backups(model, stores, &path, &mut document);
     let newest = &document.newest;
     document.backed_up = !newest.is_empty() && newest.iter().all(|newest| newest.holds);
     Ok(document)
@@ -318,8 +326,8 @@ fn below_root(files: &Files, path: &Path) -> Option<PathBuf> {
 }
 
 /// The backups that hold the path, whatever the plan says of it now, and whatever its sources were called then.
-fn backups(model: &Model, path: &Path, document: &mut Document) {
-    let shelves = match Shelves::of_plan(model, None) {
+fn backups(model: &Model, stores: &Stores, path: &Path, document: &mut Document) {
+    let shelves = match stores {
         Ok(shelves) => shelves,
         Err(error) => return document.unknown.push(format!("which backups hold it is not known: {error}")),
     };

@@ -42,7 +42,7 @@ pub struct RunRow {
     pub sources: Vec<String>,
     /// Sources that failed.
     pub failed: Vec<String>,
-    /// Warnings that it ended with; `None`: they are encrypted.
+    /// Warnings that it ended with; `None`: they cannot be read.
     pub warnings: Option<u64>,
     /// Stores that hold it.
     pub stores: Vec<String>,
@@ -64,7 +64,7 @@ impl RunRow {
             artefacts: Vec::new(),
             sources: Vec::new(),
             failed: with(SourceStatus::Failed),
-            warnings: manifest.details().ok().map(|details| details.warnings.total),
+            warnings: manifest.warnings.or_else(|| Some(manifest.details().ok()?.warnings.total)),
             stores: Vec::new(),
         }
     }
@@ -358,6 +358,15 @@ pub fn checked(runs: &[Checked], style: Style) -> String {
     for run in runs {
         for artefact in &run.artefacts {
             let place = format!("run {} in `{}`: {}", run.run, run.store, harmless(&artefact.artefact));
+            if let (Some(why), true) = (&artefact.unopened, artefact.damage.is_empty()) {
+                let _ = writeln!(
+                    out,
+                    "{place}: {}; what is in it was not looked at",
+                    paint.green("as it was written")
+                );
+                let _ = writeln!(out, "  {}", harmless(why));
+                continue;
+            }
             if artefact.damage.is_empty() {
                 let _ = writeln!(out, "{place}: {}, {}", paint.green("whole"), entries(artefact.entries));
                 continue;

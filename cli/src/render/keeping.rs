@@ -6,7 +6,7 @@ use backplan_runtime::catalog::prune::PrunedRun;
 use backplan_runtime::moment::{exactly, shown};
 use backplan_runtime::recall::log::LogStanding;
 use backplan_runtime::recall::status::{
-    ArchiveNext, Promise, RehearsalStanding, SourceStanding, Status, Verdict, span,
+    ArchiveNext, KeyStanding, Promise, RehearsalStanding, SourceStanding, Status, Verdict, span,
 };
 use backplan_runtime::run::history::{End, PastRun};
 use backplan_runtime::run::prune::StorePrune;
@@ -99,6 +99,9 @@ pub fn status(status: &Status, style: Style) -> String {
     for standing in &status.rehearsals {
         rehearsal(&mut out, standing, paint);
     }
+    for key in &status.keys {
+        self::key(&mut out, key);
+    }
     for store in &status.stores {
         let size = bytes(store.size);
         let _ = writeln!(out, "store `{}`: {}, {size}", store.store, plural(store.runs, "run"));
@@ -107,6 +110,18 @@ pub fn status(status: &Status, style: Style) -> String {
         let _ = writeln!(out, "{} {}", paint.yellow("problem:"), harmless(problem));
     }
     out
+}
+
+/// What opens with a key.
+fn key(out: &mut String, standing: &KeyStanding) {
+    let of = match (standing.runs.first(), standing.runs.last()) {
+        (Some(first), Some(last)) if first != last => format!(", {first} to {last}"),
+        (Some(only), _) => format!(", {only}"),
+        (None, _) => String::new(),
+    };
+    let gone = if standing.in_plan { "" } else { "; new ones are no longer encrypted for it" };
+    let count = plural(standing.runs.len(), "backup");
+    let _ = writeln!(out, "key `{}` opens {count}{of}{gone}", harmless(&standing.key));
 }
 
 /// The last runs that did not end well.

@@ -79,8 +79,8 @@ archive site {
     },
     Page {
         name: "bad_recipient",
-        text: "A recipient is a public key: age's (`age1…`) or SSH's (`ssh-ed25519 …`, `ssh-rsa …`). The\n\
-             private key has no place in a plan.",
+        text: "A recipient is a public key: age's (`age1…`) or SSH's (`ssh-ed25519 …`, `ssh-rsa …` of 2048 to\n\
+             4096 bits), whole to its last character. The private key has no place in a plan.",
         failing: r#"plan site
 
 store local: dir { path = "/backup" }

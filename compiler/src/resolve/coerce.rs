@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::Resolver;
 use super::eval::literal;
 use super::paths::inside;
+use super::recipient;
 use super::suggest::{did_you_mean, nearest};
 use super::value::{Value, ValueKind};
 use crate::codes;
@@ -280,13 +281,8 @@ impl Resolver<'_> {
     }
 
     fn recipient(&mut self, text: String, item: &Value) -> Option<Typed> {
-        if is_recipient(&text) {
+        let Some((message, help)) = recipient::fault(&text) else {
             return Some(Typed::Strings(vec![(text, item.place)]));
-        }
-        let secret = text.starts_with("AGE-SECRET-KEY-") || text.contains("PRIVATE KEY");
-        let (message, help) = match secret {
-            true => ("this is a private key", "write the public key; keep the private one off this machine"),
-            false => ("this is no public key", "write \"age1…\", \"ssh-ed25519 …\" or \"ssh-rsa …\""),
         };
         self.findings.push(Finding::new(&codes::BAD_RECIPIENT, item.place, message).help(help));
         None
@@ -579,14 +575,4 @@ fn is_variable(text: &str) -> bool {
     let mut letters = text.bytes();
     letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
         && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == b'_')
-}
-
-/// Whether it looks like a public key; whether it is one, only the library that encrypts can tell.
-fn is_recipient(text: &str) -> bool {
-    if let Some(rest) = text.strip_prefix("age1") {
-        return rest.len() >= 50 && rest.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    }
-    let mut words = text.split_ascii_whitespace();
-    let known = matches!(words.next(), Some("ssh-ed25519" | "ssh-rsa"));
-    known && words.next().is_some_and(|key| key.len() >= 64 && key.starts_with("AAAA"))
 }

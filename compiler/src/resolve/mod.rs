@@ -22,6 +22,7 @@ mod declare;
 mod eval;
 mod imports;
 pub(crate) mod paths;
+mod recipient;
 mod scope;
 pub(crate) mod suggest;
 mod value;

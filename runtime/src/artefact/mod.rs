@@ -34,11 +34,12 @@ pub use reader::{Artefact, Expected, IDENTIFY_LEN, ReadAt, ReadError, identify};
 pub use verify::{Damage, Depth, Report, verify};
 pub use view::{Layer, LayerError, Live, Spot, View};
 
-/// The run that an artefact's first bytes name; `None` where they are not an artefact's, or of a newer format.
+/// The run that an artefact's first bytes name, encrypted or not; `None` where they are not an artefact's, or of a newer format.
 pub fn run_of(head: &[u8]) -> Option<String> {
     match framing::read_opening(head) {
         framing::Framed::Found(run) => Some(run),
-        framing::Framed::Newer(_) | framing::Framed::Foreign => None,
+        framing::Framed::Newer(_) => None,
+        framing::Framed::Foreign => crate::cipher::mark(head).map(str::to_owned),
     }
 }
 

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{hex, unhex};
+use super::ids::{RunId, hex, unhex};
 use super::manifest::{MAX_BYTES, Second};
 use super::names::{HostPath, InnerPath, PlanName};
+use crate::cipher::{Keyring, message};
 
 /// Warnings that are kept word by word; the others are counted.
 pub const MAX_WARNINGS: usize = 50;
@@ -31,6 +32,12 @@ pub struct Details {
     /// What a person should read.
     #[serde(default)]
     pub warnings: Warnings,
+    /// Where they are encrypted: why a source is not there, by its name; the clear part does not say it then.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reasons: BTreeMap<String, String>,
+    /// Where they are encrypted: the run whose they are, so that nobody passes one run's for another's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
 }
 
 /// A file of the plan.
@@ -125,8 +132,11 @@ impl AsRef<OsStr> for RawPath {
 /// Why there are no details.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DetailsError {
-    /// They are encrypted.
-    #[error("the manifest's details are encrypted: an identity is needed to read them")]
+    /// They are encrypted, and no key opens them.
+    #[error(
+        "its details (the plan, paths, warnings) are encrypted, and no private key that opens them was given, as by \
+         `--identity FILE` or in `BACKPLAN_IDENTITY`"
+    )]
     Sealed,
     /// They are large, and were not kept with the rest.
     #[error("the manifest's details are large, and were not read")]
@@ -159,7 +169,36 @@ impl Details {
             .map_err(|error| DetailsError::Damaged(error.to_string()))
     }
 
-    pub(super) fn parse(second: &Second) -> Result<Details, DetailsError> {
+    /// The second document that holds them for these recipients alone.
+    ///
+    /// # Errors
+    /// When a recipient is none, or they cannot be written as YAML.
+    pub fn to_sealed(mut self, recipients: &[String], run: RunId) -> Result<Second, DetailsError> {
+        let damaged = |error: &dyn std::fmt::Display| DetailsError::Damaged(error.to_string());
+        self.run = Some(run);
+        let text = yaml_serde::to_string(&self).map_err(|error| damaged(&error))?;
+        let sealed = message::seal(text.as_bytes(), recipients).map_err(|error| damaged(&error))?;
+        let document = Document { details: None, sealed: Some(sealed) };
+        yaml_serde::to_string(&document).map(Second::Text).map_err(|error| damaged(&error))
+    }
+
+    fn unseal(sealed: &str, run: RunId, keys: &Keyring) -> Result<Details, DetailsError> {
+        let text = match message::unseal(sealed, MAX_BYTES, keys) {
+            Ok(text) => text,
+            Err(message::Unopened::NoKey) => return Err(DetailsError::Sealed),
+            Err(message::Unopened::Damaged(what)) => return Err(DetailsError::Damaged(what)),
+        };
+        let text = String::from_utf8(text).map_err(|error| DetailsError::Damaged(error.to_string()))?;
+        let details: Details = crate::yaml::from_large(&text, MAX_BYTES)
+            .map_err(|error| DetailsError::Damaged(error.to_string()))?;
+        match details.run {
+            Some(own) if own == run => Ok(details),
+            Some(other) => Err(DetailsError::Damaged(format!("they are those of run {other}"))),
+            None => Err(DetailsError::Damaged("they do not say which run's they are".to_owned())),
+        }
+    }
+
+    pub(super) fn parse(second: &Second, run: RunId, keys: &Keyring) -> Result<Details, DetailsError> {
         let Second::Text(text) = second else { return Err(DetailsError::Left) };
         if text.is_empty() {
             return Ok(Details::default());
@@ -168,7 +207,7 @@ impl Details {
             .map_err(|error| DetailsError::Damaged(error.to_string()))?;
         match (document.details, document.sealed) {
             (Some(details), _) => Ok(details),
-            (None, Some(_)) => Err(DetailsError::Sealed),
+            (None, Some(sealed)) => Details::unseal(&sealed, run, keys),
             (None, None) => Err(DetailsError::Damaged("neither `details` nor `sealed`".to_owned())),
         }
     }

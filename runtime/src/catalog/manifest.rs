@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::details::{Details, DetailsError};
 use super::ids::{Nonce, RunId, Uuid};
 use super::names::{ArtefactName, PlanName, ToolName, labels, settings};
+use crate::cipher::Keyring;
 
 /// The format this program writes.
 pub const FORMAT: u32 = 1;
@@ -69,6 +70,9 @@ pub struct Manifest {
     /// Backups in repositories of the sources' own tools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<RepositoryRecord>,
+    /// Where the second document is encrypted: how many warnings there are in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warnings: Option<u64>,
     /// The second document.
     #[serde(skip)]
     pub second: Second,
@@ -402,12 +406,25 @@ impl Manifest {
         }
     }
 
-    /// The second document, parsed.
+    /// The second document, parsed, of a manifest that is not encrypted.
     ///
     /// # Errors
     /// When it is sealed, or damaged, or was not kept.
     pub fn details(&self) -> Result<Details, DetailsError> {
-        Details::parse(&self.second)
+        self.details_with(&Keyring::default())
+    }
+
+    /// The second document, parsed; one that is sealed is opened with the first key that fits.
+    ///
+    /// # Errors
+    /// When no key opens it, when it is damaged, or was not kept.
+    pub fn details_with(&self, keys: &Keyring) -> Result<Details, DetailsError> {
+        Details::parse(&self.second, self.run, keys)
+    }
+
+    /// Whom anything of it is encrypted for.
+    pub fn recipients(&self) -> BTreeSet<&str> {
+        self.archives.iter().flat_map(|archive| &archive.recipients).map(String::as_str).collect()
     }
 
     /// Every run that something of this one rests on.

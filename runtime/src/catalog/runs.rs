@@ -14,6 +14,7 @@ use super::manifest::{
     ArchiveRecord, KEPT, MAX_BYTES, MAX_FIRST, Manifest, ManifestError, NEXT_DOCUMENT, Second,
 };
 use super::names::ArtefactName;
+use crate::cipher::Keyring;
 use crate::moment::shown;
 use crate::store::fs::Kind;
 use crate::store::{Entry, Name, ReadStore, StoreError, StoreErrorKind};
@@ -376,14 +377,15 @@ pub fn read_details(
     store: &dyn ReadStore,
     layout: &Layout,
     manifest: &Manifest,
+    keys: &Keyring,
 ) -> Result<Details, DetailsError> {
     if manifest.second != Second::Left {
-        return manifest.details();
+        return manifest.details_with(keys);
     }
     let damaged = |cause: String| DetailsError::Damaged(cause);
     let name = layout.manifest(&manifest.run);
     let bytes = store.read_range(&name, 0, MAX_BYTES + 1).map_err(|error| damaged(error.to_string()))?;
-    Manifest::parse(name.as_str(), &bytes).map_err(|error| damaged(error.to_string()))?.details()
+    Manifest::parse(name.as_str(), &bytes).map_err(|error| damaged(error.to_string()))?.details_with(keys)
 }
 
 /// Reads one run's manifest; `None` if it is not there.

@@ -64,6 +64,8 @@ impl Shelf {
         let mut layers = Vec::new();
         for Sheet { run, record, sources } in sheets {
             let artefact = match self.artefact(record) {
+                // Not the base is the trouble, but who wants to read it.
+                Err(cause @ RecallError::Locked { .. }) => return Err(cause),
                 Err(cause) if run != manifest.run => {
                     let artefact = Some(record.artefact.to_string());
                     let base = BrokenBase { run, artefact, what: words(cause) };
@@ -77,6 +79,22 @@ impl Shelf {
         }
         chain.view = View::new(layers);
         Ok(chain)
+    }
+
+    /// Looks whether what an archive of a run rests on, as far as it is `wanted`, is there and is what the manifests say, as far
+    /// as that shows without a key.
+    ///
+    /// # Errors
+    /// As [`Shelf::view`].
+    pub fn look_at_all(
+        &self,
+        manifest: &Manifest,
+        archive: &ArchiveRecord,
+        wanted: Wanted<'_>,
+    ) -> Result<(), RecallError> {
+        let sheets = self.sheets(manifest, archive, wanted);
+        let sheets = sheets.map_err(|base| self.base_error(manifest, base))?;
+        sheets.iter().try_for_each(|sheet| self.look(sheet.record))
     }
 
     /// The layers of an archive, oldest first.
@@ -127,7 +145,7 @@ impl Shelf {
                     Ok(record) => {
                         let artefact = Some(record.artefact.to_string());
                         let base = |cause| BrokenBase { run: *run, artefact, what: words(cause) };
-                        broken.extend(self.artefact(record).err().map(base));
+                        broken.extend(self.look(record).err().map(base));
                     }
                     Err(base) => broken.push(base),
                 }

@@ -1,10 +1,14 @@
 //! Verifying artefacts where they lie.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
+use super::RecallError;
 use super::chain::BrokenBase;
+use super::sealed::{self, Tap};
 use super::shelf::Shelf;
-use crate::artefact::{self, Depth, ReadError};
+use crate::artefact::{self, Depth, ReadAt, ReadError};
 use crate::catalog::manifest::{ArchiveRecord, Manifest};
 use crate::control::{Control, Stopped};
 
@@ -39,6 +43,9 @@ pub struct CheckedArtefact {
     pub entries: u64,
     /// What is wrong; empty: it is whole.
     pub damage: Vec<Damage>,
+    /// Why it was not opened, where it is encrypted: its bytes were compared with their SHA-256, and nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unopened: Option<String>,
 }
 
 /// Something that is wrong.
@@ -94,9 +101,20 @@ fn one(
         members: 0,
         entries: 0,
         damage: shelf.broken_bases(manifest, archive).into_iter().map(base_damage).collect(),
+        unopened: None,
     };
-    let artefact = match shelf.artefact(archive) {
+    let object = shelf.object(archive);
+    // The sum is that of the bytes in the store.
+    let tap = (!archive.recipients.is_empty()).then(|| Tap::new(Arc::clone(&object)));
+    let object = tap.as_ref().map_or(object, |tap| Arc::clone(tap) as Arc<dyn ReadAt>);
+    let artefact = match shelf.artefact_in(object, archive) {
         Ok(artefact) => artefact,
+        Err(error @ RecallError::Locked { .. }) => {
+            checked.unopened = Some(error.to_string());
+            let damage = sealed::check(shelf, archive, control)?;
+            checked.damage.extend(damage.map(whole_damage));
+            return Ok(checked);
+        }
         Err(error) => {
             checked.damage.push(whole_damage(error.to_string()));
             return Ok(checked);
@@ -105,9 +123,14 @@ fn one(
     match artefact::verify(&artefact, depth, control) {
         Ok(report) if report.damage.is_empty() => {
             (checked.members, checked.entries) = (report.members, report.entries);
-            let sum: String = report.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-            if archive.sha256.as_ref().is_some_and(|recorded| *recorded != sum) {
-                checked.damage.push(whole_damage("its SHA-256 is not the recorded one".to_owned()));
+            let sum = match &tap {
+                Some(tap) => tap.sum(archive.size, control),
+                None => Ok(report.sha256),
+            };
+            match sum {
+                Ok(sum) => checked.damage.extend(other_sum(archive, sum).map(whole_damage)),
+                Err(ReadError::Stopped(stopped)) => return Err(stopped),
+                Err(error) => checked.damage.push(whole_damage(error.to_string())),
             }
             // Bytes that are as they were written can still be no list.
             checked.damage.extend(artefact.deleted().err().map(|error| whole_damage(error.to_string())));
@@ -120,6 +143,13 @@ fn one(
         Err(error) => checked.damage.push(whole_damage(error.to_string())),
     }
     Ok(checked)
+}
+
+/// What is wrong where an artefact's SHA-256 is not the recorded one.
+pub(super) fn other_sum(archive: &ArchiveRecord, sum: [u8; 32]) -> Option<String> {
+    let sum: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
+    let is_other = archive.sha256.as_ref().is_some_and(|recorded| *recorded != sum);
+    is_other.then(|| "its SHA-256 is not the recorded one".to_owned())
 }
 
 fn base_damage(base: BrokenBase) -> Damage {

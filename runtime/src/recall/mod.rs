@@ -28,6 +28,7 @@ pub mod outside;
 pub mod paths;
 pub mod repositories;
 pub mod restore;
+mod sealed;
 pub mod shelf;
 pub mod status;
 pub mod tool;
@@ -109,13 +110,23 @@ pub enum RecallError {
     /// An earlier run that this one rests on is not as it should be.
     #[error(transparent)]
     Base(#[from] Box<BaseTrouble>),
-    /// An artefact is encrypted or of another kind that cannot be read yet.
+    /// An artefact is of a kind that cannot be read.
     #[error("artefact `{artefact}`: {why}")]
     Unreadable {
         /// The artefact.
         artefact: String,
         /// Why.
         why: String,
+    },
+    /// An artefact is encrypted, and none of the keys opens it.
+    #[error("artefact `{artefact}` is encrypted, and {}", locked(recipients, tried))]
+    Locked {
+        /// The artefact.
+        artefact: String,
+        /// Whom it is encrypted for.
+        recipients: Vec<String>,
+        /// The public halves of the keys that were tried.
+        tried: Vec<String>,
     },
     /// Nothing of this name, and nothing that it matches as a pattern.
     #[error(
@@ -194,6 +205,21 @@ pub enum RecallError {
     /// A name in a manifest that no store can hold.
     #[error(transparent)]
     Name(#[from] BadName),
+}
+
+/// Why something that is encrypted does not open.
+fn locked(recipients: &[String], tried: &[String]) -> String {
+    let quoted = |keys: &[String]| keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+    match tried {
+        [] => format!("no private key was given; it opens with that of {}", quoted(recipients)),
+        tried => {
+            format!(
+                "none of the keys given opens it ({}): it opens with that of {}",
+                quoted(tried),
+                quoted(recipients)
+            )
+        }
+    }
 }
 
 /// An earlier run that is not as it should be, and what that means for the one that rests on it.

@@ -18,7 +18,7 @@ use super::chain::Chain;
 use super::paths::Paths;
 use super::shelf::Held;
 use crate::beneath;
-use crate::catalog::details::{Details, Root};
+use crate::catalog::details::{Details, DetailsError, Root};
 use crate::catalog::manifest::Manifest;
 use crate::control::Control;
 use crate::extract::{self, Existing, ExtractError, Extracted, Extraction, Opened, ProblemKind, Target};
@@ -262,7 +262,10 @@ pub(super) fn prefix(root: &Root) -> Vec<u8> {
 }
 
 fn details(run: &Held<'_>) -> Result<Details, RecallError> {
-    run.details().map_err(|cause| RecallError::Details { run: run.manifest.run.to_string(), cause })
+    run.details().map_err(|cause| match (&cause, run.locked()) {
+        (DetailsError::Sealed, Some(locked)) => locked,
+        _ => RecallError::Details { run: run.manifest.run.to_string(), cause },
+    })
 }
 
 /// The trees that a run says it has, and the plan does not.

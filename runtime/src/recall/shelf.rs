@@ -9,12 +9,14 @@ use backplan_compiler::model::{Model, Store as Declared};
 
 use super::RecallError;
 use super::chain::Chain;
-use crate::artefact::{Artefact, Expected, IndexPlace, ReadAt};
+use crate::artefact::{Artefact, Expected, IndexPlace, ReadAt, ReadError, run_of};
 use crate::catalog::details::{Details, DetailsError};
 use crate::catalog::identity::{IdentityError, read_format};
 use crate::catalog::layout::Layout;
 use crate::catalog::manifest::{ArchiveRecord, FORMAT, Manifest, SourceRecord};
+use crate::catalog::recover::HEAD_BYTES;
 use crate::catalog::runs::{Catalog, Choice, ChooseError, plans, read_details};
+use crate::cipher::{Keyring, UnsealError, Unsealed};
 use crate::postgres::basebackup::PRIOR;
 use crate::run::secrets::Secrets;
 use crate::store::{self, Name, ReadStore, address};
@@ -29,6 +31,8 @@ pub struct Shelf {
     pub catalog: Catalog,
     /// Its folder, if it is one.
     pub root: Option<PathBuf>,
+    /// What opens what is encrypted.
+    pub keys: Arc<Keyring>,
 }
 
 /// The stores that could be read, and why others could not.
@@ -113,6 +117,12 @@ impl Held<'_> {
         self.shelf.details(self.manifest)
     }
 
+    /// What keeps its private parts from being read, where none of the keys opens them; `None`: no archive of it is encrypted.
+    pub fn locked(&self) -> Option<RecallError> {
+        let sealed = self.manifest.archives.iter().find(|archive| !archive.recipients.is_empty());
+        sealed.map(|archive| self.shelf.locked(archive))
+    }
+
     /// What a person should know who lays down files of these sources: base backups that are the difference to another one.
     pub fn differences(&self, sources: &[String]) -> Vec<String> {
         let run = self.manifest.run;
@@ -183,7 +193,8 @@ impl Shelf {
             return Err(error.into());
         }
         let catalog = Catalog::load(store.as_ref(), &layout)?;
-        Ok(Shelf { store, layout, catalog, root: root.map(Path::to_path_buf) })
+        let keys = Arc::default();
+        Ok(Shelf { store, layout, catalog, root: root.map(Path::to_path_buf), keys })
     }
 
     /// What is private in the manifest of one of its runs.
@@ -191,7 +202,7 @@ impl Shelf {
     /// # Errors
     /// When it is sealed, damaged, or cannot be read.
     pub fn details(&self, manifest: &Manifest) -> Result<Details, DetailsError> {
-        read_details(self.store.as_ref(), &self.layout, manifest)
+        read_details(self.store.as_ref(), &self.layout, manifest, &self.keys)
     }
 
     /// Opens an artefact of a run, held against what the manifest says of it.
@@ -199,34 +210,115 @@ impl Shelf {
     /// # Errors
     /// When it is not there, damaged, another one, or of a kind that cannot be read.
     pub fn artefact(&self, archive: &ArchiveRecord) -> Result<Artefact, RecallError> {
-        let unreadable = |why: &str| RecallError::Unreadable {
-            artefact: archive.artefact.to_string(),
-            why: why.to_owned(),
-        };
-        if !archive.recipients.is_empty() {
-            return Err(unreadable("it is encrypted, and this version does not decrypt"));
-        }
+        self.artefact_in(self.object(archive), archive)
+    }
+
+    /// The artefact as it lies in the store.
+    pub(super) fn object(&self, archive: &ArchiveRecord) -> Arc<dyn ReadAt> {
+        Arc::new(ObjectAt { store: Arc::clone(&self.store), name: archive.artefact.object() })
+    }
+
+    /// As [`Shelf::artefact`], read through what the caller has laid around the object.
+    pub(super) fn artefact_in(
+        &self,
+        object: Arc<dyn ReadAt>,
+        archive: &ArchiveRecord,
+    ) -> Result<Artefact, RecallError> {
+        let unreadable = |why: &str| self.unreadable(archive, why.to_owned());
         if archive.format > crate::artefact::VERSION.into() {
             return Err(unreadable("it is of a newer format: use a newer version of this program"));
         }
         let root = archive.root.parse().map_err(|_| unreadable("its manifest has no digest of it"))?;
-        let expected = Expected {
-            size: archive.size,
-            root,
-            index: IndexPlace {
-                offset: archive.index.offset,
-                table: archive.index.table,
-                table_len: archive.index.table_length,
-            },
+        let index = IndexPlace {
+            offset: archive.index.offset,
+            table: archive.index.table,
+            table_len: archive.index.table_length,
         };
-        let name = archive.artefact.object();
-        let object = Arc::new(ObjectAt { store: Arc::clone(&self.store), name });
-        Artefact::open(object, Some(&expected)).map_err(|cause| RecallError::Artefact {
-            store: self.store.label().to_owned(),
-            artefact: archive.artefact.to_string(),
-            cause,
-        })
+        let (object, size) = match archive.recipients.is_empty() {
+            true => (object, archive.size),
+            false => {
+                let opened = Arc::new(self.unseal(object, archive)?);
+                let size = opened.size().unwrap_or_default();
+                (opened as Arc<dyn ReadAt>, size)
+            }
+        };
+        let expected = Expected { size, root, index };
+        Artefact::open(object, Some(&expected)).map_err(|cause| self.damaged(archive, cause))
     }
+
+    fn unreadable(&self, archive: &ArchiveRecord, why: String) -> RecallError {
+        RecallError::Unreadable { artefact: archive.artefact.to_string(), why }
+    }
+
+    fn damaged(&self, archive: &ArchiveRecord, cause: ReadError) -> RecallError {
+        let store = self.store.label().to_owned();
+        RecallError::Artefact { store, artefact: archive.artefact.to_string(), cause }
+    }
+
+    /// Opens what is encrypted, with what of it shows without a key held against the manifest first.
+    fn unseal(&self, object: Arc<dyn ReadAt>, archive: &ArchiveRecord) -> Result<Unsealed, RecallError> {
+        if self.keys.is_empty() {
+            return Err(self.locked(archive));
+        }
+        let size = object.size().map_err(|error| self.damaged(archive, error.into()))?;
+        if size != archive.size {
+            return Err(self.damaged(archive, other_size(size, archive)));
+        }
+        let opened = Unsealed::open(object, &self.keys).map_err(|error| match error {
+            UnsealError::Io(error) => self.damaged(archive, error.into()),
+            UnsealError::Damaged(what) => self.damaged(archive, ReadError::damaged(0, what)),
+            UnsealError::NoKey => self.locked(archive),
+        })?;
+        match opened.run() {
+            Some(run) if run == archive.holder.to_string() => Ok(opened),
+            found => Err(self.damaged(archive, other_run(found, archive))),
+        }
+    }
+
+    /// None of the keys opens it, or there is none.
+    fn locked(&self, archive: &ArchiveRecord) -> RecallError {
+        RecallError::Locked {
+            artefact: archive.artefact.to_string(),
+            recipients: archive.recipients.clone(),
+            tried: self.keys.publics().map(str::to_owned).collect(),
+        }
+    }
+
+    /// Looks whether an artefact is there and is the one that the manifest names, as far as that shows: one that is encrypted
+    /// shows, without a key, its size and which run made it.
+    ///
+    /// # Errors
+    /// As [`Shelf::artefact`].
+    pub fn look(&self, archive: &ArchiveRecord) -> Result<(), RecallError> {
+        match self.artefact(archive).map(drop) {
+            Err(RecallError::Locked { .. }) => {}
+            other => return other,
+        }
+        let object = self.object(archive);
+        let failed = |error: io::Error| self.damaged(archive, error.into());
+        let size = object.size().map_err(failed)?;
+        if size != archive.size {
+            return Err(self.damaged(archive, other_size(size, archive)));
+        }
+        match run_of(&object.read_at(0, HEAD_BYTES).map_err(failed)?) {
+            Some(run) if run == archive.holder.to_string() => Ok(()),
+            found => Err(self.damaged(archive, other_run(found.as_deref(), archive))),
+        }
+    }
+}
+
+fn other_size(found: u64, archive: &ArchiveRecord) -> ReadError {
+    let cut = if found < archive.size { " (it is truncated)" } else { "" };
+    ReadError::Other {
+        what: "size",
+        found: format!("{found} bytes{cut}"),
+        expected: format!("{} bytes", archive.size),
+    }
+}
+
+fn other_run(found: Option<&str>, archive: &ArchiveRecord) -> ReadError {
+    let found = found.map_or("none".to_owned(), |run| format!("`{run}`"));
+    ReadError::Other { what: "run", found, expected: format!("`{}`", archive.holder) }
 }
 
 impl Shelves {
@@ -256,6 +348,13 @@ impl Shelves {
                 self.unread.push(format!("store `{}`: {error}", shelf.store.label()));
             }
         }
+    }
+
+    /// The same, with keys for what is encrypted.
+    #[must_use]
+    pub fn with_keys(mut self, keys: &Arc<Keyring>) -> Shelves {
+        self.shelves.iter_mut().for_each(|shelf| shelf.keys = Arc::clone(keys));
+        self
     }
 
     /// One store.
@@ -324,6 +423,7 @@ impl Shelves {
     pub fn lacking(&self, held: &Held<'_>) -> Vec<String> {
         let (run, there) = (held.manifest.run, held.sources());
         let sources = held.manifest.sources.iter().filter(|source| !there.contains(source.name.as_str()));
+        let sealed = held.details().ok();
         sources
             .map(|source| {
                 let name = &source.name;
@@ -333,7 +433,9 @@ impl Shelves {
                         own.tool
                     );
                 }
-                let why = source.reason.as_deref().unwrap_or("no store that was read has its archive");
+                let told = sealed.as_ref().and_then(|details| details.reasons.get(name.as_str()));
+                let why = source.reason.as_deref().or(told.map(String::as_str));
+                let why = why.unwrap_or("no store that was read has its archive");
                 let runs = self.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
                 let earlier =
                     runs.filter(|other| other.run < run && other.holds(name)).map(|other| other.run);

@@ -61,6 +61,9 @@ pub struct Status {
     /// The last runs on this host that did not end well, and that no later one has made up for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unclean: Vec<PastRun>,
+    /// Each key that something is encrypted for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<KeyStanding>,
     /// Each store that could be read.
     pub stores: Vec<StoreStanding>,
     /// What is wrong with stores and catalogs.
@@ -148,6 +151,17 @@ pub struct Promise {
     pub why: Vec<String>,
 }
 
+/// A public key, and what opens with its private one.
+#[derive(Debug, Clone, Serialize)]
+pub struct KeyStanding {
+    /// The key.
+    pub key: String,
+    /// Whether the plan names it for new backups.
+    pub in_plan: bool,
+    /// The runs that have something that is encrypted for it, oldest first.
+    pub runs: BTreeSet<RunId>,
+}
+
 /// A store.
 #[derive(Debug, Clone, Serialize)]
 pub struct StoreStanding {
@@ -215,6 +229,7 @@ pub fn status(
         logs,
         rehearsals,
         unclean,
+        keys: keys(model, shelves),
         stores: shelves.shelves.iter().map(store).collect(),
         problems,
     }
@@ -537,13 +552,23 @@ fn last_attempts(model: &Model, shelves: &Shelves, unclean: &[PastRun]) -> Vec<S
             continue;
         }
         if record.status == SourceStatus::Failed {
-            let why = record.reason.as_deref().unwrap_or("its manifest does not say why");
+            let unsaid = match run.warnings {
+                Some(_) => "why is encrypted",
+                None => "its manifest does not say why",
+            };
+            let why = record.reason.as_deref().unwrap_or(unsaid);
             found.insert(
                 (run.run, source.name.as_str()),
                 format!("run `{}` did not back up `{}`: {why}", run.run, source.name),
             );
         }
-        if let Ok(details) = run.details()
+        if let Some(count) = run.warnings.filter(|count| *count > 0) {
+            let text = format!(
+                "run `{}` ended with warnings: {count}, which are encrypted; the machine that made it has them in its journal",
+                run.run
+            );
+            found.insert((run.run, ""), text);
+        } else if let Ok(details) = run.details()
             && details.warnings.total > 0
         {
             let count = details.warnings.total;
@@ -601,6 +626,19 @@ fn behind(model: &Model, shelves: &Shelves) -> Vec<String> {
         }
     }
     found.into_values().collect()
+}
+
+/// The keys that anything in the stores is encrypted for.
+fn keys(model: &Model, shelves: &Shelves) -> Vec<KeyStanding> {
+    let mut found: BTreeMap<&str, BTreeSet<RunId>> = BTreeMap::new();
+    for run in shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs()) {
+        for key in run.recipients() {
+            found.entry(key).or_default().insert(run.run);
+        }
+    }
+    let named = |key: &str| model.archives.iter().any(|archive| archive.encrypt.iter().any(|own| own == key));
+    let each = found.into_iter();
+    each.map(|(key, runs)| KeyStanding { key: key.to_owned(), in_plan: named(key), runs }).collect()
 }
 
 /// A length of time in its two largest units.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use backplan_compiler::model::{Model, SourceId, Store as Declared};
+use backplan_compiler::model::{Archive, Model, SourceId, Store as Declared};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -157,7 +157,14 @@ fn parts(name: &str) -> Option<(&str, &str)> {
 /// Writes a record into every store of the plan that can be reached; what could not be written, in words. The oldest of the
 /// same source beyond the twentieth go, where this host may delete.
 pub fn keep(model: &Model, record: &Rehearsal) -> Vec<String> {
-    model.stores.iter().filter_map(|declared| keep_in(declared, &model.name, record).err()).collect()
+    let holds = |archive: &&Archive| archive.from.iter().any(|id| model.source(*id).name == record.source);
+    let is_sealed = model.archives.iter().filter(holds).any(|archive| !archive.encrypt.is_empty());
+    let mut kept = record.clone();
+    if is_sealed {
+        // What a check says may name files, and what a store holds is in clear.
+        kept.checks.iter_mut().for_each(|check| check.detail = None);
+    }
+    model.stores.iter().filter_map(|declared| keep_in(declared, &model.name, &kept).err()).collect()
 }
 
 fn keep_in(declared: &Declared, plan: &str, record: &Rehearsal) -> Result<(), String> {

@@ -8,6 +8,7 @@ use backplan_compiler::model::{Model, SourceId, StoreKind};
 use backplan_compiler::value::Text;
 
 use super::{Asked, Wish};
+use crate::cipher::{Keyring, NoOne};
 use crate::postgres::recovery::command_word;
 use crate::recall::{log, repositories};
 use crate::run::environment;
@@ -93,6 +94,21 @@ impl Wish {
         }
         Ok(wish)
     }
+}
+
+/// The private keys that the plan's `verify` blocks give for these sources.
+///
+/// # Errors
+/// When one cannot be fetched, or is none.
+pub fn keys(model: &Model, sources: &[SourceId], secrets: &Secrets) -> Result<Keyring, String> {
+    let mut keys = Keyring::default();
+    let asked = model.verifies.iter().filter(|verify| sources.contains(&verify.restore));
+    for (verify, secret) in asked.filter_map(|verify| Some((verify, verify.identity.as_ref()?))) {
+        let place = format!("of `verify` of `{}`", model.source(verify.restore).name);
+        let text = secrets.fetch(secret).map_err(|error| format!("identity {place}: {error}"))?;
+        keys.add(&place, text.expose().as_bytes(), &NoOne).map_err(|error| error.to_string())?;
+    }
+    Ok(keys)
 }
 
 /// The command by which a server gets its log back out of a store: this program, with no plan file, which the server's

@@ -47,7 +47,10 @@ impl Worker {
         let name = &self.request.model.source(id).name;
         let base = self.base_of(&levels, id);
         let manifest = |to: &Path| match base {
-            Some((_, grounds)) => write_manifest(grounds.view(), name, to, control),
+            Some((_, grounds)) => match grounds.view() {
+                Some(view) => write_manifest(view, name, to, control),
+                None => Err("it is encrypted, and a run holds no key to it".to_owned()),
+            },
             None => Err("there is no base".to_owned()),
         };
         let mut job = self.job(id, postgres, &folder, control, &tell)?;
@@ -180,7 +183,7 @@ impl Worker {
             let mut held = runs.filter_map(|run| Some((run, levels::record(run, archive)?)));
             held.any(|(run, record)| {
                 let is_there = record.contents.iter().any(|content| content.source == *name);
-                is_there && shelf.view(run, record, &|other| other == name).is_ok()
+                is_there && shelf.look_at_all(run, record, &|other| other == name).is_ok()
             })
         };
         !holders.is_empty()

@@ -184,7 +184,13 @@ impl Worker {
         for warning in &mut details.warnings.first {
             *warning = self.secrets.redact(warning);
         }
-        manifest.second = details.to_second().map_err(Failure::lasting)?;
+        let readers = facts::readers(&self.request.model);
+        manifest.second = if readers.is_empty() {
+            details.to_second().map_err(Failure::lasting)?
+        } else {
+            facts::hide(&mut manifest, &mut details);
+            details.to_sealed(&readers, manifest.run).map_err(Failure::lasting)?
+        };
         let committed = transaction.commit(&manifest).map_err(|error| commit_failure(&error))?;
         self.sessions[&store].held().committed = true;
         if let Some(error) = committed.untidy {

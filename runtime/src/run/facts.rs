@@ -142,6 +142,7 @@ pub fn manifest(
         archives,
         missing: missing.collect(),
         repositories,
+        warnings: None,
         second: Second::default(),
     }
 }
@@ -330,6 +331,27 @@ pub fn details(request: &Request, facts: &Facts) -> Details {
         parameters: request.parameters.clone(),
         roots: places(&request.model),
         warnings,
+        ..Details::default()
+    }
+}
+
+/// The public keys that what is private in a manifest is encrypted for: those of every archive, as it may tell of any of them;
+/// empty: no archive is encrypted.
+pub fn readers(model: &Model) -> Vec<String> {
+    let keys: BTreeSet<&String> = model.archives.iter().flat_map(|archive| &archive.encrypt).collect();
+    keys.into_iter().cloned().collect()
+}
+
+/// Takes what may name files out of the part of a manifest that stays in clear.
+pub fn hide(manifest: &mut Manifest, details: &mut Details) {
+    manifest.warnings = Some(details.warnings.total);
+    for source in &mut manifest.sources {
+        let reason = source.reason.take().map(|reason| (source.name.to_string(), reason));
+        details.reasons.extend(reason);
+    }
+    for missing in &mut manifest.missing {
+        let reason = std::mem::replace(&mut missing.reason, "said in the encrypted details".to_owned());
+        details.reasons.insert(format!("archive {}", missing.name), reason);
     }
 }
 

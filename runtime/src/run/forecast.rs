@@ -441,6 +441,11 @@ impl Looking {
             self.reached.extend(to.into_iter().filter(|at| self.usable.contains(at)).map(|at| (id, at)));
             return Ok(());
         }
+        match archive.encrypt.len() {
+            0 => {}
+            1 => shown.found.push("encrypted for 1 key".to_owned()),
+            keys => shown.found.push(format!("encrypted for {keys} keys")),
+        }
         let (entries, bytes, _) = self.size_of(id);
         let next = self.prepared.levels.of.get(&id);
         if let Some(next) = next.filter(|next| next.level != Level::Full) {

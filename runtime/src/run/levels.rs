@@ -11,12 +11,14 @@ use jiff::Timestamp;
 
 use super::cache::{Cache, Kept};
 use super::request::Request;
-use crate::artefact::{BaseIndex, CopyBase, Entry, ReadError, View};
+use crate::artefact::{BaseIndex, CopyBase, Entry, ReadError, Shape, View};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{ArchiveRecord, Content, Manifest};
 use crate::catalog::prune::fact;
 use crate::catalog::runs::Catalog;
+use crate::cipher::keyring::bare;
 use crate::postgres::identity::Known;
+use crate::recall::RecallError;
 use crate::recall::shelf::Shelf;
 
 /// The levels of a run.
@@ -65,14 +67,14 @@ pub struct Grounds {
     pub scan: Option<Kept>,
     /// What the base says of the source, where a tool made it.
     pub labels: BTreeMap<String, String>,
-    /// The base as one tree.
-    view: Arc<View>,
+    /// The base as one tree; `None`: it is encrypted, and a run holds no key.
+    view: Option<Arc<View>>,
 }
 
 impl Grounds {
-    /// The base as one tree.
-    pub fn view(&self) -> &View {
-        &self.view
+    /// The base as one tree; `None`: it is encrypted, and a run holds no key.
+    pub fn view(&self) -> Option<&View> {
+        self.view.as_deref()
     }
 }
 
@@ -180,12 +182,17 @@ impl Levels {
         levels
     }
 
-    /// The index of everything that an archive rests on; `None`: it rests on nothing.
-    pub fn index(&self, archive: ArchiveId) -> Option<Arc<dyn BaseIndex>> {
-        let own = self.grounds.iter().filter(|((id, _), _)| *id == archive);
-        let views: BTreeMap<String, Arc<View>> =
-            own.map(|((_, source), grounds)| (source.clone(), Arc::clone(&grounds.view))).collect();
-        (!views.is_empty()).then(|| Arc::new(Views(views)) as Arc<dyn BaseIndex>)
+    /// What an artefact is to hold. Where what it rests on is encrypted, there is no index of it to compare with.
+    pub fn shape(&self, archive: ArchiveId) -> Shape {
+        let own: Vec<_> = self.grounds.iter().filter(|((id, _), _)| *id == archive).collect();
+        if own.is_empty() {
+            return Shape::Whole { copy_from: self.copies(archive).map(|copies| copies.base.clone()) };
+        }
+        let views: BTreeMap<String, Arc<View>> = own
+            .into_iter()
+            .filter_map(|((_, source), grounds)| Some((source.clone(), Arc::clone(grounds.view.as_ref()?))))
+            .collect();
+        Shape::Difference { base: (!views.is_empty()).then(|| Arc::new(Views(views)) as Arc<dyn BaseIndex>) }
     }
 
     /// What a person should read: bases that are lost.
@@ -312,8 +319,9 @@ fn separates(request: &Request, stores: &Stores, now: Timestamp) -> BTreeMap<Sou
 /// rest on an earlier backup cannot be in an archive that is to be whole by itself.
 fn following(model: &Model, archive: &Archive, asked: &Asked<'_>, past: &Past<'_, RunId>) -> Next<RunId> {
     let mut answer = next(model, archive, asked, past);
-    let is_whole =
-        |source: &Source| source.is_whole_each_time() && (archive.self_contained || !source.may_follow());
+    // A tool needs to read the backup that its next one rests on.
+    let follows = !archive.self_contained && archive.encrypt.is_empty();
+    let is_whole = |source: &Source| source.is_whole_each_time() && !(follows && source.may_follow());
     for id in archive.from.iter().filter(|id| is_whole(model.source(**id))) {
         if let Some(base) = answer.bases.get_mut(&model.source(*id).name) {
             *base = None;
@@ -389,7 +397,7 @@ fn unusable(
             let trouble = targets.iter().find_map(|shelf| {
                 let manifest = shelf.catalog.get(run)?;
                 let record = record(manifest, &base.archive)?;
-                shelf.artefact(record).err().map(|error| error.to_string())
+                shelf.look(record).err().map(|error| error.to_string())
             });
             if let Some(trouble) = trouble {
                 found.insert(key, trouble);
@@ -421,8 +429,14 @@ fn grounds(
         }
         let held = manifest.and_then(|manifest| Some((manifest, record(manifest, &base.archive)?)));
         let (manifest, record) = held.ok_or_else(|| useless("it is not there".to_owned()))?;
-        let chain = shelf.view(manifest, record, &|other| other == source);
-        let view = Arc::new(chain.map_err(|error| useless(error.to_string()))?.view);
+        if !is_for_the_same(&archive.encrypt, &record.recipients) {
+            return Err(useless(OTHER_KEYS.to_owned()));
+        }
+        let view = match shelf.view(manifest, record, &|other| other == source) {
+            Ok(chain) => Some(Arc::new(chain.view)),
+            Err(RecallError::Locked { .. }) => None,
+            Err(error) => return Err(useless(error.to_string())),
+        };
         let is_compared = |declared: &&Source| declared.name == *source && declared.is_compared();
         let scan = match model.sources.iter().any(|declared| is_compared(&declared)) {
             true => Some(
@@ -439,6 +453,15 @@ fn grounds(
     Ok(found)
 }
 
+/// What is new opens with every key that the plan names now: it rests on nothing that does not.
+const OTHER_KEYS: &str = "it is encrypted for other keys than the plan names now";
+
+/// Whether each of these keys opens what is encrypted for those; what is to be in clear rests on what is.
+fn is_for_the_same(now: &[String], then: &[String]) -> bool {
+    let then: BTreeSet<String> = then.iter().map(|key| bare(key)).collect();
+    now.is_empty() == then.is_empty() && now.iter().all(|key| then.contains(&bare(key)))
+}
+
 /// Whether a restore could not tell which archive of the base is meant: the one it rests on had another name then, and is not
 /// the only one with the source.
 fn is_ambiguous(manifest: &Manifest, archive: &Archive, then: &str, source: &str) -> bool {
@@ -449,7 +472,8 @@ fn is_ambiguous(manifest: &Manifest, archive: &Archive, then: &str, source: &str
 /// The newest artefact of an archive in the first of its stores, with the scans it was packed from. `None`: there is
 /// none, or it cannot be read, or nothing is known of what it was packed from; then everything is packed anew.
 fn copies(model: &Model, archive: &Archive, targets: &[&Shelf], cache: &Cache) -> Option<Copies> {
-    let shelf = targets.first()?;
+    // What is encrypted cannot be copied from, nor into.
+    let shelf = targets.first().filter(|_| archive.encrypt.is_empty())?;
     let mut held = shelf
         .catalog
         .runs()

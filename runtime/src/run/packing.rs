@@ -16,7 +16,7 @@ use super::journal::Record;
 use super::sinks::{FanOut, StagedFile, Uploads};
 use super::state::make_private;
 use super::worker::Worker;
-use crate::artefact::{self, Changes, Input, PackError, PackOptions, Packed, PackedSource, Shape};
+use crate::artefact::{self, Changes, Input, PackError, PackOptions, Packed, PackedSource};
 use crate::catalog::layout::artefact_name;
 use crate::catalog::manifest::ArchiveRecord;
 use crate::catalog::names::PlanName;
@@ -95,13 +95,11 @@ impl Worker {
             run: self.imprint.run.to_string(),
             scratch: self.work_folder(),
             workers: None,
-            shape: match levels.index(id) {
-                Some(base) => Shape::Difference { base: Some(base) },
-                None => Shape::Whole { copy_from: levels.copies(id).map(|copies| copies.base.clone()) },
-            },
-            share_blocks: archive.share_blocks,
-            is_copied: archive.self_contained,
+            shape: levels.shape(id),
+            share_blocks: archive.share_blocks && archive.encrypt.is_empty(),
+            is_copied: archive.self_contained && archive.encrypt.is_empty(),
             deleted: None,
+            recipients: archive.encrypt.clone(),
         };
         let changes = artefact::plan_changes(&inputs, &options, control)
             .map_err(|error| self.pack_trouble(error, control))?;
@@ -256,7 +254,8 @@ impl Worker {
     ) -> ArchiveFact {
         let contents = self.contents(id, packed.sources.iter().map(|source| source.name.as_str()));
         let (name, artefact) = (&self.request.model.archive(id).name, self.artefact(id));
-        let record = facts::archive_record(name, artefact, self.imprint.run, &packed, sha256, contents);
+        let mut record = facts::archive_record(name, artefact, self.imprint.run, &packed, sha256, contents);
+        record.recipients = self.request.model.archive(id).encrypt.clone();
         ArchiveFact { record, sources: packed.sources, direct }
     }
 

@@ -1,6 +1,7 @@
 //! Rehearsals that are due, behind the commits of a run.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use backplan_compiler::graph::StepId;
 use backplan_compiler::model::{Model, SourceId};
@@ -11,7 +12,7 @@ use super::worker::Worker;
 use crate::control::Control;
 use crate::recall::shelf::Shelves;
 use crate::rehearse::record::{self, every, is_due};
-use crate::rehearse::wish::Places;
+use crate::rehearse::wish::{self, Places};
 use crate::rehearse::{RehearseError, Wish, rehearse, scratch};
 
 /// The sources that a run at `now` is to rehearse. Where no store tells when the last rehearsal was, it is due.
@@ -38,7 +39,8 @@ impl Worker {
             Err(_) => Failure::stopped(),
             Ok(()) => Failure::lasting(format!("a `command` of `verify`: {error:?}")),
         })?;
-        let shelves = Shelves::of_plan(model, None).map_err(Failure::lasting)?;
+        let keys = wish::keys(model, &[source], &self.secrets.under(control)).map_err(Failure::lasting)?;
+        let shelves = Shelves::of_plan(model, None).map_err(Failure::lasting)?.with_keys(&Arc::new(keys));
         let done = rehearse(&shelves, wish, self.request.clock.now(), control, &self.tell(step));
         let record = done.map_err(|error| match error {
             RehearseError::Stopped(_) => Failure::stopped(),

@@ -86,8 +86,9 @@ pub fn unsupported(model: &Model) -> Vec<String> {
             unsupported_store(store, &mut found);
         }
     }
-    for archive in model.archives.iter().filter(|archive| !archive.encrypt.is_empty()) {
-        found.push(format!("archive `{}` is to be encrypted", archive.name));
+    for archive in &model.archives {
+        let bad = archive.encrypt.iter().filter_map(|text| crate::cipher::recipient(text).err());
+        found.extend(bad.map(|bad| format!("archive `{}` is to be encrypted for what {bad}", archive.name)));
     }
     for separate in &model.separates {
         unsupported_separate(model, separate, &mut found);

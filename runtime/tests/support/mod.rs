@@ -99,6 +99,7 @@ pub fn options(scratch: &Path) -> PackOptions {
         share_blocks: false,
         is_copied: false,
         deleted: None,
+        recipients: Vec::new(),
     }
 }
 

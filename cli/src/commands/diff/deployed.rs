@@ -10,6 +10,8 @@ use backplan_runtime::load::{self, Trouble};
 use backplan_runtime::recall::shelf::Shelves;
 
 use super::sides::{Side, compiled, moved, params};
+use crate::args::Identities;
+use crate::commands::identities::with_keys;
 use crate::commands::plan::of_load;
 use crate::commands::shelves::failure;
 use crate::console::Console;
@@ -23,6 +25,7 @@ pub fn sides(
     file: &Path,
     after: SourceSet,
     given: &Inputs,
+    identities: &Identities,
     console: &mut Console,
 ) -> Result<(Side, Side), Failure> {
     let root = after.file(after.root()).path.clone();
@@ -30,7 +33,7 @@ pub fn sides(
     params(&[&after], given)?;
     // The stores are those of the new plan: where the old one had others, it is to be found there by `--rev`.
     let new = compiled(after, given, shown.clone(), console)?;
-    let (run, details) = newest(&new.model, console)?;
+    let (run, details) = newest(&new.model, identities, console)?;
     let before = texts(&details, &root, &run)?;
     let given = Inputs { params: details.parameters, ..given.clone() };
     let old = compiled(before, &given, format!("{shown} as of run {run}"), console)?;
@@ -38,8 +41,13 @@ pub fn sides(
 }
 
 /// The newest run of the plan's stores, and what is private in its manifest.
-fn newest(model: &Model, console: &mut Console) -> Result<(String, Details), Failure> {
+fn newest(
+    model: &Model,
+    identities: &Identities,
+    console: &mut Console,
+) -> Result<(String, Details), Failure> {
     let shelves = Shelves::of_plan(model, None).map_err(|error| failure(&error))?;
+    let shelves = with_keys(shelves, identities)?;
     for unread in &shelves.unread {
         console.remark("warning", unread);
     }

@@ -81,9 +81,9 @@ pub struct End {
     pub root: Root,
     /// Where the index is.
     pub index: IndexPlace,
-    /// Bytes of the artefact.
+    /// Bytes of the artefact, encrypted where it is.
     pub size: u64,
-    /// SHA-256 of it.
+    /// SHA-256 of them.
     pub sha256: Option<[u8; 32]>,
 }
 
@@ -165,8 +165,9 @@ pub fn finish(
     }
     rows.flush().map_err(failed)?;
     push_members(&mut blocks, members).map_err(failed)?;
-    let (root, index, size) = end(&mut output, blocks, &material.options.run, failed)?;
-    Ok((End { root, index, size, sha256: output.sha256() }, indexed))
+    let (root, index) = end(&mut output, blocks, &material.options.run, failed)?;
+    let (size, sha256) = output.finish()?;
+    Ok((End { root, index, size, sha256 }, indexed))
 }
 
 /// Entries on their way into blocks.
@@ -328,7 +329,7 @@ fn end(
     blocks: Blocks,
     run: &str,
     failed: impl Fn(io::Error) -> PackError,
-) -> Result<(Root, IndexPlace, u64), PackError> {
+) -> Result<(Root, IndexPlace), PackError> {
     let Blocks { file, written, decoded, mut members, mut places, .. } = blocks;
     let data_end = output.offset;
     let offset = data_end + index_header(0).len() as u64;
@@ -359,5 +360,5 @@ fn end(
         table_decoded: table.len() as u32,
         root,
     }))?;
-    Ok((root, index, output.offset))
+    Ok((root, index))
 }

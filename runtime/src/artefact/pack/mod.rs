@@ -162,18 +162,20 @@ pub struct PackOptions {
     /// What this artefact takes away from those it rests on: it is a difference then, even with an empty list. `None`
     /// for a whole one.
     pub deleted: Option<Deleted>,
+    /// The public keys that the artefact is encrypted for; empty: it is not.
+    pub recipients: Vec<String>,
 }
 
 /// What was packed.
 #[derive(Debug, Clone)]
 pub struct Packed {
-    /// Bytes of the artefact.
+    /// Bytes of the artefact, as they went to the sink.
     pub size: u64,
-    /// SHA-256 of the artefact; `None` if bytes were patched: it has to be read again for that.
+    /// SHA-256 of them; `None` if bytes were patched: it has to be read again for that.
     pub sha256: Option<[u8; 32]>,
     /// The digest that stands for all of it.
     pub root: Root,
-    /// Where the index is.
+    /// Where the index is, in what it decrypts to.
     pub index: IndexPlace,
     /// Members that hold entries.
     pub members: u64,

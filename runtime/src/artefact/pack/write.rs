@@ -85,7 +85,7 @@ impl<'a> Writer<'a> {
         let scratch = options.scratch.as_path();
         let failed = |cause| PackError::Scratch { path: scratch.to_path_buf(), cause };
         let mut writer = Writer {
-            output: Output::new(sink, pool),
+            output: Output::start(sink, options, pool)?,
             slots: Slots::create(scratch, entries).map_err(failed)?,
             members: Members::create(scratch).map_err(failed)?,
             member_count: 0,

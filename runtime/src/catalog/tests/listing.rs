@@ -13,6 +13,7 @@ use crate::catalog::identity;
 use crate::catalog::manifest::{KEPT, MAX_BYTES, MAX_FIRST, Manifest, ManifestError, Second};
 use crate::catalog::names::PlanName;
 use crate::catalog::runs::{Catalog, Choice, ChooseError, next_sequence, plans, read_details};
+use crate::cipher::{Keyring, NoOne};
 use crate::store::dir::DirStore;
 use crate::store::simulated::SimulatedFolder;
 use crate::store::{Creation, Name};
@@ -92,7 +93,40 @@ fn damage_is_an_error_with_the_objects_name() {
     }
     let sealed = text.split_once("\n---\n").unwrap().0.to_owned() + "\n---\nsealed: age\n";
     let sealed = Manifest::parse("m", sealed.as_bytes()).unwrap();
-    assert_eq!(sealed.details(), Err(DetailsError::Sealed));
+    assert!(matches!(sealed.details(), Err(DetailsError::Damaged(_))));
+}
+
+#[test]
+fn sealed_details_open_with_a_key_and_only_for_their_own_run() {
+    use age_core::secrecy::ExposeSecret;
+    let keys: Vec<age::x25519::Identity> = (0..3).map(|_| age::x25519::Identity::generate()).collect();
+    let to: Vec<String> = keys[..2].iter().map(|key| key.to_public().to_string()).collect();
+    let ring = |at: usize| {
+        let mut ring = Keyring::default();
+        ring.add("test", keys[at].to_string().expose_secret().as_bytes(), &NoOne).unwrap();
+        ring
+    };
+    let second = details().to_sealed(&to, run_id(3)).unwrap();
+    let manifest = Manifest { second: second.clone(), ..Job::new(3, 1).manifest() };
+    let bytes = manifest.to_bytes().unwrap();
+    assert!(!String::from_utf8(bytes.clone()).unwrap().contains("p.plan"), "nothing of it is in clear");
+    let read = Manifest::parse("m", &bytes).unwrap();
+    assert_eq!(read.details(), Err(DetailsError::Sealed));
+    assert_eq!(read.details_with(&ring(2)), Err(DetailsError::Sealed));
+    for at in [0, 1] {
+        let opened = read.details_with(&ring(at)).unwrap();
+        assert_eq!(opened.run, Some(run_id(3)));
+        assert_eq!(Details { run: None, ..opened }, details());
+    }
+    let exchanged = Manifest { second, ..Job::new(4, 1).manifest() };
+    let error = exchanged.details_with(&ring(0)).unwrap_err().to_string();
+    assert!(error.contains("they are those of run 00000003-"), "{error}");
+    let Second::Text(text) = exchanged.second.clone() else { panic!() };
+    let at = text.len() / 2;
+    let other = if &text[at..=at] == "A" { "B" } else { "A" };
+    let damaged =
+        Manifest { second: Second::Text(text[..at].to_owned() + other + &text[at + 1..]), ..manifest };
+    assert!(matches!(damaged.details_with(&ring(0)), Err(DetailsError::Damaged(_))));
 }
 
 #[test]
@@ -131,7 +165,7 @@ fn large_details_are_read_when_somebody_asks() {
         let read = catalog.get(&run_id(1)).unwrap();
         assert_eq!(read.second == Second::Left, is_left, "{padding}");
         assert_eq!(read.details().is_err(), is_left);
-        assert_eq!(read_details(&*store, &layout(), read).unwrap(), details());
+        assert_eq!(read_details(&*store, &layout(), read, &Keyring::default()).unwrap(), details());
         assert_eq!(Manifest { second: manifest.second.clone(), ..read.clone() }, manifest);
     }
 }

@@ -142,6 +142,7 @@ impl Job {
             archives: archives.collect(),
             missing: Vec::new(),
             repositories: Vec::new(),
+            warnings: None,
             second: details,
         }
     }
