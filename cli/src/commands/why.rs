@@ -351,7 +351,7 @@ fn backups(model: &Model, stores: &Stores, path: &Path, document: &mut Document)
         shelves.shelves.iter().filter_map(|shelf| Some(shelf.catalog.runs().next_back()?.run)).collect();
     let is_looked_into = |(at, run): &(usize, RunId)| *at < MOST_RUNS || newest.contains(run);
     for (_, run) in runs.into_iter().rev().enumerate().filter(is_looked_into) {
-        match held(&shelves, &run.to_string(), &now, &read_at, &mut document.unknown) {
+        match held(shelves, &run.to_string(), &now, &read_at, &mut document.unknown) {
             Ok(found) => document.backups.extend(found),
             Err(why) => document.unknown.push(unknown(&run.to_string(), &why)),
         }

@@ -21,6 +21,8 @@ const FIRST_LINE: &[u8] = b"age-encryption.org/v1\n";
 const MARK: &str = "backplan";
 /// A header has no more bytes than this: hundreds of recipients.
 pub const HEAD_MAX: usize = 1 << 20;
+/// Nobody encrypts for more than this many.
+const STANZAS_MAX: usize = 4096;
 /// Enough of a file for the headers of a few recipients.
 pub const HEAD_LIKELY: usize = 4096;
 
@@ -77,13 +79,24 @@ fn copy(key: &FileKey) -> FileKey {
     FileKey::init_with_mut(|bytes| bytes.copy_from_slice(key.expose_secret()))
 }
 
+/// The public keys to encrypt for.
+///
+/// # Errors
+/// When one is none, or there are more than a reader takes.
+pub(super) fn parsed(recipients: &[String]) -> io::Result<Vec<Box<dyn age::Recipient + Send + Sync>>> {
+    // One stanza more is the mark.
+    if recipients.len() >= STANZAS_MAX {
+        return Err(io::Error::other(format!("there are more than {STANZAS_MAX} keys")));
+    }
+    recipients.iter().map(|text| recipient(text)).collect::<Result<_, _>>().map_err(io::Error::other)
+}
+
 /// The header of a new file that `run` makes for these recipients, with the nonce behind it, and the key of what follows.
 ///
 /// # Errors
 /// When a recipient is none.
 pub fn new_head(recipients: &[String], run: &str) -> io::Result<(Vec<u8>, Chunks)> {
-    let keys: Vec<_> =
-        recipients.iter().map(|text| recipient(text)).collect::<Result<_, _>>().map_err(io::Error::other)?;
+    let keys = parsed(recipients)?;
     let mark = Mark { run: Some(run), key: Mutex::new(None) };
     let first = std::iter::once(&mark as &dyn age::Recipient);
     let all = first.chain(keys.iter().map(|key| &**key as &dyn age::Recipient));
@@ -130,7 +143,7 @@ pub fn open_head(bytes: &[u8], keys: &Keyring) -> Result<(usize, Chunks), Closed
         _ if bytes.starts_with(FIRST_LINE) => Closed::Damaged("its header is damaged".to_owned()),
         _ => Closed::Damaged("it does not begin as an encrypted file does".to_owned()),
     })?;
-    let opened = Opened { keys, key: Mutex::new(None) };
+    let opened = Opened::new(keys);
     match decryptor.decrypt(std::iter::once(&opened as &dyn Identity)).map(drop) {
         Ok(()) => {}
         Err(DecryptError::NoMatchingKeys) => return Err(Closed::NoKey),
@@ -145,9 +158,16 @@ pub fn open_head(bytes: &[u8], keys: &Keyring) -> Result<(usize, Chunks), Closed
 }
 
 /// Tries every key, and keeps the file's.
-struct Opened<'a> {
+pub(super) struct Opened<'a> {
     keys: &'a Keyring,
     key: Mutex<Option<FileKey>>,
+}
+
+impl<'a> Opened<'a> {
+    /// With these keys.
+    pub(super) fn new(keys: &'a Keyring) -> Opened<'a> {
+        Opened { keys, key: Mutex::new(None) }
+    }
 }
 
 impl Identity for Opened<'_> {
@@ -156,6 +176,10 @@ impl Identity for Opened<'_> {
     }
 
     fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, DecryptError>> {
+        // Whoever writes a header must not be able to keep its readers busy.
+        if stanzas.len() > STANZAS_MAX {
+            return Some(Err(DecryptError::InvalidHeader));
+        }
         // One stanza that does not decrypt is no reason not to try the others.
         let mut failed = None;
         for identity in self.keys.identities() {

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use age::{DecryptError, Decryptor, Encryptor, Identity};
 
-use super::head::recipient;
+use super::head::{Opened, parsed};
 use super::keyring::Keyring;
 
 /// Why a text does not open.
@@ -22,8 +22,7 @@ pub enum Unopened {
 /// # Errors
 /// When a recipient is none.
 pub fn seal(text: &[u8], recipients: &[String]) -> io::Result<String> {
-    let keys: Vec<_> =
-        recipients.iter().map(|text| recipient(text)).collect::<Result<_, _>>().map_err(io::Error::other)?;
+    let keys = parsed(recipients)?;
     let keys = keys.iter().map(|key| &**key as &dyn age::Recipient);
     let encryptor = Encryptor::with_recipients(keys).map_err(|error| io::Error::other(error.to_string()))?;
     let mut sealed = Vec::new();
@@ -41,11 +40,12 @@ pub fn seal(text: &[u8], recipients: &[String]) -> io::Result<String> {
 pub fn unseal(sealed: &str, most: usize, keys: &Keyring) -> Result<Vec<u8>, Unopened> {
     let damaged = || Unopened::Damaged("what is encrypted in it was changed, or cut".to_owned());
     let decryptor = Decryptor::new_buffered(ArmoredReader::new(sealed.as_bytes())).map_err(|_| damaged())?;
-    let identities: Vec<&dyn Identity> = keys.identities().collect();
-    let opened = decryptor.decrypt(identities.into_iter()).map_err(|error| match error {
-        DecryptError::NoMatchingKeys => Unopened::NoKey,
-        _ => damaged(),
-    })?;
+    let identity = Opened::new(keys);
+    let opened =
+        decryptor.decrypt(std::iter::once(&identity as &dyn Identity)).map_err(|error| match error {
+            DecryptError::NoMatchingKeys => Unopened::NoKey,
+            _ => damaged(),
+        })?;
     let mut text = Vec::new();
     opened.take(most as u64 + 1).read_to_end(&mut text).map_err(|_| damaged())?;
     if text.len() > most { Err(damaged()) } else { Ok(text) }

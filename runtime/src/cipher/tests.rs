@@ -131,7 +131,7 @@ fn what_is_held_is_patched_wherever_it_lies() {
     for at in [0, 7, CHUNK - 600, CHUNK - 1, CHUNK, 3 * CHUNK - 2] {
         for behind in [0, 1, CHUNK, 3 * CHUNK] {
             let (before, patch) = (bytes(at), vec![0xAB; 1200]);
-            let (mut seal, head) = Seal::start(&[to.clone()], RUN).unwrap();
+            let (mut seal, head) = Seal::start(std::slice::from_ref(&to), RUN).unwrap();
             let mut file = Vec::new();
             act(&mut file, head);
             let mut sent = file.clone();
@@ -354,6 +354,8 @@ fn many_recipients_open_each_by_themselves() {
     let keys: Vec<(Keyring, String)> = (0..60).map(|_| key()).collect();
     let all_keys: Vec<String> = keys.iter().map(|(_, to)| to.clone()).collect();
     let (seal, head) = Seal::start(&all_keys, RUN).unwrap();
+    let too_many = vec![all_keys[0].clone(); 5000];
+    assert!(Seal::start(&too_many, RUN).is_err(), "who reads takes no more than so many");
     let mut file = Vec::new();
     act(&mut file, head);
     assert!(file.len() > HEAD_LIKELY, "the header is longer than what is read at first");
