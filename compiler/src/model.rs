@@ -18,8 +18,8 @@ use crate::value::{Env, Secret, Text};
 
 pub use location::Location;
 pub use source::{
-    BackupMode, Command, Compare, Files, FilesPath, Pattern, Postgres, PostgresDriver, Source, SourceKind,
-    Sqlite,
+    BackupMode, Command, Compare, Files, FilesPath, Mariadb, MariadbDriver, Pattern, Postgres,
+    PostgresDriver, Source, SourceKind, Sqlite,
 };
 pub use words::Worded;
 pub(crate) use words::words;

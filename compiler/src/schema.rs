@@ -159,6 +159,8 @@ pub enum Ty {
     Paths,
     /// A list of exclusion patterns.
     Patterns,
+    /// A list of names that a server gives.
+    Names,
 }
 
 impl Ty {
@@ -193,6 +195,7 @@ impl Ty {
             Ty::Recipients => "a list of age or SSH public keys".into(),
             Ty::Paths => "a list of paths".into(),
             Ty::Patterns => "a list of patterns".into(),
+            Ty::Names => "a list of names (strings)".into(),
         }
     }
 
@@ -228,6 +231,7 @@ impl Ty {
             Ty::Recipients => "[\"age1…\"]".into(),
             Ty::Paths => "[\"/srv/data\"]".into(),
             Ty::Patterns => "[\"*.tmp\", \"cache/\"]".into(),
+            Ty::Names => "[\"shop\"]".into(),
         }
     }
 }

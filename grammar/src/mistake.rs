@@ -268,6 +268,7 @@ pub const TYPES: &[&str] = &[
     "files",
     "sqlite",
     "postgres",
+    "mariadb",
     "command",
     "dir",
     "s3",

@@ -36,6 +36,7 @@ pub mod extract;
 mod keeper;
 pub mod live;
 pub mod load;
+pub mod mariadb;
 pub mod moment;
 pub mod notify;
 pub mod places;

@@ -27,6 +27,7 @@ mod init_tty;
 mod keep;
 mod live;
 mod lsp;
+mod mariadb;
 mod notify;
 mod one_clock;
 mod pg_base;

@@ -133,7 +133,7 @@ pub(super) const PAGES: &[Page] = &[
     page(
         "tool_missing",
         "The driver starts programs that are not here, neither on the path nor where packages put the programs\n\
-         of PostgreSQL. Install them on the machine that runs the plan.",
+         of PostgreSQL and MariaDB. Install them on the machine that runs the plan.",
         CLUSTER,
     ),
     page(
@@ -145,7 +145,8 @@ pub(super) const PAGES: &[Page] = &[
     page(
         "server_away",
         "The server did not answer a question that was put to it the way a run would: through `host` and `port`,\n\
-         as `user`, with `password`, from the account `run_as`. Its own words are shown.",
+         as `user`, with `password`, from the account `run_as`. Its own words are shown. A `mariadb` source wants a\n\
+         server of MariaDB: one of MySQL is refused.",
         CLUSTER,
     ),
     page(
@@ -163,7 +164,10 @@ pub(super) const PAGES: &[Page] = &[
          replication`. Without it every run fails, so that this is an error. A connection as theirs is made: it\n\
          takes a line `replication` in `pg_hba.conf` and a free sender (`max_wal_senders`), too.\n\n\
          `dump` needs to read every table: as a superuser, by `grant pg_read_all_data to NAME`, or by a grant on\n\
-         each. The last cannot be seen from outside, so that for `dump` this is told as a warning.",
+         each. The last cannot be seen from outside, so that for `dump` this is told as a warning.\n\n\
+         Of a `mariadb` source the account needs SELECT, SHOW VIEW, TRIGGER and EVENT: `grant select, show view,\n\
+         trigger, event on *.* to NAME`. What an account may not see, the server does not show to it, and the dump\n\
+         is made without. A database that the plan names and the server does not show is an error.",
         CLUSTER,
     ),
     page(

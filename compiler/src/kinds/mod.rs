@@ -7,6 +7,7 @@
 
 mod command;
 mod files;
+mod mariadb;
 mod postgres;
 mod sqlite;
 
@@ -51,6 +52,8 @@ pub struct Facts {
     pub useless: &'static [&'static str],
     /// Attributes that it needs, with an example.
     pub needed: &'static [(&'static str, &'static str)],
+    /// Attributes of which the first means nothing beside the second.
+    pub beside: &'static [(&'static str, &'static str)],
 }
 
 /// What most kinds have in common.
@@ -69,6 +72,7 @@ const PLAIN: Facts = Facts {
     unleveled: &[],
     useless: &[],
     needed: &[],
+    beside: &[],
 };
 
 /// How a source comes into an artefact.
@@ -127,6 +131,16 @@ pub trait Kind: Debug {
         None
     }
 
+    /// The account that its program runs as.
+    fn run_as(&self) -> Option<&str> {
+        None
+    }
+
+    /// The one database that it reads, where it is one.
+    fn database(&self) -> Option<&str> {
+        None
+    }
+
     /// What it reads: the same for two sources that have the same data, and no other.
     fn identity(&self) -> String;
 
@@ -147,6 +161,7 @@ pub static ALL: &[&Facts] = &[
     &files::FACTS,
     &sqlite::FACTS,
     &command::FACTS,
+    &mariadb::DUMP,
     &postgres::PGBACKREST,
     &postgres::BASEBACKUP,
     &postgres::PROBACKUP,
@@ -167,6 +182,7 @@ impl SourceKind {
             SourceKind::Postgres(postgres) => postgres.as_ref(),
             SourceKind::Sqlite(sqlite) => sqlite,
             SourceKind::Command(command) => command,
+            SourceKind::Mariadb(mariadb) => mariadb.as_ref(),
         }
     }
 

@@ -86,6 +86,14 @@ impl Kind for Postgres {
         self.staging.as_deref().filter(|_| self.facts().has_repository)
     }
 
+    fn run_as(&self) -> Option<&str> {
+        self.run_as.as_deref()
+    }
+
+    fn database(&self) -> Option<&str> {
+        self.database.as_deref()
+    }
+
     fn identity(&self) -> String {
         format!("{:?}", (&self.host, self.port, &self.data_dir, &self.database, &self.stanza))
     }

@@ -36,6 +36,8 @@ pub enum SourceKind {
     Sqlite(Sqlite),
     /// A program's standard output.
     Command(Command),
+    /// A MariaDB server.
+    Mariadb(Box<Mariadb>),
 }
 
 /// Trees of files.
@@ -161,5 +163,37 @@ pub enum PostgresDriver {
     /// pg_probackup
     Probackup,
     /// pg_dump, pg_dumpall
+    Dump,
+}
+
+/// A MariaDB server.
+#[derive(Debug, Clone)]
+pub struct Mariadb {
+    /// The tool that reads it.
+    pub driver: MariadbDriver,
+    /// Host name or address, by TCP.
+    pub host: Option<String>,
+    /// Port.
+    pub port: Option<u16>,
+    /// The server's socket.
+    pub socket: Option<PathBuf>,
+    /// The account on the server.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Option<Secret>,
+    /// An option file of the client.
+    pub config: Option<PathBuf>,
+    /// These databases alone, sorted; empty: all of them.
+    pub databases: Vec<String>,
+    /// Databases that are left out, sorted.
+    pub exclude: Vec<String>,
+    /// The account that the tool runs as.
+    pub run_as: Option<String>,
+}
+
+/// The tools that read a MariaDB server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MariadbDriver {
+    /// mariadb-dump
     Dump,
 }

@@ -1,6 +1,6 @@
 //! Choices that the language has words for.
 
-use super::{Absent, BackupMode, Compare, Event, Monitor, PostgresDriver, Shape, Tls};
+use super::{Absent, BackupMode, Compare, Event, MariadbDriver, Monitor, PostgresDriver, Shape, Tls};
 
 /// A choice that the language has words for. The words and what they mean stand in one table, from which the schema has them
 /// too: no word can mean what it does not say.
@@ -48,6 +48,10 @@ impl Worded for PostgresDriver {
         ("probackup", PostgresDriver::Probackup),
         ("dump", PostgresDriver::Dump),
     ];
+}
+
+impl Worded for MariadbDriver {
+    const TABLE: &'static [(&'static str, MariadbDriver)] = &[("dump", MariadbDriver::Dump)];
 }
 
 impl Worded for BackupMode {
@@ -98,6 +102,7 @@ mod tests {
         round::<Absent>();
         round::<Compare>();
         round::<PostgresDriver>();
+        round::<MariadbDriver>();
         round::<BackupMode>();
         round::<Event>();
         round::<Shape>();

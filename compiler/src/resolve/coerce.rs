@@ -93,7 +93,8 @@ impl Resolver<'_> {
                 | Ty::Addresses
                 | Ty::Recipients
                 | Ty::Paths
-                | Ty::Patterns,
+                | Ty::Patterns
+                | Ty::Names,
                 ValueKind::List(items),
             ) => self.list(value, items, wanted),
             (_, ValueKind::Text(text)) => self.text(value, text, wanted),
@@ -126,7 +127,7 @@ impl Resolver<'_> {
                 Some(Typed::Refs(vec![(self.reference(word, kind, item.place)?, item.place)]))
             }
             (Ty::Args, ValueKind::Text(text)) => Some(Typed::Texts(vec![text.clone()])),
-            (Ty::Addresses | Ty::Recipients | Ty::Paths | Ty::Patterns, ValueKind::Text(_)) => {
+            (Ty::Addresses | Ty::Recipients | Ty::Paths | Ty::Patterns | Ty::Names, ValueKind::Text(_)) => {
                 let text = self.known_string(item, wanted)?;
                 match wanted.ty {
                     Ty::Paths => {
@@ -143,7 +144,10 @@ impl Resolver<'_> {
                 }
             }
             (_, ValueKind::Secret(_) | ValueKind::SecretText(..)) => self.misplaced_secret(item, wanted),
-            (Ty::Args | Ty::Addresses | Ty::Recipients | Ty::Paths | Ty::Patterns, ValueKind::Word(word)) => {
+            (
+                Ty::Args | Ty::Addresses | Ty::Recipients | Ty::Paths | Ty::Patterns | Ty::Names,
+                ValueKind::Word(word),
+            ) => {
                 self.unknown_name(word, item.written);
                 None
             }
@@ -415,7 +419,7 @@ impl Resolver<'_> {
             (ValueKind::Word(word), Ty::Keywords(_) | Ty::Refs(_) | Ty::RefsOrAll(_)) => {
                 format!("write it as a list: `{} = [{word}]`", wanted.name)
             }
-            (ValueKind::Text(text), Ty::Args | Ty::Paths | Ty::Patterns | Ty::Recipients)
+            (ValueKind::Text(text), Ty::Args | Ty::Paths | Ty::Patterns | Ty::Names | Ty::Recipients)
                 if text.as_literal().is_some() =>
             {
                 format!("write it as a list: `{} = [{:?}]`", wanted.name, literal(value).unwrap_or_default())
@@ -464,10 +468,12 @@ impl Resolver<'_> {
 fn as_list(finding: Finding, value: &Value, ty: Ty) -> Finding {
     let element = match (&*value.kind, ty) {
         (ValueKind::Word(word), Ty::Keywords(_) | Ty::Refs(_) | Ty::RefsOrAll(_)) => word.clone(),
-        (ValueKind::Text(_), Ty::Args | Ty::Paths | Ty::Patterns | Ty::Recipients) => match literal(value) {
-            Some(text) => format!("{text:?}"),
-            None => return finding,
-        },
+        (ValueKind::Text(_), Ty::Args | Ty::Paths | Ty::Patterns | Ty::Names | Ty::Recipients) => {
+            match literal(value) {
+                Some(text) => format!("{text:?}"),
+                None => return finding,
+            }
+        }
         _ => return finding,
     };
     finding.instead(&element, Some(&format!("[{element}]")))

@@ -1,10 +1,12 @@
 //! What must survive: the attributes of each kind, and what they become in the model.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{Attr, Kind, Make, Naming, Ty, Type, def, opt, req};
 use crate::model::{
-    BackupMode, Command, Compare, Files, Pattern, Postgres, PostgresDriver, SourceKind, Sqlite, Worded, words,
+    BackupMode, Command, Compare, Files, Mariadb, MariadbDriver, Pattern, Postgres, PostgresDriver,
+    SourceKind, Sqlite, Worded, words,
 };
 use crate::resolve::Block;
 
@@ -22,11 +24,13 @@ const TYPES: &[Type] = &[
     ty("files", "Trees of files.", FILES, files),
     ty("postgres", "A PostgreSQL cluster.", POSTGRES, postgres),
     ty("sqlite", "A live SQLite file, copied through its backup API.", SQLITE, sqlite),
+    ty("mariadb", "The databases of a MariaDB server.", MARIADB, mariadb),
     ty("command", "The standard output of a program, streamed.", COMMAND, command),
 ];
 
 const COMPARE: [&str; 2] = words(Compare::TABLE);
 const DRIVERS: [&str; 4] = words(PostgresDriver::TABLE);
+const MARIADB_DRIVERS: [&str; 1] = words(MariadbDriver::TABLE);
 const BACKUP_MODES: [&str; 3] = words(BackupMode::TABLE);
 
 const fn ty(
@@ -126,6 +130,39 @@ const SQLITE: &[Attr] = &[req("path", Ty::Path, "The database file.")];
 
 fn sqlite(block: &mut Block<'_>) -> Option<SourceKind> {
     Some(SourceKind::Sqlite(Sqlite { path: block.path("path")? }))
+}
+
+const MARIADB: &[Attr] = &[
+    req("driver", Ty::Keyword(&MARIADB_DRIVERS), "The tool that reads the server."),
+    opt("host", Ty::Str, "The server's name or address, by TCP."),
+    opt("port", Ty::Int(1, 65_535), "The server's port."),
+    opt("socket", Ty::Path, "The server's socket."),
+    opt("user", Ty::Str, "The account on the server."),
+    opt("password", Ty::Secret, "Its password."),
+    opt("config", Ty::Path, "An option file of the client, for what has no word here; no other is read."),
+    opt("databases", Ty::Names, "These databases, without the accounts; left out, all of them."),
+    opt("exclude", Ty::Names, "Databases that are left out."),
+    opt("run_as", Ty::Account, "The account that the tool runs as."),
+];
+
+fn mariadb(block: &mut Block<'_>) -> Option<SourceKind> {
+    let mut names = |attr| {
+        let names = block.strings(attr).unwrap_or_default().into_iter().map(|(name, _)| name);
+        names.collect::<BTreeSet<String>>().into_iter().collect()
+    };
+    let (databases, exclude) = (names("databases"), names("exclude"));
+    Some(SourceKind::Mariadb(Box::new(Mariadb {
+        driver: block.choice("driver")?,
+        host: block.str("host"),
+        port: block.int("port"),
+        socket: block.path("socket"),
+        user: block.str("user"),
+        password: block.secret("password"),
+        config: block.path("config"),
+        databases,
+        exclude,
+        run_as: block.str("run_as"),
+    })))
 }
 
 const COMMAND: &[Attr] = &[

@@ -101,7 +101,7 @@ pub struct HostRef {
 pub struct SourceRecord {
     /// Its name.
     pub name: PlanName,
-    /// Its kind: `files`, `sqlite`, `command`, `postgres`.
+    /// Its kind, as the plan has a word for it: `files`, `postgres`.
     pub kind: String,
     /// What became of it.
     pub status: SourceStatus,

@@ -420,7 +420,7 @@ fn prepare(folder: &Path, owner: &fs::Metadata) -> io::Result<()> {
 }
 
 /// The folder of the socket: the scratch folder, unless its path is longer than a socket's may be.
-fn sockets(scratch: &Path, owner: &fs::Metadata) -> io::Result<PathBuf> {
+pub(crate) fn sockets(scratch: &Path, owner: &fs::Metadata) -> io::Result<PathBuf> {
     if scratch.as_os_str().len() + "/.s.PGSQL.65535.lock".len() < SOCKET_PATH {
         return Ok(scratch.to_path_buf());
     }
@@ -435,7 +435,7 @@ fn private(folder: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(folder)
 }
 
-fn give(path: &Path, owner: &fs::Metadata) -> io::Result<()> {
+pub(crate) fn give(path: &Path, owner: &fs::Metadata) -> io::Result<()> {
     if geteuid().is_root() { chown(path, Some(owner.uid()), Some(owner.gid())) } else { Ok(()) }
 }
 
@@ -503,7 +503,7 @@ fn remove(scratch: &Path, sockets: &Path) {
 }
 
 /// The last bytes of a file, as text.
-fn tail(path: &Path, bytes: u64) -> String {
+pub(crate) fn tail(path: &Path, bytes: u64) -> String {
     let read = || -> io::Result<Vec<u8>> {
         let mut file = File::open(path)?;
         let size = file.metadata()?.len();
@@ -516,7 +516,7 @@ fn tail(path: &Path, bytes: u64) -> String {
 }
 
 /// What of a log tells why: its last lines, without those of psql's attempts to connect.
-fn last_lines(log: &str) -> Vec<String> {
+pub(crate) fn last_lines(log: &str) -> Vec<String> {
     let told = |line: &&str| !line.contains("the database system is") && !line.trim().is_empty();
     let lines: Vec<&str> = log.lines().filter(told).collect();
     lines[lines.len().saturating_sub(LAST_WORDS)..].iter().map(|line| (*line).to_owned()).collect()

@@ -6,7 +6,8 @@
 //! | [`scratch`] | the folder, and who removes it when a rehearsal is killed |
 //! | `files` | sources that come back as files, SQLite databases among them |
 //! | `cluster` | data directories of Postgres |
-//! | `dump` | dumps, loaded into a new cluster |
+//! | `dump` | dumps of Postgres, loaded into a new cluster |
+//! | `mariadb` | dumps of MariaDB, loaded into a new server |
 //! | [`wish`] | what a plan asks for |
 //! | `server` | what is asked of a cluster that runs again |
 //!
@@ -15,6 +16,7 @@
 mod cluster;
 mod dump;
 mod files;
+mod mariadb;
 pub mod record;
 pub mod scratch;
 mod server;
@@ -111,6 +113,9 @@ pub enum RehearseError {
         /// The driver.
         driver: String,
     },
+    /// A program is not here.
+    #[error("{0}, or rehearse on a machine that has it")]
+    Missing(String),
     /// No programs.
     #[error(
         "no server of PostgreSQL {0} is installed here: install it, or rehearse on a machine that has it"
@@ -225,6 +230,7 @@ const WAYS: &[Way] = &[
         play: |stage| cluster::play(stage, cluster::have_put_back),
     },
     Way { kind: "postgres", driver: Some("dump"), word: "dump", play: dump::play },
+    Way { kind: "mariadb", driver: Some("dump"), word: "mariadb", play: mariadb::play },
     Way { kind: "sqlite", driver: None, word: "sqlite", play: |stage| files::play(stage, true) },
 ];
 

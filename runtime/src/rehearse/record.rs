@@ -36,7 +36,7 @@ pub enum Verdict {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
-    /// `restore`, `recover`, `load`, `query`, `command`, `integrity_check`, `pg_amcheck`, `pg_checksums`.
+    /// `restore`, `recover`, `load`, `users`, `query`, `command`, `integrity_check`, `pg_amcheck`, `pg_checksums`.
     pub what: String,
     /// How it ended.
     pub verdict: Verdict,
@@ -56,7 +56,7 @@ pub struct Rehearsal {
     pub source: String,
     /// The run that was restored.
     pub run: RunId,
-    /// How it came back: `files`, `sqlite`, `basebackup`, `dump`.
+    /// How it came back: `files`, `sqlite`, `basebackup`, `dump`, `mariadb`.
     pub kind: String,
     /// When it began.
     pub started: Timestamp,

@@ -28,7 +28,11 @@ pub(super) fn detail(error: ServerError) -> Result<String, RehearseError> {
 
 /// What keeps a server from doing harm, where that is not the best that there is.
 pub(super) fn held(server: &Server) -> &'static str {
-    match server.held {
+    words_of(server.held)
+}
+
+pub(super) fn words_of(held: Held) -> &'static str {
+    match held {
         Held::Mounts => "",
         Held::Rules => "; held to its own folders by Landlock alone: no mount namespace could be had",
     }

@@ -65,11 +65,10 @@ impl Wish {
         }
         let promised = model.objectives.iter().filter(|objective| objective.of.contains(&source));
         wish.rto = promised.filter_map(|objective| objective.rto).min();
-        if let Some(cluster) = declared.postgres() {
-            wish.database.clone_from(&cluster.database);
-            wish.role.clone_from(&cluster.user);
-            wish.account.clone_from(&cluster.run_as);
-        }
+        let own = declared.kind.own();
+        wish.database = own.database().map(str::to_owned);
+        wish.account = own.run_as().map(str::to_owned);
+        wish.role = declared.postgres().and_then(|cluster| cluster.user.clone());
         for store in &model.stores {
             if let StoreKind::Dir { path } = &store.kind {
                 wish.roots.insert(store.name.clone(), path.clone());

@@ -85,13 +85,26 @@ impl Worker {
             self.facts().sources.insert(id, SourceFact::Streamed(Told::default()));
             return Ok(());
         }
+        self.take_folder(step, id, folder, control)
+    }
+
+    /// Takes what a tool left in a folder for what is packed of a source.
+    pub(super) fn take_folder(
+        &self,
+        step: &StepId,
+        id: SourceId,
+        folder: PathBuf,
+        control: &Control,
+    ) -> Result<(), Failure> {
+        let source = self.request.model.source(id);
         let trees = self.trees_of(id, folder);
         let summary = scan::scan(&trees, &self.tree_of(id), control).map_err(|error| match error {
             ScanError::Stopped(_) => Failure::stopped(),
             error => Failure::lasting(error),
         })?;
         // A cluster without one of its files is none.
-        if let Some(first) = summary.warnings.kept().first().filter(|_| postgres.repository().is_none()) {
+        if let Some(first) = summary.warnings.kept().first().filter(|_| source.is_copied()) {
+            let name = &source.name;
             return Err(Failure::passing(format!("source `{name}`: its copy is not whole: {first}")));
         }
         for warning in summary.warnings.kept() {

@@ -1,17 +1,20 @@
 //! One source in a run: what its [`Reader`](crate::source::Reader) is given, and the hands that it has in the run.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use backplan_compiler::graph::StepId;
 use backplan_compiler::model::{ArchiveId, Command, Compare, Source, SourceId};
+
+use backplan_compiler::value::{Hidden, Secret};
 
 use super::coordinator::Failure;
 use super::facts::SourceFact;
 use super::journal::Record;
 use super::process::{ProcessError, Program, Tell};
 use super::state::make_private;
-use super::worker::Worker;
+use super::worker::{Worker, no_secret};
 use crate::artefact::{BaseScan, Content};
 use crate::control::Control;
 
@@ -55,6 +58,30 @@ impl Reading<'_> {
             Some(SourceFact::Dumped(path, _)) => Some(path.clone()),
             _ => None,
         }
+    }
+
+    /// Takes the folder for what is packed of the source, with what the manifest says of it.
+    ///
+    /// # Errors
+    /// When it cannot be read whole.
+    pub fn filled(&self, folder: PathBuf, labels: BTreeMap<String, String>) -> Result<(), Failure> {
+        self.worker.facts().labels.insert(self.id, labels);
+        self.worker.take_folder(self.step, self.id, folder, self.control)
+    }
+
+    /// A secret that the source names.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub fn secret(&self, secret: Option<&Secret>) -> Result<Option<Hidden>, Failure> {
+        let secrets = self.worker.secrets.under(self.control);
+        let fetched = secret.map(|secret| secrets.fetch(secret)).transpose();
+        fetched.map_err(|error| no_secret(&format!("source `{}`", self.source().name), &error))
+    }
+
+    /// How long a program may take.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.source().timeout.map(Duration::from_secs)
     }
 
     /// What a person should read.

@@ -7,7 +7,7 @@
 //! | [`command`] | a program's standard output |
 //! | [`sqlite`] | a live SQLite file, copied through its backup API |
 //!
-//! Postgres has a folder of its own, [`crate::postgres`]. How a backup comes back, its manifest says: see [`crate::recall`] and
+//! Postgres and MariaDB have folders of their own, [`crate::postgres`] and [`crate::mariadb`]. How a backup comes back, its manifest says: see [`crate::recall`] and
 //! [`crate::rehearse`].
 
 pub mod command;
@@ -84,6 +84,7 @@ pub(crate) fn reader(kind: &SourceKind) -> &dyn Reader {
         SourceKind::Sqlite(sqlite) => sqlite,
         SourceKind::Command(command) => command,
         SourceKind::Postgres(postgres) => postgres.as_ref(),
+        SourceKind::Mariadb(mariadb) => mariadb.as_ref(),
     }
 }
 

@@ -37,6 +37,15 @@ impl<'a> Resolver<'a> {
                     .help(format!("leave `{attr}` out, or choose another driver")),
             );
         }
+        let beside = facts.beside.iter().filter(|(attr, other)| block.wrote(attr) && block.wrote(other));
+        for (attr, other) in beside {
+            let message = format!("`{attr}` means nothing beside `{other}`");
+            self.findings.push(
+                Finding::new(&codes::DRIVER_ATTRIBUTE, block.place(attr), message)
+                    .with(block.place(other), "beside this")
+                    .help(format!("leave one of `{attr}` and `{other}` out")),
+            );
+        }
         for (attr, example) in facts.needed.iter().filter(|(attr, _)| !block.wrote(attr)) {
             let message = format!("the driver `{driver}` needs `{attr}`");
             self.findings.push(

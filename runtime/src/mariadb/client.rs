@@ -1,0 +1,226 @@
+//! The client programs of MariaDB: how they connect, what they are asked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use backplan_compiler::model::Mariadb;
+use backplan_compiler::value::Hidden;
+
+use crate::control::Control;
+use crate::run::process::{self, ProcessError, Program, Tell};
+
+/// Seconds that a server may take to let a program in: one that hangs does so for ever.
+const CONNECT: &str = "--connect-timeout=30";
+/// Rows may be as long as a server takes them.
+const PACKET: &str = "--max-allowed-packet=1G";
+/// Where servers' programs are that are not on every path.
+const FOLDERS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
+/// What the server has for itself: none of it can be loaded into another.
+const OWN: &str = "('information_schema', 'performance_schema', 'mysql', 'sys')";
+
+/// The path of a program.
+///
+/// # Errors
+/// What is to be installed.
+pub(crate) fn find(program: &str) -> Result<String, String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(FOLDERS.iter().map(PathBuf::from));
+    let found = folders.map(|folder| folder.join(program)).find(|file| file.is_file());
+    found.map(|file| file.display().to_string()).ok_or_else(|| {
+        let package =
+            if program == "mariadbd" || program == "mariadb-install-db" { "server" } else { "client" };
+        format!("`{program}` is not on this machine: install the package `mariadb-{package}`")
+    })
+}
+
+/// Whether a server of this version is one of MariaDB.
+pub(crate) fn is_mariadb(version: &str) -> bool {
+    version.contains("MariaDB")
+}
+
+/// What is said of a server of another maker.
+pub(super) fn another(version: &str) -> String {
+    format!(
+        "its server is of version `{version}` and no MariaDB: `mariadb-dump` does not bring its accounts, and what it makes of \
+         the rest was never tried; back it up by a `command` with its own `mysqldump`"
+    )
+}
+
+/// Whether another attempt would fail alike.
+pub(super) fn is_lasting(error: &ProcessError) -> bool {
+    says(error, &["Access denied", "command denied", "unknown option", "unknown variable"])
+}
+
+/// What to do about what a program said.
+pub(super) fn mend(error: &ProcessError) -> &'static str {
+    if says(error, &["Access denied", "command denied"]) {
+        "\n  mend `user`, `password` or `run_as`, or the grants on the server: docs/mariadb.md says which a dump needs"
+    } else if says(error, &["Can't connect", "ERROR 2002", "ERROR 2003"]) {
+        "\n  start the server, or mend `socket`, `host` and `port`"
+    } else {
+        ""
+    }
+}
+
+fn says(error: &ProcessError, words: &[&str]) -> bool {
+    let ProcessError::Status { words: said, .. } = error else { return false };
+    said.iter().any(|line| words.iter().any(|word| line.contains(word)))
+}
+
+/// A way to a server.
+pub(super) struct Client<'a> {
+    pub mariadb: &'a Mariadb,
+    pub password: Option<Hidden>,
+    pub timeout: Option<Duration>,
+    pub control: &'a Control,
+    pub tell: Tell,
+}
+
+impl Client<'_> {
+    /// A program as it is to be started: with the password in its environment, where no listing of processes shows it.
+    pub fn program(&self, argv: Vec<String>) -> Program {
+        let mut env = vec![("LC_ALL".to_owned(), "C.UTF-8".to_owned())];
+        env.extend(self.password.as_ref().map(|it| ("MYSQL_PWD".to_owned(), it.expose().to_owned())));
+        let (run_as, timeout) = (self.mariadb.run_as.clone(), self.timeout);
+        Program { argv, env, run_as, timeout, folder: Some(PathBuf::from("/")), ..Program::default() }
+    }
+
+    /// A program and how it connects: by what the plan says, and nothing that lies on this machine unless the plan names it.
+    fn argv(&self, program: &str) -> Result<Vec<String>, ProcessError> {
+        let mariadb = self.mariadb;
+        let found = find(program).map_err(|why| ProcessError::Start {
+            program: program.to_owned(),
+            cause: std::io::Error::new(std::io::ErrorKind::NotFound, why),
+        })?;
+        let mut argv = vec![found];
+        argv.push(match &mariadb.config {
+            Some(path) => format!("--defaults-file={}", path.display()),
+            None => "--no-defaults".to_owned(),
+        });
+        argv.extend(mariadb.host.as_ref().map(|host| format!("--host={host}")));
+        argv.extend(mariadb.port.map(|port| format!("--port={port}")));
+        argv.extend(mariadb.socket.as_ref().map(|path| format!("--socket={}", path.display())));
+        if mariadb.host.is_some() || mariadb.port.is_some() {
+            // `localhost` would be a socket.
+            argv.push("--protocol=tcp".to_owned());
+        }
+        argv.extend(mariadb.user.as_ref().map(|user| format!("--user={user}")));
+        argv.extend(["--default-character-set=utf8mb4".to_owned(), PACKET.to_owned()]);
+        Ok(argv)
+    }
+
+    /// The answer to a query: its rows, and their fields.
+    fn query(&self, sql: &str) -> Result<Vec<Vec<String>>, ProcessError> {
+        let mut argv = self.argv("mariadb")?;
+        argv.extend([CONNECT, "--batch", "--raw", "--skip-column-names"].map(str::to_owned));
+        argv.push(format!("--execute={sql}"));
+        // Its answer is for this program, not for the log.
+        let silent: Tell = std::sync::Arc::new(|_| {});
+        let out = process::run(&self.program(argv), self.control, &silent)?;
+        let text = String::from_utf8_lossy(&out);
+        Ok(text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect())
+    }
+
+    /// Names, of which the server is asked for the bytes: they may hold what parts rows and fields.
+    fn names(&self, sql: &str) -> Result<Vec<Vec<String>>, ProcessError> {
+        let rows = self.query(sql)?;
+        Ok(rows.into_iter().map(|row| row.iter().map(|field| plain(field)).collect()).collect())
+    }
+
+    /// The server's version: `10.11.6-MariaDB`.
+    pub fn version(&self) -> Result<String, ProcessError> {
+        Ok(self.query("select version()")?.into_iter().flatten().next().unwrap_or_default())
+    }
+
+    /// The databases that it shows, but for its own.
+    pub fn databases(&self) -> Result<Vec<String>, ProcessError> {
+        let sql = format!(
+            "select hex(convert(schema_name using utf8mb4)) from information_schema.schemata \
+             where schema_name not in {OWN} order by 1"
+        );
+        Ok(self.names(&sql)?.into_iter().flatten().collect())
+    }
+
+    /// Tables of engines without transactions: database and name.
+    pub fn plain_tables(&self) -> Result<Vec<(String, String)>, ProcessError> {
+        let sql = format!(
+            "select hex(convert(table_schema using utf8mb4)), hex(convert(table_name using utf8mb4)) \
+             from information_schema.tables where table_type in ('BASE TABLE', 'SYSTEM VERSIONED') and engine is not null \
+             and table_schema not in {OWN} and engine not in \
+             (select engine from information_schema.engines where transactions = 'YES') order by 1, 2"
+        );
+        Ok(self
+            .names(&sql)?
+            .into_iter()
+            .filter_map(|row| <[String; 2]>::try_from(row).ok())
+            .map(Into::into)
+            .collect())
+    }
+
+    /// Whether some table keeps its history, of which a dump has only what it is asked for.
+    pub fn has_history(&self) -> Result<bool, ProcessError> {
+        let rows = self
+            .query("select 1 from information_schema.tables where table_type = 'SYSTEM VERSIONED' limit 1")?;
+        Ok(!rows.is_empty())
+    }
+
+    /// Bytes that its tables take.
+    pub fn bytes(&self) -> Result<u64, ProcessError> {
+        let sql = "select cast(coalesce(sum(data_length), 0) as unsigned) from information_schema.tables";
+        let said = self.query(sql)?.into_iter().flatten().next();
+        Ok(said.and_then(|bytes| bytes.parse().ok()).unwrap_or_default())
+    }
+
+    /// What the account is granted, each as the server says it.
+    pub fn grants(&self) -> Result<Vec<String>, ProcessError> {
+        Ok(self.query("show grants")?.into_iter().map(|row| row.join("\t")).collect())
+    }
+
+    /// The command that dumps a database of any name.
+    pub fn dump(&self, database: &str, keeps_history: bool) -> Result<Vec<String>, ProcessError> {
+        let mut argv = self.argv("mariadb-dump")?;
+        let fixed = [
+            "--single-transaction",
+            "--quick",
+            "--routines",
+            "--triggers",
+            "--events",
+            "--hex-blob",
+            // A comment has the names of hosts and the time: what is the same twice would not look so.
+            "--skip-comments",
+        ];
+        argv.extend(fixed.map(str::to_owned));
+        argv.extend(keeps_history.then(|| "--dump-history".to_owned()));
+        argv.extend(["--databases", "--", database].map(str::to_owned));
+        Ok(argv)
+    }
+
+    /// The command that dumps accounts, roles and grants.
+    pub fn dump_users(&self) -> Result<Vec<String>, ProcessError> {
+        let mut argv = self.argv("mariadb-dump")?;
+        // A new server has some of them already.
+        argv.extend(["--system=users", "--insert-ignore", "--skip-comments"].map(str::to_owned));
+        Ok(argv)
+    }
+}
+
+/// What hexadecimal digits stand for.
+fn plain(hex: &str) -> String {
+    let digits: Vec<u8> =
+        hex.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8).collect();
+    let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_come_as_digits_and_programs_are_found_or_told_of() {
+        assert_eq!(plain("6E65770AC3BC09"), "new\nü\t");
+        assert!(find("mariadb-nothing").unwrap_err().contains("`mariadb-client`"));
+        assert!(is_mariadb("10.11.6-MariaDB-0+deb12u1") && !is_mariadb("8.0.36"));
+    }
+}

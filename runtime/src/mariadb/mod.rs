@@ -1,0 +1,203 @@
+//! A MariaDB server, read by `mariadb-dump`: a file of SQL for each database, with its routines, triggers and events, and one
+//! with the accounts, roles and grants.
+//!
+//! | module | holds |
+//! |---|---|
+//! | this one | the source as a run reads it |
+//! | `client` | the client programs: how they connect, what they ask |
+//! | `rights` | what an account may not see, and so does not get into a dump |
+//! | `probe` | what is looked at before a run |
+//! | [`server`] | a server of its own for a rehearsal |
+//!
+//! Each database is dumped in a transaction of its own, which sees it as it was at one moment. Names may hold anything that the server
+//! lets be a name: to programs they go behind `--`, to disk as [`crate::postgres::names`] writes them.
+
+mod client;
+mod probe;
+mod rights;
+pub mod server;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use backplan_compiler::model::{ArchiveId, Compare, Mariadb, Source, SourceId};
+
+pub(crate) use client::{find, is_mariadb};
+
+use crate::artefact::Content;
+use crate::live::Look;
+use crate::places::folder;
+use crate::postgres::names;
+use crate::run::coordinator::Failure;
+use crate::run::process::{ProcessError, Running};
+use crate::run::reading::Reading;
+use crate::run::state::make_private;
+use crate::source::{Foreseen, Reader};
+use client::Client;
+
+/// The file with accounts, roles and grants.
+pub(crate) const USERS: &str = "users.sql";
+/// The folder with a file for each database.
+pub(crate) const DATABASES: &str = "databases";
+/// What these files end with.
+const ENDING: &str = ".sql";
+/// Names that a message lists.
+const LISTED: usize = 3;
+
+/// The file of a database's dump: no two databases have the same, and it leads nowhere.
+fn file_of(database: &str) -> String {
+    format!("{}{ENDING}", names::of_dump(database.as_bytes(), true))
+}
+
+impl Reader for Mariadb {
+    fn foresee(&self, _: &Source) -> Result<Foreseen, String> {
+        // The server would have to be asked, and asking is an action already.
+        Ok(Foreseen::Made("a dump by mariadb-dump".to_owned()))
+    }
+
+    fn dump(&self, reading: &Reading<'_>) -> Result<(), Failure> {
+        let name = &reading.source().name;
+        let tell = reading.tell();
+        let password = reading.secret(self.password.as_ref())?;
+        let client =
+            Client { mariadb: self, password, timeout: reading.timeout(), control: reading.control, tell };
+        let failed = |error: ProcessError| failure(name, &error);
+        let server = client.version().map_err(failed)?;
+        if !is_mariadb(&server) {
+            return Err(Failure::lasting(format!("source `{name}`: {}", client::another(&server))));
+        }
+        let found = client.databases().map_err(failed)?;
+        if let Some(missing) = self.databases.iter().find(|wanted| !found.contains(wanted)) {
+            let missing = names::shown(missing.as_bytes());
+            return Err(Failure::lasting(format!(
+                "source `{name}`: its server shows no database `{missing}` to this account: mend `databases`, or let it see \
+                 that one"
+            )));
+        }
+        let wanted = self.wanted(found);
+        for warning in self.doubts(&client, &wanted).map_err(failed)? {
+            reading.warn(format!("source `{name}`: {warning}"));
+        }
+        let folder = reading.folder()?;
+        let place = |cause| Failure::passing(format!("`{}`: {cause}", folder.display()));
+        let below = folder.join(DATABASES);
+        // What an attempt before left.
+        let cleared = folder::remove(&folder).map_err(io::Error::from);
+        cleared.and_then(|()| make_private(&folder)).and_then(|()| make_private(&below)).map_err(place)?;
+        let keeps_history = client.has_history().map_err(failed)?;
+        for database in &wanted {
+            let argv = client.dump(database, keeps_history).map_err(failed)?;
+            into_file(&client, argv, &below.join(file_of(database)), name)?;
+        }
+        if self.databases.is_empty() {
+            into_file(&client, client.dump_users().map_err(failed)?, &folder.join(USERS), name)?;
+        }
+        let labels = [
+            ("driver", "dump".to_owned()),
+            ("server_version", server),
+            ("databases", names::listed(wanted.iter().map(String::as_bytes))),
+        ];
+        let labels: BTreeMap<String, String> =
+            labels.into_iter().map(|(label, value)| (label.to_owned(), value)).collect();
+        reading.filled(folder, labels)
+    }
+
+    fn content(&self, reading: &Reading<'_>, archive: ArchiveId) -> Result<Option<Content>, Failure> {
+        Ok(Some(reading.scanned(archive, Compare::Mtime)))
+    }
+
+    fn probe(&self, look: &mut Look<'_>, id: SourceId, _: &Path) -> u64 {
+        probe::probe(self, look, id)
+    }
+}
+
+/// What is meant of the databases that the server shows; and what of them may not be whole.
+trait Meant {
+    fn wanted(&self, found: Vec<String>) -> Vec<String>;
+    fn doubts(&self, client: &Client<'_>, wanted: &[String]) -> Result<Vec<String>, ProcessError>;
+}
+
+impl Meant for Mariadb {
+    fn wanted(&self, found: Vec<String>) -> Vec<String> {
+        let is_meant = |name: &String| {
+            (self.databases.is_empty() || self.databases.contains(name)) && !self.exclude.contains(name)
+        };
+        found.into_iter().filter(is_meant).collect()
+    }
+
+    fn doubts(&self, client: &Client<'_>, wanted: &[String]) -> Result<Vec<String>, ProcessError> {
+        let lacking = rights::lacking(&client.grants()?, &self.databases);
+        let mut doubts: Vec<String> = lacking.into_iter().map(|lacking| lacking.told()).collect();
+        let torn: Vec<String> = client
+            .plain_tables()?
+            .into_iter()
+            .filter(|(database, _)| wanted.contains(database))
+            .map(|(database, table)| {
+                format!("`{}.{}`", names::shown(database.as_bytes()), names::shown(table.as_bytes()))
+            })
+            .collect();
+        if !torn.is_empty() {
+            doubts.push(format!(
+                "{} {} no transactions: what is written to it while it is dumped may be torn (`alter table … engine = InnoDB`, or \
+                 a `window` that stops its writers)",
+                listed(&torn),
+                if torn.len() == 1 { "knows" } else { "know" },
+            ));
+        }
+        Ok(doubts)
+    }
+}
+
+/// The first few of many.
+fn listed(names: &[String]) -> String {
+    let shown = names.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(LISTED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// Has a program write into a new file, for this account alone: no byte passes through here.
+fn into_file(client: &Client<'_>, argv: Vec<String>, path: &Path, source: &str) -> Result<(), Failure> {
+    let failed = |cause: io::Error| Failure::passing(format!("`{}`: {cause}", path.display()));
+    let file = File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let output = file.try_clone().map_err(failed)?;
+    let ended = Running::start_into(output.into(), &client.program(argv), client.control, &client.tell);
+    ended.and_then(Running::finish).map_err(|error| failure(source, &error))?;
+    client.control.advance(0, file.metadata().map_err(failed)?.len());
+    Ok(())
+}
+
+/// What a program's failure means for the run.
+fn failure(source: &str, error: &ProcessError) -> Failure {
+    let text = format!("source `{source}`: {error}{}", client::mend(error));
+    match error {
+        ProcessError::Stopped(_) => Failure::stopped(),
+        ProcessError::Start { .. } => Failure::lasting(text),
+        error if client::is_lasting(error) => Failure::lasting(text),
+        _ => Failure::passing(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_database_has_the_file_of_another_or_leads_out_of_the_folder() {
+        for (name, file) in [
+            ("shop", "shop.sql"),
+            ("users", "users.sql"),
+            (".hidden", "%2Ehidden.sql"),
+            ("a/../b", "a%2F..%2Fb.sql"),
+            ("a%2Fb", "a%252Fb.sql"),
+            ("--all-databases", "--all-databases.sql"),
+            ("two\nlines", "two%0Alines.sql"),
+        ] {
+            assert_eq!(file_of(name), file);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Dumps of a MariaDB server: loaded into a new and private one, and asked there.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use super::record::{Verdict, other_answer};
+use super::server::words_of;
+use super::{RehearseError, Stage, failed, files, private, silent};
+use crate::mariadb::server::{Server, ServerError};
+use crate::mariadb::{DATABASES, USERS};
+use crate::places::account;
+use crate::run::process::{ProcessError, Tell};
+
+/// What a grant says of a table or routine that is not there: servers keep grants of what was dropped.
+const GONE: [&str; 2] = ["ERROR 1146", "ERROR 1305"];
+
+/// Loads the dumps and looks at them.
+pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
+    let dumped = stage.folder.join("dump");
+    private(&dumped)?;
+    if !files::restore(stage, &dumped)? {
+        return Ok(());
+    }
+    let (data, begun) = (stage.folder.join("data"), Instant::now());
+    private(&data)?;
+    let server = match make(stage, &data)? {
+        Ok(server) => server,
+        Err(why) => {
+            stage.note("start", begun, Verdict::Failed, Some(why));
+            return Ok(());
+        }
+    };
+    let begun = Instant::now();
+    let (verdict, what) = match load(stage, &server, &dumped)? {
+        Ok(count) => (Verdict::Passed, format!("{count} database{}{}", plural(count), words_of(server.held))),
+        Err(why) => (Verdict::Failed, why),
+    };
+    stage.note("load", begun, verdict, Some(what));
+    if verdict == Verdict::Failed {
+        return Ok(());
+    }
+    stage.is_usable();
+    users(stage, &server, &dumped.join(USERS))?;
+    examine(stage, &server, &data)
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// Makes a server and starts it; the inner error is why there is none.
+fn make(stage: &Stage<'_>, data: &Path) -> Result<Result<Server, String>, RehearseError> {
+    let wanted = || stage.wish.account.clone().filter(|account| account != "root");
+    let name = rustix::process::geteuid().is_root().then(|| wanted().unwrap_or_else(|| "mysql".to_owned()));
+    if let Some(name) = &name {
+        let Some((user, group)) = account::find(name).map_err(failed(Path::new("/etc/passwd")))? else {
+            return Ok(Err(format!("there is no account `{name}` on this machine for a server to run as")));
+        };
+        chown(data, Some(user), Some(group)).map_err(failed(data))?;
+    }
+    let scratch = stage.folder.join("server");
+    told(Server::start(data, &scratch, name.as_deref(), stage.control))
+}
+
+/// An error of a server in words, unless it says nothing of the backup.
+fn told<T>(result: Result<T, ServerError>) -> Result<Result<T, String>, RehearseError> {
+    match result {
+        Ok(done) => Ok(Ok(done)),
+        Err(ServerError::Stopped(stopped) | ServerError::Program(ProcessError::Stopped(stopped))) => {
+            Err(stopped.into())
+        }
+        Err(ServerError::Confine(error)) => Err(RehearseError::Harmful(error.to_string())),
+        Err(ServerError::Missing(why)) => Err(RehearseError::Missing(why)),
+        Err(ServerError::File { path, cause }) => Err(RehearseError::File { path, cause }),
+        Err(other) => Ok(Err(other.to_string())),
+    }
+}
+
+/// Loads every database; how many, or why one does not load.
+fn load(stage: &Stage<'_>, server: &Server, dumped: &Path) -> Result<Result<usize, String>, RehearseError> {
+    let below = dumped.join(DATABASES);
+    let entries = fs::read_dir(&below).map_err(failed(&below))?;
+    let mut entries: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    entries.sort();
+    for file in &entries {
+        if !is_file(file) {
+            return Ok(Err(format!("`{}` is no file", file.display())));
+        }
+        if let Err(why) = told(server.load(file, false, stage.control, &silent()))? {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            return Ok(Err(format!("`{name}`: {why}")));
+        }
+    }
+    Ok(Ok(entries.len()))
+}
+
+/// Accounts, roles and grants come last: tables that are granted must be there.
+fn users(stage: &mut Stage<'_>, server: &Server, file: &Path) -> Result<(), RehearseError> {
+    if !is_file(file) {
+        return Ok(());
+    }
+    let begun = Instant::now();
+    let errors = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&errors);
+    let tell: Tell = Arc::new(move |line| {
+        if line.starts_with("ERROR") {
+            kept.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
+        }
+    });
+    let loaded = told(server.load(file, true, stage.control, &tell))?;
+    let errors = errors.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let (gone, other): (Vec<&String>, Vec<&String>) =
+        errors.iter().partition(|line| GONE.iter().any(|code| line.starts_with(code)));
+    let (verdict, what) = match (loaded, other.first()) {
+        (Err(why), _) => (Verdict::Failed, Some(why)),
+        (_, Some(first)) => (Verdict::Failed, Some((*first).clone())),
+        _ if gone.is_empty() => (Verdict::Passed, None),
+        _ => {
+            let what = format!("{} grant{} on what is not in the backup", gone.len(), plural(gone.len()));
+            (Verdict::Passed, Some(what))
+        }
+    };
+    stage.note("users", begun, verdict, what);
+    Ok(())
+}
+
+/// Whether it is a file itself: what comes from a store may hold links.
+fn is_file(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|seen| seen.is_file())
+}
+
+/// Asks the plan's queries and runs its programs.
+fn examine(stage: &mut Stage<'_>, server: &Server, data: &Path) -> Result<(), RehearseError> {
+    let database = stage.wish.database.clone();
+    for query in stage.wish.queries.clone() {
+        let begun = Instant::now();
+        let (verdict, why) = match told(server.query(database.as_deref(), &query, stage.control))? {
+            Ok(rows) if rows == [["1"]] => (Verdict::Passed, None),
+            Ok(rows) => {
+                let columns = rows.first().map_or(1, Vec::len);
+                let shown: Vec<String> = rows.into_iter().take(2).map(|row| row.join(", ")).collect();
+                (Verdict::Failed, Some(other_answer(columns, &shown)))
+            }
+            Err(why) => (Verdict::Failed, Some(why)),
+        };
+        stage.note("query", begun, verdict, why);
+    }
+    stage.commands(data, &server.environment())
+}

@@ -1,0 +1,250 @@
+//! A real MariaDB server, dumped and given back.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use crate::pg_base::is_root;
+use crate::scenario::{Answer, Scenario, shell, wait_for};
+
+const WORD: &str = "streng-geheim";
+
+/// What makes the server worth a backup; names that would be options, paths, ends of lines and quotes among them.
+const FILL: &str = r#"
+create database shop; use shop;
+create table t (id int primary key, v varchar(100), b blob) engine=innodb;
+insert into t values (1, 'a\n\'"\\`;--', x'00ff0a'), (2, null, null);
+create view vw as select id, v from t;
+create sequence sq start with 5; select nextval(sq);
+create table hist (x int) with system versioning; insert into hist values (1); update hist set x = 2;
+create function f() returns int deterministic return 42;
+create procedure p() insert into t values (3, 'by p', null);
+create trigger tr before insert on t for each row set new.v = upper(new.v);
+create event ev on schedule every 1 day do delete from t;
+create database `--all-databases`; create table `--all-databases`.t (i int); insert into `--all-databases`.t values (3);
+create database `q"'x/..%`; create table `q"'x/..%`.`--t` (i int); insert into `q"'x/..%`.`--t` values (4);
+create database `users`; create database `.hid`; create database `ü b`;
+create user app@localhost identified by 'geheim'; create role r; grant select on shop.* to r; grant r to app@localhost;
+set default role r for app@localhost; grant insert on shop.t to app@localhost;
+create table shop.gone (i int); grant select on shop.gone to app@localhost; drop table shop.gone;
+create user backup@localhost identified by 'streng-geheim';
+grant select, show view, trigger, event on *.* to backup@localhost;
+create user poor@localhost identified by 'streng-geheim'; grant select on *.* to poor@localhost;
+"#;
+
+/// A database whose name would start a shell where a client took it for a command.
+const LINES: &str = "two\nlines\n\\! touch pwned";
+
+/// All of it, as it must be after a restore.
+const LOOK: &str = r#"
+select id, v, hex(b) from shop.t order by id; select * from shop.vw order by id;
+select shop.f(), (select count(*) from shop.hist for system_time all), (select x from shop.hist);
+select nextval(shop.sq) > 5;
+select trigger_name, action_statement from information_schema.triggers where trigger_schema = 'shop';
+select event_name, interval_value, interval_field, status from information_schema.events;
+select routine_name, routine_type from information_schema.routines where routine_schema = 'shop' order by 1;
+select * from `--all-databases`.t; select * from `q"'x/..%`.`--t`;
+select schema_name from information_schema.schemata where schema_name <> 'performance_schema' order by 1;
+select user, host, is_role, authentication_string from mysql.user where user in ('app', 'backup', 'poor', 'r') order by 1;
+show grants for app@localhost; show grants for r;
+"#;
+
+/// A server on a socket of its own; it ends with the value.
+struct Server {
+    folder: PathBuf,
+    child: Child,
+}
+
+impl Server {
+    fn start(scenario: &Scenario) -> Server {
+        let folder = scenario.path("my");
+        fs::create_dir(&folder).unwrap();
+        let user = if is_root() {
+            for above in folder.ancestors().take_while(|above| above.as_os_str() != "/tmp") {
+                shell(&folder, &format!("chmod a+x '{}'", above.display()));
+            }
+            shell(&folder, "chown mysql: .");
+            "--user=mysql"
+        } else {
+            "--user="
+        };
+        shell(
+            &folder,
+            &format!(
+                "mariadb-install-db --no-defaults {user} --datadir=\"$PWD/data\" --skip-test-db \
+                 --auth-root-authentication-method=normal > install.log 2>&1"
+            ),
+        );
+        let program =
+            ["/usr/sbin/mariadbd", "/usr/bin/mariadbd"].into_iter().find(|path| fs::exists(path).unwrap());
+        let at = |option: &str, name: &str| format!("--{option}={}", folder.join(name).display());
+        let mut command = Command::new(program.unwrap());
+        command.args(["--no-defaults", "--skip-networking", "--innodb-flush-method=nosync", user]);
+        command.args([at("datadir", "data"), at("socket", "s"), at("pid-file", "pid")]);
+        let log = fs::File::create(folder.join("log")).unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let server = Server { child: command.spawn().unwrap(), folder };
+        wait_for("the server", || server.ask("root", "", "select 1").is_some());
+        server
+    }
+
+    fn ask(&self, user: &str, password: &str, sql: &str) -> Option<String> {
+        let out = Command::new("mariadb")
+            .args(["--no-defaults", "--batch", "--skip-column-names", "--default-character-set=utf8mb4"])
+            .args([format!("--user={user}"), format!("--socket={}", self.folder.join("s").display())])
+            .arg(format!("--execute={sql}"))
+            .env("MYSQL_PWD", password)
+            .output()
+            .unwrap();
+        out.status.success().then(|| String::from_utf8(out.stdout).unwrap())
+    }
+
+    #[track_caller]
+    fn sql(&self, sql: &str) -> String {
+        self.ask("root", "", sql).unwrap_or_else(|| panic!("the server refuses {sql}"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn write_plan(scenario: &Scenario, source: &str, verify: &str) {
+    let socket = scenario.path("my/s");
+    scenario.write(
+        "p.plan",
+        format!(
+            "plan p\n\nstore store: dir {{\n  path = \"store\"\n}}\n\nsource db: mariadb {{\n  driver = dump\n  socket = \"{}\"\n  \
+             password = env(\"WORD\")\n  {source}\n}}\n\narchive main {{\n  from = all\n  to = [store]\n}}\n\n{verify}",
+            socket.display()
+        ),
+    );
+}
+
+fn live(scenario: &Scenario) -> Answer {
+    scenario.plan(["check", "--live", "p.plan"])
+}
+
+/// Programs of the client that note what they are called with.
+fn noting(scenario: &Scenario) -> String {
+    fs::create_dir(scenario.path("bin")).unwrap();
+    for program in ["mariadb", "mariadb-dump"] {
+        let noted = scenario.path("noted");
+        let text =
+            format!("#!/bin/sh\necho \"$0 $*\" >> '{}'\nexec /usr/bin/{program} \"$@\"\n", noted.display());
+        scenario.write(&format!("bin/{program}"), text);
+        fs::set_permissions(scenario.path(&format!("bin/{program}")), fs::Permissions::from_mode(0o755))
+            .unwrap();
+    }
+    format!("{}:{}", scenario.path("bin").display(), std::env::var("PATH").unwrap())
+}
+
+/// One server; what is dumped of it is rehearsed, restored, and what was there is there again.
+#[test]
+fn all_of_a_server_comes_back_whatever_its_names() {
+    let scenario = Scenario::new();
+    let path = noting(&scenario);
+    let scenario = scenario.env("PATH", &path).env("WORD", WORD);
+    let server = Server::start(&scenario);
+    server.sql(FILL);
+    server.sql(&format!(
+        "create database `{LINES}`; create table `{LINES}`.t (i int); insert into `{LINES}`.t values (5)"
+    ));
+    let verify = |query: &str| {
+        format!(
+            "verify {{\n  restore = db\n  query = \"{query}\"\n  command = [\"sh\", \"-c\", \"unset HOME; mariadb -N -e 'select i from \
+             `--all-databases`.t' | grep -qx 3\"]\n}}\n"
+        )
+    };
+    let true_query = "select (select count(*) from shop.t) = 2 and (select count(*) from mysql.user where user = 'app') = 1";
+    write_plan(&scenario, "user = \"backup\"", &verify(true_query));
+    live(&scenario).status(0).says("nothing to report");
+    let run = scenario.next_day().plan(["run", "p.plan"]).status(0);
+    assert!(!run.said().contains("warning"), "{}", run.said());
+    let noted = scenario.read("noted");
+    assert!(noted.contains("--databases -- --all-databases") && !noted.contains(WORD), "{noted}");
+
+    let rehearsed = scenario.plan(["verify", "--rehearse", "p.plan"]).status(0);
+    rehearsed
+        .says("7 databases")
+        .says("passed   users")
+        .says("1 grant on what is not")
+        .says("passed   query")
+        .says("passed   command");
+    write_plan(&scenario, "user = \"backup\"", &verify("select count(*) from shop.t"));
+    scenario.plan(["verify", "--rehearse", "p.plan"]).status(1).says("it answered `2`, not true");
+    assert_eq!(shell(&scenario.path("../tmp"), "ls -A"), "");
+
+    scenario
+        .plan(["restore", "p.plan", "--source", "db", "--to", "start", "--start"])
+        .status(2)
+        .says("for a Postgres cluster alone");
+    scenario.plan(["restore", "p.plan", "--in-place"]).says("dumps of a MariaDB server");
+    scenario.plan(["restore", "p.plan", "--source", "db", "--to", "back"]).status(0);
+    // What is granted of a table that is gone does not come back, and need not.
+    server.sql("revoke select on shop.gone from app@localhost");
+    let was = server.sql(LOOK);
+    assert!(was.contains("42\t2\t2") && was.contains("GRANT `r` TO `app`"), "{was}");
+    let databases = ["shop", "--all-databases", "q\"'x/..%", "users", ".hid", "ü b", LINES];
+    databases.iter().for_each(|name| drop(server.sql(&format!("drop database `{name}`"))));
+    server.sql("drop user app@localhost, backup@localhost, poor@localhost; drop role r");
+    let load = "set -e\nload() { mariadb --no-defaults --user=root --socket=my/s --sandbox --binary-mode \"$@\"; }\n\
+                for sql in back/databases/* back/databases/.[!.]*; do [ ! -f \"$sql\" ] || load < \"$sql\"; done\n\
+                load --force < back/users.sql 2>&1";
+    shell(&scenario.path("."), load);
+    assert_eq!(server.sql(LOOK), was);
+    assert_eq!(server.sql(&format!("select i from `{LINES}`.t")), "5\n");
+    assert!(!fs::exists(scenario.path("pwned")).unwrap());
+    assert_eq!(server.ask("app", "geheim", "select count(*) from shop.vw"), Some("2\n".to_owned()));
+    server.sql("call shop.p()");
+    assert_eq!(server.sql("select v from shop.t where id = 3"), "BY P\n");
+}
+
+#[test]
+fn what_a_dump_would_lack_is_told_and_what_it_cannot_be_is_refused() {
+    let scenario = Scenario::new().env("WORD", WORD);
+    let server = Server::start(&scenario);
+    server.sql(FILL);
+    write_plan(&scenario, "user = \"poor\"", "");
+    live(&scenario)
+        .status(0)
+        .says("rights_missing")
+        .says("not granted SHOW VIEW, TRIGGER, EVENT on all databases");
+    let refused = scenario.next_day().plan(["run", "p.plan"]).status(1);
+    refused.says("Access denied").says("mend `user`");
+    server.sql("grant show view, event on *.* to poor@localhost");
+    // The server shows no trigger to it, and no error either.
+    let run = scenario.next_day().plan(["run", "p.plan"]).status(3);
+    run.says("not granted TRIGGER on all databases: what it cannot see is not in the dump");
+
+    server.sql("create table shop.plain (i int) engine=myisam");
+    write_plan(&scenario, "user = \"backup\"\n  databases = [\"shop\", \"--all-databases\"]", "");
+    scenario.next_day().plan(["run", "p.plan"]).status(3).says("`shop.plain` knows no transactions");
+    let held = scenario.plan(["ls", "latest", "-f", "p.plan"]).status(0);
+    let held = held.says("db/databases/shop.sql").says("db/databases/--all-databases.sql");
+    assert!(!held.said().contains("users.sql"), "{}", held.said());
+    write_plan(&scenario, "user = \"backup\"\n  exclude = [\"shop\", \"gone\"]", "");
+    live(&scenario).status(0).says("shows no database `gone`");
+    let run = scenario.next_day().plan(["run", "p.plan"]).status(0);
+    assert!(!run.said().contains("transactions"), "{}", run.said());
+    let held = scenario.plan(["ls", "latest", "-f", "p.plan"]).status(0).says("db/users.sql");
+    assert!(!held.said().contains("shop.sql"), "{}", held.said());
+
+    write_plan(&scenario, "user = \"backup\"\n  databases = [\"none\"]", "");
+    live(&scenario).status(1).says("shows no database `none`");
+    scenario.next_day().plan(["run", "p.plan"]).status(1).says("shows no database `none`");
+    write_plan(&scenario, "user = \"nobody\"", "");
+    live(&scenario).status(1).says("server_away").says("Access denied");
+    let run = scenario.next_day().plan(["run", "p.plan"]).status(1).says("Access denied");
+    assert!(!run.said().contains("attempt"), "{}", run.said());
+    write_plan(&scenario, "port = 1\n  databases = [\"a\"]\n  exclude = [\"b\"]", "");
+    let wrong = scenario.plan(["check", "p.plan"]).status(1);
+    wrong.says("`exclude` means nothing beside `databases`").says("`port` means nothing beside `socket`");
+    drop(server);
+    write_plan(&scenario, "user = \"backup\"", "");
+    live(&scenario).status(1).says("server_away").says("Can't connect");
+}
