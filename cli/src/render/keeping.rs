@@ -205,6 +205,10 @@ fn log(out: &mut String, log: &LogStanding, paint: Paint) {
     let last = log.last_commit.map(|at| format!(", the last commit at {}", exactly(at)));
     let size = bytes(log.size);
     let _ = writeln!(out, "  {}, {size}{}", plural(log.segments, "segment"), last.unwrap_or_default());
+    if log.encrypted > 0 {
+        let count = plural(log.encrypted, "backup");
+        let _ = writeln!(out, "  and what the log in {count} leads to, which is encrypted");
+    }
     for problem in &log.problems {
         let _ = writeln!(out, "{} log of `{}`: {}", paint.yellow("problem:"), log.source, harmless(problem));
     }

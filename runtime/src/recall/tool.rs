@@ -162,8 +162,9 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<ToolRes
     let chosen = match window::choose(&bases, Log::Archive, &wish.recovery.point, now) {
         Ok(chosen) => chosen.clone(),
         // It may be in what could not be looked at.
-        Err(WindowError::After { .. }) if !logs.unread.is_empty() => {
-            return Err(ClusterError::Tool(logs.unread.join("\n")));
+        Err(WindowError::After { .. }) if !logs.unread.is_empty() || !logs.shut.is_empty() => {
+            let why = [logs.unread.clone(), logs.shut.clone()].concat();
+            return Err(ClusterError::Tool(why.join("\n")));
         }
         Err(cause) => return Err(outside(cause)),
     };

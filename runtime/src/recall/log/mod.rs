@@ -322,15 +322,30 @@ pub struct LogStanding {
     pub segments: usize,
     /// Bytes that they take.
     pub size: u64,
+    /// Backups with a log that is encrypted: how far that leads is not known here.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub encrypted: usize,
     /// What keeps recovery from going further, or from being told.
     pub problems: Vec<String>,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl LogStanding {
     /// One of which nothing is known yet but what cannot be.
     pub(super) fn new(source: &str, problems: Vec<String>) -> LogStanding {
         let source = source.to_owned();
-        LogStanding { windows: Vec::new(), last_commit: None, segments: 0, size: 0, problems, source }
+        LogStanding {
+            windows: Vec::new(),
+            last_commit: None,
+            segments: 0,
+            size: 0,
+            encrypted: 0,
+            problems,
+            source,
+        }
     }
 
     /// How the log stands that these places have; why others cannot be read.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::super::RecallError;
 use super::super::cluster::record;
 use super::super::log::commits::{self, Tail};
 use super::super::log::repository::{Packed, RepositoryLog};
@@ -34,6 +35,8 @@ pub(super) struct Logs<'a> {
     held: BTreeMap<RunId, Held<'a>>,
     /// Why that of others cannot be told.
     pub(super) unread: Vec<String>,
+    /// Why that of others cannot be told by who has no key to it.
+    pub(super) shut: Vec<String>,
 }
 
 impl<'a> Logs<'a> {
@@ -44,12 +47,16 @@ impl<'a> Logs<'a> {
         packed: &BTreeMap<RunId, (Based, &SourceRecord)>,
     ) -> Logs<'a> {
         let bases = packed.iter().map(|(run, (based, _))| (*run, based.clone())).collect();
-        let mut logs = Logs { bases, held: BTreeMap::new(), unread: Vec::new() };
+        let mut logs = Logs { bases, held: BTreeMap::new(), unread: Vec::new(), shut: Vec::new() };
         let all: Vec<_> = packed.values().map(|((base, id), _)| (base, id.as_deref())).collect();
         for (run, ((base, _), record)) in packed {
+            let held = shelves.held(&Choice::Id(run.to_string()), Some(source));
+            let chains = held.and_then(|held| held.chains(&|name| name == source));
+            if let Err(error @ RecallError::Locked { .. }) = &chains {
+                logs.shut.push(format!("the log of run {run} cannot be told: {error}"));
+                continue;
+            }
             let opened = || -> Result<Option<Held<'a>>, String> {
-                let held = shelves.held(&Choice::Id(run.to_string()), Some(source));
-                let chains = held.and_then(|held| held.chains(&|name| name == source));
                 let Some(chain) = chains.map_err(|error| error.to_string())?.pop() else { return Ok(None) };
                 let files = Box::new(Packed::new(chain, source, stanza_of(record, source)));
                 let log = RepositoryLog::open(&run.to_string(), files, &all);
@@ -181,6 +188,7 @@ pub fn standing(shelves: &Shelves, source: &str) -> Option<LogStanding> {
 impl Logs<'_> {
     fn standing(mut self, source: &str) -> LogStanding {
         let mut standing = LogStanding::new(source, std::mem::take(&mut self.unread));
+        standing.encrypted = self.shut.len();
         let read = self.leads(|_| None).and_then(|leads| {
             let spans =
                 leads.iter().filter_map(|(run, lead)| Some((self.bases.get(run)?.0.ended, lead.until)));
