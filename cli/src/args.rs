@@ -17,7 +17,7 @@ pub use artefacts::{
     WantedLevel, Where, WhereFile,
 };
 pub use cluster::{ClusterArgs, TargetAction};
-pub use keeping::{Calendar, KeepArgs, NotifyArgs, PruneArgs, StatusArgs};
+pub use keeping::{Calendar, KeepArgs, NotifyArgs, PruneArgs, ScheduleArgs, StatusArgs, Timers};
 pub use plans::{
     CheckArgs, CompileArgs, CompletionsArgs, Denied, DiffArgs, DiffFormat, ExplainArgs, FmtArgs, GraphArgs,
     InitPlanArgs, LspArgs, Picture, PlanFile, Report, WantedClusters, WhyArgs,
@@ -141,6 +141,7 @@ pub enum Command {
     Status(StatusArgs),
     Prune(PruneArgs),
     Notify(NotifyArgs),
+    Schedule(ScheduleArgs),
     Wal(WalArgs),
     Lsp(LspArgs),
     Completions(CompletionsArgs),

@@ -22,6 +22,7 @@ pub mod prune;
 pub mod rehearse;
 pub mod restore;
 pub mod run;
+pub mod schedule;
 pub mod shelves;
 pub mod status;
 pub mod stop;
@@ -57,6 +58,7 @@ pub fn execute(args: &Args, console: &mut Console) -> Result<Status, Failure> {
         Command::Status(status) => status::execute(status, &args.global, console),
         Command::Prune(prune) => prune::execute(prune, &args.global, console),
         Command::Notify(notify) => notify::execute(notify, &args.global, console),
+        Command::Schedule(schedule) => schedule::execute(schedule, &args.global, console),
         Command::Run(run) => run::execute(run, &args.global, console),
         Command::Wal(wal) => wal::execute(wal, &args.global, console),
         Command::Lsp(_) => lsp::execute(&args.global),

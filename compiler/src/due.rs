@@ -7,7 +7,7 @@ use croner::Cron;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use jiff::{SignedDuration, ToSpan, Zoned};
 
-use crate::model::{Due, Level, Schedule, When};
+use crate::model::{Due, Level, Model, Schedule, When};
 
 mod ticks;
 
@@ -109,6 +109,20 @@ fn every(seconds: u64, from: &Zoned) -> impl Iterator<Item = Zoned> + use<> {
                 .take_while(move |moment| *moment < end)
         })
         .filter(move |moment| *moment >= from)
+}
+
+/// The higher level that the plan's schedule has at the very moment at which this one was due last; `None`: there is none.
+pub fn displaced(model: &Model, level: Level, now: jiff::Timestamp) -> Option<Level> {
+    let schedule = model.schedule.as_ref()?;
+    let now = now.to_zoned(zone(&schedule.zone)?);
+    let levels = schedule.levels();
+    let moment = |wanted: Level| {
+        let (_, when) = levels.iter().find(|(level, _)| *level == wanted)?;
+        latest(when, &now)
+    };
+    let own = moment(level)?;
+    let higher = levels.iter().map(|(other, _)| *other).filter(|other| *other > level);
+    higher.filter(|other| moment(*other).is_some_and(|at| at == own)).max()
 }
 
 /// The runs of a schedule in `span`, at most `count`, each with its level where the schedule gives one. Where two levels

@@ -20,6 +20,7 @@
 //! | [`run`] | running a plan: the coordinator, its steps, the journal |
 //! | [`scan`] | walking the trees of a `files` source |
 //! | [`source`] | reading sources that are not plain files |
+//! | [`stamped`] | files written for others, not over what people changed |
 //! | [`store`] | where artefacts go: the trait, and the folder store |
 //! | [`text`] | names of files as text |
 //! | [`wal`] | archives of the write-ahead log |
@@ -47,6 +48,7 @@ pub mod rehearse;
 pub mod run;
 pub mod scan;
 pub mod source;
+pub mod stamped;
 pub mod store;
 pub mod text;
 pub mod threads;

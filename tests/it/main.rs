@@ -62,6 +62,7 @@ mod run_stores;
 mod run_waits;
 mod run_windows;
 mod scenario;
+mod schedule;
 mod status;
 mod surface;
 mod why;

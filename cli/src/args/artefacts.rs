@@ -31,6 +31,9 @@ pub struct RunArgs {
     /// The level of this run
     #[arg(long, value_name = "LEVEL", default_value = "auto")]
     pub level: WantedLevel,
+    /// Make nothing where the schedule has a higher level at the same moment: for what starts each level at its times
+    #[arg(long)]
+    pub scheduled: bool,
     /// Read this source only; may be given for several
     #[arg(long, value_name = "SOURCE")]
     pub only: Vec<String>,

@@ -46,6 +46,44 @@ pub struct NotifyArgs {
     pub test: bool,
 }
 
+/// Write what starts a plan's runs: timers of systemd, or a crontab.
+///
+/// A plan's `schedule` says when runs are due; what starts them then is systemd or cron. Prints their files, or writes them into a
+/// folder with `--out`. A file there that somebody changed is not overwritten. What systemd or cron cannot express is refused,
+/// with the nearest that they can.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan schedule site.plan --for systemd                               a service and a timer, printed
+  plan schedule /etc/backplan --for systemd --out /etc/systemd/system every plan of a folder, written
+  plan schedule site.plan --for cron --out /etc/cron.d                a crontab of the system's, for root
+  plan schedule site.plan --for systemd --user --out ~/.config/systemd/user
+
+Exit statuses: 0 done, 1 a schedule cannot be expressed or a file not be written, 2 a plan does not compile.")]
+pub struct ScheduleArgs {
+    /// Plans, or folders with plans
+    #[arg(value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    /// What is to start the runs
+    #[arg(long = "for", value_name = "WHAT")]
+    pub starter: Timers,
+    /// Write the files into this folder
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+    /// For this account's own systemd or crontab, not the system's
+    #[arg(long)]
+    pub user: bool,
+}
+
+/// What starts runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Timers {
+    /// A service and a timer
+    Systemd,
+    /// Lines of a crontab
+    Cron,
+}
+
 /// Delete the backups that `keep` gives up.
 ///
 /// Deletes the backups that the plan's `keep` gives up, as every run does at its end, and shows what stays with every rule

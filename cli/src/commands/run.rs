@@ -4,6 +4,7 @@ use std::env;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use backplan_compiler::lower::level_word;
 use backplan_compiler::model::Level;
 use backplan_compiler::sources::{Place, SourceSet};
 use backplan_compiler::value::EnvValue;
@@ -36,6 +37,13 @@ const CLOCK: &str = "BACKPLAN_NOW";
 pub fn execute(args: &RunArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
     let ready = ready(&args.plan, global, console)?.told(console);
     let request = request(args, global, ready)?;
+    if args.scheduled
+        && let Some(level) = request.level
+        && let Some(higher) = backplan_compiler::due::displaced(&request.model, level, request.clock.now())
+    {
+        console.say(&format!("nothing is made: a {} is due at the same moment\n", level_word(higher)));
+        return Ok(Status::Done);
+    }
     if args.dry_run { show(args, request, console) } else { make(args, global, request, console) }
 }
 
@@ -126,6 +134,8 @@ fn make(args: &RunArgs, global: &Global, request: Request, console: &mut Console
         backplan_runtime::run::run(request, observer, signals).await.map_err(refused)
     })?;
     match args.format {
+        // Who says quiet hears of what went wrong.
+        Format::Human if global.quiet && report.verdict == Verdict::Done => {}
         Format::Human => console.answer(&rendered::report(&report, console.answers())),
         Format::Json => console.answer(&json::document(&report)),
     }

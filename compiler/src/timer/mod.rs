@@ -1,0 +1,119 @@
+//! A plan's schedule as those take it that start programs: systemd and cron.
+//!
+//! What they cannot express is refused with the nearest that they can; a timer that fires at other moments than the plan
+//! says is worse than none.
+
+mod cron;
+mod systemd;
+mod times;
+
+use crate::due;
+use crate::lower::level_word;
+use crate::model::{Due, Level, Model, Schedule, When};
+
+use jiff::{Timestamp, ToSpan, Zoned};
+use times::Times;
+
+pub use cron::{crontab, same_clock};
+pub use systemd::{Unit, units};
+
+/// Why a schedule cannot be expressed, and what can.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inexpressible {
+    /// What cannot be expressed, and by whom.
+    pub what: String,
+    /// The nearest that can.
+    pub help: String,
+}
+
+impl Inexpressible {
+    fn new(what: impl Into<String>, help: impl Into<String>) -> Inexpressible {
+        Inexpressible { what: what.into(), help: help.into() }
+    }
+}
+
+/// Who starts the program, and which.
+#[derive(Debug, Clone)]
+pub struct Starter {
+    /// The program, absolute.
+    pub program: String,
+    /// The plan's file, absolute.
+    pub file: String,
+    /// `NAME=VALUE` of the plan's parameters.
+    pub params: Vec<String>,
+    /// The account's own timers rather than the system's.
+    pub is_user: bool,
+}
+
+impl Starter {
+    /// The words of the command that makes a backup of this level.
+    fn words(&self, level: Option<Level>) -> Vec<String> {
+        let mut words = vec![self.program.clone(), "run".to_owned(), "--quiet".to_owned()];
+        if let Some(level) = level {
+            words.extend(["--scheduled".to_owned(), "--level".to_owned(), level_word(level).to_owned()]);
+        }
+        for param in &self.params {
+            words.extend(["--param".to_owned(), param.clone()]);
+        }
+        words.push(self.file.clone());
+        words
+    }
+}
+
+/// What starts: a level of its own, or the run whose level the cycle says.
+struct Start<'m> {
+    level: Option<Level>,
+    when: &'m When,
+}
+
+fn starts(schedule: &Schedule) -> Vec<Start<'_>> {
+    match &schedule.due {
+        Due::Run(when) => vec![Start { level: None, when }],
+        Due::Levels { .. } => {
+            (schedule.levels().into_iter()).map(|(level, when)| Start { level: Some(level), when }).collect()
+        }
+    }
+}
+
+/// The schedule of a plan that is to have one.
+fn schedule(model: &Model) -> Result<&Schedule, Inexpressible> {
+    model.schedule.as_ref().ok_or_else(|| {
+        Inexpressible::new(
+            format!("plan `{}` has no schedule", model.name),
+            "write one into it: `schedule { run = daily at 02:30 }`",
+        )
+    })
+}
+
+/// How far ahead timers are held against the schedule: changes of clocks repeat within a year.
+const DAYS: i64 = 800;
+
+/// Said beside a timer that does not start all that the plan's schedule has: what starts programs looks at the clock on the wall,
+/// which skips hours and repeats them.
+fn strays(schedule: &Schedule, when: &When, times: &[Times], now: Timestamp) -> Option<String> {
+    let zone = due::zone(&schedule.zone)?;
+    let (now, until) = (now.to_zoned(zone.clone()), now.checked_add((DAYS * 24).hours()).ok()?);
+    let near_a_change = |at: &Zoned| {
+        let day = |hours: i64| at.checked_add(hours.hours()).map(|other| other.offset());
+        !(day(-26).is_ok_and(|offset| offset == at.offset())
+            && day(26).is_ok_and(|offset| offset == at.offset()))
+    };
+    let is_started = |at: &Zoned| {
+        let first = zone.to_ambiguous_timestamp(at.datetime()).compatible();
+        first.is_ok_and(|first| first == at.timestamp()) && times.iter().any(|times| times.has(at))
+    };
+    let mut moments = due::moments(when, &now).take_while(|at| at.timestamp() < until);
+    let stray = moments.find(|at| near_a_change(at) && !is_started(at))?;
+    Some(format!(
+        "# Where clocks change this does not start what the plan's schedule has, first on {}.",
+        stray.strftime("%Y-%m-%d at %H:%M")
+    ))
+}
+
+/// A name that a unit, or a file of crontabs, may have.
+fn unit_name(model: &Model, level: Option<Level>) -> String {
+    match level {
+        Some(level) => format!("backplan-{}-{}", model.name, level_word(level)),
+        None => format!("backplan-{}", model.name),
+    }
+}

@@ -1,0 +1,189 @@
+//! Units of systemd: a service and a timer for each level that the schedule names.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use jiff::Timestamp;
+
+use super::times::{Times, times};
+use super::{Inexpressible, Starter, schedule, starts, strays, unit_name};
+use crate::lower::level_word;
+use crate::model::{Level, Model, SourceKind, StoreKind};
+use crate::value::Secret;
+
+const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+
+/// A unit's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// Its name.
+    pub name: String,
+    /// What is in it.
+    pub text: String,
+}
+
+/// The units of a plan.
+///
+/// # Errors
+/// Where the plan has no schedule, or one that a timer cannot follow.
+pub fn units(model: &Model, starter: &Starter, now: Timestamp) -> Result<Vec<Unit>, Inexpressible> {
+    let schedule = schedule(model)?;
+    let mut units = Vec::new();
+    for start in starts(schedule) {
+        let name = unit_name(model, start.level);
+        let mut timer = String::new();
+        let of = match start.level {
+            Some(level) => format!("{} backup of plan {}", level_word(level), model.name),
+            None => format!("backup of plan {}", model.name),
+        };
+        let mut line = |text: String| push(&mut timer, &text);
+        line(format!("[Unit]\nDescription=When the {of} is due\n\n[Timer]"));
+        let moments = times(start.when)?;
+        if let Some(note) = strays(schedule, start.when, &moments, now) {
+            line(note);
+        }
+        for times in moments {
+            line(format!("OnCalendar={} {}", calendar(&times), schedule.zone));
+        }
+        // Half a minute late is late for no backup, but moments that are a minute apart are not one.
+        line("AccuracySec=1s".to_owned());
+        if let Some(jitter) = schedule.jitter {
+            line(format!("RandomizedDelaySec={jitter}s"));
+        }
+        line(format!("Persistent={}", schedule.catch_up));
+        line("\n[Install]\nWantedBy=timers.target".to_owned());
+        units.push(Unit { name: format!("{name}.timer"), text: timer });
+        units.push(Unit { name: format!("{name}.service"), text: service(model, starter, start.level, &of) });
+    }
+    Ok(units)
+}
+
+fn push(text: &mut String, line: &str) {
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "{line}");
+}
+
+fn service(model: &Model, starter: &Starter, level: Option<Level>, of: &str) -> String {
+    let mut text = String::new();
+    let mut line = |line: &str| push(&mut text, line);
+    line(&format!("[Unit]\nDescription={}{}", of[..1].to_uppercase(), &of[1..]));
+    line(
+        "Wants=network-online.target\nAfter=network-online.target\nStartLimitIntervalSec=0\n\n[Service]\nType=exec",
+    );
+    let words: Vec<String> = starter.words(level).iter().map(|word| quoted(word)).collect();
+    line(&format!("ExecStart={}", words.join(" ")));
+    line("# 3: the backup is there, and `plan status` has something to read. 4: another run is at work.");
+    line("SuccessExitStatus=3 4");
+    if level.is_some() {
+        // Of two levels that come together one waits: neither is lost.
+        line("RestartForceExitStatus=4\nRestartSec=5min");
+    }
+    line("# The run itself ends what it started, leaves windows and releases locks.");
+    line("KillMode=mixed\nTimeoutStopSec=15min");
+    if let Some(nice) = model.limits.nice {
+        line(&format!("Nice={nice}"));
+    }
+    if !starter.is_user {
+        line("StateDirectory=backplan\nStateDirectoryMode=0700");
+        for setting in sandbox(model) {
+            line(&setting);
+        }
+    }
+    text
+}
+
+/// What the run need not do is forbidden, where the plan starts no programs: what those do, only they know.
+fn sandbox(model: &Model) -> Vec<String> {
+    if starts_programs(model) {
+        return vec!["# No sandbox: the plan starts programs, and what those need is not known.".to_owned()];
+    }
+    let fixed = [
+        "ProtectSystem=strict",
+        "ProtectKernelTunables=yes",
+        "ProtectKernelModules=yes",
+        "ProtectControlGroups=yes",
+        "NoNewPrivileges=yes",
+        "RestrictRealtime=yes",
+        "LockPersonality=yes",
+    ];
+    let mut settings: Vec<String> = fixed.map(str::to_owned).to_vec();
+    let mut paths: BTreeSet<String> = BTreeSet::new();
+    for store in &model.stores {
+        if let StoreKind::Dir { path } = &store.kind {
+            paths.insert(path.display().to_string());
+        }
+    }
+    paths.extend(model.staging.iter().map(|staging| staging.path.display().to_string()));
+    for path in paths {
+        // A disk that is away is for the run to tell of, not a reason for the unit to fail.
+        settings.push(format!("ReadWritePaths=-{}", quoted(&path)));
+    }
+    settings
+}
+
+fn starts_programs(model: &Model) -> bool {
+    let is_program = |secret: &Secret| matches!(secret, Secret::Exec { .. });
+    let by_notify = |notify: &crate::model::Notify| {
+        use crate::model::NotifyKind as Kind;
+        match &notify.kind {
+            Kind::Command { .. } => true,
+            Kind::Webhook { url, token, .. } => is_program(url) || token.as_ref().is_some_and(is_program),
+            Kind::Healthcheck { url, .. } => is_program(url),
+            Kind::Email(email) => email.password.as_ref().is_some_and(is_program),
+        }
+    };
+    let plain = |kind: &SourceKind| matches!(kind, SourceKind::Files(_) | SourceKind::Sqlite { .. });
+    !model.windows.is_empty()
+        || !model.verifies.is_empty()
+        || model.sources.iter().any(|source| !plain(&source.kind))
+        || model.stores.iter().any(|store| !matches!(store.kind, StoreKind::Dir { .. }))
+        || model.notifies.iter().any(by_notify)
+}
+
+/// A word as a line of a unit takes it: `%` begins a specifier there, `$` a variable.
+fn quoted(word: &str) -> String {
+    let mut out = String::new();
+    for letter in word.chars() {
+        match letter {
+            '%' => out.push_str("%%"),
+            '$' => out.push_str("$$"),
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(letter);
+            }
+            '\n' => out.push_str("\\n"),
+            letter => out.push(letter),
+        }
+    }
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-=+:,@%$".contains(letter);
+    if !out.is_empty() && out.chars().all(is_plain) { out } else { format!("\"{out}\"") }
+}
+
+/// As `OnCalendar` takes it, without the zone.
+fn calendar(times: &Times) -> String {
+    let days = match &times.weekdays {
+        None => String::new(),
+        Some(days) => {
+            let names: Vec<&str> =
+                days.iter().filter_map(|day| WEEKDAYS.get(usize::from(*day)).copied()).collect();
+            format!("{} ", names.join(","))
+        }
+    };
+    let some = |set: &Option<BTreeSet<u8>>| set.as_ref().map_or("*".to_owned(), |set| list(set, 0));
+    format!(
+        "{days}*-{}-{} {}:{}:{}",
+        some(&times.months),
+        some(&times.days),
+        list(&times.hours, 24),
+        list(&times.minutes, 60),
+        list(&times.seconds, 60)
+    )
+}
+
+/// Numbers with commas between them; `*` where they are all of `all`.
+fn list(set: &BTreeSet<u8>, all: usize) -> String {
+    if set.len() == all {
+        return "*".to_owned();
+    }
+    set.iter().map(|number| format!("{number:02}")).collect::<Vec<_>>().join(",")
+}
