@@ -304,7 +304,7 @@ const ROWS: &[Row] = &[
     ("notify.email", "to", MAIL, "to = [\"a@b.org\"]", "to = [\"c@b.org\"]", "notify_moved"),
     ("notify.email", "from", MAIL_TO, "from = \"a@b.org\"", "from = \"c@b.org\"", ""),
     ("notify.email", "server", MAIL_BY, "server = \"m\"", "server = \"n\"", ""),
-    ("notify.email", "tls", MAIL_ALL, "", "tls = none", ""),
+    ("notify.email", "tls", MAIL_ALL, "", "tls = plain", ""),
     ("notify.email", "user", MAIL_ALL, "user = \"a\"", "user = \"b\"", ""),
     ("notify.email", "password", MAIL_ALL, "password = env(\"A\")", "password = env(\"B\")", ""),
     ("notify.email", "on", MAIL_ALL, "", "on = [failure]", "warnings_untold"),

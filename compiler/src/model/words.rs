@@ -80,7 +80,7 @@ impl Worded for Monitor {
 
 impl Worded for Tls {
     const TABLE: &'static [(&'static str, Tls)] =
-        &[("starttls", Tls::Starttls), ("tls", Tls::Always), ("none", Tls::Never)];
+        &[("starttls", Tls::Starttls), ("tls", Tls::Always), ("plain", Tls::Never)];
 }
 
 #[cfg(test)]

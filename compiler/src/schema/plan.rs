@@ -230,7 +230,7 @@ pub(super) const NOTIFY: Kind = Kind {
                     "tls",
                     Ty::Keyword(&TLS),
                     "starttls",
-                    "`starttls`: from the first command on, port 587; `tls`: from the first byte on, port 465; `none`: never, port 25.",
+                    "`starttls`: from the first command on, port 587; `tls`: from the first byte on, port 465; `plain`: never, port 25.",
                 ),
                 opt("user", Ty::Str, "The account at the server."),
                 opt("password", Ty::Secret, "Its password."),

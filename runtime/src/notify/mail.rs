@@ -147,7 +147,7 @@ fn server(email: &Email, password: Option<&str>, host: &str) -> Result<SmtpTrans
     }
     match (&email.user, password) {
         (Some(_), Some(_)) if email.tls == Tls::Never && !is_here(name) => wrong(format!(
-            "with `tls = none` its `password` would go to `{name}` in clear; write `tls = starttls`"
+            "with `tls = plain` its `password` would go to `{name}` in clear; write `tls = starttls`"
         )),
         (Some(user), Some(password)) => {
             Ok(server.credentials(Credentials::new(user.clone(), password.to_owned())).build())

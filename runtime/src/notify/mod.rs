@@ -119,7 +119,8 @@ fn command(run: &[Text], own: &Env, message: &Message, means: &Means<'_>) -> Res
         argv: argv.map_err(NotifyError::Wrong)?,
         env,
         timeout: Some(LIMIT),
-        input: message.json(),
+        // A line: what is appended to a file stays one message a line.
+        input: [message.json().as_slice(), b"\n"].concat(),
         ..Program::default()
     };
     process::act(&program, means.control, means.tell).map_err(NotifyError::Program)
