@@ -199,6 +199,17 @@ fn a_copy_does_not_archive_where_its_original_s_server_runs_unless_it_is_told_to
     for store in ["store", "second"] {
         assert!(!names(&archived, store).contains("history"), "{}", names(&archived, store));
     }
+    // Nor in the moments in which that is down: it went on after the copy had left it.
+    let failed = || copy(&archived, "SELECT failed_count FROM pg_stat_archiver").parse::<u64>().unwrap();
+    archived.cluster.sh("pg_ctl -s -D pg -m fast stop");
+    let before = failed();
+    copy(&archived, "SELECT pg_switch_wal()");
+    wait_for("another refusal", || failed() > before);
+    for store in ["store", "second"] {
+        assert!(!names(&archived, store).contains("history"), "{}", names(&archived, store));
+    }
+    assert!(scenario.read("log.back").contains("timeline 2 left timeline 1 at"));
+    archived.cluster.sh("pg_ctl -w -s -D pg -l log start");
     // Nor one that has no timeline of its own yet, and would be the first with a segment.
     let fixed = ["--run", "latest", "--immediate", "--target-action", "pause"];
     shell(&scenario.path("."), "mv back other");

@@ -163,3 +163,47 @@ fn an_artefact_that_is_gone_is_told_and_the_run_before_it_is_kept() {
     scenario.plan(["restore", "--to", "back", "--run", "1"]).status(0);
     assert_eq!(fs::read_to_string(scenario.path("back/site/site/a")).unwrap(), "a");
 }
+
+#[test]
+fn a_manifest_that_no_longer_says_what_goes_where_is_told_and_the_run_before_it_is_kept() {
+    let keep = "\nkeep {\n  last = 1\n}\n";
+    for harm in ["---\ndetails: 5\n", "---\nnothing: here\n"] {
+        let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site/a", "a");
+        for text in ["a", "b"] {
+            fs::write(scenario.path("site/a"), text).unwrap();
+            scenario.next_day().plan(["run"]).status(0);
+        }
+        let folder = scenario.path("store/.backplan/p/manifests");
+        let mut manifests: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        manifests.sort();
+        let newest = manifests.pop().unwrap();
+        let text = fs::read_to_string(&newest).unwrap();
+        let (first, _) = text.split_once("\n---\n").unwrap();
+        fs::write(&newest, format!("{first}\n{harm}")).unwrap();
+        // Whoever is asked says the same.
+        scenario.plan(["restore", "--to", "back"]).status(1).stderr_has("details are damaged");
+        status(&scenario).status(3).stdout_has("the details in its manifest are damaged");
+        scenario.plan(["verify"]).status(1).says("the details in the run's manifest are damaged");
+        scenario.write("p.plan", scenario.read("p.plan") + keep);
+        scenario.plan(["prune"]).status(3).stdout_has("0 of 2 runs gone");
+        // What is advised works, and so does the run before.
+        let cat = scenario.plan(["cat", "latest", "site/site/a"]).status(0);
+        cat.stdout("b");
+        scenario.plan(["restore", "--to", "back", "--run", "1"]).status(0);
+        assert_eq!(scenario.read("back/site/site/a"), "a");
+    }
+}
+
+#[test]
+fn a_size_that_none_can_be_is_no_manifest_s() {
+    let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site/a", "a");
+    scenario.plan(["run"]).status(0);
+    let folder = scenario.path("store/.backplan/p/manifests");
+    let manifest = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    let text = fs::read_to_string(&manifest).unwrap();
+    let line = text.lines().find(|line| line.trim_start().starts_with("size: ")).unwrap();
+    let forged = format!("{}size: 18446744073709551615", &line[..line.len() - line.trim_start().len()]);
+    fs::write(&manifest, text.replacen(line, &forged, 1)).unwrap();
+    status(&scenario).status(1).says("is more than any backup has");
+}

@@ -145,7 +145,18 @@ fn either(line: &str) -> Vec<String> {
 }
 
 /// Options of other programs that are spoken of.
-const OF_OTHERS: &[&str] = &["--numeric-owner", "--dbname", "--wal-method", "--host", "--username"];
+const OF_OTHERS: &[&str] = &[
+    "--",
+    "--binary-mode",
+    "--dbname",
+    "--host",
+    "--no-defaults",
+    "--numeric-owner",
+    "--sandbox",
+    "--single-transaction",
+    "--username",
+    "--wal-method",
+];
 
 #[test]
 fn every_option_that_is_spoken_of_is_one() {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::details::{Details, DetailsError};
 use super::ids::{Nonce, RunId, Uuid};
-use super::names::{ArtefactName, PlanName, ToolName, labels, settings};
+use super::names::{ArtefactName, PlanName, ToolName, amount, labels, settings};
 use crate::cipher::Keyring;
 
 /// The format this program writes.
@@ -109,10 +109,10 @@ pub struct SourceRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Entries it had.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "amount")]
     pub entries: u64,
     /// Bytes of contents it had.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "amount")]
     pub bytes: u64,
     /// Entries of a tree that are no folders; absent in manifests of older programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -168,6 +168,7 @@ pub struct ArchiveRecord {
     /// Version of the artefact's format.
     pub format: u32,
     /// Bytes.
+    #[serde(deserialize_with = "amount")]
     pub size: u64,
     /// SHA-256 of the whole file, hex; absent where the bytes never passed by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -177,6 +178,7 @@ pub struct ArchiveRecord {
     /// Where its index lies.
     pub index: IndexPlace,
     /// How many gzip members it has.
+    #[serde(deserialize_with = "amount")]
     pub members: u64,
     /// Whom it is encrypted to; empty: to nobody.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -208,8 +210,10 @@ fn is_zero(number: &u32) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexPlace {
     /// Of its first block, in bytes from the artefact's start: from here to the end is the whole index.
+    #[serde(deserialize_with = "amount")]
     pub offset: u64,
     /// Of its table, in bytes from the artefact's start.
+    #[serde(deserialize_with = "amount")]
     pub table: u64,
     /// Bytes of the table, compressed.
     pub table_length: u32,

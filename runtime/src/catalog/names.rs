@@ -220,6 +220,16 @@ macro_rules! reads_as_path {
 
 reads_as_path!(InnerPath, HostPath);
 
+/// Bytes, entries or members of one artefact or source: no more than any can have, so that sums of them stay numbers.
+pub(super) fn amount<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    const MOST: u64 = 1 << 52;
+    let amount = u64::deserialize(from)?;
+    match amount <= MOST {
+        true => Ok(amount),
+        false => Err(serde::de::Error::custom(format!("{amount} is more than any backup has"))),
+    }
+}
+
 /// Reads what a tool calls its backup. Who passes on a label, a stanza or a number of a tablespace may rely on it to be
 /// one; what is only shown may be any text.
 pub(super) fn labels<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {

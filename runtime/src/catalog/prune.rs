@@ -139,7 +139,8 @@ pub fn facts(catalog: &Catalog) -> Vec<Run<RunId>> {
 /// the run takes no whole one's place.
 fn fact_in(catalog: &Catalog, manifest: &Manifest) -> Run<RunId> {
     let mut run = fact(manifest);
-    for archive in manifest.archives.iter().filter(|archive| catalog.loss_of(archive).is_some()) {
+    let is_torn = catalog.torn(&manifest.run).is_some();
+    for archive in manifest.archives.iter().filter(|archive| is_torn || catalog.loss_of(archive).is_some()) {
         for part in run.parts.iter_mut().filter(|part| archive.name == part.archive.as_str()) {
             part.rests_on.insert(manifest.run);
         }
@@ -287,7 +288,9 @@ fn warnings(catalog: &Catalog, decision: &Decision<RunId>) -> Vec<String> {
     let problems =
         catalog.problems().iter().map(|problem| format!("{problem}: it stays, with every run before it"));
     let broken = decision.broken.iter().map(|(run, missing)| {
-        let lost = catalog.get(missing).map(|base| base.archives.iter().find_map(|own| catalog.loss_of(own)));
+        let lost = catalog.get(missing).map(|base| {
+            catalog.torn(missing).or_else(|| base.archives.iter().find_map(|own| catalog.loss_of(own)))
+        });
         let why = match lost {
             Some(Some(why)) if run == missing => why.to_owned(),
             Some(_) => format!("it rests on run `{missing}`, which cannot be restored either"),

@@ -36,6 +36,8 @@ pub struct Catalog {
     references: BTreeMap<ArtefactName, BTreeSet<RunId>>,
     /// Artefacts, with the sizes that manifests say, which somebody looked for and did not find.
     lost: BTreeMap<(ArtefactName, u64), String>,
+    /// Runs, looked at together with the artefacts, whose manifests do not say any more what goes where.
+    torn: BTreeMap<RunId, String>,
 }
 
 /// A manifest that cannot be used. The others can.
@@ -246,7 +248,14 @@ impl Catalog {
             lost.extend(loss?.map(|why| (key, why)));
         }
         self.lost = lost;
+        self.torn = self.runs.values().filter_map(torn).collect();
         Ok(())
+    }
+
+    /// Why a run cannot be put back though its artefacts are there, if somebody looked and it cannot: of its manifest the part is
+    /// damaged that says what goes where. What is sealed, or too large to be kept, is not looked at.
+    pub fn torn(&self, run: &RunId) -> Option<&str> {
+        self.torn.get(run).map(String::as_str)
     }
 
     /// Why an archive cannot be had from its artefact, if somebody looked and it cannot.
@@ -286,6 +295,18 @@ fn has_begun(manifest: &Manifest, at: Timestamp) -> bool {
     match at.subsec_nanosecond() {
         0 => manifest.started.as_second() <= at.as_second(),
         _ => manifest.started <= at,
+    }
+}
+
+fn torn(manifest: &Manifest) -> Option<(RunId, String)> {
+    match manifest.details() {
+        Err(DetailsError::Damaged(cause)) => {
+            let why = format!(
+                "the details in its manifest are damaged ({cause}); its artefacts can be read by `plan cat` and unpacked by tar"
+            );
+            Some((manifest.run, why))
+        }
+        Ok(_) | Err(DetailsError::Sealed | DetailsError::Left) => None,
     }
 }
 

@@ -9,6 +9,7 @@ use super::chain::BrokenBase;
 use super::sealed::{self, Tap};
 use super::shelf::Shelf;
 use crate::artefact::{self, Depth, ReadAt, ReadError};
+use crate::catalog::details::DetailsError;
 use crate::catalog::manifest::{ArchiveRecord, Manifest};
 use crate::control::{Control, Stopped};
 
@@ -83,7 +84,14 @@ pub fn check(
     control: &Control,
 ) -> Result<Checked, Stopped> {
     let artefacts = manifest.archives.iter().map(|archive| one(shelf, manifest, archive, depth, control));
-    let artefacts = artefacts.collect::<Result<Vec<_>, Stopped>>()?;
+    let mut artefacts = artefacts.collect::<Result<Vec<_>, Stopped>>()?;
+    if let Err(DetailsError::Damaged(cause)) = shelf.details(manifest)
+        && let Some(first) = artefacts.first_mut()
+    {
+        first.damage.push(whole_damage(format!(
+            "the details in the run's manifest are damaged ({cause}): `plan restore` cannot put it back, `plan cat` and tar can"
+        )));
+    }
     let (store, run) = (shelf.store.label().to_owned(), manifest.run.to_string());
     Ok(Checked { store, run, artefacts })
 }

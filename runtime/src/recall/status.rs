@@ -266,7 +266,7 @@ fn store(shelf: &Shelf) -> StoreStanding {
     StoreStanding {
         store: shelf.store.label().to_owned(),
         runs: shelf.catalog.runs().len(),
-        size: artefacts.values().chain(kept.values()).sum(),
+        size: artefacts.values().chain(kept.values()).fold(0, |sum: u64, size| sum.saturating_add(*size)),
         newest: shelf.catalog.runs().next_back().map(|manifest| manifest.run),
     }
 }
@@ -340,7 +340,8 @@ fn can_restore(shelf: &Shelf, manifest: &Manifest, source: &str) -> bool {
     let archived = contents.filter(|content| content.source == source).map(|content| &content.rests_on);
     let separate = manifest.repositories.iter().filter(|repository| repository.source == source);
     let mut bases = archived.chain(separate.map(|repository| &repository.rests_on));
-    bases.any(|bases| bases.iter().all(|base| shelf.catalog.get(base).is_some_and(has)))
+    let is_torn = shelf.catalog.torn(&manifest.run).is_some();
+    !is_torn && bases.any(|bases| bases.iter().all(|base| shelf.catalog.get(base).is_some_and(has)))
 }
 
 /// What each archive's next run is.
@@ -522,6 +523,7 @@ fn problems(shelves: &Shelves, newest: Option<&Manifest>, now: Timestamp) -> Vec
         for manifest in shelf.catalog.runs() {
             let run = manifest.run;
             let lost = manifest.archives.iter().filter_map(|archive| shelf.catalog.loss_of(archive));
+            let lost = lost.chain(shelf.catalog.torn(&run));
             problems.extend(
                 lost.map(|why| format!("store `{label}`: run `{run}` cannot be restored from here: {why}")),
             );

@@ -87,19 +87,22 @@ impl Origin {
     }
 }
 
-/// Sees that a file is none of a copy's: the cluster that archived last must not run beside it on this machine; where it is,
-/// or was, on another, no timeline that this one left may go on.
+/// Sees that a file is none of a copy's: the cluster that archived last must not run beside it on this machine; and where
+/// another one did, here or elsewhere, no timeline that this one left may go on. A server that is down may be down for a
+/// moment.
 ///
 /// # Errors
 /// [`WalError::Copy`], [`WalError::Forked`], or the archive's.
 pub fn refuse(archive: &Archive, pushing: &Pushing<'_>) -> Result<(), WalError> {
     let own = Origin::of(pushing);
     match archive.origin(pushing.cluster)? {
-        Some(last) if own.as_ref().is_some_and(|own| own.machine == last.machine) => {
-            match is_alive(&last.data) && !is_left(archive, pushing)? {
-                true => beside(pushing, last.data),
-                false => Ok(()),
-            }
+        Some(last) if own.as_ref().is_some_and(|own| *own == last) => Ok(()),
+        Some(last)
+            if own.as_ref().is_some_and(|own| own.machine == last.machine)
+                && is_alive(&last.data)
+                && !is_left(archive, pushing)? =>
+        {
+            beside(pushing, last.data)
         }
         _ => refuse_fork(archive, pushing),
     }
