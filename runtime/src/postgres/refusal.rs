@@ -43,6 +43,21 @@ const KNOWN: &[Known] = &[
         "set `password` of the source, from env, file or exec",
     ),
     lasting(
+        &["permission denied for"],
+        "give the role the right that it lacks (`grant pg_read_all_data to NAME`; what roles there are, and their passwords, a superuser \
+         alone reads)",
+    ),
+    // It does not exist, or may not log in.
+    lasting(
+        &["FATAL:  role \""],
+        "name a role that may log in: `user` of the source, or else the account that runs it",
+    ),
+    // It does not exist, or lets nobody in.
+    lasting(
+        &["FATAL:  database \""],
+        "name one that is there and lets the role in: `database` of the source",
+    ),
+    lasting(
         &["No space left on device", "Disk quota exceeded"],
         "make room there: another attempt needs as much",
     ),
@@ -122,6 +137,9 @@ mod tests {
             "psql: error: connection to server failed: FATAL:  password authentication failed for user \"a\"",
             "pg_basebackup: error: could not write to file \"x\": No space left on device",
             "pg_basebackup: error: checksum error occurred",
+            "pg_dumpall: error: query failed: ERROR:  permission denied for table pg_authid",
+            "psql: error: connection to server failed: FATAL:  role \"absent\" does not exist",
+            "pg_dump: error: connection to server failed: FATAL:  database \"nope\" does not exist",
             "ERROR:  42501: must be superuser or replication role to use replication slots",
             "psql:x:1: FEHLER:  42501: keine Berechtigung für Tabelle t",
             "ERROR:  55000: replication slots can only be used if max_replication_slots > 0",
