@@ -124,6 +124,16 @@ fn units_are_good_ones_and_what_somebody_changed_stays() {
     assert_eq!(scenario.read("units/backplan-p-full.timer"), mine);
     assert!(scenario.read("units/backplan-p-incremental.timer").contains("540s"), "nothing was written");
 
+    // What the sandbox lets be written: stores, and where a database's locks are.
+    let database = "source app: sqlite {\n  path = \"data/app.db\"\n}\n\nschedule {\n  run = hourly\n}\n";
+    let sandboxed = Scenario::new().file("site/a", "x").file("p.plan", plan(&format!("{SITE}{database}")));
+    let unit = sandboxed.plan(["schedule", "--for", "systemd"]).status(0).stdout_has("ProtectSystem=strict");
+    for path in ["store", "data"] {
+        let is_it =
+            |line: &str| line.starts_with("ReadWritePaths=-") && line.ends_with(&format!("/work/{path}"));
+        assert!(unit.said().lines().any(is_it), "{path}: {}", unit.said());
+    }
+
     // On Sunday the full alone is made, whichever is started.
     let scenario = scenario.env("BACKPLAN_NOW", "2027-01-10T02:33:00Z");
     let run = |level: &str| scenario.plan(["run", "--quiet", "--scheduled", "--level", level, "p.plan"]);

@@ -1,10 +1,7 @@
 //! `plan notify --test`
 
-use std::sync::Arc;
-
 use backplan_runtime::control::Control;
 use backplan_runtime::run::notify::test;
-use backplan_runtime::run::process::Tell;
 
 use super::plan::ready;
 use super::run::clock;
@@ -24,9 +21,8 @@ pub fn execute(args: &NotifyArgs, global: &Global, console: &mut Console) -> Res
             .help("write a `notify` block into it: `plan explain notify` shows the ways"));
     }
     let now = clock()?.now();
-    let silent: Tell = Arc::new(|_| {});
     let control = Control::default();
-    let (tried, stopped) = until_signal(&control, || test(&model, now, &control, &silent))?;
+    let (tried, stopped) = until_signal(&control, || test(&model, now, &control))?;
     for one in &tried {
         match &one.trouble {
             None => console.answer(&format!("`{}` ({}) took the message\n", one.name, one.kind)),

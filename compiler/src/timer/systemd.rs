@@ -113,6 +113,14 @@ fn sandbox(model: &Model) -> Vec<String> {
             paths.insert(path.display().to_string());
         }
     }
+    // Whoever reads a database of SQLite takes part in its locks, in files beside it.
+    for source in &model.sources {
+        if let SourceKind::Sqlite(sqlite) = &source.kind
+            && let Some(folder) = sqlite.path.parent()
+        {
+            paths.insert(folder.display().to_string());
+        }
+    }
     paths.extend(model.staging.iter().map(|staging| staging.path.display().to_string()));
     for path in paths {
         // A disk that is away is for the run to tell of, not a reason for the unit to fail.

@@ -142,7 +142,7 @@ fn server(email: &Email, password: Option<&str>, host: &str) -> Result<SmtpTrans
         .port(port.unwrap_or(usual))
         .tls(protection)
         .timeout(Some(SILENCE));
-    if ClientId::Domain(host.to_owned()).to_string().bytes().all(|letter| letter.is_ascii_graphic()) {
+    if host.bytes().all(|letter| letter.is_ascii_graphic()) {
         server = server.hello_name(ClientId::Domain(host.to_owned()));
     }
     match (&email.user, password) {

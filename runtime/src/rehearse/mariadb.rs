@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use backplan_compiler::count::plural;
+
 use super::record::{Verdict, other_answer};
 use super::server::words_of;
 use super::{RehearseError, Stage, failed, files, private, silent};
@@ -35,7 +37,7 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
     };
     let begun = Instant::now();
     let (verdict, what) = match load(stage, &server, &dumped)? {
-        Ok(count) => (Verdict::Passed, format!("{count} database{}{}", plural(count), words_of(server.held))),
+        Ok(count) => (Verdict::Passed, format!("{}{}", plural(count, "database"), words_of(server.held))),
         Err(why) => (Verdict::Failed, why),
     };
     stage.note("load", begun, verdict, Some(what));
@@ -45,10 +47,6 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
     stage.is_usable();
     users(stage, &server, &dumped.join(USERS))?;
     examine(stage, &server, &data)
-}
-
-fn plural(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
 }
 
 /// Makes a server and starts it; the inner error is why there is none.
@@ -119,7 +117,7 @@ fn users(stage: &mut Stage<'_>, server: &Server, file: &Path) -> Result<(), Rehe
         (_, Some(first)) => (Verdict::Failed, Some((*first).clone())),
         _ if gone.is_empty() => (Verdict::Passed, None),
         _ => {
-            let what = format!("{} grant{} on what is not in the backup", gone.len(), plural(gone.len()));
+            let what = format!("{} on what is not in the backup", plural(gone.len(), "grant"));
             (Verdict::Passed, Some(what))
         }
     };
