@@ -383,6 +383,58 @@ fn members_are_shared_with_the_base_where_blocks_can_be() {
 }
 
 #[test]
+fn pieces_of_a_large_file_that_did_not_change_are_not_compressed_again() {
+    // Text, so that levels differ; three pieces and a bit, one of which changes, and a bit more at the end.
+    let mut text: Vec<u8> = (0..200_000_u64).flat_map(|at| format!("{:x} ", at * at).into_bytes()).collect();
+    let mut moments = Moments::new(|top| write(top.join("large"), &text));
+    moments.check();
+    let before = open(&moments.whole[0].0);
+    text[600_000] ^= 1;
+    text.extend_from_slice(b"more");
+    write(moments.tree().join("large"), &text);
+    moments.scan();
+    let first = moments.scratch.path().join("first.tar.gz");
+    fs::write(&first, &moments.whole[0].0).unwrap();
+    let base = CopyBase { file: Some(Arc::new(fs::File::open(&first).unwrap())), ..moments.copy_base_of(0) };
+    let pack_from = |base: CopyBase| {
+        let shape = Shape::Whole { copy_from: Some(base) };
+        let options = PackOptions { level: 9, ..moments.options(shape) };
+        let mut sink = support::Bytes::default();
+        let input = moments.input(Some((0, doubts(&moments.whole[0].1))));
+        let packed = pack(vec![input], &options, &mut sink, &Control::default()).unwrap();
+        let bytes = std::mem::take(&mut *sink.0.lock().unwrap());
+        (packed, bytes)
+    };
+    let (packed, bytes) = pack_from(base.clone());
+    let after = open(&bytes);
+    // A third piece's compressed bytes are where they were, in what was made at another level.
+    let place = before.find(b"s/tree/large").unwrap().unwrap();
+    let middle = (place.place + place.span * 6 / 10) as usize;
+    let window = &moments.whole[0].0[middle..middle + 4096];
+    let holds = |bytes: &[u8]| bytes.windows(window.len()).any(|here| here == window);
+    assert!(holds(&bytes));
+    let (fresh, others) = pack_from(moments.copy_base_of(0));
+    assert!(!holds(&others), "a base that is no file of this host is not read for it");
+    assert!(fresh.copied < 1000, "{fresh:?}");
+    assert!(packed.copied > 100_000, "{packed:?}");
+    let mut contents = Vec::new();
+    after.cat(&after.find(b"s/tree/large").unwrap().unwrap(), &mut contents, &Control::default()).unwrap();
+    assert!(contents == text);
+    // A base whose disk is not what its index says: nothing of it is taken over, and nothing is lost.
+    let mut damaged = moments.whole[0].0.clone();
+    for at in (place.place..place.place + place.span).step_by(1000) {
+        damaged[at as usize] ^= 1;
+    }
+    fs::write(&first, damaged).unwrap();
+    let (packed, bytes) = pack_from(base);
+    assert!(packed.copied < 1000, "{packed:?}");
+    let after = open(&bytes);
+    let mut contents = Vec::new();
+    after.cat(&after.find(b"s/tree/large").unwrap().unwrap(), &mut contents, &Control::default()).unwrap();
+    assert!(contents == text);
+}
+
+#[test]
 fn padded_members_are_aligned_and_an_artefact_without_becomes_one_with() {
     let mut moments = Moments::new(some_files);
     moments.check();

@@ -85,13 +85,15 @@ impl Planner<'_> {
                 self.add(Item::Fed(entry, bytes), size)?;
                 continue;
             }
+            let before = self.before(&entry)?;
             self.send(Work::FedHead(entry, bytes))?;
             let pieces = size.div_ceil(PIECE as u64);
             for index in 1..pieces {
                 let mut bytes = Vec::with_capacity(PIECE);
                 feed.read(&mut bytes, PIECE).map_err(|cause| self.failed(source, cause))?;
                 let last = index + 1 == pieces;
-                self.send(Work::StreamPiece { bytes, index, last, source: source as u16 })?;
+                let (source, before) = (source as u16, before.clone());
+                self.send(Work::StreamPiece { bytes, index, last, source, before })?;
             }
         }
         folders.sort_unstable_by(|a, b| path_order(&b.path, &a.path));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use blake3::hazmat::ChainingValue;
 
 use super::PackError;
+use super::again::Before;
 use super::keep::Stretch;
 use super::open::Opened;
 use super::scratch::Slot;
@@ -57,7 +58,7 @@ pub enum Work {
     /// A large file's header and first piece.
     Head(Planned, Arc<Opened>),
     /// A further piece of it.
-    Piece(Planned, Arc<Opened>, u64),
+    Piece(Planned, Arc<Opened>, u64, Option<Arc<Before>>),
     /// Header and first piece of a large file that is read as it comes; its further pieces are those of a stream.
     FedHead(Planned, Vec<u8>),
     /// Room for a stream's header.
@@ -72,6 +73,8 @@ pub enum Work {
         last: bool,
         /// The source, by number.
         source: u16,
+        /// Where the base has the file.
+        before: Option<Arc<Before>>,
     },
 }
 
@@ -128,6 +131,8 @@ pub struct Done {
     pub decoded: u32,
     /// BLAKE3 of its bytes.
     pub hash: [u8; 32],
+    /// It is a member of the base, taken over.
+    pub from_base: bool,
     /// Its entries; place and span are the writer's to fill in.
     pub slots: Vec<Slot>,
     /// The large file it is of.

@@ -2,6 +2,7 @@
 //! the calling thread writes the members in order. What is under way is bounded, and what is known of entries goes to
 //! temporary files, so that memory does not grow with the tree.
 
+mod again;
 mod base;
 mod batch;
 mod changes;

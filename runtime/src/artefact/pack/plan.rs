@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
 
+use super::again::Before;
 use super::batch::{Batch, looks_packed};
 use super::deletions::{Deletions, OWN};
 use super::fate::{Fate, Fates};
@@ -387,11 +388,17 @@ impl<'a> Planner<'a> {
         if payload <= PIECE as u64 {
             return self.add(Item::Opened(entry, opened), payload);
         }
+        let before = self.before(&entry)?;
         self.send(Work::Head(entry.clone(), Arc::clone(&opened)))?;
         for index in 1..payload.div_ceil(PIECE as u64) {
-            self.send(Work::Piece(entry.clone(), Arc::clone(&opened), index))?;
+            self.send(Work::Piece(entry.clone(), Arc::clone(&opened), index, before.clone()))?;
         }
         Ok(())
+    }
+
+    /// Where the base has a file of this path.
+    pub(super) fn before(&self, entry: &Planned) -> Result<Option<Arc<Before>>, PackError> {
+        Before::find(self.shared.keep.map(|keep| &keep.base), &entry.path)
     }
 
     /// A file with several names: the contents once, under the first name that can be opened, then the other names.
@@ -487,9 +494,11 @@ impl<'a> Planner<'a> {
     fn stream(&mut self, source: usize, mut reader: Box<dyn Read + Send>) -> Result<(), Ended> {
         let listing = &self.shared.listings[source];
         let entries = listing.entries().map_err(|cause| self.failed(source, cause))?;
+        let mut before = None;
         for (at, seen) in (0..).zip(entries.flatten()) {
             if seen.kind == Kind::File {
                 let entry = self.planned(source, listing.first + at, seen);
+                before = self.before(&entry)?;
                 self.send(Work::StreamHead(entry))?;
             }
         }
@@ -506,7 +515,13 @@ impl<'a> Planner<'a> {
                 read(&mut next).map_err(|cause| self.failed(source, cause))?;
             }
             let last = next.is_empty();
-            self.send(Work::StreamPiece { bytes, index, last, source: source_number })?;
+            self.send(Work::StreamPiece {
+                bytes,
+                index,
+                last,
+                source: source_number,
+                before: before.clone(),
+            })?;
             if last {
                 break;
             }

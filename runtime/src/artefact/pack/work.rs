@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, PoisonError};
 
 use super::PackError;
+use super::again::{Before, Scratch};
 use super::base::CopyBase;
 use super::job::{Copied, Done, Item, Job, Large, PieceHash, Planned, Work};
 use super::keep::Stretch;
@@ -45,6 +46,7 @@ pub struct Worker<'a> {
     tar: Vec<u8>,
     /// What is in `tar`.
     likely: Likely,
+    scratch: Scratch,
 }
 
 impl<'a> Worker<'a> {
@@ -57,6 +59,7 @@ impl<'a> Worker<'a> {
             members: MemberWriter::new(level),
             tar: Vec::new(),
             likely: Likely::Plain,
+            scratch: Scratch::default(),
         }
     }
 
@@ -83,6 +86,7 @@ impl<'a> Worker<'a> {
             member: Vec::new(),
             decoded: 0,
             hash: [0; 32],
+            from_base: false,
             slots: Vec::new(),
             large: None,
             copied: None,
@@ -122,32 +126,51 @@ impl<'a> Worker<'a> {
                 }
             }
             Work::Head(entry, opened) => self.head(&entry, &opened, &mut done),
-            Work::Piece(entry, opened, index) => self.piece(&entry, &opened, index, &mut done),
+            Work::Piece(entry, opened, index, before) => {
+                self.piece(&entry, &opened, index, &mut done);
+                self.again(before.as_deref(), index, &mut done);
+            }
             Work::FedHead(entry, bytes) => self.fed_head(&entry, &bytes, &mut done),
             Work::StreamHead(entry) => {
                 self.stream_head(entry, &mut done);
                 return done;
             }
-            Work::StreamPiece { bytes, index, last, source } => {
+            Work::StreamPiece { bytes, index, last, source, before } => {
                 self.stream_piece(bytes, index, last, source, &mut done);
+                self.again(before.as_deref(), index, &mut done);
             }
         }
         self.finish(&mut done);
         done
     }
 
+    /// Takes over the base's member where the piece is as it was.
+    fn again(&mut self, before: Option<&Before>, index: u64, done: &mut Done) {
+        let base = self.shared.keep.map(|keep| &keep.base);
+        let (Some(before), Some(base), false) = (before, base, self.tar.is_empty()) else { return };
+        if let Some((member, hash)) = before.member(base, index, &self.tar, &mut self.scratch) {
+            (done.member, done.hash, done.from_base) = (member, hash, true);
+        }
+    }
+
     fn finish(&mut self, done: &mut Done) {
         if self.tar.is_empty() {
             return;
         }
-        let mut member = self.pool.take();
-        member.clear();
-        self.members.write_likely(&self.tar, self.likely, &mut member);
+        done.decoded = self.tar.len() as u32;
+        if done.from_base && (!self.shared.share_blocks || done.member.len().is_multiple_of(ALIGNMENT)) {
+            return;
+        }
+        let mut member = std::mem::take(&mut done.member);
+        if !done.from_base {
+            member = self.pool.take();
+            member.clear();
+            self.members.write_likely(&self.tar, self.likely, &mut member);
+        }
         if self.shared.share_blocks {
             pad_member(&mut member);
         }
         done.hash = *blake3::hash(&member).as_bytes();
-        done.decoded = self.tar.len() as u32;
         done.member = member;
     }
 

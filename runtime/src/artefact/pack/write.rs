@@ -104,11 +104,11 @@ impl<'a> Writer<'a> {
         let opening = crate::artefact::framing::opening(&options.run);
         let hash = *blake3::hash(&opening).as_bytes();
         let after = opening.len() as u64;
-        writer.member(opening, 0, hash)?;
+        writer.member(opening, 0, hash, false)?;
         if options.share_blocks {
             let filler = filler(after);
             let hash = *blake3::hash(&filler).as_bytes();
-            writer.member(filler, 0, hash)?;
+            writer.member(filler, 0, hash, false)?;
         }
         Ok(writer)
     }
@@ -117,14 +117,23 @@ impl<'a> Writer<'a> {
         PackError::Scratch { path: self.scratch.to_path_buf(), cause }
     }
 
-    fn member(&mut self, bytes: Vec<u8>, decoded: u32, hash: [u8; 32]) -> Result<(), PackError> {
+    fn member(
+        &mut self,
+        bytes: Vec<u8>,
+        decoded: u32,
+        hash: [u8; 32],
+        from_base: bool,
+    ) -> Result<(), PackError> {
         let member = Member { offset: self.output.offset, len: bytes.len() as u32, decoded, hash };
         match self.found_again(&bytes, &hash) {
             Some((file, offset)) => {
                 self.output.share(&file, offset, bytes.len() as u64)?;
                 self.copied += bytes.len() as u64;
             }
-            None => self.output.append(bytes)?,
+            None => {
+                self.copied += if from_base { bytes.len() as u64 } else { 0 };
+                self.output.append(bytes)?;
+            }
         }
         self.members.push(&member).map_err(|cause| self.scratch_failed(cause))?;
         self.member_count += 1;
@@ -177,7 +186,7 @@ impl<'a> Writer<'a> {
             self.output.hold(span);
         }
         if !done.member.is_empty() {
-            self.member(std::mem::take(&mut done.member), done.decoded, done.hash)?;
+            self.member(std::mem::take(&mut done.member), done.decoded, done.hash, done.from_base)?;
         }
         for (source, warning) in done.warnings.drain(..) {
             self.written[usize::from(source)].warnings.push(warning);
