@@ -86,6 +86,7 @@ codes! {
     WAL_WITHOUT_BASE Error "wal_without_base" "WAL is archived for a source that is no `basebackup`";
     LEVEL_UNSUPPORTED Note "level_unsupported" "a driver cannot do a level of the plan";
     NO_FULL Warning "no_full" "a schedule by level has no full";
+    CHANGED_BLOCKS Note "changed_blocks" "differences hold only what changed of large files, or cannot";
     RECOMPRESSED Note "recompressed" "an encrypted archive that is self-contained is compressed again by each run";
 
     // Names of artefacts.

@@ -322,9 +322,20 @@ impl Separate {
             level: 0,
             encrypt: Vec::new(),
             self_contained: false,
+            large_files: LargeFiles::Whole,
             share_blocks: false,
         }
     }
+}
+
+/// What a difference holds of a large file that changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LargeFiles {
+    /// The file.
+    #[default]
+    Whole,
+    /// The blocks that changed.
+    Blocks,
 }
 
 /// One artefact a run.
@@ -346,6 +357,8 @@ pub struct Archive {
     pub encrypt: Vec<String>,
     /// A whole archive each time.
     pub self_contained: bool,
+    /// What a difference holds of a large file that changed.
+    pub large_files: LargeFiles,
     /// Pad members so that a copy-on-write store shares them.
     pub share_blocks: bool,
 }

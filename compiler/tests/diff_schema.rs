@@ -189,6 +189,7 @@ const ROWS: &[Row] = &[
     ("archive", "level", "from = all, to = [local]", "", "level = 9", ""),
     ("archive", "encrypt", "from = all, to = [local]", "encrypt = [\"KEY\"]", "", "encryption_lost"),
     ("archive", "self_contained", "from = all, to = [local]", "self_contained = true", "", "artefacts_form"),
+    ("archive", "large_files", "from = all, to = [local]", "", "large_files = blocks", "artefacts_form"),
     ("archive", "share_blocks", "from = all, to = [local]", "share_blocks = true", "", ""),
     ("separate", "to", "", "to = [local, far]", "to = [local]", "copies_lost"),
     ("separate", "passphrase", "to = [local]", "passphrase = env(\"A\")", "", "encryption_lost"),

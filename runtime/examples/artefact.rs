@@ -106,6 +106,7 @@ fn pack_paths(level: u8, out: &Path, paths: &[&str]) -> Outcome {
         workers: None,
         shape: Shape::Whole { copy_from: None },
         share_blocks: false,
+        grains: None,
         is_copied: false,
         deleted: None,
         recipients: Vec::new(),

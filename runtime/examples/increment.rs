@@ -143,6 +143,7 @@ fn options(level: u8, out: &str, shape: Shape) -> PackOptions {
         workers: None,
         shape,
         share_blocks,
+        grains: None,
         is_copied: true,
         deleted: None,
         recipients: Vec::new(),

@@ -15,10 +15,11 @@ use backplan_runtime::artefact::{
     Content, CopyBase, Depth, Input, PackError, PackOptions, Shape, pack, plan_changes, verify,
 };
 use backplan_runtime::control::Control;
+use backplan_runtime::extract::extract;
 use backplan_runtime::scan::{Doubts, Warnings};
 use rustix::fs::XattrFlags;
 use support::moments::{Moments, doubts};
-use support::{is_root, nasty, noise, open};
+use support::{everything, is_root, nasty, noise, open};
 
 fn write(path: impl AsRef<Path>, contents: impl AsRef<[u8]>) {
     fs::create_dir_all(path.as_ref().parent().unwrap()).unwrap();
@@ -435,6 +436,106 @@ fn pieces_of_a_large_file_that_did_not_change_are_not_compressed_again() {
 }
 
 #[test]
+fn a_difference_holds_what_changed_of_a_large_file() {
+    let mut data = noise(4_000_000, 1);
+    let mut moments = Moments::new(|top| {
+        write(top.join("data"), noise(4_000_000, 1));
+        write(top.join("still"), noise(2_000_000, 2));
+        write(top.join("small"), "a");
+    });
+    moments.blocks = true;
+    moments.check();
+    let size = |moments: &Moments| moments.previous.last().unwrap().0.len();
+    // A few pages, then more at the end, then less, then nothing but its time.
+    for at in [2_500_000, 2_560_000, 10] {
+        data[at] ^= 1;
+    }
+    write(moments.tree().join("data"), &data);
+    moments.check();
+    assert!(size(&moments) < 4 * 65_536 + 20_000, "{}", size(&moments));
+    assert!(moments.full[1].0.len() < 4 * 65_536 + 20_000);
+    data.extend_from_slice(&noise(100_000, 3));
+    write(moments.tree().join("data"), &data);
+    moments.check();
+    assert!(size(&moments) < 200_000, "{}", size(&moments));
+    moments.with_tar = false;
+    data.truncate(3_000_000);
+    write(moments.tree().join("data"), &data);
+    moments.check();
+    assert!(size(&moments) < 100_000, "{}", size(&moments));
+    write(moments.tree().join("data"), &data);
+    moments.check();
+    assert!(size(&moments) < 10_000, "{}", size(&moments));
+    // What was not touched since the first is known still.
+    let mut still = noise(2_000_000, 2);
+    still[1_000_000] ^= 1;
+    write(moments.tree().join("still"), &still);
+    moments.check();
+    assert!(size(&moments) < 100_000, "{}", size(&moments));
+    // Another name, holes, a new file and one that changed all over are held whole.
+    fs::hard_link(moments.tree().join("still"), moments.tree().join("other")).unwrap();
+    write(moments.tree().join("data"), noise(3_000_000, 9));
+    moments.check();
+    assert!(size(&moments) > 4_500_000, "{}", size(&moments));
+    fs::remove_file(moments.tree().join("other")).unwrap();
+    fs::File::options().write(true).open(moments.tree().join("data")).unwrap().set_len(40_000_000).unwrap();
+    moments.check();
+    // By contents: its time goes back, its bytes do not.
+    moments.compare = Compare::Checksum;
+    still[500_000] ^= 1;
+    write(moments.tree().join("still"), &still);
+    moments.check();
+    moments.check();
+    assert_eq!(moments.held(), Vec::<String>::new());
+}
+
+#[test]
+fn changes_are_to_one_file_and_no_other() {
+    let mut moments = Moments::new(|top| write(top.join("data"), noise(2_000_000, 1)));
+    moments.blocks = true;
+    moments.check();
+    let mut data = noise(2_000_000, 1);
+    data[1_000_000] ^= 1;
+    write(moments.tree().join("data"), &data);
+    moments.check();
+    // Laid over another full, in which the file is another one, or none, or a folder: refused, and nothing is left there.
+    let over = |other: &Moments| {
+        let view = support::evolve::view(&[other.whole[0].0.clone(), moments.previous[1].0.clone()]);
+        let to = tempfile::tempdir().unwrap();
+        let done = extract(&view, &everything("s", to.path()), &Control::default()).unwrap();
+        assert_eq!(done.problem_count, 1, "{done:?}");
+        assert!(!to.path().join("tree/data").is_file());
+        let live = view.find(b"s/tree/data").unwrap().unwrap();
+        view.cat(&live, &mut Vec::new(), &Control::default()).unwrap_err().to_string()
+    };
+    let of = |make: fn(&Path)| {
+        let mut other = Moments::new(make);
+        other.check();
+        other
+    };
+    let error = over(&of(|top| write(top.join("data"), noise(2_000_000, 2))));
+    assert!(error.contains("do not have their digest"), "{error}");
+    let error = over(&of(|top| write(top.join("data"), noise(100_000, 1))));
+    assert!(error.contains("do not fit what they are to"), "{error}");
+    let error = over(&of(|top| write(top.join("else"), noise(100_000, 1))));
+    assert!(error.contains("what it rests on has no such file"), "{error}");
+    // Alone it is no file.
+    let alone = open(&moments.previous[1].0);
+    let entry = alone.find(b"s/tree/data").unwrap().unwrap();
+    assert!(alone.cat(&entry, &mut Vec::new(), &Control::default()).is_err());
+    // Records that are lost or of another file cost room, and no more.
+    let known = moments.scratch.path().join("grains-full-0/s.grains");
+    let mut bytes = fs::read(&known).unwrap();
+    let end = bytes.len();
+    bytes[end - 40..].fill(7);
+    for harm in [bytes, b"nothing".to_vec(), Vec::new()] {
+        fs::write(&known, harm).unwrap();
+        moments.check();
+        assert!(moments.full.last().unwrap().0.len() > 1_900_000);
+    }
+}
+
+#[test]
 fn padded_members_are_aligned_and_an_artefact_without_becomes_one_with() {
     let mut moments = Moments::new(some_files);
     moments.check();
@@ -522,6 +623,8 @@ mod at_random {
     #[derive(Debug, Clone)]
     enum Step {
         Write(String, u16, u64),
+        /// Some bytes of a file, or more at its end, or less.
+        Patch(String, u32, u16, u64),
         Remove(String),
         Rename(String, String),
         Link(String, String),
@@ -539,6 +642,8 @@ mod at_random {
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             4 => (path(), any::<u16>(), any::<u64>()).prop_map(|(path, size, seed)| Step::Write(path, size, seed)),
+            4 => (path(), any::<u32>(), any::<u16>(), any::<u64>())
+                .prop_map(|(path, at, len, seed)| Step::Patch(path, at, len, seed)),
             2 => path().prop_map(Step::Remove),
             2 => (path(), path()).prop_map(|(from, to)| Step::Rename(from, to)),
             3 => (path(), path()).prop_map(|(from, to)| Step::Link(from, to)),
@@ -584,6 +689,20 @@ mod at_random {
                 }
                 fs::write(top.join(path), noise(size, *seed)).unwrap();
             }
+            Step::Patch(path, at, len, seed) if is_file(&top.join(path)) => {
+                let mut bytes = fs::read(top.join(path)).unwrap();
+                let at = *at as usize % (bytes.len() + 1);
+                match seed % 5 {
+                    0 => bytes.truncate(at),
+                    1 => bytes.extend(noise(usize::from(*len) * 20, *seed)),
+                    _ => {
+                        let new = noise(usize::from(*len).min(bytes.len() - at), *seed);
+                        bytes[at..at + new.len()].copy_from_slice(&new);
+                    }
+                }
+                fs::write(top.join(path), bytes).unwrap();
+            }
+            Step::Patch(..) => {}
             Step::Remove(path) => remove(&top.join(path)),
             Step::Rename(from, to) if top.join(from).exists() && !Path::new(to).starts_with(from) => {
                 let kept = top.join("kept aside");
@@ -628,9 +747,11 @@ mod at_random {
             first in prop::collection::vec(step(), 5..40),
             later in prop::collection::vec(prop::collection::vec(step(), 0..8), 2..6),
             padded in any::<bool>(),
+            blocks in any::<bool>(),
         ) {
             let mut moments = Moments::new(|top| first.iter().for_each(|step| apply(top, step)));
             moments.share_blocks = padded;
+            moments.blocks = blocks;
             let tree = moments.tree();
             moments.with_tar = false;
             moments.check();

@@ -17,7 +17,7 @@ use super::settings::{listed, words};
 use super::times::futures;
 use super::{counterpart, reach};
 use crate::lower::level_word;
-use crate::model::{Archive, Cycle, Due, Level, Model, Schedule, SourceId};
+use crate::model::{Archive, Cycle, Due, LargeFiles, Level, Model, Schedule, SourceId};
 use crate::simulate::Simulation;
 use crate::value::Text;
 
@@ -161,6 +161,16 @@ impl<'a> Change<'a> {
         if old.self_contained != new.self_contained {
             let what = if new.self_contained { "whole each time" } else { "differences between fulls" };
             self.change("artefacts_form", format!("artefacts of `{name}` are {what} from now on"));
+        }
+        if old.large_files != new.large_files && !new.self_contained {
+            let text = match new.large_files {
+                LargeFiles::Blocks => format!(
+                    "differences of `{name}` hold only what changed of large files from now on: `tar` alone can no longer lay \
+                     them over what they rest on, `plan restore` can"
+                ),
+                LargeFiles::Whole => format!("differences of `{name}` hold changed files whole from now on"),
+            };
+            self.change("artefacts_form", text);
         }
     }
 

@@ -8,8 +8,8 @@ use serde::Serialize;
 pub use super::settings::{Attributes, Setting, Value, size, span};
 use super::settings::{Filling, rate};
 use crate::model::{
-    Absent, Archive, Cycle, Due, Keep, Level, Model, Notify, NotifyKind, Objective, Schedule, Separate,
-    Source, SourceId, Staging, Store, StoreId, StoreKind, Verify, Wal, When, Window, Worded,
+    Absent, Archive, Cycle, Due, Keep, LargeFiles, Level, Model, Notify, NotifyKind, Objective, Schedule,
+    Separate, Source, SourceId, Staging, Store, StoreId, StoreKind, Verify, Wal, When, Window, Worded,
 };
 use crate::sources::Place;
 
@@ -257,6 +257,9 @@ impl Filling {
         self.one("level", archive.level);
         self.list("encrypt", archive.encrypt.clone(), true);
         self.flag("self_contained", archive.self_contained);
+        if archive.large_files != LargeFiles::default() {
+            self.one("large_files", archive.large_files.word());
+        }
         self.flag("share_blocks", archive.share_blocks);
     }
 

@@ -258,6 +258,37 @@ schedule { full = weekly on sun at 03:00, incremental = daily at 02:30 }
         params: &[],
     },
     Page {
+        name: "changed_blocks",
+        text: "With `large_files = blocks` a difference holds of a file above 512 KiB only the blocks that changed (64 KiB each; 512 KiB\n\
+             above 4 GiB). It is smaller, and `tar` alone no longer restores it: `plan restore` does, and a script of twenty lines\n\
+             in docs/artefact.md. A file that several names share, one with holes, and one that changed by more than half\n\
+             is held whole, as is one of which this machine has lost its record. What is `self_contained` has no\n\
+             differences: there the blocks that did not change are copied anyway.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site {
+  from           = [site]
+  to             = [local]
+  self_contained = true
+  large_files    = blocks
+}
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site {
+  from           = [site]
+  to             = [local]
+  self_contained = true
+}
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
         name: "recompressed",
         text: "A self-contained incremental copies what did not change from the artefact before. With\n\
              `encrypt`, a run holds public keys only and cannot read that artefact, so it compresses\n\

@@ -3,7 +3,7 @@
 use super::Check;
 use crate::codes;
 use crate::finding::Finding;
-use crate::model::{Due, Level, Schedule, SourceId};
+use crate::model::{Due, LargeFiles, Level, Schedule, SourceId};
 use crate::sources::Place;
 
 impl Check<'_> {
@@ -14,6 +14,7 @@ impl Check<'_> {
         self.drivers_do_the_levels();
         self.schedules_have_fulls();
         self.encrypted_is_compressed_again();
+        self.changed_blocks();
     }
 
     fn separates_have_repositories(&mut self) {
@@ -109,6 +110,30 @@ impl Check<'_> {
                         .help("add `full = weekly on sun at 03:00`, say"),
                 );
             }
+        }
+    }
+
+    fn changed_blocks(&mut self) {
+        for archive in self.model.archives.iter().filter(|archive| archive.large_files == LargeFiles::Blocks)
+        {
+            let place = self.facts.place("archive", &archive.name, "large_files").unwrap_or(archive.place);
+            let (message, help) = match archive.self_contained {
+                true => (
+                    format!(
+                        "archive `{}` is self-contained: it has no differences that could hold blocks",
+                        archive.name
+                    ),
+                    "leave one of the two out",
+                ),
+                false => (
+                    format!(
+                        "`tar` alone cannot lay differences of archive `{}` over what they rest on",
+                        archive.name
+                    ),
+                    "`plan restore` does, and so does a script in docs/artefact.md",
+                ),
+            };
+            self.findings.push(Finding::new(&codes::CHANGED_BLOCKS, place, message).help(help));
         }
     }
 

@@ -1,6 +1,8 @@
 //! Choices that the language has words for.
 
-use super::{Absent, BackupMode, Compare, Event, MariadbDriver, Monitor, PostgresDriver, Shape, Tls};
+use super::{
+    Absent, BackupMode, Compare, Event, LargeFiles, MariadbDriver, Monitor, PostgresDriver, Shape, Tls,
+};
 
 /// A choice that the language has words for. The words and what they mean stand in one table, from which the schema has them
 /// too: no word can mean what it does not say.
@@ -29,6 +31,11 @@ pub(crate) const fn words<T: Copy, const N: usize>(table: &[(&'static str, T)]) 
         at += 1;
     }
     words
+}
+
+impl Worded for LargeFiles {
+    const TABLE: &'static [(&'static str, LargeFiles)] =
+        &[("whole", LargeFiles::Whole), ("blocks", LargeFiles::Blocks)];
 }
 
 impl Worded for Absent {

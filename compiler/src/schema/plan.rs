@@ -1,9 +1,10 @@
 //! What is made of the sources, when, how long it is kept and what was promised.
 
 use super::{Kind, Make, Naming, Ty, Type, def, opt, req};
-use crate::model::{Event, Monitor, Shape, Tls, Worded, words};
+use crate::model::{Event, LargeFiles, Monitor, Shape, Tls, Worded, words};
 use crate::resolve::build::plan;
 
+const LARGE_FILES: [&str; 2] = words(LargeFiles::TABLE);
 const ANY_COUNT: i64 = 1_000_000;
 
 const UNNAMED: Kind =
@@ -44,6 +45,12 @@ pub(super) const ARCHIVE: Kind = Kind {
             Ty::Bool,
             "false",
             "Whether an incremental is a whole archive and not a difference.",
+        ),
+        def(
+            "large_files",
+            Ty::Keyword(&LARGE_FILES),
+            "whole",
+            "What a difference holds of a large file that changed: the file, or only the blocks that changed.",
         ),
         def(
             "share_blocks",

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use super::patched::path_in_tar;
 use super::tarhead::Head;
 use super::{Entry, Flags, Kind};
 
@@ -29,7 +30,8 @@ pub fn is_at_or_below(path: &[u8], folder: &[u8]) -> bool {
 pub fn difference(entry: &Entry, head: &Head) -> Option<&'static str> {
     let is_sparse = entry.flags.has(Flags::SPARSE);
     let checks = [
-        (entry.path == head.path, "path"),
+        (path_in_tar(&entry.path, entry.flags.has(Flags::PATCH)) == head.path, "path"),
+        (is_sparse || !entry.flags.has(Flags::PATCH), "kind"),
         (entry.kind == head.kind, "kind"),
         (entry.mode == head.mode, "mode"),
         (entry.uid == head.uid && entry.gid == head.gid, "owner"),

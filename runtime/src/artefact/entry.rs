@@ -62,6 +62,10 @@ impl Flags {
     /// It was a stream: its header has a member of its own.
     pub const STREAM: Flags = Flags(1 << 9);
 
+    /// Its payload is what changed of the file since the artefacts this one rests on: a map as of a sparse file, whose holes are
+    /// what is there already.
+    pub const PATCH: Flags = Flags(1 << 10);
+
     /// Whether all of `other`'s bits are set.
     pub fn has(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
@@ -105,6 +109,8 @@ pub struct Entry {
     pub start: u32,
     /// BLAKE3 of the payload; zeros for what has none.
     pub hash: [u8; 32],
+    /// BLAKE3 of the whole contents where the payload is what changed of them; else zeros.
+    pub whole: [u8; 32],
     /// What is remarkable.
     pub flags: Flags,
     /// Target of a symbolic link, or path inside the artefact of the file a hard link names; else empty.

@@ -34,6 +34,8 @@ mod column {
     pub const LINK: u16 = 19;
     pub const MAJOR: u16 = 20;
     pub const MINOR: u16 = 21;
+    /// To be known: whoever does not know it would take what changed of a file for the file.
+    pub const WHOLE: u16 = 0x8000 | 22;
 }
 
 /// Entries, in path order, as a block.
@@ -71,6 +73,7 @@ pub fn write_entries(entries: &[Entry]) -> Vec<u8> {
     block.bytes(column::LINK, each().flat_map(|entry| entry.link.iter().copied()).collect());
     block.fixed(column::MAJOR, each().map(|entry| entry.device.0.to_le_bytes()));
     block.fixed(column::MINOR, each().map(|entry| entry.device.1.to_le_bytes()));
+    block.fixed(column::WHOLE, each().map(|entry| entry.whole));
     block.finish()
 }
 
@@ -79,7 +82,7 @@ pub fn write_entries(entries: &[Entry]) -> Vec<u8> {
 /// # Errors
 /// When the block is damaged: also when paths are not sorted, or not paths.
 pub fn read_entries(bytes: Vec<u8>) -> Result<Vec<Entry>, BadBlock> {
-    let block = Block::parse(bytes, BlockKind::Entries, &[])?;
+    let block = Block::parse(bytes, BlockKind::Entries, &[column::WHOLE])?;
     if block.count > ROWS_MAX {
         return Err(BadBlock::Damaged);
     }
@@ -93,6 +96,7 @@ pub fn read_entries(bytes: Vec<u8>) -> Result<Vec<Entry>, BadBlock> {
     let (place, span) = (block.fixed::<8>(column::PLACE)?, block.fixed::<8>(column::SPAN)?);
     let (member, start) = (block.fixed::<4>(column::MEMBER)?, block.fixed::<4>(column::START)?);
     let (hash, flags) = (block.fixed::<32>(column::HASH)?, block.fixed::<4>(column::FLAGS)?);
+    let whole = block.fixed::<32>(column::WHOLE)?;
     let (major, minor) = (block.fixed::<4>(column::MAJOR)?, block.fixed::<4>(column::MINOR)?);
     let mut entries: Vec<Entry> = Vec::with_capacity(block.count);
     for row in 0..block.count {
@@ -117,6 +121,7 @@ pub fn read_entries(bytes: Vec<u8>) -> Result<Vec<Entry>, BadBlock> {
             member: u64::from(u32::from_le_bytes(member.get(row))),
             start: u32::from_le_bytes(start.get(row)),
             hash: hash.get(row),
+            whole: whole.get(row),
             flags: Flags(u32::from_le_bytes(flags.get(row))),
             link: links[row].to_vec(),
             device: (u32::from_le_bytes(major.get(row)), u32::from_le_bytes(minor.get(row))),

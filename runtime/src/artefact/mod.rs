@@ -10,6 +10,7 @@ pub(crate) mod gzip;
 pub(crate) mod index;
 pub(crate) mod layout;
 mod pack;
+pub(crate) mod patched;
 mod pax;
 mod reader;
 pub(crate) mod sparse;
@@ -25,8 +26,8 @@ pub(crate) use agree::is_path;
 pub use deleted::{BadDeleted, Deleted};
 pub use entry::{Entry, Flags, Kind};
 pub use pack::{
-    BaseIndex, BaseScan, Changes, Content, CopyBase, Fed, Feed, Input, PackError, PackOptions, Packed,
-    PackedSource, Shape, Sink, SinkError, SourceChanges, Tally, pack, pack_changes, plan_changes,
+    BaseIndex, BaseScan, Changes, Content, CopyBase, Fed, Feed, Grains, Input, PackError, PackOptions,
+    Packed, PackedSource, Shape, Sink, SinkError, SourceChanges, Tally, pack, pack_changes, plan_changes,
 };
 #[cfg(test)]
 pub(crate) use pack::{end_of_archive, index_header};

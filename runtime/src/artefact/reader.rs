@@ -467,6 +467,10 @@ impl Artefact {
         let Some(file) = target.filter(|target| target.kind == Kind::File) else {
             return Err(ReadError::NotAFile(entry.path.escape_ascii().to_string()));
         };
+        if file.flags.has(Flags::PATCH) {
+            let what = format!("it holds only what changed of `{}`", file.path.escape_ascii());
+            return Err(ReadError::damaged(file.place, what));
+        }
         if !file.flags.has(Flags::SPARSE) {
             self.payload(&file, control, &mut |bytes| out.write_all(bytes).map_err(ReadError::Output))?;
             return Ok(file.size);

@@ -1,7 +1,7 @@
 //! Reading sparse payloads: a map in the form of GNU tar 1.0, then the data between the holes.
 
 /// A map is never longer.
-const MAP_MAX: usize = 8 << 20;
+pub const MAP_MAX: usize = 8 << 20;
 
 /// Turns the bytes of a payload, as they come, into data and where it belongs.
 #[derive(Debug)]
@@ -69,7 +69,10 @@ impl Expander {
 }
 
 /// The ranges of a map; `None` where more of it is needed.
-fn parse(map: &[u8], size: u64) -> Result<Option<Vec<(u64, u64)>>, BadMap> {
+///
+/// # Errors
+/// When it is none.
+pub fn parse(map: &[u8], size: u64) -> Result<Option<Vec<(u64, u64)>>, BadMap> {
     let mut numbers = Vec::new();
     let mut rest = map;
     let mut wanted = 1;

@@ -6,8 +6,13 @@ use super::PIECE;
 
 /// The digest of a payload's piece: of a whole subtree, for a payload of several pieces.
 pub fn piece(index: u64, bytes: &[u8]) -> ChainingValue {
+    grain(index, PIECE, bytes)
+}
+
+/// The digest of a grain: a smaller subtree, of `size` bytes where it is not the last. Grains join as pieces do.
+pub fn grain(index: u64, size: usize, bytes: &[u8]) -> ChainingValue {
     let mut hasher = blake3::Hasher::new();
-    hasher.set_input_offset(index * PIECE as u64);
+    hasher.set_input_offset(index * size as u64);
     hasher.update(bytes);
     hasher.finalize_non_root()
 }

@@ -15,7 +15,7 @@ use libdeflater::Decompressor;
 use super::agree::{is_at_or_below, path_order};
 use super::deleted::{DELETED_MAX, DELETED_PATH, Deleted, is_own};
 use super::tarhead::Head;
-use super::{Artefact, Entry, Kind, ReadError};
+use super::{Artefact, Entry, Flags, Kind, ReadError};
 use crate::control::Control;
 
 /// One of the artefacts that a tree rests on.
@@ -139,10 +139,15 @@ impl View {
     /// # Errors
     /// When an index cannot be read.
     pub fn find(&self, path: &[u8]) -> Result<Option<Live>, LayerError> {
+        self.find_in(path, self.layers.len())
+    }
+
+    /// The same, in the layers below one.
+    pub(crate) fn find_in(&self, path: &[u8], below: usize) -> Result<Option<Live>, LayerError> {
         if is_own(path) {
             return Ok(None);
         }
-        let holding: Vec<usize> = self.holding(path).collect();
+        let holding: Vec<usize> = self.holding(path).filter(|layer| *layer < below).collect();
         for (place, layer) in holding.iter().copied().enumerate().rev() {
             let artefact = &self.layers[layer].artefact;
             let found = artefact.locate(path).map_err(self.of_layer(layer))?;
@@ -177,8 +182,15 @@ impl View {
     /// # Errors
     /// When it is no file, or its bytes do not have the recorded digest (some bytes may have been written by then).
     pub fn cat(&self, live: &Live, out: &mut dyn Write, control: &Control) -> Result<u64, LayerError> {
-        let layer = live.spot.layer;
-        self.artefact(layer).cat(&live.entry, out, control).map_err(self.of_layer(layer as usize))
+        let layer = live.spot.layer as usize;
+        match self.file_of(live)? {
+            Some(file) if file.flags.has(Flags::PATCH) => {
+                let mut write = |_, bytes: &[u8]| out.write_all(bytes).map_err(ReadError::Output);
+                self.patched(layer, &file, control, &mut write)?;
+                Ok(file.size)
+            }
+            _ => self.artefact(live.spot.layer).cat(&live.entry, out, control).map_err(self.of_layer(layer)),
+        }
     }
 
     /// The tar header of an entry of a layer.

@@ -223,6 +223,7 @@ fn an_artefact_that_is_encrypted_gives_one_file_with_a_few_reads() {
         workers: Some(2),
         shape: Shape::Whole { copy_from: None },
         share_blocks: false,
+        grains: None,
         is_copied: false,
         deleted: None,
         recipients: vec![to],

@@ -83,6 +83,7 @@ fn forge(
             span: 0,
             member: 1,
             start,
+            whole: [0; 32],
             hash: *blake3::hash(payload).as_bytes(),
             flags: if head.sparse.is_some() { Flags::SPARSE } else { Flags::LINKED },
             link: head.link.clone(),

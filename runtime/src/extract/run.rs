@@ -16,7 +16,7 @@ use crate::artefact::agree::difference;
 use crate::artefact::layout::{Blocks, Placement, by_member};
 use crate::artefact::sparse::Expander;
 use crate::artefact::tarhead::{self, Head};
-use crate::artefact::{Artefact, Entry, Flags, Kind, ReadError, View};
+use crate::artefact::{Artefact, Entry, Flags, Kind, LayerError, ReadError, View};
 use crate::control::Control;
 use crate::threads::on_several;
 
@@ -320,6 +320,16 @@ impl<'a> Run<'a> {
     }
 
     fn write_payload(&self, layer: &Layer<'_>, entry: &Entry, file: &OwnedFd) -> Result<Attributes, Refusal> {
+        if entry.flags.has(Flags::PATCH) {
+            let mut write = |offset: u64, bytes: &[u8]| {
+                write_at(file, offset, bytes).map_err(|cause| ReadError::Output(cause.into()))
+            };
+            let head = self.view.patched(layer.number, entry, self.control, &mut write);
+            return head.map(|head| head.attributes).map_err(|error| match error.layer == layer.number {
+                true => error.cause.into(),
+                false => of_another(error),
+            });
+        }
         let mut sparse = entry.flags.has(Flags::SPARSE).then(|| Expander::new(entry.size));
         let mut at = 0;
         let mut write = |offset: u64, bytes: &[u8]| {
@@ -353,6 +363,15 @@ impl<'a> Run<'a> {
             self.settle(layer, &entry, outcome)?;
         }
         Ok(())
+    }
+}
+
+/// A file that rests on what another artefact has of it.
+fn of_another(error: LayerError) -> Refusal {
+    match error.cause {
+        ReadError::Damaged { .. } => Refusal::Problem(ProblemKind::Damaged, error.to_string()),
+        ReadError::Stopped(stopped) => Refusal::End(stopped.into()),
+        _ => Refusal::End(error.into()),
     }
 }
 
@@ -393,7 +412,7 @@ impl Worker<'_, '_> {
         let mut decoded: Option<Result<(), String>> = None;
         for placement in placements {
             let entry = self.run.entry(layer, *placement)?;
-            if !Artefact::is_single(&entry) {
+            if !Artefact::is_single(&entry) || entry.flags.has(Flags::PATCH) {
                 let outcome = self.large(layer, &entry);
                 self.done(layer, &entry, outcome)?;
                 continue;

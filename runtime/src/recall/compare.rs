@@ -185,7 +185,7 @@ fn differences(before: One<'_, '_>, after: One<'_, '_>, control: &Control) -> Re
     }
     let content = old.size != new.size
         || old.device != new.device
-        || (old.hash != new.hash
+        || ((old.hash != new.hash || is_part(&old) || is_part(&new))
             && contents((before.0, before.1, &old), control)?
                 != contents((after.0, after.1, &new), control)?);
     let checks = [
@@ -197,6 +197,11 @@ fn differences(before: One<'_, '_>, after: One<'_, '_>, control: &Control) -> Re
         (attributes(before, &old)? != attributes(after, &new)?, How::Xattr),
     ];
     Ok(checks.into_iter().filter(|(differs, _)| *differs).map(|(_, how)| how).collect())
+}
+
+/// Whether its artefact holds only what changed of it: another file may have the same changes.
+fn is_part(entry: &Entry) -> bool {
+    entry.flags.has(Flags::PATCH)
 }
 
 /// What stands behind a name: a hard link's file.

@@ -5,6 +5,7 @@
 //! cache/ARCHIVE/RUN/bound.yaml     the run, the artefact's root, and the digest of each scan
 //! cache/ARCHIVE/RUN/SOURCE.scan    what the walk saw
 //! cache/ARCHIVE/RUN/SOURCE.doubts  what of it the artefact does not hold as the walk saw it
+//! cache/ARCHIVE/RUN/SOURCE.grains  digests of the parts of its large files, where differences hold only what changed
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,21 @@ struct Bound {
     root: String,
     /// BLAKE3 of each source's scan, hex.
     scans: BTreeMap<String, String>,
+    /// BLAKE3 of what is known of each source's large files, hex.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    grains: BTreeMap<String, String>,
+}
+
+/// What is kept of a source.
+pub struct Scanned {
+    /// Its name.
+    pub source: String,
+    /// The scan file.
+    pub scan: PathBuf,
+    /// What of it the artefact does not hold.
+    pub doubts: Doubts,
+    /// What is known of its large files.
+    pub grains: Option<PathBuf>,
 }
 
 /// Why a scan cannot be used.
@@ -60,6 +76,8 @@ pub struct Kept {
     pub scan: PathBuf,
     /// What of it the artefact does not hold.
     pub doubts: Doubts,
+    /// What is known of its large files, if that can be trusted.
+    pub grains: Option<PathBuf>,
 }
 
 /// The scans of a plan's earlier runs.
@@ -78,24 +96,22 @@ impl Cache {
     ///
     /// # Errors
     /// The system's: then the next run is a full.
-    pub fn store(
-        &self,
-        archive: &str,
-        run: RunId,
-        root: &str,
-        sources: &[(String, PathBuf, Doubts)],
-    ) -> io::Result<()> {
+    pub fn store(&self, archive: &str, run: RunId, root: &str, sources: &[Scanned]) -> io::Result<()> {
         let folder = self.folder.join(archive);
         let temporary = folder.join(format!("{run}.tmp"));
         folder::remove(&temporary)?;
         make_private(&temporary)?;
-        let mut bound = Bound { run, root: root.to_owned(), scans: BTreeMap::new() };
-        for (source, scan, doubts) in sources {
+        let mut bound = Bound { run, root: root.to_owned(), scans: BTreeMap::new(), grains: BTreeMap::new() };
+        for Scanned { source, scan, doubts, grains } in sources {
             let to = temporary.join(format!("{source}.scan"));
-            // A scratch file of this run, on the same file system as a rule.
-            fs::hard_link(scan, &to).or_else(|_| copy(scan, &to))?;
+            take(scan, &to)?;
             doubts.write(&temporary.join(format!("{source}.doubts")))?;
             bound.scans.insert(source.clone(), digest(&to)?);
+            if let Some(grains) = grains {
+                let to = temporary.join(format!("{source}.grains"));
+                take(grains, &to)?;
+                bound.grains.insert(source.clone(), digest(&to)?);
+            }
         }
         let text = yaml_serde::to_string(&bound).map_err(io::Error::other)?;
         File::create(temporary.join(BOUND))?.write_all(text.as_bytes())?;
@@ -126,7 +142,10 @@ impl Cache {
             return Err(Lost::Damaged(format!("`{}` does not have its digest", scan.display())));
         }
         let doubts = Doubts::read(&folder.join(format!("{source}.doubts"))).map_err(damaged)?;
-        Ok(Kept { scan, doubts })
+        let grains = folder.join(format!("{source}.grains"));
+        let known =
+            bound.grains.get(source).filter(|known| digest(&grains).is_ok_and(|digest| digest == **known));
+        Ok(Kept { scan, doubts, grains: known.is_some().then_some(grains) })
     }
 
     /// Deletes the scans of an archive's other runs.
@@ -167,6 +186,11 @@ fn digest(path: &Path) -> io::Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
+/// A scratch file of this run, on the same file system as a rule.
+fn take(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to).or_else(|_| copy(from, to))
+}
+
 /// Without its permissions, which not every file system has.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     io::copy(&mut fs::File::open(from)?, &mut fs::File::create(to)?).map(drop)
@@ -186,11 +210,16 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let (cache, scan) = (Cache::new(scratch.path()), scratch.path().join("s"));
         fs::write(&scan, "what the walk saw").unwrap();
-        let sources = [("site".to_owned(), scan, Doubts::from_iter([3, 70]))];
+        let grains = scratch.path().join("g");
+        fs::write(&grains, "what is known").unwrap();
+        let doubts = Doubts::from_iter([3, 70]);
+        let sources = [Scanned { source: "site".to_owned(), scan, doubts, grains: Some(grains) }];
         let (first, second) = (run(1), run(2));
         cache.store("main", first, "r1", &sources).unwrap();
         let kept = cache.load("main", first, "r1", "site").unwrap();
         assert!(kept.doubts.has(70) && !kept.doubts.has(4));
+        fs::write(kept.grains.unwrap(), "something else").unwrap();
+        assert_eq!(cache.load("main", first, "r1", "site").unwrap().grains, None);
         assert_eq!(cache.load("main", first, "r2", "site").unwrap_err(), Lost::Foreign);
         assert_eq!(cache.load("main", second, "r1", "site").unwrap_err(), Lost::Missing);
         assert_eq!(cache.load("main", first, "r1", "other").unwrap_err(), Lost::Missing);
@@ -207,7 +236,7 @@ mod tests {
         let first = run(1);
         cache.keep_archives(&BTreeSet::new()).unwrap();
         fs::write(&scan, "what the walk saw").unwrap();
-        let sources = [("site".to_owned(), scan, Doubts::default())];
+        let sources = [Scanned { source: "site".to_owned(), scan, doubts: Doubts::default(), grains: None }];
         for archive in ["main", "renamed"] {
             cache.store(archive, first, "r1", &sources).unwrap();
         }

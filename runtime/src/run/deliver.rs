@@ -7,6 +7,7 @@ use std::sync::Arc;
 use backplan_compiler::graph::{Action, Step, StepId};
 use backplan_compiler::model::{Absent, ArchiveId, Location, StoreId};
 
+use super::cache::Scanned;
 use super::coordinator::{Failure, FailureKind, Performed};
 use super::event::Outcome;
 use super::facts::{self, ArchiveFact, SourceFact};
@@ -19,7 +20,7 @@ use crate::catalog::lock::{Holder, Lease, LeaseTimes, LockError};
 use crate::catalog::owner::Owner;
 use crate::catalog::recover::Intent;
 use crate::control::Control;
-use crate::scan::Doubts;
+
 use crate::store::limit::{Limit, limited};
 use crate::store::{Store, StoreErrorKind};
 
@@ -277,11 +278,24 @@ impl Worker {
     }
 
     /// The scan of a source, and what of it its artefact does not hold; `None`: it is no tree.
-    fn scanned(&self, fact: &ArchiveFact, content: &facts::Content) -> Option<(String, PathBuf, Doubts)> {
+    fn scanned(&self, fact: &ArchiveFact, content: &facts::Content) -> Option<Scanned> {
         let scan = self.work_folder().join(format!("{}.scan", content.source));
         let packed = fact.sources.iter().find(|packed| packed.name == content.source.as_str());
         let doubts = packed.map(|packed| packed.doubts.clone()).unwrap_or_default();
-        scan.exists().then(|| (content.source.to_string(), scan, doubts))
+        let grains = self.grains(fact, content);
+        scan.exists().then(|| Scanned { source: content.source.to_string(), scan, doubts, grains })
+    }
+
+    /// What is known of the large files of a source as the artefact has them: made with it, or, where that is the one before, as
+    /// it was known of that.
+    fn grains(&self, fact: &ArchiveFact, content: &facts::Content) -> Option<PathBuf> {
+        let made = self.grains_folder(&fact.record.name).join(format!("{}.grains", content.source));
+        if fact.record.holder == self.imprint.run {
+            return made.exists().then_some(made);
+        }
+        let model = &self.request.model;
+        let id = model.archives.iter().position(|archive| archive.name == *fact.record.name)?;
+        self.levels().scan(ArchiveId(id), &content.source)?.grains.clone()
     }
 
     /// Keeps what the manifest and the report need of a step that ended.

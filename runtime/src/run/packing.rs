@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use backplan_compiler::graph::StepId;
 use backplan_compiler::lower::reading_order;
-use backplan_compiler::model::{ArchiveId, Source, SourceId, StoreId};
+use backplan_compiler::model::{ArchiveId, LargeFiles, Source, SourceId, StoreId};
 use sha2::{Digest, Sha256};
 
 use super::coordinator::{Failure, FailureKind};
@@ -16,7 +16,7 @@ use super::journal::Record;
 use super::sinks::{FanOut, StagedFile, Uploads};
 use super::state::make_private;
 use super::worker::Worker;
-use crate::artefact::{self, Changes, Input, PackError, PackOptions, Packed, PackedSource};
+use crate::artefact::{self, Changes, Grains, Input, PackError, PackOptions, Packed, PackedSource};
 use crate::catalog::layout::artefact_name;
 use crate::catalog::manifest::ArchiveRecord;
 use crate::catalog::names::PlanName;
@@ -98,6 +98,7 @@ impl Worker {
             shape: levels.shape(id),
             share_blocks: archive.share_blocks && archive.encrypt.is_empty(),
             is_copied: archive.self_contained && archive.encrypt.is_empty(),
+            grains: self.earlier_grains(id)?,
             deleted: None,
             recipients: archive.encrypt.clone(),
         };
@@ -113,6 +114,27 @@ impl Worker {
         } else {
             self.pack_direct(step, id, inputs, changes, &options, control)
         }
+    }
+
+    /// A private folder for what is learned of an archive's large files.
+    pub(super) fn grains_folder(&self, archive: &str) -> PathBuf {
+        self.work_folder().join(format!("{archive}.grains"))
+    }
+
+    /// What is known of the large files of what the archive rests on, where its differences are to hold what changed.
+    fn earlier_grains(&self, id: ArchiveId) -> Result<Option<Grains>, Failure> {
+        let archive = self.request.model.archive(id);
+        if archive.large_files == LargeFiles::Whole || archive.self_contained {
+            return Ok(None);
+        }
+        let folder = self.grains_folder(&archive.name);
+        make_private(&folder).map_err(Failure::passing)?;
+        let levels = self.levels();
+        let of = |source: &SourceId| {
+            let name = &self.request.model.source(*source).name;
+            Some((name.clone(), levels.scan(id, name)?.grains.clone()?))
+        };
+        Ok(Some(Grains { folder, earlier: archive.from.iter().filter_map(of).collect() }))
     }
 
     /// A base that cannot be used is told from everything else: packing goes on without it.

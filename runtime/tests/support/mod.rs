@@ -97,6 +97,7 @@ pub fn options(scratch: &Path) -> PackOptions {
         workers: Some(2),
         shape: Shape::Whole { copy_from: None },
         share_blocks: false,
+        grains: None,
         is_copied: false,
         deleted: None,
         recipients: Vec::new(),

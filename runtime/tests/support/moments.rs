@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use backplan_compiler::model::{Compare, Files};
 use backplan_runtime::artefact::{
-    Artefact, BaseScan, Content, CopyBase, Depth, Input, PackError, PackOptions, Packed, Shape, Sink,
-    SinkError, View, pack, verify,
+    BaseIndex, BaseScan, Content, CopyBase, Depth, Grains, Input, PackError, PackOptions, Packed, Shape,
+    Sink, SinkError, View, pack, verify,
 };
 use backplan_runtime::control::Control;
 use backplan_runtime::extract::extract;
@@ -31,6 +31,8 @@ pub struct Moments {
     /// Also with GNU tar.
     pub with_tar: bool,
     pub share_blocks: bool,
+    /// Of large files, differences hold what changed.
+    pub blocks: bool,
     scans: Vec<PathBuf>,
     /// Of each way, by moment: artefact, what was packed.
     pub whole: Vec<(Vec<u8>, Packed)>,
@@ -65,6 +67,13 @@ pub fn doubts(packed: &Packed) -> Doubts {
     packed.sources[0].doubts.clone()
 }
 
+/// The script of the documentation.
+fn apply_script() -> String {
+    let docs = include_str!("../../../docs/artefact.md");
+    let (_, from) = docs.split_once("```python\n").unwrap();
+    from.split_once("```").unwrap().0.to_owned()
+}
+
 impl Moments {
     pub fn new(make: impl FnOnce(&Path)) -> Moments {
         let scratch = tempfile::tempdir().unwrap();
@@ -79,6 +88,7 @@ impl Moments {
             wait: Duration::from_millis(130),
             with_tar: true,
             share_blocks: false,
+            blocks: false,
             scans: Vec::new(),
             whole: Vec::new(),
             previous: Vec::new(),
@@ -136,10 +146,39 @@ impl Moments {
         pack(vec![self.input(base)], &options, &mut sink, &Control::default()).unwrap()
     }
 
+    /// Where what is known of large files is kept; `base` is whose records of the source are the base's.
+    fn grains(&self, way: &str, moment: usize, base: Option<(&str, usize)>) -> Option<Grains> {
+        let folder = |way: &str, moment: usize| self.scratch.path().join(format!("grains-{way}-{moment}"));
+        std::fs::create_dir_all(folder(way, moment)).unwrap();
+        let file = |(way, moment)| ("s".to_owned(), folder(way, moment).join("s.grains"));
+        let earlier = base.map(file).into_iter().collect();
+        self.blocks.then(|| Grains { folder: folder(way, moment), earlier })
+    }
+
+    /// Packs the newest scan as a difference.
+    fn difference(
+        &self,
+        base: Arc<dyn BaseIndex>,
+        known: (usize, Doubts),
+        grains: Option<Grains>,
+    ) -> (Vec<u8>, Packed) {
+        let options = PackOptions { grains, ..self.options(Shape::Difference { base: Some(base) }) };
+        let mut sink = Bytes::default();
+        let packed = pack(vec![self.input(Some(known))], &options, &mut sink, &Control::default()).unwrap();
+        let bytes = std::mem::take(&mut *sink.0.lock().unwrap());
+        (bytes, packed)
+    }
+
     /// Packs the newest scan in every way.
     pub fn pack_all(&mut self) {
         let Some(last) = self.scans.len().checked_sub(2) else {
-            let first = self.pack(None, Shape::Whole { copy_from: None }).unwrap();
+            let options = PackOptions {
+                grains: self.grains("full", 0, None),
+                ..self.options(Shape::Whole { copy_from: None })
+            };
+            let mut sink = Bytes::default();
+            let packed = pack(vec![self.input(None)], &options, &mut sink, &Control::default()).unwrap();
+            let first = (std::mem::take(&mut *sink.0.lock().unwrap()), packed);
             self.whole.push(first.clone());
             self.previous.push(first.clone());
             self.full.push(first);
@@ -147,12 +186,12 @@ impl Moments {
         };
         let shape = Shape::Whole { copy_from: Some(self.copy_base()) };
         let whole = self.pack(Some((last, doubts(&self.whole[last].1))), shape).unwrap();
-        let base = Arc::new(self.layers(last));
-        let shape = Shape::Difference { base: Some(base) };
-        let previous = self.pack(Some((last, doubts(&self.previous[last].1))), shape).unwrap();
-        let base: Arc<Artefact> = Arc::new(open(&self.full[0].0));
-        let shape = Shape::Difference { base: Some(base) };
-        let full = self.pack(Some((0, doubts(&self.full[0].1))), shape).unwrap();
+        let way = if last == 0 { "full" } else { "previous" };
+        let grains = self.grains("previous", last + 1, Some((way, last)));
+        let known = (last, doubts(&self.previous[last].1));
+        let previous = self.difference(Arc::new(self.layers(last)), known, grains);
+        let grains = self.grains("full", last + 1, Some(("full", 0)));
+        let full = self.difference(Arc::new(open(&self.full[0].0)), (0, doubts(&self.full[0].1)), grains);
         self.whole.push(whole);
         self.previous.push(previous);
         self.full.push(full);
@@ -207,7 +246,9 @@ impl Moments {
             std::fs::write(self.scratch.path().join("layer.tar.gz"), bytes).unwrap();
             let clear = "tar -xzf ../layer.tar.gz -O .backplan/deleted | xargs -0 rm -rf --";
             let lay = "tar -P --xattrs --xattrs-include='*' --acls --same-owner -xpzf ../layer.tar.gz";
-            for script in [clear, lay].iter().skip(usize::from(number == 0)) {
+            std::fs::write(self.scratch.path().join("apply.py"), apply_script()).unwrap();
+            let apply = "python3 ../apply.py ../layer.tar.gz";
+            for script in [clear, lay, apply].iter().skip(usize::from(number == 0)) {
                 let output =
                     Command::new("sh").args(["-ec", script]).current_dir(to.path()).output().unwrap();
                 assert!(output.status.success(), "{script}");

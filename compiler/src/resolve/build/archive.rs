@@ -43,6 +43,7 @@ impl<'a> Resolver<'a> {
             level: block.int("level").unwrap_or(6),
             encrypt: unique(recipients.unwrap_or_default()),
             self_contained: block.bool("self_contained").unwrap_or(false),
+            large_files: block.choice("large_files").unwrap_or_default(),
             share_blocks: block.bool("share_blocks").unwrap_or(false),
         })
     }

@@ -45,9 +45,13 @@ fn is_same(old: &Entry, seen: &Scanned, roots: &Roots) -> bool {
     }
     let entry = Planned::of(seen.clone());
     let Ok(mut opened) = Opened::open(roots, &entry) else { return false };
-    opened.find_holes();
+    let is_patch = old.flags.has(Flags::PATCH);
+    if !is_patch {
+        opened.find_holes();
+    }
     let payload = opened.payload();
-    if payload != old.payload || opened.is_sparse() != old.flags.has(Flags::SPARSE) {
+    let is_alike = payload == old.payload && opened.is_sparse() == old.flags.has(Flags::SPARSE);
+    if !is_patch && !is_alike {
         return false;
     }
     let mut hasher = blake3::Hasher::new();
@@ -62,7 +66,8 @@ fn is_same(old: &Entry, seen: &Scanned, roots: &Roots) -> bool {
         hasher.update(&bytes);
         at += now;
     }
-    *hasher.finalize().as_bytes() == old.hash && !opened.has_grown()
+    let known = if is_patch { old.whole } else { old.hash };
+    *hasher.finalize().as_bytes() == known && !opened.has_grown()
 }
 
 /// Reads all regular files that look unchanged, and marks those whose contents are not the base's.

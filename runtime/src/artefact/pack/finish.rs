@@ -107,7 +107,7 @@ pub struct Indexed {
 pub fn finish(
     writer: Writer<'_>,
     material: &Material<'_>,
-    links: &HashMap<u64, Arc<[u8]>>,
+    (links, wholes): (&HashMap<u64, Arc<[u8]>>, &HashMap<u64, [u8; 32]>),
     came: &mut HashMap<usize, Came>,
 ) -> Result<(End, Vec<Indexed>), PackError> {
     let scratch = material.options.scratch.as_path();
@@ -134,7 +134,8 @@ pub fn finish(
                     if listing.is_scan() && is_doubtful(&seen, &slot) {
                         found.doubts.add(number);
                     }
-                    Some(entry(listing, seen, &slot, links))
+                    let whole = wholes.get(&slot.number).copied().unwrap_or_default();
+                    Some(Entry { whole, ..entry(listing, seen, &slot, links) })
                 }
                 None if fates.of(number) == Fate::Skip => {
                     found.arrived.add(kind, bytes);
@@ -243,6 +244,7 @@ fn arrived(seen: &Scanned, slot: &Slot) -> u64 {
     let is_spoilt = slot.flags.has(Flags::DAMAGED);
     match slot.kind {
         Kind::File if !is_spoilt && slot.size == seen.size => seen.bytes_to_read(),
+        Kind::File if !is_spoilt && slot.flags.has(Flags::PATCH) => slot.size,
         Kind::File if !is_spoilt => slot.payload,
         _ => 0,
     }
@@ -290,6 +292,7 @@ fn recorded(path: Vec<u8>, slot: &Slot) -> Entry {
         member: slot.member,
         start: slot.start,
         hash: slot.hash,
+        whole: [0; 32],
         flags: Flags(slot.flags.0 & !TROUBLE.0),
         link: Vec::new(),
         device: (0, 0),

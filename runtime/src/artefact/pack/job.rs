@@ -96,8 +96,8 @@ pub enum PieceHash {
 
 /// Where a file of several members stands.
 pub enum Large {
-    /// It starts here: the last slot is its.
-    Starts(Option<PieceHash>),
+    /// It starts here: the last slot is its. Its path, where its grains are to be kept.
+    Starts(Option<PieceHash>, Option<Vec<u8>>),
     /// A stream starts here: its header will be written once its length is known.
     StreamStarts(Planned),
     /// It goes on.
@@ -131,6 +131,8 @@ pub struct Done {
     pub decoded: u32,
     /// BLAKE3 of its bytes.
     pub hash: [u8; 32],
+    /// Digests of the grains of a piece of a large file, where they are to be kept.
+    pub grains: Vec<[u8; 32]>,
     /// It is a member of the base, taken over.
     pub from_base: bool,
     /// Its entries; place and span are the writer's to fill in.

@@ -11,6 +11,7 @@ mod deletions;
 mod fate;
 mod feed;
 mod finish;
+mod grains;
 mod job;
 mod keep;
 mod listing;
@@ -47,6 +48,7 @@ use deletions::{Deletions, OWN};
 use fate::{Fate, Fates};
 pub use feed::{Fed, Feed};
 pub(crate) use finish::{end_of_archive, index_header};
+pub use grains::Grains;
 pub(crate) use job::Planned;
 use keep::Keep;
 use listing::Listing;
@@ -163,6 +165,9 @@ pub struct PackOptions {
     /// What this artefact takes away from those it rests on: it is a difference then, even with an empty list. `None`
     /// for a whole one.
     pub deleted: Option<Deleted>,
+    /// Of a large file that changed, a difference holds only what changed; what is known for that, and where it is kept.
+    /// `None`: it holds the file.
+    pub grains: Option<Grains>,
     /// The public keys that the artefact is encrypted for; empty: it is not.
     pub recipients: Vec<String>,
 }
@@ -320,7 +325,9 @@ pub fn pack_changes(
     let names = Names::of_this_host();
     let entries = listings.iter().map(|listing| listing.entries).sum();
     let pool = Pool::default();
-    let mut writer = Writer::start(sink, options, entries, inputs.len(), &names, pool.clone())?;
+    let grains = grains_of(&inputs, options)?;
+    let own = (&names, &*grains);
+    let mut writer = Writer::start(sink, options, entries, inputs.len(), own, pool.clone())?;
     if let Some(keep) = &keep {
         writer.find_again(keep)?;
     }
@@ -331,16 +338,19 @@ pub fn pack_changes(
         deletions,
         options,
         names: &names,
+        grains: &grains,
         pool,
     };
-    let Outcome { links, warnings, mut came } = members(inputs, &material, &mut writer, control)?;
+    let Outcome { links, wholes, warnings, mut came } = members(inputs, &material, &mut writer, control)?;
     for (source, warning) in warnings {
         writer.written[usize::from(source)].warnings.push(warning);
     }
     unmounted(&listings, &changes, &mut writer);
     let written = std::mem::take(&mut writer.written);
     let (members, copied) = (writer.member_count, writer.copied);
-    let (end, indexed) = finish::finish(writer, &material, &links, &mut came)?;
+    let (end, indexed) = finish::finish(writer, &material, (&links, &wholes), &mut came)?;
+    let scratch = |cause| PackError::Scratch { path: options.scratch.clone(), cause };
+    grains.iter().flatten().try_for_each(grains::Source::finish).map_err(scratch)?;
     let sources =
         listings.iter().zip(written).zip(indexed).map(|((listing, written), indexed)| PackedSource {
             name: listing.source.clone(),
@@ -383,7 +393,18 @@ struct Material<'a> {
     deletions: Option<&'a Deletions>,
     options: &'a PackOptions,
     names: &'a Names,
+    grains: &'a [Option<grains::Source>],
     pool: Pool,
+}
+
+/// What is known of large files, for each source that has a scan.
+fn grains_of(inputs: &[Input], options: &PackOptions) -> Result<Vec<Option<grains::Source>>, PackError> {
+    let failed = |cause| PackError::Scratch { path: options.scratch.clone(), cause };
+    let of = |input: &Input| match (&options.grains, &input.content) {
+        (Some(grains), Content::Scan { .. }) => grains::Source::start(grains, &input.source).map(Some),
+        _ => Ok(None),
+    };
+    inputs.iter().map(of).collect::<Result<_, _>>().map_err(failed)
 }
 
 fn listings(inputs: &[Input]) -> Result<Vec<Listing>, PackError> {
@@ -465,7 +486,7 @@ fn members(
     writer: &mut Writer<'_>,
     control: &Control,
 ) -> Result<Outcome, PackError> {
-    let Material { listings, fates, keep, deletions, options, names, ref pool } = *material;
+    let Material { listings, fates, keep, deletions, options, names, grains, ref pool } = *material;
     let roots: Vec<Roots> = listings.iter().map(|listing| Roots::open(&listing.roots)).collect();
     let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
     let workers = options.workers.unwrap_or_else(cores).clamp(1, WORKERS_MAX);
@@ -482,6 +503,9 @@ fn members(
         keep,
         deletions,
         left_out: &left_out,
+        grains,
+        base: options.shape.index().filter(|_| options.shape.is_difference()),
+        scratch: &options.scratch,
         share_blocks: options.share_blocks,
         batch: if options.is_copied { PIECE / 2 } else { PIECE },
         level: options.level,

@@ -1,6 +1,7 @@
 //! Opening what is to be packed, and finding out what it is now.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -129,6 +130,8 @@ pub struct Opened {
     /// Extended attributes, and whether some are left out.
     pub attributes: Attributes,
     map: Option<SparseMap>,
+    /// What the map maps, where it is no more to be read from the file itself.
+    spool: Option<File>,
 }
 
 #[derive(Debug)]
@@ -212,6 +215,7 @@ impl Opened {
             blocks: seen.stx_blocks,
             attributes,
             map: None,
+            spool: None,
         })
     }
 
@@ -233,6 +237,18 @@ impl Opened {
     /// Whether the payload starts with a map.
     pub fn is_sparse(&self) -> bool {
         self.map.is_some()
+    }
+
+    /// From now on the payload is a map of what changed, and these bytes. Whether that saves anything.
+    pub fn reduce_to(&mut self, ranges: Vec<Range>, spool: File) -> bool {
+        self.map = SparseMap::new(ranges, self.size);
+        self.spool = Some(spool).filter(|_| self.map.is_some());
+        self.spool.is_some()
+    }
+
+    /// Whether the payload is what changed.
+    pub fn is_patch(&self) -> bool {
+        self.spool.is_some()
     }
 
     /// Bytes of the payload.
@@ -261,7 +277,11 @@ impl Opened {
             let now = (map.ranges[range].len - skip).min(end - at);
             let from = (at - offset) as usize;
             let part = &mut into[from..from + now as usize];
-            match read_at(&self.file, map.ranges[range].offset + skip, part) {
+            let read = match &self.spool {
+                Some(spool) => read_at(spool, at - text, part),
+                None => read_at(&self.file, map.ranges[range].offset + skip, part),
+            };
+            match read {
                 Reading::Whole => {}
                 other => worst = other,
             }
@@ -308,7 +328,7 @@ impl Opened {
     }
 }
 
-fn read_at(file: &OwnedFd, offset: u64, into: &mut [u8]) -> Reading {
+fn read_at(file: &impl AsFd, offset: u64, into: &mut [u8]) -> Reading {
     let mut done = 0;
     while done < into.len() {
         match rustix::io::pread(file, &mut into[done..], offset + done as u64) {

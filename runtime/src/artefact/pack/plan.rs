@@ -2,16 +2,19 @@
 
 use std::collections::HashMap;
 use std::io::Read;
+use std::path::Path;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
 
 use super::again::Before;
+use super::base::BaseIndex;
 use super::batch::{Batch, looks_packed};
 use super::deletions::{Deletions, OWN};
 use super::fate::{Fate, Fates};
 use super::feed::{Came, Feed};
+use super::grains;
 use super::job::{Item, Job, Planned, Work};
 use super::keep::Keep;
 use super::listing::Listing;
@@ -50,6 +53,12 @@ pub struct Shared<'a> {
     pub deletions: Option<&'a Deletions>,
     /// Entries that are not there any more, by number over all sources.
     pub left_out: &'a Mutex<Doubts>,
+    /// What is known of large files, by source number.
+    pub grains: &'a [Option<grains::Source>],
+    /// What a difference rests on.
+    pub base: Option<&'a dyn BaseIndex>,
+    /// A folder for temporary files.
+    pub scratch: &'a Path,
     /// Whether members are padded.
     pub share_blocks: bool,
     /// Bytes of tar that small files share a member up to.
@@ -122,6 +131,8 @@ pub struct Outcome {
     pub links: HashMap<u64, Arc<[u8]>>,
     /// What was left out, by source.
     pub warnings: Vec<(u16, Warning)>,
+    /// Digests of the whole contents of files of which only what changed is packed, by entry number.
+    pub wholes: HashMap<u64, [u8; 32]>,
     /// What came of each source that was fed, by its number.
     pub came: HashMap<usize, Came>,
 }
@@ -175,6 +186,7 @@ impl<'a> Planner<'a> {
         };
         let mut readers: Vec<_> = inputs.into_iter().map(reader).collect();
         self.copy(false)?;
+        self.carry_grains()?;
         for fate in [Fate::Cold, Fate::Hot] {
             for (source, reader) in readers.iter_mut().enumerate() {
                 if reader.is_some() && self.shared.fates[source].of(STREAM_ENTRY) == fate {
@@ -383,6 +395,7 @@ impl<'a> Planner<'a> {
 
     fn opened(&mut self, entry: Planned, mut opened: Opened) -> Result<(), Ended> {
         opened.find_holes();
+        self.reduce(&entry, &mut opened)?;
         let payload = opened.payload();
         let opened = Arc::new(opened);
         if payload <= PIECE as u64 {
@@ -392,6 +405,52 @@ impl<'a> Planner<'a> {
         self.send(Work::Head(entry.clone(), Arc::clone(&opened)))?;
         for index in 1..payload.div_ceil(PIECE as u64) {
             self.send(Work::Piece(entry.clone(), Arc::clone(&opened), index, before.clone()))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps what is known of large files that are as the base has them.
+    fn carry_grains(&mut self) -> Result<(), Ended> {
+        for (source, listing) in self.shared.listings.iter().enumerate() {
+            let Some(grains) = self.shared.grains[source].as_ref().filter(|grains| grains.has_base()) else {
+                continue;
+            };
+            let failed = |cause| self.failed(source, cause);
+            for (at, seen) in (0..).zip(listing.entries().map_err(failed)?) {
+                let seen = seen.map_err(failed)?;
+                let is_large = seen.kind == Kind::File && seen.size > PIECE as u64;
+                if is_large && self.fate(source, at) == Fate::Skip {
+                    let kept = grains.carry(&listing.path_of(&seen.path));
+                    kept.map_err(|cause| self.scratch_failed(cause))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn scratch_failed(&self, cause: std::io::Error) -> Ended {
+        Ended::Here(PackError::Scratch { path: self.shared.scratch.to_path_buf(), cause })
+    }
+
+    /// Reduces a large file to what changed since the base, where that is known.
+    fn reduce(&mut self, entry: &Planned, opened: &mut Opened) -> Result<(), Ended> {
+        let shared = self.shared;
+        let Some(grains) = &shared.grains[usize::from(entry.source)] else { return Ok(()) };
+        if opened.is_sparse() || entry.has_links || opened.size <= PIECE as u64 {
+            return Ok(());
+        }
+        let changed = grains.changed(entry, opened, shared.scratch, shared.control);
+        let Some(changed) = changed.map_err(|cause| self.scratch_failed(cause))? else { return Ok(()) };
+        // Where the base can be asked, it is.
+        if let Some(base) = shared.base {
+            let there = base.find(&entry.path).map_err(PackError::Base)?;
+            if !there.is_some_and(|there| changed.is_to(&there)) {
+                return Ok(());
+            }
+        }
+        if opened.reduce_to(changed.ranges, changed.spool) {
+            grains.keep(&entry.path, &changed.record).map_err(|cause| self.scratch_failed(cause))?;
+            self.outcome.wholes.insert(entry.number, changed.whole);
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 use super::PackError;
 use super::again::{Before, Scratch};
 use super::base::CopyBase;
+use super::grains;
 use super::job::{Copied, Done, Item, Job, Large, PieceHash, Planned, Work};
 use super::keep::Stretch;
 use super::names::Names;
@@ -17,6 +18,7 @@ use super::pool::Pool;
 use super::scratch::Slot;
 use super::window::Window;
 use crate::artefact::gzip::{ALIGNMENT, Likely, MemberWriter, pad_member, stored_member};
+use crate::artefact::patched::path_in_tar;
 use crate::artefact::tarhead::{self, Head, padding};
 use crate::artefact::{Flags, Kind, PIECE, ReadError, treehash};
 use crate::scan::{Warning, WarningKind, is_recent};
@@ -86,6 +88,7 @@ impl<'a> Worker<'a> {
             member: Vec::new(),
             decoded: 0,
             hash: [0; 32],
+            grains: Vec::new(),
             from_base: false,
             slots: Vec::new(),
             large: None,
@@ -288,7 +291,7 @@ impl<'a> Worker<'a> {
     fn file_header(&mut self, entry: &Planned, opened: &Opened, done: &mut Done) {
         self.warn_of_attributes(entry, &opened.attributes, done);
         let head = Head {
-            path: entry.path.clone(),
+            path: path_in_tar(&entry.path, opened.is_patch()),
             kind: Kind::File,
             mode: opened.mode,
             uid: opened.uid,
@@ -313,6 +316,7 @@ impl<'a> Worker<'a> {
         let conditions = [
             (entry.has_links, Flags::LINKED),
             (opened.is_sparse(), Flags::SPARSE),
+            (opened.is_patch(), Flags::PATCH),
             (!opened.attributes.list.is_empty(), Flags::XATTRS),
             (self.is_racy(entry, opened.ctime), Flags::RACY),
             (opened.attributes.trouble.is_some(), TROUBLE),
@@ -408,8 +412,19 @@ impl<'a> Worker<'a> {
         let flags = self.judge(entry, reading, done);
         let hash = PieceHash::Part(treehash::piece(0, &self.tar[data..]));
         done.slots.push(self.file_slot(entry, opened, 0, flags));
-        done.large = Some(Large::Starts(Some(hash)));
+        let named = self.keeps_grains(entry, opened).then(|| entry.path.clone());
+        if named.is_some() {
+            done.grains = grains::of_piece(0, &self.tar[data..], opened.size);
+        }
+        done.large = Some(Large::Starts(Some(hash), named));
         done.bytes.push((entry.source, PIECE as u64));
+    }
+
+    /// Whether what changes of a file later can be told by grains: its payload is its contents, and it has one name.
+    fn keeps_grains(&self, entry: &Planned, opened: &Opened) -> bool {
+        let source = usize::from(entry.source);
+        let is_kept = self.shared.grains.get(source).is_some_and(Option::is_some);
+        is_kept && !opened.is_sparse() && !entry.has_links
     }
 
     fn piece(&mut self, entry: &Planned, opened: &Arc<Opened>, index: u64, done: &mut Done) {
@@ -418,6 +433,9 @@ impl<'a> Worker<'a> {
         let last = offset + bytes == opened.payload();
         let reading = opened.read_payload(offset, bytes as usize, &mut self.tar);
         let hash = Some(PieceHash::Part(treehash::piece(index, &self.tar)));
+        if self.keeps_grains(entry, opened) {
+            done.grains = grains::of_piece(index, &self.tar, opened.size);
+        }
         let mut flags = match reading {
             Reading::Whole => Flags::default(),
             Reading::Short => Flags::SHRANK,
@@ -466,7 +484,7 @@ impl<'a> Worker<'a> {
     fn fed_head(&mut self, entry: &Planned, bytes: &[u8], done: &mut Done) {
         let start = self.fed_start(entry, bytes, done);
         done.slots.push(fed_slot(entry, start, [0; 32]));
-        done.large = Some(Large::Starts(Some(PieceHash::Part(treehash::piece(0, bytes)))));
+        done.large = Some(Large::Starts(Some(PieceHash::Part(treehash::piece(0, bytes))), None));
     }
 
     fn fed_start(&mut self, entry: &Planned, bytes: &[u8], done: &mut Done) -> u32 {

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::base::CopyBase;
+use super::grains;
 use super::job::{Copied, Done, Large, PieceHash, Planned};
 use super::keep::{Keep, Runs};
 use super::names::Names;
@@ -15,6 +16,7 @@ use super::pool::Pool;
 use super::scratch::{Members, Slot, Slots};
 use super::work::stream_header;
 use super::{PackError, PackOptions, Sink};
+use crate::artefact::Flags;
 use crate::artefact::gzip::{filler, pad_member, stored_member};
 use crate::artefact::index::Member;
 use crate::artefact::treehash::Joiner;
@@ -40,6 +42,8 @@ struct OpenFile {
     joiner: Joiner,
     hash: Option<[u8; 32]>,
     stream: Option<Planned>,
+    /// Its path, and what is known of it, where that is to be kept.
+    grains: Option<(Vec<u8>, Vec<[u8; 32]>)>,
 }
 
 /// The writer.
@@ -62,6 +66,7 @@ pub struct Writer<'a> {
     /// Members of the base that may come out as they were, by their digests; only where blocks are shared.
     again: HashMap<[u8; 32], (u64, u32)>,
     share_blocks: bool,
+    grains: &'a [Option<grains::Source>],
     names: &'a Names,
     scratch: &'a Path,
     open: Option<OpenFile>,
@@ -79,7 +84,7 @@ impl<'a> Writer<'a> {
         options: &'a PackOptions,
         entries: u64,
         sources: usize,
-        names: &'a Names,
+        (names, grains): (&'a Names, &'a [Option<grains::Source>]),
         pool: Pool,
     ) -> Result<Writer<'a>, PackError> {
         let scratch = options.scratch.as_path();
@@ -95,6 +100,7 @@ impl<'a> Writer<'a> {
             base: options.shape.copy_from(),
             again: HashMap::new(),
             share_blocks: options.share_blocks,
+            grains,
             names,
             scratch,
             open: None,
@@ -224,13 +230,14 @@ impl<'a> Writer<'a> {
 
     fn large(&mut self, large: Large, done: &mut Done, span: u64) -> Result<(), PackError> {
         match large {
-            Large::Starts(hash) => {
-                self.open_file(done.slots.pop(), None);
+            Large::Starts(hash, named) => {
+                let grains = named.map(|path| (path, std::mem::take(&mut done.grains)));
+                self.open_file(done.slots.pop(), None, grains);
                 self.join(hash);
                 Ok(())
             }
             Large::StreamStarts(entry) => {
-                self.open_file(done.slots.pop(), Some(entry));
+                self.open_file(done.slots.pop(), Some(entry), None);
                 Ok(())
             }
             Large::Goes { hash, bytes, flags, last } => {
@@ -238,6 +245,9 @@ impl<'a> Writer<'a> {
                 let Some(open) = &mut self.open else { return Ok(()) };
                 open.slot.flags = open.slot.flags.with(flags);
                 open.slot.span += span;
+                if let Some((_, grains)) = &mut open.grains {
+                    grains.append(&mut done.grains);
+                }
                 if open.stream.is_some() {
                     open.slot.size += bytes;
                     open.slot.payload += bytes;
@@ -247,8 +257,23 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn open_file(&mut self, slot: Option<Slot>, stream: Option<Planned>) {
-        self.open = slot.map(|slot| OpenFile { slot, joiner: Joiner::default(), hash: None, stream });
+    fn open_file(
+        &mut self,
+        slot: Option<Slot>,
+        stream: Option<Planned>,
+        grains: Option<(Vec<u8>, Vec<[u8; 32]>)>,
+    ) {
+        self.open = slot.map(|slot| OpenFile { slot, joiner: Joiner::default(), hash: None, stream, grains });
+    }
+
+    /// Keeps what is known of a file, if it is what was read.
+    fn keep_grains(&self, slot: &Slot, path: &[u8], grains: Vec<[u8; 32]>) -> Result<(), PackError> {
+        let is_spoilt = [Flags::SHRANK, Flags::DAMAGED].iter().any(|flag| slot.flags.has(*flag));
+        let Some(source) = self.grains[usize::from(slot.source)].as_ref().filter(|_| !is_spoilt) else {
+            return Ok(());
+        };
+        let record = grains::Record { size: slot.size, grains };
+        source.keep(path, &record).map_err(|cause| self.scratch_failed(cause))
     }
 
     fn join(&mut self, hash: Option<PieceHash>) {
@@ -261,7 +286,9 @@ impl<'a> Writer<'a> {
     }
 
     fn close(&mut self) -> Result<(), PackError> {
-        let Some(OpenFile { mut slot, joiner, hash, stream }) = self.open.take() else { return Ok(()) };
+        let Some(OpenFile { mut slot, joiner, hash, stream, grains }) = self.open.take() else {
+            return Ok(());
+        };
         slot.hash = hash.or_else(|| joiner.finish()).unwrap_or_default();
         if let Some(entry) = stream {
             let mut member = Vec::new();
@@ -272,6 +299,9 @@ impl<'a> Writer<'a> {
             self.output.patch(slot.place, &member)?;
             let hash = *blake3::hash(&member).as_bytes();
             self.members.rehash(slot.member, &hash).map_err(|cause| self.scratch_failed(cause))?;
+        }
+        if let Some((path, grains)) = grains {
+            self.keep_grains(&slot, &path, grains)?;
         }
         self.slots.put(&[slot]).map_err(|cause| self.scratch_failed(cause))
     }
