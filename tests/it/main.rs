@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod blocks;
 mod broken;
 mod buckets;
 mod check;

@@ -1,0 +1,101 @@
+//! Differences that hold only what changed of large files: small, and each of them comes back as it was, in clear and
+//! encrypted.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::scenario::{Scenario, artefacts, plan, shell};
+
+const SITE: &str = "\
+source site: files {
+  paths = [\"site\"]
+}
+
+store vault: dir {
+  path = \"vault\"
+}
+
+cycle {
+  incrementals = 5
+  base         = previous
+}
+";
+
+/// What the day before each run brings: pages, an end, less of it, nothing, another time, and another name.
+const DAYS: [&str; 6] = [
+    "printf x | dd of=site/data bs=1 seek=1500000 conv=notrunc status=none",
+    "head -c 50000 /dev/zero | tr '\\0' y >> site/data; printf x | dd of=site/data bs=1 seek=70000 conv=notrunc status=none",
+    "truncate -s 2000000 site/data",
+    "true",
+    "touch site/data; printf z | dd of=site/still bs=1 seek=900000 conv=notrunc status=none",
+    "mv site/data site/moved",
+];
+
+fn world() -> Scenario {
+    let scenario = Scenario::new();
+    fs::create_dir(scenario.path("site")).unwrap();
+    shell(
+        &scenario.path("."),
+        "head -c 3000000 /dev/urandom > site/data; head -c 1000000 /dev/urandom > site/still; \
+         age-keygen -o ../id 2>/dev/null; age-keygen -y ../id > ../public",
+    );
+    let public = scenario.read("../public");
+    let archive = |name: &str, store: &str, more: &str| {
+        format!("archive {name} {{\n  from = all\n  to   = [{store}]\n  large_files = blocks\n{more}}}\n\n")
+    };
+    let sealed = archive("sealed", "vault", &format!("  encrypt = [\"{}\"]\n", public.trim()));
+    scenario.write("p.plan", plan(&format!("{SITE}\n{}{sealed}", archive("open", "store", ""))));
+    // What changed within a tick of the file system's clock is read again by the next run.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    scenario
+}
+
+fn sizes(scenario: &Scenario, store: &str) -> Vec<u64> {
+    let made: Vec<PathBuf> = artefacts(&scenario.path(store));
+    made.iter().map(|path| fs::metadata(path).unwrap().len()).collect()
+}
+
+#[test]
+fn what_changed_of_large_files_is_held_and_every_run_comes_back() {
+    let scenario = world();
+    scenario.plan(["check", "p.plan"]).status(0).says("cannot lay differences of archive `open`");
+    scenario.next_day().plan(["run"]).status(0);
+    shell(&scenario.path("."), "mkdir ../days; cp -a site ../days/1");
+    for (day, script) in DAYS.iter().enumerate() {
+        shell(&scenario.path("."), &format!("{script}; sleep 0.3; cp -a site ../days/{}", day + 2));
+        let answer = scenario.next_day().plan(["run"]);
+        // The seventh begins the next cycle.
+        assert!(answer.status(0).said().len() < 4000);
+    }
+    for store in ["store", "vault"] {
+        let made = sizes(&scenario, store);
+        // The fourth changed nothing, and has no artefact of its own.
+        assert_eq!(made.len(), 6, "{store}: {made:?}");
+        assert!(made[0] > 4_000_000 && made[1..5].iter().all(|size| *size < 250_000), "{store}: {made:?}");
+    }
+    let id = scenario.path("../id").display().to_string();
+    let scenario = scenario.env("BACKPLAN_IDENTITY", &id);
+    for store in ["store", "vault"] {
+        for run in 1..=7 {
+            let to = format!("back-{store}-{run}");
+            let args = ["restore", "--run", &run.to_string(), "--store", store, "--to", &to];
+            scenario.plan(args).status(0);
+            shell(&scenario.path("."), &format!("diff -r {to}/site/site ../days/{run} && rm -r {to}"));
+        }
+    }
+    let day = |number: u32| fs::read(scenario.path(&format!("../days/{number}/data"))).unwrap();
+    fs::write(scenario.path("part"), day(3)).unwrap();
+    scenario.plan(["restore", "--run", "3", "--path", "site/site/data", "--to", "one"]).status(0);
+    shell(&scenario.path("."), "cmp part one/site/site/data");
+    scenario.plan(["diff-run", "3", "4"]).status(2).says("site/site/data");
+    scenario.plan(["diff-run", "4", "5"]).status(0);
+    scenario.plan(["verify", "--all", "--deep"]).status(0);
+    // A base that is not what it was: nothing that is not the file is given for it.
+    let full = artefacts(&scenario.path("store")).remove(0);
+    shell(
+        &scenario.path("."),
+        &format!("printf XXXXXXXX | dd of={} bs=1 seek=2000000 conv=notrunc status=none", full.display()),
+    );
+    scenario.plan(["restore", "--run", "3", "--to", "spoilt", "--store", "store"]).status(1).says("damaged");
+    assert!(!scenario.path("spoilt/site/site/data").exists());
+}
