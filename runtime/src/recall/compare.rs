@@ -28,7 +28,7 @@ pub enum Change {
     /// Both have it, and it differs.
     Changed {
         /// In the earlier run.
-        before: Entry,
+        before: Box<Entry>,
         /// In the later run.
         after: Entry,
         /// In what.
@@ -162,7 +162,11 @@ fn next(
                 let (Some(old), Some(new)) = (old.chain, new.chain) else { return Ok(None) };
                 let how = differences((old, &before), (new, &after), control)?;
                 if !how.is_empty() {
-                    return Ok(Some(Change::Changed { before: before.entry, after: after.entry, how }));
+                    return Ok(Some(Change::Changed {
+                        before: Box::new(before.entry),
+                        after: after.entry,
+                        how,
+                    }));
                 }
             }
             (None, None) => return Ok(None),

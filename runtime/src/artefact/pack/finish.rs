@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::iter::Peekable;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::fate::Fate;
 use super::feed::Came;
 use super::keep::{Keep, Runs};
 use super::listing::Listing;
+use super::plan::{Links, Wholes};
 use super::scratch::{Members, Slot, unnamed};
 use super::work::TROUBLE;
 use super::write::Writer;
@@ -107,7 +107,7 @@ pub struct Indexed {
 pub fn finish(
     writer: Writer<'_>,
     material: &Material<'_>,
-    (links, wholes): (&HashMap<u64, Arc<[u8]>>, &HashMap<u64, [u8; 32]>),
+    (links, wholes): (&Links, &Wholes),
     came: &mut HashMap<usize, Came>,
 ) -> Result<(End, Vec<Indexed>), PackError> {
     let scratch = material.options.scratch.as_path();
@@ -266,7 +266,7 @@ fn push_entries(blocks: &mut Blocks, rows: &mut Vec<Entry>) -> io::Result<()> {
     Ok(())
 }
 
-fn entry(listing: &Listing, seen: Scanned, slot: &Slot, links: &HashMap<u64, Arc<[u8]>>) -> Entry {
+fn entry(listing: &Listing, seen: Scanned, slot: &Slot, links: &Links) -> Entry {
     let link = match slot.kind {
         Kind::HardLink => links.get(&slot.number).map_or_else(Vec::new, |link| link.to_vec()),
         Kind::Symlink => seen.link,

@@ -124,15 +124,20 @@ enum Once {
     Feed(Box<dyn Feed>),
 }
 
+/// Targets of further names, by entry number.
+pub type Links = HashMap<u64, Arc<[u8]>>;
+/// Digests of the whole contents of files of which only what changed is packed, by entry number.
+pub type Wholes = HashMap<u64, [u8; 32]>;
+
 /// What the planner alone knows.
 #[derive(Default)]
 pub struct Outcome {
-    /// Targets of further names, by entry number.
-    pub links: HashMap<u64, Arc<[u8]>>,
+    /// Targets of further names.
+    pub links: Links,
     /// What was left out, by source.
     pub warnings: Vec<(u16, Warning)>,
-    /// Digests of the whole contents of files of which only what changed is packed, by entry number.
-    pub wholes: HashMap<u64, [u8; 32]>,
+    /// Digests of the contents of files that were reduced.
+    pub wholes: Wholes,
     /// What came of each source that was fed, by its number.
     pub came: HashMap<usize, Came>,
 }
