@@ -5,6 +5,7 @@
 //! that the plan makes sense (see [`crate::finding`]).
 
 mod location;
+mod secrets;
 mod source;
 mod words;
 

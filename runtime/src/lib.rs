@@ -20,6 +20,7 @@
 //! | [`run`] | running a plan: the coordinator, its steps, the journal |
 //! | [`scan`] | walking the trees of a `files` source |
 //! | [`source`] | reading sources that are not plain files |
+//! | [`starter`] | systemd and cron, told what to start |
 //! | [`stamped`] | files written for others, not over what people changed |
 //! | [`store`] | where artefacts go: the trait, and the folder store |
 //! | [`text`] | names of files as text |
@@ -49,6 +50,7 @@ pub mod run;
 pub mod scan;
 pub mod source;
 pub mod stamped;
+pub mod starter;
 pub mod store;
 pub mod text;
 pub mod threads;

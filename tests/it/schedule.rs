@@ -173,3 +173,146 @@ fn what_cron_cannot_do_is_refused_with_what_it_can() {
         .status(1)
         .stderr_has("has no schedule");
 }
+
+/// In a world of its own, in which systemd seems to run: what it is told is written down.
+#[test]
+fn what_is_installed_can_be_compared_and_goes_again_but_for_what_somebody_changed() {
+    let levels = "full = weekly on sun at 02:30, incremental = daily at 02:30";
+    let hourly = plan(&format!("{SITE}schedule {{\n  run = hourly\n}}\n"));
+    let scenario = world(levels)
+        .file("one.plan", &hourly)
+        .file("b/twin.plan", &hourly)
+        .file("bare.plan", plan(SITE))
+        .file("bin/systemctl", "#!/bin/sh\necho \"$@\" >>told\n");
+    let script = format!(
+        r#"
+        chmod +x bin/systemctl; PATH=$PWD/bin:$PATH; at=/etc/systemd/system
+        plan() {{ echo "== $*" >>said; {} schedule --for systemd "$@" >>said 2>&1 && echo 0 >>statuses || echo $? >>statuses; }}
+        mkdir -p $at; mount -t tmpfs none $at; mount -t tmpfs none /run
+        plan p.plan --install
+        ls $at >first; ls -l $at | grep -c '^-rw-r--r--' >modes
+        mkdir -p /run/systemd/system $at/timers.target.wants
+        plan p.plan --install
+        plan p.plan --diff
+        plan p.plan b/twin.plan --install
+        plan b/twin.plan --install
+        mv one.plan p.plan
+        plan p.plan --diff
+        plan p.plan --install
+        ls -d $at/backplan* >second
+        echo '# mine' >>$at/backplan-p.timer
+        plan p.plan --remove
+        plan p.plan --diff
+        ls -d $at/backplan* >third
+        sed -i '/^# mine/d' $at/backplan-p.timer
+        mount -o remount,ro $at
+        plan p.plan --remove
+        mount -o remount,rw $at
+        mv p.plan kept.plan; mv bare.plan p.plan; plan p.plan --remove; mv kept.plan p.plan
+        ls -d $at/backplan* >fourth 2>&1 || :
+        mount -o remount,ro $at
+        plan p.plan --install
+        umount $at; mount -t tmpfs -o size=4k none $at
+        plan p.plan --install
+        ls -A $at >full
+        "#,
+        env!("CARGO_BIN_EXE_plan")
+    );
+    scenario.other(&["unshare", "--mount", "sh", "-ec", &script]).status(0);
+    let said = scenario.read("said");
+    let statuses = scenario.read("statuses").split_whitespace().collect::<String>();
+    assert_eq!(statuses, "0001130131011", "{said}");
+    let of = |levels: &[&str]| -> String {
+        let files = |level: &&str| format!("backplan-p{level}.service\nbackplan-p{level}.timer\n");
+        levels.iter().map(files).collect()
+    };
+    assert_eq!(scenario.read("first"), of(&["-full", "-incremental"]));
+    assert_eq!(scenario.read("modes"), "4\n");
+    let listed = |file: &str| scenario.read(file).replace("/etc/systemd/system/", "");
+    assert_eq!((listed("second"), listed("third")), (of(&[""]), of(&[""])));
+    assert!(scenario.read("fourth").contains("No such file"), "{}", scenario.read("fourth"));
+    assert_eq!(scenario.read("full"), "", "nothing is half there");
+    let told = scenario.read("told");
+    let timers = "backplan-p-full.timer backplan-p-incremental.timer";
+    let mut lines = told.lines();
+    // Nothing had changed: enabled all the same, as somebody may have switched them off.
+    assert_eq!(lines.next(), Some(format!("enable --now {timers}").as_str()), "{told}");
+    assert_eq!(lines.next(), Some("is-enabled --quiet backplan-p-full.timer"), "{told}");
+    let ended = format!("disable --now {timers}\ndaemon-reload\nenable --now backplan-p.timer\n");
+    assert!(
+        told.contains(&ended) && told.ends_with("disable --now backplan-p.timer\ndaemon-reload\n"),
+        "{told}"
+    );
+    for part in [
+        "systemd does not run here; where it does: systemctl daemon-reload && systemctl enable --now backplan-p-full.timer",
+        "would both be started by `backplan-p",
+        "is that of another plan of this name",
+        "+++ /etc/systemd/system/backplan-p.timer (of the plan)\n",
+        "+OnCalendar=*-*-* *:00:00 UTC\n",
+        "--- /etc/systemd/system/backplan-p-full.timer (installed)\n+++ /dev/null\n",
+        "-# mine\n",
+        "`/etc/systemd/system/backplan-p.timer` was written, or changed, by somebody",
+        "nothing was removed",
+        "Read-only file system",
+        "No space left on device",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+/// In the account's own crontab, by the real `crontab`, all else stays.
+#[test]
+fn a_crontab_of_an_account_keeps_what_others_wrote() {
+    let scenario = world("run = daily at 02:30").file(
+        "secret.plan",
+        plan(&format!(
+            "{SITE}{}",
+            r#"
+notify hook: webhook {
+  url = env("HOOK")
+}
+
+schedule {
+  run = hourly
+}
+"#
+        )),
+    );
+    let script = format!(
+        r#"
+        plan() {{ {} schedule --for cron --user "$@" >>said 2>&1 && echo 0 >>statuses || echo $? >>statuses; }}
+        mount -t tmpfs -o mode=1730,gid=crontab none /var/spool/cron/crontabs
+        printf 'MAILTO=me\n5 5 * * * mine %% caf\351\n' | crontab -
+        crontab -l >before
+        plan p.plan --diff
+        plan p.plan --install
+        crontab -l >installed
+        plan p.plan --diff
+        crontab -l | sed 's/^30 2/31 2/' | crontab -
+        plan p.plan --install
+        plan p.plan --remove
+        crontab -l | sed 's/^31 2/30 2/' | crontab -
+        plan p.plan --remove
+        crontab -l >after
+        plan secret.plan
+        crontab -r
+        plan p.plan --install
+        plan p.plan --remove
+        crontab -l >empty 2>&1 || :
+        "#,
+        env!("CARGO_BIN_EXE_plan")
+    );
+    scenario.other(&["unshare", "--mount", "sh", "-ec", &script]).status(0);
+    let said = scenario.read("said");
+    assert_eq!(scenario.read("statuses").split_whitespace().collect::<String>(), "300110100", "{said}");
+    let bytes = |file: &str| std::fs::read(scenario.path(file)).unwrap();
+    assert!(bytes("installed").starts_with(&bytes("before")));
+    assert_eq!(bytes("after"), bytes("before"), "{said}");
+    let installed = String::from_utf8_lossy(&bytes("installed")).into_owned();
+    let line = installed.lines().find(|line| line.starts_with("30 2 * * * /usr/bin/env PATH=")).unwrap();
+    assert!(line.contains(" run --quiet /") && line.ends_with("/p.plan"), "{line}");
+    assert!(scenario.read("empty").contains("no crontab for"));
+    for part in ["somebody changed the block of plan `p`", "the variable `HOOK`, which cron does not set"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}

@@ -48,18 +48,21 @@ pub struct NotifyArgs {
 
 /// Write what starts a plan's runs: timers of systemd, or a crontab.
 ///
-/// A plan's `schedule` says when runs are due; what starts them then is systemd or cron. Prints their files, or writes them into a
-/// folder with `--out`. A file there that somebody changed is not overwritten. What systemd or cron cannot express is refused,
-/// with the nearest that they can.
+/// A plan's `schedule` says when runs are due; what starts them then is systemd or cron. Prints their files, writes them into a
+/// folder with `--out`, or puts them where they are read with `--install`. A file there that somebody changed is neither
+/// overwritten nor removed. What systemd or cron cannot express is refused, with the nearest that they can.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   plan schedule site.plan --for systemd                               a service and a timer, printed
-  plan schedule /etc/backplan --for systemd --out /etc/systemd/system every plan of a folder, written
-  plan schedule site.plan --for cron --out /etc/cron.d                a crontab of the system's, for root
-  plan schedule site.plan --for systemd --user --out ~/.config/systemd/user
+  plan schedule site.plan --for systemd --diff                        what --install would change
+  plan schedule /etc/backplan --for systemd --install                 every plan of a folder, switched on
+  plan schedule site.plan --for systemd --remove                      switched off and deleted
+  plan schedule site.plan --for cron --user --install                 into this account's crontab
+  plan schedule site.plan --for cron --out units                      a file for /etc/cron.d, for root
 
-Exit statuses: 0 done, 1 a schedule cannot be expressed or a file not be written, 2 a plan does not compile.")]
+Exit statuses: 0 done (`--diff`: all is as the plans say), 1 a schedule cannot be expressed or a file not be written, 2 a
+plan does not compile, 3 `--diff` found differences.")]
 pub struct ScheduleArgs {
     /// Plans, or folders with plans
     #[arg(value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
@@ -67,9 +70,18 @@ pub struct ScheduleArgs {
     /// What is to start the runs
     #[arg(long = "for", value_name = "WHAT")]
     pub starter: Timers,
-    /// Write the files into this folder
+    /// Write the files into this folder; with `--diff` or `--remove`, look at those in it
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
+    /// Put the files where systemd or cron reads them, and switch them on
+    #[arg(long, conflicts_with_all = ["out", "remove", "diff"])]
+    pub install: bool,
+    /// Switch off and delete what was installed, as far as nobody changed it
+    #[arg(long, conflicts_with = "diff")]
+    pub remove: bool,
+    /// Show what differs between what is installed and what the plans say now
+    #[arg(long)]
+    pub diff: bool,
     /// For this account's own systemd or crontab, not the system's
     #[arg(long)]
     pub user: bool,

@@ -1,13 +1,18 @@
 //! `plan schedule`
 
+mod crontab;
+mod folder;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use backplan_compiler::model::Model;
-use backplan_compiler::timer::{Inexpressible, Starter, Unit, crontab, units};
+use backplan_compiler::timer::{self, Inexpressible, Starter, Unit};
 use backplan_runtime::load::{self, display};
-use backplan_runtime::stamped::{Standing, stamped, standing, write};
+use backplan_runtime::starter::systemd::Whose;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use similar::TextDiff;
 
 use super::plan::{current_folder, ready, sole};
 use super::run::clock;
@@ -16,23 +21,71 @@ use crate::console::Console;
 use crate::exit::{Failure, Status};
 use crate::render::human;
 
-/// Prints or writes what starts the plans' runs.
+/// A plan, and what is to stand for it.
+struct Planned {
+    /// The plan's name.
+    name: String,
+    /// Its file, absolute.
+    file: PathBuf,
+    /// What starts it; nothing where all is to go.
+    units: Vec<Unit>,
+    /// Names that it may have had under another schedule.
+    former: Vec<String>,
+}
+
+/// What is done with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    Write,
+    Install,
+    Remove,
+    Compare,
+}
+
+impl Deed {
+    fn of(args: &ScheduleArgs) -> Deed {
+        match () {
+            () if args.diff => Deed::Compare,
+            () if args.remove => Deed::Remove,
+            () if args.install => Deed::Install,
+            () => Deed::Write,
+        }
+    }
+}
+
+/// Prints, writes, installs, compares or removes what starts the plans' runs.
 ///
 /// # Errors
 /// For wrong usage; a plan whose schedule cannot be followed is told of, and the others go on.
 pub fn execute(args: &ScheduleArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
     let current = current_folder()?;
-    let mut worst = Status::Done;
+    let deed = Deed::of(args);
+    let (mut worst, mut plans) = (Status::Done, Vec::new());
     for file in files_of(args, &current)? {
-        let done = of_plan(&file, args, global, console).and_then(|files| put(&files, args, console));
-        let status = done.unwrap_or_else(|failure| {
-            let text = human::failure(&failure, console.errors());
-            console.complain(&text);
-            failure.status
-        });
-        worst = worst.max(status);
+        match of_plan(&file, args, global, console) {
+            Ok(plan) => plans.push(plan),
+            Err(failure) => worst = worst.max(told(&failure, console)),
+        }
     }
-    Ok(worst)
+    apart(&plans)?;
+    if deed == Deed::Write && args.out.is_none() {
+        for unit in plans.iter().flat_map(|plan| &plan.units) {
+            console.answer(&format!("# {}\n{}\n", unit.name, unit.text));
+        }
+        return Ok(worst);
+    }
+    let done = match (args.starter, &args.out) {
+        (Timers::Cron, None) if args.user => crontab::execute(&plans, deed, console),
+        _ => folder::execute(&plans, args, deed, console),
+    }?;
+    Ok(worst.max(done))
+}
+
+/// Tells of a failure that ends the work on one plan alone.
+fn told(failure: &Failure, console: &mut Console) -> Status {
+    let text = human::failure(failure, console.errors());
+    console.complain(&text);
+    failure.status
 }
 
 fn files_of(args: &ScheduleArgs, current: &Path) -> Result<Vec<PathBuf>, Failure> {
@@ -47,8 +100,31 @@ fn files_of(args: &ScheduleArgs, current: &Path) -> Result<Vec<PathBuf>, Failure
             files.push(path.clone());
         }
     }
-    files.dedup();
+    // A folder and a file of it: once is enough.
+    let mut seen = BTreeSet::new();
+    files.retain(|file| seen.insert(std::fs::canonicalize(file).unwrap_or_else(|_| file.clone())));
     Ok(files)
+}
+
+/// Two plans of one name would start one of the two.
+fn apart(plans: &[Planned]) -> Result<(), Failure> {
+    let mut owners: BTreeMap<&str, &Planned> = BTreeMap::new();
+    for plan in plans {
+        let names = plan.units.iter().map(|unit| unit.name.as_str());
+        for name in names.chain(plan.former.iter().map(String::as_str)) {
+            if let Some(other) = owners.insert(name, plan).filter(|other| other.file != plan.file) {
+                let message = format!(
+                    "`{}` and `{}` would both be started by `{name}`",
+                    display(&other.file),
+                    display(&plan.file)
+                );
+                return Err(
+                    Failure::new(message).help("give the plans names that differ; nothing was written")
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 fn of_plan(
@@ -56,7 +132,7 @@ fn of_plan(
     args: &ScheduleArgs,
     global: &Global,
     console: &mut Console,
-) -> Result<Vec<Unit>, Failure> {
+) -> Result<Planned, Failure> {
     let ready = ready(&PlanFile { file: Some(file.to_owned()) }, global, console)?;
     if let Some(secret) = global.params.iter().find(|param| ready.secret_params.contains(&param.name)) {
         return Err(Failure::usage(format!(
@@ -65,20 +141,38 @@ fn of_plan(
         ))
         .help("let the plan take it from a file: `file(\"/etc/backplan/…\")`"));
     }
-    let cannot =
-        |what: &str| Failure::new(what.to_owned()).help("give the program and the plan names of plain text");
+    let former = match args.starter {
+        Timers::Systemd => timer::names(&ready.model),
+        Timers::Cron => vec![crontab_name(&ready.model)],
+    };
+    let units = match Deed::of(args) {
+        Deed::Remove => Vec::new(),
+        _ => {
+            let (starter, now) = (starter(&ready.model, args, global)?, clock()?.now());
+            made(&ready.model, &starter, args, now).map_err(|error| {
+                Failure::new(format!("{}: {}", display(file), error.what)).help(error.help)
+            })?
+        }
+    };
+    Ok(Planned { name: ready.model.name, file: ready.model.file, units, former })
+}
+
+fn starter(model: &Model, args: &ScheduleArgs, global: &Global) -> Result<Starter, Failure> {
+    let plain = |what: &str, text: Option<&str>| match text {
+        Some(text) if !text.contains(char::is_control) => Ok(text.to_owned()),
+        _ => Err(Failure::new(format!("{what} is no plain text"))
+            .help("a line of a unit or a crontab cannot hold it: give it another name")),
+    };
     let program = std::env::current_exe()
         .map_err(|error| Failure::new(format!("this program's place cannot be told: {error}")))?;
-    let program = program.to_str().ok_or_else(|| cannot("this program's place is no text"))?.to_owned();
-    let starter = Starter {
-        program,
-        file: ready.model.file.to_str().ok_or_else(|| cannot("the plan's place is no text"))?.to_owned(),
-        params: global.params.iter().map(|param| format!("{}={}", param.name, param.value)).collect(),
+    let param =
+        |param: &crate::args::Binding| plain("a parameter", Some(&format!("{}={}", param.name, param.value)));
+    Ok(Starter {
+        program: plain("this program's place", program.to_str())?,
+        file: plain("the plan's place", model.file.to_str())?,
+        params: global.params.iter().map(param).collect::<Result<_, _>>()?,
         is_user: args.user,
-    };
-    let now = clock()?.now();
-    made(&ready.model, &starter, args, now)
-        .map_err(|error| Failure::new(format!("{}: {}", display(file), error.what)).help(error.help))
+    })
 }
 
 fn made(
@@ -88,55 +182,30 @@ fn made(
     now: Timestamp,
 ) -> Result<Vec<Unit>, Inexpressible> {
     match args.starter {
-        Timers::Systemd => units(model, starter, now),
+        Timers::Systemd => timer::units(model, starter, now),
         Timers::Cron => {
             let zone = TimeZone::system();
             let zone = zone.iana_name().unwrap_or("UTC");
-            let text = crontab(model, starter, (!args.user).then_some("root"), zone, now)?;
-            // A file of crontabs with a dot in its name is not read.
-            Ok(vec![Unit { name: format!("backplan-{}", model.name.replace('.', "-")), text }])
+            let text = timer::crontab(model, starter, (!args.user).then_some("root"), zone, now)?;
+            Ok(vec![Unit { name: crontab_name(model), text }])
         }
     }
 }
 
-/// Prints the files, or brings them into the folder.
-fn put(files: &[Unit], args: &ScheduleArgs, console: &mut Console) -> Result<Status, Failure> {
-    let Some(folder) = &args.out else {
-        for file in files {
-            console.answer(&format!("# {}\n{}\n", file.name, file.text));
-        }
-        return Ok(Status::Done);
-    };
-    let mut seen = Vec::new();
-    for file in files {
-        let (path, text) = (folder.join(&file.name), stamped(&file.text));
-        let found = standing(&path, &text)
-            .map_err(|error| Failure::new(format!("`{}` cannot be read: {error}", display(&path))))?;
-        // Before the first is written all are looked at: no half of a pair.
-        if let Standing::Foreign(_) = found {
-            return Err(Failure::new(format!("`{}` was written, or changed, by somebody", display(&path)))
-                .help("move it away, or take over what was changed into the plan; nothing was written"));
-        }
-        seen.push((path, text, found));
-    }
-    for (path, text, found) in &seen {
-        write(path, text, found)
-            .map_err(|error| Failure::new(format!("`{}` cannot be written: {error}", display(path))))?;
-        let word = match found {
-            Standing::Same => "unchanged",
-            Standing::Nothing => "written",
-            Standing::Ours(_) | Standing::Foreign(_) => "replaced",
-        };
-        console.say(&format!("{}: {word}\n", display(path)));
-    }
-    if args.starter == Timers::Systemd && seen.iter().any(|(.., found)| *found != Standing::Same) {
-        let timers: Vec<&str> =
-            files.iter().map(|file| file.name.as_str()).filter(|name| name.ends_with(".timer")).collect();
-        let user = if args.user { "--user " } else { "" };
-        console.say(&format!(
-            "then: systemctl {user}daemon-reload && systemctl {user}enable --now {}\n",
-            timers.join(" ")
-        ));
-    }
-    Ok(Status::Done)
+/// A file of crontabs with a dot in its name is not read.
+fn crontab_name(model: &Model) -> String {
+    format!("backplan-{}", model.name)
+}
+
+fn whose(args: &ScheduleArgs) -> Whose {
+    if args.user { Whose::User } else { Whose::System }
+}
+
+/// What a text would become, as a patch has it.
+fn shown_difference(console: &mut Console, place: &str, before: Option<&str>, after: Option<&str>) {
+    let of = |text: Option<&str>, what| text.map_or("/dev/null".to_owned(), |_| format!("{place} ({what})"));
+    let difference = TextDiff::from_lines(before.unwrap_or_default(), after.unwrap_or_default());
+    let mut unified = difference.unified_diff();
+    let text = unified.header(&of(before, "installed"), &of(after, "of the plan")).to_string();
+    console.answer(&text);
 }

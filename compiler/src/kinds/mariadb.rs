@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{Facts, Kind, PLAIN, Reading, Use, shown};
 use crate::diff::settings::Filling;
 use crate::model::{Level, Mariadb, Worded};
+use crate::value::Secret;
 
 pub(super) static DUMP: Facts = Facts {
     word: "mariadb",
@@ -28,6 +29,10 @@ impl Kind for Mariadb {
 
     fn paths(&self) -> Vec<(Use, &'static str, &Path)> {
         self.config.iter().map(|path| (Use::Config, "config", path.as_path())).collect()
+    }
+
+    fn password(&self) -> Option<&Secret> {
+        self.password.as_ref()
     }
 
     fn run_as(&self) -> Option<&str> {

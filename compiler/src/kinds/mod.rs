@@ -18,7 +18,7 @@ use std::path::Path;
 use crate::diff::settings::Filling;
 use crate::graph::Resource;
 use crate::model::{Files, Level, Postgres, Source, SourceKind};
-use crate::value::{Env, Text};
+use crate::value::{Env, Secret, Text};
 
 /// What is the same for all sources of a kind, or of a driver of it.
 #[derive(Debug)]
@@ -128,6 +128,11 @@ pub trait Kind: Debug {
 
     /// What its program is given.
     fn env(&self) -> Option<&Env> {
+        None
+    }
+
+    /// The password that it gives to a server.
+    fn password(&self) -> Option<&Secret> {
         None
     }
 

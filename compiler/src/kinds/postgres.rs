@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{Facts, Kind, PLAIN, Reading, Use, shown};
 use crate::diff::settings::Filling;
 use crate::model::{Level, Postgres, PostgresDriver, Worded};
+use crate::value::Secret;
 
 /// What all drivers have in common.
 const CLUSTER: Facts = Facts {
@@ -84,6 +85,10 @@ impl Kind for Postgres {
 
     fn repository(&self) -> Option<&Path> {
         self.staging.as_deref().filter(|_| self.facts().has_repository)
+    }
+
+    fn password(&self) -> Option<&Secret> {
+        self.password.as_ref()
     }
 
     fn run_as(&self) -> Option<&str> {

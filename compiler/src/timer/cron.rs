@@ -6,10 +6,12 @@ use std::fmt::Write;
 use jiff::{Timestamp, ToSpan};
 
 use super::times::{Times, times};
-use super::{Inexpressible, Starter, schedule, starts, strays};
+use super::{Inexpressible, Starter, schedule, starts, strays, variables};
 use crate::due;
 use crate::model::{Model, Schedule};
 
+/// Where programs of drivers are looked for.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How far ahead two clocks are compared: changes of clocks repeat within a year.
 const DAYS: i64 = 800;
 /// Moments that are compared at the most.
@@ -40,6 +42,15 @@ pub fn crontab(
     now: Timestamp,
 ) -> Result<String, Inexpressible> {
     let schedule = schedule(model)?;
+    if let Some(name) = variables(model)?.first() {
+        return Err(Inexpressible::new(
+            format!(
+                "plan `{}` takes a secret from the variable `{name}`, which cron does not set",
+                model.name
+            ),
+            "let the plan take it from a file, as `file(\"/etc/backplan/…\")`, or use `--for systemd`, which reads variables from one",
+        ));
+    }
     if !same_clock(schedule, zone, now) {
         return Err(Inexpressible::new(
             format!(
@@ -53,8 +64,12 @@ pub fn crontab(
     let mut line = |text_of: &str| {
         let _ = writeln!(text, "{text_of}");
     };
-    line("SHELL=/bin/sh");
-    line("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    // In an account's own table a setting holds for the lines behind it too, which are not ours: there it is part of the command.
+    let of_system = account.is_some();
+    if of_system {
+        line("SHELL=/bin/sh");
+        line(&format!("PATH={PATH}"));
+    }
     if schedule.jitter.is_some() {
         line("# cron starts at the minute: the schedule's jitter is not followed.");
     }
@@ -64,7 +79,8 @@ pub fn crontab(
     for start in starts(schedule) {
         let words: Vec<String> = starter.words(start.level).iter().map(|word| quoted(word)).collect();
         // In a crontab a percent sign is a line break.
-        let command = words.join(" ").replace('%', "\\%");
+        let own = if of_system { String::new() } else { format!("/usr/bin/env PATH={PATH} ") };
+        let command = format!("{own}{}", words.join(" ")).replace('%', "\\%");
         let account = account.map(|account| format!("{account} ")).unwrap_or_default();
         let moments = times(start.when)?;
         if let Some(note) = strays(schedule, start.when, &moments, now) {

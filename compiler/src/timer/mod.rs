@@ -110,7 +110,34 @@ fn strays(schedule: &Schedule, when: &When, times: &[Times], now: Timestamp) -> 
     ))
 }
 
-/// A name that a unit, or a file of crontabs, may have.
+/// The variables that the plan's secrets are taken from, which whoever starts it has to set.
+fn variables(model: &Model) -> Result<Vec<&str>, Inexpressible> {
+    let is_word = |name: &str| {
+        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            && !name.starts_with(|first: char| first.is_ascii_digit())
+            && !name.is_empty()
+    };
+    let names = model.needed_variables();
+    match names.iter().find(|name| !is_word(name)) {
+        None => Ok(names),
+        Some(name) => Err(Inexpressible::new(
+            format!("a secret comes from the variable {name:?}, a name that only some programs can set"),
+            "give it a name of letters, digits and `_`, or take the secret from a file with `file(\"…\")`",
+        )),
+    }
+}
+
+/// Every file of systemd's that a plan of this name may have, whatever its schedule: those that it has no more are stale.
+pub fn names(model: &Model) -> Vec<String> {
+    let levels = [None, Some(Level::Full), Some(Level::Differential), Some(Level::Incremental)];
+    let of = |level| {
+        let name = unit_name(model, level);
+        [format!("{name}.timer"), format!("{name}.service")]
+    };
+    levels.into_iter().flat_map(of).collect()
+}
+
+/// A name that a unit may have.
 fn unit_name(model: &Model, level: Option<Level>) -> String {
     match level {
         Some(level) => format!("backplan-{}-{}", model.name, level_word(level)),

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 use super::times::{Times, times};
-use super::{Inexpressible, Starter, schedule, starts, strays, unit_name};
+use super::{Inexpressible, Starter, schedule, starts, strays, unit_name, variables};
 use crate::lower::level_word;
 use crate::model::{Level, Model, SourceKind, StoreKind};
 use crate::value::Secret;
@@ -53,7 +53,8 @@ pub fn units(model: &Model, starter: &Starter, now: Timestamp) -> Result<Vec<Uni
         line(format!("Persistent={}", schedule.catch_up));
         line("\n[Install]\nWantedBy=timers.target".to_owned());
         units.push(Unit { name: format!("{name}.timer"), text: timer });
-        units.push(Unit { name: format!("{name}.service"), text: service(model, starter, start.level, &of) });
+        units
+            .push(Unit { name: format!("{name}.service"), text: service(model, starter, start.level, &of)? });
     }
     Ok(units)
 }
@@ -63,7 +64,12 @@ fn push(text: &mut String, line: &str) {
     let _ = writeln!(text, "{line}");
 }
 
-fn service(model: &Model, starter: &Starter, level: Option<Level>, of: &str) -> String {
+fn service(
+    model: &Model,
+    starter: &Starter,
+    level: Option<Level>,
+    of: &str,
+) -> Result<String, Inexpressible> {
     let mut text = String::new();
     let mut line = |line: &str| push(&mut text, line);
     line(&format!("[Unit]\nDescription={}{}", of[..1].to_uppercase(), &of[1..]));
@@ -80,6 +86,15 @@ fn service(model: &Model, starter: &Starter, level: Option<Level>, of: &str) -> 
     }
     line("# The run itself ends what it started, leaves windows and releases locks.");
     line("KillMode=mixed\nTimeoutStopSec=15min");
+    let variables = variables(model)?;
+    if !variables.is_empty() {
+        let folder = if starter.is_user { "%h/.config/backplan" } else { "/etc/backplan" };
+        line(&format!(
+            "# The plan takes secrets from {}: lines NAME=VALUE, for nobody else to read.",
+            variables.join(", ")
+        ));
+        line(&format!("EnvironmentFile={folder}/{}.env", model.name));
+    }
     if let Some(nice) = model.limits.nice {
         line(&format!("Nice={nice}"));
     }
@@ -89,7 +104,7 @@ fn service(model: &Model, starter: &Starter, level: Option<Level>, of: &str) -> 
             line(&setting);
         }
     }
-    text
+    Ok(text)
 }
 
 /// What the run need not do is forbidden, where the plan starts no programs: what those do, only they know.
@@ -124,7 +139,7 @@ fn sandbox(model: &Model) -> Vec<String> {
     paths.extend(model.staging.iter().map(|staging| staging.path.display().to_string()));
     for path in paths {
         // A disk that is away is for the run to tell of, not a reason for the unit to fail.
-        settings.push(format!("ReadWritePaths=-{}", quoted(&path)));
+        settings.push(format!("ReadWritePaths=-{}", quoted(&path).replace("$$", "$")));
     }
     settings
 }
