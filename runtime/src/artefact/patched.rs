@@ -92,8 +92,9 @@ impl View {
         while let Some((above, entry)) = stack.last()
             && entry.flags.has(Flags::PATCH)
         {
+            let is_gone = self.deleted(*above)?.covers(&entry.path);
             let below = self.find_in(&entry.path, *above)?;
-            let Some(below) = below.filter(|below| is_base(&below.entry)) else {
+            let Some(below) = below.filter(|below| !is_gone && is_base(&below.entry)) else {
                 let what = format!(
                     "it holds what changed of `{}`, and what it rests on has no such file",
                     entry.path.escape_ascii()

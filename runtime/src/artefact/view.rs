@@ -220,7 +220,7 @@ impl View {
     }
 
     /// What a layer takes away from those below it; read once.
-    fn deleted(&self, layer: usize) -> Result<Arc<Deleted>, LayerError> {
+    pub(crate) fn deleted(&self, layer: usize) -> Result<Arc<Deleted>, LayerError> {
         let sheet = &self.layers[layer];
         let mut known = sheet.deleted.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(deleted) = &*known {

@@ -40,10 +40,8 @@ struct Bound {
 pub struct Scanned {
     /// Its name.
     pub source: String,
-    /// The scan file.
-    pub scan: PathBuf,
-    /// What of it the artefact does not hold.
-    pub doubts: Doubts,
+    /// The scan file, and what of it the artefact does not hold; `None` for what is no tree.
+    pub scan: Option<(PathBuf, Doubts)>,
     /// What is known of its large files.
     pub grains: Option<PathBuf>,
 }
@@ -76,8 +74,6 @@ pub struct Kept {
     pub scan: PathBuf,
     /// What of it the artefact does not hold.
     pub doubts: Doubts,
-    /// What is known of its large files, if that can be trusted.
-    pub grains: Option<PathBuf>,
 }
 
 /// The scans of a plan's earlier runs.
@@ -102,11 +98,13 @@ impl Cache {
         folder::remove(&temporary)?;
         make_private(&temporary)?;
         let mut bound = Bound { run, root: root.to_owned(), scans: BTreeMap::new(), grains: BTreeMap::new() };
-        for Scanned { source, scan, doubts, grains } in sources {
-            let to = temporary.join(format!("{source}.scan"));
-            take(scan, &to)?;
-            doubts.write(&temporary.join(format!("{source}.doubts")))?;
-            bound.scans.insert(source.clone(), digest(&to)?);
+        for Scanned { source, scan, grains } in sources {
+            if let Some((scan, doubts)) = scan {
+                let to = temporary.join(format!("{source}.scan"));
+                take(scan, &to)?;
+                doubts.write(&temporary.join(format!("{source}.doubts")))?;
+                bound.scans.insert(source.clone(), digest(&to)?);
+            }
             if let Some(grains) = grains {
                 let to = temporary.join(format!("{source}.grains"));
                 take(grains, &to)?;
@@ -125,6 +123,27 @@ impl Cache {
     /// # Errors
     /// Why there is none that can be trusted.
     pub fn load(&self, archive: &str, run: RunId, root: &str, source: &str) -> Result<Kept, Lost> {
+        let (folder, bound) = self.bound(archive, run, root)?;
+        let recorded = bound.scans.get(source).ok_or(Lost::Missing)?;
+        let scan = folder.join(format!("{source}.scan"));
+        let damaged = |error: io::Error| Lost::Damaged(error.to_string());
+        if digest(&scan).map_err(damaged)? != *recorded {
+            return Err(Lost::Damaged(format!("`{}` does not have its digest", scan.display())));
+        }
+        let doubts = Doubts::read(&folder.join(format!("{source}.doubts"))).map_err(damaged)?;
+        Ok(Kept { scan, doubts })
+    }
+
+    /// What is known of a source's large files as an artefact has them; `None` where that cannot be trusted.
+    pub fn grains(&self, archive: &str, run: RunId, root: &str, source: &str) -> Option<PathBuf> {
+        let (folder, bound) = self.bound(archive, run, root).ok()?;
+        let recorded = bound.grains.get(source)?;
+        let grains = folder.join(format!("{source}.grains"));
+        digest(&grains).is_ok_and(|digest| digest == *recorded).then_some(grains)
+    }
+
+    /// What a run kept of an archive.
+    fn bound(&self, archive: &str, run: RunId, root: &str) -> Result<(PathBuf, Bound), Lost> {
         let folder = self.folder.join(archive).join(run.to_string());
         let text = match fs::read_to_string(folder.join(BOUND)) {
             Ok(text) => text,
@@ -135,17 +154,7 @@ impl Cache {
         if bound.run != run || bound.root != root {
             return Err(Lost::Foreign);
         }
-        let recorded = bound.scans.get(source).ok_or(Lost::Missing)?;
-        let scan = folder.join(format!("{source}.scan"));
-        let damaged = |error: io::Error| Lost::Damaged(error.to_string());
-        if digest(&scan).map_err(damaged)? != *recorded {
-            return Err(Lost::Damaged(format!("`{}` does not have its digest", scan.display())));
-        }
-        let doubts = Doubts::read(&folder.join(format!("{source}.doubts"))).map_err(damaged)?;
-        let grains = folder.join(format!("{source}.grains"));
-        let known =
-            bound.grains.get(source).filter(|known| digest(&grains).is_ok_and(|digest| digest == **known));
-        Ok(Kept { scan, doubts, grains: known.is_some().then_some(grains) })
+        Ok((folder, bound))
     }
 
     /// Deletes the scans of an archive's other runs.
@@ -213,13 +222,15 @@ mod tests {
         let grains = scratch.path().join("g");
         fs::write(&grains, "what is known").unwrap();
         let doubts = Doubts::from_iter([3, 70]);
-        let sources = [Scanned { source: "site".to_owned(), scan, doubts, grains: Some(grains) }];
+        let sources =
+            [Scanned { source: "site".to_owned(), scan: Some((scan, doubts)), grains: Some(grains) }];
         let (first, second) = (run(1), run(2));
         cache.store("main", first, "r1", &sources).unwrap();
         let kept = cache.load("main", first, "r1", "site").unwrap();
         assert!(kept.doubts.has(70) && !kept.doubts.has(4));
-        fs::write(kept.grains.unwrap(), "something else").unwrap();
-        assert_eq!(cache.load("main", first, "r1", "site").unwrap().grains, None);
+        let grains = cache.grains("main", first, "r1", "site").unwrap();
+        fs::write(grains, "something else").unwrap();
+        assert_eq!(cache.grains("main", first, "r1", "site"), None);
         assert_eq!(cache.load("main", first, "r2", "site").unwrap_err(), Lost::Foreign);
         assert_eq!(cache.load("main", second, "r1", "site").unwrap_err(), Lost::Missing);
         assert_eq!(cache.load("main", first, "r1", "other").unwrap_err(), Lost::Missing);
@@ -236,7 +247,8 @@ mod tests {
         let first = run(1);
         cache.keep_archives(&BTreeSet::new()).unwrap();
         fs::write(&scan, "what the walk saw").unwrap();
-        let sources = [Scanned { source: "site".to_owned(), scan, doubts: Doubts::default(), grains: None }];
+        let sources =
+            [Scanned { source: "site".to_owned(), scan: Some((scan, Doubts::default())), grains: None }];
         for archive in ["main", "renamed"] {
             cache.store(archive, first, "r1", &sources).unwrap();
         }

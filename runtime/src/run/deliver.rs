@@ -277,13 +277,15 @@ impl Worker {
         trouble
     }
 
-    /// The scan of a source, and what of it its artefact does not hold; `None`: it is no tree.
+    /// What is kept of a source; `None`: nothing.
     fn scanned(&self, fact: &ArchiveFact, content: &facts::Content) -> Option<Scanned> {
         let scan = self.work_folder().join(format!("{}.scan", content.source));
         let packed = fact.sources.iter().find(|packed| packed.name == content.source.as_str());
         let doubts = packed.map(|packed| packed.doubts.clone()).unwrap_or_default();
         let grains = self.grains(fact, content);
-        scan.exists().then(|| Scanned { source: content.source.to_string(), scan, doubts, grains })
+        let scan = scan.exists().then_some((scan, doubts));
+        let is_any = scan.is_some() || grains.is_some();
+        is_any.then(|| Scanned { source: content.source.to_string(), scan, grains })
     }
 
     /// What is known of the large files of a source as the artefact has them: made with it, or, where that is the one before, as
@@ -295,7 +297,7 @@ impl Worker {
         }
         let model = &self.request.model;
         let id = model.archives.iter().position(|archive| archive.name == *fact.record.name)?;
-        self.levels().scan(ArchiveId(id), &content.source)?.grains.clone()
+        self.levels().grains(ArchiveId(id), &content.source)
     }
 
     /// Keeps what the manifest and the report need of a step that ended.

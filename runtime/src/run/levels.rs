@@ -2,10 +2,13 @@
 //! stores really hold.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use backplan_compiler::cycle::{Asked, Next, Past, next};
-use backplan_compiler::model::{Archive, ArchiveId, Level, Model, Separate, Source, SourceId, StoreId};
+use backplan_compiler::model::{
+    Archive, ArchiveId, LargeFiles, Level, Model, Separate, Source, SourceId, StoreId,
+};
 use backplan_compiler::retention::{Part, Run};
 use jiff::Timestamp;
 
@@ -65,6 +68,8 @@ pub struct Grounds {
     pub record: ArchiveRecord,
     /// The scan that the base was packed from; `None` for what is no tree, or is never the same tree again.
     pub scan: Option<Kept>,
+    /// What is known of the base's large files.
+    pub grains: Option<PathBuf>,
     /// What the base says of the source, where a tool made it.
     pub labels: BTreeMap<String, String>,
     /// The base as one tree; `None`: it is encrypted, and a run holds no key.
@@ -145,6 +150,11 @@ impl Levels {
             Some(copies) => copies.scans.get(source),
             None => self.grounds(archive, source)?.scan.as_ref(),
         }
+    }
+
+    /// What is known of a source's large files as the base has them.
+    pub fn grains(&self, archive: ArchiveId, source: &str) -> Option<PathBuf> {
+        self.grounds(archive, source)?.grains.clone()
     }
 
     /// The runs, but for the one that has `made` these sources of the archive at these levels, whose scans later runs may
@@ -448,7 +458,11 @@ fn grounds(
         };
         let told = manifest.sources.iter().find(|told| told.name == *source);
         let labels = told.map(|told| told.labels.clone()).unwrap_or_default();
-        found.insert(source.clone(), Grounds { record: record.clone(), scan, labels, view });
+        let grains = match archive.large_files {
+            LargeFiles::Blocks => cache.grains(&base.archive, base.run, &record.root, source),
+            LargeFiles::Whole => None,
+        };
+        found.insert(source.clone(), Grounds { record: record.clone(), scan, grains, labels, view });
     }
     Ok(found)
 }

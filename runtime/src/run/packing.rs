@@ -132,7 +132,7 @@ impl Worker {
         let levels = self.levels();
         let of = |source: &SourceId| {
             let name = &self.request.model.source(*source).name;
-            Some((name.clone(), levels.scan(id, name)?.grains.clone()?))
+            Some((name.clone(), levels.grains(id, name)?))
         };
         Ok(Some(Grains { folder, earlier: archive.from.iter().filter_map(of).collect() }))
     }

@@ -30,7 +30,7 @@ const PATH_MAX: usize = 64 << 10;
 /// Where the records are.
 #[derive(Debug, Clone)]
 pub struct Grains {
-    /// A folder that `SOURCE.grains` is written to, for each source that has a scan.
+    /// A folder that `SOURCE.grains` is written to, for each source that can be read again.
     pub folder: PathBuf,
     /// By source: the records of what the base holds.
     pub earlier: BTreeMap<String, PathBuf>,

@@ -397,11 +397,13 @@ struct Material<'a> {
     pool: Pool,
 }
 
-/// What is known of large files, for each source that has a scan.
+/// What is known of large files, for each source that can be read again.
 fn grains_of(inputs: &[Input], options: &PackOptions) -> Result<Vec<Option<grains::Source>>, PackError> {
     let failed = |cause| PackError::Scratch { path: options.scratch.clone(), cause };
     let of = |input: &Input| match (&options.grains, &input.content) {
-        (Some(grains), Content::Scan { .. }) => grains::Source::start(grains, &input.source).map(Some),
+        (Some(grains), Content::Scan { .. } | Content::File { .. }) if input.source != OWN => {
+            grains::Source::start(grains, &input.source).map(Some)
+        }
         _ => Ok(None),
     };
     inputs.iter().map(of).collect::<Result<_, _>>().map_err(failed)

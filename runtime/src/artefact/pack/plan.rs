@@ -446,7 +446,10 @@ impl<'a> Planner<'a> {
         }
         let changed = grains.changed(entry, opened, shared.scratch, shared.control);
         let Some(changed) = changed.map_err(|cause| self.scratch_failed(cause))? else { return Ok(()) };
-        // Where the base can be asked, it is.
+        // Where the base can be asked, it is; where it cannot, a single file is not told from what was there before.
+        if shared.base.is_none() && !shared.listings[usize::from(entry.source)].is_scan() {
+            return Ok(());
+        }
         if let Some(base) = shared.base {
             let there = base.find(&entry.path).map_err(PackError::Base)?;
             if !there.is_some_and(|there| changed.is_to(&there)) {
