@@ -158,6 +158,7 @@ codes! {
     STORE_AWAY Error "store_away" "a store is not there";
     STORE_READ_ONLY Error "store_read_only" "a store cannot be written to";
     STORE_FULL Warning "store_full" "a store has less room than the last run took";
+    STORE_UNSYNCED Warning "store_unsynced" "a file server may lose what it was sent when its power is cut";
     STAGING_AWAY Error "staging_away" "the staging is not there, or cannot be written to";
     STAGING_UNSAFE Error "staging_unsafe" "a staging cannot be cleared without harm";
     STAGING_STRANGERS Warning "staging_strangers" "a staging that no run has used yet holds files";

@@ -64,6 +64,7 @@ mod run_waits;
 mod run_windows;
 mod scenario;
 mod schedule;
+mod sftp;
 mod status;
 mod surface;
 mod why;

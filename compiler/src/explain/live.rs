@@ -67,8 +67,8 @@ pub(super) const PAGES: &[Page] = &[
         "store_away",
         "The store's folder is not there, and either a run has used it before or the folder above is missing\n\
          too: most likely nothing is mounted. A run would not make it, as it would fill the disk below the\n\
-         mount. Mount it, or make the folder above it. Or a bucket could not be looked at, with the keys that a\n\
-         run would use: what its server said stands there.",
+         mount. Mount it, or make the folder above it. Or a bucket or a file server could not be looked at, with\n\
+         the keys that a run would use: what its server said stands there.",
         FILES,
     ),
     page(
@@ -81,6 +81,14 @@ pub(super) const PAGES: &[Page] = &[
         "store_full",
         "The store has less room than the artefacts of the last run took. The next run may fail for lack of\n\
          room: make some, or let `keep` give up more.",
+        FILES,
+    ),
+    page(
+        "store_unsynced",
+        "The store is a folder of an SSH file server that has no `fsync@openssh.com`: nobody can ask it to bring\n\
+         what it was sent onto its disk. What a run stored may be lost where the server's power is cut in the\n\
+         seconds after it; the next `plan verify` or run notices. OpenSSH's own servers have it. With another\n\
+         server, let the plan have a second store.",
         FILES,
     ),
     page(

@@ -112,7 +112,10 @@ impl fmt::Display for Location {
                 if let Some(user) = user {
                     write!(f, "{user}@")?;
                 }
-                f.write_str(host)?;
+                match host.contains(':') {
+                    true => write!(f, "[{host}]")?,
+                    false => f.write_str(host)?,
+                }
                 if *port != SSH {
                     write!(f, ":{port}")?;
                 }

@@ -14,7 +14,7 @@ use backplan_compiler::Laid;
 use backplan_compiler::codes::{self, Code};
 use backplan_compiler::finding::{Finding, Severity};
 use backplan_compiler::kinds::{self, Reading};
-use backplan_compiler::model::{Absent, Model, Source, SourceId, Store, StoreKind};
+use backplan_compiler::model::{Absent, Model, Source, SourceId, Store};
 use backplan_compiler::sources::Place;
 use jiff::Timestamp;
 use rustix::fs::{Access, access, statvfs};
@@ -30,7 +30,7 @@ use crate::run::secrets::Secrets;
 use crate::run::staging::{MOVE_AWAY, Staging, StagingError, Surroundings, told_of_strangers};
 use crate::scan::link::{self, Link};
 use crate::source::reader;
-use crate::store;
+use crate::store::{self, StoreErrorKind};
 
 /// What is held against the world.
 #[derive(Debug, Clone, Copy)]
@@ -143,10 +143,9 @@ impl Look<'_> {
 
     fn store(&mut self, store: &Store, state: &Path) {
         let goes_on = store.absent != Absent::Fail;
-        let Some(path) = store.folder() else { return self.bucket(store, goes_on) };
+        let Some(path) = store.folder() else { return self.remote(store, state, goes_on) };
         if !path.is_dir() {
-            let known = HostState::look(state).and_then(|host| host.plan(&self.model.name, &self.model.file));
-            let was_used = known.is_ok_and(|plan| plan.known(&store.name, &store.location()).is_some());
+            let was_used = self.was_used(store, state);
             let above = path.parent().unwrap_or(path);
             if was_used || !above.is_dir() {
                 let message = format!("store `{}`: `{}` is not there", store.name, path.display());
@@ -168,17 +167,38 @@ impl Look<'_> {
         }
     }
 
-    /// What a run would find of a bucket, as far as looking tells.
-    fn bucket(&mut self, store: &Store, goes_on: bool) {
-        if matches!(store.kind, StoreKind::Sftp { .. }) {
-            return;
-        }
+    /// Whether a run of the plan has used a store.
+    fn was_used(&self, store: &Store, state: &Path) -> bool {
+        let known = HostState::look(state).and_then(|host| host.plan(&self.model.name, &self.model.file));
+        known.is_ok_and(|plan| plan.known(&store.name, &store.location()).is_some())
+    }
+
+    /// What a run would find of a bucket or a file server, as far as looking tells.
+    fn remote(&mut self, store: &Store, state: &Path, goes_on: bool) {
         let Ok(layout) = Layout::new(&self.model.name) else { return };
-        let looked = store::open(store, &Secrets::default().under(self.control))
-            .and_then(|opened| opened.entries(&layout.manifests()));
-        if let Err(error) = looked {
-            let help = "see that it is there, and that the keys that a run would use may list what is in it";
-            self.find_weighed(&codes::STORE_AWAY, store.place, error.to_string(), help, goes_on);
+        let opened = match store::open(store, &Secrets::default().under(self.control)) {
+            // The first run makes it.
+            Err(error) if error.kind == StoreErrorKind::Absent && !self.was_used(store, state) => return,
+            opened => opened,
+        };
+        let looked = opened.and_then(|opened| {
+            opened.entries(&layout.manifests())?;
+            Ok(opened.capabilities())
+        });
+        match looked {
+            Ok(can) if !can.durable => {
+                let message =
+                    format!("store `{}`: its server cannot be asked to sync what it was sent", store.name);
+                let help =
+                    "let OpenSSH's own `sftp-server` or `internal-sftp` serve it, or have another store";
+                self.find(&codes::STORE_UNSYNCED, store.place, message, help);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let help =
+                    "see that it is there, and that the keys that a run would use may list what is in it";
+                self.find_weighed(&codes::STORE_AWAY, store.place, error.to_string(), help, goes_on);
+            }
         }
     }
 

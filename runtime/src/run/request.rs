@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use backplan_compiler::Laid;
-use backplan_compiler::model::{
-    Level, Model, PostgresDriver, Separate, SourceKind, Store, StoreKind, Worded,
-};
+use backplan_compiler::model::{Level, Model, PostgresDriver, Separate, SourceKind, StoreKind, Worded};
 use jiff::Timestamp;
 
 use super::staging::Surroundings;
@@ -80,12 +78,6 @@ pub fn unsupported(model: &Model) -> Vec<String> {
             found.push(format!("source `{name}` has no `staging` for its tool's own repository"));
         }
     }
-    for (index, store) in model.stores.iter().enumerate() {
-        let used = model.archives.iter().any(|archive| archive.to.iter().any(|id| id.0 == index));
-        if used {
-            unsupported_store(store, &mut found);
-        }
-    }
     for archive in &model.archives {
         let bad = archive.encrypt.iter().filter_map(|text| crate::cipher::recipient(text).err());
         found.extend(bad.map(|bad| format!("archive `{}` is to be encrypted for what {bad}", archive.name)));
@@ -138,7 +130,6 @@ fn unsupported_separate(model: &Model, separate: &Separate, found: &mut Vec<Stri
     for id in &separate.to {
         let store = model.store(*id);
         if !model.is_of_tools(*id) {
-            unsupported_store(store, found);
             continue;
         }
         found.extend(refusals(store));
@@ -154,12 +145,5 @@ fn unsupported_separate(model: &Model, separate: &Separate, found: &mut Vec<Stri
                 store.name
             ));
         }
-    }
-}
-
-fn unsupported_store(store: &Store, found: &mut Vec<String>) {
-    let name = &store.name;
-    if matches!(store.kind, StoreKind::Sftp { .. }) {
-        found.push(format!("store `{name}` is an SSH file server"));
     }
 }

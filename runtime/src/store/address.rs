@@ -9,7 +9,8 @@ use backplan_compiler::value::Text;
 /// What is no address of a store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no address of a store: give a folder, `s3://BUCKET/PREFIX`, `azblob://CONTAINER/PREFIX` or `gs://BUCKET/PREFIX`"
+    "`{0}` is no address of a store: give a folder, `s3://BUCKET/PREFIX`, `azblob://CONTAINER/PREFIX`, `gs://BUCKET/PREFIX` or \
+     `sftp://USER@HOST:PORT/PATH`"
 )]
 pub struct BadAddress(pub String);
 
@@ -21,6 +22,7 @@ pub fn parse(written: &Path) -> Result<Declared, BadAddress> {
     let shown = written.display().to_string();
     let kind = match shown.split_once("://") {
         None => StoreKind::Dir { path: written.to_path_buf() },
+        Some(("sftp", rest)) => server(rest).ok_or(BadAddress(shown.clone()))?,
         Some((scheme, rest)) => {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
             remote(scheme, bucket, prefix).filter(|_| !bucket.is_empty()).ok_or(BadAddress(shown.clone()))?
@@ -36,6 +38,34 @@ pub fn parse(written: &Path) -> Result<Declared, BadAddress> {
         append_only: false,
         absent: Absent::Fail,
         keep: None,
+    })
+}
+
+/// A file server: keys and known hosts are those of the account. One slash parts the path from the server, a second one
+/// begins a path from the root.
+fn server(rest: &str) -> Option<StoreKind> {
+    let (server, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (user, server) = match server.rsplit_once('@') {
+        Some((user, server)) => (Some(user), server),
+        None => (None, server),
+    };
+    let (host, port) = match server.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, port)) => (host, Some(port.strip_prefix(':')?)),
+        None => server.split_once(':').map_or((server, None), |(host, port)| (host, Some(port))),
+    };
+    let port = port.map(|port| port.parse().ok().filter(|port| *port != 0).ok_or(())).transpose().ok()?;
+    let is_word = |text: &str| !text.is_empty() && !text.starts_with('-') && !text.contains(':');
+    if host.is_empty() || !user.is_none_or(is_word) {
+        return None;
+    }
+    Some(StoreKind::Sftp {
+        host: host.to_owned(),
+        port,
+        user: user.map(str::to_owned),
+        key: None,
+        path: path.to_owned(),
+        known_hosts: None,
     })
 }
 
@@ -79,8 +109,19 @@ mod tests {
         assert_eq!(at("s3://b/p/q/").unwrap(), "s3://b/p/q");
         assert_eq!(at("gs://b").unwrap(), "gs://b");
         assert_eq!(at("azblob://c/p").unwrap(), "azblob://c/p");
+        assert_eq!(at("sftp://h/p/q/").unwrap(), "sftp://h/p/q");
+        assert_eq!(at("sftp://u@h:2222//srv/b").unwrap(), "sftp://u@h:2222//srv/b");
+        assert_eq!(at("sftp://u@[::1]:2222/b").unwrap(), "sftp://u@[::1]:2222/b");
         assert_eq!(at("/mnt/backup").unwrap(), "/mnt/backup");
-        for bad in ["s3://", "s3:///p", "ftp://h/p"] {
+        for bad in [
+            "s3://",
+            "s3:///p",
+            "ftp://h/p",
+            "sftp://",
+            "sftp://h:x/p",
+            "sftp://u:secret@h/p",
+            "sftp://h:0/p",
+        ] {
             assert_eq!(at(bad).unwrap_err(), BadAddress(bad.to_owned()));
         }
     }

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::io::Errno;
 
 use super::fs::{FileSystem, HostFolder, Kind, OpenFile, not_a_file};
+use super::sftp::Refusal;
 use super::{
     Capabilities, Creation, Entry, Name, Object, ReadStore, Store, StoreError, StoreErrorKind, Upload,
 };
@@ -86,7 +87,7 @@ impl DirStore {
     }
 }
 
-fn opening(label: &str, path: &Path, cause: io::Error) -> StoreError {
+pub(super) fn opening(label: &str, path: &Path, cause: io::Error) -> StoreError {
     let kind = match kind_of(&cause) {
         StoreErrorKind::NotFound => StoreErrorKind::Absent,
         kind => kind,
@@ -97,6 +98,7 @@ fn opening(label: &str, path: &Path, cause: io::Error) -> StoreError {
 fn kind_of(error: &io::Error) -> StoreErrorKind {
     use io::ErrorKind as K;
     match error.kind() {
+        _ if error.get_ref().is_some_and(|inner| inner.is::<Refusal>()) => StoreErrorKind::Handshake,
         K::NotFound => StoreErrorKind::NotFound,
         // The system's own has a number: this is of what was found.
         K::InvalidInput if error.raw_os_error().is_none() => StoreErrorKind::Foreign,
@@ -372,7 +374,12 @@ impl<F: FileSystem> ReadStore for FolderStore<F> {
 
 impl<F: FileSystem> Store for FolderStore<F> {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { atomic_create: true, delete: true, fills_up: true }
+        Capabilities {
+            atomic_create: true,
+            delete: true,
+            fills_up: true,
+            durable: self.inner.fs.is_durable(),
+        }
     }
 
     fn create(&self, name: &Name, bytes: &[u8]) -> Result<Creation, StoreError> {

@@ -1,7 +1,5 @@
 //! The one door to stores: nothing else asks of what kind a store is to read or write it.
 
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use backplan_compiler::model::{Store as Declared, StoreKind};
@@ -9,7 +7,8 @@ use backplan_compiler::model::{Store as Declared, StoreKind};
 use super::append_only::AppendOnly;
 use super::bucket::BucketStore;
 use super::dir::DirStore;
-use super::{Store, StoreError, StoreErrorKind};
+use super::sftp::SftpStore;
+use super::{Store, StoreError};
 use crate::run::secrets::Secrets;
 
 /// Opens a store that is there, as this host may use it.
@@ -17,7 +16,7 @@ use crate::run::secrets::Secrets;
 /// # Errors
 /// [`StoreErrorKind::Absent`] where its place is not there and [`make`] might make it.
 pub fn open(declared: &Declared, secrets: &Secrets) -> Result<Arc<dyn Store>, StoreError> {
-    guarded(declared, secrets, &|label, folder| DirStore::open(label, folder))
+    guarded(declared, secrets, false)
 }
 
 /// Opens a store, and makes its place first if need be. Whether it may be made is for the identity to decide: a missing
@@ -26,36 +25,28 @@ pub fn open(declared: &Declared, secrets: &Secrets) -> Result<Arc<dyn Store>, St
 /// # Errors
 /// [`StoreErrorKind::Absent`] where what it is to be in is not there.
 pub fn make(declared: &Declared, secrets: &Secrets) -> Result<Arc<dyn Store>, StoreError> {
-    guarded(declared, secrets, &|label, folder| DirStore::create(label, folder))
+    guarded(declared, secrets, true)
 }
 
 /// What [`make`] would do, in words; `None`: it could not.
 pub fn would_make(declared: &Declared) -> Option<String> {
+    if let StoreKind::Sftp { .. } = declared.kind {
+        // Whether what it is to be in is there is seen when it is made.
+        return Some(format!("the folder `{}` would be made", declared.location()));
+    }
     let folder = declared.folder()?;
     folder.parent()?.is_dir().then(|| format!("the folder `{}` would be made", folder.display()))
 }
 
-fn guarded(
-    declared: &Declared,
-    secrets: &Secrets,
-    folder: &dyn Fn(&str, &Path) -> Result<DirStore, StoreError>,
-) -> Result<Arc<dyn Store>, StoreError> {
+fn guarded(declared: &Declared, secrets: &Secrets, may_make: bool) -> Result<Arc<dyn Store>, StoreError> {
     let store: Arc<dyn Store> = match &declared.kind {
-        StoreKind::Dir { path } => Arc::new(folder(&declared.name, path)?),
+        StoreKind::Dir { path } if may_make => Arc::new(DirStore::create(&declared.name, path)?),
+        StoreKind::Dir { path } => Arc::new(DirStore::open(&declared.name, path)?),
         StoreKind::S3 { .. } | StoreKind::Azblob { .. } | StoreKind::Gcs { .. } => {
             Arc::new(BucketStore::open(declared, secrets)?)
         }
-        StoreKind::Sftp { .. } => {
-            return Err(StoreError {
-                store: declared.name.clone(),
-                doing: format!("open `{}`", declared.location()),
-                kind: StoreErrorKind::Other,
-                cause: io::Error::new(
-                    io::ErrorKind::Unsupported,
-                    "this version opens folders and buckets only",
-                ),
-            });
-        }
+        StoreKind::Sftp { .. } if may_make => Arc::new(SftpStore::connect_or_make(declared)?),
+        StoreKind::Sftp { .. } => Arc::new(SftpStore::connect(declared)?),
     };
     Ok(if declared.append_only { Arc::new(AppendOnly(store)) } else { store })
 }

@@ -27,6 +27,11 @@ pub trait FileSystem: Send + Sync + fmt::Debug + 'static {
     /// A file being written.
     type File: OpenFile;
 
+    /// Whether what is synced survives a power cut, as far as can be known.
+    fn is_durable(&self) -> bool {
+        true
+    }
+
     /// Up to `len` bytes from `offset`; fewer only at the end.
     ///
     /// # Errors
@@ -337,7 +342,7 @@ fn kind(folder: BorrowedFd<'_>, name: &str) -> io::Result<Kind> {
     })
 }
 
-fn not_a_folder(name: &str) -> io::Error {
+pub(super) fn not_a_folder(name: &str) -> io::Error {
     let text = format!("`{name}` is a file or a link where a folder should be: move it away");
     io::Error::new(io::ErrorKind::NotADirectory, text)
 }
@@ -347,7 +352,7 @@ pub(super) fn not_a_file() -> io::Error {
 }
 
 /// The process's mask. Asking `umask` would change it for a moment, under the feet of other threads.
-fn mask() -> u32 {
+pub(super) fn mask() -> u32 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
     line.and_then(|text| u32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0o077)

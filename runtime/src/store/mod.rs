@@ -11,9 +11,11 @@ mod bucket;
 mod conformance;
 pub mod dir;
 mod door;
+mod engine;
 pub mod fs;
 pub mod limit;
 mod send;
+mod sftp;
 pub mod simulated;
 #[cfg(test)]
 mod tests;
@@ -110,6 +112,8 @@ pub enum StoreErrorKind {
     Denied,
     /// The server does not know who asks, or gives them no right to it.
     Credentials,
+    /// The server is not known to be the one that it should be, or does not let us in. The cause says what to do.
+    Handshake,
     /// No room.
     Full,
     /// Something of that name is there that is no object: a link, a pipe, a folder.
@@ -123,7 +127,7 @@ pub enum StoreErrorKind {
 impl StoreErrorKind {
     /// Whether another attempt meets the same.
     pub fn is_lasting(self) -> bool {
-        matches!(self, StoreErrorKind::Credentials | StoreErrorKind::Foreign)
+        matches!(self, StoreErrorKind::Credentials | StoreErrorKind::Handshake | StoreErrorKind::Foreign)
     }
 
     /// Whether the store as a whole cannot be had now: what a plan says of one that is absent holds then.
@@ -146,6 +150,7 @@ impl StoreErrorKind {
                 "; see the keys that the plan gives (else the environment's), the region, the clock of this machine, and what these keys may do there"
             }
             StoreErrorKind::NotFound
+            | StoreErrorKind::Handshake
             | StoreErrorKind::Foreign
             | StoreErrorKind::Stopped
             | StoreErrorKind::Other => "",
@@ -190,6 +195,8 @@ pub struct Capabilities {
     pub delete: bool,
     /// Its room can be used up to the last byte.
     pub fills_up: bool,
+    /// What returned `Ok` is known to survive a power cut.
+    pub durable: bool,
 }
 
 /// The reading half. What can only read (dry run, listing, restore) is given only this.

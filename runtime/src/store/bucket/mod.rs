@@ -5,7 +5,6 @@
 //! lock.
 
 mod client;
-mod engine;
 mod trouble;
 mod upload;
 
@@ -28,6 +27,7 @@ use object_store::{
 
 use self::trouble::Trouble;
 use self::upload::BucketUpload;
+use super::engine;
 use super::fs::Kind;
 use super::send::send;
 use super::{
@@ -257,7 +257,7 @@ impl ReadStore for BucketStore {
 
 impl Store for BucketStore {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { atomic_create: true, delete: true, fills_up: false }
+        Capabilities { atomic_create: true, delete: true, fills_up: false, durable: true }
     }
 
     fn create(&self, name: &Name, bytes: &[u8]) -> Result<Creation, StoreError> {

@@ -10,9 +10,9 @@ use object_store::multipart::PartId;
 use object_store::path::Path as Key;
 use object_store::{Error, MultipartId, PutMultipartOptions};
 
-use super::engine::{self, Pending};
 use super::trouble::Trouble;
 use super::{Inner, Service};
+use crate::store::engine::{self, Pending};
 use crate::store::send::send_range;
 use crate::store::{Creation, Name, StoreError, Upload};
 
@@ -55,7 +55,7 @@ struct Begun {
     key: Key,
     id: MultipartId,
     sent: Vec<Option<PartId>>,
-    on_the_way: VecDeque<(usize, Pending<PartId>)>,
+    on_the_way: VecDeque<(usize, Pending<PartId, Error>)>,
 }
 
 /// An object on its way into the bucket.

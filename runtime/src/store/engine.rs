@@ -1,0 +1,75 @@
+//! The threads on which requests are made. What calls them waits, and knows nothing of it.
+
+use std::io;
+use std::sync::LazyLock;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use tokio::runtime::{Builder, Runtime};
+
+/// Requests wait much and compute little.
+const THREADS: usize = 2;
+
+static ENGINE: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
+    Builder::new_multi_thread().worker_threads(THREADS).thread_name("store").enable_all().build()
+});
+
+/// Why a request was not made to its end, whatever a server would have said.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct GivenUp(String);
+
+impl From<GivenUp> for io::Error {
+    fn from(given_up: GivenUp) -> io::Error {
+        io::Error::other(given_up)
+    }
+}
+
+impl From<GivenUp> for object_store::Error {
+    fn from(given_up: GivenUp) -> object_store::Error {
+        object_store::Error::Generic { store: "bucket", source: given_up.into() }
+    }
+}
+
+/// What a request will have come to.
+#[derive(Debug)]
+pub struct Pending<T, E>(Receiver<Result<T, E>>);
+
+impl<T, E: From<GivenUp>> Pending<T, E> {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// The request's.
+    pub fn wait(self) -> Result<T, E> {
+        self.0.recv().unwrap_or_else(|_| Err(GivenUp("a request was given up".to_owned()).into()))
+    }
+}
+
+/// Starts a request.
+pub fn start<T: Send + 'static, E: From<GivenUp> + Send + 'static>(
+    request: impl Future<Output = Result<T, E>> + Send + 'static,
+) -> Pending<T, E> {
+    let (done, pending) = sync_channel(1);
+    match &*ENGINE {
+        Ok(engine) => {
+            engine.spawn(async move {
+                // Nobody waits any more: then nobody needs to know.
+                let _ = done.send(request.await);
+            });
+        }
+        Err(error) => {
+            let why = format!("threads for requests cannot be started: {error}");
+            let _ = done.send(Err(GivenUp(why).into()));
+        }
+    }
+    Pending(pending)
+}
+
+/// Makes a request and waits for it.
+///
+/// # Errors
+/// The request's.
+pub fn run<T: Send + 'static, E: From<GivenUp> + Send + 'static>(
+    request: impl Future<Output = Result<T, E>> + Send + 'static,
+) -> Result<T, E> {
+    start(request).wait()
+}
