@@ -177,12 +177,16 @@ fn what_is_encrypted_comes_back_from_a_bucket_and_from_a_folder_alike() {
     scenario.plan(["verify", "--all", "--store", "near"]).status(0).says("as it was written");
     scenario.plan(["verify", "--identity", "id"]).status(0).says("whole");
     restored(&scenario, "from-far", &["--store", "far", "--identity", "id"]);
-    // A run that is killed on its way leaves nothing that the next cannot tell from what is another's.
+    // What a run that is killed on its way had begun is given up by the next; what another began is not.
+    let begun = server.ask("POST /buck/of/another.tar.gz.age?uploads").unwrap();
+    assert!(begun.contains("<UploadId>"), "{begun}");
     let running = scenario.next_day().start(["run"]);
-    wait_for("an upload", || server.unfinished() > 0);
+    wait_for("an upload", || server.unfinished() > 1);
     running.kill_group();
     drop(running);
+    assert_eq!(server.unfinished(), 2);
     scenario.next_day().plan(["run"]).status(0);
+    assert_eq!(server.unfinished(), 1);
     scenario.plan(["verify", "--identity", "id"]).status(0).says("whole");
 }
 

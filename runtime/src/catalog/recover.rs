@@ -83,8 +83,16 @@ pub struct RecoveryPlan {
 pub struct RecoveryStep {
     /// Why.
     pub reason: Reason,
+    /// Artefacts of which uploads may have been begun.
+    pub uploads: Vec<Name>,
     /// What; the last is the record that says so.
     pub deletes: Vec<Name>,
+}
+
+impl RecoveryStep {
+    fn new(reason: Reason, deletes: Vec<Name>) -> RecoveryStep {
+        RecoveryStep { reason, uploads: Vec::new(), deletes }
+    }
 }
 
 /// Why something is deleted.
@@ -136,6 +144,8 @@ pub struct Recovered {
     pub deleted: Vec<(Reason, Name)>,
     /// What was left alone.
     pub left: Vec<Leftover>,
+    /// Uploads that dead runs had begun, and that were given up.
+    pub given_up: u64,
     /// Nameless remains of interrupted writes that were removed.
     pub swept: u64,
 }
@@ -207,7 +217,7 @@ impl RecoveryPlan {
         }
         let (deletes, left) = deletions(scene, &tombstone)?;
         self.left.extend(left);
-        self.steps.push(RecoveryStep { reason: Reason::FinishDelete(tombstone.run), deletes });
+        self.steps.push(RecoveryStep::new(Reason::FinishDelete(tombstone.run), deletes));
         Ok(())
     }
 
@@ -241,7 +251,9 @@ impl RecoveryPlan {
             Err(Problem::Manifest(_)) => return Ok(()),
         };
         deletes.push(name.clone());
-        self.steps.push(RecoveryStep { reason, deletes });
+        let begun = intent.artefacts.iter().filter(|intended| intended.mark == run);
+        let uploads = begun.filter_map(|intended| artefact_name(&intended.artefact).ok()).collect();
+        self.steps.push(RecoveryStep { reason, uploads, deletes });
         Ok(())
     }
 
@@ -271,7 +283,7 @@ impl RecoveryPlan {
         };
         let deletes: Vec<Name> = temporaries.iter().filter(stale).map(|object| object.name.clone()).collect();
         if !deletes.is_empty() {
-            self.steps.push(RecoveryStep { reason: Reason::Temporary, deletes });
+            self.steps.push(RecoveryStep::new(Reason::Temporary, deletes));
         }
     }
 
@@ -286,7 +298,7 @@ impl RecoveryPlan {
         let earlier = numbers.into_iter().filter(|number| Some(*number) != highest);
         let deletes: Vec<Name> = earlier.map(|number| layout.lock(number)).collect();
         if !deletes.is_empty() {
-            self.steps.push(RecoveryStep { reason: Reason::OldLease, deletes });
+            self.steps.push(RecoveryStep::new(Reason::OldLease, deletes));
         }
     }
 
@@ -330,6 +342,13 @@ impl RecoveryPlan {
                 && store.size(&layout.manifest(&run))?.is_some()
             {
                 return Err(RecoverError::Committed(run));
+            }
+            for name in step.uploads {
+                match store.give_up(&name) {
+                    Ok(count) => recovered.given_up += count,
+                    // They are in nobody's way: the server's own rules see to them.
+                    Err(error) => recovered.left.push(Leftover { name, why: error.to_string() }),
+                }
             }
             for name in step.deletes {
                 store.delete(&name)?;

@@ -87,6 +87,10 @@ impl Store for AppendOnly {
         })
     }
 
+    fn give_up(&self, name: &Name) -> Result<u64, StoreError> {
+        self.0.give_up(name)
+    }
+
     fn sweep(&self, folder: &Name) -> Result<u64, StoreError> {
         self.0.sweep(folder)
     }

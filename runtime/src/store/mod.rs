@@ -279,6 +279,15 @@ pub trait Store: ReadStore {
     /// When it is not known to be gone.
     fn delete(&self, name: &Name) -> Result<(), StoreError>;
 
+    /// Gives up uploads of this name that were begun and not finished, which are no objects, and says how many. Only a lease's
+    /// holder does this, for names that a dead run was to write.
+    ///
+    /// # Errors
+    /// When the store cannot tell, or not give them up.
+    fn give_up(&self, _name: &Name) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
     /// Removes what interrupted writes left below a folder under names of the store's own making, which no listing
     /// shows, and empty folders directly in it; says how many names there were. Only a lease's holder does this.
     ///

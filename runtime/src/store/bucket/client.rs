@@ -12,10 +12,13 @@ use backplan_compiler::value::{Secret, Text};
 use jiff::tz::TimeZone;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
+use object_store::client::HttpConnector;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::{Certificate, ClientOptions, RetryConfig};
 
 use super::Service;
+use super::lost::Lost;
+use super::patient::Patient;
 use crate::run::prepare::host_name;
 use crate::run::secrets::Secrets;
 
@@ -36,6 +39,8 @@ const NO_REGION: &str = "us-east-1";
 pub struct Opened {
     /// The client.
     pub service: Arc<dyn Service>,
+    /// Finds uploads that nobody goes on with.
+    pub lost: Option<Arc<Lost>>,
     /// What stands before every name.
     pub prefix: String,
     /// The class that objects are given.
@@ -49,8 +54,15 @@ pub struct Opened {
 pub fn build(declared: &Declared, secrets: &Secrets) -> Result<Opened, String> {
     crate::tls::choose();
     let kind = &declared.kind;
+    let mut lost = None;
     let service: Arc<dyn Service> = match kind {
-        StoreKind::S3 { .. } => Arc::new(s3(kind, secrets)?.build().map_err(|error| error.to_string())?),
+        StoreKind::S3 { endpoint, ca_file, .. } => {
+            let s3 = Arc::new(s3(kind, secrets)?.build().map_err(|error| error.to_string())?);
+            let http = Patient.connect(&options(endpoint.as_deref(), ca_file.as_deref())?);
+            let http = http.map_err(|error| error.to_string())?;
+            lost = Some(Arc::new(Lost { s3: Arc::clone(&s3), http }));
+            s3
+        }
         StoreKind::Azblob { .. } => {
             Arc::new(azblob(kind, secrets)?.build().map_err(|error| error.to_string())?)
         }
@@ -62,7 +74,7 @@ pub fn build(declared: &Declared, secrets: &Secrets) -> Result<Opened, String> {
         StoreKind::Azblob { prefix, .. } | StoreKind::Gcs { prefix, .. } => (prefix, None),
         StoreKind::Dir { .. } | StoreKind::Sftp { .. } => (&None, None),
     };
-    Ok(Opened { service, prefix: filled(prefix.as_ref())?, storage_class })
+    Ok(Opened { service, lost, prefix: filled(prefix.as_ref())?, storage_class })
 }
 
 fn filled(prefix: Option<&Text>) -> Result<String, String> {
@@ -84,7 +96,7 @@ fn s3(kind: &StoreKind, secrets: &Secrets) -> Result<AmazonS3Builder, String> {
         Some(keys) => keys.add_to(AmazonS3Builder::new()),
         None => AmazonS3Builder::from_env(),
     };
-    let mut builder = builder.with_client_options(options).with_retry(retry());
+    let mut builder = builder.with_client_options(options).with_retry(retry()).with_http_connector(Patient);
     builder = builder.with_bucket_name(bucket).with_virtual_hosted_style_request(!path_style);
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(s3_address(endpoint, bucket, *path_style));
@@ -122,7 +134,7 @@ fn azblob(kind: &StoreKind, secrets: &Secrets) -> Result<MicrosoftAzureBuilder, 
     let options = options(endpoint.as_deref(), None)?;
     let builder =
         if key.is_some() { MicrosoftAzureBuilder::new() } else { MicrosoftAzureBuilder::from_env() };
-    let mut builder = builder.with_client_options(options).with_retry(retry());
+    let mut builder = builder.with_client_options(options).with_retry(retry()).with_http_connector(Patient);
     builder = builder.with_container_name(container);
     if let Some(account) = account {
         builder = builder.with_account(account);
@@ -143,7 +155,7 @@ fn gcs(kind: &StoreKind, secrets: &Secrets) -> Result<GoogleCloudStorageBuilder,
     let options = options(endpoint.as_deref(), None)?;
     let own = credential.is_some();
     let builder = if own { GoogleCloudStorageBuilder::new() } else { GoogleCloudStorageBuilder::from_env() };
-    let mut builder = builder.with_client_options(options).with_retry(retry());
+    let mut builder = builder.with_client_options(options).with_retry(retry()).with_http_connector(Patient);
     builder = builder.with_bucket_name(bucket);
     if let Some(credential) = credential {
         builder = builder.with_service_account_key(fetch("credential", credential, secrets)?);

@@ -5,6 +5,8 @@
 //! lock.
 
 mod client;
+mod lost;
+mod patient;
 mod trouble;
 mod upload;
 
@@ -25,6 +27,7 @@ use object_store::{
     Attribute, Attributes, Error, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 };
 
+use self::lost::Lost;
 use self::trouble::Trouble;
 use self::upload::BucketUpload;
 use super::engine;
@@ -49,6 +52,8 @@ pub struct BucketStore {
 
 struct Inner {
     service: Arc<dyn Service>,
+    /// `None`: the server forgets lost uploads by itself.
+    lost: Option<Arc<Lost>>,
     label: String,
     /// Where it is, for messages.
     place: String,
@@ -85,22 +90,14 @@ impl BucketStore {
         if let Some(class) = opened.storage_class {
             attributes.insert(Attribute::StorageClass, class.into());
         }
-        Ok(BucketStore::over(opened.service, &declared.name, place, &opened.prefix, attributes))
-    }
-
-    fn over(
-        service: Arc<dyn Service>,
-        label: &str,
-        place: String,
-        prefix: &str,
-        attributes: Attributes,
-    ) -> BucketStore {
-        let prefix = match prefix.trim_matches('/') {
+        let prefix = match opened.prefix.trim_matches('/') {
             "" => String::new(),
             prefix => format!("{prefix}/"),
         };
-        let (label, keeps_conditions) = (label.to_owned(), AtomicBool::new(false));
-        BucketStore { inner: Arc::new(Inner { service, label, place, prefix, attributes, keeps_conditions }) }
+        let (label, keeps_conditions) = (declared.name.clone(), AtomicBool::new(false));
+        let (service, lost) = (opened.service, opened.lost);
+        let inner = Inner { service, lost, label, place, prefix, attributes, keeps_conditions };
+        Ok(BucketStore { inner: Arc::new(inner) })
     }
 }
 
@@ -297,6 +294,22 @@ impl Store for BucketStore {
             Err(trouble) if trouble.kind == StoreErrorKind::NotFound => Ok(()),
             deleted => deleted.map_err(|trouble| self.inner.error("delete", name.as_str(), trouble)),
         }
+    }
+
+    fn give_up(&self, name: &Name) -> Result<u64, StoreError> {
+        let Some(lost) = self.inner.lost.clone() else { return Ok(0) };
+        let given_up = self.inner.with(name.as_str(), |service, key| async move {
+            let uploads = lost.of(&key).await?;
+            for id in &uploads {
+                match service.abort_multipart(&key, id).await {
+                    // Whoever began it has come to its end meanwhile.
+                    Ok(()) | Err(Error::NotFound { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(uploads.len() as u64)
+        });
+        given_up.map_err(|trouble| self.inner.error("give up uploads of", name.as_str(), trouble))
     }
 
     fn sweep(&self, _folder: &Name) -> Result<u64, StoreError> {

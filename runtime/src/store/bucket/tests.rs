@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backplan_compiler::model::{Absent, Store as Declared, StoreKind};
 use backplan_compiler::sources::{FileId, Place};
@@ -119,6 +119,25 @@ fn a_server_that_does_not_know_the_keys_says_so_whatever_is_asked() {
         assert_eq!(error.kind, StoreErrorKind::Credentials, "{error}");
         assert!(error.to_string().contains("; see the keys that the plan gives"), "{error}");
     }
+}
+
+#[test]
+fn a_server_that_says_when_to_ask_again_is_asked_then() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked = std::thread::spawn(move || {
+        let answers = ["503 Slow Down\r\nRetry-After: 2", "404 Not Found"];
+        let ask = |answer: &str| {
+            let mut client = listener.accept().unwrap().0;
+            message(&mut client, false).unwrap();
+            write!(client, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+            Instant::now()
+        };
+        answers.map(ask)
+    });
+    assert_eq!(open(port, "buck", "").size(&Name::new("x").unwrap()).unwrap(), None);
+    let [first, second] = asked.join().unwrap();
+    assert!(second - first >= Duration::from_secs(2));
 }
 
 fn no_bucket(server: &Server) {

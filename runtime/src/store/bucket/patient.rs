@@ -1,0 +1,69 @@
+//! Requests to a server that says when it wants to be asked again.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+};
+
+/// Too many requests; not now.
+const LATER: [u16; 2] = [429, 503];
+/// A server that wants to be left alone for longer is away for now.
+const LONGEST: Duration = Duration::from_secs(45);
+
+/// Makes clients that wait as long as a server says (`Retry-After`) before its answer is seen, and the request repeated.
+#[derive(Debug)]
+pub struct Patient;
+
+impl HttpConnector for Patient {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(Waiting(ReqwestConnector::default().connect(options)?)))
+    }
+}
+
+#[derive(Debug)]
+struct Waiting(HttpClient);
+
+impl HttpService for Waiting {
+    fn call<'service, 'answer>(
+        &'service self,
+        request: HttpRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'answer>>
+    where
+        'service: 'answer,
+        Self: 'answer,
+    {
+        Box::pin(async move {
+            let answer = self.0.execute(request).await?;
+            if LATER.contains(&answer.status().as_u16())
+                && let Some(wait) =
+                    answer.headers().get("retry-after").and_then(|value| seconds(value.as_bytes()))
+            {
+                tokio::time::sleep(wait).await;
+            }
+            Ok(answer)
+        })
+    }
+}
+
+/// For how long a server wants to be left alone; `None`: it names a date, or more than is waited.
+fn seconds(value: &[u8]) -> Option<Duration> {
+    let seconds = std::str::from_utf8(value).ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds)).filter(|wait| *wait <= LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_left_alone_for_as_long_as_it_says_and_not_for_ever() {
+        assert_eq!(seconds(b"3"), Some(Duration::from_secs(3)));
+        assert_eq!(seconds(b" 45 "), Some(LONGEST));
+        for other in [&b"46"[..], b"-1", b"Fri, 31 Dec 1999 23:59:59 GMT", b"", b"\xff"] {
+            assert_eq!(seconds(other), None);
+        }
+    }
+}
