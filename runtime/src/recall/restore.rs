@@ -124,7 +124,7 @@ pub fn plan<'a>(run: &Held<'a>, wish: &Wish) -> Result<Restore<'a>, RecallError>
             existing: if wish.overwrite { Existing::Replace } else { Existing::Keep },
             owners: None,
             sync: true,
-            workers: None,
+            workers: run.readers(),
         };
         parts.push(Part { chain, extraction });
     }

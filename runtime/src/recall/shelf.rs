@@ -35,6 +35,9 @@ pub struct Shelf {
     pub keys: Arc<Keyring>,
 }
 
+/// How many read at once from a store that is no folder.
+const FAR_READERS: usize = 16;
+
 /// The stores that could be read, and why others could not.
 pub struct Shelves {
     /// Those that could.
@@ -77,6 +80,11 @@ impl<'a> Piece<'a> {
 }
 
 impl<'a> Held<'a> {
+    /// How many read of it at once. Who reads from far away waits most of the time: there are more of them than processors.
+    pub fn readers(&self) -> Option<usize> {
+        self.shelf.root.is_none().then_some(FAR_READERS)
+    }
+
     /// Opens the artefacts that the wanted sources rest on. A source that is in several archives comes once, from the first
     /// that can be read.
     ///
