@@ -134,6 +134,8 @@ pub struct Step {
     pub action: Action,
     /// Steps that end before it starts.
     pub needs: BTreeSet<StepId>,
+    /// The sources that it reads side by side, each with those of its needs that are for that source.
+    pub parts: Vec<(SourceId, BTreeSet<StepId>)>,
     /// What it reads.
     pub reads: BTreeSet<Resource>,
     /// What it writes.

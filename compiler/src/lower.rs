@@ -228,6 +228,7 @@ impl<'a> Lowering<'a> {
             id: StepId(id.to_owned()),
             action,
             needs: needs.into_iter().map(StepId).collect(),
+            parts: Vec::new(),
             reads: BTreeSet::new(),
             writes: BTreeSet::new(),
             deletes: BTreeSet::new(),
@@ -384,14 +385,17 @@ impl<'a> Lowering<'a> {
             let archive = self.model.archive(id);
             let read: Vec<SourceId> =
                 archive.from.iter().copied().filter(|s| self.sources.contains(s)).collect();
-            let mut needs = BTreeSet::new();
+            let mut parts = Vec::new();
             let mut reads = BTreeSet::new();
             for source in &read {
-                needs.extend(self.first_step(*source));
+                let mut needs = BTreeSet::from_iter(self.first_step(*source));
                 needs.extend(self.gate(*source));
                 needs.extend(self.after(*source, Some(id)));
+                parts.push((*source, needs.into_iter().map(StepId).collect::<BTreeSet<_>>()));
                 reads.extend(self.packed_from(*source));
             }
+            let needs: BTreeSet<String> =
+                parts.iter().flat_map(|(_, needs)| needs.iter().map(|need| need.0.clone())).collect();
             let name = self.names[&id].clone();
             let staging = self.model.staging.as_ref().map(|staging| staging.path.join(&self.run).join(&name));
             let writes: BTreeSet<Resource> = match &staging {
@@ -400,6 +404,7 @@ impl<'a> Lowering<'a> {
             };
             let retry = self.model.retry.clone();
             let step = self.push(&format!("pack/{}", archive.name), Action::Pack(id), needs);
+            step.parts = parts;
             step.reads = reads;
             step.writes = writes;
             step.retry = Some(retry);

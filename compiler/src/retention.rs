@@ -2,7 +2,8 @@
 //!
 //! Rules count runs by their order, never by their clocks. Each rule is applied to all runs; once more to those that can be
 //! restored from this store, so that a run whose base is gone takes no whole one's place; and once more for each source of
-//! the plan, so that a run of some sources alone pushes out no other source's backup. What any rule keeps stays, with all
+//! the plan, so that a run of some sources alone pushes out no other source's backup. The last two do not count a run that
+//! lacks paths of a source. What any rule keeps stays, with all
 //! that it rests on.
 
 mod rules;
@@ -46,6 +47,20 @@ pub struct Part<Id> {
     pub place: u32,
     /// The runs that must be there to restore it.
     pub rests_on: BTreeSet<Id>,
+    /// What of it was not there, or could not be read.
+    pub lacks: Lack,
+}
+
+/// What a run did not find of a source that it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Lack {
+    /// Nothing: all that could be there is in it.
+    #[default]
+    Nothing,
+    /// Files or folders below its paths that could not be read.
+    Entries,
+    /// Paths that the plan names.
+    Paths,
 }
 
 impl<Id: Ord> Run<Id> {
@@ -123,6 +138,8 @@ pub enum Reason<Id> {
     NewestOf(Vec<String>),
     /// It is the newest run in which something of these sources was found.
     NewestWith(Vec<String>),
+    /// It is the newest run that lacks nothing of these sources.
+    NewestWhole(Vec<String>),
     /// It is the newest run there is.
     Newest,
     /// A run that stays rests on it.
@@ -162,6 +179,7 @@ impl<Id> Reason<Id> {
             Reason::Rule { rule, of: Among::Holding(sources) } => format!("{rule} of {}", sources.join(", ")),
             Reason::NewestOf(sources) => format!("newest of {}", sources.join(", ")),
             Reason::NewestWith(sources) => format!("newest with something of {}", sources.join(", ")),
+            Reason::NewestWhole(sources) => format!("newest that lacks nothing of {}", sources.join(", ")),
             Reason::Newest => "newest".to_owned(),
             Reason::BaseOf { run, count: 1 } => format!("base of {}", name(run)),
             Reason::BaseOf { run, count } => format!("base of {} and {} more", name(run), count - 1),
@@ -273,6 +291,8 @@ struct Deciding<'a, Id> {
     missing: Vec<Option<&'a Id>>,
     /// For each source, newest first, the runs from which it can be restored.
     sources: BTreeMap<&'a str, Vec<Entry>>,
+    /// Of these, where there are any, the ones that lack none of its paths: what rules count.
+    counted: BTreeMap<&'a str, Vec<Entry>>,
     policy: &'a Policy<'a>,
 }
 
@@ -284,8 +304,17 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
         let at = sorted.iter().enumerate().map(|(at, run)| (&run.id, at)).collect();
         let missing = vec![None; sorted.len()];
         let lived = lived(&sorted, policy.now);
-        let mut deciding = Deciding { runs: sorted, lived, at, missing, sources: BTreeMap::new(), policy };
+        let mut deciding = Deciding {
+            runs: sorted,
+            lived,
+            at,
+            missing,
+            sources: BTreeMap::new(),
+            counted: BTreeMap::new(),
+            policy,
+        };
         deciding.find_whole();
+        deciding.count();
         deciding
     }
 
@@ -310,6 +339,23 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
             entries.reverse();
         }
         self.sources = sources;
+    }
+
+    fn count(&mut self) {
+        for (source, entries) in &self.sources {
+            let has_paths = |entry: &&Entry| self.lacks(entry.at, source) != Lack::Paths;
+            let mut counted: Vec<Entry> = entries.iter().filter(has_paths).copied().collect();
+            if counted.is_empty() {
+                counted.clone_from(entries);
+            }
+            self.counted.insert(source, counted);
+        }
+    }
+
+    /// The most that a run lacks of a source.
+    fn lacks(&self, at: usize, source: &str) -> Lack {
+        let own = self.runs[at].parts.iter().filter(|part| part.source == source);
+        own.map(|part| part.lacks).max().unwrap_or_default()
     }
 
     /// The first run that a part misses. `whole` has the runs before it, oldest first, by source.
@@ -352,8 +398,10 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
         };
         let all: Vec<Entry> =
             self.runs.iter().enumerate().map(|(at, run)| Entry { at, level: run.level }).collect();
-        let whole: Vec<Entry> =
-            all.iter().copied().filter(|entry| self.missing[entry.at].is_none()).collect();
+        let is_whole = |at: usize| {
+            self.missing[at].is_none() && self.runs[at].parts.iter().all(|part| part.lacks != Lack::Paths)
+        };
+        let whole: Vec<Entry> = all.iter().copied().filter(|entry| is_whole(entry.at)).collect();
         // Mostly all runs are whole and hold every source: what is said of all is not said again of some.
         let mut said = view(&all);
         said.sort();
@@ -374,7 +422,7 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
             say(found, &Among::Whole);
         }
         let mut alike: BTreeMap<&[Entry], Vec<String>> = BTreeMap::new();
-        for (source, entries) in &self.sources {
+        for (source, entries) in &self.counted {
             if self.policy.sources.contains(*source) && *entries != all && *entries != whole {
                 alike.entry(entries).or_default().push((*source).to_owned());
             }
@@ -382,7 +430,7 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
         for (entries, sources) in alike {
             say(unsaid(view(entries), &said), &Among::Holding(sources));
         }
-        for (source, entries) in &self.sources {
+        for (source, entries) in &self.counted {
             if let Some(own) = self.policy.own.get(*source) {
                 let started = |at: usize| self.lived[at];
                 let view = View { entries, started: &started, local: &local, offsets: &offsets };
@@ -399,11 +447,16 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
     fn newest_of_each(&self, reasons: &mut [Vec<Reason<Id>>], empty: &BTreeSet<(Id, String)>) {
         let mut newest: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         let mut filled: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        let mut whole: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         for (source, entries) in &self.sources {
             let is_filled =
                 |entry: &&Entry| !empty.contains(&(self.runs[entry.at].id.clone(), (*source).to_owned()));
             let Some(first) = entries.first() else { continue };
             newest.entry(first.at).or_default().push((*source).to_owned());
+            let lacks_nothing = |entry: &&Entry| self.lacks(entry.at, source) == Lack::Nothing;
+            if let Some(entry) = entries.iter().find(lacks_nothing).filter(|entry| entry.at != first.at) {
+                whole.entry(entry.at).or_default().push((*source).to_owned());
+            }
             if let Some(entry) = entries.iter().find(is_filled).filter(|entry| entry.at != first.at) {
                 filled.entry(entry.at).or_default().push((*source).to_owned());
             }
@@ -413,6 +466,9 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
         }
         for (at, sources) in filled {
             reasons[at].push(Reason::NewestWith(sources));
+        }
+        for (at, sources) in whole {
+            reasons[at].push(Reason::NewestWhole(sources));
         }
         if let Some(first) = reasons.first_mut().filter(|reasons| reasons.is_empty()) {
             first.push(Reason::Newest);

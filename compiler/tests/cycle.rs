@@ -66,7 +66,14 @@ impl Life {
                 let (level, rests_on) =
                     base.map_or((Level::Full, BTreeSet::new()), |base| (next.level, base.rests_on));
                 let place = if level == Level::Full { 0 } else { before };
-                parts.push(Part { archive: archive.name.clone(), source, level, place, rests_on });
+                parts.push(Part {
+                    archive: archive.name.clone(),
+                    source,
+                    level,
+                    place,
+                    rests_on,
+                    lacks: Default::default(),
+                });
             }
         }
         let id = self.runs.last().map_or(0, |run| run.id) + 1;

@@ -91,6 +91,7 @@ const ROWS: &[Row] = &[
     ("staging", "clear", "path = \"/t\"", "clear = []", "clear = [before]", "staging_cleared"),
     ("source.files", "after", "paths = [\"/p\"]", "after = [site]", "", "order_lost"),
     ("source.files", "optional", "paths = [\"/p\"]", "", "optional = true", "source_optional"),
+    ("source.files", "strict", "paths = [\"/p\"]", "", "strict = true", "source_strict"),
     ("source.files", "timeout", "paths = [\"/p\"]", "timeout = 2h", "timeout = 1h", "time_limited"),
     ("source.files", "paths", "", "paths = [\"/p\", \"/q\"]", "paths = [\"/p\"]", "path_removed"),
     ("source.files", "exclude", "paths = [\"/p\"]", "", "exclude = [\"*.log\"]", "left_out"),

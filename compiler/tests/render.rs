@@ -20,6 +20,7 @@ fn step(id: &str, action: Action, needs: &[&str]) -> Step {
         id: StepId(id.into()),
         action,
         needs: needs.iter().map(|need| StepId((*need).into())).collect(),
+        parts: Vec::new(),
         reads: BTreeSet::new(),
         writes: BTreeSet::new(),
         deletes: BTreeSet::new(),

@@ -96,7 +96,11 @@ fn pack_paths(level: u8, out: &Path, paths: &[&str]) -> Outcome {
     };
     let control = Control::default();
     let began = Instant::now();
-    let seen = scan(&Trees { source: "files".to_string(), files, optional: false }, &scan_file, &control)?;
+    let seen = scan(
+        &Trees { source: "files".to_string(), files, optional: false, strict: true },
+        &scan_file,
+        &control,
+    )?;
     eprintln!("scan: {} entries in {:.3} s", seen.entries, began.elapsed().as_secs_f64());
     let run = "00000001-20260101T000000Z-abcdef".to_string();
     let options = PackOptions {

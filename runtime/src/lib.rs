@@ -39,6 +39,7 @@ mod keeper;
 pub mod live;
 pub mod load;
 pub mod mariadb;
+pub mod metrics;
 pub mod moment;
 pub mod notify;
 pub mod places;

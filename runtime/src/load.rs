@@ -244,6 +244,17 @@ pub fn plans_in(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
     Ok(files)
 }
 
+/// The plans below a folder, those of its folders too: files that begin with `plan NAME`, and those that cannot be read, which
+/// may. Also the folders that could not be looked into.
+pub fn plans_below(folder: &Path) -> (Vec<PathBuf>, Vec<LoadError>) {
+    let (mut files, errors) = plan_files(folder);
+    files.retain(|file| match read_text(file) {
+        Ok(text) => has_header(&source_file(file.clone(), String::new(), text)),
+        Err(_) => true,
+    });
+    (files, errors)
+}
+
 /// Whether a file says `plan NAME`: then it can be run; else it is a library.
 pub fn has_header(file: &SourceFile) -> bool {
     file.parsed.ast.items.iter().any(|item| matches!(item, Item::Plan(_)))

@@ -147,6 +147,7 @@ fn a_failed_source_is_named_in_the_manifest_of_what_was_whole() {
         let scenario = all_kinds(staging);
         fs::remove_file(scenario.path("app.db")).unwrap();
         let text = scenario.read("site.plan") + "\nretry {\n  attempts = 1\n}\n";
+        let text = text.replace("path = \"app.db\"", "path = \"app.db\"\n  strict = true");
         scenario.write("site.plan", text);
         scenario.next_day().plan(["run"]).status(1).stdout_has("app.db").stdout_has("failed in part");
         assert_eq!(artefacts(&scenario.path("one")), [] as [std::path::PathBuf; 0]);

@@ -247,6 +247,7 @@ impl Filling {
         self.one("type", source.kind.facts().word);
         source.kind.own().describe(self);
         self.flag("optional", source.optional);
+        self.flag("strict", source.strict);
         self.maybe("timeout", source.timeout.map(span));
     }
 

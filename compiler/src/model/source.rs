@@ -21,6 +21,8 @@ pub struct Source {
     pub after: Vec<SourceId>,
     /// A missing path is a warning, not a failure.
     pub optional: bool,
+    /// One path less is all of it lost, and without it no archive is made that it is in.
+    pub strict: bool,
     /// Seconds for each step that reads it.
     pub timeout: Option<u64>,
 }

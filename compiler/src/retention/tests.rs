@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
-use super::{Decision, Part, Policy, Reason, Run, retain};
+use super::{Decision, Lack, Part, Policy, Reason, Run, retain};
 use crate::model::{Keep, Level};
 use crate::sources::{FileId, Place};
 
@@ -55,6 +55,7 @@ fn part(source: &str, level: Level, rests_on: &[u32]) -> Part<u32> {
         level,
         place: 0,
         rests_on: rests_on.iter().copied().collect(),
+        lacks: Lack::Nothing,
     }
 }
 

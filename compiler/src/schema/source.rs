@@ -45,6 +45,12 @@ const fn ty(
 const EVERY: &[Attr] = &[
     opt("after", Ty::Refs("source"), "Sources that are read before this one."),
     def("optional", Ty::Bool, "false", "Whether a missing path is a warning and not a failure."),
+    def(
+        "strict",
+        Ty::Bool,
+        "false",
+        "Whether a missing path costs the whole source, and a source that fails the archives it is in.",
+    ),
     opt("timeout", Ty::Duration, "The longest that a step reading it may take."),
 ];
 

@@ -25,7 +25,7 @@ use jiff::Timestamp;
 
 use crate::due::Tick;
 use crate::model::{Level, Model, SourceId, StoreId};
-use crate::retention::{self, Decision, Part, Policy, Run};
+use crate::retention::{self, Decision, Lack, Part, Policy, Run};
 use chains::{Line, Play, Stream};
 
 pub use horizon::Horizon;
@@ -322,6 +322,7 @@ impl<'m> Simulation<'m> {
                     level: if *follows { own.level } else { Level::Full },
                     place: 0,
                     rests_on: if rests { life.all_bases(index) } else { BTreeSet::new() },
+                    lacks: Lack::Nothing,
                 });
             }
         }

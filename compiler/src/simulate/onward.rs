@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::cycle::{Asked, Past, next};
 use crate::due;
 use crate::model::{Archive, Level, Model, Schedule, StoreId};
-use crate::retention::{Part, Policy, Reason, Run, retain};
+use crate::retention::{Lack, Part, Policy, Reason, Run, retain};
 
 /// What a store holds now. Runs are numbered in the order in which they came, in all stores by the same numbers.
 #[derive(Debug, Clone, Default)]
@@ -169,6 +169,7 @@ impl Play<'_> {
                 level: if base.is_some() { answer.level } else { Level::Full },
                 place: if base.is_some() { answer.before() } else { 0 },
                 rests_on: rests_on.unwrap_or_default(),
+                lacks: Lack::Nothing,
             }
         };
         archive.from.iter().map(part).collect()

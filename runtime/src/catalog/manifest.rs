@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use backplan_compiler::model::Level;
+use backplan_compiler::retention::Lack;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -117,6 +118,12 @@ pub struct SourceRecord {
     /// Entries of a tree that are no folders; absent in manifests of older programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaves: Option<u64>,
+    /// Entries of its `paths` that were not there or could not be read, though others were; `reason` names them.
+    #[serde(default, skip_serializing_if = "is_none", deserialize_with = "amount")]
+    pub missing: u64,
+    /// Entries below its paths that could not be read, or not to their end; the warnings name them.
+    #[serde(default, skip_serializing_if = "is_none", deserialize_with = "amount")]
+    pub unread: u64,
     /// What its tool calls this backup: label, LSNs, system identifier.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "labels")]
     pub labels: BTreeMap<String, String>,
@@ -128,6 +135,15 @@ impl SourceRecord {
         // Of a tree without any entry there are its root and the source's own folder.
         let has_leaves = || self.leaves.map_or(self.kind == "files" && self.entries > 2, |leaves| leaves > 0);
         self.bytes > 0 || has_leaves()
+    }
+
+    /// What a run did not find of it.
+    pub fn lacks(&self) -> Lack {
+        match (self.missing, self.unread) {
+            (1.., _) => Lack::Paths,
+            (0, 1..) => Lack::Entries,
+            (0, 0) => Lack::Nothing,
+        }
     }
 
     /// Whether what its artefacts hold is the repository of a tool, with as many backups in it as a cycle has by then.
@@ -200,6 +216,10 @@ pub struct Content {
     /// The runs that must be there to restore it, oldest first; empty: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rests_on: Vec<RunId>,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 fn is_zero(number: &u32) -> bool {
@@ -439,6 +459,17 @@ impl Manifest {
             .chain(self.repositories.iter().flat_map(|repository| &repository.rests_on))
             .copied()
             .collect()
+    }
+
+    /// What this run did not find of a source.
+    pub fn lacks(&self, source: &str) -> Lack {
+        let own = self.sources.iter().find(|record| record.name == source);
+        own.map(SourceRecord::lacks).unwrap_or_default()
+    }
+
+    /// Whether this run holds a source, with all of its paths.
+    pub fn holds_all_of(&self, source: &str) -> bool {
+        self.holds(source) && self.lacks(source) != Lack::Paths
     }
 
     /// Whether this run holds a source.

@@ -112,6 +112,7 @@ pub fn fact(manifest: &Manifest) -> Run<RunId> {
             level: content.level,
             place: content.place,
             rests_on: content.rests_on.iter().copied().collect(),
+            lacks: manifest.lacks(&content.source),
         })
     });
     let separate = manifest.repositories.iter().map(|repository| Part {
@@ -120,6 +121,7 @@ pub fn fact(manifest: &Manifest) -> Run<RunId> {
         level: repository.level,
         place: repository.place,
         rests_on: repository.rests_on.iter().copied().collect(),
+        lacks: manifest.lacks(&repository.source),
     });
     Run {
         id: manifest.run,

@@ -8,6 +8,7 @@
 //! | [`paths`] | what somebody means by a path |
 //! | [`outlook`] | what a change of the plan does to the backups that exist |
 //! | [`restore`] | a restore as a value: made, shown, carried out |
+//! | [`last`] | what the last run came to, in numbers |
 //! | [`status`] | how a plan stands: ages, what comes next, promises |
 //! | [`check`] | verifying artefacts where they lie |
 //! | [`window`] | from which backup a cluster recovers to a point |
@@ -21,6 +22,7 @@ pub mod cluster;
 mod combine;
 pub mod compare;
 
+pub mod last;
 pub mod launch;
 pub mod log;
 pub mod outlook;

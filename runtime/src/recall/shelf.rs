@@ -456,6 +456,30 @@ impl Shelves {
             .collect()
     }
 
+    /// What a person should know who wants these sources of a run wholly: each of which it lacks paths that the plan named,
+    /// which, and which earlier run has them.
+    pub fn in_part(&self, held: &Held<'_>, asked: &[String]) -> Vec<String> {
+        let (run, sealed) = (held.manifest.run, held.details().ok());
+        let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);
+        let sources =
+            held.manifest.sources.iter().filter(|source| source.missing > 0 && is_asked(&source.name));
+        let told = |source: &SourceRecord| {
+            let name = &source.name;
+            let sealed = sealed.as_ref().and_then(|details| details.reasons.get(name.as_str()));
+            let why = source.reason.as_deref().or(sealed.map(String::as_str));
+            let why = why.unwrap_or("which of its paths were missing is not known");
+            let runs = self.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
+            let whole =
+                runs.filter(|other| other.run < run && other.holds_all_of(name)).map(|other| other.run);
+            let whole = whole.max().map_or_else(
+                || "no earlier run has all of it".to_owned(),
+                |whole| format!("run {whole} is the last before it that has all"),
+            );
+            format!("run {run} has only a part of source `{name}`: {why}; {whole}")
+        };
+        sources.map(told).collect()
+    }
+
     /// What a person should know of the stores: those not read, and manifests that cannot be used.
     pub fn warnings(&self) -> Vec<String> {
         let unread = self.unread.iter().cloned();

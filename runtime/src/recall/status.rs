@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use serde::Serialize;
 
+use super::last::{LastRun, last_run};
 use super::log::{self, LogStanding};
 use super::repositories::{self, Access};
 use super::shelf::{Shelf, Shelves};
@@ -58,6 +59,9 @@ pub struct Status {
     /// Each source that is rehearsed, or was.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rehearsals: Vec<RehearsalStanding>,
+    /// The last run that anybody knows of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<LastRun>,
     /// The last runs on this host that did not end well, and that no later one has made up for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unclean: Vec<PastRun>,
@@ -143,6 +147,9 @@ pub struct Promise {
     pub objective: &'static str,
     /// How much, in words.
     pub promised: String,
+    /// How much, in seconds, where it is a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
     /// For which sources.
     pub of: Vec<String>,
     /// Whether it is kept now; `None`: nobody knows yet.
@@ -228,6 +235,7 @@ pub fn status(
         objectives,
         logs,
         rehearsals,
+        last_run: last_run(shelves, &unclean),
         unclean,
         keys: keys(model, shelves),
         stores: shelves.shelves.iter().map(store).collect(),
@@ -276,11 +284,10 @@ fn source(model: &Model, shelves: &Shelves, id: SourceId, now: Timestamp) -> Sou
     let mut newest: Option<&Manifest> = None;
     let mut stores: Vec<String> = Vec::new();
     for shelf in &shelves.shelves {
-        let Some(found) = shelf.catalog.runs().rev().find(|manifest| can_restore(shelf, manifest, name))
-        else {
-            continue;
-        };
-        if newest.is_none_or(|newest| found.run > newest.run) {
+        let Some(found) = newest_in(shelf, name) else { continue };
+        // One that lacks a path is no newer than one that has all.
+        let rank = |run: &Manifest| (run.holds_all_of(name), run.run);
+        if newest.is_none_or(|newest| rank(found) > rank(newest)) {
             newest = Some(found);
             stores.clear();
         }
@@ -303,6 +310,12 @@ fn source(model: &Model, shelves: &Shelves, id: SourceId, now: Timestamp) -> Sou
         offsite: stores.iter().filter(is_offsite).cloned().collect(),
         stores,
     }
+}
+
+/// The newest run of a store from which a source can be restored with all its paths; where there is none, the newest of all.
+fn newest_in<'a>(shelf: &'a Shelf, name: &str) -> Option<&'a Manifest> {
+    let runs = || shelf.catalog.runs().rev().filter(|manifest| can_restore(shelf, manifest, name));
+    runs().find(|manifest| manifest.holds_all_of(name)).or_else(|| runs().next())
 }
 
 /// The stores that a run's backup is in, where that is a repository which is no folder.
@@ -484,6 +497,7 @@ fn promises(model: &Model, objective: &Objective, facts: &Facts<'_>) -> Vec<Prom
     let promise = |objective: &'static str, promised: String, why: Vec<String>| Promise {
         objective,
         promised,
+        seconds: None,
         of: names.clone(),
         met: Some(why.is_empty()),
         why,
@@ -497,12 +511,13 @@ fn promises(model: &Model, objective: &Objective, facts: &Facts<'_>) -> Vec<Prom
             }
             Some(_) => None,
         });
-        found.push(promise("rpo", span(i64::try_from(rpo).unwrap_or(i64::MAX)), late.collect()));
+        let promised = span(i64::try_from(rpo).unwrap_or(i64::MAX));
+        found.push(Promise { seconds: Some(rpo), ..promise("rpo", promised, late.collect()) });
     }
     if let Some(rto) = objective.rto {
         let promised = span(i64::try_from(rto).unwrap_or(i64::MAX));
         let (met, why) = in_time(&of, rto, rehearsals);
-        found.push(Promise { met, ..promise("rto", promised, why) });
+        found.push(Promise { met, seconds: Some(rto), ..promise("rto", promised, why) });
     }
     let mut count =
         |objective: &'static str, wanted: Option<u32>, stores: fn(&SourceStanding) -> &[String]| {
@@ -553,7 +568,12 @@ fn last_attempts(model: &Model, shelves: &Shelves, unclean: &[PastRun]) -> Vec<S
         if known(run.run) {
             continue;
         }
-        if record.status == SourceStatus::Failed {
+        let did = match record.status {
+            SourceStatus::Failed => Some("did not back up"),
+            SourceStatus::Ok if record.missing > 0 => Some("backed up only a part of"),
+            SourceStatus::Ok | SourceStatus::Skipped => None,
+        };
+        if let Some(did) = did {
             let unsaid = match run.warnings {
                 Some(_) => "why is encrypted",
                 None => "its manifest does not say why",
@@ -561,7 +581,7 @@ fn last_attempts(model: &Model, shelves: &Shelves, unclean: &[PastRun]) -> Vec<S
             let why = record.reason.as_deref().unwrap_or(unsaid);
             found.insert(
                 (run.run, source.name.as_str()),
-                format!("run `{}` did not back up `{}`: {why}", run.run, source.name),
+                format!("run `{}` {did} `{}`: {why}", run.run, source.name),
             );
         }
         if let Some(count) = run.warnings.filter(|count| *count > 0) {

@@ -30,6 +30,16 @@ pub trait Work: Send + Sync + 'static {
     /// Told of every step that ended, before the steps behind it start.
     fn ended(&self, _step: &Step, _outcome: &Outcome) {}
 
+    /// Whether a step that failed did what those behind it need all the same.
+    fn is_partly_done(&self, _step: &StepId) -> bool {
+        false
+    }
+
+    /// Whether a step makes sense though some that it waits for were not done.
+    fn goes_on_without(&self, _step: &Step) -> bool {
+        false
+    }
+
     /// Told once how the run stands when only the end is left: what notifications and unlocking depend on.
     fn settled(&self, _standing: &Execution) {}
 }
@@ -312,8 +322,8 @@ impl Coordinator {
             Action::Rehearse(_) => self.rehearse_verdict(step),
             Action::Recover => self.recover_verdict(),
             _ => match self.first_trouble(step) {
-                Some(reason) => Verdict::Not(reason),
-                None => Verdict::Run,
+                Some(reason) if !self.work.goes_on_without(step) => Verdict::Not(reason),
+                _ => Verdict::Run,
             },
         }
     }
@@ -378,6 +388,7 @@ impl Coordinator {
             Outcome::Dropped(_) => Some(format!("`{need}` dropped out")),
             // One store's trouble is no reason to back up to none.
             Outcome::Failed(_) if tolerant && self.is_one_stores(need) => None,
+            Outcome::Failed(_) if self.work.is_partly_done(need) => None,
             Outcome::Failed(_) => Some(format!("`{need}` failed")),
             Outcome::NotRun(_) => Some(format!("`{need}` was not run")),
         })

@@ -44,6 +44,7 @@ fn step(id: &str, action: Action, needs: &[&str]) -> Step {
         id: StepId(id.to_owned()),
         action,
         needs: needs.iter().map(|need| StepId((*need).to_owned())).collect(),
+        parts: Vec::new(),
         reads: BTreeSet::new(),
         writes: BTreeSet::new(),
         deletes: BTreeSet::new(),

@@ -383,7 +383,7 @@ impl Worker {
             compare: Compare::Mtime,
             root: None,
         };
-        Trees { source: source.name.clone(), files, optional: false }
+        Trees { source: source.name.clone(), files, optional: false, strict: true }
     }
 
     /// Deletes from the repository of a source's tool what was before this run's full.

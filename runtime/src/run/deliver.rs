@@ -302,6 +302,7 @@ impl Worker {
 
     /// Keeps what the manifest and the report need of a step that ended.
     pub(super) fn remember(&self, step: &Step, outcome: &Outcome) {
+        self.facts().not_done(step, outcome);
         let reason = match outcome {
             Outcome::Done => {
                 if let Action::Publish(archive, store) = step.action {
@@ -317,7 +318,10 @@ impl Worker {
         };
         match step.action {
             Action::Scan(source) | Action::Dump(source) => {
-                self.facts().sources.insert(source, SourceFact::Failed(reason));
+                let mut facts = self.facts();
+                if !facts.is_partly_done(&step.id) {
+                    facts.sources.insert(source, SourceFact::Failed(reason));
+                }
             }
             Action::Pack(archive) => {
                 let mut facts = self.facts();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use backplan_compiler::graph::StepId;
 use backplan_compiler::lower::{level_word, repository};
 use backplan_compiler::model::{ArchiveId, Level, Model, SourceId, StoreId};
 use jiff::Timestamp;
@@ -51,6 +52,15 @@ pub struct ArchiveFact {
     pub direct: Vec<StoreId>,
 }
 
+/// A source that an archive was made without.
+#[derive(Debug, Clone)]
+pub struct LeftOut {
+    /// Why.
+    pub reason: String,
+    /// Whether a step of its own has failed that says so.
+    pub is_told: bool,
+}
+
 /// Everything known so far.
 #[derive(Debug, Default)]
 pub struct Facts {
@@ -68,6 +78,14 @@ pub struct Facts {
     pub unchanged: BTreeMap<ArchiveId, ArchiveRecord>,
     /// Artefacts that were packed and did not reach a store, and why.
     pub lost: BTreeMap<(ArchiveId, StoreId), String>,
+    /// Sources that an archive was made without, though they are of it.
+    pub left_out: BTreeMap<(ArchiveId, SourceId), LeftOut>,
+    /// Scans that failed for some entries of `paths` alone.
+    pub partly: BTreeSet<StepId>,
+    /// Every other step that was not done, and how it ended.
+    pub undone: BTreeMap<StepId, String>,
+    /// How often a source could not be packed into an archive.
+    pub strikes: BTreeMap<(ArchiveId, SourceId), u32>,
     /// What the tools of Postgres sources say of their backups.
     pub labels: BTreeMap<SourceId, BTreeMap<String, String>>,
     /// Where the repositories are that are in no folder.
@@ -80,6 +98,25 @@ impl Facts {
     /// Whether nothing changed in an archive, so that its backup is the earlier artefact.
     pub fn is_unchanged(&self, archive: ArchiveId) -> bool {
         self.unchanged.contains_key(&archive)
+    }
+
+    /// Entries of a source's `paths` that are missing or could not be read, in words.
+    pub fn lost_of(&self, source: SourceId) -> &[String] {
+        match self.sources.get(&source) {
+            Some(SourceFact::Scanned(summary)) => &summary.lost,
+            _ => &[],
+        }
+    }
+
+    /// Entries of a source that could not be read, or not to their end: when it was scanned, and when it was packed.
+    pub fn unread_of(&self, source: SourceId, name: &str) -> u64 {
+        let scanned = match self.sources.get(&source) {
+            Some(SourceFact::Scanned(summary)) => summary.warnings.unread(),
+            _ => 0,
+        };
+        let packed = self.archives.values().flat_map(|archive| &archive.sources);
+        let packed = packed.filter(|packed| packed.name == name).map(|packed| packed.warnings.unread()).max();
+        scanned.saturating_add(packed.unwrap_or(0))
     }
 }
 
@@ -271,15 +308,23 @@ impl Here<'_> {
         Some(why_missing(model, self.facts, *lacking, self.store))
     }
 
+    /// Why the source is in no archive that comes here, though the archive does.
+    fn left_out(&self, model: &Model, id: SourceId) -> Option<String> {
+        let mut own = self.facts.left_out.iter().filter(|((_, source), _)| *source == id);
+        own.find(|((archive, _), _)| model.archive(*archive).to.contains(&self.store))
+            .map(|(_, left)| left.reason.clone())
+    }
+
     fn status(&self, model: &Model, id: SourceId) -> (SourceStatus, Option<String>) {
         if self.holds(&model.source(id).name) {
-            return (SourceStatus::Ok, None);
+            let lost = self.facts.lost_of(id).join("; ");
+            return (SourceStatus::Ok, Some(lost).filter(|lost| !lost.is_empty()));
         }
         match self.facts.sources.get(&id) {
             Some(SourceFact::Absent(reason)) => (SourceStatus::Skipped, Some(reason.clone())),
             Some(SourceFact::Failed(reason)) => (SourceStatus::Failed, Some(reason.clone())),
             None => (SourceStatus::Skipped, Some("not read by this run".to_owned())),
-            Some(_) => match self.missed(model, id) {
+            Some(_) => match self.left_out(model, id).or_else(|| self.missed(model, id)) {
                 Some(reason) => (SourceStatus::Failed, Some(reason)),
                 None => (SourceStatus::Ok, None),
             },
@@ -315,6 +360,8 @@ fn source_record(model: &Model, id: SourceId, here: &Here<'_>) -> SourceRecord {
         entries: if has_repository && told.is_some() { 1 } else { tally.entries },
         bytes: told.unwrap_or(tally.bytes),
         leaves: source.files().map(|_| tally.leaves),
+        missing: facts.lost_of(id).len() as u64,
+        unread: facts.unread_of(id, &source.name),
         labels: facts.labels.get(&id).cloned().unwrap_or_default(),
     }
 }

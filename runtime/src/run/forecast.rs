@@ -26,6 +26,7 @@ use super::event::{Outcome, Unobserved};
 use super::facts::Facts;
 use super::journal;
 use super::mark::mark;
+use super::parts;
 use super::prepare::{PrepareError, Prepared, prepare_forecast};
 use super::prune::{self, Measure};
 use super::report::{Report, StepReport, Verdict, failures, report};
@@ -146,6 +147,15 @@ impl Work for Look {
     fn ended(&self, step: &Step, outcome: &Outcome) {
         self.looking().ended(step, outcome);
     }
+
+    fn is_partly_done(&self, step: &StepId) -> bool {
+        self.looking().facts.is_partly_done(step)
+    }
+
+    fn goes_on_without(&self, step: &Step) -> bool {
+        let looking = self.looking();
+        looking.facts.goes_on_without(looking.model(), step)
+    }
 }
 
 struct Looking {
@@ -211,6 +221,10 @@ impl Looking {
         let mut shown = Sight::default();
         let result = match &step.action {
             Action::LockStore(store) => self.store(*store, &mut shown),
+            Action::Pack(archive) => {
+                self.leave_out(step, *archive, &mut shown);
+                self.pack(*archive, &mut shown).map(|()| Performed::Done)
+            }
             action => self.action(action, control, &mut shown).map(|()| Performed::Done),
         };
         let is_fatal = matches!(&result, Err(failure) if failure.kind == FailureKind::Fatal);
@@ -229,7 +243,6 @@ impl Looking {
             Action::ClearStaging(When::Before) => self.staging(shown),
             Action::Scan(source) => return self.scan(*source, control, shown),
             Action::Dump(source) => return self.dump(*source, shown),
-            Action::Pack(archive) => return self.pack(*archive, shown),
             Action::Publish(archive, store) => return self.publish(*archive, *store),
             Action::Commit(store) => return self.commit(*store),
             Action::Prune(store) => self.prune(*store, shown),
@@ -247,7 +260,16 @@ impl Looking {
         Ok(())
     }
 
+    /// The sources that the archive would be made without.
+    fn leave_out(&mut self, step: &Step, archive: ArchiveId, shown: &mut Sight) {
+        let model = self.prepared.request.model.clone();
+        for (source, why) in self.facts.leave_out(&model, step, archive) {
+            shown.found.push(format!("without source `{source}`: {why}"));
+        }
+    }
+
     fn ended(&mut self, step: &Step, outcome: &Outcome) {
+        self.facts.not_done(step, outcome);
         let (Outcome::Failed(reason) | Outcome::NotRun(reason) | Outcome::Dropped(reason)) = outcome else {
             return;
         };
@@ -398,9 +420,17 @@ impl Looking {
         self.differences.extend(besides.end().into_iter().map(|(archive, found)| ((archive, id), found)));
         shown.found.push(measured(summary.entries, summary.bytes));
         let (entries, leaves, bytes) = (summary.entries, Some(summary.leaves), summary.bytes);
-        self.measured.insert(id, Measure { entries, leaves, bytes });
+        let (missing, unread) = (summary.lost.len() as u64, summary.warnings.unread());
+        self.measured.insert(id, Measure { entries, leaves, bytes, missing, unread });
         self.facts.warnings.extend(summary.warnings.kept().iter().map(ToString::to_string));
-        Ok(())
+        match parts::in_part(&summary) {
+            None => Ok(()),
+            Some(failure) => {
+                let name = &self.model().source(id).name;
+                self.facts.partly.insert(StepId(format!("scan/{name}")));
+                Err(Failure::lasting(failure.message))
+            }
+        }
     }
 
     fn dump(&mut self, id: SourceId, shown: &mut Sight) -> Result<(), Failure> {
@@ -409,7 +439,7 @@ impl Looking {
             Foreseen::Nothing => return Ok(()),
             Foreseen::File(bytes) => {
                 shown.found.push(format!("about {}", plural(bytes, "byte")));
-                self.measured.insert(id, Measure { entries: 1, leaves: None, bytes });
+                self.measured.insert(id, Measure { entries: 1, bytes, ..Measure::default() });
             }
             Foreseen::Made(what) => {
                 shown.found.push(format!("{what}; its size is known when it is made"));
@@ -528,6 +558,8 @@ impl Looking {
     fn wanted(&self, id: ArchiveId) -> impl Iterator<Item = SourceId> {
         let (model, only) = (self.model(), &self.prepared.request.only);
         let sources = model.archive(id).from.iter().copied();
+        let is_left = move |source: &SourceId| self.facts.left_out.contains_key(&(id, *source));
+        let sources = sources.filter(move |source| !is_left(source));
         sources.filter(move |source| only.is_empty() || only.contains(&model.source(*source).name))
     }
 
@@ -630,7 +662,9 @@ impl Looking {
     /// The prune of a store, behind the run to come.
     fn foresee(&self, id: StoreId) -> Result<(PrunePlan, Vec<String>), String> {
         let measured = |source: SourceId| self.measured.get(&source).copied();
-        let comes = |archive: ArchiveId| self.reached.contains(&(archive, id));
+        let comes = |archive: ArchiveId, source: SourceId| {
+            self.reached.contains(&(archive, id)) && !self.facts.left_out.contains_key(&(archive, source))
+        };
         prune::foresee(&self.prepared, id, &measured, &comes)
     }
 

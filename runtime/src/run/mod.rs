@@ -9,6 +9,7 @@
 //! | [`levels`] | which level each archive has, and what it rests on |
 //! | [`coordinator`] | the one loop that owns a run's state |
 //! | [`worker`], [`packing`], [`deliver`] | what each step does to the world |
+//! | `parts` | what an archive is made of where not all of its sources could be read |
 //! | [`facts`] | what the steps came to, and the manifest made from it |
 //! | [`prune`] | deleting what retention gives up: at the end of a run, and by itself |
 //! | `rehearse` | rehearsals that are due, behind the commits |
@@ -34,6 +35,7 @@ pub mod levels;
 mod mark;
 pub mod notify;
 pub mod packing;
+mod parts;
 pub mod prepare;
 pub mod process;
 pub mod prune;

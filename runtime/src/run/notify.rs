@@ -129,7 +129,7 @@ impl Worker {
         message.warnings = report.warnings.iter().map(|text| shown(text)).collect();
         message.problems = failures(report)
             .into_iter()
-            .map(|(step, cause)| Trouble { step: Some(step.to_owned()), cause: shown(cause) })
+            .map(|(step, cause)| Trouble { step: Some(step), cause: shown(&cause) })
             .collect();
         if event == Event::Failure {
             if message.problems.is_empty() {
@@ -156,7 +156,7 @@ impl Worker {
                     && run.archives.iter().all(|archive| catalog.loss_of(archive).is_none())
             };
             let newest = |catalog: &'_ Catalog| {
-                let mut runs = catalog.runs().rev().filter(|run| run.holds(source));
+                let mut runs = catalog.runs().rev().filter(|run| run.holds_all_of(source));
                 runs.find(|run| whole(catalog, run)).map(|run| (run.run, run.started))
             };
             let found = catalogs.iter().filter_map(newest);

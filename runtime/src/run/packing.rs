@@ -33,6 +33,8 @@ type Lost = (StoreId, Failure);
 enum Trouble {
     /// Its base cannot be used.
     Base(PackError),
+    /// This source cannot be had.
+    Source(String, Failure),
     /// Anything else.
     Failure(Failure),
 }
@@ -48,19 +50,8 @@ const CHUNK: usize = 1 << 20;
 
 impl Worker {
     pub(super) fn pack(&self, step: &StepId, id: ArchiveId, control: &Control) -> Result<(), Failure> {
-        let fact = match self.pack_on_base(step, id, control) {
-            Err(Trouble::Base(error)) => {
-                let archive = &self.request.model.archive(id).name;
-                self.warn(step, format!("archive `{archive}` is packed whole: {error}"));
-                self.give_up_base(id);
-                self.pack_on_base(step, id, control)
-            }
-            other => other,
-        };
-        let fact = fact.map_err(|trouble| match trouble {
-            Trouble::Failure(failure) => failure,
-            Trouble::Base(error) => Failure::lasting(error),
-        })?;
+        self.leave_out_unread(step, id);
+        let fact = self.pack_what_can_be(step, id, control)?;
         for source in &fact.sources {
             for warning in source.warnings.kept() {
                 self.warn(step, format!("source `{}`: {warning}", source.name));
@@ -79,6 +70,43 @@ impl Worker {
         }
         facts.archives.insert(id, fact);
         Ok(())
+    }
+
+    /// Tells of the sources that the archive is made without, as they could not be read.
+    fn leave_out_unread(&self, step: &StepId, id: ArchiveId) {
+        let Some(step) = self.graph.get(step) else { return };
+        let (model, archive) = (&self.request.model, &self.request.model.archive(id).name);
+        let told = self.facts().leave_out(model, step, id);
+        for (source, why) in told {
+            self.note(format!("archive `{archive}` is made without source `{source}`: {why}"));
+        }
+    }
+
+    /// Packs, whole where the base cannot be used, and without a source that cannot be had.
+    fn pack_what_can_be(
+        &self,
+        step: &StepId,
+        id: ArchiveId,
+        control: &Control,
+    ) -> Result<ArchiveFact, Failure> {
+        let archive = &self.request.model.archive(id).name;
+        let mut is_based = true;
+        loop {
+            match self.pack_on_base(step, id, control) {
+                Ok(fact) => return Ok(fact),
+                Err(Trouble::Base(error)) if is_based => {
+                    is_based = false;
+                    self.warn(step, format!("archive `{archive}` is packed whole: {error}"));
+                    self.give_up_base(id);
+                }
+                Err(Trouble::Source(name, failure)) if self.may_go_without(id, &name, &failure) => {
+                    let why = failure.message;
+                    self.note(format!("archive `{archive}` is made without source `{name}`: {why}"));
+                }
+                Err(Trouble::Base(error)) => return Err(Failure::lasting(error)),
+                Err(Trouble::Source(_, failure) | Trouble::Failure(failure)) => return Err(failure),
+            }
+        }
     }
 
     /// Packs in regard to what the archive rests on, or points to it where nothing changed.
@@ -141,21 +169,27 @@ impl Worker {
     fn pack_trouble(&self, error: PackError, control: &Control) -> Trouble {
         match error {
             error @ (PackError::Base(_) | PackError::BaseScan { .. }) => Trouble::Base(error),
+            PackError::Input { ref source_name, .. } => {
+                Trouble::Source(source_name.clone(), self.pack_failure(&error, control))
+            }
             error => Trouble::Failure(self.pack_failure(&error, control)),
         }
     }
 
-    fn inputs(&self, step: &StepId, id: ArchiveId, control: &Control) -> Result<Vec<Input>, Failure> {
+    fn inputs(&self, step: &StepId, id: ArchiveId, control: &Control) -> Result<Vec<Input>, Trouble> {
         let wanted = |source: &SourceId| {
             self.occasion.only.is_empty()
                 || self.occasion.only.contains(&self.request.model.source(*source).name)
         };
         let sources = reading_order(&self.request.model, &self.request.model.archive(id).from);
         let mut inputs = Vec::new();
-        for source in sources.into_iter().filter(wanted) {
+        let left_out = self.facts().left_out.clone();
+        let is_there = |source: &SourceId| !left_out.contains_key(&(id, *source));
+        for source in sources.into_iter().filter(wanted).filter(is_there) {
             let name = self.request.model.source(source).name.clone();
             let reading = self.reading(step, source, control);
-            if let Some(content) = reader(&reading.source().kind).content(&reading, id)? {
+            let content = reader(&reading.source().kind).content(&reading, id);
+            if let Some(content) = content.map_err(|failure| Trouble::Source(name.clone(), failure))? {
                 inputs.push(Input { source: name, content });
             }
         }
@@ -233,13 +267,14 @@ impl Worker {
     }
 
     /// A source of which nothing came, or a copy that did not come whole, is not backed up, whatever its scan saw.
-    fn see_that_all_came(&self, packed: &Packed) -> Result<(), Failure> {
+    fn see_that_all_came(&self, packed: &Packed) -> Result<(), Trouble> {
         for source in &packed.sources {
             let declared = self.request.model.sources.iter().find(|declared| declared.name == source.name);
             if let Some(what) = lost(source, declared.is_some_and(Source::is_copied)) {
                 let first = source.warnings.kept().first().map(|warning| format!(": {warning}"));
                 let first = first.unwrap_or_default();
-                return Err(Failure::passing(format!("source `{}`: {what}{first}", source.name)));
+                let failure = Failure::passing(format!("source `{}`: {what}{first}", source.name));
+                return Err(Trouble::Source(source.name.clone(), failure));
             }
         }
         Ok(())

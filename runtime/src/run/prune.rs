@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use backplan_compiler::graph::StepId;
 use backplan_compiler::model::{ArchiveId, Level, Model, SourceId, StoreId};
+use backplan_compiler::retention::Lack;
 use backplan_compiler::retention::{Part, Policy, Run};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -102,6 +103,20 @@ pub(super) struct Measure {
     pub leaves: Option<u64>,
     /// Bytes of contents.
     pub bytes: u64,
+    /// Entries of its `paths` that are missing or cannot be read.
+    pub missing: u64,
+    /// Entries below that cannot be read.
+    pub unread: u64,
+}
+
+impl Measure {
+    fn lacks(&self) -> Lack {
+        match (self.missing, self.unread) {
+            (1.., _) => Lack::Paths,
+            (0, 1..) => Lack::Entries,
+            (0, 0) => Lack::Nothing,
+        }
+    }
 }
 
 /// What the prune of a run to come would find in a store, given how large its sources are and which archives come
@@ -113,7 +128,7 @@ pub(super) fn foresee(
     prepared: &Prepared,
     id: StoreId,
     measured: &dyn Fn(SourceId) -> Option<Measure>,
-    comes: &dyn Fn(ArchiveId) -> bool,
+    comes: &dyn Fn(ArchiveId, SourceId) -> bool,
 ) -> Result<(PrunePlan, Vec<String>), String> {
     let model = &prepared.request.model;
     let declared = model.store(id);
@@ -143,7 +158,7 @@ fn coming(
     prepared: &Prepared,
     id: StoreId,
     measured: &dyn Fn(SourceId) -> Option<Measure>,
-    comes: &dyn Fn(ArchiveId) -> bool,
+    comes: &dyn Fn(ArchiveId, SourceId) -> bool,
 ) -> Current {
     let model = &prepared.request.model;
     let level = prepared.occasion.level.unwrap_or(Level::Full);
@@ -152,8 +167,9 @@ fn coming(
         only.is_empty() || only.contains(&model.source(**source).name)
     };
     let archives = prepared.graph.artefact_names.keys().map(|at: &ArchiveId| (*at, model.archive(*at)));
-    let parts = archives.filter(|(at, _)| comes(*at)).flat_map(|(at, archive)| {
-        archive.from.iter().filter(wanted).map(move |source| Part {
+    let parts = archives.flat_map(|(at, archive)| {
+        let here = archive.from.iter().filter(wanted).filter(move |source| comes(at, **source));
+        here.map(move |source| Part {
             archive: archive.name.clone(),
             source: model.source(*source).name.clone(),
             level: prepared.levels.level(at, &model.source(*source).name),
@@ -162,6 +178,7 @@ fn coming(
                 true => BTreeSet::new(),
                 false => prepared.levels.rests_on(at, &model.source(*source).name).into_iter().collect(),
             },
+            lacks: measured(*source).map(|measure| measure.lacks()).unwrap_or_default(),
         })
     });
     let apart = model.separates.iter().filter(|separate| model.told_in(separate).contains(&id));
@@ -176,10 +193,11 @@ fn coming(
             level: next.next.level,
             place: next.next.before(),
             rests_on: chain.into_iter().flatten().copied().collect(),
+            lacks: Lack::Nothing,
         })
     });
     let sources = (0..model.sources.len()).map(SourceId).filter_map(|source| {
-        let Measure { entries, leaves, bytes } = measured(source)?;
+        let Measure { entries, leaves, bytes, missing, unread } = measured(source)?;
         Some(SourceRecord {
             name: PlanName::known(&model.source(source).name),
             kind: model.source(source).kind.facts().word.to_owned(),
@@ -188,6 +206,8 @@ fn coming(
             entries,
             bytes,
             leaves,
+            missing,
+            unread,
             labels: Default::default(),
         })
     });

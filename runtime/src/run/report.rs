@@ -55,10 +55,34 @@ pub struct Report {
     pub steps: Vec<StepReport>,
     /// Every artefact.
     pub archives: Vec<ArchiveReport>,
+    /// Sources that an archive was made without.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOutReport>,
     /// The stores in which the backup exists.
     pub committed: Vec<String>,
     /// What a person should read.
     pub warnings: Vec<String>,
+}
+
+/// A source that an archive was made without.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LeftOutReport {
+    /// The archive.
+    pub archive: String,
+    /// The source.
+    pub source: String,
+    /// Why.
+    pub reason: String,
+    /// Whether a step of its own has failed that says so.
+    #[serde(skip)]
+    is_told: bool,
+}
+
+impl LeftOutReport {
+    /// Whether a step of its own has failed that says so.
+    pub fn is_told(&self) -> bool {
+        self.is_told
+    }
 }
 
 /// A step, with the effects that the dry run showed.
@@ -140,7 +164,14 @@ pub fn report(model: &Model, run: &str, graph: &StepGraph, execution: &Execution
     let committed = steps.iter().filter(|step| step.outcome == "done");
     let mut warnings = facts.warnings.clone();
     warnings.extend(late_trouble(&steps));
+    let left_out = facts.left_out.iter().map(|((archive, source), left)| LeftOutReport {
+        archive: model.archive(*archive).name.clone(),
+        source: model.source(*source).name.clone(),
+        reason: left.reason.clone(),
+        is_told: left.is_told,
+    });
     Report {
+        left_out: left_out.collect(),
         plan: model.name.clone(),
         run: run.to_owned(),
         verdict: verdict(&steps, execution, facts, &warnings),
@@ -209,7 +240,8 @@ fn verdict(steps: &[StepReport], execution: &Execution, facts: &Facts, warnings:
     }
     let failed = steps.iter().any(|step| step.outcome == "failed" && !is_late(step));
     let nowhere = !steps.iter().any(|step| step.step.starts_with("commit/") && step.outcome == "done");
-    let incomplete = execution.timed_out || !facts.missing.is_empty() || !facts.lost.is_empty();
+    let lacking = !facts.missing.is_empty() || !facts.lost.is_empty() || !facts.left_out.is_empty();
+    let incomplete = execution.timed_out || lacking;
     if failed || nowhere || incomplete {
         Verdict::Failed
     } else if warnings.is_empty() {
@@ -221,7 +253,14 @@ fn verdict(steps: &[StepReport], execution: &Execution, facts: &Facts, warnings:
 
 /// Failed steps with their reasons, by name: what a message to a person is about. Trouble behind the last commit is
 /// among the warnings.
-pub fn failures(report: &Report) -> BTreeMap<&str, &str> {
+pub fn failures(report: &Report) -> BTreeMap<String, String> {
     let failed = report.steps.iter().filter(|step| step.outcome == "failed" && !is_late(step));
-    failed.map(|step| (step.step.as_str(), step.reason.as_deref().unwrap_or_default())).collect()
+    let mut found: BTreeMap<String, String> =
+        failed.map(|step| (step.step.clone(), step.reason.clone().unwrap_or_default())).collect();
+    for left in report.left_out.iter().filter(|left| !left.is_told) {
+        let text = format!("made without source `{}`: {}", left.source, left.reason);
+        let told = found.entry(format!("pack/{}", left.archive)).or_default();
+        *told = if told.is_empty() { text } else { format!("{told}; {text}") };
+    }
+    found
 }

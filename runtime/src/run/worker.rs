@@ -22,6 +22,7 @@ use super::history;
 use super::journal::{self, Journal, Leave, Record};
 use super::levels::Levels;
 use super::mark::mark;
+use super::parts;
 use super::prepare::Prepared;
 use super::process::{self, ProcessError, Program, Tell};
 use super::reading::Reading;
@@ -118,6 +119,14 @@ impl Work for Worker {
         };
         // Only a record of what happened: nothing must be undone that is not journalled by its own intent.
         let _ = self.write_journal(&record);
+    }
+
+    fn is_partly_done(&self, step: &StepId) -> bool {
+        self.facts().is_partly_done(step)
+    }
+
+    fn goes_on_without(&self, step: &Step) -> bool {
+        self.facts().goes_on_without(&self.request.model, step)
     }
 
     fn settled(&self, standing: &Execution) {
@@ -222,8 +231,12 @@ impl Worker {
             .iter()
             .any(|(id, ended)| id.0.starts_with("leave/") && matches!(ended.outcome, Outcome::Failed(_)));
         if !left_open && self.journal.get().is_some() {
-            let warnings =
-                report.warnings.iter().take(WARNINGS).map(|text| self.secrets.redact(text)).collect();
+            let left_out = report.left_out.iter().filter(|left| !left.is_told());
+            let left_out = left_out.map(|left| {
+                format!("archive `{}` without source `{}`: {}", left.archive, left.source, left.reason)
+            });
+            let warnings = left_out.chain(report.warnings.iter().cloned()).take(WARNINGS);
+            let warnings = warnings.map(|text| self.secrets.redact(&text)).collect();
             self.write_journal(&Record::End { status: report.verdict.status(), warnings })?;
             journal::tidy(&self.folders.journals(), JOURNALS)?;
         }
@@ -564,6 +577,7 @@ impl Worker {
     fn scan(&self, step: &StepId, id: SourceId, control: &Control) -> Result<(), Failure> {
         let Some(trees) = trees(&self.request, id) else { return Ok(()) };
         let out = self.tree_of(id);
+        self.facts().partly.remove(step);
         let summary = scan::scan(&trees, &out, control).map_err(|error| match error {
             ScanError::Stopped(_) => Failure::stopped(),
             ScanError::Unreadable { .. }
@@ -575,8 +589,16 @@ impl Worker {
         for warning in summary.warnings.kept() {
             self.warn(step, warning.to_string());
         }
-        self.facts().sources.insert(id, SourceFact::Scanned(summary));
-        Ok(())
+        let in_part = parts::in_part(&summary);
+        let mut facts = self.facts();
+        facts.sources.insert(id, SourceFact::Scanned(summary));
+        match in_part {
+            None => Ok(()),
+            Some(failure) => {
+                facts.partly.insert(step.clone());
+                Err(failure)
+            }
+        }
     }
 
     /// Undoes what was not committed, removes scratch files, releases the stores.
@@ -632,7 +654,8 @@ pub(super) fn no_secret(of: &str, error: &SecretError) -> Failure {
 pub(super) fn trees(request: &Request, id: SourceId) -> Option<Trees> {
     let source = request.model.source(id);
     let files = source.files()?.clone();
-    Some(Trees { source: source.name.clone(), files, optional: source.optional })
+    let (optional, strict) = (source.optional, source.strict);
+    Some(Trees { source: source.name.clone(), files, optional, strict })
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ pub struct Trees {
     pub files: Files,
     /// A missing entry of `paths` is a warning instead of an error.
     pub optional: bool,
+    /// One entry of `paths` that is missing or cannot be read is an error, though others are there.
+    pub strict: bool,
 }
 
 /// What a walk found.
@@ -56,6 +58,8 @@ pub struct Summary {
     pub bytes: u64,
     /// What was left out or looks wrong.
     pub warnings: Warnings,
+    /// Entries of `paths` that are missing or cannot be read, in words; there are others.
+    pub lost: Vec<String>,
 }
 
 /// Why a walk could not be made.

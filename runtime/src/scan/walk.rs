@@ -47,6 +47,9 @@ pub struct Walk<'a> {
     linked: HashMap<Identity, (u64, Option<usize>)>,
     groups: Vec<LinkGroup>,
     unseen: Vec<Unseen>,
+    /// Entries of `paths` that are there, and why the first was not.
+    roots_seen: usize,
+    first_lost: Option<ScanError>,
     buffer: Vec<MaybeUninit<u8>>,
 }
 
@@ -109,6 +112,8 @@ impl<'a> Walk<'a> {
             linked: HashMap::new(),
             groups: Vec::new(),
             unseen: Vec::new(),
+            roots_seen: 0,
+            first_lost: None,
             buffer: vec![MaybeUninit::uninit(); 1 << 16],
         }
     }
@@ -124,6 +129,9 @@ impl<'a> Walk<'a> {
             self.below_implied(top, &mut path, started)?;
         } else {
             self.node(top, &mut path, started)?;
+        }
+        if let Some(error) = self.first_lost.filter(|_| self.roots_seen == 0) {
+            return Err(error);
         }
         let Summary { entries, files, bytes, .. } = self.summary;
         self.groups.retain(|group| !group.further.is_empty());
@@ -168,13 +176,15 @@ impl<'a> Walk<'a> {
         let absolute = self.trees.files.paths[root].absolute.clone();
         let seen = match stat(CWD, absolute.as_os_str(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(seen) => seen,
-            Err(Errno::NOENT | Errno::NOTDIR) => return self.missing(absolute),
-            Err(cause) => return Err(self.unreadable(absolute, cause)),
+            Err(Errno::NOENT | Errno::NOTDIR) => return self.missing(absolute, path),
+            Err(cause) => return self.unreadable(absolute, path, cause),
         };
         let parent = absolute.parent().unwrap_or(Path::new("/"));
         let name = absolute.file_name().unwrap_or(OsStr::new("."));
-        let folder = open_folder(CWD, parent.as_os_str())
-            .map_err(|cause| self.unreadable(parent.to_path_buf(), cause))?;
+        let folder = match open_folder(CWD, parent.as_os_str()) {
+            Ok(folder) => folder,
+            Err(cause) => return self.unreadable(parent.to_path_buf(), path, cause),
+        };
         let frame = Frame {
             folder: Some(folder),
             identity: ((0, 0), 0),
@@ -195,34 +205,50 @@ impl<'a> Walk<'a> {
         self.descend(&mut stack, path)
     }
 
-    /// Below an entry of `paths` one folder may be left out with a warning; all of it may not.
-    fn unreadable(&self, path: PathBuf, cause: Errno) -> ScanError {
-        ScanError::Unreadable { source_name: self.trees.source.clone(), path, cause: cause.into() }
+    /// An entry of `paths` that cannot be read.
+    fn unreadable(&mut self, host: PathBuf, path: &[u8], cause: Errno) -> Result<(), ScanError> {
+        let source_name = self.trees.source.clone();
+        if is_of_process(cause) {
+            return Err(ScanError::Lacking { source_name, path: host, cause: cause.into() });
+        }
+        self.lose(ScanError::Unreadable { source_name, path: host, cause: cause.into() }, path)
     }
 
-    fn missing(&mut self, path: PathBuf) -> Result<(), ScanError> {
-        if !self.trees.optional {
-            return Err(ScanError::Missing { source_name: self.trees.source.clone(), path });
+    fn missing(&mut self, host: PathBuf, path: &[u8]) -> Result<(), ScanError> {
+        if self.trees.optional {
+            self.summary.warnings.add(WarningKind::Missing, &host, None);
+            return Ok(());
         }
-        self.summary.warnings.add(WarningKind::Missing, &path, None);
+        self.lose(ScanError::Missing { source_name: self.trees.source.clone(), path: host }, path)
+    }
+
+    /// Goes on without an entry of `paths`, where that is permitted. What was in it counts neither as there nor as deleted.
+    fn lose(&mut self, error: ScanError, path: &[u8]) -> Result<(), ScanError> {
+        if self.trees.strict {
+            return Err(error);
+        }
+        self.summary.lost.push(error.to_string());
+        self.first_lost.get_or_insert(error);
+        self.unseen.push(Unseen { path: path.to_vec(), mounted: false });
         Ok(())
     }
 
     /// An entry of `paths` that is a symbolic link: whether it is recorded.
-    fn link(&mut self, path: &Path) -> Result<bool, ScanError> {
-        match link::look(&self.trees.files, path) {
+    fn link(&mut self, host: &Path, path: &[u8]) -> Result<bool, ScanError> {
+        match link::look(&self.trees.files, host) {
             Some(Link::Dangling) if self.trees.optional => {
-                self.summary.warnings.add(WarningKind::Missing, path, None);
+                self.summary.warnings.add(WarningKind::Missing, host, None);
                 return Ok(false);
             }
             Some(Link::Dangling) => {
                 let (source_name, target) =
-                    (self.trees.source.clone(), fs::read_link(path).unwrap_or_default());
-                return Err(ScanError::Dangling { source_name, path: path.to_path_buf(), target });
+                    (self.trees.source.clone(), fs::read_link(host).unwrap_or_default());
+                let error = ScanError::Dangling { source_name, path: host.to_path_buf(), target };
+                return self.lose(error, path).map(|()| false);
             }
             Some(Link::To(target)) => {
                 let kind = if target.is_dir() { WarningKind::LinkToFolder } else { WarningKind::LinkToFile };
-                self.summary.warnings.add(kind, path, Some(&format!("`{}`", target.display())));
+                self.summary.warnings.add(kind, host, Some(&format!("`{}`", target.display())));
             }
             None => {}
         }
@@ -292,7 +318,11 @@ impl<'a> Walk<'a> {
             Err(cause) => {
                 let host = self.host_path(frame.root, frame.anchor, path);
                 if node.is_some_and(|node| node.root.is_some()) {
-                    return self.missing(host).map(|()| None);
+                    return match cause {
+                        Errno::NOENT | Errno::NOTDIR => self.missing(host, path),
+                        cause => self.unreadable(host, path, cause),
+                    }
+                    .map(|()| None);
                 }
                 if cause == Errno::NOENT {
                     self.summary.warnings.add(WarningKind::Vanished, &host, Some(&cause));
@@ -352,7 +382,7 @@ impl<'a> Walk<'a> {
         let mut entry = scanned(path, kind, root, seen);
         entry.implied = only_roots;
         if kind != Kind::Directory {
-            if kind == Kind::Symlink && is_root && !self.link(&host())? {
+            if kind == Kind::Symlink && is_root && !self.link(&host(), path)? {
                 return Ok(None);
             }
             if kind == Kind::Symlink {
@@ -364,12 +394,13 @@ impl<'a> Walk<'a> {
                     }
                 }
             }
+            self.roots_seen += usize::from(is_root);
             self.emit(entry)?;
             return Ok(None);
         }
         let opened = match open_folder(folder, OsStr::from_bytes(name)) {
             Ok(opened) => opened,
-            Err(cause) if is_root => return Err(self.unreadable(host(), cause)),
+            Err(cause) if is_root => return self.unreadable(host(), path, cause).map(|()| None),
             Err(cause) => {
                 self.pass_over(&host(), path, cause)?;
                 self.emit(entry)?;
@@ -383,16 +414,18 @@ impl<'a> Walk<'a> {
         self.emit(entry)?;
         if self.trees.files.one_file_system && identity(seen).0 != file_system && node.is_none() {
             self.unseen.push(Unseen { path: path.to_vec(), mounted: true });
+            self.roots_seen += usize::from(is_root);
             return Ok(None);
         }
         let names = match self.read_names(&opened, node) {
             Ok(names) => names,
-            Err(cause) if is_root => return Err(self.unreadable(host(), cause)),
+            Err(cause) if is_root => return self.unreadable(host(), path, cause).map(|()| None),
             Err(cause) => {
                 self.pass_over(&host(), path, cause)?;
                 return Ok(None);
             }
         };
+        self.roots_seen += usize::from(is_root);
         let identity = identity(seen);
         let path = path.len();
         let folder = Some(opened);

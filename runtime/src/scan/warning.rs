@@ -87,6 +87,7 @@ impl fmt::Display for Warning {
 pub struct Warnings {
     kept: Vec<Warning>,
     total: u64,
+    unread: u64,
 }
 
 impl Warnings {
@@ -98,6 +99,7 @@ impl Warnings {
     /// Adds one that was made elsewhere.
     pub fn push(&mut self, warning: Warning) {
         self.total += 1;
+        self.unread += u64::from(matches!(warning.kind, WarningKind::Unreadable | WarningKind::Damaged));
         if self.kept.len() < KEPT {
             self.kept.push(warning);
         }
@@ -106,6 +108,7 @@ impl Warnings {
     /// Adds all of another list.
     pub fn extend(&mut self, other: Warnings) {
         self.total += other.total;
+        self.unread += other.unread;
         let room = KEPT.saturating_sub(self.kept.len());
         self.kept.extend(other.kept.into_iter().take(room));
     }
@@ -118,6 +121,11 @@ impl Warnings {
     /// How many there were in all.
     pub fn total(&self) -> u64 {
         self.total
+    }
+
+    /// How many are about what could not be read, or not to its end.
+    pub fn unread(&self) -> u64 {
+        self.unread
     }
 
     /// Whether there was none.

@@ -94,6 +94,7 @@ fn numbered(run: Run<RunId>, number: &impl Fn(&RunId) -> u32) -> Run<u32> {
         level: part.level,
         place: part.place,
         rests_on: part.rests_on.iter().map(number).collect(),
+        lacks: part.lacks,
     };
     Run {
         id: number(&run.id),

@@ -93,6 +93,18 @@ impl<'a> Change<'a> {
             self.postgres(name, one, two);
         }
         self.asked_otherwise(name, &before.kind, &after.kind);
+        if before.strict && !after.strict {
+            self.change(
+                "source_not_strict",
+                format!("where a part of `{name}` is missing, what is there is backed up, and the run fails in part"),
+            );
+        }
+        if after.strict && !before.strict {
+            self.change(
+                "source_strict",
+                format!("where a part of `{name}` is missing, or it fails, no archive is made that it is in"),
+            );
+        }
         if after.optional && !before.optional {
             self.danger(
                 "source_optional",

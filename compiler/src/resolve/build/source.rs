@@ -23,6 +23,7 @@ impl<'a> Resolver<'a> {
             kind: kind?,
             after: source_ids(sorted(block.refs("after").unwrap_or_default())),
             optional: block.bool("optional").unwrap_or(false),
+            strict: block.bool("strict").unwrap_or(false),
             timeout: block.amount("timeout"),
         })
     }

@@ -257,6 +257,8 @@ fn a_source_that_shrank_by_more_than_half_deletes_nothing() {
         entries,
         bytes,
         leaves: None,
+        missing: 0,
+        unread: 0,
         labels: std::collections::BTreeMap::new(),
     };
     let with = |sequence: u32, record: SourceRecord| Manifest {
