@@ -14,13 +14,15 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 pub use artefacts::{
     CatArgs, DiffRunArgs, Identities, ListArgs, LsArgs, RestoreArgs, RunArgs, StoreChoice, VerifyArgs,
-    WantedLevel, Where, WhereFile,
+    WantedLevel, Where, WhereFile, WherePlans,
 };
 pub use cluster::{ClusterArgs, TargetAction};
-pub use keeping::{Calendar, KeepArgs, NotifyArgs, PruneArgs, ScheduleArgs, StatusArgs, Timers};
+pub use keeping::{
+    Calendar, KeepArgs, NotifyArgs, PruneArgs, ScheduleArgs, StatusArgs, StatusFormat, Timers,
+};
 pub use plans::{
     CheckArgs, CompileArgs, CompletionsArgs, Denied, DiffArgs, DiffFormat, ExplainArgs, FmtArgs, GraphArgs,
-    InitPlanArgs, LspArgs, Picture, PlanFile, Report, WantedClusters, WhyArgs,
+    InitPlanArgs, LspArgs, Picture, PlanFile, PlanFiles, Report, WantedClusters, WhyArgs,
 };
 pub use wal::{FetchArgs, InitArgs, PushArgs, WalArgs, WalCommand};
 

@@ -7,6 +7,7 @@ pub mod completions;
 pub mod diff;
 pub mod diff_run;
 pub mod explain;
+pub mod fleet;
 pub mod fmt;
 pub mod graph;
 pub mod identities;

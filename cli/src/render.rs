@@ -4,6 +4,7 @@ pub mod backups;
 pub mod calendar;
 pub mod changes;
 pub mod diff;
+pub mod fleet;
 pub mod github;
 pub mod human;
 pub mod json;
@@ -13,6 +14,7 @@ mod place;
 pub mod rehearsal;
 pub mod run;
 pub mod sarif;
+pub mod standings;
 pub mod text;
 
 pub use place::{Position, position};

@@ -1,12 +1,13 @@
 //! Arguments of the commands that make backups or read them.
 
 use std::ffi::OsString;
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::builder::TypedValueParser;
 use clap::{ArgGroup, Args, ValueEnum, ValueHint};
 
-use super::{ClusterArgs, Format, PlanFile};
+use super::{ClusterArgs, Format, PlanFile, PlanFiles};
 
 /// Make a backup.
 ///
@@ -18,13 +19,16 @@ Examples:
   plan run site.plan --dry-run      every step with sizes and names; writes nothing anywhere
   plan run site.plan                make a backup
   plan run site.plan --only db      these sources alone, as an archive's other sources are left out
+  plan run /etc/backplan --jobs 4   every plan of a folder, four at a time; one that fails stops none
+  plan run site.plan --metrics /var/lib/node_exporter/site.prom
 
 Exit statuses: 0 done, 1 a source or a store failed (what was whole is committed), 2 the plan does not compile or needs
-what this version cannot run, 3 done with warnings, 4 another run holds the lock, 130 and 143 stopped and cleaned up.")]
+what this version cannot run, 3 done with warnings, 4 another run holds the lock, 130 and 143 stopped and cleaned up. Of
+several plans the worst: 130 and 143, 1, 2, 4, 3, 0.")]
 pub struct RunArgs {
-    /// The plan.
+    /// The plans.
     #[command(flatten)]
-    pub plan: PlanFile,
+    pub plans: PlanFiles,
     /// Show every step and what it would read, write and delete; do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -43,6 +47,12 @@ pub struct RunArgs {
     /// Take over a store that belongs to another machine or to another plan of this name
     #[arg(long)]
     pub adopt: bool,
+    /// Plans run side by side, of several; left out, as many as there are cores
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZero<usize>>,
+    /// Write how the plans stand then into this file, as numbers for node_exporter: whatever the run comes to
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "dry_run")]
+    pub metrics: Option<PathBuf>,
     /// Whom the summary is for
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
@@ -71,6 +81,24 @@ pub struct Where {
     /// The store.
     #[command(flatten)]
     pub store: StoreChoice,
+}
+
+/// As [`Where`], for commands that take several plans.
+#[derive(Debug, Clone, Args)]
+pub struct WherePlans {
+    /// The plans.
+    #[command(flatten)]
+    pub plans: PlanFiles,
+    /// The store.
+    #[command(flatten)]
+    pub store: StoreChoice,
+}
+
+impl WherePlans {
+    /// The plan that is meant, where it is one.
+    pub fn plan(&self) -> PlanFile {
+        self.plans.alone()
+    }
 }
 
 /// As [`Where`], for commands whose own arguments are something else.
@@ -270,6 +298,7 @@ pub struct RestoreArgs {
 Examples:
   plan verify site.plan             the newest backup in every store
   plan verify site.plan --all       every backup
+  plan verify /etc/backplan         the newest of every plan of a folder
   plan verify --deep --store /mnt/backup
   plan verify site.plan --rehearse   restore what the plan's `verify` blocks name, and look at it
   plan verify site.plan --rehearse --source db --scratch /srv/scratch
@@ -278,7 +307,7 @@ Exit statuses: 0 whole, 1 damaged or not readable, or a rehearsal failed, 3 a re
 pub struct VerifyArgs {
     /// Where to look.
     #[command(flatten)]
-    pub place: Where,
+    pub place: WherePlans,
     /// The run: its id, its sequence number, or `latest`
     #[arg(long, value_name = "RUN", default_value = "latest", conflicts_with = "all")]
     pub run: String,
@@ -297,6 +326,9 @@ pub struct VerifyArgs {
     /// Where to make the scratch folder: as large as what is restored. Otherwise TMPDIR, or `/var/tmp`
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub scratch: Option<PathBuf>,
+    /// Plans verified side by side, of several; left out, as many as there are cores
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZero<usize>>,
     /// Whom the answer is for
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,

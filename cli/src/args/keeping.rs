@@ -1,30 +1,71 @@
 //! Arguments of the commands that look after backups that exist.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::{Format, PlanFile};
+use backplan_runtime::metrics::Dialect;
 
-/// Show how a plan stands.
+use super::{Format, PlanFile, PlanFiles};
+
+/// Show how plans stand.
 ///
 /// Shows how old each source's newest backup is and where it lies, what the next run is and when it is due, and which
-/// objectives hold now. Nothing but the stores is read.
+/// objectives hold now. Of several plans, and of those of a folder, a line each, the worst first. Nothing but the stores is read.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   plan status site.plan
   plan status site.plan --format json   for a monitor
+  plan status /etc/backplan             all plans of a folder
+  plan status /etc/backplan --due       what should have run and did not
+  plan status /etc/backplan --format prometheus --out /var/lib/node_exporter/backplan.prom
 
 Exit statuses: 0 all is well; 3 a person should look: a run is overdue, an objective missed, a store or a manifest not
-readable, a source without a backup; 1 there is no backup at all, or nothing can be read.")]
+readable, a source without a backup; 1 there is no backup at all, or nothing can be read. Of several plans the worst. With
+`--due`: 0 nothing is, 3 something is. With numbers for a monitor: 0 they are whole, 3 some could not be told.")]
 pub struct StatusArgs {
-    /// The plan.
+    /// The plans.
     #[command(flatten)]
-    pub plan: PlanFile,
+    pub plans: PlanFiles,
+    /// Show only what should have run and did not
+    #[arg(long)]
+    pub due: bool,
     /// Whom the answer is for
     #[arg(long, value_name = "FORMAT", default_value = "human")]
-    pub format: Format,
+    pub format: StatusFormat,
+    /// Write it here, whole or not at all, not to the standard output
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub out: Option<PathBuf>,
+    /// Plans looked at side by side; left out, as many as there are cores
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZero<usize>>,
+}
+
+/// Whom `status` answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum StatusFormat {
+    /// For people
+    #[default]
+    Human,
+    /// For programs: one JSON document; of several plans a line each
+    Json,
+    /// Numbers in Prometheus' text format, for node_exporter
+    Prometheus,
+    /// Numbers in OpenMetrics' format
+    Openmetrics,
+}
+
+impl StatusFormat {
+    /// How numbers are written, where they are asked for.
+    pub fn dialect(self) -> Option<Dialect> {
+        match self {
+            StatusFormat::Human | StatusFormat::Json => None,
+            StatusFormat::Prometheus => Some(Dialect::Prometheus),
+            StatusFormat::Openmetrics => Some(Dialect::OpenMetrics),
+        }
+    }
 }
 
 /// Send a message to all whom the plan tells of its runs.

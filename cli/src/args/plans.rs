@@ -13,6 +13,26 @@ pub struct PlanFile {
     pub file: Option<PathBuf>,
 }
 
+/// The plans that a command works on, one or many.
+#[derive(Debug, Clone, Args)]
+pub struct PlanFiles {
+    /// Plans, or folders with plans; left out, the one in the current folder
+    #[arg(value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+}
+
+impl PlanFiles {
+    /// Whether several are meant: then they are told of together, though there be one in the folder.
+    pub fn is_several(&self) -> bool {
+        self.paths.len() > 1 || self.paths.iter().any(|path| path.is_dir())
+    }
+
+    /// The one that is meant, where it is one.
+    pub fn alone(&self) -> PlanFile {
+        PlanFile { file: self.paths.first().cloned() }
+    }
+}
+
 /// Find what is wrong with plans before they run.
 ///
 /// Reads plans and everything they import, and says all that is wrong with them at once: each finding has a stable

@@ -35,9 +35,9 @@ pub fn execute(
 ) -> Result<Status, Failure> {
     let state = state::root().map_err(|error| Failure::new(error.to_string()))?;
     let places = Places { place: args.scratch.clone().unwrap_or_else(scratch::usual_place), state };
-    let model = match (&args.place.store.store, &args.place.plan.file) {
+    let model = match (&args.place.store.store, &args.place.plan().file) {
         (Some(_), None) => None,
-        _ => Some(ready(&args.place.plan, global, console)?.model),
+        _ => Some(ready(&args.place.plan(), global, console)?.model),
     };
     for text in scratch::clear_dead(&places.state).map_err(|error| failure(&error))? {
         console.remark("note", &text);

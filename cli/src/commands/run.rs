@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::fleet;
 use super::plan::{Ready, ready};
 use crate::args::{Format, Global, RunArgs, WantedLevel};
 use crate::console::Console;
@@ -35,7 +36,28 @@ const CLOCK: &str = "BACKPLAN_NOW";
 /// # Errors
 /// Where the run could not begin.
 pub fn execute(args: &RunArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
-    let ready = ready(&args.plan, global, console)?.told(console);
+    let ended = match args.plans.is_several() {
+        true => fleet::run(args, global, console),
+        false => one(args, global, console),
+    };
+    let Some(path) = &args.metrics else { return ended };
+    // Numbers are worth the most where a run failed, and change nothing of what it came to.
+    let written = super::status::write_numbers(&args.plans, path, global);
+    match (written, ended) {
+        (Ok(()), ended) => ended,
+        (Err(failure), ended) => {
+            let help = failure.help.map(|help| format!("; {help}")).unwrap_or_default();
+            console.remark("warning", &format!("{}{help}", failure.message));
+            Ok(match ended? {
+                Status::Done => Status::Warnings,
+                ended => ended,
+            })
+        }
+    }
+}
+
+fn one(args: &RunArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
+    let ready = ready(&args.plans.alone(), global, console)?.told(console);
     let request = request(args, global, ready)?;
     if args.scheduled
         && let Some(level) = request.level

@@ -1,56 +1,204 @@
 //! `plan status`
 
+use std::path::{Path, PathBuf};
+
 use backplan_compiler::model::Model;
+use backplan_runtime::load::display;
+use backplan_runtime::metrics::{self, Dialect, Stand};
+use backplan_runtime::recall::RecallError;
 use backplan_runtime::recall::repositories::Access;
 use backplan_runtime::recall::shelf::Shelves;
-use backplan_runtime::recall::status::{Verdict, status};
+use backplan_runtime::recall::status::{Status as Standing, Verdict, status};
 use backplan_runtime::rehearse::scratch;
 use backplan_runtime::rehearse::wish::Places;
 use backplan_runtime::run::history::{self, PastRun};
 use backplan_runtime::run::{prepare, state};
+use jiff::Timestamp;
 
-use super::plan::ready;
+use super::fleet::{each, files_of, jobs, name_of, worst};
+use super::plan::{ready, silently};
 use super::run::clock;
 use super::shelves::failure;
-use crate::args::{Format, Global, StatusArgs};
+use crate::args::{Global, PlanFiles, StatusArgs, StatusFormat};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
-use crate::render::{json, keeping};
+use crate::render::{json, keeping, standings};
 
-/// Shows how a plan stands.
+/// Shows how plans stand.
 ///
 /// # Errors
-/// When no store can be read.
+/// When no store of a plan that is asked for alone can be read.
 pub fn execute(args: &StatusArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
-    let model = ready(&args.plan, global, console)?.model;
+    if args.plans.is_several() || args.due || args.format.dialect().is_some() || args.out.is_some() {
+        return several(args, global, console);
+    }
+    let model = ready(&args.plans.alone(), global, console)?.model;
     let now = clock()?.now();
-    let unclean = unclean(&model, console)?;
-    let mut shelves = Shelves::of_plan(&model, None).map_err(|error| {
+    let (unclean, told) = unclean(&model)?;
+    for text in told {
+        console.remark("warning", &text);
+    }
+    let standing = of_model(&model, unclean.clone(), now)?.map_err(|error| {
         // Where no store can be read, how the last run went may say why.
         console.complain(&keeping::unclean(&unclean, now, console.errors()));
         failure(&error)
     })?;
-    shelves.look_for_artefacts();
-    let state = state::root().map_err(|error| Failure::new(error.to_string()))?;
-    let places = Places { place: scratch::usual_place(), state };
-    let access = Access::of_plan(&model, &prepare::host_name(), places);
-    let standing = status(&model, &shelves, unclean, &access, now);
     match args.format {
-        Format::Human => console.answer(&keeping::status(&standing, console.answers())),
-        Format::Json => console.answer(&json::document(&standing)),
+        StatusFormat::Json => console.answer(&json::document(&standing)),
+        _ => console.answer(&keeping::status(&standing, console.answers())),
     }
-    Ok(match standing.verdict {
-        Verdict::Fine => Status::Done,
-        Verdict::Attention => Status::Warnings,
-        Verdict::NoBackup => Status::Failed,
+    Ok(ends_with(&standing))
+}
+
+/// How one of several plans stands.
+#[derive(Debug)]
+pub struct Seen {
+    /// Its file.
+    pub file: PathBuf,
+    /// Its name, or its file's.
+    pub plan: String,
+    /// How it stands, or why that cannot be told.
+    pub standing: Result<Standing, Failure>,
+    /// What a person should know beside that.
+    pub told: Vec<String>,
+}
+
+impl Seen {
+    /// The exit status of `plan status` for it.
+    pub fn status(&self) -> Status {
+        self.standing.as_ref().map_or_else(|failure| failure.status, ends_with)
+    }
+}
+
+/// How each of these plans stands.
+pub fn look(files: &[PathBuf], count: usize, global: &Global, now: Timestamp) -> Vec<Seen> {
+    each(files, count, |file| {
+        let looked = std::panic::catch_unwind(|| look_at(file, global, now));
+        looked.unwrap_or_else(|_| Seen {
+            file: file.to_owned(),
+            plan: name_of(file),
+            standing: Err(Failure::new(
+                "a defect in this program; the message above says where: please report it",
+            )),
+            told: Vec::new(),
+        })
     })
 }
 
-/// The runs on this machine that did not end well; a machine that never ran the plan knows of none.
-fn unclean(model: &Model, console: &mut Console) -> Result<Vec<PastRun>, Failure> {
+fn look_at(file: &Path, global: &Global, now: Timestamp) -> Seen {
+    let mut seen = Seen {
+        file: file.to_owned(),
+        plan: name_of(file),
+        standing: Err(Failure::new("")),
+        told: Vec::new(),
+    };
+    let model = match silently(file, global) {
+        Ok(model) => model,
+        Err(failure) => return Seen { standing: Err(failure), ..seen },
+    };
+    seen.plan.clone_from(&model.name);
+    let standing = unclean(&model).and_then(|(unclean, told)| {
+        seen.told = told;
+        of_model(&model, unclean, now)?.map_err(|error| failure(&error))
+    });
+    Seen { standing, ..seen }
+}
+
+fn several(args: &StatusArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
+    let found = files_of(&args.plans)?;
+    let now = clock()?.now();
+    let seen = look(&found.files, jobs(args.jobs), global, now);
+    for one in &seen {
+        for text in &one.told {
+            console.remark("warning", &format!("{}: {text}", display(&one.file)));
+        }
+    }
+    let text = match (args.format.dialect(), args.due) {
+        (Some(dialect), _) => numbers(&seen, dialect),
+        (None, due) => match args.format {
+            StatusFormat::Json => standings::json(&seen, due),
+            _ => standings::human(&seen, due, now, console.answers()),
+        },
+    };
+    match &args.out {
+        Some(path) => put(path, &text)?,
+        None => console.answer(&text),
+    }
+    // A program that reads numbers wants them whatever they say.
+    if args.format.dialect().is_some() {
+        let is_known = |one: &Seen| one.standing.is_ok();
+        let status = if seen.iter().all(is_known) { Status::Done } else { Status::Warnings };
+        return Ok(found.told(status, console));
+    }
+    let status = match args.due {
+        true => worst(seen.iter().map(|one| match &one.standing {
+            Ok(standing) if standings::due(standing).is_empty() => Status::Done.code(),
+            Ok(_) => Status::Warnings.code(),
+            Err(failure) => failure.status.code(),
+        })),
+        false => worst(seen.iter().map(|one| one.status().code())),
+    };
+    Ok(found.told(status, console))
+}
+
+/// Writes the numbers of these plans, for a run that was asked to.
+///
+/// # Errors
+/// When the file could not be written; the old one is as it was.
+pub fn write_numbers(plans: &PlanFiles, path: &Path, global: &Global) -> Result<(), Failure> {
+    let seen = look(&files_of(plans)?.files, jobs(None), global, clock()?.now());
+    put(path, &numbers(&seen, Dialect::Prometheus))
+}
+
+fn numbers(seen: &[Seen], dialect: Dialect) -> String {
+    let files: Vec<String> = seen.iter().map(|one| display(&one.file)).collect();
+    let stands = seen.iter().zip(&files);
+    let stands =
+        stands.map(|(one, file)| Stand { plan: &one.plan, file, status: one.standing.as_ref().ok() });
+    metrics::text(&stands.collect::<Vec<_>>(), dialect)
+}
+
+fn put(path: &Path, text: &str) -> Result<(), Failure> {
+    metrics::write(path, text).map_err(|error| {
+        Failure::new(format!("`{}` could not be written: {error}", display(path))).help(
+            "what stood there is as it was; its folder must be there, have room, and let this account write",
+        )
+    })
+}
+
+/// How a plan stands. The inner error: no store can be read.
+fn of_model(
+    model: &Model,
+    unclean: Vec<PastRun>,
+    now: Timestamp,
+) -> Result<Result<Standing, RecallError>, Failure> {
     let state = state::root().map_err(|error| Failure::new(error.to_string()))?;
-    history::unclean(&state, &model.name, &model.file).or_else(|error| {
-        console.remark("warning", &format!("how the last runs on this machine went is not known: {error}"));
-        Ok(Vec::new())
+    let mut shelves = match Shelves::of_plan(model, None) {
+        Ok(shelves) => shelves,
+        Err(error) => return Ok(Err(error)),
+    };
+    shelves.look_for_artefacts();
+    let places = Places { place: scratch::usual_place(), state };
+    let access = Access::of_plan(model, &prepare::host_name(), places);
+    Ok(Ok(status(model, &shelves, unclean, &access, now)))
+}
+
+fn ends_with(standing: &Standing) -> Status {
+    match standing.verdict {
+        Verdict::Fine => Status::Done,
+        Verdict::Attention => Status::Warnings,
+        Verdict::NoBackup => Status::Failed,
+    }
+}
+
+/// The runs on this machine that did not end well; a machine that never ran the plan knows of none. Also what keeps them from
+/// being known.
+fn unclean(model: &Model) -> Result<(Vec<PastRun>, Vec<String>), Failure> {
+    let state = state::root().map_err(|error| Failure::new(error.to_string()))?;
+    Ok(match history::unclean(&state, &model.name, &model.file) {
+        Ok(unclean) => (unclean, Vec::new()),
+        Err(error) => {
+            (Vec::new(), vec![format!("how the last runs on this machine went is not known: {error}")])
+        }
     })
 }

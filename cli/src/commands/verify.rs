@@ -17,6 +17,7 @@ use backplan_runtime::rehearse::wish::Places;
 use backplan_runtime::run::{prepare, state};
 use backplan_runtime::wal::expiry::Base;
 
+use super::fleet;
 use super::plan::ready;
 use super::rehearse;
 use super::shelves::{choice, failure, open};
@@ -31,7 +32,10 @@ use crate::render::{backups, json};
 /// # Errors
 /// When no store, or no such run, can be read.
 pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
-    let shelves = open(&args.place.plan, &args.place.store, global, console)?;
+    if args.place.plans.is_several() {
+        return fleet::verify(args, global, console);
+    }
+    let shelves = open(&args.place.plan(), &args.place.store, global, console)?;
     if args.rehearse {
         return rehearse::execute(args, shelves, global, console);
     }
@@ -88,10 +92,10 @@ fn access(args: &VerifyArgs, global: &Global, console: &mut Console) -> Result<A
             console.remark("note", &text);
         }
     }
-    Ok(match (&args.place.store.store, &args.place.plan.file) {
+    Ok(match (&args.place.store.store, &args.place.plan().file) {
         (Some(_), None) => Access::plain(places),
         _ => {
-            let model = ready(&args.place.plan, global, console)?.model;
+            let model = ready(&args.place.plan(), global, console)?.model;
             Access::of_plan(&model, &prepare::host_name(), places)
         }
     })
