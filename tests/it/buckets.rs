@@ -227,6 +227,12 @@ fn a_bucket_holds_a_cycle_and_gives_it_back() {
     alone.plan(["cat", "5", "numbers/numbers", "--store", &address]).status(0).stdout_has("1999999\n2000000");
     alone.plan(["list", "--store", "s3://none/of"]).status(1).says("NoSuchBucket");
     alone.plan(["list", "--store", "ftp://none/of"]).status(2).says("is no address of a store");
+    // One file: five questions which plans and runs there are, a manifest for each run, and of the artefact its size, its end and the file.
+    let way = Way::open(server.port, usize::MAX, false);
+    let alone = alone.env("AWS_ENDPOINT_URL", &format!("http://127.0.0.1:{}", way.port));
+    alone.plan(["cat", "4", "site/sub/a", "--store", &address]).status(0).stdout("day 4");
+    let seen = way.seen.load(Ordering::SeqCst);
+    assert!(seen <= 5 + 3 + 3, "{seen}");
     // The other half of the run: what is advised, and what cannot be reached.
     scenario.plan(["check", "--live"]).status(0);
     drop(server);

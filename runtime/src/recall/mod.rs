@@ -4,6 +4,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`shelf`] | a store open for reading, and several of them as one |
+//! | `ahead` | reading ahead in what is far away |
 //! | [`chain`] | what a run's archive rests on, opened as one tree |
 //! | [`paths`] | what somebody means by a path |
 //! | [`outlook`] | what a change of the plan does to the backups that exist |
@@ -16,6 +17,7 @@
 //! | `combine` | incremental base backups made one cluster |
 //! | [`compare`] | which files changed between two runs |
 
+mod ahead;
 pub mod chain;
 pub mod check;
 pub mod cluster;

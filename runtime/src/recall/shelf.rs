@@ -8,6 +8,7 @@ use std::sync::Arc;
 use backplan_compiler::model::{Model, Store as Declared};
 
 use super::RecallError;
+use super::ahead::Ahead;
 use super::chain::Chain;
 use crate::artefact::{Artefact, Expected, IndexPlace, ReadAt, ReadError, run_of};
 use crate::catalog::details::{Details, DetailsError};
@@ -223,7 +224,11 @@ impl Shelf {
 
     /// The artefact as it lies in the store.
     pub(super) fn object(&self, archive: &ArchiveRecord) -> Arc<dyn ReadAt> {
-        Arc::new(ObjectAt { store: Arc::clone(&self.store), name: archive.artefact.object() })
+        let (store, name) = (Arc::clone(&self.store), archive.artefact.object());
+        match self.root {
+            Some(_) => Arc::new(ObjectAt { store, name }),
+            None => Arc::new(Ahead::new(store, name)),
+        }
     }
 
     /// As [`Shelf::artefact`], read through what the caller has laid around the object.

@@ -64,6 +64,16 @@ pub fn start<T: Send + 'static, E: From<GivenUp> + Send + 'static>(
     Pending(pending)
 }
 
+/// Starts something that itself waits for requests.
+pub fn aside<T: Send + 'static, E: From<GivenUp> + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Pending<T, E> {
+    start(async {
+        let given_up = || GivenUp("a request was given up".to_owned()).into();
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(given_up()))
+    })
+}
+
 /// Makes a request and waits for it.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ mod bucket;
 mod conformance;
 pub mod dir;
 mod door;
-mod engine;
+pub(crate) mod engine;
 pub mod fs;
 pub mod limit;
 mod send;
