@@ -32,6 +32,7 @@ mod live;
 mod lsp;
 mod mariadb;
 mod monitoring;
+mod moved;
 mod notify;
 mod one_clock;
 mod pg_base;

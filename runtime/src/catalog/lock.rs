@@ -256,7 +256,7 @@ impl Lease {
         self.shared.number
     }
 
-    /// Reads the lease again. To be called before every commit and every delete.
+    /// Reads the lease again, and sees that the store is where it was. To be called before every commit and every delete.
     ///
     /// # Errors
     /// [`LockError::Lost`] when it is another's, or the last heartbeat is older than half a lease.
@@ -436,6 +436,7 @@ impl Shared {
 
     fn confirm(&self) -> Result<(), LockError> {
         self.fresh()?;
+        self.store.in_place()?;
         self.look_for_others()?;
         let bytes = self.store.read_range(&self.layout.lock(self.number), 0, MAX_BYTES)?;
         let nonce = self.state().record.nonce;

@@ -304,3 +304,16 @@ fn no_block_makes_the_reader_fall_over() {
         let _ = attack(bytes);
     });
 }
+
+#[test]
+fn what_was_restored_into_a_folder_that_was_moved_is_told_of() {
+    let around = tempfile::tempdir().unwrap();
+    let (to, moved) = (around.path().join("to"), around.path().join("moved"));
+    let artefact = Artefact::open(Arc::new(Memory(forge(&[file("s/a")], |_| (), nothing))), None).unwrap();
+    let (view, extraction) = (artefact.into(), extraction(&to));
+    let opened = super::Choice::of(&view, &extraction).unwrap().open().unwrap();
+    std::fs::rename(&to, &moved).unwrap();
+    let error = opened.run(&Control::default()).unwrap_err().to_string();
+    assert!(error.contains(&format!("is in `{}` now", moved.display())), "{error}");
+    assert!(moved.join("s/a").exists());
+}

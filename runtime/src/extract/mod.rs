@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use crate::artefact::{LayerError, View};
 use crate::control::{Control, Stopped};
+use crate::places::anchor::Moved;
 use place::Place;
 use run::Run;
 pub use select::{Pattern, Pick, Picks, Taken};
@@ -160,6 +161,9 @@ pub enum ExtractError {
         #[source]
         cause: io::Error,
     },
+    /// The target was moved away meanwhile.
+    #[error("restoring went elsewhere: {0}")]
+    Moved(#[from] Moved),
     /// There is no room left, or nothing may be written any more: what was put back so far stays.
     #[error("restoring ended early: {0}")]
     Full(#[source] io::Error),
@@ -263,6 +267,9 @@ impl Opened<'_> {
                     .sync()
                     .map_err(|cause| ExtractError::Target { path: target.path(), cause: cause.into() })?;
             }
+        }
+        for (place, target) in self.places.iter().zip(&extraction.targets) {
+            place.in_place(&target.base)?;
         }
         Ok(extracted)
     }

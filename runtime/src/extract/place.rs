@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,6 +18,7 @@ use super::way::{KEPT, Way};
 use super::{Existing, ExtractError, Extraction, Target};
 use crate::artefact::{Entry, Kind};
 use crate::beneath;
+use crate::places::anchor::{self, Moved};
 
 /// Extended attributes: name, value.
 pub type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
@@ -125,6 +127,14 @@ impl Place {
     pub fn path(&self, below: &[u8]) -> Vec<u8> {
         let slash: &[u8] = if self.below.is_empty() || below.is_empty() { b"" } else { b"/" };
         [&self.below, slash, below].concat()
+    }
+
+    /// Sees that its path still leads here.
+    ///
+    /// # Errors
+    /// [`Moved`].
+    pub fn in_place(&self, path: &Path) -> Result<(), Moved> {
+        anchor::in_place(&self.base, path)
     }
 
     /// Makes all that was put here durable.

@@ -19,7 +19,6 @@ use super::facts::SourceFact;
 use super::journal::Record;
 use super::levels::{self, Grounds, Levels, SeparateNext};
 use super::prepare::host_name;
-use super::state::make_private;
 use super::worker::{Worker, no_secret};
 use crate::artefact::{Feed, View};
 use crate::catalog::ids::{RunId, Uuid};
@@ -215,7 +214,7 @@ impl Worker {
         let folder = above.join(&self.request.model.source(id).name);
         let paths = vec![folder.clone(), basebackup::beside(&folder)];
         self.intend(&Record::Writing { step: step.0.clone(), paths })?;
-        make_private(&above).map_err(Failure::passing)?;
+        self.make_staged()?;
         if postgres.run_as.is_some() {
             // The tool's account passes through; what else is in here stays as closed as it is made.
             let open = fs::Permissions::from_mode(0o711);

@@ -131,6 +131,7 @@ impl Worker {
         let Some(transaction) = self.transaction(store)? else {
             return Err(Failure::lasting("its store has dropped out"));
         };
+        self.see_unmoved()?;
         let staged = self.staged_folder().join(self.artefact(id));
         if let Some(fact) = self.facts().archives.get(&id) {
             control.expect(1, fact.record.size);

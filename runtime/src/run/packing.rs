@@ -14,7 +14,6 @@ use super::deliver::commit_failure;
 use super::facts::{self, ArchiveFact};
 use super::journal::Record;
 use super::sinks::{FanOut, StagedFile, Uploads};
-use super::state::make_private;
 use super::worker::Worker;
 use crate::artefact::{self, Changes, Grains, Input, PackError, PackOptions, Packed, PackedSource};
 use crate::catalog::layout::artefact_name;
@@ -208,7 +207,7 @@ impl Worker {
         let folder = self.staged_folder();
         let path = folder.join(self.artefact(id));
         self.intend(&Record::Writing { step: step.0.clone(), paths: vec![folder.clone()] })?;
-        make_private(&folder).map_err(Failure::passing)?;
+        self.make_staged()?;
         let place = |cause: io::Error| Failure::passing(format!("`{}`: {cause}", path.display()));
         let mut sink = StagedFile::create(&path).map_err(place)?;
         let packed = artefact::pack_changes(inputs, changes, options, &mut sink, control)

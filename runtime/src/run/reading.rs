@@ -43,6 +43,7 @@ impl Reading<'_> {
     pub fn folder(&self) -> Result<PathBuf, Failure> {
         let folder = self.worker.staged_folder().join(&self.source().name);
         self.worker.intend(&Record::Writing { step: self.step.0.clone(), paths: vec![folder.clone()] })?;
+        self.worker.make_staged()?;
         make_private(&folder).map_err(Failure::passing)?;
         Ok(folder)
     }

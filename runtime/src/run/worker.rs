@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -38,6 +38,7 @@ use crate::catalog::manifest::HostRef;
 use crate::catalog::owner::Owner;
 use crate::catalog::recover::{Reason, RecoverError, RecoveryPlan};
 use crate::control::Control;
+use crate::places::anchor::Anchor;
 use crate::places::folder;
 use crate::postgres::basebackup::PRIOR;
 use crate::scan::{self, ScanError, Trees};
@@ -73,6 +74,8 @@ pub struct Worker {
     pub(super) folders: Folders,
     note: Note,
     staging_lock: Mutex<Option<HostLock>>,
+    /// The staging and this program's own folder, as they were when the run began.
+    anchors: Mutex<Vec<(&'static str, Anchor)>>,
     /// Held from before the stores were looked at until the run is over.
     plan_lock: Mutex<Option<HostLock>>,
     journal: OnceLock<Journal>,
@@ -183,6 +186,7 @@ impl Worker {
             folders: Folders::new(plan.folder()),
             plan: Mutex::new(plan),
             staging_lock: Mutex::default(),
+            anchors: Mutex::default(),
             plan_lock: Mutex::new(lock),
             journal: OnceLock::new(),
             secrets: Secrets::default(),
@@ -313,6 +317,38 @@ impl Worker {
         }
     }
 
+    fn anchors(&self) -> MutexGuard<'_, Vec<(&'static str, Anchor)>> {
+        self.anchors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on it is known where a folder of the run is.
+    fn anchor(&self, what: &'static str, path: &Path) -> Result<(), Failure> {
+        let anchor = Anchor::hold(path)
+            .map_err(|cause| Failure::fatal(format!("{what} `{}`: {cause}", path.display())))?;
+        self.anchors().push((what, anchor));
+        Ok(())
+    }
+
+    /// What was moved away of the folders that the run works in.
+    fn moved(&self) -> Vec<String> {
+        let anchors = self.anchors();
+        let moved = anchors.iter().filter_map(|(what, anchor)| Some((what, anchor.check().err()?)));
+        moved.map(|(what, moved)| format!("{what}: {moved}")).collect()
+    }
+
+    /// Sees that none of them was.
+    pub(super) fn see_unmoved(&self) -> Result<(), Failure> {
+        self.moved().into_iter().next().map_or(Ok(()), |moved| Err(Failure::lasting(moved)))
+    }
+
+    /// The folder of this run in the staging, which is there. One that was moved away is not made anew.
+    pub(super) fn make_staged(&self) -> Result<PathBuf, Failure> {
+        self.see_unmoved()?;
+        let folder = self.staged_folder();
+        make_private(&folder).map_err(Failure::passing)?;
+        Ok(folder)
+    }
+
     fn lock_host(&self, step: &StepId) -> Result<(), Failure> {
         if let Some(staging) = &self.request.model.staging {
             let looked = Staging::look(staging, self.request.around()).map_err(Failure::fatal)?;
@@ -328,7 +364,9 @@ impl Worker {
             if let Some(staging) = looked {
                 self.take_staging(step, &staging)?;
             }
+            self.anchor("the staging", &staging.path)?;
         }
+        self.anchor("the local state", self.host.folder())?;
         for folder in [self.folders.journals(), self.work_folder()] {
             make_private(&folder).map_err(Failure::fatal)?;
         }
@@ -615,6 +653,7 @@ impl Worker {
                 trouble.push(error.to_string());
             }
         }
+        trouble.extend(self.moved());
         *self.staging_lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
         for text in &trouble {
             self.warn(step, text.clone());
@@ -623,11 +662,15 @@ impl Worker {
     }
 
     fn release(&self, session: &Session) -> Vec<String> {
-        let (transaction, lease, committed) = {
+        let (transaction, lease, committed, store) = {
             let mut held = session.held();
-            (held.transaction.take(), held.lease.take(), held.committed)
+            (held.transaction.take(), held.lease.take(), held.committed, held.store.clone())
         };
         let mut trouble = Vec::new();
+        // Moved before the commit, it has failed that.
+        if let Some(Err(moved)) = store.filter(|_| committed).map(|store| store.in_place()) {
+            trouble.push(format!("the backup is whole, but not where the plan has its store: {moved}"));
+        }
         if let Some(transaction) = transaction.filter(|_| !committed)
             && let Err(error) = transaction.undo()
         {

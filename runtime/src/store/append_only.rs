@@ -53,6 +53,10 @@ impl Store for AppendOnly {
         Capabilities { delete: false, ..self.0.capabilities() }
     }
 
+    fn in_place(&self) -> Result<(), StoreError> {
+        self.0.in_place()
+    }
+
     fn create(&self, name: &Name, bytes: &[u8]) -> Result<Creation, StoreError> {
         self.0.create(name, bytes)
     }

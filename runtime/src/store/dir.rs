@@ -382,6 +382,15 @@ impl<F: FileSystem> Store for FolderStore<F> {
         }
     }
 
+    fn in_place(&self) -> Result<(), StoreError> {
+        self.inner.fs.in_place(&self.inner.root).map_err(|moved| StoreError {
+            store: self.inner.label.clone(),
+            doing: "find its folder again".to_owned(),
+            kind: StoreErrorKind::Moved,
+            cause: io::Error::other(moved),
+        })
+    }
+
     fn create(&self, name: &Name, bytes: &[u8]) -> Result<Creation, StoreError> {
         let created = self.inner.put(name, bytes, |own| self.inner.settle(own, name.as_str()));
         created.map_err(|cause| self.inner.write_error("create", name.as_str(), cause))

@@ -11,6 +11,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use crate::places::anchor::{self, Moved};
+
 /// What stands under a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -103,6 +105,12 @@ pub trait FileSystem: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// The system's.
     fn sync_folder(&self, path: &str) -> io::Result<()>;
+
+    /// Sees that `root`, the path that it was opened by, still leads to it.
+    ///
+    /// # Errors
+    /// Where it is, if not there.
+    fn in_place(&self, root: &Path) -> Result<(), Moved>;
 }
 
 /// Bytes read at once where a range cannot be copied by the kernel, and copied at once where it can.
@@ -330,6 +338,10 @@ impl FileSystem for HostFolder {
 
     fn sync_folder(&self, path: &str) -> io::Result<()> {
         Ok(rustix::fs::fsync(self.folder(path)?)?)
+    }
+
+    fn in_place(&self, root: &Path) -> Result<(), Moved> {
+        anchor::in_place(&self.root, root)
     }
 }
 

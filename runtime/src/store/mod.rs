@@ -118,6 +118,8 @@ pub enum StoreErrorKind {
     Full,
     /// Something of that name is there that is no object: a link, a pipe, a folder.
     Foreign,
+    /// Its folder is no longer where the plan says: somebody moved it, or mounted something over it.
+    Moved,
     /// Stopped, because somebody asked.
     Stopped,
     /// Anything else; another attempt may help.
@@ -127,7 +129,13 @@ pub enum StoreErrorKind {
 impl StoreErrorKind {
     /// Whether another attempt meets the same.
     pub fn is_lasting(self) -> bool {
-        matches!(self, StoreErrorKind::Credentials | StoreErrorKind::Handshake | StoreErrorKind::Foreign)
+        matches!(
+            self,
+            StoreErrorKind::Credentials
+                | StoreErrorKind::Handshake
+                | StoreErrorKind::Foreign
+                | StoreErrorKind::Moved
+        )
     }
 
     /// Whether the store as a whole cannot be had now: what a plan says of one that is absent holds then.
@@ -152,6 +160,7 @@ impl StoreErrorKind {
             StoreErrorKind::NotFound
             | StoreErrorKind::Handshake
             | StoreErrorKind::Foreign
+            | StoreErrorKind::Moved
             | StoreErrorKind::Stopped
             | StoreErrorKind::Other => "",
         }
@@ -241,6 +250,13 @@ pub trait ReadStore: Send + Sync + fmt::Debug {
 pub trait Store: ReadStore {
     /// What it can do beyond the least.
     fn capabilities(&self) -> Capabilities;
+
+    /// Sees that what is written is where the plan says that the store is, and not in a folder that was moved away since it was
+    /// opened.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Moved`].
+    fn in_place(&self) -> Result<(), StoreError>;
 
     /// Creates a small object in one shot, if there is none of that name.
     ///

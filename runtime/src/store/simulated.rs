@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::dir::FolderStore;
 use super::fs::{FileSystem, Kind, OpenFile, not_a_file};
+use crate::places::anchor::Moved;
 
 /// The folder store over a simulated folder.
 pub type RecordingStore = FolderStore<SimulatedFolder>;
@@ -442,6 +443,10 @@ impl SimulatedFolder {
 
 impl FileSystem for SimulatedFolder {
     type File = SimulatedFile;
+
+    fn in_place(&self, _root: &Path) -> Result<(), Moved> {
+        Ok(())
+    }
 
     fn read(&self, path: &str, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let simulation = self.lock();

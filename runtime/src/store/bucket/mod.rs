@@ -257,6 +257,11 @@ impl Store for BucketStore {
         Capabilities { atomic_create: true, delete: true, fills_up: false, durable: true }
     }
 
+    fn in_place(&self) -> Result<(), StoreError> {
+        // Its address is asked anew each time.
+        Ok(())
+    }
+
     fn create(&self, name: &Name, bytes: &[u8]) -> Result<Creation, StoreError> {
         let created = self.inner.create(name.as_str(), bytes.to_vec().into());
         created.map_err(|trouble| self.inner.write_error("create", name.as_str(), trouble))
