@@ -13,7 +13,7 @@ use backplan_runtime::catalog::ids::{Nonce, RunId, Uuid};
 use backplan_runtime::catalog::manifest::{
     ArchiveRecord, Content, FORMAT, HostRef, IndexPlace, MIN_READER, Manifest, PlanRef, Second,
 };
-use backplan_runtime::catalog::names::{ArtefactName, PlanName};
+use backplan_runtime::catalog::names::{ArtefactName, Digest, PlanName};
 use backplan_runtime::control::Control;
 use backplan_runtime::extract::extract;
 use backplan_runtime::recall::RecallError;
@@ -99,7 +99,7 @@ impl Store {
             format: 1,
             size: bytes.len() as u64,
             sha256: None,
-            root: artefact.root().to_string(),
+            root: Digest::known(&artefact.root().to_string()),
             index: IndexPlace { offset: index.offset, table: index.table, table_length: index.table_len },
             members: 3,
             recipients: Vec::new(),
@@ -123,6 +123,7 @@ impl Store {
             missing: Vec::new(),
             repositories: Vec::new(),
             warnings: None,
+            sealed: None,
             second: Second::default(),
         };
         let file = self.manifest_file(self.runs.iter().position(|other| *other == run).unwrap());

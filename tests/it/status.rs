@@ -167,7 +167,9 @@ fn an_artefact_that_is_gone_is_told_and_the_run_before_it_is_kept() {
 #[test]
 fn a_manifest_that_no_longer_says_what_goes_where_is_told_and_the_run_before_it_is_kept() {
     let keep = "\nkeep {\n  last = 1\n}\n";
-    for harm in ["---\ndetails: 5\n", "---\nnothing: here\n"] {
+    // Details of more than a megabyte are not kept with the rest.
+    let large = format!("---\ndetails: 5\n# {}\n", "x".repeat(3 << 20));
+    for harm in ["---\ndetails: 5\n", "---\nnothing: here\n", &large] {
         let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site/a", "a");
         for text in ["a", "b"] {
             fs::write(scenario.path("site/a"), text).unwrap();
@@ -196,14 +198,85 @@ fn a_manifest_that_no_longer_says_what_goes_where_is_told_and_the_run_before_it_
 }
 
 #[test]
-fn a_size_that_none_can_be_is_no_manifest_s() {
+fn what_no_backup_can_have_is_no_manifest_s() {
+    let zeros = "0".repeat(64);
+    let forged = [
+        ("size", "18446744073709551615", "is more than any backup has"),
+        ("root", zeros.as_str(), "is not a digest"),
+        ("root", "abcd", "is not a digest"),
+        ("sha256", zeros.as_str(), "is not a digest"),
+        ("sha256", "../../up", "is not a digest"),
+    ];
+    for (field, value, says) in forged {
+        let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site/a", "a");
+        for text in ["a", "b"] {
+            scenario.write("site/a", text);
+            scenario.next_day().plan(["run"]).status(0);
+        }
+        let manifest = newest_manifest(&scenario);
+        let text = fs::read_to_string(&manifest).unwrap();
+        let line = text
+            .lines()
+            .find(|line| line.trim_start().starts_with(&format!("{field}: ")))
+            .unwrap()
+            .to_owned();
+        let forged = format!("{}{field}: '{value}'", &line[..line.len() - line.trim_start().len()])
+            .replace("'1844", "1844");
+        let forged = forged.trim_end_matches(|c| c == '\'' && field == "size");
+        fs::write(&manifest, text.replacen(&line, forged, 1)).unwrap();
+        // Whoever is asked says the same, and nothing of the run before is deleted.
+        status(&scenario).status(3).says(says);
+        scenario.plan(["list"]).status(3).says(says);
+        scenario.plan(["verify", "--all"]).says(says);
+        scenario.write("p.plan", scenario.read("p.plan") + "\nkeep {\n  last = 1\n}\n");
+        scenario.plan(["prune"]).status(3).says(says);
+        assert_eq!(artefacts(&scenario.path("store")).len(), 2);
+    }
+}
+
+fn newest_manifest(scenario: &Scenario) -> std::path::PathBuf {
+    let folder = fs::read_dir(scenario.path("store/.backplan/p/manifests")).unwrap();
+    folder.map(|entry| entry.unwrap().path()).max().unwrap()
+}
+
+#[test]
+fn a_store_that_no_run_could_use_is_told_of_before_one_fails() {
+    let harms = [
+        ("echo : > format.yaml", "format.yaml` is damaged"),
+        ("sed -i 's/^plan: p/plan: q/' format.yaml", "it is of plan `q`"),
+        ("rm format.yaml", "nothing of plan `p` is in it"),
+        ("sed -i 's/^id: ....../id: 000000/' format.yaml", "has the identity 000000"),
+        ("sed -i 's/p.plan/q.plan/' format.yaml", "rename this plan, or say `--adopt`"),
+        (": > lock/18446744073709551615", "no run can have come so far: move it away"),
+        ("rm -r lock; : > lock", "where a folder should be: move it away"),
+        (": > manifests/99999998-20261120T023000Z-k7f3qa.yaml", "no run of this plan can have come to"),
+    ];
+    for (harm, says) in harms {
+        let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site/a", "a");
+        scenario.next_day().plan(["run"]).status(0);
+        status(&scenario).status(0);
+        scenario.plan(["check", "--live"]).status(0);
+        shell(&scenario.path("store/.backplan/p"), harm);
+        status(&scenario).status(3).says("store `store`").says(says);
+        scenario.plan(["check", "--live"]).status(1).says("store_unusable").says(says);
+        // As the run itself says it.
+        scenario.next_day().plan(["run"]).status(1).says("store `store`").says(says);
+    }
+    // A lease that cannot be read costs a minute, and is told of by its name.
     let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site/a", "a");
-    scenario.plan(["run"]).status(0);
-    let folder = scenario.path("store/.backplan/p/manifests");
-    let manifest = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
-    let text = fs::read_to_string(&manifest).unwrap();
-    let line = text.lines().find(|line| line.trim_start().starts_with("size: ")).unwrap();
-    let forged = format!("{}size: 18446744073709551615", &line[..line.len() - line.trim_start().len()]);
-    fs::write(&manifest, text.replacen(line, &forged, 1)).unwrap();
-    status(&scenario).status(1).says("is more than any backup has");
+    scenario.next_day().plan(["run"]).status(0);
+    shell(&scenario.path("store/.backplan/p"), "echo nothing > lock/99");
+    let says = "the lease `.backplan/p/lock/99` cannot be read: a run waits a minute";
+    status(&scenario).status(3).says(says);
+    scenario.plan(["check", "--live"]).status(1).says(says);
+    let running = scenario.next_day().start(["run"]);
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    running.signal("TERM");
+    running.answer().status(143).says(says);
+    shell(&scenario.path("store/.backplan/p"), "rm lock/99");
+    scenario.next_day().plan(["run"]).status(0);
+    status(&scenario).status(0);
+    // Another machine, that only looks, is no taker-over.
+    shell(&scenario.path(".."), "rm -r state");
+    status(&scenario).status(0);
 }

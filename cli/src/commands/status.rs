@@ -178,6 +178,7 @@ fn of_model(
         Err(error) => return Ok(Err(error)),
     };
     shelves.look_for_artefacts();
+    shelves.look_for_fitness(model, &state);
     let places = Places { place: scratch::usual_place(), state };
     let access = Access::of_plan(model, &prepare::host_name(), places);
     Ok(Ok(status(model, &shelves, unclean, &access, now)))

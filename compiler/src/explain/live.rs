@@ -78,6 +78,15 @@ pub(super) const PAGES: &[Page] = &[
         FILES,
     ),
     page(
+        "store_unusable",
+        "The store is there and can be read, and still no run could use it: its `format.yaml` is damaged, is gone, or\n\
+         says that the plan is another machine's or another file's; a number in it ends all numbers; its leases\n\
+         cannot be listed; or one of them cannot be read, for which each run waits a minute. `plan status` says the\n\
+         same, before the first night that it costs. The message says what to move away, or when `plan run --adopt`\n\
+         takes the store over.",
+        FILES,
+    ),
+    page(
         "store_full",
         "The store has less room than the artefacts of the last run took. The next run may fail for lack of\n\
          room: make some, or let `keep` give up more.",

@@ -6,10 +6,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::ids::{RunId, hex, unhex};
 use super::manifest::{MAX_BYTES, Second};
-use super::names::{HostPath, InnerPath, PlanName};
+use super::names::{Digest, HostPath, InnerPath, PlanName};
 use crate::cipher::{Keyring, message};
 
 /// Warnings that are kept word by word; the others are counted.
@@ -157,6 +158,32 @@ struct Document {
     sealed: Option<String>,
 }
 
+/// What the first document says of details that are encrypted.
+#[derive(Debug)]
+pub(super) struct Seal<'a> {
+    /// Whose they are.
+    pub(super) run: RunId,
+    /// For how many keys they are encrypted, at the least.
+    pub(super) readers: usize,
+    /// The digest of what is encrypted; manifests of older programs have none.
+    pub(super) sha256: Option<&'a Digest>,
+}
+
+impl Seal<'_> {
+    /// Looks at what is encrypted without a key.
+    fn look(&self, sealed: &str) -> Result<(), String> {
+        message::look(sealed, self.readers)?;
+        match self.sha256.is_some_and(|sha256| *sha256 != digest(sealed)) {
+            true => Err("what is encrypted in it is not what was written".to_owned()),
+            false => Ok(()),
+        }
+    }
+}
+
+fn digest(text: &str) -> Digest {
+    Digest::known(&hex(&Sha256::digest(text)))
+}
+
 impl Details {
     /// The second document that holds them in clear.
     ///
@@ -169,36 +196,42 @@ impl Details {
             .map_err(|error| DetailsError::Damaged(error.to_string()))
     }
 
-    /// The second document that holds them for these recipients alone.
-    ///
-    /// # Errors
-    /// When a recipient is none, or they cannot be written as YAML.
-    pub fn to_sealed(mut self, recipients: &[String], run: RunId) -> Result<Second, DetailsError> {
+    /// The second document that holds them for these recipients alone, and the digest of what is encrypted in it.
+    pub(super) fn to_sealed(
+        mut self,
+        recipients: &[String],
+        run: RunId,
+    ) -> Result<(Second, Digest), DetailsError> {
         let damaged = |error: &dyn std::fmt::Display| DetailsError::Damaged(error.to_string());
         self.run = Some(run);
         let text = yaml_serde::to_string(&self).map_err(|error| damaged(&error))?;
         let sealed = message::seal(text.as_bytes(), recipients).map_err(|error| damaged(&error))?;
+        let sha256 = digest(&sealed);
         let document = Document { details: None, sealed: Some(sealed) };
-        yaml_serde::to_string(&document).map(Second::Text).map_err(|error| damaged(&error))
+        let second = yaml_serde::to_string(&document).map_err(|error| damaged(&error))?;
+        Ok((Second::Text(second), sha256))
     }
 
-    fn unseal(sealed: &str, run: RunId, keys: &Keyring) -> Result<Details, DetailsError> {
+    fn unseal(sealed: &str, seal: &Seal<'_>, keys: &Keyring) -> Result<Details, DetailsError> {
         let text = match message::unseal(sealed, MAX_BYTES, keys) {
             Ok(text) => text,
-            Err(message::Unopened::NoKey) => return Err(DetailsError::Sealed),
+            // Not read, but looked at: what is cut or written over shows without a key.
+            Err(message::Unopened::NoKey) => {
+                return Err(seal.look(sealed).map_or_else(DetailsError::Damaged, |()| DetailsError::Sealed));
+            }
             Err(message::Unopened::Damaged(what)) => return Err(DetailsError::Damaged(what)),
         };
         let text = String::from_utf8(text).map_err(|error| DetailsError::Damaged(error.to_string()))?;
         let details: Details = crate::yaml::from_large(&text, MAX_BYTES)
             .map_err(|error| DetailsError::Damaged(error.to_string()))?;
         match details.run {
-            Some(own) if own == run => Ok(details),
+            Some(own) if own == seal.run => Ok(details),
             Some(other) => Err(DetailsError::Damaged(format!("they are those of run {other}"))),
             None => Err(DetailsError::Damaged("they do not say which run's they are".to_owned())),
         }
     }
 
-    pub(super) fn parse(second: &Second, run: RunId, keys: &Keyring) -> Result<Details, DetailsError> {
+    pub(super) fn parse(second: &Second, seal: &Seal<'_>, keys: &Keyring) -> Result<Details, DetailsError> {
         let Second::Text(text) = second else { return Err(DetailsError::Left) };
         if text.is_empty() {
             return Ok(Details::default());
@@ -207,7 +240,7 @@ impl Details {
             .map_err(|error| DetailsError::Damaged(error.to_string()))?;
         match (document.details, document.sealed) {
             (Some(details), _) => Ok(details),
-            (None, Some(sealed)) => Details::unseal(&sealed, run, keys),
+            (None, Some(sealed)) => Details::unseal(&sealed, seal, keys),
             (None, None) => Err(DetailsError::Damaged("neither `details` nor `sealed`".to_owned())),
         }
     }

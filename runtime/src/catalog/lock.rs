@@ -18,7 +18,7 @@ use super::owner::{Life, Owner};
 use super::reserve;
 use crate::control::{Control, Stopped};
 use crate::store::fs::Kind;
-use crate::store::{Creation, ReadStore, Store, StoreError, StoreErrorKind};
+use crate::store::{Creation, Name, ReadStore, Store, StoreError, StoreErrorKind};
 
 /// Bytes of a lease at the most.
 const MAX_BYTES: usize = 64 << 10;
@@ -208,9 +208,26 @@ pub fn holder(store: &dyn ReadStore, layout: &Layout, me: &Owner) -> Result<Opti
     })
 }
 
+/// What keeps runs from taking the lease at all, or from taking it at once, though nobody has it.
+pub fn trouble(store: &dyn ReadStore, layout: &Layout) -> Option<String> {
+    match look(store, layout) {
+        Err(error) => Some(error.to_string()),
+        Ok(Some(sight)) if sight.record().is_none() => {
+            Some(format!("store `{}`: {}", store.label(), unreadable(&layout.lock(sight.number))))
+        }
+        Ok(_) => None,
+    }
+}
+
+fn unreadable(lease: &Name) -> String {
+    format!(
+        "the lease `{lease}` cannot be read: a run waits a minute before it takes it over; where none is at work, move it away"
+    )
+}
+
 impl Lease {
     /// Takes the lease. At once where nobody has it, or its owner is known to be dead; else only after watching its
-    /// heartbeat stand still for a whole lease.
+    /// heartbeat stand still for a whole lease; `tell` is told of that before.
     ///
     /// # Errors
     /// [`LockError::Busy`] as soon as the owner is known to live.
@@ -220,12 +237,13 @@ impl Lease {
         owner: Owner,
         times: LeaseTimes,
         control: &Control,
+        tell: &dyn Fn(String),
     ) -> Result<Lease, LockError> {
         let record = Record { owner, nonce: Nonce::random(), counter: 0, released: false };
         for _ in 0..ATTEMPTS {
             let sight = look(&*store, layout)?;
             if let Some(sight) = &sight {
-                wait_for(&*store, layout, &record.owner, sight, times, control)?;
+                wait_for(&*store, layout, &record.owner, sight, Wait { times, control, tell })?;
             }
             let seen = sight.map_or(0, |sight| sight.number);
             let number = next(&numbers(&*store, layout)?, seen);
@@ -296,15 +314,37 @@ impl Drop for Lease {
     }
 }
 
+/// How somebody waits for a lease.
+struct Wait<'a> {
+    times: LeaseTimes,
+    control: &'a Control,
+    tell: &'a dyn Fn(String),
+}
+
+impl Wait<'_> {
+    /// Says for what the wait is.
+    fn announce(&self, store: &dyn Store, lease: &Name, record: Option<&Record>) {
+        let (store, seconds) = (store.label(), self.times.patience.as_secs());
+        let text = match record {
+            Some(record) => format!(
+                "store `{store}`: `{lease}` is the lease of {}, of which nothing tells whether it lives: watching it for {seconds} s",
+                record.owner
+            ),
+            None => format!("store `{store}`: {}", unreadable(lease)),
+        };
+        (self.tell)(text);
+    }
+}
+
 /// Returns once a sighted lease may be taken over.
 fn wait_for(
     store: &dyn Store,
     layout: &Layout,
     me: &Owner,
     sight: &Sight,
-    times: LeaseTimes,
-    control: &Control,
+    wait: Wait<'_>,
 ) -> Result<(), LockError> {
+    let Wait { times, control, .. } = wait;
     let record = sight.record();
     let busy = |record: Option<Record>| LockError::Busy {
         store: store.label().to_owned(),
@@ -321,6 +361,7 @@ fn wait_for(
         },
         None => {}
     }
+    wait.announce(store, &layout.lock(sight.number), record.as_ref());
     let start = observer_clock();
     let mut watched = Duration::ZERO;
     while watched < times.patience {

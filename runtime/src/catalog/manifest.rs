@@ -11,9 +11,9 @@ use backplan_compiler::retention::Lack;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::details::{Details, DetailsError};
+use super::details::{Details, DetailsError, Seal};
 use super::ids::{Nonce, RunId, Uuid};
-use super::names::{ArtefactName, PlanName, ToolName, amount, labels, settings};
+use super::names::{ArtefactName, Digest, PlanName, ToolName, amount, labels, settings};
 use crate::cipher::Keyring;
 
 /// The format this program writes.
@@ -74,6 +74,9 @@ pub struct Manifest {
     /// Where the second document is encrypted: how many warnings there are in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warnings: Option<u64>,
+    /// Where the second document is encrypted: the SHA-256 of its text, so that damage shows without a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<Digest>,
     /// The second document.
     #[serde(skip)]
     pub second: Second,
@@ -188,9 +191,9 @@ pub struct ArchiveRecord {
     pub size: u64,
     /// SHA-256 of the whole file, hex; absent where the bytes never passed by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
+    pub sha256: Option<Digest>,
     /// Digest made from the members', hex.
-    pub root: String,
+    pub root: Digest,
     /// Where its index lies.
     pub index: IndexPlace,
     /// How many gzip members it has.
@@ -443,7 +446,18 @@ impl Manifest {
     /// # Errors
     /// When no key opens it, when it is damaged, or was not kept.
     pub fn details_with(&self, keys: &Keyring) -> Result<Details, DetailsError> {
-        Details::parse(&self.second, self.run, keys)
+        let seal = Seal { run: self.run, readers: self.recipients().len(), sha256: self.sealed.as_ref() };
+        Details::parse(&self.second, &seal, keys)
+    }
+
+    /// Encrypts the details for these recipients alone, as the second document.
+    ///
+    /// # Errors
+    /// When a recipient is none, or they cannot be written as YAML.
+    pub fn seal(&mut self, details: Details, readers: &[String]) -> Result<(), DetailsError> {
+        let (second, sha256) = details.to_sealed(readers, self.run)?;
+        (self.second, self.sealed) = (second, Some(sha256));
+        Ok(())
     }
 
     /// Whom anything of it is encrypted for.

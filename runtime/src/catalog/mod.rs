@@ -26,6 +26,7 @@
 pub mod commit;
 pub mod delete;
 pub mod details;
+pub mod fitness;
 pub mod guard;
 pub mod host;
 pub mod identity;

@@ -36,6 +36,11 @@ pub struct ArtefactName(String);
 #[serde(try_from = "String", into = "String")]
 pub struct ToolName(String);
 
+/// A digest, of 32 bytes, in hex. Nothing has one of zeros alone: that is what somebody leaves who writes over it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(String);
+
 fn bad(text: &str, wanted: &'static str) -> BadId {
     BadId { text: text.escape_debug().to_string(), wanted }
 }
@@ -80,6 +85,18 @@ impl TryFrom<String> for ToolName {
         match !text.is_empty() && text.len() <= LONGEST && !leads && !text.contains(odd) {
             true => Ok(ToolName(text)),
             false => Err(bad(&text, "a name of a database's tool")),
+        }
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = BadId;
+
+    fn try_from(text: String) -> Result<Digest, BadId> {
+        let is_hex = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        match is_hex && text.bytes().any(|byte| byte != b'0') {
+            true => Ok(Digest(text)),
+            false => Err(bad(&text, "a digest")),
         }
     }
 }
@@ -151,7 +168,7 @@ macro_rules! reads_as_text {
     )*};
 }
 
-reads_as_text!(PlanName, ArtefactName, ToolName);
+reads_as_text!(PlanName, ArtefactName, ToolName, Digest);
 
 /// The path of a tree below its source's folder: no `..`, not absolute; empty for the folder itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -283,7 +300,7 @@ mod tests {
 
     use std::path::PathBuf;
 
-    use super::{ArtefactName, HostPath, InnerPath, PlanName, RawPath, ToolName, label, setting};
+    use super::{ArtefactName, Digest, HostPath, InnerPath, PlanName, RawPath, ToolName, label, setting};
 
     #[test]
     fn a_name_is_what_a_plan_can_give() {
@@ -298,6 +315,17 @@ mod tests {
         assert!(ArtefactName::try_from("p_main_2026.tar.gz".to_owned()).is_ok());
         for bad in ["", "..", "a/b", "/a", ".backplan", "a\0"] {
             assert!(ArtefactName::try_from(bad.to_owned()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_digest_is_one() {
+        for good in ["0".repeat(63) + "1", "f".repeat(64), "0123456789abcdef".repeat(4)] {
+            assert!(Digest::try_from(good.clone()).is_ok(), "{good}");
+        }
+        let line = "a".repeat(63) + "\n";
+        for bad in ["", "00", &"0".repeat(64), &"a".repeat(63), &"a".repeat(65), &"A".repeat(64), &line] {
+            assert!(Digest::try_from((*bad).to_owned()).is_err(), "{bad:?}");
         }
     }
 

@@ -23,6 +23,9 @@ use crate::threads::on_several;
 /// Manifests read at once: a remote store answers many as fast as one.
 const READERS: usize = 8;
 
+/// Bytes of manifests with large details that are read again to see whether those are whole.
+const LARGE_LOOKED_AT: u64 = 64 << 20;
+
 /// The runs of a plan in a store, as they were at one moment.
 #[derive(Debug, Default)]
 pub struct Catalog {
@@ -229,7 +232,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the store cannot tell of one.
-    pub fn look_for_artefacts(&mut self, store: &dyn ReadStore) -> Result<(), StoreError> {
+    pub fn look_for_artefacts(&mut self, store: &dyn ReadStore, layout: &Layout) -> Result<(), StoreError> {
         let archives = self.runs.values().flat_map(|manifest| &manifest.archives);
         let named: BTreeSet<(&ArtefactName, u64)> =
             archives.map(|archive| (&archive.artefact, archive.size)).collect();
@@ -248,12 +251,30 @@ impl Catalog {
             lost.extend(loss?.map(|why| (key, why)));
         }
         self.lost = lost;
-        self.torn = self.runs.values().filter_map(torn).collect();
+        self.torn = self.torn_ones(store, layout);
         Ok(())
     }
 
+    /// Those whose details are damaged. Large ones are read again for that, the newest first, as far as that takes little time.
+    fn torn_ones(&self, store: &dyn ReadStore, layout: &Layout) -> BTreeMap<RunId, String> {
+        let (mut torn, mut left) = (BTreeMap::new(), LARGE_LOOKED_AT);
+        for manifest in self.runs.values().rev() {
+            let details = if manifest.second == Second::Left && left > 0 {
+                let size = store.size(&layout.manifest(&manifest.run)).ok().flatten().unwrap_or_default();
+                left = left.saturating_sub(size);
+                read_details(store, layout, manifest, &Keyring::default())
+            } else {
+                manifest.details()
+            };
+            if let Err(DetailsError::Damaged(cause)) = details {
+                torn.insert(manifest.run, told_torn(&cause));
+            }
+        }
+        torn
+    }
+
     /// Why a run cannot be put back though its artefacts are there, if somebody looked and it cannot: of its manifest the part is
-    /// damaged that says what goes where. What is sealed, or too large to be kept, is not looked at.
+    /// damaged that says what goes where. Of what is sealed only that shows which needs no key.
     pub fn torn(&self, run: &RunId) -> Option<&str> {
         self.torn.get(run).map(String::as_str)
     }
@@ -298,16 +319,10 @@ fn has_begun(manifest: &Manifest, at: Timestamp) -> bool {
     }
 }
 
-fn torn(manifest: &Manifest) -> Option<(RunId, String)> {
-    match manifest.details() {
-        Err(DetailsError::Damaged(cause)) => {
-            let why = format!(
-                "the details in its manifest are damaged ({cause}); its artefacts can be read by `plan cat` and unpacked by tar"
-            );
-            Some((manifest.run, why))
-        }
-        Ok(_) | Err(DetailsError::Sealed | DetailsError::Left) => None,
-    }
+fn told_torn(cause: &str) -> String {
+    format!(
+        "the details in its manifest are damaged ({cause}); its artefacts can be read by `plan cat` and unpacked by tar"
+    )
 }
 
 /// What is wrong with an artefact as far as a look at it tells.

@@ -19,6 +19,7 @@ use backplan_compiler::sources::Place;
 use jiff::Timestamp;
 use rustix::fs::{Access, access, statvfs};
 
+use crate::catalog::fitness::Asker;
 use crate::catalog::host::HostState;
 use crate::catalog::layout::Layout;
 use crate::catalog::manifest::Manifest;
@@ -71,6 +72,7 @@ pub fn look(asked: Asked<'_>, control: &Control) -> Vec<Finding> {
     look.clock(now);
     for (_, store) in model.own_stores() {
         look.store(store, state);
+        look.fitness(store, state);
     }
     for source in &model.sources {
         look.source(source);
@@ -138,6 +140,16 @@ impl Look<'_> {
                 message,
                 "set this machine's clock: nothing is pruned until then",
             );
+        }
+    }
+
+    /// What in a store keeps runs from using it.
+    fn fitness(&mut self, store: &Store, state: &Path) {
+        let Ok(opened) = store::open(store, &Secrets::default().under(self.control)) else { return };
+        let Some(asker) = Asker::of(self.model, state).map(Asker::to_run) else { return };
+        for text in asker.unfit(self.model, store, opened.as_ref()) {
+            let help = "do what it says there: it stays so until somebody does";
+            self.find(&codes::STORE_UNUSABLE, store.place, text, help);
         }
     }
 

@@ -12,6 +12,7 @@ use super::ahead::Ahead;
 use super::chain::Chain;
 use crate::artefact::{Artefact, Expected, IndexPlace, ReadAt, ReadError, run_of};
 use crate::catalog::details::{Details, DetailsError};
+use crate::catalog::fitness::Asker;
 use crate::catalog::identity::{IdentityError, read_format};
 use crate::catalog::layout::Layout;
 use crate::catalog::manifest::{ArchiveRecord, FORMAT, Manifest, SourceRecord};
@@ -45,6 +46,8 @@ pub struct Shelves {
     pub shelves: Vec<Shelf>,
     /// Why others could not.
     pub unread: Vec<String>,
+    /// Why runs could not use some, if somebody looked.
+    pub unfit: Vec<String>,
 }
 
 /// A run as all stores together hold it: one may have archives that another has not.
@@ -340,7 +343,7 @@ impl Shelves {
     /// # Errors
     /// When none of them can be read.
     pub fn of_plan(model: &Model, only: Option<&str>) -> Result<Shelves, RecallError> {
-        let mut shelves = Shelves { shelves: Vec::new(), unread: Vec::new() };
+        let mut shelves = Shelves { shelves: Vec::new(), unread: Vec::new(), unfit: Vec::new() };
         let meant = model.own_stores().map(|(_, store)| store);
         for declared in meant.filter(|store| only.is_none_or(|only| store.name == only)) {
             match Shelf::declared(declared, &model.name) {
@@ -357,9 +360,19 @@ impl Shelves {
     /// Looks in each store whether the artefacts that its runs name are there. A store that cannot tell is told of.
     pub fn look_for_artefacts(&mut self) {
         for shelf in &mut self.shelves {
-            if let Err(error) = shelf.catalog.look_for_artefacts(shelf.store.as_ref()) {
+            if let Err(error) = shelf.catalog.look_for_artefacts(shelf.store.as_ref(), &shelf.layout) {
                 self.unread.push(format!("store `{}`: {error}", shelf.store.label()));
             }
+        }
+    }
+
+    /// Looks whether runs of this machine could use the stores.
+    pub fn look_for_fitness(&mut self, model: &Model, state: &Path) {
+        let Some(asker) = Asker::of(model, state) else { return };
+        for shelf in &self.shelves {
+            let declared = model.stores.iter().find(|declared| declared.name == shelf.store.label());
+            let unfit = declared.map(|declared| asker.unfit(model, declared, shelf.store.as_ref()));
+            self.unfit.extend(unfit.unwrap_or_default());
         }
     }
 
@@ -372,7 +385,7 @@ impl Shelves {
 
     /// One store.
     pub fn one(shelf: Shelf) -> Shelves {
-        Shelves { shelves: vec![shelf], unread: Vec::new() }
+        Shelves { shelves: vec![shelf], unread: Vec::new(), unfit: Vec::new() }
     }
 
     /// The run that is meant, in the first store that has it; the newest of all stores where a time or the latest is

@@ -533,6 +533,7 @@ fn promises(model: &Model, objective: &Objective, facts: &Facts<'_>) -> Vec<Prom
 
 fn problems(shelves: &Shelves, newest: Option<&Manifest>, now: Timestamp) -> Vec<String> {
     let mut problems = shelves.warnings();
+    problems.extend(shelves.unfit.iter().cloned());
     for shelf in &shelves.shelves {
         let label = shelf.store.label();
         for manifest in shelf.catalog.runs() {

@@ -83,7 +83,9 @@ impl Worker {
         let (run, host) = (self.imprint.run, &self.imprint.host);
         let owner = Owner::this_process(host.machine, &host.name, &run);
         let times = LeaseTimes::default();
-        Lease::acquire(Arc::clone(store), &self.layout, owner, times, control).map_err(|error| match &error {
+        let tell = |text| self.note(text);
+        let taken = Lease::acquire(Arc::clone(store), &self.layout, owner, times, control, &tell);
+        taken.map_err(|error| match &error {
             LockError::Busy { holder, .. }
                 if matches!(&**holder, Holder::Known(owner) if owner.run == run.to_string()) =>
             {
@@ -187,12 +189,12 @@ impl Worker {
             *warning = self.secrets.redact(warning);
         }
         let readers = facts::readers(&self.request.model);
-        manifest.second = if readers.is_empty() {
-            details.to_second().map_err(Failure::lasting)?
+        if readers.is_empty() {
+            manifest.second = details.to_second().map_err(Failure::lasting)?;
         } else {
             facts::hide(&mut manifest, &mut details);
-            details.to_sealed(&readers, manifest.run).map_err(Failure::lasting)?
-        };
+            manifest.seal(details, &readers).map_err(Failure::lasting)?;
+        }
         let committed = transaction.commit(&manifest).map_err(|error| commit_failure(&error))?;
         self.sessions[&store].held().committed = true;
         if let Some(error) = committed.untidy {

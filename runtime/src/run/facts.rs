@@ -18,7 +18,7 @@ use crate::catalog::manifest::{
     ArchiveRecord, FORMAT, HostRef, IndexPlace, MIN_READER, Manifest, MissingArchive, PlanRef,
     RepositoryRecord, Second, SourceRecord, SourceStatus,
 };
-use crate::catalog::names::{ArtefactName, PlanName, ToolName};
+use crate::catalog::names::{ArtefactName, Digest, PlanName, ToolName};
 use crate::postgres::DATABASE_BYTES;
 use crate::postgres::stream::Told;
 use crate::scan::Summary;
@@ -180,6 +180,7 @@ pub fn manifest(
         missing: missing.collect(),
         repositories,
         warnings: None,
+        sealed: None,
         second: Second::default(),
     }
 }
@@ -211,8 +212,8 @@ pub fn archive_record(
         holder: run,
         format: crate::artefact::VERSION.into(),
         size: packed.size,
-        sha256: Some(sha256),
-        root: packed.root.to_string(),
+        sha256: Some(Digest::known(&sha256)),
+        root: Digest::known(&packed.root.to_string()),
         index: IndexPlace {
             offset: packed.index.offset,
             table: packed.index.table,

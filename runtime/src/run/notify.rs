@@ -146,7 +146,7 @@ impl Worker {
         // Who reads this at night counts on it: a run whose artefact is gone is none.
         let looked = |store: Arc<dyn Store>| {
             let mut catalog = Catalog::load(&*store, &self.layout).ok()?;
-            catalog.look_for_artefacts(&*store).ok()?;
+            catalog.look_for_artefacts(&*store, &self.layout).ok()?;
             Some(catalog)
         };
         let catalogs: Vec<Catalog> = open.filter_map(looked).collect();

@@ -1,5 +1,6 @@
 //! Pruning: as the last step of a run, shown by a dry run, and by itself.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ impl Worker {
             return Err(Failure::lasting("its store has dropped out"));
         };
         let mut catalog = Catalog::load(store.as_ref(), &self.layout).map_err(Failure::passing)?;
-        catalog.look_for_artefacts(store.as_ref()).map_err(Failure::passing)?;
+        catalog.look_for_artefacts(store.as_ref(), &self.layout).map_err(Failure::passing)?;
         let current = self.current(&catalog);
         let occasion = self.occasion_of(id, current);
         let plan = PrunePlan::make(&catalog, &occasion);
@@ -142,7 +143,7 @@ pub(super) fn foresee(
         store => store.map_err(text)?,
     };
     let mut catalog = Catalog::load(store.as_ref(), &prepared.layout).map_err(text)?;
-    catalog.look_for_artefacts(store.as_ref()).map_err(text)?;
+    catalog.look_for_artefacts(store.as_ref(), &prepared.layout).map_err(text)?;
     let current = coming(prepared, id, measured, comes);
     let remembered = history::newest(&prepared.plan, None);
     let plan = PrunePlan::make(&catalog, &occasion(model, id, prepared.started, Some(current), remembered));
@@ -269,7 +270,7 @@ pub fn preview(request: &Request) -> Result<Vec<StorePrune>, PrepareError> {
     let site = Site::new(request, HostState::foresee(&request.state)?)?;
     Ok(site.each(|id, store, shown| {
         let mut catalog = Catalog::load(store.as_ref(), &site.layout).map_err(text)?;
-        catalog.look_for_artefacts(store.as_ref()).map_err(text)?;
+        catalog.look_for_artefacts(store.as_ref(), &site.layout).map_err(text)?;
         let mut plan = PrunePlan::make(&catalog, &site.occasion(id));
         if request.is_supposed {
             plan.suppose_clock();
@@ -375,7 +376,11 @@ impl<'a> Site<'a> {
     ) -> Result<(), String> {
         let owner = Owner::of_command(self.host.machine, &self.host.name, "plan prune");
         let times = LeaseTimes::default();
-        let lease = match Lease::acquire(Arc::clone(&store), &self.layout, owner, times, control) {
+        let waits = RefCell::default();
+        let tell = |text| Vec::push(&mut waits.borrow_mut(), text);
+        let taken = Lease::acquire(Arc::clone(&store), &self.layout, owner, times, control, &tell);
+        shown.left.extend(waits.into_inner());
+        let lease = match taken {
             Ok(lease) => lease,
             Err(error) => {
                 shown.busy = matches!(error, LockError::Busy { .. });
@@ -386,7 +391,7 @@ impl<'a> Site<'a> {
         let recovered = recovery.execute(store.as_ref(), &self.layout, &lease).map_err(text)?;
         shown.left.extend(recovered.left.iter().map(ToString::to_string));
         let mut catalog = Catalog::load(store.as_ref(), &self.layout).map_err(text)?;
-        catalog.look_for_artefacts(store.as_ref()).map_err(text)?;
+        catalog.look_for_artefacts(store.as_ref(), &self.layout).map_err(text)?;
         let plan = PrunePlan::make(&catalog, &self.occasion(id));
         let on = Ground { store: store.as_ref(), layout: &self.layout, lease: &lease, mark: &mark };
         let done = plan.execute(on, &mut catalog, control, &mut |_: &RunId, deleted| {

@@ -157,7 +157,7 @@ pub fn report(model: &Model, run: &str, graph: &StepGraph, execution: &Execution
             size: fact.map(|fact| fact.record.size),
             entries: sources.iter().map(|source| source.entries).sum(),
             bytes: sources.iter().map(|source| source.bytes).sum(),
-            sha256: fact.and_then(|fact| fact.record.sha256.clone()),
+            sha256: fact.and_then(|fact| fact.record.sha256.clone().map(String::from)),
             unchanged_since: holder,
         }
     });

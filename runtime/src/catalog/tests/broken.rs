@@ -35,7 +35,8 @@ enum Told {
 
 fn try_run(folder: &SimulatedFolder, job: &Job, retry: bool) -> Told {
     let store = store(folder);
-    let lease = Lease::acquire(Arc::clone(&store), &layout(), rebooted(), alone(), &Control::default());
+    let lease =
+        Lease::acquire(Arc::clone(&store), &layout(), rebooted(), alone(), &Control::default(), &|_| ());
     let Ok(lease) = lease.map(Arc::new) else { return Told::Failed };
     if recover(&*store, &layout(), &lease, &*mark()).is_err() {
         return Told::Failed;
@@ -122,8 +123,14 @@ fn a_failing_deletion_is_finished_by_the_next_recovery() {
             run(&folder, &Job::new(2, 2), None);
             folder.inject(operation, fault);
             let store = store(&folder);
-            let told =
-                Lease::acquire(Arc::clone(&store), &layout(), rebooted(), alone(), &Control::default());
+            let told = Lease::acquire(
+                Arc::clone(&store),
+                &layout(),
+                rebooted(),
+                alone(),
+                &Control::default(),
+                &|_| (),
+            );
             let told = told.ok().and_then(|lease| {
                 let mut catalog = Catalog::load(&*store, &layout()).ok()?;
                 delete_run(&*store, &layout(), &lease, &mut catalog, &run_id(1), &*mark()).ok()

@@ -29,7 +29,7 @@ fn elsewhere() -> Owner {
 }
 
 fn acquire(store: &Arc<dyn Store>, owner: Owner) -> Result<Lease, LockError> {
-    Lease::acquire(Arc::clone(store), &layout(), owner, TIMES, &Control::default())
+    Lease::acquire(Arc::clone(store), &layout(), owner, TIMES, &Control::default(), &|_| ())
 }
 
 #[test]
@@ -60,7 +60,8 @@ fn an_owner_elsewhere_that_is_silent_for_a_lease_is_taken_over_and_learns_it() {
     let folder = SimulatedFolder::default();
     let store = store(&folder);
     let slow = LeaseTimes { heartbeat: Duration::from_secs(3600), lease: Duration::from_secs(7200), ..TIMES };
-    let first = Lease::acquire(Arc::clone(&store), &layout(), me(), slow, &Control::default()).unwrap();
+    let first =
+        Lease::acquire(Arc::clone(&store), &layout(), me(), slow, &Control::default(), &|_| ()).unwrap();
     first.confirm().unwrap();
     let start = Instant::now();
     let second = acquire(&store, elsewhere()).unwrap();
@@ -81,7 +82,7 @@ fn an_owner_of_another_boot_is_busy_while_its_heart_beats_and_taken_over_when_it
     assert!(holder(&*store, &layout(), &me()).unwrap().is_some());
     first.release().unwrap();
     let mute = LeaseTimes { heartbeat: Duration::from_secs(3600), ..TIMES };
-    let dead = Lease::acquire(Arc::clone(&store), &layout(), rebooted(), mute, &Control::default());
+    let dead = Lease::acquire(Arc::clone(&store), &layout(), rebooted(), mute, &Control::default(), &|_| ());
     std::mem::forget(dead.unwrap());
     let start = Instant::now();
     assert_eq!(acquire(&store, me()).unwrap().number(), 3);
@@ -92,7 +93,7 @@ fn an_owner_of_another_boot_is_busy_while_its_heart_beats_and_taken_over_when_it
 fn without_heartbeats_half_a_lease_is_the_end() {
     let store = store(&SimulatedFolder::default());
     let mute = LeaseTimes { heartbeat: Duration::from_secs(3600), ..TIMES };
-    let lease = Lease::acquire(store, &layout(), me(), mute, &Control::default()).unwrap();
+    let lease = Lease::acquire(store, &layout(), me(), mute, &Control::default(), &|_| ()).unwrap();
     lease.confirm().unwrap();
     std::thread::sleep(Duration::from_millis(1100));
     assert!(matches!(lease.confirm(), Err(LockError::Lost { .. })));
@@ -137,7 +138,7 @@ fn waiting_can_be_stopped() {
     std::mem::forget(acquire(&store, elsewhere()).unwrap());
     let control = Control::default();
     control.stop();
-    let stopped = Lease::acquire(store, &layout(), me(), TIMES, &control);
+    let stopped = Lease::acquire(store, &layout(), me(), TIMES, &control, &|_| ());
     assert!(matches!(stopped, Err(LockError::Stopped(_))));
 }
 
@@ -161,7 +162,14 @@ fn a_lease_that_names_a_living_process_of_another_program_is_watched() {
     assert!(matches!(acquire(&store, me()), Err(LockError::Busy { .. })));
     drop(beating);
     let mute = LeaseTimes { heartbeat: Duration::from_secs(3600), ..TIMES };
-    std::mem::forget(Lease::acquire(Arc::clone(&store), &layout(), forged(), mute, &Control::default()));
+    std::mem::forget(Lease::acquire(
+        Arc::clone(&store),
+        &layout(),
+        forged(),
+        mute,
+        &Control::default(),
+        &|_| (),
+    ));
     let start = Instant::now();
     assert_eq!(acquire(&store, me()).unwrap().number(), 3);
     assert!(start.elapsed() >= TIMES.patience);

@@ -106,8 +106,8 @@ fn sealed_details_open_with_a_key_and_only_for_their_own_run() {
         ring.add("test", keys[at].to_string().expose_secret().as_bytes(), &NoOne).unwrap();
         ring
     };
-    let second = details().to_sealed(&to, run_id(3)).unwrap();
-    let manifest = Manifest { second: second.clone(), ..Job::new(3, 1).manifest() };
+    let (second, sha256) = details().to_sealed(&to, run_id(3)).unwrap();
+    let manifest = Manifest { second: second.clone(), sealed: Some(sha256), ..Job::new(3, 1).manifest() };
     let bytes = manifest.to_bytes().unwrap();
     assert!(!String::from_utf8(bytes.clone()).unwrap().contains("p.plan"), "nothing of it is in clear");
     let read = Manifest::parse("m", &bytes).unwrap();
@@ -122,6 +122,21 @@ fn sealed_details_open_with_a_key_and_only_for_their_own_run() {
     let error = exchanged.details_with(&ring(0)).unwrap_err().to_string();
     assert!(error.contains("they are those of run 00000003-"), "{error}");
     let Second::Text(text) = exchanged.second.clone() else { panic!() };
+    // What is cut or written over shows without a key; and so does a text for fewer keys than the artefacts are for.
+    let lines: Vec<&str> = text.lines().collect();
+    let without = |at: usize| {
+        let rest: Vec<&str> =
+            lines.iter().enumerate().filter(|(line, _)| *line != at).map(|(_, line)| *line).collect();
+        rest.join("\n")
+    };
+    for at in [2, lines.len() / 2, lines.len() - 2, lines.len() - 1] {
+        let cut = Manifest { second: Second::Text(without(at)), ..manifest.clone() };
+        assert!(matches!(cut.details(), Err(DetailsError::Damaged(_))), "{at}: {:?}", lines[at]);
+    }
+    let mut few = manifest.clone();
+    few.archives[0].recipients = (0..10).map(|key| key.to_string()).collect();
+    let error = few.details().unwrap_err().to_string();
+    assert!(error.contains("and the artefacts for 10"), "{error}");
     let at = text.len() / 2;
     let other = if &text[at..=at] == "A" { "B" } else { "A" };
     let damaged =
@@ -167,6 +182,22 @@ fn large_details_are_read_when_somebody_asks() {
         assert_eq!(read.details().is_err(), is_left);
         assert_eq!(read_details(&*store, &layout(), read, &Keyring::default()).unwrap(), details());
         assert_eq!(Manifest { second: manifest.second.clone(), ..read.clone() }, manifest);
+    }
+}
+
+#[test]
+fn large_details_are_looked_at_with_the_artefacts() {
+    let folder = SimulatedFolder::default();
+    run(&folder, &Job::new(1, 1), None);
+    let bytes = Job::new(1, 1).manifest().to_bytes().unwrap();
+    let store = store(&folder);
+    for harm in ["", "x"] {
+        let padded = [&bytes, harm.as_bytes(), b"\n# ", &vec![b'x'; 2 * KEPT]].concat();
+        store.replace(&layout().manifest(&run_id(1)), &padded).unwrap();
+        let mut catalog = Catalog::load(&*store, &layout()).unwrap();
+        assert_eq!(catalog.get(&run_id(1)).unwrap().second, Second::Left);
+        catalog.look_for_artefacts(&*store, &layout()).unwrap();
+        assert_eq!(catalog.torn(&run_id(1)).is_some(), harm == "x");
     }
 }
 

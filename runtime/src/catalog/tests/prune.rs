@@ -349,7 +349,7 @@ fn a_run_whose_artefact_is_gone_takes_no_whole_ones_place() {
             folder.plant(newest, bytes).unwrap();
         }
         let mut seen = catalog(&folder);
-        seen.look_for_artefacts(&folder.store("simulated")).unwrap();
+        seen.look_for_artefacts(&folder.store("simulated"), &layout()).unwrap();
         let plan = PrunePlan::make(&seen, &occasion(Some(&last(1))));
         // The newest that is whole stays, with the run that it rests on.
         assert_eq!(plan.order(), [3, 2, 1, 5].map(run_id));

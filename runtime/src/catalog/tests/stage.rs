@@ -18,7 +18,7 @@ use crate::catalog::ids::{Nonce, RunId, Uuid};
 use crate::catalog::layout::Layout;
 use crate::catalog::lock::{Lease, LeaseTimes};
 use crate::catalog::manifest::{ArchiveRecord, Content, FORMAT, HostRef, IndexPlace, Manifest, PlanRef};
-use crate::catalog::names::{ArtefactName, PlanName};
+use crate::catalog::names::{ArtefactName, Digest, PlanName};
 use crate::catalog::owner::Owner;
 use crate::catalog::recover::{Intent, Mark, Recovered, RecoveryPlan, recover};
 use crate::catalog::runs::Catalog;
@@ -62,7 +62,10 @@ pub(super) fn rebooted() -> Owner {
 }
 
 pub(super) fn lease(store: &Arc<dyn Store>) -> Arc<Lease> {
-    Arc::new(Lease::acquire(Arc::clone(store), &layout(), rebooted(), alone(), &Control::default()).unwrap())
+    Arc::new(
+        Lease::acquire(Arc::clone(store), &layout(), rebooted(), alone(), &Control::default(), &|_| ())
+            .unwrap(),
+    )
 }
 
 pub(super) fn mark() -> Arc<Mark> {
@@ -110,8 +113,8 @@ impl Job {
                     holder,
                     format: 1,
                     size: contents.len() as u64,
-                    sha256: Some(hash(&contents)),
-                    root: "00".to_owned(),
+                    sha256: Some(Digest::known(&hash(&contents))),
+                    root: Digest::known(&"ab".repeat(32)),
                     index: IndexPlace { offset: 0, table: 0, table_length: 0 },
                     members: 1,
                     recipients: Vec::new(),
@@ -143,6 +146,7 @@ impl Job {
             missing: Vec::new(),
             repositories: Vec::new(),
             warnings: None,
+            sealed: None,
             second: details,
         }
     }

@@ -1,0 +1,63 @@
+//! Whether a run could use a store that can be read, as far as looking tells. Who says that all is well must not leave that to the
+//! next run.
+
+use std::path::Path;
+
+use backplan_compiler::model::{Model, Store as Declared};
+
+use super::host::{HostState, PlanState};
+use super::identity::{self, Claim, IdentityError};
+use super::layout::Layout;
+use super::lock;
+use super::manifest::HostRef;
+use crate::run::prepare::{highest_in, host_name, most_believed};
+use crate::store::ReadStore;
+
+/// Who asks.
+#[derive(Debug)]
+pub struct Asker {
+    host: HostState,
+    plan: PlanState,
+    /// Whether the plan's runs are this machine's: another one may look at its stores, and take none over.
+    runs_here: bool,
+}
+
+impl Asker {
+    /// This machine, as its state knows the plan. Reads only.
+    pub fn of(model: &Model, state: &Path) -> Option<Asker> {
+        let host = HostState::look(state).ok()?;
+        let plan = host.plan(&model.name, &model.file).ok()?;
+        let runs_here = plan.id().is_some();
+        Some(Asker { host, plan, runs_here })
+    }
+
+    /// The same, but what another machine's runs own is in this one's way: it is to run the plan.
+    #[must_use]
+    pub fn to_run(self) -> Asker {
+        Asker { runs_here: true, ..self }
+    }
+
+    /// Why a run could not use the store, or not at once.
+    pub fn unfit(&self, model: &Model, declared: &Declared, store: &dyn ReadStore) -> Vec<String> {
+        let Ok(layout) = Layout::new(&model.name) else { return Vec::new() };
+        let known = self.plan.known(&declared.name, &declared.location());
+        let claim = Claim {
+            file: &model.file,
+            machine: HostRef { machine: self.host.machine(), name: host_name() },
+            id: self.plan.id().unwrap_or_else(super::ids::Uuid::random),
+            known,
+            adopt: false,
+        };
+        let mut found = Vec::new();
+        match identity::inspect(store, &layout, &claim) {
+            Err(IdentityError::OtherMachine { .. } | IdentityError::OtherPlan { .. }) if !self.runs_here => {}
+            looked => found.extend(looked.err().map(|error| error.to_string())),
+        }
+        let highest = highest_in(store, &layout, most_believed(self.plan.sequence(), false));
+        found.extend(highest.err().map(|error| error.to_string()));
+        found.extend(lock::trouble(store, &layout));
+        // One cause, such as a folder that cannot be listed, is told once.
+        found.dedup();
+        found
+    }
+}
