@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::scenario::{Answer, Scenario, artefacts, plan, shell};
+use crate::scenario::{Answer, SITE, Scenario, artefacts, plan, shell};
 
 /// Files go to both stores, the database to the second alone.
 const TWO: &str = r#"store other: dir {
@@ -238,4 +238,38 @@ fn a_disk_that_is_too_small_is_named() {
     let answer = scenario.plan(["restore", "--to", "small/out"]);
     shell(&scenario.path("."), "umount -l small");
     answer.status(1).stderr_has("No space left").stderr_has("small/out").stderr_has("restore again");
+}
+
+#[test]
+fn whoever_names_a_run_whose_manifest_is_damaged_hears_of_that() {
+    let harms = [
+        ("sed -i 's/^level: .*/level: none/' $M", "is damaged: "),
+        ("sed -i 's/^min_reader: 1/min_reader: 9/' $M", "install a newer one"),
+        ("rm $M; mkdir $M", "is no regular file, and so no manifest"),
+        ("mv $M $M.bak", "whose manifest is not there: rename it to that, or move it away"),
+    ];
+    for (harm, says) in harms {
+        let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site/a", "a");
+        for text in ["a", "b"] {
+            scenario.write("site/a", text);
+            scenario.next_day().plan(["run"]).status(0);
+        }
+        shell(&scenario.path("store/.backplan/p/manifests"), &format!("M=$(ls | tail -1); {harm}"));
+        let id = "00000002-20260103T023000Z";
+        for args in [
+            &["restore", "--run", "2", "--to", "back"][..],
+            &["ls", "2"],
+            &["cat", "2", "site/site/a"],
+            &["diff-run", "1", "2"],
+            &["verify", "--run", "2"],
+            &["verify", "--rehearse", "--run", "2"],
+        ] {
+            let answer = scenario.plan(args).status(1).says(&format!("run `{id}-"));
+            answer.says("is there, and cannot be used: store `store`: ").says(says);
+        }
+        // The one before is as whole as it was, and `latest` says why it is not the last.
+        scenario.plan(["cat", "1", "site/site/a"]).status(0).says("a");
+        scenario.plan(["restore", "--to", "latest"]).says(says).says("00000001-");
+        assert_eq!(scenario.read("latest/site/site/a"), "a");
+    }
 }

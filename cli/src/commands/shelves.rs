@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use backplan_compiler::model::Model;
-use backplan_runtime::catalog::runs::Choice;
+use backplan_runtime::catalog::runs::{Choice, ChooseError};
 use backplan_runtime::recall::RecallError;
 use backplan_runtime::recall::shelf::{Shelf, Shelves};
 use jiff::tz::TimeZone;
@@ -111,6 +111,12 @@ pub fn failure(error: &RecallError) -> Failure {
             Status::Failed,
             Some(
                 "what was complete stays, nothing half-written; mend that and restore again, with `--overwrite`",
+            ),
+        ),
+        RecallError::Choose(ChooseError::Unreadable { .. }) => (
+            Status::Failed,
+            Some(
+                "another store may have it whole; its artefacts can be unpacked by tar; `plan list` shows the other runs",
             ),
         ),
         RecallError::Choose(_) => (Status::Failed, Some("`plan list` shows which runs there are")),

@@ -77,6 +77,14 @@ pub enum ChooseError {
     /// There is none of that name.
     #[error("no run is named `{0}`: `plan list` shows what is there")]
     Unknown(String),
+    /// It is there, and its manifest cannot be used.
+    #[error("run `{run}` is there, and cannot be used: {why}")]
+    Unreadable {
+        /// The run.
+        run: RunId,
+        /// What is wrong with its manifest, and what to do.
+        why: String,
+    },
     /// There are several.
     #[error("`{text}` names several runs: {}", .runs.iter().map(|run| format!("`{run}`")).collect::<Vec<_>>().join(", "))]
     Ambiguous {
@@ -208,13 +216,24 @@ impl Catalog {
         let means = |run: &RunId| run.short() == text || Some(run.sequence()) == sequence;
         let found: Vec<&Manifest> = self.runs().filter(|manifest| means(&manifest.run)).collect();
         match found.as_slice() {
-            [] => Err(ChooseError::Unknown(text.to_owned())),
+            [] => Err(self
+                .unreadable
+                .iter()
+                .find(|run| run.to_string() == text || means(run))
+                .map_or_else(|| ChooseError::Unknown(text.to_owned()), |run| self.why_not(*run))),
             [manifest] => Ok(manifest),
             several => Err(ChooseError::Ambiguous {
                 text: text.to_owned(),
                 runs: several.iter().map(|manifest| manifest.run).collect(),
             }),
         }
+    }
+
+    /// Why a run cannot be used whose manifest is there.
+    fn why_not(&self, run: RunId) -> ChooseError {
+        let mut told = self.problems.iter().map(ToString::to_string);
+        let why = told.find(|problem| problem.contains(&run.to_string()));
+        ChooseError::Unreadable { run, why: why.unwrap_or_else(|| "its manifest cannot be read".to_owned()) }
     }
 
     /// Whether a run other than `run` names this artefact.

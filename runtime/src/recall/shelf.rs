@@ -402,6 +402,11 @@ impl Shelves {
                     best = Some((shelf, found))
                 }
                 Ok(_) => {}
+                Err(ChooseError::Unreadable { run, why: cause }) => {
+                    // That it is there is more than that another store has never seen it.
+                    let cause = format!("store `{}`: {cause}", shelf.store.label());
+                    why = Some(ChooseError::Unreadable { run, why: cause });
+                }
                 Err(error) => why = why.or(Some(error)),
             }
         }
