@@ -181,6 +181,7 @@ codes! {
     ARCHIVE_UNREACHABLE Warning "archive_unreachable" "a server's account cannot do what its `archive_command` needs";
     ARCHIVE_BEHIND Warning "archive_behind" "segments of a server's log wait to be archived";
     ARCHIVE_FAILS Warning "archive_fails" "a server's last attempt to archive failed";
+    TIMELINES_APART Warning "timelines_apart" "two clusters archive their logs to one place";
     ARCHIVE_TIMEOUT Warning "archive_timeout" "a server may hold back more of its log than was promised";
     STANZA_MISSING Warning "stanza_missing" "a repository of pgBackRest has no stanza of this name";
     STANZA_OTHER Error "stanza_other" "a repository of pgBackRest belongs to another cluster";

@@ -133,7 +133,20 @@ fn two_timelines_that_both_grow_are_told_until_one_is_backed_up() {
         .status(3)
         .says("timelines 1 and 2 both grow: two clusters archive to one place")
         .says("segments arrive that no backup leads to");
+    scenario.plan(["check", "--live", "p.plan"]).says("timelines_apart").says("timelines 1 and 2 both grow");
     archived.cluster.sh("pg_ctl -s -D back -m immediate stop");
+    // Whoever follows one is told of the other, and how to have it; and what is told works.
+    let told = "timeline 2 is followed, and timeline 1 goes on beside it, archived until ";
+    shell(&scenario.path("."), "rm -rf back back.*");
+    let answer = archived.cluster.restore(&["--start", "--at", "latest"]).status(3).says(told);
+    answer.says("`--target-timeline 1` recovers to that");
+    assert_eq!(archived.cluster.back("SELECT max(n) FROM marks"), "2");
+    archived.stop_back();
+    scenario.plan(["verify", "--rehearse", "p.plan"]).says(told);
+    shell(&scenario.path("."), "rm -rf back back.*");
+    archived.cluster.restore(&["--start", "--at", "latest", "--target-timeline", "1"]).status(0);
+    assert_eq!(archived.cluster.back("SELECT count(*) FROM marks WHERE n = 2"), "0");
+    archived.stop_back();
 }
 
 #[test]

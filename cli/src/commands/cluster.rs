@@ -126,6 +126,7 @@ pub fn put_back(
     };
     let restore = tool::plan(shelves, wish, Timestamp::now()).map_err(|error| failure(&error))?;
     chosen(restore.run, console);
+    told(&restore.apart, console);
     let control = Control::default();
     let (outcome, signal) = match args.dry_run {
         true => (restore.preview(), None),
@@ -167,12 +168,20 @@ pub fn execute(
     let wish = wish(args, to, model.as_ref())?;
     let restore = cluster::plan(shelves, wish, Timestamp::now()).map_err(|error| failure(&error))?;
     chosen(restore.chosen, console);
+    told(&restore.apart, console);
     let control = Control::default();
     let (outcome, signal) = match args.dry_run {
         true => (restore.preview(), None),
         false => until_signal(&control, || restore.carry_out(&control))?,
     };
     finish(args, outcome, signal, console)
+}
+
+/// Says what a person should know before anything is written.
+fn told(apart: &[String], console: &mut Console) {
+    for text in apart {
+        console.remark("warning", text);
+    }
 }
 
 /// The data directory to be.
@@ -204,7 +213,8 @@ fn finish(
         Format::Human => console.answer(&backups::cluster(&outcome, args.dry_run, console.answers())),
         Format::Json => console.answer(&json::document(&outcome)),
     }
-    Ok(if outcome.held.is_empty() && outcome.unbound.is_none() { Status::Done } else { Status::Warnings })
+    let is_clean = outcome.held.is_empty() && outcome.unbound.is_none() && outcome.warnings.is_empty();
+    Ok(if is_clean { Status::Done } else { Status::Warnings })
 }
 
 fn wish(args: &RestoreArgs, to: PathBuf, model: Option<&Model>) -> Result<Wish, Failure> {

@@ -249,6 +249,14 @@ pub(super) const PAGES: &[Page] = &[
         CLUSTER,
     ),
     page(
+        "timelines_apart",
+        "Two timelines of the log both grow: a copy of the cluster, or the old primary beside the new one, archives to\n\
+         the same place. Recovery follows the one with the higher number, whichever of them is meant, and says so;\n\
+         `--target-timeline N` takes the other. Find out which of the two clusters goes on, turn archiving off in the\n\
+         other, and make a backup: from then on that one is followed, and nothing is said.",
+        CLUSTER,
+    ),
+    page(
         "archive_timeout",
         "A segment is archived when it is full, or when `archive_timeout` is over. A server with little to do\n\
          may thus hold back its last transactions for longer than `objective.rpo` promised.",

@@ -26,7 +26,12 @@ use crate::catalog::manifest::Manifest;
 use crate::control::Control;
 use crate::places::world;
 use crate::postgres::identity::Known;
+use crate::recall::repositories;
 use crate::recall::shelf::Shelves;
+use crate::recall::status;
+use crate::rehearse::scratch;
+use crate::rehearse::wish::Places;
+use crate::run::prepare::host_name;
 use crate::run::secrets::Secrets;
 use crate::run::staging::{MOVE_AWAY, Staging, StagingError, Surroundings, told_of_strangers};
 use crate::scan::link::{self, Link};
@@ -82,6 +87,9 @@ pub fn look(asked: Asked<'_>, control: &Control) -> Vec<Finding> {
     let sources = model.sources.iter().enumerate();
     let probed = sources.map(|(at, source)| reader(&source.kind).probe(&mut look, SourceId(at), state));
     let database_bytes = probed.sum();
+    if let Some(shelves) = &shelves {
+        look.timelines(shelves, state);
+    }
     look.staging(database_bytes);
     look.clearing(asked);
     look.findings
@@ -246,6 +254,22 @@ impl Look<'_> {
                 let help =
                     "mend the path, let the account that runs the plan read it, or say `optional = true`";
                 self.find_weighed(&codes::PATH_MISSING, place, message, help, source.optional);
+            }
+        }
+    }
+
+    /// Whether two clusters archive to one place.
+    fn timelines(&mut self, shelves: &Shelves, state: &Path) {
+        let places = Places { place: scratch::usual_place(), state: state.to_path_buf() };
+        let access = repositories::Access::of_plan(self.model, &host_name(), places);
+        for standing in status::logs(self.model, shelves, &access) {
+            let declared = self.model.sources.iter().find(|source| source.name == standing.source);
+            let Some(place) = declared.map(|source| source.place) else { continue };
+            for text in standing.growing {
+                let message = format!("source `{}`: {text}", standing.source);
+                let help =
+                    "make a backup of the one that goes on; `plan restore --target-timeline N` takes either";
+                self.find(&codes::TIMELINES_APART, place, message, help);
             }
         }
     }

@@ -197,6 +197,9 @@ pub struct Outcome {
     /// Why the tool that put it together was held to no folders, where it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unbound: Option<String>,
+    /// Timelines that go on beside the one that is followed, where none was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Tablespaces that the log makes elsewhere, for the caller that starts it.
     #[serde(skip)]
     pub outside: Vec<Outside>,
@@ -225,6 +228,8 @@ pub struct ClusterRestore<'a> {
     log: Vec<Archive>,
     window: String,
     target: String,
+    /// Timelines that go on beside the one that is followed, where none was asked for.
+    pub apart: Vec<String>,
 }
 
 /// What a run says of a cluster that it has a backup of.
@@ -269,6 +274,12 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<Cluster
         let followed = chosen.reach.map(|reach| reach.timeline);
         Some(archived.tail(log::bases(shelves, &wish.source).get(&chosen.run)?, followed))
     });
+    let apart = match (&archived, chosen.reach) {
+        (Some(log), Some(reach)) if wish.recovery.timeline == Timeline::Latest => {
+            log.apart(&log::bases(shelves, &wish.source), chosen.run, reach.timeline)?
+        }
+        _ => Vec::new(),
+    };
     let target = wish.recovery.settle(&chosen, tail.unwrap_or(Tail::Unknown));
     let chosen = chosen.run;
     let layers = combine::layers(shelves, &wish.source, chosen)?;
@@ -279,7 +290,8 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<Cluster
         must_be_empty(&space.to)?;
     }
     let log = archived.map(log::Log::into_holders).unwrap_or_default();
-    Ok(ClusterRestore { window: window.to_string(), target, wish, layers, chosen, record, spaces, log })
+    let window = window.to_string();
+    Ok(ClusterRestore { window, target, wish, layers, chosen, record, spaces, log, apart })
 }
 
 /// The backups of a source that recovery may begin from, each with how far the archived log leads from it.
@@ -451,6 +463,7 @@ impl ClusterRestore<'_> {
             artefacts: chain.artefacts().map(str::to_owned).collect(),
             data: self.wish.to.clone(),
             tablespaces: self.spaces.iter().map(|space| (space.was.clone(), space.to.clone())).collect(),
+            warnings: self.apart.clone(),
             target: self.target.clone(),
             window: self.window.clone(),
             settings: told.map(|(name, value)| (name.to_owned(), value)).collect(),

@@ -244,7 +244,7 @@ pub fn status(
 }
 
 /// How the logs stand: those of `wal` blocks, those in repositories of their own, and those in artefacts.
-fn logs(model: &Model, shelves: &Shelves, access: &Access) -> Vec<LogStanding> {
+pub(crate) fn logs(model: &Model, shelves: &Shelves, access: &Access) -> Vec<LogStanding> {
     let archived = model.wals.iter().map(|wal| log::standing(model, shelves, wal));
     let is_by_tool = |own: &Postgres| own.driver == PostgresDriver::Pgbackrest;
     let control = Control::default();

@@ -89,6 +89,8 @@ pub struct ToolRestore<'a> {
     behind: Vec<RunId>,
     window: String,
     target: String,
+    /// Timelines that go on beside the one that is followed, where none was asked for.
+    pub apart: Vec<String>,
 }
 
 /// Whether the newest backup of a source is in a repository of its own.
@@ -186,9 +188,10 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<ToolRes
         true => tail(shelves, &wish, &chosen, (record, &repository), &logs)?,
         false => Tail::Unknown,
     };
+    let apart = apart(shelves, &wish, &chosen, (record, &repository))?;
     let target = wish.recovery.settle(&chosen, tail);
-    let restore =
-        ToolRestore { wish, shelves, run, record, repository, behind, window: window.to_string(), target };
+    let window = window.to_string();
+    let restore = ToolRestore { wish, shelves, run, record, repository, behind, window, target, apart };
     match &restore.repository {
         Repository::Kept(path, _) if !path.join("backup").is_dir() => {
             let cause = io::Error::new(io::ErrorKind::NotFound, "the repository is not there");
@@ -293,6 +296,28 @@ fn tail(
     let bases = [based];
     let log = opened(wish, &location, repository, record, &bases);
     Ok(log.map_or(Tail::Unknown, |log| log.tail(&bases[0].1.0, followed)))
+}
+
+/// Timelines that go on beside the one that is followed, where none was asked for; of repositories that are kept apart.
+fn apart(
+    shelves: &Shelves,
+    wish: &Wish,
+    chosen: &Base,
+    (record, repository): (&SourceRecord, &Repository),
+) -> Result<Vec<String>, ClusterError> {
+    let location = match repository {
+        Repository::Packed => return Ok(Vec::new()),
+        Repository::Kept(path, _) => path.display().to_string(),
+        Repository::Remote(remote, _) => remote.location(),
+    };
+    let Some(reach) = chosen.reach.filter(|_| wish.recovery.timeline == Timeline::Latest) else {
+        return Ok(Vec::new());
+    };
+    let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
+    let based: Vec<_> = runs.filter_map(|run| Some((run.run, based(run, &wish.source)?))).collect();
+    let Some(log) = opened(wish, &location, repository, record, &based) else { return Ok(Vec::new()) };
+    let bases = based.into_iter().map(|(run, (base, _))| (run, base)).collect();
+    Ok(log.apart(&bases, chosen.run, reach.timeline)?)
 }
 
 /// The timeline that is to be followed from a backup; `None`: the newest.
@@ -483,6 +508,7 @@ impl ToolRestore<'_> {
             run: self.run.to_string(),
             artefacts: Vec::new(),
             data: self.wish.to.clone(),
+            warnings: self.apart.clone(),
             target: self.target.clone(),
             window: self.window.clone(),
             settings: vec![

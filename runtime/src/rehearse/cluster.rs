@@ -90,6 +90,11 @@ fn recovery(wish: &super::Wish, fetch: Option<String>) -> Recovery {
     }
 }
 
+/// What was restored, and what a person should know of the choice.
+fn with_warnings(what: String, warnings: &[String]) -> String {
+    warnings.iter().fold(what, |what, warning| format!("{what}; {warning}"))
+}
+
 /// Has pgBackRest put the cluster back, to the end of the log that its repository has.
 pub(super) fn have_put_back(stage: &mut Stage<'_>) -> Result<Laid, ClusterError> {
     let wish = tool::Wish {
@@ -112,7 +117,8 @@ pub(super) fn have_put_back(stage: &mut Stage<'_>) -> Result<Laid, ClusterError>
     }
     let outcome = restore.carry_out(stage.control)?;
     outside::make(&stage.folder.join("data"), &outcome.outside)?;
-    Ok(Ok((programs, format!("{} bytes, by pgbackrest", outcome.bytes), outcome.outside)))
+    let what = format!("{}, by pgbackrest", plural(outcome.bytes, "byte"));
+    Ok(Ok((programs, with_warnings(what, &outcome.warnings), outcome.outside)))
 }
 
 /// Lays a base backup down.
@@ -135,9 +141,6 @@ pub(super) fn lay_down(stage: &mut Stage<'_>) -> Result<Laid, ClusterError> {
     }
     let outcome = restore.carry_out(stage.control)?;
     outside::make(&stage.folder.join("data"), &outcome.outside)?;
-    Ok(Ok((
-        programs,
-        format!("{}, {}", plural(outcome.entries, "entry"), plural(outcome.bytes, "byte")),
-        outcome.outside,
-    )))
+    let what = format!("{}, {}", plural(outcome.entries, "entry"), plural(outcome.bytes, "byte"));
+    Ok(Ok((programs, with_warnings(what, &outcome.warnings), outcome.outside)))
 }

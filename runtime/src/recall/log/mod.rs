@@ -1,5 +1,6 @@
 //! How far the archived log leads beyond base backups: for `status`, and for whoever chooses a base to recover from.
 
+pub mod apart;
 pub mod check;
 pub mod commits;
 pub mod repository;
@@ -23,7 +24,7 @@ use crate::wal::archive::{self, Archive};
 use crate::wal::cluster::ClusterId;
 use crate::wal::expiry::Base;
 use crate::wal::name::{Segment, WalName};
-use crate::wal::survey::{Beside, Missing, Reach, Survey};
+use crate::wal::survey::{Missing, Reach, Survey};
 
 /// A place that has a log.
 pub trait Holder {
@@ -206,35 +207,11 @@ impl<H: Holder> Log<H> {
     /// When a segment does not say when it was archived.
     pub fn troubles(&self, leads: &[(&Base, Lead)]) -> Result<Vec<String>, WalError> {
         let mut told = self.missing(leads.iter().map(|(base, _)| *base));
-        for (cluster, survey) in &self.surveys {
-            for beside in survey.beside() {
-                told.extend(self.both_grow(cluster, beside, leads)?);
-            }
-        }
+        told.extend(self.growing(leads)?);
         told.extend(self.beyond(leads)?);
         told.extend(self.surveys.keys().filter_map(|cluster| left_behind(cluster, leads)));
         told.extend(self.lacking());
         Ok(told)
-    }
-
-    /// Of a timeline that was archived further after one had left it, and after the newest backup.
-    fn both_grow(
-        &self,
-        cluster: &ClusterId,
-        beside: Beside,
-        leads: &[(&Base, Lead)],
-    ) -> Result<Option<String>, WalError> {
-        let Beside { first, last } = beside;
-        let (left, grown) = (self.archived(cluster, first)?, self.archived(cluster, last)?);
-        let newest =
-            leads.iter().filter(|(base, _)| base.cluster == *cluster).map(|(base, _)| base.ended).max();
-        Ok((grown > left && grown > newest).then(|| {
-            format!(
-                "timelines {} and {} both grow: two clusters archive to one place, and recovery follows the second; \
-                 find out which of them goes on, and turn archiving off in the other",
-                last.timeline, first.timeline
-            )
-        }))
     }
 
     /// Segments that were archived behind all that recovery leads to.
@@ -327,6 +304,9 @@ pub struct LogStanding {
     pub encrypted: usize,
     /// What keeps recovery from going further, or from being told.
     pub problems: Vec<String>,
+    /// Of those: timelines that both grow.
+    #[serde(skip)]
+    pub growing: Vec<String>,
 }
 
 fn is_zero(number: &usize) -> bool {
@@ -344,6 +324,7 @@ impl LogStanding {
             size: 0,
             encrypted: 0,
             problems,
+            growing: Vec::new(),
             source,
         }
     }
@@ -364,6 +345,7 @@ impl LogStanding {
             let furthest =
                 leads.iter().filter(|(_, lead)| lead.last.is_some()).max_by_key(|(_, lead)| lead.until);
             standing.last_commit = furthest.and_then(|(base, _)| log.tail(base, None).moment());
+            standing.growing = log.growing(&leads)?;
             log.troubles(&leads)
         });
         match read {
