@@ -170,6 +170,7 @@ codes! {
     TOOL_MISSING Error "tool_missing" "a program that a driver starts is not on this machine";
     TOOL_OLD Error "tool_old" "a program is older than the server that it reads";
     SERVER_AWAY Error "server_away" "a database server does not answer";
+    SERVER_REFUSES Error "server_refuses" "a database server lets nobody in who comes as the plan does";
     CLUSTER_OTHER Error "cluster_other" "a server is another cluster than the one that was backed up";
     RIGHTS_MISSING Error "rights_missing" "a role lacks the rights that its driver needs";
     SLOTS_FULL Warning "slots_full" "a server has no replication slot left for a backup";

@@ -9,6 +9,7 @@
 //! | [`control`] | progress counters and the cancel flag that long work looks at |
 //! | [`discover`] | databases and clusters found by looking, for a first plan |
 //! | [`extract`] | putting files back, confined to their target |
+//! | `lasting` | troubles that another attempt meets again |
 //! | `keeper` | the end of every program with this process |
 //! | [`live`] | whether the world is as a plan needs it |
 //! | [`load`] | plan files and their imports, from paths to texts |
@@ -36,6 +37,7 @@ pub mod control;
 pub mod discover;
 pub mod extract;
 mod keeper;
+mod lasting;
 pub mod live;
 pub mod load;
 pub mod mariadb;

@@ -89,10 +89,16 @@ fn a_server_is_asked_for_all_that_its_driver_needs() {
     live(&cluster.scenario).status(1).says("rights_missing").says(refused).says(mend);
     cluster.sh("echo 'local other all trust' > pg/pg_hba.conf; pg_ctl -s -D pg reload");
     let mend = "let the role in: a line in pg_hba.conf";
-    crate::scenario::wait_for("settings", || live(&cluster.scenario).said().contains("server_away"));
+    crate::scenario::wait_for("settings", || live(&cluster.scenario).said().contains("server_refuses"));
+    live(&cluster.scenario).says("no line of pg_hba.conf lets it in like this");
     let run = cluster.scenario.plan(["run", "p.plan"]).status(1).says("no pg_hba.conf entry").says(mend);
     assert!(!run.said().contains("attempt"), "{}", run.said());
     cluster.sh("cp hba pg/pg_hba.conf; pg_ctl -s -D pg reload");
+    // What refuses is named.
+    write("dump", "absent", "");
+    live(&cluster.scenario).status(1).says("server_refuses").says("there is no such role");
+    write("dump", "poor\"\n  database = \"nowhere", "");
+    live(&cluster.scenario).status(1).says("server_refuses").says("there is no such database");
     write("dump", "poor", "");
     live(&cluster.scenario).status(0).says("pg_read_all_data");
     write("basebackup", "streams", "wal main {\n  to = [store]\n}\n");

@@ -238,7 +238,11 @@ fn what_a_dump_would_lack_is_told_and_what_it_cannot_be_is_refused() {
     live(&scenario).status(1).says("shows no database `none`");
     scenario.next_day().plan(["run", "p.plan"]).status(1).says("shows no database `none`");
     write_plan(&scenario, "user = \"nobody\"", "");
-    live(&scenario).status(1).says("server_away").says("Access denied");
+    live(&scenario)
+        .status(1)
+        .says("server_refuses")
+        .says("Access denied")
+        .says("the password is wrong, or the account is not there");
     let run = scenario.next_day().plan(["run", "p.plan"]).status(1).says("Access denied");
     assert!(!run.said().contains("attempt"), "{}", run.said());
     write_plan(&scenario, "port = 1\n  databases = [\"a\"]\n  exclude = [\"b\"]", "");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::scenario::{Chance, Scenario, artefacts, plan, rounds, shell};
+use crate::scenario::{Chance, SITE, Scenario, artefacts, plan, rounds, shell};
 
 const TWO: &str = r#"store other: dir {
   path = "other"
@@ -118,4 +118,28 @@ fn calls_fail_while_a_run_writes_into_its_stores() {
 #[test]
 fn calls_fail_while_a_run_has_a_staging() {
     fail_again_and_again(STAGING, 0x5eed_0012);
+}
+
+#[test]
+fn what_has_no_room_is_tried_once() {
+    for folder in ["store", "staging"] {
+        let staging = "staging {\n  path = \"staging\"\n}\n";
+        let text = plan(&format!("{SITE}\n{staging}")).replace("attempts = 1", "attempts = 3");
+        let scenario = Scenario::new().file("p.plan", text).file("site/a", "");
+        shell(&scenario.path("."), "head -c 3000000 /dev/urandom > site/large; mkdir store staging");
+        shell(
+            &scenario.path("."),
+            &format!("mount -t tmpfs -o size=1m none {folder}; mkdir -p {folder}/below"),
+        );
+        // A staging that is the root of a mount is refused.
+        let within = scenario.read("p.plan").replace("\"staging\"", "\"staging/below\"");
+        scenario.write("p.plan", if folder == "staging" { within } else { scenario.read("p.plan") });
+        let answer = scenario.plan(["run", "--format", "json"]);
+        shell(&scenario.path("."), &format!("umount -l {folder}"));
+        let report = answer.status(1).json();
+        let failed =
+            report["steps"].as_array().unwrap().iter().find(|step| step["outcome"] == "failed").unwrap();
+        assert!(failed["reason"].as_str().unwrap().contains("No space left on device"), "{failed}");
+        assert_eq!(failed["attempts"], 1, "{failed}");
+    }
 }

@@ -167,6 +167,14 @@ pub(super) const PAGES: &[Page] = &[
         CLUSTER,
     ),
     page(
+        "server_refuses",
+        "The server is there, and lets nobody in who comes as the plan does. Its own words are shown, and under them\n\
+         what they mean: a wrong password or none, no line in `pg_hba.conf`, an account of this machine that is not\n\
+         the role's, no such role or database, TLS that is wanted and not there. Nothing of it passes by itself: a run\n\
+         tries once, and fails with the same words.",
+        CLUSTER,
+    ),
+    page(
         "cluster_other",
         "The server that answers has another system identifier than the one that the newest backups of the source\n\
          are of: a fresh `initdb`, a major upgrade, or another machine at the same address. A run refuses it, as\n\

@@ -197,7 +197,7 @@ impl Details {
     }
 
     /// The second document that holds them for these recipients alone, and the digest of what is encrypted in it.
-    pub(super) fn to_sealed(
+    pub(super) fn into_sealed(
         mut self,
         recipients: &[String],
         run: RunId,

@@ -455,7 +455,7 @@ impl Manifest {
     /// # Errors
     /// When a recipient is none, or they cannot be written as YAML.
     pub fn seal(&mut self, details: Details, readers: &[String]) -> Result<(), DetailsError> {
-        let (second, sha256) = details.to_sealed(readers, self.run)?;
+        let (second, sha256) = details.into_sealed(readers, self.run)?;
         (self.second, self.sealed) = (second, Some(sha256));
         Ok(())
     }

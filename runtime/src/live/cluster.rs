@@ -10,6 +10,10 @@ use crate::postgres::probe::{self, Facts};
 use crate::postgres::{identity, pgbackrest, tools};
 use crate::run::secrets::Secrets;
 
+/// What to do about a server that does not answer, or refuses.
+const AWAY: &str = "start it, or mend `host`, `port`, `user`, `password` and `run_as`";
+const REFUSED: &str = "do what stands under the server's words; a run would come like this, too, and fail";
+
 impl Look<'_> {
     /// A cluster of the plan; bytes of the databases that a run would copy into the staging.
     pub(crate) fn cluster(&mut self, id: SourceId, postgres: &Postgres, state: &Path) -> u64 {
@@ -53,10 +57,13 @@ impl Look<'_> {
         match probe::ask(postgres, &source.name, password, self.control) {
             Ok(facts) => Some(facts),
             Err(error) => {
+                let (code, what, help) = match error.is_refusal() {
+                    true => (&codes::SERVER_REFUSES, "lets nobody in who comes like this", REFUSED),
+                    false => (&codes::SERVER_AWAY, "does not answer", AWAY),
+                };
                 let error = secrets.redact(&error.to_string());
-                let message = format!("source `{}`: its server does not answer: {error}", source.name);
-                let help = "start it, or mend `host`, `port`, `user`, `password` and `run_as`";
-                self.find(&codes::SERVER_AWAY, source.place, message, help);
+                let message = format!("source `{}`: its server {what}: {error}", source.name);
+                self.find(code, source.place, message, help);
                 None
             }
         }

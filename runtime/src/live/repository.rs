@@ -10,7 +10,7 @@ use backplan_compiler::model::{Postgres, PostgresDriver, Source, SourceId};
 
 use super::Look;
 use crate::postgres::inspect::{Standing, standing};
-use crate::postgres::pgbackrest::settings;
+use crate::postgres::pgbackrest::{mend_of_another, settings};
 use crate::postgres::probe::Facts;
 use crate::postgres::repository::Repository;
 use crate::run::prepare::host_name;
@@ -63,7 +63,9 @@ impl Look<'_> {
                      this cluster has {}",
                     facts.system_id
                 );
-                let help = "after a major upgrade run `pgbackrest stanza-upgrade`; else give this cluster a place of its own";
+                let is_apart =
+                    self.model.separates.iter().any(|own| self.model.source(own.source).name == *name);
+                let help = mend_of_another(name, is_apart);
                 self.find(&codes::STANZA_OTHER, source.place, message, help);
                 // That is told.
                 return vec![system_id];

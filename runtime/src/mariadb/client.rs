@@ -48,18 +48,54 @@ pub(super) fn another(version: &str) -> String {
 
 /// Whether another attempt would fail alike.
 pub(super) fn is_lasting(error: &ProcessError) -> bool {
-    says(error, &["Access denied", "command denied", "unknown option", "unknown variable"])
+    let full = ["No space left on device", "Disk quota exceeded", "Errcode: 28", "Errcode: 122"];
+    is_refusal(error)
+        || says(error, &full)
+        || says(error, &["command denied", "unknown option", "unknown variable"])
+}
+
+/// Refusals of a server that is there: its words, and what they mean.
+const REFUSALS: &[(&[&str], &str)] = &[
+    (
+        &["(using password: NO)"],
+        "the server wants a password, or another account of this machine: set `password`, or `run_as`",
+    ),
+    (
+        &["(using password: YES)"],
+        "the password is wrong, or the account is not there: mend `user` or `password`",
+    ),
+    (
+        &["insecure transport are prohibited", "SSL connection error", "TLS/SSL error", "SSL is required"],
+        "the server wants TLS, or the two do not agree on it: give the client its options (`ssl`, `ssl-ca`) in the file that `config` names",
+    ),
+    (&["Unknown database"], "there is no such database: mend `databases`"),
+    (
+        &["is not allowed to connect"],
+        "the server lets nobody in from this host: `create user NAME@'HOST'` there",
+    ),
+    (&["is blocked because of many connection errors"], "the server blocks this host: `flush hosts` there"),
+    (
+        &["Access denied"],
+        "mend `user`, `password` or `run_as`, or the grants on the server: docs/mariadb.md says which a dump needs",
+    ),
+];
+
+/// Whether the server is there, and refused who came.
+pub(super) fn is_refusal(error: &ProcessError) -> bool {
+    REFUSALS.iter().any(|(words, _)| says(error, words))
 }
 
 /// What to do about what a program said.
-pub(super) fn mend(error: &ProcessError) -> &'static str {
-    if says(error, &["Access denied", "command denied"]) {
-        "\n  mend `user`, `password` or `run_as`, or the grants on the server: docs/mariadb.md says which a dump needs"
-    } else if says(error, &["Can't connect", "ERROR 2002", "ERROR 2003"]) {
-        "\n  start the server, or mend `socket`, `host` and `port`"
-    } else {
-        ""
-    }
+pub(super) fn mend(error: &ProcessError) -> String {
+    let known = REFUSALS.iter().find(|(words, _)| says(error, words)).map(|(_, mend)| *mend);
+    let known = known.or_else(|| {
+        let denied = "the account lacks a right: docs/mariadb.md says which a dump needs";
+        let away = "start the server, or mend `socket`, `host` and `port`";
+        says(error, &["command denied"])
+            .then_some(denied)
+            .or_else(|| says(error, &["Can't connect", "ERROR 2002", "ERROR 2003"]).then_some(away))
+    });
+    known.map(|mend| format!("\n  {mend}")).unwrap_or_default()
 }
 
 fn says(error: &ProcessError, words: &[&str]) -> bool {

@@ -82,7 +82,7 @@ impl Reader for Mariadb {
             reading.warn(format!("source `{name}`: {warning}"));
         }
         let folder = reading.folder()?;
-        let place = |cause| Failure::passing(format!("`{}`: {cause}", folder.display()));
+        let place = |cause: io::Error| Failure::of(&cause, format!("`{}`: {cause}", folder.display()));
         let below = folder.join(DATABASES);
         // What an attempt before left.
         let cleared = folder::remove(&folder).map_err(io::Error::from);
@@ -162,7 +162,7 @@ fn listed(names: &[String]) -> String {
 
 /// Has a program write into a new file, for this account alone: no byte passes through here.
 fn into_file(client: &Client<'_>, argv: Vec<String>, path: &Path, source: &str) -> Result<(), Failure> {
-    let failed = |cause: io::Error| Failure::passing(format!("`{}`: {cause}", path.display()));
+    let failed = |cause: io::Error| Failure::of(&cause, format!("`{}`: {cause}", path.display()));
     let file = File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     let output = file.try_clone().map_err(failed)?;
     let ended = Running::start_into(output.into(), &client.program(argv), client.control, &client.tell);

@@ -49,12 +49,14 @@ pub(super) fn probe(mariadb: &Mariadb, look: &mut Look<'_>, id: SourceId) -> u64
     let (version, found, grants, bytes) = match answers {
         Ok(answers) => answers,
         Err(error) => {
-            let message = format!(
-                "source `{name}`: its server does not answer: {}",
-                secrets.redact(&error.to_string())
-            );
-            let help = "start it, or mend `socket`, `host`, `port`, `user`, `password` and `run_as`";
-            look.find(&codes::SERVER_AWAY, place, message, help);
+            let (code, what) = match client::is_refusal(&error) {
+                true => (&codes::SERVER_REFUSES, "lets nobody in who comes like this"),
+                false => (&codes::SERVER_AWAY, "does not answer"),
+            };
+            let said = secrets.redact(&error.to_string());
+            let message = format!("source `{name}`: its server {what}: {said}{}", client::mend(&error));
+            let help = "a run would come like this, too: mend `socket`, `host`, `port`, `user`, `password`, `run_as` or the server";
+            look.find(code, place, message, help);
             return 0;
         }
     };

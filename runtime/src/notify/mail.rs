@@ -93,8 +93,15 @@ fn attempts(server: &SmtpTransport, letter: &Letter) -> Result<(), String> {
 
 /// The library's words, and those of what lies below.
 fn told(error: &Error) -> String {
-    let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
+    let silent = source.and_then(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    if matches!(silent, Some(std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)) {
+        return format!(
+            "the server took no connection, or said nothing for {} s; see that name and port are right, and `tls` as the server has it",
+            SILENCE.as_secs()
+        );
+    }
+    let mut text = error.to_string();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
         if !text.contains(&cause_text) {

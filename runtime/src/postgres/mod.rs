@@ -44,6 +44,7 @@ use rustix::fs::{Gid, Uid, fchown};
 
 use crate::catalog::ids::RunId;
 use crate::control::{Control, Stopped};
+use crate::lasting;
 use crate::places::folder::Folder;
 use crate::places::{account, trust};
 use crate::run::environment;
@@ -217,16 +218,17 @@ impl DriverError {
     pub fn is_passing(&self) -> bool {
         match self {
             DriverError::Tool(ProcessError::Status { words, .. }) => !refusal::is_lasting(words),
-            DriverError::File { cause, .. } => !matches!(
-                cause.kind(),
-                io::ErrorKind::StorageFull
-                    | io::ErrorKind::QuotaExceeded
-                    | io::ErrorKind::PermissionDenied
-                    | io::ErrorKind::ReadOnlyFilesystem
-            ),
+            DriverError::File { cause, .. } => {
+                !lasting::is_lasting(cause) && cause.kind() != io::ErrorKind::PermissionDenied
+            }
             DriverError::Tool(_) | DriverError::Passing(_) => true,
             DriverError::Missing { .. } | DriverError::Lasting(_) | DriverError::Stopped(_) => false,
         }
+    }
+
+    /// Whether the server is there, and refused who came.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, DriverError::Tool(ProcessError::Status { words, .. }) if refusal::is_refusal(words))
     }
 
     /// Whether the run was asked to stop.

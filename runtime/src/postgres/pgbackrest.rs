@@ -35,8 +35,20 @@ const SPOILT: [&str; 5] =
 /// The first version whose options and answers are those that are used here.
 const OLDEST: (u32, u32) = (2, 45);
 
-const ANOTHER: &str =
-    "after a major upgrade run `pgbackrest stanza-upgrade`, else give this cluster a `staging` of its own";
+/// What to do about a repository of another cluster. One that is packed is there once more in the artefacts.
+pub fn mend_of_another(source: &str, is_apart: bool) -> String {
+    let take_over = match is_apart {
+        true => "give the source another name, and with it a repository of its own: the old backups stay where they are".to_owned(),
+        false => format!(
+            "move what is in the repository's folder away (its backups are in the stores), and say so once: \
+             `plan run --new-cluster {source}`"
+        ),
+    };
+    format!(
+        "mend `host`, `port` or the server; after a major upgrade run `pgbackrest stanza-upgrade`; if this one is to take the \
+         place of the other, {take_over}"
+    )
+}
 
 /// What to do about a [`spoiling_name`].
 pub const MEND_OF_NAME: &str = "rename it: `alter database … rename to …`";
@@ -196,6 +208,10 @@ impl<'a> Tool<'a> {
         Ok((made, stanza))
     }
 
+    pub(super) fn mend_of_another(&self) -> String {
+        mend_of_another(self.job.source, self.job.separate.is_some())
+    }
+
     fn refuse_another(&self, known: Option<&Stanza>) -> Result<(), DriverError> {
         let server = self.job.server()?;
         let theirs = known.and_then(Stanza::system_id);
@@ -203,9 +219,10 @@ impl<'a> Tool<'a> {
             Some((system, theirs)) if *system != theirs => {
                 return Err(DriverError::Lasting(format!(
                     "the repository `{}` belongs to another cluster: its stanza `{}` has system identifier {theirs}, this \
-                     cluster {system}; {ANOTHER}",
+                     cluster {system}; {}",
                     self.repository.location(),
                     self.stanza,
+                    self.mend_of_another(),
                 )));
             }
             _ => {}
@@ -491,7 +508,7 @@ impl<'a> Tool<'a> {
         };
         let line = || archive_line(&self.config, self.stanza);
         let hint = match code {
-            Some(28 | 51) => ANOTHER.to_owned(),
+            Some(28 | 51) => self.mend_of_another(),
             Some(50) => "another backup or expire of this stanza runs".to_owned(),
             Some(64) => "the disk of the repository is full".to_owned(),
             Some(68) => format!("set in `postgresql.conf`, and reload the server:\n  {}", line()),

@@ -11,16 +11,22 @@ struct Known {
     mend: &'static str,
     /// Whether it stays until somebody does it.
     is_lasting: bool,
+    /// Whether the server is there, and lets nobody in who comes like this.
+    is_refusal: bool,
 }
 
 const fn lasting(said: &'static [&'static str], mend: &'static str) -> Known {
-    Known { said, mend, is_lasting: true }
+    Known { said, mend, is_lasting: true, is_refusal: false }
+}
+
+const fn refused(said: &'static [&'static str], mend: &'static str) -> Known {
+    Known { said, mend, is_lasting: true, is_refusal: true }
 }
 
 const KNOWN: &[Known] = &[
-    lasting(
-        &["Peer authentication failed"],
-        "run it as the account that the server knows: `run_as = \"postgres\"`",
+    refused(
+        &["Peer authentication failed", "Ident authentication failed"],
+        "this account is not the role's: run it as the account that the server knows: `run_as = \"postgres\"`",
     ),
     lasting(
         &[
@@ -30,17 +36,26 @@ const KNOWN: &[Known] = &[
         ],
         "give the role the right: `alter role NAME with replication`",
     ),
-    lasting(
+    refused(
         &["no pg_hba.conf entry for replication"],
-        "let the role in: a line `local replication NAME peer` (or its like) in pg_hba.conf, then reload",
+        "no line of pg_hba.conf lets it in to replicate; let the role in: a line `local replication NAME peer` (or its like) in pg_hba.conf, then reload",
     ),
-    lasting(
+    refused(
         &["no pg_hba.conf entry", "pg_hba.conf rejects"],
-        "let the role in: a line in pg_hba.conf, then reload",
+        "no line of pg_hba.conf lets it in like this (where the server says `no encryption`, a `hostssl` line is none for it); \
+         let the role in: a line in pg_hba.conf, then reload",
     ),
-    lasting(
-        &["password authentication failed", "no password supplied"],
-        "set `password` of the source, from env, file or exec",
+    refused(
+        &["no password supplied"],
+        "the server wants a password, and none was given; set `password` of the source, from env, file or exec",
+    ),
+    refused(
+        &["password authentication failed"],
+        "the password is wrong, or the role is not there; set `password` of the source to the role's, from env, file or exec",
+    ),
+    refused(
+        &["server does not support SSL", "certificate verify failed", "requires a valid client certificate"],
+        "the two do not agree on TLS; mend the server's `ssl` and certificates, or what asks for it here (`PGSSLMODE`, `~/.postgresql`)",
     ),
     lasting(
         &["permission denied for"],
@@ -48,14 +63,14 @@ const KNOWN: &[Known] = &[
          alone reads)",
     ),
     // It does not exist, or may not log in.
-    lasting(
+    refused(
         &["FATAL:  role \""],
-        "name a role that may log in: `user` of the source, or else the account that runs it",
+        "there is no such role, or it may not log in; name a role that may log in: `user` of the source, or else the account that runs it",
     ),
     // It does not exist, or lets nobody in.
-    lasting(
+    refused(
         &["FATAL:  database \""],
-        "name one that is there and lets the role in: `database` of the source",
+        "there is no such database; name one that is there and lets the role in: `database` of the source",
     ),
     lasting(
         &["No space left on device", "Disk quota exceeded"],
@@ -74,16 +89,19 @@ const KNOWN: &[Known] = &[
         said: &["all replication slots are in use"],
         mend: "drop the slots that nobody needs (`select * from pg_replication_slots`), or raise `max_replication_slots`",
         is_lasting: false,
+        is_refusal: false,
     },
     Known {
         said: &["exceeds max_wal_senders"],
         mend: "end what streams and is not needed (`select * from pg_stat_replication`), or raise `max_wal_senders`",
         is_lasting: false,
+        is_refusal: false,
     },
     Known {
         said: &["Is the server running", "Connection refused"],
         mend: "start the server, or mend `host` and `port`",
         is_lasting: false,
+        is_refusal: false,
     },
 ];
 
@@ -94,6 +112,11 @@ const STAY: &[&str] = &["28", "3D", "42", "0A", "53100", "55000", "XX001", "XX00
 /// What to do about it, to stand behind the words.
 pub fn mend(words: &[String]) -> String {
     known(words).map(|known| format!("\n  {}", known.mend)).unwrap_or_default()
+}
+
+/// Whether the server is there, and refused who came.
+pub fn is_refusal(words: &[String]) -> bool {
+    known(words).is_some_and(|known| known.is_refusal)
 }
 
 /// Whether another attempt would fail alike.

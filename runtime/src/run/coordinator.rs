@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::event::{Event, Observer, Outcome};
 use crate::control::Control;
+use crate::lasting;
 use crate::threads;
 
 /// Performs steps.
@@ -83,6 +84,11 @@ impl Failure {
     /// A failure that another attempt may mend.
     pub fn passing(error: impl ToString) -> Failure {
         Failure { message: error.to_string(), kind: FailureKind::Passing }
+    }
+
+    /// An error, told in these words: one that another attempt may mend, unless what is behind it stays.
+    pub fn of(error: &(dyn std::error::Error + 'static), text: impl ToString) -> Failure {
+        if lasting::is_behind(error) { Failure::lasting(text) } else { Failure::passing(text) }
     }
 
     /// A failure that no attempt will mend.

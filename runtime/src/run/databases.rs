@@ -219,7 +219,7 @@ impl Worker {
             // The tool's account passes through; what else is in here stays as closed as it is made.
             let open = fs::Permissions::from_mode(0o711);
             fs::set_permissions(&above, open)
-                .map_err(|cause| Failure::passing(format!("`{}`: {cause}", above.display())))?;
+                .map_err(|cause| Failure::of(&cause, format!("`{}`: {cause}", above.display())))?;
         }
         Ok(folder)
     }
@@ -254,7 +254,7 @@ impl Worker {
         let source = &model.source(id).name;
         let folder = root.join(repository(&model.name, source));
         crate::wal::archive::make_passages(root, &folder)
-            .map_err(|cause| Failure::passing(format!("`{}`: {cause}", folder.display())))?;
+            .map_err(|cause| Failure::of(&cause, format!("`{}`: {cause}", folder.display())))?;
         Ok(folder)
     }
 

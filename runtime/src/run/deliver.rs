@@ -22,7 +22,7 @@ use crate::catalog::recover::Intent;
 use crate::control::Control;
 
 use crate::store::limit::{Limit, limited};
-use crate::store::{Store, StoreErrorKind};
+use crate::store::{Store, StoreError};
 
 impl Worker {
     pub(super) fn lock_store(
@@ -378,7 +378,7 @@ pub(super) fn is_away(error: &IdentityError) -> bool {
 fn claim_failure(error: &IdentityError, location: &Location) -> Failure {
     let text = error.to_string();
     match error {
-        IdentityError::Store(error) => store_failure(error.kind, text),
+        IdentityError::Store(error) => store_failure(error, text),
         _ if text.contains(&location.to_string()) => Failure::lasting(text),
         _ => Failure::lasting(format!("{text} (it is `{location}`)")),
     }
@@ -389,20 +389,20 @@ fn lock_failure(error: LockError) -> Failure {
     match error {
         LockError::Busy { .. } => Failure { message, kind: FailureKind::Busy },
         LockError::Stopped(_) => Failure::stopped(),
-        LockError::Store(error) => store_failure(error.kind, message),
+        LockError::Store(error) => store_failure(&error, message),
         _ => Failure::passing(message),
     }
 }
 
 pub(super) fn commit_failure(error: &CommitError) -> Failure {
     match error {
-        CommitError::Store(cause) => store_failure(cause.kind, error.to_string()),
+        CommitError::Store(cause) => store_failure(cause, error.to_string()),
         CommitError::Uncertain { .. } => Failure::passing(error),
         _ => Failure::lasting(error),
     }
 }
 
 /// A store's error: what stays as it is is not tried again.
-fn store_failure(kind: StoreErrorKind, text: String) -> Failure {
-    if kind.is_lasting() { Failure::lasting(text) } else { Failure::passing(text) }
+pub(super) fn store_failure(error: &StoreError, text: String) -> Failure {
+    if error.kind.is_lasting() { Failure::lasting(text) } else { Failure::of(error, text) }
 }

@@ -10,7 +10,7 @@ use backplan_compiler::model::{ArchiveId, LargeFiles, Source, SourceId, StoreId}
 use sha2::{Digest, Sha256};
 
 use super::coordinator::{Failure, FailureKind};
-use super::deliver::commit_failure;
+use super::deliver::{commit_failure, store_failure};
 use super::facts::{self, ArchiveFact};
 use super::journal::Record;
 use super::sinks::{FanOut, StagedFile, Uploads};
@@ -208,12 +208,12 @@ impl Worker {
         let path = folder.join(self.artefact(id));
         self.intend(&Record::Writing { step: step.0.clone(), paths: vec![folder.clone()] })?;
         self.make_staged()?;
-        let place = |cause: io::Error| Failure::passing(format!("`{}`: {cause}", path.display()));
+        let place = |cause: io::Error| Failure::of(&cause, format!("`{}`: {cause}", path.display()));
         let mut sink = StagedFile::create(&path).map_err(place)?;
         let packed = artefact::pack_changes(inputs, changes, options, &mut sink, control)
             .map_err(|error| self.pack_trouble(error, control))?;
         self.see_that_all_came(&packed)?;
-        sink.finish().map_err(|error| Failure::passing(format!("cannot write the artefact: {error}")))?;
+        sink.finish().map_err(|error| Failure::of(&*error, format!("cannot write the artefact: {error}")))?;
         let sha256 = match packed.sha256 {
             Some(sum) => hex(&sum),
             None => sum_of_file(&path, control)
@@ -242,7 +242,9 @@ impl Worker {
         // Before the artefact gets its name: what is no backup must not look like one.
         self.see_that_all_came(&packed)?;
         let (uploads, failed) = sink.into_uploads();
-        lost.extend(failed.into_iter().map(|(store, error)| (store, Failure::passing(error))));
+        lost.extend(
+            failed.into_iter().map(|(store, error)| (store, store_failure(&error, error.to_string()))),
+        );
         let mut direct = Vec::new();
         for (store, upload) in uploads {
             match self.finish_upload(store, upload, name) {
@@ -379,9 +381,9 @@ impl Worker {
             PackError::Request(_) => Failure::lasting(error),
             PackError::Input { source_name, cause } if self.is_postgres(source_name) => {
                 let text = format!("{error}{}", postgres::mend_of_stream(cause));
-                if postgres::stays_refused(cause) { Failure::lasting(text) } else { Failure::passing(text) }
+                if postgres::stays_refused(cause) { Failure::lasting(text) } else { Failure::of(cause, text) }
             }
-            _ => Failure::passing(error),
+            _ => Failure::of(error, error),
         }
     }
 
@@ -431,7 +433,7 @@ fn lost(source: &PackedSource, is_copy: bool) -> Option<&'static str> {
 }
 
 fn read_failure(what: &str, error: &io::Error) -> Failure {
-    Failure::passing(format!("cannot read `{what}` again: {error}"))
+    Failure::of(error, format!("cannot read `{what}` again: {error}"))
 }
 
 fn sum_of_file(path: &Path, control: &Control) -> io::Result<String> {

@@ -44,7 +44,7 @@ impl Reading<'_> {
         let folder = self.worker.staged_folder().join(&self.source().name);
         self.worker.intend(&Record::Writing { step: self.step.0.clone(), paths: vec![folder.clone()] })?;
         self.worker.make_staged()?;
-        make_private(&folder).map_err(Failure::passing)?;
+        make_private(&folder).map_err(|cause| Failure::of(&cause, &cause))?;
         Ok(folder)
     }
 

@@ -39,7 +39,7 @@ impl StagedFile {
             }
             _ => "",
         };
-        format!("staging `{}`: {cause}{mend}", self.path.display()).into()
+        io::Error::new(cause.kind(), format!("staging `{}`: {cause}{mend}", self.path.display())).into()
     }
 
     /// Writes what is left. It is not synced: a power cut ends the run, and with it the staging.
@@ -108,7 +108,7 @@ impl FanOut {
             }
         }
         match (self.uploads.is_empty(), self.lost.last()) {
-            (true, Some((_, error))) => Err(error.to_string().into()),
+            (true, Some((_, error))) => Err(io::Error::new(error.cause.kind(), error.to_string()).into()),
             (true, None) => Err("no store takes it".into()),
             (false, _) => Ok(()),
         }

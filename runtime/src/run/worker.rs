@@ -345,7 +345,7 @@ impl Worker {
     pub(super) fn make_staged(&self) -> Result<PathBuf, Failure> {
         self.see_unmoved()?;
         let folder = self.staged_folder();
-        make_private(&folder).map_err(Failure::passing)?;
+        make_private(&folder).map_err(|cause| Failure::of(&cause, &cause))?;
         Ok(folder)
     }
 
@@ -575,7 +575,7 @@ impl Worker {
         match error {
             ProcessError::Stopped(_) => Failure::stopped(),
             ProcessError::Start { .. } => Failure::lasting(error),
-            _ => Failure::passing(error),
+            _ => Failure::of(error, error),
         }
     }
 

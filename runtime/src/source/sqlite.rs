@@ -91,7 +91,9 @@ impl Reader for Sqlite {
             Err(error @ (SqliteError::NotFile(_) | SqliteError::Beside(_))) => {
                 return Err(Failure::lasting(format!("source `{}`: {error}", source.name)));
             }
-            Err(error) => return Err(Failure::passing(format!("source `{}`: {error}", source.name))),
+            Err(error) => {
+                return Err(Failure::of(&error, format!("source `{}`: {error}", source.name)));
+            }
         }
         Ok(())
     }

@@ -132,9 +132,11 @@ impl StoreErrorKind {
         matches!(
             self,
             StoreErrorKind::Credentials
+            StoreErrorKind::Credentials
                 | StoreErrorKind::Handshake
                 | StoreErrorKind::Foreign
                 | StoreErrorKind::Moved
+                | StoreErrorKind::Full
         )
     }
 

@@ -104,7 +104,10 @@ fn a_password_is_needed_and_never_told() {
     let scenario = scenario.env("KEEPER", "wrong-one");
     let answer = run(&scenario).status(1);
     assert!(!answer.said().contains("wrong-one"));
-    answer.says("password authentication failed").says("set `password` of the source");
+    answer
+        .says("password authentication failed")
+        .says("the password is wrong")
+        .says("set `password` of the source");
     assert_eq!(artefacts(&scenario), 0);
     nothing_is_left(&scenario);
     let scenario = scenario.env("KEEPER", "right-one");

@@ -80,6 +80,33 @@ fn a_new_repository_does_not_make_another_cluster_the_old_one() {
 }
 
 #[test]
+fn a_repository_of_another_cluster_is_refused_with_what_to_do() {
+    let scenario = world();
+    let config = scenario.path("repository/pgbackrest.conf");
+    let push = format!("pgbackrest --config={} --stanza=other archive-push %p", config.display());
+    let cluster = Cluster::start(&scenario, "pg", &push);
+    let source = format!(
+        "source main: postgres {{\n  driver  = pgbackrest\n  stanza  = \"other\"\n  staging = \"repository\"\n{}}}\n",
+        cluster.place()
+    );
+    scenario.write("p.plan", plan(&source, ARCHIVE, LAST));
+    run(&scenario).status(0);
+    let before = kept(&scenario);
+    let _fresh = replaced(&scenario, cluster, &push);
+    let says = "move what is in the repository's folder away";
+    let answer = run(&scenario).status(1).says(says).says("plan run --new-cluster main");
+    assert!(!answer.said().contains("attempt"), "{answer:?}");
+    scenario.plan(["check", "--live", "p.plan"]).status(1).says("stanza_other").says(says);
+    assert_eq!(kept(&scenario), before);
+    // As it is told.
+    shell(&scenario.path(""), "mkdir lost/repository && mv repository/* lost/repository");
+    said_to_be_meant(&scenario);
+    assert_ne!(kept(&scenario), before);
+    let now = run(&scenario);
+    assert!(now.code != 1, "{now:?}");
+}
+
+#[test]
 fn a_catalogue_that_is_new_in_each_run_does_not_either() {
     let scenario = world();
     let place = scenario.path("bin");

@@ -249,12 +249,15 @@ fn a_password_and_the_tool_itself_are_looked_at_first() {
         let source = "  user = \"clerk\"\n  password = file(\"password\")\n";
         scenario.write("p.plan", apart(&cluster, stanza, source, ""));
     };
-    with("wrong");
+    with("mistaken");
     let answer = run(&scenario).status(1);
-    let answer = answer.says("password authentication failed").says("set `password` of the source");
-    assert!(!answer.stderr.contains("wrong"), "{answer:?}");
+    let answer = answer
+        .says("password authentication failed")
+        .says("the password is wrong")
+        .says("set `password` of the source");
+    assert!(!answer.stderr.contains("mistaken"), "{answer:?}");
     assert!(!repository.join("backup").exists());
-    live(&scenario).status(1).says("server_away");
+    live(&scenario).status(1).says("server_refuses").says("the password is wrong");
     with("right");
     run(&scenario).status(0);
     script(&scenario, "[ \"$1\" = version ] && echo 'pgBackRest 2.30'");

@@ -106,7 +106,7 @@ fn sealed_details_open_with_a_key_and_only_for_their_own_run() {
         ring.add("test", keys[at].to_string().expose_secret().as_bytes(), &NoOne).unwrap();
         ring
     };
-    let (second, sha256) = details().to_sealed(&to, run_id(3)).unwrap();
+    let (second, sha256) = details().into_sealed(&to, run_id(3)).unwrap();
     let manifest = Manifest { second: second.clone(), sealed: Some(sha256), ..Job::new(3, 1).manifest() };
     let bytes = manifest.to_bytes().unwrap();
     assert!(!String::from_utf8(bytes.clone()).unwrap().contains("p.plan"), "nothing of it is in clear");

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use super::{ANOTHER, Tool, process};
+use super::{Tool, process};
 use crate::places::folder;
 use crate::postgres::{DriverError, text};
 
@@ -75,8 +75,9 @@ impl Tool<'_> {
         match self.job.server()?.get("system_id") {
             Some(ours) if *ours == theirs => Ok(()),
             _ => Err(DriverError::Lasting(format!(
-                "the repository `{}` belongs to another cluster: its archive is of system identifier `{theirs}`; {ANOTHER}",
-                self.repository.location()
+                "the repository `{}` belongs to another cluster: its archive is of system identifier `{theirs}`; {}",
+                self.repository.location(),
+                self.mend_of_another(),
             ))),
         }
     }
