@@ -17,6 +17,10 @@
 
 use std::collections::BTreeSet;
 
+use jiff::tz::TimeZone;
+
+use crate::codes::{self, Code};
+use crate::due;
 use crate::finding::Finding;
 use crate::model::{Model, StoreId};
 use crate::resolve::Facts;
@@ -65,7 +69,36 @@ pub(crate) fn check(set: &SourceSet, model: &Model, facts: &Facts) -> Vec<Findin
     check.copies_of_the_newest(&simulation);
     check.future(&simulation);
     check.steps_have_an_order();
+    check.findings.iter_mut().for_each(say_where_days_begin);
     check.findings
+}
+
+/// Findings whose days depend on when the first run was: a cycle that begins on another day comes to the same on another.
+const PLAYED: &[&Code] = &[
+    &codes::CUT_CYCLE,
+    &codes::ENDLESS_CHAIN,
+    &codes::IMMUTABLE_OUTLASTS_KEEP,
+    &codes::KEEP_OUTLASTS_IMMUTABLE,
+    &codes::PINNED_CHAIN,
+    &codes::LOG_HOLE,
+    &codes::MOMENT_LOST,
+];
+
+/// `plan keep` begins with what the stores hold, and a check with a fixed day, so as to say the same every day: that it is one is
+/// said.
+fn say_where_days_begin(finding: &mut Finding) {
+    if PLAYED.iter().all(|code| code.name != finding.name) {
+        return;
+    }
+    let Some(first) = due::some_day(&TimeZone::UTC) else { return };
+    let said = format!(
+        "the days are those of a plan whose first run is on {}: `plan keep` has those of its stores",
+        first.strftime("%Y-%m-%d")
+    );
+    finding.help = Some(match finding.help.take() {
+        Some(help) => format!("{help}; {said}"),
+        None => said,
+    });
 }
 
 fn reached(model: &Model) -> Vec<BTreeSet<StoreId>> {

@@ -1,6 +1,7 @@
 //! The graph of steps as text: YAML for `plan compile`, pictures for `plan graph`. Steps stand behind what they need, so
 //! the text does not depend on the order in which a plan is written.
 
+use crate::count::plural;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -178,8 +179,7 @@ fn label(step: &Step, model: &Model, line_end: &str) -> String {
             let keys = model.archive(*id).encrypt.len();
             let sealed = match keys {
                 0 => String::new(),
-                1 => format!("{line_end}encrypted for 1 key"),
-                _ => format!("{line_end}encrypted for {keys} keys"),
+                _ => format!("{line_end}encrypted for {}", plural(keys, "key")),
             };
             format!("{}{line_end}{}{sealed}", step.id, levels(model))
         }

@@ -34,6 +34,7 @@ mod mariadb;
 mod monitoring;
 mod moved;
 mod notify;
+mod odd_names;
 mod one_clock;
 mod pg_base;
 mod pg_copies;

@@ -180,3 +180,42 @@ fn every_option_that_is_spoken_of_is_one() {
     }
     assert!(unknown.is_empty(), "{}", unknown.into_iter().collect::<Vec<_>>().join("\n"));
 }
+
+/// Words that are counted, and written behind a number.
+const COUNTED: &str = "attempts artefacts backups bytes clusters copies databases days entries errors files findings folders holes hours \
+    keys lines links members minutes moments months names objects objectives plans points problems references rows runs segments \
+    seconds sources stages steps stores tables times warnings weeks windows years";
+
+/// A number that is one has a noun that is one: where text has a number and a plural behind it, `plural` makes both. A constant is
+/// what it is.
+#[test]
+fn no_message_says_one_things() {
+    let words: BTreeSet<&str> = COUNTED.split_whitespace().collect();
+    let is_number = |text: &str| !text.contains('"') && text.chars().any(|c| c.is_ascii_lowercase());
+    let mut found = Vec::new();
+    for (path, text) in texts() {
+        let is_test = path.to_string_lossy().contains("test");
+        if is_test
+            || path.extension().is_none_or(|end| end != "rs")
+            || path.ends_with("grammar/src/literal.rs")
+        {
+            continue;
+        }
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let behind = line.match_indices("} ").filter_map(|(at, _)| {
+                let (before, rest) = (&line[..at], &line[at + 2..]);
+                let placed = &before[before.rfind('{')? + 1..];
+                let word = rest.split(|c: char| !c.is_ascii_alphabetic()).next()?;
+                // An empty place may hold a constant, and a name: what stands there is looked for by hand.
+                let is_it = words.contains(word) && (placed.is_empty() || is_number(placed));
+                is_it.then(|| format!("{}: {}", path.display(), line.trim()))
+            });
+            found.extend(behind);
+        }
+    }
+    // A limit, a second and further attempt, and words that are no numbers.
+    let known = ["{most} bytes", "{made} attempts were made", "{level} runs", "\"on {} backups of"];
+    found.retain(|line| !known.iter().any(|known| line.contains(known)));
+    assert!(found.is_empty(), "use `plural`:\n{}", found.join("\n"));
+}

@@ -260,7 +260,7 @@ fn of_files(set: &SourceSet, files: &Files, answer: &Answer) -> (&'static str, S
             format!("left out by `one_file_system`: {} is on another file system", quoted(folder)),
         ),
         Some(Rule::Size(bytes)) => {
-            ("max_file_size", format!("left out by `max_file_size`: it has {bytes} bytes"))
+            ("max_file_size", format!("left out by `max_file_size`: it has {}", plural(*bytes, "byte")))
         }
         Some(Rule::Link(link)) => (
             "symbolic_link",

@@ -235,7 +235,7 @@ pub fn restored(outcome: &Outcome, dry_run: bool, style: Style) -> String {
         let _ = writeln!(out, "{} {}", paint.red("problem:"), harmless(problem));
     }
     if outcome.problem_count > outcome.problems.len().min(MOST) as u64 {
-        let _ = writeln!(out, "{} problems in all", outcome.problem_count);
+        let _ = writeln!(out, "{} in all", plural(outcome.problem_count, "problem"));
     }
     let amount = format!("{}, {}", entries(outcome.entries), bytes(outcome.bytes));
     let _ = match (dry_run, outcome.problem_count) {
@@ -346,7 +346,7 @@ fn files(damage: &Damage) -> String {
     }
     let shown = damage.files.len().min(MOST) as u64;
     if damage.file_count > shown {
-        let _ = writeln!(out, "    and {} more files", damage.file_count - shown);
+        let _ = writeln!(out, "    and {}", plural(damage.file_count - shown, "more file"));
     }
     out
 }

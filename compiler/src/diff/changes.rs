@@ -1,5 +1,6 @@
 //! Declarations and steps of two plans, held against each other.
 
+use crate::count::plural;
 use std::collections::BTreeSet;
 
 use serde::Serialize;
@@ -143,7 +144,12 @@ fn effects(old: &Step, new: &Step) -> Vec<EffectChange> {
         let retry = step.retry.as_ref();
         retry
             .map(|retry| {
-                format!("{} attempts, {}s..{}s", retry.attempts, retry.backoff_first, retry.backoff_most)
+                format!(
+                    "{}, {}s..{}s",
+                    plural(retry.attempts, "attempt"),
+                    retry.backoff_first,
+                    retry.backoff_most
+                )
             })
             .into_iter()
             .collect::<BTreeSet<String>>()

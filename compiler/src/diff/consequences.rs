@@ -275,5 +275,5 @@ fn stores(count: usize) -> String {
 }
 
 fn copies(count: usize) -> String {
-    if count == 1 { "1 copy".to_owned() } else { format!("{count} copies") }
+    plural(count, "copy")
 }

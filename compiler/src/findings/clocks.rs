@@ -3,6 +3,7 @@
 //! Cron moves a run with one fixed time out of an hour that does not exist, and makes it once in one that comes twice. What
 //! has lists, steps or ranges is left out there, and made twice. So each change is looked at by what the schedule really does.
 
+use crate::count::plural;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -166,7 +167,7 @@ fn named(times: &[DateTime]) -> String {
         |time: &DateTime| time.strftime(if time.second() == 0 { "%H:%M" } else { "%H:%M:%S" }).to_string();
     match times {
         [first, .., last] if times.len() > NAMED => {
-            format!("{} times from {} to {}", times.len(), show(first), show(last))
+            format!("{} from {} to {}", plural(times.len(), "time"), show(first), show(last))
         }
         _ => times.iter().map(show).collect::<Vec<_>>().join(", "),
     }

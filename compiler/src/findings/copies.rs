@@ -1,5 +1,6 @@
 //! Can promises of copies be kept: by the stores there are, by where the log goes, by what stores keep.
 
+use crate::count::are;
 use std::collections::BTreeSet;
 
 use super::Check;
@@ -95,7 +96,11 @@ impl Check<'_> {
             let (code, message, help) = match promised.is_offsite {
                 false => (
                     &codes::COPIES_UNREACHABLE,
-                    format!("{} copies are promised, but `{}` reaches {stores}", promised.count, source.name),
+                    format!(
+                        "{} promised, but `{}` reaches {stores}",
+                        are(promised.count, "copy"),
+                        source.name
+                    ),
                     "add a store to the `to` of its archive",
                 ),
                 true => (

@@ -1,5 +1,6 @@
 //! What the plan played forward shows: what `keep`, `immutable`, the cycle and the log do to one another.
 
+use crate::count::plural;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -163,9 +164,10 @@ impl Check<'_> {
         let why = decision.iter().find(|(id, _)| **id == by).and_then(|(_, reasons)| reasons.first());
         let why = why.map_or(String::new(), |why| format!(" (`{}`)", why.words(|_| String::new())));
         let message = format!(
-            "on {} store `{}` holds {there} runs, {pinned} of them, beyond one chain, only because others rest on them",
+            "on {} store `{}` holds {}, {pinned} of them, beyond one chain, only because others rest on them",
             self.day(at),
-            store.name
+            store.name,
+            plural(there, "run")
         );
         let finding = Finding::new(&codes::PINNED_CHAIN, keep.place, message).help(self.shorter_chains(keep));
         let chain = format!(
@@ -211,10 +213,10 @@ impl Check<'_> {
                 .filter_map(|store| self.model.store(*store).keep.as_ref().or(self.model.keep.as_ref()))
                 .collect();
             let message = format!(
-                "cycles of archive `{}` are cut short, first on {}: their full is gone after {} runs",
+                "cycles of archive `{}` are cut short, first on {}: their full is gone after {}",
                 archive.name,
                 self.day(cut.at),
-                cut.followers + 1
+                plural(cut.followers + 1, "run")
             );
             let mut finding = Finding::new(&codes::CUT_CYCLE, archive.place, message)
                 .help("add `cycles = 1` to `keep`: what is self-contained does not hold its full");

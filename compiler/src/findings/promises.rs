@@ -2,6 +2,7 @@
 
 use super::Check;
 use crate::codes;
+use crate::count::plural;
 use crate::finding::Finding;
 use crate::model::{Due, LargeFiles, Level, Schedule, SourceId};
 use crate::sources::Place;
@@ -38,9 +39,9 @@ impl Check<'_> {
         for separate in self.model.separates.iter().filter(|separate| separate.to.len() > 1) {
             let source = self.model.source(separate.source);
             let message = format!(
-                "the repository of source `{}` is to be in {} stores, and its tool makes each backup in one",
+                "the repository of source `{}` is to be in {}, and its tool makes each backup in one",
                 source.name,
-                separate.to.len()
+                plural(separate.to.len(), "store")
             );
             self.findings.push(
                 Finding::new(&codes::SEPARATE_IN_SEVERAL, separate.place, message)

@@ -1,5 +1,6 @@
 //! The picture as SVG.
 
+use crate::count::plural;
 use std::fmt::Write;
 
 use super::layout::{HEIGHT, LEFT, Layout, TOP, WIDTH, layout};
@@ -66,8 +67,8 @@ fn heading(out: &mut String, picture: &Picture) {
     let title = escaped(&picture.title);
     let _ = writeln!(
         out,
-        "<text class=\"title\" x=\"{LEFT}\" y=\"32\">plan {title}: {} steps{}</text>",
-        picture.nodes.len(),
+        "<text class=\"title\" x=\"{LEFT}\" y=\"32\">plan {title}: {}{}</text>",
+        plural(picture.nodes.len(), "step"),
         changes(picture)
     );
     let legend = match picture.is_diff {

@@ -36,7 +36,7 @@ pub(crate) fn absolute(text: &str, folder: &Path, home: Option<&Path>) -> Option
 pub(crate) fn inside(text: &str, absolute: &Path) -> PathBuf {
     let written = normalise(Path::new(text));
     let leaves = written.components().next() == Some(Component::ParentDir);
-    if text.starts_with(['/', '~']) || leaves {
+    if text.starts_with('/') || text == "~" || text.starts_with("~/") || leaves {
         absolute.strip_prefix("/").unwrap_or(absolute).to_path_buf()
     } else {
         written
@@ -77,6 +77,7 @@ mod tests {
         assert_eq!(inside("/srv/x", Path::new("/srv/x")), PathBuf::from("srv/x"));
         assert_eq!(inside("notes/", Path::new("/p/notes")), PathBuf::from("notes"));
         assert_eq!(inside("../up", Path::new("/up")), PathBuf::from("up"));
+        assert_eq!(inside("~.x", Path::new("/srv/~.x")), PathBuf::from("~.x"));
         assert_eq!(inside("~/x", Path::new("/home/u/x")), PathBuf::from("home/u/x"));
         assert_eq!(inside(".", Path::new("/p")), PathBuf::new());
     }

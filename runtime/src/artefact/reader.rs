@@ -1,6 +1,7 @@
 //! Reading. Nothing an artefact says is believed before it has its digest, and nothing it says makes this allocate more
 //! than the format's largest sizes.
 
+use backplan_compiler::count::plural;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -65,8 +66,9 @@ pub enum ReadError {
     Newer(u16),
     /// Its end is missing.
     #[error(
-        "the artefact of run `{run}` is truncated: its end with the index is missing after {size} bytes; \
-         `tar xzf` restores the files before that"
+        "the artefact of run `{run}` is truncated: its end with the index is missing after {}; \
+         `tar xzf` restores the files before that",
+        plural(*size, "byte")
     )]
     Truncated {
         /// The run that made it.
@@ -154,8 +156,8 @@ impl Artefact {
         {
             return Err(ReadError::Other {
                 what: "size",
-                found: format!("{size} bytes (it is truncated)"),
-                expected: format!("{} bytes", expected.size),
+                found: format!("{} (it is truncated)", plural(size, "byte")),
+                expected: plural(expected.size, "byte"),
             });
         }
         let likely = expected.map_or(size.saturating_sub(TAIL), |expected| expected.index.table.min(size));

@@ -1,5 +1,6 @@
 //! Bringing a run into a store. Intent, artefacts, sums, manifest, intent away: the backup exists from the manifest on.
 
+use backplan_compiler::count::plural;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -268,7 +269,7 @@ impl Transaction {
         for archive in &manifest.archives {
             let what = match self.store.size(&archive.artefact.object())? {
                 Some(size) if size == archive.size => continue,
-                Some(size) => format!("has {size} bytes and should have {}", archive.size),
+                Some(size) => format!("has {} and should have {}", plural(size, "byte"), archive.size),
                 None => "is not there".to_owned(),
             };
             return Err(CommitError::NotWhole {

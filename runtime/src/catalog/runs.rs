@@ -1,5 +1,6 @@
 //! The runs a store holds, read from the store alone.
 
+use backplan_compiler::count::plural;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -349,7 +350,7 @@ fn loss(store: &dyn ReadStore, artefact: &ArtefactName, size: u64) -> Result<Opt
     let Ok(name) = Name::new(artefact.as_str()) else { return Ok(None) };
     let why = match store.size(&name) {
         Ok(Some(found)) if found == size => return Ok(None),
-        Ok(Some(found)) => format!("has {found} bytes, not {size}"),
+        Ok(Some(found)) => format!("has {}, not {size}", plural(found, "byte")),
         Ok(None) => "is not there".to_owned(),
         Err(error) if error.kind == StoreErrorKind::Foreign => "is no file".to_owned(),
         Err(error) => return Err(error),

@@ -1,5 +1,6 @@
 //! Reading from the middle of what is encrypted.
 
+use backplan_compiler::count::plural;
 use std::io;
 use std::sync::Arc;
 
@@ -57,7 +58,8 @@ impl Unsealed {
         let payload = size.saturating_sub(head as u64);
         let cut = || {
             UnsealError::Damaged(format!(
-                "it is cut: no encrypted file has {size} bytes behind such a header"
+                "it is cut: no encrypted file has {} behind such a header",
+                plural(size, "byte")
             ))
         };
         let plain = plain_len(payload).ok_or_else(cut)?;

@@ -1,5 +1,6 @@
 //! Whether the server's `archive_command` brings its log to where the plan keeps it, as the account that runs it.
 
+use backplan_compiler::count::plural;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -169,8 +170,9 @@ impl Look<'_> {
             return;
         }
         let message = format!(
-            "source `{}`: {waiting} segments of its log wait to be archived; the last that was is `{last}`",
-            source.name
+            "source `{}`: its log waits to be archived, {} of it; the last that was is `{last}`",
+            source.name,
+            plural(waiting, "segment")
         );
         let help = "the server's log says what holds `archive_command` up; its disk fills meanwhile";
         self.find(&codes::ARCHIVE_BEHIND, place, message, help);

@@ -5,6 +5,7 @@ mod archiving;
 mod cluster;
 mod repository;
 
+use backplan_compiler::count::plural;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -181,8 +182,11 @@ impl Look<'_> {
         }
         let last = self.newest.map_or(0, |run| run.archives.iter().map(|archive| archive.size).sum::<u64>());
         if let Some(free) = free(&there).filter(|free| *free < last) {
-            let message =
-                format!("store `{}` has {free} bytes free, and the last run took {last}", store.name);
+            let message = format!(
+                "store `{}` has {} free, and the last run took {last}",
+                store.name,
+                plural(free, "byte")
+            );
             self.find(&codes::STORE_FULL, store.place, message, "make room, or let `keep` give up more");
         }
     }
@@ -336,7 +340,10 @@ impl Look<'_> {
         };
         let needed = self.newest.map_or(database_bytes, copied);
         if let Some(free) = free(there).filter(|free| *free < needed) {
-            let message = format!("the staging has {free} bytes free, and a run needs about {needed} there");
+            let message = format!(
+                "the staging has {} free, and a run needs about {needed} there",
+                plural(free, "byte")
+            );
             self.find(&codes::STAGING_SHORT, place, message, "make room, or give the staging another `path`");
         }
     }

@@ -7,6 +7,7 @@ pub(super) mod info;
 pub mod settings;
 mod stanza;
 
+use backplan_compiler::count::plural;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -347,7 +348,7 @@ impl<'a> Tool<'a> {
             gone => vec![format!(
                 "the repository `{}` has no longer {} that earlier runs made: they restore nothing of it ({})",
                 self.repository.location(),
-                if gone.len() == 1 { "a backup".to_owned() } else { format!("{} backups", gone.len()) },
+                plural(gone.len(), "backup"),
                 gone.iter().take(3).copied().collect::<Vec<_>>().join(", ")
             )],
         }

@@ -4,6 +4,7 @@
 //! The log that makes it whole comes at its end, when the server may have given it up: a temporary replication slot keeps it
 //! until then, as long as the program lives that asked for it.
 
+use backplan_compiler::count::plural;
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -149,7 +150,7 @@ impl Streamed {
         }
         let size = if is_folder { 0 } else { header.entry_size()? };
         if (path == LABEL || path == MANIFEST) && size > KEPT {
-            return Err(wrong(&format!("`{path}` has {size} bytes")));
+            return Err(wrong(&format!("`{path}` has {}", plural(size, "byte"))));
         }
         if !is_folder {
             self.entry = Some(Entry { path: path.clone(), size, left: size, sum: Sha256::new() });
@@ -288,7 +289,11 @@ impl<'a> List<'a> {
             let path = file.path.as_deref().ok_or("a listed file has a name that is no text")?;
             let (size, sum) = came.get(path).ok_or_else(|| format!("`{path}` is listed and did not come"))?;
             if *size != file.size {
-                return Err(format!("`{path}` has {size} bytes, and the list says {}", file.size));
+                return Err(format!(
+                    "`{path}` has {}, and the list says {}",
+                    plural(*size, "byte"),
+                    file.size
+                ));
             }
             if file.algorithm != Some("SHA256") || file.sum != Some(hex(sum).as_str()) {
                 return Err(format!("`{path}` does not have its checksum"));
@@ -297,7 +302,7 @@ impl<'a> List<'a> {
         }
         let others = came.keys().filter(|path| *path != MANIFEST && !path.starts_with(LOG)).count();
         if others != listed {
-            return Err(format!("{others} files came, and {listed} are listed"));
+            return Err(format!("{} came, and {listed} are listed", plural(others, "file")));
         }
         self.ranges.iter().try_for_each(|range| range.is_there(came))
     }

@@ -70,10 +70,10 @@ fn store(outlook: &mut Outlook, old: (&Model, &Store), new: (&Model, &Store), sh
         outlook.consequences.push(Consequence::danger(
             "backups_deleted",
             format!(
-                "the next prune deletes {} of {} backups from store `{name}` that would stay as the plan was, {}: \
+                "the next prune deletes {} of {} from store `{name}` that would stay as the plan was, {}: \
                  the oldest of {}, the newest of {}",
                 more.len(),
-                after.runs.len(),
+                plural(after.runs.len(), "backup"),
                 about(freed),
                 day(oldest.started),
                 day(newest.started),

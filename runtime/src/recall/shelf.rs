@@ -1,5 +1,6 @@
 //! A store open for reading, and several of them as one.
 
+use backplan_compiler::count::plural;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -327,8 +328,8 @@ fn other_size(found: u64, archive: &ArchiveRecord) -> ReadError {
     let cut = if found < archive.size { " (it is truncated)" } else { "" };
     ReadError::Other {
         what: "size",
-        found: format!("{found} bytes{cut}"),
-        expected: format!("{} bytes", archive.size),
+        found: format!("{}{cut}", plural(found, "byte")),
+        expected: plural(archive.size, "byte"),
     }
 }
 

@@ -155,7 +155,7 @@ fn shown(value: ValueRef<'_>) -> String {
         ValueRef::Integer(number) => number.to_string(),
         ValueRef::Real(number) => number.to_string(),
         ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
-        ValueRef::Blob(bytes) => format!("{} bytes", bytes.len()),
+        ValueRef::Blob(bytes) => plural(bytes.len(), "byte"),
     }
 }
 

@@ -22,6 +22,7 @@ pub mod scratch;
 mod server;
 pub mod wish;
 
+use backplan_compiler::count::plural;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -123,8 +124,8 @@ pub enum RehearseError {
     NoServer(String),
     /// No room.
     #[error(
-        "`{}` has {free} bytes free, and the restored source takes {needed}: name a larger folder with `--scratch`, or in \
-         TMPDIR", place.display()
+        "`{}` has {} free, and the restored source takes {needed}: name a larger folder with `--scratch`, or in \
+         TMPDIR", place.display(), plural(*free, "byte")
     )]
     NoRoom {
         /// Where.

@@ -473,8 +473,7 @@ impl Looking {
         }
         match archive.encrypt.len() {
             0 => {}
-            1 => shown.found.push("encrypted for 1 key".to_owned()),
-            keys => shown.found.push(format!("encrypted for {keys} keys")),
+            keys => shown.found.push(format!("encrypted for {}", plural(keys, "key"))),
         }
         let (entries, bytes, _) = self.size_of(id);
         let next = self.prepared.levels.of.get(&id);

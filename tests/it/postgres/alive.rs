@@ -68,7 +68,7 @@ fn the_server_s_own_account_must_reach_program_plan_and_archive() {
         cluster.fill(10);
         cluster.query("select pg_switch_wal()");
     }
-    live(&scenario).status(0).says("archive_behind").says("segments of its log wait");
+    live(&scenario).status(0).says("archive_behind").says("its log waits to be archived");
 }
 
 #[test]

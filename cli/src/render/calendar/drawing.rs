@@ -1,6 +1,7 @@
 //! A calendar as a drawing: a row for each run, from its coming to its going. Levels differ by letter and by pattern, not by
 //! colour alone.
 
+use backplan_compiler::count::plural;
 use std::fmt::Write;
 
 use backplan_compiler::model::Level;
@@ -96,8 +97,9 @@ fn draw_shelf(shelf: &Shelf, window: &Window, top: f64, out: &mut String) -> f64
     if skipped > 0 {
         let _ = writeln!(
             out,
-            "<text x=\"120\" y=\"{}\" fill=\"#555555\">the newest {shown} runs; {skipped} older ones are not drawn</text>",
-            top + 18.0
+            "<text x=\"120\" y=\"{}\" fill=\"#555555\">the newest {shown} of {} are drawn</text>",
+            top + 18.0,
+            plural(shown + skipped, "run")
         );
     }
     bottom + 24.0

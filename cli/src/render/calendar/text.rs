@@ -1,5 +1,6 @@
 //! A calendar as lines.
 
+use backplan_compiler::count::plural;
 use std::fmt::Write;
 
 use backplan_compiler::lower::level_word;
@@ -68,7 +69,7 @@ fn days(shelf: &Shelf, window: &Window, out: &mut String) {
 
 /// The letters of a day's runs; of many, how many.
 fn shortened(made: &str) -> String {
-    if made.len() <= 12 { made.to_owned() } else { format!("{} runs", made.len()) }
+    if made.len() <= 12 { made.to_owned() } else { plural(made.len(), "run") }
 }
 
 fn gone(runs: &[&Run], window: &Window) -> String {

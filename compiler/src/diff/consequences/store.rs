@@ -1,6 +1,7 @@
 //! What becomes of stores, of what is in them, and of the staging.
 
 use super::Change;
+use crate::count::plural;
 use crate::diff::counterpart;
 use crate::diff::describe::span;
 use crate::diff::times::{Reserve, reserve};
@@ -107,8 +108,8 @@ impl<'a> Change<'a> {
         let words = |reserve: Reserve| {
             let reach = span(u64::try_from(reserve.reach - reserve.reach % 3600).unwrap_or(0));
             match reserve.runs {
-                1 => "1 backup".to_owned(),
-                runs => format!("{runs} backups over {reach}"),
+                1 => plural(reserve.runs, "backup"),
+                runs => format!("{} over {reach}", plural(runs, "backup")),
             }
         };
         match (before, after) {
