@@ -14,6 +14,7 @@ use super::deliver::{commit_failure, store_failure};
 use super::facts::{self, ArchiveFact};
 use super::journal::Record;
 use super::sinks::{FanOut, StagedFile, Uploads};
+use super::state::make_private;
 use super::worker::Worker;
 use crate::artefact::{self, Changes, Grains, Input, PackError, PackOptions, Packed, PackedSource};
 use crate::catalog::layout::artefact_name;
@@ -155,7 +156,7 @@ impl Worker {
             return Ok(None);
         }
         let folder = self.grains_folder(&archive.name);
-        make_private(&folder).map_err(Failure::passing)?;
+        make_private(&folder).map_err(|cause| Failure::of(&cause, &cause))?;
         let levels = self.levels();
         let of = |source: &SourceId| {
             let name = &self.request.model.source(*source).name;

@@ -132,7 +132,6 @@ impl StoreErrorKind {
         matches!(
             self,
             StoreErrorKind::Credentials
-            StoreErrorKind::Credentials
                 | StoreErrorKind::Handshake
                 | StoreErrorKind::Foreign
                 | StoreErrorKind::Moved

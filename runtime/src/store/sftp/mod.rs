@@ -29,6 +29,7 @@ use super::dir::FolderStore;
 use super::engine;
 use super::fs::{FileSystem, Kind, not_a_file, not_a_folder};
 use super::{StoreError, StoreErrorKind};
+use crate::places::anchor::Moved;
 
 pub use self::login::Refusal;
 
@@ -365,6 +366,11 @@ async fn entries(session: Arc<Session>, below: Below) -> io::Result<Vec<(String,
 
 impl FileSystem for ServerFolder {
     type File = ServerFile;
+
+    fn in_place(&self, _root: &Path) -> Result<(), Moved> {
+        // Each request goes by the path: in a folder that was put in the place of another there is no lease of this run.
+        Ok(())
+    }
 
     fn is_durable(&self) -> bool {
         self.link.session().is_ok_and(|session| session.can.sync)
