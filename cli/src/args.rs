@@ -18,7 +18,7 @@ pub use artefacts::{
 };
 pub use cluster::{ClusterArgs, TargetAction};
 pub use keeping::{
-    Calendar, KeepArgs, NotifyArgs, PruneArgs, ScheduleArgs, StatusArgs, StatusFormat, Timers,
+    Calendar, KeepArgs, NotifyArgs, PruneArgs, ReportArgs, ScheduleArgs, StatusArgs, StatusFormat, Timers,
 };
 pub use plans::{
     CheckArgs, CompileArgs, CompletionsArgs, Denied, DiffArgs, DiffFormat, ExplainArgs, FmtArgs, GraphArgs,
@@ -141,6 +141,7 @@ pub enum Command {
     Restore(Box<RestoreArgs>),
     Verify(VerifyArgs),
     Status(StatusArgs),
+    Report(ReportArgs),
     Prune(PruneArgs),
     Notify(NotifyArgs),
     Schedule(ScheduleArgs),

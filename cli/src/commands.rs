@@ -21,6 +21,7 @@ pub mod notify;
 pub mod plan;
 pub mod prune;
 pub mod rehearse;
+pub mod report;
 pub mod restore;
 pub mod run;
 pub mod schedule;
@@ -57,6 +58,7 @@ pub fn execute(args: &Args, console: &mut Console) -> Result<Status, Failure> {
         Command::Restore(restore) => restore::execute(restore, &args.global, console),
         Command::Verify(verify) => verify::execute(verify, &args.global, console),
         Command::Status(status) => status::execute(status, &args.global, console),
+        Command::Report(report) => report::execute(report, &args.global, console),
         Command::Prune(prune) => prune::execute(prune, &args.global, console),
         Command::Notify(notify) => notify::execute(notify, &args.global, console),
         Command::Schedule(schedule) => schedule::execute(schedule, &args.global, console),

@@ -12,6 +12,7 @@ pub mod keeping;
 mod paint;
 mod place;
 pub mod rehearsal;
+pub mod report;
 pub mod run;
 pub mod sarif;
 pub mod standings;

@@ -22,6 +22,7 @@
 //! | [`simulate`](mod@simulate) | schedule, cycle and retention played forward for years |
 //! | [`mod@picture`] | the graph as a picture, laid out here: SVG, and a page around it |
 //! | [`mod@together`] | what plans that are checked together would do to one another |
+//! | [`page`] | what every page that is written has in common, and escaping |
 //! | [`pattern`] | patterns of `exclude`: what they match, what they leave |
 //! | [`render`] | the graph as YAML, for Graphviz and for Mermaid |
 
@@ -39,6 +40,7 @@ pub mod graph;
 pub mod kinds;
 pub mod lower;
 pub mod model;
+pub mod page;
 pub mod pattern;
 pub mod picture;
 pub mod render;

@@ -51,6 +51,7 @@ mod postgres;
 mod prune;
 mod reference;
 mod rehearse;
+mod report;
 mod restore_parts;
 mod run;
 mod run_bound;

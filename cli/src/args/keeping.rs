@@ -68,6 +68,29 @@ impl StatusFormat {
     }
 }
 
+/// Write a page on how plans stand.
+///
+/// One page of HTML that needs nothing else: what is protected and what not, what is wrong, the last runs and their sizes, the days of
+/// which there are backups and why each stays, chains, rehearsals. It is read on a phone, in the dark, without colours and in print.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan report site.plan -o site.html
+  plan report /etc/backplan -o /srv/www/backups.html   all plans of a folder, the worst first
+
+Exit statuses: as of `plan status`, the worst of all plans; 1 also where the page could not be written.")]
+pub struct ReportArgs {
+    /// The plans.
+    #[command(flatten)]
+    pub plans: PlanFiles,
+    /// Write it here, whole or not at all, not to the standard output
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+    /// Plans looked at side by side; left out, as many as there are cores
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZero<usize>>,
+}
+
 /// Send a message to all whom the plan tells of its runs.
 ///
 /// Sends to each `notify` of the plan what says that it is a test, whatever events it is declared for. A run that nobody was

@@ -3,7 +3,8 @@
 //! after another.
 
 use super::Picture;
-use super::svg::{escaped, svg};
+use super::svg::svg;
+use crate::page::page;
 
 const SCRIPT: &str = r"
 const svg = document.querySelector('svg'), view = svg.viewBox.baseVal;
@@ -36,6 +37,9 @@ function go(step) {
   set(box.x + box.width / 2 - innerWidth / 2, box.y + box.height / 2 - innerHeight / 2, innerWidth, innerHeight);
 }
 addEventListener('resize', open); open();
+// In print all of it, as wide as the paper.
+for (const [event, act] of [['beforeprint', () => set(0, 0, whole.w, whole.h)], ['afterprint', open]]) addEventListener(event, act);
+if (matchMedia('print').matches) set(0, 0, whole.w, whole.h);
 svg.addEventListener('wheel', event => {
   event.preventDefault();
   zoom(Math.exp(event.deltaY / 500), event.clientX, event.clientY);
@@ -89,11 +93,13 @@ const acts = { in: () => zoom(.8, innerWidth / 2, innerHeight / 2), out: () => z
 for (const button of document.querySelectorAll('button[name]')) button.addEventListener('click', () => acts[button.name]());
 ";
 
-const STYLE: &str = "html,body{margin:0;height:100%;overflow:hidden;background:#fff}svg{width:100vw;height:100vh;cursor:grab;touch-action:none}\
+const STYLE: &str = "html,body{margin:0;height:100%;overflow:hidden}svg{width:100vw;height:100vh;cursor:grab;touch-action:none}\
 svg.looking .step:not(.near){opacity:.3}svg.looking .line:not(.near){opacity:.12}\
 .line.near{stroke:#0550ae;stroke-width:2.6}.moves .again{display:none}svg .step.found>.b{stroke:#0550ae;stroke-width:4}\
-form{position:fixed;right:12px;bottom:12px;font:13px system-ui,sans-serif;background:#fffd;padding:4px;display:flex;gap:4px;align-items:center}\
-button,input{font:inherit;padding:3px 9px;border:1px solid #8c959f;border-radius:5px;background:#fff;color:#1b1f24}input{width:11em}output{min-width:4.5em;color:#57606a}";
+form{position:fixed;right:12px;bottom:12px;font:13px system-ui,sans-serif;background:var(--page);padding:4px;flex-wrap:wrap;max-width:calc(100vw - 24px);display:flex;gap:4px;align-items:center}\
+button,input{font:inherit;padding:3px 9px;border:1px solid var(--line);border-radius:5px;background:var(--tint);color:var(--ink)}input{width:11em}output{min-width:4.5em;color:var(--soft)}\
+@media(prefers-color-scheme:dark){html,body{background:#1a1a1a}svg{filter:invert(.9) hue-rotate(180deg)}}\
+@media print{@page{size:landscape}html,body{height:auto;overflow:visible}form{display:none}svg{width:100%;height:auto;filter:none}}";
 
 const BAR: &str = "<form><input type=\"search\" placeholder=\"find a step\" aria-label=\"find a step\"><output></output>\
 <button type=\"button\" name=\"out\" title=\"smaller: wheel, or -\">\u{2212}</button>\
@@ -103,11 +109,7 @@ const CHANGE: &str = "<button type=\"button\" name=\"change\">next change</butto
 
 /// The picture as a page.
 pub fn html(picture: &Picture) -> String {
-    let title = escaped(&picture.title);
     let change = if picture.is_diff { CHANGE } else { "" };
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>plan {title}</title>\n\
-         <style>{STYLE}</style></head>\n<body>\n{BAR}{change}</form>\n{}<script>{SCRIPT}</script>\n</body>\n</html>\n",
-        svg(picture)
-    )
+    let body = format!("{BAR}{change}</form>\n{}", svg(picture));
+    page(&format!("plan {}", picture.title), STYLE, &body, SCRIPT)
 }
