@@ -8,6 +8,7 @@ use backplan_runtime::text::printable;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Color, Global};
+use crate::journal;
 
 /// Columns of text that nobody looks at through a terminal.
 pub const PLAIN_WIDTH: usize = 100;
@@ -107,7 +108,7 @@ impl Console {
     /// Says something beside the answer, always.
     pub fn complain(&mut self, text: &str) {
         // The standard error is the last resort: there is nowhere to tell of its own trouble.
-        let _ = io::stderr().write_all(text.as_bytes());
+        let _ = io::stderr().write_all(journal::prefixed(text).as_bytes());
     }
 
     /// Says a warning or a note, in which there may be names of anything.
@@ -144,13 +145,13 @@ pub fn start_log(global: &Global) {
     }
     let filter = EnvFilter::new(wanted.as_deref().unwrap_or(level));
     let style = Style::of(io::stderr().is_terminal(), global.color);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     // A subscriber that is already there (in a test) stays.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(style.color)
-        .with_target(false)
-        .try_init();
+    let _ = match journal::listens() {
+        // It has a clock of its own.
+        true => log.with_writer(journal::Leveled).with_ansi(false).without_time().try_init(),
+        false => log.with_writer(io::stderr).with_ansi(style.color).try_init(),
+    };
 }
 
 fn color_allowed() -> bool {

@@ -6,6 +6,7 @@
 //! | [`commands`] | one module a command: arguments resolved, work asked for, answer rendered |
 //! | [`console`] | where answers and messages go: colour, width, pipes that close |
 //! | [`exit`] | what went wrong, and the one place that decides exit statuses |
+//! | `journal` | weights of lines, where the journal of systemd reads them |
 //! | [`progress`] | steps of a run as bars on a terminal or lines in a log |
 //! | [`render`] | findings and failures for people and for programs |
 
@@ -13,6 +14,7 @@ pub mod args;
 pub mod commands;
 pub mod console;
 pub mod exit;
+mod journal;
 pub mod progress;
 pub mod render;
 

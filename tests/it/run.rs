@@ -317,3 +317,26 @@ fn runs_right_behind_one_another_all_make_a_backup() {
     }
     assert_eq!(artefacts(&scenario.path("store")).len(), 4);
 }
+
+#[test]
+fn who_asks_for_more_hears_what_is_done_and_no_secret() {
+    let declarations = "source x: command {\n  run = [\"sh\", \"-c\", \"echo $KEY\"]\n  as  = \"x\"\n  env = [\"KEY=${env(\"KEY\")}\"]\n}\n\narchive main {\n  from = all\n  to   = [store]\n}\n";
+    let scenario = Scenario::new().file("p.plan", plan(declarations)).env("KEY", "hush-hush");
+    let quiet = scenario.next_day().plan(["run"]).status(0);
+    assert!(!quiet.stderr.contains("pack/main begins"), "{quiet:?}");
+    let some = scenario.next_day().plan(["run", "-v"]).status(0);
+    let some = some
+        .stderr_has("pack/main begins")
+        .stderr_has("starts `sh` `-c` `echo $KEY`")
+        .stderr_has("run{id=00000002");
+    assert!(!some.stderr.contains("pack/main ends") && !some.stderr.contains("hush-hush"), "{some:?}");
+    let all = scenario.next_day().plan(["run", "-vv"]).status(0).stderr_has("pack/main ends after");
+    assert!(!all.stderr.contains("hush-hush"), "{all:?}");
+    // As a service of systemd, each line has its weight.
+    let script =
+        "exec 2> said; JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec \"$0\" run --only nothing";
+    let answer = scenario.other(&["sh", "-c", script, env!("CARGO_BIN_EXE_plan")]);
+    assert_eq!(answer.code, 2, "{answer:?}");
+    let said = scenario.read("said");
+    assert!(said.starts_with("<3>error: there is no source `nothing`"), "{said}");
+}

@@ -10,6 +10,7 @@ use backplan_runtime::control::Control;
 use backplan_runtime::run::event::{Event, Observer, Outcome};
 
 use super::{amount, duration};
+use crate::journal;
 use crate::render::text::harmless;
 
 /// Writes lines to `W`.
@@ -48,7 +49,7 @@ impl<W: Write + Send> Observer for Lines<W> {
         };
         if let Some(line) = line {
             // The standard error is the last resort: there is nowhere to tell of its own trouble.
-            let _ = writeln!(state.out, "{}", harmless(&line));
+            let _ = writeln!(state.out, "{}", journal::prefixed(&harmless(&line)));
         }
     }
 }

@@ -77,6 +77,12 @@ impl Program {
         self.argv.first().cloned().unwrap_or_default()
     }
 
+    /// Its words as a log shows them.
+    fn shown(&self) -> String {
+        let words = self.argv.iter().map(|word| format!("`{}`", crate::text::printable(word.as_bytes())));
+        words.collect::<Vec<_>>().join(" ")
+    }
+
     fn command(&self) -> io::Result<Command> {
         let mut words: Vec<&str> = Vec::new();
         if let Some(account) = &self.run_as {
@@ -249,6 +255,8 @@ impl Running {
             command.stdin(readable(&program.input).map_err(failed)?);
         }
         let mut child = keeper::spawn(&mut command, Signal::TERM).map_err(failed)?;
+        // A plan can put no secret among the arguments; its environment, where they are, is not shown.
+        tracing::info!(pid = child.id(), account = program.run_as.as_deref(), "starts {}", program.shown());
         Ok(Running {
             group: Pid::from_child(&child),
             program: program.name(),
@@ -314,6 +322,7 @@ impl Running {
         }
         self.error_lines.end(&self.line);
         let program = self.program.clone();
+        tracing::debug!(pid = self.group.as_raw_nonzero().get(), "`{program}` ends");
         match self.wait_for() {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(ProcessError::Status { program, status, words: self.error_lines.last_words() }),

@@ -92,9 +92,15 @@ pub struct Worker {
 
 impl Work for Worker {
     fn perform(&self, step: &Step, control: &Control) -> Result<Performed, Failure> {
+        let _within = tracing::info_span!("run", id = %self.imprint.run).entered();
+        let began = std::time::Instant::now();
+        tracing::info!("{} begins", step.id);
         // Here every message passes: to the screen, the journal, the manifests and the report.
         let shown = |message: String| self.secrets.redact(&message);
-        match self.take(step, control) {
+        let taken = self.take(step, control);
+        let how = if taken.is_ok() { "ends" } else { "fails" };
+        tracing::debug!("{} {how} after {:.1?}", step.id, began.elapsed());
+        match taken {
             Ok(Performed::Dropped(reason)) => Ok(Performed::Dropped(shown(reason))),
             Ok(Performed::Idle(reason)) => Ok(Performed::Idle(shown(reason))),
             Err(failure) => Err(Failure { message: shown(failure.message), ..failure }),

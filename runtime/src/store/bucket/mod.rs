@@ -18,6 +18,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use backplan_compiler::model::Store as Declared;
 use futures_util::TryStreamExt;
@@ -139,8 +140,17 @@ impl Inner {
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        let key = self.key(name)?;
-        engine::run(work(Arc::clone(&self.service), key)).map_err(|error| Trouble::of(&error))
+        let (key, began) = (self.key(name)?, Instant::now());
+        let done = engine::run(work(Arc::clone(&self.service), key)).map_err(|error| Trouble::of(&error));
+        let (store, took) = (&self.label, began.elapsed());
+        match &done {
+            Ok(_) => tracing::debug!("request to store `{store}` for `{name}`: {took:.1?}"),
+            Err(trouble) => tracing::debug!(
+                "request to store `{store}` for `{name}`: {:?} after {took:.1?}",
+                trouble.kind
+            ),
+        }
+        done
     }
 
     fn size(&self, name: &str) -> Result<Option<u64>, Trouble> {
