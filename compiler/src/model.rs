@@ -228,6 +228,19 @@ impl StoreKind {
     }
 }
 
+impl Store {
+    /// What opens it to this machine.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let (first, second) = match &self.kind {
+            StoreKind::S3 { access_key, secret_key, .. } => (access_key.as_ref(), secret_key.as_ref()),
+            StoreKind::Azblob { key, .. } => (key.as_ref(), None),
+            StoreKind::Gcs { credential, .. } => (credential.as_ref(), None),
+            StoreKind::Dir { .. } | StoreKind::Sftp { .. } => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
+}
+
 /// The kinds of stores and their own attributes.
 #[derive(Debug, Clone)]
 pub enum StoreKind {

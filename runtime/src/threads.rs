@@ -1,6 +1,8 @@
 //! Threads that the system may refuse: where there are fewer, the work takes longer.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 /// Does `work` on this thread, and on as many more as the system gives until there are `count`.
@@ -14,6 +16,22 @@ pub fn on_several(count: usize, work: impl Fn() + Sync) {
         }
         work();
     });
+}
+
+/// Does something with each of a few, at once where the system gives threads for it; in their order.
+pub fn on_each<T: Send, R: Send>(all: impl IntoIterator<Item = T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let waiting: Vec<Mutex<Option<T>>> = all.into_iter().map(|one| Mutex::new(Some(one))).collect();
+    let done: Vec<Mutex<Option<R>>> = waiting.iter().map(|_| Mutex::new(None)).collect();
+    let next = AtomicUsize::new(0);
+    on_several(waiting.len(), || {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(place) = waiting.get(at) else { return };
+            let one = place.lock().unwrap_or_else(PoisonError::into_inner).take();
+            *done[at].lock().unwrap_or_else(PoisonError::into_inner) = one.map(&work);
+        }
+    });
+    done.into_iter().filter_map(|one| one.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
 }
 
 /// Starts a thread that there must be.

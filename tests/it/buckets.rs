@@ -11,13 +11,13 @@ use std::thread;
 use crate::scenario::{Chance, Scenario, artefacts, rounds, shell, wait_for};
 
 /// A server with an empty bucket, gone with the value.
-struct Server {
+pub struct Server {
     child: Child,
-    port: u16,
+    pub port: u16,
 }
 
 impl Server {
-    fn start() -> Server {
+    pub fn start() -> Server {
         let port = free_port();
         let mut command = Command::new("moto_server");
         command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
@@ -28,7 +28,7 @@ impl Server {
     }
 
     /// What it answers to a request.
-    fn ask(&self, request: &str) -> Option<String> {
+    pub fn ask(&self, request: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         write!(stream, "{request} HTTP/1.1\r\nHost: s3\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
             .ok()?;
@@ -38,19 +38,19 @@ impl Server {
     }
 
     /// The keys in the bucket.
-    fn keys(&self) -> Vec<String> {
+    pub fn keys(&self) -> Vec<String> {
         let answer = self.ask("GET /buck?list-type=2").unwrap();
         let keys = answer.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
         keys.map(str::to_owned).collect()
     }
 
     /// Keys that are artefacts.
-    fn artefacts(&self) -> usize {
+    pub fn artefacts(&self) -> usize {
         self.keys().iter().filter(|key| key.ends_with(".tar.gz")).count()
     }
 
     /// Uploads that were begun and neither finished nor given up.
-    fn unfinished(&self) -> usize {
+    pub fn unfinished(&self) -> usize {
         self.ask("GET /buck?uploads").unwrap().matches("<UploadId>").count()
     }
 }

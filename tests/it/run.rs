@@ -102,8 +102,9 @@ fn a_dry_run_shows_what_the_run_then_does() {
 
 #[test]
 fn plans_that_cannot_be_run_yet_are_refused_before_their_first_step() {
-    let path = repository("plans/postgres_wal.plan");
-    let scenario = Scenario::new();
+    let text = "source db: postgres {\n  driver = pgbackrest\n  stanza = \"main\"\n}\n\narchive main {\n  from = [db]\n  to   = [store]\n}";
+    let scenario = Scenario::new().file("p.plan", plan(text));
+    let path = scenario.path("p.plan");
     let before = everything(&scenario.path(".."));
     scenario.plan(["run", path.to_str().unwrap()]).status(2).stdout("").stderr_has("can check plan");
     assert_eq!(everything(&scenario.path("..")), before);

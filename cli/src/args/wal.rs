@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
+use super::Identities;
+
 /// Archive a cluster's write-ahead log, and bring it back.
 ///
 /// For Postgres to call: `push` is an `archive_command`, `fetch` a `restore_command`. `plan restore` writes the latter
@@ -54,9 +56,12 @@ pub struct PushArgs {
     override_usage = "plan wal fetch FILE SOURCE NAME PATH\n       plan wal fetch --store FOLDER SOURCE NAME PATH"
 )]
 pub struct FetchArgs {
-    /// A store's folder, where there is no plan; may be given for several
+    /// A store's folder or address, where there is no plan; may be given for several
     #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     pub store: Vec<PathBuf>,
+    /// What opens what is encrypted
+    #[command(flatten)]
+    pub identities: Identities,
     /// The plan in the store, where it has several
     #[arg(long, value_name = "PLAN", requires = "store")]
     pub plan_name: Option<String>,

@@ -1,10 +1,12 @@
 //! `plan restore` of a Postgres cluster.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use backplan_compiler::model::{Model, Postgres, StoreKind};
+use backplan_compiler::model::{Model, Postgres, StoreKind, Wal};
 use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::Control;
 use backplan_runtime::postgres::recovery::{Action, Point, Recovery, command_word};
@@ -14,16 +16,18 @@ use backplan_runtime::recall::log;
 use backplan_runtime::recall::repositories::remote;
 use backplan_runtime::recall::shelf::Shelves;
 use backplan_runtime::recall::tool;
+use backplan_runtime::run::environment;
 use backplan_runtime::run::prepare::host_name;
 use backplan_runtime::run::secrets::Secrets;
-use backplan_runtime::wal::archive::{self, Archive};
+use backplan_runtime::wal::WalError;
+use backplan_runtime::wal::archive::{self, Access, Archive};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::plan::{chosen as plan_file, current_folder, ready};
 use super::restore::chosen;
 use super::stop::until_signal;
-use super::{moment, shelves};
+use super::{identities, moment, shelves};
 use crate::args::{Format, Global, RestoreArgs, TargetAction};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
@@ -117,7 +121,7 @@ pub fn put_back(
         recovery: recovery(args, None)?,
         tablespaces: args.cluster.tablespace.iter().map(|text| mapping(text)).collect::<Result<_, _>>()?,
         // Its log comes over the network, where the repository is there.
-        then: then(args, declared, remote.is_none()),
+        then: then(args, declared, remote.is_none(), Vec::new()),
         passphrase: passphrase.transpose()?,
         remote,
         roots,
@@ -220,21 +224,27 @@ fn finish(
 fn wish(args: &RestoreArgs, to: PathBuf, model: Option<&Model>) -> Result<Wish, Failure> {
     let source = args.sources.first().cloned().unwrap_or_default();
     let declared = model.and_then(|model| declared(model, &source));
-    let (log, unread) = archives(args, model, &source)?;
+    let log_keys = log_keys(args, model, &source)?;
+    let (log, unread) = archives(args, model, &source, &log_keys)?;
     let has_log = !log.is_empty() || !unread.is_empty();
     let restore_command = match has_log {
-        true => Some(fetch(args, &source)?),
+        true => Some(fetch(args, &source, !log_keys.keys.is_empty())?),
         // Without a command it would go on in the original's own timeline, where nobody can tell their logs apart.
         false => args.cluster.archive.then(|| "false".to_owned()),
     };
-    let is_alone = model.is_none_or(|model| !has_log || model.stores.iter().all(is_here));
+    let is_alone = !log.iter().any(Archive::is_far) && unread.is_empty();
+    let env = match (is_alone, model) {
+        (true, _) => Vec::new(),
+        (false, Some(model)) => environment::to_reach(&model.stores),
+        (false, None) => environment::to_reach([]),
+    };
     Ok(Wish {
         run: (args.run != "latest").then(|| args.run.clone()),
         recovery: recovery(args, restore_command)?,
         log,
         tablespaces: args.cluster.tablespace.iter().map(|text| mapping(text)).collect::<Result<_, _>>()?,
         account: declared.and_then(|declared| declared.run_as.clone()),
-        then: then(args, declared, is_alone),
+        then: then(args, declared, is_alone, env),
         source,
         to,
     })
@@ -262,17 +272,21 @@ fn recovery(args: &RestoreArgs, restore_command: Option<String>) -> Result<Recov
 }
 
 /// What becomes of it.
-fn then(args: &RestoreArgs, declared: Option<&Postgres>, alone: bool) -> Then {
-    if args.cluster.start { Then::Start(starting(args, declared, alone)) } else { Then::ByHand }
+fn then(args: &RestoreArgs, declared: Option<&Postgres>, alone: bool, env: Environment) -> Then {
+    if args.cluster.start { Then::Start(starting(args, declared, alone, env)) } else { Then::ByHand }
 }
 
+/// What of the environment a server's restore command needs.
+type Environment = Vec<(OsString, OsString)>;
+
 /// How it is started.
-fn starting(args: &RestoreArgs, declared: Option<&Postgres>, alone: bool) -> Starting {
+fn starting(args: &RestoreArgs, declared: Option<&Postgres>, alone: bool, env: Environment) -> Starting {
     Starting {
         port: args.cluster.port.unwrap_or(PORT),
         role: declared.and_then(|declared| declared.user.clone()).unwrap_or_else(|| SUPERUSER.to_owned()),
         patience: args.cluster.patience.map_or(PATIENCE, Duration::from_secs),
         alone,
+        env,
     }
 }
 
@@ -281,35 +295,52 @@ fn archives(
     args: &RestoreArgs,
     model: Option<&Model>,
     source: &str,
+    access: &Access,
 ) -> Result<(Vec<Archive>, Vec<String>), Failure> {
-    let of_source = |model: &Model| {
-        let wal = model.wals.iter().find(|wal| model.source(wal.source).name == source);
-        wal.map(|wal| log::archives(model, wal)).unwrap_or_default()
-    };
-    match (model, &args.place.store.store) {
-        (Some(model), _) => Ok(of_source(model)),
-        (None, Some(root)) if root.join(archive::HOME).is_dir() => {
-            let plan = super::wal::plan_in(root, args.place.store.plan_name.as_deref())?;
-            match archive::folder(root, &plan, source).is_dir() {
-                true => {
-                    let label = root.display().to_string();
-                    let open = Archive::open(&label, root, &plan, source);
-                    Ok((vec![open.map_err(|error| super::wal::failure(&error))?], Vec::new()))
-                }
-                false => Ok(Default::default()),
-            }
-        }
-        (None, _) => Ok(Default::default()),
+    if let Some(model) = model {
+        let wal = wal_of(model, source);
+        return Ok(wal.map(|wal| log::archives(model, wal, access)).unwrap_or_default());
     }
+    let Some(root) = &args.place.store.store else { return Ok(Default::default()) };
+    let store = super::wal::store_at(root)?;
+    let failed = |error: WalError| super::wal::failure(&error);
+    if archive::names(&store, None, access).map_err(failed)?.is_empty() {
+        return Ok(Default::default());
+    }
+    let plan = super::wal::plan_in(&store, args.place.store.plan_name.as_deref())?;
+    match archive::names(&store, Some(&plan), access).map_err(failed)?.iter().any(|name| name == source) {
+        true => Ok((vec![Archive::open(&store, &plan, source, access).map_err(failed)?], Vec::new())),
+        false => Ok(Default::default()),
+    }
+}
+
+fn wal_of<'m>(model: &'m Model, source: &str) -> Option<&'m Wal> {
+    model.wals.iter().find(|wal| model.source(wal.source).name == source)
+}
+
+/// How the log is read: with keys, where it is encrypted.
+fn log_keys(args: &RestoreArgs, model: Option<&Model>, source: &str) -> Result<Access, Failure> {
+    let is_sealed = || match model {
+        Some(model) => wal_of(model, source).is_some_and(|wal| !wal.encrypt.is_empty()),
+        None => {
+            let found = archives(args, None, source, &Access::default());
+            found.is_ok_and(|(found, _)| found.iter().any(|archive| archive.holds_sealed().unwrap_or(false)))
+        }
+    };
+    let mut is_needed = false;
+    let keys = identities::keys(&args.place.store.identities, || {
+        is_needed = is_sealed();
+        is_needed
+    })?;
+    if is_needed && keys.is_empty() {
+        return Err(Failure::new(format!("the log of `{source}` is encrypted, and no key was given"))
+            .help("name the file of one: `--identity FILE`, or in BACKPLAN_IDENTITY"));
+    }
+    Ok(Access { keys: Arc::new(keys), ..Access::default() })
 }
 
 fn declared<'m>(model: &'m Model, source: &str) -> Option<&'m Postgres> {
     model.sources.iter().find(|declared| declared.name == source).and_then(|declared| declared.postgres())
-}
-
-/// Whether a store is reached without a network.
-fn is_here(store: &backplan_compiler::model::Store) -> bool {
-    matches!(store.kind, StoreKind::Dir { .. })
 }
 
 fn point(args: &RestoreArgs) -> Result<Point, Failure> {
@@ -329,18 +360,26 @@ fn point(args: &RestoreArgs) -> Result<Point, Failure> {
 }
 
 /// The command by which the server gets its write-ahead log back: this program, and this plan, wherever it is started.
-fn fetch(args: &RestoreArgs, source: &str) -> Result<String, Failure> {
+fn fetch(args: &RestoreArgs, source: &str, has_keys: bool) -> Result<String, Failure> {
     let here = |path: &Path| std::path::absolute(path).map(|path| path.display().to_string());
     let own = std::env::current_exe().and_then(|path| here(&path));
     let own =
         own.map_err(|error| Failure::new(format!("this program does not know where it is: {error}")))?;
     let mut words = vec![own, "wal".to_owned(), "fetch".to_owned()];
+    for file in identities::files(&args.place.store.identities, || has_keys) {
+        let failed = |error| Failure::new(format!("`{}`: {error}", file.display()));
+        words.extend(["--identity".to_owned(), here(&file).map_err(failed)?]);
+    }
     match (&args.place.store.store, &args.place.plan.file) {
         (Some(store), None) => {
-            let store = std::path::absolute(store).unwrap_or_else(|_| store.clone());
-            words.extend(["--store".to_owned(), store.display().to_string()]);
+            let declared = super::wal::store_at(store)?;
+            let place = match declared.folder() {
+                Some(folder) => here(folder).unwrap_or_else(|_| folder.display().to_string()),
+                None => declared.name.clone(),
+            };
+            words.extend(["--store".to_owned(), place]);
             // Always by name: the server's account may not look around there.
-            let plan = super::wal::plan_in(&store, args.place.store.plan_name.as_deref())?;
+            let plan = super::wal::plan_in(&declared, args.place.store.plan_name.as_deref())?;
             words.extend(["--plan-name".to_owned(), plan]);
         }
         _ => {

@@ -21,21 +21,35 @@ const VARIABLE: &str = "BACKPLAN_IDENTITY";
 /// # Errors
 /// When a file has no key that can be used.
 pub fn with_keys(shelves: Shelves, named: &Identities) -> Result<Shelves, Failure> {
-    let mut files = named.identity.clone();
     let is_sealed = || {
         let mut runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
         // The details of a run are sealed where any of its archives is, also in stores that hold none of these.
         runs.any(|run| !run.recipients().is_empty() || run.warnings.is_some())
     };
-    if files.is_empty() && is_sealed() {
+    let keys = keys(named, is_sealed)?;
+    Ok(shelves.with_keys(&Arc::new(keys)))
+}
+
+/// The keys that are named; where none is and one is needed, that of the environment.
+///
+/// # Errors
+/// When a file has no key that can be used.
+pub fn keys(named: &Identities, is_needed: impl FnOnce() -> bool) -> Result<Keyring, Failure> {
+    let mut keys = Keyring::default();
+    for file in files(named, is_needed) {
+        keys.add_file(&file, &Terminal).map_err(|error| Failure::new(error.to_string()))?;
+    }
+    Ok(keys)
+}
+
+/// The files of these keys.
+pub fn files(named: &Identities, is_needed: impl FnOnce() -> bool) -> Vec<PathBuf> {
+    let mut files = named.identity.clone();
+    if files.is_empty() && is_needed() {
         let variable = std::env::var_os(VARIABLE).filter(|path| !path.is_empty());
         files.extend(variable.map(PathBuf::from));
     }
-    let mut keys = Keyring::default();
-    for file in files {
-        keys.add_file(&file, &Terminal).map_err(|error| Failure::new(error.to_string()))?;
-    }
-    Ok(shelves.with_keys(&Arc::new(keys)))
+    files
 }
 
 /// Whoever sits at the terminal of this process, whatever its input and output are.

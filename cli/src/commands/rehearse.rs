@@ -14,6 +14,7 @@ use backplan_runtime::run::process::Tell;
 use backplan_runtime::run::secrets::Secrets;
 use backplan_runtime::run::{prepare, state};
 
+use super::identities;
 use super::plan::ready;
 use super::run::clock;
 use super::shelves;
@@ -50,7 +51,12 @@ pub fn execute(
                 args.sources.is_empty() || args.sources.iter().any(|name| *name == model.source(*id).name)
             };
             let sources: Vec<SourceId> = (0..model.sources.len()).map(SourceId).filter(is_asked).collect();
-            let keys = wish::keys(model, &sources, &Secrets::default()).map_err(Failure::new)?;
+            let mut keys = wish::keys(model, &sources, &Secrets::default()).map_err(Failure::new)?;
+            if keys.is_empty() {
+                // Where the log alone is encrypted, no manifest says so.
+                let is_log_sealed = || model.wals.iter().any(|wal| !wal.encrypt.is_empty());
+                keys = identities::keys(&args.place.store.identities, is_log_sealed)?;
+            }
             shelves.with_keys(&Arc::new(keys))
         }
         _ => shelves,

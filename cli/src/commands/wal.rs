@@ -4,17 +4,21 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
-use backplan_compiler::model::{Model, Source, Store, StoreKind, Wal};
-use backplan_runtime::wal::archive::Archive;
+use backplan_compiler::model::{Model, Source, Store, Wal};
+use backplan_runtime::store::{Patience, address};
+use backplan_runtime::threads::on_each;
+use backplan_runtime::wal::archive::{self, Access, Archive};
 use backplan_runtime::wal::cluster::ClusterId;
 use backplan_runtime::wal::fetch::{fetch, fetch_ahead, wants_more};
 use backplan_runtime::wal::name::WalName;
 use backplan_runtime::wal::push::{Request, push};
 use backplan_runtime::wal::rival::{Pushing, refuse_copy};
-use backplan_runtime::wal::{WalError, archive};
+use backplan_runtime::wal::{WalError, waiting};
 use jiff::Timestamp;
 
+use super::identities;
 use super::plan::{current_folder, silently};
 use crate::args::{FetchArgs, Global, InitArgs, PushArgs, WalArgs, WalCommand};
 use crate::console::Console;
@@ -36,7 +40,7 @@ pub fn execute(args: &WalArgs, global: &Global, console: &mut Console) -> Result
 struct Declared<'m> {
     wal: &'m Wal,
     source: &'m Source,
-    stores: Vec<(&'m Store, &'m Path)>,
+    stores: Vec<&'m Store>,
 }
 
 fn declared<'m>(model: &'m Model, source: &str) -> Result<Declared<'m>, Failure> {
@@ -46,28 +50,23 @@ fn declared<'m>(model: &'m Model, source: &str) -> Result<Declared<'m>, Failure>
         Failure::usage(format!("plan `{}` has no `wal {source}` block; it has {known}", model.name))
             .help(format!("write `wal {source} {{ to = [STORE] }}` into the plan"))
     })?;
-    if !wal.encrypt.is_empty() {
-        return Err(Failure::new(format!(
-            "the log of `{source}` is to be encrypted: this version cannot do that"
-        ))
-        .help("take `encrypt` out of the `wal` block, and keep the store where nobody else reads"));
-    }
-    let folder = |id: &backplan_compiler::model::StoreId| match &model.store(*id).kind {
-        StoreKind::Dir { path } => Ok((model.store(*id), path.as_path())),
-        _ => Err(Failure::new(format!(
-            "store `{}` is not a folder: this version archives the log into folders alone",
-            model.store(*id).name
-        ))),
-    };
-    let stores = wal.to.iter().map(folder).collect::<Result<_, _>>()?;
+    let stores = wal.to.iter().map(|id| model.store(*id)).collect();
     Ok(Declared { wal, source: model.source(wal.source), stores })
 }
 
-fn open(model: &Model, declared: &Declared<'_>) -> Vec<Result<Archive, WalError>> {
-    let open = |(store, path): &(&Store, &Path)| {
-        Archive::open(&store.name, path, &model.name, &declared.source.name)
-    };
-    declared.stores.iter().map(open).collect()
+/// Opens the archives, all at once: each may be far away.
+fn open(model: &Model, declared: &Declared<'_>, access: &Access) -> Vec<Result<Archive, WalError>> {
+    let source = &declared.source.name;
+    on_each(&declared.stores, |store| Archive::open(store, &model.name, source, access))
+}
+
+/// What a note of files that went with another stands for: the places that they went to, and how.
+fn key(model: &Model, declared: &Declared<'_>) -> String {
+    let places =
+        declared.stores.iter().map(|store| archive::place(store, &model.name, &declared.source.name));
+    let mut words: Vec<String> = places.collect();
+    words.extend(declared.wal.encrypt.iter().cloned());
+    format!("1 {} {}", declared.wal.ack_any, words.join(" ")).replace('\n', " ")
 }
 
 fn archive_file(args: &PushArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
@@ -80,9 +79,24 @@ fn archive_file(args: &PushArgs, global: &Global, console: &mut Console) -> Resu
     if let Some(postgres) = declared.source.postgres().filter(|_| !args.take_over) {
         refuse_copy(&pushing, postgres).map_err(|error| failure(&error))?;
     }
+    let key = key(&model, &declared);
+    if waiting::is_done(&data, &key, name, &args.path) {
+        return Ok(Status::Done);
+    }
+    let access =
+        Access { patience: Patience::Short, recipients: declared.wal.encrypt.clone(), ..Access::default() };
+    let (mut archives, mut away) = (Vec::new(), Vec::new());
+    for opened in open(&model, &declared, &access) {
+        match opened {
+            Ok(archive) => archives.push(archive),
+            Err(error) => away.push(error),
+        }
+    }
     let any = declared.wal.ack_any;
     let request = Request { pushing, any, take_over: args.take_over, now: Timestamp::now() };
-    let pushed = push(open(&model, &declared), &request).map_err(|error| failure(&error))?;
+    let behind = waiting::behind(name, &args.path, &data);
+    let (pushed, done) = push(&archives, away, &request, &behind).map_err(|error| failure(&error))?;
+    waiting::note(&data, &key, &behind, &done);
     for error in &pushed.failed {
         console.remark("warning", &format!("{name}: {error}"));
     }
@@ -171,41 +185,45 @@ fn archives(
     wanted: &Wanted<'_>,
     global: &Global,
 ) -> Result<Vec<Result<Archive, WalError>>, Failure> {
+    let keys = identities::keys(&args.identities, || true)?;
+    let access = Access { keys: Arc::new(keys), patience: Patience::Short, ..Access::default() };
     if let Some(file) = wanted.file {
         let model = silently(file, global)?;
-        return Ok(open(&model, &declared(&model, &wanted.source)?));
+        let declared = declared(&model, &wanted.source)?;
+        let access = Access { recipients: declared.wal.encrypt.clone(), ..access };
+        return Ok(open(&model, &declared, &access));
     }
-    args.store
-        .iter()
-        .map(|root| {
-            Ok(Archive::open(
-                &root.display().to_string(),
-                root,
-                &plan_in(root, args.plan_name.as_deref())?,
-                &wanted.source,
-            ))
-        })
-        .collect()
+    let open = |root: &PathBuf| {
+        let store = store_at(root)?;
+        let plan = plan_in(&store, args.plan_name.as_deref())?;
+        Ok(Archive::open(&store, &plan, &wanted.source, &access))
+    };
+    args.store.iter().map(open).collect()
+}
+
+/// The store at a folder or an address.
+///
+/// # Errors
+/// [`Status::Usage`] where it is none.
+pub fn store_at(root: &Path) -> Result<Store, Failure> {
+    address::parse(root).map_err(|error| Failure::usage(error.to_string()))
 }
 
 /// The plan whose archive a store has.
 ///
 /// # Errors
 /// When it has none, or several and none is named.
-pub fn plan_in(root: &Path, named: Option<&str>) -> Result<String, Failure> {
+pub fn plan_in(store: &Store, named: Option<&str>) -> Result<String, Failure> {
     if let Some(named) = named {
         return Ok(named.to_owned());
     }
-    let folders = std::fs::read_dir(root.join(archive::HOME)).map_err(|error| {
-        Failure::new(format!("`{}`: {error}: it has no archive of a log", root.join(archive::HOME).display()))
-    })?;
-    let names: Vec<String> =
-        folders.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let names = archive::names(store, None, &Access::default()).map_err(|error| failure(&error))?;
     match names.as_slice() {
+        [] => Err(Failure::new(format!("`{}` has no archive of a log", store.name))),
         [only] => Ok(only.clone()),
         _ => Err(Failure::usage(format!(
             "`{}` has archives of several plans: `{}`",
-            root.display(),
+            store.name,
             names.join("`, `")
         ))
         .help("say which: `--plan-name NAME`")),
@@ -220,6 +238,9 @@ fn start_ahead(args: &FetchArgs) -> io::Result<()> {
     for store in &args.store {
         command.arg("--store").arg(store);
     }
+    for file in &args.identities.identity {
+        command.arg("--identity").arg(file);
+    }
     if let Some(plan) = &args.plan_name {
         command.args(["--plan-name", plan]);
     }
@@ -231,12 +252,12 @@ fn start_ahead(args: &FetchArgs) -> io::Result<()> {
 fn init(args: &InitArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
     let model = silently(&args.file, global)?;
     let declared = declared(&model, &args.source)?;
-    for (store, path) in &declared.stores {
-        let made = backplan_runtime::wal::init(&model, declared.source, store, path)
+    for store in &declared.stores {
+        let made = backplan_runtime::wal::init(&model, declared.source, store, &Access::default())
             .map_err(|error| failure(&error))?;
-        let folder = archive::folder(path, &model.name, &declared.source.name);
+        let place = archive::place(store, &model.name, &declared.source.name);
         let what = if made { "made" } else { "there already" };
-        console.answer(&format!("store `{}`: `{}` ({what})\n", store.name, folder.display()));
+        console.answer(&format!("store `{}`: `{place}` ({what})\n", store.name));
     }
     Ok(Status::Done)
 }

@@ -16,7 +16,7 @@ use super::chunks::{Chunks, NONCE};
 use super::keyring::Keyring;
 
 /// What an age file begins with.
-const FIRST_LINE: &[u8] = b"age-encryption.org/v1\n";
+pub(super) const FIRST_LINE: &[u8] = b"age-encryption.org/v1\n";
 /// The stanza that names the run.
 const MARK: &str = "backplan";
 /// A header has no more bytes than this: hundreds of recipients.

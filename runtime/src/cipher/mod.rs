@@ -9,6 +9,7 @@
 //! | [`chunks`] | the payload's chunks, and how lengths without and with encryption follow from one another |
 //! | [`head`] | headers: whom a file is encrypted for, and which run made it |
 //! | [`keyring`] | the private keys that a person gave |
+//! | [`label`] | files that are encrypted whole, with a label in clear |
 //! | [`message`] | short texts, encrypted whole |
 //! | [`seal`] | encrypting what is written |
 //! | [`unseal`] | reading from the middle of what is encrypted |
@@ -16,6 +17,7 @@
 pub mod chunks;
 pub mod head;
 pub mod keyring;
+pub mod label;
 pub mod message;
 pub mod seal;
 pub mod unseal;

@@ -198,6 +198,7 @@ mod tests {
             alone: true,
             place: "/place".into(),
             stays: false,
+            env: Vec::new(),
         };
         let argv: Vec<OsString> = ["postgres".into(), "--".into(), odd.clone().into()].to_vec();
         let order = Order::parse(words(Held::Rules, &wanted, &odd, &argv).into_iter()).unwrap();

@@ -55,6 +55,8 @@ pub struct Confinement {
     pub place: PathBuf,
     /// It goes on when this process ends. Otherwise that ends it, even where this process is killed.
     pub stays: bool,
+    /// What it is given of the environment beside the little that every program has.
+    pub env: Vec<(OsString, OsString)>,
 }
 
 /// A folder of its own that a program finds at another path, whether there is something or not.
@@ -129,6 +131,7 @@ pub fn start(
         let mut command = aide::command(NAME)?;
         command.args(inside::words(*way, wanted, folder, argv)).current_dir("/").process_group(0);
         command.env_clear().envs(environment::basic(!rustix::process::geteuid().is_root()));
+        command.envs(wanted.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.try_clone()?);
         // A server that is ended so gives up what it was about to write at once, and leaves nothing running.
         let mut child =

@@ -71,10 +71,8 @@ impl Look<'_> {
             return Some((true, format!("pushes by another plan, `{}`", file.display())));
         }
         let account = Account::of(facts)?;
-        let archives = wal.to.iter().filter_map(|store| match &self.model.store(*store).kind {
-            StoreKind::Dir { path } => Some(archive::folder(path, &self.model.name, &source.name)),
-            _ => None,
-        });
+        let folders = wal.to.iter().filter_map(|store| self.model.store(*store).folder());
+        let archives = folders.map(|root| archive::folder(root, &self.model.name, &source.name));
         let closed = || archives.filter(|folder| folder.is_dir()).find(|folder| !account.may("-w", folder));
         let why = match () {
             () if !account.runs(program, "--version") => format!("cannot run `{program}`"),

@@ -309,7 +309,7 @@ fn spawn(
     let mut own = vec![data.to_path_buf(), scratch.to_path_buf()];
     own.extend((sockets != scratch).then(|| sockets.to_path_buf()));
     let place = scratch.join("world");
-    let wanted = Confinement { own, covers: Vec::new(), alone: true, place, stays: false };
+    let wanted = Confinement { own, covers: Vec::new(), alone: true, place, stays: false, env: Vec::new() };
     let argv: Vec<OsString> = argv.into_iter().map(OsString::from).collect();
     confine::start(&wanted, &argv, data, &log, control).map_err(|error| match error {
         ConfineError::Stopped(stopped) => ServerError::Stopped(stopped),

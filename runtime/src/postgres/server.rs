@@ -61,6 +61,8 @@ pub struct Start {
     pub alone: bool,
     /// It goes on when this process ends. Otherwise it stops with it, even where this process is killed.
     pub stays: bool,
+    /// What its restore command needs of the environment.
+    pub env: Vec<(OsString, OsString)>,
 }
 
 impl Start {
@@ -76,6 +78,7 @@ impl Start {
             covers: Vec::new(),
             alone: true,
             stays: false,
+            env: Vec::new(),
         }
     }
 }
@@ -486,7 +489,7 @@ fn spawn(
     own.extend((sockets != start.scratch).then(|| sockets.to_path_buf()));
     own.extend(start.own.iter().cloned());
     let (covers, alone, stays) = (start.covers.clone(), start.alone, start.stays);
-    let wanted = Confinement { own, covers, alone, place, stays };
+    let wanted = Confinement { own, covers, alone, place, stays, env: start.env.clone() };
     let argv: Vec<OsString> = argv.into_iter().map(OsString::from).collect();
     confine::start(&wanted, &argv, &start.data, &log, control).map_err(|error| match error {
         ConfineError::Stopped(stopped) => ServerError::Stopped(stopped),

@@ -218,14 +218,14 @@ pub(super) struct Space {
 
 /// A restore that can be shown and carried out.
 pub struct ClusterRestore<'a> {
-    wish: Wish,
+    pub(super) wish: Wish,
     /// What the chosen backup rests on, the full first, and itself at the end.
     layers: Vec<Layer<'a>>,
     /// The run whose backup is taken.
     pub chosen: RunId,
     record: &'a SourceRecord,
     spaces: Vec<Space>,
-    log: Vec<Archive>,
+    pub(super) log: Vec<Archive>,
     window: String,
     target: String,
     /// Timelines that go on beside the one that is followed, where none was asked for.
@@ -253,6 +253,10 @@ pub fn driver(shelves: &Shelves, source: &str) -> Option<String> {
 /// When no backup leads to the target, or a folder is in use.
 pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<ClusterRestore<'_>, ClusterError> {
     wish.recovery.check()?;
+    let keys = shelves.keys();
+    if !keys.is_empty() {
+        wish.log.iter_mut().for_each(|archive| archive.open_with(&keys));
+    }
     if let Some(pid) = running(&wish.to).map_err(file(&wish.to))? {
         return Err(ClusterError::InUse(ServerError::Runs { data: wish.to.clone(), pid }));
     }

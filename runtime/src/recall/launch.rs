@@ -1,5 +1,6 @@
 //! What becomes of a cluster that is laid down: started until it has recovered, left to be started by hand, or rehearsed.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub struct Starting {
     pub patience: Duration,
     /// In a network namespace of its own.
     pub alone: bool,
+    /// What its restore command needs of the environment.
+    pub env: Vec<(OsString, OsString)>,
 }
 
 /// A cluster that is laid down.
@@ -104,6 +107,7 @@ impl Laid<'_> {
             alone: starting.alone,
             own: self.own.iter().map(|own| absolute(own)).collect::<Result<_, _>>()?,
             stays: true,
+            env: starting.env.clone(),
             ..Start::new(programs.to_path_buf(), data, scratch)
         })
     }

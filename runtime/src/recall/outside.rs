@@ -91,13 +91,12 @@ impl Far for Vec<Archive> {
     ) -> Result<(), ClusterError> {
         let name = WalName::Segment(segment);
         for archive in self {
-            let Ok(Some(size)) = archive.size(cluster, name) else { continue };
             let give = |bytes: &[u8]| {
                 take(bytes);
                 Ok(())
             };
             // One that is damaged ends recovery, unless another has it.
-            if archive.read(cluster, name, size, give).is_ok() {
+            if matches!(archive.fetch(cluster, name, give), Ok(Some(_))) {
                 break;
             }
         }

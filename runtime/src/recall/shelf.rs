@@ -32,6 +32,8 @@ pub struct Shelf {
     pub layout: Layout,
     /// Its runs.
     pub catalog: Catalog,
+    /// As the plan has it, or as its address says.
+    pub declared: Declared,
     /// Its folder, if it is one.
     pub root: Option<PathBuf>,
     /// What opens what is encrypted.
@@ -185,7 +187,7 @@ impl Shelf {
             (None, [only]) => only.clone(),
             (None, _) => return Err(RecallError::SeveralPlans { store: label, plans: quoted() }),
         };
-        Shelf::of(store, &plan, declared.folder())
+        Shelf::of(store, &plan, declared)
     }
 
     /// Opens a store as a plan declares it.
@@ -193,10 +195,10 @@ impl Shelf {
     /// # Errors
     /// When it cannot be read.
     pub fn declared(declared: &Declared, plan: &str) -> Result<Shelf, RecallError> {
-        Shelf::of(store::open(declared, &Secrets::default())?, plan, declared.folder())
+        Shelf::of(store::open(declared, &Secrets::default())?, plan, declared.clone())
     }
 
-    fn of(store: Arc<dyn ReadStore>, plan: &str, root: Option<&Path>) -> Result<Shelf, RecallError> {
+    fn of(store: Arc<dyn ReadStore>, plan: &str, declared: Declared) -> Result<Shelf, RecallError> {
         let layout = Layout::new(plan)?;
         // A `format.yaml` that is gone or damaged keeps no one from backups that are there; one that says that this program
         // cannot read them does.
@@ -207,7 +209,8 @@ impl Shelf {
         }
         let catalog = Catalog::load(store.as_ref(), &layout)?;
         let keys = Arc::default();
-        Ok(Shelf { store, layout, catalog, root: root.map(Path::to_path_buf), keys })
+        let root = declared.folder().map(Path::to_path_buf);
+        Ok(Shelf { store, layout, catalog, declared, root, keys })
     }
 
     /// What is private in the manifest of one of its runs.
@@ -375,6 +378,11 @@ impl Shelves {
             let unfit = declared.map(|declared| asker.unfit(model, declared, shelf.store.as_ref()));
             self.unfit.extend(unfit.unwrap_or_default());
         }
+    }
+
+    /// What opens what is encrypted.
+    pub fn keys(&self) -> Arc<Keyring> {
+        self.shelves.first().map(|shelf| Arc::clone(&shelf.keys)).unwrap_or_default()
     }
 
     /// The same, with keys for what is encrypted.

@@ -11,8 +11,10 @@ use crate::postgres::recovery::{Action, Point, Recovery, Timeline};
 use crate::postgres::server::{Expect, Server, Start};
 use crate::recall::cluster::{self, ClusterError, Wish};
 use crate::recall::launch::Then;
+use crate::recall::log::near;
 use crate::recall::outside::{self, Outside};
 use crate::recall::tool;
+use crate::wal::archive::Archive;
 
 /// Restores the cluster and looks at it.
 pub(super) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), RehearseError> {
@@ -123,11 +125,18 @@ pub(super) fn have_put_back(stage: &mut Stage<'_>) -> Result<Laid, ClusterError>
 
 /// Lays a base backup down.
 pub(super) fn lay_down(stage: &mut Stage<'_>) -> Result<Laid, ClusterError> {
+    // The server has no network and no key: what is far away or encrypted is brought to it before.
+    let is_near = !stage.wish.is_log_sealed && !stage.wish.log.iter().any(Archive::is_far);
+    let near = stage.folder.join("log");
+    let fetch = match is_near || stage.wish.log.is_empty() {
+        true => stage.wish.fetch.clone(),
+        false => Some(near::command(&near)),
+    };
     let wish = Wish {
         source: stage.wish.source.clone(),
         to: stage.folder.join("data"),
         run: stage.wish.run.clone(),
-        recovery: recovery(&stage.wish, stage.wish.fetch.clone()),
+        recovery: recovery(&stage.wish, fetch),
         log: std::mem::take(&mut stage.wish.log),
         tablespaces: Vec::new(),
         account: stage.wish.account.clone(),
@@ -136,10 +145,12 @@ pub(super) fn lay_down(stage: &mut Stage<'_>) -> Result<Laid, ClusterError> {
     let restore = cluster::plan(stage.shelves, wish, jiff::Timestamp::now())?;
     stage.run = restore.chosen;
     let programs = restore.programs()?;
-    if let Err(error) = stage.has_room(restore.room()?) {
+    let mut log = if is_near { near::Near::default() } else { near::Near::of(&restore, stage.shelves)? };
+    if let Err(error) = stage.has_room(restore.room()?.saturating_add(log.bytes())) {
         return Ok(Err(error));
     }
     let outcome = restore.carry_out(stage.control)?;
+    log.bring(&near, &stage.folder.join("data"), stage.control)?;
     outside::make(&stage.folder.join("data"), &outcome.outside)?;
     let what = format!("{}, {}", plural(outcome.entries, "entry"), plural(outcome.bytes, "byte"));
     Ok(Ok((programs, with_warnings(what, &outcome.warnings), outcome.outside)))

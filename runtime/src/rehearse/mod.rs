@@ -79,7 +79,9 @@ pub struct Wish {
     pub account: Option<String>,
     /// The archives of its log.
     pub log: Vec<Archive>,
-    /// The command by which a restored server gets its log back, where it is archived.
+    /// Whether it is encrypted, as the plan has it.
+    pub is_log_sealed: bool,
+    /// The command by which a restored server gets its log back, where it is archived in a folder in clear.
     pub fetch: Option<String>,
     /// What the repository of its tool is encrypted with.
     pub passphrase: Option<Hidden>,

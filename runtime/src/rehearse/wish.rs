@@ -13,6 +13,7 @@ use crate::postgres::recovery::command_word;
 use crate::recall::{log, repositories};
 use crate::run::environment;
 use crate::run::secrets::{SecretError, Secrets};
+use crate::wal::archive::Access;
 
 /// Where a rehearsal works: the folder for its scratch folder, and Backplan's own.
 #[derive(Debug, Clone)]
@@ -84,12 +85,11 @@ impl Wish {
             LowerError::Unfilled(format!("the repository of `{}`: {error}", declared.name))
         })?;
         if let Some(wal) = model.wals.iter().find(|wal| wal.source == source) {
-            (wish.log, _) = log::archives(model, wal);
-            let folders = wal.to.iter().filter_map(|id| match &model.store(*id).kind {
-                StoreKind::Dir { path } => Some(path),
-                _ => None,
-            });
-            wish.fetch = folders.take(1).find_map(|root| fetch(root, &model.name, &declared.name));
+            let access = Access { secrets: secrets.clone(), ..Access::default() };
+            (wish.log, _) = log::archives(model, wal, &access);
+            wish.is_log_sealed = !wal.encrypt.is_empty();
+            let mut folders = wal.to.iter().filter_map(|id| model.store(*id).folder());
+            wish.fetch = folders.next().and_then(|root| fetch(root, &model.name, &declared.name));
         }
         Ok(wish)
     }

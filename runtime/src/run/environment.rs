@@ -3,7 +3,8 @@
 
 use std::ffi::OsString;
 
-use backplan_compiler::value::{Env, EnvValue, Text};
+use backplan_compiler::model::Store;
+use backplan_compiler::value::{Env, EnvValue, Secret, Text};
 
 use super::secrets::{SecretError, Secrets};
 
@@ -44,6 +45,28 @@ pub fn basic(is_own_account: bool) -> Vec<(OsString, OsString)> {
         ALL.contains(&name) || name.starts_with(LANGUAGE) || (is_own_account && OWN.contains(&name))
     };
     std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_basic)).collect()
+}
+
+/// What the services' own clients take from the environment.
+const SERVICES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
+/// By which way a server is reached.
+const WAYS: [&str; 6] = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy"];
+
+/// What a program needs of this process's environment that is to reach these stores.
+pub fn to_reach<'s>(stores: impl IntoIterator<Item = &'s Store>) -> Vec<(OsString, OsString)> {
+    let secrets = stores.into_iter().flat_map(Store::secrets);
+    let named: Vec<&str> = secrets
+        .filter_map(|secret| match secret {
+            Secret::Env { name, .. } => Some(name.as_str()),
+            Secret::File(_) | Secret::Exec { .. } | Secret::Inline(_) => None,
+        })
+        .collect();
+    let is_needed = |name: &str| {
+        named.contains(&name)
+            || WAYS.contains(&name)
+            || SERVICES.iter().any(|service| name.starts_with(service))
+    };
+    std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_needed)).collect()
 }
 
 /// What a program of the plan is given: the texts filled in, the secrets fetched.

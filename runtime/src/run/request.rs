@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use backplan_compiler::Laid;
-use backplan_compiler::model::{Level, Model, PostgresDriver, Separate, SourceKind, StoreKind, Worded};
+use backplan_compiler::model::{Level, Model, PostgresDriver, Separate, SourceKind, Worded};
 use jiff::Timestamp;
 
 use super::staging::Surroundings;
@@ -87,17 +87,8 @@ pub fn unsupported(model: &Model) -> Vec<String> {
     }
     for wal in &model.wals {
         let name = &model.source(wal.source).name;
-        if !wal.encrypt.is_empty() {
-            found.push(format!("the log of `{name}` is to be encrypted"));
-        }
-        let remote = wal
-            .to
-            .iter()
-            .map(|id| model.store(*id))
-            .find(|store| !matches!(store.kind, StoreKind::Dir { .. }));
-        if let Some(store) = remote {
-            found.push(format!("the log of `{name}` goes to store `{}`, which is not a folder", store.name));
-        }
+        let bad = wal.encrypt.iter().filter_map(|text| crate::cipher::recipient(text).err());
+        found.extend(bad.map(|bad| format!("the log of `{name}` is to be encrypted for what {bad}")));
     }
     for verify in &model.verifies {
         let source = model.source(verify.restore);

@@ -15,8 +15,9 @@ use crate::catalog::prune::refusals;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::store::{self, ReadStore};
-use crate::wal::archive::Archive;
+use crate::wal::archive::{Access, Archive};
 use crate::wal::expiry::{Base, Expired, expired};
+use crate::wal::held::Held;
 use crate::wal::name::WalName;
 use crate::wal::survey::Survey;
 use crate::wal::{self, WalError, bring};
@@ -32,16 +33,13 @@ impl Worker {
     ) -> Result<(), Failure> {
         let model = &self.request.model;
         let source = model.source(model.wals[at].source);
-        let declared = model.store(store);
-        let folder = declared
-            .folder()
-            .ok_or_else(|| Failure::lasting(format!("store `{}` is not a folder", declared.name)))?;
+        let (declared, access) = (model.store(store), access(model, at, &self.secrets.under(control)));
         let is_ours = self.sessions.get(&store).is_some_and(|session| session.held().store.is_some());
         let done = if is_ours {
-            wal::init(model, source, declared, folder)
-                .and_then(|_| Archive::open(&declared.name, folder, &model.name, &source.name)?.sweep())
+            wal::init(model, source, declared, &access)
+                .and_then(|_| Archive::open(declared, &model.name, &source.name, &access)?.sweep())
         } else {
-            Archive::open(&declared.name, folder, &model.name, &source.name).map(drop)
+            Archive::open(declared, &model.name, &source.name, &access).map(drop)
         };
         done.map_err(|error| match error {
             WalError::NoArchive { .. } => Failure::lasting(format!(
@@ -64,7 +62,8 @@ impl Worker {
         control: &Control,
     ) -> Result<(), Failure> {
         let model = &self.request.model;
-        let archive = opened(model, at, store).map_err(Failure::passing)?;
+        let secrets = self.secrets.under(control);
+        let archive = opened(model, at, store, &secrets).map_err(Failure::passing)?;
         let source = model.source(model.wals[at].source);
         if let Some(postgres) = source.postgres()
             && let Some(data) = postgres.data_dir.as_ref().filter(|data| data.join("pg_wal").is_dir())
@@ -78,7 +77,7 @@ impl Worker {
                 }
             }
         }
-        let brought = bring::from_others(&archive, &others(model, at, store), control)
+        let brought = bring::from_others(&archive, &others(model, at, store, &secrets), control)
             .map_err(|_| Failure::stopped())?;
         if let (Some(first), Some(last)) = (brought.files.first(), brought.files.last()) {
             let (label, files) = (&archive.label, files(brought.files.len()));
@@ -122,19 +121,20 @@ impl Worker {
             }
         }
         let bases: Vec<Base> = bases.into_values().collect();
-        let archive = opened(model, at, store).map_err(Failure::passing)?;
+        let archive = opened(model, at, store, &self.secrets.under(control)).map_err(Failure::passing)?;
         let gone =
             going(model, at, store, &archive, &bases, self.request.clock.now()).map_err(Failure::passing)?;
         let lasting = |error: WalError| Failure::lasting(format!("{error}; the next run goes on"));
         for Expired { cluster, kept_from, files } in &gone {
             // Before the first is gone: what was given up must not look like what was lost.
-            bring::note_kept_from(&archive, cluster, *kept_from).map_err(lasting)?;
-            for name in files {
+            archive.note_kept_from(cluster, *kept_from).map_err(lasting)?;
+            for (name, held) in files {
                 control.check().map_err(|_| Failure::stopped())?;
-                archive.delete(cluster, *name).map_err(lasting)?;
+                archive.delete(cluster, *name, *held).map_err(lasting)?;
             }
         }
-        let names: Vec<&WalName> = gone.iter().flat_map(|expired| &expired.files).collect();
+        let names: Vec<&WalName> =
+            gone.iter().flat_map(|expired| &expired.files).map(|(name, _)| name).collect();
         if let (Some(first), Some(last)) = (names.first(), names.last()) {
             let (store, count) = (&model.store(store).name, files(names.len()));
             self.note(format!("store `{store}`: {count} of the log deleted, from {first} to {last}"));
@@ -179,10 +179,14 @@ fn bases_of(catalog: &Catalog, name: &str, bases: &mut BTreeMap<RunId, Base>) ->
     Ok(())
 }
 
-fn opened(model: &Model, at: usize, store: StoreId) -> Result<Archive, WalError> {
+/// How a run reaches the archives of a `wal` block.
+fn access(model: &Model, at: usize, secrets: &Secrets) -> Access {
+    Access { secrets: secrets.clone(), recipients: model.wals[at].encrypt.clone(), ..Access::default() }
+}
+
+fn opened(model: &Model, at: usize, store: StoreId, secrets: &Secrets) -> Result<Archive, WalError> {
     let (declared, source) = (model.store(store), model.source(model.wals[at].source));
-    let folder = declared.folder().unwrap_or(std::path::Path::new(""));
-    Archive::open(&declared.name, folder, &model.name, &source.name)
+    Archive::open(declared, &model.name, &source.name, &access(model, at, secrets))
 }
 
 fn going(
@@ -204,9 +208,49 @@ fn files(count: usize) -> String {
 }
 
 /// The archives of the same log in other stores, as far as they can be opened.
-fn others(model: &Model, at: usize, store: StoreId) -> Vec<Archive> {
+fn others(model: &Model, at: usize, store: StoreId, secrets: &Secrets) -> Vec<Archive> {
     let others = model.wals[at].to.iter().filter(|other| **other != store);
-    others.filter_map(|other| opened(model, at, *other).ok()).collect()
+    others.filter_map(|other| opened(model, at, *other, secrets).ok()).collect()
+}
+
+/// Files that the archives of logs in a store lack and others have, by source.
+pub(super) fn lacking(model: &Model, store: StoreId) -> Vec<(String, usize)> {
+    let secrets = Secrets::default();
+    let goes_there = |at: &usize| model.wals[*at].to.contains(&store);
+    let each = (0..model.wals.len()).filter(goes_there).filter_map(|at| {
+        let others = others(model, at, store, &secrets);
+        let files = match opened(model, at, store, &secrets) {
+            Ok(archive) => bring::count(&archive, &others).ok()?,
+            Err(WalError::NoArchive { .. }) => bring::all(&others).ok()?,
+            Err(_) => return None,
+        };
+        Some((model.source(model.wals[at].source).name.clone(), files))
+    });
+    each.filter(|(_, files)| *files > 0).collect()
+}
+
+/// Brings to the archives of logs in a store what they lack and others have: by source how many files, and what could not be
+/// brought.
+///
+/// # Errors
+/// When an archive cannot be made or opened, or it is asked to stop.
+pub(super) fn bring_to(
+    model: &Model,
+    store: StoreId,
+    control: &Control,
+) -> Result<Vec<(String, usize, Vec<String>)>, String> {
+    let secrets = Secrets::default().under(control);
+    let mut done = Vec::new();
+    for at in (0..model.wals.len()).filter(|at| model.wals[*at].to.contains(&store)) {
+        let source = model.source(model.wals[at].source);
+        let access = access(model, at, &secrets);
+        wal::init(model, source, model.store(store), &access).map_err(|error| error.to_string())?;
+        let archive = opened(model, at, store, &secrets).map_err(|error| error.to_string())?;
+        let brought = bring::from_others(&archive, &others(model, at, store, &secrets), control);
+        let brought = brought.map_err(|stopped| stopped.to_string())?;
+        done.push((source.name.clone(), brought.files.len(), brought.failed));
+    }
+    Ok(done)
 }
 
 /// What the run to come would find of an archive, and what would make it fail.
@@ -217,19 +261,19 @@ pub(super) fn look(
     store: StoreId,
 ) -> (Option<String>, Option<String>) {
     let (declared, source) = (model.store(store), model.source(model.wals[at].source));
-    let Some(folder) = declared.folder() else { return (None, None) };
+    let secrets = Secrets::default();
     let is_ours = graph.iter().any(|step| step.action == Action::LockStore(store));
-    let own = wal::archive::folder(folder, &model.name, &source.name);
-    match Archive::open(&declared.name, folder, &model.name, &source.name) {
+    let own = wal::archive::place(declared, &model.name, &source.name);
+    match opened(model, at, store, &secrets) {
         Ok(archive) => {
-            let lacking = bring::count(&archive, &others(model, at, store)).unwrap_or_default();
+            let lacking = bring::count(&archive, &others(model, at, store, &secrets)).unwrap_or_default();
             let more = match lacking {
                 0 => String::new(),
                 count => format!("; would bring {} of the log there that it lacks", files(count)),
             };
-            (Some(format!("its archive is `{}`{more}", own.display())), None)
+            (Some(format!("its archive is `{own}`{more}")), None)
         }
-        Err(WalError::NoArchive { .. }) if is_ours => (Some(format!("would make `{}`", own.display())), None),
+        Err(WalError::NoArchive { .. }) if is_ours => (Some(format!("would make `{own}`")), None),
         Err(error) => (None, Some(error.to_string())),
     }
 }
@@ -278,7 +322,7 @@ pub(super) fn foresee(
     if let Some(newest) = bases.iter().max_by_key(|base| base.ended).cloned() {
         bases.push(Base { ended: now.max(newest.ended), ..newest });
     }
-    let archive = match opened(model, at, store) {
+    let archive = match opened(model, at, store, &Secrets::default()) {
         Err(WalError::NoArchive { .. }) => return Ok(Vec::new()),
         archive => archive.map_err(|error| error.to_string())?,
     };
@@ -288,9 +332,12 @@ pub(super) fn foresee(
     let gone = going(model, at, store, &archive, &bases, now).map_err(|error| error.to_string())?;
     let label = &model.store(store).name;
     let named = |expired: Expired| {
-        let (cluster, folder) = (expired.cluster, archive.folder.display());
+        let (cluster, place) = (expired.cluster, archive.place());
         let files = expired.files.into_iter();
-        files.map(|name| format!("{label}:{folder}/{cluster}/{}", name.object())).collect::<Vec<_>>()
+        let shown = |(name, held): (WalName, Held)| {
+            format!("{label}:{place}/{cluster}/{}", name.object(held.is_sealed))
+        };
+        files.map(shown).collect::<Vec<_>>()
     };
     Ok(gone.into_iter().flat_map(named).collect())
 }

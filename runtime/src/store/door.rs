@@ -16,7 +16,30 @@ use crate::run::secrets::Secrets;
 /// # Errors
 /// [`StoreErrorKind::Absent`] where its place is not there and [`make`] might make it.
 pub fn open(declared: &Declared, secrets: &Secrets) -> Result<Arc<dyn Store>, StoreError> {
-    guarded(declared, secrets, false)
+    guarded(declared, secrets, Patience::Long, false)
+}
+
+/// The same, for somebody who waits so long.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(
+    declared: &Declared,
+    secrets: &Secrets,
+    patience: Patience,
+) -> Result<Arc<dyn Store>, StoreError> {
+    guarded(declared, secrets, patience, false)
+}
+
+/// How long one waits for a store that does not answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Patience {
+    /// A run, which has hours.
+    #[default]
+    Long,
+    /// A server that waits for one file of its log, and asks again by itself. That the store keeps the condition of a creation
+    /// was seen when what it writes to was made.
+    Short,
 }
 
 /// Opens a store, and makes its place first if need be. Whether it may be made is for the identity to decide: a missing
@@ -25,7 +48,7 @@ pub fn open(declared: &Declared, secrets: &Secrets) -> Result<Arc<dyn Store>, St
 /// # Errors
 /// [`StoreErrorKind::Absent`] where what it is to be in is not there.
 pub fn make(declared: &Declared, secrets: &Secrets) -> Result<Arc<dyn Store>, StoreError> {
-    guarded(declared, secrets, true)
+    guarded(declared, secrets, Patience::Long, true)
 }
 
 /// What [`make`] would do, in words; `None`: it could not.
@@ -38,12 +61,17 @@ pub fn would_make(declared: &Declared) -> Option<String> {
     folder.parent()?.is_dir().then(|| format!("the folder `{}` would be made", folder.display()))
 }
 
-fn guarded(declared: &Declared, secrets: &Secrets, may_make: bool) -> Result<Arc<dyn Store>, StoreError> {
+fn guarded(
+    declared: &Declared,
+    secrets: &Secrets,
+    patience: Patience,
+    may_make: bool,
+) -> Result<Arc<dyn Store>, StoreError> {
     let store: Arc<dyn Store> = match &declared.kind {
         StoreKind::Dir { path } if may_make => Arc::new(DirStore::create(&declared.name, path)?),
         StoreKind::Dir { path } => Arc::new(DirStore::open(&declared.name, path)?),
         StoreKind::S3 { .. } | StoreKind::Azblob { .. } | StoreKind::Gcs { .. } => {
-            Arc::new(BucketStore::open(declared, secrets)?)
+            Arc::new(BucketStore::open(declared, secrets, patience)?)
         }
         StoreKind::Sftp { .. } if may_make => Arc::new(SftpStore::connect_or_make(declared)?),
         StoreKind::Sftp { .. } => Arc::new(SftpStore::connect(declared)?),

@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod append_only;
+pub mod below;
 mod bucket;
 #[cfg(test)]
 mod conformance;
@@ -14,7 +15,7 @@ mod door;
 pub(crate) mod engine;
 pub mod fs;
 pub mod limit;
-mod send;
+pub(crate) mod send;
 mod sftp;
 pub mod simulated;
 #[cfg(test)]
@@ -27,7 +28,7 @@ use std::path::Path;
 
 use crate::control::Control;
 
-pub use door::{make, open, would_make};
+pub use door::{Patience, make, open, open_with, would_make};
 pub use send::send;
 
 /// An object's name below the store's root: components joined by `/`, none of them empty, `.` or `..`.

@@ -1,25 +1,34 @@
 //! The archive of one source's log in one store.
 //!
 //! It lies beside `.backplan`, as the server's account writes it and not the one that runs plans:
-//! `.backplan-wal/PLAN/SOURCE/format.yaml` and `.backplan-wal/PLAN/SOURCE/CLUSTER/…`.
+//! `.backplan-wal/PLAN/SOURCE/format.yaml` and `.backplan-wal/PLAN/SOURCE/CLUSTER/…`. In a folder it belongs to that account;
+//! elsewhere to whoever has the plan's keys.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use backplan_compiler::model::Store as Declared;
 use serde::{Deserialize, Serialize};
 
 use super::WalError;
+use super::adopt::Place;
 use super::cluster::ClusterId;
+use super::held::Held;
 use super::name::{Segment, WalName};
-use super::object::{self, Closing, ObjectError};
+use super::object::ObjectError;
 use super::rival::Origin;
+use super::send::{SealedUpload, WholeUpload};
 use crate::catalog::ids::{hex, random_bytes};
+use crate::cipher::Keyring;
 use crate::places::account::acting_as;
+use crate::run::secrets::Secrets;
+use crate::store::below::Below;
 use crate::store::dir::DirStore;
-use crate::store::{Name, ReadStore, Store, StoreErrorKind, Upload};
+use crate::store::{self, Name, Patience, Store, StoreErrorKind, Upload};
 use crate::yaml::MAX_BYTES;
 
 /// The folder at a store's root that holds archives of logs.
@@ -41,14 +50,38 @@ struct Format {
     source: String,
 }
 
+/// How an archive is reached.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// What the store's own keys are fetched by.
+    pub secrets: Secrets,
+    /// How long one waits for a store that does not answer.
+    pub patience: Patience,
+    /// What opens what is encrypted.
+    pub keys: Arc<Keyring>,
+    /// Whom what is archived is encrypted for; empty: nobody, it lies there in clear.
+    pub recipients: Vec<String>,
+}
+
 /// The archive of a source's log in a store.
 #[derive(Debug)]
 pub struct Archive {
-    store: DirStore,
+    /// Its folder, as a store.
+    pub(super) store: Arc<dyn Store>,
+    seat: Seat,
     /// The store's name, as messages call it.
     pub label: String,
-    /// The archive's folder.
-    pub folder: PathBuf,
+    pub(super) keys: Arc<Keyring>,
+    recipients: Vec<String>,
+}
+
+/// Where an archive lies.
+#[derive(Debug)]
+enum Seat {
+    /// In a folder of this machine, which belongs to the server's account.
+    Folder(PathBuf),
+    /// In a store that has no accounts, at this place in words.
+    Below(Arc<Below>, String),
 }
 
 /// Who is to own an archive: user and group.
@@ -59,73 +92,135 @@ pub fn folder(root: &Path, plan: &str, source: &str) -> PathBuf {
     root.join(HOME).join(plan).join(source)
 }
 
+/// Where the archive of a source is, in words.
+pub fn place(declared: &Declared, plan: &str, source: &str) -> String {
+    match declared.folder() {
+        Some(root) => folder(root, plan, source).display().to_string(),
+        None => format!("{}/{HOME}/{plan}/{source}", declared.location().to_string().trim_end_matches('/')),
+    }
+}
+
+/// What stands in a folder of archives: plans, or the sources of a plan.
+///
+/// # Errors
+/// When the store cannot tell.
+pub fn names(declared: &Declared, plan: Option<&str>, access: &Access) -> Result<Vec<String>, WalError> {
+    let below = plan.map_or_else(|| HOME.to_owned(), |plan| format!("{HOME}/{plan}"));
+    let mut found: Vec<String> = match declared.folder() {
+        // The server's account passes through the root, and does not look around there.
+        Some(root) => {
+            let path = root.join(&below);
+            let entries = match fs::read_dir(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+                entries => entries.map_err(|cause| WalError::File { path, cause })?,
+            };
+            entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
+        }
+        None => {
+            let store = store::open_with(declared, &access.secrets, access.patience)?;
+            let entries = store.entries(&Name::known(below))?;
+            entries.iter().map(|entry| entry.name.last().to_owned()).collect()
+        }
+    };
+    found.sort();
+    Ok(found)
+}
+
 impl Archive {
-    /// Opens the archive in a store's folder.
+    /// Opens the archive in a store.
     ///
     /// # Errors
     /// When it is not there, another's, or written by a newer program.
-    pub fn open(label: &str, root: &Path, plan: &str, source: &str) -> Result<Archive, WalError> {
-        let folder = folder(root, plan, source);
+    pub fn open(declared: &Declared, plan: &str, source: &str, access: &Access) -> Result<Archive, WalError> {
+        let label = &declared.name;
+        let place = place(declared, plan, source);
         let absent = || WalError::NoArchive {
             store: label.to_owned(),
             source_name: source.to_owned(),
-            folder: folder.clone(),
+            place: place.clone(),
         };
-        let store = match DirStore::open(label, &folder) {
-            Err(error) if error.kind.is_away() => return Err(absent()),
-            store => store?,
+        let (store, seat): (Arc<dyn Store>, Seat) = match declared.folder() {
+            Some(root) => {
+                let own = folder(root, plan, source);
+                let store = match DirStore::open(label, &own) {
+                    Err(error) if error.kind.is_away() => return Err(absent()),
+                    store => store?,
+                };
+                (Arc::new(store), Seat::Folder(own))
+            }
+            None => {
+                let store = store::open_with(declared, &access.secrets, access.patience)?;
+                let below = Arc::new(Below::new(store, below(plan, source)));
+                (Arc::clone(&below) as _, Seat::Below(below, place.clone()))
+            }
         };
         let bytes = match store.read_range(&Name::known(FORMAT_FILE.to_owned()), 0, MAX_BYTES) {
             Err(error) if error.kind == StoreErrorKind::NotFound => return Err(absent()),
             bytes => bytes?,
         };
-        let foreign = |what: String| WalError::Foreign { folder: folder.clone(), what };
-        let text = String::from_utf8_lossy(&bytes);
-        let format: Format = crate::yaml::from_str(&text).map_err(|error| foreign(error.to_string()))?;
-        if format.min_reader > FORMAT {
-            return Err(foreign(format!(
-                "it has format {}, which this version does not know",
-                format.format
-            )));
-        }
-        if (format.plan.as_str(), format.source.as_str()) != (plan, source) {
-            return Err(foreign(format!(
-                "it is that of source `{}` of plan `{}`",
-                format.source, format.plan
-            )));
-        }
-        Ok(Archive { store, label: label.to_owned(), folder })
+        see_format(&bytes, &place, plan, source)?;
+        let (keys, recipients) = (Arc::clone(&access.keys), access.recipients.clone());
+        Ok(Archive { store, seat, label: label.to_owned(), keys, recipients })
     }
 
-    /// Makes the archive in a store's folder, or sees that it is there and its owner's. Says whether it made it. Nothing but
-    /// its own folder is given away.
+    /// Makes the archive in a store, or sees that it is there. Says whether it made it. In a folder, nothing but its own
+    /// is given away.
     ///
     /// # Errors
     /// When it could not be made, or another's is there.
-    pub fn init(label: &str, root: &Path, plan: &str, source: &str, owner: Owner) -> Result<bool, WalError> {
-        match Archive::open(label, root, plan, source) {
+    pub fn init(
+        declared: &Declared,
+        plan: &str,
+        source: &str,
+        owner: Owner,
+        access: &Access,
+    ) -> Result<bool, WalError> {
+        match Archive::open(declared, plan, source, access) {
             Ok(_) => return Ok(false),
             Err(WalError::NoArchive { .. }) => {}
             Err(error) => return Err(error),
         }
-        let own = folder(root, plan, source);
-        let failed = |path: &Path| {
-            let path = path.to_path_buf();
-            move |cause| WalError::File { path, cause }
-        };
-        make_passages(root, &own).map_err(failed(&own))?;
-        make(&own, 0o700).map_err(failed(&own))?;
+        let place = place(declared, plan, source);
         let format =
             Format { format: FORMAT, min_reader: 1, plan: plan.to_owned(), source: source.to_owned() };
-        let text = yaml_serde::to_string(&format).map_err(io::Error::other).map_err(failed(&own))?;
-        let store = DirStore::open(label, &own)?;
-        if let Some((user, group)) = owner {
-            chown(&own, Some(user), Some(group)).map_err(failed(&own))?;
+        let text = yaml_serde::to_string(&format).map_err(io::Error::other);
+        let text = text.map_err(|cause| WalError::File { path: place.into(), cause })?;
+        match declared.folder() {
+            Some(root) => init_folder(declared, root, &folder(root, plan, source), owner, &text)?,
+            None => {
+                // Patiently: the first creation also shows whether the server keeps the condition that a segment's name is
+                // not taken.
+                let store = store::open(declared, &access.secrets)?;
+                let _ = store.create(
+                    &below(plan, source).join(&Name::known(FORMAT_FILE.to_owned())),
+                    text.as_bytes(),
+                )?;
+            }
         }
-        // Last: what has it is whole. By the owner, who could put a link in its place by now.
-        let create = || store.create(&Name::known(FORMAT_FILE.to_owned()), text.as_bytes());
-        let _ = acting_as(owner, create).map_err(failed(&own))??;
         Ok(true)
+    }
+
+    /// Where it is, in words.
+    pub fn place(&self) -> String {
+        match &self.seat {
+            Seat::Folder(path) => path.display().to_string(),
+            Seat::Below(_, place) => place.clone(),
+        }
+    }
+
+    /// Whether each request costs a way to a server: what is small is then read whole, and in few requests.
+    pub fn is_far(&self) -> bool {
+        matches!(self.seat, Seat::Below(..))
+    }
+
+    /// Gives it what opens what is encrypted.
+    pub fn open_with(&mut self, keys: &Arc<Keyring>) {
+        self.keys = Arc::clone(keys);
+    }
+
+    /// Whether new files in it are encrypted.
+    pub fn is_sealing(&self) -> bool {
+        !self.recipients.is_empty()
     }
 
     /// The clusters that have something in it.
@@ -133,42 +228,41 @@ impl Archive {
     /// # Errors
     /// When it cannot be listed.
     pub fn clusters(&self) -> Result<Vec<ClusterId>, WalError> {
-        let failed = |cause| WalError::File { path: self.folder.clone(), cause };
-        let mut found = Vec::new();
-        for entry in fs::read_dir(&self.folder).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            if entry.file_type().map_err(failed)?.is_dir()
-                && let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok())
-            {
-                found.push(id);
+        let names: Vec<String> = match &self.seat {
+            Seat::Folder(path) => {
+                let failed = |cause| WalError::File { path: path.clone(), cause };
+                let mut names = Vec::new();
+                for entry in fs::read_dir(path).map_err(failed)? {
+                    let entry = entry.map_err(failed)?;
+                    if entry.file_type().map_err(failed)?.is_dir() {
+                        names.extend(entry.file_name().into_string());
+                    }
+                }
+                names
             }
-        }
+            Seat::Below(below, _) => {
+                let entries = below.top()?.into_iter().filter(|entry| entry.kind == store::fs::Kind::Folder);
+                entries.map(|entry| entry.name.as_str().to_owned()).collect()
+            }
+        };
+        let mut found: Vec<ClusterId> = names.iter().filter_map(|name| name.parse().ok()).collect();
         found.sort();
         Ok(found)
     }
 
-    /// The object of a file.
-    fn object(cluster: &ClusterId, name: WalName) -> Name {
-        Name::known(cluster.to_string()).join(&name.object())
-    }
-
-    /// The files of a cluster, by name, with the bytes that they take.
+    /// The files of a cluster, by name.
     ///
     /// # Errors
     /// When they cannot be listed.
-    pub fn list(&self, cluster: &ClusterId) -> Result<BTreeMap<WalName, u64>, WalError> {
+    pub fn list(&self, cluster: &ClusterId) -> Result<BTreeMap<WalName, Held>, WalError> {
         let objects = self.store.list(Some(&Name::known(cluster.to_string())))?;
-        Ok(objects.iter().filter_map(|found| Some((WalName::of_object(&found.name)?, found.size))).collect())
+        Ok(objects.iter().filter_map(Held::of_object).collect())
     }
 
     /// The folders of segments of a cluster, by name: their timeline, and the log that they are of.
     fn folders(&self, cluster: &ClusterId) -> Result<Vec<String>, WalError> {
-        let own = self.folder.join(cluster.to_string());
-        let entries = match fs::read_dir(&own) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(|cause| WalError::File { path: own, cause })?,
-        };
-        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let entries = self.store.entries(&Name::known(cluster.to_string()))?;
+        let names = entries.iter().map(|entry| entry.name.last().to_owned());
         let is_folder = |name: &String| name.len() == 16 && u64::from_str_radix(name, 16).is_ok();
         let mut folders: Vec<String> = names.filter(is_folder).collect();
         folders.sort();
@@ -184,79 +278,70 @@ impl Archive {
         Ok(last.and_then(|name| u32::from_str_radix(name.get(..8)?, 16).ok()))
     }
 
-    /// The last segment of a timeline, and the bytes that it takes. Looks at the newest of the timeline's folders alone.
+    /// The first segment behind another on its timeline. Looks into the folders from its own on, up to the first that has one.
     ///
     /// # Errors
     /// When they cannot be listed.
-    pub fn newest(&self, cluster: &ClusterId, timeline: u32) -> Result<Option<(Segment, u64)>, WalError> {
+    pub fn next_behind(&self, cluster: &ClusterId, wanted: Segment) -> Result<Option<Segment>, WalError> {
+        let own = wanted.folder();
+        let is_behind = |name: &&String| name[..8] == own[..8] && **name >= own;
+        for folder in self.folders(cluster)?.iter().filter(is_behind) {
+            let found = self.segments_in(cluster, folder)?.into_iter().map(|(segment, _)| segment);
+            if let Some(next) = found.filter(|found| *found > wanted).min() {
+                return Ok(Some(next));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The segments in one of the folders.
+    fn segments_in(&self, cluster: &ClusterId, folder: &str) -> Result<Vec<(Segment, Held)>, WalError> {
+        let objects = self.store.list(Some(&Name::known(format!("{cluster}/{folder}"))))?;
+        let segments = objects.iter().filter_map(|found| match Held::of_object(found)? {
+            (WalName::Segment(segment), held) => Some((segment, held)),
+            _ => None,
+        });
+        Ok(segments.collect())
+    }
+
+    /// The last segment of a timeline. Looks at the newest of the timeline's folders alone.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn newest(&self, cluster: &ClusterId, timeline: u32) -> Result<Option<(Segment, Held)>, WalError> {
         let begins = format!("{timeline:08X}");
         // One may have become empty just now.
         for folder in self.folders(cluster)?.iter().rev().filter(|name| name.starts_with(&begins)) {
-            let objects = self.store.list(Some(&Name::known(format!("{cluster}/{folder}"))))?;
-            let segments = objects.iter().filter_map(|found| match WalName::of_object(&found.name)? {
-                WalName::Segment(segment) => Some((segment, found.size)),
-                _ => None,
-            });
-            if let Some(last) = segments.max() {
+            let segments = self.segments_in(cluster, folder)?.into_iter();
+            if let Some(last) = segments.max_by_key(|(segment, _)| *segment) {
                 return Ok(Some(last));
             }
         }
         Ok(None)
     }
 
-    /// Bytes that a file takes; `None` if it is not there.
+    /// The text of a small object; `None` where there is none.
+    fn small(&self, name: String) -> Result<Option<String>, WalError> {
+        match self.store.read_range(&Name::known(name), 0, MAX_BYTES) {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether its newest segment is encrypted.
     ///
     /// # Errors
-    /// When the store cannot tell.
-    pub fn size(&self, cluster: &ClusterId, name: WalName) -> Result<Option<u64>, WalError> {
-        Ok(self.store.size(&Self::object(cluster, name))?)
-    }
-
-    /// What a file says of itself.
-    ///
-    /// # Errors
-    /// When it cannot be told.
-    pub fn closing(&self, cluster: &ClusterId, name: WalName, size: u64) -> Result<Closing, WalError> {
-        let object = Self::object(cluster, name);
-        object::closing(&self.store, &object, size).map_err(|cause| self.bad(name, cause))
-    }
-
-    /// Decodes a file, and checks it to its last byte.
-    ///
-    /// # Errors
-    /// When it is not what was archived, or `take` fails.
-    pub fn read(
-        &self,
-        cluster: &ClusterId,
-        name: WalName,
-        size: u64,
-        take: impl FnMut(&[u8]) -> io::Result<()>,
-    ) -> Result<Closing, WalError> {
-        let object = Self::object(cluster, name);
-        object::read(&self.store, &object, size, take).map_err(|cause| self.bad(name, cause))
-    }
-
-    /// The text of a history, and what it says of itself.
-    ///
-    /// # Errors
-    /// When it is not what was archived.
-    pub fn text(&self, cluster: &ClusterId, name: WalName, size: u64) -> Result<(String, Closing), WalError> {
-        let mut text = Vec::new();
-        let closing = self.read(cluster, name, size, |bytes| {
-            text.extend_from_slice(bytes);
-            Ok(())
-        })?;
-        Ok((String::from_utf8_lossy(&text).into_owned(), closing))
-    }
-
-    /// The place of a file below the archive's folder.
-    pub(super) fn path(cluster: &ClusterId, name: WalName) -> String {
-        Self::object(cluster, name).as_str().to_owned()
-    }
-
-    /// The place of what says from where on the log of a cluster is kept.
-    pub(super) fn kept_from_path(cluster: &ClusterId) -> String {
-        format!("{cluster}/{KEPT_FROM}")
+    /// When it cannot be listed.
+    pub fn holds_sealed(&self) -> Result<bool, WalError> {
+        for cluster in self.clusters()? {
+            if let Some(timeline) = self.newest_timeline(&cluster)?
+                && self.newest(&cluster, timeline)?.is_some_and(|(_, held)| held.is_sealed)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The first segment that is kept: what is before it was deleted, as nobody was promised it. `None`: nothing was.
@@ -264,37 +349,24 @@ impl Archive {
     /// # Errors
     /// When the store cannot tell.
     pub fn kept_from(&self, cluster: &ClusterId) -> Result<Option<Segment>, WalError> {
-        match self.store.read_range(&Name::known(Self::kept_from_path(cluster)), 0, MAX_BYTES) {
-            Ok(bytes) => Ok(match String::from_utf8_lossy(&bytes).trim().parse() {
-                Ok(WalName::Segment(segment)) => Some(segment),
-                // What is no segment keeps nothing from being missed.
-                _ => None,
-            }),
-            Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let text = self.small(format!("{cluster}/{KEPT_FROM}"))?;
+        Ok(text.and_then(|text| match text.trim().parse() {
+            Ok(WalName::Segment(segment)) => Some(segment),
+            // What is no segment keeps nothing from being missed.
+            _ => None,
+        }))
     }
 
-    /// Gives a file's bytes as they lie in the store.
-    pub(super) fn raw(
-        &self,
-        cluster: &ClusterId,
-        name: WalName,
-        size: u64,
-        take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
-        const PIECE: u64 = 1 << 22;
-        let (object, mut at) = (Self::object(cluster, name), 0);
-        while at < size {
-            let length = usize::try_from(PIECE.min(size - at)).unwrap_or(1);
-            let bytes = self.store.read_range(&object, at, length).map_err(io::Error::other)?;
-            if bytes.len() != length {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            take(&bytes)?;
-            at += length as u64;
+    /// Notes from which segment on it is kept; never an earlier one than before.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn note_kept_from(&self, cluster: &ClusterId, kept_from: Segment) -> Result<(), WalError> {
+        if self.kept_from(cluster)?.is_some_and(|known| known.place() >= kept_from.place()) {
+            return Ok(());
         }
-        Ok(())
+        let name = format!("{cluster}/{KEPT_FROM}");
+        self.put(&name, true, |to| writeln!(to, "{kept_from}")).map(drop)
     }
 
     /// Who archived last of a cluster's log, as far as that is known.
@@ -302,11 +374,7 @@ impl Archive {
     /// # Errors
     /// When the store cannot tell.
     pub fn origin(&self, cluster: &ClusterId) -> Result<Option<Origin>, WalError> {
-        match self.store.read_range(&Name::known(format!("{cluster}/{ORIGIN}")), 0, MAX_BYTES) {
-            Ok(bytes) => Ok(crate::yaml::from_str(&String::from_utf8_lossy(&bytes)).ok()),
-            Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        Ok(self.small(format!("{cluster}/{ORIGIN}"))?.and_then(|text| crate::yaml::from_str(&text).ok()))
     }
 
     /// Notes who archived last.
@@ -315,7 +383,7 @@ impl Archive {
     /// When that cannot be written.
     pub fn set_origin(&self, cluster: &ClusterId, origin: &Origin) -> Result<(), WalError> {
         let text = yaml_serde::to_string(origin)
-            .map_err(|error| WalError::File { path: self.folder.clone(), cause: io::Error::other(error) })?;
+            .map_err(|error| WalError::File { path: self.place().into(), cause: io::Error::other(error) })?;
         Ok(self.store.replace(&Name::known(format!("{cluster}/{ORIGIN}")), text.as_bytes())?)
     }
 
@@ -324,19 +392,84 @@ impl Archive {
     /// # Errors
     /// When nothing can be written.
     pub fn upload(&self, cluster: &ClusterId, name: WalName) -> Result<Box<dyn Upload>, WalError> {
-        let chance = hex(&random_bytes::<8>());
-        let temporary = Name::known(format!("{TEMPORARY}/{name}-{}-{chance}", std::process::id()));
-        Ok(self.store.upload(&Self::object(cluster, name), &temporary)?)
+        let object = self.new_object(cluster, name);
+        let upload: Box<dyn Upload> = match &self.seat {
+            Seat::Folder(_) => {
+                let chance = hex(&random_bytes::<8>());
+                let temporary = Name::known(format!("{TEMPORARY}/{name}-{}-{chance}", std::process::id()));
+                self.store.upload(&object, &temporary)?
+            }
+            Seat::Below(..) => Box::new(WholeUpload::new(Arc::clone(&self.store), object)),
+        };
+        Ok(match self.recipients.as_slice() {
+            [] => upload,
+            recipients => Box::new(SealedUpload::new(upload, recipients, &self.label, name)),
+        })
+    }
+
+    /// The object that a new file gets.
+    fn new_object(&self, cluster: &ClusterId, name: WalName) -> Name {
+        Name::known(cluster.to_string()).join(&name.object(self.is_sealing()))
+    }
+
+    /// Writes an object whole and durably, by `fill`, as the archive's owner; whether it did. One that is there is left
+    /// alone, or replaced.
+    ///
+    /// # Errors
+    /// When it is not known to be there.
+    pub(super) fn put(
+        &self,
+        name: &str,
+        is_replaced: bool,
+        fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<bool, WalError> {
+        let failed = |cause| WalError::File { path: Path::new(&self.place()).join(name), cause };
+        match &self.seat {
+            Seat::Folder(path) => {
+                let place = Place::open(path).map_err(failed)?;
+                place.put(name, is_replaced, |file| fill(file)).map_err(failed)
+            }
+            Seat::Below(..) => {
+                let mut bytes = Vec::new();
+                fill(&mut bytes).map_err(failed)?;
+                let name = Name::known(name.to_owned());
+                match is_replaced {
+                    true => self.store.replace(&name, &bytes).map(|()| true).map_err(WalError::from),
+                    false => Ok(self.store.create(&name, &bytes)? == store::Creation::Created),
+                }
+            }
+        }
+    }
+
+    /// Writes a file that was compressed, as the archive's owner.
+    ///
+    /// # Errors
+    /// When it is not known to be there.
+    pub(super) fn put_packed(
+        &self,
+        cluster: &ClusterId,
+        name: WalName,
+        packed: Vec<u8>,
+    ) -> Result<bool, WalError> {
+        let bytes = match self.recipients.as_slice() {
+            [] => packed,
+            recipients => super::send::sealed(packed, name, recipients).map_err(|cause| WalError::File {
+                path: Path::new(&self.place()).join(name.to_string()),
+                cause,
+            })?,
+        };
+        self.put(self.new_object(cluster, name).as_str(), false, |to| to.write_all(&bytes))
     }
 
     /// Makes the name of a file durable that is there: whoever gave it that name may have been killed before he did.
     ///
     /// # Errors
     /// When a folder on the way to it cannot be synced.
-    pub fn settle(&self, cluster: &ClusterId, name: WalName) -> Result<(), WalError> {
-        let object = self.folder.join(Self::object(cluster, name).as_str());
+    pub fn settle(&self, cluster: &ClusterId, name: WalName, held: Held) -> Result<(), WalError> {
+        let Seat::Folder(own) = &self.seat else { return Ok(()) };
+        let object = own.join(held.object(cluster, name).as_str());
         // From the object's folder up to the archive's own, which was synced when it was made.
-        for path in object.ancestors().skip(1).take_while(|path| path.starts_with(&self.folder)) {
+        for path in object.ancestors().skip(1).take_while(|path| path.starts_with(own)) {
             let synced = File::open(path).and_then(|folder| folder.sync_all());
             synced.map_err(|cause| WalError::File { path: path.to_path_buf(), cause })?;
         }
@@ -347,19 +480,20 @@ impl Archive {
     ///
     /// # Errors
     /// When it is not known to be gone.
-    pub fn delete(&self, cluster: &ClusterId, name: WalName) -> Result<(), WalError> {
-        Ok(self.store.delete(&Self::object(cluster, name))?)
+    pub fn delete(&self, cluster: &ClusterId, name: WalName, held: Held) -> Result<(), WalError> {
+        Ok(self.store.delete(&held.object(cluster, name))?)
     }
 
     /// Removes what killed pushes left. One that is under way would fail then, and be done again by the server: so only what
-    /// has not been written to for an hour.
+    /// has not been written to for an hour. Where a store has unfinished files of its own, it looks after them itself.
     ///
     /// # Errors
     /// When it cannot be told or removed.
     pub fn sweep(&self) -> Result<(), WalError> {
         const LEFT: std::time::Duration = std::time::Duration::from_secs(3600);
+        let Seat::Folder(own) = &self.seat else { return Ok(()) };
         for object in self.store.list(Some(&Name::known(TEMPORARY.to_owned())))? {
-            let path = self.folder.join(object.name.as_str());
+            let path = own.join(object.name.as_str());
             let written = fs::symlink_metadata(&path).and_then(|seen| seen.modified());
             if written.is_ok_and(|at| at.elapsed().is_ok_and(|since| since > LEFT)) {
                 self.store.delete(&object.name)?;
@@ -368,12 +502,52 @@ impl Archive {
         Ok(())
     }
 
-    fn bad(&self, name: WalName, cause: ObjectError) -> WalError {
+    pub(super) fn bad(&self, name: WalName, cause: ObjectError) -> WalError {
         match cause {
             ObjectError::Store(error) => WalError::Store(error),
             cause => WalError::Object { store: self.label.clone(), name: name.to_string(), cause },
         }
     }
+}
+
+/// Where the archive of a source is, below a store's root.
+fn below(plan: &str, source: &str) -> Name {
+    Name::known(format!("{HOME}/{plan}/{source}"))
+}
+
+/// Sees that an archive is this source's, and of a format that is known.
+fn see_format(bytes: &[u8], place: &str, plan: &str, source: &str) -> Result<(), WalError> {
+    let foreign = |what: String| WalError::Foreign { place: place.to_owned(), what };
+    let text = String::from_utf8_lossy(bytes);
+    let format: Format = crate::yaml::from_str(&text).map_err(|error| foreign(error.to_string()))?;
+    if format.min_reader > FORMAT {
+        return Err(foreign(format!("it has format {}, which this version does not know", format.format)));
+    }
+    if (format.plan.as_str(), format.source.as_str()) != (plan, source) {
+        return Err(foreign(format!("it is that of source `{}` of plan `{}`", format.source, format.plan)));
+    }
+    Ok(())
+}
+
+/// Makes the archive in a folder, for its owner.
+fn init_folder(
+    declared: &Declared,
+    root: &Path,
+    own: &Path,
+    owner: Owner,
+    text: &str,
+) -> Result<(), WalError> {
+    let failed = |cause| WalError::File { path: own.to_path_buf(), cause };
+    make_passages(root, own).map_err(failed)?;
+    make(own, 0o700).map_err(failed)?;
+    let store = DirStore::open(&declared.name, own)?;
+    if let Some((user, group)) = owner {
+        chown(own, Some(user), Some(group)).map_err(failed)?;
+    }
+    // Last: what has it is whole. By the owner, who could put a link in its place by now.
+    let create = || store.create(&Name::known(FORMAT_FILE.to_owned()), text.as_bytes());
+    let _ = acting_as(owner, create).map_err(failed)??;
+    Ok(())
 }
 
 /// Makes the folders between a store's root and one of another account's. Others pass through them to their own; they see and

@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
 use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
 
 use super::WalError;
-use super::adopt::Place;
 use super::archive::Archive;
 use super::cluster::ClusterId;
-use super::name::{Segment, WalName};
+use super::held::Held;
+use super::name::WalName;
 use super::object;
 use super::survey::forks;
 use crate::beneath;
@@ -32,7 +32,7 @@ struct Wanted<'a> {
     cluster: ClusterId,
     name: WalName,
     from: &'a Archive,
-    size: u64,
+    held: Held,
 }
 
 /// What an archive lacks of what others have, oldest first; but for what was given up.
@@ -53,10 +53,10 @@ fn lacking<'a>(archive: &Archive, others: &'a [Archive]) -> Result<Vec<Wanted<'a
             WalName::History(_) => true,
         };
         for from in others {
-            for (name, size) in from.list(&cluster)? {
+            for (name, held) in from.list(&cluster)? {
                 if is_kept(&name) && !own.contains_key(&name) {
                     let cluster = cluster.clone();
-                    wanted.entry((cluster.clone(), name)).or_insert(Wanted { cluster, name, from, size });
+                    wanted.entry((cluster.clone(), name)).or_insert(Wanted { cluster, name, from, held });
                 }
             }
         }
@@ -72,14 +72,27 @@ pub fn count(archive: &Archive, others: &[Archive]) -> Result<usize, WalError> {
     lacking(archive, others).map(|wanted| wanted.len())
 }
 
+/// How many files an archive would lack that is not there yet.
+///
+/// # Errors
+/// When one of them cannot be listed.
+pub fn all(others: &[Archive]) -> Result<usize, WalError> {
+    let mut names = BTreeSet::new();
+    for from in others {
+        for cluster in from.clusters()? {
+            names.extend(from.list(&cluster)?.into_keys().map(|name| (cluster.clone(), name)));
+        }
+    }
+    Ok(names.len())
+}
+
 /// Brings what an archive lacks and others have. Each file is read to its last byte before.
 ///
 /// # Errors
 /// Only when asked to stop.
 pub fn from_others(archive: &Archive, others: &[Archive], control: &Control) -> Result<Brought, Stopped> {
     let mut brought = Brought::default();
-    let wanted = lacking(archive, others).and_then(|wanted| Ok((wanted, place(archive)?)));
-    let (wanted, place) = match wanted {
+    let wanted = match lacking(archive, others) {
         Ok(wanted) => wanted,
         Err(error) => {
             brought.failed.push(error.to_string());
@@ -88,7 +101,7 @@ pub fn from_others(archive: &Archive, others: &[Archive], control: &Control) -> 
     };
     for file in wanted {
         control.check()?;
-        match copy(&place, archive, &file) {
+        match copy(archive, &file) {
             Ok(()) => brought.files.push(file.name),
             Err(error) => {
                 brought.failed.push(error.to_string());
@@ -102,20 +115,14 @@ pub fn from_others(archive: &Archive, others: &[Archive], control: &Control) -> 
     Ok(brought)
 }
 
-fn place(archive: &Archive) -> Result<Place, WalError> {
-    Place::open(&archive.folder).map_err(|cause| WalError::File { path: archive.folder.clone(), cause })
-}
-
-fn copy(place: &Place, archive: &Archive, file: &Wanted<'_>) -> Result<(), WalError> {
-    let Wanted { cluster, name, from, size } = file;
-    from.read(cluster, *name, *size, |_| Ok(()))?;
-    let path = Archive::path(cluster, *name);
-    let failed = |cause| WalError::File { path: archive.folder.join(&path), cause };
-    let copied = place.put(&path, false, |to| {
-        let mut piece = |bytes: &[u8]| to.write_all(bytes);
-        from.raw(cluster, *name, *size, &mut piece)
-    });
-    copied.map(drop).map_err(failed)
+/// Copies a file as it lies there: what is encrypted stays so, for whom it was.
+fn copy(archive: &Archive, file: &Wanted<'_>) -> Result<(), WalError> {
+    let Wanted { cluster, name, from, held } = file;
+    from.check(cluster, *name, *held)?;
+    let object = held.object(cluster, *name);
+    let copied = archive
+        .put(object.as_str(), false, |to| from.raw(cluster, *name, *held, &mut |bytes| to.write_all(bytes)));
+    copied.map(drop)
 }
 
 /// Brings histories from a data directory that the archive has not: a server that did not archive when it was promoted never
@@ -133,9 +140,9 @@ pub fn histories(archive: &Archive, data: &Path, now: Timestamp) -> Result<Vec<W
     let folder = File::open(&log).map_err(failed(&log))?;
     let entries = fs::read_dir(&log).map_err(failed(&log))?;
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()?.parse().ok());
-    let (mut brought, place) = (Vec::new(), place(archive)?);
+    let mut brought = Vec::new();
     for name in names.filter(|name| matches!(name, WalName::History(_))) {
-        if archive.size(&cluster, name)?.is_some() {
+        if archive.find(&cluster, name)?.is_some() {
             continue;
         }
         let Some(text) = history(&folder, name).map_err(failed(&log.join(name.to_string())))? else {
@@ -146,8 +153,7 @@ pub fn histories(archive: &Archive, data: &Path, now: Timestamp) -> Result<Vec<W
             packed.extend_from_slice(bytes);
             Ok::<(), WalError>(())
         })?;
-        let path = Archive::path(&cluster, name);
-        place.put(&path, false, |to| to.write_all(&packed)).map_err(failed(&archive.folder.join(&path)))?;
+        archive.put_packed(&cluster, name, packed)?;
         brought.push(name);
     }
     Ok(brought)
@@ -164,17 +170,4 @@ fn history(folder: &File, name: WalName) -> io::Result<Option<String>> {
     let mut text = String::new();
     file.take(MOST).read_to_string(&mut text)?;
     Ok((!forks(&text).is_empty()).then_some(text))
-}
-
-/// Notes from which segment on an archive is kept; never an earlier one than before.
-///
-/// # Errors
-/// When that cannot be written.
-pub fn note_kept_from(archive: &Archive, cluster: &ClusterId, kept_from: Segment) -> Result<(), WalError> {
-    if archive.kept_from(cluster)?.is_some_and(|known| known.place() >= kept_from.place()) {
-        return Ok(());
-    }
-    let path = Archive::kept_from_path(cluster);
-    let written = place(archive)?.put(&path, true, |file| writeln!(file, "{kept_from}"));
-    written.map(drop).map_err(|cause: io::Error| WalError::File { path: archive.folder.join(path), cause })
 }

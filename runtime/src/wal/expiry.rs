@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::WalError;
 use super::archive::Archive;
 use super::cluster::ClusterId;
+use super::held::Held;
 use super::name::{Segment, WalName};
 use super::survey::{Begin, Start, Survey, oldest_needed};
 use crate::catalog::manifest::Manifest;
@@ -65,7 +66,7 @@ pub struct Expired {
     /// The first segment that stays.
     pub kept_from: Segment,
     /// The files that go, in the order in which they do: the oldest first, so that a deletion that is cut short leaves no hole.
-    pub files: Vec<WalName>,
+    pub files: Vec<(WalName, Held)>,
 }
 
 /// What of an archive may go. `bases` are all that are kept, anywhere; a cluster with none loses nothing, as its first may be
@@ -93,18 +94,18 @@ pub fn expired(
         let mut files = Vec::new();
         for segment in survey.unneeded(oldest) {
             let name = WalName::Segment(segment);
-            let size = listed.get(&name).copied().unwrap_or_default();
+            let Some(held) = listed.get(&name).copied() else { continue };
             if let Some(seconds) = immutable {
                 let span = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
-                let archived = archive.closing(&cluster, name, size)?.archived;
+                let archived = archive.closing(&cluster, name, held)?.archived;
                 // What is behind a young one stays too, or there would be a hole.
                 if archived.checked_add(span).map_or(true, |until| until > now) {
                     break;
                 }
             }
-            files.push(name);
+            files.push((name, held));
         }
-        files.extend(listed.keys().filter(|name| match name {
+        files.extend(listed.iter().map(|(name, held)| (*name, *held)).filter(|(name, _)| match name {
             WalName::Partial(segment) | WalName::Backup(segment, _) => {
                 immutable.is_none() && segment.place() < oldest.place()
             }

@@ -109,12 +109,9 @@ fn bring(
 ) -> Result<(), WalError> {
     let mut trouble = None;
     for archive in archives.iter().flatten() {
-        match archive.size(cluster, name) {
-            Ok(None) => {}
-            Ok(Some(size)) => match write(archive, cluster, name, size, to) {
-                Ok(()) => return Ok(()),
-                Err(error) => trouble = trouble.or(Some(error)),
-            },
+        match write(archive, cluster, name, to) {
+            Ok(false) => {}
+            Ok(true) => return Ok(()),
             Err(error) => trouble = trouble.or(Some(error)),
         }
     }
@@ -153,28 +150,18 @@ fn next_behind(
     let WalName::Segment(wanted) = name else { return Ok(None) };
     let mut behind: Option<Segment> = None;
     for archive in archives.iter().flatten() {
-        let found = archive.list(cluster)?.into_keys().filter_map(|name| match name {
-            WalName::Segment(found) if found.timeline == wanted.timeline && found > wanted => Some(found),
-            _ => None,
-        });
-        behind = behind.into_iter().chain(found).min();
+        behind = behind.into_iter().chain(archive.next_behind(cluster, wanted)?).min();
     }
     Ok(behind)
 }
 
-/// Writes a file whole, or leaves none.
-fn write(
-    archive: &Archive,
-    cluster: &ClusterId,
-    name: WalName,
-    size: u64,
-    to: &Path,
-) -> Result<(), WalError> {
+/// Writes a file whole, or leaves none; whether the archive has it.
+fn write(archive: &Archive, cluster: &ClusterId, name: WalName, to: &Path) -> Result<bool, WalError> {
     let at = |cause| WalError::File { path: to.to_path_buf(), cause };
     let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(to);
     let mut file = made.map_err(at)?;
-    let done = archive.read(cluster, name, size, |bytes| file.write_all(bytes)).map(drop);
-    if done.is_err() {
+    let done = archive.fetch(cluster, name, |bytes| file.write_all(bytes)).map(|found| found.is_some());
+    if !matches!(done, Ok(true)) {
         let _ = fs::remove_file(to);
     }
     done

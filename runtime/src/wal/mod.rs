@@ -7,12 +7,16 @@ pub mod bring;
 pub mod cluster;
 pub mod expiry;
 pub mod fetch;
+pub mod held;
 pub mod name;
 pub mod object;
 pub mod push;
 pub mod records;
 pub mod rival;
+mod sealed;
+mod send;
 pub mod survey;
+pub mod waiting;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,7 +30,7 @@ use crate::postgres::recovery::Lsn;
 use crate::postgres::tools;
 use crate::run::process::{self, Program, Tell};
 use crate::store::StoreError;
-use archive::{Archive, Owner};
+use archive::{Access, Archive, Owner};
 use name::BadWalName;
 use object::ObjectError;
 
@@ -35,8 +39,8 @@ use object::ObjectError;
 pub enum WalError {
     /// The store has no archive for the source.
     #[error(
-        "store `{store}` has no archive for the write-ahead log of `{source_name}` (`{}`): the wrong disk may be mounted",
-        folder.display()
+        "store `{store}` has no archive for the write-ahead log of `{source_name}` (`{place}`): the wrong disk \
+         may be mounted, or it was not made yet"
     )]
     NoArchive {
         /// The store.
@@ -44,13 +48,13 @@ pub enum WalError {
         /// The source.
         source_name: String,
         /// Where it would be.
-        folder: PathBuf,
+        place: String,
     },
     /// Something else is where the archive would be.
-    #[error("`{}` is not the archive that is meant: {what}", folder.display())]
+    #[error("`{place}` is not the archive that is meant: {what}")]
     Foreign {
         /// Where.
-        folder: PathBuf,
+        place: String,
         /// What it is.
         what: String,
     },
@@ -190,14 +194,15 @@ impl From<ObjectError> for WalError {
     }
 }
 
-/// Makes the archive of a source in a store's folder, for the account that its server runs as. Says whether it made it.
+/// Makes the archive of a source in a store; in a folder, for the account that its server runs as. Says whether it made it.
 ///
 /// # Errors
 /// When it could not be made, or something else is there.
-pub fn init(model: &Model, source: &Source, store: &Store, root: &Path) -> Result<bool, WalError> {
-    let owner = if rustix::process::geteuid().is_root() { server_account(source)? } else { None };
-    let made = Archive::init(&store.name, root, &model.name, &source.name, owner)?;
-    if let (Some(_), Some(postgres)) = (owner, source.postgres())
+pub fn init(model: &Model, source: &Source, store: &Store, access: &Access) -> Result<bool, WalError> {
+    let is_given = store.folder().is_some() && rustix::process::geteuid().is_root();
+    let owner = if is_given { server_account(source)? } else { None };
+    let made = Archive::init(store, &model.name, &source.name, owner, access)?;
+    if let (Some(_), Some(root), Some(postgres)) = (owner, store.folder(), source.postgres())
         && let Some(account) = &postgres.run_as
     {
         let folder = archive::folder(root, &model.name, &source.name);

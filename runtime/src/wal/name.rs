@@ -10,6 +10,8 @@ use crate::store::Name;
 
 /// What is behind an archived file's own name.
 const SUFFIX: &str = ".gz";
+/// Behind that, where it is encrypted.
+const SEALED: &str = ".age";
 const HISTORY: &str = ".history";
 const BACKUP: &str = ".backup";
 const PARTIAL: &str = ".partial";
@@ -25,6 +27,11 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// The folder that it stands in.
+    pub fn folder(self) -> String {
+        format!("{:08X}{:08X}", self.timeline, self.log)
+    }
+
     /// Where it begins, where segments have this many bytes.
     pub fn begin(self, bytes: u64) -> Lsn {
         Lsn((u64::from(self.log) << 32) + u64::from(self.part) * bytes)
@@ -86,24 +93,29 @@ impl WalName {
         }
     }
 
-    /// Its object, below the folder of its cluster; segments stand apart by timeline and log, 256 to a folder at the most
+    /// Its object, encrypted or not, below the folder of its cluster; segments stand apart by timeline and log, 256 to a folder at the most
     /// where they have 16 MiB.
-    pub fn object(self) -> Name {
+    pub fn object(self, is_sealed: bool) -> Name {
         let folder = match self {
             WalName::Segment(segment) | WalName::Partial(segment) => {
-                format!("{:08X}{:08X}/", segment.timeline, segment.log)
+                format!("{}/", segment.folder())
             }
             WalName::History(_) | WalName::Backup(..) => String::new(),
         };
-        Name::known(format!("{folder}{self}{SUFFIX}"))
+        let sealed = if is_sealed { SEALED } else { "" };
+        Name::known(format!("{folder}{self}{SUFFIX}{sealed}"))
     }
 
-    /// The file that an object holds.
-    pub fn of_object(name: &Name) -> Option<WalName> {
-        name.last().strip_suffix(SUFFIX)?.parse().ok().filter(|found: &WalName| {
-            let (own, here) = (found.object(), name.as_str());
-            here == own.as_str() || here.ends_with(&format!("/{own}"))
-        })
+    /// The file that an object holds, and whether it is encrypted.
+    pub fn of_object(name: &Name) -> Option<(WalName, bool)> {
+        let (packed, is_sealed) = match name.last().strip_suffix(SEALED) {
+            Some(packed) => (packed, true),
+            None => (name.last(), false),
+        };
+        let found: WalName = packed.strip_suffix(SUFFIX)?.parse().ok()?;
+        let (own, here) = (found.object(is_sealed), name.as_str());
+        let is_own = here == own.as_str() || here.ends_with(&format!("/{own}"));
+        is_own.then_some((found, is_sealed))
     }
 }
 
@@ -168,8 +180,9 @@ mod tests {
             ("000000010000000000000004.00000028.backup", "000000010000000000000004.00000028.backup.gz"),
         ] {
             let name: WalName = text.parse().unwrap();
-            assert_eq!((name.to_string().as_str(), name.object().as_str()), (text, object));
-            assert_eq!(WalName::of_object(&name.object()), Some(name));
+            assert_eq!((name.to_string().as_str(), name.object(false).as_str()), (text, object));
+            assert_eq!(WalName::of_object(&name.object(false)), Some((name, false)));
+            assert_eq!(WalName::of_object(&name.object(true)), Some((name, true)));
         }
         for wrong in [
             "",

@@ -12,8 +12,9 @@ use std::thread;
 use jiff::Timestamp;
 use libdeflater::Decompressor;
 
+use crate::artefact::ReadAt;
 use crate::artefact::gzip::{self, MemberWriter, stored_member};
-use crate::store::{Name, ReadStore, StoreError};
+use crate::store::StoreError;
 use crate::threads::on_several;
 
 /// Decoded bytes of a member.
@@ -46,6 +47,15 @@ pub enum ObjectError {
     /// It is not as it was written.
     #[error("it is damaged: {0}")]
     Damaged(&'static str),
+    /// Its encryption is not as it was written.
+    #[error("it is damaged: {0}")]
+    Seal(String),
+    /// It is encrypted.
+    #[error(
+        "it is encrypted, and none of the keys that were given opens it: name the file of one with `--identity` or in \
+         BACKPLAN_IDENTITY"
+    )]
+    NoKey,
     /// It was written by a newer version of this program.
     #[error("it has format {0}, which this version does not know")]
     Newer(u8),
@@ -58,6 +68,57 @@ pub enum ObjectError {
     /// Where the bytes to archive come from.
     #[error("it cannot be read: {0}")]
     In(#[source] io::Error),
+}
+
+/// A file that is in memory.
+#[derive(Debug)]
+pub(super) struct Memory(pub Vec<u8>);
+
+impl ReadAt for Memory {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
+        Ok(self.0[start..self.0.len().min(start.saturating_add(len))].to_vec())
+    }
+}
+
+/// What an error of reading an object means: the store's own, if it is one.
+pub(super) fn of_read(error: io::Error) -> ObjectError {
+    match error.downcast::<StoreError>() {
+        Ok(error) => ObjectError::Store(error),
+        Err(error) => ObjectError::Seal(error.to_string()),
+    }
+}
+
+impl Closing {
+    /// One of these values.
+    pub(super) fn of(length: u64, archived: Timestamp, hash: blake3::Hash) -> Closing {
+        Closing { length, archived, table: 0, hash: *hash.as_bytes() }
+    }
+
+    /// The digest of the file.
+    pub(super) fn hash(&self) -> blake3::Hash {
+        blake3::Hash::from_bytes(self.hash)
+    }
+
+    /// Whether two are of files of the same content.
+    pub fn is_same(&self, other: &Closing) -> bool {
+        (self.length, self.hash) == (other.length, other.hash)
+    }
+}
+
+/// Whether a file has the content that an object says it is of.
+///
+/// # Errors
+/// Reading's.
+pub fn is_of(closing: &Closing, file: &std::path::Path) -> io::Result<bool> {
+    let mut hash = blake3::Hasher::new();
+    let mut from = crate::regular::open(file)?;
+    let length = io::copy(&mut from, &mut hash)?;
+    Ok((length, hash.finalize()) == (closing.length, closing.hash()))
 }
 
 /// Threads that compress at the most, and the bytes that each takes at a time: a usual segment keeps four busy once. On a
@@ -109,11 +170,24 @@ impl Packing {
 pub fn write<E: From<ObjectError>>(
     from: &mut dyn Read,
     archived: Timestamp,
+    take: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<u64, E> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    write_on(cores.min(LANES_MAX), from, archived, take)
+}
+
+/// The same on so many threads: where several files are on their way, each has one.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_on<E: From<ObjectError>>(
+    threads: usize,
+    from: &mut dyn Read,
+    archived: Timestamp,
     mut take: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<u64, E> {
     let (mut hash, mut length, mut table) = (blake3::Hasher::new(), 0_u64, Vec::new());
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let mut lanes: Vec<Packing> = (0..cores.min(LANES_MAX)).map(|_| Packing::new()).collect();
+    let mut lanes: Vec<Packing> = (0..threads.max(1)).map(|_| Packing::new()).collect();
     loop {
         let mut filled = 0;
         for lane in &mut lanes {
@@ -161,10 +235,10 @@ fn end(length: u64, archived: Timestamp, table: &[u8], hash: &[u8; 32]) -> Vec<u
 ///
 /// # Errors
 /// When it says nothing that can be understood.
-pub fn closing(store: &dyn ReadStore, name: &Name, size: u64) -> Result<Closing, ObjectError> {
+pub fn closing(file: &dyn ReadAt) -> Result<Closing, ObjectError> {
     const TORN: ObjectError = ObjectError::Damaged("its end is missing");
-    let offset = size.checked_sub(CLOSING as u64).ok_or(TORN)?;
-    let bytes = store.read_range(name, offset, CLOSING)?;
+    let offset = file.size().map_err(of_read)?.checked_sub(CLOSING as u64).ok_or(TORN)?;
+    let bytes = file.read_at(offset, CLOSING).map_err(of_read)?;
     let (body, own) = gzip::parse_header(&bytes).map_err(|_| TORN)?;
     let says = own.and_then(|own| bytes.get(own)).ok_or(TORN)?;
     match says.first() {
@@ -186,18 +260,16 @@ pub fn closing(store: &dyn ReadStore, name: &Name, size: u64) -> Result<Closing,
 /// # Errors
 /// When it is not what was archived; then what was handed on is to be thrown away.
 pub fn read(
-    store: &dyn ReadStore,
-    name: &Name,
-    size: u64,
+    file: &dyn ReadAt,
     mut take: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<Closing, ObjectError> {
-    let closing = closing(store, name, size)?;
-    let lengths = table(store, name, size, &closing)?;
+    let closing = closing(file)?;
+    let lengths = table(file, &closing)?;
     let (mut hash, mut length, mut offset) = (blake3::Hasher::new(), 0_u64, 0_u64);
     // On one thread: a segment decodes in less time than it takes to wait for another.
     let (mut decoder, mut piece) = (Decompressor::new(), Vec::new());
     for member in lengths {
-        let bytes = store.read_range(name, offset, member)?;
+        let bytes = file.read_at(offset, member).map_err(of_read)?;
         offset += member as u64;
         gzip::decode(&mut decoder, &bytes, PIECE, &mut piece)
             .map_err(|_| ObjectError::Damaged("a part of it does not decode"))?;
@@ -212,19 +284,14 @@ pub fn read(
 }
 
 /// The compressed lengths of the members that hold something.
-fn table(
-    store: &dyn ReadStore,
-    name: &Name,
-    size: u64,
-    closing: &Closing,
-) -> Result<Vec<usize>, ObjectError> {
+fn table(file: &dyn ReadAt, closing: &Closing) -> Result<Vec<usize>, ObjectError> {
     const BAD: ObjectError = ObjectError::Damaged("its table is");
     if closing.table > TABLE_MAX || !closing.table.is_multiple_of(4) {
         return Err(BAD);
     }
     let bytes = closing.table + NOTHING;
-    let start = size.checked_sub((CLOSING + bytes) as u64).ok_or(BAD)?;
-    let member = store.read_range(name, start, bytes)?;
+    let start = file.size().map_err(of_read)?.checked_sub((CLOSING + bytes) as u64).ok_or(BAD)?;
+    let member = file.read_at(start, bytes).map_err(of_read)?;
     let (_, own) = gzip::parse_header(&member).map_err(|_| BAD)?;
     let table =
         own.and_then(|own| member.get(own)).filter(|table| table.len() == closing.table).ok_or(BAD)?;
@@ -239,8 +306,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::store::Store;
-    use crate::store::dir::DirStore;
 
     /// Pages that compress and pages that do not, as in a segment.
     fn content(length: usize) -> Vec<u8> {
@@ -265,12 +330,8 @@ mod tests {
 
     /// What an object gives back.
     fn unpacked(object: &[u8]) -> Result<Vec<u8>, ObjectError> {
-        let folder = tempfile::tempdir().unwrap();
-        let store = DirStore::open("s", folder.path()).unwrap();
-        let name = Name::known("object".to_owned());
-        let _ = store.create(&name, object).unwrap();
         let mut out = Vec::new();
-        let closing = read(&store, &name, object.len() as u64, |bytes| {
+        let closing = read(&Memory(object.to_vec()), |bytes| {
             out.extend_from_slice(bytes);
             Ok(())
         })?;

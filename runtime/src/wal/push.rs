@@ -8,10 +8,13 @@ use jiff::Timestamp;
 use super::WalError;
 use super::archive::Archive;
 use super::cluster::{ClusterId, system_of_segment};
+use super::held::Held;
 use super::name::WalName;
 use super::object::{self, ObjectError};
 use super::rival::{self, Pushing};
+use super::waiting::{self, Waiting};
 use crate::store::{Creation, Upload};
+use crate::threads::on_each;
 
 /// What became of a file.
 #[derive(Debug, Default)]
@@ -38,41 +41,63 @@ pub struct Request<'a> {
 }
 
 /// Archives a file of the log in every one of `archives`, with histories that they lack before it; where one is enough, in
-/// one of them. `archives` holds those that cannot be opened, too.
+/// one of them. `away` says why others cannot be opened. Of the files that wait behind it, as many go with it as may: which ones
+/// did is told.
 ///
 /// # Errors
 /// The first store's that failed. What was written stays: archived again, it is found to be the same. Nothing is written
 /// anywhere where one of them says that the file is a copy's.
-pub fn push(archives: Vec<Result<Archive, WalError>>, request: &Request<'_>) -> Result<Pushed, WalError> {
-    let Pushing { cluster, name, file, .. } = request.pushing;
-    if let WalName::Segment(_) | WalName::Partial(_) = name {
-        let found = system_of_segment(file).map_err(at(file))?;
-        if let Some(found) = found.filter(|found| *found != cluster.system) {
-            return Err(WalError::OtherCluster { name: name.to_string(), found, wanted: cluster.system });
-        }
-    }
-    let mut pushed = Pushed::default();
-    let mut open = Vec::new();
-    for archive in archives {
-        match archive.and_then(|archive| look(archive, request)) {
-            Ok(Some(archive)) => open.push(archive),
-            Ok(None) => pushed.known += 1,
-            Err(error) => pushed.failed.push(error),
-        }
-    }
+pub fn push(
+    archives: &[Archive],
+    away: Vec<WalError>,
+    request: &Request<'_>,
+    waiting: &[Waiting],
+) -> Result<(Pushed, Vec<WalName>), WalError> {
+    see_cluster(&request.pushing)?;
+    let mut pushed = Pushed { failed: away, ..Pushed::default() };
+    let open = look_into(archives, request, &mut pushed);
     // What does not heal comes before a store that is away.
     if let Some(copy) = pushed.failed.iter().position(WalError::is_of_a_copy) {
         return Err(pushed.failed.swap_remove(copy));
     }
-    if !open.is_empty() && (request.any || pushed.failed.is_empty()) {
-        let mut ready = Vec::new();
-        for archive in &open {
-            match begin(archive, request) {
-                Ok(begun) => ready.push(begun),
-                Err(error) => pushed.failed.push(error),
-            }
+    if !request.any && !pushed.failed.is_empty() {
+        return Err(pushed.failed.swap_remove(0));
+    }
+    let own = || send(&open, request, std::mem::take(&mut pushed), waiting.is_empty());
+    // None of those behind it is a copy's if it is not: they are of the same cluster and timeline.
+    match waiting::together(own, waiting, |next| push_next(archives, request, next)) {
+        (Ok(pushed), sent) => Ok((pushed, sent)),
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// Archives a file that waits behind another; whether it may be told to be archived.
+fn push_next(archives: &[Archive], request: &Request<'_>, next: &Waiting) -> bool {
+    let pushing = Pushing { name: next.name, file: &next.file, ..request.pushing };
+    let request = Request { pushing, take_over: true, ..*request };
+    let mut pushed = Pushed::default();
+    see_cluster(&pushing).is_ok() && {
+        let open = look_into(archives, &request, &mut pushed);
+        (request.any || pushed.failed.is_empty()) && send(&open, &request, pushed, false).is_ok()
+    }
+}
+
+/// Writes a file to the archives that lack it.
+fn send(
+    open: &[&Archive],
+    request: &Request<'_>,
+    mut pushed: Pushed,
+    is_alone: bool,
+) -> Result<Pushed, WalError> {
+    let mut ready = Vec::new();
+    for archive in open {
+        match begin(archive, request) {
+            Ok(begun) => ready.push(begun),
+            Err(error) => pushed.failed.push(error),
         }
-        for archive in write(ready, cluster, name, file, request.now, &mut pushed)? {
+    }
+    if !ready.is_empty() {
+        for archive in write(ready, request, is_alone, &mut pushed)? {
             // Without, the next one is held against an older note, or against histories.
             let _ = rival::note(archive, &request.pushing);
         }
@@ -87,31 +112,57 @@ pub fn push(archives: Vec<Result<Archive, WalError>>, request: &Request<'_>) -> 
     }
 }
 
+fn see_cluster(pushing: &Pushing<'_>) -> Result<(), WalError> {
+    let Pushing { cluster, name, file, .. } = *pushing;
+    if let WalName::Segment(_) | WalName::Partial(_) = name {
+        let found = system_of_segment(file).map_err(at(file))?;
+        if let Some(found) = found.filter(|found| *found != cluster.system) {
+            return Err(WalError::OtherCluster { name: name.to_string(), found, wanted: cluster.system });
+        }
+    }
+    Ok(())
+}
+
+/// The archives that a file is to be written to, all of them looked into at once.
+fn look_into<'a>(archives: &'a [Archive], request: &Request<'_>, pushed: &mut Pushed) -> Vec<&'a Archive> {
+    let looked = on_each(archives, |archive| look(archive, request));
+    let mut open = Vec::new();
+    for (archive, looked) in archives.iter().zip(looked) {
+        match looked {
+            Ok(true) => open.push(archive),
+            Ok(false) => pushed.known += 1,
+            Err(error) => pushed.failed.push(error),
+        }
+    }
+    open
+}
+
 /// A store that a file is being written to.
 struct Begun<'a> {
     archive: &'a Archive,
     upload: Result<Box<dyn Upload>, WalError>,
 }
 
-/// Whether a file is to be written; `None` where the same is there already.
-fn look(archive: Archive, request: &Request<'_>) -> Result<Option<Archive>, WalError> {
+/// Whether a file is to be written; not where the same is there already.
+fn look(archive: &Archive, request: &Request<'_>) -> Result<bool, WalError> {
     let Pushing { cluster, name, file, .. } = request.pushing;
-    if let Some(size) = archive.size(cluster, name)? {
-        same(&archive, cluster, name, size, file)?;
-        return archive.settle(cluster, name).map(|()| None);
+    if let Some(held) = archive.find(cluster, name)? {
+        same(archive, cluster, name, held, file)?;
+        return archive.settle(cluster, name, held).map(|()| false);
     }
     if !request.take_over {
-        rival::refuse(&archive, &request.pushing)?;
+        rival::refuse(archive, &request.pushing)?;
     }
-    Ok(Some(archive))
+    Ok(true)
 }
 
 /// Starts to write, once the histories that the archive lacks are there.
 fn begin<'a>(archive: &'a Archive, request: &Request<'_>) -> Result<Begun<'a>, WalError> {
     for (name, own) in rival::lacking(archive, &request.pushing)? {
         let begun = Begun { archive, upload: Ok(archive.upload(request.pushing.cluster, name)?) };
+        let pushing = Pushing { name, file: &own, ..request.pushing };
         let mut pushed = Pushed::default();
-        write(vec![begun], request.pushing.cluster, name, &own, request.now, &mut pushed)?;
+        write(vec![begun], &Request { pushing, ..*request }, true, &mut pushed)?;
         if let Some(error) = pushed.failed.pop() {
             return Err(error);
         }
@@ -123,14 +174,13 @@ fn begin<'a>(archive: &'a Archive, request: &Request<'_>) -> Result<Begun<'a>, W
 /// Writes a file; gives the archives that have it then.
 fn write<'a>(
     mut open: Vec<Begun<'a>>,
-    cluster: &ClusterId,
-    name: WalName,
-    file: &Path,
-    now: Timestamp,
+    request: &Request<'_>,
+    is_alone: bool,
     pushed: &mut Pushed,
 ) -> Result<Vec<&'a Archive>, WalError> {
+    let Pushing { cluster, name, file, .. } = request.pushing;
     let mut from = crate::regular::open(file).map_err(at(file))?;
-    let written = object::write(&mut from, now, |bytes| {
+    let take = |bytes: &[u8]| {
         for begun in &mut open {
             if let Ok(upload) = &mut begun.upload
                 && let Err(error) = upload.write(bytes)
@@ -139,22 +189,29 @@ fn write<'a>(
             }
         }
         Ok::<(), WalError>(())
-    });
+    };
+    let written = match is_alone {
+        true => object::write(&mut from, request.now, take),
+        false => object::write_on(1, &mut from, request.now, take),
+    };
     written.map_err(|error| match error {
         WalError::Object { cause: ObjectError::In(cause), .. } => at(file)(cause),
         error => error,
     })?;
-    let mut there = Vec::new();
-    for Begun { archive, upload } in open {
+    let settled = on_each(open, |Begun { archive, upload }| {
         let finished = upload.and_then(|upload| Ok(upload.finish()?));
         let settled = finished.and_then(|creation| match creation {
             Creation::Created => Ok(true),
             // Another attempt was quicker.
             Creation::Exists => {
-                let size = archive.size(cluster, name)?.ok_or_else(|| WalError::Absent(name.to_string()))?;
-                same(archive, cluster, name, size, file).map(|()| false)
+                let held = archive.find(cluster, name)?.ok_or_else(|| WalError::Absent(name.to_string()))?;
+                same(archive, cluster, name, held, file).map(|()| false)
             }
         });
+        (archive, settled)
+    });
+    let mut there = Vec::new();
+    for (archive, settled) in settled {
         match settled {
             Ok(is_new) => {
                 there.push(archive);
@@ -166,18 +223,24 @@ fn write<'a>(
     Ok(there)
 }
 
-/// Sees that what is archived is what the file holds.
+/// Sees that what is archived is what the file holds. Of what is encrypted, a digest tells it.
 fn same(
     archive: &Archive,
     cluster: &ClusterId,
     name: WalName,
-    size: u64,
+    held: Held,
     file: &Path,
 ) -> Result<(), WalError> {
     const OTHER: io::ErrorKind = io::ErrorKind::InvalidData;
+    let differs = || WalError::Differs { store: archive.label.clone(), name: name.to_string() };
+    if held.is_sealed {
+        let there = archive.closing(cluster, name, held)?;
+        archive.check(cluster, name, held)?;
+        return if object::is_of(&there, file).map_err(at(file))? { Ok(()) } else { Err(differs()) };
+    }
     let mut own = BufReader::new(crate::regular::open(file).map_err(at(file))?);
     let mut piece = Vec::new();
-    let compared = archive.read(cluster, name, size, |bytes| {
+    let compared = archive.read(cluster, name, held, |bytes| {
         piece.resize(bytes.len(), 0);
         match own.read_exact(&mut piece) {
             Ok(()) if piece == bytes => Ok(()),
@@ -186,7 +249,6 @@ fn same(
             Err(error) => Err(error),
         }
     });
-    let differs = || WalError::Differs { store: archive.label.clone(), name: name.to_string() };
     match compared {
         Err(WalError::Object { cause: ObjectError::Out(error), .. }) if error.kind() == OTHER => {
             Err(differs())

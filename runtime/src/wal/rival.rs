@@ -16,7 +16,7 @@ use super::WalError;
 use super::archive::Archive;
 use super::cluster::ClusterId;
 use super::name::{Segment, WalName};
-use super::survey::{Fork, forks};
+use super::survey::{Fork, USUAL_BYTES, forks};
 
 /// The folder of sockets where a plan names none.
 const SOCKETS: &str = "/var/run/postgresql";
@@ -194,9 +194,9 @@ fn history(
         let begun = begun.and_then(|begun| Timestamp::try_from(begun).ok()).unwrap_or(Timestamp::MIN);
         return Ok(Some((forks(&text), begun)));
     }
-    let Some(size) = archive.size(pushing.cluster, name)? else { return Ok(None) };
-    let (text, closing) = archive.text(pushing.cluster, name, size)?;
-    Ok(Some((forks(&text), closing.archived)))
+    let Some(held) = archive.find(pushing.cluster, name)? else { return Ok(None) };
+    let (forks, closing) = archive.forks(pushing.cluster, name, held)?;
+    Ok(Some((forks, closing.archived)))
 }
 
 /// The last segment of a timeline, and when it was archived.
@@ -205,15 +205,17 @@ fn newest(
     cluster: &ClusterId,
     timeline: u32,
 ) -> Result<Option<(Segment, Timestamp)>, WalError> {
-    let Some((segment, size)) = archive.newest(cluster, timeline)? else { return Ok(None) };
-    let closing = archive.closing(cluster, WalName::Segment(segment), size)?;
+    let Some((segment, held)) = archive.newest(cluster, timeline)? else { return Ok(None) };
+    let closing = archive.closing(cluster, WalName::Segment(segment), held)?;
     Ok(Some((segment, closing.archived)))
 }
 
 fn segment_bytes(archive: &Archive, cluster: &ClusterId, segment: Segment) -> Result<u64, WalError> {
     let name = WalName::Segment(segment);
-    let size = archive.size(cluster, name)?.unwrap_or_default();
-    Ok(archive.closing(cluster, name, size)?.length)
+    match archive.find(cluster, name)? {
+        Some(held) => Ok(archive.closing(cluster, name, held)?.length),
+        None => Ok(USUAL_BYTES),
+    }
 }
 
 /// Histories that a data directory has, and an archive has not: of this file's timeline and of those it comes from. A server
@@ -229,7 +231,7 @@ pub fn lacking(archive: &Archive, pushing: &Pushing<'_>) -> Result<Vec<(WalName,
     let mut found = Vec::new();
     for timeline in ancestors.chain([timeline]).filter(|timeline| *timeline > 1) {
         let (name, own) = (WalName::History(timeline), beside(timeline));
-        if name != pushing.name && own.is_file() && archive.size(pushing.cluster, name)?.is_none() {
+        if name != pushing.name && own.is_file() && archive.find(pushing.cluster, name)?.is_none() {
             found.push((name, own));
         }
     }

@@ -98,24 +98,24 @@ impl Survey {
     pub fn of(archive: &Archive, cluster: &ClusterId) -> Result<Survey, WalError> {
         let files = archive.list(cluster)?;
         let mut survey = Survey::new(USUAL_BYTES);
-        survey.size = files.values().sum();
+        survey.size = files.values().map(|held| held.size).sum();
         survey.kept_from = archive.kept_from(cluster)?;
-        for (name, size) in &files {
+        for (name, held) in &files {
             match name {
                 WalName::Segment(segment) => {
                     survey.segments.insert(*segment);
                 }
                 WalName::History(timeline) => {
-                    let (text, _) = archive.text(cluster, *name, *size)?;
-                    survey.histories.insert(*timeline, forks(&text));
+                    let (forks, _) = archive.forks(cluster, *name, *held)?;
+                    survey.histories.insert(*timeline, forks);
                 }
                 WalName::Partial(_) | WalName::Backup(..) => {}
             }
         }
         if let Some(newest) = survey.segments.iter().next_back().copied().map(WalName::Segment)
-            && let Some(size) = files.get(&newest)
+            && let Some(held) = files.get(&newest)
         {
-            survey.bytes = archive.closing(cluster, newest, *size)?.length;
+            survey.bytes = archive.closing(cluster, newest, *held)?.length;
         }
         Ok(survey)
     }

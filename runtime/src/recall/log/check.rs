@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use super::{hole, without_history};
 use crate::control::{Control, Stopped};
-use crate::wal::WalError;
 use crate::wal::archive::Archive;
 use crate::wal::cluster::ClusterId;
 use crate::wal::expiry::Base;
@@ -77,15 +76,14 @@ fn files(
         WalName::Segment(segment) => is_all || first.is_some_and(|first| segment.place() >= first),
         _ => true,
     };
-    let read = |name: WalName, size: u64| -> Result<(), WalError> {
-        archive.read(cluster, name, size, |_| Ok(())).map(drop)
-    };
     match archive.list(cluster) {
         Ok(files) => {
-            for (name, size) in files.into_iter().filter(|(name, _)| is_needed(name)) {
+            for (name, held) in files.into_iter().filter(|(name, _)| is_needed(name)) {
                 control.check()?;
                 checked.files += 1;
-                checked.damage.extend(read(name, size).err().map(|error| error.to_string()));
+                checked
+                    .damage
+                    .extend(archive.check(cluster, name, held).err().map(|error| error.to_string()));
             }
         }
         Err(error) => checked.damage.push(error.to_string()),

@@ -1,13 +1,16 @@
 //! How far the archived log leads beyond base backups: for `status`, and for whoever chooses a base to recover from.
 
 pub mod apart;
+pub mod backlog;
 pub mod check;
 pub mod commits;
+pub mod near;
 pub mod repository;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use backplan_compiler::model::{Model, StoreKind, Wal};
+use backplan_compiler::model::{Model, Wal};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -19,8 +22,9 @@ use crate::catalog::ids::RunId;
 use crate::catalog::manifest::Manifest;
 use crate::moment::shown;
 use crate::postgres::recovery::Lsn;
+use crate::store::Patience;
 use crate::wal::WalError;
-use crate::wal::archive::{self, Archive};
+use crate::wal::archive::{self, Access, Archive};
 use crate::wal::cluster::ClusterId;
 use crate::wal::expiry::Base;
 use crate::wal::name::{Segment, WalName};
@@ -75,21 +79,20 @@ impl Holder for Archive {
 
     fn archived(&self, cluster: &ClusterId, segment: Segment) -> Result<Option<Timestamp>, WalError> {
         let name = WalName::Segment(segment);
-        match self.size(cluster, name)? {
-            Some(size) => Ok(Some(self.closing(cluster, name, size)?.archived)),
+        match self.find(cluster, name)? {
+            Some(held) => Ok(Some(self.closing(cluster, name, held)?.archived)),
             None => Ok(None),
         }
     }
 
     fn bytes(&self, cluster: &ClusterId, segment: Segment) -> Option<Vec<u8>> {
         let name = WalName::Segment(segment);
-        let size = self.size(cluster, name).ok()??;
         let mut whole = Vec::new();
-        let read = self.read(cluster, name, size, |bytes| {
+        let read = self.fetch(cluster, name, |bytes| {
             whole.extend_from_slice(bytes);
             Ok(())
         });
-        read.ok().map(|_| whole)
+        read.ok().flatten().map(|_| whole)
     }
 }
 
@@ -357,17 +360,14 @@ impl LogStanding {
 }
 
 /// The archives of a `wal` block, and why others cannot be opened.
-pub fn archives(model: &Model, wal: &Wal) -> (Vec<Archive>, Vec<String>) {
+pub fn archives(model: &Model, wal: &Wal, access: &Access) -> (Vec<Archive>, Vec<String>) {
     let source = &model.source(wal.source).name;
     let (mut open, mut unread) = (Vec::new(), Vec::new());
     for id in &wal.to {
         let store = model.store(*id);
-        match &store.kind {
-            StoreKind::Dir { path } => match Archive::open(&store.name, path, &model.name, source) {
-                Ok(archive) => open.push(archive),
-                Err(error) => unread.push(error.to_string()),
-            },
-            _ => unread.push(format!("store `{}` is not a folder", store.name)),
+        match Archive::open(store, &model.name, source, access) {
+            Ok(archive) => open.push(archive),
+            Err(error) => unread.push(error.to_string()),
         }
     }
     (open, unread)
@@ -375,23 +375,22 @@ pub fn archives(model: &Model, wal: &Wal) -> (Vec<Archive>, Vec<String>) {
 
 /// The archives of logs that a store has beside a plan's backups, by source; of one that cannot be opened, why.
 pub fn archives_in(shelf: &Shelf) -> Vec<Result<(String, Archive), CheckedLog>> {
-    let Some(root) = &shelf.root else { return Vec::new() };
     let plan = shelf.layout.plan();
-    let sources = std::fs::read_dir(root.join(archive::HOME).join(plan)).into_iter().flatten().flatten();
-    let mut names: Vec<String> = sources.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.sort();
-    let open = |source: String| {
-        let label = shelf.store.label();
-        match Archive::open(label, root, plan, &source) {
-            Ok(archive) => Ok((source, archive)),
-            Err(error) => Err(CheckedLog {
-                store: label.to_owned(),
-                source,
-                files: 0,
-                damage: vec![error.to_string()],
-                given_up: Vec::new(),
-            }),
-        }
+    let access = Access { keys: Arc::clone(&shelf.keys), ..Access::default() };
+    let failed = |source: String, error: &WalError| CheckedLog {
+        store: shelf.store.label().to_owned(),
+        source,
+        files: 0,
+        damage: vec![error.to_string()],
+        given_up: Vec::new(),
+    };
+    let names = match archive::names(&shelf.declared, Some(plan), &access) {
+        Ok(names) => names,
+        Err(error) => return vec![Err(failed("its log".to_owned(), &error))],
+    };
+    let open = |source: String| match Archive::open(&shelf.declared, plan, &source, &access) {
+        Ok(archive) => Ok((source, archive)),
+        Err(error) => Err(failed(source, &error)),
     };
     names.into_iter().map(open).collect()
 }
@@ -405,6 +404,10 @@ pub fn bases(shelves: &Shelves, source: &str) -> BTreeMap<RunId, Base> {
 /// How the log of a `wal` block stands.
 pub fn standing(model: &Model, shelves: &Shelves, wal: &Wal) -> LogStanding {
     let source = &model.source(wal.source).name;
-    let (open, unread) = archives(model, wal);
-    LogStanding::of(source, open, unread, &bases(shelves, source))
+    let access = Access { patience: Patience::Short, ..Access::default() };
+    let (open, unread) = archives(model, wal, &access);
+    let mut standing = LogStanding::of(source, open, unread, &bases(shelves, source));
+    let data = model.source(wal.source).postgres().and_then(|postgres| postgres.data_dir.as_deref());
+    standing.problems.extend(data.and_then(|data| backlog::told(data, std::time::SystemTime::now())));
+    standing
 }

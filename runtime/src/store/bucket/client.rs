@@ -21,6 +21,7 @@ use super::lost::Lost;
 use super::patient::Patient;
 use crate::run::prepare::host_name;
 use crate::run::secrets::Secrets;
+use crate::store::Patience;
 
 /// A server that does not take a connection for so long is not there.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -30,6 +31,9 @@ const SILENCE: Duration = Duration::from_secs(60);
 const REPEAT: Duration = Duration::from_secs(60);
 /// How often.
 const ATTEMPTS: usize = 5;
+/// The same for who asks again by himself: once more, for what a server does now and then.
+const SOON: Duration = Duration::from_secs(5);
+const ONCE_MORE: usize = 1;
 /// Bytes of a file of certificates or credentials at the most.
 const LARGEST: u64 = 4 << 20;
 /// Where a server that has no regions is said to be.
@@ -51,22 +55,24 @@ pub struct Opened {
 ///
 /// # Errors
 /// In words, what of the declaration makes none.
-pub fn build(declared: &Declared, secrets: &Secrets) -> Result<Opened, String> {
+pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Result<Opened, String> {
     crate::tls::choose();
     let kind = &declared.kind;
     let mut lost = None;
     let service: Arc<dyn Service> = match kind {
         StoreKind::S3 { endpoint, ca_file, .. } => {
-            let s3 = Arc::new(s3(kind, secrets)?.build().map_err(|error| error.to_string())?);
-            let http = Patient.connect(&options(endpoint.as_deref(), ca_file.as_deref())?);
+            let s3 = Arc::new(s3(kind, secrets, patience)?.build().map_err(|error| error.to_string())?);
+            let http = Patient.connect(&options(endpoint.as_deref(), ca_file.as_deref(), patience)?);
             let http = http.map_err(|error| error.to_string())?;
             lost = Some(Arc::new(Lost { s3: Arc::clone(&s3), http }));
             s3
         }
         StoreKind::Azblob { .. } => {
-            Arc::new(azblob(kind, secrets)?.build().map_err(|error| error.to_string())?)
+            Arc::new(azblob(kind, secrets, patience)?.build().map_err(|error| error.to_string())?)
         }
-        StoreKind::Gcs { .. } => Arc::new(gcs(kind, secrets)?.build().map_err(|error| error.to_string())?),
+        StoreKind::Gcs { .. } => {
+            Arc::new(gcs(kind, secrets, patience)?.build().map_err(|error| error.to_string())?)
+        }
         StoreKind::Dir { .. } | StoreKind::Sftp { .. } => return Err("it is no bucket".to_owned()),
     };
     let (prefix, storage_class) = match kind {
@@ -84,19 +90,20 @@ fn filled(prefix: Option<&Text>) -> Result<String, String> {
         .map_err(|_| format!("its `prefix` (`{prefix}`) cannot be filled in"))
 }
 
-fn s3(kind: &StoreKind, secrets: &Secrets) -> Result<AmazonS3Builder, String> {
+fn s3(kind: &StoreKind, secrets: &Secrets, patience: Patience) -> Result<AmazonS3Builder, String> {
     let StoreKind::S3 { bucket, region, endpoint, access_key, secret_key, path_style, ca_file, .. } = kind
     else {
         return Err("it is no bucket of S3".to_owned());
     };
-    let options = options(endpoint.as_deref(), ca_file.as_deref())?;
+    let options = options(endpoint.as_deref(), ca_file.as_deref(), patience)?;
     let keys = s3_keys(access_key.as_ref(), secret_key.as_ref(), secrets)?;
     // Keys of one's own go with nothing of the environment's, such as a session's token.
     let builder = match keys {
         Some(keys) => keys.add_to(AmazonS3Builder::new()),
         None => AmazonS3Builder::from_env(),
     };
-    let mut builder = builder.with_client_options(options).with_retry(retry()).with_http_connector(Patient);
+    let mut builder = builder.with_client_options(options).with_retry(retry(patience));
+    builder = builder.with_http_connector(Patient);
     builder = builder.with_bucket_name(bucket).with_virtual_hosted_style_request(!path_style);
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(s3_address(endpoint, bucket, *path_style));
@@ -127,14 +134,15 @@ fn s3_address(endpoint: &str, bucket: &str, path_style: bool) -> String {
     }
 }
 
-fn azblob(kind: &StoreKind, secrets: &Secrets) -> Result<MicrosoftAzureBuilder, String> {
+fn azblob(kind: &StoreKind, secrets: &Secrets, patience: Patience) -> Result<MicrosoftAzureBuilder, String> {
     let StoreKind::Azblob { container, account, key, endpoint, .. } = kind else {
         return Err("it is no container of Azure".to_owned());
     };
-    let options = options(endpoint.as_deref(), None)?;
+    let options = options(endpoint.as_deref(), None, patience)?;
     let builder =
         if key.is_some() { MicrosoftAzureBuilder::new() } else { MicrosoftAzureBuilder::from_env() };
-    let mut builder = builder.with_client_options(options).with_retry(retry()).with_http_connector(Patient);
+    let mut builder = builder.with_client_options(options).with_retry(retry(patience));
+    builder = builder.with_http_connector(Patient);
     builder = builder.with_container_name(container);
     if let Some(account) = account {
         builder = builder.with_account(account);
@@ -148,14 +156,15 @@ fn azblob(kind: &StoreKind, secrets: &Secrets) -> Result<MicrosoftAzureBuilder, 
     Ok(builder)
 }
 
-fn gcs(kind: &StoreKind, secrets: &Secrets) -> Result<GoogleCloudStorageBuilder, String> {
+fn gcs(kind: &StoreKind, secrets: &Secrets, patience: Patience) -> Result<GoogleCloudStorageBuilder, String> {
     let StoreKind::Gcs { bucket, credential, endpoint, .. } = kind else {
         return Err("it is no bucket of Google's".to_owned());
     };
-    let options = options(endpoint.as_deref(), None)?;
+    let options = options(endpoint.as_deref(), None, patience)?;
     let own = credential.is_some();
     let builder = if own { GoogleCloudStorageBuilder::new() } else { GoogleCloudStorageBuilder::from_env() };
-    let mut builder = builder.with_client_options(options).with_retry(retry()).with_http_connector(Patient);
+    let mut builder = builder.with_client_options(options).with_retry(retry(patience));
+    builder = builder.with_http_connector(Patient);
     builder = builder.with_bucket_name(bucket);
     if let Some(credential) = credential {
         builder = builder.with_service_account_key(fetch("credential", credential, secrets)?);
@@ -171,11 +180,19 @@ fn with_scheme(endpoint: &str) -> String {
     if endpoint.contains("://") { endpoint.to_owned() } else { format!("https://{endpoint}") }
 }
 
-fn options(endpoint: Option<&str>, ca_file: Option<&Path>) -> Result<ClientOptions, String> {
+fn options(
+    endpoint: Option<&str>,
+    ca_file: Option<&Path>,
+    patience: Patience,
+) -> Result<ClientOptions, String> {
+    let (connect, silence) = match patience {
+        Patience::Long => (CONNECT, SILENCE),
+        Patience::Short => (SOON, SILENCE / 3),
+    };
     let mut options = ClientOptions::new()
         .with_timeout_disabled()
-        .with_connect_timeout(CONNECT)
-        .with_read_timeout(SILENCE)
+        .with_connect_timeout(connect)
+        .with_read_timeout(silence)
         .with_allow_http(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")));
     if let Some(file) = ca_file {
         let failed = |error: &dyn std::fmt::Display| format!("its `ca_file` `{}`: {error}", file.display());
@@ -191,8 +208,12 @@ fn options(endpoint: Option<&str>, ca_file: Option<&Path>) -> Result<ClientOptio
     Ok(options)
 }
 
-fn retry() -> RetryConfig {
-    RetryConfig { max_retries: ATTEMPTS, retry_timeout: REPEAT, ..RetryConfig::default() }
+fn retry(patience: Patience) -> RetryConfig {
+    let (max_retries, retry_timeout) = match patience {
+        Patience::Long => (ATTEMPTS, REPEAT),
+        Patience::Short => (ONCE_MORE, SOON),
+    };
+    RetryConfig { max_retries, retry_timeout, ..RetryConfig::default() }
 }
 
 fn fetch(what: &str, secret: &Secret, secrets: &Secrets) -> Result<String, String> {

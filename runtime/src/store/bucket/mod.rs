@@ -35,7 +35,8 @@ use super::engine;
 use super::fs::Kind;
 use super::send::send;
 use super::{
-    Capabilities, Creation, Entry, Name, Object, ReadStore, Store, StoreError, StoreErrorKind, Upload,
+    Capabilities, Creation, Entry, Name, Object, Patience, ReadStore, Store, StoreError, StoreErrorKind,
+    Upload,
 };
 use crate::control::Control;
 use crate::run::secrets::Secrets;
@@ -79,9 +80,13 @@ impl BucketStore {
     ///
     /// # Errors
     /// When a secret cannot be had, or what is declared makes no client.
-    pub fn open(declared: &Declared, secrets: &Secrets) -> Result<BucketStore, StoreError> {
+    pub fn open(
+        declared: &Declared,
+        secrets: &Secrets,
+        patience: Patience,
+    ) -> Result<BucketStore, StoreError> {
         let place = declared.location().to_string();
-        let opened = client::build(declared, secrets).map_err(|cause| StoreError {
+        let opened = client::build(declared, secrets, patience).map_err(|cause| StoreError {
             store: declared.name.clone(),
             doing: format!("open `{place}`"),
             kind: StoreErrorKind::Other,
@@ -95,7 +100,7 @@ impl BucketStore {
             "" => String::new(),
             prefix => format!("{prefix}/"),
         };
-        let (label, keeps_conditions) = (declared.name.clone(), AtomicBool::new(false));
+        let (label, keeps_conditions) = (declared.name.clone(), AtomicBool::new(patience == Patience::Short));
         let (service, lost) = (opened.service, opened.lost);
         let inner = Inner { service, lost, label, place, prefix, attributes, keeps_conditions };
         Ok(BucketStore { inner: Arc::new(inner) })
@@ -236,13 +241,13 @@ impl ReadStore for BucketStore {
     fn list(&self, folder: Option<&Name>) -> Result<Vec<Object>, StoreError> {
         let folder = folder.map_or("", Name::as_str);
         let found = self.inner.with(folder, |service, key| async move {
-            let found: Vec<_> = service.list(Some(&key)).try_collect().await?;
+            // Of each page only what is asked for is kept: a log has many.
+            let found = service.list(Some(&key)).map_ok(|meta| (meta.location, meta.size));
+            let found: Vec<_> = found.try_collect().await?;
             Ok(found)
         });
         let found = found.map_err(|trouble| self.inner.write_error("list", folder, trouble))?;
-        let object = |meta: object_store::ObjectMeta| {
-            Some(Object { name: self.inner.name(&meta.location)?, size: meta.size })
-        };
+        let object = |(key, size): (Key, u64)| Some(Object { name: self.inner.name(&key)?, size });
         let mut objects: Vec<Object> = found.into_iter().filter_map(object).collect();
         objects.sort_by(|left, right| left.name.cmp(&right.name));
         Ok(objects)

@@ -86,8 +86,12 @@ fn declared(endpoint: String, bucket: &str, prefix: &str) -> Declared {
 }
 
 fn open(port: u16, bucket: &str, prefix: &str) -> BucketStore {
-    BucketStore::open(&declared(format!("http://127.0.0.1:{port}"), bucket, prefix), &Secrets::default())
-        .unwrap()
+    BucketStore::open(
+        &declared(format!("http://127.0.0.1:{port}"), bucket, prefix),
+        &Secrets::default(),
+        crate::store::Patience::Long,
+    )
+    .unwrap()
 }
 
 #[test]

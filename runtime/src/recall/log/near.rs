@@ -1,0 +1,100 @@
+//! A log that is brought to where a server is that reaches no store, and has no key.
+
+use std::fs::{DirBuilder, File};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, chown};
+use std::path::Path;
+
+use crate::control::Control;
+use crate::postgres::recovery::command_word;
+use crate::recall::cluster::{ClusterError, ClusterRestore};
+use crate::recall::shelf::Shelves;
+use crate::wal::WalError;
+use crate::wal::archive::{self, Archive};
+use crate::wal::cluster::ClusterId;
+use crate::wal::held::Held;
+use crate::wal::name::WalName;
+use crate::wal::survey::{Missing, Survey};
+
+/// The command by which a server takes its log from a folder.
+pub fn command(folder: &Path) -> String {
+    format!("cp {} %p", command_word(&format!("{}/%f", folder.display())))
+}
+
+/// What a restored cluster needs of its log, and where that is.
+#[derive(Default)]
+pub struct Near<'a> {
+    files: Vec<(&'a Archive, ClusterId, WalName, Held)>,
+    bytes: u64,
+}
+
+impl<'a> Near<'a> {
+    /// What recovery of the chosen backup asks for: the log from where that begins, and all histories.
+    ///
+    /// # Errors
+    /// When a log cannot be listed, or has a hole.
+    pub fn of(restore: &'a ClusterRestore<'_>, shelves: &Shelves) -> Result<Near<'a>, ClusterError> {
+        let bases = super::bases(shelves, &restore.wish.source);
+        let Some(base) = bases.get(&restore.chosen) else { return Ok(Near::default()) };
+        let mut found: std::collections::BTreeMap<WalName, (&Archive, Held)> = Default::default();
+        let mut all: Option<Survey> = None;
+        for archive in &restore.log {
+            let survey = Survey::of(archive, &base.cluster)?;
+            match &mut all {
+                Some(all) => all.add(&survey),
+                None => all = Some(survey),
+            }
+            for (name, held) in archive.list(&base.cluster)? {
+                let is_asked_for = match name {
+                    WalName::Segment(segment) => segment.place() >= base.first.place(),
+                    WalName::History(_) => true,
+                    WalName::Partial(_) | WalName::Backup(..) => false,
+                };
+                if is_asked_for {
+                    found.entry(name).or_insert((archive, held));
+                }
+            }
+        }
+        let Some(all) = all else { return Ok(Near::default()) };
+        if let Some(Missing::Hole(segment)) = all.reach(base.begin(), None).missing {
+            let next = all.segments.range(segment..).next().unwrap_or(&segment);
+            return Err(WalError::Hole { name: segment.to_string(), next: next.to_string() }.into());
+        }
+        let segments = found.keys().filter(|name| matches!(name, WalName::Segment(_))).count() as u64;
+        let bytes = segments * all.bytes;
+        let files = found.into_iter();
+        let files =
+            files.map(|(name, (archive, held))| (archive, base.cluster.clone(), name, held)).collect();
+        Ok(Near { files, bytes })
+    }
+
+    /// Bytes that it takes where it is brought.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Brings it to a folder, for the account that a data directory belongs to.
+    ///
+    /// # Errors
+    /// When a file is not what was archived, or cannot be written.
+    pub fn bring(&mut self, folder: &Path, data: &Path, control: &Control) -> Result<(), ClusterError> {
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        let failed = |path: &Path| {
+            let path = path.to_path_buf();
+            move |cause| ClusterError::File { path, cause }
+        };
+        let (user, group) = archive::owner_of(data).map_err(failed(data))?;
+        let give = |path: &Path| chown(path, Some(user), Some(group)).map_err(failed(path));
+        DirBuilder::new().mode(0o700).create(folder).map_err(failed(folder))?;
+        for (archive, cluster, name, held) in self.files.drain(..) {
+            control.check().map_err(ClusterError::Stopped)?;
+            let path = folder.join(name.to_string());
+            let mut file = File::create_new(&path).map_err(failed(&path))?;
+            archive.read(&cluster, name, held, |bytes| file.write_all(bytes))?;
+            give(&path)?;
+        }
+        give(folder)
+    }
+}
