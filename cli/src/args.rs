@@ -18,7 +18,8 @@ pub use artefacts::{
 };
 pub use cluster::{ClusterArgs, TargetAction};
 pub use keeping::{
-    Calendar, KeepArgs, NotifyArgs, PruneArgs, ReportArgs, ScheduleArgs, StatusArgs, StatusFormat, Timers,
+    Calendar, KeepArgs, NotifyArgs, PruneArgs, ReportArgs, ScheduleArgs, StatusArgs, StatusFormat, SyncArgs,
+    Timers,
 };
 pub use plans::{
     CheckArgs, CompileArgs, CompletionsArgs, Denied, DiffArgs, DiffFormat, ExplainArgs, FmtArgs, GraphArgs,
@@ -143,6 +144,7 @@ pub enum Command {
     Status(StatusArgs),
     Report(ReportArgs),
     Prune(PruneArgs),
+    Sync(SyncArgs),
     Notify(NotifyArgs),
     Schedule(ScheduleArgs),
     Wal(WalArgs),

@@ -28,6 +28,7 @@ pub mod schedule;
 pub mod shelves;
 pub mod status;
 pub mod stop;
+pub mod sync;
 pub mod verify;
 pub mod wal;
 pub mod why;
@@ -60,6 +61,7 @@ pub fn execute(args: &Args, console: &mut Console) -> Result<Status, Failure> {
         Command::Status(status) => status::execute(status, &args.global, console),
         Command::Report(report) => report::execute(report, &args.global, console),
         Command::Prune(prune) => prune::execute(prune, &args.global, console),
+        Command::Sync(sync) => sync::execute(sync, &args.global, console),
         Command::Notify(notify) => notify::execute(notify, &args.global, console),
         Command::Schedule(schedule) => schedule::execute(schedule, &args.global, console),
         Command::Run(run) => run::execute(run, &args.global, console),

@@ -16,6 +16,7 @@ pub mod report;
 pub mod run;
 pub mod sarif;
 pub mod standings;
+pub mod syncing;
 pub mod text;
 
 pub use place::{Position, position};

@@ -193,6 +193,36 @@ pub struct PruneArgs {
     pub format: Format,
 }
 
+/// Fill a store with what it lacks and others have.
+///
+/// Copies what a store lacks of what the plan's other stores have: backups, the oldest first, and archived logs; also to a
+/// store that is new to the plan. Each artefact is checked against its digest while it is copied, and a backup exists where its
+/// manifest is, which comes last. What the store's `keep` would delete at once is not copied. Stopped at any moment, the
+/// next sync goes on.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan sync site.plan --dry-run        what would be copied where; writes nothing
+  plan sync site.plan
+  plan sync site.plan --store offsite  fill this store alone
+
+Exit statuses: 0 done, 1 a store could not be filled, 2 the plan does not compile, 3 something could not be copied, 4 a run
+goes on.")]
+pub struct SyncArgs {
+    /// The plan.
+    #[command(flatten)]
+    pub plan: PlanFile,
+    /// Show what would be copied; write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Fill this store alone
+    #[arg(long, value_name = "NAME")]
+    pub store: Option<String>,
+    /// Whom the answer is for
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
 /// Show which backups there will be, and until when each lives.
 ///
 /// Plays the plan's schedule, cycle and retention forward and shows what each store holds: on one day with the reason

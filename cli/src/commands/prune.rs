@@ -1,5 +1,6 @@
 //! `plan prune`
 
+use backplan_compiler::model::Model;
 use backplan_runtime::control::Control;
 use backplan_runtime::run::prune::{Request, StorePrune, carry_out, preview};
 use backplan_runtime::run::state;
@@ -20,13 +21,7 @@ use crate::render::{json, keeping};
 /// Where nothing could be looked at, or a run of the plan goes on.
 pub fn execute(args: &PruneArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
     let model = ready(&args.plan, global, console)?.told(console).model;
-    if let Some(name) =
-        args.store.as_ref().filter(|name| !model.stores.iter().any(|store| store.name == **name))
-    {
-        let known: Vec<String> = model.stores.iter().map(|store| format!("`{}`", store.name)).collect();
-        return Err(Failure::usage(format!("there is no store `{name}` in plan `{}`", model.name))
-            .help(format!("the plan's stores are {}", known.join(", "))));
-    }
+    known_store(args.store.as_deref(), &model)?;
     let state = state::root().map_err(|error| Failure::new(error.to_string()).help("set HOME"))?;
     let now = match &args.at {
         Some(at) => moment::parse(at, &TimeZone::system())?,
@@ -49,6 +44,19 @@ pub fn execute(args: &PruneArgs, global: &Global, console: &mut Console) -> Resu
         }
     }
     Ok(signal.unwrap_or_else(|| conclude(&stores)))
+}
+
+/// Sees that a store that was named is one of the plan's.
+///
+/// # Errors
+/// [`Status::Usage`] where it is none.
+pub fn known_store(name: Option<&str>, model: &Model) -> Result<(), Failure> {
+    let Some(name) = name.filter(|name| !model.stores.iter().any(|store| store.name == *name)) else {
+        return Ok(());
+    };
+    let known: Vec<String> = model.stores.iter().map(|store| format!("`{}`", store.name)).collect();
+    Err(Failure::usage(format!("there is no store `{name}` in plan `{}`", model.name))
+        .help(format!("the plan's stores are {}", known.join(", "))))
 }
 
 fn conclude(stores: &[StorePrune]) -> Status {

@@ -304,7 +304,8 @@ impl Catalog {
         self.lost.get(&(archive.artefact.clone(), archive.size)).map(String::as_str)
     }
 
-    pub(super) fn add(&mut self, manifest: Manifest) {
+    /// Counts a run in.
+    pub(crate) fn add(&mut self, manifest: Manifest) {
         for archive in &manifest.archives {
             self.references.entry(archive.artefact.clone()).or_default().insert(manifest.run);
         }

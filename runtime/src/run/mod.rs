@@ -49,6 +49,7 @@ mod session;
 mod sinks;
 pub mod staging;
 pub mod state;
+pub mod sync;
 mod wal;
 pub mod worker;
 

@@ -287,20 +287,28 @@ pub fn preview(request: &Request) -> Result<Vec<StorePrune>, PrepareError> {
 /// # Errors
 /// [`PrepareError::Busy`] when a run of the plan goes on here; then nothing was touched.
 pub fn carry_out(request: &Request, control: &Control) -> Result<Vec<StorePrune>, PrepareError> {
+    let (host, _lock) = locked(request, "a prune")?;
+    let site = Site::new(request, host)?;
+    Ok(site.each(|id, store, shown| site.prune(id, store, shown, control)))
+}
+
+/// This host's state, and its lock on the plan for what somebody does beside runs.
+///
+/// # Errors
+/// [`PrepareError::Busy`] when a run of the plan goes on here.
+pub(super) fn locked(request: &Request, what: &str) -> Result<(HostState, HostLock), PrepareError> {
     let host = HostState::open(&request.state)?;
     let note = Note {
         plan: request.model.name.clone(),
-        run: "a prune".to_owned(),
+        run: what.to_owned(),
         pid: std::process::id(),
         since: request.now,
     };
-    let _lock = match HostLock::plan(&host, &request.model.file, &note) {
-        Ok(lock) => lock,
-        Err(busy @ HostLockError::Busy { .. }) => return Err(PrepareError::Busy(busy.to_string())),
-        Err(HostLockError::State(error)) => return Err(error.into()),
-    };
-    let site = Site::new(request, host)?;
-    Ok(site.each(|id, store, shown| site.prune(id, store, shown, control)))
+    match HostLock::plan(&host, &request.model.file, &note) {
+        Ok(lock) => Ok((host, lock)),
+        Err(busy @ HostLockError::Busy { .. }) => Err(PrepareError::Busy(busy.to_string())),
+        Err(HostLockError::State(error)) => Err(error.into()),
+    }
 }
 
 fn text(error: impl ToString) -> String {
@@ -308,15 +316,15 @@ fn text(error: impl ToString) -> String {
 }
 
 /// A plan on this host.
-struct Site<'a> {
-    request: &'a Request,
-    host: HostRef,
-    plan: PlanState,
-    layout: Layout,
+pub(super) struct Site<'a> {
+    pub request: &'a Request,
+    pub host: HostRef,
+    pub plan: PlanState,
+    pub layout: Layout,
 }
 
 impl<'a> Site<'a> {
-    fn new(request: &'a Request, host: HostState) -> Result<Site<'a>, PrepareError> {
+    pub fn new(request: &'a Request, host: HostState) -> Result<Site<'a>, PrepareError> {
         let plan = host.plan(&request.model.name, &request.model.file)?;
         let layout =
             Layout::new(&request.model.name).map_err(|error| PrepareError::Plan(error.to_string()))?;
@@ -324,17 +332,25 @@ impl<'a> Site<'a> {
         Ok(Site { request, host, plan, layout })
     }
 
+    /// The stores that are meant.
+    pub fn meant(&self) -> impl Iterator<Item = StoreId> + use<'a> {
+        let request = self.request;
+        let is_meant = |name: &str| request.store.as_ref().is_none_or(|store| store == name);
+        request.model.own_stores().filter(move |(_, store)| is_meant(&store.name)).map(|(id, _)| id)
+    }
+
+    /// Whether this host remembers backups in a store.
+    pub fn is_known(&self, id: StoreId) -> bool {
+        let declared = self.request.model.store(id);
+        self.plan.known(&declared.name, &declared.location()).is_some()
+    }
+
     /// Does something with every store that is meant; what keeps it from one is told of that one.
     fn each(
         &self,
         work: impl Fn(StoreId, Arc<dyn Store>, &mut StorePrune) -> Result<(), String>,
     ) -> Vec<StorePrune> {
-        let stores = self.request.model.own_stores().map(|(id, _)| id);
-        let meant = stores.filter(|id| {
-            let name = &self.request.model.store(*id).name;
-            self.request.store.as_ref().is_none_or(|store| store == name)
-        });
-        meant
+        self.meant()
             .map(|id| {
                 let mut shown = StorePrune::of(&self.request.model.store(id).name);
                 let done = self.open(id).and_then(|store| work(id, store, &mut shown));
@@ -344,11 +360,11 @@ impl<'a> Site<'a> {
             .collect()
     }
 
-    fn occasion(&self, id: StoreId) -> Occasion<'_> {
+    pub fn occasion(&self, id: StoreId) -> Occasion<'_> {
         occasion(&self.request.model, id, self.request.now, None, history::newest(&self.plan, None))
     }
 
-    fn open(&self, id: StoreId) -> Result<Arc<dyn Store>, String> {
+    pub fn open(&self, id: StoreId) -> Result<Arc<dyn Store>, String> {
         let model = &self.request.model;
         let declared = model.store(id);
         let store = store::open(declared, &Secrets::default()).map_err(text)?;

@@ -1,0 +1,463 @@
+//! Filling a store with what it lacks and others have: runs, the oldest first, each as a run brings it, and the log.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use backplan_compiler::model::StoreId;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::mark::mark;
+use super::prepare::PrepareError;
+use super::prune::{Request, Site, locked};
+use super::secrets::Secrets;
+use super::wal;
+use crate::catalog::commit::{CommitError, Transaction};
+use crate::catalog::host::HostState;
+use crate::catalog::identity::{self, Claim};
+use crate::catalog::ids::{RunId, Uuid};
+use crate::catalog::lock::{Lease, LeaseTimes, LockError};
+use crate::catalog::manifest::{ArchiveRecord, MAX_BYTES, Manifest, Second};
+use crate::catalog::owner::Owner;
+use crate::catalog::prune::PrunePlan;
+use crate::catalog::recover::{Intent, RecoveryPlan};
+use crate::catalog::runs::Catalog;
+use crate::control::Control;
+use crate::store::limit::{Limit, limited};
+use crate::store::{self, Name, ReadStore, Store, StoreErrorKind};
+
+/// Bytes that are read at a time.
+const PIECE: usize = 8 << 20;
+
+/// What became of a store, or would.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct StoreSync {
+    /// The store.
+    pub store: String,
+    /// The runs that were brought, or would be, oldest first.
+    pub runs: Vec<Brought>,
+    /// Files of logs that were brought, or how many would be, by source.
+    pub log: Vec<BroughtLog>,
+    /// Runs that `keep` would delete at once.
+    pub given_up: usize,
+    /// What could not be brought, and what a person should look at.
+    pub warnings: Vec<String>,
+    /// Why the store could not be filled, or not to the end.
+    pub error: Option<String>,
+    /// Another run holds its lock.
+    pub busy: bool,
+}
+
+/// A run that was brought to a store.
+#[derive(Debug, Clone, Serialize)]
+pub struct Brought {
+    /// The run.
+    pub run: RunId,
+    /// Bytes of its artefacts that were sent.
+    pub bytes: u64,
+}
+
+/// Files of a log that were brought to a store.
+#[derive(Debug, Clone, Serialize)]
+pub struct BroughtLog {
+    /// The source.
+    pub source: String,
+    /// How many.
+    pub files: usize,
+}
+
+/// A store that may have what others lack.
+struct Giver {
+    id: StoreId,
+    store: Arc<dyn Store>,
+    catalog: Catalog,
+}
+
+/// What a sync would do now. Writes nothing and takes no lock.
+///
+/// # Errors
+/// When the state of this host cannot be read.
+pub fn preview(request: &Request) -> Result<Vec<StoreSync>, PrepareError> {
+    let site = Site::new(request, HostState::foresee(&request.state)?)?;
+    let (givers, away) = givers(&site);
+    Ok(site.meant().map(|id| look(&site, id, &givers, &away)).collect())
+}
+
+/// Fills stores, one after the other, under the locks a run takes. What a dead run left in one is undone first.
+///
+/// # Errors
+/// [`PrepareError::Busy`] when a run of the plan goes on here; then nothing was touched.
+pub fn carry_out(request: &Request, control: &Control) -> Result<Vec<StoreSync>, PrepareError> {
+    let (host, _lock) = locked(request, "a sync")?;
+    let mut site = Site::new(request, host)?;
+    let mut done = Vec::new();
+    for id in site.meant().collect::<Vec<_>>() {
+        // Anew for each: one that was filled just now may be the nearest for the next.
+        let (givers, away) = givers(&site);
+        let mut shown = told_away(&site, id, &away);
+        shown.error = fill(&mut site, id, &givers, &mut shown, control).err();
+        done.push(shown);
+    }
+    Ok(done)
+}
+
+/// The stores of the plan that can be read, and why others cannot.
+fn givers(site: &Site<'_>) -> (Vec<Giver>, Vec<(StoreId, String)>) {
+    let (mut found, mut away) = (Vec::new(), Vec::new());
+    for (id, _) in site.request.model.own_stores() {
+        let opened = site.open(id).and_then(|store| {
+            let mut catalog = Catalog::load(store.as_ref(), &site.layout).map_err(text)?;
+            catalog.look_for_artefacts(store.as_ref(), &site.layout).map_err(text)?;
+            Ok(Giver { id, store, catalog })
+        });
+        match opened {
+            Ok(giver) => found.push(giver),
+            Err(why) => away.push((id, why)),
+        }
+    }
+    (found, away)
+}
+
+/// The beginning of what is told of a store: what others might have that cannot be read.
+fn told_away(site: &Site<'_>, id: StoreId, away: &[(StoreId, String)]) -> StoreSync {
+    let store = site.request.model.store(id).name.clone();
+    // One that holds nothing yet has nothing to give.
+    let others = away.iter().filter(|(other, _)| *other != id && site.is_known(*other));
+    StoreSync { store, warnings: others.map(|(_, why)| why.clone()).collect(), ..StoreSync::default() }
+}
+
+fn text(error: impl ToString) -> String {
+    error.to_string()
+}
+
+/// What would be brought to a store.
+fn look(site: &Site<'_>, id: StoreId, givers: &[Giver], away: &[(StoreId, String)]) -> StoreSync {
+    let mut shown = told_away(site, id, away);
+    let declared = site.request.model.store(id);
+    let own = givers.iter().find(|giver| giver.id == id);
+    if own.is_none() {
+        let known = site.plan.known(&declared.name, &declared.location());
+        let opened = match store::open(declared, &Secrets::default()) {
+            Err(error) if error.kind == StoreErrorKind::Absent => {
+                identity::may_be_made(declared, known, false).map_err(text)
+            }
+            Err(error) => Err(error.to_string()),
+            Ok(store) => {
+                identity::inspect(store.as_ref(), &site.layout, &claim(site, id)).map(drop).map_err(text)
+            }
+        };
+        if let Err(error) = opened {
+            shown.error = Some(error);
+            return shown;
+        }
+    }
+    let empty = Catalog::default();
+    let catalog = own.map_or(&empty, |own| &own.catalog);
+    let (wanted, given_up) = lacking(site, id, catalog, givers);
+    shown.given_up = given_up;
+    let mut there: BTreeSet<String> = names_in(catalog);
+    for manifest in wanted {
+        let new = manifest.archives.iter().filter(|archive| there.insert(archive.artefact.to_string()));
+        shown.runs.push(Brought { run: manifest.run, bytes: new.map(|archive| archive.size).sum() });
+    }
+    for (source, files) in wal::lacking(&site.request.model, id) {
+        shown.log.push(BroughtLog { source, files });
+    }
+    shown
+}
+
+fn names_in(catalog: &Catalog) -> BTreeSet<String> {
+    catalog.runs().flat_map(|run| &run.archives).map(|archive| archive.artefact.to_string()).collect()
+}
+
+/// The runs that a store lacks, as it would have them, oldest first; and how many more it would give up at once.
+fn lacking(site: &Site<'_>, id: StoreId, own: &Catalog, givers: &[Giver]) -> (Vec<Manifest>, usize) {
+    let mut with = Catalog::default();
+    own.runs().for_each(|run| with.add(run.clone()));
+    let mut wanted: Vec<RunId> = Vec::new();
+    for giver in givers.iter().filter(|giver| giver.id != id) {
+        for run in giver.catalog.runs() {
+            let is_new = with.get(&run.run).is_none() && !own.unreadable().contains(&run.run);
+            if let Some(run) = is_new.then(|| share(site, id, run)).flatten() {
+                wanted.push(run.run);
+                with.add(run);
+            }
+        }
+    }
+    wanted.sort();
+    let plan = PrunePlan::make(&with, &site.occasion(id));
+    let stays: BTreeSet<RunId> = match site.request.model.store(id).append_only {
+        true => with.runs().map(|run| run.run).collect(),
+        false => plan.runs.iter().filter(|run| run.stays).map(|run| run.run).collect(),
+    };
+    let all = wanted.len();
+    wanted.retain(|run| stays.contains(run));
+    let given_up = all - wanted.len();
+    (wanted.iter().filter_map(|run| with.get(run).cloned()).collect(), given_up)
+}
+
+/// What of a run goes to a store, as the plan has it; `None`: nothing.
+fn share(site: &Site<'_>, id: StoreId, run: &Manifest) -> Option<Manifest> {
+    let model = &site.request.model;
+    let mut share = run.clone();
+    let goes =
+        |name: &str| model.archives.iter().any(|archive| archive.name == name && archive.to.contains(&id));
+    share.archives.retain(|archive| goes(archive.name.as_str()));
+    let is_told = |source: &str| {
+        let mut separates = model.separates.iter();
+        separates.any(|own| model.source(own.source).name == source && model.told_in(own).contains(&id))
+    };
+    share.repositories.retain(|own| is_told(own.source.as_str()));
+    share.missing.retain(|missing| goes(missing.name.as_str()));
+    (!share.archives.is_empty() || !share.repositories.is_empty()).then_some(share)
+}
+
+fn claim<'a>(site: &'a Site<'_>, id: StoreId) -> Claim<'a> {
+    let declared = site.request.model.store(id);
+    Claim {
+        file: &site.request.model.file,
+        machine: site.host.clone(),
+        id: site.plan.id().unwrap_or_else(Uuid::random),
+        known: site.plan.known(&declared.name, &declared.location()),
+        adopt: false,
+    }
+}
+
+/// A store that is being filled.
+struct Taker<'a> {
+    site: &'a Site<'a>,
+    id: StoreId,
+    store: Arc<dyn Store>,
+    lease: Arc<Lease>,
+    limits: Vec<Arc<Limit>>,
+    control: &'a Control,
+    /// The plan's identity in it.
+    plan: Uuid,
+}
+
+/// Fills a store.
+fn fill(
+    site: &mut Site<'_>,
+    id: StoreId,
+    givers: &[Giver],
+    shown: &mut StoreSync,
+    control: &Control,
+) -> Result<(), String> {
+    let model = &site.request.model;
+    let declared = model.store(id);
+    let known = site.plan.known(&declared.name, &declared.location());
+    if known.is_none() && site.plan.id().is_none() {
+        return Err(format!("plan `{}` has made no run here yet: `plan run` makes the first", model.name));
+    }
+    let store = identity::open(declared, &Secrets::default(), known, false).map_err(text)?;
+    identity::inspect(store.as_ref(), &site.layout, &claim(site, id)).map_err(text)?;
+    let owner = Owner::of_command(site.host.machine, &site.host.name, "plan sync");
+    let waits = RefCell::new(Vec::new());
+    let tell = |text| Vec::push(&mut waits.borrow_mut(), text);
+    let lease =
+        Lease::acquire(Arc::clone(&store), &site.layout, owner, LeaseTimes::default(), control, &tell);
+    shown.warnings.extend(waits.into_inner());
+    let lease = Arc::new(lease.map_err(|error| {
+        shown.busy = matches!(error, LockError::Busy { .. });
+        error.to_string()
+    })?);
+    let format = identity::claim(store.as_ref(), &site.layout, &claim(site, id)).map_err(text)?;
+    site.plan.remember(&declared.name, &declared.location(), format.id).map_err(text)?;
+    let recovery = RecoveryPlan::make(store.as_ref(), &site.layout, None, &mark).map_err(text)?;
+    let recovered = recovery.execute(store.as_ref(), &site.layout, &lease).map_err(text)?;
+    shown.warnings.extend(recovered.left.iter().map(ToString::to_string));
+    let own = Catalog::load(store.as_ref(), &site.layout).map_err(text)?;
+    let (wanted, given_up) = lacking(site, id, &own, givers);
+    shown.given_up = given_up;
+    let limits =
+        [declared.bandwidth, model.limits.bandwidth].into_iter().flatten().map(Limit::new).map(Arc::new);
+    let taker = Taker { site, id, store, lease, limits: limits.collect(), control, plan: format.id };
+    let done = taker.take(wanted, givers, shown);
+    let logs = done.and_then(|()| wal::bring_to(&site.request.model, id, control).map_err(text));
+    for (source, files, failed) in logs.as_deref().unwrap_or_default() {
+        shown.warnings.extend(failed.iter().cloned());
+        if *files > 0 {
+            shown.log.push(BroughtLog { source: source.clone(), files: *files });
+        }
+    }
+    let Taker { lease, .. } = taker;
+    if let Some(lease) = Arc::into_inner(lease) {
+        lease.keep_room();
+        lease.release().map_err(text)?;
+    }
+    logs.map(drop)
+}
+
+impl Taker<'_> {
+    /// Brings runs, oldest first. One that cannot be had keeps those away that rest on it, and no others.
+    fn take(&self, wanted: Vec<Manifest>, givers: &[Giver], shown: &mut StoreSync) -> Result<(), String> {
+        let mut failed: BTreeSet<RunId> = BTreeSet::new();
+        for run in wanted {
+            self.control.check().map_err(text)?;
+            if let Some(base) = run.rests_on().into_iter().find(|base| failed.contains(base)) {
+                shown.warnings.push(format!(
+                    "run `{}` was not brought, as `{base}` was not, on which it rests",
+                    run.run
+                ));
+                failed.insert(run.run);
+                continue;
+            }
+            match self.bring(&run, givers) {
+                Ok(bytes) => shown.runs.push(Brought { run: run.run, bytes }),
+                Err(Trouble::Here(why)) => return Err(format!("{why}; the next sync goes on")),
+                Err(Trouble::There(why)) => {
+                    shown.warnings.push(format!("run `{}` was not brought: {why}", run.run));
+                    failed.insert(run.run);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings one run, with the protocol of a run that is made: its manifest is last.
+    fn bring(&self, run: &Manifest, givers: &[Giver]) -> Result<u64, Trouble> {
+        let mut manifest = self.manifest(run, givers)?;
+        manifest.plan.id = self.plan;
+        let mut wanted = Vec::new();
+        for archive in &run.archives {
+            if !self.has(archive)? {
+                wanted.push(archive);
+            }
+        }
+        let names = wanted.iter().map(|archive| archive.artefact.to_string());
+        let intent = Intent::new(run.run, run.nonce, names);
+        let (store, layout) = (Arc::clone(&self.store), self.site.layout.clone());
+        let lease = Arc::clone(&self.lease);
+        let begun = Transaction::begin(store, layout, lease, Arc::new(mark), intent);
+        let transaction = begun.map_err(|error| match error {
+            CommitError::ArtefactExists { .. } => Trouble::There(error.to_string()),
+            error => Trouble::here(error),
+        })?;
+        let mut bytes = 0;
+        for archive in wanted {
+            if let Err(trouble) = self.copy(&transaction, archive, givers) {
+                // What was sent of the run is of no use without the rest.
+                transaction.undo().map_err(Trouble::here)?;
+                return Err(trouble);
+            }
+            bytes += archive.size;
+        }
+        let _ = transaction.commit(&manifest).map_err(Trouble::here)?;
+        Ok(bytes)
+    }
+
+    /// Whether an artefact is there already, whole: of an earlier run that this one points to, or of one that was cut short.
+    fn has(&self, archive: &ArchiveRecord) -> Result<bool, Trouble> {
+        let name = archive.artefact.object();
+        if self.store.size(&name).map_err(Trouble::here)? != Some(archive.size) {
+            return Ok(false);
+        }
+        let digest = digest(self.store.as_ref(), &name, archive.size, self.control, |_| Ok(()))
+            .map_err(Trouble::Here)?;
+        Ok(archive.sha256.as_ref().is_some_and(|wanted| **wanted == *digest))
+    }
+
+    /// The manifest with its details, from the first store that has them.
+    fn manifest(&self, run: &Manifest, givers: &[Giver]) -> Result<Manifest, Trouble> {
+        if run.second != Second::Left {
+            return Ok(run.clone());
+        }
+        let name = self.site.layout.manifest(&run.run);
+        let mut why = "no store has it any more".to_owned();
+        for giver in self.others(givers).filter(|giver| giver.catalog.get(&run.run).is_some()) {
+            let read = giver.store.read_range(&name, 0, MAX_BYTES + 1).map_err(text);
+            match read.and_then(|bytes| Manifest::parse(name.as_str(), &bytes).map_err(text)) {
+                Ok(whole) => return Ok(Manifest { second: whole.second, ..run.clone() }),
+                Err(error) => why = error,
+            }
+        }
+        Err(Trouble::There(why))
+    }
+
+    fn others<'g>(&self, givers: &'g [Giver]) -> impl Iterator<Item = &'g Giver> + use<'g, '_> {
+        givers.iter().filter(|giver| giver.id != self.id)
+    }
+
+    /// Copies an artefact from the first store that has it as its manifest says. Its digest is checked on the way, so that
+    /// damage is not spread.
+    fn copy(
+        &self,
+        transaction: &Transaction,
+        archive: &ArchiveRecord,
+        givers: &[Giver],
+    ) -> Result<(), Trouble> {
+        let Some(wanted) = &archive.sha256 else {
+            return Err(Trouble::There(format!("its manifest has no digest of `{}`", archive.artefact)));
+        };
+        let name = archive.artefact.object();
+        let mut why = Vec::new();
+        for giver in self.others(givers) {
+            if !matches!(giver.store.size(&name), Ok(Some(size)) if size == archive.size) {
+                continue;
+            }
+            let upload = transaction.upload(&archive.artefact).map_err(Trouble::here)?;
+            let label = &self.site.request.model.store(self.id).name;
+            let mut upload = limited(upload, label, self.limits.clone(), self.control);
+            let mut trouble = None;
+            let read = digest(giver.store.as_ref(), &name, archive.size, self.control, |bytes| {
+                upload.write(bytes).map_err(|error| {
+                    trouble = Some(error.to_string());
+                    String::new()
+                })
+            });
+            match (read, trouble) {
+                (_, Some(error)) => return Err(Trouble::Here(error)),
+                (Ok(found), None) if **wanted == *found => {
+                    return transaction.finish(upload, &archive.artefact).map_err(Trouble::here);
+                }
+                (Ok(_), None) => why.push(format!(
+                    "`{}` in store `{}` is not what its manifest says: `plan verify` tells more",
+                    archive.artefact,
+                    giver.store.label()
+                )),
+                (Err(error), None) => why.push(error),
+            }
+            self.control.check().map_err(Trouble::here)?;
+        }
+        if why.is_empty() {
+            why.push(format!("no store has `{}` as its manifest says", archive.artefact));
+        }
+        Err(Trouble::There(why.join("; ")))
+    }
+}
+
+/// Whose trouble it is: that of the store that is filled, and so of all that follows, or of what is brought.
+enum Trouble {
+    Here(String),
+    There(String),
+}
+
+impl Trouble {
+    fn here(error: impl ToString) -> Trouble {
+        Trouble::Here(error.to_string())
+    }
+}
+
+/// The digest of an object, whose bytes are handed on.
+fn digest(
+    store: &dyn ReadStore,
+    name: &Name,
+    size: u64,
+    control: &Control,
+    mut take: impl FnMut(&[u8]) -> Result<(), String>,
+) -> Result<String, String> {
+    let (mut sum, mut at) = (Sha256::new(), 0);
+    while at < size {
+        control.check().map_err(text)?;
+        let length = usize::try_from(size - at).unwrap_or(PIECE).min(PIECE);
+        let bytes = store.read_range(name, at, length).map_err(text)?;
+        if bytes.len() != length {
+            return Err(format!("store `{}`: `{name}` ends early", store.label()));
+        }
+        sum.update(&bytes);
+        take(&bytes)?;
+        at += length as u64;
+    }
+    Ok(crate::catalog::ids::hex(&sum.finalize()))
+}

@@ -1,0 +1,118 @@
+//! `plan sync`: stores that lack what others have are filled, between a folder and a bucket and back.
+
+use std::fs;
+
+use crate::buckets::Server;
+use crate::scenario::{Answer, Scenario, artefacts, shell, wait_for};
+
+const REST: &str = "source site: files {\n  paths = [\"site\"]\n}\ncycle {\n  incrementals = 2\n}\nretry {\n  attempts = 1\n}\n";
+
+struct World {
+    scenario: Scenario,
+    server: Server,
+}
+
+impl World {
+    fn new() -> World {
+        let (scenario, server) = (Scenario::new().file("site/sub/a", "day 0"), Server::start());
+        shell(&scenario.path("site"), "head -c 20000000 /dev/urandom > big");
+        World { scenario: scenario.env("KEY_ID", "id").env("KEY", "key"), server }
+    }
+
+    /// The plan with these stores; `more`: of the last one.
+    fn stores(&self, stores: &[&str], more: &str) {
+        let last = stores.last().unwrap();
+        let declared: String = stores
+            .iter()
+            .map(|name| {
+                let more = if name == last { more } else { "" };
+                match *name {
+                    "far" => format!(
+                        "store far: s3 {{\n  bucket = \"buck\"\n  prefix = \"x\"\n  endpoint = \"http://127.0.0.1:{}\"\n  \
+                         access_key = env(\"KEY_ID\")\n  secret_key = env(\"KEY\")\n{more}}}\n",
+                        self.server.port
+                    ),
+                    name => format!("store {name}: dir {{\n  path = \"{name}\"\n{more}}}\n"),
+                }
+            })
+            .collect();
+        let to = stores.join(", ");
+        self.scenario.write(
+            "p.plan",
+            format!("plan p\n{declared}archive main {{\n  from = [site]\n  to = [{to}]\n}}\n{REST}"),
+        );
+    }
+
+    fn sync(&self, args: &[&str]) -> Answer {
+        self.scenario.next_day().plan(["sync", "p.plan"].iter().chain(args))
+    }
+
+    fn restored(&self, store: &str) {
+        let to = format!("from-{store}");
+        let _ = fs::remove_dir_all(self.scenario.path(&to));
+        self.scenario.plan(["restore", "p.plan", "--to", &to, "--store", store]).status(0);
+        let site = shell(&self.scenario.path("."), &format!("find {to} -type d -name site | tail -1"));
+        shell(&self.scenario.path("."), &format!("diff -r site {}", site.trim()));
+    }
+
+    fn runs(&self, folder: &str) -> usize {
+        let manifests = self.scenario.path(folder).join(".backplan/p/manifests");
+        fs::read_dir(manifests).map_or(0, Iterator::count)
+    }
+}
+
+#[test]
+fn a_store_is_filled_with_what_it_lacks_and_nothing_twice() {
+    let world = World::new();
+    world.stores(&["near"], "");
+    for day in 1..=4 {
+        world.scenario.write("site/sub/a", format!("day {day}"));
+        world.scenario.next_day().plan(["run", "p.plan"]).status(0);
+    }
+    // Into a bucket that is new to the plan; killed on the way, it goes on.
+    world.stores(&["near", "far"], "");
+    let shown = world.sync(&["--dry-run"]).status(0).says("nothing was written").says("nothing to copy");
+    assert_eq!(shown.said().matches("would be copied").count(), 4, "{}", shown.said());
+    assert_eq!(world.server.keys(), Vec::<String>::new());
+    let running = world.scenario.next_day().start(["sync", "p.plan"]);
+    wait_for("an upload", || world.server.unfinished() > 0 || world.server.artefacts() > 0);
+    running.kill_group();
+    drop(running);
+    world.sync(&["--store", "far"]).status(0).says("copied");
+    assert_eq!(world.server.artefacts(), 4);
+    let again = world.sync(&[]).status(0);
+    assert_eq!(again.said().matches("nothing to copy").count(), 2, "{}", again.said());
+    world.scenario.plan(["verify", "p.plan", "--all", "--store", "far"]).status(0).says("whole");
+    world.restored("far");
+    // Runs go on there: what they rest on is there.
+    world.scenario.write("site/sub/a", "day 5");
+    world.scenario.next_day().plan(["run", "p.plan"]).status(0);
+    world.restored("far");
+
+    // Back into a folder, with the first one away; what `keep` would delete at once is not copied.
+    world.stores(&["near", "far", "third"], "  keep {\n    last = 1\n  }\n");
+    fs::rename(world.scenario.path("near"), world.scenario.path("gone")).unwrap();
+    world.sync(&["--store", "third"]).status(3).says("3 runs not copied, as `keep` gives it up here");
+    assert_eq!((world.runs("third"), artefacts(&world.scenario.path("third")).len()), (2, 2));
+    world.restored("third");
+
+    // What is damaged is not spread, and comes from another store that has it whole.
+    let first = artefacts(&world.scenario.path("third")).remove(0);
+    shell(
+        &world.scenario.path("."),
+        &format!("printf x | dd of={} bs=1 seek=100000 conv=notrunc 2>/dev/null", first.display()),
+    );
+    world.stores(&["third", "fourth"], "");
+    world
+        .sync(&["--store", "fourth"])
+        .status(3)
+        .says("is not what its manifest says")
+        .says("on which it rests");
+    assert_eq!((world.runs("fourth"), artefacts(&world.scenario.path("fourth")).len()), (0, 0));
+    world.stores(&["third", "far", "fourth"], "");
+    world.sync(&["--store", "fourth"]).status(0);
+    assert_eq!(world.runs("fourth"), 5);
+    world.scenario.plan(["verify", "p.plan", "--all", "--store", "fourth"]).status(0);
+    world.restored("fourth");
+    world.sync(&["--store", "nowhere"]).status(2).says("the plan's stores are");
+}
