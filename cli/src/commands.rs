@@ -12,6 +12,7 @@ pub mod fmt;
 pub mod graph;
 pub mod identities;
 pub mod init;
+pub mod job;
 pub mod keep;
 pub mod list;
 pub mod ls;

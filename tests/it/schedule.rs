@@ -316,3 +316,224 @@ schedule {
         assert!(said.contains(part), "{part}: {said}");
     }
 }
+
+fn python(venv: &str) -> std::path::PathBuf {
+    let python = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .unwrap()
+        .join(format!("tools/{venv}/bin/python3"));
+    assert!(python.exists(), "{} is not there: `tests/run` makes it", python.display());
+    python
+}
+
+const REMOTE: &str = r#"import "yes"
+
+source site: files {
+  paths = ["site"]
+}
+
+source db: postgres {
+  driver   = dump
+  host     = "db.example"
+  user     = "backup"
+  password = file("/run/secrets/db")
+}
+
+archive main {
+  from = all
+  to   = [store]
+}
+
+notify hook: webhook {
+  url   = env("HOOK")
+  token = env("TOKEN", "hidden-default")
+}
+
+limits { jobs = 2 }
+keep { last = 3 }
+
+schedule {
+  full        = weekly on sun at 02:30
+  incremental = "30 2 1,15 * mon-fri"
+  zone        = "Europe/Berlin"
+  catch_up    = false
+}
+"#;
+
+fn remote(declarations: &str) -> String {
+    plan(declarations).replace("attempts = 1", "attempts = 6")
+}
+
+/// Manifests are what several versions of Kubernetes take, read by a YAML 1.1 reader as it was meant.
+#[test]
+fn a_cluster_takes_what_is_written_for_it() {
+    let token = REMOTE.replace(", \"hidden-default\"", "");
+    let scenario = Scenario::new()
+        .file("site/a", "x")
+        .file("yes", "param on = \"x\"\n")
+        .file("inline.plan", remote(REMOTE))
+        .file("p.plan", remote(&token));
+    std::fs::create_dir(scenario.path("base")).unwrap();
+    let write = |more: &[&str]| {
+        let words =
+            ["schedule", "p.plan", "--for", "kubernetes", "--image", "r.example/b:1", "--out", "base"];
+        scenario.plan([&words[..], more].concat())
+    };
+    write(&[]).status(1).stderr_has("is a path of a machine").stderr_has("--claim PATH=CLAIM");
+    let store = format!("{}=on", scenario.path("store").display());
+    let said = write(&["--namespace", "no", "--node", "y", "--claim", &store]).status(0);
+    said.stderr_has("the claim `on`").stderr_has("the secret `p` with HOOK, TOKEN, db");
+    let text = scenario.read("base/p.yaml");
+    let check = r#"
+import sys, yaml, kubernetes_validate as v
+docs = [d for d in yaml.safe_load_all(open("base/p.yaml"))]
+for d in docs:
+    for version in ("1.27", "1.29", "1.31", "1.34"):
+        v.validate(d, version, strict=True)
+    assert d["metadata"]["namespace"] == "no", d
+by = {(d["kind"], d["metadata"]["name"]): d for d in docs}
+assert set(by) == {("ServiceAccount", "p"), ("ConfigMap", "p"), ("PersistentVolumeClaim", "p-state"),
+                   ("CronJob", "p-store-full"), ("CronJob", "p-store-incremental")}, set(by)
+data = by["ConfigMap", "p"]["data"]
+assert data == {"yes": open("yes").read(), "p.plan": open("p.plan").read()}, data
+jobs = {level: by["CronJob", "p-store-" + level]["spec"] for level in ("full", "incremental")}
+assert jobs["full"]["schedule"] == "30 2 * * 0" and jobs["incremental"]["schedule"] == "30 2 1,15 * 1,2,3,4,5"
+full = jobs["full"]
+assert (full["timeZone"], full["concurrencyPolicy"], full["startingDeadlineSeconds"]) == ("Europe/Berlin", "Forbid", 300)
+job = full["jobTemplate"]["spec"]
+assert job["backoffLimit"] == 5
+assert job["podFailurePolicy"]["rules"][0] == {"action": "FailJob", "onPodConditions": [],
+    "onExitCodes": {"containerName": "backup", "operator": "In", "values": [2]}}
+pod = job["template"]["spec"]
+box = pod["containers"][0]
+assert pod["automountServiceAccountToken"] is False and pod["nodeSelector"] == {"kubernetes.io/hostname": "y"}
+assert box["securityContext"] == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"], "add": ["DAC_READ_SEARCH"]}}
+assert box["command"][:6] == ["plan", "run", "--as-job", "--scheduled", "--level", "full"]
+mounts = {m["mountPath"].rsplit("/", 1)[1]: (m["name"], m["readOnly"], m.get("subPath")) for m in box["volumeMounts"]}
+assert mounts["site"] == ("node-0", True, None) and mounts["store"] == ("claim-0", False, None), mounts
+assert mounts["db"] == ("secrets", True, "db") and mounts["yes"] == ("plan", True, "yes")
+refs = {e["name"]: e["valueFrom"]["secretKeyRef"] for e in box["env"] if "valueFrom" in e}
+assert refs["HOOK"] == {"name": "p", "key": "HOOK", "optional": False}, refs
+base = yaml.safe_load(open("base/kustomization.yaml"))
+assert base["resources"] == ["p.yaml"] and base["kind"] == "Kustomization"
+"#;
+    let python = python("kubernetes");
+    scenario.other(&[python.to_str().unwrap(), "-c", check]).status(0);
+    assert!(!text.contains("hidden-default"));
+    let diff = |status| {
+        scenario
+            .plan([
+                "schedule",
+                "p.plan",
+                "--for",
+                "kubernetes",
+                "--image",
+                "r.example/b:2",
+                "--namespace",
+                "no",
+                "--node",
+                "y",
+                "--claim",
+                &store,
+                "--out",
+                "base",
+                "--diff",
+            ])
+            .status(status)
+    };
+    diff(3).stdout_has("+              image: \"r.example/b:2\"\n");
+    // What cannot be, with what can.
+    let refused = |file: &str, part: &str| {
+        scenario
+            .plan(["schedule", file, "--for", "kubernetes", "--image", "x", "--node", "y"])
+            .status(1)
+            .stderr_has(part);
+    };
+    refused("inline.plan", "a secret is written into the plan");
+    let bent = |name: &str, from: &str, to: &str| scenario.write(name, remote(&token.replace(from, to)));
+    bent("local.plan", "  host     = \"db.example\"\n", "");
+    refused("local.plan", "is read beside its server");
+    bent("root.plan", "[\"site\"]", "[\"/etc\"]");
+    refused("root.plan", "would hide what the program there needs");
+    bent("seconds.plan", "30 2 1,15", "5 30 2 1,15");
+    refused("seconds.plan", "full minutes");
+    let long = "a".repeat(60);
+    scenario.write("long.plan", remote(&token).replace("plan p", &format!("plan {long}")));
+    refused("long.plan", "is longer than 52 letters");
+    scenario.plan(["schedule", "p.plan", "--for", "kubernetes"]).status(2).stderr_has("--image");
+    scenario.plan(["schedule", "p.plan", "--for", "airflow", "--install"]).status(2).stderr_has("--out DIR");
+}
+
+/// A file of Python in which nothing of a plan is more than a string.
+#[test]
+fn a_dag_is_good_python_whatever_the_plan_holds() {
+    let folder = "it's \"\\ {x}\u{e9}\u{1f600} # ";
+    let scenario = Scenario::new()
+        .file("site/a", "x")
+        .file(&format!("{folder}/p.plan"), remote(&REMOTE.replace("import \"yes\"\n", "")));
+    let file = format!("{folder}/p.plan");
+    std::fs::create_dir(scenario.path("dags")).unwrap();
+    let check = r#"
+import ast, py_compile, sys
+py_compile.compile("dags/backplan_p.py", cfile="dags/x", doraise=True)
+tree = ast.parse(open("dags/backplan_p.py").read())
+calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") in ("Command", "DAG", "MultipleCronTriggerTimetable")]
+of = lambda name: [c for c in calls if c.func.id == name]
+words = lambda call: {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg in ("task_id", "words", "catchup", "max_active_runs", "dag_id", "timezone")}
+tasks = [words(c) for c in of("Command")]
+assert [t["task_id"] for t in tasks] == ["run", "verify", "prune"], tasks
+if sys.argv[1] != "pod":
+    assert all(t["words"][-1] == sys.argv[2] for t in tasks), tasks
+dag = words(of("DAG")[0])
+assert (dag["dag_id"], dag["catchup"], dag["max_active_runs"]) == ("backplan_p", False, 1), dag
+times = of("MultipleCronTriggerTimetable")[0]
+assert [ast.literal_eval(a) for a in times.args] == ["30 2 * * 0", "30 2 1,15 * 1,2,3,4,5"] and words(times)["timezone"] == "Europe/Berlin"
+arguments = next(k.value for k in of("DAG")[0].keywords if k.arg == "default_args")
+given = {k.value: v for k, v in zip(arguments.keys, arguments.values)}
+assert given["retries"].value == 5 and given["pool"].value == "backplan_store"
+assert "hidden-default" not in open("dags/backplan_p.py").read() or sys.argv[1] == "pod"
+"#;
+    let place = scenario.path(&file);
+    for (kind, more) in [("worker", &[][..]), ("ssh", &["--ssh", "it's"])] {
+        let words = [&["schedule", file.as_str(), "--for", "airflow", "--out", "dags"][..], more].concat();
+        scenario.plan(words).status(0).stderr_has("the pool `backplan_store`");
+        scenario.other(&["python3", "-c", check, kind, place.to_str().unwrap()]).status(0);
+    }
+    let sound = remote(&REMOTE.replace("import \"yes\"\n", "").replace(", \"hidden-default\"", ""));
+    scenario.write("p.plan", sound);
+    std::fs::remove_file(scenario.path("dags/backplan_p.py")).unwrap();
+    scenario
+        .plan(["schedule", "p.plan", "--for", "airflow", "--image", "x", "--node", "y", "--out", "dags"])
+        .status(0);
+    scenario.other(&["python3", "-c", check, "pod", ""]).status(0);
+}
+
+/// What a cluster sees of a run: the backup is there or not, and one line.
+#[test]
+fn a_job_ends_as_its_backup_does_and_says_so_in_one_line() {
+    let scenario = world("run = hourly").file("bad.plan", "plan p\nnonsense\n");
+    let last = |file: &str, status: i32| {
+        let said = scenario.plan(["run", "--as-job", file]).status(status).said();
+        let is_it = |line: &&str| ["done", "failed", "refused"].iter().any(|word| line.starts_with(word));
+        said.lines().rfind(is_it).unwrap_or_default().to_owned()
+    };
+    let done = last("p.plan", 0);
+    assert!(done.starts_with("done: run ") && done.contains(" in store"), "{done}");
+    assert!(last("bad.plan", 2).starts_with("refused: "));
+    // A warning: the backup is there.
+    scenario.next_day();
+    scenario.write(
+        "p.plan",
+        scenario
+            .read("p.plan")
+            .replace("[\"site\"]", "[\"site\", \"gone\"]")
+            .replace("files {", "files {\n  optional = true"),
+    );
+    let warned = last("p.plan", 0);
+    assert!(warned.starts_with("done with 1 warning: run ") && warned.contains("gone"), "{warned}");
+    scenario.next_day();
+    scenario.write("p.plan", scenario.read("p.plan").replace("\n  optional = true", ""));
+    let failed = last("p.plan", 1);
+    assert!(failed.starts_with("failed: run ") && failed.contains("gone"), "{failed}");
+}

@@ -38,6 +38,10 @@ pub struct RunArgs {
     /// Make nothing where the schedule has a higher level at the same moment: for what starts each level at its times
     #[arg(long)]
     pub scheduled: bool,
+    /// As a job of a cluster: waits while another run is at work, ends with 0 also with warnings, and says at last in one line
+    /// what happened, also in `/dev/termination-log`
+    #[arg(long, conflicts_with_all = ["dry_run", "format"])]
+    pub as_job: bool,
     /// Read this source only; may be given for several
     #[arg(long, value_name = "SOURCE")]
     pub only: Vec<String>,

@@ -110,11 +110,11 @@ pub struct NotifyArgs {
     pub test: bool,
 }
 
-/// Write what starts a plan's runs: timers of systemd, or a crontab.
+/// Write what starts a plan's runs: timers of systemd, a crontab, CronJobs, a DAG.
 ///
-/// A plan's `schedule` says when runs are due; what starts them then is systemd or cron. Prints their files, writes them into a
+/// A plan's `schedule` says when runs are due; what starts them then is systemd, cron, Kubernetes or Airflow. Prints their files, writes them into a
 /// folder with `--out`, or puts them where they are read with `--install`. A file there that somebody changed is neither
-/// overwritten nor removed. What systemd or cron cannot express is refused, with the nearest that they can.
+/// overwritten nor removed. What those cannot express is refused, with the nearest that they can.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -124,6 +124,8 @@ Examples:
   plan schedule site.plan --for systemd --remove                      switched off and deleted
   plan schedule site.plan --for cron --user --install                 into this account's crontab
   plan schedule site.plan --for cron --out units                      a file for /etc/cron.d, for root
+  plan schedule /etc/backplan --for kubernetes --image registry.example/backplan:1 --node web-1 --out base
+  plan schedule site.plan --for airflow --ssh web-1 --out dags        a DAG, over SSH
 
 Exit statuses: 0 done (`--diff`: all is as the plans say), 1 a schedule cannot be expressed or a file not be written, 2 a
 plan does not compile, 3 `--diff` found differences.")]
@@ -149,6 +151,66 @@ pub struct ScheduleArgs {
     /// For this account's own systemd or crontab, not the system's
     #[arg(long)]
     pub user: bool,
+    /// What only some of those that start runs take.
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+}
+
+/// What Kubernetes and Airflow have to be told.
+#[derive(Debug, Clone, Args)]
+pub struct RemoteArgs {
+    /// Kubernetes: the image with the program; Airflow: run in pods of this image
+    #[arg(long, value_name = "IMAGE", value_parser = of_line())]
+    pub image: Option<String>,
+    /// Kubernetes: the namespace; left out, the one that it is applied to
+    #[arg(long, value_name = "NAME", value_parser = of_names())]
+    pub namespace: Option<String>,
+    /// Kubernetes: the claim that is mounted at a path of the plan; may be given for several
+    #[arg(long, value_name = "PATH=CLAIM", value_parser = of_claims())]
+    pub claim: Vec<(PathBuf, String)>,
+    /// Kubernetes: the machine whose folders the plan's other paths are
+    #[arg(long, value_name = "NAME", value_parser = of_names())]
+    pub node: Option<String>,
+    /// Kubernetes, Airflow: start nothing until somebody says so there
+    #[arg(long)]
+    pub suspend: bool,
+    /// Airflow: run on the host of this connection of Airflow's; left out, on its worker
+    #[arg(long, value_name = "CONNECTION", conflicts_with = "image", value_parser = of_line())]
+    pub ssh: Option<String>,
+}
+
+fn of_line() -> fn(&str) -> Result<String, String> {
+    |text| match text {
+        text if text.is_empty() || text.contains(|c: char| c.is_control() || c.is_whitespace()) => {
+            Err("it is a word without spaces".to_owned())
+        }
+        text => Ok(text.to_owned()),
+    }
+}
+
+fn of_names() -> fn(&str) -> Result<String, String> {
+    |text| {
+        let is_end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let is_name = text.len() <= 253
+            && text.starts_with(is_end)
+            && text.ends_with(is_end)
+            && text.chars().all(|c| is_end(c) || c == '-' || c == '.');
+        if is_name {
+            Ok(text.to_owned())
+        } else {
+            Err("names there are of `a` to `z`, digits, `-` and `.`".to_owned())
+        }
+    }
+}
+
+fn of_claims() -> fn(&str) -> Result<(PathBuf, String), String> {
+    |text| {
+        let (path, claim) = text.rsplit_once('=').ok_or("it wants PATH=CLAIM, such as `/srv/data=data`")?;
+        if !path.starts_with('/') {
+            return Err("the path begins with `/`".to_owned());
+        }
+        Ok((PathBuf::from(path), of_names()(claim)?))
+    }
 }
 
 /// What starts runs.
@@ -158,6 +220,10 @@ pub enum Timers {
     Systemd,
     /// Lines of a crontab
     Cron,
+    /// CronJobs, and what their pods need
+    Kubernetes,
+    /// A DAG
+    Airflow,
 }
 
 /// Delete the backups that `keep` gives up.

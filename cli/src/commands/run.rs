@@ -13,7 +13,7 @@ use backplan_runtime::run::coordinator::StopSignal;
 use backplan_runtime::run::event::Observer;
 use backplan_runtime::run::forecast::forecast;
 use backplan_runtime::run::prepare::PrepareError;
-use backplan_runtime::run::report::Verdict;
+use backplan_runtime::run::report::{Report, Verdict};
 use backplan_runtime::run::request::{Clock, Request};
 use backplan_runtime::run::state;
 use jiff::Timestamp;
@@ -37,7 +37,11 @@ const CLOCK: &str = "BACKPLAN_NOW";
 /// Where the run could not begin.
 pub fn execute(args: &RunArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
     let ended = match args.plans.is_several() {
+        true if args.as_job => {
+            Err(Failure::usage("a job is a run of one plan").help("give each plan a job of its own"))
+        }
         true => fleet::run(args, global, console),
+        false if args.as_job => super::job::execute(args, global, console),
         false => one(args, global, console),
     };
     let Some(path) = &args.metrics else { return ended };
@@ -57,16 +61,43 @@ pub fn execute(args: &RunArgs, global: &Global, console: &mut Console) -> Result
 }
 
 fn one(args: &RunArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
+    match begun(args, global, console)? {
+        Begun::Displaced(words) => {
+            console.say(&format!("{words}\n"));
+            Ok(Status::Done)
+        }
+        Begun::Request(request) if args.dry_run => show(args, *request, console),
+        Begun::Request(request) => {
+            let report = made(global, *request, console)?;
+            tell(args, global, &report, console);
+            Ok(status(report.verdict))
+        }
+    }
+}
+
+/// A run that may begin, or why there is none to make.
+pub(super) enum Begun {
+    /// All that it needs.
+    Request(Box<Request>),
+    /// A higher level is due at the same moment, in words.
+    Displaced(String),
+}
+
+/// Reads the plan, and whether a run is to be made of it.
+///
+/// # Errors
+/// Where the plan does not compile.
+pub(super) fn begun(args: &RunArgs, global: &Global, console: &mut Console) -> Result<Begun, Failure> {
     let ready = ready(&args.plans.alone(), global, console)?.told(console);
     let request = request(args, global, ready)?;
     if args.scheduled
         && let Some(level) = request.level
         && let Some(higher) = backplan_compiler::due::displaced(&request.model, level, request.clock.now())
     {
-        console.say(&format!("nothing is made: a {} is due at the same moment\n", level_word(higher)));
-        return Ok(Status::Done);
+        let words = format!("nothing is made: a {} is due at the same moment", level_word(higher));
+        return Ok(Begun::Displaced(words));
     }
-    if args.dry_run { show(args, request, console) } else { make(args, global, request, console) }
+    Ok(Begun::Request(Box::new(request)))
 }
 
 fn request(args: &RunArgs, global: &Global, ready: Ready) -> Result<Request, Failure> {
@@ -144,28 +175,35 @@ fn show(args: &RunArgs, request: Request, console: &mut Console) -> Result<Statu
     Ok(status(forecast.verdict))
 }
 
-fn make(args: &RunArgs, global: &Global, request: Request, console: &mut Console) -> Result<Status, Failure> {
+/// Makes a run.
+///
+/// # Errors
+/// Where it may not begin.
+pub(super) fn made(global: &Global, request: Request, console: &Console) -> Result<Report, Failure> {
     let observer: Arc<dyn Observer> = Arc::from(progress::observer(console.errors(), global.quiet));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
-    let report = runtime.block_on(async {
+    runtime.block_on(async {
         let signals =
             signals().map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
         backplan_runtime::run::run(request, observer, signals).await.map_err(refused)
-    })?;
+    })
+}
+
+/// Shows what a run came to.
+pub(super) fn tell(args: &RunArgs, global: &Global, report: &Report, console: &mut Console) {
     match args.format {
         // Who says quiet hears of what went wrong.
         Format::Human if global.quiet && report.verdict == Verdict::Done => {}
-        Format::Human => console.answer(&rendered::report(&report, console.answers())),
-        Format::Json => console.answer(&json::document(&report)),
+        Format::Human => console.answer(&rendered::report(report, console.answers())),
+        Format::Json => console.answer(&json::document(report)),
     }
-    Ok(status(report.verdict))
 }
 
 /// The status that tells of a run's end; that a dry run ends with too.
-fn status(verdict: Verdict) -> Status {
+pub(super) fn status(verdict: Verdict) -> Status {
     match verdict {
         Verdict::Done => Status::Done,
         Verdict::Warnings => Status::Warnings,

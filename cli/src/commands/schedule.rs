@@ -2,6 +2,7 @@
 
 mod crontab;
 mod folder;
+mod remote;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -31,6 +32,10 @@ struct Planned {
     units: Vec<Unit>,
     /// Names that it may have had under another schedule.
     former: Vec<String>,
+    /// What else must differ between plans: names of objects.
+    objects: Vec<String>,
+    /// What has to be there before, in words.
+    needs: Vec<String>,
 }
 
 /// What is done with them.
@@ -60,6 +65,7 @@ impl Deed {
 pub fn execute(args: &ScheduleArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
     let current = current_folder()?;
     let deed = Deed::of(args);
+    remote::usage(args)?;
     let (mut worst, mut plans) = (Status::Done, Vec::new());
     for file in files_of(args, &current)? {
         match of_plan(&file, args, global, console) {
@@ -68,12 +74,14 @@ pub fn execute(args: &ScheduleArgs, global: &Global, console: &mut Console) -> R
         }
     }
     apart(&plans)?;
+    remote::say_needs(&plans, args, console);
     if deed == Deed::Write && args.out.is_none() {
         for unit in plans.iter().flat_map(|plan| &plan.units) {
             console.answer(&format!("# {}\n{}\n", unit.name, unit.text));
         }
         return Ok(worst);
     }
+    plans.extend(remote::base(&plans, args, deed));
     let done = match (args.starter, &args.out) {
         (Timers::Cron, None) if args.user => crontab::execute(&plans, deed, console),
         _ => folder::execute(&plans, args, deed, console),
@@ -111,7 +119,7 @@ fn apart(plans: &[Planned]) -> Result<(), Failure> {
     let mut owners: BTreeMap<&str, &Planned> = BTreeMap::new();
     for plan in plans {
         let names = plan.units.iter().map(|unit| unit.name.as_str());
-        for name in names.chain(plan.former.iter().map(String::as_str)) {
+        for name in names.chain(plan.former.iter().chain(&plan.objects).map(String::as_str)) {
             if let Some(other) = owners.insert(name, plan).filter(|other| other.file != plan.file) {
                 let message = format!(
                     "`{}` and `{}` would both be started by `{name}`",
@@ -144,6 +152,7 @@ fn of_plan(
     let former = match args.starter {
         Timers::Systemd => timer::names(&ready.model),
         Timers::Cron => vec![crontab_name(&ready.model)],
+        Timers::Kubernetes | Timers::Airflow => return remote::of_plan(file, &ready, args, global),
     };
     let units = match Deed::of(args) {
         Deed::Remove => Vec::new(),
@@ -154,7 +163,8 @@ fn of_plan(
             })?
         }
     };
-    Ok(Planned { name: ready.model.name, file: ready.model.file, units, former })
+    let (objects, needs) = (Vec::new(), Vec::new());
+    Ok(Planned { name: ready.model.name, file: ready.model.file, units, former, objects, needs })
 }
 
 fn starter(model: &Model, args: &ScheduleArgs, global: &Global) -> Result<Starter, Failure> {
@@ -183,7 +193,7 @@ fn made(
 ) -> Result<Vec<Unit>, Inexpressible> {
     match args.starter {
         Timers::Systemd => timer::units(model, starter, now),
-        Timers::Cron => {
+        _ => {
             let zone = TimeZone::system();
             let zone = zone.iana_name().unwrap_or("UTC");
             let text = timer::crontab(model, starter, (!args.user).then_some("root"), zone, now)?;

@@ -111,6 +111,19 @@ fn fields(times: &Times) -> Result<String, Inexpressible> {
     ))
 }
 
+/// The fields of moments, for those that have an expression each: days of both kinds are one, as they have it too.
+pub(super) fn expressions(all: &[Times]) -> Result<Vec<String>, Inexpressible> {
+    if let [days, weekdays] = all
+        && days.weekdays.is_none()
+        && weekdays.days.is_none()
+        && (Times { weekdays: weekdays.weekdays.clone(), ..days.clone() })
+            == (Times { days: days.days.clone(), ..weekdays.clone() })
+    {
+        return Ok(vec![fields(&Times { weekdays: weekdays.weekdays.clone(), ..days.clone() })?]);
+    }
+    all.iter().map(fields).collect()
+}
+
 fn list(set: &BTreeSet<u8>, all: usize) -> String {
     if set.len() == all {
         return "*".to_owned();

@@ -3,9 +3,12 @@
 //! What they cannot express is refused with the nearest that they can; a timer that fires at other moments than the plan
 //! says is worse than none.
 
+mod airflow;
 mod cron;
+mod kubernetes;
 mod systemd;
 mod times;
+mod yaml;
 
 use crate::due;
 use crate::lower::level_word;
@@ -14,7 +17,9 @@ use crate::model::{Due, Level, Model, Schedule, When};
 use jiff::{Timestamp, ToSpan, Zoned};
 use times::Times;
 
+pub use airflow::{Over, dag};
 pub use cron::{crontab, same_clock};
+pub use kubernetes::{Cluster, Manifests, kustomization, manifests};
 pub use systemd::{Unit, units};
 
 /// Why a schedule cannot be expressed, and what can.

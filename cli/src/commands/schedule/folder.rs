@@ -64,7 +64,7 @@ pub(super) fn execute(
         (Deed::Compare, Timers::Systemd) if args.out.is_none() => Ok(say_disabled(&changes, args, console)),
         (Deed::Compare, _) => Ok(Status::Done),
         (_, Timers::Systemd) => tell_systemd(&folder, &changes, args, deed, console),
-        (_, Timers::Cron) => remove(&folder, &changes, console),
+        _ => remove(&folder, &changes, console),
     };
     let status = finished.unwrap_or_else(|failure| told(&failure, console));
     Ok(worst.max(status))
@@ -74,10 +74,10 @@ pub(super) fn execute(
 fn open(args: &ScheduleArgs, deed: Deed) -> Result<Folder, Failure> {
     let path = match (&args.out, args.starter) {
         (Some(folder), _) => folder.clone(),
-        (None, Timers::Cron) => PathBuf::from(CRON),
         (None, Timers::Systemd) => {
             whose(args).folder().map_err(|error| Failure::new(error.to_string()).help("set HOME"))?
         }
+        (None, _) => PathBuf::from(CRON),
     };
     if args.user && args.out.is_none() && deed == Deed::Install {
         std::fs::create_dir_all(&path)
