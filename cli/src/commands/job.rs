@@ -96,8 +96,11 @@ fn ended(report: &Report) -> (Status, String) {
     }
 }
 
+/// Steps that failed; where none did, what the backup lacks is among the warnings.
 fn why(report: &Report) -> Vec<String> {
-    failures(report).into_iter().map(|(step, reason)| format!("{step}: {reason}")).collect()
+    let failed: Vec<String> =
+        failures(report).into_iter().map(|(step, reason)| format!("{step}: {reason}")).collect();
+    if failed.is_empty() { report.warnings.clone() } else { failed }
 }
 
 fn leave(line: &str) {
