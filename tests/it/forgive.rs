@@ -148,3 +148,24 @@ fn strict_makes_nothing_of_halves() {
     scenario.write("broken", "");
     scenario.next_day().plan(["run"]).status(1).stdout_has("nowhere: no backup was made");
 }
+
+#[test]
+fn a_window_that_does_not_open_costs_the_sources_inside_alone() {
+    let window = "window gate {\n  around = [dump]\n  enter  = [\"sh\", \"-c\", \"test ! -e shut\"]\n}\n";
+    let window = window.replace("-e shut", "-e SHUT");
+    let scenario = mixed("");
+    let shut = scenario.path("shut").display().to_string();
+    scenario.write("p.plan", plan(&format!("{MIXED}{}", window.replace("SHUT", &shut))));
+    scenario.next_day().plan(["run"]).status(0);
+    scenario.write("shut", "");
+    scenario
+        .next_day()
+        .plan(["run"])
+        .status(1)
+        .stdout_has("enter/gate")
+        .stderr_has("made without source `dump`");
+    let day = listed(&scenario, "_20260103T");
+    assert!(day.contains("more/b") && day.contains("app.db") && !day.contains("dump.txt"), "{day}");
+    shell(&scenario.path(".."), "rm -r state && mkdir state");
+    scenario.plan(["status"]).status(3).stdout_has("did not back up `dump`: `enter/gate` failed");
+}

@@ -321,11 +321,15 @@ impl Here<'_> {
             let lost = self.facts.lost_of(id).join("; ");
             return (SourceStatus::Ok, Some(lost).filter(|lost| !lost.is_empty()));
         }
+        // Also one that no step of its own has read: a program's, in a window that did not open.
+        if let Some(reason) = self.left_out(model, id) {
+            return (SourceStatus::Failed, Some(reason));
+        }
         match self.facts.sources.get(&id) {
             Some(SourceFact::Absent(reason)) => (SourceStatus::Skipped, Some(reason.clone())),
             Some(SourceFact::Failed(reason)) => (SourceStatus::Failed, Some(reason.clone())),
             None => (SourceStatus::Skipped, Some("not read by this run".to_owned())),
-            Some(_) => match self.left_out(model, id).or_else(|| self.missed(model, id)) {
+            Some(_) => match self.missed(model, id) {
                 Some(reason) => (SourceStatus::Failed, Some(reason)),
                 None => (SourceStatus::Ok, None),
             },
