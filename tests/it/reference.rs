@@ -33,6 +33,20 @@ fn functions_and_types_are_those_of_the_program() {
     }
 }
 
+/// A page that leads into the sources is worth what its paths are.
+#[test]
+fn the_way_through_the_program_names_what_is_there() {
+    let text = fs::read_to_string(repository("docs/architecture.md")).unwrap();
+    let tops = ["grammar/", "compiler/", "runtime/", "cli/", "lsp/", "tests/", "docs/"];
+    let is_inside = |byte: char| byte.is_ascii_alphanumeric() || "/._-".contains(byte);
+    let words =
+        text.split(|byte| !is_inside(byte)).filter(|word| tops.iter().any(|top| word.starts_with(top)));
+    let paths: Vec<&str> = words.map(|word| word.trim_end_matches('.')).collect();
+    assert!(paths.len() > 60, "{paths:?}");
+    let missing: Vec<&&str> = paths.iter().filter(|path| !repository(path).exists()).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 fn kind(kind: &'static Kind) -> String {
     let naming = match kind.naming {
         Naming::Unnamed => "",
