@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 
 use crate::graph::{Action, Occasion, Resource, Step, StepGraph, StepId, Undo, When};
 use crate::kinds::Reading;
-use crate::model::{ArchiveId, Event, Level, Model, Separate, SourceId, StoreId};
+use crate::model::{ArchiveId, Compress, Event, Level, Model, Separate, SourceId, StoreId};
 use crate::value::{EnvValue, Text, TextPart};
 
 /// Why a model has no graph.
@@ -65,7 +65,12 @@ pub fn lower(model: &Model, occasion: &Occasion) -> Result<StepGraph, LowerError
 /// [`LowerError::Unfilled`].
 pub fn artefact_name(model: &Model, id: ArchiveId, occasion: &Occasion) -> Result<String, LowerError> {
     let archive = model.archive(id);
-    let ending = if archive.encrypt.is_empty() { "tar.gz" } else { "tar.gz.age" };
+    let ending = match (archive.compress, archive.encrypt.is_empty()) {
+        (Compress::Gzip, true) => "tar.gz",
+        (Compress::Gzip, false) => "tar.gz.age",
+        (Compress::Zstd, true) => "tar.zst",
+        (Compress::Zstd, false) => "tar.zst.age",
+    };
     match &archive.file_name {
         Some(text) => fill(text, occasion, &zone(model)),
         None => {

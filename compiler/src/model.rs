@@ -333,6 +333,7 @@ impl Separate {
             from: vec![self.source],
             to: self.to.clone(),
             file_name: None,
+            compress: Compress::Gzip,
             level: 0,
             encrypt: Vec::new(),
             self_contained: false,
@@ -340,6 +341,16 @@ impl Separate {
             share_blocks: false,
         }
     }
+}
+
+/// How an artefact is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compress {
+    /// gzip's members.
+    #[default]
+    Gzip,
+    /// zstd's frames.
+    Zstd,
 }
 
 /// What a difference holds of a large file that changed.
@@ -363,9 +374,11 @@ pub struct Archive {
     pub from: Vec<SourceId>,
     /// Where it goes, sorted.
     pub to: Vec<StoreId>,
-    /// The artefact's file name; `None` is `PLAN_ARCHIVE_UTCTIME.tar.gz`.
+    /// The artefact's file name; `None` is `PLAN_ARCHIVE_UTCTIME.tar.gz`, or `.tar.zst`.
     pub file_name: Option<Text>,
-    /// Deflate level, 0 to 9.
+    /// How it is compressed.
+    pub compress: Compress,
+    /// How hard: 0 to 9, to 19 with zstd.
     pub level: u8,
     /// age or SSH recipients; empty: not encrypted.
     pub encrypt: Vec<String>,

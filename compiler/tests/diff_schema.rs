@@ -187,6 +187,7 @@ const ROWS: &[Row] = &[
         "name = \"${time(\"%s\")}.tar.gz\"",
         "artefacts_renamed",
     ),
+    ("archive", "compress", "from = all, to = [local]", "", "compress = zstd", "artefacts_form"),
     ("archive", "level", "from = all, to = [local]", "", "level = 9", ""),
     ("archive", "encrypt", "from = all, to = [local]", "encrypt = [\"KEY\"]", "", "encryption_lost"),
     ("archive", "self_contained", "from = all, to = [local]", "self_contained = true", "", "artefacts_form"),

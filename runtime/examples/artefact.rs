@@ -18,7 +18,7 @@ use backplan_compiler::model::{Compare, Files, FilesPath};
 use backplan_compiler::sources::{FileId, Place};
 use backplan_grammar::Span;
 use backplan_runtime::artefact::{
-    Artefact, Content, Depth, Input, PackOptions, ReadAt, Shape, Sink, SinkError, View, pack, verify,
+    Artefact, Codec, Content, Depth, Input, PackOptions, ReadAt, Shape, Sink, SinkError, View, pack, verify,
 };
 use backplan_runtime::control::Control;
 use backplan_runtime::extract::{Existing, Extraction, Target, extract};
@@ -111,6 +111,7 @@ fn pack_paths(level: u8, out: &Path, paths: &[&str]) -> Outcome {
         shape: Shape::Whole { copy_from: None },
         share_blocks: false,
         grains: None,
+        codec: Codec::Gzip,
         is_copied: false,
         deleted: None,
         recipients: Vec::new(),

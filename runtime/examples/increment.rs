@@ -22,8 +22,8 @@ use backplan_compiler::model::{Compare, Files, FilesPath};
 use backplan_compiler::sources::{FileId, Place};
 use backplan_grammar::Span;
 use backplan_runtime::artefact::{
-    Artefact, BaseScan, Content, CopyBase, Input, PackOptions, ReadAt, Shape, Sink, SinkError, pack_changes,
-    plan_changes,
+    Artefact, BaseScan, Codec, Content, CopyBase, Input, PackOptions, ReadAt, Shape, Sink, SinkError,
+    pack_changes, plan_changes,
 };
 use backplan_runtime::control::Control;
 use backplan_runtime::scan::{Doubts, Trees, measure, scan};
@@ -144,6 +144,7 @@ fn options(level: u8, out: &str, shape: Shape) -> PackOptions {
         shape,
         share_blocks,
         grains: None,
+        codec: Codec::Gzip,
         is_copied: true,
         deleted: None,
         recipients: Vec::new(),

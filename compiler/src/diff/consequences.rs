@@ -17,7 +17,7 @@ use super::settings::{listed, words};
 use super::times::futures;
 use super::{counterpart, reach};
 use crate::lower::level_word;
-use crate::model::{Archive, Cycle, Due, LargeFiles, Level, Model, Schedule, SourceId};
+use crate::model::{Archive, Cycle, Due, LargeFiles, Level, Model, Schedule, SourceId, Worded};
 use crate::simulate::Simulation;
 use crate::value::Text;
 
@@ -161,6 +161,11 @@ impl<'a> Change<'a> {
         if old.self_contained != new.self_contained {
             let what = if new.self_contained { "whole each time" } else { "differences between fulls" };
             self.change("artefacts_form", format!("artefacts of `{name}` are {what} from now on"));
+        }
+        if old.compress != new.compress {
+            let (now, then) = (new.compress.word(), old.compress.word());
+            let text = format!("new artefacts of `{name}` are compressed by {now} and no longer by {then}");
+            self.change("artefacts_form", text);
         }
         if old.large_files != new.large_files && !new.self_contained {
             let text = match new.large_files {

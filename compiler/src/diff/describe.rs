@@ -8,8 +8,9 @@ use serde::Serialize;
 pub use super::settings::{Attributes, Setting, Value, size, span};
 use super::settings::{Filling, rate};
 use crate::model::{
-    Absent, Archive, Cycle, Due, Keep, LargeFiles, Level, Model, Notify, NotifyKind, Objective, Schedule,
-    Separate, Source, SourceId, Staging, Store, StoreId, StoreKind, Verify, Wal, When, Window, Worded,
+    Absent, Archive, Compress, Cycle, Due, Keep, LargeFiles, Level, Model, Notify, NotifyKind, Objective,
+    Schedule, Separate, Source, SourceId, Staging, Store, StoreId, StoreKind, Verify, Wal, When, Window,
+    Worded,
 };
 use crate::sources::Place;
 
@@ -255,6 +256,9 @@ impl Filling {
         self.list("from", from, true);
         self.list("to", to, true);
         self.maybe("name", archive.file_name.as_ref());
+        if archive.compress != Compress::default() {
+            self.one("compress", archive.compress.word());
+        }
         self.one("level", archive.level);
         self.list("encrypt", archive.encrypt.clone(), true);
         self.flag("self_contained", archive.self_contained);

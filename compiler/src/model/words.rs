@@ -1,7 +1,8 @@
 //! Choices that the language has words for.
 
 use super::{
-    Absent, BackupMode, Compare, Event, LargeFiles, MariadbDriver, Monitor, PostgresDriver, Shape, Tls,
+    Absent, BackupMode, Compare, Compress, Event, LargeFiles, MariadbDriver, Monitor, PostgresDriver, Shape,
+    Tls,
 };
 
 /// A choice that the language has words for. The words and what they mean stand in one table, from which the schema has them
@@ -31,6 +32,10 @@ pub(crate) const fn words<T: Copy, const N: usize>(table: &[(&'static str, T)]) 
         at += 1;
     }
     words
+}
+
+impl Worded for Compress {
+    const TABLE: &'static [(&'static str, Compress)] = &[("gzip", Compress::Gzip), ("zstd", Compress::Zstd)];
 }
 
 impl Worded for LargeFiles {

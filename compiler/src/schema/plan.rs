@@ -1,9 +1,10 @@
 //! What is made of the sources, when, how long it is kept and what was promised.
 
 use super::{Kind, Make, Naming, Ty, Type, def, opt, req};
-use crate::model::{Event, LargeFiles, Monitor, Shape, Tls, Worded, words};
+use crate::model::{Compress, Event, LargeFiles, Monitor, Shape, Tls, Worded, words};
 use crate::resolve::build::plan;
 
+const COMPRESS: [&str; 2] = words(Compress::TABLE);
 const LARGE_FILES: [&str; 2] = words(LargeFiles::TABLE);
 const ANY_COUNT: i64 = 1_000_000;
 
@@ -35,10 +36,16 @@ pub(super) const ARCHIVE: Kind = Kind {
         def(
             "name",
             Ty::FileName,
-            "PLAN_ARCHIVE_UTCTIME.tar.gz, `.age` behind it when encrypted",
+            "PLAN_ARCHIVE_UTCTIME.tar.gz, `.tar.zst` with zstd, `.age` behind it when encrypted",
             "The file name of the artefact.",
         ),
-        def("level", Ty::Int(0, 9), "6", "How hard it is compressed, 0 to 9."),
+        def("compress", Ty::Keyword(&COMPRESS), "gzip", "How it is compressed."),
+        def(
+            "level",
+            Ty::Int(0, 19),
+            "6, 3 with zstd",
+            "How hard it is compressed: 0 (not at all) to 9, 19 with zstd.",
+        ),
         opt("encrypt", Ty::Recipients, "The public keys that it is encrypted for."),
         def(
             "self_contained",

@@ -1,12 +1,12 @@
 //! The first and the last member of an artefact: both decode to nothing and carry what identifies it.
 
-use super::gzip::{empty_member, parse_header};
+use super::member::{Codec, own};
 use super::{Root, VERSION};
 
 const MAGIC: &[u8; 8] = b"BACKPLAN";
 const OPENING: u16 = 1;
 const CLOSING: u16 = 2;
-/// Bytes of the closing member.
+/// Bytes of the closing member, of either kind.
 pub const CLOSING_LEN: usize = 10 + 2 + 4 + 60 + 2 + 8;
 /// The opening member is never longer.
 pub const OPENING_MAX: usize = 10 + 2 + 4 + 12 + 64 + 2 + 8;
@@ -43,29 +43,29 @@ fn start(kind: u16) -> Vec<u8> {
 }
 
 /// The opening member, with the run's id.
-pub fn opening(run: &str) -> Vec<u8> {
+pub fn opening(codec: Codec, run: &str) -> Vec<u8> {
     let mut extra = start(OPENING);
     extra.extend_from_slice(run.as_bytes());
     let mut member = Vec::new();
-    empty_member(&extra, &mut member);
+    codec.carrying(&extra, true, &mut member);
     member
 }
 
 /// The closing member.
-pub fn closing(closing: &Closing) -> Vec<u8> {
+pub fn closing(codec: Codec, closing: &Closing) -> Vec<u8> {
     let mut extra = start(CLOSING);
     extra.extend_from_slice(&closing.table.to_le_bytes());
     extra.extend_from_slice(&closing.table_len.to_le_bytes());
     extra.extend_from_slice(&closing.table_decoded.to_le_bytes());
     extra.extend_from_slice(&closing.root.0);
     let mut member = Vec::new();
-    empty_member(&extra, &mut member);
+    codec.carrying(&extra, false, &mut member);
     member
 }
 
 fn body(member: &[u8], kind: u16) -> Framed<&[u8]> {
-    let Ok((_, Some(own))) = parse_header(member) else { return Framed::Foreign };
-    let Some((magic, rest)) = member[own].split_at_checked(MAGIC.len()) else { return Framed::Foreign };
+    let Some(own) = own(member) else { return Framed::Foreign };
+    let Some((magic, rest)) = own.split_at_checked(MAGIC.len()) else { return Framed::Foreign };
     let Some(([v0, v1, k0, k1], rest)) = rest.split_first_chunk::<4>() else { return Framed::Foreign };
     let version = u16::from_le_bytes([*v0, *v1]);
     if magic != MAGIC {

@@ -9,6 +9,7 @@ pub(crate) mod framing;
 pub(crate) mod gzip;
 pub(crate) mod index;
 pub(crate) mod layout;
+pub(crate) mod member;
 mod pack;
 pub(crate) mod patched;
 mod pax;
@@ -18,6 +19,7 @@ pub(crate) mod tarhead;
 pub(crate) mod treehash;
 mod verify;
 mod view;
+mod zstd;
 
 use std::fmt;
 
@@ -25,6 +27,7 @@ pub(crate) use agree::is_path;
 
 pub use deleted::{BadDeleted, Deleted};
 pub use entry::{Entry, Flags, Kind};
+pub use member::Codec;
 pub use pack::{
     BaseIndex, BaseScan, Changes, Content, CopyBase, Fed, Feed, Grains, Input, PackError, PackOptions,
     Packed, PackedSource, Shape, Sink, SinkError, SourceChanges, Tally, pack, pack_changes, plan_changes,

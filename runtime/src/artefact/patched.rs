@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use libdeflater::Decompressor;
-
+use super::member::Decoder;
 use super::sparse::{self, BadMap};
 use super::tarhead::Head;
 use super::{Artefact, Entry, Flags, Kind, LayerError, PIECE, ReadError, View};
@@ -161,7 +160,7 @@ impl Parts<'_> {
 struct Part<'v> {
     artefact: &'v Artefact,
     entry: Entry,
-    decoder: Decompressor,
+    decoder: Decoder,
     bytes: Vec<u8>,
     /// The piece that is decoded, and where its data start.
     piece: u64,
@@ -172,7 +171,7 @@ struct Part<'v> {
 
 impl<'v> Part<'v> {
     fn open(artefact: &'v Artefact, entry: Entry) -> Result<(Part<'v>, Head), ReadError> {
-        let (mut decoder, mut bytes) = (Decompressor::new(), Vec::new());
+        let (mut decoder, mut bytes) = (Decoder::default(), Vec::new());
         let (head, header, _) = artefact.first_member(&entry, &mut decoder, &mut bytes)?;
         let is_stream = entry.flags.has(Flags::STREAM);
         let piece = if is_stream { u64::MAX } else { 0 };

@@ -6,13 +6,12 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use libdeflater::Decompressor;
-
 use super::agree::{difference, is_at_or_below, is_path, path_order};
 use super::columns::{BadBlock, BlockKind};
 use super::framing::{CLOSING_LEN, Closing, Framed, OPENING_MAX, read_closing, read_opening};
-use super::gzip::{self, MEMBER_MAX};
+use super::gzip::MEMBER_MAX;
 use super::index::{BlockPlace, Member, Table, read_entries, read_members, read_table};
+use super::member::{Codec, Decoder};
 use super::sparse::{BadMap, Expander};
 use super::tarhead::Head;
 use super::{Entry, Flags, IndexPlace, Kind, PIECE, Root, tarhead};
@@ -126,6 +125,7 @@ pub fn identify(start: &[u8]) -> Option<String> {
 /// An artefact that is open for reading.
 pub struct Artefact {
     source: Arc<dyn ReadAt>,
+    codec: Codec,
     size: u64,
     root: Root,
     index: IndexPlace,
@@ -189,12 +189,18 @@ impl Artefact {
         };
         let (entry_blocks, member_blocks) = (of(BlockKind::Entries), of(BlockKind::Members));
         let (root, recent_members) = (closing.root, Mutex::new(None));
-        Ok(Artefact { source, size, root, index, table, entry_blocks, member_blocks, recent_members })
+        let codec = Codec::of(&tail[tail.len() - CLOSING_LEN..]);
+        Ok(Artefact { source, codec, size, root, index, table, entry_blocks, member_blocks, recent_members })
     }
 
     /// The id of the run that made it.
     pub fn run(&self) -> &str {
         &self.table.run
+    }
+
+    /// How it is compressed.
+    pub fn codec(&self) -> Codec {
+        self.codec
     }
 
     /// The digest that stands for all of it.
@@ -380,7 +386,7 @@ impl Artefact {
     /// Reads and decodes a member into `out`.
     pub(crate) fn decode(
         &self,
-        decoder: &mut Decompressor,
+        decoder: &mut Decoder,
         offset: u64,
         len: u64,
         out: &mut Vec<u8>,
@@ -389,7 +395,7 @@ impl Artefact {
             return Err(ReadError::damaged(offset, "a member larger than the format allows"));
         }
         let bytes = self.read(offset, len)?;
-        gzip::decode(decoder, &bytes, MEMBER_MAX, out).map_err(|bad| ReadError::damaged(offset, bad))
+        decoder.decode(&bytes, MEMBER_MAX, out).map_err(|bad| ReadError::damaged(offset, bad))
     }
 
     /// Decodes an entry's first member into `bytes`; its header, found to agree with the index, where that ends, and the
@@ -397,7 +403,7 @@ impl Artefact {
     pub(crate) fn first_member(
         &self,
         entry: &Entry,
-        decoder: &mut Decompressor,
+        decoder: &mut Decoder,
         bytes: &mut Vec<u8>,
     ) -> Result<(Head, usize, u64), ReadError> {
         let at = entry.place;
@@ -425,7 +431,7 @@ impl Artefact {
         control: &Control,
         out: &mut dyn FnMut(&[u8]) -> Result<(), ReadError>,
     ) -> Result<Head, ReadError> {
-        let mut decoder = Decompressor::new();
+        let mut decoder = Decoder::default();
         let mut bytes = Vec::new();
         let mut number = entry.member;
         let (head, mut from, first) = self.first_member(entry, &mut decoder, &mut bytes)?;
@@ -549,7 +555,8 @@ fn decode_block(bytes: &[u8], offset: u64, most: usize, hash: &[u8; 32]) -> Resu
         return Err(ReadError::damaged(offset, "a block of the index does not have its digest"));
     }
     let mut decoded = Vec::new();
-    gzip::decode(&mut Decompressor::new(), bytes, most, &mut decoded)
+    Decoder::default()
+        .decode(bytes, most, &mut decoded)
         .map_err(|bad| ReadError::damaged(offset, format!("the index: {bad}")))?;
     Ok(decoded)
 }

@@ -3,7 +3,6 @@
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use libdeflater::Decompressor;
 use sha2::{Digest, Sha256};
 
 use super::agree::difference;
@@ -11,6 +10,7 @@ use super::columns::BlockKind;
 use super::framing::{Closing, closing};
 use super::index::Member;
 use super::layout::{Blocks, Placement, by_member};
+use super::member::Decoder;
 use super::pack::{end_of_archive, index_header};
 use super::tarhead::{self, padding};
 use super::{Artefact, Entry, Kind, ReadError};
@@ -202,11 +202,12 @@ fn frame(artefact: &Artefact) -> Result<Vec<Damage>, ReadError> {
     let closing_member = read_closing_member(artefact)?;
     let decoded: u64 = table.blocks.iter().map(|block| u64::from(block.decoded)).sum();
     let length = decoded + u64::from(closing_member.table_decoded);
-    let opening = super::framing::opening(artefact.run());
+    let codec = artefact.codec();
+    let opening = super::framing::opening(codec, artefact.run());
     let parts = [
         (0, opening, "the opening member"),
-        (table.data_end, index_header(length), "the index's tar header"),
-        (index.table + u64::from(index.table_len), end_of_archive(length), "the end of the tar"),
+        (table.data_end, index_header(codec, length), "the index's tar header"),
+        (index.table + u64::from(index.table_len), end_of_archive(codec, length), "the end of the tar"),
     ];
     let mut damage = Vec::new();
     for (offset, wanted, what) in parts {
@@ -216,8 +217,8 @@ fn frame(artefact: &Artefact) -> Result<Vec<Damage>, ReadError> {
             damage.push(Damage::new(None, offset, len, format!("{what} is not what it must be")));
         }
     }
-    let end = index.table + u64::from(index.table_len) + end_of_archive(length).len() as u64;
-    let rest = closing(&closing_member);
+    let end = index.table + u64::from(index.table_len) + end_of_archive(codec, length).len() as u64;
+    let rest = closing(codec, &closing_member);
     if artefact.size() != end + rest.len() as u64 || artefact.read(end, rest.len() as u64)? != rest {
         let what = "the closing member is not what it must be";
         damage.push(Damage::new(None, end, artefact.size().saturating_sub(end), what));
@@ -283,7 +284,7 @@ fn deep(
     let found = Mutex::new(Vec::new());
     let failed = Mutex::new(None);
     on_several(threads(), || {
-        let mut decoder = Decompressor::new();
+        let mut decoder = Decoder::default();
         let mut bytes = Vec::new();
         loop {
             let member = members.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -318,7 +319,7 @@ fn check_member(
     artefact: &Artefact,
     blocks: &Blocks<'_>,
     placements: &[Placement],
-    (decoder, bytes): (&mut Decompressor, &mut Vec<u8>),
+    (decoder, bytes): (&mut Decoder, &mut Vec<u8>),
     control: &Control,
 ) -> Result<Vec<Damage>, ReadError> {
     let Some(first) = placements.first() else { return Ok(Vec::new()) };

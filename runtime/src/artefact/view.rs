@@ -10,10 +10,9 @@ use std::iter::Peekable;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use libdeflater::Decompressor;
-
 use super::agree::{is_at_or_below, path_order};
 use super::deleted::{DELETED_MAX, DELETED_PATH, Deleted, is_own};
+use super::member::Decoder;
 use super::tarhead::Head;
 use super::{Artefact, Entry, Flags, Kind, ReadError};
 use crate::control::Control;
@@ -199,7 +198,7 @@ impl View {
     /// When it cannot be read, or the index says something else.
     pub(crate) fn head(&self, spot: Spot, entry: &Entry) -> Result<Head, LayerError> {
         let artefact = self.artefact(spot.layer);
-        let member = artefact.first_member(entry, &mut Decompressor::new(), &mut Vec::new());
+        let member = artefact.first_member(entry, &mut Decoder::default(), &mut Vec::new());
         member.map(|(head, ..)| head).map_err(self.of_layer(spot.layer as usize))
     }
 

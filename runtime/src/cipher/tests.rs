@@ -13,7 +13,7 @@ use super::head::{HEAD_LIKELY, mark, recipient};
 use super::keyring::{Ask, Keyring, NoOne, Passphrase};
 use super::seal::{Act, Seal};
 use super::unseal::{UnsealError, Unsealed};
-use crate::artefact::ReadAt;
+use crate::artefact::{Codec, ReadAt};
 
 const RUN: &str = "00000001-20261120T023000Z-k7f3qa";
 
@@ -224,6 +224,7 @@ fn an_artefact_that_is_encrypted_gives_one_file_with_a_few_reads() {
         shape: Shape::Whole { copy_from: None },
         share_blocks: false,
         grains: None,
+        codec: Codec::Gzip,
         is_copied: false,
         deleted: None,
         recipients: vec![to],

@@ -13,7 +13,7 @@ use crate::artefact::gzip::{MemberWriter, stored_member};
 use crate::artefact::index::{BlockPlace, Member, Table, write_entries, write_members, write_table};
 use crate::artefact::tarhead::{self, Head, Owners, padding};
 use crate::artefact::{
-    Artefact, Depth, Entry, Flags, Kind, ReadAt, ReadError, Root, end_of_archive, index_header, verify,
+    Artefact, Codec, Depth, Entry, Flags, Kind, ReadAt, ReadError, Root, end_of_archive, index_header, verify,
 };
 use crate::control::Control;
 
@@ -61,7 +61,7 @@ fn forge(
     edit: impl Fn(&mut Vec<Entry>),
     harm: impl Fn(usize, &mut Vec<u8>),
 ) -> Vec<u8> {
-    let mut out = opening("00000001-20260101T000000Z-aaaaaa");
+    let mut out = opening(Codec::Gzip, "00000001-20260101T000000Z-aaaaaa");
     let first = Member { offset: 0, len: out.len() as u32, decoded: 0, hash: *blake3::hash(&out).as_bytes() };
     let (mut tar, mut rows) = (Vec::new(), Vec::new());
     for (head, payload) in entries {
@@ -104,7 +104,7 @@ fn forge(
     let counts = [rows.len(), 2];
     for (at, mut block) in [write_entries(&rows), write_members(&[first, second])].into_iter().enumerate() {
         harm(at, &mut block);
-        let offset = data_end + index_header(0).len() as u64 + blocks.len() as u64;
+        let offset = data_end + index_header(Codec::Gzip, 0).len() as u64 + blocks.len() as u64;
         let start = blocks.len();
         stored_member(&block, None, &mut blocks);
         places.push(BlockPlace {
@@ -124,17 +124,20 @@ fn forge(
     let mut table_member = Vec::new();
     stored_member(&table, None, &mut table_member);
     let length = decoded + table.len() as u64;
-    out.extend_from_slice(&index_header(length));
+    out.extend_from_slice(&index_header(Codec::Gzip, length));
     out.extend_from_slice(&blocks);
     let place = out.len() as u64;
     out.extend_from_slice(&table_member);
-    out.extend_from_slice(&end_of_archive(length));
-    out.extend_from_slice(&closing(&Closing {
-        table: place,
-        table_len: table_member.len() as u32,
-        table_decoded: table.len() as u32,
-        root: Root(*blake3::hash(&table_member).as_bytes()),
-    }));
+    out.extend_from_slice(&end_of_archive(Codec::Gzip, length));
+    out.extend_from_slice(&closing(
+        Codec::Gzip,
+        &Closing {
+            table: place,
+            table_len: table_member.len() as u32,
+            table_decoded: table.len() as u32,
+            root: Root(*blake3::hash(&table_member).as_bytes()),
+        },
+    ));
     out
 }
 

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use libdeflater::Decompressor;
 use rustix::io::Errno;
 
 use super::place::{Attributes, Dressed, New, Obstacle, Place};
@@ -14,6 +13,7 @@ use super::way::Way;
 use super::{ExtractError, Extracted, Extraction, Problem, ProblemKind};
 use crate::artefact::agree::difference;
 use crate::artefact::layout::{Blocks, Placement, by_member};
+use crate::artefact::member::Decoder;
 use crate::artefact::sparse::Expander;
 use crate::artefact::tarhead::{self, Head};
 use crate::artefact::{Artefact, Entry, Flags, Kind, LayerError, ReadError, View};
@@ -138,7 +138,7 @@ impl<'a> Run<'a> {
         let failed: Mutex<Option<ExtractError>> = Mutex::default();
         on_several(threads, || {
             let mut worker =
-                Worker { run: &self, decoder: Decompressor::new(), bytes: Vec::new(), way: Way::default() };
+                Worker { run: &self, decoder: Decoder::default(), bytes: Vec::new(), way: Way::default() };
             loop {
                 let member = lock(&members).next();
                 let Some((layer, placements)) = member else { return };
@@ -401,7 +401,7 @@ fn finish_size(file: &OwnedFd, entry: &Entry, sparse: Option<&Expander>) -> Resu
 
 struct Worker<'r, 'a> {
     run: &'r Run<'a>,
-    decoder: Decompressor,
+    decoder: Decoder,
     bytes: Vec<u8>,
     way: Way,
 }

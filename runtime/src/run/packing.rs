@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use backplan_compiler::graph::StepId;
 use backplan_compiler::lower::reading_order;
-use backplan_compiler::model::{ArchiveId, LargeFiles, Source, SourceId, StoreId};
+use backplan_compiler::model::{ArchiveId, Compress, LargeFiles, Source, SourceId, StoreId};
 use sha2::{Digest, Sha256};
 
 use super::coordinator::{Failure, FailureKind};
@@ -16,7 +16,7 @@ use super::journal::Record;
 use super::sinks::{FanOut, StagedFile, Uploads};
 use super::state::make_private;
 use super::worker::Worker;
-use crate::artefact::{self, Changes, Grains, Input, PackError, PackOptions, Packed, PackedSource};
+use crate::artefact::{self, Changes, Codec, Grains, Input, PackError, PackOptions, Packed, PackedSource};
 use crate::catalog::layout::artefact_name;
 use crate::catalog::manifest::ArchiveRecord;
 use crate::catalog::names::PlanName;
@@ -119,6 +119,10 @@ impl Worker {
         }
         let levels = self.levels();
         let options = PackOptions {
+            codec: match archive.compress {
+                Compress::Gzip => Codec::Gzip,
+                Compress::Zstd => Codec::Zstd,
+            },
             level: archive.level,
             run: self.imprint.run.to_string(),
             scratch: self.work_folder(),

@@ -17,7 +17,7 @@ use backplan_compiler::model::{Compare, Files, FilesPath, Pattern};
 use backplan_compiler::sources::{FileId, Place};
 use backplan_grammar::Span;
 use backplan_runtime::artefact::{
-    Artefact, Content, Input, PackError, PackOptions, Packed, ReadAt, Shape, Sink, SinkError, pack,
+    Artefact, Codec, Content, Input, PackError, PackOptions, Packed, ReadAt, Shape, Sink, SinkError, pack,
 };
 use backplan_runtime::control::Control;
 use backplan_runtime::extract::{self, Existing, Extracted, Extraction, Pick, Target, extract};
@@ -98,6 +98,7 @@ pub fn options(scratch: &Path) -> PackOptions {
         shape: Shape::Whole { copy_from: None },
         share_blocks: false,
         grains: None,
+        codec: Codec::Gzip,
         is_copied: false,
         deleted: None,
         recipients: Vec::new(),

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use backplan_compiler::model::{Compare, Files};
 use backplan_runtime::artefact::{
-    BaseIndex, BaseScan, Content, CopyBase, Depth, Grains, Input, PackError, PackOptions, Packed, Shape,
-    Sink, SinkError, View, pack, verify,
+    BaseIndex, BaseScan, Codec, Content, CopyBase, Depth, Grains, Input, PackError, PackOptions, Packed,
+    Shape, Sink, SinkError, View, pack, verify,
 };
 use backplan_runtime::control::Control;
 use backplan_runtime::extract::extract;
@@ -33,6 +33,7 @@ pub struct Moments {
     pub share_blocks: bool,
     /// Of large files, differences hold what changed.
     pub blocks: bool,
+    pub codec: Codec,
     scans: Vec<PathBuf>,
     /// Of each way, by moment: artefact, what was packed.
     pub whole: Vec<(Vec<u8>, Packed)>,
@@ -89,6 +90,7 @@ impl Moments {
             with_tar: true,
             share_blocks: false,
             blocks: false,
+            codec: Codec::Gzip,
             scans: Vec::new(),
             whole: Vec::new(),
             previous: Vec::new(),
@@ -101,7 +103,12 @@ impl Moments {
     }
 
     pub fn options(&self, shape: Shape) -> PackOptions {
-        PackOptions { shape, share_blocks: self.share_blocks, ..options(self.scratch.path()) }
+        PackOptions {
+            shape,
+            share_blocks: self.share_blocks,
+            codec: self.codec,
+            ..options(self.scratch.path())
+        }
     }
 
     /// Walks; the scan becomes the newest.
@@ -243,11 +250,17 @@ impl Moments {
     fn tar(&self, layers: &[&[u8]]) {
         let to = tempfile::tempdir_in(self.scratch.path()).unwrap();
         for (number, bytes) in layers.iter().enumerate() {
-            std::fs::write(self.scratch.path().join("layer.tar.gz"), bytes).unwrap();
-            let clear = "tar -xzf ../layer.tar.gz -O .backplan/deleted | xargs -0 rm -rf --";
-            let lay = "tar -P --xattrs --xattrs-include='*' --acls --same-owner -xpzf ../layer.tar.gz";
+            std::fs::write(self.scratch.path().join("layer"), bytes).unwrap();
+            let clear = "tar -xf ../layer -O .backplan/deleted | xargs -0 rm -rf --";
+            let lay = "tar -P --xattrs --xattrs-include='*' --acls --same-owner -xpf ../layer";
             std::fs::write(self.scratch.path().join("apply.py"), apply_script()).unwrap();
-            let apply = "python3 ../apply.py ../layer.tar.gz";
+            // Python has no zstd of its own.
+            let apply = match self.codec {
+                Codec::Gzip => "gzip -t < ../layer && python3 ../apply.py ../layer",
+                Codec::Zstd => {
+                    "zstd -tq < ../layer && zstd -dqfo ../layer.tar < ../layer && python3 ../apply.py ../layer.tar"
+                }
+            };
             for script in [clear, lay, apply].iter().skip(usize::from(number == 0)) {
                 let output =
                     Command::new("sh").args(["-ec", script]).current_dir(to.path()).output().unwrap();

@@ -8,8 +8,11 @@ use super::super::declare::Declared;
 use super::source_ids;
 use crate::codes;
 use crate::finding::Finding;
-use crate::model::{Archive, Separate, SourceId, StoreId, Wal};
+use crate::model::{Archive, Compress, Separate, SourceId, StoreId, Wal};
 use crate::sources::Place;
+
+/// The highest level of gzip.
+const GZIP_MOST: u8 = 9;
 
 impl<'a> Resolver<'a> {
     /// An archive; `apart` are the sources declared `separate`.
@@ -34,18 +37,34 @@ impl<'a> Resolver<'a> {
         if recipients.as_ref().is_some_and(Vec::is_empty) {
             self.no_recipient(block.place("encrypt"), "archive", declared.name());
         }
+        let compress = block.choice("compress").unwrap_or_default();
+        let level = self.compression(block, compress);
         Some(Archive {
             name: declared.name().to_owned(),
             place: block.head,
             from: source_ids(from?),
             to: stores(block)?,
             file_name: block.text("name"),
-            level: block.int("level").unwrap_or(6),
+            compress,
+            level,
             encrypt: unique(recipients.unwrap_or_default()),
             self_contained: block.bool("self_contained").unwrap_or(false),
             large_files: block.choice("large_files").unwrap_or_default(),
             share_blocks: block.bool("share_blocks").unwrap_or(false),
         })
+    }
+
+    /// How hard an archive is compressed. Each way has levels of its own.
+    fn compression(&mut self, block: &mut Block<'a>, compress: Compress) -> u8 {
+        let place = block.place("level");
+        let usual = if compress == Compress::Zstd { 3 } else { 6 };
+        let level = block.int("level").unwrap_or(usual);
+        if compress == Compress::Gzip && level > GZIP_MOST {
+            let message = format!("gzip has the levels 0 to {GZIP_MOST}, not {level}");
+            let help = format!("write `level = {GZIP_MOST}`, or `compress = zstd`, which has 0 to 19");
+            self.findings.push(Finding::new(&codes::BAD_VALUE, place, message).help(help));
+        }
+        level.min(if compress == Compress::Gzip { GZIP_MOST } else { level })
     }
 
     pub(super) fn separate(&mut self, declared: Declared<'a>, block: &mut Block<'a>) -> Option<Separate> {

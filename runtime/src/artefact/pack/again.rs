@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
-use libdeflater::Decompressor;
-
 use super::PackError;
 use super::base::CopyBase;
-use crate::artefact::gzip::{self, MEMBER_MAX};
+use crate::artefact::gzip::MEMBER_MAX;
+use crate::artefact::member::Decoder;
 use crate::artefact::{Flags, Kind, PIECE};
 
 /// Where the base has the pieces of a file of the same path.
@@ -53,19 +52,14 @@ impl Before {
         if *blake3::hash(&bytes).as_bytes() != member.hash {
             return None;
         }
-        gzip::decode(&mut scratch.decoder, &bytes, MEMBER_MAX, &mut scratch.bytes).ok()?;
+        scratch.decoder.decode(&bytes, MEMBER_MAX, &mut scratch.bytes).ok()?;
         (scratch.bytes == tar).then_some((bytes, member.hash))
     }
 }
 
 /// What a thread decodes with.
+#[derive(Default)]
 pub struct Scratch {
-    decoder: Decompressor,
+    decoder: Decoder,
     bytes: Vec<u8>,
-}
-
-impl Default for Scratch {
-    fn default() -> Scratch {
-        Scratch { decoder: Decompressor::new(), bytes: Vec::new() }
-    }
 }

@@ -18,10 +18,11 @@ use super::{Material, PackError, Tally};
 use crate::artefact::agree::path_order;
 use crate::artefact::columns::BlockKind;
 use crate::artefact::framing::{Closing, closing};
-use crate::artefact::gzip::{MemberWriter, stored_member};
+use crate::artefact::gzip::Likely;
 use crate::artefact::index::{
     BlockPlace, ENTRIES_PER_BLOCK, MEMBERS_PER_BLOCK, Table, write_entries, write_members, write_table,
 };
+use crate::artefact::member::{self, Codec};
 use crate::artefact::tarhead::{BLOCK, Head, Owners, padding};
 use crate::artefact::{Entry, Flags, INDEX_PATH, IndexPlace, Kind, ReadError, Root, tarhead};
 use crate::scan::{Doubts, Scanned};
@@ -37,18 +38,18 @@ struct Blocks {
     file: BufWriter<File>,
     written: u64,
     decoded: u64,
-    members: MemberWriter,
+    members: member::Writer,
     places: Vec<BlockPlace>,
     buffer: Vec<u8>,
 }
 
 impl Blocks {
-    fn create(folder: &Path) -> io::Result<Blocks> {
+    fn create(folder: &Path, codec: Codec) -> io::Result<Blocks> {
         Ok(Blocks {
             file: BufWriter::new(unnamed(folder)?),
             written: 0,
             decoded: 0,
-            members: MemberWriter::new(LEVEL),
+            members: member::Writer::new(codec, LEVEL),
             places: Vec::new(),
             buffer: Vec::new(),
         })
@@ -56,7 +57,7 @@ impl Blocks {
 
     fn push(&mut self, kind: BlockKind, block: &[u8], count: usize, path: &[u8]) -> io::Result<()> {
         self.buffer.clear();
-        self.members.write(block, &mut self.buffer);
+        self.members.write(block, Likely::Plain, &mut self.buffer);
         self.file.write_all(&self.buffer)?;
         let earlier = self.places.last().filter(|last| last.kind == kind as u8);
         self.places.push(BlockPlace {
@@ -114,7 +115,7 @@ pub fn finish(
     let failed = |cause| PackError::Scratch { path: scratch.to_path_buf(), cause };
     let Writer { mut output, slots, members, mut runs, .. } = writer;
     runs.sort();
-    let mut blocks = Blocks::create(scratch).map_err(failed)?;
+    let mut blocks = Blocks::create(scratch, material.options.codec).map_err(failed)?;
     let mut rows = Rows { blocks: &mut blocks, rows: Vec::with_capacity(ENTRIES_PER_BLOCK), text: 0 };
     let at_random = slots.at_random().map_err(failed)?;
     let mut slots = slots.read().map_err(failed)?;
@@ -166,7 +167,7 @@ pub fn finish(
     }
     rows.flush().map_err(failed)?;
     push_members(&mut blocks, members).map_err(failed)?;
-    let (root, index) = end(&mut output, blocks, &material.options.run, failed)?;
+    let (root, index) = end(&mut output, blocks, (material.options.codec, &material.options.run), failed)?;
     let (size, sha256) = output.finish()?;
     Ok((End { root, index, size, sha256 }, indexed))
 }
@@ -300,7 +301,7 @@ fn recorded(path: Vec<u8>, slot: &Slot) -> Entry {
 }
 
 /// The tar header of the index: the same bytes for the same length.
-pub fn index_header(length: u64) -> Vec<u8> {
+pub fn index_header(codec: Codec, length: u64) -> Vec<u8> {
     let head = Head {
         path: INDEX_PATH.to_vec(),
         kind: Kind::File,
@@ -316,32 +317,32 @@ pub fn index_header(length: u64) -> Vec<u8> {
     };
     let (mut header, mut member) = (Vec::new(), Vec::new());
     tarhead::write(&head, Owners::default(), false, &mut header);
-    stored_member(&header, None, &mut member);
+    codec.stored(&header, &mut member);
     member
 }
 
 /// What follows the index: padding of its length, and the end-of-archive blocks.
-pub fn end_of_archive(length: u64) -> Vec<u8> {
+pub fn end_of_archive(codec: Codec, length: u64) -> Vec<u8> {
     let mut member = Vec::new();
-    stored_member(&vec![0; padding(length) + 2 * BLOCK], None, &mut member);
+    codec.stored(&vec![0; padding(length) + 2 * BLOCK], &mut member);
     member
 }
 
 fn end(
     output: &mut super::output::Output<'_>,
     blocks: Blocks,
-    run: &str,
+    (codec, run): (Codec, &str),
     failed: impl Fn(io::Error) -> PackError,
 ) -> Result<(Root, IndexPlace), PackError> {
     let Blocks { file, written, decoded, mut members, mut places, .. } = blocks;
     let data_end = output.offset;
-    let offset = data_end + index_header(0).len() as u64;
+    let offset = data_end + index_header(codec, 0).len() as u64;
     places.iter_mut().for_each(|place| place.offset += offset);
     let table = write_table(&Table { run: run.to_string(), data_end, blocks: places });
     let mut member = Vec::new();
-    members.write(&table, &mut member);
+    members.write(&table, Likely::Plain, &mut member);
     let length = decoded + table.len() as u64;
-    output.write(&index_header(length))?;
+    output.write(&index_header(codec, length))?;
     let mut file = file.into_inner().map_err(|error| failed(error.into_error()))?;
     file.seek(SeekFrom::Start(0)).map_err(&failed)?;
     let mut from = BufReader::new(file.take(written));
@@ -356,12 +357,10 @@ fn end(
     let index = IndexPlace { offset, table: output.offset, table_len: member.len() as u32 };
     let root = Root(*blake3::hash(&member).as_bytes());
     output.write(&member)?;
-    output.write(&end_of_archive(length))?;
-    output.write(&closing(&Closing {
-        table: index.table,
-        table_len: index.table_len,
-        table_decoded: table.len() as u32,
-        root,
-    }))?;
+    output.write(&end_of_archive(codec, length))?;
+    output.write(&closing(
+        codec,
+        &Closing { table: index.table, table_len: index.table_len, table_decoded: table.len() as u32, root },
+    ))?;
     Ok((root, index))
 }

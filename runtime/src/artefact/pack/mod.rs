@@ -38,7 +38,7 @@ use std::time::SystemTime;
 
 use super::agree::is_at_or_below;
 use super::deleted::Deleted;
-use super::{IndexPlace, Kind, PIECE, ReadError, Root};
+use super::{Codec, IndexPlace, Kind, PIECE, ReadError, Root};
 use crate::control::{Control, Stopped};
 use crate::scan::{Counts, Doubts, WarningKind, Warnings};
 use crate::threads;
@@ -146,7 +146,9 @@ pub enum Content {
 /// How to pack.
 #[derive(Debug, Clone)]
 pub struct PackOptions {
-    /// Compression: 0 (stored) to 9; 6 is gzip's usual.
+    /// How members are compressed.
+    pub codec: Codec,
+    /// How hard: 0 (stored) to 9, 19 with zstd; 6 is gzip's usual, 3 zstd's.
     pub level: u8,
     /// The run's id, recorded in the artefact: 1 to 64 bytes.
     pub run: String,
@@ -430,6 +432,10 @@ fn fates(
         Shape::Whole { copy_from: None } => {
             Ok((None, listings.iter().map(|_| Fates::All(Fate::Cold)).collect()))
         }
+        // Members of another kind are none of this file.
+        Shape::Whole { copy_from: Some(base) } if base.artefact.codec() != options.codec => {
+            Ok((None, listings.iter().map(|_| Fates::All(Fate::Cold)).collect()))
+        }
         Shape::Whole { copy_from: Some(base) } => {
             let (keep, fates) = keep::decide(base, listings, changes, control)?;
             Ok((Some(keep), fates))
@@ -472,7 +478,9 @@ fn check(inputs: &[Input], options: &PackOptions) -> Result<(), PackError> {
     if let Some(twice) = inputs.iter().find(|input| !seen.insert(&input.source)) {
         return Err(PackError::Request(format!("source `{}` is given twice", twice.source)));
     }
-    if inputs.len() > usize::from(u16::MAX) || options.level > 9 {
+    if inputs.len() > usize::from(u16::MAX)
+        || options.level > if options.codec == Codec::Zstd { 19 } else { 9 }
+    {
         return Err(PackError::Request("more sources, or a higher level, than there can be".to_string()));
     }
     if options.run.is_empty() || options.run.len() > 64 {
@@ -509,6 +517,7 @@ fn members(
         base: options.shape.index().filter(|_| options.shape.is_difference()),
         scratch: &options.scratch,
         share_blocks: options.share_blocks,
+        codec: options.codec,
         batch: if options.is_copied { PIECE / 2 } else { PIECE },
         level: options.level,
     };

@@ -24,7 +24,7 @@ use super::{Content, Input, PackError};
 use crate::artefact::gzip::ALIGNMENT;
 use crate::artefact::index::Member;
 use crate::artefact::tarhead::{BLOCK, padding};
-use crate::artefact::{Kind, PIECE, ReadError};
+use crate::artefact::{Codec, Kind, PIECE, ReadError};
 use crate::control::Control;
 use crate::scan::{Doubts, LIMITS, LinkGroup, Scanned, Warning, WarningKind, is_of_process};
 
@@ -63,7 +63,9 @@ pub struct Shared<'a> {
     pub share_blocks: bool,
     /// Bytes of tar that small files share a member up to.
     pub batch: usize,
-    /// Compression.
+    /// How members are compressed.
+    pub codec: Codec,
+    /// How hard.
     pub level: u8,
 }
 

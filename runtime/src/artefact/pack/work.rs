@@ -17,7 +17,8 @@ use super::plan::Shared;
 use super::pool::Pool;
 use super::scratch::Slot;
 use super::window::Window;
-use crate::artefact::gzip::{ALIGNMENT, Likely, MemberWriter, pad_member, stored_member};
+use crate::artefact::gzip::{ALIGNMENT, Likely};
+use crate::artefact::member::{self, pad};
 use crate::artefact::patched::path_in_tar;
 use crate::artefact::tarhead::{self, Head, padding};
 use crate::artefact::{Flags, Kind, PIECE, ReadError, treehash};
@@ -44,7 +45,7 @@ pub struct Worker<'a> {
     shared: &'a Shared<'a>,
     names: &'a Names,
     pool: &'a Pool,
-    members: MemberWriter,
+    members: member::Writer,
     tar: Vec<u8>,
     /// What is in `tar`.
     likely: Likely,
@@ -58,7 +59,7 @@ impl<'a> Worker<'a> {
             shared,
             names,
             pool,
-            members: MemberWriter::new(level),
+            members: member::Writer::new(shared.codec, level),
             tar: Vec::new(),
             likely: Likely::Plain,
             scratch: Scratch::default(),
@@ -168,10 +169,10 @@ impl<'a> Worker<'a> {
         if !done.from_base {
             member = self.pool.take();
             member.clear();
-            self.members.write_likely(&self.tar, self.likely, &mut member);
+            self.members.write(&self.tar, self.likely, &mut member);
         }
         if self.shared.share_blocks {
-            pad_member(&mut member);
+            pad(&mut member);
         }
         done.hash = *blake3::hash(&member).as_bytes();
         done.member = member;
@@ -196,7 +197,7 @@ impl<'a> Worker<'a> {
             let mut now = member;
             if self.shared.share_blocks && !part.len().is_multiple_of(ALIGNMENT) {
                 let mut padded = part.to_vec();
-                pad_member(&mut padded);
+                pad(&mut padded);
                 (now.len, now.hash) = (padded.len() as u32, *blake3::hash(&padded).as_bytes());
                 out.extend_from_slice(&padded);
             }
@@ -460,9 +461,9 @@ impl<'a> Worker<'a> {
     /// A member of the length that the header will have, as only its number of bytes is known later.
     fn stream_head(&mut self, entry: Planned, done: &mut Done) {
         let mut member = Vec::new();
-        stored_member(&stream_header(&entry, self.names, 0), None, &mut member);
+        self.shared.codec.stored(&stream_header(&entry, self.names, 0), &mut member);
         if self.shared.share_blocks {
-            pad_member(&mut member);
+            pad(&mut member);
         }
         done.decoded = stream_header(&entry, self.names, 0).len() as u32;
         done.hash = *blake3::hash(&member).as_bytes();

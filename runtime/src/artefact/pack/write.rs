@@ -17,8 +17,8 @@ use super::scratch::{Members, Slot, Slots};
 use super::work::stream_header;
 use super::{PackError, PackOptions, Sink};
 use crate::artefact::Flags;
-use crate::artefact::gzip::{filler, pad_member, stored_member};
 use crate::artefact::index::Member;
+use crate::artefact::member::{Codec, pad};
 use crate::artefact::treehash::Joiner;
 use crate::scan::Warnings;
 
@@ -66,6 +66,7 @@ pub struct Writer<'a> {
     /// Members of the base that may come out as they were, by their digests; only where blocks are shared.
     again: HashMap<[u8; 32], (u64, u32)>,
     share_blocks: bool,
+    codec: Codec,
     grains: &'a [Option<grains::Source>],
     names: &'a Names,
     scratch: &'a Path,
@@ -100,6 +101,7 @@ impl<'a> Writer<'a> {
             base: options.shape.copy_from(),
             again: HashMap::new(),
             share_blocks: options.share_blocks,
+            codec: options.codec,
             grains,
             names,
             scratch,
@@ -107,12 +109,12 @@ impl<'a> Writer<'a> {
             waiting: HashMap::new(),
             turn: 0,
         };
-        let opening = crate::artefact::framing::opening(&options.run);
+        let opening = crate::artefact::framing::opening(options.codec, &options.run);
         let hash = *blake3::hash(&opening).as_bytes();
         let after = opening.len() as u64;
         writer.member(opening, 0, hash, false)?;
         if options.share_blocks {
-            let filler = filler(after);
+            let filler = options.codec.filler(after);
             let hash = *blake3::hash(&filler).as_bytes();
             writer.member(filler, 0, hash, false)?;
         }
@@ -292,9 +294,9 @@ impl<'a> Writer<'a> {
         slot.hash = hash.or_else(|| joiner.finish()).unwrap_or_default();
         if let Some(entry) = stream {
             let mut member = Vec::new();
-            stored_member(&stream_header(&entry, self.names, slot.payload), None, &mut member);
+            self.codec.stored(&stream_header(&entry, self.names, slot.payload), &mut member);
             if self.share_blocks {
-                pad_member(&mut member);
+                pad(&mut member);
             }
             self.output.patch(slot.place, &member)?;
             let hash = *blake3::hash(&member).as_bytes();
