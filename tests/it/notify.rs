@@ -180,3 +180,21 @@ fn a_failure_reaches_people_with_its_step_its_cause_and_the_newest_backup() {
     assert!(!refused.said().contains("sesame"));
     drop(mail);
 }
+
+#[test]
+fn a_failure_counts_on_no_backup_whose_artefact_is_gone() {
+    let text = "source dump: command {\n  run = [\"sh\", \"-c\", \"echo $RANDOM; . ./how\"]\n  as  = \"dump\"\n}\n\n\
+                archive main {\n  from = [dump]\n  to   = [store]\n}\n\n\
+                notify told: command {\n  run = [\"sh\", \"-c\", \"echo $BACKPLAN_NEWEST > told\"]\n  on  = [failure]\n}\n";
+    let scenario = Scenario::new().file("p.plan", plan(text)).file("how", "exit 0");
+    for _ in 0..2 {
+        scenario.next_day().plan(["run"]).status(0);
+    }
+    scenario.write("how", "exit 1");
+    scenario.next_day().plan(["run"]).status(1);
+    assert!(scenario.read("told").starts_with("dump=00000002-"), "{}", scenario.read("told"));
+    let newest = crate::scenario::artefacts(&scenario.path("store")).pop().unwrap();
+    std::fs::remove_file(newest).unwrap();
+    scenario.next_day().plan(["run"]).status(1);
+    assert!(scenario.read("told").starts_with("dump=00000001-"), "{}", scenario.read("told"));
+}
