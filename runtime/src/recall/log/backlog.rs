@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use backplan_compiler::count::plural;
 use jiff::Timestamp;
 
 use crate::moment::shown;
@@ -44,7 +45,8 @@ fn words(count: usize, since: Timestamp, waited: Duration, bytes: u64, free: Opt
         Some(format!("; at this rate the disk of `pg_wal` is full at {}", shown(full)))
     });
     format!(
-        "{count} segments wait to be archived, the oldest since {}{}: the server's log says what holds `archive_command` up",
+        "{} wait to be archived, the oldest since {}{}: the server's log says what holds `archive_command` up",
+        plural(count, "segment"),
         shown(since),
         full.unwrap_or_default()
     )
