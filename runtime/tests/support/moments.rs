@@ -255,7 +255,7 @@ impl Moments {
             let lay = "tar -P --xattrs --xattrs-include='*' --acls --same-owner -xpf ../layer";
             std::fs::write(self.scratch.path().join("apply.py"), apply_script()).unwrap();
             // Python has no zstd of its own.
-            let apply = match self.codec {
+            let apply = match open(bytes).codec() {
                 Codec::Gzip => "gzip -t < ../layer && python3 ../apply.py ../layer",
                 Codec::Zstd => {
                     "zstd -tq < ../layer && zstd -dqfo ../layer.tar < ../layer && python3 ../apply.py ../layer.tar"
