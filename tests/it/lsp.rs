@@ -152,7 +152,7 @@ fn hover_says_meaning_type_and_default() {
     let named = text.replace("  to  ", "  name = 'a.tar.gz'\n  to  ");
     client.change("site.plan", &named);
     let name = client.hover_at("site.plan", &named, "name =");
-    assert!(name.contains("Default: PLAN_ARCHIVE_UTCTIME.tar.gz, `.age`"), "{name}");
+    assert!(name.contains("Default: PLAN_ARCHIVE_UTCTIME.tar.gz, `.tar.zst`"), "{name}");
     client.change("site.plan", &text);
     let store = client.hover_at("site.plan", &text, "nas");
     assert!(store.contains("store nas: dir") && store.contains("company.plan"), "{store}");

@@ -77,8 +77,13 @@ pub fn look(asked: Asked<'_>, control: &Control) -> Vec<Finding> {
     let mut look = Look { model, newest, clusters, control, findings: Vec::new() };
     look.clock(now);
     for (_, store) in model.own_stores() {
+        let before = look.findings.len();
         look.store(store, state);
-        look.fitness(store, state);
+        // One that is away is told once.
+        let is_away = look.findings[before..].iter().any(|finding| finding.name == codes::STORE_AWAY.name);
+        if !is_away {
+            look.fitness(store, state);
+        }
     }
     for source in &model.sources {
         look.source(source);

@@ -640,7 +640,7 @@ fn behind(model: &Model, shelves: &Shelves) -> Vec<String> {
                 ),
                 Some(own) if own < newest && store.absent != Absent::Skip => {
                     format!(
-                        "store `{store_name}` lacks run `{newest}` of archive `{name}`; its newest is `{own}`"
+                        "store `{store_name}` lacks run `{newest}` of archive `{name}`; its newest is `{own}`: `plan sync FILE` brings it what it lacks"
                     )
                 }
                 Some(_) => continue,

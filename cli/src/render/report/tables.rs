@@ -53,7 +53,7 @@ pub fn sources(out: &mut String, standing: &Standing) {
         let state = match (source.newest, source.stores.len()) {
             (None, _) => span_of("bad", "\u{2717} not protected"),
             (Some(_), 1) => span_of("good", "\u{2713} one copy"),
-            (Some(_), copies) => span_of("good", &format!("\u{2713} {copies} copies")),
+            (Some(_), copies) => span_of("good", &format!("\u{2713} {}", plural(copies, "copy"))),
         };
         let stores = source.stores.iter().map(|store| match source.offsite.contains(store) {
             true => format!("{} (offsite)", escaped(store)),

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use super::super::Inexpressible;
 use super::objects::{KeyRef, Mount, ValueFrom, Variable, Volume, VolumeKind};
 use super::{Cluster, STATE};
+use crate::count::plural;
 use crate::kinds::Use;
 use crate::model::{Model, PostgresDriver, SourceKind, StoreKind};
 use crate::value::Secret;
@@ -217,7 +218,7 @@ pub(super) fn texts(
     let size: usize = data.iter().map(|(key, text)| key.len() + text.len()).sum();
     if size > 1 << 20 {
         return Err(Inexpressible::new(
-            format!("the plan's files have {size} bytes, a ConfigMap takes 1 MiB"),
+            format!("the plan's files have {}, a ConfigMap takes 1 MiB", plural(size, "byte")),
             "build the plan into an image of your own, or take out of it what is not needed",
         ));
     }
