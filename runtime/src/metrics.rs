@@ -10,6 +10,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use rustix::fs::OFlags;
 
 use crate::recall::last::Outcome;
 use crate::recall::status::{Status, Verdict};
@@ -283,6 +284,13 @@ fn escaped(text: &str) -> String {
 /// # Errors
 /// When it is not in place; what stood there is as it was.
 pub fn write(path: &Path, text: &str) -> io::Result<()> {
+    // A device or a pipe is written into, as by everything else that writes to a path: it is not to be replaced. A pipe that
+    // nobody reads is an error, and no wait.
+    if std::fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        let nonblocking = OFlags::NONBLOCK.bits() as i32;
+        let mut into = OpenOptions::new().write(true).custom_flags(nonblocking).open(path)?;
+        return into.write_all(text.as_bytes());
+    }
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -315,6 +323,28 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn what_is_no_file_is_written_into_and_stays_what_it_is() {
+        let scratch = tempfile::tempdir().unwrap();
+        let pipe = scratch.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        assert!(write(&pipe, "numbers").is_err(), "nobody reads");
+        let reader = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+        write(&pipe, "numbers").unwrap();
+        let mut read = [0; 7];
+        io::Read::read_exact(&mut &reader, &mut read).unwrap();
+        assert_eq!(&read, b"numbers");
+        assert!(!std::fs::symlink_metadata(&pipe).unwrap().is_file());
+        // A link to a device: the device is written into, and both stay.
+        let link = scratch.path().join("link");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        write(&link, "numbers").unwrap();
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        let names: Vec<_> = std::fs::read_dir(scratch.path()).unwrap().collect();
+        assert_eq!(names.len(), 2);
+    }
 
     #[test]
     fn what_cannot_be_told_is_a_number_too_and_names_are_escaped() {

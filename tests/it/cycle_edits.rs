@@ -251,3 +251,49 @@ fn two_archives_keep_their_own_chains() {
         exact(&scenario, &(round + 1).to_string(), &["one", "two", "three"]);
     }
 }
+
+/// An archive that has another name now, while another one had the source as well, is found by nobody in the runs before: whatever
+/// rests on those would be lost, be it two runs back or in the second store.
+#[test]
+fn a_chain_that_no_restore_could_follow_is_begun_anew() {
+    let more = "cycle {\n  incrementals = 6\n  base         = previous\n}\n";
+    let back = trees(&["one", "two"], &[("main", "one"), ("other", "one, two")], more);
+    let scenario = three(&back);
+    run(&scenario).status(0);
+    change(&scenario, 1);
+    scenario.write("p.plan", trees(&["one", "two"], &[("main", "one"), ("other", "two")], more));
+    run(&scenario);
+    change(&scenario, 2);
+    scenario.write("p.plan", trees(&["one", "two"], &[("nightly", "one"), ("other", "two")], more));
+    run(&scenario).status(3).says("is taken whole").says("it holds no archive `nightly` with source `one`");
+    exact(&scenario, "latest", &["one", "two"]);
+    scenario.plan(["verify", "--all"]).status(0);
+    // In the second store alone.
+    let stores = |archives: &str| {
+        format!(
+            "plan q\nstore store: dir {{\n  path = \"store\"\n}}\nstore zwei: dir {{\n  path = \"zwei\"\n}}\n\
+             source one: files {{\n  paths = [\"one\"]\n}}\nsource two: files {{\n  paths = [\"two\"]\n}}\n{archives}{more}"
+        )
+    };
+    let archive = |name: &str, from: &str, to: &str| {
+        format!("archive {name} {{\n  from = [{from}]\n  to = [{to}]\n}}\n")
+    };
+    let scenario =
+        three(&stores(&(archive("main", "one", "store, zwei") + &archive("other", "one, two", "zwei"))));
+    run(&scenario).status(0);
+    change(&scenario, 1);
+    scenario.write(
+        "p.plan",
+        stores(&(archive("nightly", "one", "store, zwei") + &archive("other", "two", "zwei"))),
+    );
+    run(&scenario).status(3).says("is taken whole").says("in store `zwei`");
+    for store in ["store", "zwei"] {
+        scenario
+            .plan(["restore", "--store", store, "--source", "one", "--to", &format!("from-{store}")])
+            .status(0);
+        shell(
+            &scenario.path("."),
+            &format!("diff -r one from-{store}/one/one 2>/dev/null || diff -r one from-{store}/one"),
+        );
+    }
+}

@@ -116,3 +116,22 @@ fn a_store_is_filled_with_what_it_lacks_and_nothing_twice() {
     world.restored("fourth");
     world.sync(&["--store", "nowhere"]).status(2).says("the plan's stores are");
 }
+
+/// Nothing can be taken away there again, so what was brought before the end came is gone on with.
+#[test]
+fn a_store_in_which_nothing_is_deleted_is_filled_after_a_cut_too() {
+    let world = World::new();
+    world.stores(&["one"], "");
+    world.scenario.next_day().plan(["run", "p.plan"]).status(0);
+    world.stores(&["one", "two"], "  append_only = true\n");
+    world.sync(&[]).status(0);
+    // As a kill leaves it behind the artefact and before the manifest.
+    let script = "m=$(ls two/.backplan/p/manifests/*.yaml); r=$(basename $m .yaml); a=$(basename two/*.tar.gz); mkdir -p two/.backplan/p/intents; \
+                  printf 'format: 1\\nrun: %s\\nnonce: %s\\nartefacts:\\n- artefact: %s\\n  mark: %s\\n' $r $(sed -n 's/^nonce: //p' $m) $a $r \
+                  > two/.backplan/p/intents/$r; rm $m";
+    shell(&world.scenario.path("."), script);
+    world.sync(&[]).status(3).says("is left alone").says("copied");
+    world.sync(&[]).status(0);
+    world.restored("two");
+    assert_eq!(world.runs("two"), 1);
+}

@@ -84,6 +84,8 @@ pub fn status(status: &Status, style: Style) -> String {
     let verdict = match status.verdict {
         Verdict::Fine => paint.green("all is well"),
         Verdict::Attention => paint.yellow("somebody should look"),
+        // One may be where nobody could look.
+        Verdict::NoBackup if !status.problems.is_empty() => paint.red("no backup is known"),
         Verdict::NoBackup => paint.red("there is no backup"),
     };
     let _ = writeln!(out, "{}: {verdict}", paint.bold(&format!("plan `{}`", status.plan)));

@@ -106,17 +106,18 @@ impl View {
         let mut head = None;
         for (part, (layer, entry)) in stack.into_iter().rev().enumerate() {
             let add = |cause| self.of_layer(layer)(cause);
-            let read = Part::open(self.artefact(layer as u32), entry).and_then(|(mut opened, found)| {
-                let ranges = opened.ranges()?;
-                ranges.iter().for_each(|(offset, len, place)| whole.lay(*offset, *len, part, *place));
-                whole.cut(opened.entry.size);
-                whole.parts.push(opened);
-                Ok(found)
-            });
+            let read =
+                Part::open((layer, self.artefact(layer as u32)), entry).and_then(|(mut opened, found)| {
+                    let ranges = opened.ranges()?;
+                    ranges.iter().for_each(|(offset, len, place)| whole.lay(*offset, *len, part, *place));
+                    whole.cut(opened.entry.size);
+                    whole.parts.push(opened);
+                    Ok(found)
+                });
             head = Some(read.map_err(add)?);
         }
         let head = head.ok_or_else(|| of_layer(BadMap.into()))?;
-        whole.give(entry, control, out).map_err(of_layer)?;
+        whole.give(layer, entry, control, out).map_err(|(layer, cause)| self.of_layer(layer)(cause))?;
         Ok(head)
     }
 }
@@ -127,8 +128,16 @@ fn is_base(entry: &Entry) -> bool {
 }
 
 impl Parts<'_> {
-    fn give(mut self, entry: &Entry, control: &Control, out: &mut Taker<'_>) -> Result<(), ReadError> {
-        let incomplete = || ReadError::damaged(entry.place, "the changes do not fit what they are to");
+    /// Gives the bytes. An error comes with the layer that it is of.
+    fn give(
+        mut self,
+        layer: usize,
+        entry: &Entry,
+        control: &Control,
+        out: &mut Taker<'_>,
+    ) -> Result<(), (usize, ReadError)> {
+        let own = |cause| (layer, cause);
+        let incomplete = || own(ReadError::damaged(entry.place, "the changes do not fit what they are to"));
         let mut hasher = blake3::Hasher::new();
         let mut at = 0;
         for (start, extent) in std::mem::take(&mut self.extents) {
@@ -137,11 +146,16 @@ impl Parts<'_> {
             }
             let part = &mut self.parts[extent.part];
             let mut offset = start;
-            part.read(extent.place, extent.end - start, control, &mut |bytes| {
+            let of_part = part.layer;
+            let read = part.read(extent.place, extent.end - start, control, &mut |bytes| {
                 hasher.update(bytes);
                 out(offset, bytes)?;
                 offset += bytes.len() as u64;
                 Ok(())
+            });
+            read.map_err(|cause| match cause {
+                cause @ (ReadError::Output(_) | ReadError::Stopped(_)) => own(cause),
+                cause => (of_part, cause),
             })?;
             at = extent.end;
         }
@@ -152,12 +166,16 @@ impl Parts<'_> {
             return Ok(());
         }
         let path = entry.path.escape_ascii();
-        Err(ReadError::damaged(entry.place, format!("the contents of `{path}` do not have their digest")))
+        Err(own(ReadError::damaged(
+            entry.place,
+            format!("the contents of `{path}` do not have their digest"),
+        )))
     }
 }
 
 /// A file's payload in one artefact, read from the middle.
 struct Part<'v> {
+    layer: usize,
     artefact: &'v Artefact,
     entry: Entry,
     decoder: Decoder,
@@ -170,12 +188,12 @@ struct Part<'v> {
 }
 
 impl<'v> Part<'v> {
-    fn open(artefact: &'v Artefact, entry: Entry) -> Result<(Part<'v>, Head), ReadError> {
+    fn open((layer, artefact): (usize, &'v Artefact), entry: Entry) -> Result<(Part<'v>, Head), ReadError> {
         let (mut decoder, mut bytes) = (Decoder::default(), Vec::new());
         let (head, header, _) = artefact.first_member(&entry, &mut decoder, &mut bytes)?;
         let is_stream = entry.flags.has(Flags::STREAM);
         let piece = if is_stream { u64::MAX } else { 0 };
-        Ok((Part { artefact, entry, decoder, bytes, piece, from: header, header }, head))
+        Ok((Part { layer, artefact, entry, decoder, bytes, piece, from: header, header }, head))
     }
 
     /// Ranges of the file that it holds: offset, length, and where they start in the payload.

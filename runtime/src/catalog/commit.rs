@@ -138,7 +138,7 @@ impl Transaction {
             object: layout.intent(&run).to_string(),
             cause: error.to_string(),
         })?;
-        create_or_find(&*store, &layout.intent(&run), text.as_bytes(), &|found| found == text.as_bytes())?
+        create_or_find(&*store, &layout.intent(&run), text.as_bytes(), &|found| intent.is_told_by(found))?
             .ok_or(CommitError::RunExists { store: store.label().to_owned(), run })?;
         Ok(Transaction { store, layout, lease, mark, intent, in_doubt: AtomicBool::new(false) })
     }

@@ -38,6 +38,19 @@ pub struct Intent {
     pub artefacts: Vec<Intended>,
 }
 
+impl Intent {
+    /// Whether these bytes are an intent of the same attempt that names all that this one does: of one that was cut short in a
+    /// store in which nothing can be deleted, some artefacts may be there already.
+    pub fn is_told_by(&self, bytes: &[u8]) -> bool {
+        let text = std::str::from_utf8(bytes).ok();
+        let there: Option<Intent> = text.and_then(|text| crate::yaml::from_str(text).ok());
+        there.is_some_and(|there| {
+            (there.run, there.nonce) == (self.run, self.nonce)
+                && self.artefacts.iter().all(|artefact| there.artefacts.contains(artefact))
+        })
+    }
+}
+
 /// An artefact that is about to be written, or deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intended {

@@ -134,6 +134,13 @@ impl Shelf {
         }
     }
 
+    /// Why an archive of this name could not rest on what a run holds of a source; `None`: it can.
+    pub fn lacks_base(&self, run: &RunId, archive: &str, source: &str) -> Option<String> {
+        self.base(run, archive, source)
+            .err()
+            .map(|base| format!("run {} is none to rest on: {}", base.run, base.what))
+    }
+
     /// The earlier runs that an archive rests on and that are not as they should be.
     pub fn broken_bases(&self, manifest: &Manifest, archive: &ArchiveRecord) -> Vec<BrokenBase> {
         let mut broken: Vec<BrokenBase> = Vec::new();

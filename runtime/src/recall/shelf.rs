@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backplan_compiler::model::{Model, Store as Declared};
+use backplan_compiler::retention::Lack;
 
 use super::RecallError;
 use super::ahead::Ahead;
@@ -493,20 +494,29 @@ impl Shelves {
     pub fn in_part(&self, held: &Held<'_>, asked: &[String]) -> Vec<String> {
         let (run, sealed) = (held.manifest.run, held.details().ok());
         let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);
-        let sources =
-            held.manifest.sources.iter().filter(|source| source.missing > 0 && is_asked(&source.name));
+        let sources = held
+            .manifest
+            .sources
+            .iter()
+            .filter(|source| source.lacks() != Lack::Nothing && is_asked(&source.name));
         let told = |source: &SourceRecord| {
             let name = &source.name;
             let sealed = sealed.as_ref().and_then(|details| details.reasons.get(name.as_str()));
             let why = source.reason.as_deref().or(sealed.map(String::as_str));
             let why = why.unwrap_or("which of its paths were missing is not known");
             let runs = self.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
-            let whole =
-                runs.filter(|other| other.run < run && other.holds_all_of(name)).map(|other| other.run);
+            let has_all = |other: &&Manifest| other.holds(name) && other.lacks(name) == Lack::Nothing;
+            let whole = runs.filter(|other| other.run < run).filter(has_all).map(|other| other.run);
             let whole = whole.max().map_or_else(
                 || "no earlier run has all of it".to_owned(),
                 |whole| format!("run {whole} is the last before it that has all"),
             );
+            if source.missing == 0 {
+                let unread = plural(source.unread, "entry");
+                return format!(
+                    "run {run} lacks {unread} of source `{name}` that could not be read; {whole}"
+                );
+            }
             format!("run {run} has only a part of source `{name}`: {why}; {whole}")
         };
         sources.map(told).collect()

@@ -442,6 +442,9 @@ fn grounds(
         if !is_for_the_same(&archive.encrypt, &record.recipients) {
             return Err(useless(OTHER_KEYS.to_owned()));
         }
+        if let Some(why) = unresolved(archive, source, base.run, record, targets) {
+            return Err(useless(why));
+        }
         let view = match shelf.view(manifest, record, &|other| other == source) {
             Ok(chain) => Some(Arc::new(chain.view)),
             Err(RecallError::Locked { .. }) => None,
@@ -465,6 +468,25 @@ fn grounds(
         found.insert(source.clone(), Grounds { record: record.clone(), scan, grains, labels, view });
     }
     Ok(found)
+}
+
+/// Why a restore from any of these stores would not find what the source rests on: the archive may have had another name in any
+/// run of the chain, and in each store others may hold the source too.
+fn unresolved(
+    archive: &Archive,
+    source: &str,
+    base: RunId,
+    record: &ArchiveRecord,
+    targets: &[&Shelf],
+) -> Option<String> {
+    let own = record.contents.iter().find(|content| content.source == source);
+    let chain: Vec<RunId> =
+        own.into_iter().flat_map(|content| &content.rests_on).copied().chain([base]).collect();
+    let lost = |shelf: &&Shelf| {
+        let trouble = chain.iter().find_map(|run| shelf.lacks_base(run, &archive.name, source))?;
+        Some(format!("in store `{}` {trouble}", shelf.store.label()))
+    };
+    targets.iter().find_map(lost)
 }
 
 /// What is new opens with every key that the plan names now: it rests on nothing that does not.

@@ -14,7 +14,7 @@ use crate::run::secrets::Secrets;
 /// Opens a store that is there, as this host may use it.
 ///
 /// # Errors
-/// [`StoreErrorKind::Absent`] where its place is not there and [`make`] might make it.
+/// [`Absent`](super::StoreErrorKind::Absent) where its place is not there and [`make`] might make it.
 pub fn open(declared: &Declared, secrets: &Secrets) -> Result<Arc<dyn Store>, StoreError> {
     guarded(declared, secrets, Patience::Long, false)
 }
@@ -46,7 +46,7 @@ pub enum Patience {
 /// place can mean that a disk is not mounted.
 ///
 /// # Errors
-/// [`StoreErrorKind::Absent`] where what it is to be in is not there.
+/// [`Absent`](super::StoreErrorKind::Absent) where what it is to be in is not there.
 pub fn make(declared: &Declared, secrets: &Secrets) -> Result<Arc<dyn Store>, StoreError> {
     guarded(declared, secrets, Patience::Long, true)
 }

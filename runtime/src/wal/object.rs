@@ -179,7 +179,7 @@ pub fn write<E: From<ObjectError>>(
 /// The same on so many threads: where several files are on their way, each has one.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_on<E: From<ObjectError>>(
     threads: usize,
     from: &mut dyn Read,

@@ -256,8 +256,10 @@ impl Moments {
             std::fs::write(self.scratch.path().join("apply.py"), apply_script()).unwrap();
             // Python has no zstd of its own.
             let apply = match open(bytes).codec() {
-                Codec::Gzip => "python3 ../apply.py ../layer",
-                Codec::Zstd => "zstd -dqfo ../layer.tar < ../layer && python3 ../apply.py ../layer.tar",
+                Codec::Gzip => "python3 ../apply.py ../layer && rm -rf .backplan/changed",
+                Codec::Zstd => {
+                    "zstd -dqfo ../layer.tar < ../layer && python3 ../apply.py ../layer.tar && rm -rf .backplan/changed"
+                }
             };
             let is_last = number + 1 == layers.len();
             let test = match open(bytes).codec() {
