@@ -244,7 +244,13 @@ fn a_window_is_left_when_its_time_is_over_and_other_archives_go_on() {
         "scan/a" => until_stopped(control),
         _ => Ok(Performed::Done),
     });
-    assert_eq!(run.failed("scan/a"), "the `timeout` of window `w` was over");
+    // A timeout of nothing may be over before the step has begun.
+    match run.outcome("scan/a") {
+        Outcome::Failed(why) | Outcome::NotRun(why) => {
+            assert_eq!(why, "the `timeout` of window `w` was over")
+        }
+        other => panic!("{other:?}"),
+    }
     run.assert_done(&["leave/w", "commit/x"]);
     assert!(matches!(run.outcome("pack/a"), Outcome::NotRun(_)));
 }
