@@ -276,8 +276,8 @@ fn a_connection_that_dies_at_any_request_costs_no_backup() {
     let all = way.seen.load(Ordering::SeqCst) as u64;
     assert!(all > 10, "{all}");
     let mut chance = Chance::new(7);
-    for round in 0..u64::from(rounds(3)) {
-        let last = if round < all && rounds(3) as u64 > all { round + 1 } else { 1 + chance.below(all) };
+    for round in 0..u64::from(rounds(2)) {
+        let last = if round < all && rounds(2) as u64 > all { round + 1 } else { 1 + chance.below(all) };
         let way = Way::open(server.port, last as usize, round % 2 == 0);
         scenario.write("p.plan", text(way.port));
         scenario.write("site/sub/a", format!("round {round}"));

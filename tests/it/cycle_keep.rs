@@ -143,7 +143,7 @@ fn kill_again_and_again(archive: &str, base: &str, seed: u64) {
     run(&scenario).status(0);
     let usual = u64::try_from(since.elapsed().as_micros()).unwrap();
     let mut looks = vec![(1, look(&scenario.path("site")))];
-    for round in 0..rounds(10) {
+    for round in 0..rounds(6) {
         shell(
             &scenario.path("site"),
             &format!(

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::scenario::{Chance, Scenario, artefacts, rounds, shell};
 
 /// Rounds of each shape.
-const ROUNDS: u32 = 10;
+const ROUNDS: u32 = 6;
 
 const SOURCES: &str = r#"
 source site: files {

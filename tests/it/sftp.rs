@@ -268,8 +268,8 @@ fn a_file_server_that_dies_at_any_request_costs_no_backup() {
     let all = count();
     assert!(all > 50, "{all}");
     let mut chance = Chance::new(11);
-    for round in 0..u64::from(rounds(3)) {
-        let last = if rounds(3) as u64 > all { 1 + round % all } else { 1 + chance.below(all) };
+    for round in 0..u64::from(rounds(2)) {
+        let last = if rounds(2) as u64 > all { 1 + round % all } else { 1 + chance.below(all) };
         let how = if round % 2 == 0 { "before" } else { "after" };
         let stays = if chance.below(2) == 0 { "stays" } else { "goes" };
         fs::write(server.path("count"), "").unwrap();
