@@ -2,6 +2,7 @@
 
 use backplan_compiler::model::Model;
 use backplan_runtime::control::Control;
+use backplan_runtime::run::prepare::PrepareError;
 use backplan_runtime::run::prune::{Request, StorePrune, carry_out, preview};
 use backplan_runtime::run::state;
 use jiff::tz::TimeZone;
@@ -28,13 +29,7 @@ pub fn execute(args: &PruneArgs, global: &Global, console: &mut Console) -> Resu
         None => clock()?.now(),
     };
     let request = Request { model, store: args.store.clone(), state, now, is_supposed: args.at.is_some() };
-    let (stores, signal) = if args.dry_run {
-        (preview(&request).map_err(refused)?, None)
-    } else {
-        let control = Control::default();
-        let (stores, signal) = until_signal(&control, || carry_out(&request, &control))?;
-        (stores.map_err(refused)?, signal)
-    };
+    let (stores, signal) = shown_or_done(&request, args.dry_run, preview, carry_out)?;
     match args.format {
         Format::Human => console.answer(&keeping::prune(&stores, args.dry_run, console.answers())),
         Format::Json => {
@@ -44,6 +39,24 @@ pub fn execute(args: &PruneArgs, global: &Global, console: &mut Console) -> Resu
         }
     }
     Ok(signal.unwrap_or_else(|| conclude(&stores)))
+}
+
+/// What would be done in each store, or what was, and the signal that ended it.
+///
+/// # Errors
+/// As [`execute`]'s.
+pub(super) fn shown_or_done<S>(
+    request: &Request,
+    dry_run: bool,
+    preview: fn(&Request) -> Result<Vec<S>, PrepareError>,
+    carry_out: fn(&Request, &Control) -> Result<Vec<S>, PrepareError>,
+) -> Result<(Vec<S>, Option<Status>), Failure> {
+    if dry_run {
+        return Ok((preview(request).map_err(refused)?, None));
+    }
+    let control = Control::default();
+    let (stores, signal) = until_signal(&control, || carry_out(request, &control))?;
+    Ok((stores.map_err(refused)?, signal))
 }
 
 /// Sees that a store that was named is one of the plan's.

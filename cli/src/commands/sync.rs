@@ -1,14 +1,12 @@
 //! `plan sync`
 
-use backplan_runtime::control::Control;
 use backplan_runtime::run::prune::Request;
 use backplan_runtime::run::state;
 use backplan_runtime::run::sync::{StoreSync, carry_out, preview};
 
 use super::plan::ready;
-use super::prune::known_store;
-use super::run::{clock, refused};
-use super::stop::until_signal;
+use super::prune::{known_store, shown_or_done};
+use super::run::clock;
 use crate::args::{Format, Global, SyncArgs};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
@@ -24,13 +22,7 @@ pub fn execute(args: &SyncArgs, global: &Global, console: &mut Console) -> Resul
     let state = state::root().map_err(|error| Failure::new(error.to_string()).help("set HOME"))?;
     let now = clock()?.now();
     let request = Request { model, store: args.store.clone(), state, now, is_supposed: false };
-    let (stores, signal) = if args.dry_run {
-        (preview(&request).map_err(refused)?, None)
-    } else {
-        let control = Control::default();
-        let (stores, signal) = until_signal(&control, || carry_out(&request, &control))?;
-        (stores.map_err(refused)?, signal)
-    };
+    let (stores, signal) = shown_or_done(&request, args.dry_run, preview, carry_out)?;
     match args.format {
         Format::Human => console.answer(&syncing::sync(&stores, args.dry_run, console.answers())),
         Format::Json => {
