@@ -372,8 +372,9 @@ fn many_recipients_open_each_by_themselves() {
 fn recipients_that_are_none_say_what_is_wrong() {
     let (_, to) = key();
     recipient(&to).unwrap();
+    let other = if to.ends_with('x') { 'y' } else { 'x' };
     for (text, why) in [
-        (format!("{}x", &to[..to.len() - 1]), "a character is wrong"),
+        (format!("{}{other}", &to[..to.len() - 1]), "a character is wrong"),
         (to[..40].to_owned(), "a character is wrong"),
         ("ssh-ed25519 AAAAnonsense".to_owned(), "a character is wrong"),
         ("ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBA==".to_owned(), "ecdsa"),
