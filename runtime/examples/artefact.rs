@@ -97,7 +97,7 @@ fn pack_paths(level: u8, out: &Path, paths: &[&str]) -> Outcome {
     let control = Control::default();
     let began = Instant::now();
     let seen = scan(
-        &Trees { source: "files".to_string(), files, optional: false, strict: true },
+        &Trees { source: "files".to_string(), files, optional: false, strict: true, mounts: Vec::new() },
         &scan_file,
         &control,
     )?;

@@ -111,7 +111,7 @@ fn trees(paths: &[&str]) -> Result<Trees, Box<dyn Error>> {
         compare: Compare::Mtime,
         root: None,
     };
-    Ok(Trees { source: "files".to_string(), files, optional: false, strict: true })
+    Ok(Trees { source: "files".to_string(), files, optional: false, strict: true, mounts: Vec::new() })
 }
 
 fn with(path: &str, ending: &str) -> PathBuf {

@@ -169,3 +169,146 @@ fn a_window_that_does_not_open_costs_the_sources_inside_alone() {
     shell(&scenario.path(".."), "rm -r state && mkdir state");
     scenario.plan(["status"]).status(3).stdout_has("did not back up `dump`: `enter/gate` failed");
 }
+
+/// Runs a plan at night after night, each with what is done before it, where what is mounted is seen by nobody else.
+fn nights(scenario: &Scenario, steps: &[(&str, &str)]) {
+    let program = env!("CARGO_BIN_EXE_plan");
+    let mut script = String::from("plan() { \"$PROGRAM\" \"$@\" >said 2>&1 && got=0 || got=$?; }\n");
+    for (day, (before, then)) in steps.iter().enumerate() {
+        let now = format!("2026-02-{:02}T02:30:00Z", day + 1);
+        script.push_str(&format!("{before}\nexport BACKPLAN_NOW={now}\n{then}\n"));
+    }
+    let script = format!(
+        "PROGRAM={program}\nstatus() {{ [ $got = $1 ] || {{ echo \"$got, not $1\"; cat said; exit 9; }}; }}\n\
+         says() {{ grep -qF -- \"$1\" said || {{ echo \"no '$1'\"; cat said; exit 9; }}; }}\n{script}"
+    );
+    scenario.other(&["unshare", "--mount", "sh", "-ec", &script]).status(0);
+}
+
+fn with_disk(further: &str, source: &str) -> Scenario {
+    let text = format!(
+        "source site: files {{\n  paths = [\"site\"]\n{source}}}\n\narchive main {{\n  from = all\n  to   = [store]\n}}\n{further}"
+    );
+    let scenario = Scenario::new().file("p.plan", plan(&text)).file("site/a", "a".repeat(1000));
+    fs::create_dir_all(scenario.path("site/sub/mnt")).unwrap();
+    scenario
+}
+
+const MOUNT: &str = "mount -t tmpfs disk site/sub/mnt; echo photo >site/sub/mnt/photo";
+
+#[test]
+fn a_disk_that_is_not_mounted_is_missed_until_it_is_back_and_costs_no_backup_of_it() {
+    for cycle in ["", "cycle { incrementals = 9 }\n"] {
+        let scenario = with_disk(&format!("{cycle}keep {{ last = 1 }}\n"), "");
+        let gone = "umount site/sub/mnt; echo x >>site/a";
+        let missed = "plan run; status 1; says 'sub/mnt` was a file system of its own (tmpfs) in run 00000001'; says 'is not mounted'";
+        nights(
+            &scenario,
+            &[
+                (MOUNT, "plan run; status 0"),
+                (gone, "plan run --dry-run; status 1; says 'is not mounted'"),
+                (
+                    "plan check --live; status 1; says 'sub/mnt` was a file system'
+                     plan why p.plan site/sub/mnt/photo; status 0; says 'is not mounted'",
+                    missed,
+                ),
+                ("echo y >>site/a", missed),
+                ("plan status; status 3; says 'is not mounted'", ""),
+                // Without the folder, and without what this host remembers.
+                ("rm -r site/sub ../state; mkdir ../state", &missed.replace("plan run", "plan run --adopt")),
+                ("plan list; ls store/.backplan/p/manifests >before", ""),
+                (
+                    "mkdir -p site/sub/mnt; mount -t tmpfs disk site/sub/mnt; echo photo >site/sub/mnt/photo",
+                    "plan run",
+                ),
+                ("", "plan run; status 0; plan status; status 0"),
+            ],
+        );
+        assert_eq!(scenario.read("before").lines().count(), 2, "{}", scenario.read("before"));
+        assert!(scenario.read("before").contains("00000001"), "{}", scenario.read("before"));
+        scenario.plan(["restore", "--to", "back"]).status(0);
+        assert_eq!(scenario.read("back/site/site/sub/mnt/photo"), "photo\n");
+    }
+}
+
+#[test]
+fn a_disk_that_is_given_up_is_said_once_or_left_out() {
+    let scenario = with_disk("keep { last = 1 }\n", "");
+    nights(
+        &scenario,
+        &[
+            (MOUNT, "plan run; status 0"),
+            ("umount site/sub/mnt", "plan run; status 1"),
+            ("plan run --unmounted site/other; status 2; says 'was mounted at'", ""),
+            ("", "plan run --unmounted site/sub/mnt; status 0"),
+            ("", "plan run; status 0; plan status; status 0"),
+            // Somewhere else by now: what it held is there.
+            (MOUNT, "plan run; status 0"),
+            (
+                "umount site/sub/mnt; echo photo >site/sub/mnt/photo",
+                "plan run; status 0; plan status; status 0",
+            ),
+            // Another one in its place.
+            (MOUNT, "plan run; status 0"),
+            (
+                "mkdir other; umount site/sub/mnt; rm site/sub/mnt/photo; mount --bind other site/sub/mnt",
+                "plan run; status 1; says 'is another one'",
+            ),
+            ("sed -i 's|paths = .*|&\\n exclude = [\"/sub/mnt/*\"]|' p.plan", "plan run; status 0"),
+        ],
+    );
+}
+
+#[test]
+fn a_mount_above_a_path_and_one_in_another_are_missed_too() {
+    // The folder is there without the disk, as where a container engine has made it.
+    let scenario = with_disk("keep { last = 1 }\n", "");
+    let text = scenario.read("p.plan").replace("[\"site\"]", "[\"site\", \"disk/photos\"]");
+    scenario.write("p.plan", &text);
+    scenario.write(
+        "strict.plan",
+        text.replace("paths", "strict = true\n  paths").replace("plan p", "plan strict"),
+    );
+    scenario.write(
+        "optional.plan",
+        text.replace("paths", "optional = true\n  paths").replace("plan p", "plan optional"),
+    );
+    fs::create_dir_all(scenario.path("disk/photos")).unwrap();
+    let above = "mount -t tmpfs disk disk; mkdir disk/photos; echo one >disk/photos/one";
+    let nested = "mkdir site/sub/mnt/in; mount -t tmpfs disk site/sub/mnt/in; echo two >site/sub/mnt/in/two";
+    let all =
+        |status: u8| format!("for it in p strict optional; do plan run $it.plan; status {status}; done");
+    nights(
+        &scenario,
+        &[
+            (&format!("{MOUNT}\n{nested}\n{above}"), &all(0)),
+            (
+                "umount disk site/sub/mnt/in",
+                "plan run p.plan; status 1; says 'disk/photos` was on a file system (tmpfs) that was mounted at'; says 'and 1 more'\n\
+                 plan run optional.plan; status 3; says 'sub/mnt/in'; plan run strict.plan; status 1; says 'no backup was made'",
+            ),
+            (
+                "umount site/sub/mnt",
+                "plan run optional.plan; status 3; plan restore optional.plan --to back; status 3",
+            ),
+        ],
+    );
+    assert_eq!(
+        scenario.plan(["list", "optional.plan", "--format", "json"]).json()["runs"].as_array().unwrap().len(),
+        2
+    );
+}
+
+#[test]
+fn a_disk_that_is_unmounted_between_the_walk_and_the_packing_is_missed() {
+    let ahead = "source ahead: command {\n  run = [\"sh\", \"-c\", \"test ! -e armed || umount site/sub/mnt; echo done\"]\n  as  = \"said\"\n}\nkeep { last = 1 }\n";
+    let scenario = with_disk(ahead, "");
+    scenario.write("p.plan", scenario.read("p.plan").replace("from = all", "from = [ahead, site]"));
+    let steps = [
+        (MOUNT, "plan run; status 0"),
+        (": >armed", "plan run; status 3; says 'sub/mnt` was unmounted while it was read'"),
+        ("rm armed", "plan run; status 1; says 'in run 00000001'; says 'is not mounted'"),
+    ];
+    nights(&scenario, &steps);
+    assert_eq!(runs(&scenario), [1, 3]);
+}

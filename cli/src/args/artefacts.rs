@@ -48,6 +48,9 @@ pub struct RunArgs {
     /// The cluster of this Postgres source is another one than in earlier runs, and meant to be; may be given for several
     #[arg(long, value_name = "SOURCE")]
     pub new_cluster: Vec<String>,
+    /// What was mounted here below a source is given up for good: no run misses it any more; may be given several times
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub unmounted: Vec<PathBuf>,
     /// Take over a store that belongs to another machine or to another plan of this name
     #[arg(long)]
     pub adopt: bool,

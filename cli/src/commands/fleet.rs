@@ -113,6 +113,7 @@ pub fn run(args: &RunArgs, global: &Global, console: &mut Console) -> Result<Sta
     let one = [
         ("--only", !args.only.is_empty()),
         ("--new-cluster", !args.new_cluster.is_empty()),
+        ("--unmounted", !args.unmounted.is_empty()),
         ("--adopt", args.adopt),
     ];
     if let Some((option, _)) = one.into_iter().find(|(_, given)| *given) {

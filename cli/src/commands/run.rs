@@ -9,6 +9,7 @@ use backplan_compiler::model::Level;
 use backplan_compiler::sources::{Place, SourceSet};
 use backplan_compiler::value::EnvValue;
 use backplan_runtime::catalog::host::StateError;
+use backplan_runtime::load;
 use backplan_runtime::run::coordinator::StopSignal;
 use backplan_runtime::run::event::Observer;
 use backplan_runtime::run::forecast::forecast;
@@ -121,11 +122,19 @@ fn request(args: &RunArgs, global: &Global, ready: Ready) -> Result<Request, Fai
         },
         only: args.only.iter().cloned().collect(),
         new_clusters: args.new_cluster.iter().cloned().collect(),
+        unmounted: mount_points(&args.unmounted)?,
         adopt: args.adopt,
         state,
         home: env::home_dir(),
         clock: clock()?,
     })
+}
+
+/// As absolute paths.
+fn mount_points(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let current = env::current_dir()
+        .map_err(|error| Failure::new(format!("the current folder cannot be told: {error}")))?;
+    Ok(given.iter().map(|path| load::normalize(&current.join(path))).collect())
 }
 
 /// The value of a parameter as a manifest may hold it. One that became a part of a secret is a secret too.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt::{self, Write};
+use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -11,12 +12,15 @@ use backplan_compiler::model::{Files, Model, Source, SourceId, SourceKind, Sqlit
 use backplan_compiler::sources::{Place, SourceSet};
 use backplan_runtime::catalog::details::Root;
 use backplan_runtime::catalog::ids::RunId;
+use backplan_runtime::control::Control;
 use backplan_runtime::load;
 use backplan_runtime::moment::shown;
 use backplan_runtime::recall::shelf::{Held, Piece, Shelf, Shelves};
+use backplan_runtime::run::{mounts, state};
 use backplan_runtime::scan::why::{Answer, Link, Rule, why};
 use backplan_runtime::text::{printable, unescaped};
 use jiff::Timestamp;
+use rustix::fs::{Access, access};
 use serde::Serialize;
 
 use super::identities::with_keys;
@@ -41,6 +45,9 @@ struct Document {
     backed_up: bool,
     /// Whether a run that began now would take it into a store.
     planned: bool,
+    /// Why it cannot be read, or not be looked at; then it counts as there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<String>,
     sources: Vec<Reader>,
     /// Of each store that it is to reach and that can be read.
     newest: Vec<Newest>,
@@ -64,6 +71,18 @@ struct Reader {
 }
 
 impl Reader {
+    /// Adds that what the path is on is not mounted.
+    fn misses(&mut self, model: &Model, stores: &Stores, path: &Path) {
+        let at = model.sources.iter().position(|source| source.name == self.source);
+        let (Some(at), Ok(state)) = (at, state::root()) else { return };
+        let shelves = stores.iter().flat_map(|shelves| &shelves.shelves).map(|shelf| &shelf.catalog);
+        let missed = mounts::missed(model, SourceId(at), &state, &shelves, &Control::default());
+        if let Some((_, text)) = missed.unwrap_or_default().into_iter().find(|(top, _)| path.starts_with(top))
+        {
+            let _ = write!(self.why, "; {text}");
+        }
+    }
+
     fn is_kept(&self) -> bool {
         self.taken && !self.reaches.is_empty()
     }
@@ -157,14 +176,18 @@ fn answer(model: &Model, set: &SourceSet, stores: &Stores, asked: &Path) -> Resu
     for (index, source) in model.sources.iter().enumerate() {
         readers.extend(reader(model, set, SourceId(index), source, &path));
     }
+    readers.iter_mut().for_each(|reader: &mut Reader| reader.misses(model, stores, &path));
     let below = model.sources.iter().filter_map(|source| below_root(source.files()?, &path));
-    let exists = below.chain([path.clone()]).any(|path| path.symlink_metadata().is_ok());
+    let looked: Vec<_> = below.chain([path.clone()]).filter_map(|path| look(&path)).collect();
+    let exists = !looked.is_empty();
+    let unreadable = looked.into_iter().reduce(|first, other| first.or(other)).and_then(Result::err);
     let mut document = Document {
         format: 1,
         path: printable(path.as_os_str().as_bytes()),
         exists,
         backed_up: false,
-        planned: exists && readers.iter().any(Reader::is_kept),
+        planned: exists && unreadable.is_none() && readers.iter().any(Reader::is_kept),
+        unreadable,
         sources: readers,
         newest: Vec::new(),
         backups: Vec::new(),
@@ -286,6 +309,19 @@ fn of_link(link: Option<&Link>) -> String {
         }
         Some(Link::Dangling) => String::new(),
     }
+}
+
+/// Whether there is something at a path, and whether this account can read it; `None`: there is nothing.
+fn look(path: &Path) -> Option<Result<(), String>> {
+    let said = |error: io::Error| Err(error.to_string());
+    let seen = match path.symlink_metadata() {
+        Ok(seen) => seen,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return None,
+        Err(error) => return Some(said(error)),
+    };
+    let wanted = if seen.is_dir() { Access::READ_OK | Access::EXEC_OK } else { Access::READ_OK };
+    let is_read = seen.is_dir() || seen.is_file();
+    Some(if is_read { access(path, wanted).map_err(io::Error::from).or_else(said) } else { Ok(()) })
 }
 
 /// A path inside an artefact.
@@ -481,7 +517,11 @@ fn verdict(document: &Document) -> String {
 }
 
 fn human(document: &Document) -> String {
-    let state = if document.exists { "" } else { " (not there now)" };
+    let state = match (&document.unreadable, document.exists) {
+        (Some(why), _) => format!(" (cannot be read now: {why})"),
+        (None, true) => String::new(),
+        (None, false) => " (not there now)".to_owned(),
+    };
     let mut out = format!("{}{state} {}\n", document.path, verdict(document));
     if document.sources.is_empty() {
         out.push_str("  no source of the plan reads it\n");

@@ -52,7 +52,8 @@ pub(super) const PAGES: &[Page] = &[
         "path_missing",
         "The source names a path that is not there, or that the account that looks may not read. A run would\n\
          fail, unless the source is `optional`. Look as the account that runs the plan: another one sees\n\
-         another world.",
+         another world. Or the source was read from a file system of its own, which is not mounted: mount it, leave it out\n\
+         by a pattern, or give it up with `plan run FILE --unmounted PATH`.",
         FILES,
     ),
     page(

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::ids::{RunId, hex, unhex};
 use super::manifest::{MAX_BYTES, Second};
+use super::mounted::Mounted;
 use super::names::{Digest, HostPath, InnerPath, PlanName};
 use crate::cipher::{Keyring, message};
 
@@ -30,6 +31,9 @@ pub struct Details {
     /// Where trees inside the artefacts came from.
     #[serde(default)]
     pub roots: Vec<Root>,
+    /// The file systems that trees were read from, and those that were missed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mounted>,
     /// What a person should read.
     #[serde(default)]
     pub warnings: Warnings,

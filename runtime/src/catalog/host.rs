@@ -1,6 +1,7 @@
 //! What this host remembers: which machine it is, which stores it has seen, and who runs here now. None of it is needed
 //! to restore.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -13,7 +14,8 @@ use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use super::details::RawPath;
-use super::ids::Uuid;
+use super::ids::{RunId, Uuid};
+use super::mounted::{Known, Mounted};
 use crate::places::trust::{self, Distrust};
 use crate::store::dir::DirStore;
 use crate::store::{Creation, Name, Store, StoreError};
@@ -176,6 +178,9 @@ struct Memory {
     /// Stagings that held nothing of strangers when a run began to use them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     stagings: Vec<KnownStaging>,
+    /// The file systems that sources were read from, by the source's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    mounts: BTreeMap<String, Known>,
 }
 
 /// Without its device, whose number may be another after each start of the machine.
@@ -259,6 +264,24 @@ impl PlanState {
     pub fn remember_sequence(&mut self, sequence: u32) -> Result<(), StateError> {
         self.memory.sequence = self.memory.sequence.max(sequence);
         self.save()
+    }
+
+    /// The file systems that a source was read from, as this host last saw it.
+    pub fn mounts(&self, source: &str) -> Option<&Known> {
+        self.memory.mounts.get(source)
+    }
+
+    /// Remembers what sources were read from, with the sequence of the run that did, durably.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn remember_run(
+        &mut self,
+        run: RunId,
+        mounts: BTreeMap<String, Vec<Mounted>>,
+    ) -> Result<(), StateError> {
+        self.memory.mounts.extend(mounts.into_iter().map(|(source, mounts)| (source, Known { run, mounts })));
+        self.remember_sequence(run.sequence())
     }
 
     fn save(&self) -> Result<(), StateError> {

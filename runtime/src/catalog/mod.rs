@@ -12,6 +12,7 @@
 //! | [`layout`] | the name of everything in a store |
 //! | [`lock`] | the lease of a plan in a store |
 //! | [`manifest`] | a run's manifest: its clear part |
+//! | [`mounted`] | the file systems that sources were read from |
 //! | [`names`] | what a manifest says of names and places, as types |
 //! | [`owner`] | who holds a lease, and whether that lives |
 //! | [`prune`] | deleting what retention no longer keeps |
@@ -34,6 +35,7 @@ pub mod ids;
 pub mod layout;
 pub mod lock;
 pub mod manifest;
+pub mod mounted;
 pub mod names;
 pub mod owner;
 pub mod prune;

@@ -32,6 +32,7 @@ use crate::recall::shelf::Shelves;
 use crate::recall::status;
 use crate::rehearse::scratch;
 use crate::rehearse::wish::Places;
+use crate::run::mounts;
 use crate::run::prepare::host_name;
 use crate::run::secrets::Secrets;
 use crate::run::staging::{MOVE_AWAY, Staging, StagingError, Surroundings, told_of_strangers};
@@ -88,6 +89,7 @@ pub fn look(asked: Asked<'_>, control: &Control) -> Vec<Finding> {
     for source in &model.sources {
         look.source(source);
     }
+    look.unmounted(shelves.as_ref(), state);
     look.places(laid);
     look.settings();
     let sources = model.sources.iter().enumerate();
@@ -263,6 +265,21 @@ impl Look<'_> {
                 let help =
                     "mend the path, let the account that runs the plan read it, or say `optional = true`";
                 self.find_weighed(&codes::PATH_MISSING, place, message, help, source.optional);
+            }
+        }
+    }
+
+    /// What a run would miss that earlier runs read from file systems of their own.
+    fn unmounted(&mut self, shelves: Option<&Shelves>, state: &Path) {
+        let catalogs = shelves.into_iter().flat_map(|shelves| &shelves.shelves).map(|shelf| &shelf.catalog);
+        for id in (0..self.model.sources.len()).map(SourceId) {
+            let source = self.model.source(id);
+            let missed = mounts::missed(self.model, id, state, &catalogs, self.control);
+            for (_, text) in missed.unwrap_or_default() {
+                let message = format!("source `{}`: {text}", source.name);
+                let help =
+                    "see what it says: until then each run is of a part, and no good backup goes for it";
+                self.find_weighed(&codes::PATH_MISSING, source.place, message, help, source.optional);
             }
         }
     }

@@ -6,9 +6,12 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, openat, statat, statx};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxAttributes, StatxFlags, fstatvfs, openat, statat, statx,
+};
 use rustix::io::Errno;
 
 /// What stands under a name.
@@ -67,15 +70,97 @@ fn seen_itself(fd: impl AsFd) -> io::Result<Seen> {
 #[derive(Debug, Default)]
 pub struct Mounts(Vec<Mount>);
 
+/// One of them.
 #[derive(Debug, PartialEq, Eq)]
-struct Mount {
+pub struct Mount {
     id: u64,
     /// Major and minor number of the file system.
     device: String,
     /// What of the file system is mounted.
     root: PathBuf,
     /// Where.
-    point: PathBuf,
+    pub point: PathBuf,
+    /// The kind of file system: `ext4`.
+    pub kind: String,
+    /// What was mounted: a device, `server:/folder`, or any word.
+    origin: String,
+}
+
+/// Kinds that hold nothing of anybody's, or what is elsewhere too: the system's own, and what container engines, packages and
+/// automounters lay over folders.
+const PASSING: [&str; 28] = [
+    "autofs",
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "debugfs",
+    "devpts",
+    "devtmpfs",
+    "efivarfs",
+    "fuse.gvfsd-fuse",
+    "fuse.lxcfs",
+    "fuse.portal",
+    "fuse.snapfuse",
+    "fusectl",
+    "hugetlbfs",
+    "mqueue",
+    "nsfs",
+    "overlay",
+    "proc",
+    "pstore",
+    "ramfs",
+    "rpc_pipefs",
+    "securityfs",
+    "selinuxfs",
+    "squashfs",
+    "sysfs",
+    "tracefs",
+];
+
+impl Mount {
+    /// Whether what is in it may be missed once it is not mounted.
+    pub fn is_lasting(&self) -> bool {
+        !PASSING.contains(&self.kind.as_str())
+    }
+
+    /// What tells the file system from others of its kind, wherever and by whatever device it is mounted: alike for a snapshot
+    /// of it. `None`: nothing does.
+    pub fn identity(&self, of: impl AsFd) -> Option<String> {
+        if self.kind.starts_with("ext") {
+            return Some(format!("{:016x}", fstatvfs(of).ok()?.f_fsid));
+        }
+        let is_remote = self.origin.contains(":/") || self.origin.starts_with("//");
+        if is_remote { Some(self.origin.clone()) } else { self.uuid() }
+    }
+
+    /// As udev tells it.
+    fn uuid(&self) -> Option<String> {
+        let listed = fs::read_dir("/dev/disk/by-uuid").ok()?.flatten();
+        let is_own = |path: &Path| {
+            let number = fs::metadata(path).ok().map(|device| device.rdev());
+            number.is_some_and(|it| {
+                format!("{}:{}", rustix::fs::major(it), rustix::fs::minor(it)) == self.device
+            })
+        };
+        let mut listed = listed.map(|entry| entry.path());
+        listed.find(|path| is_own(path))?.file_name()?.to_str().map(str::to_owned)
+    }
+}
+
+/// Whether a file system is mounted at what was looked at; `None`: the kernel (before 5.8) does not say.
+pub fn is_mount(seen: &Statx) -> Option<bool> {
+    let tells = seen.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
+    tells.then(|| seen.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+/// Whether a file system is mounted at a path; what cannot be told counts as one.
+pub fn is_mounted(path: &Path) -> bool {
+    match statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE) {
+        Ok(seen) => is_mount(&seen).unwrap_or(true),
+        Err(error) => !matches!(error, Errno::NOENT | Errno::NOTDIR),
+    }
 }
 
 impl Mounts {
@@ -91,9 +176,23 @@ impl Mounts {
             let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
             let device = String::from_utf8(fields.nth(1)?.to_vec()).ok()?;
             let (root, point) = (unescaped(fields.next()?), unescaped(fields.next()?));
-            Some(Mount { id, device, root, point })
+            let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
+            let mut text = || {
+                Some(
+                    String::from_utf8_lossy(unescaped(fields.next()?).as_os_str().as_encoded_bytes())
+                        .into_owned(),
+                )
+            };
+            let (kind, origin) = (text()?, text().unwrap_or_default());
+            Some(Mount { id, device, root, point, kind, origin })
         });
         Mounts(parsed.collect())
+    }
+
+    /// The mount that something open is of.
+    pub fn of(&self, fd: impl AsFd) -> Option<&Mount> {
+        let id = mount_of(fd).ok()?;
+        self.0.iter().find(|mount| mount.id == id)
     }
 
     /// Where something is in its file system, beneath the file system's number: `/253:0/srv/data`. `real` is absolute and leads
@@ -101,8 +200,7 @@ impl Mounts {
     pub fn in_file_system(&self, real: &Path) -> Option<PathBuf> {
         let there = real.ancestors().find(|path| path.symlink_metadata().is_ok())?;
         let fd = openat(CWD, there, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        let id = mount_of(&fd).ok()?;
-        let mount = self.0.iter().find(|mount| mount.id == id)?;
+        let mount = self.of(&fd)?;
         let below = real.strip_prefix(&mount.point).ok()?;
         let inside = mount.root.strip_prefix("/").unwrap_or(&mount.root);
         Some(Path::new("/").join(&mount.device).join(inside).join(below))
@@ -136,9 +234,17 @@ mod tests {
 
     #[test]
     fn mounts_are_read_with_their_odd_names() {
-        let text = b"36 35 98:0 /mnt1 /mnt\\040a\\134b rw,noatime master:1 - ext3 /dev/root rw\nnonsense\n";
+        let text =
+            b"36 35 98:0 /mnt1 /mnt\\040a\\134b rw,noatime master:1 - ext3 /dev/my\\040root rw\nnonsense\n";
         let Mounts(all) = Mounts::parse(text);
-        let mount = Mount { id: 36, device: "98:0".into(), root: "/mnt1".into(), point: "/mnt a\\b".into() };
+        let mount = Mount {
+            id: 36,
+            device: "98:0".into(),
+            root: "/mnt1".into(),
+            point: "/mnt a\\b".into(),
+            kind: "ext3".into(),
+            origin: "/dev/my root".into(),
+        };
         assert_eq!(all, [mount]);
     }
 

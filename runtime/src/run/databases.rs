@@ -382,7 +382,7 @@ impl Worker {
             compare: Compare::Mtime,
             root: None,
         };
-        Trees { source: source.name.clone(), files, optional: false, strict: true }
+        Trees { source: source.name.clone(), files, optional: false, strict: true, mounts: Vec::new() }
     }
 
     /// Deletes from the repository of a source's tool what was before this run's full.

@@ -184,7 +184,9 @@ impl Worker {
             return Err(Failure::lasting("nothing reached the store: there is nothing to commit"));
         }
         let mut details = facts::details(&self.request, &facts);
+        let mounts = facts.mounts(&self.request.model, self.imprint.run);
         drop(facts);
+        details.mounts = mounts.values().flatten().cloned().collect();
         for warning in &mut details.warnings.first {
             *warning = self.secrets.redact(warning);
         }
@@ -200,8 +202,8 @@ impl Worker {
         if let Some(error) = committed.untidy {
             self.warn(step, format!("{error}; the next run tidies up"));
         }
-        // Only so that a sequence is not used twice where every store is new.
-        let _ = self.plan().remember_sequence(self.imprint.run.sequence());
+        // Only so that a sequence is not used twice where every store is new; and the manifest tells of mounts too.
+        let _ = self.plan().remember_run(self.imprint.run, mounts);
         Ok(())
     }
 

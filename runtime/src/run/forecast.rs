@@ -409,7 +409,7 @@ impl Looking {
     }
 
     fn scan(&mut self, id: SourceId, control: &Control, shown: &mut Sight) -> Result<(), Failure> {
-        let Some(trees) = trees(&self.prepared.request, id) else { return Ok(()) };
+        let Some(trees) = trees(self.model(), &self.prepared.mounts, id) else { return Ok(()) };
         let kept = self.kept(id, &trees);
         let mut besides = Besides::of(&kept);
         let mut see = |entry: &Scanned| besides.see(entry);
@@ -518,7 +518,7 @@ impl Looking {
     fn by_contents(&self, id: ArchiveId, shown: &mut Sight) {
         for source in self.wanted(id) {
             let is_compared = |trees: Trees| trees.files.compare == Compare::Checksum;
-            if trees(&self.prepared.request, source).is_some_and(is_compared) {
+            if trees(self.model(), &self.prepared.mounts, source).is_some_and(is_compared) {
                 let name = &self.model().source(source).name;
                 shown.found.push(format!(
                     "source `{name}` is compared by its contents (`compare = checksum`): what changed is known when they are \

@@ -33,6 +33,7 @@ pub mod history;
 pub mod journal;
 pub mod levels;
 mod mark;
+pub mod mounts;
 pub mod notify;
 pub mod packing;
 mod parts;

@@ -61,6 +61,7 @@ impl Worker {
                 self.warn(step, format!("source `{}`: and {more} more like these", source.name));
             }
         }
+        self.tell_of_unmounted(step, id);
         self.streamed_are_told(id);
         self.keep_scans(step, &fact);
         let mut facts = self.facts();

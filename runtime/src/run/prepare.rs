@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use super::cache::Cache;
 use super::history;
 use super::levels::{Levels, Stores, levels};
+use super::mounts::{self, Expected};
 use super::request::{Clock, Request, unsupported};
 use super::secrets::Secrets;
 use super::staging::Staging;
@@ -61,6 +62,8 @@ pub struct Prepared {
     pub lock: Option<HostLock>,
     /// What links and mounts make of its paths, and is worth knowing.
     pub told: Vec<String>,
+    /// The file systems that its sources are expected to be on.
+    pub mounts: Expected,
 }
 
 /// Why a run may not begin. Nothing was changed.
@@ -100,6 +103,9 @@ pub enum PrepareError {
     /// `--new-cluster` names no Postgres source.
     #[error("there is no Postgres source `{0}`, whose cluster could be new")]
     NoCluster(String),
+    /// `--unmounted` names nothing that is known.
+    #[error("no source is known to have been on a file system that was mounted at `{}`", .0.display())]
+    NotMissed(PathBuf),
     /// The plan means what cannot be.
     #[error("{0}")]
     Plan(String),
@@ -170,6 +176,7 @@ pub(super) fn remember_refused(request: &Request, error: &PrepareError) {
         PrepareError::Busy(_)
             | PrepareError::UnknownSource { .. }
             | PrepareError::NoCluster(_)
+            | PrepareError::NotMissed(_)
             | PrepareError::Unsupported { .. }
     ) {
         return;
@@ -264,7 +271,10 @@ fn prepare(
     let layout = Layout::new(&model.name).map_err(|error| PrepareError::Plan(error.to_string()))?;
     let run = run_id(highest_sequence(&request, &layout, plan.sequence()), started)?;
     let cache = Cache::new(plan.folder());
-    let levels = levels(&request, &stores(model, &plan), &cache, started);
+    let stores = stores(model, &plan);
+    let levels = levels(&request, &stores, &cache, started);
+    let catalogs = stores.shelves.values().map(|shelf| &shelf.catalog);
+    let mounts = mounts::expected(model, Some(&plan), &catalogs, &request.unmounted)?;
     let occasion = Occasion {
         run: Some(run.to_string()),
         now: Some(started),
@@ -289,6 +299,7 @@ fn prepare(
     let (_, told) = places(&request.laid);
     Ok(Prepared {
         told,
+        mounts,
         graph: Arc::new(graph),
         occasion,
         run,

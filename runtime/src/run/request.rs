@@ -27,6 +27,8 @@ pub struct Request {
     pub only: BTreeSet<String>,
     /// `--new-cluster`: these Postgres sources may be other clusters than they were.
     pub new_clusters: BTreeSet<String>,
+    /// `--unmounted`: where file systems were mounted that are given up for good.
+    pub unmounted: Vec<PathBuf>,
     /// `--adopt`: take over stores that belong to another machine or plan file.
     pub adopt: bool,
     /// Backplan's folder on this host.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use backplan_compiler::graph::{Action, Occasion, Step, StepGraph, StepId, When};
 use backplan_compiler::lower::{fill, zone};
-use backplan_compiler::model::{ArchiveId, Command, SourceId, StoreId, Window};
+use backplan_compiler::model::{ArchiveId, Command, Model, SourceId, StoreId, Window};
 use backplan_compiler::value::{Env, Text};
 
 use super::cache::Cache;
@@ -22,6 +22,7 @@ use super::history;
 use super::journal::{self, Journal, Leave, Record};
 use super::levels::Levels;
 use super::mark::mark;
+use super::mounts::Expected;
 use super::parts;
 use super::prepare::Prepared;
 use super::process::{self, ProcessError, Program, Tell};
@@ -69,6 +70,8 @@ pub struct Worker {
     levels: Mutex<Arc<Levels>>,
     pub(super) imprint: Imprint,
     pub(super) layout: Layout,
+    /// The file systems that sources are expected to be on.
+    pub(super) mounts: Expected,
     host: HostState,
     plan: Mutex<PlanState>,
     pub(super) folders: Folders,
@@ -180,7 +183,19 @@ impl Worker {
     /// The worker of a prepared run.
     pub fn new(prepared: Prepared, observer: Arc<dyn Observer>) -> Worker {
         let Prepared {
-            request, graph, occasion, run, started, levels, host, plan, layout, note, lock, ..
+            request,
+            graph,
+            occasion,
+            run,
+            started,
+            levels,
+            host,
+            plan,
+            layout,
+            note,
+            lock,
+            mounts,
+            ..
         } = prepared;
         let machine = HostRef { machine: host.machine(), name: super::prepare::host_name() };
         let id = plan.id().unwrap_or_else(crate::catalog::ids::Uuid::random);
@@ -200,6 +215,7 @@ impl Worker {
             facts: Mutex::default(),
             hopeless: AtomicBool::new(false),
             standing: Mutex::default(),
+            mounts,
             request,
             graph,
             occasion,
@@ -619,7 +635,7 @@ impl Worker {
     }
 
     fn scan(&self, step: &StepId, id: SourceId, control: &Control) -> Result<(), Failure> {
-        let Some(trees) = trees(&self.request, id) else { return Ok(()) };
+        let Some(trees) = trees(&self.request.model, &self.mounts, id) else { return Ok(()) };
         let out = self.tree_of(id);
         self.facts().partly.remove(step);
         let summary = scan::scan(&trees, &out, control).map_err(|error| match error {
@@ -627,6 +643,7 @@ impl Worker {
             ScanError::Unreadable { .. }
             | ScanError::Missing { .. }
             | ScanError::Dangling { .. }
+            | ScanError::NotMounted { .. }
             | ScanError::Lacking { .. } => Failure::passing(error),
             error => Failure::lasting(error),
         })?;
@@ -700,11 +717,12 @@ pub(super) fn no_secret(of: &str, error: &SecretError) -> Failure {
 }
 
 /// What the walk of a `files` source is told.
-pub(super) fn trees(request: &Request, id: SourceId) -> Option<Trees> {
-    let source = request.model.source(id);
+pub(crate) fn trees(model: &Model, mounts: &Expected, id: SourceId) -> Option<Trees> {
+    let source = model.source(id);
     let files = source.files()?.clone();
     let (optional, strict) = (source.optional, source.strict);
-    Some(Trees { source: source.name.clone(), files, optional, strict })
+    let mounts = mounts.get(&id).cloned().unwrap_or_default();
+    Some(Trees { source: source.name.clone(), files, optional, strict, mounts })
 }
 
 #[cfg(test)]

@@ -316,6 +316,7 @@ impl Hidden {
         if let Some((_, was, is)) = self.above.last()
             && old.file_system != *was
             && new.file_system == *is
+            && !self.may_be_there(&new.path)
         {
             self.unmounted.push(new.path.clone());
         }

@@ -6,6 +6,7 @@
 
 mod compare;
 mod doubts;
+mod ledger;
 pub(crate) mod link;
 mod record;
 mod roots;
@@ -21,6 +22,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use backplan_compiler::model::Files;
 
+use crate::catalog::mounted::Mounted;
 use crate::control::{Control, Stopped};
 pub(crate) use compare::is_recent;
 pub use compare::{Beside, Change, Comparison, Counts, Difference, Gone, compare};
@@ -43,6 +45,8 @@ pub struct Trees {
     pub optional: bool,
     /// One entry of `paths` that is missing or cannot be read is an error, though others are there.
     pub strict: bool,
+    /// The file systems that earlier runs read it from.
+    pub mounts: Vec<Mounted>,
 }
 
 /// What a walk found.
@@ -58,8 +62,13 @@ pub struct Summary {
     pub bytes: u64,
     /// What was left out or looks wrong.
     pub warnings: Warnings,
-    /// Entries of `paths` that are missing or cannot be read, in words; there are others.
+    /// Entries of `paths` that are missing or cannot be read, though others are there, and what was on file systems that are not
+    /// mounted, in words.
     pub lost: Vec<String>,
+    /// What was on file systems that are not mounted, where and in words.
+    pub unmounted: Vec<(PathBuf, String)>,
+    /// The file systems that it was read from, and those that are missing.
+    pub mounts: Vec<Mounted>,
 }
 
 /// Why a walk could not be made.
@@ -98,6 +107,14 @@ pub enum ScanError {
         /// The system's words.
         #[source]
         cause: io::Error,
+    },
+    /// What it was on is not mounted.
+    #[error("source `{source_name}`: {text}")]
+    NotMounted {
+        /// The source.
+        source_name: String,
+        /// What, and what to do.
+        text: String,
     },
     /// This process could not open something, whatever that is.
     #[error("source `{source_name}`: `{path}` cannot be opened: {cause}; {LIMITS}")]
@@ -187,6 +204,18 @@ pub fn look(trees: &Trees, see: &mut dyn FnMut(&Scanned), control: &Control) -> 
     };
     let (summary, _) = walk::Walk::new(trees, control, &mut visit).run(&top, now())?;
     Ok(summary)
+}
+
+/// What a walk would say of file systems that are not mounted, though earlier runs read the source from them.
+///
+/// # Errors
+/// As [`scan`]'s.
+pub fn unmounted(trees: &Trees, control: &Control) -> Result<Vec<(PathBuf, String)>, ScanError> {
+    if ledger::all_mounted(trees) {
+        return Ok(Vec::new());
+    }
+    let trees = Trees { strict: false, ..trees.clone() };
+    Ok(measure(&trees, control)?.unmounted)
 }
 
 fn now() -> (i64, u32) {

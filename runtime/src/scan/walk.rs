@@ -14,6 +14,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::ledger::{Entered, Ledger};
 use super::link::{self, Link};
 use super::record::{LinkGroup, Scanned, Trailer, Unseen};
 use super::roots::Node;
@@ -47,6 +48,7 @@ pub struct Walk<'a> {
     linked: HashMap<Identity, (u64, Option<usize>)>,
     groups: Vec<LinkGroup>,
     unseen: Vec<Unseen>,
+    ledger: Ledger<'a>,
     /// Entries of `paths` that are there, and why the first was not.
     roots_seen: usize,
     first_lost: Option<ScanError>,
@@ -96,6 +98,8 @@ struct Frame<'n> {
     anchor: usize,
     file_system: (u32, u32),
     node: Option<&'n Node>,
+    /// The part of a file system of its own that it is of.
+    place: Option<usize>,
     /// Excluded, and entered only for an entry of `paths` below it.
     only_roots: bool,
 }
@@ -112,6 +116,7 @@ impl<'a> Walk<'a> {
             linked: HashMap::new(),
             groups: Vec::new(),
             unseen: Vec::new(),
+            ledger: Ledger::new(trees),
             roots_seen: 0,
             first_lost: None,
             buffer: vec![MaybeUninit::uninit(); 1 << 16],
@@ -130,14 +135,35 @@ impl<'a> Walk<'a> {
         } else {
             self.node(top, &mut path, started)?;
         }
-        if let Some(error) = self.first_lost.filter(|_| self.roots_seen == 0) {
+        if let Some(error) = self.first_lost.take().filter(|_| self.roots_seen == 0) {
             return Err(error);
         }
+        self.settle_mounts()?;
         let Summary { entries, files, bytes, .. } = self.summary;
         self.groups.retain(|group| !group.further.is_empty());
         self.groups.sort_by_key(|group| group.first);
         self.unseen.sort_by(|a, b| path_order(&a.path, &b.path));
         Ok((self.summary, Trailer { groups: self.groups, entries, files, bytes, unseen: self.unseen }))
+    }
+
+    /// Goes on without what was on file systems that are not mounted, where that is permitted: as without an entry of `paths`.
+    fn settle_mounts(&mut self) -> Result<(), ScanError> {
+        let empty = Ledger::new(self.trees);
+        let ledger = std::mem::replace(&mut self.ledger, empty);
+        for lost in ledger.settle(&self.unseen, &mut self.summary) {
+            self.unseen.push(Unseen { path: lost.inside, mounted: false });
+            self.summary.unmounted.push((lost.path.clone(), lost.text.clone()));
+            if self.trees.optional {
+                self.summary.warnings.add(WarningKind::NotMounted, &lost.path, Some(&lost.text));
+                continue;
+            }
+            let error = ScanError::NotMounted { source_name: self.trees.source.clone(), text: lost.text };
+            if self.trees.strict {
+                return Err(error);
+            }
+            self.summary.lost.push(error.to_string());
+        }
+        Ok(())
     }
 
     fn below_implied(
@@ -195,6 +221,7 @@ impl<'a> Walk<'a> {
             anchor: path.len(),
             file_system: (seen.stx_dev_major, seen.stx_dev_minor),
             node: None,
+            place: None,
             only_roots: false,
         };
         let mut stack = Vec::new();
@@ -395,6 +422,7 @@ impl<'a> Walk<'a> {
                 }
             }
             self.roots_seen += usize::from(is_root);
+            self.ledger.count(above.place, &entry);
             self.emit(entry)?;
             return Ok(None);
         }
@@ -417,6 +445,9 @@ impl<'a> Walk<'a> {
             self.roots_seen += usize::from(is_root);
             return Ok(None);
         }
+        let is_other = identity(seen).0 != above.identity.0;
+        let entered = Entered { folder: &opened, seen, is_other, is_root, path };
+        let place = self.ledger.enter(&entered, above.place, host);
         let names = match self.read_names(&opened, node) {
             Ok(names) => names,
             Err(cause) if is_root => return self.unreadable(host(), path, cause).map(|()| None),
@@ -439,6 +470,7 @@ impl<'a> Walk<'a> {
             anchor,
             file_system,
             node,
+            place,
             only_roots,
         }))
     }

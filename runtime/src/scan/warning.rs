@@ -36,8 +36,17 @@ pub enum WarningKind {
     TooLarge,
     /// It was a file system of its own, and is none any more: what was in it counts neither as there nor as deleted.
     Unmounted,
+    /// It was on a file system that is not mounted, and may be missing: so does what was in it count.
+    NotMounted,
     /// Its extended attributes could not be read, or are too large: they are left out.
     Attributes,
+}
+
+impl WarningKind {
+    /// Whether the backup lacks something for it that was there, or may have been.
+    fn leaves_out(self) -> bool {
+        matches!(self, WarningKind::Unreadable | WarningKind::Damaged | WarningKind::NotMounted)
+    }
 }
 
 /// A warning about one path.
@@ -72,6 +81,7 @@ impl fmt::Display for Warning {
             WarningKind::Unmounted => {
                 "was a file system of its own, and is not mounted any more: what was in it counts neither as there nor as deleted"
             }
+            WarningKind::NotMounted => "is not all there",
             WarningKind::Attributes => "has extended attributes that cannot be recorded; they are left out",
         };
         write!(f, "`{}` {what}", printable(self.path.as_os_str().as_bytes()))?;
@@ -99,7 +109,7 @@ impl Warnings {
     /// Adds one that was made elsewhere.
     pub fn push(&mut self, warning: Warning) {
         self.total += 1;
-        self.unread += u64::from(matches!(warning.kind, WarningKind::Unreadable | WarningKind::Damaged));
+        self.unread += u64::from(warning.kind.leaves_out());
         if self.kept.len() < KEPT {
             self.kept.push(warning);
         }

@@ -53,7 +53,7 @@ pub fn files(paths: &[&Path], exclude: &[&str]) -> Files {
 }
 
 pub fn trees(source: &str, files: Files) -> Trees {
-    Trees { source: source.to_string(), files, optional: false, strict: true }
+    Trees { source: source.to_string(), files, optional: false, strict: true, mounts: Vec::new() }
 }
 
 #[derive(Clone, Default)]

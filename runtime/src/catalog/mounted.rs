@@ -1,0 +1,69 @@
+//! The file systems that sources were read from: known again when one of them is not mounted.
+//!
+//! This host remembers them in its state, and the details of each manifest tell of them; the newer of both is believed.
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::RunId;
+use super::names::{HostPath, PlanName, amount};
+use super::runs::Catalog;
+use crate::catalog::host::PlanState;
+
+/// A file system that a source was read from, other than the one that everything is mounted on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mounted {
+    /// The source.
+    pub source: PlanName,
+    /// Where in the source it begins: a folder below an entry of `paths`, or such an entry.
+    pub path: HostPath,
+    /// Where it was mounted: there, or, for an entry of `paths`, above it.
+    pub mount: HostPath,
+    /// Its kind: `ext4`.
+    pub kind: String,
+    /// What tells it from others; `None`: nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+    /// What was in it, but for folders.
+    #[serde(deserialize_with = "amount")]
+    pub leaves: u64,
+    /// Bytes of contents.
+    #[serde(deserialize_with = "amount")]
+    pub bytes: u64,
+    /// The last run that had it; `None`: the one under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+}
+
+impl Mounted {
+    /// Whether it is the same file system, as far as can be told.
+    pub fn is_same(&self, kind: &str, identity: Option<&str>) -> bool {
+        let differs = self.identity.as_deref().zip(identity).is_some_and(|(own, other)| own != other);
+        self.kind == kind && !differs
+    }
+}
+
+/// What a run came to know of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// The run.
+    pub run: RunId,
+    /// The file systems that it read the source from, and those that it missed.
+    pub mounts: Vec<Mounted>,
+}
+
+/// The file systems that a source is expected to be on: as the newest run knew them that read it.
+pub fn expected<'a>(
+    plan: Option<&PlanState>,
+    catalogs: impl Iterator<Item = &'a Catalog>,
+    source: &str,
+) -> Vec<Mounted> {
+    let own = plan.and_then(|plan| plan.mounts(source));
+    let told = catalogs.filter_map(|catalog| {
+        let newest = catalog.runs().rev().find(|run| run.holds(source))?;
+        let is_newer = own.is_none_or(|own| own.run < newest.run);
+        let details = is_newer.then(|| newest.details().ok())??;
+        let of_it = |mounted: &Mounted| mounted.source == source;
+        Some(Known { run: newest.run, mounts: details.mounts.into_iter().filter(of_it).collect() })
+    });
+    told.max_by_key(|known| known.run).or_else(|| own.cloned()).map(|known| known.mounts).unwrap_or_default()
+}

@@ -1,0 +1,107 @@
+//! The file systems that a run reads its sources from: which it expects, which it came by, and which are gone before it is done.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use backplan_compiler::graph::StepId;
+use backplan_compiler::model::{ArchiveId, Model, SourceId};
+
+use super::facts::{Facts, SourceFact};
+use super::prepare::PrepareError;
+use super::worker::{Worker, trees};
+use crate::catalog::host::{HostState, PlanState};
+use crate::catalog::ids::RunId;
+use crate::catalog::mounted::{self, Mounted};
+use crate::catalog::runs::Catalog;
+use crate::control::Control;
+use crate::places::mounts;
+use crate::scan;
+use crate::text::printable;
+
+/// The file systems that sources are expected to be on.
+pub type Expected = BTreeMap<SourceId, Vec<Mounted>>;
+
+/// What a run is to expect, as this host and the stores remember it, but for what is `given_up`.
+///
+/// # Errors
+/// Where nothing is known of what is given up.
+pub fn expected<'a>(
+    model: &Model,
+    plan: Option<&PlanState>,
+    catalogs: &(impl Iterator<Item = &'a Catalog> + Clone),
+    given_up: &[PathBuf],
+) -> Result<Expected, PrepareError> {
+    let files = (0..model.sources.len()).map(SourceId).filter(|id| model.source(*id).files().is_some());
+    let known = |id: SourceId| mounted::expected(plan, catalogs.clone(), &model.source(id).name);
+    let mut found: Expected = files.map(|id| (id, known(id))).collect();
+    for path in given_up {
+        let is_meant = |it: &Mounted| *it.mount == *path || *it.path == *path;
+        if !found.values().flatten().any(is_meant) {
+            return Err(PrepareError::NotMissed(path.clone()));
+        }
+        found.values_mut().for_each(|mounts| mounts.retain(|it| !is_meant(it)));
+    }
+    Ok(found)
+}
+
+/// What a run would miss now of a source, by where that begins, in words.
+///
+/// # Errors
+/// Why that cannot be told.
+pub fn missed<'a>(
+    model: &Model,
+    id: SourceId,
+    state: &Path,
+    catalogs: &(impl Iterator<Item = &'a Catalog> + Clone),
+    control: &Control,
+) -> Result<Vec<(PathBuf, String)>, String> {
+    let host = HostState::look(state).and_then(|host| host.plan(&model.name, &model.file)).ok();
+    let known = mounted::expected(host.as_ref(), catalogs.clone(), &model.source(id).name);
+    let Some(trees) = trees(model, &Expected::from([(id, known)]), id) else { return Ok(Vec::new()) };
+    // Below a `root` only a window makes them appear.
+    if trees.files.root.is_some() {
+        return Ok(Vec::new());
+    }
+    scan::unmounted(&trees, control).map_err(|error| error.to_string())
+}
+
+impl Facts {
+    /// What the next run is to expect of the sources that this one has scanned.
+    pub(super) fn mounts(&self, model: &Model, run: RunId) -> BTreeMap<String, Vec<Mounted>> {
+        let scanned = self.sources.iter().filter_map(|(id, fact)| match fact {
+            SourceFact::Scanned(summary) => Some((model.source(*id), &summary.mounts)),
+            _ => None,
+        });
+        let dated = |mounted: &Mounted| Mounted { run: mounted.run.or(Some(run)), ..mounted.clone() };
+        let files = scanned.filter(|(source, _)| source.files().is_some());
+        files.map(|(source, mounts)| (source.name.clone(), mounts.iter().map(dated).collect())).collect()
+    }
+}
+
+impl Worker {
+    /// Tells of file systems that were there when a source of the archive was walked, and are not now that it is packed.
+    pub(super) fn tell_of_unmounted(&self, step: &StepId, id: ArchiveId) {
+        let mut told = Vec::new();
+        for source in &self.request.model.archive(id).from {
+            let mut facts = self.facts();
+            let Some(SourceFact::Scanned(summary)) = facts.sources.get_mut(source) else { continue };
+            let is_gone = |it: &Mounted| it.run.is_none() && !mounts::is_mounted(&it.mount);
+            let gone: Vec<Mounted> = summary.mounts.extract_if(.., |it| is_gone(it)).collect();
+            for mounted in gone {
+                let name = &self.request.model.source(*source).name;
+                let mount = printable(mounted.mount.as_os_str().as_encoded_bytes());
+                let text = format!(
+                    "source `{name}`: `{mount}` was unmounted while it was read: what is in this backup of it may be a part"
+                );
+                told.push(text.clone());
+                summary.lost.push(text);
+                let mut before = self.mounts.get(source).into_iter().flatten();
+                let before = before.find(|it| it.path == mounted.path).cloned();
+                summary.mounts.push(before.unwrap_or(mounted));
+            }
+        }
+        for text in told {
+            self.warn(step, text);
+        }
+    }
+}
