@@ -211,6 +211,11 @@ impl StepGraph {
         self.steps.get(id)
     }
 
+    /// The step that does this, where one does.
+    pub fn doing(&self, action: &Action) -> Option<&Step> {
+        self.steps.values().find(|step| step.action == *action)
+    }
+
     /// All steps by name.
     pub fn iter(&self) -> impl Iterator<Item = &Step> {
         self.steps.values()

@@ -115,7 +115,8 @@ fn one_that_is_stopped_or_killed_leaves_nothing() {
     let running = slow_rehearsal(&cluster);
     running.signal("KILL");
     drop(running.answer());
-    assert_eq!(fs::read_dir(cluster.scenario.path("../tmp")).unwrap().count(), 1);
+    let left = shell(&cluster.scenario.path("../tmp"), "ls -A");
+    assert_eq!(left.lines().count(), 1, "{left}");
     write_plan(&cluster, "basebackup", "");
     cluster.scenario.next_day().plan(["run"]).status(0).says("which a killed rehearsal left");
     nothing_is_left(&cluster);

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use backplan_runtime::run::event::How;
 use backplan_runtime::run::forecast::{Forecast, StepForecast};
 use backplan_runtime::run::report::{Report, Verdict, failures};
 
@@ -62,8 +63,8 @@ fn forecast_step(out: &mut String, number: usize, step: &StepForecast, paint: &P
     }
     if let Some(reason) = &step.step.reason {
         let word = match step.step.outcome {
-            "failed" => paint.red("would fail:"),
-            "dropped" => paint.yellow("would be left out:"),
+            How::Failed => paint.red("would fail:"),
+            How::Dropped => paint.yellow("would be left out:"),
             _ => "would not run:".to_owned(),
         };
         let _ = writeln!(out, "       {word} {}", harmless(reason));

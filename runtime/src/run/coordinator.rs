@@ -25,8 +25,8 @@ pub trait Work: Send + Sync + 'static {
     /// [`Failure`]; then the step may have begun to take effect.
     fn perform(&self, step: &Step, control: &Control) -> Result<Performed, Failure>;
 
-    /// A window's timeout in seconds, by its place in the model.
-    fn window_timeout(&self, window: usize) -> Option<u64>;
+    /// A window's name and its timeout in seconds, by its place in the model.
+    fn time_of(&self, window: usize) -> Option<(String, u64)>;
 
     /// Told of every step that ended, before the steps behind it start.
     fn ended(&self, _step: &Step, _outcome: &Outcome) {}
@@ -230,8 +230,8 @@ struct Coordinator {
     running: BTreeMap<StepId, Running>,
     /// Between two attempts: until when, the attempts made, and when the first began.
     sleeping: BTreeMap<StepId, (Instant, u32, Instant)>,
-    /// Open windows with a timeout: the step that leaves it, and until when.
-    windows: BTreeMap<StepId, Instant>,
+    /// Open windows with a timeout: the name, and until when.
+    windows: BTreeMap<usize, (String, Instant)>,
     /// Steps that must not start any more because their window's time is over.
     expired: BTreeMap<StepId, String>,
     deadline: Option<Instant>,
@@ -315,7 +315,7 @@ impl Coordinator {
             Action::Notify(_, When::After) => Verdict::Run,
             Action::Leave(_) => {
                 let entered = |id: &StepId| {
-                    id.0.starts_with("enter/")
+                    matches!(self.graph.get(id).map(|step| &step.action), Some(Action::Enter(_)))
                         && self.execution.steps.get(id).is_some_and(|ended| ended.attempts > 0)
                 };
                 if step.needs.iter().any(entered) {
@@ -360,7 +360,7 @@ impl Coordinator {
 
     /// A staging that could not be cleared beforehand, or may not be, was not used.
     fn clear_verdict(&self) -> Verdict {
-        let before = self.graph.iter().find(|step| step.action == Action::ClearStaging(When::Before));
+        let before = self.graph.doing(&Action::ClearStaging(When::Before));
         match before {
             Some(before) if !self.execution.is_done(&before.id) => {
                 Verdict::Not("the staging was not used".to_owned())
@@ -378,7 +378,8 @@ impl Coordinator {
     }
 
     fn unless_lockless(&self) -> Verdict {
-        if self.execution.is_done(&StepId("lock".to_owned())) {
+        let lock = self.graph.doing(&Action::LockHost);
+        if lock.is_some_and(|lock| self.execution.is_done(&lock.id)) {
             Verdict::Run
         } else {
             Verdict::Not("nothing was locked".to_owned())
@@ -418,10 +419,9 @@ impl Coordinator {
             Running { control: control.clone(), begun, attempt, attempt_deadline, stopped_for: None };
         self.running.insert(step.id.clone(), running);
         if let Action::Enter(window) = step.action
-            && let Some(seconds) = self.work.window_timeout(window)
+            && let Some((name, seconds)) = self.work.time_of(window)
         {
-            let leave = StepId(step.id.0.replacen("enter/", "leave/", 1));
-            self.windows.insert(leave, Instant::now() + Duration::from_secs(seconds));
+            self.windows.insert(window, (name, Instant::now() + Duration::from_secs(seconds)));
         }
         let (work, report, own) = (Arc::clone(&self.work), self.report.clone(), step.clone());
         let started = std::thread::Builder::new().name("step".to_owned()).spawn(move || {
@@ -483,8 +483,8 @@ impl Coordinator {
 
     fn end(&mut self, step: &Step, outcome: Outcome, took: Duration, attempts: u32) {
         self.work.ended(step, &outcome);
-        if matches!(step.action, Action::Leave(_)) {
-            self.windows.remove(&step.id);
+        if let Action::Leave(window) = &step.action {
+            self.windows.remove(window);
         }
         self.observer.event(Event::Finished { step: step.id.clone(), outcome: outcome.clone(), took });
         self.execution.steps.insert(step.id.clone(), Ended { outcome, took, attempts });
@@ -525,7 +525,7 @@ impl Coordinator {
         attempts
             .filter(|_| stopped > 0)
             .chain(self.sleeping.values().map(|(until, _, _)| *until))
-            .chain(self.windows.values().copied())
+            .chain(self.windows.values().map(|(_, at)| *at))
             .chain(self.deadline.filter(|_| self.stopping().is_none()))
             .min()
             .map(|at| at.max(Instant::now() + Duration::from_millis(1)))
@@ -543,10 +543,9 @@ impl Coordinator {
                 running.control.stop();
             }
         }
-        let over: Vec<StepId> =
-            self.windows.iter().filter(|(_, at)| now >= **at).map(|(leave, _)| leave.clone()).collect();
-        for leave in over {
-            self.expire(&leave);
+        let over = self.windows.extract_if(.., |_, (_, at)| now >= *at);
+        for (window, (name, _)) in over.collect::<Vec<_>>() {
+            self.expire(window, &name);
         }
         let due: Vec<StepId> = self
             .sleeping
@@ -563,12 +562,11 @@ impl Coordinator {
     }
 
     /// The time of a window is over: nothing more is read inside it.
-    fn expire(&mut self, leave: &StepId) {
-        self.windows.remove(leave);
-        let reason = format!("the `timeout` of window `{}` was over", leave.0.trim_start_matches("leave/"));
+    fn expire(&mut self, window: usize, name: &str) {
+        let reason = format!("the `timeout` of window `{name}` was over");
         let graph = Arc::clone(&self.graph);
-        let mut inside: Vec<StepId> =
-            graph.get(leave).into_iter().flat_map(|step| step.needs.clone()).collect();
+        let leave = graph.doing(&Action::Leave(window));
+        let mut inside: Vec<StepId> = leave.into_iter().flat_map(|step| step.needs.clone()).collect();
         // What the readers wait for inside the window stops with them.
         let mut at = 0;
         while at < inside.len() {

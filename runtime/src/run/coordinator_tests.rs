@@ -34,8 +34,8 @@ impl Work for Fake {
         result
     }
 
-    fn window_timeout(&self, _: usize) -> Option<u64> {
-        self.window
+    fn time_of(&self, _: usize) -> Option<(String, u64)> {
+        Some(("w".to_owned(), self.window?))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use backplan_compiler::graph::StepId;
+use serde::{Deserialize, Serialize};
 
 use crate::control::Control;
 
@@ -74,6 +75,35 @@ pub enum Outcome {
     NotRun(String),
     /// Its store is absent and the plan says that the run goes on without it.
     Dropped(String),
+}
+
+impl Outcome {
+    /// Its kind, and the reason where it is not done.
+    pub fn told(&self) -> (How, Option<&str>) {
+        match self {
+            Outcome::Done => (How::Done, None),
+            Outcome::Failed(reason) => (How::Failed, Some(reason)),
+            Outcome::NotRun(reason) => (How::NotRun, Some(reason)),
+            Outcome::Dropped(reason) => (How::Dropped, Some(reason)),
+        }
+    }
+}
+
+/// How a step ended, in a word: for reports and journals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    /// As it should.
+    Done,
+    /// Not at all.
+    Failed,
+    /// It was not run. Older journals say it in two words.
+    #[serde(alias = "not run")]
+    NotRun,
+    /// Its store is absent.
+    Dropped,
+    /// In a dry run: as it should.
+    WouldRun,
 }
 
 /// An observer for whom nobody looks.

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use super::cache::Kept;
 use super::coordinator::{Bounds, Execution, Failure, FailureKind, Performed, Work, execute};
 use super::deliver::is_away;
-use super::event::{Outcome, Unobserved};
+use super::event::{How, Outcome, Unobserved};
 use super::facts::Facts;
 use super::journal;
 use super::mark::mark;
@@ -140,7 +140,7 @@ impl Work for Look {
         self.looking().step(step, control)
     }
 
-    fn window_timeout(&self, _: usize) -> Option<u64> {
+    fn time_of(&self, _: usize) -> Option<(String, u64)> {
         None
     }
 
@@ -737,7 +737,7 @@ impl Looking {
         for text in [&mut step.reads, &mut step.writes, &mut step.deletes].into_iter().flatten() {
             *text = text.replace(id, run);
         }
-        let outcome = if step.outcome == "done" { "would_run" } else { step.outcome };
+        let outcome = if step.outcome == How::Done { How::WouldRun } else { step.outcome };
         StepForecast { step: StepReport { outcome, took_ms: 0, attempts: 0, ..step }, sight }
     }
 

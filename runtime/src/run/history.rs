@@ -8,6 +8,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::event::How;
 use super::journal::{self, Line, Record};
 use crate::catalog::host::StateError;
 use crate::catalog::host::{HostState, PlanState};
@@ -170,7 +171,7 @@ impl Told {
         let mut told = Told { run, began, only, owner, status: None, recovered: false, troubles: Vec::new() };
         for line in lines {
             match line.record {
-                Record::Step { step, outcome, reason: Some(reason), .. } if outcome == "failed" => {
+                Record::Step { step, outcome, reason: Some(reason), .. } if outcome == How::Failed => {
                     told.troubles.push(format!("`{step}`: {reason}"));
                 }
                 Record::End { status, warnings } => {
@@ -240,12 +241,8 @@ mod tests {
             let begin = Record::Begin { run: run.clone(), pid: 1, only, owner: None };
             let journal = Journal::begin(&folder, &run, &begin, now).unwrap();
             let reason = Some("no".to_owned());
-            let failed = Record::Step {
-                step: format!("scan/{run}"),
-                outcome: "failed".to_owned(),
-                reason,
-                output: None,
-            };
+            let failed =
+                Record::Step { step: format!("scan/{run}"), outcome: How::Failed, reason, output: None };
             journal.write(now, &failed).unwrap();
             if let Some(status) = status {
                 let warnings = vec![format!("warned in {run}")];

@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::event::How;
 use crate::catalog::owner::Owner;
 
 /// A program that closes a window.
@@ -65,8 +66,8 @@ pub enum Record {
     Step {
         /// Its name.
         step: String,
-        /// `done`, `failed`, `not run`, `dropped`.
-        outcome: String,
+        /// How.
+        outcome: How,
         /// The reason, where it is not `done`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,

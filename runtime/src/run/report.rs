@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use backplan_compiler::graph::{Action, Resource, Step, StepGraph};
+use backplan_compiler::graph::{Action, Resource, Step, StepGraph, When};
 use backplan_compiler::model::Model;
 use serde::Serialize;
 
 use super::coordinator::{Execution, StopSignal};
-use super::event::Outcome;
+use super::event::How;
 use super::facts::Facts;
 
 /// How a run ended.
@@ -90,8 +90,11 @@ impl LeftOutReport {
 pub struct StepReport {
     /// Its name.
     pub step: String,
-    /// `done`, `failed`, `not_run`, `dropped`; a dry run says `would_run`.
-    pub outcome: &'static str,
+    /// What it does.
+    #[serde(skip)]
+    pub action: Action,
+    /// How it ended.
+    pub outcome: How,
     /// Why it is not done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -109,9 +112,10 @@ pub struct StepReport {
 
 impl StepReport {
     /// A step's effects, with nothing said of how it ended.
-    pub fn of(step: &Step, outcome: &'static str) -> StepReport {
+    pub fn of(step: &Step, outcome: How) -> StepReport {
         StepReport {
             step: step.id.0.clone(),
+            action: step.action.clone(),
             outcome,
             reason: None,
             took_ms: 0,
@@ -161,7 +165,7 @@ pub fn report(model: &Model, run: &str, graph: &StepGraph, execution: &Execution
             unchanged_since: holder,
         }
     });
-    let committed = steps.iter().filter(|step| step.outcome == "done");
+    let committed = steps.iter().filter(|step| step.outcome == How::Done);
     let mut warnings = facts.warnings.clone();
     warnings.extend(late_trouble(&steps));
     let left_out = facts.left_out.iter().map(|((archive, source), left)| LeftOutReport {
@@ -177,7 +181,10 @@ pub fn report(model: &Model, run: &str, graph: &StepGraph, execution: &Execution
         verdict: verdict(&steps, execution, facts, &warnings),
         archives: archives.collect(),
         committed: committed
-            .filter_map(|step| step.step.strip_prefix("commit/").map(str::to_owned))
+            .filter_map(|step| match step.action {
+                Action::Commit(store) => Some(model.store(store).name.clone()),
+                _ => None,
+            })
             .collect(),
         warnings,
         steps,
@@ -187,19 +194,14 @@ pub fn report(model: &Model, run: &str, graph: &StepGraph, execution: &Execution
 fn step_report(step: &Step, model: &Model, execution: &Execution, facts: &Facts) -> StepReport {
     let nothing =
         |outcome| StepReport { writes: Vec::new(), deletes: Vec::new(), ..StepReport::of(step, outcome) };
-    let Some(ended) = execution.steps.get(&step.id) else { return nothing("not_run") };
-    let (outcome, reason) = match &ended.outcome {
-        Outcome::Done => ("done", None),
-        Outcome::Failed(reason) => ("failed", Some(reason.clone())),
-        Outcome::NotRun(reason) => ("not_run", Some(reason.clone())),
-        Outcome::Dropped(reason) => ("dropped", Some(reason.clone())),
-    };
+    let Some(ended) = execution.steps.get(&step.id) else { return nothing(How::NotRun) };
+    let (outcome, reason) = ended.outcome.told();
     StepReport {
-        reason,
+        reason: reason.map(str::to_owned),
         took_ms: ended.took.as_millis().try_into().unwrap_or(u64::MAX),
         attempts: ended.attempts,
         ..match outcome {
-            "done" => StepReport { writes: written(step, model, facts), ..StepReport::of(step, outcome) },
+            How::Done => StepReport { writes: written(step, model, facts), ..StepReport::of(step, outcome) },
             // It may have begun, but nothing of it is there for anybody.
             _ => nothing(outcome),
         }
@@ -221,11 +223,19 @@ fn written(step: &Step, model: &Model, facts: &Facts) -> Vec<String> {
 
 /// Trouble behind the last commit is a warning: the backup exists.
 fn is_late(step: &StepReport) -> bool {
-    ["prune/", "expire/", "clear/after", "unlock", "notify/"].iter().any(|late| step.step.starts_with(late))
+    matches!(
+        step.action,
+        Action::Prune(_)
+            | Action::Expire(_)
+            | Action::ExpireWal(..)
+            | Action::ClearStaging(When::After)
+            | Action::Unlock
+            | Action::Notify(..)
+    )
 }
 
 fn late_trouble(steps: &[StepReport]) -> Vec<String> {
-    let failed = steps.iter().filter(|step| step.outcome == "failed" && is_late(step));
+    let failed = steps.iter().filter(|step| step.outcome == How::Failed && is_late(step));
     failed.map(|step| format!("`{}`: {}", step.step, step.reason.as_deref().unwrap_or_default())).collect()
 }
 
@@ -238,8 +248,9 @@ fn verdict(steps: &[StepReport], execution: &Execution, facts: &Facts, warnings:
     if execution.busy {
         return Verdict::Busy;
     }
-    let failed = steps.iter().any(|step| step.outcome == "failed" && !is_late(step));
-    let nowhere = !steps.iter().any(|step| step.step.starts_with("commit/") && step.outcome == "done");
+    let failed = steps.iter().any(|step| step.outcome == How::Failed && !is_late(step));
+    let nowhere =
+        !steps.iter().any(|step| matches!(step.action, Action::Commit(_)) && step.outcome == How::Done);
     let lacking = !facts.missing.is_empty() || !facts.lost.is_empty() || !facts.left_out.is_empty();
     let incomplete = execution.timed_out || lacking;
     if failed || nowhere || incomplete {
@@ -254,7 +265,7 @@ fn verdict(steps: &[StepReport], execution: &Execution, facts: &Facts, warnings:
 /// Failed steps with their reasons, by name: what a message to a person is about. Trouble behind the last commit is
 /// among the warnings.
 pub fn failures(report: &Report) -> BTreeMap<String, String> {
-    let failed = report.steps.iter().filter(|step| step.outcome == "failed" && !is_late(step));
+    let failed = report.steps.iter().filter(|step| step.outcome == How::Failed && !is_late(step));
     let mut found: BTreeMap<String, String> =
         failed.map(|step| (step.step.clone(), step.reason.clone().unwrap_or_default())).collect();
     for left in report.left_out.iter().filter(|left| !left.is_told) {

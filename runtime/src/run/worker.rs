@@ -111,22 +111,18 @@ impl Work for Worker {
         }
     }
 
-    fn window_timeout(&self, window: usize) -> Option<u64> {
-        self.request.model.windows[window].timeout
+    fn time_of(&self, window: usize) -> Option<(String, u64)> {
+        let window = &self.request.model.windows[window];
+        Some((window.name.clone(), window.timeout?))
     }
 
     fn ended(&self, step: &Step, outcome: &Outcome) {
         self.remember(step, outcome);
-        let (word, reason) = match outcome {
-            Outcome::Done => ("done", None),
-            Outcome::Failed(reason) => ("failed", Some(reason)),
-            Outcome::NotRun(reason) => ("not run", Some(reason)),
-            Outcome::Dropped(reason) => ("dropped", Some(reason)),
-        };
+        let (how, reason) = outcome.told();
         let record = Record::Step {
             step: step.id.0.clone(),
-            outcome: word.to_owned(),
-            reason: reason.cloned(),
+            outcome: how,
+            reason: reason.map(str::to_owned),
             output: self.output_of(step),
         };
         // Only a record of what happened: nothing must be undone that is not journalled by its own intent.
@@ -251,11 +247,10 @@ impl Worker {
 
     fn close(&self, report: &Report) -> io::Result<()> {
         // With a window still open, the next run must know: the journal stays without its end.
-        let left_open = self
-            .standing()
-            .steps
-            .iter()
-            .any(|(id, ended)| id.0.starts_with("leave/") && matches!(ended.outcome, Outcome::Failed(_)));
+        let standing = self.standing().clone();
+        let leaves = self.graph.iter().filter(|step| matches!(step.action, Action::Leave(_)));
+        let mut leaves = leaves.filter_map(|step| standing.steps.get(&step.id));
+        let left_open = leaves.any(|ended| matches!(ended.outcome, Outcome::Failed(_)));
         if !left_open && self.journal.get().is_some() {
             let left_out = report.left_out.iter().filter(|left| !left.is_told());
             let left_out = left_out.map(|left| {
