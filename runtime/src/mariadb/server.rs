@@ -78,13 +78,14 @@ pub struct Server {
 
 impl Server {
     /// Makes an empty server in `data`, which is there and belongs to the account that it is to run as, and starts it.
-    /// `scratch` is not there yet.
+    /// `scratch` is not there yet, nor is `spare`, where its socket is if the path of `scratch` is too long for one.
     ///
     /// # Errors
     /// See [`ServerError`]; then nothing runs.
     pub fn start(
         data: &Path,
         scratch: &Path,
+        spare: &Path,
         account: Option<&str>,
         control: &Control,
     ) -> Result<Server, ServerError> {
@@ -101,7 +102,7 @@ impl Server {
             move |cause| ServerError::File { path, cause }
         };
         let owner = fs::metadata(data).map_err(file(data))?;
-        let made = prepare(scratch, &owner).and_then(|()| sockets(scratch, &owner));
+        let made = prepare(scratch, &owner).and_then(|()| sockets(scratch, spare, &owner));
         let sockets = made.map_err(file(scratch))?;
         let Confined { child, held, is_alone } = spawn(data, scratch, &sockets, &owner, control)?;
         let (scratch, user) = (scratch.to_path_buf(), "root".to_owned());

@@ -49,6 +49,9 @@ pub struct Start {
     pub data: PathBuf,
     /// A folder that is not there yet: log, configuration, socket. It goes when the server is stopped.
     pub scratch: PathBuf,
+    /// The folder of its socket where the scratch folder's path is longer than a socket's may be. It is not there yet, and goes
+    /// with the scratch folder.
+    pub spare: PathBuf,
     /// The port, which is only a part of the socket's name: nothing listens on the network.
     pub port: u16,
     /// A superuser of the cluster.
@@ -72,6 +75,7 @@ impl Start {
             programs,
             data,
             scratch,
+            spare: std::env::temp_dir().join(format!("backplan-{}", crate::catalog::ids::Nonce::random())),
             port: DEFAULT_PORT,
             role: "postgres".to_owned(),
             own: Vec::new(),
@@ -221,7 +225,8 @@ impl Server {
             return Err(ServerError::Root(start.data.clone()));
         }
         let known = control_data(&start.programs, &start.data, control)?;
-        let made = prepare(&start.scratch, &owner).and_then(|()| sockets(&start.scratch, &owner));
+        let made =
+            prepare(&start.scratch, &owner).and_then(|()| sockets(&start.scratch, &start.spare, &owner));
         let sockets = made.map_err(|cause| {
             let _ = folder::remove(&start.scratch);
             file(&start.scratch)(cause)
@@ -422,15 +427,14 @@ fn prepare(folder: &Path, owner: &fs::Metadata) -> io::Result<()> {
     give(folder, owner)
 }
 
-/// The folder of the socket: the scratch folder, unless its path is longer than a socket's may be.
-pub(crate) fn sockets(scratch: &Path, owner: &fs::Metadata) -> io::Result<PathBuf> {
+/// The folder of the socket: the scratch folder, unless its path is longer than a socket's may be; then the spare one.
+pub(crate) fn sockets(scratch: &Path, spare: &Path, owner: &fs::Metadata) -> io::Result<PathBuf> {
     if scratch.as_os_str().len() + "/.s.PGSQL.65535.lock".len() < SOCKET_PATH {
         return Ok(scratch.to_path_buf());
     }
-    let short = std::env::temp_dir().join(format!("backplan-{}", crate::catalog::ids::Nonce::random()));
-    private(&short)?;
-    give(&short, owner)?;
-    Ok(short)
+    private(spare)?;
+    give(spare, owner)?;
+    Ok(spare.to_path_buf())
 }
 
 fn private(folder: &Path) -> io::Result<()> {

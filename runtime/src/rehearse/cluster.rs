@@ -35,6 +35,7 @@ pub(super) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), Rehear
     let begun = Instant::now();
     let mut start = Start::new(programs.clone(), data.clone(), stage.folder.join("server"));
     start.alone = is_near;
+    start.spare.clone_from(&stage.spare);
     // All of it is thrown away.
     start.own.push(stage.folder.clone());
     start.covers = outside.iter().map(Outside::cover).collect();

@@ -93,6 +93,7 @@ fn make(stage: &Stage<'_>, programs: &Path, data: &Path) -> Result<Result<Server
     }
     let start = Start {
         role: OWNER.to_owned(),
+        spare: stage.spare.clone(),
         ..Start::new(programs.to_path_buf(), data.to_path_buf(), stage.folder.join("server"))
     };
     let started = Server::start(&start, stage.control).and_then(|mut server| {

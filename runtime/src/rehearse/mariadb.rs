@@ -60,7 +60,7 @@ fn make(stage: &Stage<'_>, data: &Path) -> Result<Result<Server, String>, Rehear
         chown(data, Some(user), Some(group)).map_err(failed(data))?;
     }
     let scratch = stage.folder.join("server");
-    told(Server::start(data, &scratch, name.as_deref(), stage.control))
+    told(Server::start(data, &scratch, &stage.spare, name.as_deref(), stage.control))
 }
 
 /// An error of a server in words, unless it says nothing of the backup.

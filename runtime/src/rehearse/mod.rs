@@ -176,6 +176,7 @@ pub fn rehearse(
         shelves,
         run: newest.run,
         folder: scratch.folder().to_path_buf(),
+        spare: scratch.spare().to_path_buf(),
         checks: Vec::new(),
         begun: Instant::now(),
         usable: None,
@@ -259,6 +260,8 @@ struct Stage<'a> {
     shelves: &'a Shelves,
     run: RunId,
     folder: PathBuf,
+    /// For a server's socket, where the path of one in the folder would be too long.
+    spare: PathBuf,
     wish: Wish,
     checks: Vec<Check>,
     begun: Instant,

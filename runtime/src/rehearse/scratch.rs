@@ -2,16 +2,18 @@
 //!
 //! ```text
 //! STATE/rehearsing/lock      held for the moment in which one is noted or looked for
-//! STATE/rehearsing/NONCE     the folder's path; held by the rehearsal for as long as it lives
+//! STATE/rehearsing/NONCE     the paths of both folders; held by the rehearsal for as long as it lives
 //! PLACE/backplan-rehearsal-NONCE/
+//! TEMPORARY/backplan-socket-NONCE/   only where PLACE is too long for the path of a socket
 //! ```
 //!
 //! The note is synced before the folder is made. A note that nobody holds is a dead rehearsal's: the next run or rehearsal
 //! of any plan stops the server that may still run there, removes the folder, then the note.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -26,6 +28,7 @@ use crate::postgres::server::running;
 use crate::run::make_private;
 
 const NAME: &str = "backplan-rehearsal-";
+const SPARE: &str = "backplan-socket-";
 /// How long a server whose rehearsal was killed may take to end by itself, and then by a signal.
 const LEAVES: Duration = Duration::from_secs(10);
 const STOPS: Duration = Duration::from_secs(5);
@@ -34,6 +37,7 @@ const STOPS: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Scratch {
     folder: PathBuf,
+    spare: PathBuf,
     note: PathBuf,
     _held: File,
 }
@@ -57,8 +61,10 @@ impl Scratch {
         let folder = place.join(format!("{NAME}{nonce}"));
         let notes = state.join("rehearsing");
         let note = notes.join(&nonce);
-        let held = take_note(&notes, &note, &folder).map_err(failed(&note))?;
-        let scratch = Scratch { folder, note, _held: held };
+        let spare = std::env::temp_dir().join(format!("{SPARE}{nonce}"));
+        let text = [folder.as_os_str().as_bytes(), b"\0", spare.as_os_str().as_bytes()].concat();
+        let held = take_note(&notes, &note, &text).map_err(failed(&note))?;
+        let scratch = Scratch { folder, spare, note, _held: held };
         // The server's account goes through it; what lies in it is closed by modes of its own.
         let made = DirBuilder::new().mode(0o711).create(&scratch.folder);
         let made =
@@ -70,6 +76,12 @@ impl Scratch {
     /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Where a server's socket may be if the path of one in the folder would be too long. It is not there yet, and goes with
+    /// the folder.
+    pub fn spare(&self) -> &Path {
+        &self.spare
     }
 
     /// Refuses to fill the disk that it is on.
@@ -85,14 +97,14 @@ impl Scratch {
     /// # Errors
     /// When something of it stays; the next rehearsal or run tries again.
     pub fn remove(self) -> Result<(), RehearseError> {
-        clear(&self.folder, &self.note).map_err(failed(&self.folder))
+        clear(&self.folder, Some(&self.spare), &self.note).map_err(failed(&self.folder))
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
         // The next rehearsal or run tries again.
-        let _ = clear(&self.folder, &self.note);
+        let _ = clear(&self.folder, Some(&self.spare), &self.note);
     }
 }
 
@@ -108,12 +120,12 @@ pub(super) fn has_room(folder: &Path, needed: u64) -> Result<(), RehearseError> 
     }
 }
 
-fn take_note(notes: &Path, note: &Path, folder: &Path) -> io::Result<File> {
+fn take_note(notes: &Path, note: &Path, text: &[u8]) -> io::Result<File> {
     make_private(notes)?;
     let _lock = lock(notes)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(note)?;
     rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-    file.write_all(folder.as_os_str().as_bytes())?;
+    file.write_all(text)?;
     file.sync_all()?;
     File::open(notes)?.sync_all()?;
     Ok(file)
@@ -126,9 +138,12 @@ fn lock(notes: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Removes the folder, then its note: so that a kill in between leaves a note of what is gone, never the reverse.
-fn clear(folder: &Path, note: &Path) -> io::Result<()> {
+/// Removes the folders, then their note: so that a kill in between leaves a note of what is gone, never the reverse.
+fn clear(folder: &Path, spare: Option<&Path>, note: &Path) -> io::Result<()> {
     folder::remove_safely(folder)?;
+    if let Some(spare) = spare.filter(|spare| spare.symlink_metadata().is_ok()) {
+        folder::remove_safely(spare)?;
+    }
     gone(fs::remove_file(note))
 }
 
@@ -172,18 +187,24 @@ fn clear_note(note: &Path) -> Result<Option<String>, RehearseError> {
         Err(errno) => return Err(failed(note)(errno.into())),
         Ok(()) => {}
     }
-    let folder = fs::read(note).map(|bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes)));
-    let folder = folder.map_err(failed(note))?;
-    let nonce = note.file_name().unwrap_or_default().to_string_lossy();
-    let expected = format!("{NAME}{nonce}");
-    // Half a note was written before its folder was made: there is nothing but the note.
-    if !folder.is_absolute() || folder.file_name().is_none_or(|name| name != expected.as_str()) {
+    let text = fs::read(note).map_err(failed(note))?;
+    let nonce = note.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut paths = text.split(|byte| *byte == 0).map(|bytes| PathBuf::from(OsStr::from_bytes(bytes)));
+    // Half a note was written before its folders were made: there is nothing but the note.
+    let mut own = |begins: &str| {
+        let is_own = |path: &PathBuf| {
+            path.is_absolute() && path.file_name().is_some_and(|name| *name == *format!("{begins}{nonce}"))
+        };
+        paths.next().filter(is_own)
+    };
+    let (folder, spare) = (own(NAME), own(SPARE));
+    let Some(folder) = folder else {
         gone(fs::remove_file(note)).map_err(failed(note))?;
         return Ok(None);
-    }
+    };
     let was_there = folder.symlink_metadata().is_ok();
     end_server(&folder.join("data"))?;
-    clear(&folder, note).map_err(failed(&folder))?;
+    clear(&folder, spare.as_deref(), note).map_err(failed(&folder))?;
     Ok(was_there.then(|| format!("removed `{}`, which a killed rehearsal left", folder.display())))
 }
 
@@ -227,16 +248,28 @@ mod tests {
         let living = Scratch::make(&state, &place).unwrap();
         let dead = Scratch::make(&state, &place).unwrap();
         fs::write(dead.folder().join("data"), "x").unwrap();
-        let (folder, note) = (dead.folder().to_path_buf(), dead.note.clone());
+        let (folder, spare) = (dead.folder().to_path_buf(), dead.spare().to_path_buf());
+        let note = dead.note.clone();
         let text = fs::read(&note).unwrap();
         dead.remove().unwrap();
         assert!(!folder.exists() && !note.exists());
-        // As a kill leaves it: folder and note, and nobody who holds the note.
+        // As a kill leaves it: folders and note, and nobody who holds the note.
         fs::create_dir(&folder).unwrap();
+        fs::create_dir(&spare).unwrap();
+        fs::write(spare.join(".s.PGSQL.5432"), "").unwrap();
         fs::write(&note, &text).unwrap();
         let told = clear_dead(&state).unwrap();
         assert!(told.len() == 1 && told[0].contains("killed rehearsal"), "{told:?}");
-        assert!(!folder.exists() && !note.exists() && living.folder().exists());
+        assert!(!folder.exists() && !spare.exists() && !note.exists() && living.folder().exists());
+        // As an earlier version noted it, and as nobody did: what is another's stays.
+        let other = world.path().join("backplan-socket-other");
+        fs::create_dir(&other).unwrap();
+        for behind in ["", "\0", &format!("\0{}", other.display())] {
+            fs::create_dir(&folder).unwrap();
+            fs::write(&note, format!("{}{behind}", folder.display())).unwrap();
+            assert_eq!(clear_dead(&state).unwrap().len(), 1);
+            assert!(!folder.exists() && !note.exists() && other.exists());
+        }
     }
 
     /// Cut at every byte, a note never leads to a folder that is not a rehearsal's own.
@@ -248,7 +281,9 @@ mod tests {
         let scratch = Scratch::make(&state, &place).unwrap();
         let (note, text) = (scratch.note.clone(), fs::read(&scratch.note).unwrap());
         scratch.remove().unwrap();
-        for cut in 0..text.len() {
+        // Behind the first of its paths it leads to that one alone.
+        let first = text.iter().position(|byte| *byte == 0).unwrap();
+        for cut in 0..first {
             fs::write(&note, &text[..cut]).unwrap();
             assert!(clear_dead(&state).unwrap().is_empty());
             assert!(place.exists() && !note.exists(), "cut at {cut}");
