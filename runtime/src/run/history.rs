@@ -171,7 +171,7 @@ impl Told {
         let mut told = Told { run, began, only, owner, status: None, recovered: false, troubles: Vec::new() };
         for line in lines {
             match line.record {
-                Record::Step { step, outcome, reason: Some(reason), .. } if outcome == How::Failed => {
+                Record::Step { step, outcome: How::Failed, reason: Some(reason), .. } => {
                     told.troubles.push(format!("`{step}`: {reason}"));
                 }
                 Record::End { status, warnings } => {
