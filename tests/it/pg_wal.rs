@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::pg_base::{Cluster, is_root};
-use crate::scenario::{Answer, plan, wait_for};
+use crate::scenario::{Answer, plan, shell, wait_for};
 
 /// A cluster whose server archives its log by the plan `p.plan`.
 pub struct Archived {
@@ -311,4 +311,70 @@ fn recovery_stops_where_the_log_has_a_hole_or_is_damaged() {
     archived.cluster.sh("touch pg/standby.signal");
     fetch(&first).status(1);
     archived.cluster.sh("rm pg/standby.signal");
+}
+
+/// Rows of a table in a cluster that was recovered from here.
+fn recovered(archived: &Archived, args: &[&str]) -> String {
+    archived.cluster.restore(&[&["--start", "--at", "latest"], args].concat()).says("running");
+    let rows = archived.cluster.back("SELECT count(*) FROM marks");
+    archived.stop_back();
+    rows
+}
+
+#[test]
+fn a_store_that_is_away_ends_no_recovery_that_another_one_can_finish() {
+    let archived = Archived::new(&["store", "second"], "ack = all", "");
+    let scenario = &archived.cluster.scenario;
+    scenario.plan(["run"]).status(0);
+    archived.sql("CREATE TABLE marks AS SELECT 1");
+    archived.switch();
+    // A link hides nothing but itself.
+    let own = shell(&scenario.path("second/.backplan-wal/p/main"), "ls -d *-15").trim().to_owned();
+    let inside = |name: &str| format!("cd second/.backplan-wal/p/main; ln -s /nowhere {own}/{name}");
+    let links = [
+        ("kept-from", inside("kept-from")),
+        ("0000000100000000/x", inside("0000000100000000/x")),
+        ("00000009.history.gz", inside("00000009.history.gz")),
+        (
+            &own[..],
+            format!(
+                "cd second/.backplan-wal/p/main; mv {own} ../../../elsewhere; ln -s ../../../elsewhere {own}"
+            ),
+        ),
+    ];
+    for (name, make) in links {
+        shell(&scenario.path("."), &format!("cp -a second whole; {make}"));
+        let status = scenario.plan(["status"]).status(3);
+        status.says(&format!("{name}` is a link")).says("any moment from").says("3 segments");
+        scenario.plan(["verify", "--all"]).status(1).says(&format!("{name}` is a link"));
+        let shown = archived.cluster.restore(&["--at", "latest", "--dry-run"]).status(3);
+        shown.says(&format!("{name}` is a link"));
+        shell(&scenario.path("."), "rm -rf second elsewhere; mv whole second");
+    }
+    // With `ack = all` what counts is in each of them.
+    fs::rename(scenario.path("second"), scenario.path("away")).unwrap();
+    let shown = archived.cluster.restore(&["--at", "latest", "--dry-run"]);
+    shown.says("store `second`").says("recovery ends where the log in the others does");
+    assert_eq!(recovered(&archived, &[]), "1");
+    // One that has nothing of the log knows of no end.
+    shell(&scenario.path("."), &format!("cp -a store kept; rm -r store/.backplan-wal/p/main/{own}"));
+    let fetch = |more: &str, name: &str| {
+        archived.run(&format!("cd pg && ../plan wal fetch {more} ../p.plan main {name} ../got"))
+    };
+    fetch("", "00000002.history").status(126).says("which the others have not").says("--store NAME");
+    shell(&scenario.path("."), "rm -r store; mv kept store");
+    fetch("", "00000002.history").status(1);
+    // With `ack = any` the other may have more: it is had back, or given up.
+    scenario.write("p.plan", scenario.read("p.plan").replace("ack = all", "ack = any"));
+    fetch("", "00000002.history").status(126).says("second").says("--store NAME");
+    fetch("--store store", "00000002.history").status(1);
+    fetch("--store other", "00000002.history").status(126).says("goes to `second`, `store`");
+    archived
+        .cluster
+        .restore(&["--start", "--at", "latest"])
+        .status(1)
+        .says("`--store NAME` takes what one store has");
+    shell(&scenario.path("."), "rm -rf back back.server back.tablespaces");
+    assert_eq!(recovered(&archived, &["--store", "store"]), "1");
+    assert_eq!(recovered(&archived, &["p.plan", "--store", "store"]), "1");
 }

@@ -53,10 +53,10 @@ pub struct PushArgs {
 /// Arguments of `plan wal fetch`.
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "plan wal fetch FILE SOURCE NAME PATH\n       plan wal fetch --store FOLDER SOURCE NAME PATH"
+    override_usage = "plan wal fetch [--store NAME] FILE SOURCE NAME PATH\n       plan wal fetch --store FOLDER SOURCE NAME PATH"
 )]
 pub struct FetchArgs {
-    /// A store's folder or address, where there is no plan; may be given for several
+    /// A store's folder or address, where there is no plan, or the name of one of the plan's: of it alone; may be given for several
     #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     pub store: Vec<PathBuf>,
     /// What opens what is encrypted
@@ -68,7 +68,7 @@ pub struct FetchArgs {
     /// Fetch what follows ahead of need, and nothing else: what this command starts by itself
     #[arg(long, hide = true)]
     pub ahead: bool,
-    /// The plan, unless `--store` is given; the source; the file, as `%f` gives it; where it goes, as `%p` does
+    /// The plan, unless `--store` says where; the source; the file, as `%f` gives it; where it goes, as `%p` does
     #[arg(value_name = "FILE SOURCE NAME PATH", num_args = 3..=4, required = true)]
     pub words: Vec<PathBuf>,
 }

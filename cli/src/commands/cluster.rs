@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use backplan_compiler::model::{Model, Postgres, StoreKind, Wal};
+use backplan_compiler::model::{Model, Postgres, StoreId, StoreKind, Wal};
 use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::Control;
 use backplan_runtime::postgres::recovery::{Action, Point, Recovery, command_word};
@@ -169,7 +169,8 @@ pub fn execute(
         (Some(_), None) => None,
         _ => Some(ready(&args.place.plan, global, console)?.model),
     };
-    let wish = wish(args, to, model.as_ref())?;
+    let (wish, away) = wish(args, to, model.as_ref())?;
+    told(&away, console);
     let restore = cluster::plan(shelves, wish, Timestamp::now()).map_err(|error| failure(&error))?;
     chosen(restore.chosen, console);
     told(&restore.apart, console);
@@ -221,14 +222,15 @@ fn finish(
     Ok(if is_clean { Status::Done } else { Status::Warnings })
 }
 
-fn wish(args: &RestoreArgs, to: PathBuf, model: Option<&Model>) -> Result<Wish, Failure> {
+/// What is wanted, and what a person should know of the archives that cannot be read.
+fn wish(args: &RestoreArgs, to: PathBuf, model: Option<&Model>) -> Result<(Wish, Vec<String>), Failure> {
     let source = args.sources.first().cloned().unwrap_or_default();
     let declared = model.and_then(|model| declared(model, &source));
     let log_keys = log_keys(args, model, &source)?;
     let (log, unread) = archives(args, model, &source, &log_keys)?;
     let has_log = !log.is_empty() || !unread.is_empty();
     let restore_command = match has_log {
-        true => Some(fetch(args, &source, !log_keys.keys.is_empty())?),
+        true => Some(fetch(args, model, &source, !log_keys.keys.is_empty())?),
         // Without a command it would go on in the original's own timeline, where nobody can tell their logs apart.
         false => args.cluster.archive.then(|| "false".to_owned()),
     };
@@ -238,7 +240,9 @@ fn wish(args: &RestoreArgs, to: PathBuf, model: Option<&Model>) -> Result<Wish, 
         (false, Some(model)) => environment::to_reach(&model.stores),
         (false, None) => environment::to_reach([]),
     };
-    Ok(Wish {
+    let wal = model.and_then(|model| wal_of(model, &source));
+    let away = away(&unread, wal.is_some_and(|wal| wal.ack_any) || log.is_empty());
+    let wish = Wish {
         run: (args.run != "latest").then(|| args.run.clone()),
         recovery: recovery(args, restore_command)?,
         log,
@@ -247,7 +251,19 @@ fn wish(args: &RestoreArgs, to: PathBuf, model: Option<&Model>) -> Result<Wish, 
         then: then(args, declared, is_alone, env),
         source,
         to,
-    })
+    };
+    Ok((wish, away))
+}
+
+/// What archives that cannot be read mean for a recovery that may need them.
+fn away(unread: &[String], may_have_more: bool) -> Vec<String> {
+    let means = match may_have_more {
+        true => {
+            "recovery stops where it may have more of the log than others; `--store NAME` takes what one store has, and no more"
+        }
+        false => "recovery ends where the log in the others does",
+    };
+    unread.iter().map(|error| format!("{error}; {means}")).collect()
 }
 
 /// How far it recovers.
@@ -298,8 +314,8 @@ fn archives(
     access: &Access,
 ) -> Result<(Vec<Archive>, Vec<String>), Failure> {
     if let Some(model) = model {
-        let wal = wal_of(model, source);
-        return Ok(wal.map(|wal| log::archives(model, wal, access)).unwrap_or_default());
+        let wal = wal_of(model, source).map(|wal| Wal { to: read_of(args, model, wal), ..wal.clone() });
+        return Ok(wal.map(|wal| log::archives(model, &wal, access)).unwrap_or_default());
     }
     let Some(root) = &args.place.store.store else { return Ok(Default::default()) };
     let store = super::wal::store_at(root)?;
@@ -312,6 +328,16 @@ fn archives(
         true => Ok((vec![Archive::open(&store, &plan, source, access).map_err(failed)?], Vec::new())),
         false => Ok(Default::default()),
     }
+}
+
+/// The stores that the log is read of: the one that is named, where it has the log, else all.
+fn read_of(args: &RestoreArgs, model: &Model, wal: &Wal) -> Vec<StoreId> {
+    let named = |id: &StoreId| {
+        let own = args.place.store.store.as_deref().map(Path::as_os_str);
+        own == Some(model.store(*id).name.as_ref())
+    };
+    let named: Vec<StoreId> = wal.to.iter().copied().filter(named).collect();
+    if named.is_empty() { wal.to.clone() } else { named }
 }
 
 fn wal_of<'m>(model: &'m Model, source: &str) -> Option<&'m Wal> {
@@ -360,7 +386,7 @@ fn point(args: &RestoreArgs) -> Result<Point, Failure> {
 }
 
 /// The command by which the server gets its write-ahead log back: this program, and this plan, wherever it is started.
-fn fetch(args: &RestoreArgs, source: &str, has_keys: bool) -> Result<String, Failure> {
+fn fetch(args: &RestoreArgs, model: Option<&Model>, source: &str, has_keys: bool) -> Result<String, Failure> {
     let here = |path: &Path| std::path::absolute(path).map(|path| path.display().to_string());
     let own = std::env::current_exe().and_then(|path| here(&path));
     let own =
@@ -383,6 +409,13 @@ fn fetch(args: &RestoreArgs, source: &str, has_keys: bool) -> Result<String, Fai
             words.extend(["--plan-name".to_owned(), plan]);
         }
         _ => {
+            // Bound to it: what others have more is not asked for, and those that are away are not missed.
+            if let Some((model, wal)) = model.and_then(|model| Some((model, wal_of(model, source)?))) {
+                let read = read_of(args, model, wal);
+                for id in read.iter().filter(|_| read.len() < wal.to.len()) {
+                    words.extend(["--store".to_owned(), model.store(*id).name.clone()]);
+                }
+            }
             let file = current_folder()?.join(plan_file(&args.place.plan, &current_folder()?)?);
             words.push(file.display().to_string());
         }

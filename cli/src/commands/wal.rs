@@ -11,7 +11,7 @@ use backplan_runtime::store::{Patience, address};
 use backplan_runtime::threads::on_each;
 use backplan_runtime::wal::archive::{self, Access, Archive};
 use backplan_runtime::wal::cluster::ClusterId;
-use backplan_runtime::wal::fetch::{fetch, fetch_ahead, wants_more};
+use backplan_runtime::wal::fetch::{Stock, fetch, fetch_ahead, wants_more};
 use backplan_runtime::wal::name::WalName;
 use backplan_runtime::wal::push::{Request, push};
 use backplan_runtime::wal::rival::{Pushing, refuse_copy};
@@ -131,7 +131,7 @@ struct Wanted<'a> {
 
 fn wanted(args: &FetchArgs) -> Result<Wanted<'_>, Failure> {
     let (file, rest) = match (args.words.as_slice(), args.store.is_empty()) {
-        ([file, rest @ ..], true) if rest.len() == 3 => (Some(file.as_path()), rest),
+        ([file, rest @ ..], _) if rest.len() == 3 => (Some(file.as_path()), rest),
         (rest, false) if rest.len() == 3 => (None, rest),
         _ => {
             return Err(Failure::usage("it wants FILE SOURCE NAME PATH, or --store FOLDER SOURCE NAME PATH")
@@ -162,16 +162,16 @@ fn fetch_wanted(args: &FetchArgs, global: &Global) -> Result<Status, (Failure, b
     let cluster = ClusterId::of_data(Path::new(".")).map_err(|error| {
         lasting(failure(&error).help("start it in the data directory that recovers, as Postgres does"))
     })?;
-    let archives = archives(args, &wanted, global).map_err(lasting)?;
+    let stock = stock(args, &wanted, global).map_err(lasting)?;
     if args.ahead {
         if let WalName::Segment(segment) = wanted.name {
             let bytes = std::fs::metadata(wanted.to).map_or(0, |seen| seen.len());
             // Nobody waits for it, and nobody reads what it says.
-            let _ = fetch_ahead(&archives, &cluster, segment, bytes.max(1 << 20), &data);
+            let _ = fetch_ahead(&stock, &cluster, segment, bytes.max(1 << 20), &data);
         }
         return Ok(Status::Done);
     }
-    fetch(&archives, &cluster, wanted.name, &data, wanted.to)
+    fetch(&stock, &cluster, wanted.name, &data, wanted.to)
         .map_err(|error| (failure(&error), matches!(error, WalError::Absent(_))))?;
     if wants_more(&data, wanted.name) {
         // The next segments are fetched meanwhile; without, recovery is slower and nothing else.
@@ -180,25 +180,35 @@ fn fetch_wanted(args: &FetchArgs, global: &Global) -> Result<Status, (Failure, b
     Ok(Status::Done)
 }
 
-fn archives(
-    args: &FetchArgs,
-    wanted: &Wanted<'_>,
-    global: &Global,
-) -> Result<Vec<Result<Archive, WalError>>, Failure> {
+fn stock(args: &FetchArgs, wanted: &Wanted<'_>, global: &Global) -> Result<Stock, Failure> {
     let keys = identities::keys(&args.identities, || true)?;
     let access = Access { keys: Arc::new(keys), patience: Patience::Short, ..Access::default() };
     if let Some(file) = wanted.file {
         let model = silently(file, global)?;
-        let declared = declared(&model, &wanted.source)?;
+        let mut declared = declared(&model, &wanted.source)?;
+        let is_named =
+            |store: &&Store| args.store.iter().any(|named| named.as_os_str() == store.name.as_str());
+        let named: Vec<&Store> = declared.stores.iter().copied().filter(is_named).collect();
+        if named.len() < args.store.len() {
+            let known: Vec<&str> = declared.stores.iter().map(|store| store.name.as_str()).collect();
+            let known = known.join("`, `");
+            return Err(Failure::usage(format!("the log of `{}` goes to `{known}`", wanted.source))
+                .help("name one of these with `--store`, or a folder or an address, and no plan"));
+        }
+        if !named.is_empty() {
+            declared.stores = named;
+        }
         let access = Access { recipients: declared.wal.encrypt.clone(), ..access };
-        return Ok(open(&model, &declared, &access));
+        let archives = open(&model, &declared, &access);
+        return Ok(Stock { archives, is_each_whole: !declared.wal.ack_any });
     }
     let open = |root: &PathBuf| {
         let store = store_at(root)?;
         let plan = plan_in(&store, args.plan_name.as_deref())?;
         Ok(Archive::open(&store, &plan, &wanted.source, &access))
     };
-    args.store.iter().map(open).collect()
+    let archives = args.store.iter().map(open).collect::<Result<_, Failure>>()?;
+    Ok(Stock { archives, is_each_whole: false })
 }
 
 /// The store at a folder or an address.
@@ -275,6 +285,10 @@ pub fn failure(error: &WalError) -> Failure {
         WalError::Copy { .. } | WalError::Forked { .. } => failure.help(
             "turn archiving off in the copy (`archive_mode = off`); where this one is to take the other's place, stop that and write \
              `plan wal push --take-over` into this one's `archive_command`",
+        ),
+        WalError::Away { .. } => failure.help(
+            "have it back; to recover from what one store has of the log, restore with `--store NAME`, a store of the plan, or without \
+             one with `--store PATH`",
         ),
         WalError::Hole { .. } => failure.help(
             "copy the file into the archive of another store, or recover to a point before it: `plan restore --at TIME` or `--lsn LSN`",

@@ -278,12 +278,13 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<Cluster
         let followed = chosen.reach.map(|reach| reach.timeline);
         Some(archived.tail(log::bases(shelves, &wish.source).get(&chosen.run)?, followed))
     });
-    let apart = match (&archived, chosen.reach) {
+    let mut apart = match (&archived, chosen.reach) {
         (Some(log), Some(reach)) if wish.recovery.timeline == Timeline::Latest => {
             log.apart(&log::bases(shelves, &wish.source), chosen.run, reach.timeline)?
         }
         _ => Vec::new(),
     };
+    apart.extend(archived.iter().flat_map(|log| log.unread().iter().cloned()));
     let target = wish.recovery.settle(&chosen, tail.unwrap_or(Tail::Unknown));
     let chosen = chosen.run;
     let layers = combine::layers(shelves, &wish.source, chosen)?;

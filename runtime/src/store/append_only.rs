@@ -46,6 +46,10 @@ impl ReadStore for AppendOnly {
     fn entries(&self, folder: &Name) -> Result<Vec<Entry>, StoreError> {
         self.0.entries(folder)
     }
+
+    fn strange(&self, folder: Option<&Name>) -> Result<Vec<Name>, StoreError> {
+        self.0.strange(folder)
+    }
 }
 
 impl Store for AppendOnly {

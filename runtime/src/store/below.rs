@@ -68,6 +68,11 @@ impl ReadStore for Below {
     fn entries(&self, folder: &Name) -> Result<Vec<Entry>, StoreError> {
         Ok(self.own(self.store.entries(&self.at(folder))?, |entry| &mut entry.name))
     }
+
+    fn strange(&self, folder: Option<&Name>) -> Result<Vec<Name>, StoreError> {
+        let at = folder.map_or_else(|| self.folder.clone(), |folder| self.at(folder));
+        Ok(self.own(self.store.strange(Some(&at))?, |name| name))
+    }
 }
 
 impl Store for Below {

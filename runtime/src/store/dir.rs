@@ -292,7 +292,7 @@ impl<F: FileSystem> Inner<F> {
         Ok(())
     }
 
-    fn walk(&self, folder: &str, visit: &mut dyn FnMut(String, u64)) -> io::Result<()> {
+    fn walk(&self, folder: &str, visit: &mut dyn FnMut(String, Option<u64>)) -> io::Result<()> {
         let entries = match self.fs.entries(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             entries => entries?,
@@ -300,9 +300,9 @@ impl<F: FileSystem> Inner<F> {
         for (last, kind) in entries {
             let path = if folder.is_empty() { last } else { format!("{folder}/{last}") };
             match kind {
-                Kind::File(size) => visit(path, size),
+                Kind::File(size) => visit(path, Some(size)),
                 Kind::Folder => self.walk(&path, visit)?,
-                Kind::Other => {}
+                Kind::Other => visit(path, None),
             }
         }
         Ok(())
@@ -347,6 +347,7 @@ impl<F: FileSystem> ReadStore for FolderStore<F> {
         let mut objects = Vec::new();
         let walked = self.inner.walk(folder, &mut |path, size| {
             if let Ok(name) = Name::new(path)
+                && let Some(size) = size
                 && !is_own_name(name.last())
             {
                 objects.push(Object { name, size });
@@ -369,6 +370,17 @@ impl<F: FileSystem> ReadStore for FolderStore<F> {
         let mut entries: Vec<Entry> = named.collect();
         entries.sort_by(|left, right| left.name.cmp(&right.name));
         Ok(entries)
+    }
+
+    fn strange(&self, folder: Option<&Name>) -> Result<Vec<Name>, StoreError> {
+        let folder = folder.map_or("", Name::as_str);
+        let mut found = Vec::new();
+        let walked = self.inner.walk(folder, &mut |path, size| {
+            found.extend(Name::new(path).ok().filter(|_| size.is_none()));
+        });
+        walked.map_err(|cause| self.inner.error("list", folder, cause))?;
+        found.sort();
+        Ok(found)
     }
 }
 
@@ -453,8 +465,8 @@ impl<F: FileSystem> Store for FolderStore<F> {
     fn sweep(&self, folder: &Name) -> Result<u64, StoreError> {
         let failed = |cause| self.inner.error("sweep", folder.as_str(), cause);
         let mut own = Vec::new();
-        let walked = self.inner.walk(folder.as_str(), &mut |path, _| {
-            if is_own_name(path.rsplit('/').next().unwrap_or(&path)) {
+        let walked = self.inner.walk(folder.as_str(), &mut |path, size| {
+            if size.is_some() && is_own_name(path.rsplit('/').next().unwrap_or(&path)) {
                 own.push(path);
             }
         });

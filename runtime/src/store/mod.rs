@@ -246,6 +246,16 @@ pub trait ReadStore: Send + Sync + fmt::Debug {
     /// # Errors
     /// When the listing could not be made whole.
     fn entries(&self, folder: &Name) -> Result<Vec<Entry>, StoreError>;
+
+    /// What stands in a folder, or anywhere (`None`), that is neither an object nor a folder: links and the like, which are never
+    /// followed. What they stand for is missing. Only where files are stored as files.
+    ///
+    /// # Errors
+    /// When the listing could not be made whole.
+    fn strange(&self, folder: Option<&Name>) -> Result<Vec<Name>, StoreError> {
+        let _ = folder;
+        Ok(Vec::new())
+    }
 }
 
 /// A store.

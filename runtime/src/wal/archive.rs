@@ -29,6 +29,7 @@ use crate::run::secrets::Secrets;
 use crate::store::below::Below;
 use crate::store::dir::DirStore;
 use crate::store::{self, Name, Patience, Store, StoreErrorKind, Upload};
+use crate::text::printable;
 use crate::yaml::MAX_BYTES;
 
 /// The folder at a store's root that holds archives of logs.
@@ -248,6 +249,23 @@ impl Archive {
         let mut found: Vec<ClusterId> = names.iter().filter_map(|name| name.parse().ok()).collect();
         found.sort();
         Ok(found)
+    }
+
+    /// Links and the like in it, in words: nothing follows them, and what they stand for is missing.
+    ///
+    /// # Errors
+    /// When it cannot be listed.
+    pub fn strange(&self) -> Result<Vec<String>, WalError> {
+        let found = self.store.strange(None)?;
+        let told = |name: &Name| {
+            format!(
+                "store `{}`: `{}/{}` is a link or a device, which nothing follows: put what is meant in its place, or move it away",
+                self.label,
+                self.place(),
+                printable(name.as_str().as_bytes())
+            )
+        };
+        Ok(found.iter().map(told).collect())
     }
 
     /// The files of a cluster, by name.

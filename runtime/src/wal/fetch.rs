@@ -7,7 +7,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::iter;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process;
 use std::sync::Mutex;
 use std::thread;
@@ -34,13 +34,47 @@ const COUNT: usize = 8;
 /// Of them at once: a replay keeps one core busy, and others have their own work on the rest.
 const AT_ONCE: usize = 2;
 
+/// Where a file is looked for.
+pub struct Stock {
+    /// The archives, and why others cannot be opened.
+    pub archives: Vec<Result<Archive, WalError>>,
+    /// Whether each of them has all that was ever said to be archived: then one that is away has nothing that another lacks.
+    pub is_each_whole: bool,
+}
+
+impl Stock {
+    fn open(&self) -> impl Iterator<Item = &Archive> {
+        self.archives.iter().flatten()
+    }
+
+    /// Why an archive cannot be opened that may have a file which the others have not.
+    fn away(&self, cluster: &ClusterId, name: WalName) -> Option<WalError> {
+        let error = self.archives.iter().find_map(|archive| archive.as_ref().err())?;
+        let is_known = self.is_each_whole && self.open().any(|archive| leads_to(archive, cluster, name));
+        (!is_known).then(|| WalError::Away { name: name.to_string(), cause: error.to_string() })
+    }
+}
+
+/// Whether an archive has this cluster's log up to a file: one that is new or was emptied knows nothing of where that ends.
+fn leads_to(archive: &Archive, cluster: &ClusterId, name: WalName) -> bool {
+    let newest = || {
+        let timeline = archive.newest_timeline(cluster)?;
+        timeline.map_or(Ok(None), |timeline| archive.newest(cluster, timeline))
+    };
+    let Ok(Some((newest, _))) = newest() else { return false };
+    match name {
+        WalName::Segment(wanted) => newest.place() < wanted.place(),
+        WalName::History(_) | WalName::Partial(_) | WalName::Backup(..) => true,
+    }
+}
+
 /// Brings a file to `to`: from the folder of those fetched ahead, else from the first archive that has it whole.
 ///
 /// # Errors
-/// [`WalError::Absent`] where no archive has it and nothing behind it; every other error means that recovery must not go on
+/// [`WalError::Absent`] where no archive has it and nothing behind it, nor can one that is away; every other error means that recovery must not go on
 /// as if the log ended here.
 pub fn fetch(
-    archives: &[Result<Archive, WalError>],
+    stock: &Stock,
     cluster: &ClusterId,
     name: WalName,
     data: &Path,
@@ -51,7 +85,7 @@ pub fn fetch(
     if is_of_this_boot(&ahead) && take(&ahead.join(name.to_string()), to).is_ok() {
         return Ok(());
     }
-    match bring(archives, cluster, name, to, data) {
+    match bring(stock, cluster, name, to, data) {
         // What recovery asks for last: a timeline that nobody has begun.
         Err(WalError::Absent(text)) if matches!(name, WalName::History(_)) => {
             forget(&ahead);
@@ -100,15 +134,9 @@ fn take(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-fn bring(
-    archives: &[Result<Archive, WalError>],
-    cluster: &ClusterId,
-    name: WalName,
-    to: &Path,
-    data: &Path,
-) -> Result<(), WalError> {
+fn bring(stock: &Stock, cluster: &ClusterId, name: WalName, to: &Path, data: &Path) -> Result<(), WalError> {
     let mut trouble = None;
-    for archive in archives.iter().flatten() {
+    for archive in stock.open() {
         match write(archive, cluster, name, to) {
             Ok(false) => {}
             Ok(true) => return Ok(()),
@@ -118,38 +146,25 @@ fn bring(
     if let Some(error) = trouble {
         return Err(error);
     }
-    // A store that is away may be the one that has it.
-    for archive in archives {
-        if let Err(error) = archive {
-            return Err(again(error));
-        }
+    if let Some(away) = stock.away(cluster, name) {
+        return Err(away);
     }
     // What a base backup brought along need not be archived.
     let recovers = ["recovery.signal", "standby.signal"].iter().any(|signal| data.join(signal).exists());
     if recovers && data.join("pg_wal").join(name.to_string()).exists() {
         return Err(WalError::Absent(name.to_string()));
     }
-    match next_behind(archives, cluster, name)? {
+    match next_behind(stock, cluster, name)? {
         Some(next) => Err(WalError::Hole { name: name.to_string(), next: next.to_string() }),
         None => Err(WalError::Absent(name.to_string())),
     }
 }
 
-/// The same error, as its owner keeps it.
-fn again(error: &WalError) -> WalError {
-    let cause = io::Error::other(error.to_string());
-    WalError::File { path: PathBuf::from("the archive"), cause }
-}
-
 /// The next segment of the timeline that is there: then the log does not end here.
-fn next_behind(
-    archives: &[Result<Archive, WalError>],
-    cluster: &ClusterId,
-    name: WalName,
-) -> Result<Option<Segment>, WalError> {
+fn next_behind(stock: &Stock, cluster: &ClusterId, name: WalName) -> Result<Option<Segment>, WalError> {
     let WalName::Segment(wanted) = name else { return Ok(None) };
     let mut behind: Option<Segment> = None;
-    for archive in archives.iter().flatten() {
+    for archive in stock.open() {
         behind = behind.into_iter().chain(archive.next_behind(cluster, wanted)?).min();
     }
     Ok(behind)
@@ -204,7 +219,7 @@ fn is_behind(name: &str, from: Segment) -> Option<bool> {
 /// # Errors
 /// When the folder cannot be written. What is missing or damaged is left to who needs it.
 pub fn fetch_ahead(
-    archives: &[Result<Archive, WalError>],
+    stock: &Stock,
     cluster: &ClusterId,
     from: Segment,
     bytes: u64,
@@ -234,7 +249,7 @@ pub fn fetch_ahead(
     let next = || wanted.lock().ok().and_then(|mut wanted| wanted.next());
     on_several(AT_ONCE, || {
         while let Some(segment) = next() {
-            if !fetch_one(archives, cluster, segment, data) {
+            if !fetch_one(stock, cluster, segment, data) {
                 // Where one is missing, those behind it are of no use.
                 while next().is_some() {}
             }
@@ -248,12 +263,7 @@ pub fn fetch_ahead(
 }
 
 /// Fetches a segment into the folder of those fetched ahead, unless it is there; whether it is now.
-fn fetch_one(
-    archives: &[Result<Archive, WalError>],
-    cluster: &ClusterId,
-    segment: Segment,
-    data: &Path,
-) -> bool {
+fn fetch_one(stock: &Stock, cluster: &ClusterId, segment: Segment, data: &Path) -> bool {
     let ahead = data.join(AHEAD);
     let to = ahead.join(segment.to_string());
     if to.exists() {
@@ -262,7 +272,7 @@ fn fetch_one(
     // A name of its own: the folder can be removed, and with it the lock, while this goes on and another one begins. Of
     // two that wrote to one file, the first to be done would show what the second had not written yet.
     let unfinished = ahead.join(format!("{segment}.{}{UNFINISHED}", process::id()));
-    let is_there = bring(archives, cluster, WalName::Segment(segment), &unfinished, data).is_ok()
+    let is_there = bring(stock, cluster, WalName::Segment(segment), &unfinished, data).is_ok()
         && fs::rename(&unfinished, &to).is_ok();
     if !is_there {
         let _ = fs::remove_file(&unfinished);
@@ -288,9 +298,10 @@ mod tests {
         fs::copy(BOOT_ID, ahead.join(BOOT)).unwrap();
         let name = "000000010000000000000003";
         let cluster: ClusterId = "7-15".parse().unwrap();
+        let none = Stock { archives: Vec::new(), is_each_whole: true };
         for to in [data.join("RECOVERYXLOG"), there.path().join("RECOVERYXLOG")] {
             fs::write(ahead.join(name), "content").unwrap();
-            fetch(&[], &cluster, name.parse().unwrap(), data, &to).unwrap();
+            fetch(&none, &cluster, name.parse().unwrap(), data, &to).unwrap();
             assert_eq!(fs::read(&to).unwrap(), b"content");
             assert!(!ahead.join(name).exists());
         }
@@ -298,7 +309,7 @@ mod tests {
         fs::write(ahead.join(name), "content").unwrap();
         fs::write(ahead.join(BOOT), "another").unwrap();
         let to = data.join("RECOVERYXLOG.2");
-        let missing = fetch(&[], &cluster, name.parse().unwrap(), data, &to);
+        let missing = fetch(&none, &cluster, name.parse().unwrap(), data, &to);
         assert!(matches!(missing, Err(WalError::Absent(_))));
         assert!(!to.exists());
     }

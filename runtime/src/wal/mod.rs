@@ -124,6 +124,14 @@ pub enum WalError {
     /// No store has the file.
     #[error("`{0}` is not in the archive")]
     Absent(String),
+    /// A store is away that may have the file.
+    #[error("{cause}; it may have `{name}`, which the others have not")]
+    Away {
+        /// The file.
+        name: String,
+        /// Why the store cannot be read.
+        cause: String,
+    },
     /// No store has the file, and what comes after it is there.
     #[error("`{name}` is missing from the archive, which goes on with `{next}`: recovery ends before it")]
     Hole {

@@ -94,21 +94,38 @@ impl Survey {
     /// Reads what an archive has of a cluster.
     ///
     /// # Errors
-    /// When it cannot be listed, or a history not be read.
+    /// When it cannot be listed, or anything of it not be read.
     pub fn of(archive: &Archive, cluster: &ClusterId) -> Result<Survey, WalError> {
+        let (survey, troubles) = Survey::of_what_can_be_read(archive, cluster)?;
+        troubles.into_iter().next().map_or(Ok(survey), Err)
+    }
+
+    /// Reads what can be read of what an archive has of a cluster, and says what cannot be: enough to recover by, and not to
+    /// delete by.
+    ///
+    /// # Errors
+    /// When it cannot be listed, or its newest segment not be read.
+    pub fn of_what_can_be_read(
+        archive: &Archive,
+        cluster: &ClusterId,
+    ) -> Result<(Survey, Vec<WalError>), WalError> {
         let files = archive.list(cluster)?;
         let mut survey = Survey::new(USUAL_BYTES);
+        let mut troubles = Vec::new();
         survey.size = files.values().map(|held| held.size).sum();
-        survey.kept_from = archive.kept_from(cluster)?;
+        survey.kept_from = archive.kept_from(cluster).unwrap_or_else(|error| {
+            troubles.push(error);
+            None
+        });
         for (name, held) in &files {
             match name {
                 WalName::Segment(segment) => {
                     survey.segments.insert(*segment);
                 }
-                WalName::History(timeline) => {
-                    let (forks, _) = archive.forks(cluster, *name, *held)?;
-                    survey.histories.insert(*timeline, forks);
-                }
+                WalName::History(timeline) => match archive.forks(cluster, *name, *held) {
+                    Ok((forks, _)) => drop(survey.histories.insert(*timeline, forks)),
+                    Err(error) => troubles.push(error),
+                },
                 WalName::Partial(_) | WalName::Backup(..) => {}
             }
         }
@@ -117,7 +134,7 @@ impl Survey {
         {
             survey.bytes = archive.closing(cluster, newest, *held)?.length;
         }
-        Ok(survey)
+        Ok((survey, troubles))
     }
 
     /// Adds what another archive of the same cluster has. Sizes are not added up where both have a file.

@@ -53,11 +53,15 @@ pub fn check(
             continue;
         }
         files(&mut checked, archive, &cluster, &bases, is_all, control)?;
-        match Survey::of(archive, &cluster) {
-            Ok(survey) => missing(&mut checked, &survey, &bases),
+        match Survey::of_what_can_be_read(archive, &cluster) {
+            Ok((survey, troubles)) => {
+                checked.damage.extend(troubles.iter().map(ToString::to_string));
+                missing(&mut checked, &survey, &bases);
+            }
             Err(error) => checked.damage.push(error.to_string()),
         }
     }
+    checked.damage.extend(archive.strange().unwrap_or_else(|error| vec![error.to_string()]));
     checked.damage.dedup();
     Ok(checked)
 }

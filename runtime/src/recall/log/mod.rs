@@ -41,11 +41,19 @@ pub trait Holder {
     /// When that cannot be told.
     fn clusters(&self) -> Result<Vec<ClusterId>, WalError>;
 
-    /// What it has of a cluster's log.
+    /// What it has of a cluster's log, and what of that cannot be read.
     ///
     /// # Errors
     /// When that cannot be told.
-    fn survey(&self, cluster: &ClusterId) -> Result<Survey, WalError>;
+    fn survey(&self, cluster: &ClusterId) -> Result<(Survey, Vec<WalError>), WalError>;
+
+    /// What stands in it that is no part of a log and may stand for one, in words.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    fn strange(&self) -> Result<Vec<String>, WalError> {
+        Ok(Vec::new())
+    }
 
     /// Whether it is to have all that others have.
     fn is_copy(&self) -> bool;
@@ -69,8 +77,12 @@ impl Holder for Archive {
         Archive::clusters(self)
     }
 
-    fn survey(&self, cluster: &ClusterId) -> Result<Survey, WalError> {
-        Survey::of(self, cluster)
+    fn survey(&self, cluster: &ClusterId) -> Result<(Survey, Vec<WalError>), WalError> {
+        Survey::of_what_can_be_read(self, cluster)
+    }
+
+    fn strange(&self) -> Result<Vec<String>, WalError> {
+        Archive::strange(self)
     }
 
     fn is_copy(&self) -> bool {
@@ -100,6 +112,8 @@ impl Holder for Archive {
 pub struct Log<H = Archive> {
     holders: Vec<(H, BTreeMap<ClusterId, Survey>)>,
     surveys: BTreeMap<ClusterId, Survey>,
+    /// What of it could not be read, in words.
+    unread: Vec<String>,
 }
 
 /// How far recovery from a base leads.
@@ -120,25 +134,48 @@ pub struct Lead {
 }
 
 impl<H: Holder> Log<H> {
-    /// Reads what there is.
+    /// Reads what there is. What cannot be read in one of them keeps nothing from being read in the others.
     ///
     /// # Errors
-    /// When one of them cannot be read.
+    /// When none of them can be read.
     pub fn read(holders: Vec<H>) -> Result<Log<H>, WalError> {
-        let mut log = Log { holders: Vec::new(), surveys: BTreeMap::new() };
+        let mut log = Log { holders: Vec::new(), surveys: BTreeMap::new(), unread: Vec::new() };
+        let mut failed = None;
         for holder in holders {
-            let mut own = BTreeMap::new();
-            for cluster in holder.clusters()? {
-                let found = holder.survey(&cluster)?;
-                match log.surveys.get_mut(&cluster) {
-                    Some(survey) => survey.add(&found),
-                    None => drop(log.surveys.insert(cluster.clone(), found.clone())),
+            match log.survey(&holder) {
+                Ok(own) => log.holders.push((holder, own)),
+                Err(error) => {
+                    log.unread.push(error.to_string());
+                    failed = failed.or(Some(error));
                 }
-                own.insert(cluster, found);
             }
-            log.holders.push((holder, own));
         }
-        Ok(log)
+        match failed {
+            Some(error) if log.holders.is_empty() => Err(error),
+            _ => Ok(log),
+        }
+    }
+
+    fn survey(&mut self, holder: &H) -> Result<BTreeMap<ClusterId, Survey>, WalError> {
+        let mut own = BTreeMap::new();
+        for cluster in holder.clusters()? {
+            let (found, troubles) = holder.survey(&cluster)?;
+            self.unread.extend(troubles.iter().map(ToString::to_string));
+            own.insert(cluster, found);
+        }
+        self.unread.extend(holder.strange()?);
+        for (cluster, found) in &own {
+            match self.surveys.get_mut(cluster) {
+                Some(survey) => survey.add(found),
+                None => drop(self.surveys.insert(cluster.clone(), found.clone())),
+            }
+        }
+        Ok(own)
+    }
+
+    /// What of it could not be read, in words.
+    pub fn unread(&self) -> &[String] {
+        &self.unread
     }
 
     /// What was read.
@@ -169,11 +206,18 @@ impl<H: Holder> Log<H> {
 
     /// When a segment was archived, in the place where it was last.
     fn archived(&self, cluster: &ClusterId, segment: Segment) -> Result<Option<Timestamp>, WalError> {
-        let mut archived = None;
+        let (mut archived, mut failed) = (None, None);
         for (holder, _) in &self.holders {
-            archived = archived.max(holder.archived(cluster, segment)?);
+            match holder.archived(cluster, segment) {
+                Ok(found) => archived = archived.max(found),
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
-        Ok(archived)
+        match failed {
+            // One that cannot say it is told of elsewhere.
+            Some(error) if archived.is_none() => Err(error),
+            _ => Ok(archived),
+        }
     }
 
     /// Segments of all clusters, and the bytes they take.
@@ -342,6 +386,7 @@ impl LogStanding {
         let mut standing = LogStanding::new(source, unread);
         let read = Log::read(holders).and_then(|log| {
             (standing.segments, standing.size) = log.size();
+            standing.problems.extend(log.unread().iter().cloned());
             let lead = |base| Ok((base, log.lead(base, None)?));
             let leads = bases.values().map(lead).collect::<Result<Vec<_>, WalError>>()?;
             standing.windows = window::spans(leads.iter().map(|(base, lead)| (base.ended, lead.until)));

@@ -131,16 +131,16 @@ impl Holder for RepositoryLog<'_> {
         Ok(self.logs.keys().cloned().collect())
     }
 
-    fn survey(&self, cluster: &ClusterId) -> Result<Survey, WalError> {
+    fn survey(&self, cluster: &ClusterId) -> Result<(Survey, Vec<WalError>), WalError> {
         let mut survey = Survey::new(self.bytes);
-        let Some(stored) = self.logs.get(cluster) else { return Ok(survey) };
+        let Some(stored) = self.logs.get(cluster) else { return Ok((survey, Vec::new())) };
         survey.segments = stored.segments.keys().copied().collect();
         survey.size = stored.size;
         for (timeline, path) in &stored.histories {
             let text = self.files.read(path)?;
             survey.histories.insert(*timeline, forks(&String::from_utf8_lossy(&text)));
         }
-        Ok(survey)
+        Ok((survey, Vec::new()))
     }
 
     fn is_copy(&self) -> bool {

@@ -61,7 +61,7 @@ impl<'a> Logs<'a> {
                 let files = Box::new(Packed::new(chain, source, stanza_of(record, source)));
                 let log = RepositoryLog::open(&run.to_string(), files, &all);
                 let surveyed = log.and_then(|log| Ok((log.survey(&base.cluster)?, log)));
-                let (survey, log) = surveyed.map_err(|error| error.to_string())?;
+                let ((survey, _), log) = surveyed.map_err(|error| error.to_string())?;
                 Ok(Some(Held { log, survey }))
             };
             match opened() {
