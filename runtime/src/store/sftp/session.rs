@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::pin::Pin;
-use std::process::{Child, ChildStderr, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -14,6 +14,7 @@ use russh_sftp::protocol::{FileAttributes, OpenFlags, Packet, Status, StatusCode
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::process::{ChildStdin, ChildStdout};
+use tokio::sync::watch;
 
 use super::login::{Login, Refusal};
 use super::trouble;
@@ -23,6 +24,8 @@ use crate::keeper;
 const SILENCE: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 60 });
 /// How long a disk may take to sync a file: its server is silent meanwhile, and `ssh` sees whether it lives.
 const SYNC: Duration = Duration::from_secs(600);
+/// How long what came before the end of a connection may take to be handed on.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 /// Bytes in a request where a server does not say what it takes: every one takes this.
 const LEAST: usize = 32 << 10;
 /// Bytes in a request at the most.
@@ -91,7 +94,13 @@ impl Session {
     }
 
     async fn once(login: &Login) -> io::Result<Session> {
-        let mut command = login.command();
+        let mut session = Session::over(login, login.command())?;
+        session.greet().await?;
+        Ok(session)
+    }
+
+    /// Starts what speaks with the server. Nothing was said yet.
+    fn over(login: &Login, mut command: Command) -> io::Result<Session> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut ssh = keeper::spawn(&mut command, Signal::TERM).map_err(|error| {
             io::Error::other(Refusal(format!("`ssh` cannot be started: {error}; install OpenSSH's client")))
@@ -113,7 +122,7 @@ impl Session {
         // Slow servers are told from dead ones here.
         raw.set_timeout(u64::from(u32::MAX));
         let can = Can { sync: false, link: false, replace: false, room: false, read: LEAST, write: LEAST };
-        let mut session = Session {
+        Ok(Session {
             raw,
             login: login.clone(),
             heard,
@@ -122,9 +131,7 @@ impl Session {
             words,
             is_over: AtomicBool::new(false),
             can,
-        };
-        session.greet().await?;
-        Ok(session)
+        })
     }
 
     async fn greet(&mut self) -> io::Result<()> {
@@ -180,13 +187,23 @@ impl Session {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, text));
             }
             tokio::select! {
-                answer = &mut request => return match answer {
-                    Ok(answer) => Ok(answer),
-                    Err(Error::Status(status)) => Err(trouble::of(&status)),
-                    Err(error) => Err(self.lost(&error).await),
-                },
+                answer = &mut request => return self.answered(answer).await,
+                // Nobody answers a request that was made when the end was known to the protocol's own reader already.
+                () = self.heard.closed() => {
+                    let ended = Error::UnexpectedBehavior("the connection ended".to_owned());
+                    let last = tokio::time::timeout(LAST_ANSWERS, &mut request).await;
+                    return self.answered(last.unwrap_or(Err(ended))).await;
+                }
                 () = tokio::time::sleep(patience - silent) => {}
             }
+        }
+    }
+
+    async fn answered<T>(&self, answer: SftpResult<T>) -> io::Result<T> {
+        match answer {
+            Ok(answer) => Ok(answer),
+            Err(Error::Status(status)) => Err(trouble::of(&status)),
+            Err(error) => Err(self.lost(&error).await),
         }
     }
 
@@ -377,25 +394,38 @@ fn sound(handle: String) -> io::Result<String> {
     }
 }
 
-/// When something last went over a connection.
+/// When something last went over a connection, and whether nothing can come any more.
 #[derive(Debug)]
-struct Heard(Mutex<Instant>);
+struct Heard {
+    last: Mutex<Instant>,
+    is_closed: watch::Sender<bool>,
+}
 
 impl Default for Heard {
     fn default() -> Heard {
-        Heard(Mutex::new(Instant::now()))
+        Heard { last: Mutex::new(Instant::now()), is_closed: watch::Sender::new(false) }
     }
 }
 
 impl Heard {
     fn last(&self) -> Instant {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note<T>(&self, done: &Poll<io::Result<T>>) {
         if matches!(done, Poll::Ready(Ok(_))) {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         }
+    }
+
+    fn close(&self) {
+        self.is_closed.send_replace(true);
+    }
+
+    /// Waits until nothing can come any more.
+    async fn closed(&self) {
+        // The sender lives as long as this.
+        let _ = self.is_closed.subscribe().wait_for(|is_closed| *is_closed).await;
     }
 }
 
@@ -412,8 +442,14 @@ impl AsyncRead for Pipes {
         cx: &mut Context<'_>,
         to: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let (before, room) = (to.filled().len(), to.remaining());
         let done = Pin::new(&mut self.from).poll_read(cx, to);
         self.heard.note(&done);
+        match &done {
+            Poll::Ready(Ok(())) if room > 0 && to.filled().len() == before => self.heard.close(),
+            Poll::Ready(Err(_)) => self.heard.close(),
+            _ => {}
+        }
         done
     }
 }
@@ -468,5 +504,31 @@ impl Words {
         let lines = text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
         let line = lines.collect::<Vec<_>>().join("; ").replace(char::is_control, " ");
         line.trim_end_matches('.').to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use backplan_compiler::model::StoreKind;
+
+    use super::*;
+
+    #[test]
+    fn what_is_asked_behind_the_end_of_a_connection_is_not_waited_for() {
+        let (host, path) = ("h".to_owned(), "/x".to_owned());
+        let kind = StoreKind::Sftp { host, port: None, user: None, key: None, path, known_hosts: None };
+        let (login, _) = Login::of(&kind).unwrap();
+        let engine = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        engine.block_on(async {
+            let mut words = Command::new("sh");
+            words.args(["-c", "echo no way there >&2"]);
+            let session = Session::over(&login, words).unwrap();
+            session.heard.closed().await;
+            let begun = Instant::now();
+            let error = session.ask(session.raw.init()).await.unwrap_err();
+            assert!(begun.elapsed() < SILENCE / 2, "{:?}", begun.elapsed());
+            assert_eq!(error.to_string(), "the connection to `h` ended: no way there");
+        });
     }
 }
