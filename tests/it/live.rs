@@ -124,3 +124,27 @@ fn a_server_is_asked_for_all_that_its_driver_needs() {
     cluster.sh("pg_ctl -s -D pg -m fast stop");
     live(&cluster.scenario).status(1).says("server_away").says("Is the server running");
 }
+
+#[test]
+fn what_stands_in_a_stores_place_is_told_as_a_run_tells_it() {
+    let text = plan(crate::scenario::SITE);
+    let scenario = Scenario::new().file("p.plan", text).file("site/a", "a");
+    let agree = |make: &str, code: &str, status: i32| {
+        shell(&scenario.path("."), make);
+        scenario.plan(["check", "--live", "p.plan"]).status(status).says(code);
+        scenario.next_day().plan(["run", "--dry-run"]).status(1).says("no store can be used");
+        scenario.plan(["run"]).status(1).says("nowhere: no backup was made");
+    };
+    agree(": >store", "store_away", 1);
+    agree("rm store; ln -s nowhere store", "store_away", 0);
+    shell(&scenario.path("."), "rm store");
+    scenario.next_day().plan(["run"]).status(0);
+    for folder in ["tmp", "sums", "lock", "manifests"] {
+        let own = format!("store/.backplan/p/{folder}");
+        agree(&format!("mv {own} {own}.aside; ln -s {folder}.aside {own}"), "store_unusable", 1);
+        scenario.plan(["check", "--live", "p.plan"]).says(&format!("`{folder}` is a file or a link"));
+        shell(&scenario.path("."), &format!("rm {own}; mv {own}.aside {own}"));
+    }
+    scenario.next_day().plan(["run"]);
+    scenario.plan(["check", "--live", "p.plan"]).status(0).says("nothing to report");
+}

@@ -351,6 +351,12 @@ fn a_store_that_is_away_ends_no_recovery_that_another_one_can_finish() {
         shown.says(&format!("{name}` is a link"));
         shell(&scenario.path("."), "rm -rf second elsewhere; mv whole second");
     }
+    // An archive that no run makes, as none writes anything else there.
+    fs::rename(scenario.path("second/.backplan-wal"), scenario.path("kept")).unwrap();
+    for args in [&["check", "--live"][..], &["run", "--dry-run"], &["run"]] {
+        scenario.plan(args).status(1).says("make the archive with `plan wal init");
+    }
+    fs::rename(scenario.path("kept"), scenario.path("second/.backplan-wal")).unwrap();
     // With `ack = all` what counts is in each of them.
     fs::rename(scenario.path("second"), scenario.path("away")).unwrap();
     let shown = archived.cluster.restore(&["--at", "latest", "--dry-run"]);

@@ -211,6 +211,28 @@ fn a_file_server_holds_a_cycle_and_gives_it_back() {
 }
 
 #[test]
+fn what_a_run_cannot_do_on_a_file_server_is_told_beforehand() {
+    let server = Server::start("internal-sftp -R");
+    let text = format!(
+        "plan p\n{}{SOURCES}archive main {{\n  from = [site, numbers]\n  to = [far]\n}}\n",
+        server.store("far", "")
+    );
+    let agree = |scenario: &Scenario, code: &str, why: &str, status: i32| {
+        scenario.plan(["check", "--live"]).status(status).says(code).says(why);
+        scenario.plan(["run", "--dry-run"]).status(1).says("no store can be used");
+        scenario.next_day().plan(["run"]).status(1).says("no store can be used");
+    };
+    // What it is to be in is not there.
+    let nowhere = server.scenario(&text.replace("store/p\"", "store/none/p\""));
+    agree(&nowhere, "store_away", "No such file", 0);
+    fs::create_dir(server.path("store/p")).unwrap();
+    let scenario = server.scenario(&text);
+    scenario.plan(["run", "--dry-run"]).says("read-only");
+    agree(&scenario, "store_unusable", "its server takes nothing: it is read-only", 1);
+    assert_eq!(shell(&server.path("store"), "find . -mindepth 1"), "./p\n");
+}
+
+#[test]
 fn a_file_server_that_is_full_or_away_keeps_its_backups_and_no_run_from_a_folder() {
     // Root's own: a mount.
     let mut server = Server::start("internal-sftp -P fsync");

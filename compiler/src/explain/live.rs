@@ -69,7 +69,8 @@ pub(super) const PAGES: &[Page] = &[
         "The store's folder is not there, and either a run has used it before or the folder above is missing\n\
          too: most likely nothing is mounted. A run would not make it, as it would fill the disk below the\n\
          mount. Mount it, or make the folder above it. Or a bucket or a file server could not be looked at, with\n\
-         the keys that a run would use: what its server said stands there.",
+         the keys that a run would use: what its server said stands there. A file or a link to nothing in the place of the\n\
+         folder is told so, too: move it away.",
         FILES,
     ),
     page(
@@ -82,7 +83,8 @@ pub(super) const PAGES: &[Page] = &[
         "store_unusable",
         "The store is there and can be read, and still no run could use it: its `format.yaml` is damaged, is gone, or\n\
          says that the plan is another machine's or another file's; a number in it ends all numbers; its leases\n\
-         cannot be listed; or one of them cannot be read, for which each run waits a minute. `plan status` says the\n\
+         cannot be listed; or one of them cannot be read, for which each run waits a minute; a link stands in the place of a\n\
+         folder in it; its file server takes nothing; or the archive of a log is missing that no run makes. `plan status` says the\n\
          same, before the first night that it costs. The message says what to move away, or when `plan run --adopt`\n\
          takes the store over.",
         FILES,

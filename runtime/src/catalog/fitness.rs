@@ -11,7 +11,18 @@ use super::layout::Layout;
 use super::lock;
 use super::manifest::HostRef;
 use crate::run::prepare::{highest_in, host_name, most_believed};
-use crate::store::ReadStore;
+use crate::store::{ReadStore, StoreError};
+
+/// Whether what a run writes before its manifest can be written, as far as looking tells.
+///
+/// # Errors
+/// What is in the way.
+pub fn takes_a_run(store: &dyn ReadStore, layout: &Layout) -> Result<(), StoreError> {
+    for folder in [layout.temporaries(), layout.all_sums()] {
+        store.entries(&folder)?;
+    }
+    store.may_write()
+}
 
 /// Who asks.
 #[derive(Debug)]
@@ -56,6 +67,9 @@ impl Asker {
         let highest = highest_in(store, &layout, most_believed(self.plan.sequence(), false));
         found.extend(highest.err().map(|error| error.to_string()));
         found.extend(lock::trouble(store, &layout));
+        if found.is_empty() {
+            found.extend(takes_a_run(store, &layout).err().map(|error| error.to_string()));
+        }
         // One cause, such as a folder that cannot be listed, is told once.
         found.dedup();
         found

@@ -99,6 +99,11 @@ impl Layout {
         self.part(name, "tombstones/")?.parse().ok()
     }
 
+    /// `.backplan/PLAN/sums`
+    pub fn all_sums(&self) -> Name {
+        self.below("sums")
+    }
+
     /// `.backplan/PLAN/sums/RUN.sha256`
     pub fn sums(&self, run: &RunId) -> Name {
         self.below(&format!("sums/{run}.sha256"))

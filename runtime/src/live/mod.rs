@@ -15,7 +15,7 @@ use backplan_compiler::Laid;
 use backplan_compiler::codes::{self, Code};
 use backplan_compiler::finding::{Finding, Severity};
 use backplan_compiler::kinds::{self, Reading};
-use backplan_compiler::model::{Absent, Model, Source, SourceId, Store};
+use backplan_compiler::model::{Absent, Model, Source, SourceId, Store, StoreId};
 use backplan_compiler::sources::Place;
 use jiff::Timestamp;
 use rustix::fs::{Access, access, statvfs};
@@ -36,6 +36,7 @@ use crate::run::mounts;
 use crate::run::prepare::host_name;
 use crate::run::secrets::Secrets;
 use crate::run::staging::{MOVE_AWAY, Staging, StagingError, Surroundings, told_of_strangers};
+use crate::run::wal;
 use crate::scan::link::{self, Link};
 use crate::source::reader;
 use crate::store::{self, StoreErrorKind};
@@ -77,13 +78,14 @@ pub fn look(asked: Asked<'_>, control: &Control) -> Vec<Finding> {
     let clusters = model.sources.iter().filter_map(|source| known(&source.name)).collect();
     let mut look = Look { model, newest, clusters, control, findings: Vec::new() };
     look.clock(now);
-    for (_, store) in model.own_stores() {
+    for (id, store) in model.own_stores() {
         let before = look.findings.len();
         look.store(store, state);
         // One that is away is told once.
         let is_away = look.findings[before..].iter().any(|finding| finding.name == codes::STORE_AWAY.name);
         if !is_away {
             look.fitness(store, state);
+            look.archives(id);
         }
     }
     for source in &model.sources {
@@ -169,9 +171,34 @@ impl Look<'_> {
         }
     }
 
+    /// What keeps a run from the archives of logs in a store.
+    fn archives(&mut self, id: StoreId) {
+        for (at, wal) in self.model.wals.iter().enumerate().filter(|(_, wal)| wal.to.contains(&id)) {
+            if let Some(text) = wal::unusable(self.model, at, id) {
+                let help = "do what it says there: it stays so until somebody does";
+                self.find(&codes::STORE_UNUSABLE, wal.place, text, help);
+            }
+        }
+    }
+
     fn store(&mut self, store: &Store, state: &Path) {
         let goes_on = store.absent != Absent::Fail;
         let Some(path) = store.folder() else { return self.remote(store, state, goes_on) };
+        if !path.is_dir() && path.symlink_metadata().is_ok() {
+            let message = format!(
+                "store `{}`: `{}` is a file or a link to nothing, and no folder",
+                store.name,
+                path.display()
+            );
+            let help = "move it away, or give the store a folder";
+            return self.find_weighed(
+                &codes::STORE_AWAY,
+                store.place,
+                message,
+                help,
+                goes_on && path.is_symlink(),
+            );
+        }
         if !path.is_dir() {
             let was_used = self.was_used(store, state);
             let above = path.parent().unwrap_or(path);
@@ -209,7 +236,13 @@ impl Look<'_> {
         let Ok(layout) = Layout::new(&self.model.name) else { return };
         let opened = match store::open(store, &Secrets::default().under(self.control)) {
             // The first run makes it.
-            Err(error) if error.kind == StoreErrorKind::Absent && !self.was_used(store, state) => return,
+            Err(error)
+                if error.kind == StoreErrorKind::Absent
+                    && !self.was_used(store, state)
+                    && store::would_make(store).is_some() =>
+            {
+                return;
+            }
             opened => opened,
         };
         let looked = opened.and_then(|opened| {

@@ -51,7 +51,7 @@ mod sinks;
 pub mod staging;
 pub mod state;
 pub mod sync;
-mod wal;
+pub(crate) mod wal;
 pub mod worker;
 
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use backplan_compiler::graph::{Action, StepGraph, StepId};
-use backplan_compiler::model::{Model, SourceId, StoreId};
+use backplan_compiler::model::{Model, Source, SourceId, StoreId};
 use jiff::Timestamp;
 
 use super::coordinator::Failure;
@@ -42,12 +42,7 @@ impl Worker {
             Archive::open(declared, &model.name, &source.name, &access).map(drop)
         };
         done.map_err(|error| match error {
-            WalError::NoArchive { .. } => Failure::lasting(format!(
-                "{error}; no run writes anything else there, so none can tell: mount the right one, or make the \
-                 archive with `plan wal init {} {}`",
-                model.file.display(),
-                source.name
-            )),
+            WalError::NoArchive { .. } => Failure::lasting(no_archive(&error, model, source)),
             error => Failure::passing(error),
         })?;
         self.complete_wal(step, at, store, control)
@@ -253,6 +248,27 @@ pub(super) fn bring_to(
     Ok(done)
 }
 
+fn no_archive(error: &WalError, model: &Model, source: &Source) -> String {
+    format!(
+        "{error}; no run writes anything else there, so none can tell: mount the right one, or make the archive with \
+         `plan wal init {} {}`",
+        model.file.display(),
+        source.name
+    )
+}
+
+/// Why a run could not use an archive of a log, in its own words.
+pub(crate) fn unusable(model: &Model, at: usize, store: StoreId) -> Option<String> {
+    let source = model.source(model.wals[at].source);
+    let is_ours = model.archives.iter().any(|archive| archive.to.contains(&store));
+    match opened(model, at, store, &Secrets::default()) {
+        Ok(_) => None,
+        Err(WalError::NoArchive { .. }) if is_ours => None,
+        Err(error @ WalError::NoArchive { .. }) => Some(no_archive(&error, model, source)),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
 /// What the run to come would find of an archive, and what would make it fail.
 pub(super) fn look(
     model: &Model,
@@ -274,6 +290,7 @@ pub(super) fn look(
             (Some(format!("its archive is `{own}`{more}")), None)
         }
         Err(WalError::NoArchive { .. }) if is_ours => (Some(format!("would make `{own}`")), None),
+        Err(error @ WalError::NoArchive { .. }) => (None, Some(no_archive(&error, model, source))),
         Err(error) => (None, Some(error.to_string())),
     }
 }

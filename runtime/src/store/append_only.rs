@@ -47,6 +47,10 @@ impl ReadStore for AppendOnly {
         self.0.entries(folder)
     }
 
+    fn may_write(&self) -> Result<(), StoreError> {
+        self.0.may_write()
+    }
+
     fn strange(&self, folder: Option<&Name>) -> Result<Vec<Name>, StoreError> {
         self.0.strange(folder)
     }

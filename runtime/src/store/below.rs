@@ -69,6 +69,10 @@ impl ReadStore for Below {
         Ok(self.own(self.store.entries(&self.at(folder))?, |entry| &mut entry.name))
     }
 
+    fn may_write(&self) -> Result<(), StoreError> {
+        self.store.may_write()
+    }
+
     fn strange(&self, folder: Option<&Name>) -> Result<Vec<Name>, StoreError> {
         let at = folder.map_or_else(|| self.folder.clone(), |folder| self.at(folder));
         Ok(self.own(self.store.strange(Some(&at))?, |name| name))

@@ -372,6 +372,10 @@ impl<F: FileSystem> ReadStore for FolderStore<F> {
         Ok(entries)
     }
 
+    fn may_write(&self) -> Result<(), StoreError> {
+        self.inner.fs.may_write().map_err(|cause| self.inner.error("write into", "", cause))
+    }
+
     fn strange(&self, folder: Option<&Name>) -> Result<Vec<Name>, StoreError> {
         let folder = folder.map_or("", Name::as_str);
         let mut found = Vec::new();

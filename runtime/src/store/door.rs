@@ -53,12 +53,12 @@ pub fn make(declared: &Declared, secrets: &Secrets) -> Result<Arc<dyn Store>, St
 
 /// What [`make`] would do, in words; `None`: it could not.
 pub fn would_make(declared: &Declared) -> Option<String> {
-    if let StoreKind::Sftp { .. } = declared.kind {
-        // Whether what it is to be in is there is seen when it is made.
-        return Some(format!("the folder `{}` would be made", declared.location()));
-    }
-    let folder = declared.folder()?;
-    folder.parent()?.is_dir().then(|| format!("the folder `{}` would be made", folder.display()))
+    let may = match declared.folder() {
+        // A link to nothing is in the way.
+        Some(folder) => folder.symlink_metadata().is_err() && folder.parent()?.is_dir(),
+        None => matches!(declared.kind, StoreKind::Sftp { .. }) && SftpStore::may_make(declared),
+    };
+    may.then(|| format!("the folder `{}` would be made", declared.location()))
 }
 
 fn guarded(

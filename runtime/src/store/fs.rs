@@ -34,6 +34,14 @@ pub trait FileSystem: Send + Sync + fmt::Debug + 'static {
         true
     }
 
+    /// Whether anything can be written here, as far as that can be told without leaving something behind.
+    ///
+    /// # Errors
+    /// The system's.
+    fn may_write(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Up to `len` bytes from `offset`; fewer only at the end.
     ///
     /// # Errors

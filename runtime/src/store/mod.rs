@@ -247,6 +247,14 @@ pub trait ReadStore: Send + Sync + fmt::Debug {
     /// When the listing could not be made whole.
     fn entries(&self, folder: &Name) -> Result<Vec<Entry>, StoreError>;
 
+    /// Whether it takes anything at all, as far as that can be told without leaving something behind.
+    ///
+    /// # Errors
+    /// Why it does not.
+    fn may_write(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// What stands in a folder, or anywhere (`None`), that is neither an object nor a folder: links and the like, which are never
     /// followed. What they stand for is missing. Only where files are stored as files.
     ///

@@ -2,6 +2,7 @@
 
 use backplan_compiler::model::Store as Declared;
 
+use crate::catalog::fitness;
 use crate::catalog::identity::{Claim, IdentityError, Standing, inspect, may_be_made};
 use crate::catalog::ids::Uuid;
 use crate::catalog::lock;
@@ -45,6 +46,7 @@ pub(super) fn look_at_store(
         Standing::Ours(_) => format!("earlier runs: {}", runs_in(store.as_ref(), prepared)?),
         Standing::Adopted(format) => format!("would be taken over from `{}`", format.machine.name),
     };
+    fitness::takes_a_run(store.as_ref(), &prepared.layout)?;
     let most = most_believed(prepared.plan.sequence(), prepared.request.adopt);
     highest_in(store.as_ref(), &prepared.layout, most)?;
     let holder = lock::holder(store.as_ref(), &prepared.layout, &owner)?;

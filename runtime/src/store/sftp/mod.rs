@@ -73,6 +73,22 @@ impl SftpStore {
         SftpStore::reach(declared, true)
     }
 
+    /// Whether [`SftpStore::connect_or_make`] could make the folder: what it is to be in is there, and not read-only.
+    pub fn may_make(declared: &Declared) -> bool {
+        let Ok((login, path)) = Login::of(&declared.kind) else { return false };
+        let above = match Path::new(&path).parent().and_then(Path::to_str) {
+            None => return false,
+            Some("") => ".".to_owned(),
+            Some(above) => above.to_owned(),
+        };
+        let looked = Link::new(login).ask(|session| async move {
+            let found = session.stat(above.clone()).await?;
+            takes_something(&session, &above).await?;
+            Ok(kind(&found) == Kind::Folder)
+        });
+        looked.unwrap_or(false)
+    }
+
     fn reach(declared: &Declared, may_make: bool) -> Result<SftpStore, StoreError> {
         let place = PathBuf::from(declared.location().to_string());
         let failed = |cause: io::Error| super::dir::opening(&declared.name, &place, cause);
@@ -84,6 +100,19 @@ impl SftpStore {
         let path = if path.is_empty() { ".".to_owned() } else { path };
         let root = link.ask(move |session| root(session, path, may_make)).map_err(failed)?;
         Ok(FolderStore::over(&declared.name, &place, ServerFolder { link: Arc::new(link), root }))
+    }
+}
+
+/// Whether a server takes anything: one that is read-only says so before it looks whether there is such a file, and without being
+/// asked to make one another says that there is none.
+async fn takes_something(session: &Session, root: &str) -> io::Result<()> {
+    let chance = crate::catalog::ids::hex(&crate::catalog::ids::random_bytes::<8>());
+    let asked = session.open_file(format!("{root}/{chance}/{chance}"), OpenFlags::WRITE, None).await;
+    match asked {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(io::Error::new(error.kind(), "its server takes nothing: it is read-only"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -391,6 +420,13 @@ impl FileSystem for ServerFolder {
 
     fn entries(&self, folder: &str) -> io::Result<Vec<(String, Kind)>> {
         self.with(folder, entries)
+    }
+
+    fn may_write(&self) -> io::Result<()> {
+        self.link.ask({
+            let root = self.root.clone();
+            |session| async move { takes_something(&session, &root).await }
+        })
     }
 
     fn make_folder(&self, path: &str) -> io::Result<()> {
