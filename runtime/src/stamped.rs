@@ -85,7 +85,8 @@ fn is_unchanged(found: &str) -> bool {
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    held: OwnedFd,
+    /// `None`: it is not there.
+    held: Option<OwnedFd>,
 }
 
 impl Folder {
@@ -96,7 +97,16 @@ impl Folder {
     pub fn open(path: &Path) -> io::Result<Folder> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let held = openat(rustix::fs::CWD, path, flags, Mode::empty())?;
-        Ok(Folder { path: path.to_path_buf(), held })
+        Ok(Folder { path: path.to_path_buf(), held: Some(held) })
+    }
+
+    /// One that is not there: nothing stands in it.
+    pub fn absent(path: &Path) -> Folder {
+        Folder { path: path.to_path_buf(), held: None }
+    }
+
+    fn held(&self) -> io::Result<&OwnedFd> {
+        self.held.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Where a file of it is.
@@ -110,7 +120,8 @@ impl Folder {
     /// When it cannot be read.
     pub fn standing(&self, name: &str, text: &str) -> io::Result<Standing> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let open = match openat(&self.held, one(name)?, flags, Mode::empty()) {
+        let Some(held) = &self.held else { return Ok(Standing::Nothing) };
+        let open = match openat(held, one(name)?, flags, Mode::empty()) {
             Ok(open) => open,
             Err(Errno::NOENT) => return Ok(Standing::Nothing),
             Err(Errno::LOOP) => return Ok(Standing::Foreign("(a symbolic link)\n".to_owned())),
@@ -140,6 +151,7 @@ impl Folder {
     pub fn put(&self, files: &[(&str, &str)]) -> Result<(), (PathBuf, io::Error)> {
         let mut nonce = [0; 6];
         let of = |name: &str| self.path.join(name);
+        let held = self.held().map_err(|error| (self.path.clone(), error))?;
         getrandom::fill(&mut nonce).map_err(|error| (self.path.clone(), io::Error::other(error)))?;
         let suffix: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
         // What starts programs reads no file whose name begins with a dot.
@@ -149,22 +161,22 @@ impl Folder {
         });
         let placed = written.and_then(|()| {
             files.iter().zip(&names).try_for_each(|((name, _), temporary)| {
-                renameat(&self.held, temporary, &self.held, *name).map_err(|error| (of(name), error.into()))
+                renameat(held, temporary, held, *name).map_err(|error| (of(name), error.into()))
             })
         });
         if placed.is_err() {
             // The first error is the one to tell; a name of our own left behind is only untidy.
             for name in &names {
-                let _ = unlinkat(&self.held, name, AtFlags::empty());
+                let _ = unlinkat(held, name, AtFlags::empty());
             }
         }
         placed?;
-        fsync(&self.held).map_err(|error| (self.path.clone(), error.into()))
+        fsync(held).map_err(|error| (self.path.clone(), error.into()))
     }
 
     fn write(&self, name: &str, text: &str) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let open = openat(&self.held, name, flags, Mode::from_raw_mode(0o600))?;
+        let open = openat(self.held()?, name, flags, Mode::from_raw_mode(0o600))?;
         let mut file = File::from(open);
         file.write_all(text.as_bytes())?;
         // Whatever the umask: others read it, and only its owner writes it, or cron does not read it.
@@ -177,8 +189,9 @@ impl Folder {
     /// # Errors
     /// The system's; that it is gone already is none.
     pub fn remove(&self, name: &str) -> io::Result<()> {
-        match unlinkat(&self.held, one(name)?, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(fsync(&self.held)?),
+        let Some(held) = &self.held else { return Ok(()) };
+        match unlinkat(held, one(name)?, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(fsync(held)?),
             Err(error) => Err(error.into()),
         }
     }
@@ -190,7 +203,8 @@ impl Folder {
     /// # Errors
     /// The system's; that there is none is no error.
     pub fn remove_link(&self, name: &str) -> io::Result<()> {
-        match readlinkat(&self.held, one(name)?, Vec::new()) {
+        let Some(held) = &self.held else { return Ok(()) };
+        match readlinkat(held, one(name)?, Vec::new()) {
             Ok(_) => self.remove(name),
             Err(Errno::NOENT | Errno::INVAL) => Ok(()),
             Err(error) => Err(error.into()),

@@ -1,5 +1,6 @@
 //! What starts runs: held against systemd itself.
 
+use std::fs;
 use std::process::Command;
 
 use backplan_compiler::due;
@@ -539,4 +540,30 @@ fn a_job_ends_as_its_backup_does_and_says_so_in_one_line() {
     scenario.write("p.plan", scenario.read("p.plan").replace("\n  optional = true", ""));
     let failed = last("p.plan", 1);
     assert!(failed.starts_with("failed: run ") && failed.contains("gone"), "{failed}");
+}
+
+#[test]
+fn where_nothing_was_ever_installed_all_differs_and_nothing_is_to_be_removed() {
+    let text = plan(SITE).replace("retry {", "schedule {\n  run = daily at 02:30\n}\n\nretry {");
+    let scenario = Scenario::new().file("p.plan", text);
+    let home = scenario.path("home");
+    fs::create_dir(&home).unwrap();
+    let home = home.display().to_string();
+    let schedule = |deed: &str| {
+        scenario.other(&[
+            "env",
+            "-u",
+            "XDG_CONFIG_HOME",
+            &format!("HOME={home}"),
+            env!("CARGO_BIN_EXE_plan"),
+            "schedule",
+            "--for",
+            "systemd",
+            "--user",
+            deed,
+        ])
+    };
+    schedule("--diff").status(3).stdout_has("+++").stdout_has("backplan-p.timer");
+    schedule("--remove").status(0);
+    assert_eq!(fs::read_dir(scenario.path("home")).unwrap().count(), 0);
 }

@@ -246,7 +246,7 @@ fn a_store_that_no_run_could_use_is_told_of_before_one_fails() {
         ("sed -i 's/^plan: p/plan: q/' format.yaml", "it is of plan `q`"),
         ("rm format.yaml", "nothing of plan `p` is in it"),
         ("sed -i 's/^id: ....../id: 000000/' format.yaml", "has the identity 000000"),
-        ("sed -i 's/p.plan/q.plan/' format.yaml", "rename this plan, or say `--adopt`"),
+        ("sed -i 's/p.plan/q.plan/' format.yaml", "rename this plan, or say `plan run --adopt`"),
         (": > lock/18446744073709551615", "no run can have come so far: move it away"),
         ("rm -r lock; : > lock", "where a folder should be: move it away"),
         (": > manifests/99999998-20261120T023000Z-k7f3qa.yaml", "no run of this plan can have come to"),
@@ -279,4 +279,49 @@ fn a_store_that_no_run_could_use_is_told_of_before_one_fails() {
     // Another machine, that only looks, is no taker-over.
     shell(&scenario.path(".."), "rm -r state");
     status(&scenario).status(0);
+}
+
+#[test]
+fn what_cannot_be_read_is_not_said_to_hold_nothing() {
+    let text = plan(SITE).replace("retry {", "store far: dir {\n  path = \"far\"\n}\n\nretry {");
+    let scenario =
+        Scenario::new().file("p.plan", text.replace("[store]", "[store, far]")).file("site/a", "a");
+    scenario.next_day().plan(["run"]).status(0);
+    shell(&scenario.path("."), "mv far away; rm -r store; mkdir store");
+    scenario
+        .plan(["list"])
+        .status(3)
+        .stdout("no backups in the stores that can be read; what others hold is not known\n");
+    for args in [&["restore", "--to", "back"][..], &["restore", "--to", "back", "--run", "1"], &["ls", "1"]] {
+        scenario.plan(args).status(1).says("in the stores that can be read").says("store `far`");
+    }
+    shell(&scenario.path("."), "rm -r store");
+    scenario.plan(["status"]).status(1).says("`plan list --store PATH`");
+    shell(&scenario.path("."), "mv away far; mkdir store");
+    let why = scenario.plan(["why", "p.plan", &format!("site/{}", "x".repeat(300))]).status(3);
+    why.says("(cannot be read now: File name too long");
+    // The option that mends it is of another command.
+    shell(&scenario.path("far/.backplan/p"), "sed -i 's/p.plan/q.plan/' format.yaml");
+    scenario.plan(["sync"]).says("say `plan run --adopt`");
+}
+
+#[test]
+fn a_recovery_says_nothing_of_what_was_never_written() {
+    let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site/a", "a");
+    scenario.next_day().plan(["run"]).status(0);
+    let home = scenario.path("store/.backplan/p");
+    let nonce = shell(&home, "sed -n 's/^nonce: //p' manifests/*.yaml");
+    let run = "00000002-20260103T023000Z-k7f3qa";
+    let intent = format!("format: 1\nrun: {run}\nnonce: {}\nartefacts: []\n", nonce.trim());
+    shell(&home, "mkdir -p intents");
+    fs::write(home.join(format!("intents/{run}")), intent).unwrap();
+    let shown = scenario.next_day().plan(["run", "--dry-run"]);
+    assert!(
+        shown.said().contains(&format!("intents/{run}")) && !shown.said().contains("sums/00000002"),
+        "{}",
+        shown.said()
+    );
+    let made = scenario.plan(["run"]);
+    assert!(!made.said().contains("sums/00000002"), "{}", made.said());
+    assert!(!home.join(format!("intents/{run}")).exists());
 }

@@ -26,6 +26,9 @@ pub fn execute(args: &ListArgs, global: &Global, console: &mut Console) -> Resul
     }
     let rows: Vec<RunRow> = rows.into_values().collect();
     match args.format {
+        Format::Human if rows.is_empty() && !shelves.unread.is_empty() => {
+            console.answer("no backups in the stores that can be read; what others hold is not known\n");
+        }
         Format::Human => console.answer(&table(&rows, console.answers())),
         Format::Json => console.answer(&json::document(&serde_json::json!({ "format": 1, "runs": rows }))),
     }

@@ -119,6 +119,10 @@ pub fn failure(error: &RecallError) -> Failure {
                 "another store may have it whole; its artefacts can be unpacked by tar; `plan list` shows the other runs",
             ),
         ),
+        RecallError::NotInOthers { .. } => (
+            Status::Failed,
+            Some("have them back, for they may have it; `plan list` shows which runs there are"),
+        ),
         RecallError::Choose(_) => (Status::Failed, Some("`plan list` shows which runs there are")),
         RecallError::Artefact { .. } => (
             Status::Failed,

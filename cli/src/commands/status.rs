@@ -41,7 +41,7 @@ pub fn execute(args: &StatusArgs, global: &Global, console: &mut Console) -> Res
     let standing = of_model(&model, unclean.clone(), now)?.map_err(|error| {
         // Where no store can be read, how the last run went may say why.
         console.complain(&keeping::unclean(&unclean, now, console.errors()));
-        failure(&error)
+        unreadable(&error)
     })?;
     match args.format {
         StatusFormat::Json => console.answer(&json::document(&standing)),
@@ -99,7 +99,7 @@ fn look_at(file: &Path, global: &Global, now: Timestamp) -> Seen {
     seen.plan.clone_from(&model.name);
     let standing = unclean(&model).and_then(|(unclean, told)| {
         seen.told = told;
-        of_model(&model, unclean, now)?.map_err(|error| failure(&error))
+        of_model(&model, unclean, now)?.map_err(|error| unreadable(&error))
     });
     Seen { standing, ..seen }
 }
@@ -164,6 +164,13 @@ fn put(path: &Path, text: &str) -> Result<(), Failure> {
             "what stood there is as it was; its folder must be there, have room, and let this account write",
         )
     })
+}
+
+/// No store can be read. A plan stands by its own stores alone.
+fn unreadable(error: &RecallError) -> Failure {
+    let help =
+        "see that one of them is there; one that is elsewhere by now is read by `plan list --store PATH`";
+    failure(error).help(help)
 }
 
 /// How a plan stands. The inner error: no store can be read.

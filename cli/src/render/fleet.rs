@@ -74,11 +74,17 @@ fn reason(answer: &Value) -> Option<String> {
         .or_else(damaged)
 }
 
-/// The error among what a program said, else its last line.
+/// The error among what a program said, with the causes that it counts up, else its last line.
 fn complaint(said: &str) -> Option<String> {
-    let error = said.lines().rev().find_map(|line| line.strip_prefix("error: "));
-    let last = || said.lines().rev().find(|line| !line.trim().is_empty());
-    error.or_else(last).map(str::to_owned)
+    let lines: Vec<&str> = said.lines().collect();
+    let at = lines.iter().rposition(|line| line.starts_with("error: "));
+    let is_cause = |line: &&&str| !line.trim_start().starts_with("help: ");
+    let error = |at: usize| {
+        let all: Vec<&str> = lines[at..].iter().take_while(is_cause).copied().collect();
+        all.join("\n").strip_prefix("error: ").map(str::to_owned)
+    };
+    let last = || lines.iter().rev().find(|line| !line.trim().is_empty()).map(|line| (*line).to_owned());
+    at.and_then(error).or_else(last)
 }
 
 /// How bad a status is among several plans.
@@ -112,20 +118,41 @@ fn painted(status: u8, text: &str, paint: Paint) -> String {
     }
 }
 
-/// The first line of a text, cut where it is too long for one.
+/// The first line of a text, with what it announces, cut where it is too long for one.
 pub fn one_line(text: &str) -> String {
-    let first = text.lines().next().unwrap_or_default();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut first = lines.next().unwrap_or_default().to_owned();
+    while first.ends_with(':')
+        && let Some(next) = lines.next()
+    {
+        first = format!("{first} {next}");
+    }
     match first.char_indices().nth(LONGEST) {
         Some((at, _)) => format!("{}...", &first[..at]),
-        None => first.to_owned(),
+        None => first,
     }
+}
+
+/// What a table calls plans: by their names, and with its file one that is not the only one of its name.
+pub fn called(plans: &[(&str, &Path)]) -> Vec<String> {
+    let is_alone = |name: &str| plans.iter().filter(|(other, _)| *other == name).count() == 1;
+    let called = |(name, file): &(&str, &Path)| match is_alone(name) {
+        true => (*name).to_owned(),
+        false => format!("{name} ({})", display(file)),
+    };
+    plans.iter().map(called).collect()
 }
 
 /// A plan that is through, while others go on.
 pub fn progress(line: &Line) -> String {
     let took = duration(line.took);
     let why = line.why.as_deref().map(|why| format!(": {}", harmless(&one_line(why)))).unwrap_or_default();
-    format!("plan `{}`: {} in {took}{why}\n", harmless(&line.plan), word(line.status))
+    format!(
+        "plan `{}` of {}: {} in {took}{why}\n",
+        harmless(&line.plan),
+        harmless(&display(&line.file)),
+        word(line.status)
+    )
 }
 
 /// The worst first, then by name.
@@ -141,15 +168,17 @@ pub fn summary(command: &str, lines: &[Line], left: usize, took: Duration, style
     let paint = Paint::new(style);
     let mut lines: Vec<&Line> = lines.iter().collect();
     sorted(&mut lines, |line| (line.status, line.plan.clone()));
-    let width = lines.iter().map(|line| line.plan.chars().count()).max().unwrap_or(0).min(40);
+    let plans: Vec<_> = lines.iter().map(|line| (line.plan.as_str(), line.file.as_path())).collect();
+    let names = called(&plans);
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(40);
     let mut out = String::new();
-    for line in &lines {
+    for (line, name) in lines.iter().zip(&names) {
         // Writing into a string does not fail.
         let _ = write!(
             out,
             "{}  {:<width$}  {:>10}",
             painted(line.status, &format!("{:<8}", word(line.status)), paint),
-            harmless(&line.plan),
+            harmless(name),
             duration(line.took)
         );
         let _ = match (&line.why, line.status) {
@@ -227,6 +256,14 @@ mod tests {
             told.ends_with("6 plans: 1 done, 1 warnings, 1 busy, 1 FAILED, 2 not begun, in 9.0 s\n"),
             "{told}"
         );
+        assert!(!told.contains("fine (/etc/x.plan)"), "{told}");
+        let twice = [
+            line("same", 0, None),
+            Line { file: "/srv/x.plan".into(), ..line("same", 1, Some("a and b:\n  c\n  d")) },
+        ];
+        let apart = summary("run", &twice, 0, Duration::from_secs(9), Style::PLAIN);
+        assert!(apart.contains("same (/etc/x.plan)") && apart.contains("same (/srv/x.plan)"), "{apart}");
+        assert!(apart.contains("/srv/x.plan: a and b: c\n"), "{apart}");
         assert!(!told.contains('\u{1b}') && told.lines().all(|line| line.len() < 260), "{told}");
     }
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
-use super::fleet::{one_line, sorted, weight};
+use super::fleet::{called, one_line, sorted, weight};
 use super::paint::Paint;
 use super::text::harmless;
 use crate::commands::status::Seen;
@@ -57,15 +57,17 @@ pub fn human(seen: &[Seen], only_due: bool, now: Timestamp, style: Style) -> Str
     if only_due {
         rows.retain(|one| one.standing.as_ref().map_or(true, |standing| !due(standing).is_empty()));
     }
-    let width = rows.iter().map(|one| one.plan.chars().count()).max().unwrap_or(0).min(40);
+    let plans: Vec<_> = rows.iter().map(|one| (one.plan.as_str(), one.file.as_path())).collect();
+    let names = called(&plans);
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(40);
     let mut out = String::new();
-    for one in &rows {
+    for (one, name) in rows.iter().zip(&names) {
         let said = match (&one.standing, only_due) {
             (Err(failure), _) => format!("{}: {}", display(&one.file), failure.message),
             (Ok(standing), true) => due_line(standing, now),
             (Ok(standing), false) => line(standing, now),
         };
-        let (word, name) = (state(one), harmless(&one.plan));
+        let (word, name) = (state(one), harmless(name));
         let _ =
             writeln!(out, "{}  {name:<width$}  {}", painted(one, word, paint), harmless(&one_line(&said)));
     }

@@ -72,7 +72,7 @@ pub enum IdentityError {
     /// Its folder is not there, and was.
     #[error(
         "store `{store}`: the folder `{folder}` is not there, and earlier runs wrote to it: is a disk not mounted? \
-         mount it; if the backups in it are given up, say `--adopt`"
+         mount it; if the backups in it are given up, say `plan run --adopt`"
     )]
     FolderMissing {
         /// The store.
@@ -83,7 +83,7 @@ pub enum IdentityError {
     /// `format.yaml` is not there, and was.
     #[error(
         "store `{store}`: nothing of plan `{plan}` is in it, and earlier runs wrote to it: is the wrong disk mounted? \
-         mount the right one (a bucket was emptied, or is another one: see its name in the plan); if the earlier backups are given up, say `--adopt`"
+         mount the right one (a bucket was emptied, or is another one: see its name in the plan); if the earlier backups are given up, say `plan run --adopt`"
     )]
     WrongDisk {
         /// The store.
@@ -93,7 +93,7 @@ pub enum IdentityError {
     },
     /// There are manifests, but no `format.yaml`.
     #[error(
-        "store `{store}`: `{object}` is not there, but backups are: it was removed; if they are this plan's, say `--adopt`"
+        "store `{store}`: `{object}` is not there, but backups are: it was removed; if they are this plan's, say `plan run --adopt`"
     )]
     FormatMissing {
         /// The store.
@@ -102,7 +102,7 @@ pub enum IdentityError {
         object: String,
     },
     /// `format.yaml` is not what it should be.
-    #[error("store `{store}`: `{object}` is damaged: {cause}; remove it and say `--adopt`")]
+    #[error("store `{store}`: `{object}` is damaged: {cause}; remove it and say `plan run --adopt`")]
     Damaged {
         /// The store.
         store: String,
@@ -129,7 +129,7 @@ pub enum IdentityError {
     /// Another machine owns the plan here.
     #[error(
         "store `{store}`: plan `{plan}` belongs to machine `{host}` ({machine}) there; rename this plan, or say \
-         `--adopt` if this machine takes it over, or is that one and has lost its own state"
+         `plan run --adopt` if this machine takes it over, or is that one and has lost its own state"
     )]
     OtherMachine {
         /// The store.
@@ -143,7 +143,7 @@ pub enum IdentityError {
     },
     /// Another plan of this name owns it.
     #[error(
-        "store `{store}`: plan `{plan}` there is the one of `{file}`; rename this plan, or say `--adopt` if this file \
+        "store `{store}`: plan `{plan}` there is the one of `{file}`; rename this plan, or say `plan run --adopt` if this file \
          takes its place"
     )]
     OtherPlan {
@@ -157,7 +157,7 @@ pub enum IdentityError {
     /// A number in it ends all numbers.
     #[error(
         "store `{store}`: `{object}` has a number that no run of this plan can have come to: move it away; if runs of \
-         another machine have come so far, say `--adopt`"
+         another machine have come so far, say `plan run --adopt`"
     )]
     Beyond {
         /// The store.
@@ -168,7 +168,7 @@ pub enum IdentityError {
     /// It is not the store that earlier runs wrote to.
     #[error(
         "store `{store}`: plan `{plan}` there has the identity {found}, not {known} as in earlier runs: is another disk \
-         mounted? mount the right one, or say `--adopt` to go on with this one"
+         mounted? mount the right one, or say `plan run --adopt` to go on with this one"
     )]
     OtherStore {
         /// The store.

@@ -283,7 +283,14 @@ impl RecoveryPlan {
                 Verdict::Leave(left) => self.left.push(left),
             }
         }
-        deletes.push(scene.layout.sums(&intent.run));
+        let sums = scene.layout.sums(&intent.run);
+        match scene.store.size(&sums) {
+            Ok(None) => {}
+            Err(error) if error.kind == StoreErrorKind::Foreign => {
+                self.leave(&sums, "it is not a regular file");
+            }
+            _ => deletes.push(sums),
+        }
         Ok(())
     }
 
@@ -455,6 +462,7 @@ pub(super) fn deletions(
         Err(error) if error.kind == StoreErrorKind::Foreign => {
             left.push(Leftover { name: sums, why: "it is not a regular file".to_owned() });
         }
+        Ok(None) => {}
         _ => deletes.push(sums),
     }
     deletes.push(layout.tombstone(&run));

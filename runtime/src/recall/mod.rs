@@ -57,6 +57,14 @@ pub enum RecallError {
     /// A newer program writes to a store.
     #[error(transparent)]
     Newer(#[from] IdentityError),
+    /// No store that can be read has the run.
+    #[error("in the stores that can be read {why}; {}", .reasons.join("; "))]
+    NotInOthers {
+        /// Why none of them has it.
+        why: ChooseError,
+        /// Why others could not be read.
+        reasons: Vec<String>,
+    },
     /// No store of the plan could be read.
     #[error("none of the plan's stores can be read:\n  {}", reasons.join("\n  "))]
     NoStore {

@@ -422,6 +422,15 @@ impl Shelves {
         }
         match (best, why) {
             (Some(found), _) => Ok(found),
+            // One that cannot be read may have it.
+            (
+                None,
+                Some(
+                    why @ (ChooseError::None { .. } | ChooseError::Unknown(_) | ChooseError::TooEarly { .. }),
+                ),
+            ) if !self.unread.is_empty() => {
+                Err(RecallError::NotInOthers { why, reasons: self.unread.clone() })
+            }
             (None, Some(why)) => Err(why.into()),
             (None, None) => Err(RecallError::NoStore { reasons: self.unread.clone() }),
         }

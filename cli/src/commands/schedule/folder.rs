@@ -83,14 +83,22 @@ fn open(args: &ScheduleArgs, deed: Deed) -> Result<Folder, Failure> {
         std::fs::create_dir_all(&path)
             .map_err(|error| Failure::new(format!("`{}` cannot be made: {error}", display(&path))))?;
     }
-    Folder::open(&path).map_err(|error| {
-        let failure = Failure::new(format!("`{}`: {error}", display(&path)));
-        match error.kind() {
-            io::ErrorKind::NotFound if args.out.is_some() => failure.help("make the folder first"),
-            io::ErrorKind::NotFound => failure.help("what is to start the runs is not installed here"),
-            _ => failure,
-        }
-    })
+    Folder::open(&path)
+        .or_else(|error| match error.kind() {
+            // Nothing is installed in it.
+            io::ErrorKind::NotFound if matches!(deed, Deed::Compare | Deed::Remove) => {
+                Ok(Folder::absent(&path))
+            }
+            _ => Err(error),
+        })
+        .map_err(|error| {
+            let failure = Failure::new(format!("`{}`: {error}", display(&path)));
+            match error.kind() {
+                io::ErrorKind::NotFound if args.out.is_some() => failure.help("make the folder first"),
+                io::ErrorKind::NotFound => failure.help("what is to start the runs is not installed here"),
+                _ => failure,
+            }
+        })
 }
 
 /// What is to change for a plan. Files that it had under another schedule would go on starting it: they go.
