@@ -90,7 +90,7 @@ pub fn next<Id: Ord + Clone + Display>(
     past: &Past<'_, Id>,
 ) -> Next<Id> {
     let chains = Chains::new(model, archive, asked, past);
-    let (level, why) = chains.level(model, asked);
+    let (level, why) = chains.level(model, archive, asked);
     let mut next = Next { level, place: None, why, bases: BTreeMap::new(), warnings: Vec::new() };
     for (source, links) in &chains.of {
         let base = match level {
@@ -193,11 +193,11 @@ impl<'a, Id: Ord + Clone + Display> Chains<'a, Id> {
         self.of.values().filter_map(followers).max()
     }
 
-    fn level(&self, model: &Model, asked: &Asked<'_>) -> (Level, String) {
+    fn level(&self, model: &Model, archive: &Archive, asked: &Asked<'_>) -> (Level, String) {
         if let Some(level) = asked.level {
             return (level, "it was asked for".to_owned());
         }
-        if let Some(schedule) = model.schedule.as_ref().filter(|schedule| schedule.is_by_levels()) {
+        if let Some(schedule) = model.schedule_of(archive).filter(|schedule| schedule.is_by_levels()) {
             return match self.furthest() {
                 None => (Level::Full, "there is no full yet".to_owned()),
                 Some(_) => self.due_level(schedule, asked.now),

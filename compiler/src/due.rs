@@ -7,7 +7,7 @@ use croner::Cron;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use jiff::{SignedDuration, ToSpan, Zoned};
 
-use crate::model::{Due, Level, Model, Schedule, When};
+use crate::model::{Due, Level, Model, Schedule, SourceId, When};
 
 mod ticks;
 
@@ -111,9 +111,42 @@ fn every(seconds: u64, from: &Zoned) -> impl Iterator<Item = Zoned> + use<> {
         .filter(move |moment| *moment >= from)
 }
 
-/// The higher level that the plan's schedule has at the very moment at which this one was due last; `None`: there is none.
-pub fn displaced(model: &Model, level: Level, now: jiff::Timestamp) -> Option<Level> {
-    let schedule = model.schedule.as_ref()?;
+/// The last moment of a schedule at or before `now`, whatever its level.
+pub fn last(schedule: &Schedule, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
+    let now = now.to_zoned(zone(&schedule.zone)?);
+    let moments: Vec<Zoned> = match &schedule.due {
+        Due::Run(when) => latest(when, &now).into_iter().collect(),
+        Due::Levels { .. } => {
+            schedule.levels().into_iter().filter_map(|(_, when)| latest(when, &now)).collect()
+        }
+    };
+    moments.iter().map(Zoned::timestamp).max()
+}
+
+/// Whether a source that has a schedule of its own is due, whose last backup began at `newest`. Where what was missed is not made
+/// up for, only what came due no earlier than the plan's own last run.
+pub fn is_due(
+    model: &Model,
+    source: SourceId,
+    newest: Option<jiff::Timestamp>,
+    now: jiff::Timestamp,
+) -> bool {
+    let Some(own) = model.own_schedule(source) else { return true };
+    let Some(moment) = last(own, now) else { return false };
+    let with_the_plan = model.schedule.as_ref().and_then(|schedule| last(schedule, now));
+    let is_made_up = own.catch_up || with_the_plan.is_none_or(|plans| moment >= plans);
+    newest.is_none_or(|newest| newest < moment && is_made_up)
+}
+
+/// Whether the plan's own run at this very moment takes a source along that has a schedule of its own.
+pub fn goes_along(model: &Model, source: SourceId, now: jiff::Timestamp) -> bool {
+    let moment = |schedule: Option<&Schedule>| schedule.and_then(|schedule| last(schedule, now));
+    let own = moment(model.own_schedule(source));
+    own.is_some() && own == moment(model.schedule.as_ref())
+}
+
+/// The higher level that a schedule has at the very moment at which this one was due last; `None`: there is none.
+pub fn displaced(schedule: &Schedule, level: Level, now: jiff::Timestamp) -> Option<Level> {
     let now = now.to_zoned(zone(&schedule.zone)?);
     let levels = schedule.levels();
     let moment = |wanted: Level| {

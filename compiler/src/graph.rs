@@ -165,6 +165,8 @@ pub struct Occasion {
     pub level: Option<Level>,
     /// `--only`: these sources, by name; empty: all.
     pub only: BTreeSet<String>,
+    /// Sources with a schedule of their own that are not due: the run leaves them to a later one.
+    pub not_due: BTreeSet<SourceId>,
     /// The sources whose rehearsal is due; `None`: all that the plan has rehearsed by itself.
     pub rehearse: Option<BTreeSet<SourceId>>,
 }

@@ -204,8 +204,10 @@ struct Lowering<'a> {
 
 impl<'a> Lowering<'a> {
     fn new(model: &'a Model, occasion: &Occasion, names: BTreeMap<ArchiveId, String>) -> Self {
-        let wanted =
-            |id: &SourceId| occasion.only.is_empty() || occasion.only.contains(&model.source(*id).name);
+        let wanted = |id: &SourceId| match occasion.only.is_empty() {
+            true => !occasion.not_due.contains(id),
+            false => occasion.only.contains(&model.source(*id).name),
+        };
         let archives: BTreeSet<ArchiveId> = (0..model.archives.len())
             .map(ArchiveId)
             .filter(|id| model.archive(*id).from.iter().any(wanted))

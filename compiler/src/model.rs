@@ -109,6 +109,23 @@ impl Model {
         self.separates.iter().find(|separate| separate.source == source)
     }
 
+    /// The schedule that a source kept apart has of its own.
+    pub fn own_schedule(&self, source: SourceId) -> Option<&Schedule> {
+        self.separate(source).and_then(|separate| separate.schedule.as_ref())
+    }
+
+    /// The schedule that the runs of an archive follow, or of what stands for a source kept apart.
+    pub fn schedule_of(&self, archive: &Archive) -> Option<&Schedule> {
+        let own = archive.from.iter().find_map(|source| self.own_schedule(*source));
+        own.or(self.schedule.as_ref())
+    }
+
+    /// Every schedule: the plan's, then those of sources kept apart.
+    pub fn schedules(&self) -> impl Iterator<Item = (Option<SourceId>, &Schedule)> {
+        let own = self.separates.iter().filter_map(|own| Some((Some(own.source), own.schedule.as_ref()?)));
+        self.schedule.iter().map(|schedule| (None, schedule)).chain(own)
+    }
+
     /// The stores whose manifests tell of a separate source's backups: its own where that is a folder, else all that archives
     /// go to.
     pub fn told_in(&self, separate: &Separate) -> Vec<StoreId> {

@@ -102,6 +102,7 @@ fn steps(model: &Model) {
             reads: BTreeMap::new(),
             level: Some(level),
             only: BTreeSet::new(),
+            not_due: BTreeSet::new(),
             rehearse: None,
         };
         if let Ok(graph) = lower(model, &occasion) {

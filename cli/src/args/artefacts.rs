@@ -35,7 +35,8 @@ pub struct RunArgs {
     /// The level of this run
     #[arg(long, value_name = "LEVEL", default_value = "auto")]
     pub level: WantedLevel,
-    /// Make nothing where the schedule has a higher level at the same moment: for what starts each level at its times
+    /// Make nothing where the schedule has a higher level at the same moment, or the plan's own run takes the source of `--only` along:
+    /// for what starts each at its times
     #[arg(long)]
     pub scheduled: bool,
     /// As a job of a cluster: waits while another run is at work, ends with 0 also with warnings, and says at last in one line

@@ -30,8 +30,7 @@ const DAYS: u16 = 31;
 pub fn execute(args: &KeepArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
     let ready = ready(&args.plan, global, console)?.told(console);
     let model = &ready.model;
-    let own = || model.separates.iter().find_map(|separate| separate.schedule.as_ref());
-    let Some(schedule) = model.schedule.as_ref().or_else(own) else {
+    let Some((_, schedule)) = model.schedules().next() else {
         return Err(Failure::usage(format!(
             "plan `{}` has no schedule: nothing says when backups come",
             model.name

@@ -4,6 +4,7 @@ use std::env;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use backplan_compiler::due;
 use backplan_compiler::lower::level_word;
 use backplan_compiler::model::Level;
 use backplan_compiler::sources::{Place, SourceSet};
@@ -91,14 +92,24 @@ pub(super) enum Begun {
 pub(super) fn begun(args: &RunArgs, global: &Global, console: &mut Console) -> Result<Begun, Failure> {
     let ready = ready(&args.plans.alone(), global, console)?.told(console);
     let request = request(args, global, ready)?;
-    if args.scheduled
-        && let Some(level) = request.level
-        && let Some(higher) = backplan_compiler::due::displaced(&request.model, level, request.clock.now())
-    {
-        let words = format!("nothing is made: a {} is due at the same moment", level_word(higher));
-        return Ok(Begun::Displaced(words));
+    match displaced(&request).filter(|_| args.scheduled) {
+        Some(by) => Ok(Begun::Displaced(format!("nothing is made: {by} is due at the same moment"))),
+        None => Ok(Begun::Request(Box::new(request))),
     }
-    Ok(Begun::Request(Box::new(request)))
+}
+
+/// What else is due at the moment that a timer started this for, and makes it needless.
+fn displaced(request: &Request) -> Option<String> {
+    let (model, now) = (&request.model, request.clock.now());
+    let alone = match request.only.iter().collect::<Vec<_>>().as_slice() {
+        [name] => model.separates.iter().map(|own| own.source).find(|own| model.source(*own).name == **name),
+        _ => None,
+    };
+    let own = alone.and_then(|source| model.own_schedule(source));
+    let higher = request.level.and_then(|level| due::displaced(own.or(model.schedule.as_ref())?, level, now));
+    let higher = higher.map(|higher| format!("a {}", level_word(higher)));
+    let along = alone.filter(|source| due::goes_along(model, *source, now));
+    higher.or_else(|| along.map(|_| "the plan's own run, which takes the source along,".to_owned()))
 }
 
 fn request(args: &RunArgs, global: &Global, ready: Ready) -> Result<Request, Failure> {

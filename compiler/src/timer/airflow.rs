@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::kubernetes::{Cluster, pod};
 use super::times::times;
 use super::yaml::literal;
-use super::{Inexpressible, Starter, cron, schedule, starts, strays};
+use super::{Inexpressible, Starter, cron, starts, strays};
 use crate::model::{Model, StoreKind};
 
 /// Where the plan's commands run.
@@ -181,14 +181,21 @@ fn head(over: &Over) -> String {
 
 /// All moments of all levels: which level a run has, the schedule in the plan says.
 fn timetable(model: &Model, now: Timestamp) -> Result<(String, Option<String>), Inexpressible> {
-    let schedule = schedule(model)?;
+    let starts = starts(model)?;
+    if let Some(source) = starts.iter().find_map(|start| start.source) {
+        return Err(Inexpressible::new(
+            format!("source `{source}` has a schedule of its own, and a DAG has one for all"),
+            "give the source a plan of its own, or use another `--for`",
+        ));
+    }
+    let zone = starts.first().map_or("UTC", |start| start.schedule.zone.as_str());
     let (mut all, mut note) = (Vec::new(), None);
-    for start in starts(schedule) {
+    for start in &starts {
         let moments = times(start.when)?;
-        note = note.or(strays(schedule, start.when, &moments, now));
+        note = note.or(strays(start.schedule, start.when, &moments, now));
         all.extend(cron::expressions(&moments)?.iter().map(|fields| literal(fields)));
     }
-    let zone = literal(&schedule.zone);
+    let zone = literal(zone);
     all.sort();
     all.dedup();
     Ok(match all.as_slice() {

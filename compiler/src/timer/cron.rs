@@ -6,7 +6,7 @@ use std::fmt::Write;
 use jiff::{Timestamp, ToSpan};
 
 use super::times::{Times, times};
-use super::{Inexpressible, Starter, schedule, starts, strays, variables};
+use super::{Inexpressible, Starter, starts, strays, variables};
 use crate::due;
 use crate::model::{Model, Schedule};
 
@@ -41,7 +41,7 @@ pub fn crontab(
     zone: &str,
     now: Timestamp,
 ) -> Result<String, Inexpressible> {
-    let schedule = schedule(model)?;
+    let starts = starts(model)?;
     if let Some(name) = variables(model)?.first() {
         return Err(Inexpressible::new(
             format!(
@@ -51,11 +51,11 @@ pub fn crontab(
             "let the plan take it from a file, as `file(\"/etc/backplan/…\")`, or use `--for systemd`, which reads variables from one",
         ));
     }
-    if !same_clock(schedule, zone, now) {
+    if let Some(other) = starts.iter().find(|start| !same_clock(start.schedule, zone, now)) {
         return Err(Inexpressible::new(
             format!(
                 "the schedule of plan `{}` goes by the clock of {}, cron by the machine's, which is that of {zone}",
-                model.name, schedule.zone
+                model.name, other.schedule.zone
             ),
             format!("write `zone = \"{zone}\"` into the schedule, or use `--for systemd`, which knows zones"),
         ));
@@ -70,20 +70,20 @@ pub fn crontab(
         line("SHELL=/bin/sh");
         line(&format!("PATH={PATH}"));
     }
-    if schedule.jitter.is_some() {
+    if starts.iter().any(|start| start.schedule.jitter.is_some()) {
         line("# cron starts at the minute: the schedule's jitter is not followed.");
     }
-    if schedule.catch_up {
+    if starts.iter().any(|start| start.schedule.catch_up) {
         line("# cron makes up for nothing that the machine slept through: `plan status` tells of it.");
     }
-    for start in starts(schedule) {
-        let words: Vec<String> = starter.words(start.level).iter().map(|word| quoted(word)).collect();
+    for start in starts {
+        let words: Vec<String> = starter.words(&start).iter().map(|word| quoted(word)).collect();
         // In a crontab a percent sign is a line break.
         let own = if of_system { String::new() } else { format!("/usr/bin/env PATH={PATH} ") };
         let command = format!("{own}{}", words.join(" ")).replace('%', "\\%");
         let account = account.map(|account| format!("{account} ")).unwrap_or_default();
         let moments = times(start.when)?;
-        if let Some(note) = strays(schedule, start.when, &moments, now) {
+        if let Some(note) = strays(start.schedule, start.when, &moments, now) {
             line(&note);
         }
         for times in moments {

@@ -51,12 +51,10 @@ pub struct Starter {
 }
 
 impl Starter {
-    /// The words of the command that makes a backup of this level.
-    fn words(&self, level: Option<Level>) -> Vec<String> {
+    /// The words of the command that makes this backup.
+    fn words(&self, start: &Start<'_>) -> Vec<String> {
         let mut words = vec![self.program.clone(), "run".to_owned(), "--quiet".to_owned()];
-        if let Some(level) = level {
-            words.extend(["--scheduled".to_owned(), "--level".to_owned(), level_word(level).to_owned()]);
-        }
+        words.extend(start.options());
         for param in &self.params {
             words.extend(["--param".to_owned(), param.clone()]);
         }
@@ -67,27 +65,64 @@ impl Starter {
 
 /// What starts: a level of its own, or the run whose level the cycle says.
 struct Start<'m> {
+    /// The source kept apart whose schedule it is; `None`: it is the plan's.
+    source: Option<&'m str>,
     level: Option<Level>,
+    schedule: &'m Schedule,
     when: &'m When,
 }
 
-fn starts(schedule: &Schedule) -> Vec<Start<'_>> {
-    match &schedule.due {
-        Due::Run(when) => vec![Start { level: None, when }],
-        Due::Levels { .. } => {
-            (schedule.levels().into_iter()).map(|(level, when)| Start { level: Some(level), when }).collect()
+impl Start<'_> {
+    /// The options that tell it from the others of its plan.
+    fn options(&self) -> Vec<String> {
+        let mut words: Vec<&str> = Vec::new();
+        if self.source.is_some() || self.level.is_some() {
+            words.push("--scheduled");
         }
+        words.extend(self.source.iter().flat_map(|source| ["--only", source]));
+        words.extend(self.level.iter().flat_map(|level| ["--level", level_word(*level)]));
+        words.into_iter().map(str::to_owned).collect()
+    }
+
+    /// What is started, in words.
+    fn of(&self, model: &Model) -> String {
+        let level = self.level.map(|level| format!("{} ", level_word(level))).unwrap_or_default();
+        match self.source {
+            Some(source) => format!("{level}backup of {source} in plan {}", model.name),
+            None => format!("{level}backup of plan {}", model.name),
+        }
+    }
+
+    /// What its name has behind the plan's.
+    fn ending(&self) -> Vec<&str> {
+        self.source.into_iter().chain(self.level.map(level_word)).collect()
     }
 }
 
-/// The schedule of a plan that is to have one.
-fn schedule(model: &Model) -> Result<&Schedule, Inexpressible> {
-    model.schedule.as_ref().ok_or_else(|| {
-        Inexpressible::new(
+/// What starts of a plan that is to have a schedule.
+fn starts(model: &Model) -> Result<Vec<Start<'_>>, Inexpressible> {
+    let of = |(source, schedule)| {
+        let source = Option::map(source, |source| model.source(source).name.as_str());
+        starts_of(source, schedule)
+    };
+    let all: Vec<Start<'_>> = model.schedules().flat_map(of).collect();
+    if all.is_empty() {
+        return Err(Inexpressible::new(
             format!("plan `{}` has no schedule", model.name),
             "write one into it: `schedule { run = daily at 02:30 }`",
-        )
-    })
+        ));
+    }
+    Ok(all)
+}
+
+fn starts_of<'m>(source: Option<&'m str>, schedule: &'m Schedule) -> Vec<Start<'m>> {
+    let start = |level, when| Start { source, level, schedule, when };
+    match &schedule.due {
+        Due::Run(when) => vec![start(None, when)],
+        Due::Levels { .. } => {
+            schedule.levels().into_iter().map(|(level, when)| start(Some(level), when)).collect()
+        }
+    }
 }
 
 /// How far ahead timers are held against the schedule: changes of clocks repeat within a year.
@@ -135,17 +170,19 @@ fn variables(model: &Model) -> Result<Vec<&str>, Inexpressible> {
 /// Every file of systemd's that a plan of this name may have, whatever its schedule: those that it has no more are stale.
 pub fn names(model: &Model) -> Vec<String> {
     let levels = [None, Some(Level::Full), Some(Level::Differential), Some(Level::Incremental)];
-    let of = |level| {
-        let name = unit_name(model, level);
+    let postgres = model.sources.iter().filter(|source| source.postgres().is_some());
+    let sources = std::iter::once(None).chain(postgres.map(|source| Some(source.name.as_str())));
+    let endings = sources.flat_map(|source| {
+        levels.map(|level| source.into_iter().chain(level.map(level_word)).collect::<Vec<_>>())
+    });
+    let of = |ending: Vec<&str>| {
+        let name = unit_name(model, &ending);
         [format!("{name}.timer"), format!("{name}.service")]
     };
-    levels.into_iter().flat_map(of).collect()
+    endings.flat_map(of).collect()
 }
 
 /// A name that a unit may have.
-fn unit_name(model: &Model, level: Option<Level>) -> String {
-    match level {
-        Some(level) => format!("backplan-{}-{}", model.name, level_word(level)),
-        None => format!("backplan-{}", model.name),
-    }
+fn unit_name(model: &Model, ending: &[&str]) -> String {
+    [&["backplan", model.name.as_str()], ending].concat().join("-")
 }

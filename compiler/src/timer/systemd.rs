@@ -6,9 +6,8 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 use super::times::{Times, times};
-use super::{Inexpressible, Starter, schedule, starts, strays, unit_name, variables};
-use crate::lower::level_word;
-use crate::model::{Level, Model, SourceKind, StoreKind};
+use super::{Inexpressible, Start, Starter, starts, strays, unit_name, variables};
+use crate::model::{Model, SourceKind, StoreKind};
 use crate::value::Secret;
 
 const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
@@ -27,15 +26,13 @@ pub struct Unit {
 /// # Errors
 /// Where the plan has no schedule, or one that a timer cannot follow.
 pub fn units(model: &Model, starter: &Starter, now: Timestamp) -> Result<Vec<Unit>, Inexpressible> {
-    let schedule = schedule(model)?;
     let mut units = Vec::new();
-    for start in starts(schedule) {
-        let name = unit_name(model, start.level);
+    let starts = starts(model)?;
+    for start in &starts {
+        let schedule = start.schedule;
+        let name = unit_name(model, &start.ending());
         let mut timer = String::new();
-        let of = match start.level {
-            Some(level) => format!("{} backup of plan {}", level_word(level), model.name),
-            None => format!("backup of plan {}", model.name),
-        };
+        let of = start.of(model);
         let mut line = |text: String| push(&mut timer, &text);
         line(format!("[Unit]\nDescription=When the {of} is due\n\n[Timer]"));
         let moments = times(start.when)?;
@@ -53,8 +50,8 @@ pub fn units(model: &Model, starter: &Starter, now: Timestamp) -> Result<Vec<Uni
         line(format!("Persistent={}", schedule.catch_up));
         line("\n[Install]\nWantedBy=timers.target".to_owned());
         units.push(Unit { name: format!("{name}.timer"), text: timer });
-        units
-            .push(Unit { name: format!("{name}.service"), text: service(model, starter, start.level, &of)? });
+        let service = service(model, starter, start, starts.len() > 1)?;
+        units.push(Unit { name: format!("{name}.service"), text: service });
     }
     Ok(units)
 }
@@ -67,21 +64,22 @@ fn push(text: &mut String, line: &str) {
 fn service(
     model: &Model,
     starter: &Starter,
-    level: Option<Level>,
-    of: &str,
+    start: &Start<'_>,
+    has_others: bool,
 ) -> Result<String, Inexpressible> {
+    let of = start.of(model);
     let mut text = String::new();
     let mut line = |line: &str| push(&mut text, line);
     line(&format!("[Unit]\nDescription={}{}", of[..1].to_uppercase(), &of[1..]));
     line(
         "Wants=network-online.target\nAfter=network-online.target\nStartLimitIntervalSec=0\n\n[Service]\nType=exec",
     );
-    let words: Vec<String> = starter.words(level).iter().map(|word| quoted(word)).collect();
+    let words: Vec<String> = starter.words(start).iter().map(|word| quoted(word)).collect();
     line(&format!("ExecStart={}", words.join(" ")));
     line("# 3: the backup is there, and `plan status` has something to read. 4: another run is at work.");
     line("SuccessExitStatus=3 4");
-    if level.is_some() {
-        // Of two levels that come together one waits: neither is lost.
+    if start.level.is_some() || has_others {
+        // Of two that come together one waits: neither is lost.
         line("RestartForceExitStatus=4\nRestartSec=5min");
     }
     line("# The run itself ends what it started, leaves windows and releases locks.");

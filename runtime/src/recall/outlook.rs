@@ -50,7 +50,7 @@ pub fn outlook(old: &Model, new: &Model, now: Timestamp) -> Outlook {
 fn store(outlook: &mut Outlook, old: (&Model, &Store), new: (&Model, &Store), shelf: &Shelf, now: Timestamp) {
     let plan = |(model, store): (&Model, &Store)| {
         let policy = Policy::of(model, store, now);
-        let schedule = model.schedule.as_ref();
+        let schedule = model.schedules().next().map(|(_, schedule)| schedule);
         let occasion = Occasion { policy, schedule, current: None, remembered: None };
         PrunePlan::make(&shelf.catalog, &occasion)
     };

@@ -6,7 +6,7 @@ use backplan_compiler::cycle::{Asked, Past, next};
 use backplan_compiler::due;
 use backplan_compiler::lower::level_word;
 use backplan_compiler::model::{
-    Absent, Archive, Model, Objective, Postgres, PostgresDriver, Schedule, SourceId, StoreId,
+    Absent, Archive, Model, Objective, Postgres, PostgresDriver, Schedule, Separate, SourceId, StoreId,
 };
 use backplan_compiler::retention::Run;
 use jiff::tz::TimeZone;
@@ -203,8 +203,10 @@ pub fn status(
     let facts = Facts { standings: &sources, ages: &ages, rehearsals: &rehearsals };
     let objectives: Vec<Promise> =
         model.objectives.iter().flat_map(|objective| promises(model, objective, &facts)).collect();
-    let overdue_since = newest.and_then(|run| overdue(model.schedule.as_ref()?, run.started, now));
+    let overdue_since =
+        by_the_plan(model, shelves).and_then(|run| overdue(model.schedule.as_ref()?, run.started, now));
     let mut problems = problems(shelves, newest, now);
+    problems.extend(model.separates.iter().filter_map(|separate| late(model, shelves, separate, now)));
     problems.extend(last_attempts(model, shelves, &unclean));
     problems.extend(behind(model, shelves));
     problems.extend(emptied_sources(model, shelves));
@@ -230,7 +232,7 @@ pub fn status(
         verdict,
         sources,
         archives,
-        next_due: model.schedule.as_ref().and_then(|schedule| next_due(schedule, now)),
+        next_due: model.schedules().filter_map(|(_, schedule)| next_due(schedule, now)).min(),
         overdue_since,
         objectives,
         logs,
@@ -410,6 +412,32 @@ fn overdue(schedule: &Schedule, newest: Timestamp, now: Timestamp) -> Option<Tim
     let jitter = i64::try_from(schedule.jitter.unwrap_or(0)).unwrap_or(i64::MAX);
     let late = SignedDuration::from_secs(half.min(GRACE).saturating_add(jitter));
     (first.checked_add(late).ok()? < now).then_some(first)
+}
+
+/// The newest run that the plan's own schedule asks for: one that a source's own schedule made says nothing of the others.
+fn by_the_plan<'a>(model: &Model, shelves: &'a Shelves) -> Option<&'a Manifest> {
+    let has_own = |name: &str| {
+        model.separates.iter().any(|own| own.schedule.is_some() && model.source(own.source).name == name)
+    };
+    let others = |run: &&Manifest| {
+        !run.archives.is_empty()
+            || run.repositories.is_empty()
+            || run.repositories.iter().any(|own| !has_own(&own.source))
+    };
+    let newest = |shelf: &'a Shelf| shelf.catalog.runs().rev().find(others);
+    shelves.shelves.iter().filter_map(newest).max_by_key(|run| run.run)
+}
+
+/// That a source with a schedule of its own is overdue by it.
+fn late(model: &Model, shelves: &Shelves, separate: &Separate, now: Timestamp) -> Option<String> {
+    let (schedule, name) = (separate.schedule.as_ref()?, &model.source(separate.source).name);
+    let holds = |run: &&Manifest| run.repositories.iter().any(|own| own.source == *name);
+    let newest = shelves.shelves.iter().filter_map(|shelf| shelf.catalog.runs().rev().find(holds));
+    // One that was never made is told of with the sources.
+    let since = overdue(schedule, newest.map(|run| run.started).max()?, now)?;
+    Some(format!(
+        "source `{name}` is overdue by its own schedule since {since}: see that something starts `plan run --only {name}`"
+    ))
 }
 
 /// Seconds since the last moment that a source can be recovered to.

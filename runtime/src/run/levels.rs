@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use backplan_compiler::cycle::{Asked, Next, Past, next};
+use backplan_compiler::due::is_due;
 use backplan_compiler::model::{
     Archive, ArchiveId, LargeFiles, Level, Model, Separate, Source, SourceId, StoreId,
 };
@@ -234,10 +235,16 @@ pub struct Stores {
 
 /// The levels of the next run. A base must be in each store that the archive goes to and that can be used, whole as far as
 /// its index tells.
-pub fn levels(request: &Request, stores: &Stores, cache: &Cache, now: Timestamp) -> Levels {
+pub fn levels(
+    request: &Request,
+    stores: &Stores,
+    cache: &Cache,
+    not_due: &BTreeSet<SourceId>,
+    now: Timestamp,
+) -> Levels {
     let model = &request.model;
     let mut levels = Levels {
-        separate: separates(request, stores, now),
+        separate: separates(request, stores, not_due, now),
         clusters: clusters(model, stores),
         ..Levels::default()
     };
@@ -299,11 +306,45 @@ fn clusters(model: &Model, stores: &Stores) -> BTreeMap<SourceId, Known> {
     sources.filter_map(|(at, source)| Some((SourceId(at), Known::of(runs(), &source.name)?))).collect()
 }
 
+/// Sources with a schedule of their own that no run need take now: those whose newest backup is younger than the moment at which
+/// they came due. Where the run would else have nothing, all are taken.
+pub fn not_due(
+    model: &Model,
+    only: &BTreeSet<String>,
+    stores: &Stores,
+    now: Timestamp,
+) -> BTreeSet<SourceId> {
+    let newest = |separate: &Separate| {
+        let name = &model.source(separate.source).name;
+        let in_store = |id: &StoreId| {
+            let runs = stores.shelves.get(id)?.catalog.runs().rev();
+            let mut held = runs.filter(|run| run.repositories.iter().any(|own| own.source == *name));
+            held.next().map(|run| run.started)
+        };
+        // The store that has least: what is lacking in one is lacking.
+        model.told_in(separate).iter().map(in_store).min().flatten()
+    };
+    let own = model.separates.iter().filter(|separate| separate.schedule.is_some());
+    let later = own.filter(|separate| !is_due(model, separate.source, newest(separate), now));
+    let later: BTreeSet<SourceId> = later.map(|separate| separate.source).collect();
+    let has_others = !model.archives.is_empty() || later.len() < model.separates.len();
+    if only.is_empty() && has_others { later } else { BTreeSet::new() }
+}
+
 /// What the backups in repositories of their own are to be.
-fn separates(request: &Request, stores: &Stores, now: Timestamp) -> BTreeMap<SourceId, SeparateNext> {
+fn separates(
+    request: &Request,
+    stores: &Stores,
+    not_due: &BTreeSet<SourceId>,
+    now: Timestamp,
+) -> BTreeMap<SourceId, SeparateNext> {
     let model = &request.model;
-    let wanted = |name: &str| request.only.is_empty() || request.only.contains(name);
-    let meant = model.separates.iter().filter(|separate| wanted(&model.source(separate.source).name));
+    let named = |separate: &Separate| request.only.contains(&model.source(separate.source).name);
+    let wanted = |separate: &&Separate| match request.only.is_empty() {
+        true => !not_due.contains(&separate.source),
+        false => named(separate),
+    };
+    let meant = model.separates.iter().filter(wanted);
     let answer = |separate: &Separate| {
         let name = model.source(separate.source).name.as_str();
         let told_in = model.told_in(separate);
@@ -311,7 +352,9 @@ fn separates(request: &Request, stores: &Stores, now: Timestamp) -> BTreeMap<Sou
         let is_whole = targets.len() == told_in.len()
             && targets.iter().all(|shelf| shelf.catalog.unreadable().is_empty());
         let runs = common_runs(&targets);
-        let asked = Asked { sources: BTreeSet::from([name]), level: request.level, now };
+        // The level of the others says nothing of one that goes by a schedule of its own.
+        let level = request.level.filter(|_| separate.schedule.is_none() || named(separate));
+        let asked = Asked { sources: BTreeSet::from([name]), level, now };
         let past = Past { runs: &runs, lost: &BTreeMap::new() };
         let next = next(model, &separate.chain(name), &asked, &past);
         let manifests = targets.iter().flat_map(|shelf| shelf.catalog.runs());

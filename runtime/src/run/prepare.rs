@@ -11,12 +11,12 @@ use backplan_compiler::Laid;
 use backplan_compiler::finding::Severity;
 use backplan_compiler::graph::{Occasion, StepGraph};
 use backplan_compiler::lower::{LowerError, lower, needed_reads};
-use backplan_compiler::model::Model;
+use backplan_compiler::model::{Model, SourceId};
 use jiff::Timestamp;
 
 use super::cache::Cache;
 use super::history;
-use super::levels::{Levels, Stores, levels};
+use super::levels::{Levels, Stores, levels, not_due};
 use super::mounts::{self, Expected};
 use super::request::{Clock, Request, unsupported};
 use super::secrets::Secrets;
@@ -272,7 +272,8 @@ fn prepare(
     let run = run_id(highest_sequence(&request, &layout, plan.sequence()), started)?;
     let cache = Cache::new(plan.folder());
     let stores = stores(model, &plan);
-    let levels = levels(&request, &stores, &cache, started);
+    let not_due = not_due(model, &request.only, &stores, started);
+    let levels = levels(&request, &stores, &cache, &not_due, started);
     let catalogs = stores.shelves.values().map(|shelf| &shelf.catalog);
     let mounts = mounts::expected(model, Some(&plan), &catalogs, &request.unmounted)?;
     let occasion = Occasion {
@@ -282,6 +283,7 @@ fn prepare(
         reads: read_all(&needed_reads(model))?,
         level: Some(levels.highest()),
         only: request.only.clone(),
+        not_due,
         rehearse: Some(super::rehearse::due(model, started)),
     };
     let graph = lower(model, &occasion).map_err(|error| refused(model, error))?;
@@ -296,7 +298,8 @@ fn prepare(
     }
     let pid = std::process::id();
     let note = Note { plan: model.name.clone(), run: run.to_string(), pid, since: started };
-    let (_, told) = places(&request.laid);
+    let (_, mut told) = places(&request.laid);
+    told.extend(occasion.not_due.iter().map(|source| waits(model, *source)));
     Ok(Prepared {
         told,
         mounts,
@@ -312,6 +315,14 @@ fn prepare(
         lock,
         request,
     })
+}
+
+/// What is told of a source that a run leaves to a later one.
+fn waits(model: &Model, source: SourceId) -> String {
+    let name = &model.source(source).name;
+    format!(
+        "source `{name}` is not due by its own schedule; `plan run --only {name}` backs it up all the same"
+    )
 }
 
 /// The stores that can be read now, with the runs that they hold, and those that are new. What keeps another from being read

@@ -92,7 +92,7 @@ fn occasion(
     remembered: Option<RunId>,
 ) -> Occasion<'_> {
     let policy = Policy::of(model, model.store(id), now);
-    Occasion { policy, schedule: model.schedule.as_ref(), current, remembered }
+    Occasion { policy, schedule: model.schedules().next().map(|(_, schedule)| schedule), current, remembered }
 }
 
 /// How large a source is, as far as that shows before it is read.

@@ -117,9 +117,6 @@ fn unsupported_separate(model: &Model, separate: &Separate, found: &mut Vec<Stri
     if separate.to.len() > 1 {
         found.push(format!("source `{name}` is `separate` in more than one store"));
     }
-    if separate.schedule.is_some() {
-        found.push(format!("source `{name}` is `separate` with a `schedule` of its own"));
-    }
     for id in &separate.to {
         let store = model.store(*id);
         if !model.is_of_tools(*id) {

@@ -294,3 +294,78 @@ fn a_cluster_with_two_schedules_has_fulls_and_incrementals() {
     assert_eq!(kinds, ['F', 'I', 'F']);
     scenario.plan(["run", "p.plan", "--dry-run", "--level", "incremental"]).status(0).says("dump/cluster");
 }
+
+/// The run that a timer starts at this moment.
+fn at(scenario: &Scenario, moment: &str, args: &[&str]) -> crate::scenario::Answer {
+    scenario.plan_by(&["env", &format!("BACKPLAN_NOW={moment}")], args)
+}
+
+#[test]
+fn a_cluster_with_a_schedule_of_its_own_is_backed_up_when_that_says() {
+    let stanza = "backplan_own_times";
+    let scenario = super::world().file("site/a", "1");
+    let repository = own(&scenario, "store", "p", "db");
+    let cluster = archiving(&scenario, &repository, stanza);
+    let times =
+        "  schedule {\n    full        = weekly on sun at 01:00\n    incremental = daily at 01:00\n  }\n";
+    let site = "source site: files {\n  paths = [\"site\"]\n}\narchive main {\n  from = [site]\n  to = [store]\n}\n\
+                schedule {\n  run = daily at 12:00\n}\n";
+    scenario.write("p.plan", apart(&cluster, stanza, "", times) + site);
+    cluster.fill(100);
+    let kinds = || -> String {
+        backups(&repository, stanza).iter().filter_map(|label| label.chars().next_back()).collect()
+    };
+    let timer = |moment: &str, level: &str| {
+        at(&scenario, moment, &["run", "p.plan", "--scheduled", "--only", "db", "--level", level])
+    };
+    // What starts them.
+    let units = scenario.plan(["schedule", "p.plan", "--for", "systemd"]).status(0);
+    for name in ["backplan-p.timer", "backplan-p-db-full.timer", "backplan-p-db-incremental.service"] {
+        assert!(units.stdout.contains(&format!("# {name}\n")), "{name}: {}", units.stdout);
+    }
+    let units = units.says("run --quiet --scheduled --only db --level full");
+    assert_eq!(units.stdout.matches("OnCalendar=*-*-* 12:00:00 UTC").count(), 1);
+    scenario
+        .plan(["schedule", "p.plan", "--for", "cron"])
+        .status(0)
+        .says("0 1 * * 0 root ")
+        .says("0 12 * * * root ");
+    scenario.plan(["schedule", "p.plan", "--for", "airflow"]).status(1).says("a schedule of its own");
+    // A Monday: there is none yet, so the plan's own run takes it along.
+    at(&scenario, "2026-11-02T12:00:01Z", &["run", "p.plan"]).status(0);
+    assert_eq!(kinds(), "F");
+    cluster.fill(50);
+    timer("2026-11-03T01:00:01Z", "incremental").status(0);
+    assert_eq!(kinds(), "FI");
+    assert_eq!(fs::read_dir(scenario.path("store")).unwrap().count(), 3, "no archive came of it");
+    let noon = ["run", "p.plan"];
+    at(&scenario, "2026-11-03T12:00:01Z", &noon).status(0).says("`plan run --only db` backs it up");
+    assert_eq!(kinds(), "FI");
+    // Its timer did not fire: the next run makes up for that.
+    at(&scenario, "2026-11-04T11:00:00Z", &["status", "p.plan"]).status(3).says(
+        "source `db` is overdue by its own schedule since 2026-11-04T01:00:00Z: see that something starts `plan run --only db`",
+    );
+    at(&scenario, "2026-11-04T12:00:01Z", &noon).status(0);
+    assert_eq!(kinds(), "FII");
+    at(&scenario, "2026-11-04T12:30:00Z", &["status", "p.plan"]).status(0);
+    // A level for the others says nothing of it; and of two levels at one moment the higher is made.
+    at(&scenario, "2026-11-05T00:30:00Z", &["run", "p.plan", "--level", "full"]).status(0);
+    assert_eq!(kinds(), "FII");
+    timer("2026-11-08T01:00:01Z", "incremental").status(0).says("a full is due at the same moment");
+    timer("2026-11-08T01:00:01Z", "full").status(0);
+    assert_eq!(kinds(), "FIIF");
+    // Its own runs are no sign that the plan's are made.
+    at(&scenario, "2026-11-08T02:00:00Z", &["status", "p.plan"]).status(3).says("overdue");
+    scenario.plan(["restore", "p.plan", "--source", "db", "--to", "back", "--start"]).status(0);
+    assert_eq!(back(&scenario, &cluster, "select count(*) from t"), "150");
+    stop(&scenario, &cluster);
+    // At one moment with the plan's own, that takes it along.
+    let both = "  schedule {\n    run = daily at 12:00\n  }\n";
+    scenario.write("p.plan", apart(&cluster, stanza, "", both) + site);
+    let along = ["run", "p.plan", "--scheduled", "--only", "db"];
+    at(&scenario, "2026-11-09T12:00:01Z", &along)
+        .status(0)
+        .says("the plan's own run, which takes the source");
+    at(&scenario, "2026-11-09T12:00:02Z", &noon).status(0);
+    assert_eq!(kinds(), "FIIFD");
+}

@@ -17,10 +17,9 @@ use self::objects::{
 use self::places::Places;
 use super::times::{Times, times};
 use super::yaml::document;
-use super::{Inexpressible, Start, cron, schedule, starts, strays};
+use super::{Inexpressible, Start, cron, starts, strays};
 use crate::due;
-use crate::lower::level_word;
-use crate::model::{Level, Model, Schedule, SourceKind, When};
+use crate::model::{Model, SourceKind, When};
 
 /// The longest name of a CronJob: its jobs have eleven letters more.
 const LONGEST: usize = 52;
@@ -70,7 +69,7 @@ pub fn manifests(
     cluster: &Cluster,
     now: Timestamp,
 ) -> Result<Manifests, Inexpressible> {
-    let schedule = schedule(model)?;
+    let starts = starts(model)?;
     let name = label(&model.name, &model.name)?;
     let body = body(model, files, cluster, &name)?;
     let mut stream =
@@ -82,10 +81,10 @@ pub fn manifests(
     let resources = Resources { requests: room, limits: Words::new() };
     let claim = Claim { access_modes: vec!["ReadWriteOnce"], resources };
     stream.put("v1", "PersistentVolumeClaim", format!("{name}-state"), Words::new(), Spec { spec: claim });
-    for start in starts(schedule) {
+    for start in starts {
         for (number, fields) in expressions(&start)?.into_iter().enumerate() {
-            let job = job_name(model, start.level, number)?;
-            let notes = notes(schedule, &start, now)?;
+            let job = job_name(model, &start, number)?;
+            let notes = notes(&start, now)?;
             let cron_job = cron_job(model, cluster, &body, &start, fields, now);
             stream.put("batch/v1", "CronJob", job, notes, Spec { spec: cron_job });
         }
@@ -212,21 +211,17 @@ fn cron_job(
     fields: String,
     now: Timestamp,
 ) -> CronJob {
-    let schedule = model.schedule.as_ref();
-    let zone = schedule.map_or("UTC", |schedule| schedule.zone.as_str());
+    let zone = start.schedule.zone.as_str();
     let mut command: Vec<String> = ["plan", "run", "--as-job"].map(str::to_owned).to_vec();
-    if let Some(level) = start.level {
-        command.extend(["--scheduled", "--level", level_word(level)].map(str::to_owned));
-    }
+    command.extend(start.options());
     let template = template(model, cluster, body, with_file(command, model, cluster));
     let job =
         Job { backoff_limit: model.retry.attempts.saturating_sub(1), pod_failure_policy: policy(), template };
-    let is_made_up = schedule.is_some_and(|schedule| schedule.catch_up);
     CronJob {
         schedule: fields,
         time_zone: zone.to_owned(),
         concurrency_policy: "Forbid",
-        starting_deadline_seconds: if is_made_up { gap(start.when, zone, now) } else { 300 },
+        starting_deadline_seconds: if start.schedule.catch_up { gap(start.when, zone, now) } else { 300 },
         suspend: cluster.suspend,
         successful_jobs_history_limit: 3,
         failed_jobs_history_limit: 3,
@@ -331,13 +326,13 @@ fn expressions(start: &Start<'_>) -> Result<Vec<String>, Inexpressible> {
     cron::expressions(&times(start.when)?)
 }
 
-fn notes(schedule: &Schedule, start: &Start<'_>, now: Timestamp) -> Result<Words, Inexpressible> {
+fn notes(start: &Start<'_>, now: Timestamp) -> Result<Words, Inexpressible> {
     let moments: Vec<Times> = times(start.when)?;
     let mut notes = Words::new();
-    if let Some(note) = strays(schedule, start.when, &moments, now) {
+    if let Some(note) = strays(start.schedule, start.when, &moments, now) {
         notes.insert("backplan/clock-changes".to_owned(), note.trim_start_matches("# ").to_owned());
     }
-    if schedule.jitter.is_some() {
+    if start.schedule.jitter.is_some() {
         notes.insert(
             "backplan/jitter".to_owned(),
             "Kubernetes starts at the minute: jitter is not followed.".to_owned(),
@@ -364,12 +359,15 @@ fn label(name: &str, of: &str) -> Result<String, Inexpressible> {
 }
 
 /// `PLAN-STORE-LEVEL`; without the store where there are several, as a run goes to all.
-fn job_name(model: &Model, level: Option<Level>, number: usize) -> Result<String, Inexpressible> {
+fn job_name(model: &Model, start: &Start<'_>, number: usize) -> Result<String, Inexpressible> {
     let mut parts = vec![model.name.clone()];
     if let [store] = model.stores.as_slice() {
         parts.push(store.name.clone());
     }
-    parts.push(level.map_or("run", level_word).to_owned());
+    parts.extend(start.ending().into_iter().map(str::to_owned));
+    if start.ending().is_empty() {
+        parts.push("run".to_owned());
+    }
     if number > 0 {
         parts.push((number + 1).to_string());
     }
