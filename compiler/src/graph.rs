@@ -47,6 +47,8 @@ pub enum Action {
     Commit(StoreId),
     /// Delete what retention no longer keeps.
     Prune(StoreId),
+    /// Bring to a store the runs that it lacks and others of the run's stores have.
+    Sync(StoreId),
     /// Delete, from the repository of a source's tool, what was before the cycle that now has begun.
     Expire(SourceId),
     /// See that a store has the archive of a source's log, by the place of its `wal` in the model.

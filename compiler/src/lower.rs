@@ -47,6 +47,7 @@ pub fn lower(model: &Model, occasion: &Occasion) -> Result<StepGraph, LowerError
     lowering.archives();
     lowering.windows_leave();
     lowering.stores();
+    lowering.catch_up();
     lowering.expire();
     lowering.wals();
     lowering.end();
@@ -495,6 +496,22 @@ impl<'a> Lowering<'a> {
             if keeps && !declared.append_only {
                 self.push(&format!("prune/{name}"), Action::Prune(store), [format!("commit/{name}")]);
             }
+        }
+    }
+
+    /// A store that was away gets what others have since, once the backup of this run is wherever it can be.
+    fn catch_up(&mut self) {
+        let shares = |store: &StoreId| {
+            let mut held = self.model.archives.iter().filter(|archive| archive.to.contains(store));
+            held.any(|archive| archive.to.iter().any(|other| other != store && self.stores.contains(other)))
+        };
+        let behind: Vec<StoreId> = self.stores.iter().copied().filter(shares).collect();
+        let is_end = |step: &&Step| matches!(step.action, Action::Commit(_) | Action::Prune(_));
+        let ends: Vec<String> = self.steps.iter().filter(is_end).map(|step| step.id.0.clone()).collect();
+        for store in behind {
+            let name = self.model.store(store).name.clone();
+            let step = self.push(&format!("sync/{name}"), Action::Sync(store), ends.clone());
+            step.reads.insert(Resource::World(format!("runs that `{name}` lacks")));
         }
     }
 

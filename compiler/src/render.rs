@@ -108,6 +108,7 @@ fn doing<'a>(action: &Action, model: &'a Model) -> Doing<'a> {
         Action::Publish(id, to) => Doing { verb: "publish", archive: archive(id), store: store(to), ..none },
         Action::Commit(id) => Doing { verb: "commit", store: store(id), ..none },
         Action::Prune(id) => Doing { verb: "prune", store: store(id), ..none },
+        Action::Sync(id) => Doing { verb: "sync", store: store(id), ..none },
         Action::Expire(id) => Doing { verb: "expire", source: source(id), ..none },
         Action::OpenWal(at, to) => {
             Doing { verb: "archive", source: wal_source(model, *at), store: store(to), ..none }
@@ -234,7 +235,7 @@ fn dot_shape(action: &Action) -> &'static str {
         Action::Enter(_) | Action::Leave(_) => "house",
         Action::Scan(_) | Action::Dump(_) => "ellipse",
         Action::Pack(_) => "box3d",
-        Action::Publish(..) => "box",
+        Action::Publish(..) | Action::Sync(_) => "box",
         Action::Commit(_) => "doubleoctagon",
         Action::Rehearse(_) => "hexagon",
         Action::Notify(..) => "note",
@@ -279,7 +280,7 @@ fn mermaid_shape(action: &Action) -> (&'static str, &'static str) {
         Action::Enter(_) | Action::Leave(_) => ("[/", "/]"),
         Action::Scan(_) | Action::Dump(_) => ("([", "])"),
         Action::Pack(_) => ("[[", "]]"),
-        Action::Publish(..) => ("[", "]"),
+        Action::Publish(..) | Action::Sync(_) => ("[", "]"),
         Action::Commit(_) => ("(((", ")))"),
         Action::Rehearse(_) => ("{{", "}}"),
         Action::Notify(..) => (">", "]"),

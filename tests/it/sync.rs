@@ -135,3 +135,75 @@ fn a_store_in_which_nothing_is_deleted_is_filled_after_a_cut_too() {
     world.restored("two");
     assert_eq!(world.runs("two"), 1);
 }
+
+#[test]
+fn a_store_that_was_away_gets_what_it_lacks_from_the_next_run() {
+    let world = World::new();
+    world.stores(&["far", "near"], "  bandwidth = 4MiB/s\n");
+    let day = |number: u32| {
+        world.scenario.write("site/sub/a", format!("day {number}"));
+        world.scenario.next_day();
+    };
+    let run = || world.scenario.plan(["run", "p.plan"]);
+    for number in 1..=2 {
+        day(number);
+        let said = run().status(0).said();
+        assert!(!said.contains("lacked"), "{said}");
+    }
+    let away = |from: &str, to: &str| fs::rename(world.scenario.path(from), world.scenario.path(to)).unwrap();
+    away("near", "gone");
+    for number in 3..=4 {
+        day(number);
+        run().status(3).says("near");
+    }
+    away("gone", "near");
+    day(5);
+    world.scenario.plan(["run", "p.plan", "--dry-run"]).says("2 runs that it lacks, from the other stores");
+    // Killed while it brings the fourth: that of today is there, and all is as it was.
+    let manifests = world.scenario.path("near/.backplan/p/manifests");
+    let has = |number: &str| {
+        let names = fs::read_dir(&manifests).unwrap().flatten();
+        names.filter_map(|entry| entry.file_name().into_string().ok()).any(|name| name.starts_with(number))
+    };
+    let running = world.scenario.start(["run", "p.plan"]);
+    wait_for("the third run", || has("00000003"));
+    wait_for("a part of the fourth", || {
+        shell(&world.scenario.path("near"), "ls .backplan/p/intents").contains("00000004")
+    });
+    running.kill_group();
+    drop(running);
+    assert!(has("00000005") && !has("00000004"));
+    world.scenario.plan(["verify", "p.plan", "--all", "--store", "near"]).says("whole");
+    world.restored("near");
+    // The next goes on, and sends nothing twice.
+    day(6);
+    let said = run().says("run `00000004-").says("which it lacked, is there now").said();
+    assert_eq!(said.matches("which it lacked").count(), 1, "{said}");
+    assert_eq!((world.runs("near"), artefacts(&world.scenario.path("near")).len()), (6, 6));
+    world.scenario.plan(["verify", "p.plan", "--all", "--store", "near"]).status(0);
+    world.restored("near");
+    assert_eq!(world.server.artefacts(), 6);
+    day(7);
+    let said = run().status(0).said();
+    assert!(!said.contains("lacked"), "{said}");
+    // What was before a store came to the plan is for a sync.
+    world.stores(&["far", "near", "third"], "");
+    day(8);
+    run();
+    day(9);
+    run();
+    assert_eq!(world.runs("third"), 2);
+    world.sync(&["--store", "third"]).status(0);
+    assert_eq!(world.runs("third"), 9);
+    // A run that has little time begins with what it can end, and is no failure.
+    away("near", "gone");
+    day(10);
+    shell(&world.scenario.path("site"), "head -c 2000000 /dev/urandom > big");
+    run().status(3);
+    away("gone", "near");
+    world.stores(&["far", "third", "near"], "  bandwidth = 100KiB/s\n}\nlimits {\n  timeout = 20s\n");
+    fs::remove_file(world.scenario.path("site/big")).unwrap();
+    day(11);
+    run().status(3).says("takes longer than a run has time for: `plan sync` brings it at once");
+    assert!(has("00000011") && !has("00000010"));
+}

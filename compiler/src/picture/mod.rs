@@ -199,6 +199,7 @@ fn node(step: &Step, model: &Model, stores: &BTreeMap<String, usize>, mark: Opti
             (Phase::Commit, in_store(id), Shape::Seal, "the backup exists".into(), number(id))
         }
         Action::Prune(id) => (Phase::Prune, in_store(id), Shape::Hexagon, String::new(), number(id)),
+        Action::Sync(id) => (Phase::Rehearse, in_store(id), Shape::Box, "what it lacks".into(), number(id)),
         Action::Expire(id) => {
             (Phase::Prune, band_of(model, *id), Shape::Hexagon, "the tool's own".into(), None)
         }

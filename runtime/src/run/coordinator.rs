@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backplan_compiler::graph::{Action, Step, StepGraph, StepId, When};
-use backplan_compiler::model::Retry;
+use backplan_compiler::model::{Retry, StoreId};
 use tokio::sync::mpsc;
 
 use super::event::{Event, Observer, Outcome};
@@ -326,6 +326,7 @@ impl Coordinator {
             }
             Action::Commit(_) => self.commit_verdict(step),
             Action::Rehearse(_) => self.rehearse_verdict(step),
+            Action::Sync(store) => self.sync_verdict(*store),
             Action::Recover => self.recover_verdict(),
             _ => match self.first_trouble(step) {
                 Some(reason) if !self.work.goes_on_without(step) => Verdict::Not(reason),
@@ -355,6 +356,14 @@ impl Coordinator {
         match step.needs.iter().filter(is_commit).any(|id| self.execution.is_done(id)) {
             true => Verdict::Run,
             false => Verdict::Not("nothing was committed".to_owned()),
+        }
+    }
+
+    /// A store is brought what it lacks where it has the backup of this run: whatever became of the others'.
+    fn sync_verdict(&self, store: StoreId) -> Verdict {
+        match self.graph.doing(&Action::Commit(store)) {
+            Some(commit) if self.execution.is_done(&commit.id) => Verdict::Run,
+            _ => Verdict::Not("its commit was not done".to_owned()),
         }
     }
 

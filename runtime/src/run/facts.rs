@@ -90,6 +90,8 @@ pub struct Facts {
     pub labels: BTreeMap<SourceId, BTreeMap<String, String>>,
     /// Where the repositories are that are in no folder.
     pub remotes: BTreeMap<SourceId, BTreeMap<String, String>>,
+    /// Artefacts of earlier runs that a store lacked and has now.
+    pub brought: BTreeMap<StoreId, Vec<String>>,
     /// What a person should read.
     pub warnings: Vec<String>,
 }

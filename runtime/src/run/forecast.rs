@@ -20,6 +20,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::cache::Kept;
+use super::catch_up;
 use super::coordinator::{Bounds, Execution, Failure, FailureKind, Performed, Work, execute};
 use super::deliver::is_away;
 use super::event::{How, Outcome, Unobserved};
@@ -246,6 +247,12 @@ impl Looking {
             Action::Publish(archive, store) => return self.publish(*archive, *store),
             Action::Commit(store) => return self.commit(*store),
             Action::Prune(store) => self.prune(*store, shown),
+            Action::Sync(store) => {
+                if let Some((words, artefacts)) = catch_up::foreseen(&self.prepared, *store) {
+                    shown.found.push(words);
+                    self.facts.brought.insert(*store, artefacts);
+                }
+            }
             Action::Expire(source) => self.expire(*source, shown),
             Action::OpenWal(at, store) => return self.open_wal(*at, *store, shown),
             Action::ExpireWal(at, store) => self.expire_wal(*at, *store, shown),

@@ -11,6 +11,7 @@
 //! | [`worker`], [`packing`], [`deliver`] | what each step does to the world |
 //! | `parts` | what an archive is made of where not all of its sources could be read |
 //! | [`facts`] | what the steps came to, and the manifest made from it |
+//! | `catch_up` | bringing a store what it lacks, behind the commits |
 //! | [`prune`] | deleting what retention gives up: at the end of a run, and by itself |
 //! | `rehearse` | rehearsals that are due, behind the commits |
 //! | [`report`] | how the run ended |
@@ -22,6 +23,7 @@
 //! | [`process`], [`secrets`], [`staging`], [`state`] | programs, secrets, the staging, the state folder |
 
 pub mod cache;
+mod catch_up;
 pub mod coordinator;
 mod databases;
 pub mod deliver;

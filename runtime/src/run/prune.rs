@@ -84,7 +84,7 @@ impl Worker {
     }
 }
 
-fn occasion(
+pub(super) fn occasion(
     model: &Model,
     id: StoreId,
     now: Timestamp,

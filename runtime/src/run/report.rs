@@ -218,7 +218,12 @@ fn written(step: &Step, model: &Model, facts: &Facts) -> Vec<String> {
         }
         _ => true,
     };
-    step.writes.iter().filter(is_there).map(ToString::to_string).collect()
+    let brought = match &step.action {
+        Action::Sync(id) => facts.brought.get(id).map(Vec::as_slice).unwrap_or_default(),
+        _ => &[],
+    };
+    let own = step.writes.iter().filter(is_there).map(ToString::to_string);
+    own.chain(brought.iter().cloned()).collect()
 }
 
 /// Trouble behind the last commit is a warning: the backup exists.
@@ -226,6 +231,7 @@ fn is_late(step: &StepReport) -> bool {
     matches!(
         step.action,
         Action::Prune(_)
+            | Action::Sync(_)
             | Action::Expire(_)
             | Action::ExpireWal(..)
             | Action::ClearStaging(When::After)
@@ -252,7 +258,10 @@ fn verdict(steps: &[StepReport], execution: &Execution, facts: &Facts, warnings:
     let nowhere =
         !steps.iter().any(|step| matches!(step.action, Action::Commit(_)) && step.outcome == How::Done);
     let lacking = !facts.missing.is_empty() || !facts.lost.is_empty() || !facts.left_out.is_empty();
-    let incomplete = execution.timed_out || lacking;
+    // What other nights left to be brought may wait for the next.
+    let cut = execution.timed_out
+        && steps.iter().any(|step| step.outcome != How::Done && !matches!(step.action, Action::Sync(_)));
+    let incomplete = cut || lacking;
     if failed || nowhere || incomplete {
         Verdict::Failed
     } else if warnings.is_empty() {

@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
-use backplan_compiler::model::StoreId;
+use backplan_compiler::model::{Model, StoreId};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -17,10 +18,11 @@ use crate::catalog::commit::{CommitError, Transaction};
 use crate::catalog::host::HostState;
 use crate::catalog::identity::{self, Claim};
 use crate::catalog::ids::{RunId, Uuid};
+use crate::catalog::layout::Layout;
 use crate::catalog::lock::{Lease, LeaseTimes, LockError};
 use crate::catalog::manifest::{ArchiveRecord, MAX_BYTES, Manifest, Second};
 use crate::catalog::owner::Owner;
-use crate::catalog::prune::PrunePlan;
+use crate::catalog::prune::{Occasion, PrunePlan};
 use crate::catalog::recover::{Intent, RecoveryPlan};
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
@@ -29,6 +31,8 @@ use crate::store::{self, Name, ReadStore, Store, StoreErrorKind};
 
 /// Bytes that are read at a time.
 const PIECE: usize = 8 << 20;
+/// Bytes that are sent between two looks at whether to go on: a slow store must not hold a run for long.
+const CHUNK: usize = 256 << 10;
 
 /// What became of a store, or would.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -56,6 +60,8 @@ pub struct Brought {
     pub run: RunId,
     /// Bytes of its artefacts that were sent.
     pub bytes: u64,
+    /// Those artefacts.
+    pub artefacts: Vec<String>,
 }
 
 /// Files of a log that were brought to a store.
@@ -68,10 +74,19 @@ pub struct BroughtLog {
 }
 
 /// A store that may have what others lack.
-struct Giver {
-    id: StoreId,
-    store: Arc<dyn Store>,
-    catalog: Catalog,
+pub(super) struct Giver {
+    pub id: StoreId,
+    pub store: Arc<dyn Store>,
+    pub catalog: Catalog,
+}
+
+impl Giver {
+    /// A store, with what is in it now.
+    pub fn of(id: StoreId, store: Arc<dyn Store>, layout: &Layout) -> Result<Giver, String> {
+        let mut catalog = Catalog::load(store.as_ref(), layout).map_err(text)?;
+        catalog.look_for_artefacts(store.as_ref(), layout).map_err(text)?;
+        Ok(Giver { id, store, catalog })
+    }
 }
 
 /// What a sync would do now. Writes nothing and takes no lock.
@@ -106,11 +121,7 @@ pub fn carry_out(request: &Request, control: &Control) -> Result<Vec<StoreSync>,
 fn givers(site: &Site<'_>) -> (Vec<Giver>, Vec<(StoreId, String)>) {
     let (mut found, mut away) = (Vec::new(), Vec::new());
     for (id, _) in site.request.model.own_stores() {
-        let opened = site.open(id).and_then(|store| {
-            let mut catalog = Catalog::load(store.as_ref(), &site.layout).map_err(text)?;
-            catalog.look_for_artefacts(store.as_ref(), &site.layout).map_err(text)?;
-            Ok(Giver { id, store, catalog })
-        });
+        let opened = site.open(id).and_then(|store| Giver::of(id, store, &site.layout));
         match opened {
             Ok(giver) => found.push(giver),
             Err(why) => away.push((id, why)),
@@ -154,12 +165,11 @@ fn look(site: &Site<'_>, id: StoreId, givers: &[Giver], away: &[(StoreId, String
     }
     let empty = Catalog::default();
     let catalog = own.map_or(&empty, |own| &own.catalog);
-    let (wanted, given_up) = lacking(site, id, catalog, givers);
+    let (wanted, given_up) = lacking(&site.request.model, id, catalog, givers, &site.occasion(id));
     shown.given_up = given_up;
     let mut there: BTreeSet<String> = names_in(catalog);
     for manifest in wanted {
-        let new = manifest.archives.iter().filter(|archive| there.insert(archive.artefact.to_string()));
-        shown.runs.push(Brought { run: manifest.run, bytes: new.map(|archive| archive.size).sum() });
+        shown.runs.push(Brought::of(&manifest, |name| there.insert(name.to_owned())));
     }
     for (source, files) in wal::lacking(&site.request.model, id) {
         shown.log.push(BroughtLog { source, files });
@@ -167,27 +177,46 @@ fn look(site: &Site<'_>, id: StoreId, givers: &[Giver], away: &[(StoreId, String
     shown
 }
 
-fn names_in(catalog: &Catalog) -> BTreeSet<String> {
+impl Brought {
+    /// A run, and those of its artefacts that are new.
+    pub fn of(run: &Manifest, mut is_new: impl FnMut(&str) -> bool) -> Brought {
+        let new: Vec<&ArchiveRecord> =
+            run.archives.iter().filter(|archive| is_new(archive.artefact.as_str())).collect();
+        Brought {
+            run: run.run,
+            bytes: new.iter().map(|archive| archive.size).sum(),
+            artefacts: new.iter().map(|archive| archive.artefact.to_string()).collect(),
+        }
+    }
+}
+
+pub(super) fn names_in(catalog: &Catalog) -> BTreeSet<String> {
     catalog.runs().flat_map(|run| &run.archives).map(|archive| archive.artefact.to_string()).collect()
 }
 
 /// The runs that a store lacks, as it would have them, oldest first; and how many more it would give up at once.
-fn lacking(site: &Site<'_>, id: StoreId, own: &Catalog, givers: &[Giver]) -> (Vec<Manifest>, usize) {
+pub(super) fn lacking(
+    model: &Model,
+    id: StoreId,
+    own: &Catalog,
+    givers: &[Giver],
+    occasion: &Occasion<'_>,
+) -> (Vec<Manifest>, usize) {
     let mut with = Catalog::default();
     own.runs().for_each(|run| with.add(run.clone()));
     let mut wanted: Vec<RunId> = Vec::new();
     for giver in givers.iter().filter(|giver| giver.id != id) {
         for run in giver.catalog.runs() {
             let is_new = with.get(&run.run).is_none() && !own.unreadable().contains(&run.run);
-            if let Some(run) = is_new.then(|| share(site, id, run)).flatten() {
+            if let Some(run) = is_new.then(|| share(model, id, run)).flatten() {
                 wanted.push(run.run);
                 with.add(run);
             }
         }
     }
     wanted.sort();
-    let plan = PrunePlan::make(&with, &site.occasion(id));
-    let stays: BTreeSet<RunId> = match site.request.model.store(id).append_only {
+    let plan = PrunePlan::make(&with, occasion);
+    let stays: BTreeSet<RunId> = match model.store(id).append_only {
         true => with.runs().map(|run| run.run).collect(),
         false => plan.runs.iter().filter(|run| run.stays).map(|run| run.run).collect(),
     };
@@ -198,8 +227,7 @@ fn lacking(site: &Site<'_>, id: StoreId, own: &Catalog, givers: &[Giver]) -> (Ve
 }
 
 /// What of a run goes to a store, as the plan has it; `None`: nothing.
-fn share(site: &Site<'_>, id: StoreId, run: &Manifest) -> Option<Manifest> {
-    let model = &site.request.model;
+fn share(model: &Model, id: StoreId, run: &Manifest) -> Option<Manifest> {
     let mut share = run.clone();
     let goes =
         |name: &str| model.archives.iter().any(|archive| archive.name == name && archive.to.contains(&id));
@@ -225,15 +253,20 @@ fn claim<'a>(site: &'a Site<'_>, id: StoreId) -> Claim<'a> {
 }
 
 /// A store that is being filled.
-struct Taker<'a> {
-    site: &'a Site<'a>,
-    id: StoreId,
-    store: Arc<dyn Store>,
-    lease: Arc<Lease>,
-    limits: Vec<Arc<Limit>>,
-    control: &'a Control,
+pub(super) struct Taker<'a> {
+    pub model: &'a Model,
+    pub layout: &'a Layout,
+    pub id: StoreId,
+    pub store: Arc<dyn Store>,
+    pub lease: Arc<Lease>,
+    pub limits: Vec<Arc<Limit>>,
+    pub control: &'a Control,
+    /// When it has to end, and what it says then; `None`: once all is there.
+    pub until: Option<(Instant, &'static str)>,
+    /// Bytes that are to be left free there, where that is known.
+    pub spare: u64,
     /// The plan's identity in it.
-    plan: Uuid,
+    pub plan: Uuid,
 }
 
 /// Fills a store.
@@ -268,11 +301,13 @@ fn fill(
     let recovered = recovery.execute(store.as_ref(), &site.layout, &lease).map_err(text)?;
     shown.warnings.extend(recovered.left.iter().map(ToString::to_string));
     let own = Catalog::load(store.as_ref(), &site.layout).map_err(text)?;
-    let (wanted, given_up) = lacking(site, id, &own, givers);
+    let (wanted, given_up) = lacking(model, id, &own, givers, &site.occasion(id));
     shown.given_up = given_up;
     let limits =
         [declared.bandwidth, model.limits.bandwidth].into_iter().flatten().map(Limit::new).map(Arc::new);
-    let taker = Taker { site, id, store, lease, limits: limits.collect(), control, plan: format.id };
+    let (limits, layout) = (limits.collect(), &site.layout);
+    let taker =
+        Taker { model, layout, id, store, lease, limits, control, until: None, spare: 0, plan: format.id };
     let done = taker.take(wanted, givers, shown);
     let logs = done.and_then(|()| wal::bring_to(&site.request.model, id, control).map_err(text));
     for (source, files, failed) in logs.as_deref().unwrap_or_default() {
@@ -290,11 +325,20 @@ fn fill(
 }
 
 impl Taker<'_> {
+    /// Whether it may go on.
+    fn check(&self) -> Result<(), String> {
+        self.control.check().map_err(text)?;
+        match self.until {
+            Some((until, why)) if Instant::now() >= until => Err(why.to_owned()),
+            _ => Ok(()),
+        }
+    }
+
     /// Brings runs, oldest first. One that cannot be had keeps those away that rest on it, and no others.
-    fn take(&self, wanted: Vec<Manifest>, givers: &[Giver], shown: &mut StoreSync) -> Result<(), String> {
+    pub fn take(&self, wanted: Vec<Manifest>, givers: &[Giver], shown: &mut StoreSync) -> Result<(), String> {
         let mut failed: BTreeSet<RunId> = BTreeSet::new();
         for run in wanted {
-            self.control.check().map_err(text)?;
+            self.check().map_err(|why| format!("{why}; the next sync goes on"))?;
             if let Some(base) = run.rests_on().into_iter().find(|base| failed.contains(base)) {
                 shown.warnings.push(format!(
                     "run `{}` was not brought, as `{base}` was not, on which it rests",
@@ -304,7 +348,7 @@ impl Taker<'_> {
                 continue;
             }
             match self.bring(&run, givers) {
-                Ok(bytes) => shown.runs.push(Brought { run: run.run, bytes }),
+                Ok(brought) => shown.runs.push(brought),
                 Err(Trouble::Here(why)) => return Err(format!("{why}; the next sync goes on")),
                 Err(Trouble::There(why)) => {
                     shown.warnings.push(format!("run `{}` was not brought: {why}", run.run));
@@ -316,7 +360,7 @@ impl Taker<'_> {
     }
 
     /// Brings one run, with the protocol of a run that is made: its manifest is last.
-    fn bring(&self, run: &Manifest, givers: &[Giver]) -> Result<u64, Trouble> {
+    fn bring(&self, run: &Manifest, givers: &[Giver]) -> Result<Brought, Trouble> {
         let mut manifest = self.manifest(run, givers)?;
         manifest.plan.id = self.plan;
         let mut wanted = Vec::new();
@@ -325,26 +369,43 @@ impl Taker<'_> {
                 wanted.push(archive);
             }
         }
+        self.has_room(wanted.iter().map(|archive| archive.size).sum())?;
         let names = wanted.iter().map(|archive| archive.artefact.to_string());
         let intent = Intent::new(run.run, run.nonce, names);
-        let (store, layout) = (Arc::clone(&self.store), self.site.layout.clone());
+        let (store, layout) = (Arc::clone(&self.store), self.layout.clone());
         let lease = Arc::clone(&self.lease);
         let begun = Transaction::begin(store, layout, lease, Arc::new(mark), intent);
         let transaction = begun.map_err(|error| match error {
             CommitError::ArtefactExists { .. } => Trouble::There(error.to_string()),
             error => Trouble::here(error),
         })?;
-        let mut bytes = 0;
-        for archive in wanted {
+        for archive in &wanted {
             if let Err(trouble) = self.copy(&transaction, archive, givers) {
                 // What was sent of the run is of no use without the rest.
                 transaction.undo().map_err(Trouble::here)?;
                 return Err(trouble);
             }
-            bytes += archive.size;
         }
         let _ = transaction.commit(&manifest).map_err(Trouble::here)?;
-        Ok(bytes)
+        Ok(Brought::of(run, |name| wanted.iter().any(|archive| archive.artefact.as_str() == name)))
+    }
+
+    /// Sees that a run fits into a folder, and leaves as much as is wanted.
+    fn has_room(&self, bytes: u64) -> Result<(), Trouble> {
+        let Some(folder) = self.model.store(self.id).folder() else { return Ok(()) };
+        let Ok(there) = rustix::fs::statvfs(folder) else { return Ok(()) };
+        let free = there.f_bavail.saturating_mul(there.f_frsize);
+        if bytes == 0 || bytes.saturating_add(self.spare) <= free {
+            return Ok(());
+        }
+        let spare = match self.spare {
+            0 => String::new(),
+            spare => format!(", of which {spare} are left for the next backup"),
+        };
+        let label = self.store.label();
+        Err(Trouble::Here(format!(
+            "a run of {bytes} B is lacking, and store `{label}` has {free} B free{spare}"
+        )))
     }
 
     /// Whether an artefact is there already, whole: of an earlier run that this one points to, or of one that was cut short.
@@ -353,7 +414,7 @@ impl Taker<'_> {
         if self.store.size(&name).map_err(Trouble::here)? != Some(archive.size) {
             return Ok(false);
         }
-        let digest = digest(self.store.as_ref(), &name, archive.size, self.control, |_| Ok(()))
+        let digest = digest(self.store.as_ref(), &name, archive.size, &|| self.check(), |_| Ok(()))
             .map_err(Trouble::Here)?;
         Ok(archive.sha256.as_ref().is_some_and(|wanted| **wanted == *digest))
     }
@@ -363,7 +424,7 @@ impl Taker<'_> {
         if run.second != Second::Left {
             return Ok(run.clone());
         }
-        let name = self.site.layout.manifest(&run.run);
+        let name = self.layout.manifest(&run.run);
         let mut why = "no store has it any more".to_owned();
         for giver in self.others(givers).filter(|giver| giver.catalog.get(&run.run).is_some()) {
             let read = giver.store.read_range(&name, 0, MAX_BYTES + 1).map_err(text);
@@ -397,14 +458,16 @@ impl Taker<'_> {
                 continue;
             }
             let upload = transaction.upload(&archive.artefact).map_err(Trouble::here)?;
-            let label = &self.site.request.model.store(self.id).name;
+            let label = &self.model.store(self.id).name;
             let mut upload = limited(upload, label, self.limits.clone(), self.control);
             let mut trouble = None;
-            let read = digest(giver.store.as_ref(), &name, archive.size, self.control, |bytes| {
-                upload.write(bytes).map_err(|error| {
-                    trouble = Some(error.to_string());
-                    String::new()
-                })
+            let read = digest(giver.store.as_ref(), &name, archive.size, &|| self.check(), |bytes| {
+                let mut pieces = bytes.chunks(CHUNK);
+                let sent = pieces.try_for_each(|piece| {
+                    self.check()?;
+                    upload.write(piece).map_err(text)
+                });
+                sent.inspect_err(|error| trouble = Some(error.clone()))
             });
             match (read, trouble) {
                 (_, Some(error)) => return Err(Trouble::Here(error)),
@@ -418,7 +481,7 @@ impl Taker<'_> {
                 )),
                 (Err(error), None) => why.push(error),
             }
-            self.control.check().map_err(Trouble::here)?;
+            self.check().map_err(Trouble::Here)?;
         }
         if why.is_empty() {
             why.push(format!("no store has `{}` as its manifest says", archive.artefact));
@@ -444,12 +507,12 @@ fn digest(
     store: &dyn ReadStore,
     name: &Name,
     size: u64,
-    control: &Control,
+    check: &dyn Fn() -> Result<(), String>,
     mut take: impl FnMut(&[u8]) -> Result<(), String>,
 ) -> Result<String, String> {
     let (mut sum, mut at) = (Sha256::new(), 0);
     while at < size {
-        control.check().map_err(text)?;
+        check()?;
         let length = usize::try_from(size - at).unwrap_or(PIECE).min(PIECE);
         let bytes = store.read_range(name, at, length).map_err(text)?;
         if bytes.len() != length {

@@ -169,6 +169,7 @@ impl Worker {
             Action::OpenWal(at, store) => self.open_wal(&step.id, *at, *store, control),
             Action::ExpireWal(at, store) => self.expire_wal(&step.id, *at, *store, control),
             Action::Prune(store) => self.prune(&step.id, *store, control),
+            Action::Sync(store) => self.catch_up(&step.id, *store, control),
             Action::Rehearse(source) => self.rehearse(&step.id, *source, control),
             Action::Unlock => self.unlock(&step.id),
             Action::Notify(notify, when) => return self.notify(&step.id, *notify, *when, control),

@@ -1,0 +1,148 @@
+//! A store that was away gets the runs that the others have since: behind the commits, as `plan sync` brings them. The
+//! backup of this run is wherever it can be by then, and nothing that goes wrong here takes it away.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use backplan_compiler::count::plural;
+use backplan_compiler::graph::StepId;
+use backplan_compiler::model::{Model, StoreId};
+use jiff::Timestamp;
+
+use super::coordinator::Failure;
+use super::prepare::Prepared;
+use super::prune;
+use super::secrets::Secrets;
+use super::sync::{Brought, Giver, StoreSync, Taker, lacking, names_in};
+use super::worker::Worker;
+use crate::catalog::ids::RunId;
+use crate::catalog::layout::Layout;
+use crate::catalog::manifest::Manifest;
+use crate::catalog::runs::Catalog;
+use crate::control::Control;
+use crate::store::{self, ReadStore, StoreError};
+
+/// How long a run goes on with it.
+const LONGEST: Duration = Duration::from_secs(3600);
+const OVER: &str = "what it lacks takes longer than a run has time for: `plan sync` brings it at once";
+
+impl Worker {
+    /// Brings to a store what it lacks.
+    pub(super) fn catch_up(&self, step: &StepId, id: StoreId, control: &Control) -> Result<(), Failure> {
+        let (store, lease) = {
+            let held = self.sessions[&id].held();
+            (held.store.clone(), held.lease.clone())
+        };
+        let (Some(store), Some(lease)) = (store, lease) else {
+            return Err(Failure::lasting("its store has dropped out"));
+        };
+        let model = &self.request.model;
+        let others = self.sessions.iter().filter(|(other, _)| **other != id);
+        let others = others.filter_map(|(other, session)| Some((*other, session.held().store.clone()?)));
+        let others: Vec<_> = others.collect();
+        let all = others.iter().map(|(_, other)| other.as_ref() as &dyn ReadStore);
+        if !is_behind(store.as_ref(), all, &self.layout).map_err(|error| Failure::of(&error, &error))? {
+            return Ok(());
+        }
+        let of = |(id, store)| Giver::of(id, store, &self.layout);
+        let givers: Vec<Giver> =
+            others.into_iter().map(of).collect::<Result<_, _>>().map_err(Failure::lasting)?;
+        let own = Catalog::load(store.as_ref(), &self.layout).map_err(Failure::lasting)?;
+        let occasion = self.occasion_of(id, self.current(&own));
+        let (wanted, _) = lacking(model, id, &own, &givers, &occasion);
+        let wanted = since_the_first(wanted, &own);
+        let label = store.label().to_owned();
+        let declared = model.store(id);
+        let known = self.plan().known(&declared.name, &declared.location());
+        let time = time(model, self.imprint.started, self.request.clock.now());
+        let taker = Taker {
+            model,
+            layout: &self.layout,
+            id,
+            store,
+            lease,
+            limits: self.limits(id),
+            control,
+            until: Some((Instant::now() + time, OVER)),
+            spare: own.runs().map(|run| Brought::of(run, |_| true).bytes).max().unwrap_or(0),
+            plan: known.unwrap_or(self.imprint.plan),
+        };
+        let mut shown = StoreSync::default();
+        let taken = taker.take(wanted, &givers, &mut shown);
+        for run in &shown.runs {
+            self.note(format!("store `{label}`: run `{}`, which it lacked, is there now", run.run));
+        }
+        let brought = shown.runs.iter().flat_map(|run| &run.artefacts);
+        let brought = brought.map(|name| format!("{label}:{name}")).collect();
+        self.facts().brought.insert(id, brought);
+        control.check().map_err(|_| Failure::stopped())?;
+        for text in shown.warnings.into_iter().chain(taken.err()) {
+            let of = format!("store `{label}`: ");
+            let text = if text.starts_with(&of) { text } else { of + &text };
+            self.warn(step, text);
+        }
+        Ok(())
+    }
+}
+
+/// The runs that a run would bring to a store, and their artefacts.
+pub(super) fn foreseen(prepared: &Prepared, id: StoreId) -> Option<(String, Vec<String>)> {
+    let model = &prepared.request.model;
+    let open = |id: StoreId| {
+        let store = store::open(model.store(id), &Secrets::default()).ok()?;
+        Giver::of(id, store, &prepared.layout).ok()
+    };
+    // What keeps a store from being read is told where it is locked.
+    let own = open(id)?;
+    let others = model.own_stores().filter(|(other, _)| *other != id);
+    let givers: Vec<Giver> = others.filter_map(|(other, _)| open(other)).collect();
+    let occasion = prune::occasion(model, id, prepared.started, None, None);
+    let (wanted, _) = lacking(model, id, &own.catalog, &givers, &occasion);
+    let wanted = since_the_first(wanted, &own.catalog);
+    let mut there = names_in(&own.catalog);
+    let new = wanted.iter().flat_map(|run| Brought::of(run, |name| there.insert(name.to_owned())).artefacts);
+    let new = new.map(|name| format!("{}:{name}", model.store(id).name)).collect();
+    let words = format!("{} that it lacks, from the other stores", plural(wanted.len(), "run"));
+    (!wanted.is_empty()).then_some((words, new))
+}
+
+/// Whether other stores have runs that this one lacks, by their names.
+fn is_behind<'s>(
+    own: &dyn ReadStore,
+    others: impl Iterator<Item = &'s dyn ReadStore>,
+    layout: &Layout,
+) -> Result<bool, StoreError> {
+    let runs = |store: &dyn ReadStore| -> Result<BTreeSet<RunId>, StoreError> {
+        let entries = store.entries(&layout.manifests())?;
+        Ok(entries.iter().filter_map(|entry| layout.run_of_manifest(&entry.name)).collect())
+    };
+    let there = runs(own)?;
+    for other in others {
+        if runs(other)?.iter().any(|run| Some(run) > there.first() && !there.contains(run)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Of the runs that a store lacks those since its first: what was before it came to the plan, `plan sync` brings where it is
+/// wanted. One whose base it never had is for that as well.
+fn since_the_first(wanted: Vec<Manifest>, own: &Catalog) -> Vec<Manifest> {
+    let mut there: BTreeSet<RunId> = own.runs().map(|run| run.run).collect();
+    let first = there.first().copied();
+    let mut kept = Vec::new();
+    for run in wanted.into_iter().filter(|run| Some(run.run) > first) {
+        if run.rests_on().is_subset(&there) {
+            there.insert(run.run);
+            kept.push(run);
+        }
+    }
+    kept
+}
+
+/// How long a run that began at `started` may go on with it: half of what its own time leaves.
+fn time(model: &Model, started: Timestamp, now: Timestamp) -> Duration {
+    let Some(timeout) = model.limits.timeout.map(Duration::from_secs) else { return LONGEST };
+    let passed = Duration::try_from(now.duration_since(started)).unwrap_or_default();
+    (timeout.saturating_sub(passed) / 2).min(LONGEST)
+}
