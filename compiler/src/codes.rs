@@ -93,6 +93,7 @@ codes! {
     SAME_NAME Error "same_name" "two archives write the same artefact name";
     REPEATED_NAME Error "repeated_name" "two runs write the same artefact name";
     COARSE_NAME Warning "coarse_name" "a run that is not of the schedule may write the name of another";
+    MISLEADING_NAME Warning "misleading_name" "an artefact's name says that it is packed otherwise than it is";
 
     // Paths.
     STORE_IN_SOURCE Error "store_in_source" "a store is inside a source that does not exclude it";

@@ -117,6 +117,39 @@ fn a_name_by_the_day_leaves_no_room_for_a_run_by_hand() {
 }
 
 #[test]
+fn a_name_that_ends_as_what_it_is_not_is_told_of() {
+    const KEY: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    let named = |end: &str, more: &str| {
+        let more = more.replace("KEY", &format!("\"{KEY}\""));
+        let name = format!("to = [local], name = \"${{time(\"%Y%m%d%H%M%S\")}}{end}\"{more}");
+        let told = found(&plan("").replace("to = [local]", &name));
+        told.into_iter().find(|told| told.starts_with("misleading_name")).unwrap_or_default()
+    };
+    for (end, more, is) in [
+        (".tar.gz", ", compress = zstd", "compressed by zstd"),
+        (".tgz", ", compress = zstd", "compressed by zstd"),
+        (".tar.gz.age", ", compress = zstd, encrypt = [KEY]", "compressed by zstd"),
+        (".tar.zst", "", "compressed by gzip"),
+        (".tzst.age", ", encrypt = [KEY]", "compressed by gzip"),
+        (".tar.gz", ", encrypt = [KEY]", "encrypted"),
+        (".tar.gz.age", "", "in clear"),
+    ] {
+        assert!(named(end, more).contains(&format!("are {is}, and")), "{end}{more}: {}", named(end, more));
+    }
+    for (end, more) in [
+        (".tar.gz", ""),
+        (".tgz", ""),
+        (".tar", ""),
+        ("_site", ", encrypt = [KEY]"),
+        (".tar.zst", ", compress = zstd"),
+        (".tar.gz.age", ", encrypt = [KEY]"),
+        (".tar.zst.age", ", compress = zstd, encrypt = [KEY]"),
+    ] {
+        assert_eq!(named(end, more), "", "{end}{more}");
+    }
+}
+
+#[test]
 fn an_hour_that_clocks_take_away_is_no_quarrel_of_immutable_and_keep() {
     let found = |immutable: &str, keep: &str| {
         let items =

@@ -74,4 +74,25 @@ schedule { run = daily at 02:30 }
         library: None,
         params: &[],
     },
+    Page {
+        name: "misleading_name",
+        text: "The end of a file's name is what people and programs go by: `tar xzf` does not read what is compressed by\n\
+             `zstd`, and neither `tar` nor `zstd` reads what is encrypted. `plan restore` looks at what is in the artefact. Let the name end\n\
+             as it is packed: `.tar.gz` or `.tar.zst`, with `.age` behind it where it is encrypted. A name without\n\
+             such an end is nobody's mistake.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local], compress = zstd, name = "${time("%Y%m%d%H%M%S")}_site.tar.gz" }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [local], compress = zstd, name = "${time("%Y%m%d%H%M%S")}_site.tar.zst" }
+"#,
+        library: None,
+        params: &[],
+    },
 ];

@@ -9,7 +9,7 @@ use super::Check;
 use crate::codes;
 use crate::due;
 use crate::finding::Finding;
-use crate::model::{Archive, Due, Level, Schedule, When};
+use crate::model::{Archive, Compress, Due, Level, Schedule, When};
 use crate::sources::Place;
 use crate::value::{Text, TextPart};
 
@@ -20,6 +20,38 @@ impl Check<'_> {
     pub(super) fn names(&mut self) {
         self.archives_differ();
         self.runs_differ();
+        self.names_mislead();
+    }
+
+    /// Names that end as if the artefact were packed otherwise.
+    fn names_mislead(&mut self) {
+        for archive in &self.model.archives {
+            let Some(TextPart::Literal(text)) = archive.file_name.as_ref().and_then(|name| name.0.last())
+            else {
+                continue;
+            };
+            let is_sealed = !archive.encrypt.is_empty();
+            let is_named_sealed = text.ends_with(".age");
+            let bare = text.strip_suffix(".age").unwrap_or(text);
+            let (own, others, packed) = match archive.compress {
+                Compress::Gzip => (".tar.gz", [".zst", ".tzst"], "compressed by gzip"),
+                Compress::Zstd => (".tar.zst", [".gz", ".tgz"], "compressed by zstd"),
+            };
+            let end = if is_sealed { format!("{own}.age") } else { own.to_owned() };
+            let is_tar = || [".gz", ".tgz", ".zst", ".tzst", ".tar"].iter().any(|end| bare.ends_with(end));
+            let is = match () {
+                () if others.iter().any(|end| bare.ends_with(end)) => packed,
+                () if is_named_sealed && !is_sealed => "in clear",
+                () if is_sealed && !is_named_sealed && is_tar() => "encrypted",
+                () => continue,
+            };
+            let message =
+                format!("artefacts of archive `{}` are {is}, and their name says otherwise", archive.name);
+            self.find(
+                Finding::new(&codes::MISLEADING_NAME, self.name_place(archive), message)
+                    .help(format!("let it end with `{end}`")),
+            );
+        }
     }
 
     /// A run at another moment than those of the schedule: by hand, or made up for.
