@@ -126,3 +126,27 @@ fn a_signal_ends_all_that_runs_and_begins_no_more() {
     answer.stdout_has("stopped").stdout_has("1 not begun");
     assert_eq!(slept(), 0);
 }
+
+#[test]
+fn plans_of_one_name_are_told_apart_and_causes_are_not_cut() {
+    let twin = |store: &str| {
+        plan("twin", "").replace("../stores/twin", store).replace("\"../twin\"", "\"../../good\"")
+    };
+    let scenario = fleet()
+        .file("twins/one/twin.plan", twin("../../stores/one"))
+        // By a link into its own source, which takes a line of its own to say.
+        .file("twins/two/twin.plan", twin("../../link/store"));
+    std::os::unix::fs::symlink("good", scenario.path("link")).unwrap();
+    let made = scenario.next_day().plan(["run", "twins"]);
+    made.stdout_has("twin (twins/one/twin.plan)")
+        .stdout_has("twin (twins/two/twin.plan)")
+        .stdout_has("do not go together: store");
+    scenario
+        .plan(["status", "twins"])
+        .stdout_has("twin (twins/one/twin.plan)")
+        .stdout_has("twin (twins/two/twin.plan)");
+    scenario.plan(["report", "twins", "-o", "page.html"]);
+    assert!(scenario.read("page.html").contains(">twin (twins/two/twin.plan)</a>"));
+    // Alone of its name, it has no more to say.
+    assert!(!scenario.plan(["status", "twins/one/twin.plan", "plans/good.plan"]).stdout.contains("twin ("));
+}

@@ -5,6 +5,7 @@ mod charts;
 mod tables;
 
 use std::fmt::Write;
+use std::path::Path;
 
 use backplan_compiler::count::plural;
 use backplan_compiler::model::Level;
@@ -15,7 +16,7 @@ use backplan_runtime::recall::status::{Status as Standing, span};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::fleet::{sorted, weight};
+use super::fleet::{called, sorted, weight};
 use super::standings::wrong;
 use crate::exit::Status;
 
@@ -184,14 +185,17 @@ fn overview(out: &mut String, order: &[(usize, &Account)], now: Timestamp) {
         span_of("look", &format!("! {} to be looked at", count(1, 2))),
         span_of("bad", &format!("\u{2717} {} without a backup, or not known", count(3, 9)))
     );
-    let rows = order.iter().map(|(at, account)| {
+    let plans: Vec<_> =
+        order.iter().map(|(_, account)| (account.plan.as_str(), Path::new(&account.file))).collect();
+    let names = called(&plans);
+    let rows = order.iter().zip(&names).map(|((at, account), name)| {
         let (class, word) = state(account);
         let (age, why) = match &account.standing {
             Ok(standing) => (oldest(standing), wrong(standing, now).into_iter().next().unwrap_or_default()),
             Err(why) => (String::new(), why.clone()),
         };
         vec![
-            format!("<a href=\"#p{at}\">{}</a>", escaped(&account.plan)),
+            format!("<a href=\"#p{at}\">{}</a>", escaped(name)),
             span_of(class, word),
             escaped(&age),
             escaped(super::fleet::one_line(&why).as_str()),
