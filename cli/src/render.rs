@@ -10,7 +10,6 @@ pub mod human;
 pub mod json;
 pub mod keeping;
 mod paint;
-mod place;
 pub mod rehearsal;
 pub mod report;
 pub mod run;
@@ -18,5 +17,3 @@ pub mod sarif;
 pub mod standings;
 pub mod syncing;
 pub mod text;
-
-pub use place::{Position, position};

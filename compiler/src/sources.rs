@@ -1,9 +1,13 @@
 //! The texts that one compilation works on.
 
+mod position;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use backplan_grammar::{Parsed, Span};
+
+pub use position::{Position, position};
 
 /// A file of a [`SourceSet`], by its place in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -50,6 +54,13 @@ impl SourceSet {
         self.by_path.insert(file.path.clone(), id);
         self.files.push(file);
         id
+    }
+
+    /// A place as people and editors read it: `site.plan:6:12`.
+    pub fn spelt(&self, place: Place) -> String {
+        let file = self.file(place.file);
+        let at = position(&file.text, place.span.start);
+        format!("{}:{}:{}", file.shown, at.line, at.column)
     }
 
     /// The file with this id.

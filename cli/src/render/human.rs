@@ -2,7 +2,7 @@
 
 use backplan_compiler::count::plural;
 use backplan_compiler::finding::{Finding, Label, Severity};
-use backplan_compiler::sources::{Place, SourceFile, SourceSet};
+use backplan_compiler::sources::{Place, SourceFile, SourceSet, position};
 use backplan_runtime::load::LoadError;
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents,
@@ -10,7 +10,6 @@ use miette::{
 };
 
 use super::paint::Paint;
-use super::place::position;
 use super::text::harmless;
 use crate::console::Style;
 use crate::exit::Failure;
@@ -127,7 +126,7 @@ impl Report {
         let file = sources.file(home);
         let mut message = harmless(&finding.message);
         if !shown {
-            message = format!("{message} (at {})", position_in_words(finding.primary.place, sources));
+            message = format!("{message} (at {})", sources.spelt(finding.primary.place));
         }
         let mut spans: Vec<LabeledSpan> = Vec::new();
         if shown {
@@ -150,7 +149,7 @@ impl Report {
         let text = if label.text.is_empty() { "this belongs to it" } else { &label.text };
         let message = match shown {
             true => harmless(text),
-            false => format!("{} (at {})", harmless(text), position_in_words(label.place, sources)),
+            false => format!("{} (at {})", harmless(text), sources.spelt(label.place)),
         };
         Report {
             code: None,
@@ -255,12 +254,6 @@ pub fn weight(severity: Severity) -> &'static str {
         Severity::Warning => "warning",
         Severity::Error => "error",
     }
-}
-
-fn position_in_words(place: Place, sources: &SourceSet) -> String {
-    let file = sources.file(place.file);
-    let at = position(&file.text, place.span.start);
-    format!("{}:{}:{}", file.shown, at.line, at.column)
 }
 
 /// Whether the lines around a place are ones that a person could have written.

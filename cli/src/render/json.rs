@@ -34,12 +34,11 @@
 use std::path::Path;
 
 use backplan_compiler::finding::{Finding, Label, Severity};
-use backplan_compiler::sources::{Place, SourceSet};
+use backplan_compiler::sources::{Place, SourceSet, position};
 use backplan_runtime::load::{self, LoadError};
 use serde::Serialize;
 
 use super::human::Tally;
-use super::place::position;
 
 /// The whole answer.
 #[derive(Debug, Serialize)]

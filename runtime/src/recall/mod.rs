@@ -16,6 +16,7 @@
 //! | [`cluster`] | a database cluster put back, and started where wanted |
 //! | `combine` | incremental base backups made one cluster |
 //! | [`compare`] | which files changed between two runs |
+//! | [`why`] | whether a path is backed up, and by which rule |
 
 mod ahead;
 pub mod chain;
@@ -36,6 +37,7 @@ mod sealed;
 pub mod shelf;
 pub mod status;
 pub mod tool;
+pub mod why;
 pub mod window;
 
 use std::path::PathBuf;
