@@ -291,3 +291,108 @@ fn a_connection_that_dies_at_any_request_costs_no_backup() {
         restored(&scenario, &format!("back{round}"), &[]);
     }
 }
+
+/// A way to a server that counts the bytes that are sent there, and may know nothing of copies.
+struct Meter {
+    port: u16,
+    sent: Arc<AtomicUsize>,
+    copies: Arc<AtomicUsize>,
+}
+
+impl Meter {
+    fn open(to: u16, has_copies: bool) -> Meter {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let meter = Meter { port, sent: Arc::default(), copies: Arc::default() };
+        let (sent, copies) = (Arc::clone(&meter.sent), Arc::clone(&meter.copies));
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (Ok(client), sent, copies) = (client, Arc::clone(&sent), Arc::clone(&copies)) else {
+                    return;
+                };
+                thread::spawn(move || metered(client, to, &sent, &copies, has_copies));
+            }
+        });
+        meter
+    }
+
+    /// What was sent, and how many copies were asked for, since the last look.
+    fn take(&self) -> (usize, usize) {
+        (self.sent.swap(0, Ordering::SeqCst), self.copies.swap(0, Ordering::SeqCst))
+    }
+}
+
+fn metered(
+    mut client: TcpStream,
+    to: u16,
+    sent: &AtomicUsize,
+    copies: &AtomicUsize,
+    has_copies: bool,
+) -> Option<()> {
+    let mut server = TcpStream::connect(("127.0.0.1", to)).ok()?;
+    loop {
+        let request = message(&mut client, false)?;
+        sent.fetch_add(request.len(), Ordering::SeqCst);
+        let head = String::from_utf8_lossy(&request[..request.len().min(4096)]).to_lowercase();
+        if head.contains("\r\nx-amz-copy-source:") {
+            copies.fetch_add(1, Ordering::SeqCst);
+            if !has_copies {
+                client.write_all(b"HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\n\r\n").ok()?;
+                continue;
+            }
+        }
+        server.write_all(&request).ok()?;
+        let answer = message(&mut server, request.starts_with(b"HEAD "))?;
+        client.write_all(&answer).ok()?;
+    }
+}
+
+#[test]
+fn a_whole_archive_in_a_bucket_is_sent_at_the_cost_of_what_changed() {
+    let server = Server::start();
+    let (meter, plain) = (Meter::open(server.port, true), Meter::open(server.port, false));
+    let text = |port: u16| {
+        format!(
+            "plan p\n{}source site: files {{\n  paths = [\"site\"]\n}}\narchive main {{\n  from = [site]\n  to = [far]\n  self_contained = true\n}}\n\
+             cycle {{\n  incrementals = 9\n}}\nretry {{\n  attempts = 1\n}}\n",
+            store("far", port, "")
+        )
+    };
+    let scenario = world(&text(meter.port));
+    // 30 MB that do not become smaller, in 100 files.
+    shell(
+        &scenario.path("site"),
+        "rm big; for i in $(seq 100); do head -c 300000 /dev/urandom > sub/f$i; done; head -c 3000000 /dev/urandom > one",
+    );
+    scenario.next_day().plan(["run"]).status(0);
+    let (first, copies) = meter.take();
+    assert!(first > 33_000_000 && copies == 0, "{first} {copies}");
+    // One of fifty files.
+    shell(&scenario.path("site/sub"), "for i in 50 51; do head -c 300000 /dev/urandom > f$i; done; rm f52");
+    scenario.next_day().plan(["run"]).status(0);
+    let (sent, copies) = meter.take();
+    assert!(sent < first / 2 && copies >= 2, "{sent} of {first}, {copies}");
+    let whole = |run: &str| {
+        let to = format!("back-{run}");
+        scenario.plan(["restore", "--to", &to]).status(0);
+        let site = shell(&scenario.path("."), &format!("find {to} -type d -name site | tail -1"));
+        shell(&scenario.path("."), &format!("diff -r site {}", site.trim()));
+    };
+    whole("2");
+    // A server that copies nothing is sent everything.
+    scenario.write("p.plan", text(plain.port));
+    shell(&scenario.path("site/sub"), "head -c 300000 /dev/urandom > f33; touch f34");
+    scenario.next_day().plan(["run", "--adopt"]);
+    let (sent, copies) = plain.take();
+    assert!(sent > 28_000_000 && copies > 0, "{sent}, {copies}");
+    whole("3");
+    // And where nothing but folders changed, and at the end.
+    scenario.write("p.plan", text(meter.port));
+    meter.take();
+    shell(&scenario.path("site"), "mkdir zz; echo new > zz/z; chmod 700 sub");
+    scenario.next_day().plan(["run", "--adopt"]);
+    let (sent, _) = meter.take();
+    assert!(sent < first / 2, "{sent} of {first}");
+    whole("4");
+    assert_eq!(server.unfinished(), 0);
+}

@@ -24,6 +24,7 @@ use crate::cipher::keyring::bare;
 use crate::postgres::identity::Known;
 use crate::recall::RecallError;
 use crate::recall::shelf::Shelf;
+use crate::store::Name;
 
 /// The levels of a run.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +59,8 @@ pub struct SeparateNext {
 pub struct Copies {
     /// The artefact.
     pub base: CopyBase,
+    /// The store that it is read from, and its name there.
+    pub held: Option<(StoreId, Name)>,
     /// The scan that each of its trees was packed from.
     scans: BTreeMap<String, Kept>,
 }
@@ -561,9 +564,10 @@ fn copies(model: &Model, archive: &Archive, targets: &[&Shelf], cache: &Cache) -
     let (run, record) = held.next()?;
     let is_whole = record.holder == run && record.contents.iter().all(|content| content.rests_on.is_empty());
     let artefact = Arc::new(is_whole.then(|| shelf.artefact(record).ok())??);
-    let folder =
-        model.stores.iter().find(|store| store.name == shelf.store.label()).and_then(|store| store.folder());
-    let file = folder
+    let store = model.stores.iter().position(|store| store.name == shelf.store.label()).map(StoreId);
+    let held = store.map(|store| (store, record.artefact.object()));
+    let file = store
+        .and_then(|store| model.store(store).folder())
         .and_then(|folder| crate::regular::open(&folder.join(record.artefact.as_str())).ok())
         .map(Arc::new);
     let kept = |content: &Content| {
@@ -571,7 +575,7 @@ fn copies(model: &Model, archive: &Archive, targets: &[&Shelf], cache: &Cache) -
         Some((content.source.to_string(), kept))
     };
     let scans: BTreeMap<String, Kept> = record.contents.iter().filter_map(kept).collect();
-    (!scans.is_empty()).then_some(Copies { base: CopyBase { artefact, file }, scans })
+    (!scans.is_empty()).then_some(Copies { base: CopyBase { artefact, file }, held, scans })
 }
 
 /// What the sources of an archive rest on, each with a tree of its own.

@@ -242,7 +242,8 @@ impl Worker {
         if uploads.is_empty() {
             return Err(self.nowhere(id, lost).into());
         }
-        let mut sink = FanOut::new(uploads);
+        let base = self.levels().copies(id).and_then(|copies| copies.held.clone());
+        let mut sink = FanOut::new(uploads, base);
         let packed = artefact::pack_changes(inputs, changes, options, &mut sink, control)
             .map_err(|error| self.pack_trouble(error, control))?;
         // Before the artefact gets its name: what is no backup must not look like one.

@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 
 use crate::artefact::{Sink, SinkError};
 use crate::store::fs::copy_range;
-use crate::store::{StoreError, Upload};
+use crate::store::{Name, StoreError, Upload};
 
 /// A file in the staging.
 pub struct StagedFile {
@@ -79,13 +79,15 @@ pub type Uploads = Vec<(StoreId, Box<dyn Upload>)>;
 /// Every store at once. One that fails drops out, and the others go on.
 pub struct FanOut {
     uploads: Uploads,
+    /// The object that the base is, in the store that it is read from.
+    base: Option<(StoreId, Name)>,
     lost: Vec<(StoreId, StoreError)>,
 }
 
 impl FanOut {
     /// Writes to these uploads.
-    pub fn new(uploads: Uploads) -> FanOut {
-        FanOut { uploads, lost: Vec::new() }
+    pub fn new(uploads: Uploads, base: Option<(StoreId, Name)>) -> FanOut {
+        FanOut { uploads, base, lost: Vec::new() }
     }
 
     /// The uploads that took everything, and the stores that dropped out with the reason.
@@ -95,11 +97,12 @@ impl FanOut {
 
     fn each(
         &mut self,
-        mut act: impl FnMut(&mut dyn Upload) -> Result<(), StoreError>,
+        mut act: impl FnMut(StoreId, &mut dyn Upload) -> Result<(), StoreError>,
     ) -> Result<(), SinkError> {
         let mut at = 0;
         while at < self.uploads.len() {
-            match act(self.uploads[at].1.as_mut()) {
+            let (store, upload) = &mut self.uploads[at];
+            match act(*store, upload.as_mut()) {
                 Ok(()) => at += 1,
                 Err(error) => {
                     let (store, _aborted) = self.uploads.remove(at);
@@ -117,7 +120,16 @@ impl FanOut {
 
 impl Sink for FanOut {
     fn write(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
-        self.each(|upload| upload.write(bytes))
+        self.each(|_, upload| upload.write(bytes))
+    }
+
+    fn again(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+        let base = self.base.clone();
+        // What another store has under this name nobody has looked at.
+        self.each(|store, upload| match &base {
+            Some((held, name)) if *held == store => upload.again(name, offset, bytes),
+            _ => upload.write(bytes),
+        })
     }
 
     fn hold(&mut self, len: u64) {
@@ -125,10 +137,10 @@ impl Sink for FanOut {
     }
 
     fn patch(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
-        self.each(|upload| upload.patch(offset, bytes))
+        self.each(|_, upload| upload.patch(offset, bytes))
     }
 
     fn copy_from(&mut self, from: &File, offset: u64, len: u64) -> Result<(), SinkError> {
-        self.each(|upload| upload.copy_from(from, offset, len))
+        self.each(|_, upload| upload.copy_from(from, offset, len))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::send::send_range;
-use super::{Creation, StoreError, StoreErrorKind, Upload};
+use super::{Creation, Name, StoreError, StoreErrorKind, Upload};
 use crate::control::Control;
 
 /// Bytes that are sent between two looks at the limit.
@@ -91,6 +91,15 @@ impl Upload for Limited {
             self.upload.write(piece)?;
         }
         Ok(())
+    }
+
+    fn copies(&self) -> bool {
+        self.upload.copies()
+    }
+
+    fn again(&mut self, from: &Name, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        // What the store copies is not sent.
+        if self.upload.copies() { self.upload.again(from, offset, bytes) } else { self.write(bytes) }
     }
 
     fn hold(&mut self, len: u64) {

@@ -340,6 +340,19 @@ pub trait Upload: Send + fmt::Debug {
     /// When the bytes could not be taken.
     fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
 
+    /// Whether [`Upload::again`] sends less than [`Upload::write`].
+    fn copies(&self) -> bool {
+        false
+    }
+
+    /// Appends bytes that another object of the store has at `offset`, where it may copy them itself.
+    ///
+    /// # Errors
+    /// When the bytes could not be taken.
+    fn again(&mut self, _from: &Name, _offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        self.write(bytes)
+    }
+
     /// Says that the next `len` bytes, which are few, are going to be patched: a store that sends what it is given holds them
     /// back until then.
     fn hold(&mut self, _len: u64) {}

@@ -77,6 +77,14 @@ pub trait Sink {
     /// When the bytes could not be taken: packing ends.
     fn write(&mut self, bytes: &[u8]) -> Result<(), SinkError>;
 
+    /// Appends bytes that the base has at `offset`: members that are copied from it.
+    ///
+    /// # Errors
+    /// When the bytes could not be taken: packing ends.
+    fn again(&mut self, _offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+        self.write(bytes)
+    }
+
     /// Says that the next `len` bytes are going to be patched.
     fn hold(&mut self, _len: u64) {}
 

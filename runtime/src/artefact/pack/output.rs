@@ -113,6 +113,20 @@ impl<'a> Output<'a> {
         acts.into_iter().try_for_each(|act| self.act(act))
     }
 
+    /// Appends bytes that the base has at `from`.
+    ///
+    /// # Errors
+    /// The sink's.
+    pub fn again(&mut self, from: u64, bytes: Vec<u8>) -> Result<(), PackError> {
+        if self.seal.is_some() {
+            return self.append(bytes);
+        }
+        self.offset += bytes.len() as u64;
+        self.sink.again(from, &bytes).map_err(PackError::Sink)?;
+        self.count(bytes);
+        Ok(())
+    }
+
     /// Appends bytes of another file, without looking at them.
     ///
     /// # Errors
@@ -176,13 +190,18 @@ impl<'a> Output<'a> {
 
     fn send(&mut self, bytes: Vec<u8>) -> Result<(), PackError> {
         self.sink.write(&bytes).map_err(PackError::Sink)?;
+        self.count(bytes);
+        Ok(())
+    }
+
+    /// The sink was given these.
+    fn count(&mut self, bytes: Vec<u8>) {
         self.size += bytes.len() as u64;
         if let Some(sum) = &mut self.sum
             && !sum.add(bytes)
         {
             self.sum = None;
         }
-        Ok(())
     }
 
     fn replace(&mut self, offset: u64, bytes: &[u8]) -> Result<(), PackError> {

@@ -226,6 +226,12 @@ impl<'a> Writer<'a> {
         let file = self.base.and_then(|base| base.file.as_ref()).filter(|_| copied.are_shared);
         match (file, copied.members.first()) {
             (Some(file), Some((_, first, _))) => self.output.share(file, first.offset, len),
+            // Not where one was padded: they stand there as they are written.
+            (None, Some((_, first, _)))
+                if copied.members.iter().all(|(_, from, now)| from.len == now.len) =>
+            {
+                self.output.again(first.offset, bytes)
+            }
             _ => self.output.append(bytes),
         }
     }

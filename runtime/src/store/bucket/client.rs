@@ -17,6 +17,7 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::{Certificate, ClientOptions, RetryConfig};
 
 use super::Service;
+use super::copy::Copier;
 use super::lost::Lost;
 use super::patient::Patient;
 use crate::run::prepare::host_name;
@@ -45,6 +46,8 @@ pub struct Opened {
     pub service: Arc<dyn Service>,
     /// Finds uploads that nobody goes on with.
     pub lost: Option<Arc<Lost>>,
+    /// Copies within the bucket.
+    pub copier: Option<Arc<Copier>>,
     /// What stands before every name.
     pub prefix: String,
     /// The class that objects are given.
@@ -58,12 +61,14 @@ pub struct Opened {
 pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Result<Opened, String> {
     crate::tls::choose();
     let kind = &declared.kind;
-    let mut lost = None;
+    let (mut lost, mut copier) = (None, None);
     let service: Arc<dyn Service> = match kind {
-        StoreKind::S3 { endpoint, ca_file, .. } => {
+        StoreKind::S3 { bucket, endpoint, ca_file, .. } => {
             let s3 = Arc::new(s3(kind, secrets, patience)?.build().map_err(|error| error.to_string())?);
             let http = Patient.connect(&options(endpoint.as_deref(), ca_file.as_deref(), patience)?);
             let http = http.map_err(|error| error.to_string())?;
+            let bucket = bucket.clone();
+            copier = Some(Arc::new(Copier { s3: Arc::clone(&s3), http: http.clone(), bucket }));
             lost = Some(Arc::new(Lost { s3: Arc::clone(&s3), http }));
             s3
         }
@@ -80,7 +85,7 @@ pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Resu
         StoreKind::Azblob { prefix, .. } | StoreKind::Gcs { prefix, .. } => (prefix, None),
         StoreKind::Dir { .. } | StoreKind::Sftp { .. } => (&None, None),
     };
-    Ok(Opened { service, lost, prefix: filled(prefix.as_ref())?, storage_class })
+    Ok(Opened { service, lost, copier, prefix: filled(prefix.as_ref())?, storage_class })
 }
 
 fn filled(prefix: Option<&Text>) -> Result<String, String> {

@@ -45,7 +45,7 @@ impl Lost {
     }
 }
 
-fn failed(source: Box<dyn std::error::Error + Send + Sync>) -> Error {
+pub(super) fn failed(source: Box<dyn std::error::Error + Send + Sync>) -> Error {
     Error::Generic { store: "S3", source }
 }
 
@@ -58,7 +58,7 @@ fn uploads(answer: &str, key: &str) -> Vec<MultipartId> {
 }
 
 /// A text of XML as it was meant.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&apos;", "'");
     text.replace("&amp;", "&")
 }

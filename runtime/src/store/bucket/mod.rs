@@ -5,6 +5,7 @@
 //! lock.
 
 mod client;
+mod copy;
 mod lost;
 mod patient;
 mod trouble;
@@ -28,6 +29,7 @@ use object_store::{
     Attribute, Attributes, Error, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 };
 
+use self::copy::Copier;
 use self::lost::Lost;
 use self::trouble::Trouble;
 use self::upload::BucketUpload;
@@ -56,6 +58,10 @@ struct Inner {
     service: Arc<dyn Service>,
     /// `None`: the server forgets lost uploads by itself.
     lost: Option<Arc<Lost>>,
+    /// `None`: the server makes no copies of parts that anybody could ask for.
+    copier: Option<Arc<Copier>>,
+    /// It was asked for one, and did not do it.
+    copies_nothing: AtomicBool,
     label: String,
     /// Where it is, for messages.
     place: String,
@@ -101,8 +107,19 @@ impl BucketStore {
             prefix => format!("{prefix}/"),
         };
         let (label, keeps_conditions) = (declared.name.clone(), AtomicBool::new(patience == Patience::Short));
-        let (service, lost) = (opened.service, opened.lost);
-        let inner = Inner { service, lost, label, place, prefix, attributes, keeps_conditions };
+        let (service, lost, copier) = (opened.service, opened.lost, opened.copier);
+        let copies_nothing = AtomicBool::new(false);
+        let inner = Inner {
+            service,
+            lost,
+            copier,
+            copies_nothing,
+            label,
+            place,
+            prefix,
+            attributes,
+            keeps_conditions,
+        };
         Ok(BucketStore { inner: Arc::new(inner) })
     }
 }

@@ -208,3 +208,56 @@ fn message(from: &mut TcpStream, is_bodiless: bool) -> Option<(String, Vec<u8>)>
     from.read_exact(&mut body).ok()?;
     Some((head, body))
 }
+
+/// Bytes by chance, the same each time.
+fn random(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33).to_le_bytes()
+    };
+    std::iter::repeat_with(|| next()[0]).take(len).collect()
+}
+
+#[test]
+fn what_the_server_copies_and_what_it_is_sent_make_one_object() {
+    let server = Server::start();
+    let store = open(server.port, "buck", "a b/ü/");
+    let name = |name: &str| Name::new(name).unwrap();
+    let base = random(1, 24 << 20);
+    let mut upload = store.upload(&name("base"), &name("tmp")).unwrap();
+    upload.write(&base).unwrap();
+    assert_eq!(upload.finish().unwrap(), Creation::Created);
+    // Lengths in KiB that are written, and stretches of the base, on both sides of what a part may be.
+    let plans: [&[(usize, usize, usize)]; 5] = [
+        &[(0, 0, 24 << 10)],
+        &[(1, 0, 12 << 10), (3, 12 << 10, 9), (5 << 10, 100, 5 << 10)],
+        &[(6 << 10, 7, 5 << 10), (0, 9000, 11 << 10), (9 << 10, 0, 10 << 10), (1, 10 << 10, 1)],
+        &[(2, 3, 20), (0, 23, 4 << 10), (17 << 10, 1 << 10, 23 << 10)],
+        &[(0, 0, 5 << 10), (0, 5 << 10, 5 << 10), (0, 0, 6 << 10), (1, 0, 0)],
+    ];
+    for (number, plan) in plans.iter().enumerate() {
+        let (mut wanted, to) = (Vec::new(), name(&format!("made-{number}")));
+        let mut upload = store.upload(&to, &name("tmp")).unwrap();
+        for (at, (own, from, len)) in plan.iter().enumerate() {
+            let own = random(number as u64 * 10 + at as u64 + 2, own << 10);
+            upload.write(&own).unwrap();
+            wanted.extend(&own);
+            let stretch = &base[from << 10..(from + len) << 10];
+            for (piece, bytes) in stretch.chunks(1 << 20).enumerate() {
+                upload.again(&name("base"), ((from << 10) + (piece << 20)) as u64, bytes).unwrap();
+            }
+            wanted.extend(stretch);
+            // Room for a header, which is filled in behind what comes next.
+            let place = wanted.len();
+            upload.hold(100);
+            upload.write(&[0; 100]).unwrap();
+            upload.again(&name("base"), 0, &base[..6 << 20]).unwrap();
+            upload.patch(place as u64, &[7; 100]).unwrap();
+            wanted.extend([7; 100]);
+            wanted.extend(&base[..6 << 20]);
+        }
+        assert_eq!(upload.finish().unwrap(), Creation::Created);
+        assert!(store.read(&to).unwrap() == wanted, "{number}");
+    }
+}

@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use object_store::multipart::PartId;
 use object_store::path::Path as Key;
-use object_store::{Error, MultipartId, PutMultipartOptions};
+use object_store::{Error, MultipartId, ObjectStoreExt, PutMultipartOptions};
 
 use super::trouble::Trouble;
 use super::{Inner, Service};
@@ -20,6 +21,11 @@ use crate::store::{Creation, Name, StoreError, Upload};
 const PART: usize = 8 << 20;
 /// After so many parts the next ones are twice as large: a server takes 10,000.
 const GROW: usize = 1000;
+/// Bytes of a part that is copied, or sent before one that is: a server takes no smaller ones.
+const LEAST: usize = 5 << 20;
+/// Bytes of a part that is copied at the most, once it may be as small as [`PART`]: as many are held where it has to be sent
+/// after all.
+const COPIED: u64 = 32 << 20;
 /// Parts on their way at once.
 const AT_ONCE: usize = 4;
 
@@ -50,6 +56,30 @@ impl Part {
     }
 }
 
+/// Bytes that stand next to each other in another object of the bucket, and are not sent yet.
+#[derive(Debug, Default)]
+struct Run {
+    from: Option<Name>,
+    /// Where they are there.
+    offset: u64,
+    len: u64,
+    /// The bytes; none once it is known that the server copies them.
+    bytes: Vec<u8>,
+    is_copied: bool,
+}
+
+impl Run {
+    fn goes_on(&self, from: &Name, offset: u64) -> bool {
+        self.from.as_ref() == Some(from) && self.offset + self.len == offset
+    }
+
+    /// Leaves out what it begins with.
+    fn skip(&mut self, len: u64) {
+        self.offset += len;
+        self.len -= len;
+    }
+}
+
 /// An upload that the server knows of.
 struct Begun {
     key: Key,
@@ -67,6 +97,8 @@ pub struct BucketUpload {
     held: Option<Range<u64>>,
     /// Parts that wait for that.
     back: Vec<Part>,
+    /// What comes behind the open part.
+    run: Run,
     begun: Option<Begun>,
 }
 
@@ -79,7 +111,15 @@ impl std::fmt::Debug for BucketUpload {
 impl BucketUpload {
     pub(super) fn new(inner: Arc<Inner>, name: &Name) -> BucketUpload {
         let open = Part { index: 0, start: 0, bytes: Vec::new() };
-        BucketUpload { inner, name: name.clone(), open, held: None, back: Vec::new(), begun: None }
+        BucketUpload {
+            inner,
+            name: name.clone(),
+            open,
+            held: None,
+            back: Vec::new(),
+            run: Run::default(),
+            begun: None,
+        }
     }
 
     fn failed(&self, trouble: Trouble) -> StoreError {
@@ -88,6 +128,97 @@ impl BucketUpload {
 
     fn part_size(&self) -> usize {
         PART << (self.open.index / GROW).min(9)
+    }
+
+    /// How small a part may be: as the parts of a large upload grow, so that their number suffices.
+    fn least(&self) -> usize {
+        if self.open.index < GROW { LEAST } else { self.part_size() }
+    }
+
+    /// Takes bytes of a run; has them copied once there are enough, with what is open topped up to a part before.
+    fn follow(&mut self, from: &Name, offset: u64, bytes: &[u8]) -> Result<(), Trouble> {
+        if !self.run.goes_on(from, offset) {
+            self.end_run()?;
+            self.run = Run { from: Some(from.clone()), offset, ..Run::default() };
+        }
+        self.run.len += bytes.len() as u64;
+        let least = self.least();
+        if !self.run.is_copied {
+            self.run.bytes.extend_from_slice(bytes);
+            let lacks = match self.open.bytes.len() {
+                0 => 0,
+                there => least.saturating_sub(there),
+            };
+            if self.run.bytes.len() < lacks + least {
+                return Ok(());
+            }
+            let held = std::mem::take(&mut self.run.bytes);
+            self.open.bytes.extend_from_slice(&held[..lacks]);
+            self.run.skip(lacks as u64);
+            self.run.is_copied = true;
+            if !self.open.bytes.is_empty() {
+                self.close_part()?;
+            }
+        }
+        let most = COPIED.max(least as u64);
+        while self.run.len >= most + least as u64 {
+            self.copy(most)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing more of a run comes.
+    fn end_run(&mut self) -> Result<(), Trouble> {
+        if self.run.is_copied && self.run.len > 0 {
+            self.copy(self.run.len)?;
+        }
+        let bytes = std::mem::take(&mut self.run).bytes;
+        self.append(&bytes)
+    }
+
+    /// Has the server copy what the run begins with. One that does not is told nothing any more: the bytes are fetched and sent.
+    fn copy(&mut self, len: u64) -> Result<(), Trouble> {
+        let (Some(from), Some(copier)) = (self.run.from.clone(), self.inner.copier.clone()) else {
+            return Err(Trouble::other("nothing can be copied".to_owned()));
+        };
+        let from = self.inner.key(from.as_str())?;
+        let (range, index) = (self.run.offset..self.run.offset + len, self.open.index);
+        self.run.skip(len);
+        self.open = Part { index: index + 1, start: self.open.start + len, bytes: Vec::new() };
+        let inner = Arc::clone(&self.inner);
+        let begun = self.begin()?;
+        if begun.on_the_way.len() >= AT_ONCE {
+            begun.settle_one()?;
+        }
+        let (key, id) = (begun.key.clone(), begun.id.clone());
+        let request = engine::start(async move {
+            if !inner.copies_nothing.load(Ordering::Relaxed) {
+                match copier.part(&from, range.clone(), &key, &id, index).await {
+                    Ok(part) => return Ok(part),
+                    Err(error) => tracing::warn!("store `{}` copies no parts: {error}", inner.label),
+                }
+                inner.copies_nothing.store(true, Ordering::Relaxed);
+            }
+            let bytes = inner.service.get_range(&from, range).await?;
+            inner.service.put_part(&key, &id, index, bytes.into()).await
+        });
+        begun.on_the_way.push_back((index, request));
+        Ok(())
+    }
+
+    /// Appends to the open part.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let room = self.part_size() - self.open.bytes.len();
+            let (now, later) = rest.split_at(rest.len().min(room));
+            self.open.bytes.extend_from_slice(now);
+            rest = later;
+            if self.open.bytes.len() == self.part_size() {
+                self.close_part()?;
+            }
+        }
+        Ok(())
     }
 
     fn is_held(&self, range: &Range<u64>) -> bool {
@@ -142,6 +273,7 @@ impl BucketUpload {
     }
 
     fn complete(&mut self) -> Result<Creation, Trouble> {
+        self.end_run()?;
         self.release()?;
         if self.begun.is_none() {
             let bytes = std::mem::take(&mut self.open.bytes);
@@ -184,21 +316,23 @@ impl Begun {
 
 impl Upload for BucketUpload {
     fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let room = self.part_size() - self.open.bytes.len();
-            let (now, later) = rest.split_at(rest.len().min(room));
-            self.open.bytes.extend_from_slice(now);
-            rest = later;
-            if self.open.bytes.len() == self.part_size() {
-                self.close_part().map_err(|trouble| self.failed(trouble))?;
-            }
+        let done = self.end_run().and_then(|()| self.append(bytes));
+        done.map_err(|trouble| self.failed(trouble))
+    }
+
+    fn copies(&self) -> bool {
+        self.inner.copier.is_some() && !self.inner.copies_nothing.load(Ordering::Relaxed)
+    }
+
+    fn again(&mut self, from: &Name, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        match self.copies() {
+            true => self.follow(from, offset, bytes).map_err(|trouble| self.failed(trouble)),
+            false => self.write(bytes),
         }
-        Ok(())
     }
 
     fn hold(&mut self, len: u64) {
-        let from = self.open.range().end;
+        let from = self.open.range().end + self.run.len;
         self.held = Some(from..from + len);
     }
 
