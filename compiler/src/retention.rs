@@ -49,6 +49,8 @@ pub struct Part<Id> {
     pub rests_on: BTreeSet<Id>,
     /// What of it was not there, or could not be read.
     pub lacks: Lack,
+    /// Which of its paths, and of the file systems that were mounted there, were not there: one id each.
+    pub lost: BTreeSet<String>,
 }
 
 /// What a run did not find of a source that it holds.
@@ -358,6 +360,12 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
         own.map(|part| part.lacks).max().unwrap_or_default()
     }
 
+    /// What of a source was not there in a run.
+    fn lost(&self, at: usize, source: &str) -> BTreeSet<&'a String> {
+        let own = self.runs[at].parts.iter().filter(|part| part.source == source);
+        own.flat_map(|part| &part.lost).collect()
+    }
+
     /// The first run that a part misses. `whole` has the runs before it, oldest first, by source.
     fn missing_of(
         &self,
@@ -457,8 +465,21 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
             if let Some(entry) = entries.iter().find(lacks_nothing).filter(|entry| entry.at != first.at) {
                 whole.entry(entry.at).or_default().push((*source).to_owned());
             }
+            // Two that are never there at once are in no run together: each stays in the newest that has it.
+            for lost in self.lost(first.at, source) {
+                let has_it = |entry: &&Entry| !self.lost(entry.at, source).contains(&lost);
+                if let Some(entry) = entries.iter().find(has_it) {
+                    let named = filled.entry(entry.at).or_default();
+                    if named.last().map(String::as_str) != Some(*source) {
+                        named.push((*source).to_owned());
+                    }
+                }
+            }
             if let Some(entry) = entries.iter().find(is_filled).filter(|entry| entry.at != first.at) {
-                filled.entry(entry.at).or_default().push((*source).to_owned());
+                let named = filled.entry(entry.at).or_default();
+                if named.last().map(String::as_str) != Some(*source) {
+                    named.push((*source).to_owned());
+                }
             }
         }
         for (at, sources) in newest {

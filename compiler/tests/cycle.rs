@@ -73,6 +73,7 @@ impl Life {
                     place,
                     rests_on,
                     lacks: Default::default(),
+                    lost: Default::default(),
                 });
             }
         }

@@ -312,3 +312,25 @@ fn a_disk_that_is_unmounted_between_the_walk_and_the_packing_is_missed() {
     nights(&scenario, &steps);
     assert_eq!(runs(&scenario), [1, 3]);
 }
+
+#[test]
+fn of_two_disks_that_are_never_there_at_once_each_stays_in_the_newest_backup_that_has_it() {
+    let scenario = with_disk("keep { last = 1 }\n", "");
+    fs::create_dir(scenario.path("site/two")).unwrap();
+    let one = "mount -t tmpfs disk site/sub/mnt; echo photo >site/sub/mnt/photo";
+    let two = "umount site/sub/mnt; mount -t tmpfs disk site/two; echo film >site/two/film";
+    let run = "plan run; status 1";
+    nights(
+        &scenario,
+        &[
+            (one, "plan run; status 0"),
+            (two, run),
+            ("umount site/two", run),
+            ("", "plan run --dry-run; status 1"),
+            ("", run),
+        ],
+    );
+    assert_eq!(runs(&scenario), [1, 2, 4]);
+    scenario.plan(["restore", "--run", "2", "--to", "back"]).status(3);
+    assert_eq!(scenario.read("back/site/site/two/film"), "film\n");
+}

@@ -56,6 +56,7 @@ fn part(source: &str, level: Level, rests_on: &[u32]) -> Part<u32> {
         place: 0,
         rests_on: rests_on.iter().copied().collect(),
         lacks: Lack::Nothing,
+        lost: Default::default(),
     }
 }
 

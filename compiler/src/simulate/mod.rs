@@ -323,6 +323,7 @@ impl<'m> Simulation<'m> {
                     place: 0,
                     rests_on: if rests { life.all_bases(index) } else { BTreeSet::new() },
                     lacks: Lack::Nothing,
+                    lost: Default::default(),
                 });
             }
         }

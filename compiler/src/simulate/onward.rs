@@ -170,6 +170,7 @@ impl Play<'_> {
                 place: if base.is_some() { answer.before() } else { 0 },
                 rests_on: rests_on.unwrap_or_default(),
                 lacks: Lack::Nothing,
+                lost: Default::default(),
             }
         };
         archive.from.iter().map(part).collect()

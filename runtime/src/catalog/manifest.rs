@@ -124,6 +124,9 @@ pub struct SourceRecord {
     /// Entries of its `paths` that were not there or could not be read, though others were; `reason` names them.
     #[serde(default, skip_serializing_if = "is_none", deserialize_with = "amount")]
     pub missing: u64,
+    /// An id for each of them, and for each file system that was missing: the same in every run of the plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<String>,
     /// Entries below its paths that could not be read, or not to their end; the warnings name them.
     #[serde(default, skip_serializing_if = "is_none", deserialize_with = "amount")]
     pub unread: u64,
@@ -479,6 +482,12 @@ impl Manifest {
     pub fn lacks(&self, source: &str) -> Lack {
         let own = self.sources.iter().find(|record| record.name == source);
         own.map(SourceRecord::lacks).unwrap_or_default()
+    }
+
+    /// Which of a source's paths this run did not find.
+    pub fn lost(&self, source: &str) -> BTreeSet<String> {
+        let own = self.sources.iter().filter(|record| record.name == source);
+        own.flat_map(|record| record.lost.iter().cloned()).collect()
     }
 
     /// Whether this run holds a source, with all of its paths.

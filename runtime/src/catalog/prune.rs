@@ -113,6 +113,7 @@ pub fn fact(manifest: &Manifest) -> Run<RunId> {
             place: content.place,
             rests_on: content.rests_on.iter().copied().collect(),
             lacks: manifest.lacks(&content.source),
+            lost: manifest.lost(&content.source),
         })
     });
     let separate = manifest.repositories.iter().map(|repository| Part {
@@ -122,6 +123,7 @@ pub fn fact(manifest: &Manifest) -> Run<RunId> {
         place: repository.place,
         rests_on: repository.rests_on.iter().copied().collect(),
         lacks: manifest.lacks(&repository.source),
+        lost: BTreeSet::new(),
     });
     Run {
         id: manifest.run,

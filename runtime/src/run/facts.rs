@@ -368,6 +368,10 @@ fn source_record(model: &Model, id: SourceId, here: &Here<'_>) -> SourceRecord {
         bytes: told.unwrap_or(tally.bytes),
         leaves: source.files().map(|_| tally.leaves),
         missing: facts.lost_of(id).len() as u64,
+        lost: match facts.sources.get(&id) {
+            Some(SourceFact::Scanned(summary)) => super::mounts::ids(&model.name, &source.name, summary),
+            _ => Vec::new(),
+        },
         unread: facts.unread_of(id, &source.name),
         labels: facts.labels.get(&id).cloned().unwrap_or_default(),
     }

@@ -27,6 +27,7 @@ use super::event::{How, Outcome, Unobserved};
 use super::facts::Facts;
 use super::journal;
 use super::mark::mark;
+use super::mounts;
 use super::parts;
 use super::prepare::{PrepareError, Prepared, prepare_forecast};
 use super::prune::{self, Measure};
@@ -428,7 +429,8 @@ impl Looking {
         shown.found.push(measured(summary.entries, summary.bytes));
         let (entries, leaves, bytes) = (summary.entries, Some(summary.leaves), summary.bytes);
         let (missing, unread) = (summary.lost.len() as u64, summary.warnings.unread());
-        self.measured.insert(id, Measure { entries, leaves, bytes, missing, unread });
+        let lost = mounts::ids(&self.model().name, &trees.source, &summary);
+        self.measured.insert(id, Measure { entries, leaves, bytes, missing, lost, unread });
         self.facts.warnings.extend(summary.warnings.kept().iter().map(ToString::to_string));
         match parts::in_part(&summary) {
             None => Ok(()),
@@ -667,7 +669,7 @@ impl Looking {
 
     /// The prune of a store, behind the run to come.
     fn foresee(&self, id: StoreId) -> Result<(PrunePlan, Vec<String>), String> {
-        let measured = |source: SourceId| self.measured.get(&source).copied();
+        let measured = |source: SourceId| self.measured.get(&source).cloned();
         let comes = |archive: ArchiveId, source: SourceId| {
             self.reached.contains(&(archive, id)) && !self.facts.left_out.contains_key(&(archive, source))
         };

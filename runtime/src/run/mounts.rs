@@ -15,7 +15,7 @@ use crate::catalog::mounted::{self, Mounted};
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::places::mounts;
-use crate::scan;
+use crate::scan::{self, Summary};
 use crate::text::printable;
 
 /// The file systems that sources are expected to be on.
@@ -42,6 +42,18 @@ pub fn expected<'a>(
         found.values_mut().for_each(|mounts| mounts.retain(|it| !is_meant(it)));
     }
     Ok(found)
+}
+
+/// An id for each path, and each file system, that was missing of a source: without its name, as a manifest's clear part has it.
+pub fn ids(plan: &str, source: &str, summary: &Summary) -> Vec<String> {
+    let id = |path: &PathBuf| {
+        let mut hasher = blake3::Hasher::new();
+        for part in [plan.as_bytes(), source.as_bytes(), path.as_os_str().as_encoded_bytes()] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+        hasher.finalize().to_hex()[..16].to_owned()
+    };
+    summary.lost_at.iter().map(id).collect()
 }
 
 /// What a run would miss now of a source, by where that begins, in words.
@@ -95,6 +107,7 @@ impl Worker {
                 );
                 told.push(text.clone());
                 summary.lost.push(text);
+                summary.lost_at.push(mounted.path.to_path_buf());
                 let mut before = self.mounts.get(source).into_iter().flatten();
                 let before = before.find(|it| it.path == mounted.path).cloned();
                 summary.mounts.push(before.unwrap_or(mounted));

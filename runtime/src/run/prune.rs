@@ -96,7 +96,7 @@ pub(super) fn occasion(
 }
 
 /// How large a source is, as far as that shows before it is read.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Measure {
     /// Its entries.
     pub entries: u64,
@@ -106,6 +106,8 @@ pub(super) struct Measure {
     pub bytes: u64,
     /// Entries of its `paths` that are missing or cannot be read.
     pub missing: u64,
+    /// An id for each of them.
+    pub lost: Vec<String>,
     /// Entries below that cannot be read.
     pub unread: u64,
 }
@@ -180,6 +182,7 @@ fn coming(
                 false => prepared.levels.rests_on(at, &model.source(*source).name).into_iter().collect(),
             },
             lacks: measured(*source).map(|measure| measure.lacks()).unwrap_or_default(),
+            lost: measured(*source).map(|measure| measure.lost.into_iter().collect()).unwrap_or_default(),
         })
     });
     let apart = model.separates.iter().filter(|separate| model.told_in(separate).contains(&id));
@@ -195,10 +198,11 @@ fn coming(
             place: next.next.before(),
             rests_on: chain.into_iter().flatten().copied().collect(),
             lacks: Lack::Nothing,
+            lost: BTreeSet::new(),
         })
     });
     let sources = (0..model.sources.len()).map(SourceId).filter_map(|source| {
-        let Measure { entries, leaves, bytes, missing, unread } = measured(source)?;
+        let Measure { entries, leaves, bytes, missing, lost, unread } = measured(source)?;
         Some(SourceRecord {
             name: PlanName::known(&model.source(source).name),
             kind: model.source(source).kind.facts().word.to_owned(),
@@ -208,6 +212,7 @@ fn coming(
             bytes,
             leaves,
             missing,
+            lost,
             unread,
             labels: Default::default(),
         })

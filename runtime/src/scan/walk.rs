@@ -162,6 +162,7 @@ impl<'a> Walk<'a> {
                 return Err(error);
             }
             self.summary.lost.push(error.to_string());
+            self.summary.lost_at.push(lost.path);
         }
         Ok(())
     }
@@ -238,7 +239,8 @@ impl<'a> Walk<'a> {
         if is_of_process(cause) {
             return Err(ScanError::Lacking { source_name, path: host, cause: cause.into() });
         }
-        self.lose(ScanError::Unreadable { source_name, path: host, cause: cause.into() }, path)
+        let error = ScanError::Unreadable { source_name, path: host.clone(), cause: cause.into() };
+        self.lose(error, path, &host)
     }
 
     fn missing(&mut self, host: PathBuf, path: &[u8]) -> Result<(), ScanError> {
@@ -246,15 +248,17 @@ impl<'a> Walk<'a> {
             self.summary.warnings.add(WarningKind::Missing, &host, None);
             return Ok(());
         }
-        self.lose(ScanError::Missing { source_name: self.trees.source.clone(), path: host }, path)
+        let error = ScanError::Missing { source_name: self.trees.source.clone(), path: host.clone() };
+        self.lose(error, path, &host)
     }
 
     /// Goes on without an entry of `paths`, where that is permitted. What was in it counts neither as there nor as deleted.
-    fn lose(&mut self, error: ScanError, path: &[u8]) -> Result<(), ScanError> {
+    fn lose(&mut self, error: ScanError, path: &[u8], host: &Path) -> Result<(), ScanError> {
         if self.trees.strict {
             return Err(error);
         }
         self.summary.lost.push(error.to_string());
+        self.summary.lost_at.push(host.to_path_buf());
         self.first_lost.get_or_insert(error);
         self.unseen.push(Unseen { path: path.to_vec(), mounted: false });
         Ok(())
@@ -271,7 +275,7 @@ impl<'a> Walk<'a> {
                 let (source_name, target) =
                     (self.trees.source.clone(), fs::read_link(host).unwrap_or_default());
                 let error = ScanError::Dangling { source_name, path: host.to_path_buf(), target };
-                return self.lose(error, path).map(|()| false);
+                return self.lose(error, path, host).map(|()| false);
             }
             Some(Link::To(target)) => {
                 let kind = if target.is_dir() { WarningKind::LinkToFolder } else { WarningKind::LinkToFile };

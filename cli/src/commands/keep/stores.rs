@@ -95,6 +95,7 @@ fn numbered(run: Run<RunId>, number: &impl Fn(&RunId) -> u32) -> Run<u32> {
         place: part.place,
         rests_on: part.rests_on.iter().map(number).collect(),
         lacks: part.lacks,
+        lost: part.lost,
     };
     Run {
         id: number(&run.id),

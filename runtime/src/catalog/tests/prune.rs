@@ -258,6 +258,7 @@ fn a_source_that_shrank_by_more_than_half_deletes_nothing() {
         bytes,
         leaves: None,
         missing: 0,
+        lost: Vec::new(),
         unread: 0,
         labels: std::collections::BTreeMap::new(),
     };
