@@ -413,6 +413,8 @@ assert box["securityContext"] == {"allowPrivilegeEscalation": False, "readOnlyRo
 assert box["command"][:6] == ["plan", "run", "--as-job", "--scheduled", "--level", "full"]
 mounts = {m["mountPath"].rsplit("/", 1)[1]: (m["name"], m["readOnly"], m.get("subPath")) for m in box["volumeMounts"]}
 assert mounts["site"] == ("node-0", True, None) and mounts["store"] == ("claim-0", False, None), mounts
+kinds = {v["hostPath"]["path"].rsplit("/", 1)[1]: v["hostPath"]["type"] for v in pod["volumes"] if "hostPath" in v}
+assert kinds["site"] == "Directory", kinds
 assert mounts["db"] == ("secrets", True, "db") and mounts["yes"] == ("plan", True, "yes")
 refs = {e["name"]: e["valueFrom"]["secretKeyRef"] for e in box["env"] if "valueFrom" in e}
 assert refs["HOOK"] == {"name": "p", "key": "HOOK", "optional": False}, refs

@@ -115,6 +115,7 @@ fn cluster(args: &ScheduleArgs, params: &[String]) -> Cluster {
         namespace: remote.namespace.clone(),
         node: remote.node.clone(),
         claims: remote.claim.clone(),
+        is_file: Some(Path::is_file),
         suspend: remote.suspend,
         home: std::env::home_dir(),
         params: params.to_vec(),

@@ -4,7 +4,7 @@ mod objects;
 mod places;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::{Timestamp, Zoned};
 use serde::Serialize;
@@ -40,6 +40,8 @@ pub struct Cluster {
     pub node: Option<String>,
     /// Paths, and the claims that are mounted there.
     pub claims: Vec<(PathBuf, String)>,
+    /// Whether a path is a file, not a folder, as far as can be seen from here.
+    pub is_file: Option<fn(&Path) -> bool>,
     /// Jobs are started by hand alone.
     pub suspend: bool,
     /// The home that the plan was compiled with.

@@ -84,6 +84,15 @@ fn paths(model: &Model) -> Result<BTreeMap<PathBuf, bool>, Inexpressible> {
     Ok(all)
 }
 
+/// What the plan's sources of files name.
+fn entries(model: &Model) -> impl Iterator<Item = &Path> {
+    let files = model.sources.iter().filter_map(|source| match &source.kind {
+        SourceKind::Files(files) => Some(&files.paths),
+        _ => None,
+    });
+    files.flatten().map(|path| path.absolute.as_path())
+}
+
 fn beside(source: &str) -> Inexpressible {
     Inexpressible::new(
         format!("source `{source}` is read beside its server, which a pod is not"),
@@ -115,6 +124,8 @@ pub(super) fn volumes(model: &Model, cluster: &Cluster, places: &mut Places) -> 
         places.mount(&name, &fit(at)?, None, !writes);
         places.claims.insert(claim.clone());
     }
+    // A source without a type that is not there is made by the cluster, and saved: an empty folder.
+    let of_sources: BTreeSet<&Path> = entries(model).collect();
     // A folder in one that is mounted the same way is there already.
     let is_within = |path: &Path, writes: bool| {
         of_node.iter().any(|(above, above_writes)| {
@@ -126,7 +137,12 @@ pub(super) fn volumes(model: &Model, cluster: &Cluster, places: &mut Places) -> 
     {
         let (name, path) = (format!("node-{number}"), fit(path)?);
         places.writes_node |= writes;
-        let kind = if *writes { "DirectoryOrCreate" } else { "" };
+        let kind = match () {
+            () if *writes => "DirectoryOrCreate",
+            () if !of_sources.contains(Path::new(&path)) => "",
+            () if cluster.is_file.is_some_and(|is_file| is_file(Path::new(&path))) => "File",
+            () => "Directory",
+        };
         places.mount(&name, &path, None, !writes);
         places.add(&name, VolumeKind::HostPath { path, kind });
     }
