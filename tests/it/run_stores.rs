@@ -397,7 +397,7 @@ const SPOILT: [(&str, i32, &str); 13] = [
     (
         "sed 's/^run: 00000001/run: 01000002/' manifests/$RUN.yaml > manifests/01000002${RUN#00000001}.yaml",
         1,
-        "`--adopt`",
+        "`plan run --adopt`",
     ),
     (": > lock/18446744073709551615", 1, "no run can have come so far"),
     ("cp lock/* lock/9007199254740992", 1, "no run can have come so far"),
