@@ -159,6 +159,7 @@ codes! {
     STORE_AWAY Error "store_away" "a store is not there";
     STORE_READ_ONLY Error "store_read_only" "a store cannot be written to";
     STORE_UNUSABLE Error "store_unusable" "a store can be read, and no run could use it";
+    STATE_UNUSABLE Error "state_unusable" "what runs keep on this machine cannot be used";
     STORE_FULL Warning "store_full" "a store has less room than the last run took";
     STORE_UNSYNCED Warning "store_unsynced" "a file server may lose what it was sent when its power is cut";
     STAGING_AWAY Error "staging_away" "the staging is not there, or cannot be written to";

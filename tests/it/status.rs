@@ -234,6 +234,47 @@ fn what_no_backup_can_have_is_no_manifest_s() {
     }
 }
 
+/// Spoils what this machine remembers, by a script in its folder; what is then said, and a script that does what is advised.
+const FORGETFUL: [(&str, &str, &str); 6] = [
+    ("echo 'x: [' | tee plans/*/stores.yaml", "stores.yaml` is damaged", "rm plans/*/stores.yaml"),
+    ("chmod o+w ..", "`chmod o-w $W/state`", "chmod o-w .."),
+    ("rm -r locks; : > locks", "something else is in its place: move that away", "rm locks"),
+    ("mount -t tmpfs none locks; mount -o remount,ro locks", "may", "umount locks"),
+    (
+        "mount -t tmpfs -o size=4k,nr_inodes=3 none locks; : > locks/1; : > locks/2",
+        "make room there",
+        "umount locks",
+    ),
+    ("echo x > machine", "machine` is damaged", "rm machine"),
+];
+
+#[test]
+fn what_keeps_every_run_of_this_machine_from_beginning_is_told_before_one_does() {
+    for (harm, says, mend) in FORGETFUL {
+        let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site/a", "a");
+        scenario.next_day().plan(["run"]).status(0);
+        status(&scenario).status(0);
+        scenario.plan(["check", "--live"]).status(0).says("nothing to report");
+        let state = scenario.path("../state/backplan");
+        shell(&state, harm);
+        let said = [
+            status(&scenario),
+            scenario.plan(["check", "--live"]),
+            scenario.next_day().plan(["run", "--dry-run"]),
+            scenario.plan(["run"]),
+        ];
+        shell(&state, mend);
+        let codes = said.each_ref().map(|answer| answer.code);
+        assert_eq!(codes, [3, 1, 1, 1], "{harm}: {said:?}");
+        assert!(said.iter().all(|answer| answer.said().contains(says)), "{harm}: {said:?}");
+        assert!(said[1].said().contains("state_unusable"), "{harm}: {said:?}");
+        // As it is advised.
+        let took_over: &[&str] = if mend == "rm machine" { &["run", "--adopt"] } else { &["run"] };
+        scenario.plan(took_over).status(0);
+        status(&scenario).status(0);
+    }
+}
+
 fn newest_manifest(scenario: &Scenario) -> std::path::PathBuf {
     let folder = fs::read_dir(scenario.path("store/.backplan/p/manifests")).unwrap();
     folder.map(|entry| entry.unwrap().path()).max().unwrap()

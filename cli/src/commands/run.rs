@@ -9,7 +9,6 @@ use backplan_compiler::lower::level_word;
 use backplan_compiler::model::Level;
 use backplan_compiler::sources::{Place, SourceSet};
 use backplan_compiler::value::EnvValue;
-use backplan_runtime::catalog::host::StateError;
 use backplan_runtime::load;
 use backplan_runtime::run::coordinator::StopSignal;
 use backplan_runtime::run::event::Observer;
@@ -279,9 +278,7 @@ pub(super) fn refused(error: PrepareError) -> Failure {
             Some("take it out of the plan, or keep the plan for a later version")
         }
         PrepareError::Busy(_) => Some("wait for it to end; a run that died holds no lock"),
-        PrepareError::State(StateError::Io { .. } | StateError::Store(_)) => {
-            Some("let this account write there, or set XDG_STATE_HOME to a folder where it may")
-        }
+        PrepareError::State(error) => error.mend(),
         PrepareError::Nothing(_) => Some("declare an `archive`"),
         _ => None,
     };

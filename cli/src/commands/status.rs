@@ -35,10 +35,10 @@ pub fn execute(args: &StatusArgs, global: &Global, console: &mut Console) -> Res
     let model = ready(&args.plans.alone(), global, console)?.model;
     let now = clock()?.now();
     let (unclean, told) = unclean(&model)?;
-    for text in told {
-        console.remark("warning", &text);
-    }
-    let standing = of_model(&model, unclean.clone(), now)?.map_err(|error| {
+    let standing = of_model(&model, unclean.clone(), &told, now)?.map_err(|error| {
+        for text in &told {
+            console.remark("warning", text);
+        }
         // Where no store can be read, how the last run went may say why.
         console.complain(&keeping::unclean(&unclean, now, console.errors()));
         unreadable(&error)
@@ -98,8 +98,10 @@ fn look_at(file: &Path, global: &Global, now: Timestamp) -> Seen {
     };
     seen.plan.clone_from(&model.name);
     let standing = unclean(&model).and_then(|(unclean, told)| {
-        seen.told = told;
-        of_model(&model, unclean, now)?.map_err(|error| unreadable(&error))
+        let standing = of_model(&model, unclean, &told, now)?.map_err(|error| unreadable(&error));
+        // Else it is one of the problems.
+        seen.told = told.into_iter().filter(|_| standing.is_err()).collect();
+        standing
     });
     Seen { standing, ..seen }
 }
@@ -173,10 +175,11 @@ fn unreadable(error: &RecallError) -> Failure {
     failure(error).help(help)
 }
 
-/// How a plan stands. The inner error: no store can be read.
+/// How a plan stands; `told` is what keeps this machine's last runs from being known. The inner error: no store can be read.
 fn of_model(
     model: &Model,
     unclean: Vec<PastRun>,
+    told: &[String],
     now: Timestamp,
 ) -> Result<Result<Standing, RecallError>, Failure> {
     let state = state::root().map_err(|error| Failure::new(error.to_string()))?;
@@ -184,6 +187,7 @@ fn of_model(
         Ok(shelves) => shelves,
         Err(error) => return Ok(Err(error)),
     };
+    shelves.unfit.extend_from_slice(told);
     shelves.look_for_artefacts();
     shelves.look_for_fitness(model, &state);
     let places = Places { place: scratch::usual_place(), state };
@@ -206,7 +210,8 @@ fn unclean(model: &Model) -> Result<(Vec<PastRun>, Vec<String>), Failure> {
     Ok(match history::unclean(&state, &model.name, &model.file) {
         Ok(unclean) => (unclean, Vec::new()),
         Err(error) => {
-            (Vec::new(), vec![format!("how the last runs on this machine went is not known: {error}")])
+            let told = format!("how the last runs on this machine went is not known: {}", error.with_mend());
+            (Vec::new(), vec![told])
         }
     })
 }

@@ -90,6 +90,15 @@ pub(super) const PAGES: &[Page] = &[
         FILES,
     ),
     page(
+        "state_unusable",
+        "Runs keep on this machine what they remember of their stores, how they ended, and whose turn it is: below\n\
+         `$XDG_STATE_HOME/backplan`, else `~/.local/state/backplan`. It cannot be read, is damaged, has no room, may not be\n\
+         written, or others may write there. Each run fails before it begins, and cannot even keep that it did.\n\
+         `plan status` says the same. The message says what to do; nothing in the stores rests on what is there, and a store\n\
+         that a machine forgot is taken over again by `plan run --adopt`.",
+        FILES,
+    ),
+    page(
         "store_full",
         "The store has less room than the artefacts of the last run took. The next run may fail for lack of\n\
          room: make some, or let `keep` give up more.",

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use backplan_compiler::model::{Model, Store as Declared};
 
-use super::host::{HostState, PlanState};
+use super::host::{HostState, PlanState, StateError};
 use super::identity::{self, Claim, IdentityError};
 use super::layout::Layout;
 use super::lock;
@@ -35,11 +35,19 @@ pub struct Asker {
 
 impl Asker {
     /// This machine, as its state knows the plan. Reads only.
-    pub fn of(model: &Model, state: &Path) -> Option<Asker> {
-        let host = HostState::look(state).ok()?;
-        let plan = host.plan(&model.name, &model.file).ok()?;
+    ///
+    /// # Errors
+    /// When the state is there and cannot be read.
+    pub fn of(model: &Model, state: &Path) -> Result<Asker, StateError> {
+        let host = HostState::look(state)?;
+        let plan = host.plan(&model.name, &model.file)?;
         let runs_here = plan.id().is_some();
-        Some(Asker { host, plan, runs_here })
+        Ok(Asker { host, plan, runs_here })
+    }
+
+    /// Why no run of this machine could begin, as far as looking tells: each would fail before it could keep that it has.
+    pub fn barred(&self) -> Option<StateError> {
+        self.host.see_usable().err().filter(|_| self.runs_here)
     }
 
     /// The same, but what another machine's runs own is in this one's way: it is to run the plan.

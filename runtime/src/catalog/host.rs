@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use backplan_compiler::model::Location;
 use jiff::Timestamp;
-use rustix::fs::FlockOperation;
+use rustix::fs::{Access, FlockOperation, access, statvfs};
 use serde::{Deserialize, Serialize};
 
 use super::details::RawPath;
@@ -56,6 +56,33 @@ pub enum StateError {
     },
 }
 
+impl StateError {
+    /// What to do about it, where the message does not say it.
+    pub fn mend(&self) -> Option<&'static str> {
+        match self {
+            StateError::Io { cause, .. } => Some(match cause.kind() {
+                io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory | io::ErrorKind::AlreadyExists => {
+                    "something else is in its place: move that away"
+                }
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "make room there, or set XDG_STATE_HOME to a folder that has some"
+                }
+                _ => "let this account write there, or set XDG_STATE_HOME to a folder where it may",
+            }),
+            StateError::Store(_) => {
+                Some("let this account write there, or set XDG_STATE_HOME to a folder where it may")
+            }
+            StateError::Exchangeable { .. } | StateError::Damaged { .. } => None,
+        }
+    }
+
+    /// The message, with that.
+    pub fn with_mend(&self) -> String {
+        let mend = self.mend().map(|mend| format!("; {mend}"));
+        format!("{self}{}", mend.unwrap_or_default())
+    }
+}
+
 /// The state folder of this host.
 #[derive(Debug, Clone)]
 pub struct HostState {
@@ -69,8 +96,21 @@ impl HostState {
     /// # Errors
     /// As [`HostState::open`].
     pub fn foresee(folder: &Path) -> Result<HostState, StateError> {
-        see_own(folder)?;
-        HostState::look(folder)
+        let host = HostState::look(folder)?;
+        host.see_usable()?;
+        Ok(host)
+    }
+
+    /// Whether a run could keep here what it must, as far as looking tells.
+    ///
+    /// # Errors
+    /// When it is not this account's alone, cannot be written, or has no room at all.
+    pub fn see_usable(&self) -> Result<(), StateError> {
+        see_own(&self.folder)?;
+        for folder in [self.folder.clone(), self.folder.join(LOCKS), self.folder.join(PLANS)] {
+            see_writable(&folder)?;
+        }
+        Ok(())
     }
 
     /// Reads what is there and writes nothing. A host that has no id yet gets one that is forgotten.
@@ -114,7 +154,7 @@ impl HostState {
     /// # Errors
     /// When it is there and cannot be read.
     pub fn plan(&self, name: &str, file: &Path) -> Result<PlanState, StateError> {
-        let folder = self.folder.join("plans").join(format!("{name}-{}", digest(file)));
+        let folder = self.folder.join(PLANS).join(format!("{name}-{}", digest(file)));
         let path = folder.join(MEMORY);
         let memory = match std::fs::read_to_string(&path) {
             Ok(text) => crate::yaml::from_str(&text)
@@ -127,6 +167,8 @@ impl HostState {
 }
 
 const MEMORY: &str = "stores.yaml";
+const LOCKS: &str = "locks";
+const PLANS: &str = "plans";
 
 fn read_machine(folder: &Path) -> Result<Option<Uuid>, StateError> {
     let path = folder.join("machine");
@@ -153,6 +195,22 @@ fn see_own(folder: &Path) -> Result<(), StateError> {
         Ok(_) => Ok(()),
         Err(Distrust::Io { path, cause }) => Err(StateError::Io { doing: "open", path, cause }),
         Err(cause) => Err(StateError::Exchangeable { folder: folder.to_path_buf(), cause }),
+    }
+}
+
+/// Whether something may be made in a folder, or in the one that it is to be made in.
+fn see_writable(folder: &Path) -> Result<(), StateError> {
+    let there = folder.ancestors().find(|path| path.exists()).unwrap_or(folder);
+    let failed = |cause| StateError::Io { doing: "write into", path: there.to_path_buf(), cause };
+    if !there.is_dir() {
+        return Err(failed(io::ErrorKind::NotADirectory.into()));
+    }
+    access(there, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| failed(error.into()))?;
+    // A file system that does not count says nothing.
+    let room = statvfs(there).map_err(|error| failed(error.into()))?;
+    match room.f_blocks > 0 && room.f_bfree == 0 || room.f_files > 0 && room.f_ffree == 0 {
+        true => Err(failed(rustix::io::Errno::NOSPC.into())),
+        false => Ok(()),
     }
 }
 
@@ -368,7 +426,7 @@ impl HostLock {
     }
 
     fn take(state: &HostState, key: &str, what: String, note: &Note) -> Result<HostLock, HostLockError> {
-        let folder = state.folder.join("locks");
+        let folder = state.folder.join(LOCKS);
         make_folder(&folder)?;
         let path = folder.join(format!("{key}.lock"));
         let failed = |doing| {

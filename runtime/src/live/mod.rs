@@ -78,15 +78,19 @@ pub fn look(asked: Asked<'_>, control: &Control) -> Vec<Finding> {
     let clusters = model.sources.iter().filter_map(|source| known(&source.name)).collect();
     let mut look = Look { model, newest, clusters, control, findings: Vec::new() };
     look.clock(now);
+    let asker = look.asker(state);
     for (id, store) in model.own_stores() {
         let before = look.findings.len();
         look.store(store, state);
         // One that is away is told once.
         let is_away = look.findings[before..].iter().any(|finding| finding.name == codes::STORE_AWAY.name);
-        if !is_away {
-            look.fitness(store, state);
-            look.archives(id);
+        if is_away {
+            continue;
         }
+        if let Some(asker) = &asker {
+            look.fitness(store, asker);
+        }
+        look.archives(id);
     }
     for source in &model.sources {
         look.source(source);
@@ -161,10 +165,25 @@ impl Look<'_> {
         }
     }
 
+    /// This machine as the one that is to run the plan, if what it remembers can be read; whether it could keep more is told.
+    fn asker(&mut self, state: &Path) -> Option<Asker> {
+        let (asker, error) = match Asker::of(self.model, state).map(Asker::to_run) {
+            Ok(asker) => {
+                let barred = asker.barred();
+                (Some(asker), barred)
+            }
+            Err(error) => (None, Some(error)),
+        };
+        if let (Some(error), Some(store)) = (error, self.model.stores.first()) {
+            let help = error.mend().unwrap_or("do what it says there: no run can begin until somebody does");
+            self.find(&codes::STATE_UNUSABLE, store.place, error.to_string(), help);
+        }
+        asker
+    }
+
     /// What in a store keeps runs from using it.
-    fn fitness(&mut self, store: &Store, state: &Path) {
+    fn fitness(&mut self, store: &Store, asker: &Asker) {
         let Ok(opened) = store::open(store, &Secrets::default().under(self.control)) else { return };
-        let Some(asker) = Asker::of(self.model, state).map(Asker::to_run) else { return };
         for text in asker.unfit(self.model, store, opened.as_ref()) {
             let help = "do what it says there: it stays so until somebody does";
             self.find(&codes::STORE_UNUSABLE, store.place, text, help);

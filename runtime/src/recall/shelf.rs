@@ -371,9 +371,11 @@ impl Shelves {
         }
     }
 
-    /// Looks whether runs of this machine could use the stores.
+    /// Looks whether runs of this machine could begin, and use the stores.
     pub fn look_for_fitness(&mut self, model: &Model, state: &Path) {
-        let Some(asker) = Asker::of(model, state) else { return };
+        // Who reads how the last runs went says so.
+        let Ok(asker) = Asker::of(model, state) else { return };
+        self.unfit.extend(asker.barred().map(|error| format!("no run can begin: {}", error.with_mend())));
         for shelf in &self.shelves {
             let declared = model.stores.iter().find(|declared| declared.name == shelf.store.label());
             let unfit = declared.map(|declared| asker.unfit(model, declared, shelf.store.as_ref()));
