@@ -51,14 +51,14 @@ pub fn sole(current: &Path) -> Result<PathBuf, Failure> {
         [] => Err(Failure::usage(
             "no plan is named, and the current folder has no `*.plan` file that begins with `plan NAME`",
         )
-        .help("name the plan: `plan COMMAND FILE`")),
+        .help("name the plan: `plan COMMAND FILE` (`ls`, `cat` and `diff-run`: `--file FILE`)")),
         several => {
             let several: Vec<String> = several.iter().map(|name| format!("`{}`", display(name))).collect();
             Err(Failure::usage(format!(
                 "no plan is named, and the current folder has several: {}",
                 several.join(", ")
             ))
-            .help("name the one you mean: `plan COMMAND FILE`"))
+            .help("name the one you mean: `plan COMMAND FILE` (`ls`, `cat` and `diff-run`: `--file FILE`)"))
         }
     }
 }
