@@ -132,6 +132,25 @@ fn a_server_that_accepts_and_never_answers_is_waited_for_no_longer_than_is_wante
     scenario.next_day().plan(["run", "p.plan"]).status(1).stdout_has("timeout expired");
     assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
     drop(listener);
+    // Nor is a bucket waited for by what looks after one.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let bucket = format!(
+        "plan p\n\nstore far: s3 {{\n  bucket     = \"b\"\n  endpoint   = \"http://{address}\"\n  access_key = env(\"KEY\")\n  \
+         secret_key = env(\"KEY\")\n}}\n\nsource f: files {{\n  paths = [\"p.plan\"]\n}}\n\narchive main {{\n  from = [f]\n  to   = [far]\n}}\n"
+    );
+    let scenario = Scenario::new().file("p.plan", bucket).env("KEY", "x");
+    for command in ["prune", "list"] {
+        let since = Instant::now();
+        let waiting = scenario.start([command]);
+        std::thread::sleep(Duration::from_secs(1));
+        waiting.signal("TERM");
+        let ended = waiting.answer().code;
+        // What only looks has nothing to tidy up.
+        assert_eq!(ended, if command == "prune" { 143 } else { -15 }, "{command}");
+        assert!(since.elapsed() < SOON, "{command}: {:?}", since.elapsed());
+    }
+    drop(listener);
     let left = shell(
         &scenario.path("."),
         &format!("ps -eo stat,args | grep '[p]ort={port}' | grep -vc '^Z' || true"),

@@ -4,6 +4,7 @@ use std::io;
 
 use backplan_runtime::control::Control;
 use backplan_runtime::run::coordinator::StopSignal;
+use backplan_runtime::store::leave as leave_servers;
 use backplan_runtime::threads::refused;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,6 +26,7 @@ pub fn until_signal<T>(control: &Control, work: impl FnOnce() -> T) -> Result<(T
     let listen = async move {
         while let Some(signal) = signals.recv().await {
             told.stop();
+            leave_servers();
             if heard.send(signal).is_err() {
                 return;
             }

@@ -1,8 +1,9 @@
 //! The threads on which requests are made. What calls them waits, and knows nothing of it.
 
 use std::io;
-use std::sync::LazyLock;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{LazyLock, OnceLock};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -12,6 +13,18 @@ const THREADS: usize = 2;
 static ENGINE: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
     Builder::new_multi_thread().worker_threads(THREADS).thread_name("store").enable_all().build()
 });
+
+/// When somebody asked for the end of what this program does.
+static LEAVING: OnceLock<Instant> = OnceLock::new();
+/// How long a server is waited for from then on.
+const GRACE: Duration = Duration::from_secs(3);
+/// How often whoever waits looks whether that is so.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// From now on no request is waited for much longer. What it was to do may still be done, as where this program is killed.
+pub fn leave() {
+    LEAVING.get_or_init(Instant::now);
+}
 
 /// Why a request was not made to its end, whatever a server would have said.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +53,20 @@ impl<T, E: From<GivenUp>> Pending<T, E> {
     /// # Errors
     /// The request's.
     pub fn wait(self) -> Result<T, E> {
-        self.0.recv().unwrap_or_else(|_| Err(GivenUp("a request was given up".to_owned()).into()))
+        let begun = Instant::now();
+        let is_over = |since: &Instant| since.elapsed() > GRACE && begun.elapsed() > GRACE;
+        loop {
+            match self.0.recv_timeout(LOOK) {
+                Ok(done) => return done,
+                Err(RecvTimeoutError::Timeout) if LEAVING.get().is_some_and(is_over) => {
+                    return Err(GivenUp("stopped, and no answer had come".to_owned()).into());
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(GivenUp("a request was given up".to_owned()).into());
+                }
+            }
+        }
     }
 }
 

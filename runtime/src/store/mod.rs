@@ -29,6 +29,7 @@ use std::path::Path;
 use crate::control::Control;
 
 pub use door::{Patience, make, open, open_with, would_make};
+pub use engine::leave;
 pub use send::send;
 
 /// An object's name below the store's root: components joined by `/`, none of them empty, `.` or `..`.
