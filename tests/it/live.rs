@@ -78,7 +78,10 @@ fn a_server_is_asked_for_all_that_its_driver_needs() {
     cluster.sql("CREATE ROLE poor LOGIN");
     cluster.sql("CREATE ROLE streams LOGIN REPLICATION");
     write("basebackup", "poor", "");
-    live(&cluster.scenario).status(1).says("rights_missing").says("with replication");
+    live(&cluster.scenario).status(1).says("rights_missing").says("`alter role NAME with replication`");
+    cluster.sql("ALTER ROLE poor WITH REPLICATION");
+    live(&cluster.scenario).status(0);
+    cluster.sql("ALTER ROLE poor WITH NOREPLICATION");
     write("basebackup", "streams", "");
     live(&cluster.scenario).status(0);
     // It is asked as a backup would ask; and what cannot succeed is tried once.
@@ -87,6 +90,27 @@ fn a_server_is_asked_for_all_that_its_driver_needs() {
     let refused = "no pg_hba.conf entry for replication connection";
     crate::scenario::wait_for("settings", || live(&cluster.scenario).code == 1);
     live(&cluster.scenario).status(1).says("rights_missing").says(refused).says(mend);
+    // The line that is advised, and what is advised of a role of another name than the account's.
+    let hba = |lines: &str| cluster.sh(&format!("printf '{lines}' > pg/pg_hba.conf; pg_ctl -s -D pg reload"));
+    let until = |words: &str| {
+        crate::scenario::wait_for(words, || live(&cluster.scenario).said().contains(words));
+    };
+    if is_root() {
+        hba("local all all trust\nlocal replication streams peer\n");
+        until("set `run_as` to that account, or `user` to the role of this one");
+        write("basebackup", "postgres", "");
+        hba("local all all trust\nlocal replication postgres peer\n");
+        until("nothing to report");
+        let with_password = "streams\"\n  password = env(\"STREAMS\") # ";
+        write("basebackup", with_password, "");
+        cluster.sql("ALTER ROLE streams PASSWORD 'sesame'");
+        hba("local all all trust\nlocal replication streams scram-sha-256\n");
+        let way = ["env", "STREAMS=sesame"];
+        crate::scenario::wait_for("a password", || {
+            cluster.scenario.plan_by(&way, ["check", "--live", "p.plan"]).said().contains("nothing to report")
+        });
+        write("basebackup", "streams", "");
+    }
     cluster.sh("echo 'local other all trust' > pg/pg_hba.conf; pg_ctl -s -D pg reload");
     let mend = "let the role in: a line in pg_hba.conf";
     crate::scenario::wait_for("settings", || live(&cluster.scenario).said().contains("server_refuses"));
@@ -100,7 +124,10 @@ fn a_server_is_asked_for_all_that_its_driver_needs() {
     write("dump", "poor\"\n  database = \"nowhere", "");
     live(&cluster.scenario).status(1).says("server_refuses").says("there is no such database");
     write("dump", "poor", "");
-    live(&cluster.scenario).status(0).says("pg_read_all_data");
+    live(&cluster.scenario).status(0).says("`grant pg_read_all_data to NAME`");
+    cluster.sql("GRANT pg_read_all_data TO poor");
+    live(&cluster.scenario).status(0).says("nothing to report");
+    cluster.scenario.plan(["run", "p.plan"]).status(0);
     write("basebackup", "streams", "wal main {\n  to = [store]\n}\n");
     live(&cluster.scenario).status(1).says("archive_off");
     let set = |lines: &str| {

@@ -36,50 +36,59 @@ impl Look<'_> {
             }
             None => return,
         };
-        if let Some((is_elsewhere, text)) = told {
+        if let Some((wrong, text)) = told {
             let name = &source.name;
             let line = self.archive_line(id, source, postgres).unwrap_or_default();
-            match is_elsewhere {
-                true => self.find(
+            let (code, message, help) = match wrong {
+                Wrong::Elsewhere => (
                     &codes::ARCHIVE_COMMAND,
-                    place,
                     format!("source `{name}`: the server's `archive_command` {text}"),
                     format!("set in `postgresql.conf`, and reload the server:\n{line}"),
                 ),
-                false => self.find(
+                Wrong::NoProgram => (
                     &codes::ARCHIVE_UNREACHABLE,
-                    place,
                     format!("source `{name}`: {text}"),
-                    "let the server's account through the folders above, and read and write there",
+                    "put the program where every account can run it (`/usr/local/bin`), and name it there in `archive_command`"
+                        .to_owned(),
                 ),
-            }
+                Wrong::Closed => (
+                    &codes::ARCHIVE_UNREACHABLE,
+                    format!("source `{name}`: {text}"),
+                    "let the server's account through the folders above, and read and write there".to_owned(),
+                ),
+            };
+            self.find(code, place, message, help);
         }
         self.waiting(source, place, facts);
     }
 
-    /// `plan wal push FILE SOURCE %p`: whether what is wrong is that it goes elsewhere, and what.
-    fn pushes(&self, source: &Source, wal: &Wal, facts: &Facts, words: &[String]) -> Option<(bool, String)> {
+    /// `plan wal push FILE SOURCE %p`: what is wrong with it.
+    fn pushes(&self, source: &Source, wal: &Wal, facts: &Facts, words: &[String]) -> Option<(Wrong, String)> {
         let at = words.windows(2).position(|pair| pair == ["wal", "push"])?;
         let program = words[..at].last()?;
         let mut operands = words[at + 2..].iter().filter(|word| !word.starts_with('-'));
         let (file, pushed) = (operands.next()?, operands.next()?);
         if *pushed != source.name {
-            return Some((true, format!("pushes the log of `{pushed}`")));
+            return Some((Wrong::Elsewhere, format!("pushes the log of `{pushed}`")));
         }
         let file = facts.folder().join(file);
         if !is_same(&file, &self.model.file) {
-            return Some((true, format!("pushes by another plan, `{}`", file.display())));
+            return Some((Wrong::Elsewhere, format!("pushes by another plan, `{}`", file.display())));
         }
         let account = Account::of(facts)?;
         let folders = wal.to.iter().filter_map(|store| self.model.store(*store).folder());
         let archives = folders.map(|root| archive::folder(root, &self.model.name, &source.name));
         let closed = || archives.filter(|folder| folder.is_dir()).find(|folder| !account.may("-w", folder));
-        let why = match () {
-            () if !account.runs(program, "--version") => format!("cannot run `{program}`"),
-            () if !account.may("-r", &file) => format!("cannot read the plan `{}`", file.display()),
-            () => format!("cannot write into the archive `{}`", closed()?.display()),
+        let (wrong, why) = match () {
+            () if !account.runs(program, "--version") => {
+                (Wrong::NoProgram, format!("cannot run `{program}`"))
+            }
+            () if !account.may("-r", &file) => {
+                (Wrong::Closed, format!("cannot read the plan `{}`", file.display()))
+            }
+            () => (Wrong::Closed, format!("cannot write into the archive `{}`", closed()?.display())),
         };
-        Some((false, format!("`{}`, whose server archives by it, {why}", account.name)))
+        Some((wrong, format!("`{}`, whose server archives by it, {why}", account.name)))
     }
 
     /// `pgbackrest --config=FILE --stanza=S archive-push %p`.
@@ -90,14 +99,17 @@ impl Look<'_> {
         postgres: &Postgres,
         facts: &Facts,
         words: &[String],
-    ) -> Option<(bool, String)> {
+    ) -> Option<(Wrong, String)> {
         let program = words.iter().find(|word| word.rsplit('/').next() == Some("pgbackrest"))?;
         words.iter().find(|word| *word == "archive-push")?;
         let option = |name: &str| words.iter().rev().find_map(|word| word.strip_prefix(name));
         let stanza = postgres.stanza.as_deref().unwrap_or(&source.name);
         match option("--stanza=") {
             Some(other) if other != stanza => {
-                return Some((true, format!("pushes to stanza `{other}`, and the plan's is `{stanza}`")));
+                return Some((
+                    Wrong::Elsewhere,
+                    format!("pushes to stanza `{other}`, and the plan's is `{stanza}`"),
+                ));
             }
             Some(_) => {}
             None => return None,
@@ -106,18 +118,18 @@ impl Look<'_> {
         let file = facts.folder().join(option("--config=")?);
         if !is_same(&file, &wanted) {
             return Some((
-                true,
+                Wrong::Elsewhere,
                 format!("has the settings `{}`, and the plan's are `{}`", file.display(), wanted.display()),
             ));
         }
         let account = Account::of(facts)?;
-        let why = match () {
-            () if !account.runs(program, "version") => format!("cannot run `{program}`"),
+        let (wrong, why) = match () {
+            () if !account.runs(program, "version") => (Wrong::NoProgram, format!("cannot run `{program}`")),
             // Before the first run there are none.
             () if !wanted.exists() || account.may("-r", &wanted) => return None,
-            () => format!("cannot read the settings `{}`", wanted.display()),
+            () => (Wrong::Closed, format!("cannot read the settings `{}`", wanted.display())),
         };
-        Some((false, format!("`{}`, whose server archives by it, {why}", account.name)))
+        Some((wrong, format!("`{}`, whose server archives by it, {why}", account.name)))
     }
 
     /// The line of `postgresql.conf` by which the server archives where the plan keeps its log.
@@ -175,6 +187,16 @@ impl Look<'_> {
         let help = "the server's log says what holds `archive_command` up; its disk fills meanwhile";
         self.find(&codes::ARCHIVE_BEHIND, place, message, help);
     }
+}
+
+/// What is wrong with a server's command.
+enum Wrong {
+    /// It brings the log elsewhere.
+    Elsewhere,
+    /// The server's account cannot run the program.
+    NoProgram,
+    /// It cannot reach the plan, the settings or the archive.
+    Closed,
 }
 
 /// The account of the server, where this process can look as it.

@@ -197,7 +197,19 @@ impl<'j, 'a> Copy<'j, 'a> {
         }
         // The artefact is synced, not what it is packed from.
         argv.push("--no-sync".to_owned());
+        // The tool makes a slot of its own where there is one. Without, a server that gives up its log meanwhile ends the copy.
+        if !self.has_slot()? {
+            argv.push("--no-slot".to_owned());
+        }
         job.run(argv).map(drop)
+    }
+
+    /// Whether the server has a replication slot to give away.
+    fn has_slot(&self) -> Result<bool, DriverError> {
+        const ASK: &str =
+            "select count(*) < current_setting('max_replication_slots')::int from pg_replication_slots";
+        let rows = self.job.query(database(self.job), ASK)?;
+        Ok(rows.first().is_none_or(|[is_free]| is_free == "t"))
     }
 
     /// Beside what keeps the account out of the folder, why it is to work there at all.

@@ -26,7 +26,8 @@ const fn refused(said: &'static [&'static str], mend: &'static str) -> Known {
 const KNOWN: &[Known] = &[
     refused(
         &["Peer authentication failed", "Ident authentication failed"],
-        "this account is not the role's: run it as the account that the server knows: `run_as = \"postgres\"`",
+        "the server takes this role only from the account of its name: set `run_as` to that account, or `user` to the role of this one; \
+         or let the role in by a password (`scram-sha-256` in pg_hba.conf, and `password` of the source)",
     ),
     lasting(
         &[
@@ -38,12 +39,13 @@ const KNOWN: &[Known] = &[
     ),
     refused(
         &["no pg_hba.conf entry for replication"],
-        "no line of pg_hba.conf lets it in to replicate; let the role in: a line `local replication NAME peer` (or its like) in pg_hba.conf, then reload",
+        "no line of pg_hba.conf lets it in to replicate; let the role in: a line `local replication NAME peer` in pg_hba.conf, in front of any \
+         that refuses it (`peer` for a role that is called as the account of `run_as`, else `scram-sha-256`, and `password` of the source), then reload",
     ),
     refused(
         &["no pg_hba.conf entry", "pg_hba.conf rejects"],
         "no line of pg_hba.conf lets it in like this (where the server says `no encryption`, a `hostssl` line is none for it); \
-         let the role in: a line in pg_hba.conf, then reload",
+         let the role in: a line in pg_hba.conf, in front of any that refuses it, then reload",
     ),
     refused(
         &["no password supplied"],

@@ -264,6 +264,16 @@ fn a_cluster_comes_right_into_the_store_and_is_copied_only_where_it_must() {
         .says("set `max_replication_slots`");
     // The first, and what was backed up of the note without the cluster, where it does not wait for it.
     assert_eq!(artefacts(&scenario), 3);
+    // The second advice: where the account comes to a staging, the copy goes without a slot, as is said.
+    write_plan(&scenario, &cluster.place(), ONCE);
+    live().status(0).says("slots_full");
+    scenario.next_day().plan(["run", "p.plan"]).status(0).says("is copied before it is packed");
+    comes_back(&scenario, &cluster, "latest", &cluster.rows());
+    // The first one.
+    cluster.query("alter system reset max_replication_slots");
+    cluster.must("pg_ctl", &["-D", data, "-m", "fast", "-w", "stop"]);
+    cluster.up();
+    assert!(!live().status(0).said().contains("slots_full"));
 }
 
 /// Whether the server is giving a copy of itself.
