@@ -147,6 +147,17 @@ fn two_timelines_that_both_grow_are_told_until_one_is_backed_up() {
     archived.cluster.restore(&["--start", "--at", "latest", "--target-timeline", "1"]).status(0);
     assert_eq!(archived.cluster.back("SELECT count(*) FROM marks WHERE n = 2"), "0");
     archived.stop_back();
+    // As it is advised: the other archives nothing any more, and of this one there is a backup.
+    scenario.plan(["run"]).status(0);
+    for _ in 0..2 {
+        scenario.plan(["status", "p.plan"]).status(0).says("all is well");
+        assert!(!scenario.plan(["check", "--live", "p.plan"]).said().contains("timelines_apart"));
+        archived.sql("INSERT INTO marks VALUES (3)");
+        archived.switch();
+    }
+    archived.cluster.restore(&["--start", "--at", "latest"]).status(0);
+    assert_eq!(archived.cluster.back("SELECT max(n) FROM marks"), "3");
+    archived.stop_back();
 }
 
 #[test]

@@ -78,6 +78,8 @@ pub struct Reach {
 pub struct Beside {
     /// The first segment of the one that left.
     pub first: Segment,
+    /// Its last.
+    pub end: Segment,
     /// The last of the other, behind the place where they part.
     pub last: Segment,
 }
@@ -217,9 +219,10 @@ impl Survey {
         let each = self.histories.iter().filter_map(|(timeline, forks)| {
             let Fork { parent, at } = *forks.last()?;
             let first = of_timeline(*timeline).min_by_key(|segment| segment.place())?;
+            let end = of_timeline(*timeline).max_by_key(|segment| segment.place())?;
             let last = of_timeline(parent).max_by_key(|segment| segment.place())?;
             let is_behind = last.place() >= Segment::of(parent, at, self.bytes).place();
-            is_behind.then_some(Beside { first: *first, last: *last })
+            is_behind.then_some(Beside { first: *first, end: *end, last: *last })
         });
         each.collect()
     }
@@ -377,7 +380,7 @@ mod tests {
         let second = format!("1\t{}\tx\n", lsn(4));
         let log = survey([(1, 3), (1, 4), (1, 5), (2, 4), (3, 9)], &[(2, &second)]);
         assert_eq!(log.without_history(), [3]);
-        assert_eq!(log.beside(), [Beside { first: segment(2, 4), last: segment(1, 5) }]);
+        assert_eq!(log.beside(), [Beside { first: segment(2, 4), end: segment(2, 4), last: segment(1, 5) }]);
         let log = survey([(1, 3), (2, 4)], &[(2, &second)]);
         assert_eq!((log.without_history(), log.beside()), (Vec::new(), Vec::new()));
     }

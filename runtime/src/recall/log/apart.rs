@@ -11,7 +11,8 @@ use crate::wal::expiry::Base;
 use crate::wal::survey::Beside;
 
 impl<H: Holder> Log<H> {
-    /// Of a timeline that was archived further after one had left it, and after the newest backup.
+    /// Of a timeline that was archived further after one had left it, where both were behind the newest backup: of whichever
+    /// that was made, the other may have ended before.
     fn both_grow(
         &self,
         cluster: &ClusterId,
@@ -19,7 +20,8 @@ impl<H: Holder> Log<H> {
         newest: Option<jiff::Timestamp>,
     ) -> Result<bool, WalError> {
         let (left, grown) = (self.archived(cluster, beside.first)?, self.archived(cluster, beside.last)?);
-        Ok(grown > left && grown > newest)
+        let other = self.archived(cluster, beside.end)?;
+        Ok(grown > left && grown > newest && other > newest)
     }
 
     /// The timelines that both grow, with what a person should do.
@@ -29,14 +31,17 @@ impl<H: Holder> Log<H> {
     pub fn growing(&self, leads: &[(&Base, Lead)]) -> Result<Vec<String>, WalError> {
         let mut told = Vec::new();
         for (cluster, survey) in &self.surveys {
-            let ended = leads.iter().filter(|(base, _)| base.cluster == *cluster).map(|(base, _)| base.ended);
-            let newest = ended.max();
+            let own = leads.iter().filter(|(base, _)| base.cluster == *cluster);
+            let newest = own.max_by_key(|(base, _)| base.ended);
+            let followed = newest.map(|(_, lead)| lead.timeline);
+            let newest = newest.map(|(base, _)| base.ended);
             for beside in survey.beside() {
                 if self.both_grow(cluster, &beside, newest)? {
+                    let (one, other) = (beside.last.timeline, beside.first.timeline);
+                    let followed = followed.filter(|followed| *followed == one).unwrap_or(other);
                     told.push(format!(
-                        "timelines {} and {} both grow: two clusters archive to one place, and recovery follows the second; \
-                         find out which of them goes on, and turn archiving off in the other",
-                        beside.last.timeline, beside.first.timeline
+                        "timelines {one} and {other} both grow: two clusters archive to one place, and recovery follows \
+                         timeline {followed}; find out which of them goes on, turn archiving off in the other, and make a backup"
                     ));
                 }
             }
