@@ -10,7 +10,7 @@
 #   BENCH_FILES   1000000                       files of the large tree
 #   BENCH_BIG     5G                            bytes of the large file
 #
-# Needs hyperfine, pigz, GNU time, GNU tar, python3; measures restic and borg where they are there. Restores are timed on
+# Needs hyperfine, pigz, GNU time, GNU tar, python3; measures zstd, restic and borg where they are there. Restores are timed on
 # a fresh ext4 in a file each time, which needs root.
 set -euo pipefail
 
@@ -54,7 +54,7 @@ main() {
 
 say() { printf '\n== %s\n' "$*" >&2; }
 
-# A plan called $1 that packs folder $2 at level $3 into $work/store.$1.
+# A plan called $1 that packs folder $2 at level $3 of $4, or gzip, into $work/store.$1.
 write_plan() {
   cat >"$work/$1.plan" <<PLAN
 plan $1
@@ -71,6 +71,7 @@ archive main {
   from  = all
   to    = [local]
   level = $3
+  compress = ${4:-gzip}
 }
 PLAN
 }
@@ -114,6 +115,13 @@ measure_pack() {
   time_it pack plan1 "$plan run -q level1.plan" "$(forget level1)"
   note size.pigz1 "$(stat -c %s pigz1.tgz)"
   note size.plan1 "$(stat -c %s store.level1/*.tar.gz)"
+  if command -v zstd >/dev/null; then
+    write_plan zstd3 "$work/tree" 3 zstd
+    time_it pack zstd 'tar -I "zstd -q -T0 -3" -cf zstd.tar.zst tree' 'rm -f zstd.tar.zst'
+    time_it pack plan-zstd3 "$plan run -q zstd3.plan" "$(forget zstd3)"
+    note size.zstd "$(stat -c %s zstd.tar.zst)"
+    note size.plan-zstd3 "$(stat -c %s store.zstd3/*.tar.zst)"
+  fi
   if command -v restic >/dev/null; then
     time_it pack restic 'restic -q -r restic backup tree' 'rm -rf restic && restic -q -r restic init'
   fi
@@ -227,6 +235,11 @@ for level, plan, least in ((6, "plan6", 2.5), (1, "plan1", 2.0)):
             promise("its size against pigz (at most 1.005)", f"{size:.4f}", size <= 1.005)
         else:
             print(f"          its size against pigz -1: {size:.4f}")
+if "pack.plan-zstd3" in medians:
+    ratio = medians["pack.zstd"] / medians["pack.plan-zstd3"]
+    size = int(note("size.plan-zstd3")) / int(note("size.zstd"))
+    print(f"          zstd -T0 -3 against the same by plan: {ratio:.2f} times as fast, {size:.4f} of its size")
+    print(f"          zstd's size against gzip's at level 6: {int(note('size.plan-zstd3')) / int(note('size.plan6')):.4f}")
 for name, what in (("memory.many", "many files"), ("memory.big", "one large file")):
     if note(name):
         mib = int(note(name)) / 1024
