@@ -126,7 +126,9 @@ fn kill_again_and_again(archives: &str, staging: &str, seed: u64) {
         assert_eq!(next.code, 0, "{context}\n{next:?}");
         let after =
             (whole(&scenario.path("one"), Beside::Lease), whole(&scenario.path("two"), Beside::Lease));
-        assert_eq!((before.0 + 1, before.1 + 1), after, "{context}");
+        // What one store alone has is brought to the other.
+        let most = before.0.max(before.1) + 1;
+        assert_eq!((most, most), after, "{context}");
         closed(&scenario);
         assert_eq!(
             fs::read_dir(scenario.path("staging")).map_or(0, Iterator::count),

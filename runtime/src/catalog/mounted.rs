@@ -2,6 +2,8 @@
 //!
 //! This host remembers them in its state, and the details of each manifest tell of them; the newer of both is believed.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::ids::RunId;
@@ -35,10 +37,13 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// Whether it is the same file system, as far as can be told.
-    pub fn is_same(&self, kind: &str, identity: Option<&str>) -> bool {
-        let differs = self.identity.as_deref().zip(identity).is_some_and(|(own, other)| own != other);
-        self.kind == kind && !differs
+    /// Whether it is the same file system, as far as can be told: where nothing tells it from others, by where it is mounted.
+    pub fn is_same(&self, kind: &str, identity: Option<&str>, mount: &Path) -> bool {
+        let is_it = match (self.identity.as_deref(), identity) {
+            (Some(own), Some(other)) => own == other,
+            _ => *self.mount == *mount,
+        };
+        self.kind == kind && is_it
     }
 }
 

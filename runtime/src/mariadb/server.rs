@@ -89,14 +89,6 @@ impl Server {
         account: Option<&str>,
         control: &Control,
     ) -> Result<Server, ServerError> {
-        let mut program = Program::new(vec![find("mariadb-install-db").map_err(ServerError::Missing)?]);
-        program.argv.extend(
-            ["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal"]
-                .map(str::to_owned),
-        );
-        program.argv.push(format!("--datadir={}", data.display()));
-        (program.run_as, program.folder) = (account.map(str::to_owned), Some(PathBuf::from("/")));
-        process::run(&program, control, &silent())?;
         let file = |path: &Path| {
             let path = path.to_path_buf();
             move |cause| ServerError::File { path, cause }
@@ -104,6 +96,16 @@ impl Server {
         let owner = fs::metadata(data).map_err(file(data))?;
         let made = prepare(scratch, &owner).and_then(|()| sockets(scratch, spare, &owner));
         let sockets = made.map_err(file(scratch))?;
+        let mut program = Program::new(vec![find("mariadb-install-db").map_err(ServerError::Missing)?]);
+        program.argv.extend(
+            ["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal"]
+                .map(str::to_owned),
+        );
+        program.argv.push(format!("--datadir={}", data.display()));
+        // A server that starts deletes whatever temporary tables lie there: not those of one that lives.
+        program.argv.push(format!("--tmpdir={}", scratch.join("tmp").display()));
+        (program.run_as, program.folder) = (account.map(str::to_owned), Some(PathBuf::from("/")));
+        process::run(&program, control, &silent())?;
         let Confined { child, held, is_alone } = spawn(data, scratch, &sockets, &owner, control)?;
         let (scratch, user) = (scratch.to_path_buf(), "root".to_owned());
         let mut server = Server { scratch, sockets, child, user, held, is_alone };

@@ -174,7 +174,7 @@ pub(super) fn all_mounted(trees: &Trees) -> bool {
     let is_there = |wanted: &&Mounted| {
         let Ok(folder) = openat(CWD, &*wanted.mount, flags, Mode::empty()) else { return false };
         let on = mounts.of(&folder).filter(|on| on.point == *wanted.mount);
-        on.is_some_and(|on| wanted.is_same(&on.kind, on.identity(&folder).as_deref()))
+        on.is_some_and(|on| wanted.is_same(&on.kind, on.identity(&folder).as_deref(), &on.point))
     };
     let ledger = Ledger::new(trees);
     ledger.expected.into_values().all(|wanted| is_there(&wanted))
@@ -206,7 +206,7 @@ enum Cause {
 fn missed(wanted: &Mounted, place: Option<&Place>) -> Option<Cause> {
     let Some(place) = place else { return Some(Cause::NotMounted) };
     let cause = match &place.on {
-        Some(on) if wanted.is_same(&on.kind, on.identity.as_deref()) => return None,
+        Some(on) if wanted.is_same(&on.kind, on.identity.as_deref(), &on.mount) => return None,
         Some(on) => Cause::Other(on.kind.clone()),
         None => Cause::NotMounted,
     };
