@@ -26,10 +26,10 @@ fn give_away(scenario: &Scenario) {
     shell(&scenario.path(".."), "chown -R 54321:54321 .; chmod 755 .");
 }
 
-/// The window is closed where it was opened, and no artefact is there that no manifest names.
+/// The window is closed where it was opened, or where that was tried, and no artefact is there that no manifest names.
 #[track_caller]
 fn nothing_is_left(scenario: &Scenario) {
-    assert_eq!(scenario.path("entered").exists(), scenario.path("left").exists());
+    assert!(scenario.path("left").exists() || !scenario.path("entered").exists());
     let _ = fs::remove_file(scenario.path("entered"));
     let _ = fs::remove_file(scenario.path("left"));
     let manifests = fs::read_dir(scenario.path("store/.backplan/p/manifests")).map_or(0, Iterator::count);
