@@ -207,3 +207,41 @@ fn a_store_that_was_away_gets_what_it_lacks_from_the_next_run() {
     run().status(3).says("takes longer than a run has time for: `plan sync` brings it at once");
     assert!(has("00000011") && !has("00000010"));
 }
+
+/// What the dry run says that a store would be brought is what the run brings: behind its prunes, and with its own backup counted.
+#[test]
+fn a_dry_run_brings_to_a_store_what_the_run_does() {
+    let text = |stores: &str, last: u32| {
+        let folder = |name: &str| format!("store {name}: dir {{\n  path = \"{name}\"\n}}\n");
+        let folders: String = stores.split(", ").map(folder).collect();
+        format!(
+            "plan p\n{folders}source site: files {{\n  paths = [\"site\"]\n}}\narchive main {{\n  from = all\n  to = [{stores}]\n}}\nkeep {{ last = {last} }}\n"
+        )
+    };
+    let scenario = Scenario::new().file("site/a", "a").file("p.plan", text("one", 2));
+    let brought = |document: &serde_json::Value| -> Vec<String> {
+        let steps = document["steps"].as_array().unwrap().iter();
+        let syncs = steps.filter(|step| step["step"].as_str().unwrap().starts_with("sync/"));
+        let writes = syncs.flat_map(|step| step["writes"].as_array().unwrap());
+        writes.map(|name| name.as_str().unwrap().to_owned()).collect()
+    };
+    let alike = |awaited: usize| {
+        scenario.next_day();
+        let foreseen = brought(&scenario.plan(["run", "--dry-run", "--format", "json"]).json());
+        assert_eq!(brought(&scenario.plan(["run", "--format", "json"]).json()), foreseen);
+        assert_eq!(foreseen.len(), awaited, "{foreseen:?}");
+    };
+    alike(0);
+    alike(0);
+    // It has a folder already, and no run.
+    fs::create_dir(scenario.path("two")).unwrap();
+    scenario.write("p.plan", text("one, two", 2));
+    alike(0);
+    alike(0);
+    fs::rename(scenario.path("two"), scenario.path("away")).unwrap();
+    alike(0);
+    alike(0);
+    // The older of the two that it lacks is given up by then.
+    fs::rename(scenario.path("away"), scenario.path("two")).unwrap();
+    alike(1);
+}

@@ -316,7 +316,8 @@ impl Catalog {
         self.runs.insert(manifest.run, manifest);
     }
 
-    pub(super) fn remove(&mut self, run: &RunId) {
+    /// Counts a run out.
+    pub(crate) fn remove(&mut self, run: &RunId) {
         if let Some(manifest) = self.runs.remove(run) {
             for archive in &manifest.archives {
                 if let Some(runs) = self.references.get_mut(&archive.artefact) {

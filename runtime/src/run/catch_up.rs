@@ -10,6 +10,7 @@ use backplan_compiler::model::{Model, StoreId};
 use jiff::Timestamp;
 
 use super::coordinator::Failure;
+use super::history;
 use super::prepare::Prepared;
 use super::prune;
 use super::secrets::Secrets;
@@ -18,6 +19,7 @@ use super::worker::Worker;
 use crate::catalog::ids::RunId;
 use crate::catalog::layout::Layout;
 use crate::catalog::manifest::Manifest;
+use crate::catalog::prune::Current;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::store::{self, ReadStore, StoreError};
@@ -85,18 +87,27 @@ impl Worker {
     }
 }
 
-/// The runs that a run would bring to a store, and their artefacts.
-pub(super) fn foreseen(prepared: &Prepared, id: StoreId) -> Option<(String, Vec<String>)> {
+/// The runs that a run would bring to a store, and their artefacts: behind the run to `come`, and the prunes before which some
+/// are `going`.
+pub(super) fn foreseen(
+    prepared: &Prepared,
+    id: StoreId,
+    come: Current,
+    going: &BTreeSet<(StoreId, RunId)>,
+) -> Option<(String, Vec<String>)> {
     let model = &prepared.request.model;
     let open = |id: StoreId| {
         let store = store::open(model.store(id), &Secrets::default()).ok()?;
-        Giver::of(id, store, &prepared.layout).ok()
+        let mut giver = Giver::of(id, store, &prepared.layout).ok()?;
+        going.iter().filter(|(at, _)| *at == id).for_each(|(_, run)| giver.catalog.remove(run));
+        Some(giver)
     };
     // What keeps a store from being read is told where it is locked.
     let own = open(id)?;
     let others = model.own_stores().filter(|(other, _)| *other != id);
     let givers: Vec<Giver> = others.filter_map(|(other, _)| open(other)).collect();
-    let occasion = prune::occasion(model, id, prepared.started, None, None);
+    let remembered = history::newest(&prepared.plan, None);
+    let occasion = prune::occasion(model, id, prepared.started, Some(come), remembered);
     let (wanted, _) = lacking(model, id, &own.catalog, &givers, &occasion);
     let wanted = since_the_first(wanted, &own.catalog);
     let mut there = names_in(&own.catalog);
@@ -118,7 +129,10 @@ fn is_behind<'s>(
     };
     let there = runs(own)?;
     for other in others {
-        if runs(other)?.iter().any(|run| Some(run) > there.first() && !there.contains(run)) {
+        if runs(other)?
+            .iter()
+            .any(|run| there.first().is_some_and(|first| run > first) && !there.contains(run))
+        {
             return Ok(true);
         }
     }
@@ -129,9 +143,10 @@ fn is_behind<'s>(
 /// wanted. One whose base it never had is for that as well.
 fn since_the_first(wanted: Vec<Manifest>, own: &Catalog) -> Vec<Manifest> {
     let mut there: BTreeSet<RunId> = own.runs().map(|run| run.run).collect();
-    let first = there.first().copied();
+    // One that has none yet begins with the run under way.
+    let Some(first) = there.first().copied() else { return Vec::new() };
     let mut kept = Vec::new();
-    for run in wanted.into_iter().filter(|run| Some(run.run) > first) {
+    for run in wanted.into_iter().filter(|run| run.run > first) {
         if run.rests_on().is_subset(&there) {
             there.insert(run.run);
             kept.push(run);

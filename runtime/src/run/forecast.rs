@@ -6,6 +6,7 @@
 
 mod differences;
 mod standing;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
@@ -16,7 +17,6 @@ use backplan_compiler::count::plural;
 use backplan_compiler::graph::{Action, Step, StepId, When};
 use backplan_compiler::lower::{level_word, repository};
 use backplan_compiler::model::{Absent, ArchiveId, Compare, Level, Model, SourceId, StoreId};
-use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::cache::Kept;
@@ -31,7 +31,7 @@ use super::mounts;
 use super::parts;
 use super::prepare::{PrepareError, Prepared, prepare_forecast};
 use super::prune::{self, Measure};
-use super::report::{Report, StepReport, Verdict, failures, report};
+use super::report::{Report, StepReport, failures, report};
 use super::request::Request;
 use super::secrets::Secrets;
 use super::staging::{MOVE_AWAY, Staging, StagingError, told_of_strangers};
@@ -42,7 +42,7 @@ use crate::catalog::identity::IdentityError;
 use crate::catalog::ids::RunId;
 use crate::catalog::layout::artefact_name;
 use crate::catalog::manifest::ArchiveRecord;
-use crate::catalog::prune::PrunePlan;
+use crate::catalog::prune::{Current, PrunePlan};
 use crate::catalog::recover::RecoveryPlan;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
@@ -51,65 +51,8 @@ use crate::source::{Foreseen, reader};
 use crate::store::{self, StoreErrorKind};
 use differences::Besides;
 use standing::look_at_store;
-
-/// What a run would do now.
-#[derive(Debug, Clone, Serialize)]
-pub struct Forecast {
-    /// The plan's name.
-    pub plan: String,
-    /// The id the run would have, but for its last part, which is chance.
-    pub run: String,
-    /// How the run would end.
-    pub verdict: Verdict,
-    /// Every step, each behind what it needs.
-    pub steps: Vec<StepForecast>,
-    /// Every artefact that would be made, and reach a store.
-    pub archives: Vec<ArchiveForecast>,
-    /// What a person should read.
-    pub warnings: Vec<String>,
-    /// What would make the run fail.
-    pub errors: Vec<String>,
-}
-
-/// What a step would see.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Sight {
-    /// What it would find, in words.
-    pub found: Vec<String>,
-    /// Exactly what it would delete now.
-    pub would_delete: Vec<String>,
-}
-
-/// A step of the run, with what it would come to.
-#[derive(Debug, Clone, Serialize)]
-pub struct StepForecast {
-    /// The step, its effects, and how it would end.
-    #[serde(flatten)]
-    pub step: StepReport,
-    /// What it would see.
-    #[serde(flatten)]
-    pub sight: Sight,
-}
-
-/// An artefact that would be made.
-#[derive(Debug, Clone, Serialize)]
-pub struct ArchiveForecast {
-    /// The archive's name.
-    pub archive: String,
-    /// Its file name in the stores.
-    pub artefact: String,
-    /// Nothing changed since: the earlier run whose artefact this is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unchanged_since: Option<String>,
-    /// The stores it would go to.
-    pub stores: Vec<String>,
-    /// Entries that would be in it at the most, of sources that can be counted beforehand; of a difference, what changed.
-    pub entries: u64,
-    /// Bytes that would be read for it at the most, of sources that can be measured beforehand.
-    pub bytes: u64,
-    /// Sources whose size nobody knows before they are read.
-    pub unmeasured: Vec<String>,
-}
+pub use told::{ArchiveForecast, Forecast, Sight, StepForecast};
+use told::{command_line, measured, staying};
 
 /// Describes the run that would happen now.
 ///
@@ -248,12 +191,7 @@ impl Looking {
             Action::Publish(archive, store) => return self.publish(*archive, *store),
             Action::Commit(store) => return self.commit(*store),
             Action::Prune(store) => self.prune(*store, shown),
-            Action::Sync(store) => {
-                if let Some((words, artefacts)) = catch_up::foreseen(&self.prepared, *store) {
-                    shown.found.push(words);
-                    self.facts.brought.insert(*store, artefacts);
-                }
-            }
+            Action::Sync(store) => self.catch_up(*store, shown),
             Action::Expire(source) => self.expire(*source, shown),
             Action::OpenWal(at, store) => return self.open_wal(*at, *store, shown),
             Action::ExpireWal(at, store) => self.expire_wal(*at, *store, shown),
@@ -669,11 +607,32 @@ impl Looking {
 
     /// The prune of a store, behind the run to come.
     fn foresee(&self, id: StoreId) -> Result<(PrunePlan, Vec<String>), String> {
+        prune::foresee(&self.prepared, id, self.coming(id))
+    }
+
+    /// The run to come, as a store will have it.
+    fn coming(&self, id: StoreId) -> Current {
         let measured = |source: SourceId| self.measured.get(&source).cloned();
         let comes = |archive: ArchiveId, source: SourceId| {
             self.reached.contains(&(archive, id)) && !self.facts.left_out.contains_key(&(archive, source))
         };
-        prune::foresee(&self.prepared, id, &measured, &comes)
+        prune::coming(&self.prepared, id, &measured, &comes)
+    }
+
+    /// The runs that the prunes before this would delete.
+    fn going(&self) -> BTreeSet<(StoreId, RunId)> {
+        let foreseen = self.pruned.iter().filter_map(|id| Some((*id, self.foresee(*id).ok()?.0)));
+        foreseen
+            .flat_map(|(id, plan)| plan.order().iter().map(|run| (id, *run)).collect::<Vec<_>>())
+            .collect()
+    }
+
+    fn catch_up(&mut self, id: StoreId, shown: &mut Sight) {
+        let foreseen = catch_up::foreseen(&self.prepared, id, self.coming(id), &self.going());
+        if let Some((words, artefacts)) = foreseen {
+            shown.found.push(words);
+            self.facts.brought.insert(id, artefacts);
+        }
     }
 
     /// Backups in a repository of its own go with their runs. What a packed one gives up is known once its full is made.
@@ -708,12 +667,7 @@ impl Looking {
     }
 
     fn expire_wal(&mut self, at: usize, store: StoreId, shown: &mut Sight) {
-        let mut going = BTreeSet::new();
-        for id in self.pruned.iter().copied() {
-            if let Ok((plan, _)) = self.foresee(id) {
-                going.extend(plan.order().iter().map(|run| (id, *run)));
-            }
-        }
+        let going = self.going();
         let kept = |store, run| !going.contains(&(store, run));
         match wal::foresee(self.model(), &self.prepared.layout, at, store, &kept, self.prepared.started) {
             Ok(names) => shown.would_delete.extend(names),
@@ -786,20 +740,4 @@ impl Looking {
             unmeasured,
         }
     }
-}
-
-/// `3 entries, 2 bytes`
-fn measured(entries: u64, bytes: u64) -> String {
-    format!("{}, {}", plural(entries, "entry"), plural(bytes, "byte"))
-}
-
-/// `1 run stays, 0 go`
-fn staying(stay: usize, go: usize) -> String {
-    let (stays, goes) = (if stay == 1 { "stays" } else { "stay" }, if go == 1 { "goes" } else { "go" });
-    format!("{} {stays}, {go} {goes}", plural(stay, "run"))
-}
-
-fn command_line(argv: &[backplan_compiler::value::Text]) -> String {
-    let words: Vec<String> = argv.iter().map(ToString::to_string).collect();
-    format!("runs: {}", words.join(" "))
 }

@@ -122,23 +122,20 @@ impl Measure {
     }
 }
 
-/// What the prune of a run to come would find in a store, given how large its sources are and which archives come
-/// there, and exactly what it would delete.
+/// What the prune of a run to `come` would find in a store, and exactly what it would delete.
 ///
 /// # Errors
 /// Why it cannot be told.
 pub(super) fn foresee(
     prepared: &Prepared,
     id: StoreId,
-    measured: &dyn Fn(SourceId) -> Option<Measure>,
-    comes: &dyn Fn(ArchiveId, SourceId) -> bool,
+    come: Current,
 ) -> Result<(PrunePlan, Vec<String>), String> {
     let model = &prepared.request.model;
     let declared = model.store(id);
     let store = match store::open(declared, &Secrets::default()) {
         Err(error) if error.kind == StoreErrorKind::Absent => {
-            let current = coming(prepared, id, measured, comes);
-            let first = occasion(model, id, prepared.started, Some(current), None);
+            let first = occasion(model, id, prepared.started, Some(come), None);
             let plan = PrunePlan::make(&Catalog::default(), &first);
             return Ok((plan, Vec::new()));
         }
@@ -146,9 +143,8 @@ pub(super) fn foresee(
     };
     let mut catalog = Catalog::load(store.as_ref(), &prepared.layout).map_err(text)?;
     catalog.look_for_artefacts(store.as_ref(), &prepared.layout).map_err(text)?;
-    let current = coming(prepared, id, measured, comes);
     let remembered = history::newest(&prepared.plan, None);
-    let plan = PrunePlan::make(&catalog, &occasion(model, id, prepared.started, Some(current), remembered));
+    let plan = PrunePlan::make(&catalog, &occasion(model, id, prepared.started, Some(come), remembered));
     let names = plan
         .preview(store.as_ref(), &prepared.layout, &mut catalog, &mark)
         .map_err(|error| error.to_string())?;
@@ -156,8 +152,8 @@ pub(super) fn foresee(
     Ok((plan, names))
 }
 
-/// The run to come, as this store will have it.
-fn coming(
+/// The run to come, as this store will have it, given how large its sources are and which archives come there.
+pub(super) fn coming(
     prepared: &Prepared,
     id: StoreId,
     measured: &dyn Fn(SourceId) -> Option<Measure>,
