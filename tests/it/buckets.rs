@@ -292,7 +292,18 @@ fn a_connection_that_dies_at_any_request_costs_no_backup() {
     }
 }
 
-/// A way to a server that counts the bytes that are sent there, and may know nothing of copies.
+/// What a server makes of copies.
+#[derive(Clone, Copy, PartialEq)]
+enum Copies {
+    /// Parts.
+    Made,
+    /// Nothing: it does not know them.
+    Unknown,
+    /// Parts that it will not put together with others, as they are not of one length.
+    Refused,
+}
+
+/// A way to a server that counts the bytes that are sent there.
 struct Meter {
     port: u16,
     sent: Arc<AtomicUsize>,
@@ -300,7 +311,7 @@ struct Meter {
 }
 
 impl Meter {
-    fn open(to: u16, has_copies: bool) -> Meter {
+    fn open(to: u16, made: Copies) -> Meter {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let meter = Meter { port, sent: Arc::default(), copies: Arc::default() };
@@ -310,7 +321,7 @@ impl Meter {
                 let (Ok(client), sent, copies) = (client, Arc::clone(&sent), Arc::clone(&copies)) else {
                     return;
                 };
-                thread::spawn(move || metered(client, to, &sent, &copies, has_copies));
+                thread::spawn(move || metered(client, to, &sent, &copies, made));
             }
         });
         meter
@@ -327,7 +338,7 @@ fn metered(
     to: u16,
     sent: &AtomicUsize,
     copies: &AtomicUsize,
-    has_copies: bool,
+    made: Copies,
 ) -> Option<()> {
     let mut server = TcpStream::connect(("127.0.0.1", to)).ok()?;
     loop {
@@ -336,10 +347,18 @@ fn metered(
         let head = String::from_utf8_lossy(&request[..request.len().min(4096)]).to_lowercase();
         if head.contains("\r\nx-amz-copy-source:") {
             copies.fetch_add(1, Ordering::SeqCst);
-            if !has_copies {
+            if made == Copies::Unknown {
                 client.write_all(b"HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\n\r\n").ok()?;
                 continue;
             }
+        }
+        let completes = head.starts_with("post ") && head.lines().next()?.contains("uploadid=");
+        if made == Copies::Refused && completes && copies.swap(0, Ordering::SeqCst) > 0 {
+            let words = "<Error><Code>InvalidPart</Code><Message>All non-trailing parts must have the same length.</Message></Error>";
+            let answer =
+                format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {}\r\n\r\n{words}", words.len());
+            client.write_all(answer.as_bytes()).ok()?;
+            continue;
         }
         server.write_all(&request).ok()?;
         let answer = message(&mut server, request.starts_with(b"HEAD "))?;
@@ -350,11 +369,11 @@ fn metered(
 #[test]
 fn a_whole_archive_in_a_bucket_is_sent_at_the_cost_of_what_changed() {
     let server = Server::start();
-    let (meter, plain) = (Meter::open(server.port, true), Meter::open(server.port, false));
+    let (meter, plain) = (Meter::open(server.port, Copies::Made), Meter::open(server.port, Copies::Unknown));
     let text = |port: u16| {
         format!(
             "plan p\n{}source site: files {{\n  paths = [\"site\"]\n}}\narchive main {{\n  from = [site]\n  to = [far]\n  self_contained = true\n}}\n\
-             cycle {{\n  incrementals = 9\n}}\nretry {{\n  attempts = 1\n}}\n",
+             cycle {{\n  incrementals = 9\n}}\nretry {{\n  attempts = 2\n  backoff = 1s..1s\n}}\n",
             store("far", port, "")
         )
     };
@@ -394,5 +413,14 @@ fn a_whole_archive_in_a_bucket_is_sent_at_the_cost_of_what_changed() {
     let (sent, _) = meter.take();
     assert!(sent < first / 2, "{sent} of {first}");
     whole("4");
+    // A server that makes copies, and no object of them: the next attempt sends everything.
+    let even = Meter::open(server.port, Copies::Refused);
+    scenario.write("p.plan", text(even.port));
+    shell(&scenario.path("site"), "echo newer > zz/z");
+    let run = scenario.next_day().plan(["run", "--adopt"]).says("InvalidPart: All non-trailing parts");
+    assert!(run.code == 0 || run.code == 3, "{run:?}");
+    let (sent, copies) = even.take();
+    assert!(sent > 28_000_000 && copies == 0, "{sent}, {copies}");
+    whole("5");
     assert_eq!(server.unfinished(), 0);
 }

@@ -99,6 +99,8 @@ pub struct BucketUpload {
     back: Vec<Part>,
     /// What comes behind the open part.
     run: Run,
+    /// Parts were copied: they are not all of one length.
+    is_mixed: bool,
     begun: Option<Begun>,
 }
 
@@ -118,6 +120,7 @@ impl BucketUpload {
             held: None,
             back: Vec::new(),
             run: Run::default(),
+            is_mixed: false,
             begun: None,
         }
     }
@@ -182,6 +185,7 @@ impl BucketUpload {
             return Err(Trouble::other("nothing can be copied".to_owned()));
         };
         let from = self.inner.key(from.as_str())?;
+        self.is_mixed = true;
         let (range, index) = (self.run.offset..self.run.offset + len, self.open.index);
         self.run.skip(len);
         self.open = Part { index: index + 1, start: self.open.start + len, bytes: Vec::new() };
@@ -295,7 +299,11 @@ impl BucketUpload {
         let parts = begun.sent.iter().flatten().cloned().collect();
         let (key, id) = (begun.key.clone(), begun.id.clone());
         let done = engine::run(async move { service.complete_multipart(&key, &id, parts).await });
-        done.map_err(|error| Trouble::of(&error))?;
+        done.map_err(|error| {
+            // Some servers want all parts but the last alike: from now on they are sent.
+            self.inner.copies_nothing.fetch_or(self.is_mixed, Ordering::Relaxed);
+            Trouble::of(&error)
+        })?;
         self.begun = None;
         Ok(Creation::Created)
     }
