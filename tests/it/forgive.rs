@@ -213,7 +213,7 @@ fn a_disk_that_is_not_mounted_is_missed_until_it_is_back_and_costs_no_backup_of_
                     missed,
                 ),
                 ("echo y >>site/a", missed),
-                ("plan status; status 3; says 'is not mounted'", ""),
+                ("plan status; status 3; says 'is not mounted'; plan list; says 'site (in part)'", ""),
                 // Without the folder, and without what this host remembers.
                 ("rm -r site/sub ../state; mkdir ../state", &missed.replace("plan run", "plan run --adopt")),
                 ("plan list; ls store/.backplan/p/manifests >before", ""),

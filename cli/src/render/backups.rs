@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use backplan_compiler::retention::Lack;
 use backplan_runtime::artefact::{Entry, Flags, Kind};
-use backplan_runtime::catalog::manifest::{Manifest, SourceStatus};
+use backplan_runtime::catalog::manifest::{Manifest, SourceRecord, SourceStatus};
 use backplan_runtime::moment::shown;
 use backplan_runtime::recall::check::{Checked, Damage};
 use backplan_runtime::recall::cluster::Outcome as Cluster;
@@ -42,6 +43,9 @@ pub struct RunRow {
     pub sources: Vec<String>,
     /// Sources that failed.
     pub failed: Vec<String>,
+    /// Sources of which something was not there or could not be read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub in_part: Vec<String>,
     /// Warnings that it ended with; `None`: they cannot be read.
     pub warnings: Option<u64>,
     /// Stores that hold it.
@@ -51,10 +55,12 @@ pub struct RunRow {
 impl RunRow {
     /// The row of a run, with no store yet.
     pub fn new(manifest: &Manifest) -> RunRow {
-        let with = |status| {
-            let sources = manifest.sources.iter().filter(move |source| source.status == status);
+        let with = |is_meant: &dyn Fn(&SourceRecord) -> bool| {
+            let sources = manifest.sources.iter().filter(|source| is_meant(source));
             sources.map(|source| source.name.to_string()).collect::<Vec<_>>()
         };
+        let has_failed = |source: &SourceRecord| source.status == SourceStatus::Failed;
+        let is_in_part = |source: &SourceRecord| !has_failed(source) && source.lacks() != Lack::Nothing;
         RunRow {
             run: manifest.run.to_string(),
             rests_on: manifest.rests_on().iter().map(ToString::to_string).collect(),
@@ -63,7 +69,8 @@ impl RunRow {
             size: 0,
             artefacts: Vec::new(),
             sources: Vec::new(),
-            failed: with(SourceStatus::Failed),
+            failed: with(&has_failed),
+            in_part: with(&is_in_part),
             warnings: manifest.warnings.or_else(|| Some(manifest.details().ok()?.warnings.total)),
             stores: Vec::new(),
         }
@@ -94,7 +101,9 @@ pub fn table(rows: &[RunRow], style: Style) -> String {
     let mut lines = vec![["RUN", "STARTED", "LEVEL", "SIZE", "STORES", "SOURCES"].map(str::to_owned)];
     for row in rows {
         let started = shown(row.started);
-        let mut sources = row.sources.join(", ");
+        let is_in_part = |name| if row.in_part.contains(name) { " (in part)" } else { "" };
+        let sources = row.sources.iter().map(|name| format!("{name}{}", is_in_part(name)));
+        let mut sources = sources.collect::<Vec<_>>().join(", ");
         for failed in &row.failed {
             let _ = write!(sources, " {failed}: FAILED");
         }
