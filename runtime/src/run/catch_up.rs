@@ -113,7 +113,10 @@ pub(super) fn foreseen(
     let mut there = names_in(&own.catalog);
     let new = wanted.iter().flat_map(|run| Brought::of(run, |name| there.insert(name.to_owned())).artefacts);
     let new = new.map(|name| format!("{}:{name}", model.store(id).name)).collect();
-    let words = format!("{} that it lacks, from the other stores", plural(wanted.len(), "run"));
+    let words = format!(
+        "{} that it lacks, from the other stores, as far as room and time allow",
+        plural(wanted.len(), "run")
+    );
     (!wanted.is_empty()).then_some((words, new))
 }
 

@@ -404,7 +404,7 @@ impl Taker<'_> {
         };
         let label = self.store.label();
         Err(Trouble::Here(format!(
-            "a run of {bytes} B is lacking, and store `{label}` has {free} B free{spare}"
+            "a run of {bytes} B is lacking, and store `{label}` has {free} B free{spare}: make room there, or keep less"
         )))
     }
 
