@@ -31,13 +31,7 @@ const OVER: &str = "what it lacks takes longer than a run has time for: `plan sy
 impl Worker {
     /// Brings to a store what it lacks.
     pub(super) fn catch_up(&self, step: &StepId, id: StoreId, control: &Control) -> Result<(), Failure> {
-        let (store, lease) = {
-            let held = self.sessions[&id].held();
-            (held.store.clone(), held.lease.clone())
-        };
-        let (Some(store), Some(lease)) = (store, lease) else {
-            return Err(Failure::lasting("its store has dropped out"));
-        };
+        let (store, lease) = self.sessions[&id].opened()?;
         let model = &self.request.model;
         let others = self.sessions.iter().filter(|(other, _)| **other != id);
         let others = others.filter_map(|(other, session)| Some((*other, session.held().store.clone()?)));

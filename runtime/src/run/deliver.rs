@@ -220,7 +220,7 @@ impl Worker {
         if let Some(transaction) = &held.transaction {
             return Ok(Some(Arc::clone(transaction)));
         }
-        let (Some(store), Some(lease)) = (held.store.clone(), held.lease.clone()) else { return Ok(None) };
+        let Some((store, lease)) = held.opened() else { return Ok(None) };
         let goes_there = |archive: &ArchiveId| self.request.model.archive(*archive).to.contains(&id);
         let names = self.graph.artefact_names.iter().filter(|(archive, _)| goes_there(archive));
         let intent = Intent::new(self.imprint.run, self.imprint.nonce, names.map(|(_, name)| name.clone()));

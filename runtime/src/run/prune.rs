@@ -36,13 +36,7 @@ use crate::store::{self, Store, StoreErrorKind};
 impl Worker {
     /// Deletes from a store what retention gives up, now that this run is in it.
     pub(super) fn prune(&self, step: &StepId, id: StoreId, control: &Control) -> Result<(), Failure> {
-        let (store, lease) = {
-            let held = self.sessions[&id].held();
-            (held.store.clone(), held.lease.clone())
-        };
-        let (Some(store), Some(lease)) = (store, lease) else {
-            return Err(Failure::lasting("its store has dropped out"));
-        };
+        let (store, lease) = self.sessions[&id].opened()?;
         let mut catalog = Catalog::load(store.as_ref(), &self.layout).map_err(Failure::passing)?;
         catalog.look_for_artefacts(store.as_ref(), &self.layout).map_err(Failure::passing)?;
         let current = self.current(&catalog);

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::coordinator::Failure;
 use crate::catalog::commit::Transaction;
 use crate::catalog::lock::Lease;
 use crate::store::Store;
@@ -26,9 +27,24 @@ pub struct Held {
     pub committed: bool,
 }
 
+impl Held {
+    /// The store and the lease on it, where both are held.
+    pub fn opened(&self) -> Option<(Arc<dyn Store>, Arc<Lease>)> {
+        Some((self.store.clone()?, self.lease.clone()?))
+    }
+}
+
 impl Session {
     /// What is held now.
     pub fn held(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store and the lease on it.
+    ///
+    /// # Errors
+    /// When the run goes on without the store.
+    pub fn opened(&self) -> Result<(Arc<dyn Store>, Arc<Lease>), Failure> {
+        self.held().opened().ok_or_else(|| Failure::lasting("its store has dropped out"))
     }
 }

@@ -437,11 +437,7 @@ impl Worker {
     }
 
     fn recover_store(&self, step: &StepId, session: &Session) -> Result<(), RecoverError> {
-        let (store, lease) = {
-            let held = session.held();
-            (held.store.clone(), held.lease.clone())
-        };
-        let (Some(store), Some(lease)) = (store, lease) else { return Ok(()) };
+        let Some((store, lease)) = session.held().opened() else { return Ok(()) };
         let plan = RecoveryPlan::make(store.as_ref(), &self.layout, Some(&self.imprint.run), &mark)?;
         let done = plan.execute(store.as_ref(), &self.layout, &lease)?;
         // Every run finds the lease of the one before: nothing that anybody wants to read.
