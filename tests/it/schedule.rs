@@ -7,7 +7,7 @@ use backplan_compiler::due;
 use backplan_compiler::model::When;
 use jiff::Timestamp;
 
-use crate::scenario::{Scenario, plan};
+use crate::scenario::{Scenario, plan, shell};
 
 const SITE: &str =
     "source site: files {\n  paths = [\"site\"]\n}\n\narchive main {\n  from = all\n  to   = [store]\n}\n\n";
@@ -568,4 +568,21 @@ fn where_nothing_was_ever_installed_all_differs_and_nothing_is_to_be_removed() {
     schedule("--diff").status(3).stdout_has("+++").stdout_has("backplan-p.timer");
     schedule("--remove").status(0);
     assert_eq!(fs::read_dir(scenario.path("home")).unwrap().count(), 0);
+}
+
+/// A source with a schedule of its own may be called as a level is: each start has files of its own.
+#[test]
+fn a_source_that_is_called_as_a_level_has_timers_of_its_own() {
+    let text = "plan p\nstore near: dir {\n  path = \"near\"\n}\nstore repo: dir {\n  path = \"repo\"\n}\nstaging {\n  path = \"staging\"\n}\n\
+        source site: files {\n  paths = [\"site\"]\n}\nsource full: postgres {\n  driver = pgbackrest\n  stanza = \"main\"\n}\n\
+        archive main {\n  from = [site]\n  to   = [near]\n}\nseparate full {\n  to = [repo]\n  schedule {\n    run = daily at 04:00\n  }\n}\n\
+        schedule {\n  full        = \"0 2 * * 0\"\n  incremental = \"0 2 * * 1-6\"\n}\n";
+    let scenario = Scenario::new().file("p.plan", text).file("site/a", "a");
+    fs::create_dir(scenario.path("units")).unwrap();
+    scenario.plan(["schedule", "p.plan", "--for", "systemd", "--out", "units"]).status(0);
+    let starts =
+        shell(&scenario.path("units"), "grep -ho -- '--scheduled.*plan' *.service | cut -d' ' -f2,3 | sort");
+    assert_eq!(starts, "--level full\n--level incremental\n--only full\n");
+    scenario.plan(["schedule", "p.plan", "--for", "systemd", "--out", "units", "--remove"]).status(0);
+    assert_eq!(shell(&scenario.path("units"), "ls"), "");
 }

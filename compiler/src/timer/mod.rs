@@ -95,7 +95,7 @@ impl Start<'_> {
 
     /// What its name has behind the plan's.
     fn ending(&self) -> Vec<&str> {
-        self.source.into_iter().chain(self.level.map(level_word)).collect()
+        ending(self.source, self.level)
     }
 }
 
@@ -172,14 +172,20 @@ pub fn names(model: &Model) -> Vec<String> {
     let levels = [None, Some(Level::Full), Some(Level::Differential), Some(Level::Incremental)];
     let postgres = model.sources.iter().filter(|source| source.postgres().is_some());
     let sources = std::iter::once(None).chain(postgres.map(|source| Some(source.name.as_str())));
-    let endings = sources.flat_map(|source| {
-        levels.map(|level| source.into_iter().chain(level.map(level_word)).collect::<Vec<_>>())
-    });
+    let endings = sources.flat_map(|source| levels.map(|level| ending(source, level)));
     let of = |ending: Vec<&str>| {
         let name = unit_name(model, &ending);
         [format!("{name}.timer"), format!("{name}.service")]
     };
     endings.flat_map(of).collect()
+}
+
+/// What the name of a start has behind the plan's. Of a source there are two words: it may be called as a level is.
+fn ending(source: Option<&str>, level: Option<Level>) -> Vec<&str> {
+    match source {
+        Some(source) => vec![source, level.map_or("run", level_word)],
+        None => level.map(level_word).into_iter().collect(),
+    }
 }
 
 /// A name that a unit may have.
