@@ -28,8 +28,8 @@ impl Way {
             for client in listener.incoming().map_while(Result::ok) {
                 if open.load(Ordering::SeqCst) {
                     let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
-                    carry(client.try_clone().unwrap(), server.try_clone().unwrap());
-                    carry(server, client);
+                    carry(client.try_clone().unwrap(), server.try_clone().unwrap(), &open);
+                    carry(server, client, &open);
                 }
             }
         });
@@ -37,15 +37,19 @@ impl Way {
     }
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream) {
+/// A push that began while the way was open must not go on with what is switched once it is closed.
+fn carry(mut from: TcpStream, mut to: TcpStream, is_open: &Arc<AtomicBool>) {
+    let is_open = Arc::clone(is_open);
     thread::spawn(move || {
         let mut bytes = [0; 1 << 16];
         while let Ok(count @ 1..) = from.read(&mut bytes) {
-            if to.write_all(&bytes[..count]).is_err() {
+            if !is_open.load(Ordering::SeqCst) || to.write_all(&bytes[..count]).is_err() {
                 break;
             }
         }
-        let _ = to.shutdown(std::net::Shutdown::Both);
+        for end in [&from, &to] {
+            let _ = end.shutdown(std::net::Shutdown::Both);
+        }
     });
 }
 

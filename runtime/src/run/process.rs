@@ -38,6 +38,9 @@ const GONE: Duration = Duration::from_secs(5);
 const LEAVINGS: Duration = Duration::from_millis(500);
 /// Bytes that a pipe holds at the most.
 const LEFT_IN_PIPE: usize = 1 << 20;
+/// How long a program that must be started is tried again where the system has none to give, and how often.
+const PATIENCE: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_millis(100);
 /// When it is told that a program has ended and its output has not.
 const HELD: Duration = Duration::from_secs(10);
 /// How often a silent program is looked at.
@@ -196,6 +199,29 @@ pub fn act(program: &Program, control: &Control, line: &Tell) -> Result<(), Proc
     let mut running = Running::start(program, control, line)?;
     running.is_act = true;
     running.told(|_| true)
+}
+
+/// As [`act`], for what must be done: where the system gives no process now, it is asked again for a minute.
+///
+/// # Errors
+/// As [`run`].
+pub fn act_surely(program: &Program, control: &Control, line: &Tell) -> Result<(), ProcessError> {
+    let begun = Instant::now();
+    loop {
+        match act(program, control, line) {
+            Err(ProcessError::Start { cause, .. })
+                if is_short(&cause) && begun.elapsed() < PATIENCE && control.check().is_ok() =>
+            {
+                std::thread::sleep(AGAIN);
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Whether the system has no process, thread or memory to give just now.
+fn is_short(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory)
 }
 
 /// A file of no folder that holds `bytes`, to be read from its beginning: unlike a pipe, nobody must wait for its reader.

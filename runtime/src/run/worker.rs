@@ -465,7 +465,7 @@ impl Worker {
             let env = declared.map_or(Ok(Vec::new()), |declared| self.given_to_window(declared, control));
             let done = env.and_then(|env| {
                 let program = Program { argv, env, run_as, timeout: Some(LEAVE_LIMIT), ..Program::default() };
-                process::act(&program, control, &self.tell(step))
+                process::act_surely(&program, control, &self.tell(step))
                     .map_err(|error| self.program_failure(&error))
             });
             match done {
@@ -540,7 +540,11 @@ impl Worker {
         };
         self.intend(&Record::Entering { window: window.name.clone(), leave })?;
         match &window.enter {
-            Some(argv) => self.run_for_window(step, window, argv, None, control),
+            Some(argv) => {
+                let program = self.of_window(window, argv, None, control)?;
+                process::act(&program, control, &self.tell(step))
+                    .map_err(|error| self.program_failure(&error))
+            }
             None => Ok(()),
         }
     }
@@ -549,7 +553,12 @@ impl Worker {
         let window = &self.request.model.windows[window];
         if let Some(argv) = &window.leave {
             let limit = Some(leave_limit(window.timeout));
-            let left = self.run_for_window(step, window, argv, limit, control);
+            let program = self.of_window(window, argv, limit, control);
+            let left = program.and_then(|program| {
+                // The world waits for it: a shortage that passes must not keep it waiting until the next run.
+                process::act_surely(&program, control, &self.tell(step))
+                    .map_err(|error| self.program_failure(&error))
+            });
             left.map_err(|failure| Failure {
                 message: format!(
                     "{}; the window may still be open: leave it by hand, or the next run tries again",
@@ -561,17 +570,16 @@ impl Worker {
         self.intend(&Record::Left { window: window.name.clone() })
     }
 
-    fn run_for_window(
+    /// A program that opens or closes a window.
+    fn of_window(
         &self,
-        step: &StepId,
         window: &Window,
         argv: &[Text],
         timeout: Option<Duration>,
         control: &Control,
-    ) -> Result<(), Failure> {
+    ) -> Result<Program, Failure> {
         let (argv, env) = (self.fill_all(argv)?, self.given_to_window(window, control)?);
-        let program = Program { argv, env, run_as: window.run_as.clone(), timeout, ..Program::default() };
-        process::act(&program, control, &self.tell(step)).map_err(|error| self.program_failure(&error))
+        Ok(Program { argv, env, run_as: window.run_as.clone(), timeout, ..Program::default() })
     }
 
     fn given_to_window(&self, window: &Window, control: &Control) -> Result<Vec<(String, String)>, Failure> {
