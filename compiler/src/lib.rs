@@ -49,6 +49,7 @@ pub mod retention;
 pub mod schema;
 pub mod simulate;
 pub mod sources;
+pub mod template;
 pub mod timer;
 pub mod together;
 pub mod value;

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::sources::Place;
+use crate::template::Template;
 use crate::value::{Env, Secret, Text};
 
 pub use location::Location;
@@ -607,8 +608,8 @@ pub enum NotifyKind {
         /// Where.
         url: Secret,
         /// What the request looks like.
-        shape: Shape,
-        /// Sent as a bearer's.
+        body: Body,
+        /// Sent as a bearer's, or where the template says.
         token: Option<Secret>,
     },
     /// A monitor that expects to hear of each run.
@@ -627,6 +628,15 @@ pub enum NotifyKind {
         /// What it is given.
         env: Env,
     },
+}
+
+/// What is in the request of a webhook.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// What a service is known to read.
+    Shape(Shape),
+    /// What the plan says.
+    Template(Template),
 }
 
 /// What the request of a webhook looks like.

@@ -153,6 +153,8 @@ pub enum Ty {
     Addresses,
     /// A server's name, and a port.
     Server,
+    /// JSON in whose texts parts of a message have their places.
+    Template,
     /// A list of age or SSH public keys.
     Recipients,
     /// A list of paths to read.
@@ -192,6 +194,7 @@ impl Ty {
             Ty::Address => "an e-mail address (a string)".into(),
             Ty::Addresses => "a list of e-mail addresses".into(),
             Ty::Server => "the name of a server (a string)".into(),
+            Ty::Template => "JSON (a string)".into(),
             Ty::Recipients => "a list of age or SSH public keys".into(),
             Ty::Paths => "a list of paths".into(),
             Ty::Patterns => "a list of patterns".into(),
@@ -228,6 +231,7 @@ impl Ty {
             Ty::Address => "\"backup@example.org\"".into(),
             Ty::Addresses => "[\"ops@example.org\"]".into(),
             Ty::Server => "\"mail.example.org\"".into(),
+            Ty::Template => "'{\"summary\": \"{title}\"}'".into(),
             Ty::Recipients => "[\"age1…\"]".into(),
             Ty::Paths => "[\"/srv/data\"]".into(),
             Ty::Patterns => "[\"*.tmp\", \"cache/\"]".into(),

@@ -302,6 +302,7 @@ const ROWS: &[Row] = &[
     ("notify.webhook", "url", "", "url = env(\"A\")", "url = env(\"B\")", "notify_moved"),
     ("notify.webhook", "on", "url = env(\"A\")", "", "on = [failure]", "warnings_untold"),
     ("notify.webhook", "shape", "url = env(\"A\")", "", "shape = slack", ""),
+    ("notify.webhook", "template", "url = env(\"A\")", "", "template = '{\"a\": \"{text}\"}'", ""),
     ("notify.webhook", "token", "url = env(\"A\")", "token = env(\"A\")", "", ""),
     ("notify.healthcheck", "monitor", "url = env(\"A\")", "", "monitor = kuma", ""),
     ("notify.email", "to", MAIL, "to = [\"a@b.org\"]", "to = [\"c@b.org\"]", "notify_moved"),

@@ -198,3 +198,88 @@ fn a_failure_counts_on_no_backup_whose_artefact_is_gone() {
     scenario.next_day().plan(["run"]).status(1);
     assert!(scenario.read("told").starts_with("dump=00000001-"), "{}", scenario.read("told"));
 }
+
+/// A listener that refuses every request and says what it was sent.
+fn refusing() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut read = vec![0; 65_536];
+            // The body comes with the headers, or behind them.
+            let mut size = stream.read(&mut read).unwrap();
+            while !read[..size].ends_with(b"}") {
+                size += stream.read(&mut read[size..]).unwrap();
+            }
+            let body = String::from_utf8_lossy(&read[..size]).split("\r\n\r\n").nth(1).unwrap().to_owned();
+            let answer = format!(
+                "HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    port
+}
+
+fn with_template(port: u16, rest: &str) -> String {
+    plan(&format!(
+        r#"source site: files {{
+  paths = ["site"]
+}}
+
+archive main {{
+  from = all
+  to   = [store]
+}}
+
+notify duty: webhook {{
+  url      = "http://127.0.0.1:{port}/in"
+  on       = [success]
+  {rest}
+}}
+"#
+    ))
+}
+
+const TEMPLATE: &str = r#"token    = env("KEY")
+  template = '{"routing_key": "{token}", "summary": "{title}", "stores": "{stores}"}'"#;
+
+#[test]
+fn a_template_of_one_s_own_is_sent_and_what_is_answered_shows_no_token() {
+    let (port, told) = listener();
+    let scenario = Scenario::new().file("site/a", "a").env("KEY", "open-\"sesame\"");
+    scenario.write("p.plan", with_template(port, TEMPLATE));
+    scenario.plan(["run"]).status(0);
+    let (_, body) = told.recv().unwrap();
+    let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((&json["routing_key"], &json["stores"][0]), (&"open-\"sesame\"".into(), &"store".into()));
+    // Also where what is told of an answer ends in its midst.
+    let padded = TEMPLATE.replace("\"{token}\"", &format!("\"{}{{token}}\"", "x".repeat(170)));
+    scenario.write("p.plan", with_template(refusing(), &padded));
+    let answer = scenario.next_day().plan(["run"]);
+    assert!(!format!("{answer:?}").contains("open-") && answer.code == 3, "{answer:?}");
+    scenario.write("p.plan", with_template(refusing(), TEMPLATE));
+    let answer = scenario.next_day().plan(["run"]);
+    assert!(!format!("{answer:?}").contains("sesame"), "{answer:?}");
+    answer.status(3).stderr_has("answered 400").stderr_has("(secret)");
+}
+
+#[test]
+fn a_template_that_is_none_is_found_before_it_is_needed() {
+    let scenario = Scenario::new();
+    let wrong = [
+        (r#"template = '{"a": '"#, "`template` is no JSON"),
+        (r#"template = '"{title}"'"#, "is JSON, but no object and no list"),
+        (r#"template = '{"a": "{titel}"}'"#, "did you mean `title`?"),
+        (r#"template = '{"a": "{anything}"}'"#, "for the word itself write `{{anything}}`"),
+        (r#"template = '{"a": "{token}"}'"#, "this notification has no `token`"),
+        (r#"template = '{"a": "{title}"}', shape = slack"#, "`shape` and `template` exclude each other"),
+        (r#"template = "{\"a\": \"${host()}\"}""#, "only a run knows"),
+    ];
+    for (rest, expected) in wrong {
+        scenario.write("p.plan", with_template(9, &rest.replace(", shape", "\n  shape")));
+        scenario.plan(["check"]).status(1).stdout_has(expected);
+    }
+}

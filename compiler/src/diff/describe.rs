@@ -8,9 +8,9 @@ use serde::Serialize;
 pub use super::settings::{Attributes, Setting, Value, size, span};
 use super::settings::{Filling, rate};
 use crate::model::{
-    Absent, Archive, Compress, Cycle, Due, Keep, LargeFiles, Level, Model, Notify, NotifyKind, Objective,
-    Schedule, Separate, Source, SourceId, Staging, Store, StoreId, StoreKind, Verify, Wal, When, Window,
-    Worded,
+    Absent, Archive, Body, Compress, Cycle, Due, Keep, LargeFiles, Level, Model, Notify, NotifyKind,
+    Objective, Schedule, Separate, Source, SourceId, Staging, Store, StoreId, StoreKind, Verify, Wal, When,
+    Window, Worded,
 };
 use crate::sources::Place;
 
@@ -326,10 +326,13 @@ impl Filling {
 
     fn notify(&mut self, notify: &Notify) {
         match &notify.kind {
-            NotifyKind::Webhook { url, shape, token } => {
+            NotifyKind::Webhook { url, body, token } => {
                 self.one("type", "webhook");
                 self.secret("url", Some(url));
-                self.one("shape", shape.word());
+                match body {
+                    Body::Shape(shape) => self.one("shape", shape.word()),
+                    Body::Template(template) => self.one("template", template.text()),
+                }
                 self.secret("token", token.as_ref());
             }
             NotifyKind::Healthcheck { url, monitor } => {

@@ -246,7 +246,8 @@ keep { monthly = 12, prefer = full }
     Page {
         name: "attribute_conflict",
         text: "With `run`, the level of a run comes from the cycle; with `full`, `differential` and\n\
-             `incremental`, from the schedule. A plan does one or the other.",
+             `incremental`, from the schedule. A plan does one or the other. Likewise a webhook has a `shape`, or a\n\
+             `template` of its own.",
         failing: r#"plan site
 
 store local: dir { path = "/backup" }

@@ -14,6 +14,7 @@ use crate::finding::Finding;
 use crate::model::{FilesPath, When};
 use crate::schema::{RunParts, Ty};
 use crate::sources::Place;
+use crate::template::{self, Fault, Template};
 use crate::value::{self, EnvValue, Hidden, Secret, Text, TextPart};
 
 /// A value of the type that its attribute wants.
@@ -206,6 +207,7 @@ impl Resolver<'_> {
                 self.plain_string(is_server, "the name of a server, with or without `:PORT`", value, wanted)
             }
             Ty::Zone => self.zone(value, wanted),
+            Ty::Template => self.template(value, wanted),
             _ => self.wrong_type(value, wanted),
         }
     }
@@ -252,6 +254,25 @@ impl Resolver<'_> {
                 .instead(&text, nearest(&text, names.iter().map(String::as_str))),
         );
         None
+    }
+
+    fn template(&mut self, value: &Value, wanted: Wanted<'_>) -> Option<Typed> {
+        let text = self.known_string(value, wanted)?;
+        let message = match Template::parse(&text) {
+            Ok(_) => return Some(Typed::Str(text)),
+            Err(Fault::NoJson(why)) => format!("`{}` is no JSON: {why}", wanted.name),
+            Err(Fault::NoBody) => format!("`{}` is JSON, but no object and no list", wanted.name),
+            Err(Fault::Unknown(name)) => {
+                let names = template::NAMES.map(|name| format!("`{{{name}}}`")).join(", ");
+                let help = did_you_mean(&name, template::NAMES).unwrap_or_else(|| {
+                    format!("there are {names}; for the word itself write `{{{{{name}}}}}`")
+                });
+                let message = format!("nothing in a message is called `{{{name}}}`");
+                self.findings.push(Finding::new(&codes::BAD_VALUE, value.place, message).help(help));
+                return None;
+            }
+        };
+        self.bad_value(value, message, wanted)
     }
 
     /// The string that a value is, where nothing of a run may be in it.

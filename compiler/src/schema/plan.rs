@@ -206,7 +206,12 @@ pub(super) const NOTIFY: Kind = Kind {
             attrs: &[
                 req("url", Ty::Secret, "The address."),
                 def("shape", Ty::Keyword(&SHAPES), "json", "What the request looks like."),
-                opt("token", Ty::Secret, "Sent along as `Authorization: Bearer`."),
+                opt("template", Ty::Template, "Or its body, with `{NAME}` for parts of the message."),
+                opt(
+                    "token",
+                    Ty::Secret,
+                    "Sent along as `Authorization: Bearer`, or in the template as `{token}`.",
+                ),
                 def("on", Ty::Keywords(&EVENTS), "[warning, failure]", "The events that are told."),
             ],
             make: Make::Notify(plan::webhook, &[Event::Warning, Event::Failure]),

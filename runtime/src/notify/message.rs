@@ -3,8 +3,10 @@
 use std::fmt::Write;
 
 use backplan_compiler::model::{Event, Worded};
+use backplan_compiler::template::Part;
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::moment;
 
@@ -52,6 +54,15 @@ pub struct Trouble {
     pub cause: String,
 }
 
+impl Trouble {
+    fn told(&self) -> String {
+        match &self.step {
+            Some(step) => format!("{step}: {}", self.cause),
+            None => self.cause.clone(),
+        }
+    }
+}
+
 /// The newest backup of a source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Newest {
@@ -59,6 +70,13 @@ pub struct Newest {
     pub source: String,
     /// The run, and when it began; `None`: there is none in the stores that the run had.
     pub backup: Option<(String, Timestamp)>,
+}
+
+impl Newest {
+    /// `SOURCE=RUN`; nothing where there is none.
+    fn told(&self) -> Option<String> {
+        self.backup.as_ref().map(|(run, _)| format!("{}={run}", self.source))
+    }
 }
 
 /// What happened.
@@ -115,10 +133,7 @@ impl Message {
     pub fn text(&self) -> String {
         let mut text = String::new();
         for trouble in &self.problems {
-            match &trouble.step {
-                Some(step) => line(&mut text, format_args!("{step}: {}", trouble.cause)),
-                None => line(&mut text, format_args!("{}", trouble.cause)),
-            }
+            line(&mut text, format_args!("{}", trouble.told()));
         }
         for warning in self.warnings.iter().take(WARNINGS) {
             line(&mut text, format_args!("warning: {warning}"));
@@ -149,14 +164,28 @@ impl Message {
         cut(text.trim_end(), LONGEST)
     }
 
+    /// A part as a template has it: what [`Message::json`] calls so, or the webhook's own token.
+    pub fn part(&self, name: &str, token: Option<&str>) -> Part {
+        let value = match name {
+            "text" => self.text().into(),
+            "token" => token.into(),
+            name => serde_json::to_value(self).unwrap_or_default()[name].take(),
+        };
+        let lines = |lines: Vec<String>| lines.join("\n");
+        let text = match (name, &value) {
+            ("problems", _) => lines(self.problems.iter().map(Trouble::told).collect()),
+            ("warnings", _) => self.warnings.join("\n"),
+            ("stores", _) => self.stores.join(", "),
+            ("newest", _) => lines(self.newest.iter().filter_map(Newest::told).collect()),
+            (_, Value::String(text)) => text.clone(),
+            (_, Value::Null) => String::new(),
+            (_, other) => other.to_string(),
+        };
+        Part { value, text }
+    }
+
     /// The variables that a program is given.
     pub fn variables(&self) -> Vec<(String, String)> {
-        let cause = |trouble: &Trouble| match &trouble.step {
-            Some(step) => format!("{step}: {}", trouble.cause),
-            None => trouble.cause.clone(),
-        };
-        let newest =
-            |newest: &Newest| newest.backup.as_ref().map(|(run, _)| format!("{}={run}", newest.source));
         let lines = |lines: Vec<String>| cut(&lines.join("\n"), LONGEST);
         let variables = [
             ("BACKPLAN_EVENT", self.event.word().to_owned()),
@@ -165,9 +194,9 @@ impl Message {
             ("BACKPLAN_HOST", self.host.clone()),
             ("BACKPLAN_TITLE", self.title.clone()),
             ("BACKPLAN_WARNINGS", self.warnings.len().to_string()),
-            ("BACKPLAN_ERROR", lines(self.problems.iter().map(cause).collect())),
+            ("BACKPLAN_ERROR", lines(self.problems.iter().map(Trouble::told).collect())),
             ("BACKPLAN_STORES", self.stores.join(" ")),
-            ("BACKPLAN_NEWEST", lines(self.newest.iter().filter_map(newest).collect())),
+            ("BACKPLAN_NEWEST", lines(self.newest.iter().filter_map(Newest::told).collect())),
         ];
         // A variable ends at its first zero byte; names of files may reach a message, they hold none.
         variables.into_iter().map(|(name, value)| (name.to_owned(), value.replace('\0', "?"))).collect()

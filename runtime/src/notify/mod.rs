@@ -7,11 +7,11 @@ mod mail;
 pub mod message;
 #[cfg(test)]
 mod tests;
-mod web;
+pub(crate) mod web;
 
 use std::time::Duration;
 
-use backplan_compiler::model::{NotifyKind, Worded};
+use backplan_compiler::model::{Body, NotifyKind, Worded};
 use backplan_compiler::value::{Env, Secret, Text};
 
 use crate::control::{Control, Stopped};
@@ -83,9 +83,9 @@ impl Means<'_> {
 /// When it did not arrive.
 pub fn send(kind: &NotifyKind, message: &Message, means: &Means<'_>) -> Result<(), NotifyError> {
     match kind {
-        NotifyKind::Webhook { url, shape, token } => {
+        NotifyKind::Webhook { url, body, token } => {
             let (url, token) = (means.secret(url)?, means.maybe(token.as_ref())?);
-            web::send(&web::hook(&url, *shape, token.as_deref(), message)?, means.control)
+            web::send(&web::hook(&url, body, token.as_deref(), message)?, means.control)
         }
         NotifyKind::Healthcheck { url, monitor } => {
             web::send(&web::sign(&means.secret(url)?, *monitor, message)?, means.control)
@@ -101,7 +101,8 @@ pub fn send(kind: &NotifyKind, message: &Message, means: &Means<'_>) -> Result<(
 /// The way a notification goes, in a word.
 pub fn word(kind: &NotifyKind) -> &'static str {
     match kind {
-        NotifyKind::Webhook { shape, .. } => shape.word(),
+        NotifyKind::Webhook { body: Body::Shape(shape), .. } => shape.word(),
+        NotifyKind::Webhook { body: Body::Template(_), .. } => "template",
         NotifyKind::Healthcheck { monitor, .. } => monitor.word(),
         NotifyKind::Email(_) => "e-mail",
         NotifyKind::Command { .. } => "command",

@@ -7,7 +7,8 @@ use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use backplan_compiler::model::{Email, Event, Monitor, Shape, Tls};
+use backplan_compiler::model::{Body, Email, Event, Monitor, Shape, Tls};
+use backplan_compiler::template::{NAMES, Template};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -86,7 +87,7 @@ const FINE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\
 
 fn hook(shape: Shape, event: Event, token: Option<&str>) -> Came {
     let (url, came) = server(&[FINE]);
-    let request = web::hook(&format!("{url}/in?a=1"), shape, token, &message(event)).unwrap();
+    let request = web::hook(&format!("{url}/in?a=1"), &Body::Shape(shape), token, &message(event)).unwrap();
     web::send(&request, &Control::default()).unwrap();
     came.recv().unwrap()
 }
@@ -151,7 +152,8 @@ fn a_monitor_hears_of_beginnings_and_ends() {
 fn answered(answers: &[&str]) -> (Result<(), NotifyError>, usize) {
     let (url, came) = server(answers);
     let request =
-        web::hook(&format!("{url}/secret-path"), Shape::Json, None, &message(Event::Failure)).unwrap();
+        web::hook(&format!("{url}/secret-path"), &Body::Shape(Shape::Json), None, &message(Event::Failure))
+            .unwrap();
     let sent = web::send(&request, &Control::default());
     (sent, came.try_iter().count())
 }
@@ -184,7 +186,9 @@ fn who_hangs_is_left_when_the_run_is_stopped() {
     let address = listener.local_addr().unwrap();
     let control = Control::default();
     control.stop();
-    let request = web::hook(&format!("http://{address}"), Shape::Json, None, &message(Event::Start)).unwrap();
+    let request =
+        web::hook(&format!("http://{address}"), &Body::Shape(Shape::Json), None, &message(Event::Start))
+            .unwrap();
     let begun = Instant::now();
     assert!(web::send(&request, &control).unwrap_err().is_stopped());
     let email = Email { server: address.to_string(), tls: Tls::Never, user: None, ..email() };
@@ -194,8 +198,9 @@ fn who_hangs_is_left_when_the_run_is_stopped() {
 
 #[test]
 fn what_cannot_be_sent_is_said_before_it_is_tried() {
-    let hook =
-        |url, token| web::hook(url, Shape::Json, token, &message(Event::Start)).unwrap_err().to_string();
+    let hook = |url, token| {
+        web::hook(url, &Body::Shape(Shape::Json), token, &message(Event::Start)).unwrap_err().to_string()
+    };
     assert!(hook("hooks.example.org/x", None).contains("no address"));
     assert_eq!(
         hook("file:///etc/passwd", None),
@@ -234,4 +239,48 @@ fn a_text_is_cut_between_letters() {
     long.warnings = vec!["w".to_owned(); 25];
     long.problems.clear();
     assert!(long.text().contains("and 15 more: `plan status` has them"));
+}
+
+#[test]
+fn a_template_is_filled_and_nothing_in_a_message_is_more_than_a_value() {
+    let text = r#"{"routing_key": "{token}", "payload": {"summary": "{title}: {problems}", "severity": "{event}",
+        "custom_details": {"problems": "{problems}", "warnings": "{warnings}", "newest": "in {newest}", "none": "{started}"}}}"#;
+    let body = Body::Template(Template::parse(text).unwrap());
+    let (url, came) = server(&[FINE, FINE]);
+    let mut told = message(Event::Failure);
+    told.problems[0].cause = "\"}, \"severity\": \"{host}".to_owned();
+    let request = web::hook(&url, &body, Some("k\"ey"), &told).unwrap();
+    web::send(&request, &Control::default()).unwrap();
+    let first = came.recv().unwrap();
+    assert_eq!(
+        (first.header("authorization"), first.header("content-type")),
+        (None, Some("application/json"))
+    );
+    let json = first.json();
+    assert_eq!(json["routing_key"], "k\"ey");
+    let payload = &json["payload"];
+    assert_eq!(payload["severity"], "failure");
+    assert_eq!(payload["summary"], "shop on app1: the run FAILED: dump/db: \"}, \"severity\": \"{host}");
+    let details = &payload["custom_details"];
+    assert_eq!(details["problems"][0]["step"], "dump/db");
+    assert_eq!(details["warnings"][0], "a <b> & \"c\"\nd");
+    assert_eq!((&details["newest"], &details["none"]), (&"in db=000006".into(), &Value::Null));
+    // Where it has no place for the token, that goes along as ever.
+    let body = Body::Template(Template::parse(r#"["{text}", "{host}"]"#).unwrap());
+    web::send(&web::hook(&url, &body, Some("key"), &told).unwrap(), &Control::default()).unwrap();
+    let second = came.recv().unwrap();
+    assert_eq!(second.header("authorization"), Some("Bearer key"));
+    assert_eq!((&second.json()[0], &second.json()[1]), (&told.text().into(), &"app1".into()));
+}
+
+#[test]
+fn every_name_of_a_template_is_a_part_of_a_message() {
+    let mut told = message(Event::Failure);
+    told.started = Some(told.at);
+    for name in NAMES {
+        assert!(!told.part(name, Some("t")).value.is_null(), "{name}");
+    }
+    let json: Value = serde_json::from_slice(&told.json()).unwrap();
+    let own = json.as_object().unwrap().keys();
+    assert!(own.clone().all(|name| NAMES.contains(&name.as_str())), "{own:?}");
 }

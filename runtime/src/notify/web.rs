@@ -1,8 +1,9 @@
 //! Requests to webhooks and monitors.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use backplan_compiler::model::{Event, Monitor, Shape};
+use backplan_compiler::model::{Body, Event, Monitor, Shape};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, StatusCode, Url};
@@ -11,12 +12,19 @@ use serde_json::json;
 use super::message::{Message, Occurrence};
 use super::{LIMIT, NotifyError};
 use crate::control::Control;
+use crate::run::redaction;
 use crate::tls;
 
-/// How long one attempt may take.
+/// How long one attempt of a notification may take.
 const ATTEMPT: Duration = Duration::from_secs(15);
 /// Waits between attempts.
 const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
+/// Bytes of an answer that are read for its first words.
+const LOOKED_AT: usize = 4096;
+/// Letters of an answer that are told.
+const TOLD: usize = 200;
+/// Letters of a part of an address that may be a secret; shorter ones are names.
+const TELLING: usize = 8;
 /// How often it is looked whether the work is to stop.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -27,15 +35,51 @@ pub struct Request {
     url: Url,
     headers: HeaderMap,
     body: Vec<u8>,
+    /// What may be a secret and come back in an answer.
+    hidden: Vec<String>,
+}
+
+impl Request {
+    /// A request of somebody else's making.
+    #[cfg(any(feature = "otlp", test))]
+    pub(crate) fn post(url: Url, headers: HeaderMap, body: Vec<u8>) -> Request {
+        Request { method: Method::POST, url, headers, body, hidden: Vec::new() }.with_hidden(None)
+    }
+
+    /// Together with what must not be seen of it: whoever answers may say what was asked.
+    fn with_hidden(mut self, token: Option<&str>) -> Request {
+        let parts = [self.url.path(), self.url.query().unwrap_or_default()];
+        let parts = parts.into_iter().filter(|part| part.len() >= TELLING).map(str::to_owned);
+        self.hidden = parts.chain(token.map(str::to_owned)).collect();
+        self.hidden.extend(
+            self.headers
+                .values()
+                .filter(|value| value.is_sensitive())
+                .filter_map(|value| Some(value.to_str().ok()?.trim_start_matches("Bearer ").to_owned())),
+        );
+        self
+    }
+}
+
+/// How long sending may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// One attempt.
+    pub attempt: Duration,
+    /// All of them.
+    pub limit: Duration,
+    /// Bytes that are read of the answer.
+    pub reads: usize,
 }
 
 /// The request that tells a webhook.
 ///
 /// # Errors
 /// When the address or the token is none.
-pub fn hook(url: &str, shape: Shape, token: Option<&str>, message: &Message) -> Result<Request, NotifyError> {
+pub fn hook(url: &str, body: &Body, token: Option<&str>, message: &Message) -> Result<Request, NotifyError> {
     let mut headers = HeaderMap::new();
-    if let Some(token) = token {
+    let is_in_body = matches!(body, Body::Template(template) if template.names("token"));
+    if let Some(token) = token.filter(|_| !is_in_body) {
         let value = HeaderValue::from_str(&format!("Bearer {token}"));
         let mut value = value.map_err(|_| {
             wrong("its `token` cannot stand in a header: it holds a line break or another control character")
@@ -44,6 +88,16 @@ pub fn hook(url: &str, shape: Shape, token: Option<&str>, message: &Message) -> 
         headers.insert(AUTHORIZATION, value);
     }
     let text = message.text();
+    let shape = match body {
+        Body::Shape(shape) => shape,
+        Body::Template(template) => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            let body = template.fill(&|name| message.part(name, token)).to_string().into_bytes();
+            let request =
+                Request { method: Method::POST, url: address(url)?, headers, body, hidden: Vec::new() };
+            return Ok(request.with_hidden(token));
+        }
+    };
     let (kind, body) = match shape {
         Shape::Json => ("application/json", message.json()),
         Shape::Slack => ("application/json", slack(message, &text).to_string().into_bytes()),
@@ -62,7 +116,8 @@ pub fn hook(url: &str, shape: Shape, token: Option<&str>, message: &Message) -> 
         }
     };
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    Ok(Request { method: Method::POST, url: address(url)?, headers, body })
+    let request = Request { method: Method::POST, url: address(url)?, headers, body, hidden: Vec::new() };
+    Ok(request.with_hidden(token))
 }
 
 /// The request that tells a monitor.
@@ -86,7 +141,9 @@ pub fn sign(url: &str, monitor: Monitor, message: &Message) -> Result<Request, N
             }
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-            Ok(Request { method: Method::POST, url, headers, body: text.into_bytes() })
+            let request =
+                Request { method: Method::POST, url, headers, body: text.into_bytes(), hidden: Vec::new() };
+            Ok(request.with_hidden(None))
         }
         Monitor::Kuma => {
             let status = match message.event {
@@ -106,7 +163,8 @@ pub fn sign(url: &str, monitor: Monitor, message: &Message) -> Result<Request, N
                 .extend_pairs(others)
                 .append_pair("status", status)
                 .append_pair("msg", told.trim_end_matches("; "));
-            Ok(Request { method: Method::GET, url, headers: HeaderMap::new(), body: Vec::new() })
+            let (headers, hidden) = (HeaderMap::new(), Vec::new());
+            Ok(Request { method: Method::GET, url, headers, body: Vec::new(), hidden }.with_hidden(None))
         }
     }
 }
@@ -179,18 +237,26 @@ struct Missed {
 /// # Errors
 /// [`NotifyError::Untold`] with the last attempt's cause, [`NotifyError::Stopped`].
 pub fn send(request: &Request, control: &Control) -> Result<(), NotifyError> {
+    send_within(request, Bounds { attempt: ATTEMPT, limit: LIMIT, reads: 0 }, control).map(drop)
+}
+
+/// The same within other bounds; gives the beginning of the answer.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_within(request: &Request, bounds: Bounds, control: &Control) -> Result<Vec<u8>, NotifyError> {
     let failed = |why: &dyn std::fmt::Display| NotifyError::Untold(format!("requests cannot be made: {why}"));
     tls::choose();
     let client = Client::builder()
         .redirect(Policy::none())
-        .timeout(ATTEMPT)
+        .timeout(bounds.attempt)
         .user_agent(concat!("backplan/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(&error))?;
     let sent = runtime.block_on(async {
-        let attempts = attempts(&client, request);
+        let attempts = attempts(&client, request, bounds);
         tokio::pin!(attempts);
         loop {
             tokio::select! {
@@ -204,15 +270,18 @@ pub fn send(request: &Request, control: &Control) -> Result<(), NotifyError> {
     sent
 }
 
-async fn attempts(client: &Client, request: &Request) -> Result<(), NotifyError> {
+async fn attempts(client: &Client, request: &Request, bounds: Bounds) -> Result<Vec<u8>, NotifyError> {
     let begun = Instant::now();
     let mut waits = WAITS.into_iter();
     let mut made = 0;
     loop {
         made += 1;
-        let Err(missed) = attempt(client, request).await else { return Ok(()) };
+        let missed = match attempt(client, request, bounds).await {
+            Ok(answer) => return Ok(answer),
+            Err(missed) => missed,
+        };
         let wait = waits.next().filter(|_| missed.may_help).map(|wait| missed.wait.unwrap_or(wait));
-        match wait.filter(|wait| begun.elapsed() + *wait + ATTEMPT <= LIMIT) {
+        match wait.filter(|wait| begun.elapsed() + *wait + bounds.attempt <= bounds.limit) {
             Some(wait) => tokio::time::sleep(wait).await,
             None if made == 1 => return Err(NotifyError::Untold(missed.why)),
             None => return Err(NotifyError::Untold(format!("{}; {made} attempts were made", missed.why))),
@@ -220,14 +289,14 @@ async fn attempts(client: &Client, request: &Request) -> Result<(), NotifyError>
     }
 }
 
-async fn attempt(client: &Client, request: &Request) -> Result<(), Missed> {
+async fn attempt(client: &Client, request: &Request, bounds: Bounds) -> Result<Vec<u8>, Missed> {
     let made = client.request(request.method.clone(), request.url.clone());
     let sending = made.headers(request.headers.clone()).body(request.body.clone()).send();
     // The address may be a secret: what is said is where, and what happened there.
     let place = request.url.host_str().unwrap_or_default();
     let answer = sending.await.map_err(|error| {
         let why = if error.is_timeout() {
-            format!("`{place}` did not answer within {} s", ATTEMPT.as_secs())
+            format!("`{place}` did not answer within {} s", bounds.attempt.as_secs_f32())
         } else {
             format!("`{place}`: {}", innermost(&error.without_url()))
         };
@@ -235,7 +304,7 @@ async fn attempt(client: &Client, request: &Request) -> Result<(), Missed> {
     })?;
     let status = answer.status();
     if status.is_success() {
-        return Ok(());
+        return Ok(beginning(answer, bounds.reads).await);
     }
     let wait = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let wait = wait.map(Duration::from_secs);
@@ -247,16 +316,34 @@ async fn attempt(client: &Client, request: &Request) -> Result<(), Missed> {
     }
     let may_help = status.is_server_error()
         || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(&status);
-    let words = words(answer).await;
+    let words = words(answer, &request.hidden).await;
     Err(Missed { why: format!("`{place}` answered {status}{words}"), may_help, wait })
 }
 
-/// The first words of an answer: what a service says of what was wrong.
-async fn words(mut answer: reqwest::Response) -> String {
-    let first = answer.chunk().await.ok().flatten().unwrap_or_default();
-    let text = String::from_utf8_lossy(&first);
-    let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect();
-    if text.is_empty() { text } else { format!(": {}", text.escape_debug()) }
+/// The beginning of an answer; what does not come is no matter.
+async fn beginning(mut answer: reqwest::Response, most: usize) -> Vec<u8> {
+    let mut read = Vec::new();
+    while read.len() < most
+        && let Ok(Some(part)) = answer.chunk().await
+    {
+        read.extend_from_slice(&part);
+    }
+    read
+}
+
+/// The first words of an answer: what a service says of what was wrong. What is hidden goes before anything is cut or written in
+/// another way: half a secret, or one with further backslashes, is found by nobody.
+async fn words(answer: reqwest::Response, hidden: &[String]) -> String {
+    let first = beginning(answer, LOOKED_AT).await;
+    let forms: BTreeSet<String> = hidden.iter().flat_map(|secret| redaction::forms(secret)).collect();
+    let text = redaction::redact(&String::from_utf8_lossy(&first), forms.iter().map(String::as_str));
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let shown = |letter: char| match letter.is_control() {
+        true => letter.escape_unicode().to_string(),
+        false => letter.to_string(),
+    };
+    let text: String = text.chars().take(TOLD).map(shown).collect();
+    if text.is_empty() { text } else { format!(": {text}") }
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {

@@ -4,12 +4,15 @@ use super::super::Resolver;
 use super::super::block::Block;
 use super::super::declare::Declared;
 use super::source_ids;
+use crate::codes;
+use crate::finding::Finding;
 use crate::model::{
-    Cycle, Due, Email, Event, Keep, Level, Limits, Monitor, Notify, NotifyKind, Objective, Policy, Retry,
-    Schedule, Shape, SourceId, Staging, Tls, Verify, When, Window, Worded,
+    Body, Cycle, Due, Email, Event, Keep, Level, Limits, Monitor, Notify, NotifyKind, Objective, Policy,
+    Retry, Schedule, Shape, SourceId, Staging, Tls, Verify, When, Window, Worded,
 };
 use crate::schema::Make;
 use crate::sources::Place;
+use crate::template::Template;
 
 const LEVELS: [&str; 3] = ["full", "differential", "incremental"];
 const RULES: [&str; 11] = [
@@ -163,7 +166,21 @@ impl<'a> Resolver<'a> {
                 "name an event: `on = [failure]`",
             );
         }
-        Some(Notify { name: declared.name().to_owned(), place: block.head, kind: make(block)?, on })
+        if block.wrote("template") && block.wrote("shape") {
+            let message = "`shape` and `template` exclude each other";
+            let help = "a template is the whole body; delete `shape`";
+            self.conflict(block.place("template"), block.place("shape"), message, help);
+        }
+        let kind = make(block)?;
+        if let NotifyKind::Webhook { body: Body::Template(template), token: None, .. } = &kind
+            && template.names("token")
+            && !block.wrote("token")
+        {
+            let message = "the template has `{token}`, and this notification has no `token`";
+            let finding = Finding::new(&codes::MISSING_ATTRIBUTE, block.place("template"), message);
+            self.findings.push(finding.help("say it, as in `token = file(\"/etc/backplan/key\")`"));
+        }
+        Some(Notify { name: declared.name().to_owned(), place: block.head, kind, on })
     }
 
     pub(super) fn objective(&mut self, _: Declared<'a>, block: &mut Block<'a>) -> Option<Objective> {
@@ -219,7 +236,10 @@ impl<'a> Resolver<'a> {
 
 pub(crate) fn webhook(block: &mut Block<'_>) -> Option<NotifyKind> {
     Some(NotifyKind::Webhook {
-        shape: block.choice("shape").unwrap_or(Shape::Json),
+        body: match block.str("template") {
+            Some(text) => Body::Template(Template::parse(&text).ok()?),
+            None => Body::Shape(block.choice("shape").unwrap_or(Shape::Json)),
+        },
         token: block.secret("token"),
         url: block.secret("url")?,
     })
