@@ -47,7 +47,15 @@ pub const FAMILIES: &[Family] = &[
     family("backplan_last_run_stored_bytes", "Bytes of the artefacts that it made."),
     family("backplan_last_run_source_bytes", "Bytes of its sources."),
     family("backplan_last_run_entries", "Entries of its sources: files, folders, links."),
+    family(
+        "backplan_last_run_files",
+        "Those of them that are no folders; not there where a source does not tell, such as a dump.",
+    ),
     family("backplan_last_run_warnings", "Its warnings."),
+    family(
+        "backplan_compression_ratio",
+        "Bytes of sources for each byte that was stored, in the newest run that stored sources whole.",
+    ),
     family("backplan_next_due_timestamp_seconds", "When the next run is due by the schedule."),
     family(
         "backplan_overdue_since_timestamp_seconds",
@@ -77,6 +85,15 @@ pub const FAMILIES: &[Family] = &[
     family("backplan_log_gaps", "Stretches between these two to which it cannot be recovered."),
     family("backplan_log_segments", "Segments in the archives, each counted once."),
     family("backplan_log_bytes", "Bytes that they take."),
+    family(
+        "backplan_log_waiting_segments",
+        "Segments that the server keeps until they are archived, where its data directory can be looked at.",
+    ),
+    family("backplan_log_waiting_bytes", "Bytes that they take."),
+    family(
+        "backplan_log_waiting_since_timestamp_seconds",
+        "When the server marked the first of them; 0 where none waits.",
+    ),
     family("backplan_log_problems", "What keeps recovery from going further, counted."),
     family("backplan_store_runs", "Runs that the store holds."),
     family("backplan_store_bytes", "Bytes of the artefacts of all of them."),
@@ -158,7 +175,7 @@ pub fn text(stands: &[Stand<'_>], dialect: Dialect) -> String {
         // Writing into a string does not fail.
         let _ = writeln!(out, "# HELP {name} {help}");
         let _ = writeln!(out, "# TYPE {name} gauge");
-        let unit = ["seconds", "bytes"].into_iter().find(|unit| name.ends_with(unit));
+        let unit = ["seconds", "bytes", "ratio"].into_iter().find(|unit| name.ends_with(unit));
         if let (Dialect::OpenMetrics, Some(unit)) = (dialect, unit) {
             let _ = writeln!(out, "# UNIT {name} {unit}");
         }
@@ -192,8 +209,15 @@ fn of_plan(samples: &mut Samples<'_>, status: &Status) {
             samples.add("backplan_last_run_stored_bytes", &[], made.stored_bytes);
             samples.add("backplan_last_run_source_bytes", &[], made.source_bytes);
             samples.add("backplan_last_run_entries", &[], made.entries);
+            if let Some(files) = made.files {
+                samples.add("backplan_last_run_files", &[], files);
+            }
             samples.add("backplan_last_run_warnings", &[], made.warnings);
         }
+    }
+    if let Some(told) = status.compression {
+        let ratio = told.source_bytes as f64 / told.stored_bytes as f64;
+        samples.add("backplan_compression_ratio", &[], format_args!("{ratio:.3}"));
     }
     if let Some(due) = status.next_due {
         samples.moment("backplan_next_due_timestamp_seconds", &[], Some(due));
@@ -257,6 +281,11 @@ fn of_logs(samples: &mut Samples<'_>, status: &Status) {
         }
         samples.add("backplan_log_segments", &of, log.segments);
         samples.add("backplan_log_bytes", &of, log.size);
+        if let Some(waiting) = &log.waiting {
+            samples.add("backplan_log_waiting_segments", &of, waiting.segments);
+            samples.add("backplan_log_waiting_bytes", &of, waiting.bytes);
+            samples.moment("backplan_log_waiting_since_timestamp_seconds", &of, waiting.since);
+        }
         samples.add("backplan_log_problems", &of, log.problems.len());
     }
 }

@@ -1,11 +1,12 @@
 //! What the last run of a plan came to, in numbers: from the newest manifest, and from what this host knows of runs that left
 //! none.
 
+use backplan_compiler::model::Level;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::shelf::Shelves;
-use crate::catalog::manifest::Manifest;
+use crate::catalog::manifest::{Manifest, SourceRecord};
 use crate::run::history::{End, PastRun};
 
 /// The last run that anybody knows of.
@@ -86,6 +87,9 @@ pub struct Made {
     pub source_bytes: u64,
     /// Entries of its sources.
     pub entries: u64,
+    /// Those that are no folders; `None`: not every source tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
     /// What a person should have read.
     pub warnings: u64,
 }
@@ -102,6 +106,11 @@ impl Made {
             stored_bytes: sum(&mut own.map(|archive| archive.size)),
             source_bytes: sum(&mut manifest.sources.iter().map(|source| source.bytes)),
             entries: sum(&mut manifest.sources.iter().map(|source| source.entries)),
+            files: manifest
+                .sources
+                .iter()
+                .map(|source| source.leaves)
+                .try_fold(0, |sum: u64, own| Some(sum.saturating_add(own?))),
             warnings: told.unwrap_or(0),
         }
     }
@@ -116,6 +125,32 @@ pub fn outcome(manifest: &Manifest) -> Outcome {
         0 => Outcome::Done,
         _ => Outcome::Warnings,
     }
+}
+
+/// What packing saves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Compression {
+    /// Bytes of sources.
+    pub source_bytes: u64,
+    /// Bytes of the artefacts that hold them, and nothing else; never 0.
+    pub stored_bytes: u64,
+}
+
+/// What packing saved in the newest run that stored sources whole: an artefact of what changed tells nothing of it.
+pub fn compression(shelves: &Shelves) -> Option<Compression> {
+    let told = |run: &Manifest| {
+        let mut sum = Compression { source_bytes: 0, stored_bytes: 0 };
+        let own = run.archives.iter().filter(|archive| archive.holder == run.run);
+        for archive in own.filter(|archive| archive.contents.iter().all(|one| one.level == Level::Full)) {
+            let of = |source: &&SourceRecord| archive.contents.iter().any(|one| one.source == source.name);
+            let bytes = run.sources.iter().filter(of).map(|source| source.bytes);
+            sum.source_bytes = bytes.fold(sum.source_bytes, u64::saturating_add);
+            sum.stored_bytes = sum.stored_bytes.saturating_add(archive.size);
+        }
+        (sum.source_bytes > 0 && sum.stored_bytes > 0).then_some((run.run, sum))
+    };
+    let newest = shelves.shelves.iter().filter_map(|shelf| shelf.catalog.runs().rev().find_map(told));
+    newest.max_by_key(|(run, _)| *run).map(|(_, sum)| sum)
 }
 
 /// The last run; `unclean` is what this host knows of runs that did not end well, newest first.

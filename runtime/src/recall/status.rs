@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use serde::Serialize;
 
-use super::last::{LastRun, last_run};
+use super::last::{Compression, LastRun, compression, last_run};
 use super::log::{self, LogStanding};
 use super::repositories::{self, Access};
 use super::shelf::{Shelf, Shelves};
@@ -62,6 +62,9 @@ pub struct Status {
     /// The last run that anybody knows of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_run: Option<LastRun>,
+    /// What packing saved where sources were last stored whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
     /// The last runs on this host that did not end well, and that no later one has made up for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unclean: Vec<PastRun>,
@@ -238,6 +241,7 @@ pub fn status(
         logs,
         rehearsals,
         last_run: last_run(shelves, &unclean),
+        compression: compression(shelves),
         unclean,
         keys: keys(model, shelves),
         stores: shelves.shelves.iter().map(store).collect(),
@@ -254,10 +258,12 @@ pub(crate) fn logs(model: &Model, shelves: &Shelves, access: &Access) -> Vec<Log
     let by_tool = all.filter(|id| model.source(*id).postgres().is_some_and(is_by_tool));
     let kept = by_tool.filter_map(|id| {
         let name = &model.source(id).name;
-        match model.separate(id) {
-            Some(_) => Some(repositories::standing(shelves, name, access, &control)),
-            None => tool::packed::standing(shelves, name),
-        }
+        let mut standing = match model.separate(id) {
+            Some(_) => repositories::standing(shelves, name, access, &control),
+            None => tool::packed::standing(shelves, name)?,
+        };
+        standing.waits(model.source(id).postgres());
+        Some(standing)
     });
     archived.chain(kept).collect()
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use backplan_compiler::count::plural;
 use jiff::Timestamp;
+use serde::Serialize;
 
 use crate::moment::shown;
 use crate::wal::name::WalName;
@@ -16,25 +17,45 @@ const FEW: usize = 3;
 /// Nobody need be told of what has not waited for so long.
 const A_WHILE: Duration = Duration::from_secs(10);
 
-/// What waits in a data directory's log, in words: since when, and when its disk is full if it goes on so. `None`: nothing does
-/// for long, or it cannot be looked at.
-pub fn told(data: &Path, now: SystemTime) -> Option<String> {
+/// What waits in a data directory's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Backlog {
+    /// Segments that the server has marked to be archived.
+    pub segments: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the first of what waits was marked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+}
+
+/// What waits; `None`: this account cannot look at it.
+pub fn of(data: &Path) -> Option<Backlog> {
     let log = data.join("pg_wal");
-    let (mut count, mut bytes, mut oldest) = (0, 0_u64, now);
+    fs::read_dir(log.join("archive_status")).ok()?;
+    let (mut segments, mut bytes, mut oldest) = (0, 0_u64, None::<SystemTime>);
     for name in ready(&log) {
         let marked = fs::metadata(log.join("archive_status").join(format!("{name}.ready")));
-        oldest = oldest.min(marked.and_then(|seen| seen.modified()).unwrap_or(now));
+        // One that was archived meanwhile.
+        let Ok(marked) = marked.and_then(|seen| seen.modified()) else { continue };
+        oldest = Some(oldest.map_or(marked, |oldest| oldest.min(marked)));
         if matches!(name, WalName::Segment(_)) {
-            count += 1;
+            segments += 1;
             bytes += fs::metadata(log.join(name.to_string())).map_or(0, |seen| seen.len());
         }
     }
-    let waited = now.duration_since(oldest).ok()?;
-    if count < FEW || waited < A_WHILE {
+    Some(Backlog { segments, bytes, since: oldest.and_then(|oldest| Timestamp::try_from(oldest).ok()) })
+}
+
+/// The same in words: since when, and when the disk is full if it goes on so. `None`: nothing waits for long.
+pub fn told(backlog: &Backlog, data: &Path, now: SystemTime) -> Option<String> {
+    let since = backlog.since?;
+    let waited = now.duration_since(since.into()).ok()?;
+    if backlog.segments < FEW || waited < A_WHILE {
         return None;
     }
-    let free = rustix::fs::statvfs(&log).ok().map(|there| there.f_bavail * there.f_frsize);
-    Some(words(count, Timestamp::try_from(oldest).ok()?, waited, bytes, free))
+    let free = rustix::fs::statvfs(data.join("pg_wal")).ok().map(|there| there.f_bavail * there.f_frsize);
+    Some(words(backlog.segments, since, waited, backlog.bytes, free))
 }
 
 fn words(count: usize, since: Timestamp, waited: Duration, bytes: u64, free: Option<u64>) -> String {
@@ -76,14 +97,19 @@ mod tests {
         let status = data.path().join("pg_wal/archive_status");
         fs::create_dir_all(&status).unwrap();
         let now = SystemTime::now() + Duration::from_secs(60);
+        let told = |now| told(&of(data.path()).unwrap(), data.path(), now);
+        assert_eq!(of(&data.path().join("none")), None);
         for number in 1..=3 {
-            assert_eq!(told(data.path(), now), None);
+            assert_eq!(told(now), None);
             let name = format!("00000001000000000000000{number}");
             fs::write(data.path().join("pg_wal").join(&name), [0; 100]).unwrap();
             fs::write(status.join(name + ".ready"), "").unwrap();
             fs::write(status.join(format!("0000000100000000000000A{number}.done")), "").unwrap();
         }
-        assert!(told(data.path(), now).unwrap().starts_with("3 segments wait"));
-        assert_eq!(told(data.path(), SystemTime::now()), None);
+        assert!(told(now).unwrap().starts_with("3 segments wait"));
+        assert_eq!(told(SystemTime::now()), None);
+        let backlog = of(data.path()).unwrap();
+        assert_eq!((backlog.segments, backlog.bytes), (3, 300));
+        assert!(backlog.since.is_some());
     }
 }

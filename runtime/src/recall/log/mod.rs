@@ -9,11 +9,13 @@ pub mod repository;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use backplan_compiler::model::{Model, Wal};
+use backplan_compiler::model::{Model, Postgres, Wal};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use self::backlog::Backlog;
 use self::check::CheckedLog;
 use self::commits::Tail;
 use super::shelf::{Shelf, Shelves};
@@ -346,6 +348,9 @@ pub struct LogStanding {
     pub segments: usize,
     /// Bytes that they take.
     pub size: u64,
+    /// What its server keeps until it is archived, where this account can look at its data directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Backlog>,
     /// Backups with a log that is encrypted: how far that leads is not known here.
     #[serde(skip_serializing_if = "is_zero")]
     pub encrypted: usize,
@@ -369,11 +374,20 @@ impl LogStanding {
             last_commit: None,
             segments: 0,
             size: 0,
+            waiting: None,
             encrypted: 0,
             problems,
             growing: Vec::new(),
             source,
         }
+    }
+
+    /// Looks at what the source's server keeps.
+    pub(super) fn waits(&mut self, own: Option<&Postgres>) {
+        let Some(data) = own.and_then(|own| own.data_dir.as_deref()) else { return };
+        self.waiting = backlog::of(data);
+        let told = self.waiting.as_ref();
+        self.problems.extend(told.and_then(|waiting| backlog::told(waiting, data, SystemTime::now())));
     }
 
     /// How the log stands that these places have; why others cannot be read.
@@ -452,7 +466,6 @@ pub fn standing(model: &Model, shelves: &Shelves, wal: &Wal) -> LogStanding {
     let access = Access { patience: Patience::Short, ..Access::default() };
     let (open, unread) = archives(model, wal, &access);
     let mut standing = LogStanding::of(source, open, unread, &bases(shelves, source));
-    let data = model.source(wal.source).postgres().and_then(|postgres| postgres.data_dir.as_deref());
-    standing.problems.extend(data.and_then(|data| backlog::told(data, std::time::SystemTime::now())));
+    standing.waits(model.source(wal.source).postgres());
     standing
 }
