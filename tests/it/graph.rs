@@ -84,3 +84,68 @@ fn what_changed_is_marked_by_sign_and_line() {
     assert!(mermaid.contains("+ scan/web") && mermaid.contains(":::added"), "{mermaid}");
     scenario.plan(["graph", "new.plan", "--diff", "none.plan"]).status(2).stderr_has("does not exist");
 }
+
+/// Of a drawing: its width and height.
+fn size(svg: &str) -> (i64, i64) {
+    let number = |name: &str| {
+        svg.split(&format!(" {name}=\"")).nth(1).unwrap().split('"').next().unwrap().parse().unwrap()
+    };
+    (number("width"), number("height"))
+}
+
+#[test]
+fn a_small_plan_is_seen_as_a_whole_and_no_name_is_wider_than_its_place() {
+    let name = "w".repeat(64);
+    let short = plan(&format!("{SITE}\nkeep {{\n  last = 3\n}}\n"));
+    let long =
+        short.replace("site: files", &format!("{name}: files")).replace("[site]", &format!("[{name}]"));
+    let long =
+        long.replace("store store:", &format!("store {name}:")).replace("[store]", &format!("[{name}]"));
+    for text in [short, long.replace("plan p\n", &format!("plan {name}\n"))] {
+        let scenario = Scenario::new().file("p.plan", text);
+        let drawn = scenario.plan(["graph", "--format", "svg"]).status(0).stdout;
+        let (width, height) = size(&drawn);
+        assert!(width <= 1280 && height <= 900, "{width} x {height}");
+        // By the real letters of a font, as far as that can be had without a browser: none is wider than `w`.
+        for line in drawn.lines().filter(|line| line.starts_with("<text x=") && line.contains("</text>")) {
+            let shown = line.split('>').nth(1).unwrap().split('<').next().unwrap();
+            assert!(shown.matches('w').count() < 34, "{line}");
+        }
+    }
+}
+
+#[test]
+fn many_sources_stand_beside_one_another_and_no_step_upon_another() {
+    let mut text = String::new();
+    for number in 0..40 {
+        text += &format!("source s{number}: files {{\n  paths = [\"s{number}\"]\n}}\n");
+    }
+    text += "archive main {\n  from = all\n  to = [t0, t1, t2, t3, t4]\n}\n";
+    for number in 0..5 {
+        text += &format!("store t{number}: dir {{\n  path = \"t{number}\"\n}}\n");
+    }
+    let scenario = Scenario::new().file("p.plan", plan(&text));
+    let drawn = scenario.plan(["graph", "--format", "svg"]).status(0).stdout;
+    let (width, height) = size(&drawn);
+    let mut boxes: Vec<(i64, i64)> = Vec::new();
+    for group in drawn.split("<g class=\"step ").skip(1) {
+        let text = group.split("<text ").nth(1).unwrap();
+        let number = |name: &str| {
+            text.split(&format!("{name}=\""))
+                .nth(1)
+                .unwrap()
+                .split('"')
+                .next()
+                .unwrap()
+                .parse::<i64>()
+                .unwrap()
+        };
+        boxes.push((number("x"), number("y")));
+    }
+    assert!(boxes.len() > 55);
+    assert!(boxes.iter().all(|(x, y)| *x > 0 && x + 150 < width && *y > 0 && y + 20 < height));
+    for (at, one) in boxes.iter().enumerate() {
+        let upon = |other: &&(i64, i64)| (one.0 - other.0).abs() < 180 && (one.1 - other.1).abs() < 30;
+        assert_eq!(boxes[at + 1..].iter().find(upon), None, "{one:?}");
+    }
+}

@@ -62,6 +62,62 @@ fn a_drawing_tells_levels_apart_without_colour() {
     assert!(drawing.contains(">F</text>") && drawing.contains(">d</text>") && drawing.contains("url(#d)"));
 }
 
+/// Four stores, two of which keep the same.
+fn stores() -> String {
+    let mut text =
+        PLAN.replace("daily = 3, weekly = 2", "last = 100").replace("to = [local]", "to = [local, a, b, c]");
+    for (name, own) in [("a", ""), ("b", "\n  keep { last = 120 }"), ("c", "\n  keep { last = 130 }")] {
+        text += &format!("store {name}: dir {{\n  path = \"{name}\"{own}\n}}\n");
+    }
+    text
+}
+
+#[test]
+fn a_drawing_of_many_runs_can_be_seen_as_a_whole() {
+    let scenario = Scenario::new().file("site.plan", stores());
+    let drawing =
+        scenario.plan(["keep", "--from", "2027-03-01", "--days", "60", "--format", "svg"]).status(0).stdout;
+    let height: f64 = drawing.split("height=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap();
+    assert!(height < 1500.0, "{height}");
+    assert_eq!(drawing.matches("<g><title>").count(), 161 + 181 + 191, "every run, those of two alike once");
+    assert!(drawing.contains(">stores a, local</text>") && drawing.contains(">store b</text>"));
+    // Words that are there do not lie upon one another.
+    let lines = drawing.lines().filter(|line| line.starts_with("<g>"));
+    let words: Vec<f64> = lines
+        .filter_map(|line| line.split("<text x=\"10\" y=\"").nth(1)?.split('"').next()?.parse().ok())
+        .collect();
+    assert!(words.len() > 30 && words.windows(2).all(|two| two[1] - two[0] >= 12.9), "{words:?}");
+}
+
+#[test]
+fn a_page_has_the_calendar_and_needs_nothing_else() {
+    let scenario = Scenario::new().file("site.plan", PLAN);
+    let page = ["keep", "--from", "2027-03-01", "--format", "html"];
+    scenario.plan(page.into_iter().chain(["-o", "keep.html"])).status(0).stdout("");
+    let page = scenario.read("keep.html");
+    assert!(
+        page.starts_with("<!doctype html>")
+            && page.contains("prefers-color-scheme:dark")
+            && page.contains("@media print")
+    );
+    assert!(!page.contains("<script") && !page.contains("http") && !page.contains("url("));
+    for part in [
+        "What plan site keeps",
+        "from 2027-03-01 to 2027-04-01",
+        "<caption>2027-03</caption>",
+        // Of the first days differentials are gone by the end, of the last ones not.
+        "<b><s>d</s></b>",
+        "<td class=\"has\">31<b>",
+        "there until",
+        "as if the plan had been followed",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let four = Scenario::new().file("site.plan", stores());
+    let page = four.plan(["keep", "--from", "2027-03-01", "--format", "html"]).status(0).stdout;
+    assert_eq!((page.matches("<h2>").count(), page.matches("<h2>stores a, local</h2>").count()), (3, 1));
+}
+
 #[test]
 fn days_begin_where_midnight_is_skipped() {
     let plan = PLAN

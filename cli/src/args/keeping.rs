@@ -303,6 +303,7 @@ Examples:
   plan keep site.plan --from 2027-03-01 --days 31       day by day
   plan keep site.plan --on 2027-03-01 --settled         by the plan alone, whatever the stores hold
   plan keep site.plan --days 90 --format svg -o keep.svg   a picture
+  plan keep site.plan --format html -o keep.html           a page, for screens, phones and paper
 
 Exit statuses: 0 done, 2 the plan does not compile or has no schedule.")]
 pub struct KeepArgs {
@@ -341,6 +342,8 @@ pub enum Calendar {
     Json,
     /// A drawing
     Svg,
+    /// A page that needs nothing else
+    Html,
 }
 
 #[cfg(test)]

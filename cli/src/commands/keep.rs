@@ -3,7 +3,6 @@
 mod stores;
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use backplan_compiler::due;
 use backplan_compiler::model::{Model, Store, StoreId};
@@ -12,11 +11,12 @@ use backplan_compiler::simulate::{Horizon, Simulation, simulate};
 use jiff::tz::TimeZone;
 
 use super::plan::ready;
+use super::report::put;
 use super::{moment, run};
 use crate::args::{Calendar, Global, KeepArgs};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
-use crate::render::calendar::{Basis, Kept, Shelf, Window, days_later, drawing, text};
+use crate::render::calendar::{Basis, Kept, Shelf, Window, days_later, drawing, sheet, text};
 use crate::render::json;
 
 /// Days of a calendar, where nothing else is said.
@@ -60,18 +60,19 @@ pub fn execute(args: &KeepArgs, global: &Global, console: &mut Console) -> Resul
         Calendar::Text => text::calendar(&kept),
         Calendar::Json => json::document(&kept),
         Calendar::Svg => drawing::calendar(&kept),
+        Calendar::Html => sheet::page(&kept),
     };
     match &args.output {
         None => console.answer(&answer),
-        Some(path) => fs::write(path, answer)
-            .map_err(|error| Failure::new(format!("`{}` could not be written: {error}", path.display())))?,
+        Some(path) => put(path, &answer)?,
     }
     Ok(Status::Done)
 }
 
 fn window(args: &KeepArgs, zone: TimeZone) -> Result<Window, Failure> {
     let now = || run::clock().map(|clock| clock.now());
-    let wants_days = args.from.is_some() || args.days.is_some() || args.format == Calendar::Svg;
+    let wants_days =
+        args.from.is_some() || args.days.is_some() || matches!(args.format, Calendar::Svg | Calendar::Html);
     if !wants_days {
         let at = match &args.on {
             Some(day) => moment::parse(day, &zone)?,

@@ -13,7 +13,7 @@ use backplan_runtime::recall::last::{Made, outcome};
 use backplan_runtime::recall::shelf::Shelves;
 use backplan_runtime::run::prepare::host_name;
 use backplan_runtime::run::prune::{Request, preview};
-use backplan_runtime::run::state;
+use backplan_runtime::run::{state, timeline};
 use jiff::Timestamp;
 
 use super::fleet::{each, files_of, jobs, worst};
@@ -23,6 +23,7 @@ use super::status::look;
 use crate::args::{Global, ReportArgs};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
+use crate::render::report::timeline::RUNS;
 use crate::render::report::{Account, Drawn, Kept, Run, Shelf, page};
 
 /// Writes a page on how plans stand.
@@ -55,7 +56,11 @@ pub fn execute(args: &ReportArgs, global: &Global, console: &mut Console) -> Res
     Ok(found.told(status, console))
 }
 
-fn put(path: &Path, text: &str) -> Result<(), Failure> {
+/// Writes an answer beside the file and gives it its name when it is whole.
+///
+/// # Errors
+/// When it is not in place; what stood there is as it was.
+pub fn put(path: &Path, text: &str) -> Result<(), Failure> {
     metrics::write(path, text).map_err(|error| {
         Failure::new(format!("`{}` could not be written: {error}", display(path))).help(
             "what stood there is as it was; its folder must be there, have room, and let this account write",
@@ -68,6 +73,10 @@ fn history(file: &Path, global: &Global, now: Timestamp) -> crate::render::repor
     let mut past = crate::render::report::Past::default();
     let Ok(model) = silently(file, global) else { return past };
     past.zone = zone(&model);
+    // Where they cannot be read, how the plan stands says so.
+    let timelines =
+        state::root().ok().and_then(|root| timeline::last(&root, &model.name, &model.file, RUNS).ok());
+    past.timelines = timelines.unwrap_or_default();
     let Ok(shelves) = Shelves::of_plan(&model, None) else { return past };
     past.runs = runs(&shelves);
     past.shelves = shelves

@@ -11,6 +11,7 @@ use jiff::{Timestamp, ToSpan, Zoned};
 use serde::{Serialize, Serializer};
 
 pub mod drawing;
+pub mod sheet;
 pub mod text;
 
 /// What is looked at.
@@ -113,8 +114,26 @@ pub struct Shelf {
     pub runs: Vec<Run>,
 }
 
+impl Kept {
+    /// Stores with their names, those that hold the same taken together.
+    fn groups(&self) -> Vec<(String, &Shelf)> {
+        let mut groups: Vec<(Vec<&str>, &Shelf)> = Vec::new();
+        for shelf in &self.stores {
+            match groups.iter_mut().find(|(_, first)| first.runs == shelf.runs) {
+                Some((names, _)) => names.push(&shelf.store),
+                None => groups.push((vec![&shelf.store], shelf)),
+            }
+        }
+        let words = |names: Vec<&str>| match names.len() {
+            1 => format!("store {}", names[0]),
+            _ => format!("stores {}", names.join(", ")),
+        };
+        groups.into_iter().map(|(names, shelf)| (words(names), shelf)).collect()
+    }
+}
+
 /// A run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Run {
     /// When it begins.
     pub started: Timestamp,
@@ -141,7 +160,7 @@ pub fn days_later(day: &Zoned, count: i64) -> Result<Zoned, jiff::Error> {
 }
 
 /// The letter of a level.
-fn letter(level: Level) -> char {
+pub fn letter(level: Level) -> char {
     match level {
         Level::Full => 'F',
         Level::Differential => 'd',

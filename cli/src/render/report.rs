@@ -1,8 +1,9 @@
 //! How plans stand, as one page that needs nothing else: no script, no picture and no letters from elsewhere. Every name and
 //! every warning in it is somebody's input, and is escaped where it is written.
 
-mod charts;
-mod tables;
+pub mod charts;
+pub mod tables;
+pub mod timeline;
 
 use std::fmt::Write;
 use std::path::Path;
@@ -13,6 +14,7 @@ use backplan_compiler::page::{self, escaped};
 use backplan_runtime::moment::shown;
 use backplan_runtime::recall::last::{Made, Outcome};
 use backplan_runtime::recall::status::{Status as Standing, span};
+use backplan_runtime::run::timeline::Timeline;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -46,11 +48,13 @@ pub struct Past {
     pub runs: Vec<Run>,
     /// Every store that can be read.
     pub shelves: Vec<Shelf>,
+    /// The last runs by step that this machine knows of, newest first.
+    pub timelines: Vec<Timeline>,
 }
 
 impl Default for Past {
     fn default() -> Past {
-        Past { zone: TimeZone::UTC, runs: Vec::new(), shelves: Vec::new() }
+        Past { zone: TimeZone::UTC, runs: Vec::new(), shelves: Vec::new(), timelines: Vec::new() }
     }
 }
 
@@ -114,7 +118,8 @@ pub struct Drawn {
     pub host: String,
 }
 
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:0 auto;padding:1rem}\
+/// Rules for tables, calendars and type.
+pub const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:0 auto;padding:1rem}\
 h1{font-size:1.6rem;margin:.2rem 0}h2{font-size:1.35rem;margin:2.5rem 0 .3rem;border-top:2px solid var(--line);padding-top:1rem}\
 h3{font-size:1.05rem;margin:1.6rem 0 .4rem}p{margin:.3rem 0}a{color:var(--link)}small,.soft{color:var(--soft)}\
 table{border-collapse:collapse;width:100%;font-size:.94rem}th{text-align:left;color:var(--soft);font-weight:600}\
@@ -154,7 +159,7 @@ pub fn page(accounts: &[Account], drawn: &Drawn) -> String {
         plan(&mut body, *at, account, drawn.now);
     }
     body.push_str("</main>");
-    page::page(&title, STYLE, &body, "")
+    page::page(&title, &format!("{STYLE}{}", timeline::STYLE), &body, "")
 }
 
 /// A word, and how it is shown.
@@ -232,6 +237,7 @@ fn plan(out: &mut String, at: usize, account: &Account, now: Timestamp) {
             tables::objectives(out, standing);
             tables::next(out, standing, now);
             tables::runs(out, standing, &account.past, now);
+            timeline::timelines(out, &account.past.timelines);
             charts::sizes(out, &account.past.runs);
             charts::calendars(out, &account.past);
             tables::chains(out, &account.past.runs);

@@ -1,4 +1,7 @@
-//! Where everything stands.
+//! Where everything stands: phases side by side and bands under one another, or the other way round, whichever shows more of the
+//! picture at a glance.
+
+mod down;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,36 +28,60 @@ const BESIDE: i64 = 11;
 /// Lines side by side between two columns.
 const TRACKS: i64 = 9;
 
+/// A window that a picture is looked at in, in pixels.
+const WINDOW: (i64, i64) = (1280, 720);
+
 /// A finished layout.
 pub struct Layout {
+    /// Whether phases stand under one another.
+    pub is_down: bool,
     /// Upper left corner of each step.
     pub places: Vec<(i64, i64)>,
-    /// Title and left edge of each column.
-    pub columns: Vec<(&'static str, i64)>,
-    /// Title, upper edge and height of each band.
-    pub bands: Vec<(Band, String, i64, i64)>,
+    /// Titles of phases and where they stand.
+    pub phases: Vec<(&'static str, (i64, i64))>,
+    /// The bands.
+    pub bands: Vec<Placed>,
     /// Corners of each edge.
-    pub lines: Vec<[(i64, i64); 4]>,
+    pub lines: Vec<Vec<(i64, i64)>>,
     /// Of the whole.
     pub width: i64,
     /// Of the whole.
     pub height: i64,
 }
 
+/// A band and its area.
+pub struct Placed {
+    /// Which.
+    pub band: Band,
+    /// What stands on it.
+    pub title: String,
+    /// Its upper left corner.
+    pub at: (i64, i64),
+    /// Width and height.
+    pub size: (i64, i64),
+}
+
 /// Lays a picture out.
 pub fn layout(picture: &Picture) -> Layout {
+    let (across, down) = (across(picture), down::layout(picture));
+    // In thousandths of the window.
+    let need = |layout: &Layout| (layout.width * 1000 / WINDOW.0).max(layout.height * 1000 / WINDOW.1);
+    if need(&down) < need(&across) { down } else { across }
+}
+
+/// Phases from left to right.
+fn across(picture: &Picture) -> Layout {
     let keys = column_keys(picture);
     let used: BTreeSet<(Phase, usize)> = keys.iter().copied().collect();
     let order: BTreeMap<(Phase, usize), i64> = used.iter().copied().zip(0..).collect();
     let left = |column: i64| LEFT + 8 + column * (WIDTH + GAP);
-    let columns =
-        used.iter().map(|key| (if key.1 == 0 { key.0.title() } else { "" }, left(order[key]))).collect();
+    let phases = used.iter().filter(|key| key.1 == 0);
+    let phases = phases.map(|key| (key.0.title(), (left(order[key]), TOP - 14))).collect();
     let mut places = vec![(0, 0); picture.nodes.len()];
     let mut bands = Vec::new();
     let mut y = TOP;
-    let mut all: Vec<(&Band, &String)> = picture.bands.iter().collect();
-    all.sort_by_cached_key(|(band, _)| rank(band));
-    for (band, title) in all {
+    let width = left(i64::try_from(used.len()).unwrap_or(0)) - GAP + 2 * LEFT;
+    for (band, title) in in_order(picture) {
         let mut rows: BTreeMap<i64, i64> = BTreeMap::new();
         let top = y + HEADING;
         for at in sorted(picture, band) {
@@ -64,12 +91,19 @@ pub fn layout(picture: &Picture) -> Layout {
             *row += 1;
         }
         let height = HEADING + rows.values().max().copied().unwrap_or(1) * ROW;
-        bands.push((band.clone(), title.clone(), y, height));
+        let (at, size) = ((LEFT / 2, y), (width - LEFT, height));
+        bands.push(Placed { band: band.clone(), title: title.clone(), at, size });
         y += height + BELOW;
     }
     let lines = lines(picture, &places);
-    let width = left(i64::try_from(used.len()).unwrap_or(0)) - GAP + 2 * LEFT;
-    Layout { places, columns, bands, lines, width, height: y + LEFT }
+    Layout { is_down: false, places, phases, bands, lines, width, height: y + LEFT }
+}
+
+/// The bands as they follow one another.
+fn in_order(picture: &Picture) -> Vec<(&Band, &String)> {
+    let mut all: Vec<(&Band, &String)> = picture.bands.iter().collect();
+    all.sort_by_cached_key(|(band, _)| rank(band));
+    all
 }
 
 /// Where a band stands among the others.
@@ -133,7 +167,7 @@ fn sorted(picture: &Picture, band: &Band) -> Vec<usize> {
 
 /// Lines with right angles. Those that end at one step share their upright part, as a bus; so do those that begin at one.
 /// Within a column they run along its left.
-fn lines(picture: &Picture, places: &[(i64, i64)]) -> Vec<[(i64, i64); 4]> {
+fn lines(picture: &Picture, places: &[(i64, i64)]) -> Vec<Vec<(i64, i64)>> {
     let mut coming = vec![0; picture.nodes.len()];
     picture.edges.iter().for_each(|(_, to)| coming[*to] += 1);
     let mut tracks: BTreeMap<(i64, bool, usize), i64> = BTreeMap::new();
@@ -142,7 +176,7 @@ fn lines(picture: &Picture, places: &[(i64, i64)]) -> Vec<[(i64, i64); 4]> {
         let ((x1, y1), (x2, y2)) = (places[*from], places[*to]);
         let (y1, y2) = (y1 + HEIGHT / 2, y2 + HEIGHT / 2);
         if x1 == x2 {
-            return [(x1, y1), (x1 - BESIDE, y1), (x1 - BESIDE, y2), (x2, y2)];
+            return vec![(x1, y1), (x1 - BESIDE, y1), (x1 - BESIDE, y2), (x2, y2)];
         }
         let bus = if coming[*to] > 1 { (x2, true, *to) } else { (x2, false, *from) };
         let track = *tracks.entry(bus).or_insert_with(|| {
@@ -151,7 +185,7 @@ fn lines(picture: &Picture, places: &[(i64, i64)]) -> Vec<[(i64, i64); 4]> {
             (*next - 1) % TRACKS
         });
         let x = x2 - GAP + 8 + track * (GAP - 22) / TRACKS;
-        [(x1 + WIDTH, y1), (x, y1), (x, y2), (x2, y2)]
+        vec![(x1 + WIDTH, y1), (x, y1), (x, y2), (x2, y2)]
     };
     picture.edges.iter().map(line).collect()
 }

@@ -10,17 +10,20 @@ const SCRIPT: &str = r"
 const svg = document.querySelector('svg'), view = svg.viewBox.baseVal;
 const whole = { w: view.width, h: view.height };
 const lines = [...svg.querySelectorAll('path.line')], steps = [...svg.querySelectorAll('g.step')];
-const columns = svg.querySelector('.columns'), names = svg.querySelector('.names');
+const phases = svg.querySelector('.phases'), names = svg.querySelector('.names');
+// What stays in sight from above, and what from the left.
+const [upper, left] = svg.classList.contains('down') ? [names, phases] : [phases, names];
 svg.removeAttribute('width'); svg.removeAttribute('height'); svg.classList.add('moves');
 function set(x, y, w, h) {
   view.x = x; view.y = y; view.width = w; view.height = h;
-  columns.setAttribute('transform', `translate(0 ${Math.max(0, y - 82)})`);
-  names.setAttribute('transform', `translate(${Math.max(0, x - 4)} 0)`);
+  upper.setAttribute('transform', `translate(0 ${Math.max(0, y - 82)})`);
+  left.setAttribute('transform', `translate(${Math.max(0, x - 4)} 0)`);
 }
-// Wider than the window it begins at its left, as small as can be read.
+// All of it, if that can be read; else from its upper left, as small as can be read.
 function open() {
-  const k = Math.min(Math.max(whole.w / innerWidth, 1), 1.3);
-  set(0, 0, innerWidth * k, innerHeight * k);
+  const k = Math.min(Math.max(whole.w / innerWidth, whole.h / innerHeight, 1), 1.6);
+  const w = innerWidth * k;
+  set(Math.min(0, (whole.w - w) / 2), 0, w, innerHeight * k);
 }
 function all() {
   const k = Math.max(whole.w / innerWidth, whole.h / innerHeight, 1);

@@ -3,14 +3,17 @@
 use crate::count::plural;
 use std::fmt::Write;
 
-use super::layout::{HEIGHT, LEFT, Layout, TOP, WIDTH, layout};
+use super::layout::{HEIGHT, LEFT, Layout, Placed, TOP, WIDTH, layout};
 use super::{Band, Node, Picture, Shape};
 use crate::diff::changes::Fate;
 
-/// Letters of a step's name that fit.
-const FITS: usize = 24;
-/// Letters of its second line that fit.
-const FITS_SMALL: usize = 30;
+/// Sizes of letters, in pixels: a step's name, its second line, a band's title, the title of all.
+const NAME: i64 = 12;
+const SMALL: i64 = 10;
+const BAND: i64 = 13;
+const TITLE: i64 = 18;
+/// The least width: that of the line that says what shapes mean.
+const LEAST: i64 = 620;
 
 const STYLE: &str = "\
 text{font-family:system-ui,'DejaVu Sans',sans-serif;font-size:12px;fill:#1b1f24}\
@@ -26,16 +29,17 @@ text{font-family:system-ui,'DejaVu Sans',sans-serif;font-size:12px;fill:#1b1f24}
 /// The picture as one SVG document that needs nothing else.
 pub fn svg(picture: &Picture) -> String {
     let layout = layout(picture);
-    let (width, height) = (layout.width.max(560), layout.height);
+    let (width, height) = (layout.width.max(LEAST), layout.height);
+    let class = if layout.is_down { "down" } else { "across" };
     let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"{class}\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
          role=\"img\">\n<title>plan {}</title>\n<style>{STYLE}</style>\n\
          <defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" \
          orient=\"auto\"><path d=\"M0 0L8 4L0 8z\" fill=\"#8c959f\"/></marker></defs>\n\
          <rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>\n",
         escaped(&picture.title)
     );
-    heading(&mut out, picture);
+    heading(&mut out, picture, width);
     bands(&mut out, &layout);
     for ((from, to), corners) in picture.edges.iter().zip(&layout.lines) {
         let path: Vec<String> = corners.iter().map(|(x, y)| format!("{x} {y}")).collect();
@@ -49,7 +53,7 @@ pub fn svg(picture: &Picture) -> String {
         step(&mut out, at, node, layout.places[at], picture.is_diff);
     }
     names(&mut out, &layout);
-    columns(&mut out, &layout, width);
+    phases(&mut out, &layout, width);
     out.push_str("</svg>\n");
     out
 }
@@ -63,14 +67,11 @@ fn changes(picture: &Picture) -> String {
     format!(", {} new, {} gone, {} changed", count(Fate::Added), count(Fate::Removed), count(Fate::Changed))
 }
 
-fn heading(out: &mut String, picture: &Picture) {
-    let title = escaped(&picture.title);
-    let _ = writeln!(
-        out,
-        "<text class=\"title\" x=\"{LEFT}\" y=\"32\">plan {title}: {}{}</text>",
-        plural(picture.nodes.len(), "step"),
-        changes(picture)
-    );
+fn heading(out: &mut String, picture: &Picture, width: i64) {
+    let counts = format!(": {}{}", plural(picture.nodes.len(), "step"), changes(picture));
+    let room = width - 2 * LEFT - measured(&counts, TITLE) - measured("plan ", TITLE);
+    let title = escaped(&fitting(&picture.title, room, TITLE));
+    let _ = writeln!(out, "<text class=\"title\" x=\"{LEFT}\" y=\"32\">plan {title}{counts}</text>");
     let legend = match picture.is_diff {
         true => "+ new (thick line)   \u{2212} gone (dashes)   ~ changed (long dashes)   pale: as before",
         false => {
@@ -81,31 +82,28 @@ fn heading(out: &mut String, picture: &Picture) {
         writeln!(out, "<text class=\"small\" xml:space=\"preserve\" x=\"{LEFT}\" y=\"54\">{legend}</text>");
 }
 
-/// The headings, in a group of their own: a page keeps them in sight.
-fn columns(out: &mut String, layout: &Layout, width: i64) {
-    let _ = writeln!(
-        out,
-        "<g class=\"columns\"><rect class=\"back\" y=\"{}\" width=\"{width}\" height=\"26\"/>",
-        TOP - 32
-    );
-    for (title, x) in layout.columns.iter().filter(|(title, _)| !title.is_empty()) {
-        let _ = writeln!(out, "<text class=\"head\" x=\"{x}\" y=\"{}\">{title}</text>", TOP - 14);
+/// The titles of phases, in a group of their own: a page keeps them in sight.
+fn phases(out: &mut String, layout: &Layout, width: i64) {
+    out.push_str("<g class=\"phases\">");
+    if !layout.is_down {
+        let _ = writeln!(out, "<rect class=\"back\" y=\"{}\" width=\"{width}\" height=\"26\"/>", TOP - 32);
+    }
+    for (title, (x, y)) in &layout.phases {
+        let _ = writeln!(out, "<text class=\"head\" x=\"{x}\" y=\"{y}\">{title}</text>");
     }
     out.push_str("</g>\n");
 }
 
 fn bands(out: &mut String, layout: &Layout) {
-    for (band, _, y, height) in &layout.bands {
+    for Placed { band, at: (x, y), size: (width, height), .. } in &layout.bands {
         let class = match band {
             Band::Run => "band run",
             Band::Store(..) => "band store",
             Band::Archive(_) | Band::Separate => "band",
         };
-        let width = layout.width - 2 * (LEFT / 2);
         let _ = writeln!(
             out,
-            "<rect class=\"{class}\" x=\"{}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"6\"/>",
-            LEFT / 2
+            "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"6\"/>"
         );
     }
 }
@@ -115,16 +113,16 @@ fn bands(out: &mut String, layout: &Layout) {
 fn names(out: &mut String, layout: &Layout) {
     let mut again = String::new();
     out.push_str("<g class=\"names\">\n");
-    for (band, title, y, height) in &layout.bands {
-        let mut x = LEFT + 2;
+    for Placed { band, title, at, size } in &layout.bands {
+        let (mut x, y) = (at.0 + LEFT / 2 + 2, at.1);
         if let Band::Store(number, _) = band {
             disc(out, x + 8, y + 13, *number);
             x += 22;
         }
-        let title = escaped(title);
+        let title = escaped(&fitting(title, at.0 + size.0 - x - 6, BAND));
         let _ = writeln!(out, "<text class=\"name\" x=\"{x}\" y=\"{}\">{title}</text>", y + 17);
-        let inside = layout.places.iter().filter(|place| (*y..y + height).contains(&place.1));
-        let first = inside.map(|place| place.0).min();
+        let inside = layout.places.iter().filter(|place| (y..y + size.1).contains(&place.1));
+        let first = inside.map(|place| place.0).min().filter(|_| !layout.is_down);
         if let Some(first) = first.filter(|first| *first > x + WIDTH) {
             let _ =
                 writeln!(again, "<text class=\"name again\" x=\"{first}\" y=\"{}\">{title}</text>", y + 17);
@@ -158,16 +156,16 @@ fn step(out: &mut String, at: usize, node: &Node, (x, y): (i64, i64), is_diff: b
     );
     out.push_str(&outline(node.shape, x, y));
     let text = x + if sign.is_empty() { 16 } else { 28 };
-    let room = FITS - usize::from(!sign.is_empty()) * 2 - usize::from(node.store.is_some()) * 2;
+    let room = x + WIDTH - text - if node.store.is_some() { 26 } else { 12 };
     let line = if node.about.is_empty() { 22 } else { 15 };
     let _ = writeln!(
         out,
         "<text x=\"{text}\" y=\"{}\">{}</text>",
         y + line,
-        escaped(&shortened(&node.id.0, room))
+        escaped(&fitting(&node.id.0, room, NAME))
     );
     if !node.about.is_empty() {
-        let about = escaped(&shortened(&node.about, FITS_SMALL - 4));
+        let about = escaped(&fitting(&node.about, room, SMALL));
         let _ = writeln!(out, "<text class=\"small\" x=\"{text}\" y=\"{}\">{about}</text>", y + 28);
     }
     if !sign.is_empty() {
@@ -221,16 +219,38 @@ fn outline(shape: Shape, x: i64, y: i64) -> String {
     }
 }
 
-/// Text with its middle left out where it is too long: beginnings and ends tell steps apart.
-fn shortened(text: &str, fits: usize) -> String {
-    let letters: Vec<char> = text.chars().collect();
-    if letters.len() <= fits {
+/// Pixels that a text takes at the most, in letters of this size: reckoned with room to spare, as nobody knows here which
+/// letters a reader has.
+fn measured(text: &str, size: i64) -> i64 {
+    // In hundredths of the size.
+    let letter = |letter: char| match letter {
+        'i' | 'j' | 'l' | '.' | ',' | ':' | ';' | '\'' | '|' | '!' => 36,
+        'f' | 'r' | 't' | '(' | ')' | '/' | '-' | ' ' | 'I' => 44,
+        'm' | 'w' | 'M' | 'W' | '@' | '%' | '\u{2026}' => 100,
+        'A'..='Z' => 76,
+        letter if letter.is_ascii() => 64,
+        letter if (letter as u32) < 0x1100 => 76,
+        _ => 105,
+    };
+    (text.chars().map(letter).sum::<i64>() * size + 99) / 100
+}
+
+/// Text with its middle left out where it is wider than that: beginnings and ends tell steps apart.
+fn fitting(text: &str, room: i64, size: i64) -> String {
+    if measured(text, size) <= room {
         return text.to_owned();
     }
-    let (head, tail) = (fits / 2, fits - fits / 2 - 1);
-    let begin: String = letters[..head].iter().collect();
-    let end: String = letters[letters.len() - tail..].iter().collect();
-    format!("{begin}\u{2026}{end}")
+    let letters: Vec<char> = text.chars().collect();
+    for fits in (2..letters.len()).rev() {
+        let (head, tail) = (fits - fits / 2, fits / 2);
+        let begin: String = letters[..head].iter().collect();
+        let end: String = letters[letters.len() - tail..].iter().collect();
+        let shorter = format!("{begin}\u{2026}{end}");
+        if measured(&shorter, size) <= room {
+            return shorter;
+        }
+    }
+    "\u{2026}".to_owned()
 }
 
 /// Text as XML may hold it.

@@ -28,8 +28,8 @@ pub trait Work: Send + Sync + 'static {
     /// A window's name and its timeout in seconds, by its place in the model.
     fn time_of(&self, window: usize) -> Option<(String, u64)>;
 
-    /// Told of every step that ended, before the steps behind it start.
-    fn ended(&self, _step: &Step, _outcome: &Outcome) {}
+    /// Told of every step that ended, before the steps behind it start; how long it took, where it was run.
+    fn ended(&self, _step: &Step, _outcome: &Outcome, _took: Option<Duration>) {}
 
     /// Whether a step that failed did what those behind it need all the same.
     fn is_partly_done(&self, _step: &StepId) -> bool {
@@ -491,7 +491,7 @@ impl Coordinator {
     }
 
     fn end(&mut self, step: &Step, outcome: Outcome, took: Duration, attempts: u32) {
-        self.work.ended(step, &outcome);
+        self.work.ended(step, &outcome, (attempts > 0).then_some(took));
         if let Action::Leave(window) = &step.action {
             self.windows.remove(window);
         }

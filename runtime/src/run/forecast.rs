@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use backplan_compiler::count::plural;
 use backplan_compiler::graph::{Action, Step, StepId, When};
@@ -89,7 +90,7 @@ impl Work for Look {
         None
     }
 
-    fn ended(&self, step: &Step, outcome: &Outcome) {
+    fn ended(&self, step: &Step, outcome: &Outcome, _: Option<Duration>) {
         self.looking().ended(step, outcome);
     }
 

@@ -241,8 +241,13 @@ mod tests {
             let begin = Record::Begin { run: run.clone(), pid: 1, only, owner: None };
             let journal = Journal::begin(&folder, &run, &begin, now).unwrap();
             let reason = Some("no".to_owned());
-            let failed =
-                Record::Step { step: format!("scan/{run}"), outcome: How::Failed, reason, output: None };
+            let failed = Record::Step {
+                step: format!("scan/{run}"),
+                outcome: How::Failed,
+                took_ms: Some(5),
+                reason,
+                output: None,
+            };
             journal.write(now, &failed).unwrap();
             if let Some(status) = status {
                 let warnings = vec![format!("warned in {run}")];

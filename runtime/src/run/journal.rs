@@ -68,6 +68,9 @@ pub enum Record {
         step: String,
         /// How.
         outcome: How,
+        /// Milliseconds that it took, all attempts together; none where it was not run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        took_ms: Option<u64>,
         /// The reason, where it is not `done`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,

@@ -116,12 +116,13 @@ impl Work for Worker {
         Some((window.name.clone(), window.timeout?))
     }
 
-    fn ended(&self, step: &Step, outcome: &Outcome) {
+    fn ended(&self, step: &Step, outcome: &Outcome, took: Option<Duration>) {
         self.remember(step, outcome);
         let (how, reason) = outcome.told();
         let record = Record::Step {
             step: step.id.0.clone(),
             outcome: how,
+            took_ms: took.and_then(|took| u64::try_from(took.as_millis()).ok()),
             reason: reason.map(str::to_owned),
             output: self.output_of(step),
         };

@@ -11,9 +11,16 @@ use super::{Kept, Run, Shelf, Window, days_later, letter};
 
 /// Rows of one store that are drawn; nobody reads more.
 const ROWS: usize = 400;
+/// A row with its words.
 const ROW: f64 = 16.0;
-const LEFT: f64 = 150.0;
+/// The narrowest row.
+const THIN: f64 = 2.0;
+/// All rows together where they need not be wider than they can be seen: a drawing that is looked at as a whole.
+const TALL: f64 = 1100.0;
+const LEFT: f64 = 190.0;
 const WIDTH: f64 = 900.0;
+/// From words to the next ones.
+const WORDS: f64 = 13.0;
 /// Room for the dates above the rows of a store.
 const HEAD: f64 = 56.0;
 
@@ -21,8 +28,11 @@ const HEAD: f64 = 56.0;
 pub fn calendar(kept: &Kept) -> String {
     let mut body = String::new();
     let mut top = 54.0;
-    for shelf in &kept.stores {
-        top = draw_shelf(shelf, &kept.window, top, &mut body);
+    let groups = kept.groups();
+    let rows: usize = groups.iter().map(|(_, shelf)| shelf.runs.len().min(ROWS)).sum();
+    let row = (TALL / number(rows.max(1))).clamp(THIN, ROW);
+    for (title, shelf) in &groups {
+        top = draw_shelf(title, shelf, &kept.window, (top, row), &mut body);
     }
     let (width, height) = (LEFT + WIDTH + 130.0, top + 10.0);
     let plan = escaped(&kept.plan);
@@ -78,31 +88,41 @@ fn legend() -> String {
 }
 
 /// Draws a store and answers where the next one begins.
-fn draw_shelf(shelf: &Shelf, window: &Window, top: f64, out: &mut String) -> f64 {
+fn draw_shelf(title: &str, shelf: &Shelf, window: &Window, (top, row): (f64, f64), out: &mut String) -> f64 {
     let shown = shelf.runs.len().min(ROWS);
     let skipped = shelf.runs.len() - shown;
     let _ = writeln!(
         out,
-        "<text x=\"10\" y=\"{}\" font-size=\"13\" font-weight=\"bold\">store {}</text>",
+        "<text x=\"10\" y=\"{}\" font-size=\"13\" font-weight=\"bold\">{}</text>",
         top + 18.0,
-        escaped(&shelf.store)
+        escaped(title)
     );
-    let rows = f64::from(u32::try_from(shown).unwrap_or(u32::MAX));
-    let bottom = top + HEAD + rows * ROW;
+    let bottom = top + HEAD + number(shown) * row;
     grid(window, top + HEAD, bottom, out);
+    let mut worded = f64::MIN;
     for (index, run) in shelf.runs.iter().skip(skipped).enumerate() {
-        let y = top + HEAD + f64::from(u32::try_from(index).unwrap_or(u32::MAX)) * ROW;
-        bar(run, window, y, out);
+        let y = top + HEAD + number(index) * row;
+        // Where rows are narrow, as many have words as have room for them.
+        let has_words = y + 0.01 >= worded + WORDS;
+        if has_words {
+            worded = y;
+        }
+        bar(run, window, (y, row, has_words), out);
     }
     if skipped > 0 {
         let _ = writeln!(
             out,
-            "<text x=\"120\" y=\"{}\" fill=\"#555555\">the newest {shown} of {} are drawn</text>",
-            top + 18.0,
+            "<text x=\"10\" y=\"{}\" fill=\"#555555\">the newest {shown} of {} are drawn</text>",
+            top + 32.0,
             plural(shown + skipped, "run")
         );
     }
     bottom + 24.0
+}
+
+/// A count as a place on the drawing.
+fn number(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 /// A line and a date every so many days, about fifteen of them; the year where it is another one.
@@ -135,27 +155,34 @@ fn place(window: &Window, at: Timestamp) -> f64 {
     LEFT + share.clamp(0.0, 1.0) * WIDTH
 }
 
-fn bar(run: &Run, window: &Window, y: f64, out: &mut String) {
+fn bar(run: &Run, window: &Window, (y, row, has_words): (f64, f64, bool), out: &mut String) {
     let (left, right) = (place(window, run.started), place(window, run.until.unwrap_or(window.until)));
     let (fill, stroke) = fill(run.level);
-    let text = y + ROW - 4.5;
+    let text = y + row / 2.0 + 3.5;
     let started = window.shown(run.started);
     let until = run.until.map_or("for ever".to_owned(), |until| window.shown(until));
     let why = escaped(&run.reasons.join(", "));
-    let _ = writeln!(
+    let _ = write!(out, "<g><title>{started} until {until}: {why}</title>");
+    if has_words {
+        let _ = writeln!(
+            out,
+            "<text x=\"10\" y=\"{text:.1}\">{started}</text>\
+             <text x=\"{:.1}\" y=\"{text:.1}\" font-weight=\"bold\">{}</text>",
+            LEFT - 26.0,
+            letter(run.level)
+        );
+    }
+    let gap = (row * 0.3).min(5.0);
+    let _ = write!(
         out,
-        "<g><title>{started} until {until}: {why}</title>\
-         <text x=\"10\" y=\"{text:.1}\">{started}</text>\
-         <text x=\"{:.1}\" y=\"{text:.1}\" font-weight=\"bold\">{}</text>\
-         <rect x=\"{left:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{}\" fill=\"{fill}\" stroke=\"{stroke}\"/>",
-        LEFT - 26.0,
-        letter(run.level),
-        y + 2.5,
+        "<rect x=\"{left:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{fill}\" stroke=\"{stroke}\" stroke-width=\"{:.1}\"/>",
+        y + gap / 2.0,
         (right - left).max(2.0),
-        ROW - 5.0
+        row - gap,
+        (row / ROW).max(0.3)
     );
     // What goes on beyond the picture says until when.
-    if run.until.is_none_or(|until| until > window.until) {
+    if has_words && run.until.is_none_or(|until| until > window.until) {
         let _ = writeln!(
             out,
             "<text x=\"{:.1}\" y=\"{text:.1}\" fill=\"#555555\">→ {}</text>",

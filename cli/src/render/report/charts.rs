@@ -11,6 +11,7 @@ use jiff::civil::{Date, date};
 
 use super::{Past, Run, Shelf};
 use crate::progress::bytes;
+use crate::render::calendar::letter;
 
 /// Runs that are drawn.
 const RUNS: usize = 60;
@@ -87,7 +88,11 @@ fn calendar(out: &mut String, shelf: &Shelf, names: &str, past: &Past) {
     let drawn = months.len().saturating_sub(MONTHS);
     let _ = writeln!(out, "<p><b>{}</b></p>\n<div class=\"months\">", escaped(names));
     for first in &months[drawn..] {
-        month(out, *first, &days);
+        month(out, *first, |day| {
+            let (level, count) = days.get(&day)?;
+            let count = if *count > 1 { count.to_string() } else { String::new() };
+            Some(format!("{}{count}", letter(*level)))
+        });
     }
     out.push_str("</div>\n");
     if drawn > 0 {
@@ -100,7 +105,8 @@ fn calendar(out: &mut String, shelf: &Shelf, names: &str, past: &Past) {
     }
 }
 
-fn month(out: &mut String, first: Date, days: &BTreeMap<Date, (Level, usize)>) {
+/// A month as a table; `held` says what stands below the number of a day of which there is something, as HTML.
+pub fn month(out: &mut String, first: Date, held: impl Fn(Date) -> Option<String>) {
     let _ = write!(out, "<table><caption>{}</caption><thead><tr>", first.strftime("%Y-%m"));
     for day in ["Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"] {
         let _ = write!(out, "<th scope=\"col\">{day}</th>");
@@ -115,17 +121,9 @@ fn month(out: &mut String, first: Date, days: &BTreeMap<Date, (Level, usize)>) {
         if day.weekday().to_monday_zero_offset() == 0 && number > 1 {
             out.push_str("</tr><tr>");
         }
-        let _ = match days.get(&day) {
+        let _ = match held(day) {
             None => write!(out, "<td>{number}</td>"),
-            Some((level, count)) => {
-                let letter = match level {
-                    Level::Full => 'F',
-                    Level::Differential => 'd',
-                    Level::Incremental => 'i',
-                };
-                let count = if *count > 1 { count.to_string() } else { String::new() };
-                write!(out, "<td class=\"has\">{number}<b>{letter}{count}</b></td>")
-            }
+            Some(what) => write!(out, "<td class=\"has\">{number}<b>{what}</b></td>"),
         };
     }
     let after =

@@ -101,7 +101,8 @@ pub fn next(out: &mut String, standing: &Standing, now: Timestamp) {
     }
 }
 
-fn outcome(of: Outcome) -> String {
+/// An end, and its sign.
+pub fn outcome(of: Outcome) -> String {
     match of {
         Outcome::Done => span_of("good", "\u{2713} done"),
         Outcome::Warnings => span_of("look", "! warnings"),
