@@ -30,6 +30,8 @@ pub mod shelves;
 pub mod status;
 pub mod stop;
 pub mod sync;
+#[cfg(feature = "otlp")]
+mod trace;
 pub mod verify;
 pub mod wal;
 pub mod why;

@@ -58,5 +58,7 @@ pub mod store;
 pub mod text;
 pub mod threads;
 mod tls;
+#[cfg(any(feature = "otlp", test))]
+pub mod trace;
 pub mod wal;
 mod yaml;

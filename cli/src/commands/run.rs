@@ -198,8 +198,16 @@ fn show(args: &RunArgs, request: Request, console: &mut Console) -> Result<Statu
 ///
 /// # Errors
 /// Where it may not begin.
-pub(super) fn made(global: &Global, request: Request, console: &Console) -> Result<Report, Failure> {
+pub(super) fn made(global: &Global, request: Request, console: &mut Console) -> Result<Report, Failure> {
     let observer: Arc<dyn Observer> = Arc::from(progress::observer(console.errors(), global.quiet));
+    #[cfg(feature = "otlp")]
+    return super::trace::traced(request, observer, console, watched);
+    #[cfg(not(feature = "otlp"))]
+    watched(request, observer)
+}
+
+/// Makes a run while somebody watches.
+fn watched(request: Request, observer: Arc<dyn Observer>) -> Result<Report, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -43,7 +43,7 @@ pub mod prepare;
 pub mod process;
 pub mod prune;
 pub(crate) mod reading;
-mod redaction;
+pub(crate) mod redaction;
 mod rehearse;
 pub mod report;
 pub mod request;
@@ -53,6 +53,7 @@ mod sinks;
 pub mod staging;
 pub mod state;
 pub mod sync;
+pub mod timeline;
 pub(crate) mod wal;
 pub mod worker;
 
