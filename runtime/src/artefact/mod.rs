@@ -13,6 +13,7 @@ pub(crate) mod member;
 mod pack;
 pub(crate) mod patched;
 mod pax;
+mod quick;
 mod reader;
 pub(crate) mod sparse;
 pub(crate) mod tarhead;
