@@ -4,11 +4,12 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{Advice, AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, fadvise};
 use rustix::io::Errno;
 
 use crate::places::anchor::{self, Moved};
@@ -290,7 +291,7 @@ impl FileSystem for HostFolder {
         let (folder, last) = self.parent(path)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = rustix::fs::openat(&folder, last, flags, Mode::from_raw_mode(mode))?;
-        Ok(HostFile(File::from(file)))
+        Ok(HostFile { file: File::from(file), on_its_way: 0 })
     }
 
     fn link_host(&self, file: &Path, path: &str, mode: u32) -> io::Result<()> {
@@ -411,26 +412,45 @@ pub(crate) fn copy_range(
     Ok(())
 }
 
+/// Bytes after which the system is asked to begin bringing them to the disk.
+const PUSH: u64 = 8 << 20;
+
 /// A real file.
 #[derive(Debug)]
-pub struct HostFile(File);
+pub struct HostFile {
+    file: File,
+    /// Up to where the system was asked to bring it to the disk.
+    on_its_way: u64,
+}
+
+impl HostFile {
+    /// Has the disk write while more is made: else nearly all of a file is still to be written when it is synced, and nothing
+    /// else is done meanwhile. That its pages may then be forgotten harms nobody: what is written here is not read soon.
+    fn push(&mut self, end: u64) {
+        let Some(len) = end.checked_sub(self.on_its_way).filter(|len| *len >= PUSH) else { return };
+        let _ = fadvise(&self.file, self.on_its_way, NonZeroU64::new(len), Advice::DontNeed);
+        self.on_its_way = end;
+    }
+}
 
 impl OpenFile for HostFile {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)?;
+        self.push(offset + bytes.len() as u64);
+        Ok(())
     }
 
     fn append_from(&mut self, host: &mut File, len: u64) -> io::Result<u64> {
         // The standard library's copy asks the kernel to do it, which shares blocks where the file system can.
-        io::copy(&mut io::Read::take(host, len), &mut self.0)
+        io::copy(&mut io::Read::take(host, len), &mut self.file)
     }
 
     fn copy_at(&mut self, offset: u64, from: &File, from_offset: u64, len: u64) -> io::Result<()> {
-        copy_range(from, from_offset, &self.0, offset, len)
+        copy_range(from, from_offset, &self.file, offset, len)
     }
 
     fn set_mode(&mut self, mode: u32) -> io::Result<()> {
-        match rustix::fs::fchmod(&self.0, Mode::from_raw_mode(mode & !mask())) {
+        match rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode & !mask())) {
             // It is ours: only a file system without permissions refuses, such as FAT, whose mount says who may read.
             Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             set => Ok(set?),
@@ -438,6 +458,6 @@ impl OpenFile for HostFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_all()
+        self.file.sync_all()
     }
 }

@@ -1,17 +1,16 @@
 //! The end of an artefact: index, end-of-archive blocks, closing member.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read};
 use std::iter::Peekable;
-use std::path::Path;
 
+use super::blocks::{Block, Blocks, LEVEL};
 use super::fate::Fate;
 use super::feed::Came;
 use super::keep::{Keep, Runs};
 use super::listing::Listing;
 use super::plan::{Links, Wholes};
-use super::scratch::{Members, Slot, unnamed};
+use super::scratch::{Members, Slot};
 use super::work::TROUBLE;
 use super::write::Writer;
 use super::{Material, PackError, Tally};
@@ -20,61 +19,15 @@ use crate::artefact::columns::BlockKind;
 use crate::artefact::framing::{Closing, closing};
 use crate::artefact::gzip::Likely;
 use crate::artefact::index::{
-    BlockPlace, ENTRIES_PER_BLOCK, MEMBERS_PER_BLOCK, Table, write_entries, write_members, write_table,
+    ENTRIES_PER_BLOCK, MEMBERS_PER_BLOCK, Member, Table, write_entries, write_members, write_table,
 };
 use crate::artefact::member::{self, Codec};
 use crate::artefact::tarhead::{BLOCK, Head, Owners, padding};
 use crate::artefact::{Entry, Flags, INDEX_PATH, IndexPlace, Kind, ReadError, Root, tarhead};
 use crate::scan::{Doubts, Scanned};
 
-/// Index blocks are compressed at this level whatever the artefact's: they are small.
-const LEVEL: u8 = 6;
-
 /// A block of entries with longer texts than this ends early: blocks are members, and have a largest size.
 const TEXT_PER_BLOCK: usize = 1 << 20;
-
-/// Blocks on their way, compressed, in a temporary file: the index's length must be known before it is written.
-struct Blocks {
-    file: BufWriter<File>,
-    written: u64,
-    decoded: u64,
-    members: member::Writer,
-    places: Vec<BlockPlace>,
-    buffer: Vec<u8>,
-}
-
-impl Blocks {
-    fn create(folder: &Path, codec: Codec) -> io::Result<Blocks> {
-        Ok(Blocks {
-            file: BufWriter::new(unnamed(folder)?),
-            written: 0,
-            decoded: 0,
-            members: member::Writer::new(codec, LEVEL),
-            places: Vec::new(),
-            buffer: Vec::new(),
-        })
-    }
-
-    fn push(&mut self, kind: BlockKind, block: &[u8], count: usize, path: &[u8]) -> io::Result<()> {
-        self.buffer.clear();
-        self.members.write(block, Likely::Plain, &mut self.buffer);
-        self.file.write_all(&self.buffer)?;
-        let earlier = self.places.last().filter(|last| last.kind == kind as u8);
-        self.places.push(BlockPlace {
-            kind: kind as u8,
-            offset: self.written,
-            len: self.buffer.len() as u32,
-            decoded: block.len() as u32,
-            hash: *blake3::hash(&self.buffer).as_bytes(),
-            count: count as u32,
-            first: earlier.map_or(0, |last| last.first + u64::from(last.count)),
-            path: path.to_vec(),
-        });
-        self.written += self.buffer.len() as u64;
-        self.decoded += block.len() as u64;
-        Ok(())
-    }
-}
 
 /// What became of the end.
 pub struct End {
@@ -197,14 +150,19 @@ fn push_members(blocks: &mut Blocks, members: Members) -> io::Result<()> {
     for member in members.read()? {
         rows.push(member?);
         if rows.len() == MEMBERS_PER_BLOCK {
-            blocks.push(BlockKind::Members, &write_members(&rows), rows.len(), b"")?;
+            blocks.push(members_block(&rows))?;
             rows.clear();
         }
     }
     if rows.is_empty() {
         return Ok(());
     }
-    blocks.push(BlockKind::Members, &write_members(&rows), rows.len(), b"")
+    blocks.push(members_block(&rows))
+}
+
+fn members_block(rows: &[Member]) -> Block {
+    let (kind, count) = (BlockKind::Members, rows.len());
+    Block { kind, bytes: write_members(rows), count, path: Vec::new() }
 }
 
 type BaseRows<'a> = Peekable<Box<dyn Iterator<Item = Result<Entry, ReadError>> + 'a>>;
@@ -261,8 +219,8 @@ fn is_doubtful(seen: &Scanned, slot: &Slot) -> bool {
 
 fn push_entries(blocks: &mut Blocks, rows: &mut Vec<Entry>) -> io::Result<()> {
     let Some(first) = rows.first() else { return Ok(()) };
-    let path = first.path.clone();
-    blocks.push(BlockKind::Entries, &write_entries(rows), rows.len(), &path)?;
+    let (path, count) = (first.path.clone(), rows.len());
+    blocks.push(Block { kind: BlockKind::Entries, bytes: write_entries(rows), count, path })?;
     rows.clear();
     Ok(())
 }
@@ -334,7 +292,8 @@ fn end(
     (codec, run): (Codec, &str),
     failed: impl Fn(io::Error) -> PackError,
 ) -> Result<(Root, IndexPlace), PackError> {
-    let Blocks { file, written, decoded, mut members, mut places, .. } = blocks;
+    let (file, written, mut places, decoded) = blocks.finish().map_err(&failed)?;
+    let mut members = member::Writer::new(codec, LEVEL);
     let data_end = output.offset;
     let offset = data_end + index_header(codec, 0).len() as u64;
     places.iter_mut().for_each(|place| place.offset += offset);
@@ -343,8 +302,6 @@ fn end(
     members.write(&table, Likely::Plain, &mut member);
     let length = decoded + table.len() as u64;
     output.write(&index_header(codec, length))?;
-    let mut file = file.into_inner().map_err(|error| failed(error.into_error()))?;
-    file.seek(SeekFrom::Start(0)).map_err(&failed)?;
     let mut from = BufReader::new(file.take(written));
     let mut buffer = vec![0; 1 << 16];
     loop {

@@ -5,6 +5,7 @@
 mod again;
 mod base;
 mod batch;
+mod blocks;
 mod changes;
 mod contents;
 mod deletions;
@@ -62,6 +63,9 @@ use write::Writer;
 
 /// More threads than this only cost memory.
 const WORKERS_MAX: usize = 16;
+/// Members under way, at least: while one that is hard to compress is waited for, the other workers go on with the next, of which
+/// those that are only stored are done many times as fast.
+const UNDER_WAY: usize = 32;
 
 /// Bytes read at once where a sink cannot share.
 const COPY_CHUNK: usize = 1 << 18;
@@ -508,7 +512,7 @@ fn members(
     let roots: Vec<Roots> = listings.iter().map(|listing| Roots::open(&listing.roots)).collect();
     let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
     let workers = options.workers.unwrap_or_else(cores).clamp(1, WORKERS_MAX);
-    let window = Window::new(3 * workers + 4);
+    let window = Window::new((3 * workers + 4).max(UNDER_WAY));
     let deferred = Mutex::default();
     let left_out = Mutex::default();
     let shared = Shared {

@@ -76,18 +76,18 @@ pub struct Slot {
 const SLOT: usize = 112;
 
 impl Slot {
-    fn put(&self, out: &mut Vec<u8>) {
-        let start = out.len();
-        out.extend_from_slice(&[self.kind as u8, 0, 0, 0]);
-        for four in [self.mode, self.uid, self.gid, self.mtime.1, self.start, self.flags.0] {
-            out.extend_from_slice(&four.to_le_bytes());
+    fn put(&self, out: &mut [u8]) {
+        out.fill(0);
+        out[0] = self.kind as u8;
+        let fours = [self.mode, self.uid, self.gid, self.mtime.1, self.start, self.flags.0];
+        let eights = [self.mtime.0 as u64, self.size, self.payload, self.place, self.span, self.member];
+        for (at, four) in fours.iter().enumerate() {
+            out[4 + 4 * at..][..4].copy_from_slice(&four.to_le_bytes());
         }
-        out.extend_from_slice(&self.mtime.0.to_le_bytes());
-        for eight in [self.size, self.payload, self.place, self.span, self.member] {
-            out.extend_from_slice(&eight.to_le_bytes());
+        for (at, eight) in eights.iter().enumerate() {
+            out[28 + 8 * at..][..8].copy_from_slice(&eight.to_le_bytes());
         }
-        out.extend_from_slice(&self.hash);
-        out.resize(start + SLOT, 0);
+        out[76..108].copy_from_slice(&self.hash);
     }
 
     fn get(number: u64, bytes: &[u8; SLOT]) -> Option<Slot> {
@@ -119,10 +119,46 @@ impl Slot {
     }
 }
 
+/// Slots that are written to their file together.
+const SLOTS_PER_PAGE: u64 = 512;
+/// Pages in memory. Entries come nearly in the order of their numbers, folders and files that are compressed already apart.
+const PAGES: usize = 8;
+
 /// Slots by entry number, in a file.
 pub struct Slots {
     file: File,
-    buffer: Vec<u8>,
+    /// Those in use, the one used last at the end.
+    pages: Vec<Page>,
+}
+
+/// Neighbouring slots, in memory.
+struct Page {
+    number: u64,
+    bytes: Vec<u8>,
+}
+
+impl Page {
+    const LEN: usize = SLOTS_PER_PAGE as usize * SLOT;
+
+    fn place(&self) -> u64 {
+        self.number * Page::LEN as u64
+    }
+
+    /// As the file has it; zeros beyond its end.
+    fn read(&mut self, file: &File) -> io::Result<()> {
+        self.bytes.clear();
+        self.bytes.resize(Page::LEN, 0);
+        let (place, mut done) = (self.place(), 0);
+        while done < Page::LEN {
+            match file.read_at(&mut self.bytes[done..], place + done as u64) {
+                Ok(0) => break,
+                Ok(read) => done += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Slots {
@@ -133,20 +169,43 @@ impl Slots {
     pub fn create(folder: &Path, entries: u64) -> io::Result<Slots> {
         let file = unnamed(folder)?;
         file.set_len(entries * SLOT as u64)?;
-        Ok(Slots { file, buffer: Vec::new() })
+        Ok(Slots { file, pages: Vec::with_capacity(PAGES) })
     }
 
-    /// Keeps slots; runs of neighbours with one write.
+    /// Keeps slots.
     ///
     /// # Errors
     /// When they cannot be written.
     pub fn put(&mut self, slots: &[Slot]) -> io::Result<()> {
-        for run in slots.chunk_by(|a, b| a.number + 1 == b.number) {
-            self.buffer.clear();
-            run.iter().for_each(|slot| slot.put(&mut self.buffer));
-            self.file.write_all_at(&self.buffer, run[0].number * SLOT as u64)?;
+        for slot in slots {
+            let page = self.page(slot.number / SLOTS_PER_PAGE)?;
+            let at = (slot.number % SLOTS_PER_PAGE) as usize * SLOT;
+            slot.put(&mut page.bytes[at..at + SLOT]);
         }
         Ok(())
+    }
+
+    /// The page with this number; another may have to make room for it.
+    fn page(&mut self, number: u64) -> io::Result<&mut Page> {
+        match self.pages.iter().position(|page| page.number == number) {
+            Some(at) => self.pages[at..].rotate_left(1),
+            None => {
+                let mut page = if self.pages.len() < PAGES {
+                    Page { number, bytes: Vec::new() }
+                } else {
+                    let oldest = self.pages.remove(0);
+                    self.file.write_all_at(&oldest.bytes, oldest.place())?;
+                    Page { number, ..oldest }
+                };
+                page.read(&self.file)?;
+                self.pages.push(page);
+            }
+        }
+        self.pages.last_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.pages.iter().try_for_each(|page| self.file.write_all_at(&page.bytes, page.place()))
     }
 
     /// A second way in, for slots out of their order.
@@ -154,6 +213,7 @@ impl Slots {
     /// # Errors
     /// When there is none.
     pub fn at_random(&self) -> io::Result<AtRandom> {
+        self.flush()?;
         Ok(AtRandom(self.file.try_clone()?))
     }
 
@@ -162,8 +222,9 @@ impl Slots {
     /// # Errors
     /// When they cannot be read.
     pub fn read(mut self) -> io::Result<impl Iterator<Item = io::Result<Option<Slot>>>> {
+        self.flush()?;
         self.file.seek(SeekFrom::Start(0))?;
-        let mut from = BufReader::with_capacity(SLOT * 512, self.file);
+        let mut from = BufReader::with_capacity(Page::LEN, self.file);
         Ok((0..).map(move |number| {
             let mut bytes = [0; SLOT];
             from.read_exact(&mut bytes)?;
@@ -242,5 +303,49 @@ impl Members {
             let offset = u64::from(four(0)) | u64::from(four(4)) << 32;
             Ok(Member { offset, len: four(8), decoded: four(12), hash })
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn slots_come_back_in_whatever_order_they_were_put() {
+        let dir = tempfile::tempdir().unwrap();
+        let count = 12 * SLOTS_PER_PAGE + 7;
+        let slot = |number: u64| Slot {
+            number,
+            source: 0,
+            kind: Kind::File,
+            mode: number as u32,
+            uid: 1,
+            gid: 2,
+            mtime: (-3, 4),
+            size: number * 5,
+            payload: 6,
+            place: 7,
+            span: 8,
+            member: 9,
+            start: 10,
+            hash: [number as u8; 32],
+            flags: Flags(11),
+        };
+        let mut slots = Slots::create(dir.path(), count).unwrap();
+        // One in three first, as folders and what is compressed already are left for later; one is never put, and some were not
+        // known of before.
+        for rest in [0, 2, 1] {
+            let numbers = (0..count + 20).filter(|number| number % 3 == rest && *number != 5);
+            slots.put(&numbers.map(slot).collect::<Vec<_>>()).unwrap();
+        }
+        let at_random = slots.at_random().unwrap();
+        for number in [count + 19, 0, count - 1] {
+            assert_eq!(at_random.get(number).unwrap(), Some(slot(number)));
+        }
+        let found: Vec<_> = slots.read().unwrap().take(count as usize).map(Result::unwrap).collect();
+        for (number, found) in (0..).zip(found) {
+            assert_eq!(found, (number != 5).then(|| slot(number)), "{number}");
+        }
     }
 }
