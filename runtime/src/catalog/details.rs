@@ -236,11 +236,11 @@ impl Details {
     }
 
     pub(super) fn parse(second: &Second, seal: &Seal<'_>, keys: &Keyring) -> Result<Details, DetailsError> {
-        let Second::Text(text) = second else { return Err(DetailsError::Left) };
+        let Some(text) = second.text() else { return Err(DetailsError::Left) };
         if text.is_empty() {
             return Ok(Details::default());
         }
-        let document: Document = crate::yaml::from_large(text, MAX_BYTES)
+        let document: Document = crate::yaml::from_large(&text, MAX_BYTES)
             .map_err(|error| DetailsError::Damaged(error.to_string()))?;
         match (document.details, document.sealed) {
             (Some(details), _) => Ok(details),

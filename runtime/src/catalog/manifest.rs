@@ -4,7 +4,9 @@
 //! to a folder need. The second holds what may be private (plan text, parameters, paths, warnings); with encryption it is an
 //! age body instead. Listing thousands of runs parses first documents only.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use backplan_compiler::model::Level;
 use backplan_compiler::retention::Lack;
@@ -279,12 +281,55 @@ pub struct RepositoryRecord {
 }
 
 /// The second document of a manifest, as read: parsed only when somebody asks.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Second {
     /// Its text.
     Text(String),
+    /// Text that begins as that of another run does: so many bytes of it, and what follows them.
+    Alike {
+        /// The other run's.
+        like: Arc<str>,
+        /// How many bytes are the same.
+        same: usize,
+        /// What follows them.
+        rest: Box<str>,
+    },
     /// Too large to be kept for every run: see [`read_details`](super::runs::read_details).
     Left,
+}
+
+/// Text is thinned out where it has so many bytes in common with another; less would not be worth it.
+const ALIKE_LEAST: usize = 256;
+
+impl Second {
+    /// Its text, if it was kept.
+    pub fn text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Second::Text(text) => Some(Cow::Borrowed(text)),
+            Second::Alike { like, same, rest } => Some(Cow::Owned([&like[..*same], rest].concat())),
+            Second::Left => None,
+        }
+    }
+
+    /// Keeps only what differs from `like`, or becomes what others are compared with: a plan's text is the same in nearly all of
+    /// its runs, and there may be thousands.
+    pub fn thin(&mut self, like: &mut Arc<str>) {
+        let Second::Text(text) = self else { return };
+        let same = text.bytes().zip(like.bytes()).take_while(|(one, other)| one == other).count();
+        let same = text.floor_char_boundary(same).min(like.floor_char_boundary(same));
+        if same >= ALIKE_LEAST && same >= text.len() / 2 {
+            *self = Second::Alike { like: Arc::clone(like), same, rest: text[same..].into() };
+        } else if text.len() >= ALIKE_LEAST {
+            *like = Arc::from(text.as_str());
+            *self = Second::Alike { like: Arc::clone(like), same: like.len(), rest: "".into() };
+        }
+    }
+}
+
+impl PartialEq for Second {
+    fn eq(&self, other: &Second) -> bool {
+        self.text() == other.text()
+    }
 }
 
 impl Default for Second {
@@ -416,13 +461,11 @@ impl Manifest {
         let damaged =
             |error: yaml_serde::Error| ManifestError::Damaged { object: object(), cause: error.to_string() };
         let mut text = yaml_serde::to_string(self).map_err(damaged)?;
-        if let Second::Text(second) = &self.second
-            && !second.is_empty()
-        {
+        if let Some(second) = self.second.text().filter(|second| !second.is_empty()) {
             // The first document ends with its line's end, which the separator begins with.
             text.truncate(text.trim_end_matches('\n').len());
             text.push_str(NEXT_DOCUMENT);
-            text.push_str(second);
+            text.push_str(&second);
         }
         if text.len() > MAX_BYTES {
             return Err(ManifestError::TooLarge { object: object() });

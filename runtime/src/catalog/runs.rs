@@ -2,9 +2,8 @@
 
 use backplan_compiler::count::plural;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
@@ -375,14 +374,18 @@ fn read_all(
     named: &[(RunId, &Name)],
 ) -> Vec<(RunId, Result<Option<Manifest>, Problem>)> {
     let next = AtomicUsize::new(0);
-    let results = Mutex::new(Vec::with_capacity(named.len()));
+    let results = Mutex::new((Vec::with_capacity(named.len()), Arc::from("")));
     on_several(READERS.min(named.len()), || {
         while let Some((run, name)) = named.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let result = read_one(store, layout, run, name);
-            results.lock().unwrap_or_else(PoisonError::into_inner).push((*run, result));
+            let mut result = read_one(store, layout, run, name);
+            let (results, like) = &mut *results.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Ok(Some(manifest)) = &mut result {
+                manifest.second.thin(like);
+            }
+            results.push((*run, result));
         }
     });
-    results.into_inner().unwrap_or_else(PoisonError::into_inner)
+    results.into_inner().unwrap_or_else(PoisonError::into_inner).0
 }
 
 fn read_one(

@@ -54,6 +54,30 @@ fn a_manifest_reads_back_with_its_details() {
 }
 
 #[test]
+fn what_many_runs_have_in_common_is_kept_once() {
+    let mut like = std::sync::Arc::from("");
+    let mut others = Vec::new();
+    for number in 0..20 {
+        let mut own = details();
+        // In the middle of what is the same else, inside a letter of several bytes.
+        own.warnings.first[40] = format!("{}{}", "ä".repeat(number), "ö".repeat(number % 3));
+        let text = own.to_second().unwrap();
+        let mut second = text.clone();
+        second.thin(&mut like);
+        assert_eq!(second, text);
+        let manifest = Manifest { second, ..Job::new(1, 1).manifest() };
+        assert_eq!(manifest.details().unwrap(), own);
+        assert_eq!(Manifest::parse("m", &manifest.to_bytes().unwrap()).unwrap().details().unwrap(), own);
+        others.push(manifest.second);
+    }
+    let is_thin = |second: &Second| matches!(second, Second::Alike { rest, .. } if rest.len() < 12_000);
+    assert!(others.iter().all(is_thin));
+    let mut short = Second::Text("details: {}".to_owned());
+    short.thin(&mut like);
+    assert_eq!(short.text().unwrap(), "details: {}");
+}
+
+#[test]
 fn unknown_fields_are_ignored_and_unknown_needs_are_not() {
     let text = String::from_utf8(Job::new(1, 1).manifest().to_bytes().unwrap()).unwrap();
     let extended = text.replacen("run:", "colour: blue\nrun:", 1);
