@@ -101,6 +101,23 @@ impl History {
                 assert_eq!(view.find(&entry.path).unwrap().is_some(), paths.contains(&entry.path[..]));
             }
         }
+        // Several at once: those below each other among them, and one that is not there.
+        for start in 0..3 {
+            let mut wanted: Vec<&[u8]> = found
+                .iter()
+                .skip(start)
+                .step_by(3 * stride + start)
+                .map(|live| &live.entry.path[..])
+                .collect();
+            wanted.extend([&b"s/tree/no/such"[..], b"t"]);
+            wanted.reverse();
+            let is_below = |path: &[u8], folder: &[u8]| {
+                path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+            };
+            let is_meant = |path: &[u8]| wanted.iter().any(|one| is_below(path, one) || is_below(one, path));
+            let meant: Vec<_> = found.iter().filter(|live| is_meant(&live.entry.path)).cloned().collect();
+            assert_eq!(view.at(&wanted).map(Result::unwrap).collect::<Vec<_>>(), meant);
+        }
         assert_eq!(view.find(b".backplan/deleted").unwrap(), None);
         assert_eq!(view.below(b".backplan").count(), 0);
     }

@@ -122,6 +122,31 @@ impl View {
         }
     }
 
+    /// The entries at these paths and all below them, and the folders above them, in path order. Reads the blocks that they are in.
+    /// Nothing more is to be asked for after the first error.
+    pub fn at<'v>(&'v self, paths: &[&[u8]]) -> impl Iterator<Item = Result<Live, LayerError>> + use<'v> {
+        let mut sorted = paths.to_vec();
+        sorted.sort_by(|one, other| path_order(one, other));
+        // What is at or below one that is wanted comes with it; what is above comes once.
+        let mut steps: Vec<(Vec<u8>, bool)> = Vec::new();
+        let mut last: Option<&[u8]> = None;
+        for path in sorted {
+            if last.is_some_and(|last| is_at_or_below(path, last)) {
+                continue;
+            }
+            let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+            let above = slashes.map(|(at, _)| &path[..at]);
+            let new = above.filter(|above| last.is_none_or(|last| !is_at_or_below(last, above)));
+            steps.extend(new.map(|above| (above.to_vec(), false)));
+            steps.push((path.to_vec(), true));
+            last = Some(path);
+        }
+        steps.into_iter().flat_map(move |(path, is_wanted)| {
+            let alone = (!is_wanted).then(|| self.find(&path).transpose());
+            alone.flatten().into_iter().chain(is_wanted.then(|| self.below(&path)).into_iter().flatten())
+        })
+    }
+
     /// How many entries there are, and bytes of files. Goes through all of them.
     ///
     /// # Errors

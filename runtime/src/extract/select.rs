@@ -57,6 +57,14 @@ impl Pick {
         }
     }
 
+    /// Its path, if it is no pattern.
+    fn path(&self) -> Option<&[u8]> {
+        match self {
+            Pick::Path(path) => Some(path),
+            Pick::Pattern(_) => None,
+        }
+    }
+
     fn names(&self, path: &[u8], kind: Kind) -> bool {
         match self {
             Pick::Path(wanted) => path == wanted,
@@ -165,7 +173,16 @@ impl Selected {
     }
 }
 
-/// Goes through the tree once. A folder above a selected entry is selected too, so that it gets its own metadata.
+/// The entries among which there is all that is wanted, in path order.
+fn candidates<'v>(view: &'v View, only: &[Pick]) -> Box<dyn Iterator<Item = Result<Live, LayerError>> + 'v> {
+    match only.iter().map(Pick::path).collect::<Option<Vec<&[u8]>>>() {
+        Some(paths) if !paths.is_empty() => Box::new(view.at(&paths)),
+        _ => Box::new(view.entries()),
+    }
+}
+
+/// Goes once through the tree, or what is wanted of it. A folder above a selected entry is selected too, so that it gets its own
+/// metadata.
 ///
 /// # Errors
 /// When an index cannot be read.
@@ -174,7 +191,7 @@ pub fn select(view: &View, selector: &Selector, only: &[Pick]) -> Result<Selecte
     selected.layers.resize_with(view.artefacts().len(), Vec::new);
     let mut picks = Picks::new(only);
     let mut above: Vec<(Vec<u8>, u32, Placement)> = Vec::new();
-    for live in view.entries() {
+    for live in candidates(view, only) {
         let Live { entry, spot } = live?;
         let Some((target, _)) = selector.target(&entry.path) else { continue };
         let (block, row) = (spot.block, spot.row);
