@@ -5,7 +5,9 @@ use std::env;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
 use backplan_runtime::text::printable;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::{Color, Global};
 use crate::journal;
@@ -143,14 +145,19 @@ pub fn start_log(global: &Global) {
         // Every command pays for a subscriber at its start; only those that run steps log anything without being asked.
         return;
     }
-    let filter = EnvFilter::new(wanted.as_deref().unwrap_or(level));
+    // By targets and levels: patterns over the fields of spans would bring an engine for regular expressions along.
+    let filter = wanted.and_then(|wanted| wanted.parse().ok()).or_else(|| level.parse().ok());
+    let filter: Targets = filter.unwrap_or_default();
     let style = Style::of(io::stderr().is_terminal(), global.color);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    let log = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_target(false);
     // A subscriber that is already there (in a test) stays.
     let _ = match journal::listens() {
         // It has a clock of its own.
-        true => log.with_writer(journal::Leveled).with_ansi(false).without_time().try_init(),
-        false => log.with_writer(io::stderr).with_ansi(style.color).try_init(),
+        true => {
+            let log = log.with_writer(journal::Leveled).with_ansi(false).without_time();
+            log.finish().with(filter).try_init()
+        }
+        false => log.with_writer(io::stderr).with_ansi(style.color).finish().with(filter).try_init(),
     };
 }
 
