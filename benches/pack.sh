@@ -10,7 +10,7 @@
 #   BENCH_FILES   1000000                       files of the large tree
 #   BENCH_BIG     5G                            bytes of the large file
 #
-# Needs hyperfine, pigz, GNU time, GNU tar, python3; measures zstd, restic and borg where they are there. Restores are timed on
+# Needs hyperfine, pigz, GNU time, GNU tar, python3; measures igzip, zstd, restic and borg where they are there. Restores are timed on
 # a fresh ext4 in a file each time, which needs root.
 set -euo pipefail
 
@@ -115,7 +115,13 @@ measure_pack() {
   time_it pack plan1 "$plan run -q level1.plan" "$(forget level1)"
   note size.pigz1 "$(stat -c %s pigz1.tgz)"
   note size.plan1 "$(stat -c %s store.level1/*.tar.gz)"
+  if command -v igzip >/dev/null; then
+    time_it pack igzip1 "tar -I 'igzip -1' -cf igzip1.tgz tree" 'rm -f igzip1.tgz'
+    note size.igzip1 "$(stat -c %s igzip1.tgz)"
+  fi
   if command -v zstd >/dev/null; then
+    time_it pack zstd1 'tar -I "zstd -q -T0 -1" -cf zstd1.tar.zst tree' 'rm -f zstd1.tar.zst'
+    note size.zstd1 "$(stat -c %s zstd1.tar.zst)"
     write_plan zstd3 "$work/tree" 3 zstd
     time_it pack zstd 'tar -I "zstd -q -T0 -3" -cf zstd.tar.zst tree' 'rm -f zstd.tar.zst'
     time_it pack plan-zstd3 "$plan run -q zstd3.plan" "$(forget zstd3)"
@@ -200,12 +206,15 @@ measure_small() {
 
 report() {
   python3 - "$work/results" <<'PYTHON'
-import json, pathlib, sys
+import json, os, pathlib, sys
 
 results = pathlib.Path(sys.argv[1])
-medians, missed = {}, []
+medians, cpu, missed = {}, {}, []
 for file in sorted(results.glob("*.json")):
-    medians[file.name.removesuffix(".json")] = json.loads(file.read_text())["results"][0]["median"]
+    name, result = file.name.removesuffix(".json"), json.loads(file.read_text())["results"][0]
+    medians[name] = result["median"]
+    # Of all runs: a machine that does something else takes time, and hardly CPU seconds.
+    cpu[name] = result["user"] + result["system"], result["mean"] * os.cpu_count()
 
 
 def note(name):
@@ -221,9 +230,10 @@ def promise(what, value, holds, unit=""):
 
 if note("tree"):
     print(f"tree: {note('tree')}\n")
-print("medians in seconds")
+print("medians in seconds; CPU seconds; how busy the cores were")
 for name, median in medians.items():
-    print(f"  {name:<16} {median:9.4f}")
+    used, most = cpu[name]
+    print(f"  {name:<16} {median:9.4f} {used:9.3f} {used / most:7.0%}")
 print("\npromises")
 for level, plan, least in ((6, "plan6", 2.5), (1, "plan1", 2.0)):
     pigz = "pigz" if level == 6 else "pigz1"
@@ -235,6 +245,12 @@ for level, plan, least in ((6, "plan6", 2.5), (1, "plan1", 2.0)):
             promise("its size against pigz (at most 1.005)", f"{size:.4f}", size <= 1.005)
         else:
             print(f"          its size against pigz -1: {size:.4f}")
+        saved = sum(cpu[f"pack.{pigz}"][:1]) / sum(cpu[f"pack.{plan}"][:1])
+        print(f"          CPU seconds of pigz against its: {saved:.2f}")
+for peer in ("igzip1", "zstd1"):
+    if f"pack.{peer}" in medians and "pack.plan1" in medians:
+        ratio, size = medians["pack.plan1"] / medians[f"pack.{peer}"], int(note("size.plan1")) / int(note(f"size.{peer}"))
+        print(f"          level 1 against {peer}: {ratio:.2f} times the time, {size:.4f} times the size")
 if "pack.plan-zstd3" in medians:
     ratio = medians["pack.zstd"] / medians["pack.plan-zstd3"]
     size = int(note("size.plan-zstd3")) / int(note("size.zstd"))
