@@ -18,20 +18,34 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Server {
+        Server::start_with("")
+    }
+
+    /// `headers`, each with its line's end, go with the making of the bucket.
+    pub fn start_with(headers: &str) -> Server {
         let port = free_port();
         let mut command = Command::new("moto_server");
         command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let server = Server { child: command.spawn().unwrap(), port };
-        wait_for("a bucket", || server.ask("PUT /buck").is_some_and(|answer| answer.contains(" 200 ")));
+        wait_for("a bucket", || {
+            server.ask_with("PUT /buck", headers).is_some_and(|answer| answer.contains(" 200 "))
+        });
         server
     }
 
     /// What it answers to a request.
     pub fn ask(&self, request: &str) -> Option<String> {
+        self.ask_with(request, "")
+    }
+
+    fn ask_with(&self, request: &str, headers: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        write!(stream, "{request} HTTP/1.1\r\nHost: s3\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-            .ok()?;
+        write!(
+            stream,
+            "{request} HTTP/1.1\r\nHost: s3\r\n{headers}Connection: close\r\nContent-Length: 0\r\n\r\n"
+        )
+        .ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         Some(answer)
@@ -68,13 +82,13 @@ fn free_port() -> u16 {
 
 /// A way to a server that ends with its `last` request: that one comes to nothing, or its answer does, and nobody answers
 /// any more.
-struct Way {
+pub struct Way {
     port: u16,
     seen: Arc<AtomicUsize>,
 }
 
 impl Way {
-    fn open(to: u16, last: usize, is_answer_lost: bool) -> Way {
+    pub fn open(to: u16, last: usize, is_answer_lost: bool) -> Way {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(AtomicUsize::new(0));
@@ -86,6 +100,11 @@ impl Way {
             }
         });
         Way { port, seen }
+    }
+
+    /// Its port, and how many requests came.
+    pub fn parts(self) -> (u16, Arc<AtomicUsize>) {
+        (self.port, self.seen)
     }
 }
 
@@ -130,7 +149,7 @@ fn message(from: &mut TcpStream, is_bodiless: bool) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn store(name: &str, port: u16, more: &str) -> String {
+pub fn store(name: &str, port: u16, more: &str) -> String {
     format!(
         "store {name}: s3 {{\n  bucket = \"buck\"\n  prefix = \"of/{{host}}\"\n  endpoint = \"http://127.0.0.1:{port}\"\n  \
          access_key = env(\"KEY_ID\")\n  secret_key = env(\"KEY\")\n{more}}}\n"
@@ -423,4 +442,79 @@ fn a_whole_archive_in_a_bucket_is_sent_at_the_cost_of_what_changed() {
     assert!(sent > 28_000_000 && copies == 0, "{sent}, {copies}");
     whole("5");
     assert_eq!(server.unfinished(), 0);
+}
+
+/// Who has every right.
+const SOMEBODY: &str = "Authorization: AWS an-id:a-signature\r\n";
+
+/// Until when the server holds an object itself.
+fn held_until(server: &Server, key: &str) -> Option<String> {
+    let key = key.replace('{', "%7B").replace('}', "%7D");
+    let answer = server.ask_with(&format!("HEAD /buck/{key}"), SOMEBODY)?.to_lowercase();
+    let until = answer.split("x-amz-object-lock-retain-until-date: ").nth(1)?.split('t').next()?.to_owned();
+    assert!(answer.contains("x-amz-object-lock-mode: governance"), "{answer}");
+    Some(until)
+}
+
+#[test]
+fn what_is_immutable_is_held_by_a_bucket_that_can_and_what_it_rests_on_as_long() {
+    let server = Server::start_with("x-amz-bucket-object-lock-enabled: true\r\n");
+    let text = |days: u32| {
+        format!(
+            "plan p\n{}source site: files {{\n  paths = [\"site\"]\n}}\narchive main {{\n  from = all\n  to = [far]\n}}\n\
+             cycle {{\n  incrementals = 1\n}}\nkeep {{\n  last = 1\n}}\n",
+            store("far", server.port, &format!("  immutable = {days}d\n"))
+        )
+    };
+    let scenario = world(&text(4000));
+    for night in 0..3 {
+        scenario.write("site/sub/a", format!("day {night}"));
+        scenario.next_day().plan(["run"]).status(0);
+    }
+    let keys = server.keys();
+    let begun: Vec<&str> =
+        keys.iter().filter_map(|key| key.split("/manifests/").nth(1)?.get(9..17)).collect();
+    let held = |end: &str, number: usize| {
+        let key = server.keys().into_iter().filter(|key| key.ends_with(end)).nth(number);
+        let key = key.unwrap_or_else(|| panic!("{number} of {end}: {:?}", server.keys()));
+        held_until(&server, &key).unwrap_or_else(|| panic!("{key} is not held"))
+    };
+    let day = |number: usize, later: i64| {
+        let begun = jiff::civil::Date::strptime("%Y%m%d", begun[number]).unwrap();
+        (begun + jiff::Span::new().days(later)).to_string()
+    };
+    // The full is held as long as the incremental on it; a full of its own as long as itself.
+    for (number, until) in [(0, day(1, 4000)), (1, day(1, 4000)), (2, day(2, 4000))] {
+        assert_eq!(held(".tar.gz", number), until, "artefact {number}");
+        assert_eq!(held(".yaml", number + 1), until, "manifest {number}");
+    }
+    // Leases and whose plan it is are written again and again.
+    let others: Vec<String> = server.keys().into_iter().filter(|key| key.contains("/lock/")).collect();
+    assert!(!others.is_empty());
+    assert!(others.iter().all(|key| held_until(&server, key).is_none()), "{others:?}");
+    // The server itself keeps it from who goes around `plan`.
+    let versions = server.ask("GET /buck?versions").unwrap();
+    let version = versions.split(".tar.gz</Key>").nth(1).unwrap().split("<VersionId>").nth(1).unwrap();
+    let version = version.split('<').next().unwrap();
+    let key = server.keys().into_iter().find(|key| key.ends_with(".tar.gz")).unwrap();
+    let key = key.replace('{', "%7B").replace('}', "%7D");
+    let denied = server.ask_with(&format!("DELETE /buck/{key}?versionId={version}"), SOMEBODY).unwrap();
+    assert!(denied.contains("AccessDenied"), "{denied}");
+    // Less is asked for than is held: nothing to complain of, and nothing is shortened.
+    scenario.write("p.plan", text(1));
+    scenario.next_day().plan(["run"]).status(0);
+    let key = keys.iter().find(|key| key.ends_with(".tar.gz") && key.contains(begun[2])).unwrap();
+    assert_eq!(held_until(&server, key), Some(day(2, 4000)));
+    // What has become older is deleted, as ever.
+    scenario.write("p.plan", text(2));
+    for _ in 0..4 {
+        scenario.next_day().plan(["run"]).status(0);
+    }
+    assert!(server.artefacts() < 6, "{:?}", server.keys());
+    restored_site(&scenario);
+}
+
+fn restored_site(scenario: &Scenario) {
+    scenario.plan(["restore", "--to", "back"]).status(0);
+    shell(&scenario.path("."), "diff -r site back/site/site");
 }

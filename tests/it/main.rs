@@ -54,6 +54,7 @@ mod reference;
 mod rehearse;
 mod report;
 mod restore_parts;
+mod restore_resume;
 mod run;
 mod run_bound;
 mod run_dry;

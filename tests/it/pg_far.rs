@@ -11,6 +11,7 @@ use std::thread;
 use crate::buckets::Server;
 use crate::pg_base::{Cluster, is_root};
 use crate::scenario::{Answer, plan, shell, wait_for};
+use crate::sftp;
 
 /// A way to a server that can be closed.
 struct Way {
@@ -308,4 +309,67 @@ fn a_log_that_is_encrypted_needs_a_key_to_be_read_and_for_nothing_else() {
     // Damage is found with no key.
     log(&format!("f={}; printf x | dd of=$f bs=1 seek=5000 conv=notrunc 2>/dev/null", file.trim()));
     far.plan(&["verify", "p.plan", "--all"]).status(1).says(&last).says("it is not what was brought there");
+}
+
+#[test]
+fn a_log_on_a_file_server_is_pushed_kept_back_while_it_is_away_and_recovered_from() {
+    let mut server = sftp::Server::start("/usr/lib/openssh/sftp-server");
+    let cluster = Cluster::new();
+    fs::copy(env!("CARGO_BIN_EXE_plan"), cluster.scenario.path("plan")).unwrap();
+    // The server's account pushes, and that of the runs reads.
+    let own = server.path("own").display().to_string();
+    shell(&server.path("."), "chmod 755 .");
+    let run_as = if is_root() {
+        shell(&server.path("."), &format!("chown postgres {own}"));
+        "run_as = \"postgres\""
+    } else {
+        ""
+    };
+    let text = format!(
+        "{}\nstaging {{\n  path = \"staging\"\n}}\n\nsource main: postgres {{\n  driver = basebackup\n  host = \"{}\"\n  user = \
+         \"postgres\"\n  data_dir = \"pg\"\n  {run_as}\n}}\n\narchive a {{\n  from = [main]\n  to = [far]\n}}\n\nwal main {{\n  to = \
+         [far]\n}}\n",
+        server.store("far", ""),
+        cluster.scenario.path("sock").display()
+    );
+    cluster.scenario.write("p.plan", plan(&text));
+    shell(&server.path("store"), "mkdir p");
+    cluster.sh("mkdir -m 755 store");
+    cluster.scenario.plan(["wal", "init", "p.plan", "main"]).status(0).says("made");
+    let here = cluster.scenario.path(".").canonicalize().unwrap();
+    cluster.sh(&format!(
+        "cat >> pg/postgresql.conf <<'EOF'\narchive_mode = on\nwal_level = replica\narchive_command = '{0}/plan wal push \
+         {0}/p.plan main %p'\nEOF\npg_ctl -w -s -D pg -l log restart -m fast",
+        here.display()
+    ));
+    cluster.scenario.plan(["run"]).status(0);
+    cluster.sql("CREATE TABLE marks (n int)");
+    let switch = |n: u32| {
+        cluster.sql(&format!("INSERT INTO marks SELECT generate_series(1, {n})"));
+        cluster.sql("SELECT pg_walfile_name(pg_switch_wal())")
+    };
+    let archived = |segment: &str| {
+        let ask = format!("SELECT last_archived_wal >= '{segment}' FROM pg_stat_archiver");
+        wait_for("an archived segment", || cluster.sql(&ask) == "t");
+    };
+    let first = switch(10);
+    archived(&first);
+    server.stop();
+    let second = switch(18);
+    let (_, _) = (switch(1), switch(1));
+    let is_told = || cluster.scenario.plan(["status", "p.plan"]).said().contains("wait to be archived");
+    wait_for("what waits is told", is_told);
+    server.serve();
+    // A new segment wakes the archiver, which else waits for a minute.
+    let third = switch(5);
+    archived(&third);
+    let there = shell(&server.path("store/p"), "find .backplan-wal -type f");
+    for segment in [&first, &second, &third] {
+        assert!(there.contains(segment.as_str()), "{segment}: {there}");
+    }
+    cluster.scenario.plan(["status", "p.plan"]).status(0).says("log of `main`: any moment from");
+    cluster.scenario.plan(["verify", "p.plan", "--all"]).status(0);
+    cluster.restore(&["--start", "--at", "latest"]).status(0).says("running");
+    assert_eq!(cluster.back("SELECT count(*) FROM marks"), "35");
+    cluster.sh("pg_ctl -s -D back -m immediate stop");
 }

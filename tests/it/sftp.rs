@@ -44,14 +44,14 @@ server.wait()
 "#;
 
 /// A file server with keys of its own, gone with the value; `ssh` knows it by a program of that name in front of the system's.
-struct Server {
+pub struct Server {
     folder: tempfile::TempDir,
     child: Child,
     port: u16,
 }
 
 impl Server {
-    fn start(subsystem: &str) -> Server {
+    pub fn start(subsystem: &str) -> Server {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path();
         shell(at, "for key in host own other; do ssh-keygen -q -t ed25519 -N '' -f $key; done");
@@ -88,7 +88,7 @@ impl Server {
     }
 
     /// Starts it, once more where it was stopped.
-    fn serve(&mut self) {
+    pub fn serve(&mut self) {
         let _ = self.child.wait();
         let mut command = Command::new("/usr/sbin/sshd");
         command.args(["-D", "-e", "-f"]).arg(self.path("config"));
@@ -98,16 +98,16 @@ impl Server {
         wait_for("a file server", || TcpStream::connect(("127.0.0.1", port)).is_ok());
     }
 
-    fn stop(&mut self) {
+    pub fn stop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    fn path(&self, below: &str) -> PathBuf {
+    pub fn path(&self, below: &str) -> PathBuf {
         self.folder.path().join(below)
     }
 
-    fn store(&self, name: &str, more: &str) -> String {
+    pub fn store(&self, name: &str, more: &str) -> String {
         let here = self.folder.path().display();
         format!(
             "store {name}: sftp {{\n  host = \"127.0.0.1\"\n  port = {}\n  user = \"{}\"\n  key = \"{here}/own\"\n  \

@@ -239,9 +239,10 @@ pub struct DiffRunArgs {
 /// Put files of a backup back.
 ///
 /// Puts files back, from the store alone. Each source gets a folder of its own name below DIR; with one `--source`, DIR
-/// is that source's own root. A folder that is not empty is refused unless `--overwrite` is given. Nothing is ever
+/// is that source's own root. A folder that is not empty is refused unless `--overwrite` is given, or `--resume` for one that
+/// a restore left which did not end. Nothing is ever
 /// written outside DIR, whatever the backup says.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(
     group = ArgGroup::new("target").args(["to", "in_place"]).required(true),
     after_long_help = "\
@@ -252,6 +253,7 @@ Examples:
   plan restore --store /mnt/backup --to /tmp/back             with nothing but the store
   plan restore site.plan --in-place --overwrite --source site   where the files came from
   plan restore site.plan --to /tmp/back --dry-run             what would be written
+  plan restore site.plan --to /tmp/back --resume              go on with a restore that was cut short
   plan restore site.plan --source main --to /srv/pg --at '2026-11-20 03:00' --start
                                                               a Postgres cluster as it was then, running"
 )]
@@ -285,6 +287,10 @@ pub struct RestoreArgs {
     /// Replace what is already there
     #[arg(long)]
     pub overwrite: bool,
+    /// Go on with a restore into DIR that was cut short: the same run, sources and paths; what is there already is compared
+    /// and not fetched again
+    #[arg(long, requires = "to", conflicts_with_all = ["overwrite", "run", "at", "sources", "paths"])]
+    pub resume: bool,
     /// Show what would be written; write nothing
     #[arg(long)]
     pub dry_run: bool,

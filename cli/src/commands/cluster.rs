@@ -191,9 +191,9 @@ fn told(apart: &[String], console: &mut Console) {
 
 /// The data directory to be.
 fn target(args: &RestoreArgs) -> Result<PathBuf, Failure> {
-    if !args.paths.is_empty() || args.overwrite {
+    if !args.paths.is_empty() || args.overwrite || args.resume {
         return Err(Failure::usage(
-            "a cluster comes back whole, into a new folder: leave `--path` and `--overwrite`",
+            "a cluster comes back whole, into a new folder: leave `--path`, `--overwrite` and `--resume`",
         ));
     }
     args.to.clone().ok_or_else(|| {

@@ -2,8 +2,10 @@
 
 use backplan_runtime::catalog::ids::RunId;
 use backplan_runtime::control::Control;
+use backplan_runtime::extract::Existing;
 use backplan_runtime::moment::shown;
 use backplan_runtime::recall::restore::{Destination, Wish, plan};
+use backplan_runtime::recall::unfinished::Unfinished;
 use backplan_runtime::run::facts::places;
 
 use super::cluster;
@@ -19,11 +21,15 @@ use crate::render::{backups, json};
 const REPOSITORY: &str = "what is laid down is pgBackRest's repository as it was then, and no cluster: for a cluster as of \
                           that time add `--start`, or `--target-action promote`";
 
+/// What is said where a restore into a folder came to an early end.
+const RESUME: &str = "what is there stays, and `--resume` goes on with it";
+
 /// Puts files of a backup back, or shows what that would do.
 ///
 /// # Errors
 /// When it cannot begin, or cannot go on.
 pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
+    let args = &resumed(args)?;
     let shelves = open(&args.place.plan, &args.place.store, global, console)?;
     let only = match args.sources.as_slice() {
         [source] => Some(source.as_str()),
@@ -60,7 +66,12 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
         sources: args.sources.clone(),
         paths: args.paths.clone(),
         to: destination(args, global, console)?,
-        overwrite: args.overwrite,
+        existing: match (args.overwrite, args.resume) {
+            (true, _) => Existing::Replace,
+            (false, true) => Existing::Resume,
+            (false, false) => Existing::Keep,
+        },
+        is_marked: !args.overwrite,
     };
     let restore = plan(&held, &wish).map_err(|error| failure(&error))?;
     // Nothing is written before everybody knows what will not be.
@@ -76,12 +87,14 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
     };
     if let Some(signal) = signal {
         let from = manifest.run;
+        let next =
+            if wish.is_marked && args.to.is_some() { "`--resume` goes on with it" } else { "restore again" };
         console.complain(&format!(
-            "stopped: files that were complete stay, nothing half-written is left (run {from})\n"
+            "stopped: files that were complete stay, nothing half-written is left (run {from}); {next}\n"
         ));
         return Ok(signal);
     }
-    let mut outcome = outcome.map_err(|error| failure(&error))?;
+    let mut outcome = outcome.map_err(|error| cut_short(failure(&error), args))?;
     for text in &outcome.warnings {
         console.remark("warning", text);
     }
@@ -96,6 +109,42 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
         (0, false) => Status::Warnings,
         (0, true) => Status::Done,
     })
+}
+
+/// A failure behind which a restore can be gone on with.
+fn cut_short(failure: Failure, args: &RestoreArgs) -> Failure {
+    let is_begun = args.to.as_ref().is_some_and(|to| matches!(Unfinished::read(to), Ok(Some(_))));
+    match (&failure.help, is_begun) {
+        (_, false) => failure,
+        (None, true) => failure.help(RESUME),
+        (Some(help), true) => {
+            let help = format!("{help}; {RESUME}");
+            failure.help(help)
+        }
+    }
+}
+
+/// What was asked for; by who resumes, what was asked for then.
+fn resumed(args: &RestoreArgs) -> Result<RestoreArgs, Failure> {
+    let Some(folder) = args.to.as_ref().filter(|_| args.resume) else { return Ok(args.clone()) };
+    let shown = folder.display();
+    let failed = |text: String, help: &'static str| Failure::new(text).help(help);
+    match Unfinished::read(folder) {
+        Ok(Some(mark)) => Ok(RestoreArgs {
+            run: mark.run.to_string(),
+            sources: mark.sources.clone(),
+            paths: mark.paths(),
+            ..args.clone()
+        }),
+        Ok(None) => Err(failed(
+            format!("`{shown}` is not what a restore left that did not end"),
+            "leave `--resume`, for a new folder, or say `--overwrite`",
+        )),
+        Err(cause) => Err(failed(
+            format!("cannot resume a restore into `{shown}`: {cause}"),
+            "restore into a new folder, or say `--overwrite`",
+        )),
+    }
 }
 
 /// Where files go: in place, where the plan has them, if there is one.

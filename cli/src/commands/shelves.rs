@@ -110,7 +110,8 @@ pub fn failure(error: &RecallError) -> Failure {
         RecallError::CutShort { .. } => (
             Status::Failed,
             Some(
-                "what was complete stays, nothing half-written; mend that and restore again, with `--overwrite`",
+                "what was complete stays, nothing half-written; mend that and restore again, with `--resume`; where that was in \
+                 place or over what was there, with `--overwrite`",
             ),
         ),
         RecallError::Choose(ChooseError::Unreadable { .. }) => (

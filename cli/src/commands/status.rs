@@ -6,6 +6,7 @@ use backplan_compiler::model::Model;
 use backplan_runtime::load::display;
 use backplan_runtime::metrics::{self, Dialect, Stand};
 use backplan_runtime::recall::RecallError;
+use backplan_runtime::recall::log::waiting;
 use backplan_runtime::recall::repositories::Access;
 use backplan_runtime::recall::shelf::Shelves;
 use backplan_runtime::recall::status::{Status as Standing, Verdict, status};
@@ -36,7 +37,7 @@ pub fn execute(args: &StatusArgs, global: &Global, console: &mut Console) -> Res
     let now = clock()?.now();
     let (unclean, told) = unclean(&model)?;
     let standing = of_model(&model, unclean.clone(), &told, now)?.map_err(|error| {
-        for text in &told {
+        for text in told.iter().chain(&waiting(&model)) {
             console.remark("warning", text);
         }
         // Where no store can be read, how the last run went may say why.
@@ -100,7 +101,8 @@ fn look_at(file: &Path, global: &Global, now: Timestamp) -> Seen {
     let standing = unclean(&model).and_then(|(unclean, told)| {
         let standing = of_model(&model, unclean, &told, now)?.map_err(|error| unreadable(&error));
         // Else it is one of the problems.
-        seen.told = told.into_iter().filter(|_| standing.is_err()).collect();
+        seen.told =
+            if standing.is_err() { told.into_iter().chain(waiting(&model)).collect() } else { Vec::new() };
         standing
     });
     Seen { standing, ..seen }

@@ -246,7 +246,10 @@ pub fn restored(outcome: &Outcome, dry_run: bool, style: Style) -> String {
     if outcome.problem_count > outcome.problems.len().min(MOST) as u64 {
         let _ = writeln!(out, "{} in all", plural(outcome.problem_count, "problem"));
     }
-    let amount = format!("{}, {}", entries(outcome.entries), bytes(outcome.bytes));
+    let mut amount = format!("{}, {}", entries(outcome.entries), bytes(outcome.bytes));
+    if outcome.there > 0 {
+        let _ = write!(amount, "; {} of them there already", plural(outcome.there, "file"));
+    }
     let _ = match (dry_run, outcome.problem_count) {
         (true, _) => writeln!(out, "run {} would restore {amount}; nothing was written", outcome.run),
         (false, 0) => writeln!(out, "{} from run {}: {amount}", paint.green("restored"), outcome.run),

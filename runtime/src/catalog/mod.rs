@@ -6,6 +6,7 @@
 //! | [`delete`] | taking one out |
 //! | [`details`] | a manifest's second document: what may be private |
 //! | [`guard`] | what nobody should believe before something is deleted |
+//! | [`hold`] | having the store itself hold what is immutable |
 //! | [`host`] | what this host remembers, and the locks among its processes |
 //! | [`identity`] | whose store it is |
 //! | [`ids`] | ids of runs, plans, machines, attempts |
@@ -29,6 +30,7 @@ pub mod delete;
 pub mod details;
 pub mod fitness;
 pub mod guard;
+pub mod hold;
 pub mod host;
 pub mod identity;
 pub mod ids;

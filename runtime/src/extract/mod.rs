@@ -90,6 +90,9 @@ pub enum Existing {
     Keep,
     /// They are replaced, each by a rename once the new one is whole.
     Replace,
+    /// They are what an extraction that was cut short left: files that are as they should be, byte by byte, stay, and are
+    /// not read from the artefact; all else is made again.
+    Resume,
 }
 
 /// What was put back.
@@ -99,6 +102,8 @@ pub struct Extracted {
     pub entries: u64,
     /// Bytes of files.
     pub bytes: u64,
+    /// Files among them that were there already.
+    pub there: u64,
     /// Entries that are this account's now, which may not give them back to whom they belonged.
     pub foreign: u64,
     /// The first of those owners and groups.

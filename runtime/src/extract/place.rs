@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +18,7 @@ use rustix::io::Errno;
 
 use super::way::{KEPT, Way};
 use super::{Existing, ExtractError, Extraction, Target};
-use crate::artefact::{Entry, Kind};
+use crate::artefact::{Entry, Flags, Kind};
 use crate::beneath;
 use crate::places::anchor::{self, Moved};
 
@@ -214,8 +216,21 @@ impl Place {
     ) -> Result<(New, T), Obstacle> {
         let (above, name) = beneath::split(path);
         let folder = self.folder(number, above, way)?;
-        match make(&folder, OsStr::from_bytes(name)) {
-            Err(Errno::EXIST) => self.may_replace(&folder, OsStr::from_bytes(name))?,
+        let name = OsStr::from_bytes(name);
+        let mut made = make(&folder, name);
+        if made.as_ref().is_err_and(|cause| *cause == Errno::EXIST) {
+            self.may_replace(&folder, name)?;
+            if self.existing == Existing::Resume {
+                // A half of it, or another one: killed once more, nothing stays that nobody knows the name of.
+                match unlinkat(&folder, name, AtFlags::empty()) {
+                    Ok(()) | Err(Errno::NOENT) => made = make(&folder, name),
+                    Err(cause) => return Err(cause.into()),
+                }
+            }
+        }
+        let name = name.as_bytes();
+        match made {
+            Err(Errno::EXIST) => {}
             other => {
                 return Ok(other.map(|made| (New { folder, working: name.to_vec(), last: None }, made))?);
             }
@@ -232,6 +247,25 @@ impl Place {
         }
     }
 
+    /// Whether a file is there as an entry says: its size, its time, which is set when all else is done, and each byte.
+    pub fn holds(&self, path: &[u8], entry: &Entry) -> bool {
+        // What the digest of such a file is of is not what lies on the disk.
+        let is_other = [Flags::SPARSE, Flags::PATCH, Flags::DAMAGED, Flags::SHRANK];
+        if self.existing != Existing::Resume || is_other.iter().any(|flag| entry.flags.has(*flag)) {
+            return false;
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let Ok(file) = beneath::open(&self.base, path, flags, Mode::empty()) else { return false };
+        let file = File::from(file);
+        let Ok(seen) = file.metadata() else { return false };
+        let time = (seen.mtime(), seen.mtime_nsec());
+        if !seen.is_file() || seen.len() != entry.size || time != (entry.mtime, entry.nanos.into()) {
+            return false;
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(file).is_ok_and(|read| *read.finalize().as_bytes() == entry.hash)
+    }
+
     /// Whether what stands under a name may be replaced by what is no folder. An empty folder makes way.
     fn may_replace(&self, folder: &OwnedFd, name: &OsStr) -> Result<(), Obstacle> {
         let is_folder = match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -240,9 +274,9 @@ impl Place {
         };
         match (self.existing, is_folder) {
             (Existing::Keep, false) => Err(Obstacle::Exists("something is there already")),
-            (Existing::Replace, false) => Ok(()),
+            (Existing::Replace | Existing::Resume, false) => Ok(()),
             (Existing::Keep, true) => Err(Obstacle::InTheWay(FOLDER)),
-            (Existing::Replace, true) => {
+            (Existing::Replace | Existing::Resume, true) => {
                 unlinkat(folder, name, AtFlags::REMOVEDIR).map_err(|_| Obstacle::InTheWay(FOLDER))
             }
         }
@@ -359,8 +393,8 @@ impl Place {
         way: &mut Way,
     ) -> Result<Dressed, Obstacle> {
         let folder = self.folder(number, path, way)?;
-        let is_own = !entry.flags.has(crate::artefact::Flags::IMPLIED)
-            && (self.existing == Existing::Replace || (path.is_empty() && self.is_fresh));
+        let is_own = !entry.flags.has(Flags::IMPLIED)
+            && (self.existing != Existing::Keep || (path.is_empty() && self.is_fresh));
         if !self.is_made(path) && !is_own {
             return Ok(Dressed::default());
         }

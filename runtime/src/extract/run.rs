@@ -412,6 +412,11 @@ impl Worker<'_, '_> {
         let mut decoded: Option<Result<(), String>> = None;
         for placement in placements {
             let entry = self.run.entry(layer, *placement)?;
+            if self.is_there(&entry) {
+                self.done(layer, &entry, Ok(Dressed::default()))?;
+                lock(&self.run.report).there += 1;
+                continue;
+            }
             if !Artefact::is_single(&entry) || entry.flags.has(Flags::PATCH) {
                 let outcome = self.large(layer, &entry);
                 self.done(layer, &entry, outcome)?;
@@ -437,6 +442,12 @@ impl Worker<'_, '_> {
             self.done(layer, &entry, outcome)?;
         }
         Ok(())
+    }
+
+    /// Whether an extraction before this one put it back.
+    fn is_there(&self, entry: &Entry) -> bool {
+        entry.kind == Kind::File
+            && self.run.place(entry).is_ok_and(|(_, place, path)| place.holds(&path, entry))
     }
 
     fn done(

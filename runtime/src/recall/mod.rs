@@ -37,6 +37,7 @@ mod sealed;
 pub mod shelf;
 pub mod status;
 pub mod tool;
+pub mod unfinished;
 pub mod why;
 pub mod window;
 
@@ -175,6 +176,17 @@ pub enum RecallError {
     /// The target is in use.
     #[error("`{}` is not empty; restore into a new folder, or say `--overwrite`", .0.display())]
     NotEmpty(PathBuf),
+    /// The target is what a restore left that did not end.
+    #[error(
+        "`{}` holds what a restore of run {run} left that did not end; `--resume` goes on with it, or restore into a new folder",
+        folder.display()
+    )]
+    Unfinished {
+        /// The folder.
+        folder: PathBuf,
+        /// The run.
+        run: String,
+    },
     /// The target cannot be used.
     #[error("cannot restore into `{}`: {cause}", path.display())]
     Target {

@@ -14,7 +14,7 @@ use super::RecallError;
 use super::check::{Damage, whole_damage};
 use super::log::repository::{self, Based, RepositoryLog};
 use super::log::{self, LogStanding};
-use super::restore::{self, Destination};
+use super::restore;
 use super::shelf::{Shelf, Shelves};
 use crate::catalog::manifest::{Manifest, RepositoryRecord, SourceRecord};
 use crate::catalog::runs::Choice;
@@ -387,12 +387,7 @@ fn unpacked(
     let held = shelves.held(&Choice::Id(manifest.run.to_string()), Some(&record.name)).map_err(stopped)?;
     let scratch = Scratch::make(&access.places.state, &access.places.place).map_err(unchecked)?;
     let folder: PathBuf = scratch.folder().join("repository");
-    let wish = restore::Wish {
-        sources: vec![record.name.to_string()],
-        paths: Vec::new(),
-        to: Destination::Folder(folder.clone()),
-        overwrite: false,
-    };
+    let wish = restore::Wish::of(&record.name, &folder);
     let restore = restore::plan(&held, &wish).map_err(stopped)?;
     let needed = restore.preview().map_err(stopped)?.bytes;
     scratch.has_room(needed).map_err(unchecked)?;

@@ -17,6 +17,7 @@ use super::RecallError;
 use super::chain::Chain;
 use super::paths::Paths;
 use super::shelf::Held;
+use super::unfinished::{Mark, Unfinished};
 use crate::beneath;
 use crate::catalog::details::{Details, DetailsError, Root};
 use crate::catalog::manifest::Manifest;
@@ -48,8 +49,23 @@ pub struct Wish {
     pub paths: Vec<OsString>,
     /// Where to.
     pub to: Destination,
-    /// Replace what is there.
-    pub overwrite: bool,
+    /// What happens to what is there. [`Existing::Keep`] wants a folder that is empty, or none.
+    pub existing: Existing,
+    /// Leave a mark in the folder until all is there, so that what is cut short can be resumed.
+    pub is_marked: bool,
+}
+
+impl Wish {
+    /// One source, whole, right in an empty folder.
+    pub fn of(source: &str, folder: &Path) -> Wish {
+        Wish {
+            sources: vec![source.to_owned()],
+            paths: Vec::new(),
+            to: Destination::Folder(folder.to_path_buf()),
+            existing: Existing::Keep,
+            is_marked: false,
+        }
+    }
 }
 
 /// A restore that can be shown and carried out.
@@ -61,6 +77,8 @@ pub struct Restore<'a> {
     parts: Vec<Part<'a>>,
     /// Base backups that are laid down with the rest.
     clusters: Vec<Target>,
+    /// The folder that is marked, and by what, as long as not all is there.
+    mark: Option<(PathBuf, Unfinished)>,
 }
 
 struct Part<'a> {
@@ -81,6 +99,9 @@ pub struct Outcome {
     pub entries: u64,
     /// Bytes of files.
     pub bytes: u64,
+    /// Files among them that an earlier restore had put back.
+    #[serde(skip_serializing_if = "is_none")]
+    pub there: u64,
     /// What is there and was left: a sentence each.
     pub not_restored: Vec<String>,
     /// What a person should know of what came back.
@@ -89,6 +110,10 @@ pub struct Outcome {
     pub problems: Vec<String>,
     /// How many problems there were.
     pub problem_count: u64,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Makes a restore: reads the manifest and the indexes it needs, writes nothing.
@@ -108,7 +133,7 @@ pub fn plan<'a>(run: &Held<'a>, wish: &Wish) -> Result<Restore<'a>, RecallError>
         }
     }
     if let Destination::Folder(folder) = &wish.to
-        && !wish.overwrite
+        && wish.existing == Existing::Keep
     {
         must_be_empty(folder)?;
     }
@@ -121,7 +146,7 @@ pub fn plan<'a>(run: &Held<'a>, wish: &Wish) -> Result<Restore<'a>, RecallError>
         let extraction = Extraction {
             targets: targets(run, wish, &sources)?,
             only: Vec::new(),
-            existing: if wish.overwrite { Existing::Replace } else { Existing::Keep },
+            existing: wish.existing,
             owners: None,
             sync: true,
             workers: run.readers(),
@@ -142,7 +167,13 @@ pub fn plan<'a>(run: &Held<'a>, wish: &Wish) -> Result<Restore<'a>, RecallError>
     let clusters = parts.iter().flat_map(|part| clusters(manifest, &part.extraction.targets)).collect();
     // Who names paths knows what is not among them.
     let left = if wish.paths.is_empty() { left } else { Vec::new() };
-    Ok(Restore { run: manifest.run.to_string(), left, parts, clusters })
+    let mark = match &wish.to {
+        Destination::Folder(folder) if wish.is_marked => {
+            Some((folder.clone(), Unfinished::of(manifest.run, wish)))
+        }
+        _ => None,
+    };
+    Ok(Restore { run: manifest.run.to_string(), left, parts, clusters, mark })
 }
 
 /// Where base backups are among these targets.
@@ -316,10 +347,14 @@ pub(super) fn must_be_empty(folder: &Path) -> Result<(), RecallError> {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(cause) => return Err(RecallError::Target { path: folder.to_path_buf(), cause }),
     };
-    match entries.take(1).count() {
-        0 => Ok(()),
-        _ => Err(RecallError::NotEmpty(folder.to_path_buf())),
+    if entries.take(1).count() == 0 {
+        return Ok(());
     }
+    let folder = folder.to_path_buf();
+    Err(match Unfinished::read(&folder) {
+        Ok(Some(Unfinished { run, .. })) => RecallError::Unfinished { folder, run: run.to_string() },
+        Ok(None) | Err(_) => RecallError::NotEmpty(folder),
+    })
 }
 
 impl Restore<'_> {
@@ -345,6 +380,10 @@ impl Restore<'_> {
     pub fn carry_out(&self, control: &Control) -> Result<Outcome, RecallError> {
         let mut outcome = self.outline();
         let opened: Vec<_> = self.parts.iter().map(Part::open).collect::<Result<_, _>>()?;
+        let mark = self.mark.as_ref().map(|(folder, mark)| {
+            mark.leave(folder).map_err(|cause| RecallError::Target { path: folder.clone(), cause })
+        });
+        let mark = mark.transpose()?;
         for (part, opened) in self.parts.iter().zip(&opened) {
             let done = opened.run(control).map_err(|error| part.error(error))?;
             outcome.take(&part.chain, &done);
@@ -355,6 +394,9 @@ impl Restore<'_> {
                     format!("`{}` may archive to where its original does: {error}", place.path().display());
                 (outcome.problem_count, _) = (outcome.problem_count + 1, outcome.problems.push(what));
             }
+        }
+        if let (Some(Err(cause)), Some((folder, _))) = (mark.map(Mark::lift), &self.mark) {
+            return Err(RecallError::Target { path: folder.clone(), cause });
         }
         Ok(outcome)
     }
@@ -413,6 +455,7 @@ impl Outcome {
     fn take(&mut self, chain: &Chain<'_>, done: &Extracted) {
         self.entries += done.entries;
         self.bytes += done.bytes;
+        self.there += done.there;
         self.problem_count += done.problem_count;
         self.warnings.extend(foreign(done));
         self.warnings.extend(maimed(done));

@@ -20,7 +20,7 @@ use super::log::repository::{self, RepositoryLog};
 use super::log::{self, Lead};
 use super::outside;
 use super::repositories::based;
-use super::restore::{self, Destination, must_be_empty};
+use super::restore::{self, must_be_empty};
 use super::shelf::Shelves;
 use super::window::{self, Base, Log, WindowError};
 use crate::catalog::ids::RunId;
@@ -28,6 +28,7 @@ use crate::catalog::manifest::{RepositoryRecord, SourceRecord};
 use crate::catalog::runs::Choice;
 use crate::confine::Bounds;
 use crate::control::Control;
+use crate::extract::Existing;
 use crate::postgres::recovery::{END_COMMAND, Point, Recovery, Timeline, silence, timestamp};
 use crate::postgres::repository::{KEY_FILE, Repository as Remote, RepositoryError};
 use crate::postgres::server::{ServerError, running};
@@ -554,12 +555,10 @@ impl ToolRestore<'_> {
         control: &Control,
     ) -> Result<(), ClusterError> {
         let held = self.shelves.held(&Choice::Id(run.to_string()), Some(&self.wish.source))?;
-        let wish = restore::Wish {
-            sources: vec![self.wish.source.clone()],
-            overwrite: !paths.is_empty(),
-            paths,
-            to: Destination::Folder(to.to_path_buf()),
-        };
+        let mut wish = restore::Wish::of(&self.wish.source, to);
+        if !paths.is_empty() {
+            (wish.paths, wish.existing) = (paths, Existing::Replace);
+        }
         let done = restore::plan(&held, &wish)?.carry_out(control)?;
         match done.problem_count {
             0 => Ok(()),

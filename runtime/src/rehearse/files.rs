@@ -13,7 +13,7 @@ use super::record::Verdict;
 use super::{RehearseError, Stage, private};
 use crate::catalog::runs::Choice;
 use crate::recall::RecallError;
-use crate::recall::restore::{Destination, Wish, plan};
+use crate::recall::restore::{Wish, plan};
 use crate::text::printable;
 
 /// Restores the source and looks at it.
@@ -48,12 +48,7 @@ pub(super) fn play(stage: &mut Stage<'_>, is_database: bool) -> Result<(), Rehea
 /// Restores into `data`; whether all came back.
 pub(super) fn restore(stage: &mut Stage<'_>, data: &Path) -> Result<bool, RehearseError> {
     let begun = Instant::now();
-    let wish = Wish {
-        sources: vec![stage.wish.source.clone()],
-        paths: Vec::new(),
-        to: Destination::Folder(data.to_path_buf()),
-        overwrite: false,
-    };
+    let wish = Wish::of(&stage.wish.source, data);
     let held = stage.shelves.held(&Choice::Id(stage.run.to_string()), None)?;
     let restored = plan(&held, &wish).and_then(|restore| {
         let needed = restore.preview()?.bytes;

@@ -15,12 +15,13 @@ use super::mark::mark;
 use super::prepare::{highest_in, most_believed};
 use super::worker::Worker;
 use crate::catalog::commit::{CommitError, Transaction};
+use crate::catalog::hold::Hold;
 use crate::catalog::identity::{self, Claim, IdentityError};
 use crate::catalog::lock::{Holder, Lease, LeaseTimes, LockError};
+use crate::catalog::manifest::Manifest;
 use crate::catalog::owner::Owner;
 use crate::catalog::recover::Intent;
 use crate::control::Control;
-
 use crate::store::limit::{Limit, limited};
 use crate::store::{Store, StoreError};
 
@@ -197,7 +198,13 @@ impl Worker {
             facts::hide(&mut manifest, &mut details);
             manifest.seal(details, &readers).map_err(Failure::lasting)?;
         }
+        let hold = self.hold(store, &manifest)?;
+        let held = hold.iter().try_for_each(Hold::before);
         let committed = transaction.commit(&manifest).map_err(|error| commit_failure(&error))?;
+        let held = held.and_then(|()| hold.iter().try_for_each(Hold::after));
+        if let Err(why) = held {
+            self.warn(step, why);
+        }
         self.sessions[&store].held().committed = true;
         if let Some(error) = committed.untidy {
             self.warn(step, format!("{error}; the next run tidies up"));
@@ -205,6 +212,14 @@ impl Worker {
         // Only so that a sequence is not used twice where every store is new; and the manifest tells of mounts too.
         let _ = self.plan().remember_run(self.imprint.run, mounts);
         Ok(())
+    }
+
+    /// What of a run the store is to hold itself.
+    fn hold(&self, id: StoreId, manifest: &Manifest) -> Result<Option<Hold>, Failure> {
+        let Some(immutable) = self.request.model.store(id).immutable else { return Ok(None) };
+        let Some((store, _)) = self.sessions[&id].held().opened() else { return Ok(None) };
+        let hold = Hold::of(store, &self.layout, manifest, immutable);
+        hold.map(Some).map_err(|error| commit_failure(&error.into()))
     }
 
     /// Whether an archive's artefact is in a store, under its own name.

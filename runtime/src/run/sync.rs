@@ -15,6 +15,7 @@ use super::prune::{Request, Site, locked};
 use super::secrets::Secrets;
 use super::wal;
 use crate::catalog::commit::{CommitError, Transaction};
+use crate::catalog::hold::Hold;
 use crate::catalog::host::HostState;
 use crate::catalog::identity::{self, Claim};
 use crate::catalog::ids::{RunId, Uuid};
@@ -347,7 +348,7 @@ impl Taker<'_> {
                 failed.insert(run.run);
                 continue;
             }
-            match self.bring(&run, givers) {
+            match self.bring(&run, givers, &mut shown.warnings) {
                 Ok(brought) => shown.runs.push(brought),
                 Err(Trouble::Here(why)) => return Err(format!("{why}; the next sync goes on")),
                 Err(Trouble::There(why)) => {
@@ -360,7 +361,12 @@ impl Taker<'_> {
     }
 
     /// Brings one run, with the protocol of a run that is made: its manifest is last.
-    fn bring(&self, run: &Manifest, givers: &[Giver]) -> Result<Brought, Trouble> {
+    fn bring(
+        &self,
+        run: &Manifest,
+        givers: &[Giver],
+        warnings: &mut Vec<String>,
+    ) -> Result<Brought, Trouble> {
         let mut manifest = self.manifest(run, givers)?;
         manifest.plan.id = self.plan;
         let mut wanted = Vec::new();
@@ -386,7 +392,13 @@ impl Taker<'_> {
                 return Err(trouble);
             }
         }
+        let hold = self.model.store(self.id).immutable;
+        let hold = hold.map(|immutable| Hold::of(Arc::clone(&self.store), self.layout, &manifest, immutable));
+        let hold = hold.transpose().map_err(Trouble::here)?;
+        let held = hold.iter().try_for_each(Hold::before);
         let _ = transaction.commit(&manifest).map_err(Trouble::here)?;
+        let held = held.and_then(|()| hold.iter().try_for_each(Hold::after));
+        warnings.extend(held.err());
         Ok(Brought::of(run, |name| wanted.iter().any(|archive| archive.artefact.as_str() == name)))
     }
 

@@ -4,6 +4,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::{
     Capabilities, Creation, Entry, Name, Object, ReadStore, Store, StoreError, StoreErrorKind, Upload,
 };
@@ -101,6 +103,10 @@ impl Store for AppendOnly {
 
     fn give_up(&self, name: &Name) -> Result<u64, StoreError> {
         self.0.give_up(name)
+    }
+
+    fn hold(&self, name: &Name, until: Timestamp) -> Result<bool, StoreError> {
+        self.0.hold(name, until)
     }
 
     fn sweep(&self, folder: &Name) -> Result<u64, StoreError> {

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::{Capabilities, Creation, Entry, Name, Object, ReadStore, Store, StoreError, Upload};
 use crate::control::Control;
 
@@ -112,6 +114,14 @@ impl Store for Below {
 
     fn delete(&self, name: &Name) -> Result<(), StoreError> {
         self.store.delete(&self.at(name))
+    }
+
+    fn give_up(&self, name: &Name) -> Result<u64, StoreError> {
+        self.store.give_up(&self.at(name))
+    }
+
+    fn hold(&self, name: &Name, until: Timestamp) -> Result<bool, StoreError> {
+        self.store.hold(&self.at(name), until)
     }
 
     fn sweep(&self, folder: &Name) -> Result<u64, StoreError> {

@@ -26,6 +26,8 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use jiff::Timestamp;
+
 use crate::control::Control;
 
 pub use door::{Patience, make, open, open_with, would_make};
@@ -323,6 +325,15 @@ pub trait Store: ReadStore {
     /// When the store cannot tell, or not give them up.
     fn give_up(&self, _name: &Name) -> Result<u64, StoreError> {
         Ok(0)
+    }
+
+    /// Has the store itself hold an object, in all its versions, until a moment at the least, whatever this host is told to do to
+    /// it; `false` where it holds nothing of itself.
+    ///
+    /// # Errors
+    /// When it holds others, and this one is not known to be held.
+    fn hold(&self, _name: &Name, _until: Timestamp) -> Result<bool, StoreError> {
+        Ok(false)
     }
 
     /// Removes what interrupted writes left below a folder under names of the store's own making, which no listing

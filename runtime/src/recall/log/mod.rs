@@ -469,3 +469,14 @@ pub fn standing(model: &Model, shelves: &Shelves, wal: &Wal) -> LogStanding {
     standing.waits(model.source(wal.source).postgres());
     standing
 }
+
+/// What waits of the logs of a plan, whose stores may all be away: a sentence for each.
+pub fn waiting(model: &Model) -> Vec<String> {
+    let of = |wal: &Wal| {
+        let source = model.source(wal.source);
+        let data = source.postgres()?.data_dir.as_deref()?;
+        let told = backlog::told(&backlog::of(data)?, data, SystemTime::now())?;
+        Some(format!("log of `{}`: {told}", source.name))
+    };
+    model.wals.iter().filter_map(of).collect()
+}

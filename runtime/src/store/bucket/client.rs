@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use backplan_compiler::graph::Occasion;
@@ -20,6 +21,7 @@ use super::Service;
 use super::copy::Copier;
 use super::lost::Lost;
 use super::patient::Patient;
+use super::retention::Retention;
 use crate::run::prepare::host_name;
 use crate::run::secrets::Secrets;
 use crate::store::Patience;
@@ -48,6 +50,8 @@ pub struct Opened {
     pub lost: Option<Arc<Lost>>,
     /// Copies within the bucket.
     pub copier: Option<Arc<Copier>>,
+    /// Has the server itself keep what is immutable.
+    pub retention: Option<Arc<Retention>>,
     /// What stands before every name.
     pub prefix: String,
     /// The class that objects are given.
@@ -61,7 +65,7 @@ pub struct Opened {
 pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Result<Opened, String> {
     crate::tls::choose();
     let kind = &declared.kind;
-    let (mut lost, mut copier) = (None, None);
+    let (mut lost, mut copier, mut retention) = (None, None, None);
     let service: Arc<dyn Service> = match kind {
         StoreKind::S3 { bucket, endpoint, ca_file, .. } => {
             let s3 = Arc::new(s3(kind, secrets, patience)?.build().map_err(|error| error.to_string())?);
@@ -69,7 +73,9 @@ pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Resu
             let http = http.map_err(|error| error.to_string())?;
             let bucket = bucket.clone();
             copier = Some(Arc::new(Copier { s3: Arc::clone(&s3), http: http.clone(), bucket }));
-            lost = Some(Arc::new(Lost { s3: Arc::clone(&s3), http }));
+            lost = Some(Arc::new(Lost { s3: Arc::clone(&s3), http: http.clone() }));
+            retention =
+                Some(Arc::new(Retention { s3: Arc::clone(&s3), http, is_absent: AtomicBool::new(false) }));
             s3
         }
         StoreKind::Azblob { .. } => {
@@ -85,7 +91,7 @@ pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Resu
         StoreKind::Azblob { prefix, .. } | StoreKind::Gcs { prefix, .. } => (prefix, None),
         StoreKind::Dir { .. } | StoreKind::Sftp { .. } => (&None, None),
     };
-    Ok(Opened { service, lost, copier, prefix: filled(prefix.as_ref())?, storage_class })
+    Ok(Opened { service, lost, copier, retention, prefix: filled(prefix.as_ref())?, storage_class })
 }
 
 fn filled(prefix: Option<&Text>) -> Result<String, String> {

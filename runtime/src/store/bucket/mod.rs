@@ -8,6 +8,7 @@ mod client;
 mod copy;
 mod lost;
 mod patient;
+mod retention;
 mod trouble;
 mod upload;
 
@@ -23,6 +24,7 @@ use std::time::Instant;
 
 use backplan_compiler::model::Store as Declared;
 use futures_util::TryStreamExt;
+use jiff::Timestamp;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path as Key;
 use object_store::{
@@ -31,6 +33,7 @@ use object_store::{
 
 use self::copy::Copier;
 use self::lost::Lost;
+use self::retention::Retention;
 use self::trouble::Trouble;
 use self::upload::BucketUpload;
 use super::engine;
@@ -60,7 +63,9 @@ struct Inner {
     lost: Option<Arc<Lost>>,
     /// `None`: the server makes no copies of parts that anybody could ask for.
     copier: Option<Arc<Copier>>,
-    /// It was asked for one, and did not do it.
+    /// `None`: no retention of the server's is asked for.
+    retention: Option<Arc<Retention>>,
+    /// It was asked for a copy, and did not make it.
     copies_nothing: AtomicBool,
     label: String,
     /// Where it is, for messages.
@@ -107,12 +112,14 @@ impl BucketStore {
             prefix => format!("{prefix}/"),
         };
         let (label, keeps_conditions) = (declared.name.clone(), AtomicBool::new(patience == Patience::Short));
-        let (service, lost, copier) = (opened.service, opened.lost, opened.copier);
+        let (service, lost, copier, retention) =
+            (opened.service, opened.lost, opened.copier, opened.retention);
         let copies_nothing = AtomicBool::new(false);
         let inner = Inner {
             service,
             lost,
             copier,
+            retention,
             copies_nothing,
             label,
             place,
@@ -347,6 +354,12 @@ impl Store for BucketStore {
             Ok(uploads.len() as u64)
         });
         given_up.map_err(|trouble| self.inner.error("give up uploads of", name.as_str(), trouble))
+    }
+
+    fn hold(&self, name: &Name, until: Timestamp) -> Result<bool, StoreError> {
+        let Some(retention) = self.inner.retention.clone() else { return Ok(false) };
+        let held = self.inner.with(name.as_str(), |_, key| async move { retention.hold(&key, until).await });
+        held.map_err(|trouble| self.inner.error("have the server hold", name.as_str(), trouble))
     }
 
     fn sweep(&self, _folder: &Name) -> Result<u64, StoreError> {

@@ -106,6 +106,53 @@ fn a_bucket_of_s3_conforms() {
     a_server_that_ignores_conditions(&server);
 }
 
+/// An account's key, as the server is told it.
+const ACCOUNT_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+#[test]
+fn a_container_of_azure_conforms() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = Command::new("azurite-blob");
+    command.args(["--silent", "--skipApiVersionCheck", "--disableTelemetry", "--inMemoryPersistence"]);
+    command.args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string()]);
+    command.env("AZURITE_ACCOUNTS", format!("acc:{ACCOUNT_KEY}"));
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let server = Server { child, port };
+    let make = || {
+        let mut python = Command::new("python3");
+        python.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/azure-container.py"));
+        python.args([&format!("http://127.0.0.1:{}", server.port), "acc", ACCOUNT_KEY, "cont"]);
+        python.stderr(Stdio::null()).status().unwrap().success()
+    };
+    assert!((0..60).any(|_| make() || {
+        std::thread::sleep(Duration::from_secs(1));
+        false
+    }));
+    let round = AtomicUsize::new(0);
+    let open = |container: &str, prefix: &str, key: &str| {
+        let mut declared = declared(String::new(), "", "");
+        declared.kind = StoreKind::Azblob {
+            container: container.to_owned(),
+            account: Some("acc".to_owned()),
+            prefix: Some(Text::literal(prefix)),
+            endpoint: Some(format!("http://127.0.0.1:{}/acc", server.port)),
+            key: Some(Secret::Inline(Hidden::new(key))),
+        };
+        BucketStore::open(&declared, &Secrets::default(), crate::store::Patience::Long).unwrap()
+    };
+    conforms(&|| {
+        let prefix = format!("some/ü-{}/", round.fetch_add(1, Ordering::SeqCst));
+        Arc::new(open("cont", &prefix, ACCOUNT_KEY))
+    });
+    let object = Name::new("x").unwrap();
+    let error = open("none", "", ACCOUNT_KEY).list(None).unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Unreachable, "{error}");
+    assert!(error.to_string().contains("ContainerNotFound"), "{error}");
+    let other = ACCOUNT_KEY.replace("MDEy", "MDEz");
+    let error = open("cont", "", &other).create(&object, b"x").unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Credentials, "{error}");
+}
+
 #[test]
 fn a_server_that_does_not_know_the_keys_says_so_whatever_is_asked() {
     // One request is let in: it makes the bucket.

@@ -1,0 +1,109 @@
+//! The mark of a restore that has not ended: which one it is, in the folder that it restores into. It goes with the last file,
+//! so a folder that has it does not have everything, and `restore --resume` knows what to go on with.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags, fsync, openat, unlinkat};
+use serde::{Deserialize, Serialize};
+
+use super::restore::Wish;
+use crate::beneath;
+use crate::catalog::details::RawPath;
+use crate::catalog::ids::RunId;
+
+/// Its name in the folder.
+pub const NAME: &str = ".backplan-restore-unfinished";
+/// Bytes of it at the most.
+const LARGEST: u64 = 1 << 20;
+
+/// What a restore that has not ended restores. The mark's text is this as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unfinished {
+    /// The run.
+    pub run: RunId,
+    /// The sources that were asked for; none: all.
+    pub sources: Vec<String>,
+    /// The paths; none: all.
+    paths: Vec<RawPath>,
+}
+
+impl Unfinished {
+    /// What is wished for of a run.
+    pub fn of(run: RunId, wish: &Wish) -> Unfinished {
+        let paths = wish.paths.iter().map(|path| RawPath(PathBuf::from(path))).collect();
+        Unfinished { run, sources: wish.sources.clone(), paths }
+    }
+
+    /// What the mark of a folder says; `None` where it has none.
+    ///
+    /// # Errors
+    /// The system's; [`io::ErrorKind::InvalidData`] where the mark is none.
+    pub fn read(folder: &Path) -> io::Result<Option<Unfinished>> {
+        let path = folder.join(NAME);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mark = match rustix::fs::open(&path, flags, Mode::empty()) {
+            Ok(mark) => File::from(mark),
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(cause) => return Err(cause.into()),
+        };
+        let mut text = Vec::new();
+        mark.take(LARGEST).read_to_end(&mut text)?;
+        serde_json::from_slice(&text).map(Some).map_err(|cause| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("`{NAME}` is no mark of a restore: {cause}"))
+        })
+    }
+
+    /// The paths that were asked for.
+    pub fn paths(&self) -> Vec<OsString> {
+        self.paths.iter().map(|path| AsRef::<OsStr>::as_ref(path).to_owned()).collect()
+    }
+
+    /// Leaves the mark in a folder, durable before anything that it is about.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn leave(&self, folder: &Path) -> io::Result<Mark> {
+        let folder = beneath::folder(folder)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mark = Mark(folder);
+        match openat(&mark.0, NAME, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => {
+                let mut file = File::from(file);
+                let text = serde_json::to_vec(self).map_err(io::Error::other)?;
+                let written = file.write_all(&text).and_then(|()| file.sync_all()).and_then(|()| mark.sync());
+                // Half a mark would only be in the way.
+                if let Err(cause) = written {
+                    let _ = unlinkat(&mark.0, NAME, AtFlags::empty());
+                    return Err(cause);
+                }
+            }
+            Err(rustix::io::Errno::EXIST) => {}
+            Err(cause) => return Err(cause.into()),
+        }
+        Ok(mark)
+    }
+}
+
+/// The folder of a restore that has not ended.
+pub(super) struct Mark(OwnedFd);
+
+impl Mark {
+    /// Takes the mark away: all is there.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn lift(self) -> io::Result<()> {
+        unlinkat(&self.0, NAME, AtFlags::empty())?;
+        self.sync()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(fsync(openat(&self.0, ".", flags, Mode::empty())?)?)
+    }
+}
