@@ -248,15 +248,56 @@ fn a_disk_that_is_given_up_is_said_once_or_left_out() {
                 "umount site/sub/mnt; echo photo >site/sub/mnt/photo",
                 "plan run; status 0; plan status; status 0",
             ),
+            // Others in its place, as many and as large.
+            (MOUNT, "plan run; status 0"),
+            (
+                "umount site/sub/mnt; rm site/sub/mnt/photo; for it in 1 2 3; do echo others >site/sub/mnt/log$it; done",
+                "plan run; status 1; says 'is not mounted'; plan status; status 3",
+            ),
+            ("rm site/sub/mnt/*", ""),
             // Another one in its place.
             (MOUNT, "plan run; status 0"),
             (
-                "umount site/sub/mnt; rm site/sub/mnt/photo; truncate -s 8M disk; mkfs.ext4 -q disk; mount -o loop disk site/sub/mnt",
+                "umount site/sub/mnt; rm -f site/sub/mnt/photo; truncate -s 8M disk; mkfs.ext4 -q disk; mount -o loop disk site/sub/mnt",
                 "plan run; status 1; says 'is another one'",
             ),
+            (
+                "for it in 1 2 3; do echo others >site/sub/mnt/other$it; done",
+                "plan run; status 1; says 'is another one'",
+            ),
+            // A copy of what was there.
+            ("echo photo >site/sub/mnt/photo", "plan run; status 0; plan status; status 0"),
+            ("umount site/sub/mnt", "plan run; status 1"),
             ("sed -i 's|paths = .*|&\\n exclude = [\"/sub/mnt/*\"]|' p.plan", "plan run; status 0"),
         ],
     );
+}
+
+#[test]
+fn of_disks_that_are_optional_the_newest_run_that_has_each_stays() {
+    let scenario = with_disk("keep { last = 2 }\n", "  optional = true\n");
+    fs::create_dir_all(scenario.path("site/other")).unwrap();
+    let both = format!("{MOUNT}; mount -t tmpfs disk site/other; echo one >site/other/one");
+    let run = "plan run; status 3; says 'is not mounted'";
+    nights(
+        &scenario,
+        &[
+            (&both, "plan run; status 0"),
+            ("umount site/sub/mnt", run),
+            ("echo new >site/other/new", run),
+            ("umount site/other", run),
+            ("", run),
+            ("", run),
+            ("", "plan run --dry-run; status 3; plan run; status 3"),
+            (
+                "",
+                "plan restore --to back; status 3; says 'lacks 2 paths of source `site`, which is optional'",
+            ),
+            ("", "plan restore --to photo --run 1; status 0; plan restore --to new --run 3; status 3"),
+        ],
+    );
+    assert_eq!(scenario.read("photo/site/site/sub/mnt/photo"), "photo\n");
+    assert_eq!(scenario.read("new/site/site/other/new"), "new\n");
 }
 
 #[test]
@@ -295,7 +336,7 @@ fn a_mount_above_a_path_and_one_in_another_are_missed_too() {
     );
     assert_eq!(
         scenario.plan(["list", "optional.plan", "--format", "json"]).json()["runs"].as_array().unwrap().len(),
-        2
+        3
     );
 }
 

@@ -122,6 +122,20 @@ fn a_run_that_could_not_begin_or_was_stopped_or_killed_is_told() {
 }
 
 #[test]
+fn a_run_that_fails_at_its_very_first_step_is_told() {
+    let text = plan(&format!("staging {{\n  path = \"staging\"\n}}\n\n{SITE}"));
+    let scenario = Scenario::new().file("p.plan", text).file("site/a", "a");
+    fs::create_dir(scenario.path("staging")).unwrap();
+    scenario.next_day().plan(["run"]).status(0);
+    fs::remove_dir(scenario.path("staging")).unwrap();
+    scenario.next_day().plan(["run"]).status(1).stdout_has("is not there");
+    status(&scenario).status(3).stdout_has("failed").stdout_has("is not there");
+    fs::create_dir(scenario.path("staging")).unwrap();
+    scenario.next_day().plan(["run"]).status(0);
+    status(&scenario).status(0);
+}
+
+#[test]
 fn a_store_that_lacks_what_another_has_is_told() {
     for (absent, behind) in [("", 3), ("  absent = skip\n", 0)] {
         let site = SITE.replace("[store]", "[store, other]");

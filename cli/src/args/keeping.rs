@@ -130,9 +130,9 @@ Examples:
 Exit statuses: 0 done (`--diff`: all is as the plans say), 1 a schedule cannot be expressed or a file not be written, 2 a
 plan does not compile, 3 `--diff` found differences.")]
 pub struct ScheduleArgs {
-    /// Plans, or folders with plans
-    #[arg(value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
-    pub paths: Vec<PathBuf>,
+    /// Which plans.
+    #[command(flatten)]
+    pub plans: PlanFiles,
     /// What is to start the runs
     #[arg(long = "for", value_name = "WHAT")]
     pub starter: Timers,

@@ -4,18 +4,19 @@ mod crontab;
 mod folder;
 mod remote;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use backplan_compiler::model::Model;
 use backplan_compiler::timer::{self, Inexpressible, Starter, Unit};
-use backplan_runtime::load::{self, display};
+use backplan_runtime::load::display;
 use backplan_runtime::starter::systemd::Whose;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use similar::TextDiff;
 
-use super::plan::{current_folder, ready, sole};
+use super::fleet::files_of;
+use super::plan::ready;
 use super::run::clock;
 use crate::args::{Global, PlanFile, ScheduleArgs, Timers};
 use crate::console::Console;
@@ -63,12 +64,12 @@ impl Deed {
 /// # Errors
 /// For wrong usage; a plan whose schedule cannot be followed is told of, and the others go on.
 pub fn execute(args: &ScheduleArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
-    let current = current_folder()?;
+    let found = files_of(&args.plans)?;
     let deed = Deed::of(args);
     remote::usage(args)?;
     let (mut worst, mut plans) = (Status::Done, Vec::new());
-    for file in files_of(args, &current)? {
-        match of_plan(&file, args, global, console) {
+    for file in &found.files {
+        match of_plan(file, args, global, console) {
             Ok(plan) => plans.push(plan),
             Err(failure) => worst = worst.max(told(&failure, console)),
         }
@@ -79,14 +80,14 @@ pub fn execute(args: &ScheduleArgs, global: &Global, console: &mut Console) -> R
         for unit in plans.iter().flat_map(|plan| &plan.units) {
             console.answer(&format!("# {}\n{}\n", unit.name, unit.text));
         }
-        return Ok(worst);
+        return Ok(found.told(worst, console));
     }
     plans.extend(remote::base(&plans, args, deed));
     let done = match (args.starter, &args.out) {
         (Timers::Cron, None) if args.user => crontab::execute(&plans, deed, console),
         _ => folder::execute(&plans, args, deed, console),
     }?;
-    Ok(worst.max(done))
+    Ok(found.told(worst.max(done), console))
 }
 
 /// Tells of a failure that ends the work on one plan alone.
@@ -94,24 +95,6 @@ fn told(failure: &Failure, console: &mut Console) -> Status {
     let text = human::failure(failure, console.errors());
     console.complain(&text);
     failure.status
-}
-
-fn files_of(args: &ScheduleArgs, current: &Path) -> Result<Vec<PathBuf>, Failure> {
-    if args.paths.is_empty() {
-        return Ok(vec![sole(current)?]);
-    }
-    let mut files = Vec::new();
-    for path in &args.paths {
-        if path.is_dir() {
-            files.extend(load::plans_in(path).map_err(|error| super::plan::of_load(&error))?);
-        } else {
-            files.push(path.clone());
-        }
-    }
-    // A folder and a file of it: once is enough.
-    let mut seen = BTreeSet::new();
-    files.retain(|file| seen.insert(std::fs::canonicalize(file).unwrap_or_else(|_| file.clone())));
-    Ok(files)
 }
 
 /// Two plans of one name would start one of the two.

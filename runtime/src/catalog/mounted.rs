@@ -10,6 +10,7 @@ use super::ids::RunId;
 use super::names::{HostPath, PlanName, amount};
 use super::runs::Catalog;
 use crate::catalog::host::PlanState;
+use crate::scan::sample::Sample;
 
 /// A file system that a source was read from, other than the one that everything is mounted on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub struct Mounted {
     /// Bytes of contents.
     #[serde(deserialize_with = "amount")]
     pub bytes: u64,
+    /// A sample of the names in it; empty where an older program wrote this.
+    #[serde(default, skip_serializing_if = "Sample::is_empty")]
+    pub names: Sample,
     /// The last run that had it; `None`: the one under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,

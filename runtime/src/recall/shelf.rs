@@ -522,6 +522,10 @@ impl Shelves {
                 || "no earlier run has all of it".to_owned(),
                 |whole| format!("run {whole} is the last before it that has all"),
             );
+            if source.missing == 0 && !source.lost.is_empty() {
+                let lost = plural(source.lost.len() as u64, "path");
+                return format!("run {run} lacks {lost} of source `{name}`, which is optional; {whole}");
+            }
             if source.missing == 0 {
                 let unread = plural(source.unread, "entry");
                 return format!(

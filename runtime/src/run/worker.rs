@@ -369,23 +369,25 @@ impl Worker {
     }
 
     fn lock_host(&self, step: &StepId) -> Result<(), Failure> {
-        if let Some(staging) = &self.request.model.staging {
-            let looked = Staging::look(staging, self.request.around()).map_err(Failure::fatal)?;
-            match HostLock::staging(&self.host, &staging.path, &self.note) {
-                Ok(lock) => {
-                    *self.staging_lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
-                }
-                Err(busy @ HostLockError::Busy { .. }) => {
-                    return Err(Failure { message: busy.to_string(), kind: FailureKind::Busy });
-                }
-                Err(error) => return Err(Failure::fatal(error)),
-            }
-            if let Some(staging) = looked {
-                self.take_staging(step, &staging)?;
-            }
-            self.anchor("the staging", &staging.path)?;
+        let declared = self.request.model.staging.as_ref();
+        let lock = declared.map(|staging| HostLock::staging(&self.host, &staging.path, &self.note));
+        if let Some(Err(busy @ HostLockError::Busy { .. })) = &lock {
+            return Err(Failure { message: busy.to_string(), kind: FailureKind::Busy });
         }
         self.anchor("the local state", self.host.folder())?;
+        // Before anything else may fail: a run that nobody knows of did not happen.
+        self.begin_journal()?;
+        let (Some(declared), Some(lock)) = (declared, lock) else { return Ok(()) };
+        let looked = Staging::look(declared, self.request.around()).map_err(Failure::fatal)?;
+        let lock = lock.map_err(Failure::fatal)?;
+        *self.staging_lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
+        if let Some(staging) = looked {
+            self.take_staging(step, &staging)?;
+        }
+        self.anchor("the staging", &declared.path)
+    }
+
+    fn begin_journal(&self) -> Result<(), Failure> {
         for folder in [self.folders.journals(), self.work_folder()] {
             make_private(&folder).map_err(Failure::fatal)?;
         }
@@ -400,8 +402,7 @@ impl Worker {
         };
         let journal = Journal::begin(&self.folders.journals(), &run, &begin, self.request.clock.now());
         let _ = self.journal.set(journal.map_err(Failure::fatal)?);
-        history::begun(&self.plan()).map_err(Failure::fatal)?;
-        Ok(())
+        history::begun(&self.plan()).map_err(Failure::fatal)
     }
 
     fn recover(&self, step: &StepId, control: &Control) -> Result<(), Failure> {

@@ -10,6 +10,7 @@ use backplan_compiler::model::Files;
 use rustix::fs::{CWD, Mode, OFlags, Statx, openat};
 
 use super::record::{Scanned, Unseen};
+use super::sample::{Again, Sample};
 use super::why::{self, Rule};
 use super::{Summary, Trees};
 use crate::artefact::Kind;
@@ -26,6 +27,9 @@ struct Place {
     on: Option<On>,
     leaves: u64,
     bytes: u64,
+    names: Sample,
+    /// Of what is expected here.
+    again: Again,
 }
 
 struct On {
@@ -83,13 +87,15 @@ impl<'a> Ledger<'a> {
         let is_mount = mounts::is_mount(entered.seen).unwrap_or(entered.is_other);
         let is_looked_at = is_mount || entered.is_root;
         match is_looked_at.then(|| self.on(entered.folder)).flatten() {
-            Some((on, true)) if !self.is_on(above, &on) => return Some(self.begin(host(), Some(on))),
+            Some((on, true)) if !self.is_on(above, &on) => {
+                return Some(self.begin(entered, host(), Some(on)));
+            }
             // What is in it is nobody's, and not what the folder above it holds.
             Some((_, false)) if is_mount => return None,
             _ => {}
         }
         match self.expected.contains_key(entered.path) {
-            true => Some(self.begin(host(), None)),
+            true => Some(self.begin(entered, host(), None)),
             false => above,
         }
     }
@@ -111,8 +117,10 @@ impl<'a> Ledger<'a> {
         place.is_some_and(|place| place.mount == on.mount)
     }
 
-    fn begin(&mut self, path: PathBuf, on: Option<On>) -> usize {
-        self.places.push(Place { path, on, leaves: 0, bytes: 0 });
+    fn begin(&mut self, entered: &Entered<'_>, path: PathBuf, on: Option<On>) -> usize {
+        let again = self.expected.get(entered.path).map(|wanted| Again::of(&wanted.names));
+        let (names, again) = (Sample::default(), again.unwrap_or_default());
+        self.places.push(Place { path, on, leaves: 0, bytes: 0, names, again });
         self.places.len() - 1
     }
 
@@ -123,6 +131,10 @@ impl<'a> Ledger<'a> {
         {
             place.leaves += 1;
             place.bytes += entry.bytes_to_read();
+            place.again.see(&entry.path);
+            if place.on.is_some() {
+                place.names.add(&entry.path);
+            }
         }
     }
 
@@ -162,6 +174,7 @@ impl<'a> Ledger<'a> {
             identity: identity.clone(),
             leaves: place.leaves,
             bytes: place.bytes,
+            names: place.names.clone(),
             run: None,
         })
     }
@@ -210,8 +223,11 @@ fn missed(wanted: &Mounted, place: Option<&Place>) -> Option<Cause> {
         Some(on) => Cause::Other(on.kind.clone()),
         None => Cause::NotMounted,
     };
+    // Others in its place, however many, are not what it held.
     let is_less = |now: u64, then: u64| now.saturating_mul(2) < then;
-    (is_less(place.leaves, wanted.leaves) || is_less(place.bytes, wanted.bytes)).then_some(cause)
+    let is_there =
+        place.again.is_most() && !is_less(place.leaves, wanted.leaves) && !is_less(place.bytes, wanted.bytes);
+    (!is_there).then_some(cause)
 }
 
 fn told(wanted: &Mounted, cause: &Cause) -> String {
@@ -225,7 +241,7 @@ fn told(wanted: &Mounted, cause: &Cause) -> String {
     let is = match cause {
         Cause::NotMounted => "is not mounted".to_owned(),
         Cause::Other(kind) => {
-            format!("is another one ({}), with less than half of what was there", printable(kind.as_bytes()))
+            format!("is another one ({}), without what was there", printable(kind.as_bytes()))
         }
     };
     format!(

@@ -155,6 +155,7 @@ impl<'a> Walk<'a> {
             self.summary.unmounted.push((lost.path.clone(), lost.text.clone()));
             if self.trees.optional {
                 self.summary.warnings.add(WarningKind::NotMounted, &lost.path, Some(&lost.text));
+                self.summary.lost_at.push(lost.path);
                 continue;
             }
             let error = ScanError::NotMounted { source_name: self.trees.source.clone(), text: lost.text };
@@ -246,6 +247,7 @@ impl<'a> Walk<'a> {
     fn missing(&mut self, host: PathBuf, path: &[u8]) -> Result<(), ScanError> {
         if self.trees.optional {
             self.summary.warnings.add(WarningKind::Missing, &host, None);
+            self.summary.lost_at.push(host);
             return Ok(());
         }
         let error = ScanError::Missing { source_name: self.trees.source.clone(), path: host.clone() };
@@ -269,6 +271,7 @@ impl<'a> Walk<'a> {
         match link::look(&self.trees.files, host) {
             Some(Link::Dangling) if self.trees.optional => {
                 self.summary.warnings.add(WarningKind::Missing, host, None);
+                self.summary.lost_at.push(host.to_path_buf());
                 return Ok(false);
             }
             Some(Link::Dangling) => {
