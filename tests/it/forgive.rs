@@ -274,6 +274,32 @@ fn a_disk_that_is_given_up_is_said_once_or_left_out() {
 }
 
 #[test]
+fn what_was_on_a_disk_that_is_given_up_is_gone_from_the_next_difference_on() {
+    let scenario = with_disk("cycle { incrementals = 9 }\n", "");
+    fs::create_dir_all(scenario.path("site/other")).unwrap();
+    let both = format!("{MOUNT}; mount -t tmpfs disk site/other; echo one >site/other/one");
+    nights(
+        &scenario,
+        &[
+            (&both, "plan run; status 0"),
+            ("umount site/sub/mnt", "plan run; status 1; says 'sub/mnt'"),
+            // While another one is missing, too.
+            (
+                "umount site/other",
+                "plan run --unmounted site/sub/mnt; status 1; says 'site/other'; ! grep -F sub/mnt said",
+            ),
+            (
+                "mount -t tmpfs disk site/other; echo one >site/other/one",
+                "plan run; status 0; plan status; status 0",
+            ),
+            ("plan restore --to back; status 0", ""),
+        ],
+    );
+    assert_eq!(scenario.read("back/site/site/other/one"), "one\n");
+    assert!(!scenario.path("back/site/site/sub/mnt/photo").exists());
+}
+
+#[test]
 fn of_disks_that_are_optional_the_newest_run_that_has_each_stays() {
     let scenario = with_disk("keep { last = 2 }\n", "  optional = true\n");
     fs::create_dir_all(scenario.path("site/other")).unwrap();

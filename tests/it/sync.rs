@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::buckets::Server;
-use crate::scenario::{Answer, Scenario, artefacts, shell, wait_for};
+use crate::scenario::{Answer, SITE, Scenario, artefacts, plan, shell, wait_for};
 
 const REST: &str = "source site: files {\n  paths = [\"site\"]\n}\ncycle {\n  incrementals = 2\n}\nretry {\n  attempts = 1\n}\n";
 
@@ -244,4 +244,60 @@ fn a_dry_run_brings_to_a_store_what_the_run_does() {
     // The older of the two that it lacks is given up by then.
     fs::rename(scenario.path("away"), scenario.path("two")).unwrap();
     alike(1);
+}
+
+#[test]
+fn what_somebody_puts_into_one_store_is_not_brought_to_the_others_by_a_run() {
+    let text = |to: &str, stores: &str| {
+        plan(&format!("{stores}{}keep {{\n  last = 3\n}}\n", SITE.replace("[store]", to)))
+    };
+    let other = "store other: dir {\n  path = \"other\"\n}\n\n";
+    let scenario = Scenario::new().file("p.plan", text("[store, other]", other)).file("site/a", "a");
+    for night in 0..3 {
+        scenario.write("site/a", format!("night {night}"));
+        scenario.next_day().plan(["run"]).status(0);
+    }
+    // Somebody who has the second store makes runs of his own in it, as the plan would.
+    shell(
+        &scenario.path("."),
+        "mkdir -p evil/site; cp -r other evil/store; cp other/.backplan/p/format.yaml format.yaml; echo theirs > evil/site/a",
+    );
+    scenario.write("evil/p.plan", text("[store]", ""));
+    let program = env!("CARGO_BIN_EXE_plan");
+    for hour in 12..15 {
+        let run = format!(
+            "XDG_STATE_HOME=$PWD/../evil-state BACKPLAN_NOW=2026-01-04T{hour}:00:00Z {program} run --adopt -q"
+        );
+        shell(&scenario.path("evil"), &run);
+    }
+    shell(
+        &scenario.path("."),
+        "rm -r other; cp -r evil/store other; cp format.yaml other/.backplan/p/; rm -f other/.backplan/p/lock/*",
+    );
+    let there = || shell(&scenario.path("store/.backplan/p/manifests"), "ls | cut -c1-8").replace('\n', " ");
+    scenario.next_day();
+    let told = "this machine does not know that it has made it";
+    scenario.plan(["run", "--dry-run"]).status(3).stdout_has(told);
+    scenario.plan(["run"]).status(3).stdout_has(told);
+    scenario.plan(["status"]).status(3);
+    assert_eq!(there(), "00000002 00000003 00000007 ");
+    scenario.plan(["restore", "--to", "back", "--store", "store"]).status(0);
+    assert_eq!(scenario.read("back/site/site/a"), "night 2");
+
+    // Nor is a run of one's own that somebody changed meanwhile.
+    shell(&scenario.path("."), "rm -r other; mv store gone");
+    scenario.write("site/a", "night 4");
+    scenario.next_day().plan(["run", "--adopt"]);
+    let changed = shell(&scenario.path("other/.backplan/p/manifests"), "ls | tail -1").trim().to_owned();
+    shell(
+        &scenario.path("."),
+        &format!(
+            "rm -rf store; mv gone store; sed -i 's/^started: .*/started: 2026-01-06T02:30:01Z/' other/.backplan/p/manifests/{changed}"
+        ),
+    );
+    scenario.next_day().plan(["run"]).status(3).stdout_has(told);
+    assert!(!scenario.path(&format!("store/.backplan/p/manifests/{changed}")).exists());
+    // A person may say that it is theirs.
+    scenario.plan(["sync"]);
+    assert!(scenario.path(&format!("store/.backplan/p/manifests/{changed}")).exists());
 }

@@ -150,6 +150,8 @@ impl SourceRecord {
         match (self.missing, self.unread) {
             (1.., _) => Lack::Paths,
             (0, 1..) => Lack::Entries,
+            // What is optional and was not there.
+            (0, 0) if !self.lost.is_empty() => Lack::Entries,
             (0, 0) => Lack::Nothing,
         }
     }

@@ -12,6 +12,7 @@
 //! | [`ids`] | ids of runs, plans, machines, attempts |
 //! | [`layout`] | the name of everything in a store |
 //! | [`lock`] | the lease of a plan in a store |
+//! | [`made`] | which runs this machine has committed |
 //! | [`manifest`] | a run's manifest: its clear part |
 //! | [`mounted`] | the file systems that sources were read from |
 //! | [`names`] | what a manifest says of names and places, as types |
@@ -36,6 +37,7 @@ pub mod identity;
 pub mod ids;
 pub mod layout;
 pub mod lock;
+pub mod made;
 pub mod manifest;
 pub mod mounted;
 pub mod names;

@@ -2,6 +2,7 @@
 //! backup of this run is wherever it can be by then, and nothing that goes wrong here takes it away.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use backplan_compiler::count::plural;
@@ -18,6 +19,7 @@ use super::sync::{Brought, Giver, StoreSync, Taker, lacking, names_in};
 use super::worker::Worker;
 use crate::catalog::ids::RunId;
 use crate::catalog::layout::Layout;
+use crate::catalog::made::Made;
 use crate::catalog::manifest::Manifest;
 use crate::catalog::prune::Current;
 use crate::catalog::runs::Catalog;
@@ -41,9 +43,13 @@ impl Worker {
             return Ok(());
         }
         let of = |(id, store)| Giver::of(id, store, &self.layout);
-        let givers: Vec<Giver> =
+        let mut givers: Vec<Giver> =
             others.into_iter().map(of).collect::<Result<_, _>>().map_err(Failure::lasting)?;
         let own = Catalog::load(store.as_ref(), &self.layout).map_err(Failure::lasting)?;
+        let folder = self.plan().folder().to_path_buf();
+        for text in own_alone(&mut givers, &own, &self.layout, &folder).map_err(Failure::lasting)? {
+            self.warn(step, format!("store `{}` {text}", store.label()));
+        }
         let occasion = self.occasion_of(id, self.current(&own));
         let (wanted, _) = lacking(model, id, &own, &givers, &occasion);
         let wanted = since_the_first(wanted, &own);
@@ -62,6 +68,7 @@ impl Worker {
             until: Some((Instant::now() + time, OVER)),
             spare: own.runs().map(|run| Brought::of(run, |_| true).bytes).max().unwrap_or(0),
             plan: known.unwrap_or(self.imprint.plan),
+            state: &folder,
         };
         let mut shown = StoreSync::default();
         let taken = taker.take(wanted, &givers, &mut shown);
@@ -81,14 +88,53 @@ impl Worker {
     }
 }
 
-/// The runs that a run would bring to a store, and their artefacts: behind the run to `come`, and the prunes before which some
-/// are `going`.
+/// Leaves of the runs that a store lacks only those that this machine has committed where they are, as they are: whoever may
+/// write into one store must not reach the others. In words, which are left to a person.
+fn own_alone(
+    givers: &mut [Giver],
+    own: &Catalog,
+    layout: &Layout,
+    folder: &Path,
+) -> Result<Vec<String>, String> {
+    let Some(first) = own.runs().map(|run| run.run).min() else { return Ok(Vec::new()) };
+    let made = Made::load(folder).map_err(|error| error.to_string())?;
+    let lacks = |run: RunId| run > first && own.get(&run).is_none() && !own.unreadable().contains(&run);
+    let mut told = Vec::new();
+    for giver in givers {
+        let strange = made.only_own(&mut giver.catalog, giver.store.as_ref(), layout, lacks);
+        let strange = strange.map_err(|error| error.to_string())?;
+        if let Some(run) = strange.first() {
+            let more = match strange.len() {
+                1 => String::new(),
+                count => format!(" and {} more", count - 1),
+            };
+            told.push(format!(
+                "lacks run `{run}`{more} of store `{}`, which is not brought: this machine does not know that it has made it, \
+                 as it is there. Look at it, and where it is yours, `plan sync` brings it",
+                giver.store.label()
+            ));
+        }
+    }
+    Ok(told)
+}
+
+/// What a run would bring to a store.
+pub(super) struct Coming {
+    /// In words, if it is anything.
+    pub words: Option<String>,
+    /// The artefacts, each with its store in front.
+    pub artefacts: Vec<String>,
+    /// What it would warn of.
+    pub warnings: Vec<String>,
+}
+
+/// What a run would bring to a store: behind the run to `come`, and the prunes before which some are `going`.
 pub(super) fn foreseen(
     prepared: &Prepared,
     id: StoreId,
     come: Current,
     going: &BTreeSet<(StoreId, RunId)>,
-) -> Option<(String, Vec<String>)> {
+) -> Option<Coming> {
     let model = &prepared.request.model;
     let open = |id: StoreId| {
         let store = store::open(model.store(id), &Secrets::default()).ok()?;
@@ -99,7 +145,10 @@ pub(super) fn foreseen(
     // What keeps a store from being read is told where it is locked.
     let own = open(id)?;
     let others = model.own_stores().filter(|(other, _)| *other != id);
-    let givers: Vec<Giver> = others.filter_map(|(other, _)| open(other)).collect();
+    let mut givers: Vec<Giver> = others.filter_map(|(other, _)| open(other)).collect();
+    let told = own_alone(&mut givers, &own.catalog, &prepared.layout, prepared.plan.folder());
+    let told = told.unwrap_or_else(|error| vec![error]);
+    let told = told.into_iter().map(|text| format!("store `{}` {text}", model.store(id).name)).collect();
     let remembered = history::newest(&prepared.plan, None);
     let occasion = prune::occasion(model, id, prepared.started, Some(come), remembered);
     let (wanted, _) = lacking(model, id, &own.catalog, &givers, &occasion);
@@ -107,11 +156,11 @@ pub(super) fn foreseen(
     let mut there = names_in(&own.catalog);
     let new = wanted.iter().flat_map(|run| Brought::of(run, |name| there.insert(name.to_owned())).artefacts);
     let new = new.map(|name| format!("{}:{name}", model.store(id).name)).collect();
-    let words = format!(
-        "{} that it lacks, from the other stores, as far as room and time allow",
-        plural(wanted.len(), "run")
-    );
-    (!wanted.is_empty()).then_some((words, new))
+    let words = (!wanted.is_empty()).then(|| {
+        let count = plural(wanted.len(), "run");
+        format!("{count} that it lacks, from the other stores, as far as room and time allow")
+    });
+    Some(Coming { words, artefacts: new, warnings: told })
 }
 
 /// Whether other stores have runs that this one lacks, by their names.

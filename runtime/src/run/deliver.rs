@@ -18,6 +18,7 @@ use crate::catalog::commit::{CommitError, Transaction};
 use crate::catalog::hold::Hold;
 use crate::catalog::identity::{self, Claim, IdentityError};
 use crate::catalog::lock::{Holder, Lease, LeaseTimes, LockError};
+use crate::catalog::made::Made;
 use crate::catalog::manifest::Manifest;
 use crate::catalog::owner::Owner;
 use crate::catalog::recover::Intent;
@@ -198,6 +199,7 @@ impl Worker {
             facts::hide(&mut manifest, &mut details);
             manifest.seal(details, &readers).map_err(Failure::lasting)?;
         }
+        self.remember_made(step, &manifest);
         let hold = self.hold(store, &manifest)?;
         let held = hold.iter().try_for_each(Hold::before);
         let committed = transaction.commit(&manifest).map_err(|error| commit_failure(&error))?;
@@ -212,6 +214,15 @@ impl Worker {
         // Only so that a sequence is not used twice where every store is new; and the manifest tells of mounts too.
         let _ = self.plan().remember_run(self.imprint.run, mounts);
         Ok(())
+    }
+
+    /// Keeps of a manifest that is going to be committed that it is this machine's own.
+    fn remember_made(&self, step: &StepId, manifest: &Manifest) {
+        // What makes no bytes is not committed either.
+        let Ok(bytes) = manifest.to_bytes() else { return };
+        if let Err(cause) = Made::keep(self.plan().folder(), manifest.run, &bytes) {
+            self.warn(step, format!("other stores cannot be given this run by the next ones: {cause}"));
+        }
     }
 
     /// What of a run the store is to hold itself.

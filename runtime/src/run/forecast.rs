@@ -21,7 +21,7 @@ use backplan_compiler::model::{Absent, ArchiveId, Compare, Level, Model, SourceI
 use tokio::sync::mpsc;
 
 use super::cache::Kept;
-use super::catch_up;
+use super::catch_up::{self, Coming};
 use super::coordinator::{Bounds, Execution, Failure, FailureKind, Performed, Work, execute};
 use super::deliver::is_away;
 use super::event::{How, Outcome, Unobserved};
@@ -630,9 +630,10 @@ impl Looking {
 
     fn catch_up(&mut self, id: StoreId, shown: &mut Sight) {
         let foreseen = catch_up::foreseen(&self.prepared, id, self.coming(id), &self.going());
-        if let Some((words, artefacts)) = foreseen {
-            shown.found.push(words);
+        if let Some(Coming { words, artefacts, warnings }) = foreseen {
+            shown.found.extend(words);
             self.facts.brought.insert(id, artefacts);
+            self.facts.warnings.extend(warnings);
         }
     }
 

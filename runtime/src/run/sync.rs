@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,6 +22,7 @@ use crate::catalog::identity::{self, Claim};
 use crate::catalog::ids::{RunId, Uuid};
 use crate::catalog::layout::Layout;
 use crate::catalog::lock::{Lease, LeaseTimes, LockError};
+use crate::catalog::made::Made;
 use crate::catalog::manifest::{ArchiveRecord, MAX_BYTES, Manifest, Second};
 use crate::catalog::owner::Owner;
 use crate::catalog::prune::{Occasion, PrunePlan};
@@ -268,6 +270,8 @@ pub(super) struct Taker<'a> {
     pub spare: u64,
     /// The plan's identity in it.
     pub plan: Uuid,
+    /// The plan's folder in this machine's state.
+    pub state: &'a Path,
 }
 
 /// Fills a store.
@@ -307,8 +311,9 @@ fn fill(
     let limits =
         [declared.bandwidth, model.limits.bandwidth].into_iter().flatten().map(Limit::new).map(Arc::new);
     let (limits, layout) = (limits.collect(), &site.layout);
+    let (plan, state) = (format.id, site.plan.folder());
     let taker =
-        Taker { model, layout, id, store, lease, limits, control, until: None, spare: 0, plan: format.id };
+        Taker { model, layout, id, store, lease, limits, control, until: None, spare: 0, plan, state };
     let done = taker.take(wanted, givers, shown);
     let logs = done.and_then(|()| wal::bring_to(&site.request.model, id, control).map_err(text));
     for (source, files, failed) in logs.as_deref().unwrap_or_default() {
@@ -392,6 +397,8 @@ impl Taker<'_> {
                 return Err(trouble);
             }
         }
+        Made::keep(self.state, run.run, &manifest.to_bytes().map_err(Trouble::here)?)
+            .map_err(Trouble::here)?;
         let hold = self.model.store(self.id).immutable;
         let hold = hold.map(|immutable| Hold::of(Arc::clone(&self.store), self.layout, &manifest, immutable));
         let hold = hold.transpose().map_err(Trouble::here)?;

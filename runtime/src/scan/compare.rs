@@ -81,8 +81,6 @@ pub struct Comparison {
     pub counts: Counts,
     /// Folders of the new scan, by number, from which something was taken away.
     pub(crate) touched: Doubts,
-    /// Folders that were file systems of their own, and are not any more: what was in them may be somewhere still.
-    pub(crate) unmounted: Vec<Vec<u8>>,
 }
 
 impl Comparison {
@@ -139,7 +137,7 @@ pub fn compare(
     control: &Control,
 ) -> io::Result<Comparison> {
     let started = base.header().started;
-    let mut hidden = Hidden::new(&base, &new);
+    let hidden = Hidden::new(&base, &new);
     let mut groups = Groups::new(&base.trailer().groups, &new.trailer().groups);
     let expected = usize::try_from(new.trailer().entries).unwrap_or_default().min(1 << 26);
     let mut found = Comparison { changes: Vec::with_capacity(expected), ..Comparison::default() };
@@ -172,7 +170,6 @@ pub fn compare(
             }
             Ordering::Equal => {
                 let change = judge(&base, &new.entry, started, doubts);
-                hidden.both(&base.entry, &new.entry);
                 if change == Change::Kind {
                     remove(&base.entry.path, &mut removed, gone)?;
                 }
@@ -184,7 +181,6 @@ pub fn compare(
         }
     }
     groups.settle(&mut found);
-    found.unmounted = hidden.unmounted;
     Ok(found)
 }
 
@@ -270,16 +266,9 @@ impl<'a> Beside<'a> {
     }
 }
 
-/// What of the earlier scan may be there although the new one has nothing of it.
-struct Hidden {
-    /// What was not looked at, in path order, none of it below another.
-    unseen: Vec<Vec<u8>>,
-    unmounted: Vec<Vec<u8>>,
-    /// Folders on the way to where the comparison is, with their file systems then and now.
-    above: Vec<(Vec<u8>, FileSystem, FileSystem)>,
-}
-
-type FileSystem = (u32, u32);
+/// What of the earlier scan may be there although the new one has nothing of it: what was not looked at, in path order, none of
+/// it below another.
+struct Hidden(Vec<Vec<u8>>);
 
 impl Hidden {
     fn new(base: &ScanReader, new: &ScanReader) -> Hidden {
@@ -292,35 +281,13 @@ impl Hidden {
                 unseen.push(path.clone());
             }
         }
-        Hidden { unseen, unmounted: Vec::new(), above: Vec::new() }
+        Hidden(unseen)
     }
 
     fn may_be_there(&self, path: &[u8]) -> bool {
-        let after = self.unseen.partition_point(|unseen| path_order(unseen, path).is_le());
-        let unseen = after.checked_sub(1).and_then(|at| self.unseen.get(at));
-        unseen.into_iter().chain(&self.unmounted).any(|above| is_at_or_below(path, above))
-    }
-
-    /// Notices a folder that was another file system than the one above it, and is on the same now: its mount is gone.
-    fn both(&mut self, old: &Scanned, new: &Scanned) {
-        if old.kind != Kind::Directory
-            || new.kind != Kind::Directory
-            || old.root.is_none()
-            || new.root.is_none()
-        {
-            return;
-        }
-        while self.above.last().is_some_and(|(folder, ..)| !is_at_or_below(&new.path, folder)) {
-            self.above.pop();
-        }
-        if let Some((_, was, is)) = self.above.last()
-            && old.file_system != *was
-            && new.file_system == *is
-            && !self.may_be_there(&new.path)
-        {
-            self.unmounted.push(new.path.clone());
-        }
-        self.above.push((new.path.clone(), old.file_system, new.file_system));
+        let after = self.0.partition_point(|unseen| path_order(unseen, path).is_le());
+        let unseen = after.checked_sub(1).and_then(|at| self.0.get(at));
+        unseen.is_some_and(|above| is_at_or_below(path, above))
     }
 }
 

@@ -34,8 +34,6 @@ pub enum WarningKind {
     LinkToFile,
     /// Larger than `max_file_size`: left out.
     TooLarge,
-    /// It was a file system of its own, and is none any more: what was in it counts neither as there nor as deleted.
-    Unmounted,
     /// It was on a file system that is not mounted, and may be missing: so does what was in it count.
     NotMounted,
     /// Its extended attributes could not be read, or are too large: they are left out.
@@ -78,9 +76,6 @@ impl fmt::Display for Warning {
                 "is a symbolic link to a file: the link is recorded, not the file; name the file itself"
             }
             WarningKind::TooLarge => "is larger than `max_file_size`; left out",
-            WarningKind::Unmounted => {
-                "was a file system of its own, and is not mounted any more: what was in it counts neither as there nor as deleted"
-            }
             WarningKind::NotMounted => "is not all there",
             WarningKind::Attributes => "has extended attributes that cannot be recorded; they are left out",
         };

@@ -37,11 +37,10 @@ use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::agree::is_at_or_below;
 use super::deleted::Deleted;
 use super::{Codec, IndexPlace, Kind, PIECE, ReadError, Root};
 use crate::control::{Control, Stopped};
-use crate::scan::{Counts, Doubts, WarningKind, Warnings};
+use crate::scan::{Counts, Doubts, Warnings};
 use crate::threads;
 pub use base::{BaseIndex, BaseScan, CopyBase, Shape};
 pub use changes::{Changes, SourceChanges, plan_changes};
@@ -359,7 +358,6 @@ pub fn pack_changes(
     for (source, warning) in warnings {
         writer.written[usize::from(source)].warnings.push(warning);
     }
-    unmounted(&listings, &changes, &mut writer);
     let written = std::mem::take(&mut writer.written);
     let (members, copied) = (writer.member_count, writer.copied);
     let (end, indexed) = finish::finish(writer, &material, (&links, &wholes), &mut came)?;
@@ -384,19 +382,6 @@ pub fn pack_changes(
     }
     let finish::End { size, sha256, root, index } = end;
     Ok(Packed { size, sha256, root, index, members, sources, copied, unchanged })
-}
-
-/// Tells of file systems that are not mounted any more.
-fn unmounted(listings: &[Listing], changes: &Changes, writer: &mut Writer<'_>) {
-    for (listing, written) in listings.iter().zip(&mut writer.written) {
-        let found = changes.of(&listing.source).and_then(|source| source.found.as_ref());
-        let roots = Roots::open(&listing.roots);
-        for path in found.into_iter().flat_map(|found| &found.unmounted) {
-            let root =
-                (0..listing.roots.len()).find(|root| is_at_or_below(path, &listing.roots[*root].inside));
-            written.warnings.add(WarningKind::Unmounted, &roots.host_path(root, path), None);
-        }
-    }
 }
 
 /// What a packing is made of.

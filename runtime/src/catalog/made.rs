@@ -1,0 +1,137 @@
+//! The runs that this machine has committed, by the digests of their manifests: what a run brings to other stores by itself is
+//! its own. Whoever may write into one store must not reach another through this machine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use super::ids::RunId;
+use super::layout::Layout;
+use super::manifest::Manifest;
+use super::runs::Catalog;
+use crate::store::{ReadStore, StoreError, StoreErrorKind};
+
+/// A line for each manifest, in the order of commits: the run, and the BLAKE3 of the manifest's bytes.
+const FILE: &str = "committed";
+/// Bytes of it from which on the older half goes: some twelve thousand lines.
+const LARGE: u64 = 1 << 20;
+
+/// What is known of them.
+#[derive(Debug, Default)]
+pub struct Made(BTreeMap<RunId, BTreeSet<String>>);
+
+impl Made {
+    /// What a plan's folder of this machine's state has. Lines that cannot be read count for nothing.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn load(folder: &Path) -> io::Result<Made> {
+        let text = match fs::read(folder.join(FILE)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Made::default()),
+            Err(error) => return Err(error),
+        };
+        let mut made = Made::default();
+        for line in String::from_utf8_lossy(&text).lines() {
+            if let Some((run, digest)) = line.split_once(' ')
+                && let Ok(run) = run.parse()
+            {
+                made.0.entry(run).or_default().insert(digest.to_owned());
+            }
+        }
+        Ok(made)
+    }
+
+    /// Keeps that a manifest is going to be committed, durably: before it is, so that none is committed and not known.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn keep(folder: &Path, run: RunId, manifest: &[u8]) -> io::Result<()> {
+        let path = folder.join(FILE);
+        if fs::metadata(&path).is_ok_and(|seen| seen.len() > LARGE) {
+            shorten(&path)?;
+        }
+        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+        // A line that was cut by a crash must not spoil this one.
+        file.write_all(format!("\n{run} {}\n", digest(manifest)).as_bytes())?;
+        file.sync_data()
+    }
+
+    /// Takes the runs away from a store's catalogue that are `wanted` elsewhere and that this machine did not commit there as
+    /// they are now; gives their ids. What stays is read anew: as it was looked at, it is brought.
+    ///
+    /// # Errors
+    /// When the store cannot tell.
+    pub fn only_own(
+        &self,
+        catalog: &mut Catalog,
+        store: &dyn ReadStore,
+        layout: &Layout,
+        wanted: impl Fn(RunId) -> bool,
+    ) -> Result<BTreeSet<RunId>, StoreError> {
+        let asked: Vec<RunId> = catalog.runs().map(|run| run.run).filter(|run| wanted(*run)).collect();
+        let mut strange = BTreeSet::new();
+        for run in asked {
+            let name = layout.manifest(&run);
+            let bytes = match store.read(&name) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind == StoreErrorKind::NotFound => Vec::new(),
+                Err(error) => return Err(error),
+            };
+            catalog.remove(&run);
+            let is_own = self.0.get(&run).is_some_and(|known| known.contains(&digest(&bytes)));
+            match Manifest::parse(name.as_str(), &bytes).ok().filter(|_| is_own) {
+                Some(manifest) => catalog.add(manifest),
+                None => drop(strange.insert(run)),
+            }
+        }
+        Ok(strange)
+    }
+}
+
+fn digest(manifest: &[u8]) -> String {
+    blake3::hash(manifest).to_hex().to_string()
+}
+
+/// Leaves the newer half.
+fn shorten(path: &Path) -> io::Result<()> {
+    let text = fs::read(path)?;
+    let half = text.len() / 2;
+    let from = text[half..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |at| half + at + 1);
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(&text[from..])?;
+    file.sync_data()?;
+    fs::rename(&new, path)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn what_was_kept_is_known_whatever_was_cut_and_the_newest_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |number: u32| -> RunId { format!("{number:08}-20261120T023000Z-k7f3qa").parse().unwrap() };
+        Made::keep(folder.path(), run(1), b"one").unwrap();
+        let path = folder.path().join(FILE);
+        let mut text = fs::read(&path).unwrap();
+        text.extend(b"00000009-20261120T0230");
+        fs::write(&path, text).unwrap();
+        for number in 2..15_000 {
+            let line = format!("{} {}\n", run(number), digest(&number.to_le_bytes()));
+            OpenOptions::new().append(true).open(&path).unwrap().write_all(line.as_bytes()).unwrap();
+        }
+        let made = Made::load(folder.path()).unwrap();
+        assert!(made.0[&run(1)].contains(&digest(b"one")));
+        Made::keep(folder.path(), run(15_000), b"last").unwrap();
+        let made = Made::load(folder.path()).unwrap();
+        assert!(!made.0.contains_key(&run(1)) && made.0.contains_key(&run(14_999)));
+        assert!(made.0[&run(15_000)].contains(&digest(b"last")));
+        assert!(Made::load(&folder.path().join("none")).unwrap().0.is_empty());
+    }
+}
