@@ -300,6 +300,25 @@ fn what_was_on_a_disk_that_is_given_up_is_gone_from_the_next_difference_on() {
 }
 
 #[test]
+fn a_source_of_another_name_misses_what_the_old_one_did() {
+    let scenario = with_disk("", "");
+    let renamed = "sed -i 's/source site/source web/' p.plan";
+    nights(
+        &scenario,
+        &[
+            (MOUNT, "plan run; status 0"),
+            ("umount site/sub/mnt", "plan run; status 1"),
+            (
+                renamed,
+                "plan run --dry-run; status 1; plan run; status 1; says 'sub/mnt'; plan status; status 3",
+            ),
+            ("", "plan run; status 1; says 'sub/mnt'"),
+            (MOUNT, "plan run; status 0; plan status; status 0"),
+        ],
+    );
+}
+
+#[test]
 fn of_disks_that_are_optional_the_newest_run_that_has_each_stays() {
     let scenario = with_disk("keep { last = 2 }\n", "  optional = true\n");
     fs::create_dir_all(scenario.path("site/other")).unwrap();

@@ -78,7 +78,9 @@ pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Res
     let has_keys = shelves.shelves.iter().any(|shelf| !shelf.keys.is_empty());
     Ok(match whole {
         false => Status::Failed,
-        true if has_keys && checked.iter().any(is_shut) => Status::Warnings,
+        true if has_keys && (checked.iter().any(is_shut) || logs.iter().any(|log| log.unopened > 0)) => {
+            Status::Warnings
+        }
         true => Status::Done,
     })
 }

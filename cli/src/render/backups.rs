@@ -317,6 +317,13 @@ pub fn checked_logs(logs: &[CheckedLog], style: Style) -> String {
             true => writeln!(out, "{place}: {}, {}", paint.green("whole"), plural(log.files, "file")),
             false => writeln!(out, "{place}: {}", paint.red("DAMAGED")),
         };
+        if log.unopened > 0 {
+            let files = plural(log.unopened, "file");
+            let _ = writeln!(
+                out,
+                "  {files} encrypted, as brought there; no key that was given opens them: what is in them was not looked at"
+            );
+        }
         for text in log.damage.iter().chain(&log.given_up) {
             let _ = writeln!(out, "  {}", harmless(text));
         }

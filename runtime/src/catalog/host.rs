@@ -329,6 +329,11 @@ impl PlanState {
         self.memory.mounts.get(source)
     }
 
+    /// Those of all sources, with the run that knew each last.
+    pub fn all_mounts(&self) -> impl Iterator<Item = (RunId, &Mounted)> {
+        self.memory.mounts.values().flat_map(|known| known.mounts.iter().map(|mounted| (known.run, mounted)))
+    }
+
     /// Remembers what sources were read from, with the sequence of the run that did, durably.
     ///
     /// # Errors

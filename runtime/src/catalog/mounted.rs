@@ -2,7 +2,8 @@
 //!
 //! This host remembers them in its state, and the details of each manifest tell of them; the newer of both is believed.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -74,5 +75,21 @@ pub fn expected<'a>(
         let of_it = |mounted: &Mounted| mounted.source == source;
         Some(Known { run: newest.run, mounts: details.mounts.into_iter().filter(of_it).collect() })
     });
-    told.max_by_key(|known| known.run).or_else(|| own.cloned()).map(|known| known.mounts).unwrap_or_default()
+    let known = told.max_by_key(|known| known.run).or_else(|| own.cloned());
+    known.map_or_else(|| of_others(plan, source), |known| known.mounts)
+}
+
+/// What this host knows of file systems under other names of sources: one that is new may be another under a new name, or a part of
+/// it, and misses no less.
+fn of_others(plan: Option<&PlanState>, source: &str) -> Vec<Mounted> {
+    let Some(plan) = plan else { return Vec::new() };
+    let named = |mounted: &Mounted| Mounted { source: PlanName::known(source), ..mounted.clone() };
+    let mut found: BTreeMap<PathBuf, (RunId, Mounted)> = BTreeMap::new();
+    for (run, mounted) in plan.all_mounts() {
+        let newest = found.get(&*mounted.path).is_none_or(|(known, _)| *known < run);
+        if newest {
+            found.insert(mounted.path.to_path_buf(), (run, named(mounted)));
+        }
+    }
+    found.into_values().map(|(_, mounted)| mounted).collect()
 }

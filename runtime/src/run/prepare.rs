@@ -140,7 +140,10 @@ pub fn prepare_run(request: Request) -> Result<Prepared, PrepareError> {
         Err(busy @ HostLockError::Busy { .. }) => return Err(PrepareError::Busy(busy.to_string())),
         Err(HostLockError::State(error)) => return Err(error.into()),
     };
-    let started = other_second(request.clock, started, last_start(&request.model));
+    // One that failed before it came to a store is known here alone.
+    let here = history::newest(&host.plan(&request.model.name, &request.model.file)?, None);
+    let last = last_start(&request.model).max(here.map(|run| run.started()));
+    let started = other_second(request.clock, started, last);
     prepare(request, host, started, Some(lock))
 }
 

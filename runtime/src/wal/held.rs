@@ -122,16 +122,20 @@ impl Archive {
     }
 
     /// Reads a file to its last byte, and sees that it is what was archived; one that is encrypted and does not open with the
-    /// keys that there are, that it is what was brought there.
+    /// keys that there are, that it is what was brought there. Whether it was opened.
     ///
     /// # Errors
     /// When it is not.
-    pub fn check(&self, cluster: &ClusterId, name: WalName, held: Held) -> Result<(), WalError> {
-        if held.is_sealed && self.keys.is_empty() {
-            let file = self.bytes_of(cluster, name, held, self.is_far());
-            return sealed::check(&file).map_err(|cause| self.bad(name, cause));
+    pub fn check(&self, cluster: &ClusterId, name: WalName, held: Held) -> Result<bool, WalError> {
+        if !held.is_sealed || !self.keys.is_empty() {
+            match self.read(cluster, name, held, |_| Ok(())) {
+                // Another key opens it, as where the plan has changed its own.
+                Err(WalError::Object { cause: ObjectError::NoKey, .. }) => {}
+                read => return read.map(|_| true),
+            }
         }
-        self.read(cluster, name, held, |_| Ok(())).map(drop)
+        let file = self.bytes_of(cluster, name, held, self.is_far());
+        sealed::check(&file).map(|()| false).map_err(|cause| self.bad(name, cause))
     }
 
     /// The forks that a history tells of, and what it says of itself.

@@ -19,6 +19,8 @@ pub struct CheckedLog {
     pub source: String,
     /// Files that were read to their last byte.
     pub files: usize,
+    /// Those of them that are encrypted and that no key opened: they are what was brought there.
+    pub unopened: usize,
     /// What is wrong, by file.
     pub damage: Vec<String>,
     /// What is not there any more, as nobody was promised it.
@@ -39,7 +41,8 @@ pub fn check(
     control: &Control,
 ) -> Result<CheckedLog, Stopped> {
     let (store, source) = (archive.label.clone(), source.to_owned());
-    let mut checked = CheckedLog { store, source, files: 0, damage: Vec::new(), given_up: Vec::new() };
+    let mut checked =
+        CheckedLog { store, source, files: 0, unopened: 0, damage: Vec::new(), given_up: Vec::new() };
     let clusters = match archive.clusters() {
         Ok(clusters) => clusters,
         Err(error) => {
@@ -85,9 +88,10 @@ fn files(
             for (name, held) in files.into_iter().filter(|(name, _)| is_needed(name)) {
                 control.check()?;
                 checked.files += 1;
-                checked
-                    .damage
-                    .extend(archive.check(cluster, name, held).err().map(|error| error.to_string()));
+                match archive.check(cluster, name, held) {
+                    Ok(is_opened) => checked.unopened += usize::from(!is_opened),
+                    Err(error) => checked.damage.push(error.to_string()),
+                }
             }
         }
         Err(error) => checked.damage.push(error.to_string()),

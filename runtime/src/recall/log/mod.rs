@@ -440,6 +440,7 @@ pub fn archives_in(shelf: &Shelf) -> Vec<Result<(String, Archive), CheckedLog>> 
         store: shelf.store.label().to_owned(),
         source,
         files: 0,
+        unopened: 0,
         damage: vec![error.to_string()],
         given_up: Vec::new(),
     };
