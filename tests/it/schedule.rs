@@ -517,9 +517,8 @@ assert "hidden-default" not in open("dags/backplan_p.py").read() or sys.argv[1] 
 fn a_job_ends_as_its_backup_does_and_says_so_in_one_line() {
     let scenario = world("run = hourly").file("bad.plan", "plan p\nnonsense\n");
     let last = |file: &str, status: i32| {
-        let said = scenario.plan(["run", "--as-job", file]).status(status).said();
-        let is_it = |line: &&str| ["done", "failed", "refused"].iter().any(|word| line.starts_with(word));
-        said.lines().rfind(is_it).unwrap_or_default().to_owned()
+        let answer = scenario.plan(["run", "--as-job", file]).status(status).stderr("");
+        answer.stdout.lines().last().unwrap_or_default().to_owned()
     };
     let done = last("p.plan", 0);
     assert!(done.starts_with("done: run ") && done.contains(" in store"), "{done}");

@@ -28,6 +28,8 @@ const PAUSE: Duration = Duration::from_secs(15);
 /// # Errors
 /// None of its own: what went wrong is the last line.
 pub fn execute(args: &RunArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
+    // A pod's log is of both outputs, each read by itself: only what goes one way keeps its order, and the last line last.
+    let _ = rustix::stdio::dup2_stderr(std::io::stdout());
     let (status, line) = match attempts(args, global, console) {
         Ok(end) => end,
         Err(failure) => {
