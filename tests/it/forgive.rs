@@ -245,9 +245,12 @@ fn a_disk_that_is_given_up_is_said_once_or_left_out() {
             // Somewhere else by now: what it held is there.
             (MOUNT, "plan run; status 0"),
             (
-                "umount site/sub/mnt; echo photo >site/sub/mnt/photo",
+                "cp -a site/sub/mnt/photo kept; umount site/sub/mnt; cp -a kept site/sub/mnt/photo",
                 "plan run; status 0; plan status; status 0",
             ),
+            // Of the same name, and older.
+            (MOUNT, "plan run; status 0"),
+            ("umount site/sub/mnt; touch -d 2020-01-01 site/sub/mnt/photo", "plan run; status 1"),
             // Others in its place, as many and as large.
             (MOUNT, "plan run; status 0"),
             (
@@ -265,9 +268,13 @@ fn a_disk_that_is_given_up_is_said_once_or_left_out() {
                 "for it in 1 2 3; do echo others >site/sub/mnt/other$it; done",
                 "plan run; status 1; says 'is another one'",
             ),
-            // A copy of what was there.
-            ("echo photo >site/sub/mnt/photo", "plan run; status 0; plan status; status 0"),
-            ("umount site/sub/mnt", "plan run; status 1"),
+            // And one after that.
+            (
+                "umount site/sub/mnt; mount -t tmpfs disk site/sub/mnt; echo 3 >site/sub/mnt/third",
+                "plan run; status 1",
+            ),
+            ("umount site/sub/mnt", "plan run; status 1; says 'and 1 more'"),
+            ("plan run --unmounted site/sub/mnt; status 0", ""),
             ("sed -i 's|paths = .*|&\\n exclude = [\"/sub/mnt/*\"]|' p.plan", "plan run; status 0"),
         ],
     );

@@ -71,7 +71,7 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
             (false, true) => Existing::Resume,
             (false, false) => Existing::Keep,
         },
-        is_marked: !args.overwrite,
+        is_marked: true,
     };
     let restore = plan(&held, &wish).map_err(|error| failure(&error))?;
     // Nothing is written before everybody knows what will not be.

@@ -33,7 +33,7 @@ pub struct Mounted {
     /// Bytes of contents.
     #[serde(deserialize_with = "amount")]
     pub bytes: u64,
-    /// A sample of the names in it; empty where an older program wrote this.
+    /// A sample of the files in it; empty where an older program wrote this.
     #[serde(default, skip_serializing_if = "Sample::is_empty")]
     pub names: Sample,
     /// The last run that had it; `None`: the one under way.
@@ -42,6 +42,16 @@ pub struct Mounted {
 }
 
 impl Mounted {
+    /// Whether this record says the same of it as another.
+    pub fn is_as(&self, other: &Mounted) -> bool {
+        self.is_same(&other.kind, other.identity.as_deref(), &other.mount)
+    }
+
+    /// What tells it from others that were mounted there, as one word; empty: nothing does.
+    pub fn which(&self) -> String {
+        self.identity.clone().unwrap_or_default()
+    }
+
     /// Whether it is the same file system, as far as can be told: where nothing tells it from others, by where it is mounted.
     pub fn is_same(&self, kind: &str, identity: Option<&str>, mount: &Path) -> bool {
         let is_it = match (self.identity.as_deref(), identity) {
@@ -84,11 +94,11 @@ pub fn expected<'a>(
 fn of_others(plan: Option<&PlanState>, source: &str) -> Vec<Mounted> {
     let Some(plan) = plan else { return Vec::new() };
     let named = |mounted: &Mounted| Mounted { source: PlanName::known(source), ..mounted.clone() };
-    let mut found: BTreeMap<PathBuf, (RunId, Mounted)> = BTreeMap::new();
+    let mut found: BTreeMap<(PathBuf, String), (RunId, Mounted)> = BTreeMap::new();
     for (run, mounted) in plan.all_mounts() {
-        let newest = found.get(&*mounted.path).is_none_or(|(known, _)| *known < run);
-        if newest {
-            found.insert(mounted.path.to_path_buf(), (run, named(mounted)));
+        let key = (mounted.path.to_path_buf(), mounted.which());
+        if found.get(&key).is_none_or(|(known, _)| *known < run) {
+            found.insert(key, (run, named(mounted)));
         }
     }
     found.into_values().map(|(_, mounted)| mounted).collect()

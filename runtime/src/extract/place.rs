@@ -247,23 +247,34 @@ impl Place {
         }
     }
 
-    /// Whether a file is there as an entry says: its size, its time, which is set when all else is done, and each byte.
-    pub fn holds(&self, path: &[u8], entry: &Entry) -> bool {
-        // What the digest of such a file is of is not what lies on the disk.
-        let is_other = [Flags::SPARSE, Flags::PATCH, Flags::DAMAGED, Flags::SHRANK];
+    /// A file that is there as an entry says: each byte, size, time, owner and mode, and nothing beside; as it would have been
+    /// made. `None`: it is to be made again.
+    pub fn holds(&self, path: &[u8], entry: &Entry) -> Option<Dressed> {
+        // Of a file with holes or in part the digest is not of what lies on the disk; attributes are in the artefact alone.
+        let is_other = [Flags::SPARSE, Flags::PATCH, Flags::DAMAGED, Flags::SHRANK, Flags::XATTRS];
         if self.existing != Existing::Resume || is_other.iter().any(|flag| entry.flags.has(*flag)) {
-            return false;
+            return None;
         }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let Ok(file) = beneath::open(&self.base, path, flags, Mode::empty()) else { return false };
-        let file = File::from(file);
-        let Ok(seen) = file.metadata() else { return false };
+        let file = File::from(beneath::open(&self.base, path, flags, Mode::empty()).ok()?);
+        let seen = file.metadata().ok()?;
         let time = (seen.mtime(), seen.mtime_nsec());
-        if !seen.is_file() || seen.len() != entry.size || time != (entry.mtime, entry.nanos.into()) {
-            return false;
+        let is_it = seen.is_file() && seen.len() == entry.size && time == (entry.mtime, entry.nanos.into());
+        let mut dressed = Dressed::default();
+        let has_owner = (seen.uid(), seen.gid()) == (entry.uid, entry.gid);
+        let set = || if has_owner { Ok(()) } else { Err(Errno::PERM) };
+        let mode = self.give(entry, &mut dressed, |_, _| set());
+        let is_dressed = dressed.troubles.is_empty() && seen.mode() & 0o7777 == mode.bits() && is_bare(&file);
+        // A name that the backup does not have may be anybody's.
+        let is_alone = seen.nlink() == 1 || entry.flags.has(Flags::LINKED);
+        if !is_it || !is_dressed || !is_alone {
+            return None;
         }
         let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(file).is_ok_and(|read| *read.finalize().as_bytes() == entry.hash)
+        hasher
+            .update_reader(file)
+            .is_ok_and(|read| *read.finalize().as_bytes() == entry.hash)
+            .then_some(dressed)
     }
 
     /// Whether what stands under a name may be replaced by what is no folder. An empty folder makes way.
@@ -393,8 +404,12 @@ impl Place {
         way: &mut Way,
     ) -> Result<Dressed, Obstacle> {
         let folder = self.folder(number, path, way)?;
-        let is_own = !entry.flags.has(Flags::IMPLIED)
-            && (self.existing != Existing::Keep || (path.is_empty() && self.is_fresh));
+        let is_own = match self.existing {
+            // Made by the restore that was cut short.
+            Existing::Resume => true,
+            Existing::Replace => !entry.flags.has(Flags::IMPLIED),
+            Existing::Keep => !entry.flags.has(Flags::IMPLIED) && path.is_empty() && self.is_fresh,
+        };
         if !self.is_made(path) && !is_own {
             return Ok(Dressed::default());
         }
@@ -460,6 +475,17 @@ fn far(path: &[u8], at: usize) -> Option<usize> {
     let mut slashes =
         ahead.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/').map(|(place, _)| at + place);
     slashes.nth(KEPT - 1).filter(|far| *far > at)
+}
+
+/// Whether a file has no attributes but those that the system itself gives to each.
+fn is_bare(file: &File) -> bool {
+    let mut names = [0; 4096];
+    let read = rustix::fs::flistxattr(file, names.as_mut_slice());
+    let is_given = |name: &[u8]| name.is_empty() || name == b"security.selinux";
+    match read {
+        Ok(length) => names[..length].split(|byte| *byte == 0).all(is_given),
+        Err(cause) => cause == Errno::NOTSUP,
+    }
 }
 
 fn is_empty(folder: &OwnedFd) -> Result<bool, Errno> {

@@ -412,8 +412,8 @@ impl Worker<'_, '_> {
         let mut decoded: Option<Result<(), String>> = None;
         for placement in placements {
             let entry = self.run.entry(layer, *placement)?;
-            if self.is_there(&entry) {
-                self.done(layer, &entry, Ok(Dressed::default()))?;
+            if let Some(dressed) = self.there(&entry) {
+                self.done(layer, &entry, Ok(dressed))?;
                 lock(&self.run.report).there += 1;
                 continue;
             }
@@ -444,10 +444,10 @@ impl Worker<'_, '_> {
         Ok(())
     }
 
-    /// Whether an extraction before this one put it back.
-    fn is_there(&self, entry: &Entry) -> bool {
-        entry.kind == Kind::File
-            && self.run.place(entry).is_ok_and(|(_, place, path)| place.holds(&path, entry))
+    /// A file that an extraction before this one put back.
+    fn there(&self, entry: &Entry) -> Option<Dressed> {
+        let (_, place, path) = self.run.place(entry).ok().filter(|_| entry.kind == Kind::File)?;
+        place.holds(&path, entry)
     }
 
     fn done(

@@ -128,6 +128,15 @@ impl Mount {
     /// What tells the file system from others of its kind, wherever and by whatever device it is mounted: alike for a snapshot
     /// of it. `None`: nothing does.
     pub fn identity(&self, of: impl AsFd) -> Option<String> {
+        let own = self.own_identity(of);
+        // A folder of it, bound to another place; a subvolume.
+        match self.root == Path::new("/") {
+            true => own,
+            false => Some(format!("{}:{}", own.unwrap_or_default(), self.root.display())),
+        }
+    }
+
+    fn own_identity(&self, of: impl AsFd) -> Option<String> {
         if self.kind.starts_with("ext") {
             return Some(format!("{:016x}", fstatvfs(of).ok()?.f_fsid));
         }

@@ -17,7 +17,7 @@ use super::RecallError;
 use super::chain::Chain;
 use super::paths::Paths;
 use super::shelf::Held;
-use super::unfinished::{Mark, Unfinished};
+use super::unfinished::{self, Mark, Unfinished};
 use crate::beneath;
 use crate::catalog::details::{Details, DetailsError, Root};
 use crate::catalog::manifest::Manifest;
@@ -347,7 +347,8 @@ pub(super) fn must_be_empty(folder: &Path) -> Result<(), RecallError> {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(cause) => return Err(RecallError::Target { path: folder.to_path_buf(), cause }),
     };
-    if entries.take(1).count() == 0 {
+    let is_ours = |name: &OsStr| name == unfinished::UNFINISHED;
+    if entries.flatten().all(|entry| is_ours(&entry.file_name())) {
         return Ok(());
     }
     let folder = folder.to_path_buf();

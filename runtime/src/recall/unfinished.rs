@@ -7,7 +7,8 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, fsync, openat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, fsync, openat, renameat, unlinkat};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::restore::Wish;
@@ -17,6 +18,8 @@ use crate::catalog::ids::RunId;
 
 /// Its name in the folder.
 pub const NAME: &str = ".backplan-restore-unfinished";
+/// What it is called before it is whole.
+pub const UNFINISHED: &str = ".backplan-restore-unfinished.new";
 /// Bytes of it at the most.
 const LARGEST: u64 = 1 << 20;
 
@@ -48,7 +51,7 @@ impl Unfinished {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mark = match rustix::fs::open(&path, flags, Mode::empty()) {
             Ok(mark) => File::from(mark),
-            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(Errno::NOENT) => return Ok(None),
             Err(cause) => return Err(cause.into()),
         };
         let mut text = Vec::new();
@@ -63,27 +66,25 @@ impl Unfinished {
         self.paths.iter().map(|path| AsRef::<OsStr>::as_ref(path).to_owned()).collect()
     }
 
-    /// Leaves the mark in a folder, durable before anything that it is about.
+    /// Leaves the mark in a folder, durable before anything that it is about, in place of any other.
     ///
     /// # Errors
     /// The system's.
     pub(super) fn leave(&self, folder: &Path) -> io::Result<Mark> {
-        let folder = beneath::folder(folder)?;
+        let mark = Mark(beneath::folder(folder)?);
+        // Whole, or not at all: half a mark is none.
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mark = Mark(folder);
-        match openat(&mark.0, NAME, flags, Mode::RUSR | Mode::WUSR) {
-            Ok(file) => {
-                let mut file = File::from(file);
-                let text = serde_json::to_vec(self).map_err(io::Error::other)?;
-                let written = file.write_all(&text).and_then(|()| file.sync_all()).and_then(|()| mark.sync());
-                // Half a mark would only be in the way.
-                if let Err(cause) = written {
-                    let _ = unlinkat(&mark.0, NAME, AtFlags::empty());
-                    return Err(cause);
-                }
-            }
-            Err(rustix::io::Errno::EXIST) => {}
+        match unlinkat(&mark.0, UNFINISHED, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
             Err(cause) => return Err(cause.into()),
+        }
+        let mut file = File::from(openat(&mark.0, UNFINISHED, flags, Mode::RUSR | Mode::WUSR)?);
+        let text = serde_json::to_vec(self).map_err(io::Error::other)?;
+        let written = file.write_all(&text).and_then(|()| file.sync_all());
+        let named = written.and_then(|()| Ok(renameat(&mark.0, UNFINISHED, &mark.0, NAME)?));
+        if let Err(cause) = named.and_then(|()| mark.sync()) {
+            let _ = unlinkat(&mark.0, UNFINISHED, AtFlags::empty());
+            return Err(cause);
         }
         Ok(mark)
     }

@@ -46,9 +46,10 @@ pub fn expected<'a>(
 
 /// An id for each path, and each file system, that was missing of a source: without its name, as a manifest's clear part has it.
 pub fn ids(plan: &str, source: &str, summary: &Summary) -> Vec<String> {
-    let id = |path: &PathBuf| {
+    let id = |(path, which): &(PathBuf, String)| {
         let mut hasher = blake3::Hasher::new();
-        for part in [plan.as_bytes(), source.as_bytes(), path.as_os_str().as_encoded_bytes()] {
+        let path = path.as_os_str().as_encoded_bytes();
+        for part in [plan.as_bytes(), source.as_bytes(), path, which.as_bytes()] {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
         }
         hasher.finalize().to_hex()[..16].to_owned()
@@ -107,7 +108,7 @@ impl Worker {
                 );
                 told.push(text.clone());
                 summary.lost.push(text);
-                summary.lost_at.push(mounted.path.to_path_buf());
+                summary.lost_at.push((mounted.path.to_path_buf(), mounted.which()));
                 let mut before = self.mounts.get(source).into_iter().flatten();
                 let before = before.find(|it| it.path == mounted.path).cloned();
                 summary.mounts.push(before.unwrap_or(mounted));

@@ -125,7 +125,7 @@ pub type Gone<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
 
 /// Compares a scan with an earlier one. `doubts` belong to the earlier. `gone` is given what is no longer there, a folder
 /// only by its topmost path, and what has become another kind of file. What the new one could not look at is neither there
-/// nor gone.
+/// nor gone; what the earlier one could not look at, and the new one can, is new: what was there before may be gone.
 ///
 /// # Errors
 /// When a scan is damaged; what `gone` says; [`io::ErrorKind::Interrupted`] where `control` says to stop.
@@ -138,6 +138,7 @@ pub fn compare(
 ) -> io::Result<Comparison> {
     let started = base.header().started;
     let hidden = Hidden::new(&base, &new);
+    let mut anew = Anew::new(&base, &new, &hidden);
     let mut groups = Groups::new(&base.trailer().groups, &new.trailer().groups);
     let expected = usize::try_from(new.trailer().entries).unwrap_or_default().min(1 << 26);
     let mut found = Comparison { changes: Vec::with_capacity(expected), ..Comparison::default() };
@@ -149,6 +150,10 @@ pub fn compare(
         steps = steps.wrapping_add(1);
         if steps.is_multiple_of(1 << 12) {
             control.check().map_err(|stopped| io::Error::new(io::ErrorKind::Interrupted, stopped))?;
+        }
+        if let Some(path) = anew.before(&base, &new) {
+            remove(&path, &mut removed, gone)?;
+            continue;
         }
         match order(&base, &new) {
             Ordering::Less if hidden.may_be_there(&base.entry.path) => {
@@ -164,8 +169,21 @@ pub fn compare(
                 base.next()?;
             }
             Ordering::Greater => {
+                if anew.begins(&new.entry.path) {
+                    remove(&new.entry.path, &mut removed, gone)?;
+                }
                 found.note(&new, None, Change::Added, &mut groups);
                 above.enter(&new);
+                new.next()?;
+            }
+            Ordering::Equal if anew.is_anew(&new.entry.path) => {
+                if anew.begins(&new.entry.path) {
+                    remove(&new.entry.path, &mut removed, gone)?;
+                }
+                groups.base_alone(base.number);
+                found.note(&new, None, Change::Added, &mut groups);
+                above.enter(&new);
+                base.next()?;
                 new.next()?;
             }
             Ordering::Equal => {
@@ -179,6 +197,9 @@ pub fn compare(
                 new.next()?;
             }
         }
+    }
+    while let Some(path) = anew.next() {
+        remove(&path, &mut removed, gone)?;
     }
     groups.settle(&mut found);
     Ok(found)
@@ -288,6 +309,57 @@ impl Hidden {
         let after = self.0.partition_point(|unseen| path_order(unseen, path).is_le());
         let unseen = after.checked_sub(1).and_then(|at| self.0.get(at));
         unseen.is_some_and(|above| is_at_or_below(path, above))
+    }
+}
+
+/// What the earlier scan could not look at and the new one can: what still earlier ones had of it is not what is there now.
+struct Anew {
+    /// In path order, the next one last.
+    ahead: Vec<Vec<u8>>,
+    last: Option<Vec<u8>>,
+}
+
+impl Anew {
+    fn new(base: &ScanReader, new: &ScanReader, hidden: &Hidden) -> Anew {
+        let unseen = &new.trailer().unseen;
+        // Where a part of it is still not looked at, that part may be there.
+        let is_whole = |path: &[u8]| !unseen.iter().any(|it| is_at_or_below(&it.path, path));
+        let lost = base.trailer().unseen.iter().filter(|it| !it.mounted).map(|it| it.path.clone());
+        let mut ahead: Vec<Vec<u8>> = Vec::new();
+        for path in lost.filter(|path| is_whole(path) && !hidden.may_be_there(path)) {
+            if !ahead.last().is_some_and(|last| is_at_or_below(&path, last)) {
+                ahead.push(path);
+            }
+        }
+        ahead.reverse();
+        Anew { ahead, last: None }
+    }
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        self.last = Some(self.ahead.pop()?);
+        self.last.clone()
+    }
+
+    /// The next one, where neither scan has an entry of that path.
+    fn before(&mut self, base: &Cursor, new: &Cursor) -> Option<Vec<u8>> {
+        let next = self.ahead.last()?;
+        let is_ahead = |cursor: &Cursor| !cursor.here || path_order(next, &cursor.entry.path).is_lt();
+        if is_ahead(base) && is_ahead(new) { self.next() } else { None }
+    }
+
+    /// Whether this is the next one, which is then the one that is gone through.
+    fn begins(&mut self, path: &[u8]) -> bool {
+        let is_next = self.ahead.last().is_some_and(|next| next == path);
+        if is_next {
+            let _ = self.next();
+        }
+        is_next
+    }
+
+    /// Whether this is the next one, or at or below the one that is gone through.
+    fn is_anew(&self, path: &[u8]) -> bool {
+        self.ahead.last().is_some_and(|next| next == path)
+            || self.last.as_ref().is_some_and(|last| is_at_or_below(path, last))
     }
 }
 

@@ -28,8 +28,8 @@ struct Place {
     leaves: u64,
     bytes: u64,
     names: Sample,
-    /// Of what is expected here.
-    again: Again,
+    /// Of what is expected here, in that order.
+    again: Vec<Again>,
 }
 
 struct On {
@@ -58,6 +58,8 @@ pub(super) struct Lost {
     pub path: PathBuf,
     /// Inside the source: the topmost folder that is not there.
     pub inside: Vec<u8>,
+    /// What tells it from others that were there.
+    pub which: String,
     /// In words.
     pub text: String,
 }
@@ -65,15 +67,20 @@ pub(super) struct Lost {
 /// The file systems of one walk.
 pub(super) struct Ledger<'a> {
     trees: &'a Trees,
-    /// What is expected, by its path inside the source.
-    expected: HashMap<Vec<u8>, &'a Mounted>,
+    /// What is expected, by its path inside the source: where one disk took another's place, both.
+    expected: HashMap<Vec<u8>, Vec<&'a Mounted>>,
     places: Vec<Place>,
     mounts: Mounts,
 }
 
 impl<'a> Ledger<'a> {
     pub fn new(trees: &'a Trees) -> Ledger<'a> {
-        let expected = trees.mounts.iter().filter_map(|it| Some((inside(&trees.files, it)?, it))).collect();
+        let mut expected: HashMap<Vec<u8>, Vec<&Mounted>> = HashMap::new();
+        for mounted in &trees.mounts {
+            if let Some(inside) = inside(&trees.files, mounted) {
+                expected.entry(inside).or_default().push(mounted);
+            }
+        }
         Ledger { trees, expected, places: Vec::new(), mounts: Mounts::now() }
     }
 
@@ -118,8 +125,8 @@ impl<'a> Ledger<'a> {
     }
 
     fn begin(&mut self, entered: &Entered<'_>, path: PathBuf, on: Option<On>) -> usize {
-        let again = self.expected.get(entered.path).map(|wanted| Again::of(&wanted.names));
-        let (names, again) = (Sample::default(), again.unwrap_or_default());
+        let expected = self.expected.get(entered.path).into_iter().flatten();
+        let (names, again) = (Sample::default(), expected.map(|wanted| Again::of(&wanted.names)).collect());
         self.places.push(Place { path, on, leaves: 0, bytes: 0, names, again });
         self.places.len() - 1
     }
@@ -131,9 +138,9 @@ impl<'a> Ledger<'a> {
         {
             place.leaves += 1;
             place.bytes += entry.bytes_to_read();
-            place.again.see(&entry.path);
+            place.again.iter_mut().for_each(|again| again.see(entry));
             if place.on.is_some() {
-                place.names.add(&entry.path);
+                place.names.add(entry);
             }
         }
     }
@@ -144,22 +151,28 @@ impl<'a> Ledger<'a> {
         let mut lost: Vec<Lost> = Vec::new();
         let mut expected: Vec<_> = self.expected.iter().collect();
         expected.sort_by_key(|(inside, _)| *inside);
-        for (inside, wanted) in expected {
+        let all =
+            expected.into_iter().flat_map(|(inside, all)| all.iter().enumerate().map(move |it| (inside, it)));
+        for (inside, (number, wanted)) in all {
             let place = self.places.iter().find(|place| *place.path == *wanted.path);
-            let Some(cause) = missed(wanted, place) else { continue };
+            let Some(cause) = missed(wanted, number, place) else { continue };
             let is_told = unseen.iter().any(|it| !it.mounted && is_at_or_below(inside, &it.path))
                 || lost.iter().any(|it| wanted.path.starts_with(&it.path)) && place.is_none();
             // One that is mounted, and that the walk did not come to, is told of by what kept it away.
             let is_elsewhere = place.is_none() && mounts::is_mounted(&wanted.mount);
             if !is_told && !is_elsewhere {
                 let inside = topmost(&self.trees.files, &wanted.path, inside);
-                lost.push(Lost { path: wanted.path.to_path_buf(), inside, text: told(wanted, &cause) });
+                let (path, which) = (wanted.path.to_path_buf(), wanted.which());
+                lost.push(Lost { path, inside, which, text: told(wanted, &cause) });
             }
             summary.mounts.push((*wanted).clone());
         }
-        let is_missed = |place: &Place| summary.mounts.iter().any(|it| *it.path == *place.path);
-        let found = self.places.iter().filter(|place| place.leaves > 0 && !is_missed(place));
-        let found: Vec<Mounted> = found.filter_map(|place| self.record(place)).collect();
+        // What has taken its place is missed no less, once it is away.
+        let is_known =
+            |found: &Mounted| summary.mounts.iter().any(|it| it.path == found.path && it.is_as(found));
+        let found = self.places.iter().filter(|place| place.leaves > 0);
+        let found = found.filter_map(|place| self.record(place)).filter(|found| !is_known(found));
+        let found: Vec<Mounted> = found.collect();
         summary.mounts.extend(found);
         lost
     }
@@ -190,7 +203,7 @@ pub(super) fn all_mounted(trees: &Trees) -> bool {
         on.is_some_and(|on| wanted.is_same(&on.kind, on.identity(&folder).as_deref(), &on.point))
     };
     let ledger = Ledger::new(trees);
-    ledger.expected.into_values().all(|wanted| is_there(&wanted))
+    ledger.expected.into_values().flatten().all(|wanted| is_there(&wanted))
 }
 
 /// Where in the source a file system is expected that is of it still; `None`: the plan leaves it out by now.
@@ -216,7 +229,7 @@ enum Cause {
 }
 
 /// `None`: it is there, or as good as all that was on it is.
-fn missed(wanted: &Mounted, place: Option<&Place>) -> Option<Cause> {
+fn missed(wanted: &Mounted, number: usize, place: Option<&Place>) -> Option<Cause> {
     let Some(place) = place else { return Some(Cause::NotMounted) };
     let cause = match &place.on {
         Some(on) if wanted.is_same(&on.kind, on.identity.as_deref(), &on.mount) => return None,
@@ -225,8 +238,9 @@ fn missed(wanted: &Mounted, place: Option<&Place>) -> Option<Cause> {
     };
     // Others in its place, however many, are not what it held.
     let is_less = |now: u64, then: u64| now.saturating_mul(2) < then;
-    let is_there =
-        place.again.is_most() && !is_less(place.leaves, wanted.leaves) && !is_less(place.bytes, wanted.bytes);
+    let is_there = place.again.get(number).is_some_and(Again::is_most)
+        && !is_less(place.leaves, wanted.leaves)
+        && !is_less(place.bytes, wanted.bytes);
     (!is_there).then_some(cause)
 }
 

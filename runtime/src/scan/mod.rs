@@ -66,8 +66,8 @@ pub struct Summary {
     /// Entries of `paths` that are missing or cannot be read, though others are there, and what was on file systems that are not
     /// mounted, in words.
     pub lost: Vec<String>,
-    /// Where each of them is.
-    pub lost_at: Vec<PathBuf>,
+    /// Where each of them is, those of optional sources too, and which it is of several file systems that were there.
+    pub lost_at: Vec<(PathBuf, String)>,
     /// What was on file systems that are not mounted, where and in words.
     pub unmounted: Vec<(PathBuf, String)>,
     /// The file systems that it was read from, and those that are missing.

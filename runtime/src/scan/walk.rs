@@ -155,7 +155,7 @@ impl<'a> Walk<'a> {
             self.summary.unmounted.push((lost.path.clone(), lost.text.clone()));
             if self.trees.optional {
                 self.summary.warnings.add(WarningKind::NotMounted, &lost.path, Some(&lost.text));
-                self.summary.lost_at.push(lost.path);
+                self.summary.lost_at.push((lost.path, lost.which));
                 continue;
             }
             let error = ScanError::NotMounted { source_name: self.trees.source.clone(), text: lost.text };
@@ -163,7 +163,7 @@ impl<'a> Walk<'a> {
                 return Err(error);
             }
             self.summary.lost.push(error.to_string());
-            self.summary.lost_at.push(lost.path);
+            self.summary.lost_at.push((lost.path, lost.which));
         }
         Ok(())
     }
@@ -247,7 +247,7 @@ impl<'a> Walk<'a> {
     fn missing(&mut self, host: PathBuf, path: &[u8]) -> Result<(), ScanError> {
         if self.trees.optional {
             self.summary.warnings.add(WarningKind::Missing, &host, None);
-            self.summary.lost_at.push(host);
+            self.summary.lost_at.push((host, String::new()));
             return Ok(());
         }
         let error = ScanError::Missing { source_name: self.trees.source.clone(), path: host.clone() };
@@ -260,7 +260,7 @@ impl<'a> Walk<'a> {
             return Err(error);
         }
         self.summary.lost.push(error.to_string());
-        self.summary.lost_at.push(host.to_path_buf());
+        self.summary.lost_at.push((host.to_path_buf(), String::new()));
         self.first_lost.get_or_insert(error);
         self.unseen.push(Unseen { path: path.to_vec(), mounted: false });
         Ok(())
@@ -271,7 +271,7 @@ impl<'a> Walk<'a> {
         match link::look(&self.trees.files, host) {
             Some(Link::Dangling) if self.trees.optional => {
                 self.summary.warnings.add(WarningKind::Missing, host, None);
-                self.summary.lost_at.push(host.to_path_buf());
+                self.summary.lost_at.push((host.to_path_buf(), String::new()));
                 return Ok(false);
             }
             Some(Link::Dangling) => {
