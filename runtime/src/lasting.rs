@@ -15,6 +15,15 @@ pub fn is_lasting(cause: &io::Error) -> bool {
     )
 }
 
+/// What to do about such a trouble, to stand behind it.
+pub fn mend(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free some room there",
+        ErrorKind::ReadOnlyFilesystem => "; it is mounted read-only: mount it so that it can be written",
+        _ => "",
+    }
+}
+
 /// Whether such a trouble is behind an error, however many layers have told of it since.
 pub fn is_behind(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);

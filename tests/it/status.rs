@@ -380,3 +380,64 @@ fn a_recovery_says_nothing_of_what_was_never_written() {
     assert!(!made.said().contains("sums/00000002"), "{}", made.said());
     assert!(!home.join(format!("intents/{run}")).exists());
 }
+
+/// Everything is backed up, and something beside it failed; or the run came to nothing before it had a journal.
+#[test]
+fn what_failed_beside_a_backup_and_what_failed_before_it_are_told_as_they_are() {
+    let rehearsed = "verify {\n  every   = 1h\n  restore = site\n  command = [\"false\"]\n}\n";
+    let told = "notify team: command {\n  run = [\"false\"]\n  on  = [success]\n}\n";
+    let text = plan(&format!("{SITE}\n{told}staging {{\n  path = \"staging\"\n}}\n"));
+    let scenario = Scenario::new().file("p.plan", &text).file("site/a", "a");
+    fs::create_dir(scenario.path("staging")).unwrap();
+    scenario.next_day().plan(["run"]).status(3);
+    let json = status(&scenario).status(3).said();
+    assert_eq!(json.matches("`notify/team`").count(), 1, "told twice: {json}");
+    scenario.write("p.plan", format!("{}{rehearsed}", text.replace(told, "")));
+    scenario.next_day().plan(["run"]).status(1).stdout_has("rehearse/site");
+    let answer =
+        status(&scenario).status(3).stdout_has("backed up everything, and failed in what goes with it");
+    assert!(!answer.stdout.contains("did not back up"), "{answer:?}");
+    let json = scenario.plan(["status", "--format", "json"]).json();
+    assert_eq!(json["unclean"][0]["whole"], true, "{json}");
+
+    scenario.write("p.plan", format!("{}{}", text.replace(told, ""), rehearsed.replace("false", "true")));
+    scenario.next_day().plan(["run"]).status(0);
+    status(&scenario).status(0);
+    fs::remove_dir(scenario.path("staging")).unwrap();
+    for _ in 0..2 {
+        scenario.next_day().plan(["run"]).status(1).stdout_has("the staging folder");
+        status(&scenario).status(3).stdout_has("could not begin").stdout_has("the staging folder");
+        assert_eq!(ends(&scenario), ["refused"]);
+    }
+    let numbers = scenario.plan(["status", "--format", "prometheus"]);
+    numbers.stdout_has("backplan_last_run_outcome{plan=\"p\",outcome=\"refused\"} 1");
+    fs::create_dir(scenario.path("staging")).unwrap();
+    scenario.next_day().plan(["run"]).status(0);
+    status(&scenario).status(0).stdout_has("all is well");
+}
+
+/// A database that a program made anew where it did not find its own is no backup of that one; nor is it restored without a word.
+#[test]
+fn a_database_without_any_table_costs_no_backup_of_one_that_had_some() {
+    let app = "source app: sqlite {\n  path = \"app.db\"\n}\n\narchive main {\n  from = [app]\n  to   = [store]\n}\n";
+    let text = plan(&format!("{app}\nkeep {{\n  last = 1\n}}\n"));
+    for made in ["", "pragma journal_mode = wal; create table t (n); drop table t; vacuum"] {
+        let scenario = Scenario::new().file("p.plan", &text);
+        let sql =
+            |text: &str| shell(&scenario.path("."), &format!("touch app.db; sqlite3 app.db '{text}' >&2"));
+        sql("create table t (n); insert into t values (7)");
+        scenario.next_day().plan(["run"]).status(0);
+        fs::remove_file(scenario.path("app.db")).unwrap();
+        sql(made);
+        for _ in 0..3 {
+            scenario.next_day().plan(["run"]).status(3).stdout_has("source `app` has nothing in it");
+            status(&scenario).status(3).stdout_has("source `app` has nothing in it");
+        }
+        let answer = scenario.plan(["restore", "p.plan", "--to", "back"]).status(3);
+        answer
+            .says("has nothing in source `app`; run 00000001-")
+            .says("is the last before it that has something");
+        scenario.plan(["restore", "p.plan", "--run", "1", "--to", "old"]).status(0);
+        assert_eq!(shell(&scenario.path("old/app"), "sqlite3 app.db 'select n from t'"), "7\n");
+    }
+}

@@ -55,6 +55,7 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
     let mut lacking = if args.sources.is_empty() { shelves.lacking(&held) } else { Vec::new() };
     if args.paths.is_empty() {
         lacking.extend(shelves.in_part(&held, &args.sources));
+        lacking.extend(shelves.empty(&held, &args.sources));
     }
     if args.paths.is_empty() && args.to.is_some() {
         lacking.extend(held.differences(&args.sources));

@@ -82,7 +82,11 @@ fn human(known: &Known) -> String {
         of_reader(&mut out, reader);
     }
     for newest in &known.newest {
-        let word = if newest.holds { "holds it" } else { "does not hold it" };
+        let word = match newest.holds {
+            Some(true) => "holds it",
+            Some(false) => "does not hold it",
+            None => "cannot be looked into",
+        };
         let _ = match (&newest.run, newest.at) {
             (Some(run), Some(at)) => {
                 writeln!(out, "  newest run in store `{}`: {run}, of {}, {word}", newest.store, shown(at))

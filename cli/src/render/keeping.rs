@@ -139,6 +139,9 @@ pub fn unclean(runs: &[PastRun], now: Timestamp, style: Style) -> String {
 fn past(out: &mut String, run: &PastRun, now: Timestamp, paint: Paint) {
     let (word, how) = match run.end {
         End::Refused => (paint.red("failed:"), "could not begin"),
+        End::Failed if run.whole => {
+            (paint.red("failed:"), "backed up everything, and failed in what goes with it")
+        }
         End::Failed => (paint.red("failed:"), "did not back up everything"),
         End::Warnings => (paint.yellow("warnings:"), "ended with warnings"),
         End::Stopped => (paint.red("stopped:"), "was stopped by a signal"),

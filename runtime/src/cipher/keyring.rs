@@ -174,9 +174,9 @@ impl Keyring {
                 Ssh::from(opened.ok_or_else(|| failed(WRONG))?)
             }
             Ssh::Unsupported(UnsupportedKey::EncryptedPem) => {
-                return Err(failed(
-                    "it is an encrypted key in an old form: bring it into the new one with `ssh-keygen -o -p`",
-                ));
+                return Err(failed(&format!(
+                    "it is an encrypted key in an old form: bring it into the new one with `ssh-keygen -o -p -f {place}`"
+                )));
             }
             Ssh::Unsupported(_) => {
                 return Err(failed(

@@ -62,12 +62,18 @@ const REFUSALS: &[(&[&str], &str)] = &[
     ),
     (
         &["(using password: YES)"],
-        "the password is wrong, or the account is not there: mend `user` or `password`",
+        "the password is wrong, there is no such account for who comes from here, or it may come by TLS alone: mend `user` or \
+         `password`, `create user NAME@'HOST'` there, or write `ssl` into the file that `config` names",
     ),
     (
         &["insecure transport are prohibited", "SSL connection error", "TLS/SSL error", "SSL is required"],
         "the server wants TLS, or the two do not agree on it: give the client its options (`ssl`, `ssl-ca`) in the file that `config` names",
     ),
+    (
+        &["Could not open required defaults file"],
+        "mend `config`: the account that runs the tool must be able to read it",
+    ),
+    (&["runuser: user"], "there is no such account on this machine: mend `run_as`"),
     (&["Unknown database"], "there is no such database: mend `databases`"),
     (
         &["is not allowed to connect"],
@@ -91,9 +97,9 @@ pub(super) fn mend(error: &ProcessError) -> String {
     let known = known.or_else(|| {
         let denied = "the account lacks a right: docs/mariadb.md says which a dump needs";
         let away = "start the server, or mend `socket`, `host` and `port`";
-        says(error, &["command denied"])
-            .then_some(denied)
-            .or_else(|| says(error, &["Can't connect", "ERROR 2002", "ERROR 2003"]).then_some(away))
+        says(error, &["command denied"]).then_some(denied).or_else(|| {
+            says(error, &["Can't connect", "ERROR 2002", "ERROR 2003", "Unknown server host"]).then_some(away)
+        })
     });
     known.map(|mend| format!("\n  {mend}")).unwrap_or_default()
 }

@@ -34,6 +34,8 @@ pub enum Fate {
     Elsewhere(PathBuf),
     /// It is where it was, beneath something else.
     Covered,
+    /// What it is on was unmounted, while it was still in use.
+    Unmounted,
     /// It is nowhere.
     Deleted,
 }
@@ -50,6 +52,10 @@ impl fmt::Display for Moved {
             Fate::Covered => write!(
                 f,
                 "something was mounted over `{path}` meanwhile, and what was written is beneath it; unmount that"
+            ),
+            Fate::Unmounted => write!(
+                f,
+                "what `{path}` is on was unmounted meanwhile, and what was written is there; mount it again"
             ),
             Fate::Deleted => {
                 write!(f, "`{path}` was deleted meanwhile, with all that was written there")
@@ -96,6 +102,9 @@ fn fate(folder: impl AsFd, own: (u64, u64)) -> Fate {
     if fstat(&folder).is_ok_and(|found| found.st_nlink == 0) {
         return Fate::Deleted;
     }
+    if super::mounts::is_detached(&folder) {
+        return Fate::Unmounted;
+    }
     // As the kernel has it; beneath a mount that path leads to what covers it.
     let Ok(now) = fs::read_link(format!("/proc/self/fd/{}", folder.as_fd().as_raw_fd())) else {
         return Fate::Covered;
@@ -128,5 +137,22 @@ mod tests {
         assert_eq!(anchor.check(), Ok(()));
         fs::remove_dir(&other).unwrap();
         assert_eq!(anchor.check(), Err(Moved { path, fate: Fate::Deleted }));
+    }
+
+    #[test]
+    fn a_folder_on_what_was_unmounted_in_use_is_told_of() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (path, at) = (scratch.path().join("disk/store"), scratch.path().join("disk"));
+        fs::create_dir(&at).unwrap();
+        let run = |words: &[&str]| std::process::Command::new(words[0]).args(&words[1..]).arg(&at).status();
+        if !run(&["mount", "-t", "tmpfs", "tmpfs"]).is_ok_and(|status| status.success()) {
+            eprintln!("nothing can be mounted here");
+            return;
+        }
+        fs::create_dir(&path).unwrap();
+        let (anchor, root) = (Anchor::hold(&path).unwrap(), Anchor::hold(&at).unwrap());
+        assert!(run(&["umount", "--lazy"]).unwrap().success());
+        assert_eq!(anchor.check(), Err(Moved { path, fate: Fate::Unmounted }));
+        assert_eq!(root.check(), Err(Moved { path: at, fate: Fate::Unmounted }));
     }
 }

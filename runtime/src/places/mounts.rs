@@ -59,6 +59,12 @@ pub fn mount_of(fd: impl AsFd) -> io::Result<u64> {
         .ok_or_else(|| io::Error::other("the kernel does not say what is mounted there; /proc must be there"))
 }
 
+/// Whether something open is of a mount that is nowhere any more, as it was unmounted while it was in use.
+pub fn is_detached(fd: impl AsFd) -> bool {
+    let Mounts(all) = Mounts::now();
+    mount_of(fd).is_ok_and(|id| !all.is_empty() && all.iter().all(|mount| mount.id != id))
+}
+
 fn seen_itself(fd: impl AsFd) -> io::Result<Seen> {
     let found = statx(&fd, "", AtFlags::EMPTY_PATH, StatxFlags::TYPE | StatxFlags::MNT_ID)?;
     let tells = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::MNT_ID);

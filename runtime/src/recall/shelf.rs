@@ -537,6 +537,30 @@ impl Shelves {
         sources.map(told).collect()
     }
 
+    /// What a person should know who wants these sources of a run: each in which the run found nothing, though an earlier one has
+    /// something of it.
+    pub fn empty(&self, held: &Held<'_>, asked: &[String]) -> Vec<String> {
+        let run = held.manifest.run;
+        let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);
+        let own = held.manifest.sources.iter().filter(|source| {
+            held.manifest.holds(&source.name) && !source.has_something() && is_asked(&source.name)
+        });
+        let told = own.filter_map(|source| {
+            let name = &source.name;
+            let runs = self.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
+            let has_something = |other: &&Manifest| {
+                let mut records = other.sources.iter();
+                other.holds(name) && records.any(|record| record.name == *name && record.has_something())
+            };
+            let filled = runs.filter(|other| other.run < run).filter(has_something).map(|other| other.run);
+            let filled = filled.max()?;
+            Some(format!(
+                "run {run} has nothing in source `{name}`; run {filled} is the last before it that has something"
+            ))
+        });
+        told.collect()
+    }
+
     /// What a person should know of the stores: those not read, and manifests that cannot be used.
     pub fn warnings(&self) -> Vec<String> {
         let unread = self.unread.iter().cloned();

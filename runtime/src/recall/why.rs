@@ -51,6 +51,9 @@ pub struct Known {
     pub backups: Vec<Backup>,
     /// What could not be told, and why.
     pub unknown: Vec<String>,
+    /// The runs of which it is not known whether they hold it.
+    #[serde(skip)]
+    doubtful: BTreeSet<RunId>,
 }
 
 /// What one source does with the path.
@@ -99,8 +102,8 @@ pub struct Newest {
     /// When it began.
     #[serde(skip)]
     pub at: Option<Timestamp>,
-    /// Whether it holds the path.
-    pub holds: bool,
+    /// Whether it holds the path; `None`: it cannot be looked into.
+    pub holds: Option<bool>,
 }
 
 /// An archive that a source goes into, and where that goes.
@@ -179,10 +182,11 @@ pub fn of_path(model: &Model, set: &SourceSet, stores: &Stores, path: &Path) -> 
         newest: Vec::new(),
         backups: Vec::new(),
         unknown: Vec::new(),
+        doubtful: BTreeSet::new(),
     };
     backups(model, stores, path, &mut known);
     let newest = &known.newest;
-    known.backed_up = !newest.is_empty() && newest.iter().all(|newest| newest.holds);
+    known.backed_up = !newest.is_empty() && newest.iter().all(|newest| newest.holds == Some(true));
     known
 }
 
@@ -367,9 +371,13 @@ fn backups(model: &Model, stores: &Stores, path: &Path, known: &mut Known) {
         shelves.shelves.iter().filter_map(|shelf| Some(shelf.catalog.runs().next_back()?.run)).collect();
     let is_looked_into = |(at, run): &(usize, RunId)| *at < MOST_RUNS || newest.contains(run);
     for (_, run) in runs.into_iter().rev().enumerate().filter(is_looked_into) {
+        let doubts = known.unknown.len();
         match held(shelves, &run.to_string(), &now, &read_at, &mut known.unknown) {
             Ok(found) => known.backups.extend(found),
             Err(why) => known.unknown.push(unknown(&run.to_string(), &why)),
+        }
+        if known.unknown.len() > doubts {
+            known.doubtful.insert(run);
         }
     }
     known.newest = shelves.shelves.iter().filter_map(|shelf| self::newest(shelf, known)).collect();
@@ -391,7 +399,12 @@ fn newest(shelf: &Shelf, known: &Known) -> Option<Newest> {
     let is_whole = |reader: &&&Reader| reader.inside.is_none();
     let has = |reader: &Reader| manifest.is_some_and(|manifest| manifest.holds(&reader.source));
     let whole = readers.iter().filter(is_whole).any(|reader| has(reader));
-    let holds = whole || known.backups.iter().any(holds);
+    let is_doubtful = manifest.is_some_and(|manifest| known.doubtful.contains(&manifest.run));
+    let holds = match whole || known.backups.iter().any(holds) {
+        true => Some(true),
+        false if is_doubtful => None,
+        false => Some(false),
+    };
     Some(Newest { store: store.to_owned(), run, at: manifest.map(|manifest| manifest.started), holds })
 }
 

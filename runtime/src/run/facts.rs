@@ -345,6 +345,8 @@ fn source_record(model: &Model, id: SourceId, here: &Here<'_>) -> SourceRecord {
     let (status, reason) = here.status(model, id);
     // The size of the whole source, however little of it had to be packed: what is in the backup, not what its scan saw.
     let tally = match (here.arrived(&source.name), facts.sources.get(&id)) {
+        // A copy in which there is nothing may have some bytes all the same.
+        (Some(tally), Some(SourceFact::Dumped(_, 0))) => Tally { entries: 1, bytes: 0, ..tally },
         (Some(tally), Some(SourceFact::Dumped(..))) => Tally { entries: 1, ..tally },
         (Some(tally), _) => tally,
         (None, Some(SourceFact::Scanned(Summary { entries, leaves, files, bytes, .. }))) => {

@@ -36,6 +36,9 @@ pub struct PastRun {
     pub only: BTreeSet<String>,
     /// How it ended.
     pub end: End,
+    /// Whether everything was backed up all the same: what failed came beside that.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
     /// What went wrong, in its own words.
     pub troubles: Vec<String>,
 }
@@ -140,6 +143,7 @@ fn refusal(plan: &PlanState) -> io::Result<Option<PastRun>> {
         began: at,
         only: BTreeSet::new(),
         end: End::Refused,
+        whole: false,
         troubles: vec![reason],
     }))
 }
@@ -156,6 +160,7 @@ struct Told {
     only: BTreeSet<String>,
     owner: Option<Owner>,
     status: Option<u8>,
+    whole: bool,
     recovered: bool,
     troubles: Vec<String>,
 }
@@ -168,15 +173,19 @@ impl Told {
             Record::Begin { run, only, owner, .. } => Some((line.at, run, only, owner)),
             _ => None,
         })?;
-        let mut told = Told { run, began, only, owner, status: None, recovered: false, troubles: Vec::new() };
+        let (status, whole, recovered, troubles) = (None, false, false, Vec::new());
+        let mut told = Told { run, began, only, owner, status, whole, recovered, troubles };
         for line in lines {
             match line.record {
                 Record::Step { step, outcome: How::Failed, reason: Some(reason), .. } => {
                     told.troubles.push(format!("`{step}`: {reason}"));
                 }
-                Record::End { status, warnings } => {
-                    told.status = Some(status);
-                    told.troubles.extend(warnings);
+                Record::End { status, whole, warnings } => {
+                    (told.status, told.whole) = (Some(status), whole);
+                    // Trouble behind the last commit is among the warnings, too.
+                    let new = warnings.into_iter().filter(|warning| !told.troubles.contains(warning));
+                    let new: Vec<String> = new.collect();
+                    told.troubles.extend(new);
                 }
                 Record::Recovered { .. } => told.recovered = true,
                 _ => {}
@@ -204,7 +213,8 @@ impl Told {
             self.troubles.truncate(MOST);
             self.troubles.push(format!("and {more} more"));
         }
-        PastRun { run: Some(self.run), began: self.began, only: self.only, end, troubles: self.troubles }
+        let Told { run, began, only, whole, troubles, .. } = self;
+        PastRun { run: Some(run), began, only, end, whole, troubles }
     }
 }
 
@@ -251,7 +261,7 @@ mod tests {
             journal.write(now, &failed).unwrap();
             if let Some(status) = status {
                 let warnings = vec![format!("warned in {run}")];
-                journal.write(now, &Record::End { status, warnings }).unwrap();
+                journal.write(now, &Record::End { status, whole: false, warnings }).unwrap();
             }
             self
         }

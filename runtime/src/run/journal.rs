@@ -1,7 +1,7 @@
 //! The journal of a run: JSON lines, synced, an intent before each effect that must be taken back if the run dies.
 //!
 //! A journal without an `end` belongs to a run that died (or still runs: the plan's lock tells). The next run reads it,
-//! takes back what is open, and marks it as recovered. Effects in a store are not in here: a store holds its own intents,
+//! takes back what is open, and marks it as recovered; so it does with one that ended and could not leave a window. Effects in a store are not in here: a store holds its own intents,
 //! so that any machine can take them back.
 
 use std::collections::BTreeSet;
@@ -82,6 +82,9 @@ pub enum Record {
     End {
         /// Its exit status.
         status: u8,
+        /// Whether everything was backed up, whatever failed beside that.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        whole: bool,
         /// What a person should read, the first of it.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         warnings: Vec<String>,
@@ -142,7 +145,7 @@ fn append(file: &mut File, now: Timestamp, record: &Record) -> io::Result<()> {
     file.sync_data()
 }
 
-/// What a dead run left on this host.
+/// What a run left on this host that died, or that could not leave a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Left {
     /// Its journal.
@@ -155,7 +158,7 @@ pub struct Left {
     pub paths: Vec<PathBuf>,
 }
 
-/// The runs in `folder` that neither ended nor were recovered, oldest first. To be read under the plan's lock.
+/// The runs in `folder` that left something and were not recovered, oldest first. To be read under the plan's lock.
 ///
 /// # Errors
 /// The system's.
@@ -187,17 +190,23 @@ fn left_by(path: &Path) -> io::Result<Option<Left>> {
     let text = String::from_utf8_lossy(&std::fs::read(path)?).into_owned();
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let mut left = Left { journal: path.to_path_buf(), run: name, windows: Vec::new(), paths: Vec::new() };
+    let mut has_ended = false;
     // The last line of a run that died may be half written: its effect has not begun, as the sync came first.
     for record in text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok()) {
         match record.record {
-            Record::End { .. } | Record::Recovered { .. } => return Ok(None),
+            Record::Recovered { .. } => return Ok(None),
+            Record::End { .. } => has_ended = true,
             Record::Entering { window, leave } => left.windows.insert(0, (window, leave)),
             Record::Left { window } => left.windows.retain(|(open, _)| *open != window),
             Record::Writing { paths, .. } => left.paths.extend(paths),
             Record::Begin { .. } | Record::Step { .. } => {}
         }
     }
-    Ok(Some(left))
+    if has_ended {
+        // Of what it wrote it has tidied up itself.
+        left.paths.clear();
+    }
+    Ok(Some(left).filter(|left| !has_ended || !left.windows.is_empty()))
 }
 
 /// Adds a record to the journal of a run that is dead.
@@ -251,7 +260,7 @@ mod tests {
             entering("a"),
             entering("b"),
             Record::Left { window: "b".to_owned() },
-            Record::End { status: 0, warnings: Vec::new() },
+            Record::End { status: 0, whole: true, warnings: Vec::new() },
         ] {
             journal.write(now, &record).unwrap();
             sizes.push(std::fs::metadata(&path).unwrap().len() as usize);
@@ -266,7 +275,7 @@ mod tests {
                 .collect();
             // A record counts from its last brace on; its end of line is not needed.
             let expected: &[&str] = match cut + 1 {
-                size if size >= sizes[3] => &[],
+                // The end closes no window.
                 size if size >= sizes[2] => &["a"],
                 size if size >= sizes[1] => &["b", "a"],
                 size if size >= sizes[0] => &["a"],

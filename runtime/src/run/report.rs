@@ -60,6 +60,9 @@ pub struct Report {
     pub left_out: Vec<LeftOutReport>,
     /// The stores in which the backup exists.
     pub committed: Vec<String>,
+    /// Whether everything is backed up, whatever failed beside that: a rehearsal, the leaving of a window.
+    #[serde(skip)]
+    pub whole: bool,
     /// What a person should read.
     pub warnings: Vec<String>,
 }
@@ -179,6 +182,7 @@ pub fn report(model: &Model, run: &str, graph: &StepGraph, execution: &Execution
         plan: model.name.clone(),
         run: run.to_owned(),
         verdict: verdict(&steps, execution, facts, &warnings),
+        whole: is_whole(&steps, facts),
         archives: archives.collect(),
         committed: committed
             .filter_map(|step| match step.action {
@@ -245,6 +249,21 @@ fn late_trouble(steps: &[StepReport]) -> Vec<String> {
     failed.map(|step| format!("`{}`: {}", step.step, step.reason.as_deref().unwrap_or_default())).collect()
 }
 
+/// Whether all that the run was to back up is in a store, and in each that did not drop out.
+fn is_whole(steps: &[StepReport], facts: &Facts) -> bool {
+    let mut commits = steps.iter().filter(|step| matches!(step.action, Action::Commit(_)));
+    let is_beside =
+        |step: &StepReport| is_late(step) || matches!(step.action, Action::Rehearse(_) | Action::Leave(_));
+    commits.any(|step| step.outcome == How::Done)
+        && steps.iter().all(|step| step.outcome != How::Failed || is_beside(step))
+        && !lacks(facts)
+}
+
+/// Whether something that was to be read was not.
+fn lacks(facts: &Facts) -> bool {
+    !facts.missing.is_empty() || !facts.lost.is_empty() || !facts.left_out.is_empty()
+}
+
 fn verdict(steps: &[StepReport], execution: &Execution, facts: &Facts, warnings: &[String]) -> Verdict {
     match execution.signal {
         Some(StopSignal::Interrupt) => return Verdict::Interrupted,
@@ -257,11 +276,10 @@ fn verdict(steps: &[StepReport], execution: &Execution, facts: &Facts, warnings:
     let failed = steps.iter().any(|step| step.outcome == How::Failed && !is_late(step));
     let nowhere =
         !steps.iter().any(|step| matches!(step.action, Action::Commit(_)) && step.outcome == How::Done);
-    let lacking = !facts.missing.is_empty() || !facts.lost.is_empty() || !facts.left_out.is_empty();
     // What other nights left to be brought may wait for the next.
     let cut = execution.timed_out
         && steps.iter().any(|step| step.outcome != How::Done && !matches!(step.action, Action::Sync(_)));
-    let incomplete = cut || lacking;
+    let incomplete = cut || lacks(facts);
     if failed || nowhere || incomplete {
         Verdict::Failed
     } else if warnings.is_empty() {

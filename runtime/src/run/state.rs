@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
+use crate::lasting;
+
 /// Where Backplan keeps its own state: `$XDG_STATE_HOME/backplan`; else `/var/lib/backplan` for root; else
 /// `~/.local/state/backplan`.
 ///
@@ -64,9 +66,8 @@ impl Folders {
 /// # Errors
 /// The system's, with the path.
 pub fn make_private(folder: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|cause| io::Error::new(cause.kind(), format!("cannot make `{}`: {cause}", folder.display())))
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|cause| {
+        let mend = lasting::mend(&cause);
+        io::Error::new(cause.kind(), format!("cannot make `{}`: {cause}{mend}", folder.display()))
+    })
 }

@@ -16,7 +16,7 @@ use backplan_compiler::value::{Env, Text};
 use super::cache::Cache;
 use super::coordinator::{Execution, Failure, FailureKind, Performed, Work};
 use super::environment;
-use super::event::{Event, Observer, Outcome};
+use super::event::{Event, How, Observer, Outcome};
 use super::facts::{Facts, Imprint, SourceFact};
 use super::history;
 use super::journal::{self, Journal, Leave, Record};
@@ -248,23 +248,33 @@ impl Worker {
     }
 
     fn close(&self, report: &Report) -> io::Result<()> {
-        // With a window still open, the next run must know: the journal stays without its end.
-        let standing = self.standing().clone();
-        let leaves = self.graph.iter().filter(|step| matches!(step.action, Action::Leave(_)));
-        let mut leaves = leaves.filter_map(|step| standing.steps.get(&step.id));
-        let left_open = leaves.any(|ended| matches!(ended.outcome, Outcome::Failed(_)));
-        if !left_open && self.journal.get().is_some() {
+        if self.journal.get().is_none() {
+            self.remember_refused(report);
+        } else {
             let left_out = report.left_out.iter().filter(|left| !left.is_told());
             let left_out = left_out.map(|left| {
                 format!("archive `{}` without source `{}`: {}", left.archive, left.source, left.reason)
             });
             let warnings = left_out.chain(report.warnings.iter().cloned()).take(WARNINGS);
             let warnings = warnings.map(|text| self.secrets.redact(&text)).collect();
-            self.write_journal(&Record::End { status: report.verdict.status(), warnings })?;
+            let (status, whole) = (report.verdict.status(), report.whole);
+            self.write_journal(&Record::End { status, whole, warnings })?;
             journal::tidy(&self.folders.journals(), JOURNALS)?;
         }
         *self.plan_lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(())
+    }
+
+    /// Keeps for `plan status` that the run came to nothing before it had a journal; not where another one goes on.
+    fn remember_refused(&self, report: &Report) {
+        let failed =
+            report.steps.iter().filter(|step| step.action == Action::LockHost && step.outcome == How::Failed);
+        let reason = failed.filter_map(|step| step.reason.as_deref()).next();
+        if let Some(reason) = reason.filter(|_| report.verdict == Verdict::Failed) {
+            // The run has failed as it is, and where this cannot be kept there is nowhere else.
+            let reason = self.secrets.redact(reason);
+            let _ = history::refused(&self.plan(), self.request.clock.now(), &reason);
+        }
     }
 
     pub(super) fn standing(&self) -> MutexGuard<'_, Execution> {
@@ -461,23 +471,16 @@ impl Worker {
             self.observer
                 .event(Event::Note { text: format!("leaving window `{window}` for run {}", left.run) });
             let Some(leave) = leave else { continue };
-            let (argv, run_as) = (leave.argv.clone(), leave.run_as.clone());
-            // Not from the journal: that holds no secrets.
-            let declared = self.request.model.windows.iter().find(|declared| declared.name == *window);
-            let env = declared.map_or(Ok(Vec::new()), |declared| self.given_to_window(declared, control));
-            let done = env.and_then(|env| {
-                let program = Program { argv, env, run_as, timeout: Some(LEAVE_LIMIT), ..Program::default() };
-                process::act_surely(&program, control, &self.tell(step))
-                    .map_err(|error| self.program_failure(&error))
-            });
-            match done {
+            match self.leave_late(step, window, leave, control) {
                 Ok(()) => {}
                 Err(failure) if failure.kind == FailureKind::Stopped => return Err(failure),
                 Err(Failure { message: error, .. }) => {
                     open = true;
                     let text = format!(
-                        "window `{window}` may be open since run {}, and leaving it failed: {error}; leave it by hand",
-                        left.run
+                        "window `{window}` may be open since run {}, and leaving it failed: {error}; each run tries again: \
+                         mend `leave` of the window, or leave it by hand and delete `{}`",
+                        left.run,
+                        left.journal.display()
                     );
                     self.warn(step, text);
                 }
@@ -494,6 +497,34 @@ impl Worker {
             journal::add_to(&left.journal, self.request.clock.now(), &record).map_err(Failure::fatal)?;
         }
         Ok(())
+    }
+
+    /// Leaves a window that an earlier run left open: as that run meant to, and where that fails as the plan has it by now.
+    fn leave_late(
+        &self,
+        step: &StepId,
+        window: &str,
+        leave: &Leave,
+        control: &Control,
+    ) -> Result<(), Failure> {
+        let declared = self.request.model.windows.iter().find(|declared| declared.name == *window);
+        // Not from the journal: that holds no secrets.
+        let env = declared.map_or(Ok(Vec::new()), |declared| self.given_to_window(declared, control))?;
+        let act = |leave: &Leave| {
+            let (argv, run_as, env) = (leave.argv.clone(), leave.run_as.clone(), env.clone());
+            let program = Program { argv, env, run_as, timeout: Some(LEAVE_LIMIT), ..Program::default() };
+            process::act_surely(&program, control, &self.tell(step))
+                .map_err(|error| self.program_failure(&error))
+        };
+        let Err(failure) = act(leave) else { return Ok(()) };
+        let mended = declared.and_then(|declared| {
+            let argv = self.fill_all(declared.leave.as_ref()?).ok()?;
+            Some(Leave { argv, run_as: declared.run_as.clone() }).filter(|mended| mended != leave)
+        });
+        match mended.filter(|_| failure.kind != FailureKind::Stopped) {
+            Some(mended) => act(&mended),
+            None => Err(failure),
+        }
     }
 
     fn remove_stale_work(&self, own: &str) -> io::Result<()> {

@@ -14,6 +14,7 @@ use super::{Foreseen, Reader, root};
 use crate::artefact::Content;
 use crate::catalog::details::Root;
 use crate::control::{Control, Stopped};
+use crate::lasting;
 use crate::run::coordinator::Failure;
 use crate::run::facts::SourceFact;
 use crate::run::reading::Reading;
@@ -49,7 +50,7 @@ pub enum SqliteError {
         cause: rusqlite::Error,
     },
     /// The copy could not be written.
-    #[error("cannot write the copy `{path}`: {cause}")]
+    #[error("cannot write the copy `{path}`: {cause}{}", lasting::mend(cause))]
     Copy {
         /// The copy.
         path: PathBuf,
@@ -107,7 +108,7 @@ impl Reader for Sqlite {
 }
 
 /// Copies the database at `from` to the new file `to`, as it stands at one moment, with the original's mode, owner and
-/// time. Gives its size in bytes.
+/// time. Gives its size in bytes, which is 0 where there is no table, nor anything else, in it.
 ///
 /// A read transaction is held on the source for the whole copy. In WAL mode writers go on, and the copy does not start
 /// over when they commit; in rollback mode their commits wait.
@@ -123,28 +124,31 @@ pub fn copy(from: &Path, to: &Path, control: &Control) -> Result<u64, SqliteErro
     if let Some(other) = other.into_iter().find(|path| fs::metadata(path).is_ok_and(|meta| !meta.is_file())) {
         return Err(SqliteError::Beside(other));
     }
-    let sqlite = |cause| SqliteError::Sqlite { path: from.to_path_buf(), cause };
+    let sqlite = |cause| failed(from, to, cause);
     let copy = |cause| SqliteError::Copy { path: to.to_path_buf(), cause };
     match fs::remove_file(to) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(copy(error)),
         _ => {}
     }
+    let holds_something;
     {
         let source = open(from).map_err(sqlite)?;
         let mut target = Connection::open(to).map_err(sqlite)?;
         // The copy is packed at once; a copy that a power cut loses is made again by the next run.
         target.pragma_update(None, "synchronous", "OFF").map_err(sqlite)?;
         source.execute_batch("BEGIN").map_err(sqlite)?;
-        patiently(from, control, || source.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())))?;
+        let count = || source.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
+        holds_something = patiently(from, control, count)? > 0;
         let backup = Backup::new(&source, &mut target).map_err(sqlite)?;
-        run(&backup, from, meta.len(), control)?;
+        run(&backup, (from, to), meta.len(), control)?;
     }
     for ending in BESIDE {
         // Left only where SQLite could not tidy up; the copy is complete without.
         let _ = fs::remove_file(beside(to, ending));
     }
     like(&meta, to).map_err(copy)?;
-    Ok(fs::metadata(to).map_err(copy)?.len())
+    // Its one page tells nothing: such a file is what a program makes that does not find its database.
+    if holds_something { Ok(fs::metadata(to).map_err(copy)?.len()) } else { Ok(0) }
 }
 
 fn beside(path: &Path, ending: &str) -> PathBuf {
@@ -183,13 +187,28 @@ fn locked(from: &Path) -> SqliteError {
     SqliteError::Sqlite { path: from.to_path_buf(), cause }
 }
 
-fn run(backup: &Backup<'_, '_>, from: &Path, size: u64, control: &Control) -> Result<(), SqliteError> {
+/// What SQLite's words mean: it says of one that is only read that its disk is full, where that is the copy's.
+fn failed(from: &Path, to: &Path, cause: rusqlite::Error) -> SqliteError {
+    match cause.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => {
+            SqliteError::Copy { path: to.to_path_buf(), cause: rustix::io::Errno::NOSPC.into() }
+        }
+        _ => SqliteError::Sqlite { path: from.to_path_buf(), cause },
+    }
+}
+
+fn run(
+    backup: &Backup<'_, '_>,
+    (from, to): (&Path, &Path),
+    size: u64,
+    control: &Control,
+) -> Result<(), SqliteError> {
     control.expect(1, size);
     let mut waited = Duration::ZERO;
     let mut left = None;
     loop {
         control.check()?;
-        match backup.step(PAGES).map_err(|cause| SqliteError::Sqlite { path: from.to_path_buf(), cause })? {
+        match backup.step(PAGES).map_err(|cause| failed(from, to, cause))? {
             StepResult::Done => {
                 control.advance(1, 0);
                 return Ok(());

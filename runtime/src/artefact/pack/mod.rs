@@ -40,6 +40,7 @@ use std::time::SystemTime;
 use super::deleted::Deleted;
 use super::{Codec, IndexPlace, Kind, PIECE, ReadError, Root};
 use crate::control::{Control, Stopped};
+use crate::lasting;
 use crate::scan::{Counts, Doubts, Warnings};
 use crate::threads;
 pub use base::{BaseIndex, BaseScan, CopyBase, Shape};
@@ -267,7 +268,7 @@ pub enum PackError {
         cause: io::Error,
     },
     /// Temporary files could not be written.
-    #[error("temporary file in `{path}`: {cause}")]
+    #[error("temporary file in `{path}`: {cause}{}", lasting::mend(cause))]
     Scratch {
         /// The folder.
         path: PathBuf,

@@ -65,6 +65,7 @@ pub struct Opened {
 pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Result<Opened, String> {
     crate::tls::choose();
     let kind = &declared.kind;
+    see_address(kind)?;
     let (mut lost, mut copier, mut retention) = (None, None, None);
     let service: Arc<dyn Service> = match kind {
         StoreKind::S3 { bucket, endpoint, ca_file, .. } => {
@@ -94,11 +95,43 @@ pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Resu
     Ok(Opened { service, lost, copier, retention, prefix: filled(prefix.as_ref())?, storage_class })
 }
 
+/// Sees that a bucket and its server have names that an address can be made of.
+fn see_address(kind: &StoreKind) -> Result<(), String> {
+    let (word, bucket, endpoint) = match kind {
+        StoreKind::S3 { bucket, endpoint, .. } | StoreKind::Gcs { bucket, endpoint, .. } => {
+            ("bucket", bucket, endpoint)
+        }
+        StoreKind::Azblob { container, endpoint, .. } => ("container", container, endpoint),
+        StoreKind::Dir { .. } | StoreKind::Sftp { .. } => return Ok(()),
+    };
+    let may_hold = |c: char| c.is_ascii_alphanumeric() || "._-$".contains(c);
+    if bucket.is_empty() || !bucket.chars().all(may_hold) {
+        return Err(format!(
+            "its `{word}` ({bucket:?}) is no name of one: write it as the service shows it, of letters, digits, `.`, `-` and `_`"
+        ));
+    }
+    let Some(endpoint) = endpoint else { return Ok(()) };
+    let address = with_scheme(endpoint);
+    let host = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"));
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || "\"<>\\^`{|}?#@".contains(c);
+    match host.is_some_and(|host| !host.is_empty() && !host.starts_with([':', '/']) && !host.contains(is_odd))
+    {
+        true => Ok(()),
+        false => Err(format!("its `endpoint` ({endpoint:?}) is no address: write `https://HOST:PORT`")),
+    }
+}
+
 fn filled(prefix: Option<&Text>) -> Result<String, String> {
     let Some(prefix) = prefix else { return Ok(String::new()) };
     let occasion = Occasion { host: Some(host_name()), ..Occasion::default() };
-    fill(prefix, &occasion, &TimeZone::UTC)
-        .map_err(|_| format!("its `prefix` (`{prefix}`) cannot be filled in"))
+    let filled = fill(prefix, &occasion, &TimeZone::UTC)
+        .map_err(|_| format!("its `prefix` (`{prefix}`) cannot be filled in"))?;
+    match filled.split('/').any(|part| matches!(part, "." | "..")) {
+        true => Err(format!(
+            "its `prefix` (`{filled}`) has a part `.` or `..`: a bucket has no folders, take it out"
+        )),
+        false => Ok(filled),
+    }
 }
 
 fn s3(kind: &StoreKind, secrets: &Secrets, patience: Patience) -> Result<AmazonS3Builder, String> {
@@ -206,7 +239,12 @@ fn options(
         .with_read_timeout(silence)
         .with_allow_http(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")));
     if let Some(file) = ca_file {
-        let failed = |error: &dyn std::fmt::Display| format!("its `ca_file` `{}`: {error}", file.display());
+        let failed = |error: &dyn std::fmt::Display| {
+            format!(
+                "its `ca_file` `{}`: {error}; name a file with the authority's certificate, as PEM",
+                file.display()
+            )
+        };
         let pem = crate::regular::read(file, LARGEST).map_err(|error| failed(&error))?;
         let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| failed(&error))?;
         if certificates.is_empty() {
@@ -319,6 +357,32 @@ mod tests {
         assert_eq!(Profile::parse(text, "other"), own("c", "d=e", Some("f")));
         assert_eq!(Profile::parse(text, "half"), None);
         assert_eq!(Profile::parse(text, "none"), None);
+    }
+
+    #[test]
+    fn names_that_make_no_address_are_refused_before_a_client_is_made_of_them() {
+        let seen = |bucket: &str, endpoint: Option<&str>| {
+            let text = |text: &str| text.to_owned();
+            see_address(&StoreKind::Azblob {
+                container: text(bucket),
+                prefix: None,
+                account: None,
+                key: None,
+                endpoint: endpoint.map(text),
+            })
+        };
+        for bucket in ["", "a b", "a/b", "No_Such Bucket!", "a\n", "ü", "a?b"] {
+            assert!(seen(bucket, None).is_err_and(|why| why.contains("is no name of one")), "{bucket:?}");
+        }
+        for endpoint in
+            ["", "ftp://h", "https://", "http:///x", "http://a b", "https://:9", "h\n", "http://u@h"]
+        {
+            let why = seen("b", Some(endpoint));
+            assert!(why.is_err_and(|why| why.contains("`https://HOST:PORT`")), "{endpoint:?}");
+        }
+        for endpoint in ["minio:9000", "http://127.0.0.1:5000/", "https://[::1]:9000", "https://s3.x.y/z"] {
+            assert_eq!(seen("my.bucket-1_$", Some(endpoint)), Ok(()));
+        }
     }
 
     #[test]

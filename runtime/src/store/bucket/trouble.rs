@@ -10,6 +10,25 @@ use crate::store::StoreErrorKind;
 /// How the library tells of an answer that nobody is let in by.
 const REFUSED: [&str; 2] = ["status code: 401", "status code: 403"];
 
+/// What to do where there is no bucket.
+const NO_BUCKET: &str = " (make it there, or mend its name in the plan)";
+
+/// What to do about words that do not say it.
+fn mend(words: &str) -> &'static str {
+    let says = |part: &str| words.contains(part);
+    if says("InvalidContentType") || says("corrupt message") {
+        " (what answers there does not speak TLS: write `http://` in front of `endpoint`, or mend its port)"
+    } else if says("NotValidForName") || says("not valid for name") {
+        " (its certificate is for another name: write that into `endpoint`)"
+    } else if says("UnknownIssuer") || says("CaUsedAsEndEntity") {
+        " (nobody that this machine trusts has signed its certificate: name who has by `ca_file`)"
+    } else if says("invalid peer certificate: Expired") {
+        " (renew its certificate, or set the clock of this machine right)"
+    } else {
+        ""
+    }
+}
+
 /// What went wrong, and the server's own words.
 #[derive(Debug)]
 pub struct Trouble {
@@ -35,7 +54,8 @@ impl Trouble {
             _ if is_away(error) => StoreErrorKind::Unreachable,
             _ => StoreErrorKind::Other,
         };
-        Trouble { kind, words: told }
+        let mend = if is_no_bucket { NO_BUCKET } else { mend(&told) };
+        Trouble { kind, words: format!("{told}{mend}") }
     }
 
     /// An object that is not there.

@@ -97,8 +97,10 @@ impl Login {
         }
     }
 
+    /// The list of known hosts, as a shell is told of it.
     fn list(&self) -> String {
-        self.known_hosts.as_ref().map_or("~/.ssh/known_hosts".to_owned(), |file| file.replace("%%", "%"))
+        let own = self.known_hosts.as_ref();
+        own.map_or("~/.ssh/known_hosts".to_owned(), |file| shell_word(&file.replace("%%", "%")))
     }
 
     /// What the last words of `ssh` say of a connection that ended, where that lasts until somebody does something.
@@ -113,10 +115,17 @@ impl Login {
             )
         } else if says("key is known for") || says("Host key verification failed") {
             let port = self.port.map(|port| format!("-p {port} ")).unwrap_or_default();
+            let folder = if self.known_hosts.is_none() { "mkdir -p ~/.ssh; " } else { "" };
             format!(
-                "the host key of `{host}` is not known here: run `ssh-keyscan {port}{} >> {list}`, and hold what \
+                "the host key of `{host}` is not known here: run `{folder}ssh-keyscan {port}{} >> {list}`, and hold what \
                  `ssh-keygen -l -F '{host}' -f {list}` shows then against what the server's own administrator says",
                 self.host
+            )
+        } else if says("UNPROTECTED PRIVATE KEY FILE") {
+            let key = self.key.as_ref().map(|key| shell_word(&key.replace("%%", "%")));
+            format!(
+                "`ssh` leaves the private key aside, as other accounts may read it: run `chmod 600 {}`",
+                key.as_deref().unwrap_or("~/.ssh/id_*")
             )
         } else if says("Permission denied (") || says("Too many authentication failures") {
             let user = self.user.as_ref().map(|user| format!(" `{user}`")).unwrap_or_default();
@@ -155,6 +164,15 @@ fn word(what: &str, text: &str, may_hold: impl Fn(char) -> bool) -> Result<(), S
     }
 }
 
+/// A path, as a shell is told of it.
+fn shell_word(path: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
+    match path.chars().all(is_plain) {
+        true => path.to_owned(),
+        false => format!("'{}'", path.replace('\'', "'\\''")),
+    }
+}
+
 /// A file, as `ssh` is told of one: it takes quotes, `%` and `${` for more than they say.
 fn file(what: &str, path: &Path) -> Result<String, String> {
     let failed = |why: &str| format!("its `{what}` `{}`: {why}", path.display());
@@ -167,6 +185,13 @@ fn file(what: &str, path: &Path) -> Result<String, String> {
     match std::fs::metadata(path) {
         Ok(meta) if meta.is_file() => Ok(text.replace('%', "%%")),
         Ok(_) => Err(failed("it is not a file")),
+        // No host is known then, and how one comes to be is said where that matters.
+        Err(error) if what == "known_hosts" && error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(text.replace('%', "%%"))
+        }
+        Err(error) if what == "key" => Err(failed(&format!(
+            "{error}: name a file with a private key, or leave `key` out to ask the agent"
+        ))),
         Err(error) => Err(failed(&error.to_string())),
     }
 }
@@ -203,11 +228,28 @@ mod tests {
         let unknown =
             told("No ED25519 host key is known for [h]:2222 and you have requested strict checking.")
                 .unwrap();
-        assert!(unknown.contains("`ssh-keyscan -p 2222 h >> ~/.ssh/known_hosts`"), "{unknown}");
+        assert!(
+            unknown.contains("`mkdir -p ~/.ssh; ssh-keyscan -p 2222 h >> ~/.ssh/known_hosts`"),
+            "{unknown}"
+        );
         let changed = told("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @").unwrap();
         assert!(changed.contains("`ssh-keygen -R '[h]:2222'"), "{changed}");
         assert!(told("u@h: Permission denied (publickey).").unwrap().contains("does not let `u` in"));
         assert_eq!(told("ssh: connect to host h port 2222: Connection refused"), None);
+    }
+
+    #[test]
+    fn what_is_advised_is_a_line_that_a_shell_takes() {
+        let login = Login {
+            key: Some("/a b/it's 100%%".to_owned()),
+            known_hosts: Some("/a b/known".to_owned()),
+            ..login("h", None).unwrap()
+        };
+        let told = |words: &str| login.refusal(words).map(|refusal| refusal.0).unwrap();
+        assert!(told("Host key verification failed").contains(">> '/a b/known'`"));
+        assert!(told("IDENTIFICATION HAS CHANGED").contains("-f '/a b/known'`"));
+        let open = told("@ WARNING: UNPROTECTED PRIVATE KEY FILE! @; u@h: Permission denied (publickey).");
+        assert!(open.contains(r"`chmod 600 '/a b/it'\''s 100%'`"), "{open}");
     }
 
     #[test]
