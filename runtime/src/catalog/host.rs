@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::details::RawPath;
 use super::ids::{RunId, Uuid};
 use super::mounted::{Known, Mounted};
+use super::notes::Notes;
 use crate::places::trust::{self, Distrust};
 use crate::store::dir::DirStore;
 use crate::store::{Creation, Name, Store, StoreError};
@@ -147,6 +148,11 @@ impl HostState {
     /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Where the leases are noted that are taken here.
+    pub fn leases(&self) -> Notes {
+        Notes::of(&self.folder)
     }
 
     /// What is remembered of a plan, by its name and file. Reads only.

@@ -104,6 +104,9 @@ struct Record {
     nonce: Nonce,
     /// The heartbeat.
     counter: u64,
+    /// Another with each heartbeat: a copy of the owner's own process, made while it held the lease, writes other ones.
+    #[serde(default)]
+    beat: Option<Nonce>,
     #[serde(default)]
     released: bool,
 }
@@ -128,6 +131,8 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     record: Record,
+    /// The heartbeat that is under way, or may have arrived though nobody said so.
+    sent: Option<Nonce>,
     /// When the last heartbeat that arrived was begun, on the owner's clock.
     beaten: Duration,
     /// Why the lease is lost.
@@ -185,13 +190,17 @@ fn numbers(store: &dyn ReadStore, layout: &Layout) -> Result<Vec<(u64, Kind)>, S
         entries.into_iter().filter_map(|entry| Some((layout.number_of_lock(&entry.name)?, entry.kind)));
     let numbers: Vec<(u64, Kind)> = numbers.collect();
     match numbers.iter().map(|(number, _)| *number).max() {
-        Some(number) if number >= HIGHEST => Err(StoreError {
-            store: store.label().to_owned(),
-            doing: format!("take the lock behind `{}`", layout.lock(number)),
-            kind: StoreErrorKind::Foreign,
-            cause: io::Error::other("no run can have come so far: move it away"),
-        }),
+        Some(number) if number >= HIGHEST => Err(too_far(store, layout, number)),
         _ => Ok(numbers),
+    }
+}
+
+fn too_far(store: &dyn ReadStore, layout: &Layout, number: u64) -> StoreError {
+    StoreError {
+        store: store.label().to_owned(),
+        doing: format!("take the lock behind `{}`", layout.lock(number)),
+        kind: StoreErrorKind::Foreign,
+        cause: io::Error::other("no run can have come so far: move it away"),
     }
 }
 
@@ -202,10 +211,18 @@ fn numbers(store: &dyn ReadStore, layout: &Layout) -> Result<Vec<(u64, Kind)>, S
 pub fn holder(store: &dyn ReadStore, layout: &Layout, me: &Owner) -> Result<Option<Holder>, StoreError> {
     let Some(sight) = look(store, layout)? else { return Ok(None) };
     Ok(match sight.record() {
-        Some(record) if record.released || me.life_of(&record.owner) == Life::Dead => None,
+        Some(record) if record.released || life(me, &record) == Life::Dead => None,
         Some(record) => Some(Holder::Known(record.owner)),
         None => Some(Holder::Unknown),
     })
+}
+
+/// Whether the holder of a lease lives. That its process is not seen here proves it dead only where it was taken here.
+fn life(me: &Owner, record: &Record) -> Life {
+    match me.life_of(&record.owner) {
+        Life::Dead if me.notes.as_ref().is_some_and(|notes| !notes.have(&record.nonce)) => Life::Unknown,
+        life => life,
+    }
 }
 
 /// What keeps runs from taking the lease at all, or from taking it at once, though nobody has it.
@@ -239,19 +256,46 @@ impl Lease {
         control: &Control,
         tell: &dyn Fn(String),
     ) -> Result<Lease, LockError> {
-        let record = Record { owner, nonce: Nonce::random(), counter: 0, released: false };
+        let (nonce, beat) = (Nonce::random(), Some(Nonce::random()));
+        let record = Record { owner, nonce, counter: 0, beat, released: false };
+        if let Some(notes) = &record.owner.notes {
+            notes.add(&nonce);
+        }
+        let taken = Lease::take(store, layout, &record, Wait { times, control, tell });
+        if let (Err(_), Some(notes)) = (&taken, &record.owner.notes) {
+            notes.drop(&nonce);
+        }
+        taken
+    }
+
+    fn take(
+        store: Arc<dyn Store>,
+        layout: &Layout,
+        record: &Record,
+        wait: Wait<'_>,
+    ) -> Result<Lease, LockError> {
         for _ in 0..ATTEMPTS {
             let sight = look(&*store, layout)?;
             if let Some(sight) = &sight {
-                wait_for(&*store, layout, &record.owner, sight, Wait { times, control, tell })?;
+                wait_for(&*store, layout, &record.owner, sight, &wait)?;
             }
+            let seen_record = sight.as_ref().and_then(Sight::record);
             let seen = sight.map_or(0, |sight| sight.number);
             let number = next(&numbers(&*store, layout)?, seen);
+            if number >= HIGHEST {
+                // A lease that this one made would keep out all that come later.
+                return Err(too_far(&*store, layout, seen).into());
+            }
             let beaten = owner_clock();
-            if make(&*store, layout, number, &record)? {
-                let state = Mutex::new(State { record, beaten, lost: None, ending: false });
+            if make(&*store, layout, number, record)? {
+                let before = seen_record.filter(|before| before.nonce != record.nonce);
+                if let (Some(before), Some(notes)) = (before, &record.owner.notes) {
+                    notes.drop(&before.nonce);
+                }
+                let record = record.clone();
+                let state = Mutex::new(State { record, sent: None, beaten, lost: None, ending: false });
                 let (layout, wake) = (layout.clone(), Condvar::new());
-                let shared = Arc::new(Shared { store, layout, number, times, state, wake });
+                let shared = Arc::new(Shared { store, layout, number, times: wait.times, state, wake });
                 return Ok(Lease::start(shared));
             }
         }
@@ -342,7 +386,7 @@ fn wait_for(
     layout: &Layout,
     me: &Owner,
     sight: &Sight,
-    wait: Wait<'_>,
+    wait: &Wait<'_>,
 ) -> Result<(), LockError> {
     let Wait { times, control, .. } = wait;
     let record = sight.record();
@@ -353,7 +397,7 @@ fn wait_for(
     };
     match &record {
         Some(record) if record.released => return Ok(()),
-        Some(other) => match me.life_of(&other.owner) {
+        Some(other) => match life(me, other) {
             Life::Dead => return Ok(()),
             Life::Alive if other.owner.is_this_program() => return Err(busy(record)),
             // Of another program's process, or another account's, somebody only wrote that it has the lease.
@@ -431,14 +475,36 @@ impl Shared {
 
     fn beat(&self) -> Result<(), LockError> {
         self.look_for_others()?;
+        self.look_for_copies()?;
         let begun = owner_clock();
         let mut record = self.state().record.clone();
         record.counter += 1;
+        record.beat = Some(Nonce::random());
+        self.state().sent = record.beat;
         self.write(&record)?;
         let mut state = self.state();
         state.record = record;
         state.beaten = begun;
         Ok(())
+    }
+
+    /// Sees that the lease is as this process wrote it.
+    fn look_for_copies(&self) -> Result<(), LockError> {
+        let bytes = self.store.read_range(&self.layout.lock(self.number), 0, MAX_BYTES)?;
+        let (own, sent) = {
+            let state = self.state();
+            (state.record.clone(), state.sent)
+        };
+        match crate::yaml::from_slice::<Record>(&bytes) {
+            Ok(found) if found.nonce != own.nonce => {}
+            Ok(found) if found.beat == own.beat || sent.is_some() && found.beat == sent => return Ok(()),
+            Ok(_) => {
+                let why = "a copy of this machine, made while it held it, has it too".to_owned();
+                return Err(self.lose(format!("lease {}: {why}", self.number)));
+            }
+            Err(_) => {}
+        }
+        Err(self.lose(format!("lease {} is another's", self.number)))
     }
 
     fn look_for_others(&self) -> Result<(), LockError> {
@@ -479,12 +545,7 @@ impl Shared {
         self.fresh()?;
         self.store.in_place()?;
         self.look_for_others()?;
-        let bytes = self.store.read_range(&self.layout.lock(self.number), 0, MAX_BYTES)?;
-        let nonce = self.state().record.nonce;
-        match crate::yaml::from_slice::<Record>(&bytes) {
-            Ok(record) if record.nonce == nonce => {}
-            _ => return Err(self.lose(format!("lease {} is another's", self.number))),
-        }
+        self.look_for_copies()?;
         // The looks took time, too.
         self.fresh()
     }
@@ -493,7 +554,11 @@ impl Shared {
         self.look_for_others()?;
         let mut record = self.state().record.clone();
         record.released = true;
-        Ok(self.write(&record)?)
+        self.write(&record)?;
+        if let Some(notes) = &record.owner.notes {
+            notes.drop(&record.nonce);
+        }
+        Ok(())
     }
 
     fn write(&self, record: &Record) -> Result<(), StoreError> {

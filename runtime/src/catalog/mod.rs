@@ -41,6 +41,7 @@ pub mod made;
 pub mod manifest;
 pub mod mounted;
 pub mod names;
+pub mod notes;
 pub mod owner;
 pub mod prune;
 pub mod recover;

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{RunId, Uuid};
+use super::notes::Notes;
 
 /// A process, on a boot, of a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub struct Owner {
     pub run: String,
     /// Since when, by that host's clock: for messages, never compared.
     pub since: jiff::Timestamp,
+    /// Where this host notes the leases that it has taken; `None`: it does not.
+    #[serde(skip)]
+    pub notes: Option<Notes>,
 }
 
 impl fmt::Display for Owner {
@@ -64,7 +68,13 @@ impl Owner {
             pid_start: process(pid).map_or(0, |process| process.start),
             run: command.to_owned(),
             since: jiff::Timestamp::now(),
+            notes: None,
         }
+    }
+
+    /// The same, on a host that notes the leases that it takes.
+    pub fn noting(self, notes: Notes) -> Owner {
+        Owner { notes: Some(notes), ..self }
     }
 
     /// Whether another holder lives, as seen from this process. Another boot proves nothing: a copy of this machine has its

@@ -83,7 +83,7 @@ impl Worker {
         control: &Control,
     ) -> Result<Lease, Failure> {
         let (run, host) = (self.imprint.run, &self.imprint.host);
-        let owner = Owner::this_process(host.machine, &host.name, &run);
+        let owner = Owner::this_process(host.machine, &host.name, &run).noting(self.host.leases());
         let times = LeaseTimes::default();
         let tell = |text| self.note(text);
         let taken = Lease::acquire(Arc::clone(store), &self.layout, owner, times, control, &tell);

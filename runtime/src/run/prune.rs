@@ -24,6 +24,7 @@ use crate::catalog::layout::Layout;
 use crate::catalog::lock::{Lease, LeaseTimes, LockError};
 use crate::catalog::manifest::{HostRef, SourceRecord, SourceStatus};
 use crate::catalog::names::PlanName;
+use crate::catalog::notes::Notes;
 use crate::catalog::owner::Owner;
 
 use super::secrets::Secrets;
@@ -314,6 +315,8 @@ fn text(error: impl ToString) -> String {
 pub(super) struct Site<'a> {
     pub request: &'a Request,
     pub host: HostRef,
+    /// Where the leases are noted that are taken here.
+    pub leases: Notes,
     pub plan: PlanState,
     pub layout: Layout,
 }
@@ -323,8 +326,9 @@ impl<'a> Site<'a> {
         let plan = host.plan(&request.model.name, &request.model.file)?;
         let layout =
             Layout::new(&request.model.name).map_err(|error| PrepareError::Plan(error.to_string()))?;
+        let leases = host.leases();
         let host = HostRef { machine: host.machine(), name: host_name() };
-        Ok(Site { request, host, plan, layout })
+        Ok(Site { request, host, leases, plan, layout })
     }
 
     /// The stores that are meant.
@@ -386,6 +390,7 @@ impl<'a> Site<'a> {
         control: &Control,
     ) -> Result<(), String> {
         let owner = Owner::of_command(self.host.machine, &self.host.name, "plan prune");
+        let owner = owner.noting(self.leases.clone());
         let times = LeaseTimes::default();
         let waits = RefCell::default();
         let tell = |text| Vec::push(&mut waits.borrow_mut(), text);

@@ -291,6 +291,7 @@ fn fill(
     let store = identity::open(declared, &Secrets::default(), known, false).map_err(text)?;
     identity::inspect(store.as_ref(), &site.layout, &claim(site, id)).map_err(text)?;
     let owner = Owner::of_command(site.host.machine, &site.host.name, "plan sync");
+    let owner = owner.noting(site.leases.clone());
     let waits = RefCell::new(Vec::new());
     let tell = |text| Vec::push(&mut waits.borrow_mut(), text);
     let lease =

@@ -72,7 +72,7 @@ pub struct Worker {
     pub(super) layout: Layout,
     /// The file systems that sources are expected to be on.
     pub(super) mounts: Expected,
-    host: HostState,
+    pub(super) host: HostState,
     plan: Mutex<PlanState>,
     pub(super) folders: Folders,
     note: Note,

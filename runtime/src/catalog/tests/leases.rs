@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::stage::{layout, machine, rebooted, store};
 use crate::catalog::ids::Uuid;
 use crate::catalog::lock::{Lease, LeaseTimes, LockError, holder};
+use crate::catalog::notes::Notes;
 use crate::catalog::owner::Owner;
 use crate::control::Control;
 use crate::store::Store;
@@ -175,4 +176,64 @@ fn a_lease_that_names_a_living_process_of_another_program_is_watched() {
     assert!(start.elapsed() >= TIMES.patience);
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// A virtual machine that was copied while it ran has the original's ids, its boot among them, and not its processes.
+#[test]
+fn a_lease_that_was_not_taken_here_is_watched_though_its_process_is_not_seen() {
+    let (folder, state) = (SimulatedFolder::default(), tempfile::tempdir().unwrap());
+    let store = store(&folder);
+    let noting = |owner: Owner| owner.noting(Notes::of(state.path()));
+    // To this process it looks like one of its own machine that is gone.
+    let gone = || Owner { pid_start: me().pid_start + 1, ..me() };
+    let original = acquire(&store, gone()).unwrap();
+    assert!(holder(&*store, &layout(), &noting(me())).unwrap().is_some());
+    assert!(matches!(acquire(&store, noting(me())), Err(LockError::Busy { .. })));
+    original.confirm().unwrap();
+    drop(original);
+    // One that was taken here and whose process is gone is taken over at once, and its note goes.
+    let notes = || std::fs::read_dir(state.path().join("leases")).unwrap().count();
+    let mute = LeaseTimes { heartbeat: Duration::from_secs(3600), ..TIMES };
+    let own = noting(gone());
+    std::mem::forget(
+        Lease::acquire(Arc::clone(&store), &layout(), own, mute, &Control::default(), &|_| ()).unwrap(),
+    );
+    assert_eq!(notes(), 1);
+    let start = Instant::now();
+    let next = acquire(&store, noting(me())).unwrap();
+    assert!(start.elapsed() < TIMES.patience);
+    assert_eq!(notes(), 1);
+    next.release().unwrap();
+    assert_eq!(notes(), 0);
+}
+
+/// The process itself was copied: both have one lease, and both would write heartbeats into it.
+#[test]
+fn of_two_copies_of_one_process_none_goes_on_with_the_lease_that_both_have() {
+    let folder = SimulatedFolder::default();
+    let store = store(&folder);
+    let mute = LeaseTimes { heartbeat: Duration::from_secs(3600), lease: Duration::from_secs(7200), ..TIMES };
+    let lease =
+        Lease::acquire(Arc::clone(&store), &layout(), me(), mute, &Control::default(), &|_| ()).unwrap();
+    lease.confirm().unwrap();
+    let name = layout().lock(lease.number());
+    let text = String::from_utf8(store.read_range(&name, 0, 1 << 16).unwrap()).unwrap();
+    let own = text.lines().find(|line| line.starts_with("beat: ")).unwrap();
+    let beaten = text.replace(own, "beat: 00112233445566778899aabbccddeeff");
+    store.replace(&name, beaten.as_bytes()).unwrap();
+    let error = lease.confirm().unwrap_err();
+    assert!(error.to_string().contains("a copy of this machine"), "{error}");
+    assert!(lease.confirm().is_err());
+}
+
+#[test]
+fn behind_the_last_number_that_is_believed_no_lease_is_made() {
+    let store = store(&SimulatedFolder::default());
+    let last = layout().lock((1 << 53) - 1);
+    let _ = store.create(&last, b"x").unwrap();
+    let error = acquire(&store, me()).unwrap_err();
+    assert!(error.to_string().contains("9007199254740991`: no run can have come so far"), "{error}");
+    assert_eq!(store.entries(&layout().locks()).unwrap().len(), 1);
+    store.delete(&last).unwrap();
+    acquire(&store, me()).unwrap();
 }

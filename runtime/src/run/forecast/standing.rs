@@ -33,7 +33,7 @@ pub(super) fn look_at_store(
         Err(error) => return Err(error.into()),
     };
     let host = HostRef { machine: prepared.host.machine(), name: host_name() };
-    let owner = Owner::this_process(host.machine, &host.name, &prepared.run);
+    let owner = Owner::this_process(host.machine, &host.name, &prepared.run).noting(prepared.host.leases());
     let claim = Claim {
         file: &prepared.request.model.file,
         machine: host,
