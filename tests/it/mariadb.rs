@@ -246,7 +246,7 @@ fn what_a_dump_would_lack_is_told_and_what_it_cannot_be_is_refused() {
         .status(1)
         .says("server_refuses")
         .says("Access denied")
-        .says("the password is wrong, or the account is not there");
+        .says("the password is wrong, there is no such account for who comes from here");
     let run = scenario.next_day().plan(["run", "p.plan"]).status(1).says("Access denied");
     assert!(!run.said().contains("attempt"), "{}", run.said());
     write_plan(&scenario, "port = 1\n  databases = [\"a\"]\n  exclude = [\"b\"]", "");

@@ -140,16 +140,22 @@ fn a_server_that_accepts_and_never_answers_is_waited_for_no_longer_than_is_wante
          secret_key = env(\"KEY\")\n}}\n\nsource f: files {{\n  paths = [\"p.plan\"]\n}}\n\narchive main {{\n  from = [f]\n  to   = [far]\n}}\n"
     );
     let scenario = Scenario::new().file("p.plan", bucket).env("KEY", "x");
-    for command in ["prune", "list"] {
+    for command in ["run", "prune", "list"] {
         let since = Instant::now();
         let waiting = scenario.start([command]);
         std::thread::sleep(Duration::from_secs(1));
         waiting.signal("TERM");
         let ended = waiting.answer().code;
         // What only looks has nothing to tidy up.
-        assert_eq!(ended, if command == "prune" { 143 } else { -15 }, "{command}");
+        assert_eq!(ended, if command == "list" { -15 } else { 143 }, "{command}");
         assert!(since.elapsed() < SOON, "{command}: {:?}", since.elapsed());
     }
+    // Nor where the run's own time is over.
+    let text = scenario.read("p.plan");
+    scenario.write("p.plan", format!("{text}\nlimits {{\n  timeout = 1s\n}}\n"));
+    let since = Instant::now();
+    scenario.next_day().plan(["run"]).status(1).says("`limits.timeout`");
+    assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
     drop(listener);
     let left = shell(
         &scenario.path("."),

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::event::{Event, Observer, Outcome};
 use crate::control::Control;
 use crate::lasting;
+use crate::store;
 use crate::threads;
 
 /// Performs steps.
@@ -507,6 +508,8 @@ impl Coordinator {
     }
 
     fn stop_all(&mut self, reason: &str) {
+        // Whoever waits for a server does not look at its control: from here on only what closes is asked, and not for long.
+        store::leave();
         let graph = Arc::clone(&self.graph);
         for (id, running) in &mut self.running {
             if graph.get(id).is_none_or(|step| !is_closing(&step.action)) {

@@ -375,7 +375,7 @@ mod tests {
             assert!(seen(bucket, None).is_err_and(|why| why.contains("is no name of one")), "{bucket:?}");
         }
         for endpoint in
-            ["", "ftp://h", "https://", "http:///x", "http://a b", "https://:9", "h\n", "http://u@h"]
+            ["", "ftp://h", "ftp://", "http:///x", "http://a b", "https://:9", "h\n", "http://u@h"]
         {
             let why = seen("b", Some(endpoint));
             assert!(why.is_err_and(|why| why.contains("`https://HOST:PORT`")), "{endpoint:?}");
