@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 
 use super::fleet;
 use super::plan::{Ready, ready};
+use super::stop::signals_aside;
 use crate::args::{Format, Global, RunArgs, WantedLevel};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
@@ -212,9 +213,12 @@ fn watched(request: Request, observer: Arc<dyn Observer>) -> Result<Report, Fail
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+    let aside = signals_aside();
     runtime.block_on(async {
-        let signals =
-            signals().map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
+        // Without a thread of their own they are heard once the stores have been looked at.
+        let signals = aside
+            .or_else(|_| signals())
+            .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
         backplan_runtime::run::run(request, observer, signals).await.map_err(refused)
     })
 }

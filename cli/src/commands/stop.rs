@@ -8,6 +8,7 @@ use backplan_runtime::store::leave as leave_servers;
 use backplan_runtime::threads::refused;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 use super::run::signals;
 
@@ -43,6 +44,27 @@ pub fn until_signal<T>(control: &Control, work: impl FnOnce() -> T) -> Result<(T
         StopSignal::Terminate => Status::Terminated,
     });
     Ok((result, status))
+}
+
+/// The signals that a run hears, also while its own thread waits for a store: from the first one on, none is waited for long.
+///
+/// # Errors
+/// When they cannot be listened for, or the system has no thread for it.
+pub fn signals_aside() -> io::Result<mpsc::Receiver<StopSignal>> {
+    let runtime = listener()?;
+    let mut signals = runtime.block_on(async { signals() })?;
+    let (send, receive) = mpsc::channel(4);
+    let listen = async move {
+        while let Some(signal) = signals.recv().await {
+            leave_servers();
+            if send.send(signal).await.is_err() {
+                return;
+            }
+        }
+    };
+    // It ends with the program.
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(listen))?;
+    Ok(receive)
 }
 
 /// What listens for signals, on the thread that it is given.
