@@ -121,7 +121,7 @@ mod tests {
         text += &step(1500, "scan/b", How::Done, Some(300));
         text += &step(1600, "scan/a", How::Failed, Some(600));
         text += &step(1600, "pack/x", How::NotRun, None);
-        text += &line(1900, Record::End { status: 1, warnings: Vec::new() });
+        text += &line(1900, Record::End { status: 1, whole: false, warnings: Vec::new() });
         text += &line(90_000, Record::Recovered { by: "next".to_owned() });
         let told = told(&text).unwrap();
         let steps: Vec<_> = told.steps.iter().map(|step| (step.step.as_str(), step.after_ms)).collect();
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(told(&(begin() + &step(1500, "scan/b", How::Done, None))), None);
         let kept_out = begin()
             + &step(1500, "lock/p", How::Failed, Some(1))
-            + &line(1600, Record::End { status: 4, warnings: Vec::new() });
+            + &line(1600, Record::End { status: 4, whole: false, warnings: Vec::new() });
         assert_eq!(told(&kept_out), None);
         let torn = begin() + &step(1500, "scan/b", How::Done, Some(10)) + "{\"at\":\"19";
         let torn = told(&torn).unwrap();
