@@ -262,7 +262,9 @@ impl Lease {
             notes.add(&nonce);
         }
         let taken = Lease::take(store, layout, &record, Wait { times, control, tell });
-        if let (Err(_), Some(notes)) = (&taken, &record.owner.notes) {
+        // Where the store failed, the lease may have been made all the same.
+        let is_none = matches!(taken, Err(LockError::Busy { .. } | LockError::Stopped(_)));
+        if let Some(notes) = record.owner.notes.as_ref().filter(|_| is_none) {
             notes.drop(&nonce);
         }
         taken

@@ -2,7 +2,7 @@
 //! the boot and the namespaces of the one that it was copied from: that a process is not seen here proves of a lease that was
 //! taken there nothing.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::run::make_private;
 /// Notes that are older are of leases that were taken over elsewhere, or given up for good.
 const OLDEST: Duration = Duration::from_secs(31 * 24 * 3600);
 
-/// A folder with a file for each lease that was taken here and not given back, named by its nonce.
+/// A folder with an empty folder for each lease that was taken here and not given back, named by its nonce.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notes(PathBuf);
 
@@ -28,12 +28,13 @@ impl Notes {
             return;
         }
         self.sweep();
-        let _ = File::create(self.place(lease));
+        // A folder, as making one takes no descriptor: where the system gives none, the run after this one need not wait.
+        let _ = fs::create_dir(self.place(lease));
     }
 
     /// Forgets a lease.
     pub(super) fn drop(&self, lease: &Nonce) {
-        let _ = fs::remove_file(self.place(lease));
+        let _ = fs::remove_dir(self.place(lease));
     }
 
     /// Whether it was taken here.
@@ -50,10 +51,10 @@ impl Notes {
         for entry in entries.flatten() {
             let is_lease = entry.file_name().to_str().is_some_and(|name| name.parse::<Nonce>().is_ok());
             let written =
-                entry.metadata().ok().filter(|meta| meta.is_file()).and_then(|meta| meta.modified().ok());
+                entry.metadata().ok().filter(|meta| meta.is_dir()).and_then(|meta| meta.modified().ok());
             let age = written.and_then(|written| written.elapsed().ok());
             if is_lease && age.is_some_and(|age| age > OLDEST) {
-                let _ = fs::remove_file(entry.path());
+                let _ = fs::remove_dir(entry.path());
             }
         }
     }

@@ -58,7 +58,7 @@ pub(crate) mod wal;
 pub mod worker;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -79,6 +79,15 @@ pub async fn run(
     signals: mpsc::Receiver<StopSignal>,
 ) -> Result<Report, PrepareError> {
     let asked = request.clone();
+    let begun = Instant::now();
+    let timeout = asked.model.limits.timeout.map(Duration::from_secs);
+    if let Some(timeout) = timeout {
+        // What looks at stores before the first step is bound by it, too. Without a thread only what comes behind is.
+        let _ = std::thread::Builder::new().name("timeout".to_owned()).spawn(move || {
+            std::thread::sleep(timeout);
+            crate::store::leave();
+        });
+    }
     let prepared = prepare_run(request).inspect_err(|error| {
         prepare::remember_refused(&asked, error);
         notify::not_begun(&asked, error, &mut |text| observer.event(Event::Note { text }));
@@ -94,7 +103,7 @@ pub async fn run(
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let bounds = Bounds {
         jobs: limits.jobs.and_then(|jobs| usize::try_from(jobs).ok()).unwrap_or(cores),
-        timeout: limits.timeout.map(Duration::from_secs),
+        timeout: timeout.map(|timeout| timeout.saturating_sub(begun.elapsed())),
     };
     let (graph, run) = (Arc::clone(&prepared.graph), prepared.run.to_string());
     let worker = Arc::new(Worker::new(prepared, Arc::clone(&observer)));

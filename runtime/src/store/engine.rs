@@ -1,6 +1,7 @@
 //! The threads on which requests are made. What calls them waits, and knows nothing of it.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
@@ -18,6 +19,10 @@ static ENGINE: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
 static LEAVING: OnceLock<Instant> = OnceLock::new();
 /// How long a server is waited for from then on.
 const GRACE: Duration = Duration::from_secs(3);
+/// Whether one has kept somebody waiting for so long; the next request is given less.
+static SILENT: AtomicBool = AtomicBool::new(false);
+/// How long a server is waited for that has not answered then.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How often whoever waits looks whether that is so.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -54,11 +59,13 @@ impl<T, E: From<GivenUp>> Pending<T, E> {
     /// The request's.
     pub fn wait(self) -> Result<T, E> {
         let begun = Instant::now();
-        let is_over = |since: &Instant| since.elapsed() > GRACE && begun.elapsed() > GRACE;
+        let grace = || if SILENT.load(Ordering::Relaxed) { AGAIN } else { GRACE };
+        let is_over = |since: &Instant| since.elapsed() > GRACE && begun.elapsed() > grace();
         loop {
             match self.0.recv_timeout(LOOK) {
                 Ok(done) => return done,
                 Err(RecvTimeoutError::Timeout) if LEAVING.get().is_some_and(is_over) => {
+                    SILENT.store(true, Ordering::Relaxed);
                     return Err(GivenUp("stopped, and no answer had come".to_owned()).into());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
