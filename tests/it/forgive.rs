@@ -274,7 +274,7 @@ fn a_disk_that_is_given_up_is_said_once_or_left_out() {
                 "plan run; status 1",
             ),
             ("umount site/sub/mnt", "plan run; status 1; says 'and 1 more'"),
-            ("plan run --unmounted site/sub/mnt; status 0", ""),
+            ("", "plan run --unmounted site/sub/mnt; status 0"),
             ("sed -i 's|paths = .*|&\\n exclude = [\"/sub/mnt/*\"]|' p.plan", "plan run; status 0"),
         ],
     );
@@ -300,8 +300,15 @@ fn what_was_on_a_disk_that_is_given_up_is_gone_from_the_next_difference_on() {
                 "plan run; status 0; plan status; status 0",
             ),
             ("plan restore --to back; status 0", ""),
+            // Given up on the night behind that on which it was told, as it comes.
+            ("umount site/other; echo left >site/other/left", "plan run; status 1; says 'site/other'"),
+            ("", "plan run --unmounted site/other; status 0"),
+            ("", "plan run; status 0"),
+            ("plan restore --to later; status 0", ""),
         ],
     );
+    assert_eq!(scenario.read("later/site/site/other/left"), "left\n");
+    assert!(!scenario.path("later/site/site/other/one").exists());
     assert_eq!(scenario.read("back/site/site/other/one"), "one\n");
     assert!(!scenario.path("back/site/site/sub/mnt/photo").exists());
 }
