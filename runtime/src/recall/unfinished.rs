@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags, fsync, openat, renameat, unlinkat};
@@ -54,6 +55,12 @@ impl Unfinished {
             Err(Errno::NOENT) => return Ok(None),
             Err(cause) => return Err(cause.into()),
         };
+        // It says which run comes back, and what of it: not for another account to choose.
+        let owner = mark.metadata()?.uid();
+        if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+            let text = format!("`{NAME}` there belongs to another account");
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+        }
         let mut text = Vec::new();
         mark.take(LARGEST).read_to_end(&mut text)?;
         serde_json::from_slice(&text).map(Some).map_err(|cause| {
