@@ -111,8 +111,8 @@ fn see_address(kind: &StoreKind) -> Result<(), String> {
         ));
     }
     let Some(endpoint) = endpoint else { return Ok(()) };
-    let address = with_scheme(endpoint);
-    let host = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"));
+    let (scheme, host) = endpoint.split_once("://").unwrap_or(("https", endpoint));
+    let host = Some(host).filter(|_| matches!(scheme, "http" | "https"));
     let is_odd = |c: char| c.is_whitespace() || c.is_control() || "\"<>\\^`{|}?#@".contains(c);
     match host.is_some_and(|host| !host.is_empty() && !host.starts_with([':', '/']) && !host.contains(is_odd))
     {
