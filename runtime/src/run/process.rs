@@ -39,7 +39,7 @@ const LEAVINGS: Duration = Duration::from_millis(500);
 /// Bytes that a pipe holds at the most.
 const LEFT_IN_PIPE: usize = 1 << 20;
 /// How long a program that must be started is tried again where the system has none to give, and how often.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(100);
 /// When it is told that a program has ended and its output has not.
 const HELD: Duration = Duration::from_secs(10);
@@ -201,7 +201,7 @@ pub fn act(program: &Program, control: &Control, line: &Tell) -> Result<(), Proc
     running.told(|_| true)
 }
 
-/// As [`act`], for what must be done: where the system gives no process now, it is asked again for a minute.
+/// As [`act`], for what must be done: where the system gives no process now, it is asked again for a while.
 ///
 /// # Errors
 /// As [`run`].
