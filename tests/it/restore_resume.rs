@@ -37,7 +37,7 @@ fn a_restore_that_is_killed_goes_on_where_it_was() {
     };
     let wanted = seen("site");
     let mut were_there = 0;
-    for round in 0..rounds(6) {
+    for round in 0..rounds(4) {
         let running = scenario.start(["restore", "--to", "out"]);
         let count = (round as usize + 1) * 250;
         wait_for("files", || files_in(&scenario, "out") > count);

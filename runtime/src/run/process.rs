@@ -39,7 +39,7 @@ const LEAVINGS: Duration = Duration::from_millis(500);
 /// Bytes that a pipe holds at the most.
 const LEFT_IN_PIPE: usize = 1 << 20;
 /// How long a program that must be started is tried again where the system has none to give, and how often.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(100);
 /// When it is told that a program has ended and its output has not.
 const HELD: Duration = Duration::from_secs(10);
