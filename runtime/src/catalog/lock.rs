@@ -4,6 +4,7 @@
 //! heartbeat for a whole lease, measured on its own clock, or knows the owner to be dead or to have released it. Wall clocks
 //! are never compared. A number is never used twice, so an owner that slept and wakes finds a higher one and stops.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -22,6 +23,8 @@ use crate::store::{Creation, Name, ReadStore, Store, StoreError, StoreErrorKind}
 
 /// Bytes of a lease at the most.
 const MAX_BYTES: usize = 64 << 10;
+/// Heartbeats that are known again.
+const BEATS: usize = 16;
 /// From this number on a lease is nobody's.
 const HIGHEST: u64 = 1 << 53;
 /// How often a fresh look is taken because another was quicker.
@@ -131,8 +134,9 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     record: Record,
-    /// The heartbeat that is under way, or may have arrived though nobody said so.
-    sent: Option<Nonce>,
+    /// The last heartbeats, the newest last: which of them a look comes upon depends on when it was begun, and one may arrive
+    /// late of which nobody said so.
+    sent: VecDeque<Nonce>,
     /// When the last heartbeat that arrived was begun, on the owner's clock.
     beaten: Duration,
     /// Why the lease is lost.
@@ -295,7 +299,8 @@ impl Lease {
                     notes.drop(&before.nonce);
                 }
                 let record = record.clone();
-                let state = Mutex::new(State { record, sent: None, beaten, lost: None, ending: false });
+                let sent = VecDeque::from_iter(record.beat);
+                let state = Mutex::new(State { record, sent, beaten, lost: None, ending: false });
                 let (layout, wake) = (layout.clone(), Condvar::new());
                 let shared = Arc::new(Shared { store, layout, number, times: wait.times, state, wake });
                 return Ok(Lease::start(shared));
@@ -456,6 +461,15 @@ fn to_bytes(record: &Record) -> Vec<u8> {
     yaml_serde::to_string(record).unwrap_or_default().into_bytes()
 }
 
+impl State {
+    fn remember(&mut self, beat: Nonce) {
+        if self.sent.len() == BEATS {
+            self.sent.pop_front();
+        }
+        self.sent.push_back(beat);
+    }
+}
+
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -481,8 +495,9 @@ impl Shared {
         let begun = owner_clock();
         let mut record = self.state().record.clone();
         record.counter += 1;
-        record.beat = Some(Nonce::random());
-        self.state().sent = record.beat;
+        let beat = Nonce::random();
+        record.beat = Some(beat);
+        self.state().remember(beat);
         self.write(&record)?;
         let mut state = self.state();
         state.record = record;
@@ -493,13 +508,13 @@ impl Shared {
     /// Sees that the lease is as this process wrote it.
     fn look_for_copies(&self) -> Result<(), LockError> {
         let bytes = self.store.read_range(&self.layout.lock(self.number), 0, MAX_BYTES)?;
-        let (own, sent) = {
+        let (nonce, sent) = {
             let state = self.state();
-            (state.record.clone(), state.sent)
+            (state.record.nonce, state.sent.clone())
         };
         match crate::yaml::from_slice::<Record>(&bytes) {
-            Ok(found) if found.nonce != own.nonce => {}
-            Ok(found) if found.beat == own.beat || sent.is_some() && found.beat == sent => return Ok(()),
+            Ok(found) if found.nonce != nonce => {}
+            Ok(found) if found.beat.is_some_and(|beat| sent.contains(&beat)) => return Ok(()),
             Ok(_) => {
                 let why = "a copy of this machine, made while it held it, has it too".to_owned();
                 return Err(self.lose(format!("lease {}: {why}", self.number)));

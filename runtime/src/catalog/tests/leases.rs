@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use super::stage::{layout, machine, rebooted, store};
@@ -12,8 +14,8 @@ use crate::catalog::lock::{Lease, LeaseTimes, LockError, holder};
 use crate::catalog::notes::Notes;
 use crate::catalog::owner::Owner;
 use crate::control::Control;
-use crate::store::Store;
 use crate::store::simulated::SimulatedFolder;
+use crate::store::{Capabilities, Creation, Entry, Name, Object, ReadStore, Store, StoreError, Upload};
 
 const TIMES: LeaseTimes = LeaseTimes {
     lease: Duration::from_secs(2),
@@ -224,6 +226,93 @@ fn of_two_copies_of_one_process_none_goes_on_with_the_lease_that_both_have() {
     let error = lease.confirm().unwrap_err();
     assert!(error.to_string().contains("a copy of this machine"), "{error}");
     assert!(lease.confirm().is_err());
+}
+
+/// A store whose answers are old when they come.
+#[derive(Debug)]
+struct Slow(Arc<dyn Store>, ThreadId);
+
+impl ReadStore for Slow {
+    fn label(&self) -> &str {
+        self.0.label()
+    }
+
+    fn read(&self, name: &Name) -> Result<Vec<u8>, StoreError> {
+        self.0.read(name)
+    }
+
+    fn read_range(&self, name: &Name, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
+        let read = self.0.read_range(name, offset, len);
+        // The heartbeats' own looks are not: they go on meanwhile.
+        if std::thread::current().id() == self.1 {
+            std::thread::sleep(TIMES.heartbeat * 3);
+        }
+        read
+    }
+
+    fn size(&self, name: &Name) -> Result<Option<u64>, StoreError> {
+        self.0.size(name)
+    }
+
+    fn list(&self, folder: Option<&Name>) -> Result<Vec<Object>, StoreError> {
+        self.0.list(folder)
+    }
+
+    fn entries(&self, folder: &Name) -> Result<Vec<Entry>, StoreError> {
+        self.0.entries(folder)
+    }
+}
+
+impl Store for Slow {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    fn in_place(&self) -> Result<(), StoreError> {
+        self.0.in_place()
+    }
+
+    fn create(&self, name: &Name, bytes: &[u8]) -> Result<Creation, StoreError> {
+        self.0.create(name, bytes)
+    }
+
+    fn replace(&self, name: &Name, bytes: &[u8]) -> Result<(), StoreError> {
+        self.0.replace(name, bytes)
+    }
+
+    fn upload(&self, name: &Name, temporary: &Name) -> Result<Box<dyn Upload>, StoreError> {
+        self.0.upload(name, temporary)
+    }
+
+    fn put_file(
+        &self,
+        file: &Path,
+        temporary: &Name,
+        name: &Name,
+        control: &Control,
+    ) -> Result<Creation, StoreError> {
+        self.0.put_file(file, temporary, name, control)
+    }
+
+    fn delete(&self, name: &Name) -> Result<(), StoreError> {
+        self.0.delete(name)
+    }
+
+    fn sweep(&self, folder: &Name) -> Result<u64, StoreError> {
+        self.0.sweep(folder)
+    }
+}
+
+/// Heartbeats come between the moment of which a store tells and that in which its answer is there.
+#[test]
+fn an_answer_that_is_older_than_the_last_heartbeats_is_of_no_copy() {
+    let store: Arc<dyn Store> =
+        Arc::new(Slow(store(&SimulatedFolder::default()), std::thread::current().id()));
+    let lease = acquire(&store, me()).unwrap();
+    for _ in 0..4 {
+        lease.confirm().unwrap();
+    }
+    lease.release().unwrap();
 }
 
 #[test]
