@@ -19,14 +19,10 @@ if [ -z "${PLAN:-}" ]; then
 fi
 readonly plan="$PLAN"
 
-work="${1:-}"
-if [ -z "$work" ]; then
-  work="$(mktemp -d /tmp/backplan-blocks.XXXXXX)"
-  trap 'rm -rf "$work"' EXIT
-fi
+. benches/work.sh "${1:-}" python3 "$restic"
 mkdir -p "$work/src"
 cd "$work"
-export XDG_STATE_HOME="$work/state" RESTIC_PASSWORD=bench RESTIC_REPOSITORY="$work/restic"
+export RESTIC_REPOSITORY="$work/restic"
 
 cat >change.py <<'PYTHON'
 # change.py make FILE MB | pages FILE COUNT SEED | append FILE MB SEED

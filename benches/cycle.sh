@@ -14,28 +14,14 @@
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
-readonly here="$PWD"
 readonly parts="${BENCH_PARTS:-still churn shared memory}"
 readonly runs="${BENCH_RUNS:-5}"
 readonly files="${BENCH_FILES:-300000}"
 readonly megabytes="${BENCH_MB:-2000}"
 readonly restic="${RESTIC:-restic}"
 
-work="${1:-}"
-if [ -z "$work" ]; then
-  work="$(mktemp -d /tmp/backplan-cycle.XXXXXX)"
-  trap 'umount "$work/xfs" 2>/dev/null || true; rm -rf "$work"' EXIT
-else
-  mkdir -p "$work"
-  work="$(cd "$work" && pwd)"
-  trap 'umount "$work/xfs" 2>/dev/null || true' EXIT
-fi
-readonly work
-export XDG_STATE_HOME="$work/state" RESTIC_PASSWORD=bench
-
-for tool in hyperfine tar python3 /usr/bin/time "$restic"; do
-  command -v "$tool" >/dev/null || { echo "benches/cycle.sh: \`$tool\` is missing" >&2; exit 2; }
-done
+. benches/work.sh "${1:-}" hyperfine tar python3 /usr/bin/time "$restic"
+tidy() { umount "$work/xfs"; }
 
 main() {
   cargo build --release --locked --quiet -p backplan-cli

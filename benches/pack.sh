@@ -15,28 +15,14 @@
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
-readonly here="$PWD"
 readonly parts="${BENCH_PARTS:-pack memory restore small}"
 readonly runs="${BENCH_RUNS:-5}"
 readonly megabytes="${BENCH_MB:-600}"
 readonly files="${BENCH_FILES:-1000000}"
 readonly big="${BENCH_BIG:-5G}"
 
-work="${1:-}"
-if [ -z "$work" ]; then
-  work="$(mktemp -d /tmp/backplan-bench.XXXXXX)"
-  trap 'umount "$work/mnt" 2>/dev/null || true; rm -rf "$work"' EXIT
-else
-  mkdir -p "$work"
-  work="$(cd "$work" && pwd)"
-  trap 'umount "$work/mnt" 2>/dev/null || true' EXIT
-fi
-readonly work
-export XDG_STATE_HOME="$work/state" RESTIC_PASSWORD=bench
-
-for tool in hyperfine pigz tar python3 /usr/bin/time; do
-  command -v "$tool" >/dev/null || { echo "benches/pack.sh: \`$tool\` is missing" >&2; exit 2; }
-done
+. benches/work.sh "${1:-}" hyperfine pigz tar python3 /usr/bin/time
+tidy() { umount "$work/mnt"; }
 
 main() {
   cargo build --release --locked --quiet -p backplan-cli

@@ -1,23 +1,11 @@
-# What the measurements beside a PostgreSQL have in common: sourced, with the folder to work in (or nothing) and the tools
+# What the measurements beside a PostgreSQL have in common beyond `work.sh`: sourced as that is, with the tools
 # that are needed. Leaves `work`, and `server`, which runs a command as the account that the server runs as.
 programs="$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)"
 export PATH="${programs:-/nowhere}:$PATH"
-is_given="${1:+yes}"
-work="${1:-$(mktemp -d /tmp/backplan-bench.XXXXXX)}"
-mkdir -p "$work"
-work="$(cd "$work" && pwd)"
-readonly programs work is_given
-shift
+. benches/work.sh "${1:-}" initdb pgbench python3 "${@:2}"
+readonly programs
 
-for tool in initdb pgbench python3 "$@"; do
-  command -v "$tool" >/dev/null || { echo "$0: \`$tool\` is missing" >&2; exit 2; }
-done
-
-end() {
-  server pg_ctl -s -D "$work/pg" -m immediate stop 2>/dev/null || true
-  [ -n "$is_given" ] || rm -rf "$work"
-}
-trap end EXIT
+tidy() { server pg_ctl -s -D "$work/pg" -m immediate stop; }
 
 server() {
   if [ "$(id -u)" -eq 0 ]; then

@@ -14,25 +14,11 @@
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
-readonly here="$PWD"
 readonly parts="${BENCH_PARTS:-files catalog sparse little jobs}"
 readonly sizes="${BENCH_SIZES:-10000 100000 1000000}"
 readonly catalogs="${BENCH_CATALOGS:-1000 10000 33333}"
 
-work="${1:-}"
-if [ -z "$work" ]; then
-  work="$(mktemp -d /tmp/backplan-sizes.XXXXXX)"
-  trap 'rm -rf "$work"' EXIT
-else
-  mkdir -p "$work"
-  work="$(cd "$work" && pwd)"
-fi
-readonly work
-export XDG_STATE_HOME="$work/state"
-
-for tool in python3 /usr/bin/time; do
-  command -v "$tool" >/dev/null || { echo "benches/sizes.sh: \`$tool\` is missing" >&2; exit 2; }
-done
+. benches/work.sh "${1:-}" python3 /usr/bin/time
 
 main() {
   plan="${BENCH_PLAN:-}"
