@@ -21,9 +21,6 @@ use crate::render::{backups, json};
 const REPOSITORY: &str = "what is laid down is pgBackRest's repository as it was then, and no cluster: for a cluster as of \
                           that time add `--start`, or `--target-action promote`";
 
-/// What is said where a restore into a folder came to an early end.
-const RESUME: &str = "what is there stays, and `--resume` goes on with it";
-
 /// Puts files of a backup back, or shows what that would do.
 ///
 /// # Errors
@@ -112,17 +109,17 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
     })
 }
 
-/// A failure behind which a restore can be gone on with.
+/// What is said of a restore that came to an early end, where it can be gone on with.
+fn resumable(args: &RestoreArgs) -> Option<&'static str> {
+    let mark = Unfinished::read(args.to.as_ref()?);
+    matches!(mark, Ok(Some(_))).then_some("what is there stays, and `--resume` goes on with it")
+}
+
+/// A failure in the middle of a restore.
 fn cut_short(failure: Failure, args: &RestoreArgs) -> Failure {
-    let is_begun = args.to.as_ref().is_some_and(|to| matches!(Unfinished::read(to), Ok(Some(_))));
-    match (&failure.help, is_begun) {
-        (_, false) => failure,
-        (None, true) => failure.help(RESUME),
-        (Some(help), true) => {
-            let help = format!("{help}; {RESUME}");
-            failure.help(help)
-        }
-    }
+    let helps: Vec<&str> = failure.help.as_deref().into_iter().chain(resumable(args)).collect();
+    let help = Some(helps.join("; ")).filter(|help| !help.is_empty());
+    Failure { help, ..failure }
 }
 
 /// What was asked for; by who resumes, what was asked for then.

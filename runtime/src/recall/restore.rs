@@ -342,13 +342,13 @@ fn no_side_files(run: &Held<'_>, wish: &Wish, held: &BTreeSet<&str>) -> Result<(
 }
 
 pub(super) fn must_be_empty(folder: &Path) -> Result<(), RecallError> {
-    let entries = match std::fs::read_dir(folder) {
+    let mut entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(cause) => return Err(RecallError::Target { path: folder.to_path_buf(), cause }),
     };
-    let is_ours = |name: &OsStr| name == unfinished::UNFINISHED;
-    if entries.flatten().all(|entry| is_ours(&entry.file_name())) {
+    // What cannot be looked at is something.
+    if entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == unfinished::UNFINISHED)) {
         return Ok(());
     }
     let folder = folder.to_path_buf();
