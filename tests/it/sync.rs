@@ -301,3 +301,17 @@ fn what_somebody_puts_into_one_store_is_not_brought_to_the_others_by_a_run() {
     scenario.plan(["sync"]);
     assert!(scenario.path(&format!("store/.backplan/p/manifests/{changed}")).exists());
 }
+
+#[test]
+fn what_a_store_would_not_keep_is_not_asked_after_when_nothing_is_known_of_who_made_it() {
+    let kept = "store other: dir {\n  path = \"other\"\n  keep {\n    last = 9\n  }\n}\n\n";
+    let text = plan(&format!("{kept}{}keep {{\n  last = 2\n}}\n", SITE.replace("[store]", "[store, other]")));
+    let scenario = Scenario::new().file("p.plan", text).file("site/a", "a");
+    for _ in 0..4 {
+        scenario.next_day().plan(["run"]).status(0);
+    }
+    shell(&scenario.path("."), "rm -r ../state");
+    scenario.next_day().plan(["run", "--adopt"]);
+    scenario.next_day().plan(["run"]).status(0);
+    scenario.plan(["status"]).status(0);
+}

@@ -1,7 +1,7 @@
 //! A store that was away gets the runs that the others have since: behind the commits, as `plan sync` brings them. The
 //! backup of this run is wherever it can be by then, and nothing that goes wrong here takes it away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -47,12 +47,13 @@ impl Worker {
             others.into_iter().map(of).collect::<Result<_, _>>().map_err(Failure::lasting)?;
         let own = Catalog::load(store.as_ref(), &self.layout).map_err(Failure::lasting)?;
         let folder = self.plan().folder().to_path_buf();
-        for text in own_alone(&mut givers, &own, &self.layout, &folder).map_err(Failure::lasting)? {
+        let occasion = self.occasion_of(id, self.current(&own));
+        let wanted = |givers: &[Giver]| since_the_first(lacking(model, id, &own, givers, &occasion).0, &own);
+        let (wanted, told) =
+            own_alone(&mut givers, &self.layout, &folder, &wanted).map_err(Failure::lasting)?;
+        for text in told {
             self.warn(step, format!("store `{}` {text}", store.label()));
         }
-        let occasion = self.occasion_of(id, self.current(&own));
-        let (wanted, _) = lacking(model, id, &own, &givers, &occasion);
-        let wanted = since_the_first(wanted, &own);
         let label = store.label().to_owned();
         let declared = model.store(id);
         let known = self.plan().known(&declared.name, &declared.location());
@@ -88,34 +89,43 @@ impl Worker {
     }
 }
 
-/// Leaves of the runs that a store lacks only those that this machine has committed where they are, as they are: whoever may
-/// write into one store must not reach the others. In words, which are left to a person.
+/// What is `wanted` of these stores once they have only runs that this machine has committed there, as they are: whoever may write
+/// into one store must not reach the others. Looks at no more than is wanted. In words, which of it is left to a person.
 fn own_alone(
     givers: &mut [Giver],
-    own: &Catalog,
     layout: &Layout,
     folder: &Path,
-) -> Result<Vec<String>, String> {
-    let Some(first) = own.runs().map(|run| run.run).min() else { return Ok(Vec::new()) };
+    wanted: &dyn Fn(&[Giver]) -> Vec<Manifest>,
+) -> Result<(Vec<Manifest>, Vec<String>), String> {
     let made = Made::load(folder).map_err(|error| error.to_string())?;
-    let lacks = |run: RunId| run > first && own.get(&run).is_none() && !own.unreadable().contains(&run);
-    let mut told = Vec::new();
-    for giver in givers {
-        let strange = made.only_own(&mut giver.catalog, giver.store.as_ref(), layout, lacks);
-        let strange = strange.map_err(|error| error.to_string())?;
-        if let Some(run) = strange.first() {
-            let more = match strange.len() {
-                1 => String::new(),
-                count => format!(" and {} more", count - 1),
-            };
-            told.push(format!(
-                "lacks run `{run}`{more} of store `{}`, which is not brought: this machine does not know that it has made it, \
-                 as it is there. Look at it, and where it is yours, `plan sync` brings it",
-                giver.store.label()
-            ));
+    let (mut looked_at, mut strange) = (BTreeSet::new(), BTreeMap::<String, BTreeSet<RunId>>::new());
+    loop {
+        let found = wanted(givers);
+        let new: BTreeSet<RunId> = found.iter().map(|run| run.run).collect();
+        // Without a strange one, retention may want others.
+        let new: BTreeSet<RunId> = new.difference(&looked_at).copied().collect();
+        if new.is_empty() {
+            let told = strange.iter().filter_map(|(store, runs)| left(store, runs));
+            return Ok((found, told.collect()));
         }
+        for giver in &mut *givers {
+            let is_new = |run| new.contains(&run);
+            let others = made.only_own(&mut giver.catalog, giver.store.as_ref(), layout, is_new);
+            let label = giver.store.label().to_owned();
+            strange.entry(label).or_default().extend(others.map_err(|error| error.to_string())?);
+        }
+        looked_at.extend(new);
     }
-    Ok(told)
+}
+
+/// What is said of runs of another store that are not brought.
+fn left(store: &str, runs: &BTreeSet<RunId>) -> Option<String> {
+    let run = runs.first()?;
+    let more = if runs.len() > 1 { format!(" and {} more", runs.len() - 1) } else { String::new() };
+    Some(format!(
+        "lacks run `{run}`{more} of store `{store}`, which is not brought: this machine does not know that it has made it, as it is \
+         there. Look at it, and where it is yours, `plan sync` brings it"
+    ))
 }
 
 /// What a run would bring to a store.
@@ -146,13 +156,14 @@ pub(super) fn foreseen(
     let own = open(id)?;
     let others = model.own_stores().filter(|(other, _)| *other != id);
     let mut givers: Vec<Giver> = others.filter_map(|(other, _)| open(other)).collect();
-    let told = own_alone(&mut givers, &own.catalog, &prepared.layout, prepared.plan.folder());
-    let told = told.unwrap_or_else(|error| vec![error]);
-    let told = told.into_iter().map(|text| format!("store `{}` {text}", model.store(id).name)).collect();
     let remembered = history::newest(&prepared.plan, None);
     let occasion = prune::occasion(model, id, prepared.started, Some(come), remembered);
-    let (wanted, _) = lacking(model, id, &own.catalog, &givers, &occasion);
-    let wanted = since_the_first(wanted, &own.catalog);
+    let lacked = |givers: &[Giver]| {
+        since_the_first(lacking(model, id, &own.catalog, givers, &occasion).0, &own.catalog)
+    };
+    let told = own_alone(&mut givers, &prepared.layout, prepared.plan.folder(), &lacked);
+    let (wanted, told) = told.unwrap_or_else(|error| (Vec::new(), vec![error]));
+    let told = told.into_iter().map(|text| format!("store `{}` {text}", model.store(id).name)).collect();
     let mut there = names_in(&own.catalog);
     let new = wanted.iter().flat_map(|run| Brought::of(run, |name| there.insert(name.to_owned())).artefacts);
     let new = new.map(|name| format!("{}:{name}", model.store(id).name)).collect();
