@@ -26,12 +26,12 @@ impl Made {
     /// What a plan's folder of this machine's state has. Lines that cannot be read count for nothing.
     ///
     /// # Errors
-    /// The system's.
-    pub fn load(folder: &Path) -> io::Result<Made> {
+    /// In words, why it cannot be read.
+    pub fn load(folder: &Path) -> Result<Made, String> {
         let text = match fs::read(folder.join(FILE)) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Made::default()),
-            Err(error) => return Err(error),
+            Err(error) => return Err(told(folder, &error)),
         };
         let mut made = Made::default();
         for line in String::from_utf8_lossy(&text).lines() {
@@ -47,8 +47,12 @@ impl Made {
     /// Keeps that a manifest is going to be committed, durably: before it is, so that none is committed and not known.
     ///
     /// # Errors
-    /// The system's.
-    pub fn keep(folder: &Path, run: RunId, manifest: &[u8]) -> io::Result<()> {
+    /// In words, why that cannot be written.
+    pub fn keep(folder: &Path, run: RunId, manifest: &[u8]) -> Result<(), String> {
+        Made::write(folder, run, manifest).map_err(|error| told(folder, &error))
+    }
+
+    fn write(folder: &Path, run: RunId, manifest: &[u8]) -> io::Result<()> {
         let path = folder.join(FILE);
         if fs::metadata(&path).is_ok_and(|seen| seen.len() > LARGE) {
             shorten(&path)?;
@@ -89,6 +93,14 @@ impl Made {
         }
         Ok(strange)
     }
+}
+
+fn told(folder: &Path, cause: &io::Error) -> String {
+    format!(
+        "which runs this machine has made is in `{}`, which cannot be used: {cause}; mend that, or delete it: until then `plan sync` \
+         alone brings to a store what it lacks of others",
+        folder.join(FILE).display()
+    )
 }
 
 fn digest(manifest: &[u8]) -> String {

@@ -97,7 +97,7 @@ fn own_alone(
     folder: &Path,
     wanted: &dyn Fn(&[Giver]) -> Vec<Manifest>,
 ) -> Result<(Vec<Manifest>, Vec<String>), String> {
-    let made = Made::load(folder).map_err(|error| error.to_string())?;
+    let made = Made::load(folder)?;
     let (mut looked_at, mut strange) = (BTreeSet::new(), BTreeMap::<String, BTreeSet<RunId>>::new());
     loop {
         let found = wanted(givers);

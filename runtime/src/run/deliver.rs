@@ -220,8 +220,9 @@ impl Worker {
     fn remember_made(&self, step: &StepId, manifest: &Manifest) {
         // What makes no bytes is not committed either.
         let Ok(bytes) = manifest.to_bytes() else { return };
-        if let Err(cause) = Made::keep(self.plan().folder(), manifest.run, &bytes) {
-            self.warn(step, format!("other stores cannot be given this run by the next ones: {cause}"));
+        let kept = Made::keep(self.plan().folder(), manifest.run, &bytes);
+        if let Err(why) = kept {
+            self.warn(step, why);
         }
     }
 

@@ -398,8 +398,8 @@ impl Taker<'_> {
                 return Err(trouble);
             }
         }
-        Made::keep(self.state, run.run, &manifest.to_bytes().map_err(Trouble::here)?)
-            .map_err(Trouble::here)?;
+        let bytes = manifest.to_bytes().map_err(Trouble::here)?;
+        warnings.extend(Made::keep(self.state, run.run, &bytes).err());
         let hold = self.model.store(self.id).immutable;
         let hold = hold.map(|immutable| Hold::of(Arc::clone(&self.store), self.layout, &manifest, immutable));
         let hold = hold.transpose().map_err(Trouble::here)?;
