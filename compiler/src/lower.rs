@@ -188,6 +188,16 @@ pub fn repository(plan: &str, source: &str) -> String {
     format!(".backplan-repo/{plan}/{source}")
 }
 
+/// The folder in the staging that a run builds in; `None`: the plan has no staging.
+pub fn staged(model: &Model, run: &str) -> Option<PathBuf> {
+    model.staging.as_ref().map(|staging| staging.path.join(run))
+}
+
+/// The name of the scan of a source among the scratch files of a run.
+pub fn scan_name(source: &str) -> String {
+    format!("{source}.scan")
+}
+
 struct Lowering<'a> {
     model: &'a Model,
     run: String,
@@ -245,6 +255,11 @@ impl<'a> Lowering<'a> {
             undo: Undo::None,
         });
         &mut self.steps[index]
+    }
+
+    /// The step that does this, where one does so far.
+    fn doing(&self, action: &Action) -> Option<&Step> {
+        self.steps.iter().find(|step| step.action == *action)
     }
 
     fn object(&self, store: StoreId, name: impl Into<String>) -> Resource {
@@ -362,7 +377,10 @@ impl<'a> Lowering<'a> {
             let (action, writes) = match (source.kind.facts().reading, separate, source.repository()) {
                 (Reading::Scan, ..) => {
                     let (plan, run) = (&self.model.name, &self.run);
-                    (Action::Scan(id), Resource::State(format!("{plan}/work/{run}/{}.scan", source.name)))
+                    (
+                        Action::Scan(id),
+                        Resource::State(format!("{plan}/work/{run}/{}", scan_name(&source.name))),
+                    )
                 }
                 (_, Some(store), _) => {
                     (Action::Dump(id), self.object(*store, repository(&self.model.name, &source.name)))
@@ -382,8 +400,8 @@ impl<'a> Lowering<'a> {
 
     /// Where a dump of this source is built.
     fn staged(&self, source: &str) -> Resource {
-        match &self.model.staging {
-            Some(staging) => Resource::Contents(staging.path.join(&self.run).join(source)),
+        match staged(self.model, &self.run) {
+            Some(folder) => Resource::Contents(folder.join(source)),
             None => Resource::State(format!("{}/work/{}/{source}", self.model.name, self.run)),
         }
     }
@@ -405,7 +423,7 @@ impl<'a> Lowering<'a> {
             let needs: BTreeSet<String> =
                 parts.iter().flat_map(|(_, needs)| needs.iter().map(|need| need.0.clone())).collect();
             let name = self.names[&id].clone();
-            let staging = self.model.staging.as_ref().map(|staging| staging.path.join(&self.run).join(&name));
+            let staging = staged(self.model, &self.run).map(|folder| folder.join(&name));
             let writes: BTreeSet<Resource> = match &staging {
                 Some(path) => BTreeSet::from([Resource::Path(path.clone())]),
                 None => archive.to.iter().map(|store| self.object(*store, name.clone())).collect(),
@@ -543,10 +561,11 @@ impl<'a> Lowering<'a> {
 
     /// A repository of its own holds what the manifests beside it say, and nothing that a prune gave up.
     fn expire_separate(&mut self, id: SourceId, to: &[StoreId], name: &str) {
-        let stores = to.iter().map(|store| self.model.store(*store).name.clone());
-        let is_there = |id: &str| self.steps.iter().any(|step| step.id.0 == id);
-        let pruned: Vec<String> =
-            stores.map(|store| format!("prune/{store}")).filter(|step| is_there(step)).collect();
+        let pruned: Vec<String> = to
+            .iter()
+            .filter_map(|store| self.doing(&Action::Prune(*store)))
+            .map(|step| step.id.0.clone())
+            .collect();
         if pruned.is_empty() {
             return;
         }
@@ -567,10 +586,8 @@ impl<'a> Lowering<'a> {
             let kept = self.model.wal_keep(&wal).is_some();
             let mut ends: Vec<String> = Vec::new();
             for store in &self.stores {
-                let name = &self.model.store(*store).name;
-                let prune = StepId(format!("prune/{name}"));
-                let is_pruned = self.steps.iter().any(|step| step.id == prune);
-                ends.push(if is_pruned { prune.0 } else { format!("commit/{name}") });
+                let end = self.doing(&Action::Prune(*store)).or_else(|| self.doing(&Action::Commit(*store)));
+                ends.extend(end.map(|step| step.id.0.clone()));
             }
             for store in &wal.to {
                 let declared = self.model.store(*store).clone();
@@ -608,7 +625,7 @@ impl<'a> Lowering<'a> {
         let plan = self.model.name.clone();
         let never =
             self.model.staging.as_ref().filter(|staging| !staging.clear_before && !staging.clear_after);
-        let own = never.map(|staging| Resource::Path(staging.path.join(&self.run)));
+        let own = never.and_then(|_| staged(self.model, &self.run)).map(Resource::Path);
         let step = self.push("unlock", Action::Unlock, last);
         // What is never cleared would fill up with one artefact a run.
         step.deletes.extend(own);

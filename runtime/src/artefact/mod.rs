@@ -31,7 +31,8 @@ pub use entry::{Entry, Flags, Kind};
 pub use member::Codec;
 pub use pack::{
     BaseIndex, BaseScan, Changes, Content, CopyBase, Fed, Feed, Grains, Input, PackError, PackOptions,
-    Packed, PackedSource, Shape, Sink, SinkError, SourceChanges, Tally, pack, pack_changes, plan_changes,
+    Packed, PackedSource, Shape, Sink, SinkError, SourceChanges, Tally, grains_name, pack, pack_changes,
+    plan_changes,
 };
 #[cfg(test)]
 pub(crate) use pack::{end_of_archive, index_header};

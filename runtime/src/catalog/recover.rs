@@ -344,6 +344,12 @@ impl RecoveryPlan {
         spared
     }
 
+    /// What of it this host may do in the store.
+    #[must_use]
+    pub fn permitted_by(self, store: &dyn Store) -> RecoveryPlan {
+        if store.capabilities().delete { self } else { self.append_only() }
+    }
+
     /// Does what was planned, under the lease.
     ///
     /// # Errors
@@ -354,7 +360,7 @@ impl RecoveryPlan {
         layout: &Layout,
         lease: &Lease,
     ) -> Result<Recovered, RecoverError> {
-        let planned = if store.capabilities().delete { self } else { self.append_only() };
+        let planned = self.permitted_by(store);
         let mut recovered = Recovered { left: planned.left, ..Recovered::default() };
         for step in planned.steps {
             lease.confirm()?;

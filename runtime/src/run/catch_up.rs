@@ -21,7 +21,7 @@ use crate::catalog::ids::RunId;
 use crate::catalog::layout::Layout;
 use crate::catalog::made::Made;
 use crate::catalog::manifest::Manifest;
-use crate::catalog::prune::Current;
+use crate::catalog::prune::{Current, Occasion};
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::store::{self, ReadStore, StoreError};
@@ -48,9 +48,9 @@ impl Worker {
         let own = Catalog::load(store.as_ref(), &self.layout).map_err(Failure::lasting)?;
         let folder = self.plan().folder().to_path_buf();
         let occasion = self.occasion_of(id, self.current(&own));
-        let wanted = |givers: &[Giver]| since_the_first(lacking(model, id, &own, givers, &occasion).0, &own);
-        let (wanted, told) =
-            own_alone(&mut givers, &self.layout, &folder, &wanted).map_err(Failure::lasting)?;
+        let to = Behind { model, id, own: &own, occasion };
+        let SyncPlan { wanted, told } =
+            to.plan(&mut givers, &self.layout, &folder).map_err(Failure::lasting)?;
         for text in told {
             self.warn(step, format!("store `{}` {text}", store.label()));
         }
@@ -86,6 +86,32 @@ impl Worker {
             self.warn(step, text);
         }
         Ok(())
+    }
+}
+
+/// What a store is brought.
+struct SyncPlan {
+    /// Runs, as it would have them, oldest first.
+    wanted: Vec<Manifest>,
+    /// In words, what is left to a person.
+    told: Vec<String>,
+}
+
+/// A store that may lack runs which others have.
+struct Behind<'a> {
+    model: &'a Model,
+    id: StoreId,
+    own: &'a Catalog,
+    occasion: Occasion<'a>,
+}
+
+impl Behind<'_> {
+    /// What it is brought of these stores.
+    fn plan(&self, givers: &mut [Giver], layout: &Layout, folder: &Path) -> Result<SyncPlan, String> {
+        let Behind { model, id, own, occasion } = self;
+        let wanted = |givers: &[Giver]| since_the_first(lacking(model, *id, own, givers, occasion).0, own);
+        let (wanted, told) = own_alone(givers, layout, folder, &wanted)?;
+        Ok(SyncPlan { wanted, told })
     }
 }
 
@@ -158,11 +184,10 @@ pub(super) fn foreseen(
     let mut givers: Vec<Giver> = others.filter_map(|(other, _)| open(other)).collect();
     let remembered = history::newest(&prepared.plan, None);
     let occasion = prune::occasion(model, id, prepared.started, Some(come), remembered);
-    let lacked = |givers: &[Giver]| {
-        since_the_first(lacking(model, id, &own.catalog, givers, &occasion).0, &own.catalog)
-    };
-    let told = own_alone(&mut givers, &prepared.layout, prepared.plan.folder(), &lacked);
-    let (wanted, told) = told.unwrap_or_else(|error| (Vec::new(), vec![error]));
+    let to = Behind { model, id, own: &own.catalog, occasion };
+    let planned = to.plan(&mut givers, &prepared.layout, prepared.plan.folder());
+    let SyncPlan { wanted, told } =
+        planned.unwrap_or_else(|error| SyncPlan { wanted: Vec::new(), told: vec![error] });
     let told = told.into_iter().map(|text| format!("store `{}` {text}", model.store(id).name)).collect();
     let mut there = names_in(&own.catalog);
     let new = wanted.iter().flat_map(|run| Brought::of(run, |name| there.insert(name.to_owned())).artefacts);

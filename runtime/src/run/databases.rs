@@ -97,7 +97,7 @@ impl Worker {
     ) -> Result<(), Failure> {
         let source = self.request.model.source(id);
         let trees = self.trees_of(id, folder);
-        let summary = scan::scan(&trees, &self.tree_of(id), control).map_err(|error| match error {
+        let summary = scan::scan(&trees, &self.files.tree(source), control).map_err(|error| match error {
             ScanError::Stopped(_) => Failure::stopped(),
             error => Failure::lasting(error),
         })?;
@@ -210,15 +210,14 @@ impl Worker {
         if let Some(repository) = postgres.repository() {
             return Ok(repository.to_path_buf());
         }
-        let above = self.staged_folder();
-        let folder = above.join(&self.request.model.source(id).name);
+        let (above, folder) = (self.files.staged(), self.files.copy(&self.request.model.source(id).name));
         let paths = vec![folder.clone(), basebackup::beside(&folder)];
         self.intend(&Record::Writing { step: step.0.clone(), paths })?;
         self.make_staged()?;
         if postgres.run_as.is_some() {
             // The tool's account passes through; what else is in here stays as closed as it is made.
             let open = fs::Permissions::from_mode(0o711);
-            fs::set_permissions(&above, open)
+            fs::set_permissions(above, open)
                 .map_err(|cause| Failure::of(&cause, format!("`{}`: {cause}", above.display())))?;
         }
         Ok(folder)
@@ -360,14 +359,6 @@ impl Worker {
             );
         }
         Ok(known)
-    }
-
-    /// The scan of what the driver left. That of a repository is kept for the next run to compare with; the others are of
-    /// folders that are new each time.
-    pub(super) fn tree_of(&self, id: SourceId) -> PathBuf {
-        let source = self.request.model.source(id);
-        let ending = if source.is_whole_each_time() { "tree" } else { "scan" };
-        self.work_folder().join(format!("{}.{ending}", source.name))
     }
 
     fn trees_of(&self, id: SourceId, folder: PathBuf) -> Trees {

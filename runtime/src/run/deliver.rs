@@ -13,6 +13,7 @@ use super::event::Outcome;
 use super::facts::{self, ArchiveFact, SourceFact};
 use super::mark::mark;
 use super::prepare::{highest_in, most_believed};
+use super::steps::deliver::{CommitPlan, PublishPlan};
 use super::worker::Worker;
 use crate::catalog::commit::{CommitError, Transaction};
 use crate::catalog::hold::Hold;
@@ -128,23 +129,20 @@ impl Worker {
     }
 
     pub(super) fn publish(&self, id: ArchiveId, store: StoreId, control: &Control) -> Result<(), Failure> {
-        if self.facts().archives.get(&id).is_some_and(|fact| fact.record.holder != self.imprint.run) {
-            // Nothing changed: the artefact that the manifest will point to is there.
-            return Ok(());
-        }
+        let plan = PublishPlan::make(self.scene(&self.facts()), id);
+        let PublishPlan::Artefact(name) = plan else { return Ok(()) };
         let Some(transaction) = self.transaction(store)? else {
             return Err(Failure::lasting("its store has dropped out"));
         };
         self.see_unmoved()?;
-        let staged = self.staged_folder().join(self.artefact(id));
+        let staged = self.files.artefact(&name);
         if let Some(fact) = self.facts().archives.get(&id) {
             control.expect(1, fact.record.size);
         }
-        let name = self.artefact(id);
         let limits = self.limits(store);
         let put = match limits.is_empty() {
-            true => transaction.put_file(name, &staged, control),
-            false => transaction.send_file(name, &staged, control, |upload| {
+            true => transaction.put_file(&name, &staged, control),
+            false => transaction.send_file(&name, &staged, control, |upload| {
                 let store = &self.request.model.store(store).name;
                 limited(upload, store, limits, control)
             }),
@@ -159,8 +157,6 @@ impl Worker {
     }
 
     pub(super) fn commit(&self, step: &StepId, store: StoreId) -> Result<(), Failure> {
-        let whole: Vec<ArchiveId> =
-            self.graph.artefact_names.keys().copied().filter(|id| self.reached(*id, store)).collect();
         let Some(transaction) = self.transaction(store)? else {
             return Err(Failure::lasting("its store has dropped out"));
         };
@@ -173,17 +169,12 @@ impl Worker {
             imprint.plan = id;
         }
         let facts = self.facts();
-        let mut manifest = facts::manifest(
-            &self.request,
-            &imprint,
-            &self.graph.artefact_names,
-            &facts,
-            &self.levels(),
-            store,
-            &whole,
-        );
+        let nothing = || Failure::lasting("nothing reached the store: there is nothing to commit");
+        let plan = CommitPlan::make(self.scene(&facts), store).ok_or_else(nothing)?;
+        let (names, levels) = (&self.graph.artefact_names, self.levels());
+        let mut manifest = facts::manifest(&self.request, &imprint, names, &facts, &levels, store, &plan);
         if manifest.archives.is_empty() && manifest.repositories.is_empty() {
-            return Err(Failure::lasting("nothing reached the store: there is nothing to commit"));
+            return Err(nothing());
         }
         let mut details = facts::details(&self.request, &facts);
         let mounts = facts.mounts(&self.request.model, self.imprint.run);
@@ -232,13 +223,6 @@ impl Worker {
         let Some((store, _)) = self.sessions[&id].held().opened() else { return Ok(None) };
         let hold = Hold::of(store, &self.layout, manifest, immutable);
         hold.map(Some).map_err(|error| commit_failure(&error.into()))
-    }
-
-    /// Whether an archive's artefact is in a store, under its own name.
-    fn reached(&self, id: ArchiveId, store: StoreId) -> bool {
-        let facts = self.facts();
-        let direct = facts.archives.get(&id).is_some_and(|fact| fact.direct.contains(&store));
-        direct || facts.published.contains(&(id, store))
     }
 
     /// The transaction with a store, begun with the first artefact; `None`: the store has dropped out.
@@ -311,7 +295,7 @@ impl Worker {
 
     /// What is kept of a source; `None`: nothing.
     fn scanned(&self, fact: &ArchiveFact, content: &facts::Content) -> Option<Scanned> {
-        let scan = self.work_folder().join(format!("{}.scan", content.source));
+        let scan = self.files.scan(&content.source);
         let packed = fact.sources.iter().find(|packed| packed.name == content.source.as_str());
         let doubts = packed.map(|packed| packed.doubts.clone()).unwrap_or_default();
         let grains = self.grains(fact, content);
@@ -323,7 +307,7 @@ impl Worker {
     /// What is known of the large files of a source as the artefact has them: made with it, or, where that is the one before, as
     /// it was known of that.
     fn grains(&self, fact: &ArchiveFact, content: &facts::Content) -> Option<PathBuf> {
-        let made = self.grains_folder(&fact.record.name).join(format!("{}.grains", content.source));
+        let made = self.files.grains_of(&fact.record.name, &content.source);
         if fact.record.holder == self.imprint.run {
             return made.exists().then_some(made);
         }
@@ -338,11 +322,7 @@ impl Worker {
         let reason = match outcome {
             Outcome::Done => {
                 if let Action::Publish(archive, store) = step.action {
-                    let mut facts = self.facts();
-                    facts.published.insert((archive, store));
-                    if !facts.is_unchanged(archive) {
-                        facts.arrived.insert((archive, store));
-                    }
+                    self.facts().reached.insert((archive, store));
                 }
                 return;
             }

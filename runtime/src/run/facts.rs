@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::levels::Levels;
 use super::request::Request;
+use super::steps::deliver::CommitPlan;
 use crate::artefact::{Packed, PackedSource, Tally};
 use crate::catalog::details::{Details, PlanFile, RawPath, Root, Warnings};
 use crate::catalog::ids::{Nonce, RunId, Uuid};
@@ -35,6 +36,8 @@ pub enum SourceFact {
     Scanned(Summary),
     /// Its copy, and the bytes of it.
     Dumped(PathBuf, u64),
+    /// In a dry run: its copy would be made, of about so many bytes; `None`: that is known when it is made.
+    Expected(Option<u64>),
     /// It is optional and was not there.
     Absent(String),
     /// It could not be read.
@@ -48,8 +51,6 @@ pub struct ArchiveFact {
     pub record: ArchiveRecord,
     /// What was packed of each source.
     pub sources: Vec<PackedSource>,
-    /// Stores that took it straight from the packing; with a staging none.
-    pub direct: Vec<StoreId>,
 }
 
 /// A source that an archive was made without.
@@ -70,10 +71,9 @@ pub struct Facts {
     pub archives: BTreeMap<ArchiveId, ArchiveFact>,
     /// Why an archive was not packed.
     pub missing: BTreeMap<ArchiveId, String>,
-    /// Artefacts that were brought into a store from the staging.
-    pub published: BTreeSet<(ArchiveId, StoreId)>,
-    /// Artefacts that this run made, where they are by now.
-    pub arrived: BTreeSet<(ArchiveId, StoreId)>,
+    /// Archives whose artefacts are in a store by now, under their own names: of this run, or of the one that they are unchanged
+    /// since.
+    pub reached: BTreeSet<(ArchiveId, StoreId)>,
     /// Archives in which nothing changed, with what their base says of them.
     pub unchanged: BTreeMap<ArchiveId, ArchiveRecord>,
     /// Artefacts that were packed and did not reach a store, and why.
@@ -97,6 +97,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Whether a copy of a source was made by a step of its own, or would be.
+    pub fn is_copied(&self, source: SourceId) -> bool {
+        matches!(self.sources.get(&source), Some(SourceFact::Dumped(..) | SourceFact::Expected(_)))
+    }
+
     /// Whether nothing changed in an archive, so that its backup is the earlier artefact.
     pub fn is_unchanged(&self, archive: ArchiveId) -> bool {
         self.unchanged.contains_key(&archive)
@@ -139,25 +144,22 @@ pub struct Imprint {
     pub finished: Timestamp,
 }
 
-/// The manifest for one store, of the archives in `whole`.
-pub fn manifest(
+/// The manifest for one store, of what is there by the plan of its commit.
+pub(crate) fn manifest(
     request: &Request,
     imprint: &Imprint,
     names: &BTreeMap<ArchiveId, String>,
     facts: &Facts,
     levels: &Levels,
     store: StoreId,
-    whole: &[ArchiveId],
+    plan: &CommitPlan,
 ) -> Manifest {
-    let model = &request.model;
+    let (model, whole) = (&request.model, plan.archives.as_slice());
     let archives: Vec<ArchiveRecord> =
         whole.iter().filter_map(|id| Some(facts.archives.get(id)?.record.clone())).collect();
-    let repositories: Vec<RepositoryRecord> = model
-        .separates
-        .iter()
-        .filter(|separate| model.told_in(separate).contains(&store))
-        .filter_map(|separate| repository_record(model, facts, levels, separate.source))
-        .collect();
+    let repositories = plan.repositories.iter();
+    let repositories: Vec<RepositoryRecord> =
+        repositories.filter_map(|source| repository_record(model, facts, levels, *source)).collect();
     let missing = names.keys().filter(|id| !whole.contains(id)).map(|id| MissingArchive {
         name: PlanName::known(&model.archive(*id).name),
         reason: why_missing(model, facts, *id, store),

@@ -10,7 +10,6 @@ mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,18 +24,21 @@ use super::catch_up::{self, Coming};
 use super::coordinator::{Bounds, Execution, Failure, FailureKind, Performed, Work, execute};
 use super::deliver::is_away;
 use super::event::{How, Outcome, Unobserved};
-use super::facts::Facts;
+use super::facts::{Facts, SourceFact};
 use super::journal;
 use super::mark::mark;
-use super::mounts;
 use super::parts;
 use super::prepare::{PrepareError, Prepared, prepare_forecast};
 use super::prune::{self, Measure};
 use super::report::{Report, StepReport, failures, report};
 use super::request::Request;
 use super::secrets::Secrets;
-use super::staging::{MOVE_AWAY, Staging, StagingError, told_of_strangers};
+use super::staging::{MOVE_AWAY, Staging, told_of_strangers};
 use super::state::Folders;
+use super::steps::clear::{ClearPlan, Tenancy};
+use super::steps::deliver::{CommitPlan, PublishPlan, nowhere};
+use super::steps::window::WindowPlan;
+use super::steps::{Scene, Sight};
 use super::wal;
 use super::worker::trees;
 use crate::catalog::identity::IdentityError;
@@ -52,8 +54,8 @@ use crate::source::{Foreseen, reader};
 use crate::store::{self, StoreErrorKind};
 use differences::Besides;
 use standing::look_at_store;
-pub use told::{ArchiveForecast, Forecast, Sight, StepForecast};
-use told::{command_line, measured, staying};
+pub use told::{ArchiveForecast, Forecast, StepForecast};
+use told::{measured, staying};
 
 /// Describes the run that would happen now.
 ///
@@ -108,13 +110,9 @@ struct Looking {
     /// Its graph loses the names of artefacts that would not be made, so that a prune does not count on them.
     prepared: Prepared,
     seen: BTreeMap<StepId, Sight>,
-    /// Entries and bytes of sources that were measured.
-    measured: BTreeMap<SourceId, Measure>,
     /// What changed of trees since what an archive would rest on.
     differences: BTreeMap<(ArchiveId, SourceId), Difference>,
-    /// Optional sources that are not there.
-    left_out: BTreeSet<SourceId>,
-    /// What the report of the run would be made of.
+    /// What the steps would come to, as the run itself keeps it.
     facts: Facts,
     /// What keeps an artefact from a store, in words.
     losses: Vec<String>,
@@ -124,11 +122,6 @@ struct Looking {
     usable: BTreeSet<StoreId>,
     /// A store without which the run makes no sense cannot be used.
     hopeless: bool,
-    /// Artefacts that would be in a store.
-    reached: BTreeSet<(ArchiveId, StoreId)>,
-    /// Sources whose copies would be made.
-    dumped: BTreeSet<SourceId>,
-    committed: BTreeSet<StoreId>,
     /// Stores that would be pruned.
     pruned: BTreeSet<StoreId>,
 }
@@ -141,16 +134,11 @@ impl Looking {
             facts: Facts { warnings, ..Facts::default() },
             prepared,
             seen: BTreeMap::new(),
-            measured: BTreeMap::new(),
             differences: BTreeMap::new(),
-            left_out: BTreeSet::new(),
             losses: Vec::new(),
             folders: BTreeSet::new(),
             usable: BTreeSet::new(),
             hopeless: false,
-            reached: BTreeSet::new(),
-            dumped: BTreeSet::new(),
-            committed: BTreeSet::new(),
             pruned: BTreeSet::new(),
         }
     }
@@ -171,7 +159,7 @@ impl Looking {
                 self.leave_out(step, *archive, &mut shown);
                 self.pack(*archive, &mut shown).map(|()| Performed::Done)
             }
-            action => self.action(action, control, &mut shown).map(|()| Performed::Done),
+            _ => self.action(step, control, &mut shown).map(|()| Performed::Done),
         };
         let is_fatal = matches!(&result, Err(failure) if failure.kind == FailureKind::Fatal);
         self.hopeless |= is_fatal && matches!(step.action, Action::LockStore(_));
@@ -179,7 +167,12 @@ impl Looking {
         result
     }
 
-    fn action(&mut self, action: &Action, control: &Control, shown: &mut Sight) -> Result<(), Failure> {
+    fn action(
+        &mut self,
+        Step { id, action, .. }: &Step,
+        control: &Control,
+        shown: &mut Sight,
+    ) -> Result<(), Failure> {
         match action {
             Action::LockHost => {
                 shown.found.extend(self.prepared.told.iter().cloned());
@@ -187,7 +180,7 @@ impl Looking {
             }
             Action::Recover => return self.recover(shown),
             Action::ClearStaging(When::Before) => self.staging(shown),
-            Action::Scan(source) => return self.scan(*source, control, shown),
+            Action::Scan(source) => return self.scan(id, *source, control, shown),
             Action::Dump(source) => return self.dump(*source, shown),
             Action::Publish(archive, store) => return self.publish(*archive, *store),
             Action::Commit(store) => return self.commit(*store),
@@ -197,10 +190,12 @@ impl Looking {
             Action::OpenWal(at, store) => return self.open_wal(*at, *store, shown),
             Action::ExpireWal(at, store) => self.expire_wal(*at, *store, shown),
             Action::Enter(at) => {
-                shown.found.extend(self.model().windows[*at].enter.as_deref().map(command_line));
+                let (model, occasion) = (self.model(), &self.prepared.occasion);
+                *shown = WindowPlan::enter(&model.windows[*at], model, occasion)?.sight();
             }
             Action::Leave(at) => {
-                shown.found.extend(self.model().windows[*at].leave.as_deref().map(command_line));
+                let (model, occasion) = (self.model(), &self.prepared.occasion);
+                *shown = WindowPlan::leave(&model.windows[*at], model, occasion)?.sight();
             }
             _ => {}
         }
@@ -230,25 +225,13 @@ impl Looking {
         let request = &self.prepared.request;
         let Some(declared) = &request.model.staging else { return Ok(()) };
         let looked = Staging::look(declared, request.around()).map_err(Failure::fatal)?;
-        let Some(staging) = looked.filter(|staging| self.is_new(staging)) else { return Ok(()) };
-        let strangers = staging.strangers().map_err(Failure::fatal)?;
-        if !strangers.is_empty() {
+        let Some(staging) = looked else { return Ok(()) };
+        let tenancy = Tenancy::of(&staging, &self.prepared.plan).map_err(Failure::fatal)?;
+        if let Tenancy::Strange(strangers) = tenancy {
             let told = told_of_strangers(&declared.path, &strangers);
             self.warn(format!("{told}: nothing of it would be deleted; {MOVE_AWAY}"));
         }
         Ok(())
-    }
-
-    /// Whether no run has begun to use this staging.
-    fn is_new(&self, staging: &Staging) -> bool {
-        let known = staging.identity().map(|(path, inode)| self.prepared.plan.has_staging(&path, inode));
-        !known.unwrap_or_default()
-    }
-
-    /// What clearing the staging would delete. Without strangers in it, it is taken into use.
-    fn cleared(&self, staging: &Staging) -> Result<Vec<PathBuf>, StagingError> {
-        let is_new = self.is_new(staging) && !staging.strangers()?.is_empty();
-        staging.contents(is_new)
     }
 
     fn store(&mut self, id: StoreId, shown: &mut Sight) -> Result<Performed, Failure> {
@@ -324,7 +307,7 @@ impl Looking {
         };
         let plan = RecoveryPlan::make(store.as_ref(), &self.prepared.layout, None, &mark);
         let plan = plan.map_err(|error| error.to_string())?;
-        let plan = if declared.append_only { plan.append_only() } else { plan };
+        let plan = plan.permitted_by(store.as_ref());
         let left = plan.left.iter().map(|left| format!("store `{}`: {left}", declared.name));
         self.facts.warnings.extend(left);
         for step in plan.steps {
@@ -337,10 +320,14 @@ impl Looking {
     fn staging(&mut self, shown: &mut Sight) {
         let request = &self.prepared.request;
         let Some(declared) = &request.model.staging else { return };
-        let opened = Staging::of(declared, request.around());
-        // What keeps it from being cleared is told where the locks are taken.
-        if let Ok(contents) = opened.and_then(|staging| self.cleared(&staging)) {
-            shown.would_delete.extend(contents.iter().map(|path| path.display().to_string()));
+        // It would be taken into use where the locks are taken.
+        let is_own = |staging: &Staging| {
+            let tenancy = Tenancy::of(staging, &self.prepared.plan)?;
+            Ok(!matches!(tenancy, Tenancy::Strange(_)))
+        };
+        // What keeps it from being cleared is told there as well.
+        if let Ok(plan) = ClearPlan::make(declared, request.around(), is_own) {
+            *shown = plan.sight();
         }
     }
 
@@ -355,7 +342,13 @@ impl Looking {
         kept.collect()
     }
 
-    fn scan(&mut self, id: SourceId, control: &Control, shown: &mut Sight) -> Result<(), Failure> {
+    fn scan(
+        &mut self,
+        step: &StepId,
+        id: SourceId,
+        control: &Control,
+        shown: &mut Sight,
+    ) -> Result<(), Failure> {
         let Some(trees) = trees(self.model(), &self.prepared.mounts, id) else { return Ok(()) };
         let kept = self.kept(id, &trees);
         let mut besides = Besides::of(&kept);
@@ -366,16 +359,13 @@ impl Looking {
         })?;
         self.differences.extend(besides.end().into_iter().map(|(archive, found)| ((archive, id), found)));
         shown.found.push(measured(summary.entries, summary.bytes));
-        let (entries, leaves, bytes) = (summary.entries, Some(summary.leaves), summary.bytes);
-        let (missing, unread) = (summary.lost.len() as u64, summary.warnings.unread());
-        let lost = mounts::ids(&self.model().name, &trees.source, &summary);
-        self.measured.insert(id, Measure { entries, leaves, bytes, missing, lost, unread });
         self.facts.warnings.extend(summary.warnings.kept().iter().map(ToString::to_string));
-        match parts::in_part(&summary) {
+        let in_part = parts::in_part(&summary);
+        self.facts.sources.insert(id, SourceFact::Scanned(summary));
+        match in_part {
             None => Ok(()),
             Some(failure) => {
-                let name = &self.model().source(id).name;
-                self.facts.partly.insert(StepId(format!("scan/{name}")));
+                self.facts.partly.insert(step.clone());
                 Err(Failure::lasting(failure.message))
             }
         }
@@ -383,29 +373,29 @@ impl Looking {
 
     fn dump(&mut self, id: SourceId, shown: &mut Sight) -> Result<(), Failure> {
         let source = self.prepared.request.model.source(id);
-        match reader(&source.kind).foresee(source).map_err(Failure::lasting)? {
+        let fact = match reader(&source.kind).foresee(source).map_err(Failure::lasting)? {
             Foreseen::Nothing => return Ok(()),
             Foreseen::File(bytes) => {
                 shown.found.push(format!("about {}", plural(bytes, "byte")));
-                self.measured.insert(id, Measure { entries: 1, bytes, ..Measure::default() });
+                SourceFact::Expected(Some(bytes))
             }
             Foreseen::Made(what) => {
                 shown.found.push(format!("{what}; its size is known when it is made"));
+                SourceFact::Expected(None)
             }
             Foreseen::Absent(why) => {
-                self.facts.warnings.push(why);
-                self.left_out.insert(id);
-                return Ok(());
+                self.facts.warnings.push(why.clone());
+                SourceFact::Absent(why)
             }
-        }
-        self.dumped.insert(id);
+        };
+        self.facts.sources.insert(id, fact);
         Ok(())
     }
 
     fn pack(&mut self, id: ArchiveId, shown: &mut Sight) -> Result<(), Failure> {
         let Some(name) = self.prepared.graph.artefact_names.get(&id).cloned() else { return Ok(()) };
         let archive = self.model().archive(id);
-        if self.wanted(id).all(|source| self.left_out.contains(&source)) {
+        if self.wanted(id).all(|source| self.is_absent(source)) {
             let text = format!("archive `{}`: none of its sources is there", archive.name);
             return Err(Failure::lasting(text));
         }
@@ -416,7 +406,8 @@ impl Looking {
             ));
             let to = archive.to.clone();
             self.facts.unchanged.insert(id, record);
-            self.reached.extend(to.into_iter().filter(|at| self.usable.contains(at)).map(|at| (id, at)));
+            let to = to.into_iter().filter(|at| self.usable.contains(at));
+            self.facts.reached.extend(to.map(|at| (id, at)));
             return Ok(());
         }
         match archive.encrypt.len() {
@@ -478,8 +469,7 @@ impl Looking {
 
     /// What the base says of an archive of trees in which nothing changed.
     fn unchanged(&self, id: ArchiveId) -> Option<ArchiveRecord> {
-        let sources: Vec<SourceId> =
-            self.wanted(id).filter(|source| !self.left_out.contains(source)).collect();
+        let sources: Vec<SourceId> = self.wanted(id).filter(|source| !self.is_absent(*source)).collect();
         let is_same = |source: &SourceId| {
             self.differences.get(&(id, *source)).is_some_and(|difference| difference.is_none())
         };
@@ -501,6 +491,19 @@ impl Looking {
         self.differences.get(&(id, source))
     }
 
+    /// Whether a source is optional and not there.
+    fn is_absent(&self, source: SourceId) -> bool {
+        matches!(self.facts.sources.get(&source), Some(SourceFact::Absent(_)))
+    }
+
+    fn measure(&self, source: SourceId) -> Option<Measure> {
+        Measure::of(self.model(), source, self.facts.sources.get(&source))
+    }
+
+    fn scene(&self) -> Scene<'_> {
+        Scene { model: self.model(), graph: &self.prepared.graph, facts: &self.facts }
+    }
+
     /// The sources that the run would take into an archive.
     fn wanted(&self, id: ArchiveId) -> impl Iterator<Item = SourceId> {
         let (model, only) = (self.model(), &self.prepared.request.only);
@@ -517,10 +520,7 @@ impl Looking {
         for store in to.iter().copied().filter(|store| self.usable.contains(store)) {
             match self.in_the_way(store, name) {
                 Some(text) => lost.push((store, text)),
-                None => {
-                    taken |= self.reached.insert((id, store));
-                    self.facts.arrived.insert((id, store));
-                }
+                None => taken |= self.facts.reached.insert((id, store)),
             }
         }
         if taken {
@@ -531,12 +531,7 @@ impl Looking {
             return Ok(());
         }
         if lost.is_empty() {
-            let names: Vec<String> =
-                to.iter().map(|store| format!("`{}`", self.model().store(*store).name)).collect();
-            let names = names.join(", ");
-            return Err(Failure::lasting(format!(
-                "there is nowhere to put it: no use of {names} in this run"
-            )));
+            return Err(nowhere(self.scene(), id));
         }
         let reasons: Vec<String> = lost.into_iter().map(|(_, text)| text).collect();
         Err(Failure::lasting(reasons.join("; ")))
@@ -546,18 +541,13 @@ impl Looking {
         if !self.usable.contains(&store) {
             return Err(Failure::lasting("its store has dropped out"));
         }
-        if self.facts.is_unchanged(id) {
-            return Ok(());
+        if let PublishPlan::Artefact(name) = PublishPlan::make(self.scene(), id)
+            && let Some(text) = self.in_the_way(store, &name)
+        {
+            return Err(Failure::lasting(text));
         }
-        let name = self.prepared.graph.artefact_names.get(&id).cloned().unwrap_or_default();
-        match self.in_the_way(store, &name) {
-            Some(text) => Err(Failure::lasting(text)),
-            None => {
-                self.reached.insert((id, store));
-                self.facts.arrived.insert((id, store));
-                Ok(())
-            }
-        }
+        self.facts.reached.insert((id, store));
+        Ok(())
     }
 
     /// What keeps a store from taking an artefact of this name.
@@ -578,14 +568,8 @@ impl Looking {
         if !self.usable.contains(&store) {
             return Err(Failure::lasting("its store has dropped out"));
         }
-        let model = self.model();
-        let told = model.separates.iter().filter(|separate| self.dumped.contains(&separate.source));
-        let is_told = told.into_iter().any(|separate| model.told_in(separate).contains(&store));
-        if !is_told && !self.reached.iter().any(|(_, to)| *to == store) {
-            return Err(Failure::lasting("nothing would reach the store: there is nothing to commit"));
-        }
-        self.committed.insert(store);
-        Ok(())
+        let nothing = || Failure::lasting("nothing would reach the store: there is nothing to commit");
+        CommitPlan::make(self.scene(), store).map(drop).ok_or_else(nothing)
     }
 
     fn prune(&mut self, id: StoreId, shown: &mut Sight) {
@@ -613,9 +597,10 @@ impl Looking {
 
     /// The run to come, as a store will have it.
     fn coming(&self, id: StoreId) -> Current {
-        let measured = |source: SourceId| self.measured.get(&source).cloned();
+        let measured = |source: SourceId| self.measure(source);
         let comes = |archive: ArchiveId, source: SourceId| {
-            self.reached.contains(&(archive, id)) && !self.facts.left_out.contains_key(&(archive, source))
+            self.facts.reached.contains(&(archive, id))
+                && !self.facts.left_out.contains_key(&(archive, source))
         };
         prune::coming(&self.prepared, id, &measured, &comes)
     }
@@ -688,7 +673,7 @@ impl Looking {
         }
         errors.append(&mut self.losses);
         let archives = self.prepared.graph.artefact_names.iter();
-        let archives = archives.map(|(id, name)| self.archive(*id, name));
+        let archives = archives.map(|(id, name)| self.archive(*id, name, execution));
         let archives = archives.filter(|archive| !archive.stores.is_empty()).collect();
         let run = id.rsplit_once('-').map_or(id.clone(), |(known, _)| format!("{known}-??????"));
         let Report { plan, verdict, steps, warnings, .. } = report;
@@ -708,8 +693,8 @@ impl Looking {
 
     fn size_of(&self, id: ArchiveId) -> (u64, u64, Vec<String>) {
         let mut total = (0, 0, Vec::new());
-        for source in self.wanted(id).filter(|source| !self.left_out.contains(source)) {
-            match self.measured.get(&source) {
+        for source in self.wanted(id).filter(|source| !self.is_absent(*source)) {
+            match self.measure(source) {
                 Some(_) if self.facts.is_unchanged(id) => {}
                 Some(measure) => {
                     let (entries, bytes) = match self.difference(id, source) {
@@ -725,12 +710,15 @@ impl Looking {
         total
     }
 
-    fn archive(&self, id: ArchiveId, name: &str) -> ArchiveForecast {
+    fn archive(&self, id: ArchiveId, name: &str, execution: &Execution) -> ArchiveForecast {
         let archive = self.model().archive(id);
         let (entries, bytes, unmeasured) = self.size_of(id);
         let unchanged = self.facts.unchanged.get(&id);
-        let comes =
-            |store: &&StoreId| self.reached.contains(&(id, **store)) && self.committed.contains(store);
+        let commit = |store: StoreId| self.prepared.graph.doing(&Action::Commit(store));
+        let comes = |store: &&StoreId| {
+            let is_committed = commit(**store).is_some_and(|step| execution.is_done(&step.id));
+            is_committed && self.facts.reached.contains(&(id, **store))
+        };
         let stores = archive.to.iter().filter(comes);
         ArchiveForecast {
             archive: archive.name.clone(),

@@ -10,6 +10,8 @@
 //! | [`coordinator`] | the one loop that owns a run's state |
 //! | [`worker`], [`packing`], [`deliver`] | what each step does to the world |
 //! | `parts` | what an archive is made of where not all of its sources could be read |
+//! | [`steps`] | what a step is going to do, as a value: carried out by a run, shown by a dry run |
+//! | `files` | what the files of a run are called on this host |
 //! | [`facts`] | what the steps came to, and the manifest made from it |
 //! | `catch_up` | bringing a store what it lacks, behind the commits |
 //! | [`prune`] | deleting what retention gives up: at the end of a run, and by itself |
@@ -30,6 +32,7 @@ pub mod deliver;
 pub mod environment;
 pub mod event;
 pub mod facts;
+mod files;
 pub mod forecast;
 pub mod history;
 pub mod journal;
@@ -52,6 +55,7 @@ mod session;
 mod sinks;
 pub mod staging;
 pub mod state;
+pub(crate) mod steps;
 pub mod sync;
 pub mod timeline;
 pub(crate) mod wal;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use backplan_compiler::graph::StepId;
 use backplan_compiler::lower::reading_order;
@@ -15,6 +15,7 @@ use super::facts::{self, ArchiveFact};
 use super::journal::Record;
 use super::sinks::{FanOut, StagedFile, Uploads};
 use super::state::make_private;
+use super::steps::deliver::nowhere;
 use super::worker::Worker;
 use crate::artefact::{self, Changes, Codec, Grains, Input, PackError, PackOptions, Packed, PackedSource};
 use crate::catalog::layout::artefact_name;
@@ -28,6 +29,9 @@ use crate::store::limit::limited;
 
 /// A store that took no artefact, and why.
 type Lost = (StoreId, Failure);
+
+/// What was packed, and the stores that have it by that; with a staging only of what is there already.
+type Made = (ArchiveFact, Vec<StoreId>);
 
 /// Why an archive was not packed.
 enum Trouble {
@@ -51,7 +55,7 @@ const CHUNK: usize = 1 << 20;
 impl Worker {
     pub(super) fn pack(&self, step: &StepId, id: ArchiveId, control: &Control) -> Result<(), Failure> {
         self.leave_out_unread(step, id);
-        let fact = self.pack_what_can_be(step, id, control)?;
+        let (fact, direct) = self.pack_what_can_be(step, id, control)?;
         for source in &fact.sources {
             for warning in source.warnings.kept() {
                 self.warn(step, format!("source `{}`: {warning}", source.name));
@@ -65,10 +69,10 @@ impl Worker {
         self.streamed_are_told(id);
         self.keep_scans(step, &fact);
         let mut facts = self.facts();
-        match fact.record.holder == self.imprint.run {
-            true => facts.arrived.extend(fact.direct.iter().map(|store| (id, *store))),
-            false => drop(facts.unchanged.insert(id, fact.record.clone())),
+        if fact.record.holder != self.imprint.run {
+            facts.unchanged.insert(id, fact.record.clone());
         }
+        facts.reached.extend(direct.into_iter().map(|store| (id, store)));
         facts.archives.insert(id, fact);
         Ok(())
     }
@@ -84,12 +88,7 @@ impl Worker {
     }
 
     /// Packs, whole where the base cannot be used, and without a source that cannot be had.
-    fn pack_what_can_be(
-        &self,
-        step: &StepId,
-        id: ArchiveId,
-        control: &Control,
-    ) -> Result<ArchiveFact, Failure> {
+    fn pack_what_can_be(&self, step: &StepId, id: ArchiveId, control: &Control) -> Result<Made, Failure> {
         let archive = &self.request.model.archive(id).name;
         let mut is_based = true;
         loop {
@@ -111,7 +110,7 @@ impl Worker {
     }
 
     /// Packs in regard to what the archive rests on, or points to it where nothing changed.
-    fn pack_on_base(&self, step: &StepId, id: ArchiveId, control: &Control) -> Result<ArchiveFact, Trouble> {
+    fn pack_on_base(&self, step: &StepId, id: ArchiveId, control: &Control) -> Result<Made, Trouble> {
         let archive = self.request.model.archive(id);
         let inputs = self.inputs(step, id, control)?;
         if inputs.is_empty() {
@@ -126,7 +125,7 @@ impl Worker {
             },
             level: archive.level,
             run: self.imprint.run.to_string(),
-            scratch: self.work_folder(),
+            scratch: self.files.work().to_path_buf(),
             workers: None,
             shape: levels.shape(id),
             share_blocks: archive.share_blocks && archive.encrypt.is_empty(),
@@ -140,7 +139,7 @@ impl Worker {
         if changes.is_unchanged()
             && let Some(fact) = self.unchanged(id, &inputs)
         {
-            return Ok(fact);
+            return Ok((fact, archive.to.clone()));
         }
         if self.request.model.staging.is_some() {
             self.pack_staged(step, id, inputs, changes, &options, control)
@@ -149,18 +148,13 @@ impl Worker {
         }
     }
 
-    /// A private folder for what is learned of an archive's large files.
-    pub(super) fn grains_folder(&self, archive: &str) -> PathBuf {
-        self.work_folder().join(format!("{archive}.grains"))
-    }
-
     /// What is known of the large files of what the archive rests on, where its differences are to hold what changed.
     fn earlier_grains(&self, id: ArchiveId) -> Result<Option<Grains>, Failure> {
         let archive = self.request.model.archive(id);
         if archive.large_files == LargeFiles::Whole || archive.self_contained {
             return Ok(None);
         }
-        let folder = self.grains_folder(&archive.name);
+        let folder = self.files.grains(&archive.name);
         make_private(&folder).map_err(|cause| Failure::of(&cause, &cause))?;
         let levels = self.levels();
         let of = |source: &SourceId| {
@@ -209,10 +203,10 @@ impl Worker {
         changes: Changes,
         options: &PackOptions,
         control: &Control,
-    ) -> Result<ArchiveFact, Trouble> {
-        let folder = self.staged_folder();
-        let path = folder.join(self.artefact(id));
-        self.intend(&Record::Writing { step: step.0.clone(), paths: vec![folder.clone()] })?;
+    ) -> Result<Made, Trouble> {
+        let path = self.files.artefact(self.artefact(id));
+        let paths = vec![self.files.staged().to_path_buf()];
+        self.intend(&Record::Writing { step: step.0.clone(), paths })?;
         self.make_staged()?;
         let place = |cause: io::Error| Failure::of(&cause, format!("`{}`: {cause}", path.display()));
         let mut sink = StagedFile::create(&path).map_err(place)?;
@@ -225,7 +219,7 @@ impl Worker {
             None => sum_of_file(&path, control)
                 .map_err(|error| read_failure(&path.display().to_string(), &error))?,
         };
-        Ok(self.packed_fact(id, packed, sha256, Vec::new()))
+        Ok((self.packed_fact(id, packed, sha256), Vec::new()))
     }
 
     fn pack_direct(
@@ -236,7 +230,7 @@ impl Worker {
         changes: Changes,
         options: &PackOptions,
         control: &Control,
-    ) -> Result<ArchiveFact, Trouble> {
+    ) -> Result<Made, Trouble> {
         let name = self.artefact(id);
         let (uploads, mut lost) = self.open_uploads(id, name, control);
         if uploads.is_empty() {
@@ -271,7 +265,7 @@ impl Worker {
             }
         };
         self.drop_out(step, id, &lost);
-        Ok(self.packed_fact(id, packed, sha256, direct))
+        Ok((self.packed_fact(id, packed, sha256), direct))
     }
 
     /// A source of which nothing came, or a copy that did not come whole, is not backed up, whatever its scan saw.
@@ -296,7 +290,7 @@ impl Worker {
         let contents = self.contents(id, inputs.iter().map(|input| input.source.as_str()));
         let record =
             ArchiveRecord { name: PlanName::known(&self.request.model.archive(id).name), contents, ..record };
-        Some(ArchiveFact { record, sources: Vec::new(), direct: self.request.model.archive(id).to.clone() })
+        Some(ArchiveFact { record, sources: Vec::new() })
     }
 
     fn contents<'a>(&self, id: ArchiveId, sources: impl Iterator<Item = &'a str>) -> Vec<facts::Content> {
@@ -310,18 +304,12 @@ impl Worker {
         sources.map(content).collect()
     }
 
-    fn packed_fact(
-        &self,
-        id: ArchiveId,
-        packed: Packed,
-        sha256: String,
-        direct: Vec<StoreId>,
-    ) -> ArchiveFact {
+    fn packed_fact(&self, id: ArchiveId, packed: Packed, sha256: String) -> ArchiveFact {
         let contents = self.contents(id, packed.sources.iter().map(|source| source.name.as_str()));
         let (name, artefact) = (&self.request.model.archive(id).name, self.artefact(id));
         let mut record = facts::archive_record(name, artefact, self.imprint.run, &packed, sha256, contents);
         record.recipients = self.request.model.archive(id).encrypt.clone();
-        ArchiveFact { record, sources: packed.sources, direct }
+        ArchiveFact { record, sources: packed.sources }
     }
 
     /// An upload to each store that takes one. A store that does not is no reason to back up to none.
@@ -354,14 +342,7 @@ impl Worker {
     /// No store took the artefact. Another attempt may help where it may help one of them.
     fn nowhere(&self, id: ArchiveId, lost: Vec<Lost>) -> Failure {
         if lost.is_empty() {
-            let archive = self.request.model.archive(id);
-            let names: Vec<String> = archive
-                .to
-                .iter()
-                .map(|store| format!("`{}`", self.request.model.store(*store).name))
-                .collect();
-            let names = names.join(", ");
-            return Failure::lasting(format!("there is nowhere to put it: no use of {names} in this run"));
+            return nowhere(self.scene(&self.facts()), id);
         }
         let kinds = [FailureKind::Stopped, FailureKind::Passing];
         let kind = kinds.into_iter().find(|kind| lost.iter().any(|(_, failure)| failure.kind == *kind));

@@ -13,8 +13,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::coordinator::Failure;
+use super::facts::SourceFact;
 use super::history;
 use super::mark::mark;
+use super::mounts;
 use super::prepare::{PrepareError, Prepared, host_name};
 use super::worker::Worker;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState};
@@ -32,17 +34,15 @@ use crate::catalog::prune::{Current, Ground, Occasion, PrunePlan, fact};
 use crate::catalog::recover::RecoveryPlan;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
-use crate::store::{self, Store, StoreErrorKind};
+use crate::store::{self, ReadStore, Store, StoreError, StoreErrorKind};
 
 impl Worker {
     /// Deletes from a store what retention gives up, now that this run is in it.
     pub(super) fn prune(&self, step: &StepId, id: StoreId, control: &Control) -> Result<(), Failure> {
         let (store, lease) = self.sessions[&id].opened()?;
-        let mut catalog = Catalog::load(store.as_ref(), &self.layout).map_err(Failure::passing)?;
-        catalog.look_for_artefacts(store.as_ref(), &self.layout).map_err(Failure::passing)?;
-        let current = self.current(&catalog);
-        let occasion = self.occasion_of(id, current);
-        let plan = PrunePlan::make(&catalog, &occasion);
+        let occasion = |catalog: &Catalog| self.occasion_of(id, self.current(catalog));
+        let planned = planned(store.as_ref(), &self.layout, occasion);
+        let (plan, mut catalog) = planned.map_err(Failure::passing)?;
         let label = store.label();
         for text in plan
             .warnings
@@ -63,6 +63,20 @@ impl Worker {
         }
         done.map_err(|error| Failure::lasting(format!("{error}; the next prune goes on")))
     }
+}
+
+/// The prune of a store as it is now, and the runs that are in it.
+///
+/// # Errors
+/// When the store cannot tell what is there.
+fn planned<'o>(
+    store: &dyn ReadStore,
+    layout: &Layout,
+    occasion: impl FnOnce(&Catalog) -> Occasion<'o>,
+) -> Result<(PrunePlan, Catalog), StoreError> {
+    let mut catalog = Catalog::load(store, layout)?;
+    catalog.look_for_artefacts(store, layout)?;
+    Ok((PrunePlan::make(&catalog, &occasion(&catalog)), catalog))
 }
 
 impl Worker {
@@ -108,6 +122,24 @@ pub(super) struct Measure {
 }
 
 impl Measure {
+    /// How large a source is by what is known of it so far; `None`: nobody knows before it is read.
+    pub fn of(model: &Model, id: SourceId, fact: Option<&SourceFact>) -> Option<Measure> {
+        match fact? {
+            SourceFact::Scanned(summary) => Some(Measure {
+                entries: summary.entries,
+                leaves: Some(summary.leaves),
+                bytes: summary.bytes,
+                missing: summary.lost.len() as u64,
+                lost: mounts::ids(&model.name, &model.source(id).name, summary),
+                unread: summary.warnings.unread(),
+            }),
+            SourceFact::Expected(Some(bytes)) => {
+                Some(Measure { entries: 1, bytes: *bytes, ..Measure::default() })
+            }
+            _ => None,
+        }
+    }
+
     fn lacks(&self) -> Lack {
         match (self.missing, self.unread) {
             (1.., _) => Lack::Paths,
@@ -136,10 +168,9 @@ pub(super) fn foresee(
         }
         store => store.map_err(text)?,
     };
-    let mut catalog = Catalog::load(store.as_ref(), &prepared.layout).map_err(text)?;
-    catalog.look_for_artefacts(store.as_ref(), &prepared.layout).map_err(text)?;
     let remembered = history::newest(&prepared.plan, None);
-    let plan = PrunePlan::make(&catalog, &occasion(model, id, prepared.started, Some(come), remembered));
+    let occasion = |_: &Catalog| occasion(model, id, prepared.started, Some(come), remembered);
+    let (plan, mut catalog) = planned(store.as_ref(), &prepared.layout, occasion).map_err(text)?;
     let names = plan
         .preview(store.as_ref(), &prepared.layout, &mut catalog, &mark)
         .map_err(|error| error.to_string())?;
@@ -265,9 +296,8 @@ impl StorePrune {
 pub fn preview(request: &Request) -> Result<Vec<StorePrune>, PrepareError> {
     let site = Site::new(request, HostState::foresee(&request.state)?)?;
     Ok(site.each(|id, store, shown| {
-        let mut catalog = Catalog::load(store.as_ref(), &site.layout).map_err(text)?;
-        catalog.look_for_artefacts(store.as_ref(), &site.layout).map_err(text)?;
-        let mut plan = PrunePlan::make(&catalog, &site.occasion(id));
+        let planned = planned(store.as_ref(), &site.layout, |_| site.occasion(id));
+        let (mut plan, mut catalog) = planned.map_err(text)?;
         if request.is_supposed {
             plan.suppose_clock();
         }
@@ -406,9 +436,8 @@ impl<'a> Site<'a> {
         let recovery = RecoveryPlan::make(store.as_ref(), &self.layout, None, &mark).map_err(text)?;
         let recovered = recovery.execute(store.as_ref(), &self.layout, &lease).map_err(text)?;
         shown.left.extend(recovered.left.iter().map(ToString::to_string));
-        let mut catalog = Catalog::load(store.as_ref(), &self.layout).map_err(text)?;
-        catalog.look_for_artefacts(store.as_ref(), &self.layout).map_err(text)?;
-        let plan = PrunePlan::make(&catalog, &self.occasion(id));
+        let planned = planned(store.as_ref(), &self.layout, |_| self.occasion(id));
+        let (plan, mut catalog) = planned.map_err(text)?;
         let on = Ground { store: store.as_ref(), layout: &self.layout, lease: &lease, mark: &mark };
         let done = plan.execute(on, &mut catalog, control, &mut |_: &RunId, deleted| {
             shown.deletes.extend(deleted.deleted.iter().map(ToString::to_string));

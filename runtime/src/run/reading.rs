@@ -41,7 +41,7 @@ impl Reading<'_> {
     /// # Errors
     /// When it cannot be made, or not be noted beforehand.
     pub fn folder(&self) -> Result<PathBuf, Failure> {
-        let folder = self.worker.staged_folder().join(&self.source().name);
+        let folder = self.worker.files.copy(&self.source().name);
         self.worker.intend(&Record::Writing { step: self.step.0.clone(), paths: vec![folder.clone()] })?;
         self.worker.make_staged()?;
         make_private(&folder).map_err(|cause| Failure::of(&cause, &cause))?;
@@ -117,6 +117,6 @@ impl Reading<'_> {
     pub fn scanned(&self, archive: ArchiveId, compare: Compare) -> Content {
         let base = self.worker.levels().scan(archive, &self.source().name).cloned();
         let base = base.map(|kept| BaseScan { scan: kept.scan, doubts: kept.doubts, compare });
-        Content::Scan { scan: self.worker.tree_of(self.id), base }
+        Content::Scan { scan: self.worker.files.tree(self.source()), base }
     }
 }

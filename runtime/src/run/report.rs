@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use backplan_compiler::graph::{Action, Resource, Step, StepGraph, When};
-use backplan_compiler::model::Model;
+use backplan_compiler::model::{ArchiveId, Model};
 use serde::Serialize;
 
 use super::coordinator::{Execution, StopSignal};
@@ -76,6 +76,9 @@ pub struct LeftOutReport {
     pub source: String,
     /// Why.
     pub reason: String,
+    /// The archive's place in the model.
+    #[serde(skip)]
+    at: ArchiveId,
     /// Whether a step of its own has failed that says so.
     #[serde(skip)]
     is_told: bool,
@@ -175,6 +178,7 @@ pub fn report(model: &Model, run: &str, graph: &StepGraph, execution: &Execution
         archive: model.archive(*archive).name.clone(),
         source: model.source(*source).name.clone(),
         reason: left.reason.clone(),
+        at: *archive,
         is_told: left.is_told,
     });
     Report {
@@ -217,8 +221,8 @@ fn written(step: &Step, model: &Model, facts: &Facts) -> Vec<String> {
     let is_there = |resource: &&Resource| match (&step.action, resource) {
         (Action::Pack(id) | Action::Publish(id, _), _) if facts.is_unchanged(*id) => false,
         (Action::Pack(id) | Action::Publish(id, _), Resource::Object { store, .. }) => {
-            let mut arrived = facts.arrived.iter();
-            arrived.any(|(archive, at)| archive == id && model.store(*at).name == *store)
+            let mut reached = facts.reached.iter();
+            reached.any(|(archive, at)| archive == id && model.store(*at).name == *store)
         }
         _ => true,
     };
@@ -297,7 +301,9 @@ pub fn failures(report: &Report) -> BTreeMap<String, String> {
         failed.map(|step| (step.step.clone(), step.reason.clone().unwrap_or_default())).collect();
     for left in report.left_out.iter().filter(|left| !left.is_told) {
         let text = format!("made without source `{}`: {}", left.source, left.reason);
-        let told = found.entry(format!("pack/{}", left.archive)).or_default();
+        let mut packs = report.steps.iter().filter(|step| step.action == Action::Pack(left.at));
+        let Some(pack) = packs.next() else { continue };
+        let told = found.entry(pack.step.clone()).or_default();
         *told = if told.is_empty() { text } else { format!("{told}; {text}") };
     }
     found

@@ -267,23 +267,22 @@ impl Staging {
         Ok(found.into_iter().collect())
     }
 
-    /// What clearing would delete: the entries directly in it. Where it `is_new` to the plan, only what runs have left.
+    /// What clearing deletes: the names of the entries directly in it. Where it `is_new` to the plan, only what runs have left.
     ///
     /// # Errors
     /// See [`StagingError`].
-    pub fn contents(&self, is_new: bool) -> Result<Vec<PathBuf>, StagingError> {
+    pub fn contents(&self, is_new: bool) -> Result<BTreeSet<OsString>, StagingError> {
         let names = self.folder.names().map_err(self.failed())?;
-        let going = names.into_iter().filter(|name| !is_new || is_run(name));
-        Ok(going.map(|name| self.shown.join(name)).collect())
+        Ok(names.into_iter().filter(|name| !is_new || is_run(name)).collect())
     }
 
-    /// Deletes what is in it, following no link and entering no mount. The folder stays. Where it `is_new` to the plan, only what
-    /// runs have left goes. Gives the number of entries deleted directly in it.
+    /// Deletes these entries directly in it, with all that is below them, following no link and entering no mount. The folder
+    /// stays. Gives the number of those that were there.
     ///
     /// # Errors
     /// See [`StagingError`].
-    pub fn clear(&self, is_new: bool, control: &Control) -> Result<usize, StagingError> {
-        self.folder.empty(&|name| !is_new || is_run(name), control).map_err(self.failed())
+    pub fn delete(&self, names: &BTreeSet<OsString>, control: &Control) -> Result<usize, StagingError> {
+        self.folder.empty(&|name| names.contains(name), control).map_err(self.failed())
     }
 }
 
@@ -355,7 +354,12 @@ mod tests {
     fn the_contents_go_and_the_folder_stays() {
         let dir = scratch();
         let staging = Staging::open(&dir.path().join("staging"), &[], None).unwrap();
-        assert_eq!(staging.clear(false, &Control::default()).unwrap(), 1);
+        let names = staging.contents(false).unwrap();
+        // What comes once it was looked what is there is nothing that was shown.
+        fs::write(dir.path().join("staging/later"), "x").unwrap();
+        assert_eq!(staging.delete(&names, &Control::default()).unwrap(), 1);
+        assert_eq!(fs::read(dir.path().join("staging/later")).unwrap(), b"x");
+        staging.delete(&staging.contents(false).unwrap(), &Control::default()).unwrap();
         assert_eq!(fs::read_dir(dir.path().join("staging")).unwrap().count(), 0);
     }
 
@@ -366,7 +370,7 @@ mod tests {
         fs::write(dir.path().join("precious/data"), "x").unwrap();
         symlink(dir.path().join("precious"), dir.path().join("staging/link")).unwrap();
         let staging = Staging::open(&dir.path().join("staging"), &[], None).unwrap();
-        staging.clear(false, &Control::default()).unwrap();
+        staging.delete(&staging.contents(false).unwrap(), &Control::default()).unwrap();
         assert!(dir.path().join("precious/data").exists());
     }
 

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use backplan_compiler::graph::{Action, Occasion, Step, StepGraph, StepId, When};
-use backplan_compiler::lower::{fill, zone};
 use backplan_compiler::model::{ArchiveId, Command, Model, SourceId, StoreId, Window};
 use backplan_compiler::value::{Env, Text};
 
@@ -18,6 +17,7 @@ use super::coordinator::{Execution, Failure, FailureKind, Performed, Work};
 use super::environment;
 use super::event::{Event, How, Observer, Outcome};
 use super::facts::{Facts, Imprint, SourceFact};
+use super::files::RunFiles;
 use super::history;
 use super::journal::{self, Journal, Leave, Record};
 use super::levels::Levels;
@@ -33,6 +33,9 @@ use super::secrets::{SecretError, Secrets};
 use super::session::Session;
 use super::staging::{MOVE_AWAY, Staging, StagingError, told_of_strangers};
 use super::state::{Folders, make_private};
+use super::steps::clear::{ClearPlan, Tenancy};
+use super::steps::window::{self, WindowPlan};
+use super::steps::{Scene, fill_all, fill_one};
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState};
 use crate::catalog::layout::Layout;
 use crate::catalog::manifest::HostRef;
@@ -75,6 +78,7 @@ pub struct Worker {
     pub(super) host: HostState,
     plan: Mutex<PlanState>,
     pub(super) folders: Folders,
+    pub(super) files: RunFiles,
     note: Note,
     staging_lock: Mutex<Option<HostLock>>,
     /// The staging and this program's own folder, as they were when the run began.
@@ -200,9 +204,11 @@ impl Worker {
         let nonce = crate::catalog::ids::Nonce::random();
         let imprint = Imprint { run, nonce, plan: id, host: machine, started, finished: started };
         let sessions = (0..request.model.stores.len()).map(|at| (StoreId(at), Session::default())).collect();
+        let folders = Folders::new(plan.folder());
         Worker {
             levels: Mutex::new(Arc::new(levels)),
-            folders: Folders::new(plan.folder()),
+            files: RunFiles::of(&request.model, &folders, &run.to_string()),
+            folders,
             plan: Mutex::new(plan),
             staging_lock: Mutex::default(),
             anchors: Mutex::default(),
@@ -334,16 +340,9 @@ impl Worker {
         Cache::new(self.plan().folder())
     }
 
-    pub(super) fn work_folder(&self) -> PathBuf {
-        self.folders.work(&self.imprint.run.to_string())
-    }
-
-    /// Where copies and artefacts of this run are built: in the staging, or where there is none among the scratch files.
-    pub(super) fn staged_folder(&self) -> PathBuf {
-        match &self.request.model.staging {
-            Some(staging) => staging.path.join(self.imprint.run.to_string()),
-            None => self.work_folder(),
-        }
+    /// What the next step is planned from.
+    pub(super) fn scene<'a>(&'a self, facts: &'a Facts) -> Scene<'a> {
+        Scene { model: &self.request.model, graph: &self.graph, facts }
     }
 
     fn anchors(&self) -> MutexGuard<'_, Vec<(&'static str, Anchor)>> {
@@ -371,11 +370,9 @@ impl Worker {
     }
 
     /// The folder of this run in the staging, which is there. One that was moved away is not made anew.
-    pub(super) fn make_staged(&self) -> Result<PathBuf, Failure> {
+    pub(super) fn make_staged(&self) -> Result<(), Failure> {
         self.see_unmoved()?;
-        let folder = self.staged_folder();
-        make_private(&folder).map_err(|cause| Failure::of(&cause, &cause))?;
-        Ok(folder)
+        make_private(self.files.staged()).map_err(|cause| Failure::of(&cause, &cause))
     }
 
     fn lock_host(&self, step: &StepId) -> Result<(), Failure> {
@@ -398,9 +395,8 @@ impl Worker {
     }
 
     fn begin_journal(&self) -> Result<(), Failure> {
-        for folder in [self.folders.journals(), self.work_folder()] {
-            make_private(&folder).map_err(Failure::fatal)?;
-        }
+        make_private(&self.folders.journals()).map_err(Failure::fatal)?;
+        make_private(self.files.work()).map_err(Failure::fatal)?;
         let run = self.imprint.run.to_string();
         let HostRef { machine, name } = &self.imprint.host;
         let owner = Some(Owner::this_process(*machine, name, &self.imprint.run));
@@ -518,8 +514,8 @@ impl Worker {
         };
         let Err(failure) = act(leave) else { return Ok(()) };
         let mended = declared.and_then(|declared| {
-            let argv = self.fill_all(declared.leave.as_ref()?).ok()?;
-            Some(Leave { argv, run_as: declared.run_as.clone() }).filter(|mended| mended != leave)
+            let mended = window::leave(declared, &self.request.model, &self.occasion).ok()??;
+            Some(mended).filter(|mended| mended != leave)
         });
         match mended.filter(|_| failure.kind != FailureKind::Stopped) {
             Some(mended) => act(&mended),
@@ -544,75 +540,67 @@ impl Worker {
             (error, When::Before) => Failure::fatal(error),
             (error, When::After) => Failure::lasting(error),
         };
-        let staging = Staging::of(declared, self.request.around()).map_err(failed)?;
-        let (path, inode) = staging.identity().map_err(failed)?;
-        let is_new = !self.plan().has_staging(&path, inode);
-        staging.clear(is_new, control).map(drop).map_err(failed)
+        let is_own = |staging: &Staging| {
+            let (path, inode) = staging.identity()?;
+            Ok(self.plan().has_staging(&path, inode))
+        };
+        let plan = ClearPlan::make(declared, self.request.around(), is_own).map_err(failed)?;
+        plan.carry_out(control).map_err(failed)
     }
 
     /// Before its first run a staging may be full of what somebody needs: that is told of, and stays until it is gone.
     fn take_staging(&self, step: &StepId, staging: &Staging) -> Result<(), Failure> {
-        let (path, inode) = staging.identity().map_err(Failure::fatal)?;
-        if self.plan().has_staging(&path, inode) {
-            return Ok(());
+        let tenancy = Tenancy::of(staging, &self.plan()).map_err(Failure::fatal)?;
+        match tenancy {
+            Tenancy::Own => {}
+            Tenancy::Taken(path, inode) => {
+                self.plan().remember_staging(&path, inode).map_err(Failure::fatal)?;
+            }
+            Tenancy::Strange(strangers) => {
+                let told = told_of_strangers(staging.shown(), &strangers);
+                self.warn(step, format!("{told}: nothing of it is deleted; {MOVE_AWAY}"));
+            }
         }
-        let strangers = staging.strangers().map_err(Failure::fatal)?;
-        if strangers.is_empty() {
-            return self.plan().remember_staging(&path, inode).map_err(Failure::fatal);
-        }
-        let told = told_of_strangers(staging.shown(), &strangers);
-        self.warn(step, format!("{told}: nothing of it is deleted; {MOVE_AWAY}"));
         Ok(())
     }
 
     fn enter(&self, step: &StepId, window: usize, control: &Control) -> Result<(), Failure> {
-        let window = &self.request.model.windows[window];
-        let leave = match &window.leave {
-            Some(argv) => Some(Leave { argv: self.fill_all(argv)?, run_as: window.run_as.clone() }),
-            None => None,
-        };
-        self.intend(&Record::Entering { window: window.name.clone(), leave })?;
-        match &window.enter {
-            Some(argv) => {
-                let program = self.of_window(window, argv, None, control)?;
-                process::act(&program, control, &self.tell(step))
-                    .map_err(|error| self.program_failure(&error))
-            }
-            None => Ok(()),
-        }
+        let model = &self.request.model;
+        let plan = WindowPlan::enter(&model.windows[window], model, &self.occasion)?;
+        self.intend(&plan.intent())?;
+        let Some(program) = self.of_window(&plan, None, control)? else { return Ok(()) };
+        process::act(&program, control, &self.tell(step)).map_err(|error| self.program_failure(&error))
     }
 
     fn leave(&self, step: &StepId, window: usize, control: &Control) -> Result<(), Failure> {
-        let window = &self.request.model.windows[window];
-        if let Some(argv) = &window.leave {
+        let (model, window) = (&self.request.model, &self.request.model.windows[window]);
+        let left = WindowPlan::leave(window, model, &self.occasion).and_then(|plan| {
             let limit = Some(leave_limit(window.timeout));
-            let program = self.of_window(window, argv, limit, control);
-            let left = program.and_then(|program| {
-                // The world waits for it: a shortage that passes must not keep it waiting until the next run.
-                process::act_surely(&program, control, &self.tell(step))
-                    .map_err(|error| self.program_failure(&error))
-            });
-            left.map_err(|failure| Failure {
-                message: format!(
-                    "{}; the window may still be open: leave it by hand, or the next run tries again",
-                    failure.message
-                ),
-                ..failure
-            })?;
-        }
+            let Some(program) = self.of_window(&plan, limit, control)? else { return Ok(()) };
+            // The world waits for it: a shortage that passes must not keep it waiting until the next run.
+            process::act_surely(&program, control, &self.tell(step))
+                .map_err(|error| self.program_failure(&error))
+        });
+        left.map_err(|failure| Failure {
+            message: format!(
+                "{}; the window may still be open: leave it by hand, or the next run tries again",
+                failure.message
+            ),
+            ..failure
+        })?;
         self.intend(&Record::Left { window: window.name.clone() })
     }
 
-    /// A program that opens or closes a window.
+    /// The program that opens or closes a window, with what it is given.
     fn of_window(
         &self,
-        window: &Window,
-        argv: &[Text],
+        plan: &WindowPlan<'_>,
         timeout: Option<Duration>,
         control: &Control,
-    ) -> Result<Program, Failure> {
-        let (argv, env) = (self.fill_all(argv)?, self.given_to_window(window, control)?);
-        Ok(Program { argv, env, run_as: window.run_as.clone(), timeout, ..Program::default() })
+    ) -> Result<Option<Program>, Failure> {
+        let Some(argv) = plan.program.clone() else { return Ok(None) };
+        let (env, run_as) = (self.given_to_window(plan.window, control)?, plan.window.run_as.clone());
+        Ok(Some(Program { argv, env, run_as, timeout, ..Program::default() }))
     }
 
     fn given_to_window(&self, window: &Window, control: &Control) -> Result<Vec<(String, String)>, Failure> {
@@ -634,13 +622,8 @@ impl Worker {
         }
     }
 
-    pub(super) fn fill_all(&self, texts: &[Text]) -> Result<Vec<String>, Failure> {
-        texts.iter().map(|text| self.fill(text)).collect()
-    }
-
     fn fill(&self, text: &Text) -> Result<String, Failure> {
-        fill(text, &self.occasion, &zone(&self.request.model))
-            .map_err(|error| Failure::lasting(format!("cannot fill in `{text}`: {error:?}")))
+        fill_one(text, &self.request.model, &self.occasion)
     }
 
     /// The program of a `command` source, its secrets fetched.
@@ -655,7 +638,7 @@ impl Worker {
         let secrets = self.secrets.under(control).within(timeout);
         let env = self.given(&of, &command.env, &secrets)?;
         Ok(Program {
-            argv: self.fill_all(&command.run)?,
+            argv: fill_all(&command.run, &self.request.model, &self.occasion)?,
             env,
             run_as: command.run_as.clone(),
             timeout,
@@ -669,7 +652,7 @@ impl Worker {
 
     fn scan(&self, step: &StepId, id: SourceId, control: &Control) -> Result<(), Failure> {
         let Some(trees) = trees(&self.request.model, &self.mounts, id) else { return Ok(()) };
-        let out = self.tree_of(id);
+        let out = self.files.tree(self.request.model.source(id));
         self.facts().partly.remove(step);
         let summary = scan::scan(&trees, &out, control).map_err(|error| match error {
             ScanError::Stopped(_) => Failure::stopped(),
@@ -703,9 +686,9 @@ impl Worker {
         }
         let staging = self.request.model.staging.as_ref();
         let kept = staging.is_none_or(|staging| staging.clear_before || staging.clear_after);
-        let folders = [Some(self.work_folder()), (!kept).then(|| self.staged_folder())];
+        let folders = [Some(self.files.work()), (!kept).then(|| self.files.staged())];
         for folder in folders.into_iter().flatten() {
-            if let Err(error) = folder::remove_safely(&folder) {
+            if let Err(error) = folder::remove_safely(folder) {
                 trouble.push(error.to_string());
             }
         }

@@ -57,6 +57,11 @@ pub fn of_piece(index: u64, bytes: &[u8], size: u64) -> Vec<[u8; 32]> {
     (first..).zip(bytes.chunks(grain)).map(|(at, bytes)| treehash::grain(at, grain, bytes)).collect()
 }
 
+/// The name of the file in which what is known of a source's large files is kept.
+pub fn file_name(source: &str) -> String {
+    format!("{source}.grains")
+}
+
 /// One source's records: those of the base, and those that are made.
 pub struct Source {
     known: Option<Known>,
@@ -70,7 +75,7 @@ impl Source {
     /// When the new ones cannot be written. What cannot be read of the old ones is not known.
     pub fn start(grains: &Grains, source: &str) -> io::Result<Source> {
         let known = grains.earlier.get(source).and_then(|path| Known::open(path).ok());
-        let mut made = BufWriter::new(File::create(grains.folder.join(format!("{source}.grains")))?);
+        let mut made = BufWriter::new(File::create(grains.folder.join(file_name(source)))?);
         made.write_all(MAGIC)?;
         Ok(Source { known, made: Mutex::new(made) })
     }

@@ -49,7 +49,7 @@ use deletions::{Deletions, OWN};
 use fate::{Fate, Fates};
 pub use feed::{Fed, Feed};
 pub(crate) use finish::{end_of_archive, index_header};
-pub use grains::Grains;
+pub use grains::{Grains, file_name as grains_name};
 pub(crate) use job::Planned;
 use keep::Keep;
 use listing::Listing;

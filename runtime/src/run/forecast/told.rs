@@ -1,10 +1,10 @@
 //! What a dry run tells, as values and in words.
 
 use backplan_compiler::count::plural;
-use backplan_compiler::value::Text;
 use serde::Serialize;
 
 use crate::run::report::{StepReport, Verdict};
+use crate::run::steps::Sight;
 
 /// What a run would do now.
 #[derive(Debug, Clone, Serialize)]
@@ -23,15 +23,6 @@ pub struct Forecast {
     pub warnings: Vec<String>,
     /// What would make the run fail.
     pub errors: Vec<String>,
-}
-
-/// What a step would see.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Sight {
-    /// What it would find, in words.
-    pub found: Vec<String>,
-    /// Exactly what it would delete now.
-    pub would_delete: Vec<String>,
 }
 
 /// A step of the run, with what it would come to.
@@ -74,9 +65,4 @@ pub(super) fn measured(entries: u64, bytes: u64) -> String {
 pub(super) fn staying(stay: usize, go: usize) -> String {
     let (stays, goes) = (if stay == 1 { "stays" } else { "stay" }, if go == 1 { "goes" } else { "go" });
     format!("{} {stays}, {go} {goes}", plural(stay, "run"))
-}
-
-pub(super) fn command_line(argv: &[Text]) -> String {
-    let words: Vec<String> = argv.iter().map(ToString::to_string).collect();
-    format!("runs: {}", words.join(" "))
 }
