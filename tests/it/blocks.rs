@@ -27,11 +27,11 @@ cycle {
 
 /// What the day before each run brings: pages, an end, less of it, nothing, another time, and another name.
 const DAYS: [&str; 6] = [
-    "printf x | dd of=site/data bs=1 seek=1500000 conv=notrunc status=none",
-    "head -c 50000 /dev/zero | tr '\\0' y >> site/data; printf x | dd of=site/data bs=1 seek=70000 conv=notrunc status=none",
+    "printf xxxxxxxx | dd of=site/data bs=1 seek=1500000 conv=notrunc status=none",
+    "head -c 50000 /dev/zero | tr '\\0' y >> site/data; printf xxxxxxxx | dd of=site/data bs=1 seek=70000 conv=notrunc status=none",
     "truncate -s 2000000 site/data",
     "true",
-    "touch site/data; printf z | dd of=site/still bs=1 seek=900000 conv=notrunc status=none",
+    "touch site/data; printf zzzzzzzz | dd of=site/still bs=1 seek=900000 conv=notrunc status=none",
     "mv site/data site/moved",
 ];
 

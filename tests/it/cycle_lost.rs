@@ -95,7 +95,7 @@ fn a_scan_cache_that_is_gone_foreign_or_damaged() {
     for base in ["full", "previous"] {
         for hurt in [
             "rm -r *",
-            "for f in */*.scan; do printf x | dd of=$f bs=1 seek=40 conv=notrunc 2>/dev/null; done",
+            "for f in */*.scan; do printf xxxxxxxx | dd of=$f bs=1 seek=40 conv=notrunc 2>/dev/null; done",
             "for f in */*.scan; do : > $f; done",
             "for f in */*.doubts; do printf garbage > $f; done",
             "for f in */bound.yaml; do echo '{' > $f; done",

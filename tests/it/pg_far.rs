@@ -242,7 +242,8 @@ fn a_log_in_a_bucket_is_pushed_kept_and_recovered_from() {
     far.plan(&["verify", "p.plan", "--all"]).status(0);
     // Pushed once more it is the same; with other content it is refused.
     far.push(&far.kept(&first)).status(0);
-    far.cluster.sh(&format!("printf x | dd of=kept/pg_wal/{first} bs=1 seek=70000 conv=notrunc 2>/dev/null"));
+    far.cluster
+        .sh(&format!("printf xxxxxxxx | dd of=kept/pg_wal/{first} bs=1 seek=70000 conv=notrunc 2>/dev/null"));
     far.push(&far.kept(&first)).status(1).says("with other content");
 
     // What no kept backup needs goes, oldest first, and what is left leads on.
@@ -307,7 +308,7 @@ fn a_log_that_is_encrypted_needs_a_key_to_be_read_and_for_nothing_else() {
     far.stop_back();
     far.plan(&["verify", "p.plan", "--rehearse"]).status(0).says("passed");
     // Damage is found with no key.
-    log(&format!("f={}; printf x | dd of=$f bs=1 seek=5000 conv=notrunc 2>/dev/null", file.trim()));
+    log(&format!("f={}; printf xxxxxxxx | dd of=$f bs=1 seek=5000 conv=notrunc 2>/dev/null", file.trim()));
     far.plan(&["verify", "p.plan", "--all"]).status(1).says(&last).says("it is not what was brought there");
 }
 

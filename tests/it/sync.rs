@@ -100,7 +100,7 @@ fn a_store_is_filled_with_what_it_lacks_and_nothing_twice() {
     let first = artefacts(&world.scenario.path("third")).remove(0);
     shell(
         &world.scenario.path("."),
-        &format!("printf x | dd of={} bs=1 seek=100000 conv=notrunc 2>/dev/null", first.display()),
+        &format!("printf xxxxxxxx | dd of={} bs=1 seek=100000 conv=notrunc 2>/dev/null", first.display()),
     );
     world.stores(&["third", "fourth"], "");
     world
