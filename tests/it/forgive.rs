@@ -242,19 +242,21 @@ fn a_disk_that_is_given_up_is_said_once_or_left_out() {
             ("plan run --unmounted site/other; status 2; says 'was mounted at'", ""),
             ("", "plan run --unmounted site/sub/mnt; status 0"),
             ("", "plan run; status 0; plan status; status 0"),
-            // Somewhere else by now: what it held is there.
-            (MOUNT, "plan run; status 0"),
+            // All that it held lies there, as it was copied from there once: nobody knows that it is all.
             (
-                "cp -a site/sub/mnt/photo kept; umount site/sub/mnt; cp -a kept site/sub/mnt/photo",
-                "plan run; status 0; plan status; status 0",
+                "for it in 1 2 3 4 5 6 7 8 9; do echo $it >site/sub/mnt/photo$it; done; mount -t tmpfs disk site/sub/mnt
+                 echo new >site/sub/mnt/new",
+                "plan run; status 0",
             ),
-            // Of the same name, and older.
-            (MOUNT, "plan run; status 0"),
-            ("umount site/sub/mnt; touch -d 2020-01-01 site/sub/mnt/photo", "plan run; status 1"),
+            ("cp -a site/sub/mnt kept", "plan run; status 0"),
+            ("umount site/sub/mnt", "plan run; status 1; says 'is not mounted'; plan status; status 3"),
+            ("cp -a kept/new site/sub/mnt", "plan run --unmounted site/sub/mnt; status 0"),
+            ("rm -r site/sub/mnt/*", "plan run; status 3"),
+            ("", "plan run; status 0; plan status; status 0"),
             // Others in its place, as many and as large.
             (MOUNT, "plan run; status 0"),
             (
-                "umount site/sub/mnt; rm site/sub/mnt/photo; for it in 1 2 3; do echo others >site/sub/mnt/log$it; done",
+                "umount site/sub/mnt; rm -f site/sub/mnt/photo; for it in 1 2 3; do echo others >site/sub/mnt/log$it; done",
                 "plan run; status 1; says 'is not mounted'; plan status; status 3",
             ),
             ("rm site/sub/mnt/*", ""),
@@ -262,11 +264,11 @@ fn a_disk_that_is_given_up_is_said_once_or_left_out() {
             (MOUNT, "plan run; status 0"),
             (
                 "umount site/sub/mnt; rm -f site/sub/mnt/photo; truncate -s 8M disk; mkfs.ext4 -q disk; mount -o loop disk site/sub/mnt",
-                "plan run; status 1; says 'is another one'",
+                "plan run; status 1; says 'another one (ext4) is in its place'",
             ),
             (
                 "for it in 1 2 3; do echo others >site/sub/mnt/other$it; done",
-                "plan run; status 1; says 'is another one'",
+                "plan run; status 1; says 'another one (ext4) is in its place'",
             ),
             // And one after that.
             (
@@ -433,4 +435,29 @@ fn of_two_disks_that_are_never_there_at_once_each_stays_in_the_newest_backup_tha
     assert_eq!(runs(&scenario), [1, 2, 4]);
     scenario.plan(["restore", "--run", "2", "--to", "back"]).status(3);
     assert_eq!(scenario.read("back/site/site/two/film"), "film\n");
+}
+
+/// Snapshots of a source's tree, mounted at its `root` for each run: another file system, and nothing is missed for it.
+#[test]
+fn a_snapshot_at_its_root_is_another_each_night_and_missed_where_there_is_none() {
+    let scenario = with_disk("keep { last = 2 }\n", "  root = \"mnt\"\n");
+    let text = scenario.read("p.plan").replace("\"site\"", "\"/site\"");
+    scenario.write("p.plan", text);
+    fs::create_dir_all(scenario.path("mnt")).unwrap();
+    let night = |number: u32| {
+        format!(
+            "umount mnt || true; mkdir -p snap{number}/site; echo {number} >snap{number}/site/a; mount --bind snap{number} mnt"
+        )
+    };
+    let [one, two, three] = [1, 2, 3].map(night);
+    let well = "plan run; status 0; plan status; status 0";
+    nights(
+        &scenario,
+        &[
+            (&one, well),
+            (&two, well),
+            (&three, well),
+            ("umount mnt; mkdir mnt/site; echo 3 >mnt/site/a", "plan run; status 1; says 'is not mounted'"),
+        ],
+    );
 }

@@ -11,7 +11,6 @@ use super::ids::RunId;
 use super::names::{HostPath, PlanName, amount};
 use super::runs::Catalog;
 use crate::catalog::host::PlanState;
-use crate::scan::sample::Sample;
 
 /// A file system that a source was read from, other than the one that everything is mounted on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,9 +32,6 @@ pub struct Mounted {
     /// Bytes of contents.
     #[serde(deserialize_with = "amount")]
     pub bytes: u64,
-    /// A sample of the files in it; empty where an older program wrote this.
-    #[serde(default, skip_serializing_if = "Sample::is_empty")]
-    pub names: Sample,
     /// The last run that had it; `None`: the one under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
@@ -52,11 +48,16 @@ impl Mounted {
         self.identity.clone().unwrap_or_default()
     }
 
-    /// Whether it is the same file system, as far as can be told: where nothing tells it from others, by where it is mounted.
+    /// Whether it is the same file system, as far as can be told: where nothing tells it from others, by where it is mounted. Of
+    /// btrfs the disk is enough there: a snapshot is another subvolume each night.
     pub fn is_same(&self, kind: &str, identity: Option<&str>, mount: &Path) -> bool {
+        let is_there = *self.mount == *mount;
+        let disk = |identity: &str| identity.split(':').next().map(str::to_owned);
         let is_it = match (self.identity.as_deref(), identity) {
-            (Some(own), Some(other)) => own == other,
-            _ => *self.mount == *mount,
+            (Some(own), Some(other)) => {
+                own == other || kind == "btrfs" && is_there && disk(own) == disk(other)
+            }
+            _ => is_there,
         };
         self.kind == kind && is_it
     }

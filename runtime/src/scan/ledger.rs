@@ -10,7 +10,6 @@ use backplan_compiler::model::Files;
 use rustix::fs::{CWD, Mode, OFlags, Statx, openat};
 
 use super::record::{Scanned, Unseen};
-use super::sample::{Again, Sample};
 use super::why::{self, Rule};
 use super::{Summary, Trees};
 use crate::artefact::Kind;
@@ -27,9 +26,6 @@ struct Place {
     on: Option<On>,
     leaves: u64,
     bytes: u64,
-    names: Sample,
-    /// Of what is expected here, in that order.
-    again: Vec<Again>,
 }
 
 struct On {
@@ -95,14 +91,14 @@ impl<'a> Ledger<'a> {
         let is_looked_at = is_mount || entered.is_root;
         match is_looked_at.then(|| self.on(entered.folder)).flatten() {
             Some((on, true)) if !self.is_on(above, &on) => {
-                return Some(self.begin(entered, host(), Some(on)));
+                return Some(self.begin(host(), Some(on)));
             }
             // What is in it is nobody's, and not what the folder above it holds.
             Some((_, false)) if is_mount => return None,
             _ => {}
         }
         match self.expected.contains_key(entered.path) {
-            true => Some(self.begin(entered, host(), None)),
+            true => Some(self.begin(host(), None)),
             false => above,
         }
     }
@@ -124,10 +120,8 @@ impl<'a> Ledger<'a> {
         place.is_some_and(|place| place.mount == on.mount)
     }
 
-    fn begin(&mut self, entered: &Entered<'_>, path: PathBuf, on: Option<On>) -> usize {
-        let expected = self.expected.get(entered.path).into_iter().flatten();
-        let (names, again) = (Sample::default(), expected.map(|wanted| Again::of(&wanted.names)).collect());
-        self.places.push(Place { path, on, leaves: 0, bytes: 0, names, again });
+    fn begin(&mut self, path: PathBuf, on: Option<On>) -> usize {
+        self.places.push(Place { path, on, leaves: 0, bytes: 0 });
         self.places.len() - 1
     }
 
@@ -138,10 +132,6 @@ impl<'a> Ledger<'a> {
         {
             place.leaves += 1;
             place.bytes += entry.bytes_to_read();
-            place.again.iter_mut().for_each(|again| again.see(entry));
-            if place.on.is_some() {
-                place.names.add(entry);
-            }
         }
     }
 
@@ -151,11 +141,11 @@ impl<'a> Ledger<'a> {
         let mut lost: Vec<Lost> = Vec::new();
         let mut expected: Vec<_> = self.expected.iter().collect();
         expected.sort_by_key(|(inside, _)| *inside);
-        let all =
-            expected.into_iter().flat_map(|(inside, all)| all.iter().enumerate().map(move |it| (inside, it)));
-        for (inside, (number, wanted)) in all {
+        for (inside, wanted) in
+            expected.into_iter().flat_map(|(inside, all)| all.iter().map(move |it| (inside, it)))
+        {
             let place = self.places.iter().find(|place| *place.path == *wanted.path);
-            let Some(cause) = missed(wanted, number, place) else { continue };
+            let Some(cause) = missed(&self.trees.files, wanted, place) else { continue };
             let is_told = unseen.iter().any(|it| !it.mounted && is_at_or_below(inside, &it.path))
                 || lost.iter().any(|it| wanted.path.starts_with(&it.path)) && place.is_none();
             // One that is mounted, and that the walk did not come to, is told of by what kept it away.
@@ -187,7 +177,6 @@ impl<'a> Ledger<'a> {
             identity: identity.clone(),
             leaves: place.leaves,
             bytes: place.bytes,
-            names: place.names.clone(),
             run: None,
         })
     }
@@ -200,7 +189,12 @@ pub(super) fn all_mounted(trees: &Trees) -> bool {
     let is_there = |wanted: &&Mounted| {
         let Ok(folder) = openat(CWD, &*wanted.mount, flags, Mode::empty()) else { return false };
         let on = mounts.of(&folder).filter(|on| on.point == *wanted.mount);
-        on.is_some_and(|on| wanted.is_same(&on.kind, on.identity(&folder).as_deref(), &on.point))
+        let on = on.map(|on| On {
+            mount: on.point.clone(),
+            kind: on.kind.clone(),
+            identity: on.identity(&folder),
+        });
+        on.is_some_and(|on| is_it(&trees.files, wanted, &on))
     };
     let ledger = Ledger::new(trees);
     ledger.expected.into_values().flatten().all(|wanted| is_there(&wanted))
@@ -228,20 +222,19 @@ enum Cause {
     Other(String),
 }
 
-/// `None`: it is there, or as good as all that was on it is.
-fn missed(wanted: &Mounted, number: usize, place: Option<&Place>) -> Option<Cause> {
-    let Some(place) = place else { return Some(Cause::NotMounted) };
-    let cause = match &place.on {
-        Some(on) if wanted.is_same(&on.kind, on.identity.as_deref(), &on.mount) => return None,
-        Some(on) => Cause::Other(on.kind.clone()),
-        None => Cause::NotMounted,
-    };
-    // Others in its place, however many, are not what it held.
-    let is_less = |now: u64, then: u64| now.saturating_mul(2) < then;
-    let is_there = place.again.get(number).is_some_and(Again::is_most)
-        && !is_less(place.leaves, wanted.leaves)
-        && !is_less(place.bytes, wanted.bytes);
-    (!is_there).then_some(cause)
+/// `None`: it is there. Whatever else is in its place is not what it held: a copy that is as good as whole lacks its newest files.
+fn missed(files: &Files, wanted: &Mounted, place: Option<&Place>) -> Option<Cause> {
+    match place.map(|place| &place.on) {
+        Some(Some(on)) if is_it(files, wanted, on) => None,
+        Some(Some(on)) if mounts::is_mounted(&wanted.mount) => Some(Cause::Other(on.kind.clone())),
+        _ => Some(Cause::NotMounted),
+    }
+}
+
+/// Whether a file system is the one that is wanted. Below a `root` that is a snapshot, which is another each night.
+fn is_it(files: &Files, wanted: &Mounted, on: &On) -> bool {
+    let is_in_root = files.root.as_ref().is_some_and(|root| wanted.mount.starts_with(root));
+    is_in_root && on.mount == *wanted.mount || wanted.is_same(&on.kind, on.identity.as_deref(), &on.mount)
 }
 
 fn told(wanted: &Mounted, cause: &Cause) -> String {
@@ -255,12 +248,12 @@ fn told(wanted: &Mounted, cause: &Cause) -> String {
     let is = match cause {
         Cause::NotMounted => "is not mounted".to_owned(),
         Cause::Other(kind) => {
-            format!("is another one ({}), without what was there", printable(kind.as_bytes()))
+            format!("another one ({}) is in its place", printable(kind.as_bytes()))
         }
     };
     format!(
-        "{what}, and {is}: mount it; one that is given up for good is left out by a pattern, or said once: \
-         `plan run FILE --unmounted {mount}`"
+        "{what}, and {is}: mount it; one that is given up for good, or whose files have moved, is said once: \
+         `plan run FILE --unmounted {mount}`, or left out by a pattern"
     )
 }
 

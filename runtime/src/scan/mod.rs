@@ -10,7 +10,6 @@ mod ledger;
 pub(crate) mod link;
 mod record;
 mod roots;
-pub mod sample;
 mod walk;
 mod warning;
 pub(crate) use walk::is_of_process;
