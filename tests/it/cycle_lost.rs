@@ -172,7 +172,7 @@ fn a_store_that_was_away_gets_nothing_that_it_could_not_restore() {
 }
 
 #[test]
-fn a_store_that_missed_the_full_makes_the_next_run_a_full() {
+fn a_store_that_missed_the_full_is_brought_it_and_ends_no_cycle() {
     let scenario = world(&format!("{TWO_STORES}cycle {{ incrementals = 1 }}"));
     run(&scenario).status(0);
     run(&scenario).status(0);
@@ -182,14 +182,16 @@ fn a_store_that_missed_the_full_makes_the_next_run_a_full() {
     assert_eq!(level(&scenario, "near", 3), "full");
     fs::rename(scenario.path("away"), scenario.path("far")).unwrap();
     shell(&scenario.path("site"), DAYS[1]);
-    // The cycle that both have is complete.
-    let answer = run(&scenario);
-    assert_eq!(level(&scenario, "near", 4), "full", "{answer:?}");
+    run(&scenario).status(3).says("run `00000003-").says("run `00000004-");
+    assert_eq!(level(&scenario, "near", 4), "differential");
     both_have(&scenario, "4");
+    shell(&scenario.path("site"), DAYS[2]);
+    run(&scenario).status(0);
+    assert_eq!(level(&scenario, "near", 5), "full");
 }
 
 #[test]
-fn a_new_store_starts_with_a_full() {
+fn a_new_store_begins_with_what_the_newest_run_rests_on() {
     for prepare in ["true", "mkdir far", "mkdir far; cp p.plan far/foreign"] {
         let one = TWO_STORES
             .replace("[far, near]", "[near]")
@@ -200,12 +202,19 @@ fn a_new_store_starts_with_a_full() {
         shell(&scenario.path("site"), DAYS[0]);
         scenario.write("p.plan", format!("{TWO_STORES}{}", five("full")));
         shell(&scenario.path("."), prepare);
-        run(&scenario).status(3).says("store `far` does not hold run");
-        assert_eq!(level(&scenario, "near", 3), "full");
+        if prepare == "mkdir far" {
+            // Where this machine no longer knows what it has made, nothing is brought.
+            shell(&scenario.path("../state"), "rm backplan/plans/*/committed");
+            run(&scenario).status(3).says("store `far` does not hold run");
+            assert_eq!(level(&scenario, "near", 3), "full");
+            continue;
+        }
+        run(&scenario).status(3).says("store `far` does not have run");
+        assert_eq!(level(&scenario, "near", 3), "differential");
         both_have(&scenario, "3");
         shell(&scenario.path("site"), DAYS[1]);
         run(&scenario).status(0);
-        assert_eq!(levels(&scenario, "far"), "fd");
+        assert_eq!(levels(&scenario, "far"), "fddd");
         both_have(&scenario, "4");
     }
 }

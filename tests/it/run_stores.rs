@@ -469,3 +469,63 @@ fn no_more_is_sent_in_a_second_than_the_plan_lets() {
         whole(&scenario.path("store"), 1);
     }
 }
+
+/// What one store is given and keeps does not depend on another that takes nothing.
+#[test]
+fn a_store_that_takes_no_run_ends_no_cycle_in_the_others() {
+    let two = "store a: dir {\n  path = \"a\"\n}\nstore b: dir {\n  path = \"b\"\n}\nsource site: files {\n  paths = [\"site\"]\n}\n\
+               archive m {\n  from = [site]\n  to = [a, b]\n}\ncycle {\n  incrementals = 3\n  base = BASE\n}\nkeep {\n  cycles = 2\n}\n\
+               retry {\n  attempts = 1\n}\n";
+    let levels = |said: &str| said.matches("taken whole").count();
+    for base in ["full", "previous"] {
+        let scenario = Scenario::new()
+            .file("site/a", "day 0")
+            .file("p.plan", format!("plan p\n{}", two.replace("BASE", base)));
+        let day = |number: u32| {
+            scenario.write("site/a", format!("day {number}"));
+            scenario.next_day();
+        };
+        let run = || scenario.plan(["run"]);
+        let held = |store: &str| artefacts(&scenario.path(store)).len();
+        for number in 1..=6 {
+            day(number);
+            run().status(0);
+        }
+        // Another disk, or none, is at its place.
+        shell(&scenario.path("."), "mv b away; mkdir b");
+        for number in 7..=9 {
+            day(number);
+            assert_eq!(levels(&run().status(1).said()), 0);
+        }
+        assert_eq!(held("a"), 9 - 4, "{base}");
+        // Back, it takes nothing.
+        shell(&scenario.path("."), "rmdir b; mv away b; chattr +i b");
+        for number in 10..=13 {
+            day(number);
+            assert_eq!(levels(&run().status(1).says("store `b`").said()), 0);
+        }
+        assert_eq!(held("a"), 13 - 8, "{base}");
+        shell(&scenario.path("."), "chattr -i b");
+        // It is brought what it lacks by the run that finds it well.
+        day(14);
+        scenario.plan(["run", "--dry-run"]).says("from the other stores, and then this one");
+        run().says("run `00000014-").says("which it lacked, is there now");
+        day(15);
+        assert_eq!(levels(&run().status(0).said()), 0);
+        scenario.plan(["status"]).status(0);
+        for store in ["a", "b"] {
+            let to = format!("from-{store}");
+            scenario.plan(["restore", "--to", &to, "--store", store]).status(0);
+            assert_eq!(scenario.read(&format!("{to}/site/site/a")), "day 15");
+        }
+        // A store that is made anew, as a mend says.
+        shell(&scenario.path("."), "rm -r b from-*");
+        day(16);
+        run().status(3).says("plan run --adopt");
+        day(17);
+        let foreseen = scenario.plan(["run", "--adopt", "--dry-run"]);
+        let code = scenario.plan(["run", "--adopt"]).code;
+        assert!(code == foreseen.code && [0, 3].contains(&code), "{code} {foreseen:?}");
+        scenario.plan(["restore", "--to", "from-b", "--store", "b"]).status(0);
+    }
+}

@@ -31,6 +31,8 @@ pub struct Asker {
     plan: PlanState,
     /// Whether the plan's runs are this machine's: another one may look at its stores, and take none over.
     runs_here: bool,
+    /// Whether somebody has said that what is another's is this plan's now.
+    adopt: bool,
 }
 
 impl Asker {
@@ -42,7 +44,12 @@ impl Asker {
         let host = HostState::look(state)?;
         let plan = host.plan(&model.name, &model.file)?;
         let runs_here = plan.id().is_some();
-        Ok(Asker { host, plan, runs_here })
+        Ok(Asker { host, plan, runs_here, adopt: false })
+    }
+
+    /// A run of this machine that begins.
+    pub fn running(host: &HostState, plan: &PlanState, adopt: bool) -> Asker {
+        Asker { host: host.clone(), plan: plan.clone(), runs_here: true, adopt }
     }
 
     /// Why no run of this machine could begin, as far as looking tells: each would fail before it could keep that it has.
@@ -56,19 +63,28 @@ impl Asker {
         Asker { runs_here: true, ..self }
     }
 
-    /// Why a run could not use the store, or not at once.
-    pub fn unfit(&self, model: &Model, declared: &Declared, store: &dyn ReadStore) -> Vec<String> {
-        let Ok(layout) = Layout::new(&model.name) else { return Vec::new() };
-        let known = self.plan.known(&declared.name, &declared.location());
-        let claim = Claim {
+    fn claim<'m>(&self, model: &'m Model, declared: &Declared) -> Claim<'m> {
+        Claim {
             file: &model.file,
             machine: HostRef { machine: self.host.machine(), name: host_name() },
             id: self.plan.id().unwrap_or_else(super::ids::Uuid::random),
-            known,
-            adopt: false,
-        };
+            known: self.plan.known(&declared.name, &declared.location()),
+            adopt: self.adopt,
+        }
+    }
+
+    /// Whether a run would find that the store is not its own.
+    pub fn is_refused(&self, model: &Model, declared: &Declared, store: &dyn ReadStore) -> bool {
+        let looked = Layout::new(&model.name)
+            .map(|layout| identity::inspect(store, &layout, &self.claim(model, declared)));
+        matches!(looked, Ok(Err(_)))
+    }
+
+    /// Why a run could not use the store, or not at once.
+    pub fn unfit(&self, model: &Model, declared: &Declared, store: &dyn ReadStore) -> Vec<String> {
+        let Ok(layout) = Layout::new(&model.name) else { return Vec::new() };
         let mut found = Vec::new();
-        match identity::inspect(store, &layout, &claim) {
+        match identity::inspect(store, &layout, &self.claim(model, declared)) {
             Err(IdentityError::OtherMachine { .. } | IdentityError::OtherPlan { .. }) if !self.runs_here => {}
             looked => found.extend(looked.err().map(|error| error.to_string())),
         }

@@ -44,6 +44,11 @@ impl Made {
         Ok(made)
     }
 
+    /// Whether this machine was going to commit a run.
+    pub fn knows(&self, run: &RunId) -> bool {
+        self.0.contains_key(run)
+    }
+
     /// Keeps that a manifest is going to be committed, durably: before it is, so that none is committed and not known.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use backplan_compiler::count::plural;
 use backplan_compiler::graph::StepId;
-use backplan_compiler::model::{Model, StoreId};
+use backplan_compiler::model::{ArchiveId, Model, StoreId};
 use jiff::Timestamp;
 
 use super::coordinator::Failure;
@@ -46,9 +46,10 @@ impl Worker {
         let mut givers: Vec<Giver> =
             others.into_iter().map(of).collect::<Result<_, _>>().map_err(Failure::lasting)?;
         let own = Catalog::load(store.as_ref(), &self.layout).map_err(Failure::lasting)?;
+        let own_is_there = self.sessions[&id].held().committed;
         let folder = self.plan().folder().to_path_buf();
         let occasion = self.occasion_of(id, self.current(&own));
-        let to = Behind { model, id, own: &own, occasion };
+        let to = Behind { model, id, own: &own, occasion, is_behind: !own_is_there };
         let SyncPlan { wanted, told } =
             to.plan(&mut givers, &self.layout, &folder).map_err(Failure::lasting)?;
         for text in told {
@@ -58,6 +59,8 @@ impl Worker {
         let declared = model.store(id);
         let known = self.plan().known(&declared.name, &declared.location());
         let time = time(model, self.imprint.started, self.request.clock.now());
+        // Where the backup of this run comes that way, it takes as long as it takes.
+        let until = if own_is_there { Some((Instant::now() + time, OVER)) } else { None };
         let taker = Taker {
             model,
             layout: &self.layout,
@@ -66,7 +69,7 @@ impl Worker {
             lease,
             limits: self.limits(id),
             control,
-            until: Some((Instant::now() + time, OVER)),
+            until,
             spare: own.runs().map(|run| Brought::of(run, |_| true).bytes).max().unwrap_or(0),
             plan: known.unwrap_or(self.imprint.plan),
             state: &folder,
@@ -79,6 +82,9 @@ impl Worker {
         let brought = shown.runs.iter().flat_map(|run| &run.artefacts);
         let brought = brought.map(|name| format!("{label}:{name}")).collect();
         self.facts().brought.insert(id, brought);
+        if !own_is_there && !shown.runs.iter().any(|run| run.run == self.imprint.run) {
+            self.did_not_reach(id);
+        }
         control.check().map_err(|_| Failure::stopped())?;
         for text in shown.warnings.into_iter().chain(taken.err()) {
             let of = format!("store `{label}`: ");
@@ -86,6 +92,18 @@ impl Worker {
             self.warn(step, text);
         }
         Ok(())
+    }
+}
+
+impl Worker {
+    /// Keeps that a store has not come to have what this run made for it.
+    fn did_not_reach(&self, id: StoreId) {
+        let (model, mut facts) = (&self.request.model, self.facts());
+        let made: Vec<ArchiveId> = facts.archives.keys().copied().collect();
+        for archive in made.into_iter().filter(|archive| model.archive(*archive).to.contains(&id)) {
+            let why = "it could not be brought there behind what it rests on".to_owned();
+            facts.lost.insert((archive, id), why);
+        }
     }
 }
 
@@ -103,13 +121,16 @@ struct Behind<'a> {
     id: StoreId,
     own: &'a Catalog,
     occasion: Occasion<'a>,
+    /// Whether it took nothing of this run, as it lacks what that rests on.
+    is_behind: bool,
 }
 
 impl Behind<'_> {
     /// What it is brought of these stores.
     fn plan(&self, givers: &mut [Giver], layout: &Layout, folder: &Path) -> Result<SyncPlan, String> {
-        let Behind { model, id, own, occasion } = self;
-        let wanted = |givers: &[Giver]| since_the_first(lacking(model, *id, own, givers, occasion).0, own);
+        let Behind { model, id, own, occasion, is_behind } = self;
+        let wanted =
+            |givers: &[Giver]| since_the_first(lacking(model, *id, own, givers, occasion).0, own, *is_behind);
         let (wanted, told) = own_alone(givers, layout, folder, &wanted)?;
         Ok(SyncPlan { wanted, told })
     }
@@ -170,6 +191,7 @@ pub(super) fn foreseen(
     id: StoreId,
     come: Current,
     going: &BTreeSet<(StoreId, RunId)>,
+    is_behind: bool,
 ) -> Option<Coming> {
     let model = &prepared.request.model;
     let open = |id: StoreId| {
@@ -184,17 +206,25 @@ pub(super) fn foreseen(
     let mut givers: Vec<Giver> = others.filter_map(|(other, _)| open(other)).collect();
     let remembered = history::newest(&prepared.plan, None);
     let occasion = prune::occasion(model, id, prepared.started, Some(come), remembered);
-    let to = Behind { model, id, own: &own.catalog, occasion };
+    let to = Behind { model, id, own: &own.catalog, occasion, is_behind };
     let planned = to.plan(&mut givers, &prepared.layout, prepared.plan.folder());
     let SyncPlan { wanted, told } =
         planned.unwrap_or_else(|error| SyncPlan { wanted: Vec::new(), told: vec![error] });
     let told = told.into_iter().map(|text| format!("store `{}` {text}", model.store(id).name)).collect();
     let mut there = names_in(&own.catalog);
     let new = wanted.iter().flat_map(|run| Brought::of(run, |name| there.insert(name.to_owned())).artefacts);
+    let goes_there = |archive: &ArchiveId| is_behind && model.archive(*archive).to.contains(&id);
+    let names = prepared.graph.artefact_names.iter().filter(|(archive, _)| goes_there(archive));
+    let new = new.chain(names.map(|(_, name)| name.clone()));
     let new = new.map(|name| format!("{}:{name}", model.store(id).name)).collect();
     let words = (!wanted.is_empty()).then(|| {
         let count = plural(wanted.len(), "run");
-        format!("{count} that it lacks, from the other stores, as far as room and time allow")
+        match is_behind {
+            true => format!(
+                "{count} that it lacks, from the other stores, and then this one, as far as room allows"
+            ),
+            false => format!("{count} that it lacks, from the other stores, as far as room and time allow"),
+        }
     });
     Some(Coming { words, artefacts: new, warnings: told })
 }
@@ -213,7 +243,7 @@ fn is_behind<'s>(
     for other in others {
         if runs(other)?
             .iter()
-            .any(|run| there.first().is_some_and(|first| run > first) && !there.contains(run))
+            .any(|run| there.first().is_none_or(|first| run > first) && !there.contains(run))
         {
             return Ok(true);
         }
@@ -222,13 +252,19 @@ fn is_behind<'s>(
 }
 
 /// Of the runs that a store lacks those since its first: what was before it came to the plan, `plan sync` brings where it is
-/// wanted. One whose base it never had is for that as well.
-fn since_the_first(wanted: Vec<Manifest>, own: &Catalog) -> Vec<Manifest> {
+/// wanted. One whose base it never had is for that as well. One that has none begins with the run under way, or, where it lacks what
+/// that rests on, with that.
+fn since_the_first(wanted: Vec<Manifest>, own: &Catalog, is_behind: bool) -> Vec<Manifest> {
     let mut there: BTreeSet<RunId> = own.runs().map(|run| run.run).collect();
-    // One that has none yet begins with the run under way.
-    let Some(first) = there.first().copied() else { return Vec::new() };
+    let begins = |run: &Manifest| run.rests_on().first().map_or(run.run, |base| run.run.min(*base));
+    let first = there.first().copied();
+    let is_since = |run: &RunId| match first {
+        Some(first) => *run > first,
+        None => is_behind && wanted.last().is_some_and(|newest| *run >= begins(newest)),
+    };
+    let since: BTreeSet<RunId> = wanted.iter().map(|run| run.run).filter(is_since).collect();
     let mut kept = Vec::new();
-    for run in wanted.into_iter().filter(|run| run.run > first) {
+    for run in wanted.into_iter().filter(|run| since.contains(&run.run)) {
         if run.rests_on().is_subset(&there) {
             there.insert(run.run);
             kept.push(run);

@@ -37,6 +37,11 @@ pub trait Work: Send + Sync + 'static {
         false
     }
 
+    /// Whether a store that is there has taken nothing of the run, as it lacks what that rests on.
+    fn is_behind(&self, _store: StoreId) -> bool {
+        false
+    }
+
     /// Whether a step makes sense though some that it waits for were not done.
     fn goes_on_without(&self, _step: &Step) -> bool {
         false
@@ -325,6 +330,9 @@ impl Coordinator {
                     Verdict::Not("it was not entered".to_owned())
                 }
             }
+            Action::Commit(store) if self.work.is_behind(*store) => {
+                Verdict::Not("it lacks what this run rests on".to_owned())
+            }
             Action::Commit(_) => self.commit_verdict(step),
             Action::Rehearse(_) => self.rehearse_verdict(step),
             Action::Sync(store) => self.sync_verdict(*store),
@@ -360,11 +368,14 @@ impl Coordinator {
         }
     }
 
-    /// A store is brought what it lacks where it has the backup of this run: whatever became of the others'.
+    /// A store is brought what it lacks where it has the backup of this run, or lacks what that rests on.
     fn sync_verdict(&self, store: StoreId) -> Verdict {
-        match self.graph.doing(&Action::Commit(store)) {
-            Some(commit) if self.execution.is_done(&commit.id) => Verdict::Run,
-            _ => Verdict::Not("its commit was not done".to_owned()),
+        let is_done = |action| self.graph.doing(&action).is_some_and(|step| self.execution.is_done(&step.id));
+        match is_done(Action::Commit(store))
+            || is_done(Action::LockStore(store)) && self.work.is_behind(store)
+        {
+            true => Verdict::Run,
+            false => Verdict::Not("its commit was not done".to_owned()),
         }
     }
 

@@ -96,6 +96,10 @@ impl Work for Look {
         self.looking().ended(step, outcome);
     }
 
+    fn is_behind(&self, store: StoreId) -> bool {
+        self.looking().is_behind(store)
+    }
+
     fn is_partly_done(&self, step: &StepId) -> bool {
         self.looking().facts.is_partly_done(step)
     }
@@ -159,6 +163,15 @@ impl Looking {
                 self.leave_out(step, *archive, &mut shown);
                 self.pack(*archive, &mut shown).map(|()| Performed::Done)
             }
+            Action::Publish(archive, store) => {
+                match self.prepared.levels.untakable(self.model(), *archive, *store) {
+                    Some(why) => {
+                        self.facts.warnings.push(why.clone());
+                        Ok(Performed::Dropped(why))
+                    }
+                    None => self.publish(*archive, *store).map(|()| Performed::Done),
+                }
+            }
             _ => self.action(step, control, &mut shown).map(|()| Performed::Done),
         };
         let is_fatal = matches!(&result, Err(failure) if failure.kind == FailureKind::Fatal);
@@ -182,7 +195,7 @@ impl Looking {
             Action::ClearStaging(When::Before) => self.staging(shown),
             Action::Scan(source) => return self.scan(id, *source, control, shown),
             Action::Dump(source) => return self.dump(*source, shown),
-            Action::Publish(archive, store) => return self.publish(*archive, *store),
+            Action::Publish(..) => {}
             Action::Commit(store) => return self.commit(*store),
             Action::Prune(store) => self.prune(*store, shown),
             Action::Sync(store) => self.catch_up(*store, shown),
@@ -406,8 +419,9 @@ impl Looking {
             ));
             let to = archive.to.clone();
             self.facts.unchanged.insert(id, record);
-            let to = to.into_iter().filter(|at| self.usable.contains(at));
-            self.facts.reached.extend(to.map(|at| (id, at)));
+            let (levels, model) = (&self.prepared.levels, &self.prepared.request.model);
+            let takes = |at: &StoreId| self.usable.contains(at) && levels.untakable(model, id, *at).is_none();
+            self.facts.reached.extend(to.into_iter().filter(takes).map(|at| (id, at)));
             return Ok(());
         }
         match archive.encrypt.len() {
@@ -518,6 +532,10 @@ impl Looking {
         let to = self.model().archive(id).to.clone();
         let (mut lost, mut taken) = (Vec::new(), false);
         for store in to.iter().copied().filter(|store| self.usable.contains(store)) {
+            if let Some(why) = self.prepared.levels.untakable(self.model(), id, store) {
+                self.facts.warnings.push(why);
+                continue;
+            }
             match self.in_the_way(store, name) {
                 Some(text) => lost.push((store, text)),
                 None => taken |= self.facts.reached.insert((id, store)),
@@ -613,8 +631,13 @@ impl Looking {
             .collect()
     }
 
+    fn is_behind(&self, store: StoreId) -> bool {
+        self.prepared.levels.is_behind(store) && !self.facts.reached.iter().any(|(_, at)| *at == store)
+    }
+
     fn catch_up(&mut self, id: StoreId, shown: &mut Sight) {
-        let foreseen = catch_up::foreseen(&self.prepared, id, self.coming(id), &self.going());
+        let is_behind = self.is_behind(id);
+        let foreseen = catch_up::foreseen(&self.prepared, id, self.coming(id), &self.going(), is_behind);
         if let Some(Coming { words, artefacts, warnings }) = foreseen {
             shown.found.extend(words);
             self.facts.brought.insert(id, artefacts);

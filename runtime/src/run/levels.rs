@@ -17,6 +17,7 @@ use super::cache::{Cache, Kept};
 use super::request::Request;
 use crate::artefact::{BaseIndex, CopyBase, Entry, ReadError, Shape, View};
 use crate::catalog::ids::RunId;
+use crate::catalog::made::Made;
 use crate::catalog::manifest::{ArchiveRecord, Content, Manifest};
 use crate::catalog::prune::fact;
 use crate::catalog::runs::Catalog;
@@ -41,6 +42,8 @@ pub struct Levels {
     pub separate: BTreeMap<SourceId, SeparateNext>,
     /// The newest run of each source of an archive, and its newest full.
     newest: BTreeMap<(ArchiveId, String), BTreeSet<RunId>>,
+    /// Runs that an archive rests on, or that something it rests on does, and that a store does not have.
+    behind: BTreeMap<(ArchiveId, StoreId), BTreeSet<RunId>>,
 }
 
 /// What the next backup in a repository of its own is to be, and those that its store's manifests know.
@@ -125,6 +128,23 @@ impl Levels {
     pub fn rests_on(&self, archive: ArchiveId, source: &str) -> Vec<RunId> {
         let base = self.of.get(&archive).and_then(|next| next.bases.get(source)?.as_ref());
         base.map(|base| base.rests_on.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// Whether a store lacks what an archive rests on that goes there.
+    pub fn is_behind(&self, store: StoreId) -> bool {
+        self.behind.keys().any(|(_, behind)| *behind == store)
+    }
+
+    /// Why a store cannot take an archive: it does not have all that the archive rests on.
+    pub fn untakable(&self, model: &Model, archive: ArchiveId, store: StoreId) -> Option<String> {
+        let lacking = self.behind.get(&(archive, store))?;
+        let mut bases = self.of.get(&archive)?.bases.values().flatten();
+        let base = bases.find_map(|base| base.rests_on.intersection(lacking).next())?;
+        Some(format!(
+            "store `{}` does not have run {base}, on which this one rests: what it lacks is brought there first, by this run or a \
+             later one, or by `plan sync`",
+            model.store(store).name
+        ))
     }
 
     /// What a source of an archive rests on.
@@ -234,6 +254,34 @@ pub struct Stores {
     pub shelves: BTreeMap<StoreId, Shelf>,
     /// Those that this run is the first to use: nothing is there.
     pub new: BTreeSet<StoreId>,
+    /// The runs that this machine has made.
+    pub made: Made,
+}
+
+impl Stores {
+    /// The stores of an archive that say what it may rest on. One that lacks the newest run has no say: a whole archive for its sake
+    /// would end a cycle in the others, and again each night while it takes none. It is brought what it lacks. Only a run that this
+    /// machine has made counts: whoever may write into one store must not put the others behind.
+    fn deciding(&self, archive: &Archive) -> Vec<&Shelf> {
+        let all = || archive.to.iter().filter_map(|id| self.shelves.get(id));
+        let is_its = |run: &&Manifest| record(run, &archive.name).is_some() && self.made.knows(&run.run);
+        let newest =
+            all().filter_map(|shelf| shelf.catalog.runs().rev().find(is_its)).map(|run| run.run).max();
+        all().filter(|shelf| newest.is_none_or(|run| shelf.catalog.get(&run).is_some())).collect()
+    }
+
+    /// What each store of an archive lacks of what this answer rests on.
+    fn lacking(&self, archive: &Archive, answer: &Next<RunId>) -> Vec<(StoreId, BTreeSet<RunId>)> {
+        let needed: BTreeSet<RunId> =
+            answer.bases.values().flatten().flat_map(|base| base.rests_on.iter().copied()).collect();
+        let lacks = |id: &StoreId| match self.shelves.get(id) {
+            Some(shelf) => needed.iter().filter(|run| shelf.catalog.get(run).is_none()).copied().collect(),
+            None if self.new.contains(id) => needed.clone(),
+            None => BTreeSet::new(),
+        };
+        let lacking = archive.to.iter().map(|id| (*id, lacks(id)));
+        lacking.filter(|(_, runs)| !runs.is_empty()).collect()
+    }
 }
 
 /// The levels of the next run. A base must be in each store that the archive goes to and that can be used, whole as far as
@@ -259,9 +307,8 @@ pub fn levels(
             continue;
         }
         let asked = Asked { sources, level: request.level, now };
-        let targets: Vec<&Shelf> = archive.to.iter().filter_map(|id| stores.shelves.get(id)).collect();
-        let is_new = archive.to.iter().any(|id| stores.new.contains(id));
-        let runs = if is_new { Vec::new() } else { common_runs(&targets) };
+        let targets = stores.deciding(archive);
+        let runs = common_runs(&targets);
         let mut lost = BTreeMap::new();
         // Every turn finds one more artefact that cannot serve, until none is found.
         let answer = loop {
@@ -292,6 +339,10 @@ pub fn levels(
         if archive.self_contained {
             let copies = copies(model, archive, &targets, cache);
             levels.copies.extend(copies.map(|copies| (ArchiveId(index), copies)));
+        }
+        if !archive.self_contained {
+            let lacking = stores.lacking(archive, &answer).into_iter();
+            levels.behind.extend(lacking.map(|(store, runs)| ((ArchiveId(index), store), runs)));
         }
         levels.of.insert(ArchiveId(index), answer);
         for source in archive.from.iter().map(|id| &model.source(*id).name) {

@@ -68,11 +68,14 @@ impl Worker {
         self.tell_of_unmounted(step, id);
         self.streamed_are_told(id);
         self.keep_scans(step, &fact);
+        let levels = self.levels();
+        let direct =
+            direct.into_iter().filter(|store| levels.untakable(&self.request.model, id, *store).is_none());
         let mut facts = self.facts();
         if fact.record.holder != self.imprint.run {
             facts.unchanged.insert(id, fact.record.clone());
         }
-        facts.reached.extend(direct.into_iter().map(|store| (id, store)));
+        facts.reached.extend(direct.map(|store| (id, store)));
         facts.archives.insert(id, fact);
         Ok(())
     }
@@ -232,7 +235,7 @@ impl Worker {
         control: &Control,
     ) -> Result<Made, Trouble> {
         let name = self.artefact(id);
-        let (uploads, mut lost) = self.open_uploads(id, name, control);
+        let (uploads, mut lost) = self.open_uploads(step, id, name, control);
         if uploads.is_empty() {
             return Err(self.nowhere(id, lost).into());
         }
@@ -313,9 +316,19 @@ impl Worker {
     }
 
     /// An upload to each store that takes one. A store that does not is no reason to back up to none.
-    fn open_uploads(&self, id: ArchiveId, name: &str, control: &Control) -> (Uploads, Vec<Lost>) {
+    fn open_uploads(
+        &self,
+        step: &StepId,
+        id: ArchiveId,
+        name: &str,
+        control: &Control,
+    ) -> (Uploads, Vec<Lost>) {
         let (mut uploads, mut lost) = (Vec::new(), Vec::new());
         for store in &self.request.model.archive(id).to {
+            if let Some(why) = self.levels().untakable(&self.request.model, id, *store) {
+                self.warn(step, why);
+                continue;
+            }
             let upload = match self.transaction(*store) {
                 Ok(Some(transaction)) => transaction.upload(name).map_err(|error| commit_failure(&error)),
                 Ok(None) => continue,

@@ -21,10 +21,12 @@ use super::mounts::{self, Expected};
 use super::request::{Clock, Request, unsupported};
 use super::secrets::Secrets;
 use super::staging::Staging;
+use crate::catalog::fitness::Asker;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState, StateError};
 use crate::catalog::identity::IdentityError;
 use crate::catalog::ids::{MAX_SEQUENCE, RunId};
 use crate::catalog::layout::{Layout, artefact_name};
+use crate::catalog::made::Made;
 use crate::places::world;
 use crate::postgres::pgbackrest::settings;
 use crate::recall::shelf::Shelf;
@@ -274,7 +276,7 @@ fn prepare(
     let layout = Layout::new(&model.name).map_err(|error| PrepareError::Plan(error.to_string()))?;
     let run = run_id(highest_sequence(&request, &layout, plan.sequence()), started)?;
     let cache = Cache::new(plan.folder());
-    let stores = stores(model, &plan);
+    let stores = stores(&request, &host, &plan);
     let not_due = not_due(model, &request.only, &stores, started);
     let levels = levels(&request, &stores, &cache, &not_due, started);
     let catalogs = stores.shelves.values().map(|shelf| &shelf.catalog);
@@ -328,17 +330,22 @@ fn waits(model: &Model, source: SourceId) -> String {
     )
 }
 
-/// The stores that can be read now, with the runs that they hold, and those that are new. What keeps another from being read
-/// is told where it is locked.
-fn stores(model: &Model, plan: &PlanState) -> Stores {
-    let mut stores = Stores { shelves: BTreeMap::new(), new: BTreeSet::new() };
+/// The stores that this run can use, with the runs that they hold, and those that are new. What keeps it from another is told where
+/// that is locked.
+fn stores(request: &Request, host: &HostState, plan: &PlanState) -> Stores {
+    let model = &request.model;
+    // Where it cannot be read, the run says so when it commits.
+    let made = Made::load(plan.folder()).unwrap_or_default();
+    let mut stores = Stores { shelves: BTreeMap::new(), new: BTreeSet::new(), made };
+    let asker = Asker::running(host, plan, request.adopt);
     for (id, store) in model.own_stores() {
         match Shelf::declared(store, &model.name) {
+            Ok(shelf) if asker.is_refused(model, store, shelf.store.as_ref()) => {}
             Ok(shelf) => {
                 stores.shelves.insert(id, shelf);
             }
             // One that this host has used is away; another will be made.
-            Err(_) if plan.known(&store.name, &store.location()).is_none() => {
+            Err(_) if plan.known(&store.name, &store.location()).is_none() || request.adopt => {
                 stores.new.insert(id);
             }
             Err(_) => {}

@@ -134,6 +134,10 @@ impl Work for Worker {
         let _ = self.write_journal(&record);
     }
 
+    fn is_behind(&self, store: StoreId) -> bool {
+        self.levels().is_behind(store) && self.sessions[&store].held().transaction.is_none()
+    }
+
     fn is_partly_done(&self, step: &StepId) -> bool {
         self.facts().is_partly_done(step)
     }
@@ -168,7 +172,13 @@ impl Worker {
                 reader(&reading.source().kind).dump(&reading)
             }
             Action::Pack(archive) => self.pack(&step.id, *archive, control),
-            Action::Publish(archive, store) => self.publish(*archive, *store, control),
+            Action::Publish(archive, store) => {
+                if let Some(why) = self.levels().untakable(&self.request.model, *archive, *store) {
+                    self.warn(&step.id, why.clone());
+                    return Ok(Performed::Dropped(why));
+                }
+                self.publish(*archive, *store, control)
+            }
             Action::Commit(store) => self.commit(&step.id, *store),
             Action::Expire(source) => self.expire(&step.id, *source, control),
             Action::OpenWal(at, store) => self.open_wal(&step.id, *at, *store, control),

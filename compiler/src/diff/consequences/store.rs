@@ -29,7 +29,7 @@ impl<'a> Change<'a> {
             };
             if !self.old.stores.iter().any(is_it) {
                 let text = format!(
-                    "store `{}` ({}) is new: the first run into it is a full",
+                    "store `{}` ({}) is new: the first run into it is a full, or brings it what it rests on from another",
                     store.name,
                     store.location()
                 );
@@ -44,7 +44,8 @@ impl<'a> Change<'a> {
         if before != after {
             let text = format!(
                 "store `{name}` is at `{after}` and no longer at `{before}`: unless they are moved with it, the backups \
-                 there are no longer counted, verified or deleted, and the next run is a full"
+                 there are no longer counted, verified or deleted, and the next run is a full, unless another \
+                 store has what it would rest on"
             );
             self.danger("store_moved", text);
         }
