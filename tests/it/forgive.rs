@@ -461,3 +461,43 @@ fn a_snapshot_at_its_root_is_another_each_night_and_missed_where_there_is_none()
         ],
     );
 }
+
+/// Containers are given single files.
+#[test]
+fn a_file_that_was_mounted_by_itself_is_missed_and_a_disk_that_moved_inside_its_source_is_not() {
+    for paths in ["\"site\"", "\"site/keys\", \"site/a\""] {
+        let scenario = with_disk("keep { last = 1 }\n", "").file("site/keys", "").file("vol", "secret\n");
+        scenario.write("p.plan", scenario.read("p.plan").replace("\"site\"", paths));
+        let well = "plan run; status 0; plan status; status 0";
+        let missed =
+            "plan run; status 1; says 'site/keys` was'; says 'is not mounted'; plan status; status 3";
+        nights(
+            &scenario,
+            &[
+                ("mount --bind vol site/keys", well),
+                ("umount site/keys", missed),
+                ("echo new >site/keys", missed),
+                (
+                    "plan restore --run 1 --to back; grep secret back/site/site/keys",
+                    "plan run --unmounted site/keys",
+                ),
+                ("", well),
+            ],
+        );
+    }
+    let scenario = with_disk("cycle { incrementals = 9 }\nkeep { last = 1 }\n", "");
+    let disk = "truncate -s 8M disk; mkfs.ext4 -q disk; mkdir site/other; mount -o loop disk site/sub/mnt; echo photo >site/sub/mnt/photo";
+    nights(
+        &scenario,
+        &[
+            (disk, "plan run; status 0"),
+            ("umount site/sub/mnt; mount -o loop disk site/other", "plan run"),
+            ("", "plan run; status 0; plan status; status 0"),
+            (
+                "plan restore --to back; status 0; [ -f back/site/site/other/photo ]; [ ! -e back/site/site/sub/mnt/photo ]",
+                "",
+            ),
+            ("umount site/other", "plan run; status 1; says 'site/other` was'; ! grep -F sub/mnt said"),
+        ],
+    );
+}

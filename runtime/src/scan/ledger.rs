@@ -34,7 +34,7 @@ struct On {
     identity: Option<String>,
 }
 
-/// A folder that a walk enters.
+/// A folder that a walk enters, or a file that may be mounted by itself.
 pub(super) struct Entered<'a> {
     /// Itself.
     pub folder: &'a OwnedFd,
@@ -78,6 +78,11 @@ impl<'a> Ledger<'a> {
             }
         }
         Ledger { trees, expected, places: Vec::new(), mounts: Mounts::now() }
+    }
+
+    /// Whether a file may be of another place than the folder that it is in: containers are given single files.
+    pub fn asks_of_file(&self, seen: &Statx, is_root: bool, path: &[u8]) -> bool {
+        is_root || mounts::is_mount(seen) == Some(true) || self.expected.contains_key(path)
     }
 
     /// The place that a folder is of, where the one above it is of `above`.
@@ -150,6 +155,16 @@ impl<'a> Ledger<'a> {
                 || lost.iter().any(|it| wanted.path.starts_with(&it.path)) && place.is_none();
             // One that is mounted, and that the walk did not come to, is told of by what kept it away.
             let is_elsewhere = place.is_none() && mounts::is_mounted(&wanted.mount);
+            // Its files are in the source, by other names.
+            let has_moved = |place: &Place| {
+                let on = place.on.as_ref();
+                on.is_some_and(|on| {
+                    on.kind == wanted.kind && on.identity.is_some() && on.identity == wanted.identity
+                })
+            };
+            if self.places.iter().any(has_moved) {
+                continue;
+            }
             if !is_told && !is_elsewhere {
                 let inside = topmost(&self.trees.files, &wanted.path, inside);
                 let (path, which) = (wanted.path.to_path_buf(), wanted.which());

@@ -384,6 +384,26 @@ impl<'a> Walk<'a> {
         self.excluded.verdict(below, folder).is_left_out()
     }
 
+    /// The place that a file is of, which may be mounted by itself.
+    fn place_of_file(
+        &mut self,
+        above: &Frame<'_>,
+        name: &[u8],
+        seen: &Statx,
+        is_root: bool,
+        path: &[u8],
+        host: impl Fn() -> PathBuf,
+    ) -> Option<usize> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = above.folder.as_ref()?;
+        let Ok(file) = openat(folder, OsStr::from_bytes(name), flags, Mode::empty()) else {
+            return above.place;
+        };
+        let is_other = identity(seen).0 != above.identity.0;
+        let entered = Entered { folder: &file, seen, is_other, is_root, path };
+        self.ledger.enter(&entered, above.place, host)
+    }
+
     /// Records an entry; for a folder that is to be entered, its frame.
     #[allow(clippy::too_many_arguments, reason = "the parts of one step of the walk")]
     fn see<'n>(
@@ -429,7 +449,11 @@ impl<'a> Walk<'a> {
                 }
             }
             self.roots_seen += usize::from(is_root);
-            self.ledger.count(above.place, &entry);
+            let place = match kind == Kind::File && self.ledger.asks_of_file(seen, is_root, path) {
+                true => self.place_of_file(above, name, seen, is_root, path, &host),
+                false => above.place,
+            };
+            self.ledger.count(place, &entry);
             self.emit(entry)?;
             return Ok(None);
         }
