@@ -450,7 +450,7 @@ impl<'a> Walk<'a> {
             }
             self.roots_seen += usize::from(is_root);
             let place = match kind == Kind::File && self.ledger.asks_of_file(seen, is_root, path) {
-                true => self.place_of_file(above, name, seen, is_root, path, &host),
+                true => self.place_of_file(above, name, seen, is_root, path, host),
                 false => above.place,
             };
             self.ledger.count(place, &entry);
