@@ -404,7 +404,7 @@ assert (full["timeZone"], full["concurrencyPolicy"], full["startingDeadlineSecon
 job = full["jobTemplate"]["spec"]
 assert job["backoffLimit"] == 5
 assert job["podFailurePolicy"]["rules"][0] == {"action": "FailJob", "onPodConditions": [],
-    "onExitCodes": {"containerName": "backup", "operator": "In", "values": [2]}}
+    "onExitCodes": {"containerName": "backup", "operator": "In", "values": [2, 3]}}
 pod = job["template"]["spec"]
 box = pod["containers"][0]
 assert pod["automountServiceAccountToken"] is False and pod["nodeSelector"] == {"kubernetes.io/hostname": "y"}
@@ -487,6 +487,7 @@ words = lambda call: {k.arg: ast.literal_eval(k.value) for k in call.keywords if
 tasks = [words(c) for c in of("Command")]
 assert [t["task_id"] for t in tasks] == ["run", "verify", "prune"], tasks
 if sys.argv[1] != "pod":
+    assert "--as-job" in tasks[0]["words"] and "--as-job" not in tasks[1]["words"], tasks
     assert all(t["words"][-1] == sys.argv[2] for t in tasks), tasks
 dag = words(of("DAG")[0])
 assert (dag["dag_id"], dag["catchup"], dag["max_active_runs"]) == ("backplan_p", False, 1), dag
@@ -541,6 +542,13 @@ fn a_job_ends_as_its_backup_does_and_says_so_in_one_line() {
     scenario.write("p.plan", scenario.read("p.plan").replace("\n  optional = true", ""));
     let failed = last("p.plan", 1);
     assert!(failed.starts_with("failed: run ") && failed.contains("gone"), "{failed}");
+    // All of it is in one store: another attempt would make another backup of the night.
+    scenario.next_day();
+    let two = scenario.read("p.plan").replace(", \"gone\"", "").replace("to   = [store]", "to   = [store, other]");
+    scenario.write("p.plan", format!("{two}\nstore other: dir {{\n  path = \"other\"\n}}\n"));
+    scenario.write("other", "no folder");
+    let beside = last("p.plan", 3);
+    assert!(beside.starts_with("made, and failed beside: run ") && beside.contains("other"), "{beside}");
 }
 
 #[test]

@@ -94,6 +94,11 @@ fn ended(report: &Report) -> (Status, String) {
             let count = plural(report.warnings.len(), "warning");
             (Status::Done, format!("done with {count}: {run}, {stored}: {}", first(&report.warnings)))
         }
+        // Repeated, it would make one more backup of the night, and mend nothing of what failed.
+        Verdict::Failed if report.is_there => {
+            let text = format!("made, and failed beside: {run}, {stored}: {}", first(&why(report)));
+            (Status::Warnings, text)
+        }
         verdict => (status(verdict), format!("failed: {run}: {}", first(&why(report)))),
     }
 }

@@ -33,7 +33,9 @@ class Command(BaseOperator):
 
     def execute(self, context):
         status, said = self.done()
-        if status == 3:
+        if status == 3 and "--as-job" in self.words:
+            raise AirflowFailException("a repeat would make another backup, and mend nothing: " + said)
+        elif status == 3:
             self.log.warning("done, with warnings: %s", said)
         elif status == 2:
             raise AirflowFailException("refused, and a repeat would not help: " + said)
@@ -84,8 +86,8 @@ class Command(KubernetesPodOperator):
         try:
             return super().execute(context)
         except AirflowException as error:
-            if ended_with(getattr(self, "remote_pod", None)) == 2:
-                raise AirflowFailException("refused, and a repeat would not help") from error
+            if ended_with(getattr(self, "remote_pod", None)) in (2, 3):
+                raise AirflowFailException("a repeat would not help") from error
             raise
 
 
@@ -134,7 +136,7 @@ pub fn dag(
     line("    # The plan's own `notify` tells people: no callback does it a second time.");
     line(&format!("    default_args={},\n):", arguments(model)));
     let mut names = Vec::new();
-    for (name, words) in commands(model, matches!(over, Over::Pods(_))) {
+    for (name, words) in commands(model) {
         line(&format!("    {name} = Command(\n        task_id={},", literal(name)));
         line(&format!("{}    )", task(model, files, starter, over, &words)?));
         names.push(name);
@@ -231,9 +233,8 @@ fn pool(model: &Model) -> String {
 }
 
 /// The tasks, each behind the one before.
-fn commands(model: &Model, in_pods: bool) -> Vec<(&'static str, Vec<&'static str>)> {
-    let run = if in_pods { vec!["run", "--as-job"] } else { vec!["run"] };
-    let mut all = vec![("run", run), ("verify", vec!["verify"])];
+fn commands(model: &Model) -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut all = vec![("run", vec!["run", "--as-job"]), ("verify", vec!["verify"])];
     if model.keep.is_some() || model.stores.iter().any(|store| store.keep.is_some()) {
         all.push(("prune", vec!["prune"]));
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use backplan_compiler::graph::{Action, Resource, Step, StepGraph, When};
-use backplan_compiler::model::{ArchiveId, Model};
+use backplan_compiler::model::{ArchiveId, Model, StoreId};
 use serde::Serialize;
 
 use super::coordinator::{Execution, StopSignal};
@@ -63,6 +63,9 @@ pub struct Report {
     /// Whether everything is backed up, whatever failed beside that: a rehearsal, the leaving of a window.
     #[serde(skip)]
     pub whole: bool,
+    /// Whether everything is backed up in one store at least: the same run once more would make another such backup.
+    #[serde(skip)]
+    pub is_there: bool,
     /// What a person should read.
     pub warnings: Vec<String>,
 }
@@ -187,6 +190,7 @@ pub fn report(model: &Model, run: &str, graph: &StepGraph, execution: &Execution
         run: run.to_owned(),
         verdict: verdict(&steps, execution, facts, &warnings),
         whole: is_whole(&steps, facts),
+        is_there: is_there(&steps, facts),
         archives: archives.collect(),
         committed: committed
             .filter_map(|step| match step.action {
@@ -261,6 +265,29 @@ fn is_whole(steps: &[StepReport], facts: &Facts) -> bool {
     commits.any(|step| step.outcome == How::Done)
         && steps.iter().all(|step| step.outcome != How::Failed || is_beside(step))
         && !lacks(facts)
+}
+
+/// Whether all that the run was to back up is in a store, whatever became of the others and of what came behind.
+fn is_there(steps: &[StepReport], facts: &Facts) -> bool {
+    let committed = |store: &StoreId| {
+        steps.iter().any(|step| step.action == Action::Commit(*store) && step.outcome == How::Done)
+    };
+    let has_come =
+        |id: &ArchiveId| facts.reached.iter().any(|(archive, store)| archive == id && committed(store));
+    let is_beside = |step: &StepReport| {
+        let of_one_store =
+            matches!(step.action, Action::LockStore(_) | Action::Publish(..) | Action::Commit(_));
+        of_one_store || is_late(step) || matches!(step.action, Action::Rehearse(_) | Action::Leave(_))
+    };
+    let is_made = |step: &StepReport| match &step.action {
+        Action::Pack(archive) => has_come(archive),
+        _ => step.outcome != How::Failed || is_beside(step),
+    };
+    let commits = |step: &StepReport| matches!(step.action, Action::Commit(_)) && step.outcome == How::Done;
+    steps.iter().any(commits)
+        && steps.iter().all(is_made)
+        && facts.missing.is_empty()
+        && facts.left_out.is_empty()
 }
 
 /// Whether something that was to be read was not.

@@ -240,7 +240,7 @@ fn with_file(mut command: Vec<String>, model: &Model, cluster: &Cluster) -> Vec<
     }
     command.push(model.file.display().to_string());
     // Kubernetes fills in `$(NAME)`, and takes `$$` for a dollar sign.
-    command.into_iter().map(|word| word.replace("$(", "$$(")).collect()
+    command.into_iter().map(|word| word.replace('$', "$$")).collect()
 }
 
 /// Seconds between two moments, at the least: what is later than that is made up for by the next.
@@ -255,7 +255,7 @@ fn gap(when: &When, zone: &str, now: Timestamp) -> u64 {
 
 /// What a repeat cannot help is not repeated; a pod that the cluster itself took away counts for nothing.
 fn policy() -> FailurePolicy {
-    let codes = ExitCodes { container_name: CONTAINER, operator: "In", values: vec![2] };
+    let codes = ExitCodes { container_name: CONTAINER, operator: "In", values: vec![2, 3] };
     let condition = Condition { kind: "DisruptionTarget", status: "True" };
     FailurePolicy {
         rules: vec![
