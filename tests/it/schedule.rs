@@ -544,7 +544,8 @@ fn a_job_ends_as_its_backup_does_and_says_so_in_one_line() {
     assert!(failed.starts_with("failed: run ") && failed.contains("gone"), "{failed}");
     // All of it is in one store: another attempt would make another backup of the night.
     scenario.next_day();
-    let two = scenario.read("p.plan").replace(", \"gone\"", "").replace("to   = [store]", "to   = [store, other]");
+    let two =
+        scenario.read("p.plan").replace(", \"gone\"", "").replace("to   = [store]", "to   = [store, other]");
     scenario.write("p.plan", format!("{two}\nstore other: dir {{\n  path = \"other\"\n}}\n"));
     scenario.write("other", "no folder");
     let beside = last("p.plan", 3);

@@ -29,8 +29,8 @@ pub enum CommitError {
     Name(#[from] BadName),
     /// There is something of an artefact's name, and it is not this run's.
     #[error(
-        "store `{store}`: `{artefact}` is there already, and nothing is ever overwritten: move it away, or give the \
-         archive another name"
+        "store `{store}`: `{artefact}` is there already, and nothing is ever overwritten: give the archive another name; only what no run of \
+         `plan list` has may be moved away"
     )]
     ArtefactExists {
         /// The store.

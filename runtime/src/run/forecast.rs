@@ -576,7 +576,8 @@ impl Looking {
         let is_taken = size.map_or_else(|error| error.kind == StoreErrorKind::Foreign, |size| size.is_some());
         is_taken.then(|| {
             format!(
-                "store `{}`: `{name}` is there already, and nothing is ever overwritten: the archive needs another name",
+                "store `{}`: `{name}` is there already, and nothing is ever overwritten: give the archive another name; only what no run of \
+                 `plan list` has may be moved away",
                 declared.name
             )
         })
