@@ -6,6 +6,7 @@
 //! lacks paths of a source. What any rule keeps stays, with all
 //! that it rests on.
 
+mod beside;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{Keep, Level, Model, Store};
+pub use beside::{Beside, HELD, Loss};
 use rules::{Entry, Kept, View};
 
 /// A run as a catalog knows it. `Id` orders runs, oldest first.
@@ -142,6 +144,11 @@ pub enum Reason<Id> {
     NewestWith(Vec<String>),
     /// It is the newest run that lacks nothing of these sources.
     NewestWhole(Vec<String>),
+    /// It is the newest run from before these sources lost most of what they had. It stays until a run that begins no sooner
+    /// than this.
+    BeforeLoss(Vec<String>, Timestamp),
+    /// It is the first run that found less of these sources: it tells since when, until the same moment.
+    FirstLess(Vec<String>, Timestamp),
     /// It is the newest run there is.
     Newest,
     /// A run that stays rests on it.
@@ -182,6 +189,12 @@ impl<Id> Reason<Id> {
             Reason::NewestOf(sources) => format!("newest of {}", sources.join(", ")),
             Reason::NewestWith(sources) => format!("newest with something of {}", sources.join(", ")),
             Reason::NewestWhole(sources) => format!("newest that lacks nothing of {}", sources.join(", ")),
+            Reason::BeforeLoss(sources, until) => {
+                format!("newest before {} lost most of what was there, until {until}", sources.join(", "))
+            }
+            Reason::FirstLess(sources, until) => {
+                format!("first with less of {}, until {until}", sources.join(", "))
+            }
             Reason::Newest => "newest".to_owned(),
             Reason::BaseOf { run, count: 1 } => format!("base of {}", name(run)),
             Reason::BaseOf { run, count } => format!("base of {} and {} more", name(run), count - 1),
@@ -231,21 +244,22 @@ pub fn retain<Id: Ord + Clone>(
     unreadable: &BTreeSet<Id>,
     policy: &Policy<'_>,
 ) -> Decision<Id> {
-    retain_beside(runs, unreadable, policy, &BTreeSet::new())
+    retain_beside(runs, unreadable, policy, &Beside::default())
 }
 
-/// As [`retain`], where the runs found nothing in the sources of `empty`: beside the newest run of a source the newest
-/// stays that has something of it.
+/// As [`retain`], where more is known of the runs. Beside the newest run of a source the newest stays that has something of it;
+/// and of one that lost most of what it had, for [`HELD`] by the runs' own times, the newest from before that.
 pub fn retain_beside<Id: Ord + Clone>(
     runs: &[Run<Id>],
     unreadable: &BTreeSet<Id>,
     policy: &Policy<'_>,
-    empty: &BTreeSet<(Id, String)>,
+    beside: &Beside<Id>,
 ) -> Decision<Id> {
     let deciding = Deciding::new(runs, policy);
     let mut reasons: Vec<Vec<Reason<Id>>> = vec![Vec::new(); deciding.runs.len()];
     deciding.by_rules(&mut reasons);
-    deciding.newest_of_each(&mut reasons, empty);
+    deciding.newest_of_each(&mut reasons, &beside.empty);
+    deciding.before_losses(&mut reasons, &beside.losses);
     deciding.young(&mut reasons);
     if let Some(newest) = unreadable.last() {
         for (at, run) in deciding.runs.iter().enumerate() {
@@ -493,6 +507,39 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
         }
         if let Some(first) = reasons.first_mut().filter(|reasons| reasons.is_empty()) {
             first.push(Reason::Newest);
+        }
+    }
+
+    /// The newest run from before a source lost most of what it had, and the first that found less, without which nobody could tell
+    /// how long ago that was. It takes a run to let them go, that is as much later: no clock does it alone.
+    fn before_losses(&self, reasons: &mut [Vec<Reason<Id>>], losses: &[Loss<Id>]) {
+        let Some(newest) = self.lived.first() else { return };
+        let mut held: BTreeMap<(usize, bool), (Vec<String>, Timestamp)> = BTreeMap::new();
+        for loss in losses {
+            let Some(first) = self.at.get(&loss.first) else { continue };
+            let until = beside::held_until(self.lived[*first]);
+            let entries = || {
+                let all = self.sources.get(loss.source.as_str()).into_iter().flatten();
+                all.filter(|entry| loss.before.contains(&self.runs[entry.at].id))
+            };
+            let has_paths = |entry: &&Entry| self.lacks(entry.at, &loss.source) != Lack::Paths;
+            let Some(before) = entries().find(has_paths).or_else(|| entries().next()) else { continue };
+            if *newest >= until {
+                continue;
+            }
+            for key in [(before.at, true), (*first, false)] {
+                let (sources, latest) = held.entry(key).or_insert((Vec::new(), until));
+                *latest = until.max(*latest);
+                if !sources.contains(&loss.source) {
+                    sources.push(loss.source.clone());
+                }
+            }
+        }
+        for ((at, is_before), (sources, until)) in held {
+            reasons[at].push(match is_before {
+                true => Reason::BeforeLoss(sources, until),
+                false => Reason::FirstLess(sources, until),
+            });
         }
     }
 

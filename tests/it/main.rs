@@ -24,6 +24,7 @@ mod fmt;
 mod forgive;
 mod graph;
 mod guards;
+mod held;
 mod hostile;
 mod init;
 mod init_tty;

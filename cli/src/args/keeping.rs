@@ -238,6 +238,7 @@ Examples:
   plan prune site.plan
   plan prune site.plan --store nas                 this store alone
   plan prune site.plan --dry-run --at 2027-01-01   as if it were that day
+  plan prune site.plan --accept mail               that source is as small as it is to be
 
 Exit statuses: 0 done, 1 a store could not be pruned, 2 the plan does not compile, 3 refused (the clock is before the
 newest backup, or far past it; a source lost more than half) or something that a person should look at, 4 a run goes on.")]
@@ -254,6 +255,10 @@ pub struct PruneArgs {
     /// This store alone
     #[arg(long, value_name = "NAME")]
     pub store: Option<String>,
+    /// Say that what this source lost up to its newest backup is right so: the last backup from before need not stay for 30 days.
+    /// May be given for several
+    #[arg(long, value_name = "SOURCE")]
+    pub accept: Vec<String>,
     /// Whom the answer is for
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,

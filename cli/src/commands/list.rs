@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use backplan_runtime::catalog::ids::RunId;
 
+use super::run::clock;
 use super::shelves::open_closed;
 use crate::args::{Format, Global, ListArgs};
 use crate::console::Console;
@@ -22,6 +23,12 @@ pub fn execute(args: &ListArgs, global: &Global, console: &mut Console) -> Resul
         for manifest in shelf.catalog.runs() {
             let row = rows.entry(manifest.run).or_insert_with(|| RunRow::new(manifest));
             row.add(manifest, shelf.store.label());
+        }
+    }
+    let held = shelves.held_back(clock()?.now(), |shelf| !shelf.declared.append_only);
+    for (_, held) in held {
+        if let Some(row) = rows.get_mut(&held.run) {
+            row.hold(held);
         }
     }
     let rows: Vec<RunRow> = rows.into_values().collect();

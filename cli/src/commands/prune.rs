@@ -28,7 +28,8 @@ pub fn execute(args: &PruneArgs, global: &Global, console: &mut Console) -> Resu
         Some(at) => moment::parse(at, &TimeZone::system())?,
         None => clock()?.now(),
     };
-    let request = Request { model, store: args.store.clone(), state, now, is_supposed: args.at.is_some() };
+    let (store, accept) = (args.store.clone(), args.accept.clone());
+    let request = Request { model, store, state, now, is_supposed: args.at.is_some(), accept };
     let (stores, signal) = shown_or_done(&request, args.dry_run, preview, carry_out)?;
     match args.format {
         Format::Human => console.answer(&keeping::prune(&stores, args.dry_run, console.answers())),

@@ -6,6 +6,7 @@ use backplan_compiler::model::Model;
 use backplan_runtime::catalog::runs::{Choice, ChooseError};
 use backplan_runtime::recall::RecallError;
 use backplan_runtime::recall::shelf::{Shelf, Shelves};
+use backplan_runtime::run::state;
 use jiff::tz::TimeZone;
 
 use super::identities::with_keys;
@@ -49,17 +50,25 @@ pub fn open_closed(
             if !model.stores.iter().any(|store| store.name == name) {
                 return Err(unknown_store(&name, &model));
             }
-            Shelves::of_plan(&model, Some(&name)).map_err(|error| failure(&error))?
+            remembered(&model, Shelves::of_plan(&model, Some(&name)).map_err(|error| failure(&error))?)
         }
         (None, _) => {
             let Ready { model, .. } = ready(plan, global, console).map_err(without_plan)?;
-            Shelves::of_plan(&model, None).map_err(|error| failure(&error))?
+            remembered(&model, Shelves::of_plan(&model, None).map_err(|error| failure(&error))?)
         }
     };
     for warning in shelves.warnings() {
         console.remark("warning", &warning);
     }
     Ok(shelves)
+}
+
+/// With what this machine remembers of the plan, if that can be read.
+fn remembered(model: &Model, mut shelves: Shelves) -> Shelves {
+    if let Ok(state) = state::root() {
+        shelves.look_for_memory(model, &state);
+    }
+    shelves
 }
 
 /// Whether a store is read with no plan at hand.

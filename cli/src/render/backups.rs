@@ -5,6 +5,7 @@ use std::fmt::Write;
 use backplan_compiler::retention::Lack;
 use backplan_runtime::artefact::{Entry, Flags, Kind};
 use backplan_runtime::catalog::manifest::{Manifest, SourceRecord, SourceStatus};
+use backplan_runtime::catalog::prune::HeldRun;
 use backplan_runtime::moment::shown;
 use backplan_runtime::recall::check::{Checked, Damage};
 use backplan_runtime::recall::cluster::Outcome as Cluster;
@@ -50,6 +51,9 @@ pub struct RunRow {
     pub warnings: Option<u64>,
     /// Stores that hold it.
     pub stores: Vec<String>,
+    /// For which sources it stays longer than `keep` says, as they lost most of what they had.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<HeldRun>,
 }
 
 impl RunRow {
@@ -73,6 +77,14 @@ impl RunRow {
             in_part: with(&is_in_part),
             warnings: manifest.warnings.or_else(|| Some(manifest.details().ok()?.warnings.total)),
             stores: Vec::new(),
+            held: Vec::new(),
+        }
+    }
+
+    /// With what it stays for; once, where several stores have it.
+    pub fn hold(&mut self, held: HeldRun) {
+        if !self.held.iter().any(|known| known.source == held.source) {
+            self.held.push(held);
         }
     }
 
@@ -110,6 +122,9 @@ pub fn table(rows: &[RunRow], style: Style) -> String {
         if let Some(count @ 1..) = row.warnings {
             let _ = write!(sources, " ({})", plural(count, "warning"));
         }
+        for held in &row.held {
+            let _ = write!(sources, " (held for {} until {})", held.source, shown(held.until));
+        }
         lines.push([row.run.clone(), started, chain(row), bytes(row.size), row.stores.join(", "), sources]);
     }
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
@@ -120,6 +135,9 @@ pub fn table(rows: &[RunRow], style: Style) -> String {
             line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         let text = harmless(cells.join("  ").trim_end());
         let _ = writeln!(out, "{}", if number == 0 { paint.bold(&text) } else { text });
+    }
+    for held in rows.iter().flat_map(|row| &row.held) {
+        let _ = writeln!(out, "{} {}", paint.yellow("held:"), harmless(&held.to_string()));
     }
     out
 }

@@ -30,6 +30,9 @@ pub fn prune(stores: &[StorePrune], dry_run: bool, style: Style) -> String {
         let _ = writeln!(out, "{}", paint.bold(&format!("store `{}`", store.store)));
         if let Some(plan) = &store.plan {
             rows(&mut out, &plan.runs, paint);
+            for held in &plan.held {
+                let _ = writeln!(out, "  {} {}", paint.yellow("held:"), harmless(&held.to_string()));
+            }
             for text in &plan.warnings {
                 let _ = writeln!(out, "  {} {}", paint.yellow("warning:"), harmless(text));
             }

@@ -491,9 +491,54 @@ fn the_newest_run_that_found_something_stays_beside_the_newest() {
     let keep = Keep { last: Some(1), ..keep() };
     let runs = nightly(4, 0, Level::Incremental);
     let empty = BTreeSet::from([(3, "b".to_owned()), (4, "b".to_owned())]);
-    let decision = super::retain_beside(&runs, &BTreeSet::new(), &policy(Some(&keep)), &empty);
+    let beside = super::Beside { empty, losses: Vec::new() };
+    let decision = super::retain_beside(&runs, &BTreeSet::new(), &policy(Some(&keep)), &beside);
     assert_eq!(decision.kept().copied().collect::<Vec<_>>(), [2, 4]);
     let reasons: Vec<_> =
         decision.iter().filter(|(id, _)| **id == 2).flat_map(|(_, why)| why.to_vec()).collect();
     assert_eq!(reasons, [Reason::NewestWith(vec!["b".to_owned()])]);
+}
+
+#[test]
+fn the_newest_run_from_before_a_loss_stays_for_thirty_days_of_runs() {
+    let keep = Keep { last: Some(2), ..keep() };
+    let loss = |before: &[u32], first| super::Loss {
+        source: "b".to_owned(),
+        before: before.iter().copied().collect(),
+        first,
+    };
+    let kept = |runs: &[Run<u32>], policy: &Policy<'_>, losses: &[super::Loss<u32>]| {
+        let beside = super::Beside { empty: BTreeSet::new(), losses: losses.to_vec() };
+        let decision = super::retain_beside(runs, &BTreeSet::new(), policy, &beside);
+        decision.kept().copied().collect::<Vec<_>>()
+    };
+    let mut runs = nightly(33, 0, Level::Incremental);
+    let policy = policy(Some(&keep));
+    let lost = [loss(&[1, 2], 3)];
+    // Run 3 is of 2026-11-03: run 32 is 29 days later.
+    assert_eq!(kept(&runs[..32], &policy, &lost), [2, 3, 31, 32]);
+    assert_eq!(kept(&runs, &policy, &lost), [32, 33]);
+    // No clock lets it go while no run comes.
+    let late = Policy { now: at("2030-01-01T00:00:00Z"), ..policy.clone() };
+    assert_eq!(kept(&runs[..32], &late, &lost), [2, 3, 31, 32]);
+    // One that lacks a path is not what was there before, as long as there is another.
+    runs[1].parts[1].lacks = Lack::Paths;
+    assert_eq!(kept(&runs[..20], &policy, &lost), [1, 2, 3, 19, 20]);
+    assert_eq!(kept(&runs[..20], &policy, &[loss(&[2], 3)]), [2, 3, 19, 20]);
+    // Nor one that cannot be restored.
+    runs[1].parts[1].lacks = Lack::Nothing;
+    runs[1].parts[1].rests_on.insert(99);
+    assert_eq!(kept(&runs[..20], &policy, &lost), [1, 3, 19, 20]);
+    // What it rests on stays with it; and several losses have a run each.
+    let mut runs = nightly(20, 4, Level::Incremental);
+    assert_eq!(kept(&runs, &policy, &[loss(&[6, 7], 8), loss(&[11], 12)]), [6, 7, 8, 11, 12, 16, 17, 18, 19, 20]);
+    runs.truncate(12);
+    let decision = super::retain_beside(
+        &runs,
+        &BTreeSet::new(),
+        &policy,
+        &super::Beside { empty: BTreeSet::new(), losses: vec![loss(&[1], 2)] },
+    );
+    assert_eq!(why(&decision, 1)[0], "newest before b lost most of what was there, until 2026-12-02T02:30:00Z");
+    assert_eq!(why(&decision, 2), ["first with less of b, until 2026-12-02T02:30:00Z"]);
 }

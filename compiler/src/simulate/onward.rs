@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::cycle::{Asked, Past, next};
 use crate::due;
 use crate::model::{Archive, Level, Model, Schedule, StoreId};
-use crate::retention::{Lack, Part, Policy, Reason, Run, retain};
+use crate::retention::{Beside, Lack, Part, Policy, Reason, Run, retain_beside};
 
 /// What a store holds now. Runs are numbered in the order in which they came, in all stores by the same numbers.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +17,8 @@ pub struct Stock {
     pub runs: Vec<Run<u32>>,
     /// Those that are there and cannot be read.
     pub unreadable: BTreeSet<u32>,
+    /// What is known of the runs beside: those to come find of each source what the last of them found.
+    pub beside: Beside<u32>,
 }
 
 /// What is asked.
@@ -131,7 +133,7 @@ impl Play<'_> {
             if policy.append_only {
                 continue;
             }
-            let decision = retain(&stock.runs, &stock.unreadable, &policy);
+            let decision = retain_beside(&stock.runs, &stock.unreadable, &policy, &stock.beside);
             let gone: BTreeSet<u32> = decision.gone().copied().collect();
             stock.runs.retain(|run| !gone.contains(&run.id));
             for number in gone {
@@ -179,7 +181,7 @@ impl Play<'_> {
     fn explain(&mut self, at: Timestamp) {
         for ((store, stock), fates) in self.model.stores.iter().zip(&self.stock).zip(&mut self.fates) {
             let policy = Policy::of(self.model, store, at);
-            let decision = retain(&stock.runs, &stock.unreadable, &policy);
+            let decision = retain_beside(&stock.runs, &stock.unreadable, &policy, &stock.beside);
             for (number, reasons) in decision.iter() {
                 if let Some(fate) = fates.get_mut(number) {
                     fate.reasons = reasons.to_vec();

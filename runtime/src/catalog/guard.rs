@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::ids::RunId;
 use super::manifest::{Manifest, SourceRecord, SourceStatus};
-use super::prune::Occasion;
+use super::prune::{Current, Occasion};
 use super::runs::Catalog;
 use crate::moment::shown;
 
@@ -79,8 +79,12 @@ pub enum Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NEVER: &str = "see that nothing of it is missing, as where a disk is not mounted; while it is so, nothing \
-                             is deleted: one that is empty for good is to leave the plan";
+        let never = |source: &str| {
+            format!(
+                "see that nothing of it is missing, as where a disk is not mounted; while it is so, nothing is deleted: one \
+                 that is empty for good is to leave the plan, or to be said so: `plan prune FILE --accept {source}`"
+            )
+        };
         match self {
             Refusal::ClockBack { now, newest } => write!(
                 f,
@@ -101,29 +105,38 @@ impl fmt::Display for Refusal {
             ),
             Refusal::Shrank { source, what, before, after: 0, since } => {
                 let what = counted(what);
-                write!(f, "source `{source}` has no {what} left, and had {before} in run `{since}`: {NEVER}")
+                write!(f, "source `{source}` has no {what} left, and had {before} in run `{since}`: {}", never(source))
             }
             Refusal::Shrank { source, what, before, after, since } => write!(
                 f,
                 "source `{source}` has {after} {}, and had {before} in run `{since}`: see that nothing of it is \
-                 missing; if it is right so, the prune after the next run deletes",
+                 missing; that run stays for 30 days, unless it is right so and somebody says it: `plan prune FILE --accept {source}`",
                 counted(what)
             ),
             Refusal::Emptied { source, entries, bytes, since } => write!(
                 f,
-                "source `{source}` has nothing in it, and had {} with {} in run `{since}`: {NEVER}",
+                "source `{source}` has nothing in it, and had {} with {} in run `{since}`: {}",
                 plural(*entries, "entry"),
-                plural(*bytes, "byte")
+                plural(*bytes, "byte"),
+                never(source)
             ),
         }
     }
 }
 
-fn counted(what: &str) -> &str {
+pub(super) fn counted(what: &str) -> &str {
     if what == "leaves" { "files and links" } else { what }
 }
 
 impl Refusal {
+    /// The source that is not believed, where it is about one.
+    pub fn source(&self) -> Option<&String> {
+        match self {
+            Refusal::Shrank { source, .. } | Refusal::Emptied { source, .. } => Some(source),
+            Refusal::ClockBack { .. } | Refusal::ClockAhead { .. } | Refusal::ClockFar { .. } => None,
+        }
+    }
+
     /// Whether it says no more than that runs are far apart.
     pub(super) fn is_about_distance(&self) -> bool {
         matches!(self, Refusal::ClockFar { .. })
@@ -216,10 +229,17 @@ fn is_overdue(schedule: &Schedule, since: Timestamp, now: Timestamp) -> bool {
 /// What is counted of a source, and how.
 type Measure = (&'static str, fn(&SourceRecord) -> Option<u64>);
 
+pub(super) const MEASURES: [Measure; 3] = [
+    // How many files a repository has tells of the backups in it.
+    ("entries", |it| (!it.is_repository()).then_some(it.entries)),
+    ("leaves", |it| it.leaves),
+    ("bytes", |it| Some(it.bytes_told())),
+];
+
 /// A source as a run left it, which this store holds of it.
-struct Found<'a> {
-    run: RunId,
-    record: &'a SourceRecord,
+pub(super) struct Found<'a> {
+    pub run: RunId,
+    pub record: &'a SourceRecord,
 }
 
 /// The newest look at a source that this store has, or is to have; `None`: there is none, or nobody can know yet.
@@ -243,7 +263,7 @@ fn looks<'a>(catalog: &'a Catalog, name: &str) -> impl Iterator<Item = Found<'a>
     })
 }
 
-fn look_of<'a>(manifest: &'a Manifest, name: &str) -> Option<&'a SourceRecord> {
+pub(super) fn look_of<'a>(manifest: &'a Manifest, name: &str) -> Option<&'a SourceRecord> {
     let record = manifest.sources.iter().find(|record| record.name == name)?;
     (record.status == SourceStatus::Ok && manifest.holds(name)).then_some(record)
 }
@@ -260,23 +280,19 @@ fn shrank(catalog: &Catalog, occasion: &Occasion<'_>, name: &str) -> Option<Refu
         let is_known = look.record.leaves.is_some() || look.record.bytes > 0;
         look.record.has_something() && (is_known || look.record.entries > record.entries)
     };
-    let filled = earlier.iter().find(is_filled)?;
+    // What somebody has looked at since is right as it is.
+    let is_accepted = |run: RunId| occasion.accepted.get(name).is_some_and(|accepted| run < *accepted);
+    let filled = earlier.iter().find(is_filled).filter(|look| !is_accepted(look.run))?;
     if !record.has_something() {
         let SourceRecord { entries, bytes, .. } = *filled.record;
         return Some(Refusal::Emptied { source, entries, bytes, since: filled.run });
     }
-    let measures: [Measure; 3] = [
-        // How many files a repository has tells of the backups in it.
-        ("entries", |it| (!it.is_repository()).then_some(it.entries)),
-        ("leaves", |it| it.leaves),
-        ("bytes", |it| Some(it.bytes_told())),
-    ];
-    measures.into_iter().find_map(|(what, count)| {
+    MEASURES.into_iter().find_map(|(what, count)| {
         let after = count(record)?;
         // Of nothing there is no half.
         let measure =
             |look: &&Found<'_>| look.record.has_something() && count(look.record).is_some_and(|it| it > 0);
-        let last = earlier.iter().find(measure)?;
+        let last = earlier.iter().find(measure).filter(|look| !is_accepted(look.run))?;
         let before = count(last.record)?;
         let is_less = after.saturating_mul(2) < before;
         is_less.then(|| Refusal::Shrank { source: source.clone(), what, before, after, since: last.run })
@@ -284,13 +300,11 @@ fn shrank(catalog: &Catalog, occasion: &Occasion<'_>, name: &str) -> Option<Refu
 }
 
 /// What a run holds of sources in which it found nothing: no such backup makes up for an earlier one that has something.
-pub(super) fn empties(catalog: &Catalog, occasion: &Occasion<'_>) -> BTreeSet<(RunId, String)> {
+pub(super) fn empties(catalog: &Catalog, coming: Option<&Current>) -> BTreeSet<(RunId, String)> {
     let held =
         catalog.runs().flat_map(|manifest| manifest.sources.iter().map(|record| (manifest.run, record)));
-    let coming = occasion
-        .current
-        .iter()
-        .flat_map(|current| current.sources.iter().map(|record| (current.run.id, record)));
+    let coming =
+        coming.iter().flat_map(|coming| coming.sources.iter().map(|record| (coming.run.id, record)));
     let empty =
         held.chain(coming).filter(|(_, record)| record.status == SourceStatus::Ok && !record.has_something());
     empty.map(|(run, record)| (run, record.name.to_string())).collect()

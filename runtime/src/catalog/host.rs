@@ -17,6 +17,7 @@ use super::details::RawPath;
 use super::ids::{RunId, Uuid};
 use super::mounted::{Known, Mounted};
 use super::notes::Notes;
+use super::prune::Accepted;
 use crate::places::trust::{self, Distrust};
 use crate::store::dir::DirStore;
 use crate::store::{Creation, Name, Store, StoreError};
@@ -245,6 +246,9 @@ struct Memory {
     /// The file systems that sources were read from, by the source's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     mounts: BTreeMap<String, Known>,
+    /// By source, the run up to which somebody has said that what it lost is right so.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    accepted: Accepted,
 }
 
 /// Without its device, whose number may be another after each start of the machine.
@@ -351,6 +355,25 @@ impl PlanState {
     ) -> Result<(), StateError> {
         self.memory.mounts.extend(mounts.into_iter().map(|(source, mounts)| (source, Known { run, mounts })));
         self.remember_sequence(run.sequence())
+    }
+
+    /// By source, the run up to which somebody has said that what it lost is right so.
+    pub fn accepted(&self) -> &Accepted {
+        &self.memory.accepted
+    }
+
+    /// Takes it for right what sources lost up to these runs; only this value knows it until it is kept.
+    pub fn suppose_accepted(&mut self, accepted: Accepted) {
+        self.memory.accepted.extend(accepted);
+    }
+
+    /// Keeps that, durably.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn accept(&mut self, accepted: Accepted) -> Result<(), StateError> {
+        self.suppose_accepted(accepted);
+        self.save()
     }
 
     fn save(&self) -> Result<(), StateError> {

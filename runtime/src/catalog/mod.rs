@@ -37,6 +37,7 @@ pub mod identity;
 pub mod ids;
 pub mod layout;
 pub mod lock;
+mod losses;
 pub mod made;
 pub mod manifest;
 pub mod mounted;

@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use backplan_compiler::model::{Level, Schedule};
-use backplan_compiler::retention::{Decision, Part, Policy, Run, retain_beside};
+use backplan_compiler::retention::{Beside, Decision, Part, Policy, Run, retain_beside};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::delete::{DeleteError, Deleted, delete_run, doom};
@@ -17,6 +18,8 @@ pub use super::guard::{Refusal, refusals};
 use super::ids::RunId;
 use super::layout::Layout;
 use super::lock::Lease;
+pub use super::losses::{HeldRun, newest_look};
+use super::losses::{Lost, held, losses};
 use super::manifest::{Manifest, SourceRecord};
 use super::recover::{Mark, Scene, deletions};
 use super::runs::Catalog;
@@ -35,7 +38,12 @@ pub struct Occasion<'a> {
     pub current: Option<Current>,
     /// The newest run that this host or another store of the plan knows of: the clock is held against it too.
     pub remembered: Option<RunId>,
+    /// Which losses are no longer waited for.
+    pub accepted: Accepted,
 }
+
+/// By source, the run up to which somebody has said that what it lost is right so.
+pub type Accepted = BTreeMap<String, RunId>;
 
 /// A run that is being made.
 #[derive(Debug, Clone)]
@@ -53,6 +61,9 @@ pub struct PrunePlan {
     pub runs: Vec<PrunedRun>,
     /// Why nothing is deleted all the same.
     pub refused: Vec<Refusal>,
+    /// Runs that stay longer than `keep` says, as a source has lost most of what it had.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<HeldRun>,
     /// What a person should look at: runs that cannot be read or restored.
     pub warnings: Vec<String>,
     /// The runs that go, in the order in which they do.
@@ -139,6 +150,38 @@ pub fn facts(catalog: &Catalog) -> Vec<Run<RunId>> {
     catalog.runs().map(|manifest| fact_in(catalog, manifest)).collect()
 }
 
+/// What is known of the runs of a store beside what they hold.
+pub fn known_beside(catalog: &Catalog, accepted: &Accepted) -> Beside<RunId> {
+    beside(catalog, None, &losses(catalog, None, accepted))
+}
+
+/// The runs of a store that stay, whatever `keep` says, as a source has lost most of what it had.
+pub fn held_runs(catalog: &Catalog, accepted: &Accepted, now: Timestamp) -> Vec<HeldRun> {
+    let losses = losses(catalog, None, accepted);
+    if losses.is_empty() {
+        return Vec::new();
+    }
+    let policy = Policy {
+        keep: None,
+        immutable: None,
+        append_only: false,
+        zone: TimeZone::UTC,
+        now,
+        sources: BTreeSet::new(),
+        own: BTreeMap::new(),
+        wal: BTreeMap::new(),
+    };
+    let known = beside(catalog, None, &losses);
+    held(&losses, &retain_beside(&facts(catalog), catalog.unreadable(), &policy, &known))
+}
+
+fn beside(catalog: &Catalog, coming: Option<&Current>, losses: &[Lost]) -> Beside<RunId> {
+    Beside {
+        empty: empties(catalog, coming),
+        losses: losses.iter().map(|lost| lost.loss.clone()).collect(),
+    }
+}
+
 /// A run as retention sees it in a store: what was in an artefact that is gone rests on nothing that could be had, so that
 /// the run takes no whole one's place.
 fn fact_in(catalog: &Catalog, manifest: &Manifest) -> Run<RunId> {
@@ -161,12 +204,15 @@ impl PrunePlan {
         {
             facts.push(current.run.clone());
         }
-        let decision =
-            retain_beside(&facts, catalog.unreadable(), &occasion.policy, &empties(catalog, occasion));
+        let coming = occasion.current.as_ref();
+        let losses = losses(catalog, coming, &occasion.accepted);
+        let known = beside(catalog, coming, &losses);
+        let decision = retain_beside(&facts, catalog.unreadable(), &occasion.policy, &known);
         let order = order(catalog, &decision);
         let prunes = occasion.policy.keep.is_some() && !occasion.policy.append_only;
         PrunePlan {
             refused: if prunes { refused(catalog, occasion, order.is_empty()) } else { Vec::new() },
+            held: if prunes { held(&losses, &decision) } else { Vec::new() },
             warnings: warnings(catalog, &decision),
             order,
             runs: rows(catalog, &facts, &decision),

@@ -51,7 +51,9 @@ fn store(outlook: &mut Outlook, old: (&Model, &Store), new: (&Model, &Store), sh
     let plan = |(model, store): (&Model, &Store)| {
         let policy = Policy::of(model, store, now);
         let schedule = model.schedules().next().map(|(_, schedule)| schedule);
-        let occasion = Occasion { policy, schedule, current: None, remembered: None };
+        // What somebody has accepted is for the machine that prunes to know: here nothing is made of it.
+        let accepted = BTreeMap::new();
+        let occasion = Occasion { policy, schedule, current: None, remembered: None, accepted };
         PrunePlan::make(&shelf.catalog, &occasion)
     };
     let (before, after) = (plan(old), plan(new));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use backplan_compiler::model::{Model, Store as Declared};
 use backplan_compiler::retention::Lack;
+use jiff::Timestamp;
 
 use super::RecallError;
 use super::ahead::Ahead;
@@ -15,9 +16,11 @@ use super::chain::Chain;
 use crate::artefact::{Artefact, Expected, IndexPlace, ReadAt, ReadError, run_of};
 use crate::catalog::details::{Details, DetailsError};
 use crate::catalog::fitness::Asker;
+use crate::catalog::host::HostState;
 use crate::catalog::identity::{IdentityError, read_format};
 use crate::catalog::layout::Layout;
 use crate::catalog::manifest::{ArchiveRecord, FORMAT, Manifest, SourceRecord};
+use crate::catalog::prune::{Accepted, HeldRun, held_runs};
 use crate::catalog::recover::HEAD_BYTES;
 use crate::catalog::runs::{Catalog, Choice, ChooseError, plans, read_details};
 use crate::cipher::{Keyring, UnsealError, Unsealed};
@@ -45,6 +48,7 @@ pub struct Shelf {
 const FAR_READERS: usize = 16;
 
 /// The stores that could be read, and why others could not.
+#[derive(Default)]
 pub struct Shelves {
     /// Those that could.
     pub shelves: Vec<Shelf>,
@@ -52,6 +56,8 @@ pub struct Shelves {
     pub unread: Vec<String>,
     /// Why runs could not use some, if somebody looked.
     pub unfit: Vec<String>,
+    /// Of what sources lost, what was said to be right so, if somebody looked what this machine remembers.
+    pub accepted: Accepted,
 }
 
 /// A run as all stores together hold it: one may have archives that another has not.
@@ -348,7 +354,7 @@ impl Shelves {
     /// # Errors
     /// When none of them can be read.
     pub fn of_plan(model: &Model, only: Option<&str>) -> Result<Shelves, RecallError> {
-        let mut shelves = Shelves { shelves: Vec::new(), unread: Vec::new(), unfit: Vec::new() };
+        let mut shelves = Shelves::default();
         let meant = model.own_stores().map(|(_, store)| store);
         for declared in meant.filter(|store| only.is_none_or(|only| store.name == only)) {
             match Shelf::declared(declared, &model.name) {
@@ -383,6 +389,28 @@ impl Shelves {
         }
     }
 
+    /// Looks what this machine remembers of the plan. Where that cannot be read nothing is remembered, which who reads how the last
+    /// runs went tells of.
+    pub fn look_for_memory(&mut self, model: &Model, state: &Path) {
+        let Ok(plan) = HostState::look(state).and_then(|host| host.plan(&model.name, &model.file)) else { return };
+        self.accepted = plan.accepted().clone();
+    }
+
+    /// The runs that stay longer than `keep` says, as a source has lost most of what it had, each with the stores where that is so.
+    pub fn held_back(&self, now: Timestamp, deletes: impl Fn(&Shelf) -> bool) -> Vec<(Vec<String>, HeldRun)> {
+        let mut found: Vec<(Vec<String>, HeldRun)> = Vec::new();
+        for shelf in self.shelves.iter().filter(|shelf| deletes(shelf)) {
+            for held in held_runs(&shelf.catalog, &self.accepted, now) {
+                let store = shelf.store.label().to_owned();
+                match found.iter_mut().find(|(_, known)| *known == held) {
+                    Some((stores, _)) => stores.push(store),
+                    None => found.push((vec![store], held)),
+                }
+            }
+        }
+        found
+    }
+
     /// What opens what is encrypted.
     pub fn keys(&self) -> Arc<Keyring> {
         self.shelves.first().map(|shelf| Arc::clone(&shelf.keys)).unwrap_or_default()
@@ -397,7 +425,7 @@ impl Shelves {
 
     /// One store.
     pub fn one(shelf: Shelf) -> Shelves {
-        Shelves { shelves: vec![shelf], unread: Vec::new(), unfit: Vec::new() }
+        Shelves { shelves: vec![shelf], ..Shelves::default() }
     }
 
     /// The run that is meant, in the first store that has it; the newest of all stores where a time or the latest is

@@ -8,7 +8,7 @@ use backplan_compiler::lower::level_word;
 use backplan_compiler::model::{
     Absent, Archive, Model, Objective, Postgres, PostgresDriver, Schedule, Separate, SourceId, StoreId,
 };
-use backplan_compiler::retention::Run;
+use backplan_compiler::retention::{Policy, Run};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use serde::Serialize;
@@ -213,6 +213,7 @@ pub fn status(
     problems.extend(last_attempts(model, shelves, &unclean));
     problems.extend(behind(model, shelves));
     problems.extend(emptied_sources(model, shelves));
+    problems.extend(shrunk_sources(model, shelves, now));
     problems.extend(unread);
     problems.extend(repositories_gone(shelves));
     let attention = overdue_since.is_some()
@@ -645,9 +646,27 @@ fn emptied_sources(model: &Model, shelves: &Shelves) -> Vec<String> {
         let (newest, filled) = emptied(&shelf.catalog, name)?;
         Some(format!(
             "store `{}`: source `{name}` has nothing in it in run `{newest}`, and had something in run `{filled}`: see \
-             that nothing of it is missing, as where a disk is not mounted; while it is so, nothing is deleted",
+             that nothing of it is missing, as where a disk is not mounted; while it is so, and nobody has said that it is \
+             right (`plan prune FILE --accept {name}`), nothing is deleted",
             shelf.store.label()
         ))
+    })
+    .collect()
+}
+
+/// Sources that lost most of what they had, and the runs that stay for that; of those that are empty more is told.
+fn shrunk_sources(model: &Model, shelves: &Shelves, now: Timestamp) -> Vec<String> {
+    let deletes = |shelf: &Shelf| {
+        let declared = model.stores.iter().find(|store| store.name == shelf.store.label());
+        let policy = declared.map(|store| Policy::of(model, store, now));
+        policy.is_some_and(|policy| policy.keep.is_some() && !policy.append_only)
+    };
+    let is_told = |source: &str| shelves.shelves.iter().any(|shelf| emptied(&shelf.catalog, source).is_some());
+    let held = shelves.held_back(now, deletes).into_iter().filter(|(_, held)| !is_told(&held.source));
+    held.map(|(stores, held)| {
+        let names: Vec<String> = stores.iter().map(|name| format!("`{name}`")).collect();
+        let stores = if names.len() == 1 { "store" } else { "stores" };
+        format!("{stores} {}: {held}", names.join(", "))
     })
     .collect()
 }

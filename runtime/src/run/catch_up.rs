@@ -11,7 +11,6 @@ use backplan_compiler::model::{ArchiveId, Model, StoreId};
 use jiff::Timestamp;
 
 use super::coordinator::Failure;
-use super::history;
 use super::prepare::Prepared;
 use super::prune;
 use super::secrets::Secrets;
@@ -204,7 +203,7 @@ pub(super) fn foreseen(
     let own = open(id)?;
     let others = model.own_stores().filter(|(other, _)| *other != id);
     let mut givers: Vec<Giver> = others.filter_map(|(other, _)| open(other)).collect();
-    let remembered = history::newest(&prepared.plan, None);
+    let remembered = prune::remembered(&prepared.plan);
     let occasion = prune::occasion(model, id, prepared.started, Some(come), remembered);
     let to = Behind { model, id, own: &own.catalog, occasion, is_behind };
     let planned = to.plan(&mut givers, &prepared.layout, prepared.plan.folder());

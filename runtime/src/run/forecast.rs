@@ -599,6 +599,9 @@ impl Looking {
                 shown.found.push(staying(plan.runs.len() - going, going));
                 shown.would_delete.extend(names);
                 let store = &self.model().store(id).name;
+                if plan.refused.is_empty() {
+                    shown.found.extend(plan.held.iter().map(ToString::to_string));
+                }
                 let refused =
                     plan.refused.iter().map(|why| format!("store `{store}`: nothing would be pruned: {why}"));
                 let warned = plan.warnings.iter().map(|text| format!("store `{store}`: {text}"));

@@ -14,6 +14,7 @@
 //! | `files` | what the files of a run are called on this host |
 //! | [`facts`] | what the steps came to, and the manifest made from it |
 //! | `catch_up` | bringing a store what it lacks, behind the commits |
+//! | `accept` | what sources lost and somebody says is right so |
 //! | [`prune`] | deleting what retention gives up: at the end of a run, and by itself |
 //! | `rehearse` | rehearsals that are due, behind the commits |
 //! | [`report`] | how the run ended |
@@ -24,6 +25,7 @@
 //! | `wal` | archives of logs: there, and rid of what is no longer needed |
 //! | [`process`], [`secrets`], [`staging`], [`state`] | programs, secrets, the staging, the state folder |
 
+mod accept;
 pub mod cache;
 mod catch_up;
 pub mod coordinator;

@@ -108,6 +108,17 @@ pub enum PrepareError {
     /// `--unmounted` names nothing that is known.
     #[error("no source is known to have been on a file system that was mounted at `{}`", .0.display())]
     NotMissed(PathBuf),
+    /// `--accept` names a source that lost nothing.
+    #[error(
+        "source `{source_name}` has lost nothing that a run stays for, or a prune waits for: `plan prune FILE --dry-run` tells of what has{}",
+        unread.iter().map(|why| format!("; not looked at: {why}")).collect::<String>()
+    )]
+    NotLost {
+        /// The source.
+        source_name: String,
+        /// Why stores could not be looked at.
+        unread: Vec<String>,
+    },
     /// The plan means what cannot be.
     #[error("{0}")]
     Plan(String),
@@ -182,6 +193,7 @@ pub(super) fn remember_refused(request: &Request, error: &PrepareError) {
             | PrepareError::UnknownSource { .. }
             | PrepareError::NoCluster(_)
             | PrepareError::NotMissed(_)
+            | PrepareError::NotLost { .. }
             | PrepareError::Unsupported { .. }
     ) {
         return;

@@ -12,6 +12,7 @@ use backplan_compiler::retention::{Part, Policy, Run};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::accept;
 use super::coordinator::Failure;
 use super::facts::SourceFact;
 use super::history;
@@ -30,7 +31,7 @@ use crate::catalog::notes::Notes;
 use crate::catalog::owner::Owner;
 
 use super::secrets::Secrets;
-use crate::catalog::prune::{Current, Ground, Occasion, PrunePlan, fact};
+use crate::catalog::prune::{Accepted, Current, Ground, Occasion, PrunePlan, fact};
 use crate::catalog::recover::RecoveryPlan;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
@@ -51,6 +52,9 @@ impl Worker {
             .chain(plan.refused.iter().map(|why| format!("nothing is pruned: {why}")))
         {
             self.warn(step, format!("store `{label}`: {text}"));
+        }
+        if plan.refused.is_empty() {
+            plan.held.iter().for_each(|held| self.note(format!("store `{label}`: {held}")));
         }
         let on = Ground { store: store.as_ref(), layout: &self.layout, lease: &lease, mark: &mark };
         let mut left = Vec::new();
@@ -88,8 +92,10 @@ impl Worker {
 
     /// What a prune of a store is made from now.
     pub(super) fn occasion_of(&self, id: StoreId, current: Option<Current>) -> Occasion<'_> {
-        let remembered = history::newest(&self.plan(), Some(&self.imprint.run));
-        occasion(&self.request.model, id, self.request.clock.now(), current, remembered)
+        let plan = self.plan();
+        let remembered = history::newest(&plan, Some(&self.imprint.run));
+        let accepted = plan.accepted().clone();
+        occasion(&self.request.model, id, self.request.clock.now(), current, (remembered, accepted))
     }
 }
 
@@ -98,10 +104,19 @@ pub(super) fn occasion(
     id: StoreId,
     now: Timestamp,
     current: Option<Current>,
-    remembered: Option<RunId>,
+    (remembered, accepted): Remembered,
 ) -> Occasion<'_> {
     let policy = Policy::of(model, model.store(id), now);
-    Occasion { policy, schedule: model.schedules().next().map(|(_, schedule)| schedule), current, remembered }
+    let schedule = model.schedules().next().map(|(_, schedule)| schedule);
+    Occasion { policy, schedule, current, remembered, accepted }
+}
+
+/// What this host remembers: its newest run, and by source the run up to which what that lost was said to be right so.
+pub(super) type Remembered = (Option<RunId>, Accepted);
+
+/// That, of a plan.
+pub(super) fn remembered(plan: &PlanState) -> Remembered {
+    (history::newest(plan, None), plan.accepted().clone())
 }
 
 /// How large a source is, as far as that shows before it is read.
@@ -162,13 +177,13 @@ pub(super) fn foresee(
     let declared = model.store(id);
     let store = match store::open(declared, &Secrets::default()) {
         Err(error) if error.kind == StoreErrorKind::Absent => {
-            let first = occasion(model, id, prepared.started, Some(come), None);
+            let first = occasion(model, id, prepared.started, Some(come), Remembered::default());
             let plan = PrunePlan::make(&Catalog::default(), &first);
             return Ok((plan, Vec::new()));
         }
         store => store.map_err(text)?,
     };
-    let remembered = history::newest(&prepared.plan, None);
+    let remembered = remembered(&prepared.plan);
     let occasion = |_: &Catalog| occasion(model, id, prepared.started, Some(come), remembered);
     let (plan, mut catalog) = planned(store.as_ref(), &prepared.layout, occasion).map_err(text)?;
     let names = plan
@@ -262,6 +277,8 @@ pub struct Request {
     pub now: Timestamp,
     /// It is not the clock that says so, but somebody who asks what would be then.
     pub is_supposed: bool,
+    /// Sources of which somebody says that what they lost is right so.
+    pub accept: Vec<String>,
 }
 
 /// What became of a store, or would.
@@ -294,7 +311,9 @@ impl StorePrune {
 /// # Errors
 /// When the state of this host cannot be read.
 pub fn preview(request: &Request) -> Result<Vec<StorePrune>, PrepareError> {
-    let site = Site::new(request, HostState::foresee(&request.state)?)?;
+    let mut site = Site::new(request, HostState::foresee(&request.state)?)?;
+    let accepted = accept::accepted(&site)?;
+    site.plan.suppose_accepted(accepted);
     Ok(site.each(|id, store, shown| {
         let planned = planned(store.as_ref(), &site.layout, |_| site.occasion(id));
         let (mut plan, mut catalog) = planned.map_err(text)?;
@@ -314,7 +333,11 @@ pub fn preview(request: &Request) -> Result<Vec<StorePrune>, PrepareError> {
 /// [`PrepareError::Busy`] when a run of the plan goes on here; then nothing was touched.
 pub fn carry_out(request: &Request, control: &Control) -> Result<Vec<StorePrune>, PrepareError> {
     let (host, _lock) = locked(request, "a prune")?;
-    let site = Site::new(request, host)?;
+    let mut site = Site::new(request, host)?;
+    let accepted = accept::accepted(&site)?;
+    if !accepted.is_empty() {
+        site.plan.accept(accepted)?;
+    }
     Ok(site.each(|id, store, shown| site.prune(id, store, shown, control)))
 }
 
@@ -390,7 +413,7 @@ impl<'a> Site<'a> {
     }
 
     pub fn occasion(&self, id: StoreId) -> Occasion<'_> {
-        occasion(&self.request.model, id, self.request.now, None, history::newest(&self.plan, None))
+        occasion(&self.request.model, id, self.request.now, None, remembered(&self.plan))
     }
 
     pub fn open(&self, id: StoreId) -> Result<Arc<dyn Store>, String> {

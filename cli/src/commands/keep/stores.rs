@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use backplan_compiler::model::{Model, Schedule, Store, StoreId};
-use backplan_compiler::retention::{Part, Reason, Run};
+use backplan_compiler::retention::{Beside, Part, Reason, Run};
 use backplan_compiler::simulate::{Fate, Horizon, Onward, Question, Stock, onward};
 use backplan_runtime::catalog::ids::RunId;
-use backplan_runtime::catalog::prune::facts;
+use backplan_runtime::catalog::prune::{facts, known_beside};
 use backplan_runtime::recall::RecallError;
 use backplan_runtime::recall::shelf::{self, Shelves};
+use backplan_runtime::run::state;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::render::calendar::{self, Shelf, Window};
@@ -30,13 +31,15 @@ pub fn play(
     if window.from < today {
         return Err("the stores do not tell what was deleted before today".to_owned());
     }
-    let shelves = Shelves::of_plan(model, None).map_err(|error| match error {
+    let mut shelves = Shelves::of_plan(model, None).map_err(|error| match error {
         RecallError::NoStore { reasons } => reasons.join("; "),
         error => error.to_string(),
     })?;
     if let Some(unread) = shelves.unread.first() {
         return Err(unread.clone());
     }
+    let state = state::root().map_err(|error| error.to_string())?;
+    shelves.look_for_memory(model, &state);
     let stock = stock(model, &shelves)?;
     let newest = stock.iter().flat_map(|stock| &stock.runs).map(|run| run.started).max();
     let after = newest.and_then(|newest| newest.checked_add(SignedDuration::from_secs(1)).ok());
@@ -66,23 +69,25 @@ fn stock(model: &Model, shelves: &Shelves) -> Result<Vec<Stock>, String> {
             return Err(format!("store `{}` holds no run of it yet", store.name));
         }
     }
-    let all: Vec<(Vec<Run<RunId>>, BTreeSet<RunId>)> = held
+    let all: Vec<(Vec<Run<RunId>>, BTreeSet<RunId>, Beside<RunId>)> = held
         .iter()
         .map(|shelf| {
             shelf.map_or_else(Default::default, |shelf| {
-                (facts(&shelf.catalog), shelf.catalog.unreadable().clone())
+                let catalog = &shelf.catalog;
+                (facts(catalog), catalog.unreadable().clone(), known_beside(catalog, &shelves.accepted))
             })
         })
         .collect();
-    let named = all.iter().flat_map(|(runs, unreadable)| {
+    let named = all.iter().flat_map(|(runs, unreadable, _)| {
         let bases = runs.iter().flat_map(Run::rests_on).copied();
         runs.iter().map(|run| run.id).chain(bases).chain(unreadable.iter().copied())
     });
     let numbers: BTreeMap<RunId, u32> = named.collect::<BTreeSet<RunId>>().into_iter().zip(1..).collect();
     let number = |id: &RunId| numbers.get(id).copied().unwrap_or(0);
-    let stocked = |(runs, unreadable): (Vec<Run<RunId>>, BTreeSet<RunId>)| Stock {
+    let stocked = |(runs, unreadable, beside): (Vec<Run<RunId>>, BTreeSet<RunId>, Beside<RunId>)| Stock {
         runs: runs.into_iter().map(|run| numbered(run, &number)).collect(),
         unreadable: unreadable.iter().map(number).collect(),
+        beside: beside.named(number),
     };
     Ok(all.into_iter().map(stocked).collect())
 }

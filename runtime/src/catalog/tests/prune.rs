@@ -59,7 +59,7 @@ fn occasion(keep: Option<&Keep>) -> Occasion<'_> {
         own: Default::default(),
         wal: Default::default(),
     };
-    Occasion { policy, schedule: None, current: None, remembered: None }
+    Occasion { policy, schedule: None, current: None, remembered: None, accepted: Default::default() }
 }
 
 /// Runs of two chains, one that points to an artefact of an earlier one, and fulls.
