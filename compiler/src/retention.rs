@@ -524,7 +524,7 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
             };
             let has_paths = |entry: &&Entry| self.lacks(entry.at, &loss.source) != Lack::Paths;
             let Some(before) = entries().find(has_paths).or_else(|| entries().next()) else { continue };
-            if *newest >= until {
+            if newest.duration_since(self.lived[*first]) >= HELD {
                 continue;
             }
             for key in [(before.at, true), (*first, false)] {

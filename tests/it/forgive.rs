@@ -252,7 +252,7 @@ fn a_disk_that_is_given_up_is_said_once_or_left_out() {
             ("umount site/sub/mnt", "plan run; status 1; says 'is not mounted'; plan status; status 3"),
             ("cp -a kept/new site/sub/mnt", "plan run --unmounted site/sub/mnt; status 0"),
             ("rm -r site/sub/mnt/*", "plan run; status 3"),
-            ("", "plan run; status 0; plan status; status 0"),
+            ("", "plan run; status 0; plan status; status 3; says '--accept site'"),
             // Others in its place, as many and as large.
             (MOUNT, "plan run; status 0"),
             (
@@ -500,4 +500,43 @@ fn a_file_that_was_mounted_by_itself_is_missed_and_a_disk_that_moved_inside_its_
             ("umount site/other", "plan run; status 1; says 'site/other` was'; ! grep -F sub/mnt said"),
         ],
     );
+}
+
+/// A database on a disk: an application that does not find it makes it anew in the empty mount point.
+#[test]
+fn a_database_on_a_disk_that_is_not_mounted_is_missed_whatever_was_made_in_its_place() {
+    for optional in ["", "  optional = true\n"] {
+        let source = format!("source app: sqlite {{\n  path = \"data/app.db\"\n{optional}}}\n");
+        let more = "staging {\n  path = \"staging\"\n}\nkeep {\n  last = 1\n}\n";
+        let text = format!(
+            "{source}source site: files {{\n  paths = [\"site\"]\n}}\narchive main {{\n  from = all\n  to   = [store]\n}}\n{more}"
+        );
+        let scenario = Scenario::new().file("p.plan", plan(&text)).file("site/a", "a");
+        for folder in ["data", "staging"] {
+            fs::create_dir(scenario.path(folder)).unwrap();
+        }
+        let (fails, away) = if optional.is_empty() { (1, "is not mounted") } else { (3, "is not mounted") };
+        let missed = format!("plan run\nstatus {fails}; says \"{away}\"; says 'plan run FILE --unmounted'");
+        let shown = format!("plan run --dry-run\nstatus {fails}; says \"{away}\"\n{missed}");
+        let anew = "sqlite3 data/app.db 'create table t (n); insert into t values (1)'";
+        nights(
+            &scenario,
+            &[
+                (
+                    "mount -t tmpfs disk data; sqlite3 data/app.db 'create table t (n); insert into t values (42)'",
+                    "plan run; status 0",
+                ),
+                ("", "plan run; status 0"),
+                (&format!("umount data; {anew}"), &shown),
+                ("", &missed),
+                ("", &missed),
+                (
+                    "",
+                    "plan restore --to back --run 2; status 0; [ \"$(sqlite3 back/app/app.db 'select n from t')\" = 42 ]",
+                ),
+                ("", "plan run --unmounted data; status 0"),
+                ("", "plan run; status 0"),
+            ],
+        );
+    }
 }

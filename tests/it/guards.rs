@@ -189,7 +189,7 @@ fn an_emptied_source_that_leaves_the_plan_leaves_its_last_backup_that_has_someth
             .replace("source site: files {\n  paths = [\"site\"]\n}\n", ""),
     );
     at(&scenario, &night(3), &["run"]).status(0);
-    assert_eq!(runs(&scenario, "store"), [1, 3, 4]);
+    assert_eq!(runs(&scenario, "store"), [1, 2, 3, 4]);
     at(&scenario, &night(3), &["prune", "--dry-run"]).status(0).stdout_has("newest with something of site");
     at(&scenario, &night(3), &["restore", "--run", "1", "--to", "back"]).status(0);
     assert_eq!(fs::read(scenario.path("back/site/site/0")).unwrap(), [b'x'; 100]);

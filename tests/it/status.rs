@@ -441,3 +441,43 @@ fn a_database_without_any_table_costs_no_backup_of_one_that_had_some() {
         assert_eq!(shell(&scenario.path("old/app"), "sqlite3 app.db 'select n from t'"), "7\n");
     }
 }
+
+#[test]
+fn a_store_that_was_put_back_to_an_earlier_state_is_told_of() {
+    let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site/a", "a");
+    for _ in 0..2 {
+        scenario.next_day().plan(["run"]).status(0);
+    }
+    shell(&scenario.path("."), "cp -a store earlier");
+    for _ in 0..2 {
+        scenario.next_day().plan(["run"]).status(0);
+    }
+    shell(&scenario.path("."), "rm -r store; mv earlier store");
+    let told = "and 1 more before it, which this machine committed, is in none of the plan's stores any more";
+    status(&scenario).status(3).stdout_has("run `00000004-").stdout_has(told);
+    scenario.next_day().plan(["run", "--dry-run"]).status(3).says(told);
+    scenario.plan(["run"]).status(3).says(told);
+    scenario.next_day().plan(["run"]).status(0);
+    status(&scenario).status(0);
+}
+
+#[test]
+fn a_run_whose_artefact_is_gone_is_not_listed_as_a_good_one_and_a_store_is_known_by_its_folder() {
+    let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site/a", "a").file("other/a", "a");
+    scenario.next_day().plan(["run"]).status(0);
+    for store in ["store", "./store", "store/", "site/../store"] {
+        scenario.plan(["list", "p.plan", "--store", store]).status(0).stdout_has("00000001-");
+    }
+    let other = scenario.plan(["list", "p.plan", "--store", "./other"]).status(2);
+    other.says("is a folder, and none of plan `p`'s stores").says("leave the plan's file away");
+    scenario.plan(["list", "p.plan", "--store", "nowhere"]).status(2).says("neither a folder nor a store");
+    for spoil in ["for it in store/*.tar.gz; do echo >> $it; done", "rm store/*.tar.gz"] {
+        shell(&scenario.path("."), spoil);
+        for args in [&["list"][..], &["list", "--store", "./store"]] {
+            let told = scenario.plan(args).status(3).stdout_has("(LOST in ");
+            told.stdout_has("cannot be restored from here: its artefact `");
+        }
+        let rows = scenario.plan(["list", "--format", "json"]).status(3).json();
+        assert_eq!(rows["runs"][0]["lost"][0]["store"], "store");
+    }
+}

@@ -278,6 +278,11 @@ fn what_somebody_puts_into_one_store_is_not_brought_to_the_others_by_a_run() {
     let there = || shell(&scenario.path("store/.backplan/p/manifests"), "ls | cut -c1-8").replace('\n', " ");
     scenario.next_day();
     let told = "this machine does not know that it has made it";
+    // It advises nothing that would bring them on.
+    let status = scenario.plan(["status"]).status(3);
+    status
+        .stdout_has("store `store` lacks run")
+        .stdout_has("this machine does not know that it has made that run");
     scenario.plan(["run", "--dry-run"]).status(3).stdout_has(told);
     scenario.plan(["run"]).status(3).stdout_has(told);
     scenario.plan(["status"]).status(3);

@@ -9,7 +9,7 @@ use super::shelves::open_closed;
 use crate::args::{Format, Global, ListArgs};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
-use crate::render::backups::{RunRow, table};
+use crate::render::backups::{Lost, RunRow, table};
 use crate::render::json;
 
 /// Lists the backups that exist, one row a run, however many stores hold it.
@@ -17,12 +17,19 @@ use crate::render::json;
 /// # Errors
 /// When no store can be read.
 pub fn execute(args: &ListArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
-    let shelves = open_closed(&args.place.plan, &args.place.store, global, console)?;
+    let mut shelves = open_closed(&args.place.plan, &args.place.store, global, console)?;
+    let told = !shelves.warnings().is_empty();
+    // Elsewhere each would have to be asked for.
+    shelves.look_for_artefacts_at_hand();
     let mut rows: BTreeMap<RunId, RunRow> = BTreeMap::new();
     for shelf in &shelves.shelves {
         for manifest in shelf.catalog.runs() {
             let row = rows.entry(manifest.run).or_insert_with(|| RunRow::new(manifest));
             row.add(manifest, shelf.store.label());
+            let own = manifest.archives.iter().filter_map(|archive| shelf.catalog.loss_of(archive));
+            let own = own.chain(shelf.catalog.torn(&manifest.run));
+            row.lost
+                .extend(own.map(|why| Lost { store: shelf.store.label().to_owned(), why: why.to_owned() }));
         }
     }
     let held = shelves.held_back(clock()?.now(), |shelf| !shelf.declared.append_only);
@@ -32,6 +39,7 @@ pub fn execute(args: &ListArgs, global: &Global, console: &mut Console) -> Resul
         }
     }
     let rows: Vec<RunRow> = rows.into_values().collect();
+    let has_lost = rows.iter().any(|row| !row.lost.is_empty());
     match args.format {
         Format::Human if rows.is_empty() && !shelves.unread.is_empty() => {
             console.answer("no backups in the stores that can be read; what others hold is not known\n");
@@ -39,5 +47,6 @@ pub fn execute(args: &ListArgs, global: &Global, console: &mut Console) -> Resul
         Format::Human => console.answer(&table(&rows, console.answers())),
         Format::Json => console.answer(&json::document(&serde_json::json!({ "format": 1, "runs": rows }))),
     }
-    Ok(if shelves.warnings().is_empty() { Status::Done } else { Status::Warnings })
+    let is_whole = !told && shelves.warnings().is_empty() && !has_lost;
+    Ok(if is_whole { Status::Done } else { Status::Warnings })
 }

@@ -1,8 +1,8 @@
 //! From `FILE`, `--store` and `--run` to stores that are open for reading and a run in them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use backplan_compiler::model::Model;
+use backplan_compiler::model::{Model, Store};
 use backplan_runtime::catalog::runs::{Choice, ChooseError};
 use backplan_runtime::recall::RecallError;
 use backplan_runtime::recall::shelf::{Shelf, Shelves};
@@ -46,10 +46,10 @@ pub fn open_closed(
         }
         (Some(folder), _) => {
             let Ready { model, .. } = ready(plan, global, console)?;
-            let name = folder.to_string_lossy();
-            if !model.stores.iter().any(|store| store.name == name) {
-                return Err(unknown_store(&name, &model));
-            }
+            let meant = model.stores.iter().find(|store| is_meant(store, folder));
+            let Some(name) = meant.map(|store| store.name.clone()) else {
+                return Err(unknown_store(folder, &model));
+            };
             remembered(&model, Shelves::of_plan(&model, Some(&name)).map_err(|error| failure(&error))?)
         }
         (None, _) => {
@@ -83,10 +83,30 @@ fn without_plan(failure: Failure) -> Failure {
     failure.help(format!("{help}a store can be read with no plan at all: `--store FOLDER`"))
 }
 
-fn unknown_store(name: &str, model: &Model) -> Failure {
+/// Whether a store of a plan is meant, be it by its name, its folder or its address.
+fn is_meant(store: &Store, said: &Path) -> bool {
+    let is_its_folder = |folder: &Path| match (folder.canonicalize(), said.canonicalize()) {
+        (Ok(own), Ok(said)) => own == said,
+        _ => folder == said,
+    };
+    let text = said.to_string_lossy();
+    store.name == text
+        || store.location().to_string() == text.trim_end_matches('/')
+        || store.folder().is_some_and(is_its_folder)
+}
+
+fn unknown_store(said: &Path, model: &Model) -> Failure {
     let known: Vec<String> = model.stores.iter().map(|store| format!("`{}`", store.name)).collect();
-    Failure::usage(format!("`{name}` is neither a folder nor a store of plan `{}`", model.name))
-        .help(format!("the plan's stores are {}", known.join(", ")))
+    let known = format!("the plan's stores are {}", known.join(", "));
+    let name = said.display();
+    match said.is_dir() {
+        true => Failure::usage(format!("`{name}` is a folder, and none of plan `{}`'s stores", model.name))
+            .help(format!(
+                "{known}; to read another by itself, leave the plan's file away: `--store {name}` alone"
+            )),
+        false => Failure::usage(format!("`{name}` is neither a folder nor a store of plan `{}`", model.name))
+            .help(known),
+    }
 }
 
 /// The run that is meant.

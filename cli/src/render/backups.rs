@@ -51,9 +51,21 @@ pub struct RunRow {
     pub warnings: Option<u64>,
     /// Stores that hold it.
     pub stores: Vec<String>,
+    /// What of it cannot be had, and where.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<Lost>,
     /// For which sources it stays longer than `keep` says, as they lost most of what they had.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<HeldRun>,
+}
+
+/// What of a run cannot be had from a store.
+#[derive(Debug, Clone, Serialize)]
+pub struct Lost {
+    /// The store.
+    pub store: String,
+    /// Why.
+    pub why: String,
 }
 
 impl RunRow {
@@ -77,6 +89,7 @@ impl RunRow {
             in_part: with(&is_in_part),
             warnings: manifest.warnings.or_else(|| Some(manifest.details().ok()?.warnings.total)),
             stores: Vec::new(),
+            lost: Vec::new(),
             held: Vec::new(),
         }
     }
@@ -122,6 +135,9 @@ pub fn table(rows: &[RunRow], style: Style) -> String {
         if let Some(count @ 1..) = row.warnings {
             let _ = write!(sources, " ({})", plural(count, "warning"));
         }
+        for lost in row.lost.iter().take(1) {
+            let _ = write!(sources, " (LOST in {})", lost.store);
+        }
         for held in &row.held {
             let _ = write!(sources, " (held for {} until {})", held.source, shown(held.until));
         }
@@ -135,6 +151,11 @@ pub fn table(rows: &[RunRow], style: Style) -> String {
             line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         let text = harmless(cells.join("  ").trim_end());
         let _ = writeln!(out, "{}", if number == 0 { paint.bold(&text) } else { text });
+    }
+    for (row, Lost { store, why }) in rows.iter().flat_map(|row| row.lost.iter().map(move |lost| (row, lost)))
+    {
+        let text = format!("store `{store}`: run `{}` cannot be restored from here: {why}", row.run);
+        let _ = writeln!(out, "{} {}", paint.yellow("problem:"), harmless(&text));
     }
     for held in rows.iter().flat_map(|row| &row.held) {
         let _ = writeln!(out, "{} {}", paint.yellow("held:"), harmless(&held.to_string()));

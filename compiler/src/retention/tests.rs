@@ -513,7 +513,7 @@ fn the_newest_run_from_before_a_loss_stays_for_thirty_days_of_runs() {
         decision.kept().copied().collect::<Vec<_>>()
     };
     let mut runs = nightly(33, 0, Level::Incremental);
-    let policy = policy(Some(&keep));
+    let policy = Policy { now: at("2027-01-01T00:00:00Z"), ..policy(Some(&keep)) };
     let lost = [loss(&[1, 2], 3)];
     // Run 3 is of 2026-11-03: run 32 is 29 days later.
     assert_eq!(kept(&runs[..32], &policy, &lost), [2, 3, 31, 32]);
@@ -531,7 +531,10 @@ fn the_newest_run_from_before_a_loss_stays_for_thirty_days_of_runs() {
     assert_eq!(kept(&runs[..20], &policy, &lost), [1, 3, 19, 20]);
     // What it rests on stays with it; and several losses have a run each.
     let mut runs = nightly(20, 4, Level::Incremental);
-    assert_eq!(kept(&runs, &policy, &[loss(&[6, 7], 8), loss(&[11], 12)]), [6, 7, 8, 11, 12, 16, 17, 18, 19, 20]);
+    assert_eq!(
+        kept(&runs, &policy, &[loss(&[6, 7], 8), loss(&[11], 12)]),
+        [6, 7, 8, 11, 12, 16, 17, 18, 19, 20]
+    );
     runs.truncate(12);
     let decision = super::retain_beside(
         &runs,
@@ -539,6 +542,9 @@ fn the_newest_run_from_before_a_loss_stays_for_thirty_days_of_runs() {
         &policy,
         &super::Beside { empty: BTreeSet::new(), losses: vec![loss(&[1], 2)] },
     );
-    assert_eq!(why(&decision, 1)[0], "newest before b lost most of what was there, until 2026-12-02T02:30:00Z");
+    assert_eq!(
+        why(&decision, 1)[0],
+        "newest before b lost most of what was there, until 2026-12-02T02:30:00Z"
+    );
     assert_eq!(why(&decision, 2), ["first with less of b, until 2026-12-02T02:30:00Z"]);
 }

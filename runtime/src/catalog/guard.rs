@@ -105,7 +105,11 @@ impl fmt::Display for Refusal {
             ),
             Refusal::Shrank { source, what, before, after: 0, since } => {
                 let what = counted(what);
-                write!(f, "source `{source}` has no {what} left, and had {before} in run `{since}`: {}", never(source))
+                write!(
+                    f,
+                    "source `{source}` has no {what} left, and had {before} in run `{since}`: {}",
+                    never(source)
+                )
             }
             Refusal::Shrank { source, what, before, after, since } => write!(
                 f,
@@ -303,8 +307,7 @@ fn shrank(catalog: &Catalog, occasion: &Occasion<'_>, name: &str) -> Option<Refu
 pub(super) fn empties(catalog: &Catalog, coming: Option<&Current>) -> BTreeSet<(RunId, String)> {
     let held =
         catalog.runs().flat_map(|manifest| manifest.sources.iter().map(|record| (manifest.run, record)));
-    let coming =
-        coming.iter().flat_map(|coming| coming.sources.iter().map(|record| (coming.run.id, record)));
+    let coming = coming.iter().flat_map(|coming| coming.sources.iter().map(|record| (coming.run.id, record)));
     let empty =
         held.chain(coming).filter(|(_, record)| record.status == SourceStatus::Ok && !record.has_something());
     empty.map(|(run, record)| (run, record.name.to_string())).collect()
@@ -313,8 +316,10 @@ pub(super) fn empties(catalog: &Catalog, coming: Option<&Current>) -> BTreeSet<(
 /// Sources whose newest backup in a store has nothing in it, though an earlier one has: that, and the earlier one.
 pub fn emptied(catalog: &Catalog, name: &str) -> Option<(RunId, RunId)> {
     let newest = looks(catalog, name).next().filter(|look| !look.record.has_something())?;
-    let is_filled =
-        |look: &Found<'_>| look.record.bytes > 0 || look.record.leaves.is_some_and(|leaves| leaves > 0);
+    let is_filled = |look: &Found<'_>| {
+        let has_leaves = look.record.leaves.is_some_and(|leaves| leaves > 0);
+        look.record.has_something() && (look.record.bytes > 0 || has_leaves)
+    };
     let filled = looks(catalog, name).find(is_filled)?;
     Some((newest.run, filled.run))
 }

@@ -59,7 +59,10 @@ pub(super) fn losses(catalog: &Catalog, coming: Option<&Current>, accepted: &Acc
     let current = coming.iter().flat_map(|coming| &coming.sources);
     let records = catalog.runs().flat_map(|manifest| &manifest.sources).chain(current);
     let names: BTreeSet<&str> = records.map(|record| record.name.as_str()).collect();
-    names.into_iter().flat_map(|name| of_source(&looks(catalog, coming, name), accepted.get(name), name)).collect()
+    names
+        .into_iter()
+        .flat_map(|name| of_source(&looks(catalog, coming, name), accepted.get(name), name))
+        .collect()
 }
 
 fn of_source(looks: &[Found<'_>], accepted: Option<&RunId>, name: &str) -> Vec<Lost> {
@@ -75,7 +78,8 @@ fn of_source(looks: &[Found<'_>], accepted: Option<&RunId>, name: &str) -> Vec<L
             if let Some(after) = most.filter(|most| is_loss(*most) && is_new) {
                 let had = counts[..=at].iter().filter(|(_, had)| after.saturating_mul(2) < *had);
                 let first = counts[at + 1].0;
-                let loss = Loss { source: name.to_owned(), before: had.map(|(run, _)| *run).collect(), first };
+                let loss =
+                    Loss { source: name.to_owned(), before: had.map(|(run, _)| *run).collect(), first };
                 if !found.iter().any(|known| known.loss == loss) {
                     found.push(Lost { loss, what, before: *before, after });
                 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::ops::Bound;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -13,8 +14,11 @@ use super::manifest::Manifest;
 use super::runs::Catalog;
 use crate::store::{ReadStore, StoreError, StoreErrorKind};
 
-/// A line for each manifest, in the order of commits: the run, and the BLAKE3 of the manifest's bytes.
+/// A line for each manifest, in the order of commits: the run, and the BLAKE3 of the manifest's bytes; and a line behind that, once a
+/// store has it.
 const FILE: &str = "committed";
+/// What stands behind the run in that.
+const DONE: &str = "done";
 /// Bytes of it from which on the older half goes: some twelve thousand lines.
 const LARGE: u64 = 1 << 20;
 
@@ -57,15 +61,44 @@ impl Made {
         Made::write(folder, run, manifest).map_err(|error| told(folder, &error))
     }
 
+    /// Keeps that a store has the manifest of a run, durably.
+    ///
+    /// # Errors
+    /// In words, why that cannot be written.
+    pub fn keep_done(folder: &Path, run: RunId) -> Result<(), String> {
+        Made::append(folder, run, DONE).map_err(|error| told(folder, &error))
+    }
+
     fn write(folder: &Path, run: RunId, manifest: &[u8]) -> io::Result<()> {
+        Made::append(folder, run, &digest(manifest))
+    }
+
+    fn append(folder: &Path, run: RunId, what: &str) -> io::Result<()> {
         let path = folder.join(FILE);
         if fs::metadata(&path).is_ok_and(|seen| seen.len() > LARGE) {
             shorten(&path)?;
         }
         let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
         // A line that was cut by a crash must not spoil this one.
-        file.write_all(format!("\n{run} {}\n", digest(manifest)).as_bytes())?;
+        file.write_all(format!("\n{run} {what}\n").as_bytes())?;
         file.sync_data()
+    }
+
+    /// Whether this machine has committed a run, with a manifest of these bytes.
+    pub fn is_own(&self, run: RunId, manifest: &[u8]) -> bool {
+        self.0.get(&run).is_some_and(|known| known.contains(&digest(manifest)))
+    }
+
+    /// The runs that a store had and none of these has any more, though no prune deletes the newest run of a store. Where none has any
+    /// run, that is told of by itself.
+    pub fn gone<'a>(&self, catalogs: impl Iterator<Item = &'a Catalog>) -> Vec<RunId> {
+        let newest = |catalog: &'a Catalog| {
+            let readable = catalog.runs().next_back().map(|manifest| manifest.run);
+            readable.max(catalog.unreadable().last().copied())
+        };
+        let Some(newest) = catalogs.filter_map(newest).max() else { return Vec::new() };
+        let later = self.0.range((Bound::Excluded(newest), Bound::Unbounded));
+        later.filter(|(_, known)| known.contains(DONE)).map(|(run, _)| *run).collect()
     }
 
     /// Takes the runs away from a store's catalogue that are `wanted` elsewhere and that this machine did not commit there as
@@ -90,7 +123,7 @@ impl Made {
                 Err(error) => return Err(error),
             };
             catalog.remove(&run);
-            let is_own = self.0.get(&run).is_some_and(|known| known.contains(&digest(&bytes)));
+            let is_own = self.is_own(run, &bytes);
             match Manifest::parse(name.as_str(), &bytes).ok().filter(|_| is_own) {
                 Some(manifest) => catalog.add(manifest),
                 None => drop(strange.insert(run)),
@@ -98,6 +131,18 @@ impl Made {
         }
         Ok(strange)
     }
+}
+
+/// What is said of runs that no store has any more.
+pub fn told_gone(gone: &[RunId]) -> Option<String> {
+    let run = gone.last()?;
+    let more =
+        if gone.len() > 1 { format!(", and {} more before it", gone.len() - 1) } else { String::new() };
+    Some(format!(
+        "run `{run}`{more}, which this machine committed, is in none of the plan's stores any more, and no prune of it deletes the newest: a \
+         store was put back to an earlier state, or somebody deleted in it. See which, and put back what is left of it; the next run \
+         takes whole what rested on it"
+    ))
 }
 
 fn told(folder: &Path, cause: &io::Error) -> String {

@@ -140,6 +140,10 @@ pub struct SourceRecord {
 impl SourceRecord {
     /// Whether there is anything in it: a tree of nothing but folders is as good as empty.
     pub fn has_something(&self) -> bool {
+        // A server without a database has accounts all the same.
+        if self.kind == "mariadb" && self.labels.get("databases").is_some_and(String::is_empty) {
+            return false;
+        }
         // Of a tree without any entry there are its root and the source's own folder.
         let has_leaves = || self.leaves.map_or(self.kind == "files" && self.entries > 2, |leaves| leaves > 0);
         self.bytes > 0 || has_leaves()

@@ -176,10 +176,7 @@ pub fn held_runs(catalog: &Catalog, accepted: &Accepted, now: Timestamp) -> Vec<
 }
 
 fn beside(catalog: &Catalog, coming: Option<&Current>, losses: &[Lost]) -> Beside<RunId> {
-    Beside {
-        empty: empties(catalog, coming),
-        losses: losses.iter().map(|lost| lost.loss.clone()).collect(),
-    }
+    Beside { empty: empties(catalog, coming), losses: losses.iter().map(|lost| lost.loss.clone()).collect() }
 }
 
 /// A run as retention sees it in a store: what was in an artefact that is gone rests on nothing that could be had, so that

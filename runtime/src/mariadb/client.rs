@@ -174,6 +174,16 @@ impl Client<'_> {
         Ok(self.query("select version()")?.into_iter().flatten().next().unwrap_or_default())
     }
 
+    /// The folder of its data on this machine; `None`: it may be on another, or does not say.
+    pub fn data_folder(&self) -> Result<Option<PathBuf>, ProcessError> {
+        if self.mariadb.host.is_some() || self.mariadb.port.is_some() {
+            return Ok(None);
+        }
+        let said = self.names("select hex(@@datadir)")?.into_iter().flatten().next().unwrap_or_default();
+        let folder: PathBuf = PathBuf::from(said).components().collect();
+        Ok(Some(folder).filter(|folder| folder.is_absolute()))
+    }
+
     /// The databases that it shows, but for its own.
     pub fn databases(&self) -> Result<Vec<String>, ProcessError> {
         let sql = format!(

@@ -69,6 +69,11 @@ impl Reader for Mariadb {
         if !is_mariadb(&server) {
             return Err(Failure::lasting(format!("source `{name}`: {}", client::another(&server))));
         }
+        if let Some(folder) = client.data_folder().map_err(failed)?
+            && !reading.stands_at(&folder)?
+        {
+            return Ok(());
+        }
         let found = client.databases().map_err(failed)?;
         if let Some(missing) = self.databases.iter().find(|wanted| !found.contains(wanted)) {
             let missing = names::shown(missing.as_bytes());

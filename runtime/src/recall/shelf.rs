@@ -18,7 +18,9 @@ use crate::catalog::details::{Details, DetailsError};
 use crate::catalog::fitness::Asker;
 use crate::catalog::host::HostState;
 use crate::catalog::identity::{IdentityError, read_format};
+use crate::catalog::ids::RunId;
 use crate::catalog::layout::Layout;
+use crate::catalog::made::Made;
 use crate::catalog::manifest::{ArchiveRecord, FORMAT, Manifest, SourceRecord};
 use crate::catalog::prune::{Accepted, HeldRun, held_runs};
 use crate::catalog::recover::HEAD_BYTES;
@@ -58,6 +60,8 @@ pub struct Shelves {
     pub unfit: Vec<String>,
     /// Of what sources lost, what was said to be right so, if somebody looked what this machine remembers.
     pub accepted: Accepted,
+    /// Which runs this machine has committed, if somebody looked and it can be read.
+    pub made: Option<Made>,
 }
 
 /// A run as all stores together hold it: one may have archives that another has not.
@@ -370,11 +374,20 @@ impl Shelves {
 
     /// Looks in each store whether the artefacts that its runs name are there. A store that cannot tell is told of.
     pub fn look_for_artefacts(&mut self) {
-        for shelf in &mut self.shelves {
+        self.look_for_artefacts_in(|_| true);
+    }
+
+    fn look_for_artefacts_in(&mut self, is_meant: impl Fn(&Shelf) -> bool) {
+        for shelf in self.shelves.iter_mut().filter(|shelf| is_meant(shelf)) {
             if let Err(error) = shelf.catalog.look_for_artefacts(shelf.store.as_ref(), &shelf.layout) {
                 self.unread.push(format!("store `{}`: {error}", shelf.store.label()));
             }
         }
+    }
+
+    /// The same in those alone that are folders, where a look costs no more than the listing does.
+    pub fn look_for_artefacts_at_hand(&mut self) {
+        self.look_for_artefacts_in(|shelf| shelf.root.is_some());
     }
 
     /// Looks whether runs of this machine could begin, and use the stores.
@@ -392,8 +405,11 @@ impl Shelves {
     /// Looks what this machine remembers of the plan. Where that cannot be read nothing is remembered, which who reads how the last
     /// runs went tells of.
     pub fn look_for_memory(&mut self, model: &Model, state: &Path) {
-        let Ok(plan) = HostState::look(state).and_then(|host| host.plan(&model.name, &model.file)) else { return };
+        let Ok(plan) = HostState::look(state).and_then(|host| host.plan(&model.name, &model.file)) else {
+            return;
+        };
         self.accepted = plan.accepted().clone();
+        self.made = Made::load(plan.folder()).ok();
     }
 
     /// The runs that stay longer than `keep` says, as a source has lost most of what it had, each with the stores where that is so.
@@ -409,6 +425,16 @@ impl Shelves {
             }
         }
         found
+    }
+
+    /// Whether a run that stores have is this machine's own, as far as it looked what it remembers.
+    pub fn is_own(&self, run: RunId) -> bool {
+        let Some(made) = &self.made else { return true };
+        let mut holding = self.shelves.iter().filter(|shelf| shelf.catalog.get(&run).is_some());
+        holding.all(|shelf| {
+            let bytes = shelf.store.read(&shelf.layout.manifest(&run));
+            bytes.is_ok_and(|bytes| made.is_own(run, &bytes))
+        })
     }
 
     /// What opens what is encrypted.

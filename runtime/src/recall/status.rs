@@ -20,6 +20,7 @@ use super::shelf::{Shelf, Shelves};
 use super::tool;
 use crate::catalog::guard::emptied;
 use crate::catalog::ids::RunId;
+use crate::catalog::made::told_gone;
 use crate::catalog::manifest::{Manifest, SourceStatus};
 use crate::catalog::prune::fact;
 use crate::control::Control;
@@ -211,6 +212,7 @@ pub fn status(
     let mut problems = problems(shelves, newest, now);
     problems.extend(model.separates.iter().filter_map(|separate| late(model, shelves, separate, now)));
     problems.extend(last_attempts(model, shelves, &unclean));
+    problems.extend(gone(shelves));
     problems.extend(behind(model, shelves));
     problems.extend(emptied_sources(model, shelves));
     problems.extend(shrunk_sources(model, shelves, now));
@@ -661,7 +663,8 @@ fn shrunk_sources(model: &Model, shelves: &Shelves, now: Timestamp) -> Vec<Strin
         let policy = declared.map(|store| Policy::of(model, store, now));
         policy.is_some_and(|policy| policy.keep.is_some() && !policy.append_only)
     };
-    let is_told = |source: &str| shelves.shelves.iter().any(|shelf| emptied(&shelf.catalog, source).is_some());
+    let is_told =
+        |source: &str| shelves.shelves.iter().any(|shelf| emptied(&shelf.catalog, source).is_some());
     let held = shelves.held_back(now, deletes).into_iter().filter(|(_, held)| !is_told(&held.source));
     held.map(|(stores, held)| {
         let names: Vec<String> = stores.iter().map(|name| format!("`{name}`")).collect();
@@ -669,6 +672,12 @@ fn shrunk_sources(model: &Model, shelves: &Shelves, now: Timestamp) -> Vec<Strin
         format!("{stores} {}: {held}", names.join(", "))
     })
     .collect()
+}
+
+/// What this machine committed and no store has any more; nobody can tell while one of them cannot be read.
+fn gone(shelves: &Shelves) -> Option<String> {
+    let made = shelves.made.as_ref().filter(|_| shelves.unread.is_empty())?;
+    told_gone(&made.gone(shelves.shelves.iter().map(|shelf| &shelf.catalog)))
 }
 
 /// Stores that lack the newest backup of an archive that is meant for them. One that is away now and then with the plan's
@@ -692,8 +701,15 @@ fn behind(model: &Model, shelves: &Shelves) -> Vec<String> {
                     "store `{store_name}` has no backup of archive `{name}`; run `{newest}` is elsewhere"
                 ),
                 Some(own) if own < newest && store.absent != Absent::Skip => {
+                    let mend = match shelves.is_own(newest) {
+                        true => "`plan sync FILE` brings it what it lacks",
+                        false => {
+                            "this machine does not know that it has made that run, as it is there. Look at it, and where it is yours, \
+                             `plan sync FILE` brings it"
+                        }
+                    };
                     format!(
-                        "store `{store_name}` lacks run `{newest}` of archive `{name}`; its newest is `{own}`: `plan sync FILE` brings it what it lacks"
+                        "store `{store_name}` lacks run `{newest}` of archive `{name}`; its newest is `{own}`: {mend}"
                     )
                 }
                 Some(_) => continue,

@@ -16,9 +16,9 @@ pub(super) fn accepted(site: &Site<'_>) -> Result<Accepted, PrepareError> {
     }
     let (mut found, mut unread) = (Vec::new(), Vec::new());
     for (id, _) in site.request.model.own_stores() {
-        let read = site.open(id).and_then(|store| {
-            Catalog::load(store.as_ref(), &site.layout).map_err(|error| error.to_string())
-        });
+        let read = site
+            .open(id)
+            .and_then(|store| Catalog::load(store.as_ref(), &site.layout).map_err(|error| error.to_string()));
         match read {
             Ok(catalog) => found.push((PrunePlan::make(&catalog, &site.occasion(id)), catalog)),
             Err(why) => unread.push(why),

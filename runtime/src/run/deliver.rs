@@ -199,6 +199,9 @@ impl Worker {
             self.warn(step, why);
         }
         self.sessions[&store].held().committed = true;
+        if let Err(why) = Made::keep_done(self.plan().folder(), self.imprint.run) {
+            self.warn(step, why);
+        }
         if let Some(error) = committed.untidy {
             self.warn(step, format!("{error}; the next run tidies up"));
         }

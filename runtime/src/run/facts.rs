@@ -19,6 +19,7 @@ use crate::catalog::manifest::{
     ArchiveRecord, FORMAT, HostRef, IndexPlace, MIN_READER, Manifest, MissingArchive, PlanRef,
     RepositoryRecord, Second, SourceRecord, SourceStatus,
 };
+use crate::catalog::mounted::Mounted;
 use crate::catalog::names::{ArtefactName, Digest, PlanName, ToolName};
 use crate::postgres::DATABASE_BYTES;
 use crate::postgres::stream::Told;
@@ -88,6 +89,8 @@ pub struct Facts {
     pub strikes: BTreeMap<(ArchiveId, SourceId), u32>,
     /// What the tools of Postgres sources say of their backups.
     pub labels: BTreeMap<SourceId, BTreeMap<String, String>>,
+    /// The file systems that sources lie on which are no trees.
+    pub footings: BTreeMap<SourceId, Option<Mounted>>,
     /// Where the repositories are that are in no folder.
     pub remotes: BTreeMap<SourceId, BTreeMap<String, String>>,
     /// Artefacts of earlier runs that a store lacked and has now.

@@ -25,6 +25,7 @@ use super::coordinator::{Bounds, Execution, Failure, FailureKind, Performed, Wor
 use super::deliver::is_away;
 use super::event::{How, Outcome, Unobserved};
 use super::facts::{Facts, SourceFact};
+use super::footing;
 use super::journal;
 use super::mark::mark;
 use super::parts;
@@ -133,6 +134,7 @@ struct Looking {
 impl Looking {
     fn new(prepared: Prepared) -> Looking {
         let mut warnings = super::prepare::doubts(&prepared.request.laid);
+        warnings.extend(prepared.gone.clone());
         warnings.extend(prepared.levels.warnings(&prepared.request.model));
         Looking {
             facts: Facts { warnings, ..Facts::default() },
@@ -386,6 +388,18 @@ impl Looking {
 
     fn dump(&mut self, id: SourceId, shown: &mut Sight) -> Result<(), Failure> {
         let source = self.prepared.request.model.source(id);
+        let expected = self.prepared.mounts.get(&id).map(Vec::as_slice).unwrap_or_default();
+        if let Some(path) = reader(&source.kind).lies_at()
+            && let Err(why) = footing::see(self.model(), id, expected, path)
+        {
+            let text = format!("source `{}`: {why}", source.name);
+            if !source.optional {
+                return Err(Failure::passing(text));
+            }
+            self.facts.warnings.push(format!("{text}; it would be left out"));
+            self.facts.sources.insert(id, SourceFact::Absent(why));
+            return Ok(());
+        }
         let fact = match reader(&source.kind).foresee(source).map_err(Failure::lasting)? {
             Foreseen::Nothing => return Ok(()),
             Foreseen::File(bytes) => {

@@ -18,6 +18,7 @@
 //! | [`prune`] | deleting what retention gives up: at the end of a run, and by itself |
 //! | `rehearse` | rehearsals that are due, behind the commits |
 //! | [`report`] | how the run ended |
+//! | `footing`, [`mounts`] | the file systems that sources lie on, and which of them are missing |
 //! | [`environment`] | what of the environment a program gets
 //! | [`event`] | what a run tells whoever watches it |
 //! | [`history`] | how the last runs on this host went |
@@ -35,6 +36,7 @@ pub mod environment;
 pub mod event;
 pub mod facts;
 mod files;
+mod footing;
 pub mod forecast;
 pub mod history;
 pub mod journal;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use backplan_compiler::graph::StepId;
-use backplan_compiler::model::{ArchiveId, Model, SourceId};
+use backplan_compiler::model::{ArchiveId, Model, SourceId, SourceKind};
 
 use super::facts::{Facts, SourceFact};
 use super::prepare::PrepareError;
@@ -31,7 +31,13 @@ pub fn expected<'a>(
     catalogs: &(impl Iterator<Item = &'a Catalog> + Clone),
     given_up: &[PathBuf],
 ) -> Result<Expected, PrepareError> {
-    let files = (0..model.sources.len()).map(SourceId).filter(|id| model.source(*id).files().is_some());
+    let may_lie_apart = |id: &SourceId| {
+        matches!(
+            model.source(*id).kind,
+            SourceKind::Files(_) | SourceKind::Sqlite(_) | SourceKind::Mariadb(_)
+        )
+    };
+    let files = (0..model.sources.len()).map(SourceId).filter(may_lie_apart);
     let known = |id: SourceId| mounted::expected(plan, catalogs.clone(), &model.source(id).name);
     let mut found: Expected = files.map(|id| (id, known(id))).collect();
     for path in given_up {
@@ -79,7 +85,7 @@ pub fn missed<'a>(
 }
 
 impl Facts {
-    /// What the next run is to expect of the sources that this one has scanned.
+    /// What the next run is to expect of the sources that this one has read.
     pub(super) fn mounts(&self, model: &Model, run: RunId) -> BTreeMap<String, Vec<Mounted>> {
         let scanned = self.sources.iter().filter_map(|(id, fact)| match fact {
             SourceFact::Scanned(summary) => Some((model.source(*id), &summary.mounts)),
@@ -87,7 +93,12 @@ impl Facts {
         });
         let dated = |mounted: &Mounted| Mounted { run: mounted.run.or(Some(run)), ..mounted.clone() };
         let files = scanned.filter(|(source, _)| source.files().is_some());
-        files.map(|(source, mounts)| (source.name.clone(), mounts.iter().map(dated).collect())).collect()
+        let trees =
+            files.map(|(source, mounts)| (source.name.clone(), mounts.iter().map(dated).collect::<Vec<_>>()));
+        let footings = self.footings.iter();
+        let footings = footings
+            .map(|(id, mounted)| (model.source(*id).name.clone(), mounted.iter().map(dated).collect()));
+        trees.chain(footings).collect()
     }
 }
 

@@ -26,7 +26,7 @@ use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState, 
 use crate::catalog::identity::IdentityError;
 use crate::catalog::ids::{MAX_SEQUENCE, RunId};
 use crate::catalog::layout::{Layout, artefact_name};
-use crate::catalog::made::Made;
+use crate::catalog::made::{Made, told_gone};
 use crate::places::world;
 use crate::postgres::pgbackrest::settings;
 use crate::recall::shelf::Shelf;
@@ -64,6 +64,8 @@ pub struct Prepared {
     pub lock: Option<HostLock>,
     /// What links and mounts make of its paths, and is worth knowing.
     pub told: Vec<String>,
+    /// What the stores have no more of what this machine committed.
+    pub gone: Option<String>,
     /// The file systems that its sources are expected to be on.
     pub mounts: Expected,
 }
@@ -319,6 +321,7 @@ fn prepare(
     told.extend(occasion.not_due.iter().map(|source| waits(model, *source)));
     Ok(Prepared {
         told,
+        gone: gone(model, &stores),
         mounts,
         graph: Arc::new(graph),
         occasion,
@@ -364,6 +367,13 @@ fn stores(request: &Request, host: &HostState, plan: &PlanState) -> Stores {
         }
     }
     stores
+}
+
+/// What the stores have no more of what this machine committed; nobody can tell while one of them is away.
+fn gone(model: &Model, stores: &Stores) -> Option<String> {
+    let are_all_read = stores.shelves.len() + stores.new.len() == model.own_stores().count();
+    let catalogs = stores.shelves.values().map(|shelf| &shelf.catalog);
+    told_gone(&stores.made.gone(catalogs)).filter(|_| are_all_read)
 }
 
 fn refused(model: &Model, error: LowerError) -> PrepareError {

@@ -1,7 +1,7 @@
 //! One source in a run: what its [`Reader`](crate::source::Reader) is given, and the hands that it has in the run.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use backplan_compiler::graph::StepId;
@@ -11,6 +11,7 @@ use backplan_compiler::value::{Hidden, Secret};
 
 use super::coordinator::Failure;
 use super::facts::SourceFact;
+use super::footing;
 use super::journal::Record;
 use super::process::{ProcessError, Program, Tell};
 use super::state::make_private;
@@ -51,6 +52,28 @@ impl Reading<'_> {
     /// Says what became of the source.
     pub fn settle(&self, fact: SourceFact) {
         self.worker.facts().sources.insert(self.id, fact);
+    }
+
+    /// Sees that its database, at this path, lies on the file system that it lay on before, where that was one of its own. Not so: it is
+    /// optional, and left out.
+    ///
+    /// # Errors
+    /// When what it lay on is not mounted any more.
+    pub fn stands_at(&self, path: &Path) -> Result<bool, Failure> {
+        let (worker, source) = (self.worker, self.source());
+        let expected = worker.mounts.get(&self.id).map(Vec::as_slice).unwrap_or_default();
+        match footing::see(&worker.request.model, self.id, expected, path) {
+            Ok(now) => {
+                worker.facts().footings.insert(self.id, now);
+                Ok(true)
+            }
+            Err(why) if source.optional => {
+                self.warn(format!("source `{}`: {why}; it is left out", source.name));
+                self.settle(SourceFact::Absent(why));
+                Ok(false)
+            }
+            Err(why) => Err(Failure::passing(format!("source `{}`: {why}", source.name))),
+        }
     }
 
     /// The path and bytes of its copy, where one was made.

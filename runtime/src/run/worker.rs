@@ -75,6 +75,8 @@ pub struct Worker {
     pub(super) layout: Layout,
     /// The file systems that sources are expected to be on.
     pub(super) mounts: Expected,
+    /// What the stores have no more of what this machine committed.
+    gone: Option<String>,
     pub(super) host: HostState,
     plan: Mutex<PlanState>,
     pub(super) folders: Folders,
@@ -207,6 +209,7 @@ impl Worker {
             note,
             lock,
             mounts,
+            gone,
             ..
         } = prepared;
         let machine = HostRef { machine: host.machine(), name: super::prepare::host_name() };
@@ -230,6 +233,7 @@ impl Worker {
             hopeless: AtomicBool::new(false),
             standing: Mutex::default(),
             mounts,
+            gone,
             request,
             graph,
             occasion,
@@ -425,7 +429,7 @@ impl Worker {
         for text in super::prepare::doubts(&self.request.laid) {
             self.warn(step, text);
         }
-        for warning in self.levels().warnings(&self.request.model) {
+        for warning in self.gone.iter().cloned().chain(self.levels().warnings(&self.request.model)) {
             self.warn(step, warning);
         }
         // Windows first: whatever is wrong with the stores, the world must not stay held.

@@ -42,6 +42,11 @@ pub(crate) trait Reader {
         Ok(Foreseen::Nothing)
     }
 
+    /// Where on this host its database is, if that is known without asking.
+    fn lies_at(&self) -> Option<&Path> {
+        None
+    }
+
     /// Copies it, or begins to: the step before it is packed, where there is one.
     ///
     /// # Errors

@@ -79,7 +79,14 @@ impl Reader for Sqlite {
         }
     }
 
+    fn lies_at(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+
     fn dump(&self, reading: &Reading<'_>) -> Result<(), Failure> {
+        if !reading.stands_at(&self.path)? {
+            return Ok(());
+        }
         let to = reading.folder()?.join(self.path.file_name().unwrap_or_default());
         let source = reading.source();
         match copy(&self.path, &to, reading.control) {

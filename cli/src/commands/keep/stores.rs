@@ -59,6 +59,9 @@ pub fn play(
     Ok((shelves.collect(), until))
 }
 
+/// What a store holds: its runs, those that cannot be read, and what is known beside.
+type Known = (Vec<Run<RunId>>, BTreeSet<RunId>, Beside<RunId>);
+
 /// What each store of the plan holds, by the numbers of the runs in all of them.
 fn stock(model: &Model, shelves: &Shelves) -> Result<Vec<Stock>, String> {
     let of = |store: &Store| shelves.shelves.iter().find(|shelf| shelf.store.label() == store.name);
@@ -69,7 +72,7 @@ fn stock(model: &Model, shelves: &Shelves) -> Result<Vec<Stock>, String> {
             return Err(format!("store `{}` holds no run of it yet", store.name));
         }
     }
-    let all: Vec<(Vec<Run<RunId>>, BTreeSet<RunId>, Beside<RunId>)> = held
+    let all: Vec<Known> = held
         .iter()
         .map(|shelf| {
             shelf.map_or_else(Default::default, |shelf| {
@@ -84,7 +87,7 @@ fn stock(model: &Model, shelves: &Shelves) -> Result<Vec<Stock>, String> {
     });
     let numbers: BTreeMap<RunId, u32> = named.collect::<BTreeSet<RunId>>().into_iter().zip(1..).collect();
     let number = |id: &RunId| numbers.get(id).copied().unwrap_or(0);
-    let stocked = |(runs, unreadable, beside): (Vec<Run<RunId>>, BTreeSet<RunId>, Beside<RunId>)| Stock {
+    let stocked = |(runs, unreadable, beside): Known| Stock {
         runs: runs.into_iter().map(|run| numbered(run, &number)).collect(),
         unreadable: unreadable.iter().map(number).collect(),
         beside: beside.named(number),

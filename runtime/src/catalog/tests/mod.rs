@@ -4,6 +4,7 @@
 
 mod broken;
 mod cut;
+mod gone;
 mod identity;
 mod leases;
 mod listing;

@@ -304,6 +304,16 @@ fn a_source_that_shrank_by_more_than_half_deletes_nothing() {
         let emptied = vec![told(driver, 2000, 900, 400), told(driver, 1, 190, 190)];
         assert_eq!(refused(emptied), [shrank("bytes", 400, 190)]);
     }
+    // A server without a database of anybody's has its accounts all the same.
+    let server = |bytes, databases: &str| SourceRecord {
+        kind: "mariadb".to_owned(),
+        labels: [("databases".to_owned(), databases.to_owned())].into(),
+        ..ok(4, bytes)
+    };
+    let emptied = vec![server(500, "shop"), server(400, ""), server(400, "")];
+    let nothing = Refusal::Emptied { source: "s".to_owned(), entries: 4, bytes: 500, since: run_id(1) };
+    assert_eq!(refused(emptied), [nothing]);
+    assert_eq!(refused(vec![server(500, "shop"), server(400, "shop")]), []);
     let directory = vec![told("basebackup", 2000, 400, 400), told("basebackup", 900, 390, 390)];
     assert_eq!(refused(directory), [shrank("entries", 2000, 900)]);
 }

@@ -1,0 +1,34 @@
+//! Runs that this machine committed, and that no store has any more.
+
+#![allow(clippy::unwrap_used)]
+
+use super::stage::{Job, run_id};
+use crate::catalog::made::{Made, told_gone};
+use crate::catalog::runs::Catalog;
+
+#[test]
+fn what_a_store_had_behind_all_that_is_there_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    for sequence in 1..=4 {
+        Made::keep(folder.path(), run_id(sequence), b"bytes").unwrap();
+        // What no store took in the end was never there.
+        if sequence != 3 {
+            Made::keep_done(folder.path(), run_id(sequence)).unwrap();
+        }
+    }
+    let made = Made::load(folder.path()).unwrap();
+    let with = |sequences: &[u32]| {
+        let mut catalog = Catalog::default();
+        sequences.iter().for_each(|sequence| catalog.add(Job::new(*sequence, 1).manifest()));
+        catalog
+    };
+    let gone = |catalogs: &[Catalog]| made.gone(catalogs.iter());
+    assert_eq!(gone(&[with(&[1])]), [2, 4].map(run_id));
+    assert_eq!(gone(&[with(&[1]), with(&[2])]), [run_id(4)]);
+    assert_eq!(gone(&[with(&[2]), with(&[4])]), []);
+    // What is older may have been pruned; a store without any run is told of by itself.
+    assert_eq!(gone(&[with(&[4])]), []);
+    assert_eq!(gone(&[with(&[])]), []);
+    assert!(told_gone(&[]).is_none());
+    assert!(made.is_own(run_id(3), b"bytes") && !made.is_own(run_id(3), b"others"));
+}
