@@ -22,6 +22,7 @@ readonly files="${BENCH_FILES:-1000000}"
 readonly big="${BENCH_BIG:-5G}"
 
 . benches/work.sh "${1:-}" hyperfine pigz tar python3 /usr/bin/time
+. benches/tree.sh
 tidy() { umount "$work/mnt"; }
 
 main() {
@@ -73,21 +74,13 @@ time_it() {
 
 note() { echo "$2" >"$work/results/$1.txt"; }
 
-real_files() {
-  [ -d "$work/tree" ] && return
-  mkdir "$work/tree"
-  # Every n-th file of all that is installed, so that texts, programs and libraries have their real shares; the largest
-  # left out, for one of them would be the tree.
-  find /usr/share /usr/include /usr/lib /usr/bin -xdev -type f -readable -size -20M -printf '%s %p\n' 2>/dev/null | sort -k2 |
-    awk -v most="$((megabytes * 1000000))" '
-      { all += $1; size[NR] = $1; sub(/^[0-9]+ /, ""); path[NR] = $0 }
-      END { step = all > most ? all / most : 1; for (at = 1; at <= NR; at += step) print path[int(at)] }' |
-    tar -cf - --no-recursion -T - 2>/dev/null | tar -xf - -C "$work/tree"
+noted_tree() {
+  real_files
   note tree "$(find "$work/tree" -type f | wc -l) files, $(du -sb "$work/tree" | cut -f1) bytes"
 }
 
 measure_pack() {
-  real_files
+  noted_tree
   cd "$work"
   write_plan level6 "$work/tree" 6
   write_plan level1 "$work/tree" 1
@@ -163,7 +156,7 @@ measure_restore() {
     echo 'not measured: a fresh ext4 needs root' >&2
     return
   fi
-  real_files
+  noted_tree
   cd "$work"
   write_plan level6 "$work/tree" 6
   eval "$(forget level6)"
@@ -177,7 +170,7 @@ measure_restore() {
 }
 
 measure_small() {
-  real_files
+  noted_tree
   cd "$work"
   write_plan level6 "$work/tree" 6
   eval "$(forget level6)"

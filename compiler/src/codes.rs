@@ -62,6 +62,7 @@ codes! {
     MISPLACED_RUN_VALUE Error "misplaced_run_value" "a value that only a run knows stands where it must be known before";
     MISPLACED_SECRET Error "misplaced_secret" "a secret stands where it would be seen";
     BAD_SCHEDULE Error "bad_schedule" "a schedule cannot be read";
+    BAD_ADDRESS Error "bad_address" "a store has no address that could be gone to";
     BAD_FILE_NAME Error "bad_file_name" "a name is not a single file name";
 
     // Imports and parameters.
@@ -82,7 +83,9 @@ codes! {
     AFTER_LOOP Error "after_loop" "sources wait for one another";
     ENDLESS_WINDOW Warning "endless_window" "a window is entered and never left, or left and never entered";
     SEPARATE_WITHOUT_REPOSITORY Error "separate_without_repository" "the source has no tool with a repository of its own";
-    SEPARATE_IN_SEVERAL Error "separate_in_several" "a repository kept apart is to be in several stores";
+    REPOSITORY_HOMELESS Error "repository_homeless" "a tool's repository, or its settings, have no folder";
+    REPOSITORY_UNREACHABLE Error "repository_unreachable" "a tool cannot keep its repository in a store";
+    REPOSITORY_UNRULED Error "repository_unruled" "a store has rules that a tool does not keep";
     WAL_WITHOUT_BASE Error "wal_without_base" "WAL is archived for a source that is no `basebackup`";
     LEVEL_UNSUPPORTED Note "level_unsupported" "a driver cannot do a level of the plan";
     NO_FULL Warning "no_full" "a schedule by level has no full";
@@ -112,6 +115,7 @@ codes! {
     INLINE_SECRET Warning "inline_secret" "a secret is written into the plan";
     NO_RECIPIENT Error "no_recipient" "an archive is encrypted for nobody";
     BAD_RECIPIENT Error "bad_recipient" "a recipient is no public key";
+    LEFT_IN_CLEAR Warning "left_in_clear" "a log or a repository goes in clear where archives are encrypted";
     MISSING_IDENTITY Error "missing_identity" "a rehearsal cannot open the archive";
 
     // Promises.
@@ -120,6 +124,7 @@ codes! {
     LOG_COPIES Warning "log_copies" "a log has fewer copies than are promised of its source";
     SILENT_COPY Warning "silent_copy" "a promised copy is in a store that a run may leave out without a word";
     COPIES_OF_NEWEST Warning "copies_of_newest" "only the newest run has the copies that are promised";
+    UNREHEARSABLE Error "unrehearsable" "a rehearsal is asked of what cannot be rehearsed";
     QUERY_OF_NO_DATABASE Error "query_of_no_database" "a rehearsal asks a query of a source that is no database";
     POLICY_BROKEN Error "policy_broken" "the plan breaks a policy";
 

@@ -39,6 +39,7 @@ mod policies;
 mod promises;
 mod reach;
 mod rehearsals;
+mod repositories;
 mod secrets;
 
 /// What every check is given, and where it writes.

@@ -39,6 +39,8 @@ pub enum Action {
     Scan(SourceId),
     /// Copy a source that is not plain files into the staging.
     Dump(SourceId),
+    /// Have a source's tool make a backup in the repository that the source has of its own in a store.
+    DumpApart(SourceId, StoreId),
     /// Build an artefact, in the staging or straight into the stores.
     Pack(ArchiveId),
     /// Bring a staged artefact into a store.
@@ -51,6 +53,8 @@ pub enum Action {
     Sync(StoreId),
     /// Delete, from the repository of a source's tool, what was before the cycle that now has begun.
     Expire(SourceId),
+    /// Delete, from a source's own repository in a store, what no manifest names there any more.
+    ExpireApart(SourceId, StoreId),
     /// See that a store has the archive of a source's log, by the place of its `wal` in the model.
     OpenWal(usize, StoreId),
     /// Delete, from the archive of a source's log, what no kept backup needs.

@@ -229,7 +229,7 @@ impl<'a> Lowering<'a> {
         let stores = archives
             .iter()
             .flat_map(|id| model.archive(*id).to.iter().copied())
-            .chain(separates().flat_map(|separate| model.told_in(separate)))
+            .chain(separates().flat_map(|separate| separate.to.iter().copied()))
             .collect();
         let run = occasion.run.clone().unwrap_or_else(|| "RUN".to_owned());
         let sources: BTreeSet<SourceId> = sources;
@@ -326,7 +326,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// The first step of a source: its scan or dump; a `command` has none, its pack runs it.
+    /// The first step of a source in an archive: its scan or dump; a `command` has none, its pack runs it.
     fn first_step(&self, source: SourceId) -> Option<String> {
         let source = self.model.source(source);
         match source.kind.facts().reading {
@@ -336,8 +336,20 @@ impl<'a> Lowering<'a> {
         }
     }
 
+    /// A step on the repository of a separate source in a store: the store is named where there is more than one.
+    fn apart(&self, verb: &str, separate: &Separate, store: StoreId) -> String {
+        let source = &self.model.source(separate.source).name;
+        match separate.to.len() {
+            1 => format!("{verb}/{source}"),
+            _ => format!("{verb}/{source}/{}", self.model.store(store).name),
+        }
+    }
+
     /// The steps after which a source has been read: its dump, or the packs that read it.
     fn last_steps(&self, source: SourceId) -> Vec<String> {
+        if let Some(separate) = self.model.separate(source) {
+            return separate.to.iter().map(|store| self.apart("dump", separate, *store)).collect();
+        }
         match self.model.source(source).kind.facts().reading {
             Reading::File | Reading::Folder => self.first_step(source).into_iter().collect(),
             Reading::Scan | Reading::Stream => self
@@ -368,34 +380,53 @@ impl<'a> Lowering<'a> {
 
     fn sources(&mut self) {
         for id in self.sources.clone() {
-            let Some(step_id) = self.first_step(id) else { continue };
             let mut needs = self.gate(id);
             needs.extend(self.after(id, None));
             let source = self.model.source(id);
-            let reads = source.kind.own().reads(&source.name);
-            let separate = self.model.separate(id).and_then(|separate| separate.to.first());
-            let (action, writes) = match (source.kind.facts().reading, separate, source.repository()) {
-                (Reading::Scan, ..) => {
+            if let Some(separate) = self.model.separate(id) {
+                let mut before = None;
+                for store in &separate.to {
+                    let mut needs = needs.clone();
+                    // A tool makes one backup of a cluster at a time.
+                    needs.extend(before);
+                    needs.extend(
+                        (separate.to.len() > 1).then(|| format!("lock/{}", self.model.store(*store).name)),
+                    );
+                    let writes = self.object(*store, repository(&self.model.name, &source.name));
+                    let step = self.apart("dump", separate, *store);
+                    self.read(&step, Action::DumpApart(id, *store), needs, writes);
+                    before = Some(step);
+                }
+                continue;
+            }
+            let Some(step) = self.first_step(id) else { continue };
+            let (action, writes) = match (source.kind.facts().reading, source.repository()) {
+                (Reading::Scan, _) => {
                     let (plan, run) = (&self.model.name, &self.run);
                     (
                         Action::Scan(id),
                         Resource::State(format!("{plan}/work/{run}/{}", scan_name(&source.name))),
                     )
                 }
-                (_, Some(store), _) => {
-                    (Action::Dump(id), self.object(*store, repository(&self.model.name, &source.name)))
-                }
-                (_, None, Some(path)) => (Action::Dump(id), Resource::Contents(path.to_path_buf())),
-                (_, None, None) => (Action::Dump(id), self.staged(&source.name)),
+                (_, Some(path)) => (Action::Dump(id), Resource::Contents(path.to_path_buf())),
+                (_, None) => (Action::Dump(id), self.staged(&source.name)),
             };
-            let (retry, timeout) = (self.model.retry.clone(), source.timeout);
-            let step = self.push(&step_id, action, needs);
-            step.reads = reads;
-            step.writes.insert(writes);
-            step.retry = Some(retry);
-            step.timeout = timeout;
-            step.undo = Undo::DeleteFiles;
+            self.read(&step, action, needs, writes);
         }
+    }
+
+    /// A step that reads a source.
+    fn read(&mut self, step: &str, action: Action, needs: Vec<String>, writes: Resource) {
+        let (Action::Scan(id) | Action::Dump(id) | Action::DumpApart(id, _)) = action else { return };
+        let source = self.model.source(id);
+        let (reads, timeout) = (source.kind.own().reads(&source.name), source.timeout);
+        let retry = self.model.retry.clone();
+        let step = self.push(step, action, needs);
+        step.reads = reads;
+        step.writes.insert(writes);
+        step.retry = Some(retry);
+        step.timeout = timeout;
+        step.undo = Undo::DeleteFiles;
     }
 
     /// Where a dump of this source is built.
@@ -495,10 +526,11 @@ impl<'a> Lowering<'a> {
                     (false, archive) => format!("publish/{archive}/{name}"),
                 })
                 .collect();
-            let separates = self.model.separates.iter().filter(|separate| {
-                self.model.told_in(separate).contains(&store) && self.sources.contains(&separate.source)
-            });
-            needs.extend(separates.filter_map(|separate| self.first_step(separate.source)));
+            let separates =
+                self.model.separates.iter().filter(|separate| {
+                    separate.to.contains(&store) && self.sources.contains(&separate.source)
+                });
+            needs.extend(separates.map(|separate| self.apart("dump", separate, store)));
             needs.push(format!("lock/{name}"));
             let (run, plan) = (self.run.clone(), self.model.name.clone());
             let manifest = self.object(store, own(&plan, &format!("manifests/{run}.yaml")));
@@ -508,7 +540,7 @@ impl<'a> Lowering<'a> {
             step.writes.extend([manifest, sums]);
             step.retry = Some(retry);
             let declared = self.model.store(store);
-            let is_own = |own: &Separate| own.keep.is_some() && self.model.told_in(own).contains(&store);
+            let is_own = |own: &Separate| own.keep.is_some() && own.to.contains(&store);
             let own = self.model.separates.iter().any(is_own);
             let keeps = declared.keep.is_some() || self.model.keep.is_some() || own;
             if keeps && !declared.append_only {
@@ -539,10 +571,7 @@ impl<'a> Lowering<'a> {
             let source = self.model.source(id);
             let (name, timeout) = (source.name.clone(), source.timeout);
             if let Some(separate) = self.model.separate(id) {
-                // What this host never deletes in, it expires nothing in.
-                if !separate.to.iter().any(|store| self.model.store(*store).append_only) {
-                    self.expire_separate(id, &self.model.told_in(separate), &name);
-                }
+                separate.to.iter().for_each(|store| self.expire_apart(separate, *store));
                 continue;
             }
             let Some(repository) = source.repository().map(Path::to_path_buf) else { continue };
@@ -559,21 +588,22 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// A repository of its own holds what the manifests beside it say, and nothing that a prune gave up.
-    fn expire_separate(&mut self, id: SourceId, to: &[StoreId], name: &str) {
-        let pruned: Vec<String> = to
-            .iter()
-            .filter_map(|store| self.doing(&Action::Prune(*store)))
-            .map(|step| step.id.0.clone())
-            .collect();
-        if pruned.is_empty() {
+    /// A repository of its own holds what the manifests beside it say, and nothing that a prune gave up. Where this host never
+    /// deletes, nothing is pruned.
+    fn expire_apart(&mut self, separate: &Separate, store: StoreId) {
+        let (source, label) = (self.model.source(separate.source), &self.model.store(store).name);
+        let pruned = format!("prune/{label}");
+        if !self.steps.iter().any(|step| step.id.0 == pruned) {
             return;
         }
-        let timeout = self.model.source(id).timeout;
-        let step = self.push(&format!("expire/{name}"), Action::Expire(id), pruned);
-        step.deletes
-            .insert(Resource::World(format!("backups in the repository of `{name}` whose runs are gone")));
-        step.timeout = timeout;
+        let deletes = match separate.to.len() {
+            1 => format!("backups in the repository of `{}` whose runs are gone", source.name),
+            _ => format!("backups in the repository of `{}` in `{label}` whose runs are gone", source.name),
+        };
+        let id = self.apart("expire", separate, store);
+        let step = self.push(&id, Action::ExpireApart(separate.source, store), [pruned]);
+        step.deletes.insert(Resource::World(deletes));
+        step.timeout = source.timeout;
     }
 
     /// The archives of logs: there from the first run on, and rid of what no kept backup needs once the run is committed.

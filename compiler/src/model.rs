@@ -4,12 +4,13 @@
 //! Guaranteed by resolution: references exist, required attributes are there, values have their types. Not guaranteed:
 //! that the plan makes sense (see [`crate::finding`]).
 
+mod address;
 mod location;
+mod repository;
 mod secrets;
 mod source;
 mod words;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ use crate::sources::Place;
 use crate::template::Template;
 use crate::value::{Env, Secret, Text};
 
+pub use address::Fault;
 pub use location::Location;
 pub use source::{
     BackupMode, Command, Compare, Files, FilesPath, Mariadb, MariadbDriver, Pattern, Postgres,
@@ -127,36 +129,9 @@ impl Model {
         self.schedule.iter().map(|schedule| (None, schedule)).chain(own)
     }
 
-    /// The stores whose manifests tell of a separate source's backups: its own where that is a folder, else all that archives
-    /// go to.
-    pub fn told_in(&self, separate: &Separate) -> Vec<StoreId> {
-        if separate.to.iter().any(|id| self.store(*id).folder().is_some()) {
-            return separate.to.clone();
-        }
-        let all: BTreeSet<StoreId> =
-            self.archives.iter().flat_map(|archive| archive.to.iter().copied()).collect();
-        all.into_iter().collect()
-    }
-
-    /// The stores whose runs a separate source's backups live and go with: where they are told of, or its own where no store
-    /// tells.
-    pub fn known_in(&self, separate: &Separate) -> Vec<StoreId> {
-        let told = self.told_in(separate);
-        if told.is_empty() { separate.to.clone() } else { told }
-    }
-
-    /// Whether a store is none of Backplan's: nothing but repositories is in it, and it is no folder.
-    pub fn is_of_tools(&self, id: StoreId) -> bool {
-        let is_separate = self.separates.iter().any(|separate| separate.to.contains(&id));
-        let is_used = self.archives.iter().any(|archive| archive.to.contains(&id))
-            || self.wals.iter().any(|wal| wal.to.contains(&id));
-        is_separate && !is_used && !matches!(self.store(id).kind, StoreKind::Dir { .. })
-    }
-
-    /// The stores that Backplan itself writes to and reads.
-    pub fn own_stores(&self) -> impl Iterator<Item = (StoreId, &Store)> {
-        let all = self.stores.iter().enumerate().map(|(at, store)| (StoreId(at), store));
-        all.filter(|(id, _)| !self.is_of_tools(*id))
+    /// Every store, with what the others call it by.
+    pub fn each_store(&self) -> impl Iterator<Item = (StoreId, &Store)> {
+        self.stores.iter().enumerate().map(|(at, store)| (StoreId(at), store))
     }
 
     /// Seconds of log that are promised beside a source's kept backups: its `wal` block's `keep`, else the plan's `keep.wal`.

@@ -104,12 +104,14 @@ fn doing<'a>(action: &Action, model: &'a Model) -> Doing<'a> {
         Action::Leave(window) => Doing { verb: "leave", window: Some(window_name(model, *window)), ..none },
         Action::Scan(id) => Doing { verb: "scan", source: source(id), ..none },
         Action::Dump(id) => Doing { verb: "dump", source: source(id), ..none },
+        Action::DumpApart(id, to) => Doing { verb: "dump", source: source(id), store: store(to), ..none },
         Action::Pack(id) => Doing { verb: "pack", archive: archive(id), ..none },
         Action::Publish(id, to) => Doing { verb: "publish", archive: archive(id), store: store(to), ..none },
         Action::Commit(id) => Doing { verb: "commit", store: store(id), ..none },
         Action::Prune(id) => Doing { verb: "prune", store: store(id), ..none },
         Action::Sync(id) => Doing { verb: "sync", store: store(id), ..none },
         Action::Expire(id) => Doing { verb: "expire", source: source(id), ..none },
+        Action::ExpireApart(id, of) => Doing { verb: "expire", source: source(id), store: store(of), ..none },
         Action::OpenWal(at, to) => {
             Doing { verb: "archive", source: wal_source(model, *at), store: store(to), ..none }
         }
@@ -139,7 +141,7 @@ fn window_name(model: &Model, window: usize) -> &str {
 /// What a step belongs to in a picture: a source to the first archive that has it. Steps of the whole run belong to nothing.
 fn group(action: &Action, model: &Model) -> Option<String> {
     match action {
-        Action::Scan(source) | Action::Dump(source) => {
+        Action::Scan(source) | Action::Dump(source) | Action::DumpApart(source, _) => {
             let archive = model.archives.iter().find(|archive| archive.from.contains(source));
             Some(archive.map_or_else(
                 || format!("separate {}", model.source(*source).name),
@@ -230,10 +232,11 @@ fn dot_shape(action: &Action) -> &'static str {
         | Action::ClearStaging(_)
         | Action::Prune(_)
         | Action::Expire(_)
+        | Action::ExpireApart(..)
         | Action::ExpireWal(..) => "diamond",
         Action::OpenWal(..) => "cylinder",
         Action::Enter(_) | Action::Leave(_) => "house",
-        Action::Scan(_) | Action::Dump(_) => "ellipse",
+        Action::Scan(_) | Action::Dump(_) | Action::DumpApart(..) => "ellipse",
         Action::Pack(_) => "box3d",
         Action::Publish(..) | Action::Sync(_) => "box",
         Action::Commit(_) => "doubleoctagon",
@@ -275,10 +278,11 @@ fn mermaid_shape(action: &Action) -> (&'static str, &'static str) {
         | Action::ClearStaging(_)
         | Action::Prune(_)
         | Action::Expire(_)
+        | Action::ExpireApart(..)
         | Action::ExpireWal(..) => ("{", "}"),
         Action::OpenWal(..) => ("[(", ")]"),
         Action::Enter(_) | Action::Leave(_) => ("[/", "/]"),
-        Action::Scan(_) | Action::Dump(_) => ("([", "])"),
+        Action::Scan(_) | Action::Dump(_) | Action::DumpApart(..) => ("([", "])"),
         Action::Pack(_) => ("[[", "]]"),
         Action::Publish(..) | Action::Sync(_) => ("[", "]"),
         Action::Commit(_) => ("(((", ")))"),

@@ -103,7 +103,7 @@ impl<'a> Policy<'a> {
         let own: BTreeMap<String, &Keep> = model
             .separates
             .iter()
-            .filter(|separate| here(&model.told_in(separate)))
+            .filter(|separate| here(&separate.to))
             .filter_map(|separate| {
                 Some((model.source(separate.source).name.clone(), separate.keep.as_ref()?))
             })

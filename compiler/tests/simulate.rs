@@ -165,14 +165,13 @@ fn a_repository_apart_follows_the_cycle_and_its_own_rules() {
     let fulls = apart.iter().filter(|(_, level)| *level == Level::Full).count();
     // Two cycles, the base of the log, and the run that will be it.
     assert!(fulls == 4 && apart.len() > fulls, "{apart:?}");
-    // Backups in a bucket are told of in the folder, and live and go with its runs.
+    // And so in a bucket.
     let bucket = APART
         .replace("STORE", "s3 {\n  bucket = \"b\"\n  access_key = env(\"A\")\n  secret_key = env(\"B\")\n}")
         .replace("STAGING", ", staging = \"/staging\"");
-    let (told, apart) = (left(&bucket, "local"), left(&bucket, "repo"));
-    assert_eq!(told, apart);
-    let oldest = horizon(300).until.duration_since(told[0].0).as_hours() / 24;
-    assert!((45..100).contains(&oldest), "{told:?}");
+    assert_eq!(left(&bucket, "repo"), apart);
+    let oldest = horizon(300).until.duration_since(apart[0].0).as_hours() / 24;
+    assert!((45..100).contains(&oldest), "{apart:?}");
 }
 
 fn found(text: &str) -> Vec<(&'static str, String)> {

@@ -113,6 +113,34 @@ fn a_cluster_that_is_written_to_is_copied_and_comes_back_whole() {
     cluster.restore(&[]).status(1).says("runs in `back`");
     cluster.sh("pg_ctl -s -D back -m fast stop; pg_checksums -D back --check >/dev/null");
     cluster.restore(&[]).status(1).says("not empty");
+    goes_on_where_it_was(&cluster, &rows.to_string());
+}
+
+/// A restore that was cut short keeps a server from starting, and goes on with what is there, its tablespaces too.
+fn goes_on_where_it_was(cluster: &Cluster, rows: &str) {
+    let root = cluster.scenario.path(".");
+    shell(&root, "rm -r back back.*");
+    cluster.restore(&[]).status(0);
+    let resume =
+        |more: &[&str]| cluster.scenario.plan(["restore", "--to", "back", "--resume"].iter().chain(more));
+    resume(&[]).status(1).says("is not what a restore left");
+    let run = shell(&root, "ls store/.backplan/p/manifests").trim().replace(".yaml", "");
+    fs::write(
+        cluster.scenario.path("back/.backplan-restore-unfinished"),
+        format!("{{\"run\":\"{run}\",\"sources\":[\"main\"],\"paths\":[]}}"),
+    )
+    .unwrap();
+    shell(
+        &root,
+        "echo 'not complete: plan restore was still at work' > back/postmaster.pid; rm -r back/pg_wal back/base/1 back/backup_label; \
+         truncate -s 8192 $(find back/base -size +1000k | head -1); find back.tablespaces -type f -size +0 -delete",
+    );
+    cluster.restore(&[]).status(1).says("`--resume` goes on with it");
+    resume(&["--start"]).status(0).says("running");
+    assert_eq!(cluster.back("SELECT count(*) FROM pgbench_history"), rows);
+    assert_eq!(cluster.back("SELECT count(*) FROM far"), "77");
+    assert!(!cluster.scenario.path("back/.backplan-restore-unfinished").exists());
+    cluster.sh("pg_ctl -s -D back -m fast stop; pg_checksums -D back --check >/dev/null");
 }
 
 #[test]

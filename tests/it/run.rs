@@ -101,12 +101,12 @@ fn a_dry_run_shows_what_the_run_then_does() {
 }
 
 #[test]
-fn plans_that_cannot_be_run_yet_are_refused_before_their_first_step() {
+fn plans_that_no_tool_could_run_are_refused_by_their_text() {
     let text = "source db: postgres {\n  driver = pgbackrest\n  stanza = \"main\"\n}\n\narchive main {\n  from = [db]\n  to   = [store]\n}";
     let scenario = Scenario::new().file("p.plan", plan(text));
     let path = scenario.path("p.plan");
     let before = everything(&scenario.path(".."));
-    scenario.plan(["run", path.to_str().unwrap()]).status(2).stdout("").stderr_has("can check plan");
+    scenario.plan(["run", path.to_str().unwrap()]).status(2).stdout("").stderr_has("repository_homeless");
     assert_eq!(everything(&scenario.path("..")), before);
 }
 

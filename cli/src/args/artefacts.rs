@@ -288,8 +288,8 @@ pub struct RestoreArgs {
     #[arg(long)]
     pub overwrite: bool,
     /// Go on with a restore into DIR that was cut short: the same run, sources and paths; what is there already is compared
-    /// and not fetched again
-    #[arg(long, requires = "to", conflicts_with_all = ["overwrite", "run", "at", "sources", "paths"])]
+    /// and not fetched again. How far a cluster is to recover is said again
+    #[arg(long, requires = "to", conflicts_with_all = ["overwrite", "run", "sources", "paths"])]
     pub resume: bool,
     /// Show what would be written; write nothing
     #[arg(long)]

@@ -13,7 +13,7 @@ use backplan_runtime::postgres::recovery::{Action, Point, Recovery, command_word
 use backplan_runtime::recall::cluster::{self, ClusterError, Outcome, Wish};
 use backplan_runtime::recall::launch::{Starting, Then};
 use backplan_runtime::recall::log;
-use backplan_runtime::recall::repositories::remote;
+use backplan_runtime::recall::repositories::reachable;
 use backplan_runtime::recall::shelf::Shelves;
 use backplan_runtime::recall::tool;
 use backplan_runtime::run::environment;
@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::plan::{chosen as plan_file, current_folder, ready};
-use super::restore::chosen;
+use super::restore::{chosen, cut_short, resumable};
 use super::stop::until_signal;
 use super::{identities, moment, shelves};
 use crate::args::{Format, Global, RestoreArgs, TargetAction};
@@ -86,6 +86,10 @@ pub fn put_back(
     console: &mut Console,
 ) -> Result<Status, Failure> {
     let to = target(args)?;
+    if args.resume {
+        return Err(Failure::usage("what a tool puts back begins anew, and is not gone on with")
+            .help("remove the folder, and restore again without `--resume`"));
+    }
     let model = match (&args.place.store.store, &args.place.plan.file) {
         (Some(_), None) => None,
         _ => Some(ready(&args.place.plan, global, console)?.model),
@@ -100,12 +104,10 @@ pub fn put_back(
             .fetch(secret)
             .map_err(|error| Failure::new(format!("the passphrase of the repository: {error}")))
     });
-    let remote = match (model, separate) {
-        (Some(model), Some(own)) => {
-            let made = remote(model, own.source, &host_name(), &Secrets::default());
-            made.map_err(|error| Failure::new(error.to_string()))?
-        }
-        _ => None,
+    let remotes = match (model, separate) {
+        (Some(model), Some(own)) => reachable(model, own.source, &host_name(), &Secrets::default())
+            .map_err(|error| Failure::new(error.to_string()))?,
+        _ => Vec::new(),
     };
     let mut roots: BTreeMap<String, PathBuf> = BTreeMap::new();
     for store in model.iter().flat_map(|model| &model.stores) {
@@ -120,10 +122,9 @@ pub fn put_back(
         run: (args.run != "latest").then(|| args.run.clone()),
         recovery: recovery(args, None)?,
         tablespaces: args.cluster.tablespace.iter().map(|text| mapping(text)).collect::<Result<_, _>>()?,
-        // Its log comes over the network, where the repository is there.
-        then: then(args, declared, remote.is_none(), Vec::new()),
+        then: then(args, declared, true, Vec::new()),
         passphrase: passphrase.transpose()?,
-        remote,
+        remotes,
         roots,
         source,
         to,
@@ -191,9 +192,9 @@ fn told(apart: &[String], console: &mut Console) {
 
 /// The data directory to be.
 fn target(args: &RestoreArgs) -> Result<PathBuf, Failure> {
-    if !args.paths.is_empty() || args.overwrite || args.resume {
+    if !args.paths.is_empty() || args.overwrite {
         return Err(Failure::usage(
-            "a cluster comes back whole, into a new folder: leave `--path`, `--overwrite` and `--resume`",
+            "a cluster comes back whole, into a new folder: leave `--path` and `--overwrite`",
         ));
     }
     args.to.clone().ok_or_else(|| {
@@ -209,11 +210,13 @@ fn finish(
     console: &mut Console,
 ) -> Result<Status, Failure> {
     if let Some(signal) = signal {
-        console
-            .complain("stopped: what is there is no whole cluster, and does not start; remove the folder\n");
+        let next = resumable(args).map_or_else(String::new, |how| format!("{how}, or "));
+        console.complain(&format!(
+            "stopped: what is there is no whole cluster, and does not start; {next}remove the folder\n"
+        ));
         return Ok(signal);
     }
-    let outcome: Outcome = outcome.map_err(|error| failure(&error))?;
+    let outcome: Outcome = outcome.map_err(|error| cut_short(failure(&error), args))?;
     match args.format {
         Format::Human => console.answer(&backups::cluster(&outcome, args.dry_run, console.answers())),
         Format::Json => console.answer(&json::document(&outcome)),
@@ -248,6 +251,7 @@ fn wish(args: &RestoreArgs, to: PathBuf, model: Option<&Model>) -> Result<(Wish,
         log,
         tablespaces: args.cluster.tablespace.iter().map(|text| mapping(text)).collect::<Result<_, _>>()?,
         account: declared.and_then(|declared| declared.run_as.clone()),
+        resume: args.resume,
         then: then(args, declared, is_alone, env),
         source,
         to,

@@ -45,6 +45,9 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
             console.remark("note", REPOSITORY);
         }
     }
+    if args.resume && args.at.is_some() {
+        return Err(Failure::usage("`--resume` goes on with the run that was begun: leave `--at`"));
+    }
     let choice = choice(&args.run, args.at.as_deref())?;
     let held = shelves.held(&choice, only).map_err(|error| failure(&error))?;
     let manifest = held.manifest;
@@ -110,13 +113,13 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
 }
 
 /// What is said of a restore that came to an early end, where it can be gone on with.
-fn resumable(args: &RestoreArgs) -> Option<&'static str> {
+pub(super) fn resumable(args: &RestoreArgs) -> Option<&'static str> {
     let mark = Unfinished::read(args.to.as_ref()?);
     matches!(mark, Ok(Some(_))).then_some("what is there stays, and `--resume` goes on with it")
 }
 
 /// A failure in the middle of a restore.
-fn cut_short(failure: Failure, args: &RestoreArgs) -> Failure {
+pub(super) fn cut_short(failure: Failure, args: &RestoreArgs) -> Failure {
     let helps: Vec<&str> = failure.help.as_deref().into_iter().chain(resumable(args)).collect();
     let help = Some(helps.join("; ")).filter(|help| !help.is_empty());
     Failure { help, ..failure }
@@ -136,7 +139,8 @@ fn resumed(args: &RestoreArgs) -> Result<RestoreArgs, Failure> {
         }),
         Ok(None) => Err(failed(
             format!("`{shown}` is not what a restore left that did not end"),
-            "leave `--resume`, for a new folder, or say `--overwrite`",
+            "leave `--resume`, for a new folder, or say `--overwrite`; what is there of a cluster that a tool put back, or that is \
+             made of several backups, has to be removed",
         )),
         Err(cause) => Err(failed(
             format!("cannot resume a restore into `{shown}`: {cause}"),

@@ -286,9 +286,7 @@ pub(super) fn refused(error: PrepareError) -> Failure {
         _ => Status::Usage,
     };
     let help = match &error {
-        PrepareError::Unsupported { .. } => {
-            Some("take it out of the plan, or keep the plan for a later version")
-        }
+        PrepareError::Keys { .. } => Some("write them again, as the programs that made them print them"),
         PrepareError::Busy(_) => Some("wait for it to end; a run that died holds no lock"),
         PrepareError::State(error) => error.mend(),
         PrepareError::Nothing(_) => Some("declare an `archive`"),

@@ -280,7 +280,7 @@ archive db { from = [db], to = [local] }
         mended: r#"plan db
 
 store local: dir { path = "/backup" }
-source db: postgres { driver = pgbackrest, stanza = "main" }
+source db: postgres { driver = pgbackrest, stanza = "main", staging = "/var/lib/pgbackrest" }
 archive db { from = [db], to = [local] }
 "#,
         library: None,

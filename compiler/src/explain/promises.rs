@@ -122,6 +122,28 @@ objective { copies = 2 }
         params: &[],
     },
     Page {
+        name: "unrehearsable",
+        text: "A rehearsal restores a source, starts what it can and looks at it. What comes back of a source of\n\
+             pg_probackup is its catalogue, which the tool itself makes a cluster of: there is nothing to look at.\n\
+             Choose a driver whose backups come back as clusters, or rehearse it by hand.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source db: postgres { driver = probackup, staging = "/var/lib/pg_probackup" }
+archive db { from = [db], to = [local] }
+verify { restore = db }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source db: postgres { driver = pgbackrest, stanza = "db", staging = "/var/lib/pgbackrest" }
+archive db { from = [db], to = [local] }
+verify { restore = db }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
         name: "query_of_no_database",
         text: "A `query` of a rehearsal is asked of a Postgres server or an SQLite database. Files and what a program prints answer none:\n\
              every rehearsal would fail, and with it the run that makes it. A `command` finds what was restored in `BACKPLAN_RESTORED`.",

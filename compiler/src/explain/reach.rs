@@ -58,7 +58,7 @@ archive db { from = [db], to = [local] }
         mended: r#"plan db
 
 store local: dir { path = "/backup" }
-source db: postgres { driver = pgbackrest, stanza = "main" }
+source db: postgres { driver = pgbackrest, stanza = "main", staging = "/var/lib/pgbackrest" }
 archive db { from = [db], to = [local] }
 "#,
         library: None,
@@ -156,8 +156,8 @@ window pause {
     },
     Page {
         name: "separate_without_repository",
-        text: "Only pgBackRest and pg_probackup keep a repository of their own; anything else is kept apart by\n\
-             an archive of its own.",
+        text: "Only pgBackRest's repository can be kept apart. pg_probackup's catalogue is packed into an archive;\n\
+             anything else is kept apart by an archive of its own.",
         failing: r#"plan site
 
 store local: dir { path = "/backup" }
@@ -174,10 +174,11 @@ archive site { from = [site], to = [local] }
         params: &[],
     },
     Page {
-        name: "separate_in_several",
-        text: "pgBackRest pushes the log into all its repositories, and makes each backup in one of them: two would\n\
-             hold different backups, and neither all. Keep the repository in one store. Where it must be in\n\
-             several, put it into an archive.",
+        name: "repository_homeless",
+        text: "A tool that keeps a repository of its own needs a folder on this machine: for the repository, where that\n\
+             is packed into an archive; for its settings, which the server's `archive_command` reads, where the\n\
+             repository is in a bucket, or where there are several. Only the settings of a repository in one folder\n\
+             can lie in it. The first run makes the folder.",
         failing: r#"plan site
 
 store local: dir { path = "/backup" }
@@ -189,8 +190,49 @@ separate db { to = [local, other] }
 
 store local: dir { path = "/backup" }
 store other: dir { path = "/other" }
-source db: postgres { driver = pgbackrest, stanza = "db", staging = "/var/lib/pgbackrest" }
-archive db { from = [db], to = [local, other] }
+source db: postgres { driver = pgbackrest, stanza = "db", staging = "/var/lib/backplan/db" }
+separate db { to = [local, other] }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "repository_unreachable",
+        text: "A repository that is kept apart is read and written by its tool, not by Backplan. pgBackRest goes into\n\
+             folders, S3 buckets, Azure containers and Google's buckets, and to the latter three by TLS alone; for\n\
+             Azure it needs `account` and `key`. It does not speak SFTP here.",
+        failing: r#"plan site
+
+store far: s3 { bucket = "backup", endpoint = "http://storage.example:9000" }
+source db: postgres { driver = pgbackrest, stanza = "db", staging = "/var/lib/backplan/db" }
+separate db { to = [far] }
+"#,
+        mended: r#"plan site
+
+store far: s3 { bucket = "backup", endpoint = "https://storage.example:9000" }
+source db: postgres { driver = pgbackrest, stanza = "db", staging = "/var/lib/backplan/db" }
+separate db { to = [far] }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
+        name: "repository_unruled",
+        text: "What pgBackRest uploads into a bucket it uploads in its own way: it locks no objects, asks for no storage\n\
+             class and limits no bandwidth. A store that says so would promise what does not happen. Let the\n\
+             repository go to a store without the rule: the same bucket under another `prefix`, whose own default\n\
+             retention and lifecycle rules hold for all that comes.",
+        failing: r#"plan site
+
+store far: s3 { bucket = "backup", immutable = 30d }
+source db: postgres { driver = pgbackrest, stanza = "db", staging = "/var/lib/backplan/db" }
+separate db { to = [far] }
+"#,
+        mended: r#"plan site
+
+store far: s3 { bucket = "backup" }
+source db: postgres { driver = pgbackrest, stanza = "db", staging = "/var/lib/backplan/db" }
+separate db { to = [far] }
 "#,
         library: None,
         params: &[],

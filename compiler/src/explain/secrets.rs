@@ -101,6 +101,40 @@ archive site {
         params: &[],
     },
     Page {
+        name: "left_in_clear",
+        text: "Archives that are encrypted say that whoever can read the store must not read the data. The log of a\n\
+             cluster has every row that was written, and a repository has all of them: in clear beside encrypted\n\
+             archives they give away what these hide. Encrypt the log for the same keys, and give a repository a\n\
+             `passphrase`. Where the log of a source goes elsewhere than its encrypted archive, this is told too.",
+        failing: r#"plan site
+
+store local: dir { path = "/backup" }
+source main: postgres { driver = basebackup }
+archive main {
+  from    = [main]
+  to      = [local]
+  encrypt = ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]
+}
+wal main { to = [local] }
+"#,
+        mended: r#"plan site
+
+store local: dir { path = "/backup" }
+source main: postgres { driver = basebackup }
+archive main {
+  from    = [main]
+  to      = [local]
+  encrypt = ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]
+}
+wal main {
+  to      = [local]
+  encrypt = ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]
+}
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
         name: "missing_identity",
         text: "A run holds public keys only. A rehearsal that restores from an encrypted archive needs the\n\
              private one.",

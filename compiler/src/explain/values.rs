@@ -238,6 +238,27 @@ schedule { run = "0 0 28 2 *" }
         params: &[],
     },
     Page {
+        name: "bad_address",
+        text: "From what a store says an address is made: names of buckets and containers have letters, digits, `.`, `-`\n\
+             and `_`; an `endpoint` is `https://HOST:PORT`; a `prefix` has no part `..`, as a bucket has no folders; the\n\
+             two keys of S3 come together. The `host` and the `user` of a file server become words for `ssh`, and\n\
+             must not be options or commands.",
+        failing: r#"plan site
+
+store far: s3 { bucket = "my backups" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [far] }
+"#,
+        mended: r#"plan site
+
+store far: s3 { bucket = "my-backups" }
+source site: files { paths = ["/srv/site"] }
+archive site { from = [site], to = [far] }
+"#,
+        library: None,
+        params: &[],
+    },
+    Page {
         name: "bad_file_name",
         text: "`name` and `as` are single file names: where an artefact goes is the store's affair, where a\n\
              source's output goes the archive's.",

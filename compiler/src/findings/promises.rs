@@ -2,53 +2,18 @@
 
 use super::Check;
 use crate::codes;
-use crate::count::plural;
 use crate::finding::Finding;
 use crate::model::{Due, LargeFiles, Level, Schedule, SourceId};
 use crate::sources::Place;
 
 impl Check<'_> {
     pub(super) fn promises(&mut self) {
-        self.separates_have_repositories();
-        self.separates_have_one_store();
+        self.repositories();
         self.wal_has_a_base();
         self.drivers_do_the_levels();
         self.schedules_have_fulls();
         self.encrypted_is_compressed_again();
         self.changed_blocks();
-    }
-
-    fn separates_have_repositories(&mut self) {
-        for separate in &self.model.separates {
-            let source = self.model.source(separate.source);
-            if !source.kind.facts().has_repository {
-                let message =
-                    format!("source `{}` has no tool that keeps a repository of its own", source.name);
-                self.findings.push(
-                    Finding::new(&codes::SEPARATE_WITHOUT_REPOSITORY, separate.place, message)
-                        .with(source.place, "the source")
-                        .help(
-                            "put it into an archive of its own; `pgbackrest` and `probackup` can be separate",
-                        ),
-                );
-            }
-        }
-    }
-
-    fn separates_have_one_store(&mut self) {
-        for separate in self.model.separates.iter().filter(|separate| separate.to.len() > 1) {
-            let source = self.model.source(separate.source);
-            let message = format!(
-                "the repository of source `{}` is to be in {}, and its tool makes each backup in one",
-                source.name,
-                plural(separate.to.len(), "store")
-            );
-            self.findings.push(
-                Finding::new(&codes::SEPARATE_IN_SEVERAL, separate.place, message)
-                    .with(source.place, "the source")
-                    .help("name one store; an archive that holds the repository goes to as many as you like"),
-            );
-        }
     }
 
     fn wal_has_a_base(&mut self) {

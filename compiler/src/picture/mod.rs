@@ -186,7 +186,7 @@ fn node(step: &Step, model: &Model, stores: &BTreeMap<String, usize>, mark: Opti
         }
         Action::Enter(_) => (Phase::Enter, Band::Run, Shape::Slant, String::new(), None),
         Action::Leave(_) => (Phase::Leave, Band::Run, Shape::Slant, String::new(), None),
-        Action::Scan(id) | Action::Dump(id) => (
+        Action::Scan(id) | Action::Dump(id) | Action::DumpApart(id, _) => (
             Phase::Read,
             band_of(model, *id),
             Shape::Stadium,
@@ -200,7 +200,7 @@ fn node(step: &Step, model: &Model, stores: &BTreeMap<String, usize>, mark: Opti
         }
         Action::Prune(id) => (Phase::Prune, in_store(id), Shape::Hexagon, String::new(), number(id)),
         Action::Sync(id) => (Phase::Rehearse, in_store(id), Shape::Box, "what it lacks".into(), number(id)),
-        Action::Expire(id) => {
+        Action::Expire(id) | Action::ExpireApart(id, _) => {
             (Phase::Prune, band_of(model, *id), Shape::Hexagon, "the tool's own".into(), None)
         }
         Action::Rehearse(id) => {

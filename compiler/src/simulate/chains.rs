@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::rows::Row;
 use super::shelf::{Arrival, Shelf};
-use super::{Chain, Cut, Gap, Horizon, NEVER, Simulation, StoreLife, moment};
+use super::{Chain, Cut, Gap, Horizon, Simulation, StoreLife, moment};
 use crate::cycle;
 use crate::due::{self, Tick};
 use crate::model::{Archive, Cycle, Level, Model, Schedule, SourceId, StoreId};
@@ -204,7 +204,7 @@ impl<'m> Play<'m> {
             };
             // Its repository lives on in its store, whether it has a staging or not.
             let chain = separate.chain(&model.source(separate.source).name);
-            all.push((Archive { to: model.known_in(separate), ..chain }, stream, vec![false]));
+            all.push((chain, stream, vec![false]));
         }
         for (index, (archive, stream, whole)) in all.into_iter().enumerate() {
             let follows = whole.contains(&false);
@@ -323,7 +323,6 @@ impl<'m> Play<'m> {
             streams: self.streams,
             lines: self.lines,
             of_source: self.of_source,
-            told: told(self.model, &kept, &self.of_store),
             kept,
             of_store: self.of_store,
             cuts: self.cuts,
@@ -454,17 +453,4 @@ impl<'m> Play<'m> {
             Level::Incremental => standing.newest[place],
         }
     }
-}
-
-/// By store, where its backups are told of: in itself, or for what is no folder in the one of the plan's folders that holds
-/// most in the end.
-fn told(model: &Model, kept: &[StoreLife], of_store: &[usize]) -> Vec<StoreId> {
-    let holds =
-        |store: &StoreId| kept[of_store[store.0]].lives.iter().filter(|life| life.gone == NEVER).count();
-    let of_tool = |store: StoreId| {
-        let separate = model.separates.iter().find(|separate| separate.to.contains(&store))?;
-        model.known_in(separate).into_iter().max_by_key(holds)
-    };
-    let all = (0..model.stores.len()).map(StoreId);
-    all.map(|store| of_tool(store).filter(|_| model.is_of_tools(store)).unwrap_or(store)).collect()
 }

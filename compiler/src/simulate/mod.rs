@@ -127,8 +127,6 @@ pub struct Simulation<'m> {
     kept: Vec<StoreLife>,
     /// By store: which of them it is.
     of_store: Vec<usize>,
-    /// By store: the one whose runs its backups live and go with.
-    told: Vec<StoreId>,
     cuts: Vec<Cut>,
 }
 
@@ -174,12 +172,8 @@ impl<'m> Simulation<'m> {
         }
     }
 
-    fn told(&self, store: StoreId) -> StoreId {
-        self.told.get(store.0).copied().unwrap_or(store)
-    }
-
     fn kept(&self, store: StoreId) -> Option<&StoreLife> {
-        self.kept.get(*self.of_store.get(self.told(store).0)?)
+        self.kept.get(*self.of_store.get(store.0)?)
     }
 
     /// Every run that came to a store, oldest first.
@@ -291,7 +285,6 @@ impl<'m> Simulation<'m> {
 
     /// Whether a source comes to a store.
     pub fn holds(&self, source: SourceId, store: StoreId) -> bool {
-        let store = self.told(store);
         let lines = self.of_source.get(source.0).into_iter().flatten();
         lines.into_iter().any(|(line, _)| self.lines[*line].stores.contains(&store))
     }
@@ -306,7 +299,6 @@ impl<'m> Simulation<'m> {
     }
 
     fn run(&self, store: StoreId, life: &StoreLife, index: usize) -> Run<usize> {
-        let store = self.told(store);
         let own = &life.lives[index];
         let mut parts = Vec::new();
         for (source, lines) in self.model.sources.iter().zip(&self.of_source) {
@@ -332,7 +324,7 @@ impl<'m> Simulation<'m> {
 
     /// Why each run that a store holds at a moment stays, decided by retention itself; no reason: it goes at that moment's run.
     pub fn decision(&self, store: StoreId, at: Timestamp) -> Decision<usize> {
-        let policy = Policy::of(self.model, self.model.store(self.told(store)), at);
+        let policy = Policy::of(self.model, self.model.store(store), at);
         retention::retain(&self.runs(store, at), &BTreeSet::new(), &policy)
     }
 }

@@ -151,11 +151,13 @@ impl Look<'_> {
         if let Some(config) = &postgres.config {
             return Some(config.clone());
         }
-        let apart = self.model.separate(id).and_then(|own| match &self.model.store(*own.to.first()?).kind {
-            StoreKind::Dir { path } => {
-                Some(path.join(backplan_compiler::lower::repository(&self.model.name, &source.name)))
+        let apart = self.model.separate(id).and_then(|own| {
+            match &self.model.store(*own.to.first().filter(|_| own.to.len() == 1)?).kind {
+                StoreKind::Dir { path } => {
+                    Some(path.join(backplan_compiler::lower::repository(&self.model.name, &source.name)))
+                }
+                _ => None,
             }
-            _ => None,
         });
         postgres.staging.clone().or(apart).map(|home| home.join(CONFIG))
     }

@@ -79,7 +79,7 @@ pub fn look(asked: Asked<'_>, control: &Control) -> Vec<Finding> {
     let mut look = Look { model, newest, clusters, control, findings: Vec::new() };
     look.clock(now);
     let asker = look.asker(state);
-    for (id, store) in model.own_stores() {
+    for (id, store) in model.each_store() {
         let before = look.findings.len();
         look.store(store, state);
         // One that is away is told once.

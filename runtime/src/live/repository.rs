@@ -38,19 +38,32 @@ impl Look<'_> {
             return Vec::new();
         }
         let secrets = Secrets::default().under(self.control);
-        let repository = match self.repository(id, source, postgres, &secrets) {
-            Ok(Some(repository)) => repository,
-            Ok(None) => return Vec::new(),
-            Err(why) => {
-                self.unreadable(source, &secrets.redact(&why));
-                return Vec::new();
+        let mut earlier = Vec::new();
+        for repository in self.repositories(id, source, postgres, &secrets) {
+            match repository {
+                Ok(repository) => {
+                    earlier.extend(self.stanza_in(&repository, source, postgres, facts, &secrets));
+                }
+                Err(why) => self.unreadable(source, &secrets.redact(&why)),
             }
-        };
+        }
+        earlier
+    }
+
+    /// The same of one repository.
+    fn stanza_in(
+        &mut self,
+        repository: &Repository,
+        source: &Source,
+        postgres: &Postgres,
+        facts: &Facts,
+        secrets: &Secrets,
+    ) -> Vec<String> {
         let stanza = postgres.stanza.as_deref().unwrap_or(&source.name);
         let is_there = repository.is_remote()
             || repository.settings().get("path").is_some_and(|path| Path::new(path).is_dir());
         let found = match is_there {
-            true => standing(&repository, stanza, self.control),
+            true => standing(repository, stanza, self.control),
             false => Ok(Standing::Missing),
         };
         let (name, location) = (&source.name, repository.location());
@@ -101,26 +114,27 @@ impl Look<'_> {
         self.find(&codes::REPOSITORY_UNREADABLE, source.place, message, help);
     }
 
-    /// `None`: it cannot be looked into without writing a file, or it has no place yet.
-    fn repository(
+    /// Those that can be looked into without writing a file, and have a place.
+    fn repositories(
         &self,
         id: SourceId,
         source: &Source,
         postgres: &Postgres,
         secrets: &Secrets,
-    ) -> Result<Option<Repository>, String> {
+    ) -> Vec<Result<Repository, String>> {
         let Some(own) = self.model.separate(id) else {
-            return Ok(postgres.repository().map(Repository::folder));
+            return postgres.repository().map(Repository::folder).map(Ok).into_iter().collect();
         };
-        let Some(store) = own.to.first() else { return Ok(None) };
         let below = lower::repository(&self.model.name, &source.name);
-        let made = Repository::of(self.model.store(*store), &below, &host_name(), secrets);
-        let made = made.map_err(|error| error.to_string())?;
-        let passphrase = own.passphrase.as_ref().map(|secret| secrets.fetch(secret)).transpose();
-        let made = match passphrase.map_err(|error| format!("its `passphrase`: {error}"))? {
-            Some(passphrase) => made.encrypted(passphrase).map_err(|error| error.to_string())?,
-            None => made,
-        };
-        Ok(Some(made).filter(|made| made.key().is_none()))
+        let each = own.to.iter().map(|store| {
+            let made = Repository::of(self.model.store(*store), &below, &host_name(), secrets);
+            let made = made.map_err(|error| error.to_string())?;
+            let passphrase = own.passphrase.as_ref().map(|secret| secrets.fetch(secret)).transpose();
+            match passphrase.map_err(|error| format!("its `passphrase`: {error}"))? {
+                Some(passphrase) => made.encrypted(passphrase).map_err(|error| error.to_string()),
+                None => Ok(made),
+            }
+        });
+        each.filter(|made| made.as_ref().map_or(true, |made| made.key().is_none())).collect()
     }
 }

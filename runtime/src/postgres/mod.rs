@@ -119,8 +119,17 @@ pub struct Base<'a> {
 pub struct Apart {
     /// The folder of the generated settings.
     pub home: PathBuf,
+    /// The store that it is in.
+    pub store: String,
     /// Where it is.
     pub repository: repository::Repository,
+    /// All repositories of the source, in the order of their numbers (that of their stores' names), this one among them; or why one of them cannot be
+    /// described.
+    pub all: Result<Vec<repository::Repository>, String>,
+    /// The number of this one among them, from 1.
+    pub number: usize,
+    /// How many there are.
+    pub count: usize,
     /// The plan and this run, as the backup is to say.
     pub mark: String,
     /// Labels that some manifest names.

@@ -91,12 +91,11 @@ impl Driver for Pgbackrest {
         let known = tool.info()?;
         // Before anything is written: the settings of another cluster's repository must stay as they are.
         tool.refuse_another(known.as_ref())?;
-        if job.postgres.config.is_none() {
-            tool.write_config()?;
-        }
+        let unwritten = tool.write_configs()?;
         tool.refuse_names()?;
         let is_separate = job.separate.is_some();
         let mut warnings = tool.lost(known.as_ref());
+        warnings.extend(unwritten);
         if known.is_none() {
             warnings.extend(tool.make_stanza()?);
         }
@@ -134,7 +133,10 @@ impl Driver for Pgbackrest {
 
     fn expire(&self, job: &Job<'_>, labels: &Labels) -> Result<(), DriverError> {
         if let Some(apart) = &job.separate {
-            return Tool::new(job)?.expire_forgotten(apart);
+            let tool = Tool::new(job)?;
+            tool.write_key()?;
+            tool.write_configs()?;
+            return tool.expire_forgotten(apart);
         }
         // Only the full that the manifest names may end what was before it.
         if labels.get("type").map(String::as_str) != Some("full") {
@@ -153,7 +155,10 @@ impl Driver for Pgbackrest {
 struct Tool<'a> {
     job: &'a Job<'a>,
     program: String,
+    /// The settings of its own calls: of this repository alone, which is the first in them.
     config: PathBuf,
+    /// Those that the server's `archive_command` names: of all repositories.
+    shared: PathBuf,
     stanza: &'a str,
     repository: Repository,
 }
@@ -162,15 +167,17 @@ impl<'a> Tool<'a> {
     fn new(job: &'a Job<'a>) -> Result<Tool<'a>, DriverError> {
         let program = tools::find("pgbackrest")?;
         let stanza = job.postgres.stanza.as_deref().unwrap_or(job.source);
-        let config = match &job.postgres.config {
-            Some(config) => config.clone(),
-            None => job.separate.as_ref().map_or(job.folder, |apart| &apart.home).join(CONFIG),
+        let home = job.separate.as_ref().map_or(job.folder, |apart| &apart.home);
+        let shared = job.postgres.config.clone().unwrap_or_else(|| home.join(CONFIG));
+        let config = match job.separate.as_ref().filter(|apart| apart.count > 1) {
+            Some(apart) => home.join(format!("pgbackrest.{}.conf", apart.store)),
+            None => shared.clone(),
         };
         let repository = match &job.separate {
             Some(apart) => apart.repository.clone(),
             None => Repository::folder(job.folder),
         };
-        let tool = Tool { job, program, config, stanza, repository };
+        let tool = Tool { job, program, config, shared, stanza, repository };
         tool.agree()?;
         Ok(tool)
     }
@@ -186,6 +193,8 @@ impl<'a> Tool<'a> {
             postgres: self.job.postgres,
             repository: &self.repository,
             is_encrypted: apart.map(|apart| apart.repository.settings().contains_key("cipher-type")),
+            number: apart.map_or(1, |apart| apart.number),
+            count: apart.map_or(1, |apart| apart.count),
         };
         match wanted.conflicts(&text).as_slice() {
             [] => Ok(()),
@@ -234,23 +243,65 @@ impl<'a> Tool<'a> {
         if is_meant { Ok(()) } else { self.job.same_cluster(&server) }
     }
 
-    /// The settings that backup, `archive_command` and restore share.
-    fn write_config(&self) -> Result<(), DriverError> {
-        let mode = if self.repository.has_secret() { 0o600 } else { 0o640 };
-        self.replace(&self.config, self.settings()?.as_bytes(), mode)
-    }
-
-    /// The key that the settings name, where the store wants one in a file.
-    fn write_key(&self) -> Result<(), DriverError> {
-        match self.repository.key() {
-            Some(key) => self.replace(&self.key_file(), key.expose().as_bytes(), 0o600),
-            None => Ok(()),
+    /// The settings of its own calls and those that `archive_command` names; with one repository these are the same. What
+    /// keeps another repository from being described keeps nothing from this one, where the server has settings already.
+    fn write_configs(&self) -> Result<Option<String>, DriverError> {
+        let (own, apart) = (self.job.postgres.config.as_ref(), self.job.separate.as_ref());
+        let Some(apart) = apart.filter(|apart| apart.count > 1) else {
+            if own.is_none() {
+                self.write(&self.config, &[(1, &self.repository)])?;
+            }
+            return Ok(None);
+        };
+        if let Some(own) = own {
+            let text = crate::regular::read_text(own)
+                .map_err(|cause| DriverError::File { path: own.clone(), cause })?;
+            self.replace(&self.config, settings::of_one(&text, apart.number).as_bytes(), 0o600)?;
+            return Ok(None);
+        }
+        self.write(&self.config, &[(1, &self.repository)])?;
+        match &apart.all {
+            Ok(all) => {
+                let numbered: Vec<(usize, &Repository)> =
+                    all.iter().enumerate().map(|(at, repository)| (at + 1, repository)).collect();
+                self.write(&self.shared, &numbered).map(|()| None)
+            }
+            Err(why) if self.shared.exists() => {
+                Ok(Some(format!("`{}` stays as it is: {why}", self.shared.display())))
+            }
+            Err(why) => Err(DriverError::Lasting(why.clone())),
         }
     }
 
-    fn key_file(&self) -> PathBuf {
+    fn write(&self, path: &Path, repositories: &[(usize, &Repository)]) -> Result<(), DriverError> {
+        let is_secret = repositories.iter().any(|(_, repository)| repository.has_secret());
+        let mode = if is_secret { 0o600 } else { 0o640 };
+        self.replace(path, self.settings(repositories)?.as_bytes(), mode)
+    }
+
+    /// The keys that the settings name, where stores want them in files.
+    fn write_key(&self) -> Result<(), DriverError> {
+        let own = (self.number(), &self.repository);
+        let all = self.job.separate.iter().flat_map(|apart| apart.all.iter().flatten());
+        let others = all.enumerate().map(|(at, repository)| (at + 1, repository));
+        let keys = others.chain([own]).filter_map(|(number, repository)| Some((number, repository.key()?)));
+        for (number, key) in keys {
+            self.replace(&self.key_file(number), key.expose().as_bytes(), 0o600)?;
+        }
+        Ok(())
+    }
+
+    /// The number of the repository in the settings that the server reads.
+    fn number(&self) -> usize {
+        self.job.separate.as_ref().map_or(1, |apart| apart.number)
+    }
+
+    fn key_file(&self, number: usize) -> PathBuf {
         let home = self.job.separate.as_ref().map_or(self.job.folder, |apart| &apart.home);
-        home.join(KEY_FILE)
+        match number {
+            1 => home.join(KEY_FILE),
+            other => home.join(format!("gcs-key-{other}.json")),
+        }
     }
 
     /// Replaces a file as a whole: a server may read it meanwhile.
@@ -274,7 +325,7 @@ impl<'a> Tool<'a> {
         })
     }
 
-    fn settings(&self) -> Result<String, DriverError> {
+    fn settings(&self, repositories: &[(usize, &Repository)]) -> Result<String, DriverError> {
         let (job, postgres) = (self.job, self.job.postgres);
         let data = job.data_directory()?;
         let mut lines = vec![
@@ -282,8 +333,18 @@ impl<'a> Tool<'a> {
                 .to_owned(),
             "[global]".to_owned(),
         ];
-        lines.extend(self.repository.lines(&self.key_file()));
+        for (number, repository) in repositories {
+            // Alone it is the first, and its key is still its own.
+            let key = if repositories.len() == 1 { self.number() } else { *number };
+            lines.extend(repository.lines(*number, &self.key_file(key)));
+        }
         lines.push("log-level-file=off".to_owned());
+        if repositories.len() > 1 {
+            // One that is away holds up what waits behind the segment that it lacks, but for this.
+            let home = self.shared.parent().unwrap_or(self.job.folder);
+            let spool = format!("spool-path={}", text(&home.join("spool")));
+            lines.extend(["[global:archive-push]".to_owned(), "archive-async=y".to_owned(), spool]);
+        }
         lines.extend([format!("[{}]", self.stanza), format!("pg1-path={data}")]);
         lines.extend(postgres.port.map(|port| format!("pg1-port={port}")));
         match postgres.host.as_deref() {
@@ -320,7 +381,7 @@ impl<'a> Tool<'a> {
         argv.push(command.to_owned());
         let mut program = self.job.program(argv);
         if self.job.postgres.config.is_none() || self.job.separate.is_some() {
-            program.env.extend(self.repository.environment(&self.key_file()));
+            program.env.extend(self.repository.environment(&self.key_file(self.number())));
         }
         program
     }
@@ -507,7 +568,7 @@ impl<'a> Tool<'a> {
             ProcessError::Status { status, .. } => status.code(),
             _ => None,
         };
-        let line = || archive_line(&self.config, self.stanza);
+        let line = || archive_line(&self.shared, self.stanza);
         let hint = match code {
             Some(28 | 51) => self.mend_of_another(),
             Some(50) => "another backup or expire of this stanza runs".to_owned(),

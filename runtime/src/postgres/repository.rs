@@ -48,45 +48,15 @@ pub enum RepositoryError {
     LineBreak(String),
 }
 
-/// What of a store that is no folder keeps pgBackRest from it, in words for a person; empty: nothing.
-pub fn refusals(store: &Store) -> Vec<String> {
+/// What of a store that is no folder keeps pgBackRest from it; `None`: nothing. `plan check` has told it before.
+fn refusal(store: &Store) -> Option<String> {
     let name = &store.name;
-    let mut found = Vec::new();
-    let endpoint = match &store.kind {
-        StoreKind::Dir { .. } => return found,
-        StoreKind::S3 { endpoint, access_key, secret_key, storage_class, .. } => {
-            if access_key.is_some() != secret_key.is_some() {
-                found.push(format!("store `{name}` has one of `access_key` and `secret_key`, and not both"));
-            }
-            if storage_class.is_some() {
-                found.push(format!("store `{name}` has a `storage_class`, which pgBackRest cannot ask for"));
-            }
-            endpoint
-        }
-        StoreKind::Azblob { account, key, endpoint, .. } => {
-            if account.is_none() || key.is_none() {
-                found.push(format!("store `{name}` lacks `account` or `key`, and pgBackRest needs both"));
-            }
-            endpoint
-        }
-        StoreKind::Gcs { endpoint, .. } => endpoint,
-        StoreKind::Sftp { .. } => {
-            found.push(format!("store `{name}` is reached by SFTP, where no repository is kept"));
-            return found;
-        }
+    let unruled = || {
+        let rule = store.rules_unknown_to_tool().into_iter().next()?;
+        Some(format!("store `{name}` has `{rule}`, which pgBackRest does not know"))
     };
-    if endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://")) {
-        found.push(format!(
-            "store `{name}` is reached without TLS, and pgBackRest speaks nothing else: give its `https://` address"
-        ));
-    }
-    if store.immutable.is_some() {
-        found.push(format!("store `{name}` is `immutable`, which the expiry of a repository does not know"));
-    }
-    if store.bandwidth.is_some() {
-        found.push(format!("store `{name}` limits the bandwidth"));
-    }
-    found
+    let unreachable = store.unreachable_by_tool().map(|(why, _)| format!("store `{name}`: {why}"));
+    unreachable.or_else(unruled)
 }
 
 impl Repository {
@@ -128,7 +98,7 @@ impl Repository {
         host: &str,
         fetch: &dyn Fn(&Secret) -> Result<Hidden, RepositoryError>,
     ) -> Result<Repository, RepositoryError> {
-        if let Some(why) = refusals(store).into_iter().next() {
+        if let Some(why) = refusal(store) {
             return Err(RepositoryError::Refused(why));
         }
         let mut made = Repository::default();
@@ -197,9 +167,10 @@ impl Repository {
         self.one_line_each()
     }
 
-    /// Its lines in a settings file; a key that wants a file of its own is in `key_file`.
-    pub fn lines(&self, key_file: &Path) -> Vec<String> {
-        self.options(key_file).into_iter().map(|(name, value)| format!("repo1-{name}={value}")).collect()
+    /// Its lines in a settings file, as the repository of this number; a key that wants a file of its own is in `key_file`.
+    pub fn lines(&self, number: usize, key_file: &Path) -> Vec<String> {
+        let line = |(name, value)| format!("repo{number}-{name}={value}");
+        self.options(key_file).into_iter().map(line).collect()
     }
 
     /// The same as variables of a process.

@@ -8,7 +8,7 @@ use backplan_compiler::model::{Absent, Store, StoreKind};
 use backplan_compiler::sources::{FileId, Place};
 use backplan_compiler::value::{Hidden, Secret, Text, TextPart};
 
-use super::{Repository, refusals};
+use super::Repository;
 use crate::run::secrets::Secrets;
 
 fn store(kind: StoreKind) -> Store {
@@ -34,7 +34,7 @@ fn made(store: &Store) -> Repository {
 }
 
 fn lines(store: &Store) -> Vec<String> {
-    made(store).lines(Path::new("/home/of/key"))
+    made(store).lines(1, Path::new("/home/of/key"))
 }
 
 fn s3() -> StoreKind {
@@ -112,7 +112,7 @@ fn a_server_of_another_s_has_its_port_its_certificate_and_its_keys() {
         "repo1-storage-port=9000",
         "repo1-type=s3",
     ];
-    assert_eq!(repository.lines(Path::new("/home/of/key")), wanted);
+    assert_eq!(repository.lines(1, Path::new("/home/of/key")), wanted);
     let variables: BTreeMap<String, String> =
         repository.environment(Path::new("/home/of/key")).into_iter().collect();
     assert_eq!(variables["PGBACKREST_REPO1_S3_KEY_SECRET"], "the key");
@@ -172,7 +172,7 @@ fn a_key_of_google_is_in_a_file_beside_the_settings() {
         "repo1-path=/.backplan-repo/p/db",
         "repo1-type=gcs",
     ];
-    assert_eq!(with_key.lines(Path::new("/home/of/key")), wanted);
+    assert_eq!(with_key.lines(1, Path::new("/home/of/key")), wanted);
     assert!(with_key.has_secret() && with_key.key().is_some());
     let by_machine = lines(&gcs(None));
     assert!(by_machine.contains(&"repo1-gcs-key-type=auto".to_owned()), "{by_machine:?}");
@@ -180,7 +180,7 @@ fn a_key_of_google_is_in_a_file_beside_the_settings() {
 
 #[test]
 fn what_the_tool_cannot_do_is_refused() {
-    assert!(refusals(&server()).is_empty());
+    assert!(server().unreachable_by_tool().is_none() && server().rules_unknown_to_tool().is_empty());
     let StoreKind::S3 { bucket, access_key, .. } = server().kind else { panic!() };
     let bad = StoreKind::S3 {
         bucket,
@@ -194,10 +194,8 @@ fn what_the_tool_cannot_do_is_refused() {
         ca_file: None,
     };
     let bad = Store { immutable: Some(9), bandwidth: Some(9), ..store(bad) };
-    let said = refusals(&bad).join("\n");
-    for part in ["and not both", "`storage_class`", "without TLS", "`immutable`", "the bandwidth"] {
-        assert!(said.contains(part), "{part}: {said}");
-    }
+    assert!(bad.unreachable_by_tool().unwrap().0.contains("without TLS"));
+    assert_eq!(bad.rules_unknown_to_tool(), ["storage_class", "immutable", "bandwidth"]);
     assert!(Repository::of(&bad, "x", "h", &Secrets::default()).is_err());
 }
 
@@ -206,6 +204,6 @@ fn a_value_cannot_add_a_line_to_the_settings() {
     let folder = || Repository::folder(Path::new("/repo"));
     let error = folder().encrypted(Hidden::new("a\nrepo1-path=/etc")).unwrap_err().to_string();
     assert_eq!(error, "`repo1-cipher-pass` of the repository holds a line break");
-    assert_eq!(folder().lines(Path::new("/")), ["repo1-path=/repo"]);
+    assert_eq!(folder().lines(2, Path::new("/")), ["repo2-path=/repo"]);
     assert!(!folder().is_remote() && folder().location() == "/repo");
 }

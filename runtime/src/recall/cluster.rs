@@ -18,15 +18,16 @@ use super::launch::{Laid, Then};
 use super::log;
 use super::log::commits::Tail;
 use super::outside::{self, Outside};
-use super::restore::must_be_empty;
+use super::restore::{self, must_be_empty};
 use super::shelf::Shelves;
+use super::unfinished::{Mark, Unfinished};
 use super::window::{self, Base, Log, WindowError};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{Manifest, SourceRecord, SourceStatus};
 use crate::catalog::runs::Choice;
 use crate::confine::ConfineError;
 use crate::control::{Control, Stopped};
-use crate::extract::{self, ExtractError, Extracted, Extraction};
+use crate::extract::{self, Existing, ExtractError, Extracted, Extraction};
 use crate::postgres::basebackup::TABLESPACE_LABEL;
 use crate::postgres::recovery::{END_COMMAND, Recovery, TargetError, Timeline};
 use crate::postgres::server::{ServerError, running};
@@ -58,6 +59,8 @@ pub struct Wish {
     pub tablespaces: Vec<(PathBuf, PathBuf)>,
     /// The account it is to belong to, where the files do not say.
     pub account: Option<String>,
+    /// Whether it goes on with what a restore left that did not end.
+    pub resume: bool,
     /// What becomes of it then.
     pub then: Then,
 }
@@ -90,6 +93,17 @@ pub enum ClusterError {
         run: String,
         /// The source.
         source_name: String,
+    },
+    /// There is nothing to go on with.
+    #[error(
+        "the restore into `{}` cannot be gone on with: {why}; remove the folder, and restore again without `--resume`",
+        folder.display()
+    )]
+    NotResumed {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        why: &'static str,
     },
     /// No such tablespace.
     #[error("the backup has no tablespace at `{}`; it has {}", asked.display(), had.join(", "))]
@@ -260,7 +274,9 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<Cluster
     if let Some(pid) = running(&wish.to).map_err(file(&wish.to))? {
         return Err(ClusterError::InUse(ServerError::Runs { data: wish.to.clone(), pid }));
     }
-    must_be_empty(&wish.to)?;
+    if !wish.resume {
+        must_be_empty(&wish.to)?;
+    }
     must_be_new(&wish.to, &wish.then)?;
     let (bases, archived) = bases(shelves, &mut wish)?;
     let log = if archived.is_some() { Log::Archive } else { Log::Own };
@@ -291,12 +307,25 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<Cluster
     let not_held = || ClusterError::NotHeld { run: chosen.to_string(), source_name: wish.source.clone() };
     let record = layers.last().map(|layer| layer.record).ok_or_else(not_held)?;
     let spaces = spaces(&record.labels, &wish, archived.is_none())?;
-    for space in &spaces {
-        must_be_empty(&space.to)?;
+    match wish.resume {
+        true => must_be_cut_short(&wish, chosen, layers.len())?,
+        false => spaces.iter().try_for_each(|space| must_be_empty(&space.to))?,
     }
     let log = archived.map(log::Log::into_holders).unwrap_or_default();
     let window = window.to_string();
     Ok(ClusterRestore { window, target, wish, layers, chosen, record, spaces, log, apart })
+}
+
+/// Only what this very restore left is gone on with, and only where it unpacks one backup and nothing else.
+fn must_be_cut_short(wish: &Wish, chosen: RunId, layers: usize) -> Result<(), ClusterError> {
+    let mark = Unfinished::read(&wish.to).map_err(file(&wish.to))?;
+    let is_it = mark.is_some_and(|mark| mark.run == chosen && mark.sources == [wish.source.clone()]);
+    let why = match (is_it, layers) {
+        (true, 1) => return Ok(()),
+        (false, _) => "it is not what this restore left",
+        (true, _) => "it is made of several backups",
+    };
+    Err(ClusterError::NotResumed { folder: wish.to.clone(), why })
 }
 
 /// The backups of a source that recovery may begin from, each with how far the archived log leads from it.
@@ -406,10 +435,13 @@ impl ClusterRestore<'_> {
         }
         let chain = self.chain()?;
         let mut outcome = self.outline(&chain)?;
-        self.guard()?;
+        let mark = self.guard()?;
         (outcome.entries, outcome.bytes) = match self.layers.as_slice() {
             [_] => {
-                let extraction = combine::extraction(&self.wish.source, &self.wish.to, &self.spaces);
+                let mut extraction = combine::extraction(&self.wish.source, &self.wish.to, &self.spaces);
+                if self.wish.resume {
+                    extraction.existing = Existing::Resume;
+                }
                 let done = laid(&chain, &extraction, control)?;
                 (done.entries, done.bytes)
             }
@@ -423,6 +455,7 @@ impl ClusterRestore<'_> {
         self.settle(control)?;
         self.wish.recovery.write(&self.wish.to).map_err(file(&self.wish.to))?;
         let guard = self.wish.to.join(GUARD);
+        mark.map_or(Ok(()), Mark::lift).map_err(file(&guard))?;
         fs::remove_file(&guard).map_err(file(&guard))?;
         let own: Vec<PathBuf> = self.spaces.iter().map(|space| space.to.clone()).collect();
         let mapped = |created: &Created| self.mapped(created);
@@ -477,17 +510,26 @@ impl ClusterRestore<'_> {
         })
     }
 
-    /// Makes the folder, and what keeps a server from starting in it.
-    fn guard(&self) -> Result<(), ClusterError> {
+    /// Makes the folder, what keeps a server from starting in it, and, where it could be gone on with, the mark for that.
+    fn guard(&self) -> Result<Option<Mark>, ClusterError> {
         let (to, guard) = (&self.wish.to, self.wish.to.join(GUARD));
         DirBuilder::new().recursive(true).mode(0o700).create(to).map_err(file(to))?;
         fs::set_permissions(to, fs::Permissions::from_mode(0o700)).map_err(file(to))?;
-        let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&guard);
-        let written = made.and_then(|mut made| {
-            made.write_all(GUARD_TEXT.as_bytes())?;
-            made.sync_all()
-        });
-        written.map_err(file(&guard))
+        // That of the restore before keeps on guarding; a server's own is never touched.
+        let is_there = self.wish.resume && fs::read(&guard).is_ok_and(|text| text == GUARD_TEXT.as_bytes());
+        if !is_there {
+            let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&guard);
+            let written = made.and_then(|mut made| {
+                made.write_all(GUARD_TEXT.as_bytes())?;
+                made.sync_all()
+            });
+            written.map_err(file(&guard))?;
+        }
+        if self.layers.len() > 1 || matches!(self.wish.then, Then::Rehearse) {
+            return Ok(None);
+        }
+        let wish = restore::Wish::of(&self.wish.source, to);
+        Unfinished::of(self.chosen, &wish).leave(to).map(Some).map_err(file(to))
     }
 
     /// Modes, owners and the places of tablespaces, as Postgres wants them.

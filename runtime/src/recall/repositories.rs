@@ -34,7 +34,7 @@ const TOOL: &str = "pgbackrest";
 #[derive(Debug)]
 pub struct Access {
     /// Repositories that are in no folder, by source; or why one cannot be reached.
-    pub remotes: BTreeMap<String, Result<Repository, String>>,
+    pub remotes: BTreeMap<String, Vec<Result<Repository, String>>>,
     /// What repositories are encrypted with, by source; or why it cannot be had.
     pub passphrases: BTreeMap<String, Result<Hidden, String>>,
     /// Where those that artefacts hold are unpacked.
@@ -52,10 +52,9 @@ impl Access {
         let (mut access, secrets) = (Access::plain(places), Secrets::default());
         for own in &model.separates {
             let name = model.source(own.source).name.clone();
-            let repository = remote(model, own.source, host, &secrets).map_err(|error| error.to_string());
-            if let Some(repository) = repository.transpose() {
-                access.remotes.insert(name.clone(), repository);
-            }
+            let remotes = remotes(model, own.source, host, &secrets);
+            let remotes = remotes.into_iter().map(|remote| remote.map_err(|error| error.to_string()));
+            access.remotes.insert(name.clone(), remotes.collect());
             if let Some(secret) = &own.passphrase {
                 let passphrase = secrets.fetch(secret).map_err(|error| format!("its passphrase: {error}"));
                 access.passphrases.insert(name, passphrase);
@@ -65,20 +64,42 @@ impl Access {
     }
 }
 
-/// The repository of a separate source whose store is no folder, as the plan says how to get there.
-///
-/// # Errors
-/// See [`RepositoryError`].
-pub fn remote(
+/// The repositories of a separate source that are in no folder, as the plan says how to get there; or why one cannot be reached.
+pub fn remotes(
     model: &Model,
     source: SourceId,
     host: &str,
     secrets: &Secrets,
-) -> Result<Option<Repository>, RepositoryError> {
-    let store = model.separate(source).and_then(|own| own.to.first());
-    let Some(store) = store.filter(|store| model.is_of_tools(**store)) else { return Ok(None) };
+) -> Vec<Result<Repository, RepositoryError>> {
     let below = backplan_compiler::lower::repository(&model.name, &model.source(source).name);
-    Repository::of(model.store(*store), &below, host, secrets).map(Some)
+    let stores = model.separate(source).into_iter().flat_map(|own| &own.to).map(|id| model.store(*id));
+    let far = stores.filter(|store| store.folder().is_none());
+    far.map(|store| Repository::of(store, &below, host, secrets)).collect()
+}
+
+/// Those of them that can be reached.
+///
+/// # Errors
+/// Where no repository of the source is left, in a folder or not: why the first cannot be.
+pub fn reachable(
+    model: &Model,
+    source: SourceId,
+    host: &str,
+    secrets: &Secrets,
+) -> Result<Vec<Repository>, RepositoryError> {
+    let (mut found, mut failed) = (Vec::new(), None);
+    for remote in remotes(model, source, host, secrets) {
+        match remote {
+            Ok(remote) => found.push(remote),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    let mut stores = model.separate(source).into_iter().flat_map(|own| &own.to);
+    let has_folder = stores.any(|id| model.store(*id).folder().is_some());
+    match failed {
+        Some(error) if found.is_empty() && !has_folder => Err(error),
+        _ => Ok(found),
+    }
 }
 
 /// What a check of one repository found.
@@ -177,7 +198,12 @@ pub fn standing(shelves: &Shelves, source: &str, access: &Access, control: &Cont
         all.filter(|(_, run)| run.repositories.iter().any(|own| own.source == source)).collect();
     let (mut holders, mut unread, mut bases) = (Vec::new(), Vec::new(), BTreeMap::new());
     for (_, run) in &runs {
-        bases.extend(based(run, source).map(|(base, _)| (run.run, base)));
+        // In several stores a run has a backup each: the earliest says from when on.
+        let Some((base, _)) = based(run, source) else { continue };
+        let held = bases.entry(run.run).or_insert_with(|| base.clone());
+        if base.ended < held.ended {
+            *held = base;
+        }
     }
     for (location, kept) in grouped(&runs, access).into_iter().filter(|(_, kept)| kept.own.source == source) {
         match kept.log(&location, access, control) {
@@ -296,11 +322,15 @@ fn checked(
 /// Where a repository is.
 fn place(shelf: &Shelf, own: &RepositoryRecord, access: &Access) -> Result<Repository, Trouble> {
     let bare = match own.settings.contains_key("type") {
-        true => match access.remotes.get(own.source.as_str()) {
-            Some(Ok(remote)) if remote.is_at(&own.settings) => remote.clone(),
-            Some(Err(why)) => return Err(Trouble::Unchecked(why.clone())),
-            _ => return Err(Trouble::Unchecked(super::tool::not_named(own))),
-        },
+        true => {
+            let remotes = access.remotes.get(own.source.as_str()).into_iter().flatten();
+            let at = remotes.clone().flatten().find(|remote| remote.is_at(&own.settings));
+            match (at, remotes.into_iter().find_map(|remote| remote.as_ref().err())) {
+                (Some(remote), _) => remote.clone(),
+                (None, Some(why)) => return Err(Trouble::Unchecked(why.clone())),
+                (None, None) => return Err(Trouble::Unchecked(super::tool::not_named(own))),
+            }
+        }
         false => {
             let root = shelf.root.as_deref().ok_or_else(|| unchecked("its store is no folder"))?;
             let below = own.settings.get("path").map_or("", String::as_str);

@@ -359,7 +359,7 @@ impl Shelves {
     /// When none of them can be read.
     pub fn of_plan(model: &Model, only: Option<&str>) -> Result<Shelves, RecallError> {
         let mut shelves = Shelves::default();
-        let meant = model.own_stores().map(|(_, store)| store);
+        let meant = model.each_store().map(|(_, store)| store);
         for declared in meant.filter(|store| only.is_none_or(|only| store.name == only)) {
             match Shelf::declared(declared, &model.name) {
                 Ok(shelf) => shelves.shelves.push(shelf),

@@ -306,11 +306,6 @@ fn source(model: &Model, shelves: &Shelves, id: SourceId, now: Timestamp) -> Sou
             stores.push(shelf.store.label().to_owned());
         }
     }
-    // What a repository that is no folder holds, other stores only tell of.
-    let stores = match newest.and_then(|run| kept_elsewhere(model, run, id)) {
-        Some(own) => own,
-        None => stores,
-    };
     let is_offsite =
         |store: &&String| model.stores.iter().any(|other| other.name == **store && other.offsite);
     SourceStanding {
@@ -327,13 +322,6 @@ fn source(model: &Model, shelves: &Shelves, id: SourceId, now: Timestamp) -> Sou
 fn newest_in<'a>(shelf: &'a Shelf, name: &str) -> Option<&'a Manifest> {
     let runs = || shelf.catalog.runs().rev().filter(|manifest| can_restore(shelf, manifest, name));
     runs().find(|manifest| manifest.holds_all_of(name)).or_else(|| runs().next())
-}
-
-/// The stores that a run's backup is in, where that is a repository which is no folder.
-fn kept_elsewhere(model: &Model, run: &Manifest, id: SourceId) -> Option<Vec<String>> {
-    let own = run.repositories.iter().find(|own| own.source == model.source(id).name)?;
-    own.settings.get("type")?;
-    Some(model.separate(id)?.to.iter().map(|store| model.store(*store).name.clone()).collect())
 }
 
 /// Repositories in stores' folders that are not there, though the newest run has a backup in them.

@@ -21,15 +21,15 @@ use super::log::{self, Lead};
 use super::outside;
 use super::repositories::based;
 use super::restore::{self, must_be_empty};
-use super::shelf::Shelves;
+use super::shelf::{Shelf, Shelves};
 use super::window::{self, Base, Log, WindowError};
 use crate::catalog::ids::RunId;
-use crate::catalog::manifest::{RepositoryRecord, SourceRecord};
+use crate::catalog::manifest::{Manifest, RepositoryRecord, SourceRecord};
 use crate::catalog::runs::Choice;
 use crate::confine::Bounds;
 use crate::control::Control;
 use crate::extract::Existing;
-use crate::postgres::recovery::{END_COMMAND, Point, Recovery, Timeline, silence, timestamp};
+use crate::postgres::recovery::{END_COMMAND, Lsn, Point, Recovery, Timeline, silence, timestamp};
 use crate::postgres::repository::{KEY_FILE, Repository as Remote, RepositoryError};
 use crate::postgres::server::{ServerError, running};
 use crate::postgres::tools;
@@ -46,6 +46,7 @@ const AHEAD: &str = ".backplan-segment";
 const ARCHIVE_MODE: u32 = 12;
 
 /// What is wanted back, and how.
+#[derive(Clone)]
 pub struct Wish {
     /// The source.
     pub source: String,
@@ -61,8 +62,8 @@ pub struct Wish {
     pub then: Then,
     /// What the repository is encrypted with.
     pub passphrase: Option<Hidden>,
-    /// The repository as the plan has it, where that is in no folder.
-    pub remote: Option<Remote>,
+    /// The repositories as the plan has them, of those that are in no folder.
+    pub remotes: Vec<Remote>,
     /// The folders of stores, by name.
     pub roots: BTreeMap<String, PathBuf>,
 }
@@ -78,10 +79,33 @@ enum Repository {
     Packed,
 }
 
+/// The runs that a restore looks at: of repositories that are kept apart, those in one store.
+#[derive(Clone, Copy)]
+struct Sight<'a> {
+    shelves: &'a Shelves,
+    /// That store; `None`: no run has a backup in one.
+    from: Option<&'a str>,
+}
+
+impl<'a> Sight<'a> {
+    fn runs(self, source: &str) -> impl Iterator<Item = (&'a Shelf, &'a Manifest)> {
+        let all = self.shelves.shelves.iter();
+        let all = all.flat_map(|shelf| shelf.catalog.runs().map(move |run| (shelf, run)));
+        all.filter(move |(shelf, run)| {
+            let is_apart = run.repositories.iter().any(|own| own.source == source);
+            !is_apart || self.from.is_none_or(|from| from == shelf.store.label())
+        })
+    }
+}
+
 /// A restore that can be shown and carried out.
 pub struct ToolRestore<'a> {
     wish: Wish,
     shelves: &'a Shelves,
+    /// The store whose repository it is from, and others that have one.
+    stores: Option<(String, Vec<String>)>,
+    /// Where the log ends that is followed, where that is known.
+    end: Option<Lsn>,
     /// The run whose backup is taken.
     pub run: RunId,
     record: &'a SourceRecord,
@@ -90,7 +114,7 @@ pub struct ToolRestore<'a> {
     behind: Vec<RunId>,
     window: String,
     target: String,
-    /// Timelines that go on beside the one that is followed, where none was asked for.
+    /// Timelines that go on beside the one that is followed, where none was asked for, and repositories that could not be used.
     pub apart: Vec<String>,
 }
 
@@ -105,41 +129,84 @@ pub fn is_kept_apart(shelves: &Shelves, source: &str) -> bool {
 ///
 /// # Errors
 /// When no backup leads to the target, or a folder is in use.
-pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<ToolRestore<'_>, ClusterError> {
+pub fn plan(shelves: &Shelves, wish: Wish, now: Timestamp) -> Result<ToolRestore<'_>, ClusterError> {
     wish.recovery.check()?;
     if let Some(pid) = running(&wish.to).map_err(file(&wish.to))? {
         return Err(ClusterError::InUse(ServerError::Runs { data: wish.to.clone(), pid }));
     }
     must_be_empty(&wish.to)?;
     must_be_new(&wish.to, &wish.then)?;
+    let mut places = stores_of(shelves, &wish.source);
+    // A folder is nearer than what is reached over a network.
+    places.sort_by_key(|store| !wish.roots.contains_key(*store));
+    if places.is_empty() {
+        return plan_from(Sight { shelves, from: None }, wish, now);
+    }
+    let (mut best, mut unused): (Option<ToolRestore<'_>>, Vec<(&str, ClusterError)>) = (None, Vec::new());
+    for from in &places {
+        // The nearest that has what is wanted is taken; where the end of the log is, the one that leads further.
+        if best.is_some() && wish.recovery.point != Point::Latest {
+            break;
+        }
+        match plan_from(Sight { shelves, from: Some(from) }, wish.clone(), now) {
+            Ok(other) if best.as_ref().is_none_or(|best| other.end > best.end) => best = Some(other),
+            Ok(_) => {}
+            Err(why) => unused.push((from, why)),
+        }
+    }
+    let Some(mut best) = best else {
+        // Where none can be used, what the nearest says.
+        return Err(unused
+            .into_iter()
+            .next()
+            .map_or_else(|| ClusterError::Tool("no store has it".to_owned()), |(_, why)| why));
+    };
+    let words = |(from, why): (&str, ClusterError)| {
+        format!("the repository in store `{from}` cannot be used for it: {why}")
+    };
+    // One that never had what is asked for is in order.
+    let troubles = unused.into_iter().filter(|(_, why)| !matches!(why, ClusterError::Window { .. }));
+    best.apart.extend(troubles.map(words));
+    Ok(best)
+}
+
+/// The stores that have a source in a repository of its own, as they are named in the plan.
+fn stores_of<'a>(shelves: &'a Shelves, source: &str) -> Vec<&'a str> {
+    let has = |shelf: &&Shelf| {
+        shelf.catalog.runs().any(|run| run.repositories.iter().any(|own| own.source == source))
+    };
+    shelves.shelves.iter().filter(has).map(|shelf| shelf.store.label()).collect()
+}
+
+/// The same from the repository of one store.
+fn plan_from(sight: Sight<'_>, mut wish: Wish, now: Timestamp) -> Result<ToolRestore<'_>, ClusterError> {
+    let shelves = sight.shelves;
     let (mut found, mut elsewhere) = (BTreeMap::new(), None);
-    for shelf in &shelves.shelves {
-        for run in shelf.catalog.runs() {
-            let Some(record) = record(run, &wish.source).filter(|record| is_tools(record)) else { continue };
-            let own = run.repositories.iter().find(|own| own.source == wish.source);
-            let root = wish.roots.get(shelf.store.label());
-            let repository = match (own, root) {
-                (Some(own), _) if own.settings.contains_key("type") => match &wish.remote {
-                    Some(remote) if remote.is_at(&own.settings) => {
-                        Repository::Remote(remote.clone(), own.clone())
-                    }
-                    _ => {
+    for (shelf, run) in sight.runs(&wish.source) {
+        let Some(record) = record(run, &wish.source).filter(|record| is_tools(record)) else { continue };
+        let own = run.repositories.iter().find(|own| own.source == wish.source);
+        let root = wish.roots.get(shelf.store.label());
+        let repository = match (own, root) {
+            (Some(own), _) if own.settings.contains_key("type") => {
+                match wish.remotes.iter().find(|remote| remote.is_at(&own.settings)) {
+                    Some(remote) => Repository::Remote(remote.clone(), own.clone()),
+                    None => {
                         elsewhere = elsewhere.or(Some(own));
                         continue;
                     }
-                },
-                (Some(own), Some(root)) => {
-                    let below = own.settings.get("path").map_or("", String::as_str);
-                    Repository::Kept(root.join(below), own.clone())
                 }
-                _ => Repository::Packed,
-            };
-            found.insert(run.run, (Base::of(run.run, &record.labels, run.finished), record, repository));
-        }
+            }
+            (Some(own), Some(root)) => {
+                let below = own.settings.get("path").map_or("", String::as_str);
+                Repository::Kept(root.join(below), own.clone())
+            }
+            _ => Repository::Packed,
+        };
+        found.insert(run.run, (Base::of(run.run, &record.labels, run.finished), record, repository));
     }
-    let logs = packed::Logs::read(shelves, &wish.source, &packed(shelves, &wish.source, &found));
+    let logs = packed::Logs::read(shelves, &wish.source, &packed(sight, &wish.source, &found));
     let timeline = wish.recovery.timeline;
-    let known = leads(shelves, &wish, &found)?.into_iter().chain(logs.leads(|base| wanted(timeline, base))?);
+    let known = leads(sight, &wish, &found)?.into_iter().chain(logs.leads(|base| wanted(timeline, base))?);
     for (run, lead) in known {
         if let Some((base, ..)) = found.get_mut(&run) {
             base.reach = Some(lead);
@@ -186,13 +253,23 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<ToolRes
         Repository::Kept(..) | Repository::Remote(..) => (chosen.run, Vec::new()),
     };
     let tail = match wish.recovery.point.is_moment() {
-        true => tail(shelves, &wish, &chosen, (record, &repository), &logs)?,
+        true => tail(sight, &wish, &chosen, (record, &repository), &logs)?,
         false => Tail::Unknown,
     };
-    let apart = apart(shelves, &wish, &chosen, (record, &repository))?;
+    let apart = apart(sight, &wish, &chosen, (record, &repository))?;
     let target = wish.recovery.settle(&chosen, tail);
     let window = window.to_string();
-    let restore = ToolRestore { wish, shelves, run, record, repository, behind, window, target, apart };
+    let end = chosen.reach.map(|reach| reach.end);
+    if let Then::Start(starting) = &mut wish.then {
+        // The log of one that is far away comes over the network.
+        starting.alone = !matches!(repository, Repository::Remote(..));
+    }
+    let stores = sight.from.map(|from| {
+        let others = stores_of(shelves, &wish.source).into_iter().filter(|other| *other != from);
+        (from.to_owned(), others.map(str::to_owned).collect())
+    });
+    let restore =
+        ToolRestore { wish, shelves, stores, end, run, record, repository, behind, window, target, apart };
     match &restore.repository {
         Repository::Kept(path, _) if !path.join("backup").is_dir() => {
             let cause = io::Error::new(io::ErrorKind::NotFound, "the repository is not there");
@@ -212,10 +289,10 @@ type Based = (expiry::Base, Option<String>);
 type Found<'a> = BTreeMap<RunId, (Base, &'a SourceRecord, Repository)>;
 
 /// How far the log in repositories that are kept apart leads from each backup in them.
-fn leads(shelves: &Shelves, wish: &Wish, found: &Found<'_>) -> Result<BTreeMap<RunId, Lead>, ClusterError> {
+fn leads(sight: Sight<'_>, wish: &Wish, found: &Found<'_>) -> Result<BTreeMap<RunId, Lead>, ClusterError> {
     let mut logs: BTreeMap<String, Vec<(RunId, Based)>> = BTreeMap::new();
     let mut places: BTreeMap<String, (&Repository, &SourceRecord)> = BTreeMap::new();
-    for run in shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs()) {
+    for (_, run) in sight.runs(&wish.source) {
         let Some((_, record, repository)) = found.get(&run.run) else { continue };
         let location = match repository {
             Repository::Kept(path, _) => path.display().to_string(),
@@ -278,7 +355,7 @@ fn opened(
 
 /// The end of the log that recovery from a backup comes to.
 fn tail(
-    shelves: &Shelves,
+    sight: Sight<'_>,
     wish: &Wish,
     chosen: &Base,
     (record, repository): (&SourceRecord, &Repository),
@@ -290,10 +367,9 @@ fn tail(
         Repository::Kept(path, _) => path.display().to_string(),
         Repository::Remote(remote, _) => remote.location(),
     };
-    let (_, run) = shelves.choose(&Choice::Id(chosen.run.to_string()), None)?;
-    let Some(based) = based(run, &wish.source).map(|based| (chosen.run, based)) else {
-        return Ok(Tail::Unknown);
-    };
+    let run = sight.runs(&wish.source).find(|(_, run)| run.run == chosen.run);
+    let based = run.and_then(|(_, run)| based(run, &wish.source));
+    let Some(based) = based.map(|based| (chosen.run, based)) else { return Ok(Tail::Unknown) };
     let bases = [based];
     let log = opened(wish, &location, repository, record, &bases);
     Ok(log.map_or(Tail::Unknown, |log| log.tail(&bases[0].1.0, followed)))
@@ -301,7 +377,7 @@ fn tail(
 
 /// Timelines that go on beside the one that is followed, where none was asked for; of repositories that are kept apart.
 fn apart(
-    shelves: &Shelves,
+    sight: Sight<'_>,
     wish: &Wish,
     chosen: &Base,
     (record, repository): (&SourceRecord, &Repository),
@@ -314,8 +390,8 @@ fn apart(
     let Some(reach) = chosen.reach.filter(|_| wish.recovery.timeline == Timeline::Latest) else {
         return Ok(Vec::new());
     };
-    let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
-    let based: Vec<_> = runs.filter_map(|run| Some((run.run, based(run, &wish.source)?))).collect();
+    let runs = sight.runs(&wish.source);
+    let based: Vec<_> = runs.filter_map(|(_, run)| Some((run.run, based(run, &wish.source)?))).collect();
     let Some(log) = opened(wish, &location, repository, record, &based) else { return Ok(Vec::new()) };
     let bases = based.into_iter().map(|(run, (base, _))| (run, base)).collect();
     Ok(log.apart(&bases, chosen.run, reach.timeline)?)
@@ -332,12 +408,11 @@ fn wanted(timeline: Timeline, base: &expiry::Base) -> Option<u32> {
 
 /// Backups whose repositories are in artefacts.
 fn packed<'a>(
-    shelves: &Shelves,
+    sight: Sight<'_>,
     source: &str,
     found: &Found<'a>,
 ) -> BTreeMap<RunId, (Based, &'a SourceRecord)> {
-    let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
-    let of_run = runs.filter_map(|run| match found.get(&run.run)? {
+    let of_run = sight.runs(source).filter_map(|(_, run)| match found.get(&run.run)? {
         (_, record, Repository::Packed) => Some((run.run, (based(run, source)?, *record))),
         _ => None,
     });
@@ -414,6 +489,7 @@ impl ToolRestore<'_> {
         let (bounds, made) = self.bounds(control)?;
         outcome.unbound = bounds.refusal().map(str::to_owned);
         let restored = held(self.arguments(&program, config.as_deref())?, &bounds, control, &silently());
+        let restored = restored.map_err(|error| self.elsewhere(error));
         for space in made {
             // One that something came to stays.
             let _ = fs::remove_dir(&space);
@@ -434,6 +510,20 @@ impl ToolRestore<'_> {
         let laid = Laid { data: to, own, outside, action: self.wish.recovery.action, programs };
         laid.go_on(&self.wish.then, &mut outcome, control)?;
         Ok(outcome)
+    }
+
+    /// What to do where one repository fails, and another has the source too.
+    fn elsewhere(&self, error: ClusterError) -> ClusterError {
+        match (error, &self.stores) {
+            (ClusterError::Tool(why), Some((from, others))) if !others.is_empty() => {
+                let other = &others[0];
+                ClusterError::Tool(format!(
+                    "{why}\n  that was the repository in store `{from}`; store `{other}` has one too: empty `{}` and say `--store {other}`",
+                    self.wish.to.display()
+                ))
+            }
+            (error, _) => error,
+        }
     }
 
     /// What the tool is held to, and the folders that were made for that: beside the data directory, and where it is told to
@@ -491,6 +581,11 @@ impl ToolRestore<'_> {
             }
         }
         Ok(spaces)
+    }
+
+    /// Whether its log comes over a network.
+    pub fn is_far(&self) -> bool {
+        self.remote().is_some()
     }
 
     fn remote(&self) -> Option<&Remote> {
@@ -603,7 +698,7 @@ impl ToolRestore<'_> {
         if let Some(key) = whole.key() {
             write_private(&key_file, key.expose())?;
         }
-        write_private(&path, &format!("[global]\n{}\n", whole.lines(&key_file).join("\n")))?;
+        write_private(&path, &format!("[global]\n{}\n", whole.lines(1, &key_file).join("\n")))?;
         Ok(Some(path))
     }
 

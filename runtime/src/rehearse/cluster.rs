@@ -18,8 +18,6 @@ use crate::wal::archive::Archive;
 
 /// Restores the cluster and looks at it.
 pub(super) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), RehearseError> {
-    // A server without a network cannot fetch its log from one.
-    let is_near = stage.wish.remote.is_none();
     let begun = Instant::now();
     let restored = match restore(stage) {
         Ok(found) => found?,
@@ -30,6 +28,8 @@ pub(super) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), Rehear
         }
     };
     let (programs, what, outside) = restored;
+    // A server without a network cannot fetch its log from one.
+    let is_near = !stage.is_far;
     stage.note("restore", begun, Verdict::Passed, Some(what));
     let data = stage.folder.join("data");
     let begun = Instant::now();
@@ -109,11 +109,11 @@ pub(super) fn have_put_back(stage: &mut Stage<'_>) -> Result<Laid, ClusterError>
         tablespaces: Vec::new(),
         then: Then::Rehearse,
         passphrase: stage.wish.passphrase.take(),
-        remote: stage.wish.remote.take(),
+        remotes: std::mem::take(&mut stage.wish.remotes),
         roots: std::mem::take(&mut stage.wish.roots),
     };
     let restore = tool::plan(stage.shelves, wish, jiff::Timestamp::now())?;
-    stage.run = restore.run;
+    (stage.run, stage.is_far) = (restore.run, restore.is_far());
     let programs = restore.programs()?;
     if let Err(error) = stage.has_room(restore.preview()?.bytes) {
         return Ok(Err(error));
@@ -141,6 +141,7 @@ pub(super) fn lay_down(stage: &mut Stage<'_>) -> Result<Laid, ClusterError> {
         log: std::mem::take(&mut stage.wish.log),
         tablespaces: Vec::new(),
         account: stage.wish.account.clone(),
+        resume: false,
         then: Then::Rehearse,
     };
     let restore = cluster::plan(stage.shelves, wish, jiff::Timestamp::now())?;

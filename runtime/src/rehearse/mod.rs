@@ -85,8 +85,8 @@ pub struct Wish {
     pub fetch: Option<String>,
     /// What the repository of its tool is encrypted with.
     pub passphrase: Option<Hidden>,
-    /// The repository of its tool, where that is in no folder.
-    pub remote: Option<Repository>,
+    /// The repositories of its tool that are in no folder.
+    pub remotes: Vec<Repository>,
     /// The folders of stores, by name: repositories are in them.
     pub roots: BTreeMap<String, PathBuf>,
     /// Seconds in which the business was promised it back.
@@ -177,6 +177,7 @@ pub fn rehearse(
         run: newest.run,
         folder: scratch.folder().to_path_buf(),
         spare: scratch.spare().to_path_buf(),
+        is_far: false,
         checks: Vec::new(),
         begun: Instant::now(),
         usable: None,
@@ -263,6 +264,8 @@ struct Stage<'a> {
     /// For a server's socket, where the path of one in the folder would be too long.
     spare: PathBuf,
     wish: Wish,
+    /// Whether its log comes over a network.
+    is_far: bool,
     checks: Vec<Check>,
     begun: Instant,
     /// From the beginning until the data could be used.

@@ -80,8 +80,8 @@ impl Wish {
             LowerError::Unfilled(format!("the passphrase of the repository of `{}`: {error}", declared.name))
         })?;
         let host = occasion.host.as_deref().unwrap_or_default();
-        let remote = repositories::remote(model, source, host, secrets);
-        wish.remote = remote.map_err(|error| {
+        let remotes = repositories::reachable(model, source, host, secrets);
+        wish.remotes = remotes.map_err(|error| {
             LowerError::Unfilled(format!("the repository of `{}`: {error}", declared.name))
         })?;
         if let Some(wal) = model.wals.iter().find(|wal| wal.source == source) {

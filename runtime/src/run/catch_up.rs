@@ -201,7 +201,7 @@ pub(super) fn foreseen(
     };
     // What keeps a store from being read is told where it is locked.
     let own = open(id)?;
-    let others = model.own_stores().filter(|(other, _)| *other != id);
+    let others = model.each_store().filter(|(other, _)| *other != id);
     let mut givers: Vec<Giver> = others.filter_map(|(other, _)| open(other)).collect();
     let remembered = prune::remembered(&prepared.plan);
     let occasion = prune::occasion(model, id, prepared.started, Some(come), remembered);

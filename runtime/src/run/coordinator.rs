@@ -348,7 +348,7 @@ impl Coordinator {
     fn commit_verdict(&self, step: &Step) -> Verdict {
         let brings = |id: &&StepId| {
             let action = self.graph.get(id).map(|step| &step.action);
-            matches!(action, Some(Action::Pack(_) | Action::Publish(..) | Action::Dump(_)))
+            matches!(action, Some(Action::Pack(_) | Action::Publish(..) | Action::DumpApart(..)))
         };
         let locked = step.needs.iter().filter(|id| !brings(id)).all(|id| self.execution.is_done(id));
         let brought = step.needs.iter().filter(brings).any(|id| self.execution.is_done(id));
@@ -412,6 +412,7 @@ impl Coordinator {
         let tolerant = matches!(step.action, Action::LockStore(_));
         step.needs.iter().find_map(|need| match &self.execution.steps.get(need)?.outcome {
             Outcome::Done => None,
+            _ if self.is_one_of_several(step, need) => None,
             Outcome::Dropped(_) if tolerant => None,
             Outcome::Dropped(_) => Some(format!("`{need}` dropped out")),
             // One store's trouble is no reason to back up to none.
@@ -420,6 +421,18 @@ impl Coordinator {
             Outcome::Failed(_) => Some(format!("`{need}` failed")),
             Outcome::NotRun(_) => Some(format!("`{need}` was not run")),
         })
+    }
+
+    /// A backup in one of a source's repositories: the next one is made all the same, and a source of which another was made
+    /// has been read.
+    fn is_one_of_several(&self, step: &Step, need: &StepId) -> bool {
+        let read = |id: &StepId| match self.graph.get(id).map(|step| &step.action) {
+            Some(Action::DumpApart(source, _)) => Some(*source),
+            _ => None,
+        };
+        let Some(source) = read(need) else { return false };
+        matches!(step.action, Action::DumpApart(own, _) if own == source)
+            || step.needs.iter().any(|id| read(id) == Some(source) && self.execution.is_done(id))
     }
 
     fn is_one_stores(&self, id: &StepId) -> bool {
@@ -597,7 +610,7 @@ impl Coordinator {
             let further = needs.into_iter().filter(|id| {
                 let reads = matches!(
                     graph.get(id).map(|step| &step.action),
-                    Some(Action::Scan(_) | Action::Dump(_) | Action::Pack(_))
+                    Some(Action::Scan(_) | Action::Dump(_) | Action::DumpApart(..) | Action::Pack(_))
                 );
                 reads && !inside.contains(id)
             });

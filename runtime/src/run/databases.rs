@@ -1,6 +1,5 @@
 //! Postgres sources in a run: the driver's folder, then its tree as the packing reads it.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -9,26 +8,22 @@ use std::time::Duration;
 
 use backplan_compiler::graph::StepId;
 use backplan_compiler::kinds::Kind;
-use backplan_compiler::lower::repository;
 use backplan_compiler::model::{
-    ArchiveId, Compare, Files, FilesPath, Level, Model, Postgres, Separate, SourceId, StoreId, Worded,
+    ArchiveId, Compare, Files, FilesPath, Level, Postgres, SourceId, StoreId, Worded,
 };
 
 use super::coordinator::{Failure, FailureKind};
 use super::facts::SourceFact;
 use super::journal::Record;
-use super::levels::{self, Grounds, Levels, SeparateNext};
-use super::prepare::host_name;
+use super::levels::{self, Grounds, Levels};
 use super::worker::{Worker, no_secret};
 use crate::artefact::{Feed, View};
-use crate::catalog::ids::{RunId, Uuid};
+use crate::catalog::ids::RunId;
 use crate::catalog::manifest::Manifest;
-use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::postgres::basebackup::{self, Begun, DATA, MANIFEST};
-use crate::postgres::repository::{Repository, RepositoryError};
 use crate::postgres::stream::Told;
-use crate::postgres::{Apart, Base, DriverError, Job, driver};
+use crate::postgres::{Base, DriverError, Job, driver};
 use crate::recall::shelf::Shelf;
 use crate::scan::{self, ScanError, Trees};
 
@@ -57,10 +52,6 @@ impl Worker {
         let is_settled = |label: &str| self.is_settled(id, label);
         job.is_settled = Some(&is_settled);
         job.may_stream = may_stream;
-        job.separate = self.apart(id, postgres, &folder, control)?;
-        let is_separate = job.separate.is_some();
-        let remote = job.separate.as_ref().map(|apart| &apart.repository).filter(|own| own.is_remote());
-        let remote = remote.map(|repository| repository.settings().clone());
         let backup = driver.back_up(&job).map_err(|error| self.driver_failure(id, &error))?;
         backup.notes.iter().for_each(|note| self.note(note.clone()));
         for warning in &backup.warnings {
@@ -71,14 +62,6 @@ impl Worker {
         }
         let mut labels = backup.labels;
         labels.insert("driver".to_owned(), postgres.driver.word().to_owned());
-        if is_separate {
-            let bytes = labels.get("database_bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or_default();
-            let mut facts = self.facts();
-            facts.labels.insert(id, labels);
-            facts.remotes.extend(remote.map(|remote| (id, remote)));
-            facts.sources.insert(id, SourceFact::Dumped(folder, bytes));
-            return Ok(());
-        }
         self.facts().labels.insert(id, labels);
         if backup.is_streamed {
             self.facts().sources.insert(id, SourceFact::Streamed(Told::default()));
@@ -204,9 +187,6 @@ impl Worker {
 
     /// Where the driver builds: its repository, or a folder of this run that is removed with it.
     fn folder_of(&self, step: &StepId, id: SourceId, postgres: &Postgres) -> Result<PathBuf, Failure> {
-        if let Some(separate) = self.request.model.separate(id) {
-            return self.repository_of(id, separate, postgres);
-        }
         if let Some(repository) = postgres.repository() {
             return Ok(repository.to_path_buf());
         }
@@ -221,144 +201,6 @@ impl Worker {
                 .map_err(|cause| Failure::of(&cause, format!("`{}`: {cause}", above.display())))?;
         }
         Ok(folder)
-    }
-
-    /// The repository of a separate source, in the folder of its store; only where the store is known to be the right one.
-    /// That of a store which is no folder has its settings here, and is made where its manifest can be.
-    fn repository_of(
-        &self,
-        id: SourceId,
-        separate: &Separate,
-        postgres: &Postgres,
-    ) -> Result<PathBuf, Failure> {
-        let model = &self.request.model;
-        let Some(store) = separate.to.first() else { return Err(Failure::lasting("it goes to no store")) };
-        let declared = model.store(*store);
-        let is_open = |store| self.sessions.get(store).is_some_and(|session| session.held().store.is_some());
-        if model.is_of_tools(*store) {
-            if !model.told_in(separate).iter().any(is_open) {
-                return Err(Failure::lasting("every store that would know of the backup has dropped out"));
-            }
-            return postgres.repository().map(Path::to_path_buf).ok_or_else(|| {
-                Failure::lasting("it has no `staging`, where the settings of its repository would be")
-            });
-        }
-        let is_ours = is_open(store);
-        let root = declared.folder().filter(|_| is_ours).ok_or_else(|| {
-            Failure::lasting(format!(
-                "store `{}`, which its repository is in, has dropped out",
-                declared.name
-            ))
-        })?;
-        let source = &model.source(id).name;
-        let folder = root.join(repository(&model.name, source));
-        crate::wal::archive::make_passages(root, &folder)
-            .map_err(|cause| Failure::of(&cause, format!("`{}`: {cause}", folder.display())))?;
-        Ok(folder)
-    }
-
-    /// What is the repository's own, where it is kept apart.
-    fn apart(
-        &self,
-        id: SourceId,
-        postgres: &Postgres,
-        folder: &Path,
-        control: &Control,
-    ) -> Result<Option<Apart>, Failure> {
-        let secrets = self.secrets.under(control);
-        let model = &self.request.model;
-        let Some(separate) = model.separate(id) else { return Ok(None) };
-        let name = &model.source(id).name;
-        let failed = |error: RepositoryError| match error {
-            RepositoryError::Secret { cause, .. } if cause.is_stopped() => Failure::stopped(),
-            error => Failure::lasting(format!("source `{name}`: {error}")),
-        };
-        let passphrase = separate.passphrase.as_ref().map(|secret| secrets.fetch(secret)).transpose();
-        let passphrase = passphrase
-            .map_err(|error| no_secret(&format!("passphrase of the repository of `{name}`"), &error))?;
-        let store = separate.to.first().filter(|store| model.is_of_tools(**store));
-        let place = match store.map(|store| model.store(*store)) {
-            Some(store) => {
-                let below = repository(&model.name, name);
-                Repository::of(store, &below, &host_name(), &secrets).map_err(failed)?
-            }
-            None => Repository::folder(folder),
-        };
-        let place = match passphrase {
-            Some(passphrase) => place.encrypted(passphrase).map_err(failed)?,
-            None => place,
-        };
-        let levels = self.levels();
-        let next = levels.separate.get(&id);
-        let known = next.map(|next| next.known.keys().cloned().collect());
-        Ok(Some(Apart {
-            home: postgres.staging.clone().unwrap_or_else(|| folder.to_path_buf()),
-            repository: place,
-            mark: format!("{}/{}", self.identity(separate), self.imprint.run),
-            known: known.unwrap_or_default(),
-            were_known: BTreeSet::new(),
-            since: next.filter(|next| next.is_whole).and_then(|next| since(model, separate, next)),
-        }))
-    }
-
-    /// The plan's identity, as the manifests will have it: its name alone may be another machine's too.
-    fn identity(&self, separate: &Separate) -> Uuid {
-        let first = self.request.model.told_in(separate).into_iter().next();
-        let known = first
-            .map(|id| self.request.model.store(id))
-            .and_then(|store| self.plan().known(&store.name, &store.location()));
-        known.unwrap_or(self.imprint.plan)
-    }
-
-    /// Deletes from a separate repository what the manifests of its store name no more.
-    fn expire_separate(
-        &self,
-        step: &StepId,
-        id: SourceId,
-        postgres: &Postgres,
-        separate: &Separate,
-        control: &Control,
-    ) -> Result<(), Failure> {
-        let model = &self.request.model;
-        let name = &model.source(id).name;
-        let known = match self.named(name, separate) {
-            Ok(known) => known,
-            Err(why) => {
-                self.warn(step, format!("nothing of the repository of `{name}` is deleted: {why}"));
-                return Ok(());
-            }
-        };
-        let folder = self.repository_of(id, separate, postgres)?;
-        let tell = self.tell(step);
-        let mut job = self.job(id, postgres, &folder, control, &tell)?;
-        // What was named before this run pruned was given up by that.
-        job.separate = self.apart(id, postgres, &folder, control)?.map(|apart| Apart {
-            were_known: apart.known.clone(),
-            known,
-            ..apart
-        });
-        driver(postgres.driver)
-            .expire(&job, &Default::default())
-            .map_err(|error| self.driver_failure(id, &error))
-    }
-
-    /// The labels that manifests name now, in every store that may have one.
-    fn named(&self, name: &str, separate: &Separate) -> Result<BTreeSet<String>, String> {
-        let mut known = BTreeSet::new();
-        for id in self.request.model.told_in(separate) {
-            let store = &self.request.model.store(id).name;
-            let held = self.sessions.get(&id).and_then(|session| session.held().store.clone());
-            let held = held.ok_or_else(|| format!("store `{store}` has dropped out"))?;
-            let catalog = Catalog::load(held.as_ref(), &self.layout).map_err(|error| error.to_string())?;
-            if let Some(run) = catalog.unreadable().first() {
-                return Err(format!("the manifest of run `{run}` in store `{store}` cannot be read"));
-            }
-            let records = catalog.runs().flat_map(|run| &run.repositories);
-            known.extend(
-                records.filter(|record| record.source == *name).map(|record| record.label.to_string()),
-            );
-        }
-        Ok(known)
     }
 
     fn trees_of(&self, id: SourceId, folder: PathBuf) -> Trees {
@@ -379,9 +221,6 @@ impl Worker {
     /// Deletes from the repository of a source's tool what was before this run's full.
     pub(super) fn expire(&self, step: &StepId, id: SourceId, control: &Control) -> Result<(), Failure> {
         let Some(postgres) = self.request.model.source(id).postgres() else { return Ok(()) };
-        if let Some(separate) = self.request.model.separate(id) {
-            return self.expire_separate(step, id, postgres, separate, control);
-        }
         let Some(repository) = postgres.repository() else { return Ok(()) };
         let Some(labels) = self.facts().labels.get(&id).cloned() else { return Ok(()) };
         let (driver, tell) = (driver(postgres.driver), self.tell(step));
@@ -389,7 +228,7 @@ impl Worker {
         driver.expire(&job, &labels).map_err(|error| self.driver_failure(id, &error))
     }
 
-    fn job<'a>(
+    pub(super) fn job<'a>(
         &'a self,
         id: SourceId,
         postgres: &'a Postgres,
@@ -427,11 +266,10 @@ impl Worker {
         let (levels, name) = (self.levels(), &self.request.model.source(id).name);
         let holders = self.graph.artefact_names.keys();
         let holders = holders.filter(|archive| self.request.model.archive(**archive).from.contains(&id));
-        let separate = levels.separate.get(&id).map(|separate| separate.next.level);
-        holders.map(|archive| levels.level(*archive, name)).chain(separate).max().unwrap_or(Level::Full)
+        holders.map(|archive| levels.level(*archive, name)).max().unwrap_or(Level::Full)
     }
 
-    fn driver_failure(&self, id: SourceId, error: &DriverError) -> Failure {
+    pub(super) fn driver_failure(&self, id: SourceId, error: &DriverError) -> Failure {
         if error.is_stopped() {
             return Failure::stopped();
         }
@@ -451,19 +289,4 @@ fn write_manifest(view: &View, source: &str, to: &Path, control: &Control) -> Re
     let file = File::options().write(true).create_new(true).mode(0o600).open(to);
     let mut file = file.map_err(|cause| format!("`{}`: {cause}", to.display()))?;
     view.cat(&live, &mut file, control).map(drop).map_err(|error| error.to_string())
-}
-
-/// From which run on a backup that no manifest names was never committed. In a folder, repository and manifests live and
-/// die together. Elsewhere the manifests may have been lost, or left behind in another store, and the repository not: a
-/// backup from before them is no orphan.
-fn since(model: &Model, separate: &Separate, next: &SeparateNext) -> Option<u32> {
-    let declared = separate.to.first().map(|store| model.store(*store))?;
-    let is_remote = separate.to.iter().any(|store| model.is_of_tools(*store));
-    match (declared.append_only, declared.immutable) {
-        (true, _) => None,
-        // Only what a prune gave up, which knows the age.
-        (false, Some(_)) => Some(u32::MAX),
-        (false, None) if is_remote => next.known.values().map(|(run, _)| run.sequence()).min(),
-        (false, None) => Some(0),
-    }
 }

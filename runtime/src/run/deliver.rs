@@ -338,6 +338,13 @@ impl Worker {
                     facts.sources.insert(source, SourceFact::Failed(reason));
                 }
             }
+            Action::DumpApart(source, store) => {
+                let mut facts = self.facts();
+                facts.not_apart.insert((source, store), reason.clone());
+                if !matches!(facts.sources.get(&source), Some(SourceFact::Dumped(..))) {
+                    facts.sources.insert(source, SourceFact::Failed(reason));
+                }
+            }
             Action::Pack(archive) => {
                 let mut facts = self.facts();
                 for source in &self.request.model.archive(archive).from {

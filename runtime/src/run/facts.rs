@@ -54,6 +54,17 @@ pub struct ArchiveFact {
     pub sources: Vec<PackedSource>,
 }
 
+/// What is known of a backup in a source's own repository.
+#[derive(Debug, Clone)]
+pub struct ApartFact {
+    /// What its tool says of it.
+    pub labels: BTreeMap<String, String>,
+    /// Where the repository is, where that is no folder.
+    pub remote: Option<BTreeMap<String, String>>,
+    /// The bytes of the cluster.
+    pub bytes: u64,
+}
+
 /// A source that an archive was made without.
 #[derive(Debug, Clone)]
 pub struct LeftOut {
@@ -91,8 +102,12 @@ pub struct Facts {
     pub labels: BTreeMap<SourceId, BTreeMap<String, String>>,
     /// The file systems that sources lie on which are no trees.
     pub footings: BTreeMap<SourceId, Option<Mounted>>,
-    /// Where the repositories are that are in no folder.
-    pub remotes: BTreeMap<SourceId, BTreeMap<String, String>>,
+    /// The sources' own repositories in which a backup was made, or would be.
+    pub made_apart: BTreeSet<(SourceId, StoreId)>,
+    /// What is known of these backups.
+    pub apart: BTreeMap<(SourceId, StoreId), ApartFact>,
+    /// Why one was not made.
+    pub not_apart: BTreeMap<(SourceId, StoreId), String>,
     /// Artefacts of earlier runs that a store lacked and has now.
     pub brought: BTreeMap<StoreId, Vec<String>>,
     /// What a person should read.
@@ -162,7 +177,7 @@ pub(crate) fn manifest(
         whole.iter().filter_map(|id| Some(facts.archives.get(id)?.record.clone())).collect();
     let repositories = plan.repositories.iter();
     let repositories: Vec<RepositoryRecord> =
-        repositories.filter_map(|source| repository_record(model, facts, levels, *source)).collect();
+        repositories.filter_map(|source| repository_record(model, facts, levels, (*source, store))).collect();
     let missing = names.keys().filter(|id| !whole.contains(id)).map(|id| MissingArchive {
         name: PlanName::known(&model.archive(*id).name),
         reason: why_missing(model, facts, *id, store),
@@ -249,11 +264,10 @@ fn repository_record(
     model: &Model,
     facts: &Facts,
     levels: &Levels,
-    id: SourceId,
+    own: (SourceId, StoreId),
 ) -> Option<RepositoryRecord> {
-    let made = matches!(facts.sources.get(&id), Some(SourceFact::Dumped(..)));
-    let labels = facts.labels.get(&id).filter(|_| made)?;
-    let separate = levels.separate.get(&id)?;
+    let ApartFact { labels, remote, .. } = facts.apart.get(&own)?;
+    let (separate, id) = (levels.separate.get(&own)?, own.0);
     let level = match labels.get("type").map(String::as_str) {
         Some("diff") => Level::Differential,
         Some("incr") => Level::Incremental,
@@ -264,7 +278,7 @@ fn repository_record(
     let setting = |name: &str| Some((name.to_owned(), labels.get(name)?.clone()));
     let mut settings: BTreeMap<String, String> = setting("stanza").into_iter().collect();
     let source = &model.source(id).name;
-    match facts.remotes.get(&id) {
+    match remote {
         Some(remote) => settings.extend(remote.clone()),
         None => drop(settings.insert("path".to_owned(), repository(&model.name, source))),
     }
@@ -324,6 +338,12 @@ impl Here<'_> {
     }
 
     fn status(&self, model: &Model, id: SourceId) -> (SourceStatus, Option<String>) {
+        if self.facts.apart.contains_key(&(id, self.store)) {
+            return (SourceStatus::Ok, None);
+        }
+        if let Some(reason) = self.facts.not_apart.get(&(id, self.store)) {
+            return (SourceStatus::Failed, Some(reason.clone()));
+        }
         if self.holds(&model.source(id).name) {
             let lost = self.facts.lost_of(id).join("; ");
             return (SourceStatus::Ok, Some(lost).filter(|lost| !lost.is_empty()));
@@ -362,9 +382,15 @@ fn source_record(model: &Model, id: SourceId, here: &Here<'_>) -> SourceRecord {
         }
         (None, _) => Tally::default(),
     };
+    let apart = facts.apart.get(&(id, here.store));
+    let tally = match apart {
+        Some(apart) => Tally { entries: 1, leaves: 1, files: 1, bytes: apart.bytes },
+        None => tally,
+    };
+    let labels = apart.map(|apart| &apart.labels).or_else(|| facts.labels.get(&id));
     // What the tool says of the whole, where it copied what changed, or where its repository has more in it than one backup.
     let has_repository = source.repository().is_some();
-    let told = facts.labels.get(&id).and_then(|labels| labels.get(DATABASE_BYTES)?.parse().ok());
+    let told = labels.and_then(|labels| labels.get(DATABASE_BYTES)?.parse().ok());
     let told: Option<u64> = told.filter(|_| tally.bytes > 0 && (source.may_follow() || has_repository));
     SourceRecord {
         name: PlanName::known(&source.name),
@@ -380,7 +406,7 @@ fn source_record(model: &Model, id: SourceId, here: &Here<'_>) -> SourceRecord {
             _ => Vec::new(),
         },
         unread: facts.unread_of(id, &source.name),
-        labels: facts.labels.get(&id).cloned().unwrap_or_default(),
+        labels: labels.cloned().unwrap_or_default(),
     }
 }
 

@@ -197,11 +197,15 @@ impl Looking {
             Action::ClearStaging(When::Before) => self.staging(shown),
             Action::Scan(source) => return self.scan(id, *source, control, shown),
             Action::Dump(source) => return self.dump(*source, shown),
+            Action::DumpApart(source, store) => {
+                self.dump(*source, shown)?;
+                self.facts.made_apart.insert((*source, *store));
+            }
             Action::Publish(..) => {}
             Action::Commit(store) => return self.commit(*store),
             Action::Prune(store) => self.prune(*store, shown),
             Action::Sync(store) => self.catch_up(*store, shown),
-            Action::Expire(source) => self.expire(*source, shown),
+            Action::ExpireApart(source, store) => self.expire(*source, *store, shown),
             Action::OpenWal(at, store) => return self.open_wal(*at, *store, shown),
             Action::ExpireWal(at, store) => self.expire_wal(*at, *store, shown),
             Action::Enter(at) => {
@@ -664,27 +668,22 @@ impl Looking {
     }
 
     /// Backups in a repository of its own go with their runs. What a packed one gives up is known once its full is made.
-    fn expire(&mut self, source: SourceId, shown: &mut Sight) {
+    fn expire(&mut self, source: SourceId, id: StoreId, shown: &mut Sight) {
         let model = self.model();
-        let Some(separate) = model.separate(source) else { return };
-        let name = &model.source(source).name;
-        let label = separate.to.first().map_or("", |store| model.store(*store).name.as_str());
+        let (name, declared) = (&model.source(source).name, model.store(id));
         let below = repository(&model.name, name);
+        let opened = store::open(declared, &Secrets::default()).ok();
+        let catalog = opened.and_then(|store| Catalog::load(store.as_ref(), &self.prepared.layout).ok());
+        // Nothing is expired where it does not tell.
+        let (Some(catalog), Ok((plan, _))) = (catalog, self.foresee(id)) else { return };
         let (mut gone, mut kept) = (BTreeSet::new(), BTreeSet::new());
-        for id in model.told_in(separate) {
-            let declared = model.store(id);
-            let opened = store::open(declared, &Secrets::default()).ok();
-            let catalog = opened.and_then(|store| Catalog::load(store.as_ref(), &self.prepared.layout).ok());
-            let foreseen = self.foresee(id).ok();
-            // Nothing is expired where one of them does not tell.
-            let (Some(catalog), Some((plan, _))) = (catalog, foreseen) else { return };
-            for run in catalog.runs() {
-                let records = run.repositories.iter().filter(|record| record.source == *name);
-                let labels = records.map(|record| record.label.clone());
-                if plan.order().contains(&run.run) { gone.extend(labels) } else { kept.extend(labels) }
-            }
+        for run in catalog.runs() {
+            let records = run.repositories.iter().filter(|record| record.source == *name);
+            let labels = records.map(|record| record.label.clone());
+            if plan.order().contains(&run.run) { gone.extend(labels) } else { kept.extend(labels) }
         }
         let going = gone.difference(&kept);
+        let label = &declared.name;
         shown.would_delete.extend(going.map(|backup| format!("{label}:{below}: backup {backup}")));
     }
 

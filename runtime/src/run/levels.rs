@@ -39,7 +39,7 @@ pub struct Levels {
     /// Per Postgres source: the cluster that its backups are of.
     pub clusters: BTreeMap<SourceId, Known>,
     /// Per source with a repository of its own.
-    pub separate: BTreeMap<SourceId, SeparateNext>,
+    pub separate: BTreeMap<(SourceId, StoreId), SeparateNext>,
     /// The newest run of each source of an archive, and its newest full.
     newest: BTreeMap<(ArchiveId, String), BTreeSet<RunId>>,
     /// Runs that an archive rests on, or that something it rests on does, and that a store does not have.
@@ -237,13 +237,13 @@ impl Levels {
                 let archive = &model.archive(*id).name;
                 next.warnings.iter().map(move |warning| format!("archive `{archive}`: {warning}"))
             })
-            .chain(self.separate.iter().flat_map(move |(id, separate)| {
+            .chain(self.separate.iter().flat_map(move |((id, store), separate)| {
                 let source = &model.source(*id).name;
-                separate
-                    .next
-                    .warnings
-                    .iter()
-                    .map(move |warning| format!("source `{source}`, separate: {warning}"))
+                let is_one = model.separate(*id).is_none_or(|own| own.to.len() == 1);
+                let place =
+                    if is_one { String::new() } else { format!(" in `{}`", model.store(*store).name) };
+                let warnings = separate.next.warnings.iter();
+                warnings.map(move |warning| format!("source `{source}`, separate{place}: {warning}"))
             }))
     }
 }
@@ -376,7 +376,7 @@ pub fn not_due(
             held.next().map(|run| run.started)
         };
         // The store that has least: what is lacking in one is lacking.
-        model.told_in(separate).iter().map(in_store).min().flatten()
+        separate.to.iter().map(in_store).min().flatten()
     };
     let own = model.separates.iter().filter(|separate| separate.schedule.is_some());
     let later = own.filter(|separate| !is_due(model, separate.source, newest(separate), now));
@@ -391,20 +391,20 @@ fn separates(
     stores: &Stores,
     not_due: &BTreeSet<SourceId>,
     now: Timestamp,
-) -> BTreeMap<SourceId, SeparateNext> {
+) -> BTreeMap<(SourceId, StoreId), SeparateNext> {
     let model = &request.model;
     let named = |separate: &Separate| request.only.contains(&model.source(separate.source).name);
     let wanted = |separate: &&Separate| match request.only.is_empty() {
         true => !not_due.contains(&separate.source),
         false => named(separate),
     };
+    // Each repository has a cycle of its own: one that was away goes on where it was.
     let meant = model.separates.iter().filter(wanted);
-    let answer = |separate: &Separate| {
+    let meant = meant.flat_map(|separate| separate.to.iter().map(move |store| (separate, *store)));
+    let answer = |(separate, store): (&Separate, StoreId)| {
         let name = model.source(separate.source).name.as_str();
-        let told_in = model.told_in(separate);
-        let targets: Vec<&Shelf> = told_in.iter().filter_map(|id| stores.shelves.get(id)).collect();
-        let is_whole = targets.len() == told_in.len()
-            && targets.iter().all(|shelf| shelf.catalog.unreadable().is_empty());
+        let targets: Vec<&Shelf> = stores.shelves.get(&store).into_iter().collect();
+        let is_whole = targets.first().is_some_and(|shelf| shelf.catalog.unreadable().is_empty());
         let runs = common_runs(&targets);
         // The level of the others says nothing of one that goes by a schedule of its own.
         let level = request.level.filter(|_| separate.schedule.is_none() || named(separate));
@@ -417,7 +417,7 @@ fn separates(
             let chain = record.rests_on.iter().copied().chain([run]).collect();
             (record.label.to_string(), (run, chain))
         });
-        (separate.source, SeparateNext { next, known: known.collect(), is_whole })
+        ((separate.source, store), SeparateNext { next, known: known.collect(), is_whole })
     };
     meant.map(answer).collect()
 }

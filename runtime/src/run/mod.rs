@@ -27,6 +27,7 @@
 //! | [`process`], [`secrets`], [`staging`], [`state`] | programs, secrets, the staging, the state folder |
 
 mod accept;
+mod apart;
 pub mod cache;
 mod catch_up;
 pub mod coordinator;

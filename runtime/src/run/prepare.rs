@@ -18,7 +18,7 @@ use super::cache::Cache;
 use super::history;
 use super::levels::{Levels, Stores, levels, not_due};
 use super::mounts::{self, Expected};
-use super::request::{Clock, Request, unsupported};
+use super::request::{Clock, Request, unusable_keys};
 use super::secrets::Secrets;
 use super::staging::Staging;
 use crate::catalog::fitness::Asker;
@@ -73,12 +73,12 @@ pub struct Prepared {
 /// Why a run may not begin. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
-    /// The plan needs what this version does not have.
-    #[error("this version can check plan `{plan}` but not run it:\n  {}", reasons.join("\n  "))]
-    Unsupported {
+    /// Nothing can be encrypted for a key of the plan.
+    #[error("plan `{plan}` has keys that nothing can be encrypted for:\n  {}", reasons.join("\n  "))]
+    Keys {
         /// The plan.
         plan: String,
-        /// What it needs.
+        /// Which.
         reasons: Vec<String>,
     },
     /// A tool's own settings say otherwise than the plan.
@@ -196,7 +196,7 @@ pub(super) fn remember_refused(request: &Request, error: &PrepareError) {
             | PrepareError::NoCluster(_)
             | PrepareError::NotMissed(_)
             | PrepareError::NotLost { .. }
-            | PrepareError::Unsupported { .. }
+            | PrepareError::Keys { .. }
     ) {
         return;
     }
@@ -228,9 +228,9 @@ pub fn prepare_forecast(request: Request) -> Result<Prepared, PrepareError> {
 
 fn admit(request: &Request) -> Result<(), PrepareError> {
     let plan = || request.model.name.clone();
-    let reasons = unsupported(&request.model);
+    let reasons = unusable_keys(&request.model);
     if !reasons.is_empty() {
-        return Err(PrepareError::Unsupported { plan: plan(), reasons });
+        return Err(PrepareError::Keys { plan: plan(), reasons });
     }
     if request.model.archives.is_empty() && request.model.separates.is_empty() {
         return Err(PrepareError::Nothing(plan()));
@@ -353,7 +353,7 @@ fn stores(request: &Request, host: &HostState, plan: &PlanState) -> Stores {
     let made = Made::load(plan.folder()).unwrap_or_default();
     let mut stores = Stores { shelves: BTreeMap::new(), new: BTreeSet::new(), made };
     let asker = Asker::running(host, plan, request.adopt);
-    for (id, store) in model.own_stores() {
+    for (id, store) in model.each_store() {
         match Shelf::declared(store, &model.name) {
             Ok(shelf) if asker.is_refused(model, store, shelf.store.as_ref()) => {}
             Ok(shelf) => {

@@ -222,9 +222,9 @@ pub(super) fn coming(
             lost: measured(*source).map(|measure| measure.lost.into_iter().collect()).unwrap_or_default(),
         })
     });
-    let apart = model.separates.iter().filter(|separate| model.told_in(separate).contains(&id));
+    let apart = model.separates.iter().filter(|separate| separate.to.contains(&id));
     let apart = apart.filter_map(|separate| {
-        let next = prepared.levels.separate.get(&separate.source)?;
+        let next = prepared.levels.separate.get(&(separate.source, id))?;
         let source = model.source(separate.source).name.clone();
         let base = next.next.bases.get(&source).and_then(Option::as_ref).map(|base| base.run);
         let chain = next.known.values().find(|(run, _)| Some(*run) == base).map(|(_, chain)| chain);
@@ -388,7 +388,7 @@ impl<'a> Site<'a> {
     pub fn meant(&self) -> impl Iterator<Item = StoreId> + use<'a> {
         let request = self.request;
         let is_meant = |name: &str| request.store.as_ref().is_none_or(|store| store == name);
-        request.model.own_stores().filter(move |(_, store)| is_meant(&store.name)).map(|(id, _)| id)
+        request.model.each_store().filter(move |(_, store)| is_meant(&store.name)).map(|(id, _)| id)
     }
 
     /// Whether this host remembers backups in a store.

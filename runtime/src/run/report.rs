@@ -245,6 +245,7 @@ fn is_late(step: &StepReport) -> bool {
         Action::Prune(_)
             | Action::Sync(_)
             | Action::Expire(_)
+            | Action::ExpireApart(..)
             | Action::ExpireWal(..)
             | Action::ClearStaging(When::After)
             | Action::Unlock

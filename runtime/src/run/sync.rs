@@ -123,7 +123,7 @@ pub fn carry_out(request: &Request, control: &Control) -> Result<Vec<StoreSync>,
 /// The stores of the plan that can be read, and why others cannot.
 fn givers(site: &Site<'_>) -> (Vec<Giver>, Vec<(StoreId, String)>) {
     let (mut found, mut away) = (Vec::new(), Vec::new());
-    for (id, _) in site.request.model.own_stores() {
+    for (id, _) in site.request.model.each_store() {
         let opened = site.open(id).and_then(|store| Giver::of(id, store, &site.layout));
         match opened {
             Ok(giver) => found.push(giver),
@@ -235,13 +235,10 @@ fn share(model: &Model, id: StoreId, run: &Manifest) -> Option<Manifest> {
     let goes =
         |name: &str| model.archives.iter().any(|archive| archive.name == name && archive.to.contains(&id));
     share.archives.retain(|archive| goes(archive.name.as_str()));
-    let is_told = |source: &str| {
-        let mut separates = model.separates.iter();
-        separates.any(|own| model.source(own.source).name == source && model.told_in(own).contains(&id))
-    };
-    share.repositories.retain(|own| is_told(own.source.as_str()));
+    // A tool's backup is in one repository, and no other gets it by being told of it.
+    share.repositories.clear();
     share.missing.retain(|missing| goes(missing.name.as_str()));
-    (!share.archives.is_empty() || !share.repositories.is_empty()).then_some(share)
+    (!share.archives.is_empty()).then_some(share)
 }
 
 fn claim<'a>(site: &'a Site<'_>, id: StoreId) -> Claim<'a> {

@@ -173,6 +173,7 @@ impl Worker {
                 let reading = self.reading(&step.id, *source, control);
                 reader(&reading.source().kind).dump(&reading)
             }
+            Action::DumpApart(source, store) => self.dump_apart(&step.id, *source, *store, control),
             Action::Pack(archive) => self.pack(&step.id, *archive, control),
             Action::Publish(archive, store) => {
                 if let Some(why) = self.levels().untakable(&self.request.model, *archive, *store) {
@@ -183,6 +184,7 @@ impl Worker {
             }
             Action::Commit(store) => self.commit(&step.id, *store),
             Action::Expire(source) => self.expire(&step.id, *source, control),
+            Action::ExpireApart(source, store) => self.expire_apart(&step.id, *source, *store, control),
             Action::OpenWal(at, store) => self.open_wal(&step.id, *at, *store, control),
             Action::ExpireWal(at, store) => self.expire_wal(&step.id, *at, *store, control),
             Action::Prune(store) => self.prune(&step.id, *store, control),

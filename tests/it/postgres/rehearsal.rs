@@ -70,7 +70,7 @@ fn a_repository_in_a_bucket_is_rehearsed_over_the_network() {
     let answer = scenario.plan(["verify", "--rehearse", "p.plan"]).status(0);
     answer.says("over the network, from its repository").says("passed   query");
     nothing_is_left(&scenario);
-    // What tells of it in another store is no copy of it.
+    // What is in the other store is no copy of it.
     let status = scenario.plan(["status", "--format", "json", "p.plan"]).status(0).json();
     let sources = status["sources"].as_array().unwrap();
     let own = sources.iter().find(|source| source["source"] == "db").unwrap();

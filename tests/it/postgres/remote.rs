@@ -6,9 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::separate::{archiving, back, marks, stop};
+use super::separate::{archiving, back, marks, own, stop};
 use super::{Cluster, open_above};
-use crate::scenario::{Scenario, shell, wait_for};
+use crate::scenario::{Answer, Scenario, shell, wait_for};
 
 /// A server with an empty bucket, and TLS before it. They go with this.
 pub(super) struct Bucket {
@@ -22,7 +22,7 @@ impl Bucket {
         shell(
             &folder,
             "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 30 -subj /CN=localhost \
-             -addext subjectAltName=DNS:localhost 2>/dev/null && chmod 644 cert.pem",
+             -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:localhost 2>/dev/null && chmod 644 cert.pem",
         );
         open_above(&scenario.path("cert.pem"));
         let (port, plain) = (free_port(), free_port());
@@ -42,6 +42,35 @@ impl Bucket {
         let make = format!("curl -sf --cacert cert.pem -X PUT https://localhost:{port}/buck; echo $?");
         wait_for("a bucket", || shell(&folder, &make).trim().ends_with('0'));
         bucket
+    }
+
+    /// The program without a plan at hand: the bucket's keys and its server come from the environment.
+    pub(super) fn plan(&self, scenario: &Scenario, args: &[&str]) -> Answer {
+        let server = format!("AWS_ENDPOINT_URL=https://localhost:{}", self.port);
+        let ca = format!("AWS_CA_BUNDLE={}", scenario.path("cert.pem").display());
+        let way = [
+            "env",
+            &server,
+            &ca,
+            "AWS_ACCESS_KEY_ID=an id of a key",
+            "AWS_SECRET_ACCESS_KEY=a key of that id",
+        ];
+        scenario.plan_by(&way, args)
+    }
+
+    /// The names of objects that begin so, in their order.
+    fn keys(&self, scenario: &Scenario, prefix: &str) -> Vec<String> {
+        let ask = format!(
+            "curl -sf --cacert cert.pem 'https://localhost:{}/buck?list-type=2&prefix={prefix}' | grep -o '<Key>[^<]*' | cut -c6-",
+            self.port
+        );
+        shell(&scenario.path("."), &ask).lines().map(str::to_owned).collect()
+    }
+
+    fn ask(&self, scenario: &Scenario, method: &str, key: &str) -> String {
+        let ask =
+            format!("curl -sf --cacert cert.pem -X {method} https://localhost:{}/buck/{key}", self.port);
+        shell(&scenario.path("."), &ask)
     }
 }
 
@@ -78,7 +107,11 @@ pub(super) fn plan(cluster: &Cluster, bucket: &Bucket, stanza: &str, store: &str
 
 /// The labels that the repository has, oldest first.
 fn backups(scenario: &Scenario, stanza: &str) -> Vec<String> {
-    let config = scenario.path("pg/settings/pgbackrest.conf");
+    backups_by(scenario, "pgbackrest.conf", stanza)
+}
+
+fn backups_by(scenario: &Scenario, settings: &str, stanza: &str) -> Vec<String> {
+    let config = scenario.path("pg/settings").join(settings);
     let info = format!(
         "runuser -u postgres -- pgbackrest --config={} --stanza={stanza} info | sed -n 's/.* backup: //p'",
         config.display()
@@ -118,15 +151,16 @@ fn a_repository_in_a_bucket_follows_the_cycle_and_gives_the_cluster_back() {
     let config = fs::metadata(settings.join("pgbackrest.conf")).unwrap();
     assert_eq!(config.mode() & 0o777, 0o600);
     assert_eq!(config.uid(), fs::metadata(&cluster.data).unwrap().uid());
-    let manifest = shell(&scenario.path("store"), "cat .backplan/p/manifests/00000005-*");
+    let told = bucket.keys(&scenario, "pg/.backplan/p/manifests/00000005-");
+    let manifest = bucket.ask(&scenario, "GET", &told[0]);
     for part in ["s3-bucket: buck", "path: /pg/.backplan-repo/p/db", "cipher: aes-256-cbc", "type: s3"] {
         assert!(manifest.contains(part), "{part}: {manifest}");
     }
 
     scenario.plan(["list", "p.plan"]).status(0).says("00000005-");
     scenario.plan(["status", "p.plan"]).status(0).says("db");
-    let alone = ["restore", "--store", "store", "--source", "db", "--to", "back"];
-    scenario.plan(alone).status(1).says("s3:buck/pg/.backplan-repo/p/db").says("give its file");
+    let alone = ["restore", "--store", "s3://buck/pg", "--source", "db", "--to", "back"];
+    bucket.plan(&scenario, &alone).status(1).says("s3:buck/pg/.backplan-repo/p/db").says("give its file");
     // Where a restore point is, is not known beforehand: the newest backup is behind it.
     for ([option, _], target, rows) in marks.iter().take(2) {
         let way = ["restore", "p.plan", "--source", "db", "--to", "back", "--start", option, target.as_str()];
@@ -136,35 +170,71 @@ fn a_repository_in_a_bucket_follows_the_cycle_and_gives_the_cluster_back() {
     }
 }
 
-/// The folder that knew of the backups is lost. They are not: what a new one does not know is no orphan.
+/// What kind of backup each of them is.
+fn kinds(labels: &[String]) -> String {
+    labels.iter().filter_map(|label| label.chars().next_back()).collect()
+}
+
 #[test]
-fn backups_in_a_bucket_outlive_the_manifests_that_named_them() {
-    let stanza = "backplan_outlive";
+fn repositories_in_a_folder_and_a_bucket_have_backups_cycles_and_keep_of_their_own() {
+    let stanza = "backplan_two_places";
     let scenario = world();
     let bucket = Bucket::start(&scenario);
     let cluster = archiving(&scenario, &scenario.path("pg/settings"), stanza);
-    let keep = "keep {\n  full = 1\n}\n";
-    scenario.write("p.plan", plan(&cluster, &bucket, stanza, "store", keep));
-    cluster.fill(100);
+    let text = plan(&cluster, &bucket, stanza, "store", "keep {\n  full = 2\n}\n");
+    let text = text.replace("to = [far]", "to = [here, far]");
+    let text = text.replace("\"store\"\n}", "\"store\"\n  keep {\n    full = 1\n  }\n}");
+    scenario.write("p.plan", text);
+    let folder = own(&scenario, "store", "p", "db");
+    let here = || kinds(&super::separate::backups(&folder, stanza));
+    let far = || kinds(&backups_by(&scenario, "pgbackrest.far.conf", stanza));
+    cluster.fill(1000);
     scenario.next_day().plan(["run", "p.plan"]).status(0);
-    scenario.next_day().plan(["run", "p.plan"]).status(0);
-    let old = backups(&scenario, stanza);
-    assert_eq!(old.len(), 2);
-    fs::create_dir(scenario.path("other")).unwrap();
-    scenario.write("p.plan", plan(&cluster, &bucket, stanza, "other", keep));
-    for _ in 0..3 {
-        scenario.next_day().plan(["run", "p.plan"]).status(0);
+    assert_eq!((here(), far()), ("F".to_owned(), "F".to_owned()));
+    let settings = scenario.read("pg/settings/pgbackrest.conf");
+    for part in ["repo1-s3-bucket=buck", "repo2-path=", "archive-async=y"] {
+        assert!(settings.contains(part), "{part}: {settings}");
     }
-    let found = backups(&scenario, stanza);
-    assert!(old.iter().all(|label| found.contains(label)), "{old:?} {found:?}");
-    // Of those that the new folder named, the newest full alone is kept.
-    assert_eq!(found.len(), 3, "{found:?}");
-    // A run that was killed before its commit: the full of the first run stands, the incremental behind it is an orphan.
+    let marks = marks(&cluster);
+    let ([option, _], target, rows) = &marks[0];
+    for (more, place) in [(&["--store", "here"][..], "/db"), (&["--store", "far"], "s3:buck"), (&[], "/db")] {
+        let way = ["restore", "p.plan", "--source", "db", "--to", "back", "--start", option, target.as_str()];
+        let way: Vec<&str> = way.iter().chain(more).copied().collect();
+        scenario.plan(&way).status(0).says("running").says(place);
+        assert_eq!(&back(&scenario, &cluster, "select count(*) from t"), rows, "{more:?}");
+        stop(&scenario, &cluster);
+    }
+    scenario.plan(["verify", "p.plan"]).status(0).says("s3:buck").says(&folder.display().to_string());
+
+    // One is away: the other has its backup, and the log that this needs, all the same.
+    shell(&scenario.path("."), "mv store away");
+    scenario.next_day().plan(["run", "p.plan"]).status(3).says("`here`");
+    assert_eq!(far(), "FD");
+    let way = ["restore", "p.plan", "--source", "db", "--to", "back", "--dry-run"];
+    scenario.plan(way).says("s3:buck").says("run 00000002-");
+    shell(&scenario.path("."), "mv away store");
+    // It goes on in its own cycle.
     scenario.next_day().plan(["run", "p.plan"]).status(0);
-    let orphan = backups(&scenario, stanza).pop().unwrap();
-    let manifest = shell(&scenario.path("other/.backplan/p/manifests"), "ls | tail -n 1");
-    fs::remove_file(scenario.path("other/.backplan/p/manifests").join(manifest.trim())).unwrap();
-    scenario.next_day().plan(["run", "p.plan"]).status(3).says(&format!("`{orphan}`"));
-    let found = backups(&scenario, stanza);
-    assert!(!found.contains(&orphan) && old.iter().all(|label| found.contains(label)), "{orphan} {found:?}");
+    assert_eq!((here(), far()), ("FD".to_owned(), "FDF".to_owned()));
+    let status = scenario.plan(["status", "--format", "json", "p.plan"]).status(0).json();
+    let sources = status["sources"].as_array().unwrap();
+    let own = sources.iter().find(|source| source["source"] == "db").unwrap();
+    assert_eq!(own["stores"], serde_json::json!(["far", "here"]), "{status}");
+    // And is pruned by its own rules.
+    let first = backups_by(&scenario, "pgbackrest.far.conf", stanza)[0].clone();
+    scenario.next_day().plan(["run", "p.plan", "--dry-run"]).status(0).says("here:").says("backup ");
+    scenario.plan(["run", "p.plan"]).status(0);
+    assert_eq!((here(), far()), ("F".to_owned(), "FDFD".to_owned()));
+
+    // The manifests of the first runs are lost, and their backups are not: what none names is no orphan.
+    for run in ["00000001-", "00000002-"] {
+        let told = bucket.keys(&scenario, &format!("pg/.backplan/p/manifests/{run}"));
+        bucket.ask(&scenario, "DELETE", &told[0]);
+    }
+    scenario.next_day().plan(["run", "p.plan"]);
+    assert_eq!((here(), far()), ("FD".to_owned(), "FDFDF".to_owned()));
+    assert_eq!(backups_by(&scenario, "pgbackrest.far.conf", stanza)[0], first);
+    // A repository that is gone keeps nothing from being restored from the other.
+    shell(folder.parent().unwrap(), "mv db gone");
+    scenario.plan(way).status(3).says("s3:buck").says("the repository in store `here` cannot be used for it");
 }

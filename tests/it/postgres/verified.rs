@@ -128,7 +128,11 @@ fn a_repository_in_a_bucket_is_read_and_named_without_its_plan() {
     cluster.fill(100);
     scenario.plan(["run", "p.plan"]).status(0);
     scenario.plan(["verify", "p.plan"]).status(0).says("whole, 1 backup");
-    scenario.plan(["verify", "--store", "store"]).status(1).says("NOT CHECKED").says("give its file");
+    bucket
+        .plan(&scenario, &["verify", "--store", "s3://buck/pg"])
+        .status(1)
+        .says("NOT CHECKED")
+        .says("give its file");
     let config = scenario.path("pg/settings/pgbackrest.conf");
     let remove = |what: &str| {
         let tool = format!("pgbackrest --config={} --log-level-file=off", config.display());

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use backplan_compiler::count::plural;
 use backplan_compiler::kinds::Kind;
 use backplan_compiler::lower;
 use backplan_compiler::model::{Model, Postgres, PostgresDriver, SourceId};
@@ -19,6 +20,10 @@ pub(super) struct Wanted<'a> {
     pub repository: &'a Repository,
     /// Whether the plan's `separate` decides how it is encrypted; `None`: the file does.
     pub is_encrypted: Option<bool>,
+    /// Its number in the file, from 1.
+    pub number: usize,
+    /// How many repositories the plan has.
+    pub count: usize,
 }
 
 /// In what the settings files of a plan's sources contradict it; those of `only` are looked at, or all where it is empty. A file
@@ -32,17 +37,19 @@ pub fn conflicts(model: &Model, only: &dyn Fn(&str) -> bool, host: &str) -> Vec<
         if postgres.driver != PostgresDriver::Pgbackrest || !only(name) {
             continue;
         }
-        let Ok(Some(repository)) = place(model, id, postgres, host) else { continue };
+        let Ok(repositories) = places(model, id, postgres, host) else { continue };
         let own = model.separate(id);
-        let wanted = Wanted {
+        let wanted = repositories.iter().enumerate().map(|(at, repository)| Wanted {
             stanza: postgres.stanza.as_deref().unwrap_or(name),
             postgres,
-            repository: &repository,
+            repository,
             is_encrypted: own.map(|own| own.passphrase.is_some()),
-        };
-        let told = match crate::regular::read_text(config) {
-            Ok(text) => wanted.conflicts(&text),
-            Err(cause) => vec![format!("cannot be read: {cause}")],
+            number: at + 1,
+            count: repositories.len(),
+        });
+        let told: BTreeSet<String> = match crate::regular::read_text(config) {
+            Ok(text) => wanted.flat_map(|wanted| wanted.conflicts(&text)).collect(),
+            Err(cause) => BTreeSet::from([format!("cannot be read: {cause}")]),
         };
         let told =
             told.into_iter().map(|text| (id, format!("source `{name}`: `{}` {text}", config.display())));
@@ -51,21 +58,32 @@ pub fn conflicts(model: &Model, only: &dyn Fn(&str) -> bool, host: &str) -> Vec<
     found
 }
 
-/// Where the repository of a source is; no secret of it is fetched.
-fn place(
+/// Where the repositories of a source are, in the order of their numbers; no secret of them is fetched.
+fn places(
     model: &Model,
     id: SourceId,
     postgres: &Postgres,
     host: &str,
-) -> Result<Option<Repository>, RepositoryError> {
-    let store = model.separate(id).and_then(|own| own.to.first());
-    match store {
-        Some(store) => {
-            let below = lower::repository(&model.name, &model.source(id).name);
-            Repository::without_secrets(model.store(*store), &below, host).map(Some)
+) -> Result<Vec<Repository>, RepositoryError> {
+    let Some(own) = model.separate(id) else {
+        return Ok(postgres.repository().map(Repository::folder).into_iter().collect());
+    };
+    let below = lower::repository(&model.name, &model.source(id).name);
+    own.to.iter().map(|store| Repository::without_secrets(model.store(*store), &below, host)).collect()
+}
+
+/// A settings file with no repository but the one of this number, which is the first in it.
+pub(super) fn of_one(text: &str, number: usize) -> String {
+    let kept = text.lines().filter_map(|line| {
+        let Some((option, value)) = line.split_once('=') else { return Some(line.to_owned()) };
+        let name = of_today(option.trim());
+        match repository_of(&name) {
+            None => Some(line.to_owned()),
+            Some((other, rest)) if other == number => Some(format!("repo1-{rest}={}", value.trim())),
+            Some(_) => None,
         }
-        None => Ok(postgres.repository().map(Repository::folder)),
-    }
+    });
+    kept.map(|line| line + "\n").collect()
 }
 
 impl Wanted<'_> {
@@ -74,7 +92,8 @@ impl Wanted<'_> {
         let set = options(text, self.stanza);
         let mut found = Vec::new();
         for name in PLACE {
-            let (option, plan) = (format!("repo1-{name}"), self.repository.settings().get(name));
+            let option = format!("repo{}-{name}", self.number);
+            let plan = self.repository.settings().get(name);
             let there = set.iter().filter(|(key, _)| *key == option).map(|(_, value)| value.as_str());
             let there: Vec<&str> = there.collect();
             match (plan, there.as_slice()) {
@@ -98,13 +117,16 @@ impl Wanted<'_> {
         found.extend(self.other_cluster(&set));
         found.extend(self.cipher(&set));
         for (option, value) in &set {
-            if option.starts_with("repo1-retention-") {
+            let Some((number, rest)) = repository_of(option) else { continue };
+            if number > self.count {
+                found.push(format!(
+                    "has `{option}`, and the plan knows {}: take it out",
+                    plural(self.count, "repository")
+                ));
+            } else if number == self.number && rest.starts_with("retention-") {
                 found.push(format!(
                     "has `{option}={value}`, and what goes is for the plan's `keep` to say: take it out"
                 ));
-            } else if is_of_another(option) {
-                found
-                    .push(format!("has `{option}`, and the plan knows one repository, `repo1`: take it out"));
             }
         }
         found
@@ -122,15 +144,16 @@ impl Wanted<'_> {
 
     fn cipher(&self, set: &[(String, String)]) -> Option<String> {
         let is_encrypted = self.is_encrypted?;
-        let value =
-            set.iter().rfind(|(option, _)| option == "repo1-cipher-type").map(|(_, value)| value.as_str());
+        let number = self.number;
+        let name = format!("repo{number}-cipher-type");
+        let value = set.iter().rfind(|(option, _)| *option == name).map(|(_, value)| value.as_str());
         match (is_encrypted, value) {
             (true, Some(CIPHER)) | (false, None | Some("none")) => None,
             (true, _) => Some(format!(
-                "has no `repo1-cipher-type={CIPHER}`, and the plan has a `passphrase`: add it, and `repo1-cipher-pass`"
+                "has no `{name}={CIPHER}`, and the plan has a `passphrase`: add it, and `repo{number}-cipher-pass`"
             )),
             (false, Some(value)) => Some(format!(
-                "has `repo1-cipher-type={value}`, and the plan's `separate` has no `passphrase`: give it one"
+                "has `{name}={value}`, and the plan's `separate` has no `passphrase`: give it one"
             )),
         }
     }
@@ -163,9 +186,10 @@ fn of_today(option: &str) -> String {
     }
 }
 
-fn is_of_another(option: &str) -> bool {
-    let number = option.strip_prefix("repo").and_then(|rest| rest.split_once('-')).map(|(number, _)| number);
-    number.is_some_and(|number| number.parse::<u32>().is_ok_and(|number| number > 1))
+/// The number of the repository that an option is of, and what it says of it.
+fn repository_of(option: &str) -> Option<(usize, &str)> {
+    let (number, rest) = option.strip_prefix("repo")?.split_once('-')?;
+    Some((number.parse().ok()?, rest))
 }
 
 #[cfg(test)]
@@ -189,7 +213,9 @@ mod tests {
             backup_mode: backplan_compiler::model::BackupMode::Delta,
             jobs: None,
         };
-        Wanted { stanza: "db", postgres: &postgres, repository, is_encrypted }.conflicts(text)
+        let wanted =
+            Wanted { stanza: "db", postgres: &postgres, repository, is_encrypted, number: 1, count: 1 };
+        wanted.conflicts(text)
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl PublishPlan {
 pub(crate) struct CommitPlan {
     /// The archives whose artefacts are there, whole and under their own names.
     pub archives: Vec<ArchiveId>,
-    /// Sources whose backups are in repositories of their own.
+    /// Sources with a backup in their own repository there.
     pub repositories: Vec<SourceId>,
 }
 
@@ -41,8 +41,8 @@ impl CommitPlan {
         let archives = scene.graph.artefact_names.keys().copied();
         let archives = archives.filter(|archive| scene.facts.reached.contains(&(*archive, store)));
         let separates = scene.model.separates.iter();
-        let separates = separates.filter(|own| scene.model.told_in(own).contains(&store));
-        let made = separates.filter(|own| scene.facts.is_copied(own.source)).map(|own| own.source);
+        let made = separates.map(|own| own.source);
+        let made = made.filter(|source| scene.facts.made_apart.contains(&(*source, store)));
         let plan = CommitPlan { archives: archives.collect(), repositories: made.collect() };
         (!plan.archives.is_empty() || !plan.repositories.is_empty()).then_some(plan)
     }

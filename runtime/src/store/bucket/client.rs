@@ -95,29 +95,11 @@ pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Resu
     Ok(Opened { service, lost, copier, retention, prefix: filled(prefix.as_ref())?, storage_class })
 }
 
-/// Sees that a bucket and its server have names that an address can be made of.
+/// Sees that an address can be made of what the plan says.
 fn see_address(kind: &StoreKind) -> Result<(), String> {
-    let (word, bucket, endpoint) = match kind {
-        StoreKind::S3 { bucket, endpoint, .. } | StoreKind::Gcs { bucket, endpoint, .. } => {
-            ("bucket", bucket, endpoint)
-        }
-        StoreKind::Azblob { container, endpoint, .. } => ("container", container, endpoint),
-        StoreKind::Dir { .. } | StoreKind::Sftp { .. } => return Ok(()),
-    };
-    let may_hold = |c: char| c.is_ascii_alphanumeric() || "._-$".contains(c);
-    if bucket.is_empty() || !bucket.chars().all(may_hold) {
-        return Err(format!(
-            "its `{word}` ({bucket:?}) is no name of one: write it as the service shows it, of letters, digits, `.`, `-` and `_`"
-        ));
-    }
-    let Some(endpoint) = endpoint else { return Ok(()) };
-    let (scheme, host) = endpoint.split_once("://").unwrap_or(("https", endpoint));
-    let host = Some(host).filter(|_| matches!(scheme, "http" | "https"));
-    let is_odd = |c: char| c.is_whitespace() || c.is_control() || "\"<>\\^`{|}?#@".contains(c);
-    match host.is_some_and(|host| !host.is_empty() && !host.starts_with([':', '/']) && !host.contains(is_odd))
-    {
-        true => Ok(()),
-        false => Err(format!("its `endpoint` ({endpoint:?}) is no address: write `https://HOST:PORT`")),
+    match kind.faults().first() {
+        Some(fault) => Err(format!("its `{}` {}", fault.attribute, fault.why)),
+        None => Ok(()),
     }
 }
 

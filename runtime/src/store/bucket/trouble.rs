@@ -20,7 +20,10 @@ fn mend(words: &str) -> &'static str {
         " (what answers there does not speak TLS: write `http://` in front of `endpoint`, or mend its port)"
     } else if says("NotValidForName") || says("not valid for name") {
         " (its certificate is for another name: write that into `endpoint`)"
-    } else if says("UnknownIssuer") || says("CaUsedAsEndEntity") {
+    } else if says("CaUsedAsEndEntity") {
+        " (its certificate is that of an authority, which no server may have itself: make one with `basicConstraints=critical,CA:FALSE`, \
+         and name that by `ca_file`)"
+    } else if says("UnknownIssuer") {
         " (nobody that this machine trusts has signed its certificate: name who has by `ca_file`)"
     } else if says("invalid peer certificate: Expired") {
         " (renew its certificate, or set the clock of this machine right)"

@@ -32,12 +32,8 @@ impl Login {
         let StoreKind::Sftp { host, port, user, key, path, known_hosts } = kind else {
             return Err("it is no file server".to_owned());
         };
-        let is_host = |c: char| c.is_ascii_alphanumeric() || ".-_:%".contains(c);
-        let is_user = |c: char| c.is_alphanumeric() || ".-_+@".contains(c);
-        word("host", host, is_host)?;
-        user.as_deref().map_or(Ok(()), |user| word("user", user, is_user))?;
-        if path.contains('\0') {
-            return Err("its `path` holds a NUL".to_owned());
+        if let Some(fault) = kind.faults().first() {
+            return Err(format!("its `{}` {}", fault.attribute, fault.why));
         }
         let login = Login {
             host: host.clone(),
@@ -152,17 +148,6 @@ impl fmt::Display for Login {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Refusal(pub String);
-
-/// Checks a word of a command line that other programs' command lines may be made of.
-fn word(what: &str, text: &str, may_hold: impl Fn(char) -> bool) -> Result<(), String> {
-    let bad = text.chars().find(|c| !may_hold(*c));
-    match bad {
-        _ if text.is_empty() => Err(format!("its `{what}` is empty")),
-        _ if text.starts_with('-') => Err(format!("its `{what}` (`{text}`) begins with `-`")),
-        Some(bad) => Err(format!("its `{what}` ({text:?}) holds {bad:?}, which no such name has")),
-        None => Ok(()),
-    }
-}
 
 /// A path, as a shell is told of it.
 fn shell_word(path: &str) -> String {
