@@ -705,7 +705,34 @@ fn behind(model: &Model, shelves: &Shelves) -> Vec<String> {
             found.entry(*id).or_insert(text);
         }
     }
-    found.into_values().collect()
+    found
+        .into_values()
+        .chain(model.separates.iter().flat_map(|own| apart_behind(model, shelves, own)))
+        .collect()
+}
+
+/// Repositories of a source that lack the newest backup which another has: nobody brings it there.
+fn apart_behind(model: &Model, shelves: &Shelves, separate: &Separate) -> Vec<String> {
+    let name = &model.source(separate.source).name;
+    let newest_in = |shelf: &Shelf| {
+        let holds = |run: &&Manifest| run.repositories.iter().any(|own| own.source == *name);
+        shelf.catalog.runs().rev().find(holds).map(|run| run.run)
+    };
+    let Some(newest) = shelves.shelves.iter().filter_map(newest_in).max() else { return Vec::new() };
+    let is_own = |shelf: &&Shelf| {
+        separate
+            .to
+            .iter()
+            .map(|id| model.store(*id))
+            .any(|store| store.name == shelf.store.label() && store.absent != Absent::Skip)
+    };
+    let lacking = shelves.shelves.iter().filter(is_own).filter(|shelf| newest_in(shelf) != Some(newest));
+    let told = lacking.map(|shelf| {
+        let (store, own) = (shelf.store.label(), newest_in(shelf));
+        let has = own.map_or("it has none".to_owned(), |own| format!("its newest is of run `{own}`"));
+        format!("the repository of `{name}` in store `{store}` has no backup of run `{newest}`, {has}: the next run makes one there")
+    });
+    told.collect()
 }
 
 /// The keys that anything in the stores is encrypted for.

@@ -16,6 +16,10 @@ pub(super) struct Bucket {
     port: u16,
 }
 
+/// Signed, as objects are nobody's to read.
+const CURL: &str =
+    "curl -sf --cacert cert.pem --aws-sigv4 aws:amz:us-east-1:s3 --user 'an id of a key:a key of that id'";
+
 impl Bucket {
     pub(super) fn start(scenario: &Scenario) -> Bucket {
         let folder = scenario.path(".");
@@ -61,15 +65,14 @@ impl Bucket {
     /// The names of objects that begin so, in their order.
     fn keys(&self, scenario: &Scenario, prefix: &str) -> Vec<String> {
         let ask = format!(
-            "curl -sf --cacert cert.pem 'https://localhost:{}/buck?list-type=2&prefix={prefix}' | grep -o '<Key>[^<]*' | cut -c6-",
+            "{CURL} 'https://localhost:{}/buck?list-type=2&prefix={prefix}' | grep -o '<Key>[^<]*' | cut -c6-",
             self.port
         );
         shell(&scenario.path("."), &ask).lines().map(str::to_owned).collect()
     }
 
     fn ask(&self, scenario: &Scenario, method: &str, key: &str) -> String {
-        let ask =
-            format!("curl -sf --cacert cert.pem -X {method} https://localhost:{}/buck/{key}", self.port);
+        let ask = format!("{CURL} -X {method} https://localhost:{}/buck/{key}", self.port);
         shell(&scenario.path("."), &ask)
     }
 }
@@ -204,7 +207,7 @@ fn repositories_in_a_folder_and_a_bucket_have_backups_cycles_and_keep_of_their_o
         assert_eq!(&back(&scenario, &cluster, "select count(*) from t"), rows, "{more:?}");
         stop(&scenario, &cluster);
     }
-    scenario.plan(["verify", "p.plan"]).status(0).says("s3:buck").says(&folder.display().to_string());
+    scenario.plan(["verify", "p.plan"]).status(0).says("s3:buck").says("store/.backplan-repo/p/db");
 
     // One is away: the other has its backup, and the log that this needs, all the same.
     shell(&scenario.path("."), "mv store away");
@@ -213,6 +216,10 @@ fn repositories_in_a_folder_and_a_bucket_have_backups_cycles_and_keep_of_their_o
     let way = ["restore", "p.plan", "--source", "db", "--to", "back", "--dry-run"];
     scenario.plan(way).says("s3:buck").says("run 00000002-");
     shell(&scenario.path("."), "mv away store");
+    scenario
+        .plan(["status", "p.plan"])
+        .status(3)
+        .says("the repository of `db` in store `here` has no backup of run");
     // It goes on in its own cycle.
     scenario.next_day().plan(["run", "p.plan"]).status(0);
     assert_eq!((here(), far()), ("FD".to_owned(), "FDF".to_owned()));
