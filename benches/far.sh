@@ -9,8 +9,10 @@
 #   BENCH_MB        600          megabytes of the tree of real files, taken from /usr
 #   BENCH_SIZE      1024         MiB of the large file, and of all files of 1 MiB together
 #   BENCH_SERVER                 the server: `s3s-fs` (`cargo install s3s-fs --version 0.14.1 --features binary --locked`), which
-#                                keeps objects as files, or `moto` (`moto_server`), which is slow and keeps them in memory; left
-#                                out, the first of them that is there
+#                                keeps objects as files, `rclone` (`rclone serve s3` of 1.65 or newer, by the program that
+#                                BENCH_SERVE names), which does too, or `moto` (`moto_server`), which is slow and keeps them in
+#                                memory; left out, the first of them that is there
+#   BENCH_PLAN                   the program to measure; left out, the one that is built here
 #
 # Needs python3, rclone, s3cmd, restic, GNU time. As root all of it has a network of its own, so that the bytes are its own alone. Where
 # the machine does something else meanwhile, wall time is no measure: look at the CPU seconds beside it.
@@ -28,12 +30,17 @@ readonly server
 . benches/work.sh "${1:-}" python3 rclone s3cmd restic /usr/bin/time
 . benches/tree.sh
 export ID=bench-id KEY=bench-key
+# What this machine has for servers elsewhere is not for that one.
+unset "${!AWS_@}" http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY all_proxy
 export AWS_ACCESS_KEY_ID="$ID" AWS_SECRET_ACCESS_KEY="$KEY"
 tidy() { kill "$served"; }
 
 main() {
-  cargo build --release --locked --quiet -p backplan-cli
-  plan="${CARGO_TARGET_DIR:-$here/target}/release/plan"
+  plan="${BENCH_PLAN:-}"
+  if [ -z "$plan" ]; then
+    cargo build --release --locked --quiet -p backplan-cli
+    plan="${CARGO_TARGET_DIR:-$here/target}/release/plan"
+  fi
   rm -rf "$work/results"
   mkdir -p "$work/one" "$work/many" "$work/results" "$work/bucket"
   [ -s "$work/one/big" ] || head -c "${size}M" /dev/urandom >"$work/one/big"
@@ -56,6 +63,11 @@ serve() {
   port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
   case "$server" in
     moto) moto_server -H 127.0.0.1 -p "$port" >/dev/null 2>&1 & ;;
+    rclone)
+      mkdir -p "$work/bucket/buck"
+      RCLONE_CONFIG=/dev/null "${BENCH_SERVE:-rclone}" serve s3 --addr "127.0.0.1:$port" --auth-key "$ID,$KEY" \
+        --dir-cache-time 0 --vfs-cache-mode off "$work/bucket" >/dev/null 2>&1 &
+      ;;
     *) mkdir -p "$work/bucket/buck" && s3s-fs --host 127.0.0.1 --port "$port" --access-key "$ID" --secret-key "$KEY" "$work/bucket" >/dev/null 2>&1 & ;;
   esac
   served=$!
@@ -75,7 +87,7 @@ make_bucket() {
 access_key = $ID
 secret_key = $KEY
 host_base = 127.0.0.1:$port
-host_bucket = 127.0.0.1:$port/%(bucket)s
+host_bucket = 127.0.0.1:$port
 use_https = False
 CFG
   [ "$server" != moto ] || s3 mb s3://buck
@@ -145,7 +157,8 @@ in_turn() {
     printf 'round %s: %s of %s by %s\n' "$round" "$what" "$task" "$tool" >&2
     before="$(wire)"
     export -f "do_${what}_$tool" do_upload_plan s3
-    plan="$plan" work="$work" /usr/bin/time -o "$work/time" -f '%e %U %S %M' \
+    export plan work
+    /usr/bin/time -o "$work/time" -f '%e %U %S %M' \
       bash -c "do_${what}_$tool $task" >/dev/null 2>"$work/said" || { cat "$work/said" >&2; exit 2; }
     echo "$(cat "$work/time") $(($(wire) - before))" >>"$work/results/$what.$task.$tool"
     [ "$what" != download ] || same "$task" "$tool"

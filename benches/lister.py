@@ -5,11 +5,12 @@
 
 import bisect
 import hashlib
+import re
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 from urllib.parse import parse_qs, unquote, urlsplit
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 PAGE = 1000
 objects, names, lock = {}, [], Lock()
@@ -37,8 +38,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def body(self):
-        raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        return raw
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
     def name(self):
         path = urlsplit(self.path)
@@ -57,8 +57,13 @@ class Handler(BaseHTTPRequestHandler):
                 names.sort()
             return self.answer(200)
         if "delete" in parse_qs(path.query, keep_blank_values=True):
-            return self.answer(200, b"<DeleteResult></DeleteResult>")
-        del body
+            gone = [unescape(key) for key in re.findall("<Key>([^<]*)</Key>", body.decode())]
+            with lock:
+                for name in gone:
+                    if objects.pop(name, None):
+                        names.remove(name)
+            told = "".join(f"<Deleted><Key>{escape(name)}</Key></Deleted>" for name in gone)
+            return self.answer(200, f"<DeleteResult>{told}</DeleteResult>".encode())
         return self.answer(501)
 
     def do_PUT(self):

@@ -4,7 +4,8 @@
 #
 #   benches/many.sh [DIR]        DIR: where to work, with 2 GB free; a new folder below /tmp where it is left out
 #
-#   BENCH_OBJECTS   100000       objects, at the store's root and as many segments of a log
+#   BENCH_OBJECTS   100000       objects, at the store's root
+#   BENCH_PLAN                   the program to measure; left out, the one that is built here
 #
 # Needs python3 and GNU time. The server of the second half is the script's own: it holds names and small objects in memory, and answers a
 # listing page by page, as S3 does.
@@ -14,11 +15,15 @@ cd "$(dirname "$0")/.."
 readonly objects="${BENCH_OBJECTS:-100000}"
 . benches/work.sh "${1:-}" python3 /usr/bin/time
 export ID=bench-id KEY=bench-key
+unset "${!AWS_@}" http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY all_proxy
 tidy() { kill "$served"; }
 
 main() {
-  cargo build --release --locked --quiet -p backplan-cli
-  plan="${CARGO_TARGET_DIR:-$here/target}/release/plan"
+  plan="${BENCH_PLAN:-}"
+  if [ -z "$plan" ]; then
+    cargo build --release --locked --quiet -p backplan-cli
+    plan="${CARGO_TARGET_DIR:-$here/target}/release/plan"
+  fi
   rm -rf "$work/results" "$work/folder" "$work/state"
   mkdir -p "$work/results" "$work/folder" "$work/site"
   echo one >"$work/site/file"
