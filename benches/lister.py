@@ -1,6 +1,6 @@
 """A server of as much of S3's protocol as a plan's client speaks, for measuring listings: names and small objects in memory.
 
-`POST /strew?N` adds N empty objects to the bucket. Nothing is signed or checked: it is for the loopback alone.
+`POST /strew` adds empty objects to the bucket, of the names in its body. Nothing is signed or checked: it is for the loopback alone.
 """
 
 import bisect
@@ -50,8 +50,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.body()
         if path.path == "/strew":
             with lock:
-                for number in range(int(path.query)):
-                    name = f"other-{number:07}.tar.gz"
+                for name in body.decode().split():
                     objects[name] = (b"", "d41d8cd98f00b204e9800998ecf8427e")
                     names.append(name)
                 names.sort()

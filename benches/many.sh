@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Measures looking at stores in which a hundred thousand other objects lie, in a folder and behind S3's protocol: seconds, memory, and
-# whether that stays bounded. Ends with 1 where it does not.
+# Measures looking at stores in which a hundred thousand objects lie beside a backup, and as many segments of a log, in a folder and behind
+# S3's protocol: seconds, memory, and whether that stays bounded. Ends with 1 where it does not.
 #
 #   benches/many.sh [DIR]        DIR: where to work, with 2 GB free; a new folder below /tmp where it is left out
 #
-#   BENCH_OBJECTS   100000       objects, at the store's root
+#   BENCH_OBJECTS   100000       objects at the store's root, and segments
 #   BENCH_PLAN                   the program to measure; left out, the one that is built here
 #
 # Needs python3 and GNU time. The server of the second half is the script's own: it holds names and small objects in memory, and answers a
@@ -29,13 +29,20 @@ main() {
   echo one >"$work/site/file"
   start
   write_plan near "dir { path = \"$work/folder\" }"
-  write_plan far "s3 { bucket = \"buck\", endpoint = \"http://127.0.0.1:$port\", access_key = env(\"ID\"), secret_key = env(\"KEY\") }"
+  local far="s3 { bucket = \"buck\", endpoint = \"http://127.0.0.1:$port\", access_key = env(\"ID\"), secret_key = env(\"KEY\") }"
+  write_plan far "$far"
+  write_log_plan near-log "dir { path = \"$work/folder\" }"
+  write_log_plan far-log "$far"
   local name
   for name in near far; do
     "$plan" run "$work/$name.plan" --quiet
-    measure "$name" few
-    "strew_$name"
-    measure "$name" many
+    "$plan" wal init "$work/$name-log.plan" main >/dev/null
+    measure "$name" few list 'run --dry-run' status verify 'prune --dry-run'
+    measure "$name-log" few status
+    root_names | "strew_$name"
+    segment_names "$name" | "strew_$name"
+    measure "$name" many list 'run --dry-run' status verify 'prune --dry-run'
+    measure "$name-log" many status
   done
   report
 }
@@ -57,16 +64,60 @@ archive main {
 PLAN
 }
 
-strew_near() { (cd "$work/folder" && seq -f 'other-%07.0f.tar.gz' "$objects" | xargs touch); }
-strew_far() { curl -sf -X POST "http://127.0.0.1:$port/strew?$objects" >/dev/null; }
+write_log_plan() {
+  cat >"$work/$1.plan" <<PLAN
+plan ${1%-log}_log
 
-# Each command three times, as plan $1 with $2 objects.
+store place: $2
+
+source main: postgres {
+  driver = basebackup
+}
+
+archive base {
+  from = [main]
+  to   = [place]
+}
+
+wal main {
+  to = [place]
+}
+PLAN
+}
+
+root_names() { seq -f 'other-%07.0f.tar.gz' "$objects"; }
+
+# Those of one cluster's segments, one after the other.
+segment_names() {
+  python3 -c '
+import sys
+for at in range(int(sys.argv[2])):
+    high = f"{at >> 8:08X}"
+    print(f".backplan-wal/{sys.argv[1]}_log/main/7000000000000000001-15/00000001{high}/00000001{high}{at & 255:08X}.gz")
+' "$1" "$objects"
+}
+
+strew_near() {
+  python3 -c '
+import os, sys
+for name in sys.stdin.read().split():
+    path = os.path.join(sys.argv[1], name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    open(path, "w").close()
+' "$work/folder"
+}
+
+strew_far() { curl -sf -X POST --data-binary @- -H 'Expect:' "http://127.0.0.1:$port/strew"; }
+
+# Each command behind $2 three times, as plan $1 with $2 objects. What a log without a backup says is no success.
 measure() {
-  local round verb
+  local plan_name="$1" count="$2" round verb
+  shift 2
   for round in 1 2 3; do
-    for verb in list 'run --dry-run' status verify prune\ --dry-run; do
+    for verb in "$@"; do
       # shellcheck disable=SC2086 # A command and its option.
-      /usr/bin/time -a -o "$work/results/$1.${verb// /_}.$2" -f '%e %U %S %M' "$plan" $verb "$work/$1.plan" >/dev/null
+      /usr/bin/time -q -a -o "$work/results/$plan_name.${verb// /_}.$count" -f '%e %U %S %M' \
+        "$plan" $verb "$work/$plan_name.plan" >"$work/said" 2>&1 || [ "$verb" = status ]
     done
   done
 }
