@@ -184,22 +184,30 @@ fn disk(scenario: &Scenario) -> BTreeSet<String> {
     found
 }
 
-/// Artefacts in stores that steps say they write.
-fn artefacts_written(json: &serde_json::Value) -> BTreeSet<String> {
-    artefacts_of(json, "")
+/// Objects in stores that steps say they write, but for leases, whose numbers are known when they are taken.
+fn written(json: &serde_json::Value) -> BTreeSet<String> {
+    written_by(json, "")
 }
 
 /// The same of steps of this kind.
-fn artefacts_of(json: &serde_json::Value, kind: &str) -> BTreeSet<String> {
+fn written_by(json: &serde_json::Value, kind: &str) -> BTreeSet<String> {
     let steps = json["steps"].as_array().unwrap().iter();
     let steps = steps.filter(|step| step["step"].as_str().unwrap().starts_with(kind));
     let names = steps.flat_map(|step| step["writes"].as_array().unwrap()).map(|name| name.as_str().unwrap());
-    names.filter(|name| is_artefact(name)).map(str::to_owned).collect()
+    names.filter(|name| is_object(name)).map(str::to_owned).collect()
+}
+
+fn is_object(name: &str) -> bool {
+    ["store:", "other:"].iter().any(|store| name.starts_with(store)) && !name.ends_with("/lock/N")
 }
 
 fn is_artefact(name: &str) -> bool {
-    let of_store = name.strip_prefix("store:").or_else(|| name.strip_prefix("other:"));
-    of_store.is_some_and(|name| name.ends_with(".tar.gz") && !name.contains('/'))
+    is_object(name) && !name.contains('/')
+}
+
+/// Objects in stores that steps say they would delete, but for leases.
+fn deleted(json: &serde_json::Value) -> BTreeSet<String> {
+    would_delete(json, "").into_iter().filter(|name| is_object(name) && !name.contains("/lock/")).collect()
 }
 
 /// Shows a run, makes it, and holds what was shown and what was reported against the disk.
@@ -215,10 +223,12 @@ fn shown_is_done(scenario: &Scenario, what: &str, status: Option<i32>) -> serde_
     assert!(status.is_none_or(|status| status == done.code), "{what}: {done:?}");
     let (shown, done) = (shown.json(), done.json());
     let after = disk(scenario);
-    let came: BTreeSet<String> =
-        after.difference(&before).filter(|name| is_artefact(name)).cloned().collect();
-    assert_eq!(artefacts_written(&done), came, "{what}: the run's own report");
-    assert_eq!(artefacts_written(&shown), came, "{what}: the dry run");
+    let came: BTreeSet<String> = after.difference(&before).cloned().collect();
+    assert_eq!(written(&done), came, "{what}: the run's own report");
+    // Chance has a part in the run's id.
+    let (chance, known) = (done["run"].as_str().unwrap(), shown["run"].as_str().unwrap());
+    let foreseen: BTreeSet<String> = came.iter().map(|name| name.replace(chance, known)).collect();
+    assert_eq!(written(&shown), foreseen, "{what}: the dry run");
     let fresh =
         shown["archives"].as_array().unwrap().iter().filter(|archive| archive["unchanged_since"].is_null());
     let named: BTreeSet<String> = fresh
@@ -229,14 +239,12 @@ fn shown_is_done(scenario: &Scenario, what: &str, status: Option<i32>) -> serde_
         })
         .collect();
     // What a store lacked is of earlier runs.
-    let brought = artefacts_of(&shown, "sync/");
-    assert_eq!(
-        named.union(&brought).cloned().collect::<BTreeSet<_>>(),
-        came,
-        "{what}: the dry run's artefacts"
-    );
+    let brought = written_by(&shown, "sync/").into_iter().filter(|name| is_artefact(name)).collect();
+    let artefacts: BTreeSet<String> = came.into_iter().filter(|name| is_artefact(name)).collect();
+    let named: BTreeSet<String> = named.union(&brought).cloned().collect();
+    assert_eq!(named, artefacts, "{what}: the dry run's artefacts");
     let gone: BTreeSet<String> = before.difference(&after).cloned().collect();
-    assert_eq!(would_delete(&shown, "prune/"), gone, "{what}");
+    assert_eq!(deleted(&shown), gone, "{what}");
     shown
 }
 

@@ -255,6 +255,13 @@ pub fn read_format(store: &dyn ReadStore, layout: &Layout) -> Result<Option<Form
     Ok(Some(format))
 }
 
+impl Standing {
+    /// Whether claiming the store writes its `format.yaml`.
+    pub fn writes_format(&self) -> bool {
+        !matches!(self, Standing::Ours(_))
+    }
+}
+
 /// Says what the store is to this claim. Reads only.
 ///
 /// # Errors

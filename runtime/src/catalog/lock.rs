@@ -333,9 +333,9 @@ impl Lease {
         self.shared.confirm()
     }
 
-    /// Sees that there is room for the day on which the store has none.
-    pub fn keep_room(&self) {
-        reserve::keep(&*self.shared.store, &self.shared.layout);
+    /// Sees that there is room for the day on which the store has none. Gives what was made for it.
+    pub fn keep_room(&self) -> Vec<Name> {
+        reserve::keep(&*self.shared.store, &self.shared.layout)
     }
 
     /// Gives the lease back, so that the next run need not wait.

@@ -6,7 +6,7 @@
 
 use super::ids::random_bytes;
 use super::layout::Layout;
-use crate::store::{Store, StoreError, StoreErrorKind};
+use crate::store::{Name, Store, StoreError, StoreErrorKind};
 
 /// How many files: each gives back an inode, too.
 pub const PIECES: u32 = 2;
@@ -14,17 +14,21 @@ pub const PIECES: u32 = 2;
 const BYTES: usize = 64 << 10;
 
 /// Makes what is missing, where the store's room can come to an end. Without it everything goes on until the disk is full:
-/// that it cannot be made is no trouble of the caller's.
-pub fn keep(store: &dyn Store, layout: &Layout) {
-    if !store.capabilities().fills_up {
-        return;
-    }
-    for piece in 0..PIECES {
-        let name = layout.reserve(piece);
-        if matches!(store.size(&name), Ok(None)) && store.create(&name, &random_bytes::<BYTES>()).is_err() {
-            return;
-        }
-    }
+/// that it cannot be made is no trouble of the caller's. Gives what was made.
+pub fn keep(store: &dyn Store, layout: &Layout) -> Vec<Name> {
+    let make = |name: &Name| store.create(name, &random_bytes::<BYTES>()).is_ok();
+    missing(store, layout).into_iter().take_while(make).collect()
+}
+
+/// What of it is to be made. Reads only.
+pub fn missing(store: &dyn Store, layout: &Layout) -> Vec<Name> {
+    let pieces = if store.capabilities().fills_up { all(layout) } else { Vec::new() };
+    pieces.into_iter().filter(|name| matches!(store.size(name), Ok(None))).collect()
+}
+
+/// All of it, as a store has it whose room can come to an end.
+pub fn all(layout: &Layout) -> Vec<Name> {
+    (0..PIECES).map(|piece| layout.reserve(piece)).collect()
 }
 
 /// Writes something small that a deletion rests on; where there is no room, in that of the reserve.
@@ -33,7 +37,7 @@ pub(super) fn within<T>(
     layout: &Layout,
     mut work: impl FnMut() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let mut pieces = (0..PIECES).map(|piece| layout.reserve(piece));
+    let mut pieces = all(layout).into_iter();
     loop {
         let error = match work() {
             Err(error) if is_about_room(&error) => error,

@@ -32,6 +32,7 @@ use crate::live::Look;
 use crate::places::folder;
 use crate::postgres::names;
 use crate::run::coordinator::Failure;
+use crate::run::output::Output;
 use crate::run::process::{ProcessError, Running};
 use crate::run::reading::Reading;
 use crate::run::state::make_private;
@@ -58,7 +59,7 @@ impl Reader for Mariadb {
         Ok(Foreseen::Made("a dump by mariadb-dump".to_owned()))
     }
 
-    fn dump(&self, reading: &Reading<'_>) -> Result<(), Failure> {
+    fn dump(&self, reading: &Reading<'_>) -> Result<Output, Failure> {
         let name = &reading.source().name;
         let tell = reading.tell();
         let password = reading.secret(self.password.as_ref())?;
@@ -70,9 +71,9 @@ impl Reader for Mariadb {
             return Err(Failure::lasting(format!("source `{name}`: {}", client::another(&server))));
         }
         if let Some(folder) = client.data_folder().map_err(failed)?
-            && !reading.stands_at(&folder)?
+            && let Some(absent) = reading.lost_with_its_disk(&folder)?
         {
-            return Ok(());
+            return Ok(absent);
         }
         let found = client.databases().map_err(failed)?;
         if let Some(missing) = self.databases.iter().find(|wanted| !found.contains(wanted)) {

@@ -7,6 +7,7 @@ use backplan_compiler::model::{ArchiveId, Compare, Postgres, Source, SourceId, W
 use crate::artefact::Content;
 use crate::live::Look;
 use crate::run::coordinator::Failure;
+use crate::run::output::Output;
 use crate::run::reading::Reading;
 use crate::source::{Foreseen, Reader};
 
@@ -16,9 +17,9 @@ impl Reader for Postgres {
         Ok(Foreseen::Made(format!("a backup by {}", self.driver.word())))
     }
 
-    fn dump(&self, reading: &Reading<'_>) -> Result<(), Failure> {
+    fn dump(&self, reading: &Reading<'_>) -> Result<Output, Failure> {
         let Reading { worker, step, id, control } = *reading;
-        worker.dump_postgres(step, id, self, worker.may_stream(id), control)
+        worker.dump_postgres(step, id, self, worker.may_stream(id), control).map(Output::from)
     }
 
     fn content(&self, reading: &Reading<'_>, archive: ArchiveId) -> Result<Option<Content>, Failure> {

@@ -10,6 +10,7 @@ use backplan_compiler::model::{Level, Postgres, Separate, SourceId, Store, Store
 use super::coordinator::Failure;
 use super::facts::{ApartFact, SourceFact};
 use super::levels::SeparateNext;
+use super::output::{Output, SourceOutput};
 use super::prepare::host_name;
 use super::secrets::Secrets;
 use super::worker::{Worker, no_secret};
@@ -43,7 +44,7 @@ impl Worker {
         id: SourceId,
         store: StoreId,
         control: &Control,
-    ) -> Result<(), Failure> {
+    ) -> Result<Output, Failure> {
         let Some(own) = self.own(id, store) else { return Err(Failure::lasting("it is no cluster")) };
         let folder = self.repository_of(own)?;
         let tell = self.tell(step);
@@ -62,13 +63,9 @@ impl Worker {
         let mut labels = backup.labels;
         labels.insert("driver".to_owned(), own.postgres.driver.word().to_owned());
         let bytes = labels.get("database_bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or_default();
-        let mut facts = self.facts();
         // What a store without a repository of it says of the source: that of any.
-        facts.labels.insert(id, labels.clone());
-        facts.sources.insert(id, SourceFact::Dumped(folder, bytes));
-        facts.made_apart.insert((id, store));
-        facts.apart.insert((id, store), ApartFact { labels, remote, bytes });
-        Ok(())
+        let made = SourceOutput { labels: labels.clone(), ..SourceFact::Dumped(folder, bytes).into() };
+        Ok(Output::from(made).kept_apart(Some(ApartFact { labels, remote, bytes })))
     }
 
     /// The folder that its repository is in, only where the store is known to be the right one. That of a store which is no

@@ -11,6 +11,7 @@ use backplan_compiler::model::{ArchiveId, Model, StoreId};
 use jiff::Timestamp;
 
 use super::coordinator::Failure;
+use super::output::Output;
 use super::prepare::Prepared;
 use super::prune;
 use super::secrets::Secrets;
@@ -31,7 +32,7 @@ const OVER: &str = "what it lacks takes longer than a run has time for: `plan sy
 
 impl Worker {
     /// Brings to a store what it lacks.
-    pub(super) fn catch_up(&self, step: &StepId, id: StoreId, control: &Control) -> Result<(), Failure> {
+    pub(super) fn catch_up(&self, step: &StepId, id: StoreId, control: &Control) -> Result<Output, Failure> {
         let (store, lease) = self.sessions[&id].opened()?;
         let model = &self.request.model;
         let others = self.sessions.iter().filter(|(other, _)| **other != id);
@@ -39,7 +40,7 @@ impl Worker {
         let others: Vec<_> = others.collect();
         let all = others.iter().map(|(_, other)| other.as_ref() as &dyn ReadStore);
         if !is_behind(store.as_ref(), all, &self.layout).map_err(|error| Failure::of(&error, &error))? {
-            return Ok(());
+            return Ok(Output::Nothing);
         }
         let of = |(id, store)| Giver::of(id, store, &self.layout);
         let mut givers: Vec<Giver> =
@@ -78,9 +79,8 @@ impl Worker {
         for run in &shown.runs {
             self.note(format!("store `{label}`: run `{}`, which it lacked, is there now", run.run));
         }
-        let brought = shown.runs.iter().flat_map(|run| &run.artefacts);
-        let brought = brought.map(|name| format!("{label}:{name}")).collect();
-        self.facts().brought.insert(id, brought);
+        let brought = shown.runs.iter().flat_map(|run| objects(run, &self.layout, &label));
+        let brought = Output::Wrote(brought.collect());
         if !own_is_there && !shown.runs.iter().any(|run| run.run == self.imprint.run) {
             self.did_not_reach(id);
         }
@@ -90,7 +90,7 @@ impl Worker {
             let text = if text.starts_with(&of) { text } else { of + &text };
             self.warn(step, text);
         }
-        Ok(())
+        Ok(brought)
     }
 }
 
@@ -178,8 +178,8 @@ fn left(store: &str, runs: &BTreeSet<RunId>) -> Option<String> {
 pub(super) struct Coming {
     /// In words, if it is anything.
     pub words: Option<String>,
-    /// The artefacts, each with its store in front.
-    pub artefacts: Vec<String>,
+    /// The objects, each with its store in front.
+    pub objects: Vec<String>,
     /// What it would warn of.
     pub warnings: Vec<String>,
 }
@@ -211,11 +211,13 @@ pub(super) fn foreseen(
         planned.unwrap_or_else(|error| SyncPlan { wanted: Vec::new(), told: vec![error] });
     let told = told.into_iter().map(|text| format!("store `{}` {text}", model.store(id).name)).collect();
     let mut there = names_in(&own.catalog);
-    let new = wanted.iter().flat_map(|run| Brought::of(run, |name| there.insert(name.to_owned())).artefacts);
+    let new = wanted.iter().map(|run| Brought::of(run, |name| there.insert(name.to_owned())));
     let goes_there = |archive: &ArchiveId| is_behind && model.archive(*archive).to.contains(&id);
     let names = prepared.graph.artefact_names.iter().filter(|(archive, _)| goes_there(archive));
-    let new = new.chain(names.map(|(_, name)| name.clone()));
-    let new = new.map(|name| format!("{}:{name}", model.store(id).name)).collect();
+    let own: Vec<String> = names.map(|(_, name)| name.clone()).collect();
+    let own = (!own.is_empty()).then_some(Brought { run: prepared.run, bytes: 0, artefacts: own });
+    let new = new.collect::<Vec<_>>().into_iter().chain(own);
+    let new = new.flat_map(|run| objects(&run, &prepared.layout, &model.store(id).name)).collect();
     let words = (!wanted.is_empty()).then(|| {
         let count = plural(wanted.len(), "run");
         match is_behind {
@@ -225,7 +227,13 @@ pub(super) fn foreseen(
             false => format!("{count} that it lacks, from the other stores, as far as room and time allow"),
         }
     });
-    Some(Coming { words, artefacts: new, warnings: told })
+    Some(Coming { words, objects: new, warnings: told })
+}
+
+/// What is in a store by a run that was brought there, with the store in front.
+fn objects(brought: &Brought, layout: &Layout, store: &str) -> Vec<String> {
+    let own = [layout.sums(&brought.run), layout.manifest(&brought.run)].map(|name| name.to_string());
+    brought.artefacts.iter().cloned().chain(own).map(|name| format!("{store}:{name}")).collect()
 }
 
 /// Whether other stores have runs that this one lacks, by their names.

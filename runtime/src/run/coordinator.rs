@@ -13,6 +13,7 @@ use backplan_compiler::model::{Retry, StoreId};
 use tokio::sync::mpsc;
 
 use super::event::{Event, Observer, Outcome};
+use super::output::Output;
 use crate::control::Control;
 use crate::lasting;
 use crate::store;
@@ -29,8 +30,9 @@ pub trait Work: Send + Sync + 'static {
     /// A window's name and its timeout in seconds, by its place in the model.
     fn time_of(&self, window: usize) -> Option<(String, u64)>;
 
-    /// Told of every step that ended, before the steps behind it start; how long it took, where it was run.
-    fn ended(&self, _step: &Step, _outcome: &Outcome, _took: Option<Duration>) {}
+    /// Told of every step that ended, before the steps behind it start, with what it hands to them; how long it took, where it
+    /// was run.
+    fn ended(&self, _step: &Step, _outcome: &Outcome, _output: Output, _took: Option<Duration>) {}
 
     /// Whether a step that failed did what those behind it need all the same.
     fn is_partly_done(&self, _step: &StepId) -> bool {
@@ -51,11 +53,13 @@ pub trait Work: Send + Sync + 'static {
     fn settled(&self, _standing: &Execution) {}
 }
 
-/// How a step that did not fail ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How a step ended of which there is something to tell.
+#[derive(Debug, Clone)]
 pub enum Performed {
-    /// As it should.
-    Done,
+    /// As it should, with what it hands to the steps behind it.
+    Done(Output),
+    /// It failed, and what it has may serve all the same.
+    InPart(Output, Failure),
     /// Its store is absent, and the plan says to go on without it.
     Dropped(String),
     /// There was nothing to do, and nothing waits for it.
@@ -226,6 +230,17 @@ struct Running {
     stopped_for: Option<String>,
 }
 
+/// A step between two attempts.
+struct Asleep {
+    until: Instant,
+    /// The attempts made.
+    attempts: u32,
+    /// When the first began.
+    begun: Instant,
+    /// What the last left.
+    output: Output,
+}
+
 struct Coordinator {
     graph: Arc<StepGraph>,
     work: Arc<dyn Work>,
@@ -234,8 +249,8 @@ struct Coordinator {
     report: mpsc::Sender<Report>,
     waiting: BTreeSet<StepId>,
     running: BTreeMap<StepId, Running>,
-    /// Between two attempts: until when, the attempts made, and when the first began.
-    sleeping: BTreeMap<StepId, (Instant, u32, Instant)>,
+    /// Steps between two attempts.
+    sleeping: BTreeMap<StepId, Asleep>,
     /// Open windows with a timeout: the name, and until when.
     windows: BTreeMap<usize, (String, Instant)>,
     /// Steps that must not start any more because their window's time is over.
@@ -282,7 +297,7 @@ impl Coordinator {
                 match self.verdict(step) {
                     Verdict::Not(reason) => {
                         self.waiting.remove(&step.id);
-                        self.end(step, Outcome::NotRun(reason), Duration::ZERO, 0);
+                        self.end(step, Outcome::NotRun(reason), Output::Nothing, Duration::ZERO, 0);
                         changed = true;
                     }
                     Verdict::Run if self.running.len() < self.jobs || is_closing(&step.action) => {
@@ -477,15 +492,18 @@ impl Coordinator {
         let graph = Arc::clone(&self.graph);
         let Some(step) = graph.get(&report.id) else { return };
         let took = running.begun.elapsed();
-        let failure = match report.result {
-            Ok(Performed::Done) => return self.end(step, Outcome::Done, took, running.attempt),
+        let (output, failure) = match report.result {
+            Ok(Performed::Done(output)) => {
+                return self.end(step, Outcome::Done, output, took, running.attempt);
+            }
             Ok(Performed::Dropped(reason)) => {
-                return self.end(step, Outcome::Dropped(reason), took, running.attempt);
+                return self.end(step, Outcome::Dropped(reason), Output::Nothing, took, running.attempt);
             }
             Ok(Performed::Idle(reason)) => {
-                return self.end(step, Outcome::NotRun(reason), took, running.attempt);
+                return self.end(step, Outcome::NotRun(reason), Output::Nothing, took, running.attempt);
             }
-            Err(failure) => failure,
+            Ok(Performed::InPart(output, failure)) => (output, failure),
+            Err(failure) => (Output::Nothing, failure),
         };
         self.execution.busy |= failure.kind == FailureKind::Busy;
         self.execution.fatal |= failure.kind == FailureKind::Fatal;
@@ -508,15 +526,15 @@ impl Coordinator {
                 let event =
                     Event::Retrying { step: step.id.clone(), attempt: running.attempt, wait, error: message };
                 self.observer.event(event);
-                self.sleeping
-                    .insert(step.id.clone(), (Instant::now() + wait, running.attempt, running.begun));
+                let (until, attempts, begun) = (Instant::now() + wait, running.attempt, running.begun);
+                self.sleeping.insert(step.id.clone(), Asleep { until, attempts, begun, output });
             }
-            None => self.end(step, Outcome::Failed(message), took, running.attempt),
+            None => self.end(step, Outcome::Failed(message), output, took, running.attempt),
         }
     }
 
-    fn end(&mut self, step: &Step, outcome: Outcome, took: Duration, attempts: u32) {
-        self.work.ended(step, &outcome, (attempts > 0).then_some(took));
+    fn end(&mut self, step: &Step, outcome: Outcome, output: Output, took: Duration, attempts: u32) {
+        self.work.ended(step, &outcome, output, (attempts > 0).then_some(took));
         if let Action::Leave(window) = &step.action {
             self.windows.remove(window);
         }
@@ -550,8 +568,9 @@ impl Coordinator {
     /// Ends a step that sleeps between two attempts.
     fn give_up(&mut self, id: &StepId, reason: &str) {
         let graph = Arc::clone(&self.graph);
-        if let (Some((_, attempts, begun)), Some(step)) = (self.sleeping.remove(id), graph.get(id)) {
-            self.end(step, Outcome::Failed(reason.to_owned()), begun.elapsed(), attempts);
+        if let (Some(asleep), Some(step)) = (self.sleeping.remove(id), graph.get(id)) {
+            let (outcome, took) = (Outcome::Failed(reason.to_owned()), asleep.begun.elapsed());
+            self.end(step, outcome, asleep.output, took, asleep.attempts);
         }
     }
 
@@ -560,7 +579,7 @@ impl Coordinator {
         let stopped = self.running.values().filter(|running| running.stopped_for.is_none()).count();
         attempts
             .filter(|_| stopped > 0)
-            .chain(self.sleeping.values().map(|(until, _, _)| *until))
+            .chain(self.sleeping.values().map(|asleep| asleep.until))
             .chain(self.windows.values().map(|(_, at)| *at))
             .chain(self.deadline.filter(|_| self.stopping().is_none()))
             .min()
@@ -586,13 +605,13 @@ impl Coordinator {
         let due: Vec<StepId> = self
             .sleeping
             .iter()
-            .filter(|(_, (until, _, _))| now >= *until)
+            .filter(|(_, asleep)| now >= asleep.until)
             .map(|(id, _)| id.clone())
             .collect();
         let graph = Arc::clone(&self.graph);
         for id in due {
-            if let (Some((_, attempts, begun)), Some(step)) = (self.sleeping.remove(&id), graph.get(&id)) {
-                self.start(step, attempts + 1, begun);
+            if let (Some(asleep), Some(step)) = (self.sleeping.remove(&id), graph.get(&id)) {
+                self.start(step, asleep.attempts + 1, asleep.begun);
             }
         }
     }

@@ -157,7 +157,7 @@ fn until_stopped(control: &Control) -> Result<Performed, Failure> {
 fn every_step_runs_once_behind_what_it_needs_and_no_more_than_the_limit_at_once() {
     let run = run(|_, _, _| {
         std::thread::sleep(Duration::from_millis(3));
-        Ok(Performed::Done)
+        Ok(Performed::Done(Output::Nothing))
     });
     assert_eq!(run.began.len(), graph().len());
     for step in graph() {
@@ -171,7 +171,7 @@ fn every_step_runs_once_behind_what_it_needs_and_no_more_than_the_limit_at_once(
 fn what_is_whole_is_committed_when_a_source_fails() {
     let run = run(|step, _, _| match step.id.0.as_str() {
         "scan/a" => Err(Failure::lasting("no such folder")),
-        _ => Ok(Performed::Done),
+        _ => Ok(Performed::Done(Output::Nothing)),
     });
     assert_eq!(run.failed("scan/a"), "no such folder");
     assert_eq!(run.not_run("pack/a"), "`scan/a` failed");
@@ -186,7 +186,7 @@ fn one_store_that_drops_out_or_fails_keeps_the_other() {
         let run = run(move |step, _, _| match (step.id.0.as_str(), &failure) {
             ("lock/x", None) => Ok(Performed::Dropped("not mounted".to_owned())),
             ("lock/x", Some(failure)) => Err(failure.clone()),
-            _ => Ok(Performed::Done),
+            _ => Ok(Performed::Done(Output::Nothing)),
         });
         run.assert_done(&["recover", "publish/a/y", "commit/y", "unlock"]);
         assert!(run.not_run("publish/a/x").contains("`lock/x`"));
@@ -199,7 +199,7 @@ fn a_lock_that_another_run_holds_ends_the_run_in_silence() {
     let busy = Failure { message: "pid 7".to_owned(), kind: FailureKind::Busy };
     let run = run(move |step, _, _| match step.id.0.as_str() {
         "lock/x" => Err(busy.clone()),
-        _ => Ok(Performed::Done),
+        _ => Ok(Performed::Done(Output::Nothing)),
     });
     assert!(run.execution.busy);
     assert_eq!(run.began, ["lock", "lock/x", "clear/after", "unlock"]);
@@ -216,7 +216,7 @@ fn a_passing_failure_is_tried_again_as_often_as_the_plan_says() {
     let fails_until = |last: usize| {
         move |step: &Step, _: &Control, attempt| match step.id.0.as_str() {
             "scan/a" if attempt < last => Err(Failure::passing("not yet")),
-            _ => Ok(Performed::Done),
+            _ => Ok(Performed::Done(Output::Nothing)),
         }
     };
     let run = run_with(steps(), None, None, fails_until(3));
@@ -230,7 +230,7 @@ fn a_passing_failure_is_tried_again_as_often_as_the_plan_says() {
 fn a_signal_stops_what_runs_and_closes_what_is_open() {
     let run = run_with(graph(), None, Some("pack/a"), |step, control, _| match step.id.0.as_str() {
         "pack/a" => until_stopped(control),
-        _ => Ok(Performed::Done),
+        _ => Ok(Performed::Done(Output::Nothing)),
     });
     assert_eq!(run.execution.signal, Some(StopSignal::Terminate));
     assert_eq!(run.failed("pack/a"), "the run was stopped");
@@ -242,7 +242,7 @@ fn a_signal_stops_what_runs_and_closes_what_is_open() {
 fn a_window_is_left_when_its_time_is_over_and_other_archives_go_on() {
     let run = run_with(graph(), Some(0), None, |step, control, _| match step.id.0.as_str() {
         "scan/a" => until_stopped(control),
-        _ => Ok(Performed::Done),
+        _ => Ok(Performed::Done(Output::Nothing)),
     });
     // A timeout of nothing may be over before the step has begun.
     match run.outcome("scan/a") {
@@ -259,7 +259,7 @@ fn a_window_is_left_when_its_time_is_over_and_other_archives_go_on() {
 fn a_window_that_could_not_be_entered_is_left_all_the_same() {
     let run = run(|step, _, _| match step.id.0.as_str() {
         "enter/w" => Err(Failure::lasting("half entered")),
-        _ => Ok(Performed::Done),
+        _ => Ok(Performed::Done(Output::Nothing)),
     });
     run.assert_done(&["leave/w", "commit/x"]);
     assert_eq!(run.not_run("scan/a"), "`enter/w` failed");
@@ -271,7 +271,7 @@ fn a_step_that_takes_longer_than_its_timeout_fails() {
     steps.iter_mut().find(|step| step.id.0 == "scan/b").unwrap().timeout = Some(0);
     let run = run_with(steps, None, None, |step, control, _| match step.id.0.as_str() {
         "scan/b" => until_stopped(control),
-        _ => Ok(Performed::Done),
+        _ => Ok(Performed::Done(Output::Nothing)),
     });
     assert_eq!(run.failed("scan/b"), "it took longer than its `timeout`");
     run.assert_done(&["commit/x", "commit/y"]);
@@ -281,7 +281,7 @@ fn a_step_that_takes_longer_than_its_timeout_fails() {
 fn a_defect_in_a_step_is_a_failure_and_locks_are_released() {
     let run = run(|step, _, _| match step.id.0.as_str() {
         "scan/a" => panic!("defect"),
-        _ => Ok(Performed::Done),
+        _ => Ok(Performed::Done(Output::Nothing)),
     });
     assert!(run.failed("scan/a").contains("defect"));
     run.assert_done(&["leave/w", "unlock"]);

@@ -1,5 +1,6 @@
 //! Postgres sources in a run: the driver's folder, then its tree as the packing reads it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use super::coordinator::{Failure, FailureKind};
 use super::facts::SourceFact;
 use super::journal::Record;
 use super::levels::{self, Grounds, Levels};
+use super::output::SourceOutput;
 use super::worker::{Worker, no_secret};
 use crate::artefact::{Feed, View};
 use crate::catalog::ids::RunId;
@@ -35,7 +37,7 @@ impl Worker {
         postgres: &Postgres,
         may_stream: bool,
         control: &Control,
-    ) -> Result<(), Failure> {
+    ) -> Result<SourceOutput, Failure> {
         let folder = self.folder_of(step, id, postgres)?;
         let (driver, tell, levels) = (driver(postgres.driver), self.tell(step), self.levels());
         let name = &self.request.model.source(id).name;
@@ -62,12 +64,10 @@ impl Worker {
         }
         let mut labels = backup.labels;
         labels.insert("driver".to_owned(), postgres.driver.word().to_owned());
-        self.facts().labels.insert(id, labels);
         if backup.is_streamed {
-            self.facts().sources.insert(id, SourceFact::Streamed(Told::default()));
-            return Ok(());
+            return Ok(SourceOutput { labels, ..SourceFact::Streamed(Told::default()).into() });
         }
-        self.take_folder(step, id, folder, control)
+        Ok(SourceOutput { labels, ..self.take_folder(step, id, folder, control)? })
     }
 
     /// Takes what a tool left in a folder for what is packed of a source.
@@ -77,7 +77,7 @@ impl Worker {
         id: SourceId,
         folder: PathBuf,
         control: &Control,
-    ) -> Result<(), Failure> {
+    ) -> Result<SourceOutput, Failure> {
         let source = self.request.model.source(id);
         let trees = self.trees_of(id, folder);
         let summary = scan::scan(&trees, &self.files.tree(source), control).map_err(|error| match error {
@@ -92,8 +92,7 @@ impl Worker {
         for warning in summary.warnings.kept() {
             self.warn(step, warning.to_string());
         }
-        self.facts().sources.insert(id, SourceFact::Scanned(summary));
-        Ok(())
+        Ok(SourceFact::Scanned(summary).into())
     }
 
     /// What the next backup of a source may rest on: the one run that every archive of it rests on.
@@ -144,22 +143,30 @@ impl Worker {
         let why = format!("is copied before it is packed: the server has no replication slot for it: {why}");
         self.note(format!("source `{name}` {why}"));
         let copied = self.dump_postgres(step, id, postgres, false, control);
-        copied.map(|()| None).map_err(|failure| match failure.kind {
+        let copied = copied.map_err(|failure| match failure.kind {
             FailureKind::Stopped => failure,
             // It may not be the copy that has to be mended.
             kind => Failure { message: format!("{}\n  it {why}", failure.message), kind },
-        })
+        })?;
+        // Also for another attempt of the packing, which then has it.
+        self.facts().take_source(id, copied);
+        Ok(None)
     }
 
-    /// Takes what the labels of a cluster say, once it is packed.
-    pub(super) fn streamed_are_told(&self, archive: ArchiveId) {
-        let mut facts = self.facts();
-        for id in &self.request.model.archive(archive).from {
-            if let Some(SourceFact::Streamed(told)) = facts.sources.get(id) {
-                let labels = told.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                facts.labels.entry(*id).or_default().extend(labels);
+    /// What the labels of clusters say, once they are packed.
+    pub(super) fn streamed_are_told(
+        &self,
+        archive: ArchiveId,
+    ) -> BTreeMap<SourceId, BTreeMap<String, String>> {
+        let facts = self.facts();
+        let sources = self.request.model.archive(archive).from.iter();
+        let streamed = sources.filter_map(|id| match facts.sources.get(id)? {
+            SourceFact::Streamed(told) => {
+                Some((*id, told.lock().unwrap_or_else(PoisonError::into_inner).clone()))
             }
-        }
+            _ => None,
+        });
+        streamed.collect()
     }
 
     /// Whether each store that a source goes to has the run whose tool's backup has this label, whole as far as its index tells:

@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use backplan_compiler::graph::{Action, Step, StepId};
-use backplan_compiler::model::{Absent, ArchiveId, Location, StoreId};
+use backplan_compiler::graph::StepId;
+use backplan_compiler::model::{ArchiveId, Location, StoreId};
 
 use super::cache::Scanned;
 use super::coordinator::{Failure, FailureKind, Performed};
-use super::event::Outcome;
-use super::facts::{self, ArchiveFact, SourceFact};
+use super::facts::{self, ArchiveFact};
 use super::mark::mark;
+use super::output::Output;
 use super::prepare::{highest_in, most_believed};
 use super::steps::deliver::{CommitPlan, PublishPlan};
+use super::steps::lock::{Dropped, absent, is_away};
 use super::worker::Worker;
 use crate::catalog::commit::{CommitError, Transaction};
 use crate::catalog::hold::Hold;
@@ -50,7 +51,7 @@ impl Worker {
         };
         let not_ours = |error: IdentityError| claim_failure(&error, &location);
         // Before the lease, so that nothing at all is written to a store that is not this run's.
-        match identity::inspect(store.as_ref(), &self.layout, &claim) {
+        let standing = match identity::inspect(store.as_ref(), &self.layout, &claim) {
             // A server is asked for the first time here.
             Err(error @ IdentityError::Store(_)) if is_away(&error) => return self.absent(step, id, &error),
             looked => looked.map_err(not_ours)?,
@@ -73,7 +74,9 @@ impl Worker {
         held.limit = declared.bandwidth.map(Limit::new).map(Arc::new);
         held.store = Some(store);
         held.lease = Some(Arc::new(lease));
-        Ok(Performed::Done)
+        let format = self.layout.format();
+        let wrote = standing.writes_format().then(|| format!("{}:{format}", declared.name));
+        Ok(Performed::Done(Output::Wrote(wrote.into_iter().collect())))
     }
 
     /// The lease on a store, unless it is one that this very run has locked by another path.
@@ -116,16 +119,11 @@ impl Worker {
 
     /// What a store that cannot be used means for the run.
     fn absent(&self, step: &StepId, id: StoreId, error: &IdentityError) -> Result<Performed, Failure> {
-        let declared = self.request.model.store(id);
-        match declared.absent {
-            _ if !is_away(error) => Err(Failure::lasting(error)),
-            Absent::Fail => Err(Failure::fatal(error)),
-            Absent::Skip => Ok(Performed::Dropped(error.to_string())),
-            Absent::Warn => {
-                self.warn(step, format!("{error}; the run goes on without it"));
-                Ok(Performed::Dropped(error.to_string()))
-            }
+        let Dropped { reason, is_told } = absent(self.request.model.store(id), error)?;
+        if is_told {
+            self.warn(step, format!("{reason}; the run goes on without it"));
         }
+        Ok(Performed::Dropped(reason))
     }
 
     pub(super) fn publish(&self, id: ArchiveId, store: StoreId, control: &Control) -> Result<(), Failure> {
@@ -244,10 +242,6 @@ impl Worker {
         Ok(Some(transaction))
     }
 
-    pub(super) fn artefact(&self, id: ArchiveId) -> &str {
-        self.graph.artefact_names.get(&id).map_or("", String::as_str)
-    }
-
     /// Keeps the scans that an artefact was packed from, for the next run. Before the commit: a run that is killed right
     /// behind it must cost the next one nothing, and scans of an artefact that is never committed are looked up by
     /// nobody. Trouble costs no backup: the next run of the archive is a full then.
@@ -317,79 +311,6 @@ impl Worker {
         let model = &self.request.model;
         let id = model.archives.iter().position(|archive| archive.name == *fact.record.name)?;
         self.levels().grains(ArchiveId(id), &content.source)
-    }
-
-    /// Keeps what the manifest and the report need of a step that ended.
-    pub(super) fn remember(&self, step: &Step, outcome: &Outcome) {
-        self.facts().not_done(step, outcome);
-        let reason = match outcome {
-            Outcome::Done => {
-                if let Action::Publish(archive, store) = step.action {
-                    self.facts().reached.insert((archive, store));
-                }
-                return;
-            }
-            Outcome::Failed(reason) | Outcome::NotRun(reason) | Outcome::Dropped(reason) => reason.clone(),
-        };
-        match step.action {
-            Action::Scan(source) | Action::Dump(source) => {
-                let mut facts = self.facts();
-                if !facts.is_partly_done(&step.id) {
-                    facts.sources.insert(source, SourceFact::Failed(reason));
-                }
-            }
-            Action::DumpApart(source, store) => {
-                let mut facts = self.facts();
-                facts.not_apart.insert((source, store), reason.clone());
-                if !matches!(facts.sources.get(&source), Some(SourceFact::Dumped(..))) {
-                    facts.sources.insert(source, SourceFact::Failed(reason));
-                }
-            }
-            Action::Pack(archive) => {
-                let mut facts = self.facts();
-                for source in &self.request.model.archive(archive).from {
-                    // A program's source fails with the pack that reads it.
-                    if matches!(facts.sources.get(source), Some(SourceFact::Read | SourceFact::Streamed(_))) {
-                        facts.sources.insert(*source, SourceFact::Failed(reason.clone()));
-                    }
-                }
-                facts.missing.insert(archive, reason);
-            }
-            // What was not run suffers from something that is told elsewhere, or from a store that may be left out.
-            Action::Publish(archive, store) if matches!(outcome, Outcome::Failed(_)) => {
-                self.facts().lost.insert((archive, store), reason);
-            }
-            _ => {}
-        }
-    }
-
-    /// The named outputs of a step, for the journal.
-    pub(super) fn output_of(&self, step: &Step) -> Option<serde_json::Value> {
-        let facts = self.facts();
-        match step.action {
-            Action::Scan(source) => match facts.sources.get(&source)? {
-                SourceFact::Scanned(summary) => {
-                    Some(serde_json::json!({ "entries": summary.entries, "bytes": summary.bytes }))
-                }
-                _ => None,
-            },
-            Action::Pack(archive) => {
-                let fact = facts.archives.get(&archive)?;
-                Some(serde_json::json!({
-                    "artefact": fact.record.artefact, "size": fact.record.size, "root": fact.record.root,
-                }))
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Whether a store is not there, or does not answer.
-pub(super) fn is_away(error: &IdentityError) -> bool {
-    match error {
-        IdentityError::FolderMissing { .. } => true,
-        IdentityError::Store(error) => error.kind.is_away(),
-        _ => false,
     }
 }
 

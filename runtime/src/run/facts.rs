@@ -108,8 +108,8 @@ pub struct Facts {
     pub apart: BTreeMap<(SourceId, StoreId), ApartFact>,
     /// Why one was not made.
     pub not_apart: BTreeMap<(SourceId, StoreId), String>,
-    /// Artefacts of earlier runs that a store lacked and has now.
-    pub brought: BTreeMap<StoreId, Vec<String>>,
+    /// Objects that a step wrote and only itself could name, each with its store in front.
+    pub wrote: BTreeMap<StepId, Vec<String>>,
     /// What a person should read.
     pub warnings: Vec<String>,
 }

@@ -15,19 +15,20 @@ use std::time::Duration;
 
 use backplan_compiler::count::plural;
 use backplan_compiler::graph::{Action, Step, StepId, When};
-use backplan_compiler::lower::{level_word, repository};
-use backplan_compiler::model::{Absent, ArchiveId, Compare, Level, Model, SourceId, StoreId};
+use backplan_compiler::lower::repository;
+use backplan_compiler::model::{ArchiveId, Compare, Model, SourceId, StoreId};
 use tokio::sync::mpsc;
 
 use super::cache::Kept;
 use super::catch_up::{self, Coming};
 use super::coordinator::{Bounds, Execution, Failure, FailureKind, Performed, Work, execute};
-use super::deliver::is_away;
 use super::event::{How, Outcome, Unobserved};
 use super::facts::{Facts, SourceFact};
+use super::files::RunFiles;
 use super::footing;
 use super::journal;
 use super::mark::mark;
+use super::output::{ArchiveOutput, Output};
 use super::parts;
 use super::prepare::{PrepareError, Prepared, prepare_forecast};
 use super::prune::{self, Measure};
@@ -38,25 +39,27 @@ use super::staging::{MOVE_AWAY, Staging, told_of_strangers};
 use super::state::Folders;
 use super::steps::clear::{ClearPlan, Tenancy};
 use super::steps::deliver::{CommitPlan, PublishPlan, nowhere};
+use super::steps::lock::{Dropped, absent};
+use super::steps::pack::{Destination, Estimate, PackPlan};
 use super::steps::window::WindowPlan;
-use super::steps::{Scene, Sight};
+use super::steps::{Scene, Sight, measured};
 use super::wal;
 use super::worker::trees;
 use crate::catalog::identity::IdentityError;
 use crate::catalog::ids::RunId;
 use crate::catalog::layout::artefact_name;
-use crate::catalog::manifest::ArchiveRecord;
 use crate::catalog::prune::{Current, PrunePlan};
 use crate::catalog::recover::RecoveryPlan;
+use crate::catalog::reserve;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::scan::{self, Difference, ScanError, Scanned, Trees};
 use crate::source::{Foreseen, reader};
 use crate::store::{self, StoreErrorKind};
 use differences::Besides;
-use standing::look_at_store;
+use standing::{Looked, look_at_store};
+use told::staying;
 pub use told::{ArchiveForecast, Forecast, StepForecast};
-use told::{measured, staying};
 
 /// Describes the run that would happen now.
 ///
@@ -93,8 +96,8 @@ impl Work for Look {
         None
     }
 
-    fn ended(&self, step: &Step, outcome: &Outcome, _: Option<Duration>) {
-        self.looking().ended(step, outcome);
+    fn ended(&self, step: &Step, outcome: &Outcome, output: Output, _: Option<Duration>) {
+        self.looking().ended(step, outcome, output);
     }
 
     fn is_behind(&self, store: StoreId) -> bool {
@@ -112,21 +115,23 @@ impl Work for Look {
 }
 
 struct Looking {
+    files: RunFiles,
     /// Its graph loses the names of artefacts that would not be made, so that a prune does not count on them.
     prepared: Prepared,
     seen: BTreeMap<StepId, Sight>,
+    /// The archives that would be packed, and how much would be in them.
+    packed: BTreeMap<ArchiveId, (PackPlan, Estimate)>,
     /// What changed of trees since what an archive would rest on.
     differences: BTreeMap<(ArchiveId, SourceId), Difference>,
     /// What the steps would come to, as the run itself keeps it.
     facts: Facts,
-    /// What keeps an artefact from a store, in words.
-    losses: Vec<String>,
     /// Folders of stores, by device and inode.
     folders: BTreeSet<(u64, u64)>,
     /// Stores that could take a backup.
     usable: BTreeSet<StoreId>,
     /// A store without which the run makes no sense cannot be used.
     hopeless: bool,
+    committed: BTreeSet<StoreId>,
     /// Stores that would be pruned.
     pruned: BTreeSet<StoreId>,
 }
@@ -138,13 +143,19 @@ impl Looking {
         warnings.extend(prepared.levels.warnings(&prepared.request.model));
         Looking {
             facts: Facts { warnings, ..Facts::default() },
+            files: RunFiles::of(
+                &prepared.request.model,
+                &Folders::new(prepared.plan.folder()),
+                &prepared.run.to_string(),
+            ),
             prepared,
             seen: BTreeMap::new(),
+            packed: BTreeMap::new(),
             differences: BTreeMap::new(),
-            losses: Vec::new(),
             folders: BTreeSet::new(),
             usable: BTreeSet::new(),
             hopeless: false,
+            committed: BTreeSet::new(),
             pruned: BTreeSet::new(),
         }
     }
@@ -161,9 +172,14 @@ impl Looking {
         let mut shown = Sight::default();
         let result = match &step.action {
             Action::LockStore(store) => self.store(*store, &mut shown),
+            Action::Scan(source) => self.scan(*source, control, &mut shown),
+            Action::Dump(source) => self.dump(*source, &mut shown).map(Performed::Done),
+            Action::DumpApart(source, _) => {
+                self.dump(*source, &mut shown).map(|output| Performed::Done(output.kept_apart(None)))
+            }
             Action::Pack(archive) => {
                 self.leave_out(step, *archive, &mut shown);
-                self.pack(*archive, &mut shown).map(|()| Performed::Done)
+                self.pack(*archive, &mut shown).map(|packed| Performed::Done(packed.into()))
             }
             Action::Publish(archive, store) => {
                 match self.prepared.levels.untakable(self.model(), *archive, *store) {
@@ -171,10 +187,12 @@ impl Looking {
                         self.facts.warnings.push(why.clone());
                         Ok(Performed::Dropped(why))
                     }
-                    None => self.publish(*archive, *store).map(|()| Performed::Done),
+                    None => self.publish(*archive, *store).map(|()| Performed::Done(Output::Nothing)),
                 }
             }
-            _ => self.action(step, control, &mut shown).map(|()| Performed::Done),
+            Action::Sync(store) => Ok(Performed::Done(self.catch_up(*store, &mut shown))),
+            Action::Unlock => Ok(Performed::Done(Output::Wrote(self.room()))),
+            action => self.action(action, &mut shown).map(|()| Performed::Done(Output::Nothing)),
         };
         let is_fatal = matches!(&result, Err(failure) if failure.kind == FailureKind::Fatal);
         self.hopeless |= is_fatal && matches!(step.action, Action::LockStore(_));
@@ -182,12 +200,7 @@ impl Looking {
         result
     }
 
-    fn action(
-        &mut self,
-        Step { id, action, .. }: &Step,
-        control: &Control,
-        shown: &mut Sight,
-    ) -> Result<(), Failure> {
+    fn action(&mut self, action: &Action, shown: &mut Sight) -> Result<(), Failure> {
         match action {
             Action::LockHost => {
                 shown.found.extend(self.prepared.told.iter().cloned());
@@ -195,16 +208,9 @@ impl Looking {
             }
             Action::Recover => return self.recover(shown),
             Action::ClearStaging(When::Before) => self.staging(shown),
-            Action::Scan(source) => return self.scan(id, *source, control, shown),
-            Action::Dump(source) => return self.dump(*source, shown),
-            Action::DumpApart(source, store) => {
-                self.dump(*source, shown)?;
-                self.facts.made_apart.insert((*source, *store));
-            }
             Action::Publish(..) => {}
             Action::Commit(store) => return self.commit(*store),
             Action::Prune(store) => self.prune(*store, shown),
-            Action::Sync(store) => self.catch_up(*store, shown),
             Action::ExpireApart(source, store) => self.expire(*source, *store, shown),
             Action::OpenWal(at, store) => return self.open_wal(*at, *store, shown),
             Action::ExpireWal(at, store) => self.expire_wal(*at, *store, shown),
@@ -229,14 +235,10 @@ impl Looking {
         }
     }
 
-    fn ended(&mut self, step: &Step, outcome: &Outcome) {
-        self.facts.not_done(step, outcome);
-        let (Outcome::Failed(reason) | Outcome::NotRun(reason) | Outcome::Dropped(reason)) = outcome else {
-            return;
-        };
-        if let Action::Pack(archive) = step.action {
-            Arc::make_mut(&mut self.prepared.graph).artefact_names.remove(&archive);
-            self.facts.missing.insert(archive, reason.clone());
+    fn ended(&mut self, step: &Step, outcome: &Outcome, output: Output) {
+        self.facts.take(&self.prepared.request.model, step, outcome, output);
+        if let (Action::Pack(archive), false) = (&step.action, *outcome == Outcome::Done) {
+            Arc::make_mut(&mut self.prepared.graph).artefact_names.remove(archive);
         }
     }
 
@@ -258,7 +260,7 @@ impl Looking {
         let declared = prepared.request.model.store(id);
         let known = prepared.plan.known(&declared.name, &declared.location());
         let looked = look_at_store(prepared, declared, known);
-        let (found, busy) = match looked {
+        let Looked { found, busy, wrote } = match looked {
             Ok(looked) => looked,
             Err(error) => return self.absent(id, &error),
         };
@@ -277,20 +279,16 @@ impl Looking {
             return Err(Failure { message, kind: FailureKind::Busy });
         }
         self.usable.insert(id);
-        Ok(Performed::Done)
+        Ok(Performed::Done(Output::Wrote(wrote)))
     }
 
     /// What a store that cannot be used would mean for the run.
     fn absent(&mut self, id: StoreId, error: &IdentityError) -> Result<Performed, Failure> {
-        match self.model().store(id).absent {
-            _ if !is_away(error) => Err(Failure::lasting(error)),
-            Absent::Fail => Err(Failure::fatal(error)),
-            Absent::Skip => Ok(Performed::Dropped(error.to_string())),
-            Absent::Warn => {
-                self.warn(format!("{error}; the run would go on without it"));
-                Ok(Performed::Dropped(error.to_string()))
-            }
+        let Dropped { reason, is_told } = absent(self.model().store(id), error)?;
+        if is_told {
+            self.warn(format!("{reason}; the run would go on without it"));
         }
+        Ok(Performed::Dropped(reason))
     }
 
     fn recover(&mut self, shown: &mut Sight) -> Result<(), Failure> {
@@ -361,14 +359,10 @@ impl Looking {
         kept.collect()
     }
 
-    fn scan(
-        &mut self,
-        step: &StepId,
-        id: SourceId,
-        control: &Control,
-        shown: &mut Sight,
-    ) -> Result<(), Failure> {
-        let Some(trees) = trees(self.model(), &self.prepared.mounts, id) else { return Ok(()) };
+    fn scan(&mut self, id: SourceId, control: &Control, shown: &mut Sight) -> Result<Performed, Failure> {
+        let Some(trees) = trees(self.model(), &self.prepared.mounts, id) else {
+            return Ok(Performed::Done(Output::Nothing));
+        };
         let kept = self.kept(id, &trees);
         let mut besides = Besides::of(&kept);
         let mut see = |entry: &Scanned| besides.see(entry);
@@ -379,18 +373,16 @@ impl Looking {
         self.differences.extend(besides.end().into_iter().map(|(archive, found)| ((archive, id), found)));
         shown.found.push(measured(summary.entries, summary.bytes));
         self.facts.warnings.extend(summary.warnings.kept().iter().map(ToString::to_string));
-        let in_part = parts::in_part(&summary);
-        self.facts.sources.insert(id, SourceFact::Scanned(summary));
-        match in_part {
-            None => Ok(()),
-            Some(failure) => {
-                self.facts.partly.insert(step.clone());
-                Err(Failure::lasting(failure.message))
+        Ok(match parts::scanned(summary) {
+            // Looking again would show the same.
+            Performed::InPart(output, failure) => {
+                Performed::InPart(output, Failure::lasting(failure.message))
             }
-        }
+            performed => performed,
+        })
     }
 
-    fn dump(&mut self, id: SourceId, shown: &mut Sight) -> Result<(), Failure> {
+    fn dump(&mut self, id: SourceId, shown: &mut Sight) -> Result<Output, Failure> {
         let source = self.prepared.request.model.source(id);
         let expected = self.prepared.mounts.get(&id).map(Vec::as_slice).unwrap_or_default();
         if let Some(path) = reader(&source.kind).lies_at()
@@ -401,11 +393,10 @@ impl Looking {
                 return Err(Failure::passing(text));
             }
             self.facts.warnings.push(format!("{text}; it would be left out"));
-            self.facts.sources.insert(id, SourceFact::Absent(why));
-            return Ok(());
+            return Ok(SourceFact::Absent(why).into());
         }
         let fact = match reader(&source.kind).foresee(source).map_err(Failure::lasting)? {
-            Foreseen::Nothing => return Ok(()),
+            Foreseen::Nothing => return Ok(Output::Nothing),
             Foreseen::File(bytes) => {
                 shown.found.push(format!("about {}", plural(bytes, "byte")));
                 SourceFact::Expected(Some(bytes))
@@ -419,113 +410,29 @@ impl Looking {
                 SourceFact::Absent(why)
             }
         };
-        self.facts.sources.insert(id, fact);
-        Ok(())
+        Ok(fact.into())
     }
 
-    fn pack(&mut self, id: ArchiveId, shown: &mut Sight) -> Result<(), Failure> {
-        let Some(name) = self.prepared.graph.artefact_names.get(&id).cloned() else { return Ok(()) };
-        let archive = self.model().archive(id);
-        if self.wanted(id).all(|source| self.is_absent(source)) {
-            let text = format!("archive `{}`: none of its sources is there", archive.name);
-            return Err(Failure::lasting(text));
-        }
-        if let Some(record) = self.unchanged(id) {
-            shown.found.push(format!(
-                "nothing changed: the backup would be `{}` of run {}, which is there",
-                record.artefact, record.holder
-            ));
-            let to = archive.to.clone();
-            self.facts.unchanged.insert(id, record);
-            let (levels, model) = (&self.prepared.levels, &self.prepared.request.model);
-            let takes = |at: &StoreId| self.usable.contains(at) && levels.untakable(model, id, *at).is_none();
-            self.facts.reached.extend(to.into_iter().filter(takes).map(|at| (id, at)));
-            return Ok(());
-        }
-        match archive.encrypt.len() {
-            0 => {}
-            keys => shown.found.push(format!("encrypted for {}", plural(keys, "key"))),
-        }
-        let (entries, bytes, _) = self.size_of(id);
-        let next = self.prepared.levels.of.get(&id);
-        if let Some(next) = next.filter(|next| next.level != Level::Full) {
-            let bases: BTreeSet<RunId> = next.bases.values().flatten().map(|base| base.run).collect();
-            let bases: Vec<String> = bases.iter().map(ToString::to_string).collect();
-            let level = level_word(next.level);
-            shown.found.push(format!(
-                "{level}, by what changed since run {}: {}",
-                bases.join(", "),
-                next.why
-            ));
-        }
-        let follow = |id: &&SourceId| self.model().source(**id).may_follow();
-        for source in self.model().archive(id).from.iter().filter(follow) {
-            let name = &self.model().source(*source).name;
-            if let Some(run) = self.prepared.levels.base(id, name) {
-                shown.found.push(format!(
-                    "source `{name}` rests on run {run} if its server is of PostgreSQL 17 or newer and summarizes its \
-                     log; else all of it is taken"
-                ));
+    fn pack(&mut self, id: ArchiveId, shown: &mut Sight) -> Result<ArchiveOutput, Failure> {
+        let is_open = |store| self.usable.contains(&store);
+        let plan = PackPlan::make(self.scene(), &self.prepared.levels, &self.files, id, is_open)?;
+        let estimate = plan.estimate(self.scene(), &self.differences);
+        shown.found.extend(plan.sight(self.scene(), &estimate).found);
+        let delivered = match (&plan.unless_changed, &plan.to) {
+            (Some(record), _) if estimate.is_same => {
+                let takes = |at: &StoreId| self.usable.contains(at) && plan.is_taken_by(*at);
+                let reached = self.model().archive(id).to.iter().copied().filter(takes).collect();
+                Ok(ArchiveOutput { unchanged: Some(record.clone()), reached, ..ArchiveOutput::default() })
             }
-        }
-        let open = self.open_in(id);
-        let most = if open > 0 { "at the most " } else { "" };
-        shown.found.push(format!("{most}{} before compression, as `{name}`", measured(entries, bytes)));
-        if open > 0 {
-            shown.found.push(format!(
-                "whether {open} of them changed is known when they are read; where nothing did, nothing is written"
-            ));
-        }
-        if next.is_some_and(|next| next.level != Level::Full) {
-            self.by_contents(id, shown);
-        }
-        match self.model().staging {
-            Some(_) => Ok(()),
-            None => self.deliver(id, &name),
-        }
-    }
-
-    /// Trees of which only the contents tell what changed: all of them is counted.
-    fn by_contents(&self, id: ArchiveId, shown: &mut Sight) {
-        for source in self.wanted(id) {
-            let is_compared = |trees: Trees| trees.files.compare == Compare::Checksum;
-            if trees(self.model(), &self.prepared.mounts, source).is_some_and(is_compared) {
-                let name = &self.model().source(source).name;
-                shown.found.push(format!(
-                    "source `{name}` is compared by its contents (`compare = checksum`): what changed is known when they are \
-                     read, and it is counted whole here"
-                ));
+            (_, Destination::Staging(_)) => Ok(ArchiveOutput::default()),
+            (_, Destination::Stores(stores)) => {
+                let untaken: Vec<String> = plan.untaken.values().cloned().collect();
+                self.facts.warnings.extend(untaken);
+                self.deliver(id, &plan.name, stores)
             }
-        }
-    }
-
-    /// What the base says of an archive of trees in which nothing changed.
-    fn unchanged(&self, id: ArchiveId) -> Option<ArchiveRecord> {
-        let sources: Vec<SourceId> = self.wanted(id).filter(|source| !self.is_absent(*source)).collect();
-        let is_same = |source: &SourceId| {
-            self.differences.get(&(id, *source)).is_some_and(|difference| difference.is_none())
         };
-        let names: Vec<&str> =
-            sources.iter().map(|source| self.model().source(*source).name.as_str()).collect();
-        let record = self.prepared.levels.sole_ground(id, &names).filter(|_| sources.iter().all(is_same));
-        record.cloned()
-    }
-
-    /// Entries of an archive of which only their contents tell whether they changed.
-    fn open_in(&self, id: ArchiveId) -> u64 {
-        let differences = self.wanted(id).filter_map(|source| self.difference(id, source));
-        differences.map(|difference| difference.open).sum()
-    }
-
-    /// What of a source would be in an archive that holds only what changed.
-    fn difference(&self, id: ArchiveId, source: SourceId) -> Option<&Difference> {
-        self.prepared.levels.of.get(&id).filter(|next| next.level != Level::Full)?;
-        self.differences.get(&(id, source))
-    }
-
-    /// Whether a source is optional and not there.
-    fn is_absent(&self, source: SourceId) -> bool {
-        matches!(self.facts.sources.get(&source), Some(SourceFact::Absent(_)))
+        self.packed.insert(id, (plan, estimate));
+        delivered
     }
 
     fn measure(&self, source: SourceId) -> Option<Measure> {
@@ -533,38 +440,21 @@ impl Looking {
     }
 
     fn scene(&self) -> Scene<'_> {
-        Scene { model: self.model(), graph: &self.prepared.graph, facts: &self.facts }
-    }
-
-    /// The sources that the run would take into an archive.
-    fn wanted(&self, id: ArchiveId) -> impl Iterator<Item = SourceId> {
         let (model, only) = (self.model(), &self.prepared.request.only);
-        let sources = model.archive(id).from.iter().copied();
-        let is_left = move |source: &SourceId| self.facts.left_out.contains_key(&(id, *source));
-        let sources = sources.filter(move |source| !is_left(source));
-        sources.filter(move |source| only.is_empty() || only.contains(&model.source(*source).name))
+        Scene { model, only, graph: &self.prepared.graph, facts: &self.facts }
     }
 
     /// Brings an artefact from its packing straight into the stores that take it; one is enough.
-    fn deliver(&mut self, id: ArchiveId, name: &str) -> Result<(), Failure> {
-        let to = self.model().archive(id).to.clone();
-        let (mut lost, mut taken) = (Vec::new(), false);
-        for store in to.iter().copied().filter(|store| self.usable.contains(store)) {
-            if let Some(why) = self.prepared.levels.untakable(self.model(), id, store) {
-                self.facts.warnings.push(why);
-                continue;
-            }
+    fn deliver(&self, id: ArchiveId, name: &str, stores: &[StoreId]) -> Result<ArchiveOutput, Failure> {
+        let (mut lost, mut reached) = (Vec::new(), Vec::new());
+        for store in stores.iter().copied() {
             match self.in_the_way(store, name) {
                 Some(text) => lost.push((store, text)),
-                None => taken |= self.facts.reached.insert((id, store)),
+                None => reached.push(store),
             }
         }
-        if taken {
-            for (store, text) in lost {
-                self.losses.push(text.clone());
-                self.facts.lost.insert((id, store), text);
-            }
-            return Ok(());
+        if !reached.is_empty() {
+            return Ok(ArchiveOutput { reached, lost, ..ArchiveOutput::default() });
         }
         if lost.is_empty() {
             return Err(nowhere(self.scene(), id));
@@ -582,7 +472,6 @@ impl Looking {
         {
             return Err(Failure::lasting(text));
         }
-        self.facts.reached.insert((id, store));
         Ok(())
     }
 
@@ -601,12 +490,27 @@ impl Looking {
         })
     }
 
+    /// What would be made in stores of the room that they keep, once the backup is there.
+    fn room(&self) -> Vec<String> {
+        let of = |id: &StoreId| {
+            let (declared, layout) = (self.model().store(*id), &self.prepared.layout);
+            let names = match store::open(declared, &Secrets::default()) {
+                Ok(store) => reserve::missing(store.as_ref(), layout),
+                Err(_) => reserve::all(layout),
+            };
+            names.into_iter().map(|name| format!("{}:{name}", declared.name)).collect::<Vec<_>>()
+        };
+        self.committed.iter().flat_map(of).collect()
+    }
+
     fn commit(&mut self, store: StoreId) -> Result<(), Failure> {
         if !self.usable.contains(&store) {
             return Err(Failure::lasting("its store has dropped out"));
         }
         let nothing = || Failure::lasting("nothing would reach the store: there is nothing to commit");
-        CommitPlan::make(self.scene(), store).map(drop).ok_or_else(nothing)
+        CommitPlan::make(self.scene(), store).ok_or_else(nothing)?;
+        self.committed.insert(store);
+        Ok(())
     }
 
     fn prune(&mut self, id: StoreId, shown: &mut Sight) {
@@ -657,14 +561,13 @@ impl Looking {
         self.prepared.levels.is_behind(store) && !self.facts.reached.iter().any(|(_, at)| *at == store)
     }
 
-    fn catch_up(&mut self, id: StoreId, shown: &mut Sight) {
+    fn catch_up(&mut self, id: StoreId, shown: &mut Sight) -> Output {
         let is_behind = self.is_behind(id);
         let foreseen = catch_up::foreseen(&self.prepared, id, self.coming(id), &self.going(), is_behind);
-        if let Some(Coming { words, artefacts, warnings }) = foreseen {
-            shown.found.extend(words);
-            self.facts.brought.insert(id, artefacts);
-            self.facts.warnings.extend(warnings);
-        }
+        let Some(Coming { words, objects, warnings }) = foreseen else { return Output::Nothing };
+        shown.found.extend(words);
+        self.facts.warnings.extend(warnings);
+        Output::Wrote(objects)
     }
 
     /// Backups in a repository of its own go with their runs. What a packed one gives up is known once its full is made.
@@ -711,9 +614,11 @@ impl Looking {
         for step in report.steps.iter().filter(|step| failures(&report).contains_key(step.step.as_str())) {
             errors.extend(step.reason.clone());
         }
-        errors.append(&mut self.losses);
+        // A store that takes no artefact while others do fails no step.
+        let lost = self.facts.lost.values().filter(|why| !errors.contains(why));
+        errors.extend(lost.cloned().collect::<Vec<_>>());
         let archives = self.prepared.graph.artefact_names.iter();
-        let archives = archives.map(|(id, name)| self.archive(*id, name, execution));
+        let archives = archives.map(|(id, name)| self.archive(*id, name));
         let archives = archives.filter(|archive| !archive.stores.is_empty()).collect();
         let run = id.rsplit_once('-').map_or(id.clone(), |(known, _)| format!("{known}-??????"));
         let Report { plan, verdict, steps, warnings, .. } = report;
@@ -731,34 +636,14 @@ impl Looking {
         StepForecast { step: StepReport { outcome, took_ms: 0, attempts: 0, ..step }, sight }
     }
 
-    fn size_of(&self, id: ArchiveId) -> (u64, u64, Vec<String>) {
-        let mut total = (0, 0, Vec::new());
-        for source in self.wanted(id).filter(|source| !self.is_absent(*source)) {
-            match self.measure(source) {
-                Some(_) if self.facts.is_unchanged(id) => {}
-                Some(measure) => {
-                    let (entries, bytes) = match self.difference(id, source) {
-                        Some(found) => (found.entries + found.open, found.bytes + found.open_bytes),
-                        None => (measure.entries, measure.bytes),
-                    };
-                    total.0 += entries;
-                    total.1 += bytes;
-                }
-                None => total.2.push(self.model().source(source).name.clone()),
-            }
-        }
-        total
-    }
-
-    fn archive(&self, id: ArchiveId, name: &str, execution: &Execution) -> ArchiveForecast {
+    fn archive(&self, id: ArchiveId, name: &str) -> ArchiveForecast {
         let archive = self.model().archive(id);
-        let (entries, bytes, unmeasured) = self.size_of(id);
+        let estimate = self.packed.get(&id).map(|(_, estimate)| estimate.clone()).unwrap_or_default();
+        let Estimate { entries, bytes, unmeasured, .. } = estimate;
+        let unmeasured = unmeasured.iter().map(|source| self.model().source(*source).name.clone());
         let unchanged = self.facts.unchanged.get(&id);
-        let commit = |store: StoreId| self.prepared.graph.doing(&Action::Commit(store));
-        let comes = |store: &&StoreId| {
-            let is_committed = commit(**store).is_some_and(|step| execution.is_done(&step.id));
-            is_committed && self.facts.reached.contains(&(id, **store))
-        };
+        let comes =
+            |store: &&StoreId| self.committed.contains(store) && self.facts.reached.contains(&(id, **store));
         let stores = archive.to.iter().filter(comes);
         ArchiveForecast {
             archive: archive.name.clone(),
@@ -767,7 +652,7 @@ impl Looking {
             stores: stores.map(|store| self.model().store(*store).name.clone()).collect(),
             entries,
             bytes,
-            unmeasured,
+            unmeasured: unmeasured.collect(),
         }
     }
 }

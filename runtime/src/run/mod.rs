@@ -12,6 +12,7 @@
 //! | `parts` | what an archive is made of where not all of its sources could be read |
 //! | [`steps`] | what a step is going to do, as a value: carried out by a run, shown by a dry run |
 //! | `files` | what the files of a run are called on this host |
+//! | [`output`] | what a step hands to those behind it |
 //! | [`facts`] | what the steps came to, and the manifest made from it |
 //! | `catch_up` | bringing a store what it lacks, behind the commits |
 //! | `accept` | what sources lost and somebody says is right so |
@@ -45,6 +46,7 @@ pub mod levels;
 mod mark;
 pub mod mounts;
 pub mod notify;
+pub mod output;
 pub mod packing;
 mod parts;
 pub mod prepare;

@@ -9,6 +9,7 @@ use backplan_compiler::value::Text;
 use jiff::Timestamp;
 
 use super::coordinator::{Failure, Performed};
+use super::output::Output;
 use super::prepare::{PrepareError, host_name};
 use super::process::Tell;
 use super::report::{Report, Verdict, failures, report};
@@ -104,7 +105,7 @@ impl Worker {
             // It was tried again where that could help.
             false => Failure::lasting(format!("notification `{}`: {error}", declared.name)),
         })?;
-        Ok(Performed::Done)
+        Ok(Performed::Done(Output::Nothing))
     }
 
     fn report_so_far(&self) -> Report {

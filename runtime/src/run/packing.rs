@@ -5,7 +5,6 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use backplan_compiler::graph::StepId;
-use backplan_compiler::lower::reading_order;
 use backplan_compiler::model::{ArchiveId, Compress, LargeFiles, Source, SourceId, StoreId};
 use sha2::{Digest, Sha256};
 
@@ -13,9 +12,11 @@ use super::coordinator::{Failure, FailureKind};
 use super::deliver::{commit_failure, store_failure};
 use super::facts::{self, ArchiveFact};
 use super::journal::Record;
+use super::output::ArchiveOutput;
 use super::sinks::{FanOut, StagedFile, Uploads};
 use super::state::make_private;
 use super::steps::deliver::nowhere;
+use super::steps::pack::{Destination, PackPlan};
 use super::worker::Worker;
 use crate::artefact::{self, Changes, Codec, Grains, Input, PackError, PackOptions, Packed, PackedSource};
 use crate::catalog::layout::artefact_name;
@@ -30,8 +31,23 @@ use crate::store::limit::limited;
 /// A store that took no artefact, and why.
 type Lost = (StoreId, Failure);
 
-/// What was packed, and the stores that have it by that; with a staging only of what is there already.
-type Made = (ArchiveFact, Vec<StoreId>);
+/// What was packed.
+struct Made {
+    fact: ArchiveFact,
+    /// The stores that have it by that; with a staging only of what is there already.
+    reached: Vec<StoreId>,
+    /// Stores that took none, though others did, and why.
+    lost: Vec<(StoreId, String)>,
+}
+
+/// An archive that is being packed.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    step: &'a StepId,
+    plan: &'a PackPlan,
+    options: &'a PackOptions,
+    control: &'a Control,
+}
 
 /// Why an archive was not packed.
 enum Trouble {
@@ -53,9 +69,14 @@ impl From<Failure> for Trouble {
 const CHUNK: usize = 1 << 20;
 
 impl Worker {
-    pub(super) fn pack(&self, step: &StepId, id: ArchiveId, control: &Control) -> Result<(), Failure> {
+    pub(super) fn pack(
+        &self,
+        step: &StepId,
+        id: ArchiveId,
+        control: &Control,
+    ) -> Result<ArchiveOutput, Failure> {
         self.leave_out_unread(step, id);
-        let (fact, direct) = self.pack_what_can_be(step, id, control)?;
+        let Made { fact, reached, lost } = self.pack_what_can_be(step, id, control)?;
         for source in &fact.sources {
             for warning in source.warnings.kept() {
                 self.warn(step, format!("source `{}`: {warning}", source.name));
@@ -66,18 +87,10 @@ impl Worker {
             }
         }
         self.tell_of_unmounted(step, id);
-        self.streamed_are_told(id);
+        let labels = self.streamed_are_told(id);
         self.keep_scans(step, &fact);
-        let levels = self.levels();
-        let direct =
-            direct.into_iter().filter(|store| levels.untakable(&self.request.model, id, *store).is_none());
-        let mut facts = self.facts();
-        if fact.record.holder != self.imprint.run {
-            facts.unchanged.insert(id, fact.record.clone());
-        }
-        facts.reached.extend(direct.map(|store| (id, store)));
-        facts.archives.insert(id, fact);
-        Ok(())
+        let unchanged = (fact.record.holder != self.imprint.run).then(|| fact.record.clone());
+        Ok(ArchiveOutput { fact: Some(fact), unchanged, reached, lost, labels })
     }
 
     /// Tells of the sources that the archive is made without, as they could not be read.
@@ -115,12 +128,10 @@ impl Worker {
     /// Packs in regard to what the archive rests on, or points to it where nothing changed.
     fn pack_on_base(&self, step: &StepId, id: ArchiveId, control: &Control) -> Result<Made, Trouble> {
         let archive = self.request.model.archive(id);
-        let inputs = self.inputs(step, id, control)?;
-        if inputs.is_empty() {
-            let text = format!("archive `{}`: none of its sources is there", archive.name);
-            return Err(Failure::lasting(text).into());
-        }
         let levels = self.levels();
+        let is_open = |store| self.sessions[&store].held().opened().is_some();
+        let plan = PackPlan::make(self.scene(&self.facts()), &levels, &self.files, id, is_open)?;
+        let inputs = self.inputs(step, &plan, control)?;
         let options = PackOptions {
             codec: match archive.compress {
                 Compress::Gzip => Codec::Gzip,
@@ -135,19 +146,21 @@ impl Worker {
             is_copied: archive.self_contained && archive.encrypt.is_empty(),
             grains: self.earlier_grains(id)?,
             deleted: None,
-            recipients: archive.encrypt.clone(),
+            recipients: plan.recipients.clone(),
         };
         let changes = artefact::plan_changes(&inputs, &options, control)
             .map_err(|error| self.pack_trouble(error, control))?;
         if changes.is_unchanged()
-            && let Some(fact) = self.unchanged(id, &inputs)
+            && let Some(record) = &plan.unless_changed
         {
-            return Ok((fact, archive.to.clone()));
+            let fact = self.unchanged(id, record, &inputs);
+            let reached = archive.to.iter().copied().filter(|store| plan.is_taken_by(*store)).collect();
+            return Ok(Made { fact, reached, lost: Vec::new() });
         }
-        if self.request.model.staging.is_some() {
-            self.pack_staged(step, id, inputs, changes, &options, control)
-        } else {
-            self.pack_direct(step, id, inputs, changes, &options, control)
+        let job = Job { step, plan: &plan, options: &options, control };
+        match &plan.to {
+            Destination::Staging(path) => self.pack_staged(job, path, inputs, changes),
+            Destination::Stores(stores) => self.pack_direct(job, stores, inputs, changes),
         }
     }
 
@@ -178,19 +191,12 @@ impl Worker {
         }
     }
 
-    fn inputs(&self, step: &StepId, id: ArchiveId, control: &Control) -> Result<Vec<Input>, Trouble> {
-        let wanted = |source: &SourceId| {
-            self.occasion.only.is_empty()
-                || self.occasion.only.contains(&self.request.model.source(*source).name)
-        };
-        let sources = reading_order(&self.request.model, &self.request.model.archive(id).from);
+    fn inputs(&self, step: &StepId, plan: &PackPlan, control: &Control) -> Result<Vec<Input>, Trouble> {
         let mut inputs = Vec::new();
-        let left_out = self.facts().left_out.clone();
-        let is_there = |source: &SourceId| !left_out.contains_key(&(id, *source));
-        for source in sources.into_iter().filter(wanted).filter(is_there) {
-            let name = self.request.model.source(source).name.clone();
-            let reading = self.reading(step, source, control);
-            let content = reader(&reading.source().kind).content(&reading, id);
+        for source in &plan.sources {
+            let name = self.request.model.source(*source).name.clone();
+            let reading = self.reading(step, *source, control);
+            let content = reader(&reading.source().kind).content(&reading, plan.archive);
             if let Some(content) = content.map_err(|failure| Trouble::Source(name.clone(), failure))? {
                 inputs.push(Input { source: name, content });
             }
@@ -200,42 +206,40 @@ impl Worker {
 
     fn pack_staged(
         &self,
-        step: &StepId,
-        id: ArchiveId,
+        Job { step, plan, options, control }: Job<'_>,
+        path: &Path,
         inputs: Vec<Input>,
         changes: Changes,
-        options: &PackOptions,
-        control: &Control,
     ) -> Result<Made, Trouble> {
-        let path = self.files.artefact(self.artefact(id));
         let paths = vec![self.files.staged().to_path_buf()];
         self.intend(&Record::Writing { step: step.0.clone(), paths })?;
         self.make_staged()?;
         let place = |cause: io::Error| Failure::of(&cause, format!("`{}`: {cause}", path.display()));
-        let mut sink = StagedFile::create(&path).map_err(place)?;
+        let mut sink = StagedFile::create(path).map_err(place)?;
         let packed = artefact::pack_changes(inputs, changes, options, &mut sink, control)
             .map_err(|error| self.pack_trouble(error, control))?;
         self.see_that_all_came(&packed)?;
         sink.finish().map_err(|error| Failure::of(&*error, format!("cannot write the artefact: {error}")))?;
         let sha256 = match packed.sha256 {
             Some(sum) => hex(&sum),
-            None => sum_of_file(&path, control)
+            None => sum_of_file(path, control)
                 .map_err(|error| read_failure(&path.display().to_string(), &error))?,
         };
-        Ok((self.packed_fact(id, packed, sha256), Vec::new()))
+        Ok(Made { fact: self.packed_fact(plan, packed, sha256), reached: Vec::new(), lost: Vec::new() })
     }
 
     fn pack_direct(
         &self,
-        step: &StepId,
-        id: ArchiveId,
+        Job { step, plan, options, control }: Job<'_>,
+        stores: &[StoreId],
         inputs: Vec<Input>,
         changes: Changes,
-        options: &PackOptions,
-        control: &Control,
     ) -> Result<Made, Trouble> {
-        let name = self.artefact(id);
-        let (uploads, mut lost) = self.open_uploads(step, id, name, control);
+        let (id, name) = (plan.archive, plan.name.as_str());
+        for why in plan.untaken.values() {
+            self.warn(step, why.clone());
+        }
+        let (uploads, mut lost) = self.open_uploads(stores, name, control);
         if uploads.is_empty() {
             return Err(self.nowhere(id, lost).into());
         }
@@ -267,8 +271,8 @@ impl Worker {
                 })?
             }
         };
-        self.drop_out(step, id, &lost);
-        Ok((self.packed_fact(id, packed, sha256), direct))
+        let lost = self.drop_out(step, id, lost);
+        Ok(Made { fact: self.packed_fact(plan, packed, sha256), reached: direct, lost })
     }
 
     /// A source of which nothing came, or a copy that did not come whole, is not backed up, whatever its scan saw.
@@ -285,15 +289,11 @@ impl Worker {
         Ok(())
     }
 
-    /// What the manifests say of an archive in which nothing changed: its base's artefact. `None`: its sources do not rest
-    /// on one and the same, or it has other sources than that.
-    fn unchanged(&self, id: ArchiveId, inputs: &[Input]) -> Option<ArchiveFact> {
-        let sources: Vec<&str> = inputs.iter().map(|input| input.source.as_str()).collect();
-        let record = self.levels().sole_ground(id, &sources)?.clone();
+    /// What the manifests say of an archive in which nothing changed: its base's artefact.
+    fn unchanged(&self, id: ArchiveId, record: &ArchiveRecord, inputs: &[Input]) -> ArchiveFact {
         let contents = self.contents(id, inputs.iter().map(|input| input.source.as_str()));
-        let record =
-            ArchiveRecord { name: PlanName::known(&self.request.model.archive(id).name), contents, ..record };
-        Some(ArchiveFact { record, sources: Vec::new() })
+        let name = PlanName::known(&self.request.model.archive(id).name);
+        ArchiveFact { record: ArchiveRecord { name, contents, ..record.clone() }, sources: Vec::new() }
     }
 
     fn contents<'a>(&self, id: ArchiveId, sources: impl Iterator<Item = &'a str>) -> Vec<facts::Content> {
@@ -307,28 +307,19 @@ impl Worker {
         sources.map(content).collect()
     }
 
-    fn packed_fact(&self, id: ArchiveId, packed: Packed, sha256: String) -> ArchiveFact {
-        let contents = self.contents(id, packed.sources.iter().map(|source| source.name.as_str()));
-        let (name, artefact) = (&self.request.model.archive(id).name, self.artefact(id));
-        let mut record = facts::archive_record(name, artefact, self.imprint.run, &packed, sha256, contents);
-        record.recipients = self.request.model.archive(id).encrypt.clone();
+    fn packed_fact(&self, plan: &PackPlan, packed: Packed, sha256: String) -> ArchiveFact {
+        let sources = packed.sources.iter().map(|source| source.name.as_str());
+        let contents = self.contents(plan.archive, sources);
+        let (name, run) = (&self.request.model.archive(plan.archive).name, self.imprint.run);
+        let mut record = facts::archive_record(name, &plan.name, run, &packed, sha256, contents);
+        record.recipients.clone_from(&plan.recipients);
         ArchiveFact { record, sources: packed.sources }
     }
 
     /// An upload to each store that takes one. A store that does not is no reason to back up to none.
-    fn open_uploads(
-        &self,
-        step: &StepId,
-        id: ArchiveId,
-        name: &str,
-        control: &Control,
-    ) -> (Uploads, Vec<Lost>) {
+    fn open_uploads(&self, stores: &[StoreId], name: &str, control: &Control) -> (Uploads, Vec<Lost>) {
         let (mut uploads, mut lost) = (Vec::new(), Vec::new());
-        for store in &self.request.model.archive(id).to {
-            if let Some(why) = self.levels().untakable(&self.request.model, id, *store) {
-                self.warn(step, why);
-                continue;
-            }
+        for store in stores {
             let upload = match self.transaction(*store) {
                 Ok(Some(transaction)) => transaction.upload(name).map_err(|error| commit_failure(&error)),
                 Ok(None) => continue,
@@ -364,14 +355,13 @@ impl Worker {
     }
 
     /// Stores that took no artefact, though others did.
-    fn drop_out(&self, step: &StepId, id: ArchiveId, lost: &[Lost]) {
-        for (store, failure) in lost {
-            let (archive, store_name) =
-                (&self.request.model.archive(id).name, &self.request.model.store(*store).name);
-            let text = &failure.message;
-            self.warn(step, format!("archive `{archive}` did not reach store `{store_name}`: {text}"));
-            self.facts().lost.insert((id, *store), text.clone());
+    fn drop_out(&self, step: &StepId, id: ArchiveId, lost: Vec<Lost>) -> Vec<(StoreId, String)> {
+        let archive = &self.request.model.archive(id).name;
+        for (store, failure) in &lost {
+            let (store, text) = (&self.request.model.store(*store).name, &failure.message);
+            self.warn(step, format!("archive `{archive}` did not reach store `{store}`: {text}"));
         }
+        lost.into_iter().map(|(store, failure)| (store, failure.message)).collect()
     }
 
     fn pack_failure(&self, error: &PackError, control: &Control) -> Failure {

@@ -3,14 +3,24 @@
 use backplan_compiler::graph::{Step, StepId};
 use backplan_compiler::model::{ArchiveId, Model, SourceId};
 
-use super::coordinator::{Failure, FailureKind};
+use super::coordinator::{Failure, FailureKind, Performed};
 use super::event::Outcome;
 use super::facts::{Facts, LeftOut, SourceFact};
+use super::output::SourceOutput;
 use super::worker::Worker;
 use crate::scan::Summary;
 
-/// What a scan says that found some entries of `paths`, and others not. The step failed, and what it found is packed.
-pub(super) fn in_part(summary: &Summary) -> Option<Failure> {
+/// What a scan came to. One that found some entries of `paths`, and others not, has failed, and what it found is packed.
+pub(super) fn scanned(summary: Summary) -> Performed {
+    let failure = in_part(&summary);
+    let output = SourceOutput { in_part: failure.is_some(), ..SourceFact::Scanned(summary).into() };
+    match failure {
+        None => Performed::Done(output.into()),
+        Some(failure) => Performed::InPart(output.into(), failure),
+    }
+}
+
+fn in_part(summary: &Summary) -> Option<Failure> {
     let first = summary.lost.first()?;
     let more = match summary.lost.len() - 1 {
         0 => String::new(),

@@ -13,6 +13,7 @@ use super::coordinator::Failure;
 use super::facts::SourceFact;
 use super::footing;
 use super::journal::Record;
+use super::output::{Output, SourceOutput};
 use super::process::{ProcessError, Program, Tell};
 use super::state::make_private;
 use super::worker::{Worker, no_secret};
@@ -49,9 +50,9 @@ impl Reading<'_> {
         Ok(folder)
     }
 
-    /// Says what became of the source.
-    pub fn settle(&self, fact: SourceFact) {
-        self.worker.facts().sources.insert(self.id, fact);
+    /// Says of a source without a step of its own that it is read.
+    pub fn is_read(&self) {
+        self.worker.facts().take_source(self.id, SourceFact::Read.into());
     }
 
     /// Sees that its database, at this path, lies on the file system that it lay on before, where that was one of its own. Not so: it is
@@ -59,18 +60,17 @@ impl Reading<'_> {
     ///
     /// # Errors
     /// When what it lay on is not mounted any more.
-    pub fn stands_at(&self, path: &Path) -> Result<bool, Failure> {
+    pub fn lost_with_its_disk(&self, path: &Path) -> Result<Option<Output>, Failure> {
         let (worker, source) = (self.worker, self.source());
         let expected = worker.mounts.get(&self.id).map(Vec::as_slice).unwrap_or_default();
         match footing::see(&worker.request.model, self.id, expected, path) {
             Ok(now) => {
                 worker.facts().footings.insert(self.id, now);
-                Ok(true)
+                Ok(None)
             }
             Err(why) if source.optional => {
                 self.warn(format!("source `{}`: {why}; it is left out", source.name));
-                self.settle(SourceFact::Absent(why));
-                Ok(false)
+                Ok(Some(SourceFact::Absent(why).into()))
             }
             Err(why) => Err(Failure::passing(format!("source `{}`: {why}", source.name))),
         }
@@ -88,9 +88,9 @@ impl Reading<'_> {
     ///
     /// # Errors
     /// When it cannot be read whole.
-    pub fn filled(&self, folder: PathBuf, labels: BTreeMap<String, String>) -> Result<(), Failure> {
-        self.worker.facts().labels.insert(self.id, labels);
-        self.worker.take_folder(self.step, self.id, folder, self.control)
+    pub fn filled(&self, folder: PathBuf, labels: BTreeMap<String, String>) -> Result<Output, Failure> {
+        let scanned = self.worker.take_folder(self.step, self.id, folder, self.control)?;
+        Ok(SourceOutput { labels, ..scanned }.into())
     }
 
     /// A secret that the source names.

@@ -230,12 +230,8 @@ fn written(step: &Step, model: &Model, facts: &Facts) -> Vec<String> {
         }
         _ => true,
     };
-    let brought = match &step.action {
-        Action::Sync(id) => facts.brought.get(id).map(Vec::as_slice).unwrap_or_default(),
-        _ => &[],
-    };
-    let own = step.writes.iter().filter(is_there).map(ToString::to_string);
-    own.chain(brought.iter().cloned()).collect()
+    let named = facts.wrote.get(&step.id).into_iter().flatten().cloned();
+    step.writes.iter().filter(is_there).map(ToString::to_string).chain(named).collect()
 }
 
 /// Trouble behind the last commit is a warning: the backup exists.

@@ -16,13 +16,14 @@ use super::cache::Cache;
 use super::coordinator::{Execution, Failure, FailureKind, Performed, Work};
 use super::environment;
 use super::event::{Event, How, Observer, Outcome};
-use super::facts::{Facts, Imprint, SourceFact};
+use super::facts::{Facts, Imprint};
 use super::files::RunFiles;
 use super::history;
 use super::journal::{self, Journal, Leave, Record};
 use super::levels::Levels;
 use super::mark::mark;
 use super::mounts::Expected;
+use super::output::Output;
 use super::parts;
 use super::prepare::Prepared;
 use super::process::{self, ProcessError, Program, Tell};
@@ -47,6 +48,7 @@ use crate::places::folder;
 use crate::postgres::basebackup::PRIOR;
 use crate::scan::{self, ScanError, Trees};
 use crate::source::reader;
+use crate::store::Name;
 use crate::store::limit::Limit;
 
 /// Journals of runs that are over and are kept for a person to read.
@@ -107,11 +109,14 @@ impl Work for Worker {
         // Here every message passes: to the screen, the journal, the manifests and the report.
         let shown = |message: String| self.secrets.redact(&message);
         let taken = self.take(step, control);
-        let how = if taken.is_ok() { "ends" } else { "fails" };
+        let how = if matches!(taken, Ok(Performed::InPart(..)) | Err(_)) { "fails" } else { "ends" };
         tracing::debug!("{} {how} after {:.1?}", step.id, began.elapsed());
         match taken {
             Ok(Performed::Dropped(reason)) => Ok(Performed::Dropped(shown(reason))),
             Ok(Performed::Idle(reason)) => Ok(Performed::Idle(shown(reason))),
+            Ok(Performed::InPart(output, failure)) => {
+                Ok(Performed::InPart(output, Failure { message: shown(failure.message), ..failure }))
+            }
             Err(failure) => Err(Failure { message: shown(failure.message), ..failure }),
             done => done,
         }
@@ -122,15 +127,16 @@ impl Work for Worker {
         Some((window.name.clone(), window.timeout?))
     }
 
-    fn ended(&self, step: &Step, outcome: &Outcome, took: Option<Duration>) {
-        self.remember(step, outcome);
+    fn ended(&self, step: &Step, outcome: &Outcome, output: Output, took: Option<Duration>) {
+        let told = output.told();
+        self.facts().take(&self.request.model, step, outcome, output);
         let (how, reason) = outcome.told();
         let record = Record::Step {
             step: step.id.0.clone(),
             outcome: how,
             took_ms: took.and_then(|took| u64::try_from(took.as_millis()).ok()),
             reason: reason.map(str::to_owned),
-            output: self.output_of(step),
+            output: told,
         };
         // Only a record of what happened: nothing must be undone that is not journalled by its own intent.
         let _ = self.write_journal(&record);
@@ -168,13 +174,17 @@ impl Worker {
             Action::ClearStaging(when) => self.clear_staging(*when, control),
             Action::Enter(window) => self.enter(&step.id, *window, control),
             Action::Leave(window) => self.leave(&step.id, *window, control),
-            Action::Scan(source) => self.scan(&step.id, *source, control),
+            Action::Scan(source) => return self.scan(&step.id, *source, control),
             Action::Dump(source) => {
                 let reading = self.reading(&step.id, *source, control);
-                reader(&reading.source().kind).dump(&reading)
+                return reader(&reading.source().kind).dump(&reading).map(Performed::Done);
             }
-            Action::DumpApart(source, store) => self.dump_apart(&step.id, *source, *store, control),
-            Action::Pack(archive) => self.pack(&step.id, *archive, control),
+            Action::Pack(archive) => {
+                return self.pack(&step.id, *archive, control).map(|made| Performed::Done(made.into()));
+            }
+            Action::DumpApart(source, store) => {
+                return self.dump_apart(&step.id, *source, *store, control).map(Performed::Done);
+            }
             Action::Publish(archive, store) => {
                 if let Some(why) = self.levels().untakable(&self.request.model, *archive, *store) {
                     self.warn(&step.id, why.clone());
@@ -188,12 +198,14 @@ impl Worker {
             Action::OpenWal(at, store) => self.open_wal(&step.id, *at, *store, control),
             Action::ExpireWal(at, store) => self.expire_wal(&step.id, *at, *store, control),
             Action::Prune(store) => self.prune(&step.id, *store, control),
-            Action::Sync(store) => self.catch_up(&step.id, *store, control),
+            Action::Sync(store) => {
+                return self.catch_up(&step.id, *store, control).map(Performed::Done);
+            }
             Action::Rehearse(source) => self.rehearse(&step.id, *source, control),
-            Action::Unlock => self.unlock(&step.id),
+            Action::Unlock => return Ok(Performed::Done(Output::Wrote(self.unlock(&step.id)))),
             Action::Notify(notify, when) => return self.notify(&step.id, *notify, *when, control),
         }
-        .map(|()| Performed::Done)
+        .map(|()| Performed::Done(Output::Nothing))
     }
 
     /// The worker of a prepared run.
@@ -358,7 +370,7 @@ impl Worker {
 
     /// What the next step is planned from.
     pub(super) fn scene<'a>(&'a self, facts: &'a Facts) -> Scene<'a> {
-        Scene { model: &self.request.model, graph: &self.graph, facts }
+        Scene { model: &self.request.model, only: &self.request.only, graph: &self.graph, facts }
     }
 
     fn anchors(&self) -> MutexGuard<'_, Vec<(&'static str, Anchor)>> {
@@ -449,7 +461,7 @@ impl Worker {
             if let Err(error) = self.recover_store(step, session) {
                 // One store's trouble is no reason to back up to none; its commit fails.
                 self.warn(step, format!("what a dead run left could not be taken back: {error}"));
-                let trouble = self.release(session);
+                let (trouble, _) = self.release(session);
                 trouble.into_iter().for_each(|text| self.warn(step, text));
                 session.held().store = None;
             }
@@ -666,10 +678,11 @@ impl Worker {
         Reading { worker: self, step, id, control }
     }
 
-    fn scan(&self, step: &StepId, id: SourceId, control: &Control) -> Result<(), Failure> {
-        let Some(trees) = trees(&self.request.model, &self.mounts, id) else { return Ok(()) };
+    fn scan(&self, step: &StepId, id: SourceId, control: &Control) -> Result<Performed, Failure> {
+        let Some(trees) = trees(&self.request.model, &self.mounts, id) else {
+            return Ok(Performed::Done(Output::Nothing));
+        };
         let out = self.files.tree(self.request.model.source(id));
-        self.facts().partly.remove(step);
         let summary = scan::scan(&trees, &out, control).map_err(|error| match error {
             ScanError::Stopped(_) => Failure::stopped(),
             ScanError::Unreadable { .. }
@@ -682,23 +695,18 @@ impl Worker {
         for warning in summary.warnings.kept() {
             self.warn(step, warning.to_string());
         }
-        let in_part = parts::in_part(&summary);
-        let mut facts = self.facts();
-        facts.sources.insert(id, SourceFact::Scanned(summary));
-        match in_part {
-            None => Ok(()),
-            Some(failure) => {
-                facts.partly.insert(step.clone());
-                Err(failure)
-            }
-        }
+        Ok(parts::scanned(summary))
     }
 
-    /// Undoes what was not committed, removes scratch files, releases the stores.
-    fn unlock(&self, step: &StepId) -> Result<(), Failure> {
-        let mut trouble = self.forget_scans();
-        for session in self.sessions.values() {
-            trouble.extend(self.release(session));
+    /// Undoes what was not committed, removes scratch files, releases the stores. Gives what it has made there of room that
+    /// they keep.
+    fn unlock(&self, step: &StepId) -> Vec<String> {
+        let (mut trouble, mut made) = (self.forget_scans(), Vec::new());
+        for (id, session) in &self.sessions {
+            let (troubles, room) = self.release(session);
+            trouble.extend(troubles);
+            let store = &self.request.model.store(*id).name;
+            made.extend(room.iter().map(|name| format!("{store}:{name}")));
         }
         let staging = self.request.model.staging.as_ref();
         let kept = staging.is_none_or(|staging| staging.clear_before || staging.clear_after);
@@ -713,15 +721,16 @@ impl Worker {
         for text in &trouble {
             self.warn(step, text.clone());
         }
-        Ok(())
+        made
     }
 
-    fn release(&self, session: &Session) -> Vec<String> {
+    /// Gives a store back; what went wrong, and what was made there of the room that it keeps.
+    fn release(&self, session: &Session) -> (Vec<String>, Vec<Name>) {
         let (transaction, lease, committed, store) = {
             let mut held = session.held();
             (held.transaction.take(), held.lease.take(), held.committed, held.store.clone())
         };
-        let mut trouble = Vec::new();
+        let (mut trouble, mut made) = (Vec::new(), Vec::new());
         // Moved before the commit, it has failed that.
         if let Some(Err(moved)) = store.filter(|_| committed).map(|store| store.in_place()) {
             trouble.push(format!("the backup is whole, but not where the plan has its store: {moved}"));
@@ -733,13 +742,13 @@ impl Worker {
         }
         if let Some(lease) = lease.and_then(Arc::into_inner) {
             if committed {
-                lease.keep_room();
+                made = lease.keep_room();
             }
             if let Err(error) = lease.release() {
                 trouble.push(format!("releasing a lock: {error}; the next run takes it over"));
             }
         }
-        trouble
+        (trouble, made)
     }
 }
 

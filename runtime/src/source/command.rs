@@ -8,7 +8,6 @@ use super::Reader;
 use crate::artefact::Content;
 use crate::control::Control;
 use crate::run::coordinator::Failure;
-use crate::run::facts::SourceFact;
 use crate::run::process::{ProcessError, Program, Running, Tell};
 use crate::run::reading::Reading;
 
@@ -16,7 +15,7 @@ impl Reader for Command {
     fn content(&self, reading: &Reading<'_>, _: ArchiveId) -> Result<Option<Content>, Failure> {
         let output = Output::start(&reading.program(self)?, reading.control, &reading.tell())
             .map_err(|error| reading.failure(&error))?;
-        reading.settle(SourceFact::Read);
+        reading.is_read();
         Ok(Some(Content::Stream {
             reader: Box::new(output),
             name: self.as_name.clone(),

@@ -23,6 +23,7 @@ use crate::catalog::details::Root;
 use crate::catalog::names::{HostPath, InnerPath, PlanName};
 use crate::live::Look;
 use crate::run::coordinator::Failure;
+use crate::run::output::Output;
 use crate::run::reading::Reading;
 
 /// What a run does with a source.
@@ -47,13 +48,13 @@ pub(crate) trait Reader {
         None
     }
 
-    /// Copies it, or begins to: the step before it is packed, where there is one.
+    /// Copies it, or begins to: the step before it is packed, where there is one. Gives what became of it.
     ///
     /// # Errors
     /// When it cannot be read, or is to stop.
-    fn dump(&self, reading: &Reading<'_>) -> Result<(), Failure> {
+    fn dump(&self, reading: &Reading<'_>) -> Result<Output, Failure> {
         let _ = reading;
-        Ok(())
+        Ok(Output::Nothing)
     }
 
     /// What it gives to an archive; `None`: it is optional and not there.

@@ -17,6 +17,7 @@ use crate::control::{Control, Stopped};
 use crate::lasting;
 use crate::run::coordinator::Failure;
 use crate::run::facts::SourceFact;
+use crate::run::output::Output;
 use crate::run::reading::Reading;
 
 /// Pages copied between two looks at the control.
@@ -83,27 +84,24 @@ impl Reader for Sqlite {
         Some(&self.path)
     }
 
-    fn dump(&self, reading: &Reading<'_>) -> Result<(), Failure> {
-        if !reading.stands_at(&self.path)? {
-            return Ok(());
+    fn dump(&self, reading: &Reading<'_>) -> Result<Output, Failure> {
+        if let Some(absent) = reading.lost_with_its_disk(&self.path)? {
+            return Ok(absent);
         }
         let to = reading.folder()?.join(self.path.file_name().unwrap_or_default());
         let source = reading.source();
         match copy(&self.path, &to, reading.control) {
-            Ok(bytes) => reading.settle(SourceFact::Dumped(to, bytes)),
-            Err(SqliteError::Stopped(_)) => return Err(Failure::stopped()),
+            Ok(bytes) => Ok(SourceFact::Dumped(to, bytes).into()),
+            Err(SqliteError::Stopped(_)) => Err(Failure::stopped()),
             Err(error @ SqliteError::Missing(_)) if source.optional => {
                 reading.warn(format!("source `{}`: {error}; it is left out", source.name));
-                reading.settle(SourceFact::Absent(error.to_string()));
+                Ok(SourceFact::Absent(error.to_string()).into())
             }
             Err(error @ (SqliteError::NotFile(_) | SqliteError::Beside(_))) => {
-                return Err(Failure::lasting(format!("source `{}`: {error}", source.name)));
+                Err(Failure::lasting(format!("source `{}`: {error}", source.name)))
             }
-            Err(error) => {
-                return Err(Failure::of(&error, format!("source `{}`: {error}", source.name)));
-            }
+            Err(error) => Err(Failure::of(&error, format!("source `{}`: {error}", source.name))),
         }
-        Ok(())
     }
 
     fn content(&self, reading: &Reading<'_>, _: ArchiveId) -> Result<Option<Content>, Failure> {

@@ -12,6 +12,16 @@ use crate::run::prepare::{Prepared, highest_in, host_name, most_believed};
 use crate::run::secrets::Secrets;
 use crate::store::{self, ReadStore, StoreError, StoreErrorKind};
 
+/// A store before a run.
+pub(super) struct Looked {
+    /// What the run would find, in words.
+    pub found: String,
+    /// Who has it in use.
+    pub busy: Option<String>,
+    /// What claiming it would write, with the store in front.
+    pub wrote: Vec<String>,
+}
+
 /// What a run would find of a store, and who has it in use.
 ///
 /// # Errors
@@ -20,13 +30,14 @@ pub(super) fn look_at_store(
     prepared: &Prepared,
     declared: &Declared,
     known: Option<Uuid>,
-) -> Result<(String, Option<String>), IdentityError> {
+) -> Result<Looked, IdentityError> {
+    let format = || vec![format!("{}:{}", declared.name, prepared.layout.format())];
     let store = match store::open(declared, &Secrets::default()) {
         Ok(store) => store,
         Err(error) if error.kind == StoreErrorKind::Absent => {
             may_be_made(declared, known, prepared.request.adopt)?;
             return match store::would_make(declared) {
-                Some(found) => Ok((found, None)),
+                Some(found) => Ok(Looked { found, busy: None, wrote: format() }),
                 None => Err(error.into()),
             };
         }
@@ -41,7 +52,9 @@ pub(super) fn look_at_store(
         known,
         adopt: prepared.request.adopt,
     };
-    let found = match inspect(store.as_ref(), &prepared.layout, &claim)? {
+    let standing = inspect(store.as_ref(), &prepared.layout, &claim)?;
+    let wrote = if standing.writes_format() { format() } else { Vec::new() };
+    let found = match standing {
         Standing::New => "nothing of this plan yet: this would be its first run here".to_owned(),
         Standing::Ours(_) => format!("earlier runs: {}", runs_in(store.as_ref(), prepared)?),
         Standing::Adopted(format) => format!("would be taken over from `{}`", format.machine.name),
@@ -51,7 +64,7 @@ pub(super) fn look_at_store(
     highest_in(store.as_ref(), &prepared.layout, most)?;
     let holder = lock::holder(store.as_ref(), &prepared.layout, &owner)?;
     let busy = holder.map(|holder| format!("store `{}` is in use by {holder}", declared.name));
-    Ok((found, busy))
+    Ok(Looked { found, busy, wrote })
 }
 
 fn runs_in(store: &dyn ReadStore, prepared: &Prepared) -> Result<usize, StoreError> {

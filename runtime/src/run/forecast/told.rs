@@ -56,11 +56,6 @@ pub struct ArchiveForecast {
     pub unmeasured: Vec<String>,
 }
 
-/// `3 entries, 2 bytes`
-pub(super) fn measured(entries: u64, bytes: u64) -> String {
-    format!("{}, {}", plural(entries, "entry"), plural(bytes, "byte"))
-}
-
 /// `1 run stays, 0 go`
 pub(super) fn staying(stay: usize, go: usize) -> String {
     let (stays, goes) = (if stay == 1 { "stays" } else { "stay" }, if go == 1 { "goes" } else { "go" });
