@@ -46,6 +46,7 @@ pub mod moment;
 pub mod notify;
 pub mod places;
 pub mod postgres;
+pub mod programs;
 pub mod recall;
 mod regular;
 pub mod rehearse;

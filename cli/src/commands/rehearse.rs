@@ -6,12 +6,12 @@ use backplan_compiler::graph::Occasion;
 use backplan_compiler::model::{Model, SourceId};
 use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::Control;
+use backplan_runtime::programs::process::Tell;
+use backplan_runtime::programs::secrets::Secrets;
 use backplan_runtime::recall::shelf::Shelves;
 use backplan_runtime::rehearse::record::{self, Rehearsal};
 use backplan_runtime::rehearse::wish::{self, Places};
 use backplan_runtime::rehearse::{RehearseError, Wish, rehearse, scratch};
-use backplan_runtime::run::process::Tell;
-use backplan_runtime::run::secrets::Secrets;
 use backplan_runtime::run::{prepare, state};
 
 use super::identities;

@@ -11,7 +11,7 @@ use super::details::RawPath;
 use super::ids::Uuid;
 use super::layout::Layout;
 use super::manifest::{FORMAT, HostRef, MIN_READER};
-use crate::run::secrets::Secrets;
+use crate::programs::secrets::Secrets;
 use crate::store::{self, Creation, ReadStore, Store, StoreError, StoreErrorKind};
 
 /// Bytes of a `format.yaml` at the most.

@@ -20,7 +20,8 @@
 //! | [`prune`] | deleting what retention no longer keeps |
 //! | [`recover`] | undoing what dead runs left |
 //! | [`reserve`] | room for the day on which there is none left |
-//! | [`runs`] | the runs a store holds |
+//! | [`runs`] | the runs a store holds
+//! | [`sequence`] | how high the numbers of its runs are, and can be | |
 //!
 //! A run, store by store: [`identity::inspect`], [`lock::Lease::acquire`], [`identity::claim`],
 //! [`recover::recover`], [`commit::Transaction::begin`], artefacts, [`commit::Transaction::commit`],
@@ -48,6 +49,7 @@ pub mod prune;
 pub mod recover;
 pub mod reserve;
 pub mod runs;
+pub mod sequence;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::ids::Nonce;
-use crate::run::make_private;
+use crate::places::private::make_private;
 
 /// Notes that are older are of leases that were taken over elsewhere, or given up for good.
 const OLDEST: Duration = Duration::from_secs(31 * 24 * 3600);

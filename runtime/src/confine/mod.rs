@@ -29,7 +29,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal};
 
 use crate::control::{Control, Stopped};
-use crate::run::environment;
+use crate::programs::environment;
 use crate::{aide, keeper};
 
 pub use bounds::Bounds;

@@ -14,7 +14,7 @@ use crate::places::account;
 use crate::postgres::pgbackrest::{CONFIG, archive_line};
 use crate::postgres::probe::Facts;
 use crate::postgres::recovery::{command_word, quote};
-use crate::run::process::{self, Program, Tell};
+use crate::programs::process::{self, Program, Tell};
 use crate::wal::archive;
 use crate::wal::name::{Segment, WalName};
 

@@ -8,7 +8,7 @@ use backplan_compiler::model::{Postgres, PostgresDriver, Source, SourceId};
 use super::Look;
 use crate::postgres::probe::{self, Facts};
 use crate::postgres::{identity, pgbackrest, tools};
-use crate::run::secrets::Secrets;
+use crate::programs::secrets::Secrets;
 
 /// What to do about a server that does not answer, or refuses.
 const AWAY: &str = "start it, or mend `host`, `port`, `user`, `password` and `run_as`";

@@ -13,8 +13,8 @@ use crate::postgres::inspect::{Standing, standing};
 use crate::postgres::pgbackrest::{mend_of_another, settings};
 use crate::postgres::probe::Facts;
 use crate::postgres::repository::Repository;
+use crate::programs::secrets::Secrets;
 use crate::run::prepare::host_name;
-use crate::run::secrets::Secrets;
 
 impl Look<'_> {
     /// Settings files of the operator's that contradict the plan.

@@ -7,7 +7,7 @@ use backplan_compiler::model::Mariadb;
 use backplan_compiler::value::Hidden;
 
 use crate::control::Control;
-use crate::run::process::{self, ProcessError, Program, Tell};
+use crate::programs::process::{self, ProcessError, Program, Tell};
 
 /// Seconds that a server may take to let a program in: one that hangs does so for ever.
 const CONNECT: &str = "--connect-timeout=30";

@@ -9,8 +9,8 @@ use super::rights;
 use crate::live::Look;
 use crate::postgres::names;
 use crate::postgres::tools;
-use crate::run::process::Tell;
-use crate::run::secrets::Secrets;
+use crate::programs::process::Tell;
+use crate::programs::secrets::Secrets;
 
 /// Looks at a server; bytes of its tables, of which a run makes text in the staging.
 pub(super) fn probe(mariadb: &Mariadb, look: &mut Look<'_>, id: SourceId) -> u64 {

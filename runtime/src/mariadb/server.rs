@@ -17,7 +17,7 @@ use crate::control::{Control, Stopped};
 use crate::keeper;
 use crate::places::folder;
 use crate::postgres::server::{give, last_lines, sockets, tail};
-use crate::run::process::{self, ProcessError, Program, Tell};
+use crate::programs::process::{self, ProcessError, Program, Tell};
 
 /// Between two looks at a server that starts.
 const TICK: Duration = Duration::from_millis(100);

@@ -15,9 +15,9 @@ use backplan_compiler::model::{Body, NotifyKind, Worded};
 use backplan_compiler::value::{Env, Secret, Text};
 
 use crate::control::{Control, Stopped};
-use crate::run::environment;
-use crate::run::process::{self, ProcessError, Program, Tell};
-use crate::run::secrets::{SecretError, Secrets};
+use crate::programs::environment;
+use crate::programs::process::{self, ProcessError, Program, Tell};
+use crate::programs::secrets::{SecretError, Secrets};
 use message::Message;
 
 /// How long a notification may take, all attempts together.

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::message::{Message, Occurrence};
 use super::{LIMIT, NotifyError};
 use crate::control::Control;
-use crate::run::redaction;
+use crate::programs::redaction;
 use crate::tls;
 
 /// How long one attempt of a notification may take.

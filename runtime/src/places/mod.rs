@@ -14,6 +14,7 @@ pub mod account;
 pub mod anchor;
 pub mod folder;
 pub mod mounts;
+pub mod private;
 pub mod spot;
 pub mod trust;
 pub mod world;

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::catalog::ids::Nonce;
 use crate::places::folder;
-use crate::run::process::{self, ProcessError, Program, Running, Tell};
+use crate::programs::process::{self, ProcessError, Program, Running, Tell};
 
 /// The folder of the data directory, where there are tablespaces beside it; else it is the source's own folder.
 pub const DATA: &str = "data";

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::names::{self, GLOBALS};
 use super::{Abilities, Backup, Driver, DriverError, Job, text, tools};
 use crate::places::folder;
-use crate::run::process::Running;
+use crate::programs::process::Running;
 
 /// The driver.
 pub struct Dump;

@@ -15,7 +15,7 @@ use super::repository::Repository;
 use super::{DriverError, tools};
 use crate::confine::Bounds;
 use crate::control::Control;
-use crate::run::process::{self, Program, Tell};
+use crate::programs::process::{self, Program, Tell};
 use crate::wal::name::{Segment, WalName};
 use crate::wal::survey::segment_bytes;
 

@@ -47,8 +47,8 @@ use crate::control::{Control, Stopped};
 use crate::lasting;
 use crate::places::folder::Folder;
 use crate::places::{account, trust};
-use crate::run::environment;
-use crate::run::process::{self, ProcessError, Program, Tell};
+use crate::programs::environment;
+use crate::programs::process::{self, ProcessError, Program, Tell};
 
 /// What a manifest says of a backup: label, LSNs, timeline, versions. Keys are stable; see `docs/postgres.md`.
 pub type Labels = BTreeMap<String, String>;

@@ -20,7 +20,7 @@ use super::identity::SYSTEM_ID;
 use super::recovery::{command_word, quote};
 use super::repository::{KEY_FILE, Repository};
 use super::{Abilities, Apart, Backup, Driver, DriverError, Job, Labels, text, tools};
-use crate::run::process::{self, ProcessError, Program};
+use crate::programs::process::{self, ProcessError, Program};
 use crate::wal::name::WalName;
 
 /// The file that `archive_command` names.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::{Abilities, Backup, Driver, DriverError, Job, Labels, names, text, tools};
 use crate::places::folder::Folder;
-use crate::run::process::{self, Tell};
+use crate::programs::process::{self, Tell};
 
 /// What a catalogue has directly in it. Anything else was put there by somebody.
 const CATALOGUE: [&str; 2] = ["backups", "wal"];

@@ -9,7 +9,7 @@ use backplan_compiler::value::Hidden;
 
 use super::{DriverError, Job, pgbackrest, tools};
 use crate::control::Control;
-use crate::run::process::{self, Program, Tell};
+use crate::programs::process::{self, Program, Tell};
 
 /// How long one question may take: a server that does not answer must not hold up a check.
 const LIMIT: Duration = Duration::from_secs(20);

@@ -1,7 +1,7 @@
 //! What servers and their tools refuse, known by its SQLSTATE or by their words: what to do about it, and whether another attempt
 //! would be refused alike. The one place for that.
 
-use crate::run::process::ProcessError;
+use crate::programs::process::ProcessError;
 
 /// A refusal that everyone meets once.
 struct Known {

@@ -10,7 +10,7 @@ use backplan_compiler::model::{Store, StoreKind};
 use backplan_compiler::value::{Hidden, Secret, Text};
 use jiff::tz::TimeZone;
 
-use crate::run::secrets::{SecretError, Secrets};
+use crate::programs::secrets::{SecretError, Secrets};
 
 /// The file of a service account's key, beside the settings.
 pub const KEY_FILE: &str = "gcs-key.json";

@@ -9,7 +9,7 @@ use backplan_compiler::sources::{FileId, Place};
 use backplan_compiler::value::{Hidden, Secret, Text, TextPart};
 
 use super::Repository;
-use crate::run::secrets::Secrets;
+use crate::programs::secrets::Secrets;
 
 fn store(kind: StoreKind) -> Store {
     Store {

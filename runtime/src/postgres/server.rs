@@ -25,7 +25,7 @@ use crate::confine::{self, ConfineError, Confined, Confinement, Cover, Held};
 use crate::control::{Control, Stopped};
 use crate::keeper;
 use crate::places::folder;
-use crate::run::process::{self, ProcessError, Program, Tell};
+use crate::programs::process::{self, ProcessError, Program, Tell};
 
 /// Between two looks at a server that recovers.
 const TICK: Duration = Duration::from_millis(100);

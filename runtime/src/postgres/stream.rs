@@ -17,7 +17,7 @@ use super::Labels;
 use super::basebackup::{MANIFEST, from_backup_label, from_manifest};
 use super::recovery::Lsn;
 use crate::artefact::{Fed, Feed, is_path};
-use crate::run::process::Running;
+use crate::programs::process::Running;
 
 const BLOCK: usize = 512;
 const LABEL: &str = "backup_label";
@@ -338,7 +338,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::control::Control;
-    use crate::run::process::{Program, Tell};
+    use crate::programs::process::{Program, Tell};
 
     const SEGMENT: &str = "pg_wal/000000010000000000000004";
 

@@ -32,7 +32,7 @@ use crate::postgres::basebackup::TABLESPACE_LABEL;
 use crate::postgres::recovery::{END_COMMAND, Recovery, TargetError, Timeline};
 use crate::postgres::server::{ServerError, running};
 use crate::postgres::tools;
-use crate::run::process::{self, ProcessError, Program, Tell};
+use crate::programs::process::{self, ProcessError, Program, Tell};
 use crate::wal::WalError;
 use crate::wal::archive::Archive;
 use crate::wal::records::Created;

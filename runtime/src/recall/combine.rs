@@ -31,7 +31,7 @@ use crate::extract::{self, Existing, Extraction, Target};
 use crate::places::folder;
 use crate::postgres::basebackup::{DATA, PRIOR, TABLESPACE_LABEL, TABLESPACES, escaped};
 use crate::postgres::tools;
-use crate::run::process::{self, ProcessError, Program, Tell};
+use crate::programs::process::{self, ProcessError, Program, Tell};
 
 const LAYERS: &str = ".backplan-layers";
 const WHOLE: &str = "whole";

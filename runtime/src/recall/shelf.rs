@@ -27,7 +27,7 @@ use crate::catalog::recover::HEAD_BYTES;
 use crate::catalog::runs::{Catalog, Choice, ChooseError, plans, read_details};
 use crate::cipher::{Keyring, UnsealError, Unsealed};
 use crate::postgres::basebackup::PRIOR;
-use crate::run::secrets::Secrets;
+use crate::programs::secrets::Secrets;
 use crate::store::{self, Name, ReadStore, address};
 
 /// A store and the runs of one plan in it.

@@ -33,7 +33,7 @@ use crate::postgres::recovery::{END_COMMAND, Lsn, Point, Recovery, Timeline, sil
 use crate::postgres::repository::{KEY_FILE, Repository as Remote, RepositoryError};
 use crate::postgres::server::{ServerError, running};
 use crate::postgres::tools;
-use crate::run::process::{self, Program, Tell};
+use crate::programs::process::{self, Program, Tell};
 use crate::wal::cluster::ClusterId;
 use crate::wal::expiry;
 use crate::wal::name::{Segment, WalName};

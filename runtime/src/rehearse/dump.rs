@@ -12,7 +12,7 @@ use crate::catalog::ids::Nonce;
 use crate::postgres::names::{self, GLOBALS};
 use crate::postgres::server::{Expect, Server, Start};
 use crate::postgres::tools;
-use crate::run::process::{self, ProcessError, Program};
+use crate::programs::process::{self, ProcessError, Program};
 
 /// The superuser of the new cluster: of a name that no dump makes anew.
 const OWNER: &str = "backplan_rehearsal";

@@ -14,7 +14,7 @@ use super::{RehearseError, Stage, failed, files, private, silent};
 use crate::mariadb::server::{Server, ServerError};
 use crate::mariadb::{DATABASES, USERS};
 use crate::places::account;
-use crate::run::process::{ProcessError, Tell};
+use crate::programs::process::{ProcessError, Tell};
 
 /// What a grant says of a table or routine that is not there: servers keep grants of what was dropped.
 const GONE: [&str; 2] = ["ERROR 1146", "ERROR 1305"];

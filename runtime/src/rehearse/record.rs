@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::ids::{Nonce, RunId};
 use crate::catalog::layout::Layout;
+use crate::programs::secrets::Secrets;
 use crate::recall::shelf::Shelves;
-use crate::run::secrets::Secrets;
 use crate::store::{self, Name, ReadStore, Store, StoreError};
 
 /// Of these files.

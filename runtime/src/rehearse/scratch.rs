@@ -23,9 +23,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{RehearseError, failed};
 use crate::catalog::ids::Nonce;
+use crate::places::private::make_private;
 use crate::places::{folder, trust};
 use crate::postgres::server::running;
-use crate::run::make_private;
 
 const NAME: &str = "backplan-rehearsal-";
 const SPARE: &str = "backplan-socket-";

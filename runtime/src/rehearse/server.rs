@@ -7,7 +7,7 @@ use super::record::{Verdict, other_answer};
 use super::{RehearseError, Stage, silent};
 use crate::confine::Held;
 use crate::postgres::server::{Server, ServerError, control_data};
-use crate::run::process::{self, ProcessError, Program};
+use crate::programs::process::{self, ProcessError, Program};
 
 /// The database that is asked where the plan names none.
 const DATABASE: &str = "postgres";

@@ -10,9 +10,9 @@ use backplan_compiler::value::Text;
 use super::{Asked, Wish};
 use crate::cipher::{Keyring, NoOne};
 use crate::postgres::recovery::command_word;
+use crate::programs::environment;
+use crate::programs::secrets::{SecretError, Secrets};
 use crate::recall::{log, repositories};
-use crate::run::environment;
-use crate::run::secrets::{SecretError, Secrets};
 use crate::wal::archive::Access;
 
 /// Where a rehearsal works: the folder for its scratch folder, and Backplan's own.

@@ -12,13 +12,13 @@ use super::facts::{ApartFact, SourceFact};
 use super::levels::SeparateNext;
 use super::output::{Output, SourceOutput};
 use super::prepare::host_name;
-use super::secrets::Secrets;
 use super::worker::{Worker, no_secret};
 use crate::catalog::ids::Uuid;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::postgres::repository::{Repository, RepositoryError};
 use crate::postgres::{Apart, driver};
+use crate::programs::secrets::Secrets;
 
 /// A source's own repository in a store.
 #[derive(Clone, Copy)]

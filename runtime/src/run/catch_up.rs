@@ -14,7 +14,6 @@ use super::coordinator::Failure;
 use super::output::Output;
 use super::prepare::Prepared;
 use super::prune;
-use super::secrets::Secrets;
 use super::sync::{Brought, Giver, StoreSync, Taker, lacking, names_in};
 use super::worker::Worker;
 use crate::catalog::ids::RunId;
@@ -24,6 +23,7 @@ use crate::catalog::manifest::Manifest;
 use crate::catalog::prune::{Current, Occasion};
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
+use crate::programs::secrets::Secrets;
 use crate::store::{self, ReadStore, StoreError};
 
 /// How long a run goes on with it.

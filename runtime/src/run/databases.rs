@@ -241,7 +241,7 @@ impl Worker {
         postgres: &'a Postgres,
         folder: &'a std::path::Path,
         control: &'a Control,
-        tell: &'a super::process::Tell,
+        tell: &'a crate::programs::process::Tell,
     ) -> Result<Job<'a>, Failure> {
         let source = self.request.model.source(id);
         // A cluster that is said to be meant is held against none.

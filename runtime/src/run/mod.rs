@@ -20,12 +20,11 @@
 //! | `rehearse` | rehearsals that are due, behind the commits |
 //! | [`report`] | how the run ended |
 //! | `footing`, [`mounts`] | the file systems that sources lie on, and which of them are missing |
-//! | [`environment`] | what of the environment a program gets
 //! | [`event`] | what a run tells whoever watches it |
 //! | [`history`] | how the last runs on this host went |
 //! | [`journal`] | intents, for the run that comes after one that died |
 //! | `wal` | archives of logs: there, and rid of what is no longer needed |
-//! | [`process`], [`secrets`], [`staging`], [`state`] | programs, secrets, the staging, the state folder |
+//! | [`staging`], [`state`] | the staging, the state folder |
 
 mod accept;
 mod apart;
@@ -34,7 +33,6 @@ mod catch_up;
 pub mod coordinator;
 mod databases;
 pub mod deliver;
-pub mod environment;
 pub mod event;
 pub mod facts;
 mod files;
@@ -50,14 +48,11 @@ pub mod output;
 pub mod packing;
 mod parts;
 pub mod prepare;
-pub mod process;
 pub mod prune;
 pub(crate) mod reading;
-pub(crate) mod redaction;
 mod rehearse;
 pub mod report;
 pub mod request;
-pub mod secrets;
 mod session;
 mod sinks;
 pub mod staging;

@@ -11,16 +11,16 @@ use jiff::Timestamp;
 use super::coordinator::{Failure, Performed};
 use super::output::Output;
 use super::prepare::{PrepareError, host_name};
-use super::process::Tell;
 use super::report::{Report, Verdict, failures, report};
 use super::request::Request;
-use super::secrets::Secrets;
 use super::worker::Worker;
 use crate::catalog::manifest::Manifest;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::notify::message::{Message, Newest, Occurrence, Trouble};
 use crate::notify::{self, Means};
+use crate::programs::process::Tell;
+use crate::programs::secrets::Secrets;
 use crate::store::Store;
 
 /// How a notification fared that was sent to see whether it arrives.

@@ -19,24 +19,22 @@ use super::history;
 use super::levels::{Levels, Stores, levels, not_due};
 use super::mounts::{self, Expected};
 use super::request::{Clock, Request, unusable_keys};
-use super::secrets::Secrets;
 use super::staging::Staging;
 use crate::catalog::fitness::Asker;
+pub use crate::catalog::host::host_name;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState, StateError};
-use crate::catalog::identity::IdentityError;
-use crate::catalog::ids::{MAX_SEQUENCE, RunId};
+use crate::catalog::ids::RunId;
 use crate::catalog::layout::{Layout, artefact_name};
 use crate::catalog::made::{Made, told_gone};
+pub use crate::catalog::sequence::{highest_in, most_believed};
 use crate::places::world;
 use crate::postgres::pgbackrest::settings;
+use crate::programs::secrets::Secrets;
 use crate::recall::shelf::Shelf;
-use crate::store::{self, Entry, ReadStore};
+use crate::store;
 
 /// Bytes of a first line that `read` takes at the most.
 const LINE: u64 = 4096;
-
-/// How far the numbers of runs can have gone on in a store since this host last made one.
-const LEAP: u32 = 1_000_000;
 
 /// A run that may begin.
 pub struct Prepared {
@@ -408,33 +406,6 @@ fn highest_sequence(request: &Request, layout: &Layout, remembered: u32) -> u32 
     highest
 }
 
-/// The highest sequence that a store can have seen, where this host remembers one: whoever may write to a store would else end
-/// the plan's numbers for all.
-pub fn most_believed(remembered: u32, adopt: bool) -> u32 {
-    let most = if remembered == 0 || adopt { MAX_SEQUENCE / 2 } else { 0 };
-    most.max(remembered.saturating_add(LEAP)).min(MAX_SEQUENCE - 1)
-}
-
-/// The highest sequence that a store has seen: in a manifest, an intent or a tombstone.
-///
-/// # Errors
-/// When it cannot be listed; when a number in it is higher than `most`.
-pub fn highest_in(store: &dyn ReadStore, layout: &Layout, most: u32) -> Result<u32, IdentityError> {
-    let mut highest = 0;
-    for folder in [layout.manifests(), layout.intents(), layout.tombstones()] {
-        for Entry { name, .. } in store.entries(&folder)? {
-            let run = layout.run_of_manifest(&name).or_else(|| layout.run_of_intent(&name));
-            let Some(run) = run.or_else(|| layout.run_of_tombstone(&name)) else { continue };
-            if run.sequence() > most {
-                let (store, object) = (store.label().to_owned(), name.to_string());
-                return Err(IdentityError::Beyond { store, object });
-            }
-            highest = highest.max(run.sequence());
-        }
-    }
-    Ok(highest)
-}
-
 /// First lines of the files that a plan's texts read.
 ///
 /// # Errors
@@ -461,9 +432,4 @@ fn first_line(path: &Path) -> Result<String, PrepareError> {
     BufReader::new(file.take(LINE)).read_line(&mut line).map_err(|cause| failed(cause.to_string()))?;
     let line = line.trim();
     if line.is_empty() { Err(failed("its first line is empty".to_owned())) } else { Ok(line.to_owned()) }
-}
-
-/// This machine's name.
-pub fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

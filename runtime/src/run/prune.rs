@@ -30,11 +30,11 @@ use crate::catalog::names::PlanName;
 use crate::catalog::notes::Notes;
 use crate::catalog::owner::Owner;
 
-use super::secrets::Secrets;
 use crate::catalog::prune::{Accepted, Current, Ground, Occasion, PrunePlan, fact};
 use crate::catalog::recover::RecoveryPlan;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
+use crate::programs::secrets::Secrets;
 use crate::store::{self, ReadStore, Store, StoreError, StoreErrorKind};
 
 impl Worker {

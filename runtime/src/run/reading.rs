@@ -14,11 +14,11 @@ use super::facts::SourceFact;
 use super::footing;
 use super::journal::Record;
 use super::output::{Output, SourceOutput};
-use super::process::{ProcessError, Program, Tell};
 use super::state::make_private;
 use super::worker::{Worker, no_secret};
 use crate::artefact::{BaseScan, Content};
 use crate::control::Control;
+use crate::programs::process::{ProcessError, Program, Tell};
 
 /// A source that a step reads.
 #[derive(Clone, Copy)]

@@ -8,12 +8,11 @@
 //! ```
 
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
-use crate::lasting;
+pub use crate::places::private::make_private;
 
 /// Where Backplan keeps its own state: `$XDG_STATE_HOME/backplan`; else `/var/lib/backplan` for root; else
 /// `~/.local/state/backplan`.
@@ -59,15 +58,4 @@ impl Folders {
     pub fn work(&self, run: &str) -> PathBuf {
         self.all_work().join(run)
     }
-}
-
-/// Makes a folder and its parents, readable by this account only.
-///
-/// # Errors
-/// The system's, with the path.
-pub fn make_private(folder: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|cause| {
-        let mend = lasting::mend(&cause);
-        io::Error::new(cause.kind(), format!("cannot make `{}`: {cause}{mend}", folder.display()))
-    })
 }

@@ -13,7 +13,6 @@ use sha2::{Digest, Sha256};
 use super::mark::mark;
 use super::prepare::PrepareError;
 use super::prune::{Request, Site, locked};
-use super::secrets::Secrets;
 use super::wal;
 use crate::catalog::commit::{CommitError, Transaction};
 use crate::catalog::hold::Hold;
@@ -29,6 +28,7 @@ use crate::catalog::prune::{Occasion, PrunePlan};
 use crate::catalog::recover::{Intent, RecoveryPlan};
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
+use crate::programs::secrets::Secrets;
 use crate::store::limit::{Limit, limited};
 use crate::store::{self, Name, ReadStore, Store, StoreErrorKind};
 

@@ -7,13 +7,13 @@ use backplan_compiler::model::{Model, Source, SourceId, StoreId};
 use jiff::Timestamp;
 
 use super::coordinator::Failure;
-use super::secrets::Secrets;
 use super::worker::Worker;
 use crate::catalog::ids::RunId;
 use crate::catalog::layout::Layout;
 use crate::catalog::prune::refusals;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
+use crate::programs::secrets::Secrets;
 use crate::store::{self, ReadStore};
 use crate::wal::archive::{Access, Archive};
 use crate::wal::expiry::{Base, Expired, expired};

@@ -7,8 +7,8 @@ use backplan_compiler::model::{ArchiveId, Command};
 use super::Reader;
 use crate::artefact::Content;
 use crate::control::Control;
+use crate::programs::process::{ProcessError, Program, Running, Tell};
 use crate::run::coordinator::Failure;
-use crate::run::process::{ProcessError, Program, Running, Tell};
 use crate::run::reading::Reading;
 
 impl Reader for Command {

@@ -9,7 +9,7 @@ use super::bucket::BucketStore;
 use super::dir::DirStore;
 use super::sftp::SftpStore;
 use super::{Store, StoreError};
-use crate::run::secrets::Secrets;
+use crate::programs::secrets::Secrets;
 
 /// Opens a store that is there, as this host may use it.
 ///

@@ -25,7 +25,7 @@ use super::send::{SealedUpload, WholeUpload};
 use crate::catalog::ids::{hex, random_bytes};
 use crate::cipher::Keyring;
 use crate::places::account::acting_as;
-use crate::run::secrets::Secrets;
+use crate::programs::secrets::Secrets;
 use crate::store::below::Below;
 use crate::store::dir::DirStore;
 use crate::store::{self, Name, Patience, Store, StoreErrorKind, Upload};

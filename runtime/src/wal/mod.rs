@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use crate::control::Control;
 use crate::postgres::recovery::Lsn;
 use crate::postgres::tools;
-use crate::run::process::{self, Program, Tell};
+use crate::programs::process::{self, Program, Tell};
 use crate::store::StoreError;
 use archive::{Access, Archive, Owner};
 use name::BadWalName;

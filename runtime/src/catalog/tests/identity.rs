@@ -11,7 +11,7 @@ use super::stage::{Job, claim, layout, machine, plan_id, run, store};
 use crate::catalog::identity::{self, Claim, IdentityError, Standing, inspect};
 use crate::catalog::ids::Uuid;
 use crate::catalog::manifest::HostRef;
-use crate::run::secrets::Secrets;
+use crate::programs::secrets::Secrets;
 use crate::store::StoreErrorKind;
 use crate::store::simulated::SimulatedFolder;
 

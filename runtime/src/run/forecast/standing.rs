@@ -8,8 +8,8 @@ use crate::catalog::ids::Uuid;
 use crate::catalog::lock;
 use crate::catalog::manifest::HostRef;
 use crate::catalog::owner::Owner;
+use crate::programs::secrets::Secrets;
 use crate::run::prepare::{Prepared, highest_in, host_name, most_believed};
-use crate::run::secrets::Secrets;
 use crate::store::{self, ReadStore, StoreError, StoreErrorKind};
 
 /// A store before a run.

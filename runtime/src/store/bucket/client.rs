@@ -22,8 +22,8 @@ use super::copy::Copier;
 use super::lost::Lost;
 use super::patient::Patient;
 use super::retention::Retention;
-use crate::run::prepare::host_name;
-use crate::run::secrets::Secrets;
+use crate::catalog::host::host_name;
+use crate::programs::secrets::Secrets;
 use crate::store::Patience;
 
 /// A server that does not take a connection for so long is not there.

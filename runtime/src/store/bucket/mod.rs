@@ -44,7 +44,7 @@ use super::{
     Upload,
 };
 use crate::control::Control;
-use crate::run::secrets::Secrets;
+use crate::programs::secrets::Secrets;
 
 /// What a server of objects can do.
 trait Service: ObjectStore + MultipartStore {}

@@ -13,7 +13,7 @@ use backplan_compiler::sources::{FileId, Place};
 use backplan_compiler::value::{Hidden, Secret, Text};
 
 use super::BucketStore;
-use crate::run::secrets::Secrets;
+use crate::programs::secrets::Secrets;
 use crate::store::conformance::conforms;
 use crate::store::{Creation, Name, ReadStore, Store, StoreErrorKind};
 

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use backplan_compiler::model::StoreKind;
 
-use crate::run::environment;
+use crate::programs::environment;
 
 /// How long a server may take to take a connection, in seconds.
 const CONNECT: u32 = 15;
