@@ -13,8 +13,8 @@ use std::str::FromStr;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 pub use artefacts::{
-    CatArgs, DiffRunArgs, Identities, ListArgs, LsArgs, RestoreArgs, RunArgs, StoreChoice, VerifyArgs,
-    WantedLevel, Where, WhereFile, WherePlans,
+    CatArgs, DiffRunArgs, Identities, ListArgs, LsArgs, RestoreArgs, RunArgs, StepArgs, StoreChoice,
+    VerifyArgs, WantedLevel, Where, WhereFile, WherePlans,
 };
 pub use cluster::{ClusterArgs, TargetAction};
 pub use keeping::{
@@ -135,6 +135,7 @@ pub enum Command {
     Why(WhyArgs),
     Init(InitPlanArgs),
     Run(RunArgs),
+    Step(StepArgs),
     List(ListArgs),
     Ls(LsArgs),
     Cat(CatArgs),

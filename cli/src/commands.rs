@@ -28,6 +28,7 @@ pub mod run;
 pub mod schedule;
 pub mod shelves;
 pub mod status;
+mod step;
 pub mod stop;
 pub mod sync;
 #[cfg(feature = "otlp")]
@@ -68,6 +69,7 @@ pub fn execute(args: &Args, console: &mut Console) -> Result<Status, Failure> {
         Command::Notify(notify) => notify::execute(notify, &args.global, console),
         Command::Schedule(schedule) => schedule::execute(schedule, &args.global, console),
         Command::Run(run) => run::execute(run, &args.global, console),
+        Command::Step(step) => step::execute(step, &args.global, console),
         Command::Wal(wal) => wal::execute(wal, &args.global, console),
         Command::Lsp(_) => lsp::execute(&args.global),
         Command::Completions(completions) => completions::execute(completions, console),

@@ -6,12 +6,12 @@ use std::fmt;
 use std::path::PathBuf;
 
 use petgraph::graph::{DiGraph, NodeIndex};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{ArchiveId, Level, Retry, SourceId, StoreId};
 
 /// A step's name, readable and stable: `pack/alation`, `publish/alation/local`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StepId(pub String);
 
 impl fmt::Display for StepId {

@@ -75,6 +75,7 @@ mod scenario;
 mod schedule;
 mod sftp;
 mod status;
+mod steps_alone;
 mod surface;
 mod sync;
 mod why;

@@ -66,6 +66,52 @@ pub struct RunArgs {
     pub format: Format,
 }
 
+/// Do one step of a run in a process of its own.
+///
+/// For an engine that has an order of its own. The first step, `lock`, begins a run and says its id; every other takes it by
+/// `--run`, once the steps that it needs have ended (`plan compile` shows them). Between two steps no lock is held: a run of
+/// the plan that begins meanwhile takes this one for dead and takes back what it had begun, and no further step is done.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  plan step site.plan lock --format json                                  begins a run: `run` is its id, `next` what can follow
+  plan step site.plan scan/site --run 00000042-20261120T023000Z-k7f3qa
+
+A step that was killed may be done again; one that has ended says once more how. Behind the last one the run is over, and
+`report` is what it came to.
+
+Exit statuses: of the step, as if it were a run: 0 done, or nothing to do, 1 it failed, or cannot be done now, 2 there is no
+such step, 3 done with warnings, 4 another run or step holds the lock, 130 and 143 stopped: it may be done again.")]
+pub struct StepArgs {
+    /// The plan
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// The step, by its name in the graph
+    #[arg(value_name = "ID")]
+    pub step: String,
+    /// The run; left out, the step `lock` begins one
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+    /// The level of the run that begins
+    #[arg(long, value_name = "LEVEL", default_value = "auto", conflicts_with = "run")]
+    pub level: WantedLevel,
+    /// The run that begins reads this source only; may be given for several
+    #[arg(long, value_name = "SOURCE", conflicts_with = "run")]
+    pub only: Vec<String>,
+    /// The cluster of this Postgres source is another one than in earlier runs, and meant to be; may be given for several
+    #[arg(long, value_name = "SOURCE", conflicts_with = "run")]
+    pub new_cluster: Vec<String>,
+    /// What was mounted here below a source is given up for good: no run misses it any more; may be given several times
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath, conflicts_with = "run")]
+    pub unmounted: Vec<PathBuf>,
+    /// Take over a store that belongs to another machine or to another plan of this name
+    #[arg(long, conflicts_with = "run")]
+    pub adopt: bool,
+    /// Whom the answer is for
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+}
+
 /// The level that a run is wanted to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum WantedLevel {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use backplan_runtime::run::alone::StepEnd;
 use backplan_runtime::run::event::How;
 use backplan_runtime::run::forecast::{Forecast, StepForecast};
 use backplan_runtime::run::report::{Report, Verdict, failures};
@@ -84,6 +85,22 @@ fn forecast_step(out: &mut String, number: usize, step: &StepForecast, paint: &P
     if step.sight.would_delete.len() > MOST {
         let _ = writeln!(out, "       and {} more", step.sight.would_delete.len() - MOST);
     }
+}
+
+/// A step that was done alone.
+pub fn step(ended: &StepEnd, style: Style) -> String {
+    let mut out = String::new();
+    // Writing into a string does not fail.
+    let _ = writeln!(out, "run {}", ended.run);
+    let reason = ended.reason.as_deref().map_or("done".into(), harmless);
+    let _ = writeln!(out, "{}: {reason}", ended.step);
+    match &ended.report {
+        Some(over) => out.push_str(&report(over, style)),
+        None => {
+            let _ = writeln!(out, "next: {}", ended.next.join(", "));
+        }
+    }
+    out
 }
 
 /// A run that has ended.

@@ -143,6 +143,66 @@ impl Transaction {
         Ok(Transaction { store, layout, lease, mark, intent, in_doubt: AtomicBool::new(false) })
     }
 
+    /// Takes up what an earlier process of the same attempt has begun; `None`: it has not, or somebody has taken it back.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn resume(
+        store: Arc<dyn Store>,
+        layout: Layout,
+        lease: Arc<Lease>,
+        mark: Arc<Mark>,
+        intent: Intent,
+    ) -> Result<Option<Transaction>, CommitError> {
+        lease.confirm()?;
+        let is_told = match store.read_range(&layout.intent(&intent.run), 0, MAX_BYTES) {
+            Ok(found) => intent.is_told_by(&found),
+            Err(error) if error.kind == StoreErrorKind::NotFound => false,
+            Err(error) => return Err(error.into()),
+        };
+        let resumed = Transaction { store, layout, lease, mark, intent, in_doubt: AtomicBool::new(false) };
+        Ok(if is_told || resumed.is_committed()? { Some(resumed) } else { None })
+    }
+
+    /// Takes away what an earlier process of this attempt has brought under an artefact's name, where what is brought now is packed
+    /// anew: the two would pass for one another.
+    ///
+    /// # Errors
+    /// When it is there and cannot be taken away, or is not this run's, or the run is committed.
+    pub fn withdraw(&self, artefact: &str) -> Result<(), CommitError> {
+        let name = self.intended(artefact)?;
+        match self.store.size(&name) {
+            Ok(None) => return Ok(()),
+            Ok(Some(_)) => {}
+            // A folder or a symlink has the name.
+            Err(error) if error.kind == StoreErrorKind::Foreign => {}
+            Err(error) => return Err(error.into()),
+        }
+        let (store, run) = (self.store.label().to_owned(), self.intent.run);
+        if self.store.size(&self.layout.manifest(&run))?.is_some() {
+            return Err(CommitError::RunExists { store, run });
+        }
+        let head = self.store.read_range(&name, 0, HEAD_BYTES)?;
+        if (self.mark)(&head) != Some(run) {
+            return Err(CommitError::ArtefactExists { store, artefact: artefact.to_owned() });
+        }
+        self.lease.confirm()?;
+        Ok(self.store.delete(&name)?)
+    }
+
+    /// Whether the manifest of this very attempt is there.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub fn is_committed(&self) -> Result<bool, CommitError> {
+        let Intent { run, nonce, .. } = &self.intent;
+        match read_manifest(&*self.store, &self.layout, run) {
+            Ok(found) => Ok(found.is_some_and(|found| found.nonce == *nonce)),
+            Err(Problem::Store(error)) => Err(error.into()),
+            Err(Problem::Manifest(error)) => Err(error.into()),
+        }
+    }
+
     /// The run.
     pub fn run(&self) -> &RunId {
         &self.intent.run

@@ -92,6 +92,57 @@ impl Warnings {
 #[serde(try_from = "PathForm", into = "PathForm")]
 pub struct RawPath(pub PathBuf);
 
+/// A path as [`RawPath`] writes it, for `#[serde(with = "…")]`.
+pub mod raw {
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::RawPath;
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        RawPath::from(path).serialize(to)
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Where it is none.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+        RawPath::deserialize(from).map(|path| path.0)
+    }
+}
+
+/// Paths with a word on each, as [`raw`] has them.
+pub mod raw_with_words {
+    use std::path::PathBuf;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::RawPath;
+
+    /// Writes them.
+    ///
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<S: Serializer>(paths: &[(PathBuf, String)], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(paths.iter().map(|(path, word)| (RawPath::from(path.as_path()), word)))
+    }
+
+    /// Reads them.
+    ///
+    /// # Errors
+    /// Where one is none.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(PathBuf, String)>, D::Error> {
+        let paths = Vec::<(RawPath, String)>::deserialize(from)?;
+        Ok(paths.into_iter().map(|(path, word)| (path.0, word)).collect())
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum PathForm {

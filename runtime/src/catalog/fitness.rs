@@ -89,7 +89,7 @@ impl Asker {
             Err(IdentityError::OtherMachine { .. } | IdentityError::OtherPlan { .. }) if !self.runs_here => {}
             looked => found.extend(looked.err().map(|error| error.to_string())),
         }
-        let highest = highest_in(store, &layout, most_believed(self.plan.sequence(), false));
+        let highest = highest_in(store, &layout, most_believed(self.plan.sequence(), false), None);
         found.extend(highest.err().map(|error| error.to_string()));
         found.extend(lock::trouble(store, &layout));
         if found.is_empty() {

@@ -15,16 +15,24 @@ pub fn most_believed(remembered: u32, adopt: bool) -> u32 {
     most.max(remembered.saturating_add(LEAP)).min(MAX_SEQUENCE - 1)
 }
 
-/// The highest sequence that a store has seen: in a manifest, an intent or a tombstone.
+/// The highest sequence that a store has seen: in a manifest, an intent or a tombstone; but for this run's `own`.
 ///
 /// # Errors
 /// When it cannot be listed; when a number in it is higher than `most`.
-pub fn highest_in(store: &dyn ReadStore, layout: &Layout, most: u32) -> Result<u32, IdentityError> {
+pub fn highest_in(
+    store: &dyn ReadStore,
+    layout: &Layout,
+    most: u32,
+    own: Option<&RunId>,
+) -> Result<u32, IdentityError> {
     let mut highest = 0;
     for folder in [layout.manifests(), layout.intents(), layout.tombstones()] {
         for Entry { name, .. } in store.entries(&folder)? {
             let run = layout.run_of_manifest(&name).or_else(|| layout.run_of_intent(&name));
             let Some(run) = run.or_else(|| layout.run_of_tombstone(&name)) else { continue };
+            if Some(&run) == own {
+                continue;
+            }
             if run.sequence() > most {
                 let (store, object) = (store.label().to_owned(), name.to_string());
                 return Err(IdentityError::Beyond { store, object });

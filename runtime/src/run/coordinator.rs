@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use backplan_compiler::graph::{Action, Step, StepGraph, StepId, When};
 use backplan_compiler::model::{Retry, StoreId};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::event::{Event, Observer, Outcome};
@@ -127,7 +128,7 @@ pub enum StopSignal {
 }
 
 /// How a step ended and what it took.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     /// How.
     pub outcome: Outcome,
@@ -138,17 +139,20 @@ pub struct Ended {
 }
 
 /// How the steps of a run ended.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Execution {
     /// Every step that ended.
     pub steps: BTreeMap<StepId, Ended>,
     /// The signal that stopped it.
+    #[serde(skip)]
     pub signal: Option<StopSignal>,
     /// Another run holds a lock.
+    #[serde(skip)]
     pub busy: bool,
     /// A step said that nothing of the run makes sense any more.
     pub fatal: bool,
     /// The run's own timeout ended it.
+    #[serde(skip)]
     pub timed_out: bool,
 }
 
@@ -175,17 +179,42 @@ pub async fn execute(
     work: Arc<dyn Work>,
     bounds: Bounds,
     observer: Arc<dyn Observer>,
+    signals: mpsc::Receiver<StopSignal>,
+) -> Execution {
+    let waiting = graph.iter().map(|step| step.id.clone()).collect();
+    let part = Part { waiting, standing: Execution::default(), windows: BTreeMap::new() };
+    execute_part(graph, work, bounds, observer, signals, part).await
+}
+
+/// A part of a run's steps, where others have ended already.
+#[derive(Debug)]
+pub struct Part {
+    /// The steps. What they need has ended, or is among them.
+    pub waiting: BTreeSet<StepId>,
+    /// How others ended.
+    pub standing: Execution,
+    /// Windows that are open and have a timeout: the name, and until when.
+    pub windows: BTreeMap<usize, (String, Instant)>,
+}
+
+/// Runs these steps of `graph` and no others, as [`execute`] does.
+pub async fn execute_part(
+    graph: Arc<StepGraph>,
+    work: Arc<dyn Work>,
+    bounds: Bounds,
+    observer: Arc<dyn Observer>,
     mut signals: mpsc::Receiver<StopSignal>,
+    part: Part,
 ) -> Execution {
     let (report, mut reports) = mpsc::channel(64);
     let mut run = Coordinator {
         deadline: bounds.timeout.map(|timeout| Instant::now() + timeout),
-        waiting: graph.iter().map(|step| step.id.clone()).collect(),
+        waiting: part.waiting,
         running: BTreeMap::new(),
         sleeping: BTreeMap::new(),
-        windows: BTreeMap::new(),
+        windows: part.windows,
         expired: BTreeMap::new(),
-        execution: Execution::default(),
+        execution: part.standing,
         settled: false,
         graph,
         work,
@@ -193,6 +222,10 @@ pub async fn execute(
         observer,
         report,
     };
+    if !run.execution.steps.is_empty() {
+        // Of a run that has begun, nothing must begin whose time is over by now.
+        run.woken();
+    }
     loop {
         run.advance();
         if run.is_over() {

@@ -59,15 +59,16 @@ impl Worker {
         for warning in &backup.warnings {
             self.warn(step, format!("source `{name}`: {warning}"));
         }
-        if self.request.model.source(id).may_follow() && !backup.is_based {
+        let is_whole = self.request.model.source(id).may_follow() && !backup.is_based;
+        if is_whole {
             self.give_up_base_of(name);
         }
         let mut labels = backup.labels;
         labels.insert("driver".to_owned(), postgres.driver.word().to_owned());
         if backup.is_streamed {
-            return Ok(SourceOutput { labels, ..SourceFact::Streamed(Told::default()).into() });
+            return Ok(SourceOutput { labels, is_whole, ..SourceFact::Streamed(Told::default()).into() });
         }
-        Ok(SourceOutput { labels, ..self.take_folder(step, id, folder, control)? })
+        Ok(SourceOutput { labels, is_whole, ..self.take_folder(step, id, folder, control)? })
     }
 
     /// Takes what a tool left in a folder for what is packed of a source.
@@ -149,7 +150,7 @@ impl Worker {
             kind => Failure { message: format!("{}\n  it {why}", failure.message), kind },
         })?;
         // Also for another attempt of the packing, which then has it.
-        self.facts().take_source(id, copied);
+        self.facts().take_source(&self.request.model, id, copied);
         Ok(None)
     }
 

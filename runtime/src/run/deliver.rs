@@ -105,7 +105,10 @@ impl Worker {
     }
 
     fn highest(&self, store: &dyn Store) -> Result<u32, IdentityError> {
-        highest_in(store, &self.layout, most_believed(self.plan().sequence(), self.request.adopt))
+        let most = most_believed(self.plan().sequence(), self.request.adopt);
+        // What an earlier process of this run has begun there is no other run's.
+        let own = self.is_resumed.then_some(&self.imprint.run);
+        highest_in(store, &self.layout, most, own)
     }
 
     fn check_sequence(&self, store: &dyn Store, highest: u32) -> Result<(), Failure> {
@@ -158,6 +161,10 @@ impl Worker {
         let Some(transaction) = self.transaction(store)? else {
             return Err(Failure::lasting("its store has dropped out"));
         };
+        if self.is_resumed && transaction.is_committed().map_err(|error| commit_failure(&error))? {
+            // By a process that ended before it could say so.
+            return self.committed(store);
+        }
         let mut imprint = self.imprint.clone();
         imprint.finished = self.request.clock.now();
         if let Some(id) = self
@@ -175,9 +182,9 @@ impl Worker {
             return Err(nothing());
         }
         let mut details = facts::details(&self.request, &facts);
-        let mounts = facts.mounts(&self.request.model, self.imprint.run);
+        details.mounts =
+            facts.mounts(&self.request.model, self.imprint.run).into_values().flatten().collect();
         drop(facts);
-        details.mounts = mounts.values().flatten().cloned().collect();
         for warning in &mut details.warnings.first {
             *warning = self.secrets.redact(warning);
         }
@@ -196,13 +203,19 @@ impl Worker {
         if let Err(why) = held {
             self.warn(step, why);
         }
-        self.sessions[&store].held().committed = true;
         if let Err(why) = Made::keep_done(self.plan().folder(), self.imprint.run) {
             self.warn(step, why);
         }
         if let Some(error) = committed.untidy {
             self.warn(step, format!("{error}; the next run tidies up"));
         }
+        self.committed(store)
+    }
+
+    /// Remembers that the backup is in a store.
+    fn committed(&self, store: StoreId) -> Result<(), Failure> {
+        self.sessions[&store].held().committed = true;
+        let mounts = self.facts().mounts(&self.request.model, self.imprint.run);
         // Only so that a sequence is not used twice where every store is new; and the manifest tells of mounts too.
         let _ = self.plan().remember_run(self.imprint.run, mounts);
         Ok(())
@@ -233,13 +246,44 @@ impl Worker {
             return Ok(Some(Arc::clone(transaction)));
         }
         let Some((store, lease)) = held.opened() else { return Ok(None) };
-        let goes_there = |archive: &ArchiveId| self.request.model.archive(*archive).to.contains(&id);
-        let names = self.graph.artefact_names.iter().filter(|(archive, _)| goes_there(archive));
-        let intent = Intent::new(self.imprint.run, self.imprint.nonce, names.map(|(_, name)| name.clone()));
-        let begun = Transaction::begin(store, self.layout.clone(), lease, Arc::new(mark), intent);
+        if let Some(begun) = self.begun(id, &store, &lease)? {
+            held.transaction = Some(Arc::clone(&begun));
+            return Ok(Some(begun));
+        }
+        let begun = Transaction::begin(store, self.layout.clone(), lease, Arc::new(mark), self.intent(id));
         let transaction = Arc::new(begun.map_err(|error| commit_failure(&error))?);
         held.transaction = Some(Arc::clone(&transaction));
         Ok(Some(transaction))
+    }
+
+    /// What this run is about to write into a store.
+    fn intent(&self, id: StoreId) -> Intent {
+        let goes_there = |archive: &ArchiveId| self.request.model.archive(*archive).to.contains(&id);
+        let names = self.graph.artefact_names.iter().filter(|(archive, _)| goes_there(archive));
+        Intent::new(self.imprint.run, self.imprint.nonce, names.map(|(_, name)| name.clone()))
+    }
+
+    /// The transaction that an earlier process of this run has begun.
+    fn begun(
+        &self,
+        id: StoreId,
+        store: &Arc<dyn Store>,
+        lease: &Arc<Lease>,
+    ) -> Result<Option<Arc<Transaction>>, Failure> {
+        if !self.is_resumed {
+            return Ok(None);
+        }
+        let (store, layout, lease) = (Arc::clone(store), self.layout.clone(), Arc::clone(lease));
+        let begun = Transaction::resume(store, layout, lease, Arc::new(mark), self.intent(id));
+        begun.map(|begun| begun.map(Arc::new)).map_err(|error| commit_failure(&error))
+    }
+
+    /// Takes up the transaction with a store, where one was begun.
+    pub(super) fn transaction_begun(&self, id: StoreId) -> Result<(), Failure> {
+        let Some((store, lease)) = self.sessions[&id].held().opened() else { return Ok(()) };
+        let begun = self.begun(id, &store, &lease)?;
+        self.sessions[&id].held().transaction = begun;
+        Ok(())
     }
 
     /// Keeps the scans that an artefact was packed from, for the next run. Before the commit: a run that is killed right

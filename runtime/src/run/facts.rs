@@ -7,12 +7,13 @@ use backplan_compiler::graph::StepId;
 use backplan_compiler::lower::{level_word, repository};
 use backplan_compiler::model::{ArchiveId, Level, Model, SourceId, StoreId};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::levels::Levels;
 use super::request::Request;
 use super::steps::deliver::CommitPlan;
 use crate::artefact::{Packed, PackedSource, Tally};
-use crate::catalog::details::{Details, PlanFile, RawPath, Root, Warnings};
+use crate::catalog::details::{Details, PlanFile, RawPath, Root, Warnings, raw};
 use crate::catalog::ids::{Nonce, RunId, Uuid};
 pub use crate::catalog::manifest::Content;
 use crate::catalog::manifest::{
@@ -26,17 +27,55 @@ use crate::postgres::stream::Told;
 use crate::scan::Summary;
 use crate::source::reader;
 
+/// Maps whose keys are pairs, as lists.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+        map: &BTreeMap<K, V>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(map)
+    }
+
+    pub fn deserialize<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<K, V>, D::Error> {
+        Ok(Vec::<(K, V)>::deserialize(from)?.into_iter().collect())
+    }
+}
+
+/// What is told of a source while it is packed.
+mod told {
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Told;
+
+    pub fn serialize<S: Serializer>(told: &Told, to: S) -> Result<S::Ok, S::Error> {
+        told.lock().unwrap_or_else(PoisonError::into_inner).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Told, D::Error> {
+        Deserialize::deserialize(from).map(|told| Arc::new(Mutex::new(told)))
+    }
+}
+
 /// What is known of a source.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SourceFact {
     /// It was read: what for, in entries and bytes, follows from its archives.
     Read,
     /// It is read while it is packed, with labels that are known then.
-    Streamed(Told),
+    Streamed(#[serde(with = "told")] Told),
     /// Its scan.
     Scanned(Summary),
     /// Its copy, and the bytes of it.
-    Dumped(PathBuf, u64),
+    Dumped(#[serde(with = "raw")] PathBuf, u64),
     /// In a dry run: its copy would be made, of about so many bytes; `None`: that is known when it is made.
     Expected(Option<u64>),
     /// It is optional and was not there.
@@ -46,7 +85,7 @@ pub enum SourceFact {
 }
 
 /// What is known of an artefact.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ArchiveFact {
     /// As the manifests tell of it.
     pub record: ArchiveRecord,
@@ -55,7 +94,7 @@ pub struct ArchiveFact {
 }
 
 /// What is known of a backup in a source's own repository.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ApartFact {
     /// What its tool says of it.
     pub labels: BTreeMap<String, String>,
@@ -66,7 +105,7 @@ pub struct ApartFact {
 }
 
 /// A source that an archive was made without.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LeftOut {
     /// Why.
     pub reason: String,
@@ -74,8 +113,9 @@ pub struct LeftOut {
     pub is_told: bool,
 }
 
-/// Everything known so far.
-#[derive(Debug, Default)]
+/// Everything known so far. What passes from one step to another is in here, and can be written down between them.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Facts {
     /// Per source.
     pub sources: BTreeMap<SourceId, SourceFact>,
@@ -89,15 +129,20 @@ pub struct Facts {
     /// Archives in which nothing changed, with what their base says of them.
     pub unchanged: BTreeMap<ArchiveId, ArchiveRecord>,
     /// Artefacts that were packed and did not reach a store, and why.
+    #[serde(with = "pairs")]
     pub lost: BTreeMap<(ArchiveId, StoreId), String>,
     /// Sources that an archive was made without, though they are of it.
+    #[serde(with = "pairs")]
     pub left_out: BTreeMap<(ArchiveId, SourceId), LeftOut>,
     /// Scans that failed for some entries of `paths` alone.
     pub partly: BTreeSet<StepId>,
     /// Every other step that was not done, and how it ended.
     pub undone: BTreeMap<StepId, String>,
     /// How often a source could not be packed into an archive.
+    #[serde(with = "pairs")]
     pub strikes: BTreeMap<(ArchiveId, SourceId), u32>,
+    /// Sources that rest on nothing in this run, whatever was meant: their tools took all.
+    pub whole: BTreeSet<String>,
     /// What the tools of Postgres sources say of their backups.
     pub labels: BTreeMap<SourceId, BTreeMap<String, String>>,
     /// The file systems that sources lie on which are no trees.
@@ -105,11 +150,15 @@ pub struct Facts {
     /// The sources' own repositories in which a backup was made, or would be.
     pub made_apart: BTreeSet<(SourceId, StoreId)>,
     /// What is known of these backups.
+    #[serde(with = "pairs")]
     pub apart: BTreeMap<(SourceId, StoreId), ApartFact>,
     /// Why one was not made.
+    #[serde(with = "pairs")]
     pub not_apart: BTreeMap<(SourceId, StoreId), String>,
     /// Objects that a step wrote and only itself could name, each with its store in front.
     pub wrote: BTreeMap<StepId, Vec<String>>,
+    /// Stores that the run goes on without, as what a dead run left there could not be taken back.
+    pub given_up: BTreeSet<StoreId>,
     /// What a person should read.
     pub warnings: Vec<String>,
 }
@@ -416,7 +465,8 @@ pub fn details(request: &Request, facts: &Facts) -> Details {
     for warning in &facts.warnings {
         warnings.add(warning.clone());
     }
-    let files = request.files.iter().map(|(path, text)| PlanFile { path: raw(path), text: text.clone() });
+    let files =
+        request.files.iter().map(|(path, text)| PlanFile { path: as_written(path), text: text.clone() });
     Details {
         files: files.collect(),
         parameters: request.parameters.clone(),
@@ -451,7 +501,7 @@ pub fn places(model: &Model) -> Vec<Root> {
     model.sources.iter().flat_map(|source| reader(&source.kind).roots(&source.name)).collect()
 }
 
-fn raw(path: &Path) -> RawPath {
+fn as_written(path: &Path) -> RawPath {
     RawPath(path.to_path_buf())
 }
 

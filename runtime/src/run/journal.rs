@@ -4,7 +4,7 @@
 //! takes back what is open, and marks it as recovered; so it does with one that ended and could not leave a window. Effects in a store are not in here: a store holds its own intents,
 //! so that any machine can take them back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -127,6 +127,17 @@ impl Journal {
         Ok(journal)
     }
 
+    /// Opens the journal of a run that an earlier process has begun.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn resume(path: &Path) -> io::Result<Journal> {
+        let mut file = OpenOptions::new().append(true).open(path)?;
+        // A half-written last line must not swallow the next one.
+        file.write_all(b"\n")?;
+        Ok(Journal { path: path.to_path_buf(), file: Mutex::new(file) })
+    }
+
     /// Adds a record; when this returns, it survives a power cut.
     ///
     /// # Errors
@@ -186,14 +197,44 @@ pub fn newest_first(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn left_by(path: &Path) -> io::Result<Option<Left>> {
+/// Whether the run of this journal has begun, and neither ended nor been taken back.
+///
+/// # Errors
+/// The system's.
+pub fn is_open(path: &Path) -> io::Result<bool> {
+    let mut records = records(path)?.into_iter().map(|line| line.record);
+    let has_begun = records.next().is_some_and(|first| matches!(first, Record::Begin { .. }));
+    Ok(has_begun && !records.any(|record| matches!(record, Record::End { .. } | Record::Recovered { .. })))
+}
+
+/// The windows that are open by this journal, and when they began to be.
+///
+/// # Errors
+/// The system's.
+pub fn entered(path: &Path) -> io::Result<BTreeMap<String, Timestamp>> {
+    let mut open = BTreeMap::new();
+    for Line { at, record } in records(path)? {
+        match record {
+            Record::Entering { window, .. } => drop(open.insert(window, at)),
+            Record::Left { window } => drop(open.remove(&window)),
+            _ => {}
+        }
+    }
+    Ok(open)
+}
+
+fn records(path: &Path) -> io::Result<Vec<Line>> {
     let text = String::from_utf8_lossy(&std::fs::read(path)?).into_owned();
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+fn left_by(path: &Path) -> io::Result<Option<Left>> {
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let mut left = Left { journal: path.to_path_buf(), run: name, windows: Vec::new(), paths: Vec::new() };
     let mut has_ended = false;
     // The last line of a run that died may be half written: its effect has not begun, as the sync came first.
-    for record in text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok()) {
-        match record.record {
+    for Line { record, .. } in records(path)? {
+        match record {
             Record::Recovered { .. } => return Ok(None),
             Record::End { .. } => has_ended = true,
             Record::Entering { window, leave } => left.windows.insert(0, (window, leave)),

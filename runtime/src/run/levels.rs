@@ -249,6 +249,7 @@ impl Levels {
 }
 
 /// The stores of a run, as they are before it.
+#[derive(Default)]
 pub struct Stores {
     /// Those that can be read.
     pub shelves: BTreeMap<StoreId, Shelf>,

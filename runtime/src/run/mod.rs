@@ -7,6 +7,7 @@
 //! | [`forecast`] | the dry run: the same graph, described |
 //! | [`cache`] | the scans of earlier runs: how a change is noticed |
 //! | [`levels`] | which level each archive has, and what it rests on |
+//! | [`alone`], `resume` | one step of a run in a process of its own |
 //! | [`coordinator`] | the one loop that owns a run's state |
 //! | [`worker`], [`packing`], [`deliver`] | what each step does to the world |
 //! | `parts` | what an archive is made of where not all of its sources could be read |
@@ -27,6 +28,7 @@
 //! | [`staging`], [`state`] | the staging, the state folder |
 
 mod accept;
+pub mod alone;
 mod apart;
 pub mod cache;
 mod catch_up;
@@ -53,6 +55,7 @@ pub(crate) mod reading;
 mod rehearse;
 pub mod report;
 pub mod request;
+mod resume;
 mod session;
 mod sinks;
 pub mod staging;

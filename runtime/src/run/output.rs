@@ -37,11 +37,13 @@ pub struct SourceOutput {
     pub labels: BTreeMap<String, String>,
     /// Some of it could not be had: the step fails, and what is there is packed.
     pub in_part: bool,
+    /// Its tool took all of it, though it was to rest on an earlier backup.
+    pub is_whole: bool,
 }
 
 impl From<SourceFact> for SourceOutput {
     fn from(fact: SourceFact) -> SourceOutput {
-        SourceOutput { fact, labels: BTreeMap::new(), in_part: false }
+        SourceOutput { fact, labels: BTreeMap::new(), in_part: false, is_whole: false }
     }
 }
 
@@ -117,12 +119,12 @@ impl Facts {
                 if source.in_part {
                     self.partly.insert(step.id.clone());
                 }
-                self.take_source(*id, *source);
+                self.take_source(model, *id, *source);
             }
             (Action::DumpApart(id, store), Output::Apart(source, fact)) => {
                 self.made_apart.insert((*id, *store));
                 self.apart.extend(fact.map(|fact| ((*id, *store), fact)));
-                self.take_source(*id, *source);
+                self.take_source(model, *id, *source);
             }
             (Action::Pack(id), Output::Archive(archive)) => {
                 let ArchiveOutput { fact, unchanged, reached, lost, labels } = *archive;
@@ -153,8 +155,11 @@ impl Facts {
     }
 
     /// Takes what became of a source.
-    pub(super) fn take_source(&mut self, id: SourceId, source: SourceOutput) {
-        let SourceOutput { fact, labels, .. } = source;
+    pub(super) fn take_source(&mut self, model: &Model, id: SourceId, source: SourceOutput) {
+        let SourceOutput { fact, labels, is_whole, .. } = source;
+        if is_whole {
+            self.whole.insert(model.source(id).name.clone());
+        }
         if !labels.is_empty() {
             self.labels.insert(id, labels);
         }

@@ -19,6 +19,7 @@ use super::steps::deliver::nowhere;
 use super::steps::pack::{Destination, PackPlan};
 use super::worker::Worker;
 use crate::artefact::{self, Changes, Codec, Grains, Input, PackError, PackOptions, Packed, PackedSource};
+use crate::catalog::commit::Transaction;
 use crate::catalog::layout::artefact_name;
 use crate::catalog::manifest::ArchiveRecord;
 use crate::catalog::names::PlanName;
@@ -319,9 +320,14 @@ impl Worker {
     /// An upload to each store that takes one. A store that does not is no reason to back up to none.
     fn open_uploads(&self, stores: &[StoreId], name: &str, control: &Control) -> (Uploads, Vec<Lost>) {
         let (mut uploads, mut lost) = (Vec::new(), Vec::new());
+        // What an earlier process of the run has packed is another artefact.
+        let begin = |transaction: &Transaction| {
+            let withdrawn = if self.is_resumed { transaction.withdraw(name) } else { Ok(()) };
+            withdrawn.and_then(|()| transaction.upload(name)).map_err(|error| commit_failure(&error))
+        };
         for store in stores {
             let upload = match self.transaction(*store) {
-                Ok(Some(transaction)) => transaction.upload(name).map_err(|error| commit_failure(&error)),
+                Ok(Some(transaction)) => begin(&transaction),
                 Ok(None) => continue,
                 Err(failure) => Err(failure),
             };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use backplan_compiler::Laid;
 use backplan_compiler::finding::Severity;
-use backplan_compiler::graph::{Occasion, StepGraph};
+use backplan_compiler::graph::{Action, Occasion, StepGraph, StepId};
 use backplan_compiler::lower::{LowerError, lower, needed_reads};
 use backplan_compiler::model::{Model, SourceId};
 use jiff::Timestamp;
@@ -125,6 +125,9 @@ pub enum PrepareError {
     /// Something that the plan reads could not be read.
     #[error("{0}")]
     Read(String),
+    /// There is no such run, or nothing of it can be done any more.
+    #[error("{0}")]
+    Over(String),
     /// Another run of the plan goes on.
     #[error("{0}")]
     Busy(String),
@@ -224,7 +227,7 @@ pub fn prepare_forecast(request: Request) -> Result<Prepared, PrepareError> {
     prepare(request, host, started, None)
 }
 
-fn admit(request: &Request) -> Result<(), PrepareError> {
+pub(super) fn admit(request: &Request) -> Result<(), PrepareError> {
     let plan = || request.model.name.clone();
     let reasons = unusable_keys(&request.model);
     if !reasons.is_empty() {
@@ -285,24 +288,82 @@ fn prepare(
 ) -> Result<Prepared, PrepareError> {
     let model = &request.model;
     let plan = host.plan(&model.name, &model.file)?;
-    let layout = Layout::new(&model.name).map_err(|error| PrepareError::Plan(error.to_string()))?;
+    let layout = layout_of(model)?;
     let run = run_id(highest_sequence(&request, &layout, plan.sequence()), started)?;
-    let cache = Cache::new(plan.folder());
     let stores = stores(&request, &host, &plan);
     let not_due = not_due(model, &request.only, &stores, started);
-    let levels = levels(&request, &stores, &cache, &not_due, started);
-    let catalogs = stores.shelves.values().map(|shelf| &shelf.catalog);
-    let mounts = mounts::expected(model, Some(&plan), &catalogs, &request.unmounted)?;
-    let occasion = Occasion {
+    let reads = read_all(&needed_reads(model))?;
+    let rehearse = Some(super::rehearse::due(model, started));
+    let occasion = |levels: &Levels| Occasion {
         run: Some(run.to_string()),
         now: Some(started),
         host: Some(host_name()),
-        reads: read_all(&needed_reads(model))?,
+        reads,
         level: Some(levels.highest()),
         only: request.only.clone(),
-        not_due,
-        rehearse: Some(super::rehearse::due(model, started)),
+        not_due: not_due.clone(),
+        rehearse,
     };
+    let found = found(&request, &plan, &stores, &not_due, started)?;
+    let occasion = occasion(&found.0);
+    assemble(request, host, plan, (run, started), found, occasion, lock)
+}
+
+/// Prepares to go on with a run that an earlier process has begun, as it was meant then: the stores hold what they held, but
+/// for what the run itself has brought.
+///
+/// # Errors
+/// See [`PrepareError`].
+pub(super) fn prepare_again(
+    request: Request,
+    host: HostState,
+    begun: (RunId, Timestamp),
+    occasion: Occasion,
+    lock: HostLock,
+    id: &StepId,
+) -> Result<Prepared, PrepareError> {
+    let model = &request.model;
+    let plan = host.plan(&model.name, &model.file)?;
+    let graph = lower(model, &occasion).map_err(|error| refused(model, error))?;
+    let action = graph.get(id).map(|step| &step.action);
+    // Opening and closing windows, and the staging, wait for no store.
+    let mut stores = match action {
+        Some(Action::Enter(_) | Action::Leave(_) | Action::ClearStaging(_)) => Stores::default(),
+        _ => stores(&request, &host, &plan),
+    };
+    stores.shelves.values_mut().for_each(|shelf| shelf.catalog.remove(&begun.0));
+    let found = found(&request, &plan, &stores, &occasion.not_due, begun.1)?;
+    assemble(request, host, plan, begun, found, occasion, Some(lock))
+}
+
+fn layout_of(model: &Model) -> Result<Layout, PrepareError> {
+    Layout::new(&model.name).map_err(|error| PrepareError::Plan(error.to_string()))
+}
+
+/// What the stores, and this host's memory, make of a run.
+fn found(
+    request: &Request,
+    plan: &PlanState,
+    stores: &Stores,
+    not_due: &BTreeSet<SourceId>,
+    started: Timestamp,
+) -> Result<(Levels, Expected), PrepareError> {
+    let levels = levels(request, stores, &Cache::new(plan.folder()), not_due, started);
+    let catalogs = stores.shelves.values().map(|shelf| &shelf.catalog);
+    Ok((levels, mounts::expected(&request.model, Some(plan), &catalogs, &request.unmounted)?))
+}
+
+fn assemble(
+    request: Request,
+    host: HostState,
+    plan: PlanState,
+    (run, started): (RunId, Timestamp),
+    (levels, mounts): (Levels, Expected),
+    occasion: Occasion,
+    lock: Option<HostLock>,
+) -> Result<Prepared, PrepareError> {
+    let model = &request.model;
+    let layout = layout_of(model)?;
     let graph = lower(model, &occasion).map_err(|error| refused(model, error))?;
     let mut seen = BTreeSet::new();
     for name in graph.artefact_names.values() {
@@ -401,7 +462,7 @@ fn highest_sequence(request: &Request, layout: &Layout, remembered: u32) -> u32 
         // What keeps a store from being read is for its own step to say: the others are no worse for it. Should it be
         // readable by then, its step looks at the sequence again.
         let Ok(opened) = store::open(declared, &Secrets::default()) else { continue };
-        highest = highest.max(highest_in(opened.as_ref(), layout, most).unwrap_or(0));
+        highest = highest.max(highest_in(opened.as_ref(), layout, most, None).unwrap_or(0));
     }
     highest
 }

@@ -52,7 +52,8 @@ impl Reading<'_> {
 
     /// Says of a source without a step of its own that it is read.
     pub fn is_read(&self) {
-        self.worker.facts().take_source(self.id, SourceFact::Read.into());
+        let model = &self.worker.request.model;
+        self.worker.facts().take_source(model, self.id, SourceFact::Read.into());
     }
 
     /// Sees that its database, at this path, lies on the file system that it lay on before, where that was one of its own. Not so: it is

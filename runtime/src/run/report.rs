@@ -236,8 +236,13 @@ fn written(step: &Step, model: &Model, facts: &Facts) -> Vec<String> {
 
 /// Trouble behind the last commit is a warning: the backup exists.
 fn is_late(step: &StepReport) -> bool {
+    is_late_action(&step.action)
+}
+
+/// Whether a step is behind the last commit.
+pub(super) fn is_late_action(action: &Action) -> bool {
     matches!(
-        step.action,
+        action,
         Action::Prune(_)
             | Action::Sync(_)
             | Action::Expire(_)

@@ -5,6 +5,7 @@
 //! ```text
 //! journal/RUN.jsonl        what a run was about to do, and what it did
 //! work/RUN/                scans and copies of a run; removed with it
+//! alone/RUN.json           a run whose steps are done by processes of their own: how it stands between two of them
 //! ```
 
 use std::io;
@@ -47,6 +48,16 @@ impl Folders {
     /// Where journals are.
     pub fn journals(&self) -> PathBuf {
         self.folder.join("journal")
+    }
+
+    /// The journal of a run.
+    pub fn journal(&self, run: &str) -> PathBuf {
+        self.journals().join(format!("{run}.jsonl"))
+    }
+
+    /// Where it is kept how runs stand whose steps are done by processes of their own.
+    pub fn alone(&self) -> PathBuf {
+        self.folder.join("alone")
     }
 
     /// The scratch folders of all runs.

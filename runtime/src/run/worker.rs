@@ -12,6 +12,7 @@ use backplan_compiler::graph::{Action, Occasion, Step, StepGraph, StepId, When};
 use backplan_compiler::model::{ArchiveId, Command, Model, SourceId, StoreId, Window};
 use backplan_compiler::value::{Env, Text};
 
+use super::alone;
 use super::cache::Cache;
 use super::coordinator::{Execution, Failure, FailureKind, Performed, Work};
 use super::event::{Event, How, Observer, Outcome};
@@ -35,6 +36,7 @@ use super::steps::clear::{ClearPlan, Tenancy};
 use super::steps::window::{self, WindowPlan};
 use super::steps::{Scene, fill_all, fill_one};
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState};
+use crate::catalog::ids::{Nonce, Uuid};
 use crate::catalog::layout::Layout;
 use crate::catalog::manifest::HostRef;
 use crate::catalog::owner::Owner;
@@ -75,6 +77,8 @@ pub struct Worker {
     levels: Mutex<Arc<Levels>>,
     pub(super) imprint: Imprint,
     pub(super) layout: Layout,
+    /// An earlier process has begun the run.
+    pub(super) is_resumed: bool,
     /// The file systems that sources are expected to be on.
     pub(super) mounts: Expected,
     /// What the stores have no more of what this machine committed.
@@ -83,13 +87,13 @@ pub struct Worker {
     plan: Mutex<PlanState>,
     pub(super) folders: Folders,
     pub(super) files: RunFiles,
-    note: Note,
-    staging_lock: Mutex<Option<HostLock>>,
+    pub(super) note: Note,
+    pub(super) staging_lock: Mutex<Option<HostLock>>,
     /// The staging and this program's own folder, as they were when the run began.
     anchors: Mutex<Vec<(&'static str, Anchor)>>,
     /// Held from before the stores were looked at until the run is over.
     plan_lock: Mutex<Option<HostLock>>,
-    journal: OnceLock<Journal>,
+    pub(super) journal: OnceLock<Journal>,
     pub(super) secrets: Secrets,
     observer: Arc<dyn Observer>,
     pub(super) sessions: BTreeMap<StoreId, Session>,
@@ -97,7 +101,7 @@ pub struct Worker {
     pub(super) limit: Option<Arc<Limit>>,
     facts: Mutex<Facts>,
     /// A store said that nothing of the run makes sense without it.
-    hopeless: AtomicBool,
+    pub(super) hopeless: AtomicBool,
     standing: Mutex<Execution>,
 }
 
@@ -143,7 +147,12 @@ impl Work for Worker {
     }
 
     fn is_behind(&self, store: StoreId) -> bool {
-        self.levels().is_behind(store) && self.sessions[&store].held().transaction.is_none()
+        // What earlier processes have brought there shows in the facts alone.
+        let has_brought = match self.is_resumed {
+            true => self.facts().reached.iter().any(|(_, to)| *to == store),
+            false => self.sessions[&store].held().transaction.is_some(),
+        };
+        self.levels().is_behind(store) && !has_brought
     }
 
     fn is_partly_done(&self, step: &StepId) -> bool {
@@ -227,8 +236,8 @@ impl Worker {
             ..
         } = prepared;
         let machine = HostRef { machine: host.machine(), name: super::prepare::host_name() };
-        let id = plan.id().unwrap_or_else(crate::catalog::ids::Uuid::random);
-        let nonce = crate::catalog::ids::Nonce::random();
+        let id = plan.id().unwrap_or_else(Uuid::random);
+        let nonce = Nonce::random();
         let imprint = Imprint { run, nonce, plan: id, host: machine, started, finished: started };
         let sessions = (0..request.model.stores.len()).map(|at| (StoreId(at), Session::default())).collect();
         let folders = Folders::new(plan.folder());
@@ -245,6 +254,7 @@ impl Worker {
             limit: request.model.limits.bandwidth.map(Limit::new).map(Arc::new),
             facts: Mutex::default(),
             hopeless: AtomicBool::new(false),
+            is_resumed: false,
             standing: Mutex::default(),
             mounts,
             gone,
@@ -373,12 +383,12 @@ impl Worker {
         Scene { model: &self.request.model, only: &self.request.only, graph: &self.graph, facts }
     }
 
-    fn anchors(&self) -> MutexGuard<'_, Vec<(&'static str, Anchor)>> {
+    pub(super) fn anchors(&self) -> MutexGuard<'_, Vec<(&'static str, Anchor)>> {
         self.anchors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on it is known where a folder of the run is.
-    fn anchor(&self, what: &'static str, path: &Path) -> Result<(), Failure> {
+    pub(super) fn anchor(&self, what: &'static str, path: &Path) -> Result<(), Failure> {
         let anchor = Anchor::hold(path)
             .map_err(|cause| Failure::fatal(format!("{what} `{}`: {cause}", path.display())))?;
         self.anchors().push((what, anchor));
@@ -446,6 +456,8 @@ impl Worker {
         for warning in self.gone.iter().cloned().chain(self.levels().warnings(&self.request.model)) {
             self.warn(step, warning);
         }
+        // Before anything is taken back: what was begun by steps of their own must not go on.
+        alone::forget_others(&self.folders.alone(), &self.imprint.run).map_err(Failure::fatal)?;
         // Windows first: whatever is wrong with the stores, the world must not stay held.
         let dead = journal::dead(&self.folders.journals()).map_err(Failure::fatal)?;
         let own = self.imprint.run.to_string();
@@ -457,13 +469,14 @@ impl Worker {
         if self.hopeless.load(Ordering::SeqCst) {
             return Err(Failure::lasting("a store that the run cannot do without failed, as told above"));
         }
-        for session in self.sessions.values() {
+        for (id, session) in &self.sessions {
             if let Err(error) = self.recover_store(step, session) {
                 // One store's trouble is no reason to back up to none; its commit fails.
                 self.warn(step, format!("what a dead run left could not be taken back: {error}"));
                 let (trouble, _) = self.release(session);
                 trouble.into_iter().for_each(|text| self.warn(step, text));
                 session.held().store = None;
+                self.facts().given_up.insert(*id);
             }
         }
         if !self.sessions.values().any(|session| session.held().lease.is_some()) {

@@ -22,6 +22,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use backplan_compiler::model::Files;
 
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::details::raw_with_words;
 use crate::catalog::mounted::Mounted;
 use crate::control::{Control, Stopped};
 pub(crate) use compare::is_recent;
@@ -50,7 +53,7 @@ pub struct Trees {
 }
 
 /// What a walk found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// Entries of every kind.
     pub entries: u64,
@@ -66,8 +69,10 @@ pub struct Summary {
     /// mounted, in words.
     pub lost: Vec<String>,
     /// Where each of them is, those of optional sources too, and which it is of several file systems that were there.
+    #[serde(with = "raw_with_words")]
     pub lost_at: Vec<(PathBuf, String)>,
     /// What was on file systems that are not mounted, where and in words.
+    #[serde(with = "raw_with_words")]
     pub unmounted: Vec<(PathBuf, String)>,
     /// The file systems that it was read from, and those that are missing.
     pub mounts: Vec<Mounted>,

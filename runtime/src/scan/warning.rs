@@ -4,13 +4,16 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::text::printable;
 
 /// How many warnings are kept word for word; further ones are only counted.
 pub const KEPT: usize = 200;
 
 /// What happened to a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WarningKind {
     /// It, or its contents, could not be read: left out.
     Unreadable,
@@ -48,11 +51,12 @@ impl WarningKind {
 }
 
 /// A warning about one path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
     /// What happened.
     pub kind: WarningKind,
     /// To what: a path of this host.
+    #[serde(with = "crate::catalog::details::raw")]
     pub path: PathBuf,
     /// The system's own words, where it had some.
     pub cause: Option<String>,
@@ -88,7 +92,7 @@ impl fmt::Display for Warning {
 }
 
 /// Warnings: the first [`KEPT`] word for word, all of them counted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warnings {
     kept: Vec<Warning>,
     total: u64,

@@ -39,6 +39,8 @@ use std::time::SystemTime;
 
 use super::deleted::Deleted;
 use super::{Codec, IndexPlace, Kind, PIECE, ReadError, Root};
+use serde::{Deserialize, Serialize};
+
 use crate::control::{Control, Stopped};
 use crate::lasting;
 use crate::scan::{Counts, Doubts, Warnings};
@@ -208,7 +210,7 @@ pub struct Packed {
 }
 
 /// How much there is of a source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Tally {
     /// Entries of every kind, the source's own folder counted.
     pub entries: u64,
@@ -231,7 +233,7 @@ impl Tally {
 }
 
 /// What was packed of a source.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PackedSource {
     /// Its name.
     pub name: String,
@@ -246,8 +248,10 @@ pub struct PackedSource {
     /// What went differently.
     pub warnings: Warnings,
     /// How much changed since the base; without one, all was added.
+    #[serde(skip)]
     pub counts: Counts,
     /// What the artefact does not hold as the scan saw it: to be kept with the scan. Empty for what is no scan.
+    #[serde(skip)]
     pub doubts: Doubts,
 }
 

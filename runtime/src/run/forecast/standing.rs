@@ -61,7 +61,7 @@ pub(super) fn look_at_store(
     };
     fitness::takes_a_run(store.as_ref(), &prepared.layout)?;
     let most = most_believed(prepared.plan.sequence(), prepared.request.adopt);
-    highest_in(store.as_ref(), &prepared.layout, most)?;
+    highest_in(store.as_ref(), &prepared.layout, most, None)?;
     let holder = lock::holder(store.as_ref(), &prepared.layout, &owner)?;
     let busy = holder.map(|holder| format!("store `{}` is in use by {holder}", declared.name));
     Ok(Looked { found, busy, wrote })

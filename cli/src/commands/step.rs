@@ -1,0 +1,67 @@
+//! `plan step`
+
+use std::sync::Arc;
+
+use backplan_compiler::graph::StepId;
+use backplan_runtime::catalog::ids::RunId;
+use backplan_runtime::run::alone::{self, StepEnd};
+use backplan_runtime::run::event::Observer;
+use backplan_runtime::run::request::Request;
+
+use super::plan::ready;
+use super::run::{Asked, refused, request, signals, status};
+use super::stop::signals_aside;
+use crate::args::{Format, Global, PlanFile, StepArgs};
+use crate::console::Console;
+use crate::exit::{Failure, Status};
+use crate::progress;
+use crate::render::{json, run as rendered};
+
+/// Does one step of a run.
+///
+/// # Errors
+/// Where it cannot be done now.
+pub fn execute(args: &StepArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
+    let plan = PlanFile { file: Some(args.file.clone()) };
+    let ready = ready(&plan, global, console)?.told(console);
+    let asked = Asked {
+        level: args.level,
+        only: &args.only,
+        new_cluster: &args.new_cluster,
+        unmounted: &args.unmounted,
+        adopt: args.adopt,
+    };
+    let request = request(&asked, global, ready)?;
+    let run = args
+        .run
+        .as_ref()
+        .map(|run| run.parse::<RunId>().map_err(|error| Failure::usage(format!("`--run {run}`: {error}"))));
+    let ended = done(args, request, run.transpose()?, global, console)?;
+    match args.format {
+        Format::Human => console.answer(&rendered::step(&ended, console.answers())),
+        Format::Json => console.answer(&json::document(&ended)),
+    }
+    Ok(status(ended.verdict))
+}
+
+fn done(
+    args: &StepArgs,
+    request: Request,
+    run: Option<RunId>,
+    global: &Global,
+    console: &Console,
+) -> Result<StepEnd, Failure> {
+    let observer: Arc<dyn Observer> = Arc::from(progress::observer(console.errors(), global.quiet));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+    let aside = signals_aside();
+    runtime.block_on(async {
+        let signals = aside
+            .or_else(|_| signals())
+            .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
+        let id = StepId(args.step.clone());
+        alone::step(request, run, &id, observer, signals).await.map_err(refused)
+    })
+}
