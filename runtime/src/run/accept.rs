@@ -15,7 +15,7 @@ pub(super) fn accepted(site: &Site<'_>) -> Result<Accepted, PrepareError> {
         return Ok(accepted);
     }
     let (mut found, mut unread) = (Vec::new(), Vec::new());
-    for (id, _) in site.request.model.own_stores() {
+    for (id, _) in site.request.model.each_store() {
         let read = site
             .open(id)
             .and_then(|store| Catalog::load(store.as_ref(), &site.layout).map_err(|error| error.to_string()));

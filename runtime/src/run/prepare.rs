@@ -305,7 +305,7 @@ fn prepare(
         rehearse,
     };
     let found = found(&request, &plan, &stores, &not_due, started)?;
-    let occasion = occasion(&found.0);
+    let occasion = occasion(&found.levels);
     assemble(request, host, plan, (run, started), found, occasion, lock)
 }
 
@@ -331,8 +331,11 @@ pub(super) fn prepare_again(
         Some(Action::Enter(_) | Action::Leave(_) | Action::ClearStaging(_)) => Stores::default(),
         _ => stores(&request, &host, &plan),
     };
+    // Before it is taken away, by the step that tells of it.
+    let gone = gone(model, &stores).filter(|_| matches!(action, Some(Action::Recover)));
     stores.shelves.values_mut().for_each(|shelf| shelf.catalog.remove(&begun.0));
     let found = found(&request, &plan, &stores, &occasion.not_due, begun.1)?;
+    let found = Found { gone, ..found };
     assemble(request, host, plan, begun, found, occasion, Some(lock))
 }
 
@@ -341,16 +344,23 @@ fn layout_of(model: &Model) -> Result<Layout, PrepareError> {
 }
 
 /// What the stores, and this host's memory, make of a run.
+struct Found {
+    levels: Levels,
+    mounts: Expected,
+    gone: Option<String>,
+}
+
 fn found(
     request: &Request,
     plan: &PlanState,
     stores: &Stores,
     not_due: &BTreeSet<SourceId>,
     started: Timestamp,
-) -> Result<(Levels, Expected), PrepareError> {
+) -> Result<Found, PrepareError> {
     let levels = levels(request, stores, &Cache::new(plan.folder()), not_due, started);
     let catalogs = stores.shelves.values().map(|shelf| &shelf.catalog);
-    Ok((levels, mounts::expected(&request.model, Some(plan), &catalogs, &request.unmounted)?))
+    let mounts = mounts::expected(&request.model, Some(plan), &catalogs, &request.unmounted)?;
+    Ok(Found { levels, mounts, gone: gone(&request.model, stores) })
 }
 
 fn assemble(
@@ -358,7 +368,7 @@ fn assemble(
     host: HostState,
     plan: PlanState,
     (run, started): (RunId, Timestamp),
-    (levels, mounts): (Levels, Expected),
+    Found { levels, mounts, gone }: Found,
     occasion: Occasion,
     lock: Option<HostLock>,
 ) -> Result<Prepared, PrepareError> {
@@ -380,7 +390,7 @@ fn assemble(
     told.extend(occasion.not_due.iter().map(|source| waits(model, *source)));
     Ok(Prepared {
         told,
-        gone: gone(model, &stores),
+        gone,
         mounts,
         graph: Arc::new(graph),
         occasion,
@@ -430,7 +440,7 @@ fn stores(request: &Request, host: &HostState, plan: &PlanState) -> Stores {
 
 /// What the stores have no more of what this machine committed; nobody can tell while one of them is away.
 fn gone(model: &Model, stores: &Stores) -> Option<String> {
-    let are_all_read = stores.shelves.len() + stores.new.len() == model.own_stores().count();
+    let are_all_read = stores.shelves.len() + stores.new.len() == model.each_store().count();
     let catalogs = stores.shelves.values().map(|shelf| &shelf.catalog);
     told_gone(&stores.made.gone(catalogs)).filter(|_| are_all_read)
 }
