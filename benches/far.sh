@@ -65,7 +65,7 @@ serve() {
     moto) moto_server -H 127.0.0.1 -p "$port" >/dev/null 2>&1 & ;;
     rclone)
       mkdir -p "$work/bucket/buck"
-      RCLONE_CONFIG=/dev/null "${BENCH_SERVE:-rclone}" serve s3 --addr "127.0.0.1:$port" --auth-key "$ID,$KEY" \
+      RCLONE_CONFIG="$work/rclone.conf" "${BENCH_SERVE:-rclone}" serve s3 --addr "127.0.0.1:$port" --auth-key "$ID,$KEY" \
         --dir-cache-time 0 --vfs-cache-mode off "$work/bucket" >/dev/null 2>&1 &
       ;;
     *) mkdir -p "$work/bucket/buck" && s3s-fs --host 127.0.0.1 --port "$port" --access-key "$ID" --secret-key "$KEY" "$work/bucket" >/dev/null 2>&1 & ;;
@@ -103,6 +103,7 @@ forget() {
 }
 
 settings() {
+  : >"$work/rclone.conf"
   local task
   for task in one many tree; do
     cat >"$work/$task.plan" <<PLAN
@@ -126,7 +127,7 @@ archive main {
 }
 PLAN
   done
-  export RCLONE_CONFIG=/dev/null RCLONE_CONFIG_FAR_TYPE=s3 RCLONE_CONFIG_FAR_PROVIDER=Other
+  export RCLONE_CONFIG="$work/rclone.conf" RCLONE_CONFIG_FAR_TYPE=s3 RCLONE_CONFIG_FAR_PROVIDER=Other
   export RCLONE_CONFIG_FAR_ACCESS_KEY_ID="$ID" RCLONE_CONFIG_FAR_SECRET_ACCESS_KEY="$KEY"
   # What another server than Amazon answers to questions of rclone costs it a minute.
   export RCLONE_S3_NO_HEAD_OBJECT=true RCLONE_S3_NO_CHECK_BUCKET=true
