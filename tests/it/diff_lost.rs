@@ -29,7 +29,7 @@ wal db {{
   to      = [near, far]
   encrypt = [\"{}\"]
 }}
-verify {{ restore = db, every = 7d, query = \"select 1\" }}
+verify {{ restore = db, every = 7d, query = \"select 1\", identity = env(\"KEY\") }}
 window quiet {{ around = [db], enter = [\"true\"], leave = [\"true\"] }}
 ",
         KEYS[0]
