@@ -505,6 +505,8 @@ fn a_store_that_takes_no_run_ends_no_cycle_in_the_others() {
             assert_eq!(levels(&run().status(1).says("store `b`").said()), 0);
         }
         assert_eq!(held("a"), 13 - 8, "{base}");
+        let said = scenario.plan(["status"]).status(3).said();
+        assert!(!said.contains("there is no full yet"), "{said}");
         shell(&scenario.path("."), "chattr -i b");
         // It is brought what it lacks by the run that finds it well.
         day(14);

@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::last::{Compression, LastRun, compression, last_run};
 use super::log::{self, LogStanding};
 use super::repositories::{self, Access};
-use super::shelf::{Shelf, Shelves};
+use super::shelf::{Shelf, Shelves, deciding};
 use super::tool;
 use crate::catalog::guard::emptied;
 use crate::catalog::ids::RunId;
@@ -365,7 +365,11 @@ fn archive_next(model: &Model, shelves: &Shelves, archive: &Archive, now: Timest
     let targets: BTreeSet<&str> = archive.to.iter().map(|id| model.store(*id).name.as_str()).collect();
     let readable: Vec<&Shelf> =
         shelves.shelves.iter().filter(|shelf| targets.contains(shelf.store.label())).collect();
-    // A base must be in every store that the run goes to.
+    let readable = match &shelves.made {
+        Some(made) => deciding(readable, &archive.name, made),
+        None => readable,
+    };
+    // A base must be in every one of these stores.
     let everywhere =
         |manifest: &&Manifest| readable.iter().all(|shelf| shelf.catalog.get(&manifest.run).is_some());
     let runs: Vec<Run<RunId>> = readable

@@ -24,7 +24,7 @@ use crate::catalog::runs::Catalog;
 use crate::cipher::keyring::bare;
 use crate::postgres::identity::Known;
 use crate::recall::RecallError;
-use crate::recall::shelf::Shelf;
+use crate::recall::shelf::{Shelf, deciding};
 use crate::store::Name;
 
 /// The levels of a run.
@@ -260,15 +260,10 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// The stores of an archive that say what it may rest on. One that lacks the newest run has no say: a whole archive for its sake
-    /// would end a cycle in the others, and again each night while it takes none. It is brought what it lacks. Only a run that this
-    /// machine has made counts: whoever may write into one store must not put the others behind.
+    /// The stores of an archive that say what it may rest on.
     fn deciding(&self, archive: &Archive) -> Vec<&Shelf> {
-        let all = || archive.to.iter().filter_map(|id| self.shelves.get(id));
-        let is_its = |run: &&Manifest| record(run, &archive.name).is_some() && self.made.knows(&run.run);
-        let newest =
-            all().filter_map(|shelf| shelf.catalog.runs().rev().find(is_its)).map(|run| run.run).max();
-        all().filter(|shelf| newest.is_none_or(|run| shelf.catalog.get(&run).is_some())).collect()
+        let all = archive.to.iter().filter_map(|id| self.shelves.get(id));
+        deciding(all.collect(), &archive.name, &self.made)
     }
 
     /// What each store of an archive lacks of what this answer rests on.
