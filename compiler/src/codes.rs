@@ -115,7 +115,7 @@ codes! {
     INLINE_SECRET Warning "inline_secret" "a secret is written into the plan";
     NO_RECIPIENT Error "no_recipient" "an archive is encrypted for nobody";
     BAD_RECIPIENT Error "bad_recipient" "a recipient is no public key";
-    LEFT_IN_CLEAR Warning "left_in_clear" "a log or a repository goes in clear where archives are encrypted";
+    LEFT_IN_CLEAR Note "left_in_clear" "a log or a repository goes in clear where archives are encrypted";
     MISSING_IDENTITY Error "missing_identity" "a rehearsal cannot open the archive";
 
     // Promises.
