@@ -112,6 +112,10 @@ pub(super) fn marks(cluster: &Cluster) -> Vec<([&'static str; 2], String, String
                 "before".to_owned()
             }
         };
+        if kind == "--at" {
+            // A bucket knows by the second when what is behind it came.
+            std::thread::sleep(std::time::Duration::from_secs(1));
+        }
         marks.push(([kind, ""], target, rows));
     }
     cluster.fill(100);
