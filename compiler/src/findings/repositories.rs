@@ -62,16 +62,14 @@ impl Check<'_> {
         false
     }
 
-    /// The server's `archive_command` reads settings of this machine, also while a folder store is away.
+    /// The server's `archive_command` reads settings of this machine, also while a store is away. Of one repository in a bucket the
+    /// run says so.
     fn settings_have_a_home(&mut self, separate: &Separate) {
         let source = self.model.source(separate.source);
-        let elsewhere = separate.to.iter().map(|id| self.model.store(*id));
-        let elsewhere = elsewhere.into_iter().find(|store| store.folder().is_none());
-        let why = match (separate.to.len(), elsewhere) {
-            (1, None) => return,
-            (1, Some(store)) => format!("store `{}` is no folder", store.name),
-            _ => "there are several repositories".to_owned(),
-        };
+        if separate.to.len() == 1 {
+            return;
+        }
+        let why = "there are several repositories";
         if source.repository().is_some() {
             return;
         }
