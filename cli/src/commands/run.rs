@@ -229,6 +229,13 @@ pub(super) fn made(global: &Global, request: Request, console: &mut Console) -> 
 
 /// Makes a run while somebody watches.
 fn watched(request: Request, observer: Arc<dyn Observer>) -> Result<Report, Failure> {
+    listening(async |signals| backplan_runtime::run::run(request, observer, signals).await.map_err(refused))
+}
+
+/// Does something that signals stop.
+pub(super) fn listening<T>(
+    work: impl AsyncFnOnce(mpsc::Receiver<StopSignal>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -239,7 +246,7 @@ fn watched(request: Request, observer: Arc<dyn Observer>) -> Result<Report, Fail
         let signals = aside
             .or_else(|_| signals())
             .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
-        backplan_runtime::run::run(request, observer, signals).await.map_err(refused)
+        work(signals).await
     })
 }
 

@@ -9,8 +9,7 @@ use backplan_runtime::run::event::Observer;
 use backplan_runtime::run::request::Request;
 
 use super::plan::ready;
-use super::run::{Asked, refused, request, signals, status};
-use super::stop::signals_aside;
+use super::run::{Asked, listening, refused, request, status};
 use crate::args::{Format, Global, PlanFile, StepArgs};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
@@ -52,16 +51,6 @@ fn done(
     console: &Console,
 ) -> Result<StepEnd, Failure> {
     let observer: Arc<dyn Observer> = Arc::from(progress::observer(console.errors(), global.quiet));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
-    let aside = signals_aside();
-    runtime.block_on(async {
-        let signals = aside
-            .or_else(|_| signals())
-            .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
-        let id = StepId(args.step.clone());
-        alone::step(request, run, &id, observer, signals).await.map_err(refused)
-    })
+    let id = StepId(args.step.clone());
+    listening(async |signals| alone::step(request, run, &id, observer, signals).await.map_err(refused))
 }
