@@ -1,49 +1,35 @@
 //! A cluster put back by pgBackRest: from the repository that its source is kept in, or from one that an artefact holds.
 
+mod far;
+mod lay;
 pub mod packed;
+mod words;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use backplan_compiler::value::Hidden;
 use jiff::Timestamp;
 
-use super::cluster::{ClusterError, Outcome, beside, must_be_new, record, unbound};
-use super::launch::{Laid, Then};
+use super::cluster::{ClusterError, Outcome, must_be_new, record};
+use super::launch::Then;
 use super::log::commits::Tail;
 use super::log::repository::{self, RepositoryLog};
 use super::log::{self, Lead};
-use super::outside;
 use super::repositories::based;
-use super::restore::{self, must_be_empty};
+use super::restore::must_be_empty;
 use super::shelf::{Shelf, Shelves};
 use super::window::{self, Base, Log, WindowError};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{Manifest, RepositoryRecord, SourceRecord};
 use crate::catalog::runs::Choice;
-use crate::confine::Bounds;
 use crate::control::Control;
-use crate::extract::Existing;
-use crate::postgres::recovery::{END_COMMAND, Lsn, Point, Recovery, Timeline, silence, timestamp};
-use crate::postgres::repository::{KEY_FILE, Repository as Remote, RepositoryError};
+use crate::postgres::recovery::{Lsn, Point, Recovery, Timeline};
+use crate::postgres::repository::Repository as Remote;
 use crate::postgres::server::{ServerError, running};
 use crate::postgres::tools;
-use crate::programs::process::{self, Program, Tell};
-use crate::wal::cluster::ClusterId;
 use crate::wal::expiry;
-use crate::wal::name::{Segment, WalName};
-use crate::wal::records::Created;
-
-/// A segment that is looked into before it is replayed, in the data directory.
-const AHEAD: &str = ".backplan-segment";
-
-/// The first version of Postgres whose `archive_mode` pgBackRest can set itself.
-const ARCHIVE_MODE: u32 = 12;
 
 /// What is wanted back, and how.
 #[derive(Clone)]
@@ -451,11 +437,6 @@ fn file(path: &Path) -> impl FnOnce(io::Error) -> ClusterError + use<> {
     move |cause| ClusterError::File { path, cause }
 }
 
-fn write_private(path: &Path, text: &str) -> Result<(), ClusterError> {
-    let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-    made.and_then(|mut made| made.write_all(text.as_bytes())).map_err(file(path))
-}
-
 impl ToolRestore<'_> {
     /// What it would do; touches nothing.
     ///
@@ -463,124 +444,6 @@ impl ToolRestore<'_> {
     /// When an index cannot be read.
     pub fn preview(&self) -> Result<Outcome, ClusterError> {
         Ok(self.outline())
-    }
-
-    /// Puts the cluster back, and starts it where that is wanted.
-    ///
-    /// # Errors
-    /// See [`ClusterError`].
-    pub fn carry_out(&self, control: &Control) -> Result<Outcome, ClusterError> {
-        let programs = match &self.wish.then {
-            Then::Start(_) => Some(self.programs()?),
-            Then::ByHand | Then::Rehearse => None,
-        };
-        let program = tools::find("pgbackrest").map_err(|error| ClusterError::Tool(error.to_string()))?;
-        let mut outcome = self.outline();
-        if matches!(self.repository, Repository::Packed) {
-            let to = self.beside("repository");
-            self.unpack(self.run, Vec::new(), &to, control)?;
-            let log = format!("{}/archive/{}", self.wish.source, stanza_of(self.record, &self.wish.source));
-            self.behind
-                .iter()
-                .try_for_each(|run| self.unpack(*run, vec![log.clone().into()], &to, control))?;
-        }
-        let config = self.settings()?;
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.wish.to).map_err(file(&self.wish.to))?;
-        let (bounds, made) = self.bounds(control)?;
-        outcome.unbound = bounds.refusal().map(str::to_owned);
-        let restored = held(self.arguments(&program, config.as_deref())?, &bounds, control, &silently());
-        let restored = restored.map_err(|error| self.elsewhere(error));
-        for space in made {
-            // One that something came to stays.
-            let _ = fs::remove_dir(&space);
-        }
-        restored?;
-        if !self.wish.recovery.archives {
-            let silenced = fs::File::open(&self.wish.to).and_then(|data| silence(&data));
-            silenced.map_err(file(&self.wish.to))?;
-        }
-        self.give(config.as_deref())?;
-        let own = self.own_folders();
-        let data = [std::path::absolute(&self.wish.to).map_err(file(&self.wish.to))?];
-        let bounds = Arc::new(Bounds::find(&data, data[0].parent(), control).map_err(unbound)?);
-        let far = Far { base: self.base(&program, config.as_deref())?, below: &self.wish.to, bounds };
-        let mapped = |created: &Created| self.mapped(created);
-        let (to, point) = (&self.wish.to, &self.wish.recovery.point);
-        let outside = outside::find(to, &own, &far, point, &mapped, control)?;
-        let laid = Laid { data: to, own, outside, action: self.wish.recovery.action, programs };
-        laid.go_on(&self.wish.then, &mut outcome, control)?;
-        Ok(outcome)
-    }
-
-    /// What to do where one repository fails, and another has the source too.
-    fn elsewhere(&self, error: ClusterError) -> ClusterError {
-        match (error, &self.stores) {
-            (ClusterError::Tool(why), Some((from, others))) if !others.is_empty() => {
-                let other = &others[0];
-                ClusterError::Tool(format!(
-                    "{why}\n  that was the repository in store `{from}`; store `{other}` has one too: empty `{}` and say `--store {other}`",
-                    self.wish.to.display()
-                ))
-            }
-            (error, _) => error,
-        }
-    }
-
-    /// What the tool is held to, and the folders that were made for that: beside the data directory, and where it is told to
-    /// put tablespaces by name.
-    fn bounds(&self, control: &Control) -> Result<(Arc<Bounds>, Vec<PathBuf>), ClusterError> {
-        let (mut own, mut made) = (vec![self.wish.to.clone()], Vec::new());
-        let named = self.wish.tablespaces.iter().filter(|(name, _)| !name.is_absolute());
-        for space in std::iter::once(beside(&self.wish.to)).chain(named.map(|(_, to)| to.clone())) {
-            if !space.is_dir() {
-                // Where it cannot be made, and is needed, the tool says so.
-                let above = space.parent().unwrap_or(&space);
-                let done = DirBuilder::new().recursive(true).mode(0o755).create(above);
-                let done = done.and_then(|()| DirBuilder::new().mode(0o700).create(&space));
-                if done.is_err() {
-                    continue;
-                }
-                made.push(space.clone());
-            }
-            own.push(space);
-        }
-        let own = own.iter().map(|own| std::path::absolute(own).map_err(file(own)));
-        let own = own.collect::<Result<Vec<_>, _>>()?;
-        let near = own[0].parent();
-        Ok((Arc::new(Bounds::find(&own, near, control).map_err(unbound)?), made))
-    }
-
-    /// The data directory itself belongs to whom its files do, and so does what its server reads.
-    fn give(&self, config: Option<&Path>) -> Result<(), ClusterError> {
-        let first = self.wish.to.join("PG_VERSION");
-        let owner = fs::metadata(&first).map_err(file(&first))?;
-        if !rustix::process::geteuid().is_root() {
-            return Ok(());
-        }
-        let key = self.remote().and_then(Remote::key).map(|_| self.beside(KEY_FILE));
-        let all = [Some(self.wish.to.as_path()), config, key.as_deref()];
-        all.into_iter()
-            .flatten()
-            .map(Path::to_path_buf)
-            .chain(self.spaces()?)
-            .try_for_each(|path| lchown(&path, Some(owner.uid()), Some(owner.gid())).map_err(file(&path)))
-    }
-
-    /// The folders of its tablespaces, as the tool makes them: nobody's but root's. The one that they lie in stays so, where
-    /// nobody puts something else in their place, and others may pass through.
-    fn spaces(&self) -> Result<Vec<PathBuf>, ClusterError> {
-        let above = beside(&self.wish.to);
-        let (beside, mapped): (Vec<_>, Vec<_>) =
-            self.own_folders().into_iter().partition(|folder| *folder == above);
-        let mut spaces = mapped;
-        for folder in beside {
-            let open = fs::Permissions::from_mode(0o711);
-            fs::set_permissions(&folder, open).map_err(file(&folder))?;
-            for entry in fs::read_dir(&folder).map_err(file(&folder))? {
-                spaces.push(entry.map_err(file(&folder))?.path());
-            }
-        }
-        Ok(spaces)
     }
 
     /// Whether its log comes over a network.
@@ -641,122 +504,6 @@ impl ToolRestore<'_> {
         Some(std::path::absolute(&path).unwrap_or(path))
     }
 
-    /// Lays down what a run's artefact has of the repository: all of it, or these parts, over what is there.
-    fn unpack(
-        &self,
-        run: RunId,
-        paths: Vec<OsString>,
-        to: &Path,
-        control: &Control,
-    ) -> Result<(), ClusterError> {
-        let held = self.shelves.held(&Choice::Id(run.to_string()), Some(&self.wish.source))?;
-        let mut wish = restore::Wish::of(&self.wish.source, to);
-        if !paths.is_empty() {
-            (wish.paths, wish.existing) = (paths, Existing::Replace);
-        }
-        let done = restore::plan(&held, &wish)?.carry_out(control)?;
-        match done.problem_count {
-            0 => Ok(()),
-            count => {
-                Err(ClusterError::Incomplete { count, first: done.problems.into_iter().take(3).collect() })
-            }
-        }
-    }
-
-    /// Where a tablespace goes that the log makes.
-    fn mapped(&self, created: &Created) -> PathBuf {
-        let asked = self.wish.tablespaces.iter().find(|(old, _)| *old == created.at);
-        asked.map_or_else(|| beside(&self.wish.to).join(created.oid.to_string()), |(_, new)| new.clone())
-    }
-
-    /// Where its tablespaces are, as far as there are any.
-    fn own_folders(&self) -> Vec<PathBuf> {
-        let mapped = self.wish.tablespaces.iter().map(|(_, to)| to.clone());
-        std::iter::once(beside(&self.wish.to)).chain(mapped).filter(|path| path.is_dir()).collect()
-    }
-
-    /// The settings that may stand on no command line: the cluster needs them as long as it recovers.
-    fn settings(&self) -> Result<Option<PathBuf>, ClusterError> {
-        let refused = |error: RepositoryError| ClusterError::Tool(error.to_string());
-        let (bare, own) = match &self.repository {
-            Repository::Kept(_, own) => (Remote::folder(&self.from().unwrap_or_default()), own),
-            Repository::Remote(remote, own) => (remote.clone(), own),
-            Repository::Packed => return Ok(None),
-        };
-        let whole = match (own.settings.contains_key("cipher"), &self.wish.passphrase) {
-            (false, _) if !bare.is_remote() => return Ok(None),
-            (false, _) => bare,
-            (true, Some(passphrase)) => bare.encrypted(passphrase.clone()).map_err(refused)?,
-            (true, None) => {
-                return Err(ClusterError::Tool(
-                    "the repository is encrypted: name the plan, which has its `passphrase`".to_owned(),
-                ));
-            }
-        };
-        let absolute = |path: PathBuf| std::path::absolute(&path).map_err(file(&path));
-        let (path, key_file) = (absolute(self.beside("pgbackrest.conf"))?, absolute(self.beside(KEY_FILE))?);
-        if let Some(key) = whole.key() {
-            write_private(&key_file, key.expose())?;
-        }
-        write_private(&path, &format!("[global]\n{}\n", whole.lines(1, &key_file).join("\n")))?;
-        Ok(Some(path))
-    }
-
-    /// What every call of the tool begins with: where the repository is, and the cluster.
-    fn base(&self, program: &str, config: Option<&Path>) -> Result<Vec<String>, ClusterError> {
-        let to = std::path::absolute(&self.wish.to).map_err(file(&self.wish.to))?;
-        let stanza = stanza_of(self.record, &self.wish.source);
-        let mut argv = vec![program.to_owned()];
-        argv.push(match config {
-            Some(config) => format!("--config={}", config.display()),
-            None => "--no-config".to_owned(),
-        });
-        argv.extend([format!("--stanza={stanza}"), format!("--pg1-path={}", to.display())]);
-        argv.extend(self.from().map(|from| format!("--repo1-path={}", from.display())));
-        argv.extend(
-            ["--log-level-file=off", "--log-level-console=off", "--log-level-stderr=warn"].map(str::to_owned),
-        );
-        Ok(argv)
-    }
-
-    fn arguments(&self, program: &str, config: Option<&Path>) -> Result<Vec<String>, ClusterError> {
-        let to = std::path::absolute(&self.wish.to).map_err(file(&self.wish.to))?;
-        let recovery = &self.wish.recovery;
-        let mut argv = self.base(program, config)?;
-        argv.extend([
-            format!("--set={}", self.label("label")),
-            format!("--tablespace-map-all={}.tablespaces", to.display()),
-        ]);
-        // By path they are called that the log makes.
-        let maps = self.wish.tablespaces.iter().filter(|(name, _)| !name.is_absolute());
-        argv.extend(maps.map(|(name, to)| format!("--tablespace-map={}={}", name.display(), to.display())));
-        let target = match &recovery.point {
-            Point::Latest => None,
-            Point::Immediate => Some(("immediate", None)),
-            Point::Time(time) | Point::Before(time) => Some(("time", Some(timestamp(*time)))),
-            Point::Lsn(lsn) => Some(("lsn", Some(lsn.to_string()))),
-            Point::Name(name) => Some(("name", Some(name.clone()))),
-            Point::Xid(xid) => Some(("xid", Some(xid.to_string()))),
-        };
-        if let Some((kind, target)) = target {
-            argv.push(format!("--type={kind}"));
-            argv.extend(target.map(|target| format!("--target={target}")));
-            argv.push(format!("--target-action={}", recovery.action.word()));
-            argv.extend((!recovery.point.is_inclusive()).then(|| "--target-exclusive".to_owned()));
-        }
-        if recovery.point != Point::Immediate {
-            argv.push(format!("--target-timeline={}", recovery.timeline));
-        }
-        argv.push(format!("--recovery-option=recovery_end_command={END_COMMAND}"));
-        if !recovery.archives
-            && tools::major(self.label("server_version")).is_none_or(|major| major >= ARCHIVE_MODE)
-        {
-            argv.push("--archive-mode=off".to_owned());
-        }
-        argv.push("restore".to_owned());
-        Ok(argv)
-    }
-
     /// The folder of the programs of the cluster's server.
     ///
     /// # Errors
@@ -766,80 +513,5 @@ impl ToolRestore<'_> {
         tools::major(version)
             .and_then(tools::server)
             .ok_or_else(|| ClusterError::NoServer(version.to_owned()))
-    }
-}
-
-/// The log in the repository, by the tool.
-struct Far<'a> {
-    /// What every call begins with.
-    base: Vec<String>,
-    /// The data directory: a segment lies there while it is looked into.
-    below: &'a Path,
-    bounds: Arc<Bounds>,
-}
-
-/// Runs the tool within bounds, its lock in them too.
-fn held(argv: Vec<String>, bounds: &Arc<Bounds>, control: &Control, tell: &Tell) -> Result<(), ClusterError> {
-    let lock = bounds.scratch().join("lock").display().to_string();
-    let env = vec![("LC_ALL".to_owned(), "C".to_owned()), ("PGBACKREST_LOCK_PATH".to_owned(), lock)];
-    let bounds = Some(Arc::clone(bounds));
-    let program = Program { env, folder: Some("/".into()), bounds, ..Program::new(argv) };
-    process::run(&program, control, tell).map(drop).map_err(|error| match error {
-        process::ProcessError::Stopped(stopped) => ClusterError::Stopped(stopped),
-        error => ClusterError::Tool(error.to_string()),
-    })
-}
-
-fn silently() -> Tell {
-    Arc::new(|_| {})
-}
-
-impl Far<'_> {
-    fn run(&self, words: &[&str], tell: &Tell, control: &Control) -> Result<(), ClusterError> {
-        let mut argv = self.base.clone();
-        argv.extend(words.iter().map(|word| (*word).to_owned()));
-        held(argv, &self.bounds, control, tell)
-    }
-}
-
-impl outside::Far for Far<'_> {
-    fn segments(&self, _: &ClusterId, control: &Control) -> Result<Vec<Segment>, ClusterError> {
-        let found: Arc<Mutex<Vec<Segment>>> = Arc::default();
-        let ear = Arc::clone(&found);
-        let tell: Tell = Arc::new(move |line: &str| {
-            // ID/FOLDER/SEGMENT-SUM.gz
-            let name = line.rsplit('/').next().and_then(|name| name.get(..24));
-            if let Some(Ok(WalName::Segment(segment))) = name.map(str::parse) {
-                ear.lock().unwrap_or_else(PoisonError::into_inner).push(segment);
-            }
-        });
-        let stanza = self.base.iter().find_map(|word| word.strip_prefix("--stanza=")).unwrap_or_default();
-        let base: Vec<String> =
-            self.base.iter().filter(|word| !word.starts_with("--pg1-path=")).cloned().collect();
-        let lister = Far { base, below: self.below, bounds: Arc::clone(&self.bounds) };
-        lister.run(&["--recurse", "repo-ls", &format!("archive/{stanza}")], &tell, control)?;
-        Ok(std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner)))
-    }
-
-    fn read(
-        &self,
-        _: &ClusterId,
-        segment: Segment,
-        take: &mut dyn FnMut(&[u8]),
-        control: &Control,
-    ) -> Result<(), ClusterError> {
-        let path = std::path::absolute(self.below.join(AHEAD)).map_err(file(self.below))?;
-        let silent = silently();
-        let words = ["archive-get", &segment.to_string(), &path.display().to_string()];
-        let read = match self.run(&words, &silent, control) {
-            Ok(()) => outside::read_file(&path, take).map_err(file(&path)),
-            // Where one cannot be had, recovery ends, or the server says why it does not.
-            Err(ClusterError::Tool(_)) => Ok(()),
-            Err(error) => Err(error),
-        };
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file(&path)(error)),
-            _ => read,
-        }
     }
 }
