@@ -54,6 +54,13 @@ pub struct Current {
     pub sources: Vec<SourceRecord>,
 }
 
+impl Current {
+    /// One that is in the store by now.
+    pub fn of(made: &Manifest) -> Current {
+        Current { run: fact(made), sources: made.sources.clone() }
+    }
+}
+
 /// What a prune of one store would do, run by run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PrunePlan {

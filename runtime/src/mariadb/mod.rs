@@ -64,7 +64,7 @@ impl Reader for Mariadb {
         let tell = reading.tell();
         let password = reading.secret(self.password.as_ref())?;
         let client =
-            Client { mariadb: self, password, timeout: reading.timeout(), control: reading.control, tell };
+            Client { mariadb: self, password, timeout: reading.timeout(), control: reading.control(), tell };
         let failed = |error: ProcessError| failure(name, &error);
         let server = client.version().map_err(failed)?;
         if !is_mariadb(&server) {

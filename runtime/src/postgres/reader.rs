@@ -7,6 +7,7 @@ use backplan_compiler::model::{ArchiveId, Compare, Postgres, Source, SourceId, W
 use crate::artefact::Content;
 use crate::live::Look;
 use crate::run::coordinator::Failure;
+use crate::run::databases::Cluster;
 use crate::run::output::Output;
 use crate::run::reading::Reading;
 use crate::source::{Foreseen, Reader};
@@ -18,13 +19,12 @@ impl Reader for Postgres {
     }
 
     fn dump(&self, reading: &Reading<'_>) -> Result<Output, Failure> {
-        let Reading { worker, step, id, control } = *reading;
-        worker.dump_postgres(step, id, self, worker.may_stream(id), control).map(Output::from)
+        let cluster = Cluster::of(reading.doing, reading.id, self);
+        cluster.dump(cluster.may_stream()).map(Output::from)
     }
 
     fn content(&self, reading: &Reading<'_>, archive: ArchiveId) -> Result<Option<Content>, Failure> {
-        let Reading { worker, step, id, control } = *reading;
-        Ok(Some(match worker.streamed(step, id, self, control)? {
+        Ok(Some(match Cluster::of(reading.doing, reading.id, self).streamed()? {
             Some(feed) => Content::Feed(feed),
             None => reading.scanned(archive, Compare::Mtime),
         }))

@@ -31,10 +31,10 @@ use super::facts::Facts;
 use super::journal;
 use super::output::Output;
 use super::prepare::{PrepareError, admit, prepare_again, prepare_run, remember_refused};
+use super::real::RealRun;
 use super::report::{Report, Verdict, is_late_action};
 use super::request::Request;
 use super::state::{Folders, make_private};
-use super::worker::Worker;
 use crate::catalog::details::RawPath;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note};
 use crate::catalog::ids::{Nonce, RunId, Uuid};
@@ -106,26 +106,26 @@ pub async fn step(
         // A step that may not be nicer does as much.
         let _ = rustix::process::nice(nice);
     }
-    let (worker, meant, standing) = match run {
+    let (whole, meant, standing) = match run {
         None => begin(request, &observer)?,
         Some(run) => go_on(request, run, id, &observer)?,
     };
-    let (graph, worker) = (Arc::clone(&worker.graph), Arc::new(worker));
+    let (graph, whole) = (Arc::clone(&whole.context.graph), Arc::new(whole));
     let step = chosen(&graph, &standing, id, run.is_none())?;
-    let before = worker.facts().warnings.len();
+    let before = whole.records.facts().warnings.len();
     let execution = if standing.steps.contains_key(id) {
         standing
     } else {
         let timeout = limits.timeout.map(Duration::from_secs);
         let since = Duration::try_from(clock.now().duration_since(meant.started)).unwrap_or_default();
         let bounds = Bounds { jobs: 1, timeout: timeout.map(|timeout| timeout.saturating_sub(since)) };
-        let windows = if run.is_some() { open_windows(&worker, &graph, &standing)? } else { BTreeMap::new() };
-        let work = Arc::new(Alone(Arc::clone(&worker))) as Arc<dyn Work>;
+        let windows = if run.is_some() { open_windows(&whole, &graph, &standing)? } else { BTreeMap::new() };
+        let work = Arc::new(Alone(Arc::clone(&whole))) as Arc<dyn Work>;
         let part = Part { waiting: BTreeSet::from([id.clone()]), standing, windows };
         execute_part(Arc::clone(&graph), work, bounds, observer, signals, part).await
     };
-    worker.let_go();
-    end(&worker, &graph, step, meant, execution, before)
+    whole.held.let_go();
+    end(&whole, &graph, step, meant, execution, before)
 }
 
 /// The step that is meant, where it can be done now, or has been.
@@ -152,7 +152,10 @@ fn chosen<'g>(
     }
 }
 
-fn begin(request: Request, observer: &Arc<dyn Observer>) -> Result<(Worker, Meant, Execution), PrepareError> {
+fn begin(
+    request: Request,
+    observer: &Arc<dyn Observer>,
+) -> Result<(RealRun, Meant, Execution), PrepareError> {
     let (asked, digest) = (request.clone(), digest(&request));
     let prepared = prepare_run(request).inspect_err(|error| remember_refused(&asked, error))?;
     for text in &prepared.told {
@@ -180,8 +183,8 @@ fn begin(request: Request, observer: &Arc<dyn Observer>) -> Result<(Worker, Mean
         not_due: occasion.not_due.clone(),
         rehearse: occasion.rehearse.clone(),
     };
-    let worker = Worker::new(prepared, Arc::clone(observer)).known_as(meant.nonce, meant.plan);
-    Ok((worker, meant, Execution::default()))
+    let whole = RealRun::new(prepared, Arc::clone(observer)).known_as(meant.nonce, meant.plan);
+    Ok((whole, meant, Execution::default()))
 }
 
 fn go_on(
@@ -189,7 +192,7 @@ fn go_on(
     run: RunId,
     id: &StepId,
     observer: &Arc<dyn Observer>,
-) -> Result<(Worker, Meant, Execution), PrepareError> {
+) -> Result<(RealRun, Meant, Execution), PrepareError> {
     admit(&request)?;
     let host = HostState::open(&request.state)?;
     let model = &request.model;
@@ -224,28 +227,30 @@ fn go_on(
         rehearse: meant.rehearse.clone(),
     };
     let prepared = prepare_again(request, host, (run, meant.started), occasion, lock, id)?;
-    let worker = Worker::new(prepared, Arc::clone(observer)).known_as(meant.nonce, meant.plan);
-    let worker = worker.resumed(facts, &execution).map_err(trouble)?;
-    Ok((worker, meant, execution))
+    let whole = RealRun::new(prepared, Arc::clone(observer)).known_as(meant.nonce, meant.plan);
+    let whole = whole.resumed(facts, &execution).map_err(trouble)?;
+    Ok((whole, meant, execution))
 }
 
 /// The windows that are open by now and have a timeout, and until when.
 fn open_windows(
-    worker: &Worker,
+    whole: &RealRun,
     graph: &StepGraph,
     standing: &Execution,
 ) -> Result<BTreeMap<usize, (String, Instant)>, PrepareError> {
-    let entered = journal::entered(&worker.journal_path()).map_err(trouble)?;
+    let context = &whole.context;
+    let journal = context.folders.journal(&context.imprint.run.to_string());
+    let entered = journal::entered(&journal).map_err(trouble)?;
     let mut open = BTreeMap::new();
     for step in graph.iter() {
         let Action::Leave(at) = step.action else { continue };
-        let Some((name, seconds)) = worker.time_of(at).filter(|_| !standing.steps.contains_key(&step.id))
+        let Some((name, seconds)) = whole.time_of(at).filter(|_| !standing.steps.contains_key(&step.id))
         else {
             continue;
         };
         if let Some(since) = entered.get(&name) {
             let passed =
-                Duration::try_from(worker.request.clock.now().duration_since(*since)).unwrap_or_default();
+                Duration::try_from(context.request.clock.now().duration_since(*since)).unwrap_or_default();
             open.insert(at, (name, Instant::now() + Duration::from_secs(seconds).saturating_sub(passed)));
         }
     }
@@ -254,7 +259,7 @@ fn open_windows(
 
 /// Keeps what the step came to, and says it.
 fn end(
-    worker: &Worker,
+    whole: &RealRun,
     graph: &StepGraph,
     step: &Step,
     meant: Meant,
@@ -266,7 +271,7 @@ fn end(
         Some(outcome) => (outcome.clone(), outcome.told().1.map(str::to_owned)),
         None => (Outcome::NotRun("stopped".to_owned()), None),
     };
-    let warnings = worker.facts().warnings.get(before..).unwrap_or_default().to_vec();
+    let warnings = whole.records.facts().warnings.get(before..).unwrap_or_default().to_vec();
     let verdict = match (&outcome, signal) {
         (_, Some(StopSignal::Interrupt)) => Verdict::Interrupted,
         (_, Some(StopSignal::Terminate)) => Verdict::Terminated,
@@ -287,14 +292,14 @@ fn end(
             && next.needs.iter().all(|need| execution.steps.contains_key(need))
     });
     let next = next.map(|step| step.id.0.clone()).collect();
-    let path = path(&folder(worker), &run);
+    let path = path(&whole.context.folders.alone(), &run);
     let report = if is_last {
-        let report = worker.finish(&run.to_string(), graph, &execution);
+        let report = whole.finish(&execution);
         fs::remove_file(&path).or_else(ignore_missing).map_err(trouble)?;
         Some(report)
     } else {
         if is_over {
-            let facts = std::mem::take(&mut *worker.facts());
+            let facts = Facts::clone(&whole.records.facts());
             keep(&path, &Kept { meant, execution, facts }).map_err(trouble)?;
         }
         None
@@ -303,7 +308,7 @@ fn end(
 }
 
 /// Takes the locks of a step before it is done.
-struct Alone(Arc<Worker>);
+struct Alone(Arc<RealRun>);
 
 impl Work for Alone {
     fn perform(&self, step: &Step, control: &Control) -> Result<Performed, Failure> {
@@ -351,10 +356,6 @@ fn digest(request: &Request) -> String {
         add(value.as_bytes());
     }
     hasher.finalize().to_hex().to_string()
-}
-
-fn folder(worker: &Worker) -> PathBuf {
-    worker.folders.alone()
 }
 
 fn path(folder: &Path, run: &RunId) -> PathBuf {

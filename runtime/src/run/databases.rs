@@ -1,24 +1,22 @@
 //! Postgres sources in a run: the driver's folder, then its tree as the packing reads it.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use backplan_compiler::graph::StepId;
 use backplan_compiler::kinds::Kind;
-use backplan_compiler::model::{
-    ArchiveId, Compare, Files, FilesPath, Level, Postgres, SourceId, StoreId, Worded,
-};
+use backplan_compiler::model::{ArchiveId, Level, Model, Postgres, Source, SourceId, StoreId, Worded};
 
+use super::context::no_secret;
 use super::coordinator::{Failure, FailureKind};
 use super::facts::SourceFact;
 use super::journal::Record;
 use super::levels::{self, Grounds, Levels};
 use super::output::SourceOutput;
-use super::worker::{Worker, no_secret};
+use super::reading::Reading;
+use super::real::Doing;
 use crate::artefact::{Feed, View};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::Manifest;
@@ -26,22 +24,39 @@ use crate::control::Control;
 use crate::postgres::basebackup::{self, Begun, DATA, MANIFEST};
 use crate::postgres::stream::Told;
 use crate::postgres::{Base, DriverError, Job, driver};
+use crate::programs::process::Tell;
 use crate::recall::shelf::Shelf;
-use crate::scan::{self, ScanError, Trees};
 
-impl Worker {
-    pub(crate) fn dump_postgres(
-        &self,
-        step: &StepId,
-        id: SourceId,
-        postgres: &Postgres,
-        may_stream: bool,
-        control: &Control,
-    ) -> Result<SourceOutput, Failure> {
-        let folder = self.folder_of(step, id, postgres)?;
-        let (driver, tell, levels) = (driver(postgres.driver), self.tell(step), self.levels());
-        let name = &self.request.model.source(id).name;
-        let base = self.base_of(&levels, id);
+/// A cluster that a step deals with.
+#[derive(Clone, Copy)]
+pub(crate) struct Cluster<'a> {
+    doing: &'a Doing<'a>,
+    id: SourceId,
+    source: &'a Source,
+    postgres: &'a Postgres,
+}
+
+impl<'a> Cluster<'a> {
+    /// That of a source.
+    pub fn of(doing: &'a Doing<'a>, id: SourceId, postgres: &'a Postgres) -> Cluster<'a> {
+        Cluster { doing, id, source: doing.context.model().source(id), postgres }
+    }
+
+    fn model(&self) -> &'a Model {
+        self.doing.context.model()
+    }
+
+    /// Has its tool make a backup, or begin to.
+    ///
+    /// # Errors
+    /// When none was made.
+    pub fn dump(&self, may_stream: bool) -> Result<SourceOutput, Failure> {
+        let folder = self.folder()?;
+        let Cluster { doing, postgres, .. } = *self;
+        let (driver, tell, levels, control) =
+            (driver(postgres.driver), doing.tell(), doing.levels(), doing.control);
+        let name = &self.source.name;
+        let base = self.base(&levels);
         let manifest = |to: &Path| match base {
             Some((_, grounds)) => match grounds.view() {
                 Some(view) => write_manifest(view, name, to, control),
@@ -49,58 +64,29 @@ impl Worker {
             },
             None => Err("there is no base".to_owned()),
         };
-        let mut job = self.job(id, postgres, &folder, control, &tell)?;
+        let mut job = self.job(&folder, &tell)?;
         job.base = base.map(|(run, grounds)| Base { run, labels: &grounds.labels, manifest: &manifest });
-        let is_settled = |label: &str| self.is_settled(id, label);
+        let is_settled = |label: &str| self.is_settled(label);
         job.is_settled = Some(&is_settled);
         job.may_stream = may_stream;
-        let backup = driver.back_up(&job).map_err(|error| self.driver_failure(id, &error))?;
-        backup.notes.iter().for_each(|note| self.note(note.clone()));
+        let backup = driver.back_up(&job).map_err(|error| self.failure(&error))?;
+        backup.notes.iter().for_each(|note| doing.note(note));
         for warning in &backup.warnings {
-            self.warn(step, format!("source `{name}`: {warning}"));
+            doing.warn(format!("source `{name}`: {warning}"));
         }
-        let is_whole = self.request.model.source(id).may_follow() && !backup.is_based;
-        if is_whole {
-            self.give_up_base_of(name);
-        }
+        let is_whole = self.source.may_follow() && !backup.is_based;
         let mut labels = backup.labels;
         labels.insert("driver".to_owned(), postgres.driver.word().to_owned());
         if backup.is_streamed {
             return Ok(SourceOutput { labels, is_whole, ..SourceFact::Streamed(Told::default()).into() });
         }
-        Ok(SourceOutput { labels, is_whole, ..self.take_folder(step, id, folder, control)? })
-    }
-
-    /// Takes what a tool left in a folder for what is packed of a source.
-    pub(super) fn take_folder(
-        &self,
-        step: &StepId,
-        id: SourceId,
-        folder: PathBuf,
-        control: &Control,
-    ) -> Result<SourceOutput, Failure> {
-        let source = self.request.model.source(id);
-        let trees = self.trees_of(id, folder);
-        let summary = scan::scan(&trees, &self.files.tree(source), control).map_err(|error| match error {
-            ScanError::Stopped(_) => Failure::stopped(),
-            error => Failure::lasting(error),
-        })?;
-        // A cluster without one of its files is none.
-        if let Some(first) = summary.warnings.kept().first().filter(|_| source.is_copied()) {
-            let name = &source.name;
-            return Err(Failure::passing(format!("source `{name}`: its copy is not whole: {first}")));
-        }
-        for warning in summary.warnings.kept() {
-            self.warn(step, warning.to_string());
-        }
-        Ok(SourceFact::Scanned(summary).into())
+        Ok(SourceOutput { labels, is_whole, ..Reading { doing, id: self.id }.taken(folder)? })
     }
 
     /// What the next backup of a source may rest on: the one run that every archive of it rests on.
-    fn base_of<'l>(&self, levels: &'l Levels, id: SourceId) -> Option<(RunId, &'l Grounds)> {
-        let source = self.request.model.source(id);
-        let holders = self.graph.artefact_names.keys();
-        let mut holders = holders.filter(|archive| self.request.model.archive(**archive).from.contains(&id));
+    fn base<'l>(&self, levels: &'l Levels) -> Option<(RunId, &'l Grounds)> {
+        let source = self.source;
+        let mut holders = self.holders();
         let first = *holders.next().filter(|_| source.may_follow())?;
         let run = levels.base(first, &source.name)?;
         let is_same = holders.all(|archive| levels.base(*archive, &source.name) == Some(run));
@@ -108,10 +94,9 @@ impl Worker {
     }
 
     /// Whether a source may come while it is packed: once, and when nothing waits for it to have been read.
-    pub(crate) fn may_stream(&self, id: SourceId) -> bool {
-        let model = &self.request.model;
-        let mut holders =
-            self.graph.artefact_names.keys().filter(|it| model.archive(**it).from.contains(&id));
+    pub fn may_stream(&self) -> bool {
+        let (model, id) = (self.model(), self.id);
+        let mut holders = self.holders();
         let is_one = matches!((holders.next(), holders.next()), (Some(one), None) if !model.archive(*one).self_contained);
         is_one
             && model.separate(id).is_none()
@@ -119,62 +104,50 @@ impl Worker {
             && !model.sources.iter().any(|source| source.after.contains(&id))
     }
 
-    /// What a pack gets of a cluster: what comes from the server, where it comes while it is packed; `None`: what was copied.
-    pub(crate) fn streamed(
-        &self,
-        step: &StepId,
-        id: SourceId,
-        postgres: &Postgres,
-        control: &Control,
-    ) -> Result<Option<Box<dyn Feed>>, Failure> {
-        let told = match self.facts().sources.get(&id) {
+    /// The archives of the run that it goes into.
+    fn holders(&self) -> impl Iterator<Item = &'a ArchiveId> + use<'a> {
+        let Cluster { doing, id, .. } = *self;
+        let archives = doing.context.graph.artefact_names.keys();
+        archives.filter(move |archive| doing.context.model().archive(**archive).from.contains(&id))
+    }
+
+    /// What a pack gets of it: what comes from the server, where it comes while it is packed; `None`: what was copied.
+    ///
+    /// # Errors
+    /// When neither can be had.
+    pub fn streamed(&self) -> Result<Option<Box<dyn Feed>>, Failure> {
+        let doing = self.doing;
+        let told = match doing.facts().sources.get(&self.id) {
             Some(SourceFact::Streamed(told)) => Told::clone(told),
             _ => return Ok(None),
         };
         // Of an attempt before.
         told.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        let tell = self.tell(step);
-        let job = self.job(id, postgres, Path::new("/"), control, &tell)?;
-        let begun = basebackup::stream(&job, &told).map_err(|error| self.driver_failure(id, &error))?;
+        let tell = doing.tell();
+        let job = self.job(Path::new("/"), &tell)?;
+        let begun = basebackup::stream(&job, &told).map_err(|error| self.failure(&error))?;
         let why = match begun {
             Begun::Streamed(streamed) => return Ok(Some(streamed)),
             Begun::Refused(why) => why,
         };
-        let name = &self.request.model.source(id).name;
+        let name = &self.source.name;
         let why = format!("is copied before it is packed: the server has no replication slot for it: {why}");
-        self.note(format!("source `{name}` {why}"));
-        let copied = self.dump_postgres(step, id, postgres, false, control);
+        doing.note(format!("source `{name}` {why}"));
+        let copied = self.dump(false);
         let copied = copied.map_err(|failure| match failure.kind {
             FailureKind::Stopped => failure,
             // It may not be the copy that has to be mended.
             kind => Failure { message: format!("{}\n  it {why}", failure.message), kind },
         })?;
         // Also for another attempt of the packing, which then has it.
-        self.facts().take_source(&self.request.model, id, copied);
+        doing.records.change(|facts| facts.take_source(self.model(), self.id, copied));
         Ok(None)
-    }
-
-    /// What the labels of clusters say, once they are packed.
-    pub(super) fn streamed_are_told(
-        &self,
-        archive: ArchiveId,
-    ) -> BTreeMap<SourceId, BTreeMap<String, String>> {
-        let facts = self.facts();
-        let sources = self.request.model.archive(archive).from.iter();
-        let streamed = sources.filter_map(|id| match facts.sources.get(id)? {
-            SourceFact::Streamed(told) => {
-                Some((*id, told.lock().unwrap_or_else(PoisonError::into_inner).clone()))
-            }
-            _ => None,
-        });
-        streamed.collect()
     }
 
     /// Whether each store that a source goes to has the run whose tool's backup has this label, whole as far as its index tells:
     /// what the repository held by then can be had from there.
-    fn is_settled(&self, id: SourceId, label: &str) -> bool {
-        let model = &self.request.model;
-        let name = &model.source(id).name;
+    fn is_settled(&self, label: &str) -> bool {
+        let (model, id, name) = (self.model(), self.id, &self.source.name);
         let holders: Vec<_> = model.archives.iter().filter(|archive| archive.from.contains(&id)).collect();
         let has = |manifest: &&Manifest| {
             let told = manifest.sources.iter().find(|told| told.name == *name);
@@ -194,14 +167,16 @@ impl Worker {
     }
 
     /// Where the driver builds: its repository, or a folder of this run that is removed with it.
-    fn folder_of(&self, step: &StepId, id: SourceId, postgres: &Postgres) -> Result<PathBuf, Failure> {
+    fn folder(&self) -> Result<PathBuf, Failure> {
+        let Cluster { doing, postgres, .. } = *self;
         if let Some(repository) = postgres.repository() {
             return Ok(repository.to_path_buf());
         }
-        let (above, folder) = (self.files.staged(), self.files.copy(&self.request.model.source(id).name));
+        let files = &doing.context.files;
+        let (above, folder) = (files.staged(), files.copy(&self.source.name));
         let paths = vec![folder.clone(), basebackup::beside(&folder)];
-        self.intend(&Record::Writing { step: step.0.clone(), paths })?;
-        self.make_staged()?;
+        doing.intend(&Record::Writing { step: doing.step.id.0.clone(), paths })?;
+        doing.held.make_staged(doing.context)?;
         if postgres.run_as.is_some() {
             // The tool's account passes through; what else is in here stays as closed as it is made.
             let open = fs::Permissions::from_mode(0o711);
@@ -211,52 +186,39 @@ impl Worker {
         Ok(folder)
     }
 
-    fn trees_of(&self, id: SourceId, folder: PathBuf) -> Trees {
-        let source = self.request.model.source(id);
-        let path = FilesPath { place: source.place, absolute: folder, inside: PathBuf::new() };
-        let files = Files {
-            paths: vec![path],
-            exclude: Vec::new(),
-            exclude_caches: false,
-            one_file_system: false,
-            max_file_size: None,
-            compare: Compare::Mtime,
-            root: None,
-        };
-        Trees { source: source.name.clone(), files, optional: false, strict: true, mounts: Vec::new() }
+    /// Deletes from the repository of its tool what was before this run's full.
+    ///
+    /// # Errors
+    /// The tool's.
+    pub fn expire(&self) -> Result<(), Failure> {
+        let Some(repository) = self.postgres.repository() else { return Ok(()) };
+        let Some(labels) = self.doing.facts().labels.get(&self.id).cloned() else { return Ok(()) };
+        let tell = self.doing.tell();
+        let job = self.job(repository, &tell)?;
+        driver(self.postgres.driver).expire(&job, &labels).map_err(|error| self.failure(&error))
     }
 
-    /// Deletes from the repository of a source's tool what was before this run's full.
-    pub(super) fn expire(&self, step: &StepId, id: SourceId, control: &Control) -> Result<(), Failure> {
-        let Some(postgres) = self.request.model.source(id).postgres() else { return Ok(()) };
-        let Some(repository) = postgres.repository() else { return Ok(()) };
-        let Some(labels) = self.facts().labels.get(&id).cloned() else { return Ok(()) };
-        let (driver, tell) = (driver(postgres.driver), self.tell(step));
-        let job = self.job(id, postgres, repository, control, &tell)?;
-        driver.expire(&job, &labels).map_err(|error| self.driver_failure(id, &error))
-    }
-
-    pub(super) fn job<'a>(
-        &'a self,
-        id: SourceId,
-        postgres: &'a Postgres,
-        folder: &'a std::path::Path,
-        control: &'a Control,
-        tell: &'a crate::programs::process::Tell,
-    ) -> Result<Job<'a>, Failure> {
-        let source = self.request.model.source(id);
+    /// What its driver is given.
+    ///
+    /// # Errors
+    /// When a secret cannot be had.
+    pub fn job<'j>(&self, folder: &'j Path, tell: &'j Tell) -> Result<Job<'j>, Failure>
+    where
+        'a: 'j,
+    {
+        let Cluster { doing, id, source, postgres } = *self;
         // A cluster that is said to be meant is held against none.
-        let is_meant = self.request.new_clusters.contains(&source.name);
-        let known = self.levels().clusters.get(&id).filter(|_| !is_meant).cloned();
-        let secrets = self.secrets.under(control);
+        let is_meant = doing.context.request.new_clusters.contains(&source.name);
+        let known = doing.levels().clusters.get(&id).filter(|_| !is_meant).cloned();
+        let secrets = doing.secrets();
         let password = postgres.password.as_ref().map(|secret| secrets.fetch(secret)).transpose();
         let password = password.map_err(|error| no_secret(&format!("source `{}`", source.name), &error))?;
         Ok(Job {
             source: &source.name,
             postgres,
             password,
-            level: self.level_of(id),
-            has_cycle: self.request.model.has_cycle(),
+            level: self.level(),
+            has_cycle: self.model().has_cycle(),
             base: None,
             is_settled: None,
             may_stream: false,
@@ -264,25 +226,24 @@ impl Worker {
             known,
             separate: None,
             timeout: source.timeout.map(Duration::from_secs),
-            control,
+            control: doing.control,
             tell,
         })
     }
 
-    /// The highest level that any archive of the run wants of a source.
-    fn level_of(&self, id: SourceId) -> Level {
-        let (levels, name) = (self.levels(), &self.request.model.source(id).name);
-        let holders = self.graph.artefact_names.keys();
-        let holders = holders.filter(|archive| self.request.model.archive(**archive).from.contains(&id));
-        holders.map(|archive| levels.level(*archive, name)).max().unwrap_or(Level::Full)
+    /// The highest level that any archive of the run wants of it.
+    fn level(&self) -> Level {
+        let levels = self.doing.levels();
+        let wanted = self.holders().map(|archive| levels.level(*archive, &self.source.name));
+        wanted.max().unwrap_or(Level::Full)
     }
 
-    pub(super) fn driver_failure(&self, id: SourceId, error: &DriverError) -> Failure {
+    /// A failure of its driver.
+    pub fn failure(&self, error: &DriverError) -> Failure {
         if error.is_stopped() {
             return Failure::stopped();
         }
-        let name = &self.request.model.source(id).name;
-        let text = format!("source `{name}`: {error}");
+        let text = format!("source `{}`: {error}", self.source.name);
         if error.is_passing() { Failure::passing(text) } else { Failure::lasting(text) }
     }
 }

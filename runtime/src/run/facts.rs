@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::levels::Levels;
 use super::request::Request;
 use super::steps::deliver::CommitPlan;
+use super::steps::pack::Estimate;
 use crate::artefact::{Packed, PackedSource, Tally};
 use crate::catalog::details::{Details, PlanFile, RawPath, Root, Warnings, raw};
 use crate::catalog::ids::{Nonce, RunId, Uuid};
@@ -22,9 +23,10 @@ use crate::catalog::manifest::{
 };
 use crate::catalog::mounted::Mounted;
 use crate::catalog::names::{ArtefactName, Digest, PlanName, ToolName};
+use crate::catalog::prune::Current;
 use crate::postgres::DATABASE_BYTES;
 use crate::postgres::stream::Told;
-use crate::scan::Summary;
+use crate::scan::{Difference, Summary};
 use crate::source::reader;
 
 /// Maps whose keys are pairs, as lists.
@@ -114,7 +116,7 @@ pub struct LeftOut {
 }
 
 /// Everything known so far. What passes from one step to another is in here, and can be written down between them.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Facts {
     /// Per source.
@@ -159,11 +161,48 @@ pub struct Facts {
     pub wrote: BTreeMap<StepId, Vec<String>>,
     /// Stores that the run goes on without, as what a dead run left there could not be taken back.
     pub given_up: BTreeSet<StoreId>,
+    /// A store failed without which nothing of the run makes sense.
+    pub is_hopeless: bool,
+    /// Archives whose base turned out to be of no use, and the sources that rest on it all the same: their tool's backup is made
+    /// already.
+    pub baseless: BTreeMap<ArchiveId, BTreeSet<String>>,
+    /// The stores in which the backup exists.
+    pub committed: BTreeSet<StoreId>,
+    /// The runs that stores do not have any more, as this one has pruned them.
+    pub pruned: BTreeMap<StoreId, BTreeSet<RunId>>,
     /// What a person should read.
     pub warnings: Vec<String>,
+    /// What only a dry run takes for a fact.
+    #[serde(skip)]
+    pub(crate) ahead: Foresight,
+}
+
+/// What a dry run sees ahead, where a run has made it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Foresight {
+    /// A staging that the run would take into use, with what tells it from another.
+    pub staging: Option<(PathBuf, u64)>,
+    /// What changed of trees since what an archive would rest on.
+    pub differences: BTreeMap<(ArchiveId, SourceId), Difference>,
+    /// How much would be in the archives.
+    pub estimates: BTreeMap<ArchiveId, Estimate>,
+    /// The run, as stores would have it.
+    pub coming: BTreeMap<StoreId, Current>,
 }
 
 impl Facts {
+    /// Whether a store has taken nothing of the run so far, as it lacks what that rests on.
+    pub(crate) fn is_behind(&self, levels: &Levels, store: StoreId) -> bool {
+        levels.is_behind(store) && !self.reached.iter().any(|(_, to)| *to == store)
+    }
+
+    /// Keeps that a store has not come to have what the run made for it.
+    pub(crate) fn did_not_reach(&mut self, model: &Model, store: StoreId) {
+        let made = self.archives.keys().filter(|archive| model.archive(**archive).to.contains(&store));
+        let why = "it could not be brought there behind what it rests on";
+        self.lost.extend(made.map(|archive| ((*archive, store), why.to_owned())));
+    }
+
     /// Whether a copy of a source was made by a step of its own, or would be.
     pub fn is_copied(&self, source: SourceId) -> bool {
         matches!(self.sources.get(&source), Some(SourceFact::Dumped(..) | SourceFact::Expected(_)))

@@ -192,7 +192,7 @@ impl Levels {
     /// Without what an archive rests on or copies from: it cannot be used after all. Sources in `but` rest on it all the
     /// same: their tool's backup is made already.
     #[must_use]
-    pub fn without_base(&self, archive: ArchiveId, but: &BTreeSet<&str>) -> Levels {
+    pub fn without_base(&self, archive: ArchiveId, but: &BTreeSet<String>) -> Levels {
         let mut levels = self.clone();
         levels.copies.remove(&archive);
         levels.grounds.retain(|(id, source), _| *id != archive || but.contains(source.as_str()));

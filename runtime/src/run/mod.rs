@@ -4,42 +4,42 @@
 //! |---|---|
 //! | [`request`] | what a run is asked to do, and what cannot be run yet |
 //! | [`prepare`] | from a request to a graph of steps |
-//! | [`forecast`] | the dry run: the same graph, described |
+//! | `context` | a run as it was meant when it began: what a run and a dry run have alike |
 //! | [`cache`] | the scans of earlier runs: how a change is noticed |
 //! | [`levels`] | which level each archive has, and what it rests on |
 //! | [`alone`], `resume` | one step of a run in a process of its own |
 //! | [`coordinator`] | the one loop that owns a run's state |
-//! | [`worker`], [`packing`], [`deliver`] | what each step does to the world |
-//! | `parts` | what an archive is made of where not all of its sources could be read |
 //! | [`steps`] | what a step is going to do, as a value: carried out by a run, shown by a dry run |
+//! | `real`, [`dry`] | a run, a dry run: each step planned, then carried out, or shown |
+//! | `held`, `session` | what a run holds of this host, and of each store |
+//! | `records` | what is kept of a run while it goes on |
+//! | `parts` | what an archive is made of where not all of its sources could be read |
 //! | `files` | what the files of a run are called on this host |
 //! | [`output`] | what a step hands to those behind it |
 //! | [`facts`] | what the steps came to, and the manifest made from it |
-//! | `catch_up` | bringing a store what it lacks, behind the commits |
 //! | `accept` | what sources lost and somebody says is right so |
-//! | [`prune`] | deleting what retention gives up: at the end of a run, and by itself |
-//! | `rehearse` | rehearsals that are due, behind the commits |
+//! | [`prune`] | deleting what retention gives up, by itself |
 //! | [`report`] | how the run ended |
 //! | `footing`, [`mounts`] | the file systems that sources lie on, and which of them are missing |
 //! | [`event`] | what a run tells whoever watches it |
 //! | [`history`] | how the last runs on this host went |
 //! | [`journal`] | intents, for the run that comes after one that died |
-//! | `wal` | archives of logs: there, and rid of what is no longer needed |
+//! | `databases` | clusters, as steps deal with them |
+//! | `wal` | archives of logs, as steps reach them |
 //! | [`staging`], [`state`] | the staging, the state folder |
 
 mod accept;
 pub mod alone;
-mod apart;
 pub mod cache;
-mod catch_up;
+mod context;
 pub mod coordinator;
-mod databases;
-pub mod deliver;
+pub(crate) mod databases;
+pub mod dry;
 pub mod event;
 pub mod facts;
 mod files;
 mod footing;
-pub mod forecast;
+mod held;
 pub mod history;
 pub mod journal;
 pub mod levels;
@@ -47,12 +47,12 @@ mod mark;
 pub mod mounts;
 pub mod notify;
 pub mod output;
-pub mod packing;
 mod parts;
 pub mod prepare;
 pub mod prune;
 pub(crate) mod reading;
-mod rehearse;
+mod real;
+mod records;
 pub mod report;
 pub mod request;
 mod resume;
@@ -64,7 +64,6 @@ pub(crate) mod steps;
 pub mod sync;
 pub mod timeline;
 pub(crate) mod wal;
-pub mod worker;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -74,9 +73,9 @@ use tokio::sync::mpsc;
 use coordinator::{Bounds, StopSignal, Work, execute};
 use event::{Event, Observer};
 use prepare::{PrepareError, prepare_run};
+use real::RealRun;
 use report::Report;
 use request::Request;
-use worker::Worker;
 
 /// Runs a plan to its end. Signals come in on `signals`.
 ///
@@ -114,11 +113,11 @@ pub async fn run(
         jobs: limits.jobs.and_then(|jobs| usize::try_from(jobs).ok()).unwrap_or(cores),
         timeout: timeout.map(|timeout| timeout.saturating_sub(begun.elapsed())),
     };
-    let (graph, run) = (Arc::clone(&prepared.graph), prepared.run.to_string());
-    let worker = Arc::new(Worker::new(prepared, Arc::clone(&observer)));
-    let work = Arc::clone(&worker) as Arc<dyn Work>;
-    let execution = execute(Arc::clone(&graph), work, bounds, observer, signals).await;
-    Ok(worker.finish(&run, &graph, &execution))
+    let graph = Arc::clone(&prepared.graph);
+    let run = Arc::new(RealRun::new(prepared, Arc::clone(&observer)));
+    let work = Arc::clone(&run) as Arc<dyn Work>;
+    let execution = execute(graph, work, bounds, observer, signals).await;
+    Ok(run.finish(&execution))
 }
 
 pub(crate) use state::make_private;

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use backplan_compiler::graph::StepId;
 use backplan_compiler::model::{ArchiveId, Model, SourceId, SourceKind};
 
+use super::context::{Context, trees};
 use super::facts::{Facts, SourceFact};
 use super::prepare::PrepareError;
-use super::worker::{Worker, trees};
 use crate::catalog::host::{HostState, PlanState};
 use crate::catalog::ids::RunId;
 use crate::catalog::mounted::{self, Mounted};
@@ -100,19 +99,17 @@ impl Facts {
             .map(|(id, mounted)| (model.source(*id).name.clone(), mounted.iter().map(dated).collect()));
         trees.chain(footings).collect()
     }
-}
 
-impl Worker {
-    /// Tells of file systems that were there when a source of the archive was walked, and are not now that it is packed.
-    pub(super) fn tell_of_unmounted(&self, step: &StepId, id: ArchiveId) {
+    /// Takes for lost what was on file systems that were there when a source of the archive was walked, and are not now that it is
+    /// packed. Tells of it.
+    pub(super) fn lose_unmounted(&mut self, context: &Context, id: ArchiveId) -> Vec<String> {
         let mut told = Vec::new();
-        for source in &self.request.model.archive(id).from {
-            let mut facts = self.facts();
-            let Some(SourceFact::Scanned(summary)) = facts.sources.get_mut(source) else { continue };
+        for source in &context.model().archive(id).from {
+            let Some(SourceFact::Scanned(summary)) = self.sources.get_mut(source) else { continue };
             let is_gone = |it: &Mounted| it.run.is_none() && !mounts::is_mounted(&it.mount);
             let gone: Vec<Mounted> = summary.mounts.extract_if(.., |it| is_gone(it)).collect();
             for mounted in gone {
-                let name = &self.request.model.source(*source).name;
+                let name = &context.model().source(*source).name;
                 let mount = printable(mounted.mount.as_os_str().as_encoded_bytes());
                 let text = format!(
                     "source `{name}`: `{mount}` was unmounted while it was read: what is in this backup of it may be a part"
@@ -120,13 +117,11 @@ impl Worker {
                 told.push(text.clone());
                 summary.lost.push(text);
                 summary.lost_at.push((mounted.path.to_path_buf(), mounted.which()));
-                let mut before = self.mounts.get(source).into_iter().flatten();
+                let mut before = context.mounts.get(source).into_iter().flatten();
                 let before = before.find(|it| it.path == mounted.path).cloned();
                 summary.mounts.push(before.unwrap_or(mounted));
             }
         }
-        for text in told {
-            self.warn(step, text);
-        }
+        told
     }
 }

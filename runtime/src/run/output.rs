@@ -1,15 +1,20 @@
 //! What a step hands to those behind it. The steps behind read it from the facts of the run, which are made of nothing else; the
 //! journal names it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use backplan_compiler::graph::{Action, Step};
-use backplan_compiler::model::{Model, SourceId, StoreId};
+use backplan_compiler::model::{ArchiveId, Model, SourceId, StoreId};
 use serde_json::{Value, json};
 
 use super::event::Outcome;
 use super::facts::{ApartFact, ArchiveFact, Facts, SourceFact};
+use super::steps::pack::Estimate;
+use crate::catalog::ids::RunId;
 use crate::catalog::manifest::ArchiveRecord;
+use crate::catalog::prune::Current;
+use crate::scan::Difference;
 
 /// What a step hands on.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +31,16 @@ pub enum Output {
     /// Objects that it wrote and only itself could name, each with its store in front: what tells whose a store is, artefacts of
     /// earlier runs that it lacked, room that it keeps.
     Wrote(Vec<String>),
+    /// Of a store that failed: nothing of the run makes sense without it.
+    Hopeless,
+    /// Stores that the run goes on without, as what a dead run left there could not be taken back.
+    GivenUp(BTreeSet<StoreId>),
+    /// The runs that a store does not have any more, or would not.
+    Pruned(BTreeSet<RunId>),
+    /// In a dry run: a staging that would be taken into use, with what tells it from another.
+    TakesStaging(PathBuf, u64),
+    /// In a dry run: this run, as a store would have it.
+    Coming(Box<Current>),
 }
 
 /// What became of a source.
@@ -39,11 +54,14 @@ pub struct SourceOutput {
     pub in_part: bool,
     /// Its tool took all of it, though it was to rest on an earlier backup.
     pub is_whole: bool,
+    /// In a dry run: what changed of it since what archives would rest on.
+    pub differences: BTreeMap<ArchiveId, Difference>,
 }
 
 impl From<SourceFact> for SourceOutput {
     fn from(fact: SourceFact) -> SourceOutput {
-        SourceOutput { fact, labels: BTreeMap::new(), in_part: false, is_whole: false }
+        let (labels, differences) = (BTreeMap::new(), BTreeMap::new());
+        SourceOutput { fact, labels, in_part: false, is_whole: false, differences }
     }
 }
 
@@ -72,6 +90,8 @@ pub struct ArchiveOutput {
     pub lost: Vec<(StoreId, String)>,
     /// What is known of sources since they were packed.
     pub labels: BTreeMap<SourceId, BTreeMap<String, String>>,
+    /// In a dry run: how much would be in it.
+    pub estimate: Option<Estimate>,
 }
 
 impl From<ArchiveOutput> for Output {
@@ -92,7 +112,6 @@ impl Output {
     /// As the journal tells of it.
     pub fn told(&self) -> Option<Value> {
         match self {
-            Output::Nothing => None,
             Output::Source(source) | Output::Apart(source, _) => match &source.fact {
                 SourceFact::Scanned(summary) => {
                     Some(json!({ "entries": summary.entries, "bytes": summary.bytes }))
@@ -107,6 +126,12 @@ impl Output {
                 Some(json!({ "artefact": record.artefact, "size": record.size, "root": record.root }))
             }
             Output::Wrote(names) => (!names.is_empty()).then(|| json!({ "wrote": names })),
+            Output::Nothing
+            | Output::Hopeless
+            | Output::GivenUp(_)
+            | Output::Pruned(_)
+            | Output::TakesStaging(..)
+            | Output::Coming(_) => None,
         }
     }
 }
@@ -127,7 +152,8 @@ impl Facts {
                 self.take_source(model, *id, *source);
             }
             (Action::Pack(id), Output::Archive(archive)) => {
-                let ArchiveOutput { fact, unchanged, reached, lost, labels } = *archive;
+                let ArchiveOutput { fact, unchanged, reached, lost, labels, estimate } = *archive;
+                self.ahead.estimates.extend(estimate.map(|estimate| (*id, estimate)));
                 self.archives.extend(fact.map(|fact| (*id, fact)));
                 self.unchanged.extend(unchanged.map(|record| (*id, record)));
                 self.reached.extend(reached.into_iter().map(|store| (*id, store)));
@@ -136,18 +162,31 @@ impl Facts {
                     self.labels.entry(source).or_default().extend(labels);
                 }
             }
+            (Action::Prune(id), Output::Pruned(runs)) => {
+                self.pruned.insert(*id, runs);
+            }
+            (Action::Commit(id), Output::Coming(run)) => {
+                self.ahead.coming.insert(*id, *run);
+            }
             (_, Output::Wrote(names)) => {
                 self.wrote.insert(step.id.clone(), names);
             }
+            (_, Output::Hopeless) => self.is_hopeless = true,
+            (_, Output::GivenUp(stores)) => self.given_up.extend(stores),
+            (_, Output::TakesStaging(path, inode)) => self.ahead.staging = Some((path, inode)),
             _ => {}
         }
         self.not_done(step, outcome);
         match outcome {
-            Outcome::Done => {
-                if let Action::Publish(archive, store) = step.action {
+            Outcome::Done => match step.action {
+                Action::Publish(archive, store) => {
                     self.reached.insert((archive, store));
                 }
-            }
+                Action::Commit(store) => {
+                    self.committed.insert(store);
+                }
+                _ => {}
+            },
             Outcome::Failed(reason) | Outcome::NotRun(reason) | Outcome::Dropped(reason) => {
                 self.take_failure(model, step, outcome, reason);
             }
@@ -156,7 +195,9 @@ impl Facts {
 
     /// Takes what became of a source.
     pub(super) fn take_source(&mut self, model: &Model, id: SourceId, source: SourceOutput) {
-        let SourceOutput { fact, labels, is_whole, .. } = source;
+        let SourceOutput { fact, labels, is_whole, differences, .. } = source;
+        let differences = differences.into_iter();
+        self.ahead.differences.extend(differences.map(|(archive, found)| ((archive, id), found)));
         if is_whole {
             self.whole.insert(model.source(id).name.clone());
         }

@@ -1,19 +1,21 @@
 //! What an archive is made of where not all of its sources could be read: one that fails costs itself, not the night.
 
-use backplan_compiler::graph::{Step, StepId};
+use std::collections::BTreeMap;
+
+use backplan_compiler::graph::{Action, Occasion, Step, StepId};
 use backplan_compiler::model::{ArchiveId, Model, SourceId};
 
 use super::coordinator::{Failure, FailureKind, Performed};
 use super::event::Outcome;
 use super::facts::{Facts, LeftOut, SourceFact};
 use super::output::SourceOutput;
-use super::worker::Worker;
-use crate::scan::Summary;
+use crate::scan::{Difference, Summary};
 
 /// What a scan came to. One that found some entries of `paths`, and others not, has failed, and what it found is packed.
-pub(super) fn scanned(summary: Summary) -> Performed {
+pub(super) fn scanned(summary: Summary, differences: BTreeMap<ArchiveId, Difference>) -> Performed {
     let failure = in_part(&summary);
-    let output = SourceOutput { in_part: failure.is_some(), ..SourceFact::Scanned(summary).into() };
+    let output =
+        SourceOutput { in_part: failure.is_some(), differences, ..SourceFact::Scanned(summary).into() };
     match failure {
         None => Performed::Done(output.into()),
         Some(failure) => Performed::InPart(output.into(), failure),
@@ -52,13 +54,9 @@ impl Facts {
         !there.is_empty() && lost.iter().all(|(source, _)| !model.source(*source).strict)
     }
 
-    /// Leaves the sources of a pack out whose steps were not done. Gives their names and why.
-    pub(super) fn leave_out(
-        &mut self,
-        model: &Model,
-        step: &Step,
-        archive: ArchiveId,
-    ) -> Vec<(String, String)> {
+    /// Leaves the sources out of a pack whose steps were not done. Gives the archive, their names and why.
+    pub(super) fn leave_out(&mut self, model: &Model, step: &Step) -> Vec<(String, String, String)> {
+        let Action::Pack(archive) = step.action else { return Vec::new() };
         let mut told = Vec::new();
         for (source, needs) in &step.parts {
             let why = needs.iter().find_map(|need| self.undone.get(need)).cloned();
@@ -71,38 +69,41 @@ impl Facts {
                 _ => why.clone(),
             };
             self.left_out.insert((archive, *source), LeftOut { reason, is_told: true });
-            told.push((model.source(*source).name.clone(), why));
+            told.push((model.archive(archive).name.clone(), model.source(*source).name.clone(), why));
         }
         told
     }
-}
 
-impl Worker {
-    /// A source that cannot be packed, at the last of the attempts that it has: the archive is made without it, if the plan
-    /// permits that and there are others.
-    pub(super) fn may_go_without(&self, archive: ArchiveId, source: &str, failure: &Failure) -> bool {
-        let model = &self.request.model;
+    /// Whether an archive may be made without a source that could not be packed, at the last of the attempts that it has: if the
+    /// plan permits that and there are others. Keeps that it was tried.
+    pub(super) fn may_go_without(
+        &mut self,
+        model: &Model,
+        occasion: &Occasion,
+        archive: ArchiveId,
+        source: &str,
+        failure: &Failure,
+    ) -> bool {
         let Some(at) = model.sources.iter().position(|declared| declared.name == source) else {
             return false;
         };
         let id = SourceId(at);
-        let mut facts = self.facts();
-        let strikes = facts.strikes.entry((archive, id)).or_default();
+        let strikes = self.strikes.entry((archive, id)).or_default();
         *strikes += 1;
         let is_last = match failure.kind {
             FailureKind::Passing => *strikes >= model.retry.attempts,
             FailureKind::Final => true,
             FailureKind::Fatal | FailureKind::Busy | FailureKind::Stopped => return false,
         };
-        let only = &self.occasion.only;
+        let only = &occasion.only;
         let others = model.archive(archive).from.iter().filter(|other| {
             let is_wanted = only.is_empty() || only.contains(&model.source(**other).name);
-            is_wanted && **other != id && !facts.left_out.contains_key(&(archive, **other))
+            is_wanted && **other != id && !self.left_out.contains_key(&(archive, **other))
         });
         let may = is_last && others.count() > 0 && !model.source(id).strict;
         if may {
-            let reason = self.secrets.redact(&failure.message);
-            facts.left_out.insert((archive, id), LeftOut { reason, is_told: false });
+            let reason = failure.message.clone();
+            self.left_out.insert((archive, id), LeftOut { reason, is_told: false });
         }
         may
     }

@@ -5,21 +5,18 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use backplan_compiler::graph::StepId;
-use backplan_compiler::model::{ArchiveId, Level, Model, SourceId, StoreId};
-use backplan_compiler::retention::Lack;
-use backplan_compiler::retention::{Part, Policy, Run};
+use backplan_compiler::model::{ArchiveId, Level, Model, Source, SourceId, StoreId};
+use backplan_compiler::retention::{Lack, Part, Policy, Run};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::accept;
-use super::coordinator::Failure;
 use super::facts::SourceFact;
 use super::history;
 use super::mark::mark;
 use super::mounts;
-use super::prepare::{PrepareError, Prepared, host_name};
-use super::worker::Worker;
+use super::prepare::{PrepareError, host_name};
+use super::steps::Scene;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState};
 use crate::catalog::identity::{Claim, Standing, inspect};
 use crate::catalog::ids::{RunId, Uuid};
@@ -29,45 +26,12 @@ use crate::catalog::manifest::{HostRef, SourceRecord, SourceStatus};
 use crate::catalog::names::PlanName;
 use crate::catalog::notes::Notes;
 use crate::catalog::owner::Owner;
-
-use crate::catalog::prune::{Accepted, Current, Ground, Occasion, PrunePlan, fact};
+use crate::catalog::prune::{Accepted, Current, Ground, Occasion, PrunePlan};
 use crate::catalog::recover::RecoveryPlan;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::programs::secrets::Secrets;
-use crate::store::{self, ReadStore, Store, StoreError, StoreErrorKind};
-
-impl Worker {
-    /// Deletes from a store what retention gives up, now that this run is in it.
-    pub(super) fn prune(&self, step: &StepId, id: StoreId, control: &Control) -> Result<(), Failure> {
-        let (store, lease) = self.sessions[&id].opened()?;
-        let occasion = |catalog: &Catalog| self.occasion_of(id, self.current(catalog));
-        let planned = planned(store.as_ref(), &self.layout, occasion);
-        let (plan, mut catalog) = planned.map_err(Failure::passing)?;
-        let label = store.label();
-        for text in plan
-            .warnings
-            .iter()
-            .cloned()
-            .chain(plan.refused.iter().map(|why| format!("nothing is pruned: {why}")))
-        {
-            self.warn(step, format!("store `{label}`: {text}"));
-        }
-        if plan.refused.is_empty() {
-            plan.held.iter().for_each(|held| self.note(format!("store `{label}`: {held}")));
-        }
-        let on = Ground { store: store.as_ref(), layout: &self.layout, lease: &lease, mark: &mark };
-        let mut left = Vec::new();
-        let done = plan.execute(on, &mut catalog, control, &mut |run, deleted| {
-            self.note(format!("store `{label}`: run `{run}` is deleted, as `keep` gives it up"));
-            left.extend(deleted.left.iter().map(ToString::to_string));
-        });
-        for text in left {
-            self.warn(step, format!("store `{label}`: {text}"));
-        }
-        done.map_err(|error| Failure::lasting(format!("{error}; the next prune goes on")))
-    }
-}
+use crate::store::{self, ReadStore, Store, StoreError};
 
 /// The prune of a store as it is now, and the runs that are in it.
 ///
@@ -83,22 +47,7 @@ fn planned<'o>(
     Ok((PrunePlan::make(&catalog, &occasion(&catalog)), catalog))
 }
 
-impl Worker {
-    /// This run, as a store has it by now.
-    pub(super) fn current(&self, catalog: &Catalog) -> Option<Current> {
-        let made = catalog.get(&self.imprint.run)?;
-        Some(Current { run: fact(made), sources: made.sources.clone() })
-    }
-
-    /// What a prune of a store is made from now.
-    pub(super) fn occasion_of(&self, id: StoreId, current: Option<Current>) -> Occasion<'_> {
-        let plan = self.plan();
-        let remembered = history::newest(&plan, Some(&self.imprint.run));
-        let accepted = plan.accepted().clone();
-        occasion(&self.request.model, id, self.request.clock.now(), current, (remembered, accepted))
-    }
-}
-
+/// What a prune of a store is made from at `now`.
 pub(super) fn occasion(
     model: &Model,
     id: StoreId,
@@ -155,6 +104,24 @@ impl Measure {
         }
     }
 
+    /// What the manifest would say of a source.
+    fn record(self, source: &Source) -> SourceRecord {
+        let Measure { entries, leaves, bytes, missing, lost, unread } = self;
+        SourceRecord {
+            name: PlanName::known(&source.name),
+            kind: source.kind.facts().word.to_owned(),
+            status: SourceStatus::Ok,
+            reason: None,
+            entries,
+            bytes,
+            leaves,
+            missing,
+            lost,
+            unread,
+            labels: Default::default(),
+        }
+    }
+
     fn lacks(&self) -> Lack {
         match (self.missing, self.unread) {
             (1.., _) => Lack::Paths,
@@ -164,67 +131,39 @@ impl Measure {
     }
 }
 
-/// What the prune of a run to `come` would find in a store, and exactly what it would delete.
-///
-/// # Errors
-/// Why it cannot be told.
-pub(super) fn foresee(
-    prepared: &Prepared,
-    id: StoreId,
-    come: Current,
-) -> Result<(PrunePlan, Vec<String>), String> {
-    let model = &prepared.request.model;
-    let declared = model.store(id);
-    let store = match store::open(declared, &Secrets::default()) {
-        Err(error) if error.kind == StoreErrorKind::Absent => {
-            let first = occasion(model, id, prepared.started, Some(come), Remembered::default());
-            let plan = PrunePlan::make(&Catalog::default(), &first);
-            return Ok((plan, Vec::new()));
-        }
-        store => store.map_err(text)?,
-    };
-    let remembered = remembered(&prepared.plan);
-    let occasion = |_: &Catalog| occasion(model, id, prepared.started, Some(come), remembered);
-    let (plan, mut catalog) = planned(store.as_ref(), &prepared.layout, occasion).map_err(text)?;
-    let names = plan
-        .preview(store.as_ref(), &prepared.layout, &mut catalog, &mark)
-        .map_err(|error| error.to_string())?;
-    let names = names.into_iter().map(|name| format!("{}:{name}", declared.name)).collect();
-    Ok((plan, names))
-}
-
-/// The run to come, as this store will have it, given how large its sources are and which archives come there.
-pub(super) fn coming(
-    prepared: &Prepared,
-    id: StoreId,
-    measured: &dyn Fn(SourceId) -> Option<Measure>,
-    comes: &dyn Fn(ArchiveId, SourceId) -> bool,
-) -> Current {
-    let model = &prepared.request.model;
-    let level = prepared.occasion.level.unwrap_or(Level::Full);
-    let wanted = |source: &&SourceId| {
-        let only = &prepared.request.only;
+/// The run to come, as a store will have it, by what is known of its sources and which archives come there.
+pub(super) fn coming(scene: Scene<'_>, id: StoreId) -> Current {
+    let (context, model, facts, levels) = (scene.context, scene.model(), scene.facts, scene.levels());
+    let measured = |source: SourceId| Measure::of(model, source, facts.sources.get(&source));
+    let is_wanted = |source: &&SourceId| {
+        let only = &context.request.only;
         only.is_empty() || only.contains(&model.source(**source).name)
     };
-    let archives = prepared.graph.artefact_names.keys().map(|at: &ArchiveId| (*at, model.archive(*at)));
-    let parts = archives.flat_map(|(at, archive)| {
-        let here = archive.from.iter().filter(wanted).filter(move |source| comes(at, **source));
-        here.map(move |source| Part {
-            archive: archive.name.clone(),
-            source: model.source(*source).name.clone(),
-            level: prepared.levels.level(at, &model.source(*source).name),
-            place: prepared.levels.place(at, &model.source(*source).name),
-            rests_on: match archive.self_contained {
-                true => BTreeSet::new(),
-                false => prepared.levels.rests_on(at, &model.source(*source).name).into_iter().collect(),
-            },
-            lacks: measured(*source).map(|measure| measure.lacks()).unwrap_or_default(),
-            lost: measured(*source).map(|measure| measure.lost.into_iter().collect()).unwrap_or_default(),
+    let archives = context.graph.artefact_names.keys().map(|at: &ArchiveId| (*at, model.archive(*at)));
+    let parts = archives.filter(|(at, _)| facts.reached.contains(&(*at, id))).flat_map(|(at, archive)| {
+        let here = archive.from.iter().filter(is_wanted);
+        let here = here.filter(move |source| !facts.left_out.contains_key(&(at, **source)));
+        here.map(|source| {
+            let name = &model.source(*source).name;
+            let measure = measured(*source).unwrap_or_default();
+            Part {
+                archive: archive.name.clone(),
+                source: name.clone(),
+                level: levels.level(at, name),
+                place: levels.place(at, name),
+                rests_on: match archive.self_contained {
+                    true => BTreeSet::new(),
+                    false => levels.rests_on(at, name).into_iter().collect(),
+                },
+                lacks: measure.lacks(),
+                lost: measure.lost.into_iter().collect(),
+            }
         })
+        .collect::<Vec<_>>()
     });
     let apart = model.separates.iter().filter(|separate| separate.to.contains(&id));
     let apart = apart.filter_map(|separate| {
-        let next = prepared.levels.separate.get(&(separate.source, id))?;
+        let next = levels.separate.get(&(separate.source, id))?;
         let source = model.source(separate.source).name.clone();
         let base = next.next.bases.get(&source).and_then(Option::as_ref).map(|base| base.run);
         let chain = next.known.values().find(|(run, _)| Some(*run) == base).map(|(_, chain)| chain);
@@ -238,29 +177,15 @@ pub(super) fn coming(
             lost: BTreeSet::new(),
         })
     });
-    let sources = (0..model.sources.len()).map(SourceId).filter_map(|source| {
-        let Measure { entries, leaves, bytes, missing, lost, unread } = measured(source)?;
-        Some(SourceRecord {
-            name: PlanName::known(&model.source(source).name),
-            kind: model.source(source).kind.facts().word.to_owned(),
-            status: SourceStatus::Ok,
-            reason: None,
-            entries,
-            bytes,
-            leaves,
-            missing,
-            lost,
-            unread,
-            labels: Default::default(),
-        })
-    });
     let run = Run {
-        id: prepared.run,
-        started: prepared.started,
-        level,
+        id: context.imprint.run,
+        started: context.imprint.started,
+        level: context.occasion.level.unwrap_or(Level::Full),
         parts: parts.chain(apart).collect(),
         size: 0,
     };
+    let sources = (0..model.sources.len()).map(SourceId);
+    let sources = sources.filter_map(|source| Some(measured(source)?.record(model.source(source))));
     Current { run, sources: sources.collect() }
 }
 

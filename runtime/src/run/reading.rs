@@ -4,38 +4,40 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use backplan_compiler::graph::StepId;
-use backplan_compiler::model::{ArchiveId, Command, Compare, Source, SourceId};
-
+use backplan_compiler::model::{ArchiveId, Command, Compare, Files, FilesPath, Source, SourceId};
 use backplan_compiler::value::{Hidden, Secret};
 
+use super::context::{no_secret, program_failure};
 use super::coordinator::Failure;
 use super::facts::SourceFact;
-use super::footing;
 use super::journal::Record;
 use super::output::{Output, SourceOutput};
+use super::real::Doing;
 use super::state::make_private;
-use super::worker::{Worker, no_secret};
+use super::steps::dump::{Footing, footing};
 use crate::artefact::{BaseScan, Content};
 use crate::control::Control;
 use crate::programs::process::{ProcessError, Program, Tell};
+use crate::scan::{self, ScanError, Trees};
 
 /// A source that a step reads.
 #[derive(Clone, Copy)]
 pub(crate) struct Reading<'a> {
-    pub(crate) worker: &'a Worker,
     /// The step.
-    pub step: &'a StepId,
+    pub doing: &'a Doing<'a>,
     /// The source.
     pub id: SourceId,
-    /// Whether to stop.
-    pub control: &'a Control,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
     /// The source as it was declared.
-    pub fn source(&self) -> &Source {
-        self.worker.request.model.source(self.id)
+    pub fn source(&self) -> &'a Source {
+        self.doing.context.model().source(self.id)
+    }
+
+    /// Whether to stop.
+    pub fn control(&self) -> &'a Control {
+        self.doing.control
     }
 
     /// A private folder of this run for what is copied of the source; it is removed with the run, whatever becomes of that.
@@ -43,17 +45,18 @@ impl Reading<'_> {
     /// # Errors
     /// When it cannot be made, or not be noted beforehand.
     pub fn folder(&self) -> Result<PathBuf, Failure> {
-        let folder = self.worker.files.copy(&self.source().name);
-        self.worker.intend(&Record::Writing { step: self.step.0.clone(), paths: vec![folder.clone()] })?;
-        self.worker.make_staged()?;
+        let doing = self.doing;
+        let folder = doing.context.files.copy(&self.source().name);
+        doing.intend(&Record::Writing { step: doing.step.id.0.clone(), paths: vec![folder.clone()] })?;
+        doing.held.make_staged(doing.context)?;
         make_private(&folder).map_err(|cause| Failure::of(&cause, &cause))?;
         Ok(folder)
     }
 
     /// Says of a source without a step of its own that it is read.
     pub fn is_read(&self) {
-        let model = &self.worker.request.model;
-        self.worker.facts().take_source(model, self.id, SourceFact::Read.into());
+        let model = self.doing.context.model();
+        self.doing.records.change(|facts| facts.take_source(model, self.id, SourceFact::Read.into()));
     }
 
     /// Sees that its database, at this path, lies on the file system that it lay on before, where that was one of its own. Not so: it is
@@ -62,24 +65,26 @@ impl Reading<'_> {
     /// # Errors
     /// When what it lay on is not mounted any more.
     pub fn lost_with_its_disk(&self, path: &Path) -> Result<Option<Output>, Failure> {
-        let (worker, source) = (self.worker, self.source());
-        let expected = worker.mounts.get(&self.id).map(Vec::as_slice).unwrap_or_default();
-        match footing::see(&worker.request.model, self.id, expected, path) {
-            Ok(now) => {
-                worker.facts().footings.insert(self.id, now);
-                Ok(None)
+        Ok(self.lies_on(footing(self.doing.context, self.id, path)?))
+    }
+
+    /// Keeps what its database lies on; what becomes of it where that is gone.
+    pub fn lies_on(&self, footing: Footing) -> Option<Output> {
+        match footing {
+            Footing::On(mounted) => {
+                self.doing.records.change(|facts| facts.footings.insert(self.id, mounted));
+                None
             }
-            Err(why) if source.optional => {
-                self.warn(format!("source `{}`: {why}; it is left out", source.name));
-                Ok(Some(SourceFact::Absent(why).into()))
+            Footing::Gone(why) => {
+                self.warn(format!("source `{}`: {why}; it is left out", self.source().name));
+                Some(SourceFact::Absent(why).into())
             }
-            Err(why) => Err(Failure::passing(format!("source `{}`: {why}", source.name))),
         }
     }
 
     /// The path and bytes of its copy, where one was made.
     pub fn copied(&self) -> Option<PathBuf> {
-        match self.worker.facts().sources.get(&self.id) {
+        match self.doing.facts().sources.get(&self.id) {
             Some(SourceFact::Dumped(path, _)) => Some(path.clone()),
             _ => None,
         }
@@ -90,8 +95,29 @@ impl Reading<'_> {
     /// # Errors
     /// When it cannot be read whole.
     pub fn filled(&self, folder: PathBuf, labels: BTreeMap<String, String>) -> Result<Output, Failure> {
-        let scanned = self.worker.take_folder(self.step, self.id, folder, self.control)?;
-        Ok(SourceOutput { labels, ..scanned }.into())
+        Ok(SourceOutput { labels, ..self.taken(folder)? }.into())
+    }
+
+    /// Takes what a tool left in a folder for what is packed of the source.
+    ///
+    /// # Errors
+    /// When it cannot be read whole.
+    pub fn taken(&self, folder: PathBuf) -> Result<SourceOutput, Failure> {
+        let source = self.source();
+        let (trees, out) = (left_in(source, folder), self.doing.context.files.tree(source));
+        let summary = scan::scan(&trees, &out, self.control()).map_err(|error| match error {
+            ScanError::Stopped(_) => Failure::stopped(),
+            error => Failure::lasting(error),
+        })?;
+        // A cluster without one of its files is none.
+        if let Some(first) = summary.warnings.kept().first().filter(|_| source.is_copied()) {
+            let name = &source.name;
+            return Err(Failure::passing(format!("source `{name}`: its copy is not whole: {first}")));
+        }
+        for warning in summary.warnings.kept() {
+            self.warn(warning.to_string());
+        }
+        Ok(SourceFact::Scanned(summary).into())
     }
 
     /// A secret that the source names.
@@ -99,7 +125,7 @@ impl Reading<'_> {
     /// # Errors
     /// When it cannot be had.
     pub fn secret(&self, secret: Option<&Secret>) -> Result<Option<Hidden>, Failure> {
-        let secrets = self.worker.secrets.under(self.control);
+        let secrets = self.doing.secrets();
         let fetched = secret.map(|secret| secrets.fetch(secret)).transpose();
         fetched.map_err(|error| no_secret(&format!("source `{}`", self.source().name), &error))
     }
@@ -111,17 +137,17 @@ impl Reading<'_> {
 
     /// What a person should read.
     pub fn warn(&self, text: impl Into<String>) {
-        self.worker.warn(self.step, text);
+        self.doing.warn(text);
     }
 
     /// Where the lines of its programs go.
     pub fn tell(&self) -> Tell {
-        self.worker.tell(self.step)
+        self.doing.tell()
     }
 
     /// When the run began.
     pub fn started(&self) -> SystemTime {
-        SystemTime::from(self.worker.imprint.started)
+        SystemTime::from(self.doing.context.imprint.started)
     }
 
     /// Its program, with what it is given.
@@ -129,18 +155,33 @@ impl Reading<'_> {
     /// # Errors
     /// When a text cannot be filled in, or a secret not be had.
     pub fn program(&self, command: &Command) -> Result<Program, Failure> {
-        self.worker.source_program(self.id, command, self.control)
+        self.doing.context.source_program(self.id, command, self.control())
     }
 
     /// A program's failure.
     pub fn failure(&self, error: &ProcessError) -> Failure {
-        self.worker.program_failure(error)
+        program_failure(error)
     }
 
     /// What its scan saw, to be compared with what the archive rests on.
     pub fn scanned(&self, archive: ArchiveId, compare: Compare) -> Content {
-        let base = self.worker.levels().scan(archive, &self.source().name).cloned();
+        let base = self.doing.levels().scan(archive, &self.source().name).cloned();
         let base = base.map(|kept| BaseScan { scan: kept.scan, doubts: kept.doubts, compare });
-        Content::Scan { scan: self.worker.files.tree(self.source()), base }
+        Content::Scan { scan: self.doing.context.files.tree(self.source()), base }
     }
+}
+
+/// The tree that a tool left in a folder.
+fn left_in(source: &Source, folder: PathBuf) -> Trees {
+    let path = FilesPath { place: source.place, absolute: folder, inside: PathBuf::new() };
+    let files = Files {
+        paths: vec![path],
+        exclude: Vec::new(),
+        exclude_caches: false,
+        one_file_system: false,
+        max_file_size: None,
+        compare: Compare::Mtime,
+        root: None,
+    };
+    Trees { source: source.name.clone(), files, optional: false, strict: true, mounts: Vec::new() }
 }

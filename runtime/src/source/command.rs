@@ -13,7 +13,7 @@ use crate::run::reading::Reading;
 
 impl Reader for Command {
     fn content(&self, reading: &Reading<'_>, _: ArchiveId) -> Result<Option<Content>, Failure> {
-        let output = Output::start(&reading.program(self)?, reading.control, &reading.tell())
+        let output = Output::start(&reading.program(self)?, reading.control(), &reading.tell())
             .map_err(|error| reading.failure(&error))?;
         reading.is_read();
         Ok(Some(Content::Stream {

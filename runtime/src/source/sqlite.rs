@@ -85,12 +85,9 @@ impl Reader for Sqlite {
     }
 
     fn dump(&self, reading: &Reading<'_>) -> Result<Output, Failure> {
-        if let Some(absent) = reading.lost_with_its_disk(&self.path)? {
-            return Ok(absent);
-        }
         let to = reading.folder()?.join(self.path.file_name().unwrap_or_default());
         let source = reading.source();
-        match copy(&self.path, &to, reading.control) {
+        match copy(&self.path, &to, reading.control()) {
             Ok(bytes) => Ok(SourceFact::Dumped(to, bytes).into()),
             Err(SqliteError::Stopped(_)) => Err(Failure::stopped()),
             Err(error @ SqliteError::Missing(_)) if source.optional => {

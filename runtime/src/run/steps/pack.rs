@@ -5,18 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use backplan_compiler::count::plural;
+use backplan_compiler::graph::Step;
 use backplan_compiler::lower::{level_word, reading_order};
 use backplan_compiler::model::{ArchiveId, Compare, Level, SourceId, StoreId};
 
-use super::{Scene, Sight, measured};
+use super::deliver::in_the_way;
+use super::{Scene, Sight, StepPlan, measured, packing};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::ArchiveRecord;
-use crate::run::coordinator::Failure;
+use crate::run::context::Context;
+use crate::run::coordinator::{Failure, Performed};
+use crate::run::dry::Ahead;
 use crate::run::facts::SourceFact;
-use crate::run::files::RunFiles;
-use crate::run::levels::Levels;
+use crate::run::journal::Record;
+use crate::run::output::ArchiveOutput;
 use crate::run::prune::Measure;
-use crate::scan::Difference;
+use crate::run::real::Doing;
 
 /// Where an artefact is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +63,7 @@ pub(crate) struct PackPlan {
 
 /// What an archive would hold before compression, as far as a look tells.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Estimate {
+pub struct Estimate {
     /// Entries, at the most.
     pub entries: u64,
     /// Bytes that are read, at the most.
@@ -77,14 +81,8 @@ impl PackPlan {
     ///
     /// # Errors
     /// When none of its sources is there.
-    pub fn make(
-        scene: Scene<'_>,
-        levels: &Levels,
-        files: &RunFiles,
-        id: ArchiveId,
-        is_open: impl Fn(StoreId) -> bool,
-    ) -> Result<PackPlan, Failure> {
-        let (model, archive) = (scene.model, scene.model.archive(id));
+    pub fn make(scene: Scene<'_>, id: ArchiveId) -> Result<PackPlan, Failure> {
+        let (model, archive, levels) = (scene.model(), scene.model().archive(id), scene.levels());
         let named = |source: SourceId| model.source(source).name.as_str();
         let sources = reading_order(model, &archive.from);
         let sources: Vec<SourceId> =
@@ -96,7 +94,7 @@ impl PackPlan {
             )));
         }
         let names: Vec<&str> = sources.iter().map(|source| named(*source)).collect();
-        let name = scene.graph.artefact_names.get(&id).cloned().unwrap_or_default();
+        let name = scene.context.artefact(id).to_owned();
         let next = levels.of.get(&id).filter(|next| next.level != Level::Full);
         let untakable = |to: &StoreId| Some((*to, levels.untakable(model, id, *to)?));
         let untaken: BTreeMap<StoreId, String> = archive.to.iter().filter_map(untakable).collect();
@@ -104,9 +102,9 @@ impl PackPlan {
         Ok(PackPlan {
             archive: id,
             to: match model.staging {
-                Some(_) => Destination::Staging(files.artefact(&name)),
+                Some(_) => Destination::Staging(scene.context.files.artefact(&name)),
                 None => {
-                    let takes = |to: &StoreId| is_open(*to) && !untaken.contains_key(to);
+                    let takes = |to: &StoreId| scene.has(*to) && !untaken.contains_key(to);
                     Destination::Stores(archive.to.iter().copied().filter(takes).collect())
                 }
             },
@@ -132,19 +130,15 @@ impl PackPlan {
     }
 
     /// What it would hold, by the scans of its sources and what they differ in from what it goes by.
-    pub fn estimate(
-        &self,
-        scene: Scene<'_>,
-        differences: &BTreeMap<(ArchiveId, SourceId), Difference>,
-    ) -> Estimate {
-        let difference = |source: SourceId| differences.get(&(self.archive, source));
-        let is_same = |source: &SourceId| difference(*source).is_some_and(Difference::is_none);
+    fn estimate(&self, scene: Scene<'_>) -> Estimate {
+        let difference = |source: SourceId| scene.facts.ahead.differences.get(&(self.archive, source));
+        let is_same = |source: &SourceId| difference(*source).is_some_and(|difference| difference.is_none());
         let mut estimate = Estimate {
             is_same: self.unless_changed.is_some() && self.sources.iter().all(is_same),
             ..Estimate::default()
         };
         for source in &self.sources {
-            let Some(measure) = Measure::of(scene.model, *source, scene.facts.sources.get(source)) else {
+            let Some(measure) = Measure::of(scene.model(), *source, scene.facts.sources.get(source)) else {
                 estimate.unmeasured.push(*source);
                 continue;
             };
@@ -163,7 +157,7 @@ impl PackPlan {
     }
 
     /// What a dry run shows of it.
-    pub fn sight(&self, scene: Scene<'_>, estimate: &Estimate) -> Sight {
+    fn sight(&self, scene: Scene<'_>, estimate: &Estimate) -> Sight {
         let mut found = Vec::new();
         if let Some(record) = self.unless_changed.as_ref().filter(|_| estimate.is_same) {
             let (artefact, holder) = (&record.artefact, record.holder);
@@ -181,7 +175,7 @@ impl PackPlan {
             found.push(format!("{level}, by what changed since run {}: {why}", bases.join(", ")));
         }
         for (source, run) in &self.following {
-            let name = &scene.model.source(*source).name;
+            let name = &scene.model().source(*source).name;
             found.push(format!(
                 "source `{name}` rests on run {run} if its server is of PostgreSQL 17 or newer and summarizes its log; else \
                  all of it is taken"
@@ -203,24 +197,94 @@ impl PackPlan {
     /// Trees of which only the contents tell what changed: all of them is counted.
     fn by_contents(&self, scene: Scene<'_>) -> Vec<String> {
         let is_compared = |source: &&SourceId| {
-            scene.model.source(**source).files().is_some_and(|files| files.compare == Compare::Checksum)
+            scene.model().source(**source).files().is_some_and(|files| files.compare == Compare::Checksum)
         };
         let compared = self.sources.iter().filter(is_compared).filter(|_| self.since.is_some());
         let told = compared.map(|source| {
             format!(
                 "source `{}` is compared by its contents (`compare = checksum`): what changed is known when they are read, and \
                  it is counted whole here",
-                scene.model.source(*source).name
+                scene.model().source(*source).name
             )
         });
         told.collect()
     }
 }
 
+impl StepPlan for PackPlan {
+    fn intent(&self, step: &Step, context: &Context) -> Option<Record> {
+        let paths = vec![context.files.staged().to_path_buf()];
+        let is_staged = matches!(self.to, Destination::Staging(_));
+        is_staged.then(|| Record::Writing { step: step.id.0.clone(), paths })
+    }
+
+    fn foreseen(self: Box<Self>, ahead: &Ahead<'_>) -> (Sight, Result<Performed, Failure>) {
+        let scene = ahead.scene;
+        let estimate = self.estimate(scene);
+        let mut sight = self.sight(scene, &estimate);
+        let delivered = match (&self.unless_changed, &self.to) {
+            (Some(record), _) if estimate.is_same => {
+                let to = scene.model().archive(self.archive).to.iter().copied();
+                let reached = to.filter(|at| scene.has(*at) && self.is_taken_by(*at)).collect();
+                Ok(ArchiveOutput { unchanged: Some(record.clone()), reached, ..ArchiveOutput::default() })
+            }
+            (_, Destination::Staging(_)) => Ok(ArchiveOutput::default()),
+            (_, Destination::Stores(stores)) => {
+                sight.warnings.extend(self.untaken.values().cloned());
+                self.reaching(scene, stores)
+            }
+        };
+        // What is known of it stays known where it reaches no store.
+        let estimate = Some(estimate);
+        let performed = match delivered {
+            Ok(output) => Ok(Performed::Done(ArchiveOutput { estimate, ..output }.into())),
+            Err(failure) => {
+                let output = ArchiveOutput { estimate, ..ArchiveOutput::default() };
+                Ok(Performed::InPart(output.into(), failure))
+            }
+        };
+        (sight, performed)
+    }
+
+    fn carry_out(self: Box<Self>, doing: &Doing<'_>) -> Result<Performed, Failure> {
+        packing::pack(doing, *self).map(|made| Performed::Done(made.into()))
+    }
+}
+
+impl PackPlan {
+    /// The stores that would take it straight from its packing; one is enough.
+    fn reaching(&self, scene: Scene<'_>, stores: &[StoreId]) -> Result<ArchiveOutput, Failure> {
+        let (mut lost, mut reached) = (Vec::new(), Vec::new());
+        for store in stores.iter().copied() {
+            match in_the_way(scene, store, &self.name) {
+                Some(text) => lost.push((store, text)),
+                None => reached.push(store),
+            }
+        }
+        if !reached.is_empty() {
+            return Ok(ArchiveOutput { reached, lost, ..ArchiveOutput::default() });
+        }
+        if lost.is_empty() {
+            return Err(nowhere(scene, self.archive));
+        }
+        let reasons: Vec<String> = lost.into_iter().map(|(_, text)| text).collect();
+        Err(Failure::lasting(reasons.join("; ")))
+    }
+}
+
+/// What is said where an archive has no store to go to: all have dropped out.
+pub(super) fn nowhere(scene: Scene<'_>, archive: ArchiveId) -> Failure {
+    let to = scene.model().archive(archive).to.iter();
+    let names: Vec<String> = to.map(|store| format!("`{}`", scene.model().store(*store).name)).collect();
+    let names = names.join(", ");
+    Failure::lasting(format!("there is nowhere to put it: no use of {names} in this run"))
+}
+
 impl Scene<'_> {
     /// Whether a source is to be in an archive of this run: asked for, there, and not left out as it could not be read.
     fn is_packed(&self, archive: ArchiveId, source: SourceId) -> bool {
-        let is_wanted = self.only.is_empty() || self.only.contains(&self.model.source(source).name);
+        let only = &self.context.request.only;
+        let is_wanted = only.is_empty() || only.contains(&self.model().source(source).name);
         let is_absent = matches!(self.facts.sources.get(&source), Some(SourceFact::Absent(_)));
         is_wanted && !is_absent && !self.facts.left_out.contains_key(&(archive, source))
     }

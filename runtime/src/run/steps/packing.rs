@@ -1,23 +1,16 @@
-//! Packing an archive: its inputs, what they rest on, and where the bytes go.
+//! Carrying out the packing of an archive: its inputs, what they rest on, and where the bytes go.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
-use backplan_compiler::graph::StepId;
-use backplan_compiler::model::{ArchiveId, Compress, LargeFiles, Source, SourceId, StoreId};
+use backplan_compiler::model::{Archive, ArchiveId, Compress, LargeFiles, Source, SourceId, StoreId};
 use sha2::{Digest, Sha256};
 
-use super::coordinator::{Failure, FailureKind};
 use super::deliver::{commit_failure, store_failure};
-use super::facts::{self, ArchiveFact};
-use super::journal::Record;
-use super::output::ArchiveOutput;
-use super::sinks::{FanOut, StagedFile, Uploads};
-use super::state::make_private;
-use super::steps::deliver::nowhere;
-use super::steps::pack::{Destination, PackPlan};
-use super::worker::Worker;
+use super::pack::{Destination, PackPlan, nowhere};
 use crate::artefact::{self, Changes, Codec, Grains, Input, PackError, PackOptions, Packed, PackedSource};
 use crate::catalog::commit::Transaction;
 use crate::catalog::layout::artefact_name;
@@ -25,6 +18,16 @@ use crate::catalog::manifest::ArchiveRecord;
 use crate::catalog::names::PlanName;
 use crate::control::Control;
 use crate::postgres;
+use crate::postgres::basebackup::PRIOR;
+use crate::run::cache::Scanned;
+use crate::run::coordinator::{Failure, FailureKind};
+use crate::run::facts::{self, ArchiveFact, SourceFact};
+use crate::run::output::ArchiveOutput;
+use crate::run::reading::Reading;
+use crate::run::real::Doing;
+use crate::run::session::DROPPED_OUT;
+use crate::run::sinks::{FanOut, StagedFile, Uploads};
+use crate::run::state::make_private;
 use crate::source::reader;
 use crate::store::Upload;
 use crate::store::limit::limited;
@@ -39,15 +42,6 @@ struct Made {
     reached: Vec<StoreId>,
     /// Stores that took none, though others did, and why.
     lost: Vec<(StoreId, String)>,
-}
-
-/// An archive that is being packed.
-#[derive(Clone, Copy)]
-struct Job<'a> {
-    step: &'a StepId,
-    plan: &'a PackPlan,
-    options: &'a PackOptions,
-    control: &'a Control,
 }
 
 /// Why an archive was not packed.
@@ -69,134 +63,156 @@ impl From<Failure> for Trouble {
 /// Bytes read at once where an artefact is read again for its SHA-256.
 const CHUNK: usize = 1 << 20;
 
-impl Worker {
-    pub(super) fn pack(
-        &self,
-        step: &StepId,
-        id: ArchiveId,
-        control: &Control,
-    ) -> Result<ArchiveOutput, Failure> {
-        self.leave_out_unread(step, id);
-        let Made { fact, reached, lost } = self.pack_what_can_be(step, id, control)?;
-        for source in &fact.sources {
-            for warning in source.warnings.kept() {
-                self.warn(step, format!("source `{}`: {warning}", source.name));
-            }
-            let more = source.warnings.total() - source.warnings.kept().len() as u64;
-            if more > 0 {
-                self.warn(step, format!("source `{}`: and {more} more like these", source.name));
-            }
+/// Packs an archive.
+///
+/// # Errors
+/// When nothing was made of it.
+pub(super) fn pack(doing: &Doing<'_>, plan: PackPlan) -> Result<ArchiveOutput, Failure> {
+    let packing = Packing { doing, id: plan.archive };
+    let Made { fact, reached, lost } = packing.what_can_be(plan)?;
+    for source in &fact.sources {
+        for warning in source.warnings.kept() {
+            doing.warn(format!("source `{}`: {warning}", source.name));
         }
-        self.tell_of_unmounted(step, id);
-        let labels = self.streamed_are_told(id);
-        self.keep_scans(step, &fact);
-        let unchanged = (fact.record.holder != self.imprint.run).then(|| fact.record.clone());
-        Ok(ArchiveOutput { fact: Some(fact), unchanged, reached, lost, labels })
+        let more = source.warnings.total() - source.warnings.kept().len() as u64;
+        if more > 0 {
+            doing.warn(format!("source `{}`: and {more} more like these", source.name));
+        }
     }
+    let (context, id) = (doing.context, packing.id);
+    for text in doing.records.change(|facts| facts.lose_unmounted(context, id)) {
+        doing.warn(text);
+    }
+    let labels = packing.streamed_are_told();
+    packing.keep_scans(&fact);
+    let unchanged = (fact.record.holder != context.imprint.run).then(|| fact.record.clone());
+    Ok(ArchiveOutput { fact: Some(fact), unchanged, reached, lost, labels, estimate: None })
+}
 
-    /// Tells of the sources that the archive is made without, as they could not be read.
-    fn leave_out_unread(&self, step: &StepId, id: ArchiveId) {
-        let Some(step) = self.graph.get(step) else { return };
-        let (model, archive) = (&self.request.model, &self.request.model.archive(id).name);
-        let told = self.facts().leave_out(model, step, id);
-        for (source, why) in told {
-            self.note(format!("archive `{archive}` is made without source `{source}`: {why}"));
-        }
+/// An archive that is being packed.
+#[derive(Clone, Copy)]
+struct Packing<'a> {
+    doing: &'a Doing<'a>,
+    id: ArchiveId,
+}
+
+impl<'a> Packing<'a> {
+    fn archive(&self) -> &'a Archive {
+        self.doing.context.model().archive(self.id)
     }
 
     /// Packs, whole where the base cannot be used, and without a source that cannot be had.
-    fn pack_what_can_be(&self, step: &StepId, id: ArchiveId, control: &Control) -> Result<Made, Failure> {
-        let archive = &self.request.model.archive(id).name;
+    fn what_can_be(&self, mut plan: PackPlan) -> Result<Made, Failure> {
+        let (doing, archive) = (self.doing, &self.archive().name);
         let mut is_based = true;
         loop {
-            match self.pack_on_base(step, id, control) {
+            match self.on_base(&plan) {
                 Ok(fact) => return Ok(fact),
                 Err(Trouble::Base(error)) if is_based => {
                     is_based = false;
-                    self.warn(step, format!("archive `{archive}` is packed whole: {error}"));
-                    self.give_up_base(id);
+                    doing.warn(format!("archive `{archive}` is packed whole: {error}"));
+                    self.give_up_base();
                 }
-                Err(Trouble::Source(name, failure)) if self.may_go_without(id, &name, &failure) => {
+                Err(Trouble::Source(name, failure)) if self.may_go_without(&name, &failure) => {
                     let why = failure.message;
-                    self.note(format!("archive `{archive}` is made without source `{name}`: {why}"));
+                    doing.note(format!("archive `{archive}` is made without source `{name}`: {why}"));
                 }
                 Err(Trouble::Base(error)) => return Err(Failure::lasting(error)),
                 Err(Trouble::Source(_, failure) | Trouble::Failure(failure)) => return Err(failure),
             }
+            plan = PackPlan::make(doing.scene(&doing.facts()), self.id)?;
         }
     }
 
+    /// A source that cannot be packed, at the last of the attempts that it has: the archive is made without it, if the plan
+    /// permits that and there are others.
+    fn may_go_without(&self, source: &str, failure: &Failure) -> bool {
+        let context = self.doing.context;
+        let failure = Failure { message: context.secrets.redact(&failure.message), ..failure.clone() };
+        self.doing.records.change(|facts| {
+            facts.may_go_without(context.model(), &context.occasion, self.id, source, &failure)
+        })
+    }
+
+    /// From here on the archive rests on nothing, but for sources whose tool rested a backup on an earlier one.
+    fn give_up_base(&self) {
+        let model = self.doing.context.model();
+        self.doing.records.change(|facts| {
+            let based = facts.labels.iter().filter(|(_, labels)| labels.contains_key(PRIOR));
+            let based = based.map(|(id, _)| model.source(*id)).filter(|source| source.may_follow());
+            let based = based.map(|source| source.name.clone()).collect();
+            facts.baseless.insert(self.id, based);
+        });
+    }
+
     /// Packs in regard to what the archive rests on, or points to it where nothing changed.
-    fn pack_on_base(&self, step: &StepId, id: ArchiveId, control: &Control) -> Result<Made, Trouble> {
-        let archive = self.request.model.archive(id);
-        let levels = self.levels();
-        let is_open = |store| self.sessions[&store].held().opened().is_some();
-        let plan = PackPlan::make(self.scene(&self.facts()), &levels, &self.files, id, is_open)?;
-        let inputs = self.inputs(step, &plan, control)?;
+    fn on_base(&self, plan: &PackPlan) -> Result<Made, Trouble> {
+        let (doing, id, archive) = (self.doing, self.id, self.archive());
+        let levels = doing.levels();
+        let inputs = self.inputs(plan)?;
         let options = PackOptions {
             codec: match archive.compress {
                 Compress::Gzip => Codec::Gzip,
                 Compress::Zstd => Codec::Zstd,
             },
             level: archive.level,
-            run: self.imprint.run.to_string(),
-            scratch: self.files.work().to_path_buf(),
+            run: doing.context.imprint.run.to_string(),
+            scratch: doing.context.files.work().to_path_buf(),
             workers: None,
             shape: levels.shape(id),
             share_blocks: archive.share_blocks && archive.encrypt.is_empty(),
             is_copied: archive.self_contained && archive.encrypt.is_empty(),
-            grains: self.earlier_grains(id)?,
+            grains: self.earlier_grains()?,
             deleted: None,
             recipients: plan.recipients.clone(),
         };
-        let changes = artefact::plan_changes(&inputs, &options, control)
-            .map_err(|error| self.pack_trouble(error, control))?;
+        let changes =
+            artefact::plan_changes(&inputs, &options, doing.control).map_err(|error| self.trouble(error))?;
         if changes.is_unchanged()
             && let Some(record) = &plan.unless_changed
         {
-            let fact = self.unchanged(id, record, &inputs);
+            let fact = self.unchanged(record, &inputs);
             let reached = archive.to.iter().copied().filter(|store| plan.is_taken_by(*store)).collect();
             return Ok(Made { fact, reached, lost: Vec::new() });
         }
-        let job = Job { step, plan: &plan, options: &options, control };
         match &plan.to {
-            Destination::Staging(path) => self.pack_staged(job, path, inputs, changes),
-            Destination::Stores(stores) => self.pack_direct(job, stores, inputs, changes),
+            Destination::Staging(path) => self.staged(plan, &options, path, inputs, changes),
+            Destination::Stores(stores) => self.direct(plan, &options, stores, inputs, changes),
         }
     }
 
     /// What is known of the large files of what the archive rests on, where its differences are to hold what changed.
-    fn earlier_grains(&self, id: ArchiveId) -> Result<Option<Grains>, Failure> {
-        let archive = self.request.model.archive(id);
+    fn earlier_grains(&self) -> Result<Option<Grains>, Failure> {
+        let archive = self.archive();
         if archive.large_files == LargeFiles::Whole || archive.self_contained {
             return Ok(None);
         }
-        let folder = self.files.grains(&archive.name);
+        let folder = self.doing.context.files.grains(&archive.name);
         make_private(&folder).map_err(|cause| Failure::of(&cause, &cause))?;
-        let levels = self.levels();
+        let levels = self.doing.levels();
         let of = |source: &SourceId| {
-            let name = &self.request.model.source(*source).name;
-            Some((name.clone(), levels.grains(id, name)?))
+            let name = &self.doing.context.model().source(*source).name;
+            Some((name.clone(), levels.grains(self.id, name)?))
         };
         Ok(Some(Grains { folder, earlier: archive.from.iter().filter_map(of).collect() }))
     }
 
     /// A base that cannot be used is told from everything else: packing goes on without it.
-    fn pack_trouble(&self, error: PackError, control: &Control) -> Trouble {
+    fn trouble(&self, error: PackError) -> Trouble {
         match error {
             error @ (PackError::Base(_) | PackError::BaseScan { .. }) => Trouble::Base(error),
             PackError::Input { ref source_name, .. } => {
-                Trouble::Source(source_name.clone(), self.pack_failure(&error, control))
+                Trouble::Source(source_name.clone(), self.failure(&error))
             }
-            error => Trouble::Failure(self.pack_failure(&error, control)),
+            error => Trouble::Failure(self.failure(&error)),
         }
     }
 
-    fn inputs(&self, step: &StepId, plan: &PackPlan, control: &Control) -> Result<Vec<Input>, Trouble> {
+    fn inputs(&self, plan: &PackPlan) -> Result<Vec<Input>, Trouble> {
         let mut inputs = Vec::new();
         for source in &plan.sources {
-            let name = self.request.model.source(*source).name.clone();
-            let reading = self.reading(step, *source, control);
+            let reading = Reading { doing: self.doing, id: *source };
+            let name = reading.source().name.clone();
             let content = reader(&reading.source().kind).content(&reading, plan.archive);
             if let Some(content) = content.map_err(|failure| Trouble::Source(name.clone(), failure))? {
                 inputs.push(Input { source: name, content });
@@ -205,49 +221,49 @@ impl Worker {
         Ok(inputs)
     }
 
-    fn pack_staged(
+    fn staged(
         &self,
-        Job { step, plan, options, control }: Job<'_>,
+        plan: &PackPlan,
+        options: &PackOptions,
         path: &Path,
         inputs: Vec<Input>,
         changes: Changes,
     ) -> Result<Made, Trouble> {
-        let paths = vec![self.files.staged().to_path_buf()];
-        self.intend(&Record::Writing { step: step.0.clone(), paths })?;
-        self.make_staged()?;
+        self.doing.held.make_staged(self.doing.context)?;
         let place = |cause: io::Error| Failure::of(&cause, format!("`{}`: {cause}", path.display()));
         let mut sink = StagedFile::create(path).map_err(place)?;
-        let packed = artefact::pack_changes(inputs, changes, options, &mut sink, control)
-            .map_err(|error| self.pack_trouble(error, control))?;
+        let packed = artefact::pack_changes(inputs, changes, options, &mut sink, self.doing.control)
+            .map_err(|error| self.trouble(error))?;
         self.see_that_all_came(&packed)?;
         sink.finish().map_err(|error| Failure::of(&*error, format!("cannot write the artefact: {error}")))?;
         let sha256 = match packed.sha256 {
             Some(sum) => hex(&sum),
-            None => sum_of_file(path, control)
+            None => sum_of_file(path, self.doing.control)
                 .map_err(|error| read_failure(&path.display().to_string(), &error))?,
         };
         Ok(Made { fact: self.packed_fact(plan, packed, sha256), reached: Vec::new(), lost: Vec::new() })
     }
 
-    fn pack_direct(
+    fn direct(
         &self,
-        Job { step, plan, options, control }: Job<'_>,
+        plan: &PackPlan,
+        options: &PackOptions,
         stores: &[StoreId],
         inputs: Vec<Input>,
         changes: Changes,
     ) -> Result<Made, Trouble> {
-        let (id, name) = (plan.archive, plan.name.as_str());
+        let name = plan.name.as_str();
         for why in plan.untaken.values() {
-            self.warn(step, why.clone());
+            self.doing.warn(why);
         }
-        let (uploads, mut lost) = self.open_uploads(stores, name, control);
+        let (uploads, mut lost) = self.open_uploads(stores, name);
         if uploads.is_empty() {
-            return Err(self.nowhere(id, lost).into());
+            return Err(self.nowhere(lost).into());
         }
-        let base = self.levels().copies(id).and_then(|copies| copies.held.clone());
+        let base = self.doing.levels().copies(self.id).and_then(|copies| copies.held.clone());
         let mut sink = FanOut::new(uploads, base);
-        let packed = artefact::pack_changes(inputs, changes, options, &mut sink, control)
-            .map_err(|error| self.pack_trouble(error, control))?;
+        let packed = artefact::pack_changes(inputs, changes, options, &mut sink, self.doing.control)
+            .map_err(|error| self.trouble(error))?;
         // Before the artefact gets its name: what is no backup must not look like one.
         self.see_that_all_came(&packed)?;
         let (uploads, failed) = sink.into_uploads();
@@ -261,25 +277,24 @@ impl Worker {
                 Err(failure) => lost.push((store, failure)),
             }
         }
-        let Some(first) = direct.first() else { return Err(self.nowhere(id, lost).into()) };
+        let Some(first) = direct.first() else { return Err(self.nowhere(lost).into()) };
         let sha256 = match packed.sha256 {
             Some(sum) => hex(&sum),
             // Not again: the artefact has its name already, and another attempt would read other contents.
-            None => {
-                self.sum_of_object(*first, name, &packed, control).map_err(|failure| match failure.kind {
-                    FailureKind::Passing => Failure::lasting(failure.message),
-                    _ => failure,
-                })?
-            }
+            None => self.sum_of_object(*first, name, &packed).map_err(|failure| match failure.kind {
+                FailureKind::Passing => Failure::lasting(failure.message),
+                _ => failure,
+            })?,
         };
-        let lost = self.drop_out(step, id, lost);
+        let lost = self.drop_out(lost);
         Ok(Made { fact: self.packed_fact(plan, packed, sha256), reached: direct, lost })
     }
 
     /// A source of which nothing came, or a copy that did not come whole, is not backed up, whatever its scan saw.
     fn see_that_all_came(&self, packed: &Packed) -> Result<(), Trouble> {
         for source in &packed.sources {
-            let declared = self.request.model.sources.iter().find(|declared| declared.name == source.name);
+            let declared =
+                self.doing.context.model().sources.iter().find(|declared| declared.name == source.name);
             if let Some(what) = lost(source, declared.is_some_and(Source::is_copied)) {
                 let first = source.warnings.kept().first().map(|warning| format!(": {warning}"));
                 let first = first.unwrap_or_default();
@@ -291,14 +306,14 @@ impl Worker {
     }
 
     /// What the manifests say of an archive in which nothing changed: its base's artefact.
-    fn unchanged(&self, id: ArchiveId, record: &ArchiveRecord, inputs: &[Input]) -> ArchiveFact {
-        let contents = self.contents(id, inputs.iter().map(|input| input.source.as_str()));
-        let name = PlanName::known(&self.request.model.archive(id).name);
+    fn unchanged(&self, record: &ArchiveRecord, inputs: &[Input]) -> ArchiveFact {
+        let contents = self.contents(inputs.iter().map(|input| input.source.as_str()));
+        let name = PlanName::known(&self.archive().name);
         ArchiveFact { record: ArchiveRecord { name, contents, ..record.clone() }, sources: Vec::new() }
     }
 
-    fn contents<'a>(&self, id: ArchiveId, sources: impl Iterator<Item = &'a str>) -> Vec<facts::Content> {
-        let (levels, is_whole) = (self.levels(), self.request.model.archive(id).self_contained);
+    fn contents<'s>(&self, sources: impl Iterator<Item = &'s str>) -> Vec<facts::Content> {
+        let (levels, id, is_whole) = (self.doing.levels(), self.id, self.archive().self_contained);
         let content = |source: &str| facts::Content {
             source: PlanName::known(source),
             level: levels.level(id, source),
@@ -310,23 +325,25 @@ impl Worker {
 
     fn packed_fact(&self, plan: &PackPlan, packed: Packed, sha256: String) -> ArchiveFact {
         let sources = packed.sources.iter().map(|source| source.name.as_str());
-        let contents = self.contents(plan.archive, sources);
-        let (name, run) = (&self.request.model.archive(plan.archive).name, self.imprint.run);
+        let contents = self.contents(sources);
+        let (name, run) = (&self.archive().name, self.doing.context.imprint.run);
         let mut record = facts::archive_record(name, &plan.name, run, &packed, sha256, contents);
         record.recipients.clone_from(&plan.recipients);
         ArchiveFact { record, sources: packed.sources }
     }
 
     /// An upload to each store that takes one. A store that does not is no reason to back up to none.
-    fn open_uploads(&self, stores: &[StoreId], name: &str, control: &Control) -> (Uploads, Vec<Lost>) {
+    fn open_uploads(&self, stores: &[StoreId], name: &str) -> (Uploads, Vec<Lost>) {
+        let Doing { context, control, .. } = *self.doing;
         let (mut uploads, mut lost) = (Vec::new(), Vec::new());
         // What an earlier process of the run has packed is another artefact.
         let begin = |transaction: &Transaction| {
-            let withdrawn = if self.is_resumed { transaction.withdraw(name) } else { Ok(()) };
+            let withdrawn = if context.is_resumed { transaction.withdraw(name) } else { Ok(()) };
             withdrawn.and_then(|()| transaction.upload(name)).map_err(|error| commit_failure(&error))
         };
         for store in stores {
-            let upload = match self.transaction(*store) {
+            let session = self.doing.session(*store);
+            let upload = match session.transaction(context, *store) {
                 Ok(Some(transaction)) => begin(&transaction),
                 Ok(None) => continue,
                 Err(failure) => Err(failure),
@@ -334,7 +351,7 @@ impl Worker {
             match upload {
                 Ok(upload) => uploads.push((
                     *store,
-                    limited(upload, &self.request.model.store(*store).name, self.limits(*store), control),
+                    limited(upload, &context.model().store(*store).name, session.limits(context), control),
                 )),
                 Err(failure) => lost.push((*store, failure)),
             }
@@ -343,16 +360,16 @@ impl Worker {
     }
 
     fn finish_upload(&self, store: StoreId, upload: Box<dyn Upload>, name: &str) -> Result<(), Failure> {
-        match self.transaction(store)? {
+        match self.doing.session(store).transaction(self.doing.context, store)? {
             Some(transaction) => transaction.finish(upload, name).map_err(|error| commit_failure(&error)),
             None => Err(Failure::lasting("its lock is gone")),
         }
     }
 
     /// No store took the artefact. Another attempt may help where it may help one of them.
-    fn nowhere(&self, id: ArchiveId, lost: Vec<Lost>) -> Failure {
+    fn nowhere(&self, lost: Vec<Lost>) -> Failure {
         if lost.is_empty() {
-            return nowhere(self.scene(&self.facts()), id);
+            return nowhere(self.doing.scene(&self.doing.facts()), self.id);
         }
         let kinds = [FailureKind::Stopped, FailureKind::Passing];
         let kind = kinds.into_iter().find(|kind| lost.iter().any(|(_, failure)| failure.kind == *kind));
@@ -361,20 +378,20 @@ impl Worker {
     }
 
     /// Stores that took no artefact, though others did.
-    fn drop_out(&self, step: &StepId, id: ArchiveId, lost: Vec<Lost>) -> Vec<(StoreId, String)> {
-        let archive = &self.request.model.archive(id).name;
+    fn drop_out(&self, lost: Vec<Lost>) -> Vec<(StoreId, String)> {
+        let (archive, model) = (&self.archive().name, self.doing.context.model());
         for (store, failure) in &lost {
-            let (store, text) = (&self.request.model.store(*store).name, &failure.message);
-            self.warn(step, format!("archive `{archive}` did not reach store `{store}`: {text}"));
+            let (store, text) = (&model.store(*store).name, &failure.message);
+            self.doing.warn(format!("archive `{archive}` did not reach store `{store}`: {text}"));
         }
         lost.into_iter().map(|(store, failure)| (store, failure.message)).collect()
     }
 
-    fn pack_failure(&self, error: &PackError, control: &Control) -> Failure {
+    fn failure(&self, error: &PackError) -> Failure {
         match error {
             PackError::Stopped(_) => Failure::stopped(),
             // A program that was stopped says so in its own words.
-            _ if control.check().is_err() => Failure::stopped(),
+            _ if self.doing.control.check().is_err() => Failure::stopped(),
             PackError::Request(_) => Failure::lasting(error),
             PackError::Input { source_name, cause } if self.is_postgres(source_name) => {
                 let text = format!("{error}{}", postgres::mend_of_stream(cause));
@@ -385,25 +402,19 @@ impl Worker {
     }
 
     fn is_postgres(&self, name: &str) -> bool {
-        let mut sources = self.request.model.sources.iter();
+        let mut sources = self.doing.context.model().sources.iter();
         sources.any(|source| source.name == name && source.postgres().is_some())
     }
 
-    fn sum_of_object(
-        &self,
-        store: StoreId,
-        name: &str,
-        packed: &Packed,
-        control: &Control,
-    ) -> Result<String, Failure> {
-        let Some(store) = self.sessions[&store].held().store.clone() else {
-            return Err(Failure::lasting("its store has dropped out"));
+    fn sum_of_object(&self, store: StoreId, name: &str, packed: &Packed) -> Result<String, Failure> {
+        let Some(store) = self.doing.session(store).held().store.clone() else {
+            return Err(Failure::lasting(DROPPED_OUT));
         };
         let name = artefact_name(name).map_err(Failure::fatal)?;
         let mut sum = Sha256::new();
         let mut offset = 0;
         while offset < packed.size {
-            control.check().map_err(|_| Failure::stopped())?;
+            self.doing.control.check().map_err(|_| Failure::stopped())?;
             let bytes = store.read_range(&name, offset, CHUNK).map_err(Failure::passing)?;
             if bytes.is_empty() {
                 return Err(Failure::passing(format!("`{name}` ended early when it was read again")));
@@ -412,6 +423,53 @@ impl Worker {
             sum.update(&bytes);
         }
         Ok(hex(&sum.finalize()))
+    }
+
+    /// What the labels of clusters say, once they are packed.
+    fn streamed_are_told(&self) -> BTreeMap<SourceId, BTreeMap<String, String>> {
+        let facts = self.doing.facts();
+        let streamed = self.archive().from.iter().filter_map(|id| match facts.sources.get(id)? {
+            SourceFact::Streamed(told) => {
+                Some((*id, told.lock().unwrap_or_else(PoisonError::into_inner).clone()))
+            }
+            _ => None,
+        });
+        streamed.collect()
+    }
+
+    /// Keeps the scans that an artefact was packed from, for the next run. Before the commit: a run that is killed right
+    /// behind it must cost the next one nothing, and scans of an artefact that is never committed are looked up by
+    /// nobody. Trouble costs no backup: the next run of the archive is a full then.
+    fn keep_scans(&self, fact: &ArchiveFact) {
+        let contents = fact.record.contents.iter();
+        let sources: Vec<_> = contents.filter_map(|content| self.scanned(fact, content)).collect();
+        let (context, archive) = (self.doing.context, &fact.record.name);
+        if let Err(error) = context.cache().store(archive, context.imprint.run, &fact.record.root, &sources) {
+            let text =
+                format!("archive `{archive}`: its scans could not be kept: {error}; its next run is a full");
+            self.doing.warn(text);
+        }
+    }
+
+    /// What is kept of a source; `None`: nothing.
+    fn scanned(&self, fact: &ArchiveFact, content: &facts::Content) -> Option<Scanned> {
+        let scan = self.doing.context.files.scan(&content.source);
+        let packed = fact.sources.iter().find(|packed| packed.name == content.source.as_str());
+        let doubts = packed.map(|packed| packed.doubts.clone()).unwrap_or_default();
+        let grains = self.grains(fact, content);
+        let scan = scan.exists().then_some((scan, doubts));
+        let is_any = scan.is_some() || grains.is_some();
+        is_any.then(|| Scanned { source: content.source.to_string(), scan, grains })
+    }
+
+    /// What is known of the large files of a source as the artefact has them: made with it, or, where that is the one before, as
+    /// it was known of that.
+    fn grains(&self, fact: &ArchiveFact, content: &facts::Content) -> Option<PathBuf> {
+        let made = self.doing.context.files.grains_of(&fact.record.name, &content.source);
+        if fact.record.holder == self.doing.context.imprint.run {
+            return made.exists().then_some(made);
+        }
+        self.doing.levels().grains(self.id, &content.source)
     }
 }
 

@@ -3,20 +3,19 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use backplan_compiler::graph::StepId;
 use backplan_compiler::model::{Model, SourceId};
 use jiff::Timestamp;
 
-use super::coordinator::Failure;
-use super::worker::Worker;
-use crate::control::Control;
+use super::{StepPlan, done};
 use crate::recall::shelf::Shelves;
 use crate::rehearse::record::{self, every, is_due};
 use crate::rehearse::wish::{self, Places};
 use crate::rehearse::{RehearseError, Wish, rehearse, scratch};
+use crate::run::coordinator::{Failure, Performed};
+use crate::run::real::Doing;
 
 /// The sources that a run at `now` is to rehearse. Where no store tells when the last rehearsal was, it is due.
-pub(super) fn due(model: &Model, now: Timestamp) -> BTreeSet<SourceId> {
+pub(crate) fn due(model: &Model, now: Timestamp) -> BTreeSet<SourceId> {
     let wanted: BTreeSet<SourceId> = model.verifies.iter().map(|verify| verify.restore).collect();
     let asked = |id: &SourceId| every(model, *id).map(|every| (*id, every));
     let asked: Vec<(SourceId, u64)> = wanted.iter().filter_map(asked).collect();
@@ -28,26 +27,30 @@ pub(super) fn due(model: &Model, now: Timestamp) -> BTreeSet<SourceId> {
     asked.into_iter().filter(is_due).map(|(id, _)| id).collect()
 }
 
-impl Worker {
+/// A rehearsal of a source. Which backup it takes is known once the run is in the stores.
+pub(crate) struct RehearsePlan(pub SourceId);
+
+impl StepPlan for RehearsePlan {
     /// Restores the newest backup of a source, looks at it, throws it away, and writes down what came of it.
-    pub(super) fn rehearse(&self, step: &StepId, source: SourceId, control: &Control) -> Result<(), Failure> {
-        let model = &self.request.model;
+    fn carry_out(self: Box<Self>, doing: &Doing<'_>) -> Result<Performed, Failure> {
+        let (context, control, source) = (doing.context, doing.control, self.0);
+        let model = context.model();
         let name = &model.source(source).name;
-        let places = Places { place: scratch::usual_place(), state: self.request.state.clone() };
-        let wish = Wish::of_plan(model, source, &self.occasion, &places, &self.secrets.under(control));
+        let places = Places { place: scratch::usual_place(), state: context.request.state.clone() };
+        let wish = Wish::of_plan(model, source, &context.occasion, &places, &doing.secrets());
         let wish = wish.map_err(|error| match control.check() {
             Err(_) => Failure::stopped(),
             Ok(()) => Failure::lasting(format!("a `command` of `verify`: {error:?}")),
         })?;
-        let keys = wish::keys(model, &[source], &self.secrets.under(control)).map_err(Failure::lasting)?;
+        let keys = wish::keys(model, &[source], &doing.secrets()).map_err(Failure::lasting)?;
         let shelves = Shelves::of_plan(model, None).map_err(Failure::lasting)?.with_keys(&Arc::new(keys));
-        let done = rehearse(&shelves, wish, self.request.clock.now(), control, &self.tell(step));
-        let record = done.map_err(|error| match error {
+        let rehearsed = rehearse(&shelves, wish, context.request.clock.now(), control, &doing.tell());
+        let record = rehearsed.map_err(|error| match error {
             RehearseError::Stopped(_) => Failure::stopped(),
             error => Failure::lasting(format!("source `{name}` could not be rehearsed: {error}")),
         })?;
         for trouble in record::keep(model, &record) {
-            self.warn(step, format!("the rehearsal could not be recorded: {trouble}"));
+            doing.warn(format!("the rehearsal could not be recorded: {trouble}"));
         }
         if !record.passed {
             return Err(Failure::lasting(format!(
@@ -58,20 +61,11 @@ impl Worker {
             )));
         }
         if let (Some(usable), Some(rto), Some(false)) = (record.usable_ms, record.rto, record.is_in_time()) {
-            let text = format!(
+            doing.warn(format!(
                 "source `{name}` could be used again {} s after its rehearsal began, and {rto} s were promised (`rto`)",
                 usable / 1000
-            );
-            self.warn(step, text);
+            ));
         }
-        Ok(())
-    }
-
-    /// Clears away what rehearsals left that were killed.
-    pub(super) fn clear_rehearsals(&self, step: &StepId) {
-        match scratch::clear_dead(&self.request.state) {
-            Ok(told) => told.into_iter().for_each(|text| self.note(text)),
-            Err(error) => self.warn(step, format!("what a killed rehearsal left is still there: {error}")),
-        }
+        done()
     }
 }

@@ -1,6 +1,5 @@
 //! What a dry run tells, as values and in words.
 
-use backplan_compiler::count::plural;
 use serde::Serialize;
 
 use crate::run::report::{StepReport, Verdict};
@@ -54,10 +53,4 @@ pub struct ArchiveForecast {
     pub bytes: u64,
     /// Sources whose size nobody knows before they are read.
     pub unmeasured: Vec<String>,
-}
-
-/// `1 run stays, 0 go`
-pub(super) fn staying(stay: usize, go: usize) -> String {
-    let (stays, goes) = (if stay == 1 { "stays" } else { "stay" }, if go == 1 { "goes" } else { "go" });
-    format!("{} {stays}, {go} {goes}", plural(stay, "run"))
 }

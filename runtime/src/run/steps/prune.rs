@@ -1,0 +1,113 @@
+//! Deleting from a store what retention gives up, now that this run is in it.
+
+use std::sync::Arc;
+
+use backplan_compiler::count::plural;
+use backplan_compiler::model::StoreId;
+
+use super::{Scene, Sight, StepPlan};
+use crate::catalog::prune::{Ground, Occasion, PrunePlan};
+use crate::catalog::runs::Catalog;
+use crate::run::coordinator::{Failure, Performed};
+use crate::run::dry::Ahead;
+use crate::run::history;
+use crate::run::mark::mark;
+use crate::run::output::Output;
+use crate::run::prune::occasion;
+use crate::run::real::Doing;
+use crate::store::Store;
+
+/// The prune of a store.
+pub(crate) struct PruneStep {
+    id: StoreId,
+    /// The store as the plan calls it.
+    label: String,
+    /// `None`: in a dry run, as it would be made.
+    store: Option<Arc<dyn Store>>,
+    plan: PrunePlan,
+    catalog: Catalog,
+}
+
+impl PruneStep {
+    /// Looks at the runs that are in the store.
+    ///
+    /// # Errors
+    /// When it cannot tell what is there.
+    pub fn make(scene: Scene<'_>, id: StoreId) -> Result<PruneStep, Failure> {
+        let store = scene.store(id)?;
+        let mut catalog = scene.catalog(id, store.as_deref()).map_err(Failure::passing)?;
+        if let Some(store) = &store {
+            catalog.look_for_artefacts(store.as_ref(), &scene.context.layout).map_err(Failure::passing)?;
+        }
+        let plan = PrunePlan::make(&catalog, &scene.occasion(id, &catalog));
+        Ok(PruneStep { id, label: scene.model().store(id).name.clone(), store, plan, catalog })
+    }
+}
+
+impl<'a> Scene<'a> {
+    /// What a prune of a store is made from now.
+    pub(super) fn occasion(&self, id: StoreId, catalog: &Catalog) -> Occasion<'a> {
+        let remembered = {
+            let plan = self.context.plan();
+            (history::newest(&plan, Some(&self.context.imprint.run)), plan.accepted().clone())
+        };
+        let current = self.current(id, catalog);
+        occasion(self.model(), id, self.context.now(), current, remembered)
+    }
+}
+
+impl StepPlan for PruneStep {
+    fn foreseen(mut self: Box<Self>, ahead: &Ahead<'_>) -> (Sight, Result<Performed, Failure>) {
+        let (plan, label) = (&self.plan, &self.label);
+        let going = plan.order().len();
+        let mut sight = Sight::found(staying(plan.runs.len() - going, going));
+        if plan.refused.is_empty() {
+            sight.found.extend(plan.held.iter().map(ToString::to_string));
+        }
+        let refused =
+            plan.refused.iter().map(|why| format!("store `{label}`: nothing would be pruned: {why}"));
+        let warned = plan.warnings.iter().map(|text| format!("store `{label}`: {text}"));
+        sight.warnings.extend(refused.chain(warned));
+        if let Some(store) = &self.store {
+            let layout = &ahead.scene.context.layout;
+            match plan.preview(store.as_ref(), layout, &mut self.catalog, &mark) {
+                Ok(names) => {
+                    sight.would_delete.extend(names.into_iter().map(|name| format!("{label}:{name}")));
+                }
+                Err(error) => return (sight, Err(Failure::lasting(error))),
+            }
+        }
+        let pruned = plan.order().iter().copied().collect();
+        (sight, Ok(Performed::Done(Output::Pruned(pruned))))
+    }
+
+    fn carry_out(mut self: Box<Self>, doing: &Doing<'_>) -> Result<Performed, Failure> {
+        let (store, lease) = doing.session(self.id).opened()?;
+        let (plan, label) = (&self.plan, &self.label);
+        let refused = plan.refused.iter().map(|why| format!("nothing is pruned: {why}"));
+        for text in plan.warnings.iter().cloned().chain(refused) {
+            doing.warn(format!("store `{label}`: {text}"));
+        }
+        if plan.refused.is_empty() {
+            plan.held.iter().for_each(|held| doing.note(format!("store `{label}`: {held}")));
+        }
+        let layout = &doing.context.layout;
+        let on = Ground { store: store.as_ref(), layout, lease: &lease, mark: &mark };
+        let mut left = Vec::new();
+        let done = plan.execute(on, &mut self.catalog, doing.control, &mut |run, deleted| {
+            doing.note(format!("store `{label}`: run `{run}` is deleted, as `keep` gives it up"));
+            left.extend(deleted.left.iter().map(ToString::to_string));
+        });
+        for text in left {
+            doing.warn(format!("store `{label}`: {text}"));
+        }
+        done.map_err(|error| Failure::lasting(format!("{error}; the next prune goes on")))?;
+        Ok(Performed::Done(Output::Pruned(plan.order().iter().copied().collect())))
+    }
+}
+
+/// `1 run stays, 0 go`
+fn staying(stay: usize, go: usize) -> String {
+    let (stays, goes) = (if stay == 1 { "stays" } else { "stay" }, if go == 1 { "goes" } else { "go" });
+    format!("{} {stays}, {go} {goes}", plural(stay, "run"))
+}
