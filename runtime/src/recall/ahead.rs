@@ -202,6 +202,10 @@ mod tests {
         fn entries(&self, folder: &Name) -> Result<Vec<Entry>, StoreError> {
             self.store.entries(folder)
         }
+
+        fn root(&self) -> Result<Vec<Entry>, StoreError> {
+            self.store.root()
+        }
     }
 
     fn object(len: usize) -> (tempfile::TempDir, Vec<u8>, Ahead, Reads) {

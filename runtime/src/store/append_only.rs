@@ -49,6 +49,10 @@ impl ReadStore for AppendOnly {
         self.0.entries(folder)
     }
 
+    fn root(&self) -> Result<Vec<Entry>, StoreError> {
+        self.0.root()
+    }
+
     fn may_write(&self) -> Result<(), StoreError> {
         self.0.may_write()
     }

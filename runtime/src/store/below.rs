@@ -71,6 +71,10 @@ impl ReadStore for Below {
         Ok(self.own(self.store.entries(&self.at(folder))?, |entry| &mut entry.name))
     }
 
+    fn root(&self) -> Result<Vec<Entry>, StoreError> {
+        Ok(self.own(self.store.entries(&self.folder)?, |entry| &mut entry.name))
+    }
+
     fn may_write(&self) -> Result<(), StoreError> {
         self.store.may_write()
     }

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::fs::Kind;
 use super::{Creation, Name, Store, StoreErrorKind};
 use crate::control::Control;
 
@@ -119,6 +120,11 @@ fn listing(store: &Arc<dyn Store>) {
     assert_eq!(names(store, Some("a/c")), ["a/c/d/e"]);
     assert!(names(store, Some("none")).is_empty());
     assert!(store.list(None).unwrap().iter().all(|object| object.size == 1));
+    let root = store.root().unwrap();
+    let files = root.iter().filter(|entry| entry.kind == Kind::File(1)).map(|entry| entry.name.as_str());
+    assert_eq!(files.collect::<Vec<_>>(), ["a-", "a.b", "b"]);
+    let folders = root.iter().filter(|entry| entry.kind == Kind::Folder).map(|entry| entry.name.as_str());
+    assert_eq!(folders.collect::<Vec<_>>(), ["a", "ab"]);
 }
 
 fn odd_names(store: &Arc<dyn Store>) {

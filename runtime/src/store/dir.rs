@@ -319,6 +319,24 @@ fn has_no_links(error: &io::Error) -> bool {
     cannot(error) || Errno::from_io_error(error) == Some(Errno::PERM)
 }
 
+impl<F: FileSystem> FolderStore<F> {
+    /// What stands directly in a folder; the empty one is the root.
+    fn entries_in(&self, folder: &str) -> Result<Vec<Entry>, StoreError> {
+        let found = match self.inner.fs.entries(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            found => found.map_err(|cause| self.inner.error("list", folder, cause))?,
+        };
+        let before = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let named = found.into_iter().filter(|(last, _)| !is_own_name(last));
+        let named = named.filter_map(|(last, kind)| {
+            Some(Entry { name: Name::new(format!("{before}{last}")).ok()?, kind })
+        });
+        let mut entries: Vec<Entry> = named.collect();
+        entries.sort_by(|left, right| left.name.cmp(&right.name));
+        Ok(entries)
+    }
+}
+
 impl<F: FileSystem> ReadStore for FolderStore<F> {
     fn label(&self) -> &str {
         &self.inner.label
@@ -359,17 +377,11 @@ impl<F: FileSystem> ReadStore for FolderStore<F> {
     }
 
     fn entries(&self, folder: &Name) -> Result<Vec<Entry>, StoreError> {
-        let found = match self.inner.fs.entries(folder.as_str()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            found => found.map_err(|cause| self.inner.error("list", folder.as_str(), cause))?,
-        };
-        let named = found.into_iter().filter(|(last, _)| !is_own_name(last));
-        let named = named.filter_map(|(last, kind)| {
-            Some(Entry { name: Name::new(format!("{folder}/{last}")).ok()?, kind })
-        });
-        let mut entries: Vec<Entry> = named.collect();
-        entries.sort_by(|left, right| left.name.cmp(&right.name));
-        Ok(entries)
+        self.entries_in(folder.as_str())
+    }
+
+    fn root(&self) -> Result<Vec<Entry>, StoreError> {
+        self.entries_in("")
     }
 
     fn may_write(&self) -> Result<(), StoreError> {

@@ -250,6 +250,12 @@ pub trait ReadStore: Send + Sync + fmt::Debug {
     /// When the listing could not be made whole.
     fn entries(&self, folder: &Name) -> Result<Vec<Entry>, StoreError>;
 
+    /// The objects that stand directly in the root, sorted by name, as [`ReadStore::entries`] tells of a folder.
+    ///
+    /// # Errors
+    /// When the listing could not be made whole.
+    fn root(&self) -> Result<Vec<Entry>, StoreError>;
+
     /// Whether it takes anything at all, as far as that can be told without leaving something behind.
     ///
     /// # Errors

@@ -261,6 +261,10 @@ impl ReadStore for Slow {
     fn entries(&self, folder: &Name) -> Result<Vec<Entry>, StoreError> {
         self.0.entries(folder)
     }
+
+    fn root(&self) -> Result<Vec<Entry>, StoreError> {
+        self.0.root()
+    }
 }
 
 impl Store for Slow {

@@ -278,10 +278,21 @@ impl ReadStore for BucketStore {
     }
 
     fn entries(&self, folder: &Name) -> Result<Vec<Entry>, StoreError> {
-        let found = self.inner.with(folder.as_str(), |service, key| async move {
-            service.list_with_delimiter(Some(&key)).await
-        });
-        let found = found.map_err(|trouble| self.inner.write_error("list", folder.as_str(), trouble))?;
+        self.entries_in(folder.as_str())
+    }
+
+    fn root(&self) -> Result<Vec<Entry>, StoreError> {
+        self.entries_in("")
+    }
+}
+
+impl BucketStore {
+    /// What stands directly in a folder; the empty one is the root.
+    fn entries_in(&self, folder: &str) -> Result<Vec<Entry>, StoreError> {
+        let found = self
+            .inner
+            .with(folder, |service, key| async move { service.list_with_delimiter(Some(&key)).await });
+        let found = found.map_err(|trouble| self.inner.write_error("list", folder, trouble))?;
         let objects = found.objects.iter().map(|meta| (&meta.location, Kind::File(meta.size)));
         let folders = found.common_prefixes.iter().map(|key| (key, Kind::Folder));
         let entry = |(key, kind): (&Key, Kind)| Some(Entry { name: self.inner.name(key)?, kind });
