@@ -135,6 +135,14 @@ fn units_are_good_ones_and_what_somebody_changed_stays() {
         assert!(unit.said().lines().any(is_it), "{path}: {}", unit.said());
     }
 
+    // A folder that the unit cannot make has to be there.
+    let needs = sandboxed.plan(["schedule", "--for", "systemd"]).status(0);
+    needs
+        .stderr_has("plan p needs the folder `")
+        .stderr_has("/work/store`, which is not there: its unit cannot make it");
+    std::fs::create_dir(sandboxed.path("store")).unwrap();
+    sandboxed.plan(["schedule", "--for", "systemd"]).status(0).stderr("");
+
     // On Sunday the full alone is made, whichever is started.
     let scenario = scenario.env("BACKPLAN_NOW", "2027-01-10T02:33:00Z");
     let run = |level: &str| scenario.plan(["run", "--quiet", "--scheduled", "--level", level, "p.plan"]);
@@ -252,6 +260,7 @@ fn what_is_installed_can_be_compared_and_goes_again_but_for_what_somebody_change
         "+OnCalendar=*-*-* *:00:00 UTC\n",
         "--- /etc/systemd/system/backplan-p-full.timer (installed)\n+++ /dev/null\n",
         "-# mine\n",
+        "warning: this would be refused: `/etc/systemd/system/backplan-p.timer` was written, or changed, by somebody; move it away",
         "`/etc/systemd/system/backplan-p.timer` was written, or changed, by somebody",
         "nothing was removed",
         "Read-only file system",

@@ -146,8 +146,24 @@ fn of_plan(
             })?
         }
     };
-    let (objects, needs) = (Vec::new(), Vec::new());
+    let (objects, needs) = (Vec::new(), unmade(&ready.model, args));
     Ok(Planned { name: ready.model.name, file: ready.model.file, units, former, objects, needs })
+}
+
+/// Folders that the first run would make, and cannot in the sandbox of its unit: they have to be there.
+fn unmade(model: &Model, args: &ScheduleArgs) -> Vec<String> {
+    if args.starter != Timers::Systemd || args.user || args.remove {
+        return Vec::new();
+    }
+    let confined = timer::confined_stores(model).into_iter().filter(|path| !path.exists());
+    let told = confined.map(|path| {
+        format!(
+            "the folder `{}`, which is not there: its unit cannot make it, as it runs in a sandbox. Make it, or begin with `plan run` by \
+             hand",
+            display(path)
+        )
+    });
+    told.collect()
 }
 
 fn starter(model: &Model, args: &ScheduleArgs, global: &Global) -> Result<Starter, Failure> {
@@ -192,6 +208,12 @@ fn crontab_name(model: &Model) -> String {
 
 fn whose(args: &ScheduleArgs) -> Whose {
     if args.user { Whose::User } else { Whose::System }
+}
+
+/// Says beside what would change that it would not be written as things stand.
+fn say_refused(refused: &Failure, console: &mut Console) {
+    let help = refused.help.as_deref().map(|help| format!("; {help}")).unwrap_or_default();
+    console.remark("warning", &format!("this would be refused: {}{help}", refused.message));
 }
 
 /// What a text would become, as a patch has it.

@@ -20,7 +20,7 @@ use times::Times;
 pub use airflow::{Over, dag};
 pub use cron::{crontab, same_clock};
 pub use kubernetes::{Cluster, Manifests, kustomization, manifests};
-pub use systemd::{Unit, units};
+pub use systemd::{Unit, confined_stores, units};
 
 /// Why a schedule cannot be expressed, and what can.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::path::Path;
 
 use jiff::Timestamp;
 
@@ -103,6 +104,18 @@ fn service(
         }
     }
     Ok(text)
+}
+
+/// The folders of stores that a unit of the system could write to and not make: where it runs in a sandbox.
+pub fn confined_stores(model: &Model) -> Vec<&Path> {
+    if starts_programs(model) {
+        return Vec::new();
+    }
+    let folders = model.stores.iter().filter_map(|store| match &store.kind {
+        StoreKind::Dir { path } => Some(path.as_path()),
+        _ => None,
+    });
+    folders.collect()
 }
 
 /// What the run need not do is forbidden, where the plan starts no programs: what those do, only they know.

@@ -4,7 +4,7 @@ use backplan_runtime::stamped::Standing;
 use backplan_runtime::starter::StarterError;
 use backplan_runtime::starter::crontab::{Crontab, block, is_of, plan_of};
 
-use super::{Deed, Planned, shown_difference};
+use super::{Deed, Planned, say_refused, shown_difference};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
 
@@ -23,6 +23,9 @@ pub(super) fn execute(plans: &[Planned], deed: Deed, console: &mut Console) -> R
             if !is_same {
                 let there = (found != Standing::Nothing).then(|| found.text());
                 shown_difference(console, PLACE, there, Some(&wanted));
+                if let Err(refused) = refuse(plan, &found) {
+                    say_refused(&refused, console);
+                }
                 status = Status::Warnings;
             }
             continue;

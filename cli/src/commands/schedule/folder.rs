@@ -8,7 +8,7 @@ use backplan_runtime::stamped::{Folder, Standing, is_of, plan_of, stamped};
 use backplan_runtime::starter::StarterError;
 use backplan_runtime::starter::systemd::{Whose, is_running};
 
-use super::{Deed, Planned, shown_difference, told, whose};
+use super::{Deed, Planned, say_refused, shown_difference, told, whose};
 use crate::args::{ScheduleArgs, Timers};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
@@ -44,7 +44,13 @@ pub(super) fn execute(
     for plan in plans {
         let done = changes_of(&folder, plan, deed, console).and_then(|found| {
             if deed == Deed::Compare {
-                return Ok((compare(&folder, &found, console), found));
+                let status = compare(&folder, &found, console);
+                if status != Status::Done
+                    && let Some(refused) = refusal(&folder, plan, &found, args)
+                {
+                    say_refused(&refused, console);
+                }
+                return Ok((status, found));
             }
             refuse_foreign(&folder, plan, &found)?;
             if matches!(deed, Deed::Write | Deed::Install) {
@@ -157,6 +163,23 @@ fn refuse_foreign(folder: &Folder, plan: &Planned, changes: &[Change]) -> Result
     Ok(())
 }
 
+/// Why nothing of what is to change for a plan would be written.
+fn refusal(folder: &Folder, plan: &Planned, changes: &[Change], args: &ScheduleArgs) -> Option<Failure> {
+    let deed = if args.out.is_some() { Deed::Write } else { Deed::Install };
+    // Where this account's own units are is made by who installs them.
+    let opened = if args.user && args.out.is_none() { Ok(()) } else { open(args, deed).map(drop) };
+    let former = plan.former.iter().filter(|name| plan.units.iter().all(|unit| unit.name != **name));
+    let former = || {
+        former.into_iter().try_for_each(|name| match folder.standing(name, "") {
+            Ok(found @ Standing::Ours(_)) => {
+                refuse_other(folder, plan, name, &found, "nothing would be written")
+            }
+            _ => Ok(()),
+        })
+    };
+    opened.and_then(|()| former()).and_then(|()| refuse_foreign(folder, plan, changes)).err()
+}
+
 /// Two plans of one name would take turns in one file.
 fn refuse_other(
     folder: &Folder,
@@ -233,12 +256,6 @@ fn compare(folder: &Folder, changes: &[Change], console: &mut Console) -> Status
         let place = display(&folder.join(&change.name));
         let before = (change.found != Standing::Nothing).then(|| change.found.text());
         shown_difference(console, &place, before, change.text.as_deref());
-        if matches!(change.found, Standing::Foreign(_)) {
-            console.remark(
-                "warning",
-                &format!("`{place}` was written, or changed, by somebody: it is not replaced"),
-            );
-        }
     }
     status
 }
