@@ -96,6 +96,11 @@ pub struct Policy<'a> {
 }
 
 impl<'a> Policy<'a> {
+    /// Whether anything is ever deleted by it.
+    pub fn prunes(&self) -> bool {
+        self.keep.is_some() && !self.append_only
+    }
+
     /// The policy of a store of a plan: its own `keep` goes before the plan's.
     pub fn of(model: &'a Model, store: &'a Store, now: Timestamp) -> Policy<'a> {
         let id = model.stores.iter().position(|other| other.name == store.name).map(crate::model::StoreId);

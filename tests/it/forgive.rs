@@ -283,6 +283,32 @@ fn a_disk_that_is_given_up_is_said_once_or_left_out() {
 }
 
 #[test]
+fn who_gives_a_disk_up_need_not_say_of_what_was_on_it_that_it_is_lost() {
+    for keep in ["keep { last = 9 }\n", ""] {
+        let scenario = with_disk(keep, "");
+        nights(
+            &scenario,
+            &[
+                (
+                    "mount -t tmpfs disk site/sub/mnt; for it in 1 2 3 4 5 6 7 8 9; do echo $it >site/sub/mnt/photo$it; done",
+                    "plan run; status 0",
+                ),
+                ("umount site/sub/mnt", "plan run; status 1"),
+                (
+                    "",
+                    "plan run --dry-run --unmounted site/sub/mnt; status 0
+                     plan run --unmounted site/sub/mnt; status 0; plan status; status 0",
+                ),
+                ("", "plan run; status 0; plan status; status 0"),
+                // What is lost later was not meant.
+                ("for it in 1 2 3 4 5 6; do echo $it >site/b$it; done", "plan run; status 0"),
+                ("rm site/b*", "plan run; status 3; says '--accept site'; plan status; status 3"),
+            ],
+        );
+    }
+}
+
+#[test]
 fn what_was_on_a_disk_that_is_given_up_is_gone_from_the_next_difference_on() {
     let scenario = with_disk("cycle { incrementals = 9 }\n", "");
     fs::create_dir_all(scenario.path("site/other")).unwrap();

@@ -173,6 +173,47 @@ fn what_has_no_bytes_is_missed_all_the_same() {
     }
 }
 
+/// Where nothing is ever deleted nobody waits for anything, and what is lost is lost all the same.
+#[test]
+fn what_a_source_lost_is_told_where_nothing_is_pruned() {
+    let more = "source dump: command {\n  run = [\"cat\", \"dumped\"]\n  as  = \"dump.sql\"\n}\n";
+    for keep in ["", "keep { last = 9 }\n"] {
+        let text = plan(&["store", "other"], &format!("{more}{keep}")).replace("[site]\n", "[site, dump]\n");
+        let text =
+            if keep.is_empty() { text } else { text.replacen("dir {", "dir {\n  append_only = true", 2) };
+        let scenario = world(&text).file("dumped", "insert ".repeat(1000));
+        let lost = |day: u32, source: &str, first: i32| {
+            let told = format!("plan prune FILE --accept {source}`");
+            at(&scenario, &night(day), &["run", "--dry-run"]).status(first).says(&told);
+            let answer = at(&scenario, &night(day), &["run"]).status(3);
+            assert_eq!(answer.stderr.matches(&told).count(), 1, "once: {}", answer.stderr);
+            at(&scenario, &night(day), &["status"]).status(3).stdout_has(&told);
+        };
+        at(&scenario, &night(0), &["run"]).status(0);
+        at(&scenario, &night(0), &["prune", "--accept", "site"]).status(2).says("has lost nothing");
+        shell(&scenario.path("site"), "rm *");
+        // However often it is found empty, also by a run of another.
+        lost(1, "site", 3);
+        lost(2, "site", 3);
+        at(&scenario, &night(3), &["run", "--only", "dump"])
+            .status(3)
+            .says("source `site` has nothing in it");
+        at(&scenario, &night(3), &["prune", "--accept", "site"]).status(0);
+        at(&scenario, &night(4), &["run"]).status(0);
+        at(&scenario, &night(4), &["status"]).status(0);
+        // A dump that shrank, by its size alone; not believed before it is so twice, and told for a month.
+        scenario.write("dumped", "insert ".repeat(10));
+        // What a program prints is known when it has run.
+        let answer = at(&scenario, &night(5), &["run"]).status(3);
+        answer.says("source `dump` has 70 bytes, and had 7000 in run `00000005-");
+        at(&scenario, &night(6), &["run"]).status(0);
+        let told = at(&scenario, &night(6), &["status"]).status(3);
+        told.stdout_has("source `dump` had 7000 bytes").stdout_has("stores `other`, `store`");
+        at(&scenario, &night(6), &["prune", "--accept", "dump"]).status(0);
+        at(&scenario, &night(6), &["status"]).status(0);
+    }
+}
+
 #[test]
 fn an_emptied_source_that_leaves_the_plan_leaves_its_last_backup_that_has_something() {
     let text = plan(&["store"], "source other: files {\n  paths = [\"other\"]\n}\nkeep { last = 1 }");

@@ -293,6 +293,7 @@ staging {
     }
     rusqlite(&scenario.path("db/app.db"));
     fs::copy(scenario.path("db/app.db"), scenario.path("site/app.db")).unwrap();
+    fs::copy(scenario.path("more/b"), scenario.path("site/in/b")).unwrap();
     for (link, to) in [
         ("to-one", "one"),
         ("into-one", "one/in"),

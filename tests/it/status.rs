@@ -147,7 +147,7 @@ fn a_store_that_lacks_what_another_has_is_told() {
         shell(&scenario.path("."), "mv other away");
         fs::write(scenario.path("site/a"), "b").unwrap();
         scenario.next_day().plan(["run"]);
-        shell(&scenario.path("."), "mv away other; rm -r ../state");
+        shell(&scenario.path("."), "mv away other");
         let answer = status(&scenario).status(behind);
         if behind == 3 {
             answer.stdout_has("store `other` lacks run `00000002-");
@@ -331,9 +331,11 @@ fn a_store_that_no_run_could_use_is_told_of_before_one_fails() {
     shell(&scenario.path("store/.backplan/p"), "rm lock/99");
     scenario.next_day().plan(["run"]).status(0);
     status(&scenario).status(0);
-    // Another machine, that only looks, is no taker-over.
+    // A machine that forgot is to take it over; another one, that only looks, is not.
     shell(&scenario.path(".."), "rm -r state");
-    status(&scenario).status(0);
+    status(&scenario).status(3).says("has lost its own state");
+    let look = format!("hostname elsewhere; exec {} status", env!("CARGO_BIN_EXE_plan"));
+    scenario.other(&["unshare", "--uts", "sh", "-c", &look]).status(0);
 }
 
 #[test]
@@ -452,13 +454,123 @@ fn a_store_that_was_put_back_to_an_earlier_state_is_told_of() {
     for _ in 0..2 {
         scenario.next_day().plan(["run"]).status(0);
     }
-    shell(&scenario.path("."), "rm -r store; mv earlier store");
+    shell(&scenario.path("."), "mv store later; cp -a earlier store");
     let told = "and 1 more before it, which this machine committed, is in none of the plan's stores any more";
     status(&scenario).status(3).stdout_has("run `00000004-").stdout_has(told);
     scenario.next_day().plan(["run", "--dry-run"]).status(3).says(told);
     scenario.plan(["run"]).status(3).says(told);
+    // As long as it is so.
+    scenario.next_day().plan(["run"]).status(3).says(told);
+    status(&scenario).status(3).stdout_has("run `00000004-").stdout_has(told);
+    // Put back, what `keep` gives up of it is not lost.
+    shell(&scenario.path("."), "cp -an later/. store");
     scenario.next_day().plan(["run"]).status(0);
     status(&scenario).status(0);
+    let text = scenario.read("p.plan");
+    scenario.write("p.plan", format!("{text}keep {{\n  last = 2\n}}\n"));
+    scenario.next_day().plan(["run"]).status(0);
+    status(&scenario).status(0);
+    // Or it is right so.
+    scenario.write("p.plan", text);
+    shell(&scenario.path("."), "rm -r store; mv earlier store");
+    let said = scenario.next_day().plan(["run"]).status(3).said();
+    let run = said.split("plan prune FILE --accept ").nth(1).unwrap();
+    let run = run.split('`').next().unwrap();
+    scenario
+        .plan(["prune", "--accept", "00000002-20260103T023000Z-aaaaaa"])
+        .status(2)
+        .says("is none of which");
+    scenario.plan(["prune", "--accept", run, "--dry-run"]).status(0);
+    scenario.plan(["prune", "--accept", run]).status(0);
+    scenario.next_day().plan(["run"]).status(0);
+    status(&scenario).status(0);
+}
+
+#[test]
+fn a_run_that_this_machine_did_not_make_is_told_until_somebody_has_looked_at_it() {
+    let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site/a", "a");
+    scenario.next_day().plan(["run"]).status(0);
+    // Another machine's third run, laid into the only store; and then one of its own, changed.
+    shell(&scenario.path("."), "mkdir ../other; cp -r p.plan site ../other");
+    let state = scenario.path("../others").display().to_string();
+    for day in 2..5 {
+        let time = format!("2026-01-{day:02}T04:00:00Z");
+        let mut other = scenario.command();
+        other.args(["run"]).current_dir(scenario.path("../other"));
+        other.env("XDG_STATE_HOME", &state).env("BACKPLAN_NOW", time);
+        assert!(other.output().unwrap().status.success());
+    }
+    let lay = "cp ../other/store/*20260104T* store; cp ../other/store/.backplan/p/manifests/00000003* store/.backplan/p/manifests";
+    for lie in [
+        lay,
+        "sed -i 's/^nonce: .*/nonce: abababababababababababababababab/' store/.backplan/p/manifests/00000004*",
+    ] {
+        shell(&scenario.path("."), lie);
+        let told = "is none that this machine has made, as it is there";
+        let said = status(&scenario).status(3).stdout_has(told).said();
+        scenario.next_day().plan(["run", "--dry-run"]).status(3).says(told);
+        for _ in 0..2 {
+            scenario.next_day().plan(["run"]).status(3).says(told);
+        }
+        let run = said.split("plan prune FILE --accept ").nth(1).unwrap().split('`').next().unwrap();
+        scenario.plan(["prune", "--accept", run]).status(0);
+        scenario.next_day().plan(["run"]).status(0);
+        status(&scenario).status(0);
+    }
+}
+
+#[test]
+fn an_artefact_whose_manifest_was_moved_away_is_told_until_that_is_back_or_it_is_gone() {
+    let site = SITE.replace("[store]", "[store, other]");
+    let scenario = Scenario::new()
+        .file("p.plan", plan(&format!("store other: dir {{\n  path = \"other\"\n}}\n\n{site}")))
+        .file("site/a", "a");
+    for _ in 0..3 {
+        scenario.next_day().plan(["run"]).status(0);
+    }
+    let spoil = "for it in store/.backplan/p/manifests/00000002*; do echo damaged >$it; done";
+    shell(&scenario.path("."), spoil);
+    status(&scenario).status(3).stdout_has("move it out of the store if its run is given up");
+    let told = "no manifest names artefact `p_main_20260103T023000Z.tar.gz`, which run `00000002-";
+    let is_told = || {
+        status(&scenario).status(3).stdout_has(told);
+        scenario.plan(["list"]).status(3).stderr_has(told);
+        scenario.plan(["verify", "--store", "store"]).status(3).stderr_has(told);
+    };
+    shell(&scenario.path("."), "mv store/.backplan/p/manifests/00000002* .");
+    is_told();
+    // As it is advised: from another store.
+    scenario.plan(["sync", "--store", "store"]).status(0);
+    status(&scenario).status(0);
+    scenario.plan(["verify", "--all"]).status(0);
+    // Put back.
+    shell(&scenario.path("."), "mkdir aside; mv store/.backplan/p/manifests/00000002* aside");
+    is_told();
+    shell(&scenario.path("."), "mv aside/* store/.backplan/p/manifests");
+    status(&scenario).status(0);
+    // Given up.
+    shell(&scenario.path("."), "rm */.backplan/p/manifests/00000002*; rm other/*20260103T*");
+    is_told();
+    shell(&scenario.path("."), "rm store/*20260103T*");
+    status(&scenario).status(0);
+    scenario.next_day().plan(["run"]).status(0);
+}
+
+#[test]
+fn a_copy_of_a_plan_and_a_machine_that_forgot_hear_from_status_what_their_run_would_say() {
+    let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site/a", "a");
+    scenario.next_day().plan(["run"]).status(0);
+    shell(&scenario.path("."), "mkdir copy; cp -a p.plan site store copy");
+    for (folder, forget, told) in [
+        ("copy", ":", "there is the one of"),
+        (".", "rm -r ../state; mkdir ../state", "and has lost its own state"),
+    ] {
+        shell(&scenario.path("."), forget);
+        scenario.plan_in(folder, ["status"]).status(3).stdout_has(told);
+        scenario.plan_in(folder, ["run"]).status(1).says(told);
+        scenario.next_day().plan_in(folder, ["run", "--adopt"]).status(0);
+        scenario.plan_in(folder, ["status"]).status(0);
+    }
 }
 
 #[test]

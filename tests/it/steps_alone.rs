@@ -106,6 +106,25 @@ fn a_run_step_by_step_is_the_run() {
 }
 
 #[test]
+fn a_run_between_two_steps_has_not_died() {
+    let scenario = world("");
+    scenario.next_day().plan(["run"]).status(0);
+    let (run, done, _) = steps(&scenario, 4);
+    assert_eq!(done.len(), 4);
+    let told = format!("under way: run `{run}` of `plan step`");
+    let answer = scenario.plan(["status"]).status(0).stdout_has(&told).said();
+    assert!(!answer.contains("died"), "{answer}");
+    let json = scenario.plan(["status", "--format", "json"]).status(0).json();
+    assert_eq!(json["between_steps"]["run"], run.as_str());
+    scenario.plan(["run", "--dry-run"]).says(&format!("run {run} is between two steps"));
+    // One that nobody goes on with holds a window open, maybe.
+    let answer = scenario.next_day().plan(["status"]).status(3);
+    answer.stdout_has("of `plan step` has waited for its next step for 1 d");
+    scenario.plan(["run"]).status(0);
+    assert!(!scenario.plan(["status"]).status(0).said().contains("under way"));
+}
+
+#[test]
 fn a_run_that_goes_no_further_at_any_step_is_taken_back_by_the_next() {
     for staging in ["", STAGING] {
         let scenario = world(staging);

@@ -256,8 +256,8 @@ pub struct PruneArgs {
     #[arg(long, value_name = "NAME")]
     pub store: Option<String>,
     /// Say that what this source lost up to its newest backup is right so: the last backup from before need not stay for 30 days.
-    /// May be given for several
-    #[arg(long, value_name = "SOURCE")]
+    /// Or a run that `status` tells of, as no store has it any more or this machine did not make it. May be given for several
+    #[arg(long, value_name = "SOURCE|RUN")]
     pub accept: Vec<String>,
     /// Whom the answer is for
     #[arg(long, value_name = "FORMAT", default_value = "human")]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use backplan_runtime::catalog::ids::RunId;
 
 use super::run::clock;
-use super::shelves::open_closed;
+use super::shelves::{open_closed, say_strays};
 use crate::args::{Format, Global, ListArgs};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
@@ -21,6 +21,8 @@ pub fn execute(args: &ListArgs, global: &Global, console: &mut Console) -> Resul
     let told = !shelves.warnings().is_empty();
     // Elsewhere each would have to be asked for.
     shelves.look_for_artefacts_at_hand();
+    shelves.look_for_strays(false);
+    say_strays(&shelves, console);
     let mut rows: BTreeMap<RunId, RunRow> = BTreeMap::new();
     for shelf in &shelves.shelves {
         for manifest in shelf.catalog.runs() {
@@ -47,6 +49,6 @@ pub fn execute(args: &ListArgs, global: &Global, console: &mut Console) -> Resul
         Format::Human => console.answer(&table(&rows, console.answers())),
         Format::Json => console.answer(&json::document(&serde_json::json!({ "format": 1, "runs": rows }))),
     }
-    let is_whole = !told && shelves.warnings().is_empty() && !has_lost;
+    let is_whole = !told && shelves.warnings().is_empty() && shelves.strays.is_empty() && !has_lost;
     Ok(if is_whole { Status::Done } else { Status::Warnings })
 }

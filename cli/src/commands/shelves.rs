@@ -180,3 +180,10 @@ pub fn failure(error: &RecallError) -> Failure {
 fn is_whole_bucket(place: &str) -> bool {
     place.split_once("://").is_some_and(|(_, rest)| !rest.trim_end_matches('/').contains('/'))
 }
+
+/// Says which artefacts no manifest names, as far as somebody looked.
+pub fn say_strays(shelves: &Shelves, console: &mut Console) {
+    for text in &shelves.strays {
+        console.remark("warning", text);
+    }
+}

@@ -191,6 +191,7 @@ fn of_model(
     };
     shelves.unfit.extend_from_slice(told);
     shelves.look_for_artefacts();
+    shelves.look_for_strays(true);
     shelves.look_for_fitness(model, &state);
     shelves.look_for_memory(model, &state);
     let places = Places { place: scratch::usual_place(), state };

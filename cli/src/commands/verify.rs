@@ -20,7 +20,7 @@ use backplan_runtime::wal::expiry::Base;
 use super::fleet;
 use super::plan::ready;
 use super::rehearse;
-use super::shelves::{choice, failure, open};
+use super::shelves::{choice, failure, open, say_strays};
 use super::stop::until_signal;
 use crate::args::{Format, Global, VerifyArgs};
 use crate::console::Console;
@@ -35,10 +35,12 @@ pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Res
     if args.place.plans.is_several() {
         return fleet::verify(args, global, console);
     }
-    let shelves = open(&args.place.plan(), &args.place.store, global, console)?;
+    let mut shelves = open(&args.place.plan(), &args.place.store, global, console)?;
     if args.rehearse {
         return rehearse::execute(args, shelves, global, console);
     }
+    shelves.look_for_strays(false);
+    say_strays(&shelves, console);
     let depth = if args.deep { Depth::Entries } else { Depth::Hashes };
     let wanted = wanted(&shelves, args)?;
     let control = Control::default();
@@ -64,7 +66,7 @@ pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Res
         Format::Json => {
             let unread = shelves.warnings();
             let answer = serde_json::json!({
-                "format": 1, "runs": checked, "logs": logs, "repositories": repositories, "unreadable": unread
+                "format": 1, "runs": checked, "logs": logs, "repositories": repositories, "unreadable": unread, "unnamed": shelves.strays
             });
             console.answer(&json::document(&answer));
         }
@@ -78,6 +80,7 @@ pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Res
     let has_keys = shelves.shelves.iter().any(|shelf| !shelf.keys.is_empty());
     Ok(match whole {
         false => Status::Failed,
+        true if !shelves.strays.is_empty() => Status::Warnings,
         true if has_keys && (checked.iter().any(is_shut) || logs.iter().any(|log| log.unopened > 0)) => {
             Status::Warnings
         }

@@ -93,6 +93,14 @@ pub fn status(status: &Status, style: Style) -> String {
     };
     let _ = writeln!(out, "{}: {verdict}", paint.bold(&format!("plan `{}`", status.plan)));
     out.push_str(&unclean(&status.unclean, status.now, style));
+    if let Some(between) = &status.between_steps {
+        let ago = span(status.now.as_second() - between.began.as_second());
+        let _ = writeln!(
+            out,
+            "under way: run `{}` of `plan step`, begun {ago} ago, between two steps",
+            between.run
+        );
+    }
     sources(&mut out, &status.sources, paint);
     next(&mut out, status, paint);
     for promise in &status.objectives {

@@ -81,14 +81,25 @@ impl Asker {
         matches!(looked, Ok(Err(_)))
     }
 
+    /// Whether it is another machine's runs that use the store, and this one but looks. One that may write there, and has the name
+    /// of the one that runs the plan, is that one, and has lost its state.
+    fn is_anothers(&self, error: &IdentityError, store: &dyn ReadStore) -> bool {
+        match error {
+            IdentityError::OtherMachine { host, .. } => {
+                let has_forgotten = *host == host_name() && store.may_write().is_ok();
+                !self.runs_here && !has_forgotten
+            }
+            _ => false,
+        }
+    }
+
     /// Why a run could not use the store, or not at once.
     pub fn unfit(&self, model: &Model, declared: &Declared, store: &dyn ReadStore) -> Vec<String> {
         let Ok(layout) = Layout::new(&model.name) else { return Vec::new() };
         let mut found = Vec::new();
-        match identity::inspect(store, &layout, &self.claim(model, declared)) {
-            Err(IdentityError::OtherMachine { .. } | IdentityError::OtherPlan { .. }) if !self.runs_here => {}
-            looked => found.extend(looked.err().map(|error| error.to_string())),
-        }
+        let looked = identity::inspect(store, &layout, &self.claim(model, declared));
+        let refused = looked.err().filter(|error| !self.is_anothers(error, store));
+        found.extend(refused.map(|error| error.to_string()));
         let highest = highest_in(store, &layout, most_believed(self.plan.sequence(), false), None);
         found.extend(highest.err().map(|error| error.to_string()));
         found.extend(lock::trouble(store, &layout));

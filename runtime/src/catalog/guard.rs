@@ -1,7 +1,7 @@
 //! What nobody should believe, so that nothing is deleted on its account: a clock, and sources that shrank.
 
 use backplan_compiler::count::plural;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use backplan_compiler::due;
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::ids::RunId;
 use super::manifest::{Manifest, SourceRecord, SourceStatus};
-use super::prune::{Current, Occasion};
+use super::prune::{Accepted, Current, Occasion};
 use super::runs::Catalog;
 use crate::moment::shown;
 
@@ -141,6 +141,26 @@ impl Refusal {
         }
     }
 
+    /// What a source lost, where nothing is deleted on account of it or not; `None`: it is about a clock.
+    pub fn loss(&self) -> Option<String> {
+        let (has, had, since) = match self {
+            Refusal::Shrank { what, before, after, since, .. } => {
+                let has = if *after == 0 { "no".to_owned() } else { after.to_string() };
+                (format!("{has} {}", counted(what)), before.to_string(), since)
+            }
+            Refusal::Emptied { entries, bytes, since, .. } => {
+                let had = format!("{} with {}", plural(*entries, "entry"), plural(*bytes, "byte"));
+                ("nothing in it".to_owned(), had, since)
+            }
+            Refusal::ClockBack { .. } | Refusal::ClockAhead { .. } | Refusal::ClockFar { .. } => return None,
+        };
+        let source = self.source()?;
+        Some(format!(
+            "source `{source}` has {has}, and had {had} in run `{since}`: see that nothing of it is missing, as where a disk is not \
+             mounted; if it is right so, say `plan prune FILE --accept {source}`"
+        ))
+    }
+
     /// Whether it says no more than that runs are far apart.
     pub(super) fn is_about_distance(&self) -> bool {
         matches!(self, Refusal::ClockFar { .. })
@@ -155,11 +175,14 @@ impl Refusal {
 
 /// Why what the clock and the sources say is not believed, and nothing is to be deleted.
 pub fn refusals(catalog: &Catalog, occasion: &Occasion<'_>) -> Vec<Refusal> {
+    clock(catalog, occasion).into_iter().chain(shrunk(catalog, occasion)).collect()
+}
+
+/// The sources of which a store's newest look found less than half of what the one before did, whether anything is deleted there
+/// or not.
+pub fn shrunk(catalog: &Catalog, occasion: &Occasion<'_>) -> Vec<Refusal> {
     let names = occasion.policy.sources.iter().map(String::as_str);
-    clock(catalog, occasion)
-        .into_iter()
-        .chain(names.filter_map(|name| shrank(catalog, occasion, name)))
-        .collect()
+    names.filter_map(|name| shrank(catalog, occasion, name)).collect()
 }
 
 /// The clock is held against the last run that anybody remembers: this store, another one of the plan, or this host.
@@ -241,6 +264,7 @@ pub(super) const MEASURES: [Measure; 3] = [
 ];
 
 /// A source as a run left it, which this store holds of it.
+#[derive(Clone, Copy)]
 pub(super) struct Found<'a> {
     pub run: RunId,
     pub record: &'a SourceRecord,
@@ -272,20 +296,23 @@ pub(super) fn look_of<'a>(manifest: &'a Manifest, name: &str) -> Option<&'a Sour
     (record.status == SourceStatus::Ok && manifest.holds(name)).then_some(record)
 }
 
-/// Whether a source has less than half of what it had in the last run that found something: what was empty then, as where a
-/// disk is not mounted, is no measure.
+/// Whether a source has less than half of what it had in the last run that found something.
 fn shrank(catalog: &Catalog, occasion: &Occasion<'_>, name: &str) -> Option<Refusal> {
     let now = newest_look(catalog, occasion, name)?;
-    let record = now.record;
     let earlier: Vec<Found<'_>> = looks(catalog, name).filter(|look| look.run < now.run).collect();
+    less(name, now, &earlier, occasion.accepted.get(name))
+}
+
+/// Whether a look at a source found less than half of what the last one `earlier`, the newest first, did that found something: what
+/// was empty then, as where a disk is not mounted, is no measure.
+fn less(name: &str, now: Found<'_>, earlier: &[Found<'_>], accepted: Option<&RunId>) -> Option<Refusal> {
+    let record = now.record;
     let source = name.to_owned();
     let is_filled = |look: &&Found<'_>| {
-        // An older program did not say how many of the entries were folders.
-        let is_known = look.record.leaves.is_some() || look.record.bytes > 0;
-        look.record.has_something() && (is_known || look.record.entries > record.entries)
+        look.record.has_something() && (is_known(look.record) || look.record.entries > record.entries)
     };
     // What somebody has looked at since is right as it is.
-    let is_accepted = |run: RunId| occasion.accepted.get(name).is_some_and(|accepted| run < *accepted);
+    let is_accepted = |run: RunId| accepted.is_some_and(|accepted| run < *accepted);
     let filled = earlier.iter().find(is_filled).filter(|look| !is_accepted(look.run))?;
     if !record.has_something() {
         let SourceRecord { entries, bytes, .. } = *filled.record;
@@ -293,14 +320,72 @@ fn shrank(catalog: &Catalog, occasion: &Occasion<'_>, name: &str) -> Option<Refu
     }
     MEASURES.into_iter().find_map(|(what, count)| {
         let after = count(record)?;
-        // Of nothing there is no half.
-        let measure =
-            |look: &&Found<'_>| look.record.has_something() && count(look.record).is_some_and(|it| it > 0);
-        let last = earlier.iter().find(measure).filter(|look| !is_accepted(look.run))?;
+        let last = earlier.iter().find(|look| measures(look.record, count));
+        let last = last.filter(|look| !is_accepted(look.run))?;
         let before = count(last.record)?;
         let is_less = after.saturating_mul(2) < before;
         is_less.then(|| Refusal::Shrank { source: source.clone(), what, before, after, since: last.run })
     })
+}
+
+/// Whether it is known how many of the entries were folders: an older program did not say it.
+fn is_known(record: &SourceRecord) -> bool {
+    record.leaves.is_some() || record.bytes > 0
+}
+
+/// Whether a later count can be held against this one: of nothing there is no half.
+fn measures(record: &SourceRecord, count: fn(&SourceRecord) -> Option<u64>) -> bool {
+    record.has_something() && count(record).is_some_and(|it| it > 0)
+}
+
+/// What a store had of each source before a run, as far as what that finds is held against it: for where no prune looks.
+#[derive(Debug, Clone, Default)]
+pub struct Before(BTreeMap<String, Vec<(RunId, SourceRecord)>>);
+
+impl Before {
+    /// Of these sources.
+    pub fn of(catalog: &Catalog, names: &BTreeSet<String>) -> Before {
+        let known = names.iter().map(|name| (name.clone(), telling(looks(catalog, name))));
+        Before(known.filter(|(_, looks)| !looks.is_empty()).collect())
+    }
+
+    /// The sources of which less than half was found of what there was: by a run that has come to hold these, else by the last that
+    /// looked.
+    pub fn shrunk(&self, run: RunId, held: &[&SourceRecord], accepted: &Accepted) -> Vec<Refusal> {
+        let found = self.0.iter().filter_map(|(name, looks)| {
+            let looks: Vec<Found<'_>> =
+                looks.iter().map(|(run, record)| Found { run: *run, record }).collect();
+            let record = held.iter().find(|record| record.name == name.as_str());
+            let (now, earlier) = match record {
+                Some(record) => (Found { run, record }, looks.as_slice()),
+                None => looks.split_first().map(|(newest, earlier)| (*newest, earlier))?,
+            };
+            less(name, now, earlier, accepted.get(name))
+        });
+        found.collect()
+    }
+}
+
+/// Of looks at a source, the newest first, those that [`less`] asks: the newest, and the newest that each question takes.
+fn telling<'a>(looks: impl Iterator<Item = Found<'a>>) -> Vec<(RunId, SourceRecord)> {
+    let mut kept = Vec::new();
+    let (mut is_filled_met, mut met) = (false, [false; MEASURES.len()]);
+    for (at, look) in looks.enumerate() {
+        // The newest may be the one that is asked about: it answers no question about itself.
+        let mut is_telling = at == 0;
+        if at > 0 && !is_filled_met && look.record.has_something() {
+            (is_filled_met, is_telling) = (is_known(look.record), true);
+        }
+        for (met, (_, count)) in met.iter_mut().zip(MEASURES) {
+            if at > 0 && !*met && measures(look.record, count) {
+                (*met, is_telling) = (true, true);
+            }
+        }
+        if is_telling {
+            kept.push((look.run, look.record.clone()));
+        }
+    }
+    kept
 }
 
 /// What a run holds of sources in which it found nothing: no such backup makes up for an earlier one that has something.
@@ -313,13 +398,15 @@ pub(super) fn empties(catalog: &Catalog, coming: Option<&Current>) -> BTreeSet<(
     empty.map(|(run, record)| (run, record.name.to_string())).collect()
 }
 
-/// Sources whose newest backup in a store has nothing in it, though an earlier one has: that, and the earlier one.
-pub fn emptied(catalog: &Catalog, name: &str) -> Option<(RunId, RunId)> {
+/// Sources whose newest backup in a store has nothing in it, though an earlier one has, and nobody has said that it is right so: that,
+/// and the earlier one.
+pub fn emptied(catalog: &Catalog, name: &str, accepted: &Accepted) -> Option<(RunId, RunId)> {
     let newest = looks(catalog, name).next().filter(|look| !look.record.has_something())?;
     let is_filled = |look: &Found<'_>| {
         let has_leaves = look.record.leaves.is_some_and(|leaves| leaves > 0);
         look.record.has_something() && (look.record.bytes > 0 || has_leaves)
     };
     let filled = looks(catalog, name).find(is_filled)?;
-    Some((newest.run, filled.run))
+    let is_accepted = accepted.get(name).is_some_and(|accepted| filled.run < *accepted);
+    (!is_accepted).then_some((newest.run, filled.run))
 }

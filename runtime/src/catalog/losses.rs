@@ -42,14 +42,33 @@ pub struct HeldRun {
     pub after: u64,
 }
 
+impl HeldRun {
+    /// What was lost.
+    fn lost(&self) -> String {
+        let HeldRun { source, run, first, before, after, .. } = self;
+        let what = counted(self.what);
+        format!(
+            "source `{source}` had {before} {what} in run `{run}`, and since run `{first}` no more than {after}"
+        )
+    }
+
+    /// The same for a store in which nothing is ever deleted.
+    pub fn told_where_all_stays(&self) -> String {
+        let (lost, source) = (self.lost(), &self.source);
+        format!(
+            "{lost}: see that nothing is missing, and if it is right so, say `plan prune FILE --accept {source}`"
+        )
+    }
+}
+
 impl fmt::Display for HeldRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let HeldRun { source, run, first, before, after, .. } = self;
-        let (what, until) = (counted(self.what), shown(self.until));
+        let HeldRun { source, run, .. } = self;
+        let (lost, until) = (self.lost(), shown(self.until));
         write!(
             f,
-            "source `{source}` had {before} {what} in run `{run}`, and since run `{first}` no more than {after}: run `{run}` stays \
-             until {until}, whatever `keep` says; see that nothing is missing, and if it is right so, say `plan prune FILE --accept {source}`"
+            "{lost}: run `{run}` stays until {until}, whatever `keep` says; see that nothing is missing, and if it is right so, say \
+             `plan prune FILE --accept {source}`"
         )
     }
 }

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::ops::Bound;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -14,17 +13,72 @@ use super::manifest::Manifest;
 use super::runs::Catalog;
 use crate::store::{ReadStore, StoreError, StoreErrorKind};
 
-/// A line for each manifest, in the order of commits: the run, and the BLAKE3 of the manifest's bytes; and a line behind that, once a
-/// store has it.
+/// A line for each manifest, in the order of commits: the run, and the BLAKE3 of the manifest's bytes; and lines behind that with a
+/// [`Mark`] in its place.
 const FILE: &str = "committed";
-/// What stands behind the run in that.
-const DONE: &str = "done";
+/// What stands before the digest of a manifest that somebody has said to be right.
+const ACCEPTED: &str = "accepted ";
 /// Bytes of it from which on the older half goes: some twelve thousand lines.
 const LARGE: u64 = 1 << 20;
 
+/// What became of a run, in the order in which it did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// A store has it.
+    Done,
+    /// A run found that no store has it any more, though none deleted it.
+    Lost,
+    /// It is there again.
+    Here,
+    /// Somebody has said that it is right that no store has it.
+    Accepted,
+}
+
+impl Mark {
+    const ALL: [Mark; 4] = [Mark::Done, Mark::Lost, Mark::Here, Mark::Accepted];
+
+    fn word(self) -> &'static str {
+        match self {
+            Mark::Done => "done",
+            Mark::Lost => "lost",
+            Mark::Here => "here",
+            Mark::Accepted => "accepted",
+        }
+    }
+}
+
 /// What is known of them.
 #[derive(Debug, Default)]
-pub struct Made(BTreeMap<RunId, BTreeSet<String>>);
+pub struct Made(BTreeMap<RunId, Known>);
+
+/// What is known of a run.
+#[derive(Debug, Default)]
+struct Known {
+    /// Of the manifests that this machine was going to commit.
+    digests: BTreeSet<String>,
+    /// Of manifests that it did not, and of which somebody has said that they are right.
+    accepted: BTreeSet<String>,
+    is_done: bool,
+    is_lost: bool,
+}
+
+impl Known {
+    fn take(&mut self, told: &str) {
+        match Mark::ALL.into_iter().find(|mark| mark.word() == told) {
+            Some(Mark::Done) => self.is_done = true,
+            Some(Mark::Lost) => self.is_lost = true,
+            Some(Mark::Here) => self.is_lost = false,
+            Some(Mark::Accepted) => (self.is_done, self.is_lost) = (false, false),
+            None => {
+                let known = match told.strip_prefix(ACCEPTED) {
+                    Some(digest) => (&mut self.accepted, digest),
+                    None => (&mut self.digests, told),
+                };
+                known.0.insert(known.1.to_owned());
+            }
+        }
+    }
+}
 
 impl Made {
     /// What a plan's folder of this machine's state has. Lines that cannot be read count for nothing.
@@ -39,10 +93,10 @@ impl Made {
         };
         let mut made = Made::default();
         for line in String::from_utf8_lossy(&text).lines() {
-            if let Some((run, digest)) = line.split_once(' ')
+            if let Some((run, told)) = line.split_once(' ')
                 && let Ok(run) = run.parse()
             {
-                made.0.entry(run).or_default().insert(digest.to_owned());
+                made.0.entry(run).or_default().take(told);
             }
         }
         Ok(made)
@@ -50,7 +104,12 @@ impl Made {
 
     /// Whether this machine was going to commit a run.
     pub fn knows(&self, run: &RunId) -> bool {
-        self.0.contains_key(run)
+        self.0.get(run).is_some_and(|known| !known.digests.is_empty())
+    }
+
+    /// Whether a run has found that no store has this one any more, and none that it is there again.
+    pub fn has_lost(&self, run: &RunId) -> bool {
+        self.0.get(run).is_some_and(|known| known.is_lost)
     }
 
     /// Keeps that a manifest is going to be committed, durably: before it is, so that none is committed and not known.
@@ -61,12 +120,20 @@ impl Made {
         Made::write(folder, run, manifest).map_err(|error| told(folder, &error))
     }
 
-    /// Keeps that a store has the manifest of a run, durably.
+    /// Keeps what became of a run, durably.
     ///
     /// # Errors
     /// In words, why that cannot be written.
-    pub fn keep_done(folder: &Path, run: RunId) -> Result<(), String> {
-        Made::append(folder, run, DONE).map_err(|error| told(folder, &error))
+    pub fn mark(folder: &Path, run: RunId, mark: Mark) -> Result<(), String> {
+        Made::append(folder, run, mark.word()).map_err(|error| told(folder, &error))
+    }
+
+    /// Keeps that somebody has said that a manifest with this digest is right, durably.
+    ///
+    /// # Errors
+    /// In words, why that cannot be written.
+    pub fn accept(folder: &Path, run: RunId, digest: &str) -> Result<(), String> {
+        Made::append(folder, run, &format!("{ACCEPTED}{digest}")).map_err(|error| told(folder, &error))
     }
 
     fn write(folder: &Path, run: RunId, manifest: &[u8]) -> io::Result<()> {
@@ -86,19 +153,43 @@ impl Made {
 
     /// Whether this machine has committed a run, with a manifest of these bytes.
     pub fn is_own(&self, run: RunId, manifest: &[u8]) -> bool {
-        self.0.get(&run).is_some_and(|known| known.contains(&digest(manifest)))
+        self.0.get(&run).is_some_and(|known| known.digests.contains(&digest(manifest)))
     }
 
-    /// The runs that a store had and none of these has any more, though no prune deletes the newest run of a store. Where none has any
-    /// run, that is told of by itself.
+    /// The runs that a store had and none of these has any more, though no prune deletes the newest run of a store: those behind all
+    /// that is there, and those that a run has found so. Where none has any run, that is told of by itself.
     pub fn gone<'a>(&self, catalogs: impl Iterator<Item = &'a Catalog>) -> Vec<RunId> {
-        let newest = |catalog: &'a Catalog| {
+        let catalogs: Vec<&Catalog> = catalogs.collect();
+        let newest = |catalog: &&Catalog| {
             let readable = catalog.runs().next_back().map(|manifest| manifest.run);
             readable.max(catalog.unreadable().last().copied())
         };
-        let Some(newest) = catalogs.filter_map(newest).max() else { return Vec::new() };
-        let later = self.0.range((Bound::Excluded(newest), Bound::Unbounded));
-        later.filter(|(_, known)| known.contains(DONE)).map(|(run, _)| *run).collect()
+        let Some(newest) = catalogs.iter().filter_map(newest).max() else { return Vec::new() };
+        let is_there = |run: &RunId| catalogs.iter().any(|catalog| catalog.has(run));
+        let all = self.0.iter();
+        let gone = all.filter(|(run, known)| known.is_lost || (known.is_done && **run > newest));
+        gone.map(|(run, _)| *run).filter(|run| !is_there(run)).collect()
+    }
+
+    /// The runs that were lost and that one of these has again.
+    pub fn back<'a>(&self, catalogs: impl Iterator<Item = &'a Catalog>) -> Vec<RunId> {
+        let catalogs: Vec<&Catalog> = catalogs.collect();
+        let lost = self.0.iter().filter(|(_, known)| known.is_lost).map(|(run, _)| *run);
+        lost.filter(|run| catalogs.iter().any(|catalog| catalog.has(run))).collect()
+    }
+
+    /// The runs of a store that this machine has not committed as they are there, though it has made earlier ones, each with the
+    /// digest of its manifest; without those of which somebody has said that they are right. What is older than all that it knows of
+    /// may be from before it had the plan.
+    pub fn strange<'a>(&self, catalog: &'a Catalog) -> Vec<(RunId, &'a str)> {
+        let mut own = self.0.iter().filter(|(_, known)| !known.digests.is_empty());
+        let Some((first, _)) = own.next() else { return Vec::new() };
+        let is_told = |run: &RunId, digest: &str| {
+            let known = self.0.get(run);
+            run > first
+                && !known.is_some_and(|it| it.digests.contains(digest) || it.accepted.contains(digest))
+        };
+        catalog.digests().filter(|(run, digest)| is_told(run, digest)).collect()
     }
 
     /// Takes the runs away from a store's catalogue that are `wanted` elsewhere and that this machine did not commit there as
@@ -136,13 +227,34 @@ impl Made {
 /// What is said of runs that no store has any more.
 pub fn told_gone(gone: &[RunId]) -> Option<String> {
     let run = gone.last()?;
-    let more =
-        if gone.len() > 1 { format!(", and {} more before it", gone.len() - 1) } else { String::new() };
+    let more = more(gone.len(), " before it");
     Some(format!(
         "run `{run}`{more}, which this machine committed, is in none of the plan's stores any more, and no prune of it deletes the newest: a \
          store was put back to an earlier state, or somebody deleted in it. See which, and put back what is left of it; the next run \
-         takes whole what rested on it"
+         takes whole what rested on it. It is told until it is back, or somebody says that it is right so: `plan prune FILE --accept {run}`"
     ))
+}
+
+/// What is said of the runs of a store that this machine has not committed as they are there.
+pub fn told_strange(
+    store: &str,
+    layout: &Layout,
+    catalog: &Catalog,
+    strange: &[(RunId, &str)],
+) -> Option<String> {
+    let (run, _) = strange.last()?;
+    let more = more(strange.len(), " before it");
+    let host = catalog.get(run).map(|manifest| format!(", of machine `{}` as it says,", manifest.host.name));
+    let (host, object) = (host.unwrap_or_default(), layout.manifest(run));
+    Some(format!(
+        "store `{store}`: run `{run}`{more}{host} is none that this machine has made, as it is there: who may write into the store has laid it \
+         there, or changed it. Look at it (`plan ls {run}`); if it is not yours, move `{object}` out of the store; if it is right so, \
+         say `plan prune FILE --accept {run}`"
+    ))
+}
+
+fn more(all: usize, which: &str) -> String {
+    if all > 1 { format!(", and {} more{which}", all - 1) } else { String::new() }
 }
 
 fn told(folder: &Path, cause: &io::Error) -> String {
@@ -153,7 +265,8 @@ fn told(folder: &Path, cause: &io::Error) -> String {
     )
 }
 
-fn digest(manifest: &[u8]) -> String {
+/// What a manifest's bytes are known by.
+pub(super) fn digest(manifest: &[u8]) -> String {
     blake3::hash(manifest).to_hex().to_string()
 }
 
@@ -189,11 +302,11 @@ mod tests {
             OpenOptions::new().append(true).open(&path).unwrap().write_all(line.as_bytes()).unwrap();
         }
         let made = Made::load(folder.path()).unwrap();
-        assert!(made.0[&run(1)].contains(&digest(b"one")));
+        assert!(made.0[&run(1)].digests.contains(&digest(b"one")));
         Made::keep(folder.path(), run(15_000), b"last").unwrap();
         let made = Made::load(folder.path()).unwrap();
         assert!(!made.0.contains_key(&run(1)) && made.0.contains_key(&run(14_999)));
-        assert!(made.0[&run(15_000)].contains(&digest(b"last")));
+        assert!(made.0[&run(15_000)].digests.contains(&digest(b"last")));
         assert!(Made::load(&folder.path().join("none")).unwrap().0.is_empty());
     }
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::delete::{DeleteError, Deleted, delete_run, doom};
 use super::guard::empties;
-pub use super::guard::{Refusal, refusals};
+pub use super::guard::{Before, Refusal, refusals, shrunk};
 use super::ids::RunId;
 use super::layout::Layout;
 use super::lock::Lease;
@@ -213,7 +213,7 @@ impl PrunePlan {
         let known = beside(catalog, coming, &losses);
         let decision = retain_beside(&facts, catalog.unreadable(), &occasion.policy, &known);
         let order = order(catalog, &decision);
-        let prunes = occasion.policy.keep.is_some() && !occasion.policy.append_only;
+        let prunes = occasion.policy.prunes();
         PrunePlan {
             refused: if prunes { refused(catalog, occasion, order.is_empty()) } else { Vec::new() },
             held: if prunes { held(&losses, &decision) } else { Vec::new() },

@@ -30,6 +30,8 @@ const LARGE_LOOKED_AT: u64 = 64 << 20;
 #[derive(Debug, Default)]
 pub struct Catalog {
     runs: BTreeMap<RunId, Manifest>,
+    /// The BLAKE3 of the bytes that they were read from, as far as all were read.
+    digests: BTreeMap<RunId, String>,
     problems: Vec<Problem>,
     unreadable: BTreeSet<RunId>,
     highest: u32,
@@ -123,7 +125,10 @@ impl Catalog {
         let mut elsewhere = BTreeSet::new();
         for (run, result) in read_all(store, layout, &named) {
             match result {
-                Ok(Some(manifest)) => catalog.add(manifest),
+                Ok(Some((manifest, digest))) => {
+                    catalog.digests.extend(digest.map(|digest| (run, digest)));
+                    catalog.add(manifest);
+                }
                 Ok(None) => {}
                 Err(problem) => {
                     if let Problem::Manifest(ManifestError::Misplaced { run, .. }) = &problem {
@@ -137,7 +142,7 @@ impl Catalog {
         for entry in &listed {
             catalog.look_at_misnamed(layout, &entry.name);
         }
-        elsewhere.retain(|run| !catalog.knows(run));
+        elsewhere.retain(|run| !catalog.has(run));
         catalog.unreadable.extend(elsewhere);
         Ok(catalog)
     }
@@ -147,19 +152,25 @@ impl Catalog {
         if layout.run_of_manifest(name).is_some() {
             return;
         }
-        if let Some(run) = layout.run_named_in(name).filter(|run| !self.knows(run)) {
+        if let Some(run) = layout.run_named_in(name).filter(|run| !self.has(run)) {
             self.unreadable.insert(run);
             self.problems.push(ManifestError::Misnamed { object: name.to_string(), run }.into());
         }
     }
 
-    fn knows(&self, run: &RunId) -> bool {
+    /// Whether a run is there, be it readable or not.
+    pub fn has(&self, run: &RunId) -> bool {
         self.runs.contains_key(run) || self.unreadable.contains(run)
     }
 
     /// The runs, oldest first.
     pub fn runs(&self) -> impl DoubleEndedIterator<Item = &Manifest> + ExactSizeIterator {
         self.runs.values()
+    }
+
+    /// The BLAKE3 of each manifest of which all was read.
+    pub fn digests(&self) -> impl Iterator<Item = (RunId, &str)> {
+        self.digests.iter().map(|(run, digest)| (*run, digest.as_str()))
     }
 
     /// A run by its id.
@@ -317,6 +328,7 @@ impl Catalog {
 
     /// Counts a run out.
     pub(crate) fn remove(&mut self, run: &RunId) {
+        self.digests.remove(run);
         if let Some(manifest) = self.runs.remove(run) {
             for archive in &manifest.archives {
                 if let Some(runs) = self.references.get_mut(&archive.artefact) {
@@ -372,14 +384,14 @@ fn read_all(
     store: &dyn ReadStore,
     layout: &Layout,
     named: &[(RunId, &Name)],
-) -> Vec<(RunId, Result<Option<Manifest>, Problem>)> {
+) -> Vec<(RunId, Result<Option<Read>, Problem>)> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new((Vec::with_capacity(named.len()), Arc::from("")));
     on_several(READERS.min(named.len()), || {
         while let Some((run, name)) = named.get(next.fetch_add(1, Ordering::Relaxed)) {
             let mut result = read_one(store, layout, run, name);
             let (results, like) = &mut *results.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Ok(Some(manifest)) = &mut result {
+            if let Ok(Some((manifest, _))) = &mut result {
                 manifest.second.thin(like);
             }
             results.push((*run, result));
@@ -388,12 +400,15 @@ fn read_all(
     results.into_inner().unwrap_or_else(PoisonError::into_inner).0
 }
 
+/// A manifest, and the digest of its bytes where all of them were read.
+type Read = (Manifest, Option<String>);
+
 fn read_one(
     store: &dyn ReadStore,
     layout: &Layout,
     run: &RunId,
     name: &Name,
-) -> Result<Option<Manifest>, Problem> {
+) -> Result<Option<Read>, Problem> {
     // One byte more than the largest, so that a larger one is told from it.
     let bytes = match store.read_range(name, 0, MAX_FIRST + 1) {
         // Deleted since it was listed.
@@ -403,13 +418,14 @@ fn read_one(
         }
         bytes => bytes?,
     };
+    let digest = (bytes.len() <= MAX_FIRST).then(|| super::made::digest(&bytes));
     let manifest = parse_lean(name.as_str(), bytes)?;
     if manifest.run != *run || manifest.plan.name != layout.plan() {
         let found = format!("run `{}` of plan `{}`", manifest.run, manifest.plan.name);
         let run = (manifest.plan.name == layout.plan()).then_some(manifest.run);
         return Err(ManifestError::Misplaced { object: name.to_string(), found, run }.into());
     }
-    Ok(Some(manifest))
+    Ok(Some((manifest, digest)))
 }
 
 /// A manifest of whose details no more is kept than every run may have in memory.
@@ -458,7 +474,7 @@ pub fn read_manifest(
     layout: &Layout,
     run: &RunId,
 ) -> Result<Option<Manifest>, Problem> {
-    read_one(store, layout, run, &layout.manifest(run))
+    Ok(read_one(store, layout, run, &layout.manifest(run))?.map(|(manifest, _)| manifest))
 }
 
 /// The plans that have something in a store, sorted by name.

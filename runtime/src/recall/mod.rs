@@ -11,6 +11,8 @@
 //! | [`restore`] | a restore as a value: made, shown, carried out |
 //! | [`last`] | what the last run came to, in numbers |
 //! | [`status`] | how a plan stands: ages, what comes next, promises |
+//! | `losses` | sources that shrank, runs that are gone, or not this machine's |
+//! | `strays` | artefacts that no manifest names |
 //! | [`check`] | verifying artefacts where they lie |
 //! | [`window`] | from which backup a cluster recovers to a point |
 //! | [`cluster`] | a database cluster put back, and started where wanted |
@@ -28,6 +30,7 @@ pub mod compare;
 pub mod last;
 pub mod launch;
 pub mod log;
+mod losses;
 pub mod outlook;
 pub mod outside;
 pub mod paths;
@@ -36,6 +39,7 @@ pub mod restore;
 mod sealed;
 pub mod shelf;
 pub mod status;
+mod strays;
 pub mod tool;
 pub mod unfinished;
 pub mod why;

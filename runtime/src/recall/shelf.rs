@@ -20,7 +20,7 @@ use crate::catalog::host::HostState;
 use crate::catalog::identity::{IdentityError, read_format};
 use crate::catalog::ids::RunId;
 use crate::catalog::layout::Layout;
-use crate::catalog::made::Made;
+use crate::catalog::made::{Made, told_strange};
 use crate::catalog::manifest::{ArchiveRecord, FORMAT, Manifest, SourceRecord};
 use crate::catalog::prune::{Accepted, HeldRun, held_runs};
 use crate::catalog::recover::HEAD_BYTES;
@@ -28,6 +28,7 @@ use crate::catalog::runs::{Catalog, Choice, ChooseError, plans, read_details};
 use crate::cipher::{Keyring, UnsealError, Unsealed};
 use crate::postgres::basebackup::PRIOR;
 use crate::programs::secrets::Secrets;
+use crate::run::history::{self, Between};
 use crate::store::{self, Name, ReadStore, address};
 
 /// A store and the runs of one plan in it.
@@ -58,6 +59,10 @@ pub struct Shelves {
     pub unread: Vec<String>,
     /// Why runs could not use some, if somebody looked.
     pub unfit: Vec<String>,
+    /// Artefacts that no manifest names, if somebody looked: a sentence each.
+    pub strays: Vec<String>,
+    /// The run that is between two steps of processes of their own, if somebody looked.
+    pub between: Option<Between>,
     /// Of what sources lost, what was said to be right so, if somebody looked what this machine remembers.
     pub accepted: Accepted,
     /// Which runs this machine has committed, if somebody looked and it can be read.
@@ -222,6 +227,11 @@ impl Shelf {
         let keys = Arc::default();
         let root = declared.folder().map(Path::to_path_buf);
         Ok(Shelf { store, layout, catalog, declared, root, keys })
+    }
+
+    /// What is said of its runs that this machine has not committed as they are there.
+    pub fn strange(&self, made: &Made) -> Option<String> {
+        told_strange(self.store.label(), &self.layout, &self.catalog, &made.strange(&self.catalog))
     }
 
     /// What is private in the manifest of one of its runs.
@@ -390,6 +400,16 @@ impl Shelves {
         self.look_for_artefacts_in(|shelf| shelf.root.is_some());
     }
 
+    /// Looks for artefacts that no manifest names: in stores that are folders, or in all.
+    pub fn look_for_strays(&mut self, is_all: bool) {
+        for shelf in self.shelves.iter().filter(|shelf| is_all || shelf.root.is_some()) {
+            match shelf.strays() {
+                Ok(strays) => self.strays.extend(strays),
+                Err(error) => self.unread.push(error.to_string()),
+            }
+        }
+    }
+
     /// Looks whether runs of this machine could begin, and use the stores.
     pub fn look_for_fitness(&mut self, model: &Model, state: &Path) {
         // Who reads how the last runs went says so.
@@ -410,6 +430,7 @@ impl Shelves {
         };
         self.accepted = plan.accepted().clone();
         self.made = Made::load(plan.folder()).ok();
+        self.between = history::between(&plan);
     }
 
     /// The runs that stay longer than `keep` says, as a source has lost most of what it had, each with the stores where that is so.

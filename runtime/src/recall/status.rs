@@ -8,25 +8,24 @@ use backplan_compiler::lower::level_word;
 use backplan_compiler::model::{
     Absent, Archive, Model, Objective, Postgres, PostgresDriver, Schedule, Separate, SourceId, StoreId,
 };
-use backplan_compiler::retention::{Policy, Run};
+use backplan_compiler::retention::Run;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use serde::Serialize;
 
 use super::last::{Compression, LastRun, compression, last_run};
 use super::log::{self, LogStanding};
+use super::losses::{between_steps, emptied_sources, gone, shrunk_sources, strange};
 use super::repositories::{self, Access};
 use super::shelf::{Shelf, Shelves, deciding};
 use super::tool;
-use crate::catalog::guard::emptied;
 use crate::catalog::ids::RunId;
-use crate::catalog::made::told_gone;
 use crate::catalog::manifest::{Manifest, SourceStatus};
 use crate::catalog::prune::fact;
 use crate::control::Control;
 use crate::postgres::REPOSITORY_BYTES;
 use crate::rehearse::record::{self, Rehearsal};
-use crate::run::history::PastRun;
+use crate::run::history::{Between, PastRun};
 
 /// Seconds that a run may be late, at the most, before it is overdue.
 const GRACE: i64 = 3600;
@@ -63,6 +62,9 @@ pub struct Status {
     /// The last run that anybody knows of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_run: Option<LastRun>,
+    /// A run that `plan step` does, between two of its steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub between_steps: Option<Between>,
     /// What packing saved where sources were last stored whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
@@ -213,11 +215,15 @@ pub fn status(
     problems.extend(model.separates.iter().filter_map(|separate| late(model, shelves, separate, now)));
     problems.extend(last_attempts(model, shelves, &unclean));
     problems.extend(gone(shelves));
+    problems.extend(strange(shelves));
     problems.extend(behind(model, shelves));
-    problems.extend(emptied_sources(model, shelves));
+    problems.extend(emptied_sources(model, shelves, now));
     problems.extend(shrunk_sources(model, shelves, now));
     problems.extend(unread);
     problems.extend(repositories_gone(shelves));
+    problems.extend(shelves.strays.iter().cloned());
+    let (between, forsaken) = between_steps(shelves, now);
+    problems.extend(forsaken);
     let attention = overdue_since.is_some()
         || !problems.is_empty()
         || !unclean.is_empty()
@@ -244,6 +250,7 @@ pub fn status(
         logs,
         rehearsals,
         last_run: last_run(shelves, &unclean),
+        between_steps: between,
         compression: compression(shelves),
         unclean,
         keys: keys(model, shelves),
@@ -630,46 +637,6 @@ fn last_attempts(model: &Model, shelves: &Shelves, unclean: &[PastRun]) -> Vec<S
         }
     }
     found.into_values().collect()
-}
-
-/// Sources whose newest backup has nothing in it, though an earlier one has.
-fn emptied_sources(model: &Model, shelves: &Shelves) -> Vec<String> {
-    let names = || model.sources.iter().map(|source| source.name.as_str());
-    let each = shelves.shelves.iter().flat_map(|shelf| names().map(move |name| (shelf, name)));
-    each.filter_map(|(shelf, name)| {
-        let (newest, filled) = emptied(&shelf.catalog, name)?;
-        Some(format!(
-            "store `{}`: source `{name}` has nothing in it in run `{newest}`, and had something in run `{filled}`: see \
-             that nothing of it is missing, as where a disk is not mounted; while it is so, and nobody has said that it is \
-             right (`plan prune FILE --accept {name}`), nothing is deleted",
-            shelf.store.label()
-        ))
-    })
-    .collect()
-}
-
-/// Sources that lost most of what they had, and the runs that stay for that; of those that are empty more is told.
-fn shrunk_sources(model: &Model, shelves: &Shelves, now: Timestamp) -> Vec<String> {
-    let deletes = |shelf: &Shelf| {
-        let declared = model.stores.iter().find(|store| store.name == shelf.store.label());
-        let policy = declared.map(|store| Policy::of(model, store, now));
-        policy.is_some_and(|policy| policy.keep.is_some() && !policy.append_only)
-    };
-    let is_told =
-        |source: &str| shelves.shelves.iter().any(|shelf| emptied(&shelf.catalog, source).is_some());
-    let held = shelves.held_back(now, deletes).into_iter().filter(|(_, held)| !is_told(&held.source));
-    held.map(|(stores, held)| {
-        let names: Vec<String> = stores.iter().map(|name| format!("`{name}`")).collect();
-        let stores = if names.len() == 1 { "store" } else { "stores" };
-        format!("{stores} {}: {held}", names.join(", "))
-    })
-    .collect()
-}
-
-/// What this machine committed and no store has any more; nobody can tell while one of them cannot be read.
-fn gone(shelves: &Shelves) -> Option<String> {
-    let made = shelves.made.as_ref().filter(|_| shelves.unread.is_empty())?;
-    told_gone(&made.gone(shelves.shelves.iter().map(|shelf| &shelf.catalog)))
 }
 
 /// Stores that lack the newest backup of an archive that is meant for them. One that is away now and then with the plan's

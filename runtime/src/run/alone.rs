@@ -403,6 +403,11 @@ fn keep(path: &Path, kept: &Kept) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Whether there is a record of a run: steps of it can go on.
+pub(super) fn is_kept(folder: &Path, run: &str) -> bool {
+    folder.join(format!("{run}.json")).is_file()
+}
+
 /// Deletes the records of other runs: from here on none of their steps is done any more.
 ///
 /// # Errors

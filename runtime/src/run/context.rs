@@ -18,6 +18,7 @@ use super::prepare::{Prepared, highest_in, host_name, most_believed};
 use super::request::Request;
 use super::state::Folders;
 use super::steps::{fill_all, fill_one};
+use super::watch::Watch;
 use crate::catalog::host::{HostLock, HostState, Note, PlanState};
 use crate::catalog::identity::{Claim, IdentityError};
 use crate::catalog::ids::{Nonce, Uuid};
@@ -50,8 +51,8 @@ pub(crate) struct Context {
     pub is_resumed: bool,
     /// The file systems that sources are expected to be on.
     pub mounts: Expected,
-    /// What the stores have no more of what this machine committed.
-    pub gone: Option<String>,
+    /// What is wrong with what the stores have of earlier runs, and what its own look at sources is held against.
+    pub watch: Watch,
     /// What links and mounts make of its paths, and is worth knowing.
     pub told: Vec<String>,
     /// This machine.
@@ -85,7 +86,7 @@ impl Context {
             note,
             lock,
             mounts,
-            gone,
+            watch,
             told,
         } = prepared;
         let machine = HostRef { machine: host.machine(), name: host_name() };
@@ -102,7 +103,7 @@ impl Context {
             limit: request.model.limits.bandwidth.map(Limit::new).map(Arc::new),
             is_resumed: false,
             mounts,
-            gone,
+            watch,
             told,
             request,
             graph,

@@ -8,6 +8,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::alone;
 use super::event::How;
 use super::journal::{self, Line, Record};
 use crate::catalog::host::StateError;
@@ -59,6 +60,28 @@ pub enum End {
     Died,
 }
 
+/// A run that is done step by step, by processes of their own, and is between two of them: nobody does anything of it now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Between {
+    /// Its id.
+    pub run: String,
+    /// When it began.
+    pub began: Timestamp,
+    /// When it last did something.
+    pub last: Timestamp,
+}
+
+/// The newest such run, as far as that can be read.
+pub fn between(plan: &PlanState) -> Option<Between> {
+    let folders = Folders::new(plan.folder());
+    let journals = journal::newest_first(&folders.journals()).ok()?;
+    journals.into_iter().find_map(|path| {
+        let told = Told::of(&String::from_utf8_lossy(&fs::read(path).ok()?))?;
+        let Told { run, began, last, .. } = &told;
+        told.is_between(&folders).then(|| Between { run: run.clone(), began: *began, last: *last })
+    })
+}
+
 /// The record of a run that could not begin.
 #[derive(Debug, Serialize, Deserialize)]
 struct Refusal {
@@ -79,11 +102,15 @@ pub fn unclean(state: &Path, plan: &str, file: &Path) -> Result<Vec<PastRun>, St
         move |cause| StateError::Io { doing: "read", path, cause }
     };
     let mut found = Vec::from_iter(refusal(&plan).map_err(io(plan.folder()))?);
-    let folder = Folders::new(plan.folder()).journals();
+    let folders = Folders::new(plan.folder());
+    let folder = folders.journals();
     let here = Owner::of_command(host.machine(), &host_name(), "status");
     for path in journal::newest_first(&folder).map_err(io(&folder))? {
         let text = fs::read(&path).map_err(io(&path))?;
         let Some(told) = Told::of(&String::from_utf8_lossy(&text)) else { continue };
+        if told.is_between(&folders) {
+            continue;
+        }
         let is_whole = told.only.is_empty();
         match told.end(&here) {
             // It goes on, or another one kept it out: it says nothing of the backups.
@@ -157,6 +184,8 @@ enum Ended {
 struct Told {
     run: String,
     began: Timestamp,
+    /// When it last wrote something.
+    last: Timestamp,
     only: BTreeSet<String>,
     owner: Option<Owner>,
     status: Option<u8>,
@@ -174,8 +203,9 @@ impl Told {
             _ => None,
         })?;
         let (status, whole, recovered, troubles) = (None, false, false, Vec::new());
-        let mut told = Told { run, began, only, owner, status, whole, recovered, troubles };
+        let mut told = Told { run, began, last: began, only, owner, status, whole, recovered, troubles };
         for line in lines {
+            told.last = told.last.max(line.at);
             match line.record {
                 Record::Step { step, outcome: How::Failed, reason: Some(reason), .. } => {
                     told.troubles.push(format!("`{step}`: {reason}"));
@@ -192,6 +222,11 @@ impl Told {
             }
         }
         Some(told)
+    }
+
+    /// Whether steps of it can go on that are done by processes of their own.
+    fn is_between(&self, folders: &Folders) -> bool {
+        self.status.is_none() && !self.recovered && alone::is_kept(&folders.alone(), &self.run)
     }
 
     /// `None` where it goes on, or was kept out by another.

@@ -18,6 +18,7 @@
 //! | [`output`] | what a step hands to those behind it |
 //! | [`facts`] | what the steps came to, and the manifest made from it |
 //! | `accept` | what sources lost and somebody says is right so |
+//! | `watch` | runs that are lost or strange, and what sources lost where nothing is pruned |
 //! | [`prune`] | deleting what retention gives up, by itself |
 //! | [`report`] | how the run ended |
 //! | `footing`, [`mounts`] | the file systems that sources lie on, and which of them are missing |
@@ -64,6 +65,7 @@ pub(crate) mod steps;
 pub mod sync;
 pub mod timeline;
 pub(crate) mod wal;
+mod watch;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -20,12 +20,13 @@ use super::levels::{Levels, Stores, levels, not_due};
 use super::mounts::{self, Expected};
 use super::request::{Clock, Request, unusable_keys};
 use super::staging::Staging;
+use super::watch::{Runs, Watch};
 use crate::catalog::fitness::Asker;
 pub use crate::catalog::host::host_name;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState, StateError};
 use crate::catalog::ids::RunId;
 use crate::catalog::layout::{Layout, artefact_name};
-use crate::catalog::made::{Made, told_gone};
+use crate::catalog::made::Made;
 pub use crate::catalog::sequence::{highest_in, most_believed};
 use crate::places::world;
 use crate::postgres::pgbackrest::settings;
@@ -62,8 +63,8 @@ pub struct Prepared {
     pub lock: Option<HostLock>,
     /// What links and mounts make of its paths, and is worth knowing.
     pub told: Vec<String>,
-    /// What the stores have no more of what this machine committed.
-    pub gone: Option<String>,
+    /// What is wrong with what the stores have of earlier runs, and what its own look at sources is held against.
+    pub watch: Watch,
     /// The file systems that its sources are expected to be on.
     pub mounts: Expected,
 }
@@ -110,12 +111,23 @@ pub enum PrepareError {
     NotMissed(PathBuf),
     /// `--accept` names a source that lost nothing.
     #[error(
-        "source `{source_name}` has lost nothing that a run stays for, or a prune waits for: `plan prune FILE --dry-run` tells of what has{}",
+        "source `{source_name}` has lost nothing that is told of: `plan status` tells of what has{}",
         unread.iter().map(|why| format!("; not looked at: {why}")).collect::<String>()
     )]
     NotLost {
         /// The source.
         source_name: String,
+        /// Why stores could not be looked at.
+        unread: Vec<String>,
+    },
+    /// `--accept` names a run that nothing is told of.
+    #[error(
+        "run `{run}` is none of which anything is to be accepted: `plan status` tells of those that are lost, or that this machine did not make{}",
+        unread.iter().map(|why| format!("; not looked at: {why}")).collect::<String>()
+    )]
+    NotTold {
+        /// The run.
+        run: String,
         /// Why stores could not be looked at.
         unread: Vec<String>,
     },
@@ -197,6 +209,7 @@ pub(super) fn remember_refused(request: &Request, error: &PrepareError) {
             | PrepareError::NoCluster(_)
             | PrepareError::NotMissed(_)
             | PrepareError::NotLost { .. }
+            | PrepareError::NotTold { .. }
             | PrepareError::Keys { .. }
     ) {
         return;
@@ -331,11 +344,14 @@ pub(super) fn prepare_again(
         Some(Action::Enter(_) | Action::Leave(_) | Action::ClearStaging(_)) => Stores::default(),
         _ => stores(&request, &host, &plan),
     };
-    // Before it is taken away, by the step that tells of it.
-    let gone = gone(model, &stores).filter(|_| matches!(action, Some(Action::Recover)));
+    // Before its own run is taken away, by the step that tells of it.
+    let runs = match action {
+        Some(Action::Recover) => Runs::of(model, &plan, &stores),
+        _ => Runs::default(),
+    };
     stores.shelves.values_mut().for_each(|shelf| shelf.catalog.remove(&begun.0));
     let found = found(&request, &plan, &stores, &occasion.not_due, begun.1)?;
-    let found = Found { gone, ..found };
+    let found = Found { watch: Watch { runs, ..found.watch }, ..found };
     assemble(request, host, plan, begun, found, occasion, Some(lock))
 }
 
@@ -347,7 +363,7 @@ fn layout_of(model: &Model) -> Result<Layout, PrepareError> {
 struct Found {
     levels: Levels,
     mounts: Expected,
-    gone: Option<String>,
+    watch: Watch,
 }
 
 fn found(
@@ -359,8 +375,11 @@ fn found(
 ) -> Result<Found, PrepareError> {
     let levels = levels(request, stores, &Cache::new(plan.folder()), not_due, started);
     let catalogs = stores.shelves.values().map(|shelf| &shelf.catalog);
-    let mounts = mounts::expected(&request.model, Some(plan), &catalogs, &request.unmounted)?;
-    Ok(Found { levels, mounts, gone: gone(&request.model, stores) })
+    let known = |given_up: &[PathBuf]| mounts::expected(&request.model, Some(plan), &catalogs, given_up);
+    let mounts = known(&request.unmounted)?;
+    let before = if request.unmounted.is_empty() { mounts.clone() } else { known(&[])? };
+    let watch = Watch::of(&request.model, plan, stores, started).giving_up(&request.model, &before, &mounts);
+    Ok(Found { levels, mounts, watch })
 }
 
 fn assemble(
@@ -368,7 +387,7 @@ fn assemble(
     host: HostState,
     plan: PlanState,
     (run, started): (RunId, Timestamp),
-    Found { levels, mounts, gone }: Found,
+    Found { levels, mounts, watch }: Found,
     occasion: Occasion,
     lock: Option<HostLock>,
 ) -> Result<Prepared, PrepareError> {
@@ -390,7 +409,7 @@ fn assemble(
     told.extend(occasion.not_due.iter().map(|source| waits(model, *source)));
     Ok(Prepared {
         told,
-        gone,
+        watch,
         mounts,
         graph: Arc::new(graph),
         occasion,
@@ -436,13 +455,6 @@ fn stores(request: &Request, host: &HostState, plan: &PlanState) -> Stores {
         }
     }
     stores
-}
-
-/// What the stores have no more of what this machine committed; nobody can tell while one of them is away.
-fn gone(model: &Model, stores: &Stores) -> Option<String> {
-    let are_all_read = stores.shelves.len() + stores.new.len() == model.each_store().count();
-    let catalogs = stores.shelves.values().map(|shelf| &shelf.catalog);
-    told_gone(&stores.made.gone(catalogs)).filter(|_| are_all_read)
 }
 
 fn refused(model: &Model, error: LowerError) -> PrepareError {

@@ -22,6 +22,7 @@ use crate::catalog::identity::{Claim, Standing, inspect};
 use crate::catalog::ids::{RunId, Uuid};
 use crate::catalog::layout::Layout;
 use crate::catalog::lock::{Lease, LeaseTimes, LockError};
+use crate::catalog::made::{Made, Mark};
 use crate::catalog::manifest::{HostRef, SourceRecord, SourceStatus};
 use crate::catalog::names::PlanName;
 use crate::catalog::notes::Notes;
@@ -238,7 +239,7 @@ impl StorePrune {
 pub fn preview(request: &Request) -> Result<Vec<StorePrune>, PrepareError> {
     let mut site = Site::new(request, HostState::foresee(&request.state)?)?;
     let accepted = accept::accepted(&site)?;
-    site.plan.suppose_accepted(accepted);
+    site.plan.suppose_accepted(accepted.sources);
     Ok(site.each(|id, store, shown| {
         let planned = planned(store.as_ref(), &site.layout, |_| site.occasion(id));
         let (mut plan, mut catalog) = planned.map_err(text)?;
@@ -260,9 +261,7 @@ pub fn carry_out(request: &Request, control: &Control) -> Result<Vec<StorePrune>
     let (host, _lock) = locked(request, "a prune")?;
     let mut site = Site::new(request, host)?;
     let accepted = accept::accepted(&site)?;
-    if !accepted.is_empty() {
-        site.plan.accept(accepted)?;
-    }
+    accepted.keep(&mut site.plan)?;
     Ok(site.each(|id, store, shown| site.prune(id, store, shown, control)))
 }
 
@@ -387,7 +386,11 @@ impl<'a> Site<'a> {
         let planned = planned(store.as_ref(), &self.layout, |_| self.occasion(id));
         let (plan, mut catalog) = planned.map_err(text)?;
         let on = Ground { store: store.as_ref(), layout: &self.layout, lease: &lease, mark: &mark };
-        let done = plan.execute(on, &mut catalog, control, &mut |_: &RunId, deleted| {
+        let made = Made::load(self.plan.folder()).unwrap_or_default();
+        let done = plan.execute(on, &mut catalog, control, &mut |run: &RunId, deleted| {
+            // One that was lost and put back is deleted by right.
+            let kept = made.has_lost(run).then(|| Made::mark(self.plan.folder(), *run, Mark::Here));
+            shown.left.extend(kept.and_then(Result::err));
             shown.deletes.extend(deleted.deleted.iter().map(ToString::to_string));
             shown.left.extend(deleted.left.iter().map(ToString::to_string));
         });

@@ -19,6 +19,7 @@ use crate::places::folder::{Folder, FolderError, Met, id};
 use crate::places::mounts::{Mounts, mount_of};
 use crate::places::spot::Spot;
 use crate::places::trust::{self, Distrust};
+use crate::text::printable;
 
 /// What to do about files that were in a staging before its first run.
 pub const MOVE_AWAY: &str =
@@ -298,8 +299,11 @@ fn is_run(name: &OsStr) -> bool {
 
 /// What is said of files that were in a staging before its first run.
 pub fn told_of_strangers(staging: &Path, strangers: &[OsString]) -> String {
-    let listed: Vec<String> =
-        strangers.iter().take(LISTED).map(|name| format!("`{}`", name.to_string_lossy())).collect();
+    let listed: Vec<String> = strangers
+        .iter()
+        .take(LISTED)
+        .map(|name| format!("`{}`", printable(name.as_encoded_bytes())))
+        .collect();
     let more = strangers.len().saturating_sub(LISTED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!(

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::stage::{Job, run_id};
-use crate::catalog::made::{Made, told_gone};
+use crate::catalog::made::{Made, Mark, told_gone};
 use crate::catalog::runs::Catalog;
 
 #[test]
@@ -13,7 +13,7 @@ fn what_a_store_had_behind_all_that_is_there_is_gone() {
         Made::keep(folder.path(), run_id(sequence), b"bytes").unwrap();
         // What no store took in the end was never there.
         if sequence != 3 {
-            Made::keep_done(folder.path(), run_id(sequence)).unwrap();
+            Made::mark(folder.path(), run_id(sequence), Mark::Done).unwrap();
         }
     }
     let made = Made::load(folder.path()).unwrap();
@@ -30,5 +30,17 @@ fn what_a_store_had_behind_all_that_is_there_is_gone() {
     assert_eq!(gone(&[with(&[4])]), []);
     assert_eq!(gone(&[with(&[])]), []);
     assert!(told_gone(&[]).is_none());
+    // A run has found it: it is told until it is there again, or somebody says that it is right so.
+    let marked = |marks: &[(u32, Mark)]| {
+        for (sequence, mark) in marks {
+            Made::mark(folder.path(), run_id(*sequence), *mark).unwrap();
+        }
+        let made = Made::load(folder.path()).unwrap();
+        (made.gone([with(&[1]), with(&[5])].iter()), made.back([with(&[2])].iter()))
+    };
+    assert_eq!(marked(&[(2, Mark::Lost), (4, Mark::Lost)]), ([2, 4].map(run_id).to_vec(), vec![run_id(2)]));
+    assert_eq!(marked(&[(2, Mark::Here)]), (vec![run_id(4)], vec![]));
+    assert_eq!(marked(&[(4, Mark::Accepted)]), (vec![], vec![]));
+    assert_eq!(Made::load(folder.path()).unwrap().gone([with(&[1])].iter()), [run_id(2)]);
     assert!(made.is_own(run_id(3), b"bytes") && !made.is_own(run_id(3), b"others"));
 }

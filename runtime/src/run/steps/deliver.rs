@@ -6,7 +6,7 @@ use super::{Scene, Sight, StepPlan, done};
 use crate::catalog::commit::CommitError;
 use crate::catalog::hold::Hold;
 use crate::catalog::layout::artefact_name;
-use crate::catalog::made::Made;
+use crate::catalog::made::{Made, Mark};
 use crate::catalog::manifest::Manifest;
 use crate::run::coordinator::{Failure, Performed};
 use crate::run::dry::Ahead;
@@ -142,8 +142,11 @@ fn nothing() -> Failure {
 
 impl StepPlan for CommitPlan {
     fn foreseen(self: Box<Self>, ahead: &Ahead<'_>) -> (Sight, Result<Performed, Failure>) {
-        let come = coming(ahead.scene, self.store);
-        (Sight::default(), Ok(Performed::Done(Output::Coming(Box::new(come)))))
+        let (come, context) = (coming(ahead.scene, self.store), ahead.scene.context);
+        let accepted = context.watch.foreseen_accepted(&context.plan(), &come);
+        let mut warnings = context.watch.foreseen(self.store, &come, &accepted);
+        warnings.retain(|text| !ahead.scene.facts.warnings.contains(text));
+        (Sight { warnings, ..Sight::default() }, Ok(Performed::Done(Output::Coming(Box::new(come)))))
     }
 
     fn carry_out(self: Box<Self>, doing: &Doing<'_>) -> Result<Performed, Failure> {
@@ -165,12 +168,14 @@ impl StepPlan for CommitPlan {
             if let Err(why) = held {
                 doing.warn(why);
             }
-            if let Err(why) = Made::keep_done(context.plan().folder(), context.imprint.run) {
+            if let Err(why) = Made::mark(context.plan().folder(), context.imprint.run, Mark::Done) {
                 doing.warn(why);
             }
             if let Some(error) = committed.untidy {
                 doing.warn(format!("{error}; the next run tidies up"));
             }
+            context.watch.accept(&mut context.plan(), &manifest).map_err(Failure::lasting)?;
+            tell_of_losses(doing, store, &manifest);
         }
         let mounts = doing.facts().mounts(context.model(), context.imprint.run);
         // Only so that a sequence is not used twice where every store is new; and the manifest tells of mounts too.
@@ -206,6 +211,16 @@ impl CommitPlan {
             manifest.seal(details, &readers).map_err(Failure::lasting)?;
         }
         Ok(manifest)
+    }
+}
+
+/// Tells of sources of which a store has less than half by now of what it had, each once.
+fn tell_of_losses(doing: &Doing<'_>, store: StoreId, made: &Manifest) {
+    let accepted = doing.context.plan().accepted().clone();
+    for text in doing.context.watch.made(store, made, &accepted) {
+        if !doing.facts().warnings.contains(&text) {
+            doing.warn(text);
+        }
     }
 }
 

@@ -47,11 +47,15 @@ impl PruneStep {
 impl<'a> Scene<'a> {
     /// What a prune of a store is made from now.
     pub(super) fn occasion(&self, id: StoreId, catalog: &Catalog) -> Occasion<'a> {
+        let current = self.current(id, catalog);
         let remembered = {
             let plan = self.context.plan();
-            (history::newest(&plan, Some(&self.context.imprint.run)), plan.accepted().clone())
+            let accepted = match &current {
+                Some(current) => self.context.watch.foreseen_accepted(&plan, current),
+                None => plan.accepted().clone(),
+            };
+            (history::newest(&plan, Some(&self.context.imprint.run)), accepted)
         };
-        let current = self.current(id, catalog);
         occasion(self.model(), id, self.context.now(), current, remembered)
     }
 }

@@ -44,7 +44,8 @@ impl RecoverPlan {
         let own = context.imprint.run.to_string();
         dead.retain(|left| left.run != own);
         let mut warnings = doubts(&context.request.laid);
-        warnings.extend(context.gone.iter().cloned().chain(scene.levels().warnings(scene.model())));
+        warnings.extend(context.watch.runs.told.iter().cloned());
+        warnings.extend(scene.levels().warnings(scene.model()));
         Ok(RecoverPlan { warnings, dead, is_hopeless: scene.facts.is_hopeless })
     }
 }
@@ -62,7 +63,12 @@ impl StepPlan for RecoverPlan {
     fn foreseen(self: Box<Self>, ahead: &Ahead<'_>) -> (Sight, Result<Performed, Failure>) {
         let mut sight = Sight { warnings: self.warnings, ..Sight::default() };
         for left in &self.dead {
-            sight.found.push(format!("run {} died", left.run));
+            sight.found.push(match alone::is_kept(&ahead.scene.context.folders.alone(), &left.run) {
+                true => {
+                    format!("run {} is between two steps of `plan step`, and would go no further", left.run)
+                }
+                false => format!("run {} died", left.run),
+            });
             let windows = left.windows.iter().map(|(window, _)| format!("window `{window}` would be left"));
             sight.found.extend(windows);
             let there = left.paths.iter().filter(|path| path.symlink_metadata().is_ok());
@@ -90,6 +96,8 @@ impl StepPlan for RecoverPlan {
     fn carry_out(self: Box<Self>, doing: &Doing<'_>) -> Result<Performed, Failure> {
         let context = doing.context;
         self.warnings.iter().for_each(|text| doing.warn(text));
+        let unkept = context.watch.runs.keep(context.plan().folder());
+        unkept.into_iter().for_each(|why| doing.warn(why));
         // Before anything is taken back: what was begun by steps of their own must not go on.
         alone::forget_others(&context.folders.alone(), &context.imprint.run).map_err(Failure::fatal)?;
         for left in &self.dead {

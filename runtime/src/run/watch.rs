@@ -1,0 +1,148 @@
+//! What a run finds wrong beside its own work: runs that the stores have no more, or that nobody knows of; and sources that lost most
+//! of what they had, in stores where nothing is ever deleted: a prune tells of them elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use backplan_compiler::model::{Model, SourceId, StoreId};
+use backplan_compiler::retention::{Lack, Policy};
+use jiff::Timestamp;
+
+use super::levels::Stores;
+use super::mounts::Expected;
+use crate::catalog::details::DetailsError;
+use crate::catalog::host::{PlanState, StateError};
+use crate::catalog::ids::RunId;
+use crate::catalog::made::{Made, Mark, told_gone};
+use crate::catalog::manifest::{Manifest, SourceRecord, SourceStatus};
+use crate::catalog::prune::{Accepted, Before, Current};
+
+/// What a run holds against what it finds.
+#[derive(Debug, Clone, Default)]
+pub struct Watch {
+    /// Earlier runs.
+    pub runs: Runs,
+    /// What stores in which nothing is deleted had of each source before the run.
+    pub(super) before: BTreeMap<StoreId, Before>,
+    /// Sources that were on file systems that this run was told to be given up.
+    pub(super) given_up: BTreeSet<String>,
+}
+
+/// Earlier runs that are not as this machine has left them.
+#[derive(Debug, Clone, Default)]
+pub struct Runs {
+    /// What is told of them.
+    pub told: Vec<String>,
+    /// What is kept of them, so that the next run tells the same.
+    marks: Vec<(RunId, Mark)>,
+}
+
+impl Runs {
+    /// As the stores have them; what they lack nobody can tell while one of them is away.
+    pub fn of(model: &Model, plan: &PlanState, stores: &Stores) -> Runs {
+        let (made, catalogs) = (&stores.made, || stores.shelves.values().map(|shelf| &shelf.catalog));
+        let are_all_read = stores.shelves.len() + stores.new.len() == model.each_store().count();
+        let gone = if are_all_read { made.gone(catalogs()) } else { Vec::new() };
+        let strange = stores.shelves.values().filter_map(|shelf| shelf.strange(made));
+        let told =
+            told_gone(&gone).into_iter().chain(strange).chain(forgotten(model, plan, stores)).collect();
+        let new = gone.into_iter().filter(|run| !made.has_lost(run)).map(|run| (run, Mark::Lost));
+        let back = made.back(catalogs()).into_iter().map(|run| (run, Mark::Here));
+        Runs { told, marks: new.chain(back).collect() }
+    }
+
+    /// Keeps what is told, so that the next run tells it too; why that cannot be.
+    pub fn keep(&self, folder: &Path) -> Vec<String> {
+        self.marks.iter().filter_map(|(run, mark)| Made::mark(folder, *run, *mark).err()).collect()
+    }
+}
+
+/// Sources of which nobody knows here any more on which file systems they were: this machine has forgotten it, and what the
+/// manifests say of it is sealed.
+fn forgotten(model: &Model, plan: &PlanState, stores: &Stores) -> Option<String> {
+    let is_sealed = |name: &str| {
+        let newest = stores.shelves.values().filter_map(|shelf| {
+            let mut runs = shelf.catalog.runs().rev();
+            runs.find(|run| run.holds(name))
+        });
+        let mut newest = newest.peekable();
+        newest.peek().is_some() && newest.all(|run| matches!(run.details(), Err(DetailsError::Sealed)))
+    };
+    let files = model.sources.iter().filter(|source| source.files().is_some());
+    let unknown = files.filter(|source| plan.mounts(&source.name).is_none() && is_sealed(&source.name));
+    let names: Vec<String> = unknown.map(|source| format!("`{}`", source.name)).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "on which file systems these sources were in earlier runs is not known: {}; this machine has lost its state, and the manifests \
+             tell it to the keys alone. See that all is mounted that belongs to them: from this run on it is known again",
+            names.join(", ")
+        )
+    })
+}
+
+impl Watch {
+    /// Of the stores as they are before the run.
+    pub fn of(model: &Model, plan: &PlanState, stores: &Stores, now: Timestamp) -> Watch {
+        let names: BTreeSet<String> = model.sources.iter().map(|source| source.name.clone()).collect();
+        let watched =
+            stores.shelves.iter().filter(|(id, _)| !Policy::of(model, model.store(**id), now).prunes());
+        let before = watched.map(|(id, shelf)| (*id, Before::of(&shelf.catalog, &names))).collect();
+        Watch { runs: Runs::of(model, plan, stores), before, given_up: BTreeSet::new() }
+    }
+
+    /// With the sources of which something is given up: of which less is expected than before.
+    #[must_use]
+    pub fn giving_up(self, model: &Model, before: &Expected, now: &Expected) -> Watch {
+        let is_less = |id: &&SourceId| now.get(id).map(Vec::len) < before.get(id).map(Vec::len);
+        let given_up = before.keys().filter(is_less).map(|id| model.source(*id).name.clone());
+        Watch { given_up: given_up.collect(), ..self }
+    }
+
+    /// Of which of these sources, as a run has them, it is right that they lost something: who gives up a file system has said so. Not
+    /// where the run lacks something else beside.
+    fn accepted<'a>(&self, run: RunId, held: impl Iterator<Item = &'a SourceRecord>) -> Accepted {
+        let is_right = |record: &&SourceRecord| {
+            record.status == SourceStatus::Ok
+                && record.lacks() == Lack::Nothing
+                && self.given_up.contains(record.name.as_str())
+        };
+        held.filter(is_right).map(|record| (record.name.to_string(), run)).collect()
+    }
+
+    /// What will be accepted by then of a run to come.
+    pub fn foreseen_accepted(&self, plan: &PlanState, come: &Current) -> Accepted {
+        let mut accepted = plan.accepted().clone();
+        accepted.extend(self.accepted(come.run.id, come.sources.iter()));
+        accepted
+    }
+
+    /// Takes what sources lost with file systems that are given up for right, now that a backup without it is there.
+    ///
+    /// # Errors
+    /// When that cannot be kept.
+    pub fn accept(&self, plan: &mut PlanState, made: &Manifest) -> Result<(), StateError> {
+        let accepted = self.accepted(made.run, made.sources.iter().filter(|record| made.holds(&record.name)));
+        if accepted.is_empty() { Ok(()) } else { plan.accept(accepted) }
+    }
+
+    /// What is told of sources of which a store has less than half, now that it has this run.
+    pub fn made(&self, store: StoreId, made: &Manifest, accepted: &Accepted) -> Vec<String> {
+        let is_held = |record: &&SourceRecord| record.status == SourceStatus::Ok && made.holds(&record.name);
+        let held: Vec<&SourceRecord> = made.sources.iter().filter(is_held).collect();
+        self.told(store, made.run, &held, accepted)
+    }
+
+    /// What is told of sources once the run has brought these to a store.
+    fn told(&self, store: StoreId, run: RunId, held: &[&SourceRecord], accepted: &Accepted) -> Vec<String> {
+        let before = self.before.get(&store);
+        let shrunk = before.map(|before| before.shrunk(run, held, accepted)).unwrap_or_default();
+        shrunk.iter().filter_map(|refusal| refusal.loss()).collect()
+    }
+
+    /// The same of a run to come.
+    pub fn foreseen(&self, store: StoreId, come: &Current, accepted: &Accepted) -> Vec<String> {
+        let is_held = |record: &&SourceRecord| come.run.parts.iter().any(|part| *record.name == *part.source);
+        let held: Vec<&SourceRecord> = come.sources.iter().filter(is_held).collect();
+        self.told(store, come.run.id, &held, accepted)
+    }
+}
