@@ -139,6 +139,54 @@ fn a_cycle_is_made_with_public_keys_and_comes_back_with_a_private_one() {
 }
 
 #[test]
+fn what_is_not_encrypted_comes_back_without_the_key_of_what_is() {
+    let scenario = Scenario::new().file("site/a", "one").file("secret/b", "two");
+    shell(&scenario.path("."), "sqlite3 app.db 'create table t (n); insert into t values (42)'");
+    let public = key(&scenario, "id");
+    let secret = "source secret: files {\n  paths = [\"secret\"]\n}\n\narchive hidden {\n  from = [secret]\n  to   = [store]\n  encrypt = [\"KEY\"]\n}\n";
+    let sources = SOURCES.replace("seq 1 60000", "echo told");
+    let open = "store other: dir {\n  path = \"other\"\n}\n\narchive main {\n  from = [site, app, told]\n  to   = [store, other]\n}\n\n";
+    scenario.write("p.plan", plan(&format!("{sources}{open}{}", secret.replace("KEY", &public))));
+    scenario.next_day().plan(["run"]).status(0);
+    let sources = ["--source", "site", "--source", "app", "--source", "told"];
+    scenario.plan([&["restore", "--to", "back"][..], &sources].concat()).status(0);
+    assert_eq!(scenario.read("back/site/site/a") + &scenario.read("back/told/numbers"), "onetold\n");
+    scenario.plan(["restore", "--source", "site", "--path", "a", "--to", "part"]).status(0);
+    assert_eq!(scenario.read("part/site/a"), "one");
+    scenario.plan(["restore", "--store", "store", "--source", "app", "--to", "alone"]).status(0);
+    // In a store in which nothing is encrypted the details are, too.
+    scenario.plan(["restore", "--store", "other", "--source", "site", "--to", "beside"]).status(0);
+    scenario.plan(["verify", "--rehearse", "--source", "site", "--source", "app"]).status(0);
+    // A database is put under nobody else's log, whoever knows what it is called.
+    scenario.write("alone/app.db-wal", "another's");
+    let refused = scenario.plan(["restore", "--source", "app", "--to", "alone", "--overwrite"]);
+    refused.status(1).stderr_has("would ruin the restored one");
+    // In place, where the plan has them; what was elsewhere then is told of.
+    scenario.write("site/a", "changed");
+    let placed = ["restore", "--in-place", "--overwrite", "--source", "site"];
+    scenario.plan(placed).status(0);
+    assert_eq!(scenario.read("site/a"), "one");
+    scenario.write("p.plan", scenario.read("p.plan").replace("[\"site\"]", "[\"site\", \"more\"]"));
+    fs::create_dir(scenario.path("more")).unwrap();
+    scenario.write("more/c", "three");
+    scenario.next_day().plan(["run"]).status(0);
+    scenario.plan(["diff-run", "1", "2", "--path", "site/more"]).status(2).stdout_has("more/c");
+    scenario.write("p.plan", scenario.read("p.plan").replace(", \"more\"]", "]"));
+    scenario
+        .plan(placed)
+        .status(3)
+        .stderr_has("of source `site` what came from elsewhere than the plan names, as `site/");
+    // What needs the key asks for it.
+    scenario.plan(["restore", "--source", "secret", "--to", "no"]).status(1).stderr_has("is encrypted");
+    with(&scenario, "id", &["restore", "--to", "all"]).status(0);
+    // A machine that lost its state says once that it does not know what was mounted.
+    shell(&scenario.path("."), "rm -r ../state");
+    let adopted = scenario.next_day().plan(["run", "--adopt"]).status(3);
+    adopted.says("in earlier runs is not known: `secret`, `site`;").says("See that all is mounted");
+    scenario.next_day().plan(["run"]).status(0);
+}
+
+#[test]
 fn other_keys_hold_from_the_next_backup_on() {
     let (scenario, first) = world("");
     scenario.next_day().plan(["run"]).status(0);

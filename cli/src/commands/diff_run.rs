@@ -1,6 +1,7 @@
 //! `plan diff-run`
 
-use std::ffi::OsStr;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 
 use backplan_runtime::control::Control;
 use backplan_runtime::extract::Pick;
@@ -8,6 +9,7 @@ use backplan_runtime::recall::compare::{Side, compare};
 use backplan_runtime::recall::paths::Paths;
 use backplan_runtime::recall::shelf::{Held, Shelves};
 
+use super::ls::source_in;
 use super::shelves::{choice, failure, open};
 use crate::args::{DiffRunArgs, Format, Global, PlanFile};
 use crate::console::Console;
@@ -23,7 +25,8 @@ pub fn execute(args: &DiffRunArgs, global: &Global, console: &mut Console) -> Re
     let shelves = open(&plan, &args.place.store, global, console)?;
     let (before, after) = (run(&shelves, &args.before)?, run(&shelves, &args.after)?);
     let runs = (before.manifest.run.to_string(), after.manifest.run.to_string());
-    let (old, new) = (side(&before)?, side(&after)?);
+    let wanted = wanted(&args.paths, [&before, &after]);
+    let (old, new) = (side(&before, wanted.as_ref())?, side(&after, wanted.as_ref())?);
     let only = args
         .paths
         .iter()
@@ -71,8 +74,16 @@ fn run<'a>(shelves: &'a Shelves, run: &str) -> Result<Held<'a>, Failure> {
     shelves.held(&choice(run, None)?, None).map_err(|error| failure(&error))
 }
 
-fn side<'a>(held: &Held<'a>) -> Result<Side<'a>, Failure> {
-    held.chains(&|_| true).map(Side::new).map_err(|error| failure(&error))
+/// The sources that paths begin with, where all do: no others need be opened. `None`: any may be meant.
+fn wanted(paths: &[OsString], runs: [&Held<'_>; 2]) -> Option<BTreeSet<String>> {
+    let is_held = |source: &String| runs.iter().any(|held| held.sources().contains(source.as_str()));
+    let named = paths.iter().map(|path| source_in(path).filter(is_held));
+    named.collect::<Option<BTreeSet<String>>>().filter(|named| !named.is_empty())
+}
+
+fn side<'a>(held: &Held<'a>, wanted: Option<&BTreeSet<String>>) -> Result<Side<'a>, Failure> {
+    let is_wanted = |source: &str| wanted.is_none_or(|wanted| wanted.contains(source));
+    held.chains(&is_wanted).map(Side::new).map_err(|error| failure(&error))
 }
 
 /// What is meant by a path in either run.

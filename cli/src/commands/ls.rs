@@ -142,7 +142,7 @@ fn run<'a>(shelves: &'a Shelves, run: &str, path: Option<&OsStr>) -> Result<Held
 }
 
 /// What would be the source's name in a path.
-fn source_in(path: &OsStr) -> Option<String> {
+pub(super) fn source_in(path: &OsStr) -> Option<String> {
     let first = path.as_bytes().split(|byte| *byte == b'/').find(|part| !part.is_empty())?;
     String::from_utf8(first.to_vec()).ok()
 }

@@ -18,6 +18,7 @@ use super::chain::Chain;
 use super::paths::Paths;
 use super::shelf::Held;
 use super::unfinished::{self, Mark, Unfinished};
+use crate::artefact::Kind;
 use crate::beneath;
 use crate::catalog::details::{Details, DetailsError, Root};
 use crate::catalog::manifest::Manifest;
@@ -137,24 +138,18 @@ pub fn plan<'a>(run: &Held<'a>, wish: &Wish) -> Result<Restore<'a>, RecallError>
     {
         must_be_empty(folder)?;
     }
+    // What they say is needed for some of what can be asked. Damaged ones may say anything.
+    let are_sealed = match details(run) {
+        Err(error) if !is_sealed(&error) => return Err(error),
+        details => details.is_err(),
+    };
     no_side_files(run, wish, &held)?;
-    let is_asked =
-        |source: &str| wish.sources.is_empty() || wish.sources.iter().any(|wanted| wanted == source);
-    let mut parts = Vec::new();
-    for chain in run.chains(&is_asked)? {
-        let sources: Vec<&str> = chain.sources().collect();
-        let extraction = Extraction {
-            targets: targets(run, wish, &sources)?,
-            only: Vec::new(),
-            existing: wish.existing,
-            owners: None,
-            sync: true,
-            workers: run.readers(),
-        };
-        parts.push(Part { chain, extraction });
-    }
+    let mut parts = parts(run, wish)?;
     let mut left = left(run, wish);
     for part in parts.iter_mut().filter(|_| matches!(wish.to, Destination::InPlace { .. })) {
+        if are_sealed {
+            left.extend(part.elsewhere()?);
+        }
         left.extend(part.without_the_absent()?);
     }
     parts.retain(|part| !part.extraction.targets.is_empty());
@@ -174,6 +169,26 @@ pub fn plan<'a>(run: &Held<'a>, wish: &Wish) -> Result<Restore<'a>, RecallError>
         _ => None,
     };
     Ok(Restore { run: manifest.run.to_string(), left, parts, clusters, mark })
+}
+
+/// Each artefact that what is asked for comes from, and where what is in it goes.
+fn parts<'a>(run: &Held<'a>, wish: &Wish) -> Result<Vec<Part<'a>>, RecallError> {
+    let is_asked =
+        |source: &str| wish.sources.is_empty() || wish.sources.iter().any(|wanted| wanted == source);
+    let mut parts = Vec::new();
+    for chain in run.chains(&is_asked)? {
+        let sources: Vec<&str> = chain.sources().collect();
+        let extraction = Extraction {
+            targets: targets(run, wish, &sources)?,
+            only: Vec::new(),
+            existing: wish.existing,
+            owners: None,
+            sync: true,
+            workers: run.readers(),
+        };
+        parts.push(Part { chain, extraction });
+    }
+    Ok(parts)
 }
 
 /// Where base backups are among these targets.
@@ -261,9 +276,11 @@ fn left(run: &Held<'_>, wish: &Wish) -> Vec<String> {
         held.contains(source)
             && (wish.sources.is_empty() || wish.sources.iter().any(|wanted| wanted == source))
     };
-    let (strangers, mut left) = match strangers(run, places) {
-        Ok(strangers) => (strangers, Vec::new()),
-        Err(error) => (Vec::new(), vec![error.to_string()]),
+    let (strangers, mut left, are_sealed) = match strangers(run, places) {
+        Ok(strangers) => (strangers, Vec::new(), false),
+        // What of it matters shows in the artefacts that are read.
+        Err(error) if is_sealed(&error) => (Vec::new(), Vec::new(), true),
+        Err(error) => (Vec::new(), vec![error.to_string()], false),
     };
     if !*as_recorded {
         left.extend(strangers.iter().filter(|root| is_wanted(&root.source)).map(|root| {
@@ -278,6 +295,12 @@ fn left(run: &Held<'_>, wish: &Wish) -> Vec<String> {
     let is_placed = |source: &str| places.iter().chain(&strangers).any(|root| root.source == source);
     left.extend(records.filter(|record| !is_placed(&record.name)).map(|record| {
         let source = &record.name;
+        if are_sealed && matches!(record.kind.as_str(), "files" | "sqlite") {
+            return format!(
+                "not restored: source `{source}`, for which the plan names no place, and where it was is for the key of the encrypted archives \
+                 to tell; `--source {source} --to DIR` restores it"
+            );
+        }
         let what =
             kinds::facts(&record.kind, None).map_or("of a kind that is not known here", |row| row.no_place);
         format!("not restored: source `{source}` is {what}; `--source {source} --to DIR` restores it")
@@ -299,6 +322,11 @@ fn details(run: &Held<'_>) -> Result<Details, RecallError> {
     })
 }
 
+/// Whether they are for a key alone to read that was not given.
+fn is_sealed(error: &RecallError) -> bool {
+    matches!(error, RecallError::Locked { .. } | RecallError::Details { cause: DetailsError::Sealed, .. })
+}
+
 /// The trees that a run says it has, and the plan does not.
 fn strangers(run: &Held<'_>, places: &[Root]) -> Result<Vec<Root>, RecallError> {
     let details = details(run)?;
@@ -310,25 +338,7 @@ fn strangers(run: &Held<'_>, places: &[Root]) -> Result<Vec<Root>, RecallError> 
 /// Refuses to put a SQLite database under the write-ahead log or journal of another: SQLite would apply that to it, and
 /// ruin it.
 fn no_side_files(run: &Held<'_>, wish: &Wish, held: &BTreeSet<&str>) -> Result<(), RecallError> {
-    let manifest = run.manifest;
-    let is_sqlite =
-        |source: &str| manifest.sources.iter().any(|record| record.name == source && record.kind == "sqlite");
-    let wanted = |source: &str| wish.sources.is_empty() || wish.sources.iter().any(|wanted| wanted == source);
-    let details = details(run)?;
-    let roots = match &wish.to {
-        Destination::InPlace { places, .. } => places.iter().cloned().chain(details.roots).collect(),
-        Destination::Folder(_) => details.roots,
-    };
-    for root in roots {
-        let source = root.source.as_str();
-        if !held.contains(source) || !wanted(source) || !is_sqlite(source) {
-            continue;
-        }
-        let database = match &wish.to {
-            Destination::InPlace { .. } => root.original.to_path_buf(),
-            Destination::Folder(folder) if wish.sources.len() == 1 => folder.join(&*root.inside),
-            Destination::Folder(folder) => folder.join(source).join(&*root.inside),
-        };
+    for database in databases(run, wish, held)? {
         for ending in ["-wal", "-journal"] {
             let mut side = database.clone().into_os_string();
             side.push(ending);
@@ -339,6 +349,60 @@ fn no_side_files(run: &Held<'_>, wish: &Wish, held: &BTreeSet<&str>) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Where SQLite databases would come to lie.
+fn databases(run: &Held<'_>, wish: &Wish, held: &BTreeSet<&str>) -> Result<Vec<PathBuf>, RecallError> {
+    let records = run.manifest.sources.iter().filter(|record| record.kind == "sqlite");
+    let wanted = |source: &str| wish.sources.is_empty() || wish.sources.iter().any(|wanted| wanted == source);
+    let sources: BTreeSet<&str> = records.map(|record| record.name.as_str()).collect();
+    let is_meant = |source: &str| sources.contains(source) && held.contains(source) && wanted(source);
+    if !held.iter().any(|source| is_meant(source)) {
+        return Ok(Vec::new());
+    }
+    let roots = details(run).map(|details| details.roots);
+    let roots: Vec<Root> = match (&wish.to, roots) {
+        // Where it was is for its key alone to tell, and where it goes is the plan's.
+        (Destination::InPlace { places, .. }, Err(error)) if is_sealed(&error) => places.clone(),
+        (Destination::InPlace { places, .. }, roots) => places.iter().cloned().chain(roots?).collect(),
+        (Destination::Folder(folder), Err(error)) if is_sealed(&error) => {
+            let inside = files_of(run, &is_meant)?;
+            return Ok(inside
+                .into_iter()
+                .map(|(source, inside)| within(folder, wish, &source).join(inside))
+                .collect());
+        }
+        (Destination::Folder(_), roots) => roots?,
+    };
+    let meant = roots.into_iter().filter(|root| is_meant(root.source.as_str()));
+    let place = |root: Root| match &wish.to {
+        Destination::InPlace { .. } => root.original.to_path_buf(),
+        Destination::Folder(folder) => within(folder, wish, root.source.as_str()).join(&*root.inside),
+    };
+    Ok(meant.map(place).collect())
+}
+
+/// The folder of a source below the one that is restored into.
+fn within(folder: &Path, wish: &Wish, source: &str) -> PathBuf {
+    if wish.sources.len() == 1 { folder.to_path_buf() } else { folder.join(source) }
+}
+
+/// The files of these sources, as the artefacts themselves have them, by source and path inside it.
+fn files_of(run: &Held<'_>, is_meant: &dyn Fn(&str) -> bool) -> Result<Vec<(String, PathBuf)>, RecallError> {
+    let mut found = Vec::new();
+    for chain in run.chains(is_meant)? {
+        for source in chain.sources() {
+            for live in chain.view.below(source.as_bytes()) {
+                let entry = live.map_err(|error| chain.error(error))?.entry;
+                let inside =
+                    entry.path.strip_prefix(source.as_bytes()).and_then(|path| path.strip_prefix(b"/"));
+                if let Some(inside) = inside.filter(|_| entry.kind != Kind::Directory) {
+                    found.push((source.to_owned(), PathBuf::from(OsStr::from_bytes(inside))));
+                }
+            }
+        }
+    }
+    Ok(found)
 }
 
 pub(super) fn must_be_empty(folder: &Path) -> Result<(), RecallError> {
@@ -432,6 +496,37 @@ impl Part<'_> {
         }
         self.extraction.targets = there;
         Ok(left)
+    }
+
+    /// What is in none of the places that the plan names, where only a key tells what the backup says; a sentence for each source.
+    fn elsewhere(&self) -> Result<Vec<String>, RecallError> {
+        let is_below = |path: &[u8], prefix: &[u8]| {
+            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        };
+        let is_placed =
+            |path: &[u8]| self.extraction.targets.iter().any(|target| is_below(path, &target.prefix));
+        let mut left = Vec::new();
+        for source in self.chain.sources().filter(|source| self.has_place(source)) {
+            for live in self.chain.view.below(source.as_bytes()) {
+                let entry = live.map_err(|error| self.chain.error(error))?.entry;
+                if entry.kind != Kind::Directory && !is_placed(&entry.path) {
+                    left.push(format!(
+                        "not restored: of source `{source}` what came from elsewhere than the plan names, as `{}`; where that is tells \
+                         the key of the encrypted archives, or `--to DIR` restores it",
+                        crate::text::printable(&entry.path)
+                    ));
+                    break;
+                }
+            }
+        }
+        Ok(left)
+    }
+
+    /// Whether the plan names a place for something of a source.
+    fn has_place(&self, source: &str) -> bool {
+        let is_its =
+            |target: &Target| target.prefix.split(|byte| *byte == b'/').next() == Some(source.as_bytes());
+        self.extraction.targets.iter().any(is_its)
     }
 
     fn open(&self) -> Result<Opened<'_>, RecallError> {
