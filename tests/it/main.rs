@@ -54,6 +54,7 @@ mod prune;
 mod reference;
 mod rehearse;
 mod report;
+mod restore_copies;
 mod restore_parts;
 mod restore_resume;
 mod run;

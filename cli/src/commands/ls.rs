@@ -47,7 +47,14 @@ pub fn list(args: &LsArgs, global: &Global, console: &mut Console) -> Result<Sta
         }
     }
     rows.end(console);
-    Ok(Status::Done)
+    Ok(told(&chains, console))
+}
+
+/// Says what was wrong with stores that others stood in for.
+fn told(chains: &[Chain<'_>], console: &mut Console) -> Status {
+    let told: Vec<String> = chains.iter().flat_map(Chain::told).collect();
+    told.iter().for_each(|text| console.remark("warning", text));
+    if told.is_empty() { Status::Done } else { Status::Warnings }
 }
 
 /// The entries among which those that are wanted are: not all where each has a name.
@@ -114,7 +121,7 @@ pub fn print(args: &CatArgs, global: &Global, console: &mut Console) -> Result<S
         let Some(live) = live else { continue };
         must_be_file(&live.entry)?;
         return match chain.view.cat(&live, &mut Out(console), &Control::default()) {
-            Ok(_) => Ok(Status::Done),
+            Ok(_) => Ok(told(&chains, console)),
             Err(LayerError { cause: ReadError::Output(error), .. })
                 if error.kind() == io::ErrorKind::BrokenPipe =>
             {

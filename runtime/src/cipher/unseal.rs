@@ -67,6 +67,24 @@ impl Unsealed {
         Ok(Unsealed { inner, key, head: head as u64, payload, size: plain, run })
     }
 
+    /// Chunks from `first` on, decrypted.
+    fn plain(&self, first: u64, sealed: &[u8]) -> io::Result<Vec<u8>> {
+        let mut plain = Vec::with_capacity(sealed.len());
+        for (number, chunk) in (first..).zip(sealed.chunks(SEALED)) {
+            let mut chunk = chunk.to_vec();
+            let is_last = (number + 1) * SEALED as u64 >= self.payload;
+            if !self.key.unseal(number, is_last, &mut chunk) {
+                let at = self.head + number * SEALED as u64;
+                let text = format!(
+                    "the encrypted bytes from {at} on are not what was written there: they are damaged, cut, or another's"
+                );
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
+            plain.append(&mut chunk);
+        }
+        Ok(plain)
+    }
+
     /// The run that made it, by its header.
     pub fn run(&self) -> Option<&str> {
         self.run.as_deref()
@@ -86,20 +104,15 @@ impl ReadAt for Unsealed {
         let (first, last) = (offset / CHUNK as u64, (end - 1) / CHUNK as u64);
         let from = first * SEALED as u64;
         let to = ((last + 1) * SEALED as u64).min(self.payload);
-        let sealed = self.inner.read_at(self.head + from, (to - from) as usize)?;
-        let mut plain = Vec::with_capacity(((last - first + 1) as usize) * CHUNK);
-        for (number, chunk) in (first..=last).zip(sealed.chunks(SEALED)) {
-            let mut chunk = chunk.to_vec();
-            let is_last = (number + 1) * SEALED as u64 >= self.payload;
-            if !self.key.unseal(number, is_last, &mut chunk) {
-                let at = self.head + number * SEALED as u64;
-                let text = format!(
-                    "the encrypted bytes from {at} on are not what was written there: they are damaged, cut, or another's"
-                );
-                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-            }
-            plain.append(&mut chunk);
+        let (at, len) = (self.head + from, (to - from) as usize);
+        let sealed = self.inner.read_at(at, len)?;
+        let mut plain = self.plain(first, &sealed);
+        if plain.is_err() || sealed.len() < len {
+            let others = (1..).map_while(|tried| self.inner.read_copy(tried, at, len)).flatten();
+            let mut whole = others.filter(|sealed| sealed.len() == len);
+            plain = whole.find_map(|sealed| self.plain(first, &sealed).ok()).map_or(plain, Ok);
         }
+        let plain = plain?;
         let start = (offset - first * CHUNK as u64) as usize;
         let wanted = (end - offset) as usize;
         // Fewer where the object ended early.

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::copies::Copies;
 use super::shelf::Shelf;
 use super::{BaseTrouble, RecallError};
-use crate::artefact::{Layer, LayerError, View};
+use crate::artefact::{Layer, LayerError, ReadAt, View};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{ArchiveRecord, Manifest};
 
@@ -18,6 +19,8 @@ pub struct Chain<'a> {
     /// The run and the artefact's file name of each layer.
     layers: Vec<(RunId, String)>,
     sources: BTreeSet<String>,
+    /// The layers that other stores have as well.
+    copies: Vec<Arc<Copies>>,
 }
 
 /// What of an archive is wanted: with fewer sources, fewer artefacts have to be there.
@@ -52,6 +55,20 @@ impl Shelf {
         archive: &'a ArchiveRecord,
         wanted: Wanted<'_>,
     ) -> Result<Chain<'a>, RecallError> {
+        self.view_beside(&[], manifest, archive, wanted)
+    }
+
+    /// As [`Shelf::view`]; what cannot be read here is read from those of the other stores that have the same.
+    ///
+    /// # Errors
+    /// As [`Shelf::view`], where it does not open here.
+    pub fn view_beside<'a>(
+        &'a self,
+        others: &[&Shelf],
+        manifest: &'a Manifest,
+        archive: &'a ArchiveRecord,
+        wanted: Wanted<'_>,
+    ) -> Result<Chain<'a>, RecallError> {
         let sheets = self.sheets(manifest, archive, wanted);
         let sheets = sheets.map_err(|base| self.base_error(manifest, base))?;
         let mut chain = Chain {
@@ -60,10 +77,18 @@ impl Shelf {
             manifest,
             layers: Vec::new(),
             sources: BTreeSet::new(),
+            copies: Vec::new(),
         };
         let mut layers = Vec::new();
         for Sheet { run, record, sources } in sheets {
-            let artefact = match self.artefact(record) {
+            let object = match self.copies(run, record, others) {
+                Some(copies) => {
+                    chain.copies.push(Arc::clone(&copies));
+                    copies as Arc<dyn ReadAt>
+                }
+                None => self.object(record),
+            };
+            let artefact = match self.artefact_in(object, record) {
                 // Not the base is the trouble, but who wants to read it.
                 Err(cause @ RecallError::Locked { .. }) => return Err(cause),
                 Err(cause) if run != manifest.run => {
@@ -79,6 +104,21 @@ impl Shelf {
         }
         chain.view = View::new(layers);
         Ok(chain)
+    }
+
+    /// An artefact of a run, in this store and those of the others that have it too; `None`: none of them has.
+    fn copies(&self, run: RunId, record: &ArchiveRecord, others: &[&Shelf]) -> Option<Arc<Copies>> {
+        let is_same = |other: &&ArchiveRecord| {
+            (&other.artefact, &other.root, other.size) == (&record.artefact, &record.root, record.size)
+        };
+        let has = |shelf: &&&Shelf| {
+            shelf.catalog.get(&run).is_some_and(|manifest| manifest.archives.iter().any(|own| is_same(&own)))
+        };
+        let others: Vec<&&Shelf> = others.iter().filter(has).collect();
+        let named = |shelf: &Shelf| (shelf.store.label().to_owned(), shelf.object(record));
+        let all = std::iter::once(named(self)).chain(others.iter().map(|shelf| named(shelf)));
+        let copies = Copies::new(record.artefact.as_str(), all.collect());
+        (!others.is_empty()).then(|| Arc::new(copies))
     }
 
     /// Looks whether what an archive of a run rests on, as far as it is `wanted`, is there and is what the manifests say, as far
@@ -214,6 +254,11 @@ impl Chain<'_> {
     /// The artefacts' file names, oldest first.
     pub fn artefacts(&self) -> impl ExactSizeIterator<Item = &str> {
         self.layers.iter().map(|(_, artefact)| artefact.as_str())
+    }
+
+    /// What was wrong with copies of its artefacts while it was read, where another store had them: a sentence each.
+    pub fn told(&self) -> Vec<String> {
+        self.copies.iter().flat_map(|copies| copies.told()).collect()
     }
 
     /// The sources that are in it and were wanted.

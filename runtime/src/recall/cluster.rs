@@ -443,13 +443,14 @@ impl ClusterRestore<'_> {
                     extraction.existing = Existing::Resume;
                 }
                 let done = laid(&chain, &extraction, control)?;
+                outcome.warnings.extend(chain.told());
                 (done.entries, done.bytes)
             }
             layers => {
-                let (entries, bytes, refusal) =
-                    combine::combine(layers, &self.wish.to, &self.spaces, control)?;
-                outcome.unbound = refusal;
-                (entries, bytes)
+                let done = combine::combine(layers, &self.wish.to, &self.spaces, control)?;
+                outcome.unbound = done.refusal;
+                outcome.warnings.extend(done.warnings);
+                (done.entries, done.bytes)
             }
         };
         self.settle(control)?;

@@ -164,8 +164,21 @@ pub(super) fn room(layers: &[Layer<'_>]) -> Result<u64, ClusterError> {
     Ok(sizes.iter().sum())
 }
 
+/// What combining came to.
+#[derive(Default)]
+pub(super) struct Combined {
+    /// Entries that were laid down.
+    pub entries: u64,
+    /// Bytes of files among them.
+    pub bytes: u64,
+    /// Why the tool was held to no folders, where it was not.
+    pub refusal: Option<String>,
+    /// What was wrong with copies of the artefacts.
+    pub warnings: Vec<String>,
+}
+
 /// Lays the backups down in `to`, which is there and guarded, and leaves in it what they make together, its tablespaces in
-/// `spaces`. Entries and bytes that were laid down, and why the tool was held to no folders, where it was not.
+/// `spaces`.
 ///
 /// # Errors
 /// See [`ClusterError`]; what is there then cannot be started.
@@ -174,11 +187,11 @@ pub(super) fn combine(
     to: &Path,
     spaces: &[Space],
     control: &Control,
-) -> Result<(u64, u64, Option<String>), ClusterError> {
+) -> Result<Combined, ClusterError> {
     let to = std::path::absolute(to).map_err(file(to))?;
     let scratch = to.join(LAYERS);
     DirBuilder::new().mode(0o700).create(&scratch).map_err(file(&scratch))?;
-    let (mut entries, mut bytes, mut argv) = (0, 0, vec![program(layers)?]);
+    let (mut combined, mut argv) = (Combined::default(), vec![program(layers)?]);
     let mut last = (PathBuf::new(), Vec::new());
     for (number, layer) in layers.iter().enumerate() {
         let folder = scratch.join(number.to_string());
@@ -186,7 +199,9 @@ pub(super) fn combine(
         let data = if own.is_empty() { folder } else { folder.join(DATA) };
         let chain = layer.chain()?;
         let done = laid(&chain, &extraction(&layer.record.name, &data, &own), control)?;
-        (entries, bytes) = (entries + done.entries, bytes + done.bytes);
+        combined.entries += done.entries;
+        combined.bytes += done.bytes;
+        combined.warnings.extend(chain.told());
         link(&data, &own)?;
         argv.push(data.display().to_string());
         last = (data, own);
@@ -210,13 +225,13 @@ pub(super) fn combine(
         own.push(to);
     }
     let bounds = Bounds::find(&own, Some(&scratch), control).map_err(unbound)?;
-    let refusal = bounds.refusal().map(str::to_owned);
+    combined.refusal = bounds.refusal().map(str::to_owned);
     run(argv, Some(bounds), control)?;
     give(&whole, spaces, &owner, control)?;
     control.check()?;
     move_up(&whole, &to)?;
     folder::remove(&scratch).map_err(|error| file(&scratch)(error.into()))?;
-    Ok((entries, bytes, refusal))
+    Ok(combined)
 }
 
 fn run(argv: Vec<String>, bounds: Option<Bounds>, control: &Control) -> Result<(), ClusterError> {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`shelf`] | a store open for reading, and several of them as one |
 //! | `ahead` | reading ahead in what is far away |
+//! | `copies` | an artefact that several stores have, read as one |
 //! | [`chain`] | what a run's archive rests on, opened as one tree |
 //! | [`paths`] | what somebody means by a path |
 //! | [`outlook`] | what a change of the plan does to the backups that exist |
@@ -26,6 +27,7 @@ pub mod check;
 pub mod cluster;
 mod combine;
 pub mod compare;
+mod copies;
 
 pub mod last;
 pub mod launch;

@@ -452,6 +452,7 @@ impl Restore<'_> {
         for (part, opened) in self.parts.iter().zip(&opened) {
             let done = opened.run(control).map_err(|error| part.error(error))?;
             outcome.take(&part.chain, &done);
+            outcome.warnings.extend(part.chain.told());
         }
         for place in &self.clusters {
             if let Err(error) = silence(place) {
@@ -558,7 +559,7 @@ impl Outcome {
         let problems = done.problems.iter().map(|problem| {
             let mend = match problem.kind {
                 ProblemKind::Exists => "; it stays as it is: `--overwrite` replaces it",
-                ProblemKind::Damaged => "; another store or an earlier run may have it whole",
+                ProblemKind::Damaged => "; no store that was read has it whole: an earlier run may",
                 _ => "",
             };
             format!("{}: {}{mend}", chain.artefact(problem.layer), problem.what)

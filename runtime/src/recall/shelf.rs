@@ -86,14 +86,17 @@ pub struct Piece<'a> {
 }
 
 impl<'a> Piece<'a> {
-    /// Opens the artefacts that the wanted sources of the archive rest on, in the first store where that can be done.
+    /// Opens the artefacts that the wanted sources of the archive rest on, in the first store where that can be done; what cannot
+    /// be read there later comes from the others.
     ///
     /// # Errors
     /// Why the first store's cannot be read, where none can.
     pub fn chain(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Chain<'a>, RecallError> {
         let mut why = None;
-        for (shelf, manifest, archive) in &self.places {
-            match shelf.view(manifest, archive, wanted) {
+        for (at, (shelf, manifest, archive)) in self.places.iter().enumerate() {
+            let others = self.places.iter().enumerate().filter(|(other, _)| *other != at);
+            let others: Vec<&Shelf> = others.map(|(_, (shelf, ..))| *shelf).collect();
+            match shelf.view_beside(&others, manifest, archive, wanted) {
                 Ok(chain) => return Ok(chain),
                 Err(error) => why = why.or(Some(error)),
             }
@@ -105,7 +108,8 @@ impl<'a> Piece<'a> {
 impl<'a> Held<'a> {
     /// How many read of it at once. Who reads from far away waits most of the time: there are more of them than processors.
     pub fn readers(&self) -> Option<usize> {
-        self.shelf.root.is_none().then_some(FAR_READERS)
+        let first = self.pieces.iter().filter_map(|piece| piece.places.first());
+        first.map(|(shelf, ..)| shelf).any(|shelf| shelf.root.is_none()).then_some(FAR_READERS)
     }
 
     /// Opens the artefacts that the wanted sources rest on. A source that is in several archives comes once, from the first
@@ -528,6 +532,10 @@ impl Shelves {
                 let piece = pieces.entry(&archive.name).or_insert(Piece { archive, places: Vec::new() });
                 piece.places.push((shelf, there, archive));
             }
+        }
+        // What is at hand is read first.
+        for piece in pieces.values_mut() {
+            piece.places.sort_by_key(|(shelf, ..)| shelf.root.is_none());
         }
         Ok(Held { manifest, pieces: pieces.into_values().collect(), shelf })
     }

@@ -1,0 +1,83 @@
+//! A restore from several stores of which none is whole.
+
+use std::fs;
+
+use crate::scenario::{Scenario, artefacts, shell};
+
+/// Three stores, a source of files that do not compress, one of files that do, an incremental behind a full.
+fn world(encrypt: &str) -> Scenario {
+    let stores: String =
+        ["a", "m", "z"].map(|name| format!("store {name}: dir {{\n  path = \"{name}\"\n}}\n\n")).concat();
+    let scenario = Scenario::new().file("site/small", "one").file("site/deep/er/small", "two").file(
+        "p.plan",
+        format!(
+            "plan p\n\n{stores}source site: files {{\n  paths = [\"site\"]\n}}\n\narchive main {{\n  from = [site]\n  to   = [a, m, z]\n{encrypt}}}\n\n\
+             cycle {{\n  incrementals = 6\n}}\n"
+        ),
+    );
+    let tree = "for i in 1 2 3 4 5 6 7 8; do head -c 200000 /dev/urandom > f$i; seq $i 40000 > t$i; done; \
+                head -c 2500000 /dev/urandom > large";
+    shell(&scenario.path("site"), tree);
+    scenario.plan(["run"]).status(0);
+    shell(&scenario.path("site"), "head -c 200000 /dev/urandom > f3; rm t5; echo more >> large");
+    scenario.next_day().plan(["run"]).status(0);
+    scenario
+}
+
+/// Spoils a third of each artefact in each store: the first in the first store, the second in the second, and so on.
+fn spoil(scenario: &Scenario) {
+    for (third, store) in ["a", "m", "z"].into_iter().enumerate() {
+        for artefact in artefacts(&scenario.path(store)) {
+            let mut bytes = fs::read(&artefact).unwrap();
+            let part = bytes.len() / 3;
+            bytes[third * part..(third + 1) * part].iter_mut().step_by(700).for_each(|byte| *byte ^= 0xff);
+            fs::write(&artefact, bytes).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_is_damaged_in_one_store_is_read_from_another_piece_by_piece() {
+    let scenario = world("");
+    scenario.plan(["restore", "--to", "whole"]).status(0);
+    spoil(&scenario);
+    scenario
+        .plan(["restore", "--to", "out"])
+        .status(3)
+        .stderr_has("store `a`: `p_main_")
+        .stderr_has("is damaged from byte")
+        .stderr_has("was read instead");
+    shell(&scenario.path("."), "diff -r --no-dereference whole out && diff -r site out/site/site");
+    scenario.plan(["cat", "site/site/large", "--run", "1"]).status(3).stderr_has("was read instead");
+    // None of the others has it where it is wanted from one.
+    scenario
+        .plan(["restore", "--to", "one", "--store", "a"])
+        .status(1)
+        .says("no store that was read has it whole");
+    // They are told apart where each is looked at by itself.
+    let verified = scenario.plan(["verify", "--all"]).status(1).said();
+    assert!(["a", "m", "z"].iter().all(|store| verified.contains(&format!("`{store}`"))), "{verified}");
+    // What is cut off while it is read is damaged as well.
+    for artefact in artefacts(&scenario.path("a")) {
+        let file = fs::OpenOptions::new().write(true).open(&artefact).unwrap();
+        file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    }
+    scenario.plan(["restore", "--to", "again"]).status(3);
+    shell(&scenario.path("."), "diff -r --no-dereference whole again");
+}
+
+#[test]
+fn what_is_encrypted_is_read_from_several_stores_as_well() {
+    let key = Scenario::new();
+    shell(&key.path("."), "age-keygen -o id 2>/dev/null");
+    let public = shell(&key.path("."), "age-keygen -y id");
+    let scenario = world(&format!("  encrypt = [\"{}\"]\n", public.trim()));
+    spoil(&scenario);
+    let id = key.path("id").display().to_string();
+    scenario
+        .plan(["restore", "--to", "out", "--identity", &id])
+        .status(3)
+        .stderr_has("is damaged from byte")
+        .stderr_has("was read instead");
+    shell(&scenario.path("."), "diff -r --no-dereference site out/site/site");
+}
