@@ -81,3 +81,17 @@ fn what_is_encrypted_is_read_from_several_stores_as_well() {
         .stderr_has("was read instead");
     shell(&scenario.path("."), "diff -r --no-dereference site out/site/site");
 }
+
+#[test]
+fn an_incremental_whose_full_is_damaged_is_not_whole() {
+    let scenario = world("");
+    scenario.plan(["verify"]).status(0).stdout_has("run 00000001-").stdout_has("run 00000002-");
+    let full = artefacts(&scenario.path("m")).into_iter().max_by_key(|path| path.metadata().unwrap().len());
+    let full = full.unwrap();
+    let mut bytes = fs::read(&full).unwrap();
+    bytes[300..308].iter_mut().for_each(|byte| *byte ^= 0xff);
+    fs::write(&full, bytes).unwrap();
+    let name = full.file_name().unwrap().to_string_lossy().into_owned();
+    scenario.plan(["verify"]).status(1).stdout_has(&format!("in `m`: {name}: DAMAGED"));
+    scenario.plan(["verify", "--run", "2", "--store", "z"]).status(0);
+}

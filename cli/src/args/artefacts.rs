@@ -368,7 +368,7 @@ pub struct VerifyArgs {
     /// Where to look.
     #[command(flatten)]
     pub place: WherePlans,
-    /// The run: its id, its sequence number, or `latest`
+    /// The run: its id, its sequence number, or `latest`; with it those that it rests on
     #[arg(long, value_name = "RUN", default_value = "latest", conflicts_with = "all")]
     pub run: String,
     /// Every run

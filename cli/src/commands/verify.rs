@@ -1,6 +1,6 @@
 //! `plan verify`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use backplan_runtime::artefact::Depth;
 use backplan_runtime::catalog::ids::RunId;
@@ -45,7 +45,8 @@ pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Res
     let wanted = wanted(&shelves, args)?;
     let control = Control::default();
     let (checked, signal) = until_signal(&control, || {
-        let each = wanted.iter().map(|(shelf, manifest)| check(shelf, manifest, depth, &control));
+        let all = with_bases(&wanted);
+        let each = all.iter().map(|(shelf, manifest)| check(shelf, manifest, depth, &control));
         each.collect::<Result<Vec<Checked>, Stopped>>()
     })?;
     let (Ok(checked), None) = (checked, signal) else { return Ok(signal.unwrap_or(Status::Interrupted)) };
@@ -147,6 +148,30 @@ fn logs(
         }
     }
     Ok(checked)
+}
+
+/// The runs to check, and behind them the earlier ones that their artefacts rest on: no run is whole whose base is damaged.
+/// Where nothing changed a run has its base's artefact, which is read once.
+fn with_bases<'a>(wanted: &[(&'a Shelf, &'a Manifest)]) -> Vec<(&'a Shelf, &'a Manifest)> {
+    let mut all = wanted.to_vec();
+    let mut seen: BTreeSet<(&str, &str)> = BTreeSet::new();
+    let artefacts = |shelf: &'a Shelf, run: &'a Manifest| {
+        run.archives.iter().map(move |archive| (shelf.store.label(), archive.artefact.as_str()))
+    };
+    for (shelf, manifest) in wanted {
+        seen.extend(artefacts(shelf, manifest));
+    }
+    for (shelf, manifest) in wanted {
+        let contents = manifest.archives.iter().flat_map(|archive| &archive.contents);
+        let bases: BTreeSet<&RunId> = contents.flat_map(|content| &content.rests_on).collect();
+        // One that is missing is told of with the run itself.
+        for base in bases.into_iter().rev().filter_map(|run| shelf.catalog.get(run)) {
+            let is_new = artefacts(shelf, base).any(|artefact| !seen.contains(&artefact));
+            seen.extend(artefacts(shelf, base));
+            all.extend(is_new.then_some((*shelf, base)));
+        }
+    }
+    all
 }
 
 /// The runs to check, each in every store that holds it.
