@@ -308,4 +308,15 @@ fn a_file_server_that_dies_at_any_request_costs_no_backup() {
         assert_eq!(artefacts(&server.path("store/p")).len(), 1, "{what}");
         restored(&scenario, &format!("back{round}"), &[]);
     }
+    // What is read can be read again: one connection that ends is no restore that fails.
+    fs::write(server.path("count"), "").unwrap();
+    restored(&scenario, "uncut", &[]);
+    let all = count();
+    for (number, how) in ["before", "after", "before"].into_iter().enumerate() {
+        let last = all - all * number as u64 / 4;
+        fs::write(server.path("count"), "").unwrap();
+        set(&format!("{last} {how} goes"));
+        restored(&scenario, &format!("cut{number}"), &[]);
+        assert!(count() >= last, "{last}");
+    }
 }

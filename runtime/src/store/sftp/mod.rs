@@ -312,6 +312,20 @@ impl ServerFolder {
         self.link.ask(|session| work(session, below))
     }
 
+    /// Asks what can be asked twice: where the connection ends meanwhile, once more over a new one.
+    fn look<T, F>(&self, path: &str, work: impl Fn(Arc<Session>, Below) -> F) -> io::Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = io::Result<T>> + Send + 'static,
+    {
+        let session = self.link.session()?;
+        let below = Below { root: self.root.clone(), path: path.to_owned() };
+        match engine::run(work(Arc::clone(&session), below)) {
+            Err(_) if session.is_over() => self.with(path, work),
+            answer => answer,
+        }
+    }
+
     /// The same with two paths, whose ways are both looked at first.
     fn with_two<F>(
         &self,
@@ -406,11 +420,11 @@ impl FileSystem for ServerFolder {
     }
 
     fn read(&self, path: &str, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        self.with(path, |session, below| read(session, below, offset, len))
+        self.look(path, |session, below| read(session, below, offset, len))
     }
 
     fn stat(&self, path: &str) -> io::Result<Option<Kind>> {
-        let found = self.with(path, |session, below| async move { below.look(&session).await });
+        let found = self.look(path, |session, below| async move { below.look(&session).await });
         match found {
             Ok(kind) => Ok(Some(kind)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -419,7 +433,7 @@ impl FileSystem for ServerFolder {
     }
 
     fn entries(&self, folder: &str) -> io::Result<Vec<(String, Kind)>> {
-        self.with(folder, entries)
+        self.look(folder, entries)
     }
 
     fn may_write(&self) -> io::Result<()> {
