@@ -508,6 +508,10 @@ fn a_run_that_this_machine_did_not_make_is_told_until_somebody_has_looked_at_it(
         shell(&scenario.path("."), lie);
         let told = "is none that this machine has made, as it is there";
         let said = status(&scenario).status(3).stdout_has(told).said();
+        scenario.plan(["list"]).status(3).says(told);
+        scenario.plan(["restore", "--to", "back"]).status(3).says(told);
+        scenario.plan(["cat", "site/site/a"]).status(3).says(told);
+        shell(&scenario.path("."), "rm -r back");
         scenario.next_day().plan(["run", "--dry-run"]).status(3).says(told);
         for _ in 0..2 {
             scenario.next_day().plan(["run"]).status(3).says(told);

@@ -137,7 +137,7 @@ pub fn put_back(
         true => (restore.preview(), None),
         false => until_signal(&control, || restore.carry_out(&control))?,
     };
-    finish(args, outcome, signal, console)
+    finish(args, shelves, outcome, signal, console)
 }
 
 /// Refuses a recovery of what is no data directory.
@@ -180,7 +180,7 @@ pub fn execute(
         true => (restore.preview(), None),
         false => until_signal(&control, || restore.carry_out(&control))?,
     };
-    finish(args, outcome, signal, console)
+    finish(args, shelves, outcome, signal, console)
 }
 
 /// Says what a person should know before anything is written.
@@ -205,6 +205,7 @@ fn target(args: &RestoreArgs) -> Result<PathBuf, Failure> {
 /// Tells what came of it.
 fn finish(
     args: &RestoreArgs,
+    shelves: &Shelves,
     outcome: Result<Outcome, ClusterError>,
     signal: Option<Status>,
     console: &mut Console,
@@ -216,7 +217,9 @@ fn finish(
         ));
         return Ok(signal);
     }
-    let outcome: Outcome = outcome.map_err(|error| cut_short(failure(&error), args))?;
+    let mut outcome: Outcome = outcome.map_err(|error| cut_short(failure(&error), args))?;
+    let stranger = outcome.run.parse().ok().and_then(|run| shelves.stranger(run));
+    outcome.warnings.extend(stranger);
     match args.format {
         Format::Human => console.answer(&backups::cluster(&outcome, args.dry_run, console.answers())),
         Format::Json => console.answer(&json::document(&outcome)),

@@ -23,6 +23,8 @@ pub fn execute(args: &ListArgs, global: &Global, console: &mut Console) -> Resul
     shelves.look_for_artefacts_at_hand();
     shelves.look_for_strays(false);
     say_strays(&shelves, console);
+    let strange = shelves.strange();
+    strange.iter().for_each(|text| console.remark("warning", text));
     let mut rows: BTreeMap<RunId, RunRow> = BTreeMap::new();
     for shelf in &shelves.shelves {
         for manifest in shelf.catalog.runs() {
@@ -49,6 +51,10 @@ pub fn execute(args: &ListArgs, global: &Global, console: &mut Console) -> Resul
         Format::Human => console.answer(&table(&rows, console.answers())),
         Format::Json => console.answer(&json::document(&serde_json::json!({ "format": 1, "runs": rows }))),
     }
-    let is_whole = !told && shelves.warnings().is_empty() && shelves.strays.is_empty() && !has_lost;
+    let is_whole = !told
+        && shelves.warnings().is_empty()
+        && shelves.strays.is_empty()
+        && strange.is_empty()
+        && !has_lost;
     Ok(if is_whole { Status::Done } else { Status::Warnings })
 }

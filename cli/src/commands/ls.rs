@@ -47,12 +47,13 @@ pub fn list(args: &LsArgs, global: &Global, console: &mut Console) -> Result<Sta
         }
     }
     rows.end(console);
-    Ok(told(&chains, console))
+    Ok(told(&shelves, &held, &chains, console))
 }
 
-/// Says what was wrong with stores that others stood in for.
-fn told(chains: &[Chain<'_>], console: &mut Console) -> Status {
-    let told: Vec<String> = chains.iter().flat_map(Chain::told).collect();
+/// Says that nobody here made the run, and what was wrong with stores that others stood in for.
+fn told(shelves: &Shelves, held: &Held<'_>, chains: &[Chain<'_>], console: &mut Console) -> Status {
+    let stranger = shelves.stranger(held.manifest.run);
+    let told: Vec<String> = stranger.into_iter().chain(chains.iter().flat_map(Chain::told)).collect();
     told.iter().for_each(|text| console.remark("warning", text));
     if told.is_empty() { Status::Done } else { Status::Warnings }
 }
@@ -121,7 +122,7 @@ pub fn print(args: &CatArgs, global: &Global, console: &mut Console) -> Result<S
         let Some(live) = live else { continue };
         must_be_file(&live.entry)?;
         return match chain.view.cat(&live, &mut Out(console), &Control::default()) {
-            Ok(_) => Ok(told(&chains, console)),
+            Ok(_) => Ok(told(&shelves, &held, &chains, console)),
             Err(LayerError { cause: ReadError::Output(error), .. })
                 if error.kind() == io::ErrorKind::BrokenPipe =>
             {

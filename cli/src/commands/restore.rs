@@ -60,7 +60,8 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
     if args.paths.is_empty() && args.to.is_some() {
         lacking.extend(held.differences(&args.sources));
     }
-    for text in &lacking {
+    let stranger = shelves.stranger(manifest.run);
+    for text in lacking.iter().chain(&stranger) {
         console.remark("warning", text);
     }
     let wish = Wish {
@@ -100,6 +101,7 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
         console.remark("warning", text);
     }
     outcome.not_restored.splice(0..0, lacking);
+    outcome.warnings.extend(stranger);
     match args.format {
         Format::Human => console.answer(&backups::restored(&outcome, args.dry_run, console.answers())),
         Format::Json => console.answer(&json::document(&outcome)),

@@ -78,9 +78,3 @@ pub(super) fn between_steps(shelves: &Shelves, now: Timestamp) -> (Option<Betwee
     );
     (Some(between.clone()), Some(text))
 }
-
-/// Runs that this machine has not committed as they are in stores.
-pub(super) fn strange(shelves: &Shelves) -> Vec<String> {
-    let Some(made) = &shelves.made else { return Vec::new() };
-    shelves.shelves.iter().filter_map(|shelf| shelf.strange(made)).collect()
-}

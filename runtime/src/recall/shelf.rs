@@ -525,6 +525,10 @@ impl Shelves {
         // Who names a run means it, whatever it holds.
         let source = source.filter(|_| !matches!(choice, Choice::Id(_)));
         let (shelf, manifest) = self.choose(choice, source)?;
+        // Where one store has it as this machine made it, nobody else's is believed.
+        let known = self.shelves.iter().filter(|shelf| self.is_known(shelf, manifest.run));
+        let known = known.filter_map(|shelf| Some((shelf, shelf.catalog.get(&manifest.run)?))).next();
+        let (shelf, manifest) = known.unwrap_or((shelf, manifest));
         let mut pieces: BTreeMap<&str, Piece<'_>> = BTreeMap::new();
         for shelf in &self.shelves {
             let Some(there) = shelf.catalog.get(&manifest.run) else { continue };
@@ -535,9 +539,32 @@ impl Shelves {
         }
         // What is at hand is read first.
         for piece in pieces.values_mut() {
-            piece.places.sort_by_key(|(shelf, ..)| shelf.root.is_none());
+            piece
+                .places
+                .sort_by_key(|(shelf, ..)| (!self.is_known(shelf, manifest.run), shelf.root.is_none()));
         }
         Ok(Held { manifest, pieces: pieces.into_values().collect(), shelf })
+    }
+
+    /// Whether nothing is said against a run of a store: this machine made it, or remembers none of that time.
+    fn is_known(&self, shelf: &Shelf, run: RunId) -> bool {
+        let strange = self.made.as_ref().map(|made| made.strange(&shelf.catalog)).unwrap_or_default();
+        !strange.iter().any(|(other, _)| *other == run)
+    }
+
+    /// What is said of runs that this machine has not made as they are there, if it remembers those that it has: a sentence for
+    /// each store.
+    pub fn strange(&self) -> Vec<String> {
+        let Some(made) = &self.made else { return Vec::new() };
+        self.shelves.iter().filter_map(|shelf| shelf.strange(made)).collect()
+    }
+
+    /// What a person should know who wants a run that no store has as this machine made it.
+    pub fn stranger(&self, run: RunId) -> Option<String> {
+        let mut with = self.shelves.iter().filter(|shelf| shelf.catalog.get(&run).is_some());
+        let is_known = with.clone().any(|shelf| self.is_known(shelf, run));
+        let shelf = with.next().filter(|_| !is_known)?;
+        told_strange(shelf.store.label(), &shelf.layout, &shelf.catalog, &[(run, "")])
     }
 
     /// Whether some run of some store holds a source.

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::last::{Compression, LastRun, compression, last_run};
 use super::log::{self, LogStanding};
-use super::losses::{between_steps, emptied_sources, gone, shrunk_sources, strange};
+use super::losses::{between_steps, emptied_sources, gone, shrunk_sources};
 use super::repositories::{self, Access};
 use super::shelf::{Shelf, Shelves, deciding};
 use super::tool;
@@ -215,7 +215,7 @@ pub fn status(
     problems.extend(model.separates.iter().filter_map(|separate| late(model, shelves, separate, now)));
     problems.extend(last_attempts(model, shelves, &unclean));
     problems.extend(gone(shelves));
-    problems.extend(strange(shelves));
+    problems.extend(shelves.strange());
     problems.extend(behind(model, shelves));
     problems.extend(emptied_sources(model, shelves, now));
     problems.extend(shrunk_sources(model, shelves, now));
