@@ -322,3 +322,36 @@ fn what_a_store_would_not_keep_is_not_asked_after_when_nothing_is_known_of_who_m
     scenario.next_day().plan(["run"]).status(0);
     scenario.plan(["status"]).status(0);
 }
+
+#[test]
+fn nothing_is_brought_to_a_store_that_rests_on_a_run_whose_manifest_there_is_damaged() {
+    let two = ["a", "b"].map(|name| format!("store {name}: dir {{\n  path = \"{name}\"\n}}\n")).concat();
+    let scenario = Scenario::new().file("site/a", "1").file(
+        "p.plan",
+        format!(
+            "plan p\n{two}source site: files {{\n  paths = [\"site\"]\n}}\narchive main {{\n  from = [site]\n  to = [a, b]\n}}\n\
+             cycle {{\n  incrementals = 4\n  base = previous\n}}\n"
+        ),
+    );
+    for day in ["1", "2"] {
+        scenario.write("site/a", day);
+        scenario.next_day().plan(["run"]).status(0);
+    }
+    shell(&scenario.path("a/.backplan/p/manifests"), "for it in 00000002*; do echo '{[junk' > $it; done");
+    scenario.write("site/a", "3");
+    let third = scenario.next_day().plan(["run"]);
+    assert!([1, 3].contains(&third.code), "{third:?}");
+    let told =
+        "is there with a manifest that cannot be used, so that neither it nor what rests on it is brought";
+    scenario.next_day().plan(["sync", "--dry-run"]).status(3).says(told);
+    scenario.plan(["sync"]).status(3).says(told);
+    assert_eq!(shell(&scenario.path("a/.backplan/p/manifests"), "ls | grep -c 00000003 || true"), "0\n");
+    // The mend that is told.
+    shell(&scenario.path("a/.backplan/p/manifests"), "mv 00000002* ../../../..");
+    scenario.plan(["sync"]).status(0);
+    scenario.plan(["restore", "--store", "a", "--to", "back"]).status(0);
+    assert_eq!(scenario.read("back/site/site/a"), "3");
+    scenario.write("site/a", "4");
+    scenario.next_day().plan(["run"]).status(0);
+    scenario.plan(["list"]).status(0).says("incremental on 1 to 3");
+}

@@ -169,6 +169,7 @@ fn look(site: &Site<'_>, id: StoreId, givers: &[Giver], away: &[(StoreId, String
     let empty = Catalog::default();
     let catalog = own.map_or(&empty, |own| &own.catalog);
     let (wanted, given_up) = lacking(&site.request.model, id, catalog, givers, &site.occasion(id));
+    shown.warnings.extend(unusable(site, id, catalog, givers));
     shown.given_up = given_up;
     let mut there: BTreeSet<String> = names_in(catalog);
     for manifest in wanted {
@@ -226,7 +227,26 @@ pub(super) fn lacking(
     let all = wanted.len();
     wanted.retain(|run| stays.contains(run));
     let given_up = all - wanted.len();
+    // What rests on a run that is not there as a run, and is not brought, is of no use there, and would end a cycle.
+    let mut there: BTreeSet<RunId> = own.runs().map(|run| run.run).collect();
+    wanted.retain(|run| {
+        let is_founded = with.get(run).is_some_and(|run| run.rests_on().is_subset(&there));
+        is_founded && there.insert(*run)
+    });
     (wanted.iter().filter_map(|run| with.get(run).cloned()).collect(), given_up)
+}
+
+/// What is said of runs that a store has with manifests that cannot be used, and others have whole.
+fn unusable(site: &Site<'_>, id: StoreId, own: &Catalog, givers: &[Giver]) -> Vec<String> {
+    let others = || givers.iter().filter(|giver| giver.id != id);
+    let is_elsewhere = |run: &&RunId| others().any(|giver| giver.catalog.get(run).is_some());
+    let told = own.unreadable().iter().filter(is_elsewhere).map(|run| {
+        format!(
+            "run `{run}` is there with a manifest that cannot be used, so that neither it nor what rests on it is brought: move `{}` out of              the store, and `plan sync` brings it",
+            site.layout.manifest(run)
+        )
+    });
+    told.collect()
 }
 
 /// What of a run goes to a store, as the plan has it; `None`: nothing.
@@ -305,6 +325,7 @@ fn fill(
     shown.warnings.extend(recovered.left.iter().map(ToString::to_string));
     let own = Catalog::load(store.as_ref(), &site.layout).map_err(text)?;
     let (wanted, given_up) = lacking(model, id, &own, givers, &site.occasion(id));
+    shown.warnings.extend(unusable(site, id, &own, givers));
     shown.given_up = given_up;
     let limits =
         [declared.bandwidth, model.limits.bandwidth].into_iter().flatten().map(Limit::new).map(Arc::new);
