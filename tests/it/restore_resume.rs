@@ -49,6 +49,11 @@ fn a_restore_that_is_killed_goes_on_where_it_was() {
             continue;
         }
         scenario.plan(["restore", "--to", "out"]).status(1).stderr_has("`--resume` goes on with it");
+        // Two at once into one folder: one goes on, and the other changes nothing.
+        for way in ["--resume", "--overwrite"] {
+            let other = scenario.plan_by(&["flock", "out"], ["restore", "--to", "out", way]);
+            other.status(4).stderr_has("another restore is at work in `out`");
+        }
         // A half of a file, another's bytes under its time, a link in a file's place, a file that went away.
         shell(
             &scenario.path("out/site/site"),

@@ -122,6 +122,10 @@ pub(super) fn resumable(args: &RestoreArgs) -> Option<&'static str> {
 
 /// A failure in the middle of a restore.
 pub(super) fn cut_short(failure: Failure, args: &RestoreArgs) -> Failure {
+    // The mark there is another's.
+    if failure.status == Status::Busy {
+        return failure;
+    }
     let helps: Vec<&str> = failure.help.as_deref().into_iter().chain(resumable(args)).collect();
     let help = Some(helps.join("; ")).filter(|help| !help.is_empty());
     Failure { help, ..failure }

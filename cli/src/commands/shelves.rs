@@ -136,6 +136,9 @@ pub fn failure(error: &RecallError) -> Failure {
         RecallError::NoSource { .. } | RecallError::NoEntry { .. } | RecallError::NotFile { .. } => {
             (Status::Failed, None)
         }
+        RecallError::AtWork(_) => {
+            (Status::Busy, Some("wait until it has ended, or restore into another folder"))
+        }
         RecallError::CutShort { .. } => (
             Status::Failed,
             Some(

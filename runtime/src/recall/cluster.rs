@@ -530,7 +530,7 @@ impl ClusterRestore<'_> {
             return Ok(None);
         }
         let wish = restore::Wish::of(&self.wish.source, to);
-        Unfinished::of(self.chosen, &wish).leave(to).map(Some).map_err(file(to))
+        Ok(Some(Unfinished::of(self.chosen, &wish).leave(to)?))
     }
 
     /// Modes, owners and the places of tablespaces, as Postgres wants them.

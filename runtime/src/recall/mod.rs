@@ -193,6 +193,9 @@ pub enum RecallError {
         /// The run.
         run: String,
     },
+    /// Another restore puts files there now.
+    #[error("another restore is at work in `{}`, and goes on; nothing was changed there", .0.display())]
+    AtWork(PathBuf),
     /// The target cannot be used.
     #[error("cannot restore into `{}`: {cause}", path.display())]
     Target {

@@ -445,9 +445,7 @@ impl Restore<'_> {
     pub fn carry_out(&self, control: &Control) -> Result<Outcome, RecallError> {
         let mut outcome = self.outline();
         let opened: Vec<_> = self.parts.iter().map(Part::open).collect::<Result<_, _>>()?;
-        let mark = self.mark.as_ref().map(|(folder, mark)| {
-            mark.leave(folder).map_err(|cause| RecallError::Target { path: folder.clone(), cause })
-        });
+        let mark = self.mark.as_ref().map(|(folder, mark)| mark.leave(folder));
         let mark = mark.transpose()?;
         for (part, opened) in self.parts.iter().zip(&opened) {
             let done = opened.run(control).map_err(|error| part.error(error))?;

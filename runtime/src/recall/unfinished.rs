@@ -8,10 +8,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, fsync, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fsync, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::RecallError;
 use super::restore::Wish;
 use crate::beneath;
 use crate::catalog::details::RawPath;
@@ -73,32 +74,58 @@ impl Unfinished {
         self.paths.iter().map(|path| AsRef::<OsStr>::as_ref(path).to_owned()).collect()
     }
 
-    /// Leaves the mark in a folder, durable before anything that it is about, in place of any other.
+    /// Leaves the mark in a folder, durable before anything that it is about, in place of any other but that of a restore which is
+    /// at work: the folder is held until the mark is lifted, or this process ends.
     ///
     /// # Errors
-    /// The system's.
-    pub(super) fn leave(&self, folder: &Path) -> io::Result<Mark> {
-        let mark = Mark(beneath::folder(folder)?);
+    /// [`RecallError::AtWork`]; else the system's, as [`RecallError::Target`].
+    pub(super) fn leave(&self, folder: &Path) -> Result<Mark, RecallError> {
+        let target = |cause: io::Error| RecallError::Target { path: folder.to_path_buf(), cause };
+        let held = beneath::folder(folder).and_then(Held::take).map_err(target)?;
+        let held = held.ok_or_else(|| RecallError::AtWork(folder.to_path_buf()))?;
+        self.write(Mark(held)).map_err(target)
+    }
+
+    fn write(&self, mark: Mark) -> io::Result<Mark> {
         // Whole, or not at all: half a mark is none.
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match unlinkat(&mark.0, UNFINISHED, AtFlags::empty()) {
+        match unlinkat(&mark.0.folder, UNFINISHED, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(cause) => return Err(cause.into()),
         }
-        let mut file = File::from(openat(&mark.0, UNFINISHED, flags, Mode::RUSR | Mode::WUSR)?);
+        let mut file = File::from(openat(&mark.0.folder, UNFINISHED, flags, Mode::RUSR | Mode::WUSR)?);
         let text = serde_json::to_vec(self).map_err(io::Error::other)?;
         let written = file.write_all(&text).and_then(|()| file.sync_all());
-        let named = written.and_then(|()| Ok(renameat(&mark.0, UNFINISHED, &mark.0, NAME)?));
+        let named = written.and_then(|()| Ok(renameat(&mark.0.folder, UNFINISHED, &mark.0.folder, NAME)?));
         if let Err(cause) = named.and_then(|()| mark.sync()) {
-            let _ = unlinkat(&mark.0, UNFINISHED, AtFlags::empty());
+            let _ = unlinkat(&mark.0.folder, UNFINISHED, AtFlags::empty());
             return Err(cause);
         }
         Ok(mark)
     }
 }
 
+/// A folder that no other restore may take as long as this is there.
+struct Held {
+    folder: OwnedFd,
+    /// The folder too, open for more than its names: the lock and its sync are this one's.
+    lock: OwnedFd,
+}
+
+impl Held {
+    /// Takes it; `None`: another has it. Where the file system knows no locks it is everybody's.
+    fn take(folder: OwnedFd) -> io::Result<Option<Held>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let lock = openat(&folder, ".", flags, Mode::empty())?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            _ => Ok(Some(Held { folder, lock })),
+        }
+    }
+}
+
 /// The folder of a restore that has not ended.
-pub(super) struct Mark(OwnedFd);
+pub(super) struct Mark(Held);
 
 impl Mark {
     /// Takes the mark away: all is there.
@@ -106,12 +133,11 @@ impl Mark {
     /// # Errors
     /// The system's.
     pub(super) fn lift(self) -> io::Result<()> {
-        unlinkat(&self.0, NAME, AtFlags::empty())?;
+        unlinkat(&self.0.folder, NAME, AtFlags::empty())?;
         self.sync()
     }
 
     fn sync(&self) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(fsync(openat(&self.0, ".", flags, Mode::empty())?)?)
+        Ok(fsync(&self.0.lock)?)
     }
 }
