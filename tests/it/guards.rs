@@ -510,6 +510,29 @@ fn a_disk_that_is_full_to_the_last_byte_can_be_pruned() {
 }
 
 #[test]
+fn a_store_that_is_mounted_read_only_is_told_before_the_night() {
+    let scenario = world(&plan(&["store"], ""));
+    fs::create_dir(scenario.path("store")).unwrap();
+    let script = format!(
+        r#"
+        plan() {{ BACKPLAN_NOW=$now {} "$@" >>said 2>&1 && echo 0 >>statuses || echo $? >>statuses; }}
+        mount -t tmpfs none store
+        for now in {} {}; do plan run p.plan; mount -o remount,ro store; done
+        plan run --dry-run p.plan
+        plan status p.plan
+        plan check --live p.plan
+        plan verify p.plan"#,
+        env!("CARGO_BIN_EXE_plan"),
+        night(0),
+        night(1),
+    );
+    scenario.other(&["unshare", "--mount", "sh", "-ec", &script]).status(0);
+    let said = scenario.read("said");
+    assert_eq!(scenario.read("statuses").split_whitespace().collect::<String>(), "011310", "{said}");
+    assert_eq!(said.matches("it is mounted read-only").count(), 3, "{said}");
+}
+
+#[test]
 fn a_clock_that_is_decades_ahead_makes_no_backup_old() {
     let text = |rules: &str| {
         plan(&["store"], rules).replace("  path = \"store\"\n", "  path = \"store\"\n  immutable = 3d\n")

@@ -75,8 +75,8 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page(
         "store_read_only",
-        "The store is there and cannot be written to: mounted read-only, or closed to the account that looks.\n\
-         Nothing was written to find out.",
+        "The store is there and cannot be written to: it is closed to the account that looks, which may be another than the\n\
+         one that runs. Nothing was written to find out.",
         FILES,
     ),
     page(
@@ -84,7 +84,7 @@ pub(super) const PAGES: &[Page] = &[
         "The store is there and can be read, and still no run could use it: its `format.yaml` is damaged, is gone, or\n\
          says that the plan is another machine's or another file's; a number in it ends all numbers; its leases\n\
          cannot be listed; or one of them cannot be read, for which each run waits a minute; a link stands in the place of a\n\
-         folder in it; its file server takes nothing; or the archive of a log is missing that no run makes. `plan status` says the\n\
+         folder in it; it is mounted read-only, or its file server takes nothing; or the archive of a log is missing that no run makes. `plan status` says the\n\
          same, before the first night that it costs. The message says what to move away, or when `plan run --adopt`\n\
          takes the store over.",
         FILES,

@@ -9,7 +9,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::{Advice, AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, fadvise};
+use rustix::fs::{
+    Advice, AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, StatVfsMountFlags, fadvise,
+};
 use rustix::io::Errno;
 
 use crate::places::anchor::{self, Moved};
@@ -225,6 +227,15 @@ impl HostFolder {
 
 impl FileSystem for HostFolder {
     type File = HostFile;
+
+    /// Looks at the mount alone: who looks may be another account than the one that runs.
+    fn may_write(&self) -> io::Result<()> {
+        let mount = rustix::fs::fstatvfs(&self.root)?;
+        match mount.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            true => Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "it is mounted read-only")),
+            false => Ok(()),
+        }
+    }
 
     fn read(&self, path: &str, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let (folder, last) = self.parent(path)?;
