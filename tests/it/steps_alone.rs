@@ -275,3 +275,33 @@ fn a_step_that_fails_is_told_and_what_waits_for_it_is_not_run() {
     let committed = said["report"]["committed"].as_array().unwrap();
     assert_eq!(committed.len(), 2, "{said}");
 }
+
+#[test]
+fn a_store_is_taken_over_where_it_is_locked_and_by_no_later_step() {
+    let scenario = world("");
+    scenario.plan(["run"]).status(0);
+    fs::remove_dir_all(scenario.path("../state")).unwrap();
+    let mut said = scenario.plan(["step", "p.plan", "lock", "--adopt", "--format", "json"]).status(0).json();
+    let run = said["run"].as_str().unwrap().to_owned();
+    // Its disk goes when it is locked, and an empty mount point is left.
+    while !next(&said).iter().any(|id| id.starts_with("scan/")) {
+        said = step(&scenario, &next(&said)[0], Some(&run), 0);
+    }
+    fs::rename(scenario.path("other"), scenario.path("other.away")).unwrap();
+    fs::create_dir(scenario.path("other")).unwrap();
+    for _ in 0..40 {
+        let Some(id) = next(&said).into_iter().next() else { break };
+        let args = ["step", "p.plan", &id, "--run", &run, "--format", "json"];
+        let answer = scenario.plan(args);
+        match serde_json::from_str(&answer.stdout) {
+            Ok(told) => said = told,
+            Err(_) => break,
+        }
+    }
+    assert!(everything(&scenario.path("other")).is_empty(), "{said}");
+    fs::remove_dir(scenario.path("other")).unwrap();
+    fs::rename(scenario.path("other.away"), scenario.path("other")).unwrap();
+    let again = scenario.plan(["run"]);
+    assert!([0, 3].contains(&again.code), "{again:?}");
+    scenario.plan(["verify", "--all"]).status(0);
+}

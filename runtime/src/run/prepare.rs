@@ -335,10 +335,13 @@ pub(super) fn prepare_again(
     lock: HostLock,
     id: &StepId,
 ) -> Result<Prepared, PrepareError> {
-    let model = &request.model;
-    let plan = host.plan(&model.name, &model.file)?;
-    let graph = lower(model, &occasion).map_err(|error| refused(model, error))?;
+    let plan = host.plan(&request.model.name, &request.model.file)?;
+    let graph = lower(&request.model, &occasion).map_err(|error| refused(&request.model, error))?;
     let action = graph.get(id).map(|step| &step.action);
+    // A store is taken over where it is locked. One that is another's behind that became so meanwhile.
+    let takes_over = matches!(action, Some(Action::LockHost | Action::LockStore(_)));
+    let request = Request { adopt: request.adopt && takes_over, ..request };
+    let model = &request.model;
     // Opening and closing windows, and the staging, wait for no store.
     let mut stores = match action {
         Some(Action::Enter(_) | Action::Leave(_) | Action::ClearStaging(_)) => Stores::default(),
