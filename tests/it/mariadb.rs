@@ -237,6 +237,11 @@ fn what_a_dump_would_lack_is_told_and_what_it_cannot_be_is_refused() {
     assert!(!run.said().contains("transactions"), "{}", run.said());
     let held = scenario.plan(["ls", "latest", "-f", "p.plan"]).status(0).says("db/users.sql");
     assert!(!held.said().contains("shop.sql"), "{}", held.said());
+    // Nobody misses a database but the plan, and that once.
+    server.sql("drop database users");
+    let told = "source `db`: database `users` of run 00000003-";
+    scenario.next_day().plan(["run", "p.plan"]).status(3).says(told).says("is the last that has it");
+    scenario.next_day().plan(["run", "p.plan"]).status(0);
 
     write_plan(&scenario, "user = \"backup\"\n  databases = [\"none\"]", "");
     live(&scenario).status(1).says("shows no database `none`");

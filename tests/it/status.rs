@@ -204,8 +204,8 @@ fn a_manifest_that_no_longer_says_what_goes_where_is_told_and_the_run_before_it_
         scenario.write("p.plan", scenario.read("p.plan") + keep);
         scenario.plan(["prune"]).status(3).stdout_has("0 of 2 runs gone");
         // What is advised works, and so does the run before.
-        let cat = scenario.plan(["cat", "latest", "site/site/a"]).status(0);
-        cat.stdout("b");
+        let cat = scenario.plan(["cat", "latest", "site/site/a"]).status(3);
+        cat.says("is none that this machine has made, as it is there").stdout("b");
         scenario.plan(["restore", "--to", "back", "--run", "1"]).status(0);
         assert_eq!(scenario.read("back/site/site/a"), "a");
     }
@@ -509,9 +509,10 @@ fn a_run_that_this_machine_did_not_make_is_told_until_somebody_has_looked_at_it(
         let told = "is none that this machine has made, as it is there";
         let said = status(&scenario).status(3).stdout_has(told).said();
         scenario.plan(["list"]).status(3).says(told);
-        scenario.plan(["restore", "--to", "back"]).status(3).says(told);
-        scenario.plan(["cat", "site/site/a"]).status(3).says(told);
-        shell(&scenario.path("."), "rm -r back");
+        if lie == lay {
+            scenario.plan(["restore", "--to", "back"]).status(3).says(told);
+            scenario.plan(["cat", "latest", "site/site/a"]).status(3).says(told);
+        }
         scenario.next_day().plan(["run", "--dry-run"]).status(3).says(told);
         for _ in 0..2 {
             scenario.next_day().plan(["run"]).status(3).says(told);

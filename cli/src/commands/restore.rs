@@ -123,7 +123,7 @@ pub(super) fn resumable(args: &RestoreArgs) -> Option<&'static str> {
 /// A failure in the middle of a restore.
 pub(super) fn cut_short(failure: Failure, args: &RestoreArgs) -> Failure {
     // The mark there is another's.
-    if failure.status == Status::Busy {
+    if failure.status == Status::Locked {
         return failure;
     }
     let helps: Vec<&str> = failure.help.as_deref().into_iter().chain(resumable(args)).collect();

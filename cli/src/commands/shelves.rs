@@ -137,7 +137,7 @@ pub fn failure(error: &RecallError) -> Failure {
             (Status::Failed, None)
         }
         RecallError::AtWork(_) => {
-            (Status::Busy, Some("wait until it has ended, or restore into another folder"))
+            (Status::Locked, Some("wait until it has ended, or restore into another folder"))
         }
         RecallError::CutShort { .. } => (
             Status::Failed,

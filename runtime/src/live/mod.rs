@@ -110,9 +110,8 @@ pub fn look(asked: Asked<'_>, control: &Control) -> Vec<Finding> {
 }
 
 /// What is wrong with a path.
-fn trouble(path: &Path, wanted: Access) -> Option<String> {
-    let fails = |cause: rustix::io::Errno| io::Error::from(cause).to_string();
-    access(path, wanted).err().map(fails)
+fn trouble(path: &Path, wanted: Access) -> Option<io::Error> {
+    access(path, wanted).err().map(io::Error::from)
 }
 
 /// The folder, or the nearest above it that is there.
@@ -228,7 +227,10 @@ impl Look<'_> {
             }
         }
         let there = nearest(path);
-        if let Some(cause) = trouble(&there, Access::WRITE_OK | Access::EXEC_OK) {
+        // Of a mount that is there, and for nobody to write to, more is told with what keeps runs from using a store.
+        let is_told = |cause: &io::Error| cause.kind() == io::ErrorKind::ReadOnlyFilesystem && path.is_dir();
+        let cause = trouble(&there, Access::WRITE_OK | Access::EXEC_OK);
+        if let Some(cause) = cause.filter(|cause| !is_told(cause)) {
             let message = format!("store `{}`: cannot write into `{}`: {cause}", store.name, there.display());
             let help = "mount it writable, and let the account that runs the plan write there";
             return self.find_weighed(&codes::STORE_READ_ONLY, store.place, message, help, goes_on);

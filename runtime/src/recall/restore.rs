@@ -557,7 +557,9 @@ impl Outcome {
         let problems = done.problems.iter().map(|problem| {
             let mend = match problem.kind {
                 ProblemKind::Exists => "; it stays as it is: `--overwrite` replaces it",
-                ProblemKind::Damaged => "; no store that was read has it whole: an earlier run may",
+                ProblemKind::Damaged => {
+                    "; no store that was read has it whole: another store or an earlier run may"
+                }
                 _ => "",
             };
             format!("{}: {}{mend}", chain.artefact(problem.layer), problem.what)

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use backplan_compiler::model::{Model, SourceId, StoreId};
+use backplan_compiler::model::{Model, Source, SourceId, SourceKind, StoreId};
 use backplan_compiler::retention::{Lack, Policy};
 use jiff::Timestamp;
 
@@ -16,6 +16,10 @@ use crate::catalog::ids::RunId;
 use crate::catalog::made::{Made, Mark, told_gone};
 use crate::catalog::manifest::{Manifest, SourceRecord, SourceStatus};
 use crate::catalog::prune::{Accepted, Before, Current};
+use crate::postgres::names;
+
+/// The label of a dump with the names of its databases, parted by spaces.
+const LISTED: &str = "databases";
 
 /// What a run holds against what it finds.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +30,36 @@ pub struct Watch {
     pub(super) before: BTreeMap<StoreId, Before>,
     /// Sources that were on file systems that this run was told to be given up.
     pub(super) given_up: BTreeSet<String>,
+    /// The databases of each source whose dumps say which they have, in the newest run that holds it.
+    pub(super) databases: BTreeMap<String, (RunId, BTreeSet<String>)>,
+}
+
+/// The databases that a dump has, by its label.
+fn databases(record: &SourceRecord) -> Option<BTreeSet<String>> {
+    let listed = record.labels.get(LISTED)?;
+    Some(listed.split_whitespace().map(str::to_owned).collect())
+}
+
+/// The databases that the plan wants of a source and that the newest run of any store that holds it has.
+fn databases_of(stores: &Stores, source: &Source) -> Option<(RunId, BTreeSet<String>)> {
+    let runs = stores.shelves.values().flat_map(|shelf| shelf.catalog.runs());
+    let newest = runs.filter(|run| run.holds(&source.name)).max_by_key(|run| run.run)?;
+    let record = newest.sources.iter().find(|record| record.name == *source.name)?;
+    let mut databases = databases(record)?;
+    databases.retain(|name| is_wanted(source, name));
+    Some((newest.run, databases))
+}
+
+/// Whether the plan wants a database, by its name in the label.
+fn is_wanted(source: &Source, name: &str) -> bool {
+    let is = |own: &String| names::listed([own.as_bytes()]) == name;
+    match &source.kind {
+        SourceKind::Mariadb(own) => {
+            (own.databases.is_empty() || own.databases.iter().any(is)) && !own.exclude.iter().any(is)
+        }
+        SourceKind::Postgres(own) => own.database.as_ref().is_none_or(is),
+        SourceKind::Files(_) | SourceKind::Sqlite(_) | SourceKind::Command(_) => true,
+    }
 }
 
 /// Earlier runs that are not as this machine has left them.
@@ -87,7 +121,10 @@ impl Watch {
         let watched =
             stores.shelves.iter().filter(|(id, _)| !Policy::of(model, model.store(**id), now).prunes());
         let before = watched.map(|(id, shelf)| (*id, Before::of(&shelf.catalog, &names))).collect();
-        Watch { runs: Runs::of(model, plan, stores), before, given_up: BTreeSet::new() }
+        let listed = model.sources.iter();
+        let listed = listed.filter_map(|source| Some((source.name.clone(), databases_of(stores, source)?)));
+        let databases = listed.collect();
+        Watch { runs: Runs::of(model, plan, stores), before, given_up: BTreeSet::new(), databases }
     }
 
     /// With the sources of which something is given up: of which less is expected than before.
@@ -130,6 +167,25 @@ impl Watch {
         let is_held = |record: &&SourceRecord| record.status == SourceStatus::Ok && made.holds(&record.name);
         let held: Vec<&SourceRecord> = made.sources.iter().filter(is_held).collect();
         self.told(store, made.run, &held, accepted)
+    }
+
+    /// What is told of whole databases that the run before had and this one has not: once, as the next run holds itself against this.
+    pub fn dropped(&self, made: &Manifest) -> Vec<String> {
+        let told = made.sources.iter().filter(|record| made.holds(&record.name)).filter_map(|record| {
+            let (run, before) = self.databases.get(record.name.as_str())?;
+            let now = databases(record)?;
+            let gone: Vec<String> = before.difference(&now).map(|name| format!("`{name}`")).collect();
+            let (what, has) = if gone.len() == 1 { ("database", "it") } else { ("databases", "them") };
+            (!gone.is_empty()).then(|| {
+                format!(
+                    "source `{}`: {what} {} of run {run} did not come with this run: dropped, or hidden from the account that \
+                     dumps; run {run} is the last that has {has}, for as long as it is kept",
+                    record.name,
+                    gone.join(", ")
+                )
+            })
+        });
+        told.collect()
     }
 
     /// What is told of sources once the run has brought these to a store.

@@ -385,7 +385,7 @@ impl<F: FileSystem> ReadStore for FolderStore<F> {
     }
 
     fn may_write(&self) -> Result<(), StoreError> {
-        self.inner.fs.may_write().map_err(|cause| self.inner.error("write into", "", cause))
+        self.inner.fs.may_write().map_err(|cause| self.inner.error("write into", ".", cause))
     }
 
     fn strange(&self, folder: Option<&Name>) -> Result<Vec<Name>, StoreError> {

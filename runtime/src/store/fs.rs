@@ -232,7 +232,7 @@ impl FileSystem for HostFolder {
     fn may_write(&self) -> io::Result<()> {
         let mount = rustix::fs::fstatvfs(&self.root)?;
         match mount.f_flag.contains(StatVfsMountFlags::RDONLY) {
-            true => Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "it is mounted read-only")),
+            true => Err(Errno::ROFS.into()),
             false => Ok(()),
         }
     }

@@ -214,10 +214,11 @@ impl CommitPlan {
     }
 }
 
-/// Tells of sources of which a store has less than half by now of what it had, each once.
+/// Tells of databases that the run before had, and of sources of which a store has less than half by now of what it had, each once.
 fn tell_of_losses(doing: &Doing<'_>, store: StoreId, made: &Manifest) {
     let accepted = doing.context.plan().accepted().clone();
-    for text in doing.context.watch.made(store, made, &accepted) {
+    let watch = &doing.context.watch;
+    for text in watch.made(store, made, &accepted).into_iter().chain(watch.dropped(made)) {
         if !doing.facts().warnings.contains(&text) {
             doing.warn(text);
         }

@@ -312,7 +312,8 @@ impl ServerFolder {
         self.link.ask(|session| work(session, below))
     }
 
-    /// Asks what can be asked twice: where the connection ends meanwhile, once more over a new one.
+    /// Asks what can be asked twice: where the connection ends meanwhile, once more over a new one. Not after a silence, for which
+    /// was waited long enough.
     fn look<T, F>(&self, path: &str, work: impl Fn(Arc<Session>, Below) -> F) -> io::Result<T>
     where
         T: Send + 'static,
@@ -321,7 +322,9 @@ impl ServerFolder {
         let session = self.link.session()?;
         let below = Below { root: self.root.clone(), path: path.to_owned() };
         match engine::run(work(Arc::clone(&session), below)) {
-            Err(_) if session.is_over() => self.with(path, work),
+            Err(error) if session.is_over() && error.kind() != io::ErrorKind::TimedOut => {
+                self.with(path, work)
+            }
             answer => answer,
         }
     }
