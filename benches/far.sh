@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures what goes to a bucket and comes back from it, side by side with rclone, s3cmd and restic against the same local server,
-# the commands in turn in each round: medians, ratios, CPU seconds, bytes over the wire, memory, and whether the project's
+# the commands in turn in each round, and once over a line of 50 ms and 100 Mbit/s: medians, ratios, CPU seconds, bytes over the wire, memory, and whether the project's
 # promises hold. Ends with 1 where one does not.
 #
 #   benches/far.sh [DIR]         DIR: where to work, with 8 GB free; a new folder below /tmp where it is left out
@@ -27,24 +27,18 @@ fi
 readonly runs="${BENCH_RUNS:-5}" megabytes="${BENCH_MB:-600}" size="${BENCH_SIZE:-1024}"
 server="${BENCH_SERVER:-$(command -v s3s-fs >/dev/null && echo s3s-fs || echo moto)}"
 readonly server
-. benches/work.sh "${1:-}" python3 rclone s3cmd restic /usr/bin/time
+. benches/bucket.sh "${1:-}" rclone s3cmd restic
 . benches/tree.sh
-export ID=bench-id KEY=bench-key
-# What this machine has for servers elsewhere is not for that one.
-unset "${!AWS_@}" http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY all_proxy
 export AWS_ACCESS_KEY_ID="$ID" AWS_SECRET_ACCESS_KEY="$KEY"
-tidy() { kill "$served"; }
 
 main() {
-  plan="${BENCH_PLAN:-}"
-  if [ -z "$plan" ]; then
-    cargo build --release --locked --quiet -p backplan-cli
-    plan="${CARGO_TARGET_DIR:-$here/target}/release/plan"
-  fi
   rm -rf "$work/results"
   mkdir -p "$work/one" "$work/many" "$work/results" "$work/bucket"
   [ -s "$work/one/big" ] || head -c "${size}M" /dev/urandom >"$work/one/big"
   [ -n "$(ls -A "$work/many")" ] || split -b 1M -a 4 "$work/one/big" "$work/many/part."
+  # As much as the line takes in three quarters of a minute.
+  mkdir -p "$work/line"
+  [ -s "$work/line/big" ] || head -c 512M "$work/one/big" >"$work/line/big"
   real_files
   serve
   settings
@@ -56,11 +50,12 @@ main() {
     done
     in_turn "$round" backup tree plan restic
   done
+  in_turn 1 send line plan
   report
 }
 
 serve() {
-  port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
+  port="$(free_port)"
   case "$server" in
     moto) moto_server -H 127.0.0.1 -p "$port" >/dev/null 2>&1 & ;;
     rclone)
@@ -70,12 +65,12 @@ serve() {
       ;;
     *) mkdir -p "$work/bucket/buck" && s3s-fs --host 127.0.0.1 --port "$port" --access-key "$ID" --secret-key "$KEY" "$work/bucket" >/dev/null 2>&1 & ;;
   esac
-  served=$!
-  local _
-  for _ in $(seq 100); do
-    python3 -c "import socket; socket.create_connection(('127.0.0.1', $port))" 2>/dev/null && break
-    sleep 0.1
-  done
+  served=($!)
+  wait_for_port "$port"
+  line="$(free_port)"
+  python3 benches/link.py "$line" "$port" 50 100 &
+  served+=($!)
+  wait_for_port "$line"
   make_bucket
 }
 
@@ -104,15 +99,16 @@ forget() {
 
 settings() {
   : >"$work/rclone.conf"
-  local task
-  for task in one many tree; do
+  local task to
+  for task in one many tree line; do
+    [ "$task" = line ] && to="$line" || to="$port"
     cat >"$work/$task.plan" <<PLAN
 plan $task
 
 store far: s3 {
   bucket     = "buck"
   prefix     = "plan"
-  endpoint   = "http://127.0.0.1:$port"
+  endpoint   = "http://127.0.0.1:$to"
   access_key = env("ID")
   secret_key = env("KEY")
 }
@@ -146,6 +142,7 @@ do_download_s3cmd() {
   s3 get "${names[@]/#/s3://buck/s3cmd/}" "$work/out/"
 }
 do_backup_plan() { do_upload_plan "$1"; }
+do_send_plan() { do_upload_plan "$1"; }
 do_backup_restic() { restic --quiet backup "$work/$1"; }
 
 # Bytes that came over the loopback of this network.
@@ -181,7 +178,7 @@ same() {
 }
 
 report() {
-  python3 - "$work/results" "$size" "$server" <<'PYTHON'
+  python3 - "$work/results" "$size" "$server" "$work" <<'PYTHON'
 import pathlib, statistics, sys
 
 results, size, server = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -207,6 +204,8 @@ for what in ("upload", "download"):
         own = found[f"{what}.{task}.plan"][0]
         promise(f"{what} of {size} MiB, {task}, times as fast as rclone", found[f"{what}.{task}.rclone"][0] / own, 1)
         promise(f"{what} of {size} MiB, {task}, times as fast as s3cmd", found[f"{what}.{task}.s3cmd"][0] / own, 2)
+sent = (pathlib.Path(sys.argv[4]) / "line/big").stat().st_size
+promise("share of a line of 50 ms and 100 Mbit/s that is filled", sent * 8 / found["send.line.plan"][0] / 100e6, 0.9)
 promise("backup of the tree, times as fast as restic", found["backup.tree.restic"][0] / found["backup.tree.plan"][0], 1.5)
 memory = max(values[3] for name, values in found.items() if name.endswith(".plan")) / 1024
 holds = memory <= 128 + 64

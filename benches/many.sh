@@ -13,17 +13,9 @@ set -euo pipefail
 
 cd "$(dirname "$0")/.."
 readonly objects="${BENCH_OBJECTS:-100000}"
-. benches/work.sh "${1:-}" python3 /usr/bin/time
-export ID=bench-id KEY=bench-key
-unset "${!AWS_@}" http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY all_proxy
-tidy() { kill "$served"; }
+. benches/bucket.sh "${1:-}"
 
 main() {
-  plan="${BENCH_PLAN:-}"
-  if [ -z "$plan" ]; then
-    cargo build --release --locked --quiet -p backplan-cli
-    plan="${CARGO_TARGET_DIR:-$here/target}/release/plan"
-  fi
   rm -rf "$work/results" "$work/folder" "$work/state"
   mkdir -p "$work/results" "$work/folder" "$work/site"
   echo one >"$work/site/file"
@@ -123,14 +115,10 @@ measure() {
 }
 
 start() {
-  port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
+  port="$(free_port)"
   python3 benches/lister.py "$port" &
-  served=$!
-  local _
-  for _ in $(seq 100); do
-    python3 -c "import socket; socket.create_connection(('127.0.0.1', $port))" 2>/dev/null && break
-    sleep 0.1
-  done
+  served=($!)
+  wait_for_port "$port"
 }
 
 report() {
