@@ -37,6 +37,9 @@ pub enum Likely {
     Plain,
     /// Files that are compressed already, with their headers: stored where samples save less than 6 %, at fast levels 11 %.
     Packed,
+    /// One file, or the first piece of one, behind a header of so many bytes: as [`Likely::Plain`], by samples of the file alone. A header
+    /// shrinks to nothing, and would have half a MiB behind it compressed in vain.
+    OneFile(usize),
 }
 
 /// What compresses.
@@ -105,7 +108,8 @@ impl MemberWriter {
 
     /// As [`MemberWriter::write`], with what is known of `data`.
     pub fn write_likely(&mut self, data: &[u8], likely: Likely, out: &mut Vec<u8>) {
-        let shrinks_to = self.samples_shrink_to(data);
+        let header = if let Likely::OneFile(header) = likely { header } else { 0 };
+        let shrinks_to = self.samples_shrink_to(data.get(header..).unwrap_or(data));
         if shrinks_to <= self.worth(likely) && self.try_compress(data, shrinks_to >= HARD, out) {
             return;
         }
@@ -115,7 +119,7 @@ impl MemberWriter {
     /// The percentage to which samples of a member must shrink for it to be compressed at all.
     fn worth(&self, likely: Likely) -> usize {
         match likely {
-            Likely::Plain => self.worth,
+            Likely::Plain | Likely::OneFile(_) => self.worth,
             Likely::Packed => self.worth.min(if self.is_fast { 89 } else { 94 }),
         }
     }
@@ -391,6 +395,24 @@ mod tests {
             let mut decoded = Vec::new();
             decode(&mut Decompressor::new(), &member, MEMBER_MAX, &mut decoded).unwrap();
             assert_eq!(decoded, data, "level {level}");
+        }
+    }
+
+    #[test]
+    fn the_header_of_one_file_has_nothing_compressed_that_does_not_shrink() {
+        let written = |level, data: &[u8], likely| {
+            let mut member = Vec::new();
+            MemberWriter::new(level).write_likely(data, likely, &mut member);
+            member
+        };
+        for level in [1, 6] {
+            let header = 1536;
+            let [hard, easy] = [255, 4].map(|values| [vec![0; header], noise(values)].concat());
+            let mut stored = Vec::new();
+            stored_member(&hard, None, &mut stored);
+            assert!(written(level, &hard, Likely::OneFile(header)) == stored, "level {level}");
+            let plain = written(level, &easy, Likely::Plain);
+            assert!(written(level, &easy, Likely::OneFile(header)) == plain, "level {level}");
         }
     }
 

@@ -254,6 +254,7 @@ impl<'a> Worker<'a> {
         let start = self.tar.len();
         self.file_header(entry, opened, done);
         let data = self.tar.len();
+        self.headed(start, data);
         let (reading, grew) = opened.read_small(&mut self.tar);
         if let (Reading::Failed(cause), false) = (reading, keep) {
             self.tar.truncate(start);
@@ -269,6 +270,15 @@ impl<'a> Worker<'a> {
         let slot = self.file_slot(entry, opened, start, flags);
         done.slots.push(Slot { hash, ..slot });
         done.bytes.push((entry.source, opened.payload()));
+    }
+
+    /// A file is what a member holds, or one of several.
+    fn headed(&mut self, start: usize, data: usize) {
+        self.likely = match (self.likely, start) {
+            (Likely::Packed, _) => Likely::Packed,
+            (_, 0) => Likely::OneFile(data),
+            _ => Likely::Plain,
+        };
     }
 
     fn judge(&self, entry: &Planned, reading: Reading, done: &mut Done) -> Flags {
@@ -409,6 +419,7 @@ impl<'a> Worker<'a> {
     fn head(&mut self, entry: &Planned, opened: &Arc<Opened>, done: &mut Done) {
         self.file_header(entry, opened, done);
         let data = self.tar.len();
+        self.headed(0, data);
         let reading = opened.read_payload(0, PIECE, &mut self.tar);
         let flags = self.judge(entry, reading, done);
         let hash = PieceHash::Part(treehash::piece(0, &self.tar[data..]));
@@ -491,6 +502,7 @@ impl<'a> Worker<'a> {
     fn fed_start(&mut self, entry: &Planned, bytes: &[u8], done: &mut Done) -> u32 {
         let start = self.tar.len() as u32;
         self.tar.extend_from_slice(&entry_header(entry, self.names, entry.seen.size, false));
+        self.headed(start as usize, self.tar.len());
         self.tar.extend_from_slice(bytes);
         done.bytes.push((entry.source, bytes.len() as u64));
         start
