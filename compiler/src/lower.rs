@@ -601,7 +601,14 @@ impl<'a> Lowering<'a> {
             _ => format!("backups in the repository of `{}` in `{label}` whose runs are gone", source.name),
         };
         let id = self.apart("expire", separate, store);
-        let step = self.push(&id, Action::ExpireApart(separate.source, store), [pruned]);
+        // The tool works at one thing of a cluster at a time, whatever repository it is in.
+        let others = separate.to.iter().filter(|other| **other != store);
+        let others = others.flat_map(|other| {
+            [Action::DumpApart(separate.source, *other), Action::ExpireApart(separate.source, *other)]
+        });
+        let others = others.filter_map(|action| self.doing(&action).map(|step| step.id.0.clone()));
+        let needs: Vec<String> = others.chain([pruned]).collect();
+        let step = self.push(&id, Action::ExpireApart(separate.source, store), needs);
         step.deletes.insert(Resource::World(deletes));
         step.timeout = source.timeout;
     }

@@ -18,6 +18,12 @@ use crate::store::{ReadStore, StoreError, StoreErrorKind};
 const FILE: &str = "committed";
 /// What stands before the digest of a manifest that somebody has said to be right.
 const ACCEPTED: &str = "accepted ";
+/// What stands before the name of a store that has the manifest of a run.
+const DONE_IN: &str = "done ";
+/// What stands before the name of a store in which a prune gives up a run.
+const GONE_IN: &str = "gone ";
+/// What is told of a run that is about to make what only its manifest will name.
+const BEGUN: &str = "begun";
 /// Bytes of it from which on the older half goes: some twelve thousand lines.
 const LARGE: u64 = 1 << 20;
 
@@ -58,6 +64,11 @@ struct Known {
     digests: BTreeSet<String>,
     /// Of manifests that it did not, and of which somebody has said that they are right.
     accepted: BTreeSet<String>,
+    /// Stores that had its manifest.
+    done_in: BTreeSet<String>,
+    /// Stores in which a prune of this machine gave it up.
+    gone_in: BTreeSet<String>,
+    is_begun: bool,
     is_done: bool,
     is_lost: bool,
 }
@@ -69,12 +80,16 @@ impl Known {
             Some(Mark::Lost) => self.is_lost = true,
             Some(Mark::Here) => self.is_lost = false,
             Some(Mark::Accepted) => (self.is_done, self.is_lost) = (false, false),
+            None if told == BEGUN => self.is_begun = true,
             None => {
-                let known = match told.strip_prefix(ACCEPTED) {
-                    Some(digest) => (&mut self.accepted, digest),
-                    None => (&mut self.digests, told),
-                };
-                known.0.insert(known.1.to_owned());
+                let kinds = [
+                    (ACCEPTED, &mut self.accepted),
+                    (DONE_IN, &mut self.done_in),
+                    (GONE_IN, &mut self.gone_in),
+                ];
+                let named = kinds.into_iter().find_map(|(word, all)| Some((all, told.strip_prefix(word)?)));
+                let (all, what) = named.unwrap_or((&mut self.digests, told));
+                all.insert(what.to_owned());
             }
         }
     }
@@ -112,6 +127,42 @@ impl Made {
         self.0.get(run).is_some_and(|known| known.is_lost)
     }
 
+    /// Whether a prune of this machine gave up a run in a store: what its manifest named there is nobody's any more.
+    pub fn is_given_up(&self, run: &RunId, store: &str) -> bool {
+        self.0.get(run).is_some_and(|known| known.gone_in.contains(store))
+    }
+
+    /// Whether a run of this machine began and never came to its commit in a store. Where nothing is known of it, its manifest may
+    /// have been there, and be lost.
+    pub fn is_uncommitted(&self, run: &RunId, store: &str) -> bool {
+        self.0.get(run).is_some_and(|known| known.is_begun && !known.done_in.contains(store))
+    }
+
+    /// Keeps, durably, that a run is about to make what only its manifest will name.
+    ///
+    /// # Errors
+    /// In words, why that cannot be written.
+    pub fn keep_begun(folder: &Path, run: RunId) -> Result<(), String> {
+        Made::append(folder, run, &[BEGUN]).map_err(|error| told(folder, &error))
+    }
+
+    /// Keeps, durably, that a prune is about to give up a run in a store.
+    ///
+    /// # Errors
+    /// In words, why that cannot be written.
+    pub fn keep_gone(folder: &Path, run: RunId, store: &str) -> Result<(), String> {
+        Made::append(folder, run, &[&format!("{GONE_IN}{store}")]).map_err(|error| told(folder, &error))
+    }
+
+    /// Keeps, durably, that a store has the manifest of a run.
+    ///
+    /// # Errors
+    /// In words, why that cannot be written.
+    pub fn keep_done(folder: &Path, run: RunId, store: &str) -> Result<(), String> {
+        let told_in = format!("{DONE_IN}{store}");
+        Made::append(folder, run, &[Mark::Done.word(), &told_in]).map_err(|error| told(folder, &error))
+    }
+
     /// Keeps that a manifest is going to be committed, durably: before it is, so that none is committed and not known.
     ///
     /// # Errors
@@ -125,7 +176,7 @@ impl Made {
     /// # Errors
     /// In words, why that cannot be written.
     pub fn mark(folder: &Path, run: RunId, mark: Mark) -> Result<(), String> {
-        Made::append(folder, run, mark.word()).map_err(|error| told(folder, &error))
+        Made::append(folder, run, &[mark.word()]).map_err(|error| told(folder, &error))
     }
 
     /// Keeps that somebody has said that a manifest with this digest is right, durably.
@@ -133,21 +184,22 @@ impl Made {
     /// # Errors
     /// In words, why that cannot be written.
     pub fn accept(folder: &Path, run: RunId, digest: &str) -> Result<(), String> {
-        Made::append(folder, run, &format!("{ACCEPTED}{digest}")).map_err(|error| told(folder, &error))
+        Made::append(folder, run, &[&format!("{ACCEPTED}{digest}")]).map_err(|error| told(folder, &error))
     }
 
     fn write(folder: &Path, run: RunId, manifest: &[u8]) -> io::Result<()> {
-        Made::append(folder, run, &digest(manifest))
+        Made::append(folder, run, &[&digest(manifest)])
     }
 
-    fn append(folder: &Path, run: RunId, what: &str) -> io::Result<()> {
+    fn append(folder: &Path, run: RunId, lines: &[&str]) -> io::Result<()> {
         let path = folder.join(FILE);
         if fs::metadata(&path).is_ok_and(|seen| seen.len() > LARGE) {
             shorten(&path)?;
         }
         let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
-        // A line that was cut by a crash must not spoil this one.
-        file.write_all(format!("\n{run} {what}\n").as_bytes())?;
+        let lines: String = lines.iter().map(|what| format!("{run} {what}\n")).collect();
+        // A line that was cut by a crash must not spoil these.
+        file.write_all(format!("\n{lines}").as_bytes())?;
         file.sync_data()
     }
 
@@ -308,5 +360,30 @@ mod tests {
         assert!(!made.0.contains_key(&run(1)) && made.0.contains_key(&run(14_999)));
         assert!(made.0[&run(15_000)].digests.contains(&digest(b"last")));
         assert!(Made::load(&folder.path().join("none")).unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn what_a_run_made_in_a_store_is_nobodys_once_it_is_known_that_no_manifest_there_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |number: u32| -> RunId { format!("{number:08}-20261120T023000Z-k7f3qa").parse().unwrap() };
+        for number in 1..=3 {
+            Made::keep_begun(folder.path(), run(number)).unwrap();
+        }
+        for number in [2, 3] {
+            Made::keep(folder.path(), run(number), b"two").unwrap();
+            Made::keep_done(folder.path(), run(number), "far").unwrap();
+        }
+        Made::keep_gone(folder.path(), run(3), "far").unwrap();
+        let made = Made::load(folder.path()).unwrap();
+        let of = |number| {
+            let (run, far, near) = (run(number), "far", "near");
+            let (gone, there) = (made.is_given_up(&run, far), made.is_uncommitted(&run, far));
+            (made.knows(&run), gone, there, made.is_given_up(&run, near), made.is_uncommitted(&run, near))
+        };
+        assert_eq!(of(1), (false, false, true, false, true));
+        assert_eq!(of(2), (true, false, false, false, true));
+        assert_eq!(of(3), (true, true, false, false, true));
+        // Of a run of which nothing is known the manifest may be lost.
+        assert_eq!(of(4), (false, false, false, false, false));
     }
 }

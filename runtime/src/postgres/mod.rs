@@ -43,6 +43,7 @@ use identity::Known;
 use rustix::fs::{Gid, Uid, fchown};
 
 use crate::catalog::ids::RunId;
+use crate::catalog::made::Made;
 use crate::control::{Control, Stopped};
 use crate::lasting;
 use crate::places::folder::Folder;
@@ -134,11 +135,19 @@ pub struct Apart {
     pub mark: String,
     /// Labels that some manifest names.
     pub known: BTreeSet<String>,
-    /// Labels that some manifest named before this run pruned.
-    pub were_known: BTreeSet<String>,
-    /// What no manifest names was never committed, from the run of this number on; what is older may be known to a manifest
-    /// that is lost. `None`: not all manifests could be read.
-    pub since: Option<u32>,
+    /// What this machine knows of its runs: which of them left a backup that no manifest names, as against those whose manifest is
+    /// lost. Empty where nothing of it may go.
+    pub made: Made,
+    /// Only what a prune gave up may go: it knows the age.
+    pub is_immutable: bool,
+}
+
+impl Apart {
+    /// Whether the backup of a run that no manifest names is nobody's.
+    fn is_nobodys(&self, run: &RunId) -> bool {
+        self.made.is_given_up(run, &self.store)
+            || !self.is_immutable && self.made.is_uncommitted(run, &self.store)
+    }
 }
 
 /// A backup that was made.

@@ -490,22 +490,26 @@ impl<'a> Tool<'a> {
     fn drop_orphans(&self, known: Option<&Stanza>) -> Result<Vec<String>, DriverError> {
         let Some(apart) = &self.job.separate else { return Ok(Vec::new()) };
         let mut told = Vec::new();
-        for label in self.forgotten(known, apart) {
+        let forgotten = self.forgotten(known, apart);
+        let mut fulls = known.iter().flat_map(|stanza| &stanza.backup).filter(|made| made.kind == "full");
+        if fulls.all(|full| forgotten.contains(&full.label.as_str())) {
+            // The tool keeps the last full until there is another: that is made now, and these go behind its commit.
+            return Ok(told);
+        }
+        for label in forgotten {
             told.push(format!("backup `{label}` of a run that was never committed is deleted"));
             self.run("expire", &[&format!("--set={label}")])?;
         }
         Ok(told)
     }
 
-    /// Backups that this plan made and that no manifest names, newest first.
+    /// Backups that this plan made and that are nobody's, newest first.
     fn forgotten<'s>(&self, stanza: Option<&'s Stanza>, apart: &Apart) -> Vec<&'s str> {
-        let (Some(plan), Some(since)) = (self.job.mark_of_plan(), apart.since) else { return Vec::new() };
+        let Some(plan) = self.job.mark_of_plan() else { return Vec::new() };
         let backups = stanza.into_iter().flat_map(|stanza| stanza.backup.iter().rev());
         let made = backups.filter_map(|backup| Some((backup.label.as_str(), backup.made_by()?)));
         let ours = made.filter(|(label, (by, _))| *by == plan && !apart.known.contains(*label));
-        let gone =
-            ours.filter(|(label, (_, run))| run.sequence() >= since || apart.were_known.contains(*label));
-        gone.map(|(label, _)| label).collect()
+        ours.filter(|(_, (_, run))| apart.is_nobodys(run)).map(|(label, _)| label).collect()
     }
 
     /// Deletes this plan's backups that no manifest names any more, and the WAL that only they needed.

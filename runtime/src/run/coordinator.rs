@@ -471,15 +471,15 @@ impl Coordinator {
         })
     }
 
-    /// A backup in one of a source's repositories: the next one is made all the same, and a source of which another was made
-    /// has been read.
+    /// A backup in one of a source's repositories, or what is given up there: the next is dealt with all the same, and a source of
+    /// which another backup was made has been read.
     fn is_one_of_several(&self, step: &Step, need: &StepId) -> bool {
         let read = |id: &StepId| match self.graph.get(id).map(|step| &step.action) {
-            Some(Action::DumpApart(source, _)) => Some(*source),
+            Some(Action::DumpApart(source, _) | Action::ExpireApart(source, _)) => Some(*source),
             _ => None,
         };
         let Some(source) = read(need) else { return false };
-        matches!(step.action, Action::DumpApart(own, _) if own == source)
+        matches!(step.action, Action::DumpApart(own, _) | Action::ExpireApart(own, _) if own == source)
             || step.needs.iter().any(|id| read(id) == Some(source) && self.execution.is_done(id))
     }
 

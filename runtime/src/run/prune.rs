@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backplan_compiler::model::{ArchiveId, Level, Model, Source, SourceId, StoreId};
@@ -33,6 +33,14 @@ use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::programs::secrets::Secrets;
 use crate::store::{self, ReadStore, Store, StoreError};
+
+/// Keeps which backups in repositories kept apart a prune is about to give up, before nothing in the store tells of them any more. Says
+/// of which that could not be: they stay.
+pub(super) fn keep_gone(folder: &Path, store: &str, plan: &PrunePlan, catalog: &Catalog) -> Vec<String> {
+    let going = plan.order().iter().filter_map(|run| catalog.get(run));
+    let going = going.filter(|manifest| !manifest.repositories.is_empty());
+    going.filter_map(|manifest| Made::keep_gone(folder, manifest.run, store).err()).collect()
+}
 
 /// The prune of a store as it is now, and the runs that are in it.
 ///
@@ -386,6 +394,7 @@ impl<'a> Site<'a> {
         let planned = planned(store.as_ref(), &self.layout, |_| self.occasion(id));
         let (plan, mut catalog) = planned.map_err(text)?;
         let on = Ground { store: store.as_ref(), layout: &self.layout, lease: &lease, mark: &mark };
+        shown.left.extend(keep_gone(self.plan.folder(), store.label(), &plan, &catalog));
         let made = Made::load(self.plan.folder()).unwrap_or_default();
         let done = plan.execute(on, &mut catalog, control, &mut |run: &RunId, deleted| {
             // One that was lost and put back is deleted by right.

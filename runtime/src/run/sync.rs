@@ -423,6 +423,9 @@ impl Taker<'_> {
         let hold = hold.transpose().map_err(Trouble::here)?;
         let held = hold.iter().try_for_each(Hold::before);
         let _ = transaction.commit(&manifest).map_err(Trouble::here)?;
+        if !manifest.repositories.is_empty() {
+            warnings.extend(Made::keep_done(self.state, run.run, self.store.label()).err());
+        }
         let held = held.and_then(|()| hold.iter().try_for_each(Hold::after));
         warnings.extend(held.err());
         Ok(Brought::of(run, |name| wanted.iter().any(|archive| archive.artefact.as_str() == name)))

@@ -188,7 +188,22 @@ fn a_backup_whose_run_was_never_committed_is_deleted_by_the_next() {
     let cluster = archiving(&scenario, &repository, stanza);
     scenario.write("p.plan", apart(&cluster, stanza, "", ""));
     cluster.fill(100);
-    scenario.plan(["run", "p.plan"]).status(0);
+    let manifests = scenario.path("store/.backplan/p/manifests");
+    // As where the newest run was killed between its backup and its commit: no manifest, and nobody who knows of one.
+    let killed = || {
+        let run = shell(&manifests, "ls | tail -n 1");
+        fs::remove_file(manifests.join(run.trim())).unwrap();
+        let known = shell(&scenario.path("../state"), "find . -name committed");
+        let done = format!("sed -i '/^{}.* done/d' {}", &run[..8], known.trim());
+        shell(&scenario.path("../state"), &done);
+    };
+    // The very first: the tool keeps the only full there is, until there is another.
+    scenario.next_day().plan(["run", "p.plan"]).status(0);
+    killed();
+    let first = backups(&repository, stanza);
+    scenario.next_day().plan(["run", "p.plan"]).status(0);
+    let second = backups(&repository, stanza);
+    assert!(second.len() == 1 && second[0].ends_with('F') && second != first, "{first:?} {second:?}");
     scenario.next_day();
     // One of a person, who names no run: it stays.
     let config = repository.join("pgbackrest.conf");
@@ -199,13 +214,16 @@ fn a_backup_whose_run_was_never_committed_is_deleted_by_the_next() {
     shell(Path::new("/"), &by_hand);
     scenario.plan(["run", "p.plan"]).status(0);
     assert_eq!(backups(&repository, stanza).len(), 3);
-    // A run that was killed between its backup and its commit.
-    let before = shell(&scenario.path("store/.backplan/p/manifests"), "ls | tail -n 1");
-    fs::remove_file(scenario.path("store/.backplan/p/manifests").join(before.trim())).unwrap();
     let orphan = backups(&repository, stanza).pop().unwrap();
+    killed();
     scenario.next_day().plan(["run", "p.plan"]).status(3).says("was never committed is deleted");
     let left = backups(&repository, stanza);
     assert!(!left.contains(&orphan) && left.len() == 3, "{orphan}: {left:?}");
+    // Where manifests are lost, those backups stay.
+    shell(&manifests, "rm *");
+    scenario.next_day().plan(["run", "p.plan"]);
+    let all = backups(&repository, stanza);
+    assert!(left.iter().all(|label| all.contains(label)) && all.len() == 4, "{left:?}: {all:?}");
     scenario.plan(["restore", "p.plan", "--source", "db", "--to", "back", "--start"]).status(0);
     assert_eq!(back(&scenario, &cluster, "select count(*) from t"), "100");
     stop(&scenario, &cluster);

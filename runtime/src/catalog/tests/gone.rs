@@ -13,7 +13,7 @@ fn what_a_store_had_behind_all_that_is_there_is_gone() {
         Made::keep(folder.path(), run_id(sequence), b"bytes").unwrap();
         // What no store took in the end was never there.
         if sequence != 3 {
-            Made::mark(folder.path(), run_id(sequence), Mark::Done).unwrap();
+            Made::keep_done(folder.path(), run_id(sequence), "store").unwrap();
         }
     }
     let made = Made::load(folder.path()).unwrap();

@@ -7,6 +7,7 @@ use backplan_compiler::lower::repository;
 use backplan_compiler::model::{Level, Postgres, Separate, Source, SourceId, Store, StoreId, Worded};
 
 use super::{Scene, Sight, StepPlan, done, dump};
+use crate::catalog::made::Made;
 use crate::catalog::runs::Catalog;
 use crate::postgres::repository::{Repository, RepositoryError};
 use crate::postgres::{Apart, driver};
@@ -16,7 +17,6 @@ use crate::run::coordinator::{Failure, Performed};
 use crate::run::databases::Cluster;
 use crate::run::dry::Ahead;
 use crate::run::facts::{ApartFact, SourceFact};
-use crate::run::levels::SeparateNext;
 use crate::run::output::{Output, SourceOutput};
 use crate::run::prepare::host_name;
 use crate::run::real::Doing;
@@ -66,6 +66,8 @@ impl StepPlan for DumpApart<'_> {
         let tell = doing.tell();
         let mut job = cluster.job(&folder, &tell)?;
         let apart = own.apart(doing, &folder)?;
+        let context = doing.context;
+        Made::keep_begun(context.plan().folder(), context.imprint.run).map_err(Failure::lasting)?;
         let next = doing.levels().separate.get(&(own.id, own.store)).map(|next| next.next.level);
         job.level = next.unwrap_or(Level::Full);
         let remote = Some(&apart.repository).filter(|repository| repository.is_remote());
@@ -132,18 +134,22 @@ impl Own<'_> {
         let before = own.separate.to.iter().take_while(|store| **store != own.store).count();
         let levels = doing.levels();
         let next = levels.separate.get(&(own.id, own.store));
+        let declared = model.store(own.store);
+        // A manifest that cannot be read may name any of them.
+        let is_told = next.is_some_and(|next| next.is_whole) && !declared.append_only;
+        let made = if is_told { Made::load(doing.context.plan().folder()) } else { Ok(Made::default()) };
         let known = next.map(|next| next.known.keys().cloned().collect());
         Ok(Apart {
             home: own.postgres.staging.clone().unwrap_or_else(|| folder.to_path_buf()),
-            store: model.store(own.store).name.clone(),
+            store: declared.name.clone(),
             repository: here,
             all: all.map_err(|error| error.to_string()),
             number: before + 1,
             count: own.separate.to.len(),
             mark: format!("{}/{}", doing.context.identity(own.store), doing.context.imprint.run),
             known: known.unwrap_or_default(),
-            were_known: BTreeSet::new(),
-            since: next.filter(|next| next.is_whole).and_then(|next| since(model.store(own.store), next)),
+            made: made.unwrap_or_default(),
+            is_immutable: declared.immutable.is_some(),
         })
     }
 }
@@ -220,8 +226,7 @@ impl StepPlan for ExpireApart<'_> {
         let tell = doing.tell();
         let mut job = cluster.job(&folder, &tell)?;
         let apart = own.apart(doing, &folder)?;
-        // What was named before this run pruned was given up by that.
-        job.separate = Some(Apart { were_known: apart.known.clone(), known, ..apart });
+        job.separate = Some(Apart { known, ..apart });
         let expired = driver(own.postgres.driver).expire(&job, &Default::default());
         expired.map_err(|error| cluster.failure(&error))?;
         done()
@@ -237,20 +242,5 @@ fn place(store: &Store, below: &str, secrets: &Secrets) -> Result<Repository, Re
     match store.folder() {
         Some(root) => Ok(Repository::folder(&root.join(below))),
         None => Repository::of(store, below, &host_name(), secrets),
-    }
-}
-
-/// From which run on a backup that no manifest names was never committed. In a folder, repository and manifests live and
-/// die together. Elsewhere manifests may have been lost, or be in another store, where this program once kept them, and the
-/// repository not: a backup from before them is no orphan.
-fn since(declared: &Store, next: &SeparateNext) -> Option<u32> {
-    match (declared.append_only, declared.immutable) {
-        (true, _) => None,
-        // Only what a prune gave up, which knows the age.
-        (false, Some(_)) => Some(u32::MAX),
-        (false, None) if declared.folder().is_none() => {
-            next.known.values().map(|(run, _)| run.sequence()).min()
-        }
-        (false, None) => Some(0),
     }
 }

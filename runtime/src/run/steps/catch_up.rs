@@ -9,6 +9,7 @@ use backplan_compiler::count::plural;
 use backplan_compiler::model::{ArchiveId, Model, StoreId};
 use jiff::Timestamp;
 
+use super::deliver::CommitPlan;
 use super::{Scene, Sight, StepPlan, done};
 use crate::catalog::ids::RunId;
 use crate::catalog::layout::Layout;
@@ -18,6 +19,7 @@ use crate::catalog::prune::Occasion;
 use crate::catalog::runs::Catalog;
 use crate::run::coordinator::{Failure, Performed};
 use crate::run::dry::Ahead;
+use crate::run::facts;
 use crate::run::output::Output;
 use crate::run::real::Doing;
 use crate::run::sync::{Brought, Giver, StoreSync, Taker, lacking, names_in};
@@ -73,7 +75,10 @@ impl SyncPlan {
         let occasion = scene.occasion(id, &own);
         let folder = context.plan().folder().to_path_buf();
         let to = Behind { model, id, own: &own, occasion, is_behind };
-        let (wanted, told) = to.plan(&mut givers, &context.layout, &folder).map_err(Failure::lasting)?;
+        let (mut wanted, told) = to.plan(&mut givers, &context.layout, &folder).map_err(Failure::lasting)?;
+        if let Some(run) = wanted.iter_mut().find(|run| run.run == context.imprint.run) {
+            add_apart(scene, id, run);
+        }
         Ok(Some(SyncPlan { id, own, givers, wanted, told, is_behind }))
     }
 
@@ -160,6 +165,22 @@ impl SyncPlan {
         }
         let brought = shown.runs.iter().flat_map(|run| objects(run, &context.layout, &label));
         Ok(Performed::Done(Output::Wrote(brought.collect())))
+    }
+}
+
+/// Names in what the others have of this run the backups that it made in the repositories of this store.
+fn add_apart(scene: Scene<'_>, id: StoreId, run: &mut Manifest) {
+    let context = scene.context;
+    let Ok(plan) = CommitPlan::make(scene, id) else { return };
+    let (imprint, names) = (&context.imprint, &context.graph.artefact_names);
+    let own = facts::manifest(&context.request, imprint, names, scene.facts, &scene.levels(), id, &plan);
+    for record in own.repositories {
+        let source = own.sources.iter().find(|source| source.name == record.source);
+        let there = run.sources.iter_mut().find(|source| source.name == record.source);
+        if let (Some(there), Some(source)) = (there, source) {
+            there.clone_from(source);
+        }
+        run.repositories.push(record);
     }
 }
 

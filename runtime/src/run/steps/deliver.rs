@@ -158,7 +158,9 @@ impl StepPlan for CommitPlan {
         // By a process that ended before it could say so.
         let is_committed =
             context.is_resumed && transaction.is_committed().map_err(|error| commit_failure(&error))?;
-        if !is_committed {
+        if is_committed {
+            keep_done(doing, store);
+        } else {
             let manifest = self.manifest(doing)?;
             remember_made(doing, &manifest);
             let hold = hold(doing, store, &manifest)?;
@@ -168,9 +170,7 @@ impl StepPlan for CommitPlan {
             if let Err(why) = held {
                 doing.warn(why);
             }
-            if let Err(why) = Made::mark(context.plan().folder(), context.imprint.run, Mark::Done) {
-                doing.warn(why);
-            }
+            keep_done(doing, store);
             if let Some(error) = committed.untidy {
                 doing.warn(format!("{error}; the next run tidies up"));
             }
@@ -230,6 +230,15 @@ fn remember_made(doing: &Doing<'_>, manifest: &Manifest) {
     // What makes no bytes is not committed either.
     let Ok(bytes) = manifest.to_bytes() else { return };
     let kept = Made::keep(doing.context.plan().folder(), manifest.run, &bytes);
+    if let Err(why) = kept {
+        doing.warn(why);
+    }
+}
+
+/// Keeps that a store has the manifest of this run.
+fn keep_done(doing: &Doing<'_>, store: StoreId) {
+    let (context, store) = (doing.context, &doing.context.model().store(store).name);
+    let kept = Made::keep_done(context.plan().folder(), context.imprint.run, store);
     if let Err(why) = kept {
         doing.warn(why);
     }

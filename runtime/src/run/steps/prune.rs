@@ -13,7 +13,7 @@ use crate::run::dry::Ahead;
 use crate::run::history;
 use crate::run::mark::mark;
 use crate::run::output::Output;
-use crate::run::prune::occasion;
+use crate::run::prune::{keep_gone, occasion};
 use crate::run::real::Doing;
 use crate::store::Store;
 
@@ -97,6 +97,8 @@ impl StepPlan for PruneStep {
         }
         let layout = &doing.context.layout;
         let on = Ground { store: store.as_ref(), layout, lease: &lease, mark: &mark };
+        let unkept = keep_gone(doing.context.plan().folder(), label, plan, &self.catalog);
+        unkept.into_iter().for_each(|why| doing.warn(why));
         let mut left = Vec::new();
         let done = plan.execute(on, &mut self.catalog, doing.control, &mut |run, deleted| {
             doing.note(format!("store `{label}`: run `{run}` is deleted, as `keep` gives it up"));
