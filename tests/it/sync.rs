@@ -84,6 +84,16 @@ fn a_store_is_filled_with_what_it_lacks_and_nothing_twice() {
     assert_eq!(again.said().matches("nothing to copy").count(), 2, "{}", again.said());
     world.scenario.plan(["verify", "p.plan", "--all", "--store", "far"]).status(0).says("whole");
     world.restored("far");
+    // What is gone from a store comes back from another.
+    let lost = artefacts(&world.scenario.path("near")).remove(1);
+    fs::remove_file(&lost).unwrap();
+    let name = lost.file_name().unwrap().to_str().unwrap();
+    world.scenario.plan(["status", "p.plan"]).status(3).says("`plan sync` brings it from store `far`");
+    world.sync(&["--dry-run"]).status(0).says("would be copied");
+    assert!(!lost.exists());
+    world.sync(&[]).status(0).says("copied");
+    world.scenario.plan(["verify", "p.plan", "--all", "--store", "near"]).status(0).says(name);
+    world.sync(&[]).status(0).says("nothing to copy");
     // Runs go on there: what they rest on is there.
     world.scenario.write("site/sub/a", "day 5");
     world.scenario.next_day().plan(["run", "p.plan"]).status(0);

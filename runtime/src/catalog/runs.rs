@@ -314,6 +314,17 @@ impl Catalog {
         self.lost.get(&(archive.artefact.clone(), archive.size)).map(String::as_str)
     }
 
+    /// Whether an artefact is named here, and was looked for and found.
+    pub fn has_whole(&self, archive: &ArchiveRecord) -> bool {
+        let is_named = |run: &RunId| {
+            let archives = self.runs.get(run).into_iter().flat_map(|run| &run.archives);
+            let mut same = archives.filter(|own| own.artefact == archive.artefact);
+            same.any(|own| own.sha256.is_some() && own.sha256 == archive.sha256)
+        };
+        let named = self.references.get(&archive.artefact);
+        self.loss_of(archive).is_none() && named.into_iter().flatten().any(is_named)
+    }
+
     /// Counts a run in.
     pub(crate) fn add(&mut self, manifest: Manifest) {
         for archive in &manifest.archives {

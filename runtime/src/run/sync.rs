@@ -172,6 +172,12 @@ fn look(site: &Site<'_>, id: StoreId, givers: &[Giver], away: &[(StoreId, String
     shown.warnings.extend(unusable(site, id, catalog, givers));
     shown.given_up = given_up;
     let mut there: BTreeSet<String> = names_in(catalog);
+    if let Some(own) = own {
+        match gone(own.store.as_ref(), catalog, givers, id) {
+            Ok(gone) => shown.runs.extend(gone.iter().map(|(run, lost)| Brought::again(run.run, lost))),
+            Err(why) => shown.error = Some(why),
+        }
+    }
     for manifest in wanted {
         shown.runs.push(Brought::of(&manifest, |name| there.insert(name.to_owned())));
     }
@@ -186,12 +192,45 @@ impl Brought {
     pub fn of(run: &Manifest, mut is_new: impl FnMut(&str) -> bool) -> Brought {
         let new: Vec<&ArchiveRecord> =
             run.archives.iter().filter(|archive| is_new(archive.artefact.as_str())).collect();
+        Brought::again(run.run, &new)
+    }
+
+    /// These artefacts of a run.
+    fn again(run: RunId, new: &[&ArchiveRecord]) -> Brought {
         Brought {
-            run: run.run,
+            run,
             bytes: new.iter().map(|archive| archive.size).sum(),
             artefacts: new.iter().map(|archive| archive.artefact.to_string()).collect(),
         }
     }
+}
+
+/// Artefacts, each with one of the runs that name it.
+type Gone<'c> = Vec<(&'c Manifest, Vec<&'c ArchiveRecord>)>;
+
+/// The artefacts that a store's manifests name and that are gone from it, as another store has them whole.
+fn gone<'c>(
+    store: &dyn ReadStore,
+    own: &'c Catalog,
+    givers: &[Giver],
+    id: StoreId,
+) -> Result<Gone<'c>, String> {
+    let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+    let is_elsewhere = |archive: &ArchiveRecord| {
+        givers.iter().any(|giver| giver.id != id && giver.catalog.has_whole(archive))
+    };
+    for run in own.runs() {
+        let mut lost = Vec::new();
+        for archive in run.archives.iter().filter(|archive| own.loss_of(archive).is_some()) {
+            // What is there and is another is a person's to take away.
+            let is_gone = store.size(&archive.artefact.object()).map_err(text)?.is_none();
+            if is_gone && is_elsewhere(archive) && seen.insert(archive.artefact.as_str()) {
+                lost.push(archive);
+            }
+        }
+        found.extend((!lost.is_empty()).then_some((run, lost)));
+    }
+    Ok(found)
 }
 
 pub(super) fn names_in(catalog: &Catalog) -> BTreeSet<String> {
@@ -323,7 +362,7 @@ fn fill(
     let recovery = RecoveryPlan::make(store.as_ref(), &site.layout, None, &mark).map_err(text)?;
     let recovered = recovery.execute(store.as_ref(), &site.layout, &lease).map_err(text)?;
     shown.warnings.extend(recovered.left.iter().map(ToString::to_string));
-    let own = Catalog::load(store.as_ref(), &site.layout).map_err(text)?;
+    let own = Giver::of(id, Arc::clone(&store), &site.layout)?.catalog;
     let (wanted, given_up) = lacking(model, id, &own, givers, &site.occasion(id));
     shown.warnings.extend(unusable(site, id, &own, givers));
     shown.given_up = given_up;
@@ -333,7 +372,7 @@ fn fill(
     let (plan, state) = (format.id, site.plan.folder());
     let taker =
         Taker { model, layout, id, store, lease, limits, control, until: None, spare: 0, plan, state };
-    let done = taker.take(wanted, givers, shown);
+    let done = taker.put_back(&own, givers, shown).and_then(|()| taker.take(wanted, givers, shown));
     let logs = done.and_then(|()| wal::bring_to(&site.request.model, id, control).map_err(text));
     for (source, files, failed) in logs.as_deref().unwrap_or_default() {
         shown.warnings.extend(failed.iter().cloned());
@@ -384,6 +423,53 @@ impl Taker<'_> {
         Ok(())
     }
 
+    /// Brings artefacts that the store's own manifests name and that are gone from it: those runs are committed, and whole again with
+    /// that.
+    fn put_back(&self, own: &Catalog, givers: &[Giver], shown: &mut StoreSync) -> Result<(), String> {
+        for (run, lost) in gone(self.store.as_ref(), own, givers, self.id)? {
+            self.check().map_err(|why| format!("{why}; the next sync goes on"))?;
+            match self.put_back_of(run, &lost, givers, &mut shown.warnings) {
+                Ok(()) => shown.runs.push(Brought::again(run.run, &lost)),
+                Err(Trouble::Here(why)) => return Err(format!("{why}; the next sync goes on")),
+                Err(Trouble::There(why)) => {
+                    let run = run.run;
+                    shown.warnings.push(format!("what run `{run}` lacks was not brought: {why}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn put_back_of(
+        &self,
+        run: &Manifest,
+        lost: &[&ArchiveRecord],
+        givers: &[Giver],
+        warnings: &mut Vec<String>,
+    ) -> Result<(), Trouble> {
+        self.has_room(lost.iter().map(|archive| archive.size).sum())?;
+        let names = lost.iter().map(|archive| archive.artefact.to_string());
+        let intent = Intent::new(run.run, run.nonce, names);
+        let (store, layout) = (Arc::clone(&self.store), self.layout.clone());
+        let lease = Arc::clone(&self.lease);
+        let transaction = Transaction::resume(store, layout, lease, Arc::new(mark), intent);
+        let Some(transaction) = transaction.map_err(Trouble::here)? else {
+            return Err(Trouble::There("its manifest has gone".to_owned()));
+        };
+        for archive in lost {
+            self.copy(&transaction, archive, givers)?;
+        }
+        warnings.extend(self.hold(run)?.iter().try_for_each(Hold::before).err());
+        Ok(())
+    }
+
+    /// What of a run the store is to hold itself.
+    fn hold(&self, run: &Manifest) -> Result<Option<Hold>, Trouble> {
+        let immutable = self.model.store(self.id).immutable;
+        let hold = immutable.map(|immutable| Hold::of(Arc::clone(&self.store), self.layout, run, immutable));
+        hold.transpose().map_err(Trouble::here)
+    }
+
     /// Brings one run, with the protocol of a run that is made: its manifest is last.
     fn bring(
         &self,
@@ -418,9 +504,7 @@ impl Taker<'_> {
         }
         let bytes = manifest.to_bytes().map_err(Trouble::here)?;
         warnings.extend(Made::keep(self.state, run.run, &bytes).err());
-        let hold = self.model.store(self.id).immutable;
-        let hold = hold.map(|immutable| Hold::of(Arc::clone(&self.store), self.layout, &manifest, immutable));
-        let hold = hold.transpose().map_err(Trouble::here)?;
+        let hold = self.hold(&manifest)?;
         let held = hold.iter().try_for_each(Hold::before);
         let _ = transaction.commit(&manifest).map_err(Trouble::here)?;
         if !manifest.repositories.is_empty() {

@@ -6,7 +6,7 @@ use super::{Scene, Sight, StepPlan, done};
 use crate::catalog::commit::CommitError;
 use crate::catalog::hold::Hold;
 use crate::catalog::layout::artefact_name;
-use crate::catalog::made::{Made, Mark};
+use crate::catalog::made::Made;
 use crate::catalog::manifest::Manifest;
 use crate::run::coordinator::{Failure, Performed};
 use crate::run::dry::Ahead;

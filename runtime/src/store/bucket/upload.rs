@@ -10,10 +10,11 @@ use std::sync::atomic::Ordering;
 use object_store::multipart::PartId;
 use object_store::path::Path as Key;
 use object_store::{Error, MultipartId, ObjectStoreExt, PutMultipartOptions};
+use tokio::sync::Semaphore;
 
 use super::trouble::Trouble;
 use super::{Inner, Service};
-use crate::store::engine::{self, Pending};
+use crate::store::engine::{self, GivenUp, Pending};
 use crate::store::send::send_range;
 use crate::store::{Creation, Name, StoreError, Upload};
 
@@ -28,6 +29,8 @@ const LEAST: usize = 5 << 20;
 const COPIED: u64 = 32 << 20;
 /// Parts on their way at once.
 const AT_ONCE: usize = 4;
+/// Parts that are ready when one of those has come, whichever it is: the way is not empty while the next is packed.
+const READY: usize = 2;
 
 /// A part that is not sent yet.
 #[derive(Debug)]
@@ -86,6 +89,8 @@ struct Begun {
     id: MultipartId,
     sent: Vec<Option<PartId>>,
     on_the_way: VecDeque<(usize, Pending<PartId, Error>)>,
+    /// Lets [`AT_ONCE`] of them go at a time.
+    lane: Arc<Semaphore>,
 }
 
 /// An object on its way into the bucket.
@@ -191,11 +196,10 @@ impl BucketUpload {
         self.open = Part { index: index + 1, start: self.open.start + len, bytes: Vec::new() };
         let inner = Arc::clone(&self.inner);
         let begun = self.begin()?;
-        if begun.on_the_way.len() >= AT_ONCE {
-            begun.settle_one()?;
-        }
+        let lane = begun.turn()?;
         let (key, id) = (begun.key.clone(), begun.id.clone());
         let request = engine::start(async move {
+            let _turn = lane.acquire().await.map_err(|_| over())?;
             if !inner.copies_nothing.load(Ordering::Relaxed) {
                 match copier.part(&from, range.clone(), &key, &id, index).await {
                     Ok(part) => return Ok(part),
@@ -252,7 +256,8 @@ impl BucketUpload {
             let service = Arc::clone(&self.inner.service);
             let id = engine::run(async move { service.create_multipart_opts(&of, options).await });
             let id = id.map_err(|error| Trouble::of(&error))?;
-            self.begun = Some(Begun { key, id, sent: Vec::new(), on_the_way: VecDeque::new() });
+            let lane = Arc::new(Semaphore::new(AT_ONCE));
+            self.begun = Some(Begun { key, id, sent: Vec::new(), on_the_way: VecDeque::new(), lane });
         }
         self.begun.as_mut().ok_or_else(|| Trouble::other("it was not begun".to_owned()))
     }
@@ -260,12 +265,12 @@ impl BucketUpload {
     fn send(&mut self, part: Part) -> Result<(), Trouble> {
         let service = Arc::clone(&self.inner.service);
         let begun = self.begin()?;
-        if begun.on_the_way.len() >= AT_ONCE {
-            begun.settle_one()?;
-        }
+        let lane = begun.turn()?;
         let (key, id, index) = (begun.key.clone(), begun.id.clone(), part.index);
-        let request =
-            engine::start(async move { service.put_part(&key, &id, index, part.bytes.into()).await });
+        let request = engine::start(async move {
+            let _turn = lane.acquire().await.map_err(|_| over())?;
+            service.put_part(&key, &id, index, part.bytes.into()).await
+        });
         begun.on_the_way.push_back((index, request));
         Ok(())
     }
@@ -309,7 +314,20 @@ impl BucketUpload {
     }
 }
 
+/// The upload was given up before a part of it went on its way.
+fn over() -> Error {
+    GivenUp("its upload was given up".to_owned()).into()
+}
+
 impl Begun {
+    /// Makes room for one more part.
+    fn turn(&mut self) -> Result<Arc<Semaphore>, Trouble> {
+        if self.on_the_way.len() >= AT_ONCE + READY {
+            self.settle_one()?;
+        }
+        Ok(Arc::clone(&self.lane))
+    }
+
     /// Waits for the part that has been on its way for longest.
     fn settle_one(&mut self) -> Result<(), Trouble> {
         let Some((index, request)) = self.on_the_way.pop_front() else { return Ok(()) };
@@ -377,6 +395,7 @@ impl Upload for BucketUpload {
 impl Drop for BucketUpload {
     fn drop(&mut self) {
         let Some(begun) = self.begun.take() else { return };
+        begun.lane.close();
         for (_, request) in begun.on_the_way {
             // A part that comes in after the end would stay for ever.
             let _ = request.wait();
