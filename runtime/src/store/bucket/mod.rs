@@ -228,9 +228,10 @@ impl Inner {
         });
         match read {
             Ok(bytes) => Ok(bytes.into()),
-            Err(trouble) if trouble.kind == StoreErrorKind::Other => match self.size(name)? {
+            Err(trouble) if trouble.kind == StoreErrorKind::Other => match self.size(name) {
                 // A range that begins behind the end is an error of the server's.
-                Some(size) if offset >= size => Ok(Vec::new()),
+                Ok(Some(size)) if offset >= size => Ok(Vec::new()),
+                // Asked for no more than the size, a server says nothing of what is wrong.
                 _ => Err(trouble),
             },
             Err(trouble) => Err(trouble),

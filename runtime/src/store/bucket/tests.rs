@@ -191,6 +191,25 @@ fn a_server_that_says_when_to_ask_again_is_asked_then() {
     assert!(second - first >= Duration::from_secs(2));
 }
 
+#[test]
+fn a_bucket_of_another_region_is_told_in_the_words_of_its_server() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let words = "<Error><Code>AuthorizationHeaderMalformed</Code><Message>expecting 'eu-north-1'</Message></Error>";
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let (head, _) = message(&mut client, false).unwrap();
+            let (words, length) = (if head.starts_with("HEAD ") { "" } else { words }, words.len());
+            let head =
+                format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            client.write_all(format!("{head}{words}").as_bytes()).unwrap();
+        }
+    });
+    let error = open(port, "buck", "").read(&Name::new("x").unwrap()).unwrap_err().to_string();
+    assert!(error.contains("expecting 'eu-north-1'") && error.contains("into `region`"), "{error}");
+}
+
 fn no_bucket(server: &Server) {
     let store = open(server.port, "none", "");
     let object = Name::new("x").unwrap();

@@ -18,6 +18,8 @@ fn mend(words: &str) -> &'static str {
     let says = |part: &str| words.contains(part);
     if says("InvalidContentType") || says("corrupt message") {
         " (what answers there does not speak TLS: write `http://` in front of `endpoint`, or mend its port)"
+    } else if says("AuthorizationHeaderMalformed") || says("PermanentRedirect") {
+        " (the bucket is in another region: write that into `region`)"
     } else if says("NotValidForName") || says("not valid for name") {
         " (its certificate is for another name: write that into `endpoint`)"
     } else if says("CaUsedAsEndEntity") {
