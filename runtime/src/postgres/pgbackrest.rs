@@ -493,7 +493,7 @@ impl<'a> Tool<'a> {
         let forgotten = self.forgotten(known, apart);
         let mut fulls = known.iter().flat_map(|stanza| &stanza.backup).filter(|made| made.kind == "full");
         if fulls.all(|full| forgotten.contains(&full.label.as_str())) {
-            // The tool keeps the last full until there is another: that is made now, and these go behind its commit.
+            // The tool keeps the last full until there is another, which is made now.
             return Ok(told);
         }
         for label in forgotten {

@@ -203,7 +203,9 @@ fn a_backup_whose_run_was_never_committed_is_deleted_by_the_next() {
     let first = backups(&repository, stanza);
     scenario.next_day().plan(["run", "p.plan"]).status(0);
     let second = backups(&repository, stanza);
-    assert!(second.len() == 1 && second[0].ends_with('F') && second != first, "{first:?} {second:?}");
+    assert!(second.len() == 2 && second[1].ends_with('F') && second[0] == first[0], "{first:?} {second:?}");
+    scenario.next_day().plan(["run", "p.plan"]).status(3).says("was never committed is deleted");
+    assert!(!backups(&repository, stanza).contains(&first[0]));
     scenario.next_day();
     // One of a person, who names no run: it stays.
     let config = repository.join("pgbackrest.conf");
@@ -213,17 +215,17 @@ fn a_backup_whose_run_was_never_committed_is_deleted_by_the_next() {
     );
     shell(Path::new("/"), &by_hand);
     scenario.plan(["run", "p.plan"]).status(0);
-    assert_eq!(backups(&repository, stanza).len(), 3);
+    assert_eq!(backups(&repository, stanza).len(), 4);
     let orphan = backups(&repository, stanza).pop().unwrap();
     killed();
     scenario.next_day().plan(["run", "p.plan"]).status(3).says("was never committed is deleted");
     let left = backups(&repository, stanza);
-    assert!(!left.contains(&orphan) && left.len() == 3, "{orphan}: {left:?}");
+    assert!(!left.contains(&orphan) && left.len() == 4, "{orphan}: {left:?}");
     // Where manifests are lost, those backups stay.
     shell(&manifests, "rm *");
     scenario.next_day().plan(["run", "p.plan"]);
     let all = backups(&repository, stanza);
-    assert!(left.iter().all(|label| all.contains(label)) && all.len() == 4, "{left:?}: {all:?}");
+    assert!(left.iter().all(|label| all.contains(label)) && all.len() == 5, "{left:?}: {all:?}");
     scenario.plan(["restore", "p.plan", "--source", "db", "--to", "back", "--start"]).status(0);
     assert_eq!(back(&scenario, &cluster, "select count(*) from t"), "100");
     stop(&scenario, &cluster);
