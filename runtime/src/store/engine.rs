@@ -36,6 +36,13 @@ pub fn leave() {
 #[error("{0}")]
 pub struct GivenUp(String);
 
+impl GivenUp {
+    /// For this reason.
+    pub fn because(why: &str) -> GivenUp {
+        GivenUp(why.to_owned())
+    }
+}
+
 impl From<GivenUp> for io::Error {
     fn from(given_up: GivenUp) -> io::Error {
         io::Error::other(given_up)

@@ -316,7 +316,7 @@ impl BucketUpload {
 
 /// The upload was given up before a part of it went on its way.
 fn over() -> Error {
-    GivenUp("its upload was given up".to_owned()).into()
+    GivenUp::because("its upload was given up").into()
 }
 
 impl Begun {
