@@ -20,6 +20,10 @@ use super::trouble::between;
 
 /// How long a signed address is good for.
 const GOOD_FOR: Duration = Duration::from_secs(300);
+/// How often it is asked where the server has no answer for now, and how long is waited before it is asked again the first time: twice
+/// as long each further time.
+const ATTEMPTS: u32 = 6;
+const WAIT: Duration = Duration::from_millis(200);
 /// How a bucket says that it was made without object lock, or a server that it knows none.
 const WITHOUT: [&str; 4] =
     ["ObjectLockConfigurationNotFoundError", "NotImplemented", "MethodNotAllowed", "InvalidRequest"];
@@ -46,7 +50,7 @@ impl Retention {
         }
         let until = Timestamp::from_second(until.as_second()).unwrap_or(until);
         // It may be held for longer already, as where the plan asked for more once: nothing is shortened.
-        let held = self.ask(Method::HEAD, key, String::new()).await?.held;
+        let held = self.ask(Method::HEAD, key, "").await?.held;
         if held.is_some_and(|held| held >= until) {
             return Ok(true);
         }
@@ -54,7 +58,7 @@ impl Retention {
             "<Retention xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Mode>GOVERNANCE</Mode>\
              <RetainUntilDate>{until}</RetainUntilDate></Retention>"
         );
-        let answer = self.ask(Method::PUT, key, body).await?;
+        let answer = self.ask(Method::PUT, key, &body).await?;
         if answer.is_success {
             return Ok(true);
         }
@@ -66,8 +70,21 @@ impl Retention {
         Err(failed(answer.text.into()))
     }
 
+    /// Asks until there is an answer. A run that is not held now is held by no later one.
+    async fn ask(&self, method: Method, key: &Key, body: &str) -> Result<Answer, Error> {
+        let mut attempt = 0;
+        loop {
+            let answer = self.ask_once(method.clone(), key, body.to_owned()).await;
+            attempt += 1;
+            if attempt == ATTEMPTS || matches!(&answer, Ok(answer) if !answer.is_passing) {
+                return answer;
+            }
+            tokio::time::sleep(WAIT * 2_u32.pow(attempt - 1)).await;
+        }
+    }
+
     /// Looks at an object (`HEAD`), or has it held (`PUT`).
-    async fn ask(&self, method: Method, key: &Key, body: String) -> Result<Answer, Error> {
+    async fn ask_once(&self, method: Method, key: &Key, body: String) -> Result<Answer, Error> {
         let mut options = SignedUrlOptions::default();
         let mut request = HttpRequest::new(HttpRequestBody::empty());
         if method == Method::PUT {
@@ -87,13 +104,16 @@ impl Retention {
         let held = held.and_then(|held| held.to_str().ok()?.parse().ok());
         let text = answer.into_body().bytes().await.map_err(|error| failed(Box::new(error)))?;
         let text = format!("status code: {status}: {}", String::from_utf8_lossy(&text));
-        Ok(Answer { is_success: status.is_success(), held, text })
+        let is_passing = status.is_server_error() && status.as_u16() != 501 || status.as_u16() == 429;
+        Ok(Answer { is_success: status.is_success(), is_passing, held, text })
     }
 }
 
 /// What a server says.
 struct Answer {
     is_success: bool,
+    /// Another time it may say something else.
+    is_passing: bool,
     /// Until when the object is held.
     held: Option<Timestamp>,
     text: String,

@@ -192,6 +192,25 @@ fn a_server_that_says_when_to_ask_again_is_asked_then() {
 }
 
 #[test]
+fn what_is_to_be_held_is_asked_for_again_where_the_server_is_busy() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked = std::thread::spawn(move || {
+        let answers = ["503 Slow Down", "200 OK", "500 Internal Server Error", "200 OK"];
+        let ask = |answer: &str| {
+            let mut client = listener.accept().unwrap().0;
+            let (head, _) = message(&mut client, false).unwrap();
+            write!(client, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+            head.split(' ').next().unwrap().to_owned()
+        };
+        answers.map(ask)
+    });
+    let until = "2030-01-01T00:00:00Z".parse().unwrap();
+    assert!(open(port, "buck", "").hold(&Name::new("x").unwrap(), until).unwrap());
+    assert_eq!(asked.join().unwrap(), ["HEAD", "HEAD", "PUT", "PUT"]);
+}
+
+#[test]
 fn a_bucket_of_another_region_is_told_in_the_words_of_its_server() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
