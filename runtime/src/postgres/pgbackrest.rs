@@ -88,8 +88,9 @@ impl Driver for Pgbackrest {
         let version = tool.version()?;
         refuse_old(&version)?;
         tool.write_key()?;
+        tool.write_derived()?;
         let known = tool.info()?;
-        // Before anything is written: the settings of another cluster's repository must stay as they are.
+        // Before anything else is written: the settings of another cluster's repository must stay as they are.
         tool.refuse_another(known.as_ref())?;
         let unwritten = tool.write_configs()?;
         tool.refuse_names()?;
@@ -253,11 +254,8 @@ impl<'a> Tool<'a> {
             }
             return Ok(None);
         };
-        if let Some(own) = own {
-            let text = crate::regular::read_text(own)
-                .map_err(|cause| DriverError::File { path: own.clone(), cause })?;
-            self.replace(&self.config, settings::of_one(&text, apart.number).as_bytes(), 0o600)?;
-            return Ok(None);
+        if own.is_some() {
+            return self.write_derived().map(|()| None);
         }
         self.write(&self.config, &[(1, &self.repository)])?;
         match &apart.all {
@@ -271,6 +269,15 @@ impl<'a> Tool<'a> {
             }
             Err(why) => Err(DriverError::Lasting(why.clone())),
         }
+    }
+
+    /// Of a file of the operator's that names several repositories, the settings of this one: every call reads them.
+    fn write_derived(&self) -> Result<(), DriverError> {
+        let apart = self.job.separate.as_ref().filter(|apart| apart.count > 1);
+        let Some((own, apart)) = self.job.postgres.config.as_ref().zip(apart) else { return Ok(()) };
+        let text =
+            crate::regular::read_text(own).map_err(|cause| DriverError::File { path: own.clone(), cause })?;
+        self.replace(&self.config, settings::of_one(&text, apart.number).as_bytes(), 0o600)
     }
 
     fn write(&self, path: &Path, repositories: &[(usize, &Repository)]) -> Result<(), DriverError> {

@@ -141,3 +141,25 @@ impl Mark {
         Ok(fsync(&self.0.lock)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn one_restore_works_in_a_folder_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = "00000001-20261120T023000Z-k7f3qa".parse().unwrap();
+        let restore = Unfinished { run, sources: Vec::new(), paths: Vec::new() };
+        let first = restore.leave(folder.path()).unwrap();
+        let second = restore.leave(folder.path()).err().unwrap();
+        assert!(matches!(second, RecallError::AtWork(_)), "{second}");
+        assert_eq!(Unfinished::read(folder.path()).unwrap(), Some(restore.clone()));
+        // One that dies leaves its mark, and nobody works there.
+        drop(first);
+        restore.leave(folder.path()).unwrap().lift().unwrap();
+        assert_eq!(Unfinished::read(folder.path()).unwrap(), None);
+    }
+}

@@ -281,7 +281,8 @@ fn unusable(site: &Site<'_>, id: StoreId, own: &Catalog, givers: &[Giver]) -> Ve
     let is_elsewhere = |run: &&RunId| others().any(|giver| giver.catalog.get(run).is_some());
     let told = own.unreadable().iter().filter(is_elsewhere).map(|run| {
         format!(
-            "run `{run}` is there with a manifest that cannot be used, so that neither it nor what rests on it is brought: move `{}` out of              the store, and `plan sync` brings it",
+            "run `{run}` is there with a manifest that cannot be used, so that neither it nor what rests on it is brought: move `{}` out \
+             of the store, and `plan sync` brings it",
             site.layout.manifest(run)
         )
     });

@@ -219,6 +219,12 @@ fn repositories_in_a_folder_and_a_bucket_have_backups_cycles_and_keep_of_their_o
     scenario.next_day().plan(["run", "p.plan"]).status(0).says("it lacks what this run rests on");
     assert_eq!((here(), far()), ("FD".to_owned(), "FFD".to_owned()));
     scenario.plan(["status", "p.plan"]).status(0);
+    // The same by a file of one's own that names both.
+    let own = scenario.path("pg/own.conf");
+    shell(&scenario.path("pg"), "cp -a settings/pgbackrest.conf own.conf && rm settings/pgbackrest.*.conf");
+    let text = scenario.read("p.plan");
+    let with_own = format!("  driver = pgbackrest\n  config = \"{}\"\n", own.display());
+    scenario.write("p.plan", text.replace("  driver = pgbackrest\n", &with_own));
     // What is given up in one goes once the other has its backup: the tool does one thing at a time.
     let last = scenario.next_day().plan(["run", "p.plan", "--level", "full"]).status(0);
     assert!(!last.said().contains("never committed"), "{last:?}");
