@@ -20,16 +20,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backplan_compiler::graph::{Action, Occasion, Step, StepGraph, StepId};
-use backplan_compiler::model::{Level, SourceId, StoreId};
+use backplan_compiler::model::{Level, SourceId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::coordinator::{Bounds, Execution, Failure, Part, Performed, StopSignal, Work, execute_part};
+use super::coordinator::{Bounds, Execution, Part, StopSignal, Work, execute_part};
 use super::event::{Event, Observer, Outcome};
 use super::facts::Facts;
 use super::journal;
-use super::output::Output;
 use super::prepare::{PrepareError, admit, prepare_again, prepare_run, remember_refused};
 use super::real::RealRun;
 use super::report::{Report, Verdict, is_late_action};
@@ -38,7 +37,6 @@ use super::state::{Folders, make_private};
 use crate::catalog::details::RawPath;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note};
 use crate::catalog::ids::{Nonce, RunId, Uuid};
-use crate::control::Control;
 
 /// What became of a step.
 #[derive(Debug, Clone, Serialize)]
@@ -120,7 +118,7 @@ pub async fn step(
         let since = Duration::try_from(clock.now().duration_since(meant.started)).unwrap_or_default();
         let bounds = Bounds { jobs: 1, timeout: timeout.map(|timeout| timeout.saturating_sub(since)) };
         let windows = if run.is_some() { open_windows(&whole, &graph, &standing)? } else { BTreeMap::new() };
-        let work = Arc::new(Alone(Arc::clone(&whole))) as Arc<dyn Work>;
+        let work = Arc::clone(&whole) as Arc<dyn Work>;
         let part = Part { waiting: BTreeSet::from([id.clone()]), standing, windows };
         execute_part(Arc::clone(&graph), work, bounds, observer, signals, part).await
     };
@@ -157,16 +155,16 @@ fn begin(
     observer: &Arc<dyn Observer>,
 ) -> Result<(RealRun, Meant, Execution), PrepareError> {
     let (asked, digest) = (request.clone(), digest(&request));
-    let prepared = prepare_run(request).inspect_err(|error| remember_refused(&asked, error))?;
-    for text in &prepared.told {
+    let (context, lock) = prepare_run(request).inspect_err(|error| remember_refused(&asked, error))?;
+    for text in &context.told {
         observer.event(Event::Note { text: text.clone() });
     }
-    let (asked, occasion) = (&prepared.request, &prepared.occasion);
+    let (asked, occasion, imprint) = (&context.request, &context.occasion, &context.imprint);
     let meant = Meant {
-        run: prepared.run,
-        nonce: Nonce::random(),
-        plan: prepared.plan.id().unwrap_or_else(Uuid::random),
-        started: prepared.started,
+        run: imprint.run,
+        nonce: imprint.nonce,
+        plan: imprint.plan,
+        started: imprint.started,
         digest,
         level: asked.level,
         only: asked.only.clone(),
@@ -183,8 +181,7 @@ fn begin(
         not_due: occasion.not_due.clone(),
         rehearse: occasion.rehearse.clone(),
     };
-    let whole = RealRun::new(prepared, Arc::clone(observer)).known_as(meant.nonce, meant.plan);
-    Ok((whole, meant, Execution::default()))
+    Ok((RealRun::new((context, lock), Arc::clone(observer)), meant, Execution::default()))
 }
 
 fn go_on(
@@ -226,8 +223,9 @@ fn go_on(
         not_due: meant.not_due.clone(),
         rehearse: meant.rehearse.clone(),
     };
-    let prepared = prepare_again(request, host, (run, meant.started), occasion, lock, id)?;
-    let whole = RealRun::new(prepared, Arc::clone(observer)).known_as(meant.nonce, meant.plan);
+    let mut context = prepare_again(request, host, (run, meant.started), occasion, id)?;
+    (context.imprint.nonce, context.imprint.plan) = (meant.nonce, meant.plan);
+    let whole = RealRun::new((context, lock), Arc::clone(observer));
     let whole = whole.resumed(facts, &execution).map_err(trouble)?;
     Ok((whole, meant, execution))
 }
@@ -305,40 +303,6 @@ fn end(
         None
     };
     Ok(StepEnd { run: run.to_string(), step: step.id.0.clone(), verdict, reason, warnings, next, report })
-}
-
-/// Takes the locks of a step before it is done.
-struct Alone(Arc<RealRun>);
-
-impl Work for Alone {
-    fn perform(&self, step: &Step, control: &Control) -> Result<Performed, Failure> {
-        self.0.take_up(step, control)?;
-        self.0.perform(step, control)
-    }
-
-    fn time_of(&self, window: usize) -> Option<(String, u64)> {
-        self.0.time_of(window)
-    }
-
-    fn ended(&self, step: &Step, outcome: &Outcome, output: Output, took: Option<Duration>) {
-        self.0.ended(step, outcome, output, took);
-    }
-
-    fn is_partly_done(&self, step: &StepId) -> bool {
-        self.0.is_partly_done(step)
-    }
-
-    fn is_behind(&self, store: StoreId) -> bool {
-        self.0.is_behind(store)
-    }
-
-    fn goes_on_without(&self, step: &Step) -> bool {
-        self.0.goes_on_without(step)
-    }
-
-    fn settled(&self, standing: &Execution) {
-        self.0.settled(standing);
-    }
 }
 
 fn digest(request: &Request) -> String {

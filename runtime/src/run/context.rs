@@ -14,16 +14,15 @@ use super::facts::{Facts, Imprint};
 use super::files::RunFiles;
 use super::levels::Levels;
 use super::mounts::Expected;
-use super::prepare::{Prepared, highest_in, host_name, most_believed};
+use super::prepare::{highest_in, most_believed};
 use super::request::Request;
 use super::state::Folders;
 use super::steps::{fill_all, fill_one};
 use super::watch::Watch;
-use crate::catalog::host::{HostLock, HostState, Note, PlanState};
+use crate::catalog::host::{HostState, Note, PlanState};
 use crate::catalog::identity::{Claim, IdentityError};
-use crate::catalog::ids::{Nonce, Uuid};
+use crate::catalog::ids::Uuid;
 use crate::catalog::layout::Layout;
-use crate::catalog::manifest::HostRef;
 use crate::catalog::owner::Owner;
 use crate::control::Control;
 use crate::programs::environment;
@@ -44,7 +43,7 @@ pub(crate) struct Context {
     /// Who and when.
     pub imprint: Imprint,
     /// What its archives were to rest on.
-    levels: Arc<Levels>,
+    pub(super) levels: Arc<Levels>,
     /// Names in its stores.
     pub layout: Layout,
     /// An earlier process has begun it.
@@ -57,13 +56,12 @@ pub(crate) struct Context {
     pub told: Vec<String>,
     /// This machine.
     pub host: HostState,
-    plan: Mutex<PlanState>,
+    /// What this machine remembers of the plan.
+    pub(super) plan: Mutex<PlanState>,
     /// The plan's folders on this host.
     pub folders: Folders,
     /// The files of the run.
     pub files: RunFiles,
-    /// What the locks say of it.
-    pub note: Note,
     /// Fetches secrets.
     pub secrets: Secrets,
     /// What is sent to all stores together.
@@ -71,51 +69,6 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// That of a prepared run, and the lock on its plan; a dry run has none.
-    pub fn of(prepared: Prepared) -> (Context, Option<HostLock>) {
-        let Prepared {
-            request,
-            graph,
-            occasion,
-            run,
-            started,
-            levels,
-            host,
-            plan,
-            layout,
-            note,
-            lock,
-            mounts,
-            watch,
-            told,
-        } = prepared;
-        let machine = HostRef { machine: host.machine(), name: host_name() };
-        let id = plan.id().unwrap_or_else(Uuid::random);
-        let nonce = Nonce::random();
-        let imprint = Imprint { run, nonce, plan: id, host: machine, started, finished: started };
-        let folders = Folders::new(plan.folder());
-        let context = Context {
-            levels: Arc::new(levels),
-            files: RunFiles::of(&request.model, &folders, &run.to_string()),
-            folders,
-            plan: Mutex::new(plan),
-            secrets: Secrets::default(),
-            limit: request.model.limits.bandwidth.map(Limit::new).map(Arc::new),
-            is_resumed: false,
-            mounts,
-            watch,
-            told,
-            request,
-            graph,
-            occasion,
-            imprint,
-            layout,
-            host,
-            note,
-        };
-        (context, lock)
-    }
-
     /// The plan.
     pub fn model(&self) -> &Model {
         &self.request.model
@@ -129,6 +82,12 @@ impl Context {
     /// What the artefact of an archive is called.
     pub fn artefact(&self, archive: ArchiveId) -> &str {
         self.graph.artefact_names.get(&archive).map_or("", String::as_str)
+    }
+
+    /// What the locks of this host say of it.
+    pub fn note(&self) -> Note {
+        let (plan, run) = (self.model().name.clone(), self.imprint.run.to_string());
+        Note { plan, run, pid: std::process::id(), since: self.imprint.started }
     }
 
     /// The scans of earlier runs.

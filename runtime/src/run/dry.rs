@@ -32,7 +32,7 @@ pub use told::{ArchiveForecast, Forecast, StepForecast};
 /// # Errors
 /// What would keep a run from beginning.
 pub fn forecast(request: Request) -> Result<Forecast, PrepareError> {
-    let (context, _) = Context::of(prepare_forecast(request)?);
+    let context = prepare_forecast(request)?;
     let graph = Arc::clone(&context.graph);
     let dry = Arc::new(DryRun {
         context,

@@ -35,9 +35,9 @@ struct Here {
 
 impl Held {
     /// The plan's lock, and nothing of the stores yet.
-    pub fn new(model: &Model, plan: Option<HostLock>) -> Held {
+    pub fn new(model: &Model, plan: HostLock) -> Held {
         let sessions = model.each_store().map(|(id, _)| (id, Session::default())).collect();
-        Held { here: Mutex::new(Here { plan, ..Here::default() }), sessions }
+        Held { here: Mutex::new(Here { plan: Some(plan), ..Here::default() }), sessions }
     }
 
     fn here(&self) -> MutexGuard<'_, Here> {
@@ -104,7 +104,7 @@ impl Held {
         }
         self.anchor("the local state", context.host.folder())?;
         let Some(declared) = &context.model().staging else { return Ok(()) };
-        let lock = HostLock::staging(&context.host, &declared.path, &context.note);
+        let lock = HostLock::staging(&context.host, &declared.path, &context.note());
         self.keep_staging(lock.map_err(|error| match error {
             busy @ HostLockError::Busy { .. } => {
                 Failure { message: busy.to_string(), kind: FailureKind::Busy }

@@ -305,31 +305,9 @@ pub fn levels(
         let asked = Asked { sources, level: request.level, now };
         let targets = stores.deciding(archive);
         let runs = common_runs(&targets);
-        let mut lost = BTreeMap::new();
-        // Every turn finds one more artefact that cannot serve, until none is found.
-        let answer = loop {
-            let answer = following(model, archive, &asked, &Past { runs: &runs, lost: &lost });
-            let mut found = unusable(&answer, &targets, &lost);
-            // A whole archive each time needs nothing of its base.
-            let grounds = match found.is_empty() && !archive.self_contained {
-                true => grounds(model, archive, &answer, &targets, cache),
-                false => Ok(BTreeMap::new()),
-            };
-            match grounds {
-                Ok(grounds) if found.is_empty() => {
-                    let own =
-                        grounds.into_iter().map(|(source, ground)| ((ArchiveId(index), source), ground));
-                    levels.grounds.extend(own);
-                    break answer;
-                }
-                Ok(_) => {}
-                Err((key, why)) => {
-                    found.insert(key, why);
-                }
-            }
-            lost.extend(found);
-        };
-        let mut answer = answer;
+        let (mut answer, grounds) = usable(model, archive, &asked, &targets, &runs, cache);
+        let own = grounds.into_iter().map(|(source, ground)| ((ArchiveId(index), source), ground));
+        levels.grounds.extend(own);
         let lacking = lacking(model, archive, &asked, stores, &answer);
         answer.warnings.extend(lacking);
         if archive.self_contained {
@@ -346,6 +324,36 @@ pub fn levels(
         }
     }
     levels
+}
+
+/// What an archive is to be that rests on nothing which cannot serve, and what its sources rest on then.
+fn usable(
+    model: &Model,
+    archive: &Archive,
+    asked: &Asked<'_>,
+    targets: &[&Shelf],
+    runs: &[Run<RunId>],
+    cache: &Cache,
+) -> (Next<RunId>, BTreeMap<String, Grounds>) {
+    let mut lost = BTreeMap::new();
+    // Every turn finds one more artefact that cannot serve, until none is found.
+    loop {
+        let answer = following(model, archive, asked, &Past { runs, lost: &lost });
+        let mut found = unusable(&answer, targets, &lost);
+        // A whole archive each time needs nothing of its base.
+        let grounds = match found.is_empty() && !archive.self_contained {
+            true => grounds(model, archive, &answer, targets, cache),
+            false => Ok(BTreeMap::new()),
+        };
+        match grounds {
+            Ok(grounds) if found.is_empty() => return (answer, grounds),
+            Ok(_) => {}
+            Err((key, why)) => {
+                found.insert(key, why);
+            }
+        }
+        lost.extend(found);
+    }
 }
 
 /// The cluster that the backups of each Postgres source are of, in whatever store.

@@ -98,14 +98,14 @@ pub async fn run(
             crate::store::leave();
         });
     }
-    let prepared = prepare_run(request).inspect_err(|error| {
+    let (context, lock) = prepare_run(request).inspect_err(|error| {
         prepare::remember_refused(&asked, error);
         notify::not_begun(&asked, error, &mut |text| observer.event(Event::Note { text }));
     })?;
-    for text in &prepared.told {
+    for text in &context.told {
         observer.event(Event::Note { text: text.clone() });
     }
-    let limits = prepared.request.model.limits.clone();
+    let limits = context.model().limits.clone();
     if let Some(nice) = limits.nice {
         // A run that may not be nicer is as good a backup.
         let _ = rustix::process::nice(nice);
@@ -115,8 +115,8 @@ pub async fn run(
         jobs: limits.jobs.and_then(|jobs| usize::try_from(jobs).ok()).unwrap_or(cores),
         timeout: timeout.map(|timeout| timeout.saturating_sub(begun.elapsed())),
     };
-    let graph = Arc::clone(&prepared.graph);
-    let run = Arc::new(RealRun::new(prepared, Arc::clone(&observer)));
+    let graph = Arc::clone(&context.graph);
+    let run = Arc::new(RealRun::new((context, lock), Arc::clone(&observer)));
     let work = Arc::clone(&run) as Arc<dyn Work>;
     let execution = execute(graph, work, bounds, observer, signals).await;
     Ok(run.finish(&execution))

@@ -4,70 +4,44 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backplan_compiler::Laid;
 use backplan_compiler::finding::Severity;
-use backplan_compiler::graph::{Action, Occasion, StepGraph, StepId};
+use backplan_compiler::graph::{Action, Occasion, StepId};
 use backplan_compiler::lower::{LowerError, lower, needed_reads};
 use backplan_compiler::model::{Model, SourceId};
 use jiff::Timestamp;
 
 use super::cache::Cache;
+use super::context::Context;
+use super::facts::Imprint;
+use super::files::RunFiles;
 use super::history;
 use super::levels::{Levels, Stores, levels, not_due};
 use super::mounts::{self, Expected};
 use super::request::{Clock, Request, unusable_keys};
 use super::staging::Staging;
+use super::state::Folders;
 use super::watch::{Runs, Watch};
 use crate::catalog::fitness::Asker;
 pub use crate::catalog::host::host_name;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState, StateError};
-use crate::catalog::ids::RunId;
+use crate::catalog::ids::{Nonce, RunId, Uuid};
 use crate::catalog::layout::{Layout, artefact_name};
 use crate::catalog::made::Made;
+use crate::catalog::manifest::HostRef;
 pub use crate::catalog::sequence::{highest_in, most_believed};
 use crate::places::world;
 use crate::postgres::pgbackrest::settings;
 use crate::programs::secrets::Secrets;
 use crate::recall::shelf::Shelf;
 use crate::store;
+use crate::store::limit::Limit;
 
 /// Bytes of a first line that `read` takes at the most.
 const LINE: u64 = 4096;
-
-/// A run that may begin.
-pub struct Prepared {
-    /// What was asked.
-    pub request: Request,
-    /// Its steps.
-    pub graph: Arc<StepGraph>,
-    /// What the steps were filled in with.
-    pub occasion: Occasion,
-    /// Its id.
-    pub run: RunId,
-    /// When it began.
-    pub started: Timestamp,
-    /// The level of each archive, and what it rests on.
-    pub levels: Levels,
-    /// This machine.
-    pub host: HostState,
-    /// What this machine remembers of the plan.
-    pub plan: PlanState,
-    /// Names in its stores.
-    pub layout: Layout,
-    /// What the locks say of it.
-    pub note: Note,
-    /// The lock on the plan; a dry run has none.
-    pub lock: Option<HostLock>,
-    /// What links and mounts make of its paths, and is worth knowing.
-    pub told: Vec<String>,
-    /// What is wrong with what the stores have of earlier runs, and what its own look at sources is held against.
-    pub watch: Watch,
-    /// The file systems that its sources are expected to be on.
-    pub mounts: Expected,
-}
 
 /// Why a run may not begin. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -152,7 +126,7 @@ pub enum PrepareError {
 ///
 /// # Errors
 /// See [`PrepareError`].
-pub fn prepare_run(request: Request) -> Result<Prepared, PrepareError> {
+pub(crate) fn prepare_run(request: Request) -> Result<(Context, HostLock), PrepareError> {
     admit(&request)?;
     let host = HostState::open(&request.state)?;
     let started = request.clock.now();
@@ -172,7 +146,7 @@ pub fn prepare_run(request: Request) -> Result<Prepared, PrepareError> {
     let here = history::newest(&host.plan(&request.model.name, &request.model.file)?, None);
     let last = last_start(&request.model).max(here.map(|run| run.started()));
     let started = other_second(request.clock, started, last);
-    prepare(request, host, started, Some(lock))
+    Ok((prepare(request, host, started)?, lock))
 }
 
 /// When the last run began that a reachable store knows of.
@@ -226,7 +200,7 @@ pub(super) fn remember_refused(request: &Request, error: &PrepareError) {
 ///
 /// # Errors
 /// See [`PrepareError`].
-pub fn prepare_forecast(request: Request) -> Result<Prepared, PrepareError> {
+pub(crate) fn prepare_forecast(request: Request) -> Result<Context, PrepareError> {
     admit(&request)?;
     let host = HostState::foresee(&request.state)?;
     let now = request.clock.now();
@@ -237,7 +211,7 @@ pub fn prepare_forecast(request: Request) -> Result<Prepared, PrepareError> {
         }
         _ => now,
     };
-    prepare(request, host, started, None)
+    prepare(request, host, started)
 }
 
 pub(super) fn admit(request: &Request) -> Result<(), PrepareError> {
@@ -293,12 +267,7 @@ pub(super) fn doubts(laid: &Laid) -> Vec<String> {
     told.collect()
 }
 
-fn prepare(
-    request: Request,
-    host: HostState,
-    started: Timestamp,
-    lock: Option<HostLock>,
-) -> Result<Prepared, PrepareError> {
+fn prepare(request: Request, host: HostState, started: Timestamp) -> Result<Context, PrepareError> {
     let model = &request.model;
     let plan = host.plan(&model.name, &model.file)?;
     let layout = layout_of(model)?;
@@ -319,7 +288,7 @@ fn prepare(
     };
     let found = found(&request, &plan, &stores, &not_due, started)?;
     let occasion = occasion(&found.levels);
-    assemble(request, host, plan, (run, started), found, occasion, lock)
+    assemble(request, host, plan, (run, started), found, occasion)
 }
 
 /// Prepares to go on with a run that an earlier process has begun, as it was meant then: the stores hold what they held, but
@@ -332,9 +301,8 @@ pub(super) fn prepare_again(
     host: HostState,
     begun: (RunId, Timestamp),
     occasion: Occasion,
-    lock: HostLock,
     id: &StepId,
-) -> Result<Prepared, PrepareError> {
+) -> Result<Context, PrepareError> {
     let plan = host.plan(&request.model.name, &request.model.file)?;
     let graph = lower(&request.model, &occasion).map_err(|error| refused(&request.model, error))?;
     let action = graph.get(id).map(|step| &step.action);
@@ -355,7 +323,7 @@ pub(super) fn prepare_again(
     stores.shelves.values_mut().for_each(|shelf| shelf.catalog.remove(&begun.0));
     let found = found(&request, &plan, &stores, &occasion.not_due, begun.1)?;
     let found = Found { watch: Watch { runs, ..found.watch }, ..found };
-    assemble(request, host, plan, begun, found, occasion, Some(lock))
+    assemble(request, host, plan, begun, found, occasion)
 }
 
 fn layout_of(model: &Model) -> Result<Layout, PrepareError> {
@@ -392,8 +360,7 @@ fn assemble(
     (run, started): (RunId, Timestamp),
     Found { levels, mounts, watch }: Found,
     occasion: Occasion,
-    lock: Option<HostLock>,
-) -> Result<Prepared, PrepareError> {
+) -> Result<Context, PrepareError> {
     let model = &request.model;
     let layout = layout_of(model)?;
     let graph = lower(model, &occasion).map_err(|error| refused(model, error))?;
@@ -406,24 +373,32 @@ fn assemble(
             return Err(PrepareError::Plan(text));
         }
     }
-    let pid = std::process::id();
-    let note = Note { plan: model.name.clone(), run: run.to_string(), pid, since: started };
     let (_, mut told) = places(&request.laid);
     told.extend(occasion.not_due.iter().map(|source| waits(model, *source)));
-    Ok(Prepared {
+    let folders = Folders::new(plan.folder());
+    Ok(Context {
+        imprint: Imprint {
+            run,
+            nonce: Nonce::random(),
+            plan: plan.id().unwrap_or_else(Uuid::random),
+            host: HostRef { machine: host.machine(), name: host_name() },
+            started,
+            finished: started,
+        },
+        files: RunFiles::of(model, &folders, &run.to_string()),
+        limit: model.limits.bandwidth.map(Limit::new).map(Arc::new),
+        levels: Arc::new(levels),
+        plan: Mutex::new(plan),
+        graph: Arc::new(graph),
+        secrets: Secrets::default(),
+        is_resumed: false,
+        folders,
         told,
         watch,
         mounts,
-        graph: Arc::new(graph),
         occasion,
-        run,
-        started,
-        levels,
         host,
-        plan,
         layout,
-        note,
-        lock,
         request,
     })
 }

@@ -14,11 +14,12 @@ use super::held::Held;
 use super::journal::Record;
 use super::levels::Levels;
 use super::output::Output;
-use super::prepare::Prepared;
 use super::records::Records;
 use super::report::{Report, Verdict};
+use super::resume;
 use super::session::Session;
 use super::steps::{Scene, handed_on, planned};
+use crate::catalog::host::HostLock;
 use crate::control::Control;
 use crate::programs::process::Tell;
 use crate::programs::secrets::Secrets;
@@ -31,9 +32,8 @@ pub(crate) struct RealRun {
 }
 
 impl RealRun {
-    /// A prepared run.
-    pub fn new(prepared: Prepared, observer: Arc<dyn Observer>) -> RealRun {
-        let (context, lock) = Context::of(prepared);
+    /// A prepared run, under the lock on its plan.
+    pub fn new((context, lock): (Context, HostLock), observer: Arc<dyn Observer>) -> RealRun {
         let held = Held::new(context.model(), lock);
         RealRun { context, held, records: Records::new(observer) }
     }
@@ -53,13 +53,11 @@ impl RealRun {
         report
     }
 
-    /// The hands of a step.
-    pub fn doing<'a>(&'a self, step: &'a Step, control: &'a Control) -> Doing<'a> {
-        Doing { context: &self.context, held: &self.held, records: &self.records, step, control }
-    }
-
     fn take(&self, step: &Step, control: &Control) -> Result<Performed, Failure> {
-        let doing = self.doing(step, control);
+        let doing = Doing { context: &self.context, held: &self.held, records: &self.records, step, control };
+        if self.context.is_resumed {
+            resume::take_up(&doing)?;
+        }
         let left_out = self.records.change(|facts| facts.leave_out(self.context.model(), step));
         for (archive, source, why) in left_out {
             doing.note(format!("archive `{archive}` is made without source `{source}`: {why}"));

@@ -2,25 +2,16 @@
 
 use std::io;
 
-use backplan_compiler::graph::{Action, Step};
+use backplan_compiler::graph::Action;
 
 use super::coordinator::{Execution, Failure, FailureKind};
 use super::facts::Facts;
 use super::real::{Doing, RealRun};
 use super::steps::StepPlan;
 use super::steps::lock::LockPlan;
-use crate::catalog::ids::{Nonce, Uuid};
-use crate::control::Control;
 use crate::store;
 
 impl RealRun {
-    /// The same, for a run that is known by these.
-    #[must_use]
-    pub(super) fn known_as(mut self, nonce: Nonce, plan: Uuid) -> RealRun {
-        (self.context.imprint.nonce, self.context.imprint.plan) = (nonce, plan);
-        self
-    }
-
     /// A run that an earlier process has begun, as it stands by now.
     ///
     /// # Errors
@@ -30,25 +21,21 @@ impl RealRun {
         self.records.resume(&self.context, facts, standing)?;
         Ok(self)
     }
+}
 
-    /// Takes up what earlier processes of the run have held: what a step needs that is done alone.
-    ///
-    /// # Errors
-    /// When another run has it, or it is not there any more.
-    pub(super) fn take_up(&self, step: &Step, control: &Control) -> Result<(), Failure> {
-        if !self.context.is_resumed {
-            return Ok(());
-        }
-        self.held.take_up_host(&self.context)?;
-        let doing = self.doing(step, control);
-        match &step.action {
-            // It only looks, and must not keep anybody out.
-            Action::Notify(..) => open_stores(&doing),
-            action if needs_stores(action) => take_up_stores(&doing)?,
-            _ => {}
-        }
-        Ok(())
+/// Takes up what earlier processes of the run have held: what a step needs that is done alone.
+///
+/// # Errors
+/// When another run has it, or it is not there any more.
+pub(super) fn take_up(doing: &Doing<'_>) -> Result<(), Failure> {
+    doing.held.take_up_host(doing.context)?;
+    match &doing.step.action {
+        // It only looks, and must not keep anybody out.
+        Action::Notify(..) => open_stores(doing),
+        action if needs_stores(action) => take_up_stores(doing)?,
+        _ => {}
     }
+    Ok(())
 }
 
 /// Opens the stores that the run has used, without a lock. What keeps one from being read is told where it is needed.

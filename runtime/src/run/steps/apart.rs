@@ -6,20 +6,17 @@ use std::path::{Path, PathBuf};
 use backplan_compiler::lower::repository;
 use backplan_compiler::model::{Level, Postgres, Separate, Source, SourceId, Store, StoreId, Worded};
 
-use super::{Scene, Sight, StepPlan, done, dump};
+use super::{Ahead, Doing, Failure, Output, Performed, Scene, Sight, StepPlan, done, dump};
 use crate::catalog::made::Made;
 use crate::catalog::runs::Catalog;
 use crate::postgres::repository::{Repository, RepositoryError};
 use crate::postgres::{Apart, driver};
 use crate::programs::secrets::Secrets;
 use crate::run::context::no_secret;
-use crate::run::coordinator::{Failure, Performed};
 use crate::run::databases::Cluster;
-use crate::run::dry::Ahead;
 use crate::run::facts::{ApartFact, SourceFact};
-use crate::run::output::{Output, SourceOutput};
+use crate::run::output::SourceOutput;
 use crate::run::prepare::host_name;
-use crate::run::real::Doing;
 
 /// A source's own repository in a store.
 #[derive(Clone, Copy)]

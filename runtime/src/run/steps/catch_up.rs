@@ -10,18 +10,14 @@ use backplan_compiler::model::{ArchiveId, Model, StoreId};
 use jiff::Timestamp;
 
 use super::deliver::CommitPlan;
-use super::{Scene, Sight, StepPlan, done};
+use super::{Ahead, Doing, Failure, Output, Performed, Scene, Sight, StepPlan, done};
 use crate::catalog::ids::RunId;
 use crate::catalog::layout::Layout;
 use crate::catalog::made::Made;
 use crate::catalog::manifest::Manifest;
 use crate::catalog::prune::Occasion;
 use crate::catalog::runs::Catalog;
-use crate::run::coordinator::{Failure, Performed};
-use crate::run::dry::Ahead;
 use crate::run::facts;
-use crate::run::output::Output;
-use crate::run::real::Doing;
 use crate::run::sync::{Brought, Giver, StoreSync, Taker, lacking, names_in};
 use crate::store::{ReadStore, StoreError};
 

@@ -6,11 +6,8 @@ use std::path::PathBuf;
 
 use backplan_compiler::graph::When;
 
-use super::{Scene, Sight, StepPlan, done};
+use super::{Ahead, Doing, Failure, Performed, Scene, Sight, StepPlan, done};
 use crate::catalog::host::PlanState;
-use crate::run::coordinator::{Failure, Performed};
-use crate::run::dry::Ahead;
-use crate::run::real::Doing;
 use crate::run::staging::{Staging, StagingError};
 
 /// Whose a staging is when a run comes to it.

@@ -2,19 +2,14 @@
 
 use backplan_compiler::model::{ArchiveId, SourceId, StoreId};
 
-use super::{Scene, Sight, StepPlan, done};
+use super::{Ahead, DROPPED_OUT, Doing, Failure, Output, Performed, Scene, Sight, StepPlan, done};
 use crate::catalog::commit::CommitError;
 use crate::catalog::hold::Hold;
 use crate::catalog::layout::artefact_name;
 use crate::catalog::made::Made;
 use crate::catalog::manifest::Manifest;
-use crate::run::coordinator::{Failure, Performed};
-use crate::run::dry::Ahead;
 use crate::run::facts;
-use crate::run::output::Output;
 use crate::run::prune::coming;
-use crate::run::real::Doing;
-use crate::run::session::DROPPED_OUT;
 use crate::store::limit::limited;
 use crate::store::{StoreError, StoreErrorKind};
 

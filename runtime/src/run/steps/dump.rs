@@ -5,16 +5,11 @@ use std::path::Path;
 use backplan_compiler::count::plural;
 use backplan_compiler::model::{Source, SourceId};
 
-use super::{Scene, Sight, StepPlan};
+use super::{Ahead, Context, Doing, Failure, Output, Performed, Scene, Sight, StepPlan};
 use crate::catalog::mounted::Mounted;
-use crate::run::context::Context;
-use crate::run::coordinator::{Failure, Performed};
-use crate::run::dry::Ahead;
 use crate::run::facts::SourceFact;
 use crate::run::footing;
-use crate::run::output::Output;
 use crate::run::reading::Reading;
-use crate::run::real::Doing;
 use crate::source::{Foreseen, reader};
 
 /// What a database lies on.

@@ -2,10 +2,8 @@
 
 use backplan_compiler::model::SourceId;
 
-use super::{StepPlan, done};
-use crate::run::coordinator::{Failure, Performed};
+use super::{Doing, Failure, Performed, StepPlan, done};
 use crate::run::databases::Cluster;
-use crate::run::real::Doing;
 
 /// A source whose tool gives up old backups. What they are, it knows itself, once its full is made.
 pub(crate) struct ExpirePlan(pub SourceId);

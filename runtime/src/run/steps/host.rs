@@ -6,14 +6,10 @@ use std::path::PathBuf;
 use backplan_compiler::model::{ArchiveId, StoreId};
 
 use super::clear::Tenancy;
-use super::{Access, Scene, Sight, StepPlan, done};
+use super::{Access, Ahead, Doing, Failure, FailureKind, Output, Performed, Scene, Sight, StepPlan, done};
 use crate::catalog::host::{HostLock, HostLockError};
 use crate::catalog::reserve;
 use crate::places::folder;
-use crate::run::coordinator::{Failure, FailureKind, Performed};
-use crate::run::dry::Ahead;
-use crate::run::output::Output;
-use crate::run::real::Doing;
 use crate::run::staging::{MOVE_AWAY, Staging, told_of_strangers};
 
 /// What the run takes of this host.
@@ -59,7 +55,7 @@ impl StepPlan for HostPlan {
     fn carry_out(self: Box<Self>, doing: &Doing<'_>) -> Result<Performed, Failure> {
         let Doing { context, held, .. } = *doing;
         let declared = context.model().staging.as_ref();
-        let lock = declared.map(|staging| HostLock::staging(&context.host, &staging.path, &context.note));
+        let lock = declared.map(|staging| HostLock::staging(&context.host, &staging.path, &context.note()));
         if let Some(Err(busy @ HostLockError::Busy { .. })) = &lock {
             return Err(Failure { message: busy.to_string(), kind: FailureKind::Busy });
         }

@@ -6,17 +6,12 @@ use std::sync::Arc;
 use backplan_compiler::model::{Absent, Location, Store as Declared, StoreId};
 
 use super::deliver::store_failure;
-use super::{Access, Scene, Sight, StepPlan};
+use super::{Access, Ahead, Context, Doing, Failure, FailureKind, Output, Performed, Scene, Sight, StepPlan};
 use crate::catalog::fitness;
 use crate::catalog::identity::{self, IdentityError, Standing, may_be_made};
 use crate::catalog::ids::Uuid;
 use crate::catalog::lock::{self, Holder, Lease, LeaseTimes, LockError};
 use crate::control::Control;
-use crate::run::context::Context;
-use crate::run::coordinator::{Failure, FailureKind, Performed};
-use crate::run::dry::Ahead;
-use crate::run::output::Output;
-use crate::run::real::Doing;
 use crate::store::limit::Limit;
 use crate::store::{self, ReadStore, Store, StoreError, StoreErrorKind};
 

@@ -6,14 +6,12 @@ use backplan_compiler::graph::When;
 use backplan_compiler::model::{Event, Worded};
 use backplan_compiler::value::Text;
 
-use super::{StepPlan, done};
+use super::{Doing, Failure, Performed, StepPlan, done};
 use crate::catalog::manifest::Manifest;
 use crate::catalog::runs::Catalog;
 use crate::notify::message::{Message, Newest, Occurrence, Trouble};
 use crate::notify::{self, Means};
-use crate::run::coordinator::{Failure, Performed};
 use crate::run::notify::filled;
-use crate::run::real::Doing;
 use crate::run::report::{Report, Verdict, failures};
 use crate::store::Store;
 

@@ -10,17 +10,12 @@ use backplan_compiler::lower::{level_word, reading_order};
 use backplan_compiler::model::{ArchiveId, Compare, Level, SourceId, StoreId};
 
 use super::deliver::in_the_way;
-use super::{Scene, Sight, StepPlan, measured, packing};
+use super::{Ahead, Context, Doing, Failure, Performed, Record, Scene, Sight, StepPlan, measured, packing};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::ArchiveRecord;
-use crate::run::context::Context;
-use crate::run::coordinator::{Failure, Performed};
-use crate::run::dry::Ahead;
 use crate::run::facts::SourceFact;
-use crate::run::journal::Record;
 use crate::run::output::ArchiveOutput;
 use crate::run::prune::Measure;
-use crate::run::real::Doing;
 
 /// Where an artefact is built.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,16 +5,12 @@ use std::sync::Arc;
 use backplan_compiler::count::plural;
 use backplan_compiler::model::StoreId;
 
-use super::{Scene, Sight, StepPlan};
+use super::{Ahead, Doing, Failure, Output, Performed, Scene, Sight, StepPlan};
 use crate::catalog::prune::{Ground, Occasion, PrunePlan};
 use crate::catalog::runs::Catalog;
-use crate::run::coordinator::{Failure, Performed};
-use crate::run::dry::Ahead;
 use crate::run::history;
 use crate::run::mark::mark;
-use crate::run::output::Output;
 use crate::run::prune::{keep_gone, occasion};
-use crate::run::real::Doing;
 use crate::store::Store;
 
 /// The prune of a store.

@@ -7,18 +7,14 @@ use std::io;
 use backplan_compiler::model::StoreId;
 
 use super::window::leave_late;
-use super::{Scene, Sight, StepPlan, done};
+use super::{Ahead, Doing, Failure, FailureKind, Output, Performed, Record, Scene, Sight, StepPlan, done};
 use crate::catalog::recover::{Reason, RecoverError, RecoveryPlan};
 use crate::places::folder;
 use crate::rehearse::scratch;
 use crate::run::alone;
-use crate::run::coordinator::{Failure, FailureKind, Performed};
-use crate::run::dry::Ahead;
-use crate::run::journal::{self, Left, Record};
+use crate::run::journal::{self, Left};
 use crate::run::mark::mark;
-use crate::run::output::Output;
 use crate::run::prepare::doubts;
-use crate::run::real::Doing;
 use crate::store::{Store, StoreError};
 
 /// What is taken back of dead runs. What of it is in the stores is looked at once the windows are left: whatever is wrong there, the

@@ -6,13 +6,11 @@ use std::sync::Arc;
 use backplan_compiler::model::{Model, SourceId};
 use jiff::Timestamp;
 
-use super::{StepPlan, done};
+use super::{Doing, Failure, Performed, StepPlan, done};
 use crate::recall::shelf::Shelves;
 use crate::rehearse::record::{self, every, is_due};
 use crate::rehearse::wish::{self, Places};
 use crate::rehearse::{RehearseError, Wish, rehearse, scratch};
-use crate::run::coordinator::{Failure, Performed};
-use crate::run::real::Doing;
 
 /// The sources that a run at `now` is to rehearse. Where no store tells when the last rehearsal was, it is due.
 pub(crate) fn due(model: &Model, now: Timestamp) -> BTreeSet<SourceId> {

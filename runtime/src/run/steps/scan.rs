@@ -6,12 +6,9 @@ use std::path::PathBuf;
 
 use backplan_compiler::model::{ArchiveId, Compare, SourceId};
 
-use super::{Scene, Sight, StepPlan, done, measured};
+use super::{Ahead, Doing, Failure, Performed, Scene, Sight, StepPlan, done, measured};
 use crate::run::cache::Kept;
-use crate::run::coordinator::{Failure, Performed};
-use crate::run::dry::Ahead;
 use crate::run::parts;
-use crate::run::real::Doing;
 use crate::scan::{self, Beside, Difference, ScanError, ScanReader, Scanned, Trees};
 
 /// A source that is walked.

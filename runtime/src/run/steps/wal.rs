@@ -5,13 +5,10 @@ use std::collections::BTreeMap;
 use backplan_compiler::model::{Model, Source, SourceId, StoreId};
 use jiff::Timestamp;
 
-use super::{Scene, Sight, StepPlan, done};
+use super::{Ahead, Doing, Failure, Performed, Scene, Sight, StepPlan, done};
 use crate::catalog::ids::RunId;
 use crate::catalog::prune::refusals;
 use crate::control::Control;
-use crate::run::coordinator::{Failure, Performed};
-use crate::run::dry::Ahead;
-use crate::run::real::Doing;
 use crate::run::wal::{access, no_archive, opened, others};
 use crate::wal::archive::{Archive, place};
 use crate::wal::expiry::{Base, Expired, expired};

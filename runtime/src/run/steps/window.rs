@@ -6,13 +6,12 @@ use backplan_compiler::graph::{Occasion, Step};
 use backplan_compiler::model::{Model, Window};
 use backplan_compiler::value::Text;
 
-use super::{Sight, StepPlan, done, fill_all};
+use super::{
+    Ahead, Context, Doing, Failure, FailureKind, Performed, Record, Sight, StepPlan, done, fill_all,
+};
 use crate::programs::process::{self, Program};
-use crate::run::context::{Context, program_failure};
-use crate::run::coordinator::{Failure, FailureKind, Performed};
-use crate::run::dry::Ahead;
-use crate::run::journal::{Leave, Record};
-use crate::run::real::Doing;
+use crate::run::context::program_failure;
+use crate::run::journal::Leave;
 
 /// How long leaving a window may take where its plan does not give the window longer: a program that hangs must not keep the
 /// run, and every run after it, from ending.
