@@ -260,7 +260,7 @@ pub(super) const MEASURES: [Measure; 3] = [
     // How many files a repository has tells of the backups in it.
     ("entries", |it| (!it.is_repository()).then_some(it.entries)),
     ("leaves", |it| it.leaves),
-    ("bytes", |it| Some(it.bytes_told())),
+    ("bytes", SourceRecord::measured),
 ];
 
 /// A source as a run left it, which this store holds of it.

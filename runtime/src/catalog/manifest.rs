@@ -166,11 +166,12 @@ impl SourceRecord {
     }
 
     /// Bytes of what was backed up. Of a repository those of the cluster, as its tool tells them: what the repository weighs
-    /// follows the backups in it.
-    pub fn bytes_told(&self) -> u64 {
-        let told = || self.labels.get(crate::postgres::DATABASE_BYTES)?.parse().ok();
-        let told = Some(self).filter(|_| self.bytes > 0 && self.is_repository()).and_then(|_| told());
-        told.unwrap_or(self.bytes)
+    /// follows the backups in it, and where its tool tells nothing nobody knows.
+    pub fn measured(&self) -> Option<u64> {
+        match self.is_repository() && self.bytes > 0 {
+            true => self.labels.get(crate::postgres::DATABASE_BYTES)?.parse().ok(),
+            false => Some(self.bytes),
+        }
     }
 }
 

@@ -170,6 +170,11 @@ impl<'a> Doing<'a> {
         self.records.warn(self.context, &self.step.id, text);
     }
 
+    /// The same, once a run.
+    pub fn warn_once(&self, text: impl Into<String>) {
+        self.records.warn_once(self.context, &self.step.id, text);
+    }
+
     /// Something worth knowing.
     pub fn note(&self, text: impl AsRef<str>) {
         self.records.note(self.context, text.as_ref());

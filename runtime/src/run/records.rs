@@ -100,6 +100,19 @@ impl Records {
         self.observer.event(Event::Warning { step: step.clone(), text });
     }
 
+    /// The same, unless it was told already, by a step of another store too.
+    pub fn warn_once(&self, context: &Context, step: &StepId, text: impl Into<String>) {
+        let text = context.secrets.redact(&text.into());
+        let is_new = |facts: &mut Facts| {
+            let is_new = !facts.warnings.contains(&text);
+            facts.warnings.extend(is_new.then(|| text.clone()));
+            is_new
+        };
+        if self.change(is_new) {
+            self.observer.event(Event::Warning { step: step.clone(), text });
+        }
+    }
+
     /// Something worth knowing.
     pub fn note(&self, context: &Context, text: &str) {
         self.observer.event(Event::Note { text: context.secrets.redact(text) });

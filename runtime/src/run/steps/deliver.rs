@@ -214,9 +214,7 @@ fn tell_of_losses(doing: &Doing<'_>, store: StoreId, made: &Manifest) {
     let accepted = doing.context.plan().accepted().clone();
     let watch = &doing.context.watch;
     for text in watch.made(store, made, &accepted).into_iter().chain(watch.dropped(made)) {
-        if !doing.facts().warnings.contains(&text) {
-            doing.warn(text);
-        }
+        doing.warn_once(text);
     }
 }
 
