@@ -97,3 +97,20 @@ fn an_incremental_whose_full_is_damaged_is_not_whole() {
     scenario.plan(["verify"]).status(1).stdout_has(&format!("in `m`: {name}: DAMAGED"));
     scenario.plan(["verify", "--run", "2", "--store", "z"]).status(0);
 }
+
+#[test]
+fn a_manifest_whose_details_are_damaged_in_one_store_keeps_nobody_from_the_run() {
+    let scenario = world("");
+    // Nobody here knows any more which of them is as it was made.
+    fs::remove_dir_all(scenario.path("../state")).unwrap();
+    for (store, code) in [("a", 0), ("m", 0), ("z", 1)] {
+        let script =
+            "for it in 00000002-*; do sed -i '/^---$/,$d' $it && printf -- '---\\nroots: 7\\n' >> $it; done";
+        shell(&scenario.path(store).join(".backplan/p/manifests"), script);
+        let answer = scenario.plan(["restore", "--to", &format!("out-{store}")]).status(code);
+        match code {
+            0 => drop(shell(&scenario.path("."), &format!("diff -r site out-{store}/site/site"))),
+            _ => drop(answer.says("details are damaged")),
+        }
+    }
+}

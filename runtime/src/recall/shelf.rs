@@ -144,12 +144,17 @@ impl<'a> Held<'a> {
 }
 
 impl Held<'_> {
-    /// What is private in its manifest.
+    /// What is private in its manifest; where that is damaged, as another store has it.
     ///
     /// # Errors
-    /// When it is sealed, damaged, or cannot be read.
+    /// When it is sealed, or damaged or unreadable in all of them.
     pub fn details(&self) -> Result<Details, DetailsError> {
-        self.shelf.details(self.manifest)
+        let others = self.pieces.iter().flat_map(|piece| &piece.places);
+        let mut whole = others.filter_map(|(shelf, manifest, _)| shelf.details(manifest).ok());
+        self.shelf.details(self.manifest).or_else(|why| match why {
+            DetailsError::Sealed => Err(why),
+            DetailsError::Left | DetailsError::Damaged(_) => whole.next().ok_or(why),
+        })
     }
 
     /// What keeps its private parts from being read, where none of the keys opens them; `None`: no archive of it is encrypted.
