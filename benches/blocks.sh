@@ -25,7 +25,7 @@ cd "$work"
 export RESTIC_REPOSITORY="$work/restic"
 
 cat >change.py <<'PYTHON'
-# change.py make FILE MB | pages FILE COUNT SEED | append FILE MB SEED
+# change.py make FILE MB | pages FILE COUNT SEED | append FILE MB SEED | mails FILE COUNT SEED
 import os, random, sys
 what, path = sys.argv[1:3]
 def page(source):
@@ -43,6 +43,22 @@ elif what == "pages":
         for at in source.sample(range(pages), int(sys.argv[3])):
             file.seek(at * 8192)
             file.write(page(source))
+elif what == "mails":
+    # As many stretches of some kilobytes go, and as many new ones come, as mails do in the middle of a mailbox.
+    source = random.Random(int(sys.argv[4]))
+    with open(path, "rb") as file:
+        rest = file.read()
+    places = sorted(source.sample(range(len(rest)), 2 * int(sys.argv[3])))
+    with open(path, "wb") as file:
+        last = 0
+        for number, at in enumerate(places):
+            file.write(rest[last:at])
+            last = at
+            if number % 2:
+                file.write(page(source)[: source.randrange(8192)])
+            else:
+                last = min(at + source.randrange(8192), len(rest))
+        file.write(rest[last:])
 else:
     source = random.Random(int(sys.argv[4]))
     with open(path, "ab") as file:
@@ -88,8 +104,12 @@ measure first-whole store-whole "$plan" run whole.plan
 measure first-blocks store-blocks "$plan" run blocks.plan
 measure first-restic restic "$restic" backup src
 for turn in $(seq "$runs"); do
-  for change in pages append; do
-    if [ "$change" = pages ]; then python3 change.py pages src/file 500 "$turn"; else python3 change.py append src/file 4 "$turn"; fi
+  for change in pages append mails; do
+    case "$change" in
+      pages) python3 change.py pages src/file 500 "$turn" ;;
+      append) python3 change.py append src/file 4 "$turn" ;;
+      mails) python3 change.py mails src/file 20 "$turn" ;;
+    esac
     sleep 1
     measure "$change-whole" store-whole "$plan" run whole.plan
     measure "$change-blocks" store-blocks "$plan" run blocks.plan
@@ -102,7 +122,7 @@ cmp src/file back/data/src/file
 "$plan" --version
 "$restic" version
 printf '%-24s %12s %10s\n' "$megabytes MB" 'MB added' seconds
-for change in first pages append; do
+for change in first pages append mails; do
   for form in whole blocks restic; do
     printf '%-24s %12s %10s\n' "$change, $form" \
       "$(cut -d' ' -f1 "results/$change-$form" | median | awk '{printf "%.1f", $1 / 1e6}')" \

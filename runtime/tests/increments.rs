@@ -466,6 +466,20 @@ fn a_difference_holds_what_changed_of_a_large_file() {
     write(moments.tree().join("data"), &data);
     moments.check();
     assert!(size(&moments) < 10_000, "{}", size(&moments));
+    // Something is put in, then taken out, a stretch goes to another place, and one is there twice.
+    data.splice(1_000_000..1_000_000, noise(1_000, 4));
+    write(moments.tree().join("data"), &data);
+    moments.with_tar = true;
+    moments.check();
+    // A block around it, and the last one, which is no whole one.
+    assert!(size(&moments) < 140_000, "{}", size(&moments));
+    data.drain(200_000..300_000);
+    let stretch: Vec<u8> = data.drain(2_000_000..2_300_000).collect();
+    data.splice(500_000..500_000, stretch.iter().chain(&stretch).copied());
+    write(moments.tree().join("data"), &data);
+    moments.check();
+    assert!(size(&moments) < 6 * 65_536, "{}", size(&moments));
+    moments.with_tar = false;
     // What was not touched since the first is known still.
     let mut still = noise(2_000_000, 2);
     still[1_000_000] ^= 1;
@@ -704,7 +718,9 @@ mod at_random {
             Step::Patch(path, at, len, seed) if is_file(&top.join(path)) => {
                 let mut bytes = fs::read(top.join(path)).unwrap();
                 let at = *at as usize % (bytes.len() + 1);
-                match seed % 5 {
+                match seed % 7 {
+                    5 => drop(bytes.drain(at..(at + usize::from(*len)).min(bytes.len()))),
+                    6 => drop(bytes.splice(at..at, noise(usize::from(*len), *seed))),
                     0 => bytes.truncate(at),
                     1 => bytes.extend(noise(usize::from(*len) * 20, *seed)),
                     _ => {

@@ -20,18 +20,21 @@ store vault: dir {
 }
 
 cycle {
-  incrementals = 5
+  incrementals = 7
   base         = previous
 }
 ";
 
-/// What the day before each run brings: pages, an end, less of it, nothing, another time, and another name.
-const DAYS: [&str; 6] = [
+/// What the day before each run brings: pages, an end, less of it, nothing, another time, something put in, something taken
+/// out near the start and what was at the end put there, and another name.
+const DAYS: [&str; 8] = [
     "printf xxxxxxxx | dd of=site/data bs=1 seek=1500000 conv=notrunc status=none",
     "head -c 50000 /dev/zero | tr '\\0' y >> site/data; printf xxxxxxxx | dd of=site/data bs=1 seek=70000 conv=notrunc status=none",
     "truncate -s 2000000 site/data",
     "true",
     "touch site/data; printf zzzzzzzz | dd of=site/still bs=1 seek=900000 conv=notrunc status=none",
+    "{ head -c 1000001 site/data; seq 500; tail -c +1000002 site/data; } > new; cat new > site/data; rm new",
+    "{ head -c 200000 site/data; tail -c 300000 site/data; tail -c +220000 site/data; } > new; cat new > site/data; rm new",
     "mv site/data site/moved",
 ];
 
@@ -82,7 +85,7 @@ fn what_changed_of_large_files_is_held_and_every_run_comes_back() {
         scenario.next_day().plan(["run"]).status(0);
     }
     // The fourth changed nothing, and has no artefact of its own; but with public keys alone nobody can tell that of a database.
-    for (store, artefacts, most) in [("store", 6, 250_000), ("vault", 7, 1_600_000)] {
+    for (store, artefacts, most) in [("store", 8, 250_000), ("vault", 9, 1_600_000)] {
         let made = sizes(&scenario, store);
         assert_eq!(made.len(), artefacts, "{store}: {made:?}");
         let differences = &made[1..artefacts - 1];
@@ -91,7 +94,7 @@ fn what_changed_of_large_files_is_held_and_every_run_comes_back() {
     let id = scenario.path("../id").display().to_string();
     let scenario = scenario.env("BACKPLAN_IDENTITY", &id);
     for store in ["store", "vault"] {
-        for run in 1..=7 {
+        for run in 1..=9 {
             let to = format!("back-{store}-{run}");
             let args = ["restore", "--run", &run.to_string(), "--store", store, "--to", &to];
             scenario.plan(args).status(0);

@@ -42,6 +42,8 @@ pub fn difference(entry: &Entry, head: &Head) -> Option<&'static str> {
         (entry.link == head.link, "link"),
         (entry.device == head.device, "device numbers"),
         (entry.kind == Kind::File || (entry.size == 0 && head.payload == 0), "length"),
+        (entry.flags.has(Flags::MOVED) != head.moved.is_empty(), "moves"),
+        (entry.flags.has(Flags::PATCH) || head.moved.is_empty(), "moves"),
         (entry.flags.has(Flags::XATTRS) || head.attributes.is_empty(), "attributes"),
     ];
     checks.iter().find(|(same, _)| !same).map(|(_, what)| *what)

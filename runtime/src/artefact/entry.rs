@@ -65,6 +65,8 @@ impl Flags {
     /// Its payload is what changed of the file since the artefacts this one rests on: a map as of a sparse file, whose holes are
     /// what is there already.
     pub const PATCH: Flags = Flags(1 << 10);
+    /// Of a patch: some of what was there already is at another place now.
+    pub const MOVED: Flags = Flags(1 << 11);
 
     /// Whether all of `other`'s bits are set.
     pub fn has(self, other: Flags) -> bool {

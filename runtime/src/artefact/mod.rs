@@ -10,6 +10,7 @@ pub(crate) mod gzip;
 pub(crate) mod index;
 pub(crate) mod layout;
 pub(crate) mod member;
+pub(crate) mod moved;
 mod pack;
 pub(crate) mod patched;
 mod pax;

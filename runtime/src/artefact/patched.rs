@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::member::Decoder;
+use super::moved::Move;
 use super::sparse::{self, BadMap};
 use super::tarhead::Head;
 use super::{Artefact, Entry, Flags, Kind, LayerError, PIECE, ReadError, View};
@@ -13,6 +14,9 @@ use crate::control::Control;
 pub const CHANGED: &[u8] = b".backplan/changed/";
 /// Bytes of a map that are read at once.
 const MAP_BLOCK: u64 = 512;
+
+/// A file does not consist of more: who says so does not mean it.
+const EXTENTS_MAX: usize = 4 << 20;
 
 /// Takes bytes and their offset in the file, in order.
 pub type Taker<'a> = dyn FnMut(u64, &[u8]) -> Result<(), ReadError> + 'a;
@@ -64,6 +68,29 @@ impl Parts<'_> {
         }
     }
 
+    /// Moves what is there: each range is laid, from where it was before all of them, to where it is.
+    fn shift(&mut self, moves: &[Move]) -> Result<(), BadMap> {
+        if moves.is_empty() {
+            return Ok(());
+        }
+        let before = self.extents.clone();
+        for moved in moves {
+            let end = moved.from + moved.len;
+            let first = before.range(..=moved.from).next_back().map_or(moved.from, |(start, _)| *start);
+            for (start, extent) in before.range(first..end) {
+                let (from, to) = ((*start).max(moved.from), extent.end.min(end));
+                if from < to {
+                    let place = extent.place + (from - start);
+                    self.lay(moved.offset + (from - moved.from), to - from, extent.part, place);
+                }
+                if self.extents.len() > EXTENTS_MAX {
+                    return Err(BadMap);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Cuts what is behind the end.
     fn cut(&mut self, size: u64) {
         self.extents.split_off(&size);
@@ -109,6 +136,7 @@ impl View {
             let read =
                 Part::open((layer, self.artefact(layer as u32)), entry).and_then(|(mut opened, found)| {
                     let ranges = opened.ranges()?;
+                    whole.shift(&found.moved)?;
                     ranges.iter().for_each(|(offset, len, place)| whole.lay(*offset, *len, part, *place));
                     whole.cut(opened.entry.size);
                     whole.parts.push(opened);
@@ -269,9 +297,11 @@ impl<'v> Part<'v> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BTreeMap, Parts};
+    #![allow(clippy::unwrap_used)]
 
-    /// Lays random ranges and holds the extents against an array of bytes.
+    use super::{BTreeMap, Move, Parts};
+
+    /// Moves and lays random ranges and holds the extents against an array of bytes.
     #[test]
     fn ranges_lie_over_one_another_as_bytes_do() {
         let mut seed = 7_u64;
@@ -283,6 +313,24 @@ mod tests {
             let mut parts = Parts { parts: Vec::new(), extents: BTreeMap::new() };
             let mut bytes: Vec<Option<(usize, u64)>> = vec![None; 100];
             for part in 0..8 {
+                let before = bytes.clone();
+                let mut moves = Vec::new();
+                let mut free = 0;
+                while part % 3 == 2 && free < 90 {
+                    let (offset, from) = (free + random(10), random(90));
+                    let len = 1 + random(100 - offset.max(from));
+                    moves.push(Move { offset, len, from });
+                    free = offset + len;
+                }
+                parts.shift(&moves).unwrap();
+                for Move { offset, len, from } in moves {
+                    for at in 0..len {
+                        // What is not there is nowhere else either.
+                        if let Some(known) = before[(from + at) as usize] {
+                            bytes[(offset + at) as usize] = Some(known);
+                        }
+                    }
+                }
                 let (offset, place) = (random(100), random(1000));
                 let len = random(101 - offset);
                 parts.lay(offset, len, part, place);

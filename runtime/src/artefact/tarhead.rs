@@ -2,6 +2,7 @@
 
 use tar::{EntryType, Header};
 
+use super::moved::{self, Move};
 use super::{Kind, pax};
 
 /// A tar block.
@@ -38,6 +39,8 @@ pub struct Head {
     pub device: (u32, u32),
     /// Extended attributes: name, value.
     pub attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What moved in a file of which the payload is what changed.
+    pub moved: Vec<Move>,
 }
 
 /// Names of the owner and the group; empty where unknown.
@@ -90,6 +93,9 @@ pub fn write(head: &Head, owners: Owners<'_>, reserve: bool, out: &mut Vec<u8>) 
     }
     for (key, value) in &head.attributes {
         pax::attribute(key, value, &mut records);
+    }
+    if !head.moved.is_empty() {
+        pax::record(moved::KEY, moved::write(&head.moved).as_bytes(), &mut records);
     }
     if !records.is_empty() {
         extended(&records, out);
@@ -233,6 +239,7 @@ fn plain(header: &Header) -> Option<Head> {
         link: header.link_name_bytes().map(std::borrow::Cow::into_owned).unwrap_or_default(),
         device,
         attributes: Vec::new(),
+        moved: Vec::new(),
     })
 }
 
@@ -254,6 +261,7 @@ fn apply(mut head: Head, records: &[(&[u8], &[u8])]) -> Option<Head> {
             b"GNU.sparse.realsize" => head.sparse = Some(number(value)?),
             b"GNU.sparse.major" if *value != b"1" => return None,
             b"GNU.sparse.minor" if *value != b"0" => return None,
+            moved::KEY => head.moved = moved::read(value)?,
             _ => {
                 if let Some(attribute) = pax::read_attribute(key, value) {
                     head.attributes.push(attribute?);
@@ -276,7 +284,7 @@ fn apply(mut head: Head, records: &[(&[u8], &[u8])]) -> Option<Head> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::{Head, Owners, read, write};
+    use super::{Head, Move, Owners, read, write};
     use crate::artefact::Kind;
 
     fn head(path: &[u8]) -> Head {
@@ -292,6 +300,7 @@ mod tests {
             link: Vec::new(),
             device: (0, 0),
             attributes: Vec::new(),
+            moved: Vec::new(),
         }
     }
 
@@ -315,6 +324,8 @@ mod tests {
         assert!(survives(&head(&[b"\xff/".repeat(800), vec![b'z']].concat())) > 512);
         survives(&Head { mtime: -5, uid: u32::MAX, gid: 3_000_000, payload: 1 << 40, ..head(b"n") });
         survives(&Head { sparse: Some(1 << 33), ..head(b"sparse \xff") });
+        let moved = vec![Move { offset: 4, len: 1 << 40, from: 0 }];
+        survives(&Head { sparse: Some(1 << 50), moved, ..head(b"moved") });
         survives(&Head { kind: Kind::Directory, payload: 0, ..head(&[b'd'; 100]) });
         survives(&Head { kind: Kind::Symlink, link: vec![b'l'; 300], ..head(b"l") });
         survives(&Head { kind: Kind::BlockDevice, device: (259, 70_000), ..head(b"b") });

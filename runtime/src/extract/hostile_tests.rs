@@ -43,6 +43,7 @@ fn head(path: &str, kind: Kind, payload: &[u8], link: &str) -> Head {
         link: link.as_bytes().to_vec(),
         device: (0, 0),
         attributes: Vec::new(),
+        moved: Vec::new(),
     }
 }
 

@@ -272,6 +272,7 @@ pub fn index_header(codec: Codec, length: u64) -> Vec<u8> {
         link: Vec::new(),
         device: (0, 0),
         attributes: Vec::new(),
+        moved: Vec::new(),
     };
     let (mut header, mut member) = (Vec::new(), Vec::new());
     tarhead::write(&head, Owners::default(), false, &mut header);

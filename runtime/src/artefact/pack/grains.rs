@@ -3,7 +3,7 @@
 //! A grain is a subtree of BLAKE3, so that the digests of a file's grains also make the digest of the whole. The records are this
 //! machine's own, kept with the scan that the artefact was packed from, and believed as little or as much: lost, the file
 //! is packed whole. Records, one after the other behind the magic: length of the path `u32`, path, size `u64`, number of
-//! grains `u32`, 32 bytes for each; little-endian.
+//! grains `u32`, for each its digest (32 bytes) and its sum `u32`; little-endian.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -13,13 +13,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::job::Planned;
-use super::open::{Opened, Range, Reading};
+use super::open::{Opened, Reading};
 use super::scratch::unnamed;
+use super::shifts::{self, Finding, Found};
 use crate::artefact::treehash::{self, Joiner};
 use crate::artefact::{Entry, Flags, Kind, PIECE};
 use crate::control::Control;
 
-const MAGIC: &[u8; 6] = b"BPGR1\n";
+const MAGIC: &[u8; 6] = b"BPGR2\n";
 /// Grains of files that are not very large.
 const SMALL: usize = 64 << 10;
 /// Files above this have larger grains, so that what is known of one fits into memory: 64 MiB for each TiB.
@@ -41,8 +42,32 @@ pub struct Grains {
 pub struct Record {
     /// Bytes.
     pub size: u64,
-    /// The digests of its grains.
-    pub grains: Vec<[u8; 32]>,
+    /// Its grains.
+    pub grains: Vec<Grain>,
+}
+
+/// What is known of a grain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grain {
+    /// As a subtree at its place.
+    pub digest: [u8; 32],
+    /// What it is looked for by at other places.
+    pub sum: u32,
+}
+
+impl Grain {
+    /// Bytes in a record.
+    const LEN: usize = 36;
+
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(&self.digest)?;
+        out.write_all(&self.sum.to_le_bytes())
+    }
+
+    fn read(bytes: &[u8; Grain::LEN]) -> Option<Grain> {
+        let (digest, sum) = bytes.split_first_chunk::<32>()?;
+        Some(Grain { digest: *digest, sum: u32::from_le_bytes(sum.try_into().ok()?) })
+    }
 }
 
 /// Bytes of a grain of a file of this size.
@@ -50,11 +75,12 @@ pub fn grain_of(size: u64) -> usize {
     if size > SMALL_MAX { PIECE } else { SMALL }
 }
 
-/// The digests of the grains in a piece of a file.
-pub fn of_piece(index: u64, bytes: &[u8], size: u64) -> Vec<[u8; 32]> {
+/// The grains in a piece of a file.
+pub fn of_piece(index: u64, bytes: &[u8], size: u64) -> Vec<Grain> {
     let grain = grain_of(size);
     let first = index * (PIECE / grain) as u64;
-    (first..).zip(bytes.chunks(grain)).map(|(at, bytes)| treehash::grain(at, grain, bytes)).collect()
+    let of = |(at, bytes)| Grain { digest: treehash::grain(at, grain, bytes), sum: shifts::sum(bytes) };
+    (first..).zip(bytes.chunks(grain)).map(of).collect()
 }
 
 /// The name of the file in which what is known of a source's large files is kept.
@@ -95,7 +121,7 @@ impl Source {
         made.write_all(path)?;
         made.write_all(&record.size.to_le_bytes())?;
         made.write_all(&(record.grains.len() as u32).to_le_bytes())?;
-        record.grains.iter().try_for_each(|grain| made.write_all(grain))
+        record.grains.iter().try_for_each(|grain| grain.write(&mut *made))
     }
 
     /// Keeps the base's record of a file that is still what the base holds.
@@ -131,41 +157,47 @@ impl Source {
         let Some(known) = known.filter(|known| grain_of(known.size) == grain_of(opened.size)) else {
             return Ok(None);
         };
-        let grain = grain_of(opened.size) as u64;
-        let mut found = Finding { spool: BufWriter::new(unnamed(scratch)?), ranges: Vec::new(), bytes: 0 };
+        let grain = grain_of(opened.size);
+        let mut finding = Finding::new(&known, grain, unnamed(scratch)?);
         let (mut grains, mut joiner) = (Vec::new(), Joiner::default());
-        let mut bytes = Vec::with_capacity(grain as usize);
-        for (at, offset) in (0_u64..).zip((0..opened.size).step_by(grain as usize)) {
-            let length = (opened.size - offset).min(grain);
+        let mut bytes = Vec::with_capacity(grain);
+        for (at, offset) in (0_u64..).zip((0..opened.size).step_by(grain)) {
+            let length = (opened.size - offset).min(grain as u64);
             bytes.clear();
             let is_whole = opened.read_payload(offset, length as usize, &mut bytes) == Reading::Whole;
             if !is_whole || control.check().is_err() {
                 return Ok(None);
             }
-            let digest = treehash::grain(at, grain as usize, &bytes);
-            let before = known.grains.get(at as usize).filter(|_| known.length_of(at, grain) == length);
-            if before != Some(&digest) {
-                found.add(offset, &bytes)?;
-            }
-            if found.bytes > opened.size / 2 {
+            let digest = treehash::grain(at, grain, &bytes);
+            let before = known.grains.get(at as usize);
+            let is_as_long = known.length_of(at, grain as u64) == length;
+            let now = match before.filter(|before| is_as_long && before.digest == digest) {
+                Some(same) => {
+                    finding.same()?;
+                    *same
+                }
+                None => {
+                    finding.other(offset, &bytes)?;
+                    Grain { digest, sum: shifts::sum(&bytes) }
+                }
+            };
+            if finding.new > opened.size / 2 {
                 return Ok(None);
             }
-            grains.push(digest);
-            joiner.push(digest);
+            joiner.push(now.digest);
+            grains.push(now);
         }
-        let spool = found.spool.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let found = finding.end()?;
         let Some(whole) = joiner.finish() else { return Ok(None) };
         let record = Record { size: opened.size, grains };
-        Ok(Some(Changed { ranges: found.ranges, spool, record, base: known, whole }))
+        Ok(Some(Changed { found, record, base: known, whole }))
     }
 }
 
 /// What changed of a file.
 pub struct Changed {
-    /// Where.
-    pub ranges: Vec<Range>,
-    /// The bytes of these ranges, one after the other.
-    pub spool: File,
+    /// What is new, and what moved.
+    pub found: Found,
     /// What is known of the file now.
     pub record: Record,
     /// What was known of it.
@@ -178,34 +210,15 @@ impl Changed {
     /// Whether an entry of the base is the file that the changes are to.
     pub fn is_to(&self, entry: &Entry) -> bool {
         let mut joiner = Joiner::default();
-        self.base.grains.iter().for_each(|grain| joiner.push(*grain));
+        self.base.grains.iter().for_each(|grain| joiner.push(grain.digest));
         let digest = if entry.flags.has(Flags::PATCH) { entry.whole } else { entry.hash };
         entry.kind == Kind::File && entry.size == self.base.size && joiner.finish() == Some(digest)
     }
 }
 
-struct Finding {
-    spool: BufWriter<File>,
-    ranges: Vec<Range>,
-    bytes: u64,
-}
-
-impl Finding {
-    fn add(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let len = bytes.len() as u64;
-        self.spool.write_all(bytes)?;
-        self.bytes += len;
-        match self.ranges.last_mut().filter(|last| last.offset + last.len == offset) {
-            Some(last) => last.len += len,
-            None => self.ranges.push(Range { offset, len }),
-        }
-        Ok(())
-    }
-}
-
 impl Record {
     /// Bytes of a grain.
-    fn length_of(&self, at: u64, grain: u64) -> u64 {
+    pub fn length_of(&self, at: u64, grain: u64) -> u64 {
         self.size.saturating_sub(at * grain).min(grain)
     }
 }
@@ -236,7 +249,7 @@ impl Known {
             let mut head = [0; 12];
             from.read_exact(&mut head)?;
             let count = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
-            let grains = u64::from(count) * 32;
+            let grains = u64::from(count) * Grain::LEN as u64;
             from.seek_relative(i64::try_from(grains).map_err(io::Error::other)?)?;
             places.insert(path, at);
             at += 12 + grains;
@@ -254,9 +267,10 @@ impl Known {
         if count != size.div_ceil(grain_of(size) as u64) {
             return None;
         }
-        let mut bytes = vec![0; usize::try_from(count * 32).ok()?];
+        let mut bytes = vec![0; usize::try_from(count).ok()? * Grain::LEN];
         self.file.read_exact_at(&mut bytes, place + 12).ok()?;
-        Some(Record { size, grains: bytes.as_chunks::<32>().0.to_vec() })
+        let grains: Option<Vec<Grain>> = bytes.as_chunks().0.iter().map(Grain::read).collect();
+        Some(Record { size, grains: grains? })
     }
 }
 

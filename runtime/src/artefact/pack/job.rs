@@ -131,8 +131,8 @@ pub struct Done {
     pub decoded: u32,
     /// BLAKE3 of its bytes.
     pub hash: [u8; 32],
-    /// Digests of the grains of a piece of a large file, where they are to be kept.
-    pub grains: Vec<[u8; 32]>,
+    /// The grains of a piece of a large file, where they are to be kept.
+    pub grains: Vec<super::grains::Grain>,
     /// It is a member of the base, taken over.
     pub from_base: bool,
     /// Its entries; place and span are the writer's to fill in.

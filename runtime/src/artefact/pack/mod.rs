@@ -22,6 +22,7 @@ mod output;
 mod plan;
 mod pool;
 mod scratch;
+mod shifts;
 mod window;
 mod work;
 mod write;

@@ -11,7 +11,9 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, SeekFrom, StatxFlags, fli
 use rustix::io::Errno;
 
 use super::Planned;
+use super::shifts::Found;
 use crate::artefact::PIECE;
+use crate::artefact::moved::Move;
 use crate::artefact::pax::{ACL_ACCESS, ACL_DEFAULT};
 use crate::artefact::tarhead::{ATTRIBUTES_MAX, padding};
 use crate::beneath::Near;
@@ -132,6 +134,8 @@ pub struct Opened {
     map: Option<SparseMap>,
     /// What the map maps, where it is no more to be read from the file itself.
     spool: Option<File>,
+    /// What is in the file and at another place in the one before.
+    pub moves: Vec<Move>,
 }
 
 #[derive(Debug)]
@@ -216,6 +220,7 @@ impl Opened {
             attributes,
             map: None,
             spool: None,
+            moves: Vec::new(),
         })
     }
 
@@ -240,10 +245,12 @@ impl Opened {
     }
 
     /// From now on the payload is a map of what changed, and these bytes. Whether that saves anything.
-    pub fn reduce_to(&mut self, ranges: Vec<Range>, spool: File) -> bool {
-        self.map = SparseMap::new(ranges, self.size);
-        self.spool = Some(spool).filter(|_| self.map.is_some());
-        self.spool.is_some()
+    pub fn reduce_to(&mut self, found: Found) -> bool {
+        self.map = SparseMap::new(found.ranges, self.size);
+        if self.map.is_some() {
+            (self.spool, self.moves) = (Some(found.spool), found.moves);
+        }
+        self.map.is_some()
     }
 
     /// Whether the payload is what changed.

@@ -458,7 +458,7 @@ impl<'a> Planner<'a> {
                 return Ok(());
             }
         }
-        if opened.reduce_to(changed.ranges, changed.spool) {
+        if opened.reduce_to(changed.found) {
             grains.keep(&entry.path, &changed.record).map_err(|cause| self.scratch_failed(cause))?;
             self.outcome.wholes.insert(entry.number, changed.whole);
         }

@@ -313,6 +313,7 @@ impl<'a> Worker<'a> {
             link: Vec::new(),
             device: (0, 0),
             attributes: opened.attributes.list.clone(),
+            moved: opened.moves.clone(),
         };
         tarhead::write(&head, self.names.of(head.uid, head.gid), false, &mut self.tar);
     }
@@ -328,6 +329,7 @@ impl<'a> Worker<'a> {
             (entry.has_links, Flags::LINKED),
             (opened.is_sparse(), Flags::SPARSE),
             (opened.is_patch(), Flags::PATCH),
+            (!opened.moves.is_empty(), Flags::MOVED),
             (!opened.attributes.list.is_empty(), Flags::XATTRS),
             (self.is_racy(entry, opened.ctime), Flags::RACY),
             (opened.attributes.trouble.is_some(), TROUBLE),
@@ -395,6 +397,7 @@ impl<'a> Worker<'a> {
             link: entry.link.as_ref().map_or_else(|| seen.link.clone(), |link| link.to_vec()),
             device: seen.device,
             attributes: attributes.list,
+            moved: Vec::new(),
         };
         tarhead::write(&head, self.names.of(head.uid, head.gid), false, &mut self.tar);
         done.slots.push(Slot {
@@ -566,6 +569,7 @@ fn entry_header(entry: &Planned, names: &Names, payload: u64, is_patched: bool) 
         link: Vec::new(),
         device: (0, 0),
         attributes: Vec::new(),
+        moved: Vec::new(),
     };
     let mut header = Vec::new();
     tarhead::write(&head, names.of(seen.uid, seen.gid), is_patched, &mut header);

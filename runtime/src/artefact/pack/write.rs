@@ -43,7 +43,7 @@ struct OpenFile {
     hash: Option<[u8; 32]>,
     stream: Option<Planned>,
     /// Its path, and what is known of it, where that is to be kept.
-    grains: Option<(Vec<u8>, Vec<[u8; 32]>)>,
+    grains: Option<(Vec<u8>, Vec<grains::Grain>)>,
 }
 
 /// The writer.
@@ -269,13 +269,13 @@ impl<'a> Writer<'a> {
         &mut self,
         slot: Option<Slot>,
         stream: Option<Planned>,
-        grains: Option<(Vec<u8>, Vec<[u8; 32]>)>,
+        grains: Option<(Vec<u8>, Vec<grains::Grain>)>,
     ) {
         self.open = slot.map(|slot| OpenFile { slot, joiner: Joiner::default(), hash: None, stream, grains });
     }
 
     /// Keeps what is known of a file, if it is what was read.
-    fn keep_grains(&self, slot: &Slot, path: &[u8], grains: Vec<[u8; 32]>) -> Result<(), PackError> {
+    fn keep_grains(&self, slot: &Slot, path: &[u8], grains: Vec<grains::Grain>) -> Result<(), PackError> {
         let is_spoilt = [Flags::SHRANK, Flags::DAMAGED].iter().any(|flag| slot.flags.has(*flag));
         let Some(source) = self.grains[usize::from(slot.source)].as_ref().filter(|_| !is_spoilt) else {
             return Ok(());
