@@ -74,6 +74,7 @@ fn what_is_encrypted_is_read_from_several_stores_as_well() {
     shell(&key.path("."), "age-keygen -o id 2>/dev/null");
     let public = shell(&key.path("."), "age-keygen -y id");
     let scenario = world(&format!("  encrypt = [\"{}\"]\n", public.trim()));
+    shell(&scenario.path("."), "cp -a m last");
     spoil(&scenario);
     let id = key.path("id").display().to_string();
     scenario
@@ -82,6 +83,17 @@ fn what_is_encrypted_is_read_from_several_stores_as_well() {
         .stderr_has("is damaged from byte")
         .stderr_has("was read instead");
     shell(&scenario.path("."), "diff -r --no-dereference site out/site/site");
+    // A byte of the last copy costs what is in the same member, and no more; no advice is given that meets the same byte again.
+    shell(&scenario.path("."), "rm -r a m z; mv last m");
+    let full = artefacts(&scenario.path("m")).into_iter().max_by_key(|path| path.metadata().unwrap().len());
+    let full = full.unwrap();
+    let mut bytes = fs::read(&full).unwrap();
+    bytes[100_000] ^= 0xff;
+    fs::write(&full, bytes).unwrap();
+    let told = scenario.plan(["restore", "--to", "most", "--identity", &id]).status(1).said();
+    assert!(told.contains("the encrypted bytes from") && !told.contains("--resume"), "{told}");
+    let lacking = shell(&scenario.path("."), "diff -r --no-dereference site most/site/site || true");
+    assert_eq!(lacking, "Only in site/deep/er: small\nOnly in site: f1\nOnly in site: f2\n");
 }
 
 #[test]
@@ -113,4 +125,39 @@ fn a_manifest_whose_details_are_damaged_in_one_store_keeps_nobody_from_the_run()
             _ => drop(answer.says("details are damaged")),
         }
     }
+}
+
+#[test]
+fn what_a_run_rests_on_is_held_against_what_this_machine_has_made() {
+    let scenario = world("");
+    let forge = |store: &str| {
+        let script = "sed -i 's/^nonce: .*/nonce: abababababababababababababababab/' 00000001*";
+        shell(&scenario.path(store).join(".backplan/p/manifests"), script);
+    };
+    let told = "is none that this machine has made, as it is there";
+    forge("a");
+    scenario.plan(["status"]).status(3).says(told);
+    scenario.plan(["restore", "--to", "out"]).status(0);
+    ["m", "z"].into_iter().for_each(forge);
+    scenario.plan(["restore", "--to", "again"]).status(3).says(told);
+    scenario.plan(["cat", "latest", "site/site/small"]).status(3).says(told);
+    scenario.plan(["verify"]).status(3).says(told);
+    scenario.plan(["ls", "1"]).status(3).says(told);
+}
+
+#[test]
+fn who_asks_for_the_newest_is_told_where_a_newer_one_cannot_be_read() {
+    let scenario = world("");
+    shell(&scenario.path("."), "mkdir away; mv a m away");
+    scenario.next_day().plan(["run"]).status(3);
+    shell(&scenario.path("."), "mv z away; mv away/a away/m .");
+    let told = "which this machine committed, is newer than all in the stores that could be read";
+    scenario.plan(["restore", "--to", "out"]).status(3).says("run `00000003-").says(told);
+    scenario.plan(["ls", "latest"]).status(3).says(told);
+    scenario.plan(["cat", "latest", "site/site/small"]).status(3).says(told);
+    scenario.plan(["list"]).status(3).says(told);
+    scenario.plan(["status"]).status(3).says(told);
+    scenario.plan(["restore", "--run", "2", "--to", "second"]).status(0);
+    // One store alone was asked: nothing is said of others.
+    scenario.plan(["restore", "--store", "a", "--to", "of-a"]).status(0);
 }

@@ -218,8 +218,8 @@ fn finish(
         return Ok(signal);
     }
     let mut outcome: Outcome = outcome.map_err(|error| cut_short(failure(&error), args))?;
-    let stranger = outcome.run.parse().ok().and_then(|run| shelves.stranger(run));
-    outcome.warnings.extend(stranger);
+    let choice = shelves::choice(&args.run, None)?;
+    outcome.warnings.extend(outcome.run.parse().map(|run| shelves.doubts(&choice, run)).unwrap_or_default());
     match args.format {
         Format::Human => console.answer(&backups::cluster(&outcome, args.dry_run, console.answers())),
         Format::Json => console.answer(&json::document(&outcome)),

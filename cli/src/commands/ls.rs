@@ -47,13 +47,20 @@ pub fn list(args: &LsArgs, global: &Global, console: &mut Console) -> Result<Sta
         }
     }
     rows.end(console);
-    Ok(told(&shelves, &held, &chains, console))
+    Ok(told(&shelves, &args.run, &held, &chains, console))
 }
 
-/// Says that nobody here made the run, and what was wrong with stores that others stood in for.
-fn told(shelves: &Shelves, held: &Held<'_>, chains: &[Chain<'_>], console: &mut Console) -> Status {
-    let stranger = shelves.stranger(held.manifest.run);
-    let told: Vec<String> = stranger.into_iter().chain(chains.iter().flat_map(Chain::told)).collect();
+/// Says that nobody here made the run, or that there is a newer one, and what was wrong with stores that others stood in for.
+fn told(
+    shelves: &Shelves,
+    asked: &str,
+    held: &Held<'_>,
+    chains: &[Chain<'_>],
+    console: &mut Console,
+) -> Status {
+    let doubts = choice(asked, None).map(|choice| shelves.doubts(&choice, held.manifest.run));
+    let copies = chains.iter().flat_map(Chain::told);
+    let told: Vec<String> = doubts.unwrap_or_default().into_iter().chain(copies).collect();
     told.iter().for_each(|text| console.remark("warning", text));
     if told.is_empty() { Status::Done } else { Status::Warnings }
 }
@@ -122,7 +129,7 @@ pub fn print(args: &CatArgs, global: &Global, console: &mut Console) -> Result<S
         let Some(live) = live else { continue };
         must_be_file(&live.entry)?;
         return match chain.view.cat(&live, &mut Out(console), &Control::default()) {
-            Ok(_) => Ok(told(&shelves, &held, &chains, console)),
+            Ok(_) => Ok(told(&shelves, &args.run, &held, &chains, console)),
             Err(LayerError { cause: ReadError::Output(error), .. })
                 if error.kind() == io::ErrorKind::BrokenPipe =>
             {

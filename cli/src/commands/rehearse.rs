@@ -1,9 +1,11 @@
 //! `plan verify --rehearse`
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use backplan_compiler::graph::Occasion;
 use backplan_compiler::model::{Model, SourceId};
+use backplan_runtime::catalog::ids::RunId;
 use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::Control;
 use backplan_runtime::programs::process::Tell;
@@ -91,6 +93,10 @@ fn play(
         }
         Ok(())
     })?;
+    let asked = shelves::choice(&args.run, None)?;
+    let runs: BTreeSet<RunId> = done.iter().map(|record| record.run).collect();
+    let doubts: BTreeSet<String> = runs.into_iter().flat_map(|run| shelves.doubts(&asked, run)).collect();
+    doubts.iter().for_each(|text| console.remark("warning", text));
     for record in &done {
         for trouble in model.map(|model| record::keep(model, record)).unwrap_or_default() {
             console.remark("warning", &format!("the rehearsal could not be recorded: {trouble}"));
@@ -109,6 +115,7 @@ fn play(
     outcome.map_err(|error: RehearseError| failure(&error))?;
     Ok(match () {
         () if done.iter().any(|record| !record.passed) => Status::Failed,
+        () if !doubts.is_empty() => Status::Warnings,
         () if done.iter().any(|record| record.is_in_time() == Some(false)) => Status::Warnings,
         () => Status::Done,
     })

@@ -60,8 +60,8 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
     if args.paths.is_empty() && args.to.is_some() {
         lacking.extend(held.differences(&args.sources));
     }
-    let stranger = shelves.stranger(manifest.run);
-    for text in lacking.iter().chain(&stranger) {
+    let doubts = shelves.doubts(&choice, manifest.run);
+    for text in lacking.iter().chain(&doubts) {
         console.remark("warning", text);
     }
     let wish = Wish {
@@ -101,7 +101,7 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
         console.remark("warning", text);
     }
     outcome.not_restored.splice(0..0, lacking);
-    outcome.warnings.extend(stranger);
+    outcome.warnings.extend(doubts);
     match args.format {
         Format::Human => console.answer(&backups::restored(&outcome, args.dry_run, console.answers())),
         Format::Json => console.answer(&json::document(&outcome)),

@@ -41,8 +41,12 @@ pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Res
     }
     shelves.look_for_strays(false);
     say_strays(&shelves, console);
-    let depth = if args.deep { Depth::Entries } else { Depth::Hashes };
     let wanted = wanted(&shelves, args)?;
+    let runs: BTreeSet<RunId> = wanted.iter().map(|(_, manifest)| manifest.run).collect();
+    let mut strange: Vec<String> = runs.into_iter().filter_map(|run| shelves.stranger(run)).collect();
+    strange.dedup();
+    strange.iter().for_each(|text| console.remark("warning", text));
+    let depth = if args.deep { Depth::Entries } else { Depth::Hashes };
     let control = Control::default();
     let (checked, signal) = until_signal(&control, || {
         let all = with_bases(&wanted);
@@ -67,7 +71,8 @@ pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Res
         Format::Json => {
             let unread = shelves.warnings();
             let answer = serde_json::json!({
-                "format": 1, "runs": checked, "logs": logs, "repositories": repositories, "unreadable": unread, "unnamed": shelves.strays
+                "format": 1, "runs": checked, "logs": logs, "repositories": repositories, "unreadable": unread, "unnamed": shelves.strays,
+                "strange": strange
             });
             console.answer(&json::document(&answer));
         }
@@ -81,7 +86,7 @@ pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Res
     let has_keys = shelves.shelves.iter().any(|shelf| !shelf.keys.is_empty());
     Ok(match whole {
         false => Status::Failed,
-        true if !shelves.strays.is_empty() => Status::Warnings,
+        true if !shelves.strays.is_empty() || !strange.is_empty() => Status::Warnings,
         true if has_keys && (checked.iter().any(is_shut) || logs.iter().any(|log| log.unopened > 0)) => {
             Status::Warnings
         }

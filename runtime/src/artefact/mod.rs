@@ -37,6 +37,7 @@ pub use pack::{
 };
 #[cfg(test)]
 pub(crate) use pack::{end_of_archive, index_header};
+pub(crate) use reader::Spoilt;
 pub use reader::{Artefact, Expected, IDENTIFY_LEN, ReadAt, ReadError, identify};
 pub use verify::{Damage, Depth, Report, verify};
 pub use view::{Layer, LayerError, Live, Spot, View};

@@ -63,7 +63,7 @@ pub struct Expected {
 pub enum ReadError {
     /// The bytes cannot be had.
     #[error("cannot read the artefact: {0}")]
-    Io(#[from] io::Error),
+    Io(#[source] io::Error),
     /// It was made by other means.
     #[error("not a Backplan artefact: neither its start nor its end is one's")]
     Foreign,
@@ -109,6 +109,26 @@ pub enum ReadError {
     /// Asked to stop.
     #[error(transparent)]
     Stopped(#[from] Stopped),
+}
+
+/// Bytes that are there, but not those that were written: what a [`ReadAt`] fails with that can tell.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub(crate) struct Spoilt {
+    /// Where they begin.
+    pub offset: u64,
+    /// What is wrong with them.
+    pub what: String,
+}
+
+impl From<io::Error> for ReadError {
+    /// Damage is of what lies there; and so is what a disk cannot read any more. All else is no news about the bytes.
+    fn from(error: io::Error) -> ReadError {
+        if let Some(Spoilt { offset, what }) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            return ReadError::damaged(*offset, what);
+        }
+        ReadError::Io(error)
+    }
 }
 
 impl ReadError {

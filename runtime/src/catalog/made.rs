@@ -231,14 +231,14 @@ impl Made {
     }
 
     /// The runs of a store that this machine has not committed as they are there, though it has made earlier ones, each with the
-    /// digest of its manifest; without those of which somebody has said that they are right. What is older than all that it knows of
+    /// digest of its manifest; without those of which somebody has said that they are right. What is older than all that it has made
     /// may be from before it had the plan.
     pub fn strange<'a>(&self, catalog: &'a Catalog) -> Vec<(RunId, &'a str)> {
         let mut own = self.0.iter().filter(|(_, known)| !known.digests.is_empty());
         let Some((first, _)) = own.next() else { return Vec::new() };
         let is_told = |run: &RunId, digest: &str| {
             let known = self.0.get(run);
-            run > first
+            run >= first
                 && !known.is_some_and(|it| it.digests.contains(digest) || it.accepted.contains(digest))
         };
         catalog.digests().filter(|(run, digest)| is_told(run, digest)).collect()
@@ -284,6 +284,15 @@ pub fn told_gone(gone: &[RunId]) -> Option<String> {
         "run `{run}`{more}, which this machine committed, is in none of the plan's stores any more, and no prune of it deletes the newest: a \
          store was put back to an earlier state, or somebody deleted in it. See which, and put back what is left of it; the next run \
          takes whole what rested on it. It is told until it is back, or somebody says that it is right so: `plan prune FILE --accept {run}`"
+    ))
+}
+
+/// What is said of runs that no store has that could be read, while others could not.
+pub fn told_unseen(gone: &[RunId]) -> Option<String> {
+    let run = gone.last()?;
+    let more = more(gone.len(), " before it");
+    Some(format!(
+        "run `{run}`{more}, which this machine committed, is newer than all in the stores that could be read: where it is cannot be read now"
     ))
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::chunks::{CHUNK, Chunks, SEALED, plain_len};
 use super::head::{Closed, HEAD_LIKELY, HEAD_MAX, mark, open_head};
 use super::keyring::Keyring;
-use crate::artefact::ReadAt;
+use crate::artefact::{ReadAt, Spoilt};
 
 /// An encrypted file, to be read as if it were not. Every read is of whole chunks, and each of them is authenticated.
 pub struct Unsealed {
@@ -75,10 +75,10 @@ impl Unsealed {
             let is_last = (number + 1) * SEALED as u64 >= self.payload;
             if !self.key.unseal(number, is_last, &mut chunk) {
                 let at = self.head + number * SEALED as u64;
-                let text = format!(
+                let what = format!(
                     "the encrypted bytes from {at} on are not what was written there: they are damaged, cut, or another's"
                 );
-                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, Spoilt { offset: at, what }));
             }
             plain.append(&mut chunk);
         }

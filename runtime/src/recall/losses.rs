@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use super::shelf::{Shelf, Shelves};
 use super::status::span;
 use crate::catalog::guard::emptied;
-use crate::catalog::made::told_gone;
 use crate::run::history::Between;
 
 /// Seconds between two steps of a run that `plan step` does, after which somebody should look.
@@ -55,12 +54,6 @@ pub(super) fn shrunk_sources(model: &Model, shelves: &Shelves, now: Timestamp) -
         })
     };
     told(true).chain(told(false)).collect()
-}
-
-/// What this machine committed and no store has any more; nobody can tell while one of them cannot be read.
-pub(super) fn gone(shelves: &Shelves) -> Option<String> {
-    let made = shelves.made.as_ref().filter(|_| shelves.unread.is_empty())?;
-    told_gone(&made.gone(shelves.shelves.iter().map(|shelf| &shelf.catalog)))
 }
 
 /// A run between two steps: one that goes on by itself soon, or one that nobody may go on with, in words.

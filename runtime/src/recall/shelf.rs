@@ -13,14 +13,14 @@ use jiff::Timestamp;
 use super::RecallError;
 use super::ahead::Ahead;
 use super::chain::Chain;
-use crate::artefact::{Artefact, Expected, IndexPlace, ReadAt, ReadError, run_of};
+use crate::artefact::{Artefact, Expected, IndexPlace, ReadAt, ReadError, Spoilt, run_of};
 use crate::catalog::details::{Details, DetailsError};
 use crate::catalog::fitness::Asker;
 use crate::catalog::host::HostState;
 use crate::catalog::identity::{IdentityError, read_format};
 use crate::catalog::ids::RunId;
 use crate::catalog::layout::Layout;
-use crate::catalog::made::{Made, told_strange};
+use crate::catalog::made::{Made, told_gone, told_strange, told_unseen};
 use crate::catalog::manifest::{ArchiveRecord, FORMAT, Manifest, SourceRecord};
 use crate::catalog::prune::{Accepted, HeldRun, held_runs};
 use crate::catalog::recover::HEAD_BYTES;
@@ -29,7 +29,7 @@ use crate::cipher::{Keyring, UnsealError, Unsealed};
 use crate::postgres::basebackup::PRIOR;
 use crate::programs::secrets::Secrets;
 use crate::run::history::{self, Between};
-use crate::store::{self, Name, ReadStore, address};
+use crate::store::{self, Name, ReadStore, StoreError, address};
 
 /// A store and the runs of one plan in it.
 pub struct Shelf {
@@ -67,6 +67,8 @@ pub struct Shelves {
     pub accepted: Accepted,
     /// Which runs this machine has committed, if somebody looked and it can be read.
     pub made: Option<Made>,
+    /// Whether these are all stores of the plan, but for those that could not be read.
+    pub are_all: bool,
 }
 
 /// A run as all stores together hold it: one may have archives that another has not.
@@ -82,8 +84,11 @@ pub struct Held<'a> {
 pub struct Piece<'a> {
     /// As the first store's manifest has it.
     pub archive: &'a ArchiveRecord,
-    places: Vec<(&'a Shelf, &'a Manifest, &'a ArchiveRecord)>,
+    places: Vec<Place<'a>>,
 }
+
+/// A store that has an archive of a run, and its manifest of that.
+type Place<'a> = (&'a Shelf, &'a Manifest, &'a ArchiveRecord);
 
 impl<'a> Piece<'a> {
     /// Opens the artefacts that the wanted sources of the archive rest on, in the first store where that can be done; what cannot
@@ -377,7 +382,7 @@ impl Shelves {
     /// # Errors
     /// When none of them can be read.
     pub fn of_plan(model: &Model, only: Option<&str>) -> Result<Shelves, RecallError> {
-        let mut shelves = Shelves::default();
+        let mut shelves = Shelves { are_all: only.is_none(), ..Shelves::default() };
         let meant = model.each_store().map(|(_, store)| store);
         for declared in meant.filter(|store| only.is_none_or(|only| store.name == only)) {
             match Shelf::declared(declared, &model.name) {
@@ -542,11 +547,9 @@ impl Shelves {
                 piece.places.push((shelf, there, archive));
             }
         }
-        // What is at hand is read first.
+        // What is at hand is read first; before that, what is with all that it rests on as this machine made it.
         for piece in pieces.values_mut() {
-            piece
-                .places
-                .sort_by_key(|(shelf, ..)| (!self.is_known(shelf, manifest.run), shelf.root.is_none()));
+            piece.places.sort_by_key(|place| (!self.strange_below(place).is_empty(), place.0.root.is_none()));
         }
         Ok(Held { manifest, pieces: pieces.into_values().collect(), shelf })
     }
@@ -557,6 +560,14 @@ impl Shelves {
         !strange.iter().any(|(other, _)| *other == run)
     }
 
+    /// The runs that a place of an archive rests on, and its own, that this machine has not made as they are there.
+    fn strange_below(&self, (shelf, manifest, archive): &Place<'_>) -> BTreeSet<RunId> {
+        let mut runs: BTreeSet<RunId> = archive.contents.iter().flat_map(|it| it.rests_on.clone()).collect();
+        runs.insert(manifest.run);
+        let strange = self.made.as_ref().map(|made| made.strange(&shelf.catalog)).unwrap_or_default();
+        strange.into_iter().map(|(run, _)| run).filter(|run| runs.contains(run)).collect()
+    }
+
     /// What is said of runs that this machine has not made as they are there, if it remembers those that it has: a sentence for
     /// each store.
     pub fn strange(&self) -> Vec<String> {
@@ -564,12 +575,34 @@ impl Shelves {
         self.shelves.iter().filter_map(|shelf| shelf.strange(made)).collect()
     }
 
-    /// What a person should know who wants a run that no store has as this machine made it.
+    /// What a person should know who wants a run that no store has, with what it rests on, as this machine made it.
     pub fn stranger(&self, run: RunId) -> Option<String> {
         let mut with = self.shelves.iter().filter(|shelf| shelf.catalog.get(&run).is_some());
         let is_known = with.clone().any(|shelf| self.is_known(shelf, run));
-        let shelf = with.next().filter(|_| !is_known)?;
-        told_strange(shelf.store.label(), &shelf.layout, &shelf.catalog, &[(run, "")])
+        if let Some(shelf) = with.next().filter(|_| !is_known) {
+            return told_strange(shelf.store.label(), &shelf.layout, &shelf.catalog, &[(run, "")]);
+        }
+        let held = self.held(&Choice::Id(run.to_string()), None).ok()?;
+        held.pieces.iter().filter_map(|piece| piece.places.first()).find_map(|place| {
+            let strange: Vec<(RunId, &str)> =
+                self.strange_below(place).into_iter().map(|run| (run, "")).collect();
+            let shelf = place.0;
+            told_strange(shelf.store.label(), &shelf.layout, &shelf.catalog, &strange)
+        })
+    }
+
+    /// What this machine committed and no store that could be read has: behind all that is there, so that the newest of them is
+    /// not the newest.
+    pub fn gone(&self) -> Option<String> {
+        let made = self.made.as_ref().filter(|_| self.are_all)?;
+        let gone = made.gone(self.shelves.iter().map(|shelf| &shelf.catalog));
+        if self.unread.is_empty() { told_gone(&gone) } else { told_unseen(&gone) }
+    }
+
+    /// What a person should know who gets this run for what was asked for.
+    pub fn doubts(&self, choice: &Choice, run: RunId) -> Vec<String> {
+        let gone = if matches!(choice, Choice::Id(_)) { None } else { self.gone() };
+        self.stranger(run).into_iter().chain(gone).collect()
     }
 
     /// Whether some run of some store holds a source.
@@ -700,8 +733,17 @@ impl ReadAt for ObjectAt {
     }
 
     fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        self.store.read_range(&self.name, offset, len).map_err(io::Error::other)
+        self.store.read_range(&self.name, offset, len).map_err(|error| unread(offset, error))
     }
+}
+
+/// What a disk cannot read any more is damage to what lies there, and to nothing else.
+fn unread(offset: u64, error: StoreError) -> io::Error {
+    if error.cause.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) {
+        let what = format!("the disk cannot read the bytes from {offset} on: {error}");
+        return io::Error::other(Spoilt { offset, what });
+    }
+    io::Error::other(error)
 }
 
 /// Of the stores that an archive goes to those that say what it may rest on. One that lacks the newest run has no say: a whole
@@ -714,4 +756,21 @@ pub fn deciding<'s>(all: Vec<&'s Shelf>, archive: &str, made: &Made) -> Vec<&'s 
         all.iter().filter_map(|shelf| shelf.catalog.runs().rev().find(is_its)).map(|run| run.run).max();
     let has = |shelf: &&Shelf| newest.is_none_or(|run| shelf.catalog.get(&run).is_some());
     all.into_iter().filter(has).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ReadError, StoreError, io, unread};
+    use crate::store::StoreErrorKind;
+
+    #[test]
+    fn a_bad_sector_is_damage_and_a_store_that_is_away_is_not() {
+        let read = |number| {
+            let cause = io::Error::from_raw_os_error(number);
+            let (store, doing) = ("s".to_owned(), "read `x`".to_owned());
+            ReadError::from(unread(7, StoreError { store, doing, kind: StoreErrorKind::Other, cause }))
+        };
+        assert!(matches!(read(5), ReadError::Damaged { offset: 7, .. }));
+        assert!(matches!(read(116), ReadError::Io(_)));
+    }
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::last::{Compression, LastRun, compression, last_run};
 use super::log::{self, LogStanding};
-use super::losses::{between_steps, emptied_sources, gone, shrunk_sources};
+use super::losses::{between_steps, emptied_sources, shrunk_sources};
 use super::repositories::{self, Access};
 use super::shelf::{Shelf, Shelves, deciding};
 use super::tool;
@@ -214,7 +214,7 @@ pub fn status(
     let mut problems = problems(shelves, newest, now);
     problems.extend(model.separates.iter().filter_map(|separate| late(model, shelves, separate, now)));
     problems.extend(last_attempts(model, shelves, &unclean));
-    problems.extend(gone(shelves));
+    problems.extend(shelves.gone());
     problems.extend(shelves.strange());
     problems.extend(behind(model, shelves));
     problems.extend(emptied_sources(model, shelves, now));
