@@ -133,13 +133,14 @@ PLAN
 do_upload_plan() { "$plan" run "$work/$1.plan" --quiet; }
 do_upload_rclone() { rclone copy "$work/$1" "far:buck/rclone/"; }
 do_upload_s3cmd() { s3 put --recursive "$work/$1/" s3://buck/s3cmd/; }
+# A download has ended when it is on the disk: `plan` sees to that by itself.
 do_download_plan() { "$plan" restore "$work/$1.plan" --to "$work/out" --format json; }
-do_download_rclone() { rclone copy "far:buck/rclone/" "$work/out"; }
+do_download_rclone() { rclone copy "far:buck/rclone/" "$work/out" && sync -f "$work/out"; }
 # By their names: not every server lists what it wants to know.
 do_download_s3cmd() {
   local names
   mapfile -t names < <(ls "$work/$1")
-  s3 get "${names[@]/#/s3://buck/s3cmd/}" "$work/out/"
+  s3 get "${names[@]/#/s3://buck/s3cmd/}" "$work/out/" && sync -f "$work/out"
 }
 do_backup_plan() { do_upload_plan "$1"; }
 do_send_plan() { do_upload_plan "$1"; }
@@ -160,6 +161,8 @@ in_turn() {
     tool="${tools[$(((at + round) % ${#tools[@]}))]}"
     rm -rf "$work/out" && mkdir "$work/out"
     printf 'round %s: %s of %s by %s\n' "$round" "$what" "$task" "$tool" >&2
+    # What others left to be written is not theirs.
+    sync -f "$work"
     before="$(wire)"
     export -f "do_${what}_$tool" do_upload_plan s3
     export plan work

@@ -165,6 +165,14 @@ measure_restore() {
   time_it restore tar "tar xzf pigz.tgz -C mnt && sync -f mnt" "$(fresh_ext4)"
   time_it restore pigz "pigz -dc pigz.tgz | tar xf - -C mnt && sync -f mnt" "$(fresh_ext4)"
   time_it restore plan "$plan restore -q --store store.level6 --to mnt/back && sync -f mnt" "$(fresh_ext4)"
+  if command -v zstd >/dev/null; then
+    write_plan zstd3 "$work/tree" 3 zstd
+    eval "$(forget zstd3)"
+    "$plan" run -q zstd3.plan
+    [ -f zstd.tar.zst ] || tar -I "zstd -q -T0 -3" -cf zstd.tar.zst tree
+    time_it restore tar-zstd "tar --zstd -xf zstd.tar.zst -C mnt && sync -f mnt" "$(fresh_ext4)"
+    time_it restore plan-zstd "$plan restore -q --store store.zstd3 --to mnt/back && sync -f mnt" "$(fresh_ext4)"
+  fi
   umount mnt
   cd "$here"
 }
@@ -241,7 +249,10 @@ for name, what in (("memory.many", "many files"), ("memory.big", "one large file
         promise(f"peak memory, {what} (under 128 MiB)", f"{mib:.0f}", mib < 128, " MiB")
 if "restore.plan" in medians:
     ratio = medians["restore.tar"] / medians["restore.plan"]
-    promise("full restore, times as fast as tar xzf (at least 2)", f"{ratio:.2f}", ratio >= 2)
+    promise("full restore, times as fast as tar xzf (at least 2.5)", f"{ratio:.2f}", ratio >= 2.5)
+if "restore.plan-zstd" in medians:
+    ratio = medians["restore.tar-zstd"] / medians["restore.plan-zstd"]
+    promise("full restore, times as fast as tar --zstd -x (at least 1.5)", f"{ratio:.2f}", ratio >= 1.5)
 if "small.cat" in medians:
     ms = medians["small.cat"] * 1000
     promise("one file (under 30 ms)", f"{ms:.1f}", ms < 30, " ms")
