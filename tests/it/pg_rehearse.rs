@@ -157,6 +157,12 @@ fn a_dump_is_loaded_into_a_cluster_of_its_own() {
     let cluster = Cluster::new();
     cluster.sql("CREATE ROLE owner");
     cluster.sql("CREATE DATABASE \\\"My shop\\\" OWNER owner");
+    // One that stands in a tablespace, and one that is only read.
+    let space = cluster.scenario.path("space").display().to_string();
+    shell(&cluster.scenario.path("."), "mkdir space; [ $(id -u) != 0 ] || chown postgres space");
+    cluster.sql(&format!("CREATE TABLESPACE \\\"my \\\"\\\"space\\\" LOCATION '{space}'"));
+    cluster.sql("CREATE DATABASE spaced TABLESPACE \\\"my \\\"\\\"space\\\"");
+    cluster.sql("ALTER DATABASE \\\"My shop\\\" SET default_transaction_read_only = on");
     write_plan(&cluster, "dump", &verify("SELECT count(*) = 77 FROM far"));
     cluster.scenario.plan(["run"]).status(0);
     rehearse(&cluster, &["p.plan"]).status(0).says("passed   load").says("passed   query");

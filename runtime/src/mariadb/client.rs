@@ -238,6 +238,8 @@ impl Client<'_> {
             "--triggers",
             "--events",
             "--hex-blob",
+            // Under its locks a server refuses what it has written itself of a column whose default is a sequence.
+            "--skip-add-locks",
             // A comment has the names of hosts and the time: what is the same twice would not look so.
             "--skip-comments",
         ];

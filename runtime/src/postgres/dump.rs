@@ -1,5 +1,6 @@
 //! `pg_dump`: a logical copy of one database, or of all of them with the roles. It loads into any newer server.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -28,11 +29,13 @@ impl Driver for Dump {
         let failed = |cause| DriverError::File { path: job.folder.to_path_buf(), cause };
         let cleared = folder::remove(job.folder).map_err(io::Error::from);
         cleared.and_then(|()| crate::run::make_private(job.folder)).map_err(failed)?;
+        let program = |name| program(&labels, name);
+        let (globals, one) = (program("pg_dumpall")?, program("pg_dump")?);
         let mut backup = Backup { labels, ..Backup::default() };
         let databases = match &job.postgres.database {
             Some(database) => vec![database.clone().into_bytes()],
             None => {
-                let mut argv = vec![tools::find("pg_dumpall")?];
+                let mut argv = vec![globals];
                 argv.extend(job.connection());
                 argv.push("--globals-only".to_owned());
                 into_file(job, argv, &job.folder.join(GLOBALS))?;
@@ -40,12 +43,18 @@ impl Driver for Dump {
             }
         };
         for database in &databases {
-            dump(job, database)?;
+            dump(job, &one, database)?;
         }
         let listed = names::listed(databases.iter().map(Vec::as_slice));
         backup.labels.insert("databases".to_owned(), listed);
         Ok(backup)
     }
+}
+
+/// A program of the server's own version, where that is here: what a newer one writes, the server's own programs do not read.
+fn program(labels: &BTreeMap<String, String>, name: &'static str) -> Result<String, DriverError> {
+    let major = labels.get("server_version").and_then(|version| tools::major(version));
+    major.map_or_else(|| tools::find(name), |major| tools::of(major, name))
 }
 
 /// The databases that can be dumped; of the others it is told that they are not.
@@ -70,8 +79,8 @@ fn all(job: &Job<'_>, warnings: &mut Vec<String>) -> Result<Vec<Vec<u8>>, Driver
 }
 
 /// One file in `pg_dump`'s custom format; with `jobs`, its directory format, by so many connections.
-fn dump(job: &Job<'_>, database: &[u8]) -> Result<(), DriverError> {
-    let mut argv = vec![tools::find("pg_dump")?];
+fn dump(job: &Job<'_>, program: &str, database: &[u8]) -> Result<(), DriverError> {
+    let mut argv = vec![program.to_owned()];
     argv.extend(job.connection());
     // The artefact compresses better, and what was compressed cannot be compared.
     argv.push("--compress=0".to_owned());

@@ -328,7 +328,8 @@ impl Server {
             ("PGPORT", &port),
             ("PGUSER", &self.start.role),
             ("PGPASSWORD", ""),
-            ("PGOPTIONS", ""),
+            // A database may be one that is only read: not where it is made, and not for who looks into it.
+            ("PGOPTIONS", "-c default_transaction_read_only=off"),
             ("PGCONNECT_TIMEOUT", "10"),
         ];
         pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()

@@ -1,7 +1,9 @@
 //! Dumps: loaded into a new and private cluster, and asked there.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::chown;
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -13,6 +15,7 @@ use crate::postgres::names::{self, GLOBALS};
 use crate::postgres::server::{Expect, Server, Start};
 use crate::postgres::tools;
 use crate::programs::process::{self, ProcessError, Program};
+use crate::regular;
 
 /// The superuser of the new cluster: of a name that no dump makes anew.
 const OWNER: &str = "backplan_rehearsal";
@@ -21,12 +24,12 @@ const MAKER: &str = "CREATE DATABASE backplan_rehearsal ENCODING 'SQL_ASCII' TEM
 
 /// Loads the dump and looks at it.
 pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
-    let programs = programs(stage)?;
     let dumped = stage.folder.join("dump");
     private(&dumped)?;
     if !files::restore(stage, &dumped)? {
         return Ok(());
     }
+    let programs = programs(stage, &dumped)?;
     let (data, begun) = (stage.folder.join("data"), Instant::now());
     private(&data)?;
     let made = make(stage, &programs, &data);
@@ -38,7 +41,7 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
         }
     };
     let begun = Instant::now();
-    if let Some(why) = load(stage, &server, &programs, &dumped)? {
+    if let Some(why) = load(stage, &server, &programs, &dumped, &data)? {
         stage.note("load", begun, Verdict::Failed, Some(why));
         return Ok(());
     }
@@ -49,8 +52,9 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
     Ok(())
 }
 
-/// The programs of a server that takes the dump: of its own version, else the newest that is here.
-fn programs(stage: &Stage<'_>) -> Result<PathBuf, RehearseError> {
+/// The programs of a server that takes the dump: of its own version, where those read what the program wrote that made it; else the
+/// newest that are here.
+fn programs(stage: &Stage<'_>, dumped: &Path) -> Result<PathBuf, RehearseError> {
     let runs = stage.shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
     let labels = runs.filter(|run| run.run == stage.run).flat_map(|run| &run.sources);
     let labels = labels.filter(|record| record.name == stage.wish.source).map(|record| &record.labels);
@@ -60,8 +64,34 @@ fn programs(stage: &Stage<'_>) -> Result<PathBuf, RehearseError> {
         let folder = program.parent()?.to_path_buf();
         folder.join("postgres").is_file().then_some(folder)
     };
-    let own = tools::major(version).and_then(tools::server);
+    let needed = dumps(dumped)?.iter().map(|dump| reader_of(dump)).max().unwrap_or_default();
+    let own = tools::major(version).filter(|major| *major >= needed).and_then(tools::server);
     own.or_else(newest).ok_or_else(|| RehearseError::NoServer(version.to_owned()))
+}
+
+/// The files and folders of a dump, but for that of the roles.
+fn dumps(dumped: &Path) -> Result<Vec<PathBuf>, RehearseError> {
+    let entries = fs::read_dir(dumped).map_err(failed(dumped))?;
+    let mut entries: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    entries.retain(|path| *path != dumped.join(GLOBALS));
+    entries.sort();
+    Ok(entries)
+}
+
+/// The oldest major version whose `pg_restore` reads a dump, by the format that its header names (in PostgreSQL's
+/// `pg_backup_archiver.h`): the program that made it may have been newer than its server.
+fn reader_of(dump: &Path) -> u32 {
+    let header = if dump.is_dir() { dump.join("toc.dat") } else { dump.to_path_buf() };
+    let mut start = [0; 7];
+    let read = regular::open(&header).and_then(|mut file| file.read_exact(&mut start));
+    match (read, start) {
+        (Ok(()), [b'P', b'G', b'D', b'M', b'P', 1, minor]) => match minor {
+            ..15 => 0,
+            15 => 16,
+            16.. => 17,
+        },
+        _ => 0,
+    }
 }
 
 /// Makes a cluster and starts it; the inner error is why there is none.
@@ -137,6 +167,7 @@ fn load(
     server: &Server,
     programs: &Path,
     dumped: &Path,
+    data: &Path,
 ) -> Result<Option<String>, RehearseError> {
     let globals = dumped.join(GLOBALS);
     let has_globals = globals.is_file();
@@ -161,10 +192,8 @@ fn load(
             return Ok(Some(why));
         }
     }
-    let mut entries: Vec<PathBuf> =
-        fs::read_dir(dumped).map_err(failed(dumped))?.flatten().map(|entry| entry.path()).collect();
-    entries.sort();
-    for dump in entries.into_iter().filter(|path| *path != globals) {
+    let mut tablespaces = BTreeSet::new();
+    for dump in dumps(dumped)? {
         let mut words = vec!["--exit-on-error".to_owned(), "--no-tablespaces".to_owned()];
         if !has_globals {
             // One database alone comes without its roles.
@@ -178,11 +207,42 @@ fn load(
             words.push("--create".to_owned());
         }
         words.extend([format!("--dbname={}", own.unwrap_or(OWNER)), dump.display().to_string()]);
-        if let Some(why) = run("pg_restore", words)? {
-            return Ok(Some(why));
+        while let Some(why) = run("pg_restore", words.clone())? {
+            // What a database was made in by default is named where it is made, whatever the options say.
+            let Some(name) = lacking(&why).filter(|name| tablespaces.insert(name.clone())) else {
+                return Ok(Some(why));
+            };
+            let folder = data.join(format!("tablespace-{}", tablespaces.len()));
+            if let Err(why) = tablespace(stage, server, &name, &folder)? {
+                return Ok(Some(why));
+            }
         }
     }
     Ok(None)
+}
+
+/// The tablespace that a program says is not there.
+fn lacking(why: &str) -> Option<String> {
+    let (_, rest) = why.split_once("tablespace \"")?;
+    Some(rest.split_once("\" does not exist")?.0.to_owned())
+}
+
+/// Makes a tablespace of a name, in the scratch cluster's own folder.
+fn tablespace(
+    stage: &Stage<'_>,
+    server: &Server,
+    name: &str,
+    folder: &Path,
+) -> Result<Result<(), String>, RehearseError> {
+    private(folder)?;
+    let of = fs::metadata(folder.parent().unwrap_or(folder)).map_err(failed(folder))?;
+    chown(folder, Some(of.uid()), Some(of.gid())).map_err(failed(folder))?;
+    let (name, place) = (name.replace('"', "\"\""), folder.display().to_string().replace('\'', "''"));
+    let sql = format!("CREATE TABLESPACE \"{name}\" LOCATION '{place}'");
+    match server.query("postgres", &sql, stage.control) {
+        Ok(_) => Ok(Ok(())),
+        Err(error) => Ok(Err(detail(error)?)),
+    }
 }
 
 #[cfg(test)]

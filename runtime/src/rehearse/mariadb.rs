@@ -77,22 +77,32 @@ fn told<T>(result: Result<T, ServerError>) -> Result<Result<T, String>, Rehearse
     }
 }
 
-/// Loads every database; how many, or why one does not load.
+/// Loads every database; how many, or why one does not load. A view on a table of another database needs that first: what did not
+/// load is tried again, as long as that helps.
 fn load(stage: &Stage<'_>, server: &Server, dumped: &Path) -> Result<Result<usize, String>, RehearseError> {
     let below = dumped.join(DATABASES);
     let entries = fs::read_dir(&below).map_err(failed(&below))?;
     let mut entries: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     entries.sort();
-    for file in &entries {
-        if !is_file(file) {
-            return Ok(Err(format!("`{}` is no file", file.display())));
+    if let Some(other) = entries.iter().find(|file| !is_file(file)) {
+        return Ok(Err(format!("`{}` is no file", other.display())));
+    }
+    let (count, mut waiting) = (entries.len(), entries);
+    loop {
+        let (mut left, mut first) = (Vec::new(), None);
+        for file in &waiting {
+            if let Err(why) = told(server.load(file, false, stage.control, &silent()))? {
+                let name = file.file_name().unwrap_or_default().to_string_lossy();
+                first.get_or_insert(format!("`{name}`: {why}"));
+                left.push(file.clone());
+            }
         }
-        if let Err(why) = told(server.load(file, false, stage.control, &silent()))? {
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            return Ok(Err(format!("`{name}`: {why}")));
+        match first {
+            None => return Ok(Ok(count)),
+            Some(why) if left.len() == waiting.len() => return Ok(Err(why)),
+            Some(_) => waiting = left,
         }
     }
-    Ok(Ok(entries.len()))
 }
 
 /// Accounts, roles and grants come last: tables that are granted must be there.
