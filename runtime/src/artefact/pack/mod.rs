@@ -7,6 +7,7 @@ mod base;
 mod batch;
 mod blocks;
 mod changes;
+mod compressors;
 mod contents;
 mod deletions;
 mod fate;
@@ -21,6 +22,7 @@ mod open;
 mod output;
 mod plan;
 mod pool;
+mod readers;
 mod scratch;
 mod shifts;
 mod window;
@@ -48,6 +50,7 @@ use crate::scan::{Counts, Doubts, Warnings};
 use crate::threads;
 pub use base::{BaseIndex, BaseScan, CopyBase, Shape};
 pub use changes::{Changes, SourceChanges, plan_changes};
+use compressors::Compressors;
 use deletions::{Deletions, OWN};
 use fate::{Fate, Fates};
 pub use feed::{Fed, Feed};
@@ -60,12 +63,15 @@ use names::Names;
 use open::Roots;
 use plan::{Ended, Outcome, Planner, Shared};
 use pool::Pool;
+use readers::Readers;
 use window::Window;
 use work::Worker;
 use write::Writer;
 
 /// More threads than this only cost memory.
 const WORKERS_MAX: usize = 16;
+/// So many read where files are not cached, however few compress.
+const READERS_MAX: usize = 8;
 /// Members under way, at least: while one that is hard to compress is waited for, the other workers go on with the next, of which
 /// those that are only stored are done many times as fast.
 const UNDER_WAY: usize = 32;
@@ -502,7 +508,11 @@ fn members(
     let Material { listings, fates, keep, deletions, options, names, grains, ref pool } = *material;
     let roots: Vec<Roots> = listings.iter().map(|listing| Roots::open(&listing.roots)).collect();
     let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
-    let workers = options.workers.unwrap_or_else(cores).clamp(1, WORKERS_MAX);
+    let compressing = options.workers.unwrap_or_else(cores).clamp(1, WORKERS_MAX);
+    let compressors = Compressors::new(compressing, options.codec, options.level);
+    let workers =
+        options.workers.map_or(READERS_MAX.max(compressing), |workers| workers.clamp(1, WORKERS_MAX));
+    let readers = Readers::default();
     let window = Window::new((3 * workers + 4).max(UNDER_WAY));
     let deferred = Mutex::default();
     let left_out = Mutex::default();
@@ -529,7 +539,8 @@ fn members(
         let (results, finished) = channel();
         let queue = std::sync::Arc::new(Mutex::new(queue));
         for number in 0..workers {
-            let worker = Worker::new(&shared, names, pool, options.level);
+            let tools = (&compressors, &readers);
+            let worker = Worker::new(&shared, names, pool, tools, number >= compressing);
             let (queue, results) = (std::sync::Arc::clone(&queue), results.clone());
             let started = threads::start(scope, move || worker.run(&queue, &results));
             // With fewer it takes longer.

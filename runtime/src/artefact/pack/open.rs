@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, SeekFrom, StatxFlags, flistxattr, seek, statx};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 
 use super::Planned;
 use super::shifts::Found;
@@ -326,6 +326,13 @@ impl Opened {
         }
         out.resize(start + len, 0);
         (reading, done > len)
+    }
+
+    /// Whether reading from there need not wait for a disk; of what a file system cannot tell that, it is taken to be so.
+    pub fn is_cached(&self, offset: u64) -> bool {
+        let mut byte = [0];
+        let into = &mut [std::io::IoSliceMut::new(&mut byte)];
+        rustix::io::preadv2(&self.file, into, offset, ReadWriteFlags::NOWAIT) != Err(Errno::AGAIN)
     }
 
     /// Whether it is longer than it was when it was opened.

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 use super::PackError;
 use super::again::{Before, Scratch};
 use super::base::CopyBase;
+use super::compressors::Compressors;
 use super::grains;
 use super::job::{Copied, Done, Item, Job, Large, PieceHash, Planned, Work};
 use super::keep::Stretch;
@@ -15,10 +16,11 @@ use super::names::Names;
 use super::open::{Attributes, LeftOut, Opened, Reading, attributes_of};
 use super::plan::Shared;
 use super::pool::Pool;
+use super::readers::Readers;
 use super::scratch::Slot;
 use super::window::Window;
 use crate::artefact::gzip::{ALIGNMENT, Likely};
-use crate::artefact::member::{self, pad};
+use crate::artefact::member::pad;
 use crate::artefact::patched::path_in_tar;
 use crate::artefact::tarhead::{self, Head, padding};
 use crate::artefact::{Flags, Kind, PIECE, ReadError, treehash};
@@ -29,13 +31,17 @@ const SLACK: usize = 64 << 10;
 /// Its extended attributes are not all recorded: not for the index, but for the doubts.
 pub const TROUBLE: Flags = Flags(1 << 31);
 
+/// Of small files one of so many is looked at, whether it is cached.
+const LOOKED_AT: u32 = 4;
+
 /// A worker that panics must not leave the others waiting for its result.
-struct Alarm<'a>(&'a Window);
+struct Alarm<'a>(&'a Window, &'a Readers);
 
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.close();
+            self.1.end();
         }
     }
 }
@@ -45,7 +51,12 @@ pub struct Worker<'a> {
     shared: &'a Shared<'a>,
     names: &'a Names,
     pool: &'a Pool,
-    members: member::Writer,
+    compressors: &'a Compressors,
+    readers: &'a Readers,
+    /// It works only where more than compress are of use.
+    is_further: bool,
+    /// Files that it has opened.
+    opened: u32,
     tar: Vec<u8>,
     /// What is in `tar`.
     likely: Likely,
@@ -53,13 +64,22 @@ pub struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    /// A worker at this level.
-    pub fn new(shared: &'a Shared<'a>, names: &'a Names, pool: &'a Pool, level: u8) -> Worker<'a> {
+    /// A worker; a `further` one works only where files have to be waited for.
+    pub fn new(
+        shared: &'a Shared<'a>,
+        names: &'a Names,
+        pool: &'a Pool,
+        (compressors, readers): (&'a Compressors, &'a Readers),
+        is_further: bool,
+    ) -> Worker<'a> {
         Worker {
             shared,
             names,
             pool,
-            members: member::Writer::new(shared.codec, level),
+            compressors,
+            readers,
+            is_further,
+            opened: 0,
             tar: Vec::new(),
             likely: Likely::Plain,
             scratch: Scratch::default(),
@@ -68,10 +88,16 @@ impl<'a> Worker<'a> {
 
     /// Works until there is no more.
     pub fn run(mut self, jobs: &Mutex<Receiver<Job>>, results: &Sender<Done>) {
-        let _alarm = Alarm(self.shared.window);
+        let _alarm = Alarm(self.shared.window, self.readers);
         loop {
+            if self.is_further {
+                self.readers.wait();
+            }
             let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(job) = job else { return };
+            let Ok(job) = job else {
+                self.readers.end();
+                return;
+            };
             if self.shared.control.check().is_err() {
                 self.shared.window.close();
                 continue;
@@ -169,7 +195,7 @@ impl<'a> Worker<'a> {
         if !done.from_base {
             member = self.pool.take();
             member.clear();
-            self.members.write(&self.tar, self.likely, &mut member);
+            self.compressors.with(|writer| writer.write(&self.tar, self.likely, &mut member));
         }
         if self.shared.share_blocks {
             pad(&mut member);
@@ -239,6 +265,10 @@ impl<'a> Worker<'a> {
             Ok(opened) => opened,
             Err(left_out) => return self.leave_out(&entry, &left_out, done),
         };
+        self.opened = self.opened.wrapping_add(1);
+        if self.opened.is_multiple_of(LOOKED_AT) {
+            self.readers.saw(opened.is_cached(0));
+        }
         let has_grown = opened.size > entry.seen.size;
         let would_be = self.tar.len() as u64 + opened.size;
         if has_grown && (opened.size > PIECE as u64 || would_be > (PIECE + SLACK) as u64) {
@@ -446,6 +476,9 @@ impl<'a> Worker<'a> {
         let offset = index * PIECE as u64;
         let bytes = (opened.payload() - offset).min(PIECE as u64);
         let last = offset + bytes == opened.payload();
+        if !opened.is_sparse() {
+            self.readers.saw(opened.is_cached(offset));
+        }
         let reading = opened.read_payload(offset, bytes as usize, &mut self.tar);
         let hash = Some(PieceHash::Part(treehash::piece(index, &self.tar)));
         if self.keeps_grains(entry, opened) {
