@@ -115,11 +115,12 @@ impl Serialize for Resource {
     }
 }
 
-/// How the effects of a step that began are taken back. Idempotent: it assumes the effect may have happened.
+/// How the effects of a step that began are taken back. Idempotent: it assumes the effect may have happened. A run notes by it,
+/// before the step is carried out, what the next one needs for that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Undo {
-    /// Nothing to take back.
+    /// Nothing to take back, or what only its tool can: its repository is no run's own.
     None,
     /// Release what was locked.
     Release,

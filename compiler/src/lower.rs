@@ -420,13 +420,14 @@ impl<'a> Lowering<'a> {
         let (Action::Scan(id) | Action::Dump(id) | Action::DumpApart(id, _)) = action else { return };
         let source = self.model.source(id);
         let (reads, timeout) = (source.kind.own().reads(&source.name), source.timeout);
+        let is_own = source.repository().is_none() && !matches!(action, Action::DumpApart(..));
         let retry = self.model.retry.clone();
         let step = self.push(step, action, needs);
         step.reads = reads;
         step.writes.insert(writes);
         step.retry = Some(retry);
         step.timeout = timeout;
-        step.undo = Undo::DeleteFiles;
+        step.undo = if is_own { Undo::DeleteFiles } else { Undo::None };
     }
 
     /// Where a dump of this source is built.

@@ -270,7 +270,7 @@ fn is_of_base(line: &str) -> bool {
 }
 
 /// Where the base's manifest is laid down: where the tool's account comes, and not in the copy.
-pub fn beside(folder: &Path) -> PathBuf {
+fn beside(folder: &Path) -> PathBuf {
     let mut path = folder.as_os_str().to_owned();
     path.push(".manifest");
     path.into()

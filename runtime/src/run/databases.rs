@@ -12,7 +12,6 @@ use backplan_compiler::model::{ArchiveId, Level, Model, Postgres, Source, Source
 use super::context::no_secret;
 use super::coordinator::{Failure, FailureKind};
 use super::facts::SourceFact;
-use super::journal::Record;
 use super::levels::{self, Grounds, Levels};
 use super::output::SourceOutput;
 use super::reading::Reading;
@@ -174,8 +173,6 @@ impl<'a> Cluster<'a> {
         }
         let files = &doing.context.files;
         let (above, folder) = (files.staged(), files.copy(&self.source.name));
-        let paths = vec![folder.clone(), basebackup::beside(&folder)];
-        doing.intend(&Record::Writing { step: doing.step.id.0.clone(), paths })?;
         doing.held.make_staged(doing.context)?;
         if postgres.run_as.is_some() {
             // The tool's account passes through; what else is in here stays as closed as it is made.

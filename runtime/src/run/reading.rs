@@ -10,7 +10,6 @@ use backplan_compiler::value::{Hidden, Secret};
 use super::context::{no_secret, program_failure};
 use super::coordinator::Failure;
 use super::facts::SourceFact;
-use super::journal::Record;
 use super::output::{Output, SourceOutput};
 use super::real::Doing;
 use super::state::make_private;
@@ -43,11 +42,10 @@ impl<'a> Reading<'a> {
     /// A private folder of this run for what is copied of the source; it is removed with the run, whatever becomes of that.
     ///
     /// # Errors
-    /// When it cannot be made, or not be noted beforehand.
+    /// When it cannot be made.
     pub fn folder(&self) -> Result<PathBuf, Failure> {
         let doing = self.doing;
         let folder = doing.context.files.copy(&self.source().name);
-        doing.intend(&Record::Writing { step: doing.step.id.0.clone(), paths: vec![folder.clone()] })?;
         doing.held.make_staged(doing.context)?;
         make_private(&folder).map_err(|cause| Failure::of(&cause, &cause))?;
         Ok(folder)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backplan_compiler::graph::{Step, StepId};
+use backplan_compiler::graph::{Action, Step, StepId, Undo};
 use backplan_compiler::model::StoreId;
 
 use super::context::Context;
@@ -18,7 +18,7 @@ use super::records::Records;
 use super::report::{Report, Verdict};
 use super::resume;
 use super::session::Session;
-use super::steps::{Scene, handed_on, planned};
+use super::steps::{Scene, StepPlan, handed_on, planned};
 use crate::catalog::host::HostLock;
 use crate::control::Control;
 use crate::programs::process::Tell;
@@ -64,10 +64,29 @@ impl RealRun {
         }
         let facts = doing.facts();
         let plan = planned(step, doing.scene(&facts), control)?;
-        if let Some(intent) = plan.intent(step, &self.context) {
-            doing.intend(&intent)?;
+        if let Some(intent) = intent(step, plan.as_ref(), &self.context) {
+            doing.note_down(&intent)?;
         }
         plan.carry_out(&doing)
+    }
+}
+
+/// What must be in the journal before a step is carried out, by how the graph has it taken back. What it writes into a store
+/// is noted there, and a lock goes with whoever holds it.
+fn intent(step: &Step, plan: &dyn StepPlan, context: &Context) -> Option<Record> {
+    match step.undo {
+        // Scratch files, which go with the run.
+        Undo::DeleteFiles if matches!(step.action, Action::Scan(_)) => None,
+        Undo::DeleteFiles => Some(Record::Writing {
+            step: step.id.0.clone(),
+            paths: vec![context.files.staged().to_path_buf()],
+        }),
+        Undo::LeaveWindow => {
+            let Action::Enter(window) = step.action else { return None };
+            let window = context.model().windows[window].name.clone();
+            Some(Record::Entering { window, leave: plan.leave() })
+        }
+        Undo::None | Undo::Release | Undo::DeleteObjects => None,
     }
 }
 
@@ -185,11 +204,11 @@ impl<'a> Doing<'a> {
         self.records.tell(self.context, &self.step.id)
     }
 
-    /// Writes an intent: its effect must not happen where this fails.
+    /// Writes into the journal. Of an intent: its effect must not happen where this fails.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn intend(&self, record: &Record) -> Result<(), Failure> {
+    pub fn note_down(&self, record: &Record) -> Result<(), Failure> {
         self.records.write(self.context, record).map_err(Failure::lasting)
     }
 }

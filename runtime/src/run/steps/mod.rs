@@ -47,7 +47,7 @@ use super::context::Context;
 use super::coordinator::{Failure, FailureKind, Performed};
 use super::dry::Ahead;
 use super::facts::Facts;
-use super::journal::Record;
+use super::journal::{Leave, Record};
 use super::levels::Levels;
 use super::output::Output;
 use super::real::Doing;
@@ -59,8 +59,8 @@ use crate::store::{Store, StoreError};
 
 /// What a step is going to do. Making it only looks.
 pub(crate) trait StepPlan {
-    /// What must be in the journal before it is carried out.
-    fn intent(&self, _step: &Step, _context: &Context) -> Option<Record> {
+    /// How the window that it opens is closed again.
+    fn leave(&self) -> Option<Leave> {
         None
     }
 

@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use backplan_compiler::count::plural;
-use backplan_compiler::graph::Step;
 use backplan_compiler::lower::{level_word, reading_order};
 use backplan_compiler::model::{ArchiveId, Compare, Level, SourceId, StoreId};
 
 use super::deliver::in_the_way;
-use super::{Ahead, Context, Doing, Failure, Performed, Record, Scene, Sight, StepPlan, measured, packing};
+use super::{Ahead, Doing, Failure, Performed, Scene, Sight, StepPlan, measured, packing};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::ArchiveRecord;
 use crate::run::facts::SourceFact;
@@ -207,12 +206,6 @@ impl PackPlan {
 }
 
 impl StepPlan for PackPlan {
-    fn intent(&self, step: &Step, context: &Context) -> Option<Record> {
-        let paths = vec![context.files.staged().to_path_buf()];
-        let is_staged = matches!(self.to, Destination::Staging(_));
-        is_staged.then(|| Record::Writing { step: step.id.0.clone(), paths })
-    }
-
     fn foreseen(self: Box<Self>, ahead: &Ahead<'_>) -> (Sight, Result<Performed, Failure>) {
         let scene = ahead.scene;
         let estimate = self.estimate(scene);

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use backplan_compiler::graph::{Occasion, Step};
+use backplan_compiler::graph::Occasion;
 use backplan_compiler::model::{Model, Window};
 use backplan_compiler::value::Text;
 
 use super::{
-    Ahead, Context, Doing, Failure, FailureKind, Performed, Record, Sight, StepPlan, done, fill_all,
+    Ahead, Context, Doing, Failure, FailureKind, Leave, Performed, Record, Sight, StepPlan, done, fill_all,
 };
 use crate::programs::process::{self, Program};
 use crate::run::context::program_failure;
-use crate::run::journal::Leave;
 
 /// How long leaving a window may take where its plan does not give the window longer: a program that hangs must not keep the
 /// run, and every run after it, from ending.
@@ -45,8 +44,8 @@ impl<'a> EnterStep<'a> {
 }
 
 impl StepPlan for EnterStep<'_> {
-    fn intent(&self, _: &Step, _: &Context) -> Option<Record> {
-        Some(Record::Entering { window: self.window.name.clone(), leave: self.leave.clone() })
+    fn leave(&self) -> Option<Leave> {
+        self.leave.clone()
     }
 
     fn foreseen(self: Box<Self>, _: &Ahead<'_>) -> (Sight, Result<Performed, Failure>) {
@@ -99,7 +98,7 @@ impl StepPlan for LeaveStep<'_> {
             ),
             ..failure
         })?;
-        doing.intend(&Record::Left { window: window.name.clone() })?;
+        doing.note_down(&Record::Left { window: window.name.clone() })?;
         done()
     }
 }
