@@ -1,6 +1,7 @@
 //! What the tool of a database, or its server, says of a backup.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -33,7 +34,7 @@ macro_rules! labels {
             fn set(&mut self, name: String, value: String) {
                 match name.as_str() {
                     $($word => match value.parse::<$kind>() {
-                        Ok(known) if known.to_string() == value => self.$field = Some(known),
+                        Ok(known) if is_written(&known, &value) => self.$field = Some(known),
                         _ => drop(self.other.insert(name, value)),
                     },)+
                     _ => match name.strip_prefix(TABLESPACE) {
@@ -107,6 +108,11 @@ labels! {
     wal_start: String = "wal_start",
     /// The last one.
     wal_stop: String = "wal_stop",
+}
+
+/// Whether it is written as it stands there.
+fn is_written(known: &impl Display, value: &str) -> bool {
+    known.to_string() == value
 }
 
 impl Labels {

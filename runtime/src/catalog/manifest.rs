@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::details::{Details, DetailsError, Seal};
 use super::ids::{Nonce, RunId, Uuid};
-use super::names::{ArtefactName, Digest, PlanName, ToolName, amount, labels, settings};
+use super::labels::Labels;
+use super::names::{ArtefactName, Digest, PlanName, ToolName, amount, settings};
 use crate::cipher::Keyring;
 
 /// The format this program writes.
@@ -133,15 +134,20 @@ pub struct SourceRecord {
     #[serde(default, skip_serializing_if = "is_none", deserialize_with = "amount")]
     pub unread: u64,
     /// What its tool calls this backup: label, LSNs, system identifier.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "labels")]
-    pub labels: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Box<Labels>>,
 }
 
 impl SourceRecord {
+    /// What its tool says of this backup.
+    pub fn labels(&self) -> &Labels {
+        self.labels.as_deref().unwrap_or(Labels::NONE)
+    }
+
     /// Whether there is anything in it: a tree of nothing but folders is as good as empty.
     pub fn has_something(&self) -> bool {
         // A server without a database has accounts all the same.
-        if self.kind == "mariadb" && self.labels.get("databases").is_some_and(String::is_empty) {
+        if self.kind == "mariadb" && self.labels().databases.as_deref() == Some("") {
             return false;
         }
         // Of a tree without any entry there are its root and the source's own folder.
@@ -162,14 +168,14 @@ impl SourceRecord {
 
     /// Whether what its artefacts hold is the repository of a tool, with as many backups in it as a cycle has by then.
     pub fn is_repository(&self) -> bool {
-        self.labels.get("driver").is_some_and(|driver| driver == "pgbackrest" || driver == "probackup")
+        matches!(self.labels().driver.as_deref(), Some("pgbackrest" | "probackup"))
     }
 
     /// Bytes of what was backed up. Of a repository those of the cluster, as its tool tells them: what the repository weighs
     /// follows the backups in it, and where its tool tells nothing nobody knows.
     pub fn measured(&self) -> Option<u64> {
         match self.is_repository() && self.bytes > 0 {
-            true => self.labels.get(crate::postgres::DATABASE_BYTES)?.parse().ok(),
+            true => self.labels().database_bytes,
             false => Some(self.bytes),
         }
     }

@@ -10,6 +10,7 @@
 //! | [`host`] | what this host remembers, and the locks among its processes |
 //! | [`identity`] | whose store it is |
 //! | [`ids`] | ids of runs, plans, machines, attempts |
+//! | [`labels`] | what the tool of a database says of a backup |
 //! | [`layout`] | the name of everything in a store |
 //! | [`lock`] | the lease of a plan in a store |
 //! | [`made`] | which runs this machine has committed |
@@ -36,6 +37,7 @@ pub mod hold;
 pub mod host;
 pub mod identity;
 pub mod ids;
+pub mod labels;
 pub mod layout;
 pub mod lock;
 mod losses;

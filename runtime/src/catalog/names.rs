@@ -41,7 +41,7 @@ pub struct ToolName(String);
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(String);
 
-fn bad(text: &str, wanted: &'static str) -> BadId {
+pub(super) fn bad(text: &str, wanted: &'static str) -> BadId {
     BadId { text: text.escape_debug().to_string(), wanted }
 }
 
@@ -247,29 +247,6 @@ pub(super) fn amount<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error
     }
 }
 
-/// Reads what a tool calls its backup. Who passes on a label, a stanza or a number of a tablespace may rely on it to be
-/// one; what is only shown may be any text.
-pub(super) fn labels<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
-    let labels = BTreeMap::<String, String>::deserialize(from)?;
-    for (name, value) in &labels {
-        label(name, value).map_err(serde::de::Error::custom)?;
-    }
-    Ok(labels)
-}
-
-fn label(name: &str, value: &str) -> Result<(), BadId> {
-    if let Some(number) = name.strip_prefix(crate::postgres::basebackup::TABLESPACE_LABEL) {
-        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-        return if is_number { Ok(()) } else { Err(bad(number, "the number of a tablespace")) };
-    }
-    match name {
-        "label" | "stanza" | "prior" | "driver" | "archive_id" => {
-            ToolName::try_from(value.to_owned()).map(drop)
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Reads how a repository is reached: it ends up in arguments and settings of its tool.
 pub(super) fn settings<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
     let settings = BTreeMap::<String, String>::deserialize(from)?;
@@ -300,7 +277,7 @@ mod tests {
 
     use std::path::PathBuf;
 
-    use super::{ArtefactName, Digest, HostPath, InnerPath, PlanName, RawPath, ToolName, label, setting};
+    use super::{ArtefactName, Digest, HostPath, InnerPath, PlanName, RawPath, ToolName, setting};
 
     #[test]
     fn a_name_is_what_a_plan_can_give() {
@@ -336,12 +313,7 @@ mod tests {
         }
         for bad in ["", "-x", "--repo1-path=/", "..", "../x", "a/b", "a\nb", ".x"] {
             assert!(ToolName::try_from(bad.to_owned()).is_err(), "{bad:?}");
-            assert!(label("stanza", bad).is_err() && label("label", bad).is_err(), "{bad:?}");
             assert!(setting("stanza", bad, true).is_err(), "{bad:?}");
-        }
-        assert!(label("tablespace.16384", "/any/where").is_ok() && label("time_stop", "a\nb").is_ok());
-        for bad in ["tablespace.", "tablespace.../x", "tablespace./etc", "tablespace.1a"] {
-            assert!(label(bad, "/srv").is_err(), "{bad}");
         }
         assert!(setting("path", ".backplan-repo/p/db", false).is_ok());
         for bad in ["/etc", "..", ".backplan-repo/../..", "other", ".backplan-repo/p\nrepo1-host-cmd=x"] {

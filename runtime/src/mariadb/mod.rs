@@ -17,7 +17,6 @@ mod probe;
 mod rights;
 pub mod server;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -28,6 +27,7 @@ use backplan_compiler::model::{ArchiveId, Compare, Mariadb, Source, SourceId};
 pub(crate) use client::{find, is_mariadb};
 
 use crate::artefact::Content;
+use crate::catalog::labels::Labels;
 use crate::live::Look;
 use crate::places::folder;
 use crate::postgres::names;
@@ -101,13 +101,12 @@ impl Reader for Mariadb {
         if self.databases.is_empty() {
             into_file(&client, client.dump_users().map_err(failed)?, &folder.join(USERS), name)?;
         }
-        let labels = [
-            ("driver", "dump".to_owned()),
-            ("server_version", server),
-            ("databases", names::listed(wanted.iter().map(String::as_bytes))),
-        ];
-        let labels: BTreeMap<String, String> =
-            labels.into_iter().map(|(label, value)| (label.to_owned(), value)).collect();
+        let labels = Labels {
+            driver: Some("dump".to_owned()),
+            server_version: Some(server),
+            databases: Some(names::listed(wanted.iter().map(String::as_bytes))),
+            ..Labels::default()
+        };
         reading.filled(folder, labels)
     }
 

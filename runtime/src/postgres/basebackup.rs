@@ -10,10 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::stream::{Streamed, Told};
-use super::{
-    Abilities, Backup, Base, DATABASE_BYTES, Driver, DriverError, Job, Labels, refusal, text, tools,
-};
+use super::{Abilities, Backup, Base, Driver, DriverError, Job, refusal, text, tools};
 use crate::catalog::ids::Nonce;
+use crate::catalog::labels::Labels;
 use crate::places::folder;
 use crate::programs::process::{self, ProcessError, Program, Running, Tell};
 
@@ -21,11 +20,7 @@ use crate::programs::process::{self, ProcessError, Program, Running, Tell};
 pub const DATA: &str = "data";
 /// The folder of the tablespaces, each by its number.
 pub const TABLESPACES: &str = "tablespaces";
-/// Before the number of a tablespace in the labels; the value is where it was.
-pub const TABLESPACE_LABEL: &str = "tablespace.";
 
-/// In the labels of a backup that rests on another: the run that made that one.
-pub const PRIOR: &str = "prior";
 const COPY: &str = "pg_basebackup";
 /// What the names of files begin with of which not all was copied.
 const CHANGED: &[u8] = b"INCREMENTAL.";
@@ -52,7 +47,7 @@ impl Driver for Basebackup {
         let mut copy = Copy::begin(job)?;
         let mut backup = Backup { labels: job.server()?, ..Backup::default() };
         job.same_cluster(&backup.labels)?;
-        copy.major = backup.labels.get("server_version").and_then(|version| tools::major(version));
+        copy.major = backup.labels.server_version.as_deref().and_then(tools::major);
         let base = copy.base(&mut backup)?;
         if let Some(base) = base {
             match copy.rest_on(&base) {
@@ -62,14 +57,11 @@ impl Driver for Basebackup {
         }
         match base.filter(|_| backup.is_based) {
             Some(base) => {
-                let name = |name: &str, value: String| (name.to_owned(), value);
                 let bytes =
                     size(job.folder).map_err(|cause| DriverError::File { path: job.folder.into(), cause })?;
-                backup.labels.extend([
-                    name("type", "incremental".into()),
-                    name(PRIOR, base.run.to_string()),
-                    name(DATABASE_BYTES, bytes.to_string()),
-                ]);
+                backup.labels.kind = Some("incremental".to_owned());
+                backup.labels.prior = Some(base.run.to_string());
+                backup.labels.database_bytes = Some(bytes);
             }
             None if copy.may_stream() => return Ok(Backup { is_streamed: true, ..backup }),
             None => copy.take(None)?,
@@ -77,8 +69,7 @@ impl Driver for Basebackup {
         copy.verify()?;
         backup.labels.extend(read_labels(&copy.data)?);
         backup.labels.extend(moment(job)?);
-        let spaces = copy.spaces.into_iter().map(|(oid, place)| (format!("{TABLESPACE_LABEL}{oid}"), place));
-        backup.labels.extend(spaces);
+        backup.labels.tablespaces.extend(copy.spaces);
         Ok(backup)
     }
 }
@@ -113,12 +104,11 @@ impl<'j, 'a> Copy<'j, 'a> {
     /// The base, if the server can make something that rests on it.
     fn base(&self, backup: &mut Backup) -> Result<Option<Base<'a>>, DriverError> {
         let Some(base) = self.job.base else { return Ok(None) };
-        let own = |name: &str| backup.labels.get(name).map_or("", String::as_str);
-        let was = |name: &str| base.labels.get(name).map_or("", String::as_str);
-        let (now, then) = (own("server_version"), was("server_version"));
+        let version = |labels: &'a Labels| labels.server_version.as_deref().unwrap_or_default();
+        let (now, then) = (backup.labels.server_version.clone().unwrap_or_default(), version(base.labels));
+        let tool = base.labels.driver.as_deref().unwrap_or_default();
         let source = self.job.source;
-        if was("driver") != "basebackup" || tools::major(then) != self.major {
-            let tool = was("driver");
+        if tool != "basebackup" || tools::major(then) != self.major {
             let text = format!(
                 "run {} was made by {tool} of PostgreSQL {then}, and the server is of {now}",
                 base.run
@@ -131,9 +121,9 @@ impl<'j, 'a> Copy<'j, 'a> {
             backup.notes.push(format!("source `{source}` is taken whole: {text}"));
             return Ok(None);
         }
-        if own("system_id") != was("system_id") {
-            let text =
-                format!("run {} is of another cluster (system identifier {})", base.run, was("system_id"));
+        if backup.labels.system_id != base.labels.system_id {
+            let other = base.labels.system_id.as_deref().unwrap_or_default();
+            let text = format!("run {} is of another cluster (system identifier {other})", base.run);
             backup.warnings.push(format!("it is taken whole: {text}"));
             return Ok(None);
         }
@@ -170,7 +160,7 @@ impl<'j, 'a> Copy<'j, 'a> {
     /// Looks whether the copy is the difference to the base that it is taken for: restored to another, it would be refused.
     fn is_of(&self, base: &Base<'_>) -> Result<(), Unbased> {
         let labels = read_labels(&self.data)?;
-        let (from, begun) = (labels.get("lsn_from"), base.labels.get("lsn_start"));
+        let (from, begun) = (labels.lsn_from.as_ref(), base.labels.lsn_start.as_ref());
         if from.is_some() && from == begun {
             return Ok(());
         }
@@ -333,8 +323,8 @@ const MOMENT: &str = "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY
                        pg_snapshot_xmax(pg_current_snapshot())";
 
 fn moment_of(rows: Vec<[String; 2]>) -> Labels {
-    let row = rows.into_iter().next().into_iter().flatten();
-    ["time_stop", "next_xid"].map(str::to_owned).into_iter().zip(row).collect()
+    let (time_stop, next_xid) = rows.into_iter().next().map(|[time, xid]| (time, xid)).unzip();
+    Labels { time_stop, next_xid, ..Labels::default() }
 }
 
 /// A backup that comes while it is packed, or why the server cannot keep its log so long, and a copy has to be made.
@@ -352,7 +342,7 @@ pub enum Begun {
 pub fn stream(job: &Job<'_>, told: &Told) -> Result<Begun, DriverError> {
     let labels = job.server()?;
     job.same_cluster(&labels)?;
-    let major = labels.get("server_version").and_then(|version| tools::major(version));
+    let major = labels.server_version.as_deref().and_then(tools::major);
     let slot = match keep_log(job)? {
         Ok(slot) => slot,
         Err(why) => return Ok(Begun::Refused(why)),
@@ -437,24 +427,18 @@ fn read_labels(data: &Path) -> Result<Labels, DriverError> {
 
 /// `START WAL LOCATION: 0/4000028 (file 000000010000000000000004)` and its like.
 pub(super) fn from_backup_label(label: &str) -> Labels {
-    let mut labels = Labels::new();
+    let mut labels = Labels::default();
     for line in label.lines() {
         let Some((name, value)) = line.split_once(": ") else { continue };
         match name {
             "START WAL LOCATION" => {
                 let (lsn, file) = value.split_once(" (file ").unwrap_or((value, ""));
-                labels.insert("lsn_start".to_owned(), lsn.to_owned());
-                labels.insert("wal_start".to_owned(), file.trim_end_matches(')').to_owned());
+                labels.lsn_start = Some(lsn.to_owned());
+                labels.wal_start = Some(file.trim_end_matches(')').to_owned());
             }
-            "START TIME" => {
-                labels.insert("started".to_owned(), value.to_owned());
-            }
-            "INCREMENTAL FROM LSN" => {
-                labels.insert("lsn_from".to_owned(), value.to_owned());
-            }
-            "START TIMELINE" => {
-                labels.insert("timeline".to_owned(), value.to_owned());
-            }
+            "START TIME" => labels.started = Some(value.to_owned()),
+            "INCREMENTAL FROM LSN" => labels.lsn_from = Some(value.to_owned()),
+            "START TIMELINE" => labels.timeline = Some(value.to_owned()),
             _ => {}
         }
     }
@@ -465,7 +449,7 @@ pub(super) fn from_backup_label(label: &str) -> Labels {
 pub(super) fn from_manifest(manifest: &str) -> Labels {
     let parsed: serde_json::Value = serde_json::from_str(manifest).unwrap_or_default();
     let end = parsed["WAL-Ranges"].as_array().and_then(|ranges| ranges.last()?["End-LSN"].as_str());
-    end.map(|lsn| ("lsn_stop".to_owned(), lsn.to_owned())).into_iter().collect()
+    Labels { lsn_stop: end.map(str::to_owned), ..Labels::default() }
 }
 
 #[cfg(test)]
@@ -478,13 +462,13 @@ mod tests {
                      CHECKPOINT LOCATION: 0/4000060\nSTART TIME: 2026-11-20 02:30:00 UTC\nLABEL: x\n\
                      START TIMELINE: 1\nINCREMENTAL FROM LSN: 0/2000028\n";
         let labels = from_backup_label(label);
-        assert_eq!(labels["lsn_start"], "0/4000028");
-        assert_eq!(labels["wal_start"], "000000010000000000000004");
-        assert_eq!(labels["timeline"], "1");
-        assert_eq!(labels["lsn_from"], "0/2000028");
+        assert_eq!(labels.lsn_start.as_deref(), Some("0/4000028"));
+        assert_eq!(labels.wal_start.as_deref(), Some("000000010000000000000004"));
+        assert_eq!(labels.timeline.as_deref(), Some("1"));
+        assert_eq!(labels.lsn_from.as_deref(), Some("0/2000028"));
         let manifest =
             r#"{"WAL-Ranges": [{"Timeline": 1, "Start-LSN": "0/4000028", "End-LSN": "0/4000100"}]}"#;
-        assert_eq!(from_manifest(manifest)["lsn_stop"], "0/4000100");
-        assert!(from_manifest("").is_empty());
+        assert_eq!(from_manifest(manifest).lsn_stop.as_deref(), Some("0/4000100"));
+        assert_eq!(from_manifest(""), Labels::default());
     }
 }

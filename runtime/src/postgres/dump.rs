@@ -46,7 +46,7 @@ impl Driver for Dump {
             dump(job, &one, database)?;
         }
         let listed = names::listed(databases.iter().map(Vec::as_slice));
-        backup.labels.insert("databases".to_owned(), listed);
+        backup.labels.databases = Some(listed);
         Ok(backup)
     }
 }

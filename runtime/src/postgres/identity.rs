@@ -1,11 +1,9 @@
 //! Which cluster a source is. An address says nothing of that: a fresh `initdb` answers at it like the one that is lost.
 
-use super::{DriverError, Labels};
+use super::DriverError;
 use crate::catalog::ids::RunId;
+use crate::catalog::labels::Labels;
 use crate::catalog::manifest::{Manifest, SourceRecord, SourceStatus};
-
-/// In the labels: what tells a cluster from all others.
-pub const SYSTEM_ID: &str = "system_id";
 
 /// The cluster that the backups of a source are of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +19,7 @@ impl Known {
     pub fn of<'a>(runs: impl Iterator<Item = &'a Manifest>, source: &str) -> Option<Known> {
         let told = runs.filter_map(|manifest| {
             let is_own = |record: &&SourceRecord| record.name == source && record.status == SourceStatus::Ok;
-            let system_id = manifest.sources.iter().find(is_own)?.labels.get(SYSTEM_ID)?.clone();
+            let system_id = manifest.sources.iter().find(is_own)?.labels().system_id.clone()?;
             Some(Known { run: manifest.run, system_id })
         });
         told.max_by_key(|known| known.run)
@@ -41,7 +39,7 @@ impl Known {
     /// # Errors
     /// [`DriverError::Lasting`].
     pub fn hold_against(&self, server: &Labels, source: &str) -> Result<(), DriverError> {
-        match self.another(server.get(SYSTEM_ID)) {
+        match self.another(server.system_id.as_ref()) {
             Some(why) => Err(DriverError::Lasting(format!("{why}\n  {}", mend(source)))),
             None => Ok(()),
         }

@@ -31,7 +31,7 @@ pub mod server;
 pub mod stream;
 pub mod tools;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,7 @@ use identity::Known;
 use rustix::fs::{Gid, Uid, fchown};
 
 use crate::catalog::ids::RunId;
+use crate::catalog::labels::Labels;
 use crate::catalog::made::Made;
 use crate::control::{Control, Stopped};
 use crate::lasting;
@@ -51,17 +52,8 @@ use crate::places::{account, trust};
 use crate::programs::environment;
 use crate::programs::process::{self, ProcessError, Program, Tell};
 
-/// What a manifest says of a backup: label, LSNs, timeline, versions. Keys are stable; see `docs/postgres.md`.
-pub type Labels = BTreeMap<String, String>;
-
-/// In the labels: bytes of the cluster, however few had to be copied.
-pub const DATABASE_BYTES: &str = "database_bytes";
-
 /// Seconds that a server may take to let a program in, unless the environment says otherwise: one that hangs does so for ever.
 const CONNECT: &str = "30";
-
-/// In the labels: bytes that a backup takes in its tool's repository, beside those that it rests on.
-pub const REPOSITORY_BYTES: &str = "repository_bytes";
 
 /// What a driver can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -368,15 +360,21 @@ impl Job<'_> {
                    (select timeline_id from pg_control_checkpoint())";
         let database = self.postgres.database.as_deref().unwrap_or("postgres");
         let rows = self.query::<3>(database, sql)?;
-        let names = ["server_version", "system_id", "timeline"];
-        let fields = rows.into_iter().next().into_iter().flatten();
-        Ok(names.into_iter().zip(fields).map(|(name, value)| (name.to_owned(), value)).collect())
+        Ok(match rows.into_iter().next() {
+            Some([version, system_id, timeline]) => Labels {
+                server_version: Some(version),
+                system_id: Some(system_id),
+                timeline: Some(timeline),
+                ..Labels::default()
+            },
+            None => Labels::default(),
+        })
     }
 
     /// The same of a role that may not ask for all of it: then nothing.
     fn server_if_told(&self) -> Result<Labels, DriverError> {
         self.server().or_else(|error| match error {
-            DriverError::Tool(ProcessError::Status { .. }) => Ok(Labels::new()),
+            DriverError::Tool(ProcessError::Status { .. }) => Ok(Labels::default()),
             error => Err(error),
         })
     }

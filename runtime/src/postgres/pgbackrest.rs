@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use backplan_compiler::model::Level;
 use info::{Listed, MARK, Stanza};
 
-use super::identity::SYSTEM_ID;
 use super::recovery::{command_word, quote};
 use super::repository::{KEY_FILE, Repository};
-use super::{Abilities, Apart, Backup, Driver, DriverError, Job, Labels, text, tools};
+use super::{Abilities, Apart, Backup, Driver, DriverError, Job, text, tools};
+use crate::catalog::labels::Labels;
 use crate::programs::process::{self, ProcessError, Program};
 use crate::wal::name::WalName;
 
@@ -124,11 +124,11 @@ impl Driver for Pgbackrest {
             warnings.extend(tool.drop_settled(known.as_ref())?);
         }
         let mut labels = made.labels();
-        labels.extend(stanza.archive_id(&made).map(|id| ("archive_id".to_owned(), id)));
-        labels.extend(stanza.system_id().map(|system| ("system_id".to_owned(), system)));
-        labels.extend(stanza.server_version().map(|version| ("server_version".to_owned(), version)));
-        labels.insert("stanza".to_owned(), tool.stanza.to_owned());
-        labels.insert("tool_version".to_owned(), version);
+        labels.archive_id = stanza.archive_id(&made);
+        labels.system_id = stanza.system_id();
+        labels.server_version = stanza.server_version();
+        labels.stanza = Some(tool.stanza.to_owned());
+        labels.tool_version = Some(version);
         Ok(Backup { labels, warnings, notes, ..Backup::default() })
     }
 
@@ -140,13 +140,13 @@ impl Driver for Pgbackrest {
             return tool.expire_forgotten(apart);
         }
         // Only the full that the manifest names may end what was before it.
-        if labels.get("type").map(String::as_str) != Some("full") {
+        if labels.kind.as_deref() != Some("full") {
             return Ok(());
         }
         let tool = Tool::new(job)?;
         let newest = tool.info()?;
         let newest = newest.iter().flat_map(|stanza| &stanza.backup).rfind(|backup| backup.kind == "full");
-        if newest.map(|backup| &backup.label) != labels.get("label") {
+        if newest.map(|backup| &backup.label) != labels.label.as_ref() {
             return Ok(());
         }
         tool.run("expire", &["--repo1-retention-full=1"])
@@ -226,7 +226,7 @@ impl<'a> Tool<'a> {
     fn refuse_another(&self, known: Option<&Stanza>) -> Result<(), DriverError> {
         let server = self.job.server()?;
         let theirs = known.and_then(Stanza::system_id);
-        match server.get(SYSTEM_ID).zip(theirs) {
+        match server.system_id.as_ref().zip(theirs) {
             Some((system, theirs)) if *system != theirs => {
                 return Err(DriverError::Lasting(format!(
                     "the repository `{}` belongs to another cluster: its stanza `{}` has system identifier {theirs}, this \

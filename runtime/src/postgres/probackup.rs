@@ -11,7 +11,8 @@ use backplan_compiler::model::Level;
 use backplan_compiler::model::Worded;
 use serde::Deserialize;
 
-use super::{Abilities, Backup, Driver, DriverError, Job, Labels, names, text, tools};
+use super::{Abilities, Backup, Driver, DriverError, Job, names, text, tools};
+use crate::catalog::labels::Labels;
 use crate::places::folder::Folder;
 use crate::programs::process::{self, Tell};
 
@@ -61,7 +62,7 @@ impl Driver for Probackup {
         if !job.has_cycle {
             return remove_catalogue(job);
         }
-        if labels.get("type").map(String::as_str) != Some("FULL") {
+        if labels.kind.as_deref() != Some("FULL") {
             return Ok(());
         }
         Tool::new(job)?.drop_earlier()
@@ -237,19 +238,19 @@ impl Listed {
     }
 
     fn labels(&self) -> Labels {
-        let all = [
-            ("label", Some(self.id.clone())),
-            ("type", Some(self.mode.clone())),
-            ("prior", self.parent_backup_id.clone()),
-            ("lsn_start", self.start_lsn.clone()),
-            ("lsn_stop", self.stop_lsn.clone()),
-            ("started", self.start_time.clone()),
-            ("stopped", self.end_time.clone()),
-            ("database_bytes", self.pgdata_bytes.map(|bytes| bytes.to_string())),
-            ("timeline", self.current_tli.map(|timeline| timeline.to_string())),
-            ("server_version", self.server_version.clone()),
-        ];
-        all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+        Labels {
+            label: Some(self.id.clone()),
+            kind: Some(self.mode.clone()),
+            prior: self.parent_backup_id.clone(),
+            lsn_start: self.start_lsn.clone(),
+            lsn_stop: self.stop_lsn.clone(),
+            started: self.start_time.clone(),
+            stopped: self.end_time.clone(),
+            database_bytes: self.pgdata_bytes,
+            timeline: self.current_tli.map(|timeline| timeline.to_string()),
+            server_version: self.server_version.clone(),
+            ..Labels::default()
+        }
     }
 }
 
@@ -267,9 +268,9 @@ mod tests {
             {"id":"SUP3QA","backup-mode":"FULL","wal":"STREAM","status":"ERROR"}]}]"#;
         let listed = parse(json, "rosemeta").unwrap();
         let labels = listed[0].labels();
-        assert_eq!((labels["label"].as_str(), labels["prior"].as_str()), ("SUP3RD", "SUP3QA"));
-        assert_eq!((labels["type"].as_str(), labels["lsn_stop"].as_str()), ("DELTA", "0/C000160"));
-        assert_eq!(labels["database_bytes"], "34000");
+        assert_eq!((labels.label.as_deref(), labels.prior.as_deref()), (Some("SUP3RD"), Some("SUP3QA")));
+        assert_eq!((labels.kind.as_deref(), labels.lsn_stop.as_deref()), (Some("DELTA"), Some("0/C000160")));
+        assert_eq!(labels.database_bytes, Some(34_000));
         assert!(listed[1].has_failed() && !listed[0].has_failed());
         assert!(parse(json, "absent").unwrap().is_empty());
         assert!(parse(b"ERROR: no catalogue", "x").is_err());

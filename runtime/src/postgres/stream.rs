@@ -13,10 +13,10 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tar::{EntryType, Header};
 
-use super::Labels;
 use super::basebackup::{MANIFEST, from_backup_label, from_manifest};
 use super::recovery::Lsn;
 use crate::artefact::{Fed, Feed, is_path};
+use crate::catalog::labels::Labels;
 use crate::programs::process::Running;
 
 const BLOCK: usize = 512;
@@ -391,7 +391,7 @@ mod tests {
         let start = |program: &Program| Running::start(program, &Control::default(), &silent()).unwrap();
         let slot = start(&Program::new(["sleep", "60"].map(str::to_owned).to_vec()));
         let told = Told::default();
-        let last: Last = Box::new(|| Ok(Labels::from([("time_stop".to_owned(), "then".to_owned())])));
+        let last: Last = Box::new(|| Ok(Labels { time_stop: Some("then".to_owned()), ..Labels::default() }));
         let mut streamed = Streamed::new(start(&program), slot, (7, 8), Told::clone(&told), last);
         let (mut paths, mut buffer) = (Vec::new(), Vec::new());
         while let Some(fed) = streamed.next().map_err(|error| error.to_string())? {
@@ -434,9 +434,9 @@ mod tests {
         let (paths, labels) = read(&whole, 0).unwrap();
         assert_eq!(paths.len(), 8);
         assert!(paths[0].is_empty() && paths.contains(&"base/1".to_owned()));
-        assert_eq!(labels["lsn_start"], range);
-        assert_eq!(labels["lsn_stop"], "0/4000100");
-        assert_eq!(labels["time_stop"], "then");
+        assert_eq!(labels.lsn_start.as_deref(), Some(range));
+        assert_eq!(labels.lsn_stop.as_deref(), Some("0/4000100"));
+        assert_eq!(labels.time_stop.as_deref(), Some("then"));
         // The tool failed, though all came.
         assert!(read(&whole, 1).unwrap_err().contains("status 1"));
         // A bit, in a file, in a header, in the list.

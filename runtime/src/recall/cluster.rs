@@ -23,12 +23,12 @@ use super::shelf::Shelves;
 use super::unfinished::{Mark, Unfinished};
 use super::window::{self, Base, Log, WindowError};
 use crate::catalog::ids::RunId;
+use crate::catalog::labels::Labels;
 use crate::catalog::manifest::{Manifest, SourceRecord, SourceStatus};
 use crate::catalog::runs::Choice;
 use crate::confine::ConfineError;
 use crate::control::{Control, Stopped};
 use crate::extract::{self, Existing, ExtractError, Extracted, Extraction};
-use crate::postgres::basebackup::TABLESPACE_LABEL;
 use crate::postgres::recovery::{END_COMMAND, Recovery, TargetError, Timeline};
 use crate::postgres::server::{ServerError, running};
 use crate::postgres::tools;
@@ -258,7 +258,7 @@ pub fn record<'a>(manifest: &'a Manifest, source: &str) -> Option<&'a SourceReco
 pub fn driver(shelves: &Shelves, source: &str) -> Option<String> {
     let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
     let newest = runs.filter(|run| record(run, source).is_some()).max_by_key(|run| run.run)?;
-    record(newest, source)?.labels.get("driver").cloned()
+    record(newest, source)?.labels().driver.clone()
 }
 
 /// Makes a restore: chooses the backup, looks at the targets, writes nothing.
@@ -306,7 +306,7 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<Cluster
     let layers = combine::layers(shelves, &wish.source, chosen)?;
     let not_held = || ClusterError::NotHeld { run: chosen.to_string(), source_name: wish.source.clone() };
     let record = layers.last().map(|layer| layer.record).ok_or_else(not_held)?;
-    let spaces = spaces(&record.labels, &wish, archived.is_none())?;
+    let spaces = spaces(record.labels(), &wish, archived.is_none())?;
     match wish.resume {
         true => must_be_cut_short(&wish, chosen, layers.len())?,
         false => spaces.iter().try_for_each(|space| must_be_empty(&space.to))?,
@@ -333,7 +333,7 @@ fn bases(shelves: &Shelves, wish: &mut Wish) -> Result<(Vec<Base>, Option<log::L
     let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
     let mut bases: BTreeMap<_, _> = runs
         .filter_map(|run| {
-            Some((run.run, Base::of(run.run, &record(run, &wish.source)?.labels, run.finished)))
+            Some((run.run, Base::of(run.run, record(run, &wish.source)?.labels(), run.finished)))
         })
         .collect();
     if wish.log.is_empty() {
@@ -354,15 +354,14 @@ fn bases(shelves: &Shelves, wish: &mut Wish) -> Result<(Vec<Base>, Option<log::L
     Ok((bases.into_values().collect(), Some(log)))
 }
 
-fn spaces(labels: &BTreeMap<String, String>, wish: &Wish, is_all: bool) -> Result<Vec<Space>, ClusterError> {
-    let found = labels.iter().filter_map(|(label, was)| Some((label.strip_prefix(TABLESPACE_LABEL)?, was)));
+fn spaces(labels: &Labels, wish: &Wish, is_all: bool) -> Result<Vec<Space>, ClusterError> {
     let beside = beside(&wish.to);
-    let spaces: Vec<Space> = found
+    let spaces: Vec<Space> = (labels.tablespaces.iter())
         .map(|(oid, was)| {
             let was = PathBuf::from(was);
             let asked = wish.tablespaces.iter().find(|(old, _)| *old == was);
             let to = asked.map_or_else(|| beside.join(oid), |(_, new)| new.clone());
-            Space { oid: oid.to_owned(), was, to }
+            Space { oid: oid.clone(), was, to }
         })
         .collect();
     match wish.tablespaces.iter().find(|(old, _)| !spaces.iter().any(|space| space.was == *old)) {
@@ -573,7 +572,7 @@ impl ClusterRestore<'_> {
     /// # Errors
     /// [`ClusterError::NoServer`].
     pub fn programs(&self) -> Result<PathBuf, ClusterError> {
-        let version = self.record.labels.get("server_version").map_or("", String::as_str);
+        let version = self.record.labels().server_version.as_deref().unwrap_or_default();
         tools::major(version)
             .and_then(tools::server)
             .ok_or_else(|| ClusterError::NoServer(version.to_owned()))

@@ -29,7 +29,7 @@ use crate::confine::Bounds;
 use crate::control::Control;
 use crate::extract::{self, Existing, Extraction, Target};
 use crate::places::folder;
-use crate::postgres::basebackup::{DATA, PRIOR, TABLESPACE_LABEL, TABLESPACES, escaped};
+use crate::postgres::basebackup::{DATA, TABLESPACES, escaped};
 use crate::postgres::tools;
 use crate::programs::process::{self, ProcessError, Program, Tell};
 
@@ -70,14 +70,12 @@ impl<'a> Layer<'a> {
     }
 
     fn spaces(&self, beside: &Path) -> Vec<Space> {
-        let found = self.record.labels.iter();
-        let found = found.filter_map(|(label, was)| Some((label.strip_prefix(TABLESPACE_LABEL)?, was)));
-        let space = |(oid, was): (&str, &String)| Space {
-            oid: oid.to_owned(),
+        let space = |(oid, was): (&String, &String)| Space {
+            oid: oid.clone(),
             was: PathBuf::from(was),
             to: beside.join(TABLESPACES).join(oid),
         };
-        found.map(space).collect()
+        self.record.labels().tablespaces.iter().map(space).collect()
     }
 }
 
@@ -100,7 +98,7 @@ pub(super) fn layers<'a>(
         if layers.last().is_some_and(|later| later.run() <= held.manifest.run) {
             return Err(not_held(held.manifest.run, source));
         }
-        next = record.labels.get(PRIOR).cloned();
+        next = record.labels().prior.clone();
         layers.push(Layer { held, record });
     }
     layers.reverse();
@@ -147,8 +145,8 @@ pub(super) fn link(data: &Path, spaces: &[Space]) -> Result<(), ClusterError> {
 
 /// What combines these backups: of their own version.
 pub(super) fn program(layers: &[Layer<'_>]) -> Result<String, ClusterError> {
-    let version = layers.last().and_then(|layer| layer.record.labels.get("server_version"));
-    let version = version.map_or("", String::as_str);
+    let version = layers.last().and_then(|layer| layer.record.labels().server_version.as_deref());
+    let version = version.unwrap_or_default();
     let major = tools::major(version).filter(|major| !tools::is_other(*major, COMBINE));
     let found = major.and_then(|major| tools::of(major, COMBINE).ok());
     found.ok_or_else(|| ClusterError::NoCombine(version.to_owned()))

@@ -187,8 +187,8 @@ fn grouped<'a>(runs: &[(&'a Shelf, &'a Manifest)], access: &Access) -> BTreeMap<
 
 /// The backup that a run has of a source, with the folder of its log.
 pub(super) fn based(manifest: &Manifest, source: &str) -> Option<(Base, Option<String>)> {
-    let labels = &super::cluster::record(manifest, source)?.labels;
-    Some((Base::of(manifest, source)?, labels.get("archive_id").cloned()))
+    let labels = super::cluster::record(manifest, source)?.labels();
+    Some((Base::of(manifest, source)?, labels.archive_id.clone()))
 }
 
 /// How the log of a separate source stands, in each repository that runs of these stores have backups in.
@@ -254,7 +254,7 @@ pub fn packed(
     let mut found = Vec::new();
     for (_, manifest) in runs {
         let sources = manifest.sources.iter().filter(|record| {
-            record.labels.get("driver").is_some_and(|driver| driver == TOOL)
+            record.labels().driver.as_deref() == Some(TOOL)
                 && manifest.holds(&record.name)
                 && manifest.repositories.iter().all(|own| own.source != record.name)
         });
@@ -359,8 +359,8 @@ fn opened(bare: Repository, own: &RepositoryRecord, access: &Access) -> Result<R
 /// The stanza that a run's backup is of.
 fn stanza<'a>(manifest: &'a Manifest, source: &'a str) -> &'a str {
     let record = manifest.sources.iter().find(|record| record.name == source);
-    let stanza = record.and_then(|record| record.labels.get("stanza"));
-    stanza.map(String::as_str).filter(|stanza| !stanza.is_empty()).unwrap_or(source)
+    let stanza = record.and_then(|record| record.labels().stanza.as_deref());
+    stanza.filter(|stanza| !stanza.is_empty()).unwrap_or(source)
 }
 
 /// The backups whose log is looked at.
@@ -426,7 +426,7 @@ fn unpacked(
         let first = done.problems.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
         return Err(Trouble::Gone(format!("{} of its files did not come back: {first}", done.problem_count)));
     }
-    let wanted = record.labels.get("label").cloned().into_iter().collect();
+    let wanted = record.labels().label.clone().into_iter().collect();
     let bases: Vec<(Base, Option<String>)> = based(manifest, &record.name).into_iter().collect();
     let behind = Behind { source: &record.name, bases: &bases };
     let stanza = stanza(manifest, &record.name);

@@ -26,7 +26,6 @@ use crate::catalog::prune::{Accepted, HeldRun, held_runs};
 use crate::catalog::recover::HEAD_BYTES;
 use crate::catalog::runs::{Catalog, Choice, ChooseError, plans, read_details};
 use crate::cipher::{Keyring, UnsealError, Unsealed};
-use crate::postgres::basebackup::PRIOR;
 use crate::programs::secrets::Secrets;
 use crate::run::history::{self, Between};
 use crate::store::{self, Name, ReadStore, StoreError, address};
@@ -175,8 +174,7 @@ impl Held<'_> {
         let records = self.manifest.sources.iter().filter(|record| wanted(&record.name));
         let records = records.filter(|record| super::cluster::record(self.manifest, &record.name).is_some());
         let is_based = |record: &&SourceRecord| {
-            record.labels.get("driver").is_some_and(|driver| driver == "basebackup")
-                && record.labels.contains_key(PRIOR)
+            record.labels().driver.as_deref() == Some("basebackup") && record.labels().prior.is_some()
         };
         records
             .filter(is_based)

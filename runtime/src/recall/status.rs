@@ -23,7 +23,6 @@ use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{ArchiveRecord, Manifest, SourceStatus};
 use crate::catalog::prune::fact;
 use crate::control::Control;
-use crate::postgres::REPOSITORY_BYTES;
 use crate::rehearse::record::{self, Rehearsal};
 use crate::run::history::{Between, PastRun};
 
@@ -284,7 +283,7 @@ fn store(shelf: &Shelf) -> StoreStanding {
     for manifest in shelf.catalog.runs() {
         for own in &manifest.repositories {
             let bytes = super::cluster::record(manifest, &own.source)
-                .and_then(|record| record.labels.get(REPOSITORY_BYTES)?.parse::<u64>().ok());
+                .and_then(|record| record.labels().repository_bytes);
             kept.extend(bytes.map(|bytes| (own.label.to_string(), bytes)));
         }
         artefacts.extend(manifest.archives.iter().map(|archive| (archive.artefact.as_str(), archive.size)));

@@ -188,7 +188,7 @@ fn plan_from(sight: Sight<'_>, mut wish: Wish, now: Timestamp) -> Result<ToolRes
             }
             _ => Repository::Packed,
         };
-        found.insert(run.run, (Base::of(run.run, &record.labels, run.finished), record, repository));
+        found.insert(run.run, (Base::of(run.run, record.labels(), run.finished), record, repository));
     }
     let logs = packed::Logs::read(shelves, &wish.source, &packed(sight, &wish.source, &found));
     let timeline = wish.recovery.timeline;
@@ -419,17 +419,17 @@ pub(super) fn not_named(own: &RepositoryRecord) -> String {
 
 /// The stanza of a backup.
 fn stanza_of<'a>(record: &'a SourceRecord, source: &'a str) -> &'a str {
-    record.labels.get("stanza").map(String::as_str).filter(|stanza| !stanza.is_empty()).unwrap_or(source)
+    record.labels().stanza.as_deref().filter(|stanza| !stanza.is_empty()).unwrap_or(source)
 }
 
 /// The label of the full that a backup rests on, or is.
 fn cycle_of(record: &SourceRecord) -> &str {
-    let label = record.labels.get("label").map_or("", String::as_str);
+    let label = record.labels().label.as_deref().unwrap_or_default();
     label.split_once('_').map_or(label, |(full, _)| full)
 }
 
 fn is_tools(record: &SourceRecord) -> bool {
-    record.labels.get("driver").is_some_and(|driver| driver == "pgbackrest")
+    record.labels().driver.as_deref() == Some("pgbackrest")
 }
 
 fn file(path: &Path) -> impl FnOnce(io::Error) -> ClusterError + use<> {
@@ -470,21 +470,22 @@ impl ToolRestore<'_> {
             warnings: self.apart.clone(),
             target: self.target.clone(),
             window: self.window.clone(),
-            settings: vec![
-                ("repository".to_owned(), place),
-                ("backup".to_owned(), self.label("label").to_owned()),
-            ]
-            .into_iter()
-            .chain(self.behind.iter().map(|run| ("log".to_owned(), format!("of run {run} too"))))
-            .collect(),
+            settings: vec![("repository".to_owned(), place), ("backup".to_owned(), self.label().to_owned())]
+                .into_iter()
+                .chain(self.behind.iter().map(|run| ("log".to_owned(), format!("of run {run} too"))))
+                .collect(),
             archives: self.wish.recovery.archives,
-            bytes: self.label("database_bytes").parse().unwrap_or_default(),
+            bytes: self.record.labels().database_bytes.unwrap_or_default(),
             ..Outcome::default()
         }
     }
 
-    fn label(&self, name: &str) -> &str {
-        self.record.labels.get(name).map_or("", String::as_str)
+    fn label(&self) -> &str {
+        self.record.labels().label.as_deref().unwrap_or_default()
+    }
+
+    fn server_version(&self) -> &str {
+        self.record.labels().server_version.as_deref().unwrap_or_default()
     }
 
     /// A path whose name is the data directory's with something behind it.
@@ -509,7 +510,7 @@ impl ToolRestore<'_> {
     /// # Errors
     /// [`ClusterError::NoServer`].
     pub fn programs(&self) -> Result<PathBuf, ClusterError> {
-        let version = self.label("server_version");
+        let version = self.server_version();
         tools::major(version)
             .and_then(tools::server)
             .ok_or_else(|| ClusterError::NoServer(version.to_owned()))

@@ -1,6 +1,5 @@
 //! From which backup a cluster recovers to a point, and to which points it can. Pure.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -8,6 +7,7 @@ use serde::Serialize;
 
 use super::log::Lead;
 use crate::catalog::ids::RunId;
+use crate::catalog::labels::Labels;
 use crate::moment::shown;
 use crate::postgres::recovery::{Lsn, Point};
 use crate::wal::name::Segment;
@@ -53,16 +53,12 @@ pub fn spans(found: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Vec<Spa
 
 impl Base {
     /// As a run's labels tell of it; `finished` where they do not.
-    pub fn of(run: RunId, labels: &BTreeMap<String, String>, finished: Timestamp) -> Base {
-        let read = |name: &str| labels.get(name);
+    pub fn of(run: RunId, labels: &Labels, finished: Timestamp) -> Base {
         Base {
             run,
-            ended: read("time_stop")
-                .or_else(|| read("stopped"))
-                .and_then(|text| text.parse().ok())
-                .unwrap_or(finished),
-            stop: read("lsn_stop").and_then(|text| text.parse().ok()),
-            next_xid: read("next_xid").and_then(|text| text.parse().ok()),
+            ended: labels.ended().unwrap_or(finished),
+            stop: labels.lsn_stop.as_ref().and_then(|text| text.parse().ok()),
+            next_xid: labels.next_xid.as_ref().and_then(|text| text.parse().ok()),
             reach: None,
         }
     }

@@ -56,9 +56,11 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
 /// newest that are here.
 fn programs(stage: &Stage<'_>, dumped: &Path) -> Result<PathBuf, RehearseError> {
     let runs = stage.shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
-    let labels = runs.filter(|run| run.run == stage.run).flat_map(|run| &run.sources);
-    let labels = labels.filter(|record| record.name == stage.wish.source).map(|record| &record.labels);
-    let version = labels.filter_map(|labels| labels.get("server_version")).next().map_or("", String::as_str);
+    let records = runs.filter(|run| run.run == stage.run).flat_map(|run| &run.sources);
+    let mut labels = records
+        .filter(|record| record.name == stage.wish.source)
+        .filter_map(|record| record.labels().server_version.as_deref());
+    let version = labels.next().unwrap_or_default();
     let newest = || {
         let program = PathBuf::from(tools::find("initdb").ok()?);
         let folder = program.parent()?.to_path_buf();

@@ -246,7 +246,7 @@ const FILES: &Way =
 fn way(manifest: &Manifest, source: &str) -> Result<&'static Way, RehearseError> {
     let record = manifest.sources.iter().find(|record| record.name == source);
     let kind = record.map_or("", |record| record.kind.as_str());
-    let driver = record.and_then(|record| record.labels.get("driver")).map(String::as_str);
+    let driver = record.and_then(|record| record.labels().driver.as_deref());
     match (WAYS.iter().find(|way| way.kind == kind && way.driver == driver), driver) {
         (Some(way), _) => Ok(way),
         (None, Some(driver)) => {

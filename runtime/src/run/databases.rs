@@ -18,6 +18,7 @@ use super::reading::Reading;
 use super::real::Doing;
 use crate::artefact::{Feed, View};
 use crate::catalog::ids::RunId;
+use crate::catalog::labels::Labels;
 use crate::catalog::manifest::Manifest;
 use crate::control::Control;
 use crate::postgres::basebackup::{self, Begun, DATA, MANIFEST};
@@ -75,7 +76,7 @@ impl<'a> Cluster<'a> {
         }
         let is_whole = self.source.may_follow() && !backup.is_based;
         let mut labels = backup.labels;
-        labels.insert("driver".to_owned(), postgres.driver.word().to_owned());
+        labels.driver = Some(postgres.driver.word().to_owned());
         if backup.is_streamed {
             return Ok(SourceOutput { labels, is_whole, ..SourceFact::Streamed(Told::default()).into() });
         }
@@ -121,7 +122,7 @@ impl<'a> Cluster<'a> {
             _ => return Ok(None),
         };
         // Of an attempt before.
-        told.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *told.lock().unwrap_or_else(PoisonError::into_inner) = Labels::default();
         let tell = doing.tell();
         let job = self.job(Path::new("/"), &tell)?;
         let begun = basebackup::stream(&job, &told).map_err(|error| self.failure(&error))?;
@@ -150,7 +151,7 @@ impl<'a> Cluster<'a> {
         let holders: Vec<_> = model.archives.iter().filter(|archive| archive.from.contains(&id)).collect();
         let has = |manifest: &&Manifest| {
             let told = manifest.sources.iter().find(|told| told.name == *name);
-            told.is_some_and(|told| told.labels.get("label").is_some_and(|own| own == label))
+            told.is_some_and(|told| told.labels().label.as_deref() == Some(label))
         };
         let is_whole_in = |archive: &str, store: StoreId| {
             let Ok(shelf) = Shelf::declared(model.store(store), &model.name) else { return false };

@@ -16,6 +16,7 @@ use super::steps::pack::Estimate;
 use crate::artefact::{Packed, PackedSource, Tally};
 use crate::catalog::details::{Details, PlanFile, RawPath, Root, Warnings, raw};
 use crate::catalog::ids::{Nonce, RunId, Uuid};
+use crate::catalog::labels::Labels;
 pub use crate::catalog::manifest::Content;
 use crate::catalog::manifest::{
     ArchiveRecord, FORMAT, HostRef, IndexPlace, MIN_READER, Manifest, MissingArchive, PlanRef,
@@ -24,7 +25,6 @@ use crate::catalog::manifest::{
 use crate::catalog::mounted::Mounted;
 use crate::catalog::names::{ArtefactName, Digest, PlanName, ToolName};
 use crate::catalog::prune::Current;
-use crate::postgres::DATABASE_BYTES;
 use crate::postgres::stream::Told;
 use crate::scan::{Difference, Summary};
 use crate::source::reader;
@@ -99,7 +99,7 @@ pub struct ArchiveFact {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ApartFact {
     /// What its tool says of it.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// Where the repository is, where that is no folder.
     pub remote: Option<BTreeMap<String, String>>,
     /// The bytes of the cluster.
@@ -146,7 +146,7 @@ pub struct Facts {
     /// Sources that rest on nothing in this run, whatever was meant: their tools took all.
     pub whole: BTreeSet<String>,
     /// What the tools of Postgres sources say of their backups.
-    pub labels: BTreeMap<SourceId, BTreeMap<String, String>>,
+    pub labels: BTreeMap<SourceId, Labels>,
     /// The file systems that sources lie on which are no trees.
     pub footings: BTreeMap<SourceId, Option<Mounted>>,
     /// The sources' own repositories in which a backup was made, or would be.
@@ -356,15 +356,15 @@ fn repository_record(
 ) -> Option<RepositoryRecord> {
     let ApartFact { labels, remote, .. } = facts.apart.get(&own)?;
     let (separate, id) = (levels.separate.get(&own)?, own.0);
-    let level = match labels.get("type").map(String::as_str) {
+    let level = match labels.kind.as_deref() {
         Some("diff") => Level::Differential,
         Some("incr") => Level::Incremental,
         _ => Level::Full,
     };
     // By what the tool says it rests on: that decides what can be restored, not what was wanted.
-    let prior = labels.get("prior").and_then(|prior| separate.known.get(prior));
-    let setting = |name: &str| Some((name.to_owned(), labels.get(name)?.clone()));
-    let mut settings: BTreeMap<String, String> = setting("stanza").into_iter().collect();
+    let prior = labels.prior.as_ref().and_then(|prior| separate.known.get(prior));
+    let stanza = labels.stanza.iter().map(|stanza| ("stanza".to_owned(), stanza.clone()));
+    let mut settings: BTreeMap<String, String> = stanza.collect();
     let source = &model.source(id).name;
     match remote {
         Some(remote) => settings.extend(remote.clone()),
@@ -376,8 +376,8 @@ fn repository_record(
     Some(RepositoryRecord {
         source: PlanName::known(source),
         tool: "pgbackrest".to_owned(),
-        version: labels.get("tool_version").cloned().unwrap_or_default(),
-        label: ToolName::known(labels.get("label")?),
+        version: labels.tool_version.clone().unwrap_or_default(),
+        label: ToolName::known(labels.label.as_ref()?),
         level,
         place: if level == Level::Full { 0 } else { separate.next.before() },
         rests_on: prior.map(|(_, chain)| chain.clone()).unwrap_or_default(),
@@ -478,8 +478,8 @@ fn source_record(model: &Model, id: SourceId, here: &Here<'_>) -> SourceRecord {
     let labels = apart.map(|apart| &apart.labels).or_else(|| facts.labels.get(&id));
     // What the tool says of the whole, where it copied what changed, or where its repository has more in it than one backup.
     let has_repository = source.repository().is_some();
-    let told = labels.and_then(|labels| labels.get(DATABASE_BYTES)?.parse().ok());
-    let told: Option<u64> = told.filter(|_| tally.bytes > 0 && (source.may_follow() || has_repository));
+    let told = labels.and_then(|labels| labels.database_bytes);
+    let told = told.filter(|_| tally.bytes > 0 && (source.may_follow() || has_repository));
     SourceRecord {
         name: PlanName::known(&source.name),
         kind: source.kind.facts().word.to_owned(),
@@ -494,7 +494,7 @@ fn source_record(model: &Model, id: SourceId, here: &Here<'_>) -> SourceRecord {
             _ => Vec::new(),
         },
         unread: facts.unread_of(id, &source.name),
-        labels: labels.cloned().unwrap_or_default(),
+        labels: labels.cloned().map(Box::new),
     }
 }
 

@@ -17,6 +17,7 @@ use super::cache::{Cache, Kept};
 use super::request::Request;
 use crate::artefact::{BaseIndex, CopyBase, Entry, ReadError, Shape, View};
 use crate::catalog::ids::RunId;
+use crate::catalog::labels::Labels;
 use crate::catalog::made::Made;
 use crate::catalog::manifest::{ArchiveRecord, Content, Manifest};
 use crate::catalog::prune::fact;
@@ -78,7 +79,7 @@ pub struct Grounds {
     /// What is known of the base's large files.
     pub grains: Option<PathBuf>,
     /// What the base says of the source, where a tool made it.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// The base as one tree; `None`: it is encrypted, and a run holds no key.
     view: Option<Arc<View>>,
 }
@@ -561,7 +562,7 @@ fn grounds(
             false => None,
         };
         let told = manifest.sources.iter().find(|told| told.name == *source);
-        let labels = told.map(|told| told.labels.clone()).unwrap_or_default();
+        let labels = told.map(|told| told.labels().clone()).unwrap_or_default();
         let grains = match archive.large_files {
             LargeFiles::Blocks => cache.grains(&base.archive, base.run, &record.root, source),
             LargeFiles::Whole => None,

@@ -12,6 +12,7 @@ use super::event::Outcome;
 use super::facts::{ApartFact, ArchiveFact, Facts, SourceFact};
 use super::steps::pack::Estimate;
 use crate::catalog::ids::RunId;
+use crate::catalog::labels::Labels;
 use crate::catalog::manifest::ArchiveRecord;
 use crate::catalog::prune::Current;
 use crate::scan::Difference;
@@ -25,7 +26,7 @@ pub enum Output {
     /// Of a scan or a copy.
     Source(Box<SourceOutput>),
     /// Of a copy in a repository of the source's own; what its tool says of it is not known in a dry run.
-    Apart(Box<SourceOutput>, Option<ApartFact>),
+    Apart(Box<SourceOutput>, Option<Box<ApartFact>>),
     /// Of a packing.
     Archive(Box<ArchiveOutput>),
     /// Objects that it wrote and only itself could name, each with its store in front: what tells whose a store is, artefacts of
@@ -49,7 +50,7 @@ pub struct SourceOutput {
     /// The scan, or the copy.
     pub fact: SourceFact,
     /// What its tool says of the backup.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// Some of it could not be had: the step fails, and what is there is packed.
     pub in_part: bool,
     /// Its tool took all of it, though it was to rest on an earlier backup.
@@ -60,7 +61,7 @@ pub struct SourceOutput {
 
 impl From<SourceFact> for SourceOutput {
     fn from(fact: SourceFact) -> SourceOutput {
-        let (labels, differences) = (BTreeMap::new(), BTreeMap::new());
+        let (labels, differences) = (Labels::default(), BTreeMap::new());
         SourceOutput { fact, labels, in_part: false, is_whole: false, differences }
     }
 }
@@ -89,7 +90,7 @@ pub struct ArchiveOutput {
     /// Stores that took none though others did, and why.
     pub lost: Vec<(StoreId, String)>,
     /// What is known of sources since they were packed.
-    pub labels: BTreeMap<SourceId, BTreeMap<String, String>>,
+    pub labels: BTreeMap<SourceId, Labels>,
     /// In a dry run: how much would be in it.
     pub estimate: Option<Estimate>,
 }
@@ -104,7 +105,7 @@ impl Output {
     /// The same of a copy that was made in a repository of the source's own.
     pub(super) fn kept_apart(self, fact: Option<ApartFact>) -> Output {
         match self {
-            Output::Source(source) => Output::Apart(source, fact),
+            Output::Source(source) => Output::Apart(source, fact.map(Box::new)),
             other => other,
         }
     }
@@ -148,7 +149,7 @@ impl Facts {
             }
             (Action::DumpApart(id, store), Output::Apart(source, fact)) => {
                 self.made_apart.insert((*id, *store));
-                self.apart.extend(fact.map(|fact| ((*id, *store), fact)));
+                self.apart.extend(fact.map(|fact| ((*id, *store), *fact)));
                 self.take_source(model, *id, *source);
             }
             (Action::Pack(id), Output::Archive(archive)) => {
@@ -201,7 +202,7 @@ impl Facts {
         if is_whole {
             self.whole.insert(model.source(id).name.clone());
         }
-        if !labels.is_empty() {
+        if labels != Labels::default() {
             self.labels.insert(id, labels);
         }
         self.sources.insert(id, fact);

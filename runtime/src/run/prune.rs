@@ -127,7 +127,7 @@ impl Measure {
             missing,
             lost,
             unread,
-            labels: Default::default(),
+            labels: None,
         }
     }
 

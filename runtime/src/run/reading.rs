@@ -1,6 +1,5 @@
 //! One source in a run: what its [`Reader`](crate::source::Reader) is given, and the hands that it has in the run.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -15,6 +14,7 @@ use super::real::Doing;
 use super::state::make_private;
 use super::steps::dump::{Footing, footing};
 use crate::artefact::{BaseScan, Content};
+use crate::catalog::labels::Labels;
 use crate::control::Control;
 use crate::programs::process::{ProcessError, Program, Tell};
 use crate::scan::{self, ScanError, Trees};
@@ -92,7 +92,7 @@ impl<'a> Reading<'a> {
     ///
     /// # Errors
     /// When it cannot be read whole.
-    pub fn filled(&self, folder: PathBuf, labels: BTreeMap<String, String>) -> Result<Output, Failure> {
+    pub fn filled(&self, folder: PathBuf, labels: Labels) -> Result<Output, Failure> {
         Ok(SourceOutput { labels, ..self.taken(folder)? }.into())
     }
 

@@ -18,9 +18,6 @@ use crate::catalog::manifest::{Manifest, SourceRecord, SourceStatus};
 use crate::catalog::prune::{Accepted, Before, Current};
 use crate::postgres::names;
 
-/// The label of a dump with the names of its databases, parted by spaces.
-const LISTED: &str = "databases";
-
 /// What a run holds against what it finds.
 #[derive(Debug, Clone, Default)]
 pub struct Watch {
@@ -36,7 +33,7 @@ pub struct Watch {
 
 /// The databases that a dump has, by its label.
 fn databases(record: &SourceRecord) -> Option<BTreeSet<String>> {
-    let listed = record.labels.get(LISTED)?;
+    let listed = record.labels().databases.as_ref()?;
     Some(listed.split_whitespace().map(str::to_owned).collect())
 }
 

@@ -34,21 +34,17 @@ pub struct Base {
 impl Base {
     /// The base backup that a run has of a source; `None` where it has none, or does not say all of this.
     pub fn of(run: &Manifest, source: &str) -> Option<Base> {
-        let labels = &record(run, source)?.labels;
-        let label = |name: &str| labels.get(name);
-        let major = label("server_version")?.split(|c: char| !c.is_ascii_digit()).next()?.to_owned();
-        let WalName::Segment(first) = label("wal_start")?.parse().ok()? else { return None };
+        let labels = record(run, source)?.labels();
+        let major = labels.server_version.as_ref()?.split(|c: char| !c.is_ascii_digit()).next()?.to_owned();
+        let WalName::Segment(first) = labels.wal_start.as_ref()?.parse().ok()? else { return None };
         Some(Base {
-            cluster: ClusterId { system: label("system_id")?.parse().ok()?, major },
-            ended: label("time_stop")
-                .or_else(|| label("stopped"))
-                .and_then(|text| text.parse().ok())
-                .unwrap_or(run.finished),
+            cluster: ClusterId { system: labels.system_id.as_ref()?.parse().ok()?, major },
+            ended: labels.ended().unwrap_or(run.finished),
             timeline: first.timeline,
             first,
-            start: label("lsn_start").and_then(|text| text.parse().ok()),
-            stop: label("lsn_stop")?.parse().ok()?,
-            has_own: label("driver").is_none_or(|driver| driver != "pgbackrest"),
+            start: labels.lsn_start.as_ref().and_then(|text| text.parse().ok()),
+            stop: labels.lsn_stop.as_ref()?.parse().ok()?,
+            has_own: labels.driver.as_deref() != Some("pgbackrest"),
         })
     }
 

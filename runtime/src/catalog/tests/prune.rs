@@ -16,6 +16,7 @@ use super::stage::{
     FOREIGN, Job, assert_tidy, layout, lease, mark, plan_id, recovered, run, run_id, store, whole_runs,
 };
 use crate::catalog::ids::RunId;
+use crate::catalog::labels::Labels;
 use crate::catalog::manifest::{Manifest, SourceRecord, SourceStatus};
 use crate::catalog::names::PlanName;
 use crate::catalog::prune::{Ground, Occasion, PrunePlan, Refusal, fact};
@@ -260,7 +261,7 @@ fn a_source_that_shrank_by_more_than_half_deletes_nothing() {
         missing: 0,
         lost: Vec::new(),
         unread: 0,
-        labels: std::collections::BTreeMap::new(),
+        labels: None,
     };
     let with = |sequence: u32, record: SourceRecord| Manifest {
         sources: vec![record],
@@ -294,9 +295,11 @@ fn a_source_that_shrank_by_more_than_half_deletes_nothing() {
     // Of a tool's repository neither files nor their weight are compared, but what the cluster holds. An older program wrote
     // down how much the repository weighs.
     let told = |driver: &str, entries, bytes, told: u64| SourceRecord {
-        labels: [("driver", driver.to_owned()), ("database_bytes", told.to_string())]
-            .map(|(name, value)| (name.to_owned(), value))
-            .into(),
+        labels: Some(Box::new(Labels {
+            driver: Some(driver.to_owned()),
+            database_bytes: Some(told),
+            ..Labels::default()
+        })),
         ..ok(entries, bytes)
     };
     for driver in ["pgbackrest", "probackup"] {
@@ -307,7 +310,7 @@ fn a_source_that_shrank_by_more_than_half_deletes_nothing() {
     // A server without a database of anybody's has its accounts all the same.
     let server = |bytes, databases: &str| SourceRecord {
         kind: "mariadb".to_owned(),
-        labels: [("databases".to_owned(), databases.to_owned())].into(),
+        labels: Some(Box::new(Labels { databases: Some(databases.to_owned()), ..Labels::default() })),
         ..ok(4, bytes)
     };
     let emptied = vec![server(500, "shop"), server(400, ""), server(400, "")];

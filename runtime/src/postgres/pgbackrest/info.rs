@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::catalog::ids::RunId;
-use crate::postgres::{Labels, REPOSITORY_BYTES};
+use crate::catalog::labels::Labels;
 
 /// The annotation of a separate backup: the plan and the run that made it.
 pub const MARK: &str = "backplan";
@@ -171,22 +171,21 @@ impl Listed {
         let ((lsn_start, lsn_stop), (wal_start, wal_stop)) = (range(&self.lsn), range(&self.archive));
         let time = |at: i64| jiff::Timestamp::from_second(at).ok().map(|at| at.to_string());
         let timeline = wal_start.as_ref().and_then(|name| u32::from_str_radix(name.get(..8)?, 16).ok());
-        let all = [
-            ("label", Some(self.label.clone())),
-            ("type", Some(self.kind.clone())),
-            ("prior", self.prior.clone()),
-            ("lsn_start", lsn_start),
-            ("lsn_stop", lsn_stop),
-            ("timeline", timeline.map(|timeline| timeline.to_string())),
-            ("wal_start", wal_start),
-            ("wal_stop", wal_stop),
-            ("started", self.timestamp.as_ref().and_then(|times| time(times.start))),
-            ("stopped", self.timestamp.as_ref().and_then(|times| time(times.stop))),
-            ("database_bytes", self.info.as_ref().map(|info| info.size.to_string())),
-            (REPOSITORY_BYTES, self.kept().map(|bytes| bytes.to_string())),
-        ];
-        let known = all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        known.collect::<BTreeMap<_, _>>()
+        Labels {
+            label: Some(self.label.clone()),
+            kind: Some(self.kind.clone()),
+            prior: self.prior.clone(),
+            lsn_start,
+            lsn_stop,
+            timeline: timeline.map(|timeline| timeline.to_string()),
+            wal_start,
+            wal_stop,
+            started: self.timestamp.as_ref().and_then(|times| time(times.start)),
+            stopped: self.timestamp.as_ref().and_then(|times| time(times.stop)),
+            database_bytes: self.info.as_ref().map(|info| info.size),
+            repository_bytes: self.kept(),
+            ..Labels::default()
+        }
     }
 }
 
@@ -206,13 +205,13 @@ mod tests {
         let stanza = parse(json).unwrap().remove(0);
         assert_eq!(stanza.system_id(), Some(u64::MAX.to_string()));
         let labels = stanza.backup[0].labels();
-        assert_eq!(labels["type"], "diff");
-        assert_eq!(labels["prior"], "20261120-023000F");
-        assert_eq!(labels["timeline"], "2");
-        assert_eq!(labels["repository_bytes"], "1");
+        assert_eq!(labels.kind.as_deref(), Some("diff"));
+        assert_eq!(labels.prior.as_deref(), Some("20261120-023000F"));
+        assert_eq!(labels.timeline.as_deref(), Some("2"));
+        assert_eq!(labels.repository_bytes, Some(1));
         assert_eq!(stanza.archive_id(&stanza.backup[0]).as_deref(), Some("15-1"));
-        assert_eq!(labels["wal_stop"], "000000020000000000000006");
-        assert_eq!(labels["stopped"], jiff::Timestamp::from_second(1_795_228_260).unwrap().to_string());
+        assert_eq!(labels.wal_stop.as_deref(), Some("000000020000000000000006"));
+        assert_eq!(labels.ended(), jiff::Timestamp::from_second(1_795_228_260).ok());
         assert!(parse(b"not json").is_err());
     }
 }

@@ -72,8 +72,8 @@ impl Tool<'_> {
         let name = ARCHIVE.into_iter().find(|name| there.contains(*name)).unwrap_or(ARCHIVE[0]);
         let told = self.silently("repo-get", &[&format!("archive/{}/{name}", self.stanza)])?;
         let theirs = told.lines().find_map(|line| line.strip_prefix("db-system-id=")).unwrap_or_default();
-        match self.job.server()?.get("system_id") {
-            Some(ours) if *ours == theirs => Ok(()),
+        match self.job.server()?.system_id {
+            Some(ours) if ours == theirs => Ok(()),
             _ => Err(DriverError::Lasting(format!(
                 "the repository `{}` belongs to another cluster: its archive is of system identifier `{theirs}`; {}",
                 self.repository.location(),

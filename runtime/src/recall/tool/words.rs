@@ -68,7 +68,7 @@ impl ToolRestore<'_> {
         let recovery = &self.wish.recovery;
         let mut argv = self.base(program, config)?;
         argv.extend([
-            format!("--set={}", self.label("label")),
+            format!("--set={}", self.label()),
             format!("--tablespace-map-all={}.tablespaces", to.display()),
         ]);
         // By path they are called that the log makes.
@@ -92,8 +92,7 @@ impl ToolRestore<'_> {
             argv.push(format!("--target-timeline={}", recovery.timeline));
         }
         argv.push(format!("--recovery-option=recovery_end_command={END_COMMAND}"));
-        if !recovery.archives
-            && tools::major(self.label("server_version")).is_none_or(|major| major >= ARCHIVE_MODE)
+        if !recovery.archives && tools::major(self.server_version()).is_none_or(|major| major >= ARCHIVE_MODE)
         {
             argv.push("--archive-mode=off".to_owned());
         }

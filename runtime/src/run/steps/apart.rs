@@ -76,8 +76,8 @@ impl StepPlan for DumpApart<'_> {
             doing.warn(format!("source `{}`: {warning}", own.source.name));
         }
         let mut labels = backup.labels;
-        labels.insert("driver".to_owned(), own.postgres.driver.word().to_owned());
-        let bytes = labels.get("database_bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or_default();
+        labels.driver = Some(own.postgres.driver.word().to_owned());
+        let bytes = labels.database_bytes.unwrap_or_default();
         // What a store without a repository of it says of the source: that of any.
         let made = SourceOutput { labels: labels.clone(), ..SourceFact::Dumped(folder, bytes).into() };
         let fact = ApartFact { labels, remote, bytes };

@@ -14,12 +14,12 @@ use super::pack::{Destination, PackPlan, nowhere};
 use super::{DROPPED_OUT, Doing, Failure, FailureKind};
 use crate::artefact::{self, Changes, Codec, Grains, Input, PackError, PackOptions, Packed, PackedSource};
 use crate::catalog::commit::Transaction;
+use crate::catalog::labels::Labels;
 use crate::catalog::layout::artefact_name;
 use crate::catalog::manifest::ArchiveRecord;
 use crate::catalog::names::PlanName;
 use crate::control::Control;
 use crate::postgres;
-use crate::postgres::basebackup::PRIOR;
 use crate::run::cache::Scanned;
 use crate::run::facts::{self, ArchiveFact, SourceFact};
 use crate::run::output::ArchiveOutput;
@@ -136,7 +136,7 @@ impl<'a> Packing<'a> {
     fn give_up_base(&self) {
         let model = self.doing.context.model();
         self.doing.records.change(|facts| {
-            let based = facts.labels.iter().filter(|(_, labels)| labels.contains_key(PRIOR));
+            let based = facts.labels.iter().filter(|(_, labels)| labels.prior.is_some());
             let based = based.map(|(id, _)| model.source(*id)).filter(|source| source.may_follow());
             let based = based.map(|source| source.name.clone()).collect();
             facts.baseless.insert(self.id, based);
@@ -424,7 +424,7 @@ impl<'a> Packing<'a> {
     }
 
     /// What the labels of clusters say, once they are packed.
-    fn streamed_are_told(&self) -> BTreeMap<SourceId, BTreeMap<String, String>> {
+    fn streamed_are_told(&self) -> BTreeMap<SourceId, Labels> {
         let facts = self.doing.facts();
         let streamed = self.archive().from.iter().filter_map(|id| match facts.sources.get(id)? {
             SourceFact::Streamed(told) => {
