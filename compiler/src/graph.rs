@@ -178,6 +178,30 @@ pub struct Occasion {
     pub rehearse: Option<BTreeSet<SourceId>>,
 }
 
+/// What waits for one another, of things with what each of them waits for: loop by loop, each in order. One that waits for itself
+/// is a loop.
+pub(crate) fn loops<T: Ord + Copy>(waits: impl Iterator<Item = (T, Vec<T>)>) -> Vec<Vec<T>> {
+    let (mut graph, mut nodes) = (DiGraph::<T, ()>::new(), BTreeMap::new());
+    let mut node_of =
+        |graph: &mut DiGraph<T, ()>, one: T| *nodes.entry(one).or_insert_with(|| graph.add_node(one));
+    for (one, others) in waits {
+        let node = node_of(&mut graph, one);
+        for other in others {
+            let other = node_of(&mut graph, other);
+            graph.update_edge(node, other, ());
+        }
+    }
+    // Not Tarjan's: it recurses, and a plan may be one long chain.
+    let parts = petgraph::algo::kosaraju_scc(&graph).into_iter();
+    let is_loop = |part: &Vec<NodeIndex>| part.len() > 1 || graph.contains_edge(part[0], part[0]);
+    let found = parts.filter(is_loop).map(|part| {
+        let mut members: Vec<T> = part.into_iter().map(|node| graph[node]).collect();
+        members.sort_unstable();
+        members
+    });
+    found.collect()
+}
+
 /// The steps of a run.
 #[derive(Debug, Clone, Default)]
 pub struct StepGraph {
@@ -205,13 +229,9 @@ impl StepGraph {
         if !missing.is_empty() {
             return Err(missing);
         }
-        let graph = StepGraph { steps, artefact_names };
-        match petgraph::algo::kosaraju_scc(&graph.to_petgraph().0).into_iter().find(|part| part.len() > 1) {
-            Some(part) => {
-                let ids: Vec<StepId> = graph.steps.keys().cloned().collect();
-                Err(part.into_iter().map(|index| ids[index.index()].clone()).collect())
-            }
-            None => Ok(graph),
+        match loops(steps.values().map(|step| (&step.id, step.needs.iter().collect()))).into_iter().next() {
+            Some(ids) => Err(ids.into_iter().cloned().collect()),
+            None => Ok(StepGraph { steps, artefact_names }),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Check;
 use crate::codes;
 use crate::finding::{Finding, Severity};
-use crate::graph::Occasion;
+use crate::graph::{Occasion, loops};
 use crate::lower::{LowerError, lower};
 use crate::model::{Source, SourceId, StoreId};
 
@@ -106,23 +106,11 @@ impl Check<'_> {
     /// `after` must have no loop, or no source of it could be read first.
     fn waiting_ends(&mut self) {
         let model = self.model;
-        let mut graph = petgraph::graph::DiGraph::<usize, ()>::with_capacity(model.sources.len(), 0);
-        let nodes: Vec<_> = (0..model.sources.len()).map(|index| graph.add_node(index)).collect();
-        for (index, source) in model.sources.iter().enumerate() {
-            for before in &source.after {
-                graph.update_edge(nodes[index], nodes[before.0], ());
-            }
-        }
-        // Not Tarjan's: it recurses, and a plan may be one long chain.
-        for part in petgraph::algo::kosaraju_scc(&graph) {
-            let mut members: Vec<usize> = part.iter().map(|node| graph[*node]).collect();
-            members.sort_unstable();
-            let first = &model.sources[members[0]];
-            if members.len() < 2 && !first.after.contains(&SourceId(members[0])) {
-                continue;
-            }
+        let waits = model.sources.iter().enumerate();
+        for members in loops(waits.map(|(at, own)| (SourceId(at), own.after.to_vec()))) {
+            let first = model.source(members[0]);
             let names: Vec<String> =
-                members.iter().map(|member| format!("`{}`", model.sources[*member].name)).collect();
+                members.iter().map(|member| format!("`{}`", model.source(*member).name)).collect();
             let message = match names.as_slice() {
                 [one] => format!("source {one} waits for itself"),
                 names => format!("sources {} wait for one another", names.join(", ")),
@@ -130,7 +118,7 @@ impl Check<'_> {
             let place = self.facts.place("source", &first.name, "after").unwrap_or(first.place);
             let mut finding = Finding::new(&codes::AFTER_LOOP, place, message).help("take one `after` out");
             for member in &members[1..] {
-                let source = &model.sources[*member];
+                let source = model.source(*member);
                 let place = self.facts.place("source", &source.name, "after").unwrap_or(source.place);
                 finding = finding.with(place, "and waits in turn");
             }
