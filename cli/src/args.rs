@@ -13,7 +13,7 @@ use std::str::FromStr;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 pub use artefacts::{
-    CatArgs, DiffRunArgs, Identities, ListArgs, LsArgs, RestoreArgs, RunArgs, StepArgs, StoreChoice,
+    Asked, CatArgs, DiffRunArgs, Identities, ListArgs, LsArgs, RestoreArgs, RunArgs, StepArgs, StoreChoice,
     VerifyArgs, WantedLevel, Where, WhereFile, WherePlans,
 };
 pub use cluster::{ClusterArgs, TargetAction};

@@ -32,9 +32,9 @@ pub struct RunArgs {
     /// Show every step and what it would read, write and delete; do nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// The level of this run
-    #[arg(long, value_name = "LEVEL", default_value = "auto")]
-    pub level: WantedLevel,
+    /// What is asked of the run.
+    #[command(flatten)]
+    pub asked: Asked,
     /// Make nothing where the schedule has a higher level at the same moment, or the plan's own run takes the source of `--only` along:
     /// for what starts each at its times
     #[arg(long)]
@@ -43,18 +43,6 @@ pub struct RunArgs {
     /// what happened, also in `/dev/termination-log`
     #[arg(long, conflicts_with_all = ["dry_run", "format"])]
     pub as_job: bool,
-    /// Read this source only; may be given for several
-    #[arg(long, value_name = "SOURCE")]
-    pub only: Vec<String>,
-    /// The cluster of this Postgres source is another one than in earlier runs, and meant to be; may be given for several
-    #[arg(long, value_name = "SOURCE")]
-    pub new_cluster: Vec<String>,
-    /// What was mounted here below a source is given up for good: no run misses it any more; may be given several times
-    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
-    pub unmounted: Vec<PathBuf>,
-    /// Take over a store that belongs to another machine or to another plan of this name
-    #[arg(long)]
-    pub adopt: bool,
     /// Plans run side by side, of several; left out, as many as there are cores
     #[arg(long, value_name = "N")]
     pub jobs: Option<NonZero<usize>>,
@@ -90,26 +78,34 @@ pub struct StepArgs {
     #[arg(value_name = "ID")]
     pub step: String,
     /// The run; left out, the step `lock` begins one
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["level", "only", "new_cluster", "unmounted", "adopt"])]
     pub run: Option<String>,
-    /// The level of the run that begins
-    #[arg(long, value_name = "LEVEL", default_value = "auto", conflicts_with = "run")]
-    pub level: WantedLevel,
-    /// The run that begins reads this source only; may be given for several
-    #[arg(long, value_name = "SOURCE", conflicts_with = "run")]
-    pub only: Vec<String>,
-    /// The cluster of this Postgres source is another one than in earlier runs, and meant to be; may be given for several
-    #[arg(long, value_name = "SOURCE", conflicts_with = "run")]
-    pub new_cluster: Vec<String>,
-    /// What was mounted here below a source is given up for good: no run misses it any more; may be given several times
-    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath, conflicts_with = "run")]
-    pub unmounted: Vec<PathBuf>,
-    /// Take over a store that belongs to another machine or to another plan of this name
-    #[arg(long, conflicts_with = "run")]
-    pub adopt: bool,
+    /// What is asked of the run that begins.
+    #[command(flatten)]
+    pub asked: Asked,
     /// Whom the answer is for
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub format: Format,
+}
+
+/// What is asked of a run, however many processes make it.
+#[derive(Debug, Args)]
+pub struct Asked {
+    /// The level of the run
+    #[arg(long, value_name = "LEVEL", default_value = "auto")]
+    pub level: WantedLevel,
+    /// Read this source only; may be given for several
+    #[arg(long, value_name = "SOURCE")]
+    pub only: Vec<String>,
+    /// The cluster of this Postgres source is another one than in earlier runs, and meant to be; may be given for several
+    #[arg(long, value_name = "SOURCE")]
+    pub new_cluster: Vec<String>,
+    /// What was mounted here below a source is given up for good: no run misses it any more; may be given several times
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub unmounted: Vec<PathBuf>,
+    /// Take over a store that belongs to another machine or to another plan of this name
+    #[arg(long)]
+    pub adopt: bool,
 }
 
 /// The level that a run is wanted to have.

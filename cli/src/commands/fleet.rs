@@ -111,16 +111,16 @@ pub fn jobs(asked: Option<NonZero<usize>>) -> usize {
 /// For wrong usage; what becomes of the plans is an answer.
 pub fn run(args: &RunArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
     let one = [
-        ("--only", !args.only.is_empty()),
-        ("--new-cluster", !args.new_cluster.is_empty()),
-        ("--unmounted", !args.unmounted.is_empty()),
-        ("--adopt", args.adopt),
+        ("--only", !args.asked.only.is_empty()),
+        ("--new-cluster", !args.asked.new_cluster.is_empty()),
+        ("--unmounted", !args.asked.unmounted.is_empty()),
+        ("--adopt", args.asked.adopt),
     ];
     if let Some((option, _)) = one.into_iter().find(|(_, given)| *given) {
         return Err(Failure::usage(format!("`{option}` is for one plan")).help("name that plan alone"));
     }
     let mut words: Vec<OsString> = Vec::new();
-    let level = match args.level {
+    let level = match args.asked.level {
         WantedLevel::Auto => None,
         WantedLevel::Full => Some("full"),
         WantedLevel::Differential => Some("differential"),

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use super::fleet;
 use super::plan::{Ready, ready};
 use super::stop::signals_aside;
-use crate::args::{Format, Global, RunArgs, WantedLevel};
+use crate::args::{Asked, Format, Global, RunArgs, WantedLevel};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
 use crate::progress;
@@ -91,14 +91,7 @@ pub(super) enum Begun {
 /// Where the plan does not compile.
 pub(super) fn begun(args: &RunArgs, global: &Global, console: &mut Console) -> Result<Begun, Failure> {
     let ready = ready(&args.plans.alone(), global, console)?.told(console);
-    let asked = Asked {
-        level: args.level,
-        only: &args.only,
-        new_cluster: &args.new_cluster,
-        unmounted: &args.unmounted,
-        adopt: args.adopt,
-    };
-    let request = request(&asked, global, ready)?;
+    let request = request(&args.asked, global, ready)?;
     match displaced(&request).filter(|_| args.scheduled) {
         Some(by) => Ok(Begun::Displaced(format!("nothing is made: {by} is due at the same moment"))),
         None => Ok(Begun::Request(Box::new(request))),
@@ -119,20 +112,11 @@ fn displaced(request: &Request) -> Option<String> {
     higher.or_else(|| along.map(|_| "the plan's own run, which takes the source along,".to_owned()))
 }
 
-/// What is asked of a run.
-pub(super) struct Asked<'a> {
-    pub level: WantedLevel,
-    pub only: &'a [String],
-    pub new_cluster: &'a [String],
-    pub unmounted: &'a [PathBuf],
-    pub adopt: bool,
-}
-
 /// A run of a plan that compiles.
 ///
 /// # Errors
 /// Where there is no place for its state.
-pub(super) fn request(args: &Asked<'_>, global: &Global, ready: Ready) -> Result<Request, Failure> {
+pub(super) fn request(args: &Asked, global: &Global, ready: Ready) -> Result<Request, Failure> {
     let state = state::root().map_err(|error| {
         Failure::new(error.to_string()).help("set HOME or XDG_STATE_HOME for the account that runs the plan")
     })?;
@@ -153,7 +137,7 @@ pub(super) fn request(args: &Asked<'_>, global: &Global, ready: Ready) -> Result
         },
         only: args.only.iter().cloned().collect(),
         new_clusters: args.new_cluster.iter().cloned().collect(),
-        unmounted: mount_points(args.unmounted)?,
+        unmounted: mount_points(&args.unmounted)?,
         adopt: args.adopt,
         state,
         home: env::home_dir(),

@@ -9,7 +9,7 @@ use backplan_runtime::run::event::Observer;
 use backplan_runtime::run::request::Request;
 
 use super::plan::ready;
-use super::run::{Asked, listening, refused, request, status};
+use super::run::{listening, refused, request, status};
 use crate::args::{Format, Global, PlanFile, StepArgs};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
@@ -23,14 +23,7 @@ use crate::render::{json, run as rendered};
 pub fn execute(args: &StepArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
     let plan = PlanFile { file: Some(args.file.clone()) };
     let ready = ready(&plan, global, console)?.told(console);
-    let asked = Asked {
-        level: args.level,
-        only: &args.only,
-        new_cluster: &args.new_cluster,
-        unmounted: &args.unmounted,
-        adopt: args.adopt,
-    };
-    let request = request(&asked, global, ready)?;
+    let request = request(&args.asked, global, ready)?;
     let run = args
         .run
         .as_ref()
