@@ -13,6 +13,8 @@
 //! | `keeper` | the end of every program with this process |
 //! | [`live`] | whether the world is as a plan needs it |
 //! | [`load`] | plan files and their imports, from paths to texts |
+//! | [`machine`] | this machine: its name, and chance |
+//! | [`middle`] | reading from the middle of something |
 //! | [`moment`] | moments as people read and write them |
 //! | [`notify`] | telling people and machines how a run went |
 //! | [`places`] | folders as they really are: exchanged, mounted, emptied |
@@ -25,6 +27,7 @@
 //! | [`stamped`] | files written for others, not over what people changed |
 //! | [`store`] | where artefacts go: the trait, and the folder store |
 //! | [`text`] | names of files as text |
+//! | [`tree`] | entries of trees: kinds, and the order of paths |
 //! | [`wal`] | archives of the write-ahead log |
 
 pub mod aide;
@@ -40,8 +43,10 @@ mod keeper;
 mod lasting;
 pub mod live;
 pub mod load;
+pub mod machine;
 pub mod mariadb;
 pub mod metrics;
+pub mod middle;
 pub mod moment;
 pub mod notify;
 pub mod places;
@@ -61,5 +66,6 @@ pub mod threads;
 mod tls;
 #[cfg(any(feature = "otlp", test))]
 pub mod trace;
+pub mod tree;
 pub mod wal;
 mod yaml;

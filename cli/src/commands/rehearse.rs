@@ -8,6 +8,7 @@ use backplan_compiler::model::{Model, SourceId};
 use backplan_runtime::catalog::ids::RunId;
 use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::Control;
+use backplan_runtime::machine::host_name;
 use backplan_runtime::programs::process::Tell;
 use backplan_runtime::programs::secrets::Secrets;
 use backplan_runtime::recall::shelf::Shelves;
@@ -144,7 +145,7 @@ fn of_plan(
     };
     let occasion = Occasion {
         now: Some(clock()?.now()),
-        host: Some(prepare::host_name()),
+        host: Some(host_name()),
         reads: prepare::reads(model).map_err(super::run::refused)?,
         ..Occasion::default()
     };

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use backplan_compiler::model::Model;
 use backplan_runtime::load::display;
+use backplan_runtime::machine::host_name;
 use backplan_runtime::metrics::{self, Dialect, Stand};
 use backplan_runtime::recall::RecallError;
 use backplan_runtime::recall::log::waiting;
@@ -13,7 +14,7 @@ use backplan_runtime::recall::status::{Status as Standing, Verdict, status};
 use backplan_runtime::rehearse::scratch;
 use backplan_runtime::rehearse::wish::Places;
 use backplan_runtime::run::history::{self, PastRun};
-use backplan_runtime::run::{prepare, state};
+use backplan_runtime::run::state;
 use jiff::Timestamp;
 
 use super::fleet::{each, files_of, jobs, name_of, worst};
@@ -195,7 +196,7 @@ fn of_model(
     shelves.look_for_fitness(model, &state);
     shelves.look_for_memory(model, &state);
     let places = Places { place: scratch::usual_place(), state };
-    let access = Access::of_plan(model, &prepare::host_name(), places);
+    let access = Access::of_plan(model, &host_name(), places);
     Ok(Ok(status(model, &shelves, unclean, &access, now)))
 }
 

@@ -7,6 +7,7 @@ use backplan_runtime::catalog::ids::RunId;
 use backplan_runtime::catalog::manifest::Manifest;
 use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::{Control, Stopped};
+use backplan_runtime::machine::host_name;
 use backplan_runtime::recall::check::{Checked, check};
 use backplan_runtime::recall::log::check::{CheckedLog, check as check_log};
 use backplan_runtime::recall::log::{self};
@@ -14,7 +15,7 @@ use backplan_runtime::recall::repositories::{self, Access, CheckedRepository};
 use backplan_runtime::recall::shelf::{Shelf, Shelves};
 use backplan_runtime::rehearse::scratch;
 use backplan_runtime::rehearse::wish::Places;
-use backplan_runtime::run::{prepare, state};
+use backplan_runtime::run::state;
 use backplan_runtime::wal::expiry::Base;
 
 use super::fleet;
@@ -107,7 +108,7 @@ fn access(args: &VerifyArgs, global: &Global, console: &mut Console) -> Result<A
         (Some(_), None) => Access::plain(places),
         _ => {
             let model = ready(&args.place.plan(), global, console)?.model;
-            Access::of_plan(&model, &prepare::host_name(), places)
+            Access::of_plan(&model, &host_name(), places)
         }
     })
 }

@@ -1,6 +1,6 @@
 //! The paths that a difference takes away from what it rests on: the tar entry `.backplan/deleted`.
 
-use super::agree::{is_at_or_below, is_path, path_order};
+use crate::tree::{is_at_or_below, is_path, path_order};
 
 /// Where the list is in the tar.
 pub(crate) const DELETED_PATH: &[u8] = b".backplan/deleted";

@@ -1,40 +1,6 @@
 //! What the index knows of an entry.
 
-/// Kinds of entries, with their numbers in the index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Kind {
-    /// A regular file.
-    File = 1,
-    /// A folder.
-    Directory = 2,
-    /// A symbolic link.
-    Symlink = 3,
-    /// A further name of a file that is in the same artefact.
-    HardLink = 4,
-    /// A named pipe.
-    Fifo = 5,
-    /// A character device.
-    CharDevice = 6,
-    /// A block device.
-    BlockDevice = 7,
-}
-
-impl Kind {
-    /// The kind with this number.
-    pub fn from_number(number: u8) -> Option<Kind> {
-        Some(match number {
-            1 => Kind::File,
-            2 => Kind::Directory,
-            3 => Kind::Symlink,
-            4 => Kind::HardLink,
-            5 => Kind::Fifo,
-            6 => Kind::CharDevice,
-            7 => Kind::BlockDevice,
-            _ => return None,
-        })
-    }
-}
+use crate::tree::Kind;
 
 /// What is remarkable about an entry: a set of bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]

@@ -25,10 +25,10 @@ mod zstd;
 
 use std::fmt;
 
-pub(crate) use agree::is_path;
-
+pub use crate::middle::ReadAt;
+pub use crate::tree::Kind;
 pub use deleted::{BadDeleted, Deleted};
-pub use entry::{Entry, Flags, Kind};
+pub use entry::{Entry, Flags};
 pub use member::Codec;
 pub use pack::{
     BaseIndex, BaseScan, Changes, Content, CopyBase, Fed, Feed, Grains, Input, PackError, PackOptions,
@@ -37,8 +37,7 @@ pub use pack::{
 };
 #[cfg(test)]
 pub(crate) use pack::{end_of_archive, index_header};
-pub(crate) use reader::Spoilt;
-pub use reader::{Artefact, Expected, IDENTIFY_LEN, ReadAt, ReadError, identify};
+pub use reader::{Artefact, Expected, IDENTIFY_LEN, ReadError, identify};
 pub use verify::{Damage, Depth, Report, verify};
 pub use view::{Layer, LayerError, Live, Spot, View};
 

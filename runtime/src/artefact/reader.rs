@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::agree::{difference, is_at_or_below, is_path, path_order};
+use super::agree::difference;
 use super::columns::{BadBlock, BlockKind};
 use super::framing::{CLOSING_LEN, Closing, Framed, OPENING_MAX, read_closing, read_opening};
 use super::gzip::MEMBER_MAX;
@@ -16,6 +16,8 @@ use super::sparse::{BadMap, Expander};
 use super::tarhead::Head;
 use super::{Entry, Flags, IndexPlace, Kind, PIECE, Root, tarhead};
 use crate::control::{Control, Stopped};
+use crate::middle::{ReadAt, Spoilt};
+use crate::tree::{is_at_or_below, is_path, path_order};
 
 /// No table decodes to more.
 const TABLE_MAX: usize = 64 << 20;
@@ -23,28 +25,6 @@ const TABLE_MAX: usize = 64 << 20;
 const TAIL: u64 = 256 << 10;
 /// A member's compressed bytes are never more: it may be stored.
 const COMPRESSED_MAX: u64 = MEMBER_MAX as u64 + (1 << 20);
-
-/// Bytes that can be read from the middle.
-pub trait ReadAt: Send + Sync {
-    /// How many there are.
-    ///
-    /// # Errors
-    /// When the place cannot tell.
-    fn size(&self) -> io::Result<u64>;
-
-    /// `len` bytes from `offset`; fewer only where they end.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>>;
-
-    /// The same bytes from elsewhere, for who found that what was read is not what was written. `tried` copies were: one, after
-    /// [`ReadAt::read_at`]. `None`: there is no further one.
-    fn read_copy(&self, tried: usize, offset: u64, len: usize) -> Option<io::Result<Vec<u8>>> {
-        let _ = (tried, offset, len);
-        None
-    }
-}
 
 /// What a manifest says an artefact is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,16 +89,6 @@ pub enum ReadError {
     /// Asked to stop.
     #[error(transparent)]
     Stopped(#[from] Stopped),
-}
-
-/// Bytes that are there, but not those that were written: what a [`ReadAt`] fails with that can tell.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}")]
-pub(crate) struct Spoilt {
-    /// Where they begin.
-    pub offset: u64,
-    /// What is wrong with them.
-    pub what: String,
 }
 
 impl From<io::Error> for ReadError {

@@ -10,12 +10,12 @@ use std::iter::Peekable;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::agree::{is_at_or_below, path_order};
 use super::deleted::{DELETED_MAX, DELETED_PATH, Deleted, is_own};
 use super::member::Decoder;
 use super::tarhead::Head;
 use super::{Artefact, Entry, Flags, Kind, ReadError};
 use crate::control::Control;
+use crate::tree::{is_at_or_below, path_order};
 
 /// One of the artefacts that a tree rests on.
 #[derive(Debug)]

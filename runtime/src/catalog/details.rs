@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::ids::{RunId, hex, unhex};
+use super::ids::RunId;
 use super::manifest::{MAX_BYTES, Second};
 use super::mounted::Mounted;
 use super::names::{Digest, HostPath, InnerPath, PlanName};
 use crate::cipher::{Keyring, message};
+use crate::text::{hex, unhex};
 
 /// Warnings that are kept word by word; the others are counted.
 pub const MAX_WARNINGS: usize = 50;

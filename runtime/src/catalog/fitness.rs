@@ -5,13 +5,13 @@ use std::path::Path;
 
 use backplan_compiler::model::{Model, Store as Declared};
 
-use super::host::host_name;
 use super::host::{HostState, PlanState, StateError};
 use super::identity::{self, Claim, IdentityError};
 use super::layout::Layout;
 use super::lock;
 use super::manifest::HostRef;
 use super::sequence::{highest_in, most_believed};
+use crate::machine::host_name;
 use crate::store::{ReadStore, StoreError};
 
 /// Whether what a run writes before its manifest can be written, as far as looking tells.

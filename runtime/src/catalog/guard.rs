@@ -292,7 +292,7 @@ fn looks<'a>(catalog: &'a Catalog, name: &str) -> impl Iterator<Item = Found<'a>
 }
 
 pub(super) fn look_of<'a>(manifest: &'a Manifest, name: &str) -> Option<&'a SourceRecord> {
-    let record = manifest.sources.iter().find(|record| record.name == name)?;
+    let record = manifest.source(name)?;
     (record.status == SourceStatus::Ok && manifest.holds(name)).then_some(record)
 }
 

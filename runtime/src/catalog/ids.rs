@@ -1,5 +1,7 @@
 //! Ids that are made once and never guessed: runs, plans, machines, nonces.
 
+use crate::machine::random_bytes;
+use crate::text::{hex, unhex};
 use std::fmt;
 use std::str::FromStr;
 
@@ -202,25 +204,6 @@ macro_rules! through_text {
 }
 
 through_text!(RunId, Uuid, Nonce);
-
-/// Bytes of chance. A system that has none cannot tell its runs apart: there is nothing to go on with.
-pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the system gives random bytes");
-    bytes
-}
-
-/// Lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
-}
 
 #[cfg(test)]
 mod tests {

@@ -2,10 +2,7 @@
 //! holds the rest.
 
 use super::ids::RunId;
-use crate::store::{BadName, Name};
-
-/// The folder at a store's root that is Backplan's.
-pub const HOME: &str = ".backplan";
+use crate::store::{BadName, HOME, Name};
 
 /// The names of one plan in a store.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -543,16 +543,20 @@ impl Manifest {
             .collect()
     }
 
-    /// What this run did not find of a source.
-    pub fn lacks(&self, source: &str) -> Lack {
-        let own = self.sources.iter().find(|record| record.name == source);
-        own.map(SourceRecord::lacks).unwrap_or_default()
+    /// What it says of a source.
+    pub fn source(&self, source: &str) -> Option<&SourceRecord> {
+        self.sources.iter().find(|record| record.name == source)
     }
 
-    /// Which of a source's paths this run did not find.
-    pub fn lost(&self, source: &str) -> BTreeSet<String> {
-        let own = self.sources.iter().filter(|record| record.name == source);
-        own.flat_map(|record| record.lost.iter().cloned()).collect()
+    /// What it says of a cluster whose backup it holds.
+    pub fn cluster(&self, source: &str) -> Option<&SourceRecord> {
+        let is_it = |record: &&SourceRecord| record.kind == "postgres" && record.status == SourceStatus::Ok;
+        self.source(source).filter(is_it).filter(|_| self.holds(source))
+    }
+
+    /// What this run did not find of a source.
+    pub fn lacks(&self, source: &str) -> Lack {
+        self.source(source).map(SourceRecord::lacks).unwrap_or_default()
     }
 
     /// Whether this run holds a source, with all of its paths.

@@ -4,8 +4,8 @@
 //! byte that could not be done, and nothing would ever be freed again. So a few files of no meaning lie there, and one is
 //! given up for such a write. Whoever finds none missing, or cannot make it anew, has lost nothing else.
 
-use super::ids::random_bytes;
 use super::layout::Layout;
+use crate::machine::random_bytes;
 use crate::store::{Name, Store, StoreError, StoreErrorKind};
 
 /// How many files: each gives back an inode, too.

@@ -34,7 +34,7 @@ impl age::Recipient for Labelling<'_> {
 
 /// A nonce and the chunks behind it.
 fn encrypted(text: &[u8], key: &FileKey) -> io::Result<Vec<u8>> {
-    let nonce = crate::catalog::ids::random_bytes::<NONCE>();
+    let nonce = crate::machine::random_bytes::<NONCE>();
     let chunks = Chunks::new(key, &nonce);
     let mut out = nonce.to_vec();
     let last = text.len().saturating_sub(1) / CHUNK;

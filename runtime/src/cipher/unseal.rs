@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::chunks::{CHUNK, Chunks, SEALED, plain_len};
 use super::head::{Closed, HEAD_LIKELY, HEAD_MAX, mark, open_head};
 use super::keyring::Keyring;
-use crate::artefact::{ReadAt, Spoilt};
+use crate::middle::{ReadAt, Spoilt};
 
 /// An encrypted file, to be read as if it were not. Every read is of whole chunks, and each of them is authenticated.
 pub struct Unsealed {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use backplan_compiler::pattern::Patterns;
 
 use super::Extraction;
-use crate::artefact::agree::is_at_or_below;
 use crate::artefact::layout::Placement;
 use crate::artefact::{Entry, Kind, LayerError, Live, View};
+use crate::tree::is_at_or_below;
 
 /// What somebody wants of a tree; with it comes all that is below.
 #[derive(Debug, Clone)]

@@ -1,19 +1,14 @@
 //! `plan check --live`: whether the world is as a plan needs it. Looks, and changes nothing: not a file is written, a lock
 //! taken or a setting changed.
 
-mod archiving;
-mod cluster;
-mod repository;
-
 use backplan_compiler::count::plural;
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use backplan_compiler::Laid;
-use backplan_compiler::codes::{self, Code};
-use backplan_compiler::finding::{Finding, Severity};
+use backplan_compiler::codes;
+use backplan_compiler::finding::Finding;
 use backplan_compiler::kinds::{self, Reading};
 use backplan_compiler::model::{Absent, Model, Source, SourceId, Store, StoreId};
 use backplan_compiler::sources::Place;
@@ -25,8 +20,8 @@ use crate::catalog::host::HostState;
 use crate::catalog::layout::Layout;
 use crate::catalog::manifest::Manifest;
 use crate::control::Control;
+use crate::machine::host_name;
 use crate::places::world;
-use crate::postgres::identity::Known;
 use crate::programs::secrets::Secrets;
 use crate::recall::repositories;
 use crate::recall::shelf::Shelves;
@@ -34,10 +29,10 @@ use crate::recall::status;
 use crate::rehearse::scratch;
 use crate::rehearse::wish::Places;
 use crate::run::mounts;
-use crate::run::prepare::host_name;
 use crate::run::staging::{MOVE_AWAY, Staging, StagingError, Surroundings, told_of_strangers};
 use crate::run::wal;
 use crate::scan::link::{self, Link};
+use crate::source::look::{Look, nearest};
 use crate::source::reader;
 use crate::store::{self, StoreErrorKind};
 
@@ -56,17 +51,6 @@ pub struct Asked<'a> {
     pub now: Timestamp,
 }
 
-/// What is asked of the world, and where answers go.
-pub(crate) struct Look<'a> {
-    pub(crate) model: &'a Model,
-    /// The newest run of all stores.
-    newest: Option<&'a Manifest>,
-    /// Per source: the cluster that its backups are of.
-    clusters: BTreeMap<String, Known>,
-    pub(crate) control: &'a Control,
-    findings: Vec<Finding>,
-}
-
 /// All that is not as the plan needs it.
 pub fn look(asked: Asked<'_>, control: &Control) -> Vec<Finding> {
     let Asked { model, laid, state, now, .. } = asked;
@@ -74,9 +58,7 @@ pub fn look(asked: Asked<'_>, control: &Control) -> Vec<Finding> {
     let runs = shelves.iter().flat_map(|shelves| &shelves.shelves).flat_map(|shelf| shelf.catalog.runs());
     let runs: Vec<&Manifest> = runs.collect();
     let newest = runs.iter().copied().max_by_key(|run| run.run);
-    let known = |name: &str| Some((name.to_owned(), Known::of(runs.iter().copied(), name)?));
-    let clusters = model.sources.iter().filter_map(|source| known(&source.name)).collect();
-    let mut look = Look { model, newest, clusters, control, findings: Vec::new() };
+    let mut look = Look { model, newest, runs, control, findings: Vec::new() };
     look.clock(now);
     let asker = look.asker(state);
     for (id, store) in model.each_store() {
@@ -114,11 +96,6 @@ fn trouble(path: &Path, wanted: Access) -> Option<io::Error> {
     access(path, wanted).err().map(io::Error::from)
 }
 
-/// The folder, or the nearest above it that is there.
-fn nearest(path: &Path) -> PathBuf {
-    path.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/")).to_path_buf()
-}
-
 /// Bytes that may still be written there.
 fn free(path: &Path) -> Option<u64> {
     let there = statvfs(path).ok()?;
@@ -126,26 +103,6 @@ fn free(path: &Path) -> Option<u64> {
 }
 
 impl Look<'_> {
-    pub(crate) fn find(&mut self, code: &Code, place: Place, message: String, help: impl Into<String>) {
-        self.findings.push(Finding::new(code, place, message).help(help));
-    }
-
-    /// As [`Look::find`], as a warning where a run would go on.
-    pub(crate) fn find_weighed(
-        &mut self,
-        code: &Code,
-        place: Place,
-        message: String,
-        help: &str,
-        goes_on: bool,
-    ) {
-        let mut finding = Finding::new(code, place, message).help(help);
-        if goes_on {
-            finding.severity = Severity::Warning;
-        }
-        self.findings.push(finding);
-    }
-
     fn clock(&mut self, now: Timestamp) {
         let later = self.newest.filter(|run| run.started > now);
         let place = self.model.stores.first().map(|store| store.place);

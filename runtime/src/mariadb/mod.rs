@@ -28,14 +28,14 @@ pub(crate) use client::{find, is_mariadb};
 
 use crate::artefact::Content;
 use crate::catalog::labels::Labels;
-use crate::live::Look;
 use crate::places::folder;
+use crate::places::private::make_private;
 use crate::postgres::names;
 use crate::programs::process::{ProcessError, Running};
 use crate::run::coordinator::Failure;
 use crate::run::output::Output;
 use crate::run::reading::Reading;
-use crate::run::state::make_private;
+use crate::source::look::Look;
 use crate::source::{Foreseen, Reader};
 use client::Client;
 

@@ -11,6 +11,7 @@ use crate::postgres::names;
 use crate::postgres::tools;
 use crate::programs::process::Tell;
 use crate::programs::secrets::Secrets;
+use crate::source::look::Look;
 
 /// Looks at a server; bytes of its tables, of which a run makes text in the staging.
 pub(super) fn probe(mariadb: &Mariadb, look: &mut Look<'_>, id: SourceId) -> u64 {

@@ -41,6 +41,11 @@ pub fn find(name: &str) -> io::Result<Option<(u32, u32)>> {
     Ok(fields.next().zip(fields.next()))
 }
 
+/// What is said of an account that is not there.
+pub fn missing(name: &str) -> String {
+    format!("there is no account `{name}` on this machine; mend `run_as`")
+}
+
 /// The accounts in a group, as the files of this machine have it, `None` for one that only a directory service knows. `None`: the
 /// group is in no file.
 pub fn members(group: u32) -> Option<Vec<Option<u32>>> {

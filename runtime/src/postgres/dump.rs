@@ -28,7 +28,7 @@ impl Driver for Dump {
         job.same_cluster(&labels)?;
         let failed = |cause| DriverError::File { path: job.folder.to_path_buf(), cause };
         let cleared = folder::remove(job.folder).map_err(io::Error::from);
-        cleared.and_then(|()| crate::run::make_private(job.folder)).map_err(failed)?;
+        cleared.and_then(|()| crate::places::private::make_private(job.folder)).map_err(failed)?;
         let program = |name| program(&labels, name);
         let (globals, one) = (program("pg_dumpall")?, program("pg_dump")?);
         let mut backup = Backup { labels, ..Backup::default() };

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Deserialize;
 
 use super::pgbackrest::info;
-use super::recovery::Lsn;
 use super::repository::Repository;
 use super::{DriverError, tools};
 use crate::confine::Bounds;
 use crate::control::Control;
 use crate::programs::process::{self, Program, Tell};
+use crate::wal::lsn::Lsn;
 use crate::wal::name::{Segment, WalName};
 use crate::wal::survey::segment_bytes;
 

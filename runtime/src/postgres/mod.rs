@@ -19,6 +19,7 @@ pub mod dump;
 pub mod harmless;
 pub mod identity;
 pub mod inspect;
+mod look;
 pub mod names;
 pub mod pgbackrest;
 pub mod probackup;
@@ -420,14 +421,14 @@ impl Job<'_> {
         let failed = |cause| DriverError::File { path: folder.to_path_buf(), cause };
         let Some(account) = &self.postgres.run_as else {
             // A data directory that others may look into does not start.
-            return crate::run::make_private(folder).map_err(failed);
+            return crate::places::private::make_private(folder).map_err(failed);
         };
         let owner = tools::account(account)?;
         let there = folder.ancestors().skip(1).find(|above| above.is_dir()).unwrap_or(Path::new("/"));
         match trust::open_folder(there) {
             Ok(_) => give_folder(folder, owner).map_err(failed)?,
             // Where somebody else could put a link in its place, nothing is given away: the account makes what it may.
-            Err(_) => self.as_account(folder, || crate::run::make_private(folder))?,
+            Err(_) => self.as_account(folder, || crate::places::private::make_private(folder))?,
         }
         let looks = self.program(vec!["test".to_owned(), "-w".to_owned(), text(folder)]);
         process::run(&looks, self.control, self.tell).map(drop).map_err(|error| match error {
@@ -448,7 +449,7 @@ impl Job<'_> {
 
 /// Makes a folder, and gives it to an account: the folder that was opened, and no other.
 fn give_folder(folder: &Path, (user, group): (u32, u32)) -> io::Result<()> {
-    crate::run::make_private(folder)?;
+    crate::places::private::make_private(folder)?;
     let opened = Folder::open(folder)?;
     Ok(fchown(opened.fd(), Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?)
 }

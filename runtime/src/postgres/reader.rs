@@ -5,11 +5,11 @@ use std::path::Path;
 use backplan_compiler::model::{ArchiveId, Compare, Postgres, Source, SourceId, Worded};
 
 use crate::artefact::Content;
-use crate::live::Look;
 use crate::run::coordinator::Failure;
 use crate::run::databases::Cluster;
 use crate::run::output::Output;
 use crate::run::reading::Reading;
+use crate::source::look::Look;
 use crate::source::{Foreseen, Reader};
 
 impl Reader for Postgres {

@@ -13,10 +13,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, unlinkat};
 use rustix::io::Errno;
 
 use crate::beneath;
-use crate::recall::log::Lead;
-use crate::recall::log::commits::Tail;
-use crate::recall::window::Base;
-use crate::wal::survey::Missing;
+use crate::wal::lsn::Lsn;
 
 /// Bytes of a restore point's name at the most (`MAXFNAMELEN` of Postgres, with its closing zero).
 const NAME_BYTES: usize = 63;
@@ -37,29 +34,6 @@ pub fn without_target(text: &str) -> String {
 const SETTINGS: &str = "postgresql.auto.conf";
 const SIGNAL: &str = "recovery.signal";
 const STANDBY: &str = "standby.signal";
-
-/// A place in the write-ahead log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Lsn(pub u64);
-
-impl fmt::Display for Lsn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:X}/{:X}", self.0 >> 32, self.0 & 0xFFFF_FFFF)
-    }
-}
-
-impl FromStr for Lsn {
-    type Err = TargetError;
-
-    fn from_str(text: &str) -> Result<Lsn, TargetError> {
-        let part = |text: &str| {
-            let is_hex = (1..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-            is_hex.then(|| u64::from_str_radix(text, 16).ok()).flatten()
-        };
-        let halves = text.split_once('/').and_then(|(high, low)| Some((part(high)?, part(low)?)));
-        halves.map(|(high, low)| Lsn(high << 32 | low)).ok_or_else(|| TargetError::Lsn(text.to_owned()))
-    }
-}
 
 /// Up to where a cluster recovers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -184,9 +158,6 @@ pub struct Recovery {
 /// A target that cannot be meant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// Not an LSN.
-    #[error("`{0}` is not an LSN: write two hexadecimal numbers, as `0/3000110`")]
-    Lsn(String),
     /// Not a timeline.
     #[error("`{0}` is not a timeline: write `latest`, `current` or a number from 1")]
     Timeline(String),
@@ -260,39 +231,6 @@ impl Recovery {
             ("primary_slot_name", String::new()),
         ]);
         settings.into_iter().map(|(name, value)| Ok((name, quote(&value)?))).collect()
-    }
-
-    /// The same as it is written where it is known how far the log leads: `latest` is the timeline that does, as Postgres
-    /// looks for the newest by number and gives up where one is missing; and of a log that was given up there is no end but the
-    /// backup's own.
-    #[must_use]
-    fn along(self, reach: Option<&Lead>) -> Recovery {
-        let Some(reach) = reach else { return self };
-        match (&self.point, reach.missing, self.timeline) {
-            (Point::Latest, Some(Missing::GivenUp(_)), _) => {
-                Recovery { point: Point::Immediate, timeline: Timeline::Current, ..self }
-            }
-            (_, _, Timeline::Latest) => Recovery { timeline: Timeline::Number(reach.timeline), ..self },
-            _ => self,
-        }
-    }
-
-    /// Makes of what is asked for what a server can find behind this backup, as far as the log is known; and says where that is.
-    pub fn settle(&mut self, base: &Base, tail: Tail) -> String {
-        let asked = self.point.to_string();
-        let instead = tail.instead(&self.point, base.stop);
-        let is_behind = instead.is_some();
-        self.point = instead.unwrap_or_else(|| std::mem::take(&mut self.point));
-        *self = std::mem::take(self).along(base.reach.as_ref());
-        match (is_behind, tail.moment()) {
-            (true, Some(at)) => {
-                format!("{asked}, behind the last commit in the log, which was at {at}: to that")
-            }
-            (true, None) => {
-                format!("{asked}: nothing is committed in the log since the backup, so to its end")
-            }
-            (false, _) => self.point.to_string(),
-        }
     }
 
     /// Whether the server must be told to recover from an archive: without a command and a target, what lies in the data
@@ -402,20 +340,11 @@ pub fn command_word(word: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::{Action, Lsn, Point, Recovery, TargetError, Timeline, command_word, quote};
+    use super::{Action, Point, Recovery, Timeline, command_word, quote};
 
     fn setting(recovery: &Recovery, name: &str) -> String {
         let settings = recovery.settings().unwrap();
         settings.into_iter().find(|(other, _)| *other == name).unwrap().1
-    }
-
-    #[test]
-    fn lsns_are_read_and_written() {
-        assert_eq!("0/3000110".parse(), Ok(Lsn(0x300_0110)));
-        assert_eq!("16/B374D848".parse::<Lsn>().unwrap().to_string(), "16/B374D848");
-        for wrong in ["", "0", "0/", "/1", "0/123456789", "g/1", "0/+1", "0/1 "] {
-            assert_eq!(wrong.parse::<Lsn>(), Err(TargetError::Lsn(wrong.to_owned())));
-        }
     }
 
     #[test]

@@ -14,10 +14,11 @@ use sha2::{Digest, Sha256};
 use tar::{EntryType, Header};
 
 use super::basebackup::{MANIFEST, from_backup_label, from_manifest};
-use super::recovery::Lsn;
-use crate::artefact::{Fed, Feed, is_path};
+use crate::artefact::{Fed, Feed};
 use crate::catalog::labels::Labels;
 use crate::programs::process::Running;
+use crate::tree::is_path;
+use crate::wal::lsn::Lsn;
 
 const BLOCK: usize = 512;
 const LABEL: &str = "backup_label";

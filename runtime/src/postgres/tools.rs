@@ -92,9 +92,9 @@ fn installed() -> Vec<(u32, PathBuf)> {
 /// [`DriverError::Lasting`] where there is none of this name.
 pub fn account(name: &str) -> Result<(u32, u32), DriverError> {
     let found = account::find(name);
-    found.map_err(|cause| DriverError::File { path: PathBuf::from("/etc/passwd"), cause })?.ok_or_else(|| {
-        DriverError::Lasting(format!("there is no account `{name}` on this machine; mend `run_as`"))
-    })
+    found
+        .map_err(|cause| DriverError::File { path: PathBuf::from("/etc/passwd"), cause })?
+        .ok_or_else(|| DriverError::Lasting(account::missing(name)))
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use super::unfinished::{Mark, Unfinished};
 use super::window::{self, Base, Log, WindowError};
 use crate::catalog::ids::RunId;
 use crate::catalog::labels::Labels;
-use crate::catalog::manifest::{Manifest, SourceRecord, SourceStatus};
+use crate::catalog::manifest::SourceRecord;
 use crate::catalog::runs::Choice;
 use crate::confine::ConfineError;
 use crate::control::{Control, Stopped};
@@ -246,19 +246,11 @@ pub struct ClusterRestore<'a> {
     pub apart: Vec<String>,
 }
 
-/// What a run says of a cluster that it has a backup of.
-pub fn record<'a>(manifest: &'a Manifest, source: &str) -> Option<&'a SourceRecord> {
-    let is_it = |record: &&SourceRecord| {
-        record.name == source && record.kind == "postgres" && record.status == SourceStatus::Ok
-    };
-    manifest.sources.iter().find(is_it).filter(|_| manifest.holds(source))
-}
-
 /// Which driver made the newest backup of a source; `None` where it is no cluster, or has none.
 pub fn driver(shelves: &Shelves, source: &str) -> Option<String> {
     let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
-    let newest = runs.filter(|run| record(run, source).is_some()).max_by_key(|run| run.run)?;
-    record(newest, source)?.labels().driver.clone()
+    let newest = runs.filter(|run| run.cluster(source).is_some()).max_by_key(|run| run.run)?;
+    newest.cluster(source)?.labels().driver.clone()
 }
 
 /// Makes a restore: chooses the backup, looks at the targets, writes nothing.
@@ -333,7 +325,7 @@ fn bases(shelves: &Shelves, wish: &mut Wish) -> Result<(Vec<Base>, Option<log::L
     let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
     let mut bases: BTreeMap<_, _> = runs
         .filter_map(|run| {
-            Some((run.run, Base::of(run.run, record(run, &wish.source)?.labels(), run.finished)))
+            Some((run.run, Base::of(run.run, run.cluster(&wish.source)?.labels(), run.finished)))
         })
         .collect();
     if wish.log.is_empty() {

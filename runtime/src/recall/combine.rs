@@ -19,7 +19,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, symlinkat, unlinkat};
 use rustix::io::Errno;
 
 use super::chain::Chain;
-use super::cluster::{ClusterError, Space, file, laid, record, told, unbound};
+use super::cluster::{ClusterError, Space, file, laid, told, unbound};
 use super::shelf::{Held, Shelves};
 use crate::beneath;
 use crate::catalog::ids::RunId;
@@ -93,7 +93,7 @@ pub(super) fn layers<'a>(
     let mut next = Some(run.to_string());
     while let Some(id) = next {
         let held = shelves.held(&Choice::Id(id), None)?;
-        let record = record(held.manifest, source).ok_or_else(|| not_held(held.manifest.run, source))?;
+        let record = held.manifest.cluster(source).ok_or_else(|| not_held(held.manifest.run, source))?;
         // Each rests on an older one: a manifest that says otherwise must not make this go round for ever.
         if layers.last().is_some_and(|later| later.run() <= held.manifest.run) {
             return Err(not_held(held.manifest.run, source));

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::RecallError;
 use super::chain::Chain;
-use crate::artefact::agree::path_order;
 use crate::artefact::{Entry, Flags, Kind, LayerError, Live};
 use crate::control::Control;
+use crate::tree::path_order;
 
 /// One of the two runs: its archives, open.
 pub struct Side<'a> {

@@ -16,10 +16,10 @@ use super::RecallError;
 use super::chain::Chain;
 use super::restore::prefix;
 use super::shelf::Held;
-use crate::artefact::agree::is_path;
 use crate::catalog::details::Root;
 use crate::extract::{Pattern, Pick, Picks, Taken};
 use crate::text::{printable, unescaped};
+use crate::tree::is_path;
 
 /// Names of a folder that are held against one that is not there.
 const MOST_NAMES: usize = 100_000;

@@ -187,7 +187,7 @@ fn grouped<'a>(runs: &[(&'a Shelf, &'a Manifest)], access: &Access) -> BTreeMap<
 
 /// The backup that a run has of a source, with the folder of its log.
 pub(super) fn based(manifest: &Manifest, source: &str) -> Option<(Base, Option<String>)> {
-    let labels = super::cluster::record(manifest, source)?.labels();
+    let labels = manifest.cluster(source)?.labels();
     Some((Base::of(manifest, source)?, labels.archive_id.clone()))
 }
 
@@ -358,7 +358,7 @@ fn opened(bare: Repository, own: &RepositoryRecord, access: &Access) -> Result<R
 
 /// The stanza that a run's backup is of.
 fn stanza<'a>(manifest: &'a Manifest, source: &'a str) -> &'a str {
-    let record = manifest.sources.iter().find(|record| record.name == source);
+    let record = manifest.source(source);
     let stanza = record.and_then(|record| record.labels().stanza.as_deref());
     stanza.filter(|stanza| !stanza.is_empty()).unwrap_or(source)
 }

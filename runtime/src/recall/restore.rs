@@ -194,7 +194,7 @@ fn parts<'a>(run: &Held<'a>, wish: &Wish) -> Result<Vec<Part<'a>>, RecallError> 
 /// Where base backups are among these targets.
 fn clusters(manifest: &Manifest, targets: &[Target]) -> Vec<Target> {
     let is_cluster = |source: &str| {
-        let record = super::cluster::record(manifest, source);
+        let record = manifest.cluster(source);
         record.is_some_and(|record| record.labels().driver.as_deref() == Some("basebackup"))
     };
     let sources = targets.iter().filter(|target| is_cluster(&String::from_utf8_lossy(&target.prefix)));

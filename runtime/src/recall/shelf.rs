@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::RecallError;
 use super::ahead::Ahead;
 use super::chain::Chain;
-use crate::artefact::{Artefact, Expected, IndexPlace, ReadAt, ReadError, Spoilt, run_of};
+use crate::artefact::{Artefact, Expected, IndexPlace, ReadAt, ReadError, run_of};
 use crate::catalog::details::{Details, DetailsError};
 use crate::catalog::fitness::Asker;
 use crate::catalog::host::HostState;
@@ -26,6 +26,7 @@ use crate::catalog::prune::{Accepted, HeldRun, held_runs};
 use crate::catalog::recover::HEAD_BYTES;
 use crate::catalog::runs::{Catalog, Choice, ChooseError, plans, read_details};
 use crate::cipher::{Keyring, UnsealError, Unsealed};
+use crate::middle::Spoilt;
 use crate::programs::secrets::Secrets;
 use crate::run::history::{self, Between};
 use crate::store::{self, Name, ReadStore, StoreError, address};
@@ -172,7 +173,7 @@ impl Held<'_> {
         let run = self.manifest.run;
         let wanted = |name: &str| sources.is_empty() || sources.iter().any(|source| source == name);
         let records = self.manifest.sources.iter().filter(|record| wanted(&record.name));
-        let records = records.filter(|record| super::cluster::record(self.manifest, &record.name).is_some());
+        let records = records.filter(|record| self.manifest.cluster(&record.name).is_some());
         let is_based = |record: &&SourceRecord| {
             record.labels().driver.as_deref() == Some("basebackup") && record.labels().prior.is_some()
         };

@@ -282,8 +282,7 @@ fn store(shelf: &Shelf) -> StoreStanding {
     let mut kept = BTreeMap::new();
     for manifest in shelf.catalog.runs() {
         for own in &manifest.repositories {
-            let bytes = super::cluster::record(manifest, &own.source)
-                .and_then(|record| record.labels().repository_bytes);
+            let bytes = manifest.cluster(&own.source).and_then(|record| record.labels().repository_bytes);
             kept.extend(bytes.map(|bytes| (own.label.to_string(), bytes)));
         }
         artefacts.extend(manifest.archives.iter().map(|archive| (archive.artefact.as_str(), archive.size)));

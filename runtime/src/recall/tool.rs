@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use backplan_compiler::value::Hidden;
 use jiff::Timestamp;
 
-use super::cluster::{ClusterError, Outcome, must_be_new, record};
+use super::cluster::{ClusterError, Outcome, must_be_new};
 use super::launch::Then;
 use super::log::commits::Tail;
 use super::log::repository::{self, RepositoryLog};
@@ -30,6 +30,7 @@ use crate::postgres::repository::Repository as Remote;
 use crate::postgres::server::{ServerError, running};
 use crate::postgres::tools;
 use crate::wal::expiry;
+use crate::wal::lsn::Lsn;
 
 /// What is wanted back, and how.
 #[derive(Clone)]
@@ -107,7 +108,7 @@ pub struct ToolRestore<'a> {
 /// Whether the newest backup of a source is in a repository of its own.
 pub fn is_kept_apart(shelves: &Shelves, source: &str) -> bool {
     let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
-    let newest = runs.filter(|run| record(run, source).is_some()).max_by_key(|run| run.run);
+    let newest = runs.filter(|run| run.cluster(source).is_some()).max_by_key(|run| run.run);
     newest.is_some_and(|run| run.repositories.iter().any(|own| own.source == source))
 }
 
@@ -169,7 +170,7 @@ fn plan_from(sight: Sight<'_>, mut wish: Wish, now: Timestamp) -> Result<ToolRes
     let shelves = sight.shelves;
     let (mut found, mut elsewhere) = (BTreeMap::new(), None);
     for (shelf, run) in sight.runs(&wish.source) {
-        let Some(record) = record(run, &wish.source).filter(|record| is_tools(record)) else { continue };
+        let Some(record) = run.cluster(&wish.source).filter(|record| is_tools(record)) else { continue };
         let own = run.repositories.iter().find(|own| own.source == wish.source);
         let root = wish.roots.get(shelf.store.label());
         let repository = match (own, root) {

@@ -6,10 +6,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::log::Lead;
+use super::log::commits::Tail;
 use crate::catalog::ids::RunId;
 use crate::catalog::labels::Labels;
 use crate::moment::shown;
-use crate::postgres::recovery::{Lsn, Point};
+use crate::postgres::recovery::{Point, Recovery, Timeline};
+use crate::wal::lsn::Lsn;
 use crate::wal::name::Segment;
 use crate::wal::survey::Missing;
 
@@ -265,6 +267,41 @@ fn newest<'b>(mut found: Vec<&'b Base>, point: &Point) -> Option<&'b Base> {
     found.into_iter().max_by_key(|base| base.run)
 }
 
+impl Recovery {
+    /// The same as it is written where it is known how far the log leads: `latest` is the timeline that does, as Postgres
+    /// looks for the newest by number and gives up where one is missing; and of a log that was given up there is no end but the
+    /// backup's own.
+    #[must_use]
+    fn along(self, reach: Option<&Lead>) -> Recovery {
+        let Some(reach) = reach else { return self };
+        match (&self.point, reach.missing, self.timeline) {
+            (Point::Latest, Some(Missing::GivenUp(_)), _) => {
+                Recovery { point: Point::Immediate, timeline: Timeline::Current, ..self }
+            }
+            (_, _, Timeline::Latest) => Recovery { timeline: Timeline::Number(reach.timeline), ..self },
+            _ => self,
+        }
+    }
+
+    /// Makes of what is asked for what a server can find behind this backup, as far as the log is known; and says where that is.
+    pub fn settle(&mut self, base: &Base, tail: Tail) -> String {
+        let asked = self.point.to_string();
+        let instead = tail.instead(&self.point, base.stop);
+        let is_behind = instead.is_some();
+        self.point = instead.unwrap_or_else(|| std::mem::take(&mut self.point));
+        *self = std::mem::take(self).along(base.reach.as_ref());
+        match (is_behind, tail.moment()) {
+            (true, Some(at)) => {
+                format!("{asked}, behind the last commit in the log, which was at {at}: to that")
+            }
+            (true, None) => {
+                format!("{asked}: nothing is committed in the log since the backup, so to its end")
+            }
+            (false, _) => self.point.to_string(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -273,7 +310,7 @@ mod tests {
 
     use super::{Base, Lead, Log, Missing, Point, Segment, WindowError, choose, shown};
     use crate::catalog::ids::RunId;
-    use crate::postgres::recovery::Lsn;
+    use crate::wal::lsn::Lsn;
 
     fn time(hour: u32) -> Timestamp {
         format!("2026-11-20T{hour:02}:00:00Z").parse().unwrap()

@@ -244,7 +244,7 @@ const FILES: &Way =
     &Way { kind: "files", driver: None, word: "files", play: |stage| files::play(stage, false) };
 
 fn way(manifest: &Manifest, source: &str) -> Result<&'static Way, RehearseError> {
-    let record = manifest.sources.iter().find(|record| record.name == source);
+    let record = manifest.source(source);
     let kind = record.map_or("", |record| record.kind.as_str());
     let driver = record.and_then(|record| record.labels().driver.as_deref());
     match (WAYS.iter().find(|way| way.kind == kind && way.driver == driver), driver) {

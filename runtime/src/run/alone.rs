@@ -33,10 +33,11 @@ use super::prepare::{PrepareError, admit, prepare_again, prepare_run, remember_r
 use super::real::RealRun;
 use super::report::{Report, Verdict, is_late_action};
 use super::request::Request;
-use super::state::{Folders, make_private};
+use super::state::Folders;
 use crate::catalog::details::RawPath;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note};
 use crate::catalog::ids::{Nonce, RunId, Uuid};
+use crate::places::private::make_private;
 
 /// What became of a step.
 #[derive(Debug, Clone, Serialize)]

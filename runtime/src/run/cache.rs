@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::state::make_private;
 use crate::catalog::ids::RunId;
 use crate::places::folder;
+use crate::places::private::make_private;
 use crate::scan::Doubts;
 
 const BOUND: &str = "bound.yaml";

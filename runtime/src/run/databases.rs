@@ -150,7 +150,7 @@ impl<'a> Cluster<'a> {
         let (model, id, name) = (self.model(), self.id, &self.source.name);
         let holders: Vec<_> = model.archives.iter().filter(|archive| archive.from.contains(&id)).collect();
         let has = |manifest: &&Manifest| {
-            let told = manifest.sources.iter().find(|told| told.name == *name);
+            let told = manifest.source(name);
             told.is_some_and(|told| told.labels().label.as_deref() == Some(label))
         };
         let is_whole_in = |archive: &str, store: StoreId| {

@@ -10,11 +10,11 @@ use backplan_compiler::model::{Model, StoreId};
 use super::context::Context;
 use super::coordinator::{Failure, FailureKind};
 use super::session::Session;
-use super::state::make_private;
 use super::steps::{Access, Stores};
 use crate::catalog::host::{HostLock, HostLockError};
 use crate::catalog::lock::Lease;
 use crate::places::anchor::Anchor;
+use crate::places::private::make_private;
 
 /// What a run holds.
 pub(crate) struct Held {

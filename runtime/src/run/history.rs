@@ -15,8 +15,9 @@ use crate::catalog::host::StateError;
 use crate::catalog::host::{HostState, PlanState};
 use crate::catalog::ids::RunId;
 use crate::catalog::owner::{Life, Owner};
-use crate::run::prepare::host_name;
-use crate::run::state::{Folders, make_private};
+use crate::machine::host_name;
+use crate::places::private::make_private;
+use crate::run::state::Folders;
 
 /// Where a run is told of that could not begin; the next one that can removes it.
 const REFUSED: &str = "refused.json";

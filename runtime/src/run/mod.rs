@@ -121,5 +121,3 @@ pub async fn run(
     let execution = execute(graph, work, bounds, observer, signals).await;
     Ok(run.finish(&execution))
 }
-
-pub(crate) use state::make_private;

@@ -8,9 +8,10 @@ use backplan_compiler::model::{Event, Model};
 use backplan_compiler::value::Text;
 use jiff::Timestamp;
 
-use super::prepare::{PrepareError, host_name};
+use super::prepare::PrepareError;
 use super::request::Request;
 use crate::control::Control;
+use crate::machine::host_name;
 use crate::notify::message::{Message, Occurrence, Trouble};
 use crate::notify::{self, Means};
 use crate::programs::process::Tell;

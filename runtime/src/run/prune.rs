@@ -14,9 +14,7 @@ use super::accept;
 use super::facts::SourceFact;
 use super::history;
 use super::mark::mark;
-use super::mounts;
-use super::prepare::{PrepareError, host_name};
-use super::steps::Scene;
+use super::prepare::PrepareError;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState};
 use crate::catalog::identity::{Claim, Standing, inspect};
 use crate::catalog::ids::{RunId, Uuid};
@@ -31,6 +29,7 @@ use crate::catalog::prune::{Accepted, Current, Ground, Occasion, PrunePlan};
 use crate::catalog::recover::RecoveryPlan;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
+use crate::machine::host_name;
 use crate::programs::secrets::Secrets;
 use crate::store::{self, ReadStore, Store, StoreError};
 

@@ -11,11 +11,11 @@ use super::coordinator::Failure;
 use super::facts::SourceFact;
 use super::output::{Output, SourceOutput};
 use super::real::Doing;
-use super::state::make_private;
 use super::steps::dump::{Footing, footing};
 use crate::artefact::{BaseScan, Content};
 use crate::catalog::labels::Labels;
 use crate::control::Control;
+use crate::places::private::make_private;
 use crate::programs::process::{ProcessError, Program, Tell};
 use crate::scan::{self, ScanError, Trees};
 

@@ -12,9 +12,9 @@ use super::facts::Facts;
 use super::history;
 use super::journal::{self, Journal, Record};
 use super::report::{Report, Verdict, report};
-use super::state::make_private;
 use crate::catalog::manifest::HostRef;
 use crate::catalog::owner::Owner;
+use crate::places::private::make_private;
 use crate::programs::process::Tell;
 
 /// Journals of runs that are over and are kept for a person to read.

@@ -13,8 +13,6 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
-pub use crate::places::private::make_private;
-
 /// Where Backplan keeps its own state: `$XDG_STATE_HOME/backplan`; else `/var/lib/backplan` for root; else
 /// `~/.local/state/backplan`.
 ///

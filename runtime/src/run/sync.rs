@@ -648,5 +648,5 @@ fn digest(
         take(&bytes)?;
         at += length as u64;
     }
-    Ok(crate::catalog::ids::hex(&sum.finalize()))
+    Ok(crate::text::hex(&sum.finalize()))
 }

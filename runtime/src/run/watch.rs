@@ -41,7 +41,7 @@ fn databases(record: &SourceRecord) -> Option<BTreeSet<String>> {
 fn databases_of(stores: &Stores, source: &Source) -> Option<(RunId, BTreeSet<String>)> {
     let runs = stores.shelves.values().flat_map(|shelf| shelf.catalog.runs());
     let newest = runs.filter(|run| run.holds(&source.name)).max_by_key(|run| run.run)?;
-    let record = newest.sources.iter().find(|record| record.name == *source.name)?;
+    let record = newest.source(&source.name)?;
     let mut databases = databases(record)?;
     databases.retain(|name| is_wanted(source, name));
     Some((newest.run, databases))

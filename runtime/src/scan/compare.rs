@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::io;
 
 use super::{Doubts, LinkGroup, ScanReader, Scanned, Unseen};
-use crate::artefact::Kind;
-use crate::artefact::agree::{is_at_or_below, path_order};
 use crate::control::Control;
+use crate::tree::Kind;
+use crate::tree::{is_at_or_below, path_order};
 
 /// Clocks of file systems tick this coarsely, in nanoseconds: what changed less long before the walk may have changed
 /// after it, unseen.

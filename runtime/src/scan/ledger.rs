@@ -12,12 +12,12 @@ use rustix::fs::{CWD, Mode, OFlags, Statx, openat};
 use super::record::{Scanned, Unseen};
 use super::why::{self, Rule};
 use super::{Summary, Trees};
-use crate::artefact::Kind;
-use crate::artefact::agree::is_at_or_below;
 use crate::catalog::mounted::Mounted;
 use crate::catalog::names::{HostPath, PlanName};
 use crate::places::mounts::{self, Mounts};
 use crate::text::printable;
+use crate::tree::Kind;
+use crate::tree::is_at_or_below;
 
 /// A part of the source that is, or was, on a file system of its own.
 struct Place {

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::artefact::Kind;
+use crate::tree::Kind;
 
 const MAGIC: &[u8; 8] = b"BPSCAN\x01\x00";
 /// No path or link target is longer; a longer one means damage.

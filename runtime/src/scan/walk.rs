@@ -19,9 +19,9 @@ use super::link::{self, Link};
 use super::record::{LinkGroup, Scanned, Trailer, Unseen};
 use super::roots::Node;
 use super::{ScanError, Summary, Trees, WarningKind};
-use crate::artefact::Kind;
-use crate::artefact::agree::path_order;
 use crate::control::Control;
+use crate::tree::Kind;
+use crate::tree::path_order;
 
 /// Folders kept open at once; those above are opened again through `..` on the way back.
 const OPEN_FOLDERS: usize = 64;

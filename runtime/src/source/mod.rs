@@ -4,6 +4,7 @@
 //! |---|---|
 //! | this one | [`Reader`], which every kind is, and [`reader`], the one place that tells them apart |
 //! | `files` | trees, scanned and read where they are |
+//! | `look` | what the world is asked before a run needs it |
 //! | [`command`] | a program's standard output |
 //! | [`sqlite`] | a live SQLite file, copied through its backup API |
 //!
@@ -12,6 +13,7 @@
 
 pub mod command;
 mod files;
+pub(crate) mod look;
 pub mod sqlite;
 
 use std::path::Path;
@@ -21,10 +23,10 @@ use backplan_compiler::model::{ArchiveId, Source, SourceId, SourceKind};
 use crate::artefact::Content;
 use crate::catalog::details::Root;
 use crate::catalog::names::{HostPath, InnerPath, PlanName};
-use crate::live::Look;
 use crate::run::coordinator::Failure;
 use crate::run::output::Output;
 use crate::run::reading::Reading;
+use look::Look;
 
 /// What a run does with a source.
 pub(crate) trait Reader {

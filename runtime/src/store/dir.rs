@@ -15,11 +15,11 @@ use rustix::io::Errno;
 use super::fs::{FileSystem, HostFolder, Kind, OpenFile, not_a_file};
 use super::sftp::Refusal;
 use super::{
-    Capabilities, Creation, Entry, Name, Object, ReadStore, Store, StoreError, StoreErrorKind, Upload,
+    Capabilities, Creation, Entry, HOME, Name, Object, ReadStore, Store, StoreError, StoreErrorKind, Upload,
 };
-use crate::catalog::ids::{hex, random_bytes};
-use crate::catalog::layout::HOME;
 use crate::control::Control;
+use crate::machine::random_bytes;
+use crate::text::hex;
 
 /// A store in a real folder.
 pub type DirStore = FolderStore<HostFolder>;

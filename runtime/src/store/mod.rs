@@ -17,7 +17,8 @@ pub mod fs;
 pub mod limit;
 pub(crate) mod send;
 mod sftp;
-pub mod simulated;
+#[cfg(test)]
+pub(crate) mod simulated;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,9 @@ use crate::control::Control;
 pub use door::{Patience, make, open, open_with, would_make};
 pub use engine::leave;
 pub use send::send;
+
+/// The folder at a store's root that is Backplan's.
+pub const HOME: &str = ".backplan";
 
 /// An object's name below the store's root: components joined by `/`, none of them empty, `.` or `..`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

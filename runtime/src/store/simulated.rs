@@ -20,11 +20,6 @@ use crate::places::anchor::Moved;
 /// The folder store over a simulated folder.
 pub type RecordingStore = FolderStore<SimulatedFolder>;
 
-/// A new, empty recording store.
-pub fn recording_store(label: &str) -> RecordingStore {
-    SimulatedFolder::default().store(label)
-}
-
 /// What outlives a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Survival {
@@ -65,7 +60,6 @@ struct Simulation {
     plain_renames: bool,
     /// Has no second names for a file either, as FAT.
     no_links: bool,
-    hard_links_to_host: bool,
 }
 
 /// Inodes; the first is the root.
@@ -361,11 +355,6 @@ impl SimulatedFolder {
         self.lock().log.len()
     }
 
-    /// The operations that were done.
-    pub fn log(&self) -> Vec<Operation> {
-        self.lock().log.clone()
-    }
-
     /// How many operations were tried: faults are counted by this.
     pub fn tried(&self) -> usize {
         self.lock().tried
@@ -380,10 +369,9 @@ impl SimulatedFolder {
             let _ = tree.apply(operation);
         }
         let tree = tree.after(survival);
-        let Simulation { plain_renames, no_links, hard_links_to_host, .. } = *simulation;
-        let base = tree.clone();
+        let Simulation { plain_renames, no_links, .. } = *simulation;
         let crashed =
-            Simulation { base, tree, plain_renames, no_links, hard_links_to_host, ..Simulation::default() };
+            Simulation { base: tree.clone(), tree, plain_renames, no_links, ..Simulation::default() };
         SimulatedFolder(Arc::new(Mutex::new(crashed)))
     }
 
@@ -402,12 +390,6 @@ impl SimulatedFolder {
     pub fn without_links(self) -> SimulatedFolder {
         self.lock().no_links = true;
         self.without_rename_new()
-    }
-
-    /// Makes it the file system that the host's files are on, too.
-    pub fn with_host_links(self) -> SimulatedFolder {
-        self.lock().hard_links_to_host = true;
-        self
     }
 
     /// Puts a durable file there, as somebody else would; unlogged. Folders above it are not made.
@@ -485,11 +467,8 @@ impl FileSystem for SimulatedFolder {
         Ok(SimulatedFile { folder: self.clone(), inode, end: 0 })
     }
 
-    fn link_host(&self, file: &Path, path: &str, _mode: u32) -> io::Result<()> {
-        if !self.lock().hard_links_to_host {
-            return Err(errno(Errno::XDEV));
-        }
-        self.change(Operation::LinkHost(path.to_owned(), std::fs::read(file)?))
+    fn link_host(&self, _file: &Path, _path: &str, _mode: u32) -> io::Result<()> {
+        Err(errno(Errno::XDEV))
     }
 
     fn link(&self, from: &str, to: &str) -> io::Result<()> {

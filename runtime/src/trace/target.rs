@@ -130,7 +130,7 @@ fn resource(get: Get<'_>) -> Vec<KeyValue> {
     let own = [
         ("service.name", "backplan".to_owned()),
         ("service.version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("host.name", crate::run::prepare::host_name()),
+        ("host.name", crate::machine::host_name()),
     ];
     for (key, value) in own {
         if !all.iter().any(|(known, _)| known == key) {

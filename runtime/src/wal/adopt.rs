@@ -15,7 +15,8 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid, geteuid};
 
 use crate::beneath;
-use crate::catalog::ids::{hex, random_bytes};
+use crate::machine::random_bytes;
+use crate::text::hex;
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 

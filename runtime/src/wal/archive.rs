@@ -22,13 +22,14 @@ use super::name::{Segment, WalName};
 use super::object::ObjectError;
 use super::rival::Origin;
 use super::send::{SealedUpload, WholeUpload};
-use crate::catalog::ids::{hex, random_bytes};
 use crate::cipher::Keyring;
+use crate::machine::random_bytes;
 use crate::places::account::acting_as;
 use crate::programs::secrets::Secrets;
 use crate::store::below::Below;
 use crate::store::dir::DirStore;
 use crate::store::{self, Name, Patience, Store, StoreErrorKind, Upload};
+use crate::text::hex;
 use crate::text::printable;
 use crate::yaml::MAX_BYTES;
 

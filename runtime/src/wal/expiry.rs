@@ -6,11 +6,10 @@ use super::WalError;
 use super::archive::Archive;
 use super::cluster::ClusterId;
 use super::held::Held;
+use super::lsn::Lsn;
 use super::name::{Segment, WalName};
 use super::survey::{Begin, Start, Survey, oldest_needed};
 use crate::catalog::manifest::Manifest;
-use crate::postgres::recovery::Lsn;
-use crate::recall::cluster::record;
 
 /// A base backup of a run, as its labels tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +33,7 @@ pub struct Base {
 impl Base {
     /// The base backup that a run has of a source; `None` where it has none, or does not say all of this.
     pub fn of(run: &Manifest, source: &str) -> Option<Base> {
-        let labels = record(run, source)?.labels();
+        let labels = run.cluster(source)?.labels();
         let major = labels.server_version.as_ref()?.split(|c: char| !c.is_ascii_digit()).next()?.to_owned();
         let WalName::Segment(first) = labels.wal_start.as_ref()?.parse().ok()? else { return None };
         Some(Base {

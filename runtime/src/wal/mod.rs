@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod expiry;
 pub mod fetch;
 pub mod held;
+pub mod lsn;
 pub mod name;
 pub mod object;
 pub mod push;
@@ -26,11 +27,11 @@ use backplan_compiler::model::{Model, Source, Store};
 use jiff::Timestamp;
 
 use crate::control::Control;
-use crate::postgres::recovery::Lsn;
-use crate::postgres::tools;
+use crate::places::account;
 use crate::programs::process::{self, Program, Tell};
 use crate::store::StoreError;
 use archive::{Access, Archive, Owner};
+use lsn::Lsn;
 use name::BadWalName;
 use object::ObjectError;
 
@@ -232,9 +233,12 @@ fn server_account(source: &Source) -> Result<Owner, WalError> {
         move |cause| WalError::File { path, cause }
     };
     match (&postgres.run_as, &postgres.data_dir) {
-        (Some(account), _) => {
-            let found = tools::account(account);
-            found.map(Some).map_err(|error| failed(Path::new(account))(io::Error::other(error.to_string())))
+        (Some(name), _) => {
+            let found = account::find(name).and_then(|found| match found {
+                Some(found) => Ok(found),
+                None => Err(io::Error::other(account::missing(name))),
+            });
+            found.map(Some).map_err(failed(Path::new(name)))
         }
         (None, Some(data)) => archive::owner_of(data).map(Some).map_err(failed(data)),
         (None, None) => Ok(None),

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::postgres::recovery::Lsn;
+use super::lsn::Lsn;
 use crate::store::Name;
 
 /// What is behind an archived file's own name.

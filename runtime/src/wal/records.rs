@@ -7,8 +7,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use super::lsn::Lsn;
 use super::name::Segment;
-use crate::postgres::recovery::Lsn;
 
 /// Bytes of a page's header, and of the one that a segment's first page has.
 const SHORT: usize = 24;

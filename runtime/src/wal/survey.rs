@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use super::WalError;
 use super::archive::Archive;
 use super::cluster::ClusterId;
+use super::lsn::Lsn;
 use super::name::{Segment, WalName};
-use crate::postgres::recovery::Lsn;
 
 /// The length of segments where nothing tells.
 pub const USUAL_BYTES: u64 = 16 << 20;

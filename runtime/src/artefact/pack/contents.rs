@@ -10,11 +10,11 @@ use super::base::BaseIndex;
 use super::job::Planned;
 use super::listing::Listing;
 use super::open::{Opened, Reading, Roots};
-use crate::artefact::agree::path_order;
 use crate::artefact::{Entry, Flags, Kind, PIECE};
 use crate::control::{Control, Stopped};
 use crate::scan::{Change, Comparison, Scanned};
 use crate::threads;
+use crate::tree::path_order;
 
 /// Files that wait for a thread to hash them.
 const QUEUE: usize = 64;

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
 use super::{Content, Input, PackError};
-use crate::artefact::agree::{is_at_or_below, path_order};
 use crate::artefact::deleted::Deleted;
+use crate::tree::{is_at_or_below, path_order};
 
 /// The folder that holds what is the artefact's own.
 pub const OWN: &str = ".backplan";

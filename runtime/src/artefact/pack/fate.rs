@@ -3,8 +3,8 @@
 use super::listing::Listing;
 use super::{PackError, SourceChanges};
 use crate::artefact::Kind;
-use crate::artefact::agree::is_at_or_below;
 use crate::scan::Change;
+use crate::tree::is_at_or_below;
 
 /// What is done with an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

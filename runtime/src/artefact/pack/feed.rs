@@ -5,9 +5,9 @@ use std::io;
 
 use super::job::{Item, Planned, Work};
 use super::plan::{Ended, Planner};
-use crate::artefact::agree::path_order;
 use crate::artefact::{Kind, PIECE};
 use crate::scan::Scanned;
+use crate::tree::path_order;
 
 /// An entry of a feed: a folder, or a file whose contents come next.
 #[derive(Debug, Clone, PartialEq, Eq)]

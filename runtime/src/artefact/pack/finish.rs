@@ -14,7 +14,6 @@ use super::scratch::{Members, Slot};
 use super::work::TROUBLE;
 use super::write::Writer;
 use super::{Material, PackError, Tally};
-use crate::artefact::agree::path_order;
 use crate::artefact::columns::BlockKind;
 use crate::artefact::framing::{Closing, closing};
 use crate::artefact::gzip::Likely;
@@ -25,6 +24,7 @@ use crate::artefact::member::{self, Codec};
 use crate::artefact::tarhead::{BLOCK, Head, Owners, padding};
 use crate::artefact::{Entry, Flags, INDEX_PATH, IndexPlace, Kind, ReadError, Root, tarhead};
 use crate::scan::{Doubts, Scanned};
+use crate::tree::path_order;
 
 /// A block of entries with longer texts than this ends early: blocks are members, and have a largest size.
 const TEXT_PER_BLOCK: usize = 1 << 20;

@@ -7,11 +7,11 @@ use super::base::CopyBase;
 use super::fate::{Fate, Fates};
 use super::listing::Listing;
 use super::{Changes, PackError};
-use crate::artefact::agree::{is_at_or_below, path_order};
 use crate::artefact::index::Member;
 use crate::artefact::{Artefact, Entry, Flags, Kind, PIECE, ReadError};
 use crate::control::Control;
 use crate::scan::{Change, Scanned};
+use crate::tree::{is_at_or_below, path_order};
 
 /// Base members copied with one job, in bytes and in number.
 const COPY_BYTES: u64 = 1 << 20;

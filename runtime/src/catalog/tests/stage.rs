@@ -154,7 +154,7 @@ impl Job {
 
 pub(super) fn hash(bytes: &[u8]) -> String {
     use sha2::Digest;
-    crate::catalog::ids::hex(&sha2::Sha256::digest(bytes))
+    crate::text::hex(&sha2::Sha256::digest(bytes))
 }
 
 pub(super) fn store(folder: &SimulatedFolder) -> Arc<dyn Store> {

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 
 use jiff::Timestamp;
 
-use crate::postgres::recovery::{Lsn, Point};
+use crate::postgres::recovery::Point;
+use crate::wal::lsn::Lsn;
 use crate::wal::name::Segment;
 use crate::wal::records::{Commit, Records, Until};
 

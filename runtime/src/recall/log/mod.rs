@@ -23,12 +23,12 @@ use super::window::{self, Span};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::Manifest;
 use crate::moment::shown;
-use crate::postgres::recovery::Lsn;
 use crate::store::Patience;
 use crate::wal::WalError;
 use crate::wal::archive::{self, Access, Archive};
 use crate::wal::cluster::ClusterId;
 use crate::wal::expiry::Base;
+use crate::wal::lsn::Lsn;
 use crate::wal::name::{Segment, WalName};
 use crate::wal::survey::{Missing, Reach, Survey};
 

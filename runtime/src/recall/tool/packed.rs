@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::super::RecallError;
-use super::super::cluster::record;
 use super::super::log::commits::{self, Tail};
 use super::super::log::repository::{Packed, RepositoryLog};
 use super::super::log::{self, Holder, Lead, LogStanding, hole};
@@ -178,7 +177,7 @@ pub fn standing(shelves: &Shelves, source: &str) -> Option<LogStanding> {
     let packed: BTreeMap<RunId, (Based, &SourceRecord)> = runs
         .filter(|run| run.repositories.iter().all(|own| own.source != *source))
         .filter_map(|run| {
-            let record = record(run, source).filter(|record| is_tools(record))?;
+            let record = run.cluster(source).filter(|record| is_tools(record))?;
             Some((run.run, (based(run, source)?, record)))
         })
         .collect();

@@ -9,6 +9,7 @@ use backplan_compiler::model::{Level, Postgres, Separate, Source, SourceId, Stor
 use super::{Ahead, Doing, Failure, Output, Performed, Scene, Sight, StepPlan, done, dump};
 use crate::catalog::made::Made;
 use crate::catalog::runs::Catalog;
+use crate::machine::host_name;
 use crate::postgres::repository::{Repository, RepositoryError};
 use crate::postgres::{Apart, driver};
 use crate::programs::secrets::Secrets;
@@ -16,7 +17,6 @@ use crate::run::context::no_secret;
 use crate::run::databases::Cluster;
 use crate::run::facts::{ApartFact, SourceFact};
 use crate::run::output::SourceOutput;
-use crate::run::prepare::host_name;
 
 /// A source's own repository in a store.
 #[derive(Clone, Copy)]

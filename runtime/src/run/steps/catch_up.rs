@@ -170,13 +170,13 @@ fn add_apart(scene: Scene<'_>, id: StoreId, run: &mut Manifest) {
     let Ok(plan) = CommitPlan::make(scene, id) else { return };
     let (imprint, names) = (&context.imprint, &context.graph.artefact_names);
     let own = facts::manifest(&context.request, imprint, names, scene.facts, &scene.levels(), id, &plan);
-    for record in own.repositories {
-        let source = own.sources.iter().find(|source| source.name == record.source);
+    for record in &own.repositories {
+        let source = own.source(&record.source);
         let there = run.sources.iter_mut().find(|source| source.name == record.source);
         if let (Some(there), Some(source)) = (there, source) {
             there.clone_from(source);
         }
-        run.repositories.push(record);
+        run.repositories.push(record.clone());
     }
 }
 

@@ -22,7 +22,7 @@ use super::copy::Copier;
 use super::lost::Lost;
 use super::patient::Patient;
 use super::retention::Retention;
-use crate::catalog::host::host_name;
+use crate::machine::host_name;
 use crate::programs::secrets::Secrets;
 use crate::store::Patience;
 

@@ -106,7 +106,7 @@ impl SftpStore {
 /// Whether a server takes anything: one that is read-only says so before it looks whether there is such a file, and without being
 /// asked to make one another says that there is none.
 async fn takes_something(session: &Session, root: &str) -> io::Result<()> {
-    let chance = crate::catalog::ids::hex(&crate::catalog::ids::random_bytes::<8>());
+    let chance = crate::text::hex(&crate::machine::random_bytes::<8>());
     let asked = session.open_file(format!("{root}/{chance}/{chance}"), OpenFlags::WRITE, None).await;
     match asked {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

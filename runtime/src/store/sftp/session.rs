@@ -83,7 +83,7 @@ impl Session {
         loop {
             match Session::once(login).await {
                 Err(error) if trouble::is_crowded(&error) && attempt < ATTEMPTS => {
-                    let [chance] = crate::catalog::ids::random_bytes::<1>();
+                    let [chance] = crate::machine::random_bytes::<1>();
                     let chance = 1.0 + f64::from(chance) / 128.0;
                     tokio::time::sleep(PAUSE.mul_f64(chance) * attempt).await;
                     attempt += 1;

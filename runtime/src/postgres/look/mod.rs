@@ -1,14 +1,18 @@
 //! Whether servers and their tools are as a plan needs them.
 
+mod archiving;
+pub(crate) mod repository;
+
 use std::path::Path;
 
 use backplan_compiler::codes;
 use backplan_compiler::model::{Postgres, PostgresDriver, Source, SourceId};
 
-use super::Look;
-use crate::postgres::probe::{self, Facts};
-use crate::postgres::{identity, pgbackrest, tools};
+use super::identity::Known;
+use super::probe::{self, Facts};
+use super::{identity, pgbackrest, tools};
 use crate::programs::secrets::Secrets;
+use crate::source::look::{Look, nearest};
 
 /// What to do about a server that does not answer, or refuses.
 const AWAY: &str = "start it, or mend `host`, `port`, `user`, `password` and `run_as`";
@@ -91,10 +95,8 @@ impl Look<'_> {
 
     /// Whether it is the cluster that was backed up, or one that is known to have taken its place.
     fn identity(&mut self, source: &Source, facts: &Facts, earlier: &[String]) {
-        let Some(known) = self.clusters.get(&source.name).filter(|known| !earlier.contains(&known.system_id))
-        else {
-            return;
-        };
+        let known = Known::of(self.runs.iter().copied(), &source.name);
+        let Some(known) = known.filter(|known| !earlier.contains(&known.system_id)) else { return };
         if let Some(why) = known.another(Some(&facts.system_id)) {
             let message = format!("source `{}`: {why}", source.name);
             self.find(&codes::CLUSTER_OTHER, source.place, message, identity::mend(&source.name));
@@ -153,7 +155,7 @@ impl Look<'_> {
         };
         let Some(account) = &postgres.run_as else { return };
         let folder = self.model.staging.as_ref().map_or(state, |staging| &staging.path);
-        let there = super::nearest(folder);
+        let there = nearest(folder);
         if !probe::may_enter(postgres, &there, self.control) {
             let message = format!(
                 "source `{name}`: `{account}` cannot enter `{}`, where it is copied before it is packed: {why}",

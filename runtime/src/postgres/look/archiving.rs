@@ -9,12 +9,12 @@ use backplan_compiler::codes;
 use backplan_compiler::model::{Postgres, PostgresDriver, Source, SourceId, StoreKind, Wal};
 use backplan_compiler::sources::Place;
 
-use super::Look;
 use crate::places::account;
 use crate::postgres::pgbackrest::{CONFIG, archive_line};
 use crate::postgres::probe::Facts;
 use crate::postgres::recovery::{command_word, quote};
 use crate::programs::process::{self, Program, Tell};
+use crate::source::look::Look;
 use crate::wal::archive;
 use crate::wal::name::{Segment, WalName};
 

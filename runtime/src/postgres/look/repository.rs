@@ -8,17 +8,17 @@ use backplan_compiler::kinds::Kind;
 use backplan_compiler::lower;
 use backplan_compiler::model::{Postgres, PostgresDriver, Source, SourceId};
 
-use super::Look;
+use crate::machine::host_name;
 use crate::postgres::inspect::{Standing, standing};
 use crate::postgres::pgbackrest::{mend_of_another, settings};
 use crate::postgres::probe::Facts;
 use crate::postgres::repository::Repository;
 use crate::programs::secrets::Secrets;
-use crate::run::prepare::host_name;
+use crate::source::look::Look;
 
 impl Look<'_> {
     /// Settings files of the operator's that contradict the plan.
-    pub(super) fn settings(&mut self) {
+    pub(crate) fn settings(&mut self) {
         for (id, text) in settings::conflicts(self.model, &|_| true, &host_name()) {
             let place = self.model.source(id).place;
             let help = "a run is refused as long as they contradict one another";
@@ -92,8 +92,8 @@ impl Look<'_> {
     fn no_stanza(&mut self, source: &Source, stanza: &str, location: &str) {
         let name = &source.name;
         let had = self.newest.is_some_and(|run| {
-            let record = run.sources.iter().find(|record| record.name == *name);
-            record.is_some_and(|record| record.labels.get("stanza").is_some_and(|there| there == stanza))
+            let record = run.source(name);
+            record.is_some_and(|record| record.labels().stanza.as_deref() == Some(stanza))
         });
         let (help, severity) = match had {
             true => (
