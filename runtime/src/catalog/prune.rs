@@ -20,7 +20,7 @@ use super::layout::Layout;
 use super::lock::Lease;
 pub use super::losses::{HeldRun, newest_look};
 use super::losses::{Lost, held, losses};
-use super::manifest::{Manifest, SourceRecord};
+use super::manifest::{Content, Manifest, SourceRecord};
 use super::recover::{Mark, Scene, deletions};
 use super::runs::Catalog;
 use crate::control::{Control, Stopped};
@@ -124,15 +124,8 @@ pub enum PruneError {
 /// A run as retention and the cycle see it.
 pub fn fact(manifest: &Manifest) -> Run<RunId> {
     let archived = manifest.archives.iter().flat_map(|archive| {
-        archive.contents.iter().map(|content| Part {
-            archive: archive.name.to_string(),
-            source: content.source.to_string(),
-            level: content.level,
-            place: content.place,
-            rests_on: content.rests_on.iter().copied().collect(),
-            lacks: manifest.lacks(&content.source),
-            lost: manifest.lost(&content.source),
-        })
+        let held = |content| part(&archive.name, content, manifest.source(&content.source));
+        archive.contents.iter().map(held)
     });
     let separate = manifest.repositories.iter().map(|repository| Part {
         archive: format!("separate {}", repository.source),
@@ -149,6 +142,19 @@ pub fn fact(manifest: &Manifest) -> Run<RunId> {
         level: manifest.level,
         parts: archived.chain(separate).collect(),
         size: manifest.archives.iter().map(|archive| archive.size).sum(),
+    }
+}
+
+/// What an archive holds of a source, as retention sees it, by what is known of the source.
+pub fn part(archive: &str, content: &Content, source: Option<&SourceRecord>) -> Part<RunId> {
+    Part {
+        archive: archive.to_owned(),
+        source: content.source.to_string(),
+        level: content.level,
+        place: content.place,
+        rests_on: content.rests_on.iter().copied().collect(),
+        lacks: source.map(SourceRecord::lacks).unwrap_or_default(),
+        lost: source.into_iter().flat_map(|record| record.lost.iter().cloned()).collect(),
     }
 }
 

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use backplan_compiler::graph::StepId;
 use backplan_compiler::lower::{level_word, repository};
 use backplan_compiler::model::{ArchiveId, Level, Model, SourceId, StoreId};
+use backplan_compiler::retention::Run;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::levels::Levels;
 use super::request::Request;
+use super::steps::Scene;
 use super::steps::deliver::CommitPlan;
 use super::steps::pack::Estimate;
 use crate::artefact::{Packed, PackedSource, Tally};
@@ -24,7 +26,7 @@ use crate::catalog::manifest::{
 };
 use crate::catalog::mounted::Mounted;
 use crate::catalog::names::{ArtefactName, Digest, PlanName, ToolName};
-use crate::catalog::prune::Current;
+use crate::catalog::prune::{Current, part};
 use crate::postgres::stream::Told;
 use crate::scan::{Difference, Summary};
 use crate::source::reader;
@@ -84,6 +86,17 @@ pub enum SourceFact {
     Absent(String),
     /// It could not be read.
     Failed(String),
+}
+
+impl SourceFact {
+    /// How large it is by what is known of it so far, in entries and bytes; `None`: nobody knows before it is read.
+    pub fn measure(&self) -> Option<(u64, u64)> {
+        match self {
+            SourceFact::Scanned(summary) => Some((summary.entries, summary.bytes)),
+            SourceFact::Expected(bytes) => bytes.map(|bytes| (1, bytes)),
+            _ => None,
+        }
+    }
 }
 
 /// What is known of an artefact.
@@ -261,6 +274,7 @@ pub(crate) fn manifest(
     plan: &CommitPlan,
 ) -> Manifest {
     let (model, whole) = (&request.model, plan.archives.as_slice());
+    let here = Here { facts, names, store, whole, only: &request.only };
     let archives: Vec<ArchiveRecord> =
         whole.iter().filter_map(|id| Some(facts.archives.get(id)?.record.clone())).collect();
     let repositories = plan.repositories.iter();
@@ -283,9 +297,7 @@ pub(crate) fn manifest(
         host: imprint.host.clone(),
         program: format!("backplan {}", env!("CARGO_PKG_VERSION")),
         stores: model.stores.iter().map(|store| store.name.clone()).collect(),
-        sources: (0..model.sources.len())
-            .map(|index| source_record(model, SourceId(index), &Here { facts, names, store, whole }))
-            .collect(),
+        sources: (0..model.sources.len()).map(|index| source_record(model, SourceId(index), &here)).collect(),
         archives,
         missing: missing.collect(),
         repositories,
@@ -293,6 +305,62 @@ pub(crate) fn manifest(
         sealed: None,
         second: Second::default(),
     }
+}
+
+/// The run to come, as a store will have it by the plan of its commit: of what its manifest is going to say, what is known before
+/// the sources are read.
+pub(crate) fn coming(scene: Scene<'_>, store: StoreId, plan: &CommitPlan) -> Current {
+    let (context, model, facts, levels) = (scene.context, scene.model(), scene.facts, scene.levels());
+    let (names, only) = (&context.graph.artefact_names, &context.request.only);
+    let here = Here { facts, names, store, whole: &plan.archives, only };
+    let is_measured = |id: &SourceId| facts.sources.get(id).is_some_and(|fact| fact.measure().is_some());
+    let sources = (0..model.sources.len()).map(SourceId).filter(is_measured);
+    let sources: Vec<SourceRecord> = sources.map(|id| source_record(model, id, &here)).collect();
+    let known = |source: &PlanName| sources.iter().find(|record| record.name == *source);
+    let archived = plan.archives.iter().flat_map(|id| {
+        let archive = model.archive(*id);
+        let held = here.would_hold(model, *id).map(|source| model.source(source).name.as_str());
+        let held = contents(&levels, model, *id, held).into_iter();
+        held.map(|content| part(&archive.name, &content, known(&content.source)))
+    });
+    let separates = model.separates.iter().filter(|own| plan.repositories.contains(&own.source));
+    let apart = separates.filter_map(|separate| {
+        let next = levels.separate.get(&(separate.source, store))?;
+        let source = &model.source(separate.source).name;
+        let base = next.next.bases.get(source).and_then(Option::as_ref).map(|base| base.run);
+        let chain = next.known.values().find(|(run, _)| Some(*run) == base).map(|(_, chain)| chain.clone());
+        let content = Content {
+            source: PlanName::known(source),
+            level: next.next.level,
+            place: next.next.before(),
+            rests_on: chain.unwrap_or_default(),
+        };
+        Some(part(&separate.chain(source).name, &content, None))
+    });
+    let run = Run {
+        id: context.imprint.run,
+        started: context.imprint.started,
+        level: context.occasion.level.unwrap_or(Level::Full),
+        parts: archived.chain(apart).collect(),
+        size: 0,
+    };
+    Current { run, sources }
+}
+
+/// What an archive holds of sources, and what that rests on.
+pub(crate) fn contents<'s>(
+    levels: &Levels,
+    model: &Model,
+    id: ArchiveId,
+    sources: impl Iterator<Item = &'s str>,
+) -> Vec<Content> {
+    let content = |source: &str| Content {
+        source: PlanName::known(source),
+        level: levels.level(id, source),
+        place: levels.place(id, source),
+        rests_on: if model.archive(id).self_contained { Vec::new() } else { levels.rests_on(id, source) },
+    };
+    sources.map(content).collect()
 }
 
 /// Why an archive of the run is not in a store.
@@ -392,6 +460,8 @@ struct Here<'a> {
     store: StoreId,
     /// The archives that are whole there.
     whole: &'a [ArchiveId],
+    /// The sources that were asked for; empty: all.
+    only: &'a BTreeSet<String>,
 }
 
 impl Here<'_> {
@@ -403,9 +473,26 @@ impl Here<'_> {
     }
 
     /// Whether an archive that is whole here holds the source, be it by an earlier artefact.
-    fn holds(&self, name: &str) -> bool {
-        let archives = self.whole.iter().filter_map(|id| self.facts.archives.get(id));
-        archives.flat_map(|archive| &archive.record.contents).any(|content| content.source == name)
+    fn holds(&self, model: &Model, id: SourceId) -> bool {
+        self.whole.iter().any(|archive| match self.facts.archives.get(archive) {
+            Some(fact) => fact.record.contents.iter().any(|content| content.source == model.source(id).name),
+            None => self.would_hold(model, *archive).any(|source| source == id),
+        })
+    }
+
+    /// The sources that an archive would hold which is not packed yet.
+    fn would_hold<'m>(
+        &self,
+        model: &'m Model,
+        archive: ArchiveId,
+    ) -> impl Iterator<Item = SourceId> + use<'m, '_> {
+        let (facts, only) = (self.facts, self.only);
+        let from = model.archive(archive).from.iter().copied();
+        from.filter(move |source| {
+            let is_wanted = only.is_empty() || only.contains(&model.source(*source).name);
+            let is_absent = matches!(facts.sources.get(source), Some(SourceFact::Absent(_)));
+            is_wanted && !is_absent && !facts.left_out.contains_key(&(archive, *source))
+        })
     }
 
     /// Why the source is not here, though an archive was to bring it.
@@ -432,7 +519,7 @@ impl Here<'_> {
         if let Some(reason) = self.facts.not_apart.get(&(id, self.store)) {
             return (SourceStatus::Failed, Some(reason.clone()));
         }
-        if self.holds(&model.source(id).name) {
+        if self.holds(model, id) {
             let lost = self.facts.lost_of(id).join("; ");
             return (SourceStatus::Ok, Some(lost).filter(|lost| !lost.is_empty()));
         }
@@ -465,7 +552,7 @@ fn source_record(model: &Model, id: SourceId, here: &Here<'_>) -> SourceRecord {
         (None, Some(SourceFact::Scanned(Summary { entries, leaves, files, bytes, .. }))) => {
             Tally { entries: *entries, leaves: *leaves, files: *files, bytes: *bytes }
         }
-        (None, Some(SourceFact::Dumped(_, bytes))) => {
+        (None, Some(SourceFact::Dumped(_, bytes) | SourceFact::Expected(Some(bytes)))) => {
             Tally { entries: 1, leaves: 1, files: 1, bytes: *bytes }
         }
         (None, _) => Tally::default(),

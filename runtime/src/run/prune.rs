@@ -1,17 +1,15 @@
 //! Pruning: as the last step of a run, shown by a dry run, and by itself.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use backplan_compiler::model::{ArchiveId, Level, Model, Source, SourceId, StoreId};
-use backplan_compiler::retention::{Lack, Part, Policy, Run};
+use backplan_compiler::model::{Model, StoreId};
+use backplan_compiler::retention::Policy;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::accept;
-use super::facts::SourceFact;
 use super::history;
 use super::mark::mark;
 use super::prepare::PrepareError;
@@ -21,8 +19,7 @@ use crate::catalog::ids::{RunId, Uuid};
 use crate::catalog::layout::Layout;
 use crate::catalog::lock::{Lease, LeaseTimes, LockError};
 use crate::catalog::made::{Made, Mark};
-use crate::catalog::manifest::{HostRef, SourceRecord, SourceStatus};
-use crate::catalog::names::PlanName;
+use crate::catalog::manifest::HostRef;
 use crate::catalog::notes::Notes;
 use crate::catalog::owner::Owner;
 use crate::catalog::prune::{Accepted, Current, Ground, Occasion, PrunePlan};
@@ -33,26 +30,78 @@ use crate::machine::host_name;
 use crate::programs::secrets::Secrets;
 use crate::store::{self, ReadStore, Store, StoreError};
 
-/// Keeps which backups in repositories kept apart a prune is about to give up, before nothing in the store tells of them any more. Says
-/// of which that could not be: they stay.
-pub(super) fn keep_gone(folder: &Path, store: &str, plan: &PrunePlan, catalog: &Catalog) -> Vec<String> {
-    let going = plan.order().iter().filter_map(|run| catalog.get(run));
-    let going = going.filter(|manifest| !manifest.repositories.is_empty());
-    going.filter_map(|manifest| Made::keep_gone(folder, manifest.run, store).err()).collect()
+/// The prune of a store: made by looking, and then shown or carried out, as a step of a run and by itself.
+pub(super) struct Pruning {
+    pub plan: PrunePlan,
+    /// The runs that are in it.
+    catalog: Catalog,
 }
 
-/// The prune of a store as it is now, and the runs that are in it.
-///
-/// # Errors
-/// When the store cannot tell what is there.
-fn planned<'o>(
-    store: &dyn ReadStore,
-    layout: &Layout,
-    occasion: impl FnOnce(&Catalog) -> Occasion<'o>,
-) -> Result<(PrunePlan, Catalog), StoreError> {
-    let mut catalog = Catalog::load(store, layout)?;
-    catalog.look_for_artefacts(store, layout)?;
-    Ok((PrunePlan::make(&catalog, &occasion(&catalog)), catalog))
+/// What a prune came to.
+#[derive(Default)]
+pub(super) struct Pruned {
+    /// The objects that are gone.
+    pub deleted: Vec<String>,
+    /// Those that stay, though a run named them, in words.
+    pub left: Vec<String>,
+    /// What this host was to remember of it, and could not.
+    pub unkept: Vec<String>,
+}
+
+impl Pruning {
+    /// Looks at the store whose runs these are; `None`: it would be made.
+    ///
+    /// # Errors
+    /// When it cannot tell what is there.
+    pub fn make<'o>(
+        store: Option<&dyn ReadStore>,
+        layout: &Layout,
+        mut catalog: Catalog,
+        occasion: impl FnOnce(&Catalog) -> Occasion<'o>,
+    ) -> Result<Pruning, StoreError> {
+        if let Some(store) = store {
+            catalog.look_for_artefacts(store, layout)?;
+        }
+        Ok(Pruning { plan: PrunePlan::make(&catalog, &occasion(&catalog)), catalog })
+    }
+
+    /// The objects that would go, in order.
+    ///
+    /// # Errors
+    /// When the store cannot tell.
+    pub fn preview(&mut self, store: &dyn Store, layout: &Layout) -> Result<Vec<String>, String> {
+        let names = self.plan.preview(store, layout, &mut self.catalog, &mark).map_err(text)?;
+        Ok(names.iter().map(ToString::to_string).collect())
+    }
+
+    /// Deletes what goes. `told` hears of each run; this host remembers in its `folder` what nothing in the store tells any more.
+    ///
+    /// # Errors
+    /// Why it did not come to its end.
+    pub fn carry_out(
+        &mut self,
+        (store, layout, lease): (&dyn Store, &Layout, &Lease),
+        folder: &Path,
+        (pruned, told): (&mut Pruned, &mut dyn FnMut(&RunId)),
+        control: &Control,
+    ) -> Result<(), String> {
+        let going = self.plan.order().iter().filter_map(|run| self.catalog.get(run));
+        let apart = going.filter(|manifest| !manifest.repositories.is_empty());
+        // A backup in a repository of its own of which nothing is known would stay.
+        pruned.unkept =
+            apart.filter_map(|manifest| Made::keep_gone(folder, manifest.run, store.label()).err()).collect();
+        let made = Made::load(folder).unwrap_or_default();
+        let on = Ground { store, layout, lease, mark: &mark };
+        let done = self.plan.execute(on, &mut self.catalog, control, &mut |run, deleted| {
+            // One that was lost and put back is deleted by right.
+            let kept = made.has_lost(run).then(|| Made::mark(folder, *run, Mark::Here));
+            pruned.unkept.extend(kept.and_then(Result::err));
+            pruned.deleted.extend(deleted.deleted.iter().map(ToString::to_string));
+            pruned.left.extend(deleted.left.iter().map(ToString::to_string));
+            told(run);
+        });
+        done.map_err(|error| format!("{error}; the next prune goes on"))
+    }
 }
 
 /// What a prune of a store is made from at `now`.
@@ -74,127 +123,6 @@ pub(super) type Remembered = (Option<RunId>, Accepted);
 /// That, of a plan.
 pub(super) fn remembered(plan: &PlanState) -> Remembered {
     (history::newest(plan, None), plan.accepted().clone())
-}
-
-/// How large a source is, as far as that shows before it is read.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Measure {
-    /// Its entries.
-    pub entries: u64,
-    /// Those that are no folders, of a tree.
-    pub leaves: Option<u64>,
-    /// Bytes of contents.
-    pub bytes: u64,
-    /// Entries of its `paths` that are missing or cannot be read.
-    pub missing: u64,
-    /// An id for each of them.
-    pub lost: Vec<String>,
-    /// Entries below that cannot be read.
-    pub unread: u64,
-}
-
-impl Measure {
-    /// How large a source is by what is known of it so far; `None`: nobody knows before it is read.
-    pub fn of(model: &Model, id: SourceId, fact: Option<&SourceFact>) -> Option<Measure> {
-        match fact? {
-            SourceFact::Scanned(summary) => Some(Measure {
-                entries: summary.entries,
-                leaves: Some(summary.leaves),
-                bytes: summary.bytes,
-                missing: summary.lost.len() as u64,
-                lost: mounts::ids(&model.name, &model.source(id).name, summary),
-                unread: summary.warnings.unread(),
-            }),
-            SourceFact::Expected(Some(bytes)) => {
-                Some(Measure { entries: 1, bytes: *bytes, ..Measure::default() })
-            }
-            _ => None,
-        }
-    }
-
-    /// What the manifest would say of a source.
-    fn record(self, source: &Source) -> SourceRecord {
-        let Measure { entries, leaves, bytes, missing, lost, unread } = self;
-        SourceRecord {
-            name: PlanName::known(&source.name),
-            kind: source.kind.facts().word.to_owned(),
-            status: SourceStatus::Ok,
-            reason: None,
-            entries,
-            bytes,
-            leaves,
-            missing,
-            lost,
-            unread,
-            labels: None,
-        }
-    }
-
-    fn lacks(&self) -> Lack {
-        match (self.missing, self.unread) {
-            (1.., _) => Lack::Paths,
-            (0, 1..) => Lack::Entries,
-            (0, 0) => Lack::Nothing,
-        }
-    }
-}
-
-/// The run to come, as a store will have it, by what is known of its sources and which archives come there.
-pub(super) fn coming(scene: Scene<'_>, id: StoreId) -> Current {
-    let (context, model, facts, levels) = (scene.context, scene.model(), scene.facts, scene.levels());
-    let measured = |source: SourceId| Measure::of(model, source, facts.sources.get(&source));
-    let is_wanted = |source: &&SourceId| {
-        let only = &context.request.only;
-        only.is_empty() || only.contains(&model.source(**source).name)
-    };
-    let archives = context.graph.artefact_names.keys().map(|at: &ArchiveId| (*at, model.archive(*at)));
-    let parts = archives.filter(|(at, _)| facts.reached.contains(&(*at, id))).flat_map(|(at, archive)| {
-        let here = archive.from.iter().filter(is_wanted);
-        let here = here.filter(move |source| !facts.left_out.contains_key(&(at, **source)));
-        here.map(|source| {
-            let name = &model.source(*source).name;
-            let measure = measured(*source).unwrap_or_default();
-            Part {
-                archive: archive.name.clone(),
-                source: name.clone(),
-                level: levels.level(at, name),
-                place: levels.place(at, name),
-                rests_on: match archive.self_contained {
-                    true => BTreeSet::new(),
-                    false => levels.rests_on(at, name).into_iter().collect(),
-                },
-                lacks: measure.lacks(),
-                lost: measure.lost.into_iter().collect(),
-            }
-        })
-        .collect::<Vec<_>>()
-    });
-    let apart = model.separates.iter().filter(|separate| separate.to.contains(&id));
-    let apart = apart.filter_map(|separate| {
-        let next = levels.separate.get(&(separate.source, id))?;
-        let source = model.source(separate.source).name.clone();
-        let base = next.next.bases.get(&source).and_then(Option::as_ref).map(|base| base.run);
-        let chain = next.known.values().find(|(run, _)| Some(*run) == base).map(|(_, chain)| chain);
-        Some(Part {
-            archive: separate.chain(&source).name,
-            source,
-            level: next.next.level,
-            place: next.next.before(),
-            rests_on: chain.into_iter().flatten().copied().collect(),
-            lacks: Lack::Nothing,
-            lost: BTreeSet::new(),
-        })
-    });
-    let run = Run {
-        id: context.imprint.run,
-        started: context.imprint.started,
-        level: context.occasion.level.unwrap_or(Level::Full),
-        parts: parts.chain(apart).collect(),
-        size: 0,
-    };
-    let sources = (0..model.sources.len()).map(SourceId);
-    let sources = sources.filter_map(|source| Some(measured(source)?.record(model.source(source))));
-    Current { run, sources: sources.collect() }
 }
 
 /// What is asked of a prune by itself.
@@ -248,14 +176,12 @@ pub fn preview(request: &Request) -> Result<Vec<StorePrune>, PrepareError> {
     let accepted = accept::accepted(&site)?;
     site.plan.suppose_accepted(accepted.sources);
     Ok(site.each(|id, store, shown| {
-        let planned = planned(store.as_ref(), &site.layout, |_| site.occasion(id));
-        let (mut plan, mut catalog) = planned.map_err(text)?;
+        let mut pruning = site.pruning(id, store.as_ref())?;
         if request.is_supposed {
-            plan.suppose_clock();
+            pruning.plan.suppose_clock();
         }
-        let names = plan.preview(store.as_ref(), &site.layout, &mut catalog, &mark).map_err(text)?;
-        shown.deletes = names.iter().map(ToString::to_string).collect();
-        shown.plan = Some(plan);
+        shown.deletes = pruning.preview(store.as_ref(), &site.layout)?;
+        shown.plan = Some(pruning.plan);
         Ok(())
     }))
 }
@@ -351,19 +277,51 @@ impl<'a> Site<'a> {
         let model = &self.request.model;
         let declared = model.store(id);
         let store = store::open(declared, &Secrets::default()).map_err(text)?;
-        let claim = Claim {
-            file: &model.file,
-            machine: self.host.clone(),
-            id: self.plan.id().unwrap_or_else(Uuid::random),
-            known: self.plan.known(&declared.name, &declared.location()),
-            adopt: false,
-        };
-        match inspect(store.as_ref(), &self.layout, &claim).map_err(text)? {
+        match inspect(store.as_ref(), &self.layout, &self.claim(id)).map_err(text)? {
             Standing::New => {
                 Err(format!("store `{}` holds no backups of plan `{}`", declared.name, model.name))
             }
             Standing::Ours(_) | Standing::Adopted(_) => Ok(store),
         }
+    }
+
+    /// Whose a store should be.
+    pub fn claim(&self, id: StoreId) -> Claim<'_> {
+        let declared = self.request.model.store(id);
+        Claim {
+            file: &self.request.model.file,
+            machine: self.host.clone(),
+            id: self.plan.id().unwrap_or_else(Uuid::random),
+            known: self.plan.known(&declared.name, &declared.location()),
+            adopt: false,
+        }
+    }
+
+    fn pruning(&self, id: StoreId, store: &dyn Store) -> Result<Pruning, String> {
+        let catalog = Catalog::load(store, &self.layout).map_err(text)?;
+        Pruning::make(Some(store), &self.layout, catalog, |_| self.occasion(id)).map_err(text)
+    }
+
+    /// Takes a store's lease for a command. `told` hears what that waits for.
+    pub fn lease(
+        &self,
+        store: &Arc<dyn Store>,
+        command: &str,
+        control: &Control,
+        told: &mut Vec<String>,
+    ) -> Result<Lease, LockError> {
+        let owner = Owner::of_command(self.host.machine, &self.host.name, command);
+        let owner = owner.noting(self.leases.clone());
+        let waits = RefCell::new(told);
+        let tell = |text| waits.borrow_mut().push(text);
+        Lease::acquire(Arc::clone(store), &self.layout, owner, LeaseTimes::default(), control, &tell)
+    }
+
+    /// Undoes what a dead run left in a store; what of it stays, in words.
+    pub fn recover(&self, store: &dyn Store, lease: &Lease) -> Result<Vec<String>, String> {
+        let recovery = RecoveryPlan::make(store, &self.layout, None, &mark).map_err(text)?;
+        let recovered = recovery.execute(store, &self.layout, lease).map_err(text)?;
+        Ok(recovered.left.iter().map(ToString::to_string).collect())
     }
 
     fn prune(
@@ -373,37 +331,18 @@ impl<'a> Site<'a> {
         shown: &mut StorePrune,
         control: &Control,
     ) -> Result<(), String> {
-        let owner = Owner::of_command(self.host.machine, &self.host.name, "plan prune");
-        let owner = owner.noting(self.leases.clone());
-        let times = LeaseTimes::default();
-        let waits = RefCell::default();
-        let tell = |text| Vec::push(&mut waits.borrow_mut(), text);
-        let taken = Lease::acquire(Arc::clone(&store), &self.layout, owner, times, control, &tell);
-        shown.left.extend(waits.into_inner());
-        let lease = match taken {
-            Ok(lease) => lease,
-            Err(error) => {
-                shown.busy = matches!(error, LockError::Busy { .. });
-                return Err(error.to_string());
-            }
-        };
-        let recovery = RecoveryPlan::make(store.as_ref(), &self.layout, None, &mark).map_err(text)?;
-        let recovered = recovery.execute(store.as_ref(), &self.layout, &lease).map_err(text)?;
-        shown.left.extend(recovered.left.iter().map(ToString::to_string));
-        let planned = planned(store.as_ref(), &self.layout, |_| self.occasion(id));
-        let (plan, mut catalog) = planned.map_err(text)?;
-        let on = Ground { store: store.as_ref(), layout: &self.layout, lease: &lease, mark: &mark };
-        shown.left.extend(keep_gone(self.plan.folder(), store.label(), &plan, &catalog));
-        let made = Made::load(self.plan.folder()).unwrap_or_default();
-        let done = plan.execute(on, &mut catalog, control, &mut |run: &RunId, deleted| {
-            // One that was lost and put back is deleted by right.
-            let kept = made.has_lost(run).then(|| Made::mark(self.plan.folder(), *run, Mark::Here));
-            shown.left.extend(kept.and_then(Result::err));
-            shown.deletes.extend(deleted.deleted.iter().map(ToString::to_string));
-            shown.left.extend(deleted.left.iter().map(ToString::to_string));
-        });
-        shown.plan = Some(plan);
-        done.map_err(|error| format!("{error}; the next prune goes on"))?;
+        let lease = self.lease(&store, "plan prune", control, &mut shown.left).map_err(|error| {
+            shown.busy = matches!(error, LockError::Busy { .. });
+            error.to_string()
+        })?;
+        shown.left.extend(self.recover(store.as_ref(), &lease)?);
+        let mut pruning = self.pruning(id, store.as_ref())?;
+        let (ground, mut pruned) = ((store.as_ref(), &self.layout, &lease), Pruned::default());
+        let done = pruning.carry_out(ground, self.plan.folder(), (&mut pruned, &mut |_| ()), control);
+        shown.left.extend(pruned.unkept.into_iter().chain(pruned.left));
+        shown.deletes = pruned.deleted;
+        shown.plan = Some(pruning.plan);
+        done?;
         lease.keep_room();
         lease.release().map_err(text)
     }

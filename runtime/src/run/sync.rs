@@ -1,6 +1,5 @@
 //! Filling a store with what it lacks and others have: runs, the oldest first, each as a run brings it, and the log.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,15 +16,14 @@ use super::wal;
 use crate::catalog::commit::{CommitError, Transaction};
 use crate::catalog::hold::Hold;
 use crate::catalog::host::HostState;
-use crate::catalog::identity::{self, Claim};
+use crate::catalog::identity;
 use crate::catalog::ids::{RunId, Uuid};
 use crate::catalog::layout::Layout;
-use crate::catalog::lock::{Lease, LeaseTimes, LockError};
+use crate::catalog::lock::{Lease, LockError};
 use crate::catalog::made::Made;
 use crate::catalog::manifest::{ArchiveRecord, MAX_BYTES, Manifest, Second};
-use crate::catalog::owner::Owner;
 use crate::catalog::prune::{Occasion, PrunePlan};
-use crate::catalog::recover::{Intent, RecoveryPlan};
+use crate::catalog::recover::Intent;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::programs::secrets::Secrets;
@@ -158,7 +156,7 @@ fn look(site: &Site<'_>, id: StoreId, givers: &[Giver], away: &[(StoreId, String
             }
             Err(error) => Err(error.to_string()),
             Ok(store) => {
-                identity::inspect(store.as_ref(), &site.layout, &claim(site, id)).map(drop).map_err(text)
+                identity::inspect(store.as_ref(), &site.layout, &site.claim(id)).map(drop).map_err(text)
             }
         };
         if let Err(error) = opened {
@@ -301,17 +299,6 @@ fn share(model: &Model, id: StoreId, run: &Manifest) -> Option<Manifest> {
     (!share.archives.is_empty()).then_some(share)
 }
 
-fn claim<'a>(site: &'a Site<'_>, id: StoreId) -> Claim<'a> {
-    let declared = site.request.model.store(id);
-    Claim {
-        file: &site.request.model.file,
-        machine: site.host.clone(),
-        id: site.plan.id().unwrap_or_else(Uuid::random),
-        known: site.plan.known(&declared.name, &declared.location()),
-        adopt: false,
-    }
-}
-
 /// A store that is being filled.
 pub(super) struct Taker<'a> {
     pub model: &'a Model,
@@ -346,23 +333,15 @@ fn fill(
         return Err(format!("plan `{}` has made no run here yet: `plan run` makes the first", model.name));
     }
     let store = identity::open(declared, &Secrets::default(), known, false).map_err(text)?;
-    identity::inspect(store.as_ref(), &site.layout, &claim(site, id)).map_err(text)?;
-    let owner = Owner::of_command(site.host.machine, &site.host.name, "plan sync");
-    let owner = owner.noting(site.leases.clone());
-    let waits = RefCell::new(Vec::new());
-    let tell = |text| Vec::push(&mut waits.borrow_mut(), text);
-    let lease =
-        Lease::acquire(Arc::clone(&store), &site.layout, owner, LeaseTimes::default(), control, &tell);
-    shown.warnings.extend(waits.into_inner());
-    let lease = Arc::new(lease.map_err(|error| {
+    identity::inspect(store.as_ref(), &site.layout, &site.claim(id)).map_err(text)?;
+    let lease = site.lease(&store, "plan sync", control, &mut shown.warnings).map_err(|error| {
         shown.busy = matches!(error, LockError::Busy { .. });
         error.to_string()
-    })?);
-    let format = identity::claim(store.as_ref(), &site.layout, &claim(site, id)).map_err(text)?;
+    })?;
+    let format = identity::claim(store.as_ref(), &site.layout, &site.claim(id)).map_err(text)?;
     site.plan.remember(&declared.name, &declared.location(), format.id).map_err(text)?;
-    let recovery = RecoveryPlan::make(store.as_ref(), &site.layout, None, &mark).map_err(text)?;
-    let recovered = recovery.execute(store.as_ref(), &site.layout, &lease).map_err(text)?;
-    shown.warnings.extend(recovered.left.iter().map(ToString::to_string));
+    shown.warnings.extend(site.recover(store.as_ref(), &lease)?);
+    let lease = Arc::new(lease);
     let own = Giver::of(id, Arc::clone(&store), &site.layout)?.catalog;
     let (wanted, given_up) = lacking(model, id, &own, givers, &site.occasion(id));
     shown.warnings.extend(unusable(site, id, &own, givers));

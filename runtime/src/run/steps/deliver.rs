@@ -9,7 +9,6 @@ use crate::catalog::layout::artefact_name;
 use crate::catalog::made::Made;
 use crate::catalog::manifest::Manifest;
 use crate::run::facts;
-use crate::run::prune::coming;
 use crate::store::limit::limited;
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -137,7 +136,7 @@ fn nothing() -> Failure {
 
 impl StepPlan for CommitPlan {
     fn foreseen(self: Box<Self>, ahead: &Ahead<'_>) -> (Sight, Result<Performed, Failure>) {
-        let (come, context) = (coming(ahead.scene, self.store), ahead.scene.context);
+        let (come, context) = (facts::coming(ahead.scene, self.store, &self), ahead.scene.context);
         let accepted = context.watch.foreseen_accepted(&context.plan(), &come);
         let mut warnings = context.watch.foreseen(self.store, &come, &accepted);
         warnings.retain(|text| !ahead.scene.facts.warnings.contains(text));

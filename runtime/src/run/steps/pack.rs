@@ -14,7 +14,6 @@ use crate::catalog::ids::RunId;
 use crate::catalog::manifest::ArchiveRecord;
 use crate::run::facts::SourceFact;
 use crate::run::output::ArchiveOutput;
-use crate::run::prune::Measure;
 
 /// Where an artefact is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +131,7 @@ impl PackPlan {
             ..Estimate::default()
         };
         for source in &self.sources {
-            let Some(measure) = Measure::of(scene.model(), *source, scene.facts.sources.get(source)) else {
+            let Some(measure) = scene.facts.sources.get(source).and_then(SourceFact::measure) else {
                 estimate.unmeasured.push(*source);
                 continue;
             };
@@ -142,7 +141,7 @@ impl PackPlan {
                     estimate.open += found.open;
                     (found.entries + found.open, found.bytes + found.open_bytes)
                 }
-                None => (measure.entries, measure.bytes),
+                None => measure,
             };
             estimate.entries += entries;
             estimate.bytes += bytes;

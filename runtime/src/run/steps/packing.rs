@@ -311,14 +311,7 @@ impl<'a> Packing<'a> {
     }
 
     fn contents<'s>(&self, sources: impl Iterator<Item = &'s str>) -> Vec<facts::Content> {
-        let (levels, id, is_whole) = (self.doing.levels(), self.id, self.archive().self_contained);
-        let content = |source: &str| facts::Content {
-            source: PlanName::known(source),
-            level: levels.level(id, source),
-            place: levels.place(id, source),
-            rests_on: if is_whole { Vec::new() } else { levels.rests_on(id, source) },
-        };
-        sources.map(content).collect()
+        facts::contents(&self.doing.levels(), self.doing.context.model(), self.id, sources)
     }
 
     fn packed_fact(&self, plan: &PackPlan, packed: Packed, sha256: String) -> ArchiveFact {

@@ -6,12 +6,12 @@ use backplan_compiler::count::plural;
 use backplan_compiler::model::StoreId;
 
 use super::{Ahead, Doing, Failure, Output, Performed, Scene, Sight, StepPlan};
-use crate::catalog::prune::{Ground, Occasion, PrunePlan};
+use crate::catalog::ids::RunId;
+use crate::catalog::prune::Occasion;
 use crate::catalog::runs::Catalog;
 use crate::run::history;
-use crate::run::mark::mark;
-use crate::run::prune::{keep_gone, occasion};
-use crate::store::Store;
+use crate::run::prune::{Pruned, Pruning, occasion};
+use crate::store::{ReadStore, Store};
 
 /// The prune of a store.
 pub(crate) struct PruneStep {
@@ -20,8 +20,7 @@ pub(crate) struct PruneStep {
     label: String,
     /// `None`: in a dry run, as it would be made.
     store: Option<Arc<dyn Store>>,
-    plan: PrunePlan,
-    catalog: Catalog,
+    pruning: Pruning,
 }
 
 impl PruneStep {
@@ -31,12 +30,12 @@ impl PruneStep {
     /// When it cannot tell what is there.
     pub fn make(scene: Scene<'_>, id: StoreId) -> Result<PruneStep, Failure> {
         let store = scene.store(id)?;
-        let mut catalog = scene.catalog(id, store.as_deref()).map_err(Failure::passing)?;
-        if let Some(store) = &store {
-            catalog.look_for_artefacts(store.as_ref(), &scene.context.layout).map_err(Failure::passing)?;
-        }
-        let plan = PrunePlan::make(&catalog, &scene.occasion(id, &catalog));
-        Ok(PruneStep { id, label: scene.model().store(id).name.clone(), store, plan, catalog })
+        let catalog = scene.catalog(id, store.as_deref()).map_err(Failure::passing)?;
+        let there = store.as_deref().map(|store| store as &dyn ReadStore);
+        let occasion = |catalog: &Catalog| scene.occasion(id, catalog);
+        let pruning = Pruning::make(there, &scene.context.layout, catalog, occasion);
+        let label = scene.model().store(id).name.clone();
+        Ok(PruneStep { id, label, store, pruning: pruning.map_err(Failure::passing)? })
     }
 }
 
@@ -58,7 +57,7 @@ impl<'a> Scene<'a> {
 
 impl StepPlan for PruneStep {
     fn foreseen(mut self: Box<Self>, ahead: &Ahead<'_>) -> (Sight, Result<Performed, Failure>) {
-        let (plan, label) = (&self.plan, &self.label);
+        let (plan, label) = (&self.pruning.plan, &self.label);
         let going = plan.order().len();
         let mut sight = Sight::found(staying(plan.runs.len() - going, going));
         if plan.refused.is_empty() {
@@ -69,21 +68,20 @@ impl StepPlan for PruneStep {
         let warned = plan.warnings.iter().map(|text| format!("store `{label}`: {text}"));
         sight.warnings.extend(refused.chain(warned));
         if let Some(store) = &self.store {
-            let layout = &ahead.scene.context.layout;
-            match plan.preview(store.as_ref(), layout, &mut self.catalog, &mark) {
+            match self.pruning.preview(store.as_ref(), &ahead.scene.context.layout) {
                 Ok(names) => {
                     sight.would_delete.extend(names.into_iter().map(|name| format!("{label}:{name}")));
                 }
                 Err(error) => return (sight, Err(Failure::lasting(error))),
             }
         }
-        let pruned = plan.order().iter().copied().collect();
+        let pruned = self.pruning.plan.order().iter().copied().collect();
         (sight, Ok(Performed::Done(Output::Pruned(pruned))))
     }
 
     fn carry_out(mut self: Box<Self>, doing: &Doing<'_>) -> Result<Performed, Failure> {
         let (store, lease) = doing.session(self.id).opened()?;
-        let (plan, label) = (&self.plan, &self.label);
+        let (plan, label) = (&self.pruning.plan, &self.label);
         let refused = plan.refused.iter().map(|why| format!("nothing is pruned: {why}"));
         for text in plan.warnings.iter().cloned().chain(refused) {
             doing.warn(format!("store `{label}`: {text}"));
@@ -91,20 +89,17 @@ impl StepPlan for PruneStep {
         if plan.refused.is_empty() {
             plan.held.iter().for_each(|held| doing.note(format!("store `{label}`: {held}")));
         }
-        let layout = &doing.context.layout;
-        let on = Ground { store: store.as_ref(), layout, lease: &lease, mark: &mark };
-        let unkept = keep_gone(doing.context.plan().folder(), label, plan, &self.catalog);
-        unkept.into_iter().for_each(|why| doing.warn(why));
-        let mut left = Vec::new();
-        let done = plan.execute(on, &mut self.catalog, doing.control, &mut |run, deleted| {
+        let going = plan.order().iter().copied().collect();
+        let folder = doing.context.plan().folder().to_path_buf();
+        let (ground, mut pruned) = ((store.as_ref(), &doing.context.layout, &*lease), Pruned::default());
+        let mut told = |run: &RunId| {
             doing.note(format!("store `{label}`: run `{run}` is deleted, as `keep` gives it up"));
-            left.extend(deleted.left.iter().map(ToString::to_string));
-        });
-        for text in left {
-            doing.warn(format!("store `{label}`: {text}"));
-        }
-        done.map_err(|error| Failure::lasting(format!("{error}; the next prune goes on")))?;
-        Ok(Performed::Done(Output::Pruned(plan.order().iter().copied().collect())))
+        };
+        let done = self.pruning.carry_out(ground, &folder, (&mut pruned, &mut told), doing.control);
+        pruned.unkept.into_iter().for_each(|why| doing.warn(why));
+        pruned.left.into_iter().for_each(|text| doing.warn(format!("store `{label}`: {text}")));
+        done.map_err(Failure::lasting)?;
+        Ok(Performed::Done(Output::Pruned(going)))
     }
 }
 
