@@ -419,10 +419,9 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
             self.runs.iter().map(|run| run.started.to_zoned(self.policy.zone.clone()).datetime()).collect();
         let offsets: Vec<_> =
             self.runs.iter().map(|run| self.policy.zone.to_offset(run.started).seconds()).collect();
-        let view = |entries: &[Entry]| {
-            let started = |at: usize| self.lived[at];
-            View { entries, started: &started, local: &local, offsets: &offsets }.apply(keep)
-        };
+        let started = |at: usize| self.lived[at];
+        let over = View { entries: &[], started: &started, local: &local, offsets: &offsets };
+        let view = |entries: &[Entry]| View { entries, ..over }.apply(keep);
         let all: Vec<Entry> =
             self.runs.iter().enumerate().map(|(at, run)| Entry { at, level: run.level }).collect();
         let is_whole = |at: usize| {
@@ -458,15 +457,11 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
             say(unsaid(view(entries), &said), &Among::Holding(sources));
         }
         for (source, entries) in &self.counted {
-            if let Some(own) = self.policy.own.get(*source) {
-                let started = |at: usize| self.lived[at];
-                let view = View { entries, started: &started, local: &local, offsets: &offsets };
-                say(unsaid(view.apply(own), &said), &Among::Holding(vec![(*source).to_owned()]));
-            }
-            if let Some(seconds) = self.policy.wal.get(*source) {
-                let started = |at: usize| self.lived[at];
-                let view = View { entries, started: &started, local: &local, offsets: &offsets };
-                say(unsaid(view.base_of_log(*seconds), &said), &Among::Holding(vec![(*source).to_owned()]));
+            let own = self.policy.own.get(*source).map(|own| View { entries, ..over }.apply(own));
+            let log =
+                self.policy.wal.get(*source).map(|seconds| View { entries, ..over }.base_of_log(*seconds));
+            for found in own.into_iter().chain(log) {
+                say(unsaid(found, &said), &Among::Holding(vec![(*source).to_owned()]));
             }
         }
     }

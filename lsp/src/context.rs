@@ -114,13 +114,10 @@ impl<'t> Scan<'t> {
         while self.at < self.end {
             let start = self.at;
             match bytes[start] {
-                b'#' => {
-                    let line = &self.text[start..self.end];
-                    match line.find('\n') {
-                        None => return Stop::Comment(start),
-                        Some(length) => self.at += length,
-                    }
-                }
+                b'#' => match self.text[start..self.end].find('\n') {
+                    None => return Stop::Comment(start),
+                    Some(length) => self.at += length,
+                },
                 b'"' => {
                     self.at += 1;
                     if let Some(stop) = self.string(start) {

@@ -5,6 +5,7 @@ use backplan_runtime::control::Control;
 use backplan_runtime::extract::Existing;
 use backplan_runtime::moment::shown;
 use backplan_runtime::recall::restore::{Destination, Wish, plan};
+use backplan_runtime::recall::shelf::{Held, Shelves};
 use backplan_runtime::recall::unfinished::Unfinished;
 use backplan_runtime::run::facts::places;
 
@@ -32,18 +33,8 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
         [source] => Some(source.as_str()),
         _ => None,
     };
-    let driver = cluster::driver(args, &shelves)?;
-    if let Some(driver) = &driver {
-        if cluster::is_laid_down(driver) {
-            return cluster::execute(args, &shelves, global, console);
-        }
-        if cluster::is_put_back_by_tool(args, driver, &shelves) {
-            return cluster::put_back(args, &shelves, global, console);
-        }
-        cluster::refuse_recovery(args, driver)?;
-        if driver == "pgbackrest" && args.at.is_some() {
-            console.remark("note", REPOSITORY);
-        }
+    if let Some(status) = of_database(args, &shelves, global, console)? {
+        return Ok(status);
     }
     if args.resume && args.at.is_some() {
         return Err(Failure::usage("`--resume` goes on with the run that was begun: leave `--at`"));
@@ -51,30 +42,12 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
     let choice = choice(&args.run, args.at.as_deref())?;
     let held = shelves.held(&choice, only).map_err(|error| failure(&error))?;
     let manifest = held.manifest;
-    // Whoever names sources knows which; who does not must know what is not among them.
-    let mut lacking = if args.sources.is_empty() { shelves.lacking(&held) } else { Vec::new() };
-    if args.paths.is_empty() {
-        lacking.extend(shelves.in_part(&held, &args.sources));
-        lacking.extend(shelves.empty(&held, &args.sources));
-    }
-    if args.paths.is_empty() && args.to.is_some() {
-        lacking.extend(held.differences(&args.sources));
-    }
+    let lacking = lacking(args, &shelves, &held);
     let doubts = shelves.doubts(&choice, manifest.run);
     for text in lacking.iter().chain(&doubts) {
         console.remark("warning", text);
     }
-    let wish = Wish {
-        sources: args.sources.clone(),
-        paths: args.paths.clone(),
-        to: destination(args, global, console)?,
-        existing: match (args.overwrite, args.resume) {
-            (true, _) => Existing::Replace,
-            (false, true) => Existing::Resume,
-            (false, false) => Existing::Keep,
-        },
-        is_marked: true,
-    };
+    let wish = wish(args, global, console)?;
     let restore = plan(&held, &wish).map_err(|error| failure(&error))?;
     // Nothing is written before everybody knows what will not be.
     for text in &restore.left {
@@ -88,12 +61,7 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
         until_signal(&control, || restore.carry_out(&control))?
     };
     if let Some(signal) = signal {
-        let from = manifest.run;
-        let next =
-            if wish.is_marked && args.to.is_some() { "`--resume` goes on with it" } else { "restore again" };
-        console.complain(&format!(
-            "stopped: files that were complete stay, nothing half-written is left (run {from}); {next}\n"
-        ));
+        stopped(manifest.run, args, console);
         return Ok(signal);
     }
     let mut outcome = outcome.map_err(|error| cut_short(failure(&error), args))?;
@@ -112,6 +80,62 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
         (0, false) => Status::Warnings,
         (0, true) => Status::Done,
     })
+}
+
+fn wish(args: &RestoreArgs, global: &Global, console: &mut Console) -> Result<Wish, Failure> {
+    Ok(Wish {
+        sources: args.sources.clone(),
+        paths: args.paths.clone(),
+        to: destination(args, global, console)?,
+        existing: match (args.overwrite, args.resume) {
+            (true, _) => Existing::Replace,
+            (false, true) => Existing::Resume,
+            (false, false) => Existing::Keep,
+        },
+        is_marked: true,
+    })
+}
+
+/// A restore that the driver of the backup has a way of its own for; `None`: its files are put back as any others.
+fn of_database(
+    args: &RestoreArgs,
+    shelves: &Shelves,
+    global: &Global,
+    console: &mut Console,
+) -> Result<Option<Status>, Failure> {
+    let Some(driver) = cluster::driver(args, shelves)? else { return Ok(None) };
+    if cluster::is_laid_down(&driver) {
+        return cluster::execute(args, shelves, global, console).map(Some);
+    }
+    if cluster::is_put_back_by_tool(args, &driver, shelves) {
+        return cluster::put_back(args, shelves, global, console).map(Some);
+    }
+    cluster::refuse_recovery(args, &driver)?;
+    if driver == "pgbackrest" && args.at.is_some() {
+        console.remark("note", REPOSITORY);
+    }
+    Ok(None)
+}
+
+/// What of the run, or of what is asked for, cannot come back.
+fn lacking(args: &RestoreArgs, shelves: &Shelves, held: &Held<'_>) -> Vec<String> {
+    // Whoever names sources knows which; who does not must know what is not among them.
+    let mut lacking = if args.sources.is_empty() { shelves.lacking(held) } else { Vec::new() };
+    if args.paths.is_empty() {
+        lacking.extend(shelves.in_part(held, &args.sources));
+        lacking.extend(shelves.empty(held, &args.sources));
+    }
+    if args.paths.is_empty() && args.to.is_some() {
+        lacking.extend(held.differences(&args.sources));
+    }
+    lacking
+}
+
+fn stopped(run: RunId, args: &RestoreArgs, console: &mut Console) {
+    let next = if args.to.is_some() { "`--resume` goes on with it" } else { "restore again" };
+    console.complain(&format!(
+        "stopped: files that were complete stay, nothing half-written is left (run {run}); {next}\n"
+    ));
 }
 
 /// What is said of a restore that came to an early end, where it can be gone on with.

@@ -247,6 +247,13 @@ impl View<'_> {
     }
 }
 
+/// Holds these in place of those that were held.
+fn exchange(held: &mut Vec<usize>, now: Vec<usize>, holds: &mut Holds) {
+    now.iter().for_each(|at| holds.hold(*at));
+    held.drain(..).for_each(|at| holds.release(at));
+    *held = now;
+}
+
 impl Rule {
     fn push(&mut self, entry: Entry, calendar: Calendar, view: &View<'_>, holds: &mut Holds) {
         match self {
@@ -278,37 +285,28 @@ impl Rule {
                 }
             }
             Rule::Differentials { count, held } => {
-                let now = view.differentials(*count);
-                now.iter().for_each(|at| holds.hold(*at));
-                held.drain(..).for_each(|at| holds.release(at));
-                *held = now;
+                exchange(held, view.differentials(*count), holds);
             }
             Rule::Wal { seconds, held } => {
                 let now = view.around(entry.started.saturating_sub(*seconds));
                 if now != *held {
-                    now.iter().for_each(|at| holds.hold(*at));
-                    held.drain(..).for_each(|at| holds.release(at));
-                    *held = now;
+                    exchange(held, now, holds);
                 }
             }
             Rule::Periods { period, count, prefer_full, held } => {
                 let key = calendar.key(*period);
-                let of_now = held.back_mut().filter(|(newest, _)| *newest == key);
-                match of_now {
-                    Some((_, chosen)) => {
-                        if !(*prefer_full && chosen.level == Level::Full && entry.level != Level::Full) {
-                            holds.hold(entry.at);
-                            holds.release(chosen.at);
-                            *chosen = entry;
-                        }
-                    }
-                    None => {
-                        held.push_back((key, entry));
+                if let Some((_, chosen)) = held.back_mut().filter(|(newest, _)| *newest == key) {
+                    if !(*prefer_full && chosen.level == Level::Full && entry.level != Level::Full) {
                         holds.hold(entry.at);
-                        while held.len() > *count {
-                            held.pop_front().into_iter().for_each(|(_, chosen)| holds.release(chosen.at));
-                        }
+                        holds.release(chosen.at);
+                        *chosen = entry;
                     }
+                    return;
+                }
+                held.push_back((key, entry));
+                holds.hold(entry.at);
+                while held.len() > *count {
+                    held.pop_front().into_iter().for_each(|(_, chosen)| holds.release(chosen.at));
                 }
             }
         }

@@ -2,11 +2,11 @@
 
 use backplan_compiler::codes;
 use backplan_compiler::model::{Mariadb, SourceId};
+use backplan_compiler::sources::Place;
 
 use super::Meant;
 use super::client::{self, Client, find, is_mariadb};
 use super::rights;
-use crate::live::Look;
 use crate::postgres::names;
 use crate::postgres::tools;
 use crate::programs::process::Tell;
@@ -32,6 +32,32 @@ pub(super) fn probe(mariadb: &Mariadb, look: &mut Look<'_>, id: SourceId) -> u64
             return 0;
         }
     }
+    let Some((found, grants, bytes)) = asked(mariadb, look, name, place) else { return 0 };
+    let all = mariadb.databases.iter().map(|wanted| (wanted, false));
+    let all = all.chain(mariadb.exclude.iter().map(|left| (left, true)));
+    for (missing, goes_on) in all.filter(|(wanted, _)| !found.contains(wanted)) {
+        let missing = names::shown(missing.as_bytes());
+        let message = format!("source `{name}`: its server shows no database `{missing}` to this account");
+        let help = "mend the name, or let the account see it";
+        look.find_weighed(&codes::RIGHTS_MISSING, place, message, help, goes_on);
+    }
+    for lacking in rights::lacking(&grants, &mariadb.databases) {
+        let message = format!("source `{name}`: {}", lacking.told());
+        look.find_weighed(&codes::RIGHTS_MISSING, place, message, &lacking.mend(), true);
+    }
+    match mariadb.wanted(found).is_empty() {
+        true => 0,
+        false => bytes,
+    }
+}
+
+/// Databases, grants and bytes of tables, as the server tells; `None`: it does not, which is told.
+fn asked(
+    mariadb: &Mariadb,
+    look: &mut Look<'_>,
+    name: &str,
+    place: Place,
+) -> Option<(Vec<String>, Vec<String>, u64)> {
     let secrets = Secrets::default().under(look.control);
     let password = match mariadb.password.as_ref().map(|secret| secrets.fetch(secret)).transpose() {
         Ok(password) => password,
@@ -39,7 +65,7 @@ pub(super) fn probe(mariadb: &Mariadb, look: &mut Look<'_>, id: SourceId) -> u64
             let message = format!("source `{name}`: its password: {error}");
             let help = "make the secret readable for the account that runs the plan";
             look.find(&codes::SERVER_AWAY, place, message, help);
-            return 0;
+            return None;
         }
     };
     let tell: Tell = std::sync::Arc::new(|_| {});
@@ -58,28 +84,13 @@ pub(super) fn probe(mariadb: &Mariadb, look: &mut Look<'_>, id: SourceId) -> u64
             let message = format!("source `{name}`: its server {what}: {said}{}", client::mend(&error));
             let help = "a run would come like this, too: mend `socket`, `host`, `port`, `user`, `password`, `run_as` or the server";
             look.find(code, place, message, help);
-            return 0;
+            return None;
         }
     };
-    if !is_mariadb(&version) {
-        let message = format!("source `{name}`: {}", client::another(&version));
-        look.find(&codes::SERVER_AWAY, place, message, "name a server of MariaDB");
-        return 0;
+    if is_mariadb(&version) {
+        return Some((found, grants, bytes));
     }
-    let all = mariadb.databases.iter().map(|wanted| (wanted, false));
-    let all = all.chain(mariadb.exclude.iter().map(|left| (left, true)));
-    for (missing, goes_on) in all.filter(|(wanted, _)| !found.contains(wanted)) {
-        let missing = names::shown(missing.as_bytes());
-        let message = format!("source `{name}`: its server shows no database `{missing}` to this account");
-        let help = "mend the name, or let the account see it";
-        look.find_weighed(&codes::RIGHTS_MISSING, place, message, help, goes_on);
-    }
-    for lacking in rights::lacking(&grants, &mariadb.databases) {
-        let message = format!("source `{name}`: {}", lacking.told());
-        look.find_weighed(&codes::RIGHTS_MISSING, place, message, &lacking.mend(), true);
-    }
-    match mariadb.wanted(found).is_empty() {
-        true => 0,
-        false => bytes,
-    }
+    let message = format!("source `{name}`: {}", client::another(&version));
+    look.find(&codes::SERVER_AWAY, place, message, "name a server of MariaDB");
+    None
 }

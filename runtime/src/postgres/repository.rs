@@ -104,32 +104,7 @@ impl Repository {
         let mut made = Repository::default();
         match &store.kind {
             StoreKind::Dir { path } => return Ok(Repository::folder(&path.join(below))),
-            StoreKind::S3 {
-                bucket,
-                prefix,
-                region,
-                endpoint,
-                access_key,
-                secret_key,
-                path_style,
-                ca_file,
-                ..
-            } => {
-                made.place("s3", prefix.as_ref(), below, host)?;
-                made.set("s3-bucket", bucket);
-                made.s3_server(region.as_deref(), endpoint.as_deref(), *path_style);
-                if let Some(file) = ca_file {
-                    made.set("storage-ca-file", super::text(file));
-                }
-                match (access_key, secret_key) {
-                    (Some(id), Some(key)) => {
-                        made.secret.insert("s3-key".to_owned(), fetch(id)?);
-                        made.secret.insert("s3-key-secret".to_owned(), fetch(key)?);
-                    }
-                    // The machine's role.
-                    _ => made.set("s3-key-type", "auto"),
-                }
-            }
+            StoreKind::S3 { .. } => made.s3(&store.kind, below, host, fetch)?,
             StoreKind::Azblob { container, prefix, account, key, endpoint } => {
                 made.place("azure", prefix.as_ref(), below, host)?;
                 made.set("azure-container", container);
@@ -155,6 +130,44 @@ impl Repository {
             StoreKind::Sftp { .. } => {}
         }
         made.one_line_each()
+    }
+
+    fn s3(
+        &mut self,
+        kind: &StoreKind,
+        below: &str,
+        host: &str,
+        fetch: &dyn Fn(&Secret) -> Result<Hidden, RepositoryError>,
+    ) -> Result<(), RepositoryError> {
+        let StoreKind::S3 {
+            bucket,
+            prefix,
+            region,
+            endpoint,
+            access_key,
+            secret_key,
+            path_style,
+            ca_file,
+            ..
+        } = kind
+        else {
+            return Ok(());
+        };
+        self.place("s3", prefix.as_ref(), below, host)?;
+        self.set("s3-bucket", bucket);
+        self.s3_server(region.as_deref(), endpoint.as_deref(), *path_style);
+        if let Some(file) = ca_file {
+            self.set("storage-ca-file", super::text(file));
+        }
+        match (access_key, secret_key) {
+            (Some(id), Some(key)) => {
+                self.secret.insert("s3-key".to_owned(), fetch(id)?);
+                self.secret.insert("s3-key-secret".to_owned(), fetch(key)?);
+            }
+            // The machine's role.
+            _ => self.set("s3-key-type", "auto"),
+        }
+        Ok(())
     }
 
     /// The same, encrypted.

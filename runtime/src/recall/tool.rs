@@ -25,7 +25,7 @@ use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{Manifest, RepositoryRecord, SourceRecord};
 use crate::catalog::runs::Choice;
 use crate::control::Control;
-use crate::postgres::recovery::{Lsn, Point, Recovery, Timeline};
+use crate::postgres::recovery::{Point, Recovery, Timeline};
 use crate::postgres::repository::Repository as Remote;
 use crate::postgres::server::{ServerError, running};
 use crate::postgres::tools;
@@ -75,6 +75,13 @@ struct Sight<'a> {
 }
 
 impl<'a> Sight<'a> {
+    /// That store, and the others that have the source.
+    fn stores(self, source: &str) -> Option<(String, Vec<String>)> {
+        let from = self.from?;
+        let others = stores_of(self.shelves, source).into_iter().filter(|other| *other != from);
+        Some((from.to_owned(), others.map(str::to_owned).collect()))
+    }
+
     fn runs(self, source: &str) -> impl Iterator<Item = (&'a Shelf, &'a Manifest)> {
         let all = self.shelves.shelves.iter();
         let all = all.flat_map(|shelf| shelf.catalog.runs().map(move |run| (shelf, run)));
@@ -165,9 +172,9 @@ fn stores_of<'a>(shelves: &'a Shelves, source: &str) -> Vec<&'a str> {
     shelves.shelves.iter().filter(has).map(|shelf| shelf.store.label()).collect()
 }
 
-/// The same from the repository of one store.
-fn plan_from(sight: Sight<'_>, mut wish: Wish, now: Timestamp) -> Result<ToolRestore<'_>, ClusterError> {
-    let shelves = sight.shelves;
+/// The backups of a source that recovery may begin from, each with what its manifest says of it and the repository it is in; and one in
+/// a repository that the plan does not name.
+fn backups<'s>(sight: Sight<'s>, wish: &Wish) -> (Found<'s>, Option<&'s RepositoryRecord>) {
     let (mut found, mut elsewhere) = (BTreeMap::new(), None);
     for (shelf, run) in sight.runs(&wish.source) {
         let Some(record) = run.cluster(&wish.source).filter(|record| is_tools(record)) else { continue };
@@ -191,6 +198,23 @@ fn plan_from(sight: Sight<'_>, mut wish: Wish, now: Timestamp) -> Result<ToolRes
         };
         found.insert(run.run, (Base::of(run.run, record.labels(), run.finished), record, repository));
     }
+    (found, elsewhere)
+}
+
+/// Leaves the backup of a run. A packed repository holds every backup of its cycle until then.
+fn keep_run(wanted: RunId, found: &mut Found<'_>) {
+    let asked =
+        found.get(&wanted).map(|(_, record, repository)| (cycle_of(record).to_owned(), repository.clone()));
+    found.retain(|id, (_, record, _)| match &asked {
+        Some((cycle, Repository::Packed)) => *id <= wanted && cycle_of(record) == cycle,
+        _ => *id == wanted,
+    });
+}
+
+/// The same from the repository of one store.
+fn plan_from(sight: Sight<'_>, mut wish: Wish, now: Timestamp) -> Result<ToolRestore<'_>, ClusterError> {
+    let shelves = sight.shelves;
+    let (mut found, elsewhere) = backups(sight, &wish);
     let logs = packed::Logs::read(shelves, &wish.source, &packed(sight, &wish.source, &found));
     let timeline = wish.recovery.timeline;
     let known = leads(sight, &wish, &found)?.into_iter().chain(logs.leads(|base| wanted(timeline, base))?);
@@ -203,15 +227,7 @@ fn plan_from(sight: Sight<'_>, mut wish: Wish, now: Timestamp) -> Result<ToolRes
         return Err(ClusterError::Tool(not_named(own)));
     }
     if let Some(run) = &wish.run {
-        let (_, manifest) = shelves.choose(&Choice::Id(run.clone()), None)?;
-        let asked = found
-            .get(&manifest.run)
-            .map(|(_, record, repository)| (cycle_of(record).to_owned(), repository.clone()));
-        // A packed repository holds every backup of its cycle until then.
-        found.retain(|id, (_, record, _)| match &asked {
-            Some((cycle, Repository::Packed)) => *id <= manifest.run && cycle_of(record) == cycle,
-            _ => *id == manifest.run,
-        });
+        keep_run(shelves.choose(&Choice::Id(run.clone()), None)?.1.run, &mut found);
     }
     let bases: Vec<Base> = found.values().map(|(base, ..)| base.clone()).collect();
     let outside = |cause| ClusterError::Window { source_name: wish.source.clone(), cause: Box::new(cause) };
@@ -251,22 +267,10 @@ fn plan_from(sight: Sight<'_>, mut wish: Wish, now: Timestamp) -> Result<ToolRes
         // The log of one that is far away comes over the network.
         starting.alone = !matches!(repository, Repository::Remote(..));
     }
-    let stores = sight.from.map(|from| {
-        let others = stores_of(shelves, &wish.source).into_iter().filter(|other| *other != from);
-        (from.to_owned(), others.map(str::to_owned).collect())
-    });
+    let stores = sight.stores(&wish.source);
     let restore =
         ToolRestore { wish, shelves, stores, end, run, record, repository, behind, window, target, apart };
-    match &restore.repository {
-        Repository::Kept(path, _) if !path.join("backup").is_dir() => {
-            let cause = io::Error::new(io::ErrorKind::NotFound, "the repository is not there");
-            Err(file(path)(cause))
-        }
-        Repository::Packed => {
-            must_be_empty(&restore.beside("repository")).map(|()| restore).map_err(Into::into)
-        }
-        Repository::Kept(..) | Repository::Remote(..) => Ok(restore),
-    }
+    restore.checked()
 }
 
 /// A backup as its log sees it, and the folder of that.
@@ -439,6 +443,20 @@ fn file(path: &Path) -> impl FnOnce(io::Error) -> ClusterError + use<> {
 }
 
 impl ToolRestore<'_> {
+    /// Sees that its repository is there, or that there is room for it.
+    fn checked(self) -> Result<Self, ClusterError> {
+        match &self.repository {
+            Repository::Kept(path, _) if !path.join("backup").is_dir() => {
+                let cause = io::Error::new(io::ErrorKind::NotFound, "the repository is not there");
+                Err(file(path)(cause))
+            }
+            Repository::Packed => {
+                must_be_empty(&self.beside("repository")).map(|()| self).map_err(Into::into)
+            }
+            Repository::Kept(..) | Repository::Remote(..) => Ok(self),
+        }
+    }
+
     /// What it would do; touches nothing.
     ///
     /// # Errors

@@ -139,70 +139,97 @@ pub fn compare(
     let started = base.header().started;
     let hidden = Hidden::new(&base, &new);
     let mut anew = Anew::new(&base, &new, &hidden);
-    let mut groups = Groups::new(&base.trailer().groups, &new.trailer().groups);
+    let groups = Groups::new(&base.trailer().groups, &new.trailer().groups);
     let expected = usize::try_from(new.trailer().entries).unwrap_or_default().min(1 << 26);
-    let mut found = Comparison { changes: Vec::with_capacity(expected), ..Comparison::default() };
-    let (mut base, mut new) = (Cursor::start(base)?, Cursor::start(new)?);
-    let mut above = Above::default();
-    let mut removed: Option<Vec<u8>> = None;
+    let found = Comparison { changes: Vec::with_capacity(expected), ..Comparison::default() };
+    let (base, new) = (Cursor::start(base)?, Cursor::start(new)?);
+    let mut both = Both { base, new, found, groups, above: Above::default(), removed: None, gone };
     let mut steps = 0_u32;
-    while base.here || new.here {
+    while both.base.here || both.new.here {
         steps = steps.wrapping_add(1);
         if steps.is_multiple_of(1 << 12) {
             control.check().map_err(|stopped| io::Error::new(io::ErrorKind::Interrupted, stopped))?;
         }
-        if let Some(path) = anew.before(&base, &new) {
-            remove(&path, &mut removed, gone)?;
-            continue;
-        }
-        match order(&base, &new) {
-            Ordering::Less if hidden.may_be_there(&base.entry.path) => {
-                groups.base_alone(base.number);
-                base.next()?;
-            }
-            Ordering::Less => {
-                found.counts.deleted += 1;
-                groups.base_alone(base.number);
-                if remove(&base.entry.path, &mut removed, gone)? {
-                    above.of(&base.entry.path).into_iter().for_each(|folder| found.touched.add(folder));
-                }
-                base.next()?;
-            }
-            Ordering::Greater => {
-                if anew.begins(&new.entry.path) {
-                    remove(&new.entry.path, &mut removed, gone)?;
-                }
-                found.note(&new, None, Change::Added, &mut groups);
-                above.enter(&new);
-                new.next()?;
-            }
-            Ordering::Equal if anew.is_anew(&new.entry.path) => {
-                if anew.begins(&new.entry.path) {
-                    remove(&new.entry.path, &mut removed, gone)?;
-                }
-                groups.base_alone(base.number);
-                found.note(&new, None, Change::Added, &mut groups);
-                above.enter(&new);
-                base.next()?;
-                new.next()?;
-            }
-            Ordering::Equal => {
-                let change = judge(&base, &new.entry, started, doubts);
-                if change == Change::Kind {
-                    remove(&base.entry.path, &mut removed, gone)?;
-                }
-                found.note(&new, Some(base.number), change, &mut groups);
-                above.enter(&new);
-                base.next()?;
-                new.next()?;
-            }
+        match anew.before(&both.base, &both.new) {
+            Some(path) => drop(both.remove(&path)?),
+            None => both.step(&hidden, &mut anew, |base, new| judge(base, new, started, doubts))?,
         }
     }
     while let Some(path) = anew.next() {
-        remove(&path, &mut removed, gone)?;
+        both.remove(&path)?;
     }
+    let Both { mut found, groups, .. } = both;
     groups.settle(&mut found);
     Ok(found)
+}
+
+/// Two scans side by side, and what was found so far.
+struct Both<'g, 'f> {
+    base: Cursor,
+    new: Cursor,
+    found: Comparison,
+    groups: Groups,
+    above: Above,
+    /// What was told to be gone last.
+    removed: Option<Vec<u8>>,
+    gone: &'g mut Gone<'f>,
+}
+
+impl Both<'_, '_> {
+    /// Takes the next entry of the one, of the other, or of both.
+    fn step(
+        &mut self,
+        hidden: &Hidden,
+        anew: &mut Anew,
+        judge: impl Fn(&Cursor, &Scanned) -> Change,
+    ) -> io::Result<()> {
+        match order(&self.base, &self.new) {
+            Ordering::Less => {
+                self.groups.base_alone(self.base.number);
+                if !hidden.may_be_there(&self.base.entry.path) {
+                    self.found.counts.deleted += 1;
+                    let path = self.base.entry.path.clone();
+                    if self.remove(&path)? {
+                        let folder = self.above.of(&path);
+                        folder.into_iter().for_each(|folder| self.found.touched.add(folder));
+                    }
+                }
+                return self.base.next();
+            }
+            Ordering::Equal if !anew.is_anew(&self.new.entry.path) => {
+                let change = judge(&self.base, &self.new.entry);
+                if change == Change::Kind {
+                    let path = self.base.entry.path.clone();
+                    self.remove(&path)?;
+                }
+                self.found.note(&self.new, Some(self.base.number), change, &mut self.groups);
+                self.base.next()?;
+            }
+            both => {
+                if anew.begins(&self.new.entry.path) {
+                    let path = self.new.entry.path.clone();
+                    self.remove(&path)?;
+                }
+                if both == Ordering::Equal {
+                    self.groups.base_alone(self.base.number);
+                    self.base.next()?;
+                }
+                self.found.note(&self.new, None, Change::Added, &mut self.groups);
+            }
+        }
+        self.above.enter(&self.new);
+        self.new.next()
+    }
+
+    /// Tells of a path that is gone; false if that is said already by a folder above it.
+    fn remove(&mut self, path: &[u8]) -> io::Result<bool> {
+        if self.removed.as_ref().is_some_and(|above| is_at_or_below(path, above)) {
+            return Ok(false);
+        }
+        (self.gone)(path)?;
+        self.removed = Some(path.to_vec());
+        Ok(true)
+    }
 }
 
 /// How far a source differs from an earlier scan of it, as far as that shows without reading contents.
@@ -392,16 +419,6 @@ fn order(base: &Cursor, new: &Cursor) -> Ordering {
         (true, false) => Ordering::Less,
         (false, _) => Ordering::Greater,
     }
-}
-
-/// Tells of a path that is gone; false if that is said already by a folder above it.
-fn remove(path: &[u8], removed: &mut Option<Vec<u8>>, gone: &mut Gone<'_>) -> io::Result<bool> {
-    if removed.as_ref().is_some_and(|above| is_at_or_below(path, above)) {
-        return Ok(false);
-    }
-    gone(path)?;
-    *removed = Some(path.to_vec());
-    Ok(true)
 }
 
 /// Folders of the new scan, by number, from the outermost to where the comparison is.

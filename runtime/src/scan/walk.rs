@@ -104,6 +104,44 @@ struct Frame<'n> {
     only_roots: bool,
 }
 
+/// An entry that the walk has come to.
+struct Met<'m, 'n> {
+    above: &'m Frame<'m>,
+    name: &'m [u8],
+    seen: &'m Statx,
+    /// Inside the source.
+    path: &'m [u8],
+    node: Option<&'n Node>,
+    root: usize,
+    only_roots: bool,
+}
+
+impl Met<'_, '_> {
+    /// Whether it is an entry of `paths` itself.
+    fn is_root(&self) -> bool {
+        self.node.is_some_and(|node| node.root.is_some())
+    }
+
+    fn anchor(&self) -> usize {
+        if self.is_root() { self.path.len() } else { self.above.anchor }
+    }
+
+    fn host(&self, trees: &Trees) -> PathBuf {
+        host_path(trees, self.root, self.anchor(), self.path)
+    }
+
+    fn entry(&self, kind: Kind) -> Scanned {
+        let mut entry = scanned(self.path, kind, self.root, self.seen);
+        entry.implied = self.only_roots;
+        entry
+    }
+
+    fn entered<'e>(&'e self, opened: &'e OwnedFd) -> Entered<'e> {
+        let is_other = identity(self.seen).0 != self.above.identity.0;
+        Entered { folder: opened, seen: self.seen, is_other, is_root: self.is_root(), path: self.path }
+    }
+}
+
 impl<'a> Walk<'a> {
     /// Prepares a walk that gives every entry to `visit`.
     pub fn new(trees: &'a Trees, control: &'a Control, visit: &'a mut Visitor<'a>) -> Walk<'a> {
@@ -227,7 +265,15 @@ impl<'a> Walk<'a> {
             only_roots: false,
         };
         let mut stack = Vec::new();
-        if let Some(inner) = self.see(&frame, name.as_bytes(), &seen, path, Some(node), root, false)? {
+        if let Some(inner) = self.see(&Met {
+            above: &frame,
+            name: name.as_bytes(),
+            seen: &seen,
+            path,
+            node: Some(node),
+            root,
+            only_roots: false,
+        })? {
             stack.push(inner);
         }
         drop(frame);
@@ -372,7 +418,7 @@ impl<'a> Walk<'a> {
         if excluded && node.is_none() {
             return Ok(None);
         }
-        self.see(frame, name, &seen, path, node, root, excluded)
+        self.see(&Met { above: frame, name, seen: &seen, path, node, root, only_roots: excluded })
     }
 
     fn is_excluded(&self, frame: &Frame<'_>, path: &[u8], seen: &Statx) -> bool {
@@ -385,101 +431,84 @@ impl<'a> Walk<'a> {
     }
 
     /// The place that a file is of, which may be mounted by itself.
-    fn place_of_file(
-        &mut self,
-        above: &Frame<'_>,
-        name: &[u8],
-        seen: &Statx,
-        is_root: bool,
-        path: &[u8],
-        host: impl Fn() -> PathBuf,
-    ) -> Option<usize> {
+    fn place_of_file(&mut self, met: &Met<'_, '_>, above: &OwnedFd) -> Option<usize> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let folder = above.folder.as_ref()?;
-        let Ok(file) = openat(folder, OsStr::from_bytes(name), flags, Mode::empty()) else {
-            return above.place;
+        let Ok(file) = openat(above, OsStr::from_bytes(met.name), flags, Mode::empty()) else {
+            return met.above.place;
         };
-        let is_other = identity(seen).0 != above.identity.0;
-        let entered = Entered { folder: &file, seen, is_other, is_root, path };
-        self.ledger.enter(&entered, above.place, host)
+        let trees = self.trees;
+        self.ledger.enter(&met.entered(&file), met.above.place, || met.host(trees))
     }
 
     /// Records an entry; for a folder that is to be entered, its frame.
-    #[allow(clippy::too_many_arguments, reason = "the parts of one step of the walk")]
-    fn see<'n>(
-        &mut self,
-        above: &Frame<'_>,
-        name: &[u8],
-        seen: &Statx,
-        path: &[u8],
-        node: Option<&'n Node>,
-        root: usize,
-        only_roots: bool,
-    ) -> Result<Option<Frame<'n>>, ScanError> {
-        let is_root = node.is_some_and(|node| node.root.is_some());
-        let anchor = if is_root { path.len() } else { above.anchor };
-        let trees = self.trees;
-        let host = || host_path(trees, root, anchor, path);
-        let Some(folder) = &above.folder else { return Ok(None) };
-        if path.len() > PATH_LONGEST {
-            self.pass_over(&host(), path, Errno::NAMETOOLONG)?;
+    fn see<'n>(&mut self, met: &Met<'_, 'n>) -> Result<Option<Frame<'n>>, ScanError> {
+        let Some(above) = &met.above.folder else { return Ok(None) };
+        if met.path.len() > PATH_LONGEST {
+            self.pass_over(&met.host(self.trees), met.path, Errno::NAMETOOLONG)?;
             return Ok(None);
         }
-        let Some(kind) = kind_of(seen) else {
-            self.summary.warnings.add(WarningKind::Socket, &host(), None);
-            return Ok(None);
-        };
-        if kind == Kind::File && self.trees.files.max_file_size.is_some_and(|most| seen.stx_size > most) {
+        match kind_of(met.seen) {
+            None => {
+                self.summary.warnings.add(WarningKind::Socket, &met.host(self.trees), None);
+                Ok(None)
+            }
+            Some(Kind::Directory) => self.see_folder(met, above),
+            Some(kind) => self.see_leaf(met, above, kind).map(|()| None),
+        }
+    }
+
+    fn see_leaf(&mut self, met: &Met<'_, '_>, above: &OwnedFd, kind: Kind) -> Result<(), ScanError> {
+        let (trees, is_root, path) = (self.trees, met.is_root(), met.path);
+        let host = || met.host(trees);
+        if kind == Kind::File && trees.files.max_file_size.is_some_and(|most| met.seen.stx_size > most) {
             self.summary.warnings.add(WarningKind::TooLarge, &host(), None);
-            return Ok(None);
+            return Ok(());
         }
-        let mut entry = scanned(path, kind, root, seen);
-        entry.implied = only_roots;
-        if kind != Kind::Directory {
-            if kind == Kind::Symlink && is_root && !self.link(&host(), path)? {
-                return Ok(None);
+        let mut entry = met.entry(kind);
+        if kind == Kind::Symlink {
+            if is_root && !self.link(&host(), path)? {
+                return Ok(());
             }
-            if kind == Kind::Symlink {
-                match readlinkat(folder, name, Vec::new()) {
-                    Ok(target) => entry.link = target.into_bytes(),
-                    Err(cause) => {
-                        self.pass_over(&host(), path, cause)?;
-                        return Ok(None);
-                    }
-                }
+            match readlinkat(above, met.name, Vec::new()) {
+                Ok(target) => entry.link = target.into_bytes(),
+                Err(cause) => return self.pass_over(&host(), path, cause),
             }
-            self.roots_seen += usize::from(is_root);
-            let place = match kind == Kind::File && self.ledger.asks_of_file(seen, is_root, path) {
-                true => self.place_of_file(above, name, seen, is_root, path, host),
-                false => above.place,
-            };
-            self.ledger.count(place, &entry);
-            self.emit(entry)?;
-            return Ok(None);
         }
-        let opened = match open_folder(folder, OsStr::from_bytes(name)) {
+        self.roots_seen += usize::from(is_root);
+        let place = match kind == Kind::File && self.ledger.asks_of_file(met.seen, is_root, path) {
+            true => self.place_of_file(met, above),
+            false => met.above.place,
+        };
+        self.ledger.count(place, &entry);
+        self.emit(entry)
+    }
+
+    fn see_folder<'n>(&mut self, met: &Met<'_, 'n>, above: &OwnedFd) -> Result<Option<Frame<'n>>, ScanError> {
+        let (trees, is_root, path) = (self.trees, met.is_root(), met.path);
+        let host = || met.host(trees);
+        let opened = match open_folder(above, OsStr::from_bytes(met.name)) {
             Ok(opened) => opened,
             Err(cause) if is_root => return self.unreadable(host(), path, cause).map(|()| None),
             Err(cause) => {
                 self.pass_over(&host(), path, cause)?;
-                self.emit(entry)?;
+                self.emit(met.entry(Kind::Directory))?;
                 return Ok(None);
             }
         };
-        if self.trees.files.exclude_caches && !is_root && !only_roots && node.is_none() && is_cache(&opened) {
+        let is_wanted = is_root || met.only_roots || met.node.is_some();
+        if trees.files.exclude_caches && !is_wanted && is_cache(&opened) {
             return Ok(None);
         }
-        let file_system = if is_root { identity(seen).0 } else { above.file_system };
-        self.emit(entry)?;
-        if self.trees.files.one_file_system && identity(seen).0 != file_system && node.is_none() {
+        let identity = identity(met.seen);
+        let file_system = if is_root { identity.0 } else { met.above.file_system };
+        self.emit(met.entry(Kind::Directory))?;
+        if trees.files.one_file_system && identity.0 != file_system && met.node.is_none() {
             self.unseen.push(Unseen { path: path.to_vec(), mounted: true });
             self.roots_seen += usize::from(is_root);
             return Ok(None);
         }
-        let is_other = identity(seen).0 != above.identity.0;
-        let entered = Entered { folder: &opened, seen, is_other, is_root, path };
-        let place = self.ledger.enter(&entered, above.place, host);
-        let names = match self.read_names(&opened, node) {
+        let place = self.ledger.enter(&met.entered(&opened), met.above.place, host);
+        let names = match self.read_names(&opened, met.node) {
             Ok(names) => names,
             Err(cause) if is_root => return self.unreadable(host(), path, cause).map(|()| None),
             Err(cause) => {
@@ -488,9 +517,8 @@ impl<'a> Walk<'a> {
             }
         };
         self.roots_seen += usize::from(is_root);
-        let identity = identity(seen);
-        let path = path.len();
-        let folder = Some(opened);
+        let (root, anchor, node, only_roots) = (met.root, met.anchor(), met.node, met.only_roots);
+        let (folder, path) = (Some(opened), path.len());
         Ok(Some(Frame {
             folder,
             identity,

@@ -93,6 +93,12 @@ impl<'a> Change<'a> {
             self.postgres(name, one, two);
         }
         self.asked_otherwise(name, &before.kind, &after.kind);
+        self.missed(before, after);
+    }
+
+    /// What a run does where the source, or a part of it, is missing.
+    fn missed(&mut self, before: &Source, after: &Source) {
+        let name = &after.name;
         if before.strict && !after.strict {
             self.change(
                 "source_not_strict",

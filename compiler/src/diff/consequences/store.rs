@@ -56,25 +56,7 @@ impl<'a> Change<'a> {
             );
             self.change("store_renamed", text);
         }
-        match (old.absent, new.absent) {
-            (Absent::Warn | Absent::Fail, Absent::Skip) => {
-                let text = format!("a run leaves store `{name}` out without a word where it is not there");
-                self.danger("absence_untold", text);
-            }
-            (Absent::Fail, Absent::Warn) => {
-                let text = format!(
-                    "a run no longer fails where store `{name}` is not there: it goes on without it, and ends with a warning"
-                );
-                self.danger("absence_allowed", text);
-            }
-            (Absent::Skip, Absent::Warn | Absent::Fail) | (Absent::Warn, Absent::Fail) => {
-                self.better(
-                    "absence_told",
-                    format!("a run tells more loudly where store `{name}` is not there"),
-                );
-            }
-            _ => {}
-        }
+        self.absence(old, new);
         let days = |seconds: Option<u64>| {
             seconds.map_or("nothing".to_owned(), |seconds| format!("what is younger than {}", span(seconds)))
         };
@@ -99,6 +81,30 @@ impl<'a> Change<'a> {
             );
         }
         self.kept(old, new);
+    }
+
+    /// What a run does where the store is not there.
+    fn absence(&mut self, old: &Store, new: &Store) {
+        let name = &new.name;
+        match (old.absent, new.absent) {
+            (Absent::Warn | Absent::Fail, Absent::Skip) => {
+                let text = format!("a run leaves store `{name}` out without a word where it is not there");
+                self.danger("absence_untold", text);
+            }
+            (Absent::Fail, Absent::Warn) => {
+                let text = format!(
+                    "a run no longer fails where store `{name}` is not there: it goes on without it, and ends with a warning"
+                );
+                self.danger("absence_allowed", text);
+            }
+            (Absent::Skip, Absent::Warn | Absent::Fail) | (Absent::Warn, Absent::Fail) => {
+                self.better(
+                    "absence_told",
+                    format!("a run tells more loudly where store `{name}` is not there"),
+                );
+            }
+            _ => {}
+        }
     }
 
     /// What there is to restore from when the schedule has run for long, at the worst.

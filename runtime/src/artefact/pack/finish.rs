@@ -54,6 +54,31 @@ pub struct Indexed {
     pub doubts: Doubts,
 }
 
+impl Indexed {
+    /// Counts an entry that was packed, and gives its row.
+    fn packed(
+        &mut self,
+        listing: &Listing,
+        (number, seen): (u64, Scanned),
+        slot: &Slot,
+        (links, wholes): (&Links, &Wholes),
+    ) -> Entry {
+        self.arrived.add(slot.kind, arrived(&seen, slot));
+        if listing.is_scan() && is_doubtful(&seen, slot) {
+            self.doubts.add(number);
+        }
+        let whole = wholes.get(&slot.number).copied().unwrap_or_default();
+        Entry { whole, ..entry(listing, seen, slot, links) }
+    }
+
+    /// Counts one that nobody listed before it came.
+    fn came(&mut self, slot: &Slot) {
+        self.seen.add(slot.kind, slot.payload);
+        self.arrived.add(slot.kind, slot.payload);
+        self.entries += 1;
+    }
+}
+
 /// Writes everything behind the last member.
 ///
 /// # Errors
@@ -83,14 +108,7 @@ pub fn finish(
             let kind = if seen.further_name { Kind::HardLink } else { seen.kind };
             found.seen.add(kind, bytes);
             let row = match slots.next().transpose().map_err(failed)?.flatten() {
-                Some(slot) => {
-                    found.arrived.add(slot.kind, arrived(&seen, &slot));
-                    if listing.is_scan() && is_doubtful(&seen, &slot) {
-                        found.doubts.add(number);
-                    }
-                    let whole = wholes.get(&slot.number).copied().unwrap_or_default();
-                    Some(Entry { whole, ..entry(listing, seen, &slot, links) })
-                }
+                Some(slot) => Some(found.packed(listing, (number, seen), &slot, (links, wholes))),
                 None if fates.of(number) == Fate::Skip => {
                     found.arrived.add(kind, bytes);
                     kept.find(&listing.path_of(&seen.path))?
@@ -111,9 +129,7 @@ pub fn finish(
             let slot = at_random.get(*number).map_err(failed)?;
             let slot =
                 slot.ok_or_else(|| failed(io::Error::other("an entry that was packed is not known of")))?;
-            found.seen.add(slot.kind, slot.payload);
-            found.arrived.add(slot.kind, slot.payload);
-            found.entries += 1;
+            found.came(&slot);
             rows.push(recorded(path.clone(), &slot)).map_err(failed)?;
         }
         indexed.push(found);

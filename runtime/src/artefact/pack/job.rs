@@ -122,6 +122,7 @@ pub struct Copied {
 }
 
 /// A member that is ready to be written.
+#[derive(Default)]
 pub struct Done {
     /// Its turn.
     pub turn: u64,

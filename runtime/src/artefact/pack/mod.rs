@@ -36,7 +36,7 @@ use std::io::{self, Read};
 use std::num::NonZero;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::mpsc::{channel, sync_channel};
+use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -56,6 +56,7 @@ use fate::{Fate, Fates};
 pub use feed::{Fed, Feed};
 pub(crate) use finish::{end_of_archive, index_header};
 pub use grains::{Grains, file_name as grains_name};
+use job::Done;
 pub(crate) use job::Planned;
 use keep::Keep;
 use listing::Listing;
@@ -375,18 +376,9 @@ pub fn pack_changes(
     let (end, indexed) = finish::finish(writer, &material, (&links, &wholes), &mut came)?;
     let scratch = |cause| PackError::Scratch { path: options.scratch.clone(), cause };
     grains.iter().flatten().try_for_each(grains::Source::finish).map_err(scratch)?;
-    let sources =
-        listings.iter().zip(written).zip(indexed).map(|((listing, written), indexed)| PackedSource {
-            name: listing.source.clone(),
-            entries: indexed.entries,
-            bytes: written.bytes,
-            seen: indexed.seen,
-            arrived: indexed.arrived,
-            warnings: written.warnings,
-            counts: changes.of(&listing.source).map(|source| source.counts).unwrap_or_default(),
-            doubts: indexed.doubts,
-        });
-    let (own, sources): (Vec<PackedSource>, _) = sources.partition(|source| source.name == OWN);
+    let all = listings.iter().zip(written).zip(indexed);
+    let all = all.map(|((listing, written), indexed)| packed_source(listing, written, indexed, &changes));
+    let (own, sources): (Vec<PackedSource>, _) = all.partition(|source| source.name == OWN);
     let is_lost = own.iter().any(|own| deletions.is_some() && own.arrived.files < own.seen.files);
     if is_lost {
         let cause = io::Error::other("the list of what was deleted could not be read again");
@@ -394,6 +386,25 @@ pub fn pack_changes(
     }
     let finish::End { size, sha256, root, index } = end;
     Ok(Packed { size, sha256, root, index, members, sources, copied, unchanged })
+}
+
+/// What came of a source.
+fn packed_source(
+    listing: &Listing,
+    written: write::Written,
+    indexed: finish::Indexed,
+    changes: &Changes,
+) -> PackedSource {
+    PackedSource {
+        name: listing.source.clone(),
+        entries: indexed.entries,
+        bytes: written.bytes,
+        seen: indexed.seen,
+        arrived: indexed.arrived,
+        warnings: written.warnings,
+        counts: changes.of(&listing.source).map(|source| source.counts).unwrap_or_default(),
+        doubts: indexed.doubts,
+    }
 }
 
 /// What a packing is made of.
@@ -534,13 +545,14 @@ fn members(
         batch: if options.is_copied { PIECE / 2 } else { PIECE },
         level: options.level,
     };
+    let shared = &shared;
     std::thread::scope(|scope| {
         let (jobs, queue) = sync_channel(2 * workers);
         let (results, finished) = channel();
         let queue = std::sync::Arc::new(Mutex::new(queue));
         for number in 0..workers {
             let tools = (&compressors, &readers);
-            let worker = Worker::new(&shared, names, pool, tools, number >= compressing);
+            let worker = Worker::new(shared, names, pool, tools, number >= compressing);
             let (queue, results) = (std::sync::Arc::clone(&queue), results.clone());
             let started = threads::start(scope, move || worker.run(&queue, &results));
             // With fewer it takes longer.
@@ -549,32 +561,11 @@ fn members(
             }
         }
         drop((results, queue));
-        let shared = &shared;
         let planner = threads::start(scope, move || {
-            let planned = Planner::new(shared, jobs).run(inputs);
-            if planned.is_err() {
-                shared.window.close();
-            }
-            planned
+            Planner::new(shared, jobs).run(inputs).inspect_err(|_| shared.window.close())
         });
         let planner = planner.map_err(PackError::Thread)?;
-        let mut failure = None;
-        for done in finished {
-            if failure.is_some() {
-                continue;
-            }
-            let written = writer.take(done, |mut done| {
-                let bytes = done.bytes.iter().map(|(_, bytes)| bytes).sum::<u64>();
-                control.advance(done.entries, bytes);
-                lock(&deferred).append(&mut done.deferred);
-                pool.give(done.member);
-                window.leave();
-            });
-            if let Err(error) = written {
-                window.close();
-                failure = Some(error);
-            }
-        }
+        let failure = write_all(finished, writer, shared, pool);
         let planned = planner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         match (failure, planned) {
             (Some(error), _) | (None, Err(Ended::Here(error))) => Err(error),
@@ -582,6 +573,33 @@ fn members(
             (None, Err(Ended::Elsewhere)) => Err(PackError::Stopped(Stopped)),
         }
     })
+}
+
+/// Writes members as they come, to the last. What has failed is written no more, and no more of it is read.
+fn write_all(
+    finished: Receiver<Done>,
+    writer: &mut Writer<'_>,
+    shared: &Shared<'_>,
+    pool: &Pool,
+) -> Option<PackError> {
+    let mut failure = None;
+    for done in finished {
+        if failure.is_some() {
+            continue;
+        }
+        let written = writer.take(done, |mut done| {
+            let bytes = done.bytes.iter().map(|(_, bytes)| bytes).sum::<u64>();
+            shared.control.advance(done.entries, bytes);
+            lock(shared.deferred).append(&mut done.deferred);
+            pool.give(done.member);
+            shared.window.leave();
+        });
+        if let Err(error) = written {
+            shared.window.close();
+            failure = Some(error);
+        }
+    }
+    failure
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -110,22 +110,7 @@ impl<'a> Worker<'a> {
     }
 
     fn work(&mut self, job: Job) -> Done {
-        let mut done = Done {
-            turn: job.turn,
-            member: Vec::new(),
-            decoded: 0,
-            hash: [0; 32],
-            grains: Vec::new(),
-            from_base: false,
-            slots: Vec::new(),
-            large: None,
-            copied: None,
-            failure: None,
-            warnings: Vec::new(),
-            deferred: Vec::new(),
-            bytes: Vec::new(),
-            entries: 0,
-        };
+        let mut done = Done { turn: job.turn, ..Done::default() };
         self.tar.clear();
         self.likely = Likely::Plain;
         match job.work {
