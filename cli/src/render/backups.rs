@@ -1,5 +1,6 @@
 //! Backups, what is in them, and what became of them, for people.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use backplan_compiler::retention::Lack;
@@ -49,8 +50,10 @@ pub struct RunRow {
     pub in_part: Vec<String>,
     /// Warnings that it ended with; `None`: they cannot be read.
     pub warnings: Option<u64>,
-    /// Stores that hold it.
+    /// Stores that hold it, or something of it.
     pub stores: Vec<String>,
+    /// The stores of each of its sources: archives of one run may go to different ones.
+    pub places: BTreeMap<String, Vec<String>>,
     /// What of it cannot be had, and where.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<Lost>,
@@ -89,6 +92,7 @@ impl RunRow {
             in_part: with(&is_in_part),
             warnings: manifest.warnings.or_else(|| Some(manifest.details().ok()?.warnings.total)),
             stores: Vec::new(),
+            places: BTreeMap::new(),
             lost: Vec::new(),
             held: Vec::new(),
         }
@@ -110,10 +114,20 @@ impl RunRow {
                 self.size += archive.size;
             }
         }
-        let held = manifest.sources.iter().filter(|source| manifest.holds(&source.name));
-        self.sources.extend(held.map(|source| source.name.to_string()));
-        self.sources.sort();
-        self.sources.dedup();
+        for source in manifest.sources.iter().filter(|source| manifest.holds(&source.name)) {
+            self.places.entry(source.name.to_string()).or_default().push(store.to_owned());
+        }
+        self.sources = self.places.keys().cloned().collect();
+    }
+
+    /// A source as the table shows it: with its stores, where others have something of the run and not this.
+    fn shown(&self, source: &String) -> String {
+        let is_in_part = if self.in_part.contains(source) { " (in part)" } else { "" };
+        let held = self.places.get(source).map(Vec::as_slice).unwrap_or_default();
+        match held.len() == self.stores.len() {
+            true => format!("{source}{is_in_part}"),
+            false => format!("{source}{is_in_part} (only in {})", held.join(", ")),
+        }
     }
 }
 
@@ -126,9 +140,7 @@ pub fn table(rows: &[RunRow], style: Style) -> String {
     let mut lines = vec![["RUN", "STARTED", "LEVEL", "SIZE", "STORES", "SOURCES"].map(str::to_owned)];
     for row in rows {
         let started = shown(row.started);
-        let is_in_part = |name| if row.in_part.contains(name) { " (in part)" } else { "" };
-        let sources = row.sources.iter().map(|name| format!("{name}{}", is_in_part(name)));
-        let mut sources = sources.collect::<Vec<_>>().join(", ");
+        let mut sources = row.sources.iter().map(|name| row.shown(name)).collect::<Vec<_>>().join(", ");
         for failed in &row.failed {
             let _ = write!(sources, " {failed}: FAILED");
         }
