@@ -598,3 +598,56 @@ fn a_run_whose_artefact_is_gone_is_not_listed_as_a_good_one_and_a_store_is_known
         assert_eq!(rows["runs"][0]["lost"][0]["store"], "store");
     }
 }
+
+/// What a run tells of an artefact that is gone from one store of two mends it, and is what the status says.
+#[test]
+fn what_is_gone_from_one_store_is_told_with_its_mend_by_status_and_run_alike() {
+    let text = plan(SITE).replace("[store]", "[store, other]").replace(
+        "retry {",
+        "store other: dir {\n  path = \"other\"\n}\n\ncycle {\n  incrementals = 2\n}\n\nkeep {\n  last = 9\n}\n\nretry {",
+    );
+    for (harm, first) in [("rm", ""), ("truncate -s 9", "take away what is there, and ")] {
+        let scenario = Scenario::new().file("p.plan", &text).file("site/a", "a");
+        scenario.next_day().plan(["run"]).status(0);
+        let artefact = artefacts(&scenario.path("store")).remove(0);
+        shell(&scenario.path("."), &format!("{harm} {}", artefact.display()));
+        let mend = format!("{first}`plan sync` brings it from store `other`");
+        status(&scenario).status(3).says(&mend);
+        scenario.write("site/a", "b");
+        scenario.next_day();
+        let foreseen = scenario.plan(["run", "--dry-run"]);
+        let made = scenario.plan(["run"]).status(3);
+        for answer in [foreseen, made] {
+            // Of what the run would rest on, and of what the store's prune finds.
+            assert_eq!(answer.stdout.matches(&mend).count(), 2, "{answer:?}");
+        }
+        let _ = fs::remove_file(&artefact);
+        scenario.plan(["sync"]).status(0);
+        let said = scenario.next_day().plan(["run"]).status(0).said();
+        assert!(!said.contains("plan sync"), "{said}");
+        status(&scenario).status(0);
+        scenario.plan(["verify", "--all"]).status(0);
+    }
+}
+
+/// A store that another machine had in between, and that is handed back.
+#[test]
+fn what_another_machine_made_of_one_s_own_plan_is_accepted_by_what_is_advised() {
+    let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site/a", "a");
+    let state = scenario.path("../state");
+    let (one, two) = (scenario.path("../one"), scenario.path("../two"));
+    scenario.next_day().plan(["run"]).status(0);
+    fs::rename(&state, &one).unwrap();
+    scenario.next_day().plan(["run", "--adopt"]).status(0);
+    fs::rename(&state, &two).unwrap();
+    fs::rename(&one, &state).unwrap();
+    let made = scenario.next_day().plan(["run", "--adopt"]).status(3);
+    let (_, advised) = made.stdout.split_once("say once `plan prune FILE --accept ").unwrap();
+    let (run, _) = advised.split_once('`').unwrap();
+    assert!(run.starts_with("00000002-"), "{made:?}");
+    status(&scenario).status(3).says(&format!("say once `plan prune FILE --accept {run}`"));
+    scenario.plan(["prune", "p.plan", "--accept", run]).status(0);
+    let said = scenario.next_day().plan(["run"]).status(0).said();
+    assert!(!said.contains("--accept"), "{said}");
+    status(&scenario).status(0).stdout_has("all is well");
+}

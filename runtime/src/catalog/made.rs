@@ -308,9 +308,9 @@ pub fn told_strange(
     let host = catalog.get(run).map(|manifest| format!(", of machine `{}` as it says,", manifest.host.name));
     let (host, object) = (host.unwrap_or_default(), layout.manifest(run));
     Some(format!(
-        "store `{store}`: run `{run}`{more}{host} is none that this machine has made, as it is there: who may write into the store has laid it \
-         there, or changed it. Look at it (`plan ls {run}`); if it is not yours, move `{object}` out of the store; if it is right so, \
-         say `plan prune FILE --accept {run}`"
+        "store `{store}`: run `{run}`{more}{host} is none that this machine has made, as it is there. If another machine of yours had the store \
+         in between (`plan run --adopt`), say once `plan prune FILE --accept {run}`, and the next run tells of it no more; else somebody has \
+         laid it there, or changed it: look at it (`plan ls {run}`), and move `{object}` out of the store"
     ))
 }
 

@@ -314,6 +314,23 @@ impl Catalog {
         self.lost.get(&(archive.artefact.clone(), archive.size)).map(String::as_str)
     }
 
+    /// Whether an artefact that a run here names cannot be had.
+    pub fn has_losses(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    /// Says of each artefact that is lost here how it comes back, where one of these other stores was looked at and has it whole.
+    pub fn name_mends(&mut self, others: &[(&str, &Catalog)]) {
+        let lost = self.runs.values().flat_map(|run| &run.archives).filter_map(|archive| {
+            let why = self.loss_of(archive)?;
+            let (store, _) = others.iter().find(|(_, other)| other.has_whole(archive))?;
+            let key = (archive.artefact.clone(), archive.size);
+            Some((key, format!("{why}; {}", told_mend(why.ends_with(GONE), store))))
+        });
+        let lost: Vec<_> = lost.collect();
+        self.lost.extend(lost);
+    }
+
     /// Whether an artefact is named here, and was looked for and found.
     pub fn has_whole(&self, archive: &ArchiveRecord) -> bool {
         let is_named = |run: &RunId| {
@@ -369,13 +386,22 @@ fn told_torn(cause: &str) -> String {
     )
 }
 
+/// What is said of an artefact that is not there.
+const GONE: &str = "is not there";
+
+/// How an artefact comes back that a store has whole and another has not, or not as it was.
+pub fn told_mend(is_gone: bool, store: &str) -> String {
+    let first = if is_gone { "" } else { "take away what is there, and " };
+    format!("{first}`plan sync` brings it from store `{store}`")
+}
+
 /// What is wrong with an artefact as far as a look at it tells.
 fn loss(store: &dyn ReadStore, artefact: &ArtefactName, size: u64) -> Result<Option<String>, StoreError> {
     let Ok(name) = Name::new(artefact.as_str()) else { return Ok(None) };
     let why = match store.size(&name) {
         Ok(Some(found)) if found == size => return Ok(None),
         Ok(Some(found)) => format!("has {}, not {size}", plural(found, "byte")),
-        Ok(None) => "is not there".to_owned(),
+        Ok(None) => GONE.to_owned(),
         Err(error) if error.kind == StoreErrorKind::Foreign => "is no file".to_owned(),
         Err(error) => return Err(error),
     };

@@ -416,6 +416,14 @@ impl Shelves {
     /// Looks for artefacts that no manifest names: in stores that are folders, or in all.
     pub fn look_for_strays(&mut self, is_all: bool) {
         for shelf in self.shelves.iter().filter(|shelf| is_all || shelf.root.is_some()) {
+        for at in 0..self.shelves.len() {
+            let (before, from) = self.shelves.split_at_mut(at);
+            let Some((shelf, behind)) = from.split_first_mut() else { continue };
+            let others = before.iter().chain(behind.iter()).filter(|other| is_meant(other));
+            let others: Vec<(&str, &Catalog)> =
+                others.map(|other| (other.store.label(), &other.catalog)).collect();
+            shelf.catalog.name_mends(&others);
+        }
             match shelf.strays() {
                 Ok(strays) => self.strays.extend(strays),
                 Err(error) => self.unread.push(error.to_string()),

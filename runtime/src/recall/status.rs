@@ -20,7 +20,8 @@ use super::repositories::{self, Access};
 use super::shelf::{Shelf, Shelves, deciding};
 use super::tool;
 use crate::catalog::ids::RunId;
-use crate::catalog::manifest::{ArchiveRecord, Manifest, SourceStatus};
+use crate::catalog::made::Made;
+use crate::catalog::manifest::{Manifest, SourceStatus};
 use crate::catalog::prune::fact;
 use crate::control::Control;
 use crate::rehearse::record::{self, Rehearsal};
@@ -572,11 +573,8 @@ fn problems(shelves: &Shelves, newest: Option<&Manifest>, now: Timestamp) -> Vec
         let label = shelf.store.label();
         for manifest in shelf.catalog.runs() {
             let run = manifest.run;
-            let lost = manifest.archives.iter().filter_map(|archive| {
-                let why = shelf.catalog.loss_of(archive)?;
-                Some(format!("{why}{}", mend_of_loss(shelves, shelf, archive, why)))
-            });
-            let lost = lost.chain(shelf.catalog.torn(&run).map(str::to_owned));
+            let lost = manifest.archives.iter().filter_map(|archive| shelf.catalog.loss_of(archive));
+            let lost = lost.chain(shelf.catalog.torn(&run));
             problems.extend(
                 lost.map(|why| format!("store `{label}`: run `{run}` cannot be restored from here: {why}")),
             );
@@ -592,17 +590,6 @@ fn problems(shelves: &Shelves, newest: Option<&Manifest>, now: Timestamp) -> Vec
         problems.push(format!("run `{}` began later than now: a clock is wrong", newest.run));
     }
     problems
-}
-
-/// What to do about an artefact that is gone from a store, or is another, where a store of the plan has it whole.
-fn mend_of_loss(shelves: &Shelves, shelf: &Shelf, archive: &ArchiveRecord, why: &str) -> String {
-    let mut others = shelves.shelves.iter().filter(|other| other.store.label() != shelf.store.label());
-    let Some(other) = others.find(|other| other.catalog.has_whole(archive)) else { return String::new() };
-    let other = other.store.label();
-    match why.ends_with("is not there") {
-        true => format!("; `plan sync` brings it from store `{other}`"),
-        false => format!("; take away what is there, and `plan sync` brings it from store `{other}`"),
-    }
 }
 
 /// What the newest run that was to hold a source tells of it, where this host does not know the run better: that it failed,

@@ -21,7 +21,7 @@ use crate::catalog::labels::Labels;
 use crate::catalog::made::Made;
 use crate::catalog::manifest::{ArchiveRecord, Content, Manifest};
 use crate::catalog::prune::fact;
-use crate::catalog::runs::Catalog;
+use crate::catalog::runs::{Catalog, told_mend};
 use crate::cipher::keyring::bare;
 use crate::postgres::identity::Known;
 use crate::recall::RecallError;
@@ -509,7 +509,7 @@ fn unusable(
             let trouble = targets.iter().find_map(|shelf| {
                 let manifest = shelf.catalog.get(run)?;
                 let record = record(manifest, &base.archive)?;
-                shelf.look(record).err().map(|error| error.to_string())
+                shelf.look(record).err().map(|error| told_useless(shelf, record, &error, targets))
             });
             if let Some(trouble) = trouble {
                 found.insert(key, trouble);
@@ -520,6 +520,14 @@ fn unusable(
 }
 
 /// What each source that has a base rests on; or the first base that cannot serve, by run and archive, and why.
+/// What is said of an artefact of a store that cannot be read there: how it comes back, where another one has it.
+fn told_useless(shelf: &Shelf, record: &ArchiveRecord, error: &RecallError, targets: &[&Shelf]) -> String {
+    let mut others = targets.iter().filter(|other| other.store.label() != shelf.store.label());
+    let Some(other) = others.find(|other| other.look(record).is_ok()) else { return error.to_string() };
+    let is_gone = matches!(shelf.store.size(&record.artefact.object()), Ok(None));
+    format!("{error}; {}", told_mend(is_gone, other.store.label()))
+}
+
 fn grounds(
     model: &Model,
     archive: &Archive,

@@ -57,12 +57,13 @@ impl Pruning {
         store: Option<&dyn ReadStore>,
         layout: &Layout,
         mut catalog: Catalog,
-        occasion: impl FnOnce(&Catalog) -> Occasion<'o>,
+        occasion: impl FnOnce(&mut Catalog) -> Occasion<'o>,
     ) -> Result<Pruning, StoreError> {
         if let Some(store) = store {
             catalog.look_for_artefacts(store, layout)?;
         }
-        Ok(Pruning { plan: PrunePlan::make(&catalog, &occasion(&catalog)), catalog })
+        let occasion = occasion(&mut catalog);
+        Ok(Pruning { plan: PrunePlan::make(&catalog, &occasion), catalog })
     }
 
     /// The objects that would go, in order.

@@ -32,11 +32,29 @@ impl PruneStep {
         let store = scene.store(id)?;
         let catalog = scene.catalog(id, store.as_deref()).map_err(Failure::passing)?;
         let there = store.as_deref().map(|store| store as &dyn ReadStore);
-        let occasion = |catalog: &Catalog| scene.occasion(id, catalog);
+        let occasion = |catalog: &mut Catalog| {
+            if catalog.has_losses() {
+                name_mends(scene, id, catalog);
+            }
+            scene.occasion(id, catalog)
+        };
         let pruning = Pruning::make(there, &scene.context.layout, catalog, occasion);
         let label = scene.model().store(id).name.clone();
         Ok(PruneStep { id, label, store, pruning: pruning.map_err(Failure::passing)? })
     }
+}
+
+/// Says of what a store has lost how it comes back from the others.
+fn name_mends(scene: Scene<'_>, id: StoreId, catalog: &mut Catalog) {
+    let model = scene.model();
+    let others = model.each_store().filter(|(other, _)| *other != id).filter_map(|(other, declared)| {
+        let store = scene.store(other).ok()??;
+        let mut held = scene.catalog(other, Some(store.as_ref())).ok()?;
+        held.look_for_artefacts(store.as_ref(), &scene.context.layout).ok()?;
+        Some((declared.name.as_str(), held))
+    });
+    let others: Vec<(&str, Catalog)> = others.collect();
+    catalog.name_mends(&others.iter().map(|(label, held)| (*label, held)).collect::<Vec<_>>());
 }
 
 impl<'a> Scene<'a> {
