@@ -365,3 +365,61 @@ fn nothing_is_brought_to_a_store_that_rests_on_a_run_whose_manifest_there_is_dam
     scenario.next_day().plan(["run"]).status(0);
     scenario.plan(["list"]).status(0).says("incremental on 1 to 3");
 }
+
+/// A plan of two stores, with an archive of `site` for both and, where it is told, one of `db` for these.
+fn of_two_archives(db: Option<&str>) -> String {
+    let folder = |name: &str| format!("store {name}: dir {{\n  path = \"{name}\"\n}}\n");
+    let archive = |source: &str, to: &str| {
+        format!(
+            "source {source}: files {{\n  paths = [\"{source}\"]\n}}\narchive of_{source} {{\n  from = [{source}]\n  to = [{to}]\n}}\n"
+        )
+    };
+    let db = db.map(|to| archive("db", to)).unwrap_or_default();
+    format!(
+        "plan p\n{}{}{}{db}cycle {{\n  incrementals = 3\n}}\n",
+        folder("a"),
+        folder("b"),
+        archive("site", "a, b")
+    )
+}
+
+/// Of archives in other phases of their cycles one rests on a run that a store lacks, and the other on nothing: the store gets
+/// both or none, and not the one alone.
+#[test]
+fn a_store_that_was_away_gets_the_whole_run_where_one_archive_rests_on_what_it_lacks() {
+    for (db, place) in [("a, b", "beside"), ("a", "alone")] {
+        let scenario = Scenario::new().file("site/x", "").file("db/x", "");
+        scenario.write("p.plan", of_two_archives(None));
+        let night = |number: u32| {
+            scenario.write("site/x", format!("night {number}"));
+            scenario.write("db/x", format!("night {number}"));
+            scenario.next_day();
+        };
+        let run = || scenario.plan(["run", "p.plan", "--format", "json"]);
+        // The cycle of `site` has begun three nights before that of `db`.
+        night(1);
+        run().status(0);
+        night(2);
+        run().status(0);
+        fs::rename(scenario.path("a"), scenario.path("away")).unwrap();
+        night(3);
+        run().status(3);
+        fs::rename(scenario.path("away"), scenario.path("a")).unwrap();
+        scenario.write("p.plan", of_two_archives(Some(db)));
+        night(4);
+        let foreseen = scenario.plan(["run", "p.plan", "--dry-run", "--format", "json"]).json();
+        let came = run().status(if place == "alone" { 0 } else { 3 }).json();
+        assert_eq!(foreseen["verdict"], came["verdict"], "{place}");
+        let listed = scenario.plan(["list", "p.plan", "--format", "json"]).status(0).json();
+        let newest = listed["runs"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!(newest["places"]["site"], serde_json::json!(["a", "b"]), "{place}: {newest}");
+        let awaited = if place == "alone" { serde_json::json!(["a"]) } else { serde_json::json!(["a", "b"]) };
+        assert_eq!(newest["places"]["db"], awaited, "{place}: {newest}");
+        scenario.plan(["verify", "p.plan", "--all"]).status(0);
+        fs::remove_dir_all(scenario.path("b")).unwrap();
+        scenario.plan(["restore", "p.plan", "--to", "out", "--store", "a"]).status(0);
+        for name in ["site", "db"] {
+            shell(&scenario.path("."), &format!("diff -r {name} $(find out -type d -name {name} | tail -1)"));
+        }
+    }
+}

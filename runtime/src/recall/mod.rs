@@ -7,6 +7,7 @@
 //! | `ahead` | reading ahead in what is far away |
 //! | `copies` | an artefact that several stores have, read as one |
 //! | [`chain`] | what a run's archive rests on, opened as one tree |
+//! | [`deciding`] | which stores of an archive say what its next run may rest on |
 //! | [`paths`] | what somebody means by a path |
 //! | [`outlook`] | what a change of the plan does to the backups that exist |
 //! | [`restore`] | a restore as a value: made, shown, carried out |
@@ -28,7 +29,7 @@ pub mod cluster;
 mod combine;
 pub mod compare;
 mod copies;
-
+pub mod deciding;
 pub mod last;
 pub mod launch;
 pub mod log;

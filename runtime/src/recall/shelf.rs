@@ -753,18 +753,6 @@ fn unread(offset: u64, error: StoreError) -> io::Error {
     io::Error::other(error)
 }
 
-/// Of the stores that an archive goes to those that say what it may rest on. One that lacks the newest run has no say: a whole
-/// archive for its sake would end a cycle in the others, and again each night while it takes none. It is brought what it lacks.
-/// Only a run that this machine has made counts: whoever may write into one store must not put the others behind.
-pub fn deciding<'s>(all: Vec<&'s Shelf>, archive: &str, made: &Made) -> Vec<&'s Shelf> {
-    let is_its =
-        |run: &&Manifest| made.knows(&run.run) && run.archives.iter().any(|record| record.name == *archive);
-    let newest =
-        all.iter().filter_map(|shelf| shelf.catalog.runs().rev().find(is_its)).map(|run| run.run).max();
-    let has = |shelf: &&Shelf| newest.is_none_or(|run| shelf.catalog.get(&run).is_some());
-    all.into_iter().filter(has).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::{ReadError, StoreError, io, unread};

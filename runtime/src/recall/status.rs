@@ -13,11 +13,12 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use serde::Serialize;
 
+use super::deciding::Deciding;
 use super::last::{Compression, LastRun, compression, last_run};
 use super::log::{self, LogStanding};
 use super::losses::{between_steps, emptied_sources, shrunk_sources};
 use super::repositories::{self, Access};
-use super::shelf::{Shelf, Shelves, deciding};
+use super::shelf::{Shelf, Shelves};
 use super::tool;
 use crate::catalog::ids::RunId;
 use crate::catalog::made::Made;
@@ -364,17 +365,17 @@ fn can_restore(shelf: &Shelf, manifest: &Manifest, source: &str) -> bool {
 
 /// What each archive's next run is.
 pub fn next_runs(model: &Model, shelves: &Shelves, now: Timestamp) -> Vec<ArchiveNext> {
-    model.archives.iter().map(|archive| archive_next(model, shelves, archive, now)).collect()
+    let nothing = Made::default();
+    let made = shelves.made.as_ref().unwrap_or(&nothing);
+    let readable = model.each_store().filter_map(|(id, store)| {
+        Some((id, shelves.shelves.iter().find(|shelf| shelf.store.label() == store.name)?))
+    });
+    let all: Vec<&Archive> = model.archives.iter().collect();
+    let deciding = Deciding::new(readable.collect(), &BTreeSet::new(), &all, made);
+    all.into_iter().map(|archive| archive_next(model, &deciding.of(archive), archive, now)).collect()
 }
 
-fn archive_next(model: &Model, shelves: &Shelves, archive: &Archive, now: Timestamp) -> ArchiveNext {
-    let targets: BTreeSet<&str> = archive.to.iter().map(|id| model.store(*id).name.as_str()).collect();
-    let readable: Vec<&Shelf> =
-        shelves.shelves.iter().filter(|shelf| targets.contains(shelf.store.label())).collect();
-    let readable = match &shelves.made {
-        Some(made) => deciding(readable, &archive.name, made),
-        None => readable,
-    };
+fn archive_next(model: &Model, readable: &[&Shelf], archive: &Archive, now: Timestamp) -> ArchiveNext {
     // A base must be in every one of these stores.
     let everywhere =
         |manifest: &&Manifest| readable.iter().all(|shelf| shelf.catalog.get(&manifest.run).is_some());
@@ -664,6 +665,10 @@ fn behind(model: &Model, shelves: &Shelves) -> Vec<String> {
                         false => {
                             "this machine does not know that it has made that run, as it is there. Look at it, and where it is yours, \
                              `plan sync FILE` brings it"
+                        // What is there of a run stays as it is.
+                        _ if shelf.catalog.get(&newest).is_some() => {
+                            "the others of that run are there, and a run is not added to; the next run brings it one"
+                        }
                         }
                     };
                     format!(

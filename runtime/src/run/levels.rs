@@ -25,7 +25,8 @@ use crate::catalog::runs::{Catalog, told_mend};
 use crate::cipher::keyring::bare;
 use crate::postgres::identity::Known;
 use crate::recall::RecallError;
-use crate::recall::shelf::{Shelf, deciding};
+use crate::recall::deciding::Deciding;
+use crate::recall::shelf::Shelf;
 use crate::store::Name;
 
 /// The levels of a run.
@@ -43,8 +44,9 @@ pub struct Levels {
     pub separate: BTreeMap<(SourceId, StoreId), SeparateNext>,
     /// The newest run of each source of an archive, and its newest full.
     newest: BTreeMap<(ArchiveId, String), BTreeSet<RunId>>,
-    /// Runs that an archive rests on, or that something it rests on does, and that a store does not have.
-    behind: BTreeMap<(ArchiveId, StoreId), BTreeSet<RunId>>,
+    /// Stores that lack what an archive rests on that goes there, each with one of the runs that it lacks. They take nothing of the run,
+    /// whatever becomes of that archive: a manifest with the others alone would be all that they ever have of it.
+    behind: BTreeMap<StoreId, RunId>,
 }
 
 /// What the next backup in a repository of its own is to be, and those that its store's manifests know.
@@ -133,14 +135,12 @@ impl Levels {
 
     /// Whether a store lacks what an archive rests on that goes there.
     pub fn is_behind(&self, store: StoreId) -> bool {
-        self.behind.keys().any(|(_, behind)| *behind == store)
+        self.behind.contains_key(&store)
     }
 
-    /// Why a store cannot take an archive: it does not have all that the archive rests on.
-    pub fn untakable(&self, model: &Model, archive: ArchiveId, store: StoreId) -> Option<String> {
-        let lacking = self.behind.get(&(archive, store))?;
-        let mut bases = self.of.get(&archive)?.bases.values().flatten();
-        let base = bases.find_map(|base| base.rests_on.intersection(lacking).next())?;
+    /// Why a store cannot take what this run makes: it does not have all that the run rests on.
+    pub fn untakable(&self, model: &Model, store: StoreId) -> Option<String> {
+        let base = self.behind.get(&store)?;
         Some(format!(
             "store `{}` does not have run {base}, on which this one rests: what it lacks is brought there first, by this run or a \
              later one, or by `plan sync`",
@@ -261,23 +261,21 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// The stores of an archive that say what it may rest on.
-    fn deciding(&self, archive: &Archive) -> Vec<&Shelf> {
-        let all = archive.to.iter().filter_map(|id| self.shelves.get(id));
-        deciding(all.collect(), &archive.name, &self.made)
+    /// The stores that say what each of these archives may rest on.
+    fn deciding(&self, meant: &[&Archive]) -> Deciding<'_> {
+        let shelves = self.shelves.iter().map(|(id, shelf)| (*id, shelf)).collect();
+        Deciding::new(shelves, &self.new, meant, &self.made)
     }
 
-    /// What each store of an archive lacks of what this answer rests on.
-    fn lacking(&self, archive: &Archive, answer: &Next<RunId>) -> Vec<(StoreId, BTreeSet<RunId>)> {
+    /// The stores of an archive that lack something of what this answer rests on, each with the first run that it lacks.
+    fn lacking(&self, archive: &Archive, answer: &Next<RunId>) -> Vec<(StoreId, RunId)> {
         let needed: BTreeSet<RunId> =
             answer.bases.values().flatten().flat_map(|base| base.rests_on.iter().copied()).collect();
-        let lacks = |id: &StoreId| match self.shelves.get(id) {
-            Some(shelf) => needed.iter().filter(|run| shelf.catalog.get(run).is_none()).copied().collect(),
-            None if self.new.contains(id) => needed.clone(),
-            None => BTreeSet::new(),
+        let first = |id: &StoreId| match self.shelves.get(id) {
+            Some(shelf) => needed.iter().find(|run| shelf.catalog.get(run).is_none()).copied(),
+            None => needed.first().copied().filter(|_| self.new.contains(id)),
         };
-        let lacking = archive.to.iter().map(|id| (*id, lacks(id)));
-        lacking.filter(|(_, runs)| !runs.is_empty()).collect()
+        archive.to.iter().filter_map(|id| Some((*id, first(id)?))).collect()
     }
 }
 
@@ -296,15 +294,19 @@ pub fn levels(
         clusters: clusters(model, stores),
         ..Levels::default()
     };
+    let wanted = |name: &&str| request.only.is_empty() || request.only.contains(*name);
+    let sources_of = |archive: &Archive| -> BTreeSet<&str> {
+        archive.from.iter().map(|id| model.source(*id).name.as_str()).filter(wanted).collect()
+    };
+    let is_meant = |archive: &&Archive| !sources_of(archive).is_empty();
+    let deciding = stores.deciding(&model.archives.iter().filter(is_meant).collect::<Vec<_>>());
     for (index, archive) in model.archives.iter().enumerate() {
-        let wanted = |name: &&str| request.only.is_empty() || request.only.contains(*name);
-        let sources: BTreeSet<&str> =
-            archive.from.iter().map(|id| model.source(*id).name.as_str()).filter(wanted).collect();
+        let sources = sources_of(archive);
         if sources.is_empty() {
             continue;
         }
         let asked = Asked { sources, level: request.level, now };
-        let targets = stores.deciding(archive);
+        let targets = deciding.of(archive);
         let runs = common_runs(&targets);
         let (mut answer, grounds) = usable(model, archive, &asked, &targets, &runs, cache);
         let own = grounds.into_iter().map(|(source, ground)| ((ArchiveId(index), source), ground));
@@ -316,8 +318,7 @@ pub fn levels(
             levels.copies.extend(copies.map(|copies| (ArchiveId(index), copies)));
         }
         if !archive.self_contained {
-            let lacking = stores.lacking(archive, &answer).into_iter();
-            levels.behind.extend(lacking.map(|(store, runs)| ((ArchiveId(index), store), runs)));
+            levels.behind.extend(stores.lacking(archive, &answer));
         }
         levels.of.insert(ArchiveId(index), answer);
         for source in archive.from.iter().map(|id| &model.source(*id).name) {
@@ -519,7 +520,6 @@ fn unusable(
     found
 }
 
-/// What each source that has a base rests on; or the first base that cannot serve, by run and archive, and why.
 /// What is said of an artefact of a store that cannot be read there: how it comes back, where another one has it.
 fn told_useless(shelf: &Shelf, record: &ArchiveRecord, error: &RecallError, targets: &[&Shelf]) -> String {
     let mut others = targets.iter().filter(|other| other.store.label() != shelf.store.label());
@@ -528,6 +528,7 @@ fn told_useless(shelf: &Shelf, record: &ArchiveRecord, error: &RecallError, targ
     format!("{error}; {}", told_mend(is_gone, other.store.label()))
 }
 
+/// What each source that has a base rests on; or the first base that cannot serve, by run and archive, and why.
 fn grounds(
     model: &Model,
     archive: &Archive,

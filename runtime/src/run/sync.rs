@@ -1,6 +1,6 @@
 //! Filling a store with what it lacks and others have: runs, the oldest first, each as a run brings it, and the log.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -245,17 +245,18 @@ pub(super) fn lacking(
 ) -> (Vec<Manifest>, usize) {
     let mut with = Catalog::default();
     own.runs().for_each(|run| with.add(run.clone()));
-    let mut wanted: Vec<RunId> = Vec::new();
-    for giver in givers.iter().filter(|giver| giver.id != id) {
-        for run in giver.catalog.runs() {
-            let is_new = with.get(&run.run).is_none() && !own.unreadable().contains(&run.run);
-            if let Some(run) = is_new.then(|| share(model, id, run)).flatten() {
-                wanted.push(run.run);
-                with.add(run);
-            }
-        }
+    let mut new: BTreeMap<RunId, Manifest> = BTreeMap::new();
+    for run in givers.iter().filter(|giver| giver.id != id).flat_map(|giver| giver.catalog.runs()) {
+        let is_there = own.get(&run.run).is_some() || own.unreadable().contains(&run.run);
+        let share = if is_there { None } else { share(model, id, run) };
+        // One store may have more of it than another: once the run is there it is not added to.
+        let has_most = |share: &Manifest| {
+            new.get(&share.run).is_none_or(|other| other.archives.len() < share.archives.len())
+        };
+        new.extend(share.filter(has_most).map(|share| (share.run, share)));
     }
-    wanted.sort();
+    let mut wanted: Vec<RunId> = new.keys().copied().collect();
+    new.into_values().for_each(|run| with.add(run));
     let plan = PrunePlan::make(&with, occasion);
     let stays: BTreeSet<RunId> = match model.store(id).append_only {
         true => with.runs().map(|run| run.run).collect(),

@@ -26,7 +26,7 @@ pub(crate) enum PublishPlan {
 impl PublishPlan {
     /// What is brought, by what the packing came to.
     pub fn make(scene: Scene<'_>, archive: ArchiveId, store: StoreId) -> PublishPlan {
-        match scene.levels().untakable(scene.model(), archive, store) {
+        match scene.levels().untakable(scene.model(), store) {
             Some(why) => PublishPlan::Untaken(why),
             None if scene.facts.is_unchanged(archive) => PublishPlan::Nothing,
             None => PublishPlan::Artefact(archive, store, scene.context.artefact(archive).to_owned()),
@@ -38,7 +38,7 @@ impl StepPlan for PublishPlan {
     fn foreseen(self: Box<Self>, ahead: &Ahead<'_>) -> (Sight, Result<Performed, Failure>) {
         let result = match *self {
             PublishPlan::Untaken(why) => {
-                return (Sight::default().warned(why.clone()), Ok(Performed::Dropped(why)));
+                return (Sight::default().warned_once(ahead.scene, &why), Ok(Performed::Dropped(why)));
             }
             PublishPlan::Nothing => done(),
             PublishPlan::Artefact(_, store, name) => match in_the_way(ahead.scene, store, &name) {
@@ -53,7 +53,7 @@ impl StepPlan for PublishPlan {
     fn carry_out(self: Box<Self>, doing: &Doing<'_>) -> Result<Performed, Failure> {
         match *self {
             PublishPlan::Untaken(why) => {
-                doing.warn(&why);
+                doing.warn_once(&why);
                 Ok(Performed::Dropped(why))
             }
             PublishPlan::Nothing => done(),

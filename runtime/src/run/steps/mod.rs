@@ -150,6 +150,13 @@ impl Sight {
         self.warnings.push(text.into());
         self
     }
+
+    /// The same, unless it was told already, by this step or by one before.
+    #[must_use]
+    pub(crate) fn warned_once(self, scene: Scene<'_>, text: &str) -> Sight {
+        let is_told = |told: &[String]| told.iter().any(|other| other == text);
+        if is_told(&self.warnings) || is_told(&scene.facts.warnings) { self } else { self.warned(text) }
+    }
 }
 
 /// What a step has of a store.

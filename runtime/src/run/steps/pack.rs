@@ -89,7 +89,7 @@ impl PackPlan {
         let names: Vec<&str> = sources.iter().map(|source| named(*source)).collect();
         let name = scene.context.artefact(id).to_owned();
         let next = levels.of.get(&id).filter(|next| next.level != Level::Full);
-        let untakable = |to: &StoreId| Some((*to, levels.untakable(model, id, *to)?));
+        let untakable = |to: &StoreId| Some((*to, levels.untakable(model, *to)?));
         let untaken: BTreeMap<StoreId, String> = archive.to.iter().filter_map(untakable).collect();
         let follow = sources.iter().filter(|source| model.source(**source).may_follow());
         Ok(PackPlan {
@@ -217,7 +217,7 @@ impl StepPlan for PackPlan {
             }
             (_, Destination::Staging(_)) => Ok(ArchiveOutput::default()),
             (_, Destination::Stores(stores)) => {
-                sight.warnings.extend(self.untaken.values().cloned());
+                sight = self.untaken.values().fold(sight, |sight, why| sight.warned_once(scene, why));
                 self.reaching(scene, stores)
             }
         };

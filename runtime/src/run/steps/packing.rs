@@ -252,7 +252,7 @@ impl<'a> Packing<'a> {
     ) -> Result<Made, Trouble> {
         let name = plan.name.as_str();
         for why in plan.untaken.values() {
-            self.doing.warn(why);
+            self.doing.warn_once(why);
         }
         let (uploads, mut lost) = self.open_uploads(stores, name);
         if uploads.is_empty() {
