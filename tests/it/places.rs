@@ -398,3 +398,32 @@ fn root_is_told_who_else_may_change_what_it_obeys() {
     }
     run().status(0);
 }
+
+/// Two stores that a link or a mount makes one: whoever is asked says the same, and nobody counts two copies.
+#[test]
+fn two_stores_that_are_one_folder_are_told_before_the_first_run_and_behind_it() {
+    let text = plan(SITE).replace("[store]", "[store, twin]").replace(
+        "retry {",
+        "store twin: dir {\n  path = \"twin\"\n}\n\nobjective {\n  of     = all\n  copies = 2\n}\n\nretry {",
+    );
+    let scenario = Scenario::new().file("p.plan", text).file("site/a", "a");
+    scenario.next_day().plan(["run"]).status(0);
+    scenario.plan(["status"]).status(0);
+    crate::scenario::shell(&scenario.path("."), "rm -r twin && ln -s store twin");
+    let says = "store `store` and store `twin` are one place: two copies there are one";
+    let other = "store `twin` and store `store` are one place: two copies there are one";
+    let answers = [
+        scenario.plan(["status"]).status(3),
+        scenario.plan(["check", "--live"]).status(1),
+        scenario.plan(["run", "--dry-run"]),
+        scenario.next_day().plan(["run"]),
+    ];
+    for answer in answers {
+        assert!(answer.said().contains(says) || answer.said().contains(other), "{answer:?}");
+    }
+    let json = scenario.plan(["status", "--format", "json"]).json();
+    assert_eq!(json["objectives"][0]["met"], false, "{json}");
+    assert_eq!(json["sources"][0]["stores"].as_array().unwrap().len(), 1, "{json}");
+    crate::scenario::shell(&scenario.path("."), "rm twin && cp -a store twin");
+    scenario.plan(["status"]).says("in store, twin");
+}

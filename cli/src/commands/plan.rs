@@ -120,10 +120,19 @@ impl Ready {
 /// # Errors
 /// As [`ready`]'s.
 pub fn silently(path: &Path, global: &Global) -> Result<Model, Failure> {
+    silently_laid(path, global).map(|(model, _)| model)
+}
+
+/// The same, with the paths of this machine that the plan names.
+///
+/// # Errors
+/// As [`ready`]'s.
+pub fn silently_laid(path: &Path, global: &Global) -> Result<(Model, Laid), Failure> {
     let sources = load::load(path, &current_folder()?).map_err(|error| of_load(&error))?;
     let compiled = compile(&sources, &inputs(global)?);
     let is_sound = compiled.is_sound();
-    compiled.model.filter(|_| is_sound).ok_or_else(|| Failure {
+    let laid = compiled.laid;
+    compiled.model.filter(|_| is_sound).map(|model| (model, laid)).ok_or_else(|| Failure {
         status: Status::Usage,
         message: format!("`{}` does not compile", display(path)),
         help: Some(format!("`plan check {}` shows what is wrong", display(path))),

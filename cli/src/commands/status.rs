@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use backplan_compiler::Laid;
 use backplan_compiler::model::Model;
 use backplan_runtime::load::display;
 use backplan_runtime::machine::host_name;
@@ -18,7 +19,7 @@ use backplan_runtime::run::state;
 use jiff::Timestamp;
 
 use super::fleet::{each, files_of, jobs, name_of, worst};
-use super::plan::{ready, silently};
+use super::plan::{Ready, ready, silently_laid};
 use super::run::clock;
 use super::shelves::failure;
 use crate::args::{Global, PlanFiles, StatusArgs, StatusFormat};
@@ -34,10 +35,10 @@ pub fn execute(args: &StatusArgs, global: &Global, console: &mut Console) -> Res
     if args.plans.is_several() || args.due || args.format.dialect().is_some() || args.out.is_some() {
         return several(args, global, console);
     }
-    let model = ready(&args.plans.alone(), global, console)?.model;
+    let Ready { model, laid, .. } = ready(&args.plans.alone(), global, console)?;
     let now = clock()?.now();
     let (unclean, told) = unclean(&model)?;
-    let standing = of_model(&model, unclean.clone(), &told, now)?.map_err(|error| {
+    let standing = of_model((&model, &laid), unclean.clone(), &told, now)?.map_err(|error| {
         for text in told.iter().chain(&waiting(&model)) {
             console.remark("warning", text);
         }
@@ -94,13 +95,13 @@ fn look_at(file: &Path, global: &Global, now: Timestamp) -> Seen {
         standing: Err(Failure::new("")),
         told: Vec::new(),
     };
-    let model = match silently(file, global) {
-        Ok(model) => model,
+    let (model, laid) = match silently_laid(file, global) {
+        Ok(plan) => plan,
         Err(failure) => return Seen { standing: Err(failure), ..seen },
     };
     seen.plan.clone_from(&model.name);
     let standing = unclean(&model).and_then(|(unclean, told)| {
-        let standing = of_model(&model, unclean, &told, now)?.map_err(|error| unreadable(&error));
+        let standing = of_model((&model, &laid), unclean, &told, now)?.map_err(|error| unreadable(&error));
         // Else it is one of the problems.
         seen.told =
             if standing.is_err() { told.into_iter().chain(waiting(&model)).collect() } else { Vec::new() };
@@ -180,7 +181,7 @@ fn unreadable(error: &RecallError) -> Failure {
 
 /// How a plan stands; `told` is what keeps this machine's last runs from being known. The inner error: no store can be read.
 fn of_model(
-    model: &Model,
+    (model, laid): (&Model, &Laid),
     unclean: Vec<PastRun>,
     told: &[String],
     now: Timestamp,
@@ -191,6 +192,7 @@ fn of_model(
         Err(error) => return Ok(Err(error)),
     };
     shelves.unfit.extend_from_slice(told);
+    shelves.unfit.extend(prepare::misplaced(laid).iter().map(|why| format!("no run can begin: {why}")));
     shelves.look_for_artefacts();
     shelves.look_for_strays(true);
     shelves.look_for_fitness(model, &state);

@@ -3,6 +3,7 @@
 use backplan_compiler::count::plural;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -197,6 +198,15 @@ impl Held<'_> {
 }
 
 impl Shelf {
+    /// Whether this and another are one folder, by whatever names.
+    pub fn is_same_folder(&self, other: &Shelf) -> bool {
+        let place = |shelf: &Shelf| {
+            let seen = std::fs::metadata(shelf.root.as_ref()?).ok()?;
+            Some((seen.dev(), seen.ino()))
+        };
+        place(self).is_some_and(|place_of_it| place(other) == Some(place_of_it))
+    }
+
     /// Opens a store, by its folder or its address, with no plan at hand.
     ///
     /// # Errors
@@ -406,6 +416,14 @@ impl Shelves {
                 self.unread.push(format!("store `{}`: {error}", shelf.store.label()));
             }
         }
+        for at in 0..self.shelves.len() {
+            let (before, from) = self.shelves.split_at_mut(at);
+            let Some((shelf, behind)) = from.split_first_mut() else { continue };
+            let others = before.iter().chain(behind.iter()).filter(|other| is_meant(other));
+            let others: Vec<(&str, &Catalog)> =
+                others.map(|other| (other.store.label(), &other.catalog)).collect();
+            shelf.catalog.name_mends(&others);
+        }
     }
 
     /// The same in those alone that are folders, where a look costs no more than the listing does.
@@ -416,14 +434,6 @@ impl Shelves {
     /// Looks for artefacts that no manifest names: in stores that are folders, or in all.
     pub fn look_for_strays(&mut self, is_all: bool) {
         for shelf in self.shelves.iter().filter(|shelf| is_all || shelf.root.is_some()) {
-        for at in 0..self.shelves.len() {
-            let (before, from) = self.shelves.split_at_mut(at);
-            let Some((shelf, behind)) = from.split_first_mut() else { continue };
-            let others = before.iter().chain(behind.iter()).filter(|other| is_meant(other));
-            let others: Vec<(&str, &Catalog)> =
-                others.map(|other| (other.store.label(), &other.catalog)).collect();
-            shelf.catalog.name_mends(&others);
-        }
             match shelf.strays() {
                 Ok(strays) => self.strays.extend(strays),
                 Err(error) => self.unread.push(error.to_string()),

@@ -301,7 +301,11 @@ fn source(model: &Model, shelves: &Shelves, id: SourceId, now: Timestamp) -> Sou
     let name = &model.source(id).name;
     let mut newest: Option<&Manifest> = None;
     let mut stores: Vec<String> = Vec::new();
-    for shelf in &shelves.shelves {
+    for (at, shelf) in shelves.shelves.iter().enumerate() {
+        // Two names of one folder are no two copies.
+        if shelves.shelves[..at].iter().any(|other| other.is_same_folder(shelf)) {
+            continue;
+        }
         let Some(found) = newest_in(shelf, name) else { continue };
         // One that lacks a path is no newer than one that has all.
         let rank = |run: &Manifest| (run.holds_all_of(name), run.run);
@@ -661,14 +665,14 @@ fn behind(model: &Model, shelves: &Shelves) -> Vec<String> {
                 ),
                 Some(own) if own < newest && store.absent != Absent::Skip => {
                     let mend = match shelves.is_own(newest) {
-                        true => "`plan sync FILE` brings it what it lacks",
-                        false => {
-                            "this machine does not know that it has made that run, as it is there. Look at it, and where it is yours, \
-                             `plan sync FILE` brings it"
                         // What is there of a run stays as it is.
                         _ if shelf.catalog.get(&newest).is_some() => {
                             "the others of that run are there, and a run is not added to; the next run brings it one"
                         }
+                        true => "`plan sync FILE` brings it what it lacks",
+                        false => {
+                            "this machine does not know that it has made that run, as it is there. Look at it, and where it is yours, \
+                             `plan sync FILE` brings it"
                         }
                     };
                     format!(

@@ -247,6 +247,11 @@ pub(super) fn admit(request: &Request) -> Result<(), PrepareError> {
     Ok(())
 }
 
+/// What links and mounts make of the paths of a plan and keeps it from running, as a run would say it.
+pub fn misplaced(laid: &Laid) -> Vec<String> {
+    places(laid).0
+}
+
 /// What links and mounts make of the paths of a plan: what keeps it from running, and what is worth knowing.
 fn places(laid: &Laid) -> (Vec<String>, Vec<String>) {
     let (mut wrong, mut told) = (Vec::new(), Vec::new());
