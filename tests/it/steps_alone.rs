@@ -307,3 +307,72 @@ fn a_store_is_taken_over_where_it_is_locked_and_by_no_later_step() {
     assert!([0, 3].contains(&again.code), "{again:?}");
     scenario.plan(["verify", "--all"]).status(0);
 }
+
+/// Does what can be done next until the run is over: the report, and the steps that ended otherwise than done.
+fn to_the_end(
+    scenario: &Scenario,
+    run: &str,
+    mut said: serde_json::Value,
+) -> (serde_json::Value, Vec<(String, i32)>) {
+    let mut other = Vec::new();
+    while said["report"].is_null() {
+        let id = next(&said).remove(0);
+        let answer = scenario.plan(["step", "p.plan", &id, "--run", run, "--format", "json"]);
+        if answer.code != 0 {
+            other.push((id, answer.code));
+        }
+        said = answer.json();
+    }
+    (said["report"].clone(), other)
+}
+
+#[test]
+fn a_run_whose_time_is_over_between_two_steps_says_so() {
+    let late = |text: String, until: &str, why: &str| {
+        let scenario = world("").file("p.plan", text);
+        scenario.next_day();
+        let mut said = step(&scenario, "lock", None, 0);
+        let run = said["run"].as_str().unwrap().to_owned();
+        while !next(&said).iter().any(|id| id == until) {
+            said = step(&scenario, &next(&said).remove(0), Some(&run), 0);
+        }
+        // Nobody comes for a day.
+        scenario.next_day();
+        let (report, other) = to_the_end(&scenario, &run, said);
+        assert_eq!(report["verdict"], "failed", "{report}");
+        assert_eq!(other.iter().filter(|(_, code)| *code == 1).count(), 1, "{other:?}: {report}");
+        let reasons = report["steps"].as_array().unwrap().iter().filter(|one| one["outcome"] == "failed");
+        assert_eq!(reasons.map(|one| one["reason"].as_str().unwrap()).collect::<Vec<_>>(), [why], "{report}");
+        scenario.plan(["status"]).says(why);
+    };
+    let limited = format!("{}\nlimits {{\n  timeout = 1h\n}}\n", text(""));
+    late(limited, "scan/site", "the run's time (`limits.timeout`) was over");
+    let window = text("").replace("window quiet {\n", "window quiet {\n  timeout = 1h\n");
+    late(window, "scan/site", "the `timeout` of window `quiet` was over");
+}
+
+#[test]
+fn a_store_that_drops_out_between_two_steps_is_told_of_once() {
+    for absent in [true, false] {
+        let scenario = world("");
+        scenario.next_day().plan(["run"]).status(0);
+        scenario.next_day();
+        let mut said = step(&scenario, "lock", None, 0);
+        let run = said["run"].as_str().unwrap().to_owned();
+        while !next(&said).iter().any(|id| id.starts_with("pack/")) {
+            said = step(&scenario, &next(&said).remove(0), Some(&run), 0);
+        }
+        fs::rename(scenario.path("other"), scenario.path("away")).unwrap();
+        if !absent {
+            fs::create_dir(scenario.path("other")).unwrap();
+        }
+        let (report, other) = to_the_end(&scenario, &run, said);
+        assert_eq!(report["committed"], serde_json::json!(["store"]), "{report}");
+        let warnings = report["warnings"].as_array().unwrap();
+        let told = |text: &str| warnings.iter().filter(|one| one.as_str().unwrap().contains(text)).count();
+        assert_eq!(told(if absent { "is not there" } else { "wrong disk" }), 1, "{report}");
+        assert_eq!(other.iter().filter(|(_, code)| *code == 3).count(), 1, "{other:?}: {report}");
+        let listed = scenario.plan(["list", "--store", "store", "--format", "json"]).json();
+        assert_eq!(listed["runs"][1]["warnings"], 1, "{listed}");
+    }
+}

@@ -297,7 +297,14 @@ struct Coordinator {
 enum Verdict {
     Run,
     Not(String),
+    /// Its time was over before it began, and that is said by it.
+    Late(String),
+    /// It waits for what is at work to end.
+    Wait,
 }
+
+/// What is said of the first step that the run's own time ends, or that it keeps from beginning.
+const TIME_OVER: &str = "the run's time (`limits.timeout`) was over";
 
 impl Coordinator {
     fn is_over(&self) -> bool {
@@ -339,7 +346,12 @@ impl Coordinator {
                         // It has ended already where the system gives no thread.
                         changed |= self.execution.steps.contains_key(&step.id);
                     }
-                    Verdict::Run => {}
+                    Verdict::Late(reason) => {
+                        self.waiting.remove(&step.id);
+                        self.end(step, Outcome::Failed(reason), Output::Nothing, Duration::ZERO, 0);
+                        changed = true;
+                    }
+                    Verdict::Run | Verdict::Wait => {}
                 }
             }
             if !changed {
@@ -350,10 +362,11 @@ impl Coordinator {
 
     fn verdict(&mut self, step: &Step) -> Verdict {
         if let Some(reason) = self.stopping().filter(|_| !is_closing(&step.action)) {
-            return Verdict::Not(reason);
+            let is_late = self.execution.signal.is_none();
+            return if is_late { self.late(step, TIME_OVER, reason) } else { Verdict::Not(reason) };
         }
         if let Some(reason) = self.expired.get(&step.id) {
-            return Verdict::Not(reason.clone());
+            return self.late(step, reason, reason.clone());
         }
         match &step.action {
             Action::Unlock if !self.settled => {
@@ -389,6 +402,20 @@ impl Coordinator {
                 Some(reason) if !self.work.goes_on_without(step) => Verdict::Not(reason),
                 _ => Verdict::Run,
             },
+        }
+    }
+
+    /// What becomes of a step whose time is over before it begins. One step fails of that, so that the run says why it came to no more:
+    /// one that was at work then, else the first that comes too late. What other nights left to be brought may wait for the next.
+    fn late(&self, step: &Step, why: &str, otherwise: String) -> Verdict {
+        if self.running.values().any(|running| running.stopped_for.as_deref() == Some(why)) {
+            return Verdict::Wait;
+        }
+        let tells = |outcome: &Outcome| matches!(outcome, Outcome::Failed(reason) if reason == why);
+        let is_told = self.execution.steps.values().any(|ended| tells(&ended.outcome));
+        match is_told || matches!(step.action, Action::Sync(_)) {
+            true => Verdict::Not(otherwise),
+            false => Verdict::Late(why.to_owned()),
         }
     }
 
@@ -623,7 +650,7 @@ impl Coordinator {
         let now = Instant::now();
         if self.stopping().is_none() && self.deadline.is_some_and(|at| now >= at) {
             self.execution.timed_out = true;
-            self.stop_all("the run's time (`limits.timeout`) was over");
+            self.stop_all(TIME_OVER);
         }
         for running in self.running.values_mut() {
             if running.stopped_for.is_none() && running.attempt_deadline.is_some_and(|at| now >= at) {

@@ -66,8 +66,8 @@ fn take_up_stores(doing: &Doing<'_>) -> Result<(), Failure> {
             Err(failure) if matches!(failure.kind, FailureKind::Busy | FailureKind::Stopped) => {
                 return Err(failure);
             }
-            // The step goes on as where a store drops out, and says so where it needs that one.
-            Err(failure) => doing.warn(failure.message),
+            // The step goes on as where a store drops out, and says so where it needs that one. The first has told why.
+            Err(failure) => doing.warn_once(failure.message),
         }
         let is_open = session.held().store.is_some() && !facts.committed.contains(id);
         // What is not committed by then is taken back.

@@ -123,7 +123,8 @@ fn would_drop(Dropped { reason, is_told }: Dropped) -> (Sight, Result<Performed,
 
 fn go_on_without(doing: &Doing<'_>, Dropped { reason, is_told }: Dropped) -> Performed {
     if is_told {
-        doing.warn(format!("{reason}; the run goes on without it"));
+        // One that goes away while each step of the run is a process of its own is missed by every one behind.
+        doing.warn_once(format!("{reason}; the run goes on without it"));
     }
     Performed::Dropped(reason)
 }
