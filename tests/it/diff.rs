@@ -404,6 +404,36 @@ fn a_path_is_with_another_source_only_if_that_one_reads_it() {
 }
 
 #[test]
+fn a_source_that_was_split_loses_only_what_no_part_of_it_brings_where_it_was() {
+    let whole = in_both(&files("a", "\"srv\"", ""));
+    let split = |path: &str, inner: &str, rest: &str| {
+        files(rest, "\"srv\"", &format!("\"{path}\"")) + &files(inner, "\"srv/www\"", "")
+    };
+    for (inner, rest) in [("a", "c"), ("c", "a")] {
+        for path in ["/www", "/www/"] {
+            let safe = diff(&whole, &in_both(&split(path, inner, rest)));
+            has_no_danger(&safe);
+            has(&safe, "change", "path_moved");
+        }
+        // A pattern may match more than that folder, or only something below it.
+        for path in ["www", "/ww*", "/other"] {
+            has(&diff(&whole, &in_both(&split(path, inner, rest))), "danger", "left_out");
+        }
+        // It leaves out something itself, has another limit, or goes to one store of two.
+        let parts = split("/www", inner, rest);
+        let part = parts.replace("[\"srv/www\"]\n exclude = []", "[\"srv/www\"]\n exclude = [\"*.o\"]");
+        has(&diff(&whole, &in_both(&part)), "danger", "left_out");
+        let limited = parts.replace("[\"srv/www\"]", "[\"srv/www\"]\n max_file_size = 1MiB");
+        has(&diff(&whole, &in_both(&limited)), "danger", "left_out");
+        let archives = format!(
+            "archive main {{ from = [{rest}]\n to = [nas, cloud] }}\narchive part {{ from = [{inner}]\n to = [nas] }}\n"
+        );
+        let answer = diff(&whole, &in_stores(&(parts + &archives)));
+        assert!(consequences(&answer).iter().any(|(weight, _)| weight == "danger"), "{}", answer.stdout);
+    }
+}
+
+#[test]
 fn patterns_are_compared_where_they_are_anchored() {
     let site = |paths: &str, exclude: &str| in_both(&files("site", paths, exclude));
     let wide = diff(&site("\"srv/www\"", "\"/www/\""), &site("\"srv\"", "\"/www/\""));

@@ -215,30 +215,16 @@ impl<'a> Change<'a> {
             return Vec::new();
         };
         let (Some(then), Some(now)) = (seen(before, path), seen(after, path)) else { return Vec::new() };
-        let below = |anchor: &Path| match then.anchor == now.anchor {
-            true => String::new(),
-            false => format!(" below `{}`", anchor.display()),
-        };
         let all = shifts(&rules(before, then.anchor, path), &rules(after, now.anchor, path));
         let mut told: Vec<Consequence> = all
-            .into_iter()
+            .iter()
             .map(|shift| match shift {
-                Shift::LeftOut(text) => {
-                    (Weight::Danger, format!("leaves out what matches `{text}`{}", below(now.anchor)))
-                }
-                Shift::NotTakenIn(text) => (
-                    Weight::Danger,
-                    format!("no longer takes in again what matches `{text}`{}", below(then.anchor)),
-                ),
-                Shift::Overruled(text, by) => (
-                    Weight::Danger,
-                    format!("no longer takes in again what matches `{text}`: `{by}` stands behind it"),
-                ),
-                Shift::TakenIn(text) => {
-                    (Weight::Better, format!("takes in what matches `{text}`{}", below(then.anchor)))
-                }
+                Shift::LeftOut(text) => match self.left_to(old, reader, now.anchor, text) {
+                    Some(left) => Consequence::change("path_moved", format!("{subject} leaves {left}")),
+                    None => shown(shift, subject, then.anchor, now.anchor),
+                },
+                _ => shown(shift, subject, then.anchor, now.anchor),
             })
-            .map(|(weight, what)| reading(weight, format!("{subject} {what}")))
             .collect();
         if before.one_file_system && after.one_file_system && then.anchor == path && now.anchor != path {
             let text = format!(
@@ -251,12 +237,62 @@ impl<'a> Change<'a> {
         told
     }
 
+    /// What a pattern leaves out though another source reads all of it, and brings it to the same stores, in words; `None`: that is
+    /// not so, as far as the pattern tells.
+    fn left_to(&self, old: SourceId, reader: SourceId, anchor: &Path, pattern: &str) -> Option<String> {
+        let path = anchor.join(literal(pattern)?);
+        let before = files_of(self.old, old)?;
+        let held = self.held_before(old);
+        let reaches = |other: SourceId| {
+            let now = reach::of(self.new, other);
+            held.iter().all(|(store, was)| now.get(store).is_some_and(|is| is.encrypted || !was.encrypted))
+        };
+        let reads_all = |(other, files): &(SourceId, &Files)| {
+            let is_seen = seen(files, &path).is_some_and(|seen| seen.left_out.is_none());
+            let loses = limits(before, files).iter().any(|(weight, _)| *weight == Weight::Danger);
+            let lacks =
+                || self.filtered(old, *other, &path, "").iter().any(|one| one.weight == Weight::Danger);
+            *other != reader && is_seen && !loses && reaches(*other) && !lacks()
+        };
+        let (other, _) = self.readers(&path).find(reads_all)?;
+        Some(format!("`{}` to `{}`", path.display(), self.new.source(other).name))
+    }
+
     /// What several paths have in common is told once.
     fn once(&mut self, consequence: Consequence) {
         if !self.found.contains(&consequence) {
             self.found.push(consequence);
         }
     }
+}
+
+/// What other patterns do to what `subject` reads, whose patterns were anchored at one folder and are at another.
+fn shown(shift: &Shift<'_>, subject: &str, then: &Path, now: &Path) -> Consequence {
+    let below = |anchor: &Path| match then == now {
+        true => String::new(),
+        false => format!(" below `{}`", anchor.display()),
+    };
+    let (weight, what) = match shift {
+        Shift::LeftOut(text) => (Weight::Danger, format!("leaves out what matches `{text}`{}", below(now))),
+        Shift::NotTakenIn(text) => {
+            (Weight::Danger, format!("no longer takes in again what matches `{text}`{}", below(then)))
+        }
+        Shift::Overruled(text, by) => (
+            Weight::Danger,
+            format!("no longer takes in again what matches `{text}`: `{by}` stands behind it"),
+        ),
+        Shift::TakenIn(text) => (Weight::Better, format!("takes in what matches `{text}`{}", below(then))),
+    };
+    reading(weight, format!("{subject} {what}"))
+}
+
+/// The one path that a pattern can match, from where it is anchored; `None`: it may match several.
+fn literal(pattern: &str) -> Option<&str> {
+    let body = pattern.strip_suffix('/').unwrap_or(pattern);
+    let is_one = body.contains('/') && !body.contains(['*', '?', '[', '\\']) && body.trim_end() == body;
+    let path = body.trim_start_matches('/');
+    let is_plain = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    (is_one && is_plain).then_some(path)
 }
 
 /// What a source leaves out or takes in, whatever its path: with the words that go behind its name.
