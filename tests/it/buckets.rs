@@ -1,11 +1,12 @@
 //! Backups in a bucket, against a server of S3's protocol: the same promises as in a folder.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::scenario::{Chance, Scenario, artefacts, rounds, shell, wait_for};
@@ -130,6 +131,98 @@ fn carry(
         }
         client.write_all(&answer).ok()?;
     }
+}
+
+/// A way to a server that lets each key in for so many requests, and says from then on that it has expired.
+struct Gate {
+    port: u16,
+    refused: Arc<AtomicUsize>,
+}
+
+impl Gate {
+    fn open(to: u16, most: usize) -> Gate {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (seen, refused) = (Arc::new(Mutex::new(BTreeMap::new())), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&refused);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (Ok(client), seen, count) = (client, Arc::clone(&seen), Arc::clone(&count)) else {
+                    return;
+                };
+                thread::spawn(move || admit(client, to, most, &seen, &count));
+            }
+        });
+        Gate { port, refused }
+    }
+}
+
+/// Carries one connection's requests, as long as their key is good.
+fn admit(
+    mut client: TcpStream,
+    to: u16,
+    most: usize,
+    seen: &Mutex<BTreeMap<String, usize>>,
+    refused: &AtomicUsize,
+) -> Option<()> {
+    const WORDS: &str =
+        "<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>";
+    let mut server = TcpStream::connect(("127.0.0.1", to)).ok()?;
+    loop {
+        let request = message(&mut client, false)?;
+        let head = String::from_utf8_lossy(&request[..request.len().min(4000)]).into_owned();
+        let (_, behind) = head.split_once("Credential=")?;
+        let id = behind.split(['/', '%']).next()?.to_owned();
+        let number = {
+            let mut seen = seen.lock().unwrap();
+            let number = seen.entry(id).or_insert(0);
+            *number += 1;
+            *number
+        };
+        let is_bodiless = request.starts_with(b"HEAD ");
+        if number > most {
+            refused.fetch_add(1, Ordering::SeqCst);
+            let words = if is_bodiless { "" } else { WORDS };
+            let answer =
+                format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {}\r\n\r\n{words}", words.len());
+            client.write_all(answer.as_bytes()).ok()?;
+            continue;
+        }
+        server.write_all(&request).ok()?;
+        client.write_all(&message(&mut server, is_bodiless)?).ok()?;
+    }
+}
+
+/// Keys that a program prints and that are good for a few requests: a run goes on with new ones, in the middle of an upload too.
+#[test]
+fn keys_that_expire_while_a_run_goes_on_are_had_anew() {
+    let server = Server::start();
+    let gate = Gate::open(server.port, 9);
+    let text = |id: &str| {
+        let by = format!("exec([\"sh\", \"-c\", \"{id}\"])");
+        let store = store("far", gate.port, "").replacen("env(\"KEY_ID\")", &by, 1);
+        format!("plan p\n{store}{SOURCES}archive main {{\n  from = [site, numbers]\n  to = [far]\n}}\n")
+    };
+    let asked = "ASKED";
+    let scenario = world("");
+    let asked_at = scenario.path(asked).display().to_string();
+    scenario.write("p.plan", text(&format!("echo x >> {asked_at}; echo key$(wc -l < {asked_at})")));
+    scenario.next_day().plan(["run"]).status(0);
+    assert!(gate.refused.load(Ordering::SeqCst) > 1);
+    assert!(scenario.read(asked).lines().count() > 3);
+    restored(&scenario, "back", &[]);
+    scenario.plan(["verify", "--deep"]).status(0);
+    // A program that has no others is asked once more, and not at each request; the server's words are told.
+    scenario.write(asked, "");
+    scenario.write("p.plan", text(&format!("echo x >> {asked_at}; echo spent")));
+    for _ in 0..3 {
+        let answer = scenario.next_day().plan(["run"]);
+        assert!([0, 1].contains(&answer.code), "{answer:?}");
+    }
+    scenario.write(asked, "");
+    scenario.next_day().plan(["run"]).status(1).says("ExpiredToken: The provided token has expired");
+    let times = scenario.read(asked).lines().count();
+    assert!((2..=12).contains(&times), "{times}");
 }
 
 /// A request or an answer, head and body.

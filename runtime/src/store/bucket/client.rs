@@ -19,6 +19,7 @@ use object_store::{Certificate, ClientOptions, RetryConfig};
 
 use super::Service;
 use super::copy::Copier;
+use super::keys::{Fetch, Keys, OfAzure, OfS3, Pair};
 use super::lost::Lost;
 use super::patient::Patient;
 use super::retention::Retention;
@@ -46,6 +47,8 @@ const NO_REGION: &str = "us-east-1";
 pub struct Opened {
     /// The client.
     pub service: Arc<dyn Service>,
+    /// What it signs with, where that is not for the library alone.
+    pub keys: Option<Arc<Keys>>,
     /// Finds uploads that nobody goes on with.
     pub lost: Option<Arc<Lost>>,
     /// Copies within the bucket.
@@ -67,9 +70,10 @@ pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Resu
     let kind = &declared.kind;
     see_address(kind)?;
     let (mut lost, mut copier, mut retention) = (None, None, None);
+    let keys = keys(kind, secrets)?.map(Keys::new).transpose()?.map(Arc::new);
     let service: Arc<dyn Service> = match kind {
         StoreKind::S3 { bucket, endpoint, ca_file, .. } => {
-            let s3 = Arc::new(s3(kind, secrets, patience)?.build().map_err(|error| error.to_string())?);
+            let s3 = Arc::new(s3(kind, keys.clone(), patience)?.build().map_err(|error| error.to_string())?);
             let http = Patient.connect(&options(endpoint.as_deref(), ca_file.as_deref(), patience)?);
             let http = http.map_err(|error| error.to_string())?;
             let bucket = bucket.clone();
@@ -80,7 +84,7 @@ pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Resu
             s3
         }
         StoreKind::Azblob { .. } => {
-            Arc::new(azblob(kind, secrets, patience)?.build().map_err(|error| error.to_string())?)
+            Arc::new(azblob(kind, keys.clone(), patience)?.build().map_err(|error| error.to_string())?)
         }
         StoreKind::Gcs { .. } => {
             Arc::new(gcs(kind, secrets, patience)?.build().map_err(|error| error.to_string())?)
@@ -92,7 +96,7 @@ pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Resu
         StoreKind::Azblob { prefix, .. } | StoreKind::Gcs { prefix, .. } => (prefix, None),
         StoreKind::Dir { .. } | StoreKind::Sftp { .. } => (&None, None),
     };
-    Ok(Opened { service, lost, copier, retention, prefix: filled(prefix.as_ref())?, storage_class })
+    Ok(Opened { service, keys, lost, copier, retention, prefix: filled(prefix.as_ref())?, storage_class })
 }
 
 /// Sees that an address can be made of what the plan says.
@@ -116,16 +120,14 @@ fn filled(prefix: Option<&Text>) -> Result<String, String> {
     }
 }
 
-fn s3(kind: &StoreKind, secrets: &Secrets, patience: Patience) -> Result<AmazonS3Builder, String> {
-    let StoreKind::S3 { bucket, region, endpoint, access_key, secret_key, path_style, ca_file, .. } = kind
-    else {
+fn s3(kind: &StoreKind, keys: Option<Arc<Keys>>, patience: Patience) -> Result<AmazonS3Builder, String> {
+    let StoreKind::S3 { bucket, region, endpoint, path_style, ca_file, .. } = kind else {
         return Err("it is no bucket of S3".to_owned());
     };
     let options = options(endpoint.as_deref(), ca_file.as_deref(), patience)?;
-    let keys = s3_keys(access_key.as_ref(), secret_key.as_ref(), secrets)?;
     // Keys of one's own go with nothing of the environment's, such as a session's token.
     let builder = match keys {
-        Some(keys) => keys.add_to(AmazonS3Builder::new()),
+        Some(keys) => AmazonS3Builder::new().with_credentials(Arc::new(OfS3(keys))),
         None => AmazonS3Builder::from_env(),
     };
     let mut builder = builder.with_client_options(options).with_retry(retry(patience));
@@ -138,16 +140,34 @@ fn s3(kind: &StoreKind, secrets: &Secrets, patience: Patience) -> Result<AmazonS
     Ok(builder.with_region(region.clone().or_else(told).unwrap_or(NO_REGION.to_owned())))
 }
 
-/// The plan's keys, else those of the profile that is in force.
-fn s3_keys(id: Option<&Secret>, key: Option<&Secret>, secrets: &Secrets) -> Result<Option<Profile>, String> {
-    match (id, key) {
-        (Some(id), Some(key)) => Ok(Some(Profile {
-            id: fetch("access_key", id, secrets)?,
-            key: fetch("secret_key", key, secrets)?,
-            token: None,
-        })),
-        (None, None) => Profile::of_environment(secrets),
-        _ => Err("it has one of `access_key` and `secret_key`: give both, or neither".to_owned()),
+/// What has the plan's keys, else those of the profile that is in force; `None`: the library has them from elsewhere, and anew by
+/// itself.
+fn keys(kind: &StoreKind, secrets: &Secrets) -> Result<Option<Fetch>, String> {
+    let secrets = secrets.clone();
+    match kind {
+        StoreKind::S3 { access_key: Some(id), secret_key: Some(key), .. } => {
+            let (id, key) = (id.clone(), key.clone());
+            Ok(Some(Box::new(move || {
+                let id = fetch("access_key", &id, &secrets)?;
+                Ok(Pair { id, key: fetch("secret_key", &key, &secrets)?, token: None })
+            })))
+        }
+        StoreKind::S3 { access_key: None, secret_key: None, .. } => {
+            let has_profile = profile(&secrets)?.is_some();
+            let fetch =
+                move || profile(&secrets)?.ok_or_else(|| "its profile has no keys any more".to_owned());
+            Ok(has_profile.then(|| Box::new(fetch) as Fetch))
+        }
+        StoreKind::S3 { .. } => {
+            Err("it has one of `access_key` and `secret_key`: give both, or neither".to_owned())
+        }
+        StoreKind::Azblob { key: Some(key), .. } => {
+            let key = key.clone();
+            Ok(Some(Box::new(move || Ok(Pair { key: fetch("key", &key, &secrets)?, ..Pair::default() }))))
+        }
+        StoreKind::Azblob { .. } | StoreKind::Gcs { .. } | StoreKind::Dir { .. } | StoreKind::Sftp { .. } => {
+            Ok(None)
+        }
     }
 }
 
@@ -160,21 +180,25 @@ fn s3_address(endpoint: &str, bucket: &str, path_style: bool) -> String {
     }
 }
 
-fn azblob(kind: &StoreKind, secrets: &Secrets, patience: Patience) -> Result<MicrosoftAzureBuilder, String> {
-    let StoreKind::Azblob { container, account, key, endpoint, .. } = kind else {
+fn azblob(
+    kind: &StoreKind,
+    keys: Option<Arc<Keys>>,
+    patience: Patience,
+) -> Result<MicrosoftAzureBuilder, String> {
+    let StoreKind::Azblob { container, account, endpoint, .. } = kind else {
         return Err("it is no container of Azure".to_owned());
     };
     let options = options(endpoint.as_deref(), None, patience)?;
     let builder =
-        if key.is_some() { MicrosoftAzureBuilder::new() } else { MicrosoftAzureBuilder::from_env() };
+        if keys.is_some() { MicrosoftAzureBuilder::new() } else { MicrosoftAzureBuilder::from_env() };
     let mut builder = builder.with_client_options(options).with_retry(retry(patience));
     builder = builder.with_http_connector(Patient);
     builder = builder.with_container_name(container);
     if let Some(account) = account {
         builder = builder.with_account(account);
     }
-    if let Some(key) = key {
-        builder = builder.with_access_key(fetch("key", key, secrets)?);
+    if let Some(keys) = keys {
+        builder = builder.with_credentials(Arc::new(OfAzure(keys)));
     }
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(with_scheme(endpoint));
@@ -256,72 +280,54 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Credentials of a section of the file that Amazon's own tools keep them in.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Profile {
-    id: String,
-    key: String,
-    token: Option<String>,
+/// The keys of the profile that is in force, of the file that Amazon's own tools keep them in; `None`: the environment has credentials
+/// of its own, or there is none.
+fn profile(secrets: &Secrets) -> Result<Option<Pair>, String> {
+    const OTHERS: [&str; 4] = [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    ];
+    if OTHERS.iter().any(|name| variable(name).is_some()) {
+        return Ok(None);
+    }
+    let home = || Some(Path::new(&variable("HOME")?).join(".aws/credentials"));
+    let file = variable("AWS_SHARED_CREDENTIALS_FILE").map(PathBuf::from).or_else(home);
+    let (named, section) = (variable("AWS_PROFILE"), variable("AWS_PROFILE").unwrap_or("default".to_owned()));
+    let Some(file) = file.filter(|file| file.exists()) else { return Ok(None) };
+    let bytes =
+        crate::regular::read(&file, LARGEST).map_err(|error| format!("`{}`: {error}", file.display()))?;
+    match section_of(&String::from_utf8_lossy(&bytes), &section) {
+        Some(profile) => {
+            secrets.remember(backplan_compiler::value::Hidden::new(profile.key.clone()));
+            Ok(Some(profile))
+        }
+        None if named.is_some() => Err(format!(
+            "`{}` has no keys of the profile `{section}`, which AWS_PROFILE names",
+            file.display()
+        )),
+        None => Ok(None),
+    }
 }
 
-impl Profile {
-    /// The profile that is in force; `None`: the environment has credentials of its own, or there is none.
-    fn of_environment(secrets: &Secrets) -> Result<Option<Profile>, String> {
-        const OTHERS: [&str; 4] = [
-            "AWS_ACCESS_KEY_ID",
-            "AWS_WEB_IDENTITY_TOKEN_FILE",
-            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-        ];
-        if OTHERS.iter().any(|name| variable(name).is_some()) {
-            return Ok(None);
-        }
-        let home = || Some(Path::new(&variable("HOME")?).join(".aws/credentials"));
-        let file = variable("AWS_SHARED_CREDENTIALS_FILE").map(PathBuf::from).or_else(home);
-        let (named, section) =
-            (variable("AWS_PROFILE"), variable("AWS_PROFILE").unwrap_or("default".to_owned()));
-        let Some(file) = file.filter(|file| file.exists()) else { return Ok(None) };
-        let bytes =
-            crate::regular::read(&file, LARGEST).map_err(|error| format!("`{}`: {error}", file.display()))?;
-        match Profile::parse(&String::from_utf8_lossy(&bytes), &section) {
-            Some(profile) => {
-                secrets.remember(backplan_compiler::value::Hidden::new(profile.key.clone()));
-                Ok(Some(profile))
-            }
-            None if named.is_some() => Err(format!(
-                "`{}` has no keys of the profile `{section}`, which AWS_PROFILE names",
-                file.display()
-            )),
-            None => Ok(None),
-        }
-    }
-
-    fn parse(text: &str, section: &str) -> Option<Profile> {
-        let mut profile = Profile::default();
-        let mut is_in = false;
-        for line in text.lines().map(str::trim) {
-            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                is_in = name.trim() == section;
-            } else if let Some((name, value)) = line.split_once('=').filter(|_| is_in) {
-                let value = value.trim().to_owned();
-                match name.trim() {
-                    "aws_access_key_id" => profile.id = value,
-                    "aws_secret_access_key" => profile.key = value,
-                    "aws_session_token" => profile.token = Some(value),
-                    _ => {}
-                }
+fn section_of(text: &str, section: &str) -> Option<Pair> {
+    let mut profile = Pair::default();
+    let mut is_in = false;
+    for line in text.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            is_in = name.trim() == section;
+        } else if let Some((name, value)) = line.split_once('=').filter(|_| is_in) {
+            let value = value.trim().to_owned();
+            match name.trim() {
+                "aws_access_key_id" => profile.id = value,
+                "aws_secret_access_key" => profile.key = value,
+                "aws_session_token" => profile.token = Some(value),
+                _ => {}
             }
         }
-        (!profile.id.is_empty() && !profile.key.is_empty()).then_some(profile)
     }
-
-    fn add_to(self, builder: AmazonS3Builder) -> AmazonS3Builder {
-        let builder = builder.with_access_key_id(self.id).with_secret_access_key(self.key);
-        match self.token {
-            Some(token) => builder.with_token(token),
-            None => builder,
-        }
-    }
+    (!profile.id.is_empty() && !profile.key.is_empty()).then_some(profile)
 }
 
 #[cfg(test)]
@@ -333,12 +339,12 @@ mod tests {
         let text = "[default]\naws_access_key_id = a\naws_secret_access_key=b\n[ other ]\naws_access_key_id=c\n\
                     aws_secret_access_key = d=e\naws_session_token = f\n[half]\naws_access_key_id = g\n";
         let own = |id: &str, key: &str, token: Option<&str>| {
-            Some(Profile { id: id.to_owned(), key: key.to_owned(), token: token.map(str::to_owned) })
+            Some(Pair { id: id.to_owned(), key: key.to_owned(), token: token.map(str::to_owned) })
         };
-        assert_eq!(Profile::parse(text, "default"), own("a", "b", None));
-        assert_eq!(Profile::parse(text, "other"), own("c", "d=e", Some("f")));
-        assert_eq!(Profile::parse(text, "half"), None);
-        assert_eq!(Profile::parse(text, "none"), None);
+        assert_eq!(section_of(text, "default"), own("a", "b", None));
+        assert_eq!(section_of(text, "other"), own("c", "d=e", Some("f")));
+        assert_eq!(section_of(text, "half"), None);
+        assert_eq!(section_of(text, "none"), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod client;
 mod copy;
+mod keys;
 mod lost;
 mod patient;
 mod retention;
@@ -32,6 +33,7 @@ use object_store::{
 };
 
 use self::copy::Copier;
+use self::keys::{Keys, signed};
 use self::lost::Lost;
 use self::retention::Retention;
 use self::trouble::Trouble;
@@ -59,6 +61,8 @@ pub struct BucketStore {
 
 struct Inner {
     service: Arc<dyn Service>,
+    /// What requests are signed with; `None`: that is for the library alone.
+    keys: Option<Arc<Keys>>,
     /// `None`: the server forgets lost uploads by itself.
     lost: Option<Arc<Lost>>,
     /// `None`: the server makes no copies of parts that anybody could ask for.
@@ -112,11 +116,12 @@ impl BucketStore {
             prefix => format!("{prefix}/"),
         };
         let (label, keeps_conditions) = (declared.name.clone(), AtomicBool::new(patience == Patience::Short));
-        let (service, lost, copier, retention) =
-            (opened.service, opened.lost, opened.copier, opened.retention);
+        let (service, keys, lost) = (opened.service, opened.keys, opened.lost);
+        let (copier, retention) = (opened.copier, opened.retention);
         let copies_nothing = AtomicBool::new(false);
         let inner = Inner {
             service,
+            keys,
             lost,
             copier,
             retention,
@@ -164,13 +169,19 @@ impl Inner {
     }
 
     /// Does something with the object of a key, on the engine's threads.
-    fn with<T, F>(&self, name: &str, work: impl FnOnce(Arc<dyn Service>, Key) -> F) -> Result<T, Trouble>
+    fn with<T, F>(
+        &self,
+        name: &str,
+        work: impl Fn(Arc<dyn Service>, Key) -> F + Send + Sync + 'static,
+    ) -> Result<T, Trouble>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let (key, began) = (self.key(name)?, Instant::now());
-        let done = engine::run(work(Arc::clone(&self.service), key)).map_err(|error| Trouble::of(&error));
+        let service = Arc::clone(&self.service);
+        let request = signed(self.keys.clone(), move || work(Arc::clone(&service), key.clone()));
+        let done = engine::run(request).map_err(|error| Trouble::of(&error));
         let (store, took) = (&self.label, began.elapsed());
         match &done {
             Ok(_) => tracing::debug!("request to store `{store}` for `{name}`: {took:.1?}"),
@@ -193,12 +204,15 @@ impl Inner {
     /// Writes an object in one request; `false`: there is one already.
     fn put(&self, name: &str, bytes: PutPayload, mode: PutMode) -> Result<bool, Trouble> {
         let attributes = self.attributes.clone();
-        let put = self.with(name, |service, key| async move {
-            let options = PutOptions { mode, attributes, ..PutOptions::default() };
-            match service.put_opts(&key, bytes, options).await {
-                Ok(_) => Ok(true),
-                Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(false),
-                Err(error) => Err(error),
+        let put = self.with(name, move |service, key| {
+            let (bytes, attributes, mode) = (bytes.clone(), attributes.clone(), mode.clone());
+            async move {
+                let options = PutOptions { mode, attributes, ..PutOptions::default() };
+                match service.put_opts(&key, bytes, options).await {
+                    Ok(_) => Ok(true),
+                    Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(false),
+                    Err(error) => Err(error),
+                }
             }
         })?;
         Ok(put)
@@ -221,7 +235,7 @@ impl Inner {
 
     fn range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, Trouble> {
         let end = offset.saturating_add(len as u64);
-        let read = self.with(name, |service, key| async move {
+        let read = self.with(name, move |service, key| async move {
             let range = (offset > 0 || end < u64::MAX).then(|| (offset..end).into());
             let got = service.get_opts(&key, GetOptions { range, ..GetOptions::default() }).await?;
             got.bytes().await
@@ -354,23 +368,29 @@ impl Store for BucketStore {
 
     fn give_up(&self, name: &Name) -> Result<u64, StoreError> {
         let Some(lost) = self.inner.lost.clone() else { return Ok(0) };
-        let given_up = self.inner.with(name.as_str(), |service, key| async move {
-            let uploads = lost.of(&key).await?;
-            for id in &uploads {
-                match service.abort_multipart(&key, id).await {
-                    // Whoever began it has come to its end meanwhile.
-                    Ok(()) | Err(Error::NotFound { .. }) => {}
-                    Err(error) => return Err(error),
+        let given_up = self.inner.with(name.as_str(), move |service, key| {
+            let lost = Arc::clone(&lost);
+            async move {
+                let uploads = lost.of(&key).await?;
+                for id in &uploads {
+                    match service.abort_multipart(&key, id).await {
+                        // Whoever began it has come to its end meanwhile.
+                        Ok(()) | Err(Error::NotFound { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
                 }
+                Ok(uploads.len() as u64)
             }
-            Ok(uploads.len() as u64)
         });
         given_up.map_err(|trouble| self.inner.error("give up uploads of", name.as_str(), trouble))
     }
 
     fn hold(&self, name: &Name, until: Timestamp) -> Result<bool, StoreError> {
         let Some(retention) = self.inner.retention.clone() else { return Ok(false) };
-        let held = self.inner.with(name.as_str(), |_, key| async move { retention.hold(&key, until).await });
+        let held = self.inner.with(name.as_str(), move |_, key| {
+            let retention = Arc::clone(&retention);
+            async move { retention.hold(&key, until).await }
+        });
         held.map_err(|trouble| self.inner.error("have the server hold", name.as_str(), trouble))
     }
 

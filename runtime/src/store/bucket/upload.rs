@@ -9,11 +9,12 @@ use std::sync::atomic::Ordering;
 
 use object_store::multipart::PartId;
 use object_store::path::Path as Key;
-use object_store::{Error, MultipartId, ObjectStoreExt, PutMultipartOptions};
+use object_store::{Error, MultipartId, ObjectStoreExt, PutMultipartOptions, PutPayload};
 use tokio::sync::Semaphore;
 
+use super::Inner;
+use super::keys::signed;
 use super::trouble::Trouble;
-use super::{Inner, Service};
 use crate::store::engine::{self, GivenUp, Pending};
 use crate::store::send::send_range;
 use crate::store::{Creation, Name, StoreError, Upload};
@@ -201,14 +202,17 @@ impl BucketUpload {
         let request = engine::start(async move {
             let _turn = lane.acquire().await.map_err(|_| over())?;
             if !inner.copies_nothing.load(Ordering::Relaxed) {
-                match copier.part(&from, range.clone(), &key, &id, index).await {
+                let copied =
+                    signed(inner.keys.clone(), || copier.part(&from, range.clone(), &key, &id, index));
+                match copied.await {
                     Ok(part) => return Ok(part),
                     Err(error) => tracing::warn!("store `{}` copies no parts: {error}", inner.label),
                 }
                 inner.copies_nothing.store(true, Ordering::Relaxed);
             }
-            let bytes = inner.service.get_range(&from, range).await?;
-            inner.service.put_part(&key, &id, index, bytes.into()).await
+            let service = &inner.service;
+            let bytes = signed(inner.keys.clone(), || service.get_range(&from, range.clone())).await?;
+            signed(inner.keys.clone(), || service.put_part(&key, &id, index, bytes.clone().into())).await
         });
         begun.on_the_way.push_back((index, request));
         Ok(())
@@ -253,8 +257,11 @@ impl BucketUpload {
             };
             let key = self.inner.key(self.name.as_str())?;
             let of = key.clone();
-            let service = Arc::clone(&self.inner.service);
-            let id = engine::run(async move { service.create_multipart_opts(&of, options).await });
+            let inner = Arc::clone(&self.inner);
+            let id = engine::run(async move {
+                let begin = || inner.service.create_multipart_opts(&of, options.clone());
+                signed(inner.keys.clone(), begin).await
+            });
             let id = id.map_err(|error| Trouble::of(&error))?;
             let lane = Arc::new(Semaphore::new(AT_ONCE));
             self.begun = Some(Begun { key, id, sent: Vec::new(), on_the_way: VecDeque::new(), lane });
@@ -263,13 +270,15 @@ impl BucketUpload {
     }
 
     fn send(&mut self, part: Part) -> Result<(), Trouble> {
-        let service = Arc::clone(&self.inner.service);
+        let inner = Arc::clone(&self.inner);
         let begun = self.begin()?;
         let lane = begun.turn()?;
         let (key, id, index) = (begun.key.clone(), begun.id.clone(), part.index);
         let request = engine::start(async move {
             let _turn = lane.acquire().await.map_err(|_| over())?;
-            service.put_part(&key, &id, index, part.bytes.into()).await
+            let bytes = PutPayload::from(part.bytes);
+            let put = || inner.service.put_part(&key, &id, index, bytes.clone());
+            signed(inner.keys.clone(), put).await
         });
         begun.on_the_way.push_back((index, request));
         Ok(())
@@ -299,11 +308,14 @@ impl BucketUpload {
         if self.inner.size(self.name.as_str())?.is_some() {
             return Ok(Creation::Exists);
         }
-        let service: Arc<dyn Service> = Arc::clone(&self.inner.service);
+        let inner = Arc::clone(&self.inner);
         let Some(begun) = &mut self.begun else { return Err(Trouble::absent()) };
-        let parts = begun.sent.iter().flatten().cloned().collect();
+        let parts: Vec<PartId> = begun.sent.iter().flatten().cloned().collect();
         let (key, id) = (begun.key.clone(), begun.id.clone());
-        let done = engine::run(async move { service.complete_multipart(&key, &id, parts).await });
+        let done = engine::run(async move {
+            let complete = || inner.service.complete_multipart(&key, &id, parts.clone());
+            signed(inner.keys.clone(), complete).await
+        });
         done.map_err(|error| {
             // Some servers want all parts but the last alike: from now on they are sent.
             self.inner.copies_nothing.fetch_or(self.is_mixed, Ordering::Relaxed);
