@@ -137,6 +137,11 @@ pub fn put_back(
         true => (restore.preview(), None),
         false => until_signal(&control, || restore.carry_out(&control))?,
     };
+    if let Ok(outcome) = &outcome {
+        // Repositories that failed while it was at work.
+        let new = outcome.warnings.iter().filter(|text| !restore.apart.contains(*text));
+        told(&new.cloned().collect::<Vec<_>>(), console);
+    }
     finish(args, shelves, outcome, signal, console)
 }
 

@@ -214,6 +214,9 @@ pub struct Outcome {
     /// Timelines that go on beside the one that is followed, where none was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Whether its log comes over a network.
+    #[serde(skip)]
+    pub is_far: bool,
     /// Tablespaces that the log makes elsewhere, for the caller that starts it.
     #[serde(skip)]
     pub outside: Vec<Outside>,

@@ -2,6 +2,7 @@
 
 mod far;
 mod lay;
+mod next;
 pub mod packed;
 mod words;
 
@@ -95,6 +96,9 @@ impl<'a> Sight<'a> {
 /// A restore that can be shown and carried out.
 pub struct ToolRestore<'a> {
     wish: Wish,
+    /// What was asked for, before it was settled by what one repository has; and when.
+    asked: Wish,
+    now: Timestamp,
     shelves: &'a Shelves,
     /// The store whose repository it is from, and others that have one.
     stores: Option<(String, Vec<String>)>,
@@ -213,7 +217,7 @@ fn keep_run(wanted: RunId, found: &mut Found<'_>) {
 
 /// The same from the repository of one store.
 fn plan_from(sight: Sight<'_>, mut wish: Wish, now: Timestamp) -> Result<ToolRestore<'_>, ClusterError> {
-    let shelves = sight.shelves;
+    let (shelves, asked) = (sight.shelves, wish.clone());
     let (mut found, elsewhere) = backups(sight, &wish);
     let logs = packed::Logs::read(shelves, &wish.source, &packed(sight, &wish.source, &found));
     let timeline = wish.recovery.timeline;
@@ -268,8 +272,21 @@ fn plan_from(sight: Sight<'_>, mut wish: Wish, now: Timestamp) -> Result<ToolRes
         starting.alone = !matches!(repository, Repository::Remote(..));
     }
     let stores = sight.stores(&wish.source);
-    let restore =
-        ToolRestore { wish, shelves, stores, end, run, record, repository, behind, window, target, apart };
+    let restore = ToolRestore {
+        wish,
+        asked,
+        now,
+        shelves,
+        stores,
+        end,
+        run,
+        record,
+        repository,
+        behind,
+        window,
+        target,
+        apart,
+    };
     restore.checked()
 }
 
@@ -494,6 +511,7 @@ impl ToolRestore<'_> {
                 .chain(self.behind.iter().map(|run| ("log".to_owned(), format!("of run {run} too"))))
                 .collect(),
             archives: self.wish.recovery.archives,
+            is_far: self.is_far(),
             bytes: self.record.labels().database_bytes.unwrap_or_default(),
             ..Outcome::default()
         }

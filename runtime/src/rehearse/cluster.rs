@@ -113,12 +113,15 @@ pub(super) fn have_put_back(stage: &mut Stage<'_>) -> Result<Laid, ClusterError>
         roots: std::mem::take(&mut stage.wish.roots),
     };
     let restore = tool::plan(stage.shelves, wish, jiff::Timestamp::now())?;
-    (stage.run, stage.is_far) = (restore.run, restore.is_far());
+    stage.run = restore.run;
     let programs = restore.programs()?;
     if let Err(error) = stage.has_room(restore.preview()?.bytes) {
         return Ok(Err(error));
     }
     let outcome = restore.carry_out(stage.control)?;
+    // It may be from another repository than was looked at first.
+    stage.run = outcome.run.parse().unwrap_or(stage.run);
+    stage.is_far = outcome.is_far;
     outside::make(&stage.folder.join("data"), &outcome.outside)?;
     let what = format!("{}, by pgbackrest", plural(outcome.bytes, "byte"));
     Ok(Ok((programs, with_warnings(what, &outcome.warnings), outcome.outside)))

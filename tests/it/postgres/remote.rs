@@ -209,6 +209,20 @@ fn repositories_in_a_folder_and_a_bucket_have_backups_cycles_and_keep_of_their_o
     }
     scenario.plan(["verify", "p.plan"]).status(0).says("s3:buck").says("store/.backplan-repo/p/db");
 
+    // The nearest has lost the backup that it lists: the next gives it, to a restore and to a rehearsal alike.
+    let label = super::separate::backups(&folder, stanza).remove(0);
+    let lost = folder.join("backup").join(stanza).join(&label).join("pg_data");
+    shell(&scenario.path("."), &format!("mv {} lost", lost.display()));
+    let ([option, _], target, rows) = &marks[0];
+    let way = ["restore", "p.plan", "--source", "db", "--to", "back", "--start", option, target.as_str()];
+    let answer = scenario.plan(way).status(3).says("the repository in store `here` cannot be used for it");
+    answer.says("was taken from the repository in store `far` instead");
+    assert_eq!(&back(&scenario, &cluster, "select count(*) from t"), rows);
+    stop(&scenario, &cluster);
+    let rehearsed = scenario.plan(["verify", "p.plan", "--rehearse", "--source", "db"]);
+    rehearsed.says("was taken from the repository in store `far` instead").says("passed");
+    shell(&scenario.path("."), &format!("mv lost {}", lost.display()));
+
     // One is away: the other has its backup, and the log that this needs, all the same.
     shell(&scenario.path("."), "mv store away");
     let away = scenario.next_day().plan(["run", "p.plan", "--level", "full"]);

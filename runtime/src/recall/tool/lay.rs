@@ -22,11 +22,8 @@ use crate::postgres::tools;
 use crate::wal::records::Created;
 
 impl ToolRestore<'_> {
-    /// Puts the cluster back, and starts it where that is wanted.
-    ///
-    /// # Errors
-    /// See [`ClusterError`].
-    pub fn carry_out(&self, control: &Control) -> Result<Outcome, ClusterError> {
+    /// The same from the repository that was chosen, and from no other.
+    pub(super) fn put_back(&self, control: &Control) -> Result<Outcome, ClusterError> {
         let programs = match &self.wish.then {
             Then::Start(_) => Some(self.programs()?),
             Then::ByHand | Then::Rehearse => None,
@@ -46,7 +43,6 @@ impl ToolRestore<'_> {
         let (bounds, made) = self.bounds(control)?;
         outcome.unbound = bounds.refusal().map(str::to_owned);
         let restored = held(self.arguments(&program, config.as_deref())?, &bounds, control, &silently());
-        let restored = restored.map_err(|error| self.elsewhere(error));
         for space in made {
             // One that something came to stays.
             let _ = fs::remove_dir(&space);
@@ -67,20 +63,6 @@ impl ToolRestore<'_> {
         let laid = Laid { data: to, own, outside, action: self.wish.recovery.action, programs };
         laid.go_on(&self.wish.then, &mut outcome, control)?;
         Ok(outcome)
-    }
-
-    /// What to do where one repository fails, and another has the source too.
-    fn elsewhere(&self, error: ClusterError) -> ClusterError {
-        match (error, &self.stores) {
-            (ClusterError::Tool(why), Some((from, others))) if !others.is_empty() => {
-                let other = &others[0];
-                ClusterError::Tool(format!(
-                    "{why}\n  that was the repository in store `{from}`; store `{other}` has one too: empty `{}` and say `--store {other}`",
-                    self.wish.to.display()
-                ))
-            }
-            (error, _) => error,
-        }
     }
 
     /// What the tool is held to, and the folders that were made for that: beside the data directory, and where it is told to
