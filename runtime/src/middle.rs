@@ -22,6 +22,11 @@ pub trait ReadAt: Send + Sync {
         let _ = (tried, offset, len);
         None
     }
+
+    /// How many copies there are.
+    fn copies(&self) -> usize {
+        1
+    }
 }
 
 /// Bytes that are there, but not those that were written: what a [`ReadAt`] fails with that can tell.

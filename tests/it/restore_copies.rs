@@ -68,6 +68,50 @@ fn what_is_damaged_in_one_store_is_read_from_another_piece_by_piece() {
     shell(&scenario.path("."), "diff -r --no-dereference whole again");
 }
 
+/// Changes a byte of a file in an artefact that stores it as it is, so that its member has the sum of what it holds then.
+const FORGE: &str = "import sys, zlib\n\
+    path, of = sys.argv[1:]\n\
+    data = bytearray(open(path, 'rb').read())\n\
+    at, start = data.find(open(of, 'rb').read()[1000:1064]), 0\n\
+    assert at > 0\n\
+    while True:\n\
+    \x20   one = zlib.decompressobj(31)\n\
+    \x20   one.decompress(bytes(data[start:]))\n\
+    \x20   end = len(data) - len(one.unused_data)\n\
+    \x20   if at < end: break\n\
+    \x20   start = end\n\
+    data[at] ^= 1\n\
+    head = 12 + int.from_bytes(data[start + 10:start + 12], 'little') if data[start + 3] & 4 else 10\n\
+    held = zlib.decompressobj(-15).decompress(bytes(data[start + head:end - 8]))\n\
+    data[end - 8:end - 4] = zlib.crc32(held).to_bytes(4, 'little')\n\
+    open(path, 'wb').write(data)\n";
+
+#[test]
+fn what_is_forged_in_one_store_so_that_only_its_digest_tells_is_read_from_another() {
+    let scenario = world("").file("forge.py", FORGE);
+    let full = |store: &str| {
+        let made = artefacts(&scenario.path(store)).into_iter();
+        made.max_by_key(|path| path.metadata().unwrap().len()).unwrap().display().to_string()
+    };
+    let forge = |store: &str, file: &str| {
+        shell(&scenario.path("."), &format!("python3 forge.py {} site/{file}", full(store)));
+    };
+    // One file within a member, and one of several members; another in the store behind.
+    forge("a", "f1");
+    forge("a", "large");
+    forge("m", "f2");
+    let answer = scenario.plan(["restore", "--to", "out"]).status(3).stderr_has("store `a`: `p_main_");
+    answer.stderr_has("was read instead");
+    shell(&scenario.path("."), "diff -r site out/site/site");
+    // Where all have the same, nobody has it.
+    for store in ["m", "z"] {
+        forge(store, "f1");
+    }
+    let answer = scenario.plan(["restore", "--to", "not"]).status(1);
+    answer.says("f1`: its contents do not have their digest");
+    assert!(!scenario.path("not/site/site/f1").exists());
+}
+
 #[test]
 fn what_is_encrypted_is_read_from_several_stores_as_well() {
     let key = Scenario::new();

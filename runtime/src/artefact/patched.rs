@@ -113,6 +113,17 @@ impl View {
         control: &Control,
         out: &mut Taker<'_>,
     ) -> Result<Head, LayerError> {
+        self.patched_in(0, (layer, entry), control, out)
+    }
+
+    /// The same, of the copies behind `tried` others, where there are so many.
+    pub(crate) fn patched_in(
+        &self,
+        tried: usize,
+        (layer, entry): (usize, &Entry),
+        control: &Control,
+        out: &mut Taker<'_>,
+    ) -> Result<Head, LayerError> {
         let of_layer = self.of_layer(layer);
         let mut stack = vec![(layer, entry.clone())];
         while let Some((above, entry)) = stack.last()
@@ -133,15 +144,16 @@ impl View {
         let mut head = None;
         for (part, (layer, entry)) in stack.into_iter().rev().enumerate() {
             let add = |cause| self.of_layer(layer)(cause);
-            let read =
-                Part::open((layer, self.artefact(layer as u32)), entry).and_then(|(mut opened, found)| {
+            let read = Part::open(tried, (layer, self.artefact(layer as u32)), entry).and_then(
+                |(mut opened, found)| {
                     let ranges = opened.ranges()?;
                     whole.shift(&found.moved)?;
                     ranges.iter().for_each(|(offset, len, place)| whole.lay(*offset, *len, part, *place));
                     whole.cut(opened.entry.size);
                     whole.parts.push(opened);
                     Ok(found)
-                });
+                },
+            );
             head = Some(read.map_err(add)?);
         }
         let head = head.ok_or_else(|| of_layer(BadMap.into()))?;
@@ -204,6 +216,8 @@ impl Parts<'_> {
 /// A file's payload in one artefact, read from the middle.
 struct Part<'v> {
     layer: usize,
+    /// Behind how many other copies of the artefact it is read from.
+    tried: usize,
     artefact: &'v Artefact,
     entry: Entry,
     decoder: Decoder,
@@ -216,12 +230,16 @@ struct Part<'v> {
 }
 
 impl<'v> Part<'v> {
-    fn open((layer, artefact): (usize, &'v Artefact), entry: Entry) -> Result<(Part<'v>, Head), ReadError> {
+    fn open(
+        tried: usize,
+        (layer, artefact): (usize, &'v Artefact),
+        entry: Entry,
+    ) -> Result<(Part<'v>, Head), ReadError> {
         let (mut decoder, mut bytes) = (Decoder::default(), Vec::new());
-        let (head, header, _) = artefact.first_member(&entry, &mut decoder, &mut bytes)?;
+        let (head, header, _) = artefact.first_member_in(tried, &entry, &mut decoder, &mut bytes)?;
         let is_stream = entry.flags.has(Flags::STREAM);
         let piece = if is_stream { u64::MAX } else { 0 };
-        Ok((Part { layer, artefact, entry, decoder, bytes, piece, from: header, header }, head))
+        Ok((Part { layer, tried, artefact, entry, decoder, bytes, piece, from: header, header }, head))
     }
 
     /// Ranges of the file that it holds: offset, length, and where they start in the payload.
@@ -288,7 +306,8 @@ impl<'v> Part<'v> {
         if member.offset < entry.place || member.offset >= entry.place + entry.span {
             return Err(ReadError::damaged(entry.place, "a file's members do not follow each other"));
         }
-        self.artefact.decode(&mut self.decoder, member.offset, member.len.into(), &mut self.bytes)?;
+        let place = (member.offset, u64::from(member.len));
+        self.artefact.decode_in(self.tried, &mut self.decoder, place, &mut self.bytes)?;
         self.piece = index;
         self.from = if index == 0 && !is_stream { self.header } else { 0 };
         Ok(())

@@ -253,6 +253,27 @@ impl Artefact {
         whole.map(|bytes| take(&bytes)).find(Result::is_ok).unwrap_or(first)
     }
 
+    /// The same, from the copy behind `tried` others as long as the bytes are sound there.
+    fn sound_in<T>(
+        &self,
+        tried: usize,
+        (offset, len): (u64, u64),
+        mut take: impl FnMut(&[u8]) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let wanted = usize::try_from(len).unwrap_or(usize::MAX);
+        let other = (tried > 0).then(|| self.source.read_copy(tried, offset, wanted)).flatten();
+        let other = other.and_then(Result::ok).filter(|bytes| bytes.len() == wanted);
+        match other.and_then(|bytes| take(&bytes).ok()) {
+            Some(taken) => Ok(taken),
+            None => self.sound(offset, len, take),
+        }
+    }
+
+    /// How many copies of it can be read.
+    pub(crate) fn copies(&self) -> usize {
+        self.source.copies()
+    }
+
     fn block(&self, place: &BlockPlace) -> Result<Vec<u8>, ReadError> {
         let decode = |bytes: &[u8]| decode_block(bytes, place.offset, MEMBER_MAX, &place.hash);
         self.sound(place.offset, place.len.into(), decode)
@@ -405,10 +426,21 @@ impl Artefact {
         len: u64,
         out: &mut Vec<u8>,
     ) -> Result<(), ReadError> {
+        self.decode_in(0, decoder, (offset, len), out)
+    }
+
+    /// The same, of the copy behind `tried` others.
+    pub(crate) fn decode_in(
+        &self,
+        tried: usize,
+        decoder: &mut Decoder,
+        (offset, len): (u64, u64),
+        out: &mut Vec<u8>,
+    ) -> Result<(), ReadError> {
         if len > COMPRESSED_MAX {
             return Err(ReadError::damaged(offset, "a member larger than the format allows"));
         }
-        self.sound(offset, len, |bytes| {
+        self.sound_in(tried, (offset, len), |bytes| {
             decoder.decode(bytes, MEMBER_MAX, out).map_err(|bad| ReadError::damaged(offset, bad))
         })
     }
@@ -421,9 +453,20 @@ impl Artefact {
         decoder: &mut Decoder,
         bytes: &mut Vec<u8>,
     ) -> Result<(Head, usize, u64), ReadError> {
+        self.first_member_in(0, entry, decoder, bytes)
+    }
+
+    /// The same, of the copy behind `tried` others.
+    pub(crate) fn first_member_in(
+        &self,
+        tried: usize,
+        entry: &Entry,
+        decoder: &mut Decoder,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(Head, usize, u64), ReadError> {
         let at = entry.place;
         let len = if Artefact::is_single(entry) { entry.span } else { self.member(entry.member)?.len.into() };
-        self.decode(decoder, at, len, bytes)?;
+        self.decode_in(tried, decoder, (at, len), bytes)?;
         let (head, length) = bytes
             .get(entry.start as usize..)
             .and_then(tarhead::read)
@@ -446,10 +489,21 @@ impl Artefact {
         control: &Control,
         out: &mut dyn FnMut(&[u8]) -> Result<(), ReadError>,
     ) -> Result<Head, ReadError> {
+        self.payload_in(0, entry, control, out)
+    }
+
+    /// The same, of the copy behind `tried` others: what has not its digest may have it there, though each piece is one.
+    pub(crate) fn payload_in(
+        &self,
+        tried: usize,
+        entry: &Entry,
+        control: &Control,
+        out: &mut dyn FnMut(&[u8]) -> Result<(), ReadError>,
+    ) -> Result<Head, ReadError> {
         let mut decoder = Decoder::default();
         let mut bytes = Vec::new();
         let mut number = entry.member;
-        let (head, mut from, first) = self.first_member(entry, &mut decoder, &mut bytes)?;
+        let (head, mut from, first) = self.first_member_in(tried, entry, &mut decoder, &mut bytes)?;
         let mut hasher = blake3::Hasher::new();
         let mut left = entry.payload;
         let mut at = entry.place + first;
@@ -467,7 +521,7 @@ impl Artefact {
             if member.offset != at || member.decoded == 0 || at >= entry.place + entry.span {
                 return Err(ReadError::damaged(at, "a file's members do not follow each other"));
             }
-            self.decode(&mut decoder, at, member.len.into(), &mut bytes)?;
+            self.decode_in(tried, &mut decoder, (at, member.len.into()), &mut bytes)?;
             at += u64::from(member.len);
             from = 0;
         }

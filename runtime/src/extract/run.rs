@@ -319,12 +319,35 @@ impl<'a> Run<'a> {
         Ok(dressed)
     }
 
+    /// Writes a file; where it has not its digest, as each of the other copies of its artefact has it.
     fn write_payload(&self, layer: &Layer<'_>, entry: &Entry, file: &OwnedFd) -> Result<Attributes, Refusal> {
+        let copies = self.layers.iter().map(|layer| layer.artefact.copies()).max().unwrap_or(1);
+        let mut written = self.write_copy(0, layer, entry, file);
+        for tried in 1..copies {
+            if !matches!(written, Err(Refusal::Problem(ProblemKind::Damaged, _))) {
+                break;
+            }
+            rustix::fs::ftruncate(file, 0)?;
+            let other = self.write_copy(tried, layer, entry, file);
+            // Where none is whole, what was wrong with the first.
+            written = if other.is_ok() { other } else { written };
+        }
+        written
+    }
+
+    /// Writes a file as the copy of its artefact has it that is behind `tried` others.
+    fn write_copy(
+        &self,
+        tried: usize,
+        layer: &Layer<'_>,
+        entry: &Entry,
+        file: &OwnedFd,
+    ) -> Result<Attributes, Refusal> {
         if entry.flags.has(Flags::PATCH) {
             let mut write = |offset: u64, bytes: &[u8]| {
                 write_at(file, offset, bytes).map_err(|cause| ReadError::Output(cause.into()))
             };
-            let head = self.view.patched(layer.number, entry, self.control, &mut write);
+            let head = self.view.patched_in(tried, (layer.number, entry), self.control, &mut write);
             return head.map(|head| head.attributes).map_err(|error| match error.layer == layer.number {
                 true => error.cause.into(),
                 false => of_another(error),
@@ -335,7 +358,7 @@ impl<'a> Run<'a> {
         let mut write = |offset: u64, bytes: &[u8]| {
             write_at(file, offset, bytes).map_err(|cause| ReadError::Output(cause.into()))
         };
-        let head = layer.artefact.payload(entry, self.control, &mut |bytes| match &mut sparse {
+        let head = layer.artefact.payload_in(tried, entry, self.control, &mut |bytes| match &mut sparse {
             Some(expander) => expander.push(bytes, &mut write),
             None => {
                 write(at, bytes)?;
@@ -484,7 +507,7 @@ impl Worker<'_, '_> {
         };
         believe(entry, &head)?;
         match entry.kind {
-            Kind::File => self.small(entry, &head.attributes, entry.start as usize + length).map(Some),
+            Kind::File => self.small(layer, entry, &head.attributes, entry.start as usize + length).map(Some),
             Kind::Directory => {
                 lock(&self.run.folders).push(wait(head.attributes));
                 Ok(None)
@@ -499,15 +522,33 @@ impl Worker<'_, '_> {
         }
     }
 
+    /// The contents of a file within one member as another copy of the artefact has them; `None`: none has them whole.
+    fn of_another_copy(&mut self, layer: &Layer<'_>, entry: &Entry) -> Option<Vec<u8>> {
+        let mut member = Vec::new();
+        (1..layer.artefact.copies()).find_map(|tried| {
+            let read = layer.artefact.first_member_in(tried, entry, &mut self.decoder, &mut member);
+            let (_, data, _) = read.ok()?;
+            whole(entry, &member, data).ok().map(<[u8]>::to_vec)
+        })
+    }
+
     /// A file within one member: its digest is checked before anything is made.
-    fn small(&mut self, entry: &Entry, attributes: &Attributes, data: usize) -> Result<Dressed, Refusal> {
+    fn small(
+        &mut self,
+        layer: &Layer<'_>,
+        entry: &Entry,
+        attributes: &Attributes,
+        data: usize,
+    ) -> Result<Dressed, Refusal> {
         let damaged = |what: &str| Refusal::Problem(ProblemKind::Damaged, what.to_string());
-        let payload = usize::try_from(entry.payload).unwrap_or(usize::MAX);
-        let bytes = self.bytes.get(data..data.saturating_add(payload));
-        let bytes = bytes.ok_or_else(|| damaged("its contents are cut"))?;
-        if *blake3::hash(bytes).as_bytes() != entry.hash {
-            return Err(damaged("its contents do not have their digest"));
-        }
+        let other;
+        let bytes = match whole(entry, &self.bytes, data) {
+            Ok(bytes) => bytes,
+            Err(why) => {
+                other = self.of_another_copy(layer, entry).ok_or_else(|| damaged(why))?;
+                other.as_slice()
+            }
+        };
         let (number, place, path) = self.run.place(entry)?;
         let (new, file) = place.file(number, &path, &mut self.way)?;
         let written = if entry.flags.has(Flags::SPARSE) {
@@ -527,6 +568,16 @@ impl Worker<'_, '_> {
         let dressed = place.dress(&file, entry, attributes);
         new.keep()?;
         Ok(dressed)
+    }
+}
+
+/// The contents of a file within a decoded member, where they are what the index says.
+fn whole<'b>(entry: &Entry, member: &'b [u8], data: usize) -> Result<&'b [u8], &'static str> {
+    let payload = usize::try_from(entry.payload).unwrap_or(usize::MAX);
+    let bytes = member.get(data..data.saturating_add(payload)).ok_or("its contents are cut")?;
+    match *blake3::hash(bytes).as_bytes() == entry.hash {
+        true => Ok(bytes),
+        false => Err("its contents do not have their digest"),
     }
 }
 

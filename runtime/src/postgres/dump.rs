@@ -1,12 +1,12 @@
 //! `pg_dump`: a logical copy of one database, or of all of them with the roles. It loads into any newer server.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use super::names::{self, GLOBALS};
 use super::{Abilities, Backup, Driver, DriverError, Job, text, tools};
+use crate::catalog::labels::Labels;
 use crate::places::folder;
 use crate::programs::process::Running;
 
@@ -52,8 +52,8 @@ impl Driver for Dump {
 }
 
 /// A program of the server's own version, where that is here: what a newer one writes, the server's own programs do not read.
-fn program(labels: &BTreeMap<String, String>, name: &'static str) -> Result<String, DriverError> {
-    let major = labels.get("server_version").and_then(|version| tools::major(version));
+fn program(labels: &Labels, name: &'static str) -> Result<String, DriverError> {
+    let major = labels.server_version.as_deref().and_then(tools::major);
     major.map_or_else(|| tools::find(name), |major| tools::of(major, name))
 }
 

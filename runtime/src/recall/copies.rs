@@ -91,6 +91,10 @@ impl ReadAt for Copies {
         }
         Some(read)
     }
+
+    fn copies(&self) -> usize {
+        self.copies.len()
+    }
 }
 
 #[cfg(test)]
