@@ -192,7 +192,9 @@ fn of_model(
         Err(error) => return Ok(Err(error)),
     };
     shelves.unfit.extend_from_slice(told);
-    shelves.unfit.extend(backplan_runtime::run::prepare::misplaced(laid).iter().map(|why| format!("no run can begin: {why}")));
+    shelves.unfit.extend(
+        backplan_runtime::run::prepare::misplaced(laid).iter().map(|why| format!("no run can begin: {why}")),
+    );
     shelves.look_for_artefacts();
     shelves.look_for_strays(true);
     shelves.look_for_fitness(model, &state);

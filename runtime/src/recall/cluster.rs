@@ -29,12 +29,13 @@ use crate::catalog::runs::Choice;
 use crate::confine::ConfineError;
 use crate::control::{Control, Stopped};
 use crate::extract::{self, Existing, ExtractError, Extracted, Extraction};
-use crate::postgres::recovery::{END_COMMAND, Recovery, TargetError, Timeline};
+use crate::postgres::recovery::{END_COMMAND, Point, Recovery, TargetError, Timeline};
 use crate::postgres::server::{ServerError, running};
 use crate::postgres::tools;
 use crate::programs::process::{self, ProcessError, Program, Tell};
 use crate::wal::WalError;
 use crate::wal::archive::Archive;
+use crate::wal::lsn::Lsn;
 use crate::wal::records::Created;
 
 /// Keeps a server from being started on a cluster that is not all there: Postgres refuses to start where this says
@@ -243,6 +244,8 @@ pub struct ClusterRestore<'a> {
     record: &'a SourceRecord,
     spaces: Vec<Space>,
     pub(super) log: Vec<Archive>,
+    /// Where the last segment of the log ends that leads on from it, where one does and all of it is replayed.
+    pub end: Option<Lsn>,
     window: String,
     target: String,
     /// Timelines that go on beside the one that is followed, where none was asked for.
@@ -297,6 +300,8 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<Cluster
     };
     apart.extend(archived.iter().flat_map(|log| log.unread().iter().cloned()));
     let target = wish.recovery.settle(&chosen, tail.unwrap_or(Tail::Unknown));
+    let followed = chosen.reach.filter(|reach| reach.is_way && reach.last.is_some());
+    let end = followed.filter(|_| wish.recovery.point == Point::Latest).map(|reach| reach.end);
     let chosen = chosen.run;
     let layers = combine::layers(shelves, &wish.source, chosen)?;
     let not_held = || ClusterError::NotHeld { run: chosen.to_string(), source_name: wish.source.clone() };
@@ -308,7 +313,7 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<Cluster
     }
     let log = archived.map(log::Log::into_holders).unwrap_or_default();
     let window = window.to_string();
-    Ok(ClusterRestore { window, target, wish, layers, chosen, record, spaces, log, apart })
+    Ok(ClusterRestore { window, target, wish, layers, chosen, record, spaces, log, end, apart })
 }
 
 /// Only what this very restore left is gone on with, and only where it unpacks one backup and nothing else.

@@ -15,6 +15,7 @@ use crate::recall::log::near;
 use crate::recall::outside::{self, Outside};
 use crate::recall::tool;
 use crate::wal::archive::Archive;
+use crate::wal::lsn::Lsn;
 
 /// Restores the cluster and looks at it.
 pub(super) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), RehearseError> {
@@ -27,7 +28,7 @@ pub(super) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), Rehear
             return Ok(());
         }
     };
-    let (programs, what, outside) = restored;
+    let Laid { programs, what, outside, end } = restored;
     // A server without a network cannot fetch its log from one.
     let is_near = !stage.is_far;
     stage.note("restore", begun, Verdict::Passed, Some(what));
@@ -60,6 +61,11 @@ pub(super) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), Rehear
         (true, true) => "with no network",
         (true, false) => "no network namespace could be had",
     };
+    let short = end.map(|end| falls_short(stage, &server, end)).transpose()?.flatten();
+    if let Some(why) = short {
+        stage.note("recover", begun, Verdict::Failed, Some(why));
+        return Ok(());
+    }
     stage.note("recover", begun, Verdict::Passed, Some(format!("{network}{}", held(&server))));
     examine(stage, &mut server, &programs, &data)?;
     // In order, so that every page is written: what is checked next is what lies on the disk.
@@ -74,11 +80,40 @@ pub(super) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), Rehear
     checksums(stage, &programs, &data)
 }
 
-/// The server's programs, what was restored in words, and the tablespaces that its log makes elsewhere.
-type Laid = Result<(PathBuf, String, Vec<Outside>), RehearseError>;
+/// A data directory that was put back.
+pub(super) struct Laid {
+    /// The server's programs.
+    programs: PathBuf,
+    /// What was restored, in words.
+    what: String,
+    /// The tablespaces that its log makes elsewhere.
+    outside: Vec<Outside>,
+    /// Where the last segment of the log ends that it is to replay, where that is known.
+    end: Option<Lsn>,
+}
 
 /// Puts a data directory into the stage's folder. The outer error is the backup's, the inner one this machine's.
-type Restore = fn(&mut Stage<'_>) -> Result<Laid, ClusterError>;
+type Restore = fn(&mut Stage<'_>) -> Result<Result<Laid, RehearseError>, ClusterError>;
+
+/// Why a server that says that it has recovered has not come into the last segment of its log: to it, a segment that it cannot read is
+/// the log's end.
+fn falls_short(stage: &Stage<'_>, server: &Server, end: Lsn) -> Result<Option<String>, RehearseError> {
+    // Before the last segment ends, less than a segment is left; at its very begin none of it was replayed.
+    let sql = format!(
+        "select lsn, pg_wal_lsn_diff('{end}', lsn) < pg_size_bytes(current_setting('wal_segment_size')) \
+         from coalesce(pg_last_wal_replay_lsn(), pg_current_wal_lsn()) as at (lsn)"
+    );
+    match server.query("template1", &sql, stage.control) {
+        Ok(rows) => Ok(match rows.into_iter().next().as_deref() {
+            Some([_, reached]) if reached == "t" => None,
+            Some([at, _]) => Some(format!(
+                "it opened at {at}, and the archived log leads to {end}: the log between them was not replayed"
+            )),
+            _ => Some("it does not say where it opened".to_owned()),
+        }),
+        Err(error) => detail(error).map(Some),
+    }
+}
 
 fn recovery(wish: &super::Wish, fetch: Option<String>) -> Recovery {
     // The newest backup is to lead to where the cluster is now. One that is named may be from before a fork, and leads to
@@ -99,7 +134,7 @@ fn with_warnings(what: String, warnings: &[String]) -> String {
 }
 
 /// Has pgBackRest put the cluster back, to the end of the log that its repository has.
-pub(super) fn have_put_back(stage: &mut Stage<'_>) -> Result<Laid, ClusterError> {
+pub(super) fn have_put_back(stage: &mut Stage<'_>) -> Result<Result<Laid, RehearseError>, ClusterError> {
     let wish = tool::Wish {
         source: stage.wish.source.clone(),
         to: stage.folder.join("data"),
@@ -124,11 +159,13 @@ pub(super) fn have_put_back(stage: &mut Stage<'_>) -> Result<Laid, ClusterError>
     stage.is_far = outcome.is_far;
     outside::make(&stage.folder.join("data"), &outcome.outside)?;
     let what = format!("{}, by pgbackrest", plural(outcome.bytes, "byte"));
-    Ok(Ok((programs, with_warnings(what, &outcome.warnings), outcome.outside)))
+    let what = with_warnings(what, &outcome.warnings);
+    // The tool sees to that by itself.
+    Ok(Ok(Laid { programs, what, outside: outcome.outside, end: None }))
 }
 
 /// Lays a base backup down.
-pub(super) fn lay_down(stage: &mut Stage<'_>) -> Result<Laid, ClusterError> {
+pub(super) fn lay_down(stage: &mut Stage<'_>) -> Result<Result<Laid, RehearseError>, ClusterError> {
     // The server has no network and no key: what is far away or encrypted is brought to it before.
     let is_near = !stage.wish.is_log_sealed && !stage.wish.log.iter().any(Archive::is_far);
     let near = stage.folder.join("log");
@@ -149,7 +186,7 @@ pub(super) fn lay_down(stage: &mut Stage<'_>) -> Result<Laid, ClusterError> {
     };
     let restore = cluster::plan(stage.shelves, wish, jiff::Timestamp::now())?;
     stage.run = restore.chosen;
-    let programs = restore.programs()?;
+    let (programs, end) = (restore.programs()?, restore.end);
     let mut log = if is_near { near::Near::default() } else { near::Near::of(&restore, stage.shelves)? };
     if let Err(error) = stage.has_room(restore.room()?.saturating_add(log.bytes())) {
         return Ok(Err(error));
@@ -158,5 +195,6 @@ pub(super) fn lay_down(stage: &mut Stage<'_>) -> Result<Laid, ClusterError> {
     log.bring(&near, &stage.folder.join("data"), stage.control)?;
     outside::make(&stage.folder.join("data"), &outcome.outside)?;
     let what = format!("{}, {}", plural(outcome.entries, "entry"), plural(outcome.bytes, "byte"));
-    Ok(Ok((programs, with_warnings(what, &outcome.warnings), outcome.outside)))
+    let what = with_warnings(what, &outcome.warnings);
+    Ok(Ok(Laid { programs, what, outside: outcome.outside, end }))
 }

@@ -16,9 +16,10 @@ use crate::wal::held::Held;
 use crate::wal::name::WalName;
 use crate::wal::survey::{Missing, Survey};
 
-/// The command by which a server takes its log from a folder.
+/// The command by which a server takes its log from a folder. What stands for the file's name is the server's, and no part of a word
+/// that is shielded from it.
 pub fn command(folder: &Path) -> String {
-    format!("cp {} %p", command_word(&format!("{}/%f", folder.display())))
+    format!("cp {}/%f %p", command_word(&folder.display().to_string()))
 }
 
 /// What a restored cluster needs of its log, and where that is.
@@ -96,5 +97,16 @@ impl<'a> Near<'a> {
             give(&path)?;
         }
         give(folder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Path, command};
+
+    #[test]
+    fn the_server_puts_in_names_of_files_and_nothing_else() {
+        assert_eq!(command(Path::new("/a/log")), "cp /a/log/%f %p");
+        assert_eq!(command(Path::new("/a b/50%")), "cp '/a b/50%%'/%f %p");
     }
 }
