@@ -72,7 +72,7 @@ fn what_is_damaged_in_one_store_is_read_from_another_piece_by_piece() {
 const FORGE: &str = "import sys, zlib\n\
     path, of = sys.argv[1:]\n\
     data = bytearray(open(path, 'rb').read())\n\
-    at, start = data.find(open(of, 'rb').read()[1000:1064]), 0\n\
+    at, start = data.find(open(of, 'rb').read()[100000:100064]), 0\n\
     assert at > 0\n\
     while True:\n\
     \x20   one = zlib.decompressobj(31)\n\
@@ -204,4 +204,31 @@ fn who_asks_for_the_newest_is_told_where_a_newer_one_cannot_be_read() {
     scenario.plan(["restore", "--run", "2", "--to", "second"]).status(0);
     // One store alone was asked: nothing is said of others.
     scenario.plan(["restore", "--store", "a", "--to", "of-a"]).status(0);
+}
+
+#[test]
+fn what_a_run_rests_on_comes_from_a_store_that_never_had_the_run() {
+    let scenario = world("");
+    // The third run is in one store alone; of what it rests on, that one has a part and the others have the rest.
+    shell(&scenario.path("."), "mkdir away; mv a m away; echo three > site/small");
+    scenario.next_day().plan(["run"]).status(3);
+    shell(&scenario.path("."), "mv away/a away/m .; cp -a site whole");
+    let full = artefacts(&scenario.path("z")).into_iter().max_by_key(|path| path.metadata().unwrap().len());
+    let full = full.unwrap();
+    let mut bytes = fs::read(&full).unwrap();
+    bytes[100_000] ^= 0xff;
+    fs::write(&full, bytes).unwrap();
+    let verified = scenario.plan(["verify", "--all"]).status(1).said();
+    assert!(
+        verified.contains("it rests on run 00000001-") && verified.contains("damaged in this store"),
+        "{verified}"
+    );
+    scenario.plan(["restore", "--to", "out"]).status(3).stderr_has("was read instead");
+    shell(&scenario.path("."), "diff -r --no-dereference whole out/site/site");
+    fs::remove_file(&full).unwrap();
+    scenario.plan(["restore", "--to", "again"]).status(3);
+    shell(&scenario.path("."), "diff -r --no-dereference whole again/site/site");
+    shell(&scenario.path("z/.backplan/p/manifests"), "rm 00000001* 00000002*");
+    scenario.plan(["restore", "--to", "third"]);
+    shell(&scenario.path("."), "diff -r --no-dereference whole third/site/site");
 }

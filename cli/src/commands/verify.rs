@@ -8,7 +8,7 @@ use backplan_runtime::catalog::manifest::Manifest;
 use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::{Control, Stopped};
 use backplan_runtime::machine::host_name;
-use backplan_runtime::recall::check::{Checked, check};
+use backplan_runtime::recall::check::{Checked, check, tell_of_damaged_bases};
 use backplan_runtime::recall::log::check::{CheckedLog, check as check_log};
 use backplan_runtime::recall::log::{self};
 use backplan_runtime::recall::repositories::{self, Access, CheckedRepository};
@@ -52,7 +52,9 @@ pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Res
     let (checked, signal) = until_signal(&control, || {
         let all = with_bases(&wanted);
         let each = all.iter().map(|(shelf, manifest)| check(shelf, manifest, depth, &control));
-        each.collect::<Result<Vec<Checked>, Stopped>>()
+        let mut checked = each.collect::<Result<Vec<Checked>, Stopped>>()?;
+        tell_of_damaged_bases(&mut checked, &all);
+        Ok::<_, Stopped>(checked)
     })?;
     let (Ok(checked), None) = (checked, signal) else { return Ok(signal.unwrap_or(Status::Interrupted)) };
     let (logs, signal) = until_signal(&control, || logs(args, &shelves, &wanted, &control))?;

@@ -44,6 +44,14 @@ pub struct BrokenBase {
     pub what: String,
 }
 
+/// Another store of the plan.
+pub struct Other<'a> {
+    /// The store.
+    pub shelf: &'a Shelf,
+    /// Its runs that this machine has not made as they are there: what others lack is not taken from these.
+    pub strange: BTreeSet<RunId>,
+}
+
 impl Shelf {
     /// Opens what an archive of a run rests on, as far as it is `wanted`; its own artefact last.
     ///
@@ -58,18 +66,18 @@ impl Shelf {
         self.view_beside(&[], manifest, archive, wanted)
     }
 
-    /// As [`Shelf::view`]; what cannot be read here is read from those of the other stores that have the same.
+    /// As [`Shelf::view`]; what is not here, or cannot be read, is read from those of the other stores that have the same.
     ///
     /// # Errors
     /// As [`Shelf::view`], where it does not open here.
     pub fn view_beside<'a>(
         &'a self,
-        others: &[&Shelf],
+        others: &[Other<'a>],
         manifest: &'a Manifest,
         archive: &'a ArchiveRecord,
         wanted: Wanted<'_>,
     ) -> Result<Chain<'a>, RecallError> {
-        let sheets = self.sheets(manifest, archive, wanted);
+        let sheets = self.sheets(others, manifest, archive, wanted);
         let sheets = sheets.map_err(|base| self.base_error(manifest, base))?;
         let mut chain = Chain {
             view: View::new(Vec::new()),
@@ -106,19 +114,21 @@ impl Shelf {
         Ok(chain)
     }
 
-    /// An artefact of a run, in this store and those of the others that have it too; `None`: none of them has.
-    fn copies(&self, run: RunId, record: &ArchiveRecord, others: &[&Shelf]) -> Option<Arc<Copies>> {
+    /// An artefact of a run, in this store and those of the others that have it; `None`: none of them has.
+    fn copies(&self, run: RunId, record: &ArchiveRecord, others: &[Other<'_>]) -> Option<Arc<Copies>> {
         let is_same = |other: &&ArchiveRecord| {
             (&other.artefact, &other.root, other.size) == (&record.artefact, &record.root, record.size)
         };
-        let has = |shelf: &&&Shelf| {
+        let has = |shelf: &&Shelf| {
             shelf.catalog.get(&run).is_some_and(|manifest| manifest.archives.iter().any(|own| is_same(&own)))
         };
-        let others: Vec<&&Shelf> = others.iter().filter(has).collect();
+        let others: Vec<&Shelf> = others.iter().map(|other| other.shelf).filter(has).collect();
+        if others.is_empty() {
+            return None;
+        }
         let named = |shelf: &Shelf| (shelf.store.label().to_owned(), shelf.object(record));
-        let all = std::iter::once(named(self)).chain(others.iter().map(|shelf| named(shelf)));
-        let copies = Copies::new(record.artefact.as_str(), all.collect());
-        (!others.is_empty()).then(|| Arc::new(copies))
+        let all = Some(self).filter(has).into_iter().chain(others).map(named);
+        Some(Arc::new(Copies::new(record.artefact.as_str(), all.collect())))
     }
 
     /// Looks whether what an archive of a run rests on, as far as it is `wanted`, is there and is what the manifests say, as far
@@ -132,14 +142,15 @@ impl Shelf {
         archive: &ArchiveRecord,
         wanted: Wanted<'_>,
     ) -> Result<(), RecallError> {
-        let sheets = self.sheets(manifest, archive, wanted);
+        let sheets = self.sheets(&[], manifest, archive, wanted);
         let sheets = sheets.map_err(|base| self.base_error(manifest, base))?;
         sheets.iter().try_for_each(|sheet| self.look(sheet.record))
     }
 
-    /// The layers of an archive, oldest first.
+    /// The layers of an archive, oldest first; one whose manifest is not here as another store has it.
     fn sheets<'a>(
         &'a self,
+        others: &[Other<'a>],
         manifest: &'a Manifest,
         archive: &'a ArchiveRecord,
         wanted: Wanted<'_>,
@@ -148,7 +159,10 @@ impl Shelf {
         let wanted = archive.contents.iter().filter(|content| wanted(&content.source));
         for content in wanted {
             for run in &content.rests_on {
-                let record = self.base(run, &archive.name, &content.source)?;
+                let base = |shelf: &'a Shelf| shelf.base(run, &archive.name, &content.source);
+                let mut known = others.iter().filter(|other| !other.strange.contains(run));
+                let record = base(self)
+                    .or_else(|broken| known.find_map(|other| base(other.shelf).ok()).ok_or(broken))?;
                 add(&mut sheets, *run, record, &content.source);
             }
             add(&mut sheets, manifest.run, archive, &content.source);

@@ -1,5 +1,6 @@
 //! Verifying artefacts where they lie.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -10,6 +11,7 @@ use super::sealed::{self, Tap};
 use super::shelf::Shelf;
 use crate::artefact::{self, Depth, ReadAt, ReadError};
 use crate::catalog::details::DetailsError;
+use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{ArchiveRecord, Manifest};
 use crate::control::{Control, Stopped};
 
@@ -94,6 +96,26 @@ pub fn check(
     }
     let (store, run) = (shelf.store.label().to_owned(), manifest.run.to_string());
     Ok(Checked { store, run, artefacts })
+}
+
+/// Says of runs that were found whole that they rest on one that is damaged in the same store, where that was looked at too.
+pub fn tell_of_damaged_bases(checked: &mut [Checked], runs: &[(&Shelf, &Manifest)]) {
+    let damaged = checked.iter().filter(|one| !one.is_whole());
+    let damaged: BTreeSet<(String, String)> =
+        damaged.map(|one| (one.store.clone(), one.run.clone())).collect();
+    for (one, (shelf, manifest)) in checked.iter_mut().zip(runs) {
+        for (found, archive) in one.artefacts.iter_mut().zip(&manifest.archives) {
+            let bases = archive.contents.iter().flat_map(|content| &content.rests_on);
+            let bases: BTreeSet<&RunId> = bases.filter(|run| **run != manifest.run).collect();
+            for base in bases.into_iter().map(ToString::to_string) {
+                let is_told = found.damage.iter().any(|damage| damage.base.as_ref() == Some(&base));
+                if !is_told && damaged.contains(&(shelf.store.label().to_owned(), base.clone())) {
+                    let what = format!("it rests on run {base}, which is damaged in this store");
+                    found.damage.push(Damage { base: Some(base), ..whole_damage(what) });
+                }
+            }
+        }
+    }
 }
 
 fn one(

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::RecallError;
 use super::ahead::Ahead;
-use super::chain::Chain;
+use super::chain::{Chain, Other};
 use crate::artefact::{Artefact, Expected, IndexPlace, ReadAt, ReadError, run_of};
 use crate::catalog::details::{Details, DetailsError};
 use crate::catalog::fitness::Asker;
@@ -86,6 +86,7 @@ pub struct Piece<'a> {
     /// As the first store's manifest has it.
     pub archive: &'a ArchiveRecord,
     places: Vec<Place<'a>>,
+    shelves: &'a Shelves,
 }
 
 /// A store that has an archive of a run, and its manifest of that.
@@ -99,9 +100,8 @@ impl<'a> Piece<'a> {
     /// Why the first store's cannot be read, where none can.
     pub fn chain(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Chain<'a>, RecallError> {
         let mut why = None;
-        for (at, (shelf, manifest, archive)) in self.places.iter().enumerate() {
-            let others = self.places.iter().enumerate().filter(|(other, _)| *other != at);
-            let others: Vec<&Shelf> = others.map(|(_, (shelf, ..))| *shelf).collect();
+        for (shelf, manifest, archive) in &self.places {
+            let others = self.shelves.beside(shelf);
             match shelf.view_beside(&others, manifest, archive, wanted) {
                 Ok(chain) => return Ok(chain),
                 Err(error) => why = why.or(Some(error)),
@@ -560,7 +560,11 @@ impl Shelves {
         for shelf in &self.shelves {
             let Some(there) = shelf.catalog.get(&manifest.run) else { continue };
             for archive in &there.archives {
-                let piece = pieces.entry(&archive.name).or_insert(Piece { archive, places: Vec::new() });
+                let piece = pieces.entry(&archive.name).or_insert(Piece {
+                    archive,
+                    places: Vec::new(),
+                    shelves: self,
+                });
                 piece.places.push((shelf, there, archive));
             }
         }
@@ -575,6 +579,19 @@ impl Shelves {
     fn is_known(&self, shelf: &Shelf, run: RunId) -> bool {
         let strange = self.made.as_ref().map(|made| made.strange(&shelf.catalog)).unwrap_or_default();
         !strange.iter().any(|(other, _)| *other == run)
+    }
+
+    /// The other stores, those at hand first.
+    fn beside<'a>(&'a self, own: &Shelf) -> Vec<Other<'a>> {
+        let strange = |shelf: &'a Shelf| -> BTreeSet<RunId> {
+            let told = self.made.as_ref().map(|made| made.strange(&shelf.catalog)).unwrap_or_default();
+            told.into_iter().map(|(run, _)| run).collect()
+        };
+        let others = self.shelves.iter().filter(|shelf| !std::ptr::eq(*shelf, own));
+        let mut others: Vec<Other<'a>> =
+            others.map(|shelf| Other { shelf, strange: strange(shelf) }).collect();
+        others.sort_by_key(|other| other.shelf.root.is_none());
+        others
     }
 
     /// The runs that a place of an archive rests on, and its own, that this machine has not made as they are there.

@@ -36,11 +36,10 @@ pub struct Pushing<'a> {
     pub data: &'a Path,
 }
 
-impl Pushing<'_> {
-    /// A standby may archive what it receives: it is the same.
-    fn is_standby(&self) -> bool {
-        self.data.join("standby.signal").exists()
-    }
+/// A standby archives nothing, or what it receives, which is the same: neither it nor the server that it follows is a copy beside
+/// the other.
+fn is_standby(data: &Path) -> bool {
+    data.join("standby.signal").exists()
 }
 
 /// Sees that the cluster whose server the plan names is the one that archives: no other one may while that runs.
@@ -60,7 +59,7 @@ fn beside(pushing: &Pushing<'_>, original: PathBuf) -> Result<(), WalError> {
         _ => true,
     };
     let is_its_cluster = ClusterId::of_data(&original).is_ok_and(|cluster| cluster == *pushing.cluster);
-    match is_same || !is_its_cluster || pushing.is_standby() {
+    match is_same || !is_its_cluster || is_standby(pushing.data) || is_standby(&original) {
         true => Ok(()),
         false => Err(WalError::Copy { copy: absolute(pushing.data), original }),
     }
@@ -118,7 +117,7 @@ fn is_left(archive: &Archive, pushing: &Pushing<'_>) -> Result<bool, WalError> {
 /// # Errors
 /// The archive's.
 pub fn note(archive: &Archive, pushing: &Pushing<'_>) -> Result<(), WalError> {
-    let Some(own) = Origin::of(pushing).filter(|_| !pushing.is_standby()) else { return Ok(()) };
+    let Some(own) = Origin::of(pushing).filter(|_| !is_standby(pushing.data)) else { return Ok(()) };
     match archive.origin(pushing.cluster)? {
         Some(known) if known == own => Ok(()),
         _ => archive.set_origin(pushing.cluster, &own),
