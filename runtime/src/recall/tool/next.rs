@@ -1,11 +1,12 @@
 //! Where the tool fails with the repository of one store, the next that has what is wanted is taken.
 
-use std::path::Path;
+use std::io;
+use std::path::PathBuf;
 
 use super::super::cluster::{ClusterError, Outcome, beside};
 use super::{Sight, ToolRestore, file, plan_from};
 use crate::control::Control;
-use crate::places::folder::{self, Folder};
+use crate::places::folder::{self, Folder, FolderError};
 use crate::postgres::repository::KEY_FILE;
 
 impl ToolRestore<'_> {
@@ -15,7 +16,9 @@ impl ToolRestore<'_> {
     /// # Errors
     /// See [`ClusterError`]; of several repositories what each says.
     pub fn carry_out(&self, control: &Control) -> Result<Outcome, ClusterError> {
-        let had_spaces = beside(&self.wish.to).exists();
+        let spaces = self.wish.tablespaces.iter().filter(|(name, _)| !name.is_absolute());
+        let spaces = std::iter::once(beside(&self.wish.to)).chain(spaces.map(|(_, to)| to.clone()));
+        let new: Vec<PathBuf> = spaces.filter(|space| !space.exists()).collect();
         let why = match self.put_back(control) {
             Err(ClusterError::Tool(why)) => why,
             done => return done,
@@ -26,7 +29,10 @@ impl ToolRestore<'_> {
         let mut told = vec![failed(from, &why)];
         for other in others {
             control.check()?;
-            self.clear(had_spaces, control)?;
+            if let Err(error) = self.clear(&new, control) {
+                told.push(format!("what it left is in the way of the next: {error}"));
+                break;
+            }
             let sight = Sight { shelves: self.shelves, from: Some(other) };
             let next = plan_from(sight, self.asked.clone(), self.now);
             match next.and_then(|next| next.put_back(control)) {
@@ -45,18 +51,19 @@ impl ToolRestore<'_> {
         Err(ClusterError::Tool(told.join("\n  ")))
     }
 
-    /// Takes away what the tool has laid down: the data directory was empty before, or not there, and the folder of tablespaces was made
-    /// for them.
-    fn clear(&self, had_spaces: bool, control: &Control) -> Result<(), ClusterError> {
+    /// Takes away what the tool has laid down: the data directory was empty before, or not there, and the folders of tablespaces that are
+    /// `new` were not there.
+    fn clear(&self, new: &[PathBuf], control: &Control) -> Result<(), ClusterError> {
         let to = &self.wish.to;
-        let emptied = Folder::open(to).map(|data| data.empty(&|_| true, control));
-        emptied.map_err(file(to))?.map_err(|error| ClusterError::Tool(error.to_string()))?;
-        let spaces = beside(to);
+        let told = |error: FolderError| ClusterError::Tool(error.to_string());
+        match Folder::open(to) {
+            // It came to nothing before the tool was called.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            data => drop(data.map_err(file(to))?.empty(&|_| true, control).map_err(told)?),
+        }
         let own = [self.beside("pgbackrest.conf"), self.beside(KEY_FILE)];
-        let own =
-            own.iter().map(std::path::PathBuf::as_path).chain((!had_spaces).then_some(spaces.as_path()));
-        let gone = own.map(|path: &Path| folder::remove(path)).collect::<Result<(), _>>();
-        gone.map_err(|error| ClusterError::Tool(error.to_string()))
+        let gone = own.iter().chain(new).try_for_each(|path| folder::remove(path));
+        gone.map_err(told)
     }
 }
 

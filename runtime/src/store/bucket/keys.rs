@@ -39,6 +39,12 @@ pub struct Pair {
     pub token: Option<String>,
 }
 
+impl fmt::Debug for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pair").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 /// Has them anew.
 pub type Fetch = Box<dyn Fn() -> std::result::Result<Pair, String> + Send + Sync>;
 
