@@ -13,7 +13,7 @@ use backplan_runtime::machine::host_name;
 use backplan_runtime::postgres::recovery::{Action, Point, Recovery, command_word};
 use backplan_runtime::programs::environment;
 use backplan_runtime::programs::secrets::Secrets;
-use backplan_runtime::recall::cluster::{self, ClusterError, Outcome, Wish};
+use backplan_runtime::recall::cluster::{self, ClusterError, ClusterWish, Outcome};
 use backplan_runtime::recall::launch::{Starting, Then};
 use backplan_runtime::recall::log;
 use backplan_runtime::recall::repositories::reachable;
@@ -118,7 +118,7 @@ pub fn put_back(
     if let (None, Some(root)) = (model, &args.place.store.store) {
         roots.insert(root.display().to_string(), root.clone());
     }
-    let wish = tool::Wish {
+    let wish = tool::ToolWish {
         run: (args.run != "latest").then(|| args.run.clone()),
         recovery: recovery(args, None)?,
         tablespaces: args.cluster.tablespace.iter().map(|text| mapping(text)).collect::<Result<_, _>>()?,
@@ -234,7 +234,11 @@ fn finish(
 }
 
 /// What is wanted, and what a person should know of the archives that cannot be read.
-fn wish(args: &RestoreArgs, to: PathBuf, model: Option<&Model>) -> Result<(Wish, Vec<String>), Failure> {
+fn wish(
+    args: &RestoreArgs,
+    to: PathBuf,
+    model: Option<&Model>,
+) -> Result<(ClusterWish, Vec<String>), Failure> {
     let source = args.sources.first().cloned().unwrap_or_default();
     let declared = model.and_then(|model| declared(model, &source));
     let log_keys = log_keys(args, model, &source)?;
@@ -253,7 +257,7 @@ fn wish(args: &RestoreArgs, to: PathBuf, model: Option<&Model>) -> Result<(Wish,
     };
     let wal = model.and_then(|model| wal_of(model, &source));
     let away = away(&unread, wal.is_some_and(|wal| wal.ack_any) || log.is_empty());
-    let wish = Wish {
+    let wish = ClusterWish {
         run: (args.run != "latest").then(|| args.run.clone()),
         recovery: recovery(args, restore_command)?,
         log,

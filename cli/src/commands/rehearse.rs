@@ -14,7 +14,7 @@ use backplan_runtime::programs::secrets::Secrets;
 use backplan_runtime::recall::shelf::Shelves;
 use backplan_runtime::rehearse::record::{self, Rehearsal};
 use backplan_runtime::rehearse::wish::{self, Places};
-use backplan_runtime::rehearse::{RehearseError, Wish, rehearse, scratch};
+use backplan_runtime::rehearse::{RehearsalWish, RehearseError, rehearse, scratch};
 use backplan_runtime::run::{prepare, state};
 
 use super::identities;
@@ -79,7 +79,7 @@ pub fn execute(
 fn play(
     args: &VerifyArgs,
     shelves: &Shelves,
-    wishes: Vec<Wish>,
+    wishes: Vec<RehearsalWish>,
     model: Option<&Model>,
     console: &mut Console,
 ) -> Result<Status, Failure> {
@@ -128,7 +128,7 @@ fn of_plan(
     shelves: &Shelves,
     args: &VerifyArgs,
     places: &Places,
-) -> Result<Vec<Wish>, Failure> {
+) -> Result<Vec<RehearsalWish>, Failure> {
     let all = || (0..model.sources.len()).map(SourceId);
     let name = |id: SourceId| model.source(id).name.as_str();
     if let Some(unknown) = args.sources.iter().find(|source| !all().any(|id| name(id) == **source)) {
@@ -149,21 +149,24 @@ fn of_plan(
         reads: prepare::reads(model).map_err(super::run::refused)?,
         ..Occasion::default()
     };
-    let each = wanted.into_iter().map(|id| Wish::of_plan(model, id, &occasion, places, &Secrets::default()));
+    let each = wanted
+        .into_iter()
+        .map(|id| RehearsalWish::of_plan(model, id, &occasion, places, &Secrets::default()));
     each.collect::<Result<_, _>>()
         .map_err(|error| Failure::new(format!("a `command` of `verify`: {error:?}")))
 }
 
-fn of_store(shelves: &Shelves, args: &VerifyArgs, places: &Places) -> Vec<Wish> {
+fn of_store(shelves: &Shelves, args: &VerifyArgs, places: &Places) -> Vec<RehearsalWish> {
     let sources = match args.sources.is_empty() {
         true => shelves.sources().into_iter().map(str::to_owned).collect(),
         false => args.sources.clone(),
     };
     let root = args.place.store.store.as_ref();
     let roots = root.map(|root| (root.display().to_string(), root.clone()));
-    let each = sources
-        .iter()
-        .map(|source| Wish { roots: roots.clone().into_iter().collect(), ..Wish::plain(source, places) });
+    let each = sources.iter().map(|source| RehearsalWish {
+        roots: roots.clone().into_iter().collect(),
+        ..RehearsalWish::plain(source, places)
+    });
     each.collect()
 }
 

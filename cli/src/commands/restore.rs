@@ -4,7 +4,7 @@ use backplan_runtime::catalog::ids::RunId;
 use backplan_runtime::control::Control;
 use backplan_runtime::extract::Existing;
 use backplan_runtime::moment::shown;
-use backplan_runtime::recall::restore::{Destination, Wish, plan};
+use backplan_runtime::recall::restore::{Destination, RestoreWish, plan};
 use backplan_runtime::recall::shelf::{Held, Shelves};
 use backplan_runtime::recall::unfinished::Unfinished;
 use backplan_runtime::run::facts::places;
@@ -82,8 +82,8 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
     })
 }
 
-fn wish(args: &RestoreArgs, global: &Global, console: &mut Console) -> Result<Wish, Failure> {
-    Ok(Wish {
+fn wish(args: &RestoreArgs, global: &Global, console: &mut Console) -> Result<RestoreWish, Failure> {
+    Ok(RestoreWish {
         sources: args.sources.clone(),
         paths: args.paths.clone(),
         to: destination(args, global, console)?,

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use backplan_runtime::recall::status::span;
-use backplan_runtime::rehearse::record::{Rehearsal, Verdict};
+use backplan_runtime::rehearse::record::{CheckVerdict, Rehearsal};
 
 use super::paint::Paint;
 use super::text::harmless;
@@ -19,9 +19,9 @@ pub fn rehearsals(done: &[Rehearsal], style: Style) -> String {
         let _ = writeln!(out, "{name} from run {}: {word}", record.run);
         for check in &record.checks {
             let word = match check.verdict {
-                Verdict::Passed => paint.green("passed "),
-                Verdict::Failed => paint.red("FAILED "),
-                Verdict::Skipped => paint.yellow("skipped"),
+                CheckVerdict::Passed => paint.green("passed "),
+                CheckVerdict::Failed => paint.red("FAILED "),
+                CheckVerdict::Skipped => paint.yellow("skipped"),
             };
             let detail = check.detail.as_deref().map(|detail| format!("  {detail}")).unwrap_or_default();
             let time = short(check.took_ms);

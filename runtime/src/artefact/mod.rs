@@ -38,7 +38,7 @@ pub use pack::{
 #[cfg(test)]
 pub(crate) use pack::{end_of_archive, index_header};
 pub use reader::{Artefact, Expected, IDENTIFY_LEN, ReadError, identify};
-pub use verify::{Damage, Depth, Report, verify};
+pub use verify::{Damage, Depth, VerifyReport, verify};
 pub use view::{Layer, LayerError, Live, Spot, View};
 
 /// The run that an artefact's first bytes name, encrypted or not; `None` where they are not an artefact's, or of a newer format.

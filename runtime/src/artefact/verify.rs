@@ -33,7 +33,7 @@ pub enum Depth {
 
 /// What a check found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct VerifyReport {
     /// Members looked at.
     pub members: u64,
     /// Entries looked at (with [`Depth::Entries`]) or known.
@@ -78,9 +78,9 @@ impl Damage {
 ///
 /// # Errors
 /// When it cannot be read at all; damage is no error, it is reported.
-pub fn verify(artefact: &Artefact, depth: Depth, control: &Control) -> Result<Report, ReadError> {
+pub fn verify(artefact: &Artefact, depth: Depth, control: &Control) -> Result<VerifyReport, ReadError> {
     control.expect(artefact.entry_count(), artefact.size());
-    let mut report = Report { entries: artefact.entry_count(), ..Report::default() };
+    let mut report = VerifyReport { entries: artefact.entry_count(), ..VerifyReport::default() };
     let (members, mut damage) = members(artefact)?;
     report.members = members.len() as u64;
     report.sha256 = hashes(artefact, &members, &mut damage, control)?;

@@ -9,7 +9,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{ConfineError, Confinement, Held, NAME, inside, over, start};
+use super::{ConfineError, Confinement, HeldBy, NAME, inside, over, start};
 use crate::aide;
 use crate::catalog::ids::Nonce;
 use crate::control::Control;
@@ -18,7 +18,7 @@ use crate::places::folder;
 /// What a tool may write, and how it is held to it.
 #[derive(Debug)]
 pub struct Bounds {
-    way: Result<Held, String>,
+    way: Result<HeldBy, String>,
     wanted: Confinement,
     scratch: Scratch,
 }
@@ -80,7 +80,7 @@ impl Bounds {
 }
 
 /// The way that the system permits, or why it permits none.
-fn tried(wanted: &Confinement, control: &Control) -> Result<Result<Held, String>, ConfineError> {
+fn tried(wanted: &Confinement, control: &Control) -> Result<Result<HeldBy, String>, ConfineError> {
     let nowhere = File::options().write(true).open("/dev/null")?;
     match start(wanted, &["true".into()], Path::new("/"), &nowhere, control) {
         Ok(mut confined) => {

@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 use rustix::process::{getegid, geteuid};
 use rustix::thread::UnshareFlags;
 
-use super::{Confinement, Cover, Held, rules, world};
+use super::{Confinement, Cover, HeldBy, rules, world};
 
 /// Says that nobody reads an answer: both outputs are the program's from the beginning.
 pub(super) const SILENT: &str = "--silent";
@@ -64,7 +64,7 @@ struct Order {
 }
 
 /// An order as the words of a command line.
-pub(super) fn words(way: Held, wanted: &Confinement, folder: &Path, argv: &[OsString]) -> Vec<OsString> {
+pub(super) fn words(way: HeldBy, wanted: &Confinement, folder: &Path, argv: &[OsString]) -> Vec<OsString> {
     let mut words: Vec<OsString> = vec!["--way".into(), way.word().into(), "--in".into(), folder.into()];
     words.extend(["--on".into(), wanted.place.clone().into()]);
     if wanted.alone {
@@ -106,13 +106,13 @@ impl Order {
     }
 
     fn carry_out(&self) -> Result<bool, Trouble> {
-        let is = |way: Held| self.way == OsStr::new(way.word());
-        if is(Held::Mounts) {
+        let is = |way: HeldBy| self.way == OsStr::new(way.word());
+        if is(HeldBy::Mounts) {
             let is_alone = leave(self.wanted.alone)?;
             world::enter(&self.wanted)?;
             return Ok(is_alone);
         }
-        if !is(Held::Rules) {
+        if !is(HeldBy::Rules) {
             return Err(Trouble("no such way".to_owned()));
         }
         rules::obey(&self.wanted.own)?;
@@ -201,7 +201,7 @@ mod tests {
             env: Vec::new(),
         };
         let argv: Vec<OsString> = ["postgres".into(), "--".into(), odd.clone().into()].to_vec();
-        let order = Order::parse(words(Held::Rules, &wanted, &odd, &argv).into_iter()).unwrap();
+        let order = Order::parse(words(HeldBy::Rules, &wanted, &odd, &argv).into_iter()).unwrap();
         assert_eq!((order.way, order.folder, order.argv), ("rules".into(), odd, argv));
         assert_eq!((order.wanted.own, order.wanted.covers), (wanted.own, wanted.covers));
         assert!(order.wanted.alone && order.wanted.place == wanted.place);

@@ -70,18 +70,18 @@ pub struct Cover {
 
 /// How a program is held to its own folders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
+pub enum HeldBy {
     /// By mounts: all else is read-only.
     Mounts,
     /// By Landlock.
     Rules,
 }
 
-impl Held {
+impl HeldBy {
     fn word(self) -> &'static str {
         match self {
-            Held::Mounts => "mounts",
-            Held::Rules => "rules",
+            HeldBy::Mounts => "mounts",
+            HeldBy::Rules => "rules",
         }
     }
 }
@@ -109,7 +109,7 @@ pub struct Confined {
     /// The program, the leader of a process group.
     pub child: Child,
     /// What holds it.
-    pub held: Held,
+    pub held: HeldBy,
     /// Whether it has no network.
     pub is_alone: bool,
 }
@@ -126,7 +126,8 @@ pub fn start(
     control: &Control,
 ) -> Result<Confined, ConfineError> {
     let mut refusals = Vec::new();
-    let ways: &[Held] = if wanted.covers.is_empty() { &[Held::Mounts, Held::Rules] } else { &[Held::Mounts] };
+    let ways: &[HeldBy] =
+        if wanted.covers.is_empty() { &[HeldBy::Mounts, HeldBy::Rules] } else { &[HeldBy::Mounts] };
     for way in ways {
         let mut command = aide::command(NAME)?;
         command.args(inside::words(*way, wanted, folder, argv)).current_dir("/").process_group(0);

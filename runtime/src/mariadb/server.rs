@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
 
 use super::find;
-use crate::confine::{self, ConfineError, Confined, Confinement, Held};
+use crate::confine::{self, ConfineError, Confined, Confinement, HeldBy};
 use crate::control::{Control, Stopped};
 use crate::keeper;
 use crate::places::folder;
@@ -71,7 +71,7 @@ pub struct Server {
     child: Child,
     user: String,
     /// What holds it to its own folders.
-    pub held: Held,
+    pub held: HeldBy,
     /// Whether it has its own network namespace.
     pub is_alone: bool,
 }

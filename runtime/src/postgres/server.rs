@@ -21,7 +21,7 @@ use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
 
 use super::harmless::{self, ControlData};
 use super::names::connection_to;
-use crate::confine::{self, ConfineError, Confined, Confinement, Cover, Held};
+use crate::confine::{self, ConfineError, Confined, Confinement, Cover, HeldBy};
 use crate::control::{Control, Stopped};
 use crate::keeper;
 use crate::places::folder;
@@ -203,7 +203,7 @@ pub struct Server {
     /// Whether it has its own network namespace.
     pub is_alone: bool,
     /// What holds it to its own folders.
-    pub held: Held,
+    pub held: HeldBy,
     ended: bool,
 }
 

@@ -45,7 +45,7 @@ const GUARD_TEXT: &str = "not complete: plan restore was still at work\n";
 
 /// What is wanted back, and how.
 #[derive(Debug)]
-pub struct Wish {
+pub struct ClusterWish {
     /// The source.
     pub source: String,
     /// The data directory to be.
@@ -236,7 +236,7 @@ pub(super) struct Space {
 
 /// A restore that can be shown and carried out.
 pub struct ClusterRestore<'a> {
-    pub(super) wish: Wish,
+    pub(super) wish: ClusterWish,
     /// What the chosen backup rests on, the full first, and itself at the end.
     layers: Vec<Layer<'a>>,
     /// The run whose backup is taken.
@@ -263,7 +263,11 @@ pub fn driver(shelves: &Shelves, source: &str) -> Option<String> {
 ///
 /// # Errors
 /// When no backup leads to the target, or a folder is in use.
-pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<ClusterRestore<'_>, ClusterError> {
+pub fn plan(
+    shelves: &Shelves,
+    mut wish: ClusterWish,
+    now: Timestamp,
+) -> Result<ClusterRestore<'_>, ClusterError> {
     wish.recovery.check()?;
     let keys = shelves.keys();
     if !keys.is_empty() {
@@ -317,7 +321,7 @@ pub fn plan(shelves: &Shelves, mut wish: Wish, now: Timestamp) -> Result<Cluster
 }
 
 /// Only what this very restore left is gone on with, and only where it unpacks one backup and nothing else.
-fn must_be_cut_short(wish: &Wish, chosen: RunId, layers: usize) -> Result<(), ClusterError> {
+fn must_be_cut_short(wish: &ClusterWish, chosen: RunId, layers: usize) -> Result<(), ClusterError> {
     let mark = Unfinished::read(&wish.to).map_err(file(&wish.to))?;
     let is_it = mark.is_some_and(|mark| mark.run == chosen && mark.sources == [wish.source.clone()]);
     let why = match (is_it, layers) {
@@ -329,7 +333,7 @@ fn must_be_cut_short(wish: &Wish, chosen: RunId, layers: usize) -> Result<(), Cl
 }
 
 /// The backups of a source that recovery may begin from, each with how far the archived log leads from it.
-fn bases(shelves: &Shelves, wish: &mut Wish) -> Result<(Vec<Base>, Option<log::Log>), ClusterError> {
+fn bases(shelves: &Shelves, wish: &mut ClusterWish) -> Result<(Vec<Base>, Option<log::Log>), ClusterError> {
     let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
     let mut bases: BTreeMap<_, _> = runs
         .filter_map(|run| {
@@ -354,7 +358,7 @@ fn bases(shelves: &Shelves, wish: &mut Wish) -> Result<(Vec<Base>, Option<log::L
     Ok((bases.into_values().collect(), Some(log)))
 }
 
-fn spaces(labels: &Labels, wish: &Wish, is_all: bool) -> Result<Vec<Space>, ClusterError> {
+fn spaces(labels: &Labels, wish: &ClusterWish, is_all: bool) -> Result<Vec<Space>, ClusterError> {
     let beside = beside(&wish.to);
     let spaces: Vec<Space> = (labels.tablespaces.iter())
         .map(|(oid, was)| {
@@ -528,7 +532,7 @@ impl ClusterRestore<'_> {
         if self.layers.len() > 1 || matches!(self.wish.then, Then::Rehearse) {
             return Ok(None);
         }
-        let wish = restore::Wish::of(&self.wish.source, to);
+        let wish = restore::RestoreWish::of(&self.wish.source, to);
         Ok(Some(Unfinished::of(self.chosen, &wish).leave(to)?))
     }
 

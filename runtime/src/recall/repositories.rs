@@ -417,7 +417,7 @@ fn unpacked(
     let held = shelves.held(&Choice::Id(manifest.run.to_string()), Some(&record.name)).map_err(stopped)?;
     let scratch = Scratch::make(&access.places.state, &access.places.place).map_err(unchecked)?;
     let folder: PathBuf = scratch.folder().join("repository");
-    let wish = restore::Wish::of(&record.name, &folder);
+    let wish = restore::RestoreWish::of(&record.name, &folder);
     let restore = restore::plan(&held, &wish).map_err(stopped)?;
     let needed = restore.preview().map_err(stopped)?.bytes;
     scratch.has_room(needed).map_err(unchecked)?;

@@ -43,7 +43,7 @@ pub enum Destination {
 
 /// What is wanted back.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct RestoreWish {
     /// These sources; empty: all.
     pub sources: Vec<String>,
     /// These paths, each a name or else a pattern by gitignore's rules; empty: all.
@@ -56,10 +56,10 @@ pub struct Wish {
     pub is_marked: bool,
 }
 
-impl Wish {
+impl RestoreWish {
     /// One source, whole, right in an empty folder.
-    pub fn of(source: &str, folder: &Path) -> Wish {
-        Wish {
+    pub fn of(source: &str, folder: &Path) -> RestoreWish {
+        RestoreWish {
             sources: vec![source.to_owned()],
             paths: Vec::new(),
             to: Destination::Folder(folder.to_path_buf()),
@@ -121,7 +121,7 @@ fn is_none(count: &u64) -> bool {
 ///
 /// # Errors
 /// When the run does not have what is wanted, or the target may not be used.
-pub fn plan<'a>(run: &Held<'a>, wish: &Wish) -> Result<Restore<'a>, RecallError> {
+pub fn plan<'a>(run: &Held<'a>, wish: &RestoreWish) -> Result<Restore<'a>, RecallError> {
     let manifest = run.manifest;
     let held = run.sources();
     for source in &wish.sources {
@@ -172,7 +172,7 @@ pub fn plan<'a>(run: &Held<'a>, wish: &Wish) -> Result<Restore<'a>, RecallError>
 }
 
 /// Each artefact that what is asked for comes from, and where what is in it goes.
-fn parts<'a>(run: &Held<'a>, wish: &Wish) -> Result<Vec<Part<'a>>, RecallError> {
+fn parts<'a>(run: &Held<'a>, wish: &RestoreWish) -> Result<Vec<Part<'a>>, RecallError> {
     let is_asked =
         |source: &str| wish.sources.is_empty() || wish.sources.iter().any(|wanted| wanted == source);
     let mut parts = Vec::new();
@@ -224,7 +224,12 @@ fn silence(place: &Target) -> io::Result<()> {
 }
 
 /// Finds out what is meant by the paths that are wanted. Each must name something, and that have a place.
-fn pick(run: &Held<'_>, wish: &Wish, parts: &mut [Part<'_>], left: &[String]) -> Result<(), RecallError> {
+fn pick(
+    run: &Held<'_>,
+    wish: &RestoreWish,
+    parts: &mut [Part<'_>],
+    left: &[String],
+) -> Result<(), RecallError> {
     let paths = Paths::of(run, &wish.sources);
     let (mut only, mut of) = (Vec::new(), Vec::new());
     let chains: Vec<&Chain<'_>> = parts.iter().map(|part| &part.chain).collect();
@@ -250,7 +255,7 @@ fn pick(run: &Held<'_>, wish: &Wish, parts: &mut [Part<'_>], left: &[String]) ->
     }
 }
 
-fn targets(run: &Held<'_>, wish: &Wish, sources: &[&str]) -> Result<Vec<Target>, RecallError> {
+fn targets(run: &Held<'_>, wish: &RestoreWish, sources: &[&str]) -> Result<Vec<Target>, RecallError> {
     match (&wish.to, wish.sources.as_slice()) {
         (Destination::Folder(folder), [_]) => {
             Ok(sources.iter().map(|source| Target::folder(source.as_bytes(), folder)).collect())
@@ -269,7 +274,7 @@ fn targets(run: &Held<'_>, wish: &Wish, sources: &[&str]) -> Result<Vec<Target>,
 }
 
 /// What a run holds and a restore in place leaves: what came from no place, or from one that only the backup names.
-fn left(run: &Held<'_>, wish: &Wish) -> Vec<String> {
+fn left(run: &Held<'_>, wish: &RestoreWish) -> Vec<String> {
     let Destination::InPlace { places, as_recorded } = &wish.to else { return Vec::new() };
     let held = run.sources();
     let is_wanted = |source: &str| {
@@ -337,7 +342,7 @@ fn strangers(run: &Held<'_>, places: &[Root]) -> Result<Vec<Root>, RecallError> 
 
 /// Refuses to put a SQLite database under the write-ahead log or journal of another: SQLite would apply that to it, and
 /// ruin it.
-fn no_side_files(run: &Held<'_>, wish: &Wish, held: &BTreeSet<&str>) -> Result<(), RecallError> {
+fn no_side_files(run: &Held<'_>, wish: &RestoreWish, held: &BTreeSet<&str>) -> Result<(), RecallError> {
     for database in databases(run, wish, held)? {
         for ending in ["-wal", "-journal"] {
             let mut side = database.clone().into_os_string();
@@ -352,7 +357,7 @@ fn no_side_files(run: &Held<'_>, wish: &Wish, held: &BTreeSet<&str>) -> Result<(
 }
 
 /// Where SQLite databases would come to lie.
-fn databases(run: &Held<'_>, wish: &Wish, held: &BTreeSet<&str>) -> Result<Vec<PathBuf>, RecallError> {
+fn databases(run: &Held<'_>, wish: &RestoreWish, held: &BTreeSet<&str>) -> Result<Vec<PathBuf>, RecallError> {
     let records = run.manifest.sources.iter().filter(|record| record.kind == "sqlite");
     let wanted = |source: &str| wish.sources.is_empty() || wish.sources.iter().any(|wanted| wanted == source);
     let sources: BTreeSet<&str> = records.map(|record| record.name.as_str()).collect();
@@ -383,7 +388,7 @@ fn databases(run: &Held<'_>, wish: &Wish, held: &BTreeSet<&str>) -> Result<Vec<P
 }
 
 /// The folder of a source below the one that is restored into.
-fn within(folder: &Path, wish: &Wish, source: &str) -> PathBuf {
+fn within(folder: &Path, wish: &RestoreWish, source: &str) -> PathBuf {
     if wish.sources.len() == 1 { folder.to_path_buf() } else { folder.join(source) }
 }
 

@@ -35,7 +35,7 @@ use crate::wal::lsn::Lsn;
 
 /// What is wanted back, and how.
 #[derive(Clone)]
-pub struct Wish {
+pub struct ToolWish {
     /// The source.
     pub source: String,
     /// The data directory to be.
@@ -95,9 +95,9 @@ impl<'a> Sight<'a> {
 
 /// A restore that can be shown and carried out.
 pub struct ToolRestore<'a> {
-    wish: Wish,
+    wish: ToolWish,
     /// What was asked for, before it was settled by what one repository has; and when.
-    asked: Wish,
+    asked: ToolWish,
     now: Timestamp,
     shelves: &'a Shelves,
     /// The store whose repository it is from, and others that have one.
@@ -127,7 +127,7 @@ pub fn is_kept_apart(shelves: &Shelves, source: &str) -> bool {
 ///
 /// # Errors
 /// When no backup leads to the target, or a folder is in use.
-pub fn plan(shelves: &Shelves, wish: Wish, now: Timestamp) -> Result<ToolRestore<'_>, ClusterError> {
+pub fn plan(shelves: &Shelves, wish: ToolWish, now: Timestamp) -> Result<ToolRestore<'_>, ClusterError> {
     wish.recovery.check()?;
     if let Some(pid) = running(&wish.to).map_err(file(&wish.to))? {
         return Err(ClusterError::InUse(ServerError::Runs { data: wish.to.clone(), pid }));
@@ -178,7 +178,7 @@ fn stores_of<'a>(shelves: &'a Shelves, source: &str) -> Vec<&'a str> {
 
 /// The backups of a source that recovery may begin from, each with what its manifest says of it and the repository it is in; and one in
 /// a repository that the plan does not name.
-fn backups<'s>(sight: Sight<'s>, wish: &Wish) -> (Found<'s>, Option<&'s RepositoryRecord>) {
+fn backups<'s>(sight: Sight<'s>, wish: &ToolWish) -> (Found<'s>, Option<&'s RepositoryRecord>) {
     let (mut found, mut elsewhere) = (BTreeMap::new(), None);
     for (shelf, run) in sight.runs(&wish.source) {
         let Some(record) = run.cluster(&wish.source).filter(|record| is_tools(record)) else { continue };
@@ -216,7 +216,7 @@ fn keep_run(wanted: RunId, found: &mut Found<'_>) {
 }
 
 /// The same from the repository of one store.
-fn plan_from(sight: Sight<'_>, mut wish: Wish, now: Timestamp) -> Result<ToolRestore<'_>, ClusterError> {
+fn plan_from(sight: Sight<'_>, mut wish: ToolWish, now: Timestamp) -> Result<ToolRestore<'_>, ClusterError> {
     let (shelves, asked) = (sight.shelves, wish.clone());
     let (mut found, elsewhere) = backups(sight, &wish);
     let logs = packed::Logs::read(shelves, &wish.source, &packed(sight, &wish.source, &found));
@@ -297,7 +297,11 @@ type Based = (expiry::Base, Option<String>);
 type Found<'a> = BTreeMap<RunId, (Base, &'a SourceRecord, Repository)>;
 
 /// How far the log in repositories that are kept apart leads from each backup in them.
-fn leads(sight: Sight<'_>, wish: &Wish, found: &Found<'_>) -> Result<BTreeMap<RunId, Lead>, ClusterError> {
+fn leads(
+    sight: Sight<'_>,
+    wish: &ToolWish,
+    found: &Found<'_>,
+) -> Result<BTreeMap<RunId, Lead>, ClusterError> {
     let mut logs: BTreeMap<String, Vec<(RunId, Based)>> = BTreeMap::new();
     let mut places: BTreeMap<String, (&Repository, &SourceRecord)> = BTreeMap::new();
     for (_, run) in sight.runs(&wish.source) {
@@ -321,7 +325,7 @@ fn leads(sight: Sight<'_>, wish: &Wish, found: &Found<'_>) -> Result<BTreeMap<Ru
 
 /// The same of one repository. One that cannot be looked into says nothing here: its tool will say why.
 fn lead(
-    wish: &Wish,
+    wish: &ToolWish,
     location: &str,
     repository: &Repository,
     record: &SourceRecord,
@@ -334,7 +338,7 @@ fn lead(
 
 /// The log of one repository that is kept apart.
 fn opened(
-    wish: &Wish,
+    wish: &ToolWish,
     location: &str,
     repository: &Repository,
     record: &SourceRecord,
@@ -364,7 +368,7 @@ fn opened(
 /// The end of the log that recovery from a backup comes to.
 fn tail(
     sight: Sight<'_>,
-    wish: &Wish,
+    wish: &ToolWish,
     chosen: &Base,
     (record, repository): (&SourceRecord, &Repository),
     logs: &packed::Logs<'_>,
@@ -386,7 +390,7 @@ fn tail(
 /// Timelines that go on beside the one that is followed, where none was asked for; of repositories that are kept apart.
 fn apart(
     sight: Sight<'_>,
-    wish: &Wish,
+    wish: &ToolWish,
     chosen: &Base,
     (record, repository): (&SourceRecord, &Repository),
 ) -> Result<Vec<String>, ClusterError> {

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::RecallError;
-use super::restore::Wish;
+use super::restore::RestoreWish;
 use crate::beneath;
 use crate::catalog::details::RawPath;
 use crate::catalog::ids::RunId;
@@ -39,7 +39,7 @@ pub struct Unfinished {
 
 impl Unfinished {
     /// What is wished for of a run.
-    pub fn of(run: RunId, wish: &Wish) -> Unfinished {
+    pub fn of(run: RunId, wish: &RestoreWish) -> Unfinished {
         let paths = wish.paths.iter().map(|path| RawPath(PathBuf::from(path))).collect();
         Unfinished { run, sources: wish.sources.clone(), paths }
     }

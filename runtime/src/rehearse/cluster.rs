@@ -4,12 +4,12 @@ use backplan_compiler::count::plural;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::record::Verdict;
+use super::record::CheckVerdict;
 use super::server::{checksums, detail, examine, held};
 use super::{PATIENCE, RehearseError, Stage, of_restore};
 use crate::postgres::recovery::{Action, Point, Recovery, Timeline};
 use crate::postgres::server::{Expect, Server, Start};
-use crate::recall::cluster::{self, ClusterError, Wish};
+use crate::recall::cluster::{self, ClusterError, ClusterWish};
 use crate::recall::launch::Then;
 use crate::recall::log::near;
 use crate::recall::outside::{self, Outside};
@@ -24,14 +24,14 @@ pub(super) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), Rehear
         Ok(found) => found?,
         Err(error) => {
             let why = of_restore(error)?;
-            stage.note("restore", begun, Verdict::Failed, Some(why));
+            stage.note("restore", begun, CheckVerdict::Failed, Some(why));
             return Ok(());
         }
     };
     let Laid { programs, what, outside, end } = restored;
     // A server without a network cannot fetch its log from one.
     let is_near = !stage.is_far;
-    stage.note("restore", begun, Verdict::Passed, Some(what));
+    stage.note("restore", begun, CheckVerdict::Passed, Some(what));
     let data = stage.folder.join("data");
     let begun = Instant::now();
     let mut start = Start::new(programs.clone(), data.clone(), stage.folder.join("server"));
@@ -51,7 +51,7 @@ pub(super) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), Rehear
         Ok(server) => server,
         Err(error) => {
             let why = detail(error)?;
-            stage.note("recover", begun, Verdict::Failed, Some(why));
+            stage.note("recover", begun, CheckVerdict::Failed, Some(why));
             return Ok(());
         }
     };
@@ -63,10 +63,10 @@ pub(super) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), Rehear
     };
     let short = end.map(|end| falls_short(stage, &server, end)).transpose()?.flatten();
     if let Some(why) = short {
-        stage.note("recover", begun, Verdict::Failed, Some(why));
+        stage.note("recover", begun, CheckVerdict::Failed, Some(why));
         return Ok(());
     }
-    stage.note("recover", begun, Verdict::Passed, Some(format!("{network}{}", held(&server))));
+    stage.note("recover", begun, CheckVerdict::Passed, Some(format!("{network}{}", held(&server))));
     examine(stage, &mut server, &programs, &data)?;
     // In order, so that every page is written: what is checked next is what lies on the disk.
     server.stop();
@@ -74,7 +74,7 @@ pub(super) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), Rehear
     // Outside its own view of the world, the links that its log made lead into what lies on this machine.
     if let Err(error) = outside::settle(&data, &outside) {
         let why = of_restore(error)?;
-        stage.note("pg_checksums", Instant::now(), Verdict::Failed, Some(why));
+        stage.note("pg_checksums", Instant::now(), CheckVerdict::Failed, Some(why));
         return Ok(());
     }
     checksums(stage, &programs, &data)
@@ -115,7 +115,7 @@ fn falls_short(stage: &Stage<'_>, server: &Server, end: Lsn) -> Result<Option<St
     }
 }
 
-fn recovery(wish: &super::Wish, fetch: Option<String>) -> Recovery {
+fn recovery(wish: &super::RehearsalWish, fetch: Option<String>) -> Recovery {
     // The newest backup is to lead to where the cluster is now. One that is named may be from before a fork, and leads to
     // the end of its own history.
     let timeline = if wish.run.is_some() { Timeline::Current } else { Timeline::Latest };
@@ -173,7 +173,7 @@ pub(super) fn lay_down(stage: &mut Stage<'_>) -> Result<Result<Laid, RehearseErr
         true => stage.wish.fetch.clone(),
         false => Some(near::command(&near)),
     };
-    let wish = Wish {
+    let wish = ClusterWish {
         source: stage.wish.source.clone(),
         to: stage.folder.join("data"),
         run: stage.wish.run.clone(),

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::record::Verdict;
+use super::record::CheckVerdict;
 use super::server::{detail, examine};
 use super::{PATIENCE, RehearseError, Stage, failed, files, private, silent};
 use crate::catalog::ids::Nonce;
@@ -36,16 +36,16 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
     let mut server = match made? {
         Ok(server) => server,
         Err(why) => {
-            stage.note("initdb", begun, Verdict::Failed, Some(why));
+            stage.note("initdb", begun, CheckVerdict::Failed, Some(why));
             return Ok(());
         }
     };
     let begun = Instant::now();
     if let Some(why) = load(stage, &server, &programs, &dumped, &data)? {
-        stage.note("load", begun, Verdict::Failed, Some(why));
+        stage.note("load", begun, CheckVerdict::Failed, Some(why));
         return Ok(());
     }
-    stage.note("load", begun, Verdict::Passed, None);
+    stage.note("load", begun, CheckVerdict::Passed, None);
     stage.is_usable();
     examine(stage, &mut server, &programs, &data)?;
     server.stop();

@@ -9,11 +9,11 @@ use std::time::Instant;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
-use super::record::Verdict;
+use super::record::CheckVerdict;
 use super::{RehearseError, Stage, private};
 use crate::catalog::runs::Choice;
 use crate::recall::RecallError;
-use crate::recall::restore::{Wish, plan};
+use crate::recall::restore::{RestoreWish, plan};
 use crate::text::printable;
 
 /// Restores the source and looks at it.
@@ -25,7 +25,7 @@ pub(super) fn play(stage: &mut Stage<'_>, is_database: bool) -> Result<(), Rehea
     }
     stage.is_usable();
     match is_database.then(|| database(&data)) {
-        Some(Err(why)) => stage.note("integrity_check", Instant::now(), Verdict::Failed, Some(why)),
+        Some(Err(why)) => stage.note("integrity_check", Instant::now(), CheckVerdict::Failed, Some(why)),
         Some(Ok(file)) => {
             integrity(stage, &file)?;
             for query in stage.wish.queries.clone() {
@@ -38,7 +38,7 @@ pub(super) fn play(stage: &mut Stage<'_>, is_database: bool) -> Result<(), Rehea
         None => {
             for _ in 0..stage.wish.queries.len() {
                 let why = "a query needs a database: only Postgres and SQLite sources have one".to_owned();
-                stage.note("query", Instant::now(), Verdict::Failed, Some(why));
+                stage.note("query", Instant::now(), CheckVerdict::Failed, Some(why));
             }
         }
     }
@@ -48,7 +48,7 @@ pub(super) fn play(stage: &mut Stage<'_>, is_database: bool) -> Result<(), Rehea
 /// Restores into `data`; whether all came back.
 pub(super) fn restore(stage: &mut Stage<'_>, data: &Path) -> Result<bool, RehearseError> {
     let begun = Instant::now();
-    let wish = Wish::of(&stage.wish.source, data);
+    let wish = RestoreWish::of(&stage.wish.source, data);
     let held = stage.shelves.held(&Choice::Id(stage.run.to_string()), None)?;
     let restored = plan(&held, &wish).and_then(|restore| {
         let needed = restore.preview()?.bytes;
@@ -65,18 +65,18 @@ pub(super) fn restore(stage: &mut Stage<'_>, data: &Path) -> Result<bool, Rehear
     match restored {
         Ok(outcome) if outcome.problem_count == 0 => {
             let detail = format!("{}, {}", plural(outcome.entries, "entry"), plural(outcome.bytes, "byte"));
-            stage.note("restore", begun, Verdict::Passed, Some(detail));
+            stage.note("restore", begun, CheckVerdict::Passed, Some(detail));
             Ok(true)
         }
         Ok(outcome) => {
             let first = outcome.problems.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
             let detail = format!("{} of its files did not come back whole: {first}", outcome.problem_count);
-            stage.note("restore", begun, Verdict::Failed, Some(detail));
+            stage.note("restore", begun, CheckVerdict::Failed, Some(detail));
             Ok(false)
         }
         Err(error @ (RecallError::Target { .. } | RecallError::CutShort { .. })) => Err(error.into()),
         Err(error) => {
-            stage.note("restore", begun, Verdict::Failed, Some(error.to_string()));
+            stage.note("restore", begun, CheckVerdict::Failed, Some(error.to_string()));
             Ok(false)
         }
     }
@@ -114,16 +114,16 @@ fn integrity(stage: &mut Stage<'_>, file: &Path) -> Result<(), RehearseError> {
         rows.collect::<rusqlite::Result<Vec<String>>>()
     });
     let (verdict, detail) = match found {
-        Ok(rows) if rows == ["ok"] => (Verdict::Passed, None),
-        Ok(rows) => (Verdict::Failed, Some(rows.join("; "))),
-        Err(error) => (Verdict::Failed, Some(error.to_string())),
+        Ok(rows) if rows == ["ok"] => (CheckVerdict::Passed, None),
+        Ok(rows) => (CheckVerdict::Failed, Some(rows.join("; "))),
+        Err(error) => (CheckVerdict::Failed, Some(error.to_string())),
     };
     stage.note("integrity_check", begun, verdict, detail);
     Ok(())
 }
 
 /// Asks the database; one row with one value, and that not 0, passes.
-fn asked(file: &Path, query: &str) -> (Verdict, Option<String>) {
+fn asked(file: &Path, query: &str) -> (CheckVerdict, Option<String>) {
     let answer = open(file).and_then(|connection| {
         let mut statement = connection.prepare(query)?;
         let columns = statement.column_count();
@@ -138,9 +138,9 @@ fn asked(file: &Path, query: &str) -> (Verdict, Option<String>) {
         Ok((columns, found))
     });
     match answer {
-        Ok((1, rows)) if rows == ["1"] => (Verdict::Passed, None),
-        Ok((columns, rows)) => (Verdict::Failed, Some(super::record::other_answer(columns, &rows))),
-        Err(error) => (Verdict::Failed, Some(error.to_string())),
+        Ok((1, rows)) if rows == ["1"] => (CheckVerdict::Passed, None),
+        Ok((columns, rows)) => (CheckVerdict::Failed, Some(super::record::other_answer(columns, &rows))),
+        Err(error) => (CheckVerdict::Failed, Some(error.to_string())),
     }
 }
 
@@ -167,7 +167,7 @@ mod tests {
             .unwrap()
             .execute_batch("create table t (n); insert into t values (7)")
             .unwrap();
-        let passes = |query| asked(&file, query).0 == Verdict::Passed;
+        let passes = |query| asked(&file, query).0 == CheckVerdict::Passed;
         assert!(passes("select count(*) > 0 from t"));
         for query in [
             "select count(*) > 1 from t",

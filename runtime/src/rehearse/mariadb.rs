@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use backplan_compiler::count::plural;
 
-use super::record::{Verdict, other_answer};
+use super::record::{CheckVerdict, other_answer};
 use super::server::words_of;
 use super::{RehearseError, Stage, failed, files, private, silent};
 use crate::mariadb::server::{Server, ServerError};
@@ -31,17 +31,19 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
     let server = match make(stage, &data)? {
         Ok(server) => server,
         Err(why) => {
-            stage.note("start", begun, Verdict::Failed, Some(why));
+            stage.note("start", begun, CheckVerdict::Failed, Some(why));
             return Ok(());
         }
     };
     let begun = Instant::now();
     let (verdict, what) = match load(stage, &server, &dumped)? {
-        Ok(count) => (Verdict::Passed, format!("{}{}", plural(count, "database"), words_of(server.held))),
-        Err(why) => (Verdict::Failed, why),
+        Ok(count) => {
+            (CheckVerdict::Passed, format!("{}{}", plural(count, "database"), words_of(server.held)))
+        }
+        Err(why) => (CheckVerdict::Failed, why),
     };
     stage.note("load", begun, verdict, Some(what));
-    if verdict == Verdict::Failed {
+    if verdict == CheckVerdict::Failed {
         return Ok(());
     }
     stage.is_usable();
@@ -123,12 +125,12 @@ fn users(stage: &mut Stage<'_>, server: &Server, file: &Path) -> Result<(), Rehe
     let (gone, other): (Vec<&String>, Vec<&String>) =
         errors.iter().partition(|line| GONE.iter().any(|code| line.starts_with(code)));
     let (verdict, what) = match (loaded, other.first()) {
-        (Err(why), _) => (Verdict::Failed, Some(why)),
-        (_, Some(first)) => (Verdict::Failed, Some((*first).clone())),
-        _ if gone.is_empty() => (Verdict::Passed, None),
+        (Err(why), _) => (CheckVerdict::Failed, Some(why)),
+        (_, Some(first)) => (CheckVerdict::Failed, Some((*first).clone())),
+        _ if gone.is_empty() => (CheckVerdict::Passed, None),
         _ => {
             let what = format!("{} on what is not in the backup", plural(gone.len(), "grant"));
-            (Verdict::Passed, Some(what))
+            (CheckVerdict::Passed, Some(what))
         }
     };
     stage.note("users", begun, verdict, what);
@@ -146,13 +148,13 @@ fn examine(stage: &mut Stage<'_>, server: &Server, data: &Path) -> Result<(), Re
     for query in stage.wish.queries.clone() {
         let begun = Instant::now();
         let (verdict, why) = match told(server.query(database.as_deref(), &query, stage.control))? {
-            Ok(rows) if rows == [["1"]] => (Verdict::Passed, None),
+            Ok(rows) if rows == [["1"]] => (CheckVerdict::Passed, None),
             Ok(rows) => {
                 let columns = rows.first().map_or(1, Vec::len);
                 let shown: Vec<String> = rows.into_iter().take(2).map(|row| row.join(", ")).collect();
-                (Verdict::Failed, Some(other_answer(columns, &shown)))
+                (CheckVerdict::Failed, Some(other_answer(columns, &shown)))
             }
-            Err(why) => (Verdict::Failed, Some(why)),
+            Err(why) => (CheckVerdict::Failed, Some(why)),
         };
         stage.note("query", begun, verdict, why);
     }

@@ -43,7 +43,7 @@ use crate::recall::RecallError;
 use crate::recall::cluster::ClusterError;
 use crate::recall::shelf::Shelves;
 use crate::wal::archive::Archive;
-use record::{Check, Rehearsal, Verdict};
+use record::{Check, CheckVerdict, Rehearsal};
 use scratch::Scratch;
 
 /// How long a restored cluster may recover.
@@ -60,7 +60,7 @@ pub struct Asked {
 
 /// What is to be rehearsed, and how it is judged.
 #[derive(Debug, Default)]
-pub struct Wish {
+pub struct RehearsalWish {
     /// The source.
     pub source: String,
     /// Its newest backup, or the one of this run.
@@ -164,7 +164,7 @@ pub enum RehearseError {
 /// When it could not be rehearsed at all. A backup that does not come back, or does not pass, is a result.
 pub fn rehearse(
     shelves: &Shelves,
-    wish: Wish,
+    wish: RehearsalWish,
     now: Timestamp,
     control: &Control,
     tell: &Tell,
@@ -196,7 +196,7 @@ pub fn rehearse(
 }
 
 /// The newest run from which the source comes back, or the one that is meant.
-fn newest<'a>(shelves: &'a Shelves, wish: &Wish) -> Result<&'a Manifest, RehearseError> {
+fn newest<'a>(shelves: &'a Shelves, wish: &RehearsalWish) -> Result<&'a Manifest, RehearseError> {
     use crate::catalog::runs::Choice;
     let chosen = match &wish.run {
         Some(run) => Some(shelves.choose(&Choice::Id(run.clone()), None)?.1),
@@ -263,7 +263,7 @@ struct Stage<'a> {
     folder: PathBuf,
     /// For a server's socket, where the path of one in the folder would be too long.
     spare: PathBuf,
-    wish: Wish,
+    wish: RehearsalWish,
     /// Whether its log comes over a network.
     is_far: bool,
     checks: Vec<Check>,
@@ -277,7 +277,7 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     /// Notes how a check ended.
-    fn note(&mut self, what: &str, begun: Instant, verdict: Verdict, detail: Option<String>) {
+    fn note(&mut self, what: &str, begun: Instant, verdict: CheckVerdict, detail: Option<String>) {
         let took_ms = millis(begun.elapsed());
         // It is written into the stores.
         let detail = detail.map(|text| self.wish.secrets.redact(&text));
@@ -309,9 +309,9 @@ impl Stage<'_> {
                 ("BACKPLAN_RUN".to_owned(), self.run.to_string()),
             ]);
             match process::act(&program, self.control, &tell) {
-                Ok(()) => self.note("command", begun, Verdict::Passed, None),
+                Ok(()) => self.note("command", begun, CheckVerdict::Passed, None),
                 Err(ProcessError::Stopped(stopped)) => return Err(stopped.into()),
-                Err(error) => self.note("command", begun, Verdict::Failed, Some(error.to_string())),
+                Err(error) => self.note("command", begun, CheckVerdict::Failed, Some(error.to_string())),
             }
         }
         Ok(())
@@ -319,7 +319,7 @@ impl Stage<'_> {
 
     fn ended(&self, kind: &str) -> Rehearsal {
         let is_restored = self.usable.is_some();
-        let passed = is_restored && self.checks.iter().all(|check| check.verdict != Verdict::Failed);
+        let passed = is_restored && self.checks.iter().all(|check| check.verdict != CheckVerdict::Failed);
         Rehearsal {
             format: record::FORMAT,
             source: self.wish.source.clone(),

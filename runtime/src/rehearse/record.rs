@@ -24,7 +24,7 @@ const DAY: u64 = 24 * 3600;
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum CheckVerdict {
     /// As it should.
     Passed,
     /// Not as it should.
@@ -39,7 +39,7 @@ pub struct Check {
     /// `restore`, `recover`, `load`, `users`, `query`, `command`, `integrity_check`, `pg_amcheck`, `pg_checksums`.
     pub what: String,
     /// How it ended.
-    pub verdict: Verdict,
+    pub verdict: CheckVerdict,
     /// Milliseconds.
     pub took_ms: u64,
     /// What came, or why.
@@ -85,7 +85,7 @@ impl Rehearsal {
 
     /// What failed, in words.
     pub fn failures(&self) -> Vec<String> {
-        let failed = self.checks.iter().filter(|check| check.verdict == Verdict::Failed);
+        let failed = self.checks.iter().filter(|check| check.verdict == CheckVerdict::Failed);
         failed
             .map(|check| format!("{}: {}", check.what, check.detail.as_deref().unwrap_or("failed")))
             .collect()

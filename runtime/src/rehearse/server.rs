@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::record::{Verdict, other_answer};
+use super::record::{CheckVerdict, other_answer};
 use super::{RehearseError, Stage, silent};
-use crate::confine::Held;
+use crate::confine::HeldBy;
 use crate::postgres::server::{Server, ServerError, control_data};
 use crate::programs::process::{self, ProcessError, Program};
 
@@ -31,10 +31,10 @@ pub(super) fn held(server: &Server) -> &'static str {
     words_of(server.held)
 }
 
-pub(super) fn words_of(held: Held) -> &'static str {
+pub(super) fn words_of(held: HeldBy) -> &'static str {
     match held {
-        Held::Mounts => "",
-        Held::Rules => "; held to its own folders by Landlock alone: no mount namespace could be had",
+        HeldBy::Mounts => "",
+        HeldBy::Rules => "; held to its own folders by Landlock alone: no mount namespace could be had",
     }
 }
 
@@ -54,13 +54,13 @@ pub(super) fn examine(
     for query in stage.wish.queries.clone() {
         let begun = Instant::now();
         let (verdict, why) = match server.query(&database, &query, stage.control) {
-            Ok(rows) if rows == [["t"]] => (Verdict::Passed, None),
+            Ok(rows) if rows == [["t"]] => (CheckVerdict::Passed, None),
             Ok(rows) => {
                 let columns = rows.first().map_or(1, Vec::len);
                 let shown: Vec<String> = rows.into_iter().take(2).map(|row| row.join(", ")).collect();
-                (Verdict::Failed, Some(other_answer(columns, &shown)))
+                (CheckVerdict::Failed, Some(other_answer(columns, &shown)))
             }
-            Err(error) => (Verdict::Failed, Some(detail(error)?)),
+            Err(error) => (CheckVerdict::Failed, Some(detail(error)?)),
         };
         stage.note("query", begun, verdict, why);
     }
@@ -75,21 +75,21 @@ fn amcheck(stage: &mut Stage<'_>, server: &Server, programs: &Path) -> Result<()
     let (begun, program) = (Instant::now(), programs.join("pg_amcheck"));
     if !program.is_file() {
         let why = "`pg_amcheck` is not installed (it came with PostgreSQL 14)".to_owned();
-        stage.note("pg_amcheck", begun, Verdict::Skipped, Some(why));
+        stage.note("pg_amcheck", begun, CheckVerdict::Skipped, Some(why));
         return Ok(());
     }
     let mut program = Program::new(vec![program.display().to_string()]);
     program.argv.extend(["--all", "--install-missing"].map(str::to_owned));
     program.env = server.environment();
     let (verdict, why) = match process::run(&program, stage.control, &silent()) {
-        Ok(_) => (Verdict::Passed, None),
+        Ok(_) => (CheckVerdict::Passed, None),
         Err(ProcessError::Stopped(stopped)) => return Err(stopped.into()),
         Err(ProcessError::Status { words, .. })
             if words.iter().any(|line| line.contains("extension control file")) =>
         {
-            (Verdict::Skipped, Some("the extension `amcheck` is not installed".to_owned()))
+            (CheckVerdict::Skipped, Some("the extension `amcheck` is not installed".to_owned()))
         }
-        Err(error) => (Verdict::Failed, Some(error.to_string())),
+        Err(error) => (CheckVerdict::Failed, Some(error.to_string())),
     };
     stage.note("pg_amcheck", begun, verdict, why);
     Ok(())
@@ -102,22 +102,22 @@ pub(super) fn checksums(stage: &mut Stage<'_>, programs: &Path, data: &Path) -> 
         Ok(known) => known,
         Err(error) => {
             let why = detail(error)?;
-            stage.note("pg_checksums", begun, Verdict::Failed, Some(why));
+            stage.note("pg_checksums", begun, CheckVerdict::Failed, Some(why));
             return Ok(());
         }
     };
     if !known.has_checksums() {
         let why =
             "the cluster has none: `pg_checksums --enable` on the original, while it is stopped, adds them";
-        stage.note("pg_checksums", begun, Verdict::Skipped, Some(why.to_owned()));
+        stage.note("pg_checksums", begun, CheckVerdict::Skipped, Some(why.to_owned()));
         return Ok(());
     }
     let mut program = Program::new(vec![programs.join("pg_checksums").display().to_string()]);
     program.argv.extend(["--check".to_owned(), "-D".to_owned(), data.display().to_string()]);
     let (verdict, why) = match process::run(&program, stage.control, &silent()) {
-        Ok(_) => (Verdict::Passed, None),
+        Ok(_) => (CheckVerdict::Passed, None),
         Err(ProcessError::Stopped(stopped)) => return Err(stopped.into()),
-        Err(error) => (Verdict::Failed, Some(error.to_string())),
+        Err(error) => (CheckVerdict::Failed, Some(error.to_string())),
     };
     stage.note("pg_checksums", begun, verdict, why);
     Ok(())

@@ -7,7 +7,7 @@ use backplan_compiler::lower::{LowerError, fill, zone};
 use backplan_compiler::model::{Model, SourceId, StoreKind};
 use backplan_compiler::value::Text;
 
-use super::{Asked, Wish};
+use super::{Asked, RehearsalWish};
 use crate::cipher::{Keyring, NoOne};
 use crate::postgres::recovery::command_word;
 use crate::programs::environment;
@@ -24,14 +24,14 @@ pub struct Places {
     pub state: PathBuf,
 }
 
-impl Wish {
+impl RehearsalWish {
     /// A rehearsal that asks nothing but whether the source comes back.
-    pub fn plain(source: &str, places: &Places) -> Wish {
-        Wish {
+    pub fn plain(source: &str, places: &Places) -> RehearsalWish {
+        RehearsalWish {
             source: source.to_owned(),
             place: places.place.clone(),
             state: places.state.clone(),
-            ..Wish::default()
+            ..RehearsalWish::default()
         }
     }
 
@@ -45,9 +45,10 @@ impl Wish {
         occasion: &Occasion,
         places: &Places,
         secrets: &Secrets,
-    ) -> Result<Wish, LowerError> {
+    ) -> Result<RehearsalWish, LowerError> {
         let declared = model.source(source);
-        let mut wish = Wish { host: occasion.host.clone(), ..Wish::plain(&declared.name, places) };
+        let mut wish =
+            RehearsalWish { host: occasion.host.clone(), ..RehearsalWish::plain(&declared.name, places) };
         wish.secrets = secrets.clone();
         for verify in model.verifies.iter().filter(|verify| verify.restore == source) {
             wish.queries.extend(verify.query.clone());

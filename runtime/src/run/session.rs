@@ -16,11 +16,11 @@ use crate::store::{Name, Store};
 
 /// What a run holds of a store.
 #[derive(Default)]
-pub struct Session(Mutex<Held>);
+pub struct Session(Mutex<HeldStore>);
 
 /// The parts.
 #[derive(Default)]
-pub struct Held {
+pub struct HeldStore {
     /// The store, once it is open.
     pub store: Option<Arc<dyn Store>>,
     /// The lease on it.
@@ -31,7 +31,7 @@ pub struct Held {
     pub limit: Option<Arc<Limit>>,
 }
 
-impl Held {
+impl HeldStore {
     /// The store and the lease on it, where both are held.
     pub fn opened(&self) -> Option<(Arc<dyn Store>, Arc<Lease>)> {
         Some((self.store.clone()?, self.lease.clone()?))
@@ -40,7 +40,7 @@ impl Held {
 
 impl Session {
     /// What is held now.
-    pub fn held(&self) -> MutexGuard<'_, Held> {
+    pub fn held(&self) -> MutexGuard<'_, HeldStore> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

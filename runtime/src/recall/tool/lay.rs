@@ -131,7 +131,7 @@ impl ToolRestore<'_> {
         control: &Control,
     ) -> Result<(), ClusterError> {
         let held = self.shelves.held(&Choice::Id(run.to_string()), Some(&self.wish.source))?;
-        let mut wish = restore::Wish::of(&self.wish.source, to);
+        let mut wish = restore::RestoreWish::of(&self.wish.source, to);
         if !paths.is_empty() {
             (wish.paths, wish.existing) = (paths, Existing::Replace);
         }

@@ -10,7 +10,7 @@ use super::{Doing, Failure, Performed, StepPlan, done};
 use crate::recall::shelf::Shelves;
 use crate::rehearse::record::{self, every, is_due};
 use crate::rehearse::wish::{self, Places};
-use crate::rehearse::{RehearseError, Wish, rehearse, scratch};
+use crate::rehearse::{RehearsalWish, RehearseError, rehearse, scratch};
 
 /// The sources that a run at `now` is to rehearse. Where no store tells when the last rehearsal was, it is due.
 pub(crate) fn due(model: &Model, now: Timestamp) -> BTreeSet<SourceId> {
@@ -35,7 +35,7 @@ impl StepPlan for RehearsePlan {
         let model = context.model();
         let name = &model.source(source).name;
         let places = Places { place: scratch::usual_place(), state: context.request.state.clone() };
-        let wish = Wish::of_plan(model, source, &context.occasion, &places, &doing.secrets());
+        let wish = RehearsalWish::of_plan(model, source, &context.occasion, &places, &doing.secrets());
         let wish = wish.map_err(|error| match control.check() {
             Err(_) => Failure::stopped(),
             Ok(()) => Failure::lasting(format!("a `command` of `verify`: {error:?}")),
