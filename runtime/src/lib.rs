@@ -9,6 +9,7 @@
 //! | [`control`] | progress counters and the cancel flag that long work looks at |
 //! | [`discover`] | databases and clusters found by looking, for a first plan |
 //! | [`extract`] | putting files back, confined to their target |
+//! | `inherited` | what every program has of this process's environment |
 //! | `lasting` | troubles that another attempt meets again |
 //! | `keeper` | the end of every program with this process |
 //! | [`live`] | whether the world is as a plan needs it |
@@ -39,6 +40,7 @@ pub mod confine;
 pub mod control;
 pub mod discover;
 pub mod extract;
+mod inherited;
 mod keeper;
 mod lasting;
 pub mod live;

@@ -29,7 +29,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal};
 
 use crate::control::{Control, Stopped};
-use crate::programs::environment;
+use crate::inherited;
 use crate::{aide, keeper};
 
 pub use bounds::Bounds;
@@ -131,7 +131,7 @@ pub fn start(
     for way in ways {
         let mut command = aide::command(NAME)?;
         command.args(inside::words(*way, wanted, folder, argv)).current_dir("/").process_group(0);
-        command.env_clear().envs(environment::basic(!rustix::process::geteuid().is_root()));
+        command.env_clear().envs(inherited::basic(!rustix::process::geteuid().is_root()));
         command.envs(wanted.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.try_clone()?);
         // A server that is ended so gives up what it was about to write at once, and leaves nothing running.

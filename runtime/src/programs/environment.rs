@@ -7,30 +7,7 @@ use backplan_compiler::model::Store;
 use backplan_compiler::value::{Env, EnvValue, Secret, Text};
 
 use super::secrets::{SecretError, Secrets};
-
-/// What every program has of this process's own: where programs are, language, time, certificates.
-const ALL: [&str; 6] = ["PATH", "LANG", "LANGUAGE", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"];
-
-/// What a program has that runs as the same account: where that account's things are. For another one `runuser` sets its own
-/// `HOME`, `SHELL`, `USER` and `LOGNAME`, and the rest would lead to folders that it may not enter.
-const OWN: [&str; 13] = [
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "SHELL",
-    "TMPDIR",
-    "XDG_CACHE_HOME",
-    "XDG_CONFIG_HOME",
-    "XDG_DATA_HOME",
-    "XDG_RUNTIME_DIR",
-    "XDG_STATE_HOME",
-    "DBUS_SESSION_BUS_ADDRESS",
-    "GNUPGHOME",
-    "SSH_AUTH_SOCK",
-];
-
-/// What begins like this is of language.
-const LANGUAGE: &str = "LC_";
+pub use crate::inherited::basic;
 
 /// What begins like this says to PostgreSQL's programs how to connect.
 const POSTGRES: &str = "PG";
@@ -38,14 +15,6 @@ const POSTGRES: &str = "PG";
 const PASSWORD: &str = "PGPASSWORD";
 /// And but for settings of pgBackRest, which the plan's own must not contradict; how it compresses is free.
 const PGBACKREST: [&str; 2] = ["PGBACKREST_", "PGBACKREST_COMPRESS_"];
-
-/// What a program has beside what it is given.
-pub fn basic(is_own_account: bool) -> Vec<(OsString, OsString)> {
-    let is_basic = |name: &str| {
-        ALL.contains(&name) || name.starts_with(LANGUAGE) || (is_own_account && OWN.contains(&name))
-    };
-    std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_basic)).collect()
-}
 
 /// What the services' own clients take from the environment.
 const SERVICES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
