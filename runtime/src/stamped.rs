@@ -93,7 +93,7 @@ impl Folder {
     /// Opens a folder that is there.
     ///
     /// # Errors
-    /// The system's.
+    /// When it is no folder, or this account may not look into it.
     pub fn open(path: &Path) -> io::Result<Folder> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let held = openat(rustix::fs::CWD, path, flags, Mode::empty())?;

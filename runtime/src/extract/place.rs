@@ -142,7 +142,7 @@ impl Place {
     /// Makes all that was put here durable.
     ///
     /// # Errors
-    /// The system's.
+    /// When the file system could not write all of it: then nothing says which files are whole.
     pub fn sync(&self) -> Result<(), Errno> {
         rustix::fs::syncfs(&self.base)
     }

@@ -68,7 +68,7 @@ impl Anchor {
     /// Holds the folder that a path leads to now.
     ///
     /// # Errors
-    /// The system's.
+    /// When there is no such folder, or this account may not come there.
     pub fn hold(path: &Path) -> io::Result<Anchor> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Anchor { folder: openat(CWD, path, flags, Mode::empty())?, path: path.to_path_buf() })

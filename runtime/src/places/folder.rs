@@ -89,7 +89,7 @@ impl Folder {
     /// Opens a folder; `path` may lead through links, but its last name is none.
     ///
     /// # Errors
-    /// The system's.
+    /// When there is no such folder, or this account may not look into it.
     pub fn open(path: &Path) -> io::Result<Folder> {
         Folder::of(openat(CWD, path, FOLDER, Mode::empty())?, path)
     }
@@ -97,7 +97,7 @@ impl Folder {
     /// One that was opened by somebody else; `shown` is for messages.
     ///
     /// # Errors
-    /// The system's.
+    /// When the system does not tell what it is mounted on.
     pub fn of(fd: OwnedFd, shown: &Path) -> io::Result<Folder> {
         let mount = mount_of(&fd)?;
         Ok(Folder { fd, shown: shown.to_path_buf(), mount })
@@ -111,7 +111,7 @@ impl Folder {
     /// The names directly in it, sorted.
     ///
     /// # Errors
-    /// The system's.
+    /// When it cannot be listed.
     pub fn names(&self) -> Result<Vec<OsString>, FolderError> {
         let mut names = names(self.fd.as_fd()).map_err(at(&self.shown))?;
         names.sort();

@@ -26,7 +26,7 @@ pub struct Seen {
 /// Looks at a name in a folder. Nothing is followed, and nothing mounted by looking.
 ///
 /// # Errors
-/// The system's.
+/// When nothing is there, or this account may not look.
 pub fn seen(folder: impl AsFd, name: &OsStr) -> io::Result<Seen> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     match statx(&folder, name, flags, StatxFlags::TYPE | StatxFlags::MNT_ID) {

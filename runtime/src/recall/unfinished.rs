@@ -131,7 +131,7 @@ impl Mark {
     /// Takes the mark away: all is there.
     ///
     /// # Errors
-    /// The system's.
+    /// When the mark cannot be removed durably.
     pub(super) fn lift(self) -> io::Result<()> {
         unlinkat(&self.0.folder, NAME, AtFlags::empty())?;
         self.sync()

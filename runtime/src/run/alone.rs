@@ -376,7 +376,7 @@ pub(super) fn is_kept(folder: &Path, run: &str) -> bool {
 /// Deletes the records of other runs: from here on none of their steps is done any more.
 ///
 /// # Errors
-/// The system's.
+/// When what is kept of one cannot be removed.
 pub(super) fn forget_others(folder: &Path, own: &RunId) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

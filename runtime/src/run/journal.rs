@@ -117,7 +117,7 @@ impl Journal {
     /// Begins the journal of `run` in `folder` with a [`Record::Begin`].
     ///
     /// # Errors
-    /// The system's.
+    /// When there is one already, or it cannot be written durably: then the run must not begin.
     pub fn begin(folder: &Path, run: &str, begin: &Record, now: Timestamp) -> io::Result<Journal> {
         let path = folder.join(format!("{run}.jsonl"));
         let file = OpenOptions::new().create_new(true).append(true).mode(0o600).open(&path)?;
@@ -130,7 +130,7 @@ impl Journal {
     /// Opens the journal of a run that an earlier process has begun.
     ///
     /// # Errors
-    /// The system's.
+    /// When it is not there, or cannot be written.
     pub fn resume(path: &Path) -> io::Result<Journal> {
         let mut file = OpenOptions::new().append(true).open(path)?;
         // A half-written last line must not swallow the next one.
@@ -172,7 +172,7 @@ pub struct Left {
 /// The runs in `folder` that left something and were not recovered, oldest first. To be read under the plan's lock.
 ///
 /// # Errors
-/// The system's.
+/// When one cannot be read: what it tells of must not be passed over.
 pub fn dead(folder: &Path) -> io::Result<Vec<Left>> {
     let mut found = Vec::new();
     for path in newest_first(folder)?.iter().rev() {
@@ -184,7 +184,7 @@ pub fn dead(folder: &Path) -> io::Result<Vec<Left>> {
 /// The journals in `folder`, the newest run first; none where there is no such folder.
 ///
 /// # Errors
-/// The system's.
+/// When the folder cannot be listed.
 pub fn newest_first(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -200,7 +200,7 @@ pub fn newest_first(folder: &Path) -> io::Result<Vec<PathBuf>> {
 /// Whether the run of this journal has begun, and neither ended nor been taken back.
 ///
 /// # Errors
-/// The system's.
+/// When it cannot be read.
 pub fn is_open(path: &Path) -> io::Result<bool> {
     let mut records = records(path)?.into_iter().map(|line| line.record);
     let has_begun = records.next().is_some_and(|first| matches!(first, Record::Begin { .. }));
@@ -210,7 +210,7 @@ pub fn is_open(path: &Path) -> io::Result<bool> {
 /// The windows that are open by this journal, and when they began to be.
 ///
 /// # Errors
-/// The system's.
+/// When it cannot be read.
 pub fn entered(path: &Path) -> io::Result<BTreeMap<String, Timestamp>> {
     let mut open = BTreeMap::new();
     for Line { at, record } in records(path)? {
@@ -253,7 +253,7 @@ fn left_by(path: &Path) -> io::Result<Option<Left>> {
 /// Adds a record to the journal of a run that is dead.
 ///
 /// # Errors
-/// The system's.
+/// When it cannot be written durably.
 pub fn add_to(path: &Path, now: Timestamp, record: &Record) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).open(path)?;
     // A half-written last line must not swallow this one.
@@ -264,7 +264,7 @@ pub fn add_to(path: &Path, now: Timestamp, record: &Record) -> io::Result<()> {
 /// Deletes the oldest journals of runs that are over, but for the newest `keep`.
 ///
 /// # Errors
-/// The system's.
+/// When one cannot be read or deleted.
 pub fn tidy(folder: &Path, keep: usize) -> io::Result<()> {
     let open: Vec<PathBuf> = dead(folder)?.into_iter().map(|left| left.journal).collect();
     let over = newest_first(folder)?.into_iter().filter(|path| !open.contains(path));

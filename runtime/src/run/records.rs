@@ -85,7 +85,7 @@ impl Records {
     /// Adds to the journal.
     ///
     /// # Errors
-    /// The system's.
+    /// When it cannot be written durably: then what the record announces must not happen.
     pub fn write(&self, context: &Context, record: &Record) -> io::Result<()> {
         match self.journal.get() {
             Some(journal) => journal.write(context.request.clock.now(), record),
@@ -133,7 +133,7 @@ impl Records {
     /// Ends the journal with what the run came to.
     ///
     /// # Errors
-    /// The system's.
+    /// When it cannot be written durably: then the next run takes this one for dead.
     pub fn end(&self, context: &Context, report: &Report) -> io::Result<()> {
         if self.journal.get().is_none() {
             remember_refused(context, report);

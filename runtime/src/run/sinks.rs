@@ -22,7 +22,7 @@ impl StagedFile {
     /// Makes the file anew, for this account only.
     ///
     /// # Errors
-    /// The system's.
+    /// When it cannot be made, or a link has its name.
     pub fn create(path: &Path) -> io::Result<StagedFile> {
         let mut options = File::options();
         let through_no_link = OFlags::NOFOLLOW.bits().cast_signed();
@@ -45,7 +45,7 @@ impl StagedFile {
     /// Writes what is left. It is not synced: a power cut ends the run, and with it the staging.
     ///
     /// # Errors
-    /// The system's.
+    /// When not all of it could be written.
     pub fn finish(mut self) -> Result<(), SinkError> {
         self.file.flush().map_err(|cause| self.failed(&cause))
     }

@@ -242,7 +242,7 @@ impl Staging {
     /// What tells this folder from another that is later put under its name: where it is, and its inode.
     ///
     /// # Errors
-    /// The system's.
+    /// When it cannot be looked at.
     pub fn identity(&self) -> Result<(PathBuf, u64), StagingError> {
         let (_, inode) = id(self.folder.fd()).map_err(self.looked())?;
         Ok((self.path.clone(), inode))

@@ -90,7 +90,7 @@ impl Doubts {
     /// Writes them to a file (mode 0600), replacing one that is there.
     ///
     /// # Errors
-    /// The system's.
+    /// When the file cannot be written; an earlier run's is gone then.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
         let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?;

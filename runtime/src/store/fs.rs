@@ -40,7 +40,7 @@ pub trait FileSystem: Send + Sync + fmt::Debug + 'static {
     /// Whether anything can be written here, as far as that can be told without leaving something behind.
     ///
     /// # Errors
-    /// The system's.
+    /// Why nothing can be written.
     fn may_write(&self) -> io::Result<()> {
         Ok(())
     }
@@ -48,19 +48,19 @@ pub trait FileSystem: Send + Sync + fmt::Debug + 'static {
     /// Up to `len` bytes from `offset`; fewer only at the end.
     ///
     /// # Errors
-    /// The system's.
+    /// When it is not there, or cannot be read.
     fn read(&self, path: &str, offset: u64, len: usize) -> io::Result<Vec<u8>>;
 
     /// What stands there; `None`: nothing.
     ///
     /// # Errors
-    /// The system's.
+    /// When that cannot be told: of a server also when it does not answer.
     fn stat(&self, path: &str) -> io::Result<Option<Kind>>;
 
     /// The entries of a folder whose names are UTF-8, in no order.
     ///
     /// # Errors
-    /// The system's.
+    /// When it is not there, or cannot be listed.
     fn entries(&self, folder: &str) -> io::Result<Vec<(String, Kind)>>;
 
     /// Makes a folder.
@@ -96,25 +96,25 @@ pub trait FileSystem: Send + Sync + fmt::Debug + 'static {
     /// Renames, in place of what was there.
     ///
     /// # Errors
-    /// The system's.
+    /// When it cannot be renamed; what had the name stays then.
     fn rename_over(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// Removes a file.
     ///
     /// # Errors
-    /// The system's.
+    /// When it is not there, or may not be removed.
     fn unlink(&self, path: &str) -> io::Result<()>;
 
     /// Removes an empty folder.
     ///
     /// # Errors
-    /// The system's.
+    /// When something is in it, or it may not be removed.
     fn remove_folder(&self, path: &str) -> io::Result<()>;
 
     /// Makes a folder's entries durable.
     ///
     /// # Errors
-    /// The system's.
+    /// When they may not be durable.
     fn sync_folder(&self, path: &str) -> io::Result<()>;
 
     /// Sees that `root`, the path that it was opened by, still leads to it.
@@ -133,13 +133,13 @@ pub trait OpenFile: Send + fmt::Debug {
     /// Writes at a place.
     ///
     /// # Errors
-    /// The system's.
+    /// When not all of it could be written: no room, above all.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Appends up to `len` bytes of a host's file, from where that stands; says how many, 0 at its end.
     ///
     /// # Errors
-    /// The system's.
+    /// When the one cannot be read or the other not written.
     fn append_from(&mut self, host: &mut File, len: u64) -> io::Result<u64>;
 
     /// Writes `len` bytes of a host's file, from `from_offset`, at a place; shares them where the file system can.
@@ -161,7 +161,7 @@ pub trait OpenFile: Send + fmt::Debug {
     /// Sets the permissions, less the process's mask.
     ///
     /// # Errors
-    /// The system's.
+    /// When the file system has no such rights to give.
     fn set_mode(&mut self, mode: u32) -> io::Result<()>;
 
     /// Makes contents and size durable.
@@ -198,7 +198,7 @@ impl HostFolder {
     /// Opens a folder; its own path may lead through symlinks.
     ///
     /// # Errors
-    /// The system's.
+    /// When there is no such folder, or this account may not look into it.
     pub fn open(path: &Path) -> io::Result<HostFolder> {
         Ok(HostFolder { root: rustix::fs::openat(CWD, path, FOLDER, Mode::empty())? })
     }

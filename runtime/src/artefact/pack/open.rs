@@ -75,7 +75,7 @@ impl Roots {
     /// The file system that a folder is on now.
     ///
     /// # Errors
-    /// The system's.
+    /// When it is there no more, or this account may not come there.
     pub fn file_system(&self, root: Option<usize>, inside: &[u8]) -> Result<(u32, u32), Errno> {
         let folder = self.open_entry(root, inside, OFlags::PATH | OFlags::DIRECTORY)?;
         let seen = statx(&folder, c"", AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT, StatxFlags::BASIC_STATS)?;
