@@ -142,7 +142,8 @@ fn a_restore_in_place_goes_where_the_plan_says() {
     let (here, there) = (scenario.path("more"), elsewhere.join("more"));
     forge(&scenario, &format!("original: {}", here.display()), &format!("original: {}", there.display()));
     fs::remove_file(scenario.path("more/l/evil")).unwrap();
-    scenario.plan(["restore", "--in-place", "--overwrite"]).status(0);
+    let told = "is none that this machine has made, as it is there";
+    scenario.plan(["restore", "--in-place", "--overwrite"]).status(3).says(told);
     assert_eq!(scenario.read("more/l/evil"), "evil");
     assert!(!elsewhere.exists(), "what the manifest says is nobody's word");
 

@@ -88,7 +88,7 @@ const FORGE: &str = "import sys, zlib\n\
 
 #[test]
 fn what_is_forged_in_one_store_so_that_only_its_digest_tells_is_read_from_another() {
-    let scenario = world("").file("forge.py", FORGE);
+    let scenario = world("  level = 0\n").file("forge.py", FORGE);
     let full = |store: &str| {
         let made = artefacts(&scenario.path(store)).into_iter();
         made.max_by_key(|path| path.metadata().unwrap().len()).unwrap().display().to_string()

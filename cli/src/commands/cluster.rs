@@ -224,7 +224,9 @@ fn finish(
     }
     let mut outcome: Outcome = outcome.map_err(|error| cut_short(failure(&error), args))?;
     let choice = shelves::choice(&args.run, None)?;
-    outcome.warnings.extend(outcome.run.parse().map(|run| shelves.doubts(&choice, run)).unwrap_or_default());
+    let doubts = outcome.run.parse().map(|run| shelves.doubts(&choice, run)).unwrap_or_default();
+    doubts.iter().for_each(|text| console.remark("warning", text));
+    outcome.warnings.extend(doubts);
     match args.format {
         Format::Human => console.answer(&backups::cluster(&outcome, args.dry_run, console.answers())),
         Format::Json => console.answer(&json::document(&outcome)),

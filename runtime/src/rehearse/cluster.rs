@@ -13,7 +13,7 @@ use crate::recall::cluster::{self, ClusterError, ClusterWish};
 use crate::recall::launch::Then;
 use crate::recall::log::near;
 use crate::recall::outside::{self, Outside};
-use crate::recall::tool;
+use crate::recall::tool::{self, ToolWish};
 use crate::wal::archive::Archive;
 use crate::wal::lsn::Lsn;
 
@@ -135,7 +135,7 @@ fn with_warnings(what: String, warnings: &[String]) -> String {
 
 /// Has pgBackRest put the cluster back, to the end of the log that its repository has.
 pub(super) fn have_put_back(stage: &mut Stage<'_>) -> Result<Result<Laid, RehearseError>, ClusterError> {
-    let wish = tool::Wish {
+    let wish = ToolWish {
         source: stage.wish.source.clone(),
         to: stage.folder.join("data"),
         // Of none that is named, the one that leads to where the cluster is now: the newest may be of a past that was left.

@@ -289,7 +289,8 @@ fn a_packed_repository_leads_to_the_moments_that_its_log_reaches() {
     assert!(!scenario.path("back").exists() && !scenario.path("back.repository").exists());
     scenario
         .plan(["restore", "p.plan", "--source", "db", "--to", "back", "--start", "--immediate"])
-        .status(0);
+        .status(3)
+        .says("is in none of the plan's stores any more");
     assert!(
         back(&scenario, &cluster, "select count(*) from t").parse::<u32>().unwrap() >= rows.parse().unwrap()
     );

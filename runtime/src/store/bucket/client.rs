@@ -343,8 +343,8 @@ mod tests {
         };
         assert!(section_of(text, "default") == own("a", "b", None));
         assert!(section_of(text, "other") == own("c", "d=e", Some("f")));
-        assert!(section_of(text, "half") == None);
-        assert!(section_of(text, "none") == None);
+        assert!(section_of(text, "half").is_none());
+        assert!(section_of(text, "none").is_none());
     }
 
     #[test]
