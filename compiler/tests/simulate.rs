@@ -137,6 +137,22 @@ proptest! {
     }
 }
 
+/// `near` takes the full of both archives. `two` begins again; `one` goes on, as its base backup is whole each time: its files
+/// are then of another level than the run, and hold other runs.
+#[test]
+fn files_beside_a_base_backup_go_on_where_files_alone_begin_again() {
+    let text = "plan p\nstore near: dir { path = \"/near\" }\n\
+                store far: dir { path = \"/far\", keep { cycles = 1 } }\n\
+                source a: files { paths = [\"/a\"] }\nsource b: files { paths = [\"/b\"] }\n\
+                source db: postgres { driver = basebackup }\n\
+                archive one { from = [a, db], to = [near, far], self_contained = true }\n\
+                archive two { from = [b], to = [near, far], self_contained = true }\n\
+                schedule { run = daily at 02:30, zone = \"UTC\" }\n\
+                cycle { incrementals = 2, base = previous }\nkeep { hourly = 1 }\n";
+    let model = model(text);
+    assert_eq!(simulated(&model, horizon(12)), really(&model, horizon(12)));
+}
+
 const APART: &str = "plan p
 store local: dir { path = \"/backup\" }
 store repo: STORE

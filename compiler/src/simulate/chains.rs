@@ -95,8 +95,9 @@ pub(super) struct Line {
 }
 
 /// What two lines have in common whose archives are always of one level: only what is self-contained can lose its full,
-/// and that by what its stores keep.
-type Gait = (usize, Option<Vec<StoreId>>);
+/// and that by what its stores keep. What is whole each time is then a full that others of its line follow: the line goes on
+/// where one without it begins again.
+type Gait = (usize, Option<(Vec<StoreId>, bool)>);
 
 impl Line {
     /// Whether its runs rest on one another.
@@ -105,7 +106,7 @@ impl Line {
     }
 
     fn gait(&self) -> Gait {
-        (self.stream, self.self_contained.then(|| self.stores.clone()))
+        (self.stream, self.self_contained.then(|| (self.stores.clone(), self.holds_whole)))
     }
 }
 
