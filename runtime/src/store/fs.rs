@@ -1,4 +1,4 @@
-//! The primitive operations that the folder store is made of: on a real folder, and (in [`super::simulated`]) on one
+//! The primitive operations that the folder store is made of: on a real folder, and (in `simulated.rs`, for tests) on one
 //! whose power can be cut between any two of them. What is proven of the simulation is the folder store's own code.
 
 use std::fmt;
