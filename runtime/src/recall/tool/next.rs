@@ -26,6 +26,9 @@ impl ToolRestore<'_> {
         let Some((from, others)) = self.stores.as_ref().filter(|(_, others)| !others.is_empty()) else {
             return Err(ClusterError::Tool(why));
         };
+        if is_of_another(&why) {
+            return Err(ClusterError::Tool(why));
+        }
         let mut told = vec![failed(from, &why)];
         for other in others {
             control.check()?;
@@ -67,6 +70,28 @@ impl ToolRestore<'_> {
     }
 }
 
+/// pgBackRest's numbers for: a server runs there, there are files, and another of its processes is at work. What lies in the folder then
+/// is not what this restore has laid down.
+const OF_ANOTHER: [&str; 3] = ["[038]:", "[040]:", "[050]:"];
+
+/// Whether the tool found the folder to be in use: nothing in it is to be taken away.
+fn is_of_another(why: &str) -> bool {
+    OF_ANOTHER.iter().any(|code| why.contains(code))
+}
+
 fn failed(store: &str, why: &str) -> String {
     format!("the repository in store `{store}` cannot be used for it: {}", why.replace('\n', " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_another;
+
+    #[test]
+    fn a_folder_in_which_somebody_else_is_at_work_is_not_cleared() {
+        let full = "P00  ERROR: [040]: unable to restore to path '/pg' because it contains files";
+        assert!(is_of_another(full));
+        assert!(is_of_another("ERROR: [050]: unable to acquire lock on file '/tmp/pgbackrest/x.lock'"));
+        assert!(!is_of_another("ERROR: [055]: unable to load info file"));
+    }
 }
