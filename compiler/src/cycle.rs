@@ -160,6 +160,8 @@ impl<Id: Ord + Clone> Link<'_, Id> {
 /// The runs of an archive, source by source, newest first.
 struct Chains<'a, Id> {
     of: BTreeMap<&'a str, Vec<Link<'a, Id>>>,
+    /// Sources that are whole in each run, beside others that are not.
+    whole: BTreeSet<&'a str>,
     /// Every run there is.
     there: BTreeMap<&'a Id, &'a Run<Id>>,
 }
@@ -179,18 +181,33 @@ impl<'a, Id: Ord + Clone + Display> Chains<'a, Id> {
                 }
             }
         }
-        Chains { of, there }
+        let is_whole = |name: &str| {
+            model.sources.iter().any(|source| source.name == name && source.is_whole_each_time())
+        };
+        let mut whole: BTreeSet<&str> = of.keys().copied().filter(|name| is_whole(name)).collect();
+        if whole.len() == of.len() {
+            whole.clear();
+        }
+        Chains { of, whole, there }
     }
 
     /// How many runs follow the full of the source that has most; `None`: no source has a full. Those that are there are
     /// counted, and where retention has taken some of them, the newest knows its place.
+    ///
+    /// What is whole in each run says nothing of the others: where retention took their full, they would never have one again.
     fn furthest(&self) -> Option<usize> {
         let followers = |links: &Vec<Link<'_, Id>>| {
             let there = links.iter().position(|link| link.part.level == Level::Full)?;
             let known = links.first().map_or(0, |newest| newest.part.place);
             Some(there.max(usize::try_from(known).unwrap_or(usize::MAX)))
         };
-        self.of.values().filter_map(followers).max()
+        let counted = self.of.iter().filter(|(name, _)| !self.whole.contains(*name));
+        counted.filter_map(|(_, links)| followers(links)).max()
+    }
+
+    /// Whether any of what has levels was in a run before.
+    fn has_runs(&self) -> bool {
+        self.of.iter().any(|(name, links)| !self.whole.contains(name) && !links.is_empty())
     }
 
     fn level(&self, model: &Model, archive: &Archive, asked: &Asked<'_>) -> (Level, String) {
@@ -208,9 +225,7 @@ impl<'a, Id: Ord + Clone + Display> Chains<'a, Id> {
         };
         let length = length(cycle);
         match self.furthest() {
-            None if self.of.values().any(|links| !links.is_empty()) => {
-                (Level::Full, "no full is left".to_owned())
-            }
+            None if self.has_runs() => (Level::Full, "no full is left".to_owned()),
             None => (Level::Full, "there is no full yet".to_owned()),
             Some(followers) => match coming(cycle, followers) {
                 Level::Full => (Level::Full, format!("the cycle of {length} is complete")),

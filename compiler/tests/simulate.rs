@@ -137,10 +137,10 @@ proptest! {
     }
 }
 
-/// `near` takes the full of both archives. `two` begins again; `one` goes on, as its base backup is whole each time: its files
-/// are then of another level than the run, and hold other runs.
+/// `near` takes the full of both archives before their cycle ends, and both begin again: a base backup, whole each time, is
+/// no full of the files beside it. If it were, they would never have another, and `cycles = 1` would keep all of them.
 #[test]
-fn files_beside_a_base_backup_go_on_where_files_alone_begin_again() {
+fn files_beside_a_base_backup_begin_again_as_files_alone_do() {
     let text = "plan p\nstore near: dir { path = \"/near\" }\n\
                 store far: dir { path = \"/far\", keep { cycles = 1 } }\n\
                 source a: files { paths = [\"/a\"] }\nsource b: files { paths = [\"/b\"] }\n\
@@ -149,8 +149,16 @@ fn files_beside_a_base_backup_go_on_where_files_alone_begin_again() {
                 archive two { from = [b], to = [near, far], self_contained = true }\n\
                 schedule { run = daily at 02:30, zone = \"UTC\" }\n\
                 cycle { incrementals = 2, base = previous }\nkeep { hourly = 1 }\n";
-    let model = model(text);
-    assert_eq!(simulated(&model, horizon(12)), really(&model, horizon(12)));
+    for text in [
+        text.to_owned(),
+        text.replace("archive two { from = [b], to = [near, far], self_contained = true }\n", ""),
+    ] {
+        let model = model(&text);
+        let stores = simulated(&model, horizon(60));
+        assert_eq!(stores, really(&model, horizon(60)));
+        let left = stores[1].iter().filter(|(_, _, gone)| gone.is_none()).count();
+        assert!((1..=6).contains(&left), "{left} are left in `far`:\n{text}");
+    }
 }
 
 const APART: &str = "plan p

@@ -90,14 +90,11 @@ pub(super) struct Line {
     pub self_contained: bool,
     /// Something in it has levels.
     follows: bool,
-    /// Something in it has all in each run.
-    holds_whole: bool,
 }
 
 /// What two lines have in common whose archives are always of one level: only what is self-contained can lose its full,
-/// and that by what its stores keep. What is whole each time is then a full that others of its line follow: the line goes on
-/// where one without it begins again.
-type Gait = (usize, Option<(Vec<StoreId>, bool)>);
+/// and that by what its stores keep.
+type Gait = (usize, Option<Vec<StoreId>>);
 
 impl Line {
     /// Whether its runs rest on one another.
@@ -106,7 +103,7 @@ impl Line {
     }
 
     fn gait(&self) -> Gait {
-        (self.stream, self.self_contained.then(|| (self.stores.clone(), self.holds_whole)))
+        (self.stream, self.self_contained.then(|| self.stores.clone()))
     }
 }
 
@@ -189,7 +186,7 @@ impl<'m> Play<'m> {
 
     fn draw_lines(&mut self) {
         let model = self.model;
-        let mut known: BTreeMap<(usize, Vec<StoreId>, [bool; 3]), usize> = BTreeMap::new();
+        let mut known: BTreeMap<(usize, Vec<StoreId>, [bool; 2]), usize> = BTreeMap::new();
         let whole = |id: &SourceId| model.source(*id).is_whole_each_time();
         let archives = model.archives.iter().filter(|_| model.schedule.is_some());
         let mut all: Vec<(Archive, usize, Vec<bool>)> =
@@ -209,8 +206,7 @@ impl<'m> Play<'m> {
         }
         for (index, (archive, stream, whole)) in all.into_iter().enumerate() {
             let follows = whole.contains(&false);
-            let holds_whole = whole.contains(&true);
-            let key = (stream, archive.to.clone(), [archive.self_contained, follows, holds_whole]);
+            let key = (stream, archive.to.clone(), [archive.self_contained, follows]);
             let lines = &mut self.lines;
             let line = *known.entry(key).or_insert_with(|| {
                 lines.push(Line {
@@ -221,7 +217,6 @@ impl<'m> Play<'m> {
                     shelves: Vec::new(),
                     self_contained: archive.self_contained,
                     follows,
-                    holds_whole,
                 });
                 lines.len() - 1
             });
@@ -400,14 +395,8 @@ impl<'m> Play<'m> {
         if standing.full.iter().zip(&own.shelves).all(is_there) {
             return Some(self.wanted(stream, tick, followers));
         }
-        let earlier = self.behind_an_earlier_full(line);
-        // What is whole each time counts as a full that nothing follows.
-        let known = earlier.map(|there| followers.max(there)).or(own.holds_whole.then_some(0));
-        let level = match known.map(|known| self.wanted(stream, tick, known)) {
-            None => Level::Full,
-            Some(Level::Differential) if earlier.is_none() => Level::Full,
-            Some(level) => level,
-        };
+        let known = self.behind_an_earlier_full(line).map(|there| followers.max(there));
+        let level = known.map_or(Level::Full, |known| self.wanted(stream, tick, known));
         let is_cut = level == Level::Full && self.wanted(stream, tick, followers) != Level::Full;
         let archive = own.archive;
         if is_cut && !self.cuts.iter().any(|cut| cut.archive == archive) {
