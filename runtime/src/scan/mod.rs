@@ -10,6 +10,7 @@ mod ledger;
 pub(crate) mod link;
 mod record;
 mod roots;
+mod scouts;
 mod walk;
 mod warning;
 pub(crate) use walk::is_of_process;

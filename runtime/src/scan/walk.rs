@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use backplan_compiler::pattern::Patterns;
 use rustix::fs::{
@@ -18,6 +19,7 @@ use super::ledger::{Entered, Ledger};
 use super::link::{self, Link};
 use super::record::{LinkGroup, Scanned, Trailer, Unseen};
 use super::roots::Node;
+use super::scouts::{self, Pace, Scouts, Stretch};
 use super::{ScanError, Summary, Trees, WarningKind};
 use crate::control::Control;
 use crate::tree::Kind;
@@ -32,7 +34,7 @@ const UNSEEN_MOST: usize = 100_000;
 pub(super) const CACHE_TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
 /// File system (major, minor) and inode.
-type Identity = ((u32, u32), u64);
+pub(super) type Identity = ((u32, u32), u64);
 
 /// Takes what a walk sees.
 pub type Visitor<'a> = dyn FnMut(&Scanned) -> Result<(), ScanError> + 'a;
@@ -40,7 +42,7 @@ pub type Visitor<'a> = dyn FnMut(&Scanned) -> Result<(), ScanError> + 'a;
 /// A walk under way.
 pub struct Walk<'a> {
     trees: &'a Trees,
-    excluded: Patterns,
+    excluded: Arc<Patterns>,
     control: &'a Control,
     visit: &'a mut Visitor<'a>,
     summary: Summary,
@@ -53,11 +55,13 @@ pub struct Walk<'a> {
     roots_seen: usize,
     first_lost: Option<ScanError>,
     buffer: Vec<MaybeUninit<u8>>,
+    pace: Pace,
+    scouts: Option<Scouts>,
 }
 
 /// Sorted names of one folder, in one piece of memory.
-#[derive(Default)]
-struct Names {
+#[derive(Debug, Clone, Default)]
+pub(super) struct Names {
     bytes: Vec<u8>,
     spans: Vec<(u32, u16)>,
 }
@@ -68,12 +72,29 @@ impl Names {
         self.bytes.extend_from_slice(name);
     }
 
-    fn get(&self, index: usize) -> Option<&[u8]> {
+    /// Adds the names in a folder.
+    pub(super) fn read(&mut self, folder: &OwnedFd, buffer: &mut [MaybeUninit<u8>]) -> Result<(), Errno> {
+        let mut listing = RawDir::new(folder, buffer);
+        while let Some(entry) = listing.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                self.push(name);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    pub(super) fn get(&self, index: usize) -> Option<&[u8]> {
         let (start, length) = *self.spans.get(index)?;
         Some(&self.bytes[start as usize..start as usize + usize::from(length)])
     }
 
-    fn sort(&mut self) {
+    pub(super) fn sort(&mut self) {
         let bytes = &self.bytes;
         let name = |span: &(u32, u16)| &bytes[span.0 as usize..span.0 as usize + usize::from(span.1)];
         self.spans.sort_unstable_by(|a, b| name(a).cmp(name(b)));
@@ -102,6 +123,24 @@ struct Frame<'n> {
     place: Option<usize>,
     /// Excluded, and entered only for an entry of `paths` below it.
     only_roots: bool,
+}
+
+impl Frame<'_> {
+    /// What is still to be looked at in it, for scouts; `path` is that of something in it.
+    fn shown(&self, path: &[u8]) -> Option<scouts::Folder> {
+        if self.only_roots {
+            return None;
+        }
+        let mut names = Names::default();
+        (self.next..self.names.len()).filter_map(|at| self.names.get(at)).for_each(|name| names.push(name));
+        Some(scouts::Folder {
+            opened: self.folder.as_ref()?.try_clone().ok()?,
+            names,
+            path: below_anchor(&path[..self.path], self.anchor).to_vec(),
+            device: self.identity.0,
+            depth: 0,
+        })
+    }
 }
 
 /// An entry that the walk has come to.
@@ -147,7 +186,9 @@ impl<'a> Walk<'a> {
     pub fn new(trees: &'a Trees, control: &'a Control, visit: &'a mut Visitor<'a>) -> Walk<'a> {
         Walk {
             trees,
-            excluded: Patterns::new(trees.files.exclude.iter().map(|pattern| pattern.text.as_str())),
+            excluded: Arc::new(Patterns::new(
+                trees.files.exclude.iter().map(|pattern| pattern.text.as_str()),
+            )),
             control,
             visit,
             summary: Summary::default(),
@@ -158,6 +199,8 @@ impl<'a> Walk<'a> {
             roots_seen: 0,
             first_lost: None,
             buffer: vec![MaybeUninit::uninit(); 1 << 16],
+            pace: Pace::default(),
+            scouts: None,
         }
     }
 
@@ -346,6 +389,10 @@ impl<'a> Walk<'a> {
             };
             frame.next += 1;
             push_name(path, &name);
+            if let Some(passed) = self.pace.stretch() {
+                self.scout(stack, path, passed);
+            }
+            let Some(frame) = stack.last() else { break };
             let Some(inner) = self.child(frame, &name, path)? else { continue };
             stack.push(inner);
             if stack.len() > OPEN_FOLDERS {
@@ -354,6 +401,18 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Where the disk has to be waited for, scouts go ahead; those who are under way learn how far the walk is.
+    fn scout(&mut self, stack: &[Frame<'_>], path: &[u8], passed: Stretch) {
+        match &self.scouts {
+            Some(scouts) => scouts.passed(passed.entries),
+            None if passed.is_slow => {
+                let shown = stack.iter().filter_map(|frame| frame.shown(path)).collect();
+                self.scouts = Some(Scouts::send(Arc::clone(&self.excluded), shown));
+            }
+            None => {}
+        }
     }
 
     /// Opens the folder above again, if it was closed, and makes sure that it is still the same.
@@ -551,14 +610,7 @@ impl<'a> Walk<'a> {
     /// The folder's names and those of entries of `paths` in it, sorted.
     fn read_names(&mut self, folder: &OwnedFd, node: Option<&Node>) -> Result<Names, Errno> {
         let mut names = Names::default();
-        let mut listing = RawDir::new(folder, &mut self.buffer);
-        while let Some(entry) = listing.next() {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push(name);
-            }
-        }
+        names.read(folder, &mut self.buffer)?;
         names.sort();
         let wanted: Vec<_> = node.iter().flat_map(|node| node.children.keys()).collect();
         for name in wanted {
@@ -632,16 +684,16 @@ fn host_path(trees: &Trees, root: usize, anchor: usize, path: &[u8]) -> PathBuf 
     if below.is_empty() { root } else { root.join(OsStr::from_bytes(below)) }
 }
 
-fn identity(seen: &Statx) -> Identity {
+pub(super) fn identity(seen: &Statx) -> Identity {
     ((seen.stx_dev_major, seen.stx_dev_minor), seen.stx_ino)
 }
 
-fn stat(folder: impl std::os::fd::AsFd, name: &OsStr, flags: AtFlags) -> Result<Statx, Errno> {
+pub(super) fn stat(folder: impl std::os::fd::AsFd, name: &OsStr, flags: AtFlags) -> Result<Statx, Errno> {
     statx(folder, name, flags | AtFlags::NO_AUTOMOUNT, StatxFlags::BASIC_STATS)
 }
 
 /// Opens a folder without touching its access time, where that is permitted.
-fn open_folder(above: impl std::os::fd::AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+pub(super) fn open_folder(above: impl std::os::fd::AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let last = if name.as_bytes().contains(&b'/') { OFlags::empty() } else { OFlags::NOFOLLOW };
     match openat(&above, name, flags | last | OFlags::NOATIME, Mode::empty()) {
