@@ -479,6 +479,15 @@ fn a_difference_holds_what_changed_of_a_large_file() {
     write(moments.tree().join("data"), &data);
     moments.check();
     assert!(size(&moments) < 6 * 65_536, "{}", size(&moments));
+    // Little in many places, of odd lengths, and others behind it in the archive.
+    for (at, count) in [(1_500_000, 3), (1_300_001, 700), (900_000, 1), (700_000, 511), (300_003, 77)] {
+        data.splice(at..at, noise(count, 5));
+    }
+    write(moments.tree().join("data"), &data);
+    write(moments.tree().join("small"), "b");
+    write(moments.tree().join("tail"), noise(3_000, 6));
+    moments.check();
+    assert!(size(&moments) < 7 * 65_536, "{}", size(&moments));
     moments.with_tar = false;
     // What was not touched since the first is known still.
     let mut still = noise(2_000_000, 2);

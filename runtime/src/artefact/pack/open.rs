@@ -15,7 +15,7 @@ use super::shifts::Found;
 use crate::artefact::PIECE;
 use crate::artefact::moved::Move;
 use crate::artefact::pax::{ACL_ACCESS, ACL_DEFAULT};
-use crate::artefact::tarhead::{ATTRIBUTES_MAX, padding};
+use crate::artefact::tarhead::{self, ATTRIBUTES_MAX, padding};
 use crate::beneath::Near;
 use crate::scan::{ScanRoot, WarningKind};
 
@@ -358,8 +358,10 @@ fn read_at(file: &impl AsFd, offset: u64, into: &mut [u8]) -> Reading {
     Reading::Whole
 }
 
-/// The ranges that hold data; `None` where there are no holes, too many, or the file system cannot tell.
+/// The ranges that hold data, in whole blocks of an archive, as GNU tar reads them; `None` where there are no holes, too many,
+/// or the file system cannot tell.
 fn data_ranges(file: &OwnedFd, size: u64) -> Option<Vec<Range>> {
+    const BLOCK: u64 = tarhead::BLOCK as u64;
     let mut ranges = Vec::new();
     let mut at = 0;
     while at < size {
@@ -371,7 +373,8 @@ fn data_ranges(file: &OwnedFd, size: u64) -> Option<Vec<Range>> {
         if offset >= size {
             break;
         }
-        let end = seek(file, SeekFrom::Hole(offset)).ok()?.min(size);
+        let end = seek(file, SeekFrom::Hole(offset)).ok()?.checked_next_multiple_of(BLOCK)?.min(size);
+        let offset = offset / BLOCK * BLOCK;
         ranges.push(Range { offset, len: end - offset });
         if ranges.len() > RANGES_MAX {
             return None;

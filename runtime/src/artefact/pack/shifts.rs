@@ -98,6 +98,10 @@ impl<'r> Places<'r> {
     }
 }
 
+/// Ranges of what is new begin and end at multiples of it, but for the end of the file: GNU tar pads each to a block of an
+/// archive, others read them without a gap, and so both read the same.
+const BLOCK: usize = 512;
+
 /// What is found out about a file, grain by grain.
 pub struct Finding<'r> {
     places: Places<'r>,
@@ -111,6 +115,8 @@ pub struct Finding<'r> {
     start: u64,
     at: usize,
     likely: Option<u32>,
+    /// The last bytes before `start`, where they were found: those behind the last border of a block.
+    tail: Vec<u8>,
 }
 
 /// What was found.
@@ -136,6 +142,7 @@ impl<'r> Finding<'r> {
             start: 0,
             at: 0,
             likely: None,
+            tail: Vec::new(),
         }
     }
 
@@ -193,9 +200,11 @@ impl<'r> Finding<'r> {
 
     /// The window is a grain of the file before.
     fn found(&mut self, number: u32) -> io::Result<()> {
-        let len = self.places.grain as u64;
-        self.give(self.at)?;
-        let (offset, from) = (self.start, u64::from(number) * len);
+        let grain = self.places.grain;
+        let padding = self.padding();
+        self.give(self.at + padding)?;
+        let (offset, len) = (self.start, (grain - padding) as u64);
+        let from = u64::from(number) * grain as u64 + padding as u64;
         let last = self.moves.last_mut();
         match last.filter(|last| last.offset + last.len == offset && last.from + last.len == from) {
             Some(last) => last.len += len,
@@ -203,10 +212,20 @@ impl<'r> Finding<'r> {
             None if offset == from => {}
             None => self.moves.push(Move { offset, len, from }),
         }
-        self.waiting.drain(..self.places.grain);
         self.start += len;
+        let behind = grain - padding - behind_border(self.start);
+        self.tail.clear();
+        self.tail.extend(self.waiting.drain(..grain - padding).skip(behind));
         self.likely = number.checked_add(1);
         Ok(())
+    }
+
+    /// How many bytes of the window belong to what is new before it, so that this ends with a block.
+    fn padding(&self) -> usize {
+        let end = self.start + self.at as u64;
+        let is_behind_new =
+            self.at > 0 || self.ranges.last().is_some_and(|last| last.offset + last.len == end);
+        if is_behind_new { (BLOCK - behind_border(end)) % BLOCK } else { 0 }
     }
 
     /// The first bytes of what waits are new.
@@ -214,18 +233,40 @@ impl<'r> Finding<'r> {
         if count == 0 {
             return Ok(());
         }
-        let (offset, len) = (self.start, count as u64);
-        self.spool.write_all(&self.waiting[..count])?;
-        self.new += len;
-        match self.ranges.last_mut().filter(|last| last.offset + last.len == offset) {
-            Some(last) => last.len += len,
-            None => self.ranges.push(Range { offset, len }),
+        let end = self.start + count as u64;
+        match self.ranges.last_mut().filter(|last| last.offset + last.len == self.start) {
+            Some(last) => {
+                last.len += count as u64;
+                self.new += count as u64;
+            }
+            None => {
+                let offset = self.begin_at_border()?;
+                self.ranges.push(Range { offset, len: end - offset });
+                self.new += end - offset;
+            }
         }
+        self.spool.write_all(&self.waiting[..count])?;
         self.waiting.drain(..count);
-        self.start += len;
+        self.start = end;
         self.at = self.at.saturating_sub(count);
         Ok(())
     }
+
+    /// Where a range begins whose first new byte is the next: what was found before it is written with it, back to the border
+    /// of a block.
+    fn begin_at_border(&mut self) -> io::Result<u64> {
+        let behind = behind_border(self.start) as u64;
+        self.spool.write_all(&self.tail[self.tail.len() - behind as usize..])?;
+        if let Some(last) = self.moves.last_mut().filter(|last| last.offset + last.len == self.start) {
+            last.len -= behind;
+        }
+        Ok(self.start - behind)
+    }
+}
+
+/// Bytes from the last border of a block to a place.
+fn behind_border(place: u64) -> usize {
+    (place % BLOCK as u64) as usize
 }
 
 #[cfg(test)]
@@ -330,6 +371,12 @@ mod tests {
             }
             let found = find(&record(&before), &after);
             assert!(put_together(&before, &found, after.len()) == after, "turn {turn}");
+            let at_border =
+                |place: u64| place.is_multiple_of(super::BLOCK as u64) || place == after.len() as u64;
+            for range in &found.ranges {
+                assert!(range.offset.is_multiple_of(super::BLOCK as u64), "turn {turn}: {range:?}");
+                assert!(at_border(range.offset + range.len), "turn {turn}: {range:?}");
+            }
             let held: u64 = found.ranges.iter().map(|range| range.len).sum();
             // What is new, and a grain before and behind each change and at the end.
             assert!(held <= (new + 10 * GRAIN) as u64, "turn {turn}: {held} of {}, {new} new", after.len());
