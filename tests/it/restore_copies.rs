@@ -225,6 +225,22 @@ fn what_a_run_rests_on_comes_from_a_store_that_never_had_the_run() {
     );
     scenario.plan(["restore", "--to", "out"]).status(3).stderr_has("was read instead");
     shell(&scenario.path("."), "diff -r --no-dereference whole out/site/site");
+    // Or its copy there is another file altogether.
+    let damaged = fs::read(&full).unwrap();
+    let other = artefacts(&scenario.path("z")).into_iter().find(|path| *path != full).unwrap();
+    for (wrong, what) in [
+        (damaged[..200_000].to_vec(), "it is truncated"),
+        ([&damaged[..], b"x"].concat(), "cannot be used"),
+        (Vec::new(), "cannot be used"),
+        (fs::read(other).unwrap(), "cannot be used"),
+        ([&damaged[..damaged.len() - 80], &[7; 80]].concat(), "cannot be used"),
+    ] {
+        fs::write(&full, wrong).unwrap();
+        let answer = scenario.plan(["restore", "--to", "wrong"]).status(3);
+        answer.stderr_has(what).stderr_has("was read instead");
+        shell(&scenario.path("."), "diff -r --no-dereference whole wrong/site/site && rm -r wrong");
+        scenario.plan(["cat", "3", "site/site/small"]).status(3).stderr_has("was read instead");
+    }
     fs::remove_file(&full).unwrap();
     scenario.plan(["restore", "--to", "again"]).status(3);
     shell(&scenario.path("."), "diff -r --no-dereference whole again/site/site");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::copies::Copies;
 use super::shelf::Shelf;
 use super::{BaseTrouble, RecallError};
-use crate::artefact::{Layer, LayerError, ReadAt, View};
+use crate::artefact::{Layer, LayerError, View};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{ArchiveRecord, Manifest};
 
@@ -89,19 +89,18 @@ impl Shelf {
         };
         let mut layers = Vec::new();
         for Sheet { run, record, sources } in sheets {
-            let object = match self.copies(run, record, others) {
-                Some(copies) => {
-                    chain.copies.push(Arc::clone(&copies));
-                    copies as Arc<dyn ReadAt>
-                }
-                None => self.object(record),
+            let copies = self.copies(run, record, others);
+            let opened = match &copies {
+                Some(copies) => copies.open(|object| self.artefact_in(object, record)),
+                None => self.artefact(record),
             };
-            let artefact = match self.artefact_in(object, record) {
+            chain.copies.extend(copies);
+            let artefact = match opened {
                 // Not the base is the trouble, but who wants to read it.
                 Err(cause @ RecallError::Locked { .. }) => return Err(cause),
                 Err(cause) if run != manifest.run => {
                     let artefact = Some(record.artefact.to_string());
-                    let base = BrokenBase { run, artefact, what: words(cause) };
+                    let base = BrokenBase { run, artefact, what: cause.of_artefact() };
                     return Err(self.base_error(manifest, base));
                 }
                 artefact => Arc::new(artefact?),
@@ -205,7 +204,11 @@ impl Shelf {
                     Ok(record) if !seen.insert(&record.artefact) => {}
                     Ok(record) => {
                         let artefact = Some(record.artefact.to_string());
-                        let base = |cause| BrokenBase { run: *run, artefact, what: words(cause) };
+                        let base = |cause: RecallError| BrokenBase {
+                            run: *run,
+                            artefact,
+                            what: cause.of_artefact(),
+                        };
                         broken.extend(self.look(record).err().map(base));
                     }
                     Err(base) => broken.push(base),
@@ -254,14 +257,6 @@ fn add<'a>(sheets: &mut Vec<Sheet<'a>>, run: RunId, record: &'a ArchiveRecord, s
         (sheets[at].run, sheets[at].record) = (run, record);
     }
     sheets[at].sources.insert(source.to_owned());
-}
-
-fn words(cause: RecallError) -> String {
-    match cause {
-        RecallError::Artefact { cause, .. } => cause.to_string(),
-        RecallError::Unreadable { why, .. } => why,
-        other => other.to_string(),
-    }
 }
 
 impl Chain<'_> {

@@ -9,6 +9,7 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::RecallError;
 use crate::artefact::ReadAt;
 
 /// The copies of one artefact.
@@ -46,6 +47,35 @@ impl Copies {
     fn note(&self, copy: usize, what: String, other: usize) {
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         wrong.entry(copy).or_insert((what, other));
+    }
+
+    /// Opens it, from the next copy where one is not what it should be.
+    ///
+    /// # Errors
+    /// What the first copy is refused for, where all are.
+    pub fn open<T>(
+        self: &Arc<Self>,
+        open: impl Fn(Arc<dyn ReadAt>) -> Result<T, RecallError>,
+    ) -> Result<T, RecallError> {
+        let mut refused = None;
+        let mut wrong = Vec::new();
+        for copy in 0..self.copies.len() {
+            self.first.store(copy, Ordering::Relaxed);
+            match open(Arc::clone(self) as Arc<dyn ReadAt>) {
+                Ok(opened) => {
+                    for (other, what) in wrong {
+                        self.note(other, format!("cannot be used ({what})"), copy);
+                    }
+                    return Ok(opened);
+                }
+                Err(error) => {
+                    wrong.push((copy, error.of_artefact()));
+                    refused.get_or_insert(error);
+                }
+            }
+        }
+        self.first.store(0, Ordering::Relaxed);
+        Err(refused.unwrap_or_else(|| RecallError::NoStore { reasons: Vec::new() }))
     }
 
     /// Asks one copy after the other until one answers; that is the first from then on.

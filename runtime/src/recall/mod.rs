@@ -243,6 +243,17 @@ pub enum RecallError {
     Name(#[from] BadName),
 }
 
+impl RecallError {
+    /// What is wrong with an artefact, for a sentence that names it already.
+    pub(crate) fn of_artefact(&self) -> String {
+        match self {
+            RecallError::Artefact { cause, .. } => cause.to_string(),
+            RecallError::Unreadable { why, .. } => why.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// Why something that is encrypted does not open.
 fn locked(recipients: &[String], tried: &[String]) -> String {
     let quoted = |keys: &[String]| keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
