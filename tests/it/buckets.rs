@@ -133,6 +133,39 @@ fn carry(
     }
 }
 
+/// A way to a server for keys that may delete nothing.
+fn without_deletion(to: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let Ok(client) = client else { return };
+            thread::spawn(move || forbid_deletion(client, to));
+        }
+    });
+    port
+}
+
+fn forbid_deletion(mut client: TcpStream, to: u16) -> Option<()> {
+    const WORDS: &str = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
+    let mut server = TcpStream::connect(("127.0.0.1", to)).ok()?;
+    loop {
+        let request = message(&mut client, false)?;
+        let line = String::from_utf8_lossy(request.split(|byte| *byte == b'\r').next()?).into_owned();
+        if line.starts_with("DELETE ") || line.starts_with("POST ") && line.contains("?delete") {
+            let length = WORDS.len();
+            let head = format!(
+                "HTTP/1.1 403 Forbidden\r\ncontent-type: application/xml\r\ncontent-length: {length}\r\n\r\n"
+            );
+            client.write_all(head.as_bytes()).ok()?;
+            client.write_all(WORDS.as_bytes()).ok()?;
+            continue;
+        }
+        server.write_all(&request).ok()?;
+        client.write_all(&message(&mut server, request.starts_with(b"HEAD "))?).ok()?;
+    }
+}
+
 /// A way to a server that lets each key in for so many requests, and says from then on that it has expired.
 struct Gate {
     port: u16,
@@ -370,6 +403,32 @@ fn a_bucket_that_is_away_keeps_no_run_from_a_folder() {
     scenario.next_day().plan(["run"]).status(3).stdout_has("Connection refused");
     assert_eq!(artefacts(&scenario.path("store")).len(), 2);
     restored(&scenario, "back", &["--store", "near"]);
+}
+
+#[test]
+fn a_bucket_whose_keys_may_delete_nothing_takes_a_backup_each_night() {
+    let server = Server::start();
+    let port = without_deletion(server.port);
+    let text = |more: &str| {
+        format!(
+            "plan p\n{}{SOURCES}archive main {{\n  from = [site, numbers]\n  to = [far]\n}}\nkeep {{\n  last = 1\n}}\n",
+            store("far", port, more)
+        )
+    };
+    let scenario = world(&text("  append_only = true\n"));
+    for night in 1..4 {
+        scenario.next_day().plan(["run"]).status(0);
+        assert_eq!(server.artefacts(), night);
+    }
+    scenario.plan(["status"]).status(0);
+    restored(&scenario, "back", &[]);
+    // Who has not said so has a backup all the same, and is told what to say.
+    scenario.write("p.plan", text(""));
+    for night in 4..6 {
+        let answer = scenario.next_day().plan(["run"]).status(3);
+        answer.says("AccessDenied").says("say `append_only = true` in the store's block");
+        assert_eq!(server.artefacts(), night);
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::ids::{Nonce, RunId};
 use super::layout::{Layout, artefact_name};
 use super::lock::{Lease, LockError};
-use super::manifest::FORMAT;
+use super::manifest::{FORMAT, Manifest};
 use super::runs::{Catalog, Problem, read_manifest};
 use crate::store::append_only::is_backup;
 use crate::store::fs::Kind;
@@ -240,14 +240,16 @@ impl RecoveryPlan {
         name: &Name,
         temporaries: &[Object],
     ) -> Result<(), StoreError> {
+        if let Some(committed) = scene.layout.run_of_intent(name).and_then(|run| scene.catalog.get(&run)) {
+            self.tidy(scene, name, committed, temporaries);
+            return Ok(());
+        }
         let Some(intent) = read_record::<Intent>(scene.store, name)? else {
             self.leave(name, "it is no intent, or damaged");
             return Ok(());
         };
         let run = intent.run;
-        let own =
-            temporaries.iter().filter(|object| scene.layout.run_of_temporary(&object.name) == Some(run));
-        let mut deletes: Vec<Name> = own.map(|object| object.name.clone()).collect();
+        let mut deletes = temporaries_of(scene, run, temporaries);
         if scene.catalog.unreadable().contains(&run) {
             // It is there, whatever is in it and whatever it is called: nothing of it is deleted.
             self.leave(name, "its run's manifest is there and cannot be used");
@@ -268,6 +270,16 @@ impl RecoveryPlan {
         let uploads = begun.filter_map(|intended| artefact_name(&intended.artefact).ok()).collect();
         self.steps.push(RecoveryStep { reason, uploads, deletes });
         Ok(())
+    }
+
+    /// What a run left that has committed: its manifest says what its intent did.
+    fn tidy(&mut self, scene: &Scene<'_>, intent: &Name, committed: &Manifest, temporaries: &[Object]) {
+        let run = committed.run;
+        let mut deletes = temporaries_of(scene, run, temporaries);
+        deletes.push(intent.clone());
+        let own = committed.archives.iter().filter(|archive| archive.holder == run);
+        let uploads = own.map(|archive| archive.artefact.object()).collect();
+        self.steps.push(RecoveryStep { reason: Reason::TidyRun(run), uploads, deletes });
     }
 
     fn undo(
@@ -341,6 +353,10 @@ impl RecoveryPlan {
             }
             spared.left.extend(backups);
         }
+        // Where the books may not be deleted either there is one for each run: what they tell of is over, and asked of no server.
+        for step in spared.steps.iter_mut().filter(|step| matches!(step.reason, Reason::TidyRun(_))) {
+            step.uploads.clear();
+        }
         spared
     }
 
@@ -362,6 +378,7 @@ impl RecoveryPlan {
     ) -> Result<Recovered, RecoverError> {
         let planned = self.permitted_by(store);
         let mut recovered = Recovered { left: planned.left, ..Recovered::default() };
+        let mut refused = false;
         for step in planned.steps {
             lease.confirm()?;
             if let Reason::UndoRun(run) = step.reason
@@ -376,13 +393,33 @@ impl RecoveryPlan {
                     Err(error) => recovered.left.push(Leftover { name, why: error.to_string() }),
                 }
             }
-            for name in step.deletes {
-                store.delete(&name)?;
-                recovered.deleted.push((step.reason, name));
+            if !refused {
+                refused = recovered.delete(store, step.reason, step.deletes)?;
             }
         }
         recovered.swept = store.sweep(&layout.temporaries())? + store.sweep(layout.home())?;
         Ok(recovered)
+    }
+}
+
+impl Recovered {
+    /// Deletes in this order; whether the server permits no deletion. Then the rest stays as it is, with the record that tells of
+    /// it: it is in nobody's way, and no reason to have no backup. Of a store that is `append_only` nothing else is expected.
+    fn delete(&mut self, store: &dyn Store, reason: Reason, names: Vec<Name>) -> Result<bool, StoreError> {
+        for name in names {
+            match store.delete(&name) {
+                Ok(()) => self.deleted.push((reason, name)),
+                Err(error) if error.kind.is_refusal() => {
+                    if store.capabilities().delete {
+                        let why = format!("{error}; {}", StoreError::NO_DELETION);
+                        self.left.push(Leftover { name, why });
+                    }
+                    return Ok(true);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -397,6 +434,12 @@ pub fn recover(
     mark: &Mark,
 ) -> Result<Recovered, RecoverError> {
     RecoveryPlan::make(store, layout, None, mark)?.execute(store, layout, lease)
+}
+
+/// What a run was about to give its name.
+fn temporaries_of(scene: &Scene<'_>, run: RunId, temporaries: &[Object]) -> Vec<Name> {
+    let own = temporaries.iter().filter(|object| scene.layout.run_of_temporary(&object.name) == Some(run));
+    own.map(|object| object.name.clone()).collect()
 }
 
 /// A record of this folder; `None` if it is gone, damaged, newer, or no file.

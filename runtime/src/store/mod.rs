@@ -134,7 +134,18 @@ pub enum StoreErrorKind {
     Other,
 }
 
+impl StoreError {
+    /// What to do where a store's server permits no deletion.
+    pub const NO_DELETION: &str =
+        "give who writes there the right to delete, or say `append_only = true` in the store's block";
+}
+
 impl StoreErrorKind {
+    /// Whether who asks may not do so, as servers tell it.
+    pub fn is_refusal(self) -> bool {
+        matches!(self, StoreErrorKind::Denied | StoreErrorKind::Credentials)
+    }
+
     /// Whether another attempt meets the same.
     pub fn is_lasting(self) -> bool {
         matches!(

@@ -166,7 +166,7 @@ impl StepPlan for CommitPlan {
             }
             keep_done(doing, store);
             if let Some(error) = committed.untidy {
-                doing.warn(format!("{error}; the next run tidies up"));
+                tell_untidy(doing, store, &error);
             }
             context.watch.accept(&mut context.plan(), &manifest).map_err(Failure::lasting)?;
             tell_of_losses(doing, store, &manifest);
@@ -205,6 +205,15 @@ impl CommitPlan {
             manifest.seal(details, &readers).map_err(Failure::lasting)?;
         }
         Ok(manifest)
+    }
+}
+
+/// Tells what the run could not clear away behind its commit, but for a store that is `append_only`, where nothing has to be.
+fn tell_untidy(doing: &Doing<'_>, store: StoreId, error: &StoreError) {
+    match error.kind.is_refusal() {
+        true if doing.context.model().store(store).append_only => {}
+        true => doing.warn(format!("{error}; {}", StoreError::NO_DELETION)),
+        false => doing.warn(format!("{error}; the next run tidies up")),
     }
 }
 
