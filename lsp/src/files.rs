@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use backplan_compiler::import_paths;
 use backplan_compiler::sources::{SourceFile, SourceSet};
-use backplan_runtime::load;
+use backplan_host::load;
 use lsp_types::{TextDocumentContentChangeEvent, Uri};
 
 use crate::position::Lines;

@@ -1,19 +1,11 @@
-//! Processes of our own: this program, started once more under another name, for one small thing each.
-//!
-//! A process that is to change its own surroundings must have no other threads, and one that is to outlive this one must be
-//! another. The name is the first word of the command line, where a person does not come to it by accident.
+//! What this process was started for: itself, or one of the small things that this program does under other names.
 
-use std::ffi::OsStr;
-use std::io;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
-use std::sync::OnceLock;
+use std::path::Path;
+use std::process::ExitCode;
 
 use crate::{confine, keeper};
 
-/// The program that answers to those names.
-static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+pub use backplan_host::aide::{command, is_offered, offer};
 
 /// Does what the name of this process asks for; `None` for a process that a person started. To be called before anything
 /// else is done.
@@ -28,23 +20,4 @@ pub fn serve() -> Option<ExitCode> {
             None
         }
     }
-}
-
-/// Says which program answers, where this one does not.
-pub fn offer(program: &Path) {
-    // Said twice, it is the first that counts.
-    let _ = PROGRAM.set(program.to_path_buf());
-}
-
-/// Whether there is one.
-pub(crate) fn is_offered() -> bool {
-    PROGRAM.get().is_some()
-}
-
-/// The program, to be started under a name.
-pub(crate) fn command(name: &str) -> io::Result<Command> {
-    let missing = || io::Error::new(io::ErrorKind::NotFound, "no program of Backplan's own is at hand");
-    let mut command = Command::new::<&OsStr>(PROGRAM.get().ok_or_else(missing)?.as_ref());
-    command.arg0(name);
-    Ok(command)
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "../../archive/tests/support/mod.rs"]
 mod support;
 
 use std::fs;

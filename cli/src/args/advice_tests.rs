@@ -14,10 +14,20 @@ use super::Args;
 /// The sources and the documentation.
 fn texts() -> Vec<(PathBuf, String)> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut open: Vec<PathBuf> =
-        ["cli/src", "runtime/src", "compiler/src", "lsp/src", "docs", "README.md", "plans", "editors"]
-            .map(|below| top.join(below))
-            .into();
+    let mut open: Vec<PathBuf> = [
+        "cli/src",
+        "runtime/src",
+        "archive/src",
+        "host/src",
+        "compiler/src",
+        "lsp/src",
+        "docs",
+        "README.md",
+        "plans",
+        "editors",
+    ]
+    .map(|below| top.join(below))
+    .into();
     let mut texts = Vec::new();
     while let Some(path) = open.pop() {
         if path.is_dir() {

@@ -1,9 +1,6 @@
 //! The second document of a manifest: what may be private.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -13,7 +10,9 @@ use super::manifest::{MAX_BYTES, Second};
 use super::mounted::Mounted;
 use super::names::{Digest, HostPath, InnerPath, PlanName};
 use crate::cipher::{Keyring, message};
-use crate::text::{hex, unhex};
+use crate::text::hex;
+
+pub use backplan_host::names::RawPath;
 
 /// Warnings that are kept word by word; the others are counted.
 pub const MAX_WARNINGS: usize = 50;
@@ -85,104 +84,6 @@ impl Warnings {
             warning.truncate(warning.floor_char_boundary(MAX_WARNING_BYTES));
             self.first.push(warning);
         }
-    }
-}
-
-/// A path of any bytes. Text where it is UTF-8, else a map `{hex: …}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "PathForm", into = "PathForm")]
-pub struct RawPath(pub PathBuf);
-
-/// A path as [`RawPath`] writes it, for `#[serde(with = "…")]`.
-pub mod raw {
-    use std::path::{Path, PathBuf};
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::RawPath;
-
-    /// Writes it.
-    ///
-    /// # Errors
-    /// The serializer's.
-    pub fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
-        RawPath::from(path).serialize(to)
-    }
-
-    /// Reads it.
-    ///
-    /// # Errors
-    /// Where it is none.
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
-        RawPath::deserialize(from).map(|path| path.0)
-    }
-}
-
-/// Paths with a word on each, as [`raw`] has them.
-pub mod raw_with_words {
-    use std::path::PathBuf;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use super::RawPath;
-
-    /// Writes them.
-    ///
-    /// # Errors
-    /// The serializer's.
-    pub fn serialize<S: Serializer>(paths: &[(PathBuf, String)], to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(paths.iter().map(|(path, word)| (RawPath::from(path.as_path()), word)))
-    }
-
-    /// Reads them.
-    ///
-    /// # Errors
-    /// Where one is none.
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(PathBuf, String)>, D::Error> {
-        let paths = Vec::<(RawPath, String)>::deserialize(from)?;
-        Ok(paths.into_iter().map(|(path, word)| (path.0, word)).collect())
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum PathForm {
-    Text(String),
-    Bytes { hex: String },
-}
-
-impl From<RawPath> for PathForm {
-    fn from(path: RawPath) -> PathForm {
-        match path.0.into_os_string().into_string() {
-            Ok(text) => PathForm::Text(text),
-            Err(bytes) => PathForm::Bytes { hex: hex(bytes.as_bytes()) },
-        }
-    }
-}
-
-impl TryFrom<PathForm> for RawPath {
-    type Error = &'static str;
-
-    fn try_from(form: PathForm) -> Result<RawPath, &'static str> {
-        match form {
-            PathForm::Text(text) => Ok(RawPath(PathBuf::from(text))),
-            PathForm::Bytes { hex } => {
-                let bytes = unhex(&hex).ok_or("a path in hex that is none")?;
-                Ok(RawPath(PathBuf::from(std::ffi::OsString::from_vec(bytes))))
-            }
-        }
-    }
-}
-
-impl From<&Path> for RawPath {
-    fn from(path: &Path) -> RawPath {
-        RawPath(path.to_path_buf())
-    }
-}
-
-impl AsRef<OsStr> for RawPath {
-    fn as_ref(&self) -> &OsStr {
-        self.0.as_os_str()
     }
 }
 

@@ -28,6 +28,8 @@
 //! [`recover::recover`], [`commit::Transaction::begin`], artefacts, [`commit::Transaction::commit`],
 //! [`prune::PrunePlan::execute`], [`lock::Lease::release`].
 
+pub use backplan_host::ids;
+
 pub mod commit;
 pub mod delete;
 pub mod details;
@@ -36,7 +38,6 @@ pub mod guard;
 pub mod hold;
 pub mod host;
 pub mod identity;
-pub mod ids;
 pub mod labels;
 pub mod layout;
 pub mod lock;

@@ -16,7 +16,7 @@ use super::steps::Scene;
 use super::steps::deliver::CommitPlan;
 use super::steps::pack::Estimate;
 use crate::artefact::{Packed, PackedSource, Tally};
-use crate::catalog::details::{Details, PlanFile, RawPath, Root, Warnings, raw};
+use crate::catalog::details::{Details, PlanFile, RawPath, Root, Warnings};
 use crate::catalog::ids::{Nonce, RunId, Uuid};
 use crate::catalog::labels::Labels;
 pub use crate::catalog::manifest::Content;
@@ -79,7 +79,7 @@ pub enum SourceFact {
     /// Its scan.
     Scanned(Summary),
     /// Its copy, and the bytes of it.
-    Dumped(#[serde(with = "raw")] PathBuf, u64),
+    Dumped(#[serde(with = "backplan_host::names::raw")] PathBuf, u64),
     /// In a dry run: its copy would be made, of about so many bytes; `None`: that is known when it is made.
     Expected(Option<u64>),
     /// It is optional and was not there.

@@ -122,7 +122,7 @@ fn damage_is_an_error_with_the_objects_name() {
 
 #[test]
 fn sealed_details_open_with_a_key_and_only_for_their_own_run() {
-    use age_core::secrecy::ExposeSecret;
+    use age::secrecy::ExposeSecret;
     let keys: Vec<age::x25519::Identity> = (0..3).map(|_| age::x25519::Identity::generate()).collect();
     let to: Vec<String> = keys[..2].iter().map(|key| key.to_public().to_string()).collect();
     let ring = |at: usize| {
