@@ -3,7 +3,6 @@
 //! | module | holds |
 //! |---|---|
 //! | [`aide`] | this program under other names, for small things that take a process of their own |
-//! | [`beneath`] | opening below a folder, by descriptor, through no link |
 //! | [`control`] | progress counters and the cancel flag that long work looks at |
 //! | [`ids`] | ids of runs, plans, machines, attempts |
 //! | [`keeper`] | the end of every program with this process |
@@ -13,6 +12,7 @@
 //! | [`middle`] | reading from the middle of something |
 //! | [`moment`] | moments as people read and write them |
 //! | [`names`] | names and paths as records say them |
+//! | [`openat`] | opening below a folder, by descriptor, through no link |
 //! | [`places`] | folders as they really are: exchanged, mounted, emptied |
 //! | [`regular`] | files that are files |
 //! | [`text`] | names of files as text |
@@ -20,7 +20,6 @@
 //! | [`tree`] | entries of trees: kinds, and the order of paths |
 
 pub mod aide;
-pub mod beneath;
 pub mod control;
 pub mod ids;
 pub mod keeper;
@@ -30,6 +29,7 @@ pub mod machine;
 pub mod middle;
 pub mod moment;
 pub mod names;
+pub mod openat;
 pub mod places;
 pub mod regular;
 pub mod text;

@@ -4,37 +4,37 @@
 //! | module | holds |
 //! |---|---|
 //! | [`aide`] | this program under other names, for small things that take a process of their own |
+//! | [`backups`] | getting data back: shelves of backups, restore, verify |
 //! | [`catalog`] | what a backup is: layout, manifests, identity, locks, commit, delete, recovery |
 //! | [`confine`] | programs that can write nothing but their own folders |
 //! | [`discover`] | databases and clusters found by looking, for a first plan |
 //! | `inherited` | what every program has of this process's environment |
-//! | [`live`] | whether the world is as a plan needs it |
 //! | [`notify`] | telling people and machines how a run went |
-//! | [`recall`] | getting data back: shelves of backups, restore, verify |
+//! | [`preflight`] | whether the world is as a plan needs it |
 //! | [`rehearse`] | restores into a scratch folder, to see that they would work |
 //! | [`run`] | running a plan: the coordinator, its steps, the journal |
 //! | [`source`] | reading sources that are not plain files |
-//! | [`starter`] | systemd and cron, told what to start |
 //! | [`stamped`] | files written for others, not over what people changed |
+//! | [`starter`] | systemd and cron, told what to start |
 //! | [`store`] | where artefacts go: the trait, and the folder store |
 //! | [`wal`] | archives of the write-ahead log |
 
 pub use backplan_archive::{artefact, cipher, extract, scan};
-use backplan_host::{beneath, keeper, lasting, regular};
 pub use backplan_host::{control, load, machine, middle, moment, places, text, threads, tree};
+use backplan_host::{keeper, lasting, openat, regular};
 
 pub mod aide;
+pub mod backups;
 pub mod catalog;
 pub mod confine;
 pub mod discover;
 mod inherited;
-pub mod live;
 pub mod mariadb;
 pub mod metrics;
 pub mod notify;
 pub mod postgres;
+pub mod preflight;
 pub mod programs;
-pub mod recall;
 pub mod rehearse;
 pub mod run;
 pub mod source;

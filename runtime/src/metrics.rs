@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rustix::fs::OFlags;
 
-use crate::recall::last::Outcome;
-use crate::recall::status::{Status, Verdict};
+use crate::backups::last::Outcome;
+use crate::backups::status::{Status, Verdict};
 
 /// A family of metrics, all of them gauges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

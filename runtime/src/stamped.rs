@@ -12,7 +12,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::beneath;
+use crate::openat;
 
 /// Bytes of the largest file that is looked at.
 const LARGEST: u64 = 4 << 20;
@@ -214,7 +214,7 @@ impl Folder {
 
 /// A name in a folder, and no way out of it.
 fn one(name: &str) -> io::Result<&str> {
-    let (folder, last) = beneath::split(name.as_bytes());
+    let (folder, last) = openat::split(name.as_bytes());
     if folder.is_empty() && !last.is_empty() && !name.starts_with(['.', '/']) && !name.contains('\0') {
         Ok(name)
     } else {

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use super::way::{KEPT, Way};
 use super::{Existing, ExtractError, Extraction, Target};
 use crate::artefact::{Entry, Flags, Kind};
-use backplan_host::beneath;
+use backplan_host::openat;
 use backplan_host::places::anchor::{self, Moved};
 
 /// Extended attributes: name, value.
@@ -106,7 +106,7 @@ impl Place {
     /// [`ExtractError::Target`].
     pub fn open(target: &Target, extraction: &Extraction) -> Result<Place, ExtractError> {
         let failed = |cause: std::io::Error| ExtractError::Target { path: target.path(), cause };
-        let base = beneath::folder(&target.base).map_err(failed)?;
+        let base = openat::folder(&target.base).map_err(failed)?;
         let is_fresh = is_empty(&base).map_err(|cause| failed(cause.into()))?;
         let owners = match extraction.owners {
             Some(true) => Owners::Set,
@@ -159,7 +159,7 @@ impl Place {
         };
         if let Some(far) = far(path, at) {
             let start = if at == 0 { 0 } else { at + 1 };
-            match beneath::open(&folder, &path[start..far], THROUGH, Mode::empty()) {
+            match openat::open(&folder, &path[start..far], THROUGH, Mode::empty()) {
                 Ok(opened) => {
                     (at, folder) = (far, Arc::new(opened));
                     way.enter(far, Arc::clone(&folder));
@@ -214,7 +214,7 @@ impl Place {
         way: &mut Way,
         make: impl Fn(&OwnedFd, &OsStr) -> Result<T, Errno>,
     ) -> Result<(New, T), Obstacle> {
-        let (above, name) = beneath::split(path);
+        let (above, name) = openat::split(path);
         let folder = self.folder(number, above, way)?;
         let name = OsStr::from_bytes(name);
         let mut made = make(&folder, name);
@@ -256,7 +256,7 @@ impl Place {
             return None;
         }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = File::from(beneath::open(&self.base, path, flags, Mode::empty()).ok()?);
+        let file = File::from(openat::open(&self.base, path, flags, Mode::empty()).ok()?);
         let seen = file.metadata().ok()?;
         let time = (seen.mtime(), seen.mtime_nsec());
         let is_it = seen.is_file() && seen.len() == entry.size && time == (entry.mtime, entry.nanos.into());
@@ -335,7 +335,7 @@ impl Place {
         (other, place, target): (usize, &Place, Vec<u8>),
         there: &mut Way,
     ) -> Result<New, Obstacle> {
-        let (above, name) = beneath::split(&target);
+        let (above, name) = openat::split(&target);
         let above = place.folder(other, above, there)?;
         let link = |folder: &OwnedFd, new: &OsStr| {
             linkat(&above, OsStr::from_bytes(name), folder, new, AtFlags::empty())

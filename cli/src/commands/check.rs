@@ -15,8 +15,8 @@ use backplan_compiler::together::{Beside, Meeting, together};
 use backplan_compiler::{Compiled, Laid, compile};
 use backplan_grammar::ast::Item;
 use backplan_runtime::control::Control;
-use backplan_runtime::live::{self, Asked};
 use backplan_runtime::load::{self, LoadError};
+use backplan_runtime::preflight::{self, Asked};
 use backplan_runtime::run::state;
 use backplan_runtime::threads::on_several;
 use jiff::Timestamp;
@@ -179,7 +179,7 @@ impl Live {
         let is_wrong = findings.iter().any(|finding| finding.severity == Severity::Error);
         if let Some(model) = model.filter(|_| !is_wrong) {
             let (state, home, now) = (self.state.as_path(), self.home.as_deref(), self.now);
-            findings.extend(live::look(Asked { model, laid, state, home, now }, &self.control));
+            findings.extend(preflight::look(Asked { model, laid, state, home, now }, &self.control));
         }
     }
 }

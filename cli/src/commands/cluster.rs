@@ -7,18 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backplan_compiler::model::{Model, Postgres, StoreId, StoreKind, Wal};
+use backplan_runtime::backups::cluster::{self, ClusterError, ClusterWish, Outcome};
+use backplan_runtime::backups::launch::{Starting, Then};
+use backplan_runtime::backups::log;
+use backplan_runtime::backups::repositories::reachable;
+use backplan_runtime::backups::shelf::Shelves;
+use backplan_runtime::backups::tool;
 use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::Control;
 use backplan_runtime::machine::host_name;
 use backplan_runtime::postgres::recovery::{Action, Point, Recovery, command_word};
 use backplan_runtime::programs::environment;
 use backplan_runtime::programs::secrets::Secrets;
-use backplan_runtime::recall::cluster::{self, ClusterError, ClusterWish, Outcome};
-use backplan_runtime::recall::launch::{Starting, Then};
-use backplan_runtime::recall::log;
-use backplan_runtime::recall::repositories::reachable;
-use backplan_runtime::recall::shelf::Shelves;
-use backplan_runtime::recall::tool;
 use backplan_runtime::wal::WalError;
 use backplan_runtime::wal::archive::{self, Access, Archive};
 use jiff::Timestamp;
@@ -454,7 +454,7 @@ fn mapping(text: &str) -> Result<(PathBuf, PathBuf), Failure> {
 
 fn failure(error: &ClusterError) -> Failure {
     let help = match error {
-        ClusterError::Recall(error) => return shelves::failure(error),
+        ClusterError::Backups(error) => return shelves::failure(error),
         ClusterError::Window { .. } => "give a target inside the window; `plan list` shows the backups",
         ClusterError::Incomplete { .. } => {
             "`plan verify` says what is damaged; remove the folder and restore another run (`--run`), or from another store"

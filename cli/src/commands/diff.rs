@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use backplan_compiler::diff::diff;
 use backplan_compiler::sources::SourceSet;
+use backplan_runtime::backups::outlook::outlook;
 use backplan_runtime::load;
 use backplan_runtime::load::revision::{RevisionError, load_revision};
-use backplan_runtime::recall::outlook::outlook;
 
 use self::sides::{Side, compiled, moved};
 use super::plan::{current_folder, inputs, of_load, sole};

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 
+use backplan_runtime::backups::compare::{Side, compare};
+use backplan_runtime::backups::paths::Paths;
+use backplan_runtime::backups::shelf::{Held, Shelves};
 use backplan_runtime::control::Control;
 use backplan_runtime::extract::Pick;
-use backplan_runtime::recall::compare::{Side, compare};
-use backplan_runtime::recall::paths::Paths;
-use backplan_runtime::recall::shelf::{Held, Shelves};
 
 use super::ls::source_in;
 use super::shelves::{choice, failure, open};

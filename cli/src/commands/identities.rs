@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use backplan_runtime::backups::shelf::Shelves;
 use backplan_runtime::cipher::{Ask, Keyring, Passphrase};
-use backplan_runtime::recall::shelf::Shelves;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::args::Identities;

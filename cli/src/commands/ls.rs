@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
 use backplan_runtime::artefact::{Entry, Kind, LayerError, Live, ReadError};
+use backplan_runtime::backups::BackupsError;
+use backplan_runtime::backups::chain::Chain;
+use backplan_runtime::backups::paths::Paths;
+use backplan_runtime::backups::shelf::{Held, Shelves};
 use backplan_runtime::control::Control;
 use backplan_runtime::extract::{Pick, Picks, Taken};
-use backplan_runtime::recall::RecallError;
-use backplan_runtime::recall::chain::Chain;
-use backplan_runtime::recall::paths::Paths;
-use backplan_runtime::recall::shelf::{Held, Shelves};
 
 use super::shelves::{choice, failure, open};
 use crate::args::{CatArgs, Format, Global, LsArgs, PlanFile};
@@ -187,7 +187,7 @@ fn must_be_file(entry: &Entry) -> Result<(), Failure> {
         Kind::Fifo => "a named pipe",
         Kind::CharDevice | Kind::BlockDevice => "a device",
     };
-    Err(failure(&RecallError::NotFile { path: printable(&entry.path), what }))
+    Err(failure(&BackupsError::NotFile { path: printable(&entry.path), what }))
 }
 
 /// The answer, as something to write to.

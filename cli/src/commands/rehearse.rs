@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use backplan_compiler::graph::Occasion;
 use backplan_compiler::model::{Model, SourceId};
+use backplan_runtime::backups::shelf::Shelves;
 use backplan_runtime::catalog::ids::RunId;
 use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::Control;
 use backplan_runtime::machine::host_name;
 use backplan_runtime::programs::process::Tell;
 use backplan_runtime::programs::secrets::Secrets;
-use backplan_runtime::recall::shelf::Shelves;
 use backplan_runtime::rehearse::record::{self, Rehearsal};
 use backplan_runtime::rehearse::wish::{self, Places};
 use backplan_runtime::rehearse::{RehearsalWish, RehearseError, rehearse, scratch};
@@ -172,7 +172,7 @@ fn of_store(shelves: &Shelves, args: &VerifyArgs, places: &Places) -> Vec<Rehear
 
 fn failure(error: &RehearseError) -> Failure {
     match error {
-        RehearseError::Recall(error) => shelves::failure(error),
+        RehearseError::Backups(error) => shelves::failure(error),
         _ => Failure::new(error.to_string()),
     }
 }

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use backplan_compiler::lower::{level_word, zone};
 use backplan_compiler::model::Model;
+use backplan_runtime::backups::last::{Made, outcome};
+use backplan_runtime::backups::shelf::Shelves;
 use backplan_runtime::catalog::ids::RunId;
 use backplan_runtime::catalog::manifest::{Manifest, SourceStatus};
 use backplan_runtime::load::display;
 use backplan_runtime::machine::host_name;
 use backplan_runtime::metrics;
-use backplan_runtime::recall::last::{Made, outcome};
-use backplan_runtime::recall::shelf::Shelves;
 use backplan_runtime::run::prune::{Request, preview};
 use backplan_runtime::run::{state, timeline};
 use jiff::Timestamp;

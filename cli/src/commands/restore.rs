@@ -1,12 +1,12 @@
 //! `plan restore`
 
+use backplan_runtime::backups::restore::{Destination, RestoreWish, plan};
+use backplan_runtime::backups::shelf::{Held, Shelves};
+use backplan_runtime::backups::unfinished::Unfinished;
 use backplan_runtime::catalog::ids::RunId;
 use backplan_runtime::control::Control;
 use backplan_runtime::extract::Existing;
 use backplan_runtime::moment::shown;
-use backplan_runtime::recall::restore::{Destination, RestoreWish, plan};
-use backplan_runtime::recall::shelf::{Held, Shelves};
-use backplan_runtime::recall::unfinished::Unfinished;
 use backplan_runtime::run::facts::places;
 
 use super::cluster;

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use backplan_compiler::model::{Model, Store};
+use backplan_runtime::backups::BackupsError;
+use backplan_runtime::backups::shelf::{Shelf, Shelves};
 use backplan_runtime::catalog::runs::{Choice, ChooseError};
-use backplan_runtime::recall::RecallError;
-use backplan_runtime::recall::shelf::{Shelf, Shelves};
 use backplan_runtime::run::state;
 use jiff::tz::TimeZone;
 
@@ -122,55 +122,55 @@ pub fn choice(run: &str, at: Option<&str>) -> Result<Choice, Failure> {
 }
 
 /// A failure to read backups.
-pub fn failure(error: &RecallError) -> Failure {
+pub fn failure(error: &BackupsError) -> Failure {
     let (status, help) = match error {
-        RecallError::SeveralPlans { .. } | RecallError::OtherPlans { .. } | RecallError::Address(_) => {
+        BackupsError::SeveralPlans { .. } | BackupsError::OtherPlans { .. } | BackupsError::Address(_) => {
             (Status::Usage, None)
         }
-        RecallError::NoPlan(place) if is_whole_bucket(place) => (
+        BackupsError::NoPlan(place) if is_whole_bucket(place) => (
             Status::Failed,
             Some(
                 "a store may have a prefix in its bucket, which belongs to the address: `--store s3://BUCKET/PREFIX`",
             ),
         ),
-        RecallError::NoSource { .. } | RecallError::NoEntry { .. } | RecallError::NotFile { .. } => {
+        BackupsError::NoSource { .. } | BackupsError::NoEntry { .. } | BackupsError::NotFile { .. } => {
             (Status::Failed, None)
         }
-        RecallError::AtWork(_) => {
+        BackupsError::AtWork(_) => {
             (Status::Locked, Some("wait until it has ended, or restore into another folder"))
         }
-        RecallError::CutShort { .. } => (
+        BackupsError::CutShort { .. } => (
             Status::Failed,
             Some(
                 "what was complete stays, nothing half-written; mend that and restore again, with `--resume`; where that was in \
                  place or over what was there, with `--overwrite`",
             ),
         ),
-        RecallError::Choose(ChooseError::Unreadable { .. }) => (
+        BackupsError::Choose(ChooseError::Unreadable { .. }) => (
             Status::Failed,
             Some(
                 "another store may have it whole; its artefacts can be unpacked by tar; `plan list` shows the other runs",
             ),
         ),
-        RecallError::NotInOthers { .. } => (
+        BackupsError::NotInOthers { .. } => (
             Status::Failed,
             Some("have them back, for they may have it; `plan list` shows which runs there are"),
         ),
-        RecallError::Choose(_) => (Status::Failed, Some("`plan list` shows which runs there are")),
-        RecallError::Artefact { .. } => (
+        BackupsError::Choose(_) => (Status::Failed, Some("`plan list` shows which runs there are")),
+        BackupsError::Artefact { .. } => (
             Status::Failed,
             Some(
                 "`plan verify` says what is damaged; another store, or an earlier run (`--run`), may be whole",
             ),
         ),
-        RecallError::Base(_) => (
+        BackupsError::Base(_) => (
             Status::Failed,
             Some("another store may have that run whole; `plan verify --all` shows which runs are"),
         ),
-        RecallError::NoStore { .. } | RecallError::Store(_) => {
+        BackupsError::NoStore { .. } | BackupsError::Store(_) => {
             (Status::Failed, Some("see that it is there, or name a store that can be read: `--store PATH`"))
         }
-        RecallError::Locked { .. } => (
+        BackupsError::Locked { .. } => (
             Status::Failed,
             Some("name the file of a private key: `--identity FILE`, or in `BACKPLAN_IDENTITY`"),
         ),

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use backplan_compiler::Laid;
 use backplan_compiler::model::Model;
+use backplan_runtime::backups::BackupsError;
+use backplan_runtime::backups::log::waiting;
+use backplan_runtime::backups::repositories::Access;
+use backplan_runtime::backups::shelf::Shelves;
+use backplan_runtime::backups::status::{Status as Standing, Verdict, status};
 use backplan_runtime::load::display;
 use backplan_runtime::machine::host_name;
 use backplan_runtime::metrics::{self, Dialect, Stand};
-use backplan_runtime::recall::RecallError;
-use backplan_runtime::recall::log::waiting;
-use backplan_runtime::recall::repositories::Access;
-use backplan_runtime::recall::shelf::Shelves;
-use backplan_runtime::recall::status::{Status as Standing, Verdict, status};
 use backplan_runtime::rehearse::scratch;
 use backplan_runtime::rehearse::wish::Places;
 use backplan_runtime::run::history::{self, PastRun};
@@ -173,7 +173,7 @@ fn put(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 /// No store can be read. A plan stands by its own stores alone.
-fn unreadable(error: &RecallError) -> Failure {
+fn unreadable(error: &BackupsError) -> Failure {
     let help =
         "see that one of them is there; one that is elsewhere by now is read by `plan list --store PATH`";
     failure(error).help(help)
@@ -185,7 +185,7 @@ fn of_model(
     unclean: Vec<PastRun>,
     told: &[String],
     now: Timestamp,
-) -> Result<Result<Standing, RecallError>, Failure> {
+) -> Result<Result<Standing, BackupsError>, Failure> {
     let state = state::root().map_err(|error| Failure::new(error.to_string()))?;
     let mut shelves = match Shelves::of_plan(model, None) {
         Ok(shelves) => shelves,

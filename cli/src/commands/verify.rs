@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use backplan_runtime::artefact::Depth;
+use backplan_runtime::backups::check::{Checked, check, tell_of_damaged_bases};
+use backplan_runtime::backups::log::check::{CheckedLog, check as check_log};
+use backplan_runtime::backups::log::{self};
+use backplan_runtime::backups::repositories::{self, Access, CheckedRepository};
+use backplan_runtime::backups::shelf::{Shelf, Shelves};
 use backplan_runtime::catalog::ids::RunId;
 use backplan_runtime::catalog::manifest::Manifest;
 use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::{Control, Stopped};
 use backplan_runtime::machine::host_name;
-use backplan_runtime::recall::check::{Checked, check, tell_of_damaged_bases};
-use backplan_runtime::recall::log::check::{CheckedLog, check as check_log};
-use backplan_runtime::recall::log::{self};
-use backplan_runtime::recall::repositories::{self, Access, CheckedRepository};
-use backplan_runtime::recall::shelf::{Shelf, Shelves};
 use backplan_runtime::rehearse::scratch;
 use backplan_runtime::rehearse::wish::Places;
 use backplan_runtime::run::state;

@@ -6,10 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use backplan_compiler::count::plural;
+use backplan_runtime::backups::shelf::Shelves;
+use backplan_runtime::backups::why::{Known, Reader, of_path};
 use backplan_runtime::load;
 use backplan_runtime::moment::shown;
-use backplan_runtime::recall::shelf::Shelves;
-use backplan_runtime::recall::why::{Known, Reader, of_path};
 use backplan_runtime::text::{printable, unescaped};
 
 use super::identities::with_keys;

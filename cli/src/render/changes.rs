@@ -1,7 +1,7 @@
 //! What changed between two backups, for people and for programs.
 
 use backplan_runtime::artefact::Entry;
-use backplan_runtime::recall::compare::{Change, How};
+use backplan_runtime::backups::compare::{Change, How};
 use serde::Serialize;
 
 use super::backups::{EntryRow, printable};

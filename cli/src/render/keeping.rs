@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use backplan_runtime::catalog::prune::PrunedRun;
-use backplan_runtime::moment::{exactly, shown};
-use backplan_runtime::recall::log::LogStanding;
-use backplan_runtime::recall::status::{
+use backplan_runtime::backups::log::LogStanding;
+use backplan_runtime::backups::status::{
     ArchiveNext, KeyStanding, Promise, RehearsalStanding, SourceStanding, Status, Verdict, span,
 };
+use backplan_runtime::catalog::prune::PrunedRun;
+use backplan_runtime::moment::{exactly, shown};
 use backplan_runtime::run::history::{End, PastRun};
 use backplan_runtime::run::prune::StorePrune;
 use jiff::Timestamp;

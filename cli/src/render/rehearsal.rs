@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use backplan_runtime::recall::status::span;
+use backplan_runtime::backups::status::span;
 use backplan_runtime::rehearse::record::{CheckVerdict, Rehearsal};
 
 use super::paint::Paint;

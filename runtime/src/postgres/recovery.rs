@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use rustix::fs::{AtFlags, Mode, OFlags, unlinkat};
 use rustix::io::Errno;
 
-use crate::beneath;
+use crate::openat;
 use crate::wal::lsn::Lsn;
 
 /// Bytes of a restore point's name at the most (`MAXFNAMELEN` of Postgres, with its closing zero).
@@ -285,7 +285,7 @@ pub fn silence(data: &File) -> io::Result<()> {
 /// Opens a regular file of a data directory, and makes it where it is not there.
 fn open(folder: &File, name: &str, flags: OFlags) -> io::Result<File> {
     let flags = flags | OFlags::CREATE | OFlags::NONBLOCK;
-    let file = File::from(beneath::open(folder, name.as_bytes(), flags, Mode::RUSR | Mode::WUSR)?);
+    let file = File::from(openat::open(folder, name.as_bytes(), flags, Mode::RUSR | Mode::WUSR)?);
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::other(format!("`{name}` is no regular file"))),

@@ -7,13 +7,13 @@ use std::time::Instant;
 use super::record::CheckVerdict;
 use super::server::{checksums, detail, examine, held};
 use super::{PATIENCE, RehearseError, Stage, of_restore};
+use crate::backups::cluster::{self, ClusterError, ClusterWish};
+use crate::backups::launch::Then;
+use crate::backups::log::near;
+use crate::backups::outside::{self, Outside};
+use crate::backups::tool::{self, ToolWish};
 use crate::postgres::recovery::{Action, Point, Recovery, Timeline};
 use crate::postgres::server::{Expect, Server, Start};
-use crate::recall::cluster::{self, ClusterError, ClusterWish};
-use crate::recall::launch::Then;
-use crate::recall::log::near;
-use crate::recall::outside::{self, Outside};
-use crate::recall::tool::{self, ToolWish};
 use crate::wal::archive::Archive;
 use crate::wal::lsn::Lsn;
 

@@ -11,9 +11,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::record::CheckVerdict;
 use super::{RehearseError, Stage, private};
+use crate::backups::BackupsError;
+use crate::backups::restore::{RestoreWish, plan};
 use crate::catalog::runs::Choice;
-use crate::recall::RecallError;
-use crate::recall::restore::{RestoreWish, plan};
 use crate::text::printable;
 
 /// Restores the source and looks at it.
@@ -74,7 +74,7 @@ pub(super) fn restore(stage: &mut Stage<'_>, data: &Path) -> Result<bool, Rehear
             stage.note("restore", begun, CheckVerdict::Failed, Some(detail));
             Ok(false)
         }
-        Err(error @ (RecallError::Target { .. } | RecallError::CutShort { .. })) => Err(error.into()),
+        Err(error @ (BackupsError::Target { .. } | BackupsError::CutShort { .. })) => Err(error.into()),
         Err(error) => {
             stage.note("restore", begun, CheckVerdict::Failed, Some(error.to_string()));
             Ok(false)

@@ -33,15 +33,15 @@ use std::time::{Duration, Instant};
 use backplan_compiler::value::Hidden;
 use jiff::Timestamp;
 
+use crate::backups::BackupsError;
+use crate::backups::cluster::ClusterError;
+use crate::backups::shelf::Shelves;
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::Manifest;
 use crate::control::{Control, Stopped};
 use crate::postgres::repository::Repository;
 use crate::programs::process::{self, ProcessError, Program, Tell};
 use crate::programs::secrets::Secrets;
-use crate::recall::RecallError;
-use crate::recall::cluster::ClusterError;
-use crate::recall::shelf::Shelves;
 use crate::wal::archive::Archive;
 use record::{Check, CheckVerdict, Rehearsal};
 use scratch::Scratch;
@@ -151,7 +151,7 @@ pub enum RehearseError {
     },
     /// The stores cannot be read.
     #[error(transparent)]
-    Recall(#[from] RecallError),
+    Backups(#[from] BackupsError),
     /// Asked to stop; nothing is left.
     #[error(transparent)]
     Stopped(#[from] Stopped),

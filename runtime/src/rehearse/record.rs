@@ -7,10 +7,10 @@ use backplan_compiler::model::{Archive, Model, SourceId, Store as Declared};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::backups::shelf::Shelves;
 use crate::catalog::ids::{Nonce, RunId};
 use crate::catalog::layout::Layout;
 use crate::programs::secrets::Secrets;
-use crate::recall::shelf::Shelves;
 use crate::store::{self, Name, ReadStore, Store, StoreError};
 
 /// Of these files.

@@ -8,11 +8,11 @@ use backplan_compiler::model::{Model, SourceId, StoreKind};
 use backplan_compiler::value::Text;
 
 use super::{Asked, RehearsalWish};
+use crate::backups::{log, repositories};
 use crate::cipher::{Keyring, NoOne};
 use crate::postgres::recovery::command_word;
 use crate::programs::environment;
 use crate::programs::secrets::{SecretError, Secrets};
-use crate::recall::{log, repositories};
 use crate::wal::archive::Access;
 
 /// Where a rehearsal works: the folder for its scratch folder, and Backplan's own.

@@ -17,6 +17,7 @@ use super::output::SourceOutput;
 use super::reading::Reading;
 use super::real::Doing;
 use crate::artefact::{Feed, View};
+use crate::backups::shelf::Shelf;
 use crate::catalog::ids::RunId;
 use crate::catalog::labels::Labels;
 use crate::catalog::manifest::Manifest;
@@ -25,7 +26,6 @@ use crate::postgres::basebackup::{self, Begun, DATA, MANIFEST};
 use crate::postgres::stream::Told;
 use crate::postgres::{Base, DriverError, Job, driver};
 use crate::programs::process::Tell;
-use crate::recall::shelf::Shelf;
 
 /// A cluster that a step deals with.
 #[derive(Clone, Copy)]

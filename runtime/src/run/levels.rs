@@ -16,6 +16,9 @@ use jiff::Timestamp;
 use super::cache::{Cache, Kept};
 use super::request::Request;
 use crate::artefact::{BaseIndex, CopyBase, Entry, ReadError, Shape, View};
+use crate::backups::BackupsError;
+use crate::backups::deciding::Deciding;
+use crate::backups::shelf::Shelf;
 use crate::catalog::ids::RunId;
 use crate::catalog::labels::Labels;
 use crate::catalog::made::Made;
@@ -24,9 +27,6 @@ use crate::catalog::prune::fact;
 use crate::catalog::runs::{Catalog, told_mend};
 use crate::cipher::keyring::bare;
 use crate::postgres::identity::Known;
-use crate::recall::RecallError;
-use crate::recall::deciding::Deciding;
-use crate::recall::shelf::Shelf;
 use crate::store::Name;
 
 /// The levels of a run.
@@ -521,7 +521,7 @@ fn unusable(
 }
 
 /// What is said of an artefact of a store that cannot be read there: how it comes back, where another one has it.
-fn told_useless(shelf: &Shelf, record: &ArchiveRecord, error: &RecallError, targets: &[&Shelf]) -> String {
+fn told_useless(shelf: &Shelf, record: &ArchiveRecord, error: &BackupsError, targets: &[&Shelf]) -> String {
     let mut others = targets.iter().filter(|other| other.store.label() != shelf.store.label());
     let Some(other) = others.find(|other| other.look(record).is_ok()) else { return error.to_string() };
     let is_gone = matches!(shelf.store.size(&record.artefact.object()), Ok(None));
@@ -558,7 +558,7 @@ fn grounds(
         }
         let view = match shelf.view(manifest, record, &|other| other == source) {
             Ok(chain) => Some(Arc::new(chain.view)),
-            Err(RecallError::Locked { .. }) => None,
+            Err(BackupsError::Locked { .. }) => None,
             Err(error) => return Err(useless(error.to_string())),
         };
         let is_compared = |declared: &&Source| declared.name == *source && declared.is_compared();

@@ -25,6 +25,7 @@ use super::request::{Clock, Request, unusable_keys};
 use super::staging::Staging;
 use super::state::Folders;
 use super::watch::{Runs, Watch};
+use crate::backups::shelf::Shelf;
 use crate::catalog::fitness::Asker;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState, StateError};
 use crate::catalog::ids::{Nonce, RunId, Uuid};
@@ -36,7 +37,6 @@ use crate::machine::host_name;
 use crate::places::world;
 use crate::postgres::pgbackrest::settings;
 use crate::programs::secrets::Secrets;
-use crate::recall::shelf::Shelf;
 use crate::store;
 use crate::store::limit::Limit;
 

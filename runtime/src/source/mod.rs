@@ -8,7 +8,7 @@
 //! | [`command`] | a program's standard output |
 //! | [`sqlite`] | a live SQLite file, copied through its backup API |
 //!
-//! Postgres and MariaDB have folders of their own, [`crate::postgres`] and [`crate::mariadb`]. How a backup comes back, its manifest says: see [`crate::recall`] and
+//! Postgres and MariaDB have folders of their own, [`crate::postgres`] and [`crate::mariadb`]. How a backup comes back, its manifest says: see [`crate::backups`] and
 //! [`crate::rehearse`].
 
 pub mod command;

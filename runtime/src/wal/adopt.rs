@@ -14,8 +14,8 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid, geteuid};
 
-use crate::beneath;
 use crate::machine::random_bytes;
+use crate::openat;
 use crate::text::hex;
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
@@ -44,7 +44,7 @@ impl Place {
         if path.is_empty() {
             return self.folder.try_clone();
         }
-        match beneath::open(&self.folder, path.as_bytes(), FOLDER, Mode::empty()) {
+        match openat::open(&self.folder, path.as_bytes(), FOLDER, Mode::empty()) {
             Err(Errno::NOENT) => {}
             opened => return Ok(opened?),
         }
@@ -53,14 +53,14 @@ impl Place {
         // Under a name that nobody looks for, until it has its owner.
         let new = format!(".new-{}", hex(&random_bytes::<8>()));
         mkdirat(&above, &new, Mode::RWXU)?;
-        let made = beneath::open(&above, new.as_bytes(), FOLDER, Mode::empty())?;
+        let made = openat::open(&above, new.as_bytes(), FOLDER, Mode::empty())?;
         let named = self.give(&made).and_then(|()| Ok(renameat(&above, &new, &above, name)?));
         if named.is_err() {
             let _ = unlinkat(&above, &new, AtFlags::REMOVEDIR);
         }
         fsync(&above)?;
         // Another may have been quicker, and there may be something in his.
-        Ok(beneath::open(&above, name.as_bytes(), FOLDER, Mode::empty())?)
+        Ok(openat::open(&above, name.as_bytes(), FOLDER, Mode::empty())?)
     }
 
     fn give(&self, made: impl AsFd) -> io::Result<()> {
@@ -87,7 +87,7 @@ impl Place {
         let new = format!("{name}-{}-{}", std::process::id(), hex(&random_bytes::<8>()));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let mut file =
-            File::from(beneath::open(&aside, new.as_bytes(), flags, Mode::RUSR | Mode::WUSR | Mode::RGRP)?);
+            File::from(openat::open(&aside, new.as_bytes(), flags, Mode::RUSR | Mode::WUSR | Mode::RGRP)?);
         let done = fill(&mut file)
             .and_then(|()| self.give(&file))
             .and_then(|()| file.sync_all())

@@ -15,8 +15,8 @@ use super::held::Held;
 use super::name::WalName;
 use super::object;
 use super::survey::forks;
-use crate::beneath;
 use crate::control::{Control, Stopped};
+use crate::openat;
 
 /// What was brought to an archive.
 #[derive(Debug, Default)]
@@ -163,7 +163,7 @@ pub fn histories(archive: &Archive, data: &Path, now: Timestamp) -> Result<Vec<W
 fn history(folder: &File, name: WalName) -> io::Result<Option<String>> {
     const MOST: u64 = 1 << 20;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-    let file = File::from(beneath::open(folder, name.to_string().as_bytes(), flags, Mode::empty())?);
+    let file = File::from(openat::open(folder, name.to_string().as_bytes(), flags, Mode::empty())?);
     if !file.metadata()?.is_file() {
         return Ok(None);
     }

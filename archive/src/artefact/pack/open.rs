@@ -17,7 +17,7 @@ use crate::artefact::moved::Move;
 use crate::artefact::pax::{ACL_ACCESS, ACL_DEFAULT};
 use crate::artefact::tarhead::{self, ATTRIBUTES_MAX, padding};
 use crate::scan::{ScanRoot, WarningKind};
-use backplan_host::beneath::Near;
+use backplan_host::openat::Near;
 
 /// A sparse file with more data ranges than this is read as a whole: its map would be larger than what it saves.
 const RANGES_MAX: usize = 100_000;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use backplan_compiler::model::Model;
 use backplan_compiler::sources::{Inputs, SourceSet};
+use backplan_runtime::backups::shelf::Shelves;
 use backplan_runtime::catalog::details::Details;
 use backplan_runtime::load::{self, Trouble};
-use backplan_runtime::recall::shelf::Shelves;
 
 use super::sides::{Side, compiled, moved, params};
 use crate::args::Identities;

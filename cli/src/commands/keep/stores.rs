@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use backplan_compiler::model::{Model, Schedule, Store, StoreId};
 use backplan_compiler::retention::{Beside, Part, Reason, Run};
 use backplan_compiler::simulate::{Fate, Horizon, Onward, Question, Stock, onward};
+use backplan_runtime::backups::BackupsError;
+use backplan_runtime::backups::shelf::{self, Shelves};
 use backplan_runtime::catalog::ids::RunId;
 use backplan_runtime::catalog::prune::{facts, known_beside};
-use backplan_runtime::recall::RecallError;
-use backplan_runtime::recall::shelf::{self, Shelves};
 use backplan_runtime::run::state;
 use jiff::{SignedDuration, Timestamp};
 
@@ -32,7 +32,7 @@ pub fn play(
         return Err("the stores do not tell what was deleted before today".to_owned());
     }
     let mut shelves = Shelves::of_plan(model, None).map_err(|error| match error {
-        RecallError::NoStore { reasons } => reasons.join("; "),
+        BackupsError::NoStore { reasons } => reasons.join("; "),
         error => error.to_string(),
     })?;
     if let Some(unread) = shelves.unread.first() {

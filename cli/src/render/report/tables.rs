@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use backplan_compiler::count::plural;
 use backplan_compiler::page::escaped;
+use backplan_runtime::backups::last::Outcome;
+use backplan_runtime::backups::status::{Status as Standing, span};
 use backplan_runtime::moment::shown;
-use backplan_runtime::recall::last::Outcome;
-use backplan_runtime::recall::status::{Status as Standing, span};
 use backplan_runtime::run::history::End;
 use jiff::Timestamp;
 

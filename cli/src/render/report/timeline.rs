@@ -5,8 +5,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use backplan_compiler::page::escaped;
+use backplan_runtime::backups::last::Outcome;
 use backplan_runtime::moment::shown;
-use backplan_runtime::recall::last::Outcome;
 use backplan_runtime::run::event::How;
 use backplan_runtime::run::timeline::{TimedStep, Timeline};
 

@@ -7,7 +7,7 @@ use backplan_compiler::model::{Model, SourceId};
 use jiff::Timestamp;
 
 use super::{Doing, Failure, Performed, StepPlan, done};
-use crate::recall::shelf::Shelves;
+use crate::backups::shelf::Shelves;
 use crate::rehearse::record::{self, every, is_due};
 use crate::rehearse::wish::{self, Places};
 use crate::rehearse::{RehearsalWish, RehearseError, rehearse, scratch};

@@ -60,7 +60,7 @@ use crate::store::{BadName, StoreError};
 
 /// Why data could not be had back.
 #[derive(Debug, thiserror::Error)]
-pub enum RecallError {
+pub enum BackupsError {
     /// A store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -243,12 +243,12 @@ pub enum RecallError {
     Name(#[from] BadName),
 }
 
-impl RecallError {
+impl BackupsError {
     /// What is wrong with an artefact, for a sentence that names it already.
     pub(crate) fn of_artefact(&self) -> String {
         match self {
-            RecallError::Artefact { cause, .. } => cause.to_string(),
-            RecallError::Unreadable { why, .. } => why.clone(),
+            BackupsError::Artefact { cause, .. } => cause.to_string(),
+            BackupsError::Unreadable { why, .. } => why.clone(),
             other => other.to_string(),
         }
     }

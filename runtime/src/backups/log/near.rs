@@ -5,10 +5,10 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::Path;
 
+use crate::backups::cluster::{ClusterError, ClusterRestore};
+use crate::backups::shelf::Shelves;
 use crate::control::Control;
 use crate::postgres::recovery::command_word;
-use crate::recall::cluster::{ClusterError, ClusterRestore};
-use crate::recall::shelf::Shelves;
 use crate::wal::WalError;
 use crate::wal::archive::{self, Archive};
 use crate::wal::cluster::ClusterId;

@@ -11,7 +11,7 @@ use backplan_compiler::model::{Model, Store as Declared};
 use backplan_compiler::retention::Lack;
 use jiff::Timestamp;
 
-use super::RecallError;
+use super::BackupsError;
 use super::ahead::Ahead;
 use super::chain::{Chain, Other};
 use crate::artefact::{Artefact, Expected, IndexPlace, ReadAt, ReadError, run_of};
@@ -98,7 +98,7 @@ impl<'a> Piece<'a> {
     ///
     /// # Errors
     /// Why the first store's cannot be read, where none can.
-    pub fn chain(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Chain<'a>, RecallError> {
+    pub fn chain(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Chain<'a>, BackupsError> {
         let mut why = None;
         for (shelf, manifest, archive) in &self.places {
             let others = self.shelves.beside(shelf);
@@ -107,7 +107,7 @@ impl<'a> Piece<'a> {
                 Err(error) => why = why.or(Some(error)),
             }
         }
-        Err(why.unwrap_or(RecallError::NoStore { reasons: Vec::new() }))
+        Err(why.unwrap_or(BackupsError::NoStore { reasons: Vec::new() }))
     }
 }
 
@@ -123,7 +123,7 @@ impl<'a> Held<'a> {
     ///
     /// # Errors
     /// Why one of them can be read nowhere.
-    pub fn chains(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Chain<'a>>, RecallError> {
+    pub fn chains(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Chain<'a>>, BackupsError> {
         let (mut chains, mut taken, mut failed) = (Vec::new(), BTreeSet::new(), Vec::new());
         for piece in &self.pieces {
             let contents = piece.archive.contents.iter().map(|content| content.source.as_str());
@@ -164,7 +164,7 @@ impl Held<'_> {
     }
 
     /// What keeps its private parts from being read, where none of the keys opens them; `None`: no archive of it is encrypted.
-    pub fn locked(&self) -> Option<RecallError> {
+    pub fn locked(&self) -> Option<BackupsError> {
         let sealed = self.manifest.archives.iter().find(|archive| !archive.recipients.is_empty());
         sealed.map(|archive| self.shelf.locked(archive))
     }
@@ -211,20 +211,24 @@ impl Shelf {
     ///
     /// # Errors
     /// When it is no store, or the plan is not clear.
-    pub fn open(place: &Path, plan: Option<&str>) -> Result<Shelf, RecallError> {
+    pub fn open(place: &Path, plan: Option<&str>) -> Result<Shelf, BackupsError> {
         let declared = address::parse(place)?;
         let label = declared.name.clone();
         let store = store::open(&declared, &Secrets::default())?;
         let found = plans(store.as_ref())?;
         let quoted = || found.iter().map(|plan| format!("`{plan}`")).collect();
         let plan = match (plan, found.as_slice()) {
-            (_, []) => return Err(RecallError::NoPlan(label)),
+            (_, []) => return Err(BackupsError::NoPlan(label)),
             (Some(plan), found) if found.iter().any(|other| other == plan) => plan.to_owned(),
             (Some(plan), _) => {
-                return Err(RecallError::OtherPlans { store: label, plan: plan.to_owned(), plans: quoted() });
+                return Err(BackupsError::OtherPlans {
+                    store: label,
+                    plan: plan.to_owned(),
+                    plans: quoted(),
+                });
             }
             (None, [only]) => only.clone(),
-            (None, _) => return Err(RecallError::SeveralPlans { store: label, plans: quoted() }),
+            (None, _) => return Err(BackupsError::SeveralPlans { store: label, plans: quoted() }),
         };
         Shelf::of(store, &plan, declared)
     }
@@ -233,11 +237,11 @@ impl Shelf {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn declared(declared: &Declared, plan: &str) -> Result<Shelf, RecallError> {
+    pub fn declared(declared: &Declared, plan: &str) -> Result<Shelf, BackupsError> {
         Shelf::of(store::open(declared, &Secrets::default())?, plan, declared.clone())
     }
 
-    fn of(store: Arc<dyn ReadStore>, plan: &str, declared: Declared) -> Result<Shelf, RecallError> {
+    fn of(store: Arc<dyn ReadStore>, plan: &str, declared: Declared) -> Result<Shelf, BackupsError> {
         let layout = Layout::new(plan)?;
         // A `format.yaml` that is gone or damaged keeps no one from backups that are there; one that says that this program
         // cannot read them does.
@@ -269,7 +273,7 @@ impl Shelf {
     ///
     /// # Errors
     /// When it is not there, damaged, another one, or of a kind that cannot be read.
-    pub fn artefact(&self, archive: &ArchiveRecord) -> Result<Artefact, RecallError> {
+    pub fn artefact(&self, archive: &ArchiveRecord) -> Result<Artefact, BackupsError> {
         self.artefact_in(self.object(archive), archive)
     }
 
@@ -287,7 +291,7 @@ impl Shelf {
         &self,
         object: Arc<dyn ReadAt>,
         archive: &ArchiveRecord,
-    ) -> Result<Artefact, RecallError> {
+    ) -> Result<Artefact, BackupsError> {
         let unreadable = |why: &str| self.unreadable(archive, why.to_owned());
         if archive.format > crate::artefact::VERSION.into() {
             return Err(unreadable("it is of a newer format: use a newer version of this program"));
@@ -310,17 +314,17 @@ impl Shelf {
         Artefact::open(object, Some(&expected)).map_err(|cause| self.damaged(archive, cause))
     }
 
-    fn unreadable(&self, archive: &ArchiveRecord, why: String) -> RecallError {
-        RecallError::Unreadable { artefact: archive.artefact.to_string(), why }
+    fn unreadable(&self, archive: &ArchiveRecord, why: String) -> BackupsError {
+        BackupsError::Unreadable { artefact: archive.artefact.to_string(), why }
     }
 
-    fn damaged(&self, archive: &ArchiveRecord, cause: ReadError) -> RecallError {
+    fn damaged(&self, archive: &ArchiveRecord, cause: ReadError) -> BackupsError {
         let store = self.store.label().to_owned();
-        RecallError::Artefact { store, artefact: archive.artefact.to_string(), cause }
+        BackupsError::Artefact { store, artefact: archive.artefact.to_string(), cause }
     }
 
     /// Opens what is encrypted, with what of it shows without a key held against the manifest first.
-    fn unseal(&self, object: Arc<dyn ReadAt>, archive: &ArchiveRecord) -> Result<Unsealed, RecallError> {
+    fn unseal(&self, object: Arc<dyn ReadAt>, archive: &ArchiveRecord) -> Result<Unsealed, BackupsError> {
         if self.keys.is_empty() {
             return Err(self.locked(archive));
         }
@@ -340,8 +344,8 @@ impl Shelf {
     }
 
     /// None of the keys opens it, or there is none.
-    fn locked(&self, archive: &ArchiveRecord) -> RecallError {
-        RecallError::Locked {
+    fn locked(&self, archive: &ArchiveRecord) -> BackupsError {
+        BackupsError::Locked {
             artefact: archive.artefact.to_string(),
             recipients: archive.recipients.clone(),
             tried: self.keys.publics().map(str::to_owned).collect(),
@@ -353,9 +357,9 @@ impl Shelf {
     ///
     /// # Errors
     /// As [`Shelf::artefact`].
-    pub fn look(&self, archive: &ArchiveRecord) -> Result<(), RecallError> {
+    pub fn look(&self, archive: &ArchiveRecord) -> Result<(), BackupsError> {
         match self.artefact(archive).map(drop) {
-            Err(RecallError::Locked { .. }) => {}
+            Err(BackupsError::Locked { .. }) => {}
             other => return other,
         }
         let object = self.object(archive);
@@ -390,7 +394,7 @@ impl Shelves {
     ///
     /// # Errors
     /// When none of them can be read.
-    pub fn of_plan(model: &Model, only: Option<&str>) -> Result<Shelves, RecallError> {
+    pub fn of_plan(model: &Model, only: Option<&str>) -> Result<Shelves, BackupsError> {
         let mut shelves = Shelves { are_all: only.is_none(), ..Shelves::default() };
         let meant = model.each_store().map(|(_, store)| store);
         for declared in meant.filter(|store| only.is_none_or(|only| store.name == only)) {
@@ -400,7 +404,7 @@ impl Shelves {
             }
         }
         if shelves.shelves.is_empty() {
-            return Err(RecallError::NoStore { reasons: shelves.unread });
+            return Err(BackupsError::NoStore { reasons: shelves.unread });
         }
         Ok(shelves)
     }
@@ -511,7 +515,7 @@ impl Shelves {
     ///
     /// # Errors
     /// When no store has such a run.
-    pub fn choose(&self, choice: &Choice, source: Option<&str>) -> Result<(&Shelf, &Manifest), RecallError> {
+    pub fn choose(&self, choice: &Choice, source: Option<&str>) -> Result<(&Shelf, &Manifest), BackupsError> {
         let mut best: Option<(&Shelf, &Manifest)> = None;
         let mut why: Option<ChooseError> = None;
         for shelf in &self.shelves {
@@ -537,10 +541,10 @@ impl Shelves {
                     why @ (ChooseError::None { .. } | ChooseError::Unknown(_) | ChooseError::TooEarly { .. }),
                 ),
             ) if !self.unread.is_empty() => {
-                Err(RecallError::NotInOthers { why, reasons: self.unread.clone() })
+                Err(BackupsError::NotInOthers { why, reasons: self.unread.clone() })
             }
             (None, Some(why)) => Err(why.into()),
-            (None, None) => Err(RecallError::NoStore { reasons: self.unread.clone() }),
+            (None, None) => Err(BackupsError::NoStore { reasons: self.unread.clone() }),
         }
     }
 
@@ -548,7 +552,7 @@ impl Shelves {
     ///
     /// # Errors
     /// As [`Shelves::choose`].
-    pub fn held(&self, choice: &Choice, source: Option<&str>) -> Result<Held<'_>, RecallError> {
+    pub fn held(&self, choice: &Choice, source: Option<&str>) -> Result<Held<'_>, BackupsError> {
         // Who names a run means it, whatever it holds.
         let source = source.filter(|_| !matches!(choice, Choice::Id(_)));
         let (shelf, manifest) = self.choose(choice, source)?;

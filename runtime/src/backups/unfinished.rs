@@ -12,11 +12,11 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fsync, openat, re
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::RecallError;
+use super::BackupsError;
 use super::restore::RestoreWish;
-use crate::beneath;
 use crate::catalog::details::RawPath;
 use crate::catalog::ids::RunId;
+use crate::openat;
 
 /// Its name in the folder.
 pub const NAME: &str = ".backplan-restore-unfinished";
@@ -78,11 +78,11 @@ impl Unfinished {
     /// at work: the folder is held until the mark is lifted, or this process ends.
     ///
     /// # Errors
-    /// [`RecallError::AtWork`]; else the system's, as [`RecallError::Target`].
-    pub(super) fn leave(&self, folder: &Path) -> Result<Mark, RecallError> {
-        let target = |cause: io::Error| RecallError::Target { path: folder.to_path_buf(), cause };
-        let held = beneath::folder(folder).and_then(Held::take).map_err(target)?;
-        let held = held.ok_or_else(|| RecallError::AtWork(folder.to_path_buf()))?;
+    /// [`BackupsError::AtWork`]; else the system's, as [`BackupsError::Target`].
+    pub(super) fn leave(&self, folder: &Path) -> Result<Mark, BackupsError> {
+        let target = |cause: io::Error| BackupsError::Target { path: folder.to_path_buf(), cause };
+        let held = openat::folder(folder).and_then(Held::take).map_err(target)?;
+        let held = held.ok_or_else(|| BackupsError::AtWork(folder.to_path_buf()))?;
         self.write(Mark(held)).map_err(target)
     }
 
@@ -155,7 +155,7 @@ mod tests {
         let restore = Unfinished { run, sources: Vec::new(), paths: Vec::new() };
         let first = restore.leave(folder.path()).unwrap();
         let second = restore.leave(folder.path()).err().unwrap();
-        assert!(matches!(second, RecallError::AtWork(_)), "{second}");
+        assert!(matches!(second, BackupsError::AtWork(_)), "{second}");
         assert_eq!(Unfinished::read(folder.path()).unwrap(), Some(restore.clone()));
         // One that dies leaves its mark, and nobody works there.
         drop(first);

@@ -5,7 +5,7 @@ use std::iter::Peekable;
 
 use serde::Serialize;
 
-use super::RecallError;
+use super::BackupsError;
 use super::chain::Chain;
 use crate::artefact::{Entry, Flags, Kind, LayerError, Live};
 use crate::control::Control;
@@ -116,10 +116,10 @@ impl Entries<'_, '_> {
         self.read.peek().map(|live| live.as_ref().map_or(&b""[..], |live| &live.entry.path))
     }
 
-    fn next(&mut self) -> Option<Result<Live, RecallError>> {
+    fn next(&mut self) -> Option<Result<Live, BackupsError>> {
         let error = |error| match self.chain {
             Some(chain) => chain.error(error),
-            None => RecallError::NoStore { reasons: Vec::new() },
+            None => BackupsError::NoStore { reasons: Vec::new() },
         };
         self.read.next().map(|live| live.map_err(error))
     }
@@ -130,7 +130,7 @@ pub fn compare<'s>(
     before: &'s Side<'_>,
     after: &'s Side<'_>,
     control: &'s Control,
-) -> impl Iterator<Item = Result<Change, RecallError>> + 's {
+) -> impl Iterator<Item = Result<Change, BackupsError>> + 's {
     let sources: BTreeSet<&String> = before.sources.keys().chain(after.sources.keys()).collect();
     let mut failed = false;
     let changes = sources.into_iter().flat_map(move |source| {
@@ -144,9 +144,9 @@ fn next(
     old: &mut Entries<'_, '_>,
     new: &mut Entries<'_, '_>,
     control: &Control,
-) -> Result<Option<Change>, RecallError> {
+) -> Result<Option<Change>, BackupsError> {
     loop {
-        control.check().map_err(|stopped| RecallError::Extract(stopped.into()))?;
+        control.check().map_err(|stopped| BackupsError::Extract(stopped.into()))?;
         let order = match (old.path(), new.path()) {
             (None, None) => return Ok(None),
             (Some(_), None) => std::cmp::Ordering::Less,
@@ -176,7 +176,7 @@ fn next(
 
 type One<'x, 'a> = (&'x Chain<'a>, &'x Live);
 
-fn differences(before: One<'_, '_>, after: One<'_, '_>, control: &Control) -> Result<Vec<How>, RecallError> {
+fn differences(before: One<'_, '_>, after: One<'_, '_>, control: &Control) -> Result<Vec<How>, BackupsError> {
     let same_row = before.0.view.is_same(before.1, &after.0.view, after.1);
     let made_up = |one: One<'_, '_>| one.1.entry.flags.has(Flags::SYNTHETIC);
     // A folder that no host had has no owner and no time that could mean something.
@@ -209,7 +209,7 @@ fn is_part(entry: &Entry) -> bool {
 }
 
 /// What stands behind a name: a hard link's file.
-fn subject((chain, live): One<'_, '_>) -> Result<Entry, RecallError> {
+fn subject((chain, live): One<'_, '_>) -> Result<Entry, BackupsError> {
     let file = chain.view.file_of(live).map_err(|error| chain.error(error))?;
     Ok(file.unwrap_or_else(|| live.entry.clone()))
 }
@@ -218,7 +218,7 @@ fn subject((chain, live): One<'_, '_>) -> Result<Entry, RecallError> {
 fn contents(
     (chain, live, file): (&Chain<'_>, &Live, &Entry),
     control: &Control,
-) -> Result<[u8; 32], RecallError> {
+) -> Result<[u8; 32], BackupsError> {
     if !file.flags.has(Flags::SPARSE) {
         return Ok(file.hash);
     }
@@ -230,7 +230,7 @@ fn contents(
 /// Extended attributes: name, value.
 type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
 
-fn attributes((chain, live): One<'_, '_>, entry: &Entry) -> Result<Attributes, RecallError> {
+fn attributes((chain, live): One<'_, '_>, entry: &Entry) -> Result<Attributes, BackupsError> {
     if !entry.flags.has(Flags::XATTRS) || entry.kind == Kind::HardLink {
         return Ok(Vec::new());
     }

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::RecallError;
+use super::BackupsError;
 use crate::artefact::ReadAt;
 
 /// The copies of one artefact.
@@ -55,8 +55,8 @@ impl Copies {
     /// What the first copy is refused for, where all are.
     pub fn open<T>(
         self: &Arc<Self>,
-        open: impl Fn(Arc<dyn ReadAt>) -> Result<T, RecallError>,
-    ) -> Result<T, RecallError> {
+        open: impl Fn(Arc<dyn ReadAt>) -> Result<T, BackupsError>,
+    ) -> Result<T, BackupsError> {
         let mut refused = None;
         let mut wrong = Vec::new();
         for copy in 0..self.copies.len() {
@@ -75,7 +75,7 @@ impl Copies {
             }
         }
         self.first.store(0, Ordering::Relaxed);
-        Err(refused.unwrap_or_else(|| RecallError::NoStore { reasons: Vec::new() }))
+        Err(refused.unwrap_or_else(|| BackupsError::NoStore { reasons: Vec::new() }))
     }
 
     /// Asks one copy after the other until one answers; that is the first from then on.

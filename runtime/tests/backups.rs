@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 
 use backplan_compiler::model::Level;
 use backplan_runtime::artefact::Depth;
+use backplan_runtime::backups::BackupsError;
+use backplan_runtime::backups::check::check;
+use backplan_runtime::backups::compare::{Change, How, Side, compare};
+use backplan_runtime::backups::shelf::Shelf;
 use backplan_runtime::catalog::ids::{Nonce, RunId, Uuid};
 use backplan_runtime::catalog::manifest::{
     ArchiveRecord, Content, FORMAT, HostRef, IndexPlace, MIN_READER, Manifest, PlanRef, Second,
@@ -17,10 +21,6 @@ use backplan_runtime::catalog::manifest::{
 use backplan_runtime::catalog::names::{ArtefactName, Digest, PlanName};
 use backplan_runtime::control::Control;
 use backplan_runtime::extract::extract;
-use backplan_runtime::recall::RecallError;
-use backplan_runtime::recall::check::check;
-use backplan_runtime::recall::compare::{Change, How, Side, compare};
-use backplan_runtime::recall::shelf::Shelf;
 use support::evolve::{copy, delta, pack_trees, whole};
 use support::{assert_same, everything, open, snapshot};
 
@@ -136,7 +136,7 @@ impl Store {
     }
 
     /// Restores sources of a run; the artefacts that were read.
-    fn restore(&self, run: usize, sources: &[&str], to: &Path) -> Result<Vec<String>, RecallError> {
+    fn restore(&self, run: usize, sources: &[&str], to: &Path) -> Result<Vec<String>, BackupsError> {
         let shelf = self.shelf();
         let manifest = shelf.catalog.get(&self.runs[run]).unwrap();
         let chain = shelf.view(manifest, &manifest.archives[0], &|source| sources.contains(&source))?;
@@ -217,7 +217,7 @@ fn a_base_that_is_damaged_inside_is_named_by_what_reads_it() {
     let manifest = shelf.catalog.get(&store.runs[1]).unwrap();
     let chain = shelf.view(manifest, &manifest.archives[0], &|_| true).unwrap();
     let error = chain.error(chain.view.entries().find_map(Result::err).unwrap());
-    assert!(matches!(&error, RecallError::Artefact { artefact, .. } if artefact == "2.tar.gz"), "{error}");
+    assert!(matches!(&error, BackupsError::Artefact { artefact, .. } if artefact == "2.tar.gz"), "{error}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::copies::Copies;
 use super::shelf::Shelf;
-use super::{BaseTrouble, RecallError};
+use super::{BackupsError, BaseTrouble};
 use crate::artefact::{Layer, LayerError, View};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{ArchiveRecord, Manifest};
@@ -56,13 +56,13 @@ impl Shelf {
     /// Opens what an archive of a run rests on, as far as it is `wanted`; its own artefact last.
     ///
     /// # Errors
-    /// [`RecallError::Base`] where an earlier run's artefact is the trouble; else as [`Shelf::artefact`].
+    /// [`BackupsError::Base`] where an earlier run's artefact is the trouble; else as [`Shelf::artefact`].
     pub fn view<'a>(
         &'a self,
         manifest: &'a Manifest,
         archive: &'a ArchiveRecord,
         wanted: Wanted<'_>,
-    ) -> Result<Chain<'a>, RecallError> {
+    ) -> Result<Chain<'a>, BackupsError> {
         self.view_beside(&[], manifest, archive, wanted)
     }
 
@@ -76,7 +76,7 @@ impl Shelf {
         manifest: &'a Manifest,
         archive: &'a ArchiveRecord,
         wanted: Wanted<'_>,
-    ) -> Result<Chain<'a>, RecallError> {
+    ) -> Result<Chain<'a>, BackupsError> {
         let sheets = self.sheets(others, manifest, archive, wanted);
         let sheets = sheets.map_err(|base| self.base_error(manifest, base))?;
         let mut chain = Chain {
@@ -97,7 +97,7 @@ impl Shelf {
             chain.copies.extend(copies);
             let artefact = match opened {
                 // Not the base is the trouble, but who wants to read it.
-                Err(cause @ RecallError::Locked { .. }) => return Err(cause),
+                Err(cause @ BackupsError::Locked { .. }) => return Err(cause),
                 Err(cause) if run != manifest.run => {
                     let artefact = Some(record.artefact.to_string());
                     let base = BrokenBase { run, artefact, what: cause.of_artefact() };
@@ -140,7 +140,7 @@ impl Shelf {
         manifest: &Manifest,
         archive: &ArchiveRecord,
         wanted: Wanted<'_>,
-    ) -> Result<(), RecallError> {
+    ) -> Result<(), BackupsError> {
         let sheets = self.sheets(&[], manifest, archive, wanted);
         let sheets = sheets.map_err(|base| self.base_error(manifest, base))?;
         sheets.iter().try_for_each(|sheet| self.look(sheet.record))
@@ -204,7 +204,7 @@ impl Shelf {
                     Ok(record) if !seen.insert(&record.artefact) => {}
                     Ok(record) => {
                         let artefact = Some(record.artefact.to_string());
-                        let base = |cause: RecallError| BrokenBase {
+                        let base = |cause: BackupsError| BrokenBase {
                             run: *run,
                             artefact,
                             what: cause.of_artefact(),
@@ -220,7 +220,7 @@ impl Shelf {
     }
 
     /// The error that a broken base is to somebody who wants `manifest` back.
-    fn base_error(&self, manifest: &Manifest, base: BrokenBase) -> RecallError {
+    fn base_error(&self, manifest: &Manifest, base: BrokenBase) -> BackupsError {
         let contents = || manifest.archives.iter().flat_map(|archive| &archive.contents);
         let quoted = |rests: bool| {
             let those = contents().filter(|content| content.rests_on.contains(&base.run) == rests);
@@ -228,7 +228,7 @@ impl Shelf {
         };
         let (lost, kept) = (quoted(true), quoted(false));
         let is_free = |other: &&Manifest| other.run != base.run && !other.rests_on().contains(&base.run);
-        RecallError::Base(Box::new(BaseTrouble {
+        BackupsError::Base(Box::new(BaseTrouble {
             store: self.store.label().to_owned(),
             run: manifest.run.to_string(),
             base: base.run.to_string(),
@@ -281,13 +281,13 @@ impl Chain<'_> {
     }
 
     /// An error of the tree, with the names of run and artefact.
-    pub fn error(&self, error: LayerError) -> RecallError {
+    pub fn error(&self, error: LayerError) -> BackupsError {
         match self.layers.get(error.layer) {
             Some((run, artefact)) if *run != self.manifest.run => {
                 let (artefact, what) = (Some(artefact.clone()), error.cause.to_string());
                 self.shelf.base_error(self.manifest, BrokenBase { run: *run, artefact, what })
             }
-            _ => RecallError::Artefact {
+            _ => BackupsError::Artefact {
                 store: self.shelf.store.label().to_owned(),
                 artefact: self.artefact(error.layer).to_owned(),
                 cause: error.cause,

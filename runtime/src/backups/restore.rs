@@ -13,17 +13,17 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::Serialize;
 
-use super::RecallError;
+use super::BackupsError;
 use super::chain::Chain;
 use super::paths::Paths;
 use super::shelf::Held;
 use super::unfinished::{self, Mark, Unfinished};
 use crate::artefact::Kind;
-use crate::beneath;
 use crate::catalog::details::{Details, DetailsError, Root};
 use crate::catalog::manifest::Manifest;
 use crate::control::Control;
 use crate::extract::{self, Existing, ExtractError, Extracted, Extraction, Opened, ProblemKind, Target};
+use crate::openat;
 use crate::postgres::basebackup::DATA;
 use crate::postgres::recovery;
 
@@ -121,12 +121,12 @@ fn is_none(count: &u64) -> bool {
 ///
 /// # Errors
 /// When the run does not have what is wanted, or the target may not be used.
-pub fn plan<'a>(run: &Held<'a>, wish: &RestoreWish) -> Result<Restore<'a>, RecallError> {
+pub fn plan<'a>(run: &Held<'a>, wish: &RestoreWish) -> Result<Restore<'a>, BackupsError> {
     let manifest = run.manifest;
     let held = run.sources();
     for source in &wish.sources {
         if !held.contains(source.as_str()) {
-            return Err(RecallError::NoSource {
+            return Err(BackupsError::NoSource {
                 run: manifest.run.to_string(),
                 source_name: source.clone(),
                 held: held.iter().map(|source| format!("`{source}`")).collect(),
@@ -154,7 +154,7 @@ pub fn plan<'a>(run: &Held<'a>, wish: &RestoreWish) -> Result<Restore<'a>, Recal
     }
     parts.retain(|part| !part.extraction.targets.is_empty());
     if parts.is_empty() {
-        return Err(RecallError::NoPlace { run: manifest.run.to_string(), left });
+        return Err(BackupsError::NoPlace { run: manifest.run.to_string(), left });
     }
     if !wish.paths.is_empty() {
         pick(run, wish, &mut parts, &left)?;
@@ -172,7 +172,7 @@ pub fn plan<'a>(run: &Held<'a>, wish: &RestoreWish) -> Result<Restore<'a>, Recal
 }
 
 /// Each artefact that what is asked for comes from, and where what is in it goes.
-fn parts<'a>(run: &Held<'a>, wish: &RestoreWish) -> Result<Vec<Part<'a>>, RecallError> {
+fn parts<'a>(run: &Held<'a>, wish: &RestoreWish) -> Result<Vec<Part<'a>>, BackupsError> {
     let is_asked =
         |source: &str| wish.sources.is_empty() || wish.sources.iter().any(|wanted| wanted == source);
     let mut parts = Vec::new();
@@ -203,15 +203,15 @@ fn clusters(manifest: &Manifest, targets: &[Target]) -> Vec<Target> {
 
 /// Keeps a cluster that came back as files from archiving to where its original does.
 fn silence(place: &Target) -> io::Result<()> {
-    let base = beneath::folder(&place.base)?;
+    let base = openat::folder(&place.base)?;
     // With tablespaces it lies beside them.
     for inner in ["", DATA] {
         let parts = [place.below.as_slice(), inner.as_bytes()];
         let path = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(&b'/');
         let path = if path.is_empty() { b".".as_slice() } else { &path };
-        let opened = beneath::open(&base, path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty());
+        let opened = openat::open(&base, path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty());
         let opened = opened.and_then(|data| {
-            beneath::open(&data, b"global/pg_control", OFlags::PATH, Mode::empty()).map(|_| File::from(data))
+            openat::open(&data, b"global/pg_control", OFlags::PATH, Mode::empty()).map(|_| File::from(data))
         });
         match opened {
             Ok(data) => recovery::silence(&data)?,
@@ -229,7 +229,7 @@ fn pick(
     wish: &RestoreWish,
     parts: &mut [Part<'_>],
     left: &[String],
-) -> Result<(), RecallError> {
+) -> Result<(), BackupsError> {
     let paths = Paths::of(run, &wish.sources);
     let (mut only, mut of) = (Vec::new(), Vec::new());
     let chains: Vec<&Chain<'_>> = parts.iter().map(|part| &part.chain).collect();
@@ -250,12 +250,12 @@ fn pick(
         part.extraction.targets.retain(|_| number.next().is_some_and(|number| used.contains(&number)));
     }
     match matched.len() < wish.paths.len() {
-        true => Err(RecallError::NoPlace { run: run.manifest.run.to_string(), left: left.to_vec() }),
+        true => Err(BackupsError::NoPlace { run: run.manifest.run.to_string(), left: left.to_vec() }),
         false => Ok(()),
     }
 }
 
-fn targets(run: &Held<'_>, wish: &RestoreWish, sources: &[&str]) -> Result<Vec<Target>, RecallError> {
+fn targets(run: &Held<'_>, wish: &RestoreWish, sources: &[&str]) -> Result<Vec<Target>, BackupsError> {
     match (&wish.to, wish.sources.as_slice()) {
         (Destination::Folder(folder), [_]) => {
             Ok(sources.iter().map(|source| Target::folder(source.as_bytes(), folder)).collect())
@@ -320,20 +320,20 @@ pub(super) fn prefix(root: &Root) -> Vec<u8> {
     inside.strip_suffix(b"/").unwrap_or(inside).to_vec()
 }
 
-fn details(run: &Held<'_>) -> Result<Details, RecallError> {
+fn details(run: &Held<'_>) -> Result<Details, BackupsError> {
     run.details().map_err(|cause| match (&cause, run.locked()) {
         (DetailsError::Sealed, Some(locked)) => locked,
-        _ => RecallError::Details { run: run.manifest.run.to_string(), cause },
+        _ => BackupsError::Details { run: run.manifest.run.to_string(), cause },
     })
 }
 
 /// Whether they are for a key alone to read that was not given.
-fn is_sealed(error: &RecallError) -> bool {
-    matches!(error, RecallError::Locked { .. } | RecallError::Details { cause: DetailsError::Sealed, .. })
+fn is_sealed(error: &BackupsError) -> bool {
+    matches!(error, BackupsError::Locked { .. } | BackupsError::Details { cause: DetailsError::Sealed, .. })
 }
 
 /// The trees that a run says it has, and the plan does not.
-fn strangers(run: &Held<'_>, places: &[Root]) -> Result<Vec<Root>, RecallError> {
+fn strangers(run: &Held<'_>, places: &[Root]) -> Result<Vec<Root>, BackupsError> {
     let details = details(run)?;
     let is_known =
         |root: &Root| places.iter().any(|own| own.source == root.source && own.inside == root.inside);
@@ -342,14 +342,14 @@ fn strangers(run: &Held<'_>, places: &[Root]) -> Result<Vec<Root>, RecallError> 
 
 /// Refuses to put a SQLite database under the write-ahead log or journal of another: SQLite would apply that to it, and
 /// ruin it.
-fn no_side_files(run: &Held<'_>, wish: &RestoreWish, held: &BTreeSet<&str>) -> Result<(), RecallError> {
+fn no_side_files(run: &Held<'_>, wish: &RestoreWish, held: &BTreeSet<&str>) -> Result<(), BackupsError> {
     for database in databases(run, wish, held)? {
         for ending in ["-wal", "-journal"] {
             let mut side = database.clone().into_os_string();
             side.push(ending);
             let side = PathBuf::from(side);
             if side.symlink_metadata().is_ok_and(|meta| meta.len() > 0) {
-                return Err(RecallError::SideFile { database, side });
+                return Err(BackupsError::SideFile { database, side });
             }
         }
     }
@@ -357,7 +357,11 @@ fn no_side_files(run: &Held<'_>, wish: &RestoreWish, held: &BTreeSet<&str>) -> R
 }
 
 /// Where SQLite databases would come to lie.
-fn databases(run: &Held<'_>, wish: &RestoreWish, held: &BTreeSet<&str>) -> Result<Vec<PathBuf>, RecallError> {
+fn databases(
+    run: &Held<'_>,
+    wish: &RestoreWish,
+    held: &BTreeSet<&str>,
+) -> Result<Vec<PathBuf>, BackupsError> {
     let records = run.manifest.sources.iter().filter(|record| record.kind == "sqlite");
     let wanted = |source: &str| wish.sources.is_empty() || wish.sources.iter().any(|wanted| wanted == source);
     let sources: BTreeSet<&str> = records.map(|record| record.name.as_str()).collect();
@@ -393,7 +397,7 @@ fn within(folder: &Path, wish: &RestoreWish, source: &str) -> PathBuf {
 }
 
 /// The files of these sources, as the artefacts themselves have them, by source and path inside it.
-fn files_of(run: &Held<'_>, is_meant: &dyn Fn(&str) -> bool) -> Result<Vec<(String, PathBuf)>, RecallError> {
+fn files_of(run: &Held<'_>, is_meant: &dyn Fn(&str) -> bool) -> Result<Vec<(String, PathBuf)>, BackupsError> {
     let mut found = Vec::new();
     for chain in run.chains(is_meant)? {
         for source in chain.sources() {
@@ -410,11 +414,11 @@ fn files_of(run: &Held<'_>, is_meant: &dyn Fn(&str) -> bool) -> Result<Vec<(Stri
     Ok(found)
 }
 
-pub(super) fn must_be_empty(folder: &Path) -> Result<(), RecallError> {
+pub(super) fn must_be_empty(folder: &Path) -> Result<(), BackupsError> {
     let mut entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(cause) => return Err(RecallError::Target { path: folder.to_path_buf(), cause }),
+        Err(cause) => return Err(BackupsError::Target { path: folder.to_path_buf(), cause }),
     };
     // What cannot be looked at is something.
     if entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == unfinished::UNFINISHED)) {
@@ -422,8 +426,8 @@ pub(super) fn must_be_empty(folder: &Path) -> Result<(), RecallError> {
     }
     let folder = folder.to_path_buf();
     Err(match Unfinished::read(&folder) {
-        Ok(Some(Unfinished { run, .. })) => RecallError::Unfinished { folder, run: run.to_string() },
-        Ok(None) | Err(_) => RecallError::NotEmpty(folder),
+        Ok(Some(Unfinished { run, .. })) => BackupsError::Unfinished { folder, run: run.to_string() },
+        Ok(None) | Err(_) => BackupsError::NotEmpty(folder),
     })
 }
 
@@ -432,7 +436,7 @@ impl Restore<'_> {
     ///
     /// # Errors
     /// When an index cannot be read.
-    pub fn preview(&self) -> Result<Outcome, RecallError> {
+    pub fn preview(&self) -> Result<Outcome, BackupsError> {
         let mut outcome = self.outline();
         for part in &self.parts {
             let preview = extract::preview(&part.chain.view, &part.extraction);
@@ -447,7 +451,7 @@ impl Restore<'_> {
     ///
     /// # Errors
     /// When it could not go on; trouble with single entries is in the outcome.
-    pub fn carry_out(&self, control: &Control) -> Result<Outcome, RecallError> {
+    pub fn carry_out(&self, control: &Control) -> Result<Outcome, BackupsError> {
         let mut outcome = self.outline();
         let opened: Vec<_> = self.parts.iter().map(Part::open).collect::<Result<_, _>>()?;
         let mark = self.mark.as_ref().map(|(folder, mark)| mark.leave(folder));
@@ -465,7 +469,7 @@ impl Restore<'_> {
             }
         }
         if let (Some(Err(cause)), Some((folder, _))) = (mark.map(Mark::lift), &self.mark) {
-            return Err(RecallError::Target { path: folder.clone(), cause });
+            return Err(BackupsError::Target { path: folder.clone(), cause });
         }
         Ok(outcome)
     }
@@ -487,7 +491,7 @@ impl Restore<'_> {
 
 impl Part<'_> {
     /// Leaves out the places of the plan of which the run holds nothing; a sentence on each.
-    fn without_the_absent(&mut self) -> Result<Vec<String>, RecallError> {
+    fn without_the_absent(&mut self) -> Result<Vec<String>, BackupsError> {
         let (mut there, mut left) = (Vec::new(), Vec::new());
         for target in std::mem::take(&mut self.extraction.targets) {
             match self.chain.view.find(&target.prefix).map_err(|error| self.chain.error(error))? {
@@ -503,7 +507,7 @@ impl Part<'_> {
     }
 
     /// What is in none of the places that the plan names, where only a key tells what the backup says; a sentence for each source.
-    fn elsewhere(&self) -> Result<Vec<String>, RecallError> {
+    fn elsewhere(&self) -> Result<Vec<String>, BackupsError> {
         let is_below = |path: &[u8], prefix: &[u8]| {
             path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
         };
@@ -533,18 +537,21 @@ impl Part<'_> {
         self.extraction.targets.iter().any(is_its)
     }
 
-    fn open(&self) -> Result<Opened<'_>, RecallError> {
+    fn open(&self) -> Result<Opened<'_>, BackupsError> {
         let choice = extract::Choice::of(&self.chain.view, &self.extraction);
         choice.and_then(extract::Choice::open).map_err(|error| self.error(error))
     }
 
-    fn error(&self, error: ExtractError) -> RecallError {
+    fn error(&self, error: ExtractError) -> BackupsError {
         match error {
             ExtractError::Artefact(error) => self.chain.error(error),
             cause @ ExtractError::Full(_) => {
                 let targets =
                     self.extraction.targets.iter().map(|target| target.path().display().to_string());
-                RecallError::CutShort { to: targets.collect::<Vec<_>>().join("`, `"), cause: Box::new(cause) }
+                BackupsError::CutShort {
+                    to: targets.collect::<Vec<_>>().join("`, `"),
+                    cause: Box::new(cause),
+                }
             }
             other => other.into(),
         }

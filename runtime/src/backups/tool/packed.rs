@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::super::RecallError;
+use super::super::BackupsError;
 use super::super::log::commits::{self, Tail};
 use super::super::log::repository::{Packed, RepositoryLog};
 use super::super::log::{self, Holder, Lead, LogStanding, hole};
@@ -51,7 +51,7 @@ impl<'a> Logs<'a> {
         for (run, ((base, _), record)) in packed {
             let held = shelves.held(&Choice::Id(run.to_string()), Some(source));
             let chains = held.and_then(|held| held.chains(&|name| name == source));
-            if let Err(error @ RecallError::Locked { .. }) = &chains {
+            if let Err(error @ BackupsError::Locked { .. }) = &chains {
                 logs.shut.push(format!("the log of run {run} cannot be told: {error}"));
                 continue;
             }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use backplan_compiler::nearest;
 
-use super::RecallError;
+use super::BackupsError;
 use super::chain::Chain;
 use super::restore::prefix;
 use super::shelf::Held;
@@ -51,7 +51,7 @@ impl Paths {
     ///
     /// # Errors
     /// When an index cannot be read, or it is no pattern.
-    pub fn found(&self, chains: &[&Chain<'_>], asked: &OsStr) -> Result<Option<Vec<Pick>>, RecallError> {
+    pub fn found(&self, chains: &[&Chain<'_>], asked: &OsStr) -> Result<Option<Vec<Pick>>, BackupsError> {
         let named = self.named(chains, asked)?;
         if !named.is_empty() {
             return Ok(Some(named.into_iter().map(Pick::Path).collect()));
@@ -75,7 +75,7 @@ impl Paths {
     ///
     /// # Errors
     /// When an index cannot be read.
-    pub fn named(&self, chains: &[&Chain<'_>], asked: &OsStr) -> Result<Vec<Vec<u8>>, RecallError> {
+    pub fn named(&self, chains: &[&Chain<'_>], asked: &OsStr) -> Result<Vec<Vec<u8>>, BackupsError> {
         let typed = asked.as_bytes().to_vec();
         let shown = unescaped(&typed);
         for spelt in [Some(typed), shown].into_iter().flatten() {
@@ -113,13 +113,13 @@ impl Paths {
     ///
     /// # Errors
     /// When an index cannot be read.
-    pub fn absent(&self, chains: &[&Chain<'_>], asked: &OsStr) -> Result<RecallError, RecallError> {
+    pub fn absent(&self, chains: &[&Chain<'_>], asked: &OsStr) -> Result<BackupsError, BackupsError> {
         let path = printable(asked.as_bytes());
-        Ok(RecallError::NoEntry { run: self.run.clone(), path, near: self.near(chains, asked)? })
+        Ok(BackupsError::NoEntry { run: self.run.clone(), path, near: self.near(chains, asked)? })
     }
 
     /// The folder that is there, and the name in it that is meant.
-    fn near(&self, chains: &[&Chain<'_>], asked: &OsStr) -> Result<Option<String>, RecallError> {
+    fn near(&self, chains: &[&Chain<'_>], asked: &OsStr) -> Result<Option<String>, BackupsError> {
         let parts: Vec<&[u8]> = trimmed(asked.as_bytes()).split(|byte| *byte == b'/').collect();
         let mut best: (usize, Vec<Vec<u8>>) = (0, Vec::new());
         for anchor in self.anchors.iter() {
@@ -166,7 +166,7 @@ fn trimmed(path: &[u8]) -> &[u8] {
     path.get(start..path.len().saturating_sub(end)).unwrap_or_default()
 }
 
-fn is_there(chains: &[&Chain<'_>], path: &[u8]) -> Result<bool, RecallError> {
+fn is_there(chains: &[&Chain<'_>], path: &[u8]) -> Result<bool, BackupsError> {
     for chain in chains {
         if chain.view.find(path).map_err(|error| chain.error(error))?.is_some() {
             return Ok(true);
@@ -176,7 +176,7 @@ fn is_there(chains: &[&Chain<'_>], path: &[u8]) -> Result<bool, RecallError> {
 }
 
 /// The names right in a folder.
-fn children(chains: &[&Chain<'_>], folder: &[u8]) -> Result<BTreeSet<String>, RecallError> {
+fn children(chains: &[&Chain<'_>], folder: &[u8]) -> Result<BTreeSet<String>, BackupsError> {
     let mut names = BTreeSet::new();
     for chain in chains {
         for live in chain.view.below(folder) {

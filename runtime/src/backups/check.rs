@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::RecallError;
+use super::BackupsError;
 use super::chain::BrokenBase;
 use super::sealed::{self, Tap};
 use super::shelf::Shelf;
@@ -139,7 +139,7 @@ fn one(
     let object = tap.as_ref().map_or(object, |tap| Arc::clone(tap) as Arc<dyn ReadAt>);
     let artefact = match shelf.artefact_in(object, archive) {
         Ok(artefact) => artefact,
-        Err(error @ RecallError::Locked { .. }) => {
+        Err(error @ BackupsError::Locked { .. }) => {
             checked.unopened = Some(error.to_string());
             let damage = sealed::check(shelf, archive, control)?;
             checked.damage.extend(damage.map(whole_damage));

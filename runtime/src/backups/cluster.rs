@@ -11,7 +11,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::RecallError;
+use super::BackupsError;
 use super::chain::Chain;
 use super::combine::{self, Layer};
 use super::launch::{Laid, Then};
@@ -71,7 +71,7 @@ pub struct ClusterWish {
 pub enum ClusterError {
     /// Reading backups.
     #[error(transparent)]
-    Recall(#[from] RecallError),
+    Backups(#[from] BackupsError),
     /// Reading the archived log.
     #[error(transparent)]
     Log(#[from] WalError),
@@ -617,6 +617,6 @@ pub(super) fn told(chain: &Chain<'_>, error: ExtractError) -> ClusterError {
     match error {
         ExtractError::Artefact(error) => chain.error(error).into(),
         ExtractError::Stopped(stopped) => stopped.into(),
-        other => RecallError::from(other).into(),
+        other => BackupsError::from(other).into(),
     }
 }

@@ -21,13 +21,13 @@ use rustix::io::Errno;
 use super::chain::Chain;
 use super::cluster::{ClusterError, Space, file, laid, told, unbound};
 use super::shelf::{Held, Shelves};
-use crate::beneath;
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::SourceRecord;
 use crate::catalog::runs::Choice;
 use crate::confine::Bounds;
 use crate::control::Control;
 use crate::extract::{self, Existing, Extraction, Target};
+use crate::openat;
 use crate::places::folder;
 use crate::postgres::basebackup::{DATA, TABLESPACES, escaped};
 use crate::postgres::tools;
@@ -131,7 +131,7 @@ pub(super) fn link(data: &Path, spaces: &[Space]) -> Result<(), ClusterError> {
     let bad = |cause: Errno| file(&places)(cause.into());
     let opened = File::open(data).map_err(file(data))?;
     let folder = OFlags::RDONLY | OFlags::DIRECTORY;
-    let folder = beneath::open(&opened, LINKS.as_bytes(), folder, Mode::empty()).map_err(bad)?;
+    let folder = openat::open(&opened, LINKS.as_bytes(), folder, Mode::empty()).map_err(bad)?;
     for space in spaces {
         match unlinkat(&folder, &space.oid, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}

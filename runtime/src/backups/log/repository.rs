@@ -12,12 +12,12 @@ use serde::Deserialize;
 
 use super::Holder;
 use crate::artefact::Kind;
+use crate::backups::chain::Chain;
 use crate::control::Control;
 use crate::postgres::inspect::Inspection;
 use crate::postgres::repository::Repository;
 use crate::postgres::tools;
 use crate::programs::process::{Program, Running, Tell};
-use crate::recall::chain::Chain;
 use crate::wal::WalError;
 use crate::wal::cluster::ClusterId;
 use crate::wal::expiry::Base;

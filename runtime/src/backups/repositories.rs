@@ -10,7 +10,7 @@ use backplan_compiler::model::{Model, SourceId};
 use backplan_compiler::value::Hidden;
 use serde::Serialize;
 
-use super::RecallError;
+use super::BackupsError;
 use super::check::{Damage, whole_damage};
 use super::log::repository::{self, Based, RepositoryLog};
 use super::log::{self, LogStanding};
@@ -413,7 +413,7 @@ fn unpacked(
     control: &Control,
 ) -> Result<Contents, Trouble> {
     let stopped =
-        |error: RecallError| control.check().err().map_or_else(|| unchecked(error), Trouble::Stopped);
+        |error: BackupsError| control.check().err().map_or_else(|| unchecked(error), Trouble::Stopped);
     let held = shelves.held(&Choice::Id(manifest.run.to_string()), Some(&record.name)).map_err(stopped)?;
     let scratch = Scratch::make(&access.places.state, &access.places.place).map_err(unchecked)?;
     let folder: PathBuf = scratch.folder().join("repository");
