@@ -218,6 +218,9 @@ pub struct Outcome {
     /// Whether its log comes over a network.
     #[serde(skip)]
     pub is_far: bool,
+    /// Where the last segment of the log ends that is followed, where that is known.
+    #[serde(skip)]
+    pub log_end: Option<Lsn>,
     /// Tablespaces that the log makes elsewhere, for the caller that starts it.
     #[serde(skip)]
     pub outside: Vec<Outside>,

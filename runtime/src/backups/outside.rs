@@ -59,7 +59,8 @@ impl Outside {
 pub(super) trait Far {
     /// Segments that there are.
     fn segments(&self, cluster: &ClusterId, control: &Control) -> Result<Vec<Segment>, ClusterError>;
-    /// Gives one of them, piece by piece.
+    /// Gives one of them, piece by piece. One that is there and cannot be read is [`ClusterError::Tool`] where another place may
+    /// have it.
     fn read(
         &self,
         cluster: &ClusterId,
@@ -134,10 +135,15 @@ pub(super) fn find(
     segments.retain(is_needed);
     segments.sort();
     segments.dedup();
+    let is_forked = segments.iter().any(|segment| segment.timeline != segments[0].timeline);
     for segment in segments {
         control.check()?;
         if all.begin(segment) {
-            far.read(&cluster, segment, &mut |bytes| all.take(segment, bytes), control)?;
+            match far.read(&cluster, segment, &mut |bytes| all.take(segment, bytes), control) {
+                // It may be of a past that was left: the server says whether it needs it.
+                Err(ClusterError::Tool(_)) if is_forked => {}
+                read => read?,
+            }
         }
     }
     made.extend(all.found().iter().cloned());

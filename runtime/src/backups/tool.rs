@@ -516,6 +516,7 @@ impl ToolRestore<'_> {
                 .collect(),
             archives: self.wish.recovery.archives,
             is_far: self.is_far(),
+            log_end: self.end,
             bytes: self.record.labels().database_bytes.unwrap_or_default(),
             ..Outcome::default()
         }

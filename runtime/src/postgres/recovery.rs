@@ -282,6 +282,20 @@ pub fn silence(data: &File) -> io::Result<()> {
     append(data, SETTINGS, &format!("\n{why}\narchive_mode = off\n"))
 }
 
+/// Has a cluster that a tool has put back fetch its log by this shell command, and stop where that cannot read what there is: Postgres
+/// takes every status up to 125 for the end of the log, and would open without its last transactions.
+///
+/// # Errors
+/// When the command cannot be a setting, or that cannot be written.
+pub fn fetch_strictly(data: &File, command: &str) -> io::Result<()> {
+    let strict = format!("{command}; status=$?; [ $status -lt 2 ] || exit 126; exit $status");
+    let line = quote(&strict).map_err(io::Error::other)?;
+    // Before version 12 what is to be recovered is told there.
+    let old = openat::open(data, b"recovery.conf", OFlags::PATH | OFlags::NOFOLLOW, Mode::empty());
+    let name = if old.is_ok() { "recovery.conf" } else { SETTINGS };
+    append(data, name, &format!("\n# written by plan restore\nrestore_command = {line}\n"))
+}
+
 /// Opens a regular file of a data directory, and makes it where it is not there.
 fn open(folder: &File, name: &str, flags: OFlags) -> io::Result<File> {
     let flags = flags | OFlags::CREATE | OFlags::NONBLOCK;

@@ -160,8 +160,7 @@ pub(super) fn have_put_back(stage: &mut Stage<'_>) -> Result<Result<Laid, Rehear
     outside::make(&stage.folder.join("data"), &outcome.outside)?;
     let what = format!("{}, by pgbackrest", plural(outcome.bytes, "byte"));
     let what = with_warnings(what, &outcome.warnings);
-    // The tool sees to that by itself.
-    Ok(Ok(Laid { programs, what, outside: outcome.outside, end: None }))
+    Ok(Ok(Laid { programs, what, outside: outcome.outside, end: outcome.log_end }))
 }
 
 /// Lays a base backup down.

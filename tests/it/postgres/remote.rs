@@ -223,6 +223,21 @@ fn repositories_in_a_folder_and_a_bucket_have_backups_cycles_and_keep_of_their_o
     rehearsed.says("was taken from the repository in store `far` instead").says("passed");
     shell(&scenario.path("."), &format!("mv lost {}", lost.display()));
 
+    // The nearest has a segment of the log that cannot be read: Postgres alone would take that for the log's end, and say nothing.
+    let segments = shell(&folder, "find archive -name '0000*-*' | sort");
+    let damaged = folder.join(segments.lines().nth_back(1).unwrap());
+    shell(&scenario.path("."), &format!("cp -a {0} kept.segment && : > {0}", damaged.display()));
+    let way = ["restore", "p.plan", "--source", "db", "--to", "back", "--start", "--at", "latest"];
+    let answer = scenario.plan(way).status(3).says("of its log is there and cannot be read");
+    answer.says("was taken from the repository in store `far` instead");
+    assert_eq!(back(&scenario, &cluster, "select count(*) from t"), cluster.query("select count(*) from t"));
+    stop(&scenario, &cluster);
+    let alone = ["restore", "p.plan", "--source", "db", "--to", "alone", "--store", "here", "--at", "latest"];
+    scenario.plan(alone).status(1).says("an earlier target (`--at`) needs none from there on");
+    let rehearsed = scenario.plan(["verify", "p.plan", "--rehearse", "--source", "db"]);
+    rehearsed.says("was taken from the repository in store `far` instead").says("passed");
+    shell(&scenario.path("."), &format!("rm -rf alone* && cp -a kept.segment {}", damaged.display()));
+
     // One is away: the other has its backup, and the log that this needs, all the same.
     shell(&scenario.path("."), "mv store away");
     let away = scenario.next_day().plan(["run", "p.plan", "--level", "full"]);

@@ -86,8 +86,9 @@ impl outside::Far for Far<'_> {
         let words = ["archive-get", &segment.to_string(), &path.display().to_string()];
         let read = match self.run(&words, &silent, control) {
             Ok(()) => outside::read_file(&path, take).map_err(file(&path)),
-            // Where one cannot be had, recovery ends, or the server says why it does not.
-            Err(ClusterError::Tool(_)) => Ok(()),
+            Err(ClusterError::Tool(why)) => Err(ClusterError::Tool(format!(
+                "segment {segment} of its log is there and cannot be read; an earlier target (`--at`) needs none from there on: {why}"
+            ))),
             Err(error) => Err(error),
         };
         match fs::remove_file(&path) {

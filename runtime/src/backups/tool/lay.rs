@@ -16,7 +16,7 @@ use crate::catalog::runs::Choice;
 use crate::confine::Bounds;
 use crate::control::Control;
 use crate::extract::Existing;
-use crate::postgres::recovery::silence;
+use crate::postgres::recovery::{command_word, fetch_strictly, silence};
 use crate::postgres::repository::{KEY_FILE, Repository as Remote};
 use crate::postgres::tools;
 use crate::wal::records::Created;
@@ -48,10 +48,14 @@ impl ToolRestore<'_> {
             let _ = fs::remove_dir(&space);
         }
         restored?;
+        let data = fs::File::open(&self.wish.to).map_err(file(&self.wish.to))?;
         if !self.wish.recovery.archives {
-            let silenced = fs::File::open(&self.wish.to).and_then(|data| silence(&data));
-            silenced.map_err(file(&self.wish.to))?;
+            silence(&data).map_err(file(&self.wish.to))?;
         }
+        let fetch = self.base(&program, config.as_deref())?;
+        let fetch: Vec<String> = fetch.iter().map(|word| command_word(word)).collect();
+        let fetch = format!("{} archive-get %f \"%p\"", fetch.join(" "));
+        fetch_strictly(&data, &fetch).map_err(file(&self.wish.to))?;
         self.give(config.as_deref())?;
         let own = self.own_folders();
         let data = [std::path::absolute(&self.wish.to).map_err(file(&self.wish.to))?];

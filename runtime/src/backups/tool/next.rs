@@ -8,6 +8,7 @@ use super::{Sight, ToolRestore, file, plan_from};
 use crate::control::Control;
 use crate::places::folder::{self, Folder, FolderError};
 use crate::postgres::repository::KEY_FILE;
+use crate::postgres::server::ServerError;
 
 impl ToolRestore<'_> {
     /// Puts the cluster back, and starts it where that is wanted. Where its tool fails with the repository of one store, that of the next
@@ -19,17 +20,14 @@ impl ToolRestore<'_> {
         let spaces = self.wish.tablespaces.iter().filter(|(name, _)| !name.is_absolute());
         let spaces = std::iter::once(beside(&self.wish.to)).chain(spaces.map(|(_, to)| to.clone()));
         let new: Vec<PathBuf> = spaces.filter(|space| !space.exists()).collect();
-        let why = match self.put_back(control) {
-            Err(ClusterError::Tool(why)) => why,
+        let cause = match self.put_back(control) {
+            Err(cause) if is_of_repository(&cause) => cause,
             done => return done,
         };
         let Some((from, others)) = self.stores.as_ref().filter(|(_, others)| !others.is_empty()) else {
-            return Err(ClusterError::Tool(why));
+            return Err(cause);
         };
-        if is_of_another(&why) {
-            return Err(ClusterError::Tool(why));
-        }
-        let mut told = vec![failed(from, &why)];
+        let mut told = vec![failed(from, &cause.to_string())];
         for other in others {
             control.check()?;
             if let Err(error) = self.clear(&new, control) {
@@ -74,7 +72,18 @@ impl ToolRestore<'_> {
 /// is not what this restore has laid down.
 const OF_ANOTHER: [&str; 3] = ["[038]:", "[040]:", "[050]:"];
 
-/// Whether the tool found the folder to be in use: nothing in it is to be taken away.
+/// Whether another repository may do better: the tool failed, or the server that was started could not read its log to the end. Not
+/// where the tool found the folder to be in use: nothing in it is to be taken away.
+fn is_of_repository(cause: &ClusterError) -> bool {
+    match cause {
+        ClusterError::Tool(why) => !is_of_another(why),
+        ClusterError::Server { cause: ServerError::Ended { words, .. }, .. } => {
+            words.iter().any(|line| line.contains("could not restore file"))
+        }
+        _ => false,
+    }
+}
+
 fn is_of_another(why: &str) -> bool {
     OF_ANOTHER.iter().any(|code| why.contains(code))
 }
