@@ -133,26 +133,35 @@ fn carry(
     }
 }
 
-/// A way to a server for keys that may delete nothing.
-fn without_deletion(to: u16) -> u16 {
+/// What becomes of a request on a way.
+enum Fate {
+    Carried,
+    Forbidden,
+    /// It is carried, and its answer is lost.
+    Unanswered,
+}
+
+/// A way to a server that decides by the first line of a request.
+fn deciding(to: u16, fate: impl Fn(&str) -> Fate + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let (port, fate) = (listener.local_addr().unwrap().port(), Arc::new(fate));
     thread::spawn(move || {
         for client in listener.incoming() {
-            let Ok(client) = client else { return };
-            thread::spawn(move || forbid_deletion(client, to));
+            let (Ok(client), fate) = (client, Arc::clone(&fate)) else { return };
+            thread::spawn(move || decide(client, to, &*fate));
         }
     });
     port
 }
 
-fn forbid_deletion(mut client: TcpStream, to: u16) -> Option<()> {
+fn decide(mut client: TcpStream, to: u16, fate: &dyn Fn(&str) -> Fate) -> Option<()> {
     const WORDS: &str = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
     let mut server = TcpStream::connect(("127.0.0.1", to)).ok()?;
     loop {
         let request = message(&mut client, false)?;
         let line = String::from_utf8_lossy(request.split(|byte| *byte == b'\r').next()?).into_owned();
-        if line.starts_with("DELETE ") || line.starts_with("POST ") && line.contains("?delete") {
+        let fate = fate(&line);
+        if let Fate::Forbidden = fate {
             let length = WORDS.len();
             let head = format!(
                 "HTTP/1.1 403 Forbidden\r\ncontent-type: application/xml\r\ncontent-length: {length}\r\n\r\n"
@@ -162,7 +171,11 @@ fn forbid_deletion(mut client: TcpStream, to: u16) -> Option<()> {
             continue;
         }
         server.write_all(&request).ok()?;
-        client.write_all(&message(&mut server, request.starts_with(b"HEAD "))?).ok()?;
+        let answer = message(&mut server, request.starts_with(b"HEAD "))?;
+        match fate {
+            Fate::Unanswered => return None,
+            _ => client.write_all(&answer).ok()?,
+        }
     }
 }
 
@@ -408,7 +421,11 @@ fn a_bucket_that_is_away_keeps_no_run_from_a_folder() {
 #[test]
 fn a_bucket_whose_keys_may_delete_nothing_takes_a_backup_each_night() {
     let server = Server::start();
-    let port = without_deletion(server.port);
+    let port = deciding(server.port, |line| {
+        let is_deletion =
+            line.starts_with("DELETE ") || line.starts_with("POST ") && line.contains("?delete");
+        if is_deletion { Fate::Forbidden } else { Fate::Carried }
+    });
     let text = |more: &str| {
         format!(
             "plan p\n{}{SOURCES}archive main {{\n  from = [site, numbers]\n  to = [far]\n}}\nkeep {{\n  last = 1\n}}\n",
@@ -429,6 +446,30 @@ fn a_bucket_whose_keys_may_delete_nothing_takes_a_backup_each_night() {
         answer.says("AccessDenied").says("say `append_only = true` in the store's block");
         assert_eq!(server.artefacts(), night);
     }
+}
+
+#[test]
+fn a_run_whose_commit_was_never_answered_may_be_there_and_is() {
+    let server = Server::start();
+    let is_over = AtomicUsize::new(0);
+    let port = deciding(server.port, move |line| {
+        let is_commit = line.starts_with("PUT ") && line.contains("/manifests/");
+        let seen = is_over.fetch_add(usize::from(is_commit), Ordering::SeqCst);
+        if is_commit || seen > 0 { Fate::Unanswered } else { Fate::Carried }
+    });
+    let text = |port| {
+        format!(
+            "plan p\n{}{SOURCES}archive main {{\n  from = [site, numbers]\n  to = [far]\n}}\n",
+            store("far", port, "")
+        )
+    };
+    let scenario = world(&text(port));
+    let answer = scenario.next_day().plan(["run"]).status(1);
+    let answer =
+        answer.says("cannot be told").says("may be in `far`: `plan list` tells once the store answers");
+    assert!(!answer.said().contains("no backup was made"), "{answer:?}");
+    scenario.write("p.plan", text(server.port));
+    assert!(scenario.plan(["list"]).said().contains("00000001-"));
 }
 
 #[test]

@@ -128,12 +128,7 @@ pub fn report(report: &Report, style: Style) -> String {
     let failed: Vec<String> =
         failures(report).into_iter().map(|(step, why)| format!("{step}: {why}")).collect();
     list(&mut out, &paint.red("failed:"), &failed);
-    let stores = match report.committed.as_slice() {
-        [] => "nowhere: no backup was made".to_owned(),
-        names => {
-            format!("in {}", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
-        }
-    };
+    let stores = whereabouts(report);
     let verdict = match report.verdict {
         Verdict::Done => paint.green("done"),
         Verdict::Warnings => paint.yellow("done, with warnings"),
@@ -142,8 +137,21 @@ pub fn report(report: &Report, style: Style) -> String {
         Verdict::Busy => paint.yellow("not run: another run holds the lock"),
         Verdict::Interrupted | Verdict::Terminated => paint.red("stopped"),
     };
-    let _ = writeln!(out, "{verdict}: run {} is {stores}", report.run);
+    let _ = writeln!(out, "{verdict}: run {} {stores}", report.run);
     out
+}
+
+/// In which stores a run's backup is, and in which it may be.
+fn whereabouts(report: &Report) -> String {
+    let named =
+        |names: &[String]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let doubt = format!("may be in {}: `plan list` tells once the store answers", named(&report.uncertain));
+    match (report.committed.as_slice(), report.uncertain.as_slice()) {
+        ([], []) => "is nowhere: no backup was made".to_owned(),
+        ([], _) => doubt,
+        (names, []) => format!("is in {}", named(names)),
+        (names, _) => format!("is in {}, and {doubt}", named(names)),
+    }
 }
 
 fn list(out: &mut String, title: &str, lines: &[String]) {

@@ -81,6 +81,8 @@ pub struct Failure {
 pub enum FailureKind {
     /// Another attempt may help.
     Passing,
+    /// It may have been done, which cannot be told; another attempt may find out.
+    Uncertain,
     /// Another attempt would fail as well.
     Final,
     /// Nothing of the run makes sense any more.
@@ -95,6 +97,11 @@ impl Failure {
     /// A failure that another attempt may mend.
     pub fn passing(error: impl ToString) -> Failure {
         Failure { message: error.to_string(), kind: FailureKind::Passing }
+    }
+
+    /// A failure of what may have been done all the same.
+    pub fn uncertain(error: impl ToString) -> Failure {
+        Failure { message: error.to_string(), kind: FailureKind::Uncertain }
     }
 
     /// An error, told in these words: one that another attempt may mend, unless what is behind it stays.
@@ -151,6 +158,9 @@ pub struct Execution {
     pub busy: bool,
     /// A step said that nothing of the run makes sense any more.
     pub fatal: bool,
+    /// Steps whose last attempt failed, and may have done its work.
+    #[serde(default)]
+    pub uncertain: BTreeSet<StepId>,
     /// The run's own timeout ended it.
     #[serde(skip)]
     pub timed_out: bool,
@@ -552,6 +562,7 @@ impl Coordinator {
         let graph = Arc::clone(&self.graph);
         let Some(step) = graph.get(&report.id) else { return };
         let took = running.begun.elapsed();
+        self.execution.uncertain.remove(&step.id);
         let (output, failure) = match report.result {
             Ok(Performed::Done(output)) => {
                 return self.end(step, Outcome::Done, output, took, running.attempt);
@@ -567,13 +578,16 @@ impl Coordinator {
         };
         self.execution.busy |= failure.kind == FailureKind::Busy;
         self.execution.fatal |= failure.kind == FailureKind::Fatal;
+        if failure.kind == FailureKind::Uncertain {
+            self.execution.uncertain.insert(step.id.clone());
+        }
         let message = match (&running.stopped_for, failure.kind) {
             (Some(reason), FailureKind::Stopped) => reason.clone(),
             _ => failure.message,
         };
         let own_timeout = running.attempt_deadline.is_some_and(|at| Instant::now() >= at);
-        let passing =
-            failure.kind == FailureKind::Passing || (failure.kind == FailureKind::Stopped && own_timeout);
+        let passing = matches!(failure.kind, FailureKind::Passing | FailureKind::Uncertain)
+            || (failure.kind == FailureKind::Stopped && own_timeout);
         let again = step.retry.as_ref().filter(|retry| {
             passing
                 && running.attempt < retry.attempts

@@ -91,7 +91,7 @@ impl Facts {
         let strikes = self.strikes.entry((archive, id)).or_default();
         *strikes += 1;
         let is_last = match failure.kind {
-            FailureKind::Passing => *strikes >= model.retry.attempts,
+            FailureKind::Passing | FailureKind::Uncertain => *strikes >= model.retry.attempts,
             FailureKind::Final => true,
             FailureKind::Fatal | FailureKind::Busy | FailureKind::Stopped => return false,
         };

@@ -60,6 +60,9 @@ pub struct Report {
     pub left_out: Vec<LeftOutReport>,
     /// The stores in which the backup exists.
     pub committed: Vec<String>,
+    /// The stores in which it may exist: whether its commit was done could not be told.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub uncertain: Vec<String>,
     /// Whether everything is backed up, whatever failed beside that: a rehearsal, the leaving of a window.
     #[serde(skip)]
     pub whole: bool,
@@ -174,7 +177,13 @@ pub fn report(model: &Model, run: &str, graph: &StepGraph, execution: &Execution
             unchanged_since: holder,
         }
     });
-    let committed = steps.iter().filter(|step| step.outcome == How::Done);
+    let of_commit = |step: &StepReport| match step.action {
+        Action::Commit(store) => Some(model.store(store).name.clone()),
+        _ => None,
+    };
+    let committed = steps.iter().filter(|step| step.outcome == How::Done).filter_map(of_commit);
+    let doubted = |step: &&StepReport| execution.uncertain.iter().any(|id| id.0 == step.step);
+    let uncertain = steps.iter().filter(doubted).filter_map(of_commit);
     let mut warnings = facts.warnings.clone();
     warnings.extend(late_trouble(&steps));
     let left_out = facts.left_out.iter().map(|((archive, source), left)| LeftOutReport {
@@ -192,12 +201,8 @@ pub fn report(model: &Model, run: &str, graph: &StepGraph, execution: &Execution
         whole: is_whole(&steps, facts),
         is_there: is_there(&steps, facts),
         archives: archives.collect(),
-        committed: committed
-            .filter_map(|step| match step.action {
-                Action::Commit(store) => Some(model.store(store).name.clone()),
-                _ => None,
-            })
-            .collect(),
+        committed: committed.collect(),
+        uncertain: uncertain.collect(),
         warnings,
         steps,
     }

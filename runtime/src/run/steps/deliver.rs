@@ -257,7 +257,7 @@ fn hold(doing: &Doing<'_>, id: StoreId, manifest: &Manifest) -> Result<Option<Ho
 pub(crate) fn commit_failure(error: &CommitError) -> Failure {
     match error {
         CommitError::Store(cause) => store_failure(cause, error.to_string()),
-        CommitError::Uncertain { .. } => Failure::passing(error),
+        CommitError::Uncertain { .. } => Failure::uncertain(error),
         _ => Failure::lasting(error),
     }
 }
