@@ -270,6 +270,26 @@ fn one_store_is_enough_where_the_plan_says_so() {
 }
 
 #[test]
+fn a_rehearsal_takes_a_segment_from_whichever_store_has_it_whole() {
+    let archived = Archived::new(&["store", "second"], "", "");
+    let scenario = &archived.cluster.scenario;
+    scenario.plan(["run"]).status(0);
+    archived.sql("CREATE TABLE marks (n int)");
+    let damaged = archived.switch();
+    archived.sql("INSERT INTO marks VALUES (1)");
+    archived.switch();
+    for store in ["store", "second"] {
+        let object = archived.object(store, &damaged);
+        let whole = fs::read(&object).unwrap();
+        let mut other = whole.clone();
+        other[whole.len() / 3] ^= 4;
+        fs::write(&object, &other).unwrap();
+        scenario.plan(["verify", "--rehearse", "p.plan"]).status(0).says("passed   recover");
+        fs::write(&object, &whole).unwrap();
+    }
+}
+
+#[test]
 fn recovery_stops_where_the_log_has_a_hole_or_is_damaged() {
     let archived = Archived::new(&["store"], "", "");
     let cluster = &archived.cluster;

@@ -65,6 +65,7 @@ impl World {
 fn a_store_is_filled_with_what_it_lacks_and_nothing_twice() {
     let world = World::new();
     world.stores(&["near"], "");
+    world.sync(&["--dry-run"]).status(1).says("has made no run here yet: `plan run` makes the first");
     for day in 1..=4 {
         world.scenario.write("site/sub/a", format!("day {day}"));
         world.scenario.next_day().plan(["run", "p.plan"]).status(0);

@@ -89,8 +89,8 @@ impl RehearsalWish {
             let access = Access { secrets: secrets.clone(), ..Access::default() };
             (wish.log, _) = log::archives(model, wal, &access);
             wish.is_log_sealed = !wal.encrypt.is_empty();
-            let mut folders = wal.to.iter().filter_map(|id| model.store(*id).folder());
-            wish.fetch = folders.next().and_then(|root| fetch(root, &model.name, &declared.name));
+            let folders: Vec<&Path> = wal.to.iter().filter_map(|id| model.store(*id).folder()).collect();
+            wish.fetch = fetch(&folders, &model.name, &declared.name);
         }
         Ok(wish)
     }
@@ -111,13 +111,15 @@ pub fn keys(model: &Model, sources: &[SourceId], secrets: &Secrets) -> Result<Ke
     Ok(keys)
 }
 
-/// The command by which a server gets its log back out of a store: this program, with no plan file, which the server's
-/// account may not be able to read.
-fn fetch(root: &Path, plan: &str, source: &str) -> Option<String> {
+/// The command by which a server gets its log back out of stores, whichever has it whole: this program, with no plan file, which the
+/// server's account may not be able to read. `None`: there is no store.
+fn fetch(roots: &[&Path], plan: &str, source: &str) -> Option<String> {
     let own = std::env::current_exe().ok()?;
-    let root = std::path::absolute(root).ok()?;
-    let (own, root) = (own.display().to_string(), root.display().to_string());
-    let words = [own.as_str(), "wal", "fetch", "--store", &root, "--plan-name", plan, source];
+    let mut words = vec![own.display().to_string(), "wal".to_owned(), "fetch".to_owned()];
+    for root in roots {
+        words.extend(["--store".to_owned(), std::path::absolute(root).ok()?.display().to_string()]);
+    }
+    words.extend(["--plan-name", plan, source].map(str::to_owned));
     let words: Vec<String> = words.iter().map(|word| command_word(word)).collect();
-    Some(format!("{} %f %p", words.join(" ")))
+    (!roots.is_empty()).then(|| format!("{} %f %p", words.join(" ")))
 }

@@ -350,7 +350,7 @@ impl Coordinator {
                         self.end(step, Outcome::NotRun(reason), Output::Nothing, Duration::ZERO, 0);
                         changed = true;
                     }
-                    Verdict::Run if self.running.len() < self.jobs || is_closing(&step.action) => {
+                    Verdict::Run if self.has_place(&step.action) => {
                         self.waiting.remove(&step.id);
                         self.start(step, 1, Instant::now());
                         // It has ended already where the system gives no thread.
@@ -555,6 +555,14 @@ impl Coordinator {
             false => Err(Failure::passing(threads::refused(refused))),
         };
         self.reported(Report { id: step.id.clone(), result });
+    }
+
+    /// Whether one more step of this kind may be done now. Who waits for somebody's server to take a message keeps no place from work.
+    fn has_place(&self, action: &Action) -> bool {
+        let is_message =
+            |id: &StepId| self.graph.get(id).is_some_and(|step| matches!(step.action, Action::Notify(..)));
+        let working = self.running.keys().filter(|id| !is_message(id)).count();
+        working < self.jobs || is_closing(action) || matches!(action, Action::Notify(..))
     }
 
     fn reported(&mut self, report: Report) {

@@ -156,15 +156,19 @@ pub fn begun(plan: &PlanState) -> io::Result<()> {
 }
 
 fn refusal(plan: &PlanState) -> io::Result<Option<PastRun>> {
-    let text = match fs::read(plan.folder().join(REFUSED)) {
+    let path = plan.folder().join(REFUSED);
+    let text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    // Half a record still tells that there was one.
+    // Half a record, as a full disk leaves it, still tells that there was one, and when.
     let (at, reason) = match serde_json::from_slice::<Refusal>(&text) {
         Ok(refusal) => (refusal.at, refusal.reason),
-        Err(_) => (Timestamp::UNIX_EPOCH, "why was not kept".to_owned()),
+        Err(_) => {
+            let written = Timestamp::try_from(fs::metadata(&path)?.modified()?).unwrap_or_default();
+            (written, "why was not kept".to_owned())
+        }
     };
     Ok(Some(PastRun {
         run: None,

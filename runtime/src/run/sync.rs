@@ -147,6 +147,10 @@ fn text(error: impl ToString) -> String {
 fn look(site: &Site<'_>, id: StoreId, givers: &[Giver], away: &[(StoreId, String)]) -> StoreSync {
     let mut shown = told_away(site, id, away);
     let declared = site.request.model.store(id);
+    if let Err(error) = began_here(site, id) {
+        shown.error = Some(error);
+        return shown;
+    }
     let own = givers.iter().find(|giver| giver.id == id);
     if own.is_none() {
         let known = site.plan.known(&declared.name, &declared.location());
@@ -319,6 +323,18 @@ pub(super) struct Taker<'a> {
     pub state: &'a Path,
 }
 
+/// Whose plan a store is of, this machine says once it has made a run.
+fn began_here(site: &Site<'_>, id: StoreId) -> Result<(), String> {
+    let declared = site.request.model.store(id);
+    match site.plan.known(&declared.name, &declared.location()) {
+        None if site.plan.id().is_none() => {
+            let name = &site.request.model.name;
+            Err(format!("plan `{name}` has made no run here yet: `plan run` makes the first"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Fills a store.
 fn fill(
     site: &mut Site<'_>,
@@ -329,10 +345,8 @@ fn fill(
 ) -> Result<(), String> {
     let model = &site.request.model;
     let declared = model.store(id);
+    began_here(site, id)?;
     let known = site.plan.known(&declared.name, &declared.location());
-    if known.is_none() && site.plan.id().is_none() {
-        return Err(format!("plan `{}` has made no run here yet: `plan run` makes the first", model.name));
-    }
     let store = identity::open(declared, &Secrets::default(), known, false).map_err(text)?;
     identity::inspect(store.as_ref(), &site.layout, &site.claim(id)).map_err(text)?;
     let lease = site.lease(&store, "plan sync", control, &mut shown.warnings).map_err(|error| {
