@@ -1,8 +1,9 @@
-//! Secrets: fetched when a step needs them, and taken out of whatever is shown.
+//! Secrets: fetched when a step needs them, and taken out of whatever is shown. What a program prints is had once a process, for
+//! somebody may have to touch a key for it, and anew where it has proven to be no good any more.
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use backplan_compiler::value::{EnvValue, Hidden, Secret};
@@ -60,18 +61,39 @@ struct Known {
 /// What was fetched so far: one list a process, so that whatever is shown by whom is without any of them.
 static KNOWN: Mutex<Vec<Known>> = Mutex::new(Vec::new());
 
+/// What a program has printed; nothing yet, or no more. It is locked for as long as the program runs.
+type Printed = Arc<Mutex<Option<Hidden>>>;
+
+/// What programs have printed, by what they are and what they are given.
+static PRINTED: Mutex<Vec<(Secret, Printed)>> = Mutex::new(Vec::new());
+/// Between two looks whether somebody else's program has ended.
+const NAP: Duration = Duration::from_millis(20);
+
+/// From now on programs are asked anew: something failed that what they said before may be to blame for.
+pub fn forget() {
+    PRINTED.lock().unwrap_or_else(PoisonError::into_inner).clear();
+}
+
 /// Fetches secrets and remembers them, so that they can be taken out of output.
 #[derive(Debug, Clone, Default)]
 pub struct Secrets {
     control: Control,
     timeout: Option<Duration>,
+    /// What a program said before is not believed any more.
+    is_anew: bool,
 }
 
 impl Secrets {
     /// The same, that fetches until `control` says stop.
     #[must_use]
     pub fn under(&self, control: &Control) -> Secrets {
-        Secrets { control: control.clone(), timeout: None }
+        Secrets { control: control.clone(), ..Secrets::default() }
+    }
+
+    /// The same, that asks each program again, whatever it said before.
+    #[must_use]
+    pub fn anew(&self) -> Secrets {
+        Secrets { is_anew: true, ..self.clone() }
     }
 
     /// The same, whose programs may take no longer than this.
@@ -96,10 +118,30 @@ impl Secrets {
                 let read = regular::read(path, LARGEST);
                 one_line(read.map_err(|cause| SecretError::File { path: path.clone(), cause })?, secret)?
             }
-            Secret::Exec { words, env } => one_line(self.printed(words, env)?, secret)?,
+            Secret::Exec { words, env } => {
+                let printed = slot(secret);
+                let mut printed = self.turn(&printed)?;
+                match printed.take().filter(|_| !self.is_anew) {
+                    Some(value) => printed.insert(value).clone(),
+                    None => printed.insert(one_line(self.printed(words, env)?, secret)?).clone(),
+                }
+            }
         };
         self.remember(value.clone());
         Ok(value)
+    }
+
+    /// Waits for whoever has the same program print it.
+    fn turn<'p>(&self, printed: &'p Printed) -> Result<MutexGuard<'p, Option<Hidden>>, SecretError> {
+        loop {
+            match printed.try_lock() {
+                Ok(printed) => return Ok(printed),
+                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            self.control.check().map_err(|stopped| SecretError::NotRun(ProcessError::Stopped(stopped)))?;
+            std::thread::sleep(NAP);
+        }
     }
 
     fn printed(&self, words: &[String], env: &[(String, EnvValue<String>)]) -> Result<Vec<u8>, SecretError> {
@@ -140,6 +182,17 @@ impl Secrets {
     }
 }
 
+/// Where what the program of a secret prints is kept.
+fn slot(secret: &Secret) -> Printed {
+    let mut all = PRINTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, printed)) = all.iter().find(|(known, _)| known == secret) {
+        return Arc::clone(printed);
+    }
+    let printed = Printed::default();
+    all.push((secret.clone(), Arc::clone(&printed)));
+    printed
+}
+
 fn one_line(bytes: Vec<u8>, secret: &Secret) -> Result<Hidden, SecretError> {
     let mut text = String::from_utf8(bytes).map_err(|_| SecretError::NotText(secret.to_string()))?;
     if text.ends_with('\n') {
@@ -168,6 +221,23 @@ mod tests {
         assert_eq!(value.expose(), "hunter2\nsecond-line");
         assert_eq!(secrets.redact("a hunter2 b second-line"), "a (secret) b (secret)");
         assert_eq!(secrets.redact("nothing here"), "nothing here");
+    }
+
+    #[test]
+    fn a_program_is_asked_once_whoever_wants_to_know_and_again_where_that_was_no_good() {
+        let folder = tempfile::tempdir().unwrap();
+        let count = folder.path().join("count");
+        let script = format!("echo . >> {0}; sleep 0.2; wc -l < {0}", count.display());
+        let secret = exec(["sh", "-c", &script].map(str::to_owned).to_vec());
+        let fetch = |secrets: &Secrets| secrets.fetch(&secret).unwrap().expose().to_owned();
+        std::thread::scope(|scope| {
+            let all = [(); 4].map(|()| scope.spawn(|| fetch(&Secrets::default())));
+            all.into_iter().for_each(|one| assert_eq!(one.join().unwrap(), "1"));
+        });
+        assert_eq!(fetch(&Secrets::default().anew()), "2");
+        assert_eq!(fetch(&Secrets::default()), "2");
+        forget();
+        assert_eq!(fetch(&Secrets::default()), "3");
     }
 
     #[test]

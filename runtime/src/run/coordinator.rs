@@ -17,6 +17,7 @@ use super::event::{Event, Observer, Outcome};
 use super::output::Output;
 use crate::control::Control;
 use crate::lasting;
+use crate::programs::secrets;
 use crate::store;
 use crate::threads;
 
@@ -608,6 +609,8 @@ impl Coordinator {
                 let event =
                     Event::Retrying { step: step.id.clone(), attempt: running.attempt, wait, error: message };
                 self.observer.event(event);
+                // A password may be another by then.
+                secrets::forget();
                 let (until, attempts, begun) = (Instant::now() + wait, running.attempt, running.begun);
                 self.sleeping.insert(step.id.clone(), Asleep { until, attempts, begun, output });
             }

@@ -70,7 +70,7 @@ pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Resu
     let kind = &declared.kind;
     see_address(kind)?;
     let (mut lost, mut copier, mut retention) = (None, None, None);
-    let keys = keys(kind, secrets)?.map(Keys::new).transpose()?.map(Arc::new);
+    let keys = keys(kind, secrets)?.map(|fetch| Keys::new(fetch, secrets)).transpose()?.map(Arc::new);
     let service: Arc<dyn Service> = match kind {
         StoreKind::S3 { bucket, endpoint, ca_file, .. } => {
             let s3 = Arc::new(s3(kind, keys.clone(), patience)?.build().map_err(|error| error.to_string())?);
@@ -143,19 +143,19 @@ fn s3(kind: &StoreKind, keys: Option<Arc<Keys>>, patience: Patience) -> Result<A
 /// What has the plan's keys, else those of the profile that is in force; `None`: the library has them from elsewhere, and anew by
 /// itself.
 fn keys(kind: &StoreKind, secrets: &Secrets) -> Result<Option<Fetch>, String> {
-    let secrets = secrets.clone();
     match kind {
         StoreKind::S3 { access_key: Some(id), secret_key: Some(key), .. } => {
             let (id, key) = (id.clone(), key.clone());
-            Ok(Some(Box::new(move || {
-                let id = fetch("access_key", &id, &secrets)?;
-                Ok(Pair { id, key: fetch("secret_key", &key, &secrets)?, token: None })
+            Ok(Some(Box::new(move |secrets| {
+                let id = fetch("access_key", &id, secrets)?;
+                Ok(Pair { id, key: fetch("secret_key", &key, secrets)?, token: None })
             })))
         }
         StoreKind::S3 { access_key: None, secret_key: None, .. } => {
-            let has_profile = profile(&secrets)?.is_some();
-            let fetch =
-                move || profile(&secrets)?.ok_or_else(|| "its profile has no keys any more".to_owned());
+            let has_profile = profile(secrets)?.is_some();
+            let fetch = |secrets: &Secrets| {
+                profile(secrets)?.ok_or_else(|| "its profile has no keys any more".to_owned())
+            };
             Ok(has_profile.then(|| Box::new(fetch) as Fetch))
         }
         StoreKind::S3 { .. } => {
@@ -163,7 +163,9 @@ fn keys(kind: &StoreKind, secrets: &Secrets) -> Result<Option<Fetch>, String> {
         }
         StoreKind::Azblob { key: Some(key), .. } => {
             let key = key.clone();
-            Ok(Some(Box::new(move || Ok(Pair { key: fetch("key", &key, &secrets)?, ..Pair::default() }))))
+            Ok(Some(Box::new(move |secrets| {
+                Ok(Pair { key: fetch("key", &key, secrets)?, ..Pair::default() })
+            })))
         }
         StoreKind::Azblob { .. } | StoreKind::Gcs { .. } | StoreKind::Dir { .. } | StoreKind::Sftp { .. } => {
             Ok(None)

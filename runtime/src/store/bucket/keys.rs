@@ -12,6 +12,7 @@ use object_store::client::CredentialProvider;
 use object_store::{Error, Result};
 
 use super::trouble::between;
+use crate::programs::secrets::Secrets;
 
 /// How servers say that keys are no good any more.
 const EXPIRED: [&str; 7] = [
@@ -45,12 +46,13 @@ impl fmt::Debug for Pair {
     }
 }
 
-/// Has them anew.
-pub type Fetch = Box<dyn Fn() -> std::result::Result<Pair, String> + Send + Sync>;
+/// Has them, by what fetches secrets.
+pub type Fetch = Box<dyn Fn(&Secrets) -> std::result::Result<Pair, String> + Send + Sync>;
 
 /// The keys of a store that is open.
 pub struct Keys {
     fetch: Fetch,
+    secrets: Secrets,
     held: Mutex<Held>,
 }
 
@@ -73,9 +75,13 @@ impl Keys {
     ///
     /// # Errors
     /// In words, why they cannot be had.
-    pub fn new(fetch: Fetch) -> std::result::Result<Keys, String> {
-        let pair = fetch()?;
-        Ok(Keys { fetch, held: Mutex::new(Held { pair, turn: 0, same_since: None }) })
+    pub fn new(fetch: Fetch, secrets: &Secrets) -> std::result::Result<Keys, String> {
+        let pair = fetch(secrets)?;
+        Ok(Keys {
+            fetch,
+            secrets: secrets.clone(),
+            held: Mutex::new(Held { pair, turn: 0, same_since: None }),
+        })
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -93,7 +99,7 @@ impl Keys {
             return false;
         }
         // Where they cannot be had the server's words are told.
-        match (self.fetch)() {
+        match (self.fetch)(&self.secrets.anew()) {
             Ok(pair) if pair != held.pair => {
                 *held = Held { pair, turn: turn + 1, same_since: None };
                 true
@@ -186,11 +192,11 @@ mod tests {
     fn numbered(most: usize) -> (Arc<Keys>, Arc<AtomicUsize>) {
         let asked = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&asked);
-        let fetch = move || {
+        let fetch = move |_: &Secrets| {
             let number = count.fetch_add(1, Ordering::SeqCst).min(most);
             Ok(Pair { id: number.to_string(), ..Pair::default() })
         };
-        (Arc::new(Keys::new(Box::new(fetch)).unwrap()), asked)
+        (Arc::new(Keys::new(Box::new(fetch), &Secrets::default()).unwrap()), asked)
     }
 
     /// A request that is let in with these keys alone.
