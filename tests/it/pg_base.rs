@@ -151,6 +151,14 @@ fn what_cannot_be_had_is_refused_before_anything_is_written() {
         cluster.restore(way).status(1).says("none of the plan's stores can be read");
     }
     cluster.scenario.plan(["run"]).status(0);
+    // Another restore has begun there, and has laid down nothing yet.
+    let root = cluster.scenario.path(".");
+    shell(&root, "mkdir back");
+    let other = cluster
+        .scenario
+        .plan_by(&["flock", "back"], ["restore", "--source", "main", "--to", "back", "--start"]);
+    other.status(4).stderr_has("another restore is at work in `back`");
+    shell(&root, "rmdir back");
     let other = ["restore", "--source", "maim", "--to", "back", "--start"];
     cluster.scenario.plan(other).status(1).says("there is no run that holds source `maim`");
     cluster.restore(&["--at", "2001-01-01"]).status(1).says("no `wal` block").says("it can be recovered to");

@@ -20,7 +20,7 @@ use super::log::commits::Tail;
 use super::outside::{self, Outside};
 use super::restore::{self, must_be_empty};
 use super::shelf::Shelves;
-use super::unfinished::{Mark, Unfinished};
+use super::unfinished::{self, Mark, Unfinished};
 use super::window::{self, Base, Log, WindowError};
 use crate::catalog::ids::RunId;
 use crate::catalog::labels::Labels;
@@ -462,7 +462,7 @@ impl ClusterRestore<'_> {
         self.settle(control)?;
         self.wish.recovery.write(&self.wish.to).map_err(file(&self.wish.to))?;
         let guard = self.wish.to.join(GUARD);
-        mark.map_or(Ok(()), Mark::lift).map_err(file(&guard))?;
+        mark.lift().map_err(file(&guard))?;
         fs::remove_file(&guard).map_err(file(&guard))?;
         let own: Vec<PathBuf> = self.spaces.iter().map(|space| space.to.clone()).collect();
         let mapped = |created: &Created| self.mapped(created);
@@ -517,11 +517,17 @@ impl ClusterRestore<'_> {
         })
     }
 
-    /// Makes the folder, what keeps a server from starting in it, and, where it could be gone on with, the mark for that.
-    fn guard(&self) -> Result<Option<Mark>, ClusterError> {
+    /// Makes the folder, holds it against other restores, and leaves in it what keeps a server from starting, and, where it could be gone
+    /// on with, the mark for that.
+    fn guard(&self) -> Result<Mark, ClusterError> {
         let (to, guard) = (&self.wish.to, self.wish.to.join(GUARD));
         DirBuilder::new().recursive(true).mode(0o700).create(to).map_err(file(to))?;
         fs::set_permissions(to, fs::Permissions::from_mode(0o700)).map_err(file(to))?;
+        let held = unfinished::hold(to)?;
+        if !self.wish.resume {
+            // Another may have come to its end meanwhile.
+            must_be_empty(to)?;
+        }
         // That of the restore before keeps on guarding; a server's own is never touched.
         let is_there = self.wish.resume && fs::read(&guard).is_ok_and(|text| text == GUARD_TEXT.as_bytes());
         if !is_there {
@@ -533,10 +539,10 @@ impl ClusterRestore<'_> {
             written.map_err(file(&guard))?;
         }
         if self.layers.len() > 1 || matches!(self.wish.then, Then::Rehearse) {
-            return Ok(None);
+            return Ok(held);
         }
         let wish = restore::RestoreWish::of(&self.wish.source, to);
-        Ok(Some(Unfinished::of(self.chosen, &wish).leave(to)?))
+        Ok(Unfinished::of(self.chosen, &wish).leave_in(held, to)?)
     }
 
     /// Modes, owners and the places of tablespaces, as Postgres wants them.

@@ -424,6 +424,10 @@ pub(super) fn must_be_empty(folder: &Path) -> Result<(), BackupsError> {
     if entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == unfinished::UNFINISHED)) {
         return Ok(());
     }
+    // Who is at work there may leave no mark.
+    if let Err(at_work @ BackupsError::AtWork(_)) = unfinished::hold(folder) {
+        return Err(at_work);
+    }
     let folder = folder.to_path_buf();
     Err(match Unfinished::read(&folder) {
         Ok(Some(Unfinished { run, .. })) => BackupsError::Unfinished { folder, run: run.to_string() },

@@ -80,27 +80,31 @@ impl Unfinished {
     /// # Errors
     /// [`BackupsError::AtWork`]; else the system's, as [`BackupsError::Target`].
     pub(super) fn leave(&self, folder: &Path) -> Result<Mark, BackupsError> {
-        let target = |cause: io::Error| BackupsError::Target { path: folder.to_path_buf(), cause };
-        let held = openat::folder(folder).and_then(Held::take).map_err(target)?;
-        let held = held.ok_or_else(|| BackupsError::AtWork(folder.to_path_buf()))?;
-        self.write(Mark(held)).map_err(target)
+        self.leave_in(hold(folder)?, folder)
     }
 
-    fn write(&self, mark: Mark) -> io::Result<Mark> {
+    /// The same in a folder that is held.
+    pub(super) fn leave_in(&self, mark: Mark, folder: &Path) -> Result<Mark, BackupsError> {
+        self.write(mark).map_err(|cause| BackupsError::Target { path: folder.to_path_buf(), cause })
+    }
+
+    fn write(&self, mut mark: Mark) -> io::Result<Mark> {
         // Whole, or not at all: half a mark is none.
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match unlinkat(&mark.0.folder, UNFINISHED, AtFlags::empty()) {
+        let folder = &mark.held.folder;
+        match unlinkat(folder, UNFINISHED, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(cause) => return Err(cause.into()),
         }
-        let mut file = File::from(openat(&mark.0.folder, UNFINISHED, flags, Mode::RUSR | Mode::WUSR)?);
+        let mut file = File::from(openat(folder, UNFINISHED, flags, Mode::RUSR | Mode::WUSR)?);
         let text = serde_json::to_vec(self).map_err(io::Error::other)?;
         let written = file.write_all(&text).and_then(|()| file.sync_all());
-        let named = written.and_then(|()| Ok(renameat(&mark.0.folder, UNFINISHED, &mark.0.folder, NAME)?));
+        let named = written.and_then(|()| Ok(renameat(folder, UNFINISHED, folder, NAME)?));
         if let Err(cause) = named.and_then(|()| mark.sync()) {
-            let _ = unlinkat(&mark.0.folder, UNFINISHED, AtFlags::empty());
+            let _ = unlinkat(folder, UNFINISHED, AtFlags::empty());
             return Err(cause);
         }
+        mark.is_left = true;
         Ok(mark)
     }
 }
@@ -124,22 +128,40 @@ impl Held {
     }
 }
 
-/// The folder of a restore that has not ended.
-pub(super) struct Mark(Held);
+/// The folder of a restore that has not ended: no other may work there.
+pub(super) struct Mark {
+    held: Held,
+    /// There is a mark, so that it can be gone on with.
+    is_left: bool,
+}
 
 impl Mark {
-    /// Takes the mark away: all is there.
+    /// Takes the mark away, where there is one: all is there.
     ///
     /// # Errors
     /// When the mark cannot be removed durably.
     pub(super) fn lift(self) -> io::Result<()> {
-        unlinkat(&self.0.folder, NAME, AtFlags::empty())?;
-        self.sync()
+        if self.is_left {
+            unlinkat(&self.held.folder, NAME, AtFlags::empty())?;
+            self.sync()?;
+        }
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
-        Ok(fsync(&self.0.lock)?)
+        Ok(fsync(&self.held.lock)?)
     }
+}
+
+/// Holds a folder that is there against all other restores, and leaves no mark: what is cut short begins anew.
+///
+/// # Errors
+/// [`BackupsError::AtWork`]; else the system's, as [`BackupsError::Target`].
+pub(super) fn hold(folder: &Path) -> Result<Mark, BackupsError> {
+    let held = openat::folder(folder).and_then(Held::take);
+    let held = held.map_err(|cause| BackupsError::Target { path: folder.to_path_buf(), cause })?;
+    let held = held.ok_or_else(|| BackupsError::AtWork(folder.to_path_buf()))?;
+    Ok(Mark { held, is_left: false })
 }
 
 #[cfg(test)]
@@ -154,11 +176,14 @@ mod tests {
         let run = "00000001-20261120T023000Z-k7f3qa".parse().unwrap();
         let restore = Unfinished { run, sources: Vec::new(), paths: Vec::new() };
         let first = restore.leave(folder.path()).unwrap();
-        let second = restore.leave(folder.path()).err().unwrap();
-        assert!(matches!(second, BackupsError::AtWork(_)), "{second}");
+        for second in [restore.leave(folder.path()), hold(folder.path())] {
+            assert!(matches!(second.err().unwrap(), BackupsError::AtWork(_)));
+        }
         assert_eq!(Unfinished::read(folder.path()).unwrap(), Some(restore.clone()));
         // One that dies leaves its mark, and nobody works there.
         drop(first);
+        hold(folder.path()).unwrap().lift().unwrap();
+        assert_eq!(Unfinished::read(folder.path()).unwrap(), Some(restore.clone()));
         restore.leave(folder.path()).unwrap().lift().unwrap();
         assert_eq!(Unfinished::read(folder.path()).unwrap(), None);
     }

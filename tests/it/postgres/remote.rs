@@ -215,6 +215,14 @@ fn repositories_in_a_folder_and_a_bucket_have_backups_cycles_and_keep_of_their_o
     shell(&scenario.path("."), &format!("mv {} lost", lost.display()));
     let ([option, _], target, rows) = &marks[0];
     let way = ["restore", "p.plan", "--source", "db", "--to", "back", "--start", option, target.as_str()];
+    // Another restore is at work there, and has laid down nothing yet, or something.
+    for laid in ["mkdir -m 700 back", "touch back/PG_VERSION"] {
+        shell(&scenario.path("."), laid);
+        let other = scenario.plan_by(&["flock", "back"], way);
+        other.status(4).stderr_has("another restore is at work in `back`");
+    }
+    assert_eq!(shell(&scenario.path("."), "ls -d back* back/*"), "back\nback/PG_VERSION\n");
+    shell(&scenario.path("."), "rm -r back");
     let answer = scenario.plan(way).status(3).says("the repository in store `here` cannot be used for it");
     answer.says("was taken from the repository in store `far` instead");
     assert_eq!(&back(&scenario, &cluster, "select count(*) from t"), rows);

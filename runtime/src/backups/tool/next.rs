@@ -1,9 +1,13 @@
 //! Where the tool fails with the repository of one store, the next that has what is wanted is taken.
 
+use std::fs::DirBuilder;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use super::super::cluster::{ClusterError, Outcome, beside};
+use super::super::restore::must_be_empty;
+use super::super::unfinished::{self, Mark};
 use super::{Sight, ToolRestore, file, plan_from};
 use crate::control::Control;
 use crate::places::folder::{self, Folder, FolderError};
@@ -20,6 +24,8 @@ impl ToolRestore<'_> {
         let spaces = self.wish.tablespaces.iter().filter(|(name, _)| !name.is_absolute());
         let spaces = std::iter::once(beside(&self.wish.to)).chain(spaces.map(|(_, to)| to.clone()));
         let new: Vec<PathBuf> = spaces.filter(|space| !space.exists()).collect();
+        // Until it has ended: what is taken away between two repositories is this restore's own.
+        let _held = self.hold()?;
         let cause = match self.put_back(control) {
             Err(cause) if is_of_repository(&cause) => cause,
             done => return done,
@@ -52,6 +58,16 @@ impl ToolRestore<'_> {
         Err(ClusterError::Tool(told.join("\n  ")))
     }
 
+    /// Makes the data directory, and holds it against all other restores.
+    fn hold(&self) -> Result<Mark, ClusterError> {
+        let to = &self.wish.to;
+        DirBuilder::new().recursive(true).mode(0o700).create(to).map_err(file(to))?;
+        let held = unfinished::hold(to)?;
+        // Another may have come to its end meanwhile.
+        must_be_empty(to)?;
+        Ok(held)
+    }
+
     /// Takes away what the tool has laid down: the data directory was empty before, or not there, and the folders of tablespaces that are
     /// `new` were not there.
     fn clear(&self, new: &[PathBuf], control: &Control) -> Result<(), ClusterError> {
@@ -69,7 +85,7 @@ impl ToolRestore<'_> {
 }
 
 /// pgBackRest's numbers for: a server runs there, there are files, and another of its processes is at work. What lies in the folder then
-/// is not what this restore has laid down.
+/// somebody else has laid down, who knows nothing of other restores.
 const OF_ANOTHER: [&str; 3] = ["[038]:", "[040]:", "[050]:"];
 
 /// Whether another repository may do better: the tool failed, or the server that was started could not read its log to the end. Not
