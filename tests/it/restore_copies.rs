@@ -96,6 +96,8 @@ fn what_is_forged_in_one_store_so_that_only_its_digest_tells_is_read_from_anothe
     let forge = |store: &str, file: &str| {
         shell(&scenario.path("."), &format!("python3 forge.py {} site/{file}", full(store)));
     };
+    let cat =
+        |path: &str| scenario.plan_by(&["sh", "-c", "exec \"$0\" \"$@\" > given"], ["cat", "latest", path]);
     // One file within a member, and one of several members; another in the store behind.
     forge("a", "f1");
     forge("a", "large");
@@ -103,10 +105,21 @@ fn what_is_forged_in_one_store_so_that_only_its_digest_tells_is_read_from_anothe
     let answer = scenario.plan(["restore", "--to", "out"]).status(3).stderr_has("store `a`: `p_main_");
     answer.stderr_has("was read instead");
     shell(&scenario.path("."), "diff -r site out/site/site");
+    // What a stream was given cannot be taken back: a small file is held back until it is known to be whole, of a large one the first.
+    for file in ["f1", "large"] {
+        let path = format!("site/site/{file}");
+        cat(&path).status(3).stderr_has("was read instead");
+        shell(&scenario.path("."), &format!("cmp given site/{file}"));
+    }
+    forge("a", "huge");
+    let answer = cat("site/site/huge").status(1);
+    answer.stderr_has("do not have their digest; 20000000 bytes were written out before that was seen");
     // Where all have the same, nobody has it.
     for store in ["m", "z"] {
         forge(store, "f1");
     }
+    cat("site/site/f1").status(1).stderr_has("do not have their digest");
+    assert_eq!(scenario.read("given"), "");
     let answer = scenario.plan(["restore", "--to", "not"]).status(1);
     answer.says("f1`: its contents do not have their digest");
     assert!(!scenario.path("not/site/site/f1").exists());

@@ -2,6 +2,7 @@
 //! in `docs/artefact.md`.
 
 pub(crate) mod agree;
+mod cat;
 mod columns;
 pub(crate) mod deleted;
 mod entry;

@@ -101,22 +101,12 @@ impl Parts<'_> {
 }
 
 impl View {
-    /// Gives the contents of a file of which its layer holds only what changed; returns its header there.
+    /// Gives the contents of a file of which its layer holds only what changed, as the copies behind `tried` others have it, where there
+    /// are so many; returns its header there.
     ///
     /// # Errors
     /// When a layer cannot be read, has not the file that the changes are to, or the whole does not have its digest (some
     /// bytes may have been given by then).
-    pub(crate) fn patched(
-        &self,
-        layer: usize,
-        entry: &Entry,
-        control: &Control,
-        out: &mut Taker<'_>,
-    ) -> Result<Head, LayerError> {
-        self.patched_in(0, (layer, entry), control, out)
-    }
-
-    /// The same, of the copies behind `tried` others, where there are so many.
     pub(crate) fn patched_in(
         &self,
         tried: usize,

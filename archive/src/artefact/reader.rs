@@ -538,6 +538,17 @@ impl Artefact {
     /// # Errors
     /// When it is no file, or its bytes do not have the recorded digest (some bytes may have been written by then).
     pub fn cat(&self, entry: &Entry, out: &mut dyn Write, control: &Control) -> Result<u64, ReadError> {
+        self.cat_in(0, entry, out, control)
+    }
+
+    /// The same of the copy behind `tried` others.
+    pub(crate) fn cat_in(
+        &self,
+        tried: usize,
+        entry: &Entry,
+        out: &mut dyn Write,
+        control: &Control,
+    ) -> Result<u64, ReadError> {
         let target = match entry.kind {
             Kind::HardLink => self.find(&entry.link)?,
             _ => Some(entry.clone()),
@@ -550,12 +561,13 @@ impl Artefact {
             return Err(ReadError::damaged(file.place, what));
         }
         if !file.flags.has(Flags::SPARSE) {
-            self.payload(&file, control, &mut |bytes| out.write_all(bytes).map_err(ReadError::Output))?;
+            let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(ReadError::Output);
+            self.payload_in(tried, &file, control, &mut write)?;
             return Ok(file.size);
         }
         let mut expander = Expander::new(file.size);
         let mut done = 0;
-        self.payload(&file, control, &mut |bytes| {
+        self.payload_in(tried, &file, control, &mut |bytes| {
             expander.push(bytes, &mut |offset, data: &[u8]| {
                 zeros(out, offset - done)?;
                 out.write_all(data).map_err(ReadError::Output)?;

@@ -5,7 +5,6 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, BinaryHeap};
-use std::io::Write;
 use std::iter::Peekable;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::deleted::{DELETED_MAX, DELETED_PATH, Deleted, is_own};
 use super::member::Decoder;
 use super::tarhead::Head;
-use super::{Artefact, Entry, Flags, Kind, ReadError};
+use super::{Artefact, Entry, Kind, ReadError};
 use backplan_host::control::Control;
 use backplan_host::tree::{is_at_or_below, path_order};
 
@@ -201,20 +200,9 @@ impl View {
         Ok(file.map_err(self.of_layer(layer))?.filter(|file| file.kind == Kind::File))
     }
 
-    /// Writes a file's contents, holes as zeros, and returns the number of bytes.
-    ///
-    /// # Errors
-    /// When it is no file, or its bytes do not have the recorded digest (some bytes may have been written by then).
-    pub fn cat(&self, live: &Live, out: &mut dyn Write, control: &Control) -> Result<u64, LayerError> {
-        let layer = live.spot.layer as usize;
-        match self.file_of(live)? {
-            Some(file) if file.flags.has(Flags::PATCH) => {
-                let mut write = |_, bytes: &[u8]| out.write_all(bytes).map_err(ReadError::Output);
-                self.patched(layer, &file, control, &mut write)?;
-                Ok(file.size)
-            }
-            _ => self.artefact(live.spot.layer).cat(&live.entry, out, control).map_err(self.of_layer(layer)),
-        }
+    /// How many copies there are of the artefact that has most.
+    pub(crate) fn copies(&self) -> usize {
+        self.layers.iter().map(|layer| layer.artefact.copies()).max().unwrap_or(1)
     }
 
     /// The tar header of an entry of a layer.
