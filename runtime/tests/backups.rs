@@ -226,7 +226,7 @@ fn a_check_says_that_a_base_is_missing() {
     let checked = |store: &Store, run: usize| {
         let shelf = store.shelf();
         let manifest = shelf.catalog.get(&store.runs[run]).unwrap();
-        check(&shelf, manifest, Depth::Entries, &Control::default()).unwrap()
+        check(&shelf, manifest, Some(Depth::Entries), &Control::default()).unwrap()
     };
     assert!((0..3).all(|run| checked(&store, run).is_whole()));
     fs::remove_file(store.artefact("1.tar.gz")).unwrap();

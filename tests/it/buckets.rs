@@ -398,6 +398,12 @@ fn a_bucket_holds_a_cycle_and_gives_it_back() {
     alone.plan(["cat", "4", "site/sub/a", "--store", &address]).status(0).stdout("day 4");
     let seen = way.seen.load(Ordering::SeqCst);
     assert!(seen <= 5 + 3 + 3, "{seen}");
+    // Whether all of the run is there: the same questions, and of each artefact its size and its end.
+    way.seen.store(0, Ordering::SeqCst);
+    let quick = alone.plan(["verify", "--run", "4", "--quick", "--store", &address]).status(0);
+    let artefacts = quick.stdout.matches("there, with its size").count();
+    let seen = way.seen.load(Ordering::SeqCst);
+    assert!(artefacts > 0 && seen <= 5 + 3 + 2 * artefacts + 2, "{seen}: {quick:?}");
     // The other half of the run: what is advised, and what cannot be reached.
     scenario.plan(["check", "--live"]).status(0);
     drop(server);

@@ -173,6 +173,7 @@ fn the_log_that_no_kept_backup_needs_goes_and_no_more() {
         }
     }
     scenario.plan(["verify"]).status(0).says("log of `main`");
+    scenario.plan(["verify", "--quick"]).status(0).says("; none was read");
     scenario.plan(["status"]).status(0);
     archived.cluster.restore(&["--start", "--at", "latest"]).status(0);
     assert_eq!(archived.cluster.back("SELECT count(*) FROM t3"), "100");

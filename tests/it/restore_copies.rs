@@ -58,12 +58,17 @@ fn what_is_damaged_in_one_store_is_read_from_another_piece_by_piece() {
     // They are told apart where each is looked at by itself.
     let verified = scenario.plan(["verify", "--all"]).status(1).said();
     assert!(["a", "m", "z"].iter().all(|store| verified.contains(&format!("`{store}`"))), "{verified}");
+    // Their sizes and ends alone tell whether they are there, and not what is damaged between.
+    let quick = scenario.plan(["verify", "--all", "--quick", "--store", "m"]).status(0);
+    assert_eq!(quick.stdout.matches("there, with its size and its ends").count(), 2, "{quick:?}");
     // One that is cut off is passed by.
     shell(&scenario.path("."), "rm -r z; mv sound z");
     for artefact in artefacts(&scenario.path("a")) {
         let file = fs::OpenOptions::new().write(true).open(&artefact).unwrap();
         file.set_len(file.metadata().unwrap().len() / 2).unwrap();
     }
+    scenario.plan(["verify", "--quick", "--store", "a"]).status(1).stdout_has("(it is truncated)");
+    scenario.plan(["verify", "--quick", "--store", "z"]).status(0);
     scenario.plan(["restore", "--to", "again"]).status(3).stderr_has("store `z` was read instead");
     shell(&scenario.path("."), "diff -r --no-dereference whole again");
 }
@@ -89,6 +94,8 @@ const FORGE: &str = "import sys, zlib\n\
 #[test]
 fn what_is_forged_in_one_store_so_that_only_its_digest_tells_is_read_from_another() {
     let scenario = world("  level = 0\n").file("forge.py", FORGE);
+    shell(&scenario.path("site"), "head -c 20000000 /dev/urandom > huge");
+    scenario.next_day().plan(["run", "--level", "full"]).status(0);
     let full = |store: &str| {
         let made = artefacts(&scenario.path(store)).into_iter();
         made.max_by_key(|path| path.metadata().unwrap().len()).unwrap().display().to_string()

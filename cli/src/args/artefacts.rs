@@ -354,6 +354,7 @@ pub struct RestoreArgs {
 Examples:
   plan verify site.plan             the newest backup in every store
   plan verify site.plan --all       every backup
+  plan verify site.plan --all --quick   whether all of them are there; from a bucket almost nothing is fetched
   plan verify /etc/backplan         the newest of every plan of a folder
   plan verify --deep --store /mnt/backup
   plan verify site.plan --rehearse   restore what the plan's `verify` blocks name, and look at it
@@ -373,8 +374,11 @@ pub struct VerifyArgs {
     /// Also decode every entry and compare it with the index, and look into pgBackRest repositories that artefacts hold
     #[arg(long)]
     pub deep: bool,
+    /// Read no contents: whether each artefact is there, with the size and the ends that it was written with, and each file of a log
+    #[arg(long, conflicts_with = "deep")]
+    pub quick: bool,
     /// Restore into a scratch folder, look at what came back, and remove it
-    #[arg(long, conflicts_with_all = ["all", "deep"])]
+    #[arg(long, conflicts_with_all = ["all", "deep", "quick"])]
     pub rehearse: bool,
     /// Rehearse this source only; may be given for several. Otherwise those of the plan's `verify` blocks, or all
     #[arg(long = "source", value_name = "SOURCE", requires = "rehearse")]

@@ -149,7 +149,8 @@ pub fn verify(args: &VerifyArgs, global: &Global, console: &mut Console) -> Resu
         return Err(Failure::usage(format!("`{option}` is for one plan")).help("name that plan alone"));
     }
     let mut words: Vec<OsString> = Vec::new();
-    let flags = [("--all", args.all), ("--deep", args.deep), ("--rehearse", args.rehearse)];
+    let flags =
+        [("--all", args.all), ("--deep", args.deep), ("--quick", args.quick), ("--rehearse", args.rehearse)];
     words.extend(flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag.into()));
     for file in &args.place.store.identities.identity {
         words.extend(["--identity".into(), file.clone().into()]);

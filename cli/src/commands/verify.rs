@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use backplan_runtime::artefact::Depth;
 use backplan_runtime::backups::check::{Checked, check, tell_of_damaged_bases};
-use backplan_runtime::backups::log::check::{CheckedLog, check as check_log};
+use backplan_runtime::backups::log::check::{CheckedLog, Extent, check as check_log};
 use backplan_runtime::backups::log::{self};
 use backplan_runtime::backups::repositories::{self, Access, CheckedRepository};
 use backplan_runtime::backups::shelf::{Shelf, Shelves};
@@ -47,7 +47,11 @@ pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Res
     let mut strange: Vec<String> = runs.into_iter().filter_map(|run| shelves.stranger(run)).collect();
     strange.dedup();
     strange.iter().for_each(|text| console.remark("warning", text));
-    let depth = if args.deep { Depth::Entries } else { Depth::Hashes };
+    let depth = match (args.quick, args.deep) {
+        (true, _) => None,
+        (false, true) => Some(Depth::Entries),
+        (false, false) => Some(Depth::Hashes),
+    };
     let control = Control::default();
     let (checked, signal) = until_signal(&control, || {
         let all = with_bases(&wanted);
@@ -60,6 +64,7 @@ pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Res
     let (logs, signal) = until_signal(&control, || logs(args, &shelves, &wanted, &control))?;
     let (Ok(logs), None) = (logs, signal) else { return Ok(signal.unwrap_or(Status::Interrupted)) };
     let access = access(args, global, console)?;
+    let wanted = if args.quick { Vec::new() } else { wanted };
     let looked = || repositories(args, &shelves, &wanted, &access, &control);
     let (repositories, signal) = until_signal(&control, looked)?;
     let (Ok(repositories), None) = (repositories, signal) else {
@@ -137,6 +142,7 @@ fn logs(
     wanted: &[(&Shelf, &Manifest)],
     control: &Control,
 ) -> Result<Vec<CheckedLog>, Stopped> {
+    let extent = Extent { is_all: args.all, is_read: !args.quick };
     let mut checked = Vec::new();
     for shelf in &shelves.shelves {
         for archive in log::archives_in(shelf) {
@@ -151,7 +157,7 @@ fn logs(
                 wanted.iter().map(|(_, manifest)| (manifest.run, *manifest)).collect();
             let bases: Vec<Base> = runs.values().filter_map(|manifest| Base::of(manifest, &source)).collect();
             if args.all || !bases.is_empty() {
-                checked.push(check_log(&archive, &source, &bases, args.all, control)?);
+                checked.push(check_log(&archive, &source, &bases, extent, control)?);
             }
         }
     }

@@ -364,8 +364,10 @@ pub fn checked_logs(logs: &[CheckedLog], style: Style) -> String {
     let mut out = String::new();
     for log in logs {
         let place = format!("log of `{}` in `{}`", harmless(&log.source), log.store);
+        let files = plural(log.files, "file");
         let _ = match log.damage.is_empty() {
-            true => writeln!(out, "{place}: {}, {}", paint.green("whole"), plural(log.files, "file")),
+            true if log.unread => writeln!(out, "{place}: {}, {files}; none was read", paint.green("there")),
+            true => writeln!(out, "{place}: {}, {files}", paint.green("whole")),
             false => writeln!(out, "{place}: {}", paint.red("DAMAGED")),
         };
         if log.unopened > 0 {
@@ -435,6 +437,14 @@ pub fn checked(runs: &[Checked], style: Style) -> String {
                     paint.green("as it was written")
                 );
                 let _ = writeln!(out, "  {}", harmless(why));
+                continue;
+            }
+            if artefact.unread && artefact.damage.is_empty() {
+                let _ = writeln!(
+                    out,
+                    "{place}: {}, with its size and its ends; the rest was not read",
+                    paint.green("there")
+                );
                 continue;
             }
             if artefact.damage.is_empty() {

@@ -49,6 +49,9 @@ pub struct CheckedArtefact {
     /// Why it was not opened, where it is encrypted: its bytes were compared with their SHA-256, and nothing else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unopened: Option<String>,
+    /// Only its size and its ends were looked at.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unread: bool,
 }
 
 /// Something that is wrong.
@@ -74,15 +77,15 @@ pub struct Damage {
     pub file_count: u64,
 }
 
-/// Checks a run in a store: its own artefacts wholly, and that those of earlier runs which it rests on are there and are
-/// the ones it rests on.
+/// Checks a run in a store: its own artefacts as deep as is said (`None`: whether they are there, with the size and the ends that they were
+/// written with), and that those of earlier runs which it rests on are there and are the ones it rests on.
 ///
 /// # Errors
 /// Only when asked to stop: whatever is wrong with the run is in the answer.
 pub fn check(
     shelf: &Shelf,
     manifest: &Manifest,
-    depth: Depth,
+    depth: Option<Depth>,
     control: &Control,
 ) -> Result<Checked, Stopped> {
     let artefacts = manifest.archives.iter().map(|archive| one(shelf, manifest, archive, depth, control));
@@ -122,7 +125,7 @@ fn one(
     shelf: &Shelf,
     manifest: &Manifest,
     archive: &ArchiveRecord,
-    depth: Depth,
+    depth: Option<Depth>,
     control: &Control,
 ) -> Result<CheckedArtefact, Stopped> {
     let mut checked = CheckedArtefact {
@@ -132,6 +135,12 @@ fn one(
         entries: 0,
         damage: shelf.broken_bases(manifest, archive).into_iter().map(base_damage).collect(),
         unopened: None,
+        unread: depth.is_none(),
+    };
+    let Some(depth) = depth else {
+        control.check()?;
+        checked.damage.extend(shelf.look(archive).err().map(|error| whole_damage(error.to_string())));
+        return Ok(checked);
     };
     let object = shelf.object(archive);
     // The sum is that of the bytes in the store.

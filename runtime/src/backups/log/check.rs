@@ -17,15 +17,27 @@ pub struct CheckedLog {
     pub store: String,
     /// The source.
     pub source: String,
-    /// Files that were read to their last byte.
+    /// Files that were read to their last byte, or were only seen to be there.
     pub files: usize,
     /// Those of them that are encrypted and that no key opened: they are what was brought there.
     pub unopened: usize,
+    /// None was read.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unread: bool,
     /// What is wrong, by file.
     pub damage: Vec<String>,
     /// What is not there any more, as nobody was promised it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub given_up: Vec<String>,
+}
+
+/// What of an archived log is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent {
+    /// All of it, and not only what recovery from the chosen backups needs.
+    pub is_all: bool,
+    /// Each file is read, and not only seen to be there.
+    pub is_read: bool,
 }
 
 /// Reads the files of an archived log, all of them or those that recovery from these backups needs, and sees that each decodes
@@ -37,12 +49,12 @@ pub fn check(
     archive: &Archive,
     source: &str,
     bases: &[Base],
-    is_all: bool,
+    extent: Extent,
     control: &Control,
 ) -> Result<CheckedLog, Stopped> {
-    let (store, source) = (archive.label.clone(), source.to_owned());
+    let (store, source, unread) = (archive.label.clone(), source.to_owned(), !extent.is_read);
     let mut checked =
-        CheckedLog { store, source, files: 0, unopened: 0, damage: Vec::new(), given_up: Vec::new() };
+        CheckedLog { store, source, files: 0, unopened: 0, unread, damage: Vec::new(), given_up: Vec::new() };
     let clusters = match archive.clusters() {
         Ok(clusters) => clusters,
         Err(error) => {
@@ -52,10 +64,10 @@ pub fn check(
     };
     for cluster in clusters {
         let bases: Vec<&Base> = bases.iter().filter(|base| base.cluster == cluster).collect();
-        if !is_all && bases.is_empty() {
+        if !extent.is_all && bases.is_empty() {
             continue;
         }
-        files(&mut checked, archive, &cluster, &bases, is_all, control)?;
+        files(&mut checked, archive, &cluster, &bases, extent, control)?;
         match Survey::of_what_can_be_read(archive, &cluster) {
             Ok((survey, troubles)) => {
                 checked.damage.extend(troubles.iter().map(ToString::to_string));
@@ -69,18 +81,18 @@ pub fn check(
     Ok(checked)
 }
 
-/// Reads files to their last byte.
+/// Reads files to their last byte, where they are to be read.
 fn files(
     checked: &mut CheckedLog,
     archive: &Archive,
     cluster: &ClusterId,
     bases: &[&Base],
-    is_all: bool,
+    extent: Extent,
     control: &Control,
 ) -> Result<(), Stopped> {
     let first = bases.iter().map(|base| base.first.place()).min();
     let is_needed = |name: &WalName| match name {
-        WalName::Segment(segment) => is_all || first.is_some_and(|first| segment.place() >= first),
+        WalName::Segment(segment) => extent.is_all || first.is_some_and(|first| segment.place() >= first),
         _ => true,
     };
     match archive.list(cluster) {
@@ -88,6 +100,9 @@ fn files(
             for (name, held) in files.into_iter().filter(|(name, _)| is_needed(name)) {
                 control.check()?;
                 checked.files += 1;
+                if !extent.is_read {
+                    continue;
+                }
                 match archive.check(cluster, name, held) {
                     Ok(is_opened) => checked.unopened += usize::from(!is_opened),
                     Err(error) => checked.damage.push(error.to_string()),

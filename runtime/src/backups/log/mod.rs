@@ -441,6 +441,7 @@ pub fn archives_in(shelf: &Shelf) -> Vec<Result<(String, Archive), CheckedLog>> 
         source,
         files: 0,
         unopened: 0,
+        unread: false,
         damage: vec![error.to_string()],
         given_up: Vec::new(),
     };
