@@ -45,6 +45,17 @@ fn elapses(calendar: &str, base: &str, count: usize) -> Vec<Timestamp> {
 }
 
 #[test]
+fn a_plan_whose_place_no_unit_can_hold_is_named() {
+    use std::os::unix::ffi::OsStrExt;
+    let scenario = world("run = daily at 02:30");
+    let odd = std::ffi::OsStr::from_bytes(b"odd\xff.plan");
+    fs::rename(scenario.path("p.plan"), scenario.path(".").join(odd)).unwrap();
+    let args = ["schedule", "--for", "cron"].map(std::ffi::OsStr::new);
+    let told = scenario.plan(args.into_iter().chain([odd])).status(1);
+    told.stderr_has("the plan's place (`").stderr_has("odd").stderr_has("is no plain text");
+}
+
+#[test]
 fn timers_fire_when_the_plan_says() {
     // Words of the plan, the same as it is understood, and whether changes of clocks make a difference that is told.
     let whens = [

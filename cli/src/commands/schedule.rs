@@ -178,7 +178,7 @@ fn starter(model: &Model, args: &ScheduleArgs, global: &Global) -> Result<Starte
         |param: &crate::args::Binding| plain("a parameter", Some(&format!("{}={}", param.name, param.value)));
     Ok(Starter {
         program: plain("this program's place", program.to_str())?,
-        file: plain("the plan's place", model.file.to_str())?,
+        file: plain(&format!("the plan's place (`{}`)", display(&model.file)), model.file.to_str())?,
         params: global.params.iter().map(param).collect::<Result<_, _>>()?,
         is_user: args.user,
     })
