@@ -225,7 +225,10 @@ fn a_part_is_what_it_is_in_the_whole() {
     // Names of one file stay names of one file, with or without the first of them.
     let (_, linked) = seen(&scenario.path("whole"));
     assert_eq!(linked.values().next().unwrap().len(), 3);
-    restored(&scenario, &["site/site/a/links".into()], &[]).status(0);
+    let one = "site/site/a/links/second";
+    scenario.plan(["restore", "--to", "none", "--path", one, "--dry-run"]).status(0).stdout_has("7 B");
+    restored(&scenario, &[one.into()], &[]).status(0).stdout_has("7 B");
+    restored(&scenario, &["site/site/a/links".into()], &[]).status(0).stdout_has("7 B");
     let (_, linked) = seen(&scenario.path("out"));
     assert_eq!(linked.values().next().unwrap().len(), 2, "{linked:?}");
 }

@@ -294,6 +294,8 @@ impl<'a> Run<'a> {
         }
         let (new, open) = place.file(number, &path, way)?;
         let dressed = self.stream(layer, &file, new, &open, place)?;
+        lock(&self.report).bytes += file.size;
+        self.control.advance(0, file.size);
         lock(&self.linked).entry(key).or_default().push(entry.path.clone());
         Ok(dressed)
     }

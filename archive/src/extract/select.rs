@@ -7,7 +7,7 @@ use backplan_compiler::pattern::Patterns;
 
 use super::Extraction;
 use crate::artefact::layout::Placement;
-use crate::artefact::{Entry, Kind, LayerError, Live, View};
+use crate::artefact::{Entry, Flags, Kind, LayerError, Live, View};
 use backplan_host::tree::is_at_or_below;
 
 /// What somebody wants of a tree; with it comes all that is below.
@@ -191,6 +191,7 @@ pub fn select(view: &View, selector: &Selector, only: &[Pick]) -> Result<Selecte
     selected.layers.resize_with(view.artefacts().len(), Vec::new);
     let mut picks = Picks::new(only);
     let mut above: Vec<(Vec<u8>, u32, Placement)> = Vec::new();
+    let mut further = FurtherNames { is_kept: !only.is_empty(), ..FurtherNames::default() };
     for live in candidates(view, only) {
         let Live { entry, spot } = live?;
         let Some((target, _)) = selector.target(&entry.path) else { continue };
@@ -206,13 +207,46 @@ pub fn select(view: &View, selector: &Selector, only: &[Pick]) -> Result<Selecte
             continue;
         }
         selected.used.insert(target);
+        further.see(spot.layer, &entry);
         above.drain(..).for_each(|(_, layer, folder)| selected.take(layer, folder));
         selected.take(spot.layer, placement);
         selected.bytes += bytes(&entry);
     }
     selected.layers.iter_mut().for_each(|placements| placements.sort_unstable());
     selected.matched = picks.matched().to_vec();
+    selected.bytes += further.bytes(view)?;
     Ok(selected)
+}
+
+/// Further names among what is wanted, which have the contents of their file where that is not wanted itself.
+#[derive(Default)]
+struct FurtherNames {
+    /// Only where a part is wanted: else each file is there.
+    is_kept: bool,
+    files: BTreeSet<(u32, Vec<u8>)>,
+    of: BTreeSet<(u32, Vec<u8>)>,
+}
+
+impl FurtherNames {
+    fn see(&mut self, layer: u32, entry: &Entry) {
+        match entry.kind {
+            Kind::HardLink if self.is_kept => _ = self.of.insert((layer, entry.link.clone())),
+            Kind::File if self.is_kept && entry.flags.has(Flags::LINKED) => {
+                self.files.insert((layer, entry.path.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    /// Of the files that are not wanted.
+    fn bytes(&self, view: &View) -> Result<u64, LayerError> {
+        let mut sum = 0;
+        for (layer, path) in self.of.difference(&self.files) {
+            let file = view.artefact(*layer).find(path).map_err(view.of_layer(*layer as usize))?;
+            sum += file.as_ref().map_or(0, bytes);
+        }
+        Ok(sum)
+    }
 }
 
 fn bytes(entry: &Entry) -> u64 {
