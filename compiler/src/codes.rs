@@ -188,6 +188,7 @@ codes! {
     ARCHIVE_COMMAND Warning "archive_command" "a server archives its log elsewhere";
     ARCHIVE_UNREACHABLE Warning "archive_unreachable" "a server's account cannot do what its `archive_command` needs";
     ARCHIVE_BEHIND Warning "archive_behind" "segments of a server's log wait to be archived";
+    ARCHIVE_STANDBY Note "archive_standby" "a server that follows another archives nothing itself";
     ARCHIVE_FAILS Warning "archive_fails" "a server's last attempt to archive failed";
     TIMELINES_APART Warning "timelines_apart" "two clusters archive their logs to one place";
     ARCHIVE_TIMEOUT Warning "archive_timeout" "a server may hold back more of its log than was promised";

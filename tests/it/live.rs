@@ -143,7 +143,16 @@ fn a_server_is_asked_for_all_that_its_driver_needs() {
         cluster.sql("SELECT failed_count > 0 FROM pg_stat_archiver") == "t"
     });
     let answer = live(&cluster.scenario).status(0);
-    answer.says("archive_command").says("archive_timeout").says("archive_fails");
+    let answer = answer.says("archive_command").says("archive_timeout").says("archive_fails");
+    assert!(!answer.said().contains("archive_standby"), "{answer:?}");
+    // A server that follows another archives what it receives only where that is said.
+    cluster.sh("touch pg/standby.signal");
+    set("");
+    live(&cluster.scenario).status(0).says("archive_standby");
+    set("archive_mode = always\n");
+    let answer = live(&cluster.scenario).status(0);
+    assert!(!answer.said().contains("archive_standby"), "{answer:?}");
+    cluster.sh("rm pg/standby.signal");
     set(
         "archive_command = 'plan wal push x main %p'\narchive_timeout = 60\nwal_level = minimal\nmax_wal_senders = 0\narchive_mode = off\n",
     );

@@ -241,6 +241,14 @@ pub(super) const PAGES: &[Page] = &[
         CLUSTER,
     ),
     page(
+        "archive_standby",
+        "The server that the plan names follows another one, and with `archive_mode = on` such a server archives\n\
+         nothing. The log comes to the plan's archive only if the server that it follows brings it there, by the\n\
+         same `archive_command`; or if this one has `archive_mode = always`, which takes a restart. Once it takes\n\
+         over it archives by its own command in any case.",
+        CLUSTER,
+    ),
+    page(
         "archive_command",
         "The server archives its log with a command that is not this program's (`plan wal push`) or, for a\n\
          `pgbackrest` source, not pgBackRest's. The plan's archive gets nothing. A reload of the server is enough\n\

@@ -39,7 +39,7 @@ pub struct Facts {
     pub failed_segment: Option<String>,
     /// The last segment, or other file of the log, that was archived.
     pub last_archived: Option<String>,
-    /// The segment that it writes.
+    /// The segment that it writes; `None`: it is in recovery, and writes none.
     pub current: Option<String>,
     /// Bytes of a segment.
     pub segment_bytes: u64,
@@ -65,6 +65,11 @@ impl Facts {
     /// Where relative paths of its commands begin.
     pub fn folder(&self) -> &Path {
         self.data_directory.as_deref().unwrap_or(Path::new("/"))
+    }
+
+    /// Whether it only follows another server's log, or replays an archived one.
+    pub fn is_in_recovery(&self) -> bool {
+        self.current.is_none()
     }
 }
 

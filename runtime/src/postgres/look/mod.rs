@@ -197,6 +197,13 @@ impl Look<'_> {
                 format!("set in `postgresql.conf`, and restart the server:\narchive_mode = on\n{line}");
             return self.find(&codes::ARCHIVE_OFF, place, message, help);
         }
+        if facts.is_in_recovery() && facts.archive_mode != "always" {
+            let message = format!(
+                "source `{name}`: its server follows another one, and archives nothing until it takes over"
+            );
+            let help = "see that the server which it follows archives to here, or set `archive_mode = always` and restart this one";
+            self.find(&codes::ARCHIVE_STANDBY, place, message, help);
+        }
         if !facts.archive_command.contains(wanted) {
             let message = format!(
                 "source `{name}`: the server's `archive_command` is `{}`, which does not archive here",
