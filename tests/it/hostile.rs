@@ -273,6 +273,8 @@ fn what_nests_in_a_store_costs_no_time() {
             "format.yaml" => (format!("{home}/format.yaml"), 1),
             // Below the lease that is held: nobody asks what is in it.
             "lock" => (format!("{home}/lock/0"), 0),
+            // What a committed run intended goes unread.
+            "intents" => (format!("{home}/intents/{}", run.replacen("00000001", "00000009", 1)), 3),
             folder => (format!("{home}/{folder}/{run}"), 3),
         };
         fs::create_dir_all(scenario.path(&path).parent().unwrap()).unwrap();
