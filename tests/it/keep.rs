@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::prune::at;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, plan};
 
 const PLAN: &str = "\
 plan site
@@ -260,4 +260,27 @@ fn what_the_stores_hold_is_played_on_to_what_is_there_then() {
         there.sort();
         assert_eq!(there, foretold, "2027-03-{day}");
     }
+}
+
+/// A run looks at the stores before it has their leases, to know what it is to do, and again under them, before it deletes
+/// anything; what only looks does so once.
+#[test]
+fn manifests_are_opened_no_more_often_than_there_is_need() {
+    let rest = "source f: files {\n  paths = [\"a\"]\n}\n\narchive main {\n  from = [f]\n  to   = [store]\n}\n\n\
+                keep {\n  last = 5\n}\n\nverify {\n  every   = 7d\n  restore = f\n  command = [\"true\"]\n}\n";
+    let scenario = Scenario::new().file("a", "1").file("p.plan", plan(rest));
+    for _ in 0..2 {
+        scenario.next_day().plan(["run"]).status(0);
+    }
+    scenario.next_day();
+    let opened = |args: &[&str]| {
+        let way = ["strace", "-f", "-qq", "-o", "trace", "-e", "trace=openat,openat2"];
+        scenario.plan_by(&way, args.iter().copied()).status(0);
+        let trace = scenario.read("trace");
+        trace.lines().filter(|line| line.contains("\"00000001-") && line.contains(".yaml\"")).count()
+    };
+    assert_eq!(opened(&["status"]), 1);
+    assert_eq!(opened(&["prune", "--dry-run"]), 1);
+    assert_eq!(opened(&["run", "--dry-run"]), 2);
+    assert_eq!(opened(&["run"]), 2);
 }

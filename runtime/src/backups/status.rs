@@ -205,7 +205,7 @@ pub fn status(
     let archives = next_runs(model, shelves, now);
     let logs = logs(model, shelves, access);
     let ages = |source: &SourceStanding| age(source, &logs, now);
-    let (known, unread) = record::newest(shelves);
+    let (known, unread) = record::newest(&shelves.shelves);
     let rehearsals = rehearsals(model, known, now);
     let facts = Facts { standings: &sources, ages: &ages, rehearsals: &rehearsals };
     let objectives: Vec<Promise> =

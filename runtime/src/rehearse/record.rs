@@ -7,7 +7,7 @@ use backplan_compiler::model::{Archive, Model, SourceId, Store as Declared};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::backups::shelf::Shelves;
+use crate::backups::shelf::Shelf;
 use crate::catalog::ids::{Nonce, RunId};
 use crate::catalog::layout::Layout;
 use crate::programs::secrets::Secrets;
@@ -107,9 +107,11 @@ fn folder(layout: &Layout) -> Name {
 }
 
 /// The newest rehearsal of each source that any store knows of; what cannot be read is told.
-pub fn newest(shelves: &Shelves) -> (BTreeMap<String, Rehearsal>, Vec<String>) {
+pub fn newest<'a>(
+    shelves: impl IntoIterator<Item = &'a Shelf>,
+) -> (BTreeMap<String, Rehearsal>, Vec<String>) {
     let (mut found, mut problems) = (BTreeMap::<String, Rehearsal>::new(), Vec::new());
-    for shelf in &shelves.shelves {
+    for shelf in shelves {
         let read = read(shelf.store.as_ref(), &shelf.layout);
         match read {
             Ok(records) => {

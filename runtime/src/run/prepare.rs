@@ -280,7 +280,7 @@ fn prepare(request: Request, host: HostState, started: Timestamp) -> Result<Cont
     let stores = stores(&request, &host, &plan);
     let not_due = not_due(model, &request.only, &stores, started);
     let reads = read_all(&needed_reads(model))?;
-    let rehearse = Some(super::steps::rehearse::due(model, started));
+    let rehearse = Some(super::steps::rehearse::due(model, stores.shelves.values(), started));
     let occasion = |levels: &Levels| Occasion {
         run: Some(run.to_string()),
         now: Some(started),

@@ -223,6 +223,9 @@ impl<'a> Scene<'a> {
 
     /// The runs that are in a store, but for those that were pruned, or would be.
     ///
+    /// Read anew by each step that asks, though the run was prepared from what the store held: that was before it had the lease, and
+    /// what is deleted, or brought from store to store, goes by what is there under it. A dry run asks as the run would.
+    ///
     /// # Errors
     /// When it cannot tell.
     pub fn catalog(&self, id: StoreId, store: Option<&dyn Store>) -> Result<Catalog, StoreError> {

@@ -7,20 +7,25 @@ use backplan_compiler::model::{Model, SourceId};
 use jiff::Timestamp;
 
 use super::{Doing, Failure, Performed, StepPlan, done};
-use crate::backups::shelf::Shelves;
+use crate::backups::shelf::{Shelf, Shelves};
 use crate::rehearse::record::{self, every, is_due};
 use crate::rehearse::wish::{self, Places};
 use crate::rehearse::{RehearsalWish, RehearseError, rehearse, scratch};
 
-/// The sources that a run at `now` is to rehearse. Where no store tells when the last rehearsal was, it is due.
-pub(crate) fn due(model: &Model, now: Timestamp) -> BTreeSet<SourceId> {
+/// The sources that a run at `now` is to rehearse, by the stores that it can use. Where none tells when the last rehearsal was, it
+/// is due.
+pub(crate) fn due<'a>(
+    model: &Model,
+    shelves: impl IntoIterator<Item = &'a Shelf>,
+    now: Timestamp,
+) -> BTreeSet<SourceId> {
     let wanted: BTreeSet<SourceId> = model.verifies.iter().map(|verify| verify.restore).collect();
     let asked = |id: &SourceId| every(model, *id).map(|every| (*id, every));
     let asked: Vec<(SourceId, u64)> = wanted.iter().filter_map(asked).collect();
     if asked.is_empty() {
         return BTreeSet::new();
     }
-    let known = Shelves::of_plan(model, None).map(|shelves| record::newest(&shelves).0).unwrap_or_default();
+    let (known, _) = record::newest(shelves);
     let is_due = |(id, every): &(SourceId, u64)| is_due(*every, known.get(&model.source(*id).name), now);
     asked.into_iter().filter(is_due).map(|(id, _)| id).collect()
 }
@@ -41,6 +46,7 @@ impl StepPlan for RehearsePlan {
             Ok(()) => Failure::lasting(format!("a `command` of `verify`: {error:?}")),
         })?;
         let keys = wish::keys(model, &[source], &doing.secrets()).map_err(Failure::lasting)?;
+        // Read once more: the run that is to be restored came to the stores since it began.
         let shelves = Shelves::of_plan(model, None).map_err(Failure::lasting)?.with_keys(&Arc::new(keys));
         let rehearsed = rehearse(&shelves, wish, context.request.clock.now(), control, &doing.tell());
         let record = rehearsed.map_err(|error| match error {
