@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use backplan_compiler::model::{Model, Postgres, StoreId, StoreKind, Wal};
-use backplan_runtime::backups::cluster::{self, ClusterError, ClusterWish, Outcome};
+use backplan_compiler::model::{Model, Postgres, Store, StoreId, Wal};
+use backplan_runtime::backups::cluster::{self, ClusterError, ClusterOutcome, ClusterWish};
 use backplan_runtime::backups::launch::{Starting, Then};
 use backplan_runtime::backups::log;
 use backplan_runtime::backups::repositories::reachable;
@@ -75,6 +75,15 @@ pub fn is_put_back_by_tool(args: &RestoreArgs, driver: &str, shelves: &Shelves) 
     driver == "pgbackrest" && (args.cluster.is_asked() || tool::is_kept_apart(shelves, source))
 }
 
+/// Where the stores are that are folders: those of a plan, or without one the store that was named.
+fn folders(model: Option<&Model>, named: Option<&Path>) -> BTreeMap<String, PathBuf> {
+    let Some(model) = model else {
+        return named.map(|root| (root.display().to_string(), root.to_path_buf())).into_iter().collect();
+    };
+    let folder = |store: &Store| Some((store.name.clone(), store.folder()?.to_path_buf()));
+    model.stores.iter().filter_map(folder).collect()
+}
+
 /// Has pgBackRest put a cluster back, or shows what that would do.
 ///
 /// # Errors
@@ -109,15 +118,6 @@ pub fn put_back(
             .map_err(|error| Failure::new(error.to_string()))?,
         _ => Vec::new(),
     };
-    let mut roots: BTreeMap<String, PathBuf> = BTreeMap::new();
-    for store in model.iter().flat_map(|model| &model.stores) {
-        if let StoreKind::Dir { path } = &store.kind {
-            roots.insert(store.name.clone(), path.clone());
-        }
-    }
-    if let (None, Some(root)) = (model, &args.place.store.store) {
-        roots.insert(root.display().to_string(), root.clone());
-    }
     let wish = tool::ToolWish {
         run: (args.run != "latest").then(|| args.run.clone()),
         recovery: recovery(args, None)?,
@@ -125,7 +125,7 @@ pub fn put_back(
         then: then(args, declared, true, Vec::new()),
         passphrase: passphrase.transpose()?,
         remotes,
-        roots,
+        roots: folders(model, args.place.store.store.as_deref()),
         source,
         to,
     };
@@ -211,7 +211,7 @@ fn target(args: &RestoreArgs) -> Result<PathBuf, Failure> {
 fn finish(
     args: &RestoreArgs,
     shelves: &Shelves,
-    outcome: Result<Outcome, ClusterError>,
+    outcome: Result<ClusterOutcome, ClusterError>,
     signal: Option<Status>,
     console: &mut Console,
 ) -> Result<Status, Failure> {
@@ -222,7 +222,7 @@ fn finish(
         ));
         return Ok(signal);
     }
-    let mut outcome: Outcome = outcome.map_err(|error| cut_short(failure(&error), args))?;
+    let mut outcome: ClusterOutcome = outcome.map_err(|error| cut_short(failure(&error), args))?;
     let choice = shelves::choice(&args.run, None)?;
     let doubts = outcome.run.parse().map(|run| shelves.doubts(&choice, run)).unwrap_or_default();
     doubts.iter().for_each(|text| console.remark("warning", text));

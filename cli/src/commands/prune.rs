@@ -3,7 +3,7 @@
 use backplan_compiler::model::Model;
 use backplan_runtime::control::Control;
 use backplan_runtime::run::prepare::PrepareError;
-use backplan_runtime::run::prune::{Request, StorePrune, carry_out, preview};
+use backplan_runtime::run::prune::{StorePrune, StoresRequest, carry_out, preview};
 use backplan_runtime::run::state;
 use jiff::tz::TimeZone;
 
@@ -29,7 +29,7 @@ pub fn execute(args: &PruneArgs, global: &Global, console: &mut Console) -> Resu
         None => clock()?.now(),
     };
     let (store, accept) = (args.store.clone(), args.accept.clone());
-    let request = Request { model, store, state, now, is_supposed: args.at.is_some(), accept };
+    let request = StoresRequest { model, store, state, now, is_supposed: args.at.is_some(), accept };
     let (stores, signal) = shown_or_done(&request, args.dry_run, preview, carry_out)?;
     match args.format {
         Format::Human => console.answer(&keeping::prune(&stores, args.dry_run, console.answers())),
@@ -47,10 +47,10 @@ pub fn execute(args: &PruneArgs, global: &Global, console: &mut Console) -> Resu
 /// # Errors
 /// As [`execute`]'s.
 pub(super) fn shown_or_done<S>(
-    request: &Request,
+    request: &StoresRequest,
     dry_run: bool,
-    preview: fn(&Request) -> Result<Vec<S>, PrepareError>,
-    carry_out: fn(&Request, &Control) -> Result<Vec<S>, PrepareError>,
+    preview: fn(&StoresRequest) -> Result<Vec<S>, PrepareError>,
+    carry_out: fn(&StoresRequest, &Control) -> Result<Vec<S>, PrepareError>,
 ) -> Result<(Vec<S>, Option<Status>), Failure> {
     if dry_run {
         return Ok((preview(request).map_err(refused)?, None));

@@ -12,7 +12,7 @@ use backplan_runtime::catalog::manifest::{Manifest, SourceStatus};
 use backplan_runtime::load::display;
 use backplan_runtime::machine::host_name;
 use backplan_runtime::metrics;
-use backplan_runtime::run::prune::{Request, preview};
+use backplan_runtime::run::prune::{StoresRequest, preview};
 use backplan_runtime::run::{state, timeline};
 use jiff::Timestamp;
 
@@ -124,7 +124,7 @@ fn run(manifest: &Manifest) -> Run {
 /// Why each run stays, as a prune of this moment would say it.
 fn kept(shelves: &mut [Shelf], model: Model, now: Timestamp) {
     let Ok(state) = state::root() else { return };
-    let request = Request { model, store: None, state, now, is_supposed: false, accept: Vec::new() };
+    let request = StoresRequest { model, store: None, state, now, is_supposed: false, accept: Vec::new() };
     let Ok(pruned) = preview(&request) else { return };
     for store in pruned {
         let Some(shelf) = shelves.iter_mut().find(|shelf| shelf.store == store.store) else { continue };

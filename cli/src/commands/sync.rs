@@ -1,6 +1,6 @@
 //! `plan sync`
 
-use backplan_runtime::run::prune::Request;
+use backplan_runtime::run::prune::StoresRequest;
 use backplan_runtime::run::state;
 use backplan_runtime::run::sync::{StoreSync, carry_out, preview};
 
@@ -21,8 +21,14 @@ pub fn execute(args: &SyncArgs, global: &Global, console: &mut Console) -> Resul
     known_store(args.store.as_deref(), &model)?;
     let state = state::root().map_err(|error| Failure::new(error.to_string()).help("set HOME"))?;
     let now = clock()?.now();
-    let request =
-        Request { model, store: args.store.clone(), state, now, is_supposed: false, accept: Vec::new() };
+    let request = StoresRequest {
+        model,
+        store: args.store.clone(),
+        state,
+        now,
+        is_supposed: false,
+        accept: Vec::new(),
+    };
     let (stores, signal) = shown_or_done(&request, args.dry_run, preview, carry_out)?;
     match args.format {
         Format::Human => console.answer(&syncing::sync(&stores, args.dry_run, console.answers())),

@@ -13,7 +13,7 @@ use backplan_runtime::wal::archive::{self, Access, Archive};
 use backplan_runtime::wal::cluster::ClusterId;
 use backplan_runtime::wal::fetch::{Stock, fetch, fetch_ahead, wants_more};
 use backplan_runtime::wal::name::WalName;
-use backplan_runtime::wal::push::{Request, push};
+use backplan_runtime::wal::push::{PushRequest, push};
 use backplan_runtime::wal::rival::{Pushing, refuse_copy};
 use backplan_runtime::wal::{WalError, waiting};
 use jiff::Timestamp;
@@ -93,7 +93,7 @@ fn archive_file(args: &PushArgs, global: &Global, console: &mut Console) -> Resu
         }
     }
     let any = declared.wal.ack_any;
-    let request = Request { pushing, any, take_over: args.take_over, now: Timestamp::now() };
+    let request = PushRequest { pushing, any, take_over: args.take_over, now: Timestamp::now() };
     let behind = waiting::behind(name, &args.path, &data);
     let (pushed, done) = push(&archives, away, &request, &behind).map_err(|error| failure(&error))?;
     waiting::note(&data, &key, &behind, &done);

@@ -6,10 +6,10 @@ use std::fmt::Write;
 use backplan_compiler::retention::Lack;
 use backplan_runtime::artefact::{Entry, Flags, Kind};
 use backplan_runtime::backups::check::{Checked, Damage};
-use backplan_runtime::backups::cluster::Outcome as Cluster;
+use backplan_runtime::backups::cluster::ClusterOutcome as Cluster;
 use backplan_runtime::backups::log::check::CheckedLog;
 use backplan_runtime::backups::repositories::CheckedRepository;
-use backplan_runtime::backups::restore::Outcome;
+use backplan_runtime::backups::restore::RestoreOutcome;
 use backplan_runtime::catalog::manifest::{Manifest, SourceRecord, SourceStatus};
 use backplan_runtime::catalog::prune::HeldRun;
 use backplan_runtime::moment::shown;
@@ -284,7 +284,7 @@ fn entries(count: u64) -> String {
 }
 
 /// What a restore did, or would do.
-pub fn restored(outcome: &Outcome, dry_run: bool, style: Style) -> String {
+pub fn restored(outcome: &RestoreOutcome, dry_run: bool, style: Style) -> String {
     let paint = Paint::new(style);
     let mut out = String::new();
     for (inside, to) in &outcome.targets {

@@ -181,7 +181,7 @@ pub enum ClusterError {
 
 /// What a restore would do, or did.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Outcome {
+pub struct ClusterOutcome {
     /// The run.
     pub run: String,
     /// The artefacts that are read.
@@ -408,7 +408,7 @@ impl ClusterRestore<'_> {
     ///
     /// # Errors
     /// When an index cannot be read.
-    pub fn preview(&self) -> Result<Outcome, ClusterError> {
+    pub fn preview(&self) -> Result<ClusterOutcome, ClusterError> {
         let chain = self.chain()?;
         let mut outcome = self.outline(&chain)?;
         for layer in &self.layers {
@@ -430,7 +430,7 @@ impl ClusterRestore<'_> {
     ///
     /// # Errors
     /// See [`ClusterError`]. A cluster that is not all there cannot be started by accident.
-    pub fn carry_out(&self, control: &Control) -> Result<Outcome, ClusterError> {
+    pub fn carry_out(&self, control: &Control) -> Result<ClusterOutcome, ClusterError> {
         // Before anything is written: without the programs the wish cannot be granted.
         let programs = match &self.wish.then {
             Then::Start(_) => Some(self.programs()?),
@@ -497,13 +497,13 @@ impl ClusterRestore<'_> {
         self.layers.last().ok_or_else(not_held)?.chain()
     }
 
-    fn outline(&self, chain: &Chain<'_>) -> Result<Outcome, ClusterError> {
+    fn outline(&self, chain: &Chain<'_>) -> Result<ClusterOutcome, ClusterError> {
         let settings = match self.wish.recovery.is_archive() {
             true => self.wish.recovery.settings()?,
             false => Vec::new(),
         };
         let told = settings.into_iter().filter(|(_, value)| value != "''" && !value.contains(END_COMMAND));
-        Ok(Outcome {
+        Ok(ClusterOutcome {
             run: self.chosen.to_string(),
             artefacts: chain.artefacts().map(str::to_owned).collect(),
             data: self.wish.to.clone(),
@@ -513,7 +513,7 @@ impl ClusterRestore<'_> {
             window: self.window.clone(),
             settings: told.map(|(name, value)| (name.to_owned(), value)).collect(),
             archives: self.wish.recovery.archives,
-            ..Outcome::default()
+            ..ClusterOutcome::default()
         })
     }
 

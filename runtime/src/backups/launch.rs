@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::cluster::{ClusterError, Outcome, server_folder};
+use super::cluster::{ClusterError, ClusterOutcome, server_folder};
 use super::outside::{self, Hold, Outside};
 use crate::control::Control;
 use crate::postgres::recovery::Action;
@@ -58,7 +58,7 @@ impl Laid<'_> {
     pub(super) fn go_on(
         self,
         then: &Then,
-        outcome: &mut Outcome,
+        outcome: &mut ClusterOutcome,
         control: &Control,
     ) -> Result<(), ClusterError> {
         match (then, &self.programs) {

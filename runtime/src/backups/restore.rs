@@ -89,7 +89,7 @@ struct Part<'a> {
 
 /// What a restore would do, or did.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Outcome {
+pub struct RestoreOutcome {
     /// The run.
     pub run: String,
     /// The artefacts that are read; those of earlier runs before the run's own that rests on them.
@@ -440,7 +440,7 @@ impl Restore<'_> {
     ///
     /// # Errors
     /// When an index cannot be read.
-    pub fn preview(&self) -> Result<Outcome, BackupsError> {
+    pub fn preview(&self) -> Result<RestoreOutcome, BackupsError> {
         let mut outcome = self.outline();
         for part in &self.parts {
             let preview = extract::preview(&part.chain.view, &part.extraction);
@@ -455,7 +455,7 @@ impl Restore<'_> {
     ///
     /// # Errors
     /// When it could not go on; trouble with single entries is in the outcome.
-    pub fn carry_out(&self, control: &Control) -> Result<Outcome, BackupsError> {
+    pub fn carry_out(&self, control: &Control) -> Result<RestoreOutcome, BackupsError> {
         let mut outcome = self.outline();
         let opened: Vec<_> = self.parts.iter().map(Part::open).collect::<Result<_, _>>()?;
         let mark = self.mark.as_ref().map(|(folder, mark)| mark.leave(folder));
@@ -478,17 +478,17 @@ impl Restore<'_> {
         Ok(outcome)
     }
 
-    fn outline(&self) -> Outcome {
+    fn outline(&self) -> RestoreOutcome {
         let targets = self.parts.iter().flat_map(|part| &part.extraction.targets);
         let artefacts = self.parts.iter().flat_map(|part| part.chain.artefacts());
-        Outcome {
+        RestoreOutcome {
             run: self.run.clone(),
             not_restored: self.left.clone(),
             artefacts: artefacts.map(str::to_owned).collect(),
             targets: targets
                 .map(|target| (String::from_utf8_lossy(&target.prefix).into_owned(), target.path()))
                 .collect(),
-            ..Outcome::default()
+            ..RestoreOutcome::default()
         }
     }
 }
@@ -562,7 +562,7 @@ impl Part<'_> {
     }
 }
 
-impl Outcome {
+impl RestoreOutcome {
     fn take(&mut self, chain: &Chain<'_>, done: &Extracted) {
         self.entries += done.entries;
         self.bytes += done.bytes;

@@ -212,19 +212,15 @@ pub fn status(
         model.objectives.iter().flat_map(|objective| promises(model, objective, &facts)).collect();
     let overdue_since =
         by_the_plan(model, shelves).and_then(|run| overdue(model.schedule.as_ref()?, run.started, now));
-    let mut problems = problems(shelves, newest, now);
-    problems.extend(model.separates.iter().filter_map(|separate| late(model, shelves, separate, now)));
-    problems.extend(last_attempts(model, shelves, &unclean));
-    problems.extend(shelves.gone());
-    problems.extend(shelves.strange());
-    problems.extend(behind(model, shelves));
-    problems.extend(emptied_sources(model, shelves, now));
-    problems.extend(shrunk_sources(model, shelves, now));
-    problems.extend(unread);
-    problems.extend(repositories_gone(shelves));
-    problems.extend(shelves.strays.iter().cloned());
     let (between, forsaken) = between_steps(shelves, now);
-    problems.extend(forsaken);
+    let problems: Vec<String> = problems(shelves, newest, now)
+        .into_iter()
+        .chain(problems_of_runs(model, shelves, &unclean, now))
+        .chain(unread)
+        .chain(repositories_gone(shelves))
+        .chain(shelves.strays.iter().cloned())
+        .chain(forsaken)
+        .collect();
     let attention = overdue_since.is_some()
         || !problems.is_empty()
         || !unclean.is_empty()
@@ -258,6 +254,19 @@ pub fn status(
         stores: shelves.shelves.iter().map(store).collect(),
         problems,
     }
+}
+
+/// What runs did not do, lost, or were not this machine's.
+fn problems_of_runs(model: &Model, shelves: &Shelves, unclean: &[PastRun], now: Timestamp) -> Vec<String> {
+    let mut problems: Vec<String> =
+        model.separates.iter().filter_map(|separate| late(model, shelves, separate, now)).collect();
+    problems.extend(last_attempts(model, shelves, unclean));
+    problems.extend(shelves.gone());
+    problems.extend(shelves.strange());
+    problems.extend(behind(model, shelves));
+    problems.extend(emptied_sources(model, shelves, now));
+    problems.extend(shrunk_sources(model, shelves, now));
+    problems
 }
 
 /// How the logs stand: those of `wal` blocks, those in repositories of their own, and those in artefacts.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use backplan_compiler::value::Hidden;
 use jiff::Timestamp;
 
-use super::cluster::{ClusterError, Outcome, must_be_new};
+use super::cluster::{ClusterError, ClusterOutcome, must_be_new};
 use super::launch::Then;
 use super::log::commits::Tail;
 use super::log::repository::{self, RepositoryLog};
@@ -482,7 +482,7 @@ impl ToolRestore<'_> {
     ///
     /// # Errors
     /// When an index cannot be read.
-    pub fn preview(&self) -> Result<Outcome, ClusterError> {
+    pub fn preview(&self) -> Result<ClusterOutcome, ClusterError> {
         Ok(self.outline())
     }
 
@@ -498,12 +498,12 @@ impl ToolRestore<'_> {
         }
     }
 
-    fn outline(&self) -> Outcome {
+    fn outline(&self) -> ClusterOutcome {
         let place = match self.remote() {
             Some(remote) => remote.location(),
             None => self.from().unwrap_or_default().display().to_string(),
         };
-        Outcome {
+        ClusterOutcome {
             run: self.run.to_string(),
             artefacts: Vec::new(),
             data: self.wish.to.clone(),
@@ -518,7 +518,7 @@ impl ToolRestore<'_> {
             is_far: self.is_far(),
             log_end: self.end,
             bytes: self.record.labels().database_bytes.unwrap_or_default(),
-            ..Outcome::default()
+            ..ClusterOutcome::default()
         }
     }
 

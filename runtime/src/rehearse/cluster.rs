@@ -1,7 +1,7 @@
 //! Base backups: laid down, recovered to the end of what there is, asked, stopped, and their pages checked.
 
 use backplan_compiler::count::plural;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::record::CheckVerdict;
@@ -34,15 +34,7 @@ pub(super) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), Rehear
     stage.note("restore", begun, CheckVerdict::Passed, Some(what));
     let data = stage.folder.join("data");
     let begun = Instant::now();
-    let mut start = Start::new(programs.clone(), data.clone(), stage.folder.join("server"));
-    start.alone = is_near;
-    start.spare.clone_from(&stage.spare);
-    // All of it is thrown away.
-    start.own.push(stage.folder.clone());
-    start.covers = outside.iter().map(Outside::cover).collect();
-    if let Some(role) = &stage.wish.role {
-        start.role.clone_from(role);
-    }
+    let start = Start { alone: is_near, ..how(stage, &programs, &data, &outside) };
     let started = Server::start(&start, stage.control).and_then(|mut server| {
         server.wait(Expect::Open, PATIENCE, stage.control)?;
         Ok(server)
@@ -78,6 +70,19 @@ pub(super) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), Rehear
         return Ok(());
     }
     checksums(stage, &programs, &data)
+}
+
+/// How the server is started on what was put back.
+fn how(stage: &Stage<'_>, programs: &Path, data: &Path, outside: &[Outside]) -> Start {
+    let mut start = Start::new(programs.to_path_buf(), data.to_path_buf(), stage.folder.join("server"));
+    start.spare.clone_from(&stage.spare);
+    // All of it is thrown away.
+    start.own.push(stage.folder.clone());
+    start.covers = outside.iter().map(Outside::cover).collect();
+    if let Some(role) = &stage.wish.role {
+        start.role.clone_from(role);
+    }
+    start
 }
 
 /// A data directory that was put back.

@@ -126,9 +126,9 @@ pub(super) fn remembered(plan: &PlanState) -> Remembered {
     (history::newest(plan, None), plan.accepted().clone())
 }
 
-/// What is asked of a prune by itself.
+/// What is asked of a prune, or of bringing stores together, by itself.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct StoresRequest {
     /// The plan.
     pub model: Model,
     /// This store alone, by name; `None`: all of the plan.
@@ -172,7 +172,7 @@ impl StorePrune {
 ///
 /// # Errors
 /// When the state of this host cannot be read.
-pub fn preview(request: &Request) -> Result<Vec<StorePrune>, PrepareError> {
+pub fn preview(request: &StoresRequest) -> Result<Vec<StorePrune>, PrepareError> {
     let mut site = Site::new(request, HostState::foresee(&request.state)?)?;
     let accepted = accept::accepted(&site)?;
     site.plan.suppose_accepted(accepted.sources);
@@ -191,7 +191,7 @@ pub fn preview(request: &Request) -> Result<Vec<StorePrune>, PrepareError> {
 ///
 /// # Errors
 /// [`PrepareError::Busy`] when a run of the plan goes on here; then nothing was touched.
-pub fn carry_out(request: &Request, control: &Control) -> Result<Vec<StorePrune>, PrepareError> {
+pub fn carry_out(request: &StoresRequest, control: &Control) -> Result<Vec<StorePrune>, PrepareError> {
     let (host, _lock) = locked(request, "a prune")?;
     let mut site = Site::new(request, host)?;
     let accepted = accept::accepted(&site)?;
@@ -203,7 +203,7 @@ pub fn carry_out(request: &Request, control: &Control) -> Result<Vec<StorePrune>
 ///
 /// # Errors
 /// [`PrepareError::Busy`] when a run of the plan goes on here.
-pub(super) fn locked(request: &Request, what: &str) -> Result<(HostState, HostLock), PrepareError> {
+pub(super) fn locked(request: &StoresRequest, what: &str) -> Result<(HostState, HostLock), PrepareError> {
     let host = HostState::open(&request.state)?;
     let note = Note {
         plan: request.model.name.clone(),
@@ -224,7 +224,7 @@ fn text(error: impl ToString) -> String {
 
 /// A plan on this host.
 pub(super) struct Site<'a> {
-    pub request: &'a Request,
+    pub request: &'a StoresRequest,
     pub host: HostRef,
     /// Where the leases are noted that are taken here.
     pub leases: Notes,
@@ -233,7 +233,7 @@ pub(super) struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
-    pub fn new(request: &'a Request, host: HostState) -> Result<Site<'a>, PrepareError> {
+    pub fn new(request: &'a StoresRequest, host: HostState) -> Result<Site<'a>, PrepareError> {
         let plan = host.plan(&request.model.name, &request.model.file)?;
         let layout =
             Layout::new(&request.model.name).map_err(|error| PrepareError::Plan(error.to_string()))?;

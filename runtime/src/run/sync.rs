@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::mark::mark;
 use super::prepare::PrepareError;
-use super::prune::{Request, Site, locked};
+use super::prune::{Site, StoresRequest, locked};
 use super::wal;
 use crate::catalog::commit::{CommitError, Transaction};
 use crate::catalog::hold::Hold;
@@ -94,7 +94,7 @@ impl Giver {
 ///
 /// # Errors
 /// When the state of this host cannot be read.
-pub fn preview(request: &Request) -> Result<Vec<StoreSync>, PrepareError> {
+pub fn preview(request: &StoresRequest) -> Result<Vec<StoreSync>, PrepareError> {
     let site = Site::new(request, HostState::foresee(&request.state)?)?;
     let (givers, away) = givers(&site);
     Ok(site.meant().map(|id| look(&site, id, &givers, &away)).collect())
@@ -104,7 +104,7 @@ pub fn preview(request: &Request) -> Result<Vec<StoreSync>, PrepareError> {
 ///
 /// # Errors
 /// [`PrepareError::Busy`] when a run of the plan goes on here; then nothing was touched.
-pub fn carry_out(request: &Request, control: &Control) -> Result<Vec<StoreSync>, PrepareError> {
+pub fn carry_out(request: &StoresRequest, control: &Control) -> Result<Vec<StoreSync>, PrepareError> {
     let (host, _lock) = locked(request, "a sync")?;
     let mut site = Site::new(request, host)?;
     let mut done = Vec::new();

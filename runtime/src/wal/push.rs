@@ -29,7 +29,7 @@ pub struct Pushed {
 
 /// How a file is archived.
 #[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
+pub struct PushRequest<'a> {
     /// The file.
     pub pushing: Pushing<'a>,
     /// One store that has it is enough.
@@ -50,7 +50,7 @@ pub struct Request<'a> {
 pub fn push(
     archives: &[Archive],
     away: Vec<WalError>,
-    request: &Request<'_>,
+    request: &PushRequest<'_>,
     waiting: &[Waiting],
 ) -> Result<(Pushed, Vec<WalName>), WalError> {
     see_cluster(&request.pushing)?;
@@ -72,9 +72,9 @@ pub fn push(
 }
 
 /// Archives a file that waits behind another; whether it may be told to be archived.
-fn push_next(archives: &[Archive], request: &Request<'_>, next: &Waiting) -> bool {
+fn push_next(archives: &[Archive], request: &PushRequest<'_>, next: &Waiting) -> bool {
     let pushing = Pushing { name: next.name, file: &next.file, ..request.pushing };
-    let request = Request { pushing, take_over: true, ..*request };
+    let request = PushRequest { pushing, take_over: true, ..*request };
     let mut pushed = Pushed::default();
     see_cluster(&pushing).is_ok() && {
         let open = look_into(archives, &request, &mut pushed);
@@ -85,7 +85,7 @@ fn push_next(archives: &[Archive], request: &Request<'_>, next: &Waiting) -> boo
 /// Writes a file to the archives that lack it.
 fn send(
     open: &[&Archive],
-    request: &Request<'_>,
+    request: &PushRequest<'_>,
     mut pushed: Pushed,
     is_alone: bool,
 ) -> Result<Pushed, WalError> {
@@ -124,7 +124,11 @@ fn see_cluster(pushing: &Pushing<'_>) -> Result<(), WalError> {
 }
 
 /// The archives that a file is to be written to, all of them looked into at once.
-fn look_into<'a>(archives: &'a [Archive], request: &Request<'_>, pushed: &mut Pushed) -> Vec<&'a Archive> {
+fn look_into<'a>(
+    archives: &'a [Archive],
+    request: &PushRequest<'_>,
+    pushed: &mut Pushed,
+) -> Vec<&'a Archive> {
     let looked = on_each(archives, |archive| look(archive, request));
     let mut open = Vec::new();
     for (archive, looked) in archives.iter().zip(looked) {
@@ -144,7 +148,7 @@ struct Begun<'a> {
 }
 
 /// Whether a file is to be written; not where the same is there already.
-fn look(archive: &Archive, request: &Request<'_>) -> Result<bool, WalError> {
+fn look(archive: &Archive, request: &PushRequest<'_>) -> Result<bool, WalError> {
     let Pushing { cluster, name, file, .. } = request.pushing;
     if let Some(held) = archive.find(cluster, name)? {
         same(archive, cluster, name, held, file)?;
@@ -157,12 +161,12 @@ fn look(archive: &Archive, request: &Request<'_>) -> Result<bool, WalError> {
 }
 
 /// Starts to write, once the histories that the archive lacks are there.
-fn begin<'a>(archive: &'a Archive, request: &Request<'_>) -> Result<Begun<'a>, WalError> {
+fn begin<'a>(archive: &'a Archive, request: &PushRequest<'_>) -> Result<Begun<'a>, WalError> {
     for (name, own) in rival::lacking(archive, &request.pushing)? {
         let begun = Begun { archive, upload: Ok(archive.upload(request.pushing.cluster, name)?) };
         let pushing = Pushing { name, file: &own, ..request.pushing };
         let mut pushed = Pushed::default();
-        write(vec![begun], &Request { pushing, ..*request }, true, &mut pushed)?;
+        write(vec![begun], &PushRequest { pushing, ..*request }, true, &mut pushed)?;
         if let Some(error) = pushed.failed.pop() {
             return Err(error);
         }
@@ -174,7 +178,7 @@ fn begin<'a>(archive: &'a Archive, request: &Request<'_>) -> Result<Begun<'a>, W
 /// Writes a file; gives the archives that have it then.
 fn write<'a>(
     mut open: Vec<Begun<'a>>,
-    request: &Request<'_>,
+    request: &PushRequest<'_>,
     is_alone: bool,
     pushed: &mut Pushed,
 ) -> Result<Vec<&'a Archive>, WalError> {

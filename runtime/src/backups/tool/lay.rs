@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::cluster::{ClusterError, Outcome, beside, unbound};
+use super::super::cluster::{ClusterError, ClusterOutcome, beside, unbound};
 use super::super::launch::{Laid, Then};
 use super::super::{outside, restore};
 use super::far::{Far, held, silently};
@@ -23,7 +23,7 @@ use crate::wal::records::Created;
 
 impl ToolRestore<'_> {
     /// The same from the repository that was chosen, and from no other.
-    pub(super) fn put_back(&self, control: &Control) -> Result<Outcome, ClusterError> {
+    pub(super) fn put_back(&self, control: &Control) -> Result<ClusterOutcome, ClusterError> {
         let programs = match &self.wish.then {
             Then::Start(_) => Some(self.programs()?),
             Then::ByHand | Then::Rehearse => None,

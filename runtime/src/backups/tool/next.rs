@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
-use super::super::cluster::{ClusterError, Outcome, beside};
+use super::super::cluster::{ClusterError, ClusterOutcome, beside};
 use super::super::restore::must_be_empty;
 use super::super::unfinished::{self, Mark};
 use super::{Sight, ToolRestore, file, plan_from};
@@ -20,7 +20,7 @@ impl ToolRestore<'_> {
     ///
     /// # Errors
     /// See [`ClusterError`]; of several repositories what each says.
-    pub fn carry_out(&self, control: &Control) -> Result<Outcome, ClusterError> {
+    pub fn carry_out(&self, control: &Control) -> Result<ClusterOutcome, ClusterError> {
         let spaces = self.wish.tablespaces.iter().filter(|(name, _)| !name.is_absolute());
         let spaces = std::iter::once(beside(&self.wish.to)).chain(spaces.map(|(_, to)| to.clone()));
         let new: Vec<PathBuf> = spaces.filter(|space| !space.exists()).collect();
