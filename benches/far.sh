@@ -130,7 +130,9 @@ PLAN
   export RCLONE_CONFIG_FAR_ENDPOINT="http://127.0.0.1:$port" RESTIC_REPOSITORY="s3:http://127.0.0.1:$port/buck/restic"
 }
 
-do_upload_plan() { "$plan" run "$work/$1.plan" --quiet; }
+# What it says tells how long the server took to put the parts together: real ones only note it, one that keeps objects as files writes each
+# once more.
+do_upload_plan() { BACKPLAN_LOG=debug "$plan" run "$work/$1.plan" --quiet; }
 do_upload_rclone() { rclone copy "$work/$1" "far:buck/rclone/"; }
 do_upload_s3cmd() { s3 put --recursive "$work/$1/" s3://buck/s3cmd/; }
 # A download has ended when it is on the disk: `plan` sees to that by itself.
@@ -168,9 +170,15 @@ in_turn() {
     export plan work
     /usr/bin/time -o "$work/time" -f '%e %U %S %M' \
       bash -c "do_${what}_$tool $task" >/dev/null 2>"$work/said" || { cat "$work/said" >&2; exit 2; }
-    echo "$(cat "$work/time") $(($(wire) - before))" >>"$work/results/$what.$task.$tool"
+    echo "$(cat "$work/time") $(($(wire) - before)) $(joined)" >>"$work/results/$what.$task.$tool"
     [ "$what" != download ] || same "$task" "$tool"
   done
+}
+
+# Seconds in which the server put parts together.
+joined() {
+  sed -n 's/.* parts of .* together: //p' "$work/said" |
+    awk '{ unit = $1; sub(/[0-9.]+/, "", unit); all += $1 * (unit == "s" ? 1 : unit == "ms" ? 1e-3 : 1e-6) } END { print all + 0 }'
 }
 
 # What came back is what was there.
@@ -191,9 +199,10 @@ for file in sorted(results.iterdir()):
     found[file.name] = [statistics.median(column) for column in zip(*rows)]
     found[file.name].append(len(rows))
 
-print(f"against {server}; medians: seconds, CPU seconds, MiB of memory at most, MB over the wire")
-for name, (wall, user, system, memory, wire, rounds) in found.items():
-    print(f"  {name.replace('.', ' '):<28} {wall:8.2f} {user + system:8.2f} {memory / 1024:8.0f} {wire / 1e6:10.1f}")
+print(f"against {server}; medians: seconds, of these the server's own to join parts, CPU seconds, MiB of memory at most, MB over the wire")
+for name, (wall, user, system, memory, wire, joined, rounds) in found.items():
+    of_it = f"{joined:8.2f}" if joined else " " * 8
+    print(f"  {name.replace('.', ' '):<28} {wall:8.2f} {of_it} {user + system:8.2f} {memory / 1024:8.0f} {wire / 1e6:10.1f}")
 
 missed = False
 def promise(what, value, bound, unit=""):
@@ -207,6 +216,10 @@ for what in ("upload", "download"):
         own = found[f"{what}.{task}.plan"][0]
         promise(f"{what} of {size} MiB, {task}, times as fast as rclone", found[f"{what}.{task}.rclone"][0] / own, 1)
         promise(f"{what} of {size} MiB, {task}, times as fast as s3cmd", found[f"{what}.{task}.s3cmd"][0] / own, 2)
+many, joined = found["upload.many.plan"][0], found["upload.many.plan"][5]
+if joined:
+    rclone = found["upload.many.rclone"][0] / (many - joined)
+    print(f"         without what the server joins, which has nothing to join for the others: {rclone:.2f} times as fast as rclone")
 sent = (pathlib.Path(sys.argv[4]) / "line/big").stat().st_size
 promise("share of a line of 50 ms and 100 Mbit/s that is filled", sent * 8 / found["send.line.plan"][0] / 100e6, 0.9)
 promise("backup of the tree, times as fast as restic", found["backup.tree.restic"][0] / found["backup.tree.plan"][0], 1.5)

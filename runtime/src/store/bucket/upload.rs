@@ -6,6 +6,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use object_store::multipart::PartId;
 use object_store::path::Path as Key;
@@ -311,7 +312,7 @@ impl BucketUpload {
         let inner = Arc::clone(&self.inner);
         let Some(begun) = &mut self.begun else { return Err(Trouble::absent()) };
         let parts: Vec<PartId> = begun.sent.iter().flatten().cloned().collect();
-        let (key, id) = (begun.key.clone(), begun.id.clone());
+        let (key, id, count, asked) = (begun.key.clone(), begun.id.clone(), parts.len(), Instant::now());
         let done = engine::run(async move {
             let complete = || inner.service.complete_multipart(&key, &id, parts.clone());
             signed(inner.keys.clone(), complete).await
@@ -321,6 +322,9 @@ impl BucketUpload {
             self.inner.copies_nothing.fetch_or(self.is_mixed, Ordering::Relaxed);
             Trouble::of(&error)
         })?;
+        // Most servers only note it; one that writes the object anew takes as long as that takes.
+        let (store, took) = (&self.inner.label, asked.elapsed());
+        tracing::debug!("store `{store}` put {count} parts of `{}` together: {took:.1?}", self.name);
         self.begun = None;
         Ok(Creation::Created)
     }
