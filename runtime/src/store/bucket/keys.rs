@@ -15,7 +15,7 @@ use super::trouble::between;
 use crate::programs::secrets::Secrets;
 
 /// How servers say that keys are no good any more.
-const EXPIRED: [&str; 7] = [
+const EXPIRED: [&str; 8] = [
     "ExpiredToken",
     "TokenRefreshRequired",
     "InvalidToken",
@@ -23,6 +23,7 @@ const EXPIRED: [&str; 7] = [
     "SignatureDoesNotMatch",
     "InvalidSecurity",
     "AuthenticationFailed",
+    "AuthorizationFailure",
 ];
 /// How the library tells of an answer that has no words, as one to a look at an object.
 const WORDLESS: [&str; 3] = ["status code: 400", "status code: 401", "status code: 403"];

@@ -129,16 +129,19 @@ fn a_container_of_azure_conforms() {
         false
     }));
     let round = AtomicUsize::new(0);
-    let open = |container: &str, prefix: &str, key: &str| {
+    let open_by = |container: &str, prefix: &str, key: Secret| {
         let mut declared = declared(String::new(), "", "");
         declared.kind = StoreKind::Azblob {
             container: container.to_owned(),
             account: Some("acc".to_owned()),
             prefix: Some(Text::literal(prefix)),
             endpoint: Some(format!("http://127.0.0.1:{}/acc", server.port)),
-            key: Some(Secret::Inline(Hidden::new(key))),
+            key: Some(key),
         };
         BucketStore::open(&declared, &Secrets::default(), crate::store::Patience::Long).unwrap()
+    };
+    let open = |container: &str, prefix: &str, key: &str| {
+        open_by(container, prefix, Secret::Inline(Hidden::new(key)))
     };
     conforms(&|| {
         let prefix = format!("some/ü-{}/", round.fetch_add(1, Ordering::SeqCst));
@@ -151,6 +154,21 @@ fn a_container_of_azure_conforms() {
     let other = ACCOUNT_KEY.replace("MDEy", "MDEz");
     let error = open("cont", "", &other).create(&object, b"x").unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Credentials, "{error}");
+    // A key that was changed on the server is had anew, whatever is asked first, and whether the answer has words or not.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    let asks: [&dyn Fn(&BucketStore); 4] = [
+        &|store| assert_eq!(store.create(&object, b"x").unwrap(), Creation::Created),
+        &|store| assert_eq!(store.size(&object).unwrap(), Some(1)),
+        &|store| assert_eq!(store.read(&object).unwrap(), b"x"),
+        &|store| assert_eq!(store.list(None).unwrap().iter().filter(|one| one.name == object).count(), 1),
+    ];
+    for ask in asks {
+        std::fs::write(&file, &other).unwrap();
+        let store = open_by("cont", "", Secret::File(file.clone()));
+        std::fs::write(&file, ACCOUNT_KEY).unwrap();
+        ask(&store);
+    }
 }
 
 #[test]
