@@ -2,9 +2,11 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rustix::fs::{Advice, fadvise};
 use rustix::io::Errno;
 
 use super::place::{Attributes, Dressed, New, Obstacle, Place};
@@ -57,6 +59,8 @@ pub struct Run<'a> {
     /// Files with further names that were put back, by layer and path, and the paths that their contents were put back
     /// under: their own, or the first of their names that was wanted; one on each file system.
     linked: Mutex<Linked>,
+    /// It ends when all is on the disk.
+    is_synced: bool,
 }
 
 /// Why one entry is not put back.
@@ -121,6 +125,7 @@ impl<'a> Run<'a> {
             links: Mutex::default(),
             folders: Mutex::default(),
             linked: Mutex::default(),
+            is_synced: false,
         }
     }
 
@@ -128,8 +133,13 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// When the index cannot be read, or on a stop.
-    pub fn run<'s>(self, selected: &'s Selected, extraction: &Extraction) -> Result<Extracted, ExtractError> {
+    pub fn run<'s>(
+        mut self,
+        selected: &'s Selected,
+        extraction: &Extraction,
+    ) -> Result<Extracted, ExtractError> {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.is_synced = extraction.sync;
         let threads = extraction.workers.unwrap_or_else(cores).clamp(1, 16);
         let of_layer = |(layer, placements): (_, &'s Vec<Placement>)| {
             by_member(placements).map(move |member| (layer, member))
@@ -345,10 +355,15 @@ impl<'a> Run<'a> {
         entry: &Entry,
         file: &OwnedFd,
     ) -> Result<Attributes, Refusal> {
+        let mut on_its_way = 0;
+        let mut write = |offset: u64, bytes: &[u8]| {
+            write_at(file, offset, bytes).map_err(|cause| ReadError::Output(cause.into()))?;
+            if self.is_synced {
+                push(file, &mut on_its_way, offset + bytes.len() as u64);
+            }
+            Ok(())
+        };
         if entry.flags.has(Flags::PATCH) {
-            let mut write = |offset: u64, bytes: &[u8]| {
-                write_at(file, offset, bytes).map_err(|cause| ReadError::Output(cause.into()))
-            };
             let head = self.view.patched_in(tried, (layer.number, entry), self.control, &mut write);
             return head.map(|head| head.attributes).map_err(|error| match error.layer == layer.number {
                 true => error.cause.into(),
@@ -357,9 +372,6 @@ impl<'a> Run<'a> {
         }
         let mut sparse = entry.flags.has(Flags::SPARSE).then(|| Expander::new(entry.size));
         let mut at = 0;
-        let mut write = |offset: u64, bytes: &[u8]| {
-            write_at(file, offset, bytes).map_err(|cause| ReadError::Output(cause.into()))
-        };
         let head = layer.artefact.payload_in(tried, entry, self.control, &mut |bytes| match &mut sparse {
             Some(expander) => expander.push(bytes, &mut write),
             None => {
@@ -398,6 +410,17 @@ fn of_another(error: LayerError) -> Refusal {
         ReadError::Stopped(stopped) => Refusal::End(stopped.into()),
         _ => Refusal::End(error.into()),
     }
+}
+
+/// Bytes after which the system is asked to begin bringing them to the disk.
+const PUSH: u64 = 8 << 20;
+
+/// Has the disk write what there is up to `end`, while more comes: else nearly all of a large file is still to be written when the end waits for
+/// it. That its pages may then be forgotten harms nobody who restores more than fits into memory.
+fn push(file: &OwnedFd, on_its_way: &mut u64, end: u64) {
+    let Some(len) = end.checked_sub(*on_its_way).filter(|len| *len >= PUSH) else { return };
+    let _ = fadvise(file, *on_its_way, NonZeroU64::new(len), Advice::DontNeed);
+    *on_its_way = end;
 }
 
 fn write_at(file: &OwnedFd, mut offset: u64, mut bytes: &[u8]) -> Result<(), Errno> {
