@@ -13,8 +13,8 @@ use crate::store::{Name, ReadStore};
 
 /// Bytes that are fetched with one request.
 const PIECE: u64 = 1 << 20;
-/// Pieces on their way at once for one reader.
-const AT_ONCE: u64 = 12;
+/// Bytes that are there or on their way for one reader.
+const COMING: u64 = 12 * PIECE;
 /// Readers that are remembered.
 const READERS: usize = 8;
 /// Bytes of an object's end: the index of some 20,000 files.
@@ -37,8 +37,9 @@ pub struct Ahead {
 struct Reader {
     next: u64,
     in_a_row: u64,
-    /// What was fetched and not read yet, from `next`.
+    /// What was fetched, of which what is behind `read` was not read yet: from `next`.
     rest: Vec<u8>,
+    read: usize,
     /// What is on its way, behind that.
     coming: VecDeque<(u64, Pending<Vec<u8>, io::Error>)>,
 }
@@ -60,6 +61,7 @@ impl Ahead {
             next: offset,
             in_a_row: 0,
             rest: Vec::new(),
+            read: 0,
             coming: VecDeque::new(),
         })
     }
@@ -93,38 +95,41 @@ impl Ahead {
 
     /// What was fetched ahead of the next `len` bytes; fewer where that is all.
     fn ready(reader: &mut Reader, len: usize) -> Vec<u8> {
-        let mut bytes = std::mem::take(&mut reader.rest);
-        while bytes.len() < len {
-            let Some((wanted, piece)) = reader.coming.pop_front() else { break };
-            // Nobody has asked for it yet: who does, asks once more.
-            let Ok(piece) = piece.wait() else {
-                reader.coming.clear();
-                break;
-            };
-            let is_short = (piece.len() as u64) < wanted;
-            bytes.extend(piece);
-            if is_short {
-                reader.coming.clear();
-                break;
+        let mut bytes = Vec::with_capacity(len.min(COMING as usize));
+        loop {
+            let now = reader.left().len().min(len - bytes.len());
+            bytes.extend_from_slice(&reader.left()[..now]);
+            reader.read += now;
+            if bytes.len() == len {
+                return bytes;
             }
+            let Some((wanted, piece)) = reader.coming.pop_front() else { return bytes };
+            // Nobody has asked for it yet: who does, asks once more.
+            let piece = piece.wait().unwrap_or_default();
+            if (piece.len() as u64) < wanted {
+                reader.coming.clear();
+            }
+            (reader.rest, reader.read) = (piece, 0);
         }
-        if bytes.len() > len {
-            reader.rest = bytes.split_off(len);
-        }
-        bytes
     }
 
     /// Lets more come.
     fn send_for(&self, reader: &mut Reader) {
-        let pieces = reader.in_a_row.saturating_sub(IN_A_ROW).min(AT_ONCE);
+        let ahead = (reader.in_a_row.saturating_sub(IN_A_ROW) * PIECE).min(COMING);
         let coming: u64 = reader.coming.iter().map(|(len, _)| len).sum();
-        let mut from = reader.next + reader.rest.len() as u64 + coming;
-        while reader.coming.len() as u64 + (reader.rest.len() as u64).div_ceil(PIECE) < pieces {
-            let (store, name, at) = (Arc::clone(&self.store), self.name.clone(), from);
+        let mut there = reader.left().len() as u64 + coming;
+        while there + PIECE <= ahead {
+            let (store, name, at) = (Arc::clone(&self.store), self.name.clone(), reader.next + there);
             let fetch = move || store.read_range(&name, at, PIECE as usize).map_err(io::Error::other);
             reader.coming.push_back((PIECE, engine::aside(fetch)));
-            from += PIECE;
+            there += PIECE;
         }
+    }
+}
+
+impl Reader {
+    fn left(&self) -> &[u8] {
+        &self.rest[self.read..]
     }
 }
 
