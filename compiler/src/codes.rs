@@ -124,7 +124,6 @@ codes! {
     LOG_COPIES Warning "log_copies" "a log has fewer copies than are promised of its source";
     SILENT_COPY Warning "silent_copy" "a promised copy is in a store that a run may leave out without a word";
     COPIES_OF_NEWEST Warning "copies_of_newest" "only the newest run has the copies that are promised";
-    UNREHEARSABLE Error "unrehearsable" "a rehearsal is asked of what cannot be rehearsed";
     QUERY_OF_NO_DATABASE Error "query_of_no_database" "a rehearsal asks a query of a source that is no database";
     POLICY_BROKEN Error "policy_broken" "the plan breaks a policy";
 

@@ -94,7 +94,6 @@ const TEXTS: &[(&str, &str)] = texts![
     "log_copies",
     "silent_copy",
     "copies_of_newest",
-    "unrehearsable",
     "query_of_no_database",
     "policy_broken",
     "unused_allow",

@@ -2,6 +2,7 @@
 
 mod alive;
 mod base_faults;
+mod catalogue;
 mod cycles;
 mod faults;
 mod found;

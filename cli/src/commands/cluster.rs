@@ -10,6 +10,7 @@ use backplan_compiler::model::{Model, Postgres, Store, StoreId, Wal};
 use backplan_runtime::backups::cluster::{self, ClusterError, ClusterOutcome, ClusterWish};
 use backplan_runtime::backups::launch::{Starting, Then};
 use backplan_runtime::backups::log;
+use backplan_runtime::backups::probackup;
 use backplan_runtime::backups::repositories::reachable;
 use backplan_runtime::backups::shelf::Shelves;
 use backplan_runtime::backups::tool;
@@ -72,7 +73,11 @@ pub fn is_laid_down(driver: &str) -> bool {
 /// Whether its tool puts a cluster back, rather than files of its repository.
 pub fn is_put_back_by_tool(args: &RestoreArgs, driver: &str, shelves: &Shelves) -> bool {
     let source = args.sources.first().map_or("", String::as_str);
-    driver == "pgbackrest" && (args.cluster.is_asked() || tool::is_kept_apart(shelves, source))
+    match driver {
+        "pgbackrest" => args.cluster.is_asked() || tool::is_kept_apart(shelves, source),
+        "probackup" => args.cluster.is_asked(),
+        _ => false,
+    }
 }
 
 /// Where the stores are that are folders: those of a plan, or without one the store that was named.
@@ -84,12 +89,13 @@ fn folders(model: Option<&Model>, named: Option<&Path>) -> BTreeMap<String, Path
     model.stores.iter().filter_map(folder).collect()
 }
 
-/// Has pgBackRest put a cluster back, or shows what that would do.
+/// Has the tool put a cluster back, or shows what that would do.
 ///
 /// # Errors
 /// When it cannot begin, or cannot go on.
 pub fn put_back(
     args: &RestoreArgs,
+    driver: &str,
     shelves: &Shelves,
     global: &Global,
     console: &mut Console,
@@ -103,32 +109,10 @@ pub fn put_back(
         (Some(_), None) => None,
         _ => Some(ready(&args.place.plan, global, console)?.model),
     };
-    let source = args.sources.first().cloned().unwrap_or_default();
-    let model = model.as_ref();
-    let declared = model.and_then(|model| declared(model, &source));
-    let separate =
-        model.and_then(|model| model.separates.iter().find(|own| model.source(own.source).name == source));
-    let passphrase = separate.and_then(|own| own.passphrase.as_ref()).map(|secret| {
-        Secrets::default()
-            .fetch(secret)
-            .map_err(|error| Failure::new(format!("the passphrase of the repository: {error}")))
-    });
-    let remotes = match (model, separate) {
-        (Some(model), Some(own)) => reachable(model, own.source, &host_name(), &Secrets::default())
-            .map_err(|error| Failure::new(error.to_string()))?,
-        _ => Vec::new(),
-    };
-    let wish = tool::ToolWish {
-        run: (args.run != "latest").then(|| args.run.clone()),
-        recovery: recovery(args, None)?,
-        tablespaces: args.cluster.tablespace.iter().map(|text| mapping(text)).collect::<Result<_, _>>()?,
-        then: then(args, declared, true, Vec::new()),
-        passphrase: passphrase.transpose()?,
-        remotes,
-        roots: folders(model, args.place.store.store.as_deref()),
-        source,
-        to,
-    };
+    let wish = tool_wish(args, to, model.as_ref())?;
+    if driver == "probackup" {
+        return out_of_catalogue(args, shelves, wish, console);
+    }
     let restore = tool::plan(shelves, wish, Timestamp::now()).map_err(|error| failure(&error))?;
     chosen(restore.run, console);
     told(&restore.apart, console);
@@ -142,6 +126,52 @@ pub fn put_back(
         let new = outcome.warnings.iter().filter(|text| !restore.apart.contains(*text));
         told(&new.cloned().collect::<Vec<_>>(), console);
     }
+    finish(args, shelves, outcome, signal, console)
+}
+
+/// What a tool is to put back, and what of the plan it takes to get there.
+fn tool_wish(args: &RestoreArgs, to: PathBuf, model: Option<&Model>) -> Result<tool::ToolWish, Failure> {
+    let source = args.sources.first().cloned().unwrap_or_default();
+    let declared = model.and_then(|model| declared(model, &source));
+    let separate =
+        model.and_then(|model| model.separates.iter().find(|own| model.source(own.source).name == source));
+    let passphrase = separate.and_then(|own| own.passphrase.as_ref()).map(|secret| {
+        Secrets::default()
+            .fetch(secret)
+            .map_err(|error| Failure::new(format!("the passphrase of the repository: {error}")))
+    });
+    let remotes = match (model, separate) {
+        (Some(model), Some(own)) => reachable(model, own.source, &host_name(), &Secrets::default())
+            .map_err(|error| Failure::new(error.to_string()))?,
+        _ => Vec::new(),
+    };
+    Ok(tool::ToolWish {
+        run: (args.run != "latest").then(|| args.run.clone()),
+        recovery: recovery(args, None)?,
+        tablespaces: args.cluster.tablespace.iter().map(|text| mapping(text)).collect::<Result<_, _>>()?,
+        then: then(args, declared, true, Vec::new()),
+        passphrase: passphrase.transpose()?,
+        remotes,
+        roots: folders(model, args.place.store.store.as_deref()),
+        source,
+        to,
+    })
+}
+
+/// As [`put_back`] by pg_probackup, from the catalogue in an artefact.
+fn out_of_catalogue(
+    args: &RestoreArgs,
+    shelves: &Shelves,
+    wish: tool::ToolWish,
+    console: &mut Console,
+) -> Result<Status, Failure> {
+    let restore = probackup::plan(shelves, wish, Timestamp::now()).map_err(|error| failure(&error))?;
+    chosen(restore.run, console);
+    let control = Control::default();
+    let (outcome, signal) = match args.dry_run {
+        true => (restore.preview(), None),
+        false => until_signal(&control, || restore.carry_out(&control))?,
+    };
     finish(args, shelves, outcome, signal, console)
 }
 

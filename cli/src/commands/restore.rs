@@ -19,7 +19,7 @@ use crate::exit::{Failure, Status};
 use crate::render::{backups, json};
 
 /// What is said to who asks for a time and not for a cluster.
-const REPOSITORY: &str = "what is laid down is pgBackRest's repository as it was then, and no cluster: for a cluster as of \
+const REPOSITORY: &str = "what is laid down is the tool's repository as it was then, and no cluster: for a cluster as of \
                           that time add `--start`, or `--target-action promote`";
 
 /// Puts files of a backup back, or shows what that would do.
@@ -108,10 +108,10 @@ fn of_database(
         return cluster::execute(args, shelves, global, console).map(Some);
     }
     if cluster::is_put_back_by_tool(args, &driver, shelves) {
-        return cluster::put_back(args, shelves, global, console).map(Some);
+        return cluster::put_back(args, &driver, shelves, global, console).map(Some);
     }
     cluster::refuse_recovery(args, &driver)?;
-    if driver == "pgbackrest" && args.at.is_some() {
+    if matches!(driver.as_str(), "pgbackrest" | "probackup") && args.at.is_some() {
         console.remark("note", REPOSITORY);
     }
     Ok(None)

@@ -6,7 +6,7 @@ use super::Check;
 use super::moments::{span, written};
 use crate::codes;
 use crate::finding::Finding;
-use crate::model::{Objective, PostgresDriver, SourceId, Verify};
+use crate::model::{Objective, SourceId, Verify};
 use crate::simulate::{Gap, Simulation};
 
 /// A rehearsal may be made by a run that is early by this part of `every`, and is missing once it is late by as much.
@@ -18,30 +18,12 @@ impl Check<'_> {
     pub(super) fn rehearsals(&mut self, simulation: &Simulation<'_>) {
         let model = self.model;
         for verify in &model.verifies {
-            self.is_rehearsable(verify);
             self.queries_have_a_database(verify);
             self.rehearsals_come(verify, simulation);
         }
         for objective in &model.objectives {
             self.rto(objective);
         }
-    }
-
-    /// A backup that no program here puts back.
-    fn is_rehearsable(&mut self, verify: &Verify) {
-        let source = self.model.source(verify.restore);
-        if source.postgres().is_none_or(|cluster| cluster.driver != PostgresDriver::Probackup) {
-            return;
-        }
-        let message = format!(
-            "a backup of source `{}` cannot be rehearsed: what comes back of it is pg_probackup's catalogue, and no cluster",
-            source.name
-        );
-        self.find(
-            Finding::new(&codes::UNREHEARSABLE, verify.place, message)
-                .with(source.place, "the source")
-                .help("choose `driver = pgbackrest` or `basebackup`, or take the `verify` out and rehearse it by hand"),
-        );
     }
 
     /// A query of what is no database can never be answered: each rehearsal would fail.

@@ -393,7 +393,7 @@ pub(super) fn unbound(error: ConfineError) -> ClusterError {
     }
 }
 
-fn no_tablespace(asked: &Path, spaces: &[Space]) -> ClusterError {
+pub(super) fn no_tablespace(asked: &Path, spaces: &[Space]) -> ClusterError {
     let had = spaces.iter().map(|space| format!("`{}`", space.was.display())).collect();
     ClusterError::NoTablespace { asked: asked.to_path_buf(), had }
 }

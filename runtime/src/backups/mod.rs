@@ -37,6 +37,7 @@ mod losses;
 pub mod outlook;
 pub mod outside;
 pub mod paths;
+pub mod probackup;
 pub mod repositories;
 pub mod restore;
 mod sealed;

@@ -246,7 +246,12 @@ fn near(data: &Path) -> Result<BTreeMap<Segment, PathBuf>, ClusterError> {
 
 /// Gives a file, piece by piece.
 pub(super) fn read_file(path: &Path, take: &mut dyn FnMut(&[u8])) -> io::Result<()> {
-    let (mut file, mut piece) = (File::open(path)?, vec![0; 1 << 18]);
+    read_all(&mut File::open(path)?, take)
+}
+
+/// The same of what is open.
+pub(super) fn read_all(file: &mut dyn Read, take: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    let mut piece = vec![0; 1 << 18];
     loop {
         match file.read(&mut piece) {
             Ok(0) => return Ok(()),

@@ -1,6 +1,6 @@
 //! A cluster put back by pgBackRest: from the repository that its source is kept in, or from one that an artefact holds.
 
-mod far;
+pub(super) mod far;
 mod lay;
 mod next;
 pub mod packed;

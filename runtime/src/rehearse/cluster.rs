@@ -11,6 +11,7 @@ use crate::backups::cluster::{self, ClusterError, ClusterWish};
 use crate::backups::launch::Then;
 use crate::backups::log::near;
 use crate::backups::outside::{self, Outside};
+use crate::backups::probackup;
 use crate::backups::tool::{self, ToolWish};
 use crate::postgres::recovery::{Action, Point, Recovery, Timeline};
 use crate::postgres::server::{Expect, Server, Start};
@@ -140,18 +141,7 @@ fn with_warnings(what: String, warnings: &[String]) -> String {
 
 /// Has pgBackRest put the cluster back, to the end of the log that its repository has.
 pub(super) fn have_put_back(stage: &mut Stage<'_>) -> Result<Result<Laid, RehearseError>, ClusterError> {
-    let wish = ToolWish {
-        source: stage.wish.source.clone(),
-        to: stage.folder.join("data"),
-        // Of none that is named, the one that leads to where the cluster is now: the newest may be of a past that was left.
-        run: stage.wish.run.clone(),
-        recovery: recovery(&stage.wish, None),
-        tablespaces: Vec::new(),
-        then: Then::Rehearse,
-        passphrase: stage.wish.passphrase.take(),
-        remotes: std::mem::take(&mut stage.wish.remotes),
-        roots: std::mem::take(&mut stage.wish.roots),
-    };
+    let wish = of_tool(stage);
     let restore = tool::plan(stage.shelves, wish, jiff::Timestamp::now())?;
     stage.run = restore.run;
     let programs = restore.programs()?;
@@ -166,6 +156,38 @@ pub(super) fn have_put_back(stage: &mut Stage<'_>) -> Result<Result<Laid, Rehear
     let what = format!("{}, by pgbackrest", plural(outcome.bytes, "byte"));
     let what = with_warnings(what, &outcome.warnings);
     Ok(Ok(Laid { programs, what, outside: outcome.outside, end: outcome.log_end }))
+}
+
+/// Has pg_probackup put the cluster back out of its catalogue, to the end of the log that this has.
+pub(super) fn out_of_catalogue(stage: &mut Stage<'_>) -> Result<Result<Laid, RehearseError>, ClusterError> {
+    let wish = of_tool(stage);
+    let restore = probackup::plan(stage.shelves, wish, jiff::Timestamp::now())?;
+    stage.run = restore.run;
+    let programs = restore.programs()?;
+    if let Err(error) = stage.has_room(restore.room()?) {
+        return Ok(Err(error));
+    }
+    let outcome = restore.carry_out(stage.control)?;
+    outside::make(&stage.folder.join("data"), &outcome.outside)?;
+    let what = format!("{}, by pg_probackup", plural(outcome.bytes, "byte"));
+    let what = with_warnings(what, &outcome.warnings);
+    Ok(Ok(Laid { programs, what, outside: outcome.outside, end: None }))
+}
+
+/// What a tool is to put back.
+fn of_tool(stage: &mut Stage<'_>) -> ToolWish {
+    ToolWish {
+        source: stage.wish.source.clone(),
+        to: stage.folder.join("data"),
+        // Of none that is named, the one that leads to where the cluster is now: the newest may be of a past that was left.
+        run: stage.wish.run.clone(),
+        recovery: recovery(&stage.wish, None),
+        tablespaces: Vec::new(),
+        then: Then::Rehearse,
+        passphrase: stage.wish.passphrase.take(),
+        remotes: std::mem::take(&mut stage.wish.remotes),
+        roots: std::mem::take(&mut stage.wish.roots),
+    }
 }
 
 /// Lays a base backup down.

@@ -234,6 +234,12 @@ const WAYS: &[Way] = &[
         word: "pgbackrest",
         play: |stage| cluster::play(stage, cluster::have_put_back),
     },
+    Way {
+        kind: "postgres",
+        driver: Some("probackup"),
+        word: "probackup",
+        play: |stage| cluster::play(stage, cluster::out_of_catalogue),
+    },
     Way { kind: "postgres", driver: Some("dump"), word: "dump", play: dump::play },
     Way { kind: "mariadb", driver: Some("dump"), word: "mariadb", play: mariadb::play },
     Way { kind: "sqlite", driver: None, word: "sqlite", play: |stage| files::play(stage, true) },

@@ -276,7 +276,7 @@ fn a_packed_repository_leads_to_the_moments_that_its_log_reaches() {
     let window = refused.stderr.split_once("any moment ").unwrap().1.lines().next().unwrap();
     scenario.plan(["status", "p.plan"]).says(&format!("log of `db`: any moment {window}\n"));
     let files = ["restore", "p.plan", "--source", "db", "--to", "back", "--at", later.as_str(), "--dry-run"];
-    scenario.plan(files).status(0).says("pgBackRest's repository as it was then, and no cluster");
+    scenario.plan(files).status(0).says("the tool's repository as it was then, and no cluster");
     // Behind the last commit: that, or the backup's end.
     let way = ["restore", "p.plan", "--source", "db", "--to", "back", "--start", "--at", behind.as_str()];
     scenario.plan(way).status(0).says("behind the last commit in the log");
