@@ -41,6 +41,8 @@ pub struct Facts {
     pub has_repository: bool,
     /// That repository is cleared.
     pub clears_repository: bool,
+    /// Files in it that are still being written, as a pattern of `exclude`: the server brings its log while it is packed.
+    pub under_way: Option<&'static str>,
     /// Its tool may rest a backup on an earlier one. Whether it can, the server says when it is asked: a plan does not know
     /// its version.
     pub may_follow: bool,
@@ -67,6 +69,7 @@ const PLAIN: Facts = Facts {
     elsewhere: "",
     has_repository: false,
     clears_repository: false,
+    under_way: None,
     may_follow: false,
     no_log: Some("it is no Postgres cluster"),
     unleveled: &[],

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use backplan_compiler::model::{ArchiveId, Command, Compare, Files, FilesPath, Source, SourceId};
+use backplan_compiler::model::{ArchiveId, Command, Compare, Files, FilesPath, Pattern, Source, SourceId};
 use backplan_compiler::value::{Hidden, Secret};
 
 use super::context::{no_secret, program_failure};
@@ -172,9 +172,11 @@ impl<'a> Reading<'a> {
 /// The tree that a tool left in a folder.
 fn left_in(source: &Source, folder: PathBuf) -> Trees {
     let path = FilesPath { place: source.place, absolute: folder, inside: PathBuf::new() };
+    let under_way = source.kind.facts().under_way;
+    let exclude = under_way.map(|text| Pattern { place: source.place, text: text.to_owned() });
     let files = Files {
         paths: vec![path],
-        exclude: Vec::new(),
+        exclude: exclude.into_iter().collect(),
         exclude_caches: false,
         one_file_system: false,
         max_file_size: None,

@@ -14,8 +14,9 @@ fn backed_up() -> (Scenario, Cluster) {
     let scenario = world();
     let place = scenario.path("bin");
     let tool = TOOL.replace("PROGRAMS", installed().to_str().unwrap());
-    let scenario =
-        scenario.env("PATH", &format!("{}:/usr/bin:/bin", place.display())).file("bin/pg_probackup", tool);
+    let scenario = scenario
+        .env("PATH", &format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", place.display()))
+        .file("bin/pg_probackup", tool);
     shell(&place, "chmod +x pg_probackup");
     let push = format!(
         "{}/pg_probackup archive-push --backup-path={} --instance=db --wal-file-path=%p --wal-file-name=%f",
@@ -92,7 +93,7 @@ fn a_catalogue_is_put_back_to_its_backups_and_to_moments_of_its_log_and_rehearse
     scenario.next_day().plan(["run", "p.plan"]).status(0);
     scenario.plan(["verify", "--rehearse", "p.plan"]).status(1).says("it answered `f`");
 
-    // A backup that its artefact has no more is told before anything is written; so is one that the tool refuses.
+    // What the tool refuses is told in its words.
     scenario.write("bin/pg_probackup", "#!/bin/sh\necho 'ERROR: backup is corrupt' >&2\nexit 1\n");
     with(&["plain"]).status(1).says("backup is corrupt");
     scenario.plan(["verify", "--rehearse", "p.plan"]).status(1).says("backup is corrupt");

@@ -16,6 +16,7 @@ for word in "$@"; do case "$command $word" in
   backup\ --pghost=/*) host=${word#*=} ;;
   backup\ --pgport=?*) port=${word#*=} ;;
   backup\ --stream|backup\ --temp-slot|backup\ --no-password|backup\ --compress-algorithm=zlib|show\ --format=json) ;;
+  delete\ --delete-expired|delete\ --delete-wal|delete\ --retention-redundancy=1) ;;
   archive-*\ --wal-file-path=?*) file=${word#*=} ;;
   archive-*\ --wal-file-name=?*) name=${word#*=} ;;
   *) fail "unexpected: $command $word" ;;
@@ -63,6 +64,12 @@ case $command in
       mv "$data/pg_tblspc/$oid"/* "$new"; rmdir "$data/pg_tblspc/$oid"; ln -s "$new" "$data/pg_tblspc/$oid"
     done < "$data/tablespace_map"
     rm -f "$data/tablespace_map" ;;
+  delete)
+    newest=$(grep -l '"backup-mode":"FULL"' "$backups"/*/show.json | tail -n 1)
+    for one in "$backups"/*/show.json; do
+      [ "$one" != "$newest" ] || break
+      rm -r "$(dirname "$one")"
+    done ;;
   archive-push) gzip -c "$file" > "$path/wal/$instance/$name.part"; mv "$path/wal/$instance/$name.part" "$path/wal/$instance/$name.gz" ;;
   archive-get) gzip -dc "$path/wal/$instance/$name.gz" > "$file" ;;
   *) fail "unexpected: $command" ;;
