@@ -34,6 +34,7 @@ pub mod last;
 pub mod launch;
 pub mod log;
 mod losses;
+mod opened;
 pub mod outlook;
 pub mod outside;
 pub mod paths;
