@@ -89,7 +89,7 @@ impl Program {
     fn command(&self) -> io::Result<Command> {
         let mut words: Vec<&str> = Vec::new();
         if let Some(account) = &self.run_as {
-            words.extend(["runuser", "-u", account, "--"]);
+            words.extend([runuser(), "-u", account, "--"]);
         }
         words.extend(self.argv.iter().map(String::as_str));
         let folder = self.folder.as_deref().unwrap_or(Path::new("/"));
@@ -107,6 +107,14 @@ impl Program {
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }
+}
+
+/// What starts a program as another account. A cron's `PATH` has no folder of the system's own programs.
+fn runuser() -> &'static str {
+    let searched = std::env::var_os("PATH").unwrap_or_default();
+    let is_found = std::env::split_paths(&searched).any(|folder| folder.join("runuser").is_file());
+    let known = ["/usr/sbin/runuser", "/sbin/runuser"].into_iter().find(|path| Path::new(path).is_file());
+    if is_found { "runuser" } else { known.unwrap_or("runuser") }
 }
 
 /// Why a program is no success.

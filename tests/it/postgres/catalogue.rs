@@ -14,9 +14,8 @@ fn backed_up() -> (Scenario, Cluster) {
     let scenario = world();
     let place = scenario.path("bin");
     let tool = TOOL.replace("PROGRAMS", installed().to_str().unwrap());
-    let scenario = scenario
-        .env("PATH", &format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", place.display()))
-        .file("bin/pg_probackup", tool);
+    let scenario =
+        scenario.env("PATH", &format!("{}:/usr/bin:/bin", place.display())).file("bin/pg_probackup", tool);
     shell(&place, "chmod +x pg_probackup");
     let push = format!(
         "{}/pg_probackup archive-push --backup-path={} --instance=db --wal-file-path=%p --wal-file-name=%f",
