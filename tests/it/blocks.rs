@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::scenario::{Scenario, artefacts, plan, shell};
+use crate::scenario::{Scenario, artefacts, plan, settle, shell};
 
 const SITE: &str = "\
 source site: files {
@@ -53,8 +53,7 @@ fn world() -> Scenario {
     };
     let sealed = archive("sealed", "vault", &format!("  encrypt = [\"{}\"]\n", public.trim()));
     scenario.write("p.plan", plan(&format!("{SITE}\n{}{sealed}", archive("open", "store", ""))));
-    // What changed within a tick of the file system's clock is read again by the next run.
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    settle();
     scenario
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::cycle_worlds::{DAYS, five, levels, look, manifest, plan, restored, run, same, world};
-use crate::scenario::{Scenario, shell};
+use crate::scenario::{Scenario, settle, shell};
 
 /// A plan of these sources, each a tree of its own name, and these archives.
 fn trees(sources: &[&str], archives: &[(&str, &str)], more: &str) -> String {
@@ -108,7 +108,7 @@ fn a_run_of_one_source_leaves_the_chain_of_the_others() {
             run(&scenario).status(0);
             change(&scenario, round);
         }
-        crate::cycle_worlds::settle(&scenario);
+        settle();
         scenario.next_day().plan(["run", "--only", "one"]).status(0);
         exact(&scenario, "3", &["one"]);
         change(&scenario, 3);

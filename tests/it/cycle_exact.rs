@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use crate::cycle_worlds::{DAYS, five, level, levels, look, plan, restored, run, same, settle, world};
-use crate::scenario::{Scenario, shell};
+use crate::cycle_worlds::{DAYS, five, level, levels, look, plan, restored, run, same, world};
+use crate::scenario::{Scenario, settle, shell};
 
 type Look = BTreeMap<std::path::PathBuf, String>;
 
@@ -140,7 +140,7 @@ fn runs_on_demand_take_the_next_place_and_failed_runs_take_none() {
         }
         if day == 2 {
             shell(&scenario.path("site"), "echo demand > changes");
-            settle(&scenario);
+            settle();
             // On the same day, a second later.
             let mut command = scenario.command();
             command.env("BACKPLAN_NOW", "2026-01-05T14:00:00Z").arg("run");
@@ -171,7 +171,7 @@ fn a_level_can_be_asked_for() {
     let asked = ["auto", "incremental", "differential", "incremental", "incremental", "full", "auto"];
     for (day, asked) in asked.iter().enumerate() {
         shell(&scenario.path("site"), DAYS[day]);
-        settle(&scenario);
+        settle();
         scenario.next_day().plan(["run", "--level", asked]).status(0);
         looks.push(look(&scenario.path("site")));
     }
@@ -189,7 +189,7 @@ fn a_level_can_be_asked_for() {
     assert_eq!(level(&scenario, "store", 1), "full");
     // And without any cycle, a level may still be asked for.
     shell(&scenario.path("site"), "echo more > more");
-    settle(&scenario);
+    settle();
     scenario.next_day().plan(["run", "--level", "incremental"]).status(0);
     assert_eq!(level(&scenario, "store", 2), "incremental");
     same(&restored(&scenario, "2", "site", "site"), &look(&scenario.path("site")), "on demand");

@@ -4,10 +4,8 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::cycle_worlds::{
-    DAYS, five, level, levels, look, manifest, plan, restored, run, same, settle, world,
-};
-use crate::scenario::{Chance, Scenario, artefacts, rounds, shell, wait_for};
+use crate::cycle_worlds::{DAYS, five, level, levels, look, manifest, plan, restored, run, same, world};
+use crate::scenario::{Chance, Scenario, artefacts, rounds, settle, shell, wait_for};
 
 fn sequences(scenario: &Scenario) -> Vec<u32> {
     let listed = shell(&scenario.path("store"), "ls .backplan/p/manifests | cut -c1-8");
@@ -150,7 +148,7 @@ fn kill_again_and_again(archive: &str, base: &str, seed: u64) {
                 "echo {round} > changes; echo {round} > r{round}; rm -f r$(({round}-3)); mv r$(({round}-1)) m{round} || true"
             ),
         );
-        settle(&scenario);
+        settle();
         let running = scenario.next_day().start(["run"]);
         thread::sleep(Duration::from_micros(chance.below(usual * 11 / 10)));
         running.kill_group();
@@ -228,7 +226,7 @@ fn a_dry_run_shows_what_each_run_of_a_cycle_then_does() {
         let text = plan("  name = \"${level()}_${time(\"%Y%m%d%H%M%S\")}.tar.gz\"\n", &more);
         let scenario = world(&text).file("staging/x", "");
         for change in &DAYS {
-            settle(&scenario);
+            settle();
             scenario.next_day();
             let shown = scenario.plan(["run", "--dry-run", "--format", "json"]).status(0).json();
             let before: Vec<_> = artefacts(&scenario.path("store"));

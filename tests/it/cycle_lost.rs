@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::cycle_worlds::{
-    DAYS, five, level, levels, look, manifest, plan, restored, restored_with, run, same, settle, world,
+    DAYS, five, level, levels, look, manifest, plan, restored, restored_with, run, same, world,
 };
-use crate::scenario::{Scenario, shell};
+use crate::scenario::{Scenario, settle, shell};
 
 /// Two runs of a cycle, and changes since.
 fn two_runs(base: &str) -> Scenario {
@@ -225,7 +225,7 @@ fn files_that_change_while_they_are_packed_are_read_again() {
     run(&scenario).status(0);
     for round in 0..6 {
         shell(&scenario.path("site"), "head -c 40000000 /dev/urandom > large");
-        settle(&scenario);
+        settle();
         let running = scenario.next_day().start(["run"]);
         // Without a rest, so that changes fall into the same tick as the walk.
         for step in 0..150 {

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::scenario::{Answer, Scenario, shell};
+use crate::scenario::{Answer, Scenario, settle, shell};
 
 /// A plan of one tree and a folder store, with these lines in its archive and these declarations behind it.
 pub fn plan(archive: &str, more: &str) -> String {
@@ -42,14 +42,8 @@ pub fn world(plan: &str) -> Scenario {
         "ln group_a group_b; ln group_a deep/group_c; ln -s same link; mkdir empty; chmod 750 folder; \
          setfattr -n user.a -v 1 marked; printf x > \"$(printf 'odd \\377 name')\"",
     );
-    settle(&scenario);
+    settle();
     scenario
-}
-
-/// Waits until what was just written is older than the tick that a scan allows the file system's clock: nothing is in doubt
-/// then.
-pub fn settle(_: &Scenario) {
-    std::thread::sleep(std::time::Duration::from_millis(150));
 }
 
 /// What happens to the tree on each of nine days after the first.
@@ -183,6 +177,6 @@ pub fn levels(scenario: &Scenario, store: &str) -> String {
 /// A run on the next day.
 #[track_caller]
 pub fn run(scenario: &Scenario) -> Answer {
-    settle(scenario);
+    settle();
     scenario.next_day().plan(["run"])
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::scenario::{Answer, Scenario, artefacts, plan, shell};
+use crate::scenario::{Answer, Scenario, artefacts, plan, settle, shell};
 
 /// A new key of age's own in a file; its public half.
 fn key(scenario: &Scenario, file: &str) -> String {
@@ -45,9 +45,8 @@ fn world(more: &str) -> (Scenario, String) {
     shell(&scenario.path("."), "sqlite3 app.db 'create table accounts (n); insert into accounts values (1)'");
     let public = key(&scenario, "id");
     scenario.write("p.plan", text(&[&public], more));
-    // What changed within a tick of the file system's clock before a walk is read again by the next run, and is then whole in the
-    // difference: there is no base to be compared with that a public key could open.
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    // There is no base to be compared with that a public key could open.
+    settle();
     (scenario, public)
 }
 

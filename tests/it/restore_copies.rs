@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::scenario::{Scenario, artefacts, shell};
+use crate::scenario::{Scenario, artefacts, settle, shell};
 
 /// Three stores, a source of files that do not compress, one of files that do, an incremental behind a full.
 fn world(encrypt: &str) -> Scenario {
@@ -18,6 +18,7 @@ fn world(encrypt: &str) -> Scenario {
     let tree = "for i in 1 2 3 4 5 6 7 8; do head -c 200000 /dev/urandom > f$i; seq $i 40000 > t$i; done; \
                 head -c 2500000 /dev/urandom > large";
     shell(&scenario.path("site"), tree);
+    settle();
     scenario.plan(["run"]).status(0);
     shell(&scenario.path("site"), "head -c 200000 /dev/urandom > f3; rm t5; echo more >> large");
     scenario.next_day().plan(["run"]).status(0);

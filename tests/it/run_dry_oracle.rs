@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use crate::run_dry::touches_nothing;
-use crate::scenario::{Scenario, everything, plan};
+use crate::scenario::{Scenario, everything, plan, settle};
 
 /// Sources of every kind and driver, separate and log.
 const EVERY_KIND: &str = r#"source rest: postgres {
@@ -214,7 +214,7 @@ fn deleted(json: &serde_json::Value) -> BTreeSet<String> {
 #[track_caller]
 fn shown_is_done(scenario: &Scenario, what: &str, status: Option<i32>) -> serde_json::Value {
     // What changed just before a run is read to be sure.
-    std::thread::sleep(std::time::Duration::from_millis(250));
+    settle();
     let before = disk(scenario);
     let shown = scenario.next_day().plan(["run", "--dry-run", "--format", "json"]);
     assert_eq!(disk(scenario), before, "{what}");

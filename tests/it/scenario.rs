@@ -347,6 +347,12 @@ pub fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
     }
 }
 
+/// Waits until what was just written is older than the tick that a scan allows the file system's clock. What is younger is
+/// read again by the next run, and is then whole in the difference where nothing says what it was like.
+pub fn settle() {
+    thread::sleep(Duration::from_millis(150));
+}
+
 /// Numbers that look like chance and can be had again: the seed is printed, and `BACKPLAN_TEST_SEED` sets it.
 #[derive(Debug)]
 pub struct Chance(u64);
