@@ -23,8 +23,10 @@ const SCOUTS: usize = 8;
 const AHEAD: u64 = 50_000;
 /// Names that are looked at in one go.
 const PIECE: usize = 64;
-/// Folders below the first that are entered; each may be open while those in it are looked at.
-const DEEPEST: usize = 64;
+/// Folders that are open at once: the walk needs what a process may open more than its scouts do.
+const OPEN: usize = 48;
+/// Folders that a walk is in and that are shown, from the innermost on.
+pub(super) const SHOWN: usize = 16;
 /// Entries between two looks at how often the walk had to wait.
 const STRETCH: u64 = 512;
 /// So many waits in a stretch are those of a disk.
@@ -75,17 +77,22 @@ pub(super) struct Folder {
     pub(super) path: Vec<u8>,
     /// Its file system, the only one that is looked at.
     pub(super) device: (u32, u32),
-    /// How many folders it is below the one that was shown.
-    pub(super) depth: usize,
+}
+
+/// One that is counted as long as it is open.
+#[derive(Debug)]
+struct Counted {
+    folder: Folder,
+    _one: Arc<()>,
 }
 
 /// What a scout does next.
 #[derive(Debug)]
 enum Job {
     /// Look at these names of a folder.
-    Look(Arc<Folder>, std::ops::Range<usize>),
+    Look(Arc<Counted>, std::ops::Range<usize>),
     /// Read the folder of this name.
-    Enter(Arc<Folder>, usize),
+    Enter(Arc<Counted>, usize),
 }
 
 #[derive(Debug, Default)]
@@ -93,6 +100,8 @@ struct State {
     /// The next is the last: what the walk comes to first.
     jobs: Vec<Job>,
     busy: usize,
+    /// Held by each folder that is open.
+    open: Arc<()>,
     /// Entries that were looked at, and that the walk has come to.
     looked: u64,
     walked: u64,
@@ -155,9 +164,10 @@ impl Drop for Scouts {
 
 impl State {
     fn show(&mut self, folder: Folder) {
-        let folder = Arc::new(folder);
-        let starts = (0..folder.names.len()).step_by(PIECE).rev();
-        let piece = |start: usize| start..folder.names.len().min(start + PIECE);
+        let count = folder.names.len();
+        let folder = Arc::new(Counted { folder, _one: Arc::clone(&self.open) });
+        let starts = (0..count).step_by(PIECE).rev();
+        let piece = |start: usize| start..count.min(start + PIECE);
         self.jobs.extend(starts.map(|start| Job::Look(Arc::clone(&folder), piece(start))));
     }
 }
@@ -165,6 +175,11 @@ impl State {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Folders that are open.
+    fn open(&self) -> usize {
+        Arc::strong_count(&self.lock().open) - 1
     }
 
     fn work(&self) {
@@ -176,10 +191,12 @@ impl Shared {
             match job {
                 Job::Look(folder, range) => {
                     looked = range.len() as u64;
-                    let inner = range.filter(|name| self.is_folder(&folder, *name));
+                    let inner = range.filter(|name| self.is_folder(&folder.folder, *name));
                     found.extend(inner.map(|name| Job::Enter(Arc::clone(&folder), name)));
                 }
-                Job::Enter(folder, name) => entered = folder.enter(name, &mut buffer),
+                // Where many are open the walk finds the rest by itself.
+                Job::Enter(..) if self.open() > OPEN => {}
+                Job::Enter(folder, name) => entered = folder.folder.enter(name, &mut buffer),
             }
             let mut state = self.lock();
             state.looked += looked;
@@ -229,9 +246,6 @@ impl Folder {
 
     /// Reads a folder in it. Whatever is wrong with that is the walk's to say.
     fn enter(&self, name: usize, buffer: &mut [MaybeUninit<u8>]) -> Option<Folder> {
-        if self.depth >= DEEPEST {
-            return None;
-        }
         let name = self.names.get(name)?;
         let opened = open_folder(&self.opened, OsStr::from_bytes(name)).ok()?;
         let seen = stat(&opened, OsStr::new(""), AtFlags::EMPTY_PATH).ok()?;
@@ -243,7 +257,7 @@ impl Folder {
         names.read(&opened, buffer).ok()?;
         names.sort();
         let path = self.below(name);
-        Some(Folder { opened, names, path, device: self.device, depth: self.depth + 1 })
+        Some(Folder { opened, names, path, device: self.device })
     }
 }
 
@@ -267,7 +281,7 @@ mod tests {
         let mut names = Names::default();
         names.read(&opened, &mut vec![std::mem::MaybeUninit::uninit(); 1 << 15]).unwrap();
         names.sort();
-        Folder { opened, names, path: Vec::new(), device: identity(&seen).0, depth: 0 }
+        Folder { opened, names, path: Vec::new(), device: identity(&seen).0 }
     }
 
     #[test]

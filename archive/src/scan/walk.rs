@@ -138,7 +138,6 @@ impl Frame<'_> {
             names,
             path: below_anchor(&path[..self.path], self.anchor).to_vec(),
             device: self.identity.0,
-            depth: 0,
         })
     }
 }
@@ -408,7 +407,8 @@ impl<'a> Walk<'a> {
         match &self.scouts {
             Some(scouts) => scouts.passed(passed.entries),
             None if passed.is_slow => {
-                let shown = stack.iter().filter_map(|frame| frame.shown(path)).collect();
+                let near = stack.len().saturating_sub(scouts::SHOWN);
+                let shown = stack[near..].iter().filter_map(|frame| frame.shown(path)).collect();
                 self.scouts = Some(Scouts::send(Arc::clone(&self.excluded), shown));
             }
             None => {}
