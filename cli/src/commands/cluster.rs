@@ -232,9 +232,11 @@ fn target(args: &RestoreArgs) -> Result<PathBuf, Failure> {
             "a cluster comes back whole, into a new folder: leave `--path` and `--overwrite`",
         ));
     }
-    args.to.clone().ok_or_else(|| {
+    let to = args.to.as_ref().ok_or_else(|| {
         Failure::usage("a cluster is not put back in place").help("name a new folder with `--to`")
-    })
+    })?;
+    // With no slash at its end: what lies beside it is called like it, with something behind.
+    Ok(to.components().collect())
 }
 
 /// Tells what came of it.

@@ -393,6 +393,34 @@ pub(super) fn unbound(error: ConfineError) -> ClusterError {
     }
 }
 
+/// Where a tablespace goes that the log makes: where its place was asked to go, else beside the data directory.
+pub(super) fn mapped<'a>(
+    data: &'a Path,
+    asked: &'a [(PathBuf, PathBuf)],
+) -> impl Fn(&Created) -> PathBuf + use<'a> {
+    |created| {
+        let asked = asked.iter().find(|(old, _)| *old == created.at);
+        asked.map_or_else(|| beside(data).join(created.oid.to_string()), |(_, new)| new.clone())
+    }
+}
+
+/// Every tablespace that was asked for is one of the backup, or one of the log.
+///
+/// # Errors
+/// [`ClusterError::NoTablespace`].
+pub(super) fn all_mapped(
+    asked: &[(PathBuf, PathBuf)],
+    spaces: &[Space],
+    outside: &[Outside],
+) -> Result<(), ClusterError> {
+    let is_known =
+        |old: &Path| spaces.iter().any(|space| space.was == old) || outside.iter().any(|one| one.at == old);
+    match asked.iter().find(|(old, _)| !is_known(old)) {
+        Some((asked, _)) => Err(no_tablespace(asked, spaces)),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn no_tablespace(asked: &Path, spaces: &[Space]) -> ClusterError {
     let had = spaces.iter().map(|space| format!("`{}`", space.was.display())).collect();
     ClusterError::NoTablespace { asked: asked.to_path_buf(), had }
@@ -465,30 +493,13 @@ impl ClusterRestore<'_> {
         mark.lift().map_err(file(&guard))?;
         fs::remove_file(&guard).map_err(file(&guard))?;
         let own: Vec<PathBuf> = self.spaces.iter().map(|space| space.to.clone()).collect();
-        let mapped = |created: &Created| self.mapped(created);
+        let mapped = mapped(&self.wish.to, &self.wish.tablespaces);
         let (to, point) = (&self.wish.to, &self.wish.recovery.point);
         let outside = outside::find(to, &own, &self.log, point, &mapped, control)?;
-        self.all_mapped(&outside)?;
+        all_mapped(&self.wish.tablespaces, &self.spaces, &outside)?;
         let laid = Laid { data: to, own, outside, action: self.wish.recovery.action, programs };
         laid.go_on(&self.wish.then, &mut outcome, control)?;
         Ok(outcome)
-    }
-
-    /// Where a tablespace goes that the log makes.
-    fn mapped(&self, created: &Created) -> PathBuf {
-        let asked = self.wish.tablespaces.iter().find(|(old, _)| *old == created.at);
-        asked.map_or_else(|| beside(&self.wish.to).join(created.oid.to_string()), |(_, new)| new.clone())
-    }
-
-    /// Every tablespace that was asked for is one of the backup, or one of the log.
-    fn all_mapped(&self, outside: &[Outside]) -> Result<(), ClusterError> {
-        let is_known = |old: &Path| {
-            self.spaces.iter().any(|space| space.was == old) || outside.iter().any(|one| one.at == old)
-        };
-        match self.wish.tablespaces.iter().find(|(old, _)| !is_known(old)) {
-            Some((asked, _)) => Err(no_tablespace(asked, &self.spaces)),
-            None => Ok(()),
-        }
     }
 
     fn chain(&self) -> Result<Chain<'_>, ClusterError> {

@@ -228,7 +228,14 @@ impl CatalogueRestore<'_> {
             format!("--instance={}", self.instance),
         ];
         let words: Vec<String> = words.iter().map(|word| command_word(word)).collect();
-        Ok(Some(format!("{} --wal-file-path=%p --wal-file-name=%f", words.join(" "))))
+        let log = absolute(self.catalogue())?.join("wal").join(&self.instance);
+        let log = command_word(&log.display().to_string());
+        // The tool has one status for what is not there and for what it cannot read. The first is the end of the log to Postgres, and
+        // the second is not to be.
+        Ok(Some(format!(
+            "{} --wal-file-path=%p --wal-file-name=%f && exit 0; [ -e {log}/%f ] || [ -e {log}/%f.gz ] && exit 126; exit 1",
+            words.join(" ")
+        )))
     }
 
     /// The folder of the programs of the cluster's server.

@@ -1,7 +1,7 @@
 //! A cluster put back by pgBackRest: from the repository that its source is kept in, or from one that an artefact holds.
 
 pub(super) mod far;
-mod lay;
+pub(super) mod lay;
 mod next;
 pub mod packed;
 mod words;

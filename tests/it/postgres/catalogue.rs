@@ -56,7 +56,8 @@ fn a_catalogue_is_put_back_to_its_backups_and_to_moments_of_its_log_and_rehearse
     wait_for("the segment to be archived", || archived.exists());
     scenario.next_day().plan(["run", "p.plan"]).status(0);
     let before = shell(&space, "find . | sort");
-    let to = ["restore", "p.plan", "--to", "back", "--start", "--source"];
+    // With a slash at its end: what lies beside it is called like it all the same.
+    let to = ["restore", "p.plan", "--to", "back/", "--start", "--source"];
     let with = |more: &[&str]| scenario.plan(to.iter().chain(more));
 
     // The first backup leads there, and the second artefact has the log behind it.
@@ -91,6 +92,13 @@ fn a_catalogue_is_put_back_to_its_backups_and_to_moments_of_its_log_and_rehearse
     cluster.query("insert into t values (0, '')");
     scenario.next_day().plan(["run", "p.plan"]).status(0);
     scenario.plan(["verify", "--rehearse", "p.plan"]).status(1).says("it answered `f`");
+
+    // A segment that cannot be read is told, and not taken for the end of the log.
+    shell(&scenario.path("pg/db/wal/db"), &format!(": > {segment}.gz"));
+    scenario.next_day().plan(["run", "p.plan", "--level", "incremental"]).status(0);
+    let refused = with(&["db", "--at", &moment]).status(1);
+    refused.says(&format!("segment {segment} of its log is there and cannot be read"));
+    shell(&scenario.path("."), "rm -rf back back.*");
 
     // What the tool refuses is told in its words.
     scenario.write("bin/pg_probackup", "#!/bin/sh\necho 'ERROR: backup is corrupt' >&2\nexit 1\n");

@@ -8,21 +8,21 @@ use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
 
-use super::super::cluster::{ClusterError, ClusterOutcome, Space, beside, file, no_tablespace, unbound};
+use super::super::cluster::{ClusterError, ClusterOutcome, Space, all_mapped, file, mapped, unbound};
 use super::super::launch::{Laid, Then};
-use super::super::outside::{self, Outside};
-use super::super::restore;
+use super::super::outside;
+use super::super::restore::must_be_empty;
 use super::super::tool::far::{held, silently};
+use super::super::tool::lay::unpacked;
+use super::super::unfinished;
 use super::held::segment;
 use super::{CatalogueRestore, label};
-use crate::catalog::runs::Choice;
 use crate::confine::Bounds;
 use crate::control::Control;
 use crate::places::folder;
 use crate::programs::process::{self, Program};
 use crate::wal::cluster::ClusterId;
 use crate::wal::name::{Segment, WalName};
-use crate::wal::records::Created;
 
 /// Whom a cluster belongs to that root restores and that was nobody's else.
 const ACCOUNT: &str = "postgres";
@@ -39,17 +39,20 @@ impl CatalogueRestore<'_> {
         };
         let (mut outcome, to) = (self.outline(), &self.wish.to);
         let catalogue = self.catalogue();
-        self.unpack(&catalogue, control)?;
         DirBuilder::new().recursive(true).mode(0o700).create(to).map_err(file(to))?;
+        let _held = unfinished::hold(to)?;
+        // Another may have come to its end meanwhile.
+        must_be_empty(to)?;
+        unpacked(self.shelves, (self.run, &self.wish.source), Vec::new(), &catalogue, control)?;
         self.spaces.iter().try_for_each(make)?;
         outcome.unbound = self.have_restored(control)?;
         self.wish.recovery.write(to).map_err(file(to))?;
         self.give(&catalogue, control)?;
         let own: Vec<PathBuf> = self.spaces.iter().map(|space| space.to.clone()).collect();
-        let mapped = |created: &Created| self.mapped(created);
+        let mapped = mapped(to, &self.wish.tablespaces);
         let far = Beside(catalogue.join("wal").join(&self.instance));
         let outside = outside::find(to, &own, &far, &self.wish.recovery.point, &mapped, control)?;
-        self.all_mapped(&outside)?;
+        all_mapped(&self.wish.tablespaces, &self.spaces, &outside)?;
         if !self.has_log {
             // The cluster has all of it.
             folder::remove(&catalogue).map_err(|error| ClusterError::Tool(error.to_string()))?;
@@ -57,19 +60,6 @@ impl CatalogueRestore<'_> {
         let laid = Laid { data: to, own, outside, action: self.wish.recovery.action, programs };
         laid.go_on(&self.wish.then, &mut outcome, control)?;
         Ok(outcome)
-    }
-
-    /// Lays the catalogue down as it was packed.
-    fn unpack(&self, catalogue: &Path, control: &Control) -> Result<(), ClusterError> {
-        let held = self.shelves.held(&Choice::Id(self.run.to_string()), Some(&self.wish.source))?;
-        let wish = restore::RestoreWish::of(&self.wish.source, catalogue);
-        let done = restore::plan(&held, &wish)?.carry_out(control)?;
-        match done.problem_count {
-            0 => Ok(()),
-            count => {
-                Err(ClusterError::Incomplete { count, first: done.problems.into_iter().take(3).collect() })
-            }
-        }
     }
 
     /// Has the tool restore, held to the folders of the cluster and to the catalogue, which it locks. Gives why it was not
@@ -114,23 +104,6 @@ impl CatalogueRestore<'_> {
         argv.extend(std::iter::once(&self.wish.to).chain(spaces).map(|path| path.display().to_string()));
         process::run(&Program::new(argv), control, &silently()).map(drop).map_err(ClusterError::Owner)
     }
-
-    /// Where a tablespace goes that the log makes.
-    fn mapped(&self, created: &Created) -> PathBuf {
-        let asked = self.wish.tablespaces.iter().find(|(old, _)| *old == created.at);
-        asked.map_or_else(|| beside(&self.wish.to).join(created.oid.to_string()), |(_, new)| new.clone())
-    }
-
-    /// Every tablespace that was asked for is one of the backup, or one of the log.
-    fn all_mapped(&self, outside: &[Outside]) -> Result<(), ClusterError> {
-        let is_known = |old: &Path| {
-            self.spaces.iter().any(|space| space.was == old) || outside.iter().any(|one| one.at == old)
-        };
-        match self.wish.tablespaces.iter().find(|(old, _)| !is_known(old)) {
-            Some((asked, _)) => Err(no_tablespace(asked, &self.spaces)),
-            None => Ok(()),
-        }
-    }
 }
 
 /// Makes the folder of a tablespace, and those above it so that its account may pass through.
@@ -171,8 +144,11 @@ impl outside::Far for Beside {
         }
         let packed = plain.with_extension("gz");
         let mut whole = MultiGzDecoder::new(File::open(&packed).map_err(file(&packed))?);
-        // One that is damaged ends recovery there.
-        let _ = outside::read_all(&mut whole, take);
-        Ok(())
+        outside::read_all(&mut whole, take).map_err(|error| {
+            ClusterError::Tool(format!(
+                "segment {segment} of its log is there and cannot be read; an earlier target (`--at`) needs none from there on: {error}",
+                segment = WalName::Segment(segment)
+            ))
+        })
     }
 }

@@ -6,11 +6,12 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::cluster::{ClusterError, ClusterOutcome, beside, unbound};
+use super::super::cluster::{ClusterError, ClusterOutcome, beside, mapped, unbound};
 use super::super::launch::{Laid, Then};
 use super::super::{outside, restore};
 use super::far::{Far, held, silently};
 use super::{Repository, ToolRestore, file, stanza_of};
+use crate::backups::shelf::Shelves;
 use crate::catalog::ids::RunId;
 use crate::catalog::runs::Choice;
 use crate::confine::Bounds;
@@ -19,7 +20,6 @@ use crate::extract::Existing;
 use crate::postgres::recovery::{command_word, fetch_strictly, silence};
 use crate::postgres::repository::{KEY_FILE, Repository as Remote};
 use crate::postgres::tools;
-use crate::wal::records::Created;
 
 impl ToolRestore<'_> {
     /// The same from the repository that was chosen, and from no other.
@@ -61,7 +61,7 @@ impl ToolRestore<'_> {
         let data = [std::path::absolute(&self.wish.to).map_err(file(&self.wish.to))?];
         let bounds = Arc::new(Bounds::find(&data, data[0].parent(), control).map_err(unbound)?);
         let far = Far { base: self.base(&program, config.as_deref())?, below: &self.wish.to, bounds };
-        let mapped = |created: &Created| self.mapped(created);
+        let mapped = mapped(&self.wish.to, &self.wish.tablespaces);
         let (to, point) = (&self.wish.to, &self.wish.recovery.point);
         let outside = outside::find(to, &own, &far, point, &mapped, control)?;
         let laid = Laid { data: to, own, outside, action: self.wish.recovery.action, programs };
@@ -134,29 +134,35 @@ impl ToolRestore<'_> {
         to: &Path,
         control: &Control,
     ) -> Result<(), ClusterError> {
-        let held = self.shelves.held(&Choice::Id(run.to_string()), Some(&self.wish.source))?;
-        let mut wish = restore::RestoreWish::of(&self.wish.source, to);
-        if !paths.is_empty() {
-            (wish.paths, wish.existing) = (paths, Existing::Replace);
-        }
-        let done = restore::plan(&held, &wish)?.carry_out(control)?;
-        match done.problem_count {
-            0 => Ok(()),
-            count => {
-                Err(ClusterError::Incomplete { count, first: done.problems.into_iter().take(3).collect() })
-            }
-        }
-    }
-
-    /// Where a tablespace goes that the log makes.
-    fn mapped(&self, created: &Created) -> PathBuf {
-        let asked = self.wish.tablespaces.iter().find(|(old, _)| *old == created.at);
-        asked.map_or_else(|| beside(&self.wish.to).join(created.oid.to_string()), |(_, new)| new.clone())
+        unpacked(self.shelves, (run, &self.wish.source), paths, to, control)
     }
 
     /// Where its tablespaces are, as far as there are any.
     fn own_folders(&self) -> Vec<PathBuf> {
         let mapped = self.wish.tablespaces.iter().map(|(_, to)| to.clone());
         std::iter::once(beside(&self.wish.to)).chain(mapped).filter(|path| path.is_dir()).collect()
+    }
+}
+
+/// Lays down what a run's artefact has of a tool's repository: all of it into a new folder, or these parts, over what is there.
+///
+/// # Errors
+/// When it cannot be read, or not be laid down whole.
+pub fn unpacked(
+    shelves: &Shelves,
+    (run, source): (RunId, &str),
+    paths: Vec<OsString>,
+    to: &Path,
+    control: &Control,
+) -> Result<(), ClusterError> {
+    let held = shelves.held(&Choice::Id(run.to_string()), Some(source))?;
+    let mut wish = restore::RestoreWish::of(source, to);
+    if !paths.is_empty() {
+        (wish.paths, wish.existing) = (paths, Existing::Replace);
+    }
+    let done = restore::plan(&held, &wish)?.carry_out(control)?;
+    match done.problem_count {
+        0 => Ok(()),
+        count => Err(ClusterError::Incomplete { count, first: done.problems.into_iter().take(3).collect() }),
     }
 }
