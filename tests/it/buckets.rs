@@ -40,7 +40,7 @@ impl Server {
         self.ask_with(request, "")
     }
 
-    fn ask_with(&self, request: &str, headers: &str) -> Option<String> {
+    pub fn ask_with(&self, request: &str, headers: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         write!(
             stream,
@@ -651,7 +651,7 @@ fn a_whole_archive_in_a_bucket_is_sent_at_the_cost_of_what_changed() {
 }
 
 /// Who has every right.
-const SOMEBODY: &str = "Authorization: AWS an-id:a-signature\r\n";
+pub const SOMEBODY: &str = "Authorization: AWS an-id:a-signature\r\n";
 
 /// Until when the server holds an object itself.
 fn held_until(server: &Server, key: &str) -> Option<String> {

@@ -242,6 +242,9 @@ fn a_segment_is_archived_once_and_never_replaced() {
     other[24] ^= 1;
     scenario.write("again/0000000100000000000000EE", &other);
     archived.push("../again/0000000100000000000000EE").status(1).says("is of cluster");
+    // And of another place in the log, as it would be taken for the log's end when it is fetched.
+    archived.cluster.sh(&format!("cp again/{segment} again/0000000100000000000000EF"));
+    archived.push("../again/0000000100000000000000EF").status(1).says("is another segment than it is called");
     archived.push("PG_VERSION").status(1).says("is not the name of a file of the write-ahead log");
     // Histories and labels are archived as well.
     scenario.write("again/00000002.history", "1\t0/5000000\tno recovery target specified\n");

@@ -36,7 +36,8 @@ fn large_segment(archived: &Archived) {
     let real = archived.switch();
     let object = archived.object("store", &real);
     archived.cluster.sh(&format!(
-        "mkdir again; {{ gzip -dc {} | head -c 8192; head -c 16769024 /dev/urandom; }} > again/0000000900000000000000AA",
+        "mkdir again; {{ gzip -dc {} | head -c 8192; head -c 16769024 /dev/urandom; }} > again/0000000900000000000000AA; \
+         printf '\\0\\0\\0\\252' | dd of=again/0000000900000000000000AA bs=1 seek=8 conv=notrunc status=none",
         object.display()
     ));
 }

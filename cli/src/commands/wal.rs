@@ -293,7 +293,7 @@ pub fn failure(error: &WalError) -> Failure {
         WalError::Hole { .. } => failure.help(
             "copy the file into the archive of another store, or recover to a point before it: `plan restore --at TIME` or `--lsn LSN`",
         ),
-        WalError::OtherCluster { .. } => failure.help("see that `%p` is what Postgres gave"),
+        WalError::OtherCluster { .. } | WalError::OtherSegment { .. } => failure.help("see that `%p` is what Postgres gave"),
         _ => failure,
     }
 }

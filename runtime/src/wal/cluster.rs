@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::WalError;
+use super::lsn::Lsn;
+use super::name::Segment;
 
 /// A cluster's own number and its major version: logs of two clusters, or of two versions of one, are never mixed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,18 +55,50 @@ impl ClusterId {
     }
 }
 
-/// The system identifier in the first page of a segment; `None` where it has no long header.
+/// What the first page of a segment says: whose log it is, and from where.
 ///
 /// Source: `XLogLongPageHeaderData` of PostgreSQL's `access/xlog_internal.h`.
-pub fn system_of_segment(segment: &Path) -> io::Result<Option<u64>> {
-    const LONG_HEADER: u16 = 0x0002;
-    let mut head = [0; 32];
-    match crate::regular::open(segment)?.read_exact(&mut head) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        read => read?,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageHead {
+    /// The system identifier.
+    pub system: u64,
+    /// Where the segment begins.
+    pub begin: Lsn,
+    /// Bytes of a segment.
+    pub bytes: u64,
+}
+
+impl PageHead {
+    /// Bytes of it.
+    pub const BYTES: usize = 40;
+
+    /// Reads it; `None`: there is no long header.
+    pub fn of(head: &[u8; PageHead::BYTES]) -> Option<PageHead> {
+        const LONG_HEADER: u16 = 0x0002;
+        let long = |at: usize| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&head[at..at + 8]);
+            u64::from_ne_bytes(bytes)
+        };
+        let info = u16::from_ne_bytes([head[2], head[3]]);
+        let bytes = u32::from_ne_bytes([head[32], head[33], head[34], head[35]]).into();
+        (info & LONG_HEADER != 0).then(|| PageHead { system: long(24), begin: Lsn(long(8)), bytes })
     }
-    let info = u16::from_ne_bytes([head[2], head[3]]);
-    let mut system = [0; 8];
-    system.copy_from_slice(&head[24..]);
-    Ok((info & LONG_HEADER != 0).then(|| u64::from_ne_bytes(system)))
+
+    /// That of a file; `None`: it has no long header.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn of_file(segment: &Path) -> io::Result<Option<PageHead>> {
+        let mut head = [0; PageHead::BYTES];
+        match crate::regular::open(segment)?.read_exact(&mut head) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            read => read.map(|()| PageHead::of(&head)),
+        }
+    }
+
+    /// Whether it is that of this segment of a cluster.
+    pub fn is_of(self, cluster: &ClusterId, segment: Segment) -> bool {
+        self.system == cluster.system && self.begin == segment.begin(self.bytes)
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::WalError;
 use super::archive::Archive;
-use super::cluster::ClusterId;
+use super::cluster::{ClusterId, PageHead};
 use super::name::WalName;
 use super::object::{self, Closing, ObjectError};
 use super::sealed;
@@ -76,7 +76,7 @@ impl Archive {
         closing.map_err(|cause| self.bad(name, cause))
     }
 
-    /// Decodes a file, and checks it to its last byte.
+    /// Decodes a file, and checks it to its last byte; a segment is to be the one that it is called.
     ///
     /// # Errors
     /// When it is not what was archived, or `take` fails.
@@ -88,7 +88,7 @@ impl Archive {
         take: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<Closing, WalError> {
         let file = self.bytes_of(cluster, name, held, self.is_far());
-        self.decode(file, held.is_sealed, take).map_err(|cause| self.bad(name, cause))
+        self.decode((cluster, name), file, held.is_sealed, take).map_err(|cause| self.bad(name, cause))
     }
 
     /// Finds a file and reads it, with one request where it is far away; `None`: it is not there.
@@ -115,7 +115,7 @@ impl Archive {
                 let size = self.store.size(&object)?.unwrap_or(WHOLE);
                 return self.read(cluster, name, Held { size, is_sealed }, take).map(Some);
             }
-            let read = self.decode(object::Memory(bytes), is_sealed, take);
+            let read = self.decode((cluster, name), object::Memory(bytes), is_sealed, take);
             return read.map(Some).map_err(|cause| self.bad(name, cause));
         }
         Ok(None)
@@ -185,19 +185,36 @@ impl Archive {
 
     fn decode(
         &self,
+        (cluster, name): (&ClusterId, WalName),
         file: impl ReadAt + 'static,
         is_sealed: bool,
-        take: impl FnMut(&[u8]) -> io::Result<()>,
+        mut take: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<Closing, ObjectError> {
-        if !is_sealed {
-            return object::read(&file, take);
+        let mut head = Vec::new();
+        let seen = |bytes: &[u8]| {
+            let missing = PageHead::BYTES - head.len();
+            head.extend_from_slice(&bytes[..bytes.len().min(missing)]);
+            take(bytes)
+        };
+        let closing = match is_sealed {
+            false => object::read(&file, seen),
+            true => {
+                let opened = Unsealed::open(Arc::new(file), &self.keys).map_err(|error| match error {
+                    UnsealError::Io(error) => object::of_read(error),
+                    UnsealError::NoKey => ObjectError::NoKey,
+                    UnsealError::Damaged(what) => ObjectError::Seal(what),
+                })?;
+                object::read(&opened, seen)
+            }
+        }?;
+        // Whole, and of another place: to Postgres it would be the end of the log.
+        let head = head.first_chunk().and_then(PageHead::of);
+        match (name, head) {
+            (WalName::Segment(segment), Some(head)) if !head.is_of(cluster, segment) => {
+                Err(ObjectError::Damaged("it is another segment than it is called"))
+            }
+            _ => Ok(closing),
         }
-        let opened = Unsealed::open(Arc::new(file), &self.keys).map_err(|error| match error {
-            UnsealError::Io(error) => object::of_read(error),
-            UnsealError::NoKey => ObjectError::NoKey,
-            UnsealError::Damaged(what) => ObjectError::Seal(what),
-        })?;
-        object::read(&opened, take)
     }
 
     fn bytes_of(&self, cluster: &ClusterId, name: WalName, held: Held, is_whole: bool) -> Bytes {

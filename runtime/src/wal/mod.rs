@@ -81,6 +81,14 @@ pub enum WalError {
         /// The data directory's.
         wanted: u64,
     },
+    /// A segment that is not the one that it is called.
+    #[error("`{name}` is another segment than it is called: it holds the log from {found} on")]
+    OtherSegment {
+        /// The file.
+        name: String,
+        /// Where its log begins.
+        found: lsn::Lsn,
+    },
     /// A file of that name with other content is there.
     #[error(
         "store `{store}` has `{name}` already, with other content: a copy of the cluster archives to the same place"

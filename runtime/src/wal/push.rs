@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::WalError;
 use super::archive::Archive;
-use super::cluster::{ClusterId, system_of_segment};
+use super::cluster::{ClusterId, PageHead};
 use super::held::Held;
 use super::name::WalName;
 use super::object::{self, ObjectError};
@@ -53,7 +53,7 @@ pub fn push(
     request: &PushRequest<'_>,
     waiting: &[Waiting],
 ) -> Result<(Pushed, Vec<WalName>), WalError> {
-    see_cluster(&request.pushing)?;
+    see_head(&request.pushing)?;
     let mut pushed = Pushed { failed: away, ..Pushed::default() };
     let open = look_into(archives, request, &mut pushed);
     // What does not heal comes before a store that is away.
@@ -76,7 +76,7 @@ fn push_next(archives: &[Archive], request: &PushRequest<'_>, next: &Waiting) ->
     let pushing = Pushing { name: next.name, file: &next.file, ..request.pushing };
     let request = PushRequest { pushing, take_over: true, ..*request };
     let mut pushed = Pushed::default();
-    see_cluster(&pushing).is_ok() && {
+    see_head(&pushing).is_ok() && {
         let open = look_into(archives, &request, &mut pushed);
         (request.any || pushed.failed.is_empty()) && send(&open, &request, pushed, false).is_ok()
     }
@@ -112,13 +112,16 @@ fn send(
     }
 }
 
-fn see_cluster(pushing: &Pushing<'_>) -> Result<(), WalError> {
+fn see_head(pushing: &Pushing<'_>) -> Result<(), WalError> {
     let Pushing { cluster, name, file, .. } = *pushing;
-    if let WalName::Segment(_) | WalName::Partial(_) = name {
-        let found = system_of_segment(file).map_err(at(file))?;
-        if let Some(found) = found.filter(|found| *found != cluster.system) {
-            return Err(WalError::OtherCluster { name: name.to_string(), found, wanted: cluster.system });
-        }
+    let (WalName::Segment(segment) | WalName::Partial(segment)) = name else { return Ok(()) };
+    let Some(head) = PageHead::of_file(file).map_err(at(file))? else { return Ok(()) };
+    if head.system != cluster.system {
+        let (found, wanted) = (head.system, cluster.system);
+        return Err(WalError::OtherCluster { name: name.to_string(), found, wanted });
+    }
+    if !head.is_of(cluster, segment) {
+        return Err(WalError::OtherSegment { name: name.to_string(), found: head.begin });
     }
     Ok(())
 }

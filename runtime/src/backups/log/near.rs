@@ -1,5 +1,6 @@
 //! A log that is brought to where a server is that reaches no store, and has no key.
 
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, chown};
@@ -25,7 +26,9 @@ pub fn command(folder: &Path) -> String {
 /// What a restored cluster needs of its log, and where that is.
 #[derive(Default)]
 pub struct Near<'a> {
-    files: Vec<(&'a Archive, ClusterId, WalName, Held)>,
+    cluster: Option<ClusterId>,
+    /// Each file, with the archives that have it.
+    files: Vec<(WalName, Vec<(&'a Archive, Held)>)>,
     bytes: u64,
 }
 
@@ -37,7 +40,7 @@ impl<'a> Near<'a> {
     pub fn of(restore: &'a ClusterRestore<'_>, shelves: &Shelves) -> Result<Near<'a>, ClusterError> {
         let bases = super::bases(shelves, &restore.wish.source);
         let Some(base) = bases.get(&restore.chosen) else { return Ok(Near::default()) };
-        let mut found: std::collections::BTreeMap<WalName, (&Archive, Held)> = Default::default();
+        let mut found: BTreeMap<WalName, Vec<(&Archive, Held)>> = BTreeMap::new();
         let mut all: Option<Survey> = None;
         for archive in &restore.log {
             let survey = Survey::of(archive, &base.cluster)?;
@@ -52,7 +55,7 @@ impl<'a> Near<'a> {
                     WalName::Partial(_) | WalName::Backup(..) => false,
                 };
                 if is_asked_for {
-                    found.entry(name).or_insert((archive, held));
+                    found.entry(name).or_default().push((archive, held));
                 }
             }
         }
@@ -63,10 +66,7 @@ impl<'a> Near<'a> {
         }
         let segments = found.keys().filter(|name| matches!(name, WalName::Segment(_))).count() as u64;
         let bytes = segments * all.bytes;
-        let files = found.into_iter();
-        let files =
-            files.map(|(name, (archive, held))| (archive, base.cluster.clone(), name, held)).collect();
-        Ok(Near { files, bytes })
+        Ok(Near { cluster: Some(base.cluster.clone()), files: found.into_iter().collect(), bytes })
     }
 
     /// Bytes that it takes where it is brought.
@@ -79,9 +79,7 @@ impl<'a> Near<'a> {
     /// # Errors
     /// When a file is not what was archived, or cannot be written.
     pub fn bring(&mut self, folder: &Path, data: &Path, control: &Control) -> Result<(), ClusterError> {
-        if self.files.is_empty() {
-            return Ok(());
-        }
+        let Some(cluster) = self.cluster.take().filter(|_| !self.files.is_empty()) else { return Ok(()) };
         let failed = |path: &Path| {
             let path = path.to_path_buf();
             move |cause| ClusterError::File { path, cause }
@@ -89,11 +87,19 @@ impl<'a> Near<'a> {
         let (user, group) = archive::owner_of(data).map_err(failed(data))?;
         let give = |path: &Path| chown(path, Some(user), Some(group)).map_err(failed(path));
         DirBuilder::new().mode(0o700).create(folder).map_err(failed(folder))?;
-        for (archive, cluster, name, held) in self.files.drain(..) {
-            control.check().map_err(ClusterError::Stopped)?;
+        for (name, places) in self.files.drain(..) {
             let path = folder.join(name.to_string());
-            let mut file = File::create_new(&path).map_err(failed(&path))?;
-            archive.read(&cluster, name, held, |bytes| file.write_all(bytes))?;
+            let mut read = Ok(());
+            for (archive, held) in places {
+                control.check().map_err(ClusterError::Stopped)?;
+                let mut file = File::create(&path).map_err(failed(&path))?;
+                read = archive.read(&cluster, name, held, |bytes| file.write_all(bytes)).map(drop);
+                // One that is damaged may be whole in another store, as a restore finds it.
+                if read.is_ok() {
+                    break;
+                }
+            }
+            read?;
             give(&path)?;
         }
         give(folder)
