@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-#[path = "../../archive/tests/support/mod.rs"]
+#[path = "../../archive/tests/it/support/mod.rs"]
 mod support;
 
 use std::fs;
