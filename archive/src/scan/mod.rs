@@ -13,6 +13,8 @@ mod record;
 mod roots;
 mod scouts;
 mod walk;
+#[cfg(test)]
+mod walk_tests;
 mod warning;
 pub(crate) use walk::is_of_process;
 pub mod why;

@@ -454,39 +454,46 @@ impl<'a> Walk<'a> {
         let Some(folder) = &frame.folder else { return Ok(None) };
         let seen = match stat(folder, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(seen) => seen,
-            Err(cause) => {
-                let host = self.host_path(frame.root, frame.anchor, path);
-                if node.is_some_and(|node| node.root.is_some()) {
-                    return match cause {
-                        Errno::NOENT | Errno::NOTDIR => self.missing(host, path),
-                        cause => self.unreadable(host, path, cause),
-                    }
-                    .map(|()| None);
-                }
-                if cause == Errno::NOENT {
-                    self.summary.warnings.add(WarningKind::Vanished, &host, Some(&cause));
-                } else {
-                    self.pass_over(&host, path, cause)?;
-                }
-                return Ok(None);
-            }
+            Err(cause) => return self.unlooked(frame, node, path, cause).map(|()| None),
         };
         let root = node.and_then(|node| node.root).unwrap_or(frame.root);
         let is_root = node.is_some_and(|node| node.root.is_some());
-        let excluded = !is_root && (frame.only_roots || self.is_excluded(frame, path, &seen));
+        let excluded = !is_root
+            && (frame.only_roots || self.is_excluded(frame, path, kind_of(&seen) == Some(Kind::Directory)));
         if excluded && node.is_none() {
             return Ok(None);
         }
         self.see(&Met { above: frame, name, seen: &seen, path, node, root, only_roots: excluded })
     }
 
-    fn is_excluded(&self, frame: &Frame<'_>, path: &[u8], seen: &Statx) -> bool {
-        if self.excluded.is_empty() {
-            return false;
+    /// A name that its folder had and that cannot be looked at.
+    fn unlooked(
+        &mut self,
+        frame: &Frame<'_>,
+        node: Option<&Node>,
+        path: &[u8],
+        cause: Errno,
+    ) -> Result<(), ScanError> {
+        let host = self.host_path(frame.root, frame.anchor, path);
+        if node.is_some_and(|node| node.root.is_some()) {
+            return match cause {
+                Errno::NOENT | Errno::NOTDIR => self.missing(host, path),
+                cause => self.unreadable(host, path, cause),
+            };
         }
-        let below = below_anchor(path, frame.anchor);
-        let folder = kind_of(seen) == Some(Kind::Directory);
-        self.excluded.verdict(below, folder).is_left_out()
+        if cause != Errno::NOENT {
+            return self.pass_over(&host, path, cause);
+        }
+        // What is left out comes and goes as it likes; what kind it was nobody knows any more.
+        if ![false, true].into_iter().any(|folder| self.is_excluded(frame, path, folder)) {
+            self.summary.warnings.add(WarningKind::Vanished, &host, Some(&cause));
+        }
+        Ok(())
+    }
+
+    fn is_excluded(&self, frame: &Frame<'_>, path: &[u8], folder: bool) -> bool {
+        !self.excluded.is_empty()
+            && self.excluded.verdict(below_anchor(path, frame.anchor), folder).is_left_out()
     }
 
     /// The place that a file is of, which may be mounted by itself.
