@@ -59,13 +59,12 @@ impl Outside {
 pub(super) trait Far {
     /// Segments that there are.
     fn segments(&self, cluster: &ClusterId, control: &Control) -> Result<Vec<Segment>, ClusterError>;
-    /// Gives one of them, piece by piece. One that is there and cannot be read is [`ClusterError::Tool`] where another place may
-    /// have it.
+    /// Reads one of them. One that is there and cannot be read is [`ClusterError::Tool`] where another place may have it.
     fn read(
         &self,
         cluster: &ClusterId,
         segment: Segment,
-        take: &mut dyn FnMut(&[u8]),
+        all: &mut Records,
         control: &Control,
     ) -> Result<(), ClusterError>;
 }
@@ -87,22 +86,30 @@ impl Far for Vec<Archive> {
         &self,
         cluster: &ClusterId,
         segment: Segment,
-        take: &mut dyn FnMut(&[u8]),
+        all: &mut Records,
         _: &Control,
     ) -> Result<(), ClusterError> {
-        let name = WalName::Segment(segment);
+        let (name, before) = (WalName::Segment(segment), all.clone());
         for archive in self {
             let give = |bytes: &[u8]| {
-                take(bytes);
+                all.take(segment, bytes);
                 Ok(())
             };
-            // One that is damaged ends recovery, unless another has it.
             if matches!(archive.fetch(cluster, name, give), Ok(Some(_))) {
                 break;
             }
+            // One that is damaged ends recovery, unless another has it.
+            *all = before.clone();
         }
         Ok(())
     }
+}
+
+/// What is said of a segment that there is, and that recovery could not go on from.
+pub(super) fn unusable(segment: Segment, why: impl std::fmt::Display) -> ClusterError {
+    ClusterError::Tool(format!(
+        "segment {segment} of its log is there and cannot be read; an earlier target (`--at`) needs none from there on: {why}"
+    ))
 }
 
 /// Reads the log of a cluster that is laid down as far as it is to recover: what it makes, and where that is to lie.
@@ -139,7 +146,12 @@ pub(super) fn find(
     for segment in segments {
         control.check()?;
         if all.begin(segment) {
-            match far.read(&cluster, segment, &mut |bytes| all.take(segment, bytes), control) {
+            let read = far.read(&cluster, segment, &mut all, control);
+            let read = match read {
+                Ok(()) if all.is_other() => Err(unusable(segment, "it is another segment than it is called")),
+                read => read,
+            };
+            match read {
                 // It may be of a past that was left: the server says whether it needs it.
                 Err(ClusterError::Tool(_)) if is_forked => {}
                 read => read?,

@@ -60,7 +60,7 @@ pub struct Until {
 }
 
 /// Reads segments in their order.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Records {
     until: Until,
     /// Bytes of the segment that are no whole page yet, and where they begin.
@@ -75,10 +75,11 @@ pub struct Records {
     /// Of this segment, of this timeline there is nothing more to be read.
     is_over: bool,
     is_behind: Option<u32>,
+    is_other: bool,
 }
 
 /// Where in a record reading is.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 enum State {
     /// Between two.
     #[default]
@@ -108,7 +109,7 @@ impl Records {
     pub fn begin(&mut self, segment: Segment) -> bool {
         self.open.clear();
         self.page = 0;
-        self.is_over = self.is_behind == Some(segment.timeline);
+        (self.is_over, self.is_other) = (self.is_behind == Some(segment.timeline), false);
         if self.is_behind != Some(segment.timeline) {
             self.is_behind = None;
         }
@@ -142,6 +143,11 @@ impl Records {
         &self.found
     }
 
+    /// Whether the segment that was begun last says that it is another one.
+    pub fn is_other(&self) -> bool {
+        self.is_other
+    }
+
     /// The last commit so far.
     pub fn last(&self) -> Option<Commit> {
         self.last
@@ -152,8 +158,9 @@ impl Records {
         let size = u32_at(&self.open, 36) as usize;
         let begin = segment.begin(u32_at(&self.open, 32).into()).0;
         // A file that is to be used again has the name of what will be in it, and still what was.
-        let is_head = u16_at(&self.open, 2) & HAS_LONG != 0 && u64_at(&self.open, 8) == begin;
-        if !is_head || !PAGES.contains(&size) || !size.is_power_of_two() {
+        let is_head = u16_at(&self.open, 2) & HAS_LONG != 0;
+        self.is_other = is_head && u64_at(&self.open, 8) != begin;
+        if !is_head || self.is_other || !PAGES.contains(&size) || !size.is_power_of_two() {
             self.is_over = true;
             return;
         }

@@ -93,12 +93,17 @@ fn a_catalogue_is_put_back_to_its_backups_and_to_moments_of_its_log_and_rehearse
     scenario.next_day().plan(["run", "p.plan"]).status(0);
     scenario.plan(["verify", "--rehearse", "p.plan"]).status(1).says("it answered `f`");
 
-    // A segment that cannot be read is told, and not taken for the end of the log.
-    shell(&scenario.path("pg/db/wal/db"), &format!(": > {segment}.gz"));
-    scenario.next_day().plan(["run", "p.plan", "--level", "incremental"]).status(0);
-    let refused = with(&["db", "--at", &moment]).status(1);
-    refused.says(&format!("segment {segment} of its log is there and cannot be read"));
-    shell(&scenario.path("."), "rm -rf back back.*");
+    // A segment that cannot be read, or is another one, is told, and not taken for the end of the log.
+    let log = scenario.path("pg/db/wal/db");
+    for script in
+        [format!(": > {segment}.gz"), format!("cp $(ls *.gz | grep -v {segment} | tail -1) {segment}.gz")]
+    {
+        shell(&log, &script);
+        scenario.next_day().plan(["run", "p.plan", "--level", "incremental"]).status(0);
+        let refused = with(&["db", "--at", &moment]).status(1);
+        refused.says(&format!("segment {segment} of its log is there and cannot be read"));
+        shell(&scenario.path("."), "rm -rf back back.*");
+    }
 
     // What the tool refuses is told in its words.
     scenario.write("bin/pg_probackup", "#!/bin/sh\necho 'ERROR: backup is corrupt' >&2\nexit 1\n");

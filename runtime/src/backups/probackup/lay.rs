@@ -22,7 +22,8 @@ use crate::control::Control;
 use crate::places::folder;
 use crate::programs::process::{self, Program};
 use crate::wal::cluster::ClusterId;
-use crate::wal::name::{Segment, WalName};
+use crate::wal::name::Segment;
+use crate::wal::records::Records;
 
 /// Whom a cluster belongs to that root restores and that was nobody's else.
 const ACCOUNT: &str = "postgres";
@@ -134,21 +135,17 @@ impl outside::Far for Beside {
         &self,
         _: &ClusterId,
         segment: Segment,
-        take: &mut dyn FnMut(&[u8]),
+        all: &mut Records,
         _: &Control,
     ) -> Result<(), ClusterError> {
-        let plain = self.0.join(WalName::Segment(segment).to_string());
-        match outside::read_file(&plain, take) {
+        let plain = self.0.join(segment.to_string());
+        let mut take = |bytes: &[u8]| all.take(segment, bytes);
+        match outside::read_file(&plain, &mut take) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             read => return read.map_err(file(&plain)),
         }
         let packed = plain.with_extension("gz");
         let mut whole = MultiGzDecoder::new(File::open(&packed).map_err(file(&packed))?);
-        outside::read_all(&mut whole, take).map_err(|error| {
-            ClusterError::Tool(format!(
-                "segment {segment} of its log is there and cannot be read; an earlier target (`--at`) needs none from there on: {error}",
-                segment = WalName::Segment(segment)
-            ))
-        })
+        outside::read_all(&mut whole, &mut take).map_err(|error| outside::unusable(segment, error))
     }
 }

@@ -13,6 +13,7 @@ use crate::control::Control;
 use crate::programs::process::{self, ProcessError, Program, Tell};
 use crate::wal::cluster::ClusterId;
 use crate::wal::name::{Segment, WalName};
+use crate::wal::records::Records;
 
 /// A segment that is looked into before it is replayed, in the data directory.
 const AHEAD: &str = ".backplan-segment";
@@ -109,19 +110,17 @@ impl outside::Far for Far<'_> {
         &self,
         _: &ClusterId,
         segment: Segment,
-        take: &mut dyn FnMut(&[u8]),
+        all: &mut Records,
         control: &Control,
     ) -> Result<(), ClusterError> {
         let path = std::path::absolute(self.below.join(AHEAD)).map_err(file(self.below))?;
         let silent = silently();
         let words = ["archive-get", &segment.to_string(), &path.display().to_string()];
         let read = match self.run(&words, &silent, control) {
-            Ok(()) => outside::read_file(&path, take).map_err(file(&path)),
+            Ok(()) => outside::read_file(&path, &mut |bytes| all.take(segment, bytes)).map_err(file(&path)),
             Err(error) if has_none(&error) => Ok(()),
             Err(error @ ProcessError::Stopped(_)) => Err(failed(error)),
-            Err(error) => Err(ClusterError::Tool(format!(
-                "segment {segment} of its log is there and cannot be read; an earlier target (`--at`) needs none from there on: {error}"
-            ))),
+            Err(error) => Err(outside::unusable(segment, error)),
         };
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file(&path)(error)),
