@@ -125,6 +125,38 @@ fn a_full_store_keeps_the_segment_with_the_server() {
 }
 
 #[test]
+fn what_was_spoilt_before_it_was_archived_is_no_end_of_the_log() {
+    let archived = Archived::new(&["store"], "", "");
+    let (scenario, cluster) = (&archived.cluster.scenario, &archived.cluster);
+    scenario.plan(["run"]).status(0);
+    archived.sql("CREATE TABLE marks (n int); INSERT INTO marks VALUES (1)");
+    let spoilt = archived.switch();
+    archived.sql("INSERT INTO marks VALUES (2)");
+    archived.switch();
+    let object = archived.object("store", &spoilt);
+    let whole = object.display();
+    cluster.sh(&format!("mkdir again; gzip -dc {whole} > whole; rm {whole}"));
+    let push = |script: &str| {
+        cluster.sh(&format!("{script} > again/{spoilt}"));
+        archived.push(&format!("../again/{spoilt}"))
+    };
+    // No segment of a log at all: the server is told, and keeps it.
+    push("head -c 16777216 /dev/zero")
+        .status(1)
+        .says("its first page is none of a log")
+        .says("archive_status");
+    push("head -c 8388608 whole").status(1).says("it has 8388608 bytes, and not the 16777216 of a segment");
+    push(":").status(1).says("its first page is none of a log");
+    assert!(!object.exists());
+    // A record of it: only who replays it sees that.
+    push("{ head -c 20000 whole; printf XXXXXXXX; tail -c +20009 whole; }").status(0);
+    let told = "the log between them was not replayed";
+    cluster.restore(&["--start", "--at", "latest"]).status(1).says(told).says("`--lsn`");
+    assert!(scenario.path("back/PG_VERSION").exists() && !scenario.path("back/postmaster.pid").exists());
+    scenario.plan(["verify", "--rehearse", "p.plan"]).status(1).says(told);
+}
+
+#[test]
 fn the_log_that_no_kept_backup_needs_goes_and_no_more() {
     let archived = Archived::new(&["store"], "keep = 1s", "keep {\n  last = 1\n}");
     let scenario = &archived.cluster.scenario;

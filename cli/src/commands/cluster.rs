@@ -18,6 +18,7 @@ use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::Control;
 use backplan_runtime::machine::host_name;
 use backplan_runtime::postgres::recovery::{Action, Point, Recovery, command_word};
+use backplan_runtime::postgres::server::ServerError;
 use backplan_runtime::programs::environment;
 use backplan_runtime::programs::secrets::Secrets;
 use backplan_runtime::wal::WalError;
@@ -490,6 +491,9 @@ fn failure(error: &ClusterError) -> Failure {
         ClusterError::Window { .. } => "give a target inside the window; `plan list` shows the backups",
         ClusterError::Incomplete { .. } => {
             "`plan verify` says what is damaged; remove the folder and restore another run (`--run`), or from another store"
+        }
+        ClusterError::Server { cause: ServerError::Short { .. }, .. } => {
+            "nothing runs; what was replayed lies there, and a server started on it by hand has that. A target before that place (`--lsn`, `--at`) is restored whole"
         }
         ClusterError::Server { .. } => {
             "nothing runs; where the log ended before the target, name an earlier target, or an earlier base with `--run`"

@@ -10,7 +10,7 @@ use backplan_compiler::model::{Model, Source, Store, Wal};
 use backplan_runtime::store::{Patience, address};
 use backplan_runtime::threads::on_each;
 use backplan_runtime::wal::archive::{self, Access, Archive};
-use backplan_runtime::wal::cluster::ClusterId;
+use backplan_runtime::wal::cluster::{ClusterId, NoSegment};
 use backplan_runtime::wal::fetch::{Stock, fetch, fetch_ahead, wants_more};
 use backplan_runtime::wal::name::WalName;
 use backplan_runtime::wal::push::{PushRequest, push};
@@ -293,7 +293,11 @@ pub fn failure(error: &WalError) -> Failure {
         WalError::Hole { .. } => failure.help(
             "copy the file into the archive of another store, or recover to a point before it: `plan restore --at TIME` or `--lsn LSN`",
         ),
-        WalError::OtherCluster { .. } | WalError::OtherSegment { .. } => failure.help("see that `%p` is what Postgres gave"),
+        WalError::NoSegment { cause: NoSegment::Headless | NoSegment::Length { .. }, .. } => failure.help(
+            "its server could not recover from it either: look after its disk, and make a full backup, which needs nothing of it; once \
+             its `.ready` in `pg_wal/archive_status` is removed, the server archives what comes behind",
+        ),
+        WalError::OtherCluster { .. } | WalError::NoSegment { .. } => failure.help("see that `%p` is what Postgres gave"),
         _ => failure,
     }
 }

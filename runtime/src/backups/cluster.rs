@@ -497,7 +497,8 @@ impl ClusterRestore<'_> {
         let (to, point) = (&self.wish.to, &self.wish.recovery.point);
         let outside = outside::find(to, &own, &self.log, point, &mapped, control)?;
         all_mapped(&self.wish.tablespaces, &self.spaces, &outside)?;
-        let laid = Laid { data: to, own, outside, action: self.wish.recovery.action, programs };
+        let action = self.wish.recovery.action;
+        let laid = Laid { data: to, own, outside, action, end: self.end, programs };
         laid.go_on(&self.wish.then, &mut outcome, control)?;
         Ok(outcome)
     }

@@ -9,6 +9,7 @@ use super::outside::{self, Hold, Outside};
 use crate::control::Control;
 use crate::postgres::recovery::Action;
 use crate::postgres::server::{Expect, Server, ServerError, Start};
+use crate::wal::lsn::Lsn;
 
 /// What is to become of it.
 #[derive(Debug, Clone)]
@@ -46,6 +47,8 @@ pub(super) struct Laid<'a> {
     pub outside: Vec<Outside>,
     /// What it does at its target.
     pub action: Action,
+    /// Where the last segment of its log ends, where all of it is to be replayed and that is known.
+    pub end: Option<Lsn>,
     /// The folder of its server's programs.
     pub programs: Option<PathBuf>,
 }
@@ -69,9 +72,8 @@ impl Laid<'_> {
                     start.own.extend(settled.iter().map(|(_, with)| with.clone()));
                     outcome.tablespaces.extend(settled);
                 }
-                let (address, is_alone) =
-                    run(&start, self.expected(), starting.patience, control).map_err(self.failed())?;
-                (outcome.server, outcome.is_alone) = (address, is_alone);
+                let run = self.run(&start, starting.patience, control);
+                (outcome.server, outcome.is_alone) = run.map_err(self.failed())?;
             }
             (Then::Start(_) | Then::ByHand, _) => {
                 outcome.held = outside::hold_back(self.data, &self.outside)?;
@@ -133,6 +135,7 @@ impl Laid<'_> {
         let bound = Start { stays: false, covers, own: own.collect(), ..start.clone() };
         let recovered = Server::start(&bound, control).and_then(|mut server| {
             server.wait(Expect::Open, patience, control)?;
+            self.end.map_or(Ok(()), |end| server.has_reached(end, control))?;
             server.stop();
             Ok(control.check()?)
         });
@@ -141,19 +144,23 @@ impl Laid<'_> {
         hold.lift()?;
         Ok(settled)
     }
-}
 
-/// Starts it, and leaves it once it has recovered.
-fn run(
-    start: &Start,
-    expect: Expect,
-    patience: Duration,
-    control: &Control,
-) -> Result<(Option<(PathBuf, u16)>, bool), ServerError> {
-    let mut server = Server::start(start, control)?;
-    server.wait(expect, patience, control)?;
-    let (sockets, port) = server.address();
-    let (address, is_alone) = ((sockets.to_path_buf(), port), server.is_alone);
-    server.leave();
-    Ok(((expect != Expect::Gone).then_some(address), is_alone))
+    /// Starts it, and leaves it once it has recovered.
+    fn run(
+        &self,
+        start: &Start,
+        patience: Duration,
+        control: &Control,
+    ) -> Result<(Option<(PathBuf, u16)>, bool), ServerError> {
+        let expect = self.expected();
+        let mut server = Server::start(start, control)?;
+        server.wait(expect, patience, control)?;
+        if let (Expect::Open, Some(end)) = (expect, self.end) {
+            server.has_reached(end, control)?;
+        }
+        let (sockets, port) = server.address();
+        let (address, is_alone) = ((sockets.to_path_buf(), port), server.is_alone);
+        server.leave();
+        Ok(((expect != Expect::Gone).then_some(address), is_alone))
+    }
 }

@@ -148,7 +148,7 @@ pub(super) fn find(
         if all.begin(segment) {
             let read = far.read(&cluster, segment, &mut all, control);
             let read = match read {
-                Ok(()) if all.is_other() => Err(unusable(segment, "it is another segment than it is called")),
+                Ok(()) if all.is_other() => Err(unusable(segment, "it is not the segment that it is called")),
                 read => read,
             };
             match read {

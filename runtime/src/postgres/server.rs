@@ -26,6 +26,7 @@ use crate::control::{Control, Stopped};
 use crate::keeper;
 use crate::places::folder;
 use crate::programs::process::{self, ProcessError, Program, Tell};
+use crate::wal::lsn::Lsn;
 
 /// Between two looks at a server that recovers.
 const TICK: Duration = Duration::from_millis(100);
@@ -139,6 +140,19 @@ pub enum ServerError {
     Ended {
         /// How.
         status: ExitStatus,
+        /// The log's last lines.
+        words: Vec<String>,
+    },
+    /// It opened before the log ends.
+    #[error(
+        "the server opened at {at}, and the archived log leads to {end}: the log between them was not replayed; its log says:\n  {}",
+        words.join("\n  ")
+    )]
+    Short {
+        /// Where, as it says.
+        at: String,
+        /// Where the log ends.
+        end: Lsn,
         /// The log's last lines.
         words: Vec<String>,
     },
@@ -276,6 +290,25 @@ impl Server {
                 _ => std::thread::sleep(TICK),
             }
         }
+    }
+
+    /// Whether a server that is open has come into the last segment of its log, which ends at `end`: to it, a segment that it
+    /// cannot read is the log's end.
+    ///
+    /// # Errors
+    /// [`ServerError::Short`], or when it does not answer.
+    pub fn has_reached(&self, end: Lsn, control: &Control) -> Result<(), ServerError> {
+        // Before the last segment ends, less than a segment is left; at its very begin none of it was replayed.
+        let sql = format!(
+            "select lsn, pg_wal_lsn_diff('{end}', lsn) < pg_size_bytes(current_setting('wal_segment_size')) \
+             from coalesce(pg_last_wal_replay_lsn(), pg_current_wal_lsn()) as at (lsn)"
+        );
+        let at = match self.query("template1", &sql, control)?.into_iter().next().as_deref() {
+            Some([_, reached]) if reached == "t" => return Ok(()),
+            Some([at, _]) => at.clone(),
+            _ => "a place that it does not tell".to_owned(),
+        };
+        Err(ServerError::Short { at, end, words: self.last_words() })
     }
 
     fn state(&self, control: &Control) -> Result<State, ServerError> {

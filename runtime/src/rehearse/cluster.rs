@@ -54,8 +54,8 @@ pub(super) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), Rehear
         (true, true) => "with no network",
         (true, false) => "no network namespace could be had",
     };
-    let short = end.map(|end| falls_short(stage, &server, end)).transpose()?.flatten();
-    if let Some(why) = short {
+    if let Some(Err(error)) = end.map(|end| server.has_reached(end, stage.control)) {
+        let why = detail(error)?;
         stage.note("recover", begun, CheckVerdict::Failed, Some(why));
         return Ok(());
     }
@@ -100,26 +100,6 @@ pub(super) struct Laid {
 
 /// Puts a data directory into the stage's folder. The outer error is the backup's, the inner one this machine's.
 type Restore = fn(&mut Stage<'_>) -> Result<Result<Laid, RehearseError>, ClusterError>;
-
-/// Why a server that says that it has recovered has not come into the last segment of its log: to it, a segment that it cannot read is
-/// the log's end.
-fn falls_short(stage: &Stage<'_>, server: &Server, end: Lsn) -> Result<Option<String>, RehearseError> {
-    // Before the last segment ends, less than a segment is left; at its very begin none of it was replayed.
-    let sql = format!(
-        "select lsn, pg_wal_lsn_diff('{end}', lsn) < pg_size_bytes(current_setting('wal_segment_size')) \
-         from coalesce(pg_last_wal_replay_lsn(), pg_current_wal_lsn()) as at (lsn)"
-    );
-    match server.query("template1", &sql, stage.control) {
-        Ok(rows) => Ok(match rows.into_iter().next().as_deref() {
-            Some([_, reached]) if reached == "t" => None,
-            Some([at, _]) => Some(format!(
-                "it opened at {at}, and the archived log leads to {end}: the log between them was not replayed"
-            )),
-            _ => Some("it does not say where it opened".to_owned()),
-        }),
-        Err(error) => detail(error).map(Some),
-    }
-}
 
 fn recovery(wish: &super::RehearsalWish, fetch: Option<String>) -> Recovery {
     // The newest backup is to lead to where the cluster is now. One that is named may be from before a fork, and leads to

@@ -72,33 +72,76 @@ impl PageHead {
     /// Bytes of it.
     pub const BYTES: usize = 40;
 
-    /// Reads it; `None`: there is no long header.
+    /// Reads it; `None`: it is none.
     pub fn of(head: &[u8; PageHead::BYTES]) -> Option<PageHead> {
         const LONG_HEADER: u16 = 0x0002;
+        let short = |at: usize| u16::from_ne_bytes([head[at], head[at + 1]]);
         let long = |at: usize| {
             let mut bytes = [0; 8];
             bytes.copy_from_slice(&head[at..at + 8]);
             u64::from_ne_bytes(bytes)
         };
-        let info = u16::from_ne_bytes([head[2], head[3]]);
         let bytes = u32::from_ne_bytes([head[32], head[33], head[34], head[35]]).into();
-        (info & LONG_HEADER != 0).then(|| PageHead { system: long(24), begin: Lsn(long(8)), bytes })
+        // Each version has a number of its own, and all have these upper bits.
+        let is_head = short(0) & 0xF000 == 0xD000 && short(2) & LONG_HEADER != 0;
+        is_head.then(|| PageHead { system: long(24), begin: Lsn(long(8)), bytes })
     }
 
-    /// That of a file; `None`: it has no long header.
+    /// That of a file, at its begin; `None`: it has none.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn of_file(segment: &Path) -> io::Result<Option<PageHead>> {
+    pub fn of_file(segment: &mut impl Read) -> io::Result<Option<PageHead>> {
         let mut head = [0; PageHead::BYTES];
-        match crate::regular::open(segment)?.read_exact(&mut head) {
+        match segment.read_exact(&mut head) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
             read => read.map(|()| PageHead::of(&head)),
         }
     }
 
-    /// Whether it is that of this segment of a cluster.
-    pub fn is_of(self, cluster: &ClusterId, segment: Segment) -> bool {
-        self.system == cluster.system && self.begin == segment.begin(self.bytes)
+    /// Whether a file that begins so, and has so many bytes, is this segment of a cluster. To Postgres any other is the end of
+    /// the log.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn see(
+        head: Option<PageHead>,
+        bytes: u64,
+        cluster: &ClusterId,
+        segment: Segment,
+    ) -> Result<(), NoSegment> {
+        let head = head.ok_or(NoSegment::Headless)?;
+        if head.system != cluster.system {
+            return Err(NoSegment::OtherCluster(head.system));
+        }
+        if head.begin != segment.begin(head.bytes) {
+            return Err(NoSegment::Elsewhere(head.begin));
+        }
+        if head.bytes != bytes {
+            return Err(NoSegment::Length { bytes, wanted: head.bytes });
+        }
+        Ok(())
     }
+}
+
+/// Why a file is not the segment that it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoSegment {
+    /// Zeros, or anything.
+    #[error("its first page is none of a log")]
+    Headless,
+    /// It has this system identifier.
+    #[error("it is of cluster {0}")]
+    OtherCluster(u64),
+    /// It begins there.
+    #[error("it is another segment than it is called: it holds the log from {0} on")]
+    Elsewhere(Lsn),
+    /// It was cut, or grew.
+    #[error("it has {bytes} bytes, and not the {wanted} of a segment")]
+    Length {
+        /// What it has.
+        bytes: u64,
+        /// What it is to have.
+        wanted: u64,
+    },
 }

@@ -190,10 +190,11 @@ impl Archive {
         is_sealed: bool,
         mut take: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<Closing, ObjectError> {
-        let mut head = Vec::new();
+        let (mut head, mut length) = (Vec::new(), 0);
         let seen = |bytes: &[u8]| {
             let missing = PageHead::BYTES - head.len();
             head.extend_from_slice(&bytes[..bytes.len().min(missing)]);
+            length += bytes.len() as u64;
             take(bytes)
         };
         let closing = match is_sealed {
@@ -207,14 +208,10 @@ impl Archive {
                 object::read(&opened, seen)
             }
         }?;
-        // Whole, and of another place: to Postgres it would be the end of the log.
-        let head = head.first_chunk().and_then(PageHead::of);
-        match (name, head) {
-            (WalName::Segment(segment), Some(head)) if !head.is_of(cluster, segment) => {
-                Err(ObjectError::Damaged("it is another segment than it is called"))
-            }
-            _ => Ok(closing),
+        if let WalName::Segment(segment) = name {
+            PageHead::see(head.first_chunk().and_then(PageHead::of), length, cluster, segment)?;
         }
+        Ok(closing)
     }
 
     fn bytes_of(&self, cluster: &ClusterId, name: WalName, held: Held, is_whole: bool) -> Bytes {

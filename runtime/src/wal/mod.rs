@@ -31,6 +31,7 @@ use crate::places::account;
 use crate::programs::process::{self, Program, Tell};
 use crate::store::StoreError;
 use archive::{Access, Archive, Owner};
+use cluster::NoSegment;
 use lsn::Lsn;
 use name::BadWalName;
 use object::ObjectError;
@@ -81,13 +82,14 @@ pub enum WalError {
         /// The data directory's.
         wanted: u64,
     },
-    /// A segment that is not the one that it is called.
-    #[error("`{name}` is another segment than it is called: it holds the log from {found} on")]
-    OtherSegment {
+    /// A file that is not the segment that it is called.
+    #[error("`{name}`: {cause}")]
+    NoSegment {
         /// The file.
         name: String,
-        /// Where its log begins.
-        found: lsn::Lsn,
+        /// Why.
+        #[source]
+        cause: NoSegment,
     },
     /// A file of that name with other content is there.
     #[error(

@@ -12,6 +12,7 @@ use std::thread;
 use jiff::Timestamp;
 use libdeflater::Decompressor;
 
+use super::cluster::NoSegment;
 use crate::artefact::ReadAt;
 use crate::artefact::gzip::{self, MemberWriter, stored_member};
 use crate::store::StoreError;
@@ -47,6 +48,9 @@ pub enum ObjectError {
     /// It is not as it was written.
     #[error("it is damaged: {0}")]
     Damaged(&'static str),
+    /// It is none of a log, or another one.
+    #[error("it is damaged: {0}")]
+    NoSegment(#[from] NoSegment),
     /// Its encryption is not as it was written.
     #[error("it is damaged: {0}")]
     Seal(String),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::WalError;
 use super::archive::Archive;
-use super::cluster::{ClusterId, PageHead};
+use super::cluster::{ClusterId, NoSegment, PageHead};
 use super::held::Held;
 use super::name::WalName;
 use super::object::{self, ObjectError};
@@ -112,18 +112,22 @@ fn send(
     }
 }
 
+/// Whether a segment is the one that it is called; of one that was left unfinished, where it says anything.
 fn see_head(pushing: &Pushing<'_>) -> Result<(), WalError> {
     let Pushing { cluster, name, file, .. } = *pushing;
     let (WalName::Segment(segment) | WalName::Partial(segment)) = name else { return Ok(()) };
-    let Some(head) = PageHead::of_file(file).map_err(at(file))? else { return Ok(()) };
-    if head.system != cluster.system {
-        let (found, wanted) = (head.system, cluster.system);
-        return Err(WalError::OtherCluster { name: name.to_string(), found, wanted });
+    let mut open = crate::regular::open(file).map_err(at(file))?;
+    let bytes = open.metadata().map_err(at(file))?.len();
+    let head = PageHead::of_file(&mut open).map_err(at(file))?;
+    let is_partial = matches!(name, WalName::Partial(_));
+    match PageHead::see(head, bytes, cluster, segment) {
+        Err(NoSegment::Headless | NoSegment::Length { .. }) if is_partial => Ok(()),
+        Err(NoSegment::OtherCluster(found)) => {
+            Err(WalError::OtherCluster { name: name.to_string(), found, wanted: cluster.system })
+        }
+        Err(cause) => Err(WalError::NoSegment { name: name.to_string(), cause }),
+        Ok(()) => Ok(()),
     }
-    if !head.is_of(cluster, segment) {
-        return Err(WalError::OtherSegment { name: name.to_string(), found: head.begin });
-    }
-    Ok(())
 }
 
 /// The archives that a file is to be written to, all of them looked into at once.

@@ -143,7 +143,7 @@ impl Records {
         &self.found
     }
 
-    /// Whether the segment that was begun last says that it is another one.
+    /// Whether what was given of the segment that was begun last is another one, or none.
     pub fn is_other(&self) -> bool {
         self.is_other
     }
@@ -159,8 +159,8 @@ impl Records {
         let begin = segment.begin(u32_at(&self.open, 32).into()).0;
         // A file that is to be used again has the name of what will be in it, and still what was.
         let is_head = u16_at(&self.open, 2) & HAS_LONG != 0;
-        self.is_other = is_head && u64_at(&self.open, 8) != begin;
-        if !is_head || self.is_other || !PAGES.contains(&size) || !size.is_power_of_two() {
+        self.is_other = !is_head || u64_at(&self.open, 8) != begin;
+        if self.is_other || !PAGES.contains(&size) || !size.is_power_of_two() {
             self.is_over = true;
             return;
         }

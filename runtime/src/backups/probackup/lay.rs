@@ -58,7 +58,8 @@ impl CatalogueRestore<'_> {
             // The cluster has all of it.
             folder::remove(&catalogue).map_err(|error| ClusterError::Tool(error.to_string()))?;
         }
-        let laid = Laid { data: to, own, outside, action: self.wish.recovery.action, programs };
+        let action = self.wish.recovery.action;
+        let laid = Laid { data: to, own, outside, action, end: None, programs };
         laid.go_on(&self.wish.then, &mut outcome, control)?;
         Ok(outcome)
     }

@@ -17,7 +17,7 @@ use crate::catalog::runs::Choice;
 use crate::confine::Bounds;
 use crate::control::Control;
 use crate::extract::Existing;
-use crate::postgres::recovery::{command_word, fetch_strictly, silence};
+use crate::postgres::recovery::{Point, command_word, fetch_strictly, silence};
 use crate::postgres::repository::{KEY_FILE, Repository as Remote};
 use crate::postgres::tools;
 
@@ -64,7 +64,9 @@ impl ToolRestore<'_> {
         let mapped = mapped(&self.wish.to, &self.wish.tablespaces);
         let (to, point) = (&self.wish.to, &self.wish.recovery.point);
         let outside = outside::find(to, &own, &far, point, &mapped, control)?;
-        let laid = Laid { data: to, own, outside, action: self.wish.recovery.action, programs };
+        let action = self.wish.recovery.action;
+        let end = self.end.filter(|_| *point == Point::Latest);
+        let laid = Laid { data: to, own, outside, action, end, programs };
         laid.go_on(&self.wish.then, &mut outcome, control)?;
         Ok(outcome)
     }

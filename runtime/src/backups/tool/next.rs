@@ -93,6 +93,7 @@ const OF_ANOTHER: [&str; 3] = ["[038]:", "[040]:", "[050]:"];
 fn is_of_repository(cause: &ClusterError) -> bool {
     match cause {
         ClusterError::Tool(why) => !is_of_another(why),
+        ClusterError::Server { cause: ServerError::Short { .. }, .. } => true,
         ClusterError::Server { cause: ServerError::Ended { words, .. }, .. } => {
             words.iter().any(|line| line.contains("could not restore file"))
         }
