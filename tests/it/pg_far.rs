@@ -306,6 +306,17 @@ fn a_log_that_is_encrypted_needs_a_key_to_be_read_and_for_nothing_else() {
     far.cluster.restore(&["--start", "--at", &time]).status(1).says("is encrypted, and no key was given");
     assert!(!far.cluster.scenario.path("back").exists());
     let identity = key.display().to_string();
+    if is_root() {
+        // What the server's account could not read is told before anything is laid down.
+        let own = far.cluster.scenario.path("own");
+        shell(&far.cluster.scenario.path("."), &format!("install -m 600 {identity} own"));
+        for way in ["--start", "--dry-run", "--archive"] {
+            let own = own.display().to_string();
+            let refused = far.cluster.restore(&[way, "--at", &time, "--identity", &own]).status(1);
+            refused.says("`postgres`, as whom the server will run, cannot read").says("install -o");
+        }
+        assert!(!far.cluster.scenario.path("back").exists());
+    }
     far.cluster.restore(&["--start", "--at", &time, "--identity", &identity]).status(0).says("running");
     assert_eq!(far.cluster.back(marks), "10");
     far.stop_back();

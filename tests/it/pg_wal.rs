@@ -147,6 +147,13 @@ fn any_moment_of_the_archived_log_can_be_recovered() {
         assert!(!cluster.scenario.path("back/.backplan-wal-ahead").exists());
         archived.stop_back();
     }
+    // Into a folder behind a link; and what is in it now is in the way.
+    shell(&cluster.scenario.path("."), "mkdir -m 755 disk && ln -s disk back");
+    cluster.restore(&["--start", "--at", "latest"]).status(0).says("running");
+    assert_eq!(cluster.back(marks), "310");
+    cluster.sh("pg_ctl -s -D back -m immediate stop");
+    cluster.restore(&["--at", "latest"]).status(1).says("a cluster comes back whole");
+    shell(&cluster.scenario.path("."), "rm -r disk back back.*");
     // From the store alone, with no plan at hand.
     let store = cluster.scenario.path("store");
     let store = store.to_str().unwrap();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backplan_compiler::model::{Model, Postgres, Store, StoreId, Wal};
+use backplan_runtime::backups::BackupsError;
 use backplan_runtime::backups::cluster::{self, ClusterError, ClusterOutcome, ClusterWish};
 use backplan_runtime::backups::launch::{Starting, Then};
 use backplan_runtime::backups::log;
@@ -279,10 +280,12 @@ fn wish(
     let log_keys = log_keys(args, model, &source)?;
     let (log, unread) = archives(args, model, &source, &log_keys)?;
     let has_log = !log.is_empty() || !unread.is_empty();
-    let restore_command = match has_log {
-        true => Some(fetch(args, model, &source, !log_keys.keys.is_empty())?),
+    let (restore_command, reads) = match has_log {
+        true => {
+            fetch(args, model, &source, !log_keys.keys.is_empty()).map(|(text, reads)| (Some(text), reads))?
+        }
         // Without a command it would go on in the original's own timeline, where nobody can tell their logs apart.
-        false => args.cluster.archive.then(|| "false".to_owned()),
+        false => (args.cluster.archive.then(|| "false".to_owned()), Vec::new()),
     };
     let is_alone = !log.iter().any(Archive::is_far) && unread.is_empty();
     let env = match (is_alone, model) {
@@ -298,6 +301,7 @@ fn wish(
         log,
         tablespaces: args.cluster.tablespace.iter().map(|text| mapping(text)).collect::<Result<_, _>>()?,
         account: declared.and_then(|declared| declared.run_as.clone()),
+        reads,
         resume: args.resume,
         then: then(args, declared, is_alone, env),
         source,
@@ -436,8 +440,15 @@ fn point(args: &RestoreArgs) -> Result<Point, Failure> {
     })
 }
 
-/// The command by which the server gets its write-ahead log back: this program, and this plan, wherever it is started.
-fn fetch(args: &RestoreArgs, model: Option<&Model>, source: &str, has_keys: bool) -> Result<String, Failure> {
+/// The command by which the server gets its write-ahead log back: this program, and this plan, wherever it is started; with the
+/// files that it reads.
+fn fetch(
+    args: &RestoreArgs,
+    model: Option<&Model>,
+    source: &str,
+    has_keys: bool,
+) -> Result<(String, Vec<PathBuf>), Failure> {
+    let mut reads = Vec::new();
     let here = |path: &Path| std::path::absolute(path).map(|path| path.display().to_string());
     let own = std::env::current_exe().and_then(|path| here(&path));
     let own =
@@ -446,6 +457,7 @@ fn fetch(args: &RestoreArgs, model: Option<&Model>, source: &str, has_keys: bool
     for file in identities::files(&args.place.store.identities, || has_keys) {
         let failed = |error| Failure::new(format!("`{}`: {error}", file.display()));
         words.extend(["--identity".to_owned(), here(&file).map_err(failed)?]);
+        reads.push(file);
     }
     match (&args.place.store.store, &args.place.plan.file) {
         (Some(store), None) => {
@@ -469,11 +481,12 @@ fn fetch(args: &RestoreArgs, model: Option<&Model>, source: &str, has_keys: bool
             }
             let file = current_folder()?.join(plan_file(&args.place.plan, &current_folder()?)?);
             words.push(file.display().to_string());
+            reads.push(file);
         }
     }
     words.push(source.to_owned());
     let words: Vec<String> = words.iter().map(|word| command_word(word)).collect();
-    Ok(format!("{} %f %p", words.join(" ")))
+    Ok((format!("{} %f %p", words.join(" ")), reads))
 }
 
 fn mapping(text: &str) -> Result<(PathBuf, PathBuf), Failure> {
@@ -487,7 +500,15 @@ fn mapping(text: &str) -> Result<(PathBuf, PathBuf), Failure> {
 
 fn failure(error: &ClusterError) -> Failure {
     let help = match error {
+        ClusterError::Backups(BackupsError::NotEmpty(at)) => {
+            return Failure::new(format!("`{}` is not empty", at.display())).help(
+                "a cluster comes back whole: move away what is there, or name another folder with `--to`",
+            );
+        }
         ClusterError::Backups(error) => return shelves::failure(error),
+        ClusterError::Unreadable { .. } => {
+            "nothing was written: let that account read it, or name a copy that it can read (`install -o ACCOUNT -m 400 FILE COPY`)"
+        }
         ClusterError::Window { .. } => "give a target inside the window; `plan list` shows the backups",
         ClusterError::Incomplete { .. } => {
             "`plan verify` says what is damaged; remove the folder and restore another run (`--run`), or from another store"

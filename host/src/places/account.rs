@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 
+use rustix::fs::{Access, access};
 use rustix::process::{getegid, geteuid, getgroups};
 use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
@@ -77,11 +79,49 @@ pub fn is_in(group: u32) -> bool {
 /// Where the rights could not be given up; nothing was done then.
 pub fn acting_as<T: Send>(account: Option<(u32, u32)>, work: impl FnOnce() -> T + Send) -> io::Result<T> {
     let Some((user, group)) = account.filter(|_| geteuid().is_root()) else { return Ok(work()) };
+    with_rights(user, group, &[group], work)
+}
+
+/// The first of these files that an account may not read, in all its groups, and why; not as root: that this process may not.
+///
+/// # Errors
+/// Where its rights could not be tried.
+pub fn first_unreadable(
+    (user, group): (u32, u32),
+    files: &[PathBuf],
+) -> io::Result<Option<(&PathBuf, io::Error)>> {
+    let look = move || {
+        let readable = |file: &&PathBuf| access(file.as_path(), Access::READ_OK).err().map(io::Error::from);
+        files.iter().find_map(|file| Some((file, readable(&file)?)))
+    };
+    match geteuid().is_root() {
+        true => with_rights(user, group, &groups_of(user, group), look),
+        false => Ok(look()),
+    }
+}
+
+/// The groups that an account is in, as the files of this machine have it, its own first.
+fn groups_of(user: u32, group: u32) -> Vec<u32> {
+    let name = name_of(user).unwrap_or_default();
+    let text = fs::read_to_string("/etc/group").unwrap_or_default();
+    let is_in =
+        |line: &&str| line.rsplit(':').next().is_some_and(|list| list.split(',').any(|one| one == name));
+    let number = |line: &str| line.split(':').nth(2)?.parse().ok();
+    std::iter::once(group).chain(text.lines().filter(is_in).filter_map(number)).collect()
+}
+
+fn with_rights<T: Send>(
+    user: u32,
+    group: u32,
+    groups: &[u32],
+    work: impl FnOnce() -> T + Send,
+) -> io::Result<T> {
+    let groups: Vec<Gid> = groups.iter().map(|group| Gid::from_raw(*group)).collect();
     // Rights are a thread's own to the kernel: no other thread is touched, and this one ends with its work.
     std::thread::scope(|scope| {
         let done = std::thread::Builder::new().name("account".to_owned()).spawn_scoped(scope, move || {
             let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
-            set_thread_groups(&[group])?;
+            set_thread_groups(&groups)?;
             set_thread_res_gid(group, group, group)?;
             set_thread_res_uid(user, user, user)?;
             Ok(work())

@@ -2,13 +2,14 @@
 
 use backplan_compiler::count::plural;
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
 
 use super::BackupsError;
@@ -29,6 +30,7 @@ use crate::catalog::runs::Choice;
 use crate::confine::ConfineError;
 use crate::control::{Control, Stopped};
 use crate::extract::{self, Existing, ExtractError, Extracted, Extraction};
+use crate::places::account;
 use crate::postgres::recovery::{END_COMMAND, Point, Recovery, TargetError, Timeline};
 use crate::postgres::server::{ServerError, running};
 use crate::postgres::tools;
@@ -42,6 +44,9 @@ use crate::wal::records::Created;
 /// anything but the number of a process.
 const GUARD: &str = "postmaster.pid";
 const GUARD_TEXT: &str = "not complete: plan restore was still at work\n";
+
+/// Whom a cluster belongs to that root restores and that was root's.
+const ACCOUNT: &str = "postgres";
 
 /// What is wanted back, and how.
 #[derive(Debug)]
@@ -60,6 +65,8 @@ pub struct ClusterWish {
     pub tablespaces: Vec<(PathBuf, PathBuf)>,
     /// The account it is to belong to, where the files do not say.
     pub account: Option<String>,
+    /// Files that its `restore_command` reads.
+    pub reads: Vec<PathBuf>,
     /// Whether it goes on with what a restore left that did not end.
     pub resume: bool,
     /// What becomes of it then.
@@ -145,6 +152,19 @@ pub enum ClusterError {
     /// Giving it to its account.
     #[error("the cluster cannot be given to its account: {0}")]
     Owner(#[source] ProcessError),
+    /// Its server will lack what it needs to get its log.
+    #[error(
+        "{account}, as whom the server will run, cannot read `{}`, which its `restore_command` needs: {cause}", path.display()
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The account.
+        account: String,
+        /// The system's words.
+        #[source]
+        cause: io::Error,
+    },
     /// A server runs where it is to go.
     #[error(transparent)]
     InUse(ServerError),
@@ -320,7 +340,9 @@ pub fn plan(
     }
     let log = archived.map(log::Log::into_holders).unwrap_or_default();
     let window = window.to_string();
-    Ok(ClusterRestore { window, target, wish, layers, chosen, record, spaces, log, end, apart })
+    let restore = ClusterRestore { window, target, wish, layers, chosen, record, spaces, log, end, apart };
+    restore.can_be_read()?;
+    Ok(restore)
 }
 
 /// Only what this very restore left is gone on with, and only where it unpacks one backup and nothing else.
@@ -575,21 +597,40 @@ impl ClusterRestore<'_> {
         let data = &self.wish.to;
         let first = data.join("PG_VERSION");
         let owner = fs::metadata(&first).map_err(file(&first))?;
-        if let Some(account) = self.wish.account.as_deref().or((owner.uid() == 0).then_some("postgres")) {
+        if let Some(account) = self.wish.account.as_deref().or((owner.uid() == 0).then_some(ACCOUNT)) {
             let mut argv = vec!["chown".to_owned(), "-hR".to_owned(), format!("{account}:"), "--".to_owned()];
-            argv.push(data.display().to_string());
-            argv.extend(self.spaces.iter().map(|space| space.to.display().to_string()));
+            let folders = std::iter::once(data).chain(self.spaces.iter().map(|space| &space.to));
+            argv.extend(folders.map(|folder| behind(folder)));
             let silent: Tell = Arc::new(|_| {});
             return process::run(&Program::new(argv), control, &silent)
                 .map(drop)
                 .map_err(ClusterError::Owner);
         }
         let links = self.spaces.iter().map(|space| data.join("pg_tblspc").join(&space.oid));
-        let folders = self.spaces.iter().map(|space| space.to.clone());
-        for path in std::iter::once(data.clone()).chain(links).chain(folders) {
-            lchown(&path, Some(owner.uid()), Some(owner.gid())).map_err(file(&path))?;
+        for link in links {
+            lchown(&link, Some(owner.uid()), Some(owner.gid())).map_err(file(&link))?;
+        }
+        for folder in std::iter::once(data).chain(self.spaces.iter().map(|space| &space.to)) {
+            give_folder(folder, &owner).map_err(file(folder))?;
         }
         Ok(())
+    }
+
+    /// Whether its server will be able to read what its `restore_command` needs: it is not to show when all is laid down.
+    fn can_be_read(&self) -> Result<(), ClusterError> {
+        let chain = self.chain()?;
+        let first = format!("{}/PG_VERSION", self.wish.source);
+        let found = chain.view.find(first.as_bytes()).map_err(|error| chain.error(error))?;
+        let numbers = found.map(|found| (found.entry.uid, found.entry.gid)).filter(|(user, _)| *user != 0);
+        let named = self.wish.account.as_deref().or(numbers.is_none().then_some(ACCOUNT));
+        let named = named.and_then(|name| account::find(name).ok().flatten());
+        let Some(owner) = named.or(numbers) else { return Ok(()) };
+        match account::first_unreadable(owner, &self.wish.reads).map_err(file(&self.wish.to))? {
+            None => Ok(()),
+            Some((path, cause)) => {
+                Err(ClusterError::Unreadable { path: path.clone(), account: account::called(owner.0), cause })
+            }
+        }
     }
 
     /// The folder of the programs of the cluster's server.
@@ -602,6 +643,18 @@ impl ClusterRestore<'_> {
             .and_then(tools::server)
             .ok_or_else(|| ClusterError::NoServer(version.to_owned()))
     }
+}
+
+/// Gives a folder, which may be behind a link that its user has laid, to whom something else belongs.
+pub(super) fn give_folder(folder: &Path, owner: &fs::Metadata) -> io::Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = File::from(rustix::fs::open(folder, flags, Mode::empty())?);
+    fchown(&open, Some(owner.uid()), Some(owner.gid()))
+}
+
+/// The same folder in words that a program which follows no link takes for it.
+pub(super) fn behind(folder: &Path) -> String {
+    folder.join(".").display().to_string()
 }
 
 /// The folder of a started server's log, configuration and socket.

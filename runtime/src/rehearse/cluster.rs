@@ -187,6 +187,7 @@ pub(super) fn lay_down(stage: &mut Stage<'_>) -> Result<Result<Laid, RehearseErr
         log: std::mem::take(&mut stage.wish.log),
         tablespaces: Vec::new(),
         account: stage.wish.account.clone(),
+        reads: Vec::new(),
         resume: false,
         then: Then::Rehearse,
     };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
 
-use super::super::cluster::{ClusterError, ClusterOutcome, Space, all_mapped, file, mapped, unbound};
+use super::super::cluster::{ClusterError, ClusterOutcome, Space, all_mapped, behind, file, mapped, unbound};
 use super::super::launch::{Laid, Then};
 use super::super::outside;
 use super::super::restore::must_be_empty;
@@ -103,7 +103,7 @@ impl CatalogueRestore<'_> {
         };
         let mut argv = vec!["chown".to_owned(), "-hR".to_owned(), account, "--".to_owned()];
         let spaces = self.spaces.iter().map(|space| &space.to);
-        argv.extend(std::iter::once(&self.wish.to).chain(spaces).map(|path| path.display().to_string()));
+        argv.extend(std::iter::once(&self.wish.to).chain(spaces).map(|path| behind(path)));
         process::run(&Program::new(argv), control, &silently()).map(drop).map_err(ClusterError::Owner)
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::cluster::{ClusterError, ClusterOutcome, beside, mapped, unbound};
+use super::super::cluster::{ClusterError, ClusterOutcome, beside, give_folder, mapped, unbound};
 use super::super::launch::{Laid, Then};
 use super::super::{outside, restore};
 use super::far::{Far, held, silently};
@@ -103,12 +103,11 @@ impl ToolRestore<'_> {
             return Ok(());
         }
         let key = self.remote().and_then(Remote::key).map(|_| self.beside(KEY_FILE));
-        let all = [Some(self.wish.to.as_path()), config, key.as_deref()];
-        all.into_iter()
-            .flatten()
-            .map(Path::to_path_buf)
-            .chain(self.spaces()?)
-            .try_for_each(|path| lchown(&path, Some(owner.uid()), Some(owner.gid())).map_err(file(&path)))
+        for path in [config, key.as_deref()].into_iter().flatten() {
+            lchown(path, Some(owner.uid()), Some(owner.gid())).map_err(file(path))?;
+        }
+        let folders = std::iter::once(self.wish.to.clone()).chain(self.spaces()?);
+        folders.into_iter().try_for_each(|folder| give_folder(&folder, &owner).map_err(file(&folder)))
     }
 
     /// The folders of its tablespaces, as the tool makes them: nobody's but root's. The one that they lie in stays so, where
