@@ -11,6 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::{Color, Global};
 use crate::journal;
+use crate::render::text::going_on;
 
 /// Columns of text that nobody looks at through a terminal.
 pub const PLAIN_WIDTH: usize = 100;
@@ -115,8 +116,8 @@ impl Console {
 
     /// Says a warning or a note, in which there may be names of anything.
     pub fn remark(&mut self, kind: &str, text: &str) {
-        let lines: Vec<String> = text.split('\n').map(|line| printable(line.as_bytes())).collect();
-        self.complain(&format!("{kind}: {}\n", lines.join("\n")));
+        let lines = text.split('\n').map(|line| printable(line.as_bytes()));
+        self.complain(&format!("{kind}: {}\n", going_on(lines)));
     }
 
     /// Brings out what is still buffered.

@@ -225,6 +225,22 @@ fn who_asks_for_the_newest_is_told_where_a_newer_one_cannot_be_read() {
     scenario.plan(["restore", "--run", "2", "--to", "second"]).status(0);
     // One store alone was asked: nothing is said of others.
     scenario.plan(["restore", "--store", "a", "--to", "of-a"]).status(0);
+    // A manifest is there, and cannot be used; of another's name there is no more than the beginning.
+    let manifests = scenario.path("a/.backplan/p/manifests");
+    shell(&manifests, "for it in 00000002-*; do : > $it; done; rm -r ../../../../m");
+    let told = "is newer than run `00000001-";
+    scenario.plan(["restore", "--store", "a", "--to", "older"]).status(3).says("run `00000002-").says(told);
+    scenario.plan(["ls", "--store", "a", "latest"]).status(3).says(told);
+    scenario.plan(["cat", "--store", "a", "1", "site/site/small"]).status(0);
+    shell(&manifests, "touch \"$(printf '00000009-20260109T023000Z-bbbbbb.yaml\\nerror: forged')\"");
+    for command in ["status", "list", "restore"] {
+        let place: &[&str] = if command == "restore" { &["--store", "a", "--to", "last"] } else { &[] };
+        let said = scenario.plan([command].iter().chain(place)).status(3).said();
+        assert!(
+            said.contains("error: forged") && !said.lines().any(|line| line.starts_with("error: forged")),
+            "{said}"
+        );
+    }
 }
 
 #[test]

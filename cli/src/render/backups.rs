@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::paint::Paint;
-use super::text::harmless;
+use super::text::{harmless, within_a_line};
 use crate::console::Style;
 use crate::progress::bytes;
 use backplan_compiler::count::plural;
@@ -167,7 +167,7 @@ pub fn table(rows: &[RunRow], style: Style) -> String {
     for (row, Lost { store, why }) in rows.iter().flat_map(|row| row.lost.iter().map(move |lost| (row, lost)))
     {
         let text = format!("store `{store}`: run `{}` cannot be restored from here: {why}", row.run);
-        let _ = writeln!(out, "{} {}", paint.yellow("problem:"), harmless(&text));
+        let _ = writeln!(out, "{} {}", paint.yellow("problem:"), within_a_line(&text));
     }
     for held in rows.iter().flat_map(|row| &row.held) {
         let _ = writeln!(out, "{} {}", paint.yellow("held:"), harmless(&held.to_string()));
@@ -292,7 +292,7 @@ pub fn restored(outcome: &RestoreOutcome, dry_run: bool, style: Style) -> String
         let _ = writeln!(out, "{} -> {}", harmless(inside), harmless(&to.display().to_string()));
     }
     for problem in outcome.problems.iter().take(MOST) {
-        let _ = writeln!(out, "{} {}", paint.red("problem:"), harmless(problem));
+        let _ = writeln!(out, "{} {}", paint.red("problem:"), within_a_line(problem));
     }
     if outcome.problem_count > outcome.problems.len().min(MOST) as u64 {
         let _ = writeln!(out, "{} in all", plural(outcome.problem_count, "problem"));

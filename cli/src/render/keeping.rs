@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::paint::Paint;
 use super::rehearsal::short;
-use super::text::harmless;
+use super::text::{harmless, within_a_line};
 use crate::console::Style;
 use crate::progress::bytes;
 use backplan_compiler::count::plural;
@@ -120,7 +120,7 @@ pub fn status(status: &Status, style: Style) -> String {
         let _ = writeln!(out, "store `{}`: {}, {size}", store.store, plural(store.runs, "run"));
     }
     for problem in &status.problems {
-        let _ = writeln!(out, "{} {}", paint.yellow("problem:"), harmless(problem));
+        let _ = writeln!(out, "{} {}", paint.yellow("problem:"), within_a_line(problem));
     }
     out
 }
@@ -226,7 +226,8 @@ fn log(out: &mut String, log: &LogStanding, paint: Paint) {
         let _ = writeln!(out, "  and what the log in {count} leads to, which is encrypted");
     }
     for problem in &log.problems {
-        let _ = writeln!(out, "{} log of `{}`: {}", paint.yellow("problem:"), log.source, harmless(problem));
+        let _ =
+            writeln!(out, "{} log of `{}`: {}", paint.yellow("problem:"), log.source, within_a_line(problem));
     }
 }
 
@@ -251,7 +252,8 @@ fn rehearsal(out: &mut String, standing: &RehearsalStanding, paint: Paint) {
         }
     };
     for failure in standing.last.iter().flat_map(|last| last.failures()) {
-        let _ = writeln!(out, "{} rehearsal of `{name}`: {}", paint.yellow("problem:"), harmless(&failure));
+        let _ =
+            writeln!(out, "{} rehearsal of `{name}`: {}", paint.yellow("problem:"), within_a_line(&failure));
     }
 }
 

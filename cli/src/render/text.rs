@@ -19,9 +19,29 @@ pub fn harmless(text: &str) -> String {
     out
 }
 
+/// What is told in one line, or in lines that are seen to go on from it: what others named or said begins none.
+pub fn within_a_line(text: &str) -> String {
+    going_on(harmless(text).split('\n').map(str::to_owned))
+}
+
+/// Lines that are seen to go on from the first.
+pub fn going_on(lines: impl Iterator<Item = String>) -> String {
+    let mut lines: Vec<String> = lines.collect();
+    for line in lines.iter_mut().skip(1).filter(|line| !line.is_empty() && !line.starts_with(' ')) {
+        line.insert_str(0, "  ");
+    }
+    lines.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::harmless;
+    use super::{harmless, within_a_line};
+
+    #[test]
+    fn what_others_say_begins_no_line() {
+        assert_eq!(within_a_line("`x\nerror: y`\n  z"), "`x\n  error: y`\n  z");
+        assert_eq!(within_a_line("one"), "one");
+    }
 
     #[test]
     fn keeps_offsets_and_takes_the_sting() {

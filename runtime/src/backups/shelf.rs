@@ -515,8 +515,23 @@ impl Shelves {
 
     /// What a person should know who gets this run for what was asked for.
     pub fn doubts(&self, choice: &Choice, run: RunId) -> Vec<String> {
-        let gone = if matches!(choice, Choice::Id(_)) { None } else { self.gone() };
-        self.stranger(run).into_iter().chain(gone).collect()
+        let newer = match choice {
+            Choice::Id(_) => [None, None],
+            Choice::Latest => [self.gone(), self.unusable(run, Timestamp::MAX)],
+            Choice::At(at) => [self.gone(), self.unusable(run, *at)],
+        };
+        self.stranger(run).into_iter().chain(newer.into_iter().flatten()).collect()
+    }
+
+    /// What is said of runs behind this one that began up to a moment, and that no store has a usable manifest of.
+    fn unusable(&self, run: RunId, until: Timestamp) -> Option<String> {
+        let is_readable = |run: &RunId| self.shelves.iter().any(|shelf| shelf.catalog.get(run).is_some());
+        let unreadable = self.shelves.iter().flat_map(|shelf| shelf.catalog.unreadable());
+        let newer = unreadable.filter(|other| **other > run && other.started() <= until);
+        let newest = newer.filter(|other| !is_readable(other)).max()?;
+        Some(format!(
+            "run `{newest}` is newer than run `{run}`, and its manifest cannot be used: `plan status` says why"
+        ))
     }
 
     /// Whether some run of some store holds a source.

@@ -18,6 +18,7 @@ use crate::cipher::Keyring;
 use crate::moment::shown;
 use crate::store::fs::Kind;
 use crate::store::{Entry, Name, ReadStore, StoreError, StoreErrorKind};
+use crate::text::printable;
 use crate::threads::on_several;
 
 /// Manifests read at once: a remote store answers many as fast as one.
@@ -154,7 +155,8 @@ impl Catalog {
         }
         if let Some(run) = layout.run_named_in(name).filter(|run| !self.has(run)) {
             self.unreadable.insert(run);
-            self.problems.push(ManifestError::Misnamed { object: name.to_string(), run }.into());
+            self.problems
+                .push(ManifestError::Misnamed { object: printable(name.as_str().as_bytes()), run }.into());
         }
     }
 
