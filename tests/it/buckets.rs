@@ -377,6 +377,15 @@ fn a_bucket_holds_a_cycle_and_gives_it_back() {
     scenario.plan(["verify", "--all"]).status(0).stdout_has("whole");
     scenario.plan(["status"]).status(0).stdout_has("all is well");
     scenario.plan(["why", "p.plan", "site/sub/a"]).status(0).stdout_has("held by 3 backups");
+    // Who may put one object keeps nobody from the others, whatever it is called.
+    let home = server.keys().into_iter().find(|key| key.contains("/manifests/")).unwrap();
+    let home = home.split("/manifests/").next().unwrap();
+    for odd in ["manifests/%2Ff", "lock/%2F1", "intents/..%2Fq", "tmp/%2Fz", "%2Fq"] {
+        assert!(server.ask(&format!("PUT /buck/{home}/{odd}")).unwrap().contains(" 200 "), "{odd}");
+    }
+    for command in ["list", "status", "verify", "sync", "prune"] {
+        scenario.plan([command]).status(0);
+    }
     restored(&scenario, "back", &[]);
     // With nothing but the bucket: keys come from where the service's own tools take them.
     let endpoint = format!("http://127.0.0.1:{}", server.port);
@@ -410,6 +419,34 @@ fn a_bucket_holds_a_cycle_and_gives_it_back() {
     scenario.plan(["check", "--live"]).status(0).says("store_away").says("Connection refused");
     scenario.next_day().plan(["run"]).status(1).stdout_has("no store can be used");
     scenario.plan(["status"]).status(1).says("Connection refused");
+}
+
+#[test]
+fn a_page_in_the_place_of_a_bucket_is_no_empty_bucket() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let page = "<html>login please</html>";
+        for client in listener.incoming() {
+            let Ok(mut client) = client else { return };
+            thread::spawn(move || {
+                while message(&mut client, false).is_some() {
+                    let length = page.len();
+                    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{page}");
+                    client.write_all(answer.as_bytes()).unwrap();
+                }
+            });
+        }
+    });
+    let text = format!(
+        "plan p\n{}{SOURCES}archive main {{\n  from = all\n  to = [far]\n}}\n",
+        store("far", port, "")
+    );
+    let scenario = world(&text);
+    for command in ["list", "status", "verify"] {
+        scenario.plan([command]).status(1).says("no server of such a bucket").says("login please");
+    }
+    scenario.plan(["run"]).status(1).says("no store can be used");
 }
 
 #[test]

@@ -59,8 +59,32 @@ fn uploads(answer: &str, key: &str) -> Vec<MultipartId> {
 
 /// A text of XML as it was meant.
 pub(super) fn plain(text: &str) -> String {
-    let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&apos;", "'");
-    text.replace("&amp;", "&")
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('&') {
+        out.push_str(before);
+        let meant = behind.split_once(';').and_then(|(name, after)| Some((meant(name)?, after)));
+        let (c, after) = meant.unwrap_or(('&', behind));
+        out.push(c);
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+fn meant(name: &str) -> Option<char> {
+    let number = |text: &str| match text.strip_prefix(['x', 'X']) {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    match name {
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "quot" => Some('"'),
+        "apos" => Some('\''),
+        "amp" => Some('&'),
+        name => char::from_u32(number(name.strip_prefix('#')?)?),
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod client;
 mod copy;
 mod keys;
+mod listing;
 mod lost;
 mod patient;
 mod retention;

@@ -1,12 +1,16 @@
 //! Requests to a server that says when it wants to be asked again.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::time::Duration;
 
 use object_store::ClientOptions;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody,
+    HttpService, ReqwestConnector,
 };
+
+use super::listing;
 
 /// Too many requests; not now.
 const LATER: [u16; 2] = [429, 503];
@@ -36,6 +40,7 @@ impl HttpService for Waiting {
         Self: 'answer,
     {
         Box::pin(async move {
+            let is_listing = listing::is_asked(request.uri().query());
             let answer = self.0.execute(request).await?;
             if LATER.contains(&answer.status().as_u16())
                 && let Some(wait) =
@@ -43,9 +48,22 @@ impl HttpService for Waiting {
             {
                 tokio::time::sleep(wait).await;
             }
-            Ok(answer)
+            if is_listing && answer.status().is_success() { of_keys(answer).await } else { Ok(answer) }
         })
     }
+}
+
+/// What there is, as the library can read it.
+async fn of_keys(answer: HttpResponse) -> Result<HttpResponse, HttpError> {
+    let (head, body) = answer.into_parts();
+    let body = body.bytes().await?;
+    let text = String::from_utf8_lossy(&body);
+    let body = match listing::of_keys(&text) {
+        Ok(Cow::Borrowed(_)) => HttpResponseBody::from(body),
+        Ok(Cow::Owned(text)) => HttpResponseBody::from(text),
+        Err(error) => return Err(HttpError::new(HttpErrorKind::Decode, error)),
+    };
+    Ok(HttpResponse::from_parts(head, body))
 }
 
 /// For how long a server wants to be left alone; `None`: it names a date, or more than is waited.
