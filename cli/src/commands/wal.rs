@@ -13,7 +13,7 @@ use backplan_runtime::wal::archive::{self, Access, Archive};
 use backplan_runtime::wal::cluster::{ClusterId, NoSegment};
 use backplan_runtime::wal::fetch::{Stock, fetch, fetch_ahead, wants_more};
 use backplan_runtime::wal::name::WalName;
-use backplan_runtime::wal::push::{PushRequest, push};
+use backplan_runtime::wal::push::{PushRequest, has, push};
 use backplan_runtime::wal::rival::{Pushing, refuse_copy};
 use backplan_runtime::wal::{WalError, waiting};
 use jiff::Timestamp;
@@ -80,9 +80,6 @@ fn archive_file(args: &PushArgs, global: &Global, console: &mut Console) -> Resu
         refuse_copy(&pushing, postgres).map_err(|error| failure(&error))?;
     }
     let key = key(&model, &declared);
-    if waiting::is_done(&data, &key, name, &args.path) {
-        return Ok(Status::Done);
-    }
     let access =
         Access { patience: Patience::Short, recipients: declared.wal.encrypt.clone(), ..Access::default() };
     let (mut archives, mut away) = (Vec::new(), Vec::new());
@@ -93,6 +90,13 @@ fn archive_file(args: &PushArgs, global: &Global, console: &mut Console) -> Resu
         }
     }
     let any = declared.wal.ack_any;
+    // Each archive is asked all the same: meanwhile another may be in its place.
+    if waiting::is_done(&data, &key, name, &args.path)
+        && (any || away.is_empty())
+        && has(&archives, pushing.cluster, name, any)
+    {
+        return Ok(Status::Done);
+    }
     let request = PushRequest { pushing, any, take_over: args.take_over, now: Timestamp::now() };
     let behind = waiting::behind(name, &args.path, &data);
     let (pushed, done) = push(&archives, away, &request, &behind).map_err(|error| failure(&error))?;

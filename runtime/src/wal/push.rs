@@ -71,6 +71,12 @@ pub fn push(
     }
 }
 
+/// Whether each of these archives has a file, or any of them.
+pub fn has(archives: &[Archive], cluster: &ClusterId, name: WalName, any: bool) -> bool {
+    let there = on_each(archives, |archive| archive.find(cluster, name).is_ok_and(|found| found.is_some()));
+    if any { there.contains(&true) } else { !there.contains(&false) }
+}
+
 /// Archives a file that waits behind another; whether it may be told to be archived.
 fn push_next(archives: &[Archive], request: &PushRequest<'_>, next: &Waiting) -> bool {
     let pushing = Pushing { name: next.name, file: &next.file, ..request.pushing };

@@ -1,5 +1,5 @@
 //! Segments that wait behind the one that the server wants archived: they go with it, several at once, and the server, which asks
-//! for one after the other, is told at once that they are there.
+//! for one after the other, is told that they are there once each archive has said so.
 //!
 //! What went is noted in the data directory, with what the file system knows of each file. A note counts for those files alone, and
 //! for the places that the plan named then: without it, or where it is torn, a segment is archived once more, and found to be
