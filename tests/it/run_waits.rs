@@ -80,6 +80,28 @@ fn a_secret_that_does_not_come_is_waited_for_no_longer_than_is_wanted() {
 }
 
 #[test]
+fn a_key_of_a_store_that_does_not_come_is_waited_for_no_longer_than_is_wanted() {
+    let far = "store far: s3 {\n  bucket     = \"b\"\n  endpoint   = \"http://127.0.0.1:1\"\n  \
+               access_key = exec([\"sh\", \"-c\", \"touch asked; sleep 46.5; touch came\"])\n  secret_key = \"x\"\n}\n";
+    let text = |limits: &str| {
+        format!(
+            "plan p\n\n{far}\nsource f: files {{\n  paths = [\"p.plan\"]\n}}\n\narchive main {{\n  from = [f]\n  to   = [far]\n}}\n{limits}"
+        )
+    };
+    let scenario = Scenario::new().file("p.plan", text(""));
+    for args in [&["run"][..], &["prune"], &["sync"], &["check", "--live"]] {
+        let waiting = scenario.start(args);
+        wait_for("the program that is to say the key", || scenario.path("asked").exists());
+        waiting.signal("TERM");
+        waiting.answer().status(143);
+        fs::remove_file(scenario.path("asked")).unwrap();
+    }
+    scenario.write("p.plan", text("limits {\n  timeout = 1s\n}\n"));
+    scenario.next_day().plan(["run"]).status(1);
+    assert!(!scenario.path("came").exists());
+}
+
+#[test]
 fn a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for() {
     let scenario = Scenario::new();
     shell(&scenario.path("."), "mkfifo pipe");

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use backplan_compiler::value::{EnvValue, Hidden, Secret};
@@ -74,13 +74,27 @@ pub fn forget() {
     PRINTED.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }
 
+/// What those obey that nobody else stops.
+static ALL: LazyLock<Control> = LazyLock::new(Control::default);
+
+/// From now on no program is waited for that somebody fetches with no control of his own: this process is to end.
+pub fn leave() {
+    ALL.stop();
+}
+
 /// Fetches secrets and remembers them, so that they can be taken out of output.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Secrets {
     control: Control,
     timeout: Option<Duration>,
     /// What a program said before is not believed any more.
     is_anew: bool,
+}
+
+impl Default for Secrets {
+    fn default() -> Secrets {
+        Secrets { control: ALL.clone(), timeout: None, is_anew: false }
+    }
 }
 
 impl Secrets {

@@ -26,9 +26,11 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How often whoever waits looks whether that is so.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// From now on no request is waited for much longer. What it was to do may still be done, as where this program is killed.
+/// From now on no request is waited for much longer, and no program that is to say a key. What it was to do may still be done, as where
+/// this program is killed.
 pub fn leave() {
     LEAVING.get_or_init(Instant::now);
+    crate::programs::secrets::leave();
 }
 
 /// Why a request was not made to its end, whatever a server would have said.
