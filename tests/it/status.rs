@@ -345,13 +345,17 @@ fn what_cannot_be_read_is_not_said_to_hold_nothing() {
         Scenario::new().file("p.plan", text.replace("[store]", "[store, far]")).file("site/a", "a");
     scenario.next_day().plan(["run"]).status(0);
     shell(&scenario.path("."), "mv far away; rm -r store; mkdir store");
-    scenario
-        .plan(["list"])
-        .status(3)
-        .stdout("no backups in the stores that can be read; what others hold is not known\n");
-    for args in [&["restore", "--to", "back"][..], &["restore", "--to", "back", "--run", "1"], &["ls", "1"]] {
-        scenario.plan(args).status(1).says("in the stores that can be read").says("store `far`");
+    for args in [
+        &["list"][..],
+        &["restore", "--to", "back"],
+        &["restore", "--run", "1", "--to", "back"],
+        &["ls", "1"],
+        &["verify"],
+    ] {
+        scenario.plan(args).status(1).says("is the wrong disk mounted?").says("store `far`");
     }
+    scenario.plan(["why", "p.plan", "site/a"]).status(3).says("is the wrong disk mounted?");
+    scenario.plan(["diff", "--deployed", "p.plan"]).status(1).says("is the wrong disk mounted?");
     shell(&scenario.path("."), "rm -r store");
     scenario.plan(["status"]).status(1).says("`plan list --store PATH`");
     shell(&scenario.path("."), "mv away far; mkdir store");

@@ -50,11 +50,11 @@ pub fn open_closed(
             let Some(name) = meant.map(|store| store.name.clone()) else {
                 return Err(unknown_store(folder, &model));
             };
-            remembered(&model, Shelves::of_plan(&model, Some(&name)).map_err(|error| failure(&error))?)
+            remembered(&model, Some(&name)).map_err(|error| failure(&error))?
         }
         (None, _) => {
             let Ready { model, .. } = ready(plan, global, console).map_err(without_plan)?;
-            remembered(&model, Shelves::of_plan(&model, None).map_err(|error| failure(&error))?)
+            remembered(&model, None).map_err(|error| failure(&error))?
         }
     };
     for warning in shelves.warnings() {
@@ -63,12 +63,16 @@ pub fn open_closed(
     Ok(shelves)
 }
 
-/// With what this machine remembers of the plan, if that can be read.
-fn remembered(model: &Model, mut shelves: Shelves) -> Shelves {
-    if let Ok(state) = state::root() {
-        shelves.look_for_memory(model, &state);
+/// The stores of a plan, or one of them, with what this machine remembers of it, if that can be read.
+///
+/// # Errors
+/// When none of them can be read.
+pub fn remembered(model: &Model, only: Option<&str>) -> Result<Shelves, BackupsError> {
+    let shelves = Shelves::of_plan(model, only)?;
+    match state::root() {
+        Ok(state) => shelves.remembering(model, &state),
+        Err(_) => Ok(shelves),
     }
-    shelves
 }
 
 /// Whether a store is read with no plan at hand.

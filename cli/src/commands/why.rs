@@ -6,7 +6,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use backplan_compiler::count::plural;
-use backplan_runtime::backups::shelf::Shelves;
 use backplan_runtime::backups::why::{Known, Reader, of_path};
 use backplan_runtime::load;
 use backplan_runtime::moment::shown;
@@ -14,6 +13,7 @@ use backplan_runtime::text::{printable, unescaped};
 
 use super::identities::with_keys;
 use super::plan::{Ready, current_folder, ready};
+use super::shelves::remembered;
 use crate::args::{Format, Global, PlanFile, WhyArgs};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
@@ -26,7 +26,7 @@ use crate::render::text::harmless;
 /// When the plan does not compile.
 pub fn execute(args: &WhyArgs, global: &Global, console: &mut Console) -> Result<Status, Failure> {
     let Ready { model, sources, .. } = ready(&PlanFile { file: Some(args.file.clone()) }, global, console)?;
-    let stores = match Shelves::of_plan(&model, None) {
+    let stores = match remembered(&model, None) {
         Ok(shelves) => Ok(with_keys(shelves, &args.identities)?),
         Err(error) => Err(error.to_string()),
     };

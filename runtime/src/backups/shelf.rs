@@ -236,6 +236,12 @@ impl Shelf {
         Shelf::of(store::open(declared, &Secrets::default())?, plan, declared.clone())
     }
 
+    /// Whether it has nothing of its plan.
+    fn is_bare(&self) -> bool {
+        let is_empty = self.catalog.runs().next().is_none() && self.catalog.problems().is_empty();
+        is_empty && matches!(read_format(self.store.as_ref(), &self.layout), Ok(None))
+    }
+
     fn of(store: Arc<dyn ReadStore>, plan: &str, declared: Declared) -> Result<Shelf, BackupsError> {
         let layout = Layout::new(plan)?;
         // A `format.yaml` that is gone or damaged keeps no one from backups that are there; one that says that this program
@@ -330,6 +336,34 @@ impl Shelves {
             let declared = model.stores.iter().find(|declared| declared.name == shelf.store.label());
             let unfit = declared.map(|declared| asker.unfit(model, declared, shelf.store.as_ref()));
             self.unfit.extend(unfit.unwrap_or_default());
+        }
+    }
+
+    /// With what this machine remembers of the plan, without stores in whose place something else is: what earlier runs brought there is
+    /// not gone because a disk is not mounted.
+    ///
+    /// # Errors
+    /// Where there is none but such.
+    pub fn remembering(mut self, model: &Model, state: &Path) -> Result<Shelves, BackupsError> {
+        self.look_for_memory(model, state);
+        let Ok(plan) = HostState::look(state).and_then(|host| host.plan(&model.name, &model.file)) else {
+            return Ok(self);
+        };
+        let is_known = |shelf: &Shelf| {
+            let declared = model.each_store().map(|(_, store)| store);
+            let mut declared = declared.filter(|store| store.name == shelf.store.label());
+            declared.any(|store| plan.known(&store.name, &store.location()).is_some())
+        };
+        let (there, elsewhere): (Vec<Shelf>, Vec<Shelf>) =
+            self.shelves.into_iter().partition(|shelf| !shelf.is_bare() || !is_known(shelf));
+        self.shelves = there;
+        self.unread.extend(elsewhere.iter().map(|shelf| {
+            let (store, plan) = (shelf.store.label().to_owned(), model.name.clone());
+            IdentityError::WrongDisk { store, plan }.to_string()
+        }));
+        match self.shelves.is_empty() {
+            true => Err(BackupsError::NoStore { reasons: self.unread }),
+            false => Ok(self),
         }
     }
 

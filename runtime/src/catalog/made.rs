@@ -209,14 +209,17 @@ impl Made {
     }
 
     /// The runs that a store had and none of these has any more, though no prune deletes the newest run of a store: those behind all
-    /// that is there, and those that a run has found so. Where none has any run, that is told of by itself.
+    /// that is there, and those that a run has found so; where none has any run, the newest.
     pub fn gone<'a>(&self, catalogs: impl Iterator<Item = &'a Catalog>) -> Vec<RunId> {
         let catalogs: Vec<&Catalog> = catalogs.collect();
         let newest = |catalog: &&Catalog| {
             let readable = catalog.runs().next_back().map(|manifest| manifest.run);
             readable.max(catalog.unreadable().last().copied())
         };
-        let Some(newest) = catalogs.iter().filter_map(newest).max() else { return Vec::new() };
+        let Some(newest) = catalogs.iter().filter_map(newest).max() else {
+            let newest = self.0.iter().rev().find(|(_, known)| known.is_done || known.is_lost);
+            return newest.map(|(run, _)| *run).into_iter().collect();
+        };
         let is_there = |run: &RunId| catalogs.iter().any(|catalog| catalog.has(run));
         let all = self.0.iter();
         let gone = all.filter(|(run, known)| known.is_lost || (known.is_done && **run > newest));
@@ -282,7 +285,7 @@ pub fn told_gone(gone: &[RunId]) -> Option<String> {
     let more = more(gone.len(), " before it");
     Some(format!(
         "run `{run}`{more}, which this machine committed, is in none of the plan's stores any more, and no prune of it deletes the newest: a \
-         store was put back to an earlier state, or somebody deleted in it. See which, and put back what is left of it; the next run \
+         store was put back to an earlier state, is another one than it was, or somebody deleted in it. See which, and put back what is left of it; the next run \
          takes whole what rested on it. It is told until it is back, or somebody says that it is right so: `plan prune FILE --accept {run}`"
     ))
 }

@@ -313,6 +313,7 @@ pub(super) fn prepare_again(
     let action = graph.get(id).map(|step| &step.action);
     // A store is taken over where it is locked. One that is another's behind that became so meanwhile.
     let takes_over = matches!(action, Some(Action::LockHost | Action::LockStore(_)));
+    let adopted = request.adopt;
     let request = Request { adopt: request.adopt && takes_over, ..request };
     let model = &request.model;
     // Opening and closing windows, and the staging, wait for no store.
@@ -322,7 +323,7 @@ pub(super) fn prepare_again(
     };
     // Before its own run is taken away, by the step that tells of it.
     let runs = match action {
-        Some(Action::Recover) => Runs::of(model, &plan, &stores),
+        Some(Action::Recover) => Runs::of(model, &plan, &stores, adopted),
         _ => Runs::default(),
     };
     stores.shelves.values_mut().for_each(|shelf| shelf.catalog.remove(&begun.0));
@@ -354,7 +355,11 @@ fn found(
     let known = |given_up: &[PathBuf]| mounts::expected(&request.model, Some(plan), &catalogs, given_up);
     let mounts = known(&request.unmounted)?;
     let before = if request.unmounted.is_empty() { mounts.clone() } else { known(&[])? };
-    let watch = Watch::of(&request.model, plan, stores, started).giving_up(&request.model, &before, &mounts);
+    let watch = Watch::of(&request.model, plan, stores, request.adopt, started).giving_up(
+        &request.model,
+        &before,
+        &mounts,
+    );
     Ok(Found { levels, mounts, watch })
 }
 

@@ -69,17 +69,21 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// As the stores have them; what they lack nobody can tell while one of them is away.
-    pub fn of(model: &Model, plan: &PlanState, stores: &Stores) -> Runs {
+    /// As the stores have them; what they lack nobody can tell while one of them is away. Who adopts stores that have no run has said
+    /// that the earlier ones are given up.
+    pub fn of(model: &Model, plan: &PlanState, stores: &Stores, adopt: bool) -> Runs {
         let (made, catalogs) = (&stores.made, || stores.shelves.values().map(|shelf| &shelf.catalog));
         let are_all_read = stores.shelves.len() + stores.new.len() == model.each_store().count();
         let gone = if are_all_read { made.gone(catalogs()) } else { Vec::new() };
+        let is_given_up = adopt && catalogs().all(|catalog| catalog.runs().next().is_none());
+        let (gone, given_up) = if is_given_up { (Vec::new(), gone) } else { (gone, Vec::new()) };
         let strange = stores.shelves.values().filter_map(|shelf| shelf.strange(made));
         let told =
             told_gone(&gone).into_iter().chain(strange).chain(forgotten(model, plan, stores)).collect();
         let new = gone.into_iter().filter(|run| !made.has_lost(run)).map(|run| (run, Mark::Lost));
         let back = made.back(catalogs()).into_iter().map(|run| (run, Mark::Here));
-        Runs { told, marks: new.chain(back).collect() }
+        let given_up = given_up.into_iter().map(|run| (run, Mark::Accepted));
+        Runs { told, marks: new.chain(back).chain(given_up).collect() }
     }
 
     /// Keeps what is told, so that the next run tells it too; why that cannot be.
@@ -113,7 +117,7 @@ fn forgotten(model: &Model, plan: &PlanState, stores: &Stores) -> Option<String>
 
 impl Watch {
     /// Of the stores as they are before the run.
-    pub fn of(model: &Model, plan: &PlanState, stores: &Stores, now: Timestamp) -> Watch {
+    pub fn of(model: &Model, plan: &PlanState, stores: &Stores, adopt: bool, now: Timestamp) -> Watch {
         let names: BTreeSet<String> = model.sources.iter().map(|source| source.name.clone()).collect();
         let watched =
             stores.shelves.iter().filter(|(id, _)| !Policy::of(model, model.store(**id), now).prunes());
@@ -121,7 +125,7 @@ impl Watch {
         let listed = model.sources.iter();
         let listed = listed.filter_map(|source| Some((source.name.clone(), databases_of(stores, source)?)));
         let databases = listed.collect();
-        Watch { runs: Runs::of(model, plan, stores), before, given_up: BTreeSet::new(), databases }
+        Watch { runs: Runs::of(model, plan, stores, adopt), before, given_up: BTreeSet::new(), databases }
     }
 
     /// With the sources of which something is given up: of which less is expected than before.

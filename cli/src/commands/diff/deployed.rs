@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use backplan_compiler::model::Model;
 use backplan_compiler::sources::{Inputs, SourceSet};
-use backplan_runtime::backups::shelf::Shelves;
 use backplan_runtime::catalog::details::Details;
 use backplan_runtime::load::{self, Trouble};
 
@@ -13,7 +12,7 @@ use super::sides::{Side, compiled, moved, params};
 use crate::args::Identities;
 use crate::commands::identities::with_keys;
 use crate::commands::plan::of_load;
-use crate::commands::shelves::failure;
+use crate::commands::shelves::{failure, remembered};
 use crate::console::Console;
 use crate::exit::Failure;
 
@@ -46,7 +45,7 @@ fn newest(
     identities: &Identities,
     console: &mut Console,
 ) -> Result<(String, Details), Failure> {
-    let shelves = Shelves::of_plan(model, None).map_err(|error| failure(&error))?;
+    let shelves = remembered(model, None).map_err(|error| failure(&error))?;
     let shelves = with_keys(shelves, identities)?;
     for unread in &shelves.unread {
         console.remark("warning", unread);

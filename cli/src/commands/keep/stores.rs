@@ -9,9 +9,9 @@ use backplan_runtime::backups::BackupsError;
 use backplan_runtime::backups::shelf::{self, Shelves};
 use backplan_runtime::catalog::ids::RunId;
 use backplan_runtime::catalog::prune::{facts, known_beside};
-use backplan_runtime::run::state;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::commands::shelves::remembered;
 use crate::render::calendar::{self, Shelf, Window};
 
 /// Runs that are played at the most.
@@ -31,15 +31,13 @@ pub fn play(
     if window.from < today {
         return Err("the stores do not tell what was deleted before today".to_owned());
     }
-    let mut shelves = Shelves::of_plan(model, None).map_err(|error| match error {
+    let shelves = remembered(model, None).map_err(|error| match error {
         BackupsError::NoStore { reasons } => reasons.join("; "),
         error => error.to_string(),
     })?;
     if let Some(unread) = shelves.unread.first() {
         return Err(unread.clone());
     }
-    let state = state::root().map_err(|error| error.to_string())?;
-    shelves.look_for_memory(model, &state);
     let stock = stock(model, &shelves)?;
     let newest = stock.iter().flat_map(|stock| &stock.runs).map(|run| run.started).max();
     let after = newest.and_then(|newest| newest.checked_add(SignedDuration::from_secs(1)).ok());

@@ -26,9 +26,9 @@ fn what_a_store_had_behind_all_that_is_there_is_gone() {
     assert_eq!(gone(&[with(&[1])]), [2, 4].map(run_id));
     assert_eq!(gone(&[with(&[1]), with(&[2])]), [run_id(4)]);
     assert_eq!(gone(&[with(&[2]), with(&[4])]), []);
-    // What is older may have been pruned; a store without any run is told of by itself.
+    // What is older may have been pruned. Of a store without any run, the newest was not.
     assert_eq!(gone(&[with(&[4])]), []);
-    assert_eq!(gone(&[with(&[])]), []);
+    assert_eq!(gone(&[with(&[])]), [run_id(4)]);
     assert!(told_gone(&[]).is_none());
     // A run has found it: it is told until it is there again, or somebody says that it is right so.
     let marked = |marks: &[(u32, Mark)]| {
