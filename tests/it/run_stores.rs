@@ -78,6 +78,24 @@ fn a_store_that_is_gone_is_told_of_as_its_plan_says() {
 }
 
 #[test]
+fn nothing_is_said_of_a_store_that_may_be_away_while_others_go_on_with_a_cycle() {
+    for staging in ["", STAGING] {
+        let scenario = world(format!("{}cycle {{\n  incrementals = 4\n}}\n", two("  absent = skip\n", staging)));
+        scenario.next_day().plan(["run"]).status(0);
+        fs::rename(scenario.path("mnt/other"), scenario.path("mnt/away")).unwrap();
+        for night in 2..5 {
+            scenario.write("site/changed", format!("{night}"));
+            scenario.next_day().plan(["run", "--dry-run"]).status(0);
+            scenario.plan(["run"]).status(0);
+        }
+        fs::rename(scenario.path("mnt/away"), scenario.path("mnt/other")).unwrap();
+        scenario.write("site/changed", "5");
+        scenario.next_day().plan(["run"]).status(0);
+        whole(&scenario.path("mnt/other"), 5);
+    }
+}
+
+#[test]
 fn the_only_store_gone_is_a_failure_whatever_the_plan_says() {
     for absent in ["warn", "skip", "fail"] {
         let text =

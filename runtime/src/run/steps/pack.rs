@@ -90,7 +90,9 @@ impl PackPlan {
         let name = scene.context.artefact(id).to_owned();
         let next = levels.of.get(&id).filter(|next| next.level != Level::Full);
         let untakable = |to: &StoreId| Some((*to, levels.untakable(model, *to)?));
-        let untaken: BTreeMap<StoreId, String> = archive.to.iter().filter_map(untakable).collect();
+        // One that is not there has been told of as its plan says.
+        let there = archive.to.iter().filter(|to| scene.has(**to));
+        let untaken: BTreeMap<StoreId, String> = there.filter_map(untakable).collect();
         let follow = sources.iter().filter(|source| model.source(**source).may_follow());
         Ok(PackPlan {
             archive: id,
