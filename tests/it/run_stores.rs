@@ -80,7 +80,8 @@ fn a_store_that_is_gone_is_told_of_as_its_plan_says() {
 #[test]
 fn nothing_is_said_of_a_store_that_may_be_away_while_others_go_on_with_a_cycle() {
     for staging in ["", STAGING] {
-        let scenario = world(format!("{}cycle {{\n  incrementals = 4\n}}\n", two("  absent = skip\n", staging)));
+        let scenario =
+            world(format!("{}cycle {{\n  incrementals = 4\n}}\n", two("  absent = skip\n", staging)));
         scenario.next_day().plan(["run"]).status(0);
         fs::rename(scenario.path("mnt/other"), scenario.path("mnt/away")).unwrap();
         for night in 2..5 {

@@ -213,7 +213,7 @@ impl<'a> Run<'a> {
                     report.owners.insert(owner);
                 }
                 let bytes = if entry.kind == Kind::File { entry.size } else { 0 };
-                report.bytes += bytes;
+                report.bytes = report.bytes.saturating_add(bytes);
                 self.control.advance(1, bytes);
                 Ok(true)
             }
@@ -304,7 +304,9 @@ impl<'a> Run<'a> {
         }
         let (new, open) = place.file(number, &path, way)?;
         let dressed = self.stream(layer, &file, new, &open, place)?;
-        lock(&self.report).bytes += file.size;
+        let mut report = lock(&self.report);
+        report.bytes = report.bytes.saturating_add(file.size);
+        drop(report);
         self.control.advance(0, file.size);
         lock(&self.linked).entry(key).or_default().push(entry.path.clone());
         Ok(dressed)

@@ -210,11 +210,12 @@ pub fn select(view: &View, selector: &Selector, only: &[Pick]) -> Result<Selecte
         further.see(spot.layer, &entry);
         above.drain(..).for_each(|(_, layer, folder)| selected.take(layer, folder));
         selected.take(spot.layer, placement);
-        selected.bytes += bytes(&entry);
+        // What an index says may be anything.
+        selected.bytes = selected.bytes.saturating_add(bytes(&entry));
     }
     selected.layers.iter_mut().for_each(|placements| placements.sort_unstable());
     selected.matched = picks.matched().to_vec();
-    selected.bytes += further.bytes(view)?;
+    selected.bytes = selected.bytes.saturating_add(further.bytes(view)?);
     Ok(selected)
 }
 
@@ -240,10 +241,10 @@ impl FurtherNames {
 
     /// Of the files that are not wanted.
     fn bytes(&self, view: &View) -> Result<u64, LayerError> {
-        let mut sum = 0;
+        let mut sum: u64 = 0;
         for (layer, path) in self.of.difference(&self.files) {
             let file = view.artefact(*layer).find(path).map_err(view.of_layer(*layer as usize))?;
-            sum += file.as_ref().map_or(0, bytes);
+            sum = sum.saturating_add(file.as_ref().map_or(0, bytes));
         }
         Ok(sum)
     }

@@ -154,8 +154,11 @@ impl<'a> Resolver<'a> {
         let names = self.scopes.get(&place.file).map(|scope| scope.names.keys().copied().collect::<Vec<_>>());
         let names = names.unwrap_or_default();
         let near = nearest(word, names.iter().copied());
-        let help = did_you_mean(word, names.iter().copied())
-            .unwrap_or_else(|| format!("a string stands in quotes: \"{word}\""));
+        let is_elsewhere = self.scopes.values().any(|scope| scope.names.contains_key(word));
+        let help = did_you_mean(word, names.iter().copied()).unwrap_or_else(|| match is_elsewhere {
+            true => format!("the `{word}` of another file is seen in that file alone: bind it in the import (`param`), or say it here too"),
+            false => format!("a string stands in quotes: \"{word}\""),
+        });
         let message = format!("no `let` or `param` is called `{word}`");
         self.findings.push(Finding::new(&codes::UNKNOWN_NAME, place, message).help(help).instead(word, near));
     }

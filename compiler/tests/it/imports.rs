@@ -61,8 +61,9 @@ fn of_two_libraries_none_wins() {
 fn names_of_a_library_stay_its_own() {
     let plan = format!("plan p\nimport \"a.plan\"\n{SITE}let other = folder\nkeep {{ last = other }}\n");
     let library = "let folder = \"/mnt/nas\"\nstore nas: dir { path = folder }\n";
-    let (found, _) = compiled(&[("p.plan", &plan), ("a.plan", library)]);
-    assert_eq!(found, ["unknown_name"]);
+    let (set, compiled) = compile_files(&[("p.plan", &plan), ("a.plan", library)]);
+    let told = shown(&set, &compiled.findings);
+    assert!(told.contains("unknown_name") && told.contains("is seen in that file alone"), "{told}");
 }
 
 #[test]

@@ -159,7 +159,7 @@ pub(super) fn room(layers: &[Layer<'_>]) -> Result<u64, ClusterError> {
     // One alone is not put together.
     let largest = sizes.iter().max().copied().filter(|_| layers.len() > 1);
     sizes.extend(largest);
-    Ok(sizes.iter().sum())
+    Ok(sizes.into_iter().fold(0, u64::saturating_add))
 }
 
 /// What combining came to.
@@ -198,7 +198,7 @@ pub(super) fn combine(
         let chain = layer.chain()?;
         let done = laid(&chain, &extraction(&layer.record.name, &data, &own), control)?;
         combined.entries += done.entries;
-        combined.bytes += done.bytes;
+        combined.bytes = combined.bytes.saturating_add(done.bytes);
         combined.warnings.extend(chain.told());
         link(&data, &own)?;
         argv.push(data.display().to_string());

@@ -446,7 +446,7 @@ impl Restore<'_> {
             let preview = extract::preview(&part.chain.view, &part.extraction);
             let preview = preview.map_err(|error| part.error(error))?;
             outcome.entries += preview.entries;
-            outcome.bytes += preview.bytes;
+            outcome.bytes = outcome.bytes.saturating_add(preview.bytes);
         }
         Ok(outcome)
     }
@@ -565,7 +565,7 @@ impl Part<'_> {
 impl RestoreOutcome {
     fn take(&mut self, chain: &Chain<'_>, done: &Extracted) {
         self.entries += done.entries;
-        self.bytes += done.bytes;
+        self.bytes = self.bytes.saturating_add(done.bytes);
         self.there += done.there;
         self.problem_count += done.problem_count;
         self.warnings.extend(foreign(done));

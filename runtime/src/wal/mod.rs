@@ -20,6 +20,7 @@ pub mod survey;
 pub mod waiting;
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -172,11 +173,14 @@ pub enum WalError {
     },
     /// The server's account cannot write to its archive.
     #[error(
-        "`{account}` cannot reach `{}`: let it pass through the folders above (`chmod o+x`)", folder.display()
+        "`{account}` cannot write to `{}`: {}", folder.display(),
+        if *is_own { "let it pass through the folders above (`chmod o+x`)" } else { "give it that folder (`chown -R`)" }
     )]
     OutOfReach {
         /// The account.
         account: String,
+        /// Whether the archive is its own.
+        is_own: bool,
         /// The archive.
         folder: PathBuf,
     },
@@ -229,7 +233,9 @@ pub fn init(model: &Model, source: &Source, store: &Store, access: &Access) -> R
         let look = Program { run_as: Some(account.clone()), folder: Some("/".into()), ..Program::new(argv) };
         let silent: Tell = Arc::new(|_| {});
         if process::run(&look, &Control::default(), &silent).is_err() {
-            return Err(WalError::OutOfReach { account: account.clone(), folder });
+            let number = account::find(account).ok().flatten().map(|(user, _)| user);
+            let is_own = std::fs::metadata(&folder).is_ok_and(|seen| Some(seen.uid()) == number);
+            return Err(WalError::OutOfReach { account: account.clone(), is_own, folder });
         }
     }
     Ok(made)
