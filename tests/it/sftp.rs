@@ -230,6 +230,15 @@ fn what_a_run_cannot_do_on_a_file_server_is_told_beforehand() {
     scenario.plan(["run", "--dry-run"]).says("read-only");
     agree(&scenario, "store_unusable", "its server takes nothing: it is read-only", 1);
     assert_eq!(shell(&server.path("store"), "find . -mindepth 1"), "./p\n");
+    // One that can replace nothing as a whole.
+    let server = Server::start("internal-sftp -P posix-rename");
+    fs::create_dir(server.path("store/p")).unwrap();
+    let store = server.store("far", "");
+    let text =
+        format!("plan p\n{store}{SOURCES}archive main {{\n  from = [site, numbers]\n  to = [far]\n}}\n");
+    let scenario = server.scenario(&text);
+    scenario.plan(["check", "--live"]).status(1).says("store_unusable").says("has no `posix-rename@openssh.com`");
+    scenario.plan(["run", "--dry-run"]).status(1).says("no store can be used");
 }
 
 #[test]

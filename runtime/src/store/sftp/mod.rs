@@ -442,7 +442,10 @@ impl FileSystem for ServerFolder {
     fn may_write(&self) -> io::Result<()> {
         self.link.ask({
             let root = self.root.clone();
-            |session| async move { takes_something(&session, &root).await }
+            |session| async move {
+                able(&session)?;
+                takes_something(&session, &root).await
+            }
         })
     }
 
