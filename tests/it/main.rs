@@ -26,6 +26,7 @@ mod graph;
 mod guards;
 mod held;
 mod hostile;
+mod hostile_store;
 mod init;
 mod init_tty;
 mod keep;

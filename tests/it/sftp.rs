@@ -237,7 +237,11 @@ fn what_a_run_cannot_do_on_a_file_server_is_told_beforehand() {
     let text =
         format!("plan p\n{store}{SOURCES}archive main {{\n  from = [site, numbers]\n  to = [far]\n}}\n");
     let scenario = server.scenario(&text);
-    scenario.plan(["check", "--live"]).status(1).says("store_unusable").says("has no `posix-rename@openssh.com`");
+    scenario
+        .plan(["check", "--live"])
+        .status(1)
+        .says("store_unusable")
+        .says("has no `posix-rename@openssh.com`");
     scenario.plan(["run", "--dry-run"]).status(1).says("no store can be used");
 }
 

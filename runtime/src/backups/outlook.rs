@@ -53,7 +53,8 @@ fn store(outlook: &mut Outlook, old: (&Model, &Store), new: (&Model, &Store), sh
         let schedule = model.schedules().next().map(|(_, schedule)| schedule);
         // What somebody has accepted is for the machine that prunes to know: here nothing is made of it.
         let accepted = BTreeMap::new();
-        let occasion = Occasion { policy, schedule, current: None, remembered: None, accepted };
+        let occasion =
+            Occasion { policy, schedule, current: None, remembered: None, accepted, strange: Vec::new() };
         PrunePlan::make(&shelf.catalog, &occasion)
     };
     let (before, after) = (plan(old), plan(new));

@@ -394,7 +394,9 @@ impl Transaction {
                 return Err(RecoverError::Committed(self.intent.run).into());
             }
         }
-        let plan = RecoveryPlan::make(&*self.store, &self.layout, None, &*self.mark)?;
+        // Deletions that were cut are for the next run's recovery to finish.
+        let mut plan = RecoveryPlan::make(&*self.store, &self.layout, None, (&*self.mark, &|_| false))?;
+        plan.left.retain(|left| self.layout.run_of_tombstone(&left.name).is_none());
         Ok(plan.execute(&*self.store, &self.layout, &self.lease)?)
     }
 }

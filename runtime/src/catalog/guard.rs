@@ -75,6 +75,13 @@ pub enum Refusal {
         /// The run that still had them.
         since: RunId,
     },
+    /// There are runs that this host has not made: who may put something into a store must not have others deleted by it.
+    Strange {
+        /// The newest of them.
+        run: RunId,
+        /// How many more there are.
+        more: usize,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -117,6 +124,12 @@ impl fmt::Display for Refusal {
                  missing; that run stays for 30 days, unless it is right so and somebody says it: `plan prune FILE --accept {source}`",
                 counted(what)
             ),
+            Refusal::Strange { run, more } => write!(
+                f,
+                "run `{run}`{} is none that this machine has made, as it is there: see whose it is, and move its manifest away, or say that it \
+                 is right: `plan prune FILE --accept {run}`",
+                if *more > 0 { format!(", as {more} more before it,") } else { String::new() }
+            ),
             Refusal::Emptied { source, entries, bytes, since } => write!(
                 f,
                 "source `{source}` has nothing in it, and had {} with {} in run `{since}`: {}",
@@ -137,7 +150,10 @@ impl Refusal {
     pub fn source(&self) -> Option<&String> {
         match self {
             Refusal::Shrank { source, .. } | Refusal::Emptied { source, .. } => Some(source),
-            Refusal::ClockBack { .. } | Refusal::ClockAhead { .. } | Refusal::ClockFar { .. } => None,
+            Refusal::ClockBack { .. }
+            | Refusal::ClockAhead { .. }
+            | Refusal::ClockFar { .. }
+            | Refusal::Strange { .. } => None,
         }
     }
 
@@ -152,7 +168,10 @@ impl Refusal {
                 let had = format!("{} with {}", plural(*entries, "entry"), plural(*bytes, "byte"));
                 ("nothing in it".to_owned(), had, since)
             }
-            Refusal::ClockBack { .. } | Refusal::ClockAhead { .. } | Refusal::ClockFar { .. } => return None,
+            Refusal::ClockBack { .. }
+            | Refusal::ClockAhead { .. }
+            | Refusal::ClockFar { .. }
+            | Refusal::Strange { .. } => return None,
         };
         let source = self.source()?;
         Some(format!(
@@ -169,13 +188,20 @@ impl Refusal {
     /// Whether nobody needs to hear of it where nothing would go: no machine sleeps for years, but where nothing says when runs
     /// are made they may be months apart.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self, Refusal::ClockFar { now, newest } if now.duration_since(newest.started()) < YEAR)
+        match self {
+            Refusal::ClockFar { now, newest } => now.duration_since(newest.started()) < YEAR,
+            // It is told of by itself.
+            Refusal::Strange { .. } => true,
+            _ => false,
+        }
     }
 }
 
 /// Why what the clock and the sources say is not believed, and nothing is to be deleted.
 pub fn refusals(catalog: &Catalog, occasion: &Occasion<'_>) -> Vec<Refusal> {
-    clock(catalog, occasion).into_iter().chain(shrunk(catalog, occasion)).collect()
+    let strange = occasion.strange.last();
+    let strange = strange.map(|run| Refusal::Strange { run: *run, more: occasion.strange.len() - 1 });
+    strange.into_iter().chain(clock(catalog, occasion)).chain(shrunk(catalog, occasion)).collect()
 }
 
 /// The sources of which a store's newest look found less than half of what the one before did, whether anything is deleted there

@@ -40,6 +40,8 @@ pub struct Occasion<'a> {
     pub remembered: Option<RunId>,
     /// Which losses are no longer waited for.
     pub accepted: Accepted,
+    /// Runs of the store that this host has not made as they are there: nothing is deleted on their account.
+    pub strange: Vec<RunId>,
 }
 
 /// By source, the run up to which somebody has said that what it lost is right so.

@@ -186,7 +186,8 @@ pub(super) struct Scene<'a> {
 }
 
 impl RecoveryPlan {
-    /// Plans a recovery, reading only: the dry run shows it. `current` is a run that lives and is left alone.
+    /// Plans a recovery, reading only: the dry run shows it. `current` is a run that lives and is left alone; only deletions that
+    /// `is_ours` says this host to have begun are finished.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -194,7 +195,7 @@ impl RecoveryPlan {
         store: &dyn ReadStore,
         layout: &Layout,
         current: Option<&RunId>,
-        mark: &Mark,
+        (mark, is_ours): (&Mark, &dyn Fn(&RunId) -> bool),
     ) -> Result<RecoveryPlan, StoreError> {
         let mut plan = RecoveryPlan::default();
         let tombstones = store.entries(&layout.tombstones())?;
@@ -205,7 +206,7 @@ impl RecoveryPlan {
             let catalog = Catalog::load(store, layout)?;
             let scene = Scene { store, layout, mark, catalog: &catalog };
             for entry in &tombstones {
-                plan.finish_delete(&scene, &entry.name)?;
+                plan.finish_delete(&scene, &entry.name, is_ours)?;
             }
             for entry in &intents {
                 plan.settle_intent(&scene, &entry.name, &temporaries)?;
@@ -216,11 +217,24 @@ impl RecoveryPlan {
         Ok(plan)
     }
 
-    fn finish_delete(&mut self, scene: &Scene<'_>, name: &Name) -> Result<(), StoreError> {
+    fn finish_delete(
+        &mut self,
+        scene: &Scene<'_>,
+        name: &Name,
+        is_ours: &dyn Fn(&RunId) -> bool,
+    ) -> Result<(), StoreError> {
         let Some(tombstone) = read_record::<Tombstone>(scene.store, name)? else {
             self.leave(name, "it is no tombstone, or damaged");
             return Ok(());
         };
+        if !is_ours(&tombstone.run) {
+            self.leave(
+                name,
+                "it says that its run is being deleted, which this machine has not begun: whoever may put something into the store can say \
+                 so. Move it away; where the run is there and `keep` gives it up, it is deleted all the same",
+            );
+            return Ok(());
+        }
         if let Some(by) = scene.catalog.may_be_needed_by(&tombstone.run) {
             self.leave(
                 name,
@@ -289,6 +303,8 @@ impl RecoveryPlan {
         deletes: &mut Vec<Name>,
     ) -> Result<(), StoreError> {
         for intended in &intent.artefacts {
+            // A run writes what bears its own mark, and nothing else: an intent is anybody's word.
+            let intended = &Intended { mark: intent.run, size: None, ..intended.clone() };
             match verdict(scene, intended, &intent.run)? {
                 Verdict::Ours(name) => deletes.push(name),
                 Verdict::Absent => {}
@@ -431,9 +447,9 @@ pub fn recover(
     store: &dyn Store,
     layout: &Layout,
     lease: &Lease,
-    mark: &Mark,
+    known: (&Mark, &dyn Fn(&RunId) -> bool),
 ) -> Result<Recovered, RecoverError> {
-    RecoveryPlan::make(store, layout, None, mark)?.execute(store, layout, lease)
+    RecoveryPlan::make(store, layout, None, known)?.execute(store, layout, lease)
 }
 
 /// What a run was about to give its name.

@@ -19,7 +19,7 @@ pub(super) struct Accepting {
     /// Runs that no store has any more.
     gone: Vec<RunId>,
     /// Runs that this machine did not make, as they are, with the digests of their manifests.
-    strange: Vec<(RunId, String)>,
+    pub strange: Vec<(RunId, String)>,
 }
 
 impl Accepting {
@@ -87,7 +87,7 @@ fn accept_source(
     accepted: &mut Accepted,
 ) -> Result<(), PrepareError> {
     let is_lost = found.iter().any(|(id, catalog)| {
-        let occasion = site.occasion(*id);
+        let occasion = site.occasion(*id, catalog);
         let held = held_runs(catalog, &occasion.accepted, site.request.now);
         let shrunk = shrunk(catalog, &occasion);
         held.iter().any(|held| held.source == source)

@@ -86,11 +86,11 @@ impl Pruning {
         (pruned, told): (&mut Pruned, &mut dyn FnMut(&RunId)),
         control: &Control,
     ) -> Result<(), String> {
-        let going = self.plan.order().iter().filter_map(|run| self.catalog.get(run));
-        let apart = going.filter(|manifest| !manifest.repositories.is_empty());
-        // A backup in a repository of its own of which nothing is known would stay.
-        pruned.unkept =
-            apart.filter_map(|manifest| Made::keep_gone(folder, manifest.run, store.label()).err()).collect();
+        // Who finds a deletion that was cut must know whose it is: whoever may put something into the store can write the same. And a
+        // backup in a repository of its own of which nothing is known would stay.
+        for run in self.plan.order() {
+            Made::keep_gone(folder, *run, store.label())?;
+        }
         let made = Made::load(folder).unwrap_or_default();
         let on = Ground { store, layout, lease, mark: &mark };
         let done = self.plan.execute(on, &mut self.catalog, control, &mut |run, deleted| {
@@ -111,19 +111,24 @@ pub(super) fn occasion(
     id: StoreId,
     now: Timestamp,
     current: Option<Current>,
-    (remembered, accepted): Remembered,
+    (remembered, accepted, strange): Remembered,
 ) -> Occasion<'_> {
     let policy = Policy::of(model, model.store(id), now);
     let schedule = model.schedules().next().map(|(_, schedule)| schedule);
-    Occasion { policy, schedule, current, remembered, accepted }
+    Occasion { policy, schedule, current, remembered, accepted, strange }
 }
 
-/// What this host remembers: its newest run, and by source the run up to which what that lost was said to be right so.
-pub(super) type Remembered = (Option<RunId>, Accepted);
+/// What this host remembers: its newest run, by source the run up to which what that lost was said to be right so, and which runs of
+/// a store are not its own.
+pub(super) type Remembered = (Option<RunId>, Accepted, Vec<RunId>);
 
-/// That, of a plan.
-pub(super) fn remembered(plan: &PlanState) -> Remembered {
-    (history::newest(plan, None), plan.accepted().clone())
+/// The runs of a store that this host has not made as they are there, and that nobody has said to be right.
+pub(super) fn strange(folder: &Path, catalog: &Catalog, accepted: &[(RunId, String)]) -> Vec<RunId> {
+    let made = Made::load(folder).unwrap_or_default();
+    let is_accepted =
+        |run: &RunId, digest: &str| accepted.iter().any(|(own, right)| own == run && right == digest);
+    let strange = made.strange(catalog).into_iter();
+    strange.filter(|(run, digest)| !is_accepted(run, digest)).map(|(run, _)| run).collect()
 }
 
 /// What is asked of a prune, or of bringing stores together, by itself.
@@ -176,6 +181,7 @@ pub fn preview(request: &StoresRequest) -> Result<Vec<StorePrune>, PrepareError>
     let mut site = Site::new(request, HostState::foresee(&request.state)?)?;
     let accepted = accept::accepted(&site)?;
     site.plan.suppose_accepted(accepted.sources);
+    site.strangers = accepted.strange;
     Ok(site.each(|id, store, shown| {
         let mut pruning = site.pruning(id, store.as_ref())?;
         if request.is_supposed {
@@ -230,6 +236,8 @@ pub(super) struct Site<'a> {
     pub leases: Notes,
     pub plan: PlanState,
     pub layout: Layout,
+    /// Runs that this host has not made, and that somebody would say to be right, each with the digest of its manifest.
+    strangers: Vec<(RunId, String)>,
 }
 
 impl<'a> Site<'a> {
@@ -239,7 +247,7 @@ impl<'a> Site<'a> {
             Layout::new(&request.model.name).map_err(|error| PrepareError::Plan(error.to_string()))?;
         let leases = host.leases();
         let host = HostRef { machine: host.machine(), name: host_name() };
-        Ok(Site { request, host, leases, plan, layout })
+        Ok(Site { request, host, leases, plan, layout, strangers: Vec::new() })
     }
 
     /// The stores that are meant.
@@ -270,8 +278,11 @@ impl<'a> Site<'a> {
             .collect()
     }
 
-    pub fn occasion(&self, id: StoreId) -> Occasion<'_> {
-        occasion(&self.request.model, id, self.request.now, None, remembered(&self.plan))
+    /// What a prune of a store with these runs is made from.
+    pub fn occasion(&self, id: StoreId, catalog: &Catalog) -> Occasion<'_> {
+        let strange = strange(self.plan.folder(), catalog, &self.strangers);
+        let remembered = (history::newest(&self.plan, None), self.plan.accepted().clone(), strange);
+        occasion(&self.request.model, id, self.request.now, None, remembered)
     }
 
     pub fn open(&self, id: StoreId) -> Result<Arc<dyn Store>, String> {
@@ -300,7 +311,7 @@ impl<'a> Site<'a> {
 
     fn pruning(&self, id: StoreId, store: &dyn Store) -> Result<Pruning, String> {
         let catalog = Catalog::load(store, &self.layout).map_err(text)?;
-        Pruning::make(Some(store), &self.layout, catalog, |_| self.occasion(id)).map_err(text)
+        Pruning::make(Some(store), &self.layout, catalog, |catalog| self.occasion(id, catalog)).map_err(text)
     }
 
     /// Takes a store's lease for a command. `told` hears what that waits for.
@@ -320,7 +331,9 @@ impl<'a> Site<'a> {
 
     /// Undoes what a dead run left in a store; what of it stays, in words.
     pub fn recover(&self, store: &dyn Store, lease: &Lease) -> Result<Vec<String>, String> {
-        let recovery = RecoveryPlan::make(store, &self.layout, None, &mark).map_err(text)?;
+        let made = Made::load(self.plan.folder()).unwrap_or_default();
+        let is_ours = |run: &RunId| made.is_given_up(run, store.label());
+        let recovery = RecoveryPlan::make(store, &self.layout, None, (&mark, &is_ours)).map_err(text)?;
         let recovered = recovery.execute(store, &self.layout, lease).map_err(text)?;
         Ok(recovered.left.iter().map(ToString::to_string).collect())
     }

@@ -20,7 +20,7 @@ use crate::catalog::identity;
 use crate::catalog::ids::{RunId, Uuid};
 use crate::catalog::layout::Layout;
 use crate::catalog::lock::{Lease, LockError};
-use crate::catalog::made::Made;
+use crate::catalog::made::{self, Made};
 use crate::catalog::manifest::{ArchiveRecord, MAX_BYTES, Manifest, Second};
 use crate::catalog::prune::{Occasion, PrunePlan};
 use crate::catalog::recover::Intent;
@@ -170,7 +170,7 @@ fn look(site: &Site<'_>, id: StoreId, givers: &[Giver], away: &[(StoreId, String
     }
     let empty = Catalog::default();
     let catalog = own.map_or(&empty, |own| &own.catalog);
-    let (wanted, given_up) = lacking(&site.request.model, id, catalog, givers, &site.occasion(id));
+    let (wanted, given_up) = lacking(&site.request.model, id, catalog, givers, &site.occasion(id, catalog));
     shown.warnings.extend(unusable(site, id, catalog, givers));
     shown.given_up = given_up;
     let mut there: BTreeSet<String> = names_in(catalog);
@@ -289,7 +289,17 @@ fn unusable(site: &Site<'_>, id: StoreId, own: &Catalog, givers: &[Giver]) -> Ve
             site.layout.manifest(run)
         )
     });
-    told.collect()
+    told.chain(strangers(site, others())).collect()
+}
+
+/// What is told of runs in these stores that this machine has not made: they are brought all the same, as somebody asks for it.
+fn strangers<'g>(site: &Site<'_>, givers: impl Iterator<Item = &'g Giver>) -> Vec<String> {
+    let made = Made::load(site.plan.folder()).unwrap_or_default();
+    let told = |giver: &Giver| {
+        let strange = made.strange(&giver.catalog);
+        made::told_strange(giver.store.label(), &site.layout, &giver.catalog, &strange)
+    };
+    givers.filter_map(told).collect()
 }
 
 /// What of a run goes to a store, as the plan has it; `None`: nothing.
@@ -358,7 +368,7 @@ fn fill(
     shown.warnings.extend(site.recover(store.as_ref(), &lease)?);
     let lease = Arc::new(lease);
     let own = Giver::of(id, Arc::clone(&store), &site.layout)?.catalog;
-    let (wanted, given_up) = lacking(model, id, &own, givers, &site.occasion(id));
+    let (wanted, given_up) = lacking(model, id, &own, givers, &site.occasion(id, &own));
     shown.warnings.extend(unusable(site, id, &own, givers));
     shown.given_up = given_up;
     let limits =
@@ -465,6 +475,12 @@ impl Taker<'_> {
         hold.transpose().map_err(Trouble::here)
     }
 
+    /// Whether a run is none that this machine has made, as a store has it: by being brought it becomes none.
+    fn is_strange(&self, run: RunId, givers: &[Giver]) -> bool {
+        let made = Made::load(self.state).unwrap_or_default();
+        givers.iter().any(|giver| made.strange(&giver.catalog).iter().any(|(other, _)| *other == run))
+    }
+
     /// Brings one run, with the protocol of a run that is made: its manifest is last.
     fn bring(
         &self,
@@ -498,7 +514,9 @@ impl Taker<'_> {
             }
         }
         let bytes = manifest.to_bytes().map_err(Trouble::here)?;
-        warnings.extend(Made::keep(self.state, run.run, &bytes).err());
+        if !self.is_strange(run.run, givers) {
+            warnings.extend(Made::keep(self.state, run.run, &bytes).err());
+        }
         let hold = self.hold(&manifest)?;
         let held = hold.iter().try_for_each(Hold::before);
         let _ = transaction.commit(&manifest).map_err(Trouble::here)?;

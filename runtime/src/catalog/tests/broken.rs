@@ -38,7 +38,7 @@ fn try_run(folder: &SimulatedFolder, job: &Job, retry: bool) -> Told {
     let lease =
         Lease::acquire(Arc::clone(&store), &layout(), rebooted(), alone(), &Control::default(), &|_| ());
     let Ok(lease) = lease.map(Arc::new) else { return Told::Failed };
-    if recover(&*store, &layout(), &lease, &*mark()).is_err() {
+    if recover(&*store, &layout(), &lease, (&*mark(), &|_| true)).is_err() {
         return Told::Failed;
     }
     let attempts = if retry { 2 } else { 1 };

@@ -128,9 +128,10 @@ fn a_recovery_says_why_and_a_look_changes_nothing() {
         publish(&transaction, &job, &job.own[0]).unwrap();
     }
     let before = folder.files();
-    let plan = RecoveryPlan::make(&*store(&folder), &layout(), None, &*mark()).unwrap();
+    let plan = RecoveryPlan::make(&*store(&folder), &layout(), None, (&*mark(), &|_| true)).unwrap();
     assert_eq!(plan.steps[0].reason, Reason::UndoRun(run_id(2)));
-    let current = RecoveryPlan::make(&*store(&folder), &layout(), Some(&run_id(2)), &*mark()).unwrap();
+    let current =
+        RecoveryPlan::make(&*store(&folder), &layout(), Some(&run_id(2)), (&*mark(), &|_| true)).unwrap();
     assert!(current.steps.iter().all(|step| step.reason == Reason::OldLease));
     assert_eq!(folder.files(), before);
     let recovered = recovered(&folder);

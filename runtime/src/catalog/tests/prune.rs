@@ -60,7 +60,14 @@ fn occasion(keep: Option<&Keep>) -> Occasion<'_> {
         own: Default::default(),
         wal: Default::default(),
     };
-    Occasion { policy, schedule: None, current: None, remembered: None, accepted: Default::default() }
+    Occasion {
+        policy,
+        schedule: None,
+        current: None,
+        remembered: None,
+        accepted: Default::default(),
+        strange: Vec::new(),
+    }
 }
 
 /// Runs of two chains, one that points to an artefact of an earlier one, and fulls.
@@ -98,7 +105,7 @@ fn catalog(folder: &SimulatedFolder) -> Catalog {
 fn prune(folder: &SimulatedFolder, keep: &Keep) -> Vec<RunId> {
     let store = store(folder);
     let lease = lease(&store);
-    RecoveryPlan::make(&*store, &layout(), None, &*mark())
+    RecoveryPlan::make(&*store, &layout(), None, (&*mark(), &|_| true))
         .unwrap()
         .execute(&*store, &layout(), &lease)
         .unwrap();
@@ -344,7 +351,7 @@ fn where_this_host_may_not_delete_a_recovery_leaves_backups_and_tells() {
         let before = whole_runs(&cut);
         let store: Arc<dyn Store> = Arc::new(AppendOnly(store(&cut)));
         let lease = lease(&store);
-        let plan = RecoveryPlan::make(&*store, &layout(), None, &*mark()).unwrap();
+        let plan = RecoveryPlan::make(&*store, &layout(), None, (&*mark(), &|_| true)).unwrap();
         let done = plan.execute(&*store, &layout(), &lease).unwrap();
         assert!(done.deleted.iter().all(|(_, name)| name.as_str().contains("/lock/")), "{:?}", done.deleted);
         told += done.left.len();

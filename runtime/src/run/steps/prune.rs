@@ -10,7 +10,7 @@ use crate::catalog::ids::RunId;
 use crate::catalog::prune::Occasion;
 use crate::catalog::runs::Catalog;
 use crate::run::history;
-use crate::run::prune::{Pruned, Pruning, occasion};
+use crate::run::prune::{Pruned, Pruning, occasion, strange};
 use crate::store::{ReadStore, Store};
 
 /// The prune of a store.
@@ -67,7 +67,8 @@ impl<'a> Scene<'a> {
                 Some(current) => self.context.watch.foreseen_accepted(&plan, current),
                 None => plan.accepted().clone(),
             };
-            (history::newest(&plan, Some(&self.context.imprint.run)), accepted)
+            let strange = strange(plan.folder(), catalog, &[]);
+            (history::newest(&plan, Some(&self.context.imprint.run)), accepted, strange)
         };
         occasion(self.model(), id, self.context.now(), current, remembered)
     }

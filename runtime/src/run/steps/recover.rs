@@ -8,6 +8,8 @@ use backplan_compiler::model::StoreId;
 
 use super::window::leave_late;
 use super::{Ahead, Doing, Failure, FailureKind, Output, Performed, Record, Scene, Sight, StepPlan, done};
+use crate::catalog::ids::RunId;
+use crate::catalog::made::Made;
 use crate::catalog::recover::{Reason, RecoverError, RecoveryPlan};
 use crate::places::folder;
 use crate::rehearse::scratch;
@@ -48,7 +50,9 @@ impl RecoverPlan {
 
 /// What is taken back of dead runs in a store.
 fn in_store(scene: Scene<'_>, store: &dyn Store) -> Result<RecoveryPlan, StoreError> {
-    RecoveryPlan::make(store, &scene.context.layout, Some(&scene.context.imprint.run), &mark)
+    let made = Made::load(scene.context.plan().folder()).unwrap_or_default();
+    let is_ours = |run: &RunId| made.is_given_up(run, store.label());
+    RecoveryPlan::make(store, &scene.context.layout, Some(&scene.context.imprint.run), (&mark, &is_ours))
 }
 
 fn nowhere() -> Failure {

@@ -1,0 +1,112 @@
+//! What somebody lays into a store who may only add to it: by it nothing that is good is deleted, by a run, a prune or a sync.
+
+use std::fs;
+use std::path::Path;
+
+use crate::scenario::{Scenario, shell};
+
+const PLAN: &str = "plan p\n\nstore a: dir {\n  path = \"a\"\nMORE}\n\nstore b: dir {\n  path = \"b\"\n}\n\n\
+    source site: files {\n  paths = [\"site\"]\n}\n\narchive main {\n  from = [site]\n  to   = [a, b]\n}\n";
+
+/// Four nights.
+fn world(more: &str, keep: &str) -> Scenario {
+    let text = PLAN.replace("MORE", more) + keep;
+    let scenario =
+        Scenario::new().file("p.plan", text).file("a/strangers.zip", "precious").file("site/file", "");
+    for night in 1..=4 {
+        scenario.write("site/file", format!("night {night}"));
+        scenario.next_day().plan(["run"]).status(0);
+    }
+    scenario
+}
+
+fn runs(scenario: &Scenario, store: &str) -> String {
+    shell(&scenario.path(store), "ls .backplan/p/manifests | cut -c8 | tr -d '\\n'")
+}
+
+/// A record of a folder of the plan's in a store, of these artefacts with their marks.
+fn record(scenario: &Scenario, folder: &str, run: &str, artefacts: &[(&str, &str, u64)]) {
+    let home = scenario.path("a/.backplan/p").join(folder);
+    fs::create_dir_all(&home).unwrap();
+    let nonce = if folder == "intents" { format!("nonce: {}1\n", "0".repeat(31)) } else { String::new() };
+    let lines = artefacts
+        .iter()
+        .map(|(name, mark, size)| format!("- artefact: {name}\n  mark: {mark}\n  size: {size}\n"));
+    let text = format!("format: 1\nrun: {run}\n{nonce}artefacts:\n{}", lines.collect::<String>());
+    fs::write(home.join(run), text).unwrap();
+}
+
+fn size(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().len()
+}
+
+#[test]
+fn a_deletion_that_this_machine_has_not_begun_is_finished_by_nobody() {
+    for more in ["", "  immutable = 30d\n"] {
+        let scenario = world(more, "");
+        for run in shell(&scenario.path("a/.backplan/p/manifests"), "ls | sed 's/.yaml$//'").lines() {
+            let artefact = shell(
+                &scenario.path("a/.backplan/p/manifests"),
+                &format!("sed -n 's/^- artefact: //p; s/^  artefact: //p' {run}.yaml | head -1"),
+            );
+            let name = artefact.trim();
+            record(&scenario, "tombstones", run, &[(name, run, size(&scenario.path("a").join(name)))]);
+        }
+        let told = "it says that its run is being deleted, which this machine has not begun";
+        scenario.plan(["prune"]).status(3).says(told);
+        assert_eq!(runs(&scenario, "a"), "1234");
+        scenario.write("site/file", "night 5");
+        scenario.next_day().plan(["run"]).status(3).says(told);
+        assert_eq!(runs(&scenario, "a"), "12345");
+        scenario.plan(["verify", "--all"]).status(0);
+    }
+}
+
+#[test]
+fn an_intent_takes_nothing_that_does_not_bear_its_mark() {
+    let scenario = world("", "");
+    let first = shell(&scenario.path("a/.backplan/p/manifests"), "ls | head -1 | sed 's/.yaml$//'");
+    let good = shell(&scenario.path("a"), "ls p_main_* | head -1");
+    let (first, good) = (first.trim(), good.trim());
+    let never = "00000099-20260101T000000Z-aaaaaa";
+    let sizes = [size(&scenario.path("a/strangers.zip")), size(&scenario.path("a").join(good))];
+    // Its manifest is not in this store: nothing names the artefact but the record.
+    let lost = format!("a/.backplan/p/manifests/{first}.yaml");
+    let kept = fs::read(scenario.path(&lost)).unwrap();
+    for folder in ["intents", "tombstones"] {
+        fs::remove_file(scenario.path(&lost)).unwrap();
+        record(&scenario, folder, never, &[("strangers.zip", never, sizes[0]), (good, first, sizes[1])]);
+        let answer = scenario.plan(["prune"]).status(3);
+        answer.says("is left alone");
+        assert!(scenario.path("a/strangers.zip").exists() && scenario.path("a").join(good).exists());
+        fs::write(scenario.path(&lost), &kept).unwrap();
+        shell(&scenario.path("a/.backplan/p"), "rm -rf intents/* tombstones/*");
+    }
+    scenario.plan(["verify", "--all"]).status(0);
+}
+
+#[test]
+fn runs_that_this_machine_has_not_made_push_none_of_its_own_out() {
+    let scenario = world("", "\nkeep {\n  last = 4\n}\n");
+    // Copies of an old manifest under newer numbers.
+    shell(
+        &scenario.path("a/.backplan/p/manifests"),
+        "old=$(ls | head -1 | sed 's/.yaml$//'); for n in 5 6 7 8; do new=0000000$n-2026010${n}T120000Z-aaaaa$n; \
+         sed \"s/$old$/$new/; s/2026-01-02T02:30:00Z/2026-01-0${n}T12:00:00Z/\" $old.yaml > $new.yaml; done",
+    );
+    let told = "is none that this machine has made, as it is there";
+    scenario.plan(["prune", "--dry-run"]).says(told);
+    scenario.write("site/file", "night 9");
+    scenario.next_day().next_day().next_day().next_day().next_day();
+    scenario.plan(["run"]).status(3).says(told).says("nothing is pruned");
+    assert!(runs(&scenario, "a").starts_with("12345678"), "{}", runs(&scenario, "a"));
+    // Brought elsewhere by somebody's word, they are no more this machine's there.
+    scenario.plan(["sync"]).status(3).says(told);
+    scenario.plan(["prune"]).status(3).says(told);
+    let kept = runs(&scenario, "b");
+    assert!(["2", "3", "4", "9"].iter().all(|run| kept.contains(run)), "{kept}");
+    // Moved away, `keep` goes on.
+    shell(&scenario.path("."), "rm */.backplan/p/manifests/*-aaaaa?.yaml");
+    scenario.plan(["prune"]);
+    assert_eq!(runs(&scenario, "a"), "2349");
+}
