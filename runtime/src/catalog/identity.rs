@@ -11,6 +11,7 @@ use super::details::RawPath;
 use super::ids::Uuid;
 use super::layout::Layout;
 use super::manifest::{FORMAT, HostRef, MIN_READER};
+use crate::machine::host_name;
 use crate::programs::secrets::Secrets;
 use crate::store::{self, Creation, ReadStore, Store, StoreError, StoreErrorKind};
 
@@ -128,8 +129,9 @@ pub enum IdentityError {
     },
     /// Another machine owns the plan here.
     #[error(
-        "store `{store}`: plan `{plan}` belongs to machine `{host}` ({machine}) there; rename this plan, or say \
-         `plan run --adopt` if this machine takes it over, or is that one and has lost its own state"
+        "store `{store}`: plan `{plan}` belongs to machine `{host}` ({machine}) there; {}rename this plan, or say \
+         `plan run --adopt` if this machine takes it over, or is that one and has lost its own state",
+        if *host == host_name() { "that is this machine's name: see first that HOME and XDG_STATE_HOME are those of its other runs. Else " } else { "" }
     )]
     OtherMachine {
         /// The store.

@@ -17,6 +17,9 @@ const LATER: [u16; 2] = [429, 503];
 /// A server that wants to be left alone for longer is away for now.
 const LONGEST: Duration = Duration::from_secs(45);
 
+/// How often a listing is asked for whose answer is cut.
+const TRIES: usize = 4;
+
 /// Makes clients that wait as long as a server says (`Retry-After`) before its answer is seen, and the request repeated.
 #[derive(Debug)]
 pub struct Patient;
@@ -40,25 +43,49 @@ impl HttpService for Waiting {
         Self: 'answer,
     {
         Box::pin(async move {
-            let is_listing = listing::is_asked(request.uri().query());
-            let answer = self.0.execute(request).await?;
-            if LATER.contains(&answer.status().as_u16())
-                && let Some(wait) =
-                    answer.headers().get("retry-after").and_then(|value| seconds(value.as_bytes()))
-            {
-                tokio::time::sleep(wait).await;
+            if listing::is_asked(request.uri().query()) {
+                return self.list(request).await;
             }
-            if is_listing && answer.status().is_success() { of_keys(answer).await } else { Ok(answer) }
+            self.ask(request).await
         })
     }
 }
 
+impl Waiting {
+    /// What there is. An answer that is cut is asked for again: the library does that with requests, and not with what it reads.
+    async fn list(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let mut tries = 1;
+        loop {
+            let answer = self.ask(request.clone()).await?;
+            if !answer.status().is_success() {
+                return Ok(answer);
+            }
+            match of_keys(answer, request.uri().query().unwrap_or_default()).await {
+                Err(error) if tries < TRIES && !matches!(error.kind(), HttpErrorKind::Decode) => tries += 1,
+                listed => return listed,
+            }
+        }
+    }
+
+    async fn ask(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let answer = self.0.execute(request).await?;
+        if LATER.contains(&answer.status().as_u16())
+            && let Some(wait) =
+                answer.headers().get("retry-after").and_then(|value| seconds(value.as_bytes()))
+        {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(answer)
+    }
+}
+
 /// What there is, as the library can read it.
-async fn of_keys(answer: HttpResponse) -> Result<HttpResponse, HttpError> {
+async fn of_keys(answer: HttpResponse, query: &str) -> Result<HttpResponse, HttpError> {
     let (head, body) = answer.into_parts();
     let body = body.bytes().await?;
     let text = String::from_utf8_lossy(&body);
-    let body = match listing::of_keys(&text) {
+    let listed = listing::goes_on(query, &text).and_then(|()| listing::of_keys(&text));
+    let body = match listed {
         Ok(Cow::Borrowed(_)) => HttpResponseBody::from(body),
         Ok(Cow::Owned(text)) => HttpResponseBody::from(text),
         Err(error) => return Err(HttpError::new(HttpErrorKind::Decode, error)),
