@@ -81,7 +81,7 @@ store cloud: s3 {
 schedule { run = daily at 01:15 }
 cycle { incrementals = 6 }
 keep { daily = 7, weekly = 4, monthly = 12, prefer = full }
-objective { rpo = 24h, copies = 2, offsite = 1 }
+objective { rpo = 26h, copies = 2, offsite = 1 }
 policy { require = [offsite, objective, schedule, keep], forbid = [inline_secrets] }
 """)
 for number in range(1000):
@@ -137,7 +137,7 @@ staging { path = "/staging" }
 schedule { run = hourly }
 cycle { incrementals = 23, base = full }
 keep { daily = 14, weekly = 8, monthly = 12, yearly = 3, prefer = full }
-objective { rpo = 1h, copies = 2, offsite = 1 }
+objective { rpo = 2h, copies = 2, offsite = 1 }
 """)
 PY
   clean "$work/large.plan"

@@ -4,18 +4,19 @@
 #
 #   benches/pack.sh [DIR]        DIR: where to work, with 12 GB free; a new folder below /tmp where it is left out
 #
-#   BENCH_PARTS   pack memory restore small     which parts to measure
+#   BENCH_PARTS   pack encrypt memory restore small     which parts to measure
 #   BENCH_RUNS    5                             runs of each command
 #   BENCH_MB      600                           megabytes of the tree of real files, taken from /usr
 #   BENCH_FILES   1000000                       files of the large tree
 #   BENCH_BIG     5G                            bytes of the large file
+#   BENCH_PLAN    target/release/plan           the program; left out, it is built
 #
 # Needs hyperfine, pigz, GNU time, GNU tar, python3; measures igzip, zstd, restic and borg where they are there. Restores are timed on
 # a fresh ext4 in a file each time, which needs root.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
-readonly parts="${BENCH_PARTS:-pack memory restore small}"
+readonly parts="${BENCH_PARTS:-pack encrypt memory restore small}"
 readonly runs="${BENCH_RUNS:-5}"
 readonly megabytes="${BENCH_MB:-600}"
 readonly files="${BENCH_FILES:-1000000}"
@@ -26,8 +27,11 @@ readonly big="${BENCH_BIG:-5G}"
 tidy() { umount "$work/mnt"; }
 
 main() {
-  cargo build --release --locked --quiet -p backplan-cli
-  plan="${CARGO_TARGET_DIR:-$here/target}/release/plan"
+  plan="${BENCH_PLAN:-}"
+  if [ -z "$plan" ]; then
+    cargo build --release --locked --quiet -p backplan-cli
+    plan="${CARGO_TARGET_DIR:-$here/target}/release/plan"
+  fi
   rm -rf "$work/results"
   mkdir -p "$work/results" "$work/mnt"
   local part
@@ -41,7 +45,7 @@ main() {
 
 say() { printf '\n== %s\n' "$*" >&2; }
 
-# A plan called $1 that packs folder $2 at level $3 of $4, or gzip, into $work/store.$1.
+# A plan called $1 that packs folder $2 at level $3 of $4, or gzip, into $work/store.$1; $5: what else the archive says.
 write_plan() {
   cat >"$work/$1.plan" <<PLAN
 plan $1
@@ -59,6 +63,7 @@ archive main {
   to    = [local]
   level = $3
   compress = ${4:-gzip}
+  ${5:-}
 }
 PLAN
 }
@@ -109,10 +114,29 @@ measure_pack() {
   fi
   if command -v restic >/dev/null; then
     time_it pack restic 'restic -q -r restic backup tree' 'rm -rf restic && restic -q -r restic init'
+    note size.restic "$(du -sb restic | cut -f1)"
   fi
   if command -v borg >/dev/null; then
     time_it pack borg 'borg create -C zstd,3 borg::a tree' 'rm -rf borg && borg init -e none borg'
+    note size.borg "$(du -sb borg | cut -f1)"
   fi
+  cd "$here"
+}
+
+# A public key; nobody is to read what it hides.
+readonly recipient=age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
+
+measure_encrypt() {
+  noted_tree
+  cd "$work"
+  local level
+  for level in 6 1; do
+    write_plan "clear$level" "$work/tree" "$level"
+    write_plan "sealed$level" "$work/tree" "$level" gzip "encrypt = [\"$recipient\"]"
+    time_it encrypt "clear$level" "$plan run -q clear$level.plan" "$(forget "clear$level")"
+    time_it encrypt "sealed$level" "$plan run -q sealed$level.plan" "$(forget "sealed$level")"
+    rm -rf "store.clear$level" "store.sealed$level"
+  done
   cd "$here"
 }
 
@@ -222,27 +246,42 @@ for name, median in medians.items():
     used, most = cpu[name]
     print(f"  {name:<16} {median:9.4f} {used:9.3f} {used / most:7.0%}")
 print("\npromises")
-for level, plan, least in ((6, "plan6", 2.5), (1, "plan1", 2.0)):
-    pigz = "pigz" if level == 6 else "pigz1"
+def sizes(one, other):
+    return int(note(f"size.{one}")) / int(note(f"size.{other}"))
+
+
+for level, plan, pigz, least in ((6, "plan6", "pigz", 2.7), (1, "plan1", "pigz1", 4.0)):
     if f"pack.{plan}" in medians:
         ratio = medians[f"pack.{pigz}"] / medians[f"pack.{plan}"]
         promise(f"packing at level {level}, times as fast as pigz (at least {least})", f"{ratio:.2f}", ratio >= least)
-        size = int(note(f"size.{plan}")) / int(note(f"size.{pigz}"))
         if level == 6:
-            promise("its size against pigz (at most 1.005)", f"{size:.4f}", size <= 1.005)
+            promise("its size against pigz (at most 1.005)", f"{sizes(plan, pigz):.4f}", sizes(plan, pigz) <= 1.005)
         else:
-            print(f"          its size against pigz -1: {size:.4f}")
-        saved = sum(cpu[f"pack.{pigz}"][:1]) / sum(cpu[f"pack.{plan}"][:1])
+            print(f"          its size against pigz -1: {sizes(plan, pigz):.4f}")
+        saved = cpu[f"pack.{pigz}"][0] / cpu[f"pack.{plan}"][0]
         print(f"          CPU seconds of pigz against its: {saved:.2f}")
-for peer in ("igzip1", "zstd1"):
-    if f"pack.{peer}" in medians and "pack.plan1" in medians:
-        ratio, size = medians["pack.plan1"] / medians[f"pack.{peer}"], int(note("size.plan1")) / int(note(f"size.{peer}"))
-        print(f"          level 1 against {peer}: {ratio:.2f} times the time, {size:.4f} times the size")
+if "pack.igzip1" in medians:
+    ratio = medians["pack.plan1"] / medians["pack.igzip1"]
+    print(f"          level 1 against igzip -1: {ratio:.2f} times the time, {sizes('plan1', 'igzip1'):.4f} times the size")
+if "pack.zstd1" in medians:
+    ratio = medians["pack.plan1"] / medians["pack.zstd1"]
+    promise("packing at level 1, times the time of zstd -T0 -1 (at most 1.2)", f"{ratio:.2f}", ratio <= 1.2)
+    print(f"          its size against zstd -1: {sizes('plan1', 'zstd1'):.4f}")
 if "pack.plan-zstd3" in medians:
-    ratio = medians["pack.zstd"] / medians["pack.plan-zstd3"]
-    size = int(note("size.plan-zstd3")) / int(note("size.zstd"))
-    print(f"          zstd -T0 -3 against the same by plan: {ratio:.2f} times as fast, {size:.4f} of its size")
-    print(f"          zstd's size against gzip's at level 6: {int(note('size.plan-zstd3')) / int(note('size.plan6')):.4f}")
+    ratio, size = medians["pack.plan-zstd3"] / medians["pack.zstd"], sizes("plan-zstd3", "zstd")
+    promise("packing with zstd, times the time of zstd -T0 -3 (at most 1.1)", f"{ratio:.2f}", ratio <= 1.1)
+    promise("its size against zstd -3 (at most 1.1)", f"{size:.4f}", size <= 1.1)
+    print(f"          zstd's size against gzip's at level 6: {sizes('plan-zstd3', 'plan6'):.4f}")
+    for peer in ("restic", "borg"):
+        if f"pack.{peer}" in medians:
+            ratio, size = medians[f"pack.{peer}"] / medians["pack.plan-zstd3"], sizes("plan-zstd3", peer)
+            promise(f"packing with zstd, times as fast as {peer} (at least 2.5)", f"{ratio:.2f}", ratio >= 2.5)
+            promise(f"its size against that of {peer} (at most 1)", f"{size:.4f}", size <= 1)
+for level in (6, 1):
+    if f"encrypt.sealed{level}" in medians:
+        for what, values in (("time", medians), ("CPU seconds", {name: used for name, (used, _) in cpu.items()})):
+            ratio = values[f"encrypt.sealed{level}"] / values[f"encrypt.clear{level}"]
+            promise(f"encrypted at level {level}, times the {what} (at most 1.25)", f"{ratio:.2f}", ratio <= 1.25)
 for name, what in (("memory.many", "many files"), ("memory.big", "one large file")):
     if note(name):
         mib = int(note(name)) / 1024

@@ -238,7 +238,7 @@ measure_jobs() {
     head -c 4M /dev/urandom | base64 -w 0 >"$work/jobs/$number/file"
     declarations+="
 source s$number: files { paths = [\"$work/jobs/$number\"] }
-archive a$number { from = [s$number]  to = [local] }"
+archive a$number { from = [s$number], to = [local] }"
   done
   for jobs in 1 8 64; do
     mkdir -p "$work/store.jobs$jobs"
