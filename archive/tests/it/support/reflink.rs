@@ -8,24 +8,27 @@ pub struct Disk {
     folder: tempfile::TempDir,
 }
 
-fn succeeds(command: &mut Command) -> bool {
-    command.output().is_ok_and(|output| output.status.success())
+fn run(command: &mut Command) {
+    let output =
+        command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; `tests/run --install`"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 impl Disk {
-    /// `None` where one cannot be had: without the right to mount, or without `mkfs.xfs`.
+    /// `None` without the right to mount: only root has it, and for root there is no excuse.
     pub fn new() -> Option<Disk> {
+        if !super::is_root() {
+            eprintln!("not tried: only root may mount a file system that shares blocks");
+            return None;
+        }
         let folder = tempfile::tempdir().unwrap();
         let image = folder.path().join("image");
         std::fs::File::create(&image).unwrap().set_len(400 << 20).unwrap();
         let place = folder.path().join("mounted");
         std::fs::create_dir(&place).unwrap();
-        let made = succeeds(Command::new("mkfs.xfs").args(["-q", "-m", "reflink=1"]).arg(&image));
-        let mounted = made && succeeds(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&place));
-        if !mounted {
-            eprintln!("no file system with shared blocks can be made here");
-        }
-        mounted.then_some(Disk { folder })
+        run(Command::new("mkfs.xfs").args(["-q", "-m", "reflink=1"]).arg(&image));
+        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&place));
+        Some(Disk { folder })
     }
 
     pub fn path(&self) -> PathBuf {
@@ -34,7 +37,7 @@ impl Disk {
 
     /// Writes everything out, so that what is used can be counted.
     pub fn sync(&self) {
-        assert!(succeeds(Command::new("sync").arg("-f").arg(self.path())));
+        run(Command::new("sync").arg("-f").arg(self.path()));
     }
 
     /// Bytes in use.
@@ -47,6 +50,6 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         let place: &Path = &self.path();
-        succeeds(Command::new("umount").arg(place));
+        let _ = Command::new("umount").arg(place).output();
     }
 }
