@@ -123,6 +123,7 @@ codes! {
     OFFSITE_UNREACHABLE Error "offsite_unreachable" "more offsite copies are promised than there are offsite stores";
     LOG_COPIES Warning "log_copies" "a log has fewer copies than are promised of its source";
     SILENT_COPY Warning "silent_copy" "a promised copy is in a store that a run may leave out without a word";
+    NEEDED_STORE Note "needed_store" "a store that may be left out without a word is the only one there is";
     COPIES_OF_NEWEST Warning "copies_of_newest" "only the newest run has the copies that are promised";
     QUERY_OF_NO_DATABASE Error "query_of_no_database" "a rehearsal asks a query of a source that is no database";
     POLICY_BROKEN Error "policy_broken" "the plan breaks a policy";

@@ -93,6 +93,7 @@ const TEXTS: &[(&str, &str)] = texts![
     "offsite_unreachable",
     "log_copies",
     "silent_copy",
+    "needed_store",
     "copies_of_newest",
     "query_of_no_database",
     "policy_broken",

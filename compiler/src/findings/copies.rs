@@ -8,6 +8,7 @@ use crate::codes;
 use crate::finding::{Edit, Finding};
 use crate::model::{Absent, Objective, SourceId, StoreId};
 use crate::simulate::Simulation;
+use crate::sources::Place;
 
 /// A promise of copies, or of offsite ones.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +40,7 @@ impl Promised {
 impl Check<'_> {
     /// What can be told without playing the plan forward.
     pub(super) fn copies(&mut self) {
+        self.needed_stores();
         let model = self.model;
         for objective in &model.objectives {
             for promised in Promised::of(objective) {
@@ -194,6 +196,60 @@ impl Check<'_> {
                 None => finding,
             });
         }
+    }
+
+    /// Stores that may be left out without a word, where nothing goes on without them.
+    fn needed_stores(&mut self) {
+        let model = self.model;
+        for archive in &model.archives {
+            let what = format!("archive `{}` goes nowhere else: a run fails with 1", archive.name);
+            self.needed_alone(&archive.to, archive.place, &what);
+        }
+        for separate in &model.separates {
+            let source = &model.source(separate.source).name;
+            let what = format!("the repository of `{source}` is nowhere else: a run fails with 1");
+            self.needed_alone(&separate.to, separate.place, &what);
+        }
+        for wal in &model.wals {
+            const KEPT: &str = "its server keeps what it cannot hand over";
+            let source = &model.source(wal.source).name;
+            self.needed_alone(
+                &wal.to,
+                wal.place,
+                &format!("the log of `{source}` goes nowhere else: {KEPT}"),
+            );
+            let all = format!(
+                "a segment of the log of `{source}` does not count, as all stores are to have it: {KEPT}"
+            );
+            for id in wal.to.iter().filter(|_| wal.to.len() > 1 && !wal.ack_any) {
+                self.needed_store(
+                    *id,
+                    wal.place,
+                    &all,
+                    "write `ack = any`: the next run brings what a store lacks",
+                );
+            }
+        }
+    }
+
+    /// The one store that something goes to.
+    fn needed_alone(&mut self, to: &[StoreId], needs: Place, what: &str) {
+        if let [only] = to {
+            let help = "add a store that is always there to its `to`: nothing that `absent` may be lets what needs this one go on";
+            self.needed_store(*only, needs, what, help);
+        }
+    }
+
+    /// Tells of a store that is needed, where its absence is to be left unsaid.
+    fn needed_store(&mut self, id: StoreId, needs: Place, what: &str, help: &str) {
+        let store = self.model.store(id);
+        if store.absent != Absent::Skip {
+            return;
+        }
+        let place = self.facts.place("store", &store.name, "absent").unwrap_or(store.place);
+        let message = format!("store `{}` cannot be left out: where it is not there, {what}", store.name);
+        let finding = Finding::new(&codes::NEEDED_STORE, place, message).with(needs, "what needs it");
+        self.find(finding.help(help));
     }
 
     /// Whether no run has the copies any longer once there is a newer one, though stores hold older ones.

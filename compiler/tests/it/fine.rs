@@ -116,6 +116,38 @@ fn a_copy_that_is_missing_without_a_word() {
 }
 
 #[test]
+fn a_store_that_cannot_be_left_out() {
+    let with = |to: &str, wal: &str| {
+        found_in(&format!(
+            "plan t\nstore local: dir {{ path = \"/b\" }}\nstore usb: dir {{ path = \"/f\", absent = skip }}\n\
+             store disk: dir {{ path = \"/g\", absent = skip }}\n\
+             source db: postgres {{ driver = basebackup }}\nwal db {{ to = {wal} }}\n\
+             archive a {{ from = [db], to = [{to}] }}\narchive b {{ from = [db], to = [usb, local, disk] }}\n"
+        ))
+    };
+    const NOTE: &str = "note needed_store";
+    assert_eq!(with("local, usb", "[local]"), NONE);
+    assert_eq!(with("usb", "[local]"), [NOTE]);
+    // Disks that take turns.
+    assert_eq!(with("usb, disk", "[local]"), NONE);
+    assert_eq!(with("local", "[usb]"), [NOTE]);
+    assert_eq!(with("local", "[local, usb]"), [NOTE]);
+    assert_eq!(with("local", "[usb, disk]"), [NOTE, NOTE]);
+    assert_eq!(with("local", "[usb, disk], ack = any"), NONE);
+    assert_eq!(with("local", "[usb], ack = any"), [NOTE]);
+    assert_eq!(with("usb", "[usb]"), [NOTE, NOTE]);
+    let separate = |to: &str| {
+        found_in(&format!(
+            "plan t\nstore local: dir {{ path = \"/b\" }}\nstore usb: dir {{ path = \"/f\", absent = skip }}\n\
+             source db: postgres {{ driver = pgbackrest, stanza = \"x\", staging = \"/st\" }}\nseparate db {{ to = [{to}] }}\n\
+             source site: files {{ paths = [\"/s\"] }}\narchive site {{ from = [site], to = [local] }}\n"
+        ))
+    };
+    assert_eq!(separate("local, usb"), NONE);
+    assert_eq!(separate("usb"), [NOTE]);
+}
+
+#[test]
 fn copies_of_the_newest_run_alone() {
     let with = |keep: &str, promise: &str| {
         found_in(&format!(
