@@ -458,6 +458,29 @@ fn a_page_in_the_place_of_a_bucket_is_no_empty_bucket() {
 }
 
 #[test]
+fn an_address_without_tls_is_taken_from_the_environment_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let words = "<Error><Code>ContainerNotFound</Code><Message>no such place</Message></Error>";
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let _ = client.read(&mut [0; 4096]);
+            let length = words.len();
+            let _ = write!(
+                client,
+                "HTTP/1.1 404 Not Found\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{words}"
+            );
+        }
+    });
+    let alone = Scenario::new()
+        .env("AZURE_STORAGE_ENDPOINT", &endpoint)
+        .env("AZURE_STORAGE_ACCOUNT_NAME", "acc")
+        .env("AZURE_STORAGE_ACCOUNT_KEY", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
+    alone.plan(["list", "--store", "azblob://cont/of"]).status(1).says("ContainerNotFound");
+}
+
+#[test]
 fn a_bucket_that_is_away_keeps_no_run_from_a_folder() {
     let server = Server::start();
     let text = format!(

@@ -190,6 +190,9 @@ fn azblob(
     let StoreKind::Azblob { container, account, endpoint, .. } = kind else {
         return Err("it is no container of Azure".to_owned());
     };
+    // Keys of one's own go with nothing of the environment's.
+    let told = || variable("AZURE_STORAGE_ENDPOINT").or_else(|| variable("AZURE_ENDPOINT"));
+    let endpoint = endpoint.clone().or_else(|| keys.is_none().then(told).flatten());
     let options = options(endpoint.as_deref(), None, patience)?;
     let builder =
         if keys.is_some() { MicrosoftAzureBuilder::new() } else { MicrosoftAzureBuilder::from_env() };
@@ -203,7 +206,7 @@ fn azblob(
         builder = builder.with_credentials(Arc::new(OfAzure(keys)));
     }
     if let Some(endpoint) = endpoint {
-        builder = builder.with_endpoint(with_scheme(endpoint));
+        builder = builder.with_endpoint(with_scheme(&endpoint));
     }
     Ok(builder)
 }
@@ -212,8 +215,10 @@ fn gcs(kind: &StoreKind, secrets: &Secrets, patience: Patience) -> Result<Google
     let StoreKind::Gcs { bucket, credential, endpoint, .. } = kind else {
         return Err("it is no bucket of Google's".to_owned());
     };
-    let options = options(endpoint.as_deref(), None, patience)?;
     let own = credential.is_some();
+    let told = || variable("GOOGLE_BASE_URL").filter(|_| !own);
+    let endpoint = endpoint.clone().or_else(told);
+    let options = options(endpoint.as_deref(), None, patience)?;
     let builder = if own { GoogleCloudStorageBuilder::new() } else { GoogleCloudStorageBuilder::from_env() };
     let mut builder = builder.with_client_options(options).with_retry(retry(patience));
     builder = builder.with_http_connector(Patient);
@@ -222,7 +227,7 @@ fn gcs(kind: &StoreKind, secrets: &Secrets, patience: Patience) -> Result<Google
         builder = builder.with_service_account_key(fetch("credential", credential, secrets)?);
     }
     if let Some(endpoint) = endpoint {
-        builder = builder.with_base_url(&with_scheme(endpoint));
+        builder = builder.with_base_url(&with_scheme(&endpoint));
     }
     Ok(builder)
 }
