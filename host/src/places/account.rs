@@ -2,15 +2,22 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use rustix::fs::{Access, access};
-use rustix::process::{getegid, geteuid, getgroups};
+use rustix::process::{Pid, Signal, getegid, geteuid, getgroups};
 use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+use crate::keeper;
+
+/// Where the program is that asks what else knows accounts, such as a directory service.
+const GETENT: [&str; 2] = ["/usr/bin/getent", "/bin/getent"];
 
 /// The account with this number.
 pub fn name_of(user: u32) -> Option<String> {
-    named(&fs::read_to_string("/etc/passwd").ok()?, user)
+    let known = named(&fs::read_to_string("/etc/passwd").ok()?, user);
+    known.or_else(|| named(&asked("passwd", &user.to_string())?, user))
 }
 
 fn named(text: &str, number: u32) -> Option<String> {
@@ -26,7 +33,8 @@ pub fn called(user: u32) -> String {
 /// A group as messages call it.
 pub fn group_called(group: u32) -> String {
     let text = fs::read_to_string("/etc/group").unwrap_or_default();
-    named(&text, group).map_or_else(|| group.to_string(), |name| format!("`{name}`"))
+    let name = named(&text, group).or_else(|| named(&asked("group", &group.to_string())?, group));
+    name.map_or_else(|| group.to_string(), |name| format!("`{name}`"))
 }
 
 /// This account, as `chown` takes it.
@@ -36,11 +44,34 @@ pub fn own_name() -> String {
 }
 
 /// User and group of an account.
+///
+/// # Errors
+/// When the machine's own accounts cannot be read.
 pub fn find(name: &str) -> io::Result<Option<(u32, u32)>> {
-    let text = fs::read_to_string("/etc/passwd")?;
-    let line = text.lines().find(|line| line.split(':').next() == Some(name));
-    let mut fields = line.unwrap_or_default().split(':').skip(2).map_while(|field| field.parse().ok());
-    Ok(fields.next().zip(fields.next()))
+    let known = numbers(&fs::read_to_string("/etc/passwd")?, name);
+    Ok(known.or_else(|| numbers(&asked("passwd", name)?, name)))
+}
+
+fn numbers(text: &str, name: &str) -> Option<(u32, u32)> {
+    let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
+    let mut fields = line.split(':').skip(2).map_while(|field| field.parse().ok());
+    fields.next().zip(fields.next())
+}
+
+/// What the system says of an account or a group, by name or number, wherever it has it from (NSS: LDAP, SSSD, systemd). `None`: it
+/// knows none, or there is nothing to ask it with. The lines are as in the file; what they are of is for the caller to see, as a
+/// name that is a number is taken for one.
+fn asked(of: &str, key: &str) -> Option<String> {
+    let program = GETENT.into_iter().find(|path| Path::new(path).is_file())?;
+    let mut command = Command::new(program);
+    command.args([of, "--", key]).env_clear().env("LC_ALL", "C").current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let child = keeper::spawn(&mut command, Signal::TERM).ok()?;
+    let group = Pid::from_child(&child);
+    let output = child.wait_with_output();
+    keeper::release(group);
+    let output = output.ok().filter(|output| output.status.success())?;
+    String::from_utf8(output.stdout).ok()
 }
 
 /// What is said of an account that is not there.
@@ -143,6 +174,18 @@ mod tests {
         assert_eq!(members_in(groups, accounts, 100), Some(vec![Some(1000), Some(1001)]));
         assert_eq!(members_in(groups, accounts, 200), Some(vec![Some(1000), None]));
         assert_eq!(members_in(groups, accounts, 300), None);
+    }
+
+    #[test]
+    fn accounts_are_those_of_the_file_and_of_what_else_the_system_asks() {
+        assert_eq!(find("root").unwrap(), Some((0, 0)));
+        assert_eq!(find("nobody_at_all").unwrap(), None);
+        // It has them of the same file here. What is no name of an account is none, though it were the number of one.
+        assert_eq!(numbers(&asked("passwd", "root").unwrap(), "root"), Some((0, 0)));
+        assert_eq!(named(&asked("group", "0").unwrap(), 0), Some("root".to_owned()));
+        assert_eq!(find("0").unwrap(), None);
+        assert_eq!(find("-V").unwrap(), None);
+        assert_eq!(name_of(u32::MAX - 7), None);
     }
 
     #[test]
