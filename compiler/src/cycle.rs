@@ -78,9 +78,12 @@ pub struct Asked<'a> {
 pub struct Past<'a, Id> {
     /// In any order.
     pub runs: &'a [Run<Id>],
-    /// Artefacts that cannot serve as a base, by run and archive, and why.
-    pub lost: &'a BTreeMap<(Id, String), String>,
+    /// What cannot serve as a base.
+    pub lost: &'a Lost<Id>,
 }
+
+/// What cannot serve as a base, by run and archive, and why: of one source, or of all that is in the artefact.
+pub type Lost<Id> = BTreeMap<(Id, String, Option<String>), String>;
 
 /// What the next run of `archive` is to be.
 pub fn next<Id: Ord + Clone + Display>(
@@ -280,7 +283,8 @@ impl<'a, Id: Ord + Clone + Display> Chains<'a, Id> {
     /// Why this link cannot be rested on.
     fn trouble(&self, link: &Link<'_, Id>, past: &Past<'_, Id>) -> Option<String> {
         let lost = |run: &Run<Id>, archive: &str| {
-            let why = past.lost.get(&(run.id.clone(), archive.to_owned()))?;
+            let of = |source: Option<String>| past.lost.get(&(run.id.clone(), archive.to_owned(), source));
+            let why = of(None).or_else(|| of(Some(link.part.source.clone())))?;
             Some(format!("the base, run {}, cannot be used: {why}", run.id))
         };
         let needed = link.part.rests_on.iter().find_map(|base| {

@@ -1,6 +1,7 @@
 //! A plan that is edited between runs: chains go on where they can, and what is new is taken whole.
 
 use std::fs;
+use std::path::Path;
 
 use crate::cycle_worlds::{DAYS, five, levels, look, manifest, plan, restored, run, same, world};
 use crate::scenario::{Scenario, settle, shell};
@@ -98,6 +99,41 @@ fn a_source_that_is_added_removed_or_renamed() {
         );
         scenario.plan(["verify", "--all", "--deep"]).status(0);
     }
+}
+
+#[test]
+fn a_source_of_another_kind_is_taken_whole_and_the_others_go_on() {
+    let text = trees(&["one", "two"], &[("main", "one, two")], &five("previous"));
+    let of_files = "source two: files {\n  paths = [\"two\"]\n}";
+    let of_command = "source two: command {\n  run = [\"cat\", \"two/a\"]\n  as  = \"a\"\n}";
+    let scenario = three(&text.replace(of_files, of_command));
+    run(&scenario).status(0);
+    for (day, (kind, then)) in [(of_files, "command"), (of_command, "files")].iter().enumerate() {
+        change(&scenario, 1);
+        scenario.write("p.plan", text.replace(of_files, kind));
+        run(&scenario)
+            .status(3)
+            .says("source `two` is taken whole")
+            .says(&format!("there it is of kind `{then}`, and no longer"));
+        let sequence = u32::try_from(day + 2).unwrap();
+        assert_eq!(contents(&scenario, sequence), ["main one incremental", "main two full"]);
+        exact(&scenario, &sequence.to_string(), if day == 0 { &["one", "two"] } else { &["one"] });
+    }
+    assert!(restored(&scenario, "3", "two", "").contains_key(Path::new("a")));
+    run(&scenario).status(0);
+    assert_eq!(contents(&scenario, 4), ["main one incremental", "main two incremental"]);
+}
+
+/// What this machine has lost of one source costs that one alone a whole backup.
+#[test]
+fn a_record_that_is_damaged_costs_its_own_source_alone() {
+    let scenario = three(&trees(&["one", "two"], &[("main", "one, two")], &five("previous")));
+    run(&scenario).status(0);
+    change(&scenario, 1);
+    shell(&scenario.path("../state"), "for f in $(find . -name two.scan); do rm $f; echo x > $f; done");
+    run(&scenario).status(3).says("source `two` is taken whole");
+    assert_eq!(contents(&scenario, 2), ["main one incremental", "main two full"]);
+    exact(&scenario, "2", &["one", "two"]);
 }
 
 #[test]

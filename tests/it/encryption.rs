@@ -208,10 +208,14 @@ fn other_keys_hold_from_the_next_backup_on() {
     assert!(said.contains(&format!("key `{second}` opens 2 backups")), "{said}");
     // In clear from now on, and back.
     scenario.write("p.plan", text(&[&second], "").replace(&format!("  encrypt = [\"{second}\"]\n"), ""));
-    scenario.next_day().plan(["run"]).status(3).says("is taken whole");
+    scenario.next_day().plan(["run"]).status(3).says("it is encrypted, and the plan encrypts no longer");
     scenario.plan(["restore", "--to", "clear"]).status(0);
     scenario.write("p.plan", text(&[&second], ""));
-    scenario.next_day().plan(["run"]).status(3).says("is taken whole");
+    scenario
+        .next_day()
+        .plan(["run"])
+        .status(3)
+        .says("it is not encrypted, and the plan encrypts what is new");
     with(&scenario, "second", &["restore", "--to", "f"]).status(0);
 }
 

@@ -1,8 +1,8 @@
 //! Which level a run takes, in lives of plans.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use backplan_compiler::cycle::{Asked, Next, Past, Place, next};
+use backplan_compiler::cycle::{Asked, Lost, Next, Past, Place, next};
 use backplan_compiler::model::{Level, Model};
 use backplan_compiler::retention::{Part, Run};
 use jiff::{SignedDuration, Timestamp};
@@ -30,13 +30,13 @@ fn site(more: &str) -> Model {
 /// A store and a clock.
 struct Life {
     runs: Vec<Run<u32>>,
-    lost: BTreeMap<(u32, String), String>,
+    lost: Lost<u32>,
     now: Timestamp,
 }
 
 impl Life {
     fn new() -> Life {
-        Life { runs: Vec::new(), lost: BTreeMap::new(), now: "2026-11-20T02:30:00Z".parse().unwrap() }
+        Life { runs: Vec::new(), lost: Lost::new(), now: "2026-11-20T02:30:00Z".parse().unwrap() }
     }
 
     fn ask(&self, model: &Model, archive: &str, only: &[&str], level: Option<Level>) -> Next<u32> {
@@ -155,7 +155,7 @@ fn a_lost_base_makes_the_next_run_a_full() {
     assert_eq!(life.ask(&differential, "main", &[], None).warnings.len(), 2);
     let mut life = Life::new();
     life.days(&model, 3);
-    life.lost.insert((2, "main".into()), "its artefact is not there".into());
+    life.lost.insert((2, "main".into(), None), "its artefact is not there".into());
     let next = life.ask(&model, "main", &[], None);
     assert_eq!(next.level, F);
     assert_eq!(

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use backplan_compiler::cycle::{Asked, Next, Past, next};
+use backplan_compiler::cycle::{Asked, Base, Lost, Next, Past, next};
 use backplan_compiler::due::is_due;
 use backplan_compiler::model::{
     Archive, ArchiveId, LargeFiles, Level, Model, Separate, Source, SourceId, StoreId,
@@ -28,6 +28,7 @@ use crate::catalog::runs::{Catalog, told_mend};
 use crate::cipher::keyring::bare;
 use crate::postgres::identity::Known;
 use crate::store::Name;
+use crate::text::printable;
 
 /// The levels of a run.
 #[derive(Debug, Clone, Default)]
@@ -337,8 +338,8 @@ fn usable(
     runs: &[Run<RunId>],
     cache: &Cache,
 ) -> (Next<RunId>, BTreeMap<String, Grounds>) {
-    let mut lost = BTreeMap::new();
-    // Every turn finds one more artefact that cannot serve, until none is found.
+    let mut lost = Lost::new();
+    // Every turn finds more that cannot serve, until nothing is found.
     loop {
         let answer = following(model, archive, asked, &Past { runs, lost: &lost });
         let mut found = unusable(&answer, targets, &lost);
@@ -350,9 +351,7 @@ fn usable(
         match grounds {
             Ok(grounds) if found.is_empty() => return (answer, grounds),
             Ok(_) => {}
-            Err((key, why)) => {
-                found.insert(key, why);
-            }
+            Err(useless) => found.extend(useless),
         }
         lost.extend(found);
     }
@@ -495,15 +494,11 @@ fn lacking(
 }
 
 /// Artefacts that `answer` rests on and that cannot be read in one of the stores, with the reason.
-fn unusable(
-    answer: &Next<RunId>,
-    targets: &[&Shelf],
-    known: &BTreeMap<(RunId, String), String>,
-) -> BTreeMap<(RunId, String), String> {
-    let mut found = BTreeMap::new();
+fn unusable(answer: &Next<RunId>, targets: &[&Shelf], known: &Lost<RunId>) -> Lost<RunId> {
+    let mut found = Lost::new();
     for base in answer.bases.values().flatten() {
         for run in &base.rests_on {
-            let key = (*run, base.archive.clone());
+            let key = (*run, base.archive.clone(), None);
             if known.contains_key(&key) || found.contains_key(&key) {
                 continue;
             }
@@ -528,57 +523,105 @@ fn told_useless(shelf: &Shelf, record: &ArchiveRecord, error: &BackupsError, tar
     format!("{error}; {}", told_mend(is_gone, other.store.label()))
 }
 
-/// What each source that has a base rests on; or the first base that cannot serve, by run and archive, and why.
+/// What each source that has a base rests on; or what of these bases cannot serve.
+///
+/// What is wrong with one source is said of that one: the others go on.
 fn grounds(
     model: &Model,
     archive: &Archive,
     answer: &Next<RunId>,
     targets: &[&Shelf],
     cache: &Cache,
-) -> Result<BTreeMap<String, Grounds>, ((RunId, String), String)> {
-    let Some(shelf) = targets.first() else { return Ok(BTreeMap::new()) };
-    let mut found = BTreeMap::new();
+) -> Result<BTreeMap<String, Grounds>, Lost<RunId>> {
+    let (mut found, mut lost) = (BTreeMap::new(), Lost::new());
     for (source, base) in &answer.bases {
         let Some(base) = base else { continue };
-        let useless = |why: String| ((base.run, base.archive.clone()), why);
-        let manifest = shelf.catalog.get(&base.run);
-        if manifest.is_some_and(|manifest| is_ambiguous(manifest, archive, &base.archive, source)) {
-            return Err(useless(format!(
-                "its archive `{}` has another name now, and others hold the source too",
-                base.archive
-            )));
+        let laid = useless(model, archive, (source, base), targets)
+            .and_then(|held| ground(model, archive, (source, base), held, cache));
+        match laid {
+            Ok(ground) => drop(found.insert(source.clone(), ground)),
+            Err(Useless { why, is_whole }) => {
+                let of = (!is_whole).then(|| source.clone());
+                lost.insert((base.run, base.archive.clone(), of), why);
+            }
         }
-        let held = manifest.and_then(|manifest| Some((manifest, record(manifest, &base.archive)?)));
-        let (manifest, record) = held.ok_or_else(|| useless("it is not there".to_owned()))?;
-        if !is_for_the_same(&archive.encrypt, &record.recipients) {
-            return Err(useless(OTHER_KEYS.to_owned()));
-        }
-        if let Some(why) = unresolved(archive, source, base.run, record, targets) {
-            return Err(useless(why));
-        }
-        let view = match shelf.view(manifest, record, &|other| other == source) {
-            Ok(chain) => Some(Arc::new(chain.view)),
-            Err(BackupsError::Locked { .. }) => None,
-            Err(error) => return Err(useless(error.to_string())),
-        };
-        let is_compared = |declared: &&Source| declared.name == *source && declared.is_compared();
-        let scan = match model.sources.iter().any(|declared| is_compared(&declared)) {
-            true => Some(
-                cache
-                    .load(&base.archive, base.run, &record.root, source)
-                    .map_err(|lost| useless(lost.to_string()))?,
-            ),
-            false => None,
-        };
-        let told = manifest.sources.iter().find(|told| told.name == *source);
-        let labels = told.map(|told| told.labels().clone()).unwrap_or_default();
-        let grains = match archive.large_files {
-            LargeFiles::Blocks => cache.grains(&base.archive, base.run, &record.root, source),
-            LargeFiles::Whole => None,
-        };
-        found.insert(source.clone(), Grounds { record: record.clone(), scan, grains, labels, view });
     }
-    Ok(found)
+    if lost.is_empty() { Ok(found) } else { Err(lost) }
+}
+
+/// Why a base cannot serve.
+struct Useless {
+    why: String,
+    /// Whether that holds for all that is in its artefact.
+    is_whole: bool,
+}
+
+/// What a source's base is in the first of these stores, where it can serve as far as manifests tell.
+fn useless<'s>(
+    model: &Model,
+    archive: &Archive,
+    (source, base): (&str, &Base<RunId>),
+    targets: &[&'s Shelf],
+) -> Result<(&'s Shelf, &'s Manifest, &'s ArchiveRecord), Useless> {
+    let of_source = |why: String| Useless { why, is_whole: false };
+    let of_all = |why: &str| Useless { why: why.to_owned(), is_whole: true };
+    let gone = || of_all("it is not there");
+    let shelf = *targets.first().ok_or_else(gone)?;
+    let manifest = shelf.catalog.get(&base.run).ok_or_else(gone)?;
+    if is_ambiguous(manifest, archive, &base.archive, source) {
+        let then = &base.archive;
+        return Err(of_source(format!(
+            "its archive `{then}` has another name now, and others hold the source too"
+        )));
+    }
+    let record = record(manifest, &base.archive).ok_or_else(gone)?;
+    if let Some(why) = other_keys(&archive.encrypt, &record.recipients) {
+        return Err(of_all(&why));
+    }
+    let now = model.sources.iter().find(|declared| declared.name == source);
+    if let (Some(now), Some(then)) = (now.map(|now| now.kind.facts().word), manifest.source(source))
+        && now != then.kind
+    {
+        return Err(of_source(format!(
+            "there it is of kind `{}`, and no longer",
+            printable(then.kind.as_bytes())
+        )));
+    }
+    match unresolved(archive, source, base.run, record, targets) {
+        Some(why) => Err(of_source(why)),
+        None => Ok((shelf, manifest, record)),
+    }
+}
+
+/// What a source rests on, as this machine knows it.
+fn ground(
+    model: &Model,
+    archive: &Archive,
+    (source, base): (&str, &Base<RunId>),
+    (shelf, manifest, record): (&Shelf, &Manifest, &ArchiveRecord),
+    cache: &Cache,
+) -> Result<Grounds, Useless> {
+    let useless = |why: String| Useless { why, is_whole: false };
+    let view = match shelf.view(manifest, record, &|other| other == source) {
+        Ok(chain) => Some(Arc::new(chain.view)),
+        Err(BackupsError::Locked { .. }) => None,
+        Err(error) => return Err(useless(error.to_string())),
+    };
+    let is_compared = |declared: &Source| declared.name == source && declared.is_compared();
+    let scan = match model.sources.iter().any(is_compared) {
+        true => Some(
+            cache
+                .load(&base.archive, base.run, &record.root, source)
+                .map_err(|lost| useless(lost.to_string()))?,
+        ),
+        false => None,
+    };
+    let labels = manifest.source(source).map(|told| told.labels().clone()).unwrap_or_default();
+    let grains = match archive.large_files {
+        LargeFiles::Blocks => cache.grains(&base.archive, base.run, &record.root, source),
+        LargeFiles::Whole => None,
+    };
+    Ok(Grounds { record: record.clone(), scan, grains, labels, view })
 }
 
 /// Why a restore from any of these stores would not find what the source rests on: the archive may have had another name in any
@@ -600,13 +643,19 @@ fn unresolved(
     targets.iter().find_map(lost)
 }
 
-/// What is new opens with every key that the plan names now: it rests on nothing that does not.
-const OTHER_KEYS: &str = "it is encrypted for other keys than the plan names now";
-
-/// Whether each of these keys opens what is encrypted for those; what is to be in clear rests on what is.
-fn is_for_the_same(now: &[String], then: &[String]) -> bool {
-    let then: BTreeSet<String> = then.iter().map(|key| bare(key)).collect();
-    now.is_empty() == then.is_empty() && now.iter().all(|key| then.contains(&bare(key)))
+/// Why what is encrypted for these keys `now` rests on nothing that was for those `then`: whoever opens the one opens the other, and
+/// what is to be in clear rests on what is. `None`: it may.
+fn other_keys(now: &[String], then: &[String]) -> Option<String> {
+    let why = match (now.is_empty(), then.is_empty()) {
+        (false, true) => "it is not encrypted, and the plan encrypts what is new",
+        (true, false) => "it is encrypted, and the plan encrypts no longer",
+        _ => {
+            let then: BTreeSet<String> = then.iter().map(|key| bare(key)).collect();
+            let opens_all = now.iter().all(|key| then.contains(&bare(key)));
+            (!opens_all).then_some("it is encrypted for other keys than the plan names now")?
+        }
+    };
+    Some(why.to_owned())
 }
 
 /// Whether a restore could not tell which archive of the base is meant: the one it rests on had another name then, and is not
