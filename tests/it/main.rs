@@ -15,6 +15,7 @@ mod cycle_lost;
 mod cycle_worlds;
 mod diff;
 mod diff_lost;
+mod diff_next;
 mod diff_rev;
 mod diff_run;
 mod editors;

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use backplan_compiler::diff::diff;
 use backplan_compiler::sources::SourceSet;
-use backplan_runtime::backups::outlook::outlook;
+use backplan_runtime::backups::outlook::{Memory, outlook};
 use backplan_runtime::load;
 use backplan_runtime::load::revision::{RevisionError, load_revision};
+use backplan_runtime::run::state;
 
 use self::sides::{Side, compiled, moved};
 use super::plan::{current_folder, inputs, of_load, sole};
@@ -34,7 +35,10 @@ fn compare(args: &DiffArgs, global: &Global, console: &mut Console) -> Result<St
         .map_err(|error| Failure::new(format!("a plan has no order of steps: {error:?}")))?;
     let mut unknown = Vec::new();
     if !found.declarations.is_empty() {
-        let outlook = outlook(&old.model, &new.model, clock()?.now());
+        // The comparison itself needs none.
+        let state = state::root().ok();
+        let memory = Memory { state: state.as_deref(), files: [&new.model.file, &old.model.file] };
+        let outlook = outlook(&old.model, &new.model, memory, clock()?.now());
         found.add(outlook.consequences);
         unknown = outlook.unknown;
     }

@@ -40,6 +40,7 @@ pub mod outside;
 pub mod paths;
 pub mod probackup;
 pub mod repositories;
+pub mod resting;
 pub mod restore;
 mod sealed;
 pub mod shelf;

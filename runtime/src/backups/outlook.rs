@@ -2,15 +2,18 @@
 //! really hold, and the next run of each. Reads only.
 
 use backplan_compiler::count::plural;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::path::Path;
 
+use backplan_compiler::cycle::Next;
 use backplan_compiler::diff::{Consequence, counterpart};
-use backplan_compiler::model::{Model, Store};
+use backplan_compiler::lower::level_word;
+use backplan_compiler::model::{Level, Model, Store};
 use backplan_compiler::retention::Policy;
 use jiff::Timestamp;
 
+use super::resting::coming;
 use super::shelf::{Shelf, Shelves};
-use super::status::next_runs as coming;
 use crate::catalog::ids::RunId;
 use crate::catalog::prune::{Occasion, PrunePlan, PrunedRun};
 
@@ -24,7 +27,7 @@ pub struct Outlook {
 }
 
 /// What the change does to the backups in every store that both plans have.
-pub fn outlook(old: &Model, new: &Model, now: Timestamp) -> Outlook {
+pub fn outlook(old: &Model, new: &Model, memory: Memory<'_>, now: Timestamp) -> Outlook {
     let mut outlook = Outlook::default();
     if old.name != new.name {
         outlook
@@ -43,7 +46,7 @@ pub fn outlook(old: &Model, new: &Model, now: Timestamp) -> Outlook {
             }
         }
     }
-    next_runs(&mut outlook, old, new, now);
+    next_runs(&mut outlook, old, new, memory, now);
     outlook
 }
 
@@ -112,21 +115,73 @@ fn day(at: Timestamp) -> String {
     crate::moment::shown(at)
 }
 
-/// Archives whose next run has another level than it would have had.
-fn next_runs(outlook: &mut Outlook, old: &Model, new: &Model, now: Timestamp) {
-    let next = |model: &Model| -> Option<BTreeMap<String, (&'static str, String)>> {
-        let shelves = Shelves::of_plan(model, None).ok()?;
-        let archives = coming(model, &shelves, now).into_iter();
-        Some(archives.map(|archive| (archive.archive, (archive.level, archive.why))).collect())
+/// Archives whose next run has another level than it would have had, and sources that it takes whole and would not have.
+fn next_runs(outlook: &mut Outlook, old: &Model, new: &Model, memory: Memory<'_>, now: Timestamp) {
+    let next = |model: &Model| -> Option<BTreeMap<String, Next<RunId>>> {
+        let mut shelves = Shelves::of_plan(model, None).ok()?;
+        memory.look(&mut shelves, model);
+        let archives = model.archives.iter().map(|archive| archive.name.clone());
+        Some(archives.zip(coming(model, &shelves, now)).collect())
     };
     let (Some(before), Some(after)) = (next(old), next(new)) else { return };
-    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    for name in names {
-        if let (Some((was, _)), Some((is, why))) = (before.get(name), after.get(name))
-            && was != is
-        {
-            let text = format!("the next run of archive `{name}` is {is} and not {was}: {why}");
-            outlook.consequences.push(Consequence::change("next_run", text));
+    for (name, next) in &after {
+        let was = before.get(name).map(|was| was.level);
+        let whole = turned_whole(next, &before);
+        let is_full = next.level == Level::Full && !whole.is_empty();
+        let (is, why) = (level_word(next.level), why(next));
+        let mut tell = |text| outlook.consequences.push(Consequence::change("next_run", text));
+        match was {
+            Some(was) if was != next.level => {
+                tell(format!("the next run of archive `{name}` is {is} and not {}: {why}", level_word(was)));
+            }
+            None if is_full => tell(format!("the next run of archive `{name}` is {is}: {why}")),
+            _ => whole.iter().for_each(|source| tell(told_whole(name, source, next))),
+        }
+    }
+}
+
+/// The sources that the next run of an archive rests on nothing for, and that would have rested on something in one of these.
+fn turned_whole<'n>(next: &'n Next<RunId>, before: &BTreeMap<String, Next<RunId>>) -> Vec<&'n str> {
+    let had_base = |source: &str| before.values().any(|was| matches!(was.bases.get(source), Some(Some(_))));
+    let whole = next.bases.iter().filter(|(_, base)| base.is_none()).map(|(source, _)| source.as_str());
+    whole.filter(|source| had_base(source)).collect()
+}
+
+/// Why a run has its level: what it cannot rest on, where there is such.
+fn why(next: &Next<RunId>) -> &str {
+    next.warnings.first().filter(|_| next.level == Level::Full).unwrap_or(&next.why)
+}
+
+/// That an archive takes a source whole whose others go on.
+fn told_whole(archive: &str, source: &str, next: &Next<RunId>) -> String {
+    let of_it = format!("source `{source}` is taken whole");
+    match next.warnings.iter().find(|warning| warning.starts_with(&of_it)) {
+        Some(warning) => format!("in the next run of archive `{archive}`, {warning}"),
+        None => {
+            format!("in the next run of archive `{archive}`, {of_it}: the archive has no backup of it yet")
+        }
+    }
+}
+
+/// What this machine remembers of a plan's runs.
+#[derive(Clone, Copy)]
+pub struct Memory<'a> {
+    /// Backplan's folder on this machine, where one can be told.
+    pub state: Option<&'a Path>,
+    /// The files that the two plans may be run from: one of them may be a copy that never ran.
+    pub files: [&'a Path; 2],
+}
+
+impl Memory<'_> {
+    /// Looks what is remembered of the first of the files that has run.
+    fn look(&self, shelves: &mut Shelves, model: &Model) {
+        let Some(state) = self.state else { return };
+        for file in self.files {
+            let from = Model { file: file.to_path_buf(), ..model.clone() };
+            shelves.look_for_memory(&from, state);
+            if shelves.made.as_ref().is_some_and(|made| !made.is_empty()) {
+                return;
+            }
         }
     }
 }

@@ -63,6 +63,9 @@ pub struct Shelves {
     pub accepted: Accepted,
     /// Which runs this machine has committed, if somebody looked and it can be read.
     pub made: Option<Made>,
+    /// The stores that could not be read and that no run of this machine has used, if somebody looked what it remembers: the next run
+    /// is the first in them.
+    pub new: BTreeSet<String>,
     /// Whether these are all stores of the plan, but for those that could not be read.
     pub are_all: bool,
 }
@@ -373,6 +376,12 @@ impl Shelves {
         let Ok(plan) = HostState::look(state).and_then(|host| host.plan(&model.name, &model.file)) else {
             return;
         };
+        let is_read = |store: &Declared| self.shelves.iter().any(|shelf| shelf.store.label() == store.name);
+        let is_new = |store: &&Declared| {
+            self.are_all && !is_read(store) && plan.known(&store.name, &store.location()).is_none()
+        };
+        let stores = model.each_store().map(|(_, store)| store);
+        self.new = stores.filter(is_new).map(|store| store.name.clone()).collect();
         self.accepted = plan.accepted().clone();
         self.made = Made::load(plan.folder()).ok();
         self.between = history::between(&plan);

@@ -2,28 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use backplan_compiler::cycle::{Asked, Past, next};
+use backplan_compiler::cycle::Next;
 use backplan_compiler::due;
 use backplan_compiler::lower::level_word;
 use backplan_compiler::model::{
     Absent, Archive, Model, Objective, Postgres, PostgresDriver, Schedule, Separate, SourceId, StoreId,
 };
-use backplan_compiler::retention::Run;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use serde::Serialize;
 
-use super::deciding::Deciding;
 use super::last::{Compression, LastRun, compression, last_run};
 use super::log::{self, LogStanding};
 use super::losses::{between_steps, emptied_sources, shrunk_sources};
 use super::repositories::{self, Access};
+use super::resting::coming;
 use super::shelf::{Shelf, Shelves};
 use super::tool;
 use crate::catalog::ids::RunId;
-use crate::catalog::made::Made;
 use crate::catalog::manifest::{Manifest, SourceStatus};
-use crate::catalog::prune::fact;
 use crate::control::Control;
 use crate::rehearse::record::{self, Rehearsal};
 use crate::run::history::{Between, PastRun};
@@ -377,43 +374,16 @@ fn can_restore(shelf: &Shelf, manifest: &Manifest, source: &str) -> bool {
 }
 
 /// What each archive's next run is.
-pub fn next_runs(model: &Model, shelves: &Shelves, now: Timestamp) -> Vec<ArchiveNext> {
-    let nothing = Made::default();
-    let made = shelves.made.as_ref().unwrap_or(&nothing);
-    let readable = model.each_store().filter_map(|(id, store)| {
-        Some((id, shelves.shelves.iter().find(|shelf| shelf.store.label() == store.name)?))
-    });
-    let all: Vec<&Archive> = model.archives.iter().collect();
-    let deciding = Deciding::new(readable.collect(), &BTreeSet::new(), &all, made);
-    all.into_iter().map(|archive| archive_next(model, &deciding.of(archive), archive, now)).collect()
-}
-
-fn archive_next(model: &Model, readable: &[&Shelf], archive: &Archive, now: Timestamp) -> ArchiveNext {
-    // A base must be in every one of these stores.
-    let everywhere =
-        |manifest: &&Manifest| readable.iter().all(|shelf| shelf.catalog.get(&manifest.run).is_some());
-    let runs: Vec<Run<RunId>> = readable
-        .first()
-        .into_iter()
-        .flat_map(|shelf| shelf.catalog.runs())
-        .filter(everywhere)
-        .map(fact)
-        .collect();
-    let sources = archive.from.iter().map(|id| model.source(*id).name.as_str()).collect();
-    let next = next(
-        model,
-        archive,
-        &Asked { sources, level: None, now },
-        &Past { runs: &runs, lost: &BTreeMap::new() },
-    );
-    ArchiveNext {
+fn next_runs(model: &Model, shelves: &Shelves, now: Timestamp) -> Vec<ArchiveNext> {
+    let next = |(archive, next): (&Archive, Next<RunId>)| ArchiveNext {
         archive: archive.name.clone(),
         level: level_word(next.level),
         place: next.place.map(|place| place.number),
         of: next.place.map(|place| place.of),
         why: next.why,
         warnings: next.warnings,
-    }
+    };
+    model.archives.iter().zip(coming(model, shelves, now)).map(next).collect()
 }
 
 /// The next moment of a schedule after `now`.

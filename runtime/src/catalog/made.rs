@@ -117,6 +117,11 @@ impl Made {
         Ok(made)
     }
 
+    /// Whether this machine knows of no run.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether this machine was going to commit a run.
     pub fn knows(&self, run: &RunId) -> bool {
         self.0.get(run).is_some_and(|known| !known.digests.is_empty())

@@ -12,11 +12,12 @@ use backplan_compiler::model::{ArchiveId, Level, Model, Postgres, Source, Source
 use super::context::no_secret;
 use super::coordinator::{Failure, FailureKind};
 use super::facts::SourceFact;
-use super::levels::{self, Grounds, Levels};
+use super::levels::{Grounds, Levels};
 use super::output::SourceOutput;
 use super::reading::Reading;
 use super::real::Doing;
 use crate::artefact::{Feed, View};
+use crate::backups::resting::record;
 use crate::backups::shelf::Shelf;
 use crate::catalog::ids::RunId;
 use crate::catalog::labels::Labels;
@@ -156,7 +157,7 @@ impl<'a> Cluster<'a> {
         let is_whole_in = |archive: &str, store: StoreId| {
             let Ok(shelf) = Shelf::declared(model.store(store), &model.name) else { return false };
             let runs = shelf.catalog.runs().filter(has);
-            let mut held = runs.filter_map(|run| Some((run, levels::record(run, archive)?)));
+            let mut held = runs.filter_map(|run| Some((run, record(run, archive)?)));
             held.any(|(run, record)| {
                 let is_there = record.contents.iter().any(|content| content.source == *name);
                 is_there && shelf.look_at_all(run, record, &|other| other == name).is_ok()

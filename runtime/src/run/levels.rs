@@ -18,17 +18,15 @@ use super::request::Request;
 use crate::artefact::{BaseIndex, CopyBase, Entry, ReadError, Shape, View};
 use crate::backups::BackupsError;
 use crate::backups::deciding::Deciding;
+use crate::backups::resting::{Useless, common_runs, following, lacking, record, useless};
 use crate::backups::shelf::Shelf;
 use crate::catalog::ids::RunId;
 use crate::catalog::labels::Labels;
 use crate::catalog::made::Made;
 use crate::catalog::manifest::{ArchiveRecord, Content, Manifest};
-use crate::catalog::prune::fact;
-use crate::catalog::runs::{Catalog, told_mend};
-use crate::cipher::keyring::bare;
+use crate::catalog::runs::told_mend;
 use crate::postgres::identity::Known;
 use crate::store::Name;
-use crate::text::printable;
 
 /// The levels of a run.
 #[derive(Debug, Clone, Default)]
@@ -264,8 +262,11 @@ pub struct Stores {
 impl Stores {
     /// The stores that say what each of these archives may rest on.
     fn deciding(&self, meant: &[&Archive]) -> Deciding<'_> {
-        let shelves = self.shelves.iter().map(|(id, shelf)| (*id, shelf)).collect();
-        Deciding::new(shelves, &self.new, meant, &self.made)
+        Deciding::new(self.by_id(), &self.new, meant, &self.made)
+    }
+
+    fn by_id(&self) -> BTreeMap<StoreId, &Shelf> {
+        self.shelves.iter().map(|(id, shelf)| (*id, shelf)).collect()
     }
 
     /// The stores of an archive that lack something of what this answer rests on, each with the first run that it lacks.
@@ -312,7 +313,7 @@ pub fn levels(
         let (mut answer, grounds) = usable(model, archive, &asked, &targets, &runs, cache);
         let own = grounds.into_iter().map(|(source, ground)| ((ArchiveId(index), source), ground));
         levels.grounds.extend(own);
-        let lacking = lacking(model, archive, &asked, stores, &answer);
+        let lacking = lacking(model, archive, &asked, (&stores.by_id(), &stores.new), &answer);
         answer.warnings.extend(lacking);
         if archive.self_contained {
             let copies = copies(model, archive, &targets, cache);
@@ -427,24 +428,6 @@ fn separates(
     meant.map(answer).collect()
 }
 
-/// What the next run of `archive` is to be, but that sources which have all in each run rest on nothing. What a tool may
-/// rest on an earlier backup cannot be in an archive that is to be whole by itself.
-fn following(model: &Model, archive: &Archive, asked: &Asked<'_>, past: &Past<'_, RunId>) -> Next<RunId> {
-    let mut answer = next(model, archive, asked, past);
-    // A tool needs to read the backup that its next one rests on.
-    let follows = !archive.self_contained && archive.encrypt.is_empty();
-    let is_whole = |source: &Source| source.is_whole_each_time() && !(follows && source.may_follow());
-    for id in archive.from.iter().filter(|id| is_whole(model.source(**id))) {
-        if let Some(base) = answer.bases.get_mut(&model.source(*id).name) {
-            *base = None;
-        }
-    }
-    if answer.bases.values().all(Option::is_none) {
-        answer.level = Level::Full;
-    }
-    answer
-}
-
 /// The newest run of a source in an archive, and its newest full.
 fn newest(runs: &[Run<RunId>], archive: &str, source: &str) -> BTreeSet<RunId> {
     let is_own = |part: &&Part<RunId>| part.archive == archive && part.source == source;
@@ -453,44 +436,6 @@ fn newest(runs: &[Run<RunId>], archive: &str, source: &str) -> BTreeSet<RunId> {
     held.sort_unstable();
     let full = held.iter().rfind(|(_, level)| *level == Level::Full);
     full.into_iter().chain(held.last()).map(|(run, _)| *run).collect()
-}
-
-/// The runs that every one of these stores holds.
-fn common_runs(targets: &[&Shelf]) -> Vec<Run<RunId>> {
-    let Some((first, others)) = targets.split_first() else { return Vec::new() };
-    let everywhere =
-        |manifest: &&Manifest| others.iter().all(|shelf| shelf.catalog.get(&manifest.run).is_some());
-    first.catalog.runs().filter(everywhere).map(fact).collect()
-}
-
-/// Why sources are taken whole that could rest on something if every store had what some have.
-fn lacking(
-    model: &Model,
-    archive: &Archive,
-    asked: &Asked<'_>,
-    stores: &Stores,
-    answer: &Next<RunId>,
-) -> Option<String> {
-    if !answer.warnings.is_empty() || answer.bases.values().all(Option::is_some) {
-        return None;
-    }
-    let shelves = || archive.to.iter().filter_map(|id| stores.shelves.get(id));
-    let all: BTreeMap<RunId, Run<RunId>> = shelves()
-        .flat_map(|shelf| shelf.catalog.runs())
-        .map(|manifest| (manifest.run, fact(manifest)))
-        .collect();
-    let runs: Vec<Run<RunId>> = all.into_values().collect();
-    let elsewhere = following(model, archive, asked, &Past { runs: &runs, lost: &BTreeMap::new() });
-    let is_whole_here = |source: &&String| answer.bases.get(*source).is_some_and(Option::is_none);
-    let mut bases = elsewhere.bases.iter().filter(|(source, _)| is_whole_here(source));
-    let base = bases.find_map(|(_, base)| base.as_ref())?;
-    let lacks = |id: &&StoreId| {
-        let catalog = stores.shelves.get(id).map(|shelf| &shelf.catalog);
-        let is_short = |catalog: &Catalog| base.rests_on.iter().any(|run| catalog.get(run).is_none());
-        stores.new.contains(id) || catalog.is_some_and(is_short)
-    };
-    let store = &model.store(*archive.to.iter().find(lacks)?).name;
-    Some(format!("it is taken whole: store `{store}` does not hold run {}, which it would rest on", base.run))
 }
 
 /// Artefacts that `answer` rests on and that cannot be read in one of the stores, with the reason.
@@ -540,57 +485,13 @@ fn grounds(
             .and_then(|held| ground(model, archive, (source, base), held, cache));
         match laid {
             Ok(ground) => drop(found.insert(source.clone(), ground)),
-            Err(Useless { why, is_whole }) => {
-                let of = (!is_whole).then(|| source.clone());
+            Err(useless) => {
+                let (of, why) = useless.of(source);
                 lost.insert((base.run, base.archive.clone(), of), why);
             }
         }
     }
     if lost.is_empty() { Ok(found) } else { Err(lost) }
-}
-
-/// Why a base cannot serve.
-struct Useless {
-    why: String,
-    /// Whether that holds for all that is in its artefact.
-    is_whole: bool,
-}
-
-/// What a source's base is in the first of these stores, where it can serve as far as manifests tell.
-fn useless<'s>(
-    model: &Model,
-    archive: &Archive,
-    (source, base): (&str, &Base<RunId>),
-    targets: &[&'s Shelf],
-) -> Result<(&'s Shelf, &'s Manifest, &'s ArchiveRecord), Useless> {
-    let of_source = |why: String| Useless { why, is_whole: false };
-    let of_all = |why: &str| Useless { why: why.to_owned(), is_whole: true };
-    let gone = || of_all("it is not there");
-    let shelf = *targets.first().ok_or_else(gone)?;
-    let manifest = shelf.catalog.get(&base.run).ok_or_else(gone)?;
-    if is_ambiguous(manifest, archive, &base.archive, source) {
-        let then = &base.archive;
-        return Err(of_source(format!(
-            "its archive `{then}` has another name now, and others hold the source too"
-        )));
-    }
-    let record = record(manifest, &base.archive).ok_or_else(gone)?;
-    if let Some(why) = other_keys(&archive.encrypt, &record.recipients) {
-        return Err(of_all(&why));
-    }
-    let now = model.sources.iter().find(|declared| declared.name == source);
-    if let (Some(now), Some(then)) = (now.map(|now| now.kind.facts().word), manifest.source(source))
-        && now != then.kind
-    {
-        return Err(of_source(format!(
-            "there it is of kind `{}`, and no longer",
-            printable(then.kind.as_bytes())
-        )));
-    }
-    match unresolved(archive, source, base.run, record, targets) {
-        Some(why) => Err(of_source(why)),
-        None => Ok((shelf, manifest, record)),
-    }
 }
 
 /// What a source rests on, as this machine knows it.
@@ -622,47 +523,6 @@ fn ground(
         LargeFiles::Whole => None,
     };
     Ok(Grounds { record: record.clone(), scan, grains, labels, view })
-}
-
-/// Why a restore from any of these stores would not find what the source rests on: the archive may have had another name in any
-/// run of the chain, and in each store others may hold the source too.
-fn unresolved(
-    archive: &Archive,
-    source: &str,
-    base: RunId,
-    record: &ArchiveRecord,
-    targets: &[&Shelf],
-) -> Option<String> {
-    let own = record.contents.iter().find(|content| content.source == source);
-    let chain: Vec<RunId> =
-        own.into_iter().flat_map(|content| &content.rests_on).copied().chain([base]).collect();
-    let lost = |shelf: &&Shelf| {
-        let trouble = chain.iter().find_map(|run| shelf.lacks_base(run, &archive.name, source))?;
-        Some(format!("in store `{}` {trouble}", shelf.store.label()))
-    };
-    targets.iter().find_map(lost)
-}
-
-/// Why what is encrypted for these keys `now` rests on nothing that was for those `then`: whoever opens the one opens the other, and
-/// what is to be in clear rests on what is. `None`: it may.
-fn other_keys(now: &[String], then: &[String]) -> Option<String> {
-    let why = match (now.is_empty(), then.is_empty()) {
-        (false, true) => "it is not encrypted, and the plan encrypts what is new",
-        (true, false) => "it is encrypted, and the plan encrypts no longer",
-        _ => {
-            let then: BTreeSet<String> = then.iter().map(|key| bare(key)).collect();
-            let opens_all = now.iter().all(|key| then.contains(&bare(key)));
-            (!opens_all).then_some("it is encrypted for other keys than the plan names now")?
-        }
-    };
-    Some(why.to_owned())
-}
-
-/// Whether a restore could not tell which archive of the base is meant: the one it rests on had another name then, and is not
-/// the only one with the source.
-fn is_ambiguous(manifest: &Manifest, archive: &Archive, then: &str, source: &str) -> bool {
-    let holds = |record: &&ArchiveRecord| record.contents.iter().any(|content| content.source == source);
-    archive.name != then && manifest.archives.iter().filter(holds).count() > 1
 }
 
 /// The newest artefact of an archive in the first of its stores, with the scans it was packed from. `None`: there is
@@ -718,9 +578,4 @@ impl BaseIndex for Views {
             None => Box::new(std::iter::empty()),
         }
     }
-}
-
-/// What a run says of an archive.
-pub fn record<'a>(manifest: &'a Manifest, archive: &str) -> Option<&'a ArchiveRecord> {
-    manifest.archives.iter().find(|record| record.name == archive)
 }
