@@ -1,8 +1,6 @@
-//! What `plan diff` and `plan status` say of the next run, held against that run.
+//! What `plan diff` and `plan status` say of the next run, held against that run; and what a store gives up and is brought behind an edit.
 
 use std::collections::{BTreeMap, BTreeSet};
-
-use serde_json::Value;
 
 use crate::cycle_worlds::run;
 use crate::scenario::{Answer, Scenario, shell};
@@ -165,9 +163,60 @@ fn what_is_said_of_the_next_run_is_what_it_does() {
             made.keys().filter(|key| whole.contains(key) || full.contains(&key.0)).collect();
         assert_eq!(said, turned, "{called}: {}", answer.stdout);
         for archive in next["archives"].as_array().unwrap() {
-            let own = made.iter().filter(|((name, _), _)| archive["archive"] == Value::from(name.as_str()));
-            let is_full = own.map(|(_, whole)| *whole).all(|whole| whole);
+            let mut own = made.iter().filter(|((name, _), _)| archive["archive"] == name.as_str());
+            let is_full = own.all(|(_, whole)| *whole);
             assert_eq!(archive["level"] == "full", is_full, "{called}: {next:#}");
         }
     }
+}
+
+/// A store that an archive goes to since lately has earlier runs without it, which its rules give up, and which they would keep with what
+/// another store has of them: they stay, and are not deleted and sent again.
+#[test]
+fn what_keep_gives_up_and_another_store_has_more_of_is_not_sent_again() {
+    let plan = PLAN.replace(
+        "source three: files { paths = [\"three\"] }",
+        "source three: files { paths = [\"three\"] }\nkeep { last = 3 }",
+    );
+    let plan = plan.replace(
+        "store: dir { path = \"store\" }",
+        "store: dir {\n  path = \"store\"\n  keep { last = 9 }\n}",
+    );
+    let plan = plan.replace("base = previous", "base = full").replace("incrementals = 4", "incrementals = 9");
+    let plan = plan.replace("from = [three]\n", "from = [three]\n  self_contained = true\n");
+    let scenario = world(&plan);
+    for round in 1..=4 {
+        run(&scenario).status(0);
+        change(&scenario, round);
+    }
+    scenario.write("p.plan", plan.replace("to = [store]", "to = [store, zwei]"));
+    let runs = || {
+        let listed = shell(&scenario.path("zwei/.backplan/p/manifests"), "ls | cut -c8");
+        listed.split_whitespace().collect::<String>()
+    };
+    assert_eq!(runs(), "1234");
+    let mut there = Vec::new();
+    for round in 5..=8 {
+        let held: BTreeSet<char> = runs().chars().collect();
+        crate::scenario::settle();
+        scenario.next_day();
+        let dry = scenario.plan(["run", "--dry-run", "--format", "json"]).json();
+        let steps = dry["steps"].as_array().unwrap().iter();
+        let deletes: Vec<String> = steps
+            .flat_map(|step| step["would_delete"].as_array().cloned().unwrap_or_default())
+            .filter_map(|name| name.as_str().map(str::to_owned))
+            .filter(|name| name.starts_with("zwei:") && name.contains("/manifests/"))
+            .collect();
+        let said = scenario.plan(["run"]).said();
+        assert!(!said.contains("which it lacked"), "{said}");
+        let now: BTreeSet<char> = runs().chars().collect();
+        assert_eq!(held.difference(&now).count(), deletes.len(), "{round}: {deletes:?} {said}");
+        // By itself a prune decides as a run does.
+        scenario.plan(["sync", "p.plan"]).status(0);
+        scenario.plan(["prune", "p.plan"]).status(0);
+        assert_eq!(runs(), now.iter().collect::<String>());
+        there.push(runs());
+        change(&scenario, round);
+    }
+    assert_eq!(there, ["12345", "123456", "1567", "1678"].map(str::to_owned));
 }

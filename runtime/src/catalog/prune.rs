@@ -210,6 +210,12 @@ fn fact_in(catalog: &Catalog, manifest: &Manifest) -> Run<RunId> {
 impl PrunePlan {
     /// Plans a prune of the runs of a catalog. Touches nothing.
     pub fn make(catalog: &Catalog, occasion: &Occasion<'_>) -> PrunePlan {
+        PrunePlan::sparing(catalog, occasion, &BTreeSet::new())
+    }
+
+    /// The same, but that these runs stay, whatever `keep` says, as other stores would bring them back. What they rest on must be
+    /// among them where it would go.
+    pub fn sparing(catalog: &Catalog, occasion: &Occasion<'_>, spared: &BTreeSet<RunId>) -> PrunePlan {
         let mut facts = facts(catalog);
         if let Some(current) = &occasion.current
             && catalog.get(&current.run.id).is_none()
@@ -220,14 +226,14 @@ impl PrunePlan {
         let losses = losses(catalog, coming, &occasion.accepted);
         let known = beside(catalog, coming, &losses);
         let decision = retain_beside(&facts, catalog.unreadable(), &occasion.policy, &known);
-        let order = order(catalog, &decision);
+        let order = order(catalog, &decision, spared);
         let prunes = occasion.policy.prunes();
         PrunePlan {
             refused: if prunes { refused(catalog, occasion, order.is_empty()) } else { Vec::new() },
             held: if prunes { held(&losses, &decision) } else { Vec::new() },
             warnings: warnings(catalog, &decision),
             order,
-            runs: rows(catalog, &facts, &decision),
+            runs: rows(catalog, &facts, &decision, spared),
         }
     }
 
@@ -291,9 +297,17 @@ impl PrunePlan {
     }
 }
 
-fn rows(catalog: &Catalog, facts: &[Run<RunId>], decision: &Decision<RunId>) -> Vec<PrunedRun> {
+/// Why a run stays that `keep` gives up and other stores would bring back.
+const SPARED: &str = "another store has more of it: it would be brought back";
+
+fn rows(
+    catalog: &Catalog,
+    facts: &[Run<RunId>],
+    decision: &Decision<RunId>,
+    spared: &BTreeSet<RunId>,
+) -> Vec<PrunedRun> {
     let name = |run: &RunId| format!("{:08}", run.sequence());
-    let staying = decision.kept().filter_map(|run| catalog.get(run));
+    let staying = decision.kept().chain(spared).filter_map(|run| catalog.get(run));
     let pointed: BTreeSet<&str> =
         staying.flat_map(|manifest| &manifest.archives).map(|archive| archive.artefact.as_str()).collect();
     // Of runs that go and share an artefact, the newest gives it back.
@@ -309,22 +323,25 @@ fn rows(catalog: &Catalog, facts: &[Run<RunId>], decision: &Decision<RunId>) -> 
             let artefact = archive.artefact.as_str();
             !pointed.contains(artefact) && last.get(artefact) == Some(&id)
         });
+        let is_spared = reasons.is_empty() && spared.contains(id);
+        let stays = is_spared || !reasons.is_empty();
+        let spared = is_spared.then(|| SPARED.to_owned());
         Some(PrunedRun {
             run: *id,
             started: fact.started,
             level: fact.level,
             size: fact.size,
-            stays: !reasons.is_empty(),
-            reasons: reasons.iter().map(|reason| reason.words(name)).collect(),
-            frees: if reasons.is_empty() { own.map(|archive| archive.size).sum() } else { 0 },
+            stays,
+            reasons: reasons.iter().map(|reason| reason.words(name)).chain(spared).collect(),
+            frees: if stays { 0 } else { own.map(|archive| archive.size).sum() },
         })
     });
     rows.collect()
 }
 
 /// The runs that go, the oldest first of those that no other of them rests on.
-fn order(catalog: &Catalog, decision: &Decision<RunId>) -> Vec<RunId> {
-    let gone: BTreeSet<RunId> = decision.gone().copied().collect();
+fn order(catalog: &Catalog, decision: &Decision<RunId>, spared: &BTreeSet<RunId>) -> Vec<RunId> {
+    let gone: BTreeSet<RunId> = decision.gone().filter(|run| !spared.contains(run)).copied().collect();
     let mut needed: BTreeMap<RunId, usize> = BTreeMap::new();
     for run in &gone {
         needed.insert(*run, catalog.resting_on(run).filter(|other| gone.contains(other)).count());

@@ -59,6 +59,7 @@ pub mod request;
 mod resume;
 mod session;
 mod sinks;
+mod spared;
 pub mod staging;
 pub mod state;
 pub(crate) mod steps;

@@ -1,6 +1,7 @@
 //! Pruning: as the last step of a run, shown by a dry run, and by itself.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use super::accept;
 use super::history;
 use super::mark::mark;
 use super::prepare::PrepareError;
+use super::{spared, sync};
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState};
 use crate::catalog::identity::{Claim, Standing, inspect};
 use crate::catalog::ids::{RunId, Uuid};
@@ -28,7 +30,7 @@ use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::machine::host_name;
 use crate::programs::secrets::Secrets;
-use crate::store::{self, ReadStore, Store, StoreError};
+use crate::store::{self, ReadStore, Store};
 
 /// The prune of a store: made by looking, and then shown or carried out, as a step of a run and by itself.
 pub(super) struct Pruning {
@@ -49,7 +51,8 @@ pub(super) struct Pruned {
 }
 
 impl Pruning {
-    /// Looks at the store whose runs these are; `None`: it would be made.
+    /// Looks at the store whose runs these are; `None`: it would be made. `spared` says which of the runs that a plan gives up stay all
+    /// the same.
     ///
     /// # Errors
     /// When it cannot tell what is there.
@@ -58,12 +61,19 @@ impl Pruning {
         layout: &Layout,
         mut catalog: Catalog,
         occasion: impl FnOnce(&mut Catalog) -> Occasion<'o>,
-    ) -> Result<Pruning, StoreError> {
+        spared: impl FnOnce(&Catalog, &Occasion<'o>, &PrunePlan) -> Result<BTreeSet<RunId>, String>,
+    ) -> Result<Pruning, String> {
         if let Some(store) = store {
-            catalog.look_for_artefacts(store, layout)?;
+            catalog.look_for_artefacts(store, layout).map_err(text)?;
         }
         let occasion = occasion(&mut catalog);
-        Ok(Pruning { plan: PrunePlan::make(&catalog, &occasion), catalog })
+        let plan = PrunePlan::make(&catalog, &occasion);
+        let spared = spared(&catalog, &occasion, &plan)?;
+        let plan = match spared.is_empty() {
+            true => plan,
+            false => PrunePlan::sparing(&catalog, &occasion, &spared),
+        };
+        Ok(Pruning { plan, catalog })
     }
 
     /// The objects that would go, in order.
@@ -311,7 +321,20 @@ impl<'a> Site<'a> {
 
     fn pruning(&self, id: StoreId, store: &dyn Store) -> Result<Pruning, String> {
         let catalog = Catalog::load(store, &self.layout).map_err(text)?;
-        Pruning::make(Some(store), &self.layout, catalog, |catalog| self.occasion(id, catalog)).map_err(text)
+        let spared = |own: &Catalog, occasion: &Occasion<'_>, plan: &PrunePlan| {
+            let pruned = spared::Pruned { model: &self.request.model, id, own, occasion };
+            if !pruned.may_come_back(plan) {
+                return Ok(BTreeSet::new());
+            }
+            // One that cannot be read brings nothing back.
+            let others = sync::givers(self).0.into_iter().filter(|giver| giver.id != id);
+            let others = others.map(|giver| {
+                let occasion = self.occasion(giver.id, &giver.catalog);
+                giver.pruned(&occasion)
+            });
+            pruned.brought_back(plan, others.collect(), (&self.layout, self.plan.folder()))
+        };
+        Pruning::make(Some(store), &self.layout, catalog, |catalog| self.occasion(id, catalog), spared)
     }
 
     /// Takes a store's lease for a command. `told` hears what that waits for.

@@ -119,7 +119,7 @@ pub fn carry_out(request: &StoresRequest, control: &Control) -> Result<Vec<Store
 }
 
 /// The stores of the plan that can be read, and why others cannot.
-fn givers(site: &Site<'_>) -> (Vec<Giver>, Vec<(StoreId, String)>) {
+pub(super) fn givers(site: &Site<'_>) -> (Vec<Giver>, Vec<(StoreId, String)>) {
     let (mut found, mut away) = (Vec::new(), Vec::new());
     for (id, _) in site.request.model.each_store() {
         let opened = site.open(id).and_then(|store| Giver::of(id, store, &site.layout));

@@ -52,16 +52,19 @@ impl SyncPlan {
         let others: Vec<_> =
             others.filter_map(|(other, _)| Some((other, scene.store(other).ok()??))).collect();
         if let Some(store) = &store {
-            let all = others.iter().map(|(_, other)| other.as_ref() as &dyn ReadStore);
-            if !is_behind(store.as_ref(), all, &context.layout)
+            let others = others.iter().map(|(id, other)| (*id, other.as_ref() as &dyn ReadStore));
+            if !is_behind((id, store.as_ref()), others, &context.layout, &scene.facts.pruned)
                 .map_err(|error| Failure::of(&error, &error))?
             {
                 return Ok(None);
             }
         }
+        let given_up = || scene.facts.pruned.get(&id).into_iter().flatten();
         let of = |(id, store)| {
             let mut giver = Giver::of(id, store, &context.layout)?;
             scene.facts.pruned.get(&id).into_iter().flatten().for_each(|run| giver.catalog.remove(run));
+            // What this run has deleted in a store it does not bring back there.
+            given_up().for_each(|run| giver.catalog.remove(run));
             Ok(giver)
         };
         let givers: Result<Vec<Giver>, String> = others.into_iter().map(of).collect();
@@ -207,7 +210,7 @@ impl Behind<'_> {
 
 /// What is `wanted` of these stores once they have only runs that this machine has committed there, as they are: whoever may write
 /// into one store must not reach the others. Looks at no more than is wanted. In words, which of it is left to a person.
-fn own_alone(
+pub(in crate::run) fn own_alone(
     givers: &mut [Giver],
     layout: &Layout,
     folder: &Path,
@@ -250,22 +253,26 @@ fn objects(brought: &Brought, layout: &Layout, store: &str) -> Vec<String> {
     brought.artefacts.iter().cloned().chain(own).map(|name| format!("{store}:{name}")).collect()
 }
 
-/// Whether other stores have runs that this one lacks, by their names.
+/// Whether other stores have runs that this one lacks, by their names, and this run has not `pruned` them, or would.
 fn is_behind<'s>(
-    own: &dyn ReadStore,
-    others: impl Iterator<Item = &'s dyn ReadStore>,
+    own: (StoreId, &dyn ReadStore),
+    others: impl Iterator<Item = (StoreId, &'s dyn ReadStore)>,
     layout: &Layout,
+    pruned: &BTreeMap<StoreId, BTreeSet<RunId>>,
 ) -> Result<bool, StoreError> {
-    let runs = |store: &dyn ReadStore| -> Result<BTreeSet<RunId>, StoreError> {
+    let is_pruned = |id: StoreId, run: &RunId| pruned.get(&id).is_some_and(|runs| runs.contains(run));
+    let runs = |(id, store): (StoreId, &dyn ReadStore)| -> Result<BTreeSet<RunId>, StoreError> {
         let entries = store.entries(&layout.manifests())?;
-        Ok(entries.iter().filter_map(|entry| layout.run_of_manifest(&entry.name)).collect())
+        let runs = entries.iter().filter_map(|entry| layout.run_of_manifest(&entry.name));
+        Ok(runs.filter(|run| !is_pruned(id, run)).collect())
     };
+    let given_up = |run: &RunId| is_pruned(own.0, run);
     let there = runs(own)?;
     for other in others {
-        if runs(other)?
-            .iter()
-            .any(|run| there.first().is_none_or(|first| run > first) && !there.contains(run))
-        {
+        if runs(other)?.iter().any(|run| {
+            let is_since = there.first().is_none_or(|first| run > first);
+            is_since && !there.contains(run) && !given_up(run)
+        }) {
             return Ok(true);
         }
     }

@@ -1,5 +1,6 @@
 //! Deleting from a store what retention gives up, now that this run is in it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use backplan_compiler::count::plural;
@@ -7,10 +8,12 @@ use backplan_compiler::model::StoreId;
 
 use super::{Ahead, Doing, Failure, Output, Performed, Scene, Sight, StepPlan};
 use crate::catalog::ids::RunId;
-use crate::catalog::prune::Occasion;
+use crate::catalog::prune::{Occasion, PrunePlan};
 use crate::catalog::runs::Catalog;
 use crate::run::history;
-use crate::run::prune::{Pruned, Pruning, occasion, strange};
+use crate::run::prune::{self, Pruning, occasion, strange};
+use crate::run::spared::Pruned;
+use crate::run::sync::Giver;
 use crate::store::{ReadStore, Store};
 
 /// The prune of a store.
@@ -38,10 +41,29 @@ impl PruneStep {
             }
             scene.occasion(id, catalog)
         };
-        let pruning = Pruning::make(there, &scene.context.layout, catalog, occasion);
+        let spared = |own: &Catalog, occasion: &Occasion<'_>, plan: &PrunePlan| {
+            spared(scene, Pruned { model: scene.model(), id, own, occasion }, plan)
+        };
+        let pruning = Pruning::make(there, &scene.context.layout, catalog, occasion, spared);
         let label = scene.model().store(id).name.clone();
         Ok(PruneStep { id, label, store, pruning: pruning.map_err(Failure::passing)? })
     }
+}
+
+/// Of what `keep` gives up in a store what the catch-up behind it would bring back. A store that cannot be read brings nothing.
+fn spared(scene: Scene<'_>, pruned: Pruned<'_>, plan: &PrunePlan) -> Result<BTreeSet<RunId>, String> {
+    if !pruned.may_come_back(plan) {
+        return Ok(BTreeSet::new());
+    }
+    let others = scene.model().each_store().filter(|(other, _)| *other != pruned.id);
+    let others = others.filter_map(|(other, _)| {
+        let giver = Giver::of(other, scene.store(other).ok()??, &scene.context.layout).ok()?;
+        let occasion = scene.occasion(other, &giver.catalog);
+        Some(giver.pruned(&occasion))
+    });
+    let others = others.collect();
+    let folder = scene.context.plan().folder().to_path_buf();
+    pruned.brought_back(plan, others, (&scene.context.layout, &folder))
 }
 
 /// Says of what a store has lost how it comes back from the others.
@@ -110,7 +132,8 @@ impl StepPlan for PruneStep {
         }
         let going = plan.order().iter().copied().collect();
         let folder = doing.context.plan().folder().to_path_buf();
-        let (ground, mut pruned) = ((store.as_ref(), &doing.context.layout, &*lease), Pruned::default());
+        let (ground, mut pruned) =
+            ((store.as_ref(), &doing.context.layout, &*lease), prune::Pruned::default());
         let mut told = |run: &RunId| {
             doing.note(format!("store `{label}`: run `{run}` is deleted, as `keep` gives it up"));
         };
