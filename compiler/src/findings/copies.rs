@@ -211,23 +211,17 @@ impl Check<'_> {
             self.needed_alone(&separate.to, separate.place, &what);
         }
         for wal in &model.wals {
-            const KEPT: &str = "its server keeps what it cannot hand over";
             let source = &model.source(wal.source).name;
-            self.needed_alone(
-                &wal.to,
-                wal.place,
-                &format!("the log of `{source}` goes nowhere else: {KEPT}"),
-            );
-            let all = format!(
-                "a segment of the log of `{source}` does not count, as all stores are to have it: {KEPT}"
-            );
-            for id in wal.to.iter().filter(|_| wal.to.len() > 1 && !wal.ack_any) {
-                self.needed_store(
-                    *id,
-                    wal.place,
-                    &all,
-                    "write `ack = any`: the next run brings what a store lacks",
-                );
+            let (why, help) = match wal.to.len() {
+                1 => ("goes nowhere else", "add a store that is always there to its `to`, with `ack = any`"),
+                _ if wal.ack_any => continue,
+                _ => {
+                    ("waits for all its stores", "write `ack = any`: the next run brings what a store lacks")
+                }
+            };
+            let what = format!("the log of `{source}` {why}: its server keeps what it cannot hand over");
+            for id in &wal.to {
+                self.needed_store(*id, wal.place, &what, help);
             }
         }
     }
@@ -235,7 +229,8 @@ impl Check<'_> {
     /// The one store that something goes to.
     fn needed_alone(&mut self, to: &[StoreId], needs: Place, what: &str) {
         if let [only] = to {
-            let help = "add a store that is always there to its `to`: nothing that `absent` may be lets what needs this one go on";
+            let help = "add a store that is always there to its `to`: what needs this one fails without it, whatever \
+                        `absent` says";
             self.needed_store(*only, needs, what, help);
         }
     }
