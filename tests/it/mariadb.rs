@@ -132,13 +132,25 @@ fn live(scenario: &Scenario) -> Answer {
     scenario.plan(["check", "--live", "p.plan"])
 }
 
+/// Has a program do something before the next dump.
+fn before_dump(scenario: &Scenario, script: &str) {
+    scenario.write("hook", script);
+}
+
 /// Programs of the client that note what they are called with.
 fn noting(scenario: &Scenario) -> String {
     fs::create_dir(scenario.path("bin")).unwrap();
     for program in ["mariadb", "mariadb-dump"] {
         let noted = scenario.path("noted");
-        let text =
-            format!("#!/bin/sh\necho \"$0 $*\" >> '{}'\nexec /usr/bin/{program} \"$@\"\n", noted.display());
+        let hook = scenario.path("hook").display().to_string();
+        let hook = match program {
+            "mariadb-dump" => format!("if mv '{hook}' '{hook}.now' 2> /dev/null; then . '{hook}.now'; fi\n"),
+            _ => String::new(),
+        };
+        let text = format!(
+            "#!/bin/sh\necho \"$0 $*\" >> '{}'\n{hook}exec /usr/bin/{program} \"$@\"\n",
+            noted.display()
+        );
         scenario.write(&format!("bin/{program}"), text);
         fs::set_permissions(scenario.path(&format!("bin/{program}")), fs::Permissions::from_mode(0o755))
             .unwrap();
@@ -214,7 +226,9 @@ fn all_of_a_server_comes_back_whatever_its_names() {
 
 #[test]
 fn what_a_dump_would_lack_is_told_and_what_it_cannot_be_is_refused() {
-    let scenario = Scenario::new().env("WORD", WORD);
+    let scenario = Scenario::new();
+    let path = noting(&scenario);
+    let scenario = scenario.env("WORD", WORD).env("PATH", &path);
     let server = Server::start(&scenario);
     server.sql(FILL);
     write_plan(&scenario, "user = \"poor\"", "");
@@ -247,6 +261,8 @@ fn what_a_dump_would_lack_is_told_and_what_it_cannot_be_is_refused() {
     scenario.next_day().plan(["run", "p.plan"]).status(3).says(told).says("is the last that has it");
     scenario.next_day().plan(["run", "p.plan"]).status(0);
 
+    what_changes_or_breaks_meanwhile_costs_itself(&scenario, &server);
+
     write_plan(&scenario, "user = \"backup\"\n  databases = [\"none\"]", "");
     live(&scenario).status(1).says("shows no database `none`");
     scenario.next_day().plan(["run", "p.plan"]).status(1).says("shows no database `none`");
@@ -264,4 +280,47 @@ fn what_a_dump_would_lack_is_told_and_what_it_cannot_be_is_refused() {
     drop(server);
     write_plan(&scenario, "user = \"backup\"", "");
     live(&scenario).status(1).says("server_away").says("Can't connect");
+}
+
+/// A database that is dropped is no failure, one that is altered is begun again, and a table that cannot be read costs itself.
+fn what_changes_or_breaks_meanwhile_costs_itself(scenario: &Scenario, server: &Server) {
+    let socket = scenario.path("my/s");
+    let drop = format!(
+        "MYSQL_PWD= mariadb --no-defaults --user=root --socket='{}' -e 'drop database zzz'\n",
+        socket.display()
+    );
+    server.sql("create database zzz");
+    before_dump(scenario, &drop);
+    let run = scenario.next_day().plan(["run", "p.plan"]).status(0);
+    run.says("database `zzz` was dropped on the server before it could be read");
+    let held =
+        scenario.plan(["ls", "latest", "-f", "p.plan"]).status(0).says("db/databases/--all-databases.sql");
+    assert!(!held.said().contains("zzz"), "{}", held.said());
+    let altered = "echo \"mariadb-dump: Couldn't execute 'show create table \\`t\\`': Table 'a.t' doesn't exist (1146)\" >&2; exit 2\n";
+    before_dump(scenario, altered);
+    scenario.next_day().plan(["run", "p.plan"]).status(0);
+
+    server.sql("create database zzz; create table zzz.w (i int, v varchar(99)) engine=myisam; create table zzz.x (i int)");
+    server.sql("insert into zzz.w select seq, 'words' from shop.seq_1_to_2000; flush tables");
+    let file = fs::File::options().write(true).open(scenario.path("my/data/zzz/w.MYD")).unwrap();
+    file.set_len(500).unwrap();
+    let run = scenario.next_day().plan(["run", "p.plan"]).status(1);
+    let run = run.says("table `zzz.w` cannot be read and is not in the dump").says("marked as crashed");
+    assert!(!run.said().contains("attempt"), "{}", run.said());
+    scenario
+        .plan(["ls", "latest", "-f", "p.plan"])
+        .status(0)
+        .says("db/databases/zzz.sql")
+        .says("db/users.sql");
+    scenario
+        .plan(["restore", "p.plan", "--source", "db", "--to", "part"])
+        .says("has only a part of source `db`: table `zzz.w`");
+    let dumped = scenario.read("part/databases/zzz.sql");
+    assert!(dumped.contains("CREATE TABLE `x`") && !dumped.contains("`w`"), "{dumped}");
+
+    // What the plan names is missed.
+    write_plan(scenario, "user = \"backup\"\n  databases = [\"zzz\"]", "retry {\n  attempts = 1\n}\n");
+    before_dump(scenario, &drop);
+    let run = scenario.next_day().plan(["run", "p.plan"]).status(1);
+    run.says("database `zzz` was dropped while the run went: mend `databases` if it is to be gone");
 }

@@ -46,69 +46,6 @@ pub(super) fn another(version: &str) -> String {
     )
 }
 
-/// Whether another attempt would fail alike.
-pub(super) fn is_lasting(error: &ProcessError) -> bool {
-    let full = ["No space left on device", "Disk quota exceeded", "Errcode: 28", "Errcode: 122"];
-    is_refusal(error)
-        || says(error, &full)
-        || says(error, &["command denied", "unknown option", "unknown variable"])
-}
-
-/// Refusals of a server that is there: its words, and what they mean.
-const REFUSALS: &[(&[&str], &str)] = &[
-    (
-        &["(using password: NO)"],
-        "the server wants a password, or another account of this machine: set `password`, or `run_as`",
-    ),
-    (
-        &["(using password: YES)"],
-        "the password is wrong, there is no such account for who comes from here, or it may come by TLS alone: mend `user` or \
-         `password`, `create user NAME@'HOST'` there, or write `ssl` into the file that `config` names",
-    ),
-    (
-        &["insecure transport are prohibited", "SSL connection error", "TLS/SSL error", "SSL is required"],
-        "the server wants TLS, or the two do not agree on it: give the client its options (`ssl`, `ssl-ca`) in the file that `config` names",
-    ),
-    (
-        &["Could not open required defaults file"],
-        "mend `config`: the account that runs the tool must be able to read it",
-    ),
-    (&["runuser: user"], "there is no such account on this machine: mend `run_as`"),
-    (&["Unknown database"], "there is no such database: mend `databases`"),
-    (
-        &["is not allowed to connect"],
-        "the server lets nobody in from this host: `create user NAME@'HOST'` there",
-    ),
-    (&["is blocked because of many connection errors"], "the server blocks this host: `flush hosts` there"),
-    (
-        &["Access denied"],
-        "mend `user`, `password` or `run_as`, or the grants on the server: docs/mariadb.md says which a dump needs",
-    ),
-];
-
-/// Whether the server is there, and refused who came.
-pub(super) fn is_refusal(error: &ProcessError) -> bool {
-    REFUSALS.iter().any(|(words, _)| says(error, words))
-}
-
-/// What to do about what a program said.
-pub(super) fn mend(error: &ProcessError) -> String {
-    let known = REFUSALS.iter().find(|(words, _)| says(error, words)).map(|(_, mend)| *mend);
-    let known = known.or_else(|| {
-        let denied = "the account lacks a right: docs/mariadb.md says which a dump needs";
-        let away = "start the server, or mend `socket`, `host` and `port`";
-        says(error, &["command denied"]).then_some(denied).or_else(|| {
-            says(error, &["Can't connect", "ERROR 2002", "ERROR 2003", "Unknown server host"]).then_some(away)
-        })
-    });
-    known.map(|mend| format!("\n  {mend}")).unwrap_or_default()
-}
-
-fn says(error: &ProcessError, words: &[&str]) -> bool {
-    let ProcessError::Status { words: said, .. } = error else { return false };
-    said.iter().any(|line| words.iter().any(|word| line.contains(word)))
-}
-
 /// A way to a server.
 pub(super) struct Client<'a> {
     pub mariadb: &'a Mariadb,
@@ -201,12 +138,13 @@ impl Client<'_> {
              and table_schema not in {OWN} and engine not in \
              (select engine from information_schema.engines where transactions = 'YES') order by 1, 2"
         );
-        Ok(self
-            .names(&sql)?
-            .into_iter()
-            .filter_map(|row| <[String; 2]>::try_from(row).ok())
-            .map(Into::into)
-            .collect())
+        self.pairs(&sql)
+    }
+
+    /// As [`Client::names`], of rows of two.
+    fn pairs(&self, sql: &str) -> Result<Vec<(String, String)>, ProcessError> {
+        let rows = self.names(sql)?.into_iter();
+        Ok(rows.filter_map(|row| <[String; 2]>::try_from(row).ok()).map(Into::into).collect())
     }
 
     /// Whether some table keeps its history, of which a dump has only what it is asked for.
@@ -223,13 +161,30 @@ impl Client<'_> {
         Ok(said.and_then(|bytes| bytes.parse().ok()).unwrap_or_default())
     }
 
+    /// The tables of a database, and its sequences.
+    pub fn tables(&self, database: &str) -> Result<Vec<String>, ProcessError> {
+        let sql = format!(
+            "select hex(convert(table_schema using utf8mb4)), hex(convert(table_name using utf8mb4)) \
+             from information_schema.tables where table_type <> 'VIEW' and table_schema = {} order by 2",
+            literal(database)
+        );
+        let pairs = self.pairs(&sql)?.into_iter();
+        // The server compares names as people do.
+        Ok(pairs.filter(|(schema, _)| schema == database).map(|(_, table)| table).collect())
+    }
+
     /// What the account is granted, each as the server says it.
     pub fn grants(&self) -> Result<Vec<String>, ProcessError> {
         Ok(self.query("show grants")?.into_iter().map(|row| row.join("\t")).collect())
     }
 
-    /// The command that dumps a database of any name.
-    pub fn dump(&self, database: &str, keeps_history: bool) -> Result<Vec<String>, ProcessError> {
+    /// The command that dumps a database of any name, without some of its tables and views.
+    pub fn dump(
+        &self,
+        database: &str,
+        keeps_history: bool,
+        without: &[&str],
+    ) -> Result<Vec<String>, ProcessError> {
         let mut argv = self.argv("mariadb-dump")?;
         let fixed = [
             "--single-transaction",
@@ -245,6 +200,7 @@ impl Client<'_> {
         ];
         argv.extend(fixed.map(str::to_owned));
         argv.extend(keeps_history.then(|| "--dump-history".to_owned()));
+        argv.extend(without.iter().map(|name| format!("--ignore-table={database}.{name}")));
         argv.extend(["--databases", "--", database].map(str::to_owned));
         Ok(argv)
     }
@@ -256,6 +212,12 @@ impl Client<'_> {
         argv.extend(["--system=users", "--insert-ignore", "--skip-comments"].map(str::to_owned));
         Ok(argv)
     }
+}
+
+/// A name as statements have it, whatever is in it.
+fn literal(name: &str) -> String {
+    let digits = name.bytes().fold(String::new(), |digits, byte| format!("{digits}{byte:02x}"));
+    format!("convert(x'{digits}' using utf8mb4)")
 }
 
 /// What hexadecimal digits stand for.

@@ -5,6 +5,8 @@
 //! |---|---|
 //! | this one | the source as a run reads it |
 //! | `client` | the client programs: how they connect, what they ask |
+//! | `errors` | what their errors mean, and what to do about them |
+//! | `dump` | one database after the other, and what becomes of one that fails |
 //! | `rights` | what an account may not see, and so does not get into a dump |
 //! | `probe` | what is looked at before a run |
 //! | [`server`] | a server of its own for a rehearsal |
@@ -13,13 +15,13 @@
 //! lets be a name: to programs they go behind `--`, to disk as [`crate::postgres::names`] writes them.
 
 mod client;
+mod dump;
+mod errors;
 mod probe;
 mod rights;
 pub mod server;
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use backplan_compiler::model::{ArchiveId, Compare, Mariadb, Source, SourceId};
@@ -31,13 +33,14 @@ use crate::catalog::labels::Labels;
 use crate::places::folder;
 use crate::places::private::make_private;
 use crate::postgres::names;
-use crate::programs::process::{ProcessError, Running};
+use crate::programs::process::ProcessError;
 use crate::run::coordinator::Failure;
 use crate::run::output::Output;
 use crate::run::reading::Reading;
 use crate::source::look::Look;
 use crate::source::{Foreseen, Reader};
 use client::Client;
+use dump::Dumper;
 
 /// The file with accounts, roles and grants.
 pub(crate) const USERS: &str = "users.sql";
@@ -94,20 +97,31 @@ impl Reader for Mariadb {
         let cleared = folder::remove(&folder).map_err(io::Error::from);
         cleared.and_then(|()| make_private(&folder)).and_then(|()| make_private(&below)).map_err(place)?;
         let keeps_history = client.has_history().map_err(failed)?;
-        for database in &wanted {
-            let argv = client.dump(database, keeps_history).map_err(failed)?;
-            into_file(&client, argv, &below.join(file_of(database)), name)?;
+        let dumper = Dumper { client: &client, source: name, keeps_history };
+        let dumped = dumper.all(&wanted, &below)?;
+        for database in &dumped.dropped {
+            let database = names::shown(database.as_bytes());
+            reading.doing.note(format!(
+                "source `{name}`: database `{database}` was dropped on the server before it could be read: it is not in the backup"
+            ));
+        }
+        let failure = dumped.failure(name);
+        if let Some(failure) = failure.clone().filter(|_| dumped.made.is_empty() || reading.source().strict) {
+            return Err(failure);
         }
         if self.databases.is_empty() {
-            into_file(&client, client.dump_users().map_err(failed)?, &folder.join(USERS), name)?;
+            dump::into_file(&client, client.dump_users().map_err(failed)?, &folder.join(USERS), name)?;
         }
         let labels = Labels {
             driver: Some("dump".to_owned()),
             server_version: Some(server),
-            databases: Some(names::listed(wanted.iter().map(String::as_bytes))),
+            databases: Some(names::listed(dumped.made.iter().map(String::as_bytes))),
             ..Labels::default()
         };
-        reading.filled(folder, labels)
+        match failure {
+            None => reading.filled(folder, labels),
+            Some(failure) => reading.filled_in_part(folder, labels, dumped.lost, failure),
+        }
     }
 
     fn content(&self, reading: &Reading<'_>, archive: ArchiveId) -> Result<Option<Content>, Failure> {
@@ -140,9 +154,7 @@ impl Meant for Mariadb {
             .plain_tables()?
             .into_iter()
             .filter(|(database, _)| wanted.contains(database))
-            .map(|(database, table)| {
-                format!("`{}.{}`", names::shown(database.as_bytes()), names::shown(table.as_bytes()))
-            })
+            .map(|(database, table)| quoted(&database, &table))
             .collect();
         if !torn.is_empty() {
             doubts.push(format!(
@@ -165,24 +177,18 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-/// Has a program write into a new file, for this account alone: no byte passes through here.
-fn into_file(client: &Client<'_>, argv: Vec<String>, path: &Path, source: &str) -> Result<(), Failure> {
-    let failed = |cause: io::Error| Failure::of(&cause, format!("`{}`: {cause}", path.display()));
-    let file = File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-    let output = file.try_clone().map_err(failed)?;
-    let ended = Running::start_into(output.into(), &client.program(argv), client.control, &client.tell);
-    ended.and_then(Running::finish).map_err(|error| failure(source, &error))?;
-    client.control.advance(0, file.metadata().map_err(failed)?.len());
-    Ok(())
+/// Something of a database, as messages name it.
+fn quoted(database: &str, name: &str) -> String {
+    format!("`{}.{}`", names::shown(database.as_bytes()), names::shown(name.as_bytes()))
 }
 
 /// What a program's failure means for the run.
 fn failure(source: &str, error: &ProcessError) -> Failure {
-    let text = format!("source `{source}`: {error}{}", client::mend(error));
+    let text = format!("source `{source}`: {error}{}", errors::mend(error));
     match error {
         ProcessError::Stopped(_) => Failure::stopped(),
         ProcessError::Start { .. } => Failure::lasting(text),
-        error if client::is_lasting(error) => Failure::lasting(text),
+        error if errors::is_lasting(error) => Failure::lasting(text),
         _ => Failure::passing(text),
     }
 }

@@ -6,6 +6,7 @@ use backplan_compiler::sources::Place;
 
 use super::Meant;
 use super::client::{self, Client, find, is_mariadb};
+use super::errors;
 use super::rights;
 use crate::postgres::names;
 use crate::postgres::tools;
@@ -76,12 +77,12 @@ fn asked(
     let (version, found, grants, bytes) = match answers {
         Ok(answers) => answers,
         Err(error) => {
-            let (code, what) = match client::is_refusal(&error) {
+            let (code, what) = match errors::is_refusal(&error) {
                 true => (&codes::SERVER_REFUSES, "lets nobody in who comes like this"),
                 false => (&codes::SERVER_AWAY, "does not answer"),
             };
             let said = secrets.redact(&error.to_string());
-            let message = format!("source `{name}`: its server {what}: {said}{}", client::mend(&error));
+            let message = format!("source `{name}`: its server {what}: {said}{}", errors::mend(&error));
             let help = "a run would come like this, too: mend `socket`, `host`, `port`, `user`, `password`, `run_as` or the server";
             look.find(code, place, message, help);
             return None;

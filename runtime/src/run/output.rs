@@ -8,6 +8,7 @@ use backplan_compiler::graph::{Action, Step};
 use backplan_compiler::model::{ArchiveId, Model, SourceId, StoreId};
 use serde_json::{Value, json};
 
+use super::coordinator::{Failure, Performed};
 use super::event::Outcome;
 use super::facts::{ApartFact, ArchiveFact, Facts, SourceFact};
 use super::steps::pack::Estimate;
@@ -51,8 +52,8 @@ pub struct SourceOutput {
     pub fact: SourceFact,
     /// What its tool says of the backup.
     pub labels: Labels,
-    /// Some of it could not be had: the step fails, and what is there is packed.
-    pub in_part: bool,
+    /// Some of it could not be had: the step fails with this, and what is there is packed.
+    pub in_part: Option<Failure>,
     /// Its tool took all of it, though it was to rest on an earlier backup.
     pub is_whole: bool,
     /// In a dry run: what changed of it since what archives would rest on.
@@ -62,7 +63,20 @@ pub struct SourceOutput {
 impl From<SourceFact> for SourceOutput {
     fn from(fact: SourceFact) -> SourceOutput {
         let (labels, differences) = (Labels::default(), BTreeMap::new());
-        SourceOutput { fact, labels, in_part: false, is_whole: false, differences }
+        SourceOutput { fact, labels, in_part: None, is_whole: false, differences }
+    }
+}
+
+impl From<Output> for Performed {
+    fn from(output: Output) -> Performed {
+        let failure = match &output {
+            Output::Source(source) => source.in_part.clone(),
+            _ => None,
+        };
+        match failure {
+            None => Performed::Done(output),
+            Some(failure) => Performed::InPart(output, failure),
+        }
     }
 }
 
@@ -142,7 +156,7 @@ impl Facts {
     pub(super) fn take(&mut self, model: &Model, step: &Step, outcome: &Outcome, output: Output) {
         match (&step.action, output) {
             (Action::Scan(id) | Action::Dump(id), Output::Source(source)) => {
-                if source.in_part {
+                if source.in_part.is_some() {
                     self.partly.insert(step.id.clone());
                 }
                 self.take_source(model, *id, *source);

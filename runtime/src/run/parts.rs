@@ -8,18 +8,13 @@ use backplan_compiler::model::{ArchiveId, Model, SourceId};
 use super::coordinator::{Failure, FailureKind, Performed};
 use super::event::Outcome;
 use super::facts::{Facts, LeftOut, SourceFact};
-use super::output::SourceOutput;
+use super::output::{Output, SourceOutput};
 use crate::scan::{Difference, Summary};
 
 /// What a scan came to. One that found some entries of `paths`, and others not, has failed, and what it found is packed.
 pub(super) fn scanned(summary: Summary, differences: BTreeMap<ArchiveId, Difference>) -> Performed {
-    let failure = in_part(&summary);
-    let output =
-        SourceOutput { in_part: failure.is_some(), differences, ..SourceFact::Scanned(summary).into() };
-    match failure {
-        None => Performed::Done(output.into()),
-        Some(failure) => Performed::InPart(output.into(), failure),
-    }
+    let in_part = in_part(&summary);
+    Output::from(SourceOutput { in_part, differences, ..SourceFact::Scanned(summary).into() }).into()
 }
 
 fn in_part(summary: &Summary) -> Option<Failure> {

@@ -96,6 +96,24 @@ impl<'a> Reading<'a> {
         Ok(SourceOutput { labels, ..self.taken(folder)? }.into())
     }
 
+    /// The same of a source of which something could not be had: `lost` says what, and `failure` how the step fails by that.
+    ///
+    /// # Errors
+    /// When the folder cannot be read whole.
+    pub fn filled_in_part(
+        &self,
+        folder: PathBuf,
+        labels: Labels,
+        lost: Vec<String>,
+        failure: Failure,
+    ) -> Result<Output, Failure> {
+        let mut taken = self.taken(folder)?;
+        if let SourceFact::Scanned(summary) = &mut taken.fact {
+            summary.lost.extend(lost);
+        }
+        Ok(SourceOutput { labels, in_part: Some(failure), ..taken }.into())
+    }
+
     /// Takes what a tool left in a folder for what is packed of the source.
     ///
     /// # Errors

@@ -71,7 +71,7 @@ impl StepPlan for DumpPlan<'_> {
     fn carry_out(self: Box<Self>, doing: &Doing<'_>) -> Result<Performed, Failure> {
         let reading = Reading { doing, id: self.id };
         let absent = self.footing.and_then(|footing| reading.lies_on(footing));
-        absent.map_or_else(|| reader(&self.source.kind).dump(&reading), Ok).map(Performed::Done)
+        absent.map_or_else(|| reader(&self.source.kind).dump(&reading), Ok).map(Performed::from)
     }
 }
 
