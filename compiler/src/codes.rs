@@ -180,6 +180,7 @@ codes! {
     SERVER_REFUSES Error "server_refuses" "a database server lets nobody in who comes as the plan does";
     CLUSTER_OTHER Error "cluster_other" "a server is another cluster than the one that was backed up";
     RIGHTS_MISSING Error "rights_missing" "a role lacks the rights that its driver needs";
+    DUMP_LACKS Warning "dump_lacks" "a server has something that a dump cannot hold";
     SLOTS_FULL Warning "slots_full" "a server has no replication slot left for a backup";
     NO_CHECKSUMS Note "no_checksums" "the pages of a cluster have no checksums";
     SUMMARIZE_OFF Warning "summarize_off" "a server does not note what changes, so that every backup is a full";

@@ -140,6 +140,7 @@ const TEXTS: &[(&str, &str)] = texts![
     "server_refuses",
     "cluster_other",
     "rights_missing",
+    "dump_lacks",
     "slots_full",
     "no_checksums",
     "summarize_off",

@@ -1,18 +1,33 @@
 //! The client programs of MariaDB: how they connect, what they are asked.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backplan_compiler::model::Mariadb;
 use backplan_compiler::value::Hidden;
 
+use super::errors;
+use super::views::View;
 use crate::control::Control;
-use crate::programs::process::{self, ProcessError, Program, Tell};
+use crate::programs::process::{self, ProcessError, Program, Running, Tell};
 
 /// Seconds that a server may take to let a program in: one that hangs does so for ever.
 const CONNECT: &str = "--connect-timeout=30";
 /// Rows may be as long as a server takes them.
 const PACKET: &str = "--max-allowed-packet=1G";
+/// How tables are dumped.
+const ROWS: [&str; 5] = [
+    "--single-transaction",
+    "--quick",
+    "--hex-blob",
+    // Under its locks a server refuses what it has written itself of a column whose default is a sequence.
+    "--skip-add-locks",
+    // A comment has the names of hosts and the time: what is the same twice would not look so.
+    "--skip-comments",
+];
 /// Where servers' programs are that are not on every path.
 const FOLDERS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
 /// What the server has for itself: none of it can be loaded into another.
@@ -154,6 +169,24 @@ impl Client<'_> {
         Ok(!rows.is_empty())
     }
 
+    /// Tables of these databases that keep their history by the numbers of transactions, which are of their server alone.
+    pub fn tables_of_transactions(
+        &self,
+        databases: &[String],
+    ) -> Result<Vec<(String, String)>, ProcessError> {
+        let of = match databases {
+            [one] => format!("table_schema = {}", literal(one)),
+            _ => format!("table_schema not in {OWN}"),
+        };
+        let mut found = self.pairs(&format!(
+            "select hex(convert(table_schema using utf8mb4)), hex(convert(table_name using utf8mb4)) \
+             from information_schema.columns where {of} and generation_expression = 'ROW START' and data_type = 'bigint' \
+             order by 1, 2"
+        ))?;
+        found.retain(|(database, _)| databases.contains(database));
+        Ok(found)
+    }
+
     /// Bytes that its tables take.
     pub fn bytes(&self) -> Result<u64, ProcessError> {
         let sql = "select cast(coalesce(sum(data_length), 0) as unsigned) from information_schema.tables";
@@ -173,6 +206,82 @@ impl Client<'_> {
         Ok(pairs.filter(|(schema, _)| schema == database).map(|(_, table)| table).collect())
     }
 
+    /// The views of these databases, and of others too if they are many.
+    pub fn views(&self, databases: &[String]) -> Result<Vec<(String, String)>, ProcessError> {
+        let of = match databases {
+            [] => return Ok(Vec::new()),
+            [one] => format!("table_schema = {}", literal(one)),
+            _ => format!("table_schema not in {OWN}"),
+        };
+        self.pairs(&format!(
+            "select hex(convert(table_schema using utf8mb4)), hex(convert(table_name using utf8mb4)) \
+             from information_schema.tables where table_type = 'VIEW' and {of} order by 1, 2"
+        ))
+    }
+
+    /// Of views, which may be broken, by their places in the list: all of them are asked of one client, in the way of a dump.
+    pub fn suspects(&self, views: &[(String, String)]) -> Result<Vec<usize>, ProcessError> {
+        if views.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut argv = self.argv("mariadb")?;
+        argv.extend([CONNECT, "--batch", "--force"].map(str::to_owned));
+        let asked = views.iter().map(|(database, name)| format!("{};\n", fields_of(database, name)));
+        let program = Program { input: asked.collect::<String>().into_bytes(), ..self.program(argv) };
+        let found = Arc::new(Mutex::new(BTreeSet::new()));
+        let kept = Arc::clone(&found);
+        let note: Tell = Arc::new(move |line| {
+            let rest = line.strip_prefix("ERROR ").and_then(|line| line.split_once(" at line "));
+            let number = rest.and_then(|(_, rest)| rest.split(':').next()?.parse::<usize>().ok());
+            let at = number.and_then(|number| number.checked_sub(1));
+            kept.lock().unwrap_or_else(PoisonError::into_inner).extend(at);
+        });
+        // What the fields are is of no interest.
+        Running::start_into(Stdio::null(), &program, self.control, &note)?.finish()?;
+        let found = found.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(found.iter().copied().collect())
+    }
+
+    /// What a dump would fail at in a view; `None`: at nothing. What is denied counts if the account is granted all that a dump needs.
+    pub fn trouble_of_view(
+        &self,
+        database: &str,
+        name: &str,
+        sees_all: bool,
+    ) -> Result<Option<String>, ProcessError> {
+        match self.query(&fields_of(database, name)) {
+            Ok(_) => Ok(None),
+            Err(error) if errors::is_of_view(&error) => Ok(Some(errors::first_words(&error))),
+            Err(error) if errors::is_denied(&error) => Ok(sees_all.then(|| errors::first_words(&error))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the server shows of a view.
+    pub fn view(&self, database: &str, name: &str) -> Result<Option<View>, ProcessError> {
+        let fields = ["table_schema", "table_name", "algorithm", "definer", "security_type", "check_option"];
+        let fields = fields.into_iter().chain(["collation_connection", "view_definition"]);
+        let asked: Vec<String> = fields.map(|field| format!("hex(convert({field} using utf8mb4))")).collect();
+        let sql = format!(
+            "set sql_mode = ''; select {} from information_schema.views where table_schema = {} and table_name = {}",
+            asked.join(", "),
+            literal(database),
+            literal(name)
+        );
+        let rows = self.names(&sql)?.into_iter().filter_map(|row| <[String; 8]>::try_from(row).ok());
+        let mut found = rows.filter(|[of, called, ..]| of == database && called == name).map(
+            |[_, _, algorithm, definer, security, check, collation, definition]| View {
+                algorithm,
+                definer,
+                security,
+                check,
+                collation,
+                definition,
+            },
+        );
+        Ok(found.find(|view| !view.definition.is_empty()))
+    }
+
     /// What the account is granted, each as the server says it.
     pub fn grants(&self) -> Result<Vec<String>, ProcessError> {
         Ok(self.query("show grants")?.into_iter().map(|row| row.join("\t")).collect())
@@ -186,22 +295,26 @@ impl Client<'_> {
         without: &[&str],
     ) -> Result<Vec<String>, ProcessError> {
         let mut argv = self.argv("mariadb-dump")?;
-        let fixed = [
-            "--single-transaction",
-            "--quick",
-            "--routines",
-            "--triggers",
-            "--events",
-            "--hex-blob",
-            // Under its locks a server refuses what it has written itself of a column whose default is a sequence.
-            "--skip-add-locks",
-            // A comment has the names of hosts and the time: what is the same twice would not look so.
-            "--skip-comments",
-        ];
-        argv.extend(fixed.map(str::to_owned));
+        argv.extend(ROWS.into_iter().chain(["--routines", "--triggers", "--events"]).map(str::to_owned));
         argv.extend(keeps_history.then(|| "--dump-history".to_owned()));
         argv.extend(without.iter().map(|name| format!("--ignore-table={database}.{name}")));
         argv.extend(["--databases", "--", database].map(str::to_owned));
+        Ok(argv)
+    }
+
+    /// The command that makes a database and uses it, with nothing in it.
+    pub fn dump_frame(&self, database: &str) -> Result<Vec<String>, ProcessError> {
+        let mut argv = self.argv("mariadb-dump")?;
+        let fixed = ["--no-data", "--no-create-info", "--skip-triggers", "--databases", "--", database];
+        argv.extend(ROWS.into_iter().chain(fixed).map(str::to_owned));
+        Ok(argv)
+    }
+
+    /// The command that dumps these tables of a database, as they are now, into whichever is used.
+    pub fn dump_tables(&self, database: &str, tables: &[&str]) -> Result<Vec<String>, ProcessError> {
+        let mut argv = self.argv("mariadb-dump")?;
+        argv.extend(ROWS.into_iter().chain(["--triggers", "--", database]).map(str::to_owned));
+        argv.extend(tables.iter().map(|table| (*table).to_owned()));
         Ok(argv)
     }
 
@@ -212,6 +325,12 @@ impl Client<'_> {
         argv.extend(["--system=users", "--insert-ignore", "--skip-comments"].map(str::to_owned));
         Ok(argv)
     }
+}
+
+/// A question that the server answers of a view as it does to a dump. It is on one line, whatever the names are.
+fn fields_of(database: &str, name: &str) -> String {
+    let quoted = |name: &str| format!("'`', replace({}, '`', '``'), '`'", literal(name));
+    format!("execute immediate concat('show fields from ', {}, '.', {})", quoted(database), quoted(name))
 }
 
 /// A name as statements have it, whatever is in it.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Seek};
+use std::io::{self, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::client::Client;
-use super::errors;
-use super::{failure, file_of, quoted};
+use super::views::{self, Broken};
+use super::{errors, failure, file_of, quoted};
 use crate::places::folder;
 use crate::postgres::names;
 use crate::programs::process::{ProcessError, Running};
@@ -24,6 +24,8 @@ pub(super) struct Dumper<'a> {
     /// The source's name.
     pub source: &'a str,
     pub keeps_history: bool,
+    /// Whether its account is granted all that a dump needs.
+    pub sees_all: bool,
 }
 
 /// What became of them.
@@ -33,6 +35,10 @@ pub(super) struct Dumped {
     pub made: Vec<String>,
     /// Those that were dropped since the server was asked which it has.
     pub dropped: Vec<String>,
+    /// Views that are not in them.
+    pub broken: Vec<Broken>,
+    /// Tables that are in them without their history, with their databases.
+    pub of_now: Vec<(String, String)>,
     /// What could not be read, in words.
     pub lost: Vec<String>,
     /// Whether another attempt may read it.
@@ -61,6 +67,10 @@ struct Attempts {
     begun: u32,
     /// Tables that are left out, as they cannot be read, and why.
     unread: Vec<(String, String)>,
+    /// Views that are left out.
+    broken: Vec<Broken>,
+    /// Tables of which a dump can have no history.
+    of_now: Vec<String>,
 }
 
 impl Dumper<'_> {
@@ -82,7 +92,7 @@ impl Dumper<'_> {
         let mut attempts = Attempts::default();
         loop {
             attempts.begun += 1;
-            let Err(error) = self.write(database, &attempts, &file) else { break };
+            let Err(error) = self.write(database, &mut attempts, &file) else { break };
             match self.after(database, &error, &mut attempts, dumped)? {
                 Then::Again => {
                     file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
@@ -103,12 +113,33 @@ impl Dumper<'_> {
             format!("table {} cannot be read and is not in the dump: {why}", quoted(database, &table))
         });
         dumped.lost.extend(unread);
+        dumped.broken.extend(attempts.broken);
+        dumped.of_now.extend(attempts.of_now.into_iter().map(|table| (database.to_owned(), table)));
         dumped.made.push(database.to_owned());
         Ok(())
     }
 
-    fn write(&self, database: &str, attempts: &Attempts, file: &File) -> Result<(), ProcessError> {
-        let without: Vec<&str> = attempts.unread.iter().map(|(table, _)| table.as_str()).collect();
+    fn write(&self, database: &str, attempts: &mut Attempts, file: &File) -> Result<(), ProcessError> {
+        attempts.broken = views::broken(self.client, &[database.to_owned()], self.sees_all)?;
+        attempts.of_now = match self.keeps_history {
+            true => self
+                .client
+                .tables_of_transactions(&[database.to_owned()])?
+                .into_iter()
+                .map(|(_, it)| it)
+                .collect(),
+            false => Vec::new(),
+        };
+        let unread: Vec<&str> = attempts.unread.iter().map(|(table, _)| table.as_str()).collect();
+        attempts.of_now.retain(|table| !unread.contains(&table.as_str()));
+        let of_now: Vec<&str> = attempts.of_now.iter().map(String::as_str).collect();
+        if !of_now.is_empty() {
+            // Before all else: views and triggers of the database may need them.
+            run_into(self.client, self.client.dump_frame(database)?, file)?;
+            run_into(self.client, self.client.dump_tables(database, &of_now)?, file)?;
+        }
+        let views = attempts.broken.iter().map(|view| view.name.as_str());
+        let without: Vec<&str> = unread.into_iter().chain(of_now).chain(views).collect();
         run_into(self.client, self.client.dump(database, self.keeps_history, &without)?, file)
     }
 
@@ -184,4 +215,10 @@ pub(super) fn into_file(
     run_into(client, argv, &file).map_err(|error| failure(source, &error))?;
     client.control.advance(0, file.metadata().map_err(failed)?.len());
     Ok(())
+}
+
+/// Writes a new file.
+pub(super) fn write_file(text: &str, path: &Path) -> Result<(), Failure> {
+    let written = create(path)?.write_all(text.as_bytes());
+    written.map_err(|cause| Failure::of(&cause, format!("`{}`: {cause}", path.display())))
 }

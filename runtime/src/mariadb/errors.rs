@@ -104,6 +104,19 @@ pub(super) fn is_of_object(error: &ProcessError) -> bool {
         && line(error).is_some_and(|(number, _)| is_ours(number) && !OF_THE_WHOLE.contains(&number))
 }
 
+/// Whether it says of a view that it cannot be resolved.
+pub(super) fn is_of_view(error: &ProcessError) -> bool {
+    const LOCKED: [u32; 2] = [1205, 1213];
+    is_of_object(error)
+        && line(error).is_some_and(|(number, _)| !LOCKED.contains(&number))
+        && !is_denied(error)
+}
+
+/// Whether the account, or the definer of a view, lacks a right on what is asked for.
+pub(super) fn is_denied(error: &ProcessError) -> bool {
+    line(error).is_some_and(|(number, _)| [1142, 1143, 1227, 1370].contains(&number))
+}
+
 /// Whether what was to be read was altered while it was.
 pub(super) fn is_altered(error: &ProcessError) -> bool {
     line(error).is_some_and(|(number, _)| ALTERED.contains(&number))
@@ -138,6 +151,11 @@ mod tests {
             "mariadb-dump: Couldn't execute 'show create table `a``b`': Got error 194 \"Tablespace is missing for a table\" from storage engine InnoDB (1030)",
         );
         assert!(is_of_object(&lost) && is_of_table(&lost, "a`b"));
+        let denied = error(
+            "ERROR 1143 (42000) at line 1: SELECT command denied to user 'b'@'localhost' for column 'j' in table 'g'",
+        );
+        assert!(is_denied(&denied) && !is_of_view(&denied) && !is_of_object(&denied));
+        assert!(is_of_view(&error("ERROR 1356 (HY000) at line 1: View 'o.bv' references invalid table(s)")));
         let dropped =
             error("mariadb-dump: Got error: 1049: \"Unknown database 'zzz'\" when selecting the database");
         assert!(is_of_object(&dropped) && is_altered(&dropped));

@@ -8,6 +8,7 @@
 //! | `errors` | what their errors mean, and what to do about them |
 //! | `dump` | one database after the other, and what becomes of one that fails |
 //! | `rights` | what an account may not see, and so does not get into a dump |
+//! | `views` | views that are broken |
 //! | `probe` | what is looked at before a run |
 //! | [`server`] | a server of its own for a rehearsal |
 //!
@@ -20,9 +21,10 @@ mod errors;
 mod probe;
 mod rights;
 pub mod server;
+mod views;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use backplan_compiler::model::{ArchiveId, Compare, Mariadb, Source, SourceId};
 
@@ -40,10 +42,12 @@ use crate::run::reading::Reading;
 use crate::source::look::Look;
 use crate::source::{Foreseen, Reader};
 use client::Client;
-use dump::Dumper;
+use dump::{Dumped, Dumper};
 
 /// The file with accounts, roles and grants.
 pub(crate) const USERS: &str = "users.sql";
+/// The file with the definitions of views that are broken; it is there if there are some.
+pub(crate) const VIEWS: &str = "views.sql";
 /// The folder with a file for each database.
 pub(crate) const DATABASES: &str = "databases";
 /// What these files end with.
@@ -78,36 +82,24 @@ impl Reader for Mariadb {
         {
             return Ok(absent);
         }
-        let found = client.databases().map_err(failed)?;
-        if let Some(missing) = self.databases.iter().find(|wanted| !found.contains(wanted)) {
-            let missing = names::shown(missing.as_bytes());
-            return Err(Failure::lasting(format!(
-                "source `{name}`: its server shows no database `{missing}` to this account: mend `databases`, or let it see \
-                 that one"
-            )));
-        }
-        let wanted = self.wanted(found);
-        for warning in self.doubts(&client, &wanted).map_err(failed)? {
+        let wanted = self.asked_for(client.databases().map_err(failed)?, name)?;
+        let lacking = rights::lacking(&client.grants().map_err(failed)?, &self.databases);
+        let told = lacking.iter().map(rights::Lacking::told);
+        for warning in told.chain(self.torn(&client, &wanted).map_err(failed)?) {
             reading.warn(format!("source `{name}`: {warning}"));
         }
         let folder = reading.folder()?;
-        let place = |cause: io::Error| Failure::of(&cause, format!("`{}`: {cause}", folder.display()));
-        let below = folder.join(DATABASES);
-        // What an attempt before left.
-        let cleared = folder::remove(&folder).map_err(io::Error::from);
-        cleared.and_then(|()| make_private(&folder)).and_then(|()| make_private(&below)).map_err(place)?;
+        let below = emptied(&folder)?;
         let keeps_history = client.has_history().map_err(failed)?;
-        let dumper = Dumper { client: &client, source: name, keeps_history };
+        let dumper = Dumper { client: &client, source: name, keeps_history, sees_all: lacking.is_empty() };
         let dumped = dumper.all(&wanted, &below)?;
-        for database in &dumped.dropped {
-            let database = names::shown(database.as_bytes());
-            reading.doing.note(format!(
-                "source `{name}`: database `{database}` was dropped on the server before it could be read: it is not in the backup"
-            ));
-        }
+        tell_of(reading, &dumped);
         let failure = dumped.failure(name);
         if let Some(failure) = failure.clone().filter(|_| dumped.made.is_empty() || reading.source().strict) {
             return Err(failure);
+        }
+        if let Some(text) = views::script(&dumped.broken) {
+            dump::write_file(&text, &folder.join(VIEWS))?;
         }
         if self.databases.is_empty() {
             dump::into_file(&client, client.dump_users().map_err(failed)?, &folder.join(USERS), name)?;
@@ -135,11 +127,25 @@ impl Reader for Mariadb {
 
 /// What is meant of the databases that the server shows; and what of them may not be whole.
 trait Meant {
+    fn asked_for(&self, found: Vec<String>, source: &str) -> Result<Vec<String>, Failure>;
     fn wanted(&self, found: Vec<String>) -> Vec<String>;
-    fn doubts(&self, client: &Client<'_>, wanted: &[String]) -> Result<Vec<String>, ProcessError>;
+    fn torn(&self, client: &Client<'_>, wanted: &[String]) -> Result<Option<String>, ProcessError>;
 }
 
 impl Meant for Mariadb {
+    fn asked_for(&self, found: Vec<String>, source: &str) -> Result<Vec<String>, Failure> {
+        match self.databases.iter().find(|wanted| !found.contains(wanted)) {
+            None => Ok(self.wanted(found)),
+            Some(missing) => {
+                let missing = names::shown(missing.as_bytes());
+                Err(Failure::lasting(format!(
+                    "source `{source}`: its server shows no database `{missing}` to this account: mend `databases`, or let it \
+                     see that one"
+                )))
+            }
+        }
+    }
+
     fn wanted(&self, found: Vec<String>) -> Vec<String> {
         let is_meant = |name: &String| {
             (self.databases.is_empty() || self.databases.contains(name)) && !self.exclude.contains(name)
@@ -147,25 +153,57 @@ impl Meant for Mariadb {
         found.into_iter().filter(is_meant).collect()
     }
 
-    fn doubts(&self, client: &Client<'_>, wanted: &[String]) -> Result<Vec<String>, ProcessError> {
-        let lacking = rights::lacking(&client.grants()?, &self.databases);
-        let mut doubts: Vec<String> = lacking.into_iter().map(|lacking| lacking.told()).collect();
+    fn torn(&self, client: &Client<'_>, wanted: &[String]) -> Result<Option<String>, ProcessError> {
         let torn: Vec<String> = client
             .plain_tables()?
             .into_iter()
             .filter(|(database, _)| wanted.contains(database))
             .map(|(database, table)| quoted(&database, &table))
             .collect();
-        if !torn.is_empty() {
-            doubts.push(format!(
+        Ok((!torn.is_empty()).then(|| {
+            format!(
                 "{} {} no transactions: what is written to it while it is dumped may be torn (`alter table … engine = InnoDB`, or \
                  a `window` that stops its writers)",
                 listed(&torn),
                 if torn.len() == 1 { "knows" } else { "know" },
-            ));
-        }
-        Ok(doubts)
+            )
+        }))
     }
+}
+
+/// Makes the folder anew, whatever an attempt before left in it; the one for the databases in it.
+fn emptied(folder: &Path) -> Result<PathBuf, Failure> {
+    let place = |cause: io::Error| Failure::of(&cause, format!("`{}`: {cause}", folder.display()));
+    let below = folder.join(DATABASES);
+    let cleared = folder::remove(folder).map_err(io::Error::from);
+    cleared.and_then(|()| make_private(folder)).and_then(|()| make_private(&below)).map_err(place)?;
+    Ok(below)
+}
+
+/// Tells what is not in the dump as one would think.
+fn tell_of(reading: &Reading<'_>, dumped: &Dumped) {
+    let name = &reading.source().name;
+    for view in &dumped.broken {
+        reading.warn(format!("source `{name}`: {}", view.told()));
+    }
+    for (database, table) in &dumped.of_now {
+        reading.warn(format!("source `{name}`: {}", without_history(database, table)));
+    }
+    for database in &dumped.dropped {
+        reading.doing.note(format!(
+            "source `{name}`: database `{}` was dropped on the server before it could be read: it is not in the backup",
+            names::shown(database.as_bytes())
+        ));
+    }
+}
+
+/// What is told of a table that keeps its history by transactions.
+fn without_history(database: &str, table: &str) -> String {
+    format!(
+        "table {} keeps its history by transactions, which no dump can hold: the dump has its rows of now alone, read in a \
+         transaction of their own",
+        quoted(database, table)
+    )
 }
 
 /// The first few of many.

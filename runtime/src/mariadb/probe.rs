@@ -4,13 +4,13 @@ use backplan_compiler::codes;
 use backplan_compiler::model::{Mariadb, SourceId};
 use backplan_compiler::sources::Place;
 
-use super::Meant;
 use super::client::{self, Client, find, is_mariadb};
 use super::errors;
 use super::rights;
+use super::{Meant, views, without_history};
 use crate::postgres::names;
 use crate::postgres::tools;
-use crate::programs::process::Tell;
+use crate::programs::process::{ProcessError, Tell};
 use crate::programs::secrets::Secrets;
 use crate::source::look::Look;
 
@@ -33,7 +33,7 @@ pub(super) fn probe(mariadb: &Mariadb, look: &mut Look<'_>, id: SourceId) -> u64
             return 0;
         }
     }
-    let Some((found, grants, bytes)) = asked(mariadb, look, name, place) else { return 0 };
+    let Some(Answers { found, grants, bytes, lacking }) = asked(mariadb, look, name, place) else { return 0 };
     let all = mariadb.databases.iter().map(|wanted| (wanted, false));
     let all = all.chain(mariadb.exclude.iter().map(|left| (left, true)));
     for (missing, goes_on) in all.filter(|(wanted, _)| !found.contains(wanted)) {
@@ -46,19 +46,44 @@ pub(super) fn probe(mariadb: &Mariadb, look: &mut Look<'_>, id: SourceId) -> u64
         let message = format!("source `{name}`: {}", lacking.told());
         look.find_weighed(&codes::RIGHTS_MISSING, place, message, &lacking.mend(), true);
     }
+    for lacking in lacking {
+        let message = format!("source `{name}`: {lacking}");
+        look.find(&codes::DUMP_LACKS, place, message, "a run goes on, and ends with a warning each time");
+    }
     match mariadb.wanted(found).is_empty() {
         true => 0,
         false => bytes,
     }
 }
 
-/// Databases, grants and bytes of tables, as the server tells; `None`: it does not, which is told.
-fn asked(
-    mariadb: &Mariadb,
-    look: &mut Look<'_>,
-    name: &str,
-    place: Place,
-) -> Option<(Vec<String>, Vec<String>, u64)> {
+/// What the server tells.
+struct Answers {
+    /// Its databases.
+    found: Vec<String>,
+    grants: Vec<String>,
+    /// Of its tables.
+    bytes: u64,
+    /// What a dump cannot have of what is there, in words.
+    lacking: Vec<String>,
+}
+
+impl Answers {
+    fn of(mariadb: &Mariadb, client: &Client<'_>) -> Result<Answers, ProcessError> {
+        let (found, grants, bytes) = (client.databases()?, client.grants()?, client.bytes()?);
+        let wanted = mariadb.wanted(found.clone());
+        let sees_all = rights::lacking(&grants, &mariadb.databases).is_empty();
+        let broken = views::broken(client, &wanted, sees_all)?;
+        let mut lacking: Vec<String> = broken.iter().map(views::Broken::told).collect();
+        if client.has_history()? {
+            let tables = client.tables_of_transactions(&wanted)?.into_iter();
+            lacking.extend(tables.map(|(database, table)| without_history(&database, &table)));
+        }
+        Ok(Answers { found, grants, bytes, lacking })
+    }
+}
+
+/// What the server tells; `None`: it tells nothing, which is told.
+fn asked(mariadb: &Mariadb, look: &mut Look<'_>, name: &str, place: Place) -> Option<Answers> {
     let secrets = Secrets::default().under(look.control);
     let password = match mariadb.password.as_ref().map(|secret| secrets.fetch(secret)).transpose() {
         Ok(password) => password,
@@ -71,11 +96,13 @@ fn asked(
     };
     let tell: Tell = std::sync::Arc::new(|_| {});
     let client = Client { mariadb, password, timeout: None, control: look.control, tell };
-    let answers = client
-        .version()
-        .and_then(|version| Ok((version, client.databases()?, client.grants()?, client.bytes()?)));
-    let (version, found, grants, bytes) = match answers {
-        Ok(answers) => answers,
+    let asked = client.version().and_then(|version| match is_mariadb(&version) {
+        true => Answers::of(mariadb, &client).map(Ok),
+        false => Ok(Err(version)),
+    });
+    let other = match asked {
+        Ok(Ok(answers)) => return Some(answers),
+        Ok(Err(other)) => other,
         Err(error) => {
             let (code, what) = match errors::is_refusal(&error) {
                 true => (&codes::SERVER_REFUSES, "lets nobody in who comes like this"),
@@ -88,10 +115,7 @@ fn asked(
             return None;
         }
     };
-    if is_mariadb(&version) {
-        return Some((found, grants, bytes));
-    }
-    let message = format!("source `{name}`: {}", client::another(&version));
+    let message = format!("source `{name}`: {}", client::another(&other));
     look.find(&codes::SERVER_AWAY, place, message, "name a server of MariaDB");
     None
 }

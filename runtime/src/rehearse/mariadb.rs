@@ -12,7 +12,7 @@ use super::record::{CheckVerdict, other_answer};
 use super::server::words_of;
 use super::{RehearseError, Stage, failed, files, private, silent};
 use crate::mariadb::server::{Server, ServerError};
-use crate::mariadb::{DATABASES, USERS};
+use crate::mariadb::{DATABASES, USERS, VIEWS};
 use crate::places::account;
 use crate::programs::process::{ProcessError, Tell};
 
@@ -37,8 +37,12 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
     };
     let begun = Instant::now();
     let (verdict, what) = match load(stage, &server, &dumped)? {
-        Ok(count) => {
-            (CheckVerdict::Passed, format!("{}{}", plural(count, "database"), words_of(server.held)))
+        Ok((count, broken)) => {
+            let broken = match broken {
+                0 => String::new(),
+                broken => format!("; {broken} of its views broken as before"),
+            };
+            (CheckVerdict::Passed, format!("{}{broken}{}", plural(count, "database"), words_of(server.held)))
         }
         Err(why) => (CheckVerdict::Failed, why),
     };
@@ -79,9 +83,13 @@ fn told<T>(result: Result<T, ServerError>) -> Result<Result<T, String>, Rehearse
     }
 }
 
-/// Loads every database; how many, or why one does not load. A view on a table of another database needs that first: what did not
-/// load is tried again, as long as that helps.
-fn load(stage: &Stage<'_>, server: &Server, dumped: &Path) -> Result<Result<usize, String>, RehearseError> {
+/// Loads every database; how many, and views that are broken, or why one does not load. A view on a table of another database needs that
+/// first: what did not load is tried again, as long as that helps.
+fn load(
+    stage: &Stage<'_>,
+    server: &Server,
+    dumped: &Path,
+) -> Result<Result<(usize, usize), String>, RehearseError> {
     let below = dumped.join(DATABASES);
     let entries = fs::read_dir(&below).map_err(failed(&below))?;
     let mut entries: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
@@ -90,6 +98,8 @@ fn load(stage: &Stage<'_>, server: &Server, dumped: &Path) -> Result<Result<usiz
         return Ok(Err(format!("`{}` is no file", other.display())));
     }
     let (count, mut waiting) = (entries.len(), entries);
+    let views = Some(dumped.join(VIEWS)).filter(|views| is_file(views));
+    let mut helps = views.is_some();
     loop {
         let (mut left, mut first) = (Vec::new(), None);
         for file in &waiting {
@@ -99,20 +109,28 @@ fn load(stage: &Stage<'_>, server: &Server, dumped: &Path) -> Result<Result<usiz
                 left.push(file.clone());
             }
         }
+        // Some that a server called broken may be made again, and others rest on them.
+        let broken = match &views {
+            Some(views) => match forced(stage, server, views)? {
+                (Ok(()), errors) => errors.len(),
+                (Err(why), _) => return Ok(Err(why)),
+            },
+            None => 0,
+        };
         match first {
-            None => return Ok(Ok(count)),
-            Some(why) if left.len() == waiting.len() => return Ok(Err(why)),
-            Some(_) => waiting = left,
+            None => return Ok(Ok((count, broken))),
+            Some(why) if left.len() == waiting.len() && !helps => return Ok(Err(why)),
+            Some(_) => (waiting, helps) = (left, false),
         }
     }
 }
 
-/// Accounts, roles and grants come last: tables that are granted must be there.
-fn users(stage: &mut Stage<'_>, server: &Server, file: &Path) -> Result<(), RehearseError> {
-    if !is_file(file) {
-        return Ok(());
-    }
-    let begun = Instant::now();
+/// Loads a file of which some may fail: whether it could be loaded, and the errors.
+fn forced(
+    stage: &Stage<'_>,
+    server: &Server,
+    file: &Path,
+) -> Result<(Result<(), String>, Vec<String>), RehearseError> {
     let errors = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&errors);
     let tell: Tell = Arc::new(move |line| {
@@ -122,6 +140,16 @@ fn users(stage: &mut Stage<'_>, server: &Server, file: &Path) -> Result<(), Rehe
     });
     let loaded = told(server.load(file, true, stage.control, &tell))?;
     let errors = errors.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok((loaded, errors))
+}
+
+/// Accounts, roles and grants come last: tables that are granted must be there.
+fn users(stage: &mut Stage<'_>, server: &Server, file: &Path) -> Result<(), RehearseError> {
+    if !is_file(file) {
+        return Ok(());
+    }
+    let begun = Instant::now();
+    let (loaded, errors) = forced(stage, server, file)?;
     let (gone, other): (Vec<&String>, Vec<&String>) =
         errors.iter().partition(|line| GONE.iter().any(|code| line.starts_with(code)));
     let (verdict, what) = match (loaded, other.first()) {
