@@ -326,7 +326,8 @@ fn a_file_server_that_dies_at_any_request_costs_no_backup() {
     restored(&scenario, "uncut", &[]);
     let all = count();
     for (number, how) in ["before", "after", "before"].into_iter().enumerate() {
-        let last = all - all * number as u64 / 4;
+        // How many connections share the work, and so a few of the requests, differs from time to time.
+        let last = all - all * (number as u64 + 1) / 5;
         fs::write(server.path("count"), "").unwrap();
         set(&format!("{last} {how} goes"));
         restored(&scenario, &format!("cut{number}"), &[]);

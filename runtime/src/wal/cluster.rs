@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use backplan_compiler::count::plural;
+
 use super::WalError;
 use super::lsn::Lsn;
 use super::name::Segment;
@@ -137,7 +139,7 @@ pub enum NoSegment {
     #[error("it is another segment than it is called: it holds the log from {0} on")]
     Elsewhere(Lsn),
     /// It was cut, or grew.
-    #[error("it has {bytes} bytes, and not the {wanted} of a segment")]
+    #[error("it has {}, and not the {wanted} of a segment", plural(*bytes, "byte"))]
     Length {
         /// What it has.
         bytes: u64,

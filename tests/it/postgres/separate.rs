@@ -226,7 +226,9 @@ fn a_backup_whose_run_was_never_committed_is_deleted_by_the_next() {
     scenario.next_day().plan(["run", "p.plan"]);
     let all = backups(&repository, stanza);
     assert!(left.iter().all(|label| all.contains(label)) && all.len() == 5, "{left:?}: {all:?}");
-    scenario.plan(["restore", "p.plan", "--source", "db", "--to", "back", "--start"]).status(0);
+    let restored =
+        scenario.plan(["restore", "p.plan", "--source", "db", "--to", "back", "--start"]).status(3);
+    restored.says("is in none of the plan's stores any more");
     assert_eq!(back(&scenario, &cluster, "select count(*) from t"), "100");
     stop(&scenario, &cluster);
 }

@@ -443,8 +443,9 @@ impl FileSystem for ServerFolder {
         self.link.ask({
             let root = self.root.clone();
             |session| async move {
-                able(&session)?;
-                takes_something(&session, &root).await
+                // One that takes nothing has none of what writes, and is told of as what it is.
+                takes_something(&session, &root).await?;
+                able(&session)
             }
         })
     }
