@@ -79,6 +79,7 @@ mod schedule;
 mod sftp;
 mod status;
 mod steps_alone;
+mod steps_far;
 mod surface;
 mod sync;
 mod why;

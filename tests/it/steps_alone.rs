@@ -44,7 +44,7 @@ fn next(said: &serde_json::Value) -> Vec<String> {
 }
 
 /// Does steps until the run is over, or so many are done; the run, the steps in their order, and what the last said.
-fn steps(scenario: &Scenario, most: usize) -> (String, Vec<String>, serde_json::Value) {
+pub fn steps(scenario: &Scenario, most: usize) -> (String, Vec<String>, serde_json::Value) {
     let mut said = step(scenario, "lock", None, 0);
     let run = said["run"].as_str().unwrap().to_owned();
     let mut done = vec!["lock".to_owned()];
