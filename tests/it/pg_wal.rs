@@ -265,6 +265,12 @@ fn a_segment_is_archived_once_and_never_replaced() {
     scenario.write(&format!("again/{segment}"), fs::read(scenario.path("copy")).unwrap());
     archived.push(&format!("../again/{segment}")).status(1).says("the wrong disk may be mounted");
     assert!(!scenario.path("second").exists());
+    scenario
+        .plan(["wal", "init", "p.plan", "main"])
+        .status(1)
+        .says("is not there")
+        .says("mount it, or make the folder");
+    assert!(!scenario.path("second").exists());
 }
 
 #[test]

@@ -267,6 +267,11 @@ fn init(args: &InitArgs, global: &Global, console: &mut Console) -> Result<Statu
     let model = silently(&args.file, global)?;
     let declared = declared(&model, &args.source)?;
     for store in &declared.stores {
+        // A folder that is made where a disk is to be mounted would take the log.
+        if let Some(folder) = store.folder().filter(|folder| !folder.is_dir()) {
+            let missing = format!("store `{}`: `{}` is not there", store.name, folder.display());
+            return Err(Failure::new(missing).help("mount it, or make the folder that it is to be in"));
+        }
         let made = backplan_runtime::wal::init(&model, declared.source, store, &Access::default())
             .map_err(|error| failure(&error))?;
         let place = archive::place(store, &model.name, &declared.source.name);

@@ -10,7 +10,7 @@ use miette::{
 };
 
 use super::paint::Paint;
-use super::text::harmless;
+use super::text::{harmless, within_a_line};
 use crate::console::Style;
 use crate::exit::Failure;
 
@@ -85,7 +85,7 @@ pub fn failure(failure: &Failure, style: Style) -> String {
     format!(
         "{} {}\n{}",
         paint.red("error:"),
-        harmless(&failure.message),
+        within_a_line(&failure.message),
         help(failure.help.as_deref(), paint)
     )
 }

@@ -71,6 +71,8 @@ struct Known {
     is_begun: bool,
     is_done: bool,
     is_lost: bool,
+    /// Somebody has said that it is right that no store has it.
+    is_accepted: bool,
 }
 
 impl Known {
@@ -79,7 +81,9 @@ impl Known {
             Some(Mark::Done) => self.is_done = true,
             Some(Mark::Lost) => self.is_lost = true,
             Some(Mark::Here) => self.is_lost = false,
-            Some(Mark::Accepted) => (self.is_done, self.is_lost) = (false, false),
+            Some(Mark::Accepted) => {
+                (self.is_done, self.is_lost, self.is_accepted) = (false, false, true);
+            }
             None if told == BEGUN => self.is_begun = true,
             None => {
                 let kinds = [
@@ -222,8 +226,10 @@ impl Made {
             readable.max(catalog.unreadable().last().copied())
         };
         let Some(newest) = catalogs.iter().filter_map(newest).max() else {
-            let newest = self.0.iter().rev().find(|(_, known)| known.is_done || known.is_lost);
-            return newest.map(|(run, _)| *run).into_iter().collect();
+            // Who says of that one that it is right says it of those before it.
+            let was = |known: &Known| known.is_done || known.is_lost || known.is_accepted;
+            let newest = self.0.iter().rev().find(|(_, known)| was(known));
+            return newest.filter(|(_, known)| !known.is_accepted).map(|(run, _)| *run).into_iter().collect();
         };
         let is_there = |run: &RunId| catalogs.iter().any(|catalog| catalog.has(run));
         let all = self.0.iter();

@@ -174,7 +174,7 @@ pub enum WalError {
     /// The server's account cannot write to its archive.
     #[error(
         "`{account}` cannot write to `{}`: {}", folder.display(),
-        if *is_own { "let it pass through the folders above (`chmod o+x`)" } else { "give it that folder (`chown -R`)" }
+        if *is_own { "let it pass through the folders above (`chmod o+x`)" } else { "give it that folder with all in it (`chown -R`)" }
     )]
     OutOfReach {
         /// The account.

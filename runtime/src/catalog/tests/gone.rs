@@ -41,6 +41,8 @@ fn what_a_store_had_behind_all_that_is_there_is_gone() {
     assert_eq!(marked(&[(2, Mark::Lost), (4, Mark::Lost)]), ([2, 4].map(run_id).to_vec(), vec![run_id(2)]));
     assert_eq!(marked(&[(2, Mark::Here)]), (vec![run_id(4)], vec![]));
     assert_eq!(marked(&[(4, Mark::Accepted)]), (vec![], vec![]));
-    assert_eq!(Made::load(folder.path()).unwrap().gone([with(&[1])].iter()), [run_id(2)]);
+    let made = Made::load(folder.path()).unwrap();
+    assert_eq!(made.gone([with(&[1])].iter()), [run_id(2)]);
+    assert_eq!(made.gone([with(&[])].iter()), []);
     assert!(made.is_own(run_id(3), b"bytes") && !made.is_own(run_id(3), b"others"));
 }
