@@ -424,3 +424,41 @@ fn a_store_that_was_away_gets_the_whole_run_where_one_archive_rests_on_what_it_l
         }
     }
 }
+
+/// An archive goes to a store only lately, and the store is away as its next difference is made: what that rests on the store has never
+/// had, and so the difference is of no use there.
+#[test]
+fn a_store_is_brought_no_archive_whose_base_it_never_had() {
+    // By a sync before the next run, or by that run.
+    for is_synced in [true, false] {
+        let scenario = Scenario::new().file("site/x", "1").file("db/x", "1");
+        scenario.write("p.plan", of_two_archives(Some("a")).replace("incrementals = 1", "incrementals = 5"));
+        scenario.plan(["run", "p.plan"]).status(0);
+        scenario
+            .write("p.plan", of_two_archives(Some("a, b")).replace("incrementals = 1", "incrementals = 5"));
+        fs::rename(scenario.path("b"), scenario.path("away")).unwrap();
+        for name in ["site/x", "db/x"] {
+            scenario.write(name, "2");
+        }
+        scenario.next_day().plan(["run", "p.plan"]).status(3);
+        fs::rename(scenario.path("away"), scenario.path("b")).unwrap();
+        if is_synced {
+            scenario.plan(["sync", "p.plan"]).status(0).says("copied");
+        }
+        scenario.write("db/x", "3");
+        scenario
+            .next_day()
+            .plan(["run", "p.plan"])
+            .status(3)
+            .says("archive `of_db`: source `db` is taken whole: the base, run");
+        let listed = scenario.plan(["list", "p.plan", "--format", "json"]).status(0).json();
+        let runs = listed["runs"].as_array().unwrap();
+        assert_eq!(runs[1]["places"]["site"], serde_json::json!(["a", "b"]), "{listed}");
+        assert_eq!(runs[1]["places"]["db"], serde_json::json!(["a"]), "{listed}");
+        scenario.plan(["verify", "p.plan", "--all"]).status(0);
+        scenario.plan(["sync", "p.plan"]).status(0).says("nothing to copy");
+        fs::remove_dir_all(scenario.path("a")).unwrap();
+        scenario.plan(["restore", "p.plan", "--to", "out", "--store", "b"]).status(0);
+        shell(&scenario.path("."), "diff -r db $(find out -type d -name db | tail -1)");
+    }
+}

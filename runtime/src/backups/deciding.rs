@@ -13,7 +13,7 @@ use crate::catalog::manifest::Manifest;
 ///
 /// One that lacks the newest run of an archive has none: a whole archive for its sake would end a cycle in the others, and again
 /// each night while it takes none. It takes nothing of the run then, and is brought what it lacks and the run behind that, whole, by
-/// a store that lacks nothing and takes all that it takes. Where there is no such store, what the run makes for it alone has to go there
+/// a store that lacks nothing and takes all that it takes. Where there is no such store, or what it lacks is in runs that it has, what the run makes for it alone has to go there
 /// at once, with a manifest that promises no more than is there by then: the others go by what it has.
 pub struct Deciding<'s> {
     shelves: BTreeMap<StoreId, &'s Shelf>,
@@ -37,8 +37,11 @@ impl<'s> Deciding<'s> {
             all().partition(|id| meant.iter().any(|archive| deciding.is_behind(*id, archive)));
         let goes = |id: StoreId| meant.iter().filter(move |archive| archive.to.contains(&id));
         let brings = |other: &StoreId, id: StoreId| goes(id).all(|archive| archive.to.contains(other));
-        let alone = behind.into_iter().filter(|id| !current.iter().any(|other| brings(other, *id)));
-        deciding.alone = alone.collect();
+        let is_helped = |id: &StoreId| {
+            current.iter().any(|other| brings(other, *id))
+                && !goes(*id).any(|archive| deciding.is_short(*id, archive))
+        };
+        deciding.alone = behind.into_iter().filter(|id| !is_helped(id)).collect();
         deciding
     }
 
@@ -65,6 +68,19 @@ impl<'s> Deciding<'s> {
             (Some(newest), Some(shelf)) => shelf.catalog.get(&newest).is_none(),
             (newest, _) => newest.is_some(),
         }
+    }
+
+    /// Whether a store has a run of those that the newest of an archive rests on without what it rests on there: it got the archive
+    /// only later, and a run that is there is not added to.
+    fn is_short(&self, id: StoreId, archive: &Archive) -> bool {
+        let (Some(newest), Some(shelf)) = (self.newest(archive), self.shelves.get(&id)) else { return false };
+        let others = archive.to.iter().filter_map(|id| self.shelves.get(id));
+        let held = others.filter_map(|other| other.catalog.get(&newest)).flat_map(|run| &run.archives);
+        let mut contents =
+            held.filter(|record| record.name == *archive.name).flat_map(|record| &record.contents);
+        let lacks =
+            |source: &str, run: &RunId| shelf.catalog.get(run).is_some_and(|there| !there.holds(source));
+        contents.any(|content| content.rests_on.iter().any(|run| lacks(&content.source, run)))
     }
 
     /// The newest run that has an archive, in any of its stores.

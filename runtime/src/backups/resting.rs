@@ -79,12 +79,17 @@ pub fn following(model: &Model, archive: &Archive, asked: &Asked<'_>, past: &Pas
     answer
 }
 
-/// The runs that every one of these stores holds.
+/// The runs that every one of these stores holds, each as that store has it that has most of it: what another lacks of it is told
+/// where it would be rested on.
 pub fn common_runs(targets: &[&Shelf]) -> Vec<Run<RunId>> {
     let Some((first, others)) = targets.split_first() else { return Vec::new() };
-    let everywhere =
-        |manifest: &&Manifest| others.iter().all(|shelf| shelf.catalog.get(&manifest.run).is_some());
-    first.catalog.runs().filter(everywhere).map(fact).collect()
+    let fullest = |manifest: &Manifest| {
+        let held: Option<Vec<&Manifest>> =
+            others.iter().map(|shelf| shelf.catalog.get(&manifest.run)).collect();
+        let all = held?.into_iter().chain(first.catalog.get(&manifest.run));
+        all.max_by_key(|manifest| manifest.archives.len()).map(fact)
+    };
+    first.catalog.runs().filter_map(fullest).collect()
 }
 
 /// Why sources are taken whole that could rest on something if every store had what some have.
@@ -95,7 +100,8 @@ pub fn lacking(
     (held, new): (&BTreeMap<StoreId, &Shelf>, &BTreeSet<StoreId>),
     answer: &Next<RunId>,
 ) -> Option<String> {
-    if !answer.warnings.is_empty() || answer.bases.values().all(Option::is_some) {
+    // What is whole each time rests on nothing, whatever a store has.
+    if archive.self_contained || !answer.warnings.is_empty() || answer.bases.values().all(Option::is_some) {
         return None;
     }
     let shelves = || archive.to.iter().filter_map(|id| held.get(id));

@@ -21,7 +21,7 @@ use crate::catalog::ids::{RunId, Uuid};
 use crate::catalog::layout::Layout;
 use crate::catalog::lock::{Lease, LockError};
 use crate::catalog::made::{self, Made};
-use crate::catalog::manifest::{ArchiveRecord, MAX_BYTES, Manifest, Second};
+use crate::catalog::manifest::{ArchiveRecord, Content, MAX_BYTES, Manifest, Second};
 use crate::catalog::prune::{Occasion, PrunePlan};
 use crate::catalog::recover::Intent;
 use crate::catalog::runs::Catalog;
@@ -269,13 +269,25 @@ pub(super) fn lacking(
     let all = wanted.len();
     wanted.retain(|run| stays.contains(run));
     let given_up = all - wanted.len();
-    // What rests on a run that is not there as a run, and is not brought, is of no use there, and would end a cycle.
-    let mut there: BTreeSet<RunId> = own.runs().map(|run| run.run).collect();
-    wanted.retain(|run| {
-        let is_founded = with.get(run).is_some_and(|run| run.rests_on().is_subset(&there));
-        is_founded && there.insert(*run)
-    });
-    (wanted.iter().filter_map(|run| with.get(run).cloned()).collect(), given_up)
+    let mut brought: BTreeMap<RunId, Manifest> = BTreeMap::new();
+    for run in wanted.iter().filter_map(|run| with.get(run)) {
+        let founded = founded(run, &|base| own.get(base).or_else(|| brought.get(base)));
+        brought.extend(founded.map(|run| (run.run, run)));
+    }
+    (brought.into_values().collect(), given_up)
+}
+
+/// What of a run is of use in a store that has these runs. What rests on a run that is not there as a run would end a cycle, and an
+/// archive whose base there is without its sources could not be restored from there.
+fn founded<'c>(run: &Manifest, there: &impl Fn(&RunId) -> Option<&'c Manifest>) -> Option<Manifest> {
+    if run.rests_on().iter().any(|base| there(base).is_none()) {
+        return None;
+    }
+    let is_founded =
+        |content: &Content| content.rests_on.iter().filter_map(there).all(|base| base.holds(&content.source));
+    let mut founded = run.clone();
+    founded.archives.retain(|archive| archive.contents.iter().all(is_founded));
+    (!founded.archives.is_empty()).then_some(founded)
 }
 
 /// What is said of runs that a store has with manifests that cannot be used, and others have whole.
