@@ -62,6 +62,28 @@ fn a_deletion_that_this_machine_has_not_begun_is_finished_by_nobody() {
     }
 }
 
+/// A prune gave runs up by a mistaken `keep`, and a sync brought them back: what this machine remembers of that deletion ends nothing.
+#[test]
+fn a_run_that_was_given_up_once_and_is_there_again_is_deleted_by_nobodys_word() {
+    let scenario = world("", "");
+    let plan = scenario.read("p.plan");
+    scenario.write("p.plan", plan.replace("path = \"a\"\n", "path = \"a\"\n  keep {\n    last = 1\n  }\n"));
+    scenario.plan(["prune"]).status(0);
+    assert_eq!((runs(&scenario, "a").as_str(), runs(&scenario, "b").as_str()), ("4", "1234"));
+    scenario.write("p.plan", &plan);
+    scenario.plan(["sync"]).status(0);
+    assert_eq!(runs(&scenario, "a"), "1234");
+    for run in shell(&scenario.path("a/.backplan/p/manifests"), "ls | head -3 | sed 's/.yaml$//'").lines() {
+        record(&scenario, "tombstones", run, &[]);
+    }
+    scenario.write("site/file", "night 5");
+    scenario.next_day().plan(["run", "--dry-run"]).status(0).says("`keep` says anew whether it goes");
+    scenario.plan(["run"]).status(0);
+    assert_eq!(runs(&scenario, "a"), "12345");
+    assert!(!scenario.path("a/.backplan/p/tombstones").exists());
+    scenario.plan(["verify", "--all"]).status(0);
+}
+
 #[test]
 fn an_intent_takes_nothing_that_does_not_bear_its_mark() {
     let scenario = world("", "");

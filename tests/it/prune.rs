@@ -309,3 +309,23 @@ fn what_a_dead_run_left_where_nothing_may_be_deleted_stays_and_is_told_of() {
     scenario.plan(["run"]).status(0);
     assert!(!files(&scenario, "store").contains(&left[0]));
 }
+
+/// Runs that are usually a day apart, and then four, twice: what the clock is held against is the same before the run is in the store.
+#[test]
+fn a_dry_run_believes_the_clock_where_the_run_does() {
+    let plan = "plan p\nstore a: dir {\n  path = \"a\"\n  immutable = 1d\n}\nsource site: files {\n  paths = [\"site\"]\n}\n\
+        archive main {\n  from = [site]\n  to = [a]\n}\nkeep {\n  last = 5\n}\n";
+    let scenario = Scenario::new().file("p.plan", plan).file("site/x", "x");
+    let mut last = Vec::new();
+    for days in [1, 1, 1, 1, 4, 1, 4] {
+        for _ in 0..days {
+            scenario.next_day();
+        }
+        let foreseen = scenario.plan(["run", "--dry-run", "--format", "json"]).json();
+        let came = scenario.plan(["run", "--format", "json"]).json();
+        assert_eq!(foreseen["verdict"], came["verdict"], "{foreseen} {came}");
+        last = vec![came["verdict"].clone(), came["warnings"].clone()];
+    }
+    assert_eq!(last[0], "warnings", "{last:?}");
+    assert!(last[1].to_string().contains("further from run"), "{last:?}");
+}

@@ -172,7 +172,12 @@ impl Shelf {
 
     /// What a run that others rest on holds of a source: in the archive of this name, or, where that had another name
     /// then, in the only one that has the source.
-    fn base(&self, run: &RunId, archive: &str, source: &str) -> Result<&ArchiveRecord, BrokenBase> {
+    pub(super) fn base(
+        &self,
+        run: &RunId,
+        archive: &str,
+        source: &str,
+    ) -> Result<&ArchiveRecord, BrokenBase> {
         let broken = |what: String| BrokenBase { run: *run, artefact: None, what };
         let manifest = self
             .catalog

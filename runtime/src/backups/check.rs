@@ -11,7 +11,6 @@ use super::sealed::{self, Tap};
 use super::shelf::Shelf;
 use crate::artefact::{self, Depth, ReadAt, ReadError};
 use crate::catalog::details::DetailsError;
-use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{ArchiveRecord, Manifest};
 use crate::control::{Control, Stopped};
 
@@ -90,29 +89,35 @@ pub fn check(
 ) -> Result<Checked, Stopped> {
     let artefacts = manifest.archives.iter().map(|archive| one(shelf, manifest, archive, depth, control));
     let mut artefacts = artefacts.collect::<Result<Vec<_>, Stopped>>()?;
-    if let Err(DetailsError::Damaged(cause)) = shelf.details(manifest)
-        && let Some(first) = artefacts.first_mut()
-    {
-        first.damage.push(whole_damage(format!(
+    if let Err(DetailsError::Damaged(cause)) = shelf.details(manifest) {
+        let what = format!(
             "the details in the run's manifest are damaged ({cause}): `plan restore` cannot put it back, `plan cat` and tar can"
-        )));
+        );
+        artefacts.iter_mut().for_each(|found| found.damage.push(whole_damage(what.clone())));
     }
     let (store, run) = (shelf.store.label().to_owned(), manifest.run.to_string());
     Ok(Checked { store, run, artefacts })
 }
 
-/// Says of runs that were found whole that they rest on one that is damaged in the same store, where that was looked at too.
+/// Says of artefacts that were found whole that they rest on one that is damaged in the same store, where that was looked at too.
 pub fn tell_of_damaged_bases(checked: &mut [Checked], runs: &[(&Shelf, &Manifest)]) {
-    let damaged = checked.iter().filter(|one| !one.is_whole());
-    let damaged: BTreeSet<(String, String)> =
-        damaged.map(|one| (one.store.clone(), one.run.clone())).collect();
+    let of = |one: &Checked| {
+        let damaged = one.artefacts.iter().filter(|found| !found.damage.is_empty());
+        damaged.map(|found| (one.store.clone(), found.artefact.clone())).collect::<Vec<_>>()
+    };
+    let damaged: BTreeSet<(String, String)> = checked.iter().flat_map(of).collect();
     for (one, (shelf, manifest)) in checked.iter_mut().zip(runs) {
+        let is_damaged =
+            |base: &ArchiveRecord| damaged.contains(&(one.store.clone(), base.artefact.to_string()));
         for (found, archive) in one.artefacts.iter_mut().zip(&manifest.archives) {
-            let bases = archive.contents.iter().flat_map(|content| &content.rests_on);
-            let bases: BTreeSet<&RunId> = bases.filter(|run| **run != manifest.run).collect();
-            for base in bases.into_iter().map(ToString::to_string) {
+            let bases = archive.contents.iter().flat_map(|content| {
+                let earlier = content.rests_on.iter().filter(|run| **run != manifest.run);
+                earlier.map(|run| (*run, content.source.as_str()))
+            });
+            for (run, source) in bases {
+                let base = run.to_string();
                 let is_told = found.damage.iter().any(|damage| damage.base.as_ref() == Some(&base));
-                if !is_told && damaged.contains(&(shelf.store.label().to_owned(), base.clone())) {
+                if !is_told && shelf.base(&run, &archive.name, source).is_ok_and(is_damaged) {
                     let what = format!("it rests on run {base}, which is damaged in this store");
                     found.damage.push(Damage { base: Some(base), ..whole_damage(what) });
                 }

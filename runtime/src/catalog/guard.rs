@@ -222,7 +222,7 @@ fn clock(catalog: &Catalog, occasion: &Occasion<'_>) -> Option<Refusal> {
     if now < since {
         return Some(Refusal::ClockBack { now, newest });
     }
-    let usual = usual_distance(catalog);
+    let usual = usual_distance(catalog, current.as_ref());
     let distance = now.duration_since(since);
     match occasion.schedule {
         Some(schedule) => {
@@ -262,9 +262,11 @@ fn asks_the_clock(keep: &Keep) -> bool {
 }
 
 /// Half as much again as lies between runs that follow one another, but for the two that are furthest apart: one clock that
-/// was wrong once is no measure. Nothing where there are not so many.
-fn usual_distance(catalog: &Catalog) -> SignedDuration {
-    let starts: Vec<Timestamp> = catalog.runs().map(|manifest| manifest.started).collect();
+/// was wrong once is no measure. The run under way counts for nothing: how far it is from the one before is asked. Nothing where
+/// there are not so many.
+fn usual_distance(catalog: &Catalog, current: Option<&RunId>) -> SignedDuration {
+    let is_before = |manifest: &&Manifest| Some(&manifest.run) != current;
+    let starts: Vec<Timestamp> = catalog.runs().filter(is_before).map(|manifest| manifest.started).collect();
     let mut gaps: Vec<SignedDuration> = starts.windows(2).map(|two| two[1].duration_since(two[0])).collect();
     gaps.sort_unstable_by(|a, b| b.cmp(a));
     let usual = gaps.get(1).copied().unwrap_or_default().max(SignedDuration::ZERO);

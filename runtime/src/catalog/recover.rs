@@ -113,6 +113,8 @@ impl RecoveryStep {
 pub enum Reason {
     /// This run was being deleted.
     FinishDelete(RunId),
+    /// This run was going to be deleted and is there.
+    StandingRun(RunId),
     /// This run never committed.
     UndoRun(RunId),
     /// This run committed, and died before it had tidied up.
@@ -127,6 +129,12 @@ impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Reason::FinishDelete(run) => write!(f, "run `{run}` was being deleted"),
+            Reason::StandingRun(run) => {
+                write!(
+                    f,
+                    "run `{run}` was going to be deleted and is there: `keep` says anew whether it goes"
+                )
+            }
             Reason::UndoRun(run) => write!(f, "run `{run}` died before it committed"),
             Reason::TidyRun(run) => write!(f, "run `{run}` committed and died before it had tidied up"),
             Reason::Temporary => f.write_str("a dead run was writing it"),
@@ -233,6 +241,15 @@ impl RecoveryPlan {
                 "it says that its run is being deleted, which this machine has not begun: whoever may put something into the store can say \
                  so. Move it away; where the run is there and `keep` gives it up, it is deleted all the same",
             );
+            return Ok(());
+        }
+        if scene.catalog.get(&tombstone.run).is_some() {
+            // Cut before its manifest went, or put back since: it is a backup, and nothing but `keep` may take one away.
+            self.steps.push(RecoveryStep::new(Reason::StandingRun(tombstone.run), vec![name.clone()]));
+            return Ok(());
+        }
+        if scene.catalog.unreadable().contains(&tombstone.run) {
+            self.leave(name, "its run's manifest is there and cannot be used");
             return Ok(());
         }
         if let Some(by) = scene.catalog.may_be_needed_by(&tombstone.run) {
@@ -355,7 +372,7 @@ impl RecoveryPlan {
     }
 
     /// The same recovery on a store from which this host deletes no backup: only Backplan's own books (intents of runs that
-    /// left nothing else, temporaries, leases) are tidied; all else is left, with the record that tells of it.
+    /// left nothing else, tombstones of runs that are there, temporaries, leases) are tidied; all else is left, with the record that tells of it.
     #[must_use]
     pub fn append_only(self) -> RecoveryPlan {
         let mut spared = RecoveryPlan { steps: Vec::new(), left: self.left };

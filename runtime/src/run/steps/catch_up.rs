@@ -15,7 +15,7 @@ use crate::catalog::ids::RunId;
 use crate::catalog::layout::Layout;
 use crate::catalog::made::Made;
 use crate::catalog::manifest::Manifest;
-use crate::catalog::prune::Occasion;
+use crate::catalog::prune::{Current, Occasion};
 use crate::catalog::runs::Catalog;
 use crate::run::facts;
 use crate::run::sync::{Brought, Giver, StoreSync, Taker, lacking, names_in};
@@ -71,7 +71,10 @@ impl SyncPlan {
         let mut givers = givers.map_err(Failure::lasting)?;
         let own = scene.catalog(id, store.as_deref()).map_err(Failure::lasting)?;
         let is_behind = !scene.facts.committed.contains(&id);
-        let occasion = scene.occasion(id, &own);
+        let mut occasion = scene.occasion(id, &own);
+        if is_behind && occasion.current.is_none() {
+            occasion.current = coming(scene, id);
+        }
         let folder = context.plan().folder().to_path_buf();
         let to = Behind { model, id, own: &own, occasion, is_behind };
         let (mut wanted, told) = to.plan(&mut givers, &context.layout, &folder).map_err(Failure::lasting)?;
@@ -99,12 +102,21 @@ impl StepPlan for Option<SyncPlan> {
             let is_made = !ahead.scene.facts.missing.contains_key(archive);
             is_behind && is_made && model.archive(*archive).to.contains(&id)
         };
-        let names = context.graph.artefact_names.iter().filter(|(archive, _)| goes_there(archive));
-        let own: Vec<String> = names.map(|(_, name)| name.clone()).collect();
+        let new: Vec<Brought> = new.collect();
+        let made = context.graph.artefact_names.iter().filter(|(archive, _)| goes_there(archive));
+        // Where nothing changed it is the artefact of an earlier run, which may be there by then.
+        let unchanged = |archive: &ArchiveId| ahead.scene.facts.unchanged.get(archive);
+        let made =
+            made.map(|(id, name)| unchanged(id).map_or_else(|| name.clone(), |it| it.artefact.to_string()));
+        let made: Vec<String> = made.collect();
         let run = context.imprint.run;
-        let own = (!own.is_empty()).then_some(Brought { run, bytes: 0, artefacts: own });
-        let new = new.collect::<Vec<_>>().into_iter().chain(own);
-        let objects = new.flat_map(|run| objects(&run, &context.layout, name)).collect();
+        let own = (!made.is_empty()).then(|| Brought {
+            run,
+            bytes: 0,
+            artefacts: made.into_iter().filter(|name| there.insert(name.clone())).collect(),
+        });
+        let objects =
+            new.into_iter().chain(own).flat_map(|run| objects(&run, &context.layout, name)).collect();
         if !plan.wanted.is_empty() {
             let count = plural(plan.wanted.len(), "run");
             sight.found.push(match is_behind {
@@ -165,6 +177,18 @@ impl SyncPlan {
         let brought = shown.runs.iter().flat_map(|run| objects(run, &context.layout, &label));
         Ok(Performed::Done(Output::Wrote(brought.collect())))
     }
+}
+
+/// What of the run to come a store that lacks what it rests on will be brought, where no store has the run yet: what stays there is
+/// told with that counted in.
+fn coming(scene: Scene<'_>, id: StoreId) -> Option<Current> {
+    let foreseen = scene.facts.ahead.coming.values().max_by_key(|come| come.run.parts.len())?;
+    let mut come = foreseen.clone();
+    let goes_there = |name: &str| {
+        scene.model().archives.iter().any(|archive| archive.name == name && archive.to.contains(&id))
+    };
+    come.run.parts.retain(|part| goes_there(&part.archive));
+    (!come.run.parts.is_empty()).then_some(come)
 }
 
 /// Names in what the others have of this run the backups that it made in the repositories of this store.
