@@ -34,6 +34,8 @@ pub struct Run<Id> {
     pub parts: Vec<Part<Id>>,
     /// Bytes of its artefacts.
     pub size: u64,
+    /// It cannot be put back itself, though what rests on it can: what says where its files go is damaged.
+    pub is_torn: bool,
 }
 
 /// A source in an archive of a run.
@@ -342,8 +344,10 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
     /// Finds out what can be restored, oldest first, as a run can only rest on earlier ones.
     fn find_whole(&mut self) {
         let mut sources: BTreeMap<&'a str, Vec<Entry>> = BTreeMap::new();
+        let mut torn = BTreeSet::new();
         for at in (0..self.runs.len()).rev() {
             let run = self.runs[at];
+            torn.extend(run.is_torn.then_some(at));
             let mut held: BTreeMap<&'a str, (Level, bool)> = BTreeMap::new();
             for part in &run.parts {
                 let missing = self.missing_of(at, part, &sources);
@@ -357,7 +361,11 @@ impl<'a, Id: Ord + Clone> Deciding<'a, Id> {
             }
         }
         for entries in sources.values_mut() {
+            entries.retain(|entry| !torn.contains(&entry.at));
             entries.reverse();
+        }
+        for at in torn {
+            self.missing[at] = self.missing[at].or(Some(&self.runs[at].id));
         }
         self.sources = sources;
     }

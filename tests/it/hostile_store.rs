@@ -107,6 +107,25 @@ fn an_intent_takes_nothing_that_does_not_bear_its_mark() {
     scenario.plan(["verify", "--all"]).status(0);
 }
 
+/// While a manifest is out of the store (as it is advised for one that is damaged), somebody says of its run that it never came to an end.
+#[test]
+fn a_run_that_this_machine_committed_is_undone_by_nobodys_word() {
+    let scenario = world("", "");
+    let second = shell(&scenario.path("a/.backplan/p/manifests"), "ls | sed -n '2s/.yaml$//p'");
+    let (second, manifest) = (second.trim(), format!("a/.backplan/p/manifests/{}.yaml", second.trim()));
+    let artefact = shell(&scenario.path("a"), "ls p_main_* | sed -n 2p");
+    let (artefact, kept) = (artefact.trim(), fs::read(scenario.path(&manifest)).unwrap());
+    fs::remove_file(scenario.path(&manifest)).unwrap();
+    record(&scenario, "intents", second, &[(artefact, second, size(&scenario.path("a").join(artefact)))]);
+    let told = "this machine has committed it there";
+    scenario.plan(["prune"]).status(3).says(told);
+    scenario.next_day().plan(["run", "--dry-run"]).status(3).says(told);
+    fs::write(scenario.path(&manifest), &kept).unwrap();
+    scenario.plan(["run"]).status(0);
+    assert_eq!(runs(&scenario, "a"), "12345");
+    scenario.plan(["verify", "--all"]).status(0);
+}
+
 #[test]
 fn runs_that_this_machine_has_not_made_push_none_of_its_own_out() {
     let scenario = world("", "\nkeep {\n  last = 4\n}\n");
@@ -131,4 +150,18 @@ fn runs_that_this_machine_has_not_made_push_none_of_its_own_out() {
     shell(&scenario.path("."), "rm */.backplan/p/manifests/*-aaaaa?.yaml");
     scenario.plan(["prune"]);
     assert_eq!(runs(&scenario, "a"), "2349");
+}
+
+/// The same under numbers before the first: there was none before it.
+#[test]
+fn runs_from_before_the_first_push_none_out_either() {
+    let scenario = world("", "\nkeep {\n  daily = 4\n  prefer = full\n}\n");
+    shell(
+        &scenario.path("a/.backplan/p/manifests"),
+        "old=$(ls | head -1 | sed 's/.yaml$//'); for n in 2 3 4; do new=00000000-2019010${n}T120000Z-aaaaa$n; \
+         sed \"s/$old$/$new/; s/2026-01-02T02:30:00Z/2026-01-0${n}T12:00:00Z/\" $old.yaml > $new.yaml; done",
+    );
+    scenario.write("site/file", "night 5");
+    scenario.next_day().plan(["run"]).status(3).says("is none that this machine has made, as it is there");
+    assert_eq!(runs(&scenario, "a"), "00012345");
 }

@@ -478,3 +478,28 @@ fn a_store_is_brought_no_archive_whose_base_it_never_had() {
         shell(&scenario.path("."), "diff -r db $(find out -type d -name db | tail -1)");
     }
 }
+
+/// A source is in two archives, and one of them gets a second store only lately: what the other has of the source there is no base of
+/// it, though it is the only archive there that has it.
+#[test]
+fn an_archive_rests_on_no_other_one_of_the_same_source() {
+    let text = |m: &str| {
+        format!(
+            "plan p\nstore a: dir {{\n  path = \"a\"\n}}\nstore b: dir {{\n  path = \"b\"\n}}\nsource site: files {{\n  paths = [\"site\"]\n}}\n\
+             {m}archive n {{\n  from = [site]\n  to = [a, b]\n}}\ncycle {{\n  incrementals = 6\n  base = previous\n}}\n"
+        )
+    };
+    let m = |to: &str| format!("archive m {{\n  from = [site]\n  to = {to}\n}}\n");
+    let scenario = Scenario::new().file("site/x", "1").file("site/old", "old").file("p.plan", text(""));
+    settle();
+    for (night, plan) in [text(""), text(&m("[a]")), text(&m("[a, b]"))].iter().enumerate() {
+        scenario.write("p.plan", plan);
+        scenario.write("site/x", night.to_string());
+        scenario.next_day().plan(["run", "p.plan"]);
+    }
+    scenario.plan(["verify", "p.plan", "--all", "--deep"]).status(0);
+    for store in ["a", "b"] {
+        scenario.plan(["restore", "p.plan", "--to", &format!("out-{store}"), "--store", store]).status(0);
+        shell(&scenario.path("."), &format!("diff -r site $(find out-{store} -type d -name site | tail -1)"));
+    }
+}

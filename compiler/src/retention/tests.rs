@@ -62,7 +62,7 @@ fn part(source: &str, level: Level, rests_on: &[u32]) -> Part<u32> {
 
 fn run(id: u32, started: Timestamp, level: Level, rests_on: &[u32]) -> Run<u32> {
     let parts = vec![part("a", level, rests_on), part("b", level, rests_on)];
-    Run { id, started, level, parts, size: 1 }
+    Run { id, started, level, parts, size: 1, is_torn: false }
 }
 
 /// A run at 02:30 of each of so many days from 2026-11-01 on: a full, then `follow` more, a full again.
@@ -183,7 +183,7 @@ fn runs_of_one_source_push_out_no_backup_of_another() {
     let mut runs = nightly(3, 0, Level::Full);
     for (id, time) in [(4, "2026-11-03T10:00:00Z"), (5, "2026-11-03T11:00:00Z")] {
         let parts = vec![part("a", Level::Full, &[])];
-        runs.push(Run { id, started: at(time), level: Level::Full, parts, size: 1 });
+        runs.push(Run { id, started: at(time), level: Level::Full, parts, size: 1, is_torn: false });
     }
     let rules = Keep { last: Some(2), ..keep() };
     let decision = retain(&runs, &BTreeSet::new(), &policy(Some(&rules)));
@@ -321,7 +321,14 @@ fn life(happenings: &[Happening]) -> Vec<Run<u32>> {
             }
         }
         let level = parts.iter().map(|part| part.level).max().unwrap();
-        runs.push(Run { id: u32::try_from(number).unwrap() + 1, started: now, level, parts, size: 1 });
+        runs.push(Run {
+            id: u32::try_from(number).unwrap() + 1,
+            started: now,
+            level,
+            parts,
+            size: 1,
+            is_torn: false,
+        });
     }
     let lost: Vec<bool> = happenings.iter().map(|happening| happening.lost).collect();
     runs.retain(|run| !lost[usize::try_from(run.id).unwrap() - 1]);

@@ -319,7 +319,7 @@ impl<'m> Simulation<'m> {
                 });
             }
         }
-        Run { id: index, started: own.started(), level: own.level, parts, size: 0 }
+        Run { id: index, started: own.started(), level: own.level, parts, size: 0, is_torn: false }
     }
 
     /// Why each run that a store holds at a moment stays, decided by retention itself; no reason: it goes at that moment's run.

@@ -125,7 +125,7 @@ impl Play<'_> {
             let parts: Vec<Part<u32>> = here().flat_map(|(_, parts)| parts.clone()).collect();
             let follows = |part: &&Part<u32>| !self.is_whole_each_time(&part.source);
             let level = parts.iter().filter(follows).map(|part| part.level).max().unwrap_or(Level::Full);
-            let run = Run { id: number, started: now, level, parts, size: 0 };
+            let run = Run { id: number, started: now, level, parts, size: 0, is_torn: false };
             self.fates[index].insert(number, fate(&run));
             let stock = &mut self.stock[index];
             stock.runs.push(run);

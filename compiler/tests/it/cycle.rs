@@ -75,7 +75,7 @@ impl Life {
         }
         let id = self.runs.last().map_or(0, |run| run.id) + 1;
         let level = parts.iter().map(|part| part.level).max().unwrap();
-        self.runs.push(Run { id, started: self.now, level, parts, size: 1 });
+        self.runs.push(Run { id, started: self.now, level, parts, size: 1, is_torn: false });
         self.now += SignedDuration::from_hours(24);
         levels
     }

@@ -158,7 +158,8 @@ impl Shelf {
         let wanted = archive.contents.iter().filter(|content| wanted(&content.source));
         for content in wanted {
             for run in &content.rests_on {
-                let base = |shelf: &'a Shelf| shelf.base(run, &archive.name, &content.source);
+                let base =
+                    |shelf: &'a Shelf| shelf.base(run, &archive.name, &content.source, &content.rests_on);
                 let mut known = others.iter().filter(|other| !other.strange.contains(run));
                 let record = base(self)
                     .or_else(|broken| known.find_map(|other| base(other.shelf).ok()).ok_or(broken))?;
@@ -170,31 +171,27 @@ impl Shelf {
         Ok(sheets)
     }
 
-    /// What a run that others rest on holds of a source: in the archive of this name, or, where that had another name
-    /// then, in the only one that has the source.
+    /// What a run holds that an archive of this name rests on, which has the source at the end of such a `chain`.
     pub(super) fn base(
         &self,
         run: &RunId,
         archive: &str,
         source: &str,
+        chain: &[RunId],
     ) -> Result<&ArchiveRecord, BrokenBase> {
         let broken = |what: String| BrokenBase { run: *run, artefact: None, what };
         let manifest = self
             .catalog
             .get(run)
             .ok_or_else(|| broken("its manifest is missing, or cannot be used".to_owned()))?;
-        let holding: Vec<&ArchiveRecord> =
-            manifest.archives.iter().filter(|record| holds(record, source)).collect();
-        match (holding.iter().find(|record| record.name == archive), holding.as_slice()) {
-            (Some(own), _) => Ok(own),
-            (None, [renamed]) => Ok(renamed),
-            (None, _) => Err(broken(format!("it holds no archive `{archive}` with source `{source}`"))),
-        }
+        manifest
+            .base_of(archive, source, chain)
+            .ok_or_else(|| broken(format!("it holds no archive `{archive}` with source `{source}`")))
     }
 
-    /// Why an archive of this name could not rest on what a run holds of a source; `None`: it can.
-    pub fn lacks_base(&self, run: &RunId, archive: &str, source: &str) -> Option<String> {
-        self.base(run, archive, source)
+    /// Why an archive of this name could not rest on what a run holds of a source, at the end of such a `chain`; `None`: it can.
+    pub fn lacks_base(&self, run: &RunId, archive: &str, source: &str, chain: &[RunId]) -> Option<String> {
+        self.base(run, archive, source, chain)
             .err()
             .map(|base| format!("run {} is none to rest on: {}", base.run, base.what))
     }
@@ -205,7 +202,7 @@ impl Shelf {
         let mut seen = BTreeSet::new();
         for content in &archive.contents {
             for run in content.rests_on.iter().filter(|run| **run != manifest.run) {
-                match self.base(run, &archive.name, &content.source) {
+                match self.base(run, &archive.name, &content.source, &content.rests_on) {
                     Ok(record) if !seen.insert(&record.artefact) => {}
                     Ok(record) => {
                         let artefact = Some(record.artefact.to_string());
@@ -244,10 +241,6 @@ impl Shelf {
             other: self.catalog.runs().rev().find(is_free).map(|other| other.run.to_string()),
         }))
     }
-}
-
-fn holds(record: &ArchiveRecord, source: &str) -> bool {
-    record.contents.iter().any(|content| content.source == source)
 }
 
 /// An artefact that several runs name (nothing had changed) is one layer.

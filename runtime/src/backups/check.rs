@@ -61,6 +61,9 @@ pub struct Damage {
     /// The earlier run that this one rests on, where that is what is missing or cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
+    /// It keeps `plan restore` from putting back this run, and no later one: what is wrong is beside the artefact.
+    #[serde(skip)]
+    pub is_beside: bool,
     /// The damaged member, counted from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub member: Option<u64>,
@@ -89,11 +92,13 @@ pub fn check(
 ) -> Result<Checked, Stopped> {
     let artefacts = manifest.archives.iter().map(|archive| one(shelf, manifest, archive, depth, control));
     let mut artefacts = artefacts.collect::<Result<Vec<_>, Stopped>>()?;
-    if let Err(DetailsError::Damaged(cause)) = shelf.details(manifest) {
+    if let Err(DetailsError::Damaged(cause)) = shelf.details(manifest)
+        && let Some(first) = artefacts.first_mut()
+    {
         let what = format!(
             "the details in the run's manifest are damaged ({cause}): `plan restore` cannot put it back, `plan cat` and tar can"
         );
-        artefacts.iter_mut().for_each(|found| found.damage.push(whole_damage(what.clone())));
+        first.damage.push(Damage { is_beside: true, ..whole_damage(what) });
     }
     let (store, run) = (shelf.store.label().to_owned(), manifest.run.to_string());
     Ok(Checked { store, run, artefacts })
@@ -102,7 +107,8 @@ pub fn check(
 /// Says of artefacts that were found whole that they rest on one that is damaged in the same store, where that was looked at too.
 pub fn tell_of_damaged_bases(checked: &mut [Checked], runs: &[(&Shelf, &Manifest)]) {
     let of = |one: &Checked| {
-        let damaged = one.artefacts.iter().filter(|found| !found.damage.is_empty());
+        let is_damaged = |found: &&CheckedArtefact| found.damage.iter().any(|damage| !damage.is_beside);
+        let damaged = one.artefacts.iter().filter(is_damaged);
         damaged.map(|found| (one.store.clone(), found.artefact.clone())).collect::<Vec<_>>()
     };
     let damaged: BTreeSet<(String, String)> = checked.iter().flat_map(of).collect();
@@ -112,12 +118,16 @@ pub fn tell_of_damaged_bases(checked: &mut [Checked], runs: &[(&Shelf, &Manifest
         for (found, archive) in one.artefacts.iter_mut().zip(&manifest.archives) {
             let bases = archive.contents.iter().flat_map(|content| {
                 let earlier = content.rests_on.iter().filter(|run| **run != manifest.run);
-                earlier.map(|run| (*run, content.source.as_str()))
+                earlier.map(move |run| (*run, content))
             });
-            for (run, source) in bases {
+            for (run, content) in bases {
                 let base = run.to_string();
                 let is_told = found.damage.iter().any(|damage| damage.base.as_ref() == Some(&base));
-                if !is_told && shelf.base(&run, &archive.name, source).is_ok_and(is_damaged) {
+                if !is_told
+                    && shelf
+                        .base(&run, &archive.name, &content.source, &content.rests_on)
+                        .is_ok_and(is_damaged)
+                {
                     let what = format!("it rests on run {base}, which is damaged in this store");
                     found.damage.push(Damage { base: Some(base), ..whole_damage(what) });
                 }
@@ -209,13 +219,23 @@ fn base_damage(base: BrokenBase) -> Damage {
 
 /// Damage of no part in particular.
 pub(super) fn whole_damage(what: String) -> Damage {
-    Damage { what, base: None, member: None, offset: None, length: None, files: Vec::new(), file_count: 0 }
+    Damage {
+        what,
+        base: None,
+        is_beside: false,
+        member: None,
+        offset: None,
+        length: None,
+        files: Vec::new(),
+        file_count: 0,
+    }
 }
 
 fn part_damage(damage: artefact::Damage) -> Damage {
     Damage {
         what: damage.what,
         base: None,
+        is_beside: false,
         member: damage.member,
         offset: Some(damage.offset),
         length: Some(damage.len),

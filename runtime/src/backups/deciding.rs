@@ -7,7 +7,7 @@ use backplan_compiler::model::{Archive, StoreId};
 use super::shelf::Shelf;
 use crate::catalog::ids::RunId;
 use crate::catalog::made::Made;
-use crate::catalog::manifest::Manifest;
+use crate::catalog::manifest::{Content, Manifest};
 
 /// The stores of a plan that have a say in what its archives rest on.
 ///
@@ -78,9 +78,12 @@ impl<'s> Deciding<'s> {
         let held = others.filter_map(|other| other.catalog.get(&newest)).flat_map(|run| &run.archives);
         let mut contents =
             held.filter(|record| record.name == *archive.name).flat_map(|record| &record.contents);
-        let lacks =
-            |source: &str, run: &RunId| shelf.catalog.get(run).is_some_and(|there| !there.holds(source));
-        contents.any(|content| content.rests_on.iter().any(|run| lacks(&content.source, run)))
+        let lacks = |content: &Content, run: &RunId| {
+            let base =
+                |there: &Manifest| there.base_of(&archive.name, &content.source, &content.rests_on).is_some();
+            shelf.catalog.get(run).is_some_and(|there| !base(there))
+        };
+        contents.any(|content| content.rests_on.iter().any(|run| lacks(content, run)))
     }
 
     /// The newest run that has an archive, in any of its stores.

@@ -191,7 +191,7 @@ fn unresolved(
     let chain: Vec<RunId> =
         own.into_iter().flat_map(|content| &content.rests_on).copied().chain([base]).collect();
     let lost = |shelf: &&Shelf| {
-        let trouble = chain.iter().find_map(|run| shelf.lacks_base(run, &archive.name, source))?;
+        let trouble = chain.iter().find_map(|run| shelf.lacks_base(run, &archive.name, source, &chain))?;
         Some(format!("in store `{}` {trouble}", shelf.store.label()))
     };
     targets.iter().find_map(lost)

@@ -10,7 +10,7 @@ use super::ids::RunId;
 use super::layout::{Layout, artefact_name};
 use super::lock::{Lease, LockError};
 use super::manifest::{MAX_BYTES, Manifest, ManifestError};
-use super::recover::{HEAD_BYTES, Intended, Intent, Mark, RecoverError, Recovered, RecoveryPlan};
+use super::recover::{HEAD_BYTES, Intended, Intent, Mark, Past, RecoverError, Recovered, RecoveryPlan};
 use super::runs::{Problem, read_manifest};
 use crate::control::Control;
 use crate::store::{BadName, Creation, Name, Store, StoreError, StoreErrorKind, Upload, send};
@@ -395,7 +395,8 @@ impl Transaction {
             }
         }
         // Deletions that were cut are for the next run's recovery to finish.
-        let mut plan = RecoveryPlan::make(&*self.store, &self.layout, None, (&*self.mark, &|_| false))?;
+        let mut plan =
+            RecoveryPlan::make(&*self.store, &self.layout, None, (&*self.mark, &|_| Past::Unknown))?;
         plan.left.retain(|left| self.layout.run_of_tombstone(&left.name).is_none());
         Ok(plan.execute(&*self.store, &self.layout, &self.lease)?)
     }

@@ -10,6 +10,7 @@ use std::path::Path;
 use super::ids::RunId;
 use super::layout::Layout;
 use super::manifest::Manifest;
+use super::recover::Past;
 use super::runs::Catalog;
 use crate::store::{ReadStore, StoreError, StoreErrorKind};
 
@@ -141,6 +142,15 @@ impl Made {
         self.0.get(run).is_some_and(|known| known.gone_in.contains(store))
     }
 
+    /// What is known of a run in a store.
+    pub fn past(&self, run: &RunId, store: &str) -> Past {
+        match self.0.get(run) {
+            Some(known) if known.gone_in.contains(store) => Past::GivenUp,
+            Some(known) if known.done_in.contains(store) => Past::Committed,
+            _ => Past::Unknown,
+        }
+    }
+
     /// Whether a run of this machine began and never came to its commit in a store. Where nothing is known of it, its manifest may
     /// have been there, and be lost.
     pub fn is_uncommitted(&self, run: &RunId, store: &str) -> bool {
@@ -250,9 +260,11 @@ impl Made {
     pub fn strange<'a>(&self, catalog: &'a Catalog) -> Vec<(RunId, &'a str)> {
         let mut own = self.0.iter().filter(|(_, known)| !known.digests.is_empty());
         let Some((first, _)) = own.next() else { return Vec::new() };
+        // Before the first run of a plan there was none, whatever somebody lays there under an earlier number.
+        let has_all = first.sequence() == 1;
         let is_told = |run: &RunId, digest: &str| {
             let known = self.0.get(run);
-            run >= first
+            (has_all || run >= first)
                 && !known.is_some_and(|it| it.digests.contains(digest) || it.accepted.contains(digest))
         };
         catalog.digests().filter(|(run, digest)| is_told(run, digest)).collect()

@@ -533,6 +533,28 @@ impl Manifest {
         self.archives.iter().flat_map(|archive| &archive.recipients).map(String::as_str).collect()
     }
 
+    /// What of this run an archive of this name rests on that has the source at the end of such a `chain`: the archive of that name,
+    /// or, where it had another name then, the only one that has the source and rests on nothing but what that rests on too. Another
+    /// archive of the same source has a cycle of its own.
+    pub fn base_of(&self, archive: &str, source: &str, chain: &[RunId]) -> Option<&ArchiveRecord> {
+        let content = |record: &'_ ArchiveRecord| {
+            record
+                .contents
+                .iter()
+                .find(|content| content.source == source)
+                .map(|content| content.rests_on.clone())
+        };
+        let holding: Vec<(&ArchiveRecord, Vec<RunId>)> =
+            self.archives.iter().filter_map(|record| Some((record, content(record)?))).collect();
+        match (holding.iter().find(|(record, _)| record.name == archive), holding.as_slice()) {
+            (Some((own, _)), _) => Some(own),
+            (None, [(renamed, rests_on)]) => {
+                rests_on.iter().all(|run| chain.contains(run)).then_some(*renamed)
+            }
+            (None, _) => None,
+        }
+    }
+
     /// Every run that something of this one rests on.
     pub fn rests_on(&self) -> BTreeSet<RunId> {
         let contents = self.archives.iter().flat_map(|archive| &archive.contents);

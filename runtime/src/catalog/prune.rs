@@ -144,6 +144,7 @@ pub fn fact(manifest: &Manifest) -> Run<RunId> {
         level: manifest.level,
         parts: archived.chain(separate).collect(),
         size: manifest.archives.iter().map(|archive| archive.size).sum(),
+        is_torn: false,
     }
 }
 
@@ -198,8 +199,8 @@ fn beside(catalog: &Catalog, coming: Option<&Current>, losses: &[Lost]) -> Besid
 /// the run takes no whole one's place.
 fn fact_in(catalog: &Catalog, manifest: &Manifest) -> Run<RunId> {
     let mut run = fact(manifest);
-    let is_torn = catalog.torn(&manifest.run).is_some();
-    for archive in manifest.archives.iter().filter(|archive| is_torn || catalog.loss_of(archive).is_some()) {
+    run.is_torn = catalog.torn(&manifest.run).is_some();
+    for archive in manifest.archives.iter().filter(|archive| catalog.loss_of(archive).is_some()) {
         for part in run.parts.iter_mut().filter(|part| archive.name == part.archive.as_str()) {
             part.rests_on.insert(manifest.run);
         }

@@ -185,6 +185,17 @@ pub enum RecoverError {
     Committed(RunId),
 }
 
+/// What this host remembers of a run in a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    /// Nothing, or no more than that it began.
+    Unknown,
+    /// It was committed there.
+    Committed,
+    /// A prune was going to delete it there.
+    GivenUp,
+}
+
 /// What a recovery can see.
 pub(super) struct Scene<'a> {
     pub store: &'a dyn ReadStore,
@@ -194,8 +205,8 @@ pub(super) struct Scene<'a> {
 }
 
 impl RecoveryPlan {
-    /// Plans a recovery, reading only: the dry run shows it. `current` is a run that lives and is left alone; only deletions that
-    /// `is_ours` says this host to have begun are finished.
+    /// Plans a recovery, reading only: the dry run shows it. `current` is a run that lives and is left alone; of deletions only those
+    /// are finished that this host has begun by what it remembers of a run's `past`, and what it has committed is not undone.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -203,7 +214,7 @@ impl RecoveryPlan {
         store: &dyn ReadStore,
         layout: &Layout,
         current: Option<&RunId>,
-        (mark, is_ours): (&Mark, &dyn Fn(&RunId) -> bool),
+        (mark, past): (&Mark, &dyn Fn(&RunId) -> Past),
     ) -> Result<RecoveryPlan, StoreError> {
         let mut plan = RecoveryPlan::default();
         let tombstones = store.entries(&layout.tombstones())?;
@@ -214,10 +225,10 @@ impl RecoveryPlan {
             let catalog = Catalog::load(store, layout)?;
             let scene = Scene { store, layout, mark, catalog: &catalog };
             for entry in &tombstones {
-                plan.finish_delete(&scene, &entry.name, is_ours)?;
+                plan.finish_delete(&scene, &entry.name, past)?;
             }
             for entry in &intents {
-                plan.settle_intent(&scene, &entry.name, &temporaries)?;
+                plan.settle_intent(&scene, &entry.name, &temporaries, past)?;
             }
         }
         plan.drop_temporaries(layout, current, &temporaries);
@@ -229,13 +240,13 @@ impl RecoveryPlan {
         &mut self,
         scene: &Scene<'_>,
         name: &Name,
-        is_ours: &dyn Fn(&RunId) -> bool,
+        past: &dyn Fn(&RunId) -> Past,
     ) -> Result<(), StoreError> {
         let Some(tombstone) = read_record::<Tombstone>(scene.store, name)? else {
             self.leave(name, "it is no tombstone, or damaged");
             return Ok(());
         };
-        if !is_ours(&tombstone.run) {
+        if past(&tombstone.run) != Past::GivenUp {
             self.leave(
                 name,
                 "it says that its run is being deleted, which this machine has not begun: whoever may put something into the store can say \
@@ -270,6 +281,7 @@ impl RecoveryPlan {
         scene: &Scene<'_>,
         name: &Name,
         temporaries: &[Object],
+        past: &dyn Fn(&RunId) -> Past,
     ) -> Result<(), StoreError> {
         if let Some(committed) = scene.layout.run_of_intent(name).and_then(|run| scene.catalog.get(&run)) {
             self.tidy(scene, name, committed, temporaries);
@@ -288,6 +300,14 @@ impl RecoveryPlan {
         }
         let reason = match read_manifest(scene.store, scene.layout, &run) {
             Ok(Some(_)) => Reason::TidyRun(run),
+            Ok(None) if past(&run) == Past::Committed => {
+                self.leave(
+                    name,
+                    "it says that its run never came to an end, and this machine has committed it there: whoever may put something into the \
+                     store can say so. Put the run's manifest back, or bring it by `plan sync`; if the run is given up, move this away",
+                );
+                return Ok(());
+            }
             Ok(None) => {
                 self.undo(scene, &intent, &mut deletes)?;
                 Reason::UndoRun(run)
@@ -322,6 +342,12 @@ impl RecoveryPlan {
         for intended in &intent.artefacts {
             // A run writes what bears its own mark, and nothing else: an intent is anybody's word.
             let intended = &Intended { mark: intent.run, size: None, ..intended.clone() };
+            if let Some(by) = scene.catalog.may_be_needed_by(&intent.run)
+                && let Ok(name) = artefact_name(&intended.artefact)
+            {
+                self.leave(&name, &format!("run `{by}`, whose manifest cannot be read, may point to it"));
+                continue;
+            }
             match verdict(scene, intended, &intent.run)? {
                 Verdict::Ours(name) => deletes.push(name),
                 Verdict::Absent => {}
@@ -464,7 +490,7 @@ pub fn recover(
     store: &dyn Store,
     layout: &Layout,
     lease: &Lease,
-    known: (&Mark, &dyn Fn(&RunId) -> bool),
+    known: (&Mark, &dyn Fn(&RunId) -> Past),
 ) -> Result<Recovered, RecoverError> {
     RecoveryPlan::make(store, layout, None, known)?.execute(store, layout, lease)
 }

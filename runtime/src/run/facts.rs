@@ -343,6 +343,7 @@ pub(crate) fn coming(scene: Scene<'_>, store: StoreId, plan: &CommitPlan) -> Cur
         level: context.occasion.level.unwrap_or(Level::Full),
         parts: archived.chain(apart).collect(),
         size: 0,
+        is_torn: false,
     };
     Current { run, sources }
 }

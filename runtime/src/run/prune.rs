@@ -355,8 +355,8 @@ impl<'a> Site<'a> {
     /// Undoes what a dead run left in a store; what of it stays, in words.
     pub fn recover(&self, store: &dyn Store, lease: &Lease) -> Result<Vec<String>, String> {
         let made = Made::load(self.plan.folder()).unwrap_or_default();
-        let is_ours = |run: &RunId| made.is_given_up(run, store.label());
-        let recovery = RecoveryPlan::make(store, &self.layout, None, (&mark, &is_ours)).map_err(text)?;
+        let past = |run: &RunId| made.past(run, store.label());
+        let recovery = RecoveryPlan::make(store, &self.layout, None, (&mark, &past)).map_err(text)?;
         let recovered = recovery.execute(store, &self.layout, lease).map_err(text)?;
         Ok(recovered.left.iter().map(ToString::to_string).collect())
     }

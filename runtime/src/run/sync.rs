@@ -283,10 +283,14 @@ fn founded<'c>(run: &Manifest, there: &impl Fn(&RunId) -> Option<&'c Manifest>) 
     if run.rests_on().iter().any(|base| there(base).is_none()) {
         return None;
     }
-    let is_founded =
-        |content: &Content| content.rests_on.iter().filter_map(there).all(|base| base.holds(&content.source));
+    let is_founded = |name: &str, content: &Content| {
+        let mut bases = content.rests_on.iter().filter_map(there);
+        bases.all(|base| base.base_of(name, &content.source, &content.rests_on).is_some())
+    };
     let mut founded = run.clone();
-    founded.archives.retain(|archive| archive.contents.iter().all(is_founded));
+    founded
+        .archives
+        .retain(|archive| archive.contents.iter().all(|content| is_founded(&archive.name, content)));
     (!founded.archives.is_empty()).then_some(founded)
 }
 

@@ -109,6 +109,7 @@ fn numbered(run: Run<RunId>, number: &impl Fn(&RunId) -> u32) -> Run<u32> {
         level: run.level,
         parts: run.parts.into_iter().map(part).collect(),
         size: run.size,
+        is_torn: false,
     }
 }
 

@@ -13,7 +13,7 @@ use super::stage::{
 use crate::catalog::commit::CommitError;
 use crate::catalog::delete::delete_run;
 use crate::catalog::lock::Lease;
-use crate::catalog::recover::recover;
+use crate::catalog::recover::{Past, recover};
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::store::simulated::{Fault, SimulatedFolder, Survival};
@@ -38,7 +38,7 @@ fn try_run(folder: &SimulatedFolder, job: &Job, retry: bool) -> Told {
     let lease =
         Lease::acquire(Arc::clone(&store), &layout(), rebooted(), alone(), &Control::default(), &|_| ());
     let Ok(lease) = lease.map(Arc::new) else { return Told::Failed };
-    if recover(&*store, &layout(), &lease, (&*mark(), &|_| true)).is_err() {
+    if recover(&*store, &layout(), &lease, (&*mark(), &|_| Past::GivenUp)).is_err() {
         return Told::Failed;
     }
     let attempts = if retry { 2 } else { 1 };

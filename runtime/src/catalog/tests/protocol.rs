@@ -11,7 +11,7 @@ use super::stage::{
 };
 use crate::catalog::commit::CommitError;
 use crate::catalog::delete::{DeleteError, delete_run};
-use crate::catalog::recover::{Reason, RecoverError, RecoveryPlan};
+use crate::catalog::recover::{Past, Reason, RecoverError, RecoveryPlan};
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::store::dir::DirStore;
@@ -128,10 +128,11 @@ fn a_recovery_says_why_and_a_look_changes_nothing() {
         publish(&transaction, &job, &job.own[0]).unwrap();
     }
     let before = folder.files();
-    let plan = RecoveryPlan::make(&*store(&folder), &layout(), None, (&*mark(), &|_| true)).unwrap();
+    let plan = RecoveryPlan::make(&*store(&folder), &layout(), None, (&*mark(), &|_| Past::GivenUp)).unwrap();
     assert_eq!(plan.steps[0].reason, Reason::UndoRun(run_id(2)));
     let current =
-        RecoveryPlan::make(&*store(&folder), &layout(), Some(&run_id(2)), (&*mark(), &|_| true)).unwrap();
+        RecoveryPlan::make(&*store(&folder), &layout(), Some(&run_id(2)), (&*mark(), &|_| Past::GivenUp))
+            .unwrap();
     assert!(current.steps.iter().all(|step| step.reason == Reason::OldLease));
     assert_eq!(folder.files(), before);
     let recovered = recovered(&folder);

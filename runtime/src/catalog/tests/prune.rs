@@ -20,7 +20,7 @@ use crate::catalog::labels::Labels;
 use crate::catalog::manifest::{Manifest, SourceRecord, SourceStatus};
 use crate::catalog::names::PlanName;
 use crate::catalog::prune::{Ground, Occasion, PrunePlan, Refusal, fact};
-use crate::catalog::recover::{Reason, RecoveryPlan};
+use crate::catalog::recover::{Past, Reason, RecoveryPlan};
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::store::Store;
@@ -105,7 +105,7 @@ fn catalog(folder: &SimulatedFolder) -> Catalog {
 fn prune(folder: &SimulatedFolder, keep: &Keep) -> Vec<RunId> {
     let store = store(folder);
     let lease = lease(&store);
-    RecoveryPlan::make(&*store, &layout(), None, (&*mark(), &|_| true))
+    RecoveryPlan::make(&*store, &layout(), None, (&*mark(), &|_| Past::GivenUp))
         .unwrap()
         .execute(&*store, &layout(), &lease)
         .unwrap();
@@ -351,7 +351,7 @@ fn where_this_host_may_not_delete_a_recovery_leaves_backups_and_tells() {
         let before = whole_runs(&cut);
         let store: Arc<dyn Store> = Arc::new(AppendOnly(store(&cut)));
         let lease = lease(&store);
-        let plan = RecoveryPlan::make(&*store, &layout(), None, (&*mark(), &|_| true)).unwrap();
+        let plan = RecoveryPlan::make(&*store, &layout(), None, (&*mark(), &|_| Past::GivenUp)).unwrap();
         let done = plan.execute(&*store, &layout(), &lease).unwrap();
         let is_book = |reason: &Reason| matches!(reason, Reason::OldLease | Reason::StandingRun(_));
         assert!(done.deleted.iter().all(|(reason, _)| is_book(reason)), "{:?}", done.deleted);

@@ -20,7 +20,7 @@ use crate::catalog::lock::{Lease, LeaseTimes};
 use crate::catalog::manifest::{ArchiveRecord, Content, FORMAT, HostRef, IndexPlace, Manifest, PlanRef};
 use crate::catalog::names::{ArtefactName, Digest, PlanName};
 use crate::catalog::owner::Owner;
-use crate::catalog::recover::{Intent, Mark, Recovered, RecoveryPlan, recover};
+use crate::catalog::recover::{Intent, Mark, Past, Recovered, RecoveryPlan, recover};
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::store::simulated::SimulatedFolder;
@@ -183,7 +183,7 @@ pub(super) fn run(folder: &SimulatedFolder, job: &Job, known: Option<Uuid>) {
     identity::inspect(&*store, &layout(), &claim(known)).unwrap();
     let lease = lease(&store);
     identity::claim(&*store, &layout(), &claim(known)).unwrap();
-    recover(&*store, &layout(), &lease, (&*mark(), &|_| true)).unwrap();
+    recover(&*store, &layout(), &lease, (&*mark(), &|_| Past::GivenUp)).unwrap();
     let transaction = begin(&store, &lease, job).unwrap();
     for artefact in &job.own {
         publish(&transaction, job, artefact).unwrap();
@@ -203,8 +203,8 @@ pub(super) fn delete(folder: &SimulatedFolder, run: RunId) -> Deleted {
 pub(super) fn recovered(folder: &SimulatedFolder) -> Recovered {
     let store = store(folder);
     let lease = lease(&store);
-    let planned = RecoveryPlan::make(&*store, &layout(), None, (&*mark(), &|_| true)).unwrap();
-    let recovered = recover(&*store, &layout(), &lease, (&*mark(), &|_| true)).unwrap();
+    let planned = RecoveryPlan::make(&*store, &layout(), None, (&*mark(), &|_| Past::GivenUp)).unwrap();
+    let recovered = recover(&*store, &layout(), &lease, (&*mark(), &|_| Past::GivenUp)).unwrap();
     let deletes = planned.steps.into_iter().flat_map(|step| step.deletes);
     assert!(
         deletes.eq(recovered.deleted.iter().map(|(_, name)| name.clone())),

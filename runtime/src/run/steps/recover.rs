@@ -51,8 +51,8 @@ impl RecoverPlan {
 /// What is taken back of dead runs in a store.
 fn in_store(scene: Scene<'_>, store: &dyn Store) -> Result<RecoveryPlan, StoreError> {
     let made = Made::load(scene.context.plan().folder()).unwrap_or_default();
-    let is_ours = |run: &RunId| made.is_given_up(run, store.label());
-    RecoveryPlan::make(store, &scene.context.layout, Some(&scene.context.imprint.run), (&mark, &is_ours))
+    let past = |run: &RunId| made.past(run, store.label());
+    RecoveryPlan::make(store, &scene.context.layout, Some(&scene.context.imprint.run), (&mark, &past))
 }
 
 fn nowhere() -> Failure {
