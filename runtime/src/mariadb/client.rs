@@ -187,6 +187,23 @@ impl Client<'_> {
         Ok(found)
     }
 
+    /// Columns of the type FLOAT without digits of their own, whose numbers the server writes with six digits: database, table, name.
+    pub fn short_numbers(&self, databases: &[String]) -> Result<Vec<[String; 3]>, ProcessError> {
+        let rows = self.names(&format!(
+            "select hex(convert(table_schema using utf8mb4)), hex(convert(table_name using utf8mb4)), \
+             hex(convert(column_name using utf8mb4)) from information_schema.columns where table_schema not in {OWN} \
+             and data_type = 'float' and numeric_scale is null and is_generated = 'NEVER' order by 1, 2, ordinal_position"
+        ))?;
+        let mut found: Vec<[String; 3]> =
+            rows.into_iter().filter_map(|row| <[String; 3]>::try_from(row).ok()).collect();
+        found.retain(|[database, _, _]| databases.contains(database));
+        if !found.is_empty() {
+            let views: BTreeSet<(String, String)> = self.views(databases)?.into_iter().collect();
+            found.retain(|[database, table, _]| !views.contains(&(database.clone(), table.clone())));
+        }
+        Ok(found)
+    }
+
     /// Bytes that its tables take.
     pub fn bytes(&self) -> Result<u64, ProcessError> {
         let sql = "select cast(coalesce(sum(data_length), 0) as unsigned) from information_schema.tables";

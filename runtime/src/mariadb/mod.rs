@@ -85,7 +85,8 @@ impl Reader for Mariadb {
         let wanted = self.asked_for(client.databases().map_err(failed)?, name)?;
         let lacking = rights::lacking(&client.grants().map_err(failed)?, &self.databases);
         let told = lacking.iter().map(rights::Lacking::told);
-        for warning in told.chain(self.torn(&client, &wanted).map_err(failed)?) {
+        let shortened = shortened(&client, &wanted).map_err(failed)?;
+        for warning in told.chain(self.torn(&client, &wanted).map_err(failed)?).chain(shortened) {
             reading.warn(format!("source `{name}`: {warning}"));
         }
         let folder = reading.folder()?;
@@ -195,6 +196,28 @@ fn tell_of(reading: &Reading<'_>, dumped: &Dumped) {
             names::shown(database.as_bytes())
         ));
     }
+}
+
+/// What is told of columns whose numbers come into a dump with fewer digits than they have. `mariadb-dump` takes the text that the server
+/// makes of a FLOAT, and there is no option that would have it ask for more.
+fn shortened(client: &Client<'_>, databases: &[String]) -> Result<Option<String>, ProcessError> {
+    let found = client.short_numbers(databases)?;
+    let found: Vec<String> = found
+        .iter()
+        .map(|[database, table, column]| {
+            let [database, table, column] =
+                [database, table, column].map(|name| names::shown(name.as_bytes()));
+            format!("`{database}.{table}.{column}`")
+        })
+        .collect();
+    Ok((!found.is_empty()).then(|| {
+        format!(
+            "{} {} FLOAT: the dump has six digits of each number, and the rest is lost (16777215 comes back as 16777200); make it a \
+             DOUBLE, which keeps what is there and is dumped whole (`alter table … modify … double`)",
+            listed(&found),
+            if found.len() == 1 { "is a" } else { "are" },
+        )
+    }))
 }
 
 /// What is told of a table that keeps its history by transactions.

@@ -7,7 +7,7 @@ use backplan_compiler::sources::Place;
 use super::client::{self, Client, find, is_mariadb};
 use super::errors;
 use super::rights;
-use super::{Meant, views, without_history};
+use super::{Meant, shortened, views, without_history};
 use crate::postgres::names;
 use crate::postgres::tools;
 use crate::programs::process::{ProcessError, Tell};
@@ -74,6 +74,7 @@ impl Answers {
         let sees_all = rights::lacking(&grants, &mariadb.databases).is_empty();
         let broken = views::broken(client, &wanted, sees_all)?;
         let mut lacking: Vec<String> = broken.iter().map(views::Broken::told).collect();
+        lacking.extend(shortened(client, &wanted)?);
         if client.has_history()? {
             let tables = client.tables_of_transactions(&wanted)?.into_iter();
             lacking.extend(tables.map(|(database, table)| without_history(&database, &table)));
