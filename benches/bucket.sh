@@ -14,14 +14,3 @@ if [ -z "$plan" ]; then
   plan="${CARGO_TARGET_DIR:-$here/target}/release/plan"
 fi
 readonly plan
-
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-
-# Until somebody listens at port $1.
-wait_for_port() {
-  local _
-  for _ in $(seq 100); do
-    python3 -c "import socket; socket.create_connection(('127.0.0.1', $1))" 2>/dev/null && return
-    sleep 0.1
-  done
-}

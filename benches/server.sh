@@ -15,12 +15,12 @@ server() {
   fi
 }
 
-# Builds the program, lays it where the server's account can start it, and goes there.
+# Builds the program, or takes the one that BENCH_PLAN names, lays it where the server's account can start it, and goes there.
 begin() {
-  cargo build --release --locked --quiet -p backplan-cli
+  [ -n "${BENCH_PLAN:-}" ] || cargo build --release --locked --quiet -p backplan-cli
   chmod 755 "$work"
   [ "$(id -u)" -ne 0 ] || chown postgres: "$work"
-  install -m 755 "${CARGO_TARGET_DIR:-$PWD/target}/release/plan" "$work/plan"
+  install -m 755 "${BENCH_PLAN:-${CARGO_TARGET_DIR:-$PWD/target}/release/plan}" "$work/plan"
   cd "$work"
   rm -rf results && mkdir results
 }
