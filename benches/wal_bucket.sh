@@ -3,7 +3,12 @@
 
 bucket_served=()
 tidy() {
-  [ "${#bucket_served[@]}" -eq 0 ] || kill "${bucket_served[@]}"
+  local pid
+  for pid in "${bucket_served[@]}"; do
+    # What runs as another account is a child of what was started.
+    pkill -P "$pid" || true
+    kill "$pid" || true
+  done
   server pg_ctl -s -D "$work/pg" -m immediate stop
 }
 

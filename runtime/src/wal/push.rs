@@ -11,10 +11,13 @@ use super::cluster::{ClusterId, NoSegment, PageHead};
 use super::held::Held;
 use super::name::WalName;
 use super::object::{self, ObjectError};
-use super::rival::{self, Pushing};
+use super::rival::{self, Origin, Pushing};
 use super::waiting::{self, Waiting};
 use crate::store::{Creation, Upload};
 use crate::threads::on_each;
+
+/// A file of no more bytes is compressed while its archives are still asked for it. A usual segment has a quarter of it at the most.
+const PACKED_AHEAD: u64 = 64 << 20;
 
 /// What became of a file.
 #[derive(Debug, Default)]
@@ -55,7 +58,7 @@ pub fn push(
 ) -> Result<(Pushed, Vec<WalName>), WalError> {
     see_head(&request.pushing)?;
     let mut pushed = Pushed { failed: away, ..Pushed::default() };
-    let open = look_into(archives, request, &mut pushed);
+    let (open, packed) = look_and_pack(archives, request, &mut pushed, waiting.is_empty());
     // What does not heal comes before a store that is away.
     if let Some(copy) = pushed.failed.iter().position(WalError::is_of_a_copy) {
         return Err(pushed.failed.swap_remove(copy));
@@ -63,7 +66,8 @@ pub fn push(
     if !request.any && !pushed.failed.is_empty() {
         return Err(pushed.failed.swap_remove(0));
     }
-    let own = || send(&open, request, std::mem::take(&mut pushed), waiting.is_empty());
+    let turn = if waiting.is_empty() { Turn::Alone(packed) } else { Turn::First };
+    let own = || send(&open, request, std::mem::take(&mut pushed), turn);
     // None of those behind it is a copy's if it is not: they are of the same cluster and timeline.
     match waiting::together(own, waiting, |next| push_next(archives, request, next)) {
         (Ok(pushed), sent) => Ok((pushed, sent)),
@@ -84,28 +88,45 @@ fn push_next(archives: &[Archive], request: &PushRequest<'_>, next: &Waiting) ->
     let mut pushed = Pushed::default();
     see_head(&pushing).is_ok() && {
         let open = look_into(archives, &request, &mut pushed);
-        (request.any || pushed.failed.is_empty()) && send(&open, &request, pushed, false).is_ok()
+        (request.any || pushed.failed.is_empty()) && send(&open, &request, pushed, Turn::Behind).is_ok()
     }
 }
 
+/// How a file stands to others that are archived by the same call.
+enum Turn {
+    /// There are none: it has the machine for itself, and may be compressed already.
+    Alone(Option<Packed>),
+    /// The server waits for this one, others go with it.
+    First,
+    /// It goes with another.
+    Behind,
+}
+
+/// A file, compressed.
+type Packed = Result<Vec<u8>, WalError>;
+
 /// Writes a file to the archives that lack it.
 fn send(
-    open: &[&Archive],
+    open: &[Lacking<'_>],
     request: &PushRequest<'_>,
     mut pushed: Pushed,
-    is_alone: bool,
+    turn: Turn,
 ) -> Result<Pushed, WalError> {
+    // Who archives is noted once a call.
+    let is_noted = !matches!(turn, Turn::Behind);
     let mut ready = Vec::new();
-    for archive in open {
-        match begin(archive, request) {
+    for lacking in open {
+        match begin(lacking, request) {
             Ok(begun) => ready.push(begun),
             Err(error) => pushed.failed.push(error),
         }
     }
     if !ready.is_empty() {
-        for archive in write(ready, request, is_alone, &mut pushed)? {
-            // Without, the next one is held against an older note, or against histories.
-            let _ = rival::note(archive, &request.pushing);
+        for (archive, last) in write(ready, request, turn, &mut pushed)? {
+            if is_noted {
+                // Without, the next one is held against an older note, or against histories.
+                let _ = rival::note(archive, &request.pushing, last);
+            }
         }
     }
     let is_enough = if request.any { pushed.written + pushed.known > 0 } else { pushed.failed.is_empty() };
@@ -136,86 +157,115 @@ fn see_head(pushing: &Pushing<'_>) -> Result<(), WalError> {
     }
 }
 
+/// Looks into the archives; what is far away answers while the file is being compressed, if nothing else needs the processors.
+fn look_and_pack<'a>(
+    archives: &'a [Archive],
+    request: &PushRequest<'_>,
+    pushed: &mut Pushed,
+    is_alone: bool,
+) -> (Vec<Lacking<'a>>, Option<Packed>) {
+    let bytes = std::fs::metadata(request.pushing.file).map_or(u64::MAX, |seen| seen.len());
+    let is_far = !archives.is_empty() && archives.iter().all(Archive::is_far);
+    if !is_alone || !is_far || bytes > PACKED_AHEAD {
+        return (look_into(archives, request, pushed), None);
+    }
+    std::thread::scope(|scope| {
+        // Where there is no thread for it, it is compressed later.
+        let packing = std::thread::Builder::new().spawn_scoped(scope, || pack(request)).ok();
+        let open = look_into(archives, request, pushed);
+        (open, packing.and_then(|packing| packing.join().ok()))
+    })
+}
+
+fn pack(request: &PushRequest<'_>) -> Packed {
+    let file = request.pushing.file;
+    let mut packed = Vec::new();
+    let mut from = crate::regular::open(file).map_err(at(file))?;
+    let taken = object::write(&mut from, request.now, |bytes| {
+        packed.extend_from_slice(bytes);
+        Ok(())
+    });
+    taken.map_err(|error| of_file(error, file))?;
+    Ok(packed)
+}
+
+/// What cannot be read is the file's.
+fn of_file(error: WalError, file: &Path) -> WalError {
+    match error {
+        WalError::Object { cause: ObjectError::In(cause), .. } => at(file)(cause),
+        error => error,
+    }
+}
+
 /// The archives that a file is to be written to, all of them looked into at once.
 fn look_into<'a>(
     archives: &'a [Archive],
     request: &PushRequest<'_>,
     pushed: &mut Pushed,
-) -> Vec<&'a Archive> {
+) -> Vec<Lacking<'a>> {
     let looked = on_each(archives, |archive| look(archive, request));
     let mut open = Vec::new();
-    for (archive, looked) in archives.iter().zip(looked) {
+    for looked in looked {
         match looked {
-            Ok(true) => open.push(archive),
-            Ok(false) => pushed.known += 1,
+            Ok(Some(lacking)) => open.push(lacking),
+            Ok(None) => pushed.known += 1,
             Err(error) => pushed.failed.push(error),
         }
     }
     open
 }
 
+/// An archive that a file is to be written to, and who archived there last, where that was asked.
+struct Lacking<'a> {
+    archive: &'a Archive,
+    last: Option<Origin>,
+}
+
 /// A store that a file is being written to.
 struct Begun<'a> {
     archive: &'a Archive,
+    last: Option<Origin>,
     upload: Result<Box<dyn Upload>, WalError>,
 }
 
-/// Whether a file is to be written; not where the same is there already.
-fn look(archive: &Archive, request: &PushRequest<'_>) -> Result<bool, WalError> {
+/// Where a file is to be written; `None`: the same is there already.
+fn look<'a>(archive: &'a Archive, request: &PushRequest<'_>) -> Result<Option<Lacking<'a>>, WalError> {
     let Pushing { cluster, name, file, .. } = request.pushing;
     if let Some(held) = archive.find(cluster, name)? {
         same(archive, cluster, name, held, file)?;
-        return archive.settle(cluster, name, held).map(|()| false);
+        return archive.settle(cluster, name, held).map(|()| None);
     }
-    if !request.take_over {
-        rival::refuse(archive, &request.pushing)?;
-    }
-    Ok(true)
+    let last = if request.take_over { None } else { rival::refuse(archive, &request.pushing)? };
+    Ok(Some(Lacking { archive, last }))
 }
 
 /// Starts to write, once the histories that the archive lacks are there.
-fn begin<'a>(archive: &'a Archive, request: &PushRequest<'_>) -> Result<Begun<'a>, WalError> {
+fn begin<'a>(lacking: &Lacking<'a>, request: &PushRequest<'_>) -> Result<Begun<'a>, WalError> {
+    let archive = lacking.archive;
     for (name, own) in rival::lacking(archive, &request.pushing)? {
-        let begun = Begun { archive, upload: Ok(archive.upload(request.pushing.cluster, name)?) };
+        let upload = Ok(archive.upload(request.pushing.cluster, name)?);
         let pushing = Pushing { name, file: &own, ..request.pushing };
         let mut pushed = Pushed::default();
-        write(vec![begun], &PushRequest { pushing, ..*request }, true, &mut pushed)?;
+        let request = PushRequest { pushing, ..*request };
+        write(vec![Begun { archive, last: None, upload }], &request, Turn::Alone(None), &mut pushed)?;
         if let Some(error) = pushed.failed.pop() {
             return Err(error);
         }
     }
     let upload = Ok(archive.upload(request.pushing.cluster, request.pushing.name)?);
-    Ok(Begun { archive, upload })
+    Ok(Begun { archive, last: lacking.last.clone(), upload })
 }
 
-/// Writes a file; gives the archives that have it then.
+/// Writes a file; gives the archives that have it then, and who archived there before.
 fn write<'a>(
     mut open: Vec<Begun<'a>>,
     request: &PushRequest<'_>,
-    is_alone: bool,
+    turn: Turn,
     pushed: &mut Pushed,
-) -> Result<Vec<&'a Archive>, WalError> {
+) -> Result<Vec<(&'a Archive, Option<Origin>)>, WalError> {
     let Pushing { cluster, name, file, .. } = request.pushing;
-    let mut from = crate::regular::open(file).map_err(at(file))?;
-    let take = |bytes: &[u8]| {
-        for begun in &mut open {
-            if let Ok(upload) = &mut begun.upload
-                && let Err(error) = upload.write(bytes)
-            {
-                begun.upload = Err(error.into());
-            }
-        }
-        Ok::<(), WalError>(())
-    };
-    let written = match is_alone {
-        true => object::write(&mut from, request.now, take),
-        false => object::write_on(1, &mut from, request.now, take),
-    };
-    written.map_err(|error| match error {
-        WalError::Object { cause: ObjectError::In(cause), .. } => at(file)(cause),
-        error => error,
-    })?;
-    let settled = on_each(open, |Begun { archive, upload }| {
+    fill(&mut open, request, turn)?;
+    let settled = on_each(open, |Begun { archive, last, upload }| {
         let finished = upload.and_then(|upload| Ok(upload.finish()?));
         let settled = finished.and_then(|creation| match creation {
             Creation::Created => Ok(true),
@@ -225,7 +275,7 @@ fn write<'a>(
                 same(archive, cluster, name, held, file).map(|()| false)
             }
         });
-        (archive, settled)
+        ((archive, last), settled)
     });
     let mut there = Vec::new();
     for (archive, settled) in settled {
@@ -238,6 +288,28 @@ fn write<'a>(
         }
     }
     Ok(there)
+}
+
+/// Gives the uploads the file, compressed once for all of them.
+fn fill(open: &mut [Begun<'_>], request: &PushRequest<'_>, turn: Turn) -> Result<(), WalError> {
+    let mut take = |bytes: &[u8]| {
+        for begun in open.iter_mut() {
+            if let Ok(upload) = &mut begun.upload
+                && let Err(error) = upload.write(bytes)
+            {
+                begun.upload = Err(error.into());
+            }
+        }
+        Ok::<(), WalError>(())
+    };
+    let file = request.pushing.file;
+    let open = || crate::regular::open(file).map_err(at(file));
+    let written = match turn {
+        Turn::Alone(Some(packed)) => return take(&packed?),
+        Turn::Alone(None) => object::write(&mut open()?, request.now, take),
+        Turn::First | Turn::Behind => object::write_on(1, &mut open()?, request.now, take),
+    };
+    written.map(drop).map_err(|error| of_file(error, file))
 }
 
 /// Sees that what is archived is what the file holds. Of what is encrypted, a digest tells it.

@@ -88,23 +88,25 @@ impl Origin {
 
 /// Sees that a file is none of a copy's: the cluster that archived last must not run beside it on this machine; and where
 /// another one did, here or elsewhere, no timeline that this one left may go on. A server that is down may be down for a
-/// moment.
+/// moment. Gives who archived last.
 ///
 /// # Errors
 /// [`WalError::Copy`], [`WalError::Forked`], or the archive's.
-pub fn refuse(archive: &Archive, pushing: &Pushing<'_>) -> Result<(), WalError> {
+pub fn refuse(archive: &Archive, pushing: &Pushing<'_>) -> Result<Option<Origin>, WalError> {
     let own = Origin::of(pushing);
-    match archive.origin(pushing.cluster)? {
-        Some(last) if own.as_ref().is_some_and(|own| *own == last) => Ok(()),
+    let last = archive.origin(pushing.cluster)?;
+    match &last {
+        Some(last) if own.as_ref().is_some_and(|own| own == last) => {}
         Some(last)
             if own.as_ref().is_some_and(|own| own.machine == last.machine)
                 && is_alive(&last.data)
                 && !is_left(archive, pushing)? =>
         {
-            beside(pushing, last.data)
+            beside(pushing, last.data.clone())?;
         }
-        _ => refuse_fork(archive, pushing),
+        _ => refuse_fork(archive, pushing)?,
     }
+    Ok(last)
 }
 
 /// Whether a newer timeline has been archived than the file's: one that was left is in nobody's way.
@@ -112,15 +114,14 @@ fn is_left(archive: &Archive, pushing: &Pushing<'_>) -> Result<bool, WalError> {
     Ok(archive.newest_timeline(pushing.cluster)?.is_some_and(|newest| newest > pushing.name.timeline()))
 }
 
-/// Notes who archives.
+/// Notes who archives, where it was not the last one who did.
 ///
 /// # Errors
 /// The archive's.
-pub fn note(archive: &Archive, pushing: &Pushing<'_>) -> Result<(), WalError> {
-    let Some(own) = Origin::of(pushing).filter(|_| !is_standby(pushing.data)) else { return Ok(()) };
-    match archive.origin(pushing.cluster)? {
-        Some(known) if known == own => Ok(()),
-        _ => archive.set_origin(pushing.cluster, &own),
+pub fn note(archive: &Archive, pushing: &Pushing<'_>, last: Option<Origin>) -> Result<(), WalError> {
+    match Origin::of(pushing).filter(|_| !is_standby(pushing.data)) {
+        Some(own) if last.as_ref() != Some(&own) => archive.set_origin(pushing.cluster, &own),
+        _ => Ok(()),
     }
 }
 
