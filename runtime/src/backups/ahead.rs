@@ -200,8 +200,8 @@ mod tests {
             self.store.size(name)
         }
 
-        fn list(&self, folder: Option<&Name>) -> Result<Vec<Object>, StoreError> {
-            self.store.list(folder)
+        fn each(&self, folder: Option<&Name>, take: &mut dyn FnMut(Object)) -> Result<(), StoreError> {
+            self.store.each(folder, take)
         }
 
         fn entries(&self, folder: &Name) -> Result<Vec<Entry>, StoreError> {

@@ -41,8 +41,8 @@ impl ReadStore for AppendOnly {
         self.0.size(name)
     }
 
-    fn list(&self, folder: Option<&Name>) -> Result<Vec<Object>, StoreError> {
-        self.0.list(folder)
+    fn each(&self, folder: Option<&Name>, take: &mut dyn FnMut(Object)) -> Result<(), StoreError> {
+        self.0.each(folder, take)
     }
 
     fn entries(&self, folder: &Name) -> Result<Vec<Entry>, StoreError> {

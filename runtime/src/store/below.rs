@@ -62,9 +62,11 @@ impl ReadStore for Below {
         self.store.size(&self.at(name))
     }
 
-    fn list(&self, folder: Option<&Name>) -> Result<Vec<Object>, StoreError> {
+    fn each(&self, folder: Option<&Name>, take: &mut dyn FnMut(Object)) -> Result<(), StoreError> {
         let at = folder.map_or_else(|| self.folder.clone(), |folder| self.at(folder));
-        Ok(self.own(self.store.list(Some(&at))?, |object| &mut object.name))
+        self.store.each(Some(&at), &mut |found| {
+            self.own(vec![found], |object| &mut object.name).into_iter().for_each(&mut *take);
+        })
     }
 
     fn entries(&self, folder: &Name) -> Result<Vec<Entry>, StoreError> {

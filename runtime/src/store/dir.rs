@@ -292,21 +292,31 @@ impl<F: FileSystem> Inner<F> {
         Ok(())
     }
 
+    /// Visits what stands below a folder and is none: with its size, if it is a file.
     fn walk(&self, folder: &str, visit: &mut dyn FnMut(String, Option<u64>)) -> io::Result<()> {
-        let entries = match self.fs.entries(folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            entries => entries?,
-        };
-        for (last, kind) in entries {
-            let path = if folder.is_empty() { last } else { format!("{folder}/{last}") };
-            match kind {
-                Kind::File(size) => visit(path, Some(size)),
-                Kind::Folder => self.walk(&path, visit)?,
-                Kind::Other => visit(path, None),
+        let (mut folders, mut most) = (vec![folder.to_owned()], self.fs.most_folders());
+        while let Some(folder) = folders.pop() {
+            let listed = self.fs.each(&folder, &mut |last, kind| {
+                let path = if folder.is_empty() { last } else { format!("{folder}/{last}") };
+                match kind {
+                    Kind::File(size) => visit(path, Some(size)),
+                    Kind::Folder => folders.push(path),
+                    Kind::Other => visit(path, None),
+                }
+            });
+            match listed {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                listed => listed?,
             }
+            most = most.checked_sub(1).filter(|_| folders.len() <= most).ok_or_else(endless)?;
         }
         Ok(())
     }
+}
+
+/// A server that tells of more than anybody has.
+pub(super) fn endless() -> io::Error {
+    io::Error::other("the server's listing has no end: ask whoever runs it, or take another server")
 }
 
 /// Whether a file system does not know how to rename without replacing.
@@ -360,20 +370,17 @@ impl<F: FileSystem> ReadStore for FolderStore<F> {
         }
     }
 
-    fn list(&self, folder: Option<&Name>) -> Result<Vec<Object>, StoreError> {
+    fn each(&self, folder: Option<&Name>, take: &mut dyn FnMut(Object)) -> Result<(), StoreError> {
         let folder = folder.map_or("", Name::as_str);
-        let mut objects = Vec::new();
         let walked = self.inner.walk(folder, &mut |path, size| {
             if let Ok(name) = Name::new(path)
                 && let Some(size) = size
                 && !is_own_name(name.last())
             {
-                objects.push(Object { name, size });
+                take(Object { name, size });
             }
         });
-        walked.map_err(|cause| self.inner.error("list", folder, cause))?;
-        objects.sort_by(|left, right| left.name.cmp(&right.name));
-        Ok(objects)
+        walked.map_err(|cause| self.inner.error("list", folder, cause))
     }
 
     fn entries(&self, folder: &Name) -> Result<Vec<Entry>, StoreError> {

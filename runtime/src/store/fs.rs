@@ -57,11 +57,26 @@ pub trait FileSystem: Send + Sync + fmt::Debug + 'static {
     /// When that cannot be told: of a server also when it does not answer.
     fn stat(&self, path: &str) -> io::Result<Option<Kind>>;
 
-    /// The entries of a folder whose names are UTF-8, in no order.
+    /// Hands on the entries of a folder whose names are UTF-8, in no order, as they come.
     ///
     /// # Errors
-    /// When it is not there, or cannot be listed.
-    fn entries(&self, folder: &str) -> io::Result<Vec<(String, Kind)>>;
+    /// When it is not there, or cannot be listed to its end.
+    fn each(&self, folder: &str, take: &mut dyn FnMut(String, Kind)) -> io::Result<()>;
+
+    /// The same, all together.
+    ///
+    /// # Errors
+    /// As [`FileSystem::each`].
+    fn entries(&self, folder: &str) -> io::Result<Vec<(String, Kind)>> {
+        let mut entries = Vec::new();
+        self.each(folder, &mut |name, kind| entries.push((name, kind)))?;
+        Ok(entries)
+    }
+
+    /// Folders of a listing at the most: a server could have them without end.
+    fn most_folders(&self) -> usize {
+        usize::MAX
+    }
 
     /// Makes a folder.
     ///
@@ -274,9 +289,8 @@ impl FileSystem for HostFolder {
         }
     }
 
-    fn entries(&self, folder: &str) -> io::Result<Vec<(String, Kind)>> {
+    fn each(&self, folder: &str, take: &mut dyn FnMut(String, Kind)) -> io::Result<()> {
         let folder = self.folder(folder)?;
-        let mut entries = Vec::new();
         for entry in Dir::read_from(&folder)? {
             let entry = entry?;
             // What is not UTF-8 was not named by us.
@@ -285,12 +299,12 @@ impl FileSystem for HostFolder {
                 continue;
             }
             match kind(folder.as_fd(), name) {
-                Ok(kind) => entries.push((name.to_owned(), kind)),
+                Ok(kind) => take(name.to_owned(), kind),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(entries)
+        Ok(())
     }
 
     fn make_folder(&self, path: &str) -> io::Result<()> {

@@ -251,12 +251,24 @@ pub trait ReadStore: Send + Sync + fmt::Debug {
     /// When the store cannot tell.
     fn size(&self, name: &Name) -> Result<Option<u64>, StoreError>;
 
-    /// The objects whose names start with `folder` and a slash, at any depth, sorted by name; of the root where `None`.
-    /// A folder that is not there is empty.
+    /// Hands on the objects whose names start with `folder` and a slash, at any depth, of the root where `None`: each once, as the
+    /// listing comes, in no order. What is held of it meanwhile does not grow with how many there are. A folder that is not there is
+    /// empty.
+    ///
+    /// # Errors
+    /// When the listing could not be made whole, or has no end. What was handed on until then is not all.
+    fn each(&self, folder: Option<&Name>, take: &mut dyn FnMut(Object)) -> Result<(), StoreError>;
+
+    /// The same, all together, sorted by name.
     ///
     /// # Errors
     /// When the listing could not be made whole.
-    fn list(&self, folder: Option<&Name>) -> Result<Vec<Object>, StoreError>;
+    fn list(&self, folder: Option<&Name>) -> Result<Vec<Object>, StoreError> {
+        let mut objects = Vec::new();
+        self.each(folder, &mut |object| objects.push(object))?;
+        objects.sort_by(|left, right| left.name.cmp(&right.name));
+        Ok(objects)
+    }
 
     /// Everything that stands directly in a folder, sorted by name, also what is no object: where an object is expected,
     /// what took its place must not pass for nothing. A folder that is not there is empty.

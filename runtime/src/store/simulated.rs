@@ -448,12 +448,16 @@ impl FileSystem for SimulatedFolder {
         }
     }
 
-    fn entries(&self, folder: &str) -> io::Result<Vec<(String, Kind)>> {
-        let simulation = self.lock();
-        simulation.lit()?;
-        let tree = &simulation.tree;
-        let entries = &tree.folder(tree.at(folder)?)?.now;
-        Ok(entries.iter().map(|(name, inode)| (name.clone(), kind(&tree.0[*inode]))).collect())
+    fn each(&self, folder: &str, take: &mut dyn FnMut(String, Kind)) -> io::Result<()> {
+        let entries: Vec<(String, Kind)> = {
+            let simulation = self.lock();
+            simulation.lit()?;
+            let tree = &simulation.tree;
+            let entries = &tree.folder(tree.at(folder)?)?.now;
+            entries.iter().map(|(name, inode)| (name.clone(), kind(&tree.0[*inode]))).collect()
+        };
+        entries.into_iter().for_each(|(name, kind)| take(name, kind));
+        Ok(())
     }
 
     fn make_folder(&self, path: &str) -> io::Result<()> {

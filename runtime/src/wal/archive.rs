@@ -28,7 +28,7 @@ use crate::places::account::acting_as;
 use crate::programs::secrets::Secrets;
 use crate::store::below::Below;
 use crate::store::dir::DirStore;
-use crate::store::{self, Name, Patience, Store, StoreErrorKind, Upload};
+use crate::store::{self, Name, Object, Patience, Store, StoreErrorKind, Upload};
 use crate::text::hex;
 use crate::text::printable;
 use crate::yaml::MAX_BYTES;
@@ -274,8 +274,10 @@ impl Archive {
     /// # Errors
     /// When they cannot be listed.
     pub fn list(&self, cluster: &ClusterId) -> Result<BTreeMap<WalName, Held>, WalError> {
-        let objects = self.store.list(Some(&Name::known(cluster.to_string())))?;
-        Ok(objects.iter().filter_map(Held::of_object).collect())
+        let mut files = BTreeMap::new();
+        let mut take = |object: Object| files.extend(Held::of_object(&object));
+        self.store.each(Some(&Name::known(cluster.to_string())), &mut take)?;
+        Ok(files)
     }
 
     /// The folders of segments of a cluster, by name: their timeline, and the log that they are of.
@@ -315,12 +317,14 @@ impl Archive {
 
     /// The segments in one of the folders.
     fn segments_in(&self, cluster: &ClusterId, folder: &str) -> Result<Vec<(Segment, Held)>, WalError> {
-        let objects = self.store.list(Some(&Name::known(format!("{cluster}/{folder}"))))?;
-        let segments = objects.iter().filter_map(|found| match Held::of_object(found)? {
-            (WalName::Segment(segment), held) => Some((segment, held)),
-            _ => None,
-        });
-        Ok(segments.collect())
+        let mut segments = Vec::new();
+        let mut take = |object: Object| {
+            if let Some((WalName::Segment(segment), held)) = Held::of_object(&object) {
+                segments.push((segment, held));
+            }
+        };
+        self.store.each(Some(&Name::known(format!("{cluster}/{folder}"))), &mut take)?;
+        Ok(segments)
     }
 
     /// The last segment of a timeline. Looks at the newest of the timeline's folders alone.

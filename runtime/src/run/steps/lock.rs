@@ -13,7 +13,7 @@ use crate::catalog::ids::Uuid;
 use crate::catalog::lock::{self, Holder, Lease, LeaseTimes, LockError};
 use crate::control::Control;
 use crate::store::limit::Limit;
-use crate::store::{self, ReadStore, Store, StoreError, StoreErrorKind};
+use crate::store::{self, Object, ReadStore, Store, StoreError, StoreErrorKind};
 
 /// A store that is away: the run goes on without it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -236,8 +236,12 @@ fn not_twice(store: &str, location: &Location) -> Failure {
 }
 
 fn runs_in(store: &dyn ReadStore, context: &Context) -> Result<usize, StoreError> {
-    let objects = store.list(Some(&context.layout.manifests()))?;
-    Ok(objects.iter().filter(|object| context.layout.run_of_manifest(&object.name).is_some()).count())
+    let mut runs = 0;
+    let mut take = |object: Object| {
+        runs += usize::from(context.layout.run_of_manifest(&object.name).is_some());
+    };
+    store.each(Some(&context.layout.manifests()), &mut take)?;
+    Ok(runs)
 }
 
 /// The lease on a store, unless it is one that this very run has locked by another path.

@@ -25,12 +25,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use backplan_compiler::model::Store as Declared;
-use futures_util::TryStreamExt;
+use futures_util::future::ready;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path as Key;
 use object_store::{
-    Attribute, Attributes, Error, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    Attribute, Attributes, Error, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    PutPayload,
 };
 
 use self::copy::Copier;
@@ -48,6 +51,9 @@ use super::{
 };
 use crate::control::Control;
 use crate::programs::secrets::Secrets;
+
+/// Objects of a listing that are held at the most: servers give as many with a page.
+const PAGE: usize = 1000;
 
 /// What a server of objects can do.
 trait Service: ObjectStore + MultipartStore {}
@@ -278,19 +284,29 @@ impl ReadStore for BucketStore {
         self.inner.size(name.as_str()).map_err(|trouble| self.inner.error("look at", name.as_str(), trouble))
     }
 
-    fn list(&self, folder: Option<&Name>) -> Result<Vec<Object>, StoreError> {
+    fn each(&self, folder: Option<&Name>, take: &mut dyn FnMut(Object)) -> Result<(), StoreError> {
         let folder = folder.map_or("", Name::as_str);
-        let found = self.inner.with(folder, |service, key| async move {
-            // Of each page only what is asked for is kept: a log has many.
-            let found = service.list(Some(&key)).map_ok(|meta| (meta.location, meta.size));
-            let found: Vec<_> = found.try_collect().await?;
-            Ok(found)
-        });
-        let found = found.map_err(|trouble| self.inner.write_error("list", folder, trouble))?;
-        let object = |(key, size): (Key, u64)| Some(Object { name: self.inner.name(&key)?, size });
-        let mut objects: Vec<Object> = found.into_iter().filter_map(object).collect();
-        objects.sort_by(|left, right| left.name.cmp(&right.name));
-        Ok(objects)
+        let failed = |trouble| self.inner.write_error("list", folder, trouble);
+        let mut last: Option<Key> = None;
+        let mut is_sorted = true;
+        let begun = self.inner.with(folder, |service, key| page(service.list(Some(&key))));
+        let (mut found, mut rest) = begun.map_err(failed)?;
+        loop {
+            for (key, size) in found {
+                if let Some(name) = self.inner.name(&key) {
+                    take(Object { name, size });
+                }
+                is_sorted &= last.as_ref().is_none_or(|last| *last < key);
+                last = Some(key);
+            }
+            let Some(more) = rest else { return Ok(()) };
+            (found, rest) = match (engine::run(page(more)), &last) {
+                (Ok(page), _) => page,
+                // Where it goes on is known: keys may have expired meanwhile.
+                (Err(_), Some(last)) if is_sorted => self.go_on(folder, last).map_err(failed)?,
+                (Err(error), _) => return Err(failed(Trouble::of(&error))),
+            };
+        }
     }
 
     fn entries(&self, folder: &Name) -> Result<Vec<Entry>, StoreError> {
@@ -302,7 +318,32 @@ impl ReadStore for BucketStore {
     }
 }
 
+/// A listing as the client has it.
+type Listing = BoxStream<'static, Result<ObjectMeta, Error>>;
+/// Some objects of it, with their sizes, and how it goes on; `None`: that was all.
+type Page = (Vec<(Key, u64)>, Option<Listing>);
+
+/// The next page of a listing. Of each object only what is asked for is kept: a log has many.
+async fn page(rest: Listing) -> Result<Page, Error> {
+    let mut pages = rest.ready_chunks(PAGE);
+    let Some(page) = pages.next().await else { return Ok((Vec::new(), None)) };
+    let found: Result<Vec<_>, Error> =
+        page.into_iter().map(|meta| meta.map(|meta| (meta.location, meta.size))).collect();
+    Ok((found?, Some(pages.into_inner())))
+}
+
 impl BucketStore {
+    /// The listing behind a key.
+    fn go_on(&self, folder: &str, behind: &Key) -> Result<Page, Trouble> {
+        let behind = behind.clone();
+        self.inner.with(folder, move |service, key| {
+            let last = behind.clone();
+            // Not every server looks where it is to go on.
+            let rest = service.list_with_offset(Some(&key), &behind);
+            page(rest.try_filter(move |meta| ready(meta.location > last)).boxed())
+        })
+    }
+
     /// What stands directly in a folder; the empty one is the root.
     fn entries_in(&self, folder: &str) -> Result<Vec<Entry>, StoreError> {
         let found = self

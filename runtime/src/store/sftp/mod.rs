@@ -25,7 +25,7 @@ use russh_sftp::protocol::{FileAttributes, OpenFlags};
 use self::login::Login;
 use self::session::Session;
 use self::upload::ServerFile;
-use super::dir::FolderStore;
+use super::dir::{FolderStore, endless};
 use super::engine;
 use super::fs::{FileSystem, Kind, not_a_file, not_a_folder};
 use super::{StoreError, StoreErrorKind};
@@ -39,6 +39,13 @@ pub type SftpStore = FolderStore<ServerFolder>;
 /// Requests for parts of a file or a listing that are on their way at once.
 const AT_ONCE: usize = 16;
 const LISTINGS_AT_ONCE: usize = 8;
+/// Answers of a listing that are held at the most; servers usually give a hundred names with each.
+const ANSWERS_AT_ONCE: usize = 32;
+/// A file that is written anew meanwhile may be listed twice; a server that says so often what it said first says it for ever.
+const AGAIN: usize = 3;
+/// Names of a folder, and folders of a store, at the most: a server could have them without end.
+const MOST_NAMES: usize = if cfg!(test) { 1 << 13 } else { 1 << 22 };
+const MOST_FOLDERS: usize = if cfg!(test) { 1 << 8 } else { 1 << 20 };
 /// For so long nobody tries again to connect where it failed.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often something is made that is neither there nor can be made.
@@ -386,28 +393,70 @@ fn close_later(session: Arc<Session>, handle: String) {
     drop(engine::start(async move { session.close(handle).await }));
 }
 
-async fn entries(session: Arc<Session>, below: Below) -> io::Result<Vec<(String, Kind)>> {
-    below.check_folder(&session).await?;
-    let handle = session.open_folder(below.whole()).await?;
-    let asks = std::iter::repeat_with(|| session.read_folder(handle.clone()));
-    let mut answers = stream::iter(asks).buffered(LISTINGS_AT_ONCE);
-    let mut found = Vec::new();
-    let all: io::Result<()> = async {
-        while let Some(some) = answers.try_next().await? {
-            let Some(some) = some else { break };
-            // What is not UTF-8 was not named by us; and no name leads elsewhere.
-            let named = some.into_iter().filter(|(name, _)| {
-                !matches!(name.as_str(), "" | "." | "..")
-                    && !name.contains(['/', '\0', char::REPLACEMENT_CHARACTER])
-            });
-            found.extend(named.map(|(name, attributes)| (name, kind(&attributes))));
-        }
-        Ok(())
+/// A folder that is being listed.
+struct Listing {
+    session: Arc<Session>,
+    handle: String,
+    /// What the server said first.
+    first: Option<Vec<String>>,
+    /// How often it has said that again.
+    again: usize,
+    /// Names and answers until now.
+    seen: usize,
+}
+
+/// Some of a folder, and how it goes on; `None`: that was all.
+type Piece = (Vec<(String, Kind)>, Option<Listing>);
+
+impl Listing {
+    async fn begin(session: Arc<Session>, below: Below) -> io::Result<Piece> {
+        below.check_folder(&session).await?;
+        let handle = session.open_folder(below.whole()).await?;
+        Listing { session, handle, first: None, again: 0, seen: 0 }.next().await
     }
-    .await;
-    drop(answers);
-    close_later(session, handle);
-    all.map(|()| found)
+
+    /// So many answers more as are asked for at once, or all that there are.
+    async fn next(mut self) -> io::Result<Piece> {
+        let (session, handle) = (Arc::clone(&self.session), self.handle.clone());
+        let asks = (0..ANSWERS_AT_ONCE).map(|_| session.read_folder(handle.clone()));
+        let mut answers = stream::iter(asks).buffered(LISTINGS_AT_ONCE);
+        let (mut found, mut goes_on) = (Vec::new(), true);
+        let all: io::Result<()> = async {
+            while let Some(some) = answers.try_next().await? {
+                let Some(some) = some else {
+                    goes_on = false;
+                    break;
+                };
+                self.see(&some)?;
+                // What is not UTF-8 was not named by us; and no name leads elsewhere.
+                let named = some.into_iter().filter(|(name, _)| {
+                    !matches!(name.as_str(), "" | "." | "..")
+                        && !name.contains(['/', '\0', char::REPLACEMENT_CHARACTER])
+                });
+                found.extend(named.map(|(name, attributes)| (name, kind(&attributes))));
+            }
+            Ok(())
+        }
+        .await;
+        drop(answers);
+        if all.is_ok() && goes_on {
+            return Ok((found, Some(self)));
+        }
+        close_later(session, self.handle);
+        all.map(|()| (found, None))
+    }
+
+    /// Sees that a listing may have an end: that it does not begin again, and that nobody has so many files.
+    fn see(&mut self, answer: &[(String, FileAttributes)]) -> io::Result<()> {
+        self.seen += answer.len() + 1;
+        match &self.first {
+            None => self.first = Some(answer.iter().map(|(name, _)| name.clone()).collect()),
+            Some(first) => {
+                self.again += usize::from(first.iter().eq(answer.iter().map(|(name, _)| name)));
+            }
+        }
+        if self.again >= AGAIN || self.seen > MOST_NAMES { Err(endless()) } else { Ok(()) }
+    }
 }
 
 impl FileSystem for ServerFolder {
@@ -435,8 +484,18 @@ impl FileSystem for ServerFolder {
         }
     }
 
-    fn entries(&self, folder: &str) -> io::Result<Vec<(String, Kind)>> {
-        self.look(folder, entries)
+    fn each(&self, folder: &str, take: &mut dyn FnMut(String, Kind)) -> io::Result<()> {
+        let (mut some, mut rest) = self.look(folder, Listing::begin)?;
+        loop {
+            some.into_iter().for_each(|(name, kind)| take(name, kind));
+            // Behind the first piece nothing is asked twice: what was handed on would be again.
+            let Some(listing) = rest else { return Ok(()) };
+            (some, rest) = engine::run(listing.next())?;
+        }
+    }
+
+    fn most_folders(&self) -> usize {
+        MOST_FOLDERS
     }
 
     fn may_write(&self) -> io::Result<()> {

@@ -31,6 +31,11 @@ fn run(program: &str, args: &[&str]) {
 impl Server {
     /// A server whose file server is given these options.
     fn start(options: &str) -> Server {
+        Server::start_by(&format!("internal-sftp {options}"))
+    }
+
+    /// A server whose files are served so.
+    fn start_by(subsystem: &str) -> Server {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         for key in ["host", "own", "other"] {
@@ -45,7 +50,7 @@ impl Server {
         let text = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\n\
              PermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\n\
-             Subsystem sftp internal-sftp {options}\n",
+             Subsystem sftp {subsystem}\n",
             at("host"),
             at("authorized")
         );
@@ -246,4 +251,56 @@ fn a_file_server_that_falls_silent_is_given_up_and_one_that_comes_back_is_used_a
     all.iter().for_each(|pid| {
         let _ = Command::new("kill").args(["-KILL", pid]).stderr(Stdio::null()).status();
     });
+}
+
+/// A server of files that lists a folder without end, each in another way: in it there is always more, it begins again and again, there is
+/// nothing in any of its answers, or a folder in each of its folders.
+const ENDLESS: &str = r#"
+import struct, sys
+mode, (take, give) = sys.argv[1], (sys.stdin.buffer, sys.stdout.buffer)
+text = lambda it: struct.pack(">I", len(it)) + it
+folder, file = struct.pack(">II", 4, 0o40755), struct.pack(">IQI", 5, 1, 0o100644)
+count, given = 0, set()
+def names(some, what):
+    return b"".join(text(b"%s%d" % (what, n)) + text(b"") + (folder if what == b"f" else file) for n in some)
+while len(head := take.read(5)) == 5:
+    length, kind = struct.unpack(">IB", head)
+    body = take.read(length - 1)
+    if kind == 1:
+        answer = b"\x02" + struct.pack(">I", 3)
+    else:
+        id, rest = body[:4], body[8:]
+        if kind == 16:
+            answer = b"\x68" + id + struct.pack(">I", 1) + text(b"/store") + text(b"") + folder
+        elif kind in (7, 17):
+            answer = b"\x69" + id + folder
+        elif kind == 11:
+            count += 1
+            answer = b"\x66" + id + text(b"%d" % count)
+        elif kind == 12 and mode == "deep" and rest in given:
+            answer = b"\x65" + id + struct.pack(">I", 1) + text(b"end") + text(b"")
+        elif kind == 12:
+            given.add(rest)
+            count += 50
+            what = {"deep": (range(2), b"f"), "again": (range(50), b"x"), "more": (range(count, count + 50), b"x"), "empty": ((), b"x")}
+            some, letter = what[mode]
+            answer = b"\x68" + id + struct.pack(">I", len(some)) + names(some, letter)
+        else:
+            answer = b"\x65" + id + struct.pack(">I", 0) + text(b"") + text(b"")
+    give.write(struct.pack(">I", len(answer)) + answer)
+    give.flush()
+"#;
+
+#[test]
+fn a_listing_without_an_end_ends_with_an_error() {
+    let script = tempfile::NamedTempFile::new().unwrap();
+    fs::write(script.path(), ENDLESS).unwrap();
+    for mode in ["more", "again", "empty", "deep"] {
+        let server = Server::start_by(&format!("/usr/bin/env python3 {} {mode}", script.path().display()));
+        let store = SftpStore::connect(&server.declared("store")).unwrap();
+        let mut handed = 0;
+        let error = store.each(None, &mut |_| handed += 1).unwrap_err();
+        assert!(error.to_string().contains("listing has no end"), "{mode}: {error}");
+        assert!(handed <= 20_000, "{mode}: {handed}");
+    }
 }
