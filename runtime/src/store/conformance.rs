@@ -14,7 +14,7 @@ type Test = fn(&Arc<dyn Store>);
 
 /// Runs the suite; `make` makes a new, empty store each time.
 pub(crate) fn conforms(make: &dyn Fn() -> Arc<dyn Store>) {
-    let tests: [(&str, Test); 12] = [
+    let tests: [(&str, Test); 17] = [
         ("absent", absent),
         ("create", create),
         ("one_winner", one_winner),
@@ -27,6 +27,11 @@ pub(crate) fn conforms(make: &dyn Fn() -> Arc<dyn Store>) {
         ("upload_exists", upload_exists),
         ("put_file", put_file),
         ("delete", delete),
+        ("entries", entries),
+        ("own", own),
+        ("again", again),
+        ("give_up", give_up),
+        ("held", held),
     ];
     for (name, test) in tests {
         eprintln!("conformance: {name}");
@@ -238,4 +243,111 @@ fn delete(store: &Arc<dyn Store>) {
         }
     });
     assert!(names(store, Some("busy")).is_empty());
+}
+
+/// What stands directly in a folder, with its size.
+fn entries(store: &Arc<dyn Store>) {
+    for object in ["f/b", "f/a", "f/sub/x", "f/sub/deep/y", "f-", "g"] {
+        assert_eq!(store.create(&name(object), object.as_bytes()).unwrap(), Creation::Created);
+    }
+    let seen = |folder: &str| {
+        let entries = store.entries(&name(folder)).unwrap();
+        entries.into_iter().map(|entry| (entry.name.to_string(), entry.kind)).collect::<Vec<_>>()
+    };
+    let (file, folder) =
+        (|at: &str| (at.to_owned(), Kind::File(at.len() as u64)), |at: &str| (at.to_owned(), Kind::Folder));
+    assert_eq!(seen("f"), [file("f/a"), file("f/b"), folder("f/sub")]);
+    assert_eq!(seen("f/sub"), [folder("f/sub/deep"), file("f/sub/x")]);
+    assert!(seen("none").is_empty() && seen("f/none").is_empty());
+    let root: Vec<_> =
+        store.root().unwrap().into_iter().map(|entry| (entry.name.to_string(), entry.kind)).collect();
+    assert_eq!(root, [folder("f"), file("f-"), file("g")]);
+    // A listing hands on each object once, whatever the order.
+    let mut handed = Vec::new();
+    store.each(None, &mut |object| handed.push((object.name.to_string(), object.size))).unwrap();
+    handed.sort();
+    let all = ["f-", "f/a", "f/b", "f/sub/deep/y", "f/sub/x", "g"];
+    assert_eq!(handed, all.map(|at| (at.to_owned(), at.len() as u64)));
+}
+
+/// A store of objects alone says so, takes something, and is where it is; a sweep takes no object.
+fn own(store: &Arc<dyn Store>) {
+    store.may_write().unwrap();
+    store.in_place().unwrap();
+    assert!(store.root().unwrap().is_empty(), "asking whether it takes anything leaves nothing");
+    for object in ["s/x", "s/sub/y", "z"] {
+        assert_eq!(store.create(&name(object), b"x").unwrap(), Creation::Created);
+    }
+    assert!(store.strange(None).unwrap().is_empty());
+    assert!(store.strange(Some(&name("s"))).unwrap().is_empty());
+    assert!(store.strange(Some(&name("none"))).unwrap().is_empty());
+    for folder in ["s", "s/sub", "none"] {
+        assert_eq!(store.sweep(&name(folder)).unwrap(), 0);
+    }
+    assert_eq!(names(store, None), ["s/sub/y", "s/x", "z"]);
+}
+
+/// Bytes that another object has are in the new one, however they came there, and the other one stays as it is.
+fn again(store: &Arc<dyn Store>) {
+    let base: Vec<u8> = (0..12_000_017_u32).map(|i| (i % 249) as u8).collect();
+    let mut upload = store.upload(&name("base"), &name("tmp/1/base")).unwrap();
+    upload.write(&base).unwrap();
+    assert_eq!(upload.finish().unwrap(), Creation::Created);
+    // A run of its own at the beginning, one that is patched, and a long one that is handed on in pieces.
+    let mut upload = store.upload(&name("next"), &name("tmp/2/next")).unwrap();
+    let _ = upload.copies();
+    upload.write(b"a new beginning").unwrap();
+    upload.again(&name("base"), 100, &base[100..200]).unwrap();
+    upload.write(&[7; 1000]).unwrap();
+    for piece in (1_000_000..11_000_000).step_by(1_000_000) {
+        upload.again(&name("base"), piece as u64, &base[piece..piece + 1_000_000]).unwrap();
+    }
+    upload.write(b"end").unwrap();
+    let expected =
+        [b"a new beginning", &base[100..200], &[7; 1000], &base[1_000_000..11_000_000], b"end"].concat();
+    assert_eq!(upload.finish().unwrap(), Creation::Created);
+    assert!(store.read(&name("next")).unwrap() == expected);
+    assert!(store.read(&name("base")).unwrap() == base);
+    // From a file of this host.
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&base).unwrap();
+    let mut upload = store.upload(&name("copied"), &name("tmp/3/copied")).unwrap();
+    upload.write(b"head").unwrap();
+    upload.copy_from(&file, 5, 9_000_000).unwrap();
+    assert_eq!(upload.finish().unwrap(), Creation::Created);
+    assert!(store.read(&name("copied")).unwrap() == [b"head", &base[5..9_000_005]].concat());
+}
+
+/// What a dead run began is given up, what another one is sending is not, and none of it is an object.
+fn give_up(store: &Arc<dyn Store>) {
+    let block = vec![5; 20_000_000];
+    let begin = |object: &str| {
+        let mut upload = store.upload(&name(object), &name(&format!("tmp/1/{object}"))).unwrap();
+        upload.write(&block).unwrap();
+        upload
+    };
+    std::mem::forget(begin("dead"));
+    let living = begin("living");
+    let given_up = store.give_up(&name("dead")).unwrap();
+    assert!(given_up <= 1, "{given_up}");
+    assert_eq!(store.give_up(&name("dead")).unwrap(), 0);
+    assert_eq!(store.give_up(&name("none")).unwrap(), 0);
+    assert_eq!(store.size(&name("dead")).unwrap(), None);
+    assert_eq!(living.finish().unwrap(), Creation::Created);
+    assert_eq!(store.size(&name("living")).unwrap(), Some(block.len() as u64));
+    assert_eq!(begin("dead").finish().unwrap(), Creation::Created);
+}
+
+/// A store that holds objects itself says so; one that does not leaves it as it is.
+fn held(store: &Arc<dyn Store>) {
+    let object = name("locked");
+    assert_eq!(store.create(&object, b"x").unwrap(), Creation::Created);
+    let until = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(60);
+    let is_held = store.hold(&object, until).unwrap();
+    assert_eq!(store.hold(&object, until).unwrap(), is_held);
+    assert_eq!(store.read(&object).unwrap(), b"x");
+    if !is_held {
+        store.delete(&object).unwrap();
+        assert!(names(store, None).is_empty());
+    }
 }

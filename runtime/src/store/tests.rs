@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use super::below::Below;
 use super::conformance::conforms;
 use super::dir::DirStore;
 use super::fs::FileSystem;
@@ -50,6 +51,15 @@ fn a_file_system_that_cannot_rename_without_replacing_conforms() {
 #[test]
 fn a_file_system_without_second_names_conforms() {
     conforms(&|| Arc::new(SimulatedFolder::default().without_links().store("simulated")));
+}
+
+#[test]
+fn a_part_of_a_store_conforms_as_a_whole_one_does() {
+    conforms(&|| {
+        let whole = SimulatedFolder::default().store("simulated");
+        assert_eq!(whole.create(&name("beside/it"), b"x").unwrap(), Creation::Created);
+        Arc::new(Below::new(Arc::new(whole), name("below/it")))
+    });
 }
 
 #[test]

@@ -96,7 +96,8 @@ fn open(port: u16, bucket: &str, prefix: &str) -> BucketStore {
 
 #[test]
 fn a_bucket_of_s3_conforms() {
-    let server = Server::start();
+    // Each listing has more than one page.
+    let server = Server::start_with(&[("MOTO_S3_DEFAULT_MAX_KEYS", "3")]);
     let (port, round) = (way(server.port, false), AtomicUsize::new(0));
     conforms(&|| {
         let prefix = format!("some/prefix-{}/", round.fetch_add(1, Ordering::SeqCst));
