@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use crate::bucket_way::{Fate, deciding, message};
 use crate::scenario::{Chance, Scenario, artefacts, rounds, shell, wait_for};
 
 /// A server with an empty bucket, gone with the value.
@@ -52,6 +53,24 @@ impl Server {
         Some(answer)
     }
 
+    /// An object's bytes, and these in their place.
+    pub fn exchange(&self, key: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let send = |request: &[u8]| {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+            stream.write_all(request).unwrap();
+            message(&mut stream, false).unwrap()
+        };
+        let answer = send(format!("GET /buck/{key} HTTP/1.1\r\nHost: s3\r\n{SOMEBODY}\r\n").as_bytes());
+        let at = answer.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+        let mut bytes = answer[at..].to_vec();
+        change(&mut bytes);
+        let head = format!(
+            "PUT /buck/{key} HTTP/1.1\r\nHost: s3\r\n{SOMEBODY}Content-Length: {}\r\n\r\n",
+            bytes.len()
+        );
+        assert!(send(&[head.as_bytes(), &bytes].concat()).starts_with(b"HTTP/1.1 200 "));
+    }
+
     /// The keys in the bucket.
     pub fn keys(&self) -> Vec<String> {
         let answer = self.ask("GET /buck?list-type=2").unwrap();
@@ -77,7 +96,7 @@ impl Drop for Server {
     }
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -130,55 +149,6 @@ fn carry(
             return None;
         }
         client.write_all(&answer).ok()?;
-    }
-}
-
-/// What becomes of a request on a way.
-enum Fate {
-    Carried,
-    Forbidden,
-    /// It is carried, and its answer is lost.
-    Unanswered,
-    /// Its answer ends before its last bytes.
-    Cut,
-}
-
-/// A way to a server that decides by the first line of a request.
-fn deciding(to: u16, fate: impl Fn(&str) -> Fate + Send + Sync + 'static) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (port, fate) = (listener.local_addr().unwrap().port(), Arc::new(fate));
-    thread::spawn(move || {
-        for client in listener.incoming() {
-            let (Ok(client), fate) = (client, Arc::clone(&fate)) else { return };
-            thread::spawn(move || decide(client, to, &*fate));
-        }
-    });
-    port
-}
-
-fn decide(mut client: TcpStream, to: u16, fate: &dyn Fn(&str) -> Fate) -> Option<()> {
-    const WORDS: &str = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
-    let mut server = TcpStream::connect(("127.0.0.1", to)).ok()?;
-    loop {
-        let request = message(&mut client, false)?;
-        let line = String::from_utf8_lossy(request.split(|byte| *byte == b'\r').next()?).into_owned();
-        let fate = fate(&line);
-        if let Fate::Forbidden = fate {
-            let length = WORDS.len();
-            let head = format!(
-                "HTTP/1.1 403 Forbidden\r\ncontent-type: application/xml\r\ncontent-length: {length}\r\n\r\n"
-            );
-            client.write_all(head.as_bytes()).ok()?;
-            client.write_all(WORDS.as_bytes()).ok()?;
-            continue;
-        }
-        server.write_all(&request).ok()?;
-        let answer = message(&mut server, request.starts_with(b"HEAD "))?;
-        match fate {
-            Fate::Unanswered => return None,
-            Fate::Cut => return client.write_all(&answer[..answer.len() - 20]).ok(),
-            _ => client.write_all(&answer).ok()?,
-        }
     }
 }
 
@@ -281,23 +251,6 @@ fn keys_that_expire_while_a_run_goes_on_are_had_anew() {
     assert!(scenario.read(asked).lines().count() > 1);
 }
 
-/// A request or an answer, head and body.
-fn message(from: &mut TcpStream, is_bodiless: bool) -> Option<Vec<u8>> {
-    let (mut bytes, mut one) = (Vec::new(), [0; 1]);
-    while !bytes.ends_with(b"\r\n\r\n") {
-        from.read_exact(&mut one).ok()?;
-        bytes.push(one[0]);
-    }
-    let head = String::from_utf8_lossy(&bytes).to_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-    if !is_bodiless {
-        let mut body = vec![0; length.unwrap_or(0)];
-        from.read_exact(&mut body).ok()?;
-        bytes.extend(body);
-    }
-    Some(bytes)
-}
-
 pub fn store(name: &str, port: u16, more: &str) -> String {
     format!(
         "store {name}: s3 {{\n  bucket = \"buck\"\n  prefix = \"of/{{host}}\"\n  endpoint = \"http://127.0.0.1:{port}\"\n  \
@@ -393,6 +346,7 @@ fn a_bucket_holds_a_cycle_and_gives_it_back() {
     // With nothing but the bucket: keys come from where the service's own tools take them. Each listing is cut once.
     let cut = Mutex::new(BTreeSet::new());
     let port = deciding(server.port, move |line| {
+        let line = line.lines().next().unwrap_or_default();
         let is_new = line.contains("/buck?list-type=2") && cut.lock().unwrap().insert(line.to_owned());
         if is_new { Fate::Cut } else { Fate::Carried }
     });
@@ -531,7 +485,7 @@ fn a_run_whose_commit_was_never_answered_may_be_there_and_is() {
     let server = Server::start();
     let is_over = AtomicUsize::new(0);
     let port = deciding(server.port, move |line| {
-        let is_commit = line.starts_with("PUT ") && line.contains("/manifests/");
+        let is_commit = line.starts_with("PUT ") && line.lines().next().unwrap().contains("/manifests/");
         let seen = is_over.fetch_add(usize::from(is_commit), Ordering::SeqCst);
         if is_commit || seen > 0 { Fate::Unanswered } else { Fate::Carried }
     });

@@ -5,6 +5,9 @@
 mod bad_input;
 mod blocks;
 mod broken;
+mod bucket_faults;
+mod bucket_keys;
+mod bucket_way;
 mod buckets;
 mod check;
 mod check_formats;

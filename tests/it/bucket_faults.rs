@@ -1,0 +1,173 @@
+//! What a bucket does to its guests: each of it costs a run at the most, never a backup, and is told with what to do about it.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::bucket_way::{Fate, deciding};
+use crate::buckets::{Server, store};
+use crate::scenario::{Answer, Scenario, shell};
+
+/// A plan of one folder of files, in a bucket behind a way.
+struct World {
+    scenario: Scenario,
+    server: Server,
+    /// While it is shut, the fate of a request is the way's.
+    is_shut: Arc<AtomicBool>,
+}
+
+impl World {
+    /// With a first backup, made over a way that does nothing yet.
+    fn begin(bytes: usize, fate: impl Fn(&str) -> Fate + Send + Sync + 'static) -> World {
+        let server = Server::start();
+        let is_shut = Arc::new(AtomicBool::new(false));
+        let shut = Arc::clone(&is_shut);
+        let port =
+            deciding(
+                server.port,
+                move |head| {
+                    if shut.load(Ordering::SeqCst) { fate(head) } else { Fate::Carried }
+                },
+            );
+        let text = format!(
+            "plan p\n{}source site: files {{\n  paths = [\"site\"]\n}}\narchive main {{\n  from = [site]\n  to = [far]\n}}\n\
+             retry {{\n  attempts = 1\n}}\n",
+            store("far", port, "")
+        );
+        let scenario = Scenario::new().file("p.plan", text).file("site/sub/a", "day 0");
+        let scenario = scenario.env("KEY_ID", "the-id-of-a-key").env("KEY", "the-key-of-that-id");
+        shell(&scenario.path("site"), &format!("head -c {bytes} /dev/urandom > big"));
+        scenario.next_day().plan(["run"]).status(0);
+        World { scenario, server, is_shut }
+    }
+
+    fn shut(&self, is_shut: bool) {
+        self.is_shut.store(is_shut, Ordering::SeqCst);
+    }
+
+    /// A run over the way as it is then: it makes no backup, and takes none.
+    fn costs_a_run(&self, code: i32) -> Answer {
+        let before = self.runs();
+        self.scenario.write("site/sub/a", "another day");
+        self.shut(true);
+        let answer = self.scenario.next_day().plan(["run"]).status(code);
+        self.shut(false);
+        assert_eq!(self.runs(), before);
+        self.scenario.plan(["verify", "--all"]).status(0);
+        answer
+    }
+
+    /// The runs that there are.
+    fn runs(&self) -> BTreeSet<String> {
+        let keys = self.server.keys();
+        keys.into_iter().filter(|key| key.contains("/manifests/")).collect()
+    }
+
+    /// The next run makes a backup, which comes back.
+    fn goes_on(&self, to: &str) {
+        let before = self.runs().len();
+        self.scenario.next_day().plan(["run"]).status(0);
+        assert_eq!(self.runs().len(), before + 1);
+        self.comes_back(to);
+        assert_eq!(self.server.unfinished(), 0);
+    }
+
+    fn comes_back(&self, to: &str) {
+        self.scenario.plan(["restore", "--to", to]).status(0);
+        let found = shell(&self.scenario.path("."), &format!("find {to} -type d -name site | tail -1"));
+        shell(&self.scenario.path("."), &format!("diff -r site {}", found.trim()));
+    }
+
+    fn artefact(&self) -> String {
+        self.server.keys().into_iter().filter(|key| key.ends_with(".tar.gz")).next_back().unwrap()
+    }
+}
+
+fn is_listing(head: &str) -> bool {
+    head.lines().next().is_some_and(|line| line.contains("list-type=2"))
+}
+
+#[test]
+fn a_bucket_that_refuses_costs_a_run_and_says_what_to_do() {
+    // What keys may not do, and a clock that is wrong: the one of listings alone, the other of everything.
+    let is_late = Arc::new(AtomicBool::new(false));
+    let late = Arc::clone(&is_late);
+    let world = World::begin(1000, move |head| match late.load(Ordering::SeqCst) {
+        true => Fate::Refused(
+            "RequestTimeTooSkewed",
+            "The difference between the request time and the current time is too large.",
+        ),
+        false if is_listing(head) => Fate::Forbidden,
+        false => Fate::Carried,
+    });
+    world.costs_a_run(1).says("AccessDenied").says("what these keys may do there");
+    for command in ["list", "status", "verify"] {
+        world.shut(true);
+        world.scenario.plan([command]).status(1).says("AccessDenied");
+        world.shut(false);
+    }
+    world.goes_on("back");
+    is_late.store(true, Ordering::SeqCst);
+    world.costs_a_run(1).says("RequestTimeTooSkewed").says("the clock of this machine");
+    world.goes_on("again");
+}
+
+#[test]
+fn a_connection_that_is_reset_within_a_part_costs_a_run_only_where_it_always_is() {
+    let (resets, is_always) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
+    let (count, always) = (Arc::clone(&resets), Arc::clone(&is_always));
+    let world = World::begin(9_000_000, move |head| {
+        let is_part = head.starts_with("PUT ") && head.lines().next().unwrap().contains("partNumber=1");
+        if is_part && (count.fetch_add(1, Ordering::SeqCst) == 0 || always.load(Ordering::SeqCst)) {
+            return Fate::Reset;
+        }
+        // The server is slow besides: its answers come in pieces.
+        if always.load(Ordering::SeqCst) { Fate::Carried } else { Fate::Slow }
+    });
+    // A server that is never heard out is away.
+    world.costs_a_run(1).says("Connection reset by peer").says("can be reached from here");
+    assert!(resets.load(Ordering::SeqCst) > 1, "a part is sent more than once");
+    world.goes_on("back");
+    // Once only: it is sent again, and the run makes its backup.
+    is_always.store(false, Ordering::SeqCst);
+    resets.store(0, Ordering::SeqCst);
+    world.shut(true);
+    world.goes_on("again");
+    assert!(resets.load(Ordering::SeqCst) > 1);
+}
+
+#[test]
+fn what_a_bucket_gives_back_otherwise_is_found_by_all_who_read_it() {
+    let cut = Arc::new(Mutex::new(String::new()));
+    let name = Arc::clone(&cut);
+    let world = World::begin(300_000, move |head| {
+        let (line, name) = (head.lines().next().unwrap_or_default(), name.lock().unwrap());
+        let is_cut = line.starts_with("GET ") && !name.is_empty() && line.contains(name.as_str());
+        if is_cut { Fate::Cut } else { Fate::Carried }
+    });
+    let artefact = world.artefact();
+    *cut.lock().unwrap() = artefact.rsplit('/').next().unwrap().to_owned();
+    // Each answer ends too early, however often it is asked for.
+    world.shut(true);
+    for (command, to) in [("verify", None), ("restore", Some("cut"))] {
+        let answer = world.scenario.plan([command].into_iter().chain(to.map(|_| "--to")).chain(to));
+        assert!(answer.code != 0, "{answer:?}");
+        answer.says("store `far`");
+    }
+    world.shut(false);
+    world.comes_back("back");
+    // As many bytes as before, and one of them another.
+    world.server.exchange(&artefact, |bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x20;
+    });
+    let found = world.scenario.plan(["verify"]);
+    assert!(found.code != 0, "{found:?}");
+    let restored = world.scenario.plan(["restore", "--to", "changed"]);
+    assert!(restored.code != 0, "{restored:?}");
+    // The next run makes a backup that is whole, and what was changed is still told.
+    world.scenario.write("site/sub/a", "another day");
+    world.scenario.next_day().plan(["run"]);
+    world.comes_back("whole");
+    assert!(world.scenario.plan(["verify", "--all"]).code != 0);
+}
