@@ -79,7 +79,7 @@ impl World {
     }
 
     fn artefact(&self) -> String {
-        self.server.keys().into_iter().filter(|key| key.ends_with(".tar.gz")).next_back().unwrap()
+        self.server.keys().into_iter().rfind(|key| key.ends_with(".tar.gz")).unwrap()
     }
 }
 
