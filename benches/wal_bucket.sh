@@ -28,6 +28,7 @@ measure_bucket() {
       time_it "drain.$name" "$work/drain pgbackrest --config=$work/drain.$name.conf --stanza=p archive-push" "$work/forget $name"
     done
   done
+  [ ! -s again/failed ] || mv again/failed results/failed.txt
   echo "of $bucket_server; $waiting segments wait where they are drained" >"$work/results/bucket.txt"
 }
 
@@ -90,11 +91,16 @@ case \$1 in
 esac
 sync -f $work
 FORGET
-  # As the server's archiver does it.
+  # As the server's archiver does it, which asks three times. What failed is in the report.
   cat >drain <<DRAIN
 #!/usr/bin/env bash
 for s in \$(cat $work/waiting); do
-  "\$@" pg_wal/\$s || exit 1
+  for attempt in 1 2 3; do
+    "\$@" pg_wal/\$s 2>$work/again/said && break
+    { echo "attempt \$attempt of \$s: \$1"; cat $work/again/said; } >>$work/again/failed
+    [ \$attempt -lt 3 ] || exit 1
+    sleep 1
+  done
   mv pg_wal/archive_status/\$s.ready pg_wal/archive_status/\$s.done
 done
 DRAIN
