@@ -375,8 +375,13 @@ impl Store for BucketStore {
     }
 
     fn replace(&self, name: &Name, bytes: &[u8]) -> Result<(), StoreError> {
-        let replaced = self.inner.put(name.as_str(), bytes.to_vec().into(), PutMode::Overwrite);
-        replaced.map(drop).map_err(|trouble| self.inner.write_error("write", name.as_str(), trouble))
+        let replaced = match self.inner.put(name.as_str(), bytes.to_vec().into(), PutMode::Overwrite) {
+            Ok(true) => Ok(()),
+            // Nothing was asked of what is there, and the server holds it all the same: as a container that keeps what it has does.
+            Ok(false) => Err(Trouble::other("the server lets nothing be put in its place".to_owned())),
+            Err(trouble) => Err(trouble),
+        };
+        replaced.map_err(|trouble| self.inner.write_error("write", name.as_str(), trouble))
     }
 
     fn upload(&self, name: &Name, _temporary: &Name) -> Result<Box<dyn Upload>, StoreError> {

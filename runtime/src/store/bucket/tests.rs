@@ -230,6 +230,24 @@ fn what_is_to_be_held_is_asked_for_again_where_the_server_is_busy() {
 }
 
 #[test]
+fn what_a_server_refuses_to_replace_is_not_replaced() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for (client, answer) in listener.incoming().zip(["409 Conflict", "412 Precondition Failed"]) {
+            let mut client = client.unwrap();
+            message(&mut client, false).unwrap();
+            write!(client, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+        }
+    });
+    let store = open(port, "buck", "");
+    for _ in 0..2 {
+        let error = store.replace(&Name::new("x").unwrap(), b"x").unwrap_err().to_string();
+        assert!(error.contains("lets nothing be put in its place"), "{error}");
+    }
+}
+
+#[test]
 fn a_bucket_of_another_region_is_told_in_the_words_of_its_server() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
