@@ -247,6 +247,14 @@ fn a_cluster_comes_right_into_the_store_and_is_copied_only_where_it_must() {
     live().status(1).says("staging_away").says("cannot enter").says("another source waits for it");
     direct("");
     live().status(0);
+    // A dump comes to a folder by several connections only.
+    let text = scenario.read("p.plan");
+    let dump = text.replace("driver = basebackup", "driver = dump");
+    scenario.write("p.plan", &dump);
+    live().status(0);
+    scenario.write("p.plan", dump.replace("driver = dump", "driver = dump\n  jobs = 2"));
+    live().status(1).says("staging_away").says("its dump has `jobs`");
+    scenario.write("p.plan", text);
     // A tablespace: the cause is told, beside what keeps the account out.
     let space = scenario.path("space");
     shell(&scenario.path("."), "install -d -o postgres space");

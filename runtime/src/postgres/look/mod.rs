@@ -145,7 +145,8 @@ impl Look<'_> {
         }
         let waits = |other: &Source| other.after.contains(&id);
         let why = match postgres.driver {
-            PostgresDriver::Dump => "every dump is",
+            // Without, `pg_dump` writes to its output, and comes to no folder.
+            PostgresDriver::Dump if postgres.jobs.is_some_and(|jobs| jobs > 1) => "its dump has `jobs`",
             PostgresDriver::Basebackup if facts.has_tablespaces => "its cluster has tablespaces",
             PostgresDriver::Basebackup if facts.free_slots <= 0 => "its server has no replication slot left",
             PostgresDriver::Basebackup if self.model.sources.iter().any(waits) => {
