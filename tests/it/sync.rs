@@ -503,3 +503,34 @@ fn an_archive_rests_on_no_other_one_of_the_same_source() {
         shell(&scenario.path("."), &format!("diff -r site $(find out-{store} -type d -name site | tail -1)"));
     }
 }
+
+/// A base's other archives, and what is wrong beside its artefacts, keep nothing from being put back that rests on it.
+#[test]
+fn what_rests_on_a_run_is_damaged_by_its_own_base_alone() {
+    let scenario = Scenario::new().file("site/x", "1").file("db/x", "1");
+    scenario.write(
+        "p.plan",
+        of_two_archives(Some("a")).replace("incrementals = 1", "incrementals = 5\n  base = previous"),
+    );
+    for night in ["1", "2", "3"] {
+        scenario.write("site/x", night);
+        scenario.write("db/x", night);
+        settle();
+        scenario.next_day().plan(["run", "p.plan"]).status(0);
+    }
+    shell(&scenario.path("a"), "truncate -s 100 p_of_db_20260102*");
+    // The second part of the manifest says where files go: cut in its midst.
+    let cut = "m=$(ls 00000002*); n=$(grep -n '^---' $m | cut -d: -f1); truncate -s $(($(head -n $((n + 3)) $m | wc -c) + 4)) $m";
+    shell(&scenario.path("a/.backplan/p/manifests"), cut);
+    let said = scenario.plan(["verify", "p.plan", "--all", "--store", "a"]).status(1).said().to_owned();
+    let damaged = |run: &str, archive: &str| {
+        let line = said.lines().find(|line| line.contains(run) && line.contains(archive));
+        line.unwrap_or_else(|| panic!("{run} {archive}: {said}")).contains("DAMAGED")
+    };
+    let states =
+        ["00000001", "00000002", "00000003"].map(|run| [damaged(run, "_of_site_"), damaged(run, "_of_db_")]);
+    assert_eq!(states.map(|state| state[1]), [true; 3], "{said}");
+    assert!(!states[0][0] && !states[2][0], "{said}");
+    scenario.plan(["restore", "p.plan", "--store", "a", "--source", "site", "--to", "out"]);
+    shell(&scenario.path("."), "diff -r site $(find out -type d -name site | tail -1)");
+}

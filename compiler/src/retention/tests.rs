@@ -92,6 +92,21 @@ fn why(decision: &Decision<u32>, id: u32) -> Vec<String> {
 }
 
 #[test]
+fn what_rests_on_a_run_that_cannot_be_put_back_itself_is_whole() {
+    let mut runs = nightly(3, 2, Level::Incremental);
+    runs[1].is_torn = true;
+    let rules = Keep { last: Some(1), ..keep() };
+    let decision = retain(&runs, &BTreeSet::new(), &policy(Some(&rules)));
+    assert_eq!(decision.broken.iter().collect::<Vec<_>>(), [(&2, &2)]);
+    // A torn newest takes the place of no whole one.
+    runs[1].is_torn = false;
+    runs[2].is_torn = true;
+    let decision = retain(&runs, &BTreeSet::new(), &policy(Some(&rules)));
+    assert_eq!(decision.broken.iter().collect::<Vec<_>>(), [(&3, &3)]);
+    assert!(!decision.reasons[&2].is_empty());
+}
+
+#[test]
 fn without_keep_everything_stays() {
     let runs = nightly(5, 0, Level::Full);
     let decision = retain(&runs, &BTreeSet::new(), &policy(None));

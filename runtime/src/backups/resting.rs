@@ -159,7 +159,8 @@ pub fn useless<'s>(
             "its archive `{then}` has another name now, and others hold the source too"
         )));
     }
-    let record = record(manifest, &base.archive).ok_or_else(gone)?;
+    let lacks = || of_all(&format!("store `{}` does not hold it", shelf.store.label()));
+    let record = record(manifest, &base.archive).ok_or_else(lacks)?;
     if let Some(why) = other_keys(&archive.encrypt, &record.recipients) {
         return Err(of_all(&why));
     }
@@ -187,7 +188,7 @@ fn unresolved(
     record: &ArchiveRecord,
     targets: &[&Shelf],
 ) -> Option<String> {
-    let own = record.contents.iter().find(|content| content.source == source);
+    let own = record.content(source);
     let chain: Vec<RunId> =
         own.into_iter().flat_map(|content| &content.rests_on).copied().chain([base]).collect();
     let lost = |shelf: &&Shelf| {

@@ -224,6 +224,13 @@ pub struct ArchiveRecord {
     pub contents: Vec<Content>,
 }
 
+impl ArchiveRecord {
+    /// What is in it of a source.
+    pub fn content(&self, source: &str) -> Option<&Content> {
+        self.contents.iter().find(|content| content.source == source)
+    }
+}
+
 /// A source in an artefact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
@@ -537,22 +544,13 @@ impl Manifest {
     /// or, where it had another name then, the only one that has the source and rests on nothing but what that rests on too. Another
     /// archive of the same source has a cycle of its own.
     pub fn base_of(&self, archive: &str, source: &str, chain: &[RunId]) -> Option<&ArchiveRecord> {
-        let content = |record: &'_ ArchiveRecord| {
-            record
-                .contents
-                .iter()
-                .find(|content| content.source == source)
-                .map(|content| content.rests_on.clone())
-        };
-        let holding: Vec<(&ArchiveRecord, Vec<RunId>)> =
-            self.archives.iter().filter_map(|record| Some((record, content(record)?))).collect();
-        match (holding.iter().find(|(record, _)| record.name == archive), holding.as_slice()) {
-            (Some((own, _)), _) => Some(own),
-            (None, [(renamed, rests_on)]) => {
-                rests_on.iter().all(|run| chain.contains(run)).then_some(*renamed)
-            }
-            (None, _) => None,
+        let mut holding = self.archives.iter().filter_map(|record| Some((record, record.content(source)?)));
+        if let Some((own, _)) = holding.clone().find(|(record, _)| record.name == *archive) {
+            return Some(own);
         }
+        let (renamed, content) = holding.next()?;
+        let is_alone = holding.next().is_none();
+        (is_alone && content.rests_on.iter().all(|run| chain.contains(run))).then_some(renamed)
     }
 
     /// Every run that something of this one rests on.
