@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::ids::BadId;
@@ -110,15 +110,22 @@ labels! {
     wal_stop: String = "wal_stop",
 }
 
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
+
 /// Whether it is written as it stands there.
 fn is_written(known: &impl Display, value: &str) -> bool {
     known.to_string() == value
 }
 
 impl Labels {
-    /// When the backup was whole.
+    /// When the backup was whole. A tool tells of whole seconds: within the one that it tells the backup may not have been whole yet.
     pub fn ended(&self) -> Option<Timestamp> {
-        self.time_stop.as_ref().or(self.stopped.as_ref())?.parse().ok()
+        if let Some(by_server) = &self.time_stop {
+            return by_server.parse().ok();
+        }
+        let told: Timestamp = self.stopped.as_ref()?.parse().ok()?;
+        let is_whole_second = told.subsec_nanosecond() == 0;
+        Some(if is_whole_second { told.checked_add(SECOND).unwrap_or(told) } else { told })
     }
 }
 

@@ -26,6 +26,9 @@ use crate::wal::name::WalName;
 /// The file that `archive_command` names.
 pub const CONFIG: &str = "pgbackrest.conf";
 
+/// Another of its commands holds the stanza's lock.
+const LOCKED: i32 = 50;
+
 /// Statuses that another attempt does not change: bad options, missing settings, another cluster's stanza, a full disk.
 const LASTING: [i32; 7] = [28, 31, 32, 37, 51, 64, 68];
 
@@ -582,7 +585,7 @@ impl<'a> Tool<'a> {
         let line = || archive_line(&self.shared, self.stanza);
         let hint = match code {
             Some(28 | 51) => self.mend_of_another(),
-            Some(50) => "another backup or expire of this stanza runs".to_owned(),
+            Some(LOCKED) => "another backup, expire or push of the log of this stanza runs".to_owned(),
             Some(64) => "the disk of the repository is full".to_owned(),
             Some(68) => format!("set in `postgresql.conf`, and reload the server:\n  {}", line()),
             Some(82) => format!(

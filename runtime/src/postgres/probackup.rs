@@ -271,6 +271,8 @@ mod tests {
         assert_eq!((labels.label.as_deref(), labels.prior.as_deref()), (Some("SUP3RD"), Some("SUP3QA")));
         assert_eq!((labels.kind.as_deref(), labels.lsn_stop.as_deref()), (Some("DELTA"), Some("0/C000160")));
         assert_eq!(labels.database_bytes, Some(34_000));
+        // The second that it ended in is over then.
+        assert_eq!(labels.ended(), "2026-11-20T02:30:10Z".parse().ok());
         assert!(listed[1].has_failed() && !listed[0].has_failed());
         assert!(parse(json, "absent").unwrap().is_empty());
         assert!(parse(b"ERROR: no catalogue", "x").is_err());

@@ -125,13 +125,13 @@ fn another_backup_of_the_stanza_is_told_and_waited_for() {
     cluster.fill(1000);
     run(&scenario).status(0);
     let other = Other::start("backplan_busy");
-    run(&scenario).status(1).says("another backup or expire of this stanza runs");
+    run(&scenario).status(1).says("another backup, expire or push of the log of this stanza runs");
     drop(other);
     assert_eq!(artefacts(&scenario), "1");
     cluster.fill(1000);
     write_plan(&scenario, &cluster, "backplan_busy", PATIENT);
     let other = Other::start("backplan_busy");
-    run(&scenario).status(0).says("another backup or expire of this stanza runs");
+    run(&scenario).status(0).says("another backup, expire or push of the log of this stanza runs");
     drop(other);
     assert_eq!(rows_of(&scenario, &cluster, "backplan_busy", "latest"), cluster.rows());
 }

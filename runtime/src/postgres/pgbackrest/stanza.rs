@@ -7,16 +7,22 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use super::{Tool, process};
+use super::{LOCKED, Tool, process};
 use crate::places::folder;
 use crate::postgres::{DriverError, text};
+use crate::programs::process::ProcessError;
 
 /// Files of the archive and of the backups that tell what the stanza is of.
 const ARCHIVE: [&str; 2] = ["archive.info", "archive.info.copy"];
 const BACKUP: [&str; 2] = ["backup.info.copy", "backup.info"];
 /// What a file is called until it is whole.
 const HALF: &str = ".pgbackrest.tmp";
+/// How long a lock is waited for that comes free again and again, and between two looks.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(300);
 /// A folder of this name is made and removed beside the settings.
 const ASIDE: &str = "backplan-stanza";
 
@@ -24,9 +30,26 @@ impl Tool<'_> {
     /// Makes the stanza, and sees that the server's log arrives; says what it mended.
     pub(super) fn make_stanza(&self) -> Result<Option<String>, DriverError> {
         let mended = self.mend_stanza()?;
-        self.run("stanza-create", &[])?;
+        self.create_stanza()?;
         self.run("check", &[])?;
         Ok(mended)
+    }
+
+    /// Makes it between two pushes of the server's: where the log goes to several repositories and this one has no stanza yet, a push
+    /// that is not waited for fails and begins again, and holds the lock that is wanted most of the time.
+    fn create_stanza(&self) -> Result<(), DriverError> {
+        let program = self.command("stanza-create", &[]);
+        let begun = Instant::now();
+        loop {
+            match process::run(&program, self.job.control, self.job.tell) {
+                Err(ProcessError::Status { status, .. })
+                    if status.code() == Some(LOCKED) && begun.elapsed() < PATIENCE =>
+                {
+                    thread::sleep(PAUSE);
+                }
+                made => return made.map(drop).map_err(|error| self.explain(error)),
+            }
+        }
     }
 
     fn mend_stanza(&self) -> Result<Option<String>, DriverError> {
