@@ -235,18 +235,19 @@ impl Transaction {
             kind,
             cause,
         };
-        let mut upload = around(self.upload(artefact)?);
+        let about = file.metadata().ok().map(|meta| meta.len());
+        let mut upload = around(self.upload(artefact, about)?);
         send(file, upload.as_mut(), control, &failed)?;
         self.finish(upload, artefact)
     }
 
-    /// Starts to stream an artefact.
+    /// Starts to stream an artefact, of about so many bytes where somebody knows.
     ///
     /// # Errors
     /// When nothing can be written.
-    pub fn upload(&self, artefact: &str) -> Result<Box<dyn Upload>, CommitError> {
+    pub fn upload(&self, artefact: &str, about: Option<u64>) -> Result<Box<dyn Upload>, CommitError> {
         let name = self.intended(artefact)?;
-        Ok(self.store.upload(&name, &self.temporary(&name))?)
+        Ok(self.store.upload(&name, &self.temporary(&name), about)?)
     }
 
     /// Publishes what was streamed.

@@ -611,7 +611,7 @@ impl Taker<'_> {
             if !matches!(giver.store.size(&name), Ok(Some(size)) if size == archive.size) {
                 continue;
             }
-            let upload = transaction.upload(&archive.artefact).map_err(Trouble::here)?;
+            let upload = transaction.upload(&archive.artefact, Some(archive.size)).map_err(Trouble::here)?;
             let label = &self.model.store(self.id).name;
             let mut upload = limited(upload, label, self.limits.clone(), self.control);
             let mut trouble = None;

@@ -104,8 +104,13 @@ impl Store for Below {
         self.store.replace(&self.at(name), bytes)
     }
 
-    fn upload(&self, name: &Name, temporary: &Name) -> Result<Box<dyn Upload>, StoreError> {
-        self.store.upload(&self.at(name), &self.at(temporary))
+    fn upload(
+        &self,
+        name: &Name,
+        temporary: &Name,
+        about: Option<u64>,
+    ) -> Result<Box<dyn Upload>, StoreError> {
+        self.store.upload(&self.at(name), &self.at(temporary), about)
     }
 
     fn put_file(

@@ -150,8 +150,19 @@ fn odd_names(store: &Arc<dyn Store>) {
 }
 
 fn upload(store: &Arc<dyn Store>) {
+    // What is said to come may be too little, far too much, or nothing.
+    for about in [None, Some(3), Some(1 << 40)] {
+        upload_about(store, about);
+        store.delete(&name("big")).unwrap();
+    }
+    let empty = store.upload(&name("empty"), &name("tmp/1/empty"), Some(20_000_000)).unwrap();
+    assert_eq!(empty.finish().unwrap(), Creation::Created);
+    assert_eq!(store.size(&name("empty")).unwrap(), Some(0));
+}
+
+fn upload_about(store: &Arc<dyn Store>, about: Option<u64>) {
     let block: Vec<u8> = (0..1_000_003_u32).map(|i| (i % 251) as u8).collect();
-    let mut upload = store.upload(&name("big"), &name("tmp/1/big")).unwrap();
+    let mut upload = store.upload(&name("big"), &name("tmp/1/big"), about).unwrap();
     let half = 10 * block.len() as u64;
     for turn in 0..20 {
         if turn == 10 {
@@ -170,21 +181,18 @@ fn upload(store: &Arc<dyn Store>) {
     assert_eq!(store.size(&name("big")).unwrap(), Some(expected.len() as u64));
     assert!(store.read(&name("big")).unwrap() == expected);
     assert_eq!(names(store, None), ["big"]);
-    let empty = store.upload(&name("empty"), &name("tmp/1/empty")).unwrap();
-    assert_eq!(empty.finish().unwrap(), Creation::Created);
-    assert_eq!(store.size(&name("empty")).unwrap(), Some(0));
 }
 
 fn upload_aborts(store: &Arc<dyn Store>) {
-    let mut upload = store.upload(&name("x"), &name("tmp/1/x")).unwrap();
+    let mut upload = store.upload(&name("x"), &name("tmp/1/x"), None).unwrap();
     upload.write(b"half").unwrap();
     drop(upload);
     assert!(names(store, None).is_empty());
     // What a killed attempt left does not stand in the next one's way.
-    let mut first = store.upload(&name("x"), &name("tmp/1/x")).unwrap();
+    let mut first = store.upload(&name("x"), &name("tmp/1/x"), None).unwrap();
     first.write(b"a longer first attempt").unwrap();
     std::mem::forget(first);
-    let mut second = store.upload(&name("x"), &name("tmp/1/x")).unwrap();
+    let mut second = store.upload(&name("x"), &name("tmp/1/x"), None).unwrap();
     second.write(b"second").unwrap();
     assert_eq!(second.finish().unwrap(), Creation::Created);
     assert_eq!(store.read(&name("x")).unwrap(), b"second");
@@ -192,7 +200,7 @@ fn upload_aborts(store: &Arc<dyn Store>) {
 
 fn upload_exists(store: &Arc<dyn Store>) {
     assert_eq!(store.create(&name("x"), b"first").unwrap(), Creation::Created);
-    let mut upload = store.upload(&name("x"), &name("tmp/1/x")).unwrap();
+    let mut upload = store.upload(&name("x"), &name("tmp/1/x"), None).unwrap();
     upload.write(b"second").unwrap();
     assert_eq!(upload.finish().unwrap(), Creation::Exists);
     assert_eq!(store.read(&name("x")).unwrap(), b"first");
@@ -290,11 +298,11 @@ fn own(store: &Arc<dyn Store>) {
 /// Bytes that another object has are in the new one, however they came there, and the other one stays as it is.
 fn again(store: &Arc<dyn Store>) {
     let base: Vec<u8> = (0..12_000_017_u32).map(|i| (i % 249) as u8).collect();
-    let mut upload = store.upload(&name("base"), &name("tmp/1/base")).unwrap();
+    let mut upload = store.upload(&name("base"), &name("tmp/1/base"), None).unwrap();
     upload.write(&base).unwrap();
     assert_eq!(upload.finish().unwrap(), Creation::Created);
     // A run of its own at the beginning, one that is patched, and a long one that is handed on in pieces.
-    let mut upload = store.upload(&name("next"), &name("tmp/2/next")).unwrap();
+    let mut upload = store.upload(&name("next"), &name("tmp/2/next"), None).unwrap();
     let _ = upload.copies();
     upload.write(b"a new beginning").unwrap();
     upload.again(&name("base"), 100, &base[100..200]).unwrap();
@@ -311,7 +319,7 @@ fn again(store: &Arc<dyn Store>) {
     // From a file of this host.
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&base).unwrap();
-    let mut upload = store.upload(&name("copied"), &name("tmp/3/copied")).unwrap();
+    let mut upload = store.upload(&name("copied"), &name("tmp/3/copied"), None).unwrap();
     upload.write(b"head").unwrap();
     upload.copy_from(&file, 5, 9_000_000).unwrap();
     assert_eq!(upload.finish().unwrap(), Creation::Created);
@@ -322,7 +330,7 @@ fn again(store: &Arc<dyn Store>) {
 fn give_up(store: &Arc<dyn Store>) {
     let block = vec![5; 20_000_000];
     let begin = |object: &str| {
-        let mut upload = store.upload(&name(object), &name(&format!("tmp/1/{object}"))).unwrap();
+        let mut upload = store.upload(&name(object), &name(&format!("tmp/1/{object}")), None).unwrap();
         upload.write(&block).unwrap();
         upload
     };

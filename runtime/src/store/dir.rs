@@ -440,7 +440,13 @@ impl<F: FileSystem> Store for FolderStore<F> {
         replaced.map_err(|cause| self.inner.write_error("write", name.as_str(), cause))
     }
 
-    fn upload(&self, name: &Name, temporary: &Name) -> Result<Box<dyn Upload>, StoreError> {
+    fn upload(
+        &self,
+        name: &Name,
+        temporary: &Name,
+        // No room is taken before the bytes come: what is said may be too much.
+        _about: Option<u64>,
+    ) -> Result<Box<dyn Upload>, StoreError> {
         Ok(Box::new(self.start(name, temporary)?))
     }
 

@@ -326,11 +326,17 @@ pub trait Store: ReadStore {
     /// When it is not known to be there, durably, with these bytes.
     fn replace(&self, name: &Name, bytes: &[u8]) -> Result<(), StoreError>;
 
-    /// Starts an upload of `name`. Until it is finished, a store that needs a name for it takes `temporary`.
+    /// Starts an upload of `name`. Until it is finished, a store that needs a name for it takes `temporary`. `about` says how
+    /// many bytes will come, as far as somebody knows; a store may prepare for that, and takes fewer or more all the same.
     ///
     /// # Errors
     /// When nothing can be written.
-    fn upload(&self, name: &Name, temporary: &Name) -> Result<Box<dyn Upload>, StoreError>;
+    fn upload(
+        &self,
+        name: &Name,
+        temporary: &Name,
+        about: Option<u64>,
+    ) -> Result<Box<dyn Upload>, StoreError>;
 
     /// Brings a file of this host into the store as `name`, through `temporary`, by the cheapest safe way. The store may
     /// share the file itself (a hard link): nobody may write to it any more, removing it is fine.

@@ -89,7 +89,7 @@ fn a_folder_removed_under_the_store_is_unreachable() {
     let store = DirStore::create("local", &path).unwrap();
     std::fs::remove_dir(&path).unwrap();
     assert_eq!(store.create(&name("a/b"), b"x").unwrap_err().kind, StoreErrorKind::Unreachable);
-    assert_eq!(store.upload(&name("x"), &name("t")).unwrap_err().kind, StoreErrorKind::Unreachable);
+    assert_eq!(store.upload(&name("x"), &name("t"), None).unwrap_err().kind, StoreErrorKind::Unreachable);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn artefacts_are_for_the_group_and_the_rest_for_the_owner() {
     let store = open(scratch.path());
     let object = name(".backplan/p/manifests/m");
     assert_eq!(store.create(&object, b"x").unwrap(), Creation::Created);
-    let mut upload = store.upload(&name("streamed"), &name(".backplan/p/tmp/r/streamed")).unwrap();
+    let mut upload = store.upload(&name("streamed"), &name(".backplan/p/tmp/r/streamed"), None).unwrap();
     upload.write(b"x").unwrap();
     assert_eq!(upload.finish().unwrap(), Creation::Created);
     let staged = scratch.path().join("staged");
@@ -214,7 +214,7 @@ fn a_full_disk_is_said_to_be_full_and_keeps_nothing_half() {
     let disk = Mounted::tmpfs("2m");
     let store = open(disk.0.path());
     assert_eq!(store.create(&name("kept"), b"kept").unwrap(), Creation::Created);
-    let mut upload = store.upload(&name("x"), &name("tmp/x")).unwrap();
+    let mut upload = store.upload(&name("x"), &name("tmp/x"), None).unwrap();
     let error =
         std::iter::repeat_with(|| upload.write(&[7; 100_000])).take(50).find_map(Result::err).unwrap();
     assert_eq!(error.kind, StoreErrorKind::Full);
@@ -243,7 +243,7 @@ fn a_read_only_disk_denies() {
     assert_eq!(store.create(&name("b/x"), b"x").unwrap_err().kind, StoreErrorKind::Denied);
     assert_eq!(store.replace(&name("a/kept"), b"x").unwrap_err().kind, StoreErrorKind::Denied);
     assert_eq!(store.delete(&name("a/kept")).unwrap_err().kind, StoreErrorKind::Denied);
-    assert_eq!(store.upload(&name("x"), &name("t")).unwrap_err().kind, StoreErrorKind::Denied);
+    assert_eq!(store.upload(&name("x"), &name("t"), None).unwrap_err().kind, StoreErrorKind::Denied);
     assert_eq!(store.read(&name("a/kept")).unwrap(), b"kept");
 }
 
@@ -274,7 +274,7 @@ fn what_returned_survives_a_power_cut() {
     assert_eq!(store.create(&name("a/created"), b"1").unwrap(), Creation::Created);
     store.replace(&name("a/replaced"), b"old").unwrap();
     store.replace(&name("a/replaced"), b"new").unwrap();
-    let mut upload = store.upload(&name("uploaded"), &name("tmp/u")).unwrap();
+    let mut upload = store.upload(&name("uploaded"), &name("tmp/u"), None).unwrap();
     upload.write(b"uploaded").unwrap();
     assert_eq!(upload.finish().unwrap(), Creation::Created);
     assert_eq!(store.create(&name("b/deleted"), b"1").unwrap(), Creation::Created);

@@ -410,19 +410,24 @@ impl Archive {
         Ok(self.store.replace(&Name::known(format!("{cluster}/{ORIGIN}")), text.as_bytes())?)
     }
 
-    /// Starts to write a file. What is left of it after a kill is swept away with the rest of `tmp`.
+    /// Starts to write a file that has about so many bytes before it is packed. What is left of it after a kill is swept away with the rest of `tmp`.
     ///
     /// # Errors
     /// When nothing can be written.
-    pub fn upload(&self, cluster: &ClusterId, name: WalName) -> Result<Box<dyn Upload>, WalError> {
+    pub fn upload(
+        &self,
+        cluster: &ClusterId,
+        name: WalName,
+        about: Option<u64>,
+    ) -> Result<Box<dyn Upload>, WalError> {
         let object = self.new_object(cluster, name);
         let upload: Box<dyn Upload> = match &self.seat {
             Seat::Folder(_) => {
                 let chance = hex(&random_bytes::<8>());
                 let temporary = Name::known(format!("{TEMPORARY}/{name}-{}-{chance}", std::process::id()));
-                self.store.upload(&object, &temporary)?
+                self.store.upload(&object, &temporary, about)?
             }
-            Seat::Below(..) => Box::new(WholeUpload::new(Arc::clone(&self.store), object)),
+            Seat::Below(..) => Box::new(WholeUpload::new(Arc::clone(&self.store), object, about)),
         };
         Ok(match self.recipients.as_slice() {
             [] => upload,

@@ -243,7 +243,7 @@ fn look<'a>(archive: &'a Archive, request: &PushRequest<'_>) -> Result<Option<La
 fn begin<'a>(lacking: &Lacking<'a>, request: &PushRequest<'_>) -> Result<Begun<'a>, WalError> {
     let archive = lacking.archive;
     for (name, own) in rival::lacking(archive, &request.pushing)? {
-        let upload = Ok(archive.upload(request.pushing.cluster, name)?);
+        let upload = Ok(archive.upload(request.pushing.cluster, name, bytes_of(&own))?);
         let pushing = Pushing { name, file: &own, ..request.pushing };
         let mut pushed = Pushed::default();
         let request = PushRequest { pushing, ..*request };
@@ -252,8 +252,14 @@ fn begin<'a>(lacking: &Lacking<'a>, request: &PushRequest<'_>) -> Result<Begun<'
             return Err(error);
         }
     }
-    let upload = Ok(archive.upload(request.pushing.cluster, request.pushing.name)?);
+    let Pushing { cluster, name, file, .. } = request.pushing;
+    let upload = Ok(archive.upload(cluster, name, bytes_of(file))?);
     Ok(Begun { archive, last: lacking.last.clone(), upload })
+}
+
+/// The bytes of a file of this host; one that is not there is told of where it is read.
+fn bytes_of(file: &Path) -> Option<u64> {
+    file.metadata().ok().map(|meta| meta.len())
 }
 
 /// Writes a file; gives the archives that have it then, and who archived there before.

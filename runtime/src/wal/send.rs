@@ -20,13 +20,15 @@ pub(super) struct WholeUpload {
     store: Arc<dyn Store>,
     name: Name,
     bytes: Vec<u8>,
+    /// How many will come at the most, where somebody knows.
+    about: Option<u64>,
     /// Once there were too many bytes.
     large: Option<Box<dyn Upload>>,
 }
 
 impl WholeUpload {
-    pub(super) fn new(store: Arc<dyn Store>, name: Name) -> WholeUpload {
-        WholeUpload { store, name, bytes: Vec::new(), large: None }
+    pub(super) fn new(store: Arc<dyn Store>, name: Name, about: Option<u64>) -> WholeUpload {
+        WholeUpload { store, name, bytes: Vec::new(), about, large: None }
     }
 }
 
@@ -46,7 +48,7 @@ impl Upload for WholeUpload {
         }
         self.bytes.extend_from_slice(bytes);
         if self.bytes.len() > WHOLE {
-            let mut large = self.store.upload(&self.name, &self.name)?;
+            let mut large = self.store.upload(&self.name, &self.name, self.about)?;
             large.write(&std::mem::take(&mut self.bytes))?;
             self.large = Some(large);
         }

@@ -284,8 +284,13 @@ impl Store for Slow {
         self.0.replace(name, bytes)
     }
 
-    fn upload(&self, name: &Name, temporary: &Name) -> Result<Box<dyn Upload>, StoreError> {
-        self.0.upload(name, temporary)
+    fn upload(
+        &self,
+        name: &Name,
+        temporary: &Name,
+        about: Option<u64>,
+    ) -> Result<Box<dyn Upload>, StoreError> {
+        self.0.upload(name, temporary, about)
     }
 
     fn put_file(

@@ -54,7 +54,7 @@ fn what_appears_under_a_name_meanwhile_is_not_ours_and_stays() {
     let undone = transaction.undo().unwrap();
     assert_eq!(undone.left.len(), 1);
     assert_eq!(folder.files()[&job.own[0]], b"a stranger's");
-    assert!(transaction.upload("another.tar.gz").is_err(), "no name that the intent does not list");
+    assert!(transaction.upload("another.tar.gz", None).is_err(), "no name that the intent does not list");
 }
 
 #[test]

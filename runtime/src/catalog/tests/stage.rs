@@ -170,7 +170,7 @@ pub(super) fn begin(
 }
 
 pub(super) fn publish(transaction: &Transaction, job: &Job, artefact: &str) -> Result<(), CommitError> {
-    let mut upload = transaction.upload(artefact)?;
+    let mut upload = transaction.upload(artefact, None)?;
     for piece in contents(job.run, artefact).chunks(100) {
         upload.write(piece)?;
     }

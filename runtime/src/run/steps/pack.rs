@@ -151,6 +151,12 @@ impl PackPlan {
         estimate
     }
 
+    /// The bytes that are read for it at the most, where somebody knows: its artefact has hardly more.
+    pub fn bytes_at_most(&self, scene: Scene<'_>) -> Option<u64> {
+        let estimate = self.estimate(scene);
+        estimate.unmeasured.is_empty().then_some(estimate.bytes)
+    }
+
     /// What a dry run shows of it.
     fn sight(&self, scene: Scene<'_>, estimate: &Estimate) -> Sight {
         let mut found = Vec::new();

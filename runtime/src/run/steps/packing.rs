@@ -254,7 +254,8 @@ impl<'a> Packing<'a> {
         for why in plan.untaken.values() {
             self.doing.warn_once(why);
         }
-        let (uploads, mut lost) = self.open_uploads(stores, name);
+        let about = plan.bytes_at_most(self.doing.scene(&self.doing.facts()));
+        let (uploads, mut lost) = self.open_uploads(stores, name, about);
         if uploads.is_empty() {
             return Err(self.nowhere(lost).into());
         }
@@ -323,14 +324,14 @@ impl<'a> Packing<'a> {
         ArchiveFact { record, sources: packed.sources }
     }
 
-    /// An upload to each store that takes one. A store that does not is no reason to back up to none.
-    fn open_uploads(&self, stores: &[StoreId], name: &str) -> (Uploads, Vec<Lost>) {
+    /// An upload of about so many bytes to each store that takes one. A store that does not is no reason to back up to none.
+    fn open_uploads(&self, stores: &[StoreId], name: &str, about: Option<u64>) -> (Uploads, Vec<Lost>) {
         let Doing { context, control, .. } = *self.doing;
         let (mut uploads, mut lost) = (Vec::new(), Vec::new());
         // What an earlier process of the run has packed is another artefact.
         let begin = |transaction: &Transaction| {
             let withdrawn = if context.is_resumed { transaction.withdraw(name) } else { Ok(()) };
-            withdrawn.and_then(|()| transaction.upload(name)).map_err(|error| commit_failure(&error))
+            withdrawn.and_then(|()| transaction.upload(name, about)).map_err(|error| commit_failure(&error))
         };
         for store in stores {
             let session = self.doing.session(*store);

@@ -9,6 +9,7 @@ mod copy;
 mod keys;
 mod listing;
 mod lost;
+mod parts;
 mod patient;
 mod retention;
 mod trouble;
@@ -384,8 +385,13 @@ impl Store for BucketStore {
         replaced.map_err(|trouble| self.inner.write_error("write", name.as_str(), trouble))
     }
 
-    fn upload(&self, name: &Name, _temporary: &Name) -> Result<Box<dyn Upload>, StoreError> {
-        Ok(Box::new(BucketUpload::new(Arc::clone(&self.inner), name)))
+    fn upload(
+        &self,
+        name: &Name,
+        _temporary: &Name,
+        about: Option<u64>,
+    ) -> Result<Box<dyn Upload>, StoreError> {
+        Ok(Box::new(BucketUpload::new(Arc::clone(&self.inner), name, about)))
     }
 
     fn put_file(
@@ -401,7 +407,8 @@ impl Store for BucketStore {
             cause,
             ..self.inner.error(&verb, name.as_str(), Trouble::other(String::new()))
         };
-        let mut upload = BucketUpload::new(Arc::clone(&self.inner), name);
+        let about = file.metadata().ok().map(|meta| meta.len());
+        let mut upload = BucketUpload::new(Arc::clone(&self.inner), name, about);
         send(file, &mut upload, control, &failed)?;
         Box::new(upload).finish()
     }

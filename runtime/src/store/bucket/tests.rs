@@ -347,7 +347,7 @@ fn what_the_server_copies_and_what_it_is_sent_make_one_object() {
     let store = open(server.port, "buck", "a b/ü/");
     let name = |name: &str| Name::new(name).unwrap();
     let base = random(1, 24 << 20);
-    let mut upload = store.upload(&name("base"), &name("tmp")).unwrap();
+    let mut upload = store.upload(&name("base"), &name("tmp"), None).unwrap();
     upload.write(&base).unwrap();
     assert_eq!(upload.finish().unwrap(), Creation::Created);
     // Lengths in KiB that are written, and stretches of the base, on both sides of what a part may be.
@@ -360,7 +360,7 @@ fn what_the_server_copies_and_what_it_is_sent_make_one_object() {
     ];
     for (number, plan) in plans.iter().enumerate() {
         let (mut wanted, to) = (Vec::new(), name(&format!("made-{number}")));
-        let mut upload = store.upload(&to, &name("tmp")).unwrap();
+        let mut upload = store.upload(&to, &name("tmp"), None).unwrap();
         for (at, (own, from, len)) in plan.iter().enumerate() {
             let own = random(number as u64 * 10 + at as u64 + 2, own << 10);
             upload.write(&own).unwrap();

@@ -15,19 +15,18 @@ use tokio::sync::Semaphore;
 
 use super::Inner;
 use super::keys::signed;
+use super::parts::Sizes;
 use super::trouble::Trouble;
 use crate::store::engine::{self, GivenUp, Pending};
 use crate::store::send::send_range;
 use crate::store::{Creation, Name, StoreError, Upload};
 
-/// Bytes of the first parts. A server takes no smaller ones than 5 MiB.
-const PART: usize = 8 << 20;
-/// After so many parts the next ones are twice as large: a server takes 10,000.
-const GROW: usize = 1000;
 /// Bytes of a part that is copied, or sent before one that is: a server takes no smaller ones.
 const LEAST: usize = 5 << 20;
-/// Bytes of a part that is copied at the most, once it may be as small as [`PART`]: as many are held where it has to be sent
-/// after all.
+/// So many parts may be as small as that: a server takes 10,000.
+const SMALL: usize = 1000;
+/// Bytes of a part that is copied at the most, as long as it may be as small as [`LEAST`]: as many are held where it has to be
+/// sent after all.
 const COPIED: u64 = 32 << 20;
 /// Parts on their way at once.
 const AT_ONCE: usize = 4;
@@ -100,6 +99,7 @@ pub struct BucketUpload {
     inner: Arc<Inner>,
     name: Name,
     open: Part,
+    sizes: Sizes,
     /// Bytes that will be patched.
     held: Option<Range<u64>>,
     /// Parts that wait for that.
@@ -118,12 +118,13 @@ impl std::fmt::Debug for BucketUpload {
 }
 
 impl BucketUpload {
-    pub(super) fn new(inner: Arc<Inner>, name: &Name) -> BucketUpload {
+    pub(super) fn new(inner: Arc<Inner>, name: &Name, about: Option<u64>) -> BucketUpload {
         let open = Part { index: 0, start: 0, bytes: Vec::new() };
         BucketUpload {
             inner,
             name: name.clone(),
             open,
+            sizes: Sizes::new(about),
             held: None,
             back: Vec::new(),
             run: Run::default(),
@@ -136,13 +137,16 @@ impl BucketUpload {
         self.inner.write_error("write", self.name.as_str(), trouble)
     }
 
-    fn part_size(&self) -> usize {
-        PART << (self.open.index / GROW).min(9)
-    }
-
     /// How small a part may be: as the parts of a large upload grow, so that their number suffices.
     fn least(&self) -> usize {
-        if self.open.index < GROW { LEAST } else { self.part_size() }
+        if self.open.index < SMALL { LEAST } else { self.sizes.now() }
+    }
+
+    /// Opens the part behind so many bytes; gives the one that was open.
+    fn open_next(&mut self, start: u64) -> Part {
+        let index = self.open.index + 1;
+        self.sizes.go_on(index, start);
+        std::mem::replace(&mut self.open, Part { index, start, bytes: Vec::new() })
     }
 
     /// Takes bytes of a run; has them copied once there are enough, with what is open topped up to a part before.
@@ -195,7 +199,7 @@ impl BucketUpload {
         self.is_mixed = true;
         let (range, index) = (self.run.offset..self.run.offset + len, self.open.index);
         self.run.skip(len);
-        self.open = Part { index: index + 1, start: self.open.start + len, bytes: Vec::new() };
+        self.open_next(self.open.start + len);
         let inner = Arc::clone(&self.inner);
         let begun = self.begin()?;
         let lane = begun.turn()?;
@@ -223,11 +227,11 @@ impl BucketUpload {
     fn append(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let room = self.part_size() - self.open.bytes.len();
+            let room = self.sizes.now() - self.open.bytes.len();
             let (now, later) = rest.split_at(rest.len().min(room));
             self.open.bytes.extend_from_slice(now);
             rest = later;
-            if self.open.bytes.len() == self.part_size() {
+            if self.open.bytes.len() == self.sizes.now() {
                 self.close_part()?;
             }
         }
@@ -241,8 +245,7 @@ impl BucketUpload {
     /// Sends the open part, or lays it back, and opens the next.
     fn close_part(&mut self) -> Result<(), Trouble> {
         let range = self.open.range();
-        let next = Part { index: self.open.index + 1, start: range.end, bytes: Vec::new() };
-        let part = std::mem::replace(&mut self.open, next);
+        let part = self.open_next(range.end);
         if self.is_held(&range) {
             self.back.push(part);
             return Ok(());
