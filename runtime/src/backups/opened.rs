@@ -13,7 +13,7 @@ use crate::catalog::manifest::ArchiveRecord;
 use crate::catalog::recover::HEAD_BYTES;
 use crate::cipher::{UnsealError, Unsealed};
 use crate::middle::Spoilt;
-use crate::store::{Name, ReadStore, StoreError};
+use crate::store::{Name, ReadStore, StoreError, StoreErrorKind};
 
 impl Shelf {
     /// Opens an artefact of a run, held against what the manifest says of it.
@@ -155,7 +155,7 @@ impl ReadAt for ObjectAt {
 
 /// What a disk cannot read any more is damage to what lies there, and to nothing else.
 fn unread(offset: u64, error: StoreError) -> io::Error {
-    if error.cause.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) {
+    if error.kind == StoreErrorKind::Disk {
         let what = format!("the disk cannot read the bytes from {offset} on: {error}");
         return io::Error::other(Spoilt { offset, what });
     }
@@ -164,17 +164,16 @@ fn unread(offset: u64, error: StoreError) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{ReadError, StoreError, io, unread};
-    use crate::store::StoreErrorKind;
+    use super::{ReadError, StoreError, StoreErrorKind, io, unread};
 
     #[test]
     fn a_bad_sector_is_damage_and_a_store_that_is_away_is_not() {
-        let read = |number| {
-            let cause = io::Error::from_raw_os_error(number);
+        let read = |kind| {
             let (store, doing) = ("s".to_owned(), "read `x`".to_owned());
-            ReadError::from(unread(7, StoreError { store, doing, kind: StoreErrorKind::Other, cause }))
+            let cause = io::Error::other("in the system's words");
+            ReadError::from(unread(7, StoreError { store, doing, kind, cause }))
         };
-        assert!(matches!(read(5), ReadError::Damaged { offset: 7, .. }));
-        assert!(matches!(read(116), ReadError::Io(_)));
+        assert!(matches!(read(StoreErrorKind::Disk), ReadError::Damaged { offset: 7, .. }));
+        assert!(matches!(read(StoreErrorKind::Unreachable), ReadError::Io(_)));
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn within<T>(
     }
 }
 
-/// A limit of this process makes no room by what others give up.
+/// What may not become as large ([`StoreErrorKind::TooLarge`]) gets no room by what others give up.
 fn is_about_room(error: &StoreError) -> bool {
-    error.kind == StoreErrorKind::Full && error.cause.kind() != std::io::ErrorKind::FileTooLarge
+    error.kind == StoreErrorKind::Full
 }

@@ -102,7 +102,9 @@ fn kind_of(error: &io::Error) -> StoreErrorKind {
         K::NotFound => StoreErrorKind::NotFound,
         // The system's own has a number: this is of what was found.
         K::InvalidInput if error.raw_os_error().is_none() => StoreErrorKind::Foreign,
-        K::StorageFull | K::QuotaExceeded | K::FileTooLarge => StoreErrorKind::Full,
+        K::StorageFull | K::QuotaExceeded => StoreErrorKind::Full,
+        K::FileTooLarge => StoreErrorKind::TooLarge,
+        K::AlreadyExists => StoreErrorKind::Exists,
         K::PermissionDenied | K::ReadOnlyFilesystem => StoreErrorKind::Denied,
         K::StaleNetworkFileHandle
         | K::NotConnected
@@ -111,6 +113,7 @@ fn kind_of(error: &io::Error) -> StoreErrorKind {
         | K::NetworkUnreachable => StoreErrorKind::Unreachable,
         _ => match Errno::from_io_error(error) {
             Some(Errno::NODEV | Errno::NXIO | Errno::HOSTDOWN) => StoreErrorKind::Unreachable,
+            Some(Errno::IO) => StoreErrorKind::Disk,
             _ => StoreErrorKind::Other,
         },
     }

@@ -122,8 +122,18 @@ pub enum StoreErrorKind {
     Credentials,
     /// The server is not known to be the one that it should be, or does not let us in. The cause says what to do.
     Handshake,
+    /// The server is asked more than it takes, and went on saying so (429, 503) for as long as it was asked again.
+    Busy,
+    /// Something of that name was created already, or is kept as it is.
+    Exists,
+    /// What is there is not what it was: somebody changed it meanwhile.
+    Changed,
     /// No room.
     Full,
+    /// A file may not become as large as that, by a limit of this process or of the file system there.
+    TooLarge,
+    /// The disk cannot read or write what lies there.
+    Disk,
     /// Something of that name is there that is no object: a link, a pipe, a folder.
     Foreign,
     /// Its folder is no longer where the plan says: somebody moved it, or mounted something over it.
@@ -155,6 +165,7 @@ impl StoreErrorKind {
                 | StoreErrorKind::Foreign
                 | StoreErrorKind::Moved
                 | StoreErrorKind::Full
+                | StoreErrorKind::TooLarge
         )
     }
 
@@ -167,6 +178,9 @@ impl StoreErrorKind {
     fn mend(self) -> &'static str {
         match self {
             StoreErrorKind::Full => "; free some room there: what it holds is as whole as before",
+            StoreErrorKind::TooLarge => {
+                "; see what one file may have there, by its file system and the limits of this process (`ulimit -f`)"
+            }
             StoreErrorKind::Denied => {
                 "; see that it is not mounted read-only, and that the account that runs this may do so"
             }
@@ -177,7 +191,13 @@ impl StoreErrorKind {
             StoreErrorKind::Credentials => {
                 "; see the keys that the plan gives (else the environment's), the region, the clock of this machine, and what these keys may do there"
             }
+            StoreErrorKind::Busy => {
+                "; the server asks for fewer requests: give the store a `bandwidth`, or the plan fewer `limits.jobs`, or try again later"
+            }
+            StoreErrorKind::Changed => "; try again: the next attempt goes by what is there then",
             StoreErrorKind::NotFound
+            | StoreErrorKind::Exists
+            | StoreErrorKind::Disk
             | StoreErrorKind::Handshake
             | StoreErrorKind::Foreign
             | StoreErrorKind::Moved

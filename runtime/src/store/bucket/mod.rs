@@ -209,16 +209,17 @@ impl Inner {
         }
     }
 
-    /// Writes an object in one request; `false`: there is one already.
+    /// Writes an object in one request; `false`: it was to be created, and there is one already.
     fn put(&self, name: &str, bytes: PutPayload, mode: PutMode) -> Result<bool, Trouble> {
         let attributes = self.attributes.clone();
+        let is_creation = mode == PutMode::Create;
         let put = self.with(name, move |service, key| {
             let (bytes, attributes, mode) = (bytes.clone(), attributes.clone(), mode.clone());
             async move {
                 let options = PutOptions { mode, attributes, ..PutOptions::default() };
                 match service.put_opts(&key, bytes, options).await {
                     Ok(_) => Ok(true),
-                    Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(false),
+                    Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) if is_creation => Ok(false),
                     Err(error) => Err(error),
                 }
             }
@@ -376,13 +377,9 @@ impl Store for BucketStore {
     }
 
     fn replace(&self, name: &Name, bytes: &[u8]) -> Result<(), StoreError> {
-        let replaced = match self.inner.put(name.as_str(), bytes.to_vec().into(), PutMode::Overwrite) {
-            Ok(true) => Ok(()),
-            // Nothing was asked of what is there, and the server holds it all the same: as a container that keeps what it has does.
-            Ok(false) => Err(Trouble::other("the server lets nothing be put in its place".to_owned())),
-            Err(trouble) => Err(trouble),
-        };
-        replaced.map_err(|trouble| self.inner.write_error("write", name.as_str(), trouble))
+        // Nothing is asked of what is there: a server that refuses all the same, as one that keeps what it has does, is told of.
+        let replaced = self.inner.put(name.as_str(), bytes.to_vec().into(), PutMode::Overwrite);
+        replaced.map(drop).map_err(|trouble| self.inner.write_error("write", name.as_str(), trouble))
     }
 
     fn upload(

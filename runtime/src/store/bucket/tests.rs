@@ -15,7 +15,7 @@ use backplan_compiler::value::{Hidden, Secret, Text};
 use super::BucketStore;
 use crate::programs::secrets::Secrets;
 use crate::store::conformance::conforms;
-use crate::store::{Creation, Name, ReadStore, Store, StoreErrorKind};
+use crate::store::{Creation, Name, Patience, ReadStore, Store, StoreErrorKind};
 
 /// A server with one bucket, empty.
 struct Server {
@@ -86,12 +86,12 @@ fn declared(endpoint: String, bucket: &str, prefix: &str) -> Declared {
 }
 
 fn open(port: u16, bucket: &str, prefix: &str) -> BucketStore {
-    BucketStore::open(
-        &declared(format!("http://127.0.0.1:{port}"), bucket, prefix),
-        &Secrets::default(),
-        crate::store::Patience::Long,
-    )
-    .unwrap()
+    open_with(port, bucket, prefix, Patience::Long)
+}
+
+fn open_with(port: u16, bucket: &str, prefix: &str, patience: Patience) -> BucketStore {
+    let declared = declared(format!("http://127.0.0.1:{port}"), bucket, prefix);
+    BucketStore::open(&declared, &Secrets::default(), patience).unwrap()
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_container_of_azure_conforms() {
             endpoint: Some(format!("http://127.0.0.1:{}/acc", server.port)),
             key: Some(key),
         };
-        BucketStore::open(&declared, &Secrets::default(), crate::store::Patience::Long).unwrap()
+        BucketStore::open(&declared, &Secrets::default(), Patience::Long).unwrap()
     };
     let open = |container: &str, prefix: &str, key: &str| {
         open_by(container, prefix, Secret::Inline(Hidden::new(key)))
@@ -229,21 +229,50 @@ fn what_is_to_be_held_is_asked_for_again_where_the_server_is_busy() {
     assert_eq!(asked.join().unwrap(), ["HEAD", "HEAD", "PUT", "PUT"]);
 }
 
-#[test]
-fn what_a_server_refuses_to_replace_is_not_replaced() {
+/// A server that answers everything alike.
+fn always(answer: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
-        for (client, answer) in listener.incoming().zip(["409 Conflict", "412 Precondition Failed"]) {
+        for client in listener.incoming() {
             let mut client = client.unwrap();
-            message(&mut client, false).unwrap();
-            write!(client, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+            if message(&mut client, false).is_some() {
+                let _ = write!(client, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            }
         }
     });
-    let store = open(port, "buck", "");
-    for _ in 0..2 {
-        let error = store.replace(&Name::new("x").unwrap(), b"x").unwrap_err().to_string();
-        assert!(error.contains("lets nothing be put in its place"), "{error}");
+    port
+}
+
+#[test]
+fn what_a_server_refuses_has_a_kind_whatever_was_asked() {
+    use StoreErrorKind::{Busy, Changed, Credentials, Exists};
+    let object = Name::new("x").unwrap();
+    let kinds = [
+        ("429 Too Many Requests", Busy),
+        ("503 Slow Down", Busy),
+        ("403 Forbidden", Credentials),
+        ("409 Conflict", Exists),
+        ("412 Precondition Failed", Changed),
+    ];
+    for (answer, kind) in kinds {
+        let store = open_with(always(answer), "buck", "", Patience::Short);
+        // What a server refuses to replace is not replaced.
+        let mut errors = vec![store.read(&object).unwrap_err(), store.replace(&object, b"x").unwrap_err()];
+        // These two are told of by their status alone.
+        if matches!(kind, Busy | Credentials) {
+            errors.extend([store.list(None).unwrap_err(), store.delete(&object).unwrap_err()]);
+        }
+        for error in errors {
+            assert_eq!(error.kind, kind, "{answer}: {error}");
+            let is_told = error.to_string().contains("asks for fewer requests: give the store a `bandwidth`");
+            assert_eq!(is_told, kind == Busy, "{error}");
+        }
+        // A creation that meets something is no error.
+        match store.create(&object, b"x") {
+            Ok(creation) => assert!(creation == Creation::Exists && matches!(kind, Exists | Changed)),
+            Err(error) => assert_eq!(error.kind, kind, "{answer}: {error}"),
+        }
     }
 }
 

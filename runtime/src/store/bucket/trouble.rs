@@ -10,6 +10,9 @@ use crate::store::StoreErrorKind;
 /// How the library tells of an answer that nobody is let in by.
 const REFUSED: [&str; 2] = ["status code: 401", "status code: 403"];
 
+/// How it tells of one that came too often. It has asked again for as long as it should.
+const TOO_OFTEN: [&str; 2] = ["status code: 429", "status code: 503"];
+
 /// What to do where there is no bucket.
 const NO_BUCKET: &str = " (make it there, or mend its name in the plan)";
 
@@ -52,10 +55,11 @@ impl Trouble {
             _ if is_no_bucket => StoreErrorKind::Unreachable,
             Error::NotFound { .. } => StoreErrorKind::NotFound,
             Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => StoreErrorKind::Credentials,
+            Error::AlreadyExists { .. } => StoreErrorKind::Exists,
+            Error::Precondition { .. } | Error::NotModified { .. } => StoreErrorKind::Changed,
             // A listing that is refused has no kind of its own.
-            _ if REFUSED.iter().any(|status| error.to_string().contains(status)) => {
-                StoreErrorKind::Credentials
-            }
+            _ if is_told(error, REFUSED) => StoreErrorKind::Credentials,
+            _ if is_told(error, TOO_OFTEN) => StoreErrorKind::Busy,
             _ if is_away(error) => StoreErrorKind::Unreachable,
             _ => StoreErrorKind::Other,
         };
@@ -81,6 +85,12 @@ impl Trouble {
                 .to_owned(),
         )
     }
+}
+
+/// Whether an error of the library tells of an answer with one of these.
+fn is_told(error: &Error, statuses: [&str; 2]) -> bool {
+    let words = error.to_string();
+    statuses.iter().any(|status| words.contains(status))
 }
 
 /// Whether no answer came, or only one that the server is not there for anybody.
