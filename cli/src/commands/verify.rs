@@ -70,36 +70,59 @@ pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Res
     let (Ok(repositories), None) = (repositories, signal) else {
         return Ok(signal.unwrap_or(Status::Interrupted));
     };
-    match args.format {
-        Format::Human => {
-            console.answer(&backups::checked(&checked, console.answers()));
-            console.answer(&backups::checked_logs(&logs, console.answers()));
-            console.answer(&backups::checked_repositories(&repositories, console.answers()));
-        }
-        Format::Json => {
-            let unread = shelves.warnings();
-            let answer = serde_json::json!({
-                "format": 1, "runs": checked, "logs": logs, "repositories": repositories, "unreadable": unread, "unnamed": shelves.strays,
-                "strange": strange
-            });
-            console.answer(&json::document(&answer));
+    let answer = Answer { shelves: &shelves, checked, logs, repositories, strange };
+    answer.show(args.format, console);
+    Ok(answer.status())
+}
+
+/// What all that was looked at came to.
+struct Answer<'a> {
+    shelves: &'a Shelves,
+    checked: Vec<Checked>,
+    logs: Vec<CheckedLog>,
+    repositories: Vec<CheckedRepository>,
+    /// Runs that this machine may not have made.
+    strange: Vec<String>,
+}
+
+impl Answer<'_> {
+    fn show(&self, format: Format, console: &mut Console) {
+        let Answer { shelves, checked, logs, repositories, strange } = self;
+        match format {
+            Format::Human => {
+                console.answer(&backups::checked(checked, console.answers()));
+                console.answer(&backups::checked_logs(logs, console.answers()));
+                console.answer(&backups::checked_repositories(repositories, console.answers()));
+            }
+            Format::Json => {
+                let unread = shelves.warnings();
+                let answer = serde_json::json!({
+                    "format": 1, "runs": checked, "logs": logs, "repositories": repositories, "unreadable": unread,
+                    "unnamed": shelves.strays, "strange": strange
+                });
+                console.answer(&json::document(&answer));
+            }
         }
     }
-    let whole = checked.iter().all(Checked::is_whole)
-        && logs.iter().all(|log| log.damage.is_empty())
-        && repositories.iter().all(CheckedRepository::is_whole)
-        && shelves.warnings().is_empty();
-    // Who gives a key wants it to open them.
-    let is_shut = |one: &Checked| one.artefacts.iter().any(|artefact| artefact.unopened.is_some());
-    let has_keys = shelves.shelves.iter().any(|shelf| !shelf.keys.is_empty());
-    Ok(match whole {
-        false => Status::Failed,
-        true if !shelves.strays.is_empty() || !strange.is_empty() => Status::Warnings,
-        true if has_keys && (checked.iter().any(is_shut) || logs.iter().any(|log| log.unopened > 0)) => {
-            Status::Warnings
+
+    fn status(&self) -> Status {
+        let Answer { shelves, checked, logs, repositories, strange } = self;
+        let whole = checked.iter().all(Checked::is_whole)
+            && logs.iter().all(|log| log.damage.is_empty())
+            && repositories.iter().all(CheckedRepository::is_whole)
+            && shelves.warnings().is_empty();
+        // Who gives a key wants it to open them.
+        let is_shut = |one: &Checked| one.artefacts.iter().any(|artefact| artefact.unopened.is_some());
+        let has_keys = shelves.shelves.iter().any(|shelf| !shelf.keys.is_empty());
+        match whole {
+            false => Status::Failed,
+            true if !shelves.strays.is_empty() || !strange.is_empty() => Status::Warnings,
+            true if has_keys && (checked.iter().any(is_shut) || logs.iter().any(|log| log.unopened > 0)) => {
+                Status::Warnings
+            }
+            true => Status::Done,
         }
-        true => Status::Done,
-    })
+    }
 }
 
 /// What opens the repositories of pgBackRest. A check that was killed has left its scratch folder: it goes.

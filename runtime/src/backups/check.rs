@@ -177,15 +177,8 @@ fn one(
     match artefact::verify(&artefact, depth, control) {
         Ok(report) if report.damage.is_empty() => {
             (checked.members, checked.entries) = (report.members, report.entries);
-            let sum = match &tap {
-                Some(tap) => tap.sum(archive.size, control),
-                None => Ok(report.sha256),
-            };
-            match sum {
-                Ok(sum) => checked.damage.extend(other_sum(archive, sum).map(whole_damage)),
-                Err(ReadError::Stopped(stopped)) => return Err(stopped),
-                Err(error) => checked.damage.push(whole_damage(error.to_string())),
-            }
+            let sum = tap.as_ref().map_or(Ok(report.sha256), |tap| tap.sum(archive.size, control));
+            checked.damage.extend(wrong_sum(archive, sum)?);
             // Bytes that are as they were written can still be no list.
             checked.damage.extend(artefact.deleted().err().map(|error| whole_damage(error.to_string())));
         }
@@ -197,6 +190,15 @@ fn one(
         Err(error) => checked.damage.push(whole_damage(error.to_string())),
     }
     Ok(checked)
+}
+
+/// What is wrong where a sum could not be taken, or is another than was recorded.
+fn wrong_sum(archive: &ArchiveRecord, sum: Result<[u8; 32], ReadError>) -> Result<Option<Damage>, Stopped> {
+    match sum {
+        Ok(sum) => Ok(other_sum(archive, sum).map(whole_damage)),
+        Err(ReadError::Stopped(stopped)) => Err(stopped),
+        Err(error) => Ok(Some(whole_damage(error.to_string()))),
+    }
 }
 
 /// What is wrong where an artefact's SHA-256 is not the recorded one.

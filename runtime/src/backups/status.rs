@@ -218,24 +218,11 @@ pub fn status(
         .chain(shelves.strays.iter().cloned())
         .chain(forsaken)
         .collect();
-    let attention = overdue_since.is_some()
-        || !problems.is_empty()
-        || !unclean.is_empty()
-        || objectives.iter().any(|promise| promise.met == Some(false))
-        || sources.iter().any(|source| source.newest.is_none())
-        || archives.iter().any(|archive| !archive.warnings.is_empty())
-        || logs.iter().any(|log| !log.problems.is_empty())
-        || rehearsals.iter().any(RehearsalStanding::is_trouble);
-    let verdict = match (newest, attention) {
-        (None, _) => Verdict::NoBackup,
-        (Some(_), true) => Verdict::Attention,
-        (Some(_), false) => Verdict::Fine,
-    };
-    Status {
+    let found = Status {
         format: 1,
         plan: model.name.clone(),
         now,
-        verdict,
+        verdict: Verdict::Fine,
         sources,
         archives,
         next_due: model.schedules().filter_map(|(_, schedule)| next_due(schedule, now)).min(),
@@ -250,6 +237,24 @@ pub fn status(
         keys: keys(model, shelves),
         stores: shelves.shelves.iter().map(store).collect(),
         problems,
+    };
+    Status { verdict: verdict(&found, newest.is_some()), ..found }
+}
+
+/// What is to be said of all that was found.
+fn verdict(found: &Status, is_backed_up: bool) -> Verdict {
+    let is_trouble = found.overdue_since.is_some()
+        || !found.problems.is_empty()
+        || !found.unclean.is_empty()
+        || found.objectives.iter().any(|promise| promise.met == Some(false))
+        || found.sources.iter().any(|source| source.newest.is_none())
+        || found.archives.iter().any(|archive| !archive.warnings.is_empty())
+        || found.logs.iter().any(|log| !log.problems.is_empty())
+        || found.rehearsals.iter().any(RehearsalStanding::is_trouble);
+    match (is_backed_up, is_trouble) {
+        (false, _) => Verdict::NoBackup,
+        (true, true) => Verdict::Attention,
+        (true, false) => Verdict::Fine,
     }
 }
 

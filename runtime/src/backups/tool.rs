@@ -220,43 +220,19 @@ fn plan_from(sight: Sight<'_>, mut wish: ToolWish, now: Timestamp) -> Result<Too
     let (shelves, asked) = (sight.shelves, wish.clone());
     let (mut found, elsewhere) = backups(sight, &wish);
     let logs = packed::Logs::read(shelves, &wish.source, &packed(sight, &wish.source, &found));
-    let timeline = wish.recovery.timeline;
-    let known = leads(sight, &wish, &found)?.into_iter().chain(logs.leads(|base| wanted(timeline, base))?);
-    for (run, lead) in known {
-        if let Some((base, ..)) = found.get_mut(&run) {
-            base.reach = Some(lead);
-        }
-    }
+    lead_on(sight, &wish, &logs, &mut found)?;
     if let (true, Some(own)) = (found.is_empty(), elsewhere) {
         return Err(ClusterError::Tool(not_named(own)));
     }
     if let Some(run) = &wish.run {
         keep_run(shelves.choose(&Choice::Id(run.clone()), None)?.1.run, &mut found);
     }
-    let bases: Vec<Base> = found.values().map(|(base, ..)| base.clone()).collect();
-    let outside = |cause| ClusterError::Window { source_name: wish.source.clone(), cause: Box::new(cause) };
-    let window = window::window(&bases, Log::Archive).map_err(outside)?;
-    let chosen = match window::choose(&bases, Log::Archive, &wish.recovery.point, now) {
-        Ok(chosen) => chosen.clone(),
-        // It may be in what could not be looked at.
-        Err(WindowError::After { .. }) if !logs.unread.is_empty() || !logs.shut.is_empty() => {
-            let why = [logs.unread.clone(), logs.shut.clone()].concat();
-            return Err(ClusterError::Tool(why.join("\n")));
-        }
-        Err(cause) => return Err(outside(cause)),
-    };
+    let (chosen, window) = choose(&found, &wish, &logs, now)?;
     let Some((_, record, repository)) = found.remove(&chosen.run) else {
-        return Err(outside(WindowError::None));
+        return Err(outside(&wish, WindowError::None));
     };
-    // The last artefact that has the backup has the most of its cycle's log behind it.
-    let later =
-        found.iter().filter(|(run, (_, other, _))| **run > chosen.run && cycle_of(other) == cycle_of(record));
     let (run, behind) = match &repository {
-        Repository::Packed => {
-            let run = later.map(|(run, _)| *run).max().unwrap_or(chosen.run);
-            let followed = chosen.reach.map(|reach| reach.timeline);
-            (run, logs.enough(chosen.run, run, &wish.recovery.point, followed)?)
-        }
+        Repository::Packed => taken(&found, &chosen, record, &logs, &wish.recovery.point)?,
         Repository::Kept(..) | Repository::Remote(..) => (chosen.run, Vec::new()),
     };
     let tail = match wish.recovery.point.is_moment() {
@@ -265,7 +241,6 @@ fn plan_from(sight: Sight<'_>, mut wish: ToolWish, now: Timestamp) -> Result<Too
     };
     let apart = apart(sight, &wish, &chosen, (record, &repository))?;
     let target = wish.recovery.settle(&chosen, tail);
-    let window = window.to_string();
     let end = chosen.reach.map(|reach| reach.end);
     if let Then::Start(starting) = &mut wish.then {
         // The log of one that is far away comes over the network.
@@ -288,6 +263,63 @@ fn plan_from(sight: Sight<'_>, mut wish: ToolWish, now: Timestamp) -> Result<Too
         apart,
     };
     restore.checked()
+}
+
+/// Notes of each backup how far its log leads, in a repository or in an artefact.
+fn lead_on(
+    sight: Sight<'_>,
+    wish: &ToolWish,
+    logs: &packed::Logs<'_>,
+    found: &mut Found<'_>,
+) -> Result<(), ClusterError> {
+    let timeline = wish.recovery.timeline;
+    let known = leads(sight, wish, found)?.into_iter().chain(logs.leads(|base| wanted(timeline, base))?);
+    for (run, lead) in known {
+        if let Some((base, ..)) = found.get_mut(&run) {
+            base.reach = Some(lead);
+        }
+    }
+    Ok(())
+}
+
+/// The backup to begin with, and in words which points can be had at all.
+fn choose(
+    found: &Found<'_>,
+    wish: &ToolWish,
+    logs: &packed::Logs<'_>,
+    now: Timestamp,
+) -> Result<(Base, String), ClusterError> {
+    let bases: Vec<Base> = found.values().map(|(base, ..)| base.clone()).collect();
+    let window = window::window(&bases, Log::Archive).map_err(|cause| outside(wish, cause))?;
+    match window::choose(&bases, Log::Archive, &wish.recovery.point, now) {
+        Ok(chosen) => Ok((chosen.clone(), window.to_string())),
+        // It may be in what could not be looked at.
+        Err(WindowError::After { .. }) if !logs.unread.is_empty() || !logs.shut.is_empty() => {
+            let why = [logs.unread.clone(), logs.shut.clone()].concat();
+            Err(ClusterError::Tool(why.join("\n")))
+        }
+        Err(cause) => Err(outside(wish, cause)),
+    }
+}
+
+fn outside(wish: &ToolWish, cause: WindowError) -> ClusterError {
+    ClusterError::Window { source_name: wish.source.clone(), cause: Box::new(cause) }
+}
+
+/// The run whose artefact a backup is taken from, and those whose artefacts hold the log behind it. The last artefact that has
+/// the backup has the most of its cycle's log.
+fn taken(
+    found: &Found<'_>,
+    chosen: &Base,
+    record: &SourceRecord,
+    logs: &packed::Logs<'_>,
+    point: &Point,
+) -> Result<(RunId, Vec<RunId>), ClusterError> {
+    let is_later = |run: RunId, other| run > chosen.run && cycle_of(other) == cycle_of(record);
+    let later = found.iter().filter(|(run, (_, other, _))| is_later(**run, other));
+    let run = later.map(|(run, _)| *run).max().unwrap_or(chosen.run);
+    let followed = chosen.reach.map(|reach| reach.timeline);
+    Ok((run, logs.enough(chosen.run, run, point, followed)?))
 }
 
 /// A backup as its log sees it, and the folder of that.

@@ -509,6 +509,15 @@ fn check(inputs: &[Input], options: &PackOptions) -> Result<(), PackError> {
     Ok(())
 }
 
+/// How many compress, and how many read and compress in all.
+fn threads_wanted(options: &PackOptions) -> (usize, usize) {
+    let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+    let compressing = options.workers.unwrap_or_else(cores).clamp(1, WORKERS_MAX);
+    let workers =
+        options.workers.map_or(READERS_MAX.max(compressing), |workers| workers.clamp(1, WORKERS_MAX));
+    (compressing, workers)
+}
+
 /// Runs planner, workers and writer until all members are written.
 fn members(
     inputs: Vec<Input>,
@@ -518,16 +527,12 @@ fn members(
 ) -> Result<Outcome, PackError> {
     let Material { listings, fates, keep, deletions, options, names, grains, ref pool } = *material;
     let roots: Vec<Roots> = listings.iter().map(|listing| Roots::open(&listing.roots)).collect();
-    let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
-    let compressing = options.workers.unwrap_or_else(cores).clamp(1, WORKERS_MAX);
+    let (compressing, workers) = threads_wanted(options);
     let compressors = Compressors::new(compressing, options.codec, options.level);
-    let workers =
-        options.workers.map_or(READERS_MAX.max(compressing), |workers| workers.clamp(1, WORKERS_MAX));
     let readers = Readers::default();
     let window = Window::new((3 * workers + 4).max(UNDER_WAY));
-    let deferred = Mutex::default();
-    let left_out = Mutex::default();
-    let shared = Shared {
+    let (deferred, left_out) = (Mutex::default(), Mutex::default());
+    let shared = &Shared {
         listings,
         roots: &roots,
         window: &window,
@@ -545,7 +550,6 @@ fn members(
         batch: if options.is_copied { PIECE / 2 } else { PIECE },
         level: options.level,
     };
-    let shared = &shared;
     std::thread::scope(|scope| {
         let (jobs, queue) = sync_channel(2 * workers);
         let (results, finished) = channel();
