@@ -10,9 +10,11 @@
 //! | [`discover`] | databases and clusters found by looking, for a first plan |
 //! | `inherited` | what every program has of this process's environment |
 //! | [`notify`] | telling people and machines how a run went |
+//! | [`past`] | how runs on this host went: journals, and the state folder they are in |
 //! | [`preflight`] | whether the world is as a plan needs it |
 //! | [`rehearse`] | restores into a scratch folder, to see that they would work |
 //! | [`run`] | running a plan: the coordinator, its steps, the journal |
+//! | [`scratch`] | folders in which what is restored is looked at, and thrown away |
 //! | [`source`] | reading sources that are not plain files |
 //! | [`stamped`] | files written for others, not over what people changed |
 //! | [`starter`] | systemd and cron, told what to start |
@@ -32,11 +34,13 @@ mod inherited;
 pub mod mariadb;
 pub mod metrics;
 pub mod notify;
+pub mod past;
 pub mod postgres;
 pub mod preflight;
 pub mod programs;
 pub mod rehearse;
 pub mod run;
+pub mod scratch;
 pub mod source;
 pub mod stamped;
 pub mod starter;

@@ -16,8 +16,8 @@ use backplan_compiler::{Compiled, Laid, compile};
 use backplan_grammar::ast::Item;
 use backplan_runtime::control::Control;
 use backplan_runtime::load::{self, LoadError};
+use backplan_runtime::past::state;
 use backplan_runtime::preflight::{self, Asked};
-use backplan_runtime::run::state;
 use backplan_runtime::threads::on_several;
 use jiff::Timestamp;
 

@@ -10,7 +10,7 @@ use backplan_compiler::sources::SourceSet;
 use backplan_runtime::backups::outlook::{Memory, outlook};
 use backplan_runtime::load;
 use backplan_runtime::load::revision::{RevisionError, load_revision};
-use backplan_runtime::run::state;
+use backplan_runtime::past::state;
 
 use self::sides::{Side, compiled, moved};
 use super::plan::{current_folder, inputs, of_load, sole};

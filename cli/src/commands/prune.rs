@@ -2,9 +2,9 @@
 
 use backplan_compiler::model::Model;
 use backplan_runtime::control::Control;
+use backplan_runtime::past::state;
 use backplan_runtime::run::prepare::PrepareError;
 use backplan_runtime::run::prune::{StorePrune, StoresRequest, carry_out, preview};
-use backplan_runtime::run::state;
 use jiff::tz::TimeZone;
 
 use super::moment;

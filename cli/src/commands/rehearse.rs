@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use backplan_compiler::graph::Occasion;
 use backplan_compiler::model::{Model, SourceId};
+use backplan_runtime::backups::rehearsed::{self, Rehearsal};
 use backplan_runtime::backups::shelf::Shelves;
 use backplan_runtime::catalog::ids::RunId;
 use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::Control;
 use backplan_runtime::machine::host_name;
+use backplan_runtime::past::state;
 use backplan_runtime::programs::process::Tell;
 use backplan_runtime::programs::secrets::Secrets;
-use backplan_runtime::rehearse::record::{self, Rehearsal};
-use backplan_runtime::rehearse::wish::{self, Places};
-use backplan_runtime::rehearse::{RehearsalWish, RehearseError, rehearse, scratch};
-use backplan_runtime::run::{prepare, state};
+use backplan_runtime::rehearse::wish;
+use backplan_runtime::rehearse::{RehearsalWish, RehearseError, rehearse};
+use backplan_runtime::run::prepare;
+use backplan_runtime::scratch::{self, Places};
 
 use super::identities;
 use super::plan::ready;
@@ -43,7 +45,7 @@ pub fn execute(
         (Some(_), None) => None,
         _ => Some(ready(&args.place.plan(), global, console)?.model),
     };
-    for text in scratch::clear_dead(&places.state).map_err(|error| failure(&error))? {
+    for text in scratch::clear_dead(&places.state).map_err(|error| failure(&error.into()))? {
         console.remark("note", &text);
     }
     let has_keys = shelves.shelves.iter().any(|shelf| !shelf.keys.is_empty());
@@ -99,7 +101,7 @@ fn play(
     let doubts: BTreeSet<String> = runs.into_iter().flat_map(|run| shelves.doubts(&asked, run)).collect();
     doubts.iter().for_each(|text| console.remark("warning", text));
     for record in &done {
-        for trouble in model.map(|model| record::keep(model, record)).unwrap_or_default() {
+        for trouble in model.map(|model| rehearsed::keep(model, record)).unwrap_or_default() {
             console.remark("warning", &format!("the rehearsal could not be recorded: {trouble}"));
         }
     }

@@ -12,8 +12,9 @@ use backplan_runtime::catalog::manifest::{Manifest, SourceStatus};
 use backplan_runtime::load::display;
 use backplan_runtime::machine::host_name;
 use backplan_runtime::metrics;
+use backplan_runtime::past::state;
 use backplan_runtime::run::prune::{StoresRequest, preview};
-use backplan_runtime::run::{state, timeline};
+use backplan_runtime::run::timeline;
 use jiff::Timestamp;
 
 use super::fleet::{each, files_of, jobs, worst};

@@ -6,7 +6,7 @@ use backplan_compiler::model::{Model, Store};
 use backplan_runtime::backups::BackupsError;
 use backplan_runtime::backups::shelf::{Shelf, Shelves};
 use backplan_runtime::catalog::runs::{Choice, ChooseError};
-use backplan_runtime::run::state;
+use backplan_runtime::past::state;
 use jiff::tz::TimeZone;
 
 use super::identities::with_keys;

@@ -12,10 +12,9 @@ use backplan_runtime::backups::status::{Status as Standing, Verdict, status};
 use backplan_runtime::load::display;
 use backplan_runtime::machine::host_name;
 use backplan_runtime::metrics::{self, Dialect, Stand};
-use backplan_runtime::rehearse::scratch;
-use backplan_runtime::rehearse::wish::Places;
-use backplan_runtime::run::history::{self, PastRun};
-use backplan_runtime::run::state;
+use backplan_runtime::past::history::{self, PastRun};
+use backplan_runtime::past::state;
+use backplan_runtime::scratch::{self, Places};
 use jiff::Timestamp;
 
 use super::fleet::{each, files_of, jobs, name_of, worst};

@@ -1,7 +1,7 @@
 //! `plan sync`
 
+use backplan_runtime::past::state;
 use backplan_runtime::run::prune::StoresRequest;
-use backplan_runtime::run::state;
 use backplan_runtime::run::sync::{StoreSync, carry_out, preview};
 
 use super::plan::ready;

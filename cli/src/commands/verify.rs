@@ -13,9 +13,8 @@ use backplan_runtime::catalog::manifest::Manifest;
 use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::{Control, Stopped};
 use backplan_runtime::machine::host_name;
-use backplan_runtime::rehearse::scratch;
-use backplan_runtime::rehearse::wish::Places;
-use backplan_runtime::run::state;
+use backplan_runtime::past::state;
+use backplan_runtime::scratch::{self, Places};
 use backplan_runtime::wal::expiry::Base;
 
 use super::fleet;

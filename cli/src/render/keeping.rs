@@ -8,7 +8,7 @@ use backplan_runtime::backups::status::{
 };
 use backplan_runtime::catalog::prune::PrunedRun;
 use backplan_runtime::moment::{exactly, shown};
-use backplan_runtime::run::history::{End, PastRun};
+use backplan_runtime::past::history::{End, PastRun};
 use backplan_runtime::run::prune::StorePrune;
 use jiff::Timestamp;
 

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
+use backplan_runtime::backups::rehearsed::{CheckVerdict, Rehearsal};
 use backplan_runtime::backups::status::span;
-use backplan_runtime::rehearse::record::{CheckVerdict, Rehearsal};
 
 use super::paint::Paint;
 use super::text::harmless;

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use backplan_runtime::past::journal::How;
 use backplan_runtime::run::alone::StepEnd;
 use backplan_runtime::run::dry::{Forecast, StepForecast};
-use backplan_runtime::run::event::How;
 use backplan_runtime::run::report::{Report, Verdict, failures};
 
 use super::paint::Paint;

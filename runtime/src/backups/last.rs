@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::shelf::Shelves;
 use crate::catalog::manifest::{Manifest, SourceRecord};
-use crate::run::history::{End, PastRun};
+use crate::past::history::{End, PastRun};
 
 /// The last run that anybody knows of.
 #[derive(Debug, Clone, Serialize)]

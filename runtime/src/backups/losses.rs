@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::shelf::{Shelf, Shelves};
 use super::status::span;
 use crate::catalog::guard::emptied;
-use crate::run::history::Between;
+use crate::past::history::Between;
 
 /// Seconds between two steps of a run that `plan step` does, after which somebody should look.
 const BETWEEN_STEPS: i64 = 3600;

@@ -39,6 +39,7 @@ pub mod outlook;
 pub mod outside;
 pub mod paths;
 pub mod probackup;
+pub mod rehearsed;
 pub mod repositories;
 pub mod resting;
 pub mod restore;

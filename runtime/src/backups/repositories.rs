@@ -22,8 +22,7 @@ use crate::control::{Control, Stopped};
 use crate::postgres::inspect::{Contents, Fault, Inspection};
 use crate::postgres::repository::{KEY_FILE, Repository, RepositoryError};
 use crate::programs::secrets::Secrets;
-use crate::rehearse::scratch::Scratch;
-use crate::rehearse::wish::Places;
+use crate::scratch::{Places, Scratch};
 use crate::wal::expiry::Base;
 
 /// Files that are shown of each damage.

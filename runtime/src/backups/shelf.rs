@@ -23,8 +23,8 @@ use crate::catalog::manifest::{ArchiveRecord, FORMAT, Manifest, SourceRecord};
 use crate::catalog::prune::{Accepted, HeldRun, held_runs};
 use crate::catalog::runs::{Catalog, Choice, ChooseError, plans, read_details};
 use crate::cipher::Keyring;
+use crate::past::history::{self, Between};
 use crate::programs::secrets::Secrets;
-use crate::run::history::{self, Between};
 use crate::store::{self, ReadStore, address};
 
 /// A store and the runs of one plan in it.

@@ -19,11 +19,11 @@ use super::repositories::{self, Access};
 use super::resting::coming;
 use super::shelf::{Shelf, Shelves};
 use super::tool;
+use crate::backups::rehearsed::{self, Rehearsal};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{Manifest, SourceStatus};
 use crate::control::Control;
-use crate::rehearse::record::{self, Rehearsal};
-use crate::run::history::{Between, PastRun};
+use crate::past::history::{Between, PastRun};
 
 /// Seconds that a run may be late, at the most, before it is overdue.
 const GRACE: i64 = 3600;
@@ -202,7 +202,7 @@ pub fn status(
     let archives = next_runs(model, shelves, now);
     let logs = logs(model, shelves, access);
     let ages = |source: &SourceStanding| age(source, &logs, now);
-    let (known, unread) = record::newest(&shelves.shelves);
+    let (known, unread) = rehearsed::newest(&shelves.shelves);
     let rehearsals = rehearsals(model, known, now);
     let facts = Facts { standings: &sources, ages: &ages, rehearsals: &rehearsals };
     let objectives: Vec<Promise> =
@@ -459,13 +459,13 @@ fn rehearsals(
 ) -> Vec<RehearsalStanding> {
     let each = (0..model.sources.len()).map(SourceId).filter_map(|id| {
         let source = &model.source(id).name;
-        let (last, every) = (known.remove(source), record::every(model, id));
+        let (last, every) = (known.remove(source), rehearsed::every(model, id));
         let is_wanted = last.is_some() || model.verifies.iter().any(|verify| verify.restore == id);
         is_wanted.then(|| RehearsalStanding {
             source: source.clone(),
             age: last.as_ref().map(|last| now.as_second() - last.started.as_second()),
             overdue: every.is_some_and(|every| match &last {
-                Some(last) => record::overdue(every, last, now).is_some(),
+                Some(last) => rehearsed::overdue(every, last, now).is_some(),
                 None => true,
             }),
             every,

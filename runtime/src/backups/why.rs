@@ -18,9 +18,10 @@ use serde::Serialize;
 use super::shelf::{Held, Piece, Shelf, Shelves};
 use crate::catalog::details::Root;
 use crate::catalog::ids::RunId;
+use crate::catalog::mounted;
 use crate::catalog::runs::Choice;
 use crate::control::Control;
-use crate::run::{mounts, state};
+use crate::past::state;
 use crate::scan::why::{Answer, Link, Rule, why};
 use crate::text::printable;
 
@@ -80,7 +81,7 @@ impl Reader {
         let at = model.sources.iter().position(|source| source.name == self.source);
         let (Some(at), Ok(state)) = (at, state::root()) else { return };
         let shelves = stores.iter().flat_map(|shelves| &shelves.shelves).map(|shelf| &shelf.catalog);
-        let missed = mounts::missed(model, SourceId(at), &state, &shelves, &Control::default());
+        let missed = mounted::missed(model, SourceId(at), &state, &shelves, &Control::default());
         if let Some((_, text)) = missed.unwrap_or_default().into_iter().find(|(top, _)| path.starts_with(top))
         {
             let _ = write!(self.why, "; {text}");

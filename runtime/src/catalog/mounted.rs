@@ -3,14 +3,17 @@
 //! This host remembers them in its state, and the details of each manifest tell of them; the newer of both is believed.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use backplan_compiler::model::{Model, SourceId};
 use serde::{Deserialize, Serialize};
 
+use super::host::{HostState, PlanState};
 use super::ids::RunId;
 use super::names::PlanName;
 use super::runs::Catalog;
-use crate::catalog::host::PlanState;
+use crate::control::Control;
+use crate::scan::{self, Trees};
 
 pub use crate::scan::Mounted;
 
@@ -54,4 +57,37 @@ fn of_others(plan: Option<&PlanState>, source: &str) -> Vec<Mounted> {
         }
     }
     found.into_values().map(|(_, mounted)| mounted).collect()
+}
+
+/// The file systems that sources are expected to be on.
+pub type Expected = BTreeMap<SourceId, Vec<Mounted>>;
+
+/// What the walk of a `files` source is told.
+pub fn trees(model: &Model, mounts: &Expected, id: SourceId) -> Option<Trees> {
+    let source = model.source(id);
+    let files = source.files()?.clone();
+    let (optional, strict) = (source.optional, source.strict);
+    let mounts = mounts.get(&id).cloned().unwrap_or_default();
+    Some(Trees { source: source.name.clone(), files, optional, strict, mounts })
+}
+
+/// What a run would miss now of a source, by where that begins, in words.
+///
+/// # Errors
+/// Why that cannot be told.
+pub fn missed<'a>(
+    model: &Model,
+    id: SourceId,
+    state: &Path,
+    catalogs: &(impl Iterator<Item = &'a Catalog> + Clone),
+    control: &Control,
+) -> Result<Vec<(PathBuf, String)>, String> {
+    let host = HostState::look(state).and_then(|host| host.plan(&model.name, &model.file)).ok();
+    let known = expected(host.as_ref(), catalogs.clone(), &model.source(id).name);
+    let Some(trees) = trees(model, &Expected::from([(id, known)]), id) else { return Ok(Vec::new()) };
+    // Below a `root` only a window makes them appear.
+    if trees.files.root.is_some() {
+        return Ok(Vec::new());
+    }
+    scan::unmounted(&trees, control).map_err(|error| error.to_string())
 }

@@ -22,16 +22,15 @@ use crate::catalog::fitness::Asker;
 use crate::catalog::host::HostState;
 use crate::catalog::layout::Layout;
 use crate::catalog::manifest::Manifest;
+use crate::catalog::mounted;
 use crate::control::Control;
 use crate::machine::host_name;
 use crate::places::world;
 use crate::programs::secrets::Secrets;
-use crate::rehearse::scratch;
-use crate::rehearse::wish::Places;
-use crate::run::mounts;
 use crate::run::staging::{MOVE_AWAY, Staging, StagingError, Surroundings, told_of_strangers};
 use crate::run::wal;
 use crate::scan::link::{self, Link};
+use crate::scratch::{self, Places};
 use crate::source::look::{Look, nearest};
 use crate::source::reader;
 use crate::store::{self, StoreErrorKind};
@@ -285,7 +284,7 @@ impl Look<'_> {
         let catalogs = shelves.into_iter().flat_map(|shelves| &shelves.shelves).map(|shelf| &shelf.catalog);
         for id in (0..self.model.sources.len()).map(SourceId) {
             let source = self.model.source(id);
-            let missed = mounts::missed(self.model, id, state, &catalogs, self.control);
+            let missed = mounted::missed(self.model, id, state, &catalogs, self.control);
             for (_, text) in missed.unwrap_or_default() {
                 let message = format!("source `{}`: {text}", source.name);
                 let help =

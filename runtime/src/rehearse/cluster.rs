@@ -4,7 +4,6 @@ use backplan_compiler::count::plural;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::record::CheckVerdict;
 use super::server::{checksums, detail, examine, held};
 use super::{PATIENCE, RehearseError, Stage, of_restore};
 use crate::backups::cluster::{self, ClusterError, ClusterWish};
@@ -12,6 +11,7 @@ use crate::backups::launch::Then;
 use crate::backups::log::near;
 use crate::backups::outside::{self, Outside};
 use crate::backups::probackup;
+use crate::backups::rehearsed::CheckVerdict;
 use crate::backups::tool::{self, ToolWish};
 use crate::postgres::recovery::{Action, Point, Recovery, Timeline};
 use crate::postgres::server::{Expect, Server, Start};

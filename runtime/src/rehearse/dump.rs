@@ -7,9 +7,9 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::record::CheckVerdict;
 use super::server::{detail, examine};
 use super::{PATIENCE, RehearseError, Stage, failed, files, private, silent};
+use crate::backups::rehearsed::CheckVerdict;
 use crate::catalog::ids::Nonce;
 use crate::postgres::names::{self, GLOBALS};
 use crate::postgres::server::{Expect, Server, Start};

@@ -9,9 +9,9 @@ use std::time::Instant;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
-use super::record::CheckVerdict;
 use super::{RehearseError, Stage, private};
 use crate::backups::BackupsError;
+use crate::backups::rehearsed::CheckVerdict;
 use crate::backups::restore::{RestoreWish, plan};
 use crate::catalog::runs::Choice;
 use crate::text::printable;
@@ -139,7 +139,7 @@ fn asked(file: &Path, query: &str) -> (CheckVerdict, Option<String>) {
     });
     match answer {
         Ok((1, rows)) if rows == ["1"] => (CheckVerdict::Passed, None),
-        Ok((columns, rows)) => (CheckVerdict::Failed, Some(super::record::other_answer(columns, &rows))),
+        Ok((columns, rows)) => (CheckVerdict::Failed, Some(super::other_answer(columns, &rows))),
         Err(error) => (CheckVerdict::Failed, Some(error.to_string())),
     }
 }

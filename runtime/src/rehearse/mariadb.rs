@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use backplan_compiler::count::plural;
 
-use super::record::{CheckVerdict, other_answer};
+use super::other_answer;
 use super::server::words_of;
 use super::{RehearseError, Stage, failed, files, private, silent};
+use crate::backups::rehearsed::CheckVerdict;
 use crate::mariadb::server::{Server, ServerError};
 use crate::mariadb::{DATABASES, USERS, VIEWS};
 use crate::places::account;

@@ -17,12 +17,9 @@ mod cluster;
 mod dump;
 mod files;
 mod mariadb;
-pub mod record;
-pub mod scratch;
 mod server;
 pub mod wish;
 
-use backplan_compiler::count::plural;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -35,6 +32,7 @@ use jiff::Timestamp;
 
 use crate::backups::BackupsError;
 use crate::backups::cluster::ClusterError;
+use crate::backups::rehearsed::{self, Check, CheckVerdict, Rehearsal};
 use crate::backups::shelf::Shelves;
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::Manifest;
@@ -42,9 +40,8 @@ use crate::control::{Control, Stopped};
 use crate::postgres::repository::Repository;
 use crate::programs::process::{self, ProcessError, Program, Tell};
 use crate::programs::secrets::Secrets;
+use crate::scratch::{self, Scratch, ScratchError};
 use crate::wal::archive::Archive;
-use record::{Check, CheckVerdict, Rehearsal};
-use scratch::Scratch;
 
 /// How long a restored cluster may recover.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
@@ -124,23 +121,13 @@ pub enum RehearseError {
         "no server of PostgreSQL {0} is installed here: install it, or rehearse on a machine that has it"
     )]
     NoServer(String),
-    /// No room.
-    #[error(
-        "`{}` has {} free, and the restored source takes {needed}: name a larger folder with `--scratch`, or in \
-         TMPDIR", place.display(), plural(*free, "byte")
-    )]
-    NoRoom {
-        /// Where.
-        place: PathBuf,
-        /// What is free.
-        free: u64,
-        /// What it takes.
-        needed: u64,
-    },
     /// The server could do harm here.
     #[error("the restored server was not started: {0}")]
     Harmful(String),
-    /// A file of the scratch folder or the local state.
+    /// There is no folder to work in.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
+    /// A file of what is restored.
     #[error("`{}`: {cause}", path.display())]
     File {
         /// Which.
@@ -297,7 +284,7 @@ impl Stage<'_> {
 
     /// Refuses to fill the disk.
     fn has_room(&self, needed: u64) -> Result<(), RehearseError> {
-        scratch::has_room(&self.folder, needed)
+        Ok(scratch::has_room(&self.folder, needed)?)
     }
 
     /// Runs the plan's own programs on what was restored.
@@ -327,7 +314,7 @@ impl Stage<'_> {
         let is_restored = self.usable.is_some();
         let passed = is_restored && self.checks.iter().all(|check| check.verdict != CheckVerdict::Failed);
         Rehearsal {
-            format: record::FORMAT,
+            format: rehearsed::FORMAT,
             source: self.wish.source.clone(),
             run: self.run,
             kind: kind.to_owned(),
@@ -349,6 +336,16 @@ fn millis(time: Duration) -> u64 {
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> RehearseError + use<> {
     let path = path.to_path_buf();
     move |cause| RehearseError::File { path, cause }
+}
+
+/// The words for an answer that is not one true value.
+fn other_answer(columns: usize, rows: &[String]) -> String {
+    match (columns, rows) {
+        (_, []) => "it answered no row, and not one true value".to_owned(),
+        (1, [value]) => format!("it answered `{value}`, not true"),
+        (1, _) => "it answered several rows, not one true value".to_owned(),
+        _ => format!("it answered {columns} columns, not one true value"),
+    }
 }
 
 fn silent() -> Tell {

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::record::{CheckVerdict, other_answer};
+use super::other_answer;
 use super::{RehearseError, Stage, silent};
+use crate::backups::rehearsed::CheckVerdict;
 use crate::confine::HeldBy;
 use crate::postgres::server::{Server, ServerError, control_data};
 use crate::programs::process::{self, ProcessError, Program};

@@ -1,6 +1,6 @@
 //! From a plan to the rehearsals that it asks for.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use backplan_compiler::graph::Occasion;
 use backplan_compiler::lower::{LowerError, fill, zone};
@@ -13,16 +13,8 @@ use crate::cipher::{Keyring, NoOne};
 use crate::postgres::recovery::command_word;
 use crate::programs::environment;
 use crate::programs::secrets::{SecretError, Secrets};
+use crate::scratch::Places;
 use crate::wal::archive::Access;
-
-/// Where a rehearsal works: the folder for its scratch folder, and Backplan's own.
-#[derive(Debug, Clone)]
-pub struct Places {
-    /// The folder that the scratch folder is made in.
-    pub place: PathBuf,
-    /// Backplan's folder on this host.
-    pub state: PathBuf,
-}
 
 impl RehearsalWish {
     /// A rehearsal that asks nothing but whether the source comes back.

@@ -28,15 +28,15 @@ use tokio::sync::mpsc;
 use super::coordinator::{Bounds, Execution, Part, StopSignal, Work, execute_part};
 use super::event::{Event, Observer, Outcome};
 use super::facts::Facts;
-use super::journal;
 use super::prepare::{PrepareError, admit, prepare_again, prepare_run, remember_refused};
 use super::real::RealRun;
 use super::report::{Report, Verdict, is_late_action};
 use super::request::Request;
-use super::state::Folders;
 use crate::catalog::details::RawPath;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note};
 use crate::catalog::ids::{Nonce, RunId, Uuid};
+use crate::past::journal;
+use crate::past::state::Folders;
 use crate::places::private::make_private;
 
 /// What became of a step.
@@ -366,11 +366,6 @@ fn keep(path: &Path, kept: &Kept) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&temporary, path)?;
     File::open(folder)?.sync_all()
-}
-
-/// Whether there is a record of a run: steps of it can go on.
-pub(super) fn is_kept(folder: &Path, run: &str) -> bool {
-    folder.join(format!("{run}.json")).is_file()
 }
 
 /// Deletes the records of other runs: from here on none of their steps is done any more.

@@ -13,18 +13,18 @@ use super::coordinator::Failure;
 use super::facts::{Facts, Imprint};
 use super::files::RunFiles;
 use super::levels::Levels;
-use super::mounts::Expected;
 use super::prepare::{highest_in, most_believed};
 use super::request::Request;
-use super::state::Folders;
 use super::steps::{fill_all, fill_one};
 use super::watch::Watch;
 use crate::catalog::host::{HostState, Note, PlanState};
 use crate::catalog::identity::{Claim, IdentityError};
 use crate::catalog::ids::Uuid;
 use crate::catalog::layout::Layout;
+use crate::catalog::mounted::{self, Expected};
 use crate::catalog::owner::Owner;
 use crate::control::Control;
+use crate::past::state::Folders;
 use crate::programs::environment;
 use crate::programs::process::{ProcessError, Program};
 use crate::programs::secrets::{SecretError, Secrets};
@@ -156,7 +156,7 @@ impl Context {
 
     /// What the walk of a source is told, where that is one of files.
     pub fn trees(&self, id: SourceId) -> Option<Trees> {
-        trees(self.model(), &self.mounts, id)
+        mounted::trees(self.model(), &self.mounts, id)
     }
 
     /// What a program of the plan is given: texts filled in, secrets fetched.
@@ -190,15 +190,6 @@ impl Context {
             ..Program::default()
         })
     }
-}
-
-/// What the walk of a `files` source is told.
-pub(crate) fn trees(model: &Model, mounts: &Expected, id: SourceId) -> Option<Trees> {
-    let source = model.source(id);
-    let files = source.files()?.clone();
-    let (optional, strict) = (source.optional, source.strict);
-    let mounts = mounts.get(&id).cloned().unwrap_or_default();
-    Some(Trees { source: source.name.clone(), files, optional, strict, mounts })
 }
 
 /// A secret that could not be had.

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::context::Context;
 use super::coordinator::{Bounds, Execution, Failure, FailureKind, Performed, Work, execute};
-use super::event::{How, Outcome, Unobserved};
+use super::event::{Outcome, Unobserved};
 use super::facts::Facts;
 use super::output::Output;
 use super::prepare::{PrepareError, prepare_forecast};
@@ -25,6 +25,7 @@ use super::request::Request;
 use super::steps::pack::Estimate;
 use super::steps::{Access, Scene, Sight, Stores, handed_on, planned};
 use crate::control::Control;
+use crate::past::journal::How;
 pub use told::{ArchiveForecast, Forecast, StepForecast};
 
 /// Describes the run that would happen now.

@@ -6,6 +6,7 @@ use backplan_compiler::graph::StepId;
 use serde::{Deserialize, Serialize};
 
 use crate::control::Control;
+use crate::past::journal::How;
 
 /// Watches a run. Called from many threads; must not block for long.
 pub trait Observer: Send + Sync {
@@ -88,23 +89,6 @@ impl Outcome {
             Outcome::Dropped(reason) => (How::Dropped, Some(reason)),
         }
     }
-}
-
-/// How a step ended, in a word: for reports and journals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum How {
-    /// As it should.
-    Done,
-    /// Not at all.
-    Failed,
-    /// It was not run. Older journals say it in two words.
-    #[serde(alias = "not run")]
-    NotRun,
-    /// Its store is absent.
-    Dropped,
-    /// In a dry run: as it should.
-    WouldRun,
 }
 
 /// An observer for whom nobody looks.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use backplan_compiler::lower::{scan_name, staged};
 use backplan_compiler::model::{Model, Source};
 
-use super::state::Folders;
+use crate::past::state::Folders;
 
 /// The files of a run.
 #[derive(Debug, Clone)]

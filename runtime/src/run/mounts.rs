@@ -1,24 +1,20 @@
 //! The file systems that a run reads its sources from: which it expects, which it came by, and which are gone before it is done.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use backplan_compiler::model::{ArchiveId, Model, SourceId, SourceKind};
 
-use super::context::{Context, trees};
+use super::context::Context;
 use super::facts::{Facts, SourceFact};
 use super::prepare::PrepareError;
-use crate::catalog::host::{HostState, PlanState};
+use crate::catalog::host::PlanState;
 use crate::catalog::ids::RunId;
-use crate::catalog::mounted::{self, Mounted};
+use crate::catalog::mounted::{self, Expected, Mounted};
 use crate::catalog::runs::Catalog;
-use crate::control::Control;
 use crate::places::mounts;
-use crate::scan::{self, Summary};
+use crate::scan::Summary;
 use crate::text::printable;
-
-/// The file systems that sources are expected to be on.
-pub type Expected = BTreeMap<SourceId, Vec<Mounted>>;
 
 /// What a run is to expect, as this host and the stores remember it, but for what is `given_up`.
 ///
@@ -60,27 +56,6 @@ pub fn ids(plan: &str, source: &str, summary: &Summary) -> Vec<String> {
         hasher.finalize().to_hex()[..16].to_owned()
     };
     summary.lost_at.iter().map(id).collect()
-}
-
-/// What a run would miss now of a source, by where that begins, in words.
-///
-/// # Errors
-/// Why that cannot be told.
-pub fn missed<'a>(
-    model: &Model,
-    id: SourceId,
-    state: &Path,
-    catalogs: &(impl Iterator<Item = &'a Catalog> + Clone),
-    control: &Control,
-) -> Result<Vec<(PathBuf, String)>, String> {
-    let host = HostState::look(state).and_then(|host| host.plan(&model.name, &model.file)).ok();
-    let known = mounted::expected(host.as_ref(), catalogs.clone(), &model.source(id).name);
-    let Some(trees) = trees(model, &Expected::from([(id, known)]), id) else { return Ok(Vec::new()) };
-    // Below a `root` only a window makes them appear.
-    if trees.files.root.is_some() {
-        return Ok(Vec::new());
-    }
-    scan::unmounted(&trees, control).map_err(|error| error.to_string())
 }
 
 impl Facts {

@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::accept;
-use super::history;
 use super::mark::mark;
 use super::prepare::PrepareError;
 use super::{spared, sync};
@@ -29,6 +28,7 @@ use crate::catalog::recover::RecoveryPlan;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::machine::host_name;
+use crate::past::history;
 use crate::programs::secrets::Secrets;
 use crate::store::{self, ReadStore, Store};
 

@@ -11,7 +11,6 @@ use super::coordinator::{Execution, Failure, Performed, Work};
 use super::event::{Observer, Outcome};
 use super::facts::Facts;
 use super::held::Held;
-use super::journal::Record;
 use super::levels::Levels;
 use super::output::Output;
 use super::records::Records;
@@ -21,6 +20,7 @@ use super::session::Session;
 use super::steps::{Scene, StepPlan, handed_on, planned};
 use crate::catalog::host::HostLock;
 use crate::control::Control;
+use crate::past::journal::Record;
 use crate::programs::process::Tell;
 use crate::programs::secrets::Secrets;
 

@@ -7,13 +7,13 @@ use backplan_compiler::graph::{Action, StepId};
 
 use super::context::Context;
 use super::coordinator::{Execution, Failure};
-use super::event::{Event, How, Observer};
+use super::event::{Event, Observer};
 use super::facts::Facts;
-use super::history;
-use super::journal::{self, Journal, Record};
 use super::report::{Report, Verdict, report};
 use crate::catalog::manifest::HostRef;
 use crate::catalog::owner::Owner;
+use crate::past::history;
+use crate::past::journal::{self, How, Journal, Record};
 use crate::places::private::make_private;
 use crate::programs::process::Tell;
 

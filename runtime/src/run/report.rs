@@ -7,8 +7,8 @@ use backplan_compiler::model::{ArchiveId, Model, StoreId};
 use serde::Serialize;
 
 use super::coordinator::{Execution, StopSignal};
-use super::event::How;
 use super::facts::Facts;
+use crate::past::journal::How;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

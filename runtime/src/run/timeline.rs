@@ -6,10 +6,9 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::event::How;
-use super::journal::{self, Line, Record};
-use super::state::Folders;
 use crate::catalog::host::{HostState, StateError};
+use crate::past::journal::{self, How, Line, Record};
+use crate::past::state::Folders;
 
 /// A run and its steps.
 #[derive(Debug, Clone, PartialEq, Eq)]

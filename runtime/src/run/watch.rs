@@ -9,12 +9,12 @@ use backplan_compiler::retention::{Lack, Policy};
 use jiff::Timestamp;
 
 use super::levels::Stores;
-use super::mounts::Expected;
 use crate::catalog::details::DetailsError;
 use crate::catalog::host::{PlanState, StateError};
 use crate::catalog::ids::RunId;
 use crate::catalog::made::{Made, Mark, told_gone};
 use crate::catalog::manifest::{Manifest, SourceRecord, SourceStatus};
+use crate::catalog::mounted::Expected;
 use crate::catalog::prune::{Accepted, Before, Current};
 use crate::postgres::names;
 

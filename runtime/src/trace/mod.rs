@@ -18,7 +18,8 @@ use self::proto::{Export, ResourceSpans, Scope, ScopeSpans, Span, Status, number
 use self::target::Target;
 use crate::control::Control;
 use crate::notify::web;
-use crate::run::event::{Event, How, Observer};
+use crate::past::journal::How;
+use crate::run::event::{Event, Observer};
 use crate::run::report::{Report, Verdict};
 
 /// Events of a step that are told one by one.

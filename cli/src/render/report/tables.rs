@@ -9,7 +9,7 @@ use backplan_compiler::page::escaped;
 use backplan_runtime::backups::last::Outcome;
 use backplan_runtime::backups::status::{Status as Standing, span};
 use backplan_runtime::moment::shown;
-use backplan_runtime::run::history::End;
+use backplan_runtime::past::history::End;
 use jiff::Timestamp;
 
 use super::{Past, Run, span_of};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use backplan_compiler::page::escaped;
 use backplan_runtime::backups::last::Outcome;
 use backplan_runtime::moment::shown;
-use backplan_runtime::run::event::How;
+use backplan_runtime::past::journal::How;
 use backplan_runtime::run::timeline::{TimedStep, Timeline};
 
 use super::span_of;

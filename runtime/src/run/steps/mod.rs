@@ -47,7 +47,6 @@ use super::context::Context;
 use super::coordinator::{Failure, FailureKind, Performed};
 use super::dry::Ahead;
 use super::facts::Facts;
-use super::journal::{Leave, Record};
 use super::levels::Levels;
 use super::output::Output;
 use super::real::Doing;
@@ -55,6 +54,7 @@ use super::session::DROPPED_OUT;
 use crate::catalog::prune::Current;
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
+use crate::past::journal::{Leave, Record};
 use crate::store::{Store, StoreError};
 
 /// What a step is going to do. Making it only looks.

@@ -10,7 +10,7 @@ use super::{Ahead, Doing, Failure, Output, Performed, Scene, Sight, StepPlan};
 use crate::catalog::ids::RunId;
 use crate::catalog::prune::{Occasion, PrunePlan};
 use crate::catalog::runs::Catalog;
-use crate::run::history;
+use crate::past::history;
 use crate::run::prune::{self, Pruning, occasion, strange};
 use crate::run::spared::Pruned;
 use crate::run::sync::Giver;

@@ -11,12 +11,12 @@ use super::{Ahead, Doing, Failure, FailureKind, Output, Performed, Record, Scene
 use crate::catalog::ids::RunId;
 use crate::catalog::made::Made;
 use crate::catalog::recover::{Reason, RecoverError, RecoveryPlan};
+use crate::past::journal::{self, Left};
 use crate::places::folder;
-use crate::rehearse::scratch;
 use crate::run::alone;
-use crate::run::journal::{self, Left};
 use crate::run::mark::mark;
 use crate::run::prepare::doubts;
+use crate::scratch;
 use crate::store::{Store, StoreError};
 
 /// What is taken back of dead runs. What of it is in the stores is looked at once the windows are left: whatever is wrong there, the
@@ -63,7 +63,7 @@ impl StepPlan for RecoverPlan {
     fn foreseen(self: Box<Self>, ahead: &Ahead<'_>) -> (Sight, Result<Performed, Failure>) {
         let mut sight = Sight { warnings: self.warnings, ..Sight::default() };
         for left in &self.dead {
-            sight.found.push(match alone::is_kept(&ahead.scene.context.folders.alone(), &left.run) {
+            sight.found.push(match ahead.scene.context.folders.goes_on_alone(&left.run) {
                 true => {
                     format!("run {} is between two steps of `plan step`, and would go no further", left.run)
                 }

@@ -7,10 +7,11 @@ use backplan_compiler::model::{Model, SourceId};
 use jiff::Timestamp;
 
 use super::{Doing, Failure, Performed, StepPlan, done};
+use crate::backups::rehearsed::{self, every, is_due};
 use crate::backups::shelf::{Shelf, Shelves};
-use crate::rehearse::record::{self, every, is_due};
-use crate::rehearse::wish::{self, Places};
-use crate::rehearse::{RehearsalWish, RehearseError, rehearse, scratch};
+use crate::rehearse::wish;
+use crate::rehearse::{RehearsalWish, RehearseError, rehearse};
+use crate::scratch::{self, Places};
 
 /// The sources that a run at `now` is to rehearse, by the stores that it can use. Where none tells when the last rehearsal was, it
 /// is due.
@@ -25,7 +26,7 @@ pub(crate) fn due<'a>(
     if asked.is_empty() {
         return BTreeSet::new();
     }
-    let (known, _) = record::newest(shelves);
+    let (known, _) = rehearsed::newest(shelves);
     let is_due = |(id, every): &(SourceId, u64)| is_due(*every, known.get(&model.source(*id).name), now);
     asked.into_iter().filter(is_due).map(|(id, _)| id).collect()
 }
@@ -53,7 +54,7 @@ impl StepPlan for RehearsePlan {
             RehearseError::Stopped(_) => Failure::stopped(),
             error => Failure::lasting(format!("source `{name}` could not be rehearsed: {error}")),
         })?;
-        for trouble in record::keep(model, &record) {
+        for trouble in rehearsed::keep(model, &record) {
             doing.warn(format!("the rehearsal could not be recorded: {trouble}"));
         }
         if !record.passed {

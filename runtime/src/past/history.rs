@@ -8,16 +8,14 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::alone;
-use super::event::How;
-use super::journal::{self, Line, Record};
+use super::journal::{self, How, Line, Record};
+use super::state::Folders;
 use crate::catalog::host::StateError;
 use crate::catalog::host::{HostState, PlanState};
 use crate::catalog::ids::RunId;
 use crate::catalog::owner::{Life, Owner};
 use crate::machine::host_name;
 use crate::places::private::make_private;
-use crate::run::state::Folders;
 
 /// Where a run is told of that could not begin; the next one that can removes it.
 const REFUSED: &str = "refused.json";
@@ -231,7 +229,7 @@ impl Told {
 
     /// Whether steps of it can go on that are done by processes of their own.
     fn is_between(&self, folders: &Folders) -> bool {
-        self.status.is_none() && !self.recovered && alone::is_kept(&folders.alone(), &self.run)
+        self.status.is_none() && !self.recovered && folders.goes_on_alone(&self.run)
     }
 
     /// `None` where it goes on, or was kept out by another.
@@ -263,7 +261,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::run::journal::Journal;
+    use crate::past::journal::Journal;
 
     const FILE: &str = "/p.plan";
 

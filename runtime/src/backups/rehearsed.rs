@@ -7,7 +7,7 @@ use backplan_compiler::model::{Archive, Model, SourceId, Store as Declared};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::backups::shelf::Shelf;
+use super::shelf::Shelf;
 use crate::catalog::ids::{Nonce, RunId};
 use crate::catalog::layout::Layout;
 use crate::programs::secrets::Secrets;
@@ -89,16 +89,6 @@ impl Rehearsal {
         failed
             .map(|check| format!("{}: {}", check.what, check.detail.as_deref().unwrap_or("failed")))
             .collect()
-    }
-}
-
-/// The words for an answer that is not one true value.
-pub(super) fn other_answer(columns: usize, rows: &[String]) -> String {
-    match (columns, rows) {
-        (_, []) => "it answered no row, and not one true value".to_owned(),
-        (1, [value]) => format!("it answered `{value}`, not true"),
-        (1, _) => "it answered several rows, not one true value".to_owned(),
-        _ => format!("it answered {columns} columns, not one true value"),
     }
 }
 

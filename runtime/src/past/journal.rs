@@ -14,8 +14,24 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::event::How;
 use crate::catalog::owner::Owner;
+
+/// How a step ended, in a word: for reports and journals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    /// As it should.
+    Done,
+    /// Not at all.
+    Failed,
+    /// It was not run. Older journals say it in two words.
+    #[serde(alias = "not run")]
+    NotRun,
+    /// Its store is absent.
+    Dropped,
+    /// In a dry run: as it should.
+    WouldRun,
+}
 
 /// A program that closes a window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,17 +21,58 @@ use std::time::{Duration, Instant};
 use rustix::fs::FlockOperation;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{RehearseError, failed};
 use crate::catalog::ids::Nonce;
 use crate::places::private::make_private;
 use crate::places::{folder, trust};
 use crate::postgres::server::running;
+use backplan_compiler::count::plural;
 
 const NAME: &str = "backplan-rehearsal-";
 const SPARE: &str = "backplan-socket-";
 /// How long a server whose rehearsal was killed may take to end by itself, and then by a signal.
 const LEAVES: Duration = Duration::from_secs(10);
 const STOPS: Duration = Duration::from_secs(5);
+
+/// Why there is no scratch folder to work in.
+#[derive(Debug, thiserror::Error)]
+pub enum ScratchError {
+    /// No room.
+    #[error(
+        "`{}` has {} free, and the restored source takes {needed}: name a larger folder with `--scratch`, or in \
+         TMPDIR", place.display(), plural(*free, "byte")
+    )]
+    NoRoom {
+        /// Where.
+        place: PathBuf,
+        /// What is free.
+        free: u64,
+        /// What it takes.
+        needed: u64,
+    },
+    /// A file of it, or of the local state.
+    #[error("`{}`: {cause}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> ScratchError + use<> {
+    let path = path.to_path_buf();
+    move |cause| ScratchError::File { path, cause }
+}
+
+/// Where a rehearsal works: the folder for its scratch folder, and Backplan's own.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The folder that the scratch folder is made in.
+    pub place: PathBuf,
+    /// Backplan's folder on this host.
+    pub state: PathBuf,
+}
 
 /// A scratch folder; gone when this is dropped.
 #[derive(Debug)]
@@ -53,7 +94,7 @@ impl Scratch {
     ///
     /// # Errors
     /// When nothing can be written.
-    pub fn make(state: &Path, place: &Path) -> Result<Scratch, RehearseError> {
+    pub fn make(state: &Path, place: &Path) -> Result<Scratch, ScratchError> {
         let place = std::path::absolute(place).map_err(failed(place))?;
         // Where others can put a link in its place, root would lay data down and delete wherever they like.
         trust::open_folder(&place).map_err(|cause| failed(&place)(cause.into()))?;
@@ -87,8 +128,8 @@ impl Scratch {
     /// Refuses to fill the disk that it is on.
     ///
     /// # Errors
-    /// [`RehearseError::NoRoom`].
-    pub fn has_room(&self, needed: u64) -> Result<(), RehearseError> {
+    /// [`ScratchError::NoRoom`].
+    pub fn has_room(&self, needed: u64) -> Result<(), ScratchError> {
         has_room(&self.folder, needed)
     }
 
@@ -96,7 +137,7 @@ impl Scratch {
     ///
     /// # Errors
     /// When something of it stays; the next rehearsal or run tries again.
-    pub fn remove(self) -> Result<(), RehearseError> {
+    pub fn remove(self) -> Result<(), ScratchError> {
         clear(&self.folder, Some(&self.spare), &self.note).map_err(failed(&self.folder))
     }
 }
@@ -109,13 +150,13 @@ impl Drop for Scratch {
 }
 
 /// Refuses to fill the disk that a scratch folder is on.
-pub(super) fn has_room(folder: &Path, needed: u64) -> Result<(), RehearseError> {
+pub(crate) fn has_room(folder: &Path, needed: u64) -> Result<(), ScratchError> {
     let file = |cause: rustix::io::Errno| failed(folder)(cause.into());
     let there = rustix::fs::statvfs(folder).map_err(file)?;
     let free = there.f_bavail.saturating_mul(there.f_frsize);
     let place = folder.parent().unwrap_or(folder).to_path_buf();
     match free < needed {
-        true => Err(RehearseError::NoRoom { place, free, needed }),
+        true => Err(ScratchError::NoRoom { place, free, needed }),
         false => Ok(()),
     }
 }
@@ -158,7 +199,7 @@ fn gone(result: io::Result<()>) -> io::Result<()> {
 ///
 /// # Errors
 /// When it cannot be told what there is, or something of it stays.
-pub fn clear_dead(state: &Path) -> Result<Vec<String>, RehearseError> {
+pub fn clear_dead(state: &Path) -> Result<Vec<String>, ScratchError> {
     let notes = state.join("rehearsing");
     if !notes.is_dir() {
         return Ok(Vec::new());
@@ -176,7 +217,7 @@ pub fn clear_dead(state: &Path) -> Result<Vec<String>, RehearseError> {
     Ok(told)
 }
 
-fn clear_note(note: &Path) -> Result<Option<String>, RehearseError> {
+fn clear_note(note: &Path) -> Result<Option<String>, ScratchError> {
     let file = match File::open(note) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -209,7 +250,7 @@ fn clear_note(note: &Path) -> Result<Option<String>, RehearseError> {
 }
 
 /// Ends the server of a killed rehearsal. It was told to when its rehearsal died, and writes its last pages.
-fn end_server(data: &Path) -> Result<(), RehearseError> {
+fn end_server(data: &Path) -> Result<(), ScratchError> {
     for (signal, patience) in
         [(None, LEAVES), (Some(Signal::QUIT), STOPS), (Some(Signal::KILL), Duration::from_secs(1))]
     {
@@ -227,7 +268,7 @@ fn end_server(data: &Path) -> Result<(), RehearseError> {
 }
 
 /// The server that works in this data directory. A process that only has the number of one is somebody else's.
-fn server_in(data: &Path) -> Result<Option<Pid>, RehearseError> {
+fn server_in(data: &Path) -> Result<Option<Pid>, ScratchError> {
     let Some(number) = running(data).map_err(failed(data))? else { return Ok(None) };
     let folder = fs::read_link(format!("/proc/{number}/cwd"));
     let is_own = folder.is_ok_and(|folder| data.canonicalize().is_ok_and(|data| data == folder));

@@ -58,6 +58,11 @@ impl Folders {
         self.folder.join("alone")
     }
 
+    /// Whether it is kept how a run stands: steps of it can go on.
+    pub fn goes_on_alone(&self, run: &str) -> bool {
+        self.alone().join(format!("{run}.json")).is_file()
+    }
+
     /// The scratch folders of all runs.
     pub fn all_work(&self) -> PathBuf {
         self.folder.join("work")
