@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rustix::fs::OFlags;
 
-use crate::backups::last::Outcome;
+use crate::backups::last::RunOutcome;
 use crate::backups::status::{Status, Verdict};
 
 /// A family of metrics, all of them gauges.
@@ -200,7 +200,7 @@ fn of_plan(samples: &mut Samples<'_>, status: &Status) {
     samples.add("backplan_problems", &[], status.problems.len() + status.unclean.len());
     if let Some(last) = &status.last_run {
         samples.moment("backplan_last_run_timestamp_seconds", &[], Some(last.started));
-        for outcome in Outcome::ALL {
+        for outcome in RunOutcome::ALL {
             let is_it = u8::from(outcome == last.outcome);
             samples.add("backplan_last_run_outcome", &[("outcome", outcome.word())], is_it);
         }

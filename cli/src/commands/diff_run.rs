@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 
 use backplan_runtime::backups::compare::{Side, compare};
 use backplan_runtime::backups::paths::Paths;
-use backplan_runtime::backups::shelf::{Held, Shelves};
+use backplan_runtime::backups::shelf::{ShelvedRun, Shelves};
 use backplan_runtime::control::Control;
 use backplan_runtime::extract::Pick;
 
@@ -70,26 +70,26 @@ pub fn execute(args: &DiffRunArgs, global: &Global, console: &mut Console) -> Re
     Ok(if tally.is_empty() { Status::Done } else { Status::Changes })
 }
 
-fn run<'a>(shelves: &'a Shelves, run: &str) -> Result<Held<'a>, Failure> {
+fn run<'a>(shelves: &'a Shelves, run: &str) -> Result<ShelvedRun<'a>, Failure> {
     shelves.held(&choice(run, None)?, None).map_err(|error| failure(&error))
 }
 
 /// The sources that paths begin with, where all do: no others need be opened. `None`: any may be meant.
-fn wanted(paths: &[OsString], runs: [&Held<'_>; 2]) -> Option<BTreeSet<String>> {
+fn wanted(paths: &[OsString], runs: [&ShelvedRun<'_>; 2]) -> Option<BTreeSet<String>> {
     let is_held = |source: &String| runs.iter().any(|held| held.sources().contains(source.as_str()));
     let named = paths.iter().map(|path| source_in(path).filter(is_held));
     named.collect::<Option<BTreeSet<String>>>().filter(|named| !named.is_empty())
 }
 
-fn side<'a>(held: &Held<'a>, wanted: Option<&BTreeSet<String>>) -> Result<Side<'a>, Failure> {
+fn side<'a>(held: &ShelvedRun<'a>, wanted: Option<&BTreeSet<String>>) -> Result<Side<'a>, Failure> {
     let is_wanted = |source: &str| wanted.is_none_or(|wanted| wanted.contains(source));
     held.chains(&is_wanted).map(Side::new).map_err(|error| failure(&error))
 }
 
 /// What is meant by a path in either run.
 fn picks(
-    (before, old): (&Held<'_>, &Side<'_>),
-    (after, new): (&Held<'_>, &Side<'_>),
+    (before, old): (&ShelvedRun<'_>, &Side<'_>),
+    (after, new): (&ShelvedRun<'_>, &Side<'_>),
     asked: &OsStr,
 ) -> Result<Vec<Pick>, Failure> {
     let (earlier, later) = (Paths::of(before, &[]), Paths::of(after, &[]));

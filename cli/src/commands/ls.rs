@@ -8,7 +8,7 @@ use backplan_runtime::artefact::{Entry, Kind, LayerError, Live, ReadError};
 use backplan_runtime::backups::BackupsError;
 use backplan_runtime::backups::chain::Chain;
 use backplan_runtime::backups::paths::Paths;
-use backplan_runtime::backups::shelf::{Held, Shelves};
+use backplan_runtime::backups::shelf::{ShelvedRun, Shelves};
 use backplan_runtime::control::Control;
 use backplan_runtime::extract::{Pick, Picks, Taken};
 
@@ -54,7 +54,7 @@ pub fn list(args: &LsArgs, global: &Global, console: &mut Console) -> Result<Sta
 fn told(
     shelves: &Shelves,
     asked: &str,
-    held: &Held<'_>,
+    held: &ShelvedRun<'_>,
     chains: &[Chain<'_>],
     console: &mut Console,
 ) -> Status {
@@ -149,7 +149,7 @@ fn ambiguous(asked: &OsStr, several: &[Vec<u8>]) -> Failure {
 
 /// The run, with all that any store has of it. With a path whose source is known, the newest run is the newest that
 /// holds this source.
-fn run<'a>(shelves: &'a Shelves, run: &str, path: Option<&OsStr>) -> Result<Held<'a>, Failure> {
+fn run<'a>(shelves: &'a Shelves, run: &str, path: Option<&OsStr>) -> Result<ShelvedRun<'a>, Failure> {
     let choice = choice(run, None)?;
     let source = path.and_then(source_in);
     let held = shelves.held(&choice, source.as_deref()).or_else(|_| shelves.held(&choice, None));
@@ -163,12 +163,12 @@ pub(super) fn source_in(path: &OsStr) -> Option<String> {
 }
 
 /// What the run's archives rest on, as far as the path needs it.
-fn opened<'a>(held: &Held<'a>, path: Option<&OsStr>) -> Result<Vec<Chain<'a>>, Failure> {
+fn opened<'a>(held: &ShelvedRun<'a>, path: Option<&OsStr>) -> Result<Vec<Chain<'a>>, Failure> {
     let named = path.and_then(source_in).filter(|source| held.sources().contains(source.as_str()));
     held.chains(&|other| named.as_deref().is_none_or(|named| named == other)).map_err(|error| failure(&error))
 }
 
-fn found(held: &Held<'_>, chains: &[Chain<'_>], asked: &OsStr) -> Result<Vec<Pick>, Failure> {
+fn found(held: &ShelvedRun<'_>, chains: &[Chain<'_>], asked: &OsStr) -> Result<Vec<Pick>, Failure> {
     let all: Vec<&Chain<'_>> = chains.iter().collect();
     let paths = Paths::of(held, &[]);
     let picks = paths.found(&all, asked).map_err(|error| failure(&error))?;

@@ -1,7 +1,7 @@
 //! `plan restore`
 
 use backplan_runtime::backups::restore::{Destination, RestoreWish, plan};
-use backplan_runtime::backups::shelf::{Held, Shelves};
+use backplan_runtime::backups::shelf::{ShelvedRun, Shelves};
 use backplan_runtime::backups::unfinished::Unfinished;
 use backplan_runtime::catalog::ids::RunId;
 use backplan_runtime::control::Control;
@@ -118,7 +118,7 @@ fn of_database(
 }
 
 /// What of the run, or of what is asked for, cannot come back.
-fn lacking(args: &RestoreArgs, shelves: &Shelves, held: &Held<'_>) -> Vec<String> {
+fn lacking(args: &RestoreArgs, shelves: &Shelves, held: &ShelvedRun<'_>) -> Vec<String> {
     // Whoever names sources knows which; who does not must know what is not among them.
     let mut lacking = if args.sources.is_empty() { shelves.lacking(held) } else { Vec::new() };
     if args.paths.is_empty() {

@@ -11,7 +11,7 @@ use std::path::Path;
 use backplan_compiler::count::plural;
 use backplan_compiler::model::Level;
 use backplan_compiler::page::{self, escaped};
-use backplan_runtime::backups::last::{Made, Outcome};
+use backplan_runtime::backups::last::{Made, RunOutcome};
 use backplan_runtime::backups::status::{Status as Standing, span};
 use backplan_runtime::moment::shown;
 use backplan_runtime::run::timeline::Timeline;
@@ -68,7 +68,7 @@ pub struct Run {
     /// `full`, `differential`, `incremental`.
     pub level: &'static str,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: RunOutcome,
     /// What it left.
     pub made: Made,
     /// Sources that failed.

@@ -20,7 +20,7 @@ use rustix::io::Errno;
 
 use super::chain::Chain;
 use super::cluster::{ClusterError, Space, file, laid, told, unbound};
-use super::shelf::{Held, Shelves};
+use super::shelf::{ShelvedRun, Shelves};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::SourceRecord;
 use crate::catalog::runs::Choice;
@@ -41,7 +41,7 @@ const COMBINE: &str = "pg_combinebackup";
 
 /// A backup of a chain.
 pub(super) struct Layer<'a> {
-    held: Held<'a>,
+    held: ShelvedRun<'a>,
     /// What the run says of it.
     pub record: &'a SourceRecord,
 }

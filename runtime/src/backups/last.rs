@@ -18,7 +18,7 @@ pub struct LastRun {
     /// When it began.
     pub started: Timestamp,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: RunOutcome,
     /// What it left in the stores; `None`: nothing.
     #[serde(flatten)]
     pub made: Option<Made>,
@@ -27,7 +27,7 @@ pub struct LastRun {
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum RunOutcome {
     /// Everything is backed up.
     Done,
     /// It is, and there were warnings.
@@ -42,36 +42,36 @@ pub enum Outcome {
     Refused,
 }
 
-impl Outcome {
+impl RunOutcome {
     /// All of them.
-    pub const ALL: [Outcome; 6] = [
-        Outcome::Done,
-        Outcome::Warnings,
-        Outcome::Failed,
-        Outcome::Stopped,
-        Outcome::Died,
-        Outcome::Refused,
+    pub const ALL: [RunOutcome; 6] = [
+        RunOutcome::Done,
+        RunOutcome::Warnings,
+        RunOutcome::Failed,
+        RunOutcome::Stopped,
+        RunOutcome::Died,
+        RunOutcome::Refused,
     ];
 
     /// As programs are told.
     pub fn word(self) -> &'static str {
         match self {
-            Outcome::Done => "done",
-            Outcome::Warnings => "warnings",
-            Outcome::Failed => "failed",
-            Outcome::Stopped => "stopped",
-            Outcome::Died => "died",
-            Outcome::Refused => "refused",
+            RunOutcome::Done => "done",
+            RunOutcome::Warnings => "warnings",
+            RunOutcome::Failed => "failed",
+            RunOutcome::Stopped => "stopped",
+            RunOutcome::Died => "died",
+            RunOutcome::Refused => "refused",
         }
     }
 
-    fn of(end: End) -> Outcome {
+    fn of(end: End) -> RunOutcome {
         match end {
-            End::Refused => Outcome::Refused,
-            End::Failed => Outcome::Failed,
-            End::Warnings => Outcome::Warnings,
-            End::Stopped => Outcome::Stopped,
-            End::Died => Outcome::Died,
+            End::Refused => RunOutcome::Refused,
+            End::Failed => RunOutcome::Failed,
+            End::Warnings => RunOutcome::Warnings,
+            End::Stopped => RunOutcome::Stopped,
+            End::Died => RunOutcome::Died,
         }
     }
 }
@@ -117,13 +117,13 @@ impl Made {
 }
 
 /// How a run ended, as its manifest tells it: for machines that only look.
-pub fn outcome(manifest: &Manifest) -> Outcome {
+pub fn outcome(manifest: &Manifest) -> RunOutcome {
     use crate::catalog::manifest::SourceStatus::Failed;
     let lacks = manifest.sources.iter().any(|source| source.status == Failed || source.missing > 0);
     match Made::of(manifest).warnings {
-        _ if lacks => Outcome::Failed,
-        0 => Outcome::Done,
-        _ => Outcome::Warnings,
+        _ if lacks => RunOutcome::Failed,
+        0 => RunOutcome::Done,
+        _ => RunOutcome::Warnings,
     }
 }
 
@@ -162,12 +162,12 @@ pub fn last_run(shelves: &Shelves, unclean: &[PastRun]) -> Option<LastRun> {
         (Some(manifest), own) if own.is_none_or(|own| own.began <= manifest.started) => {
             let run = manifest.run.to_string();
             let told = own.filter(|own| own.run.as_ref() == Some(&run));
-            let outcome = told.map_or_else(|| outcome(manifest), |own| Outcome::of(own.end));
+            let outcome = told.map_or_else(|| outcome(manifest), |own| RunOutcome::of(own.end));
             let made = Some(Made::of(manifest));
             Some(LastRun { run: Some(run), started: manifest.started, outcome, made })
         }
         (_, Some(own)) => {
-            let (run, started, outcome) = (own.run.clone(), own.began, Outcome::of(own.end));
+            let (run, started, outcome) = (own.run.clone(), own.began, RunOutcome::of(own.end));
             let manifests = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
             let mut manifests = manifests.filter(|manifest| Some(manifest.run.to_string()) == run);
             Some(LastRun { made: manifests.next().map(Made::of), run, started, outcome })

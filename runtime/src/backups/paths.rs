@@ -15,7 +15,7 @@ use backplan_compiler::nearest;
 use super::BackupsError;
 use super::chain::Chain;
 use super::restore::prefix;
-use super::shelf::Held;
+use super::shelf::ShelvedRun;
 use crate::catalog::details::Root;
 use crate::extract::{Pattern, Pick, Picks, Taken};
 use crate::text::{printable, unescaped};
@@ -34,7 +34,7 @@ pub struct Paths {
 
 impl Paths {
     /// Those of a run; of these sources, or all.
-    pub fn of(held: &Held<'_>, sources: &[String]) -> Paths {
+    pub fn of(held: &ShelvedRun<'_>, sources: &[String]) -> Paths {
         let wanted = |source: &str| sources.is_empty() || sources.iter().any(|wanted| wanted == source);
         // Without them, a path begins with its source's name all the same.
         let mut roots = held.details().map(|details| details.roots).unwrap_or_default();

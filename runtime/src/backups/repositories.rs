@@ -153,8 +153,8 @@ struct Kept<'a> {
     own: &'a RepositoryRecord,
     stanza: String,
     /// Where it is, without what opens it.
-    place: Result<Repository, Trouble>,
-    opened: Result<Repository, Trouble>,
+    place: Result<Repository, RepositoryTrouble>,
+    opened: Result<Repository, RepositoryTrouble>,
     labels: BTreeSet<String>,
     bases: Vec<(Base, Option<String>)>,
 }
@@ -222,9 +222,9 @@ impl Kept<'_> {
         access: &Access,
         control: &Control,
     ) -> Result<(RepositoryLog<'static>, Option<Scratch>), String> {
-        let words = |trouble: &Trouble| match trouble {
-            Trouble::Gone(what) | Trouble::Unchecked(what) => what.clone(),
-            Trouble::Stopped(stopped) => stopped.to_string(),
+        let words = |trouble: &RepositoryTrouble| match trouble {
+            RepositoryTrouble::Gone(what) | RepositoryTrouble::Unchecked(what) => what.clone(),
+            RepositoryTrouble::Stopped(stopped) => stopped.to_string(),
         };
         let place = self.place.as_ref().map_err(words)?;
         let opened = self.opened.clone().map_err(|trouble| words(&trouble));
@@ -268,7 +268,7 @@ pub fn packed(
 
 /// Why a repository was not looked into.
 #[derive(Clone)]
-enum Trouble {
+enum RepositoryTrouble {
     /// It is not there: that is damage.
     Gone(String),
     /// It says nothing of it.
@@ -276,20 +276,22 @@ enum Trouble {
     Stopped(Stopped),
 }
 
-impl From<Stopped> for Trouble {
-    fn from(stopped: Stopped) -> Trouble {
-        Trouble::Stopped(stopped)
+impl From<Stopped> for RepositoryTrouble {
+    fn from(stopped: Stopped) -> RepositoryTrouble {
+        RepositoryTrouble::Stopped(stopped)
     }
 }
 
-fn unchecked(error: impl ToString) -> Trouble {
-    Trouble::Unchecked(error.to_string())
+fn unchecked(error: impl ToString) -> RepositoryTrouble {
+    RepositoryTrouble::Unchecked(error.to_string())
 }
 
 /// Only who wants to stop ends the check.
-fn settled(looked: Result<Contents, Trouble>) -> Result<Result<Contents, Trouble>, Stopped> {
+fn settled(
+    looked: Result<Contents, RepositoryTrouble>,
+) -> Result<Result<Contents, RepositoryTrouble>, Stopped> {
     match looked {
-        Err(Trouble::Stopped(stopped)) => Err(stopped),
+        Err(RepositoryTrouble::Stopped(stopped)) => Err(stopped),
         other => Ok(other),
     }
 }
@@ -298,7 +300,7 @@ fn checked(
     source: &str,
     repository: String,
     run: Option<String>,
-    looked: Result<Contents, Trouble>,
+    looked: Result<Contents, RepositoryTrouble>,
 ) -> CheckedRepository {
     let (contents, damage, unchecked) = match looked {
         Ok(mut contents) => {
@@ -310,24 +312,26 @@ fn checked(
             });
             (contents, damage.collect(), None)
         }
-        Err(Trouble::Gone(what)) => (Contents::default(), vec![whole_damage(what)], None),
-        Err(Trouble::Unchecked(why)) => (Contents::default(), Vec::new(), Some(why)),
-        Err(Trouble::Stopped(stopped)) => (Contents::default(), Vec::new(), Some(stopped.to_string())),
+        Err(RepositoryTrouble::Gone(what)) => (Contents::default(), vec![whole_damage(what)], None),
+        Err(RepositoryTrouble::Unchecked(why)) => (Contents::default(), Vec::new(), Some(why)),
+        Err(RepositoryTrouble::Stopped(stopped)) => {
+            (Contents::default(), Vec::new(), Some(stopped.to_string()))
+        }
     };
     let Contents { backups, segments, .. } = contents;
     CheckedRepository { source: source.to_owned(), repository, run, backups, segments, damage, unchecked }
 }
 
 /// Where a repository is.
-fn place(shelf: &Shelf, own: &RepositoryRecord, access: &Access) -> Result<Repository, Trouble> {
+fn place(shelf: &Shelf, own: &RepositoryRecord, access: &Access) -> Result<Repository, RepositoryTrouble> {
     let bare = match own.settings.contains_key("type") {
         true => {
             let remotes = access.remotes.get(own.source.as_str()).into_iter().flatten();
             let at = remotes.clone().flatten().find(|remote| remote.is_at(&own.settings));
             match (at, remotes.into_iter().find_map(|remote| remote.as_ref().err())) {
                 (Some(remote), _) => remote.clone(),
-                (None, Some(why)) => return Err(Trouble::Unchecked(why.clone())),
-                (None, None) => return Err(Trouble::Unchecked(super::tool::not_named(own))),
+                (None, Some(why)) => return Err(RepositoryTrouble::Unchecked(why.clone())),
+                (None, None) => return Err(RepositoryTrouble::Unchecked(super::tool::not_named(own))),
             }
         }
         false => {
@@ -335,7 +339,10 @@ fn place(shelf: &Shelf, own: &RepositoryRecord, access: &Access) -> Result<Repos
             let below = own.settings.get("path").map_or("", String::as_str);
             let folder = std::path::absolute(root.join(below)).map_err(unchecked)?;
             if !folder.join("backup").is_dir() {
-                return Err(Trouble::Gone(format!("the repository `{}` is not there", folder.display())));
+                return Err(RepositoryTrouble::Gone(format!(
+                    "the repository `{}` is not there",
+                    folder.display()
+                )));
             }
             Repository::folder(&folder)
         }
@@ -344,13 +351,17 @@ fn place(shelf: &Shelf, own: &RepositoryRecord, access: &Access) -> Result<Repos
 }
 
 /// The same, with its passphrase where it is encrypted.
-fn opened(bare: Repository, own: &RepositoryRecord, access: &Access) -> Result<Repository, Trouble> {
+fn opened(
+    bare: Repository,
+    own: &RepositoryRecord,
+    access: &Access,
+) -> Result<Repository, RepositoryTrouble> {
     if !own.settings.contains_key("cipher") {
         return Ok(bare);
     }
     match access.passphrases.get(own.source.as_str()) {
         Some(Ok(passphrase)) => bare.encrypted(passphrase.clone()).map_err(unchecked),
-        Some(Err(why)) => Err(Trouble::Unchecked(why.clone())),
+        Some(Err(why)) => Err(RepositoryTrouble::Unchecked(why.clone())),
         None => Err(unchecked("it is encrypted: name the plan, which has its `passphrase`")),
     }
 }
@@ -375,12 +386,13 @@ fn look(
     behind: &Behind<'_>,
     access: &Access,
     control: &Control,
-) -> Result<Contents, Trouble> {
+) -> Result<Contents, RepositoryTrouble> {
     let (_scratch, key_file) = key(repository, access)?;
     let inspection = Inspection { repository, key_file: &key_file, stanza, wanted };
     let looked = inspection.look(control);
-    let mut contents =
-        looked.map_err(|error| control.check().err().map_or_else(|| unchecked(error), Trouble::Stopped))?;
+    let mut contents = looked.map_err(|error| {
+        control.check().err().map_or_else(|| unchecked(error), RepositoryTrouble::Stopped)
+    })?;
     let files = repository::files(repository, Ok(repository.clone()), key_file, stanza, control);
     let bases: Vec<Based<'_>> = behind.bases.iter().map(|(base, id)| (base, id.as_deref())).collect();
     let log = RepositoryLog::open(behind.source, files, &bases).and_then(|log| log::Log::read(vec![log]));
@@ -390,7 +402,7 @@ fn look(
 }
 
 /// The file of a repository's key, in a scratch folder that goes with what is given first.
-fn key(repository: &Repository, access: &Access) -> Result<(Option<Scratch>, PathBuf), Trouble> {
+fn key(repository: &Repository, access: &Access) -> Result<(Option<Scratch>, PathBuf), RepositoryTrouble> {
     let Some(key) = repository.key() else { return Ok((None, PathBuf::new())) };
     let scratch = Scratch::make(&access.places.state, &access.places.place).map_err(unchecked)?;
     let file = scratch.folder().join(KEY_FILE);
@@ -410,9 +422,10 @@ fn unpacked(
     record: &SourceRecord,
     access: &Access,
     control: &Control,
-) -> Result<Contents, Trouble> {
-    let stopped =
-        |error: BackupsError| control.check().err().map_or_else(|| unchecked(error), Trouble::Stopped);
+) -> Result<Contents, RepositoryTrouble> {
+    let stopped = |error: BackupsError| {
+        control.check().err().map_or_else(|| unchecked(error), RepositoryTrouble::Stopped)
+    };
     let held = shelves.held(&Choice::Id(manifest.run.to_string()), Some(&record.name)).map_err(stopped)?;
     let scratch = Scratch::make(&access.places.state, &access.places.place).map_err(unchecked)?;
     let folder: PathBuf = scratch.folder().join("repository");
@@ -423,7 +436,10 @@ fn unpacked(
     let done = restore.carry_out(control).map_err(stopped)?;
     if done.problem_count > 0 {
         let first = done.problems.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
-        return Err(Trouble::Gone(format!("{} of its files did not come back: {first}", done.problem_count)));
+        return Err(RepositoryTrouble::Gone(format!(
+            "{} of its files did not come back: {first}",
+            done.problem_count
+        )));
     }
     let wanted = record.labels().label.clone().into_iter().collect();
     let bases: Vec<(Base, Option<String>)> = based(manifest, &record.name).into_iter().collect();

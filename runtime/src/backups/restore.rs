@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::BackupsError;
 use super::chain::Chain;
 use super::paths::Paths;
-use super::shelf::Held;
+use super::shelf::ShelvedRun;
 use super::unfinished::{self, Mark, Unfinished};
 use crate::artefact::Kind;
 use crate::catalog::details::{Details, DetailsError, Root};
@@ -121,7 +121,7 @@ fn is_none(count: &u64) -> bool {
 ///
 /// # Errors
 /// When the run does not have what is wanted, or the target may not be used.
-pub fn plan<'a>(run: &Held<'a>, wish: &RestoreWish) -> Result<Restore<'a>, BackupsError> {
+pub fn plan<'a>(run: &ShelvedRun<'a>, wish: &RestoreWish) -> Result<Restore<'a>, BackupsError> {
     let manifest = run.manifest;
     let held = run.sources();
     for source in &wish.sources {
@@ -172,7 +172,7 @@ pub fn plan<'a>(run: &Held<'a>, wish: &RestoreWish) -> Result<Restore<'a>, Backu
 }
 
 /// Each artefact that what is asked for comes from, and where what is in it goes.
-fn parts<'a>(run: &Held<'a>, wish: &RestoreWish) -> Result<Vec<Part<'a>>, BackupsError> {
+fn parts<'a>(run: &ShelvedRun<'a>, wish: &RestoreWish) -> Result<Vec<Part<'a>>, BackupsError> {
     let is_asked =
         |source: &str| wish.sources.is_empty() || wish.sources.iter().any(|wanted| wanted == source);
     let mut parts = Vec::new();
@@ -225,7 +225,7 @@ fn silence(place: &Target) -> io::Result<()> {
 
 /// Finds out what is meant by the paths that are wanted. Each must name something, and that have a place.
 fn pick(
-    run: &Held<'_>,
+    run: &ShelvedRun<'_>,
     wish: &RestoreWish,
     parts: &mut [Part<'_>],
     left: &[String],
@@ -255,7 +255,7 @@ fn pick(
     }
 }
 
-fn targets(run: &Held<'_>, wish: &RestoreWish, sources: &[&str]) -> Result<Vec<Target>, BackupsError> {
+fn targets(run: &ShelvedRun<'_>, wish: &RestoreWish, sources: &[&str]) -> Result<Vec<Target>, BackupsError> {
     match (&wish.to, wish.sources.as_slice()) {
         (Destination::Folder(folder), [_]) => {
             Ok(sources.iter().map(|source| Target::folder(source.as_bytes(), folder)).collect())
@@ -274,7 +274,7 @@ fn targets(run: &Held<'_>, wish: &RestoreWish, sources: &[&str]) -> Result<Vec<T
 }
 
 /// What a run holds and a restore in place leaves: what came from no place, or from one that only the backup names.
-fn left(run: &Held<'_>, wish: &RestoreWish) -> Vec<String> {
+fn left(run: &ShelvedRun<'_>, wish: &RestoreWish) -> Vec<String> {
     let Destination::InPlace { places, as_recorded } = &wish.to else { return Vec::new() };
     let held = run.sources();
     let is_wanted = |source: &str| {
@@ -320,7 +320,7 @@ pub(super) fn prefix(root: &Root) -> Vec<u8> {
     inside.strip_suffix(b"/").unwrap_or(inside).to_vec()
 }
 
-fn details(run: &Held<'_>) -> Result<Details, BackupsError> {
+fn details(run: &ShelvedRun<'_>) -> Result<Details, BackupsError> {
     run.details().map_err(|cause| match (&cause, run.locked()) {
         (DetailsError::Sealed, Some(locked)) => locked,
         _ => BackupsError::Details { run: run.manifest.run.to_string(), cause },
@@ -333,7 +333,7 @@ fn is_sealed(error: &BackupsError) -> bool {
 }
 
 /// The trees that a run says it has, and the plan does not.
-fn strangers(run: &Held<'_>, places: &[Root]) -> Result<Vec<Root>, BackupsError> {
+fn strangers(run: &ShelvedRun<'_>, places: &[Root]) -> Result<Vec<Root>, BackupsError> {
     let details = details(run)?;
     let is_known =
         |root: &Root| places.iter().any(|own| own.source == root.source && own.inside == root.inside);
@@ -342,7 +342,11 @@ fn strangers(run: &Held<'_>, places: &[Root]) -> Result<Vec<Root>, BackupsError>
 
 /// Refuses to put a SQLite database under the write-ahead log or journal of another: SQLite would apply that to it, and
 /// ruin it.
-fn no_side_files(run: &Held<'_>, wish: &RestoreWish, held: &BTreeSet<&str>) -> Result<(), BackupsError> {
+fn no_side_files(
+    run: &ShelvedRun<'_>,
+    wish: &RestoreWish,
+    held: &BTreeSet<&str>,
+) -> Result<(), BackupsError> {
     for database in databases(run, wish, held)? {
         for ending in ["-wal", "-journal"] {
             let mut side = database.clone().into_os_string();
@@ -358,7 +362,7 @@ fn no_side_files(run: &Held<'_>, wish: &RestoreWish, held: &BTreeSet<&str>) -> R
 
 /// Where SQLite databases would come to lie.
 fn databases(
-    run: &Held<'_>,
+    run: &ShelvedRun<'_>,
     wish: &RestoreWish,
     held: &BTreeSet<&str>,
 ) -> Result<Vec<PathBuf>, BackupsError> {
@@ -397,7 +401,10 @@ fn within(folder: &Path, wish: &RestoreWish, source: &str) -> PathBuf {
 }
 
 /// The files of these sources, as the artefacts themselves have them, by source and path inside it.
-fn files_of(run: &Held<'_>, is_meant: &dyn Fn(&str) -> bool) -> Result<Vec<(String, PathBuf)>, BackupsError> {
+fn files_of(
+    run: &ShelvedRun<'_>,
+    is_meant: &dyn Fn(&str) -> bool,
+) -> Result<Vec<(String, PathBuf)>, BackupsError> {
     let mut found = Vec::new();
     for chain in run.chains(is_meant)? {
         for source in chain.sources() {

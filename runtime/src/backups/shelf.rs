@@ -71,7 +71,7 @@ pub struct Shelves {
 }
 
 /// A run as all stores together hold it: one may have archives that another has not.
-pub struct Held<'a> {
+pub struct ShelvedRun<'a> {
     /// The manifest that one of them has.
     pub manifest: &'a Manifest,
     /// Every archive of the run that some store has.
@@ -109,7 +109,7 @@ impl<'a> Piece<'a> {
     }
 }
 
-impl<'a> Held<'a> {
+impl<'a> ShelvedRun<'a> {
     /// How many read of it at once. Who reads from far away waits most of the time: there are more of them than processors.
     pub fn readers(&self) -> Option<usize> {
         let first = self.pieces.iter().filter_map(|piece| piece.places.first());
@@ -147,7 +147,7 @@ impl<'a> Held<'a> {
     }
 }
 
-impl Held<'_> {
+impl ShelvedRun<'_> {
     /// What is private in its manifest; where that is damaged, as another store has it.
     ///
     /// # Errors
@@ -471,7 +471,7 @@ impl Shelves {
     ///
     /// # Errors
     /// As [`Shelves::choose`].
-    pub fn held(&self, choice: &Choice, source: Option<&str>) -> Result<Held<'_>, BackupsError> {
+    pub fn held(&self, choice: &Choice, source: Option<&str>) -> Result<ShelvedRun<'_>, BackupsError> {
         // Who names a run means it, whatever it holds.
         let source = source.filter(|_| !matches!(choice, Choice::Id(_)));
         let (shelf, manifest) = self.choose(choice, source)?;
@@ -495,7 +495,7 @@ impl Shelves {
         for piece in pieces.values_mut() {
             piece.places.sort_by_key(|place| (!self.strange_below(place).is_empty(), place.0.root.is_none()));
         }
-        Ok(Held { manifest, pieces: pieces.into_values().collect(), shelf })
+        Ok(ShelvedRun { manifest, pieces: pieces.into_values().collect(), shelf })
     }
 
     /// Whether nothing is said against a run of a store: this machine made it, or remembers none of that time.
@@ -592,7 +592,7 @@ impl Shelves {
 
     /// What a person should know who wants all of a run: each source that it does not hold, why, and which earlier run
     /// does.
-    pub fn lacking(&self, held: &Held<'_>) -> Vec<String> {
+    pub fn lacking(&self, held: &ShelvedRun<'_>) -> Vec<String> {
         let (run, there) = (held.manifest.run, held.sources());
         let sources = held.manifest.sources.iter().filter(|source| !there.contains(source.name.as_str()));
         let sealed = held.details().ok();
@@ -622,7 +622,7 @@ impl Shelves {
 
     /// What a person should know who wants these sources of a run wholly: each of which it lacks paths that the plan named,
     /// which, and which earlier run has them.
-    pub fn in_part(&self, held: &Held<'_>, asked: &[String]) -> Vec<String> {
+    pub fn in_part(&self, held: &ShelvedRun<'_>, asked: &[String]) -> Vec<String> {
         let (run, sealed) = (held.manifest.run, held.details().ok());
         let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);
         let sources = held
@@ -659,7 +659,7 @@ impl Shelves {
 
     /// What a person should know who wants these sources of a run: each in which the run found nothing, though an earlier one has
     /// something of it.
-    pub fn empty(&self, held: &Held<'_>, asked: &[String]) -> Vec<String> {
+    pub fn empty(&self, held: &ShelvedRun<'_>, asked: &[String]) -> Vec<String> {
         let run = held.manifest.run;
         let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);
         let own = held.manifest.sources.iter().filter(|source| {

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use rustix::fs::{Access, access};
 use serde::Serialize;
 
-use super::shelf::{Held, Piece, Shelf, Shelves};
+use super::shelf::{Piece, Shelf, ShelvedRun, Shelves};
 use crate::catalog::details::Root;
 use crate::catalog::ids::RunId;
 use crate::catalog::mounted;
@@ -479,7 +479,7 @@ fn is_in(piece: &Piece<'_>, source: &str, inside: &[u8]) -> Result<bool, String>
 /// The stores that have an archive of a run.
 fn stores_of<'a>(
     shelves: &'a Shelves,
-    held: &'a Held<'_>,
+    held: &'a ShelvedRun<'_>,
     piece: &'a Piece<'_>,
 ) -> impl Iterator<Item = String> + use<'a> {
     let has = |shelf: &&Shelf| {

@@ -48,7 +48,7 @@ pub struct Scanned {
 
 /// Why a scan cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lost {
+pub enum LostScan {
     /// It is not there.
     Missing,
     /// It belongs to another artefact.
@@ -57,12 +57,14 @@ pub enum Lost {
     Damaged(String),
 }
 
-impl fmt::Display for Lost {
+impl fmt::Display for LostScan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Lost::Missing => f.write_str("this machine has no record of what its files were like"),
-            Lost::Foreign => f.write_str("this machine's record of its files belongs to another artefact"),
-            Lost::Damaged(cause) => write!(f, "this machine's record of its files is damaged: {cause}"),
+            LostScan::Missing => f.write_str("this machine has no record of what its files were like"),
+            LostScan::Foreign => {
+                f.write_str("this machine's record of its files belongs to another artefact")
+            }
+            LostScan::Damaged(cause) => write!(f, "this machine's record of its files is damaged: {cause}"),
         }
     }
 }
@@ -122,13 +124,13 @@ impl Cache {
     ///
     /// # Errors
     /// Why there is none that can be trusted.
-    pub fn load(&self, archive: &str, run: RunId, root: &str, source: &str) -> Result<Kept, Lost> {
+    pub fn load(&self, archive: &str, run: RunId, root: &str, source: &str) -> Result<Kept, LostScan> {
         let (folder, bound) = self.bound(archive, run, root)?;
-        let recorded = bound.scans.get(source).ok_or(Lost::Missing)?;
+        let recorded = bound.scans.get(source).ok_or(LostScan::Missing)?;
         let scan = folder.join(format!("{source}.scan"));
-        let damaged = |error: io::Error| Lost::Damaged(error.to_string());
+        let damaged = |error: io::Error| LostScan::Damaged(error.to_string());
         if digest(&scan).map_err(damaged)? != *recorded {
-            return Err(Lost::Damaged(format!("`{}` does not have its digest", scan.display())));
+            return Err(LostScan::Damaged(format!("`{}` does not have its digest", scan.display())));
         }
         let doubts = Doubts::read(&folder.join(format!("{source}.doubts"))).map_err(damaged)?;
         Ok(Kept { scan, doubts })
@@ -143,16 +145,17 @@ impl Cache {
     }
 
     /// What a run kept of an archive.
-    fn bound(&self, archive: &str, run: RunId, root: &str) -> Result<(PathBuf, Bound), Lost> {
+    fn bound(&self, archive: &str, run: RunId, root: &str) -> Result<(PathBuf, Bound), LostScan> {
         let folder = self.folder.join(archive).join(run.to_string());
         let text = match fs::read_to_string(folder.join(BOUND)) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Lost::Missing),
-            Err(error) => return Err(Lost::Damaged(error.to_string())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(LostScan::Missing),
+            Err(error) => return Err(LostScan::Damaged(error.to_string())),
         };
-        let bound: Bound = crate::yaml::from_str(&text).map_err(|error| Lost::Damaged(error.to_string()))?;
+        let bound: Bound =
+            crate::yaml::from_str(&text).map_err(|error| LostScan::Damaged(error.to_string()))?;
         if bound.run != run || bound.root != root {
-            return Err(Lost::Foreign);
+            return Err(LostScan::Foreign);
         }
         Ok((folder, bound))
     }
@@ -231,13 +234,13 @@ mod tests {
         let grains = cache.grains("main", first, "r1", "site").unwrap();
         fs::write(grains, "something else").unwrap();
         assert_eq!(cache.grains("main", first, "r1", "site"), None);
-        assert_eq!(cache.load("main", first, "r2", "site").unwrap_err(), Lost::Foreign);
-        assert_eq!(cache.load("main", second, "r1", "site").unwrap_err(), Lost::Missing);
-        assert_eq!(cache.load("main", first, "r1", "other").unwrap_err(), Lost::Missing);
+        assert_eq!(cache.load("main", first, "r2", "site").unwrap_err(), LostScan::Foreign);
+        assert_eq!(cache.load("main", second, "r1", "site").unwrap_err(), LostScan::Missing);
+        assert_eq!(cache.load("main", first, "r1", "other").unwrap_err(), LostScan::Missing);
         fs::write(&kept.scan, "something else").unwrap();
-        assert!(matches!(cache.load("main", first, "r1", "site"), Err(Lost::Damaged(_))));
+        assert!(matches!(cache.load("main", first, "r1", "site"), Err(LostScan::Damaged(_))));
         cache.keep_only("main", &BTreeSet::from([second])).unwrap();
-        assert_eq!(cache.load("main", first, "r1", "site").unwrap_err(), Lost::Missing);
+        assert_eq!(cache.load("main", first, "r1", "site").unwrap_err(), LostScan::Missing);
     }
 
     #[test]
@@ -254,6 +257,6 @@ mod tests {
         }
         cache.keep_archives(&BTreeSet::from(["main".to_owned()])).unwrap();
         assert!(cache.load("main", first, "r1", "site").is_ok());
-        assert_eq!(cache.load("renamed", first, "r1", "site").unwrap_err(), Lost::Missing);
+        assert_eq!(cache.load("renamed", first, "r1", "site").unwrap_err(), LostScan::Missing);
     }
 }

@@ -41,7 +41,7 @@ pub struct Request {
 /// What the time is.
 #[derive(Debug, Clone, Copy, Default)]
 pub enum Clock {
-    /// The system's.
+    /// What this machine's clock says.
     #[default]
     System,
     /// Always this: for tests that compare two runs.

@@ -434,8 +434,8 @@ impl Taker<'_> {
             }
             match self.bring(&run, givers, &mut shown.warnings) {
                 Ok(brought) => shown.runs.push(brought),
-                Err(Trouble::Here(why)) => return Err(format!("{why}; the next sync goes on")),
-                Err(Trouble::There(why)) => {
+                Err(SyncTrouble::Here(why)) => return Err(format!("{why}; the next sync goes on")),
+                Err(SyncTrouble::There(why)) => {
                     shown.warnings.push(format!("run `{}` was not brought: {why}", run.run));
                     failed.insert(run.run);
                 }
@@ -451,8 +451,8 @@ impl Taker<'_> {
             self.check().map_err(|why| format!("{why}; the next sync goes on"))?;
             match self.put_back_of(run, &lost, givers, &mut shown.warnings) {
                 Ok(()) => shown.runs.push(Brought::again(run.run, &lost)),
-                Err(Trouble::Here(why)) => return Err(format!("{why}; the next sync goes on")),
-                Err(Trouble::There(why)) => {
+                Err(SyncTrouble::Here(why)) => return Err(format!("{why}; the next sync goes on")),
+                Err(SyncTrouble::There(why)) => {
                     let run = run.run;
                     shown.warnings.push(format!("what run `{run}` lacks was not brought: {why}"));
                 }
@@ -467,15 +467,15 @@ impl Taker<'_> {
         lost: &[&ArchiveRecord],
         givers: &[Giver],
         warnings: &mut Vec<String>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), SyncTrouble> {
         self.has_room(lost.iter().map(|archive| archive.size).sum())?;
         let names = lost.iter().map(|archive| archive.artefact.to_string());
         let intent = Intent::new(run.run, run.nonce, names);
         let (store, layout) = (Arc::clone(&self.store), self.layout.clone());
         let lease = Arc::clone(&self.lease);
         let transaction = Transaction::resume(store, layout, lease, Arc::new(mark), intent);
-        let Some(transaction) = transaction.map_err(Trouble::here)? else {
-            return Err(Trouble::There("its manifest has gone".to_owned()));
+        let Some(transaction) = transaction.map_err(SyncTrouble::here)? else {
+            return Err(SyncTrouble::There("its manifest has gone".to_owned()));
         };
         for archive in lost {
             self.copy(&transaction, archive, givers)?;
@@ -485,10 +485,10 @@ impl Taker<'_> {
     }
 
     /// What of a run the store is to hold itself.
-    fn hold(&self, run: &Manifest) -> Result<Option<Hold>, Trouble> {
+    fn hold(&self, run: &Manifest) -> Result<Option<Hold>, SyncTrouble> {
         let immutable = self.model.store(self.id).immutable;
         let hold = immutable.map(|immutable| Hold::of(Arc::clone(&self.store), self.layout, run, immutable));
-        hold.transpose().map_err(Trouble::here)
+        hold.transpose().map_err(SyncTrouble::here)
     }
 
     /// Whether a run is none that this machine has made, as a store has it: by being brought it becomes none.
@@ -503,7 +503,7 @@ impl Taker<'_> {
         run: &Manifest,
         givers: &[Giver],
         warnings: &mut Vec<String>,
-    ) -> Result<Brought, Trouble> {
+    ) -> Result<Brought, SyncTrouble> {
         let mut manifest = self.manifest(run, givers)?;
         manifest.plan.id = self.plan;
         let mut wanted = Vec::new();
@@ -519,23 +519,23 @@ impl Taker<'_> {
         let lease = Arc::clone(&self.lease);
         let begun = Transaction::begin(store, layout, lease, Arc::new(mark), intent);
         let transaction = begun.map_err(|error| match error {
-            CommitError::ArtefactExists { .. } => Trouble::There(error.to_string()),
-            error => Trouble::here(error),
+            CommitError::ArtefactExists { .. } => SyncTrouble::There(error.to_string()),
+            error => SyncTrouble::here(error),
         })?;
         for archive in &wanted {
             if let Err(trouble) = self.copy(&transaction, archive, givers) {
                 // What was sent of the run is of no use without the rest.
-                transaction.undo().map_err(Trouble::here)?;
+                transaction.undo().map_err(SyncTrouble::here)?;
                 return Err(trouble);
             }
         }
-        let bytes = manifest.to_bytes().map_err(Trouble::here)?;
+        let bytes = manifest.to_bytes().map_err(SyncTrouble::here)?;
         if !self.is_strange(run.run, givers) {
             warnings.extend(Made::keep(self.state, run.run, &bytes).err());
         }
         let hold = self.hold(&manifest)?;
         let held = hold.iter().try_for_each(Hold::before);
-        let _ = transaction.commit(&manifest).map_err(Trouble::here)?;
+        let _ = transaction.commit(&manifest).map_err(SyncTrouble::here)?;
         if !manifest.repositories.is_empty() {
             warnings.extend(Made::keep_done(self.state, run.run, self.store.label()).err());
         }
@@ -545,7 +545,7 @@ impl Taker<'_> {
     }
 
     /// Sees that a run fits into a folder, and leaves as much as is wanted.
-    fn has_room(&self, bytes: u64) -> Result<(), Trouble> {
+    fn has_room(&self, bytes: u64) -> Result<(), SyncTrouble> {
         let Some(folder) = self.model.store(self.id).folder() else { return Ok(()) };
         let Ok(there) = rustix::fs::statvfs(folder) else { return Ok(()) };
         let free = there.f_bavail.saturating_mul(there.f_frsize);
@@ -557,24 +557,24 @@ impl Taker<'_> {
             spare => format!(", of which {spare} are left for the next backup"),
         };
         let label = self.store.label();
-        Err(Trouble::Here(format!(
+        Err(SyncTrouble::Here(format!(
             "a run of {bytes} B is lacking, and store `{label}` has {free} B free{spare}: make room there, or keep less"
         )))
     }
 
     /// Whether an artefact is there already, whole: of an earlier run that this one points to, or of one that was cut short.
-    fn has(&self, archive: &ArchiveRecord) -> Result<bool, Trouble> {
+    fn has(&self, archive: &ArchiveRecord) -> Result<bool, SyncTrouble> {
         let name = archive.artefact.object();
-        if self.store.size(&name).map_err(Trouble::here)? != Some(archive.size) {
+        if self.store.size(&name).map_err(SyncTrouble::here)? != Some(archive.size) {
             return Ok(false);
         }
         let digest = digest(self.store.as_ref(), &name, archive.size, &|| self.check(), |_| Ok(()))
-            .map_err(Trouble::Here)?;
+            .map_err(SyncTrouble::Here)?;
         Ok(archive.sha256.as_ref().is_some_and(|wanted| **wanted == *digest))
     }
 
     /// The manifest with its details, from the first store that has them.
-    fn manifest(&self, run: &Manifest, givers: &[Giver]) -> Result<Manifest, Trouble> {
+    fn manifest(&self, run: &Manifest, givers: &[Giver]) -> Result<Manifest, SyncTrouble> {
         if run.second != Second::Left {
             return Ok(run.clone());
         }
@@ -587,7 +587,7 @@ impl Taker<'_> {
                 Err(error) => why = error,
             }
         }
-        Err(Trouble::There(why))
+        Err(SyncTrouble::There(why))
     }
 
     fn others<'g>(&self, givers: &'g [Giver]) -> impl Iterator<Item = &'g Giver> + use<'g, '_> {
@@ -601,9 +601,9 @@ impl Taker<'_> {
         transaction: &Transaction,
         archive: &ArchiveRecord,
         givers: &[Giver],
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), SyncTrouble> {
         let Some(wanted) = &archive.sha256 else {
-            return Err(Trouble::There(format!("its manifest has no digest of `{}`", archive.artefact)));
+            return Err(SyncTrouble::There(format!("its manifest has no digest of `{}`", archive.artefact)));
         };
         let name = archive.artefact.object();
         let mut why = Vec::new();
@@ -611,7 +611,8 @@ impl Taker<'_> {
             if !matches!(giver.store.size(&name), Ok(Some(size)) if size == archive.size) {
                 continue;
             }
-            let upload = transaction.upload(&archive.artefact, Some(archive.size)).map_err(Trouble::here)?;
+            let upload =
+                transaction.upload(&archive.artefact, Some(archive.size)).map_err(SyncTrouble::here)?;
             let label = &self.model.store(self.id).name;
             let mut upload = limited(upload, label, self.limits.clone(), self.control);
             let mut trouble = None;
@@ -624,9 +625,9 @@ impl Taker<'_> {
                 sent.inspect_err(|error| trouble = Some(error.clone()))
             });
             match (read, trouble) {
-                (_, Some(error)) => return Err(Trouble::Here(error)),
+                (_, Some(error)) => return Err(SyncTrouble::Here(error)),
                 (Ok(found), None) if **wanted == *found => {
-                    return transaction.finish(upload, &archive.artefact).map_err(Trouble::here);
+                    return transaction.finish(upload, &archive.artefact).map_err(SyncTrouble::here);
                 }
                 (Ok(_), None) => why.push(format!(
                     "`{}` in store `{}` is not what its manifest says: `plan verify` tells more",
@@ -635,24 +636,24 @@ impl Taker<'_> {
                 )),
                 (Err(error), None) => why.push(error),
             }
-            self.check().map_err(Trouble::Here)?;
+            self.check().map_err(SyncTrouble::Here)?;
         }
         if why.is_empty() {
             why.push(format!("no store has `{}` as its manifest says", archive.artefact));
         }
-        Err(Trouble::There(why.join("; ")))
+        Err(SyncTrouble::There(why.join("; ")))
     }
 }
 
 /// Whose trouble it is: that of the store that is filled, and so of all that follows, or of what is brought.
-enum Trouble {
+enum SyncTrouble {
     Here(String),
     There(String),
 }
 
-impl Trouble {
-    fn here(error: impl ToString) -> Trouble {
-        Trouble::Here(error.to_string())
+impl SyncTrouble {
+    fn here(error: impl ToString) -> SyncTrouble {
+        SyncTrouble::Here(error.to_string())
     }
 }
 

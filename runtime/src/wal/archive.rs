@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::WalError;
 use super::adopt::Place;
 use super::cluster::ClusterId;
-use super::held::Held;
+use super::held::HeldFile;
 use super::name::{Segment, WalName};
 use super::object::ObjectError;
 use super::rival::Origin;
@@ -273,9 +273,9 @@ impl Archive {
     ///
     /// # Errors
     /// When they cannot be listed.
-    pub fn list(&self, cluster: &ClusterId) -> Result<BTreeMap<WalName, Held>, WalError> {
+    pub fn list(&self, cluster: &ClusterId) -> Result<BTreeMap<WalName, HeldFile>, WalError> {
         let mut files = BTreeMap::new();
-        let mut take = |object: Object| files.extend(Held::of_object(&object));
+        let mut take = |object: Object| files.extend(HeldFile::of_object(&object));
         self.store.each(Some(&Name::known(cluster.to_string())), &mut take)?;
         Ok(files)
     }
@@ -316,10 +316,10 @@ impl Archive {
     }
 
     /// The segments in one of the folders.
-    fn segments_in(&self, cluster: &ClusterId, folder: &str) -> Result<Vec<(Segment, Held)>, WalError> {
+    fn segments_in(&self, cluster: &ClusterId, folder: &str) -> Result<Vec<(Segment, HeldFile)>, WalError> {
         let mut segments = Vec::new();
         let mut take = |object: Object| {
-            if let Some((WalName::Segment(segment), held)) = Held::of_object(&object) {
+            if let Some((WalName::Segment(segment), held)) = HeldFile::of_object(&object) {
                 segments.push((segment, held));
             }
         };
@@ -331,7 +331,11 @@ impl Archive {
     ///
     /// # Errors
     /// When they cannot be listed.
-    pub fn newest(&self, cluster: &ClusterId, timeline: u32) -> Result<Option<(Segment, Held)>, WalError> {
+    pub fn newest(
+        &self,
+        cluster: &ClusterId,
+        timeline: u32,
+    ) -> Result<Option<(Segment, HeldFile)>, WalError> {
         let begins = format!("{timeline:08X}");
         // One may have become empty just now.
         for folder in self.folders(cluster)?.iter().rev().filter(|name| name.starts_with(&begins)) {
@@ -493,7 +497,7 @@ impl Archive {
     ///
     /// # Errors
     /// When a folder on the way to it cannot be synced.
-    pub fn settle(&self, cluster: &ClusterId, name: WalName, held: Held) -> Result<(), WalError> {
+    pub fn settle(&self, cluster: &ClusterId, name: WalName, held: HeldFile) -> Result<(), WalError> {
         let Seat::Folder(own) = &self.seat else { return Ok(()) };
         let object = own.join(held.object(cluster, name).as_str());
         // From the object's folder up to the archive's own, which was synced when it was made.
@@ -508,7 +512,7 @@ impl Archive {
     ///
     /// # Errors
     /// When it is not known to be gone.
-    pub fn delete(&self, cluster: &ClusterId, name: WalName, held: Held) -> Result<(), WalError> {
+    pub fn delete(&self, cluster: &ClusterId, name: WalName, held: HeldFile) -> Result<(), WalError> {
         Ok(self.store.delete(&held.object(cluster, name))?)
     }
 

@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use super::WalError;
 use super::archive::Archive;
 use super::cluster::ClusterId;
-use super::held::Held;
+use super::held::HeldFile;
 use super::name::WalName;
 use super::object;
 use super::survey::forks;
@@ -32,7 +32,7 @@ struct Wanted<'a> {
     cluster: ClusterId,
     name: WalName,
     from: &'a Archive,
-    held: Held,
+    held: HeldFile,
 }
 
 /// What an archive lacks of what others have, oldest first; but for what was given up.

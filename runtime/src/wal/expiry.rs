@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::WalError;
 use super::archive::Archive;
 use super::cluster::ClusterId;
-use super::held::Held;
+use super::held::HeldFile;
 use super::lsn::Lsn;
 use super::name::{Segment, WalName};
 use super::survey::{Begin, Start, Survey, oldest_needed};
@@ -61,7 +61,7 @@ pub struct Expired {
     /// The first segment that stays.
     pub kept_from: Segment,
     /// The files that go, in the order in which they do: the oldest first, so that a deletion that is cut short leaves no hole.
-    pub files: Vec<(WalName, Held)>,
+    pub files: Vec<(WalName, HeldFile)>,
 }
 
 /// What of an archive may go. `bases` are all that are kept, anywhere; a cluster with none loses nothing, as its first may be

@@ -19,18 +19,18 @@ const WHOLE: u64 = 64 << 20;
 
 /// A file that an archive has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldFile {
     /// Bytes that it takes.
     pub size: u64,
     /// Whether it is encrypted.
     pub is_sealed: bool,
 }
 
-impl Held {
+impl HeldFile {
     /// The file that an object is.
-    pub(super) fn of_object(found: &Object) -> Option<(WalName, Held)> {
+    pub(super) fn of_object(found: &Object) -> Option<(WalName, HeldFile)> {
         let (name, is_sealed) = WalName::of_object(&found.name)?;
-        Some((name, Held { size: found.size, is_sealed }))
+        Some((name, HeldFile { size: found.size, is_sealed }))
     }
 
     /// Its object.
@@ -48,10 +48,10 @@ impl Archive {
     ///
     /// # Errors
     /// When the store cannot tell.
-    pub fn find(&self, cluster: &ClusterId, name: WalName) -> Result<Option<Held>, WalError> {
+    pub fn find(&self, cluster: &ClusterId, name: WalName) -> Result<Option<HeldFile>, WalError> {
         for is_sealed in self.forms() {
             if let Some(size) = self.store.size(&object_of(cluster, name, is_sealed))? {
-                return Ok(Some(Held { size, is_sealed }));
+                return Ok(Some(HeldFile { size, is_sealed }));
             }
         }
         Ok(None)
@@ -67,7 +67,7 @@ impl Archive {
     ///
     /// # Errors
     /// When it cannot be told.
-    pub fn closing(&self, cluster: &ClusterId, name: WalName, held: Held) -> Result<Closing, WalError> {
+    pub fn closing(&self, cluster: &ClusterId, name: WalName, held: HeldFile) -> Result<Closing, WalError> {
         let file = self.bytes_of(cluster, name, held, false);
         let closing = match held.is_sealed {
             true => sealed::read(&file).map(|label| label.closing),
@@ -84,7 +84,7 @@ impl Archive {
         &self,
         cluster: &ClusterId,
         name: WalName,
-        held: Held,
+        held: HeldFile,
         take: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<Closing, WalError> {
         let file = self.bytes_of(cluster, name, held, self.is_far());
@@ -113,7 +113,7 @@ impl Archive {
             };
             if bytes.len() as u64 == WHOLE {
                 let size = self.store.size(&object)?.unwrap_or(WHOLE);
-                return self.read(cluster, name, Held { size, is_sealed }, take).map(Some);
+                return self.read(cluster, name, HeldFile { size, is_sealed }, take).map(Some);
             }
             let read = self.decode((cluster, name), object::Memory(bytes), is_sealed, take);
             return read.map(Some).map_err(|cause| self.bad(name, cause));
@@ -126,7 +126,7 @@ impl Archive {
     ///
     /// # Errors
     /// When it is not.
-    pub fn check(&self, cluster: &ClusterId, name: WalName, held: Held) -> Result<bool, WalError> {
+    pub fn check(&self, cluster: &ClusterId, name: WalName, held: HeldFile) -> Result<bool, WalError> {
         if !held.is_sealed || !self.keys.is_empty() {
             match self.read(cluster, name, held, |_| Ok(())) {
                 // Another key opens it, as where the plan has changed its own.
@@ -146,7 +146,7 @@ impl Archive {
         &self,
         cluster: &ClusterId,
         name: WalName,
-        held: Held,
+        held: HeldFile,
     ) -> Result<(Vec<Fork>, Closing), WalError> {
         if held.is_sealed {
             let label = sealed::read(&self.bytes_of(cluster, name, held, false));
@@ -166,7 +166,7 @@ impl Archive {
         &self,
         cluster: &ClusterId,
         name: WalName,
-        held: Held,
+        held: HeldFile,
         take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
         const PIECE: u64 = 1 << 24;
@@ -214,7 +214,7 @@ impl Archive {
         Ok(closing)
     }
 
-    fn bytes_of(&self, cluster: &ClusterId, name: WalName, held: Held, is_whole: bool) -> Bytes {
+    fn bytes_of(&self, cluster: &ClusterId, name: WalName, held: HeldFile, is_whole: bool) -> Bytes {
         let (store, object) = (Arc::clone(&self.store), held.object(cluster, name));
         Bytes { store, object, size: held.size, window: is_whole.then(Default::default) }
     }

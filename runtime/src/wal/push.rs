@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::WalError;
 use super::archive::Archive;
 use super::cluster::{ClusterId, NoSegment, PageHead};
-use super::held::Held;
+use super::held::HeldFile;
 use super::name::WalName;
 use super::object::{self, ObjectError};
 use super::rival::{self, Origin, Pushing};
@@ -323,7 +323,7 @@ fn same(
     archive: &Archive,
     cluster: &ClusterId,
     name: WalName,
-    held: Held,
+    held: HeldFile,
     file: &Path,
 ) -> Result<(), WalError> {
     const OTHER: io::ErrorKind = io::ErrorKind::InvalidData;

@@ -62,7 +62,7 @@ use keep::Keep;
 use listing::Listing;
 use names::Names;
 use open::Roots;
-use plan::{Ended, Outcome, Planner, Shared};
+use plan::{Ended, Planner, PlannerOutcome, Shared};
 use pool::Pool;
 use readers::Readers;
 use window::Window;
@@ -367,7 +367,8 @@ pub fn pack_changes(
         grains: &grains,
         pool,
     };
-    let Outcome { links, wholes, warnings, mut came } = members(inputs, &material, &mut writer, control)?;
+    let PlannerOutcome { links, wholes, warnings, mut came } =
+        members(inputs, &material, &mut writer, control)?;
     for (source, warning) in warnings {
         writer.written[usize::from(source)].warnings.push(warning);
     }
@@ -524,7 +525,7 @@ fn members(
     material: &Material<'_>,
     writer: &mut Writer<'_>,
     control: &Control,
-) -> Result<Outcome, PackError> {
+) -> Result<PlannerOutcome, PackError> {
     let Material { listings, fates, keep, deletions, options, names, grains, ref pool } = *material;
     let roots: Vec<Roots> = listings.iter().map(|listing| Roots::open(&listing.roots)).collect();
     let (compressing, workers) = threads_wanted(options);

@@ -133,7 +133,7 @@ pub type Wholes = HashMap<u64, [u8; 32]>;
 
 /// What the planner alone knows.
 #[derive(Default)]
-pub struct Outcome {
+pub struct PlannerOutcome {
     /// Targets of further names.
     pub links: Links,
     /// What was left out, by source.
@@ -167,7 +167,7 @@ pub struct Planner<'a> {
     next: u64,
     plain: Batch,
     packed: Batch,
-    outcome: Outcome,
+    outcome: PlannerOutcome,
 }
 
 impl<'a> Planner<'a> {
@@ -180,12 +180,12 @@ impl<'a> Planner<'a> {
             next: shared.listings.iter().map(|listing| listing.entries).sum(),
             plain: Batch::default(),
             packed: Batch::default(),
-            outcome: Outcome::default(),
+            outcome: PlannerOutcome::default(),
         }
     }
 
     /// Goes through everything: what is copied, files that stay, files that change, folders last.
-    pub fn run(mut self, inputs: Vec<Input>) -> Result<Outcome, Ended> {
+    pub fn run(mut self, inputs: Vec<Input>) -> Result<PlannerOutcome, Ended> {
         let reader = |input: Input| match input.content {
             Content::Stream { reader, .. } => Some(Once::Stream(reader)),
             Content::Feed(feed) => Some(Once::Feed(feed)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use backplan_compiler::count::plural;
 use backplan_compiler::page::escaped;
-use backplan_runtime::backups::last::Outcome;
+use backplan_runtime::backups::last::RunOutcome;
 use backplan_runtime::backups::status::{Status as Standing, span};
 use backplan_runtime::moment::shown;
 use backplan_runtime::past::history::End;
@@ -102,14 +102,14 @@ pub fn next(out: &mut String, standing: &Standing, now: Timestamp) {
 }
 
 /// An end, and its sign.
-pub fn outcome(of: Outcome) -> String {
+pub fn outcome(of: RunOutcome) -> String {
     match of {
-        Outcome::Done => span_of("good", "\u{2713} done"),
-        Outcome::Warnings => span_of("look", "! warnings"),
-        Outcome::Failed => span_of("bad", "\u{2717} failed in part"),
-        Outcome::Stopped => span_of("bad", "\u{2717} stopped"),
-        Outcome::Died => span_of("bad", "\u{2717} died"),
-        Outcome::Refused => span_of("bad", "\u{2717} did not begin"),
+        RunOutcome::Done => span_of("good", "\u{2713} done"),
+        RunOutcome::Warnings => span_of("look", "! warnings"),
+        RunOutcome::Failed => span_of("bad", "\u{2717} failed in part"),
+        RunOutcome::Stopped => span_of("bad", "\u{2717} stopped"),
+        RunOutcome::Died => span_of("bad", "\u{2717} died"),
+        RunOutcome::Refused => span_of("bad", "\u{2717} did not begin"),
     }
 }
 
@@ -125,14 +125,17 @@ pub fn runs(out: &mut String, standing: &Standing, past: &Past, now: Timestamp) 
         .filter(|one| one.run.as_ref().is_none_or(|id| !past.runs.iter().any(|run| run.run == *id)));
     all.extend(lost.map(|one| {
         let end = match one.end {
-            End::Refused => Outcome::Refused,
-            End::Failed => Outcome::Failed,
-            End::Warnings => Outcome::Warnings,
-            End::Stopped => Outcome::Stopped,
-            End::Died => Outcome::Died,
+            End::Refused => RunOutcome::Refused,
+            End::Failed => RunOutcome::Failed,
+            End::Warnings => RunOutcome::Warnings,
+            End::Stopped => RunOutcome::Stopped,
+            End::Died => RunOutcome::Died,
         };
-        let end =
-            if end == Outcome::Failed { span_of("bad", "\u{2717} failed: no backup") } else { outcome(end) };
+        let end = if end == RunOutcome::Failed {
+            span_of("bad", "\u{2717} failed: no backup")
+        } else {
+            outcome(end)
+        };
         let why = one.troubles.first().map(|text| escaped(text)).unwrap_or_default();
         (
             one.began,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use backplan_compiler::page::escaped;
-use backplan_runtime::backups::last::Outcome;
+use backplan_runtime::backups::last::RunOutcome;
 use backplan_runtime::moment::shown;
 use backplan_runtime::past::journal::How;
 use backplan_runtime::run::timeline::{TimedStep, Timeline};
@@ -60,10 +60,10 @@ pub fn timelines(out: &mut String, timelines: &[Timeline]) {
 
 fn end(status: Option<u8>) -> String {
     match status {
-        Some(0) => outcome(Outcome::Done),
-        Some(3) => outcome(Outcome::Warnings),
-        Some(130 | 143) => outcome(Outcome::Stopped),
-        Some(_) => outcome(Outcome::Failed),
+        Some(0) => outcome(RunOutcome::Done),
+        Some(3) => outcome(RunOutcome::Warnings),
+        Some(130 | 143) => outcome(RunOutcome::Stopped),
+        Some(_) => outcome(RunOutcome::Failed),
         None => span_of("look", "! has not ended"),
     }
 }

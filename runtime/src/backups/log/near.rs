@@ -13,7 +13,7 @@ use crate::postgres::recovery::command_word;
 use crate::wal::WalError;
 use crate::wal::archive::{self, Archive};
 use crate::wal::cluster::ClusterId;
-use crate::wal::held::Held;
+use crate::wal::held::HeldFile;
 use crate::wal::name::WalName;
 use crate::wal::survey::{Missing, Survey};
 
@@ -28,7 +28,7 @@ pub fn command(folder: &Path) -> String {
 pub struct Near<'a> {
     cluster: Option<ClusterId>,
     /// Each file, with the archives that have it.
-    files: Vec<(WalName, Vec<(&'a Archive, Held)>)>,
+    files: Vec<(WalName, Vec<(&'a Archive, HeldFile)>)>,
     bytes: u64,
 }
 
@@ -40,7 +40,7 @@ impl<'a> Near<'a> {
     pub fn of(restore: &'a ClusterRestore<'_>, shelves: &Shelves) -> Result<Near<'a>, ClusterError> {
         let bases = super::bases(shelves, &restore.wish.source);
         let Some(base) = bases.get(&restore.chosen) else { return Ok(Near::default()) };
-        let mut found: BTreeMap<WalName, Vec<(&Archive, Held)>> = BTreeMap::new();
+        let mut found: BTreeMap<WalName, Vec<(&Archive, HeldFile)>> = BTreeMap::new();
         let mut all: Option<Survey> = None;
         for archive in &restore.log {
             let survey = Survey::of(archive, &base.cluster)?;

@@ -23,7 +23,7 @@ use crate::wal::name::Segment;
 use crate::wal::survey::{Missing, Reach, Survey};
 
 /// The log in one artefact, of its run's cluster.
-struct Held<'a> {
+struct HeldLog<'a> {
     log: RepositoryLog<'a>,
     survey: Survey,
 }
@@ -31,7 +31,7 @@ struct Held<'a> {
 /// The log in all artefacts of a source.
 pub(super) struct Logs<'a> {
     bases: BTreeMap<RunId, Based>,
-    held: BTreeMap<RunId, Held<'a>>,
+    held: BTreeMap<RunId, HeldLog<'a>>,
     /// Why that of others cannot be told.
     pub(super) unread: Vec<String>,
     /// Why that of others cannot be told by who has no key to it.
@@ -55,13 +55,13 @@ impl<'a> Logs<'a> {
                 logs.shut.push(format!("the log of run {run} cannot be told: {error}"));
                 continue;
             }
-            let opened = || -> Result<Option<Held<'a>>, String> {
+            let opened = || -> Result<Option<HeldLog<'a>>, String> {
                 let Some(chain) = chains.map_err(|error| error.to_string())?.pop() else { return Ok(None) };
                 let files = Box::new(Packed::new(chain, source, stanza_of(record, source)));
                 let log = RepositoryLog::open(&run.to_string(), files, &all);
                 let surveyed = log.and_then(|log| Ok((log.survey(&base.cluster)?, log)));
                 let ((survey, _), log) = surveyed.map_err(|error| error.to_string())?;
-                Ok(Some(Held { log, survey }))
+                Ok(Some(HeldLog { log, survey }))
             };
             match opened() {
                 Ok(held) => logs.held.extend(held.map(|held| (*run, held))),
@@ -137,7 +137,7 @@ impl<'a> Logs<'a> {
     }
 
     /// The log that these runs' artefacts have of a backup's cluster.
-    fn of(&self, base: &expiry::Base, runs: &BTreeSet<RunId>) -> Vec<&Held<'a>> {
+    fn of(&self, base: &expiry::Base, runs: &BTreeSet<RunId>) -> Vec<&HeldLog<'a>> {
         let of_cluster =
             |run: &&RunId| self.bases.get(run).is_some_and(|(other, _)| other.cluster == base.cluster);
         runs.iter().filter(of_cluster).filter_map(|run| self.held.get(run)).collect()
@@ -213,7 +213,7 @@ impl Logs<'_> {
 }
 
 /// All of it as one.
-fn survey(held: &[&Held<'_>]) -> Option<Survey> {
+fn survey(held: &[&HeldLog<'_>]) -> Option<Survey> {
     let mut all = Survey::new(held.first()?.survey.bytes);
     held.iter().for_each(|held| all.add(&held.survey));
     Some(all)

@@ -31,7 +31,7 @@ use crate::store::Upload;
 use crate::store::limit::limited;
 
 /// A store that took no artefact, and why.
-type Lost = (StoreId, Failure);
+type LostStore = (StoreId, Failure);
 
 /// What was packed.
 struct Made {
@@ -43,7 +43,7 @@ struct Made {
 }
 
 /// Why an archive was not packed.
-enum Trouble {
+enum PackTrouble {
     /// Its base cannot be used.
     Base(PackError),
     /// This source cannot be had.
@@ -52,9 +52,9 @@ enum Trouble {
     Failure(Failure),
 }
 
-impl From<Failure> for Trouble {
-    fn from(failure: Failure) -> Trouble {
-        Trouble::Failure(failure)
+impl From<Failure> for PackTrouble {
+    fn from(failure: Failure) -> PackTrouble {
+        PackTrouble::Failure(failure)
     }
 }
 
@@ -106,17 +106,17 @@ impl<'a> Packing<'a> {
         loop {
             match self.on_base(&plan) {
                 Ok(fact) => return Ok(fact),
-                Err(Trouble::Base(error)) if is_based => {
+                Err(PackTrouble::Base(error)) if is_based => {
                     is_based = false;
                     doing.warn(format!("archive `{archive}` is packed whole: {error}"));
                     self.give_up_base();
                 }
-                Err(Trouble::Source(name, failure)) if self.may_go_without(&name, &failure) => {
+                Err(PackTrouble::Source(name, failure)) if self.may_go_without(&name, &failure) => {
                     let why = failure.message;
                     doing.note(format!("archive `{archive}` is made without source `{name}`: {why}"));
                 }
-                Err(Trouble::Base(error)) => return Err(Failure::lasting(error)),
-                Err(Trouble::Source(_, failure) | Trouble::Failure(failure)) => return Err(failure),
+                Err(PackTrouble::Base(error)) => return Err(Failure::lasting(error)),
+                Err(PackTrouble::Source(_, failure) | PackTrouble::Failure(failure)) => return Err(failure),
             }
             plan = PackPlan::make(doing.scene(&doing.facts()), self.id)?;
         }
@@ -144,7 +144,7 @@ impl<'a> Packing<'a> {
     }
 
     /// Packs in regard to what the archive rests on, or points to it where nothing changed.
-    fn on_base(&self, plan: &PackPlan) -> Result<Made, Trouble> {
+    fn on_base(&self, plan: &PackPlan) -> Result<Made, PackTrouble> {
         let (doing, id, archive) = (self.doing, self.id, self.archive());
         let levels = doing.levels();
         let inputs = self.inputs(plan)?;
@@ -196,23 +196,23 @@ impl<'a> Packing<'a> {
     }
 
     /// A base that cannot be used is told from everything else: packing goes on without it.
-    fn trouble(&self, error: PackError) -> Trouble {
+    fn trouble(&self, error: PackError) -> PackTrouble {
         match error {
-            error @ (PackError::Base(_) | PackError::BaseScan { .. }) => Trouble::Base(error),
+            error @ (PackError::Base(_) | PackError::BaseScan { .. }) => PackTrouble::Base(error),
             PackError::Input { ref source_name, .. } => {
-                Trouble::Source(source_name.clone(), self.failure(&error))
+                PackTrouble::Source(source_name.clone(), self.failure(&error))
             }
-            error => Trouble::Failure(self.failure(&error)),
+            error => PackTrouble::Failure(self.failure(&error)),
         }
     }
 
-    fn inputs(&self, plan: &PackPlan) -> Result<Vec<Input>, Trouble> {
+    fn inputs(&self, plan: &PackPlan) -> Result<Vec<Input>, PackTrouble> {
         let mut inputs = Vec::new();
         for source in &plan.sources {
             let reading = Reading { doing: self.doing, id: *source };
             let name = reading.source().name.clone();
             let content = reader(&reading.source().kind).content(&reading, plan.archive);
-            if let Some(content) = content.map_err(|failure| Trouble::Source(name.clone(), failure))? {
+            if let Some(content) = content.map_err(|failure| PackTrouble::Source(name.clone(), failure))? {
                 inputs.push(Input { source: name, content });
             }
         }
@@ -226,7 +226,7 @@ impl<'a> Packing<'a> {
         path: &Path,
         inputs: Vec<Input>,
         changes: Changes,
-    ) -> Result<Made, Trouble> {
+    ) -> Result<Made, PackTrouble> {
         self.doing.held.make_staged(self.doing.context)?;
         let place = |cause: io::Error| Failure::of(&cause, format!("`{}`: {cause}", path.display()));
         let mut sink = StagedFile::create(path).map_err(place)?;
@@ -249,7 +249,7 @@ impl<'a> Packing<'a> {
         stores: &[StoreId],
         inputs: Vec<Input>,
         changes: Changes,
-    ) -> Result<Made, Trouble> {
+    ) -> Result<Made, PackTrouble> {
         let name = plan.name.as_str();
         for why in plan.untaken.values() {
             self.doing.warn_once(why);
@@ -290,7 +290,7 @@ impl<'a> Packing<'a> {
     }
 
     /// A source of which nothing came, or a copy that did not come whole, is not backed up, whatever its scan saw.
-    fn see_that_all_came(&self, packed: &Packed) -> Result<(), Trouble> {
+    fn see_that_all_came(&self, packed: &Packed) -> Result<(), PackTrouble> {
         for source in &packed.sources {
             let declared =
                 self.doing.context.model().sources.iter().find(|declared| declared.name == source.name);
@@ -298,7 +298,7 @@ impl<'a> Packing<'a> {
                 let first = source.warnings.kept().first().map(|warning| format!(": {warning}"));
                 let first = first.unwrap_or_default();
                 let failure = Failure::passing(format!("source `{}`: {what}{first}", source.name));
-                return Err(Trouble::Source(source.name.clone(), failure));
+                return Err(PackTrouble::Source(source.name.clone(), failure));
             }
         }
         Ok(())
@@ -325,7 +325,7 @@ impl<'a> Packing<'a> {
     }
 
     /// An upload of about so many bytes to each store that takes one. A store that does not is no reason to back up to none.
-    fn open_uploads(&self, stores: &[StoreId], name: &str, about: Option<u64>) -> (Uploads, Vec<Lost>) {
+    fn open_uploads(&self, stores: &[StoreId], name: &str, about: Option<u64>) -> (Uploads, Vec<LostStore>) {
         let Doing { context, control, .. } = *self.doing;
         let (mut uploads, mut lost) = (Vec::new(), Vec::new());
         // What an earlier process of the run has packed is another artefact.
@@ -359,7 +359,7 @@ impl<'a> Packing<'a> {
     }
 
     /// No store took the artefact. Another attempt may help where it may help one of them.
-    fn nowhere(&self, lost: Vec<Lost>) -> Failure {
+    fn nowhere(&self, lost: Vec<LostStore>) -> Failure {
         if lost.is_empty() {
             return nowhere(self.doing.scene(&self.doing.facts()), self.id);
         }
@@ -370,7 +370,7 @@ impl<'a> Packing<'a> {
     }
 
     /// Stores that took no artefact, though others did.
-    fn drop_out(&self, lost: Vec<Lost>) -> Vec<(StoreId, String)> {
+    fn drop_out(&self, lost: Vec<LostStore>) -> Vec<(StoreId, String)> {
         let (archive, model) = (&self.archive().name, self.doing.context.model());
         for (store, failure) in &lost {
             let (store, text) = (&model.store(*store).name, &failure.message);

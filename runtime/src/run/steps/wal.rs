@@ -12,7 +12,7 @@ use crate::control::Control;
 use crate::run::wal::{access, no_archive, opened, others};
 use crate::wal::archive::{Archive, place};
 use crate::wal::expiry::{Base, Expired, expired};
-use crate::wal::held::Held;
+use crate::wal::held::HeldFile;
 use crate::wal::name::WalName;
 use crate::wal::survey::Survey;
 use crate::wal::{self, WalError, bring};
@@ -179,7 +179,7 @@ impl StepPlan for ExpirePlan {
                 let label = &ahead.scene.model().store(store).name;
                 for Expired { cluster, files, .. } in going {
                     let place = archive.place();
-                    let shown = |(name, held): (WalName, Held)| {
+                    let shown = |(name, held): (WalName, HeldFile)| {
                         format!("{label}:{place}/{cluster}/{}", name.object(held.is_sealed))
                     };
                     sight.would_delete.extend(files.into_iter().map(shown));

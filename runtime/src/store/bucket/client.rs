@@ -20,7 +20,7 @@ use object_store::{Certificate, ClientOptions, RetryConfig};
 use super::Service;
 use super::copy::Copier;
 use super::keys::{Fetch, Keys, OfAzure, OfS3, Pair};
-use super::lost::Lost;
+use super::lost::LostUploads;
 use super::patient::Patient;
 use super::retention::Retention;
 use crate::machine::host_name;
@@ -44,13 +44,13 @@ const LARGEST: u64 = 4 << 20;
 const NO_REGION: &str = "us-east-1";
 
 /// A client, and what it is to do.
-pub struct Opened {
+pub struct OpenedBucket {
     /// The client.
     pub service: Arc<dyn Service>,
     /// What it signs with, where that is not for the library alone.
     pub keys: Option<Arc<Keys>>,
     /// Finds uploads that nobody goes on with.
-    pub lost: Option<Arc<Lost>>,
+    pub lost: Option<Arc<LostUploads>>,
     /// Copies within the bucket.
     pub copier: Option<Arc<Copier>>,
     /// Has the server itself keep what is immutable.
@@ -65,7 +65,7 @@ pub struct Opened {
 ///
 /// # Errors
 /// In words, what of the declaration makes none.
-pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Result<Opened, String> {
+pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Result<OpenedBucket, String> {
     crate::tls::choose();
     let kind = &declared.kind;
     see_address(kind)?;
@@ -78,7 +78,7 @@ pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Resu
             let http = http.map_err(|error| error.to_string())?;
             let bucket = bucket.clone();
             copier = Some(Arc::new(Copier { s3: Arc::clone(&s3), http: http.clone(), bucket }));
-            lost = Some(Arc::new(Lost { s3: Arc::clone(&s3), http: http.clone() }));
+            lost = Some(Arc::new(LostUploads { s3: Arc::clone(&s3), http: http.clone() }));
             retention =
                 Some(Arc::new(Retention { s3: Arc::clone(&s3), http, is_absent: AtomicBool::new(false) }));
             s3
@@ -96,7 +96,15 @@ pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Resu
         StoreKind::Azblob { prefix, .. } | StoreKind::Gcs { prefix, .. } => (prefix, None),
         StoreKind::Dir { .. } | StoreKind::Sftp { .. } => (&None, None),
     };
-    Ok(Opened { service, keys, lost, copier, retention, prefix: filled(prefix.as_ref())?, storage_class })
+    Ok(OpenedBucket {
+        service,
+        keys,
+        lost,
+        copier,
+        retention,
+        prefix: filled(prefix.as_ref())?,
+        storage_class,
+    })
 }
 
 /// Sees that an address can be made of what the plan says.

@@ -54,10 +54,10 @@ pub type Fetch = Box<dyn Fn(&Secrets) -> std::result::Result<Pair, String> + Sen
 pub struct Keys {
     fetch: Fetch,
     secrets: Secrets,
-    held: Mutex<Held>,
+    held: Mutex<HeldKeys>,
 }
 
-struct Held {
+struct HeldKeys {
     pair: Pair,
     /// How often they have become others.
     turn: u64,
@@ -81,11 +81,11 @@ impl Keys {
         Ok(Keys {
             fetch,
             secrets: secrets.clone(),
-            held: Mutex::new(Held { pair, turn: 0, same_since: None }),
+            held: Mutex::new(HeldKeys { pair, turn: 0, same_since: None }),
         })
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, HeldKeys> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -102,7 +102,7 @@ impl Keys {
         // Where they cannot be had the server's words are told.
         match (self.fetch)(&self.secrets.anew()) {
             Ok(pair) if pair != held.pair => {
-                *held = Held { pair, turn: turn + 1, same_since: None };
+                *held = HeldKeys { pair, turn: turn + 1, same_since: None };
                 true
             }
             _ => {

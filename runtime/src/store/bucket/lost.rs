@@ -16,14 +16,14 @@ const GOOD_FOR: Duration = Duration::from_secs(300);
 
 /// Asks a server of S3's protocol for them.
 #[derive(Debug)]
-pub struct Lost {
+pub struct LostUploads {
     /// Signs.
     pub s3: Arc<AmazonS3>,
     /// Asks.
     pub http: HttpClient,
 }
 
-impl Lost {
+impl LostUploads {
     /// The uploads of this very key.
     ///
     /// # Errors

@@ -39,9 +39,9 @@ use object_store::{
 
 use self::copy::Copier;
 use self::keys::{Keys, signed};
-use self::lost::Lost;
+use self::lost::LostUploads;
 use self::retention::Retention;
-use self::trouble::Trouble;
+use self::trouble::BucketTrouble;
 use self::upload::BucketUpload;
 use super::engine;
 use super::fs::Kind;
@@ -72,7 +72,7 @@ struct Inner {
     /// What requests are signed with; `None`: that is for the library alone.
     keys: Option<Arc<Keys>>,
     /// `None`: the server forgets lost uploads by itself.
-    lost: Option<Arc<Lost>>,
+    lost: Option<Arc<LostUploads>>,
     /// `None`: the server makes no copies of parts that anybody could ask for.
     copier: Option<Arc<Copier>>,
     /// `None`: no retention of the server's is asked for.
@@ -145,7 +145,7 @@ impl BucketStore {
 }
 
 impl Inner {
-    fn error(&self, verb: &str, name: &str, trouble: Trouble) -> StoreError {
+    fn error(&self, verb: &str, name: &str, trouble: BucketTrouble) -> StoreError {
         let doing = match name {
             "" => format!("{verb} `{}`", self.place),
             name => format!("{verb} `{name}` in `{}`", self.place),
@@ -159,7 +159,7 @@ impl Inner {
     }
 
     /// As [`Inner::error`], where a missing object would be no answer: then it is the bucket that is gone.
-    fn write_error(&self, verb: &str, name: &str, trouble: Trouble) -> StoreError {
+    fn write_error(&self, verb: &str, name: &str, trouble: BucketTrouble) -> StoreError {
         let mut error = self.error(verb, name, trouble);
         if error.kind == StoreErrorKind::NotFound {
             error.kind = StoreErrorKind::Unreachable;
@@ -167,8 +167,8 @@ impl Inner {
         error
     }
 
-    fn key(&self, name: &str) -> Result<Key, Trouble> {
-        Key::parse(format!("{}{name}", self.prefix)).map_err(|error| Trouble::of(&Error::from(error)))
+    fn key(&self, name: &str) -> Result<Key, BucketTrouble> {
+        Key::parse(format!("{}{name}", self.prefix)).map_err(|error| BucketTrouble::of(&Error::from(error)))
     }
 
     /// The name of a key below the prefix.
@@ -181,7 +181,7 @@ impl Inner {
         &self,
         name: &str,
         work: impl Fn(Arc<dyn Service>, Key) -> F + Send + Sync + 'static,
-    ) -> Result<T, Trouble>
+    ) -> Result<T, BucketTrouble>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
@@ -189,7 +189,7 @@ impl Inner {
         let (key, began) = (self.key(name)?, Instant::now());
         let service = Arc::clone(&self.service);
         let request = signed(self.keys.clone(), move || work(Arc::clone(&service), key.clone()));
-        let done = engine::run(request).map_err(|error| Trouble::of(&error));
+        let done = engine::run(request).map_err(|error| BucketTrouble::of(&error));
         let (store, took) = (&self.label, began.elapsed());
         match &done {
             Ok(_) => tracing::debug!("request to store `{store}` for `{name}`: {took:.1?}"),
@@ -201,7 +201,7 @@ impl Inner {
         done
     }
 
-    fn size(&self, name: &str) -> Result<Option<u64>, Trouble> {
+    fn size(&self, name: &str) -> Result<Option<u64>, BucketTrouble> {
         match self.with(name, |service, key| async move { service.head(&key).await }) {
             Ok(meta) => Ok(Some(meta.size)),
             Err(trouble) if trouble.kind == StoreErrorKind::NotFound => Ok(None),
@@ -210,7 +210,7 @@ impl Inner {
     }
 
     /// Writes an object in one request; `false`: it was to be created, and there is one already.
-    fn put(&self, name: &str, bytes: PutPayload, mode: PutMode) -> Result<bool, Trouble> {
+    fn put(&self, name: &str, bytes: PutPayload, mode: PutMode) -> Result<bool, BucketTrouble> {
         let attributes = self.attributes.clone();
         let is_creation = mode == PutMode::Create;
         let put = self.with(name, move |service, key| {
@@ -227,7 +227,7 @@ impl Inner {
         Ok(put)
     }
 
-    fn create(&self, name: &str, bytes: PutPayload) -> Result<Creation, Trouble> {
+    fn create(&self, name: &str, bytes: PutPayload) -> Result<Creation, BucketTrouble> {
         if !self.put(name, bytes.clone(), PutMode::Create)? {
             return Ok(Creation::Exists);
         }
@@ -235,14 +235,14 @@ impl Inner {
         if !self.keeps_conditions.load(Ordering::Relaxed) {
             if self.put(name, bytes, PutMode::Create)? {
                 let _ = self.with(name, |service, key| async move { service.delete(&key).await });
-                return Err(Trouble::unconditional());
+                return Err(BucketTrouble::unconditional());
             }
             self.keeps_conditions.store(true, Ordering::Relaxed);
         }
         Ok(Creation::Created)
     }
 
-    fn range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, Trouble> {
+    fn range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, BucketTrouble> {
         let end = offset.saturating_add(len as u64);
         let read = self.with(name, move |service, key| async move {
             let range = (offset > 0 || end < u64::MAX).then(|| (offset..end).into());
@@ -275,7 +275,7 @@ impl ReadStore for BucketStore {
         let read = match len {
             0 => self.inner.size(name.as_str()).and_then(|size| match size {
                 Some(_) => Ok(Vec::new()),
-                None => Err(Trouble::absent()),
+                None => Err(BucketTrouble::absent()),
             }),
             _ => self.inner.range(name.as_str(), offset, len),
         };
@@ -306,7 +306,7 @@ impl ReadStore for BucketStore {
                 (Ok(page), _) => page,
                 // Where it goes on is known: keys may have expired meanwhile.
                 (Err(_), Some(last)) if is_sorted => self.go_on(folder, last).map_err(failed)?,
-                (Err(error), _) => return Err(failed(Trouble::of(&error))),
+                (Err(error), _) => return Err(failed(BucketTrouble::of(&error))),
             };
         }
     }
@@ -336,7 +336,7 @@ async fn page(rest: Listing) -> Result<Page, Error> {
 
 impl BucketStore {
     /// The listing behind a key.
-    fn go_on(&self, folder: &str, behind: &Key) -> Result<Page, Trouble> {
+    fn go_on(&self, folder: &str, behind: &Key) -> Result<Page, BucketTrouble> {
         let behind = behind.clone();
         self.inner.with(folder, move |service, key| {
             let last = behind.clone();
@@ -402,7 +402,7 @@ impl Store for BucketStore {
         let failed = |kind, cause| StoreError {
             kind,
             cause,
-            ..self.inner.error(&verb, name.as_str(), Trouble::other(String::new()))
+            ..self.inner.error(&verb, name.as_str(), BucketTrouble::other(String::new()))
         };
         let about = file.metadata().ok().map(|meta| meta.len());
         let mut upload = BucketUpload::new(Arc::clone(&self.inner), name, about);

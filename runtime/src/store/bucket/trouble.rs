@@ -39,16 +39,16 @@ fn mend(words: &str) -> &'static str {
 
 /// What went wrong, and the server's own words.
 #[derive(Debug)]
-pub struct Trouble {
+pub struct BucketTrouble {
     /// What kind it is.
     pub kind: StoreErrorKind,
     /// In words.
     pub words: String,
 }
 
-impl Trouble {
+impl BucketTrouble {
     /// What an error of the library means.
-    pub fn of(error: &Error) -> Trouble {
+    pub fn of(error: &Error) -> BucketTrouble {
         let told = told(error);
         let is_no_bucket = ["NoSuchBucket", "ContainerNotFound"].iter().any(|code| told.starts_with(code));
         let kind = match error {
@@ -64,22 +64,22 @@ impl Trouble {
             _ => StoreErrorKind::Other,
         };
         let mend = if is_no_bucket { NO_BUCKET } else { mend(&told) };
-        Trouble { kind, words: format!("{told}{mend}") }
+        BucketTrouble { kind, words: format!("{told}{mend}") }
     }
 
     /// An object that is not there.
-    pub fn absent() -> Trouble {
-        Trouble { kind: StoreErrorKind::NotFound, words: "no such object".to_owned() }
+    pub fn absent() -> BucketTrouble {
+        BucketTrouble { kind: StoreErrorKind::NotFound, words: "no such object".to_owned() }
     }
 
     /// Something else.
-    pub fn other(words: String) -> Trouble {
-        Trouble { kind: StoreErrorKind::Other, words }
+    pub fn other(words: String) -> BucketTrouble {
+        BucketTrouble { kind: StoreErrorKind::Other, words }
     }
 
     /// A server that creates what is there.
-    pub fn unconditional() -> Trouble {
-        Trouble::other(
+    pub fn unconditional() -> BucketTrouble {
+        BucketTrouble::other(
             "the server ignores the condition of a creation (`If-None-Match: *`), so two runs could both believe that they \
              hold its lock: it cannot be used"
                 .to_owned(),

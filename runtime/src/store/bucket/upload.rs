@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use super::Inner;
 use super::keys::signed;
 use super::parts::Sizes;
-use super::trouble::Trouble;
+use super::trouble::BucketTrouble;
 use crate::store::engine::{self, GivenUp, Pending};
 use crate::store::send::send_range;
 use crate::store::{Creation, Name, StoreError, Upload};
@@ -133,7 +133,7 @@ impl BucketUpload {
         }
     }
 
-    fn failed(&self, trouble: Trouble) -> StoreError {
+    fn failed(&self, trouble: BucketTrouble) -> StoreError {
         self.inner.write_error("write", self.name.as_str(), trouble)
     }
 
@@ -150,7 +150,7 @@ impl BucketUpload {
     }
 
     /// Takes bytes of a run; has them copied once there are enough, with what is open topped up to a part before.
-    fn follow(&mut self, from: &Name, offset: u64, bytes: &[u8]) -> Result<(), Trouble> {
+    fn follow(&mut self, from: &Name, offset: u64, bytes: &[u8]) -> Result<(), BucketTrouble> {
         if !self.run.goes_on(from, offset) {
             self.end_run()?;
             self.run = Run { from: Some(from.clone()), offset, ..Run::default() };
@@ -182,7 +182,7 @@ impl BucketUpload {
     }
 
     /// Nothing more of a run comes.
-    fn end_run(&mut self) -> Result<(), Trouble> {
+    fn end_run(&mut self) -> Result<(), BucketTrouble> {
         if self.run.is_copied && self.run.len > 0 {
             self.copy(self.run.len)?;
         }
@@ -191,9 +191,9 @@ impl BucketUpload {
     }
 
     /// Has the server copy what the run begins with. One that does not is told nothing any more: the bytes are fetched and sent.
-    fn copy(&mut self, len: u64) -> Result<(), Trouble> {
+    fn copy(&mut self, len: u64) -> Result<(), BucketTrouble> {
         let (Some(from), Some(copier)) = (self.run.from.clone(), self.inner.copier.clone()) else {
-            return Err(Trouble::other("nothing can be copied".to_owned()));
+            return Err(BucketTrouble::other("nothing can be copied".to_owned()));
         };
         let from = self.inner.key(from.as_str())?;
         self.is_mixed = true;
@@ -224,7 +224,7 @@ impl BucketUpload {
     }
 
     /// Appends to the open part.
-    fn append(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), BucketTrouble> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let room = self.sizes.now() - self.open.bytes.len();
@@ -243,7 +243,7 @@ impl BucketUpload {
     }
 
     /// Sends the open part, or lays it back, and opens the next.
-    fn close_part(&mut self) -> Result<(), Trouble> {
+    fn close_part(&mut self) -> Result<(), BucketTrouble> {
         let range = self.open.range();
         let part = self.open_next(range.end);
         if self.is_held(&range) {
@@ -253,7 +253,7 @@ impl BucketUpload {
         self.send(part)
     }
 
-    fn begin(&mut self) -> Result<&mut Begun, Trouble> {
+    fn begin(&mut self) -> Result<&mut Begun, BucketTrouble> {
         if self.begun.is_none() {
             let options = PutMultipartOptions {
                 attributes: self.inner.attributes.clone(),
@@ -266,14 +266,14 @@ impl BucketUpload {
                 let begin = || inner.service.create_multipart_opts(&of, options.clone());
                 signed(inner.keys.clone(), begin).await
             });
-            let id = id.map_err(|error| Trouble::of(&error))?;
+            let id = id.map_err(|error| BucketTrouble::of(&error))?;
             let lane = Arc::new(Semaphore::new(AT_ONCE));
             self.begun = Some(Begun { key, id, sent: Vec::new(), on_the_way: VecDeque::new(), lane });
         }
-        self.begun.as_mut().ok_or_else(|| Trouble::other("it was not begun".to_owned()))
+        self.begun.as_mut().ok_or_else(|| BucketTrouble::other("it was not begun".to_owned()))
     }
 
-    fn send(&mut self, part: Part) -> Result<(), Trouble> {
+    fn send(&mut self, part: Part) -> Result<(), BucketTrouble> {
         let inner = Arc::clone(&self.inner);
         let begun = self.begin()?;
         let lane = begun.turn()?;
@@ -289,12 +289,12 @@ impl BucketUpload {
     }
 
     /// Nothing will be patched any more: what waited for that goes on its way.
-    fn release(&mut self) -> Result<(), Trouble> {
+    fn release(&mut self) -> Result<(), BucketTrouble> {
         self.held = None;
         std::mem::take(&mut self.back).into_iter().try_for_each(|part| self.send(part))
     }
 
-    fn complete(&mut self) -> Result<Creation, Trouble> {
+    fn complete(&mut self) -> Result<Creation, BucketTrouble> {
         self.end_run()?;
         self.release()?;
         if self.begun.is_none() {
@@ -313,7 +313,7 @@ impl BucketUpload {
             return Ok(Creation::Exists);
         }
         let inner = Arc::clone(&self.inner);
-        let Some(begun) = &mut self.begun else { return Err(Trouble::absent()) };
+        let Some(begun) = &mut self.begun else { return Err(BucketTrouble::absent()) };
         let parts: Vec<PartId> = begun.sent.iter().flatten().cloned().collect();
         let (key, id, count, asked) = (begun.key.clone(), begun.id.clone(), parts.len(), Instant::now());
         let done = engine::run(async move {
@@ -323,7 +323,7 @@ impl BucketUpload {
         done.map_err(|error| {
             // Some servers want all parts but the last alike: from now on they are sent.
             self.inner.copies_nothing.fetch_or(self.is_mixed, Ordering::Relaxed);
-            Trouble::of(&error)
+            BucketTrouble::of(&error)
         })?;
         // Most servers only note it; one that writes the object anew takes as long as that takes.
         let (store, took) = (&self.inner.label, asked.elapsed());
@@ -340,7 +340,7 @@ fn over() -> Error {
 
 impl Begun {
     /// Makes room for one more part.
-    fn turn(&mut self) -> Result<Arc<Semaphore>, Trouble> {
+    fn turn(&mut self) -> Result<Arc<Semaphore>, BucketTrouble> {
         if self.on_the_way.len() >= AT_ONCE + READY {
             self.settle_one()?;
         }
@@ -348,9 +348,9 @@ impl Begun {
     }
 
     /// Waits for the part that has been on its way for longest.
-    fn settle_one(&mut self) -> Result<(), Trouble> {
+    fn settle_one(&mut self) -> Result<(), BucketTrouble> {
         let Some((index, request)) = self.on_the_way.pop_front() else { return Ok(()) };
-        let part = request.wait().map_err(|error: Error| Trouble::of(&error))?;
+        let part = request.wait().map_err(|error: Error| BucketTrouble::of(&error))?;
         if self.sent.len() <= index {
             self.sent.resize_with(index + 1, || None);
         }
@@ -392,7 +392,7 @@ impl Upload for BucketUpload {
         }
         if patched != bytes.len() {
             let cause = io::Error::new(io::ErrorKind::InvalidInput, "a patch of what was not held");
-            return Err(StoreError { cause, ..self.failed(Trouble::other(String::new())) });
+            return Err(StoreError { cause, ..self.failed(BucketTrouble::other(String::new())) });
         }
         self.release().map_err(|trouble| self.failed(trouble))
     }
@@ -401,7 +401,7 @@ impl Upload for BucketUpload {
         let (inner, name) = (Arc::clone(&self.inner), self.name.clone());
         let failed = |cause| StoreError {
             cause,
-            ..inner.write_error("write", name.as_str(), Trouble::other(String::new()))
+            ..inner.write_error("write", name.as_str(), BucketTrouble::other(String::new()))
         };
         send_range(from, offset, len, self, &failed)
     }
