@@ -193,9 +193,9 @@ codes! {
     ARCHIVE_FAILS Warning "archive_fails" "a server's last attempt to archive failed";
     TIMELINES_APART Warning "timelines_apart" "two clusters archive their logs to one place";
     ARCHIVE_TIMEOUT Warning "archive_timeout" "a server may hold back more of its log than was promised";
-    STANZA_MISSING Warning "stanza_missing" "a repository of pgBackRest has no stanza of this name";
-    STANZA_OTHER Error "stanza_other" "a repository of pgBackRest belongs to another cluster";
-    REPOSITORY_UNREADABLE Error "repository_unreadable" "a repository of pgBackRest cannot be read";
+    STANZA_MISSING Warning "stanza_missing" "a tool's repository has no stanza, or instance, of this name";
+    STANZA_OTHER Error "stanza_other" "a tool's repository belongs to another cluster";
+    REPOSITORY_UNREADABLE Error "repository_unreadable" "a tool's repository cannot be read";
     CONFIG_CONFLICT Error "config_conflict" "a tool's own settings contradict the plan";
     NAME_SPOILS Error "name_spoils" "a database has a name with which its tool makes no backup that can be restored";
 }

@@ -3,6 +3,7 @@
 mod alive;
 mod base_faults;
 mod catalogue;
+mod catalogue_apart;
 mod cycles;
 mod faults;
 mod found;

@@ -76,8 +76,7 @@ pub fn is_laid_down(driver: &str) -> bool {
 pub fn is_put_back_by_tool(args: &RestoreArgs, driver: &str, shelves: &Shelves) -> bool {
     let source = args.sources.first().map_or("", String::as_str);
     match driver {
-        "pgbackrest" => args.cluster.is_asked() || tool::is_kept_apart(shelves, source),
-        "probackup" => args.cluster.is_asked(),
+        "pgbackrest" | "probackup" => args.cluster.is_asked() || tool::is_kept_apart(shelves, source),
         _ => false,
     }
 }
@@ -160,7 +159,7 @@ fn tool_wish(args: &RestoreArgs, to: PathBuf, model: Option<&Model>) -> Result<t
     })
 }
 
-/// As [`put_back`] by pg_probackup, from the catalogue in an artefact.
+/// As [`put_back`] by pg_probackup, from its catalogue in a store or in an artefact.
 fn out_of_catalogue(
     args: &RestoreArgs,
     shelves: &Shelves,
@@ -169,6 +168,7 @@ fn out_of_catalogue(
 ) -> Result<Status, Failure> {
     let restore = probackup::plan(shelves, wish, Timestamp::now()).map_err(|error| failure(&error))?;
     chosen(restore.run, console);
+    told(&restore.apart, console);
     let control = Control::default();
     let (outcome, signal) = match args.dry_run {
         true => (restore.preview(), None),

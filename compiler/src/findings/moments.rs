@@ -97,7 +97,8 @@ impl Check<'_> {
 
     /// Whether a source's changes leave the machine between runs, in a log.
     fn has_log(&self, source: SourceId) -> bool {
-        let tool_pushes = self.model.source(source).kind.facts().has_repository;
+        let apart = self.model.source(source).kind.facts().apart;
+        let tool_pushes = apart.is_some_and(|apart| apart.wants_log);
         self.model.wals.iter().any(|wal| wal.source == source)
             || tool_pushes && self.model.separate(source).is_some()
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use backplan_grammar::ast::Item;
 
 use super::Check;
+use super::repositories::{IN_CLEAR, encrypts};
 use crate::codes;
 use crate::finding::Finding;
 use crate::model::{Keep, Model, SourceId, StoreId};
@@ -71,11 +72,11 @@ impl Check<'_> {
         for separate in model.separates.iter().filter(|separate| separate.passphrase.is_none()) {
             let name = &model.source(separate.source).name;
             let message = format!("the repository of `{name}`, which is kept apart, is not encrypted");
-            open.push((
-                separate.place,
-                message,
-                "add `passphrase = file(\"/etc/backplan/passphrase\")`".into(),
-            ));
+            let help = match encrypts(model, separate) {
+                true => "add `passphrase = file(\"/etc/backplan/passphrase\")`",
+                false => IN_CLEAR,
+            };
+            open.push((separate.place, message, help.into()));
         }
         open
     }

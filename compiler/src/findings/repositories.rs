@@ -3,7 +3,16 @@
 use super::Check;
 use crate::codes;
 use crate::finding::Finding;
-use crate::model::{Fault, PostgresDriver, Separate, Source, Store};
+use crate::kinds::KeptApart;
+use crate::model::{Fault, Model, Separate, Source, Store};
+
+/// What to do where a repository's tool encrypts nothing.
+pub(super) const IN_CLEAR: &str = "pg_probackup encrypts nothing: put the source into an archive with `encrypt`, or choose `driver = pgbackrest`";
+
+/// Whether the tool of a separate source could encrypt its repository. Of one that has no repository another finding tells.
+pub(super) fn encrypts(model: &Model, separate: &Separate) -> bool {
+    model.source(separate.source).kind.facts().apart.is_none_or(|apart| apart.encrypts)
+}
 
 impl Check<'_> {
     /// Every run would be refused by what its client makes of such a declaration.
@@ -21,13 +30,14 @@ impl Check<'_> {
         let model = self.model;
         self.stores_have_addresses();
         for separate in &model.separates {
-            if !self.can_be_separate(separate) {
-                continue;
-            }
-            self.settings_have_a_home(separate);
+            let Some(apart) = self.can_be_separate(separate) else { continue };
+            self.settings_have_a_home(separate, apart);
+            self.nothing_is_in_vain(separate, apart);
             for id in &separate.to {
-                self.tool_gets_there(separate, model.store(*id));
-                self.tool_keeps_the_rules(separate, model.store(*id));
+                self.tool_gets_there(separate, apart, model.store(*id));
+                if apart.goes_far {
+                    self.tool_keeps_the_rules(separate, model.store(*id));
+                }
             }
         }
         for (at, source) in model.sources.iter().enumerate() {
@@ -38,35 +48,52 @@ impl Check<'_> {
         }
     }
 
-    fn can_be_separate(&mut self, separate: &Separate) -> bool {
+    /// What its tool makes of it; `None`, and a finding: it has none that keeps a repository.
+    fn can_be_separate(&mut self, separate: &Separate) -> Option<KeptApart> {
         let source = self.model.source(separate.source);
-        let (message, help) = match source.postgres().map(|cluster| cluster.driver) {
-            Some(PostgresDriver::Pgbackrest) => return true,
-            Some(PostgresDriver::Probackup) => (
-                format!(
-                    "source `{}` cannot be separate: pg_probackup's catalogue is kept in its `staging`, and packed from there",
-                    source.name
-                ),
-                "put it into an archive of its own, or choose `driver = pgbackrest`",
-            ),
-            _ => (
-                format!("source `{}` has no tool that keeps a repository of its own", source.name),
-                "put it into an archive of its own; `pgbackrest` can be separate",
-            ),
-        };
-        self.find(
-            Finding::new(&codes::SEPARATE_WITHOUT_REPOSITORY, separate.place, message)
-                .with(source.place, "the source")
-                .help(help),
-        );
-        false
+        let apart = source.kind.facts().apart;
+        if apart.is_none() {
+            let message = format!("source `{}` has no tool that keeps a repository of its own", source.name);
+            self.find(
+                Finding::new(&codes::SEPARATE_WITHOUT_REPOSITORY, separate.place, message)
+                    .with(source.place, "the source")
+                    .help("put it into an archive of its own; clusters by `pgbackrest` or `probackup` can be separate"),
+            );
+        }
+        apart
+    }
+
+    /// What a tool without settings and without encryption has no use for.
+    fn nothing_is_in_vain(&mut self, separate: &Separate, apart: KeptApart) {
+        let source = self.model.source(separate.source);
+        let (name, tool) = (&source.name, apart.tool);
+        if let (false, Some(_)) = (apart.encrypts, &separate.passphrase) {
+            let place = self.facts.place("separate", name, "passphrase").unwrap_or(separate.place);
+            let message =
+                format!("`passphrase` of `separate {name}` means nothing to {tool}, which encrypts nothing");
+            self.find(
+                Finding::new(&codes::DRIVER_ATTRIBUTE, place, message)
+                    .with(source.place, "the source")
+                    .help("leave `passphrase` out; or put the source into an archive with `encrypt`, or choose `driver = pgbackrest`"),
+            );
+        }
+        if let (false, Some(_)) = (apart.wants_log, source.repository()) {
+            let place = self.facts.place("source", name, "staging").unwrap_or(source.place);
+            let message =
+                format!("`staging` of source `{name}` means nothing: its catalogue is in its stores");
+            self.find(
+                Finding::new(&codes::DRIVER_ATTRIBUTE, place, message)
+                    .with(separate.place, "kept apart here")
+                    .help("leave `staging` out: what is in it stays, and goes by hand"),
+            );
+        }
     }
 
     /// The server's `archive_command` reads settings of this machine, also while a store is away. Of one repository in a bucket the
     /// run says so.
-    fn settings_have_a_home(&mut self, separate: &Separate) {
+    fn settings_have_a_home(&mut self, separate: &Separate, apart: KeptApart) {
         let source = self.model.source(separate.source);
-        if separate.to.len() == 1 {
+        if separate.to.len() == 1 || !apart.wants_log {
             return;
         }
         let why = "there are several repositories";
@@ -92,8 +119,15 @@ impl Check<'_> {
         );
     }
 
-    fn tool_gets_there(&mut self, separate: &Separate, store: &Store) {
-        let Some((why, help)) = store.unreachable_by_tool() else { return };
+    fn tool_gets_there(&mut self, separate: &Separate, apart: KeptApart, store: &Store) {
+        let why = match apart.goes_far {
+            true => store.unreachable_by_tool(),
+            false => store.folder().is_none().then_some((
+                "it is no folder, and pg_probackup keeps its catalogue in one alone",
+                "name a `dir` store; an archive of the source goes into every store",
+            )),
+        };
+        let Some((why, help)) = why else { return };
         let source = &self.model.source(separate.source).name;
         let message =
             format!("the repository of source `{source}` cannot be in store `{}`: {why}", store.name);

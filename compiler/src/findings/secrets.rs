@@ -1,6 +1,7 @@
 //! Is a secret seen, can what is encrypted be opened.
 
 use super::Check;
+use super::repositories::{IN_CLEAR, encrypts};
 use crate::codes;
 use crate::finding::Finding;
 use crate::model::Archive;
@@ -45,12 +46,16 @@ impl Check<'_> {
             let message =
                 format!("the repository of `{name}` is not encrypted, and archive `{}` is", archive.name);
             let place = self.encryption_of(archive);
+            let help = match encrypts(self.model, separate) {
+                true => {
+                    "add `passphrase = file(\"/etc/backplan/repository\")`: one that exists stays in clear: give the source another name, and with it a new one"
+                }
+                false => IN_CLEAR,
+            };
             self.findings.push(
                 Finding::new(&codes::LEFT_IN_CLEAR, separate.place, message)
                     .with(place, "encrypted here")
-                    .help(
-                        "add `passphrase = file(\"/etc/backplan/repository\")`: one that exists stays in clear: give the source another name, and with it a new one",
-                    ),
+                    .help(help),
             );
         }
     }

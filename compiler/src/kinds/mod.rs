@@ -41,6 +41,8 @@ pub struct Facts {
     pub has_repository: bool,
     /// That repository is cleared.
     pub clears_repository: bool,
+    /// That repository can be kept apart from every archive; `None`: there is none, or it cannot.
+    pub apart: Option<KeptApart>,
     /// Files in it that are still being written, as a pattern of `exclude`: the server brings its log while it is packed.
     pub under_way: Option<&'static str>,
     /// Its tool may rest a backup on an earlier one. Whether it can, the server says when it is asked: a plan does not know
@@ -58,6 +60,19 @@ pub struct Facts {
     pub beside: &'static [(&'static str, &'static str)],
 }
 
+/// What the tool of a `separate` source makes of its repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptApart {
+    /// What it is called.
+    pub tool: &'static str,
+    /// It reaches buckets and containers by itself; else folders alone.
+    pub goes_far: bool,
+    /// It encrypts what is in it.
+    pub encrypts: bool,
+    /// The server has to archive its log into it, by settings that lie on this machine. Else a backup has the log that it needs itself.
+    pub wants_log: bool,
+}
+
 /// What most kinds have in common.
 const PLAIN: Facts = Facts {
     word: "",
@@ -69,6 +84,7 @@ const PLAIN: Facts = Facts {
     elsewhere: "",
     has_repository: false,
     clears_repository: false,
+    apart: None,
     under_way: None,
     may_follow: false,
     no_log: Some("it is no Postgres cluster"),

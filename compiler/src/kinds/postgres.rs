@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Facts, Kind, PLAIN, Reading, Use, shown};
+use super::{Facts, KeptApart, Kind, PLAIN, Reading, Use, shown};
 use crate::diff::settings::Filling;
 use crate::model::{Level, Postgres, PostgresDriver, Worded};
 use crate::value::Secret;
@@ -22,6 +22,7 @@ pub(super) static PGBACKREST: Facts = Facts {
     driver: Some("pgbackrest"),
     shown: "Postgres, pgBackRest",
     has_repository: true,
+    apart: Some(KeptApart { tool: "pgBackRest", goes_far: true, encrypts: true, wants_log: true }),
     under_way: Some("*.pgbackrest.tmp"),
     no_log: Some("pgBackRest keeps the WAL in its own repository"),
     useless: &["database", "backup_mode"],
@@ -46,11 +47,11 @@ pub(super) static PROBACKUP: Facts = Facts {
     shown: "Postgres, pg_probackup",
     has_repository: true,
     clears_repository: true,
+    apart: Some(KeptApart { tool: "pg_probackup", goes_far: false, encrypts: false, wants_log: false }),
     under_way: Some("/wal/*/*.part"),
     no_log: Some("pg_probackup keeps the WAL in its own catalogue"),
     unleveled: &[(Level::Differential, "pg_probackup rests each backup on the one before it")],
     useless: &["stanza", "config"],
-    needed: &[("staging", "\"/var/lib/pg_probackup\"")],
     ..CLUSTER
 };
 

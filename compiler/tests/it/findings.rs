@@ -205,6 +205,40 @@ fn levels_are_asked_by_a_schedule_of_its_own() {
 }
 
 #[test]
+fn a_catalogue_is_kept_apart_in_folders_and_in_clear() {
+    let of = |source: &str, separate: &str, more: &str| {
+        let items = format!(
+            "source db: postgres {{ driver = probackup, run_as = \"postgres\"{source} }}\nstore r: dir {{ path = \"/repo\" }}\n\
+             store s: dir {{ path = \"/other\" }}\nstore b: s3 {{ bucket = \"b\" }}\nseparate db {{ to = [r, s]{separate} }}\n{more}"
+        );
+        found(&plan(&items))
+    };
+    let told = |found: Vec<String>, name: &str| {
+        found.into_iter().filter(|told| told.starts_with(name)).collect::<Vec<_>>()
+    };
+    // In several folders, without a `staging`: its settings need no home.
+    let none = of("", "", "");
+    for name in ["separate_", "repository_", "driver_", "missing_"] {
+        assert_eq!(told(none.clone(), name), [""; 0]);
+    }
+    assert_eq!(
+        told(of(", staging = \"/var/x\"", "", ""), "driver_attribute"),
+        [
+            "driver_attribute: `staging` of source `db` means nothing: its catalogue is in its stores / kept apart here"
+        ]
+    );
+    assert_eq!(
+        told(of("", ", passphrase = env(\"P\")", ""), "driver_attribute"),
+        [
+            "driver_attribute: `passphrase` of `separate db` means nothing to pg_probackup, which encrypts nothing / the source"
+        ]
+    );
+    // Its backups come when they come: no log that is pushed is promised.
+    let promise = "objective { of = [db], rpo = 1h }\nschedule { run = daily at 04:30 }";
+    assert_eq!(told(of("", "", promise), "rpo_").len(), 1);
+}
+
+#[test]
 fn a_stanza_is_one_folder_and_no_option() {
     let found = |stanza: &str| {
         let source =

@@ -1,54 +1,66 @@
-//! A cluster put back by pg_probackup from its catalogue, which an artefact holds.
+//! A cluster put back by pg_probackup from its catalogue: from the one in a store that its source is kept in, or from one that an
+//! artefact holds.
 //!
 //! The tool lays the backup down, whole for its own end. How far to recover from there is told the server as for base backups,
 //! to the microsecond and on any history; what of the log is behind the backup it gets from the catalogue, by the tool.
 
+mod behind;
 mod held;
 mod lay;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
 use super::cluster::{ClusterError, ClusterOutcome, Space, beside, file, must_be_new, no_tablespace};
-use super::log::commits::Tail;
 use super::restore::must_be_empty;
 use super::shelf::Shelves;
-use super::tool::ToolWish;
+use super::tool::{Sight, ToolWish, stores_of};
 use super::window::{self, Base, Log, WindowError};
 use crate::catalog::ids::RunId;
-use crate::catalog::manifest::SourceRecord;
+use crate::catalog::manifest::{Manifest, SourceRecord};
 use crate::catalog::runs::Choice;
 use crate::postgres::recovery::{Point, command_word};
 use crate::postgres::server::{ServerError, running};
 use crate::postgres::tools;
-use held::Catalogue;
+use crate::wal::lsn::Lsn;
+use behind::Behind;
+use held::{Catalogue, Packed};
 
 /// A restore that can be shown and carried out.
 pub struct CatalogueRestore<'a> {
     wish: ToolWish,
     shelves: &'a Shelves,
-    /// The run whose artefact the catalogue is taken from.
+    /// The run whose backup is taken; of a catalogue in artefacts, the one whose artefact it is taken from.
     pub run: RunId,
     record: &'a SourceRecord,
+    /// The catalogue in a store's folder; `None`: it is unpacked.
+    kept: Option<PathBuf>,
     /// What the tool calls the cluster.
     instance: String,
     spaces: Vec<Space>,
     /// Whether the catalogue has log beside its backups.
     has_log: bool,
+    /// Where that ends, where it is known and followed to there.
+    end: Option<Lsn>,
     window: String,
     target: String,
     program: String,
+    /// Timelines that go on beside the one that is followed, where none was asked for, and catalogues that could not be used.
+    pub apart: Vec<String>,
 }
 
 /// A backup of a source, by its run.
 struct Made<'a> {
     base: Base,
     record: &'a SourceRecord,
+    manifest: &'a Manifest,
     /// The run that made the full which it rests on.
     cycle: RunId,
+    /// The catalogue that it is in, where that is kept apart.
+    kept: Option<PathBuf>,
 }
 
 type Found<'a> = BTreeMap<RunId, Made<'a>>;
@@ -57,26 +69,68 @@ type Found<'a> = BTreeMap<RunId, Made<'a>>;
 ///
 /// # Errors
 /// When no backup leads to the target, a folder is in use, or the tool is not here.
-pub fn plan(
-    shelves: &Shelves,
+pub fn plan(shelves: &Shelves, wish: ToolWish, now: Timestamp) -> Result<CatalogueRestore<'_>, ClusterError> {
+    wish.recovery.check()?;
+    has_room_of_its_own(&wish)?;
+    let places = stores_of(shelves, &wish.source);
+    if places.is_empty() {
+        return plan_from(Sight { shelves, from: None }, wish, now);
+    }
+    let (mut best, mut unused): (Option<CatalogueRestore<'_>>, Vec<String>) = (None, Vec::new());
+    let mut first = None;
+    for from in places {
+        // The first that leads to what is wanted is taken; where that is the end, the one that leads further.
+        if best.is_some() && wish.recovery.point != Point::Latest {
+            break;
+        }
+        match plan_from(Sight { shelves, from: Some(from) }, wish.clone(), now) {
+            Ok(other) if best.as_ref().is_none_or(|best| other.leads_to() > best.leads_to()) => {
+                best = Some(other);
+            }
+            Ok(_) => {}
+            Err(why) => {
+                // One that never had what is asked for is in order.
+                if !matches!(why, ClusterError::Window { .. }) {
+                    unused.push(format!("the catalogue in store `{from}` cannot be used for it: {why}"));
+                }
+                first = first.or(Some(why));
+            }
+        }
+    }
+    match (best, first) {
+        (Some(mut best), _) => {
+            best.apart.extend(unused);
+            Ok(best)
+        }
+        (None, Some(why)) => Err(why),
+        (None, None) => Err(ClusterError::Tool("no store has it".to_owned())),
+    }
+}
+
+/// The same from what one store has.
+fn plan_from(
+    sight: Sight<'_>,
     mut wish: ToolWish,
     now: Timestamp,
 ) -> Result<CatalogueRestore<'_>, ClusterError> {
-    wish.recovery.check()?;
-    has_room_of_its_own(&wish)?;
-    let found = backups(shelves, &wish)?;
+    let shelves = sight.shelves;
+    let mut found = backups(sight, &wish)?;
+    let log = Behind::read(&wish, &mut found)?;
     let bases: Vec<Base> = found.values().map(|made| made.base.clone()).collect();
     let outside = |cause| ClusterError::Window { source_name: wish.source.clone(), cause: Box::new(cause) };
     let chosen = window::choose(&bases, Log::Archive, &wish.recovery.point, now).map_err(outside)?.clone();
     let made = found.get(&chosen.run).ok_or_else(|| outside(WindowError::None))?;
-    // The last artefact that has the backup has the most of the log behind it.
-    let run = found.iter().filter(|(run, other)| **run >= chosen.run && other.cycle == made.cycle);
-    let run = run.map(|(run, _)| *run).max().unwrap_or(chosen.run);
-    let catalogue = Catalogue::open(shelves, run, &wish.source)?;
-    let instance = catalogue.instance_of(label(made.record))?;
+    let (run, catalogue) = match &made.kept {
+        Some(kept) => (chosen.run, Catalogue::Kept(kept.clone())),
+        None => {
+            let run = last_of_cycle(&found, chosen.run, made.cycle);
+            (run, Catalogue::Packed(Packed::open(shelves, run, &wish.source)?))
+        }
+    };
+    let instance = catalogue.instance_of(made.record.labels())?;
     let has_log = catalogue.has_log(&instance)?;
-    let log = if has_log { Log::Archive } else { Log::Own };
-    let window = window::window(&bases, log).map_err(outside)?.to_string();
+    let window = window::window(&bases, if has_log { Log::Archive } else { Log::Own });
+    let window = window.map_err(outside)?.to_string();
     if !has_log && !matches!(wish.recovery.point, Point::Latest | Point::Immediate) {
         return Err(ClusterError::Tool(format!(
             "source `{}`: {} cannot be reached, as the catalogue of run {run} holds no write-ahead log beside its backups: {window}",
@@ -85,21 +139,50 @@ pub fn plan(
     }
     let spaces = spaces(&wish, &catalogue.tablespaces(&instance, label(made.record))?, has_log)?;
     let program = tools::find("pg_probackup").map_err(|error| ClusterError::Tool(error.to_string()))?;
-    let target = wish.recovery.settle(&chosen, Tail::Unknown);
-    let record = made.record;
-    let mut restore =
-        CatalogueRestore { wish, shelves, run, record, instance, spaces, has_log, window, target, program };
+    let target = wish.recovery.settle(&chosen, log.tail(&wish, &chosen, made));
+    let apart = log.apart(&wish, &chosen)?;
+    let (record, kept) = (made.record, made.kept.as_deref().map(absolute).transpose()?);
+    if kept.is_none() {
+        has_room_for_catalogue(&wish)?;
+    }
+    let end = chosen.reach.map(|reach| reach.end);
+    let mut restore = CatalogueRestore {
+        wish,
+        shelves,
+        run,
+        record,
+        kept,
+        instance,
+        spaces,
+        has_log,
+        end,
+        window,
+        target,
+        program,
+        apart,
+    };
     restore.wish.recovery.restore_command = restore.fetch()?;
     Ok(restore)
 }
 
-/// Nothing is where the cluster, its catalogue or its server's files are to be.
+/// The last artefact that has a backup has the most of the log behind it.
+fn last_of_cycle(found: &Found<'_>, chosen: RunId, cycle: RunId) -> RunId {
+    let later =
+        found.iter().filter(|(run, other)| **run >= chosen && other.cycle == cycle && other.kept.is_none());
+    later.map(|(run, _)| *run).max().unwrap_or(chosen)
+}
+
+/// Nothing is where the cluster or its server's files are to be.
 fn has_room_of_its_own(wish: &ToolWish) -> Result<(), ClusterError> {
     if let Some(pid) = running(&wish.to).map_err(file(&wish.to))? {
         return Err(ClusterError::InUse(ServerError::Runs { data: wish.to.clone(), pid }));
     }
     must_be_empty(&wish.to)?;
-    must_be_new(&wish.to, &wish.then)?;
+    must_be_new(&wish.to, &wish.then)
+}
+
+/// The same of the catalogue, where it is unpacked.
+fn has_room_for_catalogue(wish: &ToolWish) -> Result<(), ClusterError> {
     let catalogue = catalogue_beside(wish);
     match catalogue.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -112,34 +195,52 @@ fn has_room_of_its_own(wish: &ToolWish) -> Result<(), ClusterError> {
     }
 }
 
-/// Where the catalogue is unpacked.
+/// Where a catalogue of an artefact is unpacked.
 fn catalogue_beside(wish: &ToolWish) -> PathBuf {
     let mut path = wish.to.clone().into_os_string();
     path.push(".catalogue");
     path.into()
 }
 
-/// The backups of a source that recovery may begin from. Of a run that is named: those that its artefact holds.
-fn backups<'a>(shelves: &'a Shelves, wish: &ToolWish) -> Result<Found<'a>, ClusterError> {
-    let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
-    let runs: BTreeMap<RunId, _> = runs.map(|run| (run.run, run)).collect();
+fn absolute(path: &Path) -> Result<PathBuf, ClusterError> {
+    std::path::absolute(path).map_err(file(path))
+}
+
+/// The backups of a source that recovery may begin from. Of a run that is named: its own where its catalogue is kept apart, else those
+/// that its artefact holds.
+fn backups<'a>(sight: Sight<'a>, wish: &ToolWish) -> Result<Found<'a>, ClusterError> {
+    let runs: BTreeMap<RunId, _> =
+        sight.runs(&wish.source).map(|(shelf, run)| (run.run, (shelf, run))).collect();
     let (mut found, mut cycle) = (BTreeMap::new(), None);
-    for (id, run) in runs {
+    for (id, (shelf, run)) in runs {
         let record = run.cluster(&wish.source);
         let Some(record) = record.filter(|record| record.labels().driver.as_deref() == Some("probackup"))
         else {
             continue;
         };
+        let own = run.repositories.iter().find(|own| own.source == wish.source);
+        let kept = own.and_then(|own| {
+            let root = wish.roots.get(shelf.store.label())?;
+            Some(root.join(own.settings.get("path").filter(|_| !own.settings.contains_key("type"))?))
+        });
+        if own.is_some() && kept.is_none() {
+            continue;
+        }
         if record.labels().kind.as_deref() == Some("FULL") {
             cycle = Some(id);
         }
         let base = Base::of(id, record.labels(), run.finished);
-        found.insert(id, Made { base, record, cycle: *cycle.get_or_insert(id) });
+        let cycle = *cycle.get_or_insert(id);
+        found.insert(id, Made { base, record, manifest: run, cycle, kept });
     }
     if let Some(run) = &wish.run {
-        let wanted = shelves.choose(&Choice::Id(run.clone()), None)?.1.run;
-        let cycle = found.get(&wanted).map(|made| made.cycle);
-        found.retain(|id, made| *id <= wanted && Some(made.cycle) == cycle);
+        let wanted = sight.shelves.choose(&Choice::Id(run.clone()), None)?.1.run;
+        let asked = found.get(&wanted).map(|made| (made.cycle, made.kept.is_some()));
+        found.retain(|id, made| match asked {
+            Some((cycle, false)) => *id <= wanted && made.cycle == cycle && made.kept.is_none(),
+            Some((_, true)) => *id == wanted,
+            None => false,
+        });
     }
     Ok(found)
 }
@@ -184,6 +285,9 @@ impl CatalogueRestore<'_> {
     /// # Errors
     /// When an index cannot be read.
     pub fn room(&self) -> Result<u64, ClusterError> {
+        if self.kept.is_some() {
+            return Ok(self.outline().bytes);
+        }
         let held = self.shelves.held(&Choice::Id(self.run.to_string()), Some(&self.wish.source))?;
         let wish = super::restore::RestoreWish::of(&self.wish.source, &self.catalogue());
         let packed = super::restore::plan(&held, &wish)?.preview()?.bytes;
@@ -191,12 +295,19 @@ impl CatalogueRestore<'_> {
     }
 
     fn catalogue(&self) -> PathBuf {
-        catalogue_beside(&self.wish)
+        self.kept.clone().unwrap_or_else(|| catalogue_beside(&self.wish))
+    }
+
+    /// How far it leads, as against another: to the end of the log where that is known, and by which run.
+    fn leads_to(&self) -> (Option<Lsn>, RunId) {
+        (self.end, self.run)
     }
 
     fn outline(&self) -> ClusterOutcome {
         let mut settings = vec![("backup".to_owned(), label(self.record).to_owned())];
-        if self.has_log {
+        if let Some(kept) = &self.kept {
+            settings.insert(0, ("repository".to_owned(), kept.display().to_string()));
+        } else if self.has_log {
             settings.push(("log".to_owned(), self.catalogue().display().to_string()));
         }
         ClusterOutcome {
@@ -205,6 +316,8 @@ impl CatalogueRestore<'_> {
             tablespaces: self.spaces.iter().map(|space| (space.was.clone(), space.to.clone())).collect(),
             target: self.target.clone(),
             window: self.window.clone(),
+            warnings: self.apart.clone(),
+            log_end: self.end.filter(|_| self.wish.recovery.point == Point::Latest),
             settings,
             archives: self.wish.recovery.archives,
             bytes: self.record.labels().database_bytes.unwrap_or_default(),
@@ -220,15 +333,14 @@ impl CatalogueRestore<'_> {
             let wants_one = recovery.archives || recovery.point == Point::Immediate;
             return Ok(wants_one.then(|| "false".to_owned()));
         }
-        let absolute = |path: PathBuf| std::path::absolute(&path).map_err(file(&path));
         let words = [
-            absolute(PathBuf::from(&self.program))?.display().to_string(),
+            absolute(Path::new(&self.program))?.display().to_string(),
             "archive-get".to_owned(),
-            format!("--backup-path={}", absolute(self.catalogue())?.display()),
+            format!("--backup-path={}", absolute(&self.catalogue())?.display()),
             format!("--instance={}", self.instance),
         ];
         let words: Vec<String> = words.iter().map(|word| command_word(word)).collect();
-        let log = absolute(self.catalogue())?.join("wal").join(&self.instance);
+        let log = absolute(&self.catalogue())?.join("wal").join(&self.instance);
         let log = command_word(&log.display().to_string());
         // The tool has one status for what is not there and for what it cannot read. The first is the end of the log to Postgres, and
         // the second is not to be.

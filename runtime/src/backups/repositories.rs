@@ -1,4 +1,4 @@
-//! Verifying repositories of pgBackRest: those that sources are kept in, and those that artefacts hold.
+//! Verifying the repositories of tools: those that sources are kept in, and those of pgBackRest that artefacts hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
@@ -20,6 +20,7 @@ use crate::catalog::manifest::{Manifest, RepositoryRecord, SourceRecord};
 use crate::catalog::runs::Choice;
 use crate::control::{Control, Stopped};
 use crate::postgres::inspect::{Contents, Fault, Inspection};
+use crate::postgres::probackup::inspect::Inspection as Catalogue;
 use crate::postgres::repository::{KEY_FILE, Repository, RepositoryError};
 use crate::programs::secrets::Secrets;
 use crate::scratch::{Places, Scratch};
@@ -28,6 +29,8 @@ use crate::wal::expiry::Base;
 /// Files that are shown of each damage.
 const SHOWN: usize = 100;
 const TOOL: &str = "pgbackrest";
+/// The tool whose repository is a catalogue.
+const OF_CATALOGUES: &str = "pg_probackup";
 
 /// What must be known to look into repositories.
 #[derive(Debug)]
@@ -141,11 +144,24 @@ pub fn kept(
     let each = grouped(runs, access).into_iter().map(|(location, kept)| {
         let looked = kept.opened.and_then(|repository| {
             let log = Behind { source: &kept.own.source, bases: &kept.bases };
-            look(&repository, &kept.stanza, &kept.labels, &log, access, control)
+            match is_catalogue(kept.own) {
+                true => look_into_catalogue(&repository, &kept.stanza, &kept.labels, &log, control),
+                false => look(&repository, &kept.stanza, &kept.labels, &log, access, control),
+            }
         });
         Ok(checked(&kept.own.source, location, None, settled(looked)?))
     });
     each.collect()
+}
+
+/// Whether a repository is a catalogue of pg_probackup.
+pub(super) fn is_catalogue(own: &RepositoryRecord) -> bool {
+    own.tool == OF_CATALOGUES
+}
+
+/// The folder that a repository in a folder is known by.
+pub(super) fn heart(own: &RepositoryRecord) -> &'static str {
+    if is_catalogue(own) { "backups" } else { "backup" }
 }
 
 /// A repository in which runs have backups.
@@ -163,7 +179,7 @@ struct Kept<'a> {
 fn grouped<'a>(runs: &[(&'a Shelf, &'a Manifest)], access: &Access) -> BTreeMap<String, Kept<'a>> {
     let mut found: BTreeMap<String, Kept<'_>> = BTreeMap::new();
     for (shelf, manifest) in runs {
-        for own in manifest.repositories.iter().filter(|own| own.tool == TOOL) {
+        for own in manifest.repositories.iter().filter(|own| own.tool == TOOL || is_catalogue(own)) {
             let place = place(shelf, own, access);
             let location = match &place {
                 Ok(repository) => repository.location(),
@@ -232,7 +248,10 @@ impl Kept<'_> {
             Ok(opened) => key(opened, access).map_err(|trouble| words(&trouble))?,
             Err(_) => (None, PathBuf::new()),
         };
-        let files = repository::files(place, opened, key_file, &self.stanza, control);
+        let files = match place.settings().get("path").filter(|_| is_catalogue(self.own)) {
+            Some(folder) => repository::catalogue(Path::new(folder)),
+            None => repository::files(place, opened, key_file, &self.stanza, control),
+        };
         let bases: Vec<Based<'_>> = self.bases.iter().map(|(base, id)| (base, id.as_deref())).collect();
         let log = RepositoryLog::open(location, files, &bases).map_err(|error| error.to_string())?;
         Ok((log, scratch))
@@ -338,7 +357,7 @@ fn place(shelf: &Shelf, own: &RepositoryRecord, access: &Access) -> Result<Repos
             let root = shelf.root.as_deref().ok_or_else(|| unchecked("its store is no folder"))?;
             let below = own.settings.get("path").map_or("", String::as_str);
             let folder = std::path::absolute(root.join(below)).map_err(unchecked)?;
-            if !folder.join("backup").is_dir() {
+            if !folder.join(heart(own)).is_dir() {
                 return Err(RepositoryTrouble::Gone(format!(
                     "the repository `{}` is not there",
                     folder.display()
@@ -398,6 +417,31 @@ fn look(
     let log = RepositoryLog::open(behind.source, files, &bases).and_then(|log| log::Log::read(vec![log]));
     let missing = log.map(|log| log.missing(behind.bases.iter().map(|(base, _)| base))).map_err(unchecked)?;
     contents.faults.extend(missing.into_iter().map(|what| Fault { what, ..Fault::default() }));
+    Ok(contents)
+}
+
+/// The same of a catalogue: every backup by its tool, and the log that the server archived beside them, where it archives there.
+fn look_into_catalogue(
+    place: &Repository,
+    instance: &str,
+    wanted: &BTreeSet<String>,
+    behind: &Behind<'_>,
+    control: &Control,
+) -> Result<Contents, RepositoryTrouble> {
+    let folder = Path::new(place.settings().get("path").map_or("", String::as_str));
+    let looked = Catalogue { folder, instance }.look(wanted, control);
+    let mut contents = looked.map_err(|error| {
+        control.check().err().map_or_else(|| unchecked(error), RepositoryTrouble::Stopped)
+    })?;
+    let bases: Vec<Based<'_>> = behind.bases.iter().map(|(base, id)| (base, id.as_deref())).collect();
+    let log = RepositoryLog::open(behind.source, repository::catalogue(folder), &bases)
+        .and_then(|log| log::Log::read(vec![log]))
+        .map_err(unchecked)?;
+    contents.segments = log.size().0;
+    if contents.segments > 0 {
+        let missing = log.missing(behind.bases.iter().map(|(base, _)| base));
+        contents.faults.extend(missing.into_iter().map(|what| Fault { what, ..Fault::default() }));
+    }
     Ok(contents)
 }
 

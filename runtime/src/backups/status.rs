@@ -274,14 +274,17 @@ fn problems_of_runs(model: &Model, shelves: &Shelves, unclean: &[PastRun], now: 
 /// How the logs stand: those of `wal` blocks, those in repositories of their own, and those in artefacts.
 pub(crate) fn logs(model: &Model, shelves: &Shelves, access: &Access) -> Vec<LogStanding> {
     let archived = model.wals.iter().map(|wal| log::standing(model, shelves, wal));
-    let is_by_tool = |own: &Postgres| own.driver == PostgresDriver::Pgbackrest;
+    let is_by_tool =
+        |own: &Postgres| matches!(own.driver, PostgresDriver::Pgbackrest | PostgresDriver::Probackup);
     let control = Control::default();
     let all = (0..model.sources.len()).map(SourceId);
     let by_tool = all.filter(|id| model.source(*id).postgres().is_some_and(is_by_tool));
     let kept = by_tool.filter_map(|id| {
         let name = &model.source(id).name;
-        let mut standing = match model.separate(id) {
-            Some(_) => repositories::standing(shelves, name, access, &control),
+        let apart = model.source(id).kind.facts().apart.filter(|_| model.separate(id).is_some());
+        let mut standing = match apart {
+            Some(apart) => Some(repositories::standing(shelves, name, access, &control))
+                .filter(|standing| apart.wants_log || standing.segments > 0)?,
             None => tool::packed::standing(shelves, name)?,
         };
         standing.waits(model.source(id).postgres());
@@ -355,7 +358,7 @@ fn repositories_gone(shelves: &Shelves) -> Vec<String> {
     let gone = kept.filter(|(shelf, own)| {
         let path = own.settings.get("path").filter(|_| !own.settings.contains_key("type"));
         let folder = shelf.root.as_ref().zip(path).map(|(root, path)| root.join(path));
-        folder.is_some_and(|folder| !folder.join("backup").is_dir())
+        folder.is_some_and(|folder| !folder.join(repositories::heart(own)).is_dir())
     });
     gone.map(|(shelf, own)| {
         format!("the repository of `{}` in store `{}` is not there", own.source, shelf.store.label())

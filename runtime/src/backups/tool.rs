@@ -69,10 +69,10 @@ enum Repository {
 
 /// The runs that a restore looks at: of repositories that are kept apart, those in one store.
 #[derive(Clone, Copy)]
-struct Sight<'a> {
-    shelves: &'a Shelves,
+pub(super) struct Sight<'a> {
+    pub(super) shelves: &'a Shelves,
     /// That store; `None`: no run has a backup in one.
-    from: Option<&'a str>,
+    pub(super) from: Option<&'a str>,
 }
 
 impl<'a> Sight<'a> {
@@ -83,7 +83,7 @@ impl<'a> Sight<'a> {
         Some((from.to_owned(), others.map(str::to_owned).collect()))
     }
 
-    fn runs(self, source: &str) -> impl Iterator<Item = (&'a Shelf, &'a Manifest)> {
+    pub(super) fn runs(self, source: &str) -> impl Iterator<Item = (&'a Shelf, &'a Manifest)> {
         let all = self.shelves.shelves.iter();
         let all = all.flat_map(|shelf| shelf.catalog.runs().map(move |run| (shelf, run)));
         all.filter(move |(shelf, run)| {
@@ -169,7 +169,7 @@ pub fn plan(shelves: &Shelves, wish: ToolWish, now: Timestamp) -> Result<ToolRes
 }
 
 /// The stores that have a source in a repository of its own, as they are named in the plan.
-fn stores_of<'a>(shelves: &'a Shelves, source: &str) -> Vec<&'a str> {
+pub(super) fn stores_of<'a>(shelves: &'a Shelves, source: &str) -> Vec<&'a str> {
     let has = |shelf: &&Shelf| {
         shelf.catalog.runs().any(|run| run.repositories.iter().any(|own| own.source == source))
     };
@@ -442,7 +442,7 @@ fn apart(
 }
 
 /// The timeline that is to be followed from a backup; `None`: the newest.
-fn wanted(timeline: Timeline, base: &expiry::Base) -> Option<u32> {
+pub(super) fn wanted(timeline: Timeline, base: &expiry::Base) -> Option<u32> {
     match timeline {
         Timeline::Number(number) => Some(number),
         Timeline::Current => Some(base.timeline),

@@ -281,7 +281,7 @@ pub struct MissingArchive {
 pub struct RepositoryRecord {
     /// The source's name.
     pub source: PlanName,
-    /// The tool: `pgbackrest`.
+    /// The tool: `pgbackrest` or `pg_probackup`.
     pub tool: String,
     /// Its version.
     pub version: String,

@@ -14,6 +14,7 @@
 //! A tool is started as the account of `run_as`, as the leader of a process group of its own; what it says goes to the
 //! run's output, and its last words into the error.
 
+pub mod apart;
 pub mod basebackup;
 pub mod dump;
 pub mod harmless;
@@ -32,12 +33,12 @@ pub mod server;
 pub mod stream;
 pub mod tools;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use apart::Apart;
 use backplan_compiler::model::{Level, Postgres, PostgresDriver};
 use backplan_compiler::value::Hidden;
 use identity::Known;
@@ -45,7 +46,6 @@ use rustix::fs::{Gid, Uid, fchown};
 
 use crate::catalog::ids::RunId;
 use crate::catalog::labels::Labels;
-use crate::catalog::made::Made;
 use crate::control::{Control, Stopped};
 use crate::lasting;
 use crate::places::folder::Folder;
@@ -109,40 +109,6 @@ pub struct Base<'a> {
     pub manifest: &'a dyn Fn(&Path) -> Result<(), String>,
 }
 
-/// A repository that is kept apart from every archive.
-pub struct Apart {
-    /// The folder of the generated settings.
-    pub home: PathBuf,
-    /// The store that it is in.
-    pub store: String,
-    /// Where it is.
-    pub repository: repository::Repository,
-    /// All repositories of the source, in the order of their numbers (that of their stores' names), this one among them; or why one of them cannot be
-    /// described.
-    pub all: Result<Vec<repository::Repository>, String>,
-    /// The number of this one among them, from 1.
-    pub number: usize,
-    /// How many there are.
-    pub count: usize,
-    /// The plan and this run, as the backup is to say.
-    pub mark: String,
-    /// Labels that some manifest names.
-    pub known: BTreeSet<String>,
-    /// What this machine knows of its runs: which of them left a backup that no manifest names, as against those whose manifest is
-    /// lost. Empty where nothing of it may go.
-    pub made: Made,
-    /// Only what a prune gave up may go: it knows the age.
-    pub is_immutable: bool,
-}
-
-impl Apart {
-    /// Whether the backup of a run that no manifest names is nobody's.
-    fn is_nobodys(&self, run: &RunId) -> bool {
-        self.made.is_given_up(run, &self.store)
-            || !self.is_immutable && self.made.is_uncommitted(run, &self.store)
-    }
-}
-
 /// A backup that was made.
 #[derive(Debug, Clone, Default)]
 pub struct Backup {
@@ -170,13 +136,14 @@ pub trait Driver: Sync {
     fn back_up(&self, job: &Job<'_>) -> Result<Backup, DriverError>;
 
     /// Removes from the repository what no later backup of the new cycle needs, now that the full with `labels` is
-    /// committed. Without a repository there is nothing to remove.
+    /// committed; of one that is kept apart, what is nobody's any more. Without a repository there is nothing to remove. Gives what a
+    /// person should read.
     ///
     /// # Errors
     /// See [`DriverError`]; what stays is removed after the next full.
-    fn expire(&self, job: &Job<'_>, labels: &Labels) -> Result<(), DriverError> {
+    fn expire(&self, job: &Job<'_>, labels: &Labels) -> Result<Vec<String>, DriverError> {
         let _ = (job, labels);
-        Ok(())
+        Ok(Vec::new())
     }
 }
 
@@ -354,6 +321,12 @@ impl Job<'_> {
         Ok(program)
     }
 
+    /// Asks the server for nothing but an answer.
+    fn answers(&self) -> Result<(), DriverError> {
+        let database = self.postgres.database.as_deref().unwrap_or("postgres");
+        self.query::<1>(database, "select 1").map(drop)
+    }
+
     /// What the server says of itself.
     fn server(&self) -> Result<Labels, DriverError> {
         let sql = "select (select setting from pg_settings where name = 'server_version'), \
@@ -397,11 +370,6 @@ impl Job<'_> {
                 })
             }
         }
-    }
-
-    /// What stands before a mark: backups of other plans, and of people, are left alone.
-    fn mark_of_plan(&self) -> Option<&str> {
-        self.separate.as_ref().and_then(|apart| apart.mark.split_once('/')).map(|(plan, _)| plan)
     }
 
     /// Does something to files of the tool as the account that it runs as: in folders of that account it could have put a link in the

@@ -7,18 +7,18 @@ pub(super) mod info;
 pub mod settings;
 mod stanza;
 
-use backplan_compiler::count::plural;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use backplan_compiler::model::Level;
-use info::{Listed, MARK, Stanza};
+use info::{Listed, Stanza};
 
+use super::apart::{Apart, MARK};
 use super::recovery::{command_word, quote};
 use super::repository::{KEY_FILE, Repository};
-use super::{Abilities, Apart, Backup, Driver, DriverError, Job, text, tools};
+use super::{Abilities, Backup, Driver, DriverError, Job, text, tools};
 use crate::catalog::labels::Labels;
 use crate::programs::process::{self, ProcessError, Program};
 use crate::wal::name::WalName;
@@ -98,7 +98,7 @@ impl Driver for Pgbackrest {
         let unwritten = tool.write_configs()?;
         tool.refuse_names()?;
         let is_separate = job.separate.is_some();
-        let mut warnings = tool.lost(known.as_ref());
+        let mut warnings: Vec<String> = tool.lost(known.as_ref()).into_iter().collect();
         warnings.extend(unwritten);
         if known.is_none() {
             warnings.extend(tool.make_stanza()?);
@@ -135,24 +135,24 @@ impl Driver for Pgbackrest {
         Ok(Backup { labels, warnings, notes, ..Backup::default() })
     }
 
-    fn expire(&self, job: &Job<'_>, labels: &Labels) -> Result<(), DriverError> {
+    fn expire(&self, job: &Job<'_>, labels: &Labels) -> Result<Vec<String>, DriverError> {
         if let Some(apart) = &job.separate {
             let tool = Tool::new(job)?;
             tool.write_key()?;
             tool.write_configs()?;
-            return tool.expire_forgotten(apart);
+            return tool.expire_forgotten(apart).map(|()| Vec::new());
         }
         // Only the full that the manifest names may end what was before it.
         if labels.kind.as_deref() != Some("full") {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let tool = Tool::new(job)?;
         let newest = tool.info()?;
         let newest = newest.iter().flat_map(|stanza| &stanza.backup).rfind(|backup| backup.kind == "full");
         if newest.map(|backup| &backup.label) != labels.label.as_ref() {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        tool.run("expire", &["--repo1-retention-full=1"])
+        tool.run("expire", &["--repo1-retention-full=1"]).map(|()| Vec::new())
     }
 }
 
@@ -403,26 +403,12 @@ impl<'a> Tool<'a> {
         Ok(String::from_utf8_lossy(&out).trim().trim_start_matches("pgBackRest ").to_owned())
     }
 
-    /// Backups that manifests name and that are in the repository no more. What is in a folder is there as long as the
-    /// manifests beside it are.
-    fn lost(&self, known: Option<&Stanza>) -> Vec<String> {
-        let Some(apart) = self.job.separate.as_ref().filter(|apart| !apart.repository.is_remote()) else {
-            return Vec::new();
+    /// Backups that manifests name and that are in the repository no more.
+    fn lost(&self, known: Option<&Stanza>) -> Option<String> {
+        let is_there = |label: &str| {
+            known.is_some_and(|stanza| stanza.backup.iter().any(|backup| backup.label == label))
         };
-        let is_there = |label: &&String| {
-            known.is_some_and(|stanza| stanza.backup.iter().any(|backup| backup.label == **label))
-        };
-        let gone: Vec<&str> =
-            apart.known.iter().filter(|label| !is_there(label)).map(String::as_str).collect();
-        match gone.as_slice() {
-            [] => Vec::new(),
-            gone => vec![format!(
-                "the repository `{}` has no longer {} that earlier runs made: they restore nothing of it ({})",
-                self.repository.location(),
-                plural(gone.len(), "backup"),
-                gone.iter().take(3).copied().collect::<Vec<_>>().join(", ")
-            )],
-        }
+        self.job.separate.as_ref()?.lost(is_there)
     }
 
     fn refuse_names(&self) -> Result<(), DriverError> {
@@ -515,11 +501,9 @@ impl<'a> Tool<'a> {
 
     /// Backups that this plan made and that are nobody's, newest first.
     fn forgotten<'s>(&self, stanza: Option<&'s Stanza>, apart: &Apart) -> Vec<&'s str> {
-        let Some(plan) = self.job.mark_of_plan() else { return Vec::new() };
         let backups = stanza.into_iter().flat_map(|stanza| stanza.backup.iter().rev());
-        let made = backups.filter_map(|backup| Some((backup.label.as_str(), backup.made_by()?)));
-        let ours = made.filter(|(label, (by, _))| *by == plan && !apart.known.contains(*label));
-        ours.filter(|(_, (_, run))| apart.is_nobodys(run)).map(|(label, _)| label).collect()
+        let ours = backups.filter(|backup| apart.is_forgotten(&backup.label, backup.made_by()));
+        ours.map(|backup| backup.label.as_str()).collect()
     }
 
     /// Deletes this plan's backups that no manifest names any more, and the WAL that only they needed.

@@ -1,23 +1,39 @@
 //! pg_probackup with its catalogue in the source's `staging`: kept between runs while the plan has incrementals, removed
-//! with its folder after each run while it has none.
+//! with its folder after each run while it has none. That of a `separate` source is in its store, and holds what the manifests
+//! beside it name ([`apart`]).
 //!
 //! Arguments and the JSON of `show` are those of pg_probackup 2.5. The tool ends with 0 or 1 only; what went wrong is in its
 //! last words.
+
+mod apart;
+pub mod inspect;
+mod listed;
 
 use std::fs;
 use std::io;
 
 use backplan_compiler::model::Level;
 use backplan_compiler::model::Worded;
-use serde::Deserialize;
+use listed::{Listed, parse};
 
 use super::{Abilities, Backup, Driver, DriverError, Job, names, text, tools};
 use crate::catalog::labels::Labels;
 use crate::places::folder::Folder;
-use crate::programs::process::{self, Tell};
+use crate::programs::process::{self, ProcessError, Tell};
 
 /// What a catalogue has directly in it. Anything else was put there by somebody.
 const CATALOGUE: [&str; 2] = ["backups", "wal"];
+
+/// What the tool calls a whole backup.
+const FULL: &str = "FULL";
+/// What it says where there is nothing that another could rest on.
+const NO_FULL: &str = "new full backup before an incremental one";
+
+/// What to do about a catalogue of another cluster.
+pub fn mend_of_another() -> &'static str {
+    "mend `host`, `port` or the server; if this one is to take the place of the other, as after a major upgrade, give the source \
+     another name, and with it a catalogue of its own: the old backups stay where they are"
+}
 
 /// The driver.
 pub struct Probackup;
@@ -28,22 +44,29 @@ impl Driver for Probackup {
     }
 
     fn back_up(&self, job: &Job<'_>) -> Result<Backup, DriverError> {
+        if job.separate.is_some() {
+            // Before it knew the run, the tool would leave a failed backup that nobody can tell from others.
+            job.answers()?;
+        }
         // Of a catalogue that is new in each run the tool knows no other cluster.
         let mut labels = job.server_if_told()?;
         job.same_cluster(&labels)?;
         job.hand_over(job.folder)?;
         let tool = Tool::new(job)?;
-        let mut warnings = tool.prepare()?;
+        let mut warnings = match &job.separate {
+            Some(apart) => tool.prepare_apart(apart, &labels)?,
+            None => tool.prepare()?,
+        };
         let mode = match job.level {
-            Level::Full => "FULL".to_owned(),
+            Level::Full => FULL.to_owned(),
             Level::Differential | Level::Incremental => job.postgres.backup_mode.word().to_uppercase(),
         };
-        let ends_cycle = job.level == Level::Full && job.has_cycle;
+        let ends_cycle = job.level == Level::Full && job.has_cycle && job.separate.is_none();
         let before = if ends_cycle { tool.show()? } else { Vec::new() };
-        tool.run("backup", &tool.backup_options(&mode))?;
+        warnings.extend(tool.make(&mode)?);
         let listed = tool.show()?;
-        let made = listed.iter().filter(|backup| backup.status == "OK").max_by_key(|backup| &backup.id);
-        let made = made.ok_or_else(|| {
+        let made = listed.iter().filter(|backup| backup.is_whole() && tool.is_of_this_run(backup));
+        let made = made.max_by_key(|backup| &backup.id).ok_or_else(|| {
             DriverError::Passing("pg_probackup made a backup and does not list it".to_owned())
         })?;
         // By its id: of an instance that holds any failed backup it says that all is bad.
@@ -55,17 +78,23 @@ impl Driver for Probackup {
             warnings.extend(tool.drop_settled(&before)?);
         }
         labels.extend(made.labels());
+        if let Some(apart) = &job.separate {
+            tool.label_apart(apart, made, &listed, &mut labels)?;
+        }
         Ok(Backup { labels, warnings, ..Backup::default() })
     }
 
-    fn expire(&self, job: &Job<'_>, labels: &Labels) -> Result<(), DriverError> {
+    fn expire(&self, job: &Job<'_>, labels: &Labels) -> Result<Vec<String>, DriverError> {
+        if let Some(apart) = &job.separate {
+            return Tool::new(job)?.expire_forgotten(apart);
+        }
         if !job.has_cycle {
-            return remove_catalogue(job);
+            return remove_catalogue(job).map(|()| Vec::new());
         }
-        if labels.kind.as_deref() != Some("FULL") {
-            return Ok(());
+        if labels.kind.as_deref() == Some(FULL) {
+            Tool::new(job)?.drop_earlier()?;
         }
-        Tool::new(job)?.drop_earlier()
+        Ok(Vec::new())
     }
 }
 
@@ -114,8 +143,8 @@ impl<'a> Tool<'a> {
         Ok(Tool { job, program: tools::find("pg_probackup")?, instance })
     }
 
-    /// Sees that catalogue and instance are there, and removes what failed attempts left. Gives what a person should read.
-    fn prepare(&self) -> Result<Vec<String>, DriverError> {
+    /// Sees that catalogue and instance are there.
+    fn have_instance(&self) -> Result<(), DriverError> {
         if !self.job.folder.join("backups").is_dir() {
             self.job.run(self.argv("init", false, &[]))?;
         }
@@ -123,6 +152,12 @@ impl<'a> Tool<'a> {
             let data = self.job.data_directory()?;
             self.run("add-instance", &[format!("--pgdata={data}")])?;
         }
+        Ok(())
+    }
+
+    /// The same, and removes what failed attempts left. Gives what a person should read.
+    fn prepare(&self) -> Result<Vec<String>, DriverError> {
+        self.have_instance()?;
         let mut warnings = Vec::new();
         for left in self.show()?.iter().filter(|backup| backup.has_failed()) {
             let id = &left.id;
@@ -135,6 +170,19 @@ impl<'a> Tool<'a> {
         Ok(warnings)
     }
 
+    /// Makes a backup; a full where there is none that it could rest on. Says so then.
+    fn make(&self, mode: &str) -> Result<Option<String>, DriverError> {
+        match self.run("backup", &self.backup_options(mode)) {
+            Err(DriverError::Tool(ProcessError::Status { words, .. }))
+                if mode != FULL && words.iter().any(|line| line.to_lowercase().contains(NO_FULL)) =>
+            {
+                self.run("backup", &self.backup_options(FULL))?;
+                Ok(Some("its catalogue has nothing that a backup could rest on".to_owned()))
+            }
+            made => made.map(|()| None),
+        }
+    }
+
     /// Removes what was before the newest full.
     fn drop_earlier(&self) -> Result<(), DriverError> {
         let options = ["--delete-expired", "--delete-wal", "--retention-redundancy=1"].map(str::to_owned);
@@ -144,7 +192,7 @@ impl<'a> Tool<'a> {
     /// The same before the full is packed, so that its artefact holds no other cycle: where the newest of `before` is whole in
     /// every store, and with it all.
     fn drop_settled(&self, before: &[Listed]) -> Result<Option<String>, DriverError> {
-        let newest = before.iter().filter(|backup| backup.status == "OK").max_by_key(|backup| &backup.id);
+        let newest = before.iter().filter(|backup| backup.is_whole()).max_by_key(|backup| &backup.id);
         let is_settled =
             |backup: &Listed| self.job.is_settled.is_some_and(|is_settled| is_settled(&backup.id));
         if !newest.is_some_and(is_settled) {
@@ -169,6 +217,7 @@ impl<'a> Tool<'a> {
         options.extend(postgres.user.as_ref().map(|user| format!("--pguser={user}")));
         let database = postgres.database.as_deref().map(names::connection_to);
         options.extend(database.map(|database| format!("--pgdatabase={database}")));
+        options.extend(self.note().map(|note| format!("--note={note}")));
         options
     }
 
@@ -184,97 +233,18 @@ impl<'a> Tool<'a> {
         self.job.run(self.argv(command, true, options)).map(drop)
     }
 
-    fn show(&self) -> Result<Vec<Listed>, DriverError> {
+    /// What a command says, which is for this program, and not for the log.
+    fn told(&self, command: &str, of_instance: bool) -> Result<Vec<u8>, DriverError> {
         let silent: Tell = std::sync::Arc::new(|_| {});
-        let program = self.job.program(self.argv("show", false, &["--format=json".to_owned()]));
-        let out = process::run(&program, self.job.control, &silent)?;
-        parse(&out, self.instance).map_err(|error| {
+        let program = self.job.program(self.argv(command, of_instance, &["--format=json".to_owned()]));
+        Ok(process::run(&program, self.job.control, &silent)?)
+    }
+
+    fn show(&self) -> Result<Vec<Listed>, DriverError> {
+        parse(&self.told("show", false)?, self.instance).map_err(|error| {
             DriverError::Lasting(format!(
                 "pg_probackup's `show` cannot be understood: {error}; is it older than 2.5?"
             ))
         })
-    }
-}
-
-fn parse(json: &[u8], instance: &str) -> Result<Vec<Listed>, serde_json::Error> {
-    let all: Vec<Instance> = serde_json::from_slice(json)?;
-    Ok(all
-        .into_iter()
-        .find(|listed| listed.instance == instance)
-        .map(|listed| listed.backups)
-        .unwrap_or_default())
-}
-
-#[derive(Debug, Deserialize)]
-struct Instance {
-    instance: String,
-    #[serde(default)]
-    backups: Vec<Listed>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Listed {
-    /// Six characters that grow with time.
-    id: String,
-    parent_backup_id: Option<String>,
-    #[serde(rename = "backup-mode")]
-    mode: String,
-    status: String,
-    start_lsn: Option<String>,
-    stop_lsn: Option<String>,
-    start_time: Option<String>,
-    end_time: Option<String>,
-    /// Bytes of the data directory, however little of it was copied.
-    pgdata_bytes: Option<u64>,
-    current_tli: Option<u32>,
-    server_version: Option<String>,
-}
-
-impl Listed {
-    /// What a killed or failed attempt leaves: nothing rests on it, and later backups go on beside it.
-    fn has_failed(&self) -> bool {
-        matches!(self.status.as_str(), "RUNNING" | "ERROR")
-    }
-
-    fn labels(&self) -> Labels {
-        Labels {
-            label: Some(self.id.clone()),
-            kind: Some(self.mode.clone()),
-            prior: self.parent_backup_id.clone(),
-            lsn_start: self.start_lsn.clone(),
-            lsn_stop: self.stop_lsn.clone(),
-            started: self.start_time.clone(),
-            stopped: self.end_time.clone(),
-            database_bytes: self.pgdata_bytes,
-            timeline: self.current_tli.map(|timeline| timeline.to_string()),
-            server_version: self.server_version.clone(),
-            ..Labels::default()
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn what_show_says_becomes_labels() {
-        let json = br#"[{"instance":"other","backups":[]},{"instance":"rosemeta","backups":[
-            {"id":"SUP3RD","parent-backup-id":"SUP3QA","backup-mode":"DELTA","wal":"STREAM","status":"OK",
-             "start-lsn":"0/C000028","stop-lsn":"0/C000160","start-time":"2026-11-20 02:30:00+00",
-             "end-time":"2026-11-20 02:30:09+00","data-bytes":1200,"pgdata-bytes":34000,"wal-bytes":16777216,"current-tli":1},
-            {"id":"SUP3QA","backup-mode":"FULL","wal":"STREAM","status":"ERROR"}]}]"#;
-        let listed = parse(json, "rosemeta").unwrap();
-        let labels = listed[0].labels();
-        assert_eq!((labels.label.as_deref(), labels.prior.as_deref()), (Some("SUP3RD"), Some("SUP3QA")));
-        assert_eq!((labels.kind.as_deref(), labels.lsn_stop.as_deref()), (Some("DELTA"), Some("0/C000160")));
-        assert_eq!(labels.database_bytes, Some(34_000));
-        // The second that it ended in is over then.
-        assert_eq!(labels.ended(), "2026-11-20T02:30:10Z".parse().ok());
-        assert!(listed[1].has_failed() && !listed[0].has_failed());
-        assert!(parse(json, "absent").unwrap().is_empty());
-        assert!(parse(b"ERROR: no catalogue", "x").is_err());
     }
 }

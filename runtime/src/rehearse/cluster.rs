@@ -151,7 +151,7 @@ pub(super) fn out_of_catalogue(stage: &mut Stage<'_>) -> Result<Result<Laid, Reh
     outside::make(&stage.folder.join("data"), &outcome.outside)?;
     let what = format!("{}, by pg_probackup", plural(outcome.bytes, "byte"));
     let what = with_warnings(what, &outcome.warnings);
-    Ok(Ok(Laid { programs, what, outside: outcome.outside, end: None }))
+    Ok(Ok(Laid { programs, what, outside: outcome.outside, end: outcome.log_end }))
 }
 
 /// What a tool is to put back.

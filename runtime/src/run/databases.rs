@@ -194,7 +194,10 @@ impl<'a> Cluster<'a> {
         let Some(labels) = self.doing.facts().labels.get(&self.id).cloned() else { return Ok(()) };
         let tell = self.doing.tell();
         let job = self.job(repository, &tell)?;
-        driver(self.postgres.driver).expire(&job, &labels).map_err(|error| self.failure(&error))
+        let told = driver(self.postgres.driver).expire(&job, &labels);
+        let told = told.map_err(|error| self.failure(&error))?;
+        told.iter().for_each(|warning| self.doing.warn(format!("source `{}`: {warning}", self.source.name)));
+        Ok(())
     }
 
     /// What its driver is given.

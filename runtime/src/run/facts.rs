@@ -427,12 +427,16 @@ fn repository_record(
     let (separate, id) = (levels.separate.get(&own)?, own.0);
     let level = match labels.kind.as_deref() {
         Some("diff") => Level::Differential,
-        Some("incr") => Level::Incremental,
+        Some("incr" | "DELTA" | "PAGE" | "PTRACK") => Level::Incremental,
         _ => Level::Full,
     };
     // By what the tool says it rests on: that decides what can be restored, not what was wanted.
     let prior = labels.prior.as_ref().and_then(|prior| separate.known.get(prior));
-    let stanza = labels.stanza.iter().map(|stanza| ("stanza".to_owned(), stanza.clone()));
+    let (tool, cluster) = match labels.driver.as_deref() {
+        Some("probackup") => ("pg_probackup", "instance"),
+        _ => ("pgbackrest", "stanza"),
+    };
+    let stanza = labels.stanza.iter().map(|stanza| (cluster.to_owned(), stanza.clone()));
     let mut settings: BTreeMap<String, String> = stanza.collect();
     let source = &model.source(id).name;
     match remote {
@@ -444,7 +448,7 @@ fn repository_record(
     }
     Some(RepositoryRecord {
         source: PlanName::known(source),
-        tool: "pgbackrest".to_owned(),
+        tool: tool.to_owned(),
         version: labels.tool_version.clone().unwrap_or_default(),
         label: ToolName::known(labels.label.as_ref()?),
         level,

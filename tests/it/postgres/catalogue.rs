@@ -2,6 +2,7 @@
 //! stands in for the tool; servers, rows, tablespaces and logs are real.
 
 use std::fs;
+use std::path::Path;
 
 use super::separate::{CLOCK, back, stop};
 use super::{Cluster, installed, world};
@@ -9,19 +10,30 @@ use crate::scenario::{Scenario, shell, wait_for};
 
 const TOOL: &str = include_str!("pg_probackup.sh");
 
-/// A cluster that archives into the catalogue of `db`. That of `plain` has no log beside its backups.
-fn backed_up() -> (Scenario, Cluster) {
+/// A world that has the tool.
+pub(super) fn tooled() -> Scenario {
     let scenario = world();
     let place = scenario.path("bin");
     let tool = TOOL.replace("PROGRAMS", installed().to_str().unwrap());
     let scenario =
         scenario.env("PATH", &format!("{}:/usr/bin:/bin", place.display())).file("bin/pg_probackup", tool);
     shell(&place, "chmod +x pg_probackup");
-    let push = format!(
+    scenario
+}
+
+/// What archives into a catalogue.
+pub(super) fn push(scenario: &Scenario, catalogue: &Path) -> String {
+    format!(
         "{}/pg_probackup archive-push --backup-path={} --instance=db --wal-file-path=%p --wal-file-name=%f",
-        place.display(),
-        scenario.path("pg/db").display()
-    );
+        scenario.path("bin").display(),
+        catalogue.display()
+    )
+}
+
+/// A cluster that archives into the catalogue of `db`. That of `plain` has no log beside its backups.
+fn backed_up() -> (Scenario, Cluster) {
+    let scenario = tooled();
+    let push = push(&scenario, &scenario.path("pg/db"));
     let cluster = Cluster::start(&scenario, "pg", &push);
     let source = |name: &str| {
         format!(

@@ -1,4 +1,4 @@
-//! The log in a repository of pgBackRest: in a folder, in a bucket, or in an artefact.
+//! The log in a repository of pgBackRest: in a folder, in a bucket, or in an artefact; and in a catalogue of pg_probackup.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -87,8 +87,9 @@ impl<'a> RepositoryLog<'a> {
                 continue;
             };
             let stored = folders.entry(folder.to_owned()).or_default();
-            // A segment has its sum behind its name, the others have not.
-            match last.split_once('-').map_or(last, |(name, _)| name).parse() {
+            // pgBackRest writes a segment's sum behind its name; pg_probackup nothing but how it is compressed.
+            let name = last.split_once('-').map_or(last, |(name, _)| name);
+            match name.strip_suffix(".gz").unwrap_or(name).parse() {
                 Ok(WalName::Segment(segment)) => {
                     stored.size += listed.size;
                     stored.segments.insert(segment, listed);
@@ -192,6 +193,11 @@ pub fn files(
         (None, Ok(tool)) => Box::new(tool),
         (None, Err(why)) => Box::new(Unreachable { place: place.location(), why }),
     }
+}
+
+/// The log in a catalogue of pg_probackup: a folder for each instance, which the archive id of a backup names.
+pub fn catalogue(folder: &Path) -> Box<dyn Files> {
+    Box::new(Folder { root: folder.join("wal"), tool: None })
 }
 
 /// A place that cannot be asked.

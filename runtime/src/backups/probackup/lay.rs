@@ -20,6 +20,7 @@ use super::{CatalogueRestore, label};
 use crate::confine::Bounds;
 use crate::control::Control;
 use crate::places::folder;
+use crate::postgres::probackup::inspect::Inspection;
 use crate::programs::process::{self, Program};
 use crate::wal::cluster::ClusterId;
 use crate::wal::name::Segment;
@@ -44,7 +45,10 @@ impl CatalogueRestore<'_> {
         let _held = unfinished::hold(to)?;
         // Another may have come to its end meanwhile.
         must_be_empty(to)?;
-        unpacked(self.shelves, (self.run, &self.wish.source), Vec::new(), &catalogue, control)?;
+        match &self.kept {
+            Some(kept) => self.validate(kept, control)?,
+            None => unpacked(self.shelves, (self.run, &self.wish.source), Vec::new(), &catalogue, control)?,
+        }
         self.spaces.iter().try_for_each(make)?;
         outcome.unbound = self.have_restored(control)?;
         self.wish.recovery.write(to).map_err(file(to))?;
@@ -54,18 +58,30 @@ impl CatalogueRestore<'_> {
         let far = Beside(catalogue.join("wal").join(&self.instance));
         let outside = outside::find(to, &own, &far, &self.wish.recovery.point, &mapped, control)?;
         all_mapped(&self.wish.tablespaces, &self.spaces, &outside)?;
-        if !self.has_log {
-            // The cluster has all of it.
+        if !self.has_log && self.kept.is_none() {
+            // What was unpacked for this restore; the cluster has all of it.
             folder::remove(&catalogue).map_err(|error| ClusterError::Tool(error.to_string()))?;
         }
         let action = self.wish.recovery.action;
-        let laid = Laid { data: to, own, outside, action, end: None, programs };
+        let end = outcome.log_end;
+        let laid = Laid { data: to, own, outside, action, end, programs };
         laid.go_on(&self.wish.then, &mut outcome, control)?;
         Ok(outcome)
     }
 
-    /// Has the tool restore, held to the folders of the cluster and to the catalogue, which it locks. Gives why it was not
-    /// held, where it was not.
+    /// Has the tool read all of the backup first, as the account that the catalogue belongs to: it notes there what it finds.
+    fn validate(&self, kept: &Path, control: &Control) -> Result<(), ClusterError> {
+        let inspection = Inspection { folder: kept, instance: &self.instance };
+        inspection.validate(label(self.record), control).map_err(|error| match error {
+            error if error.is_stopped() => {
+                control.check().err().map_or_else(|| ClusterError::Tool(error.to_string()), Into::into)
+            }
+            error => ClusterError::Tool(error.to_string()),
+        })
+    }
+
+    /// Has the tool restore, held to the folders of the cluster and to the catalogue, which it locks: of one in a store to the
+    /// backups of its instance. Gives why it was not held, where it was not.
     fn have_restored(&self, control: &Control) -> Result<Option<String>, ClusterError> {
         let absolute = |path: &Path| std::path::absolute(path).map_err(file(path));
         let (to, catalogue) = (absolute(&self.wish.to)?, absolute(&self.catalogue())?);
@@ -79,7 +95,15 @@ impl CatalogueRestore<'_> {
             // What is not the cluster's would go where it was.
             "--skip-external-dirs".to_owned(),
         ];
-        let mut own = vec![to.clone(), catalogue];
+        let locked = match &self.kept {
+            Some(kept) => {
+                // It was, just now.
+                argv.push("--no-validate".to_owned());
+                kept.join("backups").join(&self.instance)
+            }
+            None => catalogue,
+        };
+        let mut own = vec![to.clone(), locked];
         for space in &self.spaces {
             let new = absolute(&space.to)?;
             let word = |path: &Path| path.display().to_string().replace('=', "\\=");

@@ -1,4 +1,4 @@
-//! Whether pgBackRest's repositories are as a plan needs them.
+//! Whether the repositories of pgBackRest and the catalogues of pg_probackup are as a plan needs them.
 
 use std::path::Path;
 
@@ -11,6 +11,8 @@ use backplan_compiler::model::{Postgres, PostgresDriver, Source, SourceId};
 use crate::machine::host_name;
 use crate::postgres::inspect::{Standing, standing};
 use crate::postgres::pgbackrest::{mend_of_another, settings};
+use crate::postgres::probackup;
+use crate::postgres::probackup::inspect::Inspection;
 use crate::postgres::probe::Facts;
 use crate::postgres::repository::Repository;
 use crate::programs::secrets::Secrets;
@@ -26,7 +28,8 @@ impl Look<'_> {
         }
     }
 
-    /// The stanza that a source's backups go to; the clusters that it says the server took the place of.
+    /// The stanza that a source's backups go to, or its instance in catalogues; the clusters that it says the server took the place
+    /// of.
     pub(super) fn stanza(
         &mut self,
         id: SourceId,
@@ -34,12 +37,14 @@ impl Look<'_> {
         postgres: &Postgres,
         facts: &Facts,
     ) -> Vec<String> {
-        if postgres.driver != PostgresDriver::Pgbackrest {
-            return Vec::new();
-        }
         let secrets = Secrets::default().under(self.control);
         let mut earlier = Vec::new();
-        for repository in self.repositories(id, source, postgres, &secrets) {
+        let found = match postgres.driver {
+            PostgresDriver::Pgbackrest => self.repositories(id, source, postgres, &secrets),
+            PostgresDriver::Probackup => self.catalogues(id, source),
+            PostgresDriver::Basebackup | PostgresDriver::Dump => Vec::new(),
+        };
+        for repository in found {
             match repository {
                 Ok(repository) => {
                     earlier.extend(self.stanza_in(&repository, source, postgres, facts, &secrets));
@@ -60,25 +65,31 @@ impl Look<'_> {
         secrets: &Secrets,
     ) -> Vec<String> {
         let stanza = postgres.stanza.as_deref().unwrap_or(&source.name);
-        let is_there = repository.is_remote()
-            || repository.settings().get("path").is_some_and(|path| Path::new(path).is_dir());
-        let found = match is_there {
-            true => standing(repository, stanza, self.control),
-            false => Ok(Standing::Missing),
+        let folder = repository.settings().get("path").map(Path::new).filter(|_| !repository.is_remote());
+        let is_there = folder.is_none_or(Path::is_dir);
+        let (word, found) = match (postgres.driver, folder) {
+            (PostgresDriver::Probackup, Some(folder)) => {
+                ("instance", Inspection { folder, instance: stanza }.standing(self.control))
+            }
+            _ if is_there => ("stanza", standing(repository, stanza, self.control)),
+            _ => ("stanza", Ok(Standing::Missing)),
         };
         let (name, location) = (&source.name, repository.location());
         match found {
-            Ok(Standing::Missing) => self.no_stanza(source, stanza, &location),
+            Ok(Standing::Missing) => self.no_stanza(source, (word, stanza), &location),
             Ok(Standing::Of { system_id, earlier }) if system_id == facts.system_id => return earlier,
             Ok(Standing::Of { system_id, .. }) => {
                 let message = format!(
-                    "source `{name}`: stanza `{stanza}` in `{location}` is of the cluster with system identifier {system_id}, and \
+                    "source `{name}`: {word} `{stanza}` in `{location}` is of the cluster with system identifier {system_id}, and \
                      this cluster has {}",
                     facts.system_id
                 );
                 let is_apart =
                     self.model.separates.iter().any(|own| self.model.source(own.source).name == *name);
-                let help = mend_of_another(name, is_apart);
+                let help = match postgres.driver {
+                    PostgresDriver::Probackup => probackup::mend_of_another().to_owned(),
+                    _ => mend_of_another(name, is_apart),
+                };
                 self.find(&codes::STANZA_OTHER, source.place, message, help);
                 // That is told.
                 return vec![system_id];
@@ -89,23 +100,32 @@ impl Look<'_> {
         Vec::new()
     }
 
-    fn no_stanza(&mut self, source: &Source, stanza: &str, location: &str) {
+    fn no_stanza(&mut self, source: &Source, (word, stanza): (&str, &str), location: &str) {
         let name = &source.name;
         let had = self.newest.is_some_and(|run| {
             let record = run.source(name);
             record.is_some_and(|record| record.labels().stanza.as_deref() == Some(stanza))
         });
-        let (help, severity) = match had {
-            true => (
+        let (help, severity) = match (had, word) {
+            (true, _) => (
                 "bring the repository back; without it the next run makes a new one, with a full",
                 Severity::Warning,
             ),
-            false => ("the first run makes it; until then the server keeps its log", Severity::Note),
+            (false, "instance") => ("the first run makes it", Severity::Note),
+            (false, _) => ("the first run makes it; until then the server keeps its log", Severity::Note),
         };
-        let message = format!("source `{name}`: there is no stanza `{stanza}` in `{location}`");
+        let message = format!("source `{name}`: there is no {word} `{stanza}` in `{location}`");
         let mut finding = Finding::new(&codes::STANZA_MISSING, source.place, message).help(help);
         finding.severity = severity;
         self.findings.push(finding);
+    }
+
+    /// The catalogues of a source that is kept apart; one that is packed is new, or was looked at by the runs before.
+    fn catalogues(&self, id: SourceId, source: &Source) -> Vec<Result<Repository, String>> {
+        let below = lower::repository(&self.model.name, &source.name);
+        let stores = self.model.separate(id).into_iter().flat_map(|own| &own.to);
+        let folders = stores.filter_map(|store| self.model.store(*store).folder());
+        folders.map(|root| Ok(Repository::folder(&root.join(&below)))).collect()
     }
 
     fn unreadable(&mut self, source: &Source, why: &str) {

@@ -6,9 +6,7 @@ use serde::Deserialize;
 
 use crate::catalog::ids::RunId;
 use crate::catalog::labels::Labels;
-
-/// The annotation of a separate backup: the plan and the run that made it.
-pub const MARK: &str = "backplan";
+use crate::postgres::apart::{MARK, made_by};
 
 /// What `info` says of a stanza in its status: there is no folder of it, none of its files, or nothing that can be read.
 const NO_PATH: i64 = 1;
@@ -154,8 +152,7 @@ struct Kept {
 impl Listed {
     /// The plan, and its run, that say they made it.
     pub fn made_by(&self) -> Option<(&str, RunId)> {
-        let (plan, run) = self.annotation.get(MARK)?.split_once('/')?;
-        Some((plan, run.parse().ok()?))
+        made_by(self.annotation.get(MARK)?)
     }
 
     /// Bytes that it takes in the repository, beside those that it rests on.

@@ -10,8 +10,9 @@ use super::{Ahead, Doing, Failure, Output, Performed, Scene, Sight, StepPlan, do
 use crate::catalog::made::Made;
 use crate::catalog::runs::Catalog;
 use crate::machine::host_name;
+use crate::postgres::apart::Apart;
+use crate::postgres::driver;
 use crate::postgres::repository::{Repository, RepositoryError};
-use crate::postgres::{Apart, driver};
 use crate::programs::secrets::Secrets;
 use crate::run::context::no_secret;
 use crate::run::databases::Cluster;
@@ -225,7 +226,8 @@ impl StepPlan for ExpireApart<'_> {
         let apart = own.apart(doing, &folder)?;
         job.separate = Some(Apart { known, ..apart });
         let expired = driver(own.postgres.driver).expire(&job, &Default::default());
-        expired.map_err(|error| cluster.failure(&error))?;
+        let told = expired.map_err(|error| cluster.failure(&error))?;
+        told.iter().for_each(|warning| doing.warn(format!("source `{}`: {warning}", own.source.name)));
         done()
     }
 }
