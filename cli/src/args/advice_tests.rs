@@ -161,6 +161,7 @@ const OF_OTHERS: &[&str] = &[
     "--dbname",
     "--host",
     "--no-defaults",
+    "--note",
     "--numeric-owner",
     "--sandbox",
     "--single-transaction",

@@ -101,6 +101,8 @@ pub(super) fn stop(scenario: &Scenario, cluster: &Cluster) {
 pub(super) fn marks(cluster: &Cluster) -> Vec<([&'static str; 2], String, String)> {
     let mut marks = Vec::new();
     let clock = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')";
+    // A tool tells of whole seconds when its backup ended: that one is to be over.
+    std::thread::sleep(std::time::Duration::from_secs(1));
     for kind in ["--at", "--lsn", "--restore-point"] {
         cluster.fill(100);
         let rows = cluster.query("select count(*) from t");
