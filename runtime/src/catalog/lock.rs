@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::ids::Nonce;
 use super::layout::Layout;
 use super::owner::{Life, Owner};
-use super::reserve;
+use super::{reserve, unreleased};
 use crate::control::{Control, Stopped};
 use crate::store::fs::Kind;
 use crate::store::{Creation, Name, ReadStore, Store, StoreError, StoreErrorKind};
@@ -224,6 +224,7 @@ pub fn holder(store: &dyn ReadStore, layout: &Layout, me: &Owner) -> Result<Opti
 /// Whether the holder of a lease lives. That its process is not seen here proves it dead only where it was taken here.
 fn life(me: &Owner, record: &Record) -> Life {
     match me.life_of(&record.owner) {
+        Life::Alive if unreleased::have(record.nonce, record.beat) => Life::Dead,
         Life::Dead if me.notes.as_ref().is_some_and(|notes| !notes.have(&record.nonce)) => Life::Unknown,
         life => life,
     }
@@ -266,8 +267,11 @@ impl Lease {
             notes.add(&nonce);
         }
         let taken = Lease::take(store, layout, &record, Wait { times, control, tell });
-        // Where the store failed, the lease may have been made all the same.
         let is_none = matches!(taken, Err(LockError::Busy { .. } | LockError::Stopped(_)));
+        if taken.is_err() && !is_none {
+            // Where the store failed, the lease may have been made all the same.
+            unreleased::add(nonce, VecDeque::from_iter(beat));
+        }
         if let Some(notes) = record.owner.notes.as_ref().filter(|_| is_none) {
             notes.drop(&nonce);
         }
@@ -568,10 +572,12 @@ impl Shared {
     }
 
     fn let_go(&self) -> Result<(), LockError> {
-        self.look_for_others()?;
         let mut record = self.state().record.clone();
         record.released = true;
-        self.write(&record)?;
+        if let Err(error) = self.look_for_others().and_then(|()| Ok(self.write(&record)?)) {
+            unreleased::add(record.nonce, self.state().sent.clone());
+            return Err(error);
+        }
         if let Some(notes) = &record.owner.notes {
             notes.drop(&record.nonce);
         }

@@ -21,8 +21,9 @@
 //! | [`prune`] | deleting what retention no longer keeps |
 //! | [`recover`] | undoing what dead runs left |
 //! | [`reserve`] | room for the day on which there is none left |
-//! | [`runs`] | the runs a store holds
-//! | [`sequence`] | how high the numbers of its runs are, and can be | |
+//! | [`runs`] | the runs a store holds |
+//! | [`sequence`] | how high the numbers of its runs are, and can be |
+//! | [`unreleased`] | leases that this process left behind |
 //!
 //! A run, store by store: [`identity::inspect`], [`lock::Lease::acquire`], [`identity::claim`],
 //! [`recover::recover`], [`commit::Transaction::begin`], artefacts, [`commit::Transaction::commit`],
@@ -53,6 +54,7 @@ pub mod recover;
 pub mod reserve;
 pub mod runs;
 pub mod sequence;
+mod unreleased;
 
 #[cfg(test)]
 mod tests;

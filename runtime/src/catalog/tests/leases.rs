@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +16,9 @@ use crate::catalog::notes::Notes;
 use crate::catalog::owner::Owner;
 use crate::control::Control;
 use crate::store::simulated::SimulatedFolder;
-use crate::store::{Capabilities, Creation, Entry, Name, Object, ReadStore, Store, StoreError, Upload};
+use crate::store::{
+    Capabilities, Creation, Entry, Name, Object, ReadStore, Store, StoreError, StoreErrorKind, Upload,
+};
 
 const TIMES: LeaseTimes = LeaseTimes {
     lease: Duration::from_secs(2),
@@ -228,9 +231,24 @@ fn of_two_copies_of_one_process_none_goes_on_with_the_lease_that_both_have() {
     assert!(lease.confirm().is_err());
 }
 
-/// A store whose answers are old when they come.
+const HERE: usize = 0;
+const AWAY: usize = 1;
+const FROM_CREATION: usize = 2;
+
+/// A store whose answers are old when they come, and that can be away, or be so from the next thing on that is made.
 #[derive(Debug)]
-struct Slow(Arc<dyn Store>, ThreadId);
+struct Slow(Arc<dyn Store>, ThreadId, Arc<AtomicUsize>);
+
+impl Slow {
+    fn has_it(&self) -> Result<(), StoreError> {
+        let cause = io::Error::other("503 Slow Down");
+        let doing = "write".to_owned();
+        match self.2.load(Ordering::Relaxed) {
+            AWAY => Err(StoreError { store: "s".to_owned(), doing, kind: StoreErrorKind::Busy, cause }),
+            _ => Ok(()),
+        }
+    }
+}
 
 impl ReadStore for Slow {
     fn label(&self) -> &str {
@@ -242,6 +260,7 @@ impl ReadStore for Slow {
     }
 
     fn read_range(&self, name: &Name, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
+        self.has_it()?;
         let read = self.0.read_range(name, offset, len);
         // The heartbeats' own looks are not: they go on meanwhile.
         if std::thread::current().id() == self.1 {
@@ -277,10 +296,14 @@ impl Store for Slow {
     }
 
     fn create(&self, name: &Name, bytes: &[u8]) -> Result<Creation, StoreError> {
-        self.0.create(name, bytes)
+        // What was sent may arrive, and its answer not.
+        let created = self.0.create(name, bytes);
+        let _ = self.2.compare_exchange(FROM_CREATION, AWAY, Ordering::Relaxed, Ordering::Relaxed);
+        self.has_it().and(created)
     }
 
     fn replace(&self, name: &Name, bytes: &[u8]) -> Result<(), StoreError> {
+        self.has_it()?;
         self.0.replace(name, bytes)
     }
 
@@ -315,13 +338,41 @@ impl Store for Slow {
 /// Heartbeats come between the moment of which a store tells and that in which its answer is there.
 #[test]
 fn an_answer_that_is_older_than_the_last_heartbeats_is_of_no_copy() {
-    let store: Arc<dyn Store> =
-        Arc::new(Slow(store(&SimulatedFolder::default()), std::thread::current().id()));
+    let here = std::thread::current().id();
+    let store: Arc<dyn Store> = Arc::new(Slow(store(&SimulatedFolder::default()), here, Arc::default()));
     let lease = acquire(&store, me()).unwrap();
     for _ in 0..4 {
         lease.confirm().unwrap();
     }
     lease.release().unwrap();
+}
+
+/// An attempt whose store goes away leaves its lease there. The next one of the same process is kept out by nothing.
+#[test]
+fn a_lease_that_this_process_could_not_give_back_is_no_longer_held() {
+    let (state, folder) = (Arc::new(AtomicUsize::new(HERE)), SimulatedFolder::default());
+    let nobody = std::thread::Builder::new().spawn(|| ()).unwrap().thread().id();
+    let store: Arc<dyn Store> = Arc::new(Slow(store(&folder), nobody, Arc::clone(&state)));
+    let start = Instant::now();
+    let lease = acquire(&store, me()).unwrap();
+    assert!(matches!(acquire(&store, me()), Err(LockError::Busy { .. })));
+    state.store(AWAY, Ordering::Relaxed);
+    assert!(lease.release().is_err());
+    state.store(HERE, Ordering::Relaxed);
+    assert!(holder(&*store, &layout(), &me()).unwrap().is_none());
+    let second = acquire(&store, me()).unwrap();
+    assert_eq!(second.number(), 2);
+    // Dropped, as where a run fails.
+    state.store(AWAY, Ordering::Relaxed);
+    drop(second);
+    state.store(HERE, Ordering::Relaxed);
+    acquire(&store, me()).unwrap().release().unwrap();
+    // One whose making nobody answered: it is there.
+    state.store(FROM_CREATION, Ordering::Relaxed);
+    assert!(acquire(&store, me()).is_err());
+    state.store(HERE, Ordering::Relaxed);
+    assert_eq!(acquire(&store, me()).unwrap().number(), 5);
+    assert!(start.elapsed() < TIMES.patience);
 }
 
 #[test]
