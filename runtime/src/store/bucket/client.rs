@@ -33,7 +33,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long a request is repeated that another attempt may help.
 const REPEAT: Duration = Duration::from_secs(60);
-/// How often.
+/// How often, where it is not busy ([`Patient`]).
 const ATTEMPTS: usize = 5;
 /// The same for who asks again by himself: once more, for what a server does now and then.
 const SOON: Duration = Duration::from_secs(5);
@@ -74,7 +74,7 @@ pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Resu
     let service: Arc<dyn Service> = match kind {
         StoreKind::S3 { bucket, endpoint, ca_file, .. } => {
             let s3 = Arc::new(s3(kind, keys.clone(), patience)?.build().map_err(|error| error.to_string())?);
-            let http = Patient.connect(&options(endpoint.as_deref(), ca_file.as_deref(), patience)?);
+            let http = busy(patience).connect(&options(endpoint.as_deref(), ca_file.as_deref(), patience)?);
             let http = http.map_err(|error| error.to_string())?;
             let bucket = bucket.clone();
             copier = Some(Arc::new(Copier { s3: Arc::clone(&s3), http: http.clone(), bucket }));
@@ -139,7 +139,7 @@ fn s3(kind: &StoreKind, keys: Option<Arc<Keys>>, patience: Patience) -> Result<A
         None => AmazonS3Builder::from_env(),
     };
     let mut builder = builder.with_client_options(options).with_retry(retry(patience));
-    builder = builder.with_http_connector(Patient);
+    builder = builder.with_http_connector(busy(patience));
     builder = builder.with_bucket_name(bucket).with_virtual_hosted_style_request(!path_style);
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(s3_address(endpoint, bucket, *path_style));
@@ -205,7 +205,7 @@ fn azblob(
     let builder =
         if keys.is_some() { MicrosoftAzureBuilder::new() } else { MicrosoftAzureBuilder::from_env() };
     let mut builder = builder.with_client_options(options).with_retry(retry(patience));
-    builder = builder.with_http_connector(Patient);
+    builder = builder.with_http_connector(busy(patience));
     builder = builder.with_container_name(container);
     if let Some(account) = account {
         builder = builder.with_account(account);
@@ -229,7 +229,7 @@ fn gcs(kind: &StoreKind, secrets: &Secrets, patience: Patience) -> Result<Google
     let options = options(endpoint.as_deref(), None, patience)?;
     let builder = if own { GoogleCloudStorageBuilder::new() } else { GoogleCloudStorageBuilder::from_env() };
     let mut builder = builder.with_client_options(options).with_retry(retry(patience));
-    builder = builder.with_http_connector(Patient);
+    builder = builder.with_http_connector(busy(patience));
     builder = builder.with_bucket_name(bucket);
     if let Some(credential) = credential {
         builder = builder.with_service_account_key(fetch("credential", credential, secrets)?);
@@ -276,6 +276,14 @@ fn options(
         }
     }
     Ok(options)
+}
+
+/// How long a server is asked again that is busy.
+fn busy(patience: Patience) -> Patient {
+    Patient(match patience {
+        Patience::Long => REPEAT,
+        Patience::Short => Duration::ZERO,
+    })
 }
 
 fn retry(patience: Patience) -> RetryConfig {

@@ -1,8 +1,8 @@
-//! Requests to a server that says when it wants to be asked again.
+//! Requests to a server that is busy, or that nobody stands behind for now.
 
 use std::borrow::Cow;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use object_store::ClientOptions;
 use object_store::client::{
@@ -12,26 +12,29 @@ use object_store::client::{
 
 use super::listing;
 
-/// Too many requests; not now.
-const LATER: [u16; 2] = [429, 503];
+/// Too many requests; not now; and what a gateway says while there is nobody behind it.
+const LATER: [u16; 4] = [429, 502, 503, 504];
 /// A server that wants to be left alone for longer is away for now.
 const LONGEST: Duration = Duration::from_secs(45);
+/// How long one is left alone that does not say so, at first and at last.
+const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5)];
 
 /// How often a listing is asked for whose answer is cut.
 const TRIES: usize = 4;
 
-/// Makes clients that wait as long as a server says (`Retry-After`) before its answer is seen, and the request repeated.
+/// Makes clients that ask a server again for so long before such an answer is seen, not before it says so (`Retry-After`). The library
+/// itself repeats a request a few times within seconds: for a server that begins anew that is not long enough.
 #[derive(Debug)]
-pub struct Patient;
+pub struct Patient(pub Duration);
 
 impl HttpConnector for Patient {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Waiting(ReqwestConnector::default().connect(options)?)))
+        Ok(HttpClient::new(Waiting(ReqwestConnector::default().connect(options)?, self.0)))
     }
 }
 
 #[derive(Debug)]
-struct Waiting(HttpClient);
+struct Waiting(HttpClient, Duration);
 
 impl HttpService for Waiting {
     fn call<'service, 'answer>(
@@ -67,15 +70,25 @@ impl Waiting {
         }
     }
 
+    /// As long as its patience lasts.
     async fn ask(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let answer = self.0.execute(request).await?;
-        if LATER.contains(&answer.status().as_u16())
-            && let Some(wait) =
-                answer.headers().get("retry-after").and_then(|value| seconds(value.as_bytes()))
-        {
-            tokio::time::sleep(wait).await;
+        let (began, [mut pause, longest]) = (Instant::now(), PAUSES);
+        loop {
+            let answer = self.0.execute(request.clone()).await?;
+            if !LATER.contains(&answer.status().as_u16()) {
+                return Ok(answer);
+            }
+            let said = answer.headers().get("retry-after").and_then(|value| seconds(value.as_bytes()));
+            let wait = said.unwrap_or(pause);
+            let is_over = began.elapsed() + wait > self.1;
+            if said.is_some() || !is_over {
+                tokio::time::sleep(wait).await;
+            }
+            if is_over {
+                return Ok(answer);
+            }
+            pause = (pause * 2).min(longest);
         }
-        Ok(answer)
     }
 }
 

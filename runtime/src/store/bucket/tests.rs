@@ -229,6 +229,24 @@ fn what_is_to_be_held_is_asked_for_again_where_the_server_is_busy() {
     assert_eq!(asked.join().unwrap(), ["HEAD", "HEAD", "PUT", "PUT"]);
 }
 
+/// As while it is begun anew, behind a gateway or not: longer than the library itself asks again.
+#[test]
+fn a_server_that_is_busy_is_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let busy = ["502 Bad Gateway", "503 Slow Down", "504 Gateway Timeout", "429 Too Many Requests"];
+        let answers = busy.iter().cycle().take(6).chain(&["200 OK"]);
+        for (client, answer) in listener.incoming().zip(answers) {
+            let mut client = client.unwrap();
+            message(&mut client, false).unwrap();
+            let rest = "Last-Modified: Fri, 20 Nov 2026 02:30:00 GMT\r\nETag: \"x\"\r\nConnection: close";
+            write!(client, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\n{rest}\r\n\r\n").unwrap();
+        }
+    });
+    assert_eq!(open(port, "buck", "").size(&Name::new("x").unwrap()).unwrap(), Some(0));
+}
+
 /// A server that answers everything alike.
 fn always(answer: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
