@@ -113,6 +113,22 @@ fn a_bucket_that_refuses_costs_a_run_and_says_what_to_do() {
 }
 
 #[test]
+fn what_a_bucket_refuses_for_good_is_not_packed_again() {
+    let parts = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&parts);
+    let world = World::begin(9_000_000, move |head| {
+        let is_part = head.starts_with("PUT ") && head.lines().next().unwrap().contains("partNumber=1");
+        count.fetch_add(usize::from(is_part), Ordering::SeqCst);
+        if is_part { Fate::Forbidden } else { Fate::Carried }
+    });
+    let plan = world.scenario.read("p.plan").replace("attempts = 1", "attempts = 3");
+    world.scenario.write("p.plan", plan);
+    world.costs_a_run(1).says("AccessDenied").says("what these keys may do there");
+    assert_eq!(parts.load(Ordering::SeqCst), 1);
+    world.goes_on("back");
+}
+
+#[test]
 fn a_connection_that_is_reset_within_a_part_costs_a_run_only_where_it_always_is() {
     let (resets, is_always) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
     let (count, always) = (Arc::clone(&resets), Arc::clone(&is_always));

@@ -111,7 +111,7 @@ impl FanOut {
             }
         }
         match (self.uploads.is_empty(), self.lost.last()) {
-            (true, Some((_, error))) => Err(io::Error::new(error.cause.kind(), error.to_string()).into()),
+            (true, Some((_, error))) => Err(error.to_string().into()),
             (true, None) => Err("no store takes it".into()),
             (false, _) => Ok(()),
         }

@@ -261,14 +261,20 @@ impl<'a> Packing<'a> {
         }
         let base = self.doing.levels().copies(self.id).and_then(|copies| copies.held.clone());
         let mut sink = FanOut::new(uploads, base);
-        let packed = artefact::pack_changes(inputs, changes, options, &mut sink, self.doing.control)
-            .map_err(|error| self.trouble(error))?;
-        // Before the artefact gets its name: what is no backup must not look like one.
-        self.see_that_all_came(&packed)?;
+        let packed = artefact::pack_changes(inputs, changes, options, &mut sink, self.doing.control);
         let (uploads, failed) = sink.into_uploads();
         lost.extend(
             failed.into_iter().map(|(store, error)| (store, store_failure(&error, error.to_string()))),
         );
+        let packed = packed.map_err(|error| match error {
+            // All of them have dropped out, each for a reason of its own.
+            PackError::Sink(_) if uploads.is_empty() && self.doing.control.check().is_ok() => {
+                self.nowhere(std::mem::take(&mut lost)).into()
+            }
+            error => self.trouble(error),
+        })?;
+        // Before the artefact gets its name: what is no backup must not look like one.
+        self.see_that_all_came(&packed)?;
         let mut direct = Vec::new();
         for (store, upload) in uploads {
             match self.finish_upload(store, upload, name) {
