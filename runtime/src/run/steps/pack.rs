@@ -151,10 +151,15 @@ impl PackPlan {
         estimate
     }
 
-    /// The bytes that are read for it at the most, where somebody knows: its artefact has hardly more.
+    /// The bytes that are read for it at the most, where somebody knows: its artefact has hardly more. What a difference will have,
+    /// a scan that was not held against the one before does not tell.
     pub fn bytes_at_most(&self, scene: Scene<'_>) -> Option<u64> {
+        let is_told = |source: &SourceId| {
+            self.since.is_none() || scene.facts.ahead.differences.contains_key(&(self.archive, *source))
+        };
         let estimate = self.estimate(scene);
-        estimate.unmeasured.is_empty().then_some(estimate.bytes)
+        let is_known = estimate.unmeasured.is_empty() && self.sources.iter().all(is_told);
+        is_known.then_some(estimate.bytes)
     }
 
     /// What a dry run shows of it.
