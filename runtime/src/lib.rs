@@ -9,9 +9,13 @@
 //! | [`confine`] | programs that can write nothing but their own folders |
 //! | [`discover`] | databases and clusters found by looking, for a first plan |
 //! | `inherited` | what every program has of this process's environment |
+//! | [`mariadb`] | reading a MariaDB server |
+//! | [`metrics`] | how plans stand, as numbers for Prometheus |
 //! | [`notify`] | telling people and machines how a run went |
 //! | [`past`] | how runs on this host went: journals, and the state folder they are in |
+//! | [`postgres`] | reading a Postgres cluster, by the tool that the plan names |
 //! | [`preflight`] | whether the world is as a plan needs it |
+//! | [`programs`] | programs that are started, and what they are given |
 //! | [`rehearse`] | restores into a scratch folder, to see that they would work |
 //! | [`run`] | running a plan: the coordinator, its steps, the journal |
 //! | [`scratch`] | folders in which what is restored is looked at, and thrown away |
@@ -19,6 +23,7 @@
 //! | [`stamped`] | files written for others, not over what people changed |
 //! | [`starter`] | systemd and cron, told what to start |
 //! | [`store`] | where artefacts go: the trait, and the folder store |
+//! | [`trace`] | a run as a trace of OpenTelemetry |
 //! | [`wal`] | archives of the write-ahead log |
 
 pub use backplan_archive::{artefact, cipher, extract, scan};

@@ -56,7 +56,7 @@ pub struct Rehearsal {
     pub source: String,
     /// The run that was restored.
     pub run: RunId,
-    /// How it came back: `files`, `sqlite`, `basebackup`, `dump`, `mariadb`.
+    /// How it came back: `files`, `sqlite`, `basebackup`, `pgbackrest`, `probackup`, `dump`, `mariadb`.
     pub kind: String,
     /// When it began.
     pub started: Timestamp,

@@ -206,8 +206,14 @@ pub(super) fn based(manifest: &Manifest, source: &str) -> Option<(Base, Option<S
     Some((Base::of(manifest, source)?, labels.archive_id.clone()))
 }
 
-/// How the log of a separate source stands, in each repository that runs of these stores have backups in.
-pub fn standing(shelves: &Shelves, source: &str, access: &Access, control: &Control) -> LogStanding {
+/// How the log of a separate source stands, in each repository that runs of these stores have backups in. `None`: none is kept there,
+/// nor has to be.
+pub fn standing(
+    shelves: &Shelves,
+    (source, wants_log): (&str, bool),
+    access: &Access,
+    control: &Control,
+) -> Option<LogStanding> {
     let all = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs().map(move |run| (shelf, run)));
     let runs: Vec<(&Shelf, &Manifest)> =
         all.filter(|(_, run)| run.repositories.iter().any(|own| own.source == source)).collect();
@@ -227,7 +233,8 @@ pub fn standing(shelves: &Shelves, source: &str, access: &Access, control: &Cont
         }
     }
     let (logs, _scratches): (Vec<_>, Vec<_>) = holders.into_iter().unzip();
-    LogStanding::of(source, logs, unread, &bases)
+    let is_told = wants_log || !unread.is_empty();
+    Some(LogStanding::of(source, logs, unread, &bases)).filter(|standing| is_told || standing.segments > 0)
 }
 
 impl Kept<'_> {

@@ -283,8 +283,7 @@ pub(crate) fn logs(model: &Model, shelves: &Shelves, access: &Access) -> Vec<Log
         let name = &model.source(id).name;
         let apart = model.source(id).kind.facts().apart.filter(|_| model.separate(id).is_some());
         let mut standing = match apart {
-            Some(apart) => Some(repositories::standing(shelves, name, access, &control))
-                .filter(|standing| apart.wants_log || standing.segments > 0)?,
+            Some(apart) => repositories::standing(shelves, (name, apart.wants_log), access, &control)?,
             None => tool::packed::standing(shelves, name)?,
         };
         standing.waits(model.source(id).postgres());

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{ConfineError, Confinement, HeldBy, NAME, inside, over, start};
+use backplan_host::ids::Nonce;
+
 use crate::aide;
-use crate::catalog::ids::Nonce;
 use crate::control::Control;
 use crate::places::folder;
 

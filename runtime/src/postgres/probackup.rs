@@ -79,6 +79,7 @@ impl Driver for Probackup {
         }
         labels.extend(made.labels());
         if let Some(apart) = &job.separate {
+            warnings.extend(tool.drop_failed(&listed)?);
             tool.label_apart(apart, made, &listed, &mut labels)?;
         }
         Ok(Backup { labels, warnings, ..Backup::default() })

@@ -115,10 +115,14 @@ fn a_catalogue_kept_apart_holds_what_the_manifests_beside_it_name() {
     run(&scenario).status(1).says("no space left on device");
     shell(&scenario.path("bin"), "rm killed");
     assert_eq!(backups(&catalogue), "F4 D5 F8 D9");
-    run(&scenario).status(3).says("backup `SAAAA9` of a run that was never committed is deleted");
+    run(&scenario)
+        .status(3)
+        .says("backup `SAAAA9` of a run that was given up, or never committed, is deleted");
     assert_eq!(backups(&catalogue), "F4 D5 F8 D9");
     killed(&scenario);
-    run(&scenario).status(3).says("backup `SAAAA9` of a run that was never committed is deleted");
+    run(&scenario)
+        .status(3)
+        .says("backup `SAAAA9` of a run that was given up, or never committed, is deleted");
     assert_eq!(backups(&catalogue), "F4 D5 F8 D9");
     // Where manifests are lost, those backups stay.
     shell(&manifests, "rm *");
@@ -167,6 +171,12 @@ fn a_catalogue_kept_apart_leads_back_to_moments_and_is_only_read() {
     scenario.plan(["verify", "p.plan"]).status(0);
     assert_eq!(files(), before, "nothing of the catalogue was changed");
 
+    // What the tool could not look into is not damaged for that.
+    scenario.write("bin/locked", "");
+    let unchecked = scenario.plan(["verify", "p.plan"]).says("Cannot lock backup SAAAA1");
+    assert!(unchecked.code != 0 && !unchecked.said().contains("is damaged"), "{unchecked:?}");
+    shell(&scenario.path("bin"), "rm locked");
+
     // Damage is told, and the next run rests on none of it.
     shell(&catalogue, "printf x >> backups/db/SAAAA1/database/PG_VERSION");
     scenario
@@ -179,6 +189,7 @@ fn a_catalogue_kept_apart_leads_back_to_moments_and_is_only_read() {
     assert!(!scenario.path("back/PG_VERSION").exists());
     shell(&scenario.path("."), "rm -rf back");
     run(&scenario).status(3).says("made a FULL backup, not a DELTA");
+    assert_eq!(backups(&catalogue), "F1 F3", "the attempt that was refused is gone");
     with(&["--start"]).status(0).says("backup = SAAAA3");
     stop(&scenario, &cluster);
 

@@ -91,7 +91,9 @@ case $command in
   show)
     instance=$(ls "$path/backups")
     printf '[{"instance":"%s","backups":[%s]}]' "$instance" "$(cat "$path/backups/$instance"/*/show.json 2>/dev/null | paste -sd,)" ;;
-  validate) validate "$id" ;;
+  validate)
+    [ ! -e "$(dirname "$0")/locked" ] || fail "Cannot lock backup $id directory"
+    validate "$id" ;;
   restore)
     [ -f "$backups/$id/show.json" ] || fail "backup $id is not there"
     [ "$(said "$id" status)" = OK ] || fail "Backup $id has status: $(said "$id" status)"

@@ -37,7 +37,8 @@ impl Tool<'_> {
         self.have_instance()?;
         self.refuse_another(server)?;
         let (gone, held) = self.delete_forgotten(apart, &known)?;
-        let told = |label| format!("backup `{label}` of a run that was never committed is deleted");
+        let told =
+            |label| format!("backup `{label}` of a run that was given up, or never committed, is deleted");
         warnings.extend(gone.into_iter().map(told));
         warnings.extend(held);
         Ok(warnings)
@@ -56,6 +57,20 @@ impl Tool<'_> {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// Removes what attempts of this run left that failed: no later run tells them from the one that it committed. Gives what a
+    /// person should read.
+    pub(super) fn drop_failed(&self, listed: &[Listed]) -> Result<Vec<String>, DriverError> {
+        let mut warnings = Vec::new();
+        for left in listed.iter().filter(|backup| backup.has_failed() && self.is_of_this_run(backup)) {
+            match self.run("delete", &[format!("--backup-id={}", left.id)]) {
+                Err(error) if error.is_stopped() => return Err(error),
+                Err(error) => warnings.push(format!("the failed backup `{}` stays: {error}", left.id)),
+                Ok(()) => {}
+            }
+        }
+        Ok(warnings)
     }
 
     fn config(&self) -> Result<listed::Config, DriverError> {

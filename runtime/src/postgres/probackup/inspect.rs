@@ -56,10 +56,7 @@ impl Inspection<'_> {
     /// # Errors
     /// When the tool is not here, or does not answer: this says nothing of the catalogue.
     pub fn look(&self, wanted: &BTreeSet<String>, control: &Control) -> Result<Contents, DriverError> {
-        let said = self.ask("show", &["--format=json".to_owned()], control)?;
-        let known = listed::parse(&said, self.instance).map_err(|error| {
-            DriverError::Lasting(format!("pg_probackup's `show` cannot be understood: {error}"))
-        })?;
+        let known = self.known(control)?;
         let mut contents = Contents::default();
         for label in wanted {
             match self.fault(label, &known, control)? {
@@ -78,13 +75,25 @@ impl Inspection<'_> {
             }
             Some(_) => {}
         }
-        match self.validate(label, control) {
-            Ok(()) => Ok(None),
-            Err(DriverError::Tool(ProcessError::Status { words, .. })) => {
-                Ok(Some(format!("backup `{label}` is damaged: {}", words.join(" "))))
-            }
-            Err(error) => Err(error),
+        let error = match self.validate(label, control) {
+            Ok(()) => return Ok(None),
+            Err(error) => error,
+        };
+        let DriverError::Tool(ProcessError::Status { words, .. }) = &error else { return Err(error) };
+        // It notes what it finds damaged. Where it could not look, for want of a right or of its lock, it ends alike.
+        let still = self.known(control)?;
+        match still.iter().any(|backup| backup.id == *label && backup.is_whole()) {
+            true => Err(error),
+            false => Ok(Some(format!("backup `{label}` is damaged: {}", words.join(" ")))),
         }
+    }
+
+    /// Its backups, as the tool lists them.
+    fn known(&self, control: &Control) -> Result<Vec<Listed>, DriverError> {
+        let said = self.ask("show", &["--format=json".to_owned()], control)?;
+        listed::parse(&said, self.instance).map_err(|error| {
+            DriverError::Lasting(format!("pg_probackup's `show` cannot be understood: {error}"))
+        })
     }
 
     /// Has the tool read every file of a backup, and of what it rests on.
