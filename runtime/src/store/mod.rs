@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod append_only;
+pub mod aside;
 pub mod below;
 mod bucket;
 #[cfg(test)]

@@ -28,6 +28,7 @@ use crate::run::reading::Reading;
 use crate::run::sinks::{FanOut, StagedFile, Uploads};
 use crate::source::reader;
 use crate::store::Upload;
+use crate::store::aside::aside;
 use crate::store::limit::limited;
 
 /// A store that took no artefact, and why.
@@ -353,6 +354,11 @@ impl<'a> Packing<'a> {
                 )),
                 Err(failure) => lost.push((*store, failure)),
             }
+        }
+        if uploads.len() > 1 {
+            let name = |store: StoreId| &context.model().store(store).name;
+            uploads =
+                uploads.into_iter().map(|(store, upload)| (store, aside(upload, name(store)))).collect();
         }
         (uploads, lost)
     }
