@@ -4,7 +4,7 @@ use std::path::Path;
 
 use backplan_compiler::graph::Occasion;
 use backplan_compiler::lower::{LowerError, fill, zone};
-use backplan_compiler::model::{Model, SourceId, StoreKind};
+use backplan_compiler::model::{Model, SourceId};
 use backplan_compiler::value::Text;
 
 use super::{Asked, RehearsalWish};
@@ -64,9 +64,7 @@ impl RehearsalWish {
         wish.account = own.run_as().map(str::to_owned);
         wish.role = declared.postgres().and_then(|cluster| cluster.user.clone());
         for store in &model.stores {
-            if let StoreKind::Dir { path } = &store.kind {
-                wish.roots.insert(store.name.clone(), path.clone());
-            }
+            wish.roots.extend(store.folder().map(|folder| (store.name.clone(), folder.to_path_buf())));
         }
         let own = model.separate(source).and_then(|own| own.passphrase.as_ref());
         wish.passphrase = own.map(|secret| secrets.fetch(secret)).transpose().map_err(|error| {

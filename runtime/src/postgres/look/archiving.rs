@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backplan_compiler::codes;
-use backplan_compiler::model::{Postgres, PostgresDriver, Source, SourceId, StoreKind, Wal};
+use backplan_compiler::model::{Postgres, PostgresDriver, Source, SourceId, Wal};
 use backplan_compiler::sources::Place;
 
 use crate::places::account;
@@ -152,12 +152,9 @@ impl Look<'_> {
             return Some(config.clone());
         }
         let apart = self.model.separate(id).and_then(|own| {
-            match &self.model.store(*own.to.first().filter(|_| own.to.len() == 1)?).kind {
-                StoreKind::Dir { path } => {
-                    Some(path.join(backplan_compiler::lower::repository(&self.model.name, &source.name)))
-                }
-                _ => None,
-            }
+            let only = own.to.first().filter(|_| own.to.len() == 1)?;
+            let folder = self.model.store(*only).folder()?;
+            Some(folder.join(backplan_compiler::lower::repository(&self.model.name, &source.name)))
         });
         postgres.staging.clone().or(apart).map(|home| home.join(CONFIG))
     }
