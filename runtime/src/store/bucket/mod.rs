@@ -27,7 +27,7 @@ use std::time::Instant;
 
 use backplan_compiler::model::Store as Declared;
 use futures_util::future::ready;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{BoxStream, Fuse};
 use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use object_store::multipart::MultipartStore;
@@ -291,7 +291,7 @@ impl ReadStore for BucketStore {
         let failed = |trouble| self.inner.write_error("list", folder, trouble);
         let mut last: Option<Key> = None;
         let mut is_sorted = true;
-        let begun = self.inner.with(folder, |service, key| page(service.list(Some(&key))));
+        let begun = self.inner.with(folder, |service, key| page(service.list(Some(&key)).fuse()));
         let (mut found, mut rest) = begun.map_err(failed)?;
         loop {
             for (key, size) in found {
@@ -320,8 +320,8 @@ impl ReadStore for BucketStore {
     }
 }
 
-/// A listing as the client has it.
-type Listing = BoxStream<'static, Result<ObjectMeta, Error>>;
+/// A listing as the client has it. A page may have come upon its end, and it must not be asked again then.
+type Listing = Fuse<BoxStream<'static, Result<ObjectMeta, Error>>>;
 /// Some objects of it, with their sizes, and how it goes on; `None`: that was all.
 type Page = (Vec<(Key, u64)>, Option<Listing>);
 
@@ -342,7 +342,7 @@ impl BucketStore {
             let last = behind.clone();
             // Not every server looks where it is to go on.
             let rest = service.list_with_offset(Some(&key), &behind);
-            page(rest.try_filter(move |meta| ready(meta.location > last)).boxed())
+            page(rest.try_filter(move |meta| ready(meta.location > last)).boxed().fuse())
         })
     }
 

@@ -12,9 +12,15 @@ use backplan_compiler::model::{Absent, Store as Declared, StoreKind};
 use backplan_compiler::sources::{FileId, Place};
 use backplan_compiler::value::{Hidden, Secret, Text};
 
-use super::BucketStore;
+use futures_util::StreamExt;
+use futures_util::future::ready;
+use futures_util::stream;
+use object_store::ObjectMeta;
+
+use super::{BucketStore, page};
 use crate::programs::secrets::Secrets;
 use crate::store::conformance::conforms;
+use crate::store::engine;
 use crate::store::{Creation, Name, Patience, ReadStore, Store, StoreErrorKind};
 
 /// A server with one bucket, empty.
@@ -227,6 +233,29 @@ fn what_is_to_be_held_is_asked_for_again_where_the_server_is_busy() {
     let until = "2030-01-01T00:00:00Z".parse().unwrap();
     assert!(open(port, "buck", "").hold(&Name::new("x").unwrap(), until).unwrap());
     assert_eq!(asked.join().unwrap(), ["HEAD", "HEAD", "PUT", "PUT"]);
+}
+
+/// The last page of a listing may have come upon its end already.
+#[test]
+fn a_listing_is_not_asked_again_behind_its_end() {
+    let object = |number: u32| ObjectMeta {
+        location: format!("x{number:04}").into(),
+        last_modified: std::time::UNIX_EPOCH.into(),
+        size: number.into(),
+        e_tag: None,
+        version: None,
+    };
+    for count in [0, 1, 999, 1000, 1001, 2500] {
+        let all = stream::unfold(0, move |number| {
+            ready((number < count).then(|| (Ok(object(number)), number + 1)))
+        });
+        let (mut rest, mut found) = (Some(all.boxed().fuse()), 0);
+        while let Some(more) = rest.take() {
+            let (page, behind) = engine::run(page(more)).unwrap();
+            (rest, found) = (behind, found + page.len());
+        }
+        assert_eq!(found, count as usize);
+    }
 }
 
 /// As while it is begun anew, behind a gateway or not: longer than the library itself asks again.
