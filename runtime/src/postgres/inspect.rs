@@ -126,8 +126,8 @@ impl Inspection<'_> {
         })?;
         let silent: Tell = Arc::new(|_| {});
         let words = ["--log-level-stderr=error", "--output=json", "info"];
-        let info = process::run(&self.command(&program, &words), control, &silent)?;
-        let listed: Vec<Listed> = serde_json::from_slice(&info).unwrap_or_default();
+        let said_of = process::run(&self.command(&program, &words), control, &silent)?;
+        let listed: Vec<Listed> = serde_json::from_str(&info::text(&said_of)).unwrap_or_default();
         let listed = listed.into_iter().find(|listed| listed.name == self.stanza).unwrap_or_default();
         let log = self.log(&program, control)?;
         let said = std::mem::take(&mut *said.lock().unwrap_or_else(PoisonError::into_inner));

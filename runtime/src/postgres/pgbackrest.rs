@@ -554,7 +554,8 @@ impl<'a> Tool<'a> {
     fn unreadable(&self, said: &str) -> DriverError {
         let words = format!("the repository `{}` cannot be read: {said}", self.repository.location());
         if SPOILT.iter().any(|kind| said.starts_with(kind)) {
-            let mend = "`plan verify` says what of it is whole; where it is encrypted, see that the `passphrase` is its own";
+            let mend = "`plan verify` says what of it is whole; where it is encrypted, see that the `passphrase` is that with which it was made: \
+                        pgBackRest cannot change it, and under another one it takes a source of another name";
             return DriverError::Lasting(format!("{words}\n  {mend}"));
         }
         DriverError::Passing(words)

@@ -174,6 +174,19 @@ fn a_cluster_kept_apart_is_put_back_to_any_moment_of_its_log() {
     let early = ["restore", "p.plan", "--source", "db", "--to", "back", "--at", "2020-01-01T00:00:00Z"];
     scenario.plan(early).status(1).says("before the end of the first backup");
     assert!(!scenario.path("back").exists());
+    // A passphrase that was changed opens nothing, and the server goes on with its own.
+    let settings = || shell(&repository, "cat pgbackrest.conf");
+    let before = settings();
+    let scenario = scenario.env("REPO_PASS", "another one");
+    scenario
+        .plan(["run", "p.plan"])
+        .status(1)
+        .says("cannot be read")
+        .says("see that the `passphrase` is that with which it was made");
+    assert_eq!(settings(), before);
+    let looked = scenario.plan(["check", "--live", "p.plan"]).status(1).says("repository_unreadable");
+    assert!(!looked.said().contains("stanza_missing"), "{looked:?}");
+    let scenario = scenario.env("REPO_PASS", "not to be seen anywhere");
     // The repository is gone: that is told, and nothing is made in its place.
     fs::rename(&repository, scenario.path("away")).unwrap();
     scenario

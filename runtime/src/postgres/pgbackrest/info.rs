@@ -18,7 +18,12 @@ const OTHER: i64 = 99;
 /// # Errors
 /// When it is none.
 pub fn parse(json: &[u8]) -> Result<Vec<Stanza>, serde_json::Error> {
-    serde_json::from_slice(json)
+    serde_json::from_str(&text(json))
+}
+
+/// What `info` says, as JSON is. Where it cannot decrypt what it reads, it tells of that with the bytes that came out, as they are.
+pub fn text(json: &[u8]) -> String {
+    String::from_utf8_lossy(json).chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
 /// What `info` says of a stanza.
@@ -190,6 +195,14 @@ impl Listed {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn what_it_says_of_a_wrong_key_is_heard() {
+        let json = b"[{\"name\":\"db\",\"repo\":[{\"status\":{\"code\":99,\"message\":\"[FormatError] no = in \x00\x1f\xff\x9b\"}}],\n\
+            \"status\":{\"code\":99,\"message\":\"other\"}}]";
+        let stanza = parse(json).unwrap().remove(0);
+        assert!(stanza.trouble().unwrap().starts_with("[FormatError] no = in"));
+    }
 
     #[test]
     fn what_info_says_becomes_labels() {
