@@ -213,7 +213,7 @@ fn backups_that_would_go_are_counted_as_a_prune_would() {
     scenario.write("new.plan", keep("2"));
     let answer = scenario.plan(["diff", "p.plan", "new.plan", "--format", "json"]).status(2);
     has(&answer, "danger", "backups_deleted");
-    answer.stdout_has("the next prune deletes 3 of 5 backups from store `store`");
+    answer.stdout_has("a prune would now delete 3 of 5 backups from store `store`");
     let human = scenario.plan(["diff", "p.plan", "new.plan"]).status(2);
     human.stdout_has("the oldest of 2026-01-02 02:30:00 +00:00, the newest of 2026-01-04 02:30:00 +00:00");
     // The prune itself agrees.

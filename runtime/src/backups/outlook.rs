@@ -76,7 +76,7 @@ fn store(outlook: &mut Outlook, old: (&Model, &Store), new: (&Model, &Store), sh
         outlook.consequences.push(Consequence::danger(
             "backups_deleted",
             format!(
-                "the next prune deletes {} of {} from store `{name}` that would stay as the plan was, {}: \
+                "a prune would now delete {} of {} from store `{name}` that would stay as the plan was, {}: \
                  the oldest of {}, the newest of {}",
                 more.len(),
                 plural(after.runs.len(), "backup"),
