@@ -64,24 +64,32 @@ struct Far {
 impl Far {
     /// `wal`: of the `wal` block, with `to`; `rest`: of the plan.
     fn new(wal: &str, rest: &str) -> Far {
+        let run_as = if is_root() { "run_as = \"postgres\"" } else { "" };
+        Far::of(&|way, sockets| {
+            let text = format!(
+                "store far: s3 {{\n  bucket = \"buck\"\n  prefix = \"of/node\"\n  endpoint = \"http://127.0.0.1:{way}\"\n  access_key \
+                 = file(\"id\")\n  secret_key = file(\"key\")\n}}\n\nstaging {{\n  path = \"staging\"\n}}\n\nsource main: postgres \
+                 {{\n  driver = basebackup\n  host = \"{sockets}\"\n  user = \"postgres\"\n  data_dir = \"pg\"\n  {run_as}\n}}\n\narchive a \
+                 {{\n  from = [main]\n  to = [far]\n}}\n\nwal main {{\n  {wal}\n}}\n\n{rest}"
+            );
+            plan(&text)
+        })
+    }
+
+    /// By the plan that is made of the way's port and the server's sockets.
+    fn of(plan: &dyn Fn(u16, &str) -> String) -> Far {
         let (mut cluster, server) = (Cluster::new(), Server::start());
         let way = Way::to(server.port);
         let scenario = std::mem::replace(&mut cluster.scenario, crate::scenario::Scenario::new());
         cluster.scenario = scenario
             .env("AWS_ENDPOINT_URL", &format!("http://127.0.0.1:{}", way.port))
             .env("AWS_ACCESS_KEY_ID", "id")
-            .env("AWS_SECRET_ACCESS_KEY", "key");
+            .env("AWS_SECRET_ACCESS_KEY", "key")
+            .env("S3_ACCESS_KEY", "id")
+            .env("S3_SECRET_KEY", "key");
         fs::copy(env!("CARGO_BIN_EXE_plan"), cluster.scenario.path("plan")).unwrap();
-        let run_as = if is_root() { "run_as = \"postgres\"" } else { "" };
-        let text = format!(
-            "store far: s3 {{\n  bucket = \"buck\"\n  prefix = \"of/node\"\n  endpoint = \"http://127.0.0.1:{}\"\n  access_key \
-             = file(\"id\")\n  secret_key = file(\"key\")\n}}\n\nstaging {{\n  path = \"staging\"\n}}\n\nsource main: postgres \
-             {{\n  driver = basebackup\n  host = \"{}\"\n  user = \"postgres\"\n  data_dir = \"pg\"\n  {run_as}\n}}\n\narchive a \
-             {{\n  from = [main]\n  to = [far]\n}}\n\nwal main {{\n  {wal}\n}}\n\n{rest}",
-            way.port,
-            cluster.scenario.path("sock").display()
-        );
-        cluster.scenario.write("p.plan", plan(&text));
+        let text = plan(way.port, &cluster.scenario.path("sock").display().to_string());
+        cluster.scenario.write("p.plan", text);
         for (file, text) in [("id", "id"), ("key", "key")] {
             cluster.scenario.write(file, text);
             fs::set_permissions(cluster.scenario.path(file), fs::Permissions::from_mode(0o644)).unwrap();
@@ -91,8 +99,8 @@ impl Far {
         far.plan(&["wal", "init", "p.plan", "main"]).status(0).says("made");
         let here = far.cluster.scenario.path(".").canonicalize().unwrap();
         far.configure(&format!(
-            "archive_mode = on\nwal_level = replica\nmin_wal_size = 32MB\nmax_wal_size = 64MB\narchive_command = '{0}/plan wal \
-             push {0}/p.plan main %p'\n",
+            "archive_mode = on\nwal_level = replica\nmin_wal_size = 32MB\nmax_wal_size = 64MB\narchive_command = 'S3_ACCESS_KEY=id \
+             S3_SECRET_KEY=key {0}/plan wal push {0}/p.plan main %p'\n",
             here.display()
         ));
         far
@@ -139,7 +147,11 @@ impl Far {
 
     /// The segments in the bucket.
     fn segments(&self) -> Vec<String> {
-        let names = self.server.keys().into_iter().filter(|key| key.contains(".backplan-wal/p/main/"));
+        let names = self
+            .server
+            .keys()
+            .into_iter()
+            .filter(|key| key.contains(".backplan-wal/") && key.contains("/main/"));
         let names = names.filter_map(|key| Some(key.rsplit_once('/')?.1.split('.').next()?.to_owned()));
         names.filter(|name| name.len() == 24).collect()
     }
@@ -260,6 +272,39 @@ fn a_log_in_a_bucket_is_pushed_kept_and_recovered_from() {
     assert_eq!(far.cluster.back(marks), "91");
     far.stop_back();
     far.plan(&["status", "p.plan"]).status(0);
+}
+
+/// The plan of `plans/`, with the addresses of here.
+#[test]
+fn a_node_whose_log_goes_to_a_bucket_is_put_back_to_a_moment() {
+    let text =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../plans/postgres_wal.plan")).unwrap();
+    let far = Far::of(&|way, sockets| {
+        let of_here = [
+            ("https://minio.example:9000", format!("http://127.0.0.1:{way}")),
+            ("postgresql-training", "buck".to_owned()),
+            ("/var/run/postgresql", sockets.to_owned()),
+            ("/etc/postgresql/13/main", "etc".to_owned()),
+        ];
+        of_here.iter().fold(text.clone(), |text, (theirs, ours)| {
+            assert!(text.contains(theirs), "{theirs}");
+            text.replace(theirs, ours)
+        })
+    });
+    shell(&far.cluster.scenario.path("."), "mkdir etc");
+    far.cluster.scenario.write("etc/pg_hba.conf", "local all all peer");
+    far.sql("CREATE ROLE backup LOGIN REPLICATION");
+    far.plan(&["run", "p.plan"]).status(0);
+    far.sql("CREATE TABLE marks (n int)");
+    let time = far.mark(10);
+    far.mark(20);
+    far.wait_for(&far.switch());
+    far.plan(&["status", "p.plan"]).status(0).says("log of `main`: any moment from");
+    far.cluster.restore(&["--start", "--at", &time]).status(0).says("running");
+    assert_eq!(far.cluster.back("SELECT count(*) FROM marks"), "10");
+    far.stop_back();
+    far.plan(&["restore", "p.plan", "--source", "config", "--to", "out"]).status(0);
+    shell(&far.cluster.scenario.path("."), "cmp etc/pg_hba.conf $(find out -name pg_hba.conf)");
 }
 
 #[test]
