@@ -54,6 +54,7 @@ create trigger odd.note after insert on trx for each row insert into log values 
 insert into trx values (1); update trx set x = 2; insert into trx values (3); insert into hist values (1); update hist set x = 2;
 create table near (i int, f float not null, g float(12,3), h float as (i / 3), d double);
 insert into near (i, f, g, d) values (1, 16777215, 123456.789, 1.2345678901234567); create view of_near as select f, g from near;
+create event odd.asleep on schedule every 1 day disable on slave do delete from log;
 alter table t drop column j; drop table `ü b`.far; drop view shop.early;
 "#;
 
@@ -268,6 +269,7 @@ fn what_a_dump_cannot_hold_costs_itself(scenario: &Scenario, server: &Server) {
             .says("view `odd.above` is broken")
             .says("table `odd.trx` keeps its history by transactions")
             .says("`odd.near.f` is a FLOAT: the dump has six digits of each number")
+            .says("`odd.asleep` is an event of the server that this one is a replica of")
     };
     told(live(scenario).status(0).says("dump_lacks"));
     let run = told(scenario.next_day().plan(["run", "p.plan"]).status(3));

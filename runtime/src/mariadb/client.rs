@@ -204,6 +204,16 @@ impl Client<'_> {
         Ok(found)
     }
 
+    /// Events that run on another server of these databases, of which this one is a replica.
+    pub fn events_of_others(&self, databases: &[String]) -> Result<Vec<(String, String)>, ProcessError> {
+        let mut found = self.pairs(
+            "select hex(convert(event_schema using utf8mb4)), hex(convert(event_name using utf8mb4)) \
+             from information_schema.events where status = 'SLAVESIDE_DISABLED' order by 1, 2",
+        )?;
+        found.retain(|(database, _)| databases.contains(database));
+        Ok(found)
+    }
+
     /// Bytes that its tables take.
     pub fn bytes(&self) -> Result<u64, ProcessError> {
         let sql = "select cast(coalesce(sum(data_length), 0) as unsigned) from information_schema.tables";

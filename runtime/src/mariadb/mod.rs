@@ -89,6 +89,9 @@ impl Reader for Mariadb {
         for warning in told.chain(self.torn(&client, &wanted).map_err(failed)?).chain(shortened) {
             reading.warn(format!("source `{name}`: {warning}"));
         }
+        if let Some(asleep) = asleep(&client, &wanted).map_err(failed)? {
+            reading.doing.note(format!("source `{name}`: {asleep}"));
+        }
         let folder = reading.folder()?;
         let below = emptied(&folder)?;
         let keeps_history = client.has_history().map_err(failed)?;
@@ -216,6 +219,19 @@ fn shortened(client: &Client<'_>, databases: &[String]) -> Result<Option<String>
              DOUBLE, which keeps what is there and is dumped whole (`alter table … modify … double`)",
             listed(&found),
             if found.len() == 1 { "is a" } else { "are" },
+        )
+    }))
+}
+
+/// What is told of the events of a replica. They come as they are, and nothing tells which of them the primary has switched on.
+fn asleep(client: &Client<'_>, databases: &[String]) -> Result<Option<String>, ProcessError> {
+    let found = client.events_of_others(databases)?;
+    let found: Vec<String> = found.iter().map(|(database, event)| quoted(database, event)).collect();
+    Ok((!found.is_empty()).then(|| {
+        format!(
+            "{} {} of the server that this one is a replica of, and so switched off here and in the dump",
+            listed(&found),
+            if found.len() == 1 { "is an event" } else { "are events" },
         )
     }))
 }

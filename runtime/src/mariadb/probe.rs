@@ -7,7 +7,7 @@ use backplan_compiler::sources::Place;
 use super::client::{self, Client, find, is_mariadb};
 use super::errors;
 use super::rights;
-use super::{Meant, shortened, views, without_history};
+use super::{Meant, asleep, shortened, views, without_history};
 use crate::postgres::names;
 use crate::postgres::tools;
 use crate::programs::process::{ProcessError, Tell};
@@ -33,7 +33,9 @@ pub(super) fn probe(mariadb: &Mariadb, look: &mut Look<'_>, id: SourceId) -> u64
             return 0;
         }
     }
-    let Some(Answers { found, grants, bytes, lacking }) = asked(mariadb, look, name, place) else { return 0 };
+    let Some(Answers { found, grants, bytes, lacking, asleep }) = asked(mariadb, look, name, place) else {
+        return 0;
+    };
     let all = mariadb.databases.iter().map(|wanted| (wanted, false));
     let all = all.chain(mariadb.exclude.iter().map(|left| (left, true)));
     for (missing, goes_on) in all.filter(|(wanted, _)| !found.contains(wanted)) {
@@ -50,6 +52,10 @@ pub(super) fn probe(mariadb: &Mariadb, look: &mut Look<'_>, id: SourceId) -> u64
         let message = format!("source `{name}`: {lacking}");
         look.find(&codes::DUMP_LACKS, place, message, "a run goes on, and ends with a warning each time");
     }
+    if let Some(asleep) = asleep {
+        let help = "switch on what ran there once the dump is loaded (`alter event DATABASE.NAME enable`)";
+        look.find_weighed(&codes::DUMP_LACKS, place, format!("source `{name}`: {asleep}"), help, true);
+    }
     match mariadb.wanted(found).is_empty() {
         true => 0,
         false => bytes,
@@ -65,6 +71,8 @@ struct Answers {
     bytes: u64,
     /// What a dump cannot have of what is there, in words.
     lacking: Vec<String>,
+    /// What a dump has otherwise than the primary of this server.
+    asleep: Option<String>,
 }
 
 impl Answers {
@@ -79,7 +87,8 @@ impl Answers {
             let tables = client.tables_of_transactions(&wanted)?.into_iter();
             lacking.extend(tables.map(|(database, table)| without_history(&database, &table)));
         }
-        Ok(Answers { found, grants, bytes, lacking })
+        let asleep = asleep(client, &wanted)?;
+        Ok(Answers { found, grants, bytes, lacking, asleep })
     }
 }
 
