@@ -39,6 +39,11 @@ const REFUSALS: &[(&[&str], &str)] = &[
     ),
     (&["runuser: user"], "there is no such account on this machine: mend `run_as`"),
     (
+        &["You must SET PASSWORD", "Your password has expired"],
+        "the account's password has expired: `alter user NAME@'HOST' identified by …` there, with `password expire never` for an account \
+         that nobody comes as",
+    ),
+    (
         &["is not allowed to connect"],
         "the server lets nobody in from this host: `create user NAME@'HOST'` there",
     ),
@@ -165,6 +170,8 @@ mod tests {
             "mariadb-dump: Couldn't execute 'show events': Server shutdown in progress (1053)",
             "mariadb-dump: Got error: 1045: \"Access denied for user 'b'@'localhost' (using password: YES)\" when trying to connect",
             "mariadb-dump: unknown option '--dump-history'",
+            "ERROR 1820 (HY000) at line 1: You must SET PASSWORD before executing this statement",
+            "ERROR 1862 (HY000): Your password has expired. To log in you must change it using a client that supports expired passwords.",
         ] {
             assert!(!is_of_object(&error(whole)), "{whole}");
         }
