@@ -303,6 +303,7 @@ fn a_node_whose_log_goes_to_a_bucket_is_put_back_to_a_moment() {
     far.cluster.restore(&["--start", "--at", &time]).status(0).says("running");
     assert_eq!(far.cluster.back("SELECT count(*) FROM marks"), "10");
     far.stop_back();
+    far.cluster.restore(&["--at", &time]).status(0).says("reaches the log by").says("`S3_ACCESS_KEY`");
     far.plan(&["restore", "p.plan", "--source", "config", "--to", "out"]).status(0);
     shell(&far.cluster.scenario.path("."), "cmp etc/pg_hba.conf $(find out -name pg_hba.conf)");
 }

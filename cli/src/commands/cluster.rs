@@ -207,7 +207,7 @@ pub fn execute(
         (Some(_), None) => None,
         _ => Some(ready(&args.place.plan, global, console)?.model),
     };
-    let (wish, away) = wish(args, to, model.as_ref())?;
+    let (wish, away, needs) = wish(args, to, model.as_ref())?;
     told(&away, console);
     let restore = cluster::plan(shelves, wish, Timestamp::now()).map_err(|error| failure(&error))?;
     chosen(restore.chosen, console);
@@ -217,7 +217,25 @@ pub fn execute(
         true => (restore.preview(), None),
         false => until_signal(&control, || restore.carry_out(&control))?,
     };
+    if let (Some(needs), Ok(_), None) = (needs, &outcome, signal) {
+        console.remark("note", &needs);
+    }
     finish(args, shelves, outcome, signal, console)
+}
+
+/// What whoever starts a server by hand must give it, so that its `restore_command` reaches the log; `None`: nothing.
+fn needs(args: &RestoreArgs, env: &Environment) -> Option<String> {
+    let names: Vec<String> = (env.iter().map(|(name, _)| name.to_string_lossy()))
+        .filter(|name| !environment::is_way(name))
+        .map(|name| format!("`{name}`"))
+        .collect();
+    (!args.cluster.start && !names.is_empty()).then(|| {
+        format!(
+            "its `restore_command` reaches the log by {}: have {} in the environment of its server, as `--start` does, or it does not open",
+            names.join(", "),
+            if names.len() == 1 { "this" } else { "these" },
+        )
+    })
 }
 
 /// Says what a person should know before anything is written.
@@ -269,12 +287,12 @@ fn finish(
     Ok(if is_clean { Status::Done } else { Status::Warnings })
 }
 
-/// What is wanted, and what a person should know of the archives that cannot be read.
+/// What is wanted, what a person should know of the archives that cannot be read, and what the server needs.
 fn wish(
     args: &RestoreArgs,
     to: PathBuf,
     model: Option<&Model>,
-) -> Result<(ClusterWish, Vec<String>), Failure> {
+) -> Result<(ClusterWish, Vec<String>, Option<String>), Failure> {
     let source = args.sources.first().cloned().unwrap_or_default();
     let declared = model.and_then(|model| declared(model, &source));
     let log_keys = log_keys(args, model, &source)?;
@@ -295,6 +313,7 @@ fn wish(
     };
     let wal = model.and_then(|model| wal_of(model, &source));
     let away = away(&unread, wal.is_some_and(|wal| wal.ack_any) || log.is_empty());
+    let needs = needs(args, &env);
     let wish = ClusterWish {
         run: (args.run != "latest").then(|| args.run.clone()),
         recovery: recovery(args, restore_command)?,
@@ -307,7 +326,7 @@ fn wish(
         source,
         to,
     };
-    Ok((wish, away))
+    Ok((wish, away, needs))
 }
 
 /// What archives that cannot be read mean for a recovery that may need them.

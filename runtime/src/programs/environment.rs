@@ -31,11 +31,14 @@ pub fn to_reach<'s>(stores: impl IntoIterator<Item = &'s Store>) -> Vec<(OsStrin
         })
         .collect();
     let is_needed = |name: &str| {
-        named.contains(&name)
-            || WAYS.contains(&name)
-            || SERVICES.iter().any(|service| name.starts_with(service))
+        named.contains(&name) || is_way(name) || SERVICES.iter().any(|service| name.starts_with(service))
     };
     std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_needed)).collect()
+}
+
+/// Whether a variable says by which way a server is reached.
+pub fn is_way(name: &str) -> bool {
+    WAYS.contains(&name)
 }
 
 /// What a program of the plan is given: the texts filled in, the secrets fetched.
