@@ -161,7 +161,59 @@ fn runs_from_before_the_first_push_none_out_either() {
         "old=$(ls | head -1 | sed 's/.yaml$//'); for n in 2 3 4; do new=00000000-2019010${n}T120000Z-aaaaa$n; \
          sed \"s/$old$/$new/; s/2026-01-02T02:30:00Z/2026-01-0${n}T12:00:00Z/\" $old.yaml > $new.yaml; done",
     );
+    // However large: what of it is read at first does not say who made it.
+    shell(
+        &scenario.path("a/.backplan/p/manifests"),
+        "for file in *-aaaaa[34].yaml; do head -c 5000000 /dev/zero | tr '\\0' '#' >> $file; done",
+    );
     scenario.write("site/file", "night 5");
-    scenario.next_day().plan(["run"]).status(3).says("is none that this machine has made, as it is there");
+    let told = "is none that this machine has made, as it is there";
+    scenario.next_day().plan(["run"]).status(3).says(told).says(", and 2 more before it");
     assert_eq!(runs(&scenario, "a"), "00012345");
+}
+
+/// A manifest of this plan, a tombstone of a run that was given up, an intent: none of them makes this plan's what another one made.
+#[test]
+fn what_another_plan_made_is_not_this_ones_to_delete() {
+    let other = PLAN.replace("plan p", "plan q").replace("MORE", "");
+    let scenario = world("", "\nkeep {\n  last = 3\n}\n").file("q.plan", other);
+    scenario.plan(["run", "q.plan"]).status(0);
+    let one = |command: &str| shell(&scenario.path("."), command).trim().to_owned();
+    let (artefact, run) = (one("cd a; ls q_main*"), one("ls a/.backplan/q/manifests | sed 's/.yaml$//'"));
+    let given_up = one("grep -h ' gone a$' $(find ../state -name committed) | cut -d' ' -f1");
+    let is_there = || ["strangers.zip", &artefact].iter().all(|name| scenario.path("a").join(name).exists());
+    let sizes = ["strangers.zip", &artefact].map(|name| size(&scenario.path("a").join(name)));
+    let unknown = "of which neither this machine nor the store knows that it was one of this plan";
+
+    let named = [("strangers.zip", given_up.as_str(), sizes[0]), (&artefact, &run, sizes[1])];
+    record(&scenario, "tombstones", &given_up, &named);
+    scenario.plan(["prune", "p.plan"]).status(3).says(unknown).says("does not prove to be of run");
+    assert!(is_there());
+    record(&scenario, "intents", &run, &[(&artefact, &run, sizes[1])]);
+    for _ in 0..2 {
+        scenario.plan(["prune", "p.plan"]).status(3).says("which this machine does not know of");
+        assert!(is_there());
+    }
+    fs::remove_dir_all(scenario.path("a/.backplan/p/intents")).unwrap();
+
+    // A machine that remembers nothing takes what it finds, but deletes none of another's.
+    let lay = |name: &str| {
+        one(&format!(
+            "id=$(sed -n 's/^  id: //p' $(ls a/.backplan/p/manifests/*.yaml | tail -1) | head -1); \
+             sed \"s/^run: .*/run: {name}/; s/^  name: q/  name: p/; s/^  id: .*/  id: $id/; \
+             s/^started: .*/started: 2019-01-01T00:00:00Z/; s/^finished: .*/finished: 2019-01-01T00:00:00Z/\" \
+             a/.backplan/q/manifests/{run}.yaml > a/.backplan/p/manifests/{name}.yaml"
+        ))
+    };
+    lay("00000000-20190101T000000Z-aaaaaa");
+    shell(&scenario.path(".."), "rm -r state/*");
+    scenario.write("site/file", "night 5");
+    scenario.next_day().plan(["run", "p.plan", "--adopt"]).status(3).says(unknown);
+    assert_eq!((runs(&scenario, "a").as_str(), is_there()), ("345", true));
+    // What comes to be there once it has looked is nobody's that it knows.
+    lay("00000000-20190101T000000Z-aaaaab");
+    let told = "is none that this machine has made, as it is there";
+    scenario.next_day().plan(["run", "p.plan"]).status(3).says(told).says("nothing is pruned");
+    assert_eq!(runs(&scenario, "a"), "03456");
+    scenario.plan(["list", "q.plan"]).status(0);
 }

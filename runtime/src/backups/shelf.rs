@@ -262,7 +262,12 @@ impl Shelf {
 
     /// What is said of its runs that this machine has not committed as they are there.
     pub fn strange(&self, made: &Made) -> Option<String> {
-        told_strange(self.store.label(), &self.layout, &self.catalog, &made.strange(&self.catalog))
+        told_strange(
+            self.store.label(),
+            &self.layout,
+            &self.catalog,
+            &made.strange(&self.catalog, self.store.label()),
+        )
     }
 
     /// What is private in the manifest of one of its runs.
@@ -500,14 +505,22 @@ impl Shelves {
 
     /// Whether nothing is said against a run of a store: this machine made it, or remembers none of that time.
     fn is_known(&self, shelf: &Shelf, run: RunId) -> bool {
-        let strange = self.made.as_ref().map(|made| made.strange(&shelf.catalog)).unwrap_or_default();
+        let strange = self
+            .made
+            .as_ref()
+            .map(|made| made.strange(&shelf.catalog, shelf.store.label()))
+            .unwrap_or_default();
         !strange.iter().any(|(other, _)| *other == run)
     }
 
     /// The other stores, those at hand first.
     fn beside<'a>(&'a self, own: &Shelf) -> Vec<Other<'a>> {
         let strange = |shelf: &'a Shelf| -> BTreeSet<RunId> {
-            let told = self.made.as_ref().map(|made| made.strange(&shelf.catalog)).unwrap_or_default();
+            let told = self
+                .made
+                .as_ref()
+                .map(|made| made.strange(&shelf.catalog, shelf.store.label()))
+                .unwrap_or_default();
             told.into_iter().map(|(run, _)| run).collect()
         };
         let others = self.shelves.iter().filter(|shelf| !std::ptr::eq(*shelf, own));
@@ -521,7 +534,11 @@ impl Shelves {
     fn strange_below(&self, (shelf, manifest, archive): &Place<'_>) -> BTreeSet<RunId> {
         let mut runs: BTreeSet<RunId> = archive.contents.iter().flat_map(|it| it.rests_on.clone()).collect();
         runs.insert(manifest.run);
-        let strange = self.made.as_ref().map(|made| made.strange(&shelf.catalog)).unwrap_or_default();
+        let strange = self
+            .made
+            .as_ref()
+            .map(|made| made.strange(&shelf.catalog, shelf.store.label()))
+            .unwrap_or_default();
         strange.into_iter().map(|(run, _)| run).filter(|run| runs.contains(run)).collect()
     }
 

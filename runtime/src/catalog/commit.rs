@@ -10,7 +10,9 @@ use super::ids::RunId;
 use super::layout::{Layout, artefact_name};
 use super::lock::{Lease, LockError};
 use super::manifest::{MAX_BYTES, Manifest, ManifestError};
-use super::recover::{HEAD_BYTES, Intended, Intent, Mark, Past, RecoverError, Recovered, RecoveryPlan};
+use super::recover::{
+    HEAD_BYTES, Intended, Intent, Mark, Memory, Past, RecoverError, Recovered, RecoveryPlan,
+};
 use super::runs::{Problem, read_manifest};
 use crate::control::Control;
 use crate::store::{BadName, Creation, Name, Store, StoreError, StoreErrorKind, Upload, send};
@@ -396,10 +398,28 @@ impl Transaction {
             }
         }
         // Deletions that were cut are for the next run's recovery to finish.
-        let mut plan =
-            RecoveryPlan::make(&*self.store, &self.layout, None, (&*self.mark, &|_| Past::Unknown))?;
-        plan.left.retain(|left| self.layout.run_of_tombstone(&left.name).is_none());
+        let known = (&*self.mark, self as &dyn Memory);
+        let mut plan = RecoveryPlan::make(&*self.store, &self.layout, None, known)?;
+        plan.left.retain(|left| {
+            let record = [self.layout.run_of_tombstone(&left.name), self.layout.run_of_intent(&left.name)];
+            record.iter().flatten().next().is_none()
+        });
         Ok(plan.execute(&*self.store, &self.layout, &self.lease)?)
+    }
+}
+
+/// It knows of its own run: what others left is for the next run's recovery.
+impl Memory for Transaction {
+    fn past(&self, run: &RunId) -> Past {
+        if *run == self.intent.run { Past::Own } else { Past::Unknown }
+    }
+
+    fn has_made(&self, _: &RunId, _: &str) -> bool {
+        false
+    }
+
+    fn trusts(&self, _: &RunId, _: &str) -> bool {
+        false
     }
 }
 

@@ -5,7 +5,7 @@ use super::ids::RunId;
 use super::layout::Layout;
 use super::lock::{Lease, LockError};
 use super::manifest::FORMAT;
-use super::recover::{Intended, Leftover, Mark, Scene, Tombstone, deletions, read_record};
+use super::recover::{Intended, Leftover, Mark, Memory, Scene, Tombstone, deletions, read_record};
 use super::reserve;
 use super::runs::Catalog;
 use crate::store::{Creation, Name, Store, StoreError};
@@ -63,7 +63,7 @@ pub fn delete_run(
     lease: &Lease,
     catalog: &mut Catalog,
     run: &RunId,
-    mark: &Mark,
+    (mark, memory): (&Mark, &dyn Memory),
 ) -> Result<Deleted, DeleteError> {
     let tombstone = doom(catalog, run)?;
     lease.confirm()?;
@@ -77,7 +77,8 @@ pub fn delete_run(
         let cause = format!("something else is there as `{name}`: look at it, and move it away");
         return Err(DeleteError::Tombstone { run: *run, cause });
     }
-    let (deletes, left) = deletions(&Scene { store, layout, mark, catalog }, &tombstone)?;
+    let scene = Scene { store, layout, mark, memory, catalog };
+    let (deletes, left) = deletions(&scene, &tombstone, is_made(&scene, run))?;
     lease.confirm()?;
     let mut deleted = Vec::new();
     for name in deletes {
@@ -86,6 +87,11 @@ pub fn delete_run(
     }
     catalog.remove(run);
     Ok(Deleted { deleted, left })
+}
+
+/// Whether this host made a run as its manifest is there.
+pub(super) fn is_made(scene: &Scene<'_>, run: &RunId) -> bool {
+    scene.catalog.digest(run).is_some_and(|digest| scene.memory.has_made(run, digest))
 }
 
 /// The tombstone of a run that may be deleted.

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::ids::RunId;
 use super::layout::Layout;
 use super::manifest::Manifest;
-use super::recover::Past;
+use super::recover::{Memory, Past};
 use super::runs::Catalog;
 use crate::store::{ReadStore, StoreError, StoreErrorKind};
 
@@ -23,9 +23,13 @@ const ACCEPTED: &str = "accepted ";
 const DONE_IN: &str = "done ";
 /// What stands before the name of a store in which a prune gives up a run.
 const GONE_IN: &str = "gone ";
+/// What stands before the name of a store, in the line of the run that looked at it first.
+const LOOKED_AT: &str = "looked ";
 /// What is told of a run that is about to make what only its manifest will name.
 const BEGUN: &str = "begun";
-/// Bytes of it from which on the older half goes: some twelve thousand lines.
+/// What is told of a run that is about to write into stores.
+const INTENDED: &str = "intended";
+/// Whenever it has come to so many bytes more, what is of no use any more goes: some ten thousand lines.
 const LARGE: u64 = 1 << 20;
 
 /// What became of a run, in the order in which it did.
@@ -56,7 +60,11 @@ impl Mark {
 
 /// What is known of them.
 #[derive(Debug, Default)]
-pub struct Made(BTreeMap<RunId, Known>);
+pub struct Made {
+    runs: BTreeMap<RunId, Known>,
+    /// Stores of which what was there before this machine's runs is known, with the run that looked.
+    looked_at: BTreeMap<String, RunId>,
+}
 
 /// What is known of a run.
 #[derive(Debug, Default)]
@@ -69,7 +77,10 @@ struct Known {
     done_in: BTreeSet<String>,
     /// Stores in which a prune of this machine gave it up.
     gone_in: BTreeSet<String>,
+    /// Stores of these to which it was brought again since.
+    back_in: BTreeSet<String>,
     is_begun: bool,
+    is_intended: bool,
     is_done: bool,
     is_lost: bool,
     /// Somebody has said that it is right that no store has it.
@@ -86,6 +97,7 @@ impl Known {
                 (self.is_done, self.is_lost, self.is_accepted) = (false, false, true);
             }
             None if told == BEGUN => self.is_begun = true,
+            None if told == INTENDED => self.is_intended = true,
             None => {
                 let kinds = [
                     (ACCEPTED, &mut self.accepted),
@@ -95,8 +107,41 @@ impl Known {
                 let named = kinds.into_iter().find_map(|(word, all)| Some((all, told.strip_prefix(word)?)));
                 let (all, what) = named.unwrap_or((&mut self.digests, told));
                 all.insert(what.to_owned());
+                if let Some(store) = told.strip_prefix(DONE_IN).filter(|store| self.gone_in.contains(*store))
+                {
+                    self.back_in.insert(store.to_owned());
+                } else if let Some(store) = told.strip_prefix(GONE_IN) {
+                    self.back_in.remove(store);
+                }
             }
         }
+    }
+
+    /// The lines that say the same.
+    fn lines(&self) -> Vec<String> {
+        let word = |is: bool, word: &str| is.then(|| word.to_owned());
+        let named = |word: &str, all: &BTreeSet<String>| -> Vec<String> {
+            all.iter().map(|what| format!("{word}{what}")).collect()
+        };
+        let first = [word(self.is_intended, INTENDED), word(self.is_begun, BEGUN)];
+        let marks = [
+            word(self.is_accepted, Mark::Accepted.word()),
+            word(self.is_done, Mark::Done.word()),
+            word(self.is_lost, Mark::Lost.word()),
+        ];
+        let stores =
+            [named(DONE_IN, &self.done_in), named(GONE_IN, &self.gone_in), named(DONE_IN, &self.back_in)];
+        let digests = self.digests.iter().cloned().chain(named(ACCEPTED, &self.accepted));
+        let all = first.into_iter().flatten().chain(digests).chain(marks.into_iter().flatten());
+        all.chain(stores.into_iter().flatten()).collect()
+    }
+
+    /// Whether nobody asks of it any more: it is in no store of those that it came to, or came to none.
+    fn is_over(&self) -> bool {
+        let is_there = |store: &String| !self.gone_in.contains(store) || self.back_in.contains(store);
+        let has_come = !self.digests.is_empty() || !self.accepted.is_empty() || !self.done_in.is_empty();
+        let is_kept = self.is_lost || self.is_accepted || self.done_in.iter().any(is_there);
+        !is_kept && (!has_come || !self.done_in.is_empty())
     }
 }
 
@@ -111,50 +156,79 @@ impl Made {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Made::default()),
             Err(error) => return Err(told(folder, &error)),
         };
+        Ok(Made::parse(&String::from_utf8_lossy(&text)))
+    }
+
+    fn parse(text: &str) -> Made {
         let mut made = Made::default();
-        for line in String::from_utf8_lossy(&text).lines() {
+        for line in text.lines() {
             if let Some((run, told)) = line.split_once(' ')
                 && let Ok(run) = run.parse()
             {
-                made.0.entry(run).or_default().take(told);
+                match told.strip_prefix(LOOKED_AT) {
+                    Some(store) => drop(made.looked_at.insert(store.to_owned(), run)),
+                    None => made.runs.entry(run).or_default().take(told),
+                }
             }
         }
-        Ok(made)
+        made
+    }
+
+    /// What is known of the runs in a store.
+    pub fn in_store<'a>(&'a self, store: &'a str) -> InStore<'a> {
+        InStore { made: self, store }
     }
 
     /// Whether this machine knows of no run.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.runs.is_empty()
     }
 
     /// Whether this machine was going to commit a run.
     pub fn knows(&self, run: &RunId) -> bool {
-        self.0.get(run).is_some_and(|known| !known.digests.is_empty())
+        self.runs.get(run).is_some_and(|known| !known.digests.is_empty())
     }
 
     /// Whether a run has found that no store has this one any more, and none that it is there again.
     pub fn has_lost(&self, run: &RunId) -> bool {
-        self.0.get(run).is_some_and(|known| known.is_lost)
+        self.runs.get(run).is_some_and(|known| known.is_lost)
     }
 
     /// Whether a prune of this machine gave up a run in a store: what its manifest named there is nobody's any more.
     pub fn is_given_up(&self, run: &RunId, store: &str) -> bool {
-        self.0.get(run).is_some_and(|known| known.gone_in.contains(store))
-    }
-
-    /// What is known of a run in a store.
-    pub fn past(&self, run: &RunId, store: &str) -> Past {
-        match self.0.get(run) {
-            Some(known) if known.gone_in.contains(store) => Past::GivenUp,
-            Some(known) if known.done_in.contains(store) => Past::Committed,
-            _ => Past::Unknown,
-        }
+        self.runs.get(run).is_some_and(|known| known.gone_in.contains(store))
     }
 
     /// Whether a run of this machine began and never came to its commit in a store. Where nothing is known of it, its manifest may
     /// have been there, and be lost.
     pub fn is_uncommitted(&self, run: &RunId, store: &str) -> bool {
-        self.0.get(run).is_some_and(|known| known.is_begun && !known.done_in.contains(store))
+        self.runs.get(run).is_some_and(|known| known.is_begun && !known.done_in.contains(store))
+    }
+
+    /// Keeps, durably, that a run is about to write into stores: by that the next one knows that what it left there is this plan's.
+    ///
+    /// # Errors
+    /// In words, why that cannot be written.
+    pub fn keep_intended(folder: &Path, run: RunId) -> Result<(), String> {
+        Made::append(folder, run, &[INTENDED]).map_err(|error| told(folder, &error))
+    }
+
+    /// Keeps, durably, that `run` is the first to look at a store, and what it has `found` there: runs with the digests of their
+    /// manifests, from before this machine had the plan. What comes to be there later under older numbers is somebody else's.
+    ///
+    /// # Errors
+    /// In words, why that cannot be written.
+    pub fn keep_look(
+        folder: &Path,
+        run: RunId,
+        store: &str,
+        found: &[(RunId, String)],
+    ) -> Result<(), String> {
+        let there = found.iter().flat_map(|(run, digest)| {
+            [format!("{run} {ACCEPTED}{digest}"), format!("{run} {DONE_IN}{store}")]
+        });
+        let lines: Vec<String> = there.chain([format!("{run} {LOOKED_AT}{store}")]).collect();
+        Made::append_lines(folder, &lines).map_err(|error| told(folder, &error))
     }
 
     /// Keeps, durably, that a run is about to make what only its manifest will name.
@@ -211,20 +285,26 @@ impl Made {
     }
 
     fn append(folder: &Path, run: RunId, lines: &[&str]) -> io::Result<()> {
+        let lines: Vec<String> = lines.iter().map(|what| format!("{run} {what}")).collect();
+        Made::append_lines(folder, &lines)
+    }
+
+    fn append_lines(folder: &Path, lines: &[String]) -> io::Result<()> {
         let path = folder.join(FILE);
-        if fs::metadata(&path).is_ok_and(|seen| seen.len() > LARGE) {
+        // A line that was cut by a crash must not spoil these.
+        let text = format!("\n{}\n", lines.join("\n"));
+        let is_crossed = |seen: fs::Metadata| seen.len() / LARGE < (seen.len() + text.len() as u64) / LARGE;
+        if fs::metadata(&path).is_ok_and(is_crossed) {
             shorten(&path)?;
         }
         let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
-        let lines: String = lines.iter().map(|what| format!("{run} {what}\n")).collect();
-        // A line that was cut by a crash must not spoil these.
-        file.write_all(format!("\n{lines}").as_bytes())?;
+        file.write_all(text.as_bytes())?;
         file.sync_data()
     }
 
     /// Whether this machine has committed a run, with a manifest of these bytes.
     pub fn is_own(&self, run: RunId, manifest: &[u8]) -> bool {
-        self.0.get(&run).is_some_and(|known| known.digests.contains(&digest(manifest)))
+        self.runs.get(&run).is_some_and(|known| known.digests.contains(&digest(manifest)))
     }
 
     /// The runs that a store had and none of these has any more, though no prune deletes the newest run of a store: those behind all
@@ -238,11 +318,11 @@ impl Made {
         let Some(newest) = catalogs.iter().filter_map(newest).max() else {
             // Who says of that one that it is right says it of those before it.
             let was = |known: &Known| known.is_done || known.is_lost || known.is_accepted;
-            let newest = self.0.iter().rev().find(|(_, known)| was(known));
+            let newest = self.runs.iter().rev().find(|(_, known)| was(known));
             return newest.filter(|(_, known)| !known.is_accepted).map(|(run, _)| *run).into_iter().collect();
         };
         let is_there = |run: &RunId| catalogs.iter().any(|catalog| catalog.has(run));
-        let all = self.0.iter();
+        let all = self.runs.iter();
         let gone = all.filter(|(run, known)| known.is_lost || (known.is_done && **run > newest));
         gone.map(|(run, _)| *run).filter(|run| !is_there(run)).collect()
     }
@@ -250,24 +330,44 @@ impl Made {
     /// The runs that were lost and that one of these has again.
     pub fn back<'a>(&self, catalogs: impl Iterator<Item = &'a Catalog>) -> Vec<RunId> {
         let catalogs: Vec<&Catalog> = catalogs.collect();
-        let lost = self.0.iter().filter(|(_, known)| known.is_lost).map(|(run, _)| *run);
+        let lost = self.runs.iter().filter(|(_, known)| known.is_lost).map(|(run, _)| *run);
         lost.filter(|run| catalogs.iter().any(|catalog| catalog.has(run))).collect()
     }
 
     /// The runs of a store that this machine has not committed as they are there, though it has made earlier ones, each with the
     /// digest of its manifest; without those of which somebody has said that they are right. What is older than all that it has made
-    /// may be from before it had the plan.
-    pub fn strange<'a>(&self, catalog: &'a Catalog) -> Vec<(RunId, &'a str)> {
-        let mut own = self.0.iter().filter(|(_, known)| !known.digests.is_empty());
-        let Some((first, _)) = own.next() else { return Vec::new() };
-        // Before the first run of a plan there was none, whatever somebody lays there under an earlier number.
-        let has_all = first.sequence() == 1;
-        let is_told = |run: &RunId, digest: &str| {
-            let known = self.0.get(run);
-            (has_all || run >= first)
-                && !known.is_some_and(|it| it.digests.contains(digest) || it.accepted.contains(digest))
-        };
+    /// may be from before it had the plan, where it has not yet looked what was there then.
+    pub fn strange<'a>(&self, catalog: &'a Catalog, store: &str) -> Vec<(RunId, &'a str)> {
+        let may_be_older = self.may_be_older(store);
+        let is_told = |run: &RunId, digest: &str| !may_be_older(run) && !self.vouches(run, digest);
         catalog.digests().filter(|(run, digest)| is_told(run, digest)).collect()
+    }
+
+    /// The runs of a store that may be from before this machine had the plan, each with the digest of its manifest; `None`: it has
+    /// looked before.
+    pub fn found(&self, catalog: &Catalog, store: &str) -> Option<Vec<(RunId, String)>> {
+        if self.looked_at.contains_key(store) {
+            return None;
+        }
+        let may_be_older = self.may_be_older(store);
+        let is_found = |run: &RunId, digest: &str| may_be_older(run) && !self.vouches(run, digest);
+        let found = catalog.digests().filter(|(run, digest)| is_found(run, digest));
+        Some(found.map(|(run, digest)| (run, digest.to_owned())).collect())
+    }
+
+    /// Whether this machine made a run, or somebody said that it is right, with this digest.
+    fn vouches(&self, run: &RunId, digest: &str) -> bool {
+        let known = self.runs.get(run);
+        known.is_some_and(|it| it.digests.contains(digest) || it.accepted.contains(digest))
+    }
+
+    /// Tells of runs of a store whether they may be from before this machine had the plan.
+    fn may_be_older(&self, store: &str) -> impl Fn(&RunId) -> bool + use<> {
+        let mut own = self.runs.iter().filter(|(_, known)| !known.digests.is_empty());
+        let first = own.next().map(|(first, _)| *first);
+        // Before the first run of a plan there was none, whatever somebody lays there under an earlier number.
+        let may_be = !self.looked_at.contains_key(store) && first.is_none_or(|first| first.sequence() != 1);
+        move |run| may_be && first.is_none_or(|first| *run < first)
     }
 
     /// Takes the runs away from a store's catalogue that are `wanted` elsewhere and that this machine did not commit there as
@@ -299,6 +399,33 @@ impl Made {
             }
         }
         Ok(strange)
+    }
+}
+
+/// What this machine knows of the runs in a store.
+#[derive(Debug, Clone, Copy)]
+pub struct InStore<'a> {
+    made: &'a Made,
+    store: &'a str,
+}
+
+impl Memory for InStore<'_> {
+    fn past(&self, run: &RunId) -> Past {
+        let Some(known) = self.made.runs.get(run) else { return Past::Unknown };
+        match () {
+            () if known.back_in.contains(self.store) => Past::Back,
+            () if known.gone_in.contains(self.store) => Past::GivenUp,
+            () if known.done_in.contains(self.store) => Past::Committed,
+            () => Past::Own,
+        }
+    }
+
+    fn has_made(&self, run: &RunId, digest: &str) -> bool {
+        self.made.runs.get(run).is_some_and(|known| known.digests.contains(digest))
+    }
+
+    fn trusts(&self, run: &RunId, digest: &str) -> bool {
+        self.made.vouches(run, digest) || self.made.may_be_older(self.store)(run)
     }
 }
 
@@ -357,14 +484,28 @@ pub(super) fn digest(manifest: &[u8]) -> String {
     blake3::hash(manifest).to_hex().to_string()
 }
 
-/// Leaves the newer half.
+/// Leaves away what is of no use any more in the older half. What a store still has of this machine's is not forgotten: it would be
+/// a stranger's then.
 fn shorten(path: &Path) -> io::Result<()> {
-    let text = fs::read(path)?;
-    let half = text.len() / 2;
-    let from = text[half..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |at| half + at + 1);
+    let made = Made::parse(&String::from_utf8_lossy(&fs::read(path)?));
+    let lines = |run: &RunId, lines: &[String]| -> String {
+        lines.iter().map(|line| format!("{run} {line}\n")).collect()
+    };
+    let runs = made.runs.iter().map(|(run, known)| (known.is_over(), lines(run, &known.lines())));
+    let runs: Vec<(bool, String)> = runs.collect();
+    let total: usize = runs.iter().map(|(_, text)| text.len()).sum();
+    let mut kept: String =
+        made.looked_at.iter().map(|(store, run)| lines(run, &[format!("{LOOKED_AT}{store}")])).collect();
+    let mut read = 0;
+    for (is_over, text) in &runs {
+        read += text.len();
+        if !is_over || read > total / 2 {
+            kept.push_str(text);
+        }
+    }
     let new = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(&text[from..])?;
+    file.write_all(kept.as_bytes())?;
     file.sync_data()?;
     fs::rename(&new, path)
 }
@@ -375,32 +516,107 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn what_was_kept_is_known_whatever_was_cut_and_the_newest_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = |number: u32| -> RunId { format!("{number:08}-20261120T023000Z-k7f3qa").parse().unwrap() };
-        Made::keep(folder.path(), run(1), b"one").unwrap();
-        let path = folder.path().join(FILE);
-        let mut text = fs::read(&path).unwrap();
-        text.extend(b"00000009-20261120T0230");
-        fs::write(&path, text).unwrap();
-        for number in 2..15_000 {
-            let line = format!("{} {}\n", run(number), digest(&number.to_le_bytes()));
-            OpenOptions::new().append(true).open(&path).unwrap().write_all(line.as_bytes()).unwrap();
+    fn run(number: u32) -> RunId {
+        format!("{number:08}-20261120T023000Z-k7f3qa").parse().unwrap()
+    }
+
+    fn digest_of(number: u32) -> String {
+        digest(&number.to_le_bytes())
+    }
+
+    /// Runs of which all but `there` are given up again, in a file that is as long as it may be.
+    fn filled(folder: &Path, there: &[u32]) {
+        Made::keep_look(folder, run(3), "a", &[(run(2), digest_of(2))]).unwrap();
+        let path = folder.join(FILE);
+        let mut text = fs::read_to_string(&path).unwrap();
+        text.push_str("00000009-20261120T0230\n");
+        for number in 3..3_900 {
+            let run = run(number);
+            text.push_str(&format!(
+                "{run} intended\n{run} {}\n{run} done\n{run} done a\n",
+                digest_of(number)
+            ));
+            text.push_str(&if there.contains(&number) { String::new() } else { format!("{run} gone a\n") });
         }
+        let left = usize::try_from(LARGE).unwrap() - 10 - text.len();
+        text.push_str(&"#".repeat(left));
+        fs::write(&path, text).unwrap();
+    }
+
+    #[test]
+    fn what_was_kept_is_known_whatever_was_cut_and_what_is_in_a_store_is_not_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        filled(folder.path(), &[7, 3_000]);
         let made = Made::load(folder.path()).unwrap();
-        assert!(made.0[&run(1)].digests.contains(&digest(b"one")));
-        Made::keep(folder.path(), run(15_000), b"last").unwrap();
+        assert!(made.in_store("a").has_made(&run(3), &digest_of(3)));
+        Made::keep(folder.path(), run(5_000), b"last").unwrap();
+        let size = fs::metadata(folder.path().join(FILE)).unwrap().len();
+        assert!(size < LARGE * 2 / 3, "{size}");
         let made = Made::load(folder.path()).unwrap();
-        assert!(!made.0.contains_key(&run(1)) && made.0.contains_key(&run(14_999)));
-        assert!(made.0[&run(15_000)].digests.contains(&digest(b"last")));
-        assert!(Made::load(&folder.path().join("none")).unwrap().0.is_empty());
+        assert!(!made.runs.contains_key(&run(3)) && made.runs.contains_key(&run(3_899)));
+        assert!(made.is_own(run(5_000), b"last"));
+        // An earlier one that comes again, as a sync brings it, makes no strangers of those behind it.
+        Made::keep(folder.path(), run(1), b"one").unwrap();
+        Made::keep_done(folder.path(), run(1), "c").unwrap();
+        let made = Made::load(folder.path()).unwrap();
+        for number in [2, 7, 3_000] {
+            assert!(made.in_store("a").trusts(&run(number), &digest_of(number)), "{number}");
+        }
+        assert!(!made.in_store("a").trusts(&run(8), &digest_of(8)));
+        assert_eq!(made.in_store("a").past(&run(7)), Past::Committed);
+        assert_eq!(made.in_store("b").past(&run(7)), Past::Own);
+        assert_eq!(made.in_store("a").past(&run(8)), Past::Unknown);
+        assert!(Made::load(&folder.path().join("none")).unwrap().runs.is_empty());
+    }
+
+    #[test]
+    fn what_is_written_anew_says_the_same() {
+        let told = [
+            "begun",
+            "intended",
+            "aa",
+            "bb",
+            "accepted cc",
+            "done",
+            "done a",
+            "done b",
+            "gone a",
+            "done a",
+            "gone b",
+            "lost",
+        ];
+        let mut known = Known::default();
+        told.iter().for_each(|told| known.take(told));
+        let mut again = Known::default();
+        known.lines().iter().for_each(|told| again.take(told));
+        assert_eq!(format!("{known:?}"), format!("{again:?}"));
+        assert!(known.back_in.contains("a") && !known.back_in.contains("b") && !known.is_over());
+        known.take("here");
+        known.take("gone a");
+        assert!(known.is_over());
+        known.take("accepted");
+        assert!(!known.is_over());
+    }
+
+    #[test]
+    fn what_is_older_than_all_that_is_known_is_strange_once_somebody_has_looked() {
+        let folder = tempfile::tempdir().unwrap();
+        Made::keep(folder.path(), run(5), b"five").unwrap();
+        let made = Made::load(folder.path()).unwrap();
+        let trusts =
+            |made: &Made, store: &str, number| made.in_store(store).trusts(&run(number), &digest_of(number));
+        assert!(trusts(&made, "a", 2) && !trusts(&made, "a", 6));
+        Made::keep_look(folder.path(), run(5), "a", &[(run(2), digest_of(2))]).unwrap();
+        let made = Made::load(folder.path()).unwrap();
+        assert!(trusts(&made, "a", 2) && !trusts(&made, "a", 3) && trusts(&made, "b", 3));
+        // Before the first of all there was none.
+        Made::keep(folder.path(), run(1), b"one").unwrap();
+        assert!(!trusts(&Made::load(folder.path()).unwrap(), "b", 0));
     }
 
     #[test]
     fn what_a_run_made_in_a_store_is_nobodys_once_it_is_known_that_no_manifest_there_names_it() {
         let folder = tempfile::tempdir().unwrap();
-        let run = |number: u32| -> RunId { format!("{number:08}-20261120T023000Z-k7f3qa").parse().unwrap() };
         for number in 1..=3 {
             Made::keep_begun(folder.path(), run(number)).unwrap();
         }

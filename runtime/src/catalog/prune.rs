@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::delete::{DeleteError, Deleted, delete_run, doom};
+use super::delete::{DeleteError, Deleted, delete_run, doom, is_made};
 use super::guard::empties;
 pub use super::guard::{Before, Refusal, refusals, shrunk};
 use super::ids::RunId;
@@ -21,7 +21,7 @@ use super::lock::Lease;
 pub use super::losses::{HeldRun, newest_look};
 use super::losses::{Lost, held, losses};
 use super::manifest::{Content, Manifest, SourceRecord};
-use super::recover::{Mark, Scene, deletions};
+use super::recover::{Mark, Memory, Scene, deletions};
 use super::runs::Catalog;
 use crate::control::{Control, Stopped};
 use crate::store::{Name, ReadStore, Store};
@@ -110,6 +110,8 @@ pub struct Ground<'a> {
     pub lease: &'a Lease,
     /// What an artefact says of itself.
     pub mark: &'a Mark,
+    /// What this host remembers of the store's runs.
+    pub memory: &'a dyn Memory,
 }
 
 /// Why a prune did not come to its end. The next one goes on.
@@ -262,13 +264,14 @@ impl PrunePlan {
         store: &dyn ReadStore,
         layout: &Layout,
         catalog: &mut Catalog,
-        mark: &Mark,
+        (mark, memory): (&Mark, &dyn Memory),
     ) -> Result<Vec<Name>, PruneError> {
         let mut names = Vec::new();
         for run in self.order() {
             let tombstone = doom(catalog, run)?;
-            let scene = Scene { store, layout, mark, catalog };
-            let (deletes, _) = deletions(&scene, &tombstone).map_err(DeleteError::from)?;
+            let scene = Scene { store, layout, mark, memory, catalog };
+            let (deletes, _) =
+                deletions(&scene, &tombstone, is_made(&scene, run)).map_err(DeleteError::from)?;
             let there = deletes.into_iter().filter(|name| *name != layout.tombstone(run));
             names.extend(there);
             catalog.remove(run);
@@ -291,7 +294,7 @@ impl PrunePlan {
     ) -> Result<(), PruneError> {
         for run in self.order() {
             control.check()?;
-            let deleted = delete_run(on.store, on.layout, on.lease, catalog, run, on.mark)?;
+            let deleted = delete_run(on.store, on.layout, on.lease, catalog, run, (on.mark, on.memory))?;
             told(run, &deleted);
         }
         Ok(())

@@ -188,12 +188,45 @@ pub enum RecoverError {
 /// What this host remembers of a run in a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Past {
-    /// Nothing, or no more than that it began.
+    /// Nothing: it may be another plan's.
     Unknown,
+    /// It is of the plan; no more is known of it there.
+    Own,
     /// It was committed there.
     Committed,
     /// A prune was going to delete it there.
     GivenUp,
+    /// The same, and it was brought there again since.
+    Back,
+}
+
+/// What this host remembers of a plan's runs in a store. What stands in a store is anybody's word: nothing is deleted by that alone.
+pub trait Memory {
+    /// What became of a run there.
+    fn past(&self, run: &RunId) -> Past;
+
+    /// Whether this host made a run, as its manifest is there by its digest.
+    fn has_made(&self, run: &RunId, digest: &str) -> bool;
+
+    /// Whether nothing is said against a run as its manifest is there: this host made it, somebody accepted it, or it may be from
+    /// before this host had the plan.
+    fn trusts(&self, run: &RunId, digest: &str) -> bool;
+}
+
+/// The same of every run.
+#[cfg(test)]
+impl Memory for Past {
+    fn past(&self, _: &RunId) -> Past {
+        *self
+    }
+
+    fn has_made(&self, _: &RunId, _: &str) -> bool {
+        *self != Past::Unknown
+    }
+
+    fn trusts(&self, _: &RunId, _: &str) -> bool {
+        true
+    }
 }
 
 /// What a recovery can see.
@@ -201,12 +234,21 @@ pub(super) struct Scene<'a> {
     pub store: &'a dyn ReadStore,
     pub layout: &'a Layout,
     pub mark: &'a Mark,
+    pub memory: &'a dyn Memory,
     pub catalog: &'a Catalog,
+}
+
+impl Scene<'_> {
+    /// Whether a run is one of this plan's: this host remembers it, or the store has it and nothing is said against it.
+    fn is_of_plan(&self, run: &RunId) -> bool {
+        let is_trusted = |digest: &str| self.memory.trusts(run, digest);
+        self.memory.past(run) != Past::Unknown || self.catalog.digest(run).is_some_and(is_trusted)
+    }
 }
 
 impl RecoveryPlan {
     /// Plans a recovery, reading only: the dry run shows it. `current` is a run that lives and is left alone; of deletions only those
-    /// are finished that this host has begun by what it remembers of a run's `past`, and what it has committed is not undone.
+    /// are finished that this host has begun by what it remembers, and what it has committed is not undone, nor what it knows nothing of.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -214,7 +256,7 @@ impl RecoveryPlan {
         store: &dyn ReadStore,
         layout: &Layout,
         current: Option<&RunId>,
-        (mark, past): (&Mark, &dyn Fn(&RunId) -> Past),
+        (mark, memory): (&Mark, &dyn Memory),
     ) -> Result<RecoveryPlan, StoreError> {
         let mut plan = RecoveryPlan::default();
         let tombstones = store.entries(&layout.tombstones())?;
@@ -223,12 +265,12 @@ impl RecoveryPlan {
         let temporaries = store.list(Some(&layout.temporaries()))?;
         if !tombstones.is_empty() || !intents.is_empty() {
             let catalog = Catalog::load(store, layout)?;
-            let scene = Scene { store, layout, mark, catalog: &catalog };
+            let scene = Scene { store, layout, mark, memory, catalog: &catalog };
             for entry in &tombstones {
-                plan.finish_delete(&scene, &entry.name, past)?;
+                plan.finish_delete(&scene, &entry.name)?;
             }
             for entry in &intents {
-                plan.settle_intent(&scene, &entry.name, &temporaries, past)?;
+                plan.settle_intent(&scene, &entry.name, &temporaries)?;
             }
         }
         plan.drop_temporaries(layout, current, &temporaries);
@@ -236,17 +278,18 @@ impl RecoveryPlan {
         Ok(plan)
     }
 
-    fn finish_delete(
-        &mut self,
-        scene: &Scene<'_>,
-        name: &Name,
-        past: &dyn Fn(&RunId) -> Past,
-    ) -> Result<(), StoreError> {
+    fn finish_delete(&mut self, scene: &Scene<'_>, name: &Name) -> Result<(), StoreError> {
         let Some(tombstone) = read_record::<Tombstone>(scene.store, name)? else {
             self.leave(name, "it is no tombstone, or damaged");
             return Ok(());
         };
-        if past(&tombstone.run) != Past::GivenUp {
+        let stands = scene.catalog.get(&tombstone.run).is_some();
+        let is_begun = match scene.memory.past(&tombstone.run) {
+            Past::GivenUp => true,
+            Past::Back => stands,
+            Past::Unknown | Past::Own | Past::Committed => false,
+        };
+        if !is_begun {
             self.leave(
                 name,
                 "it says that its run is being deleted, which this machine has not begun: whoever may put something into the store can say \
@@ -254,7 +297,7 @@ impl RecoveryPlan {
             );
             return Ok(());
         }
-        if scene.catalog.get(&tombstone.run).is_some() {
+        if stands {
             // Cut before its manifest went, or put back since: it is a backup, and nothing but `keep` may take one away.
             self.steps.push(RecoveryStep::new(Reason::StandingRun(tombstone.run), vec![name.clone()]));
             return Ok(());
@@ -270,7 +313,7 @@ impl RecoveryPlan {
             );
             return Ok(());
         }
-        let (deletes, left) = deletions(scene, &tombstone)?;
+        let (deletes, left) = deletions(scene, &tombstone, false)?;
         self.left.extend(left);
         self.steps.push(RecoveryStep::new(Reason::FinishDelete(tombstone.run), deletes));
         Ok(())
@@ -281,7 +324,6 @@ impl RecoveryPlan {
         scene: &Scene<'_>,
         name: &Name,
         temporaries: &[Object],
-        past: &dyn Fn(&RunId) -> Past,
     ) -> Result<(), StoreError> {
         if let Some(committed) = scene.layout.run_of_intent(name).and_then(|run| scene.catalog.get(&run)) {
             self.tidy(scene, name, committed, temporaries);
@@ -300,7 +342,7 @@ impl RecoveryPlan {
         }
         let reason = match read_manifest(scene.store, scene.layout, &run) {
             Ok(Some(_)) => Reason::TidyRun(run),
-            Ok(None) if past(&run) == Past::Committed => {
+            Ok(None) if matches!(scene.memory.past(&run), Past::Committed | Past::Back) => {
                 self.leave(
                     name,
                     "it says that its run never came to an end, and this machine has committed it there: whoever may put something into the \
@@ -309,7 +351,18 @@ impl RecoveryPlan {
                 return Ok(());
             }
             Ok(None) => {
-                self.undo(scene, &intent, &mut deletes)?;
+                let unproven = self.undo(scene, &intent, &mut deletes)?;
+                if let Some(artefact) = unproven {
+                    self.leave(
+                        name,
+                        &format!(
+                            "it says that run `{run}` died, which this machine does not know of, and `{artefact}` bears the mark of that run: another \
+                             plan's, or of a machine that had this one before, or whose state is lost. Where it is this plan's, delete both; \
+                             else move this away"
+                        ),
+                    );
+                    return Ok(());
+                }
                 Reason::UndoRun(run)
             }
             Err(Problem::Store(error)) => return Err(error),
@@ -333,12 +386,14 @@ impl RecoveryPlan {
         self.steps.push(RecoveryStep { reason: Reason::TidyRun(run), uploads, deletes });
     }
 
+    /// What a run wrote that never committed; instead, an artefact of it, where nothing but the intent says that it is this plan's.
     fn undo(
         &mut self,
         scene: &Scene<'_>,
         intent: &Intent,
         deletes: &mut Vec<Name>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Name>, StoreError> {
+        let is_known = scene.memory.past(&intent.run) != Past::Unknown;
         for intended in &intent.artefacts {
             // A run writes what bears its own mark, and nothing else: an intent is anybody's word.
             let intended = &Intended { mark: intent.run, size: None, ..intended.clone() };
@@ -348,7 +403,8 @@ impl RecoveryPlan {
                 self.leave(&name, &format!("run `{by}`, whose manifest cannot be read, may point to it"));
                 continue;
             }
-            match verdict(scene, intended, &intent.run)? {
+            match verdict(scene, intended, &intent.run, true)? {
+                Verdict::Ours(name) if !is_known => return Ok(Some(name)),
                 Verdict::Ours(name) => deletes.push(name),
                 Verdict::Absent => {}
                 Verdict::Leave(left) => self.left.push(left),
@@ -362,7 +418,7 @@ impl RecoveryPlan {
             }
             _ => deletes.push(sums),
         }
-        Ok(())
+        Ok(None)
     }
 
     fn drop_temporaries(&mut self, layout: &Layout, current: Option<&RunId>, temporaries: &[Object]) {
@@ -490,7 +546,7 @@ pub fn recover(
     store: &dyn Store,
     layout: &Layout,
     lease: &Lease,
-    known: (&Mark, &dyn Fn(&RunId) -> Past),
+    known: (&Mark, &dyn Memory),
 ) -> Result<Recovered, RecoverError> {
     RecoveryPlan::make(store, layout, None, known)?.execute(store, layout, lease)
 }
@@ -542,10 +598,12 @@ impl Record for Tombstone {
     }
 }
 
-/// What a deletion of a run deletes, in order, and what of its artefacts it leaves.
+/// What a deletion of a run deletes, in order, and what of its artefacts it leaves. What it says of artefacts is believed where it
+/// `is_made` by this host; else it must be seen that they are this plan's.
 pub(super) fn deletions(
     scene: &Scene<'_>,
     tombstone: &Tombstone,
+    is_made: bool,
 ) -> Result<(Vec<Name>, Vec<Leftover>), StoreError> {
     let (layout, run) = (scene.layout, tombstone.run);
     let mut deletes = vec![layout.manifest(&run)];
@@ -559,7 +617,7 @@ pub(super) fn deletions(
             left.push(Leftover { name, why });
             continue;
         }
-        match verdict(scene, intended, &run)? {
+        match verdict(scene, intended, &run, is_made)? {
             Verdict::Ours(name) => deletes.push(name),
             Verdict::Absent => {}
             Verdict::Leave(leftover) => left.push(leftover),
@@ -586,8 +644,14 @@ enum Verdict {
     Leave(Leftover),
 }
 
-/// Whether an artefact in the root may be deleted for a run.
-fn verdict(scene: &Scene<'_>, intended: &Intended, run: &RunId) -> Result<Verdict, StoreError> {
+/// Whether an artefact in the root may be deleted for a run. Which run made it is what anybody may have written down but where
+/// it `is_made` by this host.
+fn verdict(
+    scene: &Scene<'_>,
+    intended: &Intended,
+    run: &RunId,
+    is_made: bool,
+) -> Result<Verdict, StoreError> {
     let Ok(name) = artefact_name(&intended.artefact) else { return Ok(Verdict::Absent) };
     if scene.catalog.references(&intended.artefact, run) {
         return Ok(Verdict::Absent);
@@ -607,10 +671,15 @@ fn verdict(scene: &Scene<'_>, intended: &Intended, run: &RunId) -> Result<Verdic
         head => head?,
     };
     match (scene.mark)(&head) {
-        Some(marked) if marked == intended.mark => Ok(Verdict::Ours(name)),
+        Some(marked) if marked == intended.mark && (is_made || scene.is_of_plan(&marked)) => {
+            Ok(Verdict::Ours(name))
+        }
+        Some(marked) if marked == intended.mark => leave(format!(
+            "it is of run `{marked}`, of which neither this machine nor the store knows that it was one of this plan"
+        )),
         Some(other) => leave(format!("it is of run `{other}`")),
         // Its head is damaged, but it has the very size that the manifest gave it.
-        None if intended.size == Some(size) => Ok(Verdict::Ours(name)),
+        None if is_made && intended.size == Some(size) => Ok(Verdict::Ours(name)),
         None => leave(format!("it does not prove to be of run `{}`", intended.mark)),
     }
 }

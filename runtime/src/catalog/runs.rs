@@ -31,7 +31,7 @@ const LARGE_LOOKED_AT: u64 = 64 << 20;
 #[derive(Debug, Default)]
 pub struct Catalog {
     runs: BTreeMap<RunId, Manifest>,
-    /// The BLAKE3 of the bytes that they were read from, as far as all were read.
+    /// The BLAKE3 of the bytes that they were read from.
     digests: BTreeMap<RunId, String>,
     problems: Vec<Problem>,
     unreadable: BTreeSet<RunId>,
@@ -127,7 +127,7 @@ impl Catalog {
         for (run, result) in read_all(store, layout, &named) {
             match result {
                 Ok(Some((manifest, digest))) => {
-                    catalog.digests.extend(digest.map(|digest| (run, digest)));
+                    catalog.digests.insert(run, digest);
                     catalog.add(manifest);
                 }
                 Ok(None) => {}
@@ -170,7 +170,12 @@ impl Catalog {
         self.runs.values()
     }
 
-    /// The BLAKE3 of each manifest of which all was read.
+    /// The BLAKE3 of a run's manifest, as it was read.
+    pub fn digest(&self, run: &RunId) -> Option<&str> {
+        self.digests.get(run).map(String::as_str)
+    }
+
+    /// The BLAKE3 of each manifest.
     pub fn digests(&self) -> impl Iterator<Item = (RunId, &str)> {
         self.digests.iter().map(|(run, digest)| (*run, digest.as_str()))
     }
@@ -439,8 +444,8 @@ fn read_all(
     results.into_inner().unwrap_or_else(PoisonError::into_inner).0
 }
 
-/// A manifest, and the digest of its bytes where all of them were read.
-type Read = (Manifest, Option<String>);
+/// A manifest, and the digest of its bytes.
+type Read = (Manifest, String);
 
 fn read_one(
     store: &dyn ReadStore,
@@ -457,7 +462,7 @@ fn read_one(
         }
         bytes => bytes?,
     };
-    let digest = (bytes.len() <= MAX_FIRST).then(|| super::made::digest(&bytes));
+    let digest = digest_of_all(store, name, &bytes)?;
     let manifest = parse_lean(name.as_str(), bytes)?;
     if manifest.run != *run || manifest.plan.name != layout.plan() {
         let found = format!("run `{}` of plan `{}`", manifest.run, manifest.plan.name);
@@ -465,6 +470,23 @@ fn read_one(
         return Err(ManifestError::Misplaced { object: name.to_string(), found, run }.into());
     }
     Ok(Some((manifest, digest)))
+}
+
+/// The digest of a manifest that begins with these bytes: of all of it, however large its details are, or it would be nobody's
+/// that it is forged.
+fn digest_of_all(store: &dyn ReadStore, name: &Name, first: &[u8]) -> Result<String, StoreError> {
+    let mut hash = blake3::Hasher::new();
+    hash.update(first);
+    let mut at = first.len();
+    while at > MAX_FIRST && at <= MAX_BYTES {
+        let more = store.read_range(name, at as u64, MAX_FIRST)?;
+        if more.is_empty() {
+            break;
+        }
+        hash.update(&more);
+        at += more.len();
+    }
+    Ok(hash.finalize().to_hex().to_string())
 }
 
 /// A manifest of whose details no more is kept than every run may have in memory.

@@ -114,7 +114,10 @@ fn accept_run(
         false => Vec::new(),
     };
     let gone = if gone.contains(&run) { gone } else { Vec::new() };
-    let strange: Vec<_> = found.iter().map(|(_, catalog)| made.strange(catalog)).collect();
+    let strange: Vec<_> = found
+        .iter()
+        .map(|(id, catalog)| made.strange(catalog, &site.request.model.store(*id).name))
+        .collect();
     let of_it = strange.into_iter().filter(|strange| strange.iter().any(|(other, _)| *other == run));
     let strange: Vec<(RunId, &str)> = of_it.flatten().filter(|(other, _)| *other <= run).collect();
     if gone.is_empty() && strange.is_empty() {

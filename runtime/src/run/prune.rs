@@ -24,7 +24,7 @@ use crate::catalog::manifest::HostRef;
 use crate::catalog::notes::Notes;
 use crate::catalog::owner::Owner;
 use crate::catalog::prune::{Accepted, Current, Ground, Occasion, PrunePlan};
-use crate::catalog::recover::RecoveryPlan;
+use crate::catalog::recover::{self as catalog, Memory, RecoveryPlan};
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::machine::host_name;
@@ -80,8 +80,15 @@ impl Pruning {
     ///
     /// # Errors
     /// When the store cannot tell.
-    pub fn preview(&mut self, store: &dyn Store, layout: &Layout) -> Result<Vec<String>, String> {
-        let names = self.plan.preview(store, layout, &mut self.catalog, &mark).map_err(text)?;
+    pub fn preview(
+        &mut self,
+        store: &dyn Store,
+        layout: &Layout,
+        folder: &Path,
+    ) -> Result<Vec<String>, String> {
+        let made = Made::load(folder).unwrap_or_default();
+        let known = (&mark as &catalog::Mark, &made.in_store(store.label()) as &dyn Memory);
+        let names = self.plan.preview(store, layout, &mut self.catalog, known).map_err(text)?;
         Ok(names.iter().map(ToString::to_string).collect())
     }
 
@@ -102,7 +109,7 @@ impl Pruning {
             Made::keep_gone(folder, *run, store.label())?;
         }
         let made = Made::load(folder).unwrap_or_default();
-        let on = Ground { store, layout, lease, mark: &mark };
+        let on = Ground { store, layout, lease, mark: &mark, memory: &made.in_store(store.label()) };
         let done = self.plan.execute(on, &mut self.catalog, control, &mut |run, deleted| {
             // One that was lost and put back is deleted by right.
             let kept = made.has_lost(run).then(|| Made::mark(folder, *run, Mark::Here));
@@ -133,11 +140,15 @@ pub(super) fn occasion(
 pub(super) type Remembered = (Option<RunId>, Accepted, Vec<RunId>);
 
 /// The runs of a store that this host has not made as they are there, and that nobody has said to be right.
-pub(super) fn strange(folder: &Path, catalog: &Catalog, accepted: &[(RunId, String)]) -> Vec<RunId> {
+pub(super) fn strange(
+    folder: &Path,
+    (catalog, store): (&Catalog, &str),
+    accepted: &[(RunId, String)],
+) -> Vec<RunId> {
     let made = Made::load(folder).unwrap_or_default();
     let is_accepted =
         |run: &RunId, digest: &str| accepted.iter().any(|(own, right)| own == run && right == digest);
-    let strange = made.strange(catalog).into_iter();
+    let strange = made.strange(catalog, store).into_iter();
     strange.filter(|(run, digest)| !is_accepted(run, digest)).map(|(run, _)| run).collect()
 }
 
@@ -197,7 +208,7 @@ pub fn preview(request: &StoresRequest) -> Result<Vec<StorePrune>, PrepareError>
         if request.is_supposed {
             pruning.plan.suppose_clock();
         }
-        shown.deletes = pruning.preview(store.as_ref(), &site.layout)?;
+        shown.deletes = pruning.preview(store.as_ref(), &site.layout, site.plan.folder())?;
         shown.plan = Some(pruning.plan);
         Ok(())
     }))
@@ -290,7 +301,8 @@ impl<'a> Site<'a> {
 
     /// What a prune of a store with these runs is made from.
     pub fn occasion(&self, id: StoreId, catalog: &Catalog) -> Occasion<'_> {
-        let strange = strange(self.plan.folder(), catalog, &self.strangers);
+        let store = self.request.model.store(id).name.as_str();
+        let strange = strange(self.plan.folder(), (catalog, store), &self.strangers);
         let remembered = (history::newest(&self.plan, None), self.plan.accepted().clone(), strange);
         occasion(&self.request.model, id, self.request.now, None, remembered)
     }
@@ -355,8 +367,8 @@ impl<'a> Site<'a> {
     /// Undoes what a dead run left in a store; what of it stays, in words.
     pub fn recover(&self, store: &dyn Store, lease: &Lease) -> Result<Vec<String>, String> {
         let made = Made::load(self.plan.folder()).unwrap_or_default();
-        let past = |run: &RunId| made.past(run, store.label());
-        let recovery = RecoveryPlan::make(store, &self.layout, None, (&mark, &past)).map_err(text)?;
+        let known = (&mark as &catalog::Mark, &made.in_store(store.label()) as &dyn Memory);
+        let recovery = RecoveryPlan::make(store, &self.layout, None, known).map_err(text)?;
         let recovered = recovery.execute(store, &self.layout, lease).map_err(text)?;
         Ok(recovered.left.iter().map(ToString::to_string).collect())
     }

@@ -312,7 +312,7 @@ fn unusable(site: &Site<'_>, id: StoreId, own: &Catalog, givers: &[Giver]) -> Ve
 fn strangers<'g>(site: &Site<'_>, givers: impl Iterator<Item = &'g Giver>) -> Vec<String> {
     let made = Made::load(site.plan.folder()).unwrap_or_default();
     let told = |giver: &Giver| {
-        let strange = made.strange(&giver.catalog);
+        let strange = made.strange(&giver.catalog, giver.store.label());
         made::told_strange(giver.store.label(), &site.layout, &giver.catalog, &strange)
     };
     givers.filter_map(told).collect()
@@ -494,7 +494,10 @@ impl Taker<'_> {
     /// Whether a run is none that this machine has made, as a store has it: by being brought it becomes none.
     fn is_strange(&self, run: RunId, givers: &[Giver]) -> bool {
         let made = Made::load(self.state).unwrap_or_default();
-        givers.iter().any(|giver| made.strange(&giver.catalog).iter().any(|(other, _)| *other == run))
+        let is_strange = |giver: &Giver| {
+            made.strange(&giver.catalog, giver.store.label()).iter().any(|(other, _)| *other == run)
+        };
+        givers.iter().any(is_strange)
     }
 
     /// Brings one run, with the protocol of a run that is made: its manifest is last.
@@ -517,6 +520,10 @@ impl Taker<'_> {
         let intent = Intent::new(run.run, run.nonce, names);
         let (store, layout) = (Arc::clone(&self.store), self.layout.clone());
         let lease = Arc::clone(&self.lease);
+        let is_own = !self.is_strange(run.run, givers);
+        if is_own {
+            warnings.extend(Made::keep_intended(self.state, run.run).err());
+        }
         let begun = Transaction::begin(store, layout, lease, Arc::new(mark), intent);
         let transaction = begun.map_err(|error| match error {
             CommitError::ArtefactExists { .. } => SyncTrouble::There(error.to_string()),
@@ -530,13 +537,13 @@ impl Taker<'_> {
             }
         }
         let bytes = manifest.to_bytes().map_err(SyncTrouble::here)?;
-        if !self.is_strange(run.run, givers) {
+        if is_own {
             warnings.extend(Made::keep(self.state, run.run, &bytes).err());
         }
         let hold = self.hold(&manifest)?;
         let held = hold.iter().try_for_each(Hold::before);
         let _ = transaction.commit(&manifest).map_err(SyncTrouble::here)?;
-        if !manifest.repositories.is_empty() {
+        if is_own {
             warnings.extend(Made::keep_done(self.state, run.run, self.store.label()).err());
         }
         let held = held.and_then(|()| hold.iter().try_for_each(Hold::after));

@@ -66,6 +66,10 @@ pub struct Runs {
     pub told: Vec<String>,
     /// What is kept of them, so that the next run tells the same.
     marks: Vec<(RunId, Mark)>,
+    /// Stores that this machine looks at for the first time, with the runs from before it had the plan.
+    looks: Vec<(String, Vec<(RunId, String)>)>,
+    /// Stores that it makes.
+    new: BTreeSet<StoreId>,
 }
 
 impl Runs {
@@ -83,12 +87,25 @@ impl Runs {
         let new = gone.into_iter().filter(|run| !made.has_lost(run)).map(|run| (run, Mark::Lost));
         let back = made.back(catalogs()).into_iter().map(|run| (run, Mark::Here));
         let given_up = given_up.into_iter().map(|run| (run, Mark::Accepted));
-        Runs { told, marks: new.chain(back).chain(given_up).collect() }
+        let looks = stores.shelves.values().filter_map(|shelf| {
+            let store = shelf.store.label();
+            Some((store.to_owned(), made.found(&shelf.catalog, store)?))
+        });
+        let marks = new.chain(back).chain(given_up).collect();
+        Runs { told, marks, looks: looks.collect(), new: stores.new.clone() }
     }
 
-    /// Keeps what is told, so that the next run tells it too; why that cannot be.
-    pub fn keep(&self, folder: &Path) -> Vec<String> {
-        self.marks.iter().filter_map(|(run, mark)| Made::mark(folder, *run, *mark).err()).collect()
+    /// Keeps what is told, so that the next run tells it too, what is found, and that `run` is under way; why that cannot be.
+    pub fn keep(&self, folder: &Path, run: RunId) -> Vec<String> {
+        let marks = self.marks.iter().map(|(run, mark)| Made::mark(folder, *run, *mark));
+        let looks = self.looks.iter().map(|(store, found)| Made::keep_look(folder, run, store, found));
+        let kept = marks.chain(looks).chain([Made::keep_intended(folder, run)]);
+        kept.filter_map(Result::err).collect()
+    }
+
+    /// Whether this run makes a store: there was nothing in it before.
+    pub fn makes(&self, store: StoreId) -> bool {
+        self.new.contains(&store)
     }
 }
 

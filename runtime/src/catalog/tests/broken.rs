@@ -38,7 +38,7 @@ fn try_run(folder: &SimulatedFolder, job: &Job, retry: bool) -> Told {
     let lease =
         Lease::acquire(Arc::clone(&store), &layout(), rebooted(), alone(), &Control::default(), &|_| ());
     let Ok(lease) = lease.map(Arc::new) else { return Told::Failed };
-    if recover(&*store, &layout(), &lease, (&*mark(), &|_| Past::GivenUp)).is_err() {
+    if recover(&*store, &layout(), &lease, (&*mark(), &Past::GivenUp)).is_err() {
         return Told::Failed;
     }
     let attempts = if retry { 2 } else { 1 };
@@ -133,7 +133,8 @@ fn a_failing_deletion_is_finished_by_the_next_recovery() {
             );
             let told = told.ok().and_then(|lease| {
                 let mut catalog = Catalog::load(&*store, &layout()).ok()?;
-                delete_run(&*store, &layout(), &lease, &mut catalog, &run_id(1), &*mark()).ok()
+                delete_run(&*store, &layout(), &lease, &mut catalog, &run_id(1), (&*mark(), &Past::Committed))
+                    .ok()
             });
             for survival in [Survival::Everything, Survival::Synced] {
                 let after = folder.crashed_after(folder.operations(), survival);

@@ -89,7 +89,8 @@ fn a_run_that_others_need_is_not_deleted_nor_any_while_one_cannot_be_read() {
     let lease = lease(&store);
     let try_delete = |run: u32| {
         let mut catalog = Catalog::load(&*store, &layout()).unwrap();
-        delete_run(&*store, &layout(), &lease, &mut catalog, &run_id(run), &*mark()).unwrap_err()
+        delete_run(&*store, &layout(), &lease, &mut catalog, &run_id(run), (&*mark(), &Past::Committed))
+            .unwrap_err()
     };
     assert!(matches!(try_delete(1), DeleteError::Needed { .. }));
     assert!(matches!(try_delete(9), DeleteError::Unknown(_)));
@@ -128,10 +129,10 @@ fn a_recovery_says_why_and_a_look_changes_nothing() {
         publish(&transaction, &job, &job.own[0]).unwrap();
     }
     let before = folder.files();
-    let plan = RecoveryPlan::make(&*store(&folder), &layout(), None, (&*mark(), &|_| Past::GivenUp)).unwrap();
+    let plan = RecoveryPlan::make(&*store(&folder), &layout(), None, (&*mark(), &Past::GivenUp)).unwrap();
     assert_eq!(plan.steps[0].reason, Reason::UndoRun(run_id(2)));
     let current =
-        RecoveryPlan::make(&*store(&folder), &layout(), Some(&run_id(2)), (&*mark(), &|_| Past::GivenUp))
+        RecoveryPlan::make(&*store(&folder), &layout(), Some(&run_id(2)), (&*mark(), &Past::GivenUp))
             .unwrap();
     assert!(current.steps.iter().all(|step| step.reason == Reason::OldLease));
     assert_eq!(folder.files(), before);

@@ -105,7 +105,7 @@ fn catalog(folder: &SimulatedFolder) -> Catalog {
 fn prune(folder: &SimulatedFolder, keep: &Keep) -> Vec<RunId> {
     let store = store(folder);
     let lease = lease(&store);
-    RecoveryPlan::make(&*store, &layout(), None, (&*mark(), &|_| Past::GivenUp))
+    RecoveryPlan::make(&*store, &layout(), None, (&*mark(), &Past::GivenUp))
         .unwrap()
         .execute(&*store, &layout(), &lease)
         .unwrap();
@@ -113,7 +113,8 @@ fn prune(folder: &SimulatedFolder, keep: &Keep) -> Vec<RunId> {
     let plan = PrunePlan::make(&catalog, &occasion(Some(keep)));
     let mut gone = Vec::new();
     let (layout, mark) = (layout(), mark());
-    let on = Ground { store: &*store, layout: &layout, lease: &lease, mark: &*mark };
+    let on =
+        Ground { store: &*store, layout: &layout, lease: &lease, mark: &*mark, memory: &Past::Committed };
     plan.execute(on, &mut catalog, &Control::default(), &mut |run, _| gone.push(*run)).unwrap();
     gone
 }
@@ -144,7 +145,8 @@ fn a_preview_names_what_is_then_gone() {
     let folder = filled();
     let mut seen = catalog(&folder);
     let plan = PrunePlan::make(&seen, &occasion(Some(&last(2))));
-    let names = plan.preview(&folder.store("simulated"), &layout(), &mut seen, &*mark()).unwrap();
+    let names =
+        plan.preview(&folder.store("simulated"), &layout(), &mut seen, (&*mark(), &Past::Committed)).unwrap();
     let before: BTreeSet<String> = folder.files().into_keys().collect();
     prune(&folder, &last(2));
     let after: BTreeSet<String> = folder.files().into_keys().collect();
@@ -351,7 +353,7 @@ fn where_this_host_may_not_delete_a_recovery_leaves_backups_and_tells() {
         let before = whole_runs(&cut);
         let store: Arc<dyn Store> = Arc::new(AppendOnly(store(&cut)));
         let lease = lease(&store);
-        let plan = RecoveryPlan::make(&*store, &layout(), None, (&*mark(), &|_| Past::GivenUp)).unwrap();
+        let plan = RecoveryPlan::make(&*store, &layout(), None, (&*mark(), &Past::GivenUp)).unwrap();
         let done = plan.execute(&*store, &layout(), &lease).unwrap();
         let is_book = |reason: &Reason| matches!(reason, Reason::OldLease | Reason::StandingRun(_));
         assert!(done.deleted.iter().all(|(reason, _)| is_book(reason)), "{:?}", done.deleted);

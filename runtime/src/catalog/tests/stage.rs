@@ -183,7 +183,7 @@ pub(super) fn run(folder: &SimulatedFolder, job: &Job, known: Option<Uuid>) {
     identity::inspect(&*store, &layout(), &claim(known)).unwrap();
     let lease = lease(&store);
     identity::claim(&*store, &layout(), &claim(known)).unwrap();
-    recover(&*store, &layout(), &lease, (&*mark(), &|_| Past::GivenUp)).unwrap();
+    recover(&*store, &layout(), &lease, (&*mark(), &Past::GivenUp)).unwrap();
     let transaction = begin(&store, &lease, job).unwrap();
     for artefact in &job.own {
         publish(&transaction, job, artefact).unwrap();
@@ -197,14 +197,14 @@ pub(super) fn delete(folder: &SimulatedFolder, run: RunId) -> Deleted {
     let store = store(folder);
     let lease = lease(&store);
     let mut catalog = Catalog::load(&*store, &layout()).unwrap();
-    delete_run(&*store, &layout(), &lease, &mut catalog, &run, &*mark()).unwrap()
+    delete_run(&*store, &layout(), &lease, &mut catalog, &run, (&*mark(), &Past::Committed)).unwrap()
 }
 
 pub(super) fn recovered(folder: &SimulatedFolder) -> Recovered {
     let store = store(folder);
     let lease = lease(&store);
-    let planned = RecoveryPlan::make(&*store, &layout(), None, (&*mark(), &|_| Past::GivenUp)).unwrap();
-    let recovered = recover(&*store, &layout(), &lease, (&*mark(), &|_| Past::GivenUp)).unwrap();
+    let planned = RecoveryPlan::make(&*store, &layout(), None, (&*mark(), &Past::GivenUp)).unwrap();
+    let recovered = recover(&*store, &layout(), &lease, (&*mark(), &Past::GivenUp)).unwrap();
     let deletes = planned.steps.into_iter().flat_map(|step| step.deletes);
     assert!(
         deletes.eq(recovered.deleted.iter().map(|(_, name)| name.clone())),

@@ -238,8 +238,12 @@ fn remember_made(doing: &Doing<'_>, manifest: &Manifest) {
 
 /// Keeps that a store has the manifest of this run.
 fn keep_done(doing: &Doing<'_>, store: StoreId) {
-    let (context, store) = (doing.context, &doing.context.model().store(store).name);
-    let kept = Made::keep_done(context.plan().folder(), context.imprint.run, store);
+    let (context, run) = (doing.context, doing.context.imprint.run);
+    let (name, plan) = (&context.model().store(store).name, context.plan());
+    let is_made = context.watch.runs.makes(store);
+    let looked = is_made.then(|| Made::keep_look(plan.folder(), run, name, &[]));
+    let kept = Made::keep_done(plan.folder(), run, name).and(looked.unwrap_or(Ok(())));
+    drop(plan);
     if let Err(why) = kept {
         doing.warn(why);
     }

@@ -89,7 +89,7 @@ impl<'a> Scene<'a> {
                 Some(current) => self.context.watch.foreseen_accepted(&plan, current),
                 None => plan.accepted().clone(),
             };
-            let strange = strange(plan.folder(), catalog, &[]);
+            let strange = strange(plan.folder(), (catalog, &self.model().store(id).name), &[]);
             (history::newest(&plan, Some(&self.context.imprint.run)), accepted, strange)
         };
         occasion(self.model(), id, self.context.now(), current, remembered)
@@ -109,7 +109,8 @@ impl StepPlan for PruneStep {
         let warned = plan.warnings.iter().map(|text| format!("store `{label}`: {text}"));
         sight.warnings.extend(refused.chain(warned));
         if let Some(store) = &self.store {
-            match self.pruning.preview(store.as_ref(), &ahead.scene.context.layout) {
+            let folder = ahead.scene.context.plan().folder().to_path_buf();
+            match self.pruning.preview(store.as_ref(), &ahead.scene.context.layout, &folder) {
                 Ok(names) => {
                     sight.would_delete.extend(names.into_iter().map(|name| format!("{label}:{name}")));
                 }

@@ -8,9 +8,8 @@ use backplan_compiler::model::StoreId;
 
 use super::window::leave_late;
 use super::{Ahead, Doing, Failure, FailureKind, Output, Performed, Record, Scene, Sight, StepPlan, done};
-use crate::catalog::ids::RunId;
 use crate::catalog::made::Made;
-use crate::catalog::recover::{Reason, RecoverError, RecoveryPlan};
+use crate::catalog::recover::{Mark, Memory, Reason, RecoverError, RecoveryPlan};
 use crate::past::journal::{self, Left};
 use crate::places::folder;
 use crate::run::alone;
@@ -51,8 +50,8 @@ impl RecoverPlan {
 /// What is taken back of dead runs in a store.
 fn in_store(scene: Scene<'_>, store: &dyn Store) -> Result<RecoveryPlan, StoreError> {
     let made = Made::load(scene.context.plan().folder()).unwrap_or_default();
-    let past = |run: &RunId| made.past(run, store.label());
-    RecoveryPlan::make(store, &scene.context.layout, Some(&scene.context.imprint.run), (&mark, &past))
+    let known = (&mark as &Mark, &made.in_store(store.label()) as &dyn Memory);
+    RecoveryPlan::make(store, &scene.context.layout, Some(&scene.context.imprint.run), known)
 }
 
 fn nowhere() -> Failure {
@@ -96,7 +95,7 @@ impl StepPlan for RecoverPlan {
     fn carry_out(self: Box<Self>, doing: &Doing<'_>) -> Result<Performed, Failure> {
         let context = doing.context;
         self.warnings.iter().for_each(|text| doing.warn(text));
-        let unkept = context.watch.runs.keep(context.plan().folder());
+        let unkept = context.watch.runs.keep(context.plan().folder(), context.imprint.run);
         unkept.into_iter().for_each(|why| doing.warn(why));
         // Before anything is taken back: what was begun by steps of their own must not go on.
         alone::forget_others(&context.folders.alone(), &context.imprint.run).map_err(Failure::fatal)?;
