@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 
 use super::identities::with_keys;
 use super::moment;
-use super::plan::{Ready, ready};
+use super::plan::{Ready, current_folder, ready, sole};
 use crate::args::{Global, PlanFile, StoreChoice};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
@@ -45,6 +45,9 @@ pub fn open_closed(
             Shelves::one(shelf)
         }
         (Some(folder), _) => {
+            if plan.file.is_none() {
+                sole(&current_folder()?).map_err(|failure| no_folder(folder, &failure))?;
+            }
             let Ready { model, .. } = ready(plan, global, console)?;
             let meant = model.stores.iter().find(|store| is_meant(store, folder));
             let Some(name) = meant.map(|store| store.name.clone()) else {
@@ -97,6 +100,14 @@ fn is_meant(store: &Store, said: &Path) -> bool {
     store.name == text
         || store.location().to_string() == text.trim_end_matches('/')
         || store.folder().is_some_and(is_its_folder)
+}
+
+/// Of a store that is no folder here, where there is no plan of which it could be one.
+fn no_folder(said: &Path, why: &Failure) -> Failure {
+    let said = said.display();
+    Failure { message: format!("no folder `{said}` is here, and {}", why.message), ..Failure::usage("") }.help(format!(
+        "mount the disk that it is on, or name it by its path; a store of a plan is named beside that: `plan COMMAND FILE --store {said}`"
+    ))
 }
 
 fn unknown_store(said: &Path, model: &Model) -> Failure {
