@@ -20,11 +20,6 @@ const ENTRIES: [Kind; 4] = [
     ("<Blob>", "</Blob>", "<Name>", "</Name>"),
     ("<BlobPrefix>", "</BlobPrefix>", "<Name>", "</Name>"),
 ];
-/// By what the next page is asked for, and where an answer says so.
-const PAGES: [(&str, &str, &str); 2] = [
-    ("continuation-token=", "<NextContinuationToken>", "</NextContinuationToken>"),
-    ("marker=", "<NextMarker>", "</NextMarker>"),
-];
 /// How an entry begins and ends, and its name in it.
 type Kind = (&'static str, &'static str, &'static str, &'static str);
 /// Bytes that are shown of what is no listing.
@@ -38,42 +33,11 @@ pub enum NoListing {
         "what answers there is no server of such a bucket: asked what there is, it says `{0}` (see `endpoint`; something between may want a login)"
     )]
     Page(String),
-    /// It would never end.
-    #[error("the server goes on with the page of the listing that it has given just now")]
-    Endless,
 }
 
 /// Whether a request asks what there is, by its query.
 pub fn is_asked(query: Option<&str>) -> bool {
     query.is_some_and(|query| query.split('&').any(|part| part == "list-type=2" || part == "comp=list"))
-}
-
-/// Whether a listing goes on behind the page that was asked for.
-///
-/// # Errors
-/// Where it would be the same page again.
-pub fn goes_on(query: &str, answer: &str) -> Result<(), NoListing> {
-    let same = |(of_query, open, close): (&str, &str, &str)| {
-        let asked = query.split('&').find_map(|part| part.strip_prefix(of_query));
-        let next = between(answer, open, close).map(plain).filter(|next| !next.is_empty());
-        asked.zip(next).is_some_and(|(asked, next)| *decoded(asked) == *next.as_bytes())
-    };
-    match PAGES.into_iter().any(same) {
-        true => Err(NoListing::Endless),
-        false => Ok(()),
-    }
-}
-
-/// A value of a query as it was meant.
-fn decoded(value: &str) -> Vec<u8> {
-    let (mut out, mut rest) = (Vec::with_capacity(value.len()), value.as_bytes());
-    while let Some((first, behind)) = rest.split_first() {
-        let digits = behind.get(..2).filter(|_| *first == b'%');
-        let byte = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-        out.push(byte.unwrap_or(if *first == b'+' { b' ' } else { *first }));
-        rest = if byte.is_some() { &behind[2..] } else { behind };
-    }
-    out
 }
 
 /// A listing without the keys that the library takes for none.
@@ -145,17 +109,6 @@ mod tests {
         assert_eq!(of_keys(blobs).unwrap(), kept);
         let half = format!("<ListBucketResult>{}", &a[..a.len() - 5]);
         assert_eq!(of_keys(&half).unwrap(), half);
-    }
-
-    #[test]
-    fn a_listing_does_not_begin_again() {
-        let page = |token: &str| format!("<NextContinuationToken>{token}</NextContinuationToken>");
-        let asked = "list-type=2&continuation-token=a%2Fb%3D%26+c";
-        assert_eq!(goes_on(asked, &page("a/b=&amp; c")), Err(NoListing::Endless));
-        assert_eq!(goes_on(asked, &page("a/b=&amp; d")), Ok(()));
-        assert_eq!(goes_on("list-type=2", &page("x")), Ok(()));
-        assert_eq!(goes_on("comp=list&marker=m", "<NextMarker>m</NextMarker>"), Err(NoListing::Endless));
-        assert_eq!(goes_on("comp=list&marker=m", "<NextMarker></NextMarker>"), Ok(()));
     }
 
     #[test]

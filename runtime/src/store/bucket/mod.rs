@@ -9,6 +9,7 @@ mod copy;
 mod keys;
 mod listing;
 mod lost;
+mod pages;
 mod parts;
 mod patient;
 mod retention;
@@ -26,15 +27,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use backplan_compiler::model::Store as Declared;
-use futures_util::future::ready;
-use futures_util::stream::{BoxStream, Fuse};
-use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
+use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path as Key;
 use object_store::{
-    Attribute, Attributes, Error, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-    PutPayload,
+    Attribute, Attributes, Error, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 };
 
 use self::copy::Copier;
@@ -53,13 +51,10 @@ use super::{
 use crate::control::Control;
 use crate::programs::secrets::Secrets;
 
-/// Objects of a listing that are held at the most: servers give as many with a page.
-const PAGE: usize = 1000;
-
 /// What a server of objects can do.
-trait Service: ObjectStore + MultipartStore {}
+trait Service: ObjectStore + MultipartStore + PaginatedListStore {}
 
-impl<T: ObjectStore + MultipartStore> Service for T {}
+impl<T: ObjectStore + MultipartStore + PaginatedListStore> Service for T {}
 
 /// A store in a bucket, below its prefix. Clones share it.
 #[derive(Clone)]
@@ -289,26 +284,15 @@ impl ReadStore for BucketStore {
     fn each(&self, folder: Option<&Name>, take: &mut dyn FnMut(Object)) -> Result<(), StoreError> {
         let folder = folder.map_or("", Name::as_str);
         let failed = |trouble| self.inner.write_error("list", folder, trouble);
-        let mut last: Option<Key> = None;
-        let mut is_sorted = true;
-        let begun = self.inner.with(folder, |service, key| page(service.list(Some(&key)).fuse()));
-        let (mut found, mut rest) = begun.map_err(failed)?;
-        loop {
-            for (key, size) in found {
-                if let Some(name) = self.inner.name(&key) {
-                    take(Object { name, size });
+        let pages = self.inner.pages(folder, None, &mut |page| {
+            for meta in page.objects {
+                if let Some(name) = self.inner.name(&meta.location) {
+                    take(Object { name, size: meta.size });
                 }
-                is_sorted &= last.as_ref().is_none_or(|last| *last < key);
-                last = Some(key);
             }
-            let Some(more) = rest else { return Ok(()) };
-            (found, rest) = match (engine::run(page(more)), &last) {
-                (Ok(page), _) => page,
-                // Where it goes on is known: keys may have expired meanwhile.
-                (Err(_), Some(last)) if is_sorted => self.go_on(folder, last).map_err(failed)?,
-                (Err(error), _) => return Err(failed(BucketTrouble::of(&error))),
-            };
-        }
+            Ok(())
+        });
+        pages.map_err(failed)
     }
 
     fn entries(&self, folder: &Name) -> Result<Vec<Entry>, StoreError> {
@@ -320,43 +304,20 @@ impl ReadStore for BucketStore {
     }
 }
 
-/// A listing as the client has it. A page may have come upon its end, and it must not be asked again then.
-type Listing = Fuse<BoxStream<'static, Result<ObjectMeta, Error>>>;
-/// Some objects of it, with their sizes, and how it goes on; `None`: that was all.
-type Page = (Vec<(Key, u64)>, Option<Listing>);
-
-/// The next page of a listing. Of each object only what is asked for is kept: a log has many.
-async fn page(rest: Listing) -> Result<Page, Error> {
-    let mut pages = rest.ready_chunks(PAGE);
-    let Some(page) = pages.next().await else { return Ok((Vec::new(), None)) };
-    let found: Result<Vec<_>, Error> =
-        page.into_iter().map(|meta| meta.map(|meta| (meta.location, meta.size))).collect();
-    Ok((found?, Some(pages.into_inner())))
-}
-
 impl BucketStore {
-    /// The listing behind a key.
-    fn go_on(&self, folder: &str, behind: &Key) -> Result<Page, BucketTrouble> {
-        let behind = behind.clone();
-        self.inner.with(folder, move |service, key| {
-            let last = behind.clone();
-            // Not every server looks where it is to go on.
-            let rest = service.list_with_offset(Some(&key), &behind);
-            page(rest.try_filter(move |meta| ready(meta.location > last)).boxed().fuse())
-        })
-    }
-
     /// What stands directly in a folder; the empty one is the root.
     fn entries_in(&self, folder: &str) -> Result<Vec<Entry>, StoreError> {
-        let found = self
-            .inner
-            .with(folder, |service, key| async move { service.list_with_delimiter(Some(&key)).await });
-        let found = found.map_err(|trouble| self.inner.write_error("list", folder, trouble))?;
-        let objects = found.objects.iter().map(|meta| (&meta.location, Kind::File(meta.size)));
-        let folders = found.common_prefixes.iter().map(|key| (key, Kind::Folder));
-        let entry = |(key, kind): (&Key, Kind)| Some(Entry { name: self.inner.name(key)?, kind });
-        let mut entries: Vec<Entry> = objects.chain(folders).filter_map(entry).collect();
+        let mut entries = Vec::new();
+        let pages = self.inner.pages(folder, Some("/"), &mut |page| {
+            let objects = page.objects.iter().map(|meta| (&meta.location, Kind::File(meta.size)));
+            let folders = page.common_prefixes.iter().map(|key| (key, Kind::Folder));
+            let entry = |(key, kind): (&Key, Kind)| Some(Entry { name: self.inner.name(key)?, kind });
+            entries.extend(objects.chain(folders).filter_map(entry));
+            pages::see_few(entries.len())
+        });
+        pages.map_err(|trouble| self.inner.write_error("list", folder, trouble))?;
         entries.sort_by(|left, right| left.name.cmp(&right.name));
+        entries.dedup();
         Ok(entries)
     }
 }

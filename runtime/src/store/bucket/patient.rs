@@ -63,7 +63,7 @@ impl Waiting {
             if !answer.status().is_success() {
                 return Ok(answer);
             }
-            match of_keys(answer, request.uri().query().unwrap_or_default()).await {
+            match of_keys(answer).await {
                 Err(error) if tries < TRIES && !matches!(error.kind(), HttpErrorKind::Decode) => tries += 1,
                 listed => return listed,
             }
@@ -93,12 +93,11 @@ impl Waiting {
 }
 
 /// What there is, as the library can read it.
-async fn of_keys(answer: HttpResponse, query: &str) -> Result<HttpResponse, HttpError> {
+async fn of_keys(answer: HttpResponse) -> Result<HttpResponse, HttpError> {
     let (head, body) = answer.into_parts();
     let body = body.bytes().await?;
     let text = String::from_utf8_lossy(&body);
-    let listed = listing::goes_on(query, &text).and_then(|()| listing::of_keys(&text));
-    let body = match listed {
+    let body = match listing::of_keys(&text) {
         Ok(Cow::Borrowed(_)) => HttpResponseBody::from(body),
         Ok(Cow::Owned(text)) => HttpResponseBody::from(text),
         Err(error) => return Err(HttpError::new(HttpErrorKind::Decode, error)),

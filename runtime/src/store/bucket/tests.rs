@@ -12,15 +12,9 @@ use backplan_compiler::model::{Absent, Store as Declared, StoreKind};
 use backplan_compiler::sources::{FileId, Place};
 use backplan_compiler::value::{Hidden, Secret, Text};
 
-use futures_util::StreamExt;
-use futures_util::future::ready;
-use futures_util::stream;
-use object_store::ObjectMeta;
-
-use super::{BucketStore, page};
+use super::BucketStore;
 use crate::programs::secrets::Secrets;
 use crate::store::conformance::conforms;
-use crate::store::engine;
 use crate::store::{Creation, Name, Patience, ReadStore, Store, StoreErrorKind};
 
 /// A server with one bucket, empty.
@@ -235,29 +229,6 @@ fn what_is_to_be_held_is_asked_for_again_where_the_server_is_busy() {
     assert_eq!(asked.join().unwrap(), ["HEAD", "HEAD", "PUT", "PUT"]);
 }
 
-/// The last page of a listing may have come upon its end already.
-#[test]
-fn a_listing_is_not_asked_again_behind_its_end() {
-    let object = |number: u32| ObjectMeta {
-        location: format!("x{number:04}").into(),
-        last_modified: std::time::UNIX_EPOCH.into(),
-        size: number.into(),
-        e_tag: None,
-        version: None,
-    };
-    for count in [0, 1, 999, 1000, 1001, 2500] {
-        let all = stream::unfold(0, move |number| {
-            ready((number < count).then(|| (Ok(object(number)), number + 1)))
-        });
-        let (mut rest, mut found) = (Some(all.boxed().fuse()), 0);
-        while let Some(more) = rest.take() {
-            let (page, behind) = engine::run(page(more)).unwrap();
-            (rest, found) = (behind, found + page.len());
-        }
-        assert_eq!(found, count as usize);
-    }
-}
-
 /// As while it is begun anew, behind a gateway or not: longer than the library itself asks again.
 #[test]
 fn a_server_that_is_busy_is_waited_for() {
@@ -321,6 +292,35 @@ fn what_a_server_refuses_has_a_kind_whatever_was_asked() {
             Err(error) => assert_eq!(error.kind, kind, "{answer}: {error}"),
         }
     }
+}
+
+/// Its pages lead from one to the other and back.
+#[test]
+fn a_listing_that_goes_around_in_circles_ends_with_an_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, asked) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            if message(&mut client, false).is_none() {
+                continue;
+            }
+            let page = count.fetch_add(1, Ordering::SeqCst) % 3;
+            let text = format!(
+                "<ListBucketResult><Contents><Key>{page}</Key><LastModified>2026-01-01T00:00:00Z</LastModified><Size>1</Size></Contents>\
+                 <NextContinuationToken>page{page}</NextContinuationToken></ListBucketResult>"
+            );
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", text.len());
+            client.write_all(format!("{head}{text}").as_bytes()).unwrap();
+        }
+    });
+    let store = open(port, "buck", "");
+    for error in [store.list(None).unwrap_err(), store.root().unwrap_err()] {
+        assert!(error.to_string().contains("a page of the listing that it has given before"), "{error}");
+    }
+    assert!(asked.load(Ordering::SeqCst) < 30);
 }
 
 #[test]
