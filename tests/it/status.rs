@@ -299,7 +299,7 @@ fn a_store_that_no_run_could_use_is_told_of_before_one_fails() {
     let harms = [
         ("echo : > format.yaml", "format.yaml` is damaged"),
         ("sed -i 's/^plan: p/plan: q/' format.yaml", "it is of plan `q`"),
-        ("rm format.yaml", "nothing of plan `p` is in it"),
+        ("rm format.yaml", "format.yaml` is gone, and 1 run of plan `p` are there"),
         ("sed -i 's/^id: ....../id: 000000/' format.yaml", "has the identity 000000"),
         ("sed -i 's/p.plan/q.plan/' format.yaml", "rename this plan, or say `plan run --adopt`"),
         (": > lock/18446744073709551615", "no run can have come so far: move it away"),
@@ -316,6 +316,20 @@ fn a_store_that_no_run_could_use_is_told_of_before_one_fails() {
         scenario.plan(["check", "--live"]).status(1).says("store_unusable").says(says);
         // As the run itself says it.
         scenario.next_day().plan(["run"]).status(1).says("store `store`").says(says);
+    }
+    // What no run can use can be read, and is told of; the mend that is named works.
+    let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site/a", "a");
+    scenario.next_day().plan(["run"]).status(0);
+    for (harm, mend) in [("rm format.yaml", ":"), ("echo : > format.yaml", "rm format.yaml")] {
+        shell(&scenario.path("store/.backplan/p"), harm);
+        for command in [&["list"][..], &["verify"], &["verify", "--all", "--quick"]] {
+            scenario.plan(command).status(3).says("format.yaml` is").says("`plan run --adopt`");
+        }
+        shell(&scenario.path("store/.backplan/p"), mend);
+        scenario.next_day().plan(["run", "--adopt"]).status(0);
+        scenario.plan(["verify", "--all"]).status(0);
+        scenario.next_day().plan(["run"]).status(0);
+        status(&scenario).status(0);
     }
     // A lease that cannot be read costs a minute, and is told of by its name.
     let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site/a", "a");
@@ -461,6 +475,13 @@ fn a_store_that_was_put_back_to_an_earlier_state_is_told_of() {
     shell(&scenario.path("."), "mv store later; cp -a earlier store");
     let told = "and 1 more before it, which this machine committed, is in none of the plan's stores any more";
     status(&scenario).status(3).stdout_has("run `00000004-").stdout_has(told);
+    for how in
+        [&["verify"][..], &["verify", "--all"], &["verify", "--quick"], &["verify", "--format", "json"]]
+    {
+        scenario.plan(how).status(3).says(told);
+    }
+    // Who names a run gets that one.
+    scenario.plan(["verify", "--run", "2"]).status(0);
     scenario.next_day().plan(["run", "--dry-run"]).status(3).says(told);
     scenario.plan(["run"]).status(3).says(told);
     // As long as it is so.

@@ -23,7 +23,8 @@ pub fn execute(args: &ListArgs, global: &Global, console: &mut Console) -> Resul
     shelves.look_for_artefacts_at_hand();
     shelves.look_for_strays(false);
     say_strays(&shelves, console);
-    let strange: Vec<String> = shelves.strange().into_iter().chain(shelves.gone()).collect();
+    let strange = shelves.strange().into_iter().chain(shelves.gone()).chain(shelves.unclaimed());
+    let strange: Vec<String> = strange.collect();
     strange.iter().for_each(|text| console.remark("warning", text));
     let mut rows: BTreeMap<RunId, RunRow> = BTreeMap::new();
     for shelf in &shelves.shelves {

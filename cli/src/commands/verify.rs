@@ -41,11 +41,16 @@ pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Res
     }
     shelves.look_for_strays(false);
     say_strays(&shelves, console);
+    // Who names a run has it, whatever else is gone; that none is there at all is told before that ends the command.
+    let gone = (args.all || args.run == "latest").then(|| shelves.gone()).flatten();
+    let amiss: Vec<String> = shelves.unclaimed().into_iter().chain(gone).collect();
+    amiss.iter().for_each(|text| console.remark("warning", text));
     let wanted = wanted(&shelves, args)?;
     let runs: BTreeSet<RunId> = wanted.iter().map(|(_, manifest)| manifest.run).collect();
     let mut strange: Vec<String> = runs.into_iter().filter_map(|run| shelves.stranger(run)).collect();
     strange.dedup();
     strange.iter().for_each(|text| console.remark("warning", text));
+    strange.extend(amiss);
     let depth = match (args.quick, args.deep) {
         (true, _) => None,
         (false, true) => Some(Depth::Entries),
@@ -80,7 +85,7 @@ struct Answer<'a> {
     checked: Vec<Checked>,
     logs: Vec<CheckedLog>,
     repositories: Vec<CheckedRepository>,
-    /// Runs that this machine may not have made.
+    /// What a person should know of stores, of runs that this machine may not have made, and of those that it has made and no store has.
     strange: Vec<String>,
 }
 

@@ -41,6 +41,8 @@ pub struct Shelf {
     pub root: Option<PathBuf>,
     /// What opens what is encrypted.
     pub keys: Arc<Keyring>,
+    /// What is said of it where nothing there says whose it is any more, and backups are there.
+    unclaimed: Option<String>,
 }
 
 /// How many read at once from a store that is no folder.
@@ -247,17 +249,26 @@ impl Shelf {
 
     fn of(store: Arc<dyn ReadStore>, plan: &str, declared: Declared) -> Result<Shelf, BackupsError> {
         let layout = Layout::new(plan)?;
-        // A `format.yaml` that is gone or damaged keeps no one from backups that are there; one that says that this program
-        // cannot read them does.
-        if let Err(error @ IdentityError::Newer { min_reader, .. }) = read_format(store.as_ref(), &layout)
-            && min_reader > FORMAT
-        {
-            return Err(error.into());
-        }
+        let format = match read_format(store.as_ref(), &layout) {
+            // A `format.yaml` that is gone or damaged keeps no one from backups that are there; one that says that this program
+            // cannot read them does.
+            Err(error @ IdentityError::Newer { min_reader, .. }) if min_reader > FORMAT => {
+                return Err(error.into());
+            }
+            format => format,
+        };
         let catalog = Catalog::load(store.as_ref(), &layout)?;
+        let unclaimed = match format {
+            Ok(None) if catalog.runs().len() > 0 => {
+                Some(IdentityError::format_missing(store.as_ref(), &layout, catalog.runs().len()))
+            }
+            Err(error @ IdentityError::Damaged { .. }) => Some(error),
+            _ => None,
+        };
+        let unclaimed = unclaimed.map(|error| error.to_string());
         let keys = Arc::default();
         let root = declared.folder().map(Path::to_path_buf);
-        Ok(Shelf { store, layout, catalog, declared, root, keys })
+        Ok(Shelf { store, layout, catalog, declared, root, keys, unclaimed })
     }
 
     /// What is said of its runs that this machine has not committed as they are there.
@@ -563,6 +574,11 @@ impl Shelves {
             let shelf = place.0;
             told_strange(shelf.store.label(), &shelf.layout, &shelf.catalog, &strange)
         })
+    }
+
+    /// What a person should know of stores that have backups, and nothing that says whose they are: no run can use them.
+    pub fn unclaimed(&self) -> Vec<String> {
+        self.shelves.iter().filter_map(|shelf| shelf.unclaimed.clone()).collect()
     }
 
     /// What this machine committed and no store that could be read has: behind all that is there, so that the newest of them is

@@ -1,6 +1,7 @@
 //! Whose store this is. `format.yaml` says which plan of which machine writes here; this host remembers which stores it has
 //! written to. Together they tell a new store from the wrong disk.
 
+use backplan_compiler::count::plural;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -94,13 +95,18 @@ pub enum IdentityError {
     },
     /// There are manifests, but no `format.yaml`.
     #[error(
-        "store `{store}`: `{object}` is not there, but backups are: it was removed; if they are this plan's, say `plan run --adopt`"
+        "store `{store}`: `{object}` is gone, and {} of plan `{plan}` are there: they stay, and can be restored. If they are this plan's, \
+         `plan run --adopt` makes it anew, and deletes nothing", plural(*runs, "run")
     )]
     FormatMissing {
         /// The store.
         store: String,
         /// The object.
         object: String,
+        /// The plan.
+        plan: String,
+        /// How many runs are there.
+        runs: usize,
     },
     /// `format.yaml` is not what it should be.
     #[error("store `{store}`: `{object}` is damaged: {cause}; remove it and say `plan run --adopt`")]
@@ -306,14 +312,29 @@ fn inspect_without(
     if claim.adopt {
         return Ok(Standing::New);
     }
-    let label = store.label().to_owned();
-    if claim.known.is_some() {
-        return Err(IdentityError::WrongDisk { store: label, plan: layout.plan().to_owned() });
+    let manifests = store.entries(&layout.manifests())?;
+    if !manifests.is_empty() {
+        let runs = manifests.iter().filter(|entry| layout.run_of_manifest(&entry.name).is_some()).count();
+        return Err(IdentityError::format_missing(store, layout, runs));
     }
-    if !store.entries(&layout.manifests())?.is_empty() {
-        return Err(IdentityError::FormatMissing { store: label, object: layout.format().to_string() });
+    match claim.known {
+        Some(_) => {
+            Err(IdentityError::WrongDisk { store: store.label().to_owned(), plan: layout.plan().to_owned() })
+        }
+        None => Ok(Standing::New),
     }
-    Ok(Standing::New)
+}
+
+impl IdentityError {
+    /// Of a store that has so many runs.
+    pub fn format_missing(store: &dyn ReadStore, layout: &Layout, runs: usize) -> IdentityError {
+        IdentityError::FormatMissing {
+            store: store.label().to_owned(),
+            object: layout.format().to_string(),
+            plan: layout.plan().to_owned(),
+            runs,
+        }
+    }
 }
 
 /// Makes the store this claim's, if [`inspect`] still allows it. Only under the store's lease. What it returns is to be
