@@ -208,7 +208,8 @@ fn what_another_plan_made_is_not_this_ones_to_delete() {
     lay("00000000-20190101T000000Z-aaaaaa");
     shell(&scenario.path(".."), "rm -r state/*");
     scenario.write("site/file", "night 5");
-    scenario.next_day().plan(["run", "p.plan", "--adopt"]).status(3).says(unknown);
+    scenario.next_day().plan(["run", "p.plan", "--adopt", "--dry-run"]).status(3).says(unknown);
+    scenario.plan(["run", "p.plan", "--adopt"]).status(3).says(unknown);
     assert_eq!((runs(&scenario, "a").as_str(), is_there()), ("345", true));
     // What comes to be there once it has looked is nobody's that it knows.
     lay("00000000-20190101T000000Z-aaaaab");

@@ -24,7 +24,7 @@ use super::manifest::{Content, Manifest, SourceRecord};
 use super::recover::{Mark, Memory, Scene, deletions};
 use super::runs::Catalog;
 use crate::control::{Control, Stopped};
-use crate::store::{Name, ReadStore, Store};
+use crate::store::{ReadStore, Store};
 
 /// What a prune of one store is made from.
 #[derive(Debug, Clone)]
@@ -255,7 +255,7 @@ impl PrunePlan {
         if self.refused.is_empty() { &self.order } else { &[] }
     }
 
-    /// Exactly what would be deleted, in order. Reads only; the catalog forgets the runs.
+    /// Exactly what would be deleted, in order, and what would be left alone. Reads only; the catalog forgets the runs.
     ///
     /// # Errors
     /// When the store cannot tell what there is.
@@ -265,15 +265,16 @@ impl PrunePlan {
         layout: &Layout,
         catalog: &mut Catalog,
         (mark, memory): (&Mark, &dyn Memory),
-    ) -> Result<Vec<Name>, PruneError> {
-        let mut names = Vec::new();
+    ) -> Result<Deleted, PruneError> {
+        let mut names = Deleted::default();
         for run in self.order() {
             let tombstone = doom(catalog, run)?;
             let scene = Scene { store, layout, mark, memory, catalog };
-            let (deletes, _) =
+            let (deletes, left) =
                 deletions(&scene, &tombstone, is_made(&scene, run)).map_err(DeleteError::from)?;
             let there = deletes.into_iter().filter(|name| *name != layout.tombstone(run));
-            names.extend(there);
+            names.deleted.extend(there);
+            names.left.extend(left);
             catalog.remove(run);
         }
         Ok(names)

@@ -76,7 +76,7 @@ impl Pruning {
         Ok(Pruning { plan, catalog })
     }
 
-    /// The objects that would go, in order.
+    /// The objects that would go, in order, and what would be left alone, in words.
     ///
     /// # Errors
     /// When the store cannot tell.
@@ -85,11 +85,12 @@ impl Pruning {
         store: &dyn Store,
         layout: &Layout,
         folder: &Path,
-    ) -> Result<Vec<String>, String> {
+    ) -> Result<(Vec<String>, Vec<String>), String> {
         let made = Made::load(folder).unwrap_or_default();
         let known = (&mark as &catalog::Mark, &made.in_store(store.label()) as &dyn Memory);
-        let names = self.plan.preview(store, layout, &mut self.catalog, known).map_err(text)?;
-        Ok(names.iter().map(ToString::to_string).collect())
+        let foreseen = self.plan.preview(store, layout, &mut self.catalog, known).map_err(text)?;
+        let left = foreseen.left.iter().map(ToString::to_string).collect();
+        Ok((foreseen.deleted.iter().map(ToString::to_string).collect(), left))
     }
 
     /// Deletes what goes. `told` hears of each run; this host remembers in its `folder` what nothing in the store tells any more.
@@ -208,7 +209,7 @@ pub fn preview(request: &StoresRequest) -> Result<Vec<StorePrune>, PrepareError>
         if request.is_supposed {
             pruning.plan.suppose_clock();
         }
-        shown.deletes = pruning.preview(store.as_ref(), &site.layout, site.plan.folder())?;
+        (shown.deletes, shown.left) = pruning.preview(store.as_ref(), &site.layout, site.plan.folder())?;
         shown.plan = Some(pruning.plan);
         Ok(())
     }))

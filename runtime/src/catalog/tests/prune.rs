@@ -145,8 +145,10 @@ fn a_preview_names_what_is_then_gone() {
     let folder = filled();
     let mut seen = catalog(&folder);
     let plan = PrunePlan::make(&seen, &occasion(Some(&last(2))));
-    let names =
-        plan.preview(&folder.store("simulated"), &layout(), &mut seen, (&*mark(), &Past::Committed)).unwrap();
+    let names = plan
+        .preview(&folder.store("simulated"), &layout(), &mut seen, (&*mark(), &Past::Committed))
+        .unwrap()
+        .deleted;
     let before: BTreeSet<String> = folder.files().into_keys().collect();
     prune(&folder, &last(2));
     let after: BTreeSet<String> = folder.files().into_keys().collect();

@@ -111,7 +111,8 @@ impl StepPlan for PruneStep {
         if let Some(store) = &self.store {
             let folder = ahead.scene.context.plan().folder().to_path_buf();
             match self.pruning.preview(store.as_ref(), &ahead.scene.context.layout, &folder) {
-                Ok(names) => {
+                Ok((names, left)) => {
+                    sight.warnings.extend(left.into_iter().map(|text| format!("store `{label}`: {text}")));
                     sight.would_delete.extend(names.into_iter().map(|name| format!("{label}:{name}")));
                 }
                 Err(error) => return (sight, Err(Failure::lasting(error))),
