@@ -17,6 +17,7 @@ mod rehearsal;
 mod remote;
 mod separate;
 mod verified;
+mod withheld;
 
 use std::fs;
 use std::path::{Path, PathBuf};

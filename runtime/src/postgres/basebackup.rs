@@ -358,7 +358,7 @@ pub fn stream(job: &Job<'_>, told: &Told) -> Result<Begun, DriverError> {
         Some(account) => tools::account(account)?,
         None => (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
     };
-    let (question, control) = (job.question(database(job), &[MOMENT])?, job.control.clone());
+    let (question, control) = (job.question(database(job).as_bytes(), &[MOMENT])?, job.control.clone());
     let last = move || {
         let said = process::run(&question, &control, &silent()).map_err(|error| error.to_string())?;
         let rows = super::rows(&said).unwrap_or_default();
@@ -377,7 +377,7 @@ fn keep_log(job: &Job<'_>) -> Result<Result<Running, String>, DriverError> {
     let stay = "do $$ begin loop raise notice 'kept'; commit; perform pg_sleep(2); end loop; end $$";
     let mut program = Program {
         timeout: None,
-        ..job.question(database(job), &["set statement_timeout = 0", &make, stay])?
+        ..job.question(database(job).as_bytes(), &["set statement_timeout = 0", &make, stay])?
     };
     // With the state of an error, which is the same in every language.
     program.argv.extend(["--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose"].map(str::to_owned));

@@ -5,10 +5,12 @@ use std::io;
 use std::path::Path;
 
 use super::names::{self, GLOBALS};
-use super::{Abilities, Backup, Driver, DriverError, Job, text, tools};
+use super::unread::Unread;
+use super::warned::Warned;
+use super::{Abilities, Backup, Driver, DriverError, Job, text, tools, unread};
 use crate::catalog::labels::Labels;
 use crate::places::folder;
-use crate::programs::process::Running;
+use crate::programs::process::{self, Running, Tell};
 
 /// The driver.
 pub struct Dump;
@@ -32,18 +34,24 @@ impl Driver for Dump {
         let program = |name| program(&labels, name);
         let (globals, one) = (program("pg_dumpall")?, program("pg_dump")?);
         let mut backup = Backup { labels, ..Backup::default() };
+        let warned = Warned::default();
+        let tell = warned.listening(job.tell);
         let databases = match &job.postgres.database {
             Some(database) => vec![database.clone().into_bytes()],
             None => {
                 let mut argv = vec![globals];
                 argv.extend(job.connection());
                 argv.push("--globals-only".to_owned());
-                into_file(job, argv, &job.folder.join(GLOBALS))?;
+                into_file(job, argv, &job.folder.join(GLOBALS), &tell)?;
+                backup.warnings.extend(warned.take().into_iter().map(|said| format!("of the roles: {said}")));
                 all(job, &mut backup.warnings)?
             }
         };
         for database in &databases {
-            dump(job, &one, database)?;
+            dump(job, &one, database, &tell)?;
+            let told = warned.take().into_iter().chain(without_options(job, database));
+            let shown = names::shown(database);
+            backup.warnings.extend(told.map(|said| format!("database `{shown}`: {said}")));
         }
         let listed = names::listed(databases.iter().map(Vec::as_slice));
         backup.labels.databases = Some(listed);
@@ -55,6 +63,23 @@ impl Driver for Dump {
 fn program(labels: &Labels, name: &'static str) -> Result<String, DriverError> {
     let major = labels.server_version.as_deref().and_then(tools::major);
     major.map_or_else(|| tools::find(name), |major| tools::of(major, name))
+}
+
+/// What of the databases that a source means does not come into their dumps, each with its database as it is shown.
+///
+/// # Errors
+/// When the server does not answer.
+pub(super) fn unread(job: &Job<'_>) -> Result<Vec<(String, Unread)>, DriverError> {
+    let databases = match &job.postgres.database {
+        Some(database) => vec![database.clone().into_bytes()],
+        None => all(job, &mut Vec::new())?,
+    };
+    let mut found = Vec::new();
+    for database in databases {
+        let lacking = unread::lacking(job, &database)?.into_iter();
+        found.extend(lacking.map(|it| (names::shown(&database).into_owned(), it)));
+    }
+    Ok(found)
 }
 
 /// The databases that can be dumped; of the others it is told that they are not.
@@ -78,8 +103,14 @@ fn all(job: &Job<'_>, warnings: &mut Vec<String>) -> Result<Vec<Vec<u8>>, Driver
     Ok(found)
 }
 
+/// What `pg_dump` left out and does not speak of. Who cannot be asked for it has made the dump all the same.
+fn without_options(job: &Job<'_>, database: &[u8]) -> Option<String> {
+    let lacking = unread::mappings(job, database).ok().flatten()?;
+    Some(format!("{}; {}", lacking.what, lacking.mend))
+}
+
 /// One file in `pg_dump`'s custom format; with `jobs`, its directory format, by so many connections.
-fn dump(job: &Job<'_>, program: &str, database: &[u8]) -> Result<(), DriverError> {
+fn dump(job: &Job<'_>, program: &str, database: &[u8], tell: &Tell) -> Result<(), DriverError> {
     let mut argv = vec![program.to_owned()];
     argv.extend(job.connection());
     // The artefact compresses better, and what was compressed cannot be compared.
@@ -90,22 +121,27 @@ fn dump(job: &Job<'_>, program: &str, database: &[u8]) -> Result<(), DriverError
             job.hand_over(job.folder)?;
             argv.extend(["--format=directory".to_owned(), format!("--jobs={jobs}"), "--no-sync".to_owned()]);
             argv.push(format!("--file={}", text(&folder)));
-            job.run(names::lead(argv, database)).map(drop)
+            Ok(process::run(&job.program(names::lead(argv, database)), job.control, tell).map(drop)?)
         }
         _ => {
             argv.push("--format=custom".to_owned());
-            into_file(job, names::lead(argv, database), &job.folder.join(names::of_dump(database, false)))
+            into_file(
+                job,
+                names::lead(argv, database),
+                &job.folder.join(names::of_dump(database, false)),
+                tell,
+            )
         }
     }
 }
 
 /// Has a program write into a new file, for this account alone. It gets the file itself: no byte passes through here, and
 /// `pg_dump` notes where in the file each table begins, which a pipe would not let it.
-fn into_file(job: &Job<'_>, argv: Vec<String>, path: &Path) -> Result<(), DriverError> {
+fn into_file(job: &Job<'_>, argv: Vec<String>, path: &Path, tell: &Tell) -> Result<(), DriverError> {
     let failed = |cause| DriverError::File { path: path.to_path_buf(), cause };
     let file = private(path).map_err(failed)?;
     let output = file.try_clone().map_err(failed)?;
-    Running::start_into(output.into(), &job.program(argv), job.control, job.tell)?.finish()?;
+    Running::start_into(output.into(), &job.program(argv), job.control, tell)?.finish()?;
     job.control.advance(0, file.metadata().map_err(failed)?.len());
     Ok(())
 }

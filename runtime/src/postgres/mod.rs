@@ -32,6 +32,8 @@ pub mod repository;
 pub mod server;
 pub mod stream;
 pub mod tools;
+pub mod unread;
+mod warned;
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -287,6 +289,11 @@ impl Job<'_> {
         database: &str,
         sql: &str,
     ) -> Result<Vec<[Vec<u8>; N]>, DriverError> {
+        self.query_of(database.as_bytes(), sql)
+    }
+
+    /// The same of a database of any name.
+    fn query_of<const N: usize>(&self, database: &[u8], sql: &str) -> Result<Vec<[Vec<u8>; N]>, DriverError> {
         // Its answer is for this program, not for the log.
         let silent: Tell = std::sync::Arc::new(|_| {});
         let out = process::run(&self.question(database, &[sql])?, self.control, &silent)?;
@@ -299,7 +306,7 @@ impl Job<'_> {
     }
 
     /// The program that asks, one question after the other.
-    fn question(&self, database: &str, sql: &[&str]) -> Result<Program, DriverError> {
+    fn question(&self, database: &[u8], sql: &[&str]) -> Result<Program, DriverError> {
         let mut argv = vec![tools::find("psql")?];
         argv.extend(self.connection());
         argv.extend(
@@ -313,9 +320,8 @@ impl Job<'_> {
             ]
             .map(str::to_owned),
         );
-        argv.push(format!("--dbname={}", names::connection_to(database)));
         argv.extend(sql.iter().map(|sql| format!("--command={sql}")));
-        let mut program = self.program(argv);
+        let mut program = self.program(names::lead(argv, database));
         // As it is in the server, and not refused where it is no text there.
         program.env.push(("PGCLIENTENCODING".to_owned(), "SQL_ASCII".to_owned()));
         Ok(program)

@@ -7,7 +7,8 @@ use std::time::Duration;
 use backplan_compiler::model::{Level, Postgres, PostgresDriver};
 use backplan_compiler::value::Hidden;
 
-use super::{DriverError, Job, pgbackrest, tools};
+use super::unread::Unread;
+use super::{DriverError, Job, dump, pgbackrest, tools};
 use crate::control::Control;
 use crate::programs::process::{self, Program, Tell};
 
@@ -55,6 +56,8 @@ pub struct Facts {
     pub spoiling_name: Option<String>,
     /// Why it lets nobody copy it as a backup does, where a driver needs that.
     pub refused: Option<String>,
+    /// What of its databases does not come into their dumps, each with the name of its database, where the driver makes some.
+    pub unread: Vec<(String, Unread)>,
     /// Replication slots that are free.
     pub free_slots: i64,
     /// Whether it has tablespaces.
@@ -120,6 +123,9 @@ pub fn ask(
     if matches!(postgres.driver, PostgresDriver::Basebackup | PostgresDriver::Probackup) {
         facts.refused = replicates(&job).err().map(|error| error.to_string());
     }
+    if postgres.driver == PostgresDriver::Dump {
+        facts.unread = dump::unread(&job)?;
+    }
     Ok(facts)
 }
 
@@ -131,7 +137,7 @@ pub fn may_enter(postgres: &Postgres, folder: &Path, control: &Control) -> bool 
 
 /// Connects as a backup does: that takes a right, a line in `pg_hba.conf` and a free sender.
 fn replicates(job: &Job<'_>) -> Result<(), DriverError> {
-    let mut program = job.question("postgres", &["IDENTIFY_SYSTEM"])?;
+    let mut program = job.question(b"postgres", &["IDENTIFY_SYSTEM"])?;
     for word in program.argv.iter_mut().filter(|word| word.starts_with("--dbname=")) {
         word.push_str(" replication=true");
     }
@@ -186,6 +192,7 @@ fn facts(fields: &[String; FIELDS]) -> Option<Facts> {
         bytes: None,
         spoiling_name: None,
         refused: None,
+        unread: Vec::new(),
         free_slots: fields[16].parse().ok()?,
         has_tablespaces: fields[17] != "0",
     })

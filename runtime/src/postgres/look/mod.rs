@@ -26,6 +26,7 @@ impl Look<'_> {
         let Some(facts) = self.server(source, postgres) else { return 0 };
         self.versions(source, postgres, &facts);
         self.rights(source, postgres, &facts);
+        self.unread(source, &facts);
         self.spoiling_name(source, &facts);
         self.copying(id, source, postgres, &facts, state);
         self.log(id, source, postgres, &facts);
@@ -123,6 +124,15 @@ impl Look<'_> {
             let message = format!("source `{name}`: the pages of its cluster have no checksums");
             let help = "stop it once and run `pg_checksums --enable`: a damaged page is then noticed";
             self.find(&codes::NO_CHECKSUMS, place, message, help);
+        }
+    }
+
+    /// What of its databases does not come into their dumps.
+    fn unread(&mut self, source: &Source, facts: &Facts) {
+        for (database, unread) in &facts.unread {
+            let message = format!("source `{}`: database `{database}`: {}", source.name, unread.what);
+            let code = if unread.goes_on { &codes::DUMP_LACKS } else { &codes::RIGHTS_MISSING };
+            self.find(code, source.place, message, unread.mend.as_str());
         }
     }
 
