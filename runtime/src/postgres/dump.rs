@@ -47,16 +47,71 @@ impl Driver for Dump {
                 all(job, &mut backup.warnings)?
             }
         };
-        for database in &databases {
-            dump(job, &one, database, &tell)?;
-            let told = warned.take().into_iter().chain(without_options(job, database));
-            let shown = names::shown(database);
-            backup.warnings.extend(told.map(|said| format!("database `{shown}`: {said}")));
-        }
-        let listed = names::listed(databases.iter().map(Vec::as_slice));
-        backup.labels.databases = Some(listed);
+        let made = each(job, &one, &databases, &warned, &mut backup)?;
+        backup.labels.databases = Some(names::listed(made));
         Ok(backup)
     }
+}
+
+/// Dumps databases one after the other; which were. One that cannot be costs itself, where the server is well and has others.
+fn each<'d>(
+    job: &Job<'_>,
+    program: &str,
+    databases: &'d [Vec<u8>],
+    warned: &Warned,
+    backup: &mut Backup,
+) -> Result<Vec<&'d [u8]>, DriverError> {
+    let tell = warned.listening(job.tell);
+    let (mut made, mut first) = (Vec::new(), None);
+    for database in databases {
+        let dumped = dump(job, program, database, &tell);
+        let told = warned.take();
+        match dumped {
+            Ok(()) => {
+                let told = told.into_iter().chain(without_options(job, database));
+                let shown = names::shown(database);
+                backup.warnings.extend(told.map(|said| format!("database `{shown}`: {said}")));
+                made.push(database.as_slice());
+            }
+            Err(error) => first = first.or(costs_itself(job, database, error, backup)?),
+        }
+    }
+    match first {
+        Some(error) if made.is_empty() => Err(error),
+        _ => Ok(made),
+    }
+}
+
+/// Goes on without a database that could not be dumped: the error of one that is there, which was told to the backup.
+///
+/// # Errors
+/// The same one, where it is of the whole source: the server is away, or has no other database.
+fn costs_itself(
+    job: &Job<'_>,
+    database: &[u8],
+    error: DriverError,
+    backup: &mut Backup,
+) -> Result<Option<DriverError>, DriverError> {
+    if job.postgres.database.is_some() || !error.may_be_of_one() {
+        return Err(error);
+    }
+    let Ok(there) = all(job, &mut Vec::new()) else { return Err(error) };
+    // What is there of it is no dump.
+    let path = job.folder.join(names::of_dump(database, is_folder(job)));
+    let removed = folder::remove(&path).map_err(io::Error::from);
+    removed.map_err(|cause| DriverError::File { path, cause })?;
+    let shown = names::shown(database);
+    if !there.iter().any(|other| other == database) {
+        backup.notes.push(format!(
+            "database `{shown}` was dropped on the server before it could be read: it is not in the backup"
+        ));
+        return Ok(None);
+    }
+    let (why, mend) = error.in_short();
+    let mend = mend.map(|mend| format!("; {mend}")).unwrap_or_default();
+    backup.lost.push(format!("database `{shown}` cannot be dumped and is not in the backup: {why}{mend}"));
+    backup.may_pass |= error.is_passing();
+    Ok(Some(error))
 }
 
 /// A program of the server's own version, where that is here: what a newer one writes, the server's own programs do not read.
@@ -76,8 +131,13 @@ pub(super) fn unread(job: &Job<'_>) -> Result<Vec<(String, Unread)>, DriverError
     };
     let mut found = Vec::new();
     for database in databases {
-        let lacking = unread::lacking(job, &database)?.into_iter();
-        found.extend(lacking.map(|it| (names::shown(&database).into_owned(), it)));
+        let lacking = match unread::lacking(job, &database) {
+            Ok(lacking) => lacking,
+            // Which the others of the server may not share.
+            Err(error) if error.is_refusal() => vec![Unread::refused(&error)],
+            Err(error) => return Err(error),
+        };
+        found.extend(lacking.into_iter().map(|it| (names::shown(&database).into_owned(), it)));
     }
     Ok(found)
 }
@@ -109,6 +169,11 @@ fn without_options(job: &Job<'_>, database: &[u8]) -> Option<String> {
     Some(format!("{}; {}", lacking.what, lacking.mend))
 }
 
+/// Whether a dump is a folder, written by several connections.
+fn is_folder(job: &Job<'_>) -> bool {
+    job.postgres.jobs.is_some_and(|jobs| jobs > 1)
+}
+
 /// One file in `pg_dump`'s custom format; with `jobs`, its directory format, by so many connections.
 fn dump(job: &Job<'_>, program: &str, database: &[u8], tell: &Tell) -> Result<(), DriverError> {
     let mut argv = vec![program.to_owned()];
@@ -116,7 +181,7 @@ fn dump(job: &Job<'_>, program: &str, database: &[u8], tell: &Tell) -> Result<()
     // The artefact compresses better, and what was compressed cannot be compared.
     argv.push("--compress=0".to_owned());
     match job.postgres.jobs {
-        Some(jobs) if jobs > 1 => {
+        Some(jobs) if is_folder(job) => {
             let folder = job.folder.join(names::of_dump(database, true));
             job.hand_over(job.folder)?;
             argv.extend(["--format=directory".to_owned(), format!("--jobs={jobs}"), "--no-sync".to_owned()]);

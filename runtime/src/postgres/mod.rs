@@ -118,6 +118,10 @@ pub struct Backup {
     pub labels: Labels,
     /// What a person should read.
     pub warnings: Vec<String>,
+    /// Databases that cannot be dumped and are not in it, in words; the others are.
+    pub lost: Vec<String>,
+    /// Whether another attempt may have those.
+    pub may_pass: bool,
     /// What is worth knowing, and no trouble.
     pub notes: Vec<String>,
     /// Nothing was copied: it comes while it is packed.
@@ -203,6 +207,21 @@ impl DriverError {
             }
             DriverError::Tool(_) | DriverError::Passing(_) => true,
             DriverError::Missing { .. } | DriverError::Lasting(_) | DriverError::Stopped(_) => false,
+        }
+    }
+
+    /// Whether it may be of one database alone, in a server that is well.
+    pub fn may_be_of_one(&self) -> bool {
+        matches!(self, DriverError::Tool(ProcessError::Status { words, .. }) if !refusal::is_of_room(words))
+    }
+
+    /// In one line, and what to do about it, where that is known.
+    pub fn in_short(&self) -> (String, Option<&'static str>) {
+        match self {
+            DriverError::Tool(ProcessError::Status { words, .. }) => {
+                (refusal::in_short(words).unwrap_or_else(|| self.to_string()), refusal::advice(words))
+            }
+            other => (other.to_string(), None),
         }
     }
 

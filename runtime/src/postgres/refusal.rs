@@ -2,6 +2,7 @@
 //! would be refused alike. The one place for that.
 
 use crate::programs::process::ProcessError;
+use crate::text::printable;
 
 /// A refusal that everyone meets once.
 struct Known {
@@ -22,6 +23,14 @@ const fn lasting(said: &'static [&'static str], mend: &'static str) -> Known {
 const fn refused(said: &'static [&'static str], mend: &'static str) -> Known {
     Known { said, mend, is_lasting: true, is_refusal: true }
 }
+
+/// What lets a role read large objects that are not its own.
+pub(super) const MEND_OF_OBJECTS: &str = "large objects are their owners' alone: a superuser lets the role read all of them by `alter role NAME set lo_compat_privileges = on`, or one by \
+     `grant select on large object NUMBER to NAME`";
+/// What lets a role read tables whose policies hide rows.
+pub(super) const MEND_OF_POLICIES: &str = "policies hide rows of the table from the role, and a dump of some is none: let it see all of them, `alter role NAME bypassrls`";
+/// The words of a full disk.
+const NO_ROOM: &[&str] = &["No space left on device", "Disk quota exceeded"];
 
 const KNOWN: &[Known] = &[
     refused(
@@ -59,6 +68,12 @@ const KNOWN: &[Known] = &[
         &["server does not support SSL", "certificate verify failed", "requires a valid client certificate"],
         "the two do not agree on TLS; mend the server's `ssl` and certificates, or what asks for it here (`PGSSLMODE`, `~/.postgresql`)",
     ),
+    lasting(&["permission denied for large object"], MEND_OF_OBJECTS),
+    refused(
+        &["permission denied for database"],
+        "let the role connect to it: `grant connect on database DATABASE to NAME`",
+    ),
+    lasting(&["would be affected by row-level security policy"], MEND_OF_POLICIES),
     lasting(
         &["permission denied for"],
         "give the role the right that it lacks (`grant pg_read_all_data to NAME`; what roles there are, and their passwords, a superuser \
@@ -74,9 +89,10 @@ const KNOWN: &[Known] = &[
         &["FATAL:  database \""],
         "there is no such database; name one that is there and lets the role in: `database` of the source",
     ),
+    lasting(NO_ROOM, "make room there: another attempt needs as much"),
     lasting(
-        &["No space left on device", "Disk quota exceeded"],
-        "make room there: another attempt needs as much",
+        &["max_locks_per_transaction"],
+        "a dump locks all tables of its database at once, and the server has no place for so many: raise `max_locks_per_transaction` and restart it",
     ),
     lasting(
         &["checksum error occurred", "invalid page in block"],
@@ -111,9 +127,26 @@ const KNOWN: &[Known] = &[
 /// server has not.
 const STAY: &[&str] = &["28", "3D", "42", "0A", "53100", "55000", "XX001", "XX002"];
 
+/// What a program said in one line, without its own name: what the server told it, where it shows that, else its first error.
+pub fn in_short(words: &[String]) -> Option<String> {
+    let behind = |mark: &str| words.iter().find_map(|line| Some(line.split_once(mark)?.1));
+    let said = behind("Error message from server: ").or_else(|| behind("error: "));
+    said.or_else(|| words.last().map(String::as_str)).map(|said| printable(said.as_bytes()))
+}
+
+/// Whether the disk is full of who reads: no other database of the server would fare better.
+pub fn is_of_room(words: &[String]) -> bool {
+    words.iter().any(|line| NO_ROOM.iter().any(|said| line.contains(said)))
+}
+
+/// What to do about it.
+pub fn advice(words: &[String]) -> Option<&'static str> {
+    known(words).map(|known| known.mend)
+}
+
 /// What to do about it, to stand behind the words.
 pub fn mend(words: &[String]) -> String {
-    known(words).map(|known| format!("\n  {}", known.mend)).unwrap_or_default()
+    advice(words).map(|mend| format!("\n  {mend}")).unwrap_or_default()
 }
 
 /// Whether the server is there, and refused who came.
@@ -165,6 +198,8 @@ mod tests {
             "pg_dumpall: error: query failed: ERROR:  permission denied for table pg_authid",
             "psql: error: connection to server failed: FATAL:  role \"absent\" does not exist",
             "pg_dump: error: connection to server failed: FATAL:  database \"nope\" does not exist",
+            "pg_dump: detail: Error message from server: ERROR:  query would be affected by row-level security policy for table \"r\"",
+            "pg_dump: hint: You might need to increase max_locks_per_transaction.",
             "ERROR:  42501: must be superuser or replication role to use replication slots",
             "psql:x:1: FEHLER:  42501: keine Berechtigung für Tabelle t",
             "ERROR:  55000: replication slots can only be used if max_replication_slots > 0",
@@ -184,5 +219,22 @@ mod tests {
             mend(&said("ERROR:  53400: all replication slots are in use")).contains("max_replication_slots")
         );
         assert_eq!(mend(&said("nothing that is known")), "");
+        for (line, wanted) in [
+            ("permission denied for large object 4711", "lo_compat_privileges"),
+            ("permission denied for database \"other\"", "grant connect"),
+            ("query would be affected by row-level security policy for table \"r\"", "bypassrls"),
+            ("permission denied for schema s", "pg_read_all_data"),
+        ] {
+            assert!(mend(&said(&format!("pg_dump: error: x: ERROR:  {line}"))).contains(wanted), "{line}");
+        }
+        let failed = [
+            "pg_dump: error: Dumping the contents of table \"r\" failed: PQgetResult() failed.",
+            "pg_dump: detail: Error message from server: ERROR:  no",
+            "pg_dump: detail: Command was: COPY public.r (i) TO stdout;",
+        ]
+        .map(str::to_owned);
+        assert_eq!(in_short(&failed).as_deref(), Some("ERROR:  no"));
+        assert!(in_short(&failed[..1]).is_some_and(|said| said.starts_with("Dumping the contents")));
+        assert_eq!(in_short(&[]), None);
     }
 }

@@ -1,6 +1,7 @@
 //! What of a database a role cannot have in its dump: asked beforehand, as `pg_dump` tells of it when it is too late, or not at all.
 
 use super::names::shown;
+use super::refusal::{MEND_OF_OBJECTS, MEND_OF_POLICIES};
 use super::warned::SUBSCRIPTIONS;
 use super::{DriverError, Job};
 
@@ -15,6 +16,27 @@ pub struct Unread {
     pub goes_on: bool,
 }
 
+impl Unread {
+    /// A database that lets nobody in who comes like this.
+    pub(super) fn refused(error: &DriverError) -> Unread {
+        let (why, mend) = error.in_short();
+        let mend = mend.unwrap_or("see that the role is let in");
+        Unread { what: format!("it cannot be dumped: {why}"), mend: mend.to_owned(), goes_on: false }
+    }
+}
+
+/// Tables of which policies hide rows from the role, but for those that come with an extension and are not dumped. It says so for `pg_dump`
+/// as well, which refuses them.
+const HIDING: &str = "select format('%s.%s', nspname, relname) from pg_class c join pg_namespace n on n.oid = relnamespace \
+     where relkind = 'r' and relrowsecurity and relpersistence <> 't' and row_security_active(c.oid) \
+     and (exists (select from pg_extension where c.oid = any (extconfig)) \
+     or not exists (select from pg_depend where classid = 'pg_class'::regclass and objid = c.oid and deptype = 'e')) order by 1";
+/// How many large objects the role may not read, and the first of them.
+const OBJECTS: &str = "select count(*), min(oid) from pg_largeobject_metadata \
+     where current_setting('lo_compat_privileges') = 'off' \
+     and not (select rolsuper from pg_roles where rolname = current_user) \
+     and not exists (select from aclexplode(coalesce(lomacl, acldefault('L', lomowner))) \
+     where privilege_type = 'SELECT' and (grantee = 0 or pg_has_role(grantee, 'usage'))) having count(*) > 0";
 /// Subscriptions of the database, for a role that `pg_dump` does not dump them for.
 const SUBSCRIPTIONS_OF: &str = "select subname from pg_subscription \
      where subdbid = (select oid from pg_database where datname = current_database()) \
@@ -28,14 +50,30 @@ const HIDDEN: &str = "select umid, coalesce(usename, 'public'), m.srvname from p
 /// Those that have options, for a role that may read the table behind the view.
 const WITH_OPTIONS: &str = "select oid from pg_user_mapping where umoptions is not null";
 
-/// What is not in the dump of a database that can be dumped.
+/// What is not in the dump of a database, and why there would be none.
 ///
 /// # Errors
 /// When the server does not answer.
 pub(super) fn lacking(job: &Job<'_>, database: &[u8]) -> Result<Vec<Unread>, DriverError> {
     let subscriptions = job.query_of::<1>(database, SUBSCRIPTIONS_OF)?;
     let subscriptions = subscriptions.iter().map(|[name]| format!("`{}`", shown(name)));
+    let hiding = job.query_of::<1>(database, HIDING)?;
+    let hiding = hiding.iter().map(|[table]| format!("`{}`", shown(table)));
     let mut lacking = Vec::new();
+    lacking.extend(listed(hiding.collect()).map(|tables| Unread {
+        what: format!("it cannot be dumped: its role does not see all rows of {tables} (row level security)"),
+        mend: MEND_OF_POLICIES.to_owned(),
+        goes_on: false,
+    }));
+    lacking.extend(job.query_of::<2>(database, OBJECTS)?.iter().map(|[count, one]| Unread {
+        what: format!(
+            "it cannot be dumped: its role may not read {} large objects of others (such as {})",
+            shown(count),
+            shown(one)
+        ),
+        mend: MEND_OF_OBJECTS.to_owned(),
+        goes_on: false,
+    }));
     lacking.extend(listed(subscriptions.collect()).map(|names| Unread {
         what: format!("its dump lacks the subscriptions {names}"),
         mend: SUBSCRIPTIONS.to_owned(),

@@ -81,7 +81,13 @@ impl<'a> Cluster<'a> {
         if backup.is_streamed {
             return Ok(SourceOutput { labels, is_whole, ..SourceFact::Streamed(Told::default()).into() });
         }
-        Ok(SourceOutput { labels, is_whole, ..Reading { doing, id: self.id }.taken(folder)? })
+        let reading = Reading { doing, id: self.id };
+        let taken = match in_part(name, &backup.lost, backup.may_pass) {
+            None => reading.taken(folder)?,
+            Some(failure) if self.source.strict => return Err(failure),
+            Some(failure) => reading.taken_in_part(folder, backup.lost, failure)?,
+        };
+        Ok(SourceOutput { labels, is_whole, ..taken })
     }
 
     /// What the next backup of a source may rest on: the one run that every archive of it rests on.
@@ -248,6 +254,13 @@ impl<'a> Cluster<'a> {
         let text = format!("source `{}`: {error}", self.source.name);
         if error.is_passing() { Failure::passing(text) } else { Failure::lasting(text) }
     }
+}
+
+/// How a step fails by databases that are not in a dump.
+fn in_part(source: &str, lost: &[String], may_pass: bool) -> Option<Failure> {
+    let message = format!("source `{source}`: {}", lost.join("\n  "));
+    let kind = if may_pass { FailureKind::Passing } else { FailureKind::Final };
+    (!lost.is_empty()).then_some(Failure { message, kind })
 }
 
 /// Writes the tool's own manifest of a base backup into a new file.

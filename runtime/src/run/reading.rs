@@ -107,11 +107,24 @@ impl<'a> Reading<'a> {
         lost: Vec<String>,
         failure: Failure,
     ) -> Result<Output, Failure> {
+        Ok(SourceOutput { labels, ..self.taken_in_part(folder, lost, failure)? }.into())
+    }
+
+    /// As [`Reading::taken`], of what is there in part.
+    ///
+    /// # Errors
+    /// When the folder cannot be read whole.
+    pub fn taken_in_part(
+        &self,
+        folder: PathBuf,
+        lost: Vec<String>,
+        failure: Failure,
+    ) -> Result<SourceOutput, Failure> {
         let mut taken = self.taken(folder)?;
         if let SourceFact::Scanned(summary) = &mut taken.fact {
             summary.lost.extend(lost);
         }
-        Ok(SourceOutput { labels, in_part: Some(failure), ..taken }.into())
+        Ok(SourceOutput { in_part: Some(failure), ..taken })
     }
 
     /// Takes what a tool left in a folder for what is packed of the source.

@@ -37,14 +37,22 @@ fn databases(record: &SourceRecord) -> Option<BTreeSet<String>> {
     Some(listed.split_whitespace().map(str::to_owned).collect())
 }
 
-/// The databases that the plan wants of a source and that the newest run of any store that holds it has.
+/// The databases that the plan wants of a source and that the newest run of any store has that holds it: one in part has not all that there were, and
+/// comes behind all that are whole.
 fn databases_of(stores: &Stores, source: &Source) -> Option<(RunId, BTreeSet<String>)> {
     let runs = stores.shelves.values().flat_map(|shelf| shelf.catalog.runs());
-    let newest = runs.filter(|run| run.holds(&source.name)).max_by_key(|run| run.run)?;
+    let holding = runs.filter(|run| run.holds(&source.name));
+    let newest = holding.max_by_key(|run| (run.holds_all_of(&source.name), run.run))?;
     let record = newest.source(&source.name)?;
     let mut databases = databases(record)?;
     databases.retain(|name| is_wanted(source, name));
     Some((newest.run, databases))
+}
+
+/// Whether a run says of a database, by its name in the label, that it could not be read; or may say so, where that is sealed.
+fn is_told_as_lost(record: &SourceRecord, name: &str) -> bool {
+    let told = format!("database `{}` ", name.replace("%20", " "));
+    record.missing > 0 && record.reason.as_ref().is_none_or(|reason| reason.contains(&told))
 }
 
 /// Whether the plan wants a database, by its name in the label.
@@ -192,7 +200,8 @@ impl Watch {
         let told = made.sources.iter().filter(|record| made.holds(&record.name)).filter_map(|record| {
             let (run, before) = self.databases.get(record.name.as_str())?;
             let now = databases(record)?;
-            let gone: Vec<String> = before.difference(&now).map(|name| format!("`{name}`")).collect();
+            let gone = before.difference(&now).filter(|name| !is_told_as_lost(record, name));
+            let gone: Vec<String> = gone.map(|name| format!("`{name}`")).collect();
             let (what, has) = if gone.len() == 1 { ("database", "it") } else { ("databases", "them") };
             (!gone.is_empty()).then(|| {
                 format!(

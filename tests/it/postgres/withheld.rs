@@ -81,3 +81,85 @@ fn what_pg_dump_leaves_out_is_a_warning_of_the_run() {
     );
     run(&scenario).status(0);
 }
+
+/// What is read of databases of which some cannot be, what is told of it, and that what is advised helps.
+#[test]
+fn a_database_that_cannot_be_dumped_costs_itself_alone() {
+    let (scenario, cluster) = begin("");
+    cluster.query("create role clerk login");
+    cluster.query("alter database other connection limit -1");
+    run(&scenario).status(0);
+    let retried = scenario.read("p.plan").replace("attempts = 1", "attempts = 3\n  backoff = 1s..1s");
+    scenario.write("p.plan", retried);
+    let hidden = "create table r (n int, who text); insert into r values (1, 'clerk'); alter table r owner to clerk; \
+                  alter table r enable row level security; create policy p on r using (who = current_user)";
+    for (database, spoil, cause, mend, advised) in [
+        (
+            "shop",
+            "select lo_from_bytea(4711, 'abc')",
+            "permission denied for large object 4711",
+            "`alter role NAME set lo_compat_privileges = on`",
+            "alter role backup set lo_compat_privileges = on",
+        ),
+        (
+            "shop",
+            hidden,
+            "row-level security policy for table",
+            "`alter role NAME bypassrls`",
+            "alter role backup bypassrls",
+        ),
+        (
+            "other",
+            "revoke connect on database other from public",
+            "permission denied for database",
+            "`grant connect on database DATABASE to NAME`",
+            "grant connect on database other to backup",
+        ),
+    ] {
+        cluster.query_in(database, spoil);
+        let said = live(&scenario)
+            .status(1)
+            .says("rights_missing")
+            .says(&format!("database `{database}`: it cannot be"));
+        said.says(mend);
+        let answer = run(&scenario).status(1).says(cause).says(mend);
+        let told = format!("database `{database}` cannot be dumped and is not in the backup");
+        let answer = answer.says(&told);
+        assert!(!answer.said().contains("attempt") && !answer.said().contains("did not come"), "{answer:?}");
+        let to = format!("part-{database}-{}", cause.len());
+        let answer = scenario.plan(["restore", "p.plan", "--source", "db", "--to", &to]);
+        answer.says("has only a part of source `db`").says(&told).says("is the last before it that has all");
+        let there = shell(&scenario.path(&to), "ls");
+        assert!(there.contains("globals.sql") && there.contains("postgres.dump"), "{there}");
+        assert_eq!(there.matches(&format!("{database}.dump")).count(), 0, "{there}");
+        cluster.query(advised);
+        live(&scenario).status(0).says("nothing to report");
+        let answer = run(&scenario).status(0);
+        assert!(!answer.said().contains(database), "{answer:?}");
+    }
+    // What is dropped after a run that lacked another is told as well.
+    cluster.query("revoke connect on database other from backup");
+    run(&scenario).status(1);
+    cluster.query("drop database other");
+    run(&scenario).status(3).says("database `other` of run").says("did not come with this run");
+}
+
+/// One that is named is all that there is to be read, and `strict` takes all or nothing.
+#[test]
+fn a_source_without_any_database_is_no_backup() {
+    let (scenario, cluster) = begin("  database = \"shop\"\n  jobs = 2\n");
+    cluster.query_in("shop", "select lo_from_bytea(4711, 'abc')");
+    let one = scenario.read("p.plan");
+    run(&scenario).status(1).says("lo_compat_privileges").says("no backup was made");
+    scenario.write("p.plan", one.replace("  database = \"shop\"\n", ""));
+    run(&scenario).status(1).says("database `shop` cannot be dumped");
+    let there = shell(&restore_in_part(&scenario), "ls");
+    assert!(there.contains("other") && !there.contains("shop"), "{there}");
+    scenario.write("p.plan", one.replace("  database = \"shop\"\n", "  strict = true\n"));
+    run(&scenario).status(1).says("no backup was made");
+}
+
+fn restore_in_part(scenario: &Scenario) -> std::path::PathBuf {
+    scenario.plan(["restore", "p.plan", "--source", "db", "--to", "part"]).says("has only a part");
+    scenario.path("part")
+}
