@@ -163,6 +163,16 @@ fn a_dump_is_loaded_into_a_cluster_of_its_own() {
     cluster.sql(&format!("CREATE TABLESPACE \\\"my \\\"\\\"space\\\" LOCATION '{space}'"));
     cluster.sql("CREATE DATABASE spaced TABLESPACE \\\"my \\\"\\\"space\\\"");
     cluster.sql("ALTER DATABASE \\\"My shop\\\" SET default_transaction_read_only = on");
+    // And what would keep its tables from being looked at.
+    cluster.sql("ALTER DATABASE spaced SET statement_timeout = '1ms'");
+    cluster.scenario.write(
+        "refuse.sql",
+        "set statement_timeout = 0; create table big as select n from generate_series(1, 50000) n; create index on big (n);\n\
+         create function no() returns event_trigger language plpgsql as $$begin raise exception 'no ddl here'; end$$;\n\
+         create event trigger \"it's\" on ddl_command_start execute function no();\n\
+         alter event trigger \"it's\" enable always;\n",
+    );
+    cluster.sh("psql -X -q -v ON_ERROR_STOP=1 -h $PWD/sock -U postgres -d spaced -f refuse.sql");
     write_plan(&cluster, "dump", &verify("SELECT count(*) = 77 FROM far"));
     cluster.scenario.plan(["run"]).status(0);
     rehearse(&cluster, &["p.plan"]).status(0).says("passed   load").says("passed   query");
@@ -170,4 +180,22 @@ fn a_dump_is_loaded_into_a_cluster_of_its_own() {
     write_plan(&cluster, "dump", &verify("SELECT count(*) = 78 FROM far"));
     rehearse(&cluster, &["p.plan"]).status(1).says("it answered `f`");
     nothing_is_left(&cluster);
+    // An index in which something is wrong is named: its order is another than it was when it was made.
+    let order = |way: &str| {
+        format!(
+            "create or replace function way(int, int) returns int language sql immutable as 'select btint4cmp({way})';\n"
+        )
+    };
+    cluster.scenario.write(
+        "index.sql",
+        order("$1, $2")
+            + "create operator class way for type int using btree as operator 1 <, operator 2 <=, operator 3 =, operator 4 >=, \
+               operator 5 >, function 1 way(int, int);\n\
+               create table turned as select n from generate_series(1, 100) n; create index turned_n on turned (n way);\n"
+            + &order("$2, $1"),
+    );
+    cluster.sh("psql -X -q -v ON_ERROR_STOP=1 -h $PWD/sock -U postgres -d postgres -f index.sql");
+    write_plan(&cluster, "basebackup", &verify("SELECT count(*) = 77 FROM far"));
+    cluster.scenario.next_day().plan(["run"]).status(0);
+    rehearse(&cluster, &["p.plan"]).status(1).says("FAILED   pg_amcheck").says("turned_n").says("item order");
 }
