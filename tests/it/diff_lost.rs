@@ -144,7 +144,7 @@ fn a_store_under_another_name_is_the_same_store() {
     let answer = scenario.plan(["diff", "p.plan", "new.plan", "--format", "json"]).status(2);
     has(&answer, "change", "store_renamed");
     has(&answer, "danger", "backups_deleted");
-    let answer = answer.stdout_has("deletes 3 of 4 backups from store `close`");
+    let answer = answer.stdout_has("delete 3 of 4 backups from store `close`");
     assert!(!answer.stdout.contains("no longer counted"), "{}", answer.stdout);
     // What is said is what is done.
     scenario.write("p.plan", &new);

@@ -351,8 +351,10 @@ fn what_a_dead_run_left_is_known_by_its_mark() {
     let foreign = scenario.path("store/mine.tar.gz.age");
     shell(&scenario.path("."), &format!("echo mine | age -r {public} > {}", foreign.display()));
     fs::remove_file(scenario.path(&format!("store/.backplan/p/manifests/{run}.yaml"))).unwrap();
-    // What this machine has committed it would not undo.
-    shell(&scenario.path("."), "rm ../state/backplan/plans/*/committed");
+    // What this machine has committed it would not undo, nor what it does not know of.
+    let begun =
+        format!("for file in ../state/backplan/plans/*/committed; do echo '{run} intended' > $file; done");
+    shell(&scenario.path("."), &begun);
     fs::create_dir_all(scenario.path("store/.backplan/p/intents")).unwrap();
     scenario.write(
         &format!("store/.backplan/p/intents/{run}"),

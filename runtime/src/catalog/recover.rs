@@ -356,9 +356,9 @@ impl RecoveryPlan {
                     self.leave(
                         name,
                         &format!(
-                            "it says that run `{run}` died, which this machine does not know of, and `{artefact}` bears the mark of that run: another \
-                             plan's, or of a machine that had this one before, or whose state is lost. Where it is this plan's, delete both; \
-                             else move this away"
+                            "it says that run `{run}` died, which this machine does not know of; `{artefact}` bears the mark of that run: it goes \
+                             with this where it is this plan's (of a machine that had it before, or whose state is lost), and stays \
+                             where it is another's"
                         ),
                     );
                     return Ok(());
