@@ -78,12 +78,6 @@ impl Builder<'_> {
             self.errors.push(ParseError::syntax(message, name.span, None));
             return None;
         }
-        if literal::value_word(node.as_str()).is_err() {
-            let message = format!("`{}` would be taken for a value and cannot be a name", node.as_str());
-            let help = "give it another name".to_owned();
-            self.errors.push(ParseError::syntax(message, name.span, Some(help)));
-            return None;
-        }
         Some(name)
     }
 

@@ -34,8 +34,6 @@ fn items() {
         "plan x y",
         "plan x { a = 1 }",
         "plan true",
-        "store off: dir {\n  path = \"x\"\n}",
-        "let none = 1",
         "plan My-Plan",
         "plan 7up",
         "let",
