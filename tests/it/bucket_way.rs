@@ -11,6 +11,8 @@ pub enum Fate {
     Forbidden,
     /// It is refused by this code, in these words.
     Refused(&'static str, &'static str),
+    /// It is answered by who stands before the server, which is not there.
+    Nobody(&'static str),
     /// It is carried, and its answer is lost.
     Unanswered,
     /// Its answer ends before its last bytes.
@@ -58,6 +60,10 @@ fn decide(mut client: TcpStream, to: u16, fate: &dyn Fn(&str) -> Fate) -> Option
                 "HTTP/1.1 403 Forbidden\r\ncontent-type: application/xml\r\ncontent-length: {length}\r\n\r\n{words}"
             );
             client.write_all(head.as_bytes()).ok()?;
+            continue;
+        }
+        if let Fate::Nobody(status) = fate {
+            client.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes()).ok()?;
             continue;
         }
         server.write_all(&request).ok()?;

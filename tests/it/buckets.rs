@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -448,6 +448,49 @@ fn a_bucket_that_is_away_keeps_no_run_from_a_folder() {
     scenario.next_day().plan(["run"]).status(3).stdout_has("Connection refused");
     assert_eq!(artefacts(&scenario.path("store")).len(), 2);
     restored(&scenario, "back", &["--store", "near"]);
+}
+
+/// Be it before its lock is taken, or once an artefact is on its way; and the next run brings what it lacks.
+#[test]
+fn a_bucket_whose_server_is_out_of_order_keeps_no_run_from_a_folder() {
+    let server = Server::start();
+    let shut_from = Arc::new(Mutex::new(None::<&str>));
+    let (from, is_shut) = (Arc::clone(&shut_from), AtomicBool::new(false));
+    let port = deciding(server.port, move |head| match *from.lock().unwrap() {
+        Some(part) => {
+            let line = head.lines().next().unwrap();
+            is_shut.fetch_or(!line.starts_with("GET ") && line.contains(part), Ordering::SeqCst);
+            let status = if part == "/lock/" { "504 Gateway Timeout" } else { "502 Bad Gateway" };
+            if is_shut.load(Ordering::SeqCst) { Fate::Nobody(status) } else { Fate::Carried }
+        }
+        None => {
+            is_shut.store(false, Ordering::SeqCst);
+            Fate::Carried
+        }
+    });
+    let text = format!(
+        "plan p\n{}store near: dir {{\n  path = \"store\"\n}}\n{SOURCES}\
+         archive main {{\n  from = [site, numbers]\n  to = [near, far]\n}}\n",
+        store("far", port, "")
+    );
+    let scenario = world(&text);
+    scenario.next_day().plan(["run"]).status(0);
+    for part in ["/lock/", ".tar.gz"] {
+        *shut_from.lock().unwrap() = Some(part);
+        scenario.write("site/sub/a", part);
+        let answer = scenario.next_day().plan(["run"]).status(3);
+        answer.says("the run goes on without it").says("is in `near`").says("can be reached from here");
+        *shut_from.lock().unwrap() = None;
+        scenario.plan(["verify", "--all"]).status(0);
+    }
+    scenario.next_day().plan(["run"]).status(0);
+    assert_eq!((artefacts(&scenario.path("store")).len(), server.artefacts()), (4, 4));
+    restored(&scenario, "back", &["--store", "far", "--run", "3"]);
+    // An archive that goes nowhere else is not made.
+    scenario.write("p.plan", text.replace("[near, far]", "[far]"));
+    scenario.write("site/sub/a", "alone");
+    *shut_from.lock().unwrap() = Some(".tar.gz");
+    scenario.next_day().plan(["run"]).status(1).says("no backup was made");
 }
 
 #[test]

@@ -613,6 +613,10 @@ fn a_run_whose_artefact_is_gone_is_not_listed_as_a_good_one_and_a_store_is_known
     let other = scenario.plan(["list", "p.plan", "--store", "./other"]).status(2);
     other.says("is a folder, and none of plan `p`'s stores").says("leave the plan's file away");
     scenario.plan(["list", "p.plan", "--store", "nowhere"]).status(2).says("neither a folder nor a store");
+    for command in [&["list"][..], &["verify"], &["restore", "--to", "back"]] {
+        let said = Scenario::new().plan(command.iter().chain(&["--store", "nas"])).status(2);
+        said.says("no folder `nas` is here").says("`plan COMMAND FILE --store nas`");
+    }
     for spoil in ["for it in store/*.tar.gz; do echo >> $it; done", "rm store/*.tar.gz"] {
         shell(&scenario.path("."), spoil);
         for args in [&["list"][..], &["list", "--store", "./store"]] {

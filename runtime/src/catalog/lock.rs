@@ -72,6 +72,8 @@ pub enum LockError {
         plan: String,
         /// How that is known.
         why: String,
+        /// The store is away: no heartbeat arrived.
+        is_away: bool,
     },
     /// The store could not be asked.
     #[error(transparent)]
@@ -79,6 +81,17 @@ pub enum LockError {
     /// Stopped while waiting.
     #[error(transparent)]
     Stopped(#[from] Stopped),
+}
+
+impl LockError {
+    /// Whether it is no more than that the store is away.
+    pub fn is_away(&self) -> bool {
+        match self {
+            LockError::Store(error) => error.kind.is_away(),
+            LockError::Lost { is_away, .. } => *is_away,
+            LockError::Busy { .. } | LockError::Stopped(_) => false,
+        }
+    }
 }
 
 /// Who has a lease.
@@ -139,8 +152,10 @@ struct State {
     sent: VecDeque<Nonce>,
     /// When the last heartbeat that arrived was begun, on the owner's clock.
     beaten: Duration,
-    /// Why the lease is lost.
-    lost: Option<String>,
+    /// Why the lease is lost, and whether that is no more than that the store is away.
+    lost: Option<(String, bool)>,
+    /// The last heartbeat found the store away.
+    is_away: bool,
     ending: bool,
 }
 
@@ -304,7 +319,8 @@ impl Lease {
                 }
                 let record = record.clone();
                 let sent = VecDeque::from_iter(record.beat);
-                let state = Mutex::new(State { record, sent, beaten, lost: None, ending: false });
+                let state =
+                    Mutex::new(State { record, sent, beaten, lost: None, is_away: false, ending: false });
                 let (layout, wake) = (layout.clone(), Condvar::new());
                 let shared = Arc::new(Shared { store, layout, number, times: wait.times, state, wake });
                 return Ok(Lease::start(shared));
@@ -489,7 +505,9 @@ impl Shared {
             }
             drop(state);
             // Trouble is not final: the next beat may arrive in time, and `confirm` knows how old the last one is.
-            let _ = self.beat();
+            let beaten = self.beat();
+            let is_away = matches!(&beaten, Err(LockError::Store(error)) if error.kind.is_away());
+            self.state().is_away = is_away;
         }
     }
 
@@ -539,25 +557,30 @@ impl Shared {
     }
 
     fn lose(&self, why: String) -> LockError {
-        self.state().lost = Some(why.clone());
-        self.lost(why)
+        self.lose_to(why, false)
     }
 
-    fn lost(&self, why: String) -> LockError {
-        LockError::Lost { store: self.store.label().to_owned(), plan: self.layout.plan().to_owned(), why }
+    fn lose_to(&self, why: String, is_away: bool) -> LockError {
+        self.state().lost = Some((why.clone(), is_away));
+        self.lost(why, is_away)
+    }
+
+    fn lost(&self, why: String, is_away: bool) -> LockError {
+        let (store, plan) = (self.store.label().to_owned(), self.layout.plan().to_owned());
+        LockError::Lost { store, plan, why, is_away }
     }
 
     fn fresh(&self) -> Result<(), LockError> {
-        let (lost, beaten) = {
+        let (lost, beaten, is_away) = {
             let state = self.state();
-            (state.lost.clone(), state.beaten)
+            (state.lost.clone(), state.beaten, state.is_away)
         };
-        if let Some(why) = lost {
-            return Err(self.lost(why));
+        if let Some((why, is_away)) = lost {
+            return Err(self.lost(why, is_away));
         }
         let age = owner_clock().saturating_sub(beaten);
         if age > self.times.lease / 2 {
-            return Err(self.lose(format!("the last heartbeat is {} s old", age.as_secs())));
+            return Err(self.lose_to(format!("the last heartbeat is {} s old", age.as_secs()), is_away));
         }
         Ok(())
     }

@@ -185,6 +185,17 @@ pub enum RecoverError {
     Committed(RunId),
 }
 
+impl RecoverError {
+    /// Whether it is no more than that the store is away.
+    pub fn is_away(&self) -> bool {
+        match self {
+            RecoverError::Store(error) => error.kind.is_away(),
+            RecoverError::Lock(error) => error.is_away(),
+            RecoverError::Committed(_) => false,
+        }
+    }
+}
+
 /// What this host remembers of a run in a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Past {

@@ -51,6 +51,16 @@ pub trait Work: Send + Sync + 'static {
         false
     }
 
+    /// Whether the run goes on without the store of a step whose last attempt found it away; then that is told.
+    fn lets_go(&self, _step: &Step, _why: &str) -> bool {
+        false
+    }
+
+    /// Whether a store went away before anything of the run came into it.
+    fn has_gone(&self, _store: StoreId) -> bool {
+        false
+    }
+
     /// Told once how the run stands when only the end is left: what notifications and unlocking depend on.
     fn settled(&self, _standing: &Execution) {}
 }
@@ -82,6 +92,8 @@ pub struct Failure {
 pub enum FailureKind {
     /// Another attempt may help.
     Passing,
+    /// Its store is away. Another attempt may find it there.
+    Away,
     /// It may have been done, which cannot be told; another attempt may find out.
     Uncertain,
     /// Another attempt would fail as well.
@@ -98,6 +110,11 @@ impl Failure {
     /// A failure that another attempt may mend.
     pub fn passing(error: impl ToString) -> Failure {
         Failure { message: error.to_string(), kind: FailureKind::Passing }
+    }
+
+    /// A failure of a store that is away.
+    pub fn away(error: impl ToString) -> Failure {
+        Failure { message: error.to_string(), kind: FailureKind::Away }
     }
 
     /// A failure of what may have been done all the same.
@@ -405,6 +422,9 @@ impl Coordinator {
             Action::Commit(store) if self.work.is_behind(*store) => {
                 Verdict::Not("it lacks what this run rests on".to_owned())
             }
+            Action::Commit(store) if self.work.has_gone(*store) => {
+                Verdict::Not("its store went away".to_owned())
+            }
             Action::Commit(_) => self.commit_verdict(step),
             Action::Rehearse(_) => self.rehearse_verdict(step),
             Action::Sync(store) => self.sync_verdict(*store),
@@ -595,8 +615,9 @@ impl Coordinator {
             _ => failure.message,
         };
         let own_timeout = running.attempt_deadline.is_some_and(|at| Instant::now() >= at);
-        let passing = matches!(failure.kind, FailureKind::Passing | FailureKind::Uncertain)
-            || (failure.kind == FailureKind::Stopped && own_timeout);
+        let passing =
+            matches!(failure.kind, FailureKind::Passing | FailureKind::Away | FailureKind::Uncertain)
+                || (failure.kind == FailureKind::Stopped && own_timeout);
         let again = step.retry.as_ref().filter(|retry| {
             passing
                 && running.attempt < retry.attempts
@@ -613,6 +634,9 @@ impl Coordinator {
                 secrets::forget();
                 let (until, attempts, begun) = (Instant::now() + wait, running.attempt, running.begun);
                 self.sleeping.insert(step.id.clone(), Asleep { until, attempts, begun, output });
+            }
+            None if failure.kind == FailureKind::Away && self.work.lets_go(step, &message) => {
+                self.end(step, Outcome::Dropped(message), output, took, running.attempt);
             }
             None => self.end(step, Outcome::Failed(message), output, took, running.attempt),
         }

@@ -122,7 +122,7 @@ impl Work for DryRun {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(step.id.clone(), sight);
         // Looking again would show the same.
         let last = |failure: Failure| match failure.kind {
-            FailureKind::Passing => Failure::lasting(failure.message),
+            FailureKind::Passing | FailureKind::Away => Failure::lasting(failure.message),
             _ => failure,
         };
         match handed_on(step, result) {

@@ -146,6 +146,9 @@ pub struct Facts {
     /// Artefacts that were packed and did not reach a store, and why.
     #[serde(with = "pairs")]
     pub lost: BTreeMap<(ArchiveId, StoreId), String>,
+    /// Stores that went away while the run was on, and that it goes on without.
+    #[serde(default)]
+    pub away: BTreeSet<StoreId>,
     /// Sources that an archive was made without, though they are of it.
     #[serde(with = "pairs")]
     pub left_out: BTreeMap<(ArchiveId, SourceId), LeftOut>,
@@ -207,6 +210,11 @@ impl Facts {
     /// Whether a store has taken nothing of the run so far, as it lacks what that rests on.
     pub(crate) fn is_behind(&self, levels: &Levels, store: StoreId) -> bool {
         levels.is_behind(store) && !self.reached.iter().any(|(_, to)| *to == store)
+    }
+
+    /// Whether a store went away before anything of the run came into it.
+    pub(crate) fn has_gone(&self, store: StoreId) -> bool {
+        self.away.contains(&store) && !self.reached.iter().any(|(_, to)| *to == store)
     }
 
     /// Keeps that a store has not come to have what the run made for it.

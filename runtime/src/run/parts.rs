@@ -86,7 +86,9 @@ impl Facts {
         let strikes = self.strikes.entry((archive, id)).or_default();
         *strikes += 1;
         let is_last = match failure.kind {
-            FailureKind::Passing | FailureKind::Uncertain => *strikes >= model.retry.attempts,
+            FailureKind::Passing | FailureKind::Away | FailureKind::Uncertain => {
+                *strikes >= model.retry.attempts
+            }
             FailureKind::Final => true,
             FailureKind::Fatal | FailureKind::Busy | FailureKind::Stopped => return false,
         };

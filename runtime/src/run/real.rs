@@ -135,6 +135,19 @@ impl Work for RealRun {
         facts.is_behind(&self.context.levels(&facts), store)
     }
 
+    fn lets_go(&self, step: &Step, why: &str) -> bool {
+        match step.action {
+            Action::Publish(_, store) | Action::Commit(store) => {
+                self.records.lets_go(&self.context, &step.id, store, why)
+            }
+            _ => false,
+        }
+    }
+
+    fn has_gone(&self, store: StoreId) -> bool {
+        self.records.facts().has_gone(store)
+    }
+
     fn is_partly_done(&self, step: &StepId) -> bool {
         self.records.facts().is_partly_done(step)
     }
@@ -192,6 +205,11 @@ impl<'a> Doing<'a> {
     /// The same, once a run.
     pub fn warn_once(&self, text: impl Into<String>) {
         self.records.warn_once(self.context, &self.step.id, text);
+    }
+
+    /// Whether the run goes on without a store that went away, by what the plan says of it; then it is told.
+    pub fn lets_go(&self, store: StoreId, why: &str) -> bool {
+        self.records.lets_go(self.context, &self.step.id, store, why)
     }
 
     /// Something worth knowing.

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use backplan_compiler::graph::{Action, StepId};
+use backplan_compiler::model::{Absent, StoreId};
 
 use super::context::Context;
 use super::coordinator::{Execution, Failure};
@@ -98,6 +99,21 @@ impl Records {
         let text = context.secrets.redact(&text.into());
         self.change(|facts| facts.warnings.push(text.clone()));
         self.observer.event(Event::Warning { step: step.clone(), text });
+    }
+
+    /// Whether the run goes on without a store that went away while it was on, by what the plan says of one that is absent; then it
+    /// is told, once of each store.
+    pub fn lets_go(&self, context: &Context, step: &StepId, store: StoreId, why: &str) -> bool {
+        let declared = context.model().store(store);
+        if declared.absent == Absent::Fail {
+            return false;
+        }
+        let is_new = self.change(|facts| facts.away.insert(store));
+        if is_new && declared.absent == Absent::Warn {
+            let name = &declared.name;
+            self.warn(context, step, format!("store `{name}` went away: {why}; the run goes on without it"));
+        }
+        true
     }
 
     /// The same, unless it was told already, by a step of another store too.

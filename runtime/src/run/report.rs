@@ -271,7 +271,7 @@ fn is_whole(steps: &[StepReport], facts: &Facts) -> bool {
         |step: &StepReport| is_late(step) || matches!(step.action, Action::Rehearse(_) | Action::Leave(_));
     commits.any(|step| step.outcome == How::Done)
         && steps.iter().all(|step| step.outcome != How::Failed || is_beside(step))
-        && !lacks(facts)
+        && !lacks(steps, facts)
 }
 
 /// Whether all that the run was to back up is in a store, whatever became of the others and of what came behind.
@@ -297,9 +297,25 @@ fn is_there(steps: &[StepReport], facts: &Facts) -> bool {
         && facts.left_out.is_empty()
 }
 
-/// Whether something that was to be read was not.
-fn lacks(facts: &Facts) -> bool {
-    !facts.missing.is_empty() || !facts.lost.is_empty() || !facts.left_out.is_empty()
+/// Whether something that was to be read was not, or to be brought. That a store went away costs nothing where another has what
+/// was to come to it: the next run brings it.
+fn lacks(steps: &[StepReport], facts: &Facts) -> bool {
+    let has = |store: &StoreId| {
+        steps.iter().any(|step| step.action == Action::Commit(*store) && step.outcome == How::Done)
+    };
+    let is_made_up_for = |archive: ArchiveId, store: StoreId| {
+        let is_there = |(id, at): &(ArchiveId, StoreId)| *id == archive && has(at);
+        facts.away.contains(&store) && !has(&store) && facts.reached.iter().any(is_there)
+    };
+    let unbrought = steps.iter().filter_map(|step| match step.action {
+        Action::Publish(archive, store) if step.outcome == How::Dropped => Some((archive, store)),
+        _ => None,
+    });
+    let unbrought = unbrought.filter(|(_, store)| facts.away.contains(store));
+    let mut lost = facts.lost.keys().copied().chain(unbrought);
+    !facts.missing.is_empty()
+        || lost.any(|(archive, store)| !is_made_up_for(archive, store))
+        || !facts.left_out.is_empty()
 }
 
 fn verdict(steps: &[StepReport], execution: &Execution, facts: &Facts, warnings: &[String]) -> Verdict {
@@ -317,7 +333,7 @@ fn verdict(steps: &[StepReport], execution: &Execution, facts: &Facts, warnings:
     // What other nights left to be brought may wait for the next.
     let cut = execution.timed_out
         && steps.iter().any(|step| step.outcome != How::Done && !matches!(step.action, Action::Sync(_)));
-    let incomplete = cut || lacks(facts);
+    let incomplete = cut || lacks(steps, facts);
     if failed || nowhere || incomplete {
         Verdict::Failed
     } else if warnings.is_empty() {

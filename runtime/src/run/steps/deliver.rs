@@ -8,6 +8,7 @@ use crate::catalog::hold::Hold;
 use crate::catalog::layout::artefact_name;
 use crate::catalog::made::Made;
 use crate::catalog::manifest::Manifest;
+use crate::catalog::recover::RecoverError;
 use crate::run::facts;
 use crate::store::limit::limited;
 use crate::store::{StoreError, StoreErrorKind};
@@ -66,7 +67,10 @@ fn publish(doing: &Doing<'_>, id: ArchiveId, store: StoreId, name: &str) -> Resu
     let Doing { context, control, .. } = *doing;
     let session = doing.session(store);
     let Some(transaction) = session.transaction(context, store)? else {
-        return Err(Failure::lasting(DROPPED_OUT));
+        return match doing.facts().away.contains(&store) {
+            true => Ok(Performed::Dropped(DROPPED_OUT.to_owned())),
+            false => Err(Failure::lasting(DROPPED_OUT)),
+        };
     };
     doing.held.see_unmoved()?;
     let staged = context.files.artefact(name);
@@ -262,11 +266,16 @@ pub(crate) fn commit_failure(error: &CommitError) -> Failure {
     match error {
         CommitError::Store(cause) => store_failure(cause, error.to_string()),
         CommitError::Uncertain { .. } => Failure::uncertain(error),
+        CommitError::Lock(cause) if cause.is_away() => Failure::away(error),
+        CommitError::Recover(RecoverError::Store(cause)) => store_failure(cause, error.to_string()),
         _ => Failure::lasting(error),
     }
 }
 
 /// A store's error: what stays as it is is not tried again.
 pub(super) fn store_failure(error: &StoreError, text: String) -> Failure {
+    if error.kind.is_away() {
+        return Failure::away(text);
+    }
     if error.kind.is_lasting() { Failure::lasting(text) } else { Failure::of(error, text) }
 }

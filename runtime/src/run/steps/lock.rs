@@ -38,6 +38,20 @@ fn absent(declared: &Declared, error: &IdentityError) -> Result<Dropped, Failure
     }
 }
 
+/// The same of one that was there when it was looked at first.
+///
+/// # Errors
+/// As [`absent`].
+fn went_away(declared: &Declared, failure: Failure) -> Result<Dropped, Failure> {
+    match (failure.kind, declared.absent) {
+        (FailureKind::Away, Absent::Fail) => Err(Failure::fatal(failure.message)),
+        (FailureKind::Away, absent) => {
+            Ok(Dropped { reason: failure.message, is_told: absent == Absent::Warn })
+        }
+        _ => Err(failure),
+    }
+}
+
 /// Whether a store is not there, or does not answer.
 fn is_away(error: &IdentityError) -> bool {
     match error {
@@ -93,7 +107,9 @@ impl LockPlan {
                 Err(error @ IdentityError::Store(_)) if is_away(&error) => return away(&error),
                 looked => looked.map_err(not_ours)?,
             };
-            context.highest(store.as_ref()).map_err(not_ours)?;
+            if let Err(failure) = context.highest(store.as_ref()).map_err(not_ours) {
+                return went_away(declared, failure).map(LockPlan::Dropped);
+            }
         }
         Ok(LockPlan::Take(Box::new(Take { id, known, store, standing })))
     }
@@ -110,7 +126,12 @@ impl StepPlan for LockPlan {
     fn carry_out(self: Box<Self>, doing: &Doing<'_>) -> Result<Performed, Failure> {
         match *self {
             LockPlan::Dropped(dropped) => Ok(go_on_without(doing, dropped)),
-            LockPlan::Take(take) => take.carry_out(doing),
+            LockPlan::Take(take) => {
+                let declared = doing.context.model().store(take.id);
+                take.carry_out(doing).or_else(|failure| {
+                    went_away(declared, failure).map(|dropped| go_on_without(doing, dropped))
+                })
+            }
         }
     }
 }

@@ -288,7 +288,7 @@ impl<'a> Packing<'a> {
             Some(sum) => hex(&sum),
             // Not again: the artefact has its name already, and another attempt would read other contents.
             None => self.sum_of_object(*first, name, &packed).map_err(|failure| match failure.kind {
-                FailureKind::Passing => Failure::lasting(failure.message),
+                FailureKind::Passing | FailureKind::Away => Failure::lasting(failure.message),
                 _ => failure,
             })?,
         };
@@ -375,16 +375,19 @@ impl<'a> Packing<'a> {
         if lost.is_empty() {
             return nowhere(self.doing.scene(&self.doing.facts()), self.id);
         }
-        let kinds = [FailureKind::Stopped, FailureKind::Passing];
+        let kinds = [FailureKind::Stopped, FailureKind::Passing, FailureKind::Away];
         let kind = kinds.into_iter().find(|kind| lost.iter().any(|(_, failure)| failure.kind == *kind));
         let reasons: Vec<String> = lost.into_iter().map(|(_, failure)| failure.message).collect();
         Failure { message: reasons.join("; "), kind: kind.unwrap_or(FailureKind::Final) }
     }
 
-    /// Stores that took no artefact, though others did.
+    /// Stores that took no artefact, though others did; without what only says that they are away, where the run goes on without such.
     fn drop_out(&self, lost: Vec<LostStore>) -> Vec<(StoreId, String)> {
         let (archive, model) = (&self.archive().name, self.doing.context.model());
         for (store, failure) in &lost {
+            if failure.kind == FailureKind::Away && self.doing.lets_go(*store, &failure.message) {
+                continue;
+            }
             let (store, text) = (&model.store(*store).name, &failure.message);
             self.doing.warn(format!("archive `{archive}` did not reach store `{store}`: {text}"));
         }

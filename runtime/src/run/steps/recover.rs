@@ -110,8 +110,11 @@ impl StepPlan for RecoverPlan {
         let mut given_up = BTreeSet::new();
         for id in doing.held.sessions.keys() {
             if let Err(error) = recover_store(doing, *id) {
-                // One store's trouble is no reason to back up to none; its commit fails.
-                doing.warn(format!("what a dead run left could not be taken back: {error}"));
+                // One store's trouble is no reason to back up to none; its commit fails, unless it is no more than away.
+                let is_let_go = error.is_away() && doing.lets_go(*id, &error.to_string());
+                if !is_let_go {
+                    doing.warn(format!("what a dead run left could not be taken back: {error}"));
+                }
                 let session = doing.session(*id);
                 let (trouble, _) = session.release(false);
                 trouble.into_iter().for_each(|text| doing.warn(text));

@@ -264,11 +264,13 @@ fn always(answer: &'static str) -> u16 {
 
 #[test]
 fn what_a_server_refuses_has_a_kind_whatever_was_asked() {
-    use StoreErrorKind::{Busy, Changed, Credentials, Exists};
+    use StoreErrorKind::{Busy, Changed, Credentials, Exists, Unreachable};
     let object = Name::new("x").unwrap();
     let kinds = [
         ("429 Too Many Requests", Busy),
-        ("503 Slow Down", Busy),
+        ("502 Bad Gateway", Unreachable),
+        ("503 Service Unavailable", Unreachable),
+        ("504 Gateway Timeout", Unreachable),
         ("403 Forbidden", Credentials),
         ("409 Conflict", Exists),
         ("412 Precondition Failed", Changed),
@@ -278,7 +280,7 @@ fn what_a_server_refuses_has_a_kind_whatever_was_asked() {
         // What a server refuses to replace is not replaced.
         let mut errors = vec![store.read(&object).unwrap_err(), store.replace(&object, b"x").unwrap_err()];
         // These two are told of by their status alone.
-        if matches!(kind, Busy | Credentials) {
+        if matches!(kind, Busy | Credentials | Unreachable) {
             errors.extend([store.list(None).unwrap_err(), store.delete(&object).unwrap_err()]);
         }
         for error in errors {

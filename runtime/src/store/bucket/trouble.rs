@@ -10,8 +10,11 @@ use crate::store::StoreErrorKind;
 /// How the library tells of an answer that nobody is let in by.
 const REFUSED: [&str; 2] = ["status code: 401", "status code: 403"];
 
-/// How it tells of one that came too often. It has asked again for as long as it should.
-const TOO_OFTEN: [&str; 2] = ["status code: 429", "status code: 503"];
+/// How it tells of one that came too often, and what servers of S3 and Azure say then. It has asked again for as long as it should.
+const TOO_OFTEN: [&str; 3] = ["status code: 429", "SlowDown", "ServerBusy"];
+
+/// How it tells of a server that is there for nobody, or of one whose place another answers in. It has asked again here, too.
+const OUT_OF_ORDER: [&str; 3] = ["status code: 502", "status code: 503", "status code: 504"];
 
 /// What to do where there is no bucket.
 const NO_BUCKET: &str = " (make it there, or mend its name in the plan)";
@@ -58,9 +61,9 @@ impl BucketTrouble {
             Error::AlreadyExists { .. } => StoreErrorKind::Exists,
             Error::Precondition { .. } | Error::NotModified { .. } => StoreErrorKind::Changed,
             // A listing that is refused has no kind of its own.
-            _ if is_told(error, REFUSED) => StoreErrorKind::Credentials,
-            _ if is_told(error, TOO_OFTEN) => StoreErrorKind::Busy,
-            _ if is_away(error) => StoreErrorKind::Unreachable,
+            _ if is_told(error, &REFUSED) => StoreErrorKind::Credentials,
+            _ if is_told(error, &TOO_OFTEN) => StoreErrorKind::Busy,
+            _ if is_told(error, &OUT_OF_ORDER) || is_away(error) => StoreErrorKind::Unreachable,
             _ => StoreErrorKind::Other,
         };
         let mend = if is_no_bucket { NO_BUCKET } else { mend(&told) };
@@ -88,7 +91,7 @@ impl BucketTrouble {
 }
 
 /// Whether an error of the library tells of an answer with one of these.
-fn is_told(error: &Error, statuses: [&str; 2]) -> bool {
+fn is_told(error: &Error, statuses: &[&str]) -> bool {
     let words = error.to_string();
     statuses.iter().any(|status| words.contains(status))
 }
