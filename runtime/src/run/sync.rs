@@ -112,10 +112,23 @@ pub fn carry_out(request: &StoresRequest, control: &Control) -> Result<Vec<Store
         // Anew for each: one that was filled just now may be the nearest for the next.
         let (givers, away) = givers(&site);
         let mut shown = told_away(&site, id, &away);
+        shown.warnings.extend(look_first(&site, &givers));
         shown.error = fill(&mut site, id, &givers, &mut shown, control).err();
         done.push(shown);
     }
     Ok(done)
+}
+
+/// Writes down what was in stores before this machine had the plan, where it looks at them first: by what is brought now it would
+/// seem to have had it then. Why that cannot be kept.
+fn look_first(site: &Site<'_>, givers: &[Giver]) -> Vec<String> {
+    let made = Made::load(site.plan.folder()).unwrap_or_default();
+    let kept = givers.iter().filter_map(|giver| {
+        let (store, newest) = (giver.store.label(), giver.catalog.runs().next_back()?.run);
+        let found = made.found(&giver.catalog, store)?;
+        Some(Made::keep_look(site.plan.folder(), newest, store, &found))
+    });
+    kept.filter_map(Result::err).collect()
 }
 
 /// The stores of the plan that can be read, and why others cannot.
