@@ -16,6 +16,7 @@ use crate::catalog::manifest::{ArchiveRecord, Manifest};
 use crate::catalog::prune::fact;
 use crate::catalog::runs::Catalog;
 use crate::cipher::keyring::bare;
+use crate::past::cache::Cache;
 use crate::text::printable;
 
 /// The next run of each archive of a plan, in the plan's order.
@@ -34,15 +35,22 @@ pub fn coming(model: &Model, shelves: &Shelves, now: Timestamp) -> Vec<Next<RunI
     let of = |archive: &Archive| {
         let sources = archive.from.iter().map(|id| model.source(*id).name.as_str()).collect();
         let asked = Asked { sources, level: None, now };
-        let mut answer = foretold(model, archive, &asked, &deciding.of(archive));
+        let mut answer = foretold(model, archive, &asked, &deciding.of(archive), shelves.scans.as_ref());
         answer.warnings.extend(lacking(model, archive, &asked, (&held, &new), &answer));
         answer
     };
     all.into_iter().map(of).collect()
 }
 
-/// What the next run of an archive is to be that rests on nothing of which these stores' manifests say that it cannot serve.
-fn foretold(model: &Model, archive: &Archive, asked: &Asked<'_>, targets: &[&Shelf]) -> Next<RunId> {
+/// What the next run of an archive is to be that rests on nothing of which these stores' manifests say that it cannot serve, nor on
+/// what this machine knows no more of.
+fn foretold(
+    model: &Model,
+    archive: &Archive,
+    asked: &Asked<'_>,
+    targets: &[&Shelf],
+    scans: Option<&Cache>,
+) -> Next<RunId> {
     let (runs, mut lost) = (common_runs(targets), Lost::new());
     loop {
         let answer = following(model, archive, asked, &Past { runs: &runs, lost: &lost });
@@ -50,7 +58,9 @@ fn foretold(model: &Model, archive: &Archive, asked: &Asked<'_>, targets: &[&She
         // A whole archive each time needs nothing of its base.
         let bases = answer.bases.iter().filter(|_| !archive.self_contained);
         for (source, base) in bases.filter_map(|(source, base)| Some((source, base.as_ref()?))) {
-            if let Err(useless) = useless(model, archive, (source, base), targets) {
+            let useless = useless(model, archive, (source, base), targets)
+                .and_then(|(_, _, record)| remembered(model, (source, base), record, scans));
+            if let Err(useless) = useless {
                 let (of, why) = useless.of(source);
                 lost.insert((base.run, base.archive.clone(), of), why);
             }
@@ -58,6 +68,22 @@ fn foretold(model: &Model, archive: &Archive, asked: &Asked<'_>, targets: &[&She
         if lost.len() == known {
             return answer;
         }
+    }
+}
+
+/// Sees that this machine knows what the files of a base were like.
+fn remembered(
+    model: &Model,
+    (source, base): (&str, &Base<RunId>),
+    record: &ArchiveRecord,
+    scans: Option<&Cache>,
+) -> Result<(), Useless> {
+    let is_compared = |declared: &Source| declared.name == source && declared.is_compared();
+    match scans.filter(|_| model.sources.iter().any(is_compared)) {
+        Some(scans) => scans
+            .has(&base.archive, base.run, &record.root, source)
+            .map_err(|lost| Useless { why: lost.to_string(), is_whole: false }),
+        None => Ok(()),
     }
 }
 

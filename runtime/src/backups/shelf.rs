@@ -23,6 +23,7 @@ use crate::catalog::manifest::{ArchiveRecord, FORMAT, Manifest, SourceRecord};
 use crate::catalog::prune::{Accepted, HeldRun, held_runs};
 use crate::catalog::runs::{Catalog, Choice, ChooseError, plans, read_details};
 use crate::cipher::Keyring;
+use crate::past::cache::Cache;
 use crate::past::history::{self, Between};
 use crate::programs::secrets::Secrets;
 use crate::store::{self, ReadStore, address};
@@ -65,6 +66,8 @@ pub struct Shelves {
     pub accepted: Accepted,
     /// Which runs this machine has committed, if somebody looked and it can be read.
     pub made: Option<Made>,
+    /// What the trees were like at its runs, where it has made any.
+    pub scans: Option<Cache>,
     /// The stores that could not be read and that no run of this machine has used, if somebody looked what it remembers: the next run
     /// is the first in them.
     pub new: BTreeSet<String>,
@@ -400,6 +403,8 @@ impl Shelves {
         self.new = stores.filter(is_new).map(|store| store.name.clone()).collect();
         self.accepted = plan.accepted().clone();
         self.made = Made::load(plan.folder()).ok();
+        let has_run = self.made.as_ref().is_some_and(|made| !made.is_empty());
+        self.scans = has_run.then(|| Cache::new(plan.folder()));
         self.between = history::between(&plan);
     }
 

@@ -136,6 +136,16 @@ impl Cache {
         Ok(Kept { scan, doubts })
     }
 
+    /// Whether there is one, as far as can be told without reading it.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn has(&self, archive: &str, run: RunId, root: &str, source: &str) -> Result<(), LostScan> {
+        let (folder, bound) = self.bound(archive, run, root)?;
+        let is_there = bound.scans.contains_key(source) && folder.join(format!("{source}.scan")).is_file();
+        if is_there { Ok(()) } else { Err(LostScan::Missing) }
+    }
+
     /// What is known of a source's large files as an artefact has them; `None` where that cannot be trusted.
     pub fn grains(&self, archive: &str, run: RunId, root: &str, source: &str) -> Option<PathBuf> {
         let (folder, bound) = self.bound(archive, run, root).ok()?;

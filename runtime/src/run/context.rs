@@ -8,7 +8,6 @@ use backplan_compiler::model::{ArchiveId, Command, Model, SourceId, StoreId};
 use backplan_compiler::value::{Env, Text};
 use jiff::Timestamp;
 
-use super::cache::Cache;
 use super::coordinator::Failure;
 use super::facts::{Facts, Imprint};
 use super::files::RunFiles;
@@ -24,6 +23,7 @@ use crate::catalog::layout::Layout;
 use crate::catalog::mounted::{self, Expected};
 use crate::catalog::owner::Owner;
 use crate::control::Control;
+use crate::past::cache::Cache;
 use crate::past::state::Folders;
 use crate::programs::environment;
 use crate::programs::process::{ProcessError, Program};

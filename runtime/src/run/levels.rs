@@ -13,7 +13,6 @@ use backplan_compiler::model::{
 use backplan_compiler::retention::{Part, Run};
 use jiff::Timestamp;
 
-use super::cache::{Cache, Kept};
 use super::request::Request;
 use crate::artefact::{BaseIndex, CopyBase, Entry, ReadError, Shape, View};
 use crate::backups::BackupsError;
@@ -25,6 +24,7 @@ use crate::catalog::labels::Labels;
 use crate::catalog::made::Made;
 use crate::catalog::manifest::{ArchiveRecord, Content, Manifest};
 use crate::catalog::runs::told_mend;
+use crate::past::cache::{Cache, Kept};
 use crate::postgres::identity::Known;
 use crate::store::Name;
 

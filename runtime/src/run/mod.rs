@@ -31,7 +31,6 @@
 
 mod accept;
 pub mod alone;
-pub mod cache;
 mod context;
 pub mod coordinator;
 pub(crate) mod databases;

@@ -14,7 +14,6 @@ use backplan_compiler::lower::{LowerError, lower, needed_reads};
 use backplan_compiler::model::{Model, SourceId};
 use jiff::Timestamp;
 
-use super::cache::Cache;
 use super::context::Context;
 use super::facts::Imprint;
 use super::files::RunFiles;
@@ -33,6 +32,7 @@ use crate::catalog::manifest::HostRef;
 use crate::catalog::mounted::Expected;
 pub use crate::catalog::sequence::{highest_in, most_believed};
 use crate::machine::host_name;
+use crate::past::cache::Cache;
 use crate::past::history;
 use crate::past::state::Folders;
 use crate::places::world;

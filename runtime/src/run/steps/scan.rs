@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use backplan_compiler::model::{ArchiveId, Compare, SourceId};
 
 use super::{Ahead, Doing, Failure, Performed, Scene, Sight, StepPlan, done, measured};
-use crate::run::cache::Kept;
+use crate::past::cache::Kept;
 use crate::run::parts;
 use crate::scan::{self, Beside, Difference, ScanError, ScanReader, Scanned, Trees};
 
