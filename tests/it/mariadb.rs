@@ -116,6 +116,10 @@ impl Server {
         let mut command = Command::new(program.unwrap());
         command.args(["--no-defaults", "--skip-networking", "--innodb-flush-method=nosync", user]);
         command.args([at("datadir", "data"), at("socket", "s"), at("pid-file", "pid"), at("tmpdir", "data")]);
+        // Keys of encrypted tables.
+        shell(&folder, "printf '7;%064d\\n' 1 2 | sed '2s/^7/1/' > keys && chmod 644 keys");
+        command.args(["--plugin-load-add=file_key_management", "--plugin-load-add=auth_ed25519"]);
+        command.arg(at("file-key-management-filename", "keys"));
         let log = fs::File::create(folder.join("log")).unwrap();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let server = Server { child: command.spawn().unwrap(), folder };
@@ -207,6 +211,9 @@ fn all_of_a_server_comes_back_whatever_its_names() {
         )
     };
     let true_query = "select (select count(*) from shop.t) = 2 and (select count(*) from mysql.user where user = 'app') = 1";
+    // What takes plugins of the server.
+    server.sql("create user ed@localhost identified via ed25519 using password('Geheim-1')");
+    server.sql("create table shop.sealed (i int) encrypted=yes encryption_key_id=7; insert into shop.sealed values (1)");
     write_plan(&scenario, "user = \"backup\"", &verify(true_query));
     live(&scenario).status(0).says("nothing to report");
     let run = scenario.next_day().plan(["run", "p.plan"]).status(0);
@@ -228,6 +235,16 @@ fn all_of_a_server_comes_back_whatever_its_names() {
     write_plan(&scenario, "user = \"backup\"", &verify("select count(*) from shop.t"));
     scenario.plan(["verify", "--rehearse", "p.plan"]).status(1).says("it answered `2`, not true");
     assert_eq!(shell(&scenario.path("../tmp"), "ls -A"), "");
+    // What its manifest names and is not here is told, where it is missed; and nothing is loaded from elsewhere.
+    let manifest = "store/.backplan/p/manifests/*";
+    let rename = |from: &str, to: &str| {
+        shell(&scenario.path("."), &format!("sed -i 's|plugins: {from}$|plugins: {to}|' {manifest}"))
+    };
+    rename("auth_ed25519 file_key_management", "auth_nothing /etc/x ha_connect file_key_management");
+    let answer =
+        scenario.plan(["verify", "--rehearse", "p.plan"]).status(1).says("passed   load").says("ERROR 1524");
+    answer.says("has plugins that are not on this machine, or do not work here: auth_nothing");
+    rename("auth_nothing .*", "auth_ed25519 file_key_management");
 
     scenario
         .plan(["restore", "p.plan", "--source", "db", "--to", "start", "--start"])
@@ -241,7 +258,7 @@ fn all_of_a_server_comes_back_whatever_its_names() {
     assert!(was.contains("42\t2\t2") && was.contains("GRANT `r` TO `app`"), "{was}");
     let databases = ["shop", "--all-databases", "q\"'x/..%", "users", ".hid", "ü b", LINES];
     databases.iter().for_each(|name| drop(server.sql(&format!("drop database `{name}`"))));
-    server.sql("drop user app@localhost, backup@localhost, poor@localhost; drop role r");
+    server.sql("drop user app@localhost, backup@localhost, poor@localhost, ed@localhost; drop role r");
     let load = "set -e\nload() { mariadb --no-defaults --user=root --socket=my/s --sandbox --binary-mode \"$@\"; }\n\
                 for sql in back/databases/* back/databases/.[!.]*; do [ ! -f \"$sql\" ] || load < \"$sql\" || again=\"$sql\"; done\n\
                 load < \"$again\"\n\

@@ -82,6 +82,8 @@ labels! {
     lsn_stop: String = "lsn_stop",
     /// The first transaction that had not begun when it was whole.
     next_xid: String = "next_xid",
+    /// The libraries of a server's plugins, parted by spaces.
+    plugins: String = "plugins",
     /// What it rests on: its tool's name for that, or the run that made it.
     prior: String = "prior",
     /// Bytes that it takes in its tool's repository, beside those that it rests on.

@@ -126,6 +126,13 @@ impl Client<'_> {
         Ok(self.query("select version()")?.into_iter().flatten().next().unwrap_or_default())
     }
 
+    /// The libraries of plugins that it has loaded.
+    pub fn plugins(&self) -> Result<Vec<String>, ProcessError> {
+        let sql = "select distinct plugin_library from information_schema.plugins \
+                   where plugin_library is not null and plugin_status = 'ACTIVE' order by 1";
+        Ok(self.query(sql)?.into_iter().flatten().collect())
+    }
+
     /// The folder of its data on this machine; `None`: it may be on another, or does not say.
     pub fn data_folder(&self) -> Result<Option<PathBuf>, ProcessError> {
         if self.mariadb.host.is_some() || self.mariadb.port.is_some() {

@@ -7,6 +7,7 @@
 //! | `client` | the client programs: how they connect, what they ask |
 //! | `errors` | what their errors mean, and what to do about them |
 //! | `dump` | one database after the other, and what becomes of one that fails |
+//! | `plugins` | what of its plugins a dump needs where it is loaded |
 //! | `rights` | what an account may not see, and so does not get into a dump |
 //! | `views` | views that are broken |
 //! | `probe` | what is looked at before a run |
@@ -18,6 +19,7 @@
 mod client;
 mod dump;
 mod errors;
+pub(crate) mod plugins;
 mod probe;
 mod rights;
 pub mod server;
@@ -112,6 +114,7 @@ impl Reader for Mariadb {
             driver: Some("dump".to_owned()),
             server_version: Some(server),
             databases: Some(names::listed(dumped.made.iter().map(String::as_bytes))),
+            plugins: plugins::of_server(&client).map_err(failed)?,
             ..Labels::default()
         };
         match failure {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
 
-use super::find;
+use super::{find, plugins};
 use crate::confine::{self, ConfineError, Confined, Confinement, HeldBy};
 use crate::control::{Control, Stopped};
 use crate::keeper;
@@ -26,6 +26,8 @@ const START: Duration = Duration::from_secs(300);
 const STOP: Duration = Duration::from_secs(30);
 /// The account that loads and asks: no dump makes one of this name anew, and so none changes its password.
 const OWNER: &str = "backplan_rehearsal";
+/// Tables name their keys by numbers, from 1: so many are there.
+const KEYS: u32 = 1000;
 
 /// Why it does not run.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +80,8 @@ pub struct Server {
 
 impl Server {
     /// Makes an empty server in `data`, which is there and belongs to the account that it is to run as, and starts it.
-    /// `scratch` is not there yet, nor is `spare`, where its socket is if the path of `scratch` is too long for one.
+    /// `scratch` is not there yet, nor is `spare`, where its socket is if the path of `scratch` is too long for one. It loads the libraries of
+    /// `plugins` that are on this machine.
     ///
     /// # Errors
     /// See [`ServerError`]; then nothing runs.
@@ -87,6 +90,7 @@ impl Server {
         scratch: &Path,
         spare: &Path,
         account: Option<&str>,
+        plugins: &[String],
         control: &Control,
     ) -> Result<Server, ServerError> {
         let file = |path: &Path| {
@@ -106,7 +110,7 @@ impl Server {
         program.argv.push(format!("--tmpdir={}", scratch.join("tmp").display()));
         (program.run_as, program.folder) = (account.map(str::to_owned), Some(PathBuf::from("/")));
         process::run(&program, control, &silent())?;
-        let Confined { child, held, is_alone } = spawn(data, scratch, &sockets, &owner, control)?;
+        let Confined { child, held, is_alone } = spawn(data, scratch, &sockets, &owner, plugins, control)?;
         let (scratch, user) = (scratch.to_path_buf(), "root".to_owned());
         let mut server = Server { scratch, sockets, child, user, held, is_alone };
         server.wait(control)?;
@@ -191,6 +195,18 @@ impl Server {
         Ok(text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect())
     }
 
+    /// Those of some plugins' libraries that it has not loaded: they are not on this machine, or do not work here.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub fn lacking(&self, plugins: &[String], control: &Control) -> Result<Vec<String>, ServerError> {
+        let sql =
+            "select distinct plugin_library from information_schema.plugins where plugin_library is not null";
+        let loaded: Vec<String> = self.query(None, sql, control)?.into_iter().flatten().collect();
+        let is_loaded = |name: &String| loaded.iter().any(|other| plugins::library(other) == Some(name));
+        Ok(plugins.iter().filter(|name| !is_loaded(name)).cloned().collect())
+    }
+
     /// Has it carry out a file of SQL. With `goes_on` behind what fails as well; `tell` gets the words of that.
     ///
     /// # Errors
@@ -271,13 +287,31 @@ fn prepare(scratch: &Path, owner: &fs::Metadata) -> io::Result<()> {
     give(scratch, owner)
 }
 
+/// Keys for encrypted tables: they are of no use beyond this server, and gone with it.
+fn made_up_keys(scratch: &Path, owner: &fs::Metadata) -> io::Result<PathBuf> {
+    let path = scratch.join("keys");
+    let mut text = String::new();
+    for number in 1..=KEYS {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(io::Error::other)?;
+        let digits = key.iter().fold(String::new(), |digits, byte| format!("{digits}{byte:02x}"));
+        text += &format!("{number};{digits}\n");
+    }
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&path)?;
+    file.write_all(text.as_bytes())?;
+    give(&path, owner)?;
+    Ok(path)
+}
+
 fn spawn(
     data: &Path,
     scratch: &Path,
     sockets: &Path,
     owner: &fs::Metadata,
+    plugins: &[String],
     control: &Control,
 ) -> Result<Confined, ServerError> {
+    let file = |cause| ServerError::File { path: scratch.to_path_buf(), cause };
     let mut argv = vec!["setpriv".to_owned(), "--no-new-privs".to_owned()];
     if geteuid().is_root() {
         argv.extend([format!("--reuid={}", owner.uid()), format!("--regid={}", owner.gid())]);
@@ -300,6 +334,12 @@ fn spawn(
         "--innodb-flush-method=nosync",
     ];
     argv.extend(fixed.map(str::to_owned));
+    // One that is not here is no failure of the server's: what needs it is told by what it loads.
+    argv.extend(plugins.iter().map(|name| format!("--plugin-load-add={name}")));
+    if plugins.iter().any(|name| name == plugins::KEYS) {
+        let keys = made_up_keys(scratch, owner).map_err(file)?;
+        argv.push(format!("--loose-file-key-management-filename={}", keys.display()));
+    }
     for (option, path) in [
         ("datadir", data.to_path_buf()),
         ("socket", sockets.join("s")),
@@ -309,7 +349,6 @@ fn spawn(
     ] {
         argv.push(format!("--{option}={}", path.display()));
     }
-    let file = |cause| ServerError::File { path: scratch.to_path_buf(), cause };
     let log = File::options().append(true).create_new(true).open(scratch.join("log")).map_err(file)?;
     let mut own = vec![data.to_path_buf(), scratch.to_path_buf()];
     own.extend((sockets != scratch).then(|| sockets.to_path_buf()));

@@ -55,12 +55,7 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
 /// The programs of a server that takes the dump: of its own version, where those read what the program wrote that made it; else the
 /// newest that are here.
 fn programs(stage: &Stage<'_>, dumped: &Path) -> Result<PathBuf, RehearseError> {
-    let runs = stage.shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
-    let records = runs.filter(|run| run.run == stage.run).flat_map(|run| &run.sources);
-    let mut labels = records
-        .filter(|record| record.name == stage.wish.source)
-        .filter_map(|record| record.labels().server_version.as_deref());
-    let version = labels.next().unwrap_or_default();
+    let version = stage.labels().find_map(|labels| labels.server_version.as_deref()).unwrap_or_default();
     let newest = || {
         let program = PathBuf::from(tools::find("initdb").ok()?);
         let folder = program.parent()?.to_path_buf();

@@ -13,7 +13,7 @@ use super::server::words_of;
 use super::{RehearseError, Stage, failed, files, private, silent};
 use crate::backups::rehearsed::CheckVerdict;
 use crate::mariadb::server::{Server, ServerError};
-use crate::mariadb::{DATABASES, USERS, VIEWS};
+use crate::mariadb::{DATABASES, USERS, VIEWS, plugins};
 use crate::places::account;
 use crate::programs::process::{ProcessError, Tell};
 
@@ -29,7 +29,9 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
     }
     let (data, begun) = (stage.folder.join("data"), Instant::now());
     private(&data)?;
-    let server = match make(stage, &data)? {
+    let listed = stage.labels().find_map(|labels| labels.plugins.as_deref()).unwrap_or_default();
+    let plugins = plugins::needed(listed);
+    let server = match make(stage, &data, &plugins)? {
         Ok(server) => server,
         Err(why) => {
             stage.note("start", begun, CheckVerdict::Failed, Some(why));
@@ -37,6 +39,13 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
         }
     };
     let begun = Instant::now();
+    let lacking = match told(server.lacking(&plugins, stage.control))? {
+        Ok(lacking) if !lacking.is_empty() => format!(
+            "\n  the server that was dumped has plugins that are not on this machine, or do not work here: {}",
+            lacking.join(", ")
+        ),
+        _ => String::new(),
+    };
     let (verdict, what) = match load(stage, &server, &dumped)? {
         Ok((count, broken)) => {
             let broken = match broken {
@@ -45,19 +54,19 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
             };
             (CheckVerdict::Passed, format!("{}{broken}{}", plural(count, "database"), words_of(server.held)))
         }
-        Err(why) => (CheckVerdict::Failed, why),
+        Err(why) => (CheckVerdict::Failed, why + &lacking),
     };
     stage.note("load", begun, verdict, Some(what));
     if verdict == CheckVerdict::Failed {
         return Ok(());
     }
     stage.is_usable();
-    users(stage, &server, &dumped.join(USERS))?;
+    users(stage, &server, &dumped.join(USERS), &lacking)?;
     examine(stage, &server, &data)
 }
 
 /// Makes a server and starts it; the inner error is why there is none.
-fn make(stage: &Stage<'_>, data: &Path) -> Result<Result<Server, String>, RehearseError> {
+fn make(stage: &Stage<'_>, data: &Path, plugins: &[String]) -> Result<Result<Server, String>, RehearseError> {
     let wanted = || stage.wish.account.clone().filter(|account| account != "root");
     let name = rustix::process::geteuid().is_root().then(|| wanted().unwrap_or_else(|| "mysql".to_owned()));
     if let Some(name) = &name {
@@ -67,7 +76,7 @@ fn make(stage: &Stage<'_>, data: &Path) -> Result<Result<Server, String>, Rehear
         chown(data, Some(user), Some(group)).map_err(failed(data))?;
     }
     let scratch = stage.folder.join("server");
-    told(Server::start(data, &scratch, &stage.spare, name.as_deref(), stage.control))
+    told(Server::start(data, &scratch, &stage.spare, name.as_deref(), plugins, stage.control))
 }
 
 /// An error of a server in words, unless it says nothing of the backup.
@@ -144,8 +153,8 @@ fn forced(
     Ok((loaded, errors))
 }
 
-/// Accounts, roles and grants come last: tables that are granted must be there.
-fn users(stage: &mut Stage<'_>, server: &Server, file: &Path) -> Result<(), RehearseError> {
+/// Accounts, roles and grants come last: tables that are granted must be there. `lacking` says which plugins are not.
+fn users(stage: &mut Stage<'_>, server: &Server, file: &Path, lacking: &str) -> Result<(), RehearseError> {
     if !is_file(file) {
         return Ok(());
     }
@@ -155,7 +164,7 @@ fn users(stage: &mut Stage<'_>, server: &Server, file: &Path) -> Result<(), Rehe
         errors.iter().partition(|line| GONE.iter().any(|code| line.starts_with(code)));
     let (verdict, what) = match (loaded, other.first()) {
         (Err(why), _) => (CheckVerdict::Failed, Some(why)),
-        (_, Some(first)) => (CheckVerdict::Failed, Some((*first).clone())),
+        (_, Some(first)) => (CheckVerdict::Failed, Some(format!("{first}{lacking}"))),
         _ if gone.is_empty() => (CheckVerdict::Passed, None),
         _ => {
             let what = format!("{} on what is not in the backup", plural(gone.len(), "grant"));

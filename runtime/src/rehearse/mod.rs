@@ -35,7 +35,8 @@ use crate::backups::cluster::ClusterError;
 use crate::backups::rehearsed::{self, Check, CheckVerdict, Rehearsal};
 use crate::backups::shelf::Shelves;
 use crate::catalog::ids::RunId;
-use crate::catalog::manifest::Manifest;
+use crate::catalog::labels::Labels;
+use crate::catalog::manifest::{Manifest, SourceRecord};
 use crate::control::{Control, Stopped};
 use crate::postgres::repository::Repository;
 use crate::programs::process::{self, ProcessError, Program, Tell};
@@ -269,6 +270,13 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
+    /// What the stores say of the backup that is rehearsed.
+    fn labels(&self) -> impl Iterator<Item = &Labels> {
+        let runs = self.shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
+        let records = runs.filter(|run| run.run == self.run).flat_map(|run| &run.sources);
+        records.filter(|record| record.name == self.wish.source).map(SourceRecord::labels)
+    }
+
     /// Notes how a check ended.
     fn note(&mut self, what: &str, begun: Instant, verdict: CheckVerdict, detail: Option<String>) {
         let took_ms = millis(begun.elapsed());
