@@ -180,6 +180,31 @@ fn a_dump_is_loaded_into_a_cluster_of_its_own() {
     write_plan(&cluster, "dump", &verify("SELECT count(*) = 78 FROM far"));
     rehearse(&cluster, &["p.plan"]).status(1).says("it answered `f`");
     nothing_is_left(&cluster);
+    // Each that does not load is named, with what to do about it.
+    cluster.scenario.write(
+        "lame.sql",
+        "create table t as select 1 as i; create table u as select i from t;\n\
+         create function f(int) returns int immutable language sql as 'select count(*)::int + $1 from t';\n\
+         create index on u (f(i));\n",
+    );
+    for name in ["lame", "lamer"] {
+        cluster.sql(&format!("create database {name}"));
+        cluster.sh(&format!("psql -X -q -v ON_ERROR_STOP=1 -h $PWD/sock -U postgres -d {name} -f lame.sql"));
+    }
+    cluster.scenario.next_day().plan(["run"]).status(0);
+    let answer = rehearse(&cluster, &["p.plan"]).status(1).says("FAILED   load").says("database `lame`: ");
+    answer
+        .says("database `lamer`: ")
+        .says("relation \"t\" does not exist")
+        .says("alter function NAME set search_path");
+    for name in ["lame", "lamer"] {
+        cluster.sh(&format!(
+            "psql -X -q -h $PWD/sock -U postgres -d {name} -c 'alter function f set search_path = public'"
+        ));
+    }
+    write_plan(&cluster, "dump", &verify("SELECT count(*) = 77 FROM far"));
+    cluster.scenario.next_day().plan(["run"]).status(0);
+    rehearse(&cluster, &["p.plan"]).status(0);
     // An index in which something is wrong is named: its order is another than it was when it was made.
     let order = |way: &str| {
         format!(

@@ -442,6 +442,8 @@ impl Job<'_> {
 
 /// Makes a folder, and gives it to an account: the folder that was opened, and no other.
 fn give_folder(folder: &Path, (user, group): (u32, u32)) -> io::Result<()> {
+    // On its way to it the account passes through what is made here.
+    folder.parent().map_or(Ok(()), crate::places::private::make_passable)?;
     crate::places::private::make_private(folder)?;
     let opened = Folder::open(folder)?;
     Ok(fchown(opened.fd(), Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?)

@@ -22,6 +22,10 @@ const OWNER: &str = "backplan_rehearsal";
 /// Makes a database of the same name to make others from: in one that knows an encoding, names of another are refused.
 const MAKER: &str = "CREATE DATABASE backplan_rehearsal ENCODING 'SQL_ASCII' TEMPLATE template0";
 
+/// What to do about what [`is_of_search_path`].
+const MEND_OF_SEARCH_PATH: &str = "\n  a dump is loaded without a `search_path`: what an index, a check, a column or a view calls must name its tables with their schemas, \
+     or have a path of its own (`alter function NAME set search_path = public`)";
+
 /// Loads the dump and looks at it.
 pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
     let dumped = stage.folder.join("dump");
@@ -158,7 +162,7 @@ fn harmless(script: &[u8], tag: &str) -> Vec<u8> {
     made
 }
 
-/// Loads roles, then each database; why one does not load.
+/// Loads roles, then each database; why some do not load, each with its name.
 fn load(
     stage: &Stage<'_>,
     server: &Server,
@@ -167,55 +171,87 @@ fn load(
     data: &Path,
 ) -> Result<Option<String>, RehearseError> {
     let globals = dumped.join(GLOBALS);
-    let has_globals = globals.is_file();
-    let run = |name: &str, words: Vec<String>| {
-        let mut program = Program::new(vec![programs.join(name).display().to_string()]);
+    let mut loading =
+        Loading { stage, server, programs, data, has_roles: globals.is_file(), tablespaces: BTreeSet::new() };
+    if loading.has_roles
+        && let Some(why) = loading.roles(&globals)?
+    {
+        return Ok(Some(why));
+    }
+    let mut failed = Vec::new();
+    for dump in dumps(dumped)? {
+        let name = dump.file_name().unwrap_or_default().to_string_lossy();
+        let database = names::dumped(&name, dump.is_dir());
+        if let Some(why) = loading.database(&dump, &database)? {
+            let mend = if is_of_search_path(&why) { MEND_OF_SEARCH_PATH } else { "" };
+            failed.push(format!("database `{}`: {why}{mend}", names::shown(&database)));
+        }
+    }
+    Ok((!failed.is_empty()).then(|| failed.join("\n")))
+}
+
+/// Whether something was not found by a function, which looks where it is called.
+fn is_of_search_path(why: &str) -> bool {
+    why.contains("does not exist") && why.contains("CONTEXT:") && why.contains("function")
+}
+
+/// Dumps that are being loaded.
+struct Loading<'a> {
+    stage: &'a Stage<'a>,
+    server: &'a Server,
+    programs: &'a Path,
+    data: &'a Path,
+    /// One database alone comes without its roles.
+    has_roles: bool,
+    /// Those that were made.
+    tablespaces: BTreeSet<String>,
+}
+
+impl Loading<'_> {
+    /// Runs a program; why it failed.
+    fn run(&self, name: &str, words: Vec<String>) -> Result<Option<String>, RehearseError> {
+        let mut program = Program::new(vec![self.programs.join(name).display().to_string()]);
         program.argv.extend(words);
-        program.env = server.environment();
-        match process::run(&program, stage.control, &silent()) {
+        program.env = self.server.environment();
+        match process::run(&program, self.stage.control, &silent()) {
             Ok(_) => Ok(None),
             Err(ProcessError::Stopped(stopped)) => Err(RehearseError::from(stopped)),
             Err(error) => Ok(Some(error.to_string())),
         }
-    };
-    if has_globals {
-        let roles = stage.folder.join("roles.sql");
-        let script = harmless(&fs::read(&globals).map_err(failed(&globals))?, &Nonce::random().to_string());
+    }
+
+    fn roles(&self, globals: &Path) -> Result<Option<String>, RehearseError> {
+        let roles = self.stage.folder.join("roles.sql");
+        let script = harmless(&fs::read(globals).map_err(failed(globals))?, &Nonce::random().to_string());
         fs::write(&roles, script).map_err(failed(&roles))?;
         // Folders of tablespaces are not here, and need not be: whether the roles are, the databases tell.
         let words = ["-X", "-q", "-d", "postgres", "-f"].map(str::to_owned);
-        let words = words.into_iter().chain([roles.display().to_string()]).collect();
-        if let Some(why) = run("psql", words)? {
-            return Ok(Some(why));
-        }
+        self.run("psql", words.into_iter().chain([roles.display().to_string()]).collect())
     }
-    let mut tablespaces = BTreeSet::new();
-    for dump in dumps(dumped)? {
+
+    fn database(&mut self, dump: &Path, database: &[u8]) -> Result<Option<String>, RehearseError> {
         let mut words = vec!["--exit-on-error".to_owned(), "--no-tablespaces".to_owned()];
-        if !has_globals {
-            // One database alone comes without its roles.
+        if !self.has_roles {
             words.extend(["--no-owner".to_owned(), "--no-privileges".to_owned()]);
         }
-        let name = dump.file_name().unwrap_or_default().to_string_lossy();
-        let database = names::dumped(&name, dump.is_dir());
         // The new cluster has these already.
         let own = ["postgres", "template1"].into_iter().find(|own| own.as_bytes() == database);
         if own.is_none() {
             words.push("--create".to_owned());
         }
         words.extend([format!("--dbname={}", own.unwrap_or(OWNER)), dump.display().to_string()]);
-        while let Some(why) = run("pg_restore", words.clone())? {
+        while let Some(why) = self.run("pg_restore", words.clone())? {
             // What a database was made in by default is named where it is made, whatever the options say.
-            let Some(name) = lacking(&why).filter(|name| tablespaces.insert(name.clone())) else {
+            let Some(name) = lacking(&why).filter(|name| self.tablespaces.insert(name.clone())) else {
                 return Ok(Some(why));
             };
-            let folder = data.join(format!("tablespace-{}", tablespaces.len()));
-            if let Err(why) = tablespace(stage, server, &name, &folder)? {
+            let folder = self.data.join(format!("tablespace-{}", self.tablespaces.len()));
+            if let Err(why) = tablespace(self.stage, self.server, &name, &folder)? {
                 return Ok(Some(why));
             }
         }
+        Ok(None)
     }
-    Ok(None)
 }
 
 /// The tablespace that a program says is not there.

@@ -82,11 +82,12 @@ fn a_new_repository_does_not_make_another_cluster_the_old_one() {
 #[test]
 fn a_repository_of_another_cluster_is_refused_with_what_to_do() {
     let scenario = world();
-    let config = scenario.path("repository/pgbackrest.conf");
+    // The tool's account passes through what the run makes above it.
+    let config = scenario.path("made/on/the_way/repository/pgbackrest.conf");
     let push = format!("pgbackrest --config={} --stanza=other archive-push %p", config.display());
     let cluster = Cluster::start(&scenario, "pg", &push);
     let source = format!(
-        "source main: postgres {{\n  driver  = pgbackrest\n  stanza  = \"other\"\n  staging = \"repository\"\n{}}}\n",
+        "source main: postgres {{\n  driver  = pgbackrest\n  stanza  = \"other\"\n  staging = \"made/on/the_way/repository\"\n{}}}\n",
         cluster.place()
     );
     scenario.write("p.plan", plan(&source, ARCHIVE, LAST));
@@ -99,7 +100,7 @@ fn a_repository_of_another_cluster_is_refused_with_what_to_do() {
     scenario.plan(["check", "--live", "p.plan"]).status(1).says("stanza_other").says(says);
     assert_eq!(kept(&scenario), before);
     // As it is told.
-    shell(&scenario.path(""), "mkdir lost/repository && mv repository/* lost/repository");
+    shell(&scenario.path(""), "mkdir lost/repository && mv made/on/the_way/repository/* lost/repository");
     said_to_be_meant(&scenario);
     assert_ne!(kept(&scenario), before);
     let now = run(&scenario);
