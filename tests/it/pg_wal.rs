@@ -310,6 +310,9 @@ fn recovery_stops_where_the_log_has_a_hole_or_is_damaged() {
     let archived = Archived::new(&["store"], "", "");
     let cluster = &archived.cluster;
     cluster.scenario.plan(["run"]).status(0);
+    archived.sql("CREATE TABLE early (n int)");
+    let moment = archived.sql(CLOCK);
+    archived.sql("CREATE TABLE late (n int)");
     let first = archived.switch();
     archived.sql("CREATE TABLE marks (n int)");
     let second = archived.switch();
@@ -341,12 +344,63 @@ fn recovery_stops_where_the_log_has_a_hole_or_is_damaged() {
     let _ = fs::remove_dir_all(cluster.scenario.path("back"));
     let _ = fs::remove_dir_all(cluster.scenario.path("back.server"));
     let _ = fs::remove_dir_all(cluster.scenario.path("back.tablespaces"));
+    // A moment before it, however near, is had all the same: the server asks for no more than that.
+    cluster.restore(&["--start", "--at", &moment]).status(0).says("running");
+    let tables = "SELECT to_regclass('early') IS NOT NULL, to_regclass('late') IS NULL";
+    assert_eq!(cluster.back(tables), "t|t");
+    archived.stop_back();
     // The store is away: not the end of the log either. A standby asks again.
     fs::rename(cluster.scenario.path("store"), cluster.scenario.path("away")).unwrap();
     fetch(&first).status(126).says("the wrong disk may be mounted");
     archived.cluster.sh("touch pg/standby.signal");
     fetch(&first).status(1);
     archived.cluster.sh("rm pg/standby.signal");
+}
+
+/// A moment as `--at` takes it.
+const CLOCK: &str =
+    "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\\\"T\\\"HH24:MI:SS.US\\\"Z\\\"')";
+
+/// The plan of a source is changed, and what was backed up before is restored as it was backed up.
+#[test]
+fn a_moment_before_the_driver_was_changed_is_recovered_to_by_the_driver_of_then() {
+    let archived = Archived::new(&["store"], "", "");
+    let (cluster, scenario) = (&archived.cluster, &archived.cluster.scenario);
+    scenario.plan(["run"]).status(0);
+    archived.sql("CREATE TABLE marks AS SELECT generate_series(1, 10) AS n");
+    let moment = archived.sql(CLOCK);
+    archived.sql("INSERT INTO marks VALUES (11)");
+    archived.switch();
+    let before = scenario.read("p.plan");
+    scenario.write("old.plan", &before);
+    let (head, rest) = before.split_once("wal main {").unwrap();
+    let dumped = head.replace("driver = basebackup", "driver = dump").replace("data_dir = \"pg\"\n", "");
+    scenario.write("p.plan", dumped + rest.split_once("}\n").unwrap().1);
+    archived.sql("ALTER SYSTEM SET archive_command = 'true'");
+    archived.sql("SELECT pg_reload_conf()");
+    scenario.plan(["run", "p.plan"]);
+    let back = |from: &[&str], more: &[&str]| {
+        let way = ["--source", "main", "--to", "back", "--at", &moment];
+        scenario.plan([&["restore"], from, &way, more].concat())
+    };
+    // With the plan of now nothing leads there, and where the log is is told.
+    back(&["p.plan"], &["--start"])
+        .status(1)
+        .says("the log of `main` is in store `store`")
+        .says("--plan-name p");
+    assert!(!scenario.path("back").exists());
+    for from in [&["old.plan"][..], &["old.plan", "--run", "1"], &["--store", "store"]] {
+        back(from, &["--start"]).status(0).says("running");
+        assert_eq!(cluster.back("SELECT count(*) FROM marks"), "10", "{from:?}");
+        archived.stop_back();
+    }
+    // Of the newest backup it is still a dump that comes back.
+    scenario.plan(["restore", "p.plan", "--source", "main", "--to", "dumps"]).status(0);
+    assert!(!scenario.path("dumps/PG_VERSION").exists());
+    scenario
+        .plan(["restore", "p.plan", "--source", "main", "--to", "back", "--start", "--at", "latest"])
+        .status(2)
+        .says("was backed up by driver `dump`");
 }
 
 /// Rows of a table in a cluster that was recovered from here.

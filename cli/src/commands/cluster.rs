@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use backplan_compiler::model::{Model, Postgres, Store, StoreId, Wal};
 use backplan_runtime::backups::BackupsError;
-use backplan_runtime::backups::cluster::{self, ClusterError, ClusterOutcome, ClusterWish};
+use backplan_runtime::backups::cluster::{self, ClusterError, ClusterOutcome, ClusterWish, MadeBy, Meant};
 use backplan_runtime::backups::launch::{Starting, Then};
 use backplan_runtime::backups::log;
 use backplan_runtime::backups::probackup;
@@ -42,13 +42,13 @@ const PORT: u16 = 5432;
 /// A day: who starts a cluster of many terabytes by hand waits, and may end it.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
-/// The driver whose backup is meant, where a single cluster is asked for.
+/// How the backup was made that is meant, where a single cluster is asked for.
 ///
 /// # Errors
 /// [`Status::Usage`] where what is asked for is meant for a cluster, and it is none.
-pub fn driver(args: &RestoreArgs, shelves: &Shelves) -> Result<Option<String>, Failure> {
+pub fn made_by(args: &RestoreArgs, shelves: &Shelves) -> Result<Option<MadeBy>, Failure> {
     let found = match args.sources.as_slice() {
-        [source] => cluster::driver(shelves, source),
+        [source] => cluster::made_by(shelves, source, meant(args, shelves)?),
         _ => None,
     };
     if let (None, [source]) = (&found, args.sources.as_slice()) {
@@ -67,18 +67,26 @@ pub fn driver(args: &RestoreArgs, shelves: &Shelves) -> Result<Option<String>, F
     Ok(found)
 }
 
+/// Which backup that is.
+fn meant(args: &RestoreArgs, shelves: &Shelves) -> Result<Meant, Failure> {
+    if args.run != "latest" {
+        let chosen = shelves.choose(&Choice::Id(args.run.clone()), None);
+        // Who asks for none that is there is told of that where it is restored.
+        return Ok(chosen.map_or(Meant::Newest, |(_, manifest)| Meant::Run(manifest.run)));
+    }
+    let at = args.cluster.before.as_ref().or(args.at.as_ref()).filter(|at| *at != "latest");
+    let at = at.map(|at| moment::parse(at, &TimeZone::system())).transpose()?;
+    Ok(at.map_or(Meant::Newest, Meant::EndedBy))
+}
+
 /// Whether this driver's backups are laid down as a data directory.
 pub fn is_laid_down(driver: &str) -> bool {
     driver == "basebackup"
 }
 
 /// Whether its tool puts a cluster back, rather than files of its repository.
-pub fn is_put_back_by_tool(args: &RestoreArgs, driver: &str, shelves: &Shelves) -> bool {
-    let source = args.sources.first().map_or("", String::as_str);
-    match driver {
-        "pgbackrest" | "probackup" => args.cluster.is_asked() || tool::is_kept_apart(shelves, source),
-        _ => false,
-    }
+pub fn is_put_back_by_tool(args: &RestoreArgs, made: &MadeBy) -> bool {
+    matches!(made.driver.as_str(), "pgbackrest" | "probackup") && (args.cluster.is_asked() || made.is_apart)
 }
 
 /// Where the stores are that are folders: those of a plan, or without one the store that was named.
@@ -312,7 +320,10 @@ fn wish(
         (false, None) => environment::to_reach([]),
     };
     let wal = model.and_then(|model| wal_of(model, &source));
-    let away = away(&unread, wal.is_some_and(|wal| wal.ack_any) || log.is_empty());
+    let mut away = away(&unread, wal.is_some_and(|wal| wal.ack_any) || log.is_empty());
+    if let (Some(model), None) = (model, wal) {
+        away.extend(left_behind(model, &source));
+    }
     let needs = needs(args, &env);
     let wish = ClusterWish {
         run: (args.run != "latest").then(|| args.run.clone()),
@@ -327,6 +338,26 @@ fn wish(
         to,
     };
     Ok((wish, away, needs))
+}
+
+/// Where a log lies that the plan says nothing of any more, as its `wal` block or the source's name was changed.
+fn left_behind(model: &Model, source: &str) -> Vec<String> {
+    let access = Access::default();
+    let has = |store: &&Store| {
+        let names = archive::names(store, Some(&model.name), &access);
+        names.is_ok_and(|names| names.iter().any(|name| name == source))
+    };
+    let told = |store: &Store| {
+        let place = store
+            .folder()
+            .map_or_else(|| "ADDRESS".to_owned(), |path| command_word(&path.display().to_string()));
+        format!(
+            "the log of `{source}` is in store `{}`, and the plan has no `wal` block for it: it is recovered with by `--store {place} \
+             --plan-name {}` in place of the plan",
+            store.name, model.name
+        )
+    };
+    model.stores.iter().filter(has).map(told).collect()
 }
 
 /// What archives that cannot be read mean for a recovery that may need them.

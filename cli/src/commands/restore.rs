@@ -103,14 +103,15 @@ fn of_database(
     global: &Global,
     console: &mut Console,
 ) -> Result<Option<Status>, Failure> {
-    let Some(driver) = cluster::driver(args, shelves)? else { return Ok(None) };
-    if cluster::is_laid_down(&driver) {
+    let Some(made) = cluster::made_by(args, shelves)? else { return Ok(None) };
+    let driver = &made.driver;
+    if cluster::is_laid_down(driver) {
         return cluster::execute(args, shelves, global, console).map(Some);
     }
-    if cluster::is_put_back_by_tool(args, &driver, shelves) {
-        return cluster::put_back(args, &driver, shelves, global, console).map(Some);
+    if cluster::is_put_back_by_tool(args, &made) {
+        return cluster::put_back(args, driver, shelves, global, console).map(Some);
     }
-    cluster::refuse_recovery(args, &driver)?;
+    cluster::refuse_recovery(args, driver)?;
     if matches!(driver.as_str(), "pgbackrest" | "probackup") && args.at.is_some() {
         console.remark("note", REPOSITORY);
     }

@@ -25,6 +25,7 @@ use super::unfinished::{self, Mark, Unfinished};
 use super::window::{self, Base, Log, WindowError};
 use crate::catalog::ids::RunId;
 use crate::catalog::labels::Labels;
+use crate::catalog::manifest::Manifest;
 use crate::catalog::manifest::SourceRecord;
 use crate::catalog::runs::Choice;
 use crate::confine::ConfineError;
@@ -275,11 +276,46 @@ pub struct ClusterRestore<'a> {
     pub apart: Vec<String>,
 }
 
-/// Which driver made the newest backup of a source; `None` where it is no cluster, or has none.
-pub fn driver(shelves: &Shelves, source: &str) -> Option<String> {
+/// Which backup of a source is meant: a plan may have had another driver for it then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meant {
+    /// The newest.
+    Newest,
+    /// That of a run.
+    Run(RunId),
+    /// The newest that had ended by then.
+    EndedBy(Timestamp),
+}
+
+/// How a backup was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeBy {
+    /// The driver.
+    pub driver: String,
+    /// It is in a repository that is kept apart.
+    pub is_apart: bool,
+}
+
+/// How the backup of a source was made; `None` where it is none of a cluster. Before all that ended by a moment, the oldest.
+pub fn made_by(shelves: &Shelves, source: &str, meant: Meant) -> Option<MadeBy> {
     let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
-    let newest = runs.filter(|run| run.cluster(source).is_some()).max_by_key(|run| run.run)?;
-    newest.cluster(source)?.labels().driver.clone()
+    let runs: Vec<&Manifest> = runs.filter(|run| run.cluster(source).is_some()).collect();
+    let newest = |is_meant: &dyn Fn(&Manifest) -> bool| {
+        runs.iter().filter(|run| is_meant(run)).max_by_key(|run| run.run).copied()
+    };
+    let run = match meant {
+        Meant::Newest => newest(&|_| true)?,
+        Meant::Run(id) => newest(&|run| run.run == id)?,
+        Meant::EndedBy(at) => {
+            let ended = |run: &Manifest| run.cluster(source)?.labels().ended().or(Some(run.finished));
+            newest(&|run| ended(run).is_some_and(|ended| ended <= at))
+                .or_else(|| runs.iter().min_by_key(|run| run.run).copied())?
+        }
+    };
+    Some(MadeBy {
+        driver: run.cluster(source)?.labels().driver.clone()?,
+        is_apart: run.repositories.iter().any(|own| own.source == source),
+    })
 }
 
 /// Makes a restore: chooses the backup, looks at the targets, writes nothing.
@@ -362,7 +398,10 @@ fn bases(shelves: &Shelves, wish: &mut ClusterWish) -> Result<(Vec<Base>, Option
     let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
     let mut bases: BTreeMap<_, _> = runs
         .filter_map(|run| {
-            Some((run.run, Base::of(run.run, run.cluster(&wish.source)?.labels(), run.finished)))
+            let labels = run.cluster(&wish.source)?.labels();
+            // Another driver's is no data directory.
+            let is_one = labels.driver.as_deref().is_none_or(|driver| driver == "basebackup");
+            is_one.then(|| (run.run, Base::of(run.run, labels, run.finished)))
         })
         .collect();
     if wish.log.is_empty() {

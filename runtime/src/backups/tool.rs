@@ -116,13 +116,6 @@ pub struct ToolRestore<'a> {
     pub apart: Vec<String>,
 }
 
-/// Whether the newest backup of a source is in a repository of its own.
-pub fn is_kept_apart(shelves: &Shelves, source: &str) -> bool {
-    let runs = shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
-    let newest = runs.filter(|run| run.cluster(source).is_some()).max_by_key(|run| run.run);
-    newest.is_some_and(|run| run.repositories.iter().any(|own| own.source == source))
-}
-
 /// Makes a restore: chooses the backup, looks at the target, writes nothing.
 ///
 /// # Errors

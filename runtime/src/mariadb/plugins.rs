@@ -33,7 +33,7 @@ pub(crate) fn needed(listed: &str) -> Vec<String> {
         };
         let name = if name.ends_with(KEEPS_KEYS) { KEYS } else { name };
         let is_new = !needed.iter().any(|other| other == name);
-        if is_new && (name == KEYS || HARMLESS.iter().any(|known| is_harmless(&known))) {
+        if is_new && (name == KEYS || HARMLESS.iter().any(is_harmless)) {
             needed.push(name.to_owned());
         }
     }

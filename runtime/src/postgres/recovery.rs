@@ -257,7 +257,8 @@ impl Recovery {
             return Ok(());
         }
         let lines = settings.into_iter().map(|(name, value)| format!("{name} = {value}\n"));
-        append(&folder, SETTINGS, &format!("\n# written by plan restore\n{}", lines.collect::<String>()))?;
+        let lines: String = lines.collect();
+        append(&folder, SETTINGS, &format!("\n# written by plan restore\n{lines}{}", not_ahead(&folder)))?;
         append(&folder, SIGNAL, "")?;
         folder.sync_all()
     }
@@ -292,8 +293,19 @@ pub fn fetch_strictly(data: &File, command: &str) -> io::Result<()> {
     let line = quote(&strict).map_err(io::Error::other)?;
     // Before version 12 what is to be recovered is told there.
     let old = openat::open(data, b"recovery.conf", OFlags::PATH | OFlags::NOFOLLOW, Mode::empty());
-    let name = if old.is_ok() { "recovery.conf" } else { SETTINGS };
-    append(data, name, &format!("\n# written by plan restore\nrestore_command = {line}\n"))
+    let (name, ahead) = if old.is_ok() { ("recovery.conf", "") } else { (SETTINGS, not_ahead(data)) };
+    append(data, name, &format!("\n# written by plan restore\nrestore_command = {line}\n{ahead}"))
+}
+
+/// The setting by which a server asks for no more of the log than it comes to. From version 15 on it reads half a megabyte ahead, and a
+/// segment behind the target that nobody can read would end a recovery that needs none of it.
+fn not_ahead(data: &File) -> &'static str {
+    let mut version = String::new();
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = openat::open(data, b"PG_VERSION", flags, Mode::empty()).map_err(io::Error::from);
+    let read = file.and_then(|file| File::from(file).take(100).read_to_string(&mut version));
+    let major = read.ok().and_then(|_| version.trim().split('.').next()?.parse::<u32>().ok());
+    if major.is_some_and(|major| major >= 15) { "recovery_prefetch = off\n" } else { "" }
 }
 
 /// Opens a regular file of a data directory, and makes it where it is not there.
