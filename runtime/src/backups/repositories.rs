@@ -388,7 +388,10 @@ fn opened(
     match access.passphrases.get(own.source.as_str()) {
         Some(Ok(passphrase)) => bare.encrypted(passphrase.clone()).map_err(unchecked),
         Some(Err(why)) => Err(RepositoryTrouble::Unchecked(why.clone())),
-        None => Err(unchecked("it is encrypted: name the plan, which has its `passphrase`")),
+        None => Err(unchecked(
+            "it is encrypted: name a plan that has its `passphrase` in the `separate` of this source (the one of then, where it has another name \
+             by now)",
+        )),
     }
 }
 

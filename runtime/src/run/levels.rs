@@ -22,7 +22,7 @@ use crate::backups::shelf::Shelf;
 use crate::catalog::ids::RunId;
 use crate::catalog::labels::Labels;
 use crate::catalog::made::Made;
-use crate::catalog::manifest::{ArchiveRecord, Content, Manifest};
+use crate::catalog::manifest::{ArchiveRecord, Content, Manifest, RepositoryRecord};
 use crate::catalog::runs::told_mend;
 use crate::past::cache::{Cache, Kept};
 use crate::postgres::identity::Known;
@@ -419,7 +419,14 @@ fn separates(
         let next = next(model, &separate.chain(name), &asked, &past);
         let manifests = targets.iter().flat_map(|shelf| shelf.catalog.runs());
         let known = manifests.flat_map(|run| run.repositories.iter().map(move |record| (run.run, record)));
-        let known = known.filter(|(_, record)| record.source == name).map(|(run, record)| {
+        // What is in a stanza of another name is whole there, and nothing of this one rests on it.
+        let stanza =
+            model.source(separate.source).postgres().and_then(|own| own.stanza.as_deref()).unwrap_or(name);
+        let is_in = |record: &RepositoryRecord| {
+            let said = ["stanza", "instance"].iter().find_map(|word| record.settings.get(*word));
+            record.source == name && said.is_none_or(|said| said == stanza)
+        };
+        let known = known.filter(|(_, record)| is_in(record)).map(|(run, record)| {
             let chain = record.rests_on.iter().copied().chain([run]).collect();
             (record.label.to_string(), (run, chain))
         });

@@ -28,9 +28,11 @@ impl ToolRestore<'_> {
             (false, _) => bare,
             (true, Some(passphrase)) => bare.encrypted(passphrase.clone()).map_err(refused)?,
             (true, None) => {
-                return Err(ClusterError::Tool(
-                    "the repository is encrypted: name the plan, which has its `passphrase`".to_owned(),
-                ));
+                return Err(ClusterError::Tool(format!(
+                    "the repository is encrypted: name a plan that has its `passphrase` in `separate {}` (the one of then, where the \
+                     source has another name by now)",
+                    self.wish.source
+                )));
             }
         };
         let absolute = |path: PathBuf| std::path::absolute(&path).map_err(file(&path));
