@@ -23,7 +23,7 @@
 //! | [`stamped`] | files written for others, not over what people changed |
 //! | [`starter`] | systemd and cron, told what to start |
 //! | [`store`] | where artefacts go: the trait, and the folder store |
-//! | [`trace`] | a run as a trace of OpenTelemetry |
+//! | `trace` | a run as a trace of OpenTelemetry |
 //! | [`wal`] | archives of the write-ahead log |
 
 pub use backplan_archive::{artefact, cipher, extract, scan};

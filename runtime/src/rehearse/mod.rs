@@ -2,8 +2,6 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`record`] | what a rehearsal came to, kept in the stores; when the next one is due |
-//! | [`scratch`] | the folder, and who removes it when a rehearsal is killed |
 //! | `files` | sources that come back as files, SQLite databases among them |
 //! | `cluster` | data directories of Postgres |
 //! | `dump` | dumps of Postgres, loaded into a new cluster |

@@ -5,7 +5,6 @@
 //! | [`request`] | what a run is asked to do, and what cannot be run yet |
 //! | [`prepare`] | from a request to a graph of steps |
 //! | `context` | a run as it was meant when it began: what a run and a dry run have alike |
-//! | [`cache`] | the scans of earlier runs: how a change is noticed |
 //! | [`levels`] | which level each archive has, and what it rests on |
 //! | [`alone`], `resume` | one step of a run in a process of its own |
 //! | [`coordinator`] | the one loop that owns a run's state |
@@ -23,11 +22,9 @@
 //! | [`report`] | how the run ended |
 //! | `footing`, [`mounts`] | the file systems that sources lie on, and which of them are missing |
 //! | [`event`] | what a run tells whoever watches it |
-//! | [`history`] | how the last runs on this host went |
-//! | [`journal`] | intents, for the run that comes after one that died |
 //! | `databases` | clusters, as steps deal with them |
 //! | `wal` | archives of logs, as steps reach them |
-//! | [`staging`], [`state`] | the staging, the state folder |
+//! | [`staging`] | the staging |
 
 mod accept;
 pub mod alone;
