@@ -33,7 +33,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long a request is repeated that another attempt may help.
 const REPEAT: Duration = Duration::from_secs(60);
-/// How often, where it is not busy ([`Patient`]).
+/// How long one is asked again that is busy ([`Patient`]).
+const BUSY: Duration = Duration::from_secs(30);
+/// How often, where it is not.
 const ATTEMPTS: usize = 5;
 /// The same for who asks again by himself: once more, for what a server does now and then.
 const SOON: Duration = Duration::from_secs(5);
@@ -71,10 +73,12 @@ pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Resu
     see_address(kind)?;
     let (mut lost, mut copier, mut retention) = (None, None, None);
     let keys = keys(kind, secrets)?.map(|fetch| Keys::new(fetch, secrets)).transpose()?.map(Arc::new);
+    let busy = busy(patience);
     let service: Arc<dyn Service> = match kind {
         StoreKind::S3 { bucket, endpoint, ca_file, .. } => {
-            let s3 = Arc::new(s3(kind, keys.clone(), patience)?.build().map_err(|error| error.to_string())?);
-            let http = busy(patience).connect(&options(endpoint.as_deref(), ca_file.as_deref(), patience)?);
+            let s3 = s3(kind, keys.clone(), patience)?.with_http_connector(busy.clone());
+            let s3 = Arc::new(s3.build().map_err(|error| error.to_string())?);
+            let http = busy.connect(&options(endpoint.as_deref(), ca_file.as_deref(), patience)?);
             let http = http.map_err(|error| error.to_string())?;
             let bucket = bucket.clone();
             copier = Some(Arc::new(Copier { s3: Arc::clone(&s3), http: http.clone(), bucket }));
@@ -84,10 +88,12 @@ pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Resu
             s3
         }
         StoreKind::Azblob { .. } => {
-            Arc::new(azblob(kind, keys.clone(), patience)?.build().map_err(|error| error.to_string())?)
+            let azblob = azblob(kind, keys.clone(), patience)?.with_http_connector(busy);
+            Arc::new(azblob.build().map_err(|error| error.to_string())?)
         }
         StoreKind::Gcs { .. } => {
-            Arc::new(gcs(kind, secrets, patience)?.build().map_err(|error| error.to_string())?)
+            let gcs = gcs(kind, secrets, patience)?.with_http_connector(busy);
+            Arc::new(gcs.build().map_err(|error| error.to_string())?)
         }
         StoreKind::Dir { .. } | StoreKind::Sftp { .. } => return Err("it is no bucket".to_owned()),
     };
@@ -139,7 +145,6 @@ fn s3(kind: &StoreKind, keys: Option<Arc<Keys>>, patience: Patience) -> Result<A
         None => AmazonS3Builder::from_env(),
     };
     let mut builder = builder.with_client_options(options).with_retry(retry(patience));
-    builder = builder.with_http_connector(busy(patience));
     builder = builder.with_bucket_name(bucket).with_virtual_hosted_style_request(!path_style);
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(s3_address(endpoint, bucket, *path_style));
@@ -205,7 +210,6 @@ fn azblob(
     let builder =
         if keys.is_some() { MicrosoftAzureBuilder::new() } else { MicrosoftAzureBuilder::from_env() };
     let mut builder = builder.with_client_options(options).with_retry(retry(patience));
-    builder = builder.with_http_connector(busy(patience));
     builder = builder.with_container_name(container);
     if let Some(account) = account {
         builder = builder.with_account(account);
@@ -229,7 +233,6 @@ fn gcs(kind: &StoreKind, secrets: &Secrets, patience: Patience) -> Result<Google
     let options = options(endpoint.as_deref(), None, patience)?;
     let builder = if own { GoogleCloudStorageBuilder::new() } else { GoogleCloudStorageBuilder::from_env() };
     let mut builder = builder.with_client_options(options).with_retry(retry(patience));
-    builder = builder.with_http_connector(busy(patience));
     builder = builder.with_bucket_name(bucket);
     if let Some(credential) = credential {
         builder = builder.with_service_account_key(fetch("credential", credential, secrets)?);
@@ -280,8 +283,8 @@ fn options(
 
 /// How long a server is asked again that is busy.
 fn busy(patience: Patience) -> Patient {
-    Patient(match patience {
-        Patience::Long => REPEAT,
+    Patient::new(match patience {
+        Patience::Long => BUSY,
         Patience::Short => Duration::ZERO,
     })
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use object_store::ClientOptions;
@@ -15,7 +17,7 @@ use super::listing;
 /// Too many requests; not now; and what a gateway says while there is nobody behind it.
 const LATER: [u16; 4] = [429, 502, 503, 504];
 /// A server that wants to be left alone for longer is away for now.
-const LONGEST: Duration = Duration::from_secs(45);
+const LONGEST: Duration = Duration::from_secs(25);
 /// How long one is left alone that does not say so, at first and at last.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5)];
 
@@ -23,18 +25,29 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5
 const TRIES: usize = 4;
 
 /// Makes clients that ask a server again for so long before such an answer is seen, not before it says so (`Retry-After`). The library
-/// itself repeats a request a few times within seconds: for a server that begins anew that is not long enough.
-#[derive(Debug)]
-pub struct Patient(pub Duration);
+/// itself repeats a request a few times within seconds: for a server that begins anew that is not long enough. Where it was not long
+/// enough either, no request is repeated so until one is answered.
+#[derive(Debug, Clone)]
+pub struct Patient {
+    patience: Duration,
+    is_worn: Arc<AtomicBool>,
+}
+
+impl Patient {
+    /// With so much patience.
+    pub fn new(patience: Duration) -> Patient {
+        Patient { patience, is_worn: Arc::default() }
+    }
+}
 
 impl HttpConnector for Patient {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Waiting(ReqwestConnector::default().connect(options)?, self.0)))
+        Ok(HttpClient::new(Waiting(ReqwestConnector::default().connect(options)?, self.clone())))
     }
 }
 
 #[derive(Debug)]
-struct Waiting(HttpClient, Duration);
+struct Waiting(HttpClient, Patient);
 
 impl HttpService for Waiting {
     fn call<'service, 'answer>(
@@ -73,20 +86,20 @@ impl Waiting {
     /// As long as its patience lasts.
     async fn ask(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let (began, [mut pause, longest]) = (Instant::now(), PAUSES);
+        let Patient { patience, is_worn } = &self.1;
         loop {
             let answer = self.0.execute(request.clone()).await?;
             if !LATER.contains(&answer.status().as_u16()) {
+                is_worn.store(false, Ordering::Relaxed);
                 return Ok(answer);
             }
             let said = answer.headers().get("retry-after").and_then(|value| seconds(value.as_bytes()));
             let wait = said.unwrap_or(pause);
-            let is_over = began.elapsed() + wait > self.1;
-            if said.is_some() || !is_over {
-                tokio::time::sleep(wait).await;
-            }
-            if is_over {
+            if is_worn.load(Ordering::Relaxed) || began.elapsed() + wait > *patience {
+                is_worn.store(true, Ordering::Relaxed);
                 return Ok(answer);
             }
+            tokio::time::sleep(wait).await;
             pause = (pause * 2).min(longest);
         }
     }
@@ -118,8 +131,8 @@ mod tests {
     #[test]
     fn a_server_is_left_alone_for_as_long_as_it_says_and_not_for_ever() {
         assert_eq!(seconds(b"3"), Some(Duration::from_secs(3)));
-        assert_eq!(seconds(b" 45 "), Some(LONGEST));
-        for other in [&b"46"[..], b"-1", b"Fri, 31 Dec 1999 23:59:59 GMT", b"", b"\xff"] {
+        assert_eq!(seconds(b" 25 "), Some(LONGEST));
+        for other in [&b"26"[..], b"-1", b"Fri, 31 Dec 1999 23:59:59 GMT", b"", b"\xff"] {
             assert_eq!(seconds(other), None);
         }
     }
