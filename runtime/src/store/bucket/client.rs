@@ -73,7 +73,7 @@ pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Resu
     see_address(kind)?;
     let (mut lost, mut copier, mut retention) = (None, None, None);
     let keys = keys(kind, secrets)?.map(|fetch| Keys::new(fetch, secrets)).transpose()?.map(Arc::new);
-    let busy = busy(patience);
+    let busy = busy(declared, patience);
     let service: Arc<dyn Service> = match kind {
         StoreKind::S3 { bucket, endpoint, ca_file, .. } => {
             let s3 = s3(kind, keys.clone(), patience)?.with_http_connector(busy.clone());
@@ -282,11 +282,12 @@ fn options(
 }
 
 /// How long a server is asked again that is busy.
-fn busy(patience: Patience) -> Patient {
-    Patient::new(match patience {
+fn busy(declared: &Declared, patience: Patience) -> Patient {
+    let patience = match patience {
         Patience::Long => BUSY,
         Patience::Short => Duration::ZERO,
-    })
+    };
+    Patient::new(&declared.location().to_string(), patience)
 }
 
 fn retry(patience: Patience) -> RetryConfig {

@@ -1,9 +1,9 @@
 //! Requests to a server that is busy, or that nobody stands behind for now.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use object_store::ClientOptions;
@@ -21,6 +21,12 @@ const LONGEST: Duration = Duration::from_secs(25);
 /// How long one is left alone that does not say so, at first and at last.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5)];
 
+/// One that was waited for in vain is not waited for again until it has answered, or nobody has asked it for so long.
+const WORN: Duration = Duration::from_secs(60);
+
+/// When servers were last waited for in vain, by the places of stores: a command opens a store more than once.
+static IN_VAIN: Mutex<BTreeMap<String, Instant>> = Mutex::new(BTreeMap::new());
+
 /// How often a listing is asked for whose answer is cut.
 const TRIES: usize = 4;
 
@@ -29,14 +35,31 @@ const TRIES: usize = 4;
 /// enough either, no request is repeated so until one is answered.
 #[derive(Debug, Clone)]
 pub struct Patient {
+    place: Arc<str>,
     patience: Duration,
-    is_worn: Arc<AtomicBool>,
 }
 
 impl Patient {
-    /// With so much patience.
-    pub fn new(patience: Duration) -> Patient {
-        Patient { patience, is_worn: Arc::default() }
+    /// With so much patience with the server of a store, which is at this place.
+    pub fn new(place: &str, patience: Duration) -> Patient {
+        Patient { place: place.into(), patience }
+    }
+
+    /// What is left of it for a request that has been asked for so long, and would be again behind this pause.
+    fn lasts(&self, asked: Duration, pause: Duration) -> bool {
+        let mut in_vain = IN_VAIN.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_worn = in_vain.get(&*self.place).is_some_and(|at| at.elapsed() < WORN);
+        let lasts = !is_worn && asked + pause <= self.patience;
+        // Who has none to begin with has tried nothing.
+        if !lasts && !self.patience.is_zero() {
+            in_vain.insert(self.place.to_string(), Instant::now());
+        }
+        lasts
+    }
+
+    /// The server has answered.
+    fn is_heard(&self) {
+        IN_VAIN.lock().unwrap_or_else(PoisonError::into_inner).remove(&*self.place);
     }
 }
 
@@ -86,17 +109,15 @@ impl Waiting {
     /// As long as its patience lasts.
     async fn ask(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let (began, [mut pause, longest]) = (Instant::now(), PAUSES);
-        let Patient { patience, is_worn } = &self.1;
         loop {
             let answer = self.0.execute(request.clone()).await?;
             if !LATER.contains(&answer.status().as_u16()) {
-                is_worn.store(false, Ordering::Relaxed);
+                self.1.is_heard();
                 return Ok(answer);
             }
             let said = answer.headers().get("retry-after").and_then(|value| seconds(value.as_bytes()));
             let wait = said.unwrap_or(pause);
-            if is_worn.load(Ordering::Relaxed) || began.elapsed() + wait > *patience {
-                is_worn.store(true, Ordering::Relaxed);
+            if !self.1.lasts(began.elapsed(), wait) {
                 return Ok(answer);
             }
             tokio::time::sleep(wait).await;
@@ -127,6 +148,20 @@ fn seconds(value: &[u8]) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_is_waited_for_once() {
+        let (none, short, second) = (Duration::ZERO, Duration::from_millis(200), Duration::from_secs(1));
+        let (one, other) = (Patient::new("a server", second), Patient::new("another", second));
+        assert!(one.lasts(none, short) && one.lasts(short, short));
+        assert!(!Patient::new("a server", none).lasts(none, short));
+        assert!(one.lasts(none, short), "who has no patience takes none away");
+        assert!(!one.lasts(second, short));
+        // Whoever asks it now, from another client too.
+        assert!(!Patient::new("a server", second).lasts(none, short) && other.lasts(none, short));
+        one.is_heard();
+        assert!(one.lasts(none, short));
+    }
 
     #[test]
     fn a_server_is_left_alone_for_as_long_as_it_says_and_not_for_ever() {
