@@ -348,11 +348,7 @@ fn left_behind(model: &Model, source: &str) -> Vec<String> {
         names.is_ok_and(|names| names.iter().any(|name| name == source))
     };
     let told = |store: &Store| {
-        let place = match store.folder() {
-            Some(folder) => command_word(&folder.display().to_string()),
-            // What stands behind it is where its server is: that comes from the environment then.
-            None => store.location().to_string().split(" at ").next().unwrap_or_default().to_owned(),
-        };
+        let place = command_word(&store.location().address());
         format!(
             "the log of `{source}` is in store `{}`, and the plan has no `wal` block for it: it is recovered with by `--store {place} \
              --plan-name {}` in place of the plan",

@@ -92,6 +92,19 @@ impl From<&StoreKind> for Location {
 /// The port of SSH.
 const SSH: u16 = 22;
 
+impl Location {
+    /// How `--store` names it where there is no plan: the server of a bucket, and an account, come from the environment then.
+    pub fn address(&self) -> String {
+        match self {
+            Location::Bucket { scheme, name, prefix, .. } if prefix.is_empty() => {
+                format!("{scheme}://{name}")
+            }
+            Location::Bucket { scheme, name, prefix, .. } => format!("{scheme}://{name}/{prefix}"),
+            Location::Folder(_) | Location::Server { .. } => self.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::BackupsError;
 use super::check::{Damage, whole_damage};
-use super::log::repository::{self, Based, RepositoryLog};
+use super::log::repository::{self, Based, Files, RepositoryLog};
 use super::log::{self, LogStanding};
 use super::restore;
 use super::shelf::{Shelf, Shelves};
@@ -408,6 +408,21 @@ struct Behind<'b> {
     bases: &'b [(Base, Option<String>)],
 }
 
+impl Behind<'_> {
+    /// The log that a repository has.
+    fn log<'f>(&self, files: Box<dyn Files + 'f>) -> Result<log::Log<RepositoryLog<'f>>, RepositoryTrouble> {
+        let bases: Vec<Based<'_>> = self.bases.iter().map(|(base, id)| (base, id.as_deref())).collect();
+        let log = RepositoryLog::open(self.source, files, &bases).and_then(|log| log::Log::read(vec![log]));
+        log.map_err(unchecked)
+    }
+
+    /// What of it the backups need and it lacks.
+    fn faults(&self, log: &log::Log<RepositoryLog<'_>>) -> Vec<Fault> {
+        let missing = log.missing(self.bases.iter().map(|(base, _)| base));
+        missing.into_iter().map(|what| Fault { what, ..Fault::default() }).collect()
+    }
+}
+
 fn look(
     repository: &Repository,
     stanza: &str,
@@ -418,16 +433,15 @@ fn look(
 ) -> Result<Contents, RepositoryTrouble> {
     let (_scratch, key_file) = key(repository, access)?;
     let inspection = Inspection { repository, key_file: &key_file, stanza, wanted };
-    let looked = inspection.look(control);
-    let mut contents = looked.map_err(|error| {
-        control.check().err().map_or_else(|| unchecked(error), RepositoryTrouble::Stopped)
-    })?;
+    let mut contents = inspection.look(control).map_err(|error| not_looked(error, control))?;
     let files = repository::files(repository, Ok(repository.clone()), key_file, stanza, control);
-    let bases: Vec<Based<'_>> = behind.bases.iter().map(|(base, id)| (base, id.as_deref())).collect();
-    let log = RepositoryLog::open(behind.source, files, &bases).and_then(|log| log::Log::read(vec![log]));
-    let missing = log.map(|log| log.missing(behind.bases.iter().map(|(base, _)| base))).map_err(unchecked)?;
-    contents.faults.extend(missing.into_iter().map(|what| Fault { what, ..Fault::default() }));
+    contents.faults.extend(behind.faults(&behind.log(files)?));
     Ok(contents)
+}
+
+/// Why a tool has not looked.
+fn not_looked(error: impl ToString, control: &Control) -> RepositoryTrouble {
+    control.check().err().map_or_else(|| unchecked(error), RepositoryTrouble::Stopped)
 }
 
 /// The same of a catalogue: every backup by its tool, and the log that the server archived beside them, where it archives there.
@@ -440,17 +454,11 @@ fn look_into_catalogue(
 ) -> Result<Contents, RepositoryTrouble> {
     let folder = Path::new(place.settings().get("path").map_or("", String::as_str));
     let looked = Catalogue { folder, instance }.look(wanted, control);
-    let mut contents = looked.map_err(|error| {
-        control.check().err().map_or_else(|| unchecked(error), RepositoryTrouble::Stopped)
-    })?;
-    let bases: Vec<Based<'_>> = behind.bases.iter().map(|(base, id)| (base, id.as_deref())).collect();
-    let log = RepositoryLog::open(behind.source, repository::catalogue(folder), &bases)
-        .and_then(|log| log::Log::read(vec![log]))
-        .map_err(unchecked)?;
+    let mut contents = looked.map_err(|error| not_looked(error, control))?;
+    let log = behind.log(repository::catalogue(folder))?;
     contents.segments = log.size().0;
     if contents.segments > 0 {
-        let missing = log.missing(behind.bases.iter().map(|(base, _)| base));
-        contents.faults.extend(missing.into_iter().map(|what| Fault { what, ..Fault::default() }));
+        contents.faults.extend(behind.faults(&log));
     }
     Ok(contents)
 }

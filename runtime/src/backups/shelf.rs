@@ -521,24 +521,18 @@ impl Shelves {
 
     /// Whether nothing is said against a run of a store: this machine made it, or remembers none of that time.
     fn is_known(&self, shelf: &Shelf, run: RunId) -> bool {
-        let strange = self
-            .made
-            .as_ref()
-            .map(|made| made.strange(&shelf.catalog, shelf.store.label()))
-            .unwrap_or_default();
-        !strange.iter().any(|(other, _)| *other == run)
+        !self.strange_in(shelf).any(|other| other == run)
+    }
+
+    /// The runs of a store against which something is said.
+    fn strange_in<'a>(&self, shelf: &'a Shelf) -> impl Iterator<Item = RunId> + use<'a> {
+        let strange = self.made.as_ref().map(|made| made.strange(&shelf.catalog, shelf.store.label()));
+        strange.unwrap_or_default().into_iter().map(|(run, _)| run)
     }
 
     /// The other stores, those at hand first.
     fn beside<'a>(&'a self, own: &Shelf) -> Vec<Other<'a>> {
-        let strange = |shelf: &'a Shelf| -> BTreeSet<RunId> {
-            let told = self
-                .made
-                .as_ref()
-                .map(|made| made.strange(&shelf.catalog, shelf.store.label()))
-                .unwrap_or_default();
-            told.into_iter().map(|(run, _)| run).collect()
-        };
+        let strange = |shelf: &'a Shelf| -> BTreeSet<RunId> { self.strange_in(shelf).collect() };
         let others = self.shelves.iter().filter(|shelf| !std::ptr::eq(*shelf, own));
         let mut others: Vec<Other<'a>> =
             others.map(|shelf| Other { shelf, strange: strange(shelf) }).collect();
@@ -550,12 +544,7 @@ impl Shelves {
     fn strange_below(&self, (shelf, manifest, archive): &Place<'_>) -> BTreeSet<RunId> {
         let mut runs: BTreeSet<RunId> = archive.contents.iter().flat_map(|it| it.rests_on.clone()).collect();
         runs.insert(manifest.run);
-        let strange = self
-            .made
-            .as_ref()
-            .map(|made| made.strange(&shelf.catalog, shelf.store.label()))
-            .unwrap_or_default();
-        strange.into_iter().map(|(run, _)| run).filter(|run| runs.contains(run)).collect()
+        self.strange_in(shelf).filter(|run| runs.contains(run)).collect()
     }
 
     /// What is said of runs that this machine has not made as they are there, if it remembers those that it has: a sentence for
