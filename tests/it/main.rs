@@ -26,6 +26,7 @@ mod encryption;
 mod fleet;
 mod fmt;
 mod forgive;
+mod fresh;
 mod graph;
 mod guards;
 mod held;

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::fresh;
 use crate::scenario::{Scenario, plan, shell, wait_for};
 
 const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
@@ -34,7 +35,10 @@ impl Cluster {
             fs::set_permissions(scenario.path(folder), fs::Permissions::from_mode(0o1777)).unwrap();
         }
         let cluster = Cluster { scenario };
-        cluster.sh("mkdir sock ts; initdb -D pg -A trust -N -U postgres --data-checksums >/dev/null");
+        cluster.sh("mkdir sock ts");
+        fresh::data_directory(Path::new(PROGRAMS), &cluster.scenario.path("pg"), || {
+            cluster.sh("initdb -D pg -A trust -N -U postgres --data-checksums >/dev/null");
+        });
         let conf = format!(
             "listen_addresses = ''\nunix_socket_directories = '{}'\nfsync = off\n",
             cluster.scenario.path("sock").display()

@@ -164,10 +164,15 @@ fn a_dump_is_loaded_into_a_cluster_of_its_own() {
     cluster.sql("CREATE DATABASE spaced TABLESPACE \\\"my \\\"\\\"space\\\"");
     cluster.sql("ALTER DATABASE \\\"My shop\\\" SET default_transaction_read_only = on");
     // And what would keep its tables from being looked at.
-    cluster.sql("ALTER DATABASE spaced SET statement_timeout = '1ms'");
+    cluster.sql("ALTER DATABASE spaced SET statement_timeout = '80ms'");
     cluster.scenario.write(
         "refuse.sql",
-        "set statement_timeout = 0; create table big as select n from generate_series(1, 50000) n; create index on big (n);\n\
+        "set statement_timeout = 0;\n\
+         create function slow(int, int) returns int language plpgsql immutable\n\
+         as $$begin perform pg_sleep(0.012); return btint4cmp($1, $2); end$$;\n\
+         create operator class slow for type int using btree as operator 1 <, operator 2 <=, operator 3 =,\n\
+         operator 4 >=, operator 5 >, function 1 slow(int, int);\n\
+         create table big as select n from generate_series(1, 20) n; create index on big (n slow);\n\
          create function no() returns event_trigger language plpgsql as $$begin raise exception 'no ddl here'; end$$;\n\
          create event trigger \"it's\" on ddl_command_start execute function no();\n\
          alter event trigger \"it's\" enable always;\n",

@@ -23,6 +23,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use crate::fresh;
 use crate::scenario::{Answer, Scenario, shell};
 
 /// A cluster of the account `postgres`, on a socket of its own. Stopped when it goes.
@@ -47,9 +48,10 @@ impl Cluster {
         shell(&home, "mkdir sock && chown -R postgres: .");
         let mut cluster = Cluster::at(&home, 5432);
         cluster.programs = programs;
-        let data = cluster.data.to_str().unwrap();
-        // A short wait for what is not there keeps the tests of failures short.
-        cluster.must("initdb", &["-D", data, "-A", "trust", "--data-checksums", "-N"]);
+        fresh::data_directory(&cluster.programs, &cluster.data, || {
+            let data = cluster.data.to_str().unwrap();
+            cluster.must("initdb", &["-D", data, "-A", "trust", "--data-checksums", "-N"]);
+        });
         let settings = format!(
             "listen_addresses = ''\nunix_socket_directories = '{}'\nfsync = off\narchive_mode = on\n\
              archive_command = '{archive_command}'\nmax_wal_size = 128MB\n",
