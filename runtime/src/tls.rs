@@ -10,3 +10,10 @@ pub fn choose() {
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
 }
+
+/// Whether requests without it may go to another server first, and with it.
+pub fn is_proxied() -> bool {
+    ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}

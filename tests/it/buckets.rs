@@ -266,7 +266,12 @@ fn world(text: &str) -> Scenario {
     let scenario = Scenario::new().file("p.plan", text).file("site/sub/a", "day 0");
     // More than a part, and nothing that becomes smaller.
     shell(&scenario.path("site"), "head -c 20000000 /dev/urandom > big");
-    scenario.env("KEY_ID", "the-id-of-a-key").env("KEY", "the-key-of-that-id")
+    without_authorities(scenario.env("KEY_ID", "the-id-of-a-key").env("KEY", "the-key-of-that-id"))
+}
+
+/// A machine that has none which says whose a certificate is, as small containers have none: who speaks no TLS needs none.
+fn without_authorities(scenario: Scenario) -> Scenario {
+    scenario.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/nowhere")
 }
 
 fn restored(scenario: &Scenario, folder: &str, how: &[&str]) {
@@ -353,7 +358,7 @@ fn a_bucket_holds_a_cycle_and_gives_it_back() {
     let endpoint = format!("http://127.0.0.1:{port}");
     let host = server.keys()[0].split('/').nth(1).unwrap().to_owned();
     let address = format!("s3://buck/of/{host}");
-    let alone = Scenario::new().env("AWS_ENDPOINT_URL", &endpoint);
+    let alone = without_authorities(Scenario::new().env("AWS_ENDPOINT_URL", &endpoint));
     fs::create_dir_all(alone.path("../home/.aws")).unwrap();
     alone.write(
         "../home/.aws/credentials",
@@ -363,9 +368,11 @@ fn a_bucket_holds_a_cycle_and_gives_it_back() {
     alone.plan(["cat", "5", "numbers/numbers", "--store", &address]).status(0).stdout_has("1999999\n2000000");
     alone.plan(["list", "--store", "s3://none/of"]).status(1).says("NoSuchBucket");
     alone.plan(["list", "--store", "ftp://none/of"]).status(2).says("is no address of a store");
+    let secure = alone.env("AWS_ENDPOINT_URL", &endpoint.replace("http:", "https:"));
+    secure.plan(["list", "--store", &address]).status(1).says("install its package `ca-certificates`");
     // One file: five questions which plans and runs there are, a manifest for each run, and of the artefact its size, its end and the file.
     let way = Way::open(server.port, usize::MAX, false);
-    let alone = alone.env("AWS_ENDPOINT_URL", &format!("http://127.0.0.1:{}", way.port));
+    let alone = secure.env("AWS_ENDPOINT_URL", &format!("http://127.0.0.1:{}", way.port));
     alone.plan(["cat", "4", "site/sub/a", "--store", &address]).status(0).stdout("day 4");
     let seen = way.seen.load(Ordering::SeqCst);
     assert!(seen <= 5 + 3 + 3, "{seen}");

@@ -247,12 +247,16 @@ pub fn send(request: &Request, control: &Control) -> Result<(), NotifyError> {
 pub fn send_within(request: &Request, bounds: Bounds, control: &Control) -> Result<Vec<u8>, NotifyError> {
     let failed = |why: &dyn std::fmt::Display| NotifyError::Untold(format!("requests cannot be made: {why}"));
     tls::choose();
-    let client = Client::builder()
+    let client = Client::builder();
+    let is_plain = request.url.scheme() == "http" && !tls::is_proxied();
+    // Where no TLS is spoken, a machine without any certificates tells as well.
+    let client = if is_plain { client.tls_certs_only([]) } else { client };
+    let client = client
         .redirect(Policy::none())
         .timeout(bounds.attempt)
         .user_agent(concat!("backplan/", env!("CARGO_PKG_VERSION")))
         .build()
-        .map_err(|error| failed(&error))?;
+        .map_err(|error| failed(&innermost(&error)))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(&error))?;
     let sent = runtime.block_on(async {

@@ -23,6 +23,7 @@ use super::keys::{Fetch, Keys, OfAzure, OfS3, Pair};
 use super::lost::LostUploads;
 use super::patient::Patient;
 use super::retention::Retention;
+use super::trouble::BucketTrouble;
 use crate::machine::host_name;
 use crate::programs::secrets::Secrets;
 use crate::store::Patience;
@@ -73,13 +74,16 @@ pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Resu
     see_address(kind)?;
     let (mut lost, mut copier, mut retention) = (None, None, None);
     let keys = keys(kind, secrets)?.map(|fetch| Keys::new(fetch, secrets)).transpose()?.map(Arc::new);
-    let busy = busy(declared, patience);
+    let authority = authority(kind)?;
+    let trust = Trust { authority: authority.as_deref(), has_keys: keys.is_some() };
+    let busy = busy(declared, patience, authority.as_deref());
+    let failed = |error: object_store::Error| BucketTrouble::of(&error).words;
     let service: Arc<dyn Service> = match kind {
-        StoreKind::S3 { bucket, endpoint, ca_file, .. } => {
-            let s3 = s3(kind, keys.clone(), patience)?.with_http_connector(busy.clone());
-            let s3 = Arc::new(s3.build().map_err(|error| error.to_string())?);
-            let http = busy.connect(&options(endpoint.as_deref(), ca_file.as_deref(), patience)?);
-            let http = http.map_err(|error| error.to_string())?;
+        StoreKind::S3 { bucket, endpoint, .. } => {
+            let options = options(endpoint.as_deref(), &trust, patience)?;
+            let http = busy.connect(&options).map_err(failed)?;
+            let s3 = s3(kind, keys.clone(), options, patience)?.with_http_connector(busy);
+            let s3 = Arc::new(s3.build().map_err(failed)?);
             let bucket = bucket.clone();
             copier = Some(Arc::new(Copier { s3: Arc::clone(&s3), http: http.clone(), bucket }));
             lost = Some(Arc::new(LostUploads { s3: Arc::clone(&s3), http: http.clone() }));
@@ -88,12 +92,12 @@ pub fn build(declared: &Declared, secrets: &Secrets, patience: Patience) -> Resu
             s3
         }
         StoreKind::Azblob { .. } => {
-            let azblob = azblob(kind, keys.clone(), patience)?.with_http_connector(busy);
-            Arc::new(azblob.build().map_err(|error| error.to_string())?)
+            let azblob = azblob(kind, keys.clone(), &trust, patience)?.with_http_connector(busy);
+            Arc::new(azblob.build().map_err(failed)?)
         }
         StoreKind::Gcs { .. } => {
-            let gcs = gcs(kind, secrets, patience)?.with_http_connector(busy);
-            Arc::new(gcs.build().map_err(|error| error.to_string())?)
+            let gcs = gcs(kind, secrets, &trust, patience)?.with_http_connector(busy);
+            Arc::new(gcs.build().map_err(failed)?)
         }
         StoreKind::Dir { .. } | StoreKind::Sftp { .. } => return Err("it is no bucket".to_owned()),
     };
@@ -134,11 +138,15 @@ fn filled(prefix: Option<&Text>) -> Result<String, String> {
     }
 }
 
-fn s3(kind: &StoreKind, keys: Option<Arc<Keys>>, patience: Patience) -> Result<AmazonS3Builder, String> {
-    let StoreKind::S3 { bucket, region, endpoint, path_style, ca_file, .. } = kind else {
+fn s3(
+    kind: &StoreKind,
+    keys: Option<Arc<Keys>>,
+    options: ClientOptions,
+    patience: Patience,
+) -> Result<AmazonS3Builder, String> {
+    let StoreKind::S3 { bucket, region, endpoint, path_style, .. } = kind else {
         return Err("it is no bucket of S3".to_owned());
     };
-    let options = options(endpoint.as_deref(), ca_file.as_deref(), patience)?;
     // Keys of one's own go with nothing of the environment's, such as a session's token.
     let builder = match keys {
         Some(keys) => AmazonS3Builder::new().with_credentials(Arc::new(OfS3(keys))),
@@ -198,6 +206,7 @@ fn s3_address(endpoint: &str, bucket: &str, path_style: bool) -> String {
 fn azblob(
     kind: &StoreKind,
     keys: Option<Arc<Keys>>,
+    trust: &Trust<'_>,
     patience: Patience,
 ) -> Result<MicrosoftAzureBuilder, String> {
     let StoreKind::Azblob { container, account, endpoint, .. } = kind else {
@@ -206,7 +215,7 @@ fn azblob(
     // Keys of one's own go with nothing of the environment's.
     let told = || variable("AZURE_STORAGE_ENDPOINT").or_else(|| variable("AZURE_ENDPOINT"));
     let endpoint = endpoint.clone().or_else(|| keys.is_none().then(told).flatten());
-    let options = options(endpoint.as_deref(), None, patience)?;
+    let options = options(endpoint.as_deref(), trust, patience)?;
     let builder =
         if keys.is_some() { MicrosoftAzureBuilder::new() } else { MicrosoftAzureBuilder::from_env() };
     let mut builder = builder.with_client_options(options).with_retry(retry(patience));
@@ -223,14 +232,19 @@ fn azblob(
     Ok(builder)
 }
 
-fn gcs(kind: &StoreKind, secrets: &Secrets, patience: Patience) -> Result<GoogleCloudStorageBuilder, String> {
+fn gcs(
+    kind: &StoreKind,
+    secrets: &Secrets,
+    trust: &Trust<'_>,
+    patience: Patience,
+) -> Result<GoogleCloudStorageBuilder, String> {
     let StoreKind::Gcs { bucket, credential, endpoint, .. } = kind else {
         return Err("it is no bucket of Google's".to_owned());
     };
     let own = credential.is_some();
     let told = || variable("GOOGLE_BASE_URL").filter(|_| !own);
     let endpoint = endpoint.clone().or_else(told);
-    let options = options(endpoint.as_deref(), None, patience)?;
+    let options = options(endpoint.as_deref(), trust, patience)?;
     let builder = if own { GoogleCloudStorageBuilder::new() } else { GoogleCloudStorageBuilder::from_env() };
     let mut builder = builder.with_client_options(options).with_retry(retry(patience));
     builder = builder.with_bucket_name(bucket);
@@ -248,46 +262,56 @@ fn with_scheme(endpoint: &str) -> String {
     if endpoint.contains("://") { endpoint.to_owned() } else { format!("https://{endpoint}") }
 }
 
-fn options(
-    endpoint: Option<&str>,
-    ca_file: Option<&Path>,
-    patience: Patience,
-) -> Result<ClientOptions, String> {
+/// Whom a client believes to be the server.
+struct Trust<'a> {
+    /// Whom an authority says to be it that the plan names, besides those of this machine: its certificates, as PEM.
+    authority: Option<&'a [u8]>,
+    /// Whether it has its keys already: nobody is asked then but the server itself.
+    has_keys: bool,
+}
+
+/// The file that a plan names of an authority of its own.
+fn authority(kind: &StoreKind) -> Result<Option<Vec<u8>>, String> {
+    let StoreKind::S3 { ca_file: Some(file), .. } = kind else { return Ok(None) };
+    let pem = crate::regular::read(file, LARGEST).map_err(|error| bad_authority(file, &error))?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(certificates) if certificates.is_empty() => Err(bad_authority(file, &"it holds no certificate")),
+        Ok(_) => Ok(Some(pem)),
+        Err(error) => Err(bad_authority(file, &error)),
+    }
+}
+
+fn bad_authority(file: &Path, why: &dyn std::fmt::Display) -> String {
+    let file = file.display();
+    format!("its `ca_file` `{file}`: {why}; name a file with the authority's certificate, as PEM")
+}
+
+fn options(endpoint: Option<&str>, trust: &Trust<'_>, patience: Patience) -> Result<ClientOptions, String> {
     let (connect, silence) = match patience {
         Patience::Long => (CONNECT, SILENCE),
         Patience::Short => (SOON, SILENCE / 3),
     };
+    let is_plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
     let mut options = ClientOptions::new()
         .with_timeout_disabled()
         .with_connect_timeout(connect)
         .with_read_timeout(silence)
-        .with_allow_http(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")));
-    if let Some(file) = ca_file {
-        let failed = |error: &dyn std::fmt::Display| {
-            format!(
-                "its `ca_file` `{}`: {error}; name a file with the authority's certificate, as PEM",
-                file.display()
-            )
-        };
-        let pem = crate::regular::read(file, LARGEST).map_err(|error| failed(&error))?;
-        let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| failed(&error))?;
-        if certificates.is_empty() {
-            return Err(failed(&"it holds no certificate"));
-        }
-        for certificate in certificates {
-            options = options.with_root_certificate(certificate);
-        }
+        .with_allow_http(is_plain)
+        // Some hundred files are read for them, and a small container has none.
+        .with_no_system_certificates(is_plain && trust.has_keys && !crate::tls::is_proxied());
+    for certificate in trust.authority.map(Certificate::from_pem_bundle).into_iter().flatten().flatten() {
+        options = options.with_root_certificate(certificate);
     }
     Ok(options)
 }
 
 /// How long a server is asked again that is busy.
-fn busy(declared: &Declared, patience: Patience) -> Patient {
+fn busy(declared: &Declared, patience: Patience, authority: Option<&[u8]>) -> Patient {
     let patience = match patience {
         Patience::Long => BUSY,
         Patience::Short => Duration::ZERO,
     };
-    Patient::new(&declared.location().to_string(), patience)
+    Patient::new(&declared.location().to_string(), patience, authority)
 }
 
 fn retry(patience: Patience) -> RetryConfig {

@@ -27,6 +27,10 @@ const WORN: Duration = Duration::from_secs(60);
 /// When servers were last waited for in vain, by the places of stores: a command opens a store more than once.
 static IN_VAIN: Mutex<BTreeMap<String, Instant>> = Mutex::new(BTreeMap::new());
 
+/// Clients by what they were made of. What they trust of this machine is read anew for each, and their connections are their own: a
+/// command opens a store more than once, and each opening is served by what the first one made.
+static CLIENTS: Mutex<BTreeMap<String, HttpClient>> = Mutex::new(BTreeMap::new());
+
 /// How often a listing is asked for whose answer is cut.
 const TRIES: usize = 4;
 
@@ -37,12 +41,26 @@ const TRIES: usize = 4;
 pub struct Patient {
     place: Arc<str>,
     patience: Duration,
+    /// What of the authority that is trusted besides this machine's tells it from others.
+    authority: Option<blake3::Hash>,
 }
 
 impl Patient {
-    /// With so much patience with the server of a store, which is at this place.
-    pub fn new(place: &str, patience: Duration) -> Patient {
-        Patient { place: place.into(), patience }
+    /// With so much patience with the server of a store, which is at this place and may be proven by an authority's certificates, as PEM.
+    pub fn new(place: &str, patience: Duration, authority: Option<&[u8]>) -> Patient {
+        Patient { place: place.into(), patience, authority: authority.map(blake3::hash) }
+    }
+
+    /// The client for these options; what they say of certificates does not show in them.
+    fn client(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let made_of = format!("{:?} {options:?}", self.authority);
+        let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&made_of) {
+            return Ok(client.clone());
+        }
+        let client = ReqwestConnector::default().connect(options)?;
+        clients.insert(made_of, client.clone());
+        Ok(client)
     }
 
     /// What is left of it for a request that has been asked for so long, and would be again behind this pause.
@@ -65,7 +83,7 @@ impl Patient {
 
 impl HttpConnector for Patient {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Waiting(ReqwestConnector::default().connect(options)?, self.clone())))
+        Ok(HttpClient::new(Waiting(self.client(options)?, self.clone())))
     }
 }
 
@@ -152,13 +170,13 @@ mod tests {
     #[test]
     fn a_server_is_waited_for_once() {
         let (none, short, second) = (Duration::ZERO, Duration::from_millis(200), Duration::from_secs(1));
-        let (one, other) = (Patient::new("a server", second), Patient::new("another", second));
+        let (one, other) = (Patient::new("a server", second, None), Patient::new("another", second, None));
         assert!(one.lasts(none, short) && one.lasts(short, short));
-        assert!(!Patient::new("a server", none).lasts(none, short));
+        assert!(!Patient::new("a server", none, None).lasts(none, short));
         assert!(one.lasts(none, short), "who has no patience takes none away");
         assert!(!one.lasts(second, short));
         // Whoever asks it now, from another client too.
-        assert!(!Patient::new("a server", second).lasts(none, short) && other.lasts(none, short));
+        assert!(!Patient::new("a server", second, None).lasts(none, short) && other.lasts(none, short));
         one.is_heard();
         assert!(one.lasts(none, short));
     }

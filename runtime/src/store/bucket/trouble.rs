@@ -33,6 +33,8 @@ fn mend(words: &str) -> &'static str {
          and name that by `ca_file`)"
     } else if says("UnknownIssuer") {
         " (nobody that this machine trusts has signed its certificate: name who has by `ca_file`)"
+    } else if says("No CA certificates were loaded") {
+        " (this machine has none that it trusts: install its package `ca-certificates`, or name who has signed the server's by `ca_file`)"
     } else if says("invalid peer certificate: Expired") {
         " (renew its certificate, or set the clock of this machine right)"
     } else {
